@@ -1,0 +1,1 @@
+//! The TOML exactly as written; serde and nothing else.

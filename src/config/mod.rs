@@ -1,0 +1,3 @@
+//! `Settings`: validated, one small struct per subsystem.
+
+pub mod file;

@@ -1,0 +1,195 @@
+//! `Fault`: everything that a client is told when something fails, in Postgres's own terms.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Five characters of SQLSTATE (Postgres: `src/backend/utils/errcodes.txt`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SqlState(pub [u8; 5]);
+
+macro_rules! sqlstates {
+    ($($name:ident = $code:literal;)*) => {
+        impl SqlState {
+            $(pub const $name: SqlState = SqlState(*$code);)*
+        }
+    };
+}
+
+sqlstates! {
+    CONNECTION_EXCEPTION = b"08000";
+    CANNOT_CONNECT_NOW = b"57P03";
+    UNABLE_TO_CONNECT = b"08001";
+    CONNECTION_REJECTED = b"08004";
+    CONNECTION_FAILURE = b"08006";
+    TRANSACTION_RESOLUTION_UNKNOWN = b"08007";
+    PROTOCOL_VIOLATION = b"08P01";
+    FEATURE_NOT_SUPPORTED = b"0A000";
+    INVALID_TRANSACTION_TERMINATION = b"2D000";
+    NUMERIC_VALUE_OUT_OF_RANGE = b"22003";
+    INVALID_PARAMETER_VALUE = b"22023";
+    INVALID_TEXT_REPRESENTATION = b"22P02";
+    INVALID_BINARY_REPRESENTATION = b"22P03";
+    BAD_COPY_FILE_FORMAT = b"22P04";
+    NOT_NULL_VIOLATION = b"23502";
+    CHARACTER_NOT_IN_REPERTOIRE = b"22021";
+    ACTIVE_SQL_TRANSACTION = b"25001";
+    NO_ACTIVE_SQL_TRANSACTION = b"25P01";
+    IN_FAILED_SQL_TRANSACTION = b"25P02";
+    IDLE_IN_TRANSACTION_SESSION_TIMEOUT = b"25P03";
+    INVALID_SQL_STATEMENT_NAME = b"26000";
+    INVALID_AUTHORIZATION_SPECIFICATION = b"28000";
+    INVALID_PASSWORD = b"28P01";
+    INVALID_CURSOR_NAME = b"34000";
+    INVALID_SAVEPOINT_SPECIFICATION = b"3B001";
+    INVALID_CATALOG_NAME = b"3D000";
+    SERIALIZATION_FAILURE = b"40001";
+    TRANSACTION_ROLLBACK = b"40000";
+    SYNTAX_ERROR = b"42601";
+    INSUFFICIENT_PRIVILEGE = b"42501";
+    UNDEFINED_OBJECT = b"42704";
+    UNDEFINED_TABLE = b"42P01";
+    DUPLICATE_CURSOR = b"42P03";
+    DUPLICATE_PREPARED_STATEMENT = b"42P05";
+    CONFIGURATION_LIMIT_EXCEEDED = b"53400";
+    TOO_MANY_CONNECTIONS = b"53300";
+    OUT_OF_MEMORY = b"53200";
+    PROGRAM_LIMIT_EXCEEDED = b"54000";
+    OBJECT_NOT_IN_PREREQUISITE_STATE = b"55000";
+    QUERY_CANCELED = b"57014";
+    ADMIN_SHUTDOWN = b"57P01";
+    DATABASE_DROPPED = b"57P04";
+    SYSTEM_ERROR = b"58000";
+    IO_ERROR = b"58030";
+    INTERNAL_ERROR = b"XX000";
+    DATA_CORRUPTED = b"XX001";
+}
+
+impl SqlState {
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("XX000")
+    }
+}
+
+impl fmt::Debug for SqlState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How much of the session a fault ends (Postgres: `elog.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    Error,
+    /// The connection closes after the message.
+    Fatal,
+}
+
+/// Who has to act. Only `Server` counts against a circuit breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    Client,
+    Server,
+    Router,
+}
+
+/// One error as the client will see it. Boxed inside, so that `Result<_, Fault>` stays small on the hot path.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Fault(Box<FaultFields>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaultFields {
+    pub severity: Severity,
+    pub code: SqlState,
+    pub message: Cow<'static, str>,
+    pub detail: Option<Cow<'static, str>>,
+    pub hint: Option<Cow<'static, str>>,
+    /// Where in the statement, in characters from 1, as in the error field `P`.
+    pub position: Option<u32>,
+    pub blame: Blame,
+}
+
+pub type Result<T, E = Fault> = std::result::Result<T, E>;
+
+impl Fault {
+    /// An ERROR blamed on the client's request.
+    pub fn new(code: SqlState, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(FaultFields {
+            severity: Severity::Error,
+            code,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            position: None,
+            blame: Blame::Client,
+        }))
+    }
+
+    /// `0A000`: pgloom cannot do `what` exactly; `hint` tells the way out.
+    pub fn unsupported(
+        what: impl Into<Cow<'static, str>>,
+        detail: impl Into<Cow<'static, str>>,
+        hint: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::new(SqlState::FEATURE_NOT_SUPPORTED, what).detail(detail).hint(hint)
+    }
+
+    /// `08P01`, fatal: the peer broke the protocol and the stream can no longer be trusted.
+    pub fn protocol(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(SqlState::PROTOCOL_VIOLATION, message).fatal()
+    }
+
+    pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    pub fn position(mut self, characters: u32) -> Self {
+        self.0.position = Some(characters);
+        self
+    }
+
+    pub fn fatal(mut self) -> Self {
+        self.0.severity = Severity::Fatal;
+        self
+    }
+
+    pub fn blame(mut self, blame: Blame) -> Self {
+        self.0.blame = blame;
+        self
+    }
+
+    pub fn is_fatal(&self) -> bool {
+        self.0.severity == Severity::Fatal
+    }
+}
+
+impl std::ops::Deref for Fault {
+    type Target = FaultFields;
+
+    fn deref(&self) -> &FaultFields {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (SQLSTATE {})", self.message, self.code.as_str())?;
+        if let Some(detail) = &self.detail {
+            write!(f, "; {detail}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Fault {}

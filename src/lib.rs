@@ -1,0 +1,13 @@
+//! pgloom: a sharding query router that speaks the PostgreSQL wire protocol. `docs/ARCHITECTURE.md` is the map of this tree.
+
+pub mod catalog;
+pub mod config;
+pub mod fault;
+pub mod ids;
+pub mod merge;
+pub mod plan;
+pub mod secret;
+pub mod sql;
+pub mod topology;
+pub mod types;
+pub mod wire;

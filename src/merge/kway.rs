@@ -1,0 +1,1 @@
+//! Sorted streams to one sorted stream, one row held per shard.

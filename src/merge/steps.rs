@@ -1,0 +1,1 @@
+//! distinct, filter, sort, limit and offset, hidden columns dropped.

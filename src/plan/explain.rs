@@ -1,0 +1,1 @@
+//! `Plan` as the tree that EXPLAIN (ROUTE) prints and tests compare.

@@ -1,0 +1,29 @@
+//! Statement -> `Analysis`: tables, access, keys, shape, volatility. Everything that does not depend on this call's values.
+
+use crate::sql::Access;
+use crate::sql::utility::StatementKind;
+
+/// What is known of a statement before its parameters and literals are. Shared between sessions by the plan cache.
+#[derive(Clone, Debug)]
+pub struct Analysis {
+    pub kind: StatementKind,
+    pub access: Access,
+    /// Session state that this statement leaves on the server connection.
+    pub pin: Option<PinReason>,
+    /// Number of `$n` parameters (the largest n).
+    pub parameters: u16,
+}
+
+/// Why one server connection must stay with one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PinReason {
+    TemporaryTable,
+    AdvisoryLock,
+    Listen,
+    HoldCursor,
+    SqlPrepare,
+    /// SET, set_config or code whose effect cannot be replayed.
+    Setting,
+    /// lastval/currval
+    SequenceState,
+}

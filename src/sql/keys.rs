@@ -1,0 +1,1 @@
+//! `KeyExpr`: sharding-key conditions as literal slot or parameter; what is not understood widens.

@@ -1,0 +1,1 @@
+//! `Shape`: order, groups, aggregates, DISTINCT, LIMIT of the result.

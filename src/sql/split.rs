@@ -1,0 +1,1 @@
+//! Where the statements of a simple query begin and end.

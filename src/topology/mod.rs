@@ -1,0 +1,71 @@
+//! PURE. `Topology`: the versioned document of shards, distributions and table rules, validated and compiled.
+
+pub mod distribution;
+pub mod ring;
+pub mod shard_map;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::ids::{DistributionId, Epoch, QualifiedName, ShardId};
+pub use distribution::{Distribution, KeyRange, Unmapped};
+
+/// Where every row of one logical database lies. Immutable: a change makes a new one with a larger epoch.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    pub epoch: Epoch,
+    pub shards: Vec<Shard>,
+    /// Holds unsharded tables and answers catalog queries.
+    pub home: ShardId,
+    pub distributions: Vec<Distribution>,
+    pub tables: HashMap<QualifiedName, TableRule>,
+}
+
+/// A Postgres primary with its replicas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shard {
+    pub name: Arc<str>,
+    pub servers: Vec<Server>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    Primary,
+    Replica,
+}
+
+/// One Postgres server: where it listens and which database on it holds the shard.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Server {
+    pub host: Arc<str>,
+    pub port: u16,
+    pub dbname: Arc<str>,
+    pub role: Role,
+}
+
+/// What the topology says of a table; a table that it does not name is unsharded and lies on the home shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TableRule {
+    /// `columns`: the sharding-key columns, in the order of the distribution's key types.
+    Sharded { distribution: DistributionId, columns: Vec<Box<str>> },
+    /// A full copy on every shard.
+    Reference,
+}
+
+impl Topology {
+    pub fn rule(&self, table: &QualifiedName) -> Option<&TableRule> {
+        self.tables.get(table)
+    }
+
+    pub fn distribution(&self, id: DistributionId) -> &Distribution {
+        &self.distributions[usize::from(id.0)]
+    }
+
+    pub fn shard(&self, id: ShardId) -> &Shard {
+        &self.shards[id.index()]
+    }
+
+    pub fn all_shards(&self) -> crate::ids::ShardSet {
+        crate::ids::ShardSet::first(self.shards.len())
+    }
+}

@@ -1,0 +1,1 @@
+//! Virtual nodes -> token ranges; two rings -> the moves between them.

@@ -1,0 +1,1 @@
+//! `Frame`, `FrameRun`: whole frames cut off a read buffer without copying.

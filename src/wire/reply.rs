@@ -1,0 +1,1 @@
+//! The few frames that we author: ErrorResponse, RowDescription, CommandComplete, ReadyForQuery.

@@ -1,0 +1,1 @@
+//! `RowView`: one column of a DataRow, found without copying the row.

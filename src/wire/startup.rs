@@ -1,0 +1,1 @@
+//! Startup packet, SSLRequest, GSSENCRequest, CancelRequest.
