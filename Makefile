@@ -1,0 +1,63 @@
+# pgloom: every job that a developer or CI does, one target each. `make` alone prints this list.
+# Variables: T (name of a test, or part of it), ARGS (passed on to the program).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test test-one oracle bench bench-relay bench-micro fmt lint deny check clean
+
+help: ## print this list
+	@echo "pgloom: make <target>"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## install what is missing (Postgres, a C compiler, cargo-nextest); nothing to do: returns at once
+	@scripts/setup test
+
+build: ## build the pgloom binary, quickly compiled but optimised (target/quick/pgloom)
+	@scripts/setup build
+	cargo build --profile quick --bin pgloom
+
+demo: ## start 4 local Postgres shards and pgloom over them, with sample data; Ctrl-C ends it (ARGS="--shards 8")
+	@scripts/setup demo
+	cargo build --profile quick --bin pgloom
+	@exec target/quick/pgloom demo $(ARGS)
+
+test: ## all that must pass: format, clippy, unit, end-to-end and README tests, doc tests
+	@scripts/setup test
+	@scripts/test
+
+test-one: ## one test by (part of) its name: make test-one T=merge_emits_nothing
+	@scripts/setup test
+	@scripts/test one "$(T)" $(ARGS)
+
+oracle: ## only the comparison with one Postgres, with its table of MATCH, REFUSED, WRONG
+	@scripts/setup test
+	@scripts/test oracle $(ARGS)
+
+bench: ## pgbench directly, through PgBouncer and through pgloom: ratios and CPU a query (about 3 minutes)
+	@scripts/setup bench
+	@scripts/bench $(ARGS)
+
+bench-relay: ## what a bare byte relay costs on each tokio runtime, beside PgBouncer
+	@scripts/setup bench
+	@scripts/bench-relay $(ARGS)
+
+bench-micro: ## criterion benchmarks of the pure parts (ARGS=name of one)
+	@scripts/setup build
+	cargo bench --benches -- $(ARGS)
+
+fmt: ## format the source
+	cargo fmt --all
+
+lint: ## clippy with warnings as errors
+	cargo clippy --all-targets --locked -- -D warnings
+
+deny: ## licences and known vulnerabilities of the dependencies, where cargo-deny is installed
+	@scripts/deny
+
+check: ## type-check everything, the fastest answer while editing
+	cargo check --all-targets
+
+clean: ## remove what was built, and the demo's data in .demo
+	cargo clean
+	rm -rf .demo

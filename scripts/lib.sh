@@ -1,0 +1,41 @@
+# Sourced by the other scripts: where Postgres is, who runs it, and how we speak to the user.
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# The directory with initdb, postgres and pg_ctl of the newest Postgres that is at least 14.
+find_postgres() {
+    local candidate version
+    for candidate in "${PGLOOM_PG_BIN:-}" $(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -t/ -k5 -rn) \
+        "$(dirname "$(command -v postgres || echo /nonexistent/x)")"; do
+        [ -n "$candidate" ] && [ -x "$candidate/postgres" ] && [ -x "$candidate/initdb" ] || continue
+        version=$("$candidate/postgres" --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
+        if [ "$version" -ge 14 ]; then
+            echo "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# Runs a command as the user that may run Postgres: it refuses to run as root.
+as_postgres() {
+    if [ "$(id -u)" = 0 ]; then
+        setpriv --reuid=postgres --regid=postgres --init-groups env HOME=/tmp "$@"
+    else
+        "$@"
+    fi
+}
+
+# A port that nothing listens on now.
+free_port() {
+    local port
+    while :; do
+        port=$((RANDOM % 20000 + 20000))
+        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+            echo "$port"
+            return 0
+        fi
+    done
+}
