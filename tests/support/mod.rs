@@ -1,0 +1,15 @@
+//! What the end-to-end tests share: real Postgres clusters started once, a router process, a raw protocol client.
+//!
+//! `cargo nextest` runs every test in its own process, so the clusters live outside of all of them: see [`cluster`].
+
+#![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used)]
+
+pub mod cluster;
+pub mod database;
+pub mod raw;
+pub mod router;
+
+pub use cluster::{Cluster, Server};
+pub use database::{Database, SHARDS};
+pub use raw::{Message, Raw};
+pub use router::Router;

@@ -1,0 +1,135 @@
+//! One `pgloom serve` process on a free port, ended with the value.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::cluster::free_port;
+use super::raw::Raw;
+
+/// How long a router may take to its first answer.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// Lines of the log that a failed test prints.
+const TAIL_LINES: usize = 60;
+
+/// A running router. Dropped: ended by its process id; when the test panics, the end of its log is printed.
+#[derive(Debug)]
+pub struct Router {
+    pub port: u16,
+    /// Port of `/metrics`, `/healthz`, `/readyz`.
+    pub http_port: u16,
+    pub config: PathBuf,
+    pub log: PathBuf,
+    child: Child,
+}
+
+impl Router {
+    /// Starts `pgloom serve` with this config, in which `{port}` and `{http_port}` stand for free ports.
+    /// Returns when the port accepts connections.
+    pub fn start(config: &str) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    /// Like `start`, with environment variables.
+    pub fn start_with(config: &str, environment: &[(&str, &str)]) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("router-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        fs::create_dir_all(dir).unwrap();
+        let (path, log) = (dir.join(format!("{name}.toml")), dir.join(format!("{name}.log")));
+        let (port, http_port) = (free_port(), free_port());
+        let text = config.replace("{port}", &port.to_string()).replace("{http_port}", &http_port.to_string());
+        fs::write(&path, text).unwrap();
+        let output = File::create(&log).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_pgloom"))
+            .arg("serve")
+            .arg("--config")
+            .arg(&path)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .unwrap();
+        let mut router = Self { port, http_port, config: path, log, child };
+        router.wait_until_listening();
+        router
+    }
+
+    fn wait_until_listening(&mut self) {
+        let start = Instant::now();
+        while Raw::open(self.port).is_err() {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("pgloom serve ended with {status}");
+            }
+            assert!(start.elapsed() < START_LIMIT, "pgloom serve does not listen after {START_LIMIT:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// A connection through the router as `postgres`.
+    pub fn connect(&self, database: &str) -> Raw {
+        Raw::connect(self.port, "postgres", database).unwrap_or_else(|e| panic!("through the router: {e}"))
+    }
+
+    /// Process id, for signals and `/proc`.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal (`TERM`, `HUP`, ...).
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end of the process; `None` if it still runs after `limit`.
+    pub fn wait(&mut self, limit: Duration) -> Option<std::process::ExitStatus> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Some(status);
+            }
+            if start.elapsed() > limit {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Body and status of `GET path` on the HTTP port.
+    pub fn http(&self, path: &str) -> (u16, String) {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.http_port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text);
+        let status = text.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+        let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        (status, body.to_owned())
+    }
+
+    /// All that the router logged so far.
+    pub fn log_text(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let text = self.log_text();
+            let lines: Vec<&str> = text.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(TAIL_LINES)..];
+            eprintln!("--- end of the router's log ({}) ---\n{}", self.log.display(), tail.join("\n"));
+        } else {
+            let _ = fs::remove_file(&self.log);
+            let _ = fs::remove_file(&self.config);
+        }
+    }
+}
