@@ -1,14 +1,20 @@
 //! PURE. `Topology`: the versioned document of shards, distributions and table rules, validated and compiled.
 
 pub mod distribution;
+pub mod error;
+pub mod key_order;
 pub mod ring;
 pub mod shard_map;
+pub mod spec;
+mod validate;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::ids::{DistributionId, Epoch, QualifiedName, ShardId};
 pub use distribution::{Distribution, KeyRange, Unmapped};
+pub use error::{At, TopologyError, TopologyWarning};
+pub use spec::TopologySpec;
 
 /// Where every row of one logical database lies. Immutable: a change makes a new one with a larger epoch.
 #[derive(Clone, Debug)]

@@ -1,5 +1,350 @@
-//! Every distribution compiled to one sorted lookup.
+//! Every distribution compiled to one sorted lookup. Owns no names: shards are positions, values are typed.
 
-/// The compiled form of a distribution's method.
+use std::cmp::Ordering;
+
+use crate::ids::{ShardId, ShardSet, Token};
+use crate::topology::distribution::KeyRange;
+use crate::topology::key_order::{compare, compare_keys};
+use crate::types::canonical::{self, KeyValue};
+
+/// The compiled form of a distribution's method, with its pins. The default serves no key.
 #[derive(Clone, Debug, Default)]
-pub struct ShardMap {}
+pub struct ShardMap {
+    pins: KeyTable,
+    method: Method,
+    /// Every shard that the method or a pin names.
+    shards: ShardSet,
+}
+
+/// How a key that is not pinned finds its shard.
+#[derive(Clone, Debug)]
+pub enum Method {
+    Hash(TokenMap),
+    Range(RangeMap),
+    List { values: KeyTable, default: Option<ShardId> },
+}
+
+impl Default for Method {
+    fn default() -> Self {
+        Self::List { values: KeyTable::default(), default: None }
+    }
+}
+
+impl ShardMap {
+    pub fn new(method: Method, pins: KeyTable) -> Self {
+        let mut shards = match &method {
+            Method::Hash(map) => map.shards(),
+            Method::Range(map) => map.shards(),
+            Method::List { values, default } => values.shards().chain(*default).collect(),
+        };
+        shards.union_with(&pins.shards().collect());
+        Self { pins, method, shards }
+    }
+
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Single keys placed by name, looked up before the method.
+    pub fn pins(&self) -> &KeyTable {
+        &self.pins
+    }
+
+    /// Every shard that can hold a row.
+    pub fn shards(&self) -> &ShardSet {
+        &self.shards
+    }
+
+    /// `None` when no shard serves the key. The key has no NULL and the distribution's types.
+    pub fn locate(&self, key: &[KeyValue<'_>]) -> Option<ShardId> {
+        if let Some(shard) = self.pins.get(key) {
+            return Some(shard);
+        }
+        match &self.method {
+            Method::Hash(map) => map.get(canonical::token(key)?),
+            Method::Range(map) => map.get(key.first()?),
+            Method::List { values, default } => values.get(key).or(*default),
+        }
+    }
+
+    /// The shards that can hold a one-column key in `range`, whose bounds have the distribution's type and our order.
+    pub fn locate_range(&self, range: &KeyRange<'_>) -> ShardSet {
+        let mut shards = match &self.method {
+            Method::Hash(map) => match range.point() {
+                Some(key) => canonical::token(std::slice::from_ref(key)).and_then(|t| map.get(t)).into_iter().collect(),
+                None => map.shards(),
+            },
+            Method::Range(map) => map.overlapping(range),
+            Method::List { values, default } => values.within(range).chain(*default).collect(),
+        };
+        shards.union_with(&self.pins.within(range).collect());
+        shards
+    }
+}
+
+/// Every token's shard: the sorted first tokens of the ranges, and beside them the owners.
+#[derive(Clone, Debug, Default)]
+pub struct TokenMap {
+    starts: Box<[u64]>,
+    owners: Box<[ShardId]>,
+}
+
+impl TokenMap {
+    /// From the first token of each range, sorted; a range ends where the next begins. Nothing serves the tokens before the first.
+    pub fn new(ranges: impl IntoIterator<Item = (Token, ShardId)>) -> Self {
+        let mut joined: Vec<(u64, ShardId)> = Vec::new();
+        for (Token(start), shard) in ranges {
+            if joined.last().is_none_or(|last| last.1 != shard) {
+                joined.push((start, shard));
+            }
+        }
+        let (starts, owners): (Vec<_>, Vec<_>) = joined.into_iter().unzip();
+        Self { starts: starts.into(), owners: owners.into() }
+    }
+
+    pub fn get(&self, token: Token) -> Option<ShardId> {
+        let after = self.starts.partition_point(|start| *start <= token.0);
+        self.owners.get(after.checked_sub(1)?).copied()
+    }
+
+    /// The ranges in ascending order: first token, last token, shard.
+    pub fn ranges(&self) -> impl Iterator<Item = (Token, Token, ShardId)> + '_ {
+        let lasts = self.starts.iter().skip(1).map(|next| next - 1).chain([u64::MAX]);
+        self.starts
+            .iter()
+            .zip(lasts)
+            .zip(&self.owners)
+            .map(|((first, last), shard)| (Token(*first), Token(last), *shard))
+    }
+
+    fn shards(&self) -> ShardSet {
+        self.owners.iter().copied().collect()
+    }
+}
+
+/// The keys from `from` (inclusive) to `to` (exclusive); `None` is no limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interval {
+    pub from: Option<KeyValue<'static>>,
+    pub to: Option<KeyValue<'static>>,
+    pub shard: ShardId,
+}
+
+/// Disjoint intervals in ascending order; what lies between them has no shard.
+#[derive(Clone, Debug, Default)]
+pub struct RangeMap {
+    intervals: Box<[Interval]>,
+}
+
+impl RangeMap {
+    /// `intervals` must not overlap; they may come in any order.
+    pub fn new(mut intervals: Vec<Interval>) -> Self {
+        intervals.sort_by(|a, b| compare_from(a.from.as_ref(), b.from.as_ref()));
+        Self { intervals: intervals.into() }
+    }
+
+    pub fn intervals(&self) -> &[Interval] {
+        &self.intervals
+    }
+
+    pub fn get(&self, key: &KeyValue<'_>) -> Option<ShardId> {
+        let after = self.intervals.partition_point(|i| i.from.as_ref().is_none_or(|from| compare(from, key).is_le()));
+        let interval = self.intervals.get(after.checked_sub(1)?)?;
+        interval.to.as_ref().is_none_or(|to| compare(key, to).is_lt()).then_some(interval.shard)
+    }
+
+    fn overlapping(&self, range: &KeyRange<'_>) -> ShardSet {
+        if range.is_empty() {
+            return ShardSet::new();
+        }
+        let begin = match &range.low {
+            None => 0,
+            Some((low, _)) => {
+                self.intervals.partition_point(|i| i.to.as_ref().is_some_and(|to| compare(to, low).is_le()))
+            }
+        };
+        let reaches = |interval: &&Interval| match (&interval.from, &range.high) {
+            (Some(from), Some((high, inclusive))) => match compare(from, high) {
+                Ordering::Less => true,
+                Ordering::Equal => *inclusive,
+                Ordering::Greater => false,
+            },
+            _ => true,
+        };
+        self.intervals.iter().skip(begin).take_while(reaches).map(|i| i.shard).collect()
+    }
+
+    fn shards(&self) -> ShardSet {
+        self.intervals.iter().map(|i| i.shard).collect()
+    }
+}
+
+/// The order of interval starts: no limit comes first.
+pub(super) fn compare_from(a: Option<&KeyValue<'_>>, b: Option<&KeyValue<'_>>) -> Ordering {
+    match (a, b) {
+        (Some(a), Some(b)) => compare(a, b),
+        (a, b) => a.is_some().cmp(&b.is_some()),
+    }
+}
+
+/// Whole keys with their shards, sorted by key.
+#[derive(Clone, Debug, Default)]
+pub struct KeyTable {
+    entries: Box<[(Box<[KeyValue<'static>]>, ShardId)]>,
+}
+
+impl KeyTable {
+    /// Keys must be different; they may come in any order.
+    pub fn new(mut entries: Vec<(Box<[KeyValue<'static>]>, ShardId)>) -> Self {
+        entries.sort_by(|a, b| compare_keys(&a.0, &b.0));
+        Self { entries: entries.into() }
+    }
+
+    pub fn entries(&self) -> &[(Box<[KeyValue<'static>]>, ShardId)] {
+        &self.entries
+    }
+
+    pub fn get(&self, key: &[KeyValue<'_>]) -> Option<ShardId> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        let place = self.entries.binary_search_by(|entry| compare_keys(&entry.0, key)).ok()?;
+        self.entries.get(place).map(|entry| entry.1)
+    }
+
+    fn within(&self, range: &KeyRange<'_>) -> impl Iterator<Item = ShardId> {
+        self.entries.iter().filter(|(key, _)| key.first().is_some_and(|key| range.contains(key))).map(|entry| entry.1)
+    }
+
+    fn shards(&self) -> impl Iterator<Item = ShardId> + '_ {
+        self.entries.iter().map(|entry| entry.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn int(value: i64) -> KeyValue<'static> {
+        KeyValue::Int(value)
+    }
+
+    fn one(value: i64) -> Box<[KeyValue<'static>]> {
+        Box::new([int(value)])
+    }
+
+    /// Intervals between sorted cuts, some left out, some ends open.
+    fn intervals() -> impl Strategy<Value = Vec<Interval>> {
+        let cuts = proptest::collection::btree_set(-20i64..20, 1..8);
+        (cuts, proptest::collection::vec(proptest::option::weighted(0.7, 0u16..4), 9)).prop_map(|(cuts, owners)| {
+            let cuts: Vec<i64> = cuts.into_iter().collect();
+            let froms = std::iter::once(None).chain(cuts.iter().copied().map(Some));
+            let tos = cuts.iter().copied().map(Some).chain([None]);
+            let pieces = froms.zip(tos).zip(owners);
+            pieces
+                .filter_map(|((from, to), owner)| {
+                    Some(Interval { from: from.map(int), to: to.map(int), shard: ShardId(owner?) })
+                })
+                .collect()
+        })
+    }
+
+    fn key_range() -> impl Strategy<Value = KeyRange<'static>> {
+        let bound =
+            || proptest::option::of((-25i64..25, any::<bool>()).prop_map(|(value, inclusive)| (int(value), inclusive)));
+        (bound(), bound()).prop_map(|(low, high)| KeyRange { low, high })
+    }
+
+    fn holds(interval: &Interval, key: i64) -> bool {
+        interval.from.as_ref().is_none_or(|from| compare(from, &int(key)).is_le())
+            && interval.to.as_ref().is_none_or(|to| compare(&int(key), to).is_lt())
+    }
+
+    fn maps() -> impl Strategy<Value = ShardMap> {
+        let keys = || proptest::collection::btree_map(-20i64..20, 0u16..6, 0..6);
+        let table = |entries: std::collections::BTreeMap<i64, u16>| {
+            KeyTable::new(entries.into_iter().rev().map(|(key, shard)| (one(key), ShardId(shard))).collect())
+        };
+        let method = prop_oneof![
+            intervals().prop_map(|mut list| {
+                list.reverse();
+                Method::Range(RangeMap::new(list))
+            }),
+            (keys(), proptest::option::of(0u16..4)).prop_map(move |(values, default)| Method::List {
+                values: table(values),
+                default: default.map(ShardId)
+            }),
+            proptest::collection::btree_map(any::<u64>(), 0u16..4, 0..10).prop_map(|starts| {
+                let rest = starts.into_iter().map(|(token, shard)| (Token(token), ShardId(shard)));
+                Method::Hash(TokenMap::new(std::iter::once((Token(0), ShardId(0))).chain(rest)))
+            }),
+        ];
+        (method, keys()).prop_map(move |(method, pins)| ShardMap::new(method, table(pins)))
+    }
+
+    proptest! {
+        #[test]
+        fn range_lookup_agrees_with_a_scan(intervals in intervals(), key in -30i64..30) {
+            let scanned = intervals.iter().find(|i| holds(i, key)).map(|i| i.shard);
+            prop_assert_eq!(RangeMap::new(intervals).get(&int(key)), scanned);
+        }
+
+        #[test]
+        fn token_lookup_agrees_with_a_scan(starts in proptest::collection::btree_map(any::<u64>(), 0u16..4, 0..50), probe in any::<u64>()) {
+            let map = TokenMap::new(starts.iter().map(|(token, shard)| (Token(*token), ShardId(*shard))));
+            for token in starts.keys().copied().chain([0, probe, u64::MAX]) {
+                let scanned = starts.iter().filter(|(start, _)| **start <= token).next_back().map(|(_, s)| ShardId(*s));
+                prop_assert_eq!(map.get(Token(token)), scanned);
+                let listed = map.ranges().find(|(first, last, _)| *first <= Token(token) && Token(token) <= *last).map(|r| r.2);
+                prop_assert_eq!(listed, scanned);
+            }
+        }
+
+        #[test]
+        fn range_condition_names_every_shard_with_a_matching_key(map in maps(), range in key_range()) {
+            let located = map.locate_range(&range);
+            for key in (-30..30).filter(|key| range.contains(&int(*key))) {
+                if let Some(shard) = map.locate(&[int(key)]) {
+                    prop_assert!(located.contains(shard), "key {key} lies on {shard}, not in {located}");
+                    prop_assert!(map.shards().contains(shard));
+                }
+            }
+            for shard in located.iter() {
+                prop_assert!(map.shards().contains(shard));
+            }
+        }
+    }
+
+    #[test]
+    fn range_condition_skips_ranges_outside_it() {
+        let cut = |from: Option<i64>, to: Option<i64>, shard| Interval {
+            from: from.map(int),
+            to: to.map(int),
+            shard: ShardId(shard),
+        };
+        let intervals = vec![cut(None, Some(10), 0), cut(Some(10), Some(20), 1), cut(Some(30), None, 2)];
+        let map = ShardMap::new(Method::Range(RangeMap::new(intervals)), KeyTable::new(vec![(one(15), ShardId(3))]));
+        let located = |low: Option<(i64, bool)>, high: Option<(i64, bool)>| {
+            let bound = |b: Option<(i64, bool)>| b.map(|(value, inclusive)| (int(value), inclusive));
+            map.locate_range(&KeyRange { low: bound(low), high: bound(high) }).to_string()
+        };
+        assert_eq!(located(None, Some((10, false))), "0");
+        assert_eq!(located(None, Some((10, true))), "0,1");
+        assert_eq!(located(Some((20, true)), Some((29, true))), "");
+        assert_eq!(located(Some((15, true)), Some((15, true))), "1,3");
+        assert_eq!(located(Some((16, true)), None), "1,2");
+        assert_eq!(located(Some((40, true)), Some((35, true))), "");
+        assert_eq!(located(None, None), "0,1,2,3");
+    }
+
+    #[test]
+    fn pins_go_before_the_method() {
+        let map = ShardMap::new(
+            Method::List { values: KeyTable::new(vec![(one(1), ShardId(0))]), default: None },
+            KeyTable::new(vec![(one(7), ShardId(2)), (one(-7), ShardId(1))]),
+        );
+        let located: Vec<_> = [1, 7, -7, 2].map(|key| map.locate(&[int(key)])).into();
+        assert_eq!(located, [Some(ShardId(0)), Some(ShardId(2)), Some(ShardId(1)), None]);
+    }
+}
