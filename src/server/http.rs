@@ -1,0 +1,240 @@
+//! The HTTP listener for machines that watch: `/metrics`, `/healthz`, `/readyz`. Answers GET and HEAD, reads no body.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::metrics::{self, Metrics};
+
+/// Open at once; a scraper needs one. More are closed unread.
+const MAX_CONNECTIONS: usize = 64;
+/// For a request's head to arrive, and for a connection to stay without a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// For one connection in all, so that a reader that never reads does not hold its place for ever.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(3600);
+/// The longest head of a request.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// Whether this router can answer for every shard.
+pub trait Readiness: Send + Sync {
+    /// The shards that have not answered lately; none: ready. Must not block.
+    fn unready(&self) -> Vec<Unready>;
+}
+
+/// A shard that has not answered lately, or something else that keeps the router from serving.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unready {
+    pub database: String,
+    /// `None`: it is not one shard that is wrong.
+    pub shard: Option<String>,
+    /// What the last try met, in words for an operator.
+    pub why: String,
+}
+
+/// Serves until `shutdown` resolves; open connections are then dropped.
+pub async fn serve(
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    readiness: Arc<dyn Readiness>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = tokio::task::JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        let stream = tokio::select! {
+            biased;
+            () = &mut shutdown => return,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "the metrics listener could not accept");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let (metrics, readiness) = (Arc::clone(&metrics), Arc::clone(&readiness));
+        connections.spawn(async move {
+            let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, metrics, readiness)).await;
+            drop(place);
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, metrics: Arc<Metrics>, readiness: Arc<dyn Readiness>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let response = answer(request.method(), request.uri().path(), &metrics, &*readiness);
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection to the metrics listener failed");
+    }
+}
+
+fn answer(method: &Method, path: &str, metrics: &Metrics, readiness: &dyn Readiness) -> Response<Full<Bytes>> {
+    if method != Method::GET && method != Method::HEAD {
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match path {
+        "/metrics" => {
+            let mut response = plain(StatusCode::OK, metrics.render());
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+            response
+        }
+        "/healthz" => plain(StatusCode::OK, "ok\n"),
+        "/readyz" => match readiness.unready() {
+            unready if unready.is_empty() => plain(StatusCode::OK, "ready\n"),
+            unready => plain(StatusCode::SERVICE_UNAVAILABLE, describe(&unready)),
+        },
+        _ => plain(StatusCode::NOT_FOUND, "not here; try /metrics, /healthz, /readyz\n"),
+    }
+}
+
+fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+fn describe(unready: &[Unready]) -> String {
+    let mut text = String::from("not ready\n");
+    for Unready { database, shard, why } in unready {
+        // Writing to a String cannot fail.
+        let _ = match shard {
+            Some(shard) => writeln!(text, "database {database:?} shard {shard:?}: {why}"),
+            None => writeln!(text, "database {database:?}: {why}"),
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::net::SocketAddr;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    struct Fixed(Vec<Unready>);
+
+    impl Readiness for Fixed {
+        fn unready(&self) -> Vec<Unready> {
+            self.0.clone()
+        }
+    }
+
+    async fn start(unready: Vec<Unready>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, Metrics::new(), Arc::new(Fixed(unready)), std::future::pending()));
+        address
+    }
+
+    async fn ask(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    fn get(path: &str) -> String {
+        format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    }
+
+    #[tokio::test]
+    async fn metrics_health_and_readiness_answer() {
+        let address = start(Vec::new()).await;
+        let metrics = ask(address, &get("/metrics")).await;
+        assert!(
+            metrics.starts_with("HTTP/1.1 200 OK\r\n") && metrics.contains("text/plain; version=0.0.4"),
+            "{metrics}"
+        );
+        assert!(metrics.contains("\npgloom_clients 0\n"), "{metrics}");
+        assert!(ask(address, &get("/healthz")).await.ends_with("\r\n\r\nok\n"));
+        assert!(ask(address, &get("/readyz?verbose")).await.ends_with("\r\n\r\nready\n"));
+        assert!(ask(address, &get("/")).await.starts_with("HTTP/1.1 404 "));
+    }
+
+    #[tokio::test]
+    async fn readyz_names_the_shard_that_does_not_answer_and_why() {
+        let why = "connection refused (127.0.0.1:5433)".to_owned();
+        let shard = Unready { database: "shop".into(), shard: Some("s2".into()), why };
+        let address = start(vec![shard]).await;
+        let answer = ask(address, &get("/readyz")).await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(
+            answer.ends_with("not ready\ndatabase \"shop\" shard \"s2\": connection refused (127.0.0.1:5433)\n"),
+            "{answer}"
+        );
+        // A router that lacks a shard is alive all the same: restarting it would mend nothing.
+        assert!(ask(address, &get("/healthz")).await.starts_with("HTTP/1.1 200 "));
+    }
+
+    #[tokio::test]
+    async fn other_methods_and_garbage_are_turned_away() {
+        let address = start(Vec::new()).await;
+        let post = "POST /metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
+        let answer = ask(address, post).await;
+        assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("\r\nallow: GET, HEAD\r\n"), "{answer}");
+        assert!(ask(address, "\u{0}\u{3}garbage\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
+        let long = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(MAX_HEAD + 1024));
+        // It may be cut off before the whole head was sent.
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let _ = stream.write_all(long.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431 "), "{}", String::from_utf8_lossy(&answer));
+    }
+
+    #[tokio::test]
+    async fn a_connection_over_the_limit_is_closed_and_a_freed_place_is_used_again() {
+        let address = start(Vec::new()).await;
+        let mut open = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            // An answer proves that the place is taken.
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            let mut some = [0; 64];
+            assert!(stream.read(&mut some).await.unwrap() > 0);
+            open.push(stream);
+        }
+        let mut over = TcpStream::connect(address).await.unwrap();
+        assert!(matches!(over.read(&mut [0; 1]).await, Ok(0) | Err(_)));
+        drop(open);
+        let answered = async {
+            loop {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                let _ = stream.write_all(get("/healthz").as_bytes()).await;
+                let mut answer = Vec::new();
+                if stream.read_to_end(&mut answer).await.is_ok() && answer.starts_with(b"HTTP/1.1 200 ") {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), answered).await.unwrap();
+    }
+}

@@ -1,0 +1,3 @@
+//! I/O. Accepts clients, and answers those who watch.
+
+pub mod http;
