@@ -6,6 +6,7 @@ pub mod fault;
 pub mod ids;
 pub mod merge;
 pub mod metrics;
+pub mod net;
 pub mod plan;
 pub mod secret;
 pub mod server;
