@@ -2,6 +2,9 @@
 
 pub mod canonical;
 pub mod compare;
+pub mod datetime;
+mod input;
+pub mod numeric;
 
 use crate::ids::Oid;
 
