@@ -2,6 +2,7 @@
 
 pub mod analyze;
 pub mod keys;
+pub(crate) mod lexer;
 pub mod rewrite;
 pub mod shape;
 pub mod split;

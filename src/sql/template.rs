@@ -1,13 +1,19 @@
 //! Cuts the literals out of a statement: the template is what repeats, the slots are what differs from call to call.
 
+use std::borrow::Cow;
+
 use smallvec::SmallVec;
+
+use crate::sql::lexer::{self, Boundary, Lexer, TokenKind};
+
+pub use crate::sql::lexer::ScanError;
 
 /// What a literal looks like. Its kind is part of the template, its text is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SlotKind {
-    /// Decimal digits only (also `0x..`, `0o..`, `0b..` are `Decimal`-free: see `Number`).
+    /// Decimal digits only.
     Integer,
-    /// Any other number: `1.5`, `1e3`, `1_000`.
+    /// Any other number: `1.5`, `1e3`, `1_000`, `0x1F`.
     Number,
     /// `'...'`
     String,
@@ -15,8 +21,22 @@ pub enum SlotKind {
     EscapeString,
     /// `$tag$...$tag$`
     DollarString,
-    /// `B'..'`, `X'..'`, `N'..'`, `U&'..'`
+    /// `B'..'`, `X'..'`, `N'..'`, `U&'..'`: the template keeps the letters before the quote.
     Other,
+}
+
+impl SlotKind {
+    /// The byte that stands for such a literal in a template. No token has it: outside quotes it is no SQL.
+    pub fn mark(self) -> u8 {
+        match self {
+            SlotKind::Integer => 1,
+            SlotKind::Number => 2,
+            SlotKind::String => 3,
+            SlotKind::EscapeString => 4,
+            SlotKind::DollarString => 5,
+            SlotKind::Other => 6,
+        }
+    }
 }
 
 /// One literal: its kind and its bytes in the statement's text (quotes and prefix included).
@@ -27,16 +47,258 @@ pub struct Slot {
     pub end: u32,
 }
 
+impl Slot {
+    /// The literal as written.
+    pub fn text<'a>(&self, text: &'a str) -> &'a str {
+        text.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+}
+
 /// The result of one scan; kept by the session and reused, so that a scan allocates nothing in steady state.
 #[derive(Clone, Debug, Default)]
 pub struct Scan {
-    /// The first statement with each literal replaced by a mark of its kind, comments and runs of blanks by one blank.
+    /// The first non-empty statement with each literal replaced by a mark of its kind, comments and runs of blanks by one
+    /// blank. Equal templates have equal tokens, literals of equal kinds set aside. Empty: there is no statement.
     pub template: Vec<u8>,
+    /// The literals, in order.
     pub slots: SmallVec<[Slot; 16]>,
     /// Where a second, non-empty statement starts.
     pub next_statement: Option<usize>,
+    /// Where the first statement begins, leading blanks, comments and `;` left out.
+    pub start: usize,
     /// Where the first statement ends (before its `;`), trailing blanks and comments left out.
     pub end: usize,
-    /// A comment of the form that can carry hints stood before the first word: its bytes.
+    /// The first `/* ... */` comment before the first word, where hints can stand: its bytes.
     pub leading_comment: Option<(u32, u32)>,
+}
+
+/// What a [`Scan`] keeps allocated between statements, in bytes and in slots.
+const KEPT_TEMPLATE: usize = 64 * 1024;
+const KEPT_SLOTS: usize = 4 * 1024;
+
+impl Scan {
+    fn clear(&mut self) {
+        self.template.clear();
+        self.template.shrink_to(KEPT_TEMPLATE);
+        self.slots.clear();
+        if self.slots.capacity() > KEPT_SLOTS {
+            self.slots = SmallVec::new();
+        }
+        self.next_statement = None;
+        self.start = 0;
+        self.end = 0;
+        self.leading_comment = None;
+    }
+}
+
+/// Scans the first statement of `text` into `out` (what it held before is dropped).
+///
+/// `standard_strings`: the session's `standard_conforming_strings`. On an error `out` holds nothing of use.
+pub fn scan(text: &str, standard_strings: bool, out: &mut Scan) -> Result<(), ScanError> {
+    out.clear();
+    if u32::try_from(text.len()).is_err() {
+        return Err(ScanError::NotUnderstood);
+    }
+    let bytes = text.as_bytes();
+    let slice = |from: usize, to: usize| bytes.get(from..to).unwrap_or_default();
+    let mut lexer = Lexer::new(text, standard_strings);
+    loop {
+        let comment = lexer.skip_blanks_noting()?;
+        if out.leading_comment.is_none() {
+            out.leading_comment = comment.map(|(start, end)| (start as u32, end as u32));
+        }
+        match bytes.get(lexer.at) {
+            Some(b';') => lexer.at += 1,
+            _ => break,
+        }
+    }
+    out.start = lexer.at;
+    out.end = lexer.at;
+    let mut boundary = Boundary::new();
+    // Bytes before this one are in the template, or left out of it.
+    let mut copied = lexer.at;
+    loop {
+        let gap = lexer.at;
+        lexer.skip_blanks()?;
+        if lexer.at_end() {
+            break;
+        }
+        let token = lexer.token()?;
+        if boundary.step(&token, bytes) {
+            out.next_statement = next_statement(&mut lexer, bytes)?;
+            break;
+        }
+        // One blank is copied with what is around it; any other gap becomes one.
+        if gap != token.start && slice(gap, token.start) != b" " {
+            out.template.extend_from_slice(slice(copied, gap));
+            out.template.push(b' ');
+            copied = token.start;
+        }
+        if let TokenKind::Literal(kind) = token.kind {
+            let prefix = match kind {
+                SlotKind::Other => slice(token.start, token.end).iter().take_while(|b| **b != b'\'').count(),
+                _ => 0,
+            };
+            out.template.extend_from_slice(slice(copied, token.start + prefix));
+            out.template.push(kind.mark());
+            out.slots.push(Slot { kind, start: token.start as u32, end: token.end as u32 });
+            copied = token.end;
+        }
+        out.end = token.end;
+    }
+    out.template.extend_from_slice(slice(copied, out.end));
+    Ok(())
+}
+
+/// After the `;` of a statement: where the next one that is not empty begins.
+fn next_statement(lexer: &mut Lexer<'_>, bytes: &[u8]) -> Result<Option<usize>, ScanError> {
+    loop {
+        lexer.skip_blanks()?;
+        match bytes.get(lexer.at) {
+            None => return Ok(None),
+            Some(b';') => lexer.at += 1,
+            Some(_) => return Ok(Some(lexer.at)),
+        }
+    }
+}
+
+/// The value of a string literal, as Postgres decodes it. `None`: not a string of the plain kinds (`U&'..'` and the
+/// like), or one that Postgres rejects or reads differently between versions.
+pub fn string_value<'a>(text: &'a str, slot: &Slot) -> Option<Cow<'a, str>> {
+    let literal = text.get(slot.start as usize..slot.end as usize)?;
+    match slot.kind {
+        SlotKind::String => plain_value(literal),
+        SlotKind::EscapeString => escape_value(literal.get(1..)?).map(Cow::Owned),
+        SlotKind::DollarString => {
+            let tag = literal.get(1..)?.find('$')? + 2;
+            literal.get(tag..literal.len().checked_sub(tag)?).map(Cow::Borrowed)
+        }
+        SlotKind::Integer | SlotKind::Number | SlotKind::Other => None,
+    }
+}
+
+/// The text of a decimal number, as `numeric_in` takes it. `None`: no number, or of PG 16's forms (`0x1F`, `1_000`).
+pub fn number_text<'a>(text: &'a str, slot: &Slot) -> Option<&'a str> {
+    let literal = text.get(slot.start as usize..slot.end as usize)?;
+    let decimal = |b: u8| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-');
+    match slot.kind {
+        SlotKind::Integer => Some(literal),
+        SlotKind::Number => literal.bytes().all(decimal).then_some(literal),
+        _ => None,
+    }
+}
+
+/// The segments between quotes of a `'...'` literal; `''` in them still doubled.
+fn segments(literal: &str) -> impl Iterator<Item = &str> {
+    let bytes = literal.as_bytes();
+    let mut at = Some(1);
+    std::iter::from_fn(move || {
+        let start = at?;
+        let mut end = start;
+        loop {
+            end += memchr::memchr(b'\'', bytes.get(end..)?)?;
+            if bytes.get(end + 1) != Some(&b'\'') {
+                break;
+            }
+            end += 2;
+        }
+        at = lexer::continuation(bytes, end + 1);
+        literal.get(start..end)
+    })
+}
+
+fn plain_value(literal: &str) -> Option<Cow<'_, str>> {
+    let inner = literal.get(1..literal.len().checked_sub(1)?)?;
+    if memchr::memchr(b'\'', inner.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(inner));
+    }
+    Some(Cow::Owned(segments(literal).map(|segment| segment.replace("''", "'")).collect()))
+}
+
+/// `literal` begins at the quote.
+fn escape_value(literal: &str) -> Option<String> {
+    let bytes = literal.as_bytes();
+    let mut value = Vec::with_capacity(literal.len());
+    let mut at = 1;
+    loop {
+        match *bytes.get(at)? {
+            b'\'' if bytes.get(at + 1) == Some(&b'\'') => {
+                value.push(b'\'');
+                at += 2;
+            }
+            b'\'' => match lexer::continuation(bytes, at + 1) {
+                Some(next) => at = next,
+                None => break,
+            },
+            b'\\' => at = escape(bytes, at + 1, &mut value)?,
+            other => {
+                value.push(other);
+                at += 1;
+            }
+        }
+    }
+    // Escapes name bytes: Postgres checks that they make text, and that none is zero.
+    String::from_utf8(value).ok().filter(|value| !value.contains('\0'))
+}
+
+/// Decodes one escape, `at` behind the backslash; returns where it ends.
+fn escape(bytes: &[u8], at: usize, value: &mut Vec<u8>) -> Option<usize> {
+    let digits = |from: usize, most: usize, radix: u32| {
+        let rest = bytes.get(from..).unwrap_or_default();
+        let count = rest.iter().take(most).take_while(|b| char::from(**b).is_digit(radix)).count();
+        let number = rest.iter().take(count).fold(0, |n, b| n * radix + char::from(*b).to_digit(radix).unwrap_or(0));
+        (count, number)
+    };
+    let byte = *bytes.get(at)?;
+    match byte {
+        b'0'..=b'7' => {
+            let (count, number) = digits(at, 3, 8);
+            value.push((number & 0xff) as u8);
+            Some(at + count)
+        }
+        b'x' => {
+            let (count, number) = digits(at + 1, 2, 16);
+            // `\x` without digits is an `x`.
+            value.push(if count == 0 { b'x' } else { number as u8 });
+            Some(at + 1 + count)
+        }
+        b'u' | b'U' => {
+            let length = if byte == b'u' { 4 } else { 8 };
+            let (count, first) = digits(at + 1, length, 16);
+            let mut end = at + 1 + length;
+            let mut code = first;
+            if count < length {
+                return None;
+            }
+            if (0xd800..0xdc00).contains(&first) {
+                let length = match (bytes.get(end), bytes.get(end + 1)) {
+                    (Some(b'\\'), Some(b'u')) => 4,
+                    (Some(b'\\'), Some(b'U')) => 8,
+                    _ => return None,
+                };
+                let (count, second) = digits(end + 2, length, 16);
+                if count < length || !(0xdc00..0xe000).contains(&second) {
+                    return None;
+                }
+                code = 0x10000 + ((first & 0x3ff) << 10) + (second & 0x3ff);
+                end += 2 + length;
+            }
+            let mut buffer = [0; 4];
+            value.extend_from_slice(char::from_u32(code)?.encode_utf8(&mut buffer).as_bytes());
+            Some(end)
+        }
+        // Became an escape in PG 17; was the letter before.
+        b'v' => None,
+        _ => {
+            value.push(match byte {
+                b'b' => 0x08,
+                b'f' => 0x0c,
+                b'n' => b'\n',
+                b'r' => b'\r',
+                b't' => b'\t',
+                other => other,
+            });
+            Some(at + 1)
+        }
+    }
 }
