@@ -12,6 +12,9 @@ pub struct Analysis {
     pub pin: Option<PinReason>,
     /// Number of `$n` parameters (the largest n).
     pub parameters: u16,
+    /// Literals (positions in [`crate::sql::template::Scan::slots`], ascending) whose text may differ from call to call
+    /// without changing anything here. The others are guards: the plan cache finds this only where their text is the same.
+    pub free_slots: smallvec::SmallVec<[u16; 8]>,
 }
 
 /// Why one server connection must stay with one client.

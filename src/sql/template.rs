@@ -302,3 +302,6 @@ fn escape(bytes: &[u8], at: usize, value: &mut Vec<u8>) -> Option<usize> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,277 @@
+//! SET, RESET and SHOW in all their forms.
+
+use super::cursor::{self, Cursor};
+use super::{SetStatement, StatementKind, TransactionStatement, transaction_modes};
+use crate::sql::lexer::TokenKind;
+use crate::sql::template::SlotKind;
+
+/// Settings of this prefix are the router's own.
+const ROUTER: &str = "pgloom.";
+
+/// Behind the word SET.
+pub(super) fn set(cursor: &mut Cursor<'_>) -> StatementKind {
+    if cursor.accept("constraints") {
+        return StatementKind::Transaction(TransactionStatement::SetConstraints);
+    }
+    let local = cursor.is("local") && !is_assignment(cursor);
+    if local || cursor.is("session") && !begins_a_form(cursor) {
+        cursor.take();
+    }
+    let statement = form(cursor, local).filter(|_| cursor.at_end());
+    StatementKind::Set(statement.unwrap_or(SetStatement::Opaque))
+}
+
+/// SESSION is also the first word of two of the forms, and could be a setting's name.
+fn begins_a_form(cursor: &Cursor<'_>) -> bool {
+    let mut ahead = cursor.clone();
+    ahead.take();
+    ahead.is_any(&["authorization", "characteristics"]) || is_assignment(cursor)
+}
+
+fn form(cursor: &mut Cursor<'_>, local: bool) -> Option<SetStatement> {
+    if cursor.is("transaction") && !is_assignment(cursor) {
+        cursor.take();
+        if cursor.accept("snapshot") {
+            cursor.string()?;
+            return Some(SetStatement::TransactionSnapshot);
+        }
+        return Some(SetStatement::Transaction(transaction_modes(cursor)?.into()));
+    }
+    if cursor.accept_all(&["session", "characteristics", "as", "transaction"]) {
+        let modes = transaction_modes(cursor)?;
+        return (!local).then(|| SetStatement::Characteristics(modes.into()));
+    }
+    let (name, value): (Box<str>, Box<str>) = if cursor.accept_all(&["time", "zone"]) {
+        ("timezone".into(), time_zone(cursor)?)
+    } else if cursor.accept_all(&["session", "authorization"]) {
+        ("session_authorization".into(), one_value(cursor)?)
+    } else if cursor.accept_all(&["xml", "option"]) {
+        let value = cursor.is_any(&["document", "content"]).then(|| one_value(cursor)).flatten()?;
+        ("xmloption".into(), value)
+    } else if cursor.is("names") && !is_assignment(cursor) {
+        cursor.take();
+        let value = if cursor.at_end() { "DEFAULT".into() } else { one_value(cursor)? };
+        ("client_encoding".into(), value)
+    } else if cursor.is_any(&["role", "schema"]) && !is_assignment(cursor) {
+        let name = if cursor.is("role") { "role" } else { "search_path" };
+        cursor.take();
+        if cursor.is("default") {
+            return None;
+        }
+        (name.into(), one_value(cursor)?)
+    } else {
+        let name = setting_name(cursor)?;
+        if !cursor.accept("to") && !cursor.accept_operator("=") {
+            return None;
+        }
+        (name, value_list(cursor)?)
+    };
+    let default = value.eq_ignore_ascii_case("default");
+    if let Some(own) = name.strip_prefix(ROUTER) {
+        return Some(SetStatement::Router { name: own.into(), value: (!default).then_some(value), local });
+    }
+    Some(match (local, default) {
+        (true, _) => SetStatement::Local { name, value },
+        (false, true) => SetStatement::Reset(name),
+        (false, false) => SetStatement::Session { name, value },
+    })
+}
+
+/// The word here is a setting's name: `=`, TO, `.` or FROM follows it.
+fn is_assignment(cursor: &Cursor<'_>) -> bool {
+    let mut ahead = cursor.clone();
+    ahead.take();
+    ahead.is_any(&["to", "from"]) || ahead.is_operator("=") || ahead.is_punct(b'.')
+}
+
+/// The one word or string of a value, as written.
+fn one_value(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
+    let token = cursor.take()?;
+    let simple = matches!(token.kind, TokenKind::Word | TokenKind::Quoted | TokenKind::Literal(_));
+    simple.then(|| cursor.source(token).into())
+}
+
+/// A list of words, strings and numbers, as written.
+fn value_list(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
+    let start = cursor.position();
+    let mut ahead = cursor.clone();
+    loop {
+        element(&mut ahead)?;
+        if !ahead.accept_punct(b',') {
+            break;
+        }
+    }
+    if !ahead.at_end() {
+        return None;
+    }
+    cursor.rest(start).map(Into::into)
+}
+
+/// `zone_value` as something that `SET timezone TO` takes.
+fn time_zone(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
+    if cursor.accept("local") {
+        return Some("DEFAULT".into());
+    }
+    if !cursor.is("interval") {
+        return value_list(cursor);
+    }
+    cursor.take();
+    let value = cursor.string()?;
+    // With a qualifier the number's meaning can differ; `-08:00` HOUR TO MINUTE is what the standard writes.
+    let plain = value.contains(':') && cursor.accept_all(&["hour", "to", "minute"]) || cursor.at_end();
+    if !plain || value.contains('\'') || value.contains('\\') {
+        return None;
+    }
+    Some(format!("'INTERVAL ''{value}'''").into())
+}
+
+/// `name[.name]`, lower-cased: settings are found without regard to case, quoted or not.
+fn setting_name(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
+    Some(cursor.qualified_name()?.join(".").to_ascii_lowercase().into())
+}
+
+/// The forms that RESET and SHOW share. `all` is a name here.
+fn named(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
+    let name = if cursor.accept_all(&["time", "zone"]) {
+        "timezone".into()
+    } else if cursor.accept_all(&["session", "authorization"]) {
+        "session_authorization".into()
+    } else if cursor.accept_all(&["transaction", "isolation", "level"]) {
+        "transaction_isolation".into()
+    } else {
+        setting_name(cursor)?
+    };
+    cursor.at_end().then_some(name)
+}
+
+/// Behind the word RESET.
+pub(super) fn reset(cursor: &mut Cursor<'_>) -> StatementKind {
+    let all = cursor.is("all");
+    StatementKind::Set(match named(cursor) {
+        Some(_) if all => SetStatement::ResetAll,
+        Some(name) => match name.strip_prefix(ROUTER) {
+            Some(own) => SetStatement::Router { name: own.into(), value: None, local: false },
+            None => SetStatement::Reset(name),
+        },
+        None => SetStatement::Opaque,
+    })
+}
+
+/// Behind the word SHOW.
+pub(super) fn show(cursor: &mut Cursor<'_>) -> StatementKind {
+    match named(cursor) {
+        Some(name) => match name.strip_prefix(ROUTER) {
+            Some(own) => StatementKind::ShowRouter(own.into()),
+            None => StatementKind::Show(name),
+        },
+        None => StatementKind::Unclear,
+    }
+}
+
+/// The value of `SET name TO value` as the setting receives it: one string, number or word, unquoted.
+/// `None`: a list, or nothing of these.
+pub fn plain_value(value: &str) -> Option<Box<str>> {
+    let mut cursor = Cursor::new(value);
+    let text = element(&mut cursor)?;
+    cursor.at_end().then_some(text)
+}
+
+/// One member of a value list: words are folded as Postgres's parser folds them.
+fn element(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
+    let sign = match () {
+        () if cursor.accept_operator("-") => "-",
+        () if cursor.accept_operator("+") => "",
+        () => return word_or_string(cursor),
+    };
+    match cursor.peek()?.kind {
+        TokenKind::Literal(SlotKind::Integer | SlotKind::Number) => {
+            let token = cursor.take()?;
+            Some(format!("{sign}{}", cursor.source(token)).into())
+        }
+        _ => None,
+    }
+}
+
+fn word_or_string(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
+    let token = cursor.peek()?;
+    match token.kind {
+        TokenKind::Literal(SlotKind::Integer | SlotKind::Number) => {
+            cursor.take();
+            Some(cursor.source(token).into())
+        }
+        TokenKind::Literal(_) => cursor.string().map(Into::into),
+        _ => cursor.name(),
+    }
+}
+
+/// The schemas of a `SET search_path TO value`, as the catalog stores their names; `$user` is replaced by `user`.
+///
+/// `value` is SQL: a list of words and strings. Each member is itself one name, as Postgres quotes it when it joins the list
+/// (so `'a, b'` as a string is the one schema `a, b`). `None`: not such a list, or DEFAULT.
+pub fn search_path_value(value: &str, user: &str) -> Option<Vec<Box<str>>> {
+    let mut cursor = Cursor::new(value);
+    if cursor.is("default") {
+        return None;
+    }
+    let mut path = Vec::new();
+    loop {
+        let member = element(&mut cursor)?;
+        // Joined with `quote_identifier` and split again, a member is cut like any name; an empty one names nothing.
+        match &*member {
+            "$user" => path.push(cursor::cut_name(user).into()),
+            "" => {}
+            name => path.push(cursor::cut_name(name).into()),
+        }
+        if !cursor.accept_punct(b',') {
+            break;
+        }
+    }
+    cursor.at_end().then_some(path)
+}
+
+/// The schemas of a search_path as `current_setting`, startup packets and ParameterStatus give it: names joined by commas,
+/// unquoted ones folded.
+pub fn search_path_setting(setting: &str, user: &str) -> Option<Vec<Box<str>>> {
+    let mut path = Vec::new();
+    let mut rest = setting.trim_start_matches(is_space);
+    if rest.is_empty() {
+        return Some(path);
+    }
+    loop {
+        let name: Box<str>;
+        if let Some(quoted) = rest.strip_prefix('"') {
+            let mut end = 0;
+            loop {
+                end += quoted.get(end..)?.find('"')?;
+                if !quoted.get(end + 1..)?.starts_with('"') {
+                    break;
+                }
+                end += 2;
+            }
+            name = cursor::cut_name(&quoted.get(..end)?.replace("\"\"", "\"")).into();
+            rest = quoted.get(end + 1..)?;
+        } else {
+            let end = rest.find(|c| c == ',' || is_space(c)).unwrap_or(rest.len());
+            if end == 0 {
+                return None;
+            }
+            name = cursor::fold_name(rest.get(..end)?);
+            rest = rest.get(end..)?;
+        }
+        match &*name {
+            "$user" => path.push(cursor::cut_name(user).into()),
+            "" => {}
+            _ => path.push(name),
+        }
+        rest = rest.trim_start_matches(is_space);
+        if rest.is_empty() {
+            return Some(path);
+        }
+        rest = rest.strip_prefix(',')?.trim_start_matches(is_space);
+    }
+}
+
+/// `scanner_isspace`
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
+}
