@@ -1,6 +1,7 @@
 //! pgloom: a sharding query router that speaks the PostgreSQL wire protocol. `docs/ARCHITECTURE.md` is the map of this tree.
 
 pub mod catalog;
+pub mod cli;
 pub mod config;
 pub mod fault;
 pub mod ids;
