@@ -101,11 +101,6 @@ struct Variant<A> {
 }
 
 impl PlanCache {
-    /// The analysis of a statement with the same template, names meaning the same, and the same text in all guards.
-    pub fn get(&self, scan: &Scan, text: &str, scope: &NameScope<'_>) -> Option<Arc<Analysis>> {
-        self.find(scan, text, scope.into())
-    }
-
     /// Keeps an analysis of this scan made under `scope`, if it is worth its room.
     pub fn insert(&self, scan: &Scan, text: &str, scope: &NameScope<'_>, analysis: Arc<Analysis>) {
         let guards = guards(scan.slots.len(), &analysis.free_slots);
@@ -121,6 +116,16 @@ impl<A> PlanCache<A> {
             segments: (0..SEGMENTS).map(|_| Locked::new()).collect(),
             limit: limit / SEGMENTS,
         }
+    }
+
+    /// The analysis of a statement with the same template, names meaning the same, and the same text in all guards.
+    pub fn get(&self, scan: &Scan, text: &str, scope: &NameScope<'_>) -> Option<Arc<A>> {
+        self.find(scan, text, scope.into())
+    }
+
+    /// [`Self::insert`] of anything: `free_slots` as in [`Analysis::free_slots`].
+    pub fn insert_with(&self, scan: &Scan, text: &str, scope: &NameScope<'_>, free_slots: &[u16], value: Arc<A>) {
+        self.put(scan, text, scope.into(), guards(scan.slots.len(), free_slots), value);
     }
 
     pub fn stats(&self) -> CacheStats {
