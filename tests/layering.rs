@@ -24,15 +24,22 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("topology", &["types"]),
     ("config", &["types", "topology"]),
     ("sql", &["types", "catalog", "topology"]),
+    ("copy", &["types", "wire", "sql"]),
     ("commit", &[]),
     ("plan", &["types", "catalog", "topology", "sql"]),
     ("merge", &["types", "wire", "plan"]),
     // What is done.
     ("backend", &["net", "tls", "types", "wire", "catalog", "topology", "config"]),
-    ("exec", &["net", "types", "wire", "catalog", "topology", "config", "sql", "commit", "plan", "merge", "backend"]),
+    (
+        "exec",
+        &["net", "types", "wire", "catalog", "topology", "config", "sql", "copy", "commit", "plan", "merge", "backend"],
+    ),
     (
         "session",
-        &["net", "types", "wire", "catalog", "topology", "config", "sql", "commit", "plan", "merge", "backend", "exec"],
+        &[
+            "net", "types", "wire", "catalog", "topology", "config", "sql", "copy", "commit", "plan", "merge",
+            "backend", "exec",
+        ],
     ),
     ("server", &["net", "tls", "types", "wire", "topology", "config", "plan", "backend", "session"]),
     // Never sql, plan, exec or session: the jobs in the background touch the data plane through the topology alone.
@@ -83,6 +90,7 @@ const PURE: &[&str] = &[
     "topology/",
     "sql/",
     "commit/",
+    "copy/",
     "plan/",
     "merge/",
     "backend/inflight.rs",
