@@ -30,6 +30,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("merge", &["types", "wire", "plan"]),
     // What is done.
     ("backend", &["net", "tls", "types", "wire", "catalog", "topology", "config"]),
+    // Never sql, plan, exec or session: the jobs in the background touch the data plane through the topology alone.
+    ("control", &["net", "types", "wire", "catalog", "topology", "config", "commit", "backend"]),
     (
         "exec",
         &["net", "types", "wire", "catalog", "topology", "config", "sql", "copy", "commit", "plan", "merge", "backend"],
@@ -38,12 +40,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         "session",
         &[
             "net", "types", "wire", "catalog", "topology", "config", "sql", "copy", "commit", "plan", "merge",
-            "backend", "exec",
+            "backend", "control", "exec",
         ],
     ),
     ("server", &["net", "tls", "types", "wire", "topology", "config", "plan", "backend", "session"]),
-    // Never sql, plan, exec or session: the jobs in the background touch the data plane through the topology alone.
-    ("control", &["net", "types", "wire", "catalog", "topology", "config", "commit", "backend"]),
     // The only one that knows them all.
     (
         "app",
