@@ -14,7 +14,7 @@ use pgloom::topology::Topology;
 
 /// 100 bytes, three literals.
 const POINT: &str =
-    "SELECT id, name, balance FROM accounts WHERE tenant_id = 48151 AND state = 'open' AND balance > 162.";
+    "SELECT id, name, balance FROM account WHERE tenant_id = 48151 AND state = 'open' AND balance > 1624";
 
 const UPDATE: &str = "UPDATE pgbench_accounts SET abalance = abalance + -3371 WHERE aid = 77231;";
 
