@@ -77,6 +77,11 @@ impl Verifier {
         }
     }
 
+    /// Whether only SCRAM can check this.
+    pub fn is_scram(&self) -> bool {
+        matches!(self, Self::Scram(_))
+    }
+
     /// What SCRAM can check, `None` for an md5 hash. Costs about a millisecond at the first call for a plain password.
     pub fn scram(&self, key: &MockKey, user: &str) -> Option<&ScramVerifier> {
         match self {
