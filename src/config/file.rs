@@ -1,1 +1,337 @@
-//! The TOML exactly as written; serde and nothing else.
+//! pgloom.toml exactly as written: its sections, keys, defaults and comments. What they mean together is checked in `build`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::config::error::{Origin, did_you_mean};
+use crate::config::section::{Fields, FromToml, Key, Named, Need, Reader, Section, Setting, section};
+use crate::config::units::{
+    AuthType, Bytes, KeyText, ListenAt, LogFormat, LogLevel, MethodName, PoolMode, ServerRole, SqlName, SslMode,
+};
+use crate::secret::Secret;
+use crate::types::KeyType;
+
+section! {
+    /// What concerns the whole router. Every key can also be set by the environment variable `PGLOOM_<KEY>`, which goes before the file.
+    pub struct General, environment true {
+        /// IP addresses on which clients are accepted: one, or a list. `0.0.0.0` is every IPv4 address, `::` every IPv6 one.
+        host: Vec<IpAddr> = "127.0.0.1",
+        /// Port on which clients are accepted.
+        port: u16 = "6432",
+        /// Directory in which to make the socket `.s.PGSQL.<port>` for clients on this machine. Empty: none.
+        unix_socket_dir: PathBuf = "",
+        /// Let several routers on this machine share the port; the kernel spreads the connections.
+        so_reuseport: bool = "false",
+        /// Keep-alive probes on client and server connections, so that a vanished peer is noticed.
+        tcp_keepalive: bool = "true",
+        /// Silence before the first probe. 0: as the operating system does.
+        tcp_keepidle: Duration = "0",
+        /// Time between two probes. 0: as the operating system does.
+        tcp_keepintvl: Duration = "0",
+        /// Unanswered probes before the connection is given up. 0: as the operating system does.
+        tcp_keepcnt: u32 = "0",
+        /// Threads that serve clients. 0: one for each processor.
+        workers: u16 = "0",
+
+        /// Clients at one time; more are refused with 53300. PgBouncer's default is 100; here a client costs little more than its socket.
+        max_client_conn: u32 = "1000",
+        /// When a server connection goes back to the pool: after each `transaction`, or with the client's `session`.
+        pool_mode: PoolMode = "transaction",
+        /// Server connections for each shard and user. Shards times users times this must fit in the shards' `max_connections`.
+        default_pool_size: u32 = "20",
+        /// Server connections for each shard and user that are kept open when idle.
+        min_pool_size: u32 = "0",
+        /// Prepared statements kept on each server connection. 0: none is kept, each is prepared again.
+        max_prepared_statements: u32 = "200",
+
+        /// Time for a client to send its startup packet and prove who it is.
+        client_login_timeout: Duration = "15s",
+        /// A client that is silent for longer, outside a transaction, is disconnected. 0: never.
+        client_idle_timeout: Duration = "0",
+        /// How long a statement waits for a free server connection before it fails. 0: for ever.
+        query_wait_timeout: Duration = "120s",
+        /// How long a statement may run before it is cancelled (57014). 0: for ever.
+        query_timeout: Duration = "0",
+        /// A client that is silent for longer inside a transaction is disconnected (25P03), so that its locks go. 0: never.
+        idle_transaction_timeout: Duration = "0",
+        /// Time to connect and log in to a server. PgBouncer's default is 15 s; clients wait for it, so here it is shorter.
+        server_connect_timeout: Duration = "5s",
+        /// A server connection that is unused for longer is closed. 0: never.
+        server_idle_timeout: Duration = "10min",
+        /// A server connection that is older is closed when it is next free. 0: never.
+        server_lifetime: Duration = "1h",
+        /// How long running transactions may take to finish at shutdown.
+        shutdown_timeout: Duration = "30s",
+        /// How often the shards' tables and columns are read again, for DDL that did not go through this router.
+        catalog_refresh_interval: Duration = "60s",
+
+        /// The longest message accepted from either side; 1 GiB is Postgres's own limit.
+        max_message_size: Bytes = "1GiB",
+        /// Memory for the analyses of known statements.
+        plan_cache_size: Bytes = "64MiB",
+        /// Shards that one statement may read; more are refused with 53400. 0: all. With 1 every cross-shard read is refused.
+        scatter_max_shards: u32 = "0",
+        /// Memory that merging one statement's rows may take (groups, distinct values); beyond it the statement fails with 53400.
+        merge_max_bytes: Bytes = "64MiB",
+
+        /// How clients prove who they are: `scram-sha-256`, `md5` (for old clients; SCRAM where the stored password is a SCRAM verifier) or `trust` (known users, no password).
+        auth_type: AuthType = "scram-sha-256",
+
+        /// TLS with clients: `disable`, `prefer` (encrypted if the client asks), `require`, `verify-ca` or `verify-full` (and the client shows a certificate of client_tls_ca_file).
+        client_tls_sslmode: SslMode = "disable",
+        /// The router's certificate chain, PEM. Relative paths start at this file's directory.
+        client_tls_cert_file: PathBuf = "",
+        /// The private key of client_tls_cert_file, PEM.
+        client_tls_key_file: PathBuf = "",
+        /// Authorities whose client certificates are accepted, PEM; for verify-ca and verify-full.
+        client_tls_ca_file: PathBuf = "",
+
+        /// TLS with the shards: `disable`, `prefer` (encrypted if the server can, unverified), `require` (unverified), `verify-ca` or `verify-full`. Use verify-full on any network that you don't own.
+        server_tls_sslmode: SslMode = "prefer",
+        /// Authorities that sign the shards' certificates, PEM. Empty: those that the operating system trusts.
+        server_tls_ca_file: PathBuf = "",
+        /// Certificate that the router shows to the shards, PEM.
+        server_tls_cert_file: PathBuf = "",
+        /// The private key of server_tls_cert_file, PEM.
+        server_tls_key_file: PathBuf = "",
+
+        /// Address and port of `/metrics`, `/healthz` and `/readyz`. Empty: none.
+        metrics_listen: ListenAt = "127.0.0.1:9930",
+        /// `error`, `warn`, `info`, `debug` or `trace`.
+        log_level: LogLevel = "info",
+        /// `text` for people, `json` for machines.
+        log_format: LogFormat = "text",
+        /// Log each client that logs in.
+        log_connections: bool = "true",
+        /// Log each client that leaves, and why.
+        log_disconnections: bool = "true",
+    }
+}
+
+section! {
+    /// A user that may log in. Repeat `[[users]]` for each.
+    pub struct User, environment false {
+        /// The name that the client gives.
+        name: String = required,
+        /// In clear text, as the SCRAM verifier `SCRAM-SHA-256$...` that pg_authid shows, or as `md5...`. Not needed with auth_type = "trust".
+        password: Secret = optional,
+        /// A file that holds the password, instead of `password`.
+        password_file: PathBuf = optional,
+        /// The databases that this user may connect to. Default: all.
+        databases: Vec<String> = optional,
+        /// Server connections for each shard. Default: the database's pool_size.
+        pool_size: u32 = optional,
+        /// Default: the database's pool_mode.
+        pool_mode: PoolMode = optional,
+        /// The user to log in to the shards as. Default: `name`.
+        server_user: String = optional,
+        /// The password to log in to the shards with. Default: `password`, where that is in clear text.
+        server_password: Secret = optional,
+        /// A file that holds the server_password.
+        server_password_file: PathBuf = optional,
+    }
+}
+
+section! {
+    /// A logical database, `[databases.NAME]`: what clients connect to by NAME.
+    pub struct Database, environment false {
+        /// The shard that holds unsharded tables and answers catalog queries. Default: the first.
+        home_shard: String = optional,
+        /// Server connections for each shard and user. Default: default_pool_size.
+        pool_size: u32 = optional,
+        /// Default: that of [general].
+        min_pool_size: u32 = optional,
+        /// Default: that of [general].
+        pool_mode: PoolMode = optional,
+        /// The user with which the router itself logs in to the shards, to read the catalog. Default: the first of the users who may connect to this database.
+        router_user: String = optional,
+        /// The password of router_user. Default: that of the user with this name.
+        router_password: Secret = optional,
+        /// A file that holds the router_password.
+        router_password_file: PathBuf = optional,
+        /// Whether a transaction may write on several shards, committed in two phases (the shards need max_prepared_transactions > 0). If not, its second shard is refused.
+        two_phase_commit: bool = "true",
+        /// User-defined functions, as `schema.name`, that read and write no sharded table, so that statements may use them on any shard.
+        safe_functions: Vec<SqlName> = "",
+        /// The shards. Their names place rows on the hash ring, so they never change.
+        shards: Vec<Shard> = required,
+        /// Rules sharding key -> shard.
+        distributions: Vec<Distribution> = "",
+        /// The sharded and the reference tables; every other table lies on the home shard.
+        tables: Vec<Table> = "",
+    }
+}
+
+section! {
+    /// One shard, `[[databases.NAME.shards]]`.
+    pub struct Shard, environment false {
+        /// Its name, unique in the database.
+        name: String = required,
+        /// Host name or IP address of the primary, or the directory of its Unix socket.
+        host: String = optional,
+        /// Port of the primary.
+        port: u16 = "5432",
+        /// The database on the server that holds the shard. Default: NAME.
+        dbname: String = optional,
+        /// More servers of this shard, as `{ host = "...", port = 5432, role = "replica" }`.
+        servers: Vec<Server> = "",
+    }
+}
+
+section! {
+    /// One more server of a shard, in `servers`.
+    pub struct Server, environment false {
+        /// Host name, IP address, or the directory of its Unix socket.
+        host: String = required,
+        /// Default: the shard's port.
+        port: u16 = optional,
+        /// Default: the shard's dbname.
+        dbname: String = optional,
+        /// `primary` or `replica`.
+        role: ServerRole = "replica",
+    }
+}
+
+section! {
+    /// One rule sharding key -> shard, `[[databases.NAME.distributions]]`. Tables with the same distribution are co-located.
+    pub struct Distribution, environment false {
+        /// Its name, to which tables refer.
+        name: String = required,
+        /// `hash` (even spread), `range` (from .. to) or `list` (value by value).
+        method: MethodName = "hash",
+        /// The type of each sharding-key column, in order. They must be the columns' own types: the hash depends on them.
+        key_types: Vec<KeyType> = required,
+        /// hash: points of each shard on the ring. Another number is another placement: never change it under stored rows.
+        virtual_nodes: u32 = "1024",
+        /// hash: the shards on the ring. Default: all. Name them, so that a shard added later takes no keys before its rows are moved.
+        shards: Vec<String> = optional,
+        /// hash: shares of the keys, as `{ shard1 = 2, shard2 = 1 }`; a shard that is not named has 1.
+        weights: Named<u32> = optional,
+        /// hash: explicit ranges of tokens instead of a ring, as `{ from = "0x0", to = "0x8000000000000000", shard = "..." }`.
+        tokens: Vec<Range> = optional,
+        /// range: `{ from = 0, to = 1000, shard = "..." }`; from is inclusive, to exclusive, one left out is open.
+        ranges: Vec<Range> = optional,
+        /// list: `{ value = "de", shard = "..." }` or `{ values = ["de", "at"], shard = "..." }`.
+        values: Vec<Value> = optional,
+        /// list: the shard of every value that is not listed. Without it such rows are refused.
+        default_shard: String = optional,
+        /// Single keys placed by name whatever the method says: `{ value = 42, shard = "big" }`.
+        pins: Vec<Value> = optional,
+    }
+}
+
+section! {
+    /// One range, in `ranges` and `tokens`.
+    pub struct Range, environment false {
+        /// The first key. Left out: no lower limit.
+        from: KeyText = optional,
+        /// The first key beyond. Left out: no upper limit.
+        to: KeyText = optional,
+        /// The shard that holds it.
+        shard: String = required,
+    }
+}
+
+section! {
+    /// One placement by value, in `values` and `pins`.
+    pub struct Value, environment false {
+        /// The key; for a key of several columns a list with one value for each.
+        value: Vec<KeyText> = optional,
+        /// Several keys.
+        values: Vec<Vec<KeyText>> = optional,
+        /// The shard that holds it.
+        shard: String = required,
+    }
+}
+
+section! {
+    /// One table, `[[databases.NAME.tables]]`.
+    pub struct Table, environment false {
+        /// As in SQL: `orders` (in schema public) or `sales.orders`, double quotes inside where case matters.
+        name: SqlName = required,
+        /// The distribution that places its rows.
+        distribution: String = optional,
+        /// The sharding-key columns, in the order of the distribution's key_types.
+        columns: Vec<SqlName> = optional,
+        /// A full copy on every shard, instead of a distribution.
+        reference: bool = "false",
+    }
+}
+
+/// A whole file. What could not be read is left out; the reader holds the errors.
+#[derive(Debug)]
+pub struct File {
+    pub general: Option<General>,
+    pub users: Option<Vec<User>>,
+    pub databases: Vec<(String, Database)>,
+    /// All names under `[databases]`, also those of unreadable ones.
+    pub database_names: Vec<String>,
+}
+
+impl File {
+    /// Reads what can be read; `reader.errors` holds the rest. `None`: not TOML, so that nothing in it can be trusted.
+    pub fn read(text: &str, reader: &mut Reader) -> Option<Self> {
+        let (document, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            let origin = error.span().map_or(Origin::Default, |span| reader.line(span.start));
+            reader.fail(origin, format!("not TOML: {}", error.message().trim()));
+        }
+        if !errors.is_empty() {
+            return None;
+        }
+        let document = document.get_ref();
+        let general = Self::general(document, reader);
+        let users = match document.get("users") {
+            Some(users) => Vec::from_toml(users, "users", reader),
+            None => Some(Vec::new()),
+        };
+        let mut file = File { general, users, databases: Vec::new(), database_names: Vec::new() };
+        file.read_databases(document, reader);
+        report_unknown(document, reader);
+        Some(file)
+    }
+
+    fn general(document: &DeTable<'_>, reader: &mut Reader) -> Option<General> {
+        match document.get("general") {
+            Some(value) => General::from_toml(value, "general", reader),
+            None => reader.within("[general]".to_owned(), |reader| {
+                let unsaid = DeTable::new();
+                let fields = reader.fields::<General>(&unsaid, Origin::Default);
+                General::from_fields(&fields, reader)
+            }),
+        }
+    }
+
+    fn read_databases(&mut self, document: &DeTable<'_>, reader: &mut Reader) {
+        let Some(value) = document.get("databases") else { return };
+        let DeValue::Table(table) = value.get_ref() else {
+            return reader.wrong_kind(value, "databases", "write [databases.NAME], one for each logical database");
+        };
+        let mut members: Vec<_> = table.iter().collect();
+        members.sort_by_key(|(name, _)| name.span().start);
+        reader.within("[databases]".to_owned(), |reader| {
+            for (name, value) in members {
+                let name = name.get_ref().to_string();
+                self.database_names.push(name.clone());
+                self.databases.extend(Database::from_toml(value, &name, reader).map(|database| (name, database)));
+            }
+        });
+    }
+}
+
+fn report_unknown(document: &DeTable<'_>, reader: &mut Reader) {
+    const SECTIONS: [&str; 3] = ["general", "users", "databases"];
+    for (key, _) in document.iter().filter(|(key, _)| !SECTIONS.contains(&&**key.get_ref())) {
+        let name: &str = key.get_ref();
+        let remedy = if General::KEYS.iter().any(|known| known.name == name) {
+            "; it belongs under [general]".to_owned()
+        } else {
+            did_you_mean(name, SECTIONS)
+        };
+        reader.fail(reader.line(key.span().start), format!("unknown section or key {}{remedy}", reader.place(name)));
+    }
+}

@@ -1,3 +1,220 @@
 //! `Settings`: validated, one small struct per subsystem.
 
+mod build;
+pub mod error;
 pub mod file;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod reference;
+pub mod section;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+pub mod units;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use error::{ConfigError, ConfigErrors, Origin};
+pub use units::{AuthType, LogFormat, LogLevel, PoolMode, SslMode};
+
+use crate::ids::QualifiedName;
+use crate::secret::Secret;
+use crate::topology::Topology;
+
+/// One valid configuration. Immutable: a reload makes a new one and swaps it in whole.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub listen: ListenSettings,
+    pub timeouts: Timeouts,
+    pub limits: LimitSettings,
+    pub auth_type: AuthType,
+    pub client_tls: TlsSettings,
+    pub server_tls: TlsSettings,
+    pub metrics: MetricsSettings,
+    pub log: LogSettings,
+    pub users: Vec<User>,
+    /// In the order of the file.
+    pub databases: Vec<Database>,
+    /// What is allowed but rarely meant, to be logged at start and reload.
+    pub warnings: Vec<ConfigError>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenSettings {
+    /// Never empty.
+    pub addresses: Vec<SocketAddr>,
+    /// The whole path of the socket for clients on this machine, `DIR/.s.PGSQL.PORT`.
+    pub unix_socket: Option<PathBuf>,
+    pub reuse_port: bool,
+    /// For client and server connections; `None`: no probes.
+    pub keepalive: Option<Keepalive>,
+    /// Threads that serve clients, at least 1.
+    pub workers: usize,
+}
+
+/// Each `None` means as the operating system does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    pub idle: Option<Duration>,
+    pub interval: Option<Duration>,
+    pub count: Option<u32>,
+}
+
+/// `None` is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    pub client_login: Duration,
+    pub client_idle: Option<Duration>,
+    /// Waiting for a server connection.
+    pub query_wait: Option<Duration>,
+    pub query: Option<Duration>,
+    pub idle_transaction: Option<Duration>,
+    pub server_connect: Duration,
+    pub server_idle: Option<Duration>,
+    pub server_lifetime: Option<Duration>,
+    pub shutdown: Duration,
+    pub catalog_refresh: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitSettings {
+    pub max_client_conn: usize,
+    /// Bytes of one message with its header, at most 1 GiB.
+    pub max_message_size: usize,
+    /// On each server connection; 0: none is kept.
+    pub max_prepared_statements: usize,
+    /// Bytes of cached analyses.
+    pub plan_cache_size: usize,
+    /// Shards that one statement may read; `None`: all.
+    pub scatter_max_shards: Option<NonZeroU32>,
+    /// Bytes that one statement's merge may hold.
+    pub merge_max_bytes: usize,
+}
+
+/// TLS with one side. Paths are absolute or relative to the working directory; each file could be read at load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    pub mode: SslMode,
+    /// Certificate chain and key that we show; always given for clients when `mode` is not `Disable`.
+    pub identity: Option<TlsIdentity>,
+    /// Authorities that we trust; `None`: those of the operating system (for shards).
+    pub ca_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsIdentity {
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricsSettings {
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    pub level: LogLevel,
+    pub format: LogFormat,
+    pub connections: bool,
+    pub disconnections: bool,
+}
+
+/// A user that may log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    pub name: Arc<str>,
+    /// As in the file: clear text, a SCRAM verifier or `md5...`. `None` only with [`AuthType::Trust`].
+    pub password: Option<Secret>,
+    /// `None`: every database.
+    pub databases: Option<Vec<Arc<str>>>,
+    pub pool_size: Option<NonZeroU32>,
+    pub pool_mode: Option<PoolMode>,
+    pub server: Login,
+}
+
+/// How we log in to a Postgres server. Without a password only a server that trusts us lets us in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    pub user: Arc<str>,
+    /// Clear text.
+    pub password: Option<Secret>,
+}
+
+/// A logical database: what clients connect to by name.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pub name: Arc<str>,
+    pub topology: Arc<Topology>,
+    pub pool: PoolSettings,
+    /// For the router's own work on the shards; `None` when no user may connect to this database.
+    pub router: Option<Login>,
+    pub two_phase_commit: bool,
+    /// Functions declared to read and write no sharded table.
+    pub safe_functions: Vec<QualifiedName>,
+}
+
+/// For each shard and user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolSettings {
+    pub mode: PoolMode,
+    pub size: NonZeroU32,
+    /// Kept open when idle; at most `size`.
+    pub min_size: u32,
+}
+
+impl Settings {
+    /// Reads and checks the file and the environment variables `PGLOOM_*`. All errors are returned, not only the first.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            let message = format!(
+                "cannot be read: {e}; start from config/examples/minimal.toml, or name another file with --config"
+            );
+            ConfigErrors(vec![ConfigError { file: shown.as_str().into(), origin: Origin::Default, message }])
+        })?;
+        // A variable that is not UTF-8 can't be one of ours.
+        let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        let ours = variables.filter(|(name, _)| name.starts_with("PGLOOM_"));
+        Self::parse(&shown, &text, path.parent().unwrap_or(Path::new("")), ours.collect())
+    }
+
+    /// Checks `text`. `file` is the name in messages, relative paths start at `directory`, `environment` overrides [general].
+    pub fn parse(
+        file: &str,
+        text: &str,
+        directory: &Path,
+        environment: HashMap<String, String>,
+    ) -> Result<Self, ConfigErrors> {
+        build::settings(file, text, directory, environment)
+    }
+
+    pub fn database(&self, name: &str) -> Option<&Database> {
+        self.databases.iter().find(|database| &*database.name == name)
+    }
+
+    pub fn user(&self, name: &str) -> Option<&User> {
+        self.users.iter().find(|user| &*user.name == name)
+    }
+}
+
+impl User {
+    pub fn may_connect(&self, database: &str) -> bool {
+        self.databases.as_ref().is_none_or(|names| names.iter().any(|name| &**name == database))
+    }
+
+    /// The pool that this user has on each shard of `database`.
+    pub fn pool(&self, database: &Database) -> PoolSettings {
+        let size = self.pool_size.unwrap_or(database.pool.size);
+        PoolSettings {
+            mode: self.pool_mode.unwrap_or(database.pool.mode),
+            size,
+            min_size: database.pool.min_size.min(size.get()),
+        }
+    }
+}

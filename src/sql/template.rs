@@ -119,7 +119,11 @@ pub fn scan(text: &str, standard_strings: bool, out: &mut Scan) -> Result<(), Sc
     let mut copied = lexer.at;
     loop {
         let gap = lexer.at;
-        let Some(token) = lexer.next()? else { break };
+        lexer.skip_blanks()?;
+        if lexer.at_end() {
+            break;
+        }
+        let token = lexer.token()?;
         if boundary.step(&token, bytes) {
             out.next_statement = next_statement(&mut lexer, bytes)?;
             break;

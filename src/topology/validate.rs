@@ -438,19 +438,8 @@ impl<'a> Work<'a> {
 
 /// A value that no setting of the session can change the meaning of; NULL has no place on any shard.
 fn parse_value(key_type: KeyType, text: &str) -> Option<KeyValue<'static>> {
-    use std::borrow::Cow::Owned;
-    Some(match key_type.parse_text(text).ok()? {
-        KeyValue::Null => return None,
-        KeyValue::Int(v) => KeyValue::Int(v),
-        KeyValue::Text(v) => KeyValue::Text(Owned(v.into_owned())),
-        KeyValue::Uuid(v) => KeyValue::Uuid(v),
-        KeyValue::Date(v) => KeyValue::Date(v),
-        KeyValue::Timestamp(v) => KeyValue::Timestamp(v),
-        KeyValue::Numeric(v) => KeyValue::Numeric(Owned(v.into_owned())),
-        KeyValue::Bytea(v) => KeyValue::Bytea(Owned(v.into_owned())),
-        KeyValue::Bool(v) => KeyValue::Bool(v),
-        KeyValue::Inet { family, prefix, address } => KeyValue::Inet { family, prefix, address },
-    })
+    let value = key_type.parse_text(text).ok()?;
+    (!value.is_null()).then(|| value.into_owned())
 }
 
 fn parse_key(spec: &DistributionSpec, value: &ValueSpec) -> Option<Vec<KeyValue<'static>>> {

@@ -1,0 +1,154 @@
+//! file -> `Settings`: what the single values mean together. Every error is collected.
+
+mod general;
+mod topology;
+mod users;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::error::{ConfigError, ConfigErrors, Origin, did_you_mean};
+use crate::config::file::{self, File, General};
+use crate::config::section::{Reader, Section, Setting};
+use crate::config::{Database, PoolSettings, Settings};
+use crate::ids::QualifiedName;
+
+/// Environment variables of ours that are no settings.
+const OTHER_VARIABLES: [&str; 2] = ["PGLOOM_CONFIG", "PGLOOM_LOG"];
+
+pub(super) fn settings(
+    file: &str,
+    text: &str,
+    directory: &Path,
+    environment: HashMap<String, String>,
+) -> Result<Settings, ConfigErrors> {
+    let strangers = unknown_variables(&environment);
+    let mut reader = Reader::new(file, text, environment);
+    let read = File::read(text, &mut reader);
+    let mut build = Build { file: Arc::clone(&reader.file), directory, errors: reader.errors, warnings: Vec::new() };
+    for (name, remedy) in strangers {
+        build.warn(&Origin::Environment(name), format!("no setting of [general] has this name{remedy}"));
+    }
+    let settings = read.and_then(|file| build.all(file));
+    build.errors.sort();
+    build.errors.dedup();
+    match settings {
+        Some(mut settings) if build.errors.is_empty() => {
+            build.warnings.sort();
+            settings.warnings = build.warnings;
+            Ok(settings)
+        }
+        _ => Err(ConfigErrors(build.errors)),
+    }
+}
+
+fn unknown_variables(environment: &HashMap<String, String>) -> Vec<(String, String)> {
+    let known: Vec<String> =
+        General::KEYS.iter().map(|key| format!("PGLOOM_{}", key.name.to_ascii_uppercase())).collect();
+    let unknown = environment.keys().filter(|name| !known.contains(name) && !OTHER_VARIABLES.contains(&name.as_str()));
+    unknown.map(|name| (name.clone(), did_you_mean(name, known.iter().map(String::as_str)))).collect()
+}
+
+/// One validation: where we are and what was found.
+struct Build<'a> {
+    file: Arc<str>,
+    directory: &'a Path,
+    errors: Vec<ConfigError>,
+    warnings: Vec<ConfigError>,
+}
+
+impl Build<'_> {
+    fn fail(&mut self, origin: &Origin, message: impl Into<String>) {
+        self.errors.push(ConfigError { file: Arc::clone(&self.file), origin: origin.clone(), message: message.into() });
+    }
+
+    fn warn(&mut self, origin: &Origin, message: impl Into<String>) {
+        self.warnings.push(ConfigError {
+            file: Arc::clone(&self.file),
+            origin: origin.clone(),
+            message: message.into(),
+        });
+    }
+
+    fn all(&mut self, read: File) -> Option<Settings> {
+        let users = read.users.as_deref().map(|users| self.users(users, &read.database_names, read.general.as_ref()));
+        if read.database_names.is_empty() {
+            self.fail(&Origin::Default, "no database; add [databases.NAME] with its [[databases.NAME.shards]]");
+        }
+        let general = read.general.as_ref().map(|general| (general, self.general(general)));
+        let mut databases = Vec::new();
+        for (name, section) in &read.databases {
+            let topology = self.topology(name, section);
+            let pool = general.as_ref().and_then(|(general, _)| self.pool(general, section));
+            let router = self.router(name, section, users.as_deref().unwrap_or_default());
+            let safe_functions = self.safe_functions(section);
+            let (Some(topology), Some(pool)) = (topology, pool) else { continue };
+            databases.push(Database {
+                name: name.as_str().into(),
+                topology: Arc::new(topology),
+                pool,
+                router,
+                two_phase_commit: section.two_phase_commit.value,
+                safe_functions,
+            });
+        }
+        let (_, general) = general?;
+        let parts = general?;
+        Some(Settings {
+            listen: parts.listen,
+            timeouts: parts.timeouts,
+            limits: parts.limits,
+            auth_type: parts.auth_type,
+            client_tls: parts.client_tls,
+            server_tls: parts.server_tls,
+            metrics: parts.metrics,
+            log: parts.log,
+            users: users?,
+            databases,
+            warnings: Vec::new(),
+        })
+    }
+
+    fn pool(&mut self, general: &General, database: &file::Database) -> Option<PoolSettings> {
+        let size = database.pool_size.as_ref().unwrap_or(&general.default_pool_size);
+        let min_size = database.min_pool_size.as_ref().unwrap_or(&general.min_pool_size);
+        if min_size.value > size.value && size.value > 0 {
+            let at = if min_size.origin == Origin::Default { &size.origin } else { &min_size.origin };
+            let message =
+                format!("min_pool_size {} is more than the pool's size {}; lower it", min_size.value, size.value);
+            self.fail(at, message);
+        }
+        Some(PoolSettings {
+            mode: database.pool_mode.as_ref().unwrap_or(&general.pool_mode).value,
+            size: self.not_zero(size, "a pool needs at least one connection")?,
+            min_size: min_size.value,
+        })
+    }
+
+    fn not_zero(&mut self, setting: &Setting<u32>, why: &str) -> Option<std::num::NonZeroU32> {
+        let number = std::num::NonZeroU32::new(setting.value);
+        if number.is_none() {
+            self.fail(&setting.origin, format!("wrong value `0`: {why}"));
+        }
+        number
+    }
+
+    fn safe_functions(&mut self, database: &file::Database) -> Vec<QualifiedName> {
+        database.safe_functions.value.iter().filter_map(|name| name.qualified("public")).collect()
+    }
+
+    /// The path as given, relative ones from the config file's directory; `None` for an empty one.
+    fn path(&self, path: &Path) -> Option<PathBuf> {
+        (!path.as_os_str().is_empty()).then(|| self.directory.join(path))
+    }
+
+    /// Like [`Self::path`]; the file must be readable.
+    fn readable(&mut self, setting: &Setting<PathBuf>, key: &str) -> Option<PathBuf> {
+        let path = self.path(&setting.value)?;
+        if let Err(e) = std::fs::File::open(&path) {
+            self.fail(&setting.origin, format!("{key}: cannot read {}: {e}", path.display()));
+        }
+        Some(path)
+    }
+}

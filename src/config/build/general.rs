@@ -1,0 +1,211 @@
+//! [general]: listening, time-outs, limits, TLS, logs.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::build::Build;
+use crate::config::error::Origin;
+use crate::config::file::General;
+use crate::config::section::Setting;
+use crate::config::units::{AuthType, Bytes, SslMode};
+use crate::config::{
+    Keepalive, LimitSettings, ListenSettings, LogSettings, MetricsSettings, Timeouts, TlsIdentity, TlsSettings,
+};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// What [general] becomes.
+pub(super) struct Parts {
+    pub listen: ListenSettings,
+    pub timeouts: Timeouts,
+    pub limits: LimitSettings,
+    pub auth_type: AuthType,
+    pub client_tls: TlsSettings,
+    pub server_tls: TlsSettings,
+    pub metrics: MetricsSettings,
+    pub log: LogSettings,
+}
+
+impl Build<'_> {
+    pub(super) fn general(&mut self, general: &General) -> Option<Parts> {
+        let listen = self.listen(general);
+        let timeouts = self.timeouts(general);
+        let limits = self.limits(general);
+        let client_tls = self.client_tls(general);
+        let server_tls = self.server_tls(general);
+        Some(Parts {
+            listen: listen?,
+            timeouts: timeouts?,
+            limits: limits?,
+            auth_type: general.auth_type.value,
+            client_tls: client_tls?,
+            server_tls: server_tls?,
+            metrics: MetricsSettings { listen: general.metrics_listen.value.0 },
+            log: LogSettings {
+                level: general.log_level.value,
+                format: general.log_format.value,
+                connections: general.log_connections.value,
+                disconnections: general.log_disconnections.value,
+            },
+        })
+    }
+
+    fn listen(&mut self, general: &General) -> Option<ListenSettings> {
+        let port = general.port.value;
+        if port == 0 {
+            self.fail(&general.port.origin, "wrong value `0`: clients need a port they know, such as 6432");
+        }
+        if general.host.value.is_empty() {
+            self.fail(&general.host.origin, "host is empty; name at least one address, such as \"127.0.0.1\"");
+        }
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for ip in &general.host.value {
+            let address = SocketAddr::new(*ip, port);
+            if addresses.contains(&address) {
+                self.fail(&general.host.origin, format!("host names {ip} twice; keep one"));
+            }
+            addresses.push(address);
+        }
+        if general.metrics_listen.value.0.is_some_and(|metrics| addresses.contains(&metrics)) {
+            self.fail(
+                &general.metrics_listen.origin,
+                "metrics_listen is also the address for clients; use another port",
+            );
+        }
+        let whole_seconds = |d: Duration| (!d.is_zero()).then(|| d.max(Duration::from_secs(1)));
+        let keepalive = Keepalive {
+            idle: whole_seconds(general.tcp_keepidle.value),
+            interval: whole_seconds(general.tcp_keepintvl.value),
+            count: Some(general.tcp_keepcnt.value).filter(|count| *count > 0),
+        };
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        (port > 0 && !addresses.is_empty()).then(|| ListenSettings {
+            addresses,
+            unix_socket: self.path(&general.unix_socket_dir.value).map(|dir| dir.join(format!(".s.PGSQL.{port}"))),
+            reuse_port: general.so_reuseport.value,
+            keepalive: general.tcp_keepalive.value.then_some(keepalive),
+            workers: match general.workers.value {
+                0 => processors(),
+                workers => usize::from(workers),
+            },
+        })
+    }
+
+    fn timeouts(&mut self, general: &General) -> Option<Timeouts> {
+        let limit = |setting: &Setting<Duration>| (!setting.value.is_zero()).then_some(setting.value);
+        let needed = [
+            ("client_login_timeout", &general.client_login_timeout),
+            ("server_connect_timeout", &general.server_connect_timeout),
+            ("catalog_refresh_interval", &general.catalog_refresh_interval),
+        ];
+        for (key, setting) in needed {
+            if setting.value.is_zero() {
+                self.fail(&setting.origin, format!("{key} = 0 would wait for ever; give it a time, such as \"15s\""));
+            }
+        }
+        Some(Timeouts {
+            client_login: general.client_login_timeout.value,
+            client_idle: limit(&general.client_idle_timeout),
+            query_wait: limit(&general.query_wait_timeout),
+            query: limit(&general.query_timeout),
+            idle_transaction: limit(&general.idle_transaction_timeout),
+            server_connect: general.server_connect_timeout.value,
+            server_idle: limit(&general.server_idle_timeout),
+            server_lifetime: limit(&general.server_lifetime),
+            shutdown: general.shutdown_timeout.value,
+            catalog_refresh: general.catalog_refresh_interval.value,
+        })
+    }
+
+    fn limits(&mut self, general: &General) -> Option<LimitSettings> {
+        let max_client_conn = self.not_zero(&general.max_client_conn, "nobody could connect");
+        let max_message_size = self.size("max_message_size", &general.max_message_size, 64 * KIB, GIB);
+        let plan_cache_size = self.size("plan_cache_size", &general.plan_cache_size, MIB, 64 * GIB);
+        let merge_max_bytes = self.size("merge_max_bytes", &general.merge_max_bytes, 64 * KIB, 64 * GIB);
+        Some(LimitSettings {
+            max_client_conn: max_client_conn?.get() as usize,
+            max_message_size: max_message_size?,
+            max_prepared_statements: general.max_prepared_statements.value as usize,
+            plan_cache_size: plan_cache_size?,
+            scatter_max_shards: NonZeroU32::new(general.scatter_max_shards.value),
+            merge_max_bytes: merge_max_bytes?,
+        })
+    }
+
+    fn size(&mut self, key: &str, setting: &Setting<Bytes>, least: u64, most: u64) -> Option<usize> {
+        let bytes = setting.value.0;
+        if (least..=most).contains(&bytes) {
+            return usize::try_from(bytes).ok();
+        }
+        let show = |bytes: u64| match bytes {
+            b if b >= GIB => format!("{}GiB", b / GIB),
+            b if b >= MIB => format!("{}MiB", b / MIB),
+            b => format!("{}KiB", b / KIB),
+        };
+        self.fail(&setting.origin, format!("{key} is {bytes} bytes; use {} to {}", show(least), show(most)));
+        None
+    }
+
+    fn client_tls(&mut self, general: &General) -> Option<TlsSettings> {
+        let mode = &general.client_tls_sslmode;
+        let identity = self.identity("client", &general.client_tls_cert_file, &general.client_tls_key_file);
+        let ca_file = self.readable(&general.client_tls_ca_file, "client_tls_ca_file");
+        if mode.value == SslMode::Disable {
+            if identity.is_some() {
+                let message = "client_tls_cert_file is not used, client_tls_sslmode is \"disable\"; set it to \"prefer\" or \"require\"";
+                self.warn(&general.client_tls_cert_file.origin, message);
+            }
+        } else if general.client_tls_cert_file.value.as_os_str().is_empty() {
+            let message = format!(
+                "client_tls_sslmode = \"{}\" needs client_tls_cert_file and client_tls_key_file",
+                mode.value.word()
+            );
+            self.fail(&mode.origin, message);
+        }
+        if verifies(mode.value) && ca_file.is_none() {
+            let message = format!(
+                "client_tls_sslmode = \"{}\" needs client_tls_ca_file, the authorities that sign the clients' certificates",
+                mode.value.word()
+            );
+            self.fail(&mode.origin, message);
+        }
+        Some(TlsSettings { mode: mode.value, identity, ca_file })
+    }
+
+    fn server_tls(&mut self, general: &General) -> Option<TlsSettings> {
+        let mode = &general.server_tls_sslmode;
+        let identity = self.identity("server", &general.server_tls_cert_file, &general.server_tls_key_file);
+        let ca_file = self.readable(&general.server_tls_ca_file, "server_tls_ca_file");
+        if ca_file.is_some() && !verifies(mode.value) {
+            let message = format!(
+                "server_tls_ca_file is not used, server_tls_sslmode = \"{}\" checks no certificate; set it to \"verify-full\"",
+                mode.value.word()
+            );
+            self.warn(&general.server_tls_ca_file.origin, message);
+        }
+        Some(TlsSettings { mode: mode.value, identity, ca_file })
+    }
+
+    fn identity(&mut self, side: &str, cert: &Setting<PathBuf>, key: &Setting<PathBuf>) -> Option<TlsIdentity> {
+        let cert_file = self.readable(cert, &format!("{side}_tls_cert_file"));
+        let key_file = self.readable(key, &format!("{side}_tls_key_file"));
+        let mut lonely = |origin: &Origin, has: &str, lacks: &str| {
+            self.fail(origin, format!("{side}_tls_{has} without {side}_tls_{lacks}; give both"));
+        };
+        match (cert_file, key_file) {
+            (Some(cert_file), Some(key_file)) => return Some(TlsIdentity { cert_file, key_file }),
+            (Some(_), None) => lonely(&cert.origin, "cert_file", "key_file"),
+            (None, Some(_)) => lonely(&key.origin, "key_file", "cert_file"),
+            (None, None) => {}
+        }
+        None
+    }
+}
+
+fn verifies(mode: SslMode) -> bool {
+    matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull)
+}

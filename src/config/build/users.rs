@@ -1,0 +1,184 @@
+//! [[users]] and the router's own logins.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::config::build::Build;
+use crate::config::error::{Origin, did_you_mean};
+use crate::config::file::{self, General};
+use crate::config::section::Setting;
+use crate::config::units::AuthType;
+use crate::config::{Login, User};
+use crate::secret::Secret;
+
+/// The forms in which a password is stored (Postgres: `pg_authid.rolpassword`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stored {
+    Clear,
+    Scram,
+    Md5,
+}
+
+fn stored(password: &Secret) -> Stored {
+    let bytes = password.reveal();
+    let is_md5 = |hash: &[u8]| hash.len() == 32 && hash.iter().all(u8::is_ascii_hexdigit);
+    if bytes.starts_with(b"SCRAM-SHA-256$") {
+        Stored::Scram
+    } else if bytes.strip_prefix(b"md5").is_some_and(is_md5) {
+        Stored::Md5
+    } else {
+        Stored::Clear
+    }
+}
+
+impl Build<'_> {
+    /// `databases`: every name under [databases].
+    pub(super) fn users(&mut self, users: &[file::User], databases: &[String], general: Option<&General>) -> Vec<User> {
+        if users.is_empty() {
+            self.fail(&Origin::Default, "no [[users]]; add at least one with a name and a password");
+        }
+        let auth_type = general.map(|general| general.auth_type.value);
+        let mut names = HashSet::new();
+        let mut built = Vec::new();
+        for user in users {
+            let name = &user.name;
+            if name.value.is_empty() {
+                self.fail(&name.origin, "a user has an empty name; give it the one that clients send");
+            }
+            if !names.insert(name.value.as_str()) {
+                self.fail(&name.origin, format!("user `{}` is named twice; keep one", name.value));
+            }
+            for unknown in user.databases.iter().flat_map(|list| &list.value).filter(|name| !databases.contains(name)) {
+                let near = did_you_mean(unknown, databases.iter().map(String::as_str));
+                let origin = user.databases.as_ref().map_or(&user.origin, |list| &list.origin);
+                self.fail(origin, format!("user `{}` names the unknown database `{unknown}`{near}", name.value));
+            }
+            built.extend(self.user(user, auth_type));
+        }
+        built
+    }
+
+    fn user(&mut self, user: &file::User, auth_type: Option<AuthType>) -> Option<User> {
+        let password = self.secret("password", user.password.as_ref(), user.password_file.as_ref());
+        let server_password =
+            self.secret("server_password", user.server_password.as_ref(), user.server_password_file.as_ref());
+        if let Some(auth_type) = auth_type {
+            self.check_password(user, password.as_ref(), auth_type);
+        }
+        let form = password.as_ref().map(stored);
+        if server_password.as_ref().is_some_and(|password| stored(password) != Stored::Clear) {
+            let message = format!(
+                "the server_password of user `{}` is a verifier, with which nobody can log in; give it in clear text",
+                user.name.value
+            );
+            self.fail(&user.origin, message);
+        }
+        if server_password.is_none() && matches!(form, Some(Stored::Scram | Stored::Md5)) {
+            let message = format!(
+                "user `{}` has no server_password and its password is a verifier: it can log in only to shards that ask for no password",
+                user.name.value
+            );
+            self.warn(&user.origin, message);
+        }
+        let pool_size = match &user.pool_size {
+            Some(size) => Some(self.not_zero(size, "a pool needs at least one connection")?),
+            None => None,
+        };
+        let server = Login {
+            user: user.server_user.as_ref().unwrap_or(&user.name).value.as_str().into(),
+            password: server_password.or_else(|| password.clone().filter(|_| form == Some(Stored::Clear))),
+        };
+        Some(User {
+            name: user.name.value.as_str().into(),
+            password,
+            databases: user.databases.as_ref().map(|list| list.value.iter().map(|name| name.as_str().into()).collect()),
+            pool_size,
+            pool_mode: user.pool_mode.as_ref().map(|mode| mode.value),
+            server,
+        })
+    }
+
+    fn check_password(&mut self, user: &file::User, password: Option<&Secret>, auth_type: AuthType) {
+        let (name, word) = (&user.name.value, auth_type.word());
+        let given = user.password.is_some() || user.password_file.is_some();
+        match (auth_type, password.map(stored)) {
+            (AuthType::Trust, _) | (AuthType::Md5, Some(_)) => {}
+            (_, None) if given => {}
+            (_, None) => {
+                let message =
+                    format!("user `{name}` has no password; add password or password_file, auth_type is \"{word}\"");
+                self.fail(&user.origin, message);
+            }
+            (AuthType::ScramSha256, Some(Stored::Md5)) => {
+                let message = format!(
+                    "user `{name}` has an md5 password, which SCRAM cannot check; store a SCRAM verifier or clear text, or set auth_type = \"md5\""
+                );
+                self.fail(&user.origin, message);
+            }
+            (AuthType::ScramSha256, Some(Stored::Clear | Stored::Scram)) => {}
+        }
+    }
+
+    /// The secret from the file or from the named file, whose last line end does not count.
+    fn secret(
+        &mut self,
+        key: &str,
+        inline: Option<&Setting<Secret>>,
+        path: Option<&Setting<PathBuf>>,
+    ) -> Option<Secret> {
+        if let (Some(_), Some(path)) = (inline, path) {
+            self.fail(&path.origin, format!("{key} and {key}_file are both given; keep one"));
+            return None;
+        }
+        let (origin, secret) = match (inline, path) {
+            (Some(inline), _) => (&inline.origin, inline.value.clone()),
+            (None, Some(path)) => (&path.origin, self.secret_file(key, path)?),
+            (None, None) => return None,
+        };
+        if secret.is_empty() || secret.reveal().contains(&0) {
+            self.fail(origin, format!("{key} is empty or has a zero byte; give another, or leave it out"));
+            return None;
+        }
+        Some(secret)
+    }
+
+    fn secret_file(&mut self, key: &str, setting: &Setting<PathBuf>) -> Option<Secret> {
+        let path = self.path(&setting.value)?;
+        match std::fs::read(&path) {
+            Ok(mut bytes) => {
+                let line_end = bytes.iter().rev().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+                bytes.truncate(bytes.len() - line_end);
+                Some(Secret::new(bytes))
+            }
+            Err(e) => {
+                self.fail(&setting.origin, format!("{key}_file: cannot read {}: {e}", path.display()));
+                None
+            }
+        }
+    }
+
+    /// Who reads the catalog of this database's shards.
+    pub(super) fn router(&mut self, name: &str, database: &file::Database, users: &[User]) -> Option<Login> {
+        let password =
+            self.secret("router_password", database.router_password.as_ref(), database.router_password_file.as_ref());
+        let Some(user) = &database.router_user else {
+            if password.is_some() {
+                self.fail(
+                    &database.origin,
+                    format!("database `{name}` has a router_password and no router_user; give both"),
+                );
+            }
+            let able = |user: &&User| user.may_connect(name);
+            let first = users.iter().filter(able).find(|user| user.server.password.is_some());
+            let login = first.or_else(|| users.iter().find(able)).map(|user| user.server.clone());
+            if login.is_none() && !users.is_empty() {
+                self.warn(&database.origin, format!("no user may connect to database `{name}`"));
+            }
+            return login;
+        };
+        let same = users.iter().find(|known| *known.server.user == user.value);
+        let user: Arc<str> = user.value.as_str().into();
+        Some(Login { user, password: password.or_else(|| same.and_then(|known| known.server.password.clone())) })
+    }
+}

@@ -1,0 +1,128 @@
+//! The reference that the sections declare about themselves, kept equal to config/pgloom.toml and docs/CONFIG.md by tests.
+//! `UPDATE=1 cargo test reference` rewrites both.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use crate::config::Settings;
+use crate::config::file::{Database, Distribution, General, Range, Server, Shard, Table, User, Value};
+use crate::config::section::{Key, Need, Section};
+
+const SECTIONS: [(&str, &[Key]); 9] = [
+    ("general", General::KEYS),
+    ("users", User::KEYS),
+    ("databases", Database::KEYS),
+    ("shards", Shard::KEYS),
+    ("servers", Server::KEYS),
+    ("distributions", Distribution::KEYS),
+    ("ranges", Range::KEYS),
+    ("values", Value::KEYS),
+    ("tables", Table::KEYS),
+];
+
+/// The line of config/pgloom.toml above which [general] is generated.
+const END_OF_GENERAL: &str = "# ---- users ";
+
+fn repository(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(repository(path)).unwrap()
+}
+
+/// Writes `text` to the file when UPDATE is set; else the file must have it already.
+#[track_caller]
+fn assert_up_to_date(path: &str, text: &str) {
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(repository(path), text).unwrap();
+    }
+    assert!(read(path) == text, "{path} is not what src/config/file.rs declares; run UPDATE=1 cargo test reference");
+}
+
+fn comment(doc: &str) -> String {
+    let mut lines = String::new();
+    let mut line = "#".to_owned();
+    for word in doc.split_whitespace() {
+        if line.len() + 1 + word.len() > 110 {
+            let _ = writeln!(lines, "{line}");
+            line = "#".to_owned();
+        }
+        let _ = write!(line, " {word}");
+    }
+    lines + &line + "\n"
+}
+
+/// A default as TOML writes it.
+fn toml_value(default: &str) -> String {
+    let bare = matches!(default, "true" | "false") || default.parse::<u64>().is_ok();
+    if bare { default.to_owned() } else { format!("\"{default}\"") }
+}
+
+fn general_section() -> String {
+    let mut text = "# Every setting of pgloom at its default. Copy what you change; config/examples/minimal.toml is all that one needs.\n\
+                    # docs/CONFIG.md explains units, paths, environment variables and the placement of rows.\n\n[general]\n"
+        .to_owned();
+    for key in General::KEYS {
+        let Need::Default(default) = key.need else { panic!("{} in [general] has no default", key.name) };
+        let _ = writeln!(text, "{}{} = {}\n", comment(key.doc), key.name, toml_value(default));
+    }
+    text
+}
+
+fn table(keys: &[Key]) -> String {
+    let mut text = "| key | value | default | meaning |\n|---|---|---|---|\n".to_owned();
+    for key in keys {
+        let default = match key.need {
+            Need::Required => "required".to_owned(),
+            Need::Optional => String::new(),
+            Need::Default("") => "none".to_owned(),
+            Need::Default(default) => format!("`{}`", toml_value(default)),
+        };
+        let _ = writeln!(text, "| `{}` | {} | {default} | {} |", key.name, key.takes, key.doc.trim());
+    }
+    text
+}
+
+#[test]
+fn reference_file_shows_general_at_its_defaults() {
+    let path = "config/pgloom.toml";
+    let now = read(path);
+    let rest = now.find(END_OF_GENERAL).map(|at| &now[at..]).unwrap();
+    assert_up_to_date(path, &(general_section() + rest));
+}
+
+/// What the file says of [general] and what is used when it says nothing are the same.
+#[test]
+fn reference_file_equals_the_defaults() {
+    let text = read("config/pgloom.toml");
+    let settings = |text: &str| Settings::parse("pgloom.toml", text, Path::new(""), Default::default()).unwrap();
+    let users_and_databases = &text[text.find(END_OF_GENERAL).unwrap()..];
+    let said = Settings { databases: vec![], ..settings(&text) };
+    let unsaid = Settings { databases: vec![], ..settings(users_and_databases) };
+    assert_eq!(format!("{said:#?}"), format!("{unsaid:#?}"));
+}
+
+#[test]
+fn reference_file_names_every_key() {
+    let text = read("config/pgloom.toml");
+    let words: Vec<&str> = text.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
+    for (section, keys) in SECTIONS {
+        for key in keys {
+            assert!(words.contains(&key.name), "config/pgloom.toml does not show {} of {section}", key.name);
+        }
+    }
+}
+
+#[test]
+fn reference_page_lists_every_key() {
+    let path = "docs/CONFIG.md";
+    let mut text = read(path);
+    for (section, keys) in SECTIONS {
+        let begin = format!("<!-- keys of {section} -->\n");
+        let from = text.find(&begin).unwrap_or_else(|| panic!("{path} has no {begin}")) + begin.len();
+        let to = from + text[from..].find("<!-- end -->").unwrap();
+        text.replace_range(from..to, &table(keys));
+    }
+    assert_up_to_date(path, &text);
+}

@@ -1,0 +1,329 @@
+//! Whole files in, settings or messages out.
+
+use super::*;
+use crate::ids::ShardId;
+use crate::topology::{Role, TableRule};
+use crate::types::canonical::KeyValue;
+
+const HEAD: &str = "[[users]]\nname = 'app'\npassword = 'x'\n[databases.shop]\n[[databases.shop.shards]]\nname = 's1'\nhost = 'a'\n[[databases.shop.shards]]\nname = 's2'\nhost = 'b'\n";
+
+fn parse_with(text: &str, environment: &[(&str, &str)]) -> Result<Settings, ConfigErrors> {
+    let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Settings::parse("pgloom.toml", text, Path::new(""), environment)
+}
+
+#[track_caller]
+fn good(text: &str) -> Settings {
+    parse_with(text, &[]).unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[track_caller]
+fn messages(text: &str) -> Vec<String> {
+    parse_with(text, &[]).unwrap_err().0.iter().map(ToString::to_string).collect()
+}
+
+/// The file has exactly the errors that begin so.
+#[track_caller]
+fn assert_errors(text: &str, starts: &[&str]) {
+    let messages = messages(text);
+    let fits = messages.len() == starts.len()
+        && messages.iter().zip(starts).all(|(message, start)| message.starts_with(start));
+    assert!(fits, "expected\n{}\nfound\n{}", starts.join("\n"), messages.join("\n"));
+}
+
+/// [`HEAD`] with `general` before and `rest` after it; errors of `rest` count lines from 1.
+#[track_caller]
+fn assert_rest_errors(rest: &str, starts: &[&str]) {
+    let lines = HEAD.lines().count();
+    let shift = |message: String| {
+        let Some((line, text)) = message.strip_prefix("pgloom.toml:").and_then(|m| m.split_once(':')) else {
+            return message;
+        };
+        line.parse::<usize>().map_or(message.clone(), |line| format!("{}:{text}", line.saturating_sub(lines)))
+    };
+    let found: Vec<String> = messages(&format!("{HEAD}{rest}")).into_iter().map(shift).collect();
+    let fits =
+        found.len() == starts.len() && found.iter().zip(starts).all(|(message, start)| message.starts_with(start));
+    assert!(fits, "expected\n{}\nfound\n{}", starts.join("\n"), found.join("\n"));
+}
+
+#[test]
+fn smallest_file_has_every_default() {
+    let settings = good(HEAD);
+    assert_eq!(settings.listen.addresses, ["127.0.0.1:6432".parse().unwrap()]);
+    assert_eq!(settings.limits.max_message_size, 1 << 30);
+    assert_eq!(settings.timeouts.query_wait, Some(Duration::from_secs(120)));
+    assert_eq!(settings.timeouts.query, None);
+    assert_eq!(settings.metrics.listen, Some("127.0.0.1:9930".parse().unwrap()));
+    let shop = settings.database("shop").unwrap();
+    assert_eq!(
+        shop.pool,
+        PoolSettings { mode: PoolMode::Transaction, size: NonZeroU32::new(20).unwrap(), min_size: 0 }
+    );
+    assert_eq!(shop.router.as_ref().unwrap().password, Some(Secret::new("x")));
+    assert_eq!(shop.topology.home, ShardId(0));
+    assert_eq!(&*shop.topology.shards[1].servers[0].dbname, "shop");
+    assert_eq!(settings.warnings, []);
+}
+
+#[test]
+fn every_shipped_file_is_valid() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let examples = std::fs::read_dir(root.join("examples")).unwrap().map(|entry| entry.unwrap().path());
+    let mut count = 0;
+    for path in examples.chain([root.join("pgloom.toml")]) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let settings = Settings::parse(&path.display().to_string(), &text, &root, HashMap::new());
+        let settings = settings.unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(settings.warnings, [], "{}", path.display());
+        count += 1;
+    }
+    assert!(count >= 4);
+}
+
+#[test]
+fn all_errors_of_a_file_are_reported_with_line_and_remedy() {
+    assert_errors(
+        "[general]\nport = 70000\npool_sise = 5\nquery_timeout = '5 parsecs'\nworkers = '4'\nlog_connections = 1\n\n[[users]]\npassword = 'x'\nnmae = 'app'\n\n[databases.shop]\nhots = 1\nshards = []\n[unversal]\nport = 1\n",
+        &[
+            "pgloom.toml:2: `port` in [general] has the wrong value `70000`: expected a whole number from 0 to 65535",
+            "pgloom.toml:3: unknown key `pool_sise` in [general]",
+            "pgloom.toml:4: `query_timeout` in [general] has the wrong value `5 parsecs`: expected a duration such as",
+            "pgloom.toml:5: `workers` in [general] is a text; write a number without quotes",
+            "pgloom.toml:6: `log_connections` in [general] is a whole number; write true or false",
+            "pgloom.toml:8: `name` in [[users]] is missing; add name = text",
+            "pgloom.toml:10: unknown key `nmae` in [[users]]; did you mean `name`?",
+            "pgloom.toml:12: no shards; add at least one [[databases.NAME.shards]]",
+            "pgloom.toml:13: unknown key `hots` in [databases.shop]",
+            "pgloom.toml:15: unknown section or key `unversal` at the top of the file",
+        ],
+    );
+}
+
+#[test]
+fn slips_and_foreign_names_are_answered_with_ours() {
+    let unknown = |key: &str| messages(&format!("[general]\n{key} = 1\n{HEAD}")).remove(0);
+    assert!(unknown("max_client_con").ends_with("did you mean `max_client_conn`?"));
+    assert!(unknown("pool_size").ends_with("; here it is called `default_pool_size`"));
+    assert!(unknown("listen_port").ends_with("; here it is called `port`"));
+    assert!(unknown("zzz").ends_with("unknown key `zzz` in [general]"));
+    assert_errors(
+        &format!("port = 1\n{HEAD}"),
+        &["pgloom.toml:1: unknown section or key `port` at the top of the file; it belongs under [general]"],
+    );
+}
+
+#[test]
+fn broken_toml_names_the_line() {
+    let messages = messages("[general]\nport = \n");
+    assert!(messages[0].starts_with("pgloom.toml:2: not TOML: "), "{messages:?}");
+    let twice = self::messages(&format!("[general]\nport = 1\nport = 2\n{HEAD}"));
+    assert!(twice[0].starts_with("pgloom.toml:3: not TOML: duplicate key"), "{twice:?}");
+}
+
+#[test]
+fn empty_file_says_what_is_needed() {
+    assert_errors("", &["pgloom.toml: no [[users]]; add", "pgloom.toml: no database; add [databases.NAME]"]);
+}
+
+#[test]
+fn environment_goes_before_the_file() {
+    let text = format!("[general]\nport = 1\n{HEAD}");
+    let settings = parse_with(
+        &text,
+        &[("PGLOOM_PORT", "7000"), ("PGLOOM_HOST", "0.0.0.0, ::1"), ("PGLOOM_QUERY_TIMEOUT", "2min")],
+    );
+    let settings = settings.unwrap();
+    assert_eq!(settings.listen.addresses, ["0.0.0.0:7000".parse().unwrap(), "[::1]:7000".parse().unwrap()]);
+    assert_eq!(settings.timeouts.query, Some(Duration::from_secs(120)));
+    let wrong = parse_with(&text, &[("PGLOOM_PORT", "many")]).unwrap_err().to_string();
+    assert_eq!(wrong, "environment variable PGLOOM_PORT: wrong value `many`: expected a whole number from 0 to 65535");
+    let unknown = parse_with(&text, &[("PGLOOM_PROT", "1"), ("PGLOOM_CONFIG", "x")]).unwrap();
+    let warnings: Vec<String> = unknown.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        ["environment variable PGLOOM_PROT: no setting of [general] has this name; did you mean `PGLOOM_PORT`?"]
+    );
+}
+
+#[test]
+fn values_that_make_no_sense_together_are_refused() {
+    let general = |keys: &str, message: &str| assert_errors(&format!("[general]\n{keys}\n{HEAD}"), &[message]);
+    general("port = 0", "pgloom.toml:2: wrong value `0`: clients need a port");
+    general("host = []", "pgloom.toml:2: host is empty");
+    general("host = ['::1', '::1']", "pgloom.toml:2: host names ::1 twice");
+    general(
+        "host = 'example.com'",
+        "pgloom.toml:2: `host` in [general] has the wrong value `example.com`: expected an IP address",
+    );
+    general("default_pool_size = 0", "pgloom.toml:2: wrong value `0`: a pool needs at least one");
+    general("min_pool_size = 21", "pgloom.toml:2: min_pool_size 21 is more than the pool's size 20");
+    general("max_message_size = '2GiB'", "pgloom.toml:2: max_message_size is 2147483648 bytes; use 64KiB to 1GiB");
+    general("client_login_timeout = 0", "pgloom.toml:2: client_login_timeout = 0 would wait for ever");
+    general(
+        "pool_mode = 'statement'",
+        "pgloom.toml:2: `pool_mode` in [general] has the wrong value `statement`: statement pooling is not built yet",
+    );
+    general("metrics_listen = '127.0.0.1:6432'", "pgloom.toml:2: metrics_listen is also the address for clients");
+    general(
+        "client_tls_sslmode = 'require'",
+        "pgloom.toml:2: client_tls_sslmode = \"require\" needs client_tls_cert_file",
+    );
+    let missing = messages(&format!("[general]\nserver_tls_cert_file = 'none.pem'\n{HEAD}"));
+    assert!(
+        missing[0].starts_with("pgloom.toml:2: server_tls_cert_file without server_tls_key_file; give both"),
+        "{missing:?}"
+    );
+    assert!(missing[1].starts_with("pgloom.toml:2: server_tls_cert_file: cannot read none.pem: "), "{missing:?}");
+}
+
+#[test]
+fn users_are_checked_against_auth_type_and_databases() {
+    let database = HEAD.split_once("[databases.shop]").unwrap().1;
+    let with = |general: &str, users: &str| format!("[general]\n{general}\n{users}[databases.shop]{database}");
+    let md5 = "md50123456789abcdef0123456789abcdef";
+    let user = |password: &str| format!("[[users]]\nname = 'u'\npassword = '{password}'\n");
+    assert_errors(
+        &with("", "[[users]]\nname = 'u'\n"),
+        &["pgloom.toml:3: user `u` has no password; add password or password_file"],
+    );
+    assert_errors(&with("", &user(md5)), &["pgloom.toml:3: user `u` has an md5 password, which SCRAM cannot check"]);
+    assert_errors(&with("", &user("")), &["pgloom.toml:5: password is empty"]);
+    assert_errors(&with("", &(user("a") + &user("b"))), &["pgloom.toml:7: user `u` is named twice"]);
+    assert_errors(
+        &with("", &(user("a") + "databases = ['shpo']\n")),
+        &["pgloom.toml:6: user `u` names the unknown database `shpo`; did you mean `shop`?"],
+    );
+    assert_errors(
+        &with("", &(user("a") + "password_file = 'f'\n")),
+        &["pgloom.toml:6: password and password_file are both given"],
+    );
+    let trusted = good(&with("auth_type = 'trust'", "[[users]]\nname = 'u'\n"));
+    assert_eq!((trusted.users[0].password.clone(), trusted.auth_type), (None, AuthType::Trust));
+    let old = good(&with("auth_type = 'md5'", &user(md5)));
+    assert_eq!(old.users[0].server.password, None);
+    assert!(old.warnings[0].message.starts_with("user `u` has no server_password"), "{:?}", old.warnings);
+    let apart = good(&with("", &(user("SCRAM-SHA-256$4096:x$y:z") + "server_user = 'v'\nserver_password = 'w'\n")));
+    assert_eq!(apart.users[0].server, Login { user: "v".into(), password: Some(Secret::new("w")) });
+    assert_eq!(apart.database("shop").unwrap().router, Some(apart.users[0].server.clone()));
+}
+
+#[test]
+fn secrets_come_from_files_and_are_never_shown() {
+    let dir = std::env::temp_dir().join(format!("pgloom-config-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("secret"), "hunter2\r\n").unwrap();
+    let text = HEAD.replace("password = 'x'", "password_file = 'secret'\nserver_password = 'hunter3'");
+    let settings = Settings::parse("pgloom.toml", &text, &dir, HashMap::new()).unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+    assert_eq!(settings.users[0].password, Some(Secret::new("hunter2")));
+    assert!(!format!("{settings:?}").contains("hunter"));
+    let missing = parse_with(&text, &[]).unwrap_err().to_string();
+    assert!(missing.starts_with("pgloom.toml:3: password_file: cannot read secret: "), "{missing}");
+}
+
+#[test]
+fn topology_is_built_from_every_method() {
+    let settings = good(&format!(
+        "{HEAD}servers = [{{ host = 'c' }}]
+        [[databases.shop.distributions]]
+        name = 'h'
+        key_types = ['int', 'text']
+        shards = ['s2']
+        pins = [{{ value = [7, 'x'], shard = 's1' }}]
+        [[databases.shop.distributions]]
+        name = 'r'
+        method = 'range'
+        key_types = 'date'
+        ranges = [{{ to = 2026-01-01, shard = 's1' }}, {{ from = '2026-01-01', shard = 's2' }}]
+        [[databases.shop.distributions]]
+        name = 'l'
+        method = 'list'
+        key_types = ['bigint']
+        values = [{{ values = [1, 2], shard = 's1' }}, {{ value = 3, shard = 's2' }}]
+        [[databases.shop.tables]]
+        name = 'Sales.orders'
+        distribution = 'h'
+        columns = ['A', '\"B\"']
+        [[databases.shop.tables]]
+        name = 't2'
+        distribution = 'r'
+        columns = 'day'
+        [[databases.shop.tables]]
+        name = 't3'
+        distribution = 'l'
+        columns = ['id']
+        [[databases.shop.tables]]
+        name = 'ref'
+        reference = true\n"
+    ));
+    let topology = &settings.database("shop").unwrap().topology;
+    assert_eq!(topology.shards[1].servers[1].role, Role::Replica);
+    let TableRule::Sharded { distribution, columns } = &topology.tables[&QualifiedName::new("sales", "orders")] else {
+        panic!()
+    };
+    assert_eq!(columns[..], [Box::from("a"), Box::from("B")]);
+    let h = topology.distribution(*distribution);
+    assert_eq!(h.locate(&[KeyValue::Int(7), KeyValue::Text("x".into())]), Ok(ShardId(0)));
+    assert_eq!(h.locate(&[KeyValue::Int(8), KeyValue::Text("x".into())]), Ok(ShardId(1)));
+    assert_eq!(topology.distributions[1].locate(&[KeyValue::Date(9497)]), Ok(ShardId(1)));
+    assert_eq!(topology.distributions[1].locate(&[KeyValue::Date(9496)]), Ok(ShardId(0)));
+    let list = &topology.distributions[2];
+    assert_eq!([1, 2, 3].map(|key| list.locate(&[KeyValue::Int(key)])), [0, 0, 1].map(|shard| Ok(ShardId(shard))));
+    assert_eq!(topology.rule(&QualifiedName::new("public", "ref")), Some(&TableRule::Reference));
+    assert_eq!(settings.warnings, []);
+}
+
+#[test]
+fn explicit_tokens_take_the_whole_64_bits() {
+    let settings = good(&format!(
+        "{HEAD}[[databases.shop.distributions]]\nname = 'h'\nkey_types = ['int']\ntokens = [{{ to = 0xF000000000000000, shard = 's1' }}, {{ from = '0xf000000000000000', shard = 's2' }}]\n"
+    ));
+    let shares = settings.database("shop").unwrap().topology.distributions[0].shards();
+    assert_eq!(shares.len(), 2);
+    assert!(settings.warnings[0].to_string().contains("no table uses distribution `h`"));
+}
+
+#[test]
+fn topology_errors_name_their_lines() {
+    let distribution =
+        |rest: &str| format!("[[databases.shop.distributions]]\nname = 'd'\nkey_types = ['int']\n{rest}\n");
+    assert_rest_errors(
+        "servers = 3\n",
+        &["1: `servers` in [[databases.shop.shards]] is a whole number; write a table"],
+    );
+    assert_rest_errors(
+        &distribution("pins = [\n{ value = 1, shard = 's3' },\n{ value = 'x', shard = 's1' },\n]"),
+        &["5: unknown shard `s3`; there are `s1`, `s2`", "6: `x` is not a integer"],
+    );
+    assert_rest_errors(
+        &distribution("weights = { s1 = 2, s9 = 1 }"),
+        &["4: the weight of `s9` has no shard on the ring"],
+    );
+    assert_rest_errors(
+        &distribution("ranges = []"),
+        &["4: distribution `d` by hash does not use `ranges`, which goes with method = \"range\""],
+    );
+    assert_rest_errors(
+        &distribution("method = 'composite'"),
+        &[
+            "4: `method` in [[databases.shop.distributions]] has the wrong value `composite`: composite distributions are not built yet",
+        ],
+    );
+    assert_rest_errors(
+        "[[databases.shop.distributions]]\nname = 'd'\nkey_types = ['float8']\n",
+        &["3: `key_types` in [[databases.shop.distributions]] has the wrong value `float8`: expected a type whose"],
+    );
+    assert_rest_errors(
+        &(distribution("") + "[[databases.shop.tables]]\nname = 't'\ndistribution = 'e'\ncolumns = ['a']\n"),
+        &["5: table public.t names the unknown distribution `e`; there are `d`"],
+    );
+    assert_rest_errors(
+        "[[databases.shop.tables]]\nname = 't'\n[[databases.shop.tables]]\nname = 'u'\nreference = true\ncolumns = ['a']\n",
+        &["1: table public.t has neither a distribution nor", "3: table public.u is a reference table"],
+    );
+    assert_rest_errors(
+        "[databases.pgloom]\n[[databases.pgloom.shards]]\nname = 'x'\nhost = 'x:5432'\n",
+        &["1: a database can't be called `pgloom`", "4: `x:5432` is no host"],
+    );
+}
