@@ -1,5 +1,6 @@
 //! pgloom: a sharding query router that speaks the PostgreSQL wire protocol. `docs/ARCHITECTURE.md` is the map of this tree.
 
+pub mod backend;
 pub mod catalog;
 pub mod cli;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod plan;
 pub mod secret;
 pub mod server;
 pub mod sql;
+pub mod tls;
 pub mod topology;
 pub mod types;
 pub mod wire;

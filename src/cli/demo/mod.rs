@@ -34,13 +34,13 @@ const DATABASE: &str = "shop";
 pub struct DemoArgs {
     /// Where the shards' data is kept; a second start over it reuses the data [default: .demo, or /var/tmp/pgloom-demo
     /// where user postgres can't enter the current directory]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "PGLOOM_DEMO_DIR", hide_env = true)]
     dir: Option<PathBuf>,
     /// How many Postgres servers
     #[arg(long, default_value = "4", value_name = "N")]
     shards: NonZeroU16,
     /// Port of the router on 127.0.0.1; the shards take free ports after it
-    #[arg(long, default_value = "6432", value_name = "PORT")]
+    #[arg(long, default_value = "6432", value_name = "PORT", env = "PGLOOM_PORT", hide_env = true)]
     port: NonZeroU16,
     /// Rows to load, in all tables together
     #[arg(long, default_value = "200000", value_name = "ROWS")]

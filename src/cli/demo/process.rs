@@ -89,6 +89,10 @@ impl Processes {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", "--"]).arg(std::env::current_exe().map_err(io)?);
         command.arg("serve").arg("--config").arg(place.config_file());
+        // They would go before the file that we wrote.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PGLOOM_")) {
+            command.env_remove(name);
+        }
         let router = self.router.insert(Running::start(place, "router", command, "TERM")?);
         router.wait_for(&place.router, DATABASE, DATABASE).await?;
         say(format_args!("pgloom listens on 127.0.0.1:{}", place.router.port));

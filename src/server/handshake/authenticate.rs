@@ -1,0 +1,205 @@
+//! The exchange in which a client proves who it is. The messages are the same whether the user exists or not.
+
+use bytes::{Buf, BytesMut};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::{Account, AuthMethod, Conversation, End, HandshakeContext};
+use crate::fault::{Fault, Result, SqlState};
+use crate::net::ClientStream;
+use crate::wire::auth::{MAX_SASL_MESSAGE, ScramServer, md5, password_failed};
+use crate::wire::reply::{self, AuthenticationRequest};
+
+/// The frame around a SASL message: the mechanism's name and the lengths.
+const MAX_FRAME: usize = MAX_SASL_MESSAGE + 64;
+
+/// Which exchange a client sees.
+enum Exchange {
+    None,
+    Md5,
+    Scram,
+}
+
+impl Conversation {
+    /// Returns once the client has proven to be `user`.
+    pub(super) async fn authenticate(
+        &mut self,
+        context: &HandshakeContext,
+        user: &str,
+        account: Option<Account>,
+    ) -> Result<(), End> {
+        let passed = match exchange(context, account.as_ref()) {
+            Exchange::None => true,
+            Exchange::Md5 => self.md5(user, account.as_ref()).await?,
+            Exchange::Scram => self.scram(context, user, account.as_ref()).await?,
+        };
+        if passed { Ok(()) } else { Err(password_failed(user).into()) }
+    }
+
+    async fn md5(&mut self, user: &str, account: Option<&Account>) -> Result<bool, End> {
+        let salt = random::<4>()?;
+        let hash = account.and_then(|account| account.verifier.as_ref()?.md5(user));
+        let mut out = BytesMut::new();
+        reply::authentication(&mut out, AuthenticationRequest::Md5Password { salt });
+        self.send(&out).await?;
+        let message = self.password_message("password").await?;
+        match message.split_last() {
+            Some((0, answer)) if !answer.contains(&0) => Ok(md5::verify(hash.as_ref(), salt, answer)),
+            _ => Err(Fault::protocol("invalid password packet size").into()),
+        }
+    }
+
+    async fn scram(&mut self, context: &HandshakeContext, user: &str, account: Option<&Account>) -> Result<bool, End> {
+        let end_point = match &self.stream {
+            Some(ClientStream::Tls(_)) => context.tls.as_ref().and_then(|tls| tls.end_point.clone()),
+            Some(ClientStream::Plain(_)) | None => None,
+        };
+        let verifier = account.and_then(|account| account.verifier.as_ref()?.scram(&context.mock, user));
+        let server = ScramServer::new(verifier, &context.mock, user, end_point, random::<18>()?);
+
+        let mut out = BytesMut::new();
+        reply::authentication(&mut out, AuthenticationRequest::Sasl { mechanisms: server.mechanisms() });
+        self.send(&out).await?;
+        let message = self.password_message("SASL").await?;
+        let (mechanism, initial) = sasl_initial_response(&message)?;
+        let first = match initial {
+            Some(first) => first.to_vec(),
+            // A client may wait for an empty challenge before its first message.
+            None => {
+                self.challenge(AuthenticationRequest::SaslContinue(b"")).await?;
+                self.password_message("SASL").await?.to_vec()
+            }
+        };
+        let (server, challenge) = server.client_first(mechanism, &first)?;
+        self.challenge(AuthenticationRequest::SaslContinue(&challenge)).await?;
+        let proof = self.password_message("SASL").await?;
+        match server.client_final(&proof)? {
+            Some(signature) => {
+                self.challenge(AuthenticationRequest::SaslFinal(&signature)).await?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    async fn challenge(&mut self, request: AuthenticationRequest<'_>) -> Result<(), End> {
+        let mut out = BytesMut::new();
+        reply::authentication(&mut out, request);
+        self.send(&out).await
+    }
+
+    /// The body of the next message, which has to be an answer to our request. `what` it answers is for the error.
+    async fn password_message(&mut self, what: &str) -> Result<BytesMut, End> {
+        loop {
+            if let Some(body) = take_password_message(&mut self.buffer, what)? {
+                return Ok(body);
+            }
+            self.read().await?;
+        }
+    }
+}
+
+fn exchange(context: &HandshakeContext, account: Option<&Account>) -> Exchange {
+    let Some(account) = account else {
+        return match context.stranger_method {
+            AuthMethod::Md5 => Exchange::Md5,
+            AuthMethod::Trust | AuthMethod::ScramSha256 => Exchange::Scram,
+        };
+    };
+    match (account.method, &account.verifier) {
+        (AuthMethod::Trust, _) => Exchange::None,
+        (AuthMethod::ScramSha256, _) => Exchange::Scram,
+        (AuthMethod::Md5, Some(verifier)) if verifier.is_scram() => Exchange::Scram,
+        (AuthMethod::Md5, _) => Exchange::Md5,
+    }
+}
+
+fn take_password_message(buffer: &mut BytesMut, what: &str) -> Result<Option<BytesMut>> {
+    let Some(tag) = buffer.first() else { return Ok(None) };
+    if *tag != b'p' {
+        return Err(Fault::protocol(format!("expected {what} response, got message type {tag}")));
+    }
+    let Some(&[_, a, b, c, d]) = buffer.first_chunk::<5>() else { return Ok(None) };
+    let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+    if !(4..=MAX_FRAME).contains(&length) {
+        return Err(Fault::protocol("invalid message length"));
+    }
+    if buffer.len() <= length {
+        return Ok(None);
+    }
+    let mut message = buffer.split_to(length + 1);
+    message.advance(5);
+    Ok(Some(message))
+}
+
+/// SASLInitialResponse: the mechanism, and the first message if the client sent it along.
+fn sasl_initial_response(body: &[u8]) -> Result<(&str, Option<&[u8]>)> {
+    let malformed = || Fault::protocol("malformed SASL message");
+    let end = memchr::memchr(0, body).ok_or_else(malformed)?;
+    let (mechanism, rest) = body.split_at(end);
+    let mechanism = std::str::from_utf8(mechanism).map_err(|_| malformed())?;
+    let (length, data) = rest.get(1..).and_then(|rest| rest.split_first_chunk::<4>()).ok_or_else(malformed)?;
+    match (i32::from_be_bytes(*length), data) {
+        (-1, []) => Ok((mechanism, None)),
+        // The data has to end where the message ends: nothing is skipped, nothing is left for the next reader.
+        (length, data) if usize::try_from(length) == Ok(data.len()) => Ok((mechanism, Some(data))),
+        _ => Err(malformed()),
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| Fault::new(SqlState::INTERNAL_ERROR, "could not generate random salt").fatal())?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn only_answers_of_sane_length_are_taken() {
+        let take = |bytes: &[u8]| take_password_message(&mut BytesMut::from(bytes), "password");
+        assert_eq!(take(b"").unwrap(), None);
+        assert_eq!(take(b"p\0\0\0\x05").unwrap(), None);
+        assert_eq!(take(b"p\0\0\0\x05x").unwrap().unwrap(), b"x"[..]);
+        assert_eq!(take(b"Q").unwrap_err().message, "expected password response, got message type 81");
+        // A second StartupMessage starts with a length.
+        assert!(take(b"\0\0\0\x09\0\x03\0\0\0").is_err());
+        for header in [&b"p\0\0\0\x03"[..], b"p\xff\xff\xff\xff", b"p\0\0\x40\0"] {
+            assert_eq!(take(header).unwrap_err().message, "invalid message length");
+        }
+    }
+
+    #[test]
+    fn sasl_data_ends_where_its_message_ends() {
+        assert_eq!(sasl_initial_response(b"M\0\0\0\0\x02ab").unwrap(), ("M", Some(&b"ab"[..])));
+        assert_eq!(sasl_initial_response(b"M\0\xff\xff\xff\xff").unwrap(), ("M", None));
+        assert_eq!(sasl_initial_response(b"M\0\0\0\0\0").unwrap(), ("M", Some(&b""[..])));
+        for body in [
+            &b""[..],
+            b"M",
+            b"M\0",
+            b"M\0\0\0\0",
+            b"M\0\0\0\0\x03ab",
+            b"M\0\0\0\0\x01ab",
+            b"M\0\xff\xff\xff\xffa",
+            b"M\0\xff\xff\xff\xfe",
+            b"\xff\0\0\0\0\0",
+        ] {
+            assert_eq!(sasl_initial_response(body).unwrap_err().code, SqlState::PROTOCOL_VIOLATION);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken_awaited_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = take_password_message(&mut BytesMut::from(&[b"p", &bytes[..]].concat()[..]), "SASL");
+            let _ = sasl_initial_response(&bytes);
+        }
+    }
+}

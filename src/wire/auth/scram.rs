@@ -1,0 +1,165 @@
+//! What both sides of SCRAM-SHA-256 (RFC 5802, RFC 7677) share: the verifier, the keys, the attributes of messages.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ring::{digest, hmac, pbkdf2};
+
+use crate::fault::{Fault, Result, SqlState};
+use crate::secret::Secret;
+
+/// Postgres's `scram_iterations` at its default.
+pub const DEFAULT_ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).expect("4096 is not zero");
+
+/// Bytes of a key.
+pub const KEY: usize = 32;
+pub type Key = [u8; KEY];
+
+/// `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`: enough to check a proof, not enough to make one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ScramVerifier {
+    pub iterations: NonZeroU32,
+    pub salt: Vec<u8>,
+    pub stored_key: Secret,
+    pub server_key: Secret,
+}
+
+impl fmt::Debug for ScramVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ScramVerifier(...)")
+    }
+}
+
+impl ScramVerifier {
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("SCRAM-SHA-256$")?;
+        let (parameters, keys) = rest.split_once('$')?;
+        let (iterations, salt) = parameters.split_once(':')?;
+        let (stored_key, server_key) = keys.split_once(':')?;
+        let salt = BASE64.decode(salt).ok().filter(|salt| !salt.is_empty())?;
+        let key = |text: &str| BASE64.decode(text).ok().filter(|key| key.len() == KEY).map(Secret::new);
+        Some(Self {
+            iterations: parse_iterations(iterations)?,
+            salt,
+            stored_key: key(stored_key)?,
+            server_key: key(server_key)?,
+        })
+    }
+
+    /// Derives the verifier of a password that is in clear text.
+    pub fn generate(password: &[u8], salt: &[u8], iterations: NonZeroU32) -> Self {
+        let salted = salted_password(password, salt, iterations);
+        let client_key = hmac(salted.reveal(), &[b"Client Key"]);
+        Self {
+            iterations,
+            salt: salt.to_vec(),
+            stored_key: Secret::new(sha256(&client_key)),
+            server_key: Secret::new(hmac(salted.reveal(), &[b"Server Key"])),
+        }
+    }
+
+    /// As Postgres stores it. A secret: who has it can pretend to be the server, and can guess passwords at home.
+    pub fn to_text(&self) -> Secret {
+        Secret::new(format!(
+            "SCRAM-SHA-256${}:{}${}:{}",
+            self.iterations,
+            BASE64.encode(&self.salt),
+            BASE64.encode(self.stored_key.reveal()),
+            BASE64.encode(self.server_key.reveal())
+        ))
+    }
+}
+
+/// Digits alone, from 1 to the greatest `int`, as Postgres reads them.
+pub(super) fn parse_iterations(text: &str) -> Option<NonZeroU32> {
+    if !text.bytes().all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    let iterations: u32 = text.parse().ok()?;
+    NonZeroU32::new(iterations).filter(|_| i32::try_from(iterations).is_ok())
+}
+
+/// `Hi` of the RFC over the password as SASLprep leaves it; bytes that it cannot prepare are taken as they are (as libpq does).
+pub(super) fn salted_password(password: &[u8], salt: &[u8], iterations: NonZeroU32) -> Secret {
+    let prepared = std::str::from_utf8(password).ok().and_then(|text| stringprep::saslprep(text).ok());
+    let password = prepared.as_ref().map_or(password, |text| text.as_bytes());
+    let mut salted = [0; KEY];
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt, password, &mut salted);
+    Secret::new(salted)
+}
+
+pub(super) fn hmac(key: &[u8], parts: &[&[u8]]) -> Key {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+    for part in parts {
+        context.update(part);
+    }
+    first_key(context.sign().as_ref())
+}
+
+pub(super) fn sha256(bytes: &[u8]) -> Key {
+    first_key(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+fn first_key(bytes: &[u8]) -> Key {
+    let mut key = [0; KEY];
+    for (to, from) in key.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    key
+}
+
+pub(super) fn xor(a: &Key, b: &Key) -> Key {
+    let mut out = *a;
+    for (to, with) in out.iter_mut().zip(b) {
+        *to ^= *with;
+    }
+    out
+}
+
+/// Splits `x=value` off the front of a message, up to the comma or the end.
+pub(super) fn attribute<'a>(rest: &mut &'a str, name: u8) -> Result<&'a str> {
+    let (found, value) = any_attribute(rest)?;
+    if found == name {
+        Ok(value)
+    } else {
+        Err(malformed(format!("attribute \"{}\" expected, but found \"{}\"", char::from(name), char::from(found))))
+    }
+}
+
+/// The same for whatever letter comes next.
+pub(super) fn any_attribute<'a>(rest: &mut &'a str) -> Result<(u8, &'a str)> {
+    let (attribute, tail) = rest.split_once(',').unwrap_or((rest, ""));
+    let mut bytes = attribute.bytes();
+    match (bytes.next(), bytes.next()) {
+        (Some(name), Some(b'=')) if name.is_ascii_alphabetic() => {
+            *rest = tail;
+            // The first two bytes are ASCII, so this cuts between characters.
+            Ok((name, attribute.get(2..).unwrap_or_default()))
+        }
+        _ => Err(malformed("attribute expected")),
+    }
+}
+
+/// A nonce or username as the RFC has it: printable ASCII, not empty.
+pub(super) fn is_nonce(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|c| (0x21..=0x7e).contains(&c) && c != b',')
+}
+
+pub(super) fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Fault {
+    Fault::new(SqlState::PROTOCOL_VIOLATION, "malformed SCRAM message").detail(detail).fatal()
+}
+
+pub(super) fn as_text(message: &[u8]) -> Result<&str> {
+    if message.is_empty() {
+        return Err(malformed("The message is empty."));
+    }
+    if message.len() > super::MAX_SASL_MESSAGE {
+        return Err(malformed("The message is too long."));
+    }
+    std::str::from_utf8(message)
+        .ok()
+        .filter(|text| !text.contains('\0'))
+        .ok_or_else(|| malformed("The message is not text."))
+}
