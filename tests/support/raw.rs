@@ -392,12 +392,17 @@ impl Raw {
 
     /// Sends `bytes` and folds what comes up to ReadyForQuery. A lost connection is an error with code `08006`.
     pub fn exchange(&mut self, bytes: &[u8], copy: Option<&[u8]>) -> Reply {
+        self.exchange_with(bytes, copy, false)
+    }
+
+    /// Like `exchange`; `extended`: a COPY FROM STDIN swallows the Sync that was sent already, so another follows its data.
+    pub fn exchange_with(&mut self, bytes: &[u8], copy: Option<&[u8]>, extended: bool) -> Reply {
         let mut fold = Fold::default();
         let outcome = self.send(bytes).and_then(|()| {
             loop {
                 let message = self.read()?;
                 if message.tag == b'G' {
-                    let answer = match copy {
+                    let mut answer = match copy {
                         Some(data) => {
                             let mut out: Vec<u8> = data.chunks(8192).flat_map(message::copy_data).collect();
                             out.extend(message::copy_done());
@@ -405,6 +410,9 @@ impl Raw {
                         }
                         None => message::copy_fail("no data in this test"),
                     };
+                    if extended {
+                        answer.extend(message::sync());
+                    }
                     self.send(&answer)?;
                 }
                 if fold.take(&message) {

@@ -1,0 +1,188 @@
+//! The oracle: every statement runs on ONE Postgres and through pgloom over four shards with the same data.
+//! Rows, column names and types, tags, notices, SQLSTATE and transaction status must be the same (MATCH), or the router
+//! says 0A000 (REFUSED); all else is WRONG and fails. `tests/oracle/*.sql` are the statements; see `oracle/corpus.rs` for
+//! how to write one. `PGLOOM_ORACLE_ONLY=text` runs the cases whose place or text contains `text`.
+
+#[path = "oracle/ask.rs"]
+mod ask;
+#[path = "oracle/compare.rs"]
+mod compare;
+#[path = "oracle/config.rs"]
+mod config;
+#[path = "oracle/corpus.rs"]
+mod corpus;
+#[path = "oracle/report.rs"]
+mod report;
+mod support;
+#[path = "oracle/world.rs"]
+mod world;
+
+use std::path::Path;
+
+use corpus::{Case, Form, Order};
+use report::{Report, Verdict};
+use support::raw::{Raw, Reply, cell_text};
+use world::{Watch, World};
+
+/// Both connections and the watch past the router, kept from case to case.
+struct Bench<'w> {
+    world: &'w World,
+    oracle: Raw,
+    router: Raw,
+    watch: Watch,
+}
+
+impl<'w> Bench<'w> {
+    fn new(world: &'w World) -> Self {
+        Self { world, oracle: world.oracle(), router: world.router(), watch: world.watch() }
+    }
+
+    fn reconnect(&mut self) {
+        self.oracle = self.world.oracle();
+        self.router = self.world.router();
+    }
+
+    /// Runs the case in one form on both sides.
+    fn judge(&mut self, case: &Case, form: Form) -> Verdict {
+        let verdict = if case.script { self.judge_script(case, form) } else { self.judge_one(case, form) };
+        if case.script || matches!(verdict, Verdict::Wrong(_)) {
+            self.reconnect();
+        }
+        if !case.writes() {
+            return verdict;
+        }
+        let Some(difference) = self.world.contents_differ(&mut self.watch) else { return verdict };
+        self.world.restore();
+        match verdict {
+            Verdict::Match => Verdict::Wrong(difference),
+            // Steps of a script around the refused one took effect on one side only.
+            Verdict::Refused(_) if case.script => verdict,
+            Verdict::Refused(reason) => Verdict::Wrong(format!("refused ({reason}), yet {difference}")),
+            Verdict::Wrong(_) => verdict,
+        }
+    }
+
+    fn judge_one(&mut self, case: &Case, form: Form) -> Verdict {
+        let values = ask::values(&mut self.oracle, case, form);
+        let ours = ask::ask(&mut self.router, case, 0, form, &values);
+        // A refusal leaves no effect behind, so the oracle must not have any either; but an error may be Postgres's own.
+        if let Some(reason) = refusal(&ours) {
+            if ours.status != b'I' {
+                return Verdict::Wrong(format!("refused with status {:?}: {reason}", char::from(ours.status)));
+            }
+            if self.world.routed() {
+                return self.settle_refusal(case, form, &values, reason);
+            }
+        }
+        let theirs = ask::ask(&mut self.oracle, case, 0, form, &values);
+        if let Some(mistake) = case.mistake(&theirs) {
+            return Verdict::Wrong(mistake);
+        }
+        let superset = match &case.order {
+            Order::SubsetOf(sql) => Some(self.oracle.extended(sql, &[], &[], i16::from(form == Form::Binary))),
+            _ => None,
+        };
+        verdict(&theirs, &ours, &case.order, superset.as_ref())
+    }
+
+    /// 0A000 came: is it also what Postgres says? Asked inside of a transaction that is rolled back.
+    fn settle_refusal(&mut self, case: &Case, form: Form, values: &[support::raw::Value], reason: String) -> Verdict {
+        self.oracle.simple("BEGIN");
+        let theirs = ask::ask(&mut self.oracle, case, 0, form, values);
+        self.oracle.simple("ROLLBACK");
+        if theirs.code() == "0A000" { Verdict::Match } else { Verdict::Refused(reason) }
+    }
+
+    fn judge_script(&mut self, case: &Case, form: Form) -> Verdict {
+        for (index, step) in case.statements.iter().enumerate() {
+            let ours = ask::ask(&mut self.router, case, index, form, &[]);
+            let theirs = ask::ask(&mut self.oracle, case, index, form, &[]);
+            let order = match &case.order {
+                Order::Exact | Order::SubsetOf(_) => Order::Exact,
+                Order::Any if corpus::has_outer_order(step) => Order::Exact,
+                Order::Any => Order::Any,
+            };
+            match verdict(&theirs, &ours, &order, None) {
+                Verdict::Match => {}
+                Verdict::Refused(reason) => return Verdict::Refused(format!("step {}: {reason}", index + 1)),
+                Verdict::Wrong(why) => return Verdict::Wrong(format!("step {} ({step}): {why}", index + 1)),
+            }
+        }
+        Verdict::Match
+    }
+}
+
+/// The message of a refusal by the router.
+fn refusal(reply: &Reply) -> Option<String> {
+    reply.error.as_ref().filter(|e| e.code() == "0A000").map(ToString::to_string)
+}
+
+fn verdict(theirs: &Reply, ours: &Reply, order: &Order, superset: Option<&Reply>) -> Verdict {
+    if let (Some(reason), true) = (refusal(ours), theirs.code() != "0A000") {
+        return Verdict::Refused(reason);
+    }
+    match compare::difference(theirs, ours, order, superset) {
+        None => Verdict::Match,
+        Some(why) => Verdict::Wrong(format!("{why}\n  postgres: {}\n  pgloom:   {}", summary(theirs), summary(ours))),
+    }
+}
+
+fn summary(reply: &Reply) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for answer in &reply.answers {
+        let rows = answer.rows.iter().take(4);
+        let rows = rows.map(|r| r.iter().map(|c| cell_text(c.as_deref())).collect::<Vec<_>>().join("|"));
+        let tag = answer.tag.as_deref().unwrap_or("unfinished");
+        parts.push(format!("{tag} [{}]", rows.collect::<Vec<_>>().join(" / ")));
+    }
+    parts.extend(reply.error.as_ref().map(|e| format!("ERROR {e}")));
+    parts.extend(reply.notices.iter().map(|n| format!("NOTICE {n}")));
+    parts.join("; ").chars().take(700).collect()
+}
+
+impl Case {
+    /// Whether any table of the oracle may have changed.
+    fn writes(&self) -> bool {
+        let text = self.statements.join(";").to_ascii_uppercase();
+        ["INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "TRUNCATE"].iter().any(|word| text.contains(word))
+    }
+
+    /// A statement that fails on Postgres without being meant to is a typing error, not an agreement.
+    fn mistake(&self, oracle: &Reply) -> Option<String> {
+        let code = oracle.code();
+        let expected = if self.errors.is_empty() { code.is_empty() } else { self.errors.iter().any(|e| e == code) };
+        let exempt = self.script || self.statements.first().is_some_and(|s| s.matches(';').count() > 1);
+        (!expected && !exempt)
+            .then(|| format!("the corpus expects {:?}, Postgres says {}", self.errors, summary(oracle)))
+    }
+
+    fn label(&self) -> String {
+        let params: Vec<&str> = self.params.iter().map(|p| p.as_deref().unwrap_or("NULL")).collect();
+        let with = if params.is_empty() { String::new() } else { format!(" -- {}", params.join(", ")) };
+        format!("{}: {}{with}", self.place, self.statements.join("; "))
+    }
+}
+
+fn wanted(case: &Case) -> bool {
+    let Ok(only) = std::env::var("PGLOOM_ORACLE_ONLY") else { return true };
+    case.label().contains(&only)
+}
+
+#[test]
+fn hand_written_statements_answer_as_one_postgres_does() {
+    let cases = corpus::read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle"));
+    let world = World::create("oracle");
+    let mut bench = Bench::new(&world);
+    let mut report = Report::default();
+    let mut statements = 0;
+    for (category, cases) in &cases {
+        for case in cases.iter().filter(|c| wanted(c)) {
+            statements += case.statements.len();
+            let verdicts: Vec<(&str, Verdict)> =
+                case.forms.iter().map(|form| (form.name(), bench.judge(case, *form))).collect();
+            report.note(category, &case.label(), &verdicts);
+        }
+    }
+    println!("{}\n{}{statements} statements", report.details(), report.table());
+    assert_eq!(report.wrong(), 0, "answers that one Postgres would not give");
+}

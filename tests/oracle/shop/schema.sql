@@ -1,0 +1,45 @@
+-- The shop that the oracle and the shards hold. Run on every server; who holds which rows is the config's to say.
+CREATE TABLE tenants (
+    id int PRIMARY KEY, name text NOT NULL, plan text COLLATE "C", seats smallint, budget numeric(12,2), joined date);
+CREATE TABLE customers (
+    tenant_id int NOT NULL REFERENCES tenants, id bigint NOT NULL, email text COLLATE "C" NOT NULL, name text,
+    nick varchar(20) COLLATE "C", country char(2), balance numeric(12,2), score float8, rating real, active boolean,
+    level smallint, born date, created timestamptz NOT NULL, updated timestamp, slot time, gap interval, guid uuid,
+    ip inet, tags text[], meta jsonb, raw bytea,
+    PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, email));
+CREATE TABLE orders (
+    tenant_id int NOT NULL, id bigint NOT NULL, customer_id bigint, status text COLLATE "C" NOT NULL DEFAULT 'new',
+    total numeric(14,2), discount numeric, quantity int, placed timestamptz, shipped date, note text,
+    PRIMARY KEY (tenant_id, id), FOREIGN KEY (tenant_id, customer_id) REFERENCES customers);
+CREATE TABLE order_items (
+    tenant_id int NOT NULL, order_id bigint NOT NULL, line smallint NOT NULL, product_id int, quantity int,
+    price numeric(10,2), PRIMARY KEY (tenant_id, order_id, line));
+CREATE TABLE products (id int PRIMARY KEY, sku text COLLATE "C" UNIQUE, name text, price numeric(10,2), weight float8);
+CREATE TABLE countries (code char(2) PRIMARY KEY, name text NOT NULL);
+CREATE TABLE events (
+    device uuid NOT NULL, seq int NOT NULL, kind text COLLATE "C", at timestamptz, value numeric, flags bigint,
+    payload jsonb, PRIMARY KEY (device, seq));
+CREATE TABLE kv (key text PRIMARY KEY, value text, version int, bin bytea);
+CREATE TABLE metrics (day date NOT NULL, series int NOT NULL, value bigint, ratio numeric, PRIMARY KEY (day, series));
+CREATE TABLE region_stats (region text NOT NULL, year int NOT NULL, amount bigint, PRIMARY KEY (region, year));
+-- Rows of one tenant only, and of none.
+CREATE TABLE sparse (tenant_id int NOT NULL, id int NOT NULL, v int, t text COLLATE "C", PRIMARY KEY (tenant_id, id));
+CREATE TABLE void (tenant_id int NOT NULL, id int NOT NULL, v numeric, t text COLLATE "C", f float8, b boolean);
+CREATE TABLE settings (name text PRIMARY KEY, value text);
+CREATE TABLE audit (id int PRIMARY KEY, who text, what text COLLATE "C", at timestamp);
+-- Tables that the statements write to.
+CREATE TABLE accounts (
+    tenant_id int NOT NULL, id int NOT NULL, owner text COLLATE "C", amount numeric(12,2) NOT NULL DEFAULT 0,
+    note text DEFAULT 'none', hits int CHECK (hits >= 0), PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, owner));
+CREATE TABLE transfers (
+    tenant_id int NOT NULL, id int NOT NULL, account_id int, amount numeric(12,2), PRIMARY KEY (tenant_id, id),
+    FOREIGN KEY (tenant_id, account_id) REFERENCES accounts ON DELETE CASCADE);
+CREATE TABLE sessions (token uuid PRIMARY KEY, who text, seen timestamptz);
+CREATE TABLE words (word text PRIMARY KEY, n int);
+CREATE TABLE readings (day date NOT NULL, n int NOT NULL, v numeric, PRIMARY KEY (day, n));
+CREATE TABLE labels (code text COLLATE "C" PRIMARY KEY, title text, rank int);
+CREATE TABLE notes (id int PRIMARY KEY, body text);
+CREATE VIEW big_orders AS SELECT tenant_id, id, total FROM orders WHERE total > 500;
+CREATE VIEW product_names AS SELECT id, name FROM products;
+CREATE FUNCTION order_count() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM orders';
+CREATE FUNCTION twice(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT n * 2';

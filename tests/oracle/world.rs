@@ -1,0 +1,204 @@
+//! The two sides that are compared: one Postgres with all the data, and the router over four shards with the same data.
+
+use crate::support::raw::{Raw, Reply, message};
+use crate::support::{Cluster, Database, Router, SHARDS};
+
+const SCHEMA: &str = include_str!("shop/schema.sql");
+const DATA: &str = include_str!("shop/data.sql");
+
+/// Where the rows of a table lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    Sharded,
+    Reference,
+    Home,
+}
+
+/// Every table, parents before children.
+pub const TABLES: &[(&str, Placement)] = &[
+    ("tenants", Placement::Sharded),
+    ("customers", Placement::Sharded),
+    ("orders", Placement::Sharded),
+    ("order_items", Placement::Sharded),
+    ("products", Placement::Reference),
+    ("countries", Placement::Reference),
+    ("events", Placement::Sharded),
+    ("kv", Placement::Sharded),
+    ("metrics", Placement::Sharded),
+    ("region_stats", Placement::Sharded),
+    ("sparse", Placement::Sharded),
+    ("void", Placement::Sharded),
+    ("settings", Placement::Home),
+    ("audit", Placement::Home),
+    ("accounts", Placement::Sharded),
+    ("transfers", Placement::Sharded),
+    ("sessions", Placement::Sharded),
+    ("words", Placement::Sharded),
+    ("readings", Placement::Sharded),
+    ("labels", Placement::Reference),
+    ("notes", Placement::Home),
+];
+
+/// Those that statements of the corpus write to.
+pub const WRITTEN: &[&str] = &["accounts", "transfers", "sessions", "words", "readings", "labels", "notes"];
+
+/// Both sides. With `PGLOOM_ORACLE_SELF=1` the router is left out and the oracle is compared with a copy of itself:
+/// what differs then is a mistake of the corpus.
+pub struct World {
+    router: Option<Router>,
+    copy: Option<String>,
+    pub db: Database,
+}
+
+impl World {
+    /// Schema on all servers, data on the oracle, and the same data on the shards, through the router.
+    pub fn create(label: &str) -> Self {
+        let db = Database::create(label);
+        let mut oracle = db.oracle();
+        oracle.must(SCHEMA);
+        oracle.must(DATA);
+        if std::env::var("PGLOOM_ORACLE_SELF").is_ok_and(|v| v == "1") {
+            let copy = format!("{}_copy", db.name);
+            drop(oracle);
+            db.cluster.oracle.connect("postgres").must(&format!("CREATE DATABASE {copy} TEMPLATE {}", db.name));
+            return Self { router: None, copy: Some(copy), db };
+        }
+        for index in 0..SHARDS {
+            db.shard(index).must(SCHEMA);
+        }
+        let router = Router::start(&super::config::toml(&db));
+        let world = Self { router: Some(router), copy: None, db };
+        let mut through = world.router();
+        for (index, (table, _)) in TABLES.iter().enumerate() {
+            // All three formats carry some of the tables.
+            let format = ["text", "csv", "binary"][index % 3];
+            world.load(&mut oracle, &mut through, table, format);
+        }
+        world
+    }
+
+    fn load(&self, oracle: &mut Raw, through: &mut Raw, table: &str, format: &str) {
+        let out = oracle.must(&format!("COPY {table} TO STDOUT (FORMAT {format})"));
+        let data = out.answers[0].copied.clone().unwrap();
+        let reply = through.copy_in(&format!("COPY {table} FROM STDIN (FORMAT {format})"), &data);
+        assert!(reply.error.is_none(), "loading {table}: {}", reply.error.unwrap());
+        assert_eq!(reply.answers[0].tag, out.answers[0].tag, "loading {table}");
+    }
+
+    pub fn oracle(&self) -> Raw {
+        self.db.oracle()
+    }
+
+    /// A new connection through the router.
+    pub fn router(&self) -> Raw {
+        match (&self.router, &self.copy) {
+            (Some(router), _) => router.connect(&self.db.name),
+            (None, Some(copy)) => self.db.cluster.oracle.connect(copy),
+            (None, None) => unreachable!("one of them exists"),
+        }
+    }
+
+    /// Checks that the written tables hold the same rows on both sides; `None`: they do.
+    pub fn contents_differ(&self, watch: &mut Watch) -> Option<String> {
+        let sql = dump_sql();
+        let theirs = sorted_rows(watch.oracle.must(&sql));
+        if self.copy.is_some() {
+            let ours = sorted_rows(watch.shards[0].must(&sql));
+            return first_difference(&theirs, &ours);
+        }
+        let parts: Vec<Vec<Row>> = watch.shards.iter_mut().map(|shard| sorted_rows(shard.must(&sql))).collect();
+        let is = |row: &Row, placement| {
+            TABLES.iter().any(|(name, p)| *p == placement && row[0].as_deref() == Some(name.as_bytes()))
+        };
+        let mut union: Vec<Row> = Vec::new();
+        for (index, rows) in parts.iter().enumerate() {
+            let keep = |row: &&Row| is(row, Placement::Sharded) || index == 0;
+            union.extend(rows.iter().filter(keep).cloned());
+            let copies =
+                |rows: &[Row]| -> Vec<Row> { rows.iter().filter(|r| is(r, Placement::Reference)).cloned().collect() };
+            if copies(rows) != copies(&parts[0]) {
+                return Some(format!("reference tables differ between shard 0 and shard {index}"));
+            }
+            if let Some(row) = rows.iter().find(|row| index > 0 && is(row, Placement::Home)) {
+                return Some(format!("shard {index} has row {} of an unsharded table", text(row)));
+            }
+        }
+        union.sort();
+        first_difference(&theirs, &union)
+    }
+
+    /// Makes the shards' written tables equal to the oracle's again.
+    pub fn restore(&self) {
+        let tables = WRITTEN.join(", ");
+        match &self.copy {
+            Some(copy) => drop(self.db.cluster.oracle.connect(copy).must(&format!("TRUNCATE {tables}"))),
+            None => (0..SHARDS).for_each(|index| drop(self.db.shard(index).must(&format!("TRUNCATE {tables}")))),
+        }
+        let (mut oracle, mut through) = (self.oracle(), self.router());
+        for table in WRITTEN {
+            self.load(&mut oracle, &mut through, table, "text");
+        }
+    }
+
+    /// Connections past the router, for `contents_differ`.
+    pub fn watch(&self) -> Watch {
+        let shards = match &self.copy {
+            Some(copy) => vec![self.db.cluster.oracle.connect(copy)],
+            None => (0..SHARDS).map(|index| self.db.shard(index)).collect(),
+        };
+        Watch { oracle: self.oracle(), shards }
+    }
+
+    /// Whether a router takes part.
+    pub fn routed(&self) -> bool {
+        self.router.is_some()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.router = None;
+        if let Some(copy) = &self.copy {
+            let sql = format!("DROP DATABASE IF EXISTS {copy} WITH (FORCE)");
+            let _ = Cluster::shared().oracle.connect("postgres").simple(&sql);
+        }
+    }
+}
+
+/// Direct connections to the oracle and the shards.
+pub struct Watch {
+    oracle: Raw,
+    shards: Vec<Raw>,
+}
+
+type Row = Vec<Option<Vec<u8>>>;
+
+fn dump_sql() -> String {
+    let parts: Vec<String> = WRITTEN.iter().map(|t| format!("SELECT '{t}', {t}::text FROM {t}")).collect();
+    parts.join(" UNION ALL ")
+}
+
+fn sorted_rows(reply: Reply) -> Vec<Row> {
+    let mut rows: Vec<Row> = reply.answers.into_iter().flat_map(|a| a.rows).collect();
+    rows.sort();
+    rows
+}
+
+fn first_difference(theirs: &[Row], ours: &[Row]) -> Option<String> {
+    if theirs == ours {
+        return None;
+    }
+    let missing = theirs.iter().find(|row| !ours.contains(row)).map(|row| format!("{} is missing", text(row)));
+    let extra = ours.iter().find(|row| !theirs.contains(row)).map(|row| format!("{} is too much", text(row)));
+    let parts: Vec<String> = missing.into_iter().chain(extra).collect();
+    Some(format!("table contents differ: {} rows instead of {}; {}", ours.len(), theirs.len(), parts.join("; ")))
+}
+
+fn text(row: &Row) -> String {
+    row.iter().map(|c| crate::support::raw::cell_text(c.as_deref())).collect::<Vec<_>>().join(" ")
+}
+
+/// What a message of the harness itself says when a connection is lost.
+pub fn alive(raw: &mut Raw) -> bool {
+    raw.send(&message::query("")).and_then(|()| raw.read_to_ready()).is_ok()
+}
