@@ -11,6 +11,8 @@ mod compare;
 mod config;
 #[path = "oracle/corpus.rs"]
 mod corpus;
+#[path = "oracle/generate.rs"]
+mod generate;
 #[path = "oracle/report.rs"]
 mod report;
 mod support;
@@ -185,4 +187,27 @@ fn hand_written_statements_answer_as_one_postgres_does() {
     }
     println!("{}\n{}{statements} statements", report.details(), report.table());
     assert_eq!(report.wrong(), 0, "answers that one Postgres would not give");
+}
+
+/// `PGLOOM_ORACLE_N`: how many (default 300); `PGLOOM_ORACLE_SEED`: which (default: always the same in CI).
+#[test]
+fn generated_statements_answer_as_one_postgres_does() {
+    let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    let (seed, count) = (number("PGLOOM_ORACLE_SEED", 20_240_229), number("PGLOOM_ORACLE_N", 300));
+    println!("PGLOOM_ORACLE_SEED={seed} PGLOOM_ORACLE_N={count}");
+    let world = World::create("generated");
+    let mut bench = Bench::new(&world);
+    let mut report = Report::default();
+    let mut random = generate::Random::new(seed);
+    for index in 0..count as usize {
+        let case = generate::statement(&mut random, index);
+        if !wanted(&case) {
+            continue;
+        }
+        let verdicts: Vec<(&str, Verdict)> =
+            case.forms.iter().map(|form| (form.name(), bench.judge(&case, *form))).collect();
+        report.note("generated", &case.label(), &verdicts);
+    }
+    println!("{}\n{}", report.details(), report.table());
+    assert_eq!(report.wrong(), 0, "answers that one Postgres would not give, with seed {seed}");
 }

@@ -1,6 +1,6 @@
 //! The two sides that are compared: one Postgres with all the data, and the router over four shards with the same data.
 
-use crate::support::raw::{Raw, Reply, message};
+use crate::support::raw::{Raw, Reply};
 use crate::support::{Cluster, Database, Router, SHARDS};
 
 const SCHEMA: &str = include_str!("shop/schema.sql");
@@ -196,9 +196,4 @@ fn first_difference(theirs: &[Row], ours: &[Row]) -> Option<String> {
 
 fn text(row: &Row) -> String {
     row.iter().map(|c| crate::support::raw::cell_text(c.as_deref())).collect::<Vec<_>>().join(" ")
-}
-
-/// What a message of the harness itself says when a connection is lost.
-pub fn alive(raw: &mut Raw) -> bool {
-    raw.send(&message::query("")).and_then(|()| raw.read_to_ready()).is_ok()
 }

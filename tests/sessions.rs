@@ -1,0 +1,767 @@
+//! Byte scripts: the same frontend messages to one Postgres and through the router, and the answers message by message.
+//! What Postgres does on a direct connection is the specification.
+//! `PGLOOM_ORACLE_SELF=1` plays the scripts against Postgres twice: what differs then is a mistake of the script.
+
+mod support;
+
+use support::raw::{Message, Raw, Value, cell_text, message as m};
+use support::{Database, Router, SHARDS};
+
+const SCHEMA: &str = "CREATE TABLE items (id int PRIMARY KEY, name text COLLATE \"C\", n int CHECK (n >= 0)); \
+     CREATE TABLE places (code text PRIMARY KEY, title text); CREATE TABLE plain (id int PRIMARY KEY, body text)";
+const ITEMS: &str = "SELECT g, 'item ' || g, g % 7 FROM generate_series(1, 60) g";
+
+/// One step of a script.
+enum Step {
+    Send(Vec<u8>),
+    /// Read up to and with the next ReadyForQuery.
+    Ready,
+    /// Read up to and with the next message of this type.
+    Until(u8),
+}
+
+use Step::{Ready, Send, Until};
+
+/// Several messages in one write.
+fn batch(messages: &[Vec<u8>]) -> Step {
+    Send(messages.concat())
+}
+
+struct World {
+    router: Option<Router>,
+    db: Database,
+}
+
+impl World {
+    fn create() -> Self {
+        let db = Database::create("sessions");
+        db.everywhere(SCHEMA);
+        if std::env::var("PGLOOM_ORACLE_SELF").is_ok_and(|v| v == "1") {
+            db.oracle().must(&format!(
+                "INSERT INTO items {ITEMS}; INSERT INTO places VALUES ('a', 'A'), ('b', 'B'); \
+                 INSERT INTO plain VALUES (1, 'one')"
+            ));
+            return Self { router: None, db };
+        }
+        let mut toml = String::from(
+            "[general]\nport = {port}\nmetrics_listen = \"127.0.0.1:{http_port}\"\nauth_type = \"trust\"\n\
+             [[users]]\nname = \"postgres\"\n",
+        );
+        toml += &format!("[databases.{}]\n", db.name);
+        for (index, port) in db.ports().iter().enumerate() {
+            toml += &format!(
+                "[[databases.{}.shards]]\nname = \"s{index}\"\nhost = \"127.0.0.1\"\nport = {port}\n",
+                db.name
+            );
+        }
+        toml += &format!("[[databases.{}.distributions]]\nname = \"id\"\nkey_types = [\"int4\"]\n", db.name);
+        toml +=
+            &format!("[[databases.{}.tables]]\nname = \"items\"\ndistribution = \"id\"\ncolumns = [\"id\"]\n", db.name);
+        toml += &format!("[[databases.{}.tables]]\nname = \"places\"\nreference = true\n", db.name);
+        let router = Router::start(&toml);
+        let world = Self { router: Some(router), db };
+        let mut oracle = world.db.oracle();
+        oracle.must(&format!("INSERT INTO items {ITEMS}"));
+        let items = oracle.must("COPY items TO STDOUT").answers.remove(0).copied.unwrap();
+        let mut through = world.through();
+        let loaded = through.copy_in("COPY items FROM STDIN", &items);
+        assert_eq!(loaded.answers.first().and_then(|a| a.tag.as_deref()), Some("COPY 60"), "{:?}", loaded.error);
+        for sql in ["INSERT INTO places VALUES ('a', 'A'), ('b', 'B')", "INSERT INTO plain VALUES (1, 'one')"] {
+            oracle.must(sql);
+            through.must(sql);
+        }
+        let held = (0..SHARDS).filter(|i| world.db.shard(*i).value("SELECT count(*) FROM items") != "0").count();
+        assert_eq!(held, SHARDS, "every shard holds a part");
+        world
+    }
+
+    fn through(&self) -> Raw {
+        self.router.as_ref().map_or_else(|| self.db.oracle(), |router| router.connect(&self.db.name))
+    }
+
+    /// Runs the script on both sides, each on a new connection, and compares what came back.
+    fn same(&self, name: &str, script: &[Step]) {
+        let theirs = play(self.db.oracle(), script);
+        let ours = play(self.through(), script);
+        if theirs != ours {
+            let at = theirs.iter().zip(&ours).take_while(|(a, b)| a == b).count();
+            panic!(
+                "{name}: differs at message {at}\n--- postgres\n{}\n--- pgloom\n{}",
+                theirs.join("\n"),
+                ours.join("\n")
+            );
+        }
+    }
+}
+
+fn play(mut raw: Raw, script: &[Step]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for step in script {
+        let last = match step {
+            Send(bytes) => {
+                if let Err(e) = raw.send(bytes) {
+                    lines.push(format!("send failed: {:?}", e.kind()));
+                    return lines;
+                }
+                continue;
+            }
+            Ready => b'Z',
+            Until(tag) => *tag,
+        };
+        loop {
+            match raw.read() {
+                Ok(message) => {
+                    lines.push(line(&message));
+                    if message.tag == last {
+                        break;
+                    }
+                }
+                Err(_) => {
+                    lines.push("connection closed".to_owned());
+                    return lines;
+                }
+            }
+        }
+    }
+    // Nothing may follow: an answer too many would be taken for the next one.
+    raw.send(&m::query("SELECT 'end of script'")).ok();
+    lines.extend(raw.read_to_ready().unwrap_or_default().iter().map(line));
+    lines
+}
+
+/// A message as text, without what differs between two servers: source lines, table OIDs.
+fn line(message: &Message) -> String {
+    let tag = char::from(message.tag);
+    match message.tag {
+        b'E' | b'N' => {
+            let mut report = message.report().0;
+            report.retain(|field, _| !"FLRW".contains(*field));
+            format!("{tag} {report:?}")
+        }
+        b'T' => format!("{tag} {:?}", message.columns()),
+        b'D' => {
+            let cells: Vec<String> = message.cells().iter().map(|c| cell_text(c.as_deref())).collect();
+            format!("{tag} {}", cells.join("|"))
+        }
+        _ => {
+            let body = message.body.strip_suffix(b"\0").unwrap_or(&message.body);
+            format!("{tag} {}", cell_text(Some(body)))
+        }
+    }
+}
+
+fn text(values: &[&str]) -> Vec<Value> {
+    values.iter().map(|v| Value::text(v)).collect()
+}
+
+/// Parse, Bind, Execute of the unnamed statement, without Sync.
+fn run(sql: &str, values: &[&str]) -> Vec<u8> {
+    [m::parse("", sql, &[]), m::bind("", "", &text(values), &[]), m::execute("", 0)].concat()
+}
+
+const ONE: &str = "SELECT id, name FROM items WHERE id = $1";
+const ALL: &str = "SELECT id FROM items ORDER BY id LIMIT 10";
+const REFERENCE: &str = "SELECT title FROM places ORDER BY code";
+
+#[test]
+fn simple_queries_and_their_multi_statement_forms() {
+    let world = World::create();
+    let queries = [
+        "",
+        " ",
+        ";",
+        "-- only a comment",
+        "SELECT 1",
+        "SELECT 1;",
+        "SELECT 1; SELECT 2",
+        "SELECT 1; SELECT 1/0; SELECT 2",
+        "SELECT id FROM items WHERE id = 3",
+        "SELECT id FROM items WHERE id = 3; SELECT id FROM items WHERE id = 4",
+        "SELECT count(*) FROM items",
+        "SELECT count(*) FROM items; SELEC",
+        "INSERT INTO items VALUES (1001, 'x', 1); SELECT 1/0",
+        "SELECT count(*) FROM items WHERE id > 1000",
+        "BEGIN; SELECT 1",
+        "BEGIN; SELECT 1/0; COMMIT",
+        "BEGIN; INSERT INTO items VALUES (1002, 'x', 1); ROLLBACK; SELECT count(*) FROM items WHERE id = 1002",
+        "SELECT 1; BEGIN; SELECT 2; COMMIT; SELECT 3",
+        "COMMIT",
+        "ROLLBACK",
+        "SELECT name FROM items WHERE id = 5; SELECT * FROM nothing",
+        "SELECT 'ünï' AS \"größe\"",
+        "SELECT nothing FROM items WHERE id = 5",
+        "  SELECT wrong syntax here",
+        "SET timezone = 'Asia/Tokyo'",
+        "SET nothing = 1",
+        "SHOW timezone",
+    ];
+    for query in queries {
+        world.same(query, &[Send(m::query(query)), Ready]);
+    }
+    let all: Vec<u8> = queries.iter().filter(|q| !q.contains("BEGIN; SELECT 1")).flat_map(|q| m::query(q)).collect();
+    let mut script = vec![Send(all)];
+    script.extend(queries.iter().filter(|q| !q.contains("BEGIN; SELECT 1")).map(|_| Ready));
+    world.same("many queries in one write", &script);
+}
+
+#[test]
+fn parse_bind_describe_execute_in_every_arrangement() {
+    let world = World::create();
+    world.same("one batch", &[batch(&[run(ONE, &["5"]), m::sync()]), Ready]);
+    for (name, sql, values) in [("one", ONE, &["5"][..]), ("all", ALL, &[]), ("reference", REFERENCE, &[])] {
+        let values = text(values);
+        world.same(
+            name,
+            &[
+                batch(&[m::parse("s", sql, &[]), m::describe(b'S', "s"), m::sync()]),
+                Ready,
+                batch(&[m::bind("", "s", &values, &[1]), m::describe(b'P', ""), m::execute("", 0), m::sync()]),
+                Ready,
+                batch(&[m::bind("p", "s", &values, &[0]), m::execute("p", 0), m::execute("p", 0), m::sync()]),
+                Ready,
+                batch(&[m::close(b'S', "s"), m::bind("", "s", &values, &[]), m::sync()]),
+                Ready,
+            ],
+        );
+        world.same(
+            &format!("{name}, a message at a time with Flush"),
+            &[
+                batch(&[m::parse("s", sql, &[]), m::flush()]),
+                Until(b'1'),
+                batch(&[m::bind("", "s", &values, &[]), m::flush()]),
+                Until(b'2'),
+                batch(&[m::describe(b'P', ""), m::flush()]),
+                Until(b'T'),
+                batch(&[m::execute("", 0), m::flush()]),
+                Until(b'C'),
+                Send(m::sync()),
+                Ready,
+            ],
+        );
+    }
+    world.same("describe only", &[batch(&[m::parse("", ONE, &[23]), m::describe(b'S', ""), m::sync()]), Ready]);
+    world.same(
+        "no data",
+        &[batch(&[m::parse("", "UPDATE items SET n = 1 WHERE id = $1", &[]), m::describe(b'S', ""), m::sync()]), Ready],
+    );
+    world.same("empty statement", &[batch(&[run("", &[]), m::describe(b'P', ""), m::sync()]), Ready]);
+    world.same("parse only", &[batch(&[m::parse("", "SELECT 1", &[]), m::sync()]), Ready]);
+    world.same("sync only", &[Send(m::sync()), Ready]);
+    world.same("flush only", &[batch(&[m::flush(), m::flush(), m::sync()]), Ready]);
+    world.same("close what is not there", &[batch(&[m::close(b'S', "x"), m::close(b'P', "y"), m::sync()]), Ready]);
+    world.same(
+        "result formats",
+        &[
+            batch(&[
+                m::parse("", ONE, &[]),
+                m::bind("", "", &text(&["7"]), &[1, 0]),
+                m::describe(b'P', ""),
+                m::execute("", 0),
+                m::sync(),
+            ]),
+            Ready,
+        ],
+    );
+    world.same(
+        "binary parameter",
+        &[
+            batch(&[
+                m::parse("", ONE, &[23]),
+                m::bind("", "", &[Value::binary(7i32.to_be_bytes())], &[1, 1]),
+                m::execute("", 0),
+                m::sync(),
+            ]),
+            Ready,
+        ],
+    );
+    world.same(
+        "NULL parameter",
+        &[
+            batch(&[m::parse("", ONE, &[]), m::bind("", "", &[Value::null()], &[]), m::execute("", 0), m::sync()]),
+            Ready,
+        ],
+    );
+}
+
+#[test]
+fn the_unnamed_statement_is_replaced_and_named_ones_stay() {
+    let world = World::create();
+    world.same(
+        "unnamed twice",
+        &[
+            batch(&[run("SELECT 1", &[]), run("SELECT 2", &[]), m::sync()]),
+            Ready,
+            batch(&[m::bind("", "", &[], &[]), m::execute("", 0), m::sync()]),
+            Ready,
+        ],
+    );
+    world.same(
+        "unnamed survives sync, its portal doesn't",
+        &[
+            batch(&[m::parse("", ONE, &[]), m::bind("", "", &text(&["3"]), &[]), m::sync()]),
+            Ready,
+            batch(&[m::execute("", 0), m::sync()]),
+            Ready,
+            batch(&[m::bind("", "", &text(&["4"]), &[]), m::execute("", 0), m::sync()]),
+            Ready,
+        ],
+    );
+    world.same(
+        "a simple query drops the unnamed statement",
+        &[
+            batch(&[m::parse("", ONE, &[]), m::sync()]),
+            Ready,
+            Send(m::query("SELECT 1")),
+            Ready,
+            batch(&[m::bind("", "", &text(&["4"]), &[]), m::execute("", 0), m::sync()]),
+            Ready,
+        ],
+    );
+    world.same(
+        "a name twice",
+        &[
+            batch(&[
+                m::parse("s", "SELECT 1", &[]),
+                m::parse("s", "SELECT 2", &[]),
+                m::parse("t", "SELECT 3", &[]),
+                m::sync(),
+            ]),
+            Ready,
+            batch(&[m::bind("", "s", &[], &[]), m::execute("", 0), m::bind("", "t", &[], &[]), m::sync()]),
+            Ready,
+        ],
+    );
+    world.same(
+        "a failed parse leaves no statement",
+        &[
+            batch(&[m::parse("s", "SELECT nothing FROM items", &[]), m::sync()]),
+            Ready,
+            batch(&[m::bind("", "s", &[], &[]), m::execute("", 0), m::sync()]),
+            Ready,
+            batch(&[m::parse("s", "SELECT 1", &[]), m::bind("", "s", &[], &[]), m::execute("", 0), m::sync()]),
+            Ready,
+        ],
+    );
+    world.same(
+        "closed and made again",
+        &[
+            batch(&[m::parse("s", ONE, &[]), m::close(b'S', "s"), m::parse("s", ALL, &[]), m::sync()]),
+            Ready,
+            batch(&[m::bind("", "s", &[], &[]), m::execute("", 0), m::sync()]),
+            Ready,
+        ],
+    );
+    world.same(
+        "PREPARE and the protocol share names",
+        &[
+            Send(m::query("PREPARE s (int) AS SELECT name FROM items WHERE id = $1")),
+            Ready,
+            batch(&[m::bind("", "s", &text(&["9"]), &[]), m::execute("", 0), m::sync()]),
+            Ready,
+            Send(m::query("DEALLOCATE s")),
+            Ready,
+            batch(&[m::bind("", "s", &text(&["9"]), &[]), m::execute("", 0), m::sync()]),
+            Ready,
+        ],
+    );
+    world.same(
+        "DEALLOCATE of a protocol statement",
+        &[
+            batch(&[m::parse("s", ONE, &[]), m::sync()]),
+            Ready,
+            Send(m::query("DEALLOCATE s")),
+            Ready,
+            batch(&[m::bind("", "s", &text(&["9"]), &[]), m::sync()]),
+            Ready,
+        ],
+    );
+    world.same(
+        "DISCARD ALL drops them",
+        &[
+            batch(&[m::parse("s", ONE, &[]), m::sync()]),
+            Ready,
+            Send(m::query("DISCARD ALL")),
+            Ready,
+            batch(&[m::bind("", "s", &text(&["9"]), &[]), m::sync()]),
+            Ready,
+        ],
+    );
+}
+
+#[test]
+fn portals_hand_out_rows_in_pieces() {
+    let world = World::create();
+    for (name, sql) in
+        [("all shards", ALL), ("one shard", "SELECT n FROM items WHERE id = 5"), ("reference", REFERENCE)]
+    {
+        world.same(
+            name,
+            &[
+                batch(&[
+                    m::parse("", sql, &[]),
+                    m::bind("p", "", &[], &[]),
+                    m::execute("p", 1),
+                    m::execute("p", 4),
+                    m::execute("p", 0),
+                    m::execute("p", 2),
+                    m::close(b'P', "p"),
+                    m::sync(),
+                ]),
+                Ready,
+            ],
+        );
+    }
+    world.same(
+        "exactly as many as there are",
+        &[
+            batch(&[
+                m::parse("", REFERENCE, &[]),
+                m::bind("", "", &[], &[]),
+                m::execute("", 2),
+                m::execute("", 2),
+                m::sync(),
+            ]),
+            Ready,
+        ],
+    );
+    world.same(
+        "in a transaction over several syncs",
+        &[
+            Send(m::query("BEGIN")),
+            Ready,
+            batch(&[m::parse("", ALL, &[]), m::bind("p", "", &[], &[]), m::execute("p", 3), m::sync()]),
+            Ready,
+            batch(&[m::execute("p", 3), m::sync()]),
+            Ready,
+            batch(&[m::execute("p", 0), m::sync()]),
+            Ready,
+            Send(m::query("COMMIT")),
+            Ready,
+            batch(&[m::execute("p", 3), m::sync()]),
+            Ready,
+        ],
+    );
+    world.same(
+        "two portals turn by turn",
+        &[
+            Send(m::query("BEGIN")),
+            Ready,
+            batch(&[
+                m::parse("s", "SELECT g FROM generate_series(1, 5) g", &[]),
+                m::bind("a", "s", &[], &[]),
+                m::bind("b", "s", &[], &[]),
+                m::execute("a", 2),
+                m::execute("b", 1),
+                m::execute("a", 2),
+                m::execute("b", 0),
+                m::sync(),
+            ]),
+            Ready,
+            Send(m::query("ROLLBACK")),
+            Ready,
+        ],
+    );
+    world.same(
+        "a portal's name twice",
+        &[
+            batch(&[
+                m::parse("s", "SELECT 1", &[]),
+                m::bind("a", "s", &[], &[]),
+                m::bind("a", "s", &[], &[]),
+                m::execute("a", 0),
+                m::sync(),
+            ]),
+            Ready,
+        ],
+    );
+    world.same("executed although it isn't there", &[batch(&[m::execute("nothing", 0), m::sync()]), Ready]);
+    world.same(
+        "described although it isn't there",
+        &[
+            batch(&[m::describe(b'P', "nothing"), m::sync()]),
+            Ready,
+            batch(&[m::describe(b'S', "nothing"), m::sync()]),
+            Ready,
+        ],
+    );
+}
+
+#[test]
+fn a_pipeline_stops_at_its_error_and_goes_on_after_sync() {
+    let world = World::create();
+    let division = "SELECT 1 / (id - 5) FROM items WHERE id = $1";
+    world.same(
+        "error in the middle",
+        &[
+            batch(&[run(ONE, &["3"]), run(division, &["5"]), run(ONE, &["4"]), m::sync(), run(ONE, &["6"]), m::sync()]),
+            Ready,
+            Ready,
+        ],
+    );
+    world.same(
+        "three syncs",
+        &[
+            batch(&[run(ONE, &["3"]), m::sync(), run(ALL, &[]), m::sync(), run(REFERENCE, &[]), m::sync()]),
+            Ready,
+            Ready,
+            Ready,
+        ],
+    );
+    world.same(
+        "several statements before one sync are one transaction",
+        &[
+            batch(&[
+                run("INSERT INTO items VALUES (2001, 'x', 1)", &[]),
+                run("INSERT INTO items VALUES (2002, 'x', -1)", &[]),
+                m::sync(),
+            ]),
+            Ready,
+            Send(m::query("SELECT count(*) FROM items WHERE id IN (2001, 2002)")),
+            Ready,
+        ],
+    );
+    world.same(
+        "and are kept when all is well",
+        &[
+            batch(&[
+                run("INSERT INTO items VALUES (2011, 'x', 1)", &[]),
+                run("INSERT INTO items VALUES (2012, 'x', 1)", &[]),
+                m::sync(),
+            ]),
+            Ready,
+            Send(m::query("SELECT count(*) FROM items WHERE id IN (2011, 2012)")),
+            Ready,
+            Send(m::query("DELETE FROM items WHERE id > 2000")),
+            Ready,
+        ],
+    );
+    world.same(
+        "error at parse, bind and describe",
+        &[
+            batch(&[m::parse("", "SELEC", &[]), m::bind("", "", &[], &[]), m::execute("", 0), m::sync()]),
+            Ready,
+            batch(&[m::parse("", ONE, &[]), m::bind("", "", &text(&["x"]), &[]), m::execute("", 0), m::sync()]),
+            Ready,
+            batch(&[m::parse("", ONE, &[]), m::bind("", "", &[], &[]), m::execute("", 0), m::sync()]),
+            Ready,
+            batch(&[m::bind("", "missing", &[], &[]), m::describe(b'P', ""), m::execute("", 0), m::sync()]),
+            Ready,
+        ],
+    );
+    world.same(
+        "error, then a flush, then messages that are skipped",
+        &[
+            batch(&[m::parse("", "SELEC", &[]), m::flush()]),
+            Until(b'E'),
+            batch(&[
+                m::parse("", "SELECT 1", &[]),
+                m::bind("", "", &[], &[]),
+                m::flush(),
+                m::execute("", 0),
+                m::sync(),
+            ]),
+            Ready,
+        ],
+    );
+    world.same(
+        "a failed transaction",
+        &[
+            batch(&[run("BEGIN", &[]), m::sync(), run(division, &["5"]), m::sync(), run(ONE, &["1"]), m::sync()]),
+            Ready,
+            Ready,
+            Ready,
+            batch(&[run("COMMIT", &[]), m::sync()]),
+            Ready,
+        ],
+    );
+    world.same(
+        "BEGIN and COMMIT within one batch",
+        &[
+            batch(&[
+                run("BEGIN", &[]),
+                run("UPDATE items SET n = 2 WHERE id = $1", &["8"]),
+                run("COMMIT", &[]),
+                m::sync(),
+            ]),
+            Ready,
+        ],
+    );
+    let mut long: Vec<Vec<u8>> = (1..=60).map(|i| run(ONE, &[&i.to_string()])).collect();
+    long.push(m::sync());
+    world.same("sixty statements over all shards", &[batch(&long), Ready]);
+    let syncs: Vec<Vec<u8>> = (1..=60).flat_map(|i| [run(ONE, &[&i.to_string()]), m::sync()]).collect();
+    let mut script = vec![batch(&syncs)];
+    script.extend((1..=60).map(|_| Ready));
+    world.same("sixty statements, each with its sync", &script);
+    world.same(
+        "simple after extended in one write",
+        &[
+            batch(&[run(ONE, &["3"]), m::sync(), m::query("SELECT count(*) FROM items"), run(ONE, &["4"]), m::sync()]),
+            Ready,
+            Ready,
+            Ready,
+        ],
+    );
+    world.same(
+        "a query in the middle of a batch without sync",
+        &[batch(&[run(ONE, &["3"]), m::query("SELECT 1"), m::sync()]), Ready, Ready],
+    );
+}
+
+#[test]
+fn copy_in_and_out_in_both_protocols() {
+    let world = World::create();
+    let rows = b"3001\tx\t1\n3002\ty\t2\n3003\tz\t3\n3004\t\\N\t\\N\n";
+    let undo = || m::query("DELETE FROM items WHERE id > 3000");
+    let copy = "COPY items FROM STDIN";
+    world.same(
+        "simple",
+        &[Send(m::query(copy)), Until(b'G'), batch(&[m::copy_data(rows), m::copy_done()]), Ready, Send(undo()), Ready],
+    );
+    world.same(
+        "in pieces",
+        &[
+            Send(m::query(copy)),
+            Until(b'G'),
+            batch(&rows.chunks(5).map(m::copy_data).collect::<Vec<_>>()),
+            Send(m::copy_done()),
+            Ready,
+            Send(undo()),
+            Ready,
+        ],
+    );
+    world.same(
+        "in one write with the query",
+        &[batch(&[m::query(copy), m::copy_data(rows), m::copy_done(), undo()]), Ready, Ready],
+    );
+    world.same(
+        "CopyFail",
+        &[
+            Send(m::query(copy)),
+            Until(b'G'),
+            batch(&[m::copy_data(rows), m::copy_fail("changed my mind")]),
+            Ready,
+            Send(m::query("SELECT count(*) FROM items WHERE id > 3000")),
+            Ready,
+        ],
+    );
+    world.same(
+        "data that is wrong, and more of it",
+        &[
+            Send(m::query(copy)),
+            Until(b'G'),
+            batch(&[m::copy_data(b"3001\tx\tmany\n"), m::copy_data(rows), m::copy_done()]),
+            Ready,
+            Send(m::query("SELECT count(*) FROM items WHERE id > 3000")),
+            Ready,
+        ],
+    );
+    world.same(
+        "extended",
+        &[
+            batch(&[
+                m::parse("", copy, &[]),
+                m::bind("", "", &[], &[]),
+                m::describe(b'P', ""),
+                m::execute("", 0),
+                m::flush(),
+            ]),
+            Until(b'G'),
+            batch(&[m::copy_data(rows), m::copy_done(), m::sync()]),
+            Ready,
+            Send(undo()),
+            Ready,
+        ],
+    );
+    world.same(
+        "extended, with a sync that copy swallows",
+        &[
+            batch(&[m::parse("", copy, &[]), m::bind("", "", &[], &[]), m::execute("", 0), m::sync()]),
+            Until(b'G'),
+            batch(&[m::copy_data(rows), m::flush(), m::copy_done(), m::sync()]),
+            Ready,
+            Send(undo()),
+            Ready,
+        ],
+    );
+    world.same(
+        "extended CopyFail",
+        &[
+            batch(&[m::parse("", copy, &[]), m::bind("", "", &[], &[]), m::execute("", 0), m::flush()]),
+            Until(b'G'),
+            batch(&[m::copy_fail("no"), m::sync()]),
+            Ready,
+        ],
+    );
+    world.same(
+        "extended, wrong data",
+        &[
+            batch(&[m::parse("", copy, &[]), m::bind("", "", &[], &[]), m::execute("", 0), m::flush()]),
+            Until(b'G'),
+            batch(&[m::copy_data(b"x\ty\tz\n"), m::copy_done(), m::sync()]),
+            Ready,
+        ],
+    );
+    world.same(
+        "COPY messages outside of COPY",
+        &[batch(&[m::copy_data(b"stray"), m::copy_done(), m::copy_fail("stray"), m::query("SELECT 1")]), Ready],
+    );
+    world.same(
+        "in a transaction that rolls back",
+        &[
+            Send(m::query("BEGIN")),
+            Ready,
+            Send(m::query(copy)),
+            Until(b'G'),
+            batch(&[m::copy_data(rows), m::copy_done()]),
+            Ready,
+            Send(m::query("ROLLBACK")),
+            Ready,
+            Send(m::query("SELECT count(*) FROM items WHERE id > 3000")),
+            Ready,
+        ],
+    );
+    world.same("out, simple", &[Send(m::query("COPY (SELECT id, name FROM items WHERE id = 4) TO STDOUT")), Ready]);
+    world.same(
+        "out, extended",
+        &[batch(&[run("COPY (SELECT id, name FROM items WHERE id = 4) TO STDOUT", &[]), m::sync()]), Ready],
+    );
+    world.same("out of a reference table", &[Send(m::query("COPY places TO STDOUT (FORMAT csv, HEADER)")), Ready]);
+    world.same("copy among other statements", &[Send(m::query("SELECT 1; COPY places TO STDOUT; SELECT 2")), Ready]);
+}
+
+#[test]
+fn settings_and_notices_are_reported_as_postgres_reports_them() {
+    let world = World::create();
+    for sql in [
+        "SET application_name = 'mine'",
+        "SET timezone = 'Asia/Tokyo'",
+        "SET DateStyle = 'German'; RESET DateStyle",
+        "SET client_encoding = 'LATIN1'",
+        "SET standard_conforming_strings = off",
+        "BEGIN; SET timezone = 'Asia/Tokyo'; ROLLBACK",
+        "BEGIN; SET LOCAL timezone = 'Asia/Tokyo'; COMMIT",
+        "DO $$ BEGIN RAISE WARNING 'careful'; RAISE NOTICE 'look'; END $$",
+        "DROP TABLE IF EXISTS nothing_there",
+        "BEGIN; BEGIN; COMMIT",
+    ] {
+        world.same(sql, &[Send(m::query(sql)), Ready]);
+    }
+}
+
+#[test]
+fn unknown_and_broken_messages() {
+    let world = World::create();
+    world.same("unknown type", &[Send(m::frame(b'j', b"")), Ready]);
+    world.same("query without its zero", &[Send(m::frame(b'Q', b"SELECT 1")), Ready]);
+    world.same("query with a byte after its zero", &[Send(m::frame(b'Q', b"SELECT 1\0x")), Ready]);
+    world.same("length below four", &[Send(vec![b'Q', 0, 0, 0, 3]), Ready]);
+    world.same(
+        "bind cut short",
+        &[Send([m::parse("", "SELECT 1", &[]), m::frame(b'B', b"\0\0\0"), m::sync()].concat()), Ready],
+    );
+    world.same("describe of an unknown kind", &[batch(&[m::describe(b'x', ""), m::sync()]), Ready]);
+    world.same("close of an unknown kind", &[batch(&[m::close(b'x', ""), m::sync()]), Ready]);
+    world.same("text that is not UTF-8", &[Send(m::frame(b'Q', b"SELECT '\xff'\0")), Ready]);
+    world.same("terminate", &[batch(&[m::query("SELECT 1"), m::terminate()]), Ready, Ready]);
+}
