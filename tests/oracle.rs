@@ -3,6 +3,8 @@
 //! says 0A000 (REFUSED); all else is WRONG and fails. `tests/oracle/*.sql` are the statements; see `oracle/corpus.rs` for
 //! how to write one. `PGLOOM_ORACLE_ONLY=text` runs the cases whose place or text contains `text`.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "oracle/ask.rs"]
 mod ask;
 #[path = "oracle/compare.rs"]
@@ -187,6 +189,33 @@ fn hand_written_statements_answer_as_one_postgres_does() {
     }
     println!("{}\n{}{statements} statements", report.details(), report.table());
     assert_eq!(report.wrong(), 0, "answers that one Postgres would not give");
+    if std::env::var("PGLOOM_ORACLE_ONLY").is_err() && world.routed() {
+        hold_refusals(&report);
+    }
+}
+
+/// Refused statements by category are only ever fewer than `tests/oracle/refused.txt` says; `UPDATE=1` rewrites it.
+fn hold_refusals(report: &Report) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/refused.txt");
+    let now = report.statements_refused();
+    if std::env::var("UPDATE").is_ok_and(|v| v == "1") {
+        let text: String = now.iter().map(|(name, count)| format!("{name} {count}\n")).collect();
+        std::fs::write(&path, text).unwrap();
+    }
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let allowed = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|count| count.parse().ok()).unwrap_or(0)
+    };
+    let more: Vec<String> = now
+        .iter()
+        .filter(|(name, count)| **count > allowed(name))
+        .map(|(name, count)| format!("{name}: {count} refused, {} allowed", allowed(name)))
+        .collect();
+    assert!(more.is_empty(), "more statements are refused than before (tests/oracle/refused.txt): {more:?}");
+    if now.iter().any(|(name, count)| *count < allowed(name)) {
+        println!("fewer statements are refused than tests/oracle/refused.txt allows: UPDATE=1 notes it");
+    }
 }
 
 /// `PGLOOM_ORACLE_N`: how many (default 300); `PGLOOM_ORACLE_SEED`: which (default: always the same in CI).

@@ -2,6 +2,8 @@
 //! What Postgres does on a direct connection is the specification.
 //! `PGLOOM_ORACLE_SELF=1` plays the scripts against Postgres twice: what differs then is a mistake of the script.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use support::raw::{Message, Raw, Value, cell_text, message as m};

@@ -1,6 +1,5 @@
 //! The shared test clusters themselves: what other tests build on.
 
-#[allow(dead_code)]
 mod support;
 
 use support::raw::{Value, message};

@@ -57,7 +57,7 @@ fn answer_difference(oracle: &Answer, router: &Answer, order: &Order, superset: 
     }
     if *order == Order::Exact {
         let at = (0..oracle.rows.len().max(router.rows.len())).find(|i| oracle.rows.get(*i) != router.rows.get(*i))?;
-        let row = |answer: &Answer| answer.rows.get(at).map_or_else(|| "nothing".to_owned(), |r| show(r));
+        let row = |answer: &Answer| answer.rows.get(at).map_or_else(|| "nothing".to_owned(), show);
         return Some(format!("row {} is {} instead of {}", at + 1, row(router), row(oracle)));
     }
     let mut balance = counts(oracle.rows.iter());

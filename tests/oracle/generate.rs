@@ -298,7 +298,7 @@ fn some_columns(random: &mut Random, columns: &[(String, Column)], most: usize) 
 }
 
 fn direction(random: &mut Random) -> &'static str {
-    *random.pick::<&str>(&["", "", " DESC", " NULLS FIRST", " DESC NULLS LAST", " ASC"])
+    random.pick::<&str>(&["", "", " DESC", " NULLS FIRST", " DESC NULLS LAST", " ASC"])
 }
 
 fn limit(random: &mut Random) -> String {

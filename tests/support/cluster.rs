@@ -214,7 +214,8 @@ fn start_all(dir: &Path, target: &Path) -> Vec<Server> {
     fs::write(dir.join("state"), state).unwrap();
     fs::write(target.join("test-clusters.dir"), dir.as_os_str().as_encoded_bytes()).unwrap();
     // In a session of its own: it outlives this process, and Ctrl-C in the terminal doesn't reach it.
-    Command::new("setsid")
+    let status = Command::new("setsid")
+        .arg("--fork")
         .arg(&script)
         .arg("watch")
         .arg(dir)
@@ -222,8 +223,9 @@ fn start_all(dir: &Path, target: &Path) -> Vec<Server> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .spawn()
+        .status()
         .expect("setsid starts the watcher of the test clusters");
+    assert!(status.success());
     servers
 }
 
