@@ -83,7 +83,7 @@ impl ClientTls {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ServerTlsMode {
     Disable,
-    /// TLS if the server has it. No protection against who can change what we send.
+    /// TLS if the server says that it has it, and then nothing else. No protection against who can change what we send.
     Prefer,
     /// TLS or nothing, with whoever answers: it keeps listeners out, but not somebody who stands between.
     /// With a file of authorities it verifies like `VerifyCa`, as libpq does.

@@ -3,6 +3,8 @@
 //! A password in clear text is sent only over TLS, to this machine, or through a Unix socket: else a server that is not
 //! the one we want could ask for it, and anybody on the way could read it. md5 and SCRAM answers may go anywhere.
 
+#![deny(clippy::as_conversions, clippy::indexing_slicing, clippy::unwrap_used)]
+
 mod machine;
 
 use std::io;

@@ -4,6 +4,8 @@
 //! received. Who the client is comes from its one StartupMessage and never changes; until the proof, a user that exists
 //! and one that does not are answered alike.
 
+#![deny(clippy::as_conversions, clippy::indexing_slicing, clippy::unwrap_used)]
+
 mod authenticate;
 
 use std::io;

@@ -1,5 +1,7 @@
 //! `tls-server-end-point` (RFC 5929): the hash of a certificate, by the hash function of its own signature.
 
+#![deny(clippy::as_conversions, clippy::indexing_slicing, clippy::unwrap_used)]
+
 use ring::digest::{self, SHA256, SHA384, SHA512};
 
 /// The body of an OID in DER.
@@ -74,7 +76,7 @@ fn take(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use proptest::prelude::*;
 
     use super::*;

@@ -3,6 +3,8 @@
 //! Nothing here reads a socket or a random source: nonces and salts are arguments. A password is either right or the login
 //! ends; why it is wrong (no such user, no usable verifier, wrong proof) is never told, nor does it change the messages.
 
+#![deny(clippy::as_conversions, clippy::indexing_slicing, clippy::unwrap_used)]
+
 pub mod client;
 pub mod md5;
 pub mod scram;

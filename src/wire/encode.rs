@@ -1,5 +1,7 @@
 //! The one encoder of frames that we author: length words, terminated strings, and the limit of 1 GiB - 1.
 
+#![deny(clippy::as_conversions, clippy::indexing_slicing, clippy::unwrap_used)]
+
 use bytes::{BufMut, BytesMut};
 
 use crate::fault::{Fault, Result, SqlState};
@@ -54,7 +56,7 @@ pub fn cstring(out: &mut BytesMut, text: &[u8]) -> Result<()> {
 
 /// Appends at most `limit` bytes of `text` without its NULs, and a terminator: for messages that must get through.
 pub fn lossy_cstring(out: &mut BytesMut, text: &str, limit: usize) {
-    let text = &text[..text.floor_char_boundary(limit)];
+    let text = text.get(..text.floor_char_boundary(limit)).unwrap_or_default();
     for piece in text.split('\0') {
         out.put_slice(piece.as_bytes());
     }
@@ -96,7 +98,7 @@ fn length_word(length: usize) -> Result<u32> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     #[test]

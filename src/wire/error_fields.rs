@@ -1,5 +1,7 @@
 //! `ErrorFields`: what a server said in an ErrorResponse or NoticeResponse. The server is not trusted: any bytes parse.
 
+#![deny(clippy::as_conversions, clippy::indexing_slicing, clippy::unwrap_used)]
+
 use crate::fault::{Blame, Fault, SqlState};
 
 /// A text of a server's error is cut here, in bytes: it is kept in memory and told to a client.
@@ -113,7 +115,7 @@ fn text(raw: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use proptest::prelude::*;
 
     use super::*;

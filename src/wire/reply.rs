@@ -3,6 +3,8 @@
 //! Frames that forwarded rows wait for are plain bytes; pgwire's message types write the rare ones of the login.
 //! pgwire's decoders are not used: they panic on short input, and what a peer sends is never trusted.
 
+#![deny(clippy::as_conversions, clippy::indexing_slicing, clippy::unwrap_used)]
+
 use bytes::{BufMut, Bytes, BytesMut};
 use pgwire::messages::Message as _;
 use pgwire::messages::copy::{MESSAGE_TYPE_BYTE_COPY_IN_RESPONSE, MESSAGE_TYPE_BYTE_COPY_OUT_RESPONSE};
@@ -268,7 +270,7 @@ pub fn authentication(out: &mut BytesMut, request: AuthenticationRequest<'_>) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use pgwire::messages::{DecodeContext, PgWireBackendMessage};
 
     use super::*;

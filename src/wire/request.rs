@@ -1,5 +1,7 @@
 //! The frames that we author toward servers: the frontend's half of the protocol, from StartupMessage to Terminate.
 
+#![deny(clippy::as_conversions, clippy::indexing_slicing, clippy::unwrap_used)]
+
 use bytes::{BufMut, BytesMut};
 use pgwire::messages::copy::{MESSAGE_TYPE_BYTE_COPY_DATA, MESSAGE_TYPE_BYTE_COPY_FAIL};
 use pgwire::messages::extendedquery::{
@@ -173,7 +175,7 @@ pub fn copy_fail(out: &mut BytesMut, reason: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use pgwire::messages::{DecodeContext, PgWireFrontendMessage as Message, SslNegotiationMetaMessage};
 
     use super::*;

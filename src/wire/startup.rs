@@ -3,6 +3,8 @@
 //! Everything here is read before anybody has logged in. A packet is at most 10,000 bytes, as in Postgres
 //! (`src/backend/tcop/backend_startup.c`), memory follows the bytes received, and each loop consumes input.
 
+#![deny(clippy::as_conversions, clippy::indexing_slicing, clippy::unwrap_used)]
+
 use bytes::{Buf, BytesMut};
 use pgwire::messages::Message as _;
 use pgwire::messages::startup::NegotiateProtocolVersion;

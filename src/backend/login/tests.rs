@@ -1,5 +1,5 @@
 //! Servers that cheat; real ones are in tests/login.rs.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use proptest::prelude::*;
 use tokio::net::TcpListener;

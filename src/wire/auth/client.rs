@@ -152,7 +152,7 @@ fn blame_server(fault: Fault) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     /// The exchange of RFC 7677, section 3.

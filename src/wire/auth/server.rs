@@ -194,7 +194,7 @@ fn unsupported(message: &'static str) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::wire::auth::scram::DEFAULT_ITERATIONS;
 

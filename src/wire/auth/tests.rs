@@ -1,5 +1,5 @@
 //! Both sides against each other, and each against a peer that cheats.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use proptest::prelude::*;
 
