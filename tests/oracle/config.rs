@@ -82,3 +82,21 @@ pub const SHARDED: &[(&str, &str, &str)] = &[
     ("readings", "day", "day"),
     ("region_stats", "region", "region"),
 ];
+
+/// The shard that the config names for this key, where it does so by value.
+pub fn named_shard(distribution: &str, key: &str) -> Option<usize> {
+    match (distribution, key) {
+        ("tenant", "1") => Some(3),
+        ("tenant", "5") => Some(0),
+        ("tenant", "6") => Some(1),
+        ("day", day) if day < "2024-01-01" => Some(2),
+        ("day", day) if day < "2024-02-01" => Some(0),
+        ("day", day) if day < "2024-03-01" => Some(1),
+        ("day", _) => Some(3),
+        ("region", "eu" | "EU") => Some(1),
+        ("region", "us") => Some(2),
+        ("region", "asia") => Some(3),
+        ("region", _) => Some(0),
+        _ => None,
+    }
+}

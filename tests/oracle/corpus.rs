@@ -240,6 +240,10 @@ fn type_oid(name: &str) -> u32 {
 
 /// Whether the statement has an ORDER BY outside of all parentheses and quotes.
 pub fn has_outer_order(sql: &str) -> bool {
+    // COPY (SELECT ...) TO: the order of what is in the parentheses.
+    if let Some(inner) = sql.trim_start().strip_prefix("COPY (") {
+        return has_outer_order(inner);
+    }
     let mut depth = 0;
     let mut outer = String::new();
     let mut quote: Option<char> = None;

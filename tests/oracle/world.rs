@@ -1,5 +1,7 @@
 //! The two sides that are compared: one Postgres with all the data, and the router over four shards with the same data.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::support::raw::{Raw, Reply};
 use crate::support::{Cluster, Database, Router, SHARDS};
 
@@ -100,7 +102,17 @@ impl World {
 
     /// Checks that the written tables hold the same rows on both sides; `None`: they do.
     pub fn contents_differ(&self, watch: &mut Watch) -> Option<String> {
-        let sql = dump_sql();
+        self.tables_differ(watch, WRITTEN)
+    }
+
+    /// The same for all tables.
+    pub fn anything_differs(&self) -> Option<String> {
+        let all: Vec<&str> = TABLES.iter().map(|(name, _)| *name).collect();
+        self.tables_differ(&mut self.watch(), &all)
+    }
+
+    fn tables_differ(&self, watch: &mut Watch, tables: &[&str]) -> Option<String> {
+        let sql = dump_sql(tables);
         let theirs = sorted_rows(watch.oracle.must(&sql));
         if self.copy.is_some() {
             let ours = sorted_rows(watch.shards[0].must(&sql));
@@ -125,6 +137,34 @@ impl World {
         }
         union.sort();
         first_difference(&theirs, &union)
+    }
+
+    /// Rows that lie on a shard where their key doesn't belong: a key of a distribution has one shard for all its tables,
+    /// and where the config names it, that one.
+    pub fn misplaced(&self) -> Vec<String> {
+        let mut homes: BTreeMap<(&str, String), usize> = BTreeMap::new();
+        let mut errors = Vec::new();
+        let mut used = BTreeSet::new();
+        for index in (0..SHARDS).filter(|_| self.routed()) {
+            let mut shard = self.db.shard(index);
+            for (table, distribution, column) in super::config::SHARDED {
+                for key in shard.values(&format!("SELECT DISTINCT {column}::text FROM {table}")) {
+                    let home = *homes.entry((*distribution, key.clone())).or_insert(index);
+                    let named = super::config::named_shard(distribution, &key).unwrap_or(home);
+                    if home != index || named != index {
+                        errors.push(format!("{table}.{column} = {key} lies on shard {index}, not {named} or {home}"));
+                    }
+                    used.insert((*distribution, index));
+                }
+            }
+        }
+        let spread = |distribution: &str| used.iter().filter(|(d, _)| *d == distribution).count();
+        for distribution in ["tenant", "device", "word", "day", "region"] {
+            if self.routed() && spread(distribution) != SHARDS {
+                errors.push(format!("distribution {distribution} uses {} of {SHARDS} shards", spread(distribution)));
+            }
+        }
+        errors
     }
 
     /// Makes the shards' written tables equal to the oracle's again.
@@ -173,8 +213,8 @@ pub struct Watch {
 
 type Row = Vec<Option<Vec<u8>>>;
 
-fn dump_sql() -> String {
-    let parts: Vec<String> = WRITTEN.iter().map(|t| format!("SELECT '{t}', {t}::text FROM {t}")).collect();
+fn dump_sql(tables: &[&str]) -> String {
+    let parts: Vec<String> = tables.iter().map(|t| format!("SELECT '{t}', {t}::text FROM {t}")).collect();
     parts.join(" UNION ALL ")
 }
 
