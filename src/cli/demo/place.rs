@@ -66,11 +66,12 @@ impl Place {
         let mut ports = Ports { next: port };
         let shards = (1..=shards.get())
             .map(|i| Ok(Address { name: format!("shard{i}"), port: ports.take()?, password: Some(password.clone()) }));
-        let shards = shards.collect::<Result<_, DemoError>>()?;
+        let shards = shards.collect::<Result<Vec<_>, DemoError>>()?;
         let metrics_port = ports.take()?;
         let router = Address { name: "the router".into(), port, password: None };
+        let config = config(port, metrics_port, &shards, &password);
         let place = Self { dir, shards, router, metrics_port, postgres_bin, password, shape, _lock: lock };
-        write_file(&place.config_file(), 0o600, &place.config())?;
+        write_file(&place.config_file(), 0o600, &config)?;
         Ok(place)
     }
 
@@ -109,12 +110,12 @@ impl Place {
         command.current_dir(&self.dir);
         command
     }
+}
 
-    /// A configuration that a reader can learn from.
-    fn config(&self) -> String {
-        let Self { router, metrics_port, password, .. } = self;
-        let mut text = format!(
-            r#"# Written by `pgloom demo` at each start.
+/// A `pgloom.toml` that a reader can learn from.
+fn config(port: u16, metrics_port: u16, shards: &[Address], password: &str) -> String {
+    let mut text = format!(
+        r#"# Written by `pgloom demo` at each start.
 
 [general]
 host = "127.0.0.1"
@@ -135,26 +136,22 @@ server_password = "{password}"
 name = "tenant"
 method = "hash"
 key_types = ["int4"]
-"#,
-            port = router.port
-        );
-        // Writing to a String cannot fail.
-        for shard in &self.shards {
-            let (name, port) = (&shard.name, shard.port);
-            let _ = write!(
-                text,
-                "\n[[databases.{DATABASE}.shards]]\nname = \"{name}\"\nhost = \"127.0.0.1\"\nport = {port}\n"
-            );
-        }
-        for (table, column) in SHARDED {
-            let _ = write!(
-                text,
-                "\n[[databases.{DATABASE}.tables]]\nname = \"{table}\"\ndistribution = \"tenant\"\ncolumns = [\"{column}\"]\n"
-            );
-        }
-        let _ = write!(text, "\n[[databases.{DATABASE}.tables]]\nname = \"{REFERENCE}\"\nreference = true\n");
-        text
+"#
+    );
+    // Writing to a String cannot fail.
+    for shard in shards {
+        let (name, port) = (&shard.name, shard.port);
+        let _ =
+            write!(text, "\n[[databases.{DATABASE}.shards]]\nname = \"{name}\"\nhost = \"127.0.0.1\"\nport = {port}\n");
     }
+    for (table, column) in SHARDED {
+        let _ = write!(
+            text,
+            "\n[[databases.{DATABASE}.tables]]\nname = \"{table}\"\ndistribution = \"tenant\"\ncolumns = [\"{column}\"]\n"
+        );
+    }
+    let _ = write!(text, "\n[[databases.{DATABASE}.tables]]\nname = \"{REFERENCE}\"\nreference = true\n");
+    text
 }
 
 /// Runs something without root's rights: as user postgres when we are root, else as ourselves.
@@ -299,5 +296,24 @@ impl Ports {
                 return Ok(self.next);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::Settings;
+    use std::collections::HashMap;
+
+    #[test]
+    fn the_config_that_the_demo_writes_is_valid_and_names_every_table() {
+        let shard = |i: u16| Address { name: format!("shard{i}"), port: 7000 + i, password: None };
+        let text = config(6432, 9930, &[shard(1), shard(2), shard(3)], "secret");
+        let settings = Settings::parse("pgloom.toml", &text, Path::new("/tmp"), HashMap::new());
+        let settings = settings.map_err(|errors| errors.to_string()).unwrap();
+        let topology = &settings.database(DATABASE).unwrap().topology;
+        assert_eq!((topology.shards.len(), topology.tables.len()), (3, SHARDED.len() + 1));
+        assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
     }
 }
