@@ -1,17 +1,24 @@
 //! pgloom: a sharding query router that speaks the PostgreSQL wire protocol. `docs/ARCHITECTURE.md` is the map of this tree.
 
+pub mod app;
 pub mod backend;
 pub mod catalog;
 pub mod cli;
+pub mod commit;
 pub mod config;
+pub mod control;
+pub mod copy;
+pub mod exec;
 pub mod fault;
 pub mod ids;
 pub mod merge;
 pub mod metrics;
 pub mod net;
 pub mod plan;
+pub mod scope;
 pub mod secret;
 pub mod server;
+pub mod session;
 pub mod sql;
 pub mod tls;
 pub mod topology;

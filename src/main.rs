@@ -1,9 +1,10 @@
-//! Flags, signals, exit code.
+//! The `pgloom` command.
 
 use std::process::ExitCode;
 
-use clap::Parser;
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    pgloom::cli::Cli::parse().run()
+    pgloom::cli::main()
 }

@@ -1,10 +1,279 @@
-//! I/O. Connections to Postgres servers.
+//! `Backend`: one server connection, what it owes, what state it carries. Knows nothing of clients and plans.
 
+pub mod cluster;
+pub mod inflight;
 pub mod login;
+pub mod pool;
+pub mod prepared;
+pub mod settings;
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::AsyncWrite;
+
+use crate::fault::{Blame, Fault, SqlState};
+use crate::net::ServerStream;
+use crate::wire::error_fields::ErrorFields;
+use crate::wire::frame::{self, Frame, Header};
+use crate::wire::reply::Status;
+use crate::wire::request;
+use inflight::{Audience, Inflight, Owed};
+use prepared::{PreparedSet, StatementDef};
+use settings::SessionSettings;
+
+/// Room made in the read buffer before each read.
+const READ_CHUNK: usize = 16 * 1024;
+/// A read buffer that has grown beyond this by one large frame is given back.
+const READ_KEEP: usize = 256 * 1024;
 
 /// The key with which this connection's statement can be cancelled.
 #[derive(Clone, Debug, Default)]
 pub struct CancelKey {
     pub pid: u32,
     pub secret: Vec<u8>,
+}
+
+/// One logged-in connection to a Postgres server.
+pub struct Backend {
+    stream: ServerStream,
+    pub read: BytesMut,
+    /// Bytes for the server, not yet written.
+    pub out: BytesMut,
+    pub inflight: Inflight,
+    pub status: Status,
+    pub prepared: PreparedSet,
+    /// Statements of the running batch whose ParseComplete has not been seen to be safe yet.
+    pub unproven: Vec<u64>,
+    /// Statements of failed batches: the server may or may not have them.
+    pub doubtful: Vec<Arc<StatementDef>>,
+    /// The settings that we have put on this connection; `None` when only a reset makes them known again.
+    pub applied: Option<Arc<SessionSettings>>,
+    /// What `applied` was when the open transaction began: a rollback brings it back.
+    pub applied_before: Option<Option<Arc<SessionSettings>>>,
+    /// ParameterStatus values as the server reported them last.
+    pub parameters: Vec<(Box<str>, Box<str>)>,
+    pub key: CancelKey,
+    /// `host:port` for messages.
+    pub address: Arc<str>,
+    /// Bytes of a large frame whose header has gone by and whose rest is passed through.
+    pub streaming: usize,
+    pub connected_at: Instant,
+    pub idle_since: Instant,
+    /// Cancel requests on their way to this connection: it is not reused while there is one.
+    pub cancels: Arc<AtomicUsize>,
+    /// The stream can no longer be trusted: never reuse.
+    pub broken: bool,
+    max_message: usize,
+}
+
+impl Backend {
+    /// A connection fresh from its login. `max_message`: bytes of one message's body; `max_prepared`: statements it keeps.
+    pub fn new(login: login::LoggedIn, address: Arc<str>, max_message: usize, max_prepared: usize) -> Self {
+        let now = Instant::now();
+        Self {
+            stream: login.stream,
+            read: login.leftover,
+            out: BytesMut::new(),
+            inflight: Inflight::default(),
+            status: Status::Idle,
+            prepared: PreparedSet::new(max_prepared),
+            unproven: Vec::new(),
+            doubtful: Vec::new(),
+            applied: Some(Arc::default()),
+            applied_before: None,
+            parameters: login.parameters,
+            key: login.key,
+            address,
+            streaming: 0,
+            connected_at: now,
+            idle_since: now,
+            cancels: Arc::default(),
+            broken: false,
+            max_message,
+        }
+    }
+
+    /// Whether the connection owes nothing, holds no byte and is outside any transaction: fit for another client.
+    pub fn is_clean(&self) -> bool {
+        !self.broken
+            && self.status == Status::Idle
+            && self.inflight.is_empty()
+            && !self.inflight.is_skipping()
+            && self.read.is_empty()
+            && self.out.is_empty()
+            && self.streaming == 0
+            && self.applied_before.is_none()
+            && self.cancels.load(Ordering::Acquire) == 0
+    }
+
+    /// Queues a simple Query whose reply is ours alone.
+    pub fn ask(&mut self, sql: &str) {
+        if request::query(&mut self.out, sql.as_bytes()).is_err() {
+            // Our own statements hold no NUL and are small; one that does not is a fault of ours, told when it is not answered.
+            self.broken = true;
+        }
+        self.inflight.push(Owed::Query { audience: Audience::Router, ready: Audience::Router });
+    }
+
+    /// The header of the next frame, once it is there.
+    pub fn header(&mut self) -> Result<Option<Header>, Fault> {
+        frame::peek(&self.read, self.max_message).map_err(|f| self.lost(&f.message))
+    }
+
+    /// The next whole frame from what has been read.
+    pub fn cut(&mut self) -> Result<Option<Frame>, Fault> {
+        match self.header()? {
+            Some(header) if self.read.len() >= header.len => {
+                let bytes = self.read.split_to(header.len).freeze();
+                Ok(Some(Frame { tag: header.tag, bytes }))
+            }
+            Some(header) => {
+                self.read.reserve(header.len.saturating_sub(self.read.len()).min(1 << 20));
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Writes what is queued and reads what is there. Ready when at least one byte was read.
+    pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        if let Poll::Ready(Err(e)) = self.poll_flush(cx) {
+            // What the server said before it closed (57P01, ...) is still to be read.
+            if self.out.is_empty() || e.kind() == io::ErrorKind::WriteZero {
+                return Poll::Ready(Err(self.lost(&e.to_string())));
+            }
+            self.out.clear();
+        }
+        match ready!(self.poll_read(cx)) {
+            Ok(0) => Poll::Ready(Err(self.lost("server closed the connection unexpectedly"))),
+            Ok(_) => Poll::Ready(Ok(())),
+            Err(e) => Poll::Ready(Err(self.lost(&e.to_string()))),
+        }
+    }
+
+    /// Writes what is queued; Ready when all of it is gone.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.out.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while !self.out.is_empty() {
+            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.out.advance(n);
+        }
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.read.is_empty() && self.read.capacity() > READ_KEEP {
+            self.read = BytesMut::new();
+        }
+        if self.read.capacity() - self.read.len() < READ_CHUNK / 4 {
+            self.read.reserve(READ_CHUNK);
+        }
+        tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read)
+    }
+
+    /// Whether something came on an idle connection: a farewell, an end of file, or a lie. It must not be reused then.
+    pub fn peer_has_spoken(&mut self) -> bool {
+        !matches!(self.stream.try_read(&mut self.read), Ok(None))
+    }
+
+    /// Waits for the next whole frame. ParameterStatus is noted on the way.
+    pub async fn next_frame(&mut self) -> Result<Frame, Fault> {
+        loop {
+            if let Some(frame) = self.cut()? {
+                self.note(&frame);
+                return Ok(frame);
+            }
+            std::future::poll_fn(|cx| self.poll_progress(cx)).await?;
+        }
+    }
+
+    /// Takes note of what a frame says of the connection itself.
+    pub fn note(&mut self, frame: &Frame) {
+        match frame.tag {
+            b'Z' => self.note_status(frame.body().first().copied()),
+            b'S' => self.note_parameter(frame.body()),
+            _ => {}
+        }
+    }
+
+    pub fn note_status(&mut self, status: Option<u8>) {
+        match status.and_then(Status::from_byte) {
+            Some(status) => self.status = status,
+            None => self.broken = true,
+        }
+    }
+
+    pub fn note_parameter(&mut self, body: &[u8]) {
+        let mut fields = frame::Fields::new(body);
+        let (Ok(name), Ok(value)) = (fields.cstr(), fields.cstr()) else {
+            return;
+        };
+        let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+        match self.parameters.iter_mut().find(|(n, _)| **n == *name) {
+            Some((_, old)) => *old = value.into(),
+            None => self.parameters.push((name.into(), value.into())),
+        }
+    }
+
+    /// Runs one of our own statements to its end; rows as text. What was queued before it is settled with it.
+    ///
+    /// # Errors
+    /// The server's error with its SQLSTATE, or the loss of the connection.
+    pub async fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Fault> {
+        self.ask(sql);
+        self.settle().await
+    }
+
+    /// Reads all that is owed; rows of the last statement. The first error is returned after the last reply.
+    pub async fn settle(&mut self) -> Result<Vec<Vec<Option<String>>>, Fault> {
+        let mut rows = Vec::new();
+        let mut failed = None;
+        while !self.inflight.is_empty() {
+            let frame = self.next_frame().await?;
+            if self.inflight.step(frame.tag) == inflight::Verdict::OutOfStep {
+                return Err(self.out_of_step(frame.tag));
+            }
+            match frame.tag {
+                b'D' => rows.push(text_row(frame.body())?),
+                b'E' => failed = failed.or_else(|| Some(server_fault(frame.body()))),
+                _ => {}
+            }
+        }
+        failed.map_or(Ok(rows), Err)
+    }
+
+    /// The connection is lost: nothing may be sent on it again.
+    pub fn lost(&mut self, why: &str) -> Fault {
+        self.broken = true;
+        Fault::new(SqlState::CONNECTION_FAILURE, format!("lost connection to shard server {}", self.address))
+            .detail(why.to_owned())
+            .hint("The statement may or may not have taken effect; check before repeating it.")
+            .blame(Blame::Server)
+    }
+
+    pub fn out_of_step(&mut self, tag: u8) -> Fault {
+        self.lost(&format!("unexpected message type \"{}\" from the server", tag.escape_ascii()))
+    }
+}
+
+/// The fault that repeats a server's ErrorResponse.
+pub fn server_fault(body: &[u8]) -> Fault {
+    ErrorFields::parse(body).into_fault()
+}
+
+fn text_row(body: &[u8]) -> Result<Vec<Option<String>>, Fault> {
+    let mut fields = frame::Fields::new(body);
+    let count = fields.count()?;
+    (0..count).map(|_| Ok(fields.value()?.map(|v| String::from_utf8_lossy(v).into_owned()))).collect()
 }

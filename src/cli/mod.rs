@@ -1,29 +1,82 @@
 //! The commands, one file (or folder) each.
 
+pub mod check;
 pub mod demo;
+pub mod explain;
+pub mod serve;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Many Postgres servers, one endpoint: a sharding query router that speaks the PostgreSQL wire protocol
+use crate::config::Settings;
+
+/// Exit code of a command that did what it was asked and found something wrong (`check`, `explain` of a refusal).
+pub const FOUND_WRONG: u8 = 1;
+/// Exit code of a configuration or call that cannot be used.
+pub const UNUSABLE: u8 = 2;
+
 #[derive(Debug, Parser)]
-#[command(name = "pgloom", version, max_term_width = 100)]
-pub struct Cli {
+#[command(
+    name = "pgloom",
+    version,
+    about = "A sharding query router that speaks the PostgreSQL wire protocol",
+    after_help = "Examples:\n  \
+        pgloom demo                              a router, four real shards and a loaded shop, on this machine\n  \
+        pgloom check --config pgloom.toml        is the file right, do the shards answer, do they agree?\n  \
+        pgloom serve --config pgloom.toml        run the router\n  \
+        pgloom explain --config pgloom.toml \"SELECT * FROM orders WHERE tenant_id = 7\""
+)]
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the router
+    Serve(serve::ServeArgs),
+    /// Check the configuration, the shards behind it, and that they agree with each other
+    Check(check::CheckArgs),
+    /// Tell where a statement would go, and why, without running it
+    Explain(explain::ExplainArgs),
+    /// Start real local shards and a router, load a sample shop, show what happens
     Demo(demo::DemoArgs),
 }
 
-impl Cli {
-    /// Runs the command that was named.
-    pub fn run(self) -> ExitCode {
-        match self.command {
-            Command::Demo(args) => demo::run(&args),
-        }
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Demo(args) => demo::run(&args),
     }
+}
+
+/// The file that every command reads.
+#[derive(Debug, clap::Args)]
+pub struct ConfigArg {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", env = "PGLOOM_CONFIG", default_value = "pgloom.toml")]
+    pub config: PathBuf,
+}
+
+/// Reads the settings, or tells on stderr what is wrong with them: every error with its line and its remedy.
+fn load(path: &Path) -> Result<Settings, ExitCode> {
+    Settings::load(path).map_err(|errors| {
+        for error in &errors.0 {
+            eprintln!("pgloom: {error}");
+        }
+        ExitCode::from(UNUSABLE)
+    })
+}
+
+/// A runtime for commands that end by themselves.
+fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        eprintln!("pgloom: the runtime cannot be started: {error}");
+        ExitCode::from(UNUSABLE)
+    })
 }

@@ -30,3 +30,12 @@ pub enum PinReason {
     /// lastval/currval
     SequenceState,
 }
+pub fn analyze(text: &str, _s: &crate::sql::template::Scan, _n: &crate::sql::NameScope<'_>) -> Analysis {
+    Analysis {
+        kind: crate::sql::utility::classify(text),
+        access: Access::Write,
+        pin: None,
+        parameters: 0,
+        free_slots: Default::default(),
+    }
+}

@@ -1,1 +1,298 @@
-//! `Frame`, `FrameRun`: whole frames cut off a read buffer without copying.
+//! Frames cut off a read buffer: headers are read, bodies are left alone. All length arithmetic of the protocol is here.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::fault::{Fault, SqlState};
+use crate::types::Format;
+
+/// A frame's tag and its whole length (tag, length word and body), checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub tag: u8,
+    /// Bytes of the whole frame, at least 5.
+    pub len: usize,
+}
+
+/// Bytes of tag and length word.
+pub const HEADER: usize = 5;
+
+/// The header at the start of `buffer`; `None` until five bytes are there.
+///
+/// # Errors
+/// A length below 4 or a body above `max` bytes: the stream cannot be followed any further.
+pub fn peek(buffer: &[u8], max: usize) -> Result<Option<Header>, Fault> {
+    let Some((head, _)) = buffer.split_first_chunk::<HEADER>() else {
+        return Ok(None);
+    };
+    let announced = i32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+    match usize::try_from(announced) {
+        Ok(length) if length >= 4 && length - 4 <= max => Ok(Some(Header { tag: head[0], len: length + 1 })),
+        _ => Err(Fault::protocol("invalid message length")
+            .detail(format!("message type \"{}\" announced {announced} bytes", head[0].escape_ascii()))),
+    }
+}
+
+/// The next whole frame, cut off `buffer`; `None` while it is incomplete.
+pub fn take(buffer: &mut BytesMut, max: usize) -> Result<Option<Frame>, Fault> {
+    match peek(buffer, max)? {
+        Some(header) if buffer.len() >= header.len => {
+            Ok(Some(Frame { bytes: buffer.split_to(header.len).freeze(), tag: header.tag }))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// One whole frame: tag, length word and body in one buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    pub tag: u8,
+    pub bytes: Bytes,
+}
+
+impl Frame {
+    pub fn body(&self) -> &[u8] {
+        &self.bytes[HEADER..]
+    }
+}
+
+/// Reads the fields of a message body in order; every step is checked, and the end must be exact.
+#[derive(Clone, Copy)]
+pub struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+/// A message whose fields do not fit its length (`08P01`, as Postgres words it).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+impl From<Malformed> for Fault {
+    fn from(_: Malformed) -> Self {
+        Fault::new(SqlState::PROTOCOL_VIOLATION, "insufficient data left in message")
+    }
+}
+
+impl<'a> Fields<'a> {
+    pub fn new(body: &'a [u8]) -> Self {
+        Self { rest: body }
+    }
+
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    pub fn u8(&mut self) -> Result<u8, Malformed> {
+        let (first, rest) = self.rest.split_first().ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(*first)
+    }
+
+    pub fn i16(&mut self) -> Result<i16, Malformed> {
+        let (head, rest) = self.rest.split_first_chunk::<2>().ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(i16::from_be_bytes(*head))
+    }
+
+    /// A count: Postgres reads it as unsigned 16 bits.
+    pub fn count(&mut self) -> Result<usize, Malformed> {
+        self.i16().map(|n| usize::from(n.cast_unsigned()))
+    }
+
+    pub fn i32(&mut self) -> Result<i32, Malformed> {
+        let (head, rest) = self.rest.split_first_chunk::<4>().ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(i32::from_be_bytes(*head))
+    }
+
+    pub fn u32(&mut self) -> Result<u32, Malformed> {
+        self.i32().map(i32::cast_unsigned)
+    }
+
+    pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
+        let (head, rest) = self.rest.split_at_checked(len).ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(head)
+    }
+
+    /// A NUL-terminated string, without the NUL.
+    pub fn cstr(&mut self) -> Result<&'a [u8], Malformed> {
+        let end = memchr::memchr(0, self.rest).ok_or(Malformed)?;
+        let text = &self.rest[..end];
+        self.rest = &self.rest[end + 1..];
+        Ok(text)
+    }
+
+    /// A value preceded by its length; `None` for length -1 (NULL).
+    pub fn value(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
+        match self.i32()? {
+            -1 => Ok(None),
+            len => self.bytes(usize::try_from(len).map_err(|_| Malformed)?).map(Some),
+        }
+    }
+
+    pub fn end(self) -> Result<(), Malformed> {
+        if self.rest.is_empty() { Ok(()) } else { Err(Malformed) }
+    }
+}
+
+/// A Parse message in place.
+pub struct ParseView<'a> {
+    pub name: &'a [u8],
+    pub text: &'a [u8],
+    pub types: Vec<u32>,
+}
+
+impl<'a> ParseView<'a> {
+    pub fn read(body: &'a [u8]) -> Result<Self, Malformed> {
+        let mut fields = Fields::new(body);
+        let name = fields.cstr()?;
+        let text = fields.cstr()?;
+        let count = fields.count()?;
+        let mut types = Vec::with_capacity(count.min(fields.rest().len() / 4));
+        for _ in 0..count {
+            types.push(fields.u32()?);
+        }
+        fields.end()?;
+        Ok(Self { name, text, types })
+    }
+}
+
+/// A Bind message in place: checked whole once, its parameters found by position afterwards.
+#[derive(Clone, Debug)]
+pub struct BindView<'a> {
+    pub portal: &'a [u8],
+    pub statement: &'a [u8],
+    /// Everything after the statement name: what is forwarded as it is.
+    pub tail: &'a [u8],
+    pub parameters: BindValues<'a>,
+}
+
+/// Formats and values of a Bind message.
+#[derive(Clone, Debug, Default)]
+pub struct BindValues<'a> {
+    formats: &'a [u8],
+    /// Position and length (-1: NULL) of each value in `body`.
+    spans: smallvec::SmallVec<[(u32, i32); 8]>,
+    body: &'a [u8],
+}
+
+impl<'a> BindView<'a> {
+    pub fn read(body: &'a [u8]) -> Result<Self, Fault> {
+        let mut fields = Fields::new(body);
+        let portal = fields.cstr()?;
+        let statement = fields.cstr()?;
+        let tail = fields.rest();
+        let format_count = fields.count()?;
+        let formats = fields.bytes(format_count * 2)?;
+        let count = fields.count()?;
+        let mut spans = smallvec::SmallVec::with_capacity(count.min(fields.rest().len() / 4));
+        for _ in 0..count {
+            let len = fields.i32()?;
+            let at = body.len() - fields.rest().len();
+            if len != -1 {
+                fields.bytes(usize::try_from(len).map_err(|_| Malformed)?)?;
+            }
+            spans.push((u32::try_from(at).map_err(|_| Malformed)?, len));
+        }
+        let results = fields.count()?;
+        fields.bytes(results * 2)?;
+        fields.end()?;
+        if format_count > 1 && format_count != count {
+            return Err(Fault::new(
+                SqlState::PROTOCOL_VIOLATION,
+                format!("bind message has {format_count} parameter formats but {count} parameters"),
+            ));
+        }
+        Ok(Self { portal, statement, tail, parameters: BindValues { formats, spans, body } })
+    }
+}
+
+impl<'a> BindValues<'a> {
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Format and bytes (None: NULL) of value `index`; `None` beyond the last one or for a format code that does not exist.
+    pub fn get(&self, index: usize) -> Option<(Format, Option<&'a [u8]>)> {
+        let (at, len) = *self.spans.get(index)?;
+        let code = match self.formats.len() {
+            0 => 0,
+            2 => i16::from_be_bytes([self.formats[0], self.formats[1]]),
+            _ => i16::from_be_bytes([*self.formats.get(index * 2)?, *self.formats.get(index * 2 + 1)?]),
+        };
+        let value = match usize::try_from(len) {
+            Ok(len) => Some(self.body.get(at as usize..at as usize + len)?),
+            Err(_) => None,
+        };
+        Some((Format::from_code(code)?, value))
+    }
+}
+
+/// The tag of a CommandComplete frame's body (`INSERT 0 5`), and its trailing number where it has one.
+pub fn command_tag(body: &[u8]) -> (&str, Option<u64>) {
+    let text = std::str::from_utf8(body.strip_suffix(&[0]).unwrap_or(body)).unwrap_or("");
+    match text.rsplit_once(' ') {
+        Some((verb, number)) => match number.parse() {
+            Ok(number) => (verb, Some(number)),
+            Err(_) => (text, None),
+        },
+        None => (text, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use bytes::BufMut;
+    use proptest::prelude::*;
+
+    #[test]
+    fn peek_refuses_lengths_that_cannot_be() {
+        assert!(peek(&[b'Q', 0, 0, 0, 3], 100).is_err());
+        assert!(peek(&[b'Q', 0xff, 0xff, 0xff, 0xff], 100).is_err());
+        assert!(peek(&[b'Q', 0, 0, 0, 105], 100).is_err());
+        assert_eq!(peek(&[b'Q', 0, 0, 0, 104], 100).unwrap(), Some(Header { tag: b'Q', len: 105 }));
+        assert_eq!(peek(b"Q\0\0\0", 100).unwrap(), None);
+    }
+
+    #[test]
+    fn bind_gives_each_parameter_its_format() {
+        let mut body = BytesMut::new();
+        body.put_slice(b"\0s1\0");
+        body.put_i16(1);
+        body.put_i16(1);
+        body.put_i16(2);
+        body.put_i32(4);
+        body.put_i32(7);
+        body.put_i32(-1);
+        body.put_i16(0);
+        let bind = BindView::read(&body).unwrap();
+        assert_eq!(bind.statement, b"s1");
+        assert_eq!(bind.parameters.get(0), Some((Format::Binary, Some(&7i32.to_be_bytes()[..]))));
+        assert_eq!(bind.parameters.get(1), Some((Format::Binary, None)));
+        assert_eq!(bind.parameters.get(2), None);
+    }
+
+    #[test]
+    fn command_tag_splits_off_the_count() {
+        assert_eq!(command_tag(b"INSERT 0 5\0"), ("INSERT 0", Some(5)));
+        assert_eq!(command_tag(b"CREATE TABLE\0"), ("CREATE TABLE", None));
+    }
+
+    proptest! {
+        #[test]
+        fn bodies_never_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = ParseView::read(&body);
+            if let Ok(bind) = BindView::read(&body) {
+                for i in 0..bind.parameters.len() + 1 {
+                    let _ = bind.parameters.get(i);
+                }
+            }
+            let _ = peek(&body, 1 << 20);
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! Builds each part and hands it what it needs; the only file that knows them all.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::watch;
+
+use crate::backend::cluster::{Credentials, Database, ServerAccess};
+use crate::backend::pool::PoolLimits;
+use crate::backend::prepared::StatementRegistry;
+use crate::config::{self, AuthType, PoolMode, Settings, SslMode, TlsSettings};
+use crate::control;
+use crate::fault::Fault;
+use crate::ids::ShardId;
+use crate::metrics::{BreakerSample, Metrics, PoolSample, Sample, Source, TopologySample};
+use crate::plan::cache::PlanCache;
+use crate::scope::Wish;
+use crate::secret::Secret;
+use crate::server::handshake::{AuthMethod, HandshakeContext};
+use crate::server::http::{self, Readiness, Unready};
+use crate::server::{Front, Member, accept};
+use crate::session::cancel::CancelRegistry;
+use crate::session::{SessionLimits, Shared};
+use crate::tls::{ClientTls, ClientTlsMode, ServerTls, ServerTlsFiles, ServerTlsMode, TlsError};
+use crate::wire::auth::{MockKey, Verifier, VerifierError};
+
+/// Idle connections are looked at this often.
+const SWEEP: Duration = Duration::from_secs(5);
+/// A shard that does not answer is tried again this often.
+const PROBE: Duration = Duration::from_secs(2);
+/// Prepared transactions that nobody finished are looked for this often.
+const RESOLVE: Duration = Duration::from_secs(15);
+/// Prepared statements that one client may name.
+const CLIENT_STATEMENTS: usize = 10_000;
+
+/// What keeps a router from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(
+        "cannot listen on {address}: {source}; choose another listen_addr or listen_port, or stop what listens there"
+    )]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+    #[error("user \"{user}\": {source}")]
+    Password { user: String, source: VerifierError },
+    #[error("the system's random number generator does not work")]
+    Random,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// A router whose sockets are open.
+pub struct Router {
+    front: Arc<Front>,
+    health: Arc<Health>,
+    listeners: Vec<TcpListener>,
+    metrics_listener: Option<TcpListener>,
+    shutdown: watch::Sender<bool>,
+    drain: Duration,
+    catalog_refresh: Duration,
+}
+
+impl Router {
+    /// Builds everything and opens the sockets. Shards need not be up.
+    pub async fn start(settings: &Settings) -> Result<Self, StartError> {
+        let metrics = Metrics::new();
+        let databases = databases(settings)?;
+        let front = Arc::new(Front {
+            members: members(settings)?,
+            databases: databases.iter().map(|d| (d.name.as_ref().into(), Arc::clone(d))).collect(),
+            shared: Arc::new(Shared {
+                plans: PlanCache::new(settings.limits.plan_cache_size),
+                registry: StatementRegistry::default(),
+                cancels: CancelRegistry::default(),
+                metrics: Arc::clone(&metrics),
+                limits: session_limits(settings),
+                router: router_name()?.into(),
+            }),
+            context: handshake_context(settings)?,
+            max_clients: settings.limits.max_client_conn,
+            log_connections: settings.log.connections,
+            open: AtomicUsize::new(0),
+        });
+        let health = Arc::new(Health { databases, failures: Mutex::default() });
+        metrics.set_source(Watcher { health: Arc::clone(&health) });
+        let mut listeners = Vec::new();
+        for address in &settings.listen.addresses {
+            listeners.push(listen(*address, settings.listen.reuse_port)?);
+        }
+        let metrics_listener = match settings.metrics.listen {
+            Some(address) => Some(listen(address, false)?),
+            None => None,
+        };
+        Ok(Self {
+            front,
+            health,
+            listeners,
+            metrics_listener,
+            shutdown: watch::channel(false).0,
+            drain: settings.timeouts.shutdown,
+            catalog_refresh: settings.timeouts.catalog_refresh,
+        })
+    }
+
+    /// Where clients are taken in.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|l| l.local_addr().ok()).collect()
+    }
+
+    /// Serves until `stop` resolves, then drains: no new clients, idle ones are told, transactions may finish for a time.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let mut jobs = tokio::task::JoinSet::new();
+        for database in &self.health.databases {
+            jobs.spawn(watch_database(Arc::clone(database), Arc::clone(&self.health), self.catalog_refresh));
+            jobs.spawn(resolve_database(Arc::clone(database)));
+        }
+        if let Some(listener) = self.metrics_listener {
+            let readiness: Arc<dyn Readiness> = Arc::clone(&self.health) as Arc<dyn Readiness>;
+            let metrics = Arc::clone(&self.front.shared.metrics);
+            jobs.spawn(http::serve(listener, metrics, readiness, std::future::pending()));
+        }
+        let mut acceptors = tokio::task::JoinSet::new();
+        for listener in self.listeners {
+            let mut stopped = self.shutdown.subscribe();
+            let ended = async move {
+                let _ = stopped.wait_for(|stop| *stop).await;
+            };
+            acceptors.spawn(accept(listener, Arc::clone(&self.front), ended));
+        }
+        stop.await;
+        let _ = self.shutdown.send(true);
+        while acceptors.join_next().await.is_some() {}
+        drain(&self.front, self.drain).await;
+        jobs.shutdown().await;
+    }
+}
+
+/// Asks all sessions to end; those in a transaction have `limit` to finish it.
+async fn drain(front: &Front, limit: Duration) {
+    let cancels = &front.shared.cancels;
+    cancels.ask_all(Wish::Drain);
+    let deadline = Instant::now() + limit;
+    while !cancels.is_empty() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    if !cancels.is_empty() {
+        tracing::warn!(clients = cancels.len(), "ending sessions that did not finish in time");
+        cancels.ask_all(Wish::Kill);
+        let last = Instant::now() + Duration::from_secs(2);
+        while !cancels.is_empty() && Instant::now() < last {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn listen(address: SocketAddr, reuse_port: bool) -> Result<TcpListener, StartError> {
+    let bind = || -> io::Result<TcpListener> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        if reuse_port {
+            socket.set_reuseport(true)?;
+        }
+        socket.bind(address)?;
+        socket.listen(4096)
+    };
+    bind().map_err(|source| StartError::Listen { address, source })
+}
+
+fn session_limits(settings: &Settings) -> SessionLimits {
+    SessionLimits {
+        max_message: settings.limits.max_message_size,
+        max_statements: CLIENT_STATEMENTS,
+        merge_bytes: settings.limits.merge_max_bytes,
+        max_fanout: settings.limits.scatter_max_shards.map_or(usize::MAX, |n| n.get() as usize),
+        query_timeout: settings.timeouts.query,
+        idle_transaction_timeout: settings.timeouts.idle_transaction,
+        client_idle_timeout: settings.timeouts.client_idle,
+    }
+}
+
+/// A name that no other router, and no earlier run of this one, has: it goes into global transaction identifiers.
+fn router_name() -> Result<String, StartError> {
+    let mut bytes = [0; 8];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| StartError::Random)?;
+    Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
+}
+
+fn handshake_context(settings: &Settings) -> Result<HandshakeContext, StartError> {
+    let mut secret = [0; 32];
+    SystemRandom::new().fill(&mut secret).map_err(|_| StartError::Random)?;
+    let mode = match settings.client_tls.mode {
+        SslMode::Disable => ClientTlsMode::Disable,
+        SslMode::Prefer => ClientTlsMode::Allow,
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => ClientTlsMode::Require,
+    };
+    let tls = match &settings.client_tls.identity {
+        Some(identity) if mode != ClientTlsMode::Disable => {
+            Some(ClientTls::load(&identity.cert_file, &identity.key_file)?)
+        }
+        _ => None,
+    };
+    Ok(HandshakeContext {
+        tls,
+        mode,
+        login_timeout: settings.timeouts.client_login,
+        stranger_method: method(settings.auth_type),
+        mock: Arc::new(MockKey::new(&Secret::new(secret.to_vec()))),
+    })
+}
+
+fn method(auth_type: AuthType) -> AuthMethod {
+    match auth_type {
+        AuthType::Trust => AuthMethod::Trust,
+        AuthType::Md5 => AuthMethod::Md5,
+        AuthType::ScramSha256 => AuthMethod::ScramSha256,
+    }
+}
+
+fn members(settings: &Settings) -> Result<HashMap<Box<str>, Member>, StartError> {
+    settings
+        .users
+        .iter()
+        .map(|user| {
+            let verifier = match &user.password {
+                None => None,
+                Some(password) => {
+                    let text = String::from_utf8_lossy(password.reveal());
+                    let parsed = Verifier::parse(&text)
+                        .map_err(|source| StartError::Password { user: user.name.to_string(), source })?;
+                    Some(Arc::new(parsed))
+                }
+            };
+            let member = Member {
+                method: method(settings.auth_type),
+                verifier,
+                databases: user.databases.clone(),
+                credentials: credentials(&user.server),
+                pool_size: user.pool_size.map(|n| n.get() as usize),
+                session_mode: user.pool_mode.map(|mode| mode == PoolMode::Session),
+            };
+            Ok((user.name.as_ref().into(), member))
+        })
+        .collect()
+}
+
+fn credentials(login: &config::Login) -> Credentials {
+    Credentials { user: login.user.to_string(), password: login.password.clone() }
+}
+
+fn server_tls(settings: &TlsSettings) -> Result<ServerTls, TlsError> {
+    let mode = match settings.mode {
+        SslMode::Disable => ServerTlsMode::Disable,
+        SslMode::Prefer => ServerTlsMode::Prefer,
+        SslMode::Require => ServerTlsMode::Require,
+        SslMode::VerifyCa => ServerTlsMode::VerifyCa,
+        SslMode::VerifyFull => ServerTlsMode::VerifyFull,
+    };
+    let files = ServerTlsFiles {
+        authorities: settings.ca_file.clone(),
+        identity: settings.identity.as_ref().map(|i| (i.cert_file.clone(), i.key_file.clone())),
+    };
+    ServerTls::load(mode, &files)
+}
+
+/// The logical databases of a configuration, with no connection made yet.
+pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> {
+    let tls = Arc::new(server_tls(&settings.server_tls)?);
+    let access = ServerAccess {
+        tls,
+        connect_timeout: settings.timeouts.server_connect,
+        max_message: settings.limits.max_message_size,
+        max_prepared: settings.limits.max_prepared_statements,
+    };
+    let made = settings.databases.iter().filter_map(|database| {
+        // Nobody may connect to it: there is nothing to serve.
+        let own = credentials(database.router.as_ref()?);
+        let limits = PoolLimits {
+            size: database.pool.size.get() as usize,
+            wait: settings.timeouts.query_wait.unwrap_or(Duration::MAX),
+            idle_timeout: settings.timeouts.server_idle,
+            lifetime: settings.timeouts.server_lifetime,
+        };
+        Some(Database::new(
+            Arc::clone(&database.name),
+            (*database.topology).clone(),
+            access.clone(),
+            limits,
+            own,
+            database.safe_functions.clone(),
+            database.pool.mode == PoolMode::Session,
+            database.two_phase_commit,
+        ))
+    });
+    Ok(made.collect())
+}
+
+/// Keeps one database's catalog, and the router's knowledge of which shard answers.
+async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: Duration) {
+    let mut read_at: Option<Instant> = None;
+    let mut prepared = vec![false; database.cluster.load().topology.shards.len()];
+    loop {
+        let mut all_well = true;
+        for (at, prepared) in prepared.iter_mut().enumerate() {
+            let shard = ShardId(at as u16);
+            let tried = probe(&database, shard, prepared).await;
+            all_well &= tried.is_ok();
+            health.note(&database, shard, tried.err());
+        }
+        if read_at.is_none_or(|at| at.elapsed() >= refresh) {
+            match control::catalog::reload(&database).await {
+                Ok(()) => read_at = Some(Instant::now()),
+                Err(fault) => {
+                    all_well = false;
+                    tracing::warn!(database = %database.name, error = %fault, "the catalog cannot be read");
+                }
+            }
+        }
+        for (_, pools) in database.all_pools() {
+            pools.iter().for_each(|(_, pool)| pool.sweep(Instant::now()));
+        }
+        tokio::time::sleep(if all_well { SWEEP } else { PROBE }).await;
+    }
+}
+
+/// Whether a shard answers; at the first answer it gets the table of decisions that two-phase commit needs.
+async fn probe(database: &Database, shard: ShardId, prepared: &mut bool) -> Result<(), Fault> {
+    let mut server = control::connect(database, shard).await?;
+    if !*prepared && database.two_phase_commit {
+        match server.query(crate::commit::SCHEMA).await {
+            Ok(_) => *prepared = true,
+            Err(fault) => {
+                tracing::warn!(database = %database.name, %shard, error = %fault, "pgloom.decision cannot be made");
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn resolve_database(database: Arc<Database>) {
+    if !database.two_phase_commit {
+        return;
+    }
+    loop {
+        tokio::time::sleep(RESOLVE).await;
+        control::resolver::resolve(&database, control::resolver::GRACE).await;
+    }
+}
+
+/// Which shards answer, as the watchers found them.
+struct Health {
+    databases: Vec<Arc<Database>>,
+    failures: Mutex<HashMap<(Arc<str>, ShardId), String>>,
+}
+
+impl Health {
+    fn note(&self, database: &Database, shard: ShardId, failure: Option<Fault>) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (Arc::clone(&database.name), shard);
+        match failure {
+            Some(fault) => {
+                if failures.insert(key, fault.to_string()).is_none() {
+                    tracing::warn!(database = %database.name, %shard, error = %fault, "shard does not answer");
+                }
+            }
+            None => {
+                if failures.remove(&key).is_some() {
+                    tracing::info!(database = %database.name, %shard, "shard answers again");
+                }
+            }
+        }
+    }
+}
+
+impl Readiness for Health {
+    fn unready(&self) -> Vec<Unready> {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = Vec::new();
+        for database in &self.databases {
+            let cluster = database.cluster.load();
+            if !cluster.catalog_known {
+                let why = "the catalog has not been read yet".to_owned();
+                found.push(Unready { database: database.name.to_string(), shard: None, why });
+            }
+            for (at, shard) in cluster.topology.shards.iter().enumerate() {
+                if let Some(why) = failures.get(&(Arc::clone(&database.name), ShardId(at as u16))) {
+                    found.push(Unready {
+                        database: database.name.to_string(),
+                        shard: Some(shard.name.to_string()),
+                        why: why.clone(),
+                    });
+                }
+            }
+        }
+        found
+    }
+}
+
+/// What a scrape of the metrics reads.
+struct Watcher {
+    health: Arc<Health>,
+}
+
+impl Source for Watcher {
+    fn sample(&self) -> Sample {
+        let mut sample = Sample { ready: self.health.unready().is_empty(), ..Sample::default() };
+        for database in &self.health.databases {
+            let topology = Arc::clone(&database.cluster.load().topology);
+            sample.topologies.push(TopologySample {
+                database: database.name.to_string(),
+                epoch: topology.epoch.0,
+                stale: Duration::ZERO,
+            });
+            for (user, pools) in database.all_pools() {
+                for (shard, pool) in pools.iter() {
+                    let active = pool.counts.active.load(Ordering::Relaxed) as i64;
+                    sample.pools.push(PoolSample {
+                        database: database.name.to_string(),
+                        user: user.to_string(),
+                        shard: topology.shard(shard).name.to_string(),
+                        role: "primary",
+                        host: pool.connector.address.to_string(),
+                        cl_active: active,
+                        cl_waiting: pool.counts.waiting.load(Ordering::Relaxed) as i64,
+                        sv_idle: pool.idle_count() as i64,
+                        sv_active: active,
+                        maxwait: Duration::ZERO,
+                        breaker: BreakerSample::Closed,
+                    });
+                }
+            }
+        }
+        sample
+    }
+}

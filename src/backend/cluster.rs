@@ -1,0 +1,197 @@
+//! `Cluster`: topology, catalog and pools of one moment, swapped whole by arc-swap.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
+use crate::backend::{Backend, login};
+use crate::catalog::Catalog;
+use crate::fault::{Fault, SqlState};
+use crate::ids::ShardId;
+use crate::secret::Secret;
+use crate::tls::ServerTls;
+use crate::topology::{Role, Server, Topology};
+
+/// Who we are to the shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    pub user: String,
+    pub password: Option<Secret>,
+}
+
+/// How connections to servers are made, whoever they are for.
+#[derive(Clone)]
+pub struct ServerAccess {
+    pub tls: Arc<ServerTls>,
+    pub connect_timeout: Duration,
+    pub max_message: usize,
+    pub max_prepared: usize,
+}
+
+/// Connects over TCP (and TLS) as one user to one server.
+#[derive(Clone)]
+pub struct ServerConnector {
+    pub server: Server,
+    pub address: Arc<str>,
+    pub credentials: Credentials,
+    pub access: ServerAccess,
+}
+
+impl Connect for ServerConnector {
+    async fn connect(&self) -> Result<Backend, Fault> {
+        let attempt = login::connect(login::Target {
+            server: &self.server,
+            user: &self.credentials.user,
+            password: self.credentials.password.as_ref(),
+            tls: &self.access.tls,
+            parameters: &[("application_name", "pgloom"), ("client_encoding", "UTF8")],
+        });
+        let logged_in = tokio::time::timeout(self.access.connect_timeout, attempt).await.map_err(|_| {
+            Fault::new(SqlState::UNABLE_TO_CONNECT, format!("could not connect to shard server {}", self.address))
+                .detail(format!("no answer within {:?}", self.access.connect_timeout))
+                .blame(crate::fault::Blame::Server)
+        })??;
+        Ok(Backend::new(logged_in, Arc::clone(&self.address), self.access.max_message, self.access.max_prepared))
+    }
+}
+
+pub type ServerPool = Pool<ServerConnector>;
+pub type ServerCheckout = Checkout<ServerConnector>;
+
+/// The pools of one user of one database: one for each shard's primary.
+pub struct UserPools {
+    pools: Vec<Arc<ServerPool>>,
+}
+
+impl UserPools {
+    pub fn new(
+        topology: &Topology,
+        credentials: &Credentials,
+        access: &ServerAccess,
+        limits: &PoolLimits,
+    ) -> Arc<Self> {
+        let pools = topology
+            .shards
+            .iter()
+            .map(|shard| {
+                let server = shard
+                    .servers
+                    .iter()
+                    .find(|s| s.role == Role::Primary)
+                    .or(shard.servers.first())
+                    .expect("a validated topology has a server in every shard");
+                let connector = ServerConnector {
+                    server: server.clone(),
+                    address: format!("{}:{}", server.host, server.port).into(),
+                    credentials: credentials.clone(),
+                    access: access.clone(),
+                };
+                Pool::new(connector, limits.clone())
+            })
+            .collect();
+        Arc::new(Self { pools })
+    }
+
+    pub fn pool(&self, shard: ShardId) -> &Arc<ServerPool> {
+        &self.pools[shard.index()]
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (ShardId, &Arc<ServerPool>)> {
+        self.pools.iter().enumerate().map(|(i, pool)| (ShardId(i as u16), pool))
+    }
+}
+
+/// The map and catalog of one moment. A statement, or its whole transaction, holds one `Arc` of it.
+pub struct Cluster {
+    pub topology: Arc<Topology>,
+    pub catalog: Arc<Catalog>,
+    /// Whether the catalog was ever read: before that nothing can be routed.
+    pub catalog_known: bool,
+}
+
+/// One logical database that clients connect to.
+pub struct Database {
+    pub name: Arc<str>,
+    pub cluster: ArcSwap<Cluster>,
+    pub access: ServerAccess,
+    pub limits: PoolLimits,
+    /// By client user.
+    pools: Mutex<HashMap<Box<str>, Arc<UserPools>>>,
+    /// The credentials with which the router itself reads catalogs and resolves transactions.
+    pub own: Credentials,
+    /// Functions that the config declares to touch no sharded table.
+    pub safe_functions: Vec<crate::ids::QualifiedName>,
+    /// Server connections stay with their client until it leaves.
+    pub session_mode: bool,
+    /// Writes on several shards are committed in two phases; otherwise they are refused.
+    pub two_phase_commit: bool,
+    /// ParameterStatus values that a new client is told, once a server has been reached.
+    pub parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
+}
+
+impl Database {
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        name: Arc<str>,
+        topology: Topology,
+        access: ServerAccess,
+        limits: PoolLimits,
+        own: Credentials,
+        safe_functions: Vec<crate::ids::QualifiedName>,
+        session_mode: bool,
+        two_phase_commit: bool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            cluster: ArcSwap::from_pointee(Cluster {
+                topology: Arc::new(topology),
+                catalog: Arc::default(),
+                catalog_known: false,
+            }),
+            access,
+            limits,
+            pools: Mutex::default(),
+            own,
+            safe_functions,
+            session_mode,
+            two_phase_commit,
+            parameters: ArcSwap::default(),
+        })
+    }
+
+    /// The pools of one client user, made at its first login.
+    pub fn pools(&self, user: &str, credentials: &Credentials, size: Option<usize>) -> Arc<UserPools> {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = pools.get(user) {
+            return Arc::clone(found);
+        }
+        let mut limits = self.limits.clone();
+        limits.size = size.unwrap_or(limits.size);
+        let made = UserPools::new(&self.cluster.load().topology, credentials, &self.access, &limits);
+        pools.insert(user.into(), Arc::clone(&made));
+        made
+    }
+
+    /// Every pool that exists now, with its user.
+    pub fn all_pools(&self) -> Vec<(Box<str>, Arc<UserPools>)> {
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = pools.iter().map(|(user, p)| (user.clone(), Arc::clone(p))).collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    /// Swaps in a newer catalog.
+    pub fn set_catalog(&self, mut catalog: Catalog) {
+        self.cluster.rcu(|old| {
+            catalog.generation = old.catalog.generation + 1;
+            Arc::new(Cluster {
+                topology: Arc::clone(&old.topology),
+                catalog: Arc::new(catalog.clone()),
+                catalog_known: true,
+            })
+        });
+    }
+}

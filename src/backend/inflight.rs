@@ -1,0 +1,239 @@
+//! PURE. `Inflight`: the queue of replies that one server owes, some for the client, some to be swallowed.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+/// Who gets a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    Client,
+    /// We asked on our own account (settings, BEGIN, a Parse the client already has an answer for).
+    Router,
+}
+
+/// One reply that is owed, in the order of the requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owed {
+    /// A simple Query: everything up to and including ReadyForQuery. `ready`: who gets the ReadyForQuery itself.
+    Query {
+        audience: Audience,
+        ready: Audience,
+    },
+    Parse(Audience),
+    Bind(Audience),
+    /// ParameterDescription, then RowDescription or NoData.
+    DescribeStatement(Audience),
+    /// RowDescription or NoData.
+    DescribePortal(Audience),
+    Execute(Audience),
+    Close(Audience),
+    Sync(Audience),
+    /// Not owed by the server: bytes of ours that belong at this place in the order.
+    Local(Bytes),
+}
+
+/// What to do with one frame from the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Forward,
+    Swallow,
+    /// ReadyForQuery: the batch or query is over.
+    Ready(Audience),
+    /// ErrorResponse; `Audience::Router` when it answers a request of our own simple Query.
+    Error(Audience),
+    /// The server wants CopyData now.
+    CopyIn,
+    /// A frame that cannot stand here: the server is out of step.
+    OutOfStep,
+}
+
+#[derive(Debug, Default)]
+pub struct Inflight {
+    owed: VecDeque<Owed>,
+    /// An error was seen: the server skips to the next Sync, and so do the items.
+    skipping: bool,
+}
+
+impl Inflight {
+    pub fn push(&mut self, owed: Owed) {
+        // After an error the server answers nothing until Sync, and neither do we.
+        if self.skipping && !matches!(owed, Owed::Sync(_)) {
+            return;
+        }
+        self.owed.push_back(owed);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.owed.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.owed.len()
+    }
+
+    pub fn front(&self) -> Option<&Owed> {
+        self.owed.front()
+    }
+
+    /// Whether the server skips everything until the next Sync.
+    pub fn is_skipping(&self) -> bool {
+        self.skipping
+    }
+
+    /// The bytes of our own that are next in order, removed.
+    pub fn take_local(&mut self) -> Option<Bytes> {
+        match self.owed.pop_front() {
+            Some(Owed::Local(bytes)) => Some(bytes),
+            Some(other) => {
+                self.owed.push_front(other);
+                None
+            }
+            None => None,
+        }
+    }
+
+    /// Removes the newest item if it is one that is not owed after all.
+    pub fn remove_last_if(&mut self, which: impl Fn(&Owed) -> bool) -> bool {
+        let found = self.owed.back().is_some_and(which);
+        if found {
+            self.owed.pop_back();
+        }
+        found
+    }
+
+    /// Whether a Sync or a simple Query is still unanswered.
+    pub fn awaits_ready(&self) -> bool {
+        self.owed.iter().any(|o| matches!(o, Owed::Sync(_) | Owed::Query { .. }))
+    }
+
+    /// Takes note of a frame from the server. ParameterStatus, notices and notifications follow the item in front.
+    pub fn step(&mut self, tag: u8) -> Verdict {
+        match tag {
+            b'D' | b'd' => self.data(),
+            b'Z' => self.ready(),
+            b'E' => self.error(),
+            b'S' | b'N' | b'A' => match self.owed.front() {
+                Some(Owed::Query { audience: Audience::Router, .. }) => Verdict::Swallow,
+                _ => Verdict::Forward,
+            },
+            _ => self.reply(tag),
+        }
+    }
+
+    fn data(&self) -> Verdict {
+        match self.owed.front() {
+            Some(Owed::Query { audience, .. } | Owed::Execute(audience)) => of(*audience),
+            _ => Verdict::OutOfStep,
+        }
+    }
+
+    fn ready(&mut self) -> Verdict {
+        let audience = match self.owed.front() {
+            Some(Owed::Query { ready, .. }) => *ready,
+            Some(Owed::Sync(audience)) => *audience,
+            _ => return Verdict::OutOfStep,
+        };
+        self.owed.pop_front();
+        self.skipping = false;
+        Verdict::Ready(audience)
+    }
+
+    fn error(&mut self) -> Verdict {
+        match self.owed.front() {
+            // The query's own ReadyForQuery follows.
+            Some(Owed::Query { audience, .. }) => Verdict::Error(*audience),
+            Some(_) => {
+                self.skipping = true;
+                while let Some(front) = self.owed.front() {
+                    if matches!(front, Owed::Sync(_)) {
+                        break;
+                    }
+                    self.owed.pop_front();
+                }
+                Verdict::Error(Audience::Client)
+            }
+            None => Verdict::Error(Audience::Client),
+        }
+    }
+
+    fn reply(&mut self, tag: u8) -> Verdict {
+        let Some(front) = self.owed.front() else {
+            return Verdict::OutOfStep;
+        };
+        let (audience, finished) = match (front, tag) {
+            (Owed::Query { .. } | Owed::Execute(_), b'G' | b'W') => return Verdict::CopyIn,
+            (Owed::Query { audience, .. }, b'T' | b'C' | b'I' | b'H' | b'c') => (*audience, false),
+            (Owed::Parse(audience), b'1') => (*audience, true),
+            (Owed::Bind(audience), b'2') => (*audience, true),
+            (Owed::Close(audience), b'3') => (*audience, true),
+            (Owed::DescribeStatement(audience), b't') => (*audience, false),
+            (Owed::DescribeStatement(audience) | Owed::DescribePortal(audience), b'T' | b'n') => (*audience, true),
+            (Owed::Execute(audience), b'H' | b'c') => (*audience, false),
+            (Owed::Execute(audience), b'C' | b's' | b'I') => (*audience, true),
+            _ => return Verdict::OutOfStep,
+        };
+        if finished {
+            self.owed.pop_front();
+        }
+        of(audience)
+    }
+}
+
+fn of(audience: Audience) -> Verdict {
+    match audience {
+        Audience::Client => Verdict::Forward,
+        Audience::Router => Verdict::Swallow,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Audience::{Client, Router};
+
+    fn queue(owed: impl IntoIterator<Item = Owed>) -> Inflight {
+        let mut inflight = Inflight::default();
+        owed.into_iter().for_each(|o| inflight.push(o));
+        inflight
+    }
+
+    #[test]
+    fn a_hidden_parse_is_swallowed_and_the_rest_forwarded() {
+        use Verdict::{Forward, Ready, Swallow};
+        let mut q = queue([Owed::Parse(Router), Owed::Bind(Client), Owed::Execute(Client), Owed::Sync(Client)]);
+        let verdicts: Vec<Verdict> = b"12DDCZ".iter().map(|t| q.step(*t)).collect();
+        assert_eq!(verdicts, [Swallow, Forward, Forward, Forward, Forward, Ready(Client)]);
+        assert!(q.is_empty());
+    }
+
+    #[test]
+    fn an_error_skips_to_sync_and_local_bytes_with_it() {
+        let mut q = queue([
+            Owed::Bind(Client),
+            Owed::Execute(Client),
+            Owed::Local(Bytes::from_static(b"x")),
+            Owed::Sync(Client),
+        ]);
+        assert_eq!(q.step(b'E'), Verdict::Error(Client));
+        assert_eq!(q.front(), Some(&Owed::Sync(Client)));
+        assert_eq!(q.step(b'Z'), Verdict::Ready(Client));
+        assert!(!q.is_skipping());
+    }
+
+    #[test]
+    fn what_is_sent_after_an_error_is_owed_nothing_until_sync() {
+        let mut q = queue([Owed::Bind(Client)]);
+        assert_eq!(q.step(b'E'), Verdict::Error(Client));
+        q.push(Owed::Bind(Client));
+        assert!(q.is_empty());
+        q.push(Owed::Sync(Client));
+        assert_eq!(q.step(b'Z'), Verdict::Ready(Client));
+    }
+
+    #[test]
+    fn a_reply_out_of_order_is_told() {
+        assert_eq!(queue([Owed::Bind(Client)]).step(b'1'), Verdict::OutOfStep);
+        assert_eq!(queue([]).step(b'D'), Verdict::OutOfStep);
+    }
+}

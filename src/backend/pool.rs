@@ -1,0 +1,216 @@
+//! `Pool`: the connections to one server for one user. A `Checkout` gives back a clean connection or discards it.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::backend::Backend;
+use crate::fault::{Blame, Fault, SqlState};
+
+/// Makes a new connection for a pool: TCP and TLS in the router, memory in tests.
+pub trait Connect: Send + Sync {
+    fn connect(&self) -> impl Future<Output = Result<Backend, Fault>> + Send;
+}
+
+/// Limits and ages of one pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// Connections at most.
+    pub size: usize,
+    /// How long a client waits for a connection.
+    pub wait: Duration,
+    /// An idle connection older than this is closed.
+    pub idle_timeout: Option<Duration>,
+    /// A connection older than this is not reused.
+    pub lifetime: Option<Duration>,
+}
+
+/// Counts that metrics and the console read.
+#[derive(Debug, Default)]
+pub struct PoolCounts {
+    pub active: AtomicUsize,
+    pub waiting: AtomicUsize,
+    pub connects: AtomicU64,
+    pub connect_failures: AtomicU64,
+    pub discards: AtomicU64,
+}
+
+pub struct Pool<C> {
+    pub connector: Arc<C>,
+    limits: PoolLimits,
+    permits: Arc<Semaphore>,
+    idle: Mutex<Vec<Box<Backend>>>,
+    pub counts: PoolCounts,
+    /// What the last attempt to connect failed with, until one succeeds: for `/readyz` and `check`.
+    last_failure: Mutex<Option<Fault>>,
+}
+
+impl<C: Connect> Pool<C> {
+    pub fn new(connector: C, limits: PoolLimits) -> Arc<Self> {
+        Arc::new(Self {
+            permits: Arc::new(Semaphore::new(limits.size.clamp(1, Semaphore::MAX_PERMITS))),
+            connector: Arc::new(connector),
+            limits,
+            idle: Mutex::default(),
+            counts: PoolCounts::default(),
+            last_failure: Mutex::default(),
+        })
+    }
+
+    pub fn limits(&self) -> &PoolLimits {
+        &self.limits
+    }
+
+    /// Number of connections that nobody uses.
+    pub fn idle_count(&self) -> usize {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    pub fn last_failure(&self) -> Option<Fault> {
+        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A connection for one client, fairly in turn, within the pool's wait.
+    ///
+    /// # Errors
+    /// `53300` when no connection came free in time; the connector's fault when a new one could not be made.
+    pub async fn checkout(self: &Arc<Self>) -> Result<Checkout<C>, Fault> {
+        let permit = match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => self.wait().await?,
+        };
+        self.counts.active.fetch_add(1, Ordering::Relaxed);
+        let mut checkout = Checkout { backend: self.take_idle(), pool: Arc::clone(self), _permit: permit };
+        if checkout.backend.is_none() {
+            checkout.backend = Some(Box::new(self.connect().await?));
+        }
+        Ok(checkout)
+    }
+
+    async fn wait(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        self.counts.waiting.fetch_add(1, Ordering::Relaxed);
+        let _left = Decrement(&self.counts.waiting);
+        let acquired = tokio::time::timeout(self.limits.wait, Arc::clone(&self.permits).acquire_owned()).await;
+        match acquired {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(Fault::new(SqlState::TOO_MANY_CONNECTIONS, "query_wait_timeout")
+                .detail(format!(
+                    "all {} server connections of the pool were busy for {:?}",
+                    self.limits.size, self.limits.wait
+                ))
+                .hint("Raise default_pool_size or query_wait_timeout, or look for long transactions.")
+                .blame(Blame::Router)),
+        }
+    }
+
+    async fn connect(&self) -> Result<Backend, Fault> {
+        self.counts.connects.fetch_add(1, Ordering::Relaxed);
+        let connected = self.connector.connect().await;
+        if connected.is_err() {
+            self.counts.connect_failures.fetch_add(1, Ordering::Relaxed);
+        }
+        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = connected.as_ref().err().cloned();
+        connected
+    }
+
+    fn take_idle(&self) -> Option<Box<Backend>> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            // The one used last: its caches are warm, and the others can age.
+            let mut backend = idle.pop()?;
+            if !self.expired(&backend, Instant::now()) && !backend.peer_has_spoken() {
+                return Some(backend);
+            }
+        }
+    }
+
+    fn expired(&self, backend: &Backend, now: Instant) -> bool {
+        self.limits.lifetime.is_some_and(|limit| now.duration_since(backend.connected_at) > limit)
+    }
+
+    /// Closes connections that were idle or alive for too long. Called now and then.
+    pub fn sweep(&self, now: Instant) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain_mut(|backend| {
+            let stale = self.limits.idle_timeout.is_some_and(|limit| now.duration_since(backend.idle_since) > limit);
+            !stale && !self.expired(backend, now) && !backend.peer_has_spoken()
+        });
+    }
+
+    /// Tries one connection, so that `last_failure` tells the truth about a server nobody has asked lately.
+    pub async fn probe(self: &Arc<Self>) -> Result<(), Fault> {
+        if self.idle_count() > 0 || self.counts.active.load(Ordering::Relaxed) > 0 {
+            if self.last_failure().is_none() {
+                return Ok(());
+            }
+        }
+        self.checkout().await.map(drop)
+    }
+
+    fn give_back(&self, mut backend: Box<Backend>) {
+        if !backend.is_clean() {
+            self.counts.discards.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let now = Instant::now();
+        if self.expired(&backend, now) {
+            return;
+        }
+        backend.idle_since = now;
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(backend);
+    }
+}
+
+struct Decrement<'a>(&'a AtomicUsize);
+
+impl Drop for Decrement<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One connection lent to one client. Dropped: given back when clean, closed when not.
+pub struct Checkout<C: Connect> {
+    backend: Option<Box<Backend>>,
+    pool: Arc<Pool<C>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<C: Connect> Checkout<C> {
+    /// What reaches this connection's server: for cancel requests.
+    pub fn connector(&self) -> Arc<C> {
+        Arc::clone(&self.pool.connector)
+    }
+
+    /// Never to be used again, whatever its state looks like.
+    pub fn discard(mut self) {
+        if let Some(backend) = &mut self.backend {
+            backend.broken = true;
+        }
+    }
+}
+
+impl<C: Connect> std::ops::Deref for Checkout<C> {
+    type Target = Backend;
+
+    fn deref(&self) -> &Backend {
+        self.backend.as_ref().expect("a checkout holds its connection until it is dropped")
+    }
+}
+
+impl<C: Connect> std::ops::DerefMut for Checkout<C> {
+    fn deref_mut(&mut self) -> &mut Backend {
+        self.backend.as_mut().expect("a checkout holds its connection until it is dropped")
+    }
+}
+
+impl<C: Connect> Drop for Checkout<C> {
+    fn drop(&mut self) {
+        self.pool.counts.active.fetch_sub(1, Ordering::Relaxed);
+        if let Some(backend) = self.backend.take() {
+            self.pool.give_back(backend);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! PURE. The settings of a session as SQL values, and the statements that bring a server connection from one set to another.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// `SET name TO value` for each entry; the value is SQL as the client wrote it (quoted where it was).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionSettings {
+    values: BTreeMap<Box<str>, Box<str>>,
+}
+
+impl SessionSettings {
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(|v| &**v)
+    }
+
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.values.insert(name.into(), value.into());
+    }
+
+    pub fn remove(&mut self, name: &str) {
+        self.values.remove(name);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(n, v)| (&**n, &**v))
+    }
+
+    /// The statements that turn a connection with `from` into one with `self`; `None` when there is nothing to do.
+    /// `from` None: unknown, so everything is reset first.
+    pub fn statements_from(&self, from: Option<&SessionSettings>) -> Option<String> {
+        let mut sql = String::new();
+        match from {
+            Some(from) if from == self => return None,
+            Some(from) => {
+                // Roles first: they may be what is allowed to set the rest.
+                for name in from.values.keys().filter(|name| !self.values.contains_key(*name)) {
+                    let _ = write!(sql, "{};", reset(name));
+                }
+                for (name, value) in self.values.iter().filter(|(n, v)| from.values.get(*n) != Some(v)) {
+                    let _ = write!(sql, "{};", assign(name, value));
+                }
+            }
+            None => {
+                sql.push_str("RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;");
+                for (name, value) in &self.values {
+                    let _ = write!(sql, "{};", assign(name, value));
+                }
+            }
+        }
+        Some(sql)
+    }
+}
+
+/// `SET name TO value`, with the forms that are not plain settings.
+pub fn assign(name: &str, value: &str) -> String {
+    match name {
+        "session_authorization" => format!("SET SESSION AUTHORIZATION {value}"),
+        "timezone" => format!("SET TIME ZONE {value}"),
+        "role" => format!("SET ROLE {value}"),
+        _ => format!("SET {} TO {value}", quote_name(name)),
+    }
+}
+
+pub fn reset(name: &str) -> String {
+    match name {
+        "session_authorization" => "RESET SESSION AUTHORIZATION".to_owned(),
+        "role" => "RESET ROLE".to_owned(),
+        "timezone" => "RESET TIME ZONE".to_owned(),
+        _ => format!("RESET {}", quote_name(name)),
+    }
+}
+
+/// A setting's name as an identifier; `extension.name` stays two parts.
+fn quote_name(name: &str) -> String {
+    name.split('.').map(quote_identifier).collect::<Vec<_>>().join(".")
+}
+
+/// An SQL identifier, quoted where it must be (Postgres: `quote_identifier`, without its keyword table: quoting is always allowed).
+pub fn quote_identifier(name: &str) -> String {
+    let plain = !name.is_empty()
+        && name.bytes().enumerate().all(|(i, b)| b == b'_' || b.is_ascii_lowercase() || (i > 0 && b.is_ascii_digit()));
+    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
+/// An SQL string literal that means the same whatever `standard_conforming_strings` is.
+pub fn quote_literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if text.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(pairs: &[(&str, &str)]) -> SessionSettings {
+        let mut s = SessionSettings::default();
+        pairs.iter().for_each(|(n, v)| s.set(n, v));
+        s
+    }
+
+    #[test]
+    fn only_differences_are_sent() {
+        let from = settings(&[("a", "1"), ("b", "2")]);
+        let to = settings(&[("b", "3"), ("c.d", "'x'")]);
+        assert_eq!(to.statements_from(Some(&from)).as_deref(), Some("RESET a;SET b TO 3;SET c.d TO 'x';"));
+        assert_eq!(to.statements_from(Some(&to.clone())), None);
+    }
+
+    #[test]
+    fn an_unknown_connection_is_reset_first() {
+        let to = settings(&[("role", "app")]);
+        let sql = to.statements_from(None);
+        assert_eq!(sql.as_deref(), Some("RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;SET ROLE app;"));
+    }
+}

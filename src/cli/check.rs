@@ -1,0 +1,237 @@
+//! `pgloom check`: is the file right, does every shard answer, may we do there what we must, do they agree?
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::app;
+use crate::backend::cluster::Database;
+use crate::catalog::Catalog;
+use crate::cli::{ConfigArg, FOUND_WRONG, UNUSABLE, load, runtime};
+use crate::control;
+use crate::fault::Fault;
+use crate::ids::{QualifiedName, ShardId};
+use crate::topology::TableRule;
+
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Check the file alone: connect to nothing
+    #[arg(long)]
+    offline: bool,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    database: String,
+    shard: Option<String>,
+    ok: bool,
+    what: String,
+    hint: Option<String>,
+}
+
+pub fn run(args: &CheckArgs) -> ExitCode {
+    let settings = match load(&args.config.config) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    let databases = match app::databases(&settings) {
+        Ok(databases) => databases,
+        Err(error) => {
+            eprintln!("pgloom: {error}");
+            return ExitCode::from(UNUSABLE);
+        }
+    };
+    let mut findings: Vec<Finding> = settings
+        .warnings
+        .iter()
+        .map(|warning| Finding {
+            database: String::new(),
+            shard: None,
+            ok: true,
+            what: format!("warning: {warning}"),
+            hint: None,
+        })
+        .collect();
+    if !args.offline {
+        let runtime = match runtime() {
+            Ok(runtime) => runtime,
+            Err(code) => return code,
+        };
+        runtime.block_on(async {
+            for database in &databases {
+                check_database(database, &mut findings).await;
+            }
+        });
+    }
+    let well = findings.iter().all(|f| f.ok);
+    print(&args.config.config.display().to_string(), &findings, args.json);
+    if well { ExitCode::SUCCESS } else { ExitCode::from(FOUND_WRONG) }
+}
+
+fn print(file: &str, findings: &[Finding], json: bool) {
+    if json {
+        // Findings are strings and flags: they always serialise.
+        println!("{}", serde_json::to_string_pretty(findings).unwrap_or_default());
+        return;
+    }
+    println!("{file}: the configuration is valid");
+    for finding in findings {
+        let mark = if finding.ok { "ok " } else { "BAD" };
+        let place = match &finding.shard {
+            Some(shard) => format!("{}/{shard}: ", finding.database),
+            None if finding.database.is_empty() => String::new(),
+            None => format!("{}: ", finding.database),
+        };
+        println!("{mark} {place}{}", finding.what);
+        if let Some(hint) = &finding.hint {
+            println!("    {hint}");
+        }
+    }
+}
+
+async fn check_database(database: &Arc<Database>, findings: &mut Vec<Finding>) {
+    let topology = Arc::clone(&database.cluster.load().topology);
+    let mut home: Option<Catalog> = None;
+    let order = std::iter::once(topology.home)
+        .chain((0..topology.shards.len()).map(|i| ShardId(i as u16)).filter(|s| *s != topology.home));
+    for shard in order {
+        let name = topology.shard(shard).name.to_string();
+        let mut note = |ok: bool, what: String, hint: Option<&str>| {
+            findings.push(Finding {
+                database: database.name.to_string(),
+                shard: Some(name.clone()),
+                ok,
+                what,
+                hint: hint.map(str::to_owned),
+            });
+        };
+        match check_server(database, shard).await {
+            Ok(facts) => {
+                note(true, format!("answers as PostgreSQL {}", facts.version), None);
+                if database.two_phase_commit && topology.shards.len() > 1 {
+                    note(
+                        facts.max_prepared > 0,
+                        format!("max_prepared_transactions is {}", facts.max_prepared),
+                        (facts.max_prepared == 0).then_some(
+                            "Set it to at least max_connections and restart the server: without it writes on several shards fail.",
+                        ),
+                    );
+                    note(
+                        facts.decisions,
+                        format!("pgloom.decision {}", if facts.decisions { "is there" } else { "cannot be made" }),
+                        (!facts.decisions)
+                            .then_some("Grant the router's user CREATE on the database, or create it yourself."),
+                    );
+                }
+                if facts.encoding != "UTF8" {
+                    note(
+                        false,
+                        format!("the database's encoding is {}", facts.encoding),
+                        Some("pgloom reads statements and keys as UTF-8: use a UTF8 database."),
+                    );
+                }
+            }
+            Err(fault) => {
+                note(
+                    false,
+                    fault.to_string(),
+                    Some("Check host, port, the router's user and pg_hba.conf of this server."),
+                );
+                continue;
+            }
+        }
+        match control::catalog::read(database, shard).await {
+            Ok(catalog) => {
+                let rules: Vec<&QualifiedName> = topology.tables.keys().collect();
+                if shard == topology.home {
+                    for (table, rule) in &topology.tables {
+                        for line in table_findings(&catalog, table, rule, &topology) {
+                            note(
+                                false,
+                                line,
+                                Some("Correct the table's entry in the configuration, or create the table."),
+                            );
+                        }
+                    }
+                    home = Some(catalog);
+                } else if let Some(home) = &home {
+                    let lines = control::catalog::drift(home, &catalog, &rules);
+                    if lines.is_empty() {
+                        note(true, "its tables are those of the home shard".to_owned(), None);
+                    }
+                    for line in lines {
+                        note(
+                            false,
+                            format!("drift: {line}"),
+                            Some("Run the same DDL on every shard, best through pgloom."),
+                        );
+                    }
+                }
+            }
+            Err(fault) => note(false, format!("its catalog cannot be read: {fault}"), None),
+        }
+    }
+}
+
+/// What is wrong with one table's rule.
+fn table_findings(
+    catalog: &Catalog,
+    table: &QualifiedName,
+    rule: &TableRule,
+    topology: &crate::topology::Topology,
+) -> Vec<String> {
+    let Some(found) = catalog.table(table) else {
+        return vec![format!("table {table} is in the configuration and not on the home shard")];
+    };
+    let TableRule::Sharded { distribution, columns } = rule else {
+        return Vec::new();
+    };
+    let types = &topology.distribution(*distribution).key_types;
+    let mut lines = Vec::new();
+    for (column, key_type) in columns.iter().zip(types) {
+        match found.column(column) {
+            None => lines.push(format!("sharding-key column {table}.{column} does not exist")),
+            Some((_, c)) if c.type_oid != key_type.oid() => {
+                lines.push(format!("sharding-key column {table}.{column} is not of type {}", key_type.name()));
+            }
+            Some((_, c)) if !c.collation.equality_is_bytes() => {
+                lines.push(format!("sharding-key column {table}.{column} has a nondeterministic collation"));
+            }
+            Some(_) => {}
+        }
+    }
+    lines
+}
+
+struct ServerFacts {
+    version: String,
+    max_prepared: u32,
+    encoding: String,
+    decisions: bool,
+}
+
+async fn check_server(database: &Database, shard: ShardId) -> Result<ServerFacts, Fault> {
+    let mut server = control::connect(database, shard).await?;
+    let rows = server
+        .query(
+            "SELECT pg_catalog.current_setting('server_version'), pg_catalog.current_setting('max_prepared_transactions'), \
+             pg_catalog.current_setting('server_encoding'), \
+             pg_catalog.to_regclass('pgloom.decision') IS NOT NULL \
+               OR pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')",
+        )
+        .await?;
+    let value = |at: usize| rows.first().and_then(|row| row.get(at)).cloned().flatten().unwrap_or_default();
+    Ok(ServerFacts {
+        version: value(0),
+        max_prepared: value(1).parse().unwrap_or(0),
+        encoding: value(2),
+        decisions: value(3) == "t",
+    })
+}

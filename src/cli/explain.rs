@@ -1,0 +1,81 @@
+//! `pgloom explain "SQL"`: the plan of a statement, with the shards' catalogs but without running it.
+
+use std::process::ExitCode;
+
+use crate::app;
+use crate::cli::{ConfigArg, FOUND_WRONG, UNUSABLE, load, runtime};
+use crate::control;
+use crate::plan::{self, Inputs, PlanKind, View};
+use crate::sql::template::{Scan, scan};
+use crate::sql::{NameScope, analyze};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit status: 0 routed, 1 refused, 2 the call or the configuration cannot be used.")]
+pub struct ExplainArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// The logical database; the first one of the file when left out
+    #[arg(short, long)]
+    database: Option<String>,
+    /// Print the plan as JSON
+    #[arg(long)]
+    json: bool,
+    /// The statement
+    sql: String,
+}
+
+pub fn run(args: &ExplainArgs) -> ExitCode {
+    let settings = match load(&args.config.config) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    let databases = match app::databases(&settings) {
+        Ok(databases) => databases,
+        Err(error) => {
+            eprintln!("pgloom: {error}");
+            return ExitCode::from(UNUSABLE);
+        }
+    };
+    let database = match &args.database {
+        None => databases.first(),
+        Some(name) => databases.iter().find(|d| *d.name == **name),
+    };
+    let Some(database) = database else {
+        eprintln!("pgloom: no such database in {}", args.config.config.display());
+        return ExitCode::from(UNUSABLE);
+    };
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
+    };
+    if let Err(fault) = runtime.block_on(control::catalog::reload(database)) {
+        eprintln!("pgloom: the home shard's catalog cannot be read: {fault}");
+        return ExitCode::from(UNUSABLE);
+    }
+    let cluster = database.cluster.load_full();
+    let search_path: [Box<str>; 2] = [database.own.user.as_str().into(), "public".into()];
+    let names = NameScope {
+        catalog: &cluster.catalog,
+        topology: &cluster.topology,
+        search_path: &search_path,
+        standard_strings: true,
+        fingerprint: 0,
+    };
+    let mut scanned = Scan::default();
+    if scan(&args.sql, true, &mut scanned).is_err() {
+        // The analysis says what becomes of a text that has no tokens.
+        scanned = Scan::default();
+    }
+    let analysis = analyze::analyze(&args.sql, &scanned, &names);
+    let view = View { topology: &cluster.topology, catalog: &cluster.catalog };
+    let inputs = Inputs { text: &args.sql, slots: &scanned.slots, parameters: None };
+    let plan = plan::plan(&analysis, &inputs, &view);
+    if args.json {
+        println!("{}", plan::explain::json(&plan, &analysis, &view));
+    } else {
+        for line in plan::explain::text(&plan, &analysis, &view) {
+            println!("{line}");
+        }
+    }
+    if matches!(plan.kind, PlanKind::Refuse(_)) { ExitCode::from(FOUND_WRONG) } else { ExitCode::SUCCESS }
+}

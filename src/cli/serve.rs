@@ -1,0 +1,112 @@
+//! `pgloom serve`: runs the router until it is told to stop.
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::Router;
+use crate::cli::{ConfigArg, UNUSABLE, load};
+use crate::config::{LogFormat, LogLevel, LogSettings, Settings};
+
+#[derive(Debug, clap::Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+pub fn run(args: &ServeArgs) -> ExitCode {
+    let settings = match load(&args.config.config) {
+        Ok(settings) => settings,
+        Err(code) => return code,
+    };
+    start_log(&settings.log);
+    for warning in &settings.warnings {
+        tracing::warn!(config = %args.config.config.display(), "{warning}");
+    }
+    raise_descriptor_limit();
+    let runtime = match serving_runtime(settings.listen.workers) {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "the runtime cannot be started");
+            return ExitCode::from(UNUSABLE);
+        }
+    };
+    runtime.block_on(serve(&settings))
+}
+
+/// One worker runs everything on this thread: no wake-up ever crosses threads. docs/PERFORMANCE.md has the measurements.
+fn serving_runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = if workers <= 1 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(workers);
+        builder
+    };
+    builder.enable_all().build()
+}
+
+async fn serve(settings: &Settings) -> ExitCode {
+    let router = match Router::start(settings).await {
+        Ok(router) => router,
+        Err(error) => {
+            tracing::error!("{error}");
+            return ExitCode::from(UNUSABLE);
+        }
+    };
+    for address in router.addresses() {
+        tracing::info!(%address, workers = settings.listen.workers, "accepting clients");
+    }
+    router.run(stop_signal()).await;
+    tracing::info!("stopped");
+    ExitCode::SUCCESS
+}
+
+/// Resolves at the first SIGTERM or SIGINT. A second one, or SIGQUIT at any time, ends the process at once.
+async fn stop_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut quit)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::quit()))
+    else {
+        tracing::error!("signals cannot be received: stop the process with SIGKILL");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!(signal = "TERM", "draining"),
+        _ = interrupt.recv() => tracing::info!(signal = "INT", "draining"),
+        _ = quit.recv() => std::process::exit(0),
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = quit.recv() => {}
+        }
+        std::process::exit(0);
+    });
+}
+
+fn start_log(settings: &LogSettings) {
+    let level = match settings.level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    };
+    // PGLOOM_LOG takes the filters of tracing (`pgloom::session=debug`), for hunting.
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PGLOOM_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+/// Each client and each server connection is a descriptor: the soft limit is raised to the hard one, and what there is is told.
+fn raise_descriptor_limit() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "the limit on open files could not be raised"),
+    }
+}

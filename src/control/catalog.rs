@@ -1,0 +1,280 @@
+//! Reads the catalog of the home shard, and tells in what other shards differ from it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::backend::Backend;
+use crate::backend::cluster::Database;
+use crate::catalog::{Catalog, Column, ColumnDefault, RelationKind, Table, UserFunction, Volatility};
+use crate::fault::{Fault, SqlState};
+use crate::ids::{QualifiedName, ShardId};
+use crate::types::Collation;
+
+const USER_SCHEMAS: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname NOT LIKE 'pg\\_temp\\_%' \
+     AND n.nspname NOT LIKE 'pg\\_toast\\_temp\\_%'";
+
+/// Row text of a catalog query.
+type Row = Vec<Option<String>>;
+
+/// Reads the home shard's catalog and swaps it in.
+///
+/// # Errors
+/// The home shard cannot be reached, or refuses to be read.
+pub async fn reload(database: &Arc<Database>) -> Result<(), Fault> {
+    let home = database.cluster.load().topology.home;
+    let catalog = read(database, home).await?;
+    database.set_catalog(catalog);
+    Ok(())
+}
+
+/// The catalog of one shard.
+pub async fn read(database: &Database, shard: ShardId) -> Result<Catalog, Fault> {
+    let mut server = super::connect(database, shard).await?;
+    let catalog = read_from(&mut server, &database.safe_functions).await;
+    drop(server);
+    catalog
+}
+
+async fn read_from(server: &mut Backend, safe_functions: &[QualifiedName]) -> Result<Catalog, Fault> {
+    let default_collation = default_collation(server).await?;
+    let mut tables = read_tables(server).await?;
+    for row in server.query(&columns_query()).await? {
+        let column = read_column(&row, default_collation)?;
+        if let Some(table) = tables.get_mut(text(&row, 0)?) {
+            table.columns.push(column);
+        }
+    }
+    for row in server.query(&unique_query()).await? {
+        if let Some(table) = tables.get_mut(text(&row, 0)?) {
+            let names = text(&row, 1)?;
+            let key: Option<Vec<usize>> =
+                names.split('\u{1}').map(|name| table.column(name).map(|(at, _)| at)).collect();
+            table.unique_keys.extend(key);
+        }
+    }
+    let functions = read_functions(server, safe_functions).await?;
+    let schemas = server
+        .query(&format!("SELECT n.nspname FROM pg_catalog.pg_namespace n WHERE {USER_SCHEMAS} ORDER BY 1"))
+        .await?
+        .iter()
+        .map(|row| Ok(text(row, 0)?.into()))
+        .collect::<Result<Vec<Box<str>>, Fault>>()?;
+    let aggregates = server
+        .query(&format!(
+            "SELECT DISTINCT p.proname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+             WHERE p.prokind = 'a' AND {USER_SCHEMAS} ORDER BY 1"
+        ))
+        .await?
+        .iter()
+        .map(|row| Ok(text(row, 0)?.into()))
+        .collect::<Result<Vec<Box<str>>, Fault>>()?;
+    Ok(Catalog {
+        generation: 0,
+        tables: tables.into_values().map(|t| (t.name.clone(), Arc::new(t))).collect(),
+        functions,
+        schemas,
+        aggregates,
+        default_collation,
+    })
+}
+
+async fn default_collation(server: &mut Backend) -> Result<Collation, Fault> {
+    let rows = server
+        .query(
+            "SELECT CASE WHEN d.datlocprovider = 'c' AND d.datcollate IN ('C', 'POSIX') THEN 'b' ELSE 'd' END \
+             FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()",
+        )
+        .await?;
+    let row = rows.first().ok_or_else(unreadable)?;
+    Ok(if text(row, 0)? == "b" { Collation::Bytes } else { Collation::Deterministic })
+}
+
+async fn read_tables(server: &mut Backend) -> Result<HashMap<String, Table>, Fault> {
+    let rows = server
+        .query(&format!(
+            "SELECT c.oid, n.nspname, c.relname, c.relkind, \
+               (EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) \
+                 OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') \
+                 OR c.relrowsecurity), \
+               CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(c.oid) END, \
+               (SELECT pn.nspname || E'\\x01' || p.relname FROM pg_catalog.pg_inherits i \
+                  JOIN pg_catalog.pg_class p ON p.oid = i.inhparent \
+                  JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace WHERE i.inhrelid = c.oid LIMIT 1) \
+             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {USER_SCHEMAS}"
+        ))
+        .await?;
+    rows.iter().map(|row| Ok((text(row, 0)?.to_owned(), read_table(row)?))).collect()
+}
+
+fn read_table(row: &Row) -> Result<Table, Fault> {
+    let kind = match text(row, 3)? {
+        "p" => RelationKind::PartitionedTable,
+        "v" => RelationKind::View,
+        "m" => RelationKind::MaterializedView,
+        "f" => RelationKind::Foreign,
+        "S" => RelationKind::Sequence,
+        _ => RelationKind::Table,
+    };
+    let parent = row.get(6).and_then(Option::as_deref).and_then(|p| p.split_once('\u{1}'));
+    Ok(Table {
+        name: QualifiedName::new(text(row, 1)?, text(row, 2)?),
+        kind,
+        columns: Vec::new(),
+        unique_keys: Vec::new(),
+        definition: row.get(5).and_then(Option::as_deref).map(Into::into),
+        has_triggers: text(row, 4)? == "t",
+        parent: parent.map(|(schema, name)| QualifiedName::new(schema, name)),
+    })
+}
+
+fn columns_query() -> String {
+    format!(
+        "SELECT c.oid, a.attnum, a.attname, a.atttypid, a.atttypmod, \
+           CASE WHEN a.attcollation = 0 THEN 'n' \
+                WHEN co.collname = 'default' AND cn.nspname = 'pg_catalog' THEN 'x' \
+                WHEN NOT co.collisdeterministic THEN 'i' \
+                WHEN co.collprovider = 'c' AND co.collcollate IN ('C', 'POSIX') THEN 'b' ELSE 'd' END, \
+           a.attnotnull, a.attgenerated <> '', a.attidentity <> '', pg_catalog.pg_get_expr(d.adbin, d.adrelid) \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+           JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+           LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum \
+           LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation \
+           LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace \
+         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {USER_SCHEMAS} ORDER BY c.oid, a.attnum"
+    )
+}
+
+fn read_column(row: &Row, default_collation: Collation) -> Result<Column, Fault> {
+    let expression = row.get(9).and_then(Option::as_deref);
+    let generated = text(row, 7)? == "t";
+    let default = match expression {
+        _ if text(row, 8)? == "t" => ColumnDefault::Sequence,
+        Some(e) if e.starts_with("nextval(") || e.starts_with("pg_catalog.nextval(") => ColumnDefault::Sequence,
+        Some(e) if !generated => ColumnDefault::Expression(e.into()),
+        _ => ColumnDefault::None,
+    };
+    let column = Column {
+        name: text(row, 2)?.into(),
+        type_oid: number(row, 3)?,
+        typmod: number(row, 4)?,
+        collation: match text(row, 5)? {
+            "n" => Collation::None,
+            "x" => default_collation,
+            "b" => Collation::Bytes,
+            "i" => Collation::Nondeterministic,
+            _ => Collation::Deterministic,
+        },
+        not_null: text(row, 6)? == "t",
+        generated,
+        default,
+    };
+    Ok(column)
+}
+
+/// Unique indexes of plain columns over all rows, with the names of their columns.
+fn unique_query() -> String {
+    format!(
+        "SELECT c.oid, (SELECT pg_catalog.string_agg(a.attname, E'\\x01' ORDER BY k.at) \
+             FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY k(num, at) \
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.num WHERE k.at <= i.indnkeyatts) \
+         FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid \
+           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE i.indisunique AND i.indisvalid AND i.indexprs IS NULL AND i.indpred IS NULL AND {USER_SCHEMAS}"
+    )
+}
+
+async fn read_functions(
+    server: &mut Backend,
+    safe: &[QualifiedName],
+) -> Result<HashMap<Box<str>, UserFunction>, Fault> {
+    let rows = server
+        .query(&format!(
+            "SELECT n.nspname, p.proname, p.provolatile, l.lanname IN ('c', 'internal') \
+             FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+               JOIN pg_catalog.pg_language l ON l.oid = p.prolang WHERE {USER_SCHEMAS}"
+        ))
+        .await?;
+    let mut functions: HashMap<Box<str>, UserFunction> = HashMap::new();
+    for row in &rows {
+        let (schema, name) = (text(row, 0)?, text(row, 1)?);
+        let found = UserFunction {
+            volatility: match text(row, 2)? {
+                "i" => Volatility::Immutable,
+                "s" => Volatility::Stable,
+                _ => Volatility::Volatile,
+            },
+            // Functions written in C come with extensions; they compute, and leave tables alone.
+            declared_safe: text(row, 3)? == "t" || safe.iter().any(|s| &*s.schema == schema && &*s.name == name),
+        };
+        // Names are overloaded: the worst of them counts.
+        functions
+            .entry(name.into())
+            .and_modify(|known| {
+                known.declared_safe &= found.declared_safe;
+                known.volatility = worse(known.volatility, found.volatility);
+            })
+            .or_insert(found);
+    }
+    Ok(functions)
+}
+
+fn worse(a: Volatility, b: Volatility) -> Volatility {
+    match (a, b) {
+        (Volatility::Volatile, _) | (_, Volatility::Volatile) => Volatility::Volatile,
+        (Volatility::Stable, _) | (_, Volatility::Stable) => Volatility::Stable,
+        (Volatility::Immutable, Volatility::Immutable) => Volatility::Immutable,
+    }
+}
+
+fn text(row: &Row, at: usize) -> Result<&str, Fault> {
+    row.get(at).and_then(Option::as_deref).ok_or_else(unreadable)
+}
+
+fn number<T: std::str::FromStr>(row: &Row, at: usize) -> Result<T, Fault> {
+    text(row, at)?.parse().map_err(|_| unreadable())
+}
+
+fn unreadable() -> Fault {
+    Fault::new(SqlState::INTERNAL_ERROR, "the shard's catalog answered in a form that is not understood")
+}
+
+/// In what the sharded and reference tables of `other` differ from those of `ours`; one line each.
+pub fn drift(ours: &Catalog, other: &Catalog, tables: &[&QualifiedName]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for name in tables {
+        let (Some(a), b) = (ours.table(name), other.table(name)) else { continue };
+        let Some(b) = b else {
+            lines.push(format!("table {name} is missing"));
+            continue;
+        };
+        for column in &a.columns {
+            match b.column(&column.name) {
+                None => lines.push(format!("column {name}.{} is missing", column.name)),
+                Some((_, theirs)) if theirs.type_oid != column.type_oid || theirs.typmod != column.typmod => {
+                    lines.push(format!("column {name}.{} has another type", column.name));
+                }
+                Some((_, theirs)) if theirs.collation != column.collation => {
+                    lines.push(format!("column {name}.{} has another collation", column.name));
+                }
+                Some((_, theirs)) if theirs.not_null != column.not_null || theirs.default != column.default => {
+                    lines.push(format!("column {name}.{} differs in NOT NULL or DEFAULT", column.name));
+                }
+                Some(_) => {}
+            }
+        }
+        for column in &b.columns {
+            if a.column(&column.name).is_none() {
+                lines.push(format!("column {name}.{} exists there only", column.name));
+            }
+        }
+        let order = |t: &Table| t.columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
+        if a.columns.len() == b.columns.len() && order(a) != order(b) {
+            lines.push(format!("the columns of {name} are in another order"));
+        }
+        if a.unique_keys.len() != b.unique_keys.len() {
+            lines.push(format!("the unique keys of {name} differ"));
+        }
+    }
+    lines
+}

@@ -1,0 +1,135 @@
+//! `Client`: the client's connection as executors see it: bytes in, bytes out, and whether it is still there.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::AsyncWrite;
+
+use crate::fault::Fault;
+use crate::net::ClientStream;
+use crate::scope::Control;
+use crate::wire::frame::{self, Frame};
+
+/// Bytes for the client that are gathered before they are written while more is coming.
+pub const OUT_HIGH: usize = 32 * 1024;
+/// Bytes of the client's that are read ahead while a server works for it.
+const READ_AHEAD: usize = 64 * 1024;
+const READ_CHUNK: usize = 8 * 1024;
+
+/// The client is gone, or is to go: nothing more can be told to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientGone;
+
+pub struct Client {
+    stream: ClientStream,
+    pub read: BytesMut,
+    pub out: BytesMut,
+    pub control: Arc<Control>,
+    max_message: usize,
+}
+
+impl Client {
+    pub fn new(stream: ClientStream, read: BytesMut, control: Arc<Control>, max_message: usize) -> Self {
+        Self { stream, read, out: BytesMut::new(), control, max_message }
+    }
+
+    /// Writes what is queued; Ready when all of it is gone.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
+        if self.out.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while !self.out.is_empty() {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out)) {
+                Ok(0) | Err(_) => return Poll::Ready(Err(ClientGone)),
+                Ok(n) => self.out.advance(n),
+            }
+        }
+        if self.out.capacity() > 4 * OUT_HIGH {
+            self.out = BytesMut::new();
+        }
+        ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(|_: io::Error| ClientGone)?;
+        Poll::Ready(Ok(()))
+    }
+
+    pub async fn flush(&mut self) -> Result<(), ClientGone> {
+        std::future::poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// Reads once. Ready(Ok) when bytes came.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
+        if self.read.capacity() - self.read.len() < READ_CHUNK / 4 {
+            self.read.reserve(READ_CHUNK);
+        }
+        match ready!(tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read)) {
+            Ok(0) | Err(_) => Poll::Ready(Err(ClientGone)),
+            Ok(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// While a server works: notices that the client left, and reads ahead within bounds. Ready only when it is gone.
+    pub fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<ClientGone> {
+        while self.read.len() < READ_AHEAD {
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(gone)) => return Poll::Ready(gone),
+                Poll::Pending => break,
+            }
+        }
+        Poll::Pending
+    }
+
+    /// The next whole frame, cut off what has been read.
+    pub fn cut(&mut self) -> Result<Option<Frame>, Fault> {
+        frame::take(&mut self.read, self.max_message)
+    }
+
+    /// The next whole frame; everything queued is written before we wait. `None`: the client is gone or told to go.
+    pub async fn next_frame(&mut self) -> Result<Option<Frame>, Fault> {
+        loop {
+            if let Some(frame) = self.cut()? {
+                return Ok(Some(frame));
+            }
+            // Follows what came, not what was announced: the buffer grows by doubling as bytes arrive.
+            let more = std::future::poll_fn(|cx| {
+                ready!(self.poll_flush(cx))?;
+                self.poll_read(cx)
+            });
+            if more.await.is_err() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Like `next_frame`, and also ends when the router wants the session to end.
+    pub async fn next_frame_idle(&mut self) -> Result<Idle, Fault> {
+        loop {
+            if let Some(frame) = self.cut()? {
+                return Ok(Idle::Frame(frame));
+            }
+            let more = std::future::poll_fn(|cx| {
+                if self.control.poll_end(cx).is_ready() {
+                    return Poll::Ready(Ok(false));
+                }
+                ready!(self.poll_flush(cx))?;
+                self.poll_read(cx).map_ok(|()| true)
+            });
+            match more.await {
+                Ok(true) => {}
+                Ok(false) => return Ok(Idle::Ended),
+                Err(ClientGone) => return Ok(Idle::Gone),
+            }
+        }
+    }
+}
+
+/// What ended the wait of an idle session.
+#[derive(Debug)]
+pub enum Idle {
+    Frame(Frame),
+    Gone,
+    /// The router shuts down or an administrator ended the session.
+    Ended,
+}

@@ -1,0 +1,201 @@
+//! One server, one client: pumps what the server owes to the client, decoding no row.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use bytes::Buf;
+
+use crate::backend::inflight::{Audience, Verdict};
+use crate::backend::{Backend, server_fault};
+use crate::exec::client::{Client, ClientGone, OUT_HIGH};
+use crate::fault::Fault;
+use crate::wire::frame::HEADER;
+
+/// Why a pump stopped.
+#[derive(Debug)]
+pub enum Pumped {
+    /// Everything that was owed has come.
+    Drained,
+    /// The server wants CopyData; its CopyInResponse is queued for the client.
+    CopyIn,
+}
+
+/// What keeps a statement from being carried to its end.
+#[derive(Debug)]
+pub enum Broken {
+    /// Cancel and discard.
+    Client,
+    /// The server connection is unusable; this is what the client is told.
+    Server(Fault),
+}
+
+impl From<ClientGone> for Broken {
+    fn from(_: ClientGone) -> Self {
+        Self::Client
+    }
+}
+
+/// What happened on the way, for transaction state, logs and metrics.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// An ErrorResponse went to the client.
+    pub error: bool,
+    /// A ReadyForQuery went to the client.
+    pub ready: bool,
+    /// The error that the client got answers a request of our own (settings, BEGIN): what followed it must not count.
+    pub prelude_failed: bool,
+    /// SQLSTATE of the last error.
+    pub sqlstate: Option<[u8; 5]>,
+}
+
+/// Carries replies from server to client until nothing is owed, or the server asks for CopyData.
+/// Local replies are put in their places. The client's buffer may hold bytes at the end: the caller flushes.
+pub async fn pump(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Result<Pumped, Broken> {
+    loop {
+        if let Some(end) = cut_replies(server, client, seen)? {
+            return Ok(end);
+        }
+        exchange(server, client).await?;
+    }
+}
+
+/// Moves whatever has been read; `None` when more must come from the server.
+fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Result<Option<Pumped>, Broken> {
+    if server.streaming > 0 {
+        let n = server.streaming.min(server.read.len());
+        client.out.extend_from_slice(&server.read[..n]);
+        server.read.advance(n);
+        server.streaming -= n;
+        if server.streaming > 0 {
+            return Ok(None);
+        }
+    }
+    // `forwarded` bytes at the start of the read buffer are for the client and not yet moved.
+    let mut forwarded = 0;
+    loop {
+        if let Some(local) = server.inflight.take_local() {
+            move_run(server, client, &mut forwarded);
+            client.out.extend_from_slice(&local);
+            continue;
+        }
+        if server.inflight.is_empty() {
+            move_run(server, client, &mut forwarded);
+            return Ok(Some(Pumped::Drained));
+        }
+        let ahead = server.read.len() - forwarded;
+        let header = crate::wire::frame::peek(&server.read[forwarded..], usize::MAX >> 1)
+            .map_err(|f| Broken::Server(server.lost(&f.message)))?;
+        let Some(header) = header else {
+            move_run(server, client, &mut forwarded);
+            return Ok(None);
+        };
+        let complete = ahead >= header.len;
+        // Rows and copy data may be larger than any buffer: they pass while they come. All else is small and taken whole.
+        if !complete && !matches!(header.tag, b'D' | b'd') {
+            move_run(server, client, &mut forwarded);
+            server.read.reserve((header.len - ahead).min(1 << 20));
+            return Ok(None);
+        }
+        match server.inflight.step(header.tag) {
+            Verdict::Forward => {
+                if header.tag == b'S' {
+                    let body = server.read[forwarded + HEADER..forwarded + header.len].to_vec();
+                    server.note_parameter(&body);
+                }
+                if complete {
+                    forwarded += header.len;
+                } else {
+                    server.streaming = header.len - ahead;
+                    forwarded += ahead;
+                    move_run(server, client, &mut forwarded);
+                    return Ok(None);
+                }
+            }
+            Verdict::Swallow => {
+                move_run(server, client, &mut forwarded);
+                if !complete {
+                    return Err(Broken::Server(server.out_of_step(header.tag)));
+                }
+                if header.tag == b'S' {
+                    let body = server.read[HEADER..header.len].to_vec();
+                    server.note_parameter(&body);
+                }
+                server.read.advance(header.len);
+            }
+            Verdict::Ready(audience) => {
+                server.note_status(server.read.get(forwarded + HEADER).copied());
+                match audience {
+                    Audience::Client => {
+                        seen.ready = true;
+                        forwarded += header.len;
+                    }
+                    Audience::Router => {
+                        move_run(server, client, &mut forwarded);
+                        server.read.advance(header.len);
+                    }
+                }
+            }
+            Verdict::Error(audience) => {
+                let body = &server.read[forwarded + HEADER..forwarded + header.len];
+                seen.sqlstate = Some(server_fault(body).code.0);
+                seen.error = true;
+                seen.prelude_failed |= audience == Audience::Router;
+                forwarded += header.len;
+                if server.inflight.is_empty() && !server.inflight.is_skipping() {
+                    // Unasked for: the server says farewell (57P01) and closes.
+                    move_run(server, client, &mut forwarded);
+                    server.broken = true;
+                    return Ok(Some(Pumped::Drained));
+                }
+            }
+            Verdict::CopyIn => {
+                forwarded += header.len;
+                move_run(server, client, &mut forwarded);
+                return Ok(Some(Pumped::CopyIn));
+            }
+            Verdict::OutOfStep => {
+                move_run(server, client, &mut forwarded);
+                return Err(Broken::Server(server.out_of_step(header.tag)));
+            }
+        }
+    }
+}
+
+fn move_run(server: &mut Backend, client: &mut Client, forwarded: &mut usize) {
+    if *forwarded > 0 {
+        client.out.extend_from_slice(&server.read[..*forwarded]);
+        server.read.advance(*forwarded);
+        *forwarded = 0;
+    }
+}
+
+/// Waits until the server has said more; meanwhile writes to both sides and reads ahead from the client.
+pub async fn exchange(server: &mut Backend, client: &mut Client) -> Result<(), Broken> {
+    poll_fn(|cx| {
+        if client.control.poll_kill(cx).is_ready() {
+            return Poll::Ready(Err(Broken::Client));
+        }
+        if client.out.len() < OUT_HIGH {
+            match server.poll_progress(cx) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(fault)) => return Poll::Ready(Err(Broken::Server(fault))),
+                Poll::Pending => {}
+            }
+        }
+        match client.poll_flush(cx) {
+            Poll::Ready(Err(gone)) => return Poll::Ready(Err(gone.into())),
+            // There is room again: read on.
+            Poll::Ready(Ok(())) => match server.poll_progress(cx) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(fault)) => return Poll::Ready(Err(Broken::Server(fault))),
+                Poll::Pending => {}
+            },
+            Poll::Pending => {}
+        }
+        match client.poll_watch(cx) {
+            Poll::Ready(gone) => Poll::Ready(Err(gone.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}

@@ -1,0 +1,6 @@
+//! I/O. Carries out plans on servers that the session has checked out.
+
+pub mod client;
+pub mod copy;
+pub mod forward;
+pub mod scatter;

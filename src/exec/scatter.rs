@@ -1,0 +1,523 @@
+//! Several servers, one answer: heads from all, rows through the merge, tails into one.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::backend::Backend;
+use crate::backend::inflight::{Audience, Verdict};
+use crate::exec::client::{Client, OUT_HIGH};
+use crate::exec::forward::Broken;
+use crate::fault::{Fault, SqlState};
+use crate::merge::{Advance, ColumnInfo, Merge, MergeLimits};
+use crate::plan::Window;
+use crate::plan::combine::{Combine, Fold, Step};
+use crate::types::compare::TextStyle;
+use crate::types::{Collation, Format, oid};
+use crate::wire::frame::{Frame, command_tag};
+use crate::wire::reply::{self, Column};
+use crate::wire::row::read_row_description;
+
+/// Why a scatter came to no good end. The servers have been drained or are marked broken.
+#[derive(Debug)]
+pub enum ScatterError {
+    Broken(Broken),
+    /// A shard's ErrorResponse, whole, as it is to be passed on.
+    Shard(Frame),
+    /// Our own refusal or limit.
+    Fault(Fault),
+}
+
+impl From<Broken> for ScatterError {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+impl From<Fault> for ScatterError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// A merge in progress over servers that the caller holds; input i is the i-th of the servers given to each call.
+pub struct ScatterRun {
+    merge: Option<Merge>,
+    inputs: Vec<Input>,
+    /// Rows that were merged ahead, when the servers were needed for something else.
+    parked: VecDeque<Bytes>,
+    parked_bytes: usize,
+    limits: MergeLimits,
+    rows: u64,
+    answer: Answer,
+    finished: bool,
+}
+
+/// Whose rows the client gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// All inputs', merged.
+    Merged,
+    /// The first input's: all do the same.
+    First,
+}
+
+#[derive(Debug, Default)]
+struct Input {
+    /// No more rows come.
+    closed: bool,
+    /// CommandComplete's tag and count.
+    tag: Option<(Box<str>, Option<u64>)>,
+}
+
+/// How a call to [`ScatterRun::run`] ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// The command tag that the client gets.
+    Complete(String),
+    /// The row limit was reached; there may be more.
+    Suspended,
+}
+
+impl ScatterRun {
+    /// Reads the heads of all replies, checks that they agree, and tells the client its RowDescription when `describe`.
+    pub async fn start(
+        servers: &mut [&mut Backend],
+        client: &mut Client,
+        combine: &Combine,
+        window: Option<Window>,
+        limits: MergeLimits,
+        answer: Answer,
+        style: TextStyle,
+        describe: bool,
+    ) -> Result<Self, ScatterError> {
+        let mut run = Self {
+            merge: None,
+            inputs: servers.iter().map(|_| Input::default()).collect(),
+            parked: VecDeque::new(),
+            parked_bytes: 0,
+            limits,
+            rows: 0,
+            answer,
+            finished: false,
+        };
+        let mut columns: Option<Vec<Column>> = None;
+        for at in 0..servers.len() {
+            match run.head(servers, at, client).await? {
+                Head::Rows(theirs) => match &columns {
+                    Some(ours) if !same_shape(ours, &theirs) => {
+                        return run.refuse(servers, drift(servers[0], servers[at])).await;
+                    }
+                    Some(_) => {}
+                    None => columns = Some(theirs),
+                },
+                Head::NoRows if columns.is_some() => {
+                    return run.refuse(servers, drift(servers[0], servers[at])).await;
+                }
+                Head::NoRows => run.inputs[at].closed = true,
+            }
+        }
+        if let Some(columns) = columns {
+            let infos: Vec<ColumnInfo> = columns.iter().map(column_info).collect();
+            match {
+                let inputs = if answer == Answer::First { 1 } else { servers.len() };
+                Merge::new(combine, window, &infos, style, inputs, run.limits)
+            } {
+                Ok(merge) => run.merge = Some(merge),
+                Err(fault) => return run.refuse(servers, fault).await,
+            }
+            if describe {
+                let shown = visible(combine, &columns);
+                if let Err(fault) = reply::row_description(&mut client.out, &shown) {
+                    return run.refuse(servers, fault).await;
+                }
+            }
+        }
+        Ok(run)
+    }
+
+    async fn head(
+        &mut self,
+        servers: &mut [&mut Backend],
+        at: usize,
+        client: &mut Client,
+    ) -> Result<Head, ScatterError> {
+        loop {
+            let frame = content(servers[at], client).await?;
+            match frame.tag {
+                b'T' => match read_row_description(frame.body()) {
+                    Ok(columns) => return Ok(Head::Rows(columns)),
+                    Err(fault) => return Err(self.fail(servers, fault).await),
+                },
+                b'C' => {
+                    self.complete(at, &frame);
+                    return Ok(Head::NoRows);
+                }
+                b'n' => {}
+                b'E' => return Err(self.shard_error(servers, frame).await),
+                b'G' | b'H' | b'W' => {
+                    let fault = Fault::new(SqlState::INTERNAL_ERROR, "a shard asked for COPY within a merge");
+                    return Err(self.fail(servers, fault).await);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Sends merged rows to the client: all of them, or `max_rows` at most.
+    pub async fn run(
+        &mut self,
+        servers: &mut [&mut Backend],
+        client: &mut Client,
+        max_rows: Option<u64>,
+    ) -> Result<RunEnd, ScatterError> {
+        let mut sent = 0;
+        while max_rows.is_none_or(|max| sent < max) {
+            if let Some(row) = self.parked.pop_front() {
+                self.parked_bytes -= row.len();
+                client.out.extend_from_slice(&row);
+            } else {
+                match self.next_row(servers, client).await? {
+                    Some(row) => client.out.extend_from_slice(&row),
+                    None => return Ok(RunEnd::Complete(self.finish(servers, client).await?)),
+                }
+            }
+            sent += 1;
+            self.rows += 1;
+            if client.out.len() >= OUT_HIGH {
+                flush(client).await?;
+            }
+        }
+        Ok(RunEnd::Suspended)
+    }
+
+    /// Merges what is left into memory, so that the servers can do other work. `53400` beyond the merge's byte limit.
+    pub async fn park(&mut self, servers: &mut [&mut Backend], client: &mut Client) -> Result<(), ScatterError> {
+        while let Some(row) = self.next_row(servers, client).await? {
+            self.parked_bytes += row.len();
+            self.parked.push_back(row);
+            if self.parked_bytes > self.limits.max_bytes {
+                let fault = Fault::new(
+                    SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+                    "a suspended portal over several shards holds too many rows",
+                )
+                .detail(format!("merge_max_bytes is {}", self.limits.max_bytes))
+                .hint("Fetch the portal to its end before running other statements, or raise merge_max_bytes.");
+                return Err(self.fail(servers, fault).await);
+            }
+        }
+        self.finish(servers, client).await.map(drop)
+    }
+
+    async fn next_row(
+        &mut self,
+        servers: &mut [&mut Backend],
+        client: &mut Client,
+    ) -> Result<Option<Bytes>, ScatterError> {
+        if self.finished {
+            return Ok(None);
+        }
+        loop {
+            let Some(merge) = &mut self.merge else {
+                return Ok(None);
+            };
+            let step = merge.advance();
+            match step {
+                Ok(Advance::Row(row)) => return Ok(Some(row)),
+                Ok(Advance::Done) => return Ok(None),
+                Ok(Advance::Need(at)) => {
+                    let frame = match try_content(servers[at])? {
+                        Some(frame) => frame,
+                        None => content(servers[at], client).await?,
+                    };
+                    self.take(servers, at, frame).await?;
+                }
+                Ok(Advance::NeedAny) => {
+                    let (at, frame) = any_content(servers, &self.inputs, client).await?;
+                    self.take(servers, at, frame).await?;
+                }
+                Err(fault) => return Err(self.fail(servers, fault).await),
+            }
+        }
+    }
+
+    /// One frame of input `at` into the merge.
+    async fn take(&mut self, servers: &mut [&mut Backend], at: usize, frame: Frame) -> Result<(), ScatterError> {
+        match frame.tag {
+            b'D' if at > 0 && self.answer == Answer::First => {}
+            b'D' => {
+                if let Some(merge) = &mut self.merge
+                    && let Err(fault) = merge.push(at, frame.bytes)
+                {
+                    return Err(self.fail(servers, fault).await);
+                }
+            }
+            b'C' => self.complete(at, &frame),
+            b'E' => return Err(self.shard_error(servers, frame).await),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, at: usize, frame: &Frame) {
+        let (verb, count) = command_tag(frame.body());
+        self.inputs[at] = Input { closed: true, tag: Some((verb.into(), count)) };
+        let counts = at == 0 || self.answer == Answer::Merged;
+        if let Some(merge) = self.merge.as_mut().filter(|_| counts) {
+            merge.close(at);
+        }
+    }
+
+    /// The tag that all inputs agree on; for statements that do the same everywhere.
+    pub fn common_tag(&self) -> Result<String, Fault> {
+        let mut tags = self.inputs.iter().filter_map(|i| i.tag.as_ref());
+        let first = tags.next();
+        if tags.any(|tag| Some(tag) != first) {
+            return Err(Fault::new(SqlState::DATA_CORRUPTED, "the shards disagree on the effect of the statement")
+                .detail(format!("command tags: {:?}", self.inputs.iter().map(|i| &i.tag).collect::<Vec<_>>()))
+                .hint("A reference table has different contents on different shards; compare and repair it."));
+        }
+        Ok(match first {
+            Some((verb, Some(count))) => format!("{verb} {count}"),
+            Some((verb, None)) => verb.to_string(),
+            None => String::new(),
+        })
+    }
+
+    /// Reads every reply to its ReadyForQuery and folds the tags into one.
+    async fn finish(&mut self, servers: &mut [&mut Backend], client: &mut Client) -> Result<String, ScatterError> {
+        if !self.finished {
+            for at in 0..servers.len() {
+                while !servers[at].inflight.is_empty() {
+                    let frame = content(servers[at], client).await?;
+                    match frame.tag {
+                        b'C' => self.complete(at, &frame),
+                        b'E' => return Err(self.shard_error(servers, frame).await),
+                        _ => {}
+                    }
+                }
+            }
+            self.finished = true;
+        }
+        Ok(self.tag())
+    }
+
+    /// SELECT counts what the client got; writes add up what the shards did.
+    pub fn tag(&self) -> String {
+        let verb = self.inputs.iter().find_map(|i| i.tag.as_ref()).map_or("SELECT", |(verb, _)| verb);
+        if verb == "SELECT" || verb == "FETCH" {
+            return format!("{verb} {}", self.rows);
+        }
+        let counts: Option<u64> = self.inputs.iter().filter_map(|i| i.tag.as_ref()).map(|(_, n)| *n).sum();
+        counts.map_or_else(|| verb.to_owned(), |n| format!("{verb} {n}"))
+    }
+
+    async fn refuse<T>(&mut self, servers: &mut [&mut Backend], fault: Fault) -> Result<T, ScatterError> {
+        Err(self.fail(servers, fault).await)
+    }
+
+    /// Ends everything that still runs and returns the fault.
+    async fn fail(&mut self, servers: &mut [&mut Backend], fault: Fault) -> ScatterError {
+        self.finished = true;
+        abandon(servers).await;
+        ScatterError::Fault(fault)
+    }
+
+    async fn shard_error(&mut self, servers: &mut [&mut Backend], frame: Frame) -> ScatterError {
+        self.finished = true;
+        abandon(servers).await;
+        ScatterError::Shard(frame)
+    }
+
+    /// Ends a suspended run that nobody will fetch from any more.
+    pub async fn close(&mut self, servers: &mut [&mut Backend]) {
+        if !self.finished {
+            self.finished = true;
+            abandon(servers).await;
+        }
+        self.parked.clear();
+        self.parked_bytes = 0;
+    }
+
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    pub fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+}
+
+enum Head {
+    Rows(Vec<Column>),
+    NoRows,
+}
+
+/// Reads each server to the end of what it owes, throwing it away: in a block a cancel would do no less harm than reading.
+async fn abandon(servers: &mut [&mut Backend]) {
+    for server in servers {
+        while !server.inflight.is_empty() && !server.broken {
+            if poll_fn(|cx| poll_content(server, cx)).await.is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// The next frame that is part of the statement's answer, if it has been read already.
+fn try_content(server: &mut Backend) -> Result<Option<Frame>, ScatterError> {
+    loop {
+        let Some(frame) = server.cut().map_err(Broken::Server)? else {
+            return Ok(None);
+        };
+        server.note(&frame);
+        match server.inflight.step(frame.tag) {
+            Verdict::Swallow => {}
+            Verdict::OutOfStep => return Err(Broken::Server(server.out_of_step(frame.tag)).into()),
+            Verdict::Error(Audience::Router) => {
+                // BEGIN or a setting failed: what was sent behind it must not count.
+                server.broken = true;
+                return Ok(Some(frame));
+            }
+            Verdict::Forward | Verdict::Ready(_) | Verdict::Error(Audience::Client) | Verdict::CopyIn => {
+                return Ok(Some(frame));
+            }
+        }
+    }
+}
+
+fn poll_content(server: &mut Backend, cx: &mut Context<'_>) -> Poll<Result<Frame, ScatterError>> {
+    loop {
+        match try_content(server) {
+            Ok(Some(frame)) => return Poll::Ready(Ok(frame)),
+            Ok(None) => {}
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        match server.poll_progress(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(fault)) => return Poll::Ready(Err(Broken::Server(fault).into())),
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+}
+
+/// Waits for one server's next frame; notices pass to the client, which is watched meanwhile.
+async fn content(server: &mut Backend, client: &mut Client) -> Result<Frame, ScatterError> {
+    loop {
+        let frame = poll_fn(|cx| match poll_content(server, cx) {
+            Poll::Pending => poll_client(client, cx).map(Err),
+            ready => ready,
+        })
+        .await?;
+        if frame.tag == b'N' {
+            client.out.extend_from_slice(&frame.bytes);
+        } else {
+            return Ok(frame);
+        }
+    }
+}
+
+async fn any_content(
+    servers: &mut [&mut Backend],
+    inputs: &[Input],
+    client: &mut Client,
+) -> Result<(usize, Frame), ScatterError> {
+    loop {
+        let (at, frame) = poll_fn(|cx| {
+            for (at, server) in servers.iter_mut().enumerate() {
+                if inputs[at].closed {
+                    continue;
+                }
+                if let Poll::Ready(frame) = poll_content(server, cx) {
+                    return Poll::Ready(frame.map(|frame| (at, frame)));
+                }
+            }
+            poll_client(client, cx).map(Err)
+        })
+        .await?;
+        if frame.tag == b'N' {
+            client.out.extend_from_slice(&frame.bytes);
+        } else {
+            return Ok((at, frame));
+        }
+    }
+}
+
+/// While servers work: the client is written to and watched. Ready when it is gone or to go.
+fn poll_client(client: &mut Client, cx: &mut Context<'_>) -> Poll<ScatterError> {
+    if client.control.poll_kill(cx).is_ready() {
+        return Poll::Ready(Broken::Client.into());
+    }
+    if let Poll::Ready(Err(gone)) = client.poll_flush(cx) {
+        return Poll::Ready(Broken::from(gone).into());
+    }
+    client.poll_watch(cx).map(|gone| Broken::from(gone).into())
+}
+
+async fn flush(client: &mut Client) -> Result<(), ScatterError> {
+    poll_fn(|cx| {
+        if client.control.poll_kill(cx).is_ready() {
+            return Poll::Ready(Err(Broken::Client.into()));
+        }
+        client.poll_flush(cx).map_err(|gone| Broken::from(gone).into())
+    })
+    .await
+}
+
+fn same_shape(ours: &[Column], theirs: &[Column]) -> bool {
+    ours.len() == theirs.len()
+        && ours.iter().zip(theirs).all(|(a, b)| a.type_oid == b.type_oid && a.format == b.format && a.name == b.name)
+}
+
+fn drift(one: &Backend, other: &Backend) -> Fault {
+    Fault::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "the shards answer with different columns")
+        .detail(format!("{} and {} differ in columns or types", one.address, other.address))
+        .hint("Run the same DDL on every shard; pgloom check reports where they differ.")
+}
+
+fn column_info(column: &Column) -> ColumnInfo {
+    let collation = match column.type_oid {
+        // The planner asks for an order of texts only where it is that of their bytes.
+        oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME => Collation::Bytes,
+        _ => Collation::None,
+    };
+    ColumnInfo { type_oid: column.type_oid, format: Format::from_code(column.format).unwrap_or_default(), collation }
+}
+
+/// The columns that the client sees, of those that the shards return.
+pub fn visible(combine: &Combine, columns: &[Column]) -> Vec<Column> {
+    let mut shown: Vec<Column> = columns.to_vec();
+    for step in &combine.steps {
+        if let Step::Aggregate { outputs, .. } = step {
+            shown = outputs
+                .iter()
+                .filter_map(|output| {
+                    let mut column = shown.get(output.column)?.clone();
+                    if matches!(output.fold, Fold::Avg { .. }) {
+                        column = Column { type_oid: oid::NUMERIC, typlen: -1, typmod: -1, ..column };
+                    }
+                    Some(column)
+                })
+                .collect();
+        }
+    }
+    shown.truncate(shown.len().saturating_sub(combine.hidden));
+    shown
+}
+
+/// A RowDescription for `columns` with the result formats of a Bind message.
+pub fn describe_with_formats(columns: &[Column], formats: &[i16]) -> Result<BytesMut, Fault> {
+    let mut columns = columns.to_vec();
+    for (at, column) in columns.iter_mut().enumerate() {
+        column.format = match formats {
+            [] => 0,
+            [all] => *all,
+            each => each.get(at).copied().unwrap_or(0),
+        };
+    }
+    let mut out = BytesMut::new();
+    reply::row_description(&mut out, &columns)?;
+    Ok(out)
+}

@@ -1,0 +1,823 @@
+//! The extended protocol: what lies between two Syncs. Messages are turned into requests to one server at a time, with the
+//! replies in the client's order; a pipeline that meets several shards becomes a transaction over them.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::backend::inflight::{Audience, Owed};
+use crate::backend::prepared::StatementDef;
+use crate::exec::forward::Seen;
+use crate::exec::scatter::{describe_with_formats, visible};
+use crate::fault::{Fault, SqlState};
+use crate::ids::ShardId;
+use crate::plan::combine::Combine;
+use crate::plan::{self, Access, Inputs, Plan, PlanKind, View};
+use crate::session::control::is_local;
+use crate::session::prepared::{BoundValues, ClientStatement, Place, Portal};
+use crate::session::run::Ask;
+use crate::session::simple::{changes_catalog, utf8};
+use crate::session::transaction::TxState;
+use crate::session::{Failure, Session, Stop};
+use crate::sql::utility::StatementKind;
+use crate::wire::frame::{BindValues, BindView, Fields, Frame, Malformed, ParseView};
+use crate::wire::{reply, request};
+
+/// Bytes queued for a server in one batch before they are written though no Sync has come.
+const BATCH_HIGH: usize = 64 * 1024;
+
+/// The state of the batch that the client is in.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The shard whose connection has messages of this batch and no Sync behind them.
+    open: Option<ShardId>,
+    /// A Parse that no server has been asked about yet.
+    pending_parse: Option<Arc<ClientStatement>>,
+    /// After an error: everything is skipped until Sync.
+    pub discarding: bool,
+    /// Messages have come since the last Sync.
+    started: bool,
+    /// DDL ran in this transaction: the catalog is read again at its end.
+    pub reload_catalog: bool,
+}
+
+impl Batch {
+    pub fn is_open(&self) -> bool {
+        self.started
+    }
+}
+
+impl Session {
+    pub(super) async fn extended(&mut self, frame: Frame) -> Result<(), Stop> {
+        if !self.batch.started {
+            self.batch.started = true;
+            self.refresh_view();
+        }
+        let done = match frame.tag {
+            b'P' => self.parse(&frame).await,
+            b'B' => self.bind(&frame).await,
+            b'D' => self.describe(&frame).await,
+            b'E' => self.execute(&frame).await,
+            b'C' => self.close(&frame).await,
+            b'H' => self.flush_batch().await,
+            _ => return self.sync().await,
+        };
+        match done {
+            Ok(()) => self.relieve().await,
+            Err(failure) => self.fail_batch(failure).await,
+        }
+    }
+
+    /// An error within a batch: told in its place, and the rest is skipped until Sync.
+    async fn fail_batch(&mut self, failure: Failure) -> Result<(), Stop> {
+        match failure {
+            Failure::Stop(stop) => return Err(stop),
+            Failure::Reported => {}
+            Failure::Fault(fault) => {
+                // What came before must be answered before.
+                match self.drain_open().await {
+                    Ok(()) => self.tell(&fault),
+                    Err(Failure::Stop(stop)) => return Err(stop),
+                    // It failed before us: that is the error that the client gets.
+                    Err(Failure::Reported) => {}
+                    Err(Failure::Fault(earlier)) => self.tell(&earlier),
+                }
+                // The server knows of no error and would commit what came before: it must not.
+                if !self.tx.is_open() {
+                    self.drop_open();
+                }
+            }
+        }
+        self.batch.pending_parse = None;
+        self.batch.discarding = true;
+        self.tx.fail();
+        Ok(())
+    }
+
+    /// Closes the open server's connection with its implicit transaction.
+    fn drop_open(&mut self) {
+        if let Some(shard) = self.batch.open.take()
+            && let Some(at) = self.held.position(shard)
+        {
+            self.held[at].server.broken = true;
+            self.let_go(at);
+        }
+    }
+
+    /// Bytes of our own at this place in the order of replies.
+    fn answer(&mut self, bytes: &[u8]) {
+        if let Some(at) = self.open_at() {
+            let inflight = &mut self.held[at].server.inflight;
+            if !inflight.is_empty() {
+                inflight.push(Owed::Local(Bytes::copy_from_slice(bytes)));
+                return;
+            }
+        }
+        self.client.out.extend_from_slice(bytes);
+    }
+
+    fn open_at(&self) -> Option<usize> {
+        self.held.position(self.batch.open?)
+    }
+
+    async fn parse(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let view = ParseView::read(frame.body()).map_err(Fault::from)?;
+        let text = utf8(view.text)?;
+        self.settle_parse().await?;
+        self.statements.check_new(view.name)?;
+        if !self.scan_one(text)? {
+            return Err(Fault::new(
+                SqlState::SYNTAX_ERROR,
+                "cannot insert multiple commands into a prepared statement",
+            )
+            .into());
+        }
+        let analysis = self.analysis(text);
+        self.check_not_failed(&analysis.kind)?;
+        let statement = Arc::new(ClientStatement {
+            text: text.into(),
+            types: view.types.into(),
+            slots: self.scan.slots.clone(),
+            generation: self.view.catalog.generation,
+            def: Mutex::new(None),
+            description: Mutex::new(None),
+            analysis,
+        });
+        let kind = &statement.analysis.kind;
+        let local = is_local(kind) || *kind == StatementKind::Empty;
+        self.statements.insert(view.name, Arc::clone(&statement), self.shared.limits.max_statements)?;
+        if local {
+            self.answer(reply::PARSE_COMPLETE);
+        } else {
+            // A server answers for it: the one that Bind leads to, when Bind comes next.
+            self.batch.pending_parse = Some(statement);
+        }
+        Ok(())
+    }
+
+    /// A Parse that was not followed by its Bind is asked of a server now.
+    async fn settle_parse(&mut self) -> Result<(), Failure> {
+        let Some(statement) = self.batch.pending_parse.take() else {
+            return Ok(());
+        };
+        let shard = self.shard_for_describe(&statement)?;
+        let at = self.open(shard).await?;
+        self.prepare_on(at, &statement, Audience::Client)?;
+        Ok(())
+    }
+
+    /// A shard that can tell what a statement is: the one at hand, or any that it could run on.
+    fn shard_for_describe(&mut self, statement: &Arc<ClientStatement>) -> Result<ShardId, Failure> {
+        let inputs = Inputs { text: &statement.text, slots: &statement.slots, parameters: None };
+        let plan = plan::plan(&statement.analysis, &inputs, &self.plan_view());
+        let shard = match &plan.kind {
+            PlanKind::Single(shard) => *shard,
+            PlanKind::Scatter { shards, .. } => shards.min().unwrap_or(self.view.topology.home),
+            PlanKind::Refuse(fault) if statement.analysis.parameters == 0 => return Err(fault.clone().into()),
+            PlanKind::Refuse(_)
+            | PlanKind::Any
+            | PlanKind::Broadcast(_)
+            | PlanKind::Split { .. }
+            | PlanKind::CopyIn(_) => self.any_shard(),
+        };
+        // Any shard that holds the tables will do; one that is open already costs nothing.
+        Ok(match self.batch.open {
+            Some(open) if !matches!(plan.kind, PlanKind::Single(_)) => open,
+            _ => shard,
+        })
+    }
+
+    fn plan_view(&self) -> View<'_> {
+        View { topology: &self.view.topology, catalog: &self.view.catalog }
+    }
+
+    /// The connection of `shard`, with whatever another shard has in this batch brought to its end first.
+    async fn open(&mut self, shard: ShardId) -> Result<usize, Failure> {
+        if let Some(open) = self.batch.open {
+            if open == shard
+                && let Some(at) = self.held.position(shard)
+            {
+                return Ok(at);
+            }
+            self.leave_open().await?;
+        }
+        let at = self.enlist(shard).await?;
+        self.batch.open = Some(shard);
+        Ok(at)
+    }
+
+    /// Brings the open server to a rest without ending its transaction: a pipeline that goes on elsewhere is one transaction.
+    async fn leave_open(&mut self) -> Result<(), Failure> {
+        let Some(at) = self.open_at() else {
+            self.batch.open = None;
+            return Ok(());
+        };
+        if !self.tx.is_open() {
+            // BEGIN behind statements of the same pipeline takes them into the block.
+            let server = &mut self.held[at].server;
+            request::parse(&mut server.out, b"", b"BEGIN", &[])?;
+            server.inflight.push(Owed::Parse(Audience::Router));
+            request::bind_raw(&mut server.out, b"", b"", &[0; 6])?;
+            server.inflight.push(Owed::Bind(Audience::Router));
+            request::execute(&mut server.out, b"", 0)?;
+            server.inflight.push(Owed::Execute(Audience::Router));
+            server.applied_before = Some(server.applied.clone());
+            self.held[at].joined = true;
+            self.tx.begin_implicit(&self.settings);
+        }
+        self.sync_open(Audience::Router).await?;
+        self.batch.open = None;
+        Ok(())
+    }
+
+    /// Sync on the open server and everything up to its answer.
+    async fn sync_open(&mut self, ready: Audience) -> Result<Seen, Failure> {
+        let Some(at) = self.open_at() else {
+            return Ok(Seen::default());
+        };
+        let server = &mut self.held[at].server;
+        server.out.extend_from_slice(request::SYNC);
+        server.inflight.push(Owed::Sync(ready));
+        let seen = self.pump_held(at).await?;
+        self.after_pump(seen)?;
+        Ok(seen)
+    }
+
+    /// Everything that the open server owes so far, without a Sync.
+    async fn drain_open(&mut self) -> Result<(), Failure> {
+        let Some(at) = self.open_at() else {
+            return Ok(());
+        };
+        let server = &mut self.held[at].server;
+        if server.inflight.is_empty() {
+            return Ok(());
+        }
+        server.out.extend_from_slice(request::FLUSH);
+        let seen = self.pump_held(at).await?;
+        self.after_pump(seen)
+    }
+
+    fn after_pump(&mut self, seen: Seen) -> Result<(), Failure> {
+        if seen.error {
+            self.shared.metrics.error(seen.sqlstate(), "client");
+            self.forget_unproven();
+            return Err(Failure::Reported);
+        }
+        Ok(())
+    }
+
+    /// After an error nobody knows which Parse of the batch succeeded: the server's own word is asked again next time.
+    fn forget_unproven(&mut self) {
+        if let Some(at) = self.open_at() {
+            let server = &mut self.held[at].server;
+            for id in std::mem::take(&mut server.unproven) {
+                if let Some(def) = server.prepared.forget(id) {
+                    server.doubtful.push(def);
+                }
+            }
+        }
+    }
+
+    /// Makes the statement known on this connection. `audience`: whether the client waits for a ParseComplete.
+    fn prepare_on(
+        &mut self,
+        at: usize,
+        statement: &Arc<ClientStatement>,
+        audience: Audience,
+    ) -> Result<Arc<StatementDef>, Fault> {
+        let def = {
+            let mut slot = statement.def.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let def = slot.get_or_insert_with(|| {
+                self.shared.registry.intern(&statement.text, &statement.types, statement.generation)
+            });
+            Arc::clone(def)
+        };
+        let server = &mut self.held[at].server;
+        if server.prepared.touch(def.id) {
+            if audience == Audience::Client {
+                self.answer(reply::PARSE_COMPLETE);
+            }
+            return Ok(def);
+        }
+        if let Some(evicted) = server.prepared.insert(&def) {
+            request::close(&mut server.out, request::Target::Statement, evicted.name.as_bytes())?;
+            server.inflight.push(Owed::Close(Audience::Router));
+        }
+        for doubtful in std::mem::take(&mut server.doubtful) {
+            // Closing what does not exist is no error.
+            request::close(&mut server.out, request::Target::Statement, doubtful.name.as_bytes())?;
+            server.inflight.push(Owed::Close(Audience::Router));
+        }
+        request::parse(&mut server.out, def.name.as_bytes(), statement.text.as_bytes(), &statement.types)?;
+        server.inflight.push(Owed::Parse(audience));
+        server.unproven.push(def.id);
+        Ok(def)
+    }
+
+    async fn bind(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let view = BindView::read(frame.body())?;
+        let mut statement = Arc::clone(self.statements.get(view.statement)?);
+        self.check_not_failed(&statement.analysis.kind)?;
+        if statement.generation != self.view.catalog.generation {
+            statement = self.renew(view.statement, &statement)?;
+        }
+        self.statements.remove_portal(if view.portal.is_empty() { b"" } else { b"\0none" });
+        let kind = &statement.analysis.kind;
+        if is_local(kind) || *kind == StatementKind::Empty {
+            self.settle_parse().await?;
+            self.statements.put_portal(
+                view.portal,
+                Portal { statement, formats: result_formats(frame.body())?, place: Place::Local },
+            )?;
+            self.answer(reply::BIND_COMPLETE);
+            return Ok(());
+        }
+        let plan = self.plan_bound(&statement, &view.parameters);
+        let single = match &plan.kind {
+            PlanKind::Single(shard) => Some(*shard),
+            PlanKind::Any => Some(self.batch.open.unwrap_or_else(|| self.any_shard())),
+            PlanKind::Refuse(fault) => {
+                self.note_plan(&plan);
+                return Err(fault.clone().into());
+            }
+            PlanKind::Broadcast(_) | PlanKind::Scatter { .. } | PlanKind::Split { .. } | PlanKind::CopyIn(_) => None,
+        };
+        match single {
+            Some(shard) => {
+                let shard = self.cursor_shard_for(&statement).unwrap_or(shard);
+                self.bind_on(shard, &statement, &view, &plan).await
+            }
+            None => {
+                self.settle_parse().await?;
+                let portal = Portal {
+                    formats: result_formats(frame.body())?,
+                    place: Place::Router {
+                        bind: frame.bytes.slice(crate::wire::frame::HEADER..),
+                        plan: Box::new(plan),
+                    },
+                    statement,
+                };
+                self.statements.put_portal(view.portal, portal)?;
+                self.answer(reply::BIND_COMPLETE);
+                Ok(())
+            }
+        }
+    }
+
+    async fn bind_on(
+        &mut self,
+        shard: ShardId,
+        statement: &Arc<ClientStatement>,
+        view: &BindView<'_>,
+        plan: &Plan,
+    ) -> Result<(), Failure> {
+        let waiting = self.batch.pending_parse.take();
+        let audience = match &waiting {
+            Some(pending) if Arc::ptr_eq(pending, statement) => Audience::Client,
+            Some(_) => {
+                self.batch.pending_parse = waiting;
+                self.settle_parse().await?;
+                Audience::Router
+            }
+            None => Audience::Router,
+        };
+        let at = self.open(shard).await?;
+        let def = self.prepare_on(at, statement, audience)?;
+        self.note_plan(plan);
+        let held = &mut self.held[at];
+        held.wrote |= plan.access == Access::Write;
+        if held.pin.is_none() {
+            held.pin = statement.analysis.pin;
+        }
+        request::bind_raw(&mut held.server.out, view.portal, def.name.as_bytes(), view.tail)?;
+        held.server.inflight.push(Owed::Bind(Audience::Client));
+        let portal = Portal { statement: Arc::clone(statement), formats: Vec::new(), place: Place::Server(shard) };
+        self.statements.put_portal(view.portal, portal)?;
+        self.note_cursor(&statement.analysis.kind, shard);
+        Ok(())
+    }
+
+    fn cursor_shard_for(&self, statement: &ClientStatement) -> Option<ShardId> {
+        self.cursor_shard(&statement.analysis.kind)
+    }
+
+    fn plan_bound(&self, statement: &ClientStatement, values: &BindValues<'_>) -> Plan {
+        let bound = BoundValues { types: &statement.types, values };
+        let inputs = Inputs { text: &statement.text, slots: &statement.slots, parameters: Some(&bound) };
+        plan::plan(&statement.analysis, &inputs, &self.plan_view())
+    }
+
+    /// The statement as it is under a newer catalog: analysed, and on the servers prepared, anew.
+    fn renew(&mut self, name: &[u8], old: &Arc<ClientStatement>) -> Result<Arc<ClientStatement>, Failure> {
+        let text = Arc::clone(&old.text);
+        self.scan_one(&text)?;
+        let analysis = self.analysis(&text);
+        let statement = Arc::new(ClientStatement {
+            text,
+            types: old.types.clone(),
+            slots: self.scan.slots.clone(),
+            generation: self.view.catalog.generation,
+            def: Mutex::new(None),
+            description: Mutex::new(None),
+            analysis,
+        });
+        if self.batch.pending_parse.as_ref().is_some_and(|p| Arc::ptr_eq(p, old)) {
+            self.batch.pending_parse = Some(Arc::clone(&statement));
+        }
+        self.statements.replace(name, Arc::clone(&statement));
+        Ok(statement)
+    }
+
+    async fn describe(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let (what, name) = target(frame)?;
+        match what {
+            b'S' => {
+                let statement = Arc::clone(self.statements.get(name)?);
+                self.describe_statement(&statement).await
+            }
+            _ => self.describe_portal(name).await,
+        }
+    }
+
+    async fn describe_statement(&mut self, statement: &Arc<ClientStatement>) -> Result<(), Failure> {
+        let kind = &statement.analysis.kind;
+        if is_local(kind) || *kind == StatementKind::Empty {
+            self.settle_parse().await?;
+            let mut out = BytesMut::new();
+            reply::parameter_description(&mut out, &[])?;
+            match self.local_columns(kind)? {
+                Some(rows) => out.extend_from_slice(&rows.describe(&[])?),
+                None => out.extend_from_slice(reply::NO_DATA),
+            }
+            self.answer(&out);
+            return Ok(());
+        }
+        let audience = match self.batch.pending_parse.take() {
+            Some(pending) if Arc::ptr_eq(&pending, statement) => Audience::Client,
+            other => {
+                self.batch.pending_parse = other;
+                self.settle_parse().await?;
+                Audience::Router
+            }
+        };
+        let shard = self.shard_for_describe(statement)?;
+        let at = self.open(shard).await?;
+        let def = self.prepare_on(at, statement, audience)?;
+        let server = &mut self.held[at].server;
+        request::describe(&mut server.out, request::Target::Statement, def.name.as_bytes())?;
+        server.inflight.push(Owed::DescribeStatement(Audience::Client));
+        Ok(())
+    }
+
+    /// The shard of a cursor that was declared in SQL: to Postgres it is a portal like any other.
+    fn sql_cursor(&mut self, name: &[u8]) -> Option<ShardId> {
+        if name.is_empty() || self.cursors.is_empty() || self.statements.portal(name).is_ok() {
+            return None;
+        }
+        self.cursors.get(std::str::from_utf8(name).ok()?).copied()
+    }
+
+    async fn describe_portal(&mut self, name: &[u8]) -> Result<(), Failure> {
+        self.settle_parse().await?;
+        if let Some(shard) = self.sql_cursor(name) {
+            let at = self.open(shard).await?;
+            let server = &mut self.held[at].server;
+            request::describe(&mut server.out, request::Target::Portal, name)?;
+            server.inflight.push(Owed::DescribePortal(Audience::Client));
+            return Ok(());
+        }
+        let portal = self.statements.portal(name)?;
+        let statement = Arc::clone(&portal.statement);
+        let formats = portal.formats.clone();
+        let combine = match &portal.place {
+            Place::Server(shard) => {
+                let shard = *shard;
+                let at = self.open(shard).await?;
+                let server = &mut self.held[at].server;
+                request::describe(&mut server.out, request::Target::Portal, name)?;
+                server.inflight.push(Owed::DescribePortal(Audience::Client));
+                return Ok(());
+            }
+            Place::Local => {
+                match self.local_columns(&statement.analysis.kind)? {
+                    Some(rows) => {
+                        let description = rows.describe(&formats)?;
+                        self.answer(&description);
+                    }
+                    None => self.answer(reply::NO_DATA),
+                }
+                return Ok(());
+            }
+            Place::Router { .. } | Place::Running(_) | Place::Finished { .. } => Combine::CONCAT,
+        };
+        let columns = self.columns_of(&statement).await?;
+        match columns {
+            Some(columns) => {
+                let description = describe_with_formats(&visible(&combine, &columns), &formats)?;
+                self.answer(&description);
+            }
+            None => self.answer(reply::NO_DATA),
+        }
+        Ok(())
+    }
+
+    /// The result columns of a statement as one Postgres describes it, asked once and remembered.
+    async fn columns_of(&mut self, statement: &Arc<ClientStatement>) -> Result<Option<Vec<reply::Column>>, Failure> {
+        let known = statement.described();
+        let description = match known {
+            Some((_, rows)) => rows,
+            None => {
+                self.drain_open().await?;
+                let shard = self.shard_for_describe(statement)?;
+                let at = self.open(shard).await?;
+                let def = self.prepare_on(at, statement, Audience::Router)?;
+                let server = &mut self.held[at].server;
+                request::describe(&mut server.out, request::Target::Statement, def.name.as_bytes())?;
+                server.inflight.push(Owed::DescribeStatement(Audience::Router));
+                server.out.extend_from_slice(request::FLUSH);
+                let mut rows = Bytes::new();
+                let mut parameters = Bytes::new();
+                while !server.inflight.is_empty() {
+                    let frame = server.next_frame().await?;
+                    match server.inflight.step(frame.tag) {
+                        crate::backend::inflight::Verdict::OutOfStep => {
+                            return Err(server.out_of_step(frame.tag).into());
+                        }
+                        crate::backend::inflight::Verdict::Error(_) => {
+                            self.client.out.extend_from_slice(&frame.bytes);
+                            self.forget_unproven();
+                            return Err(Failure::Reported);
+                        }
+                        _ => {}
+                    }
+                    match frame.tag {
+                        b't' => parameters = frame.bytes,
+                        b'T' | b'n' => rows = frame.bytes,
+                        b'N' => self.client.out.extend_from_slice(&frame.bytes),
+                        _ => {}
+                    }
+                }
+                statement.set_described(parameters, rows.clone());
+                rows
+            }
+        };
+        match description.first() {
+            Some(b'T') => {
+                let body = description.get(crate::wire::frame::HEADER..).unwrap_or_default();
+                Ok(Some(crate::wire::row::read_row_description(body)?))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn execute(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let mut fields = Fields::new(frame.body());
+        let name = fields.cstr().map_err(Fault::from)?;
+        let max_rows = fields.i32().map_err(Fault::from)?;
+        fields.end().map_err(Fault::from)?;
+        self.settle_parse().await?;
+        if let Some(shard) = self.sql_cursor(name) {
+            let at = self.open(shard).await?;
+            let server = &mut self.held[at].server;
+            server.out.extend_from_slice(&frame.bytes);
+            server.inflight.push(Owed::Execute(Audience::Client));
+            return Ok(());
+        }
+        let portal = self.statements.portal(name)?;
+        let statement = Arc::clone(&portal.statement);
+        if let Place::Server(shard) = portal.place {
+            self.check_not_failed(&statement.analysis.kind)?;
+            let at = self.open(shard).await?;
+            let server = &mut self.held[at].server;
+            server.out.extend_from_slice(&frame.bytes);
+            server.inflight.push(Owed::Execute(Audience::Client));
+            if changes_catalog(&statement.analysis.kind) {
+                self.batch.reload_catalog = true;
+            }
+            return Ok(());
+        }
+        if statement.analysis.kind == StatementKind::Empty {
+            self.answer(reply::EMPTY_QUERY);
+            return Ok(());
+        }
+        let local = matches!(portal.place, Place::Local);
+        self.check_not_failed(&statement.analysis.kind)?;
+        if local {
+            return self.execute_local(name, &statement).await;
+        }
+        self.execute_routed(name, &statement, max_rows).await
+    }
+
+    /// BEGIN, SET, SHOW pgloom.* and their like.
+    async fn execute_local(&mut self, name: &[u8], statement: &Arc<ClientStatement>) -> Result<(), Failure> {
+        // The messages before it are part of what it ends or changes: they are answered first.
+        let begins = matches!(
+            statement.analysis.kind,
+            StatementKind::Transaction(crate::sql::utility::TransactionStatement::Begin { .. })
+        );
+        if begins && self.batch.open.is_some() && !self.tx.is_open() {
+            self.leave_open().await?;
+        } else {
+            self.rest_open().await?;
+        }
+        let text = Arc::clone(&statement.text);
+        self.scan_one(&text)?;
+        let ends = matches!(
+            statement.analysis.kind,
+            StatementKind::Transaction(
+                crate::sql::utility::TransactionStatement::Commit { .. }
+                    | crate::sql::utility::TransactionStatement::Rollback { .. }
+            )
+        );
+        let rows = self.run_local(&text, &statement.analysis).await?.unwrap_or_default();
+        rows.put_rows(&mut self.client.out)?;
+        if !ends && let Ok(portal) = self.statements.portal(name) {
+            portal.place = Place::Finished { tag: rows.tag.into() };
+        }
+        Ok(())
+    }
+
+    /// The open server is brought to a rest: inside a transaction by a Sync, else it stays open with its replies read.
+    async fn rest_open(&mut self) -> Result<(), Failure> {
+        if self.batch.open.is_some() && self.tx.is_open() {
+            self.sync_open(Audience::Router).await?;
+            self.batch.open = None;
+            return Ok(());
+        }
+        self.drain_open().await
+    }
+
+    /// A portal over several shards.
+    async fn execute_routed(
+        &mut self,
+        name: &[u8],
+        statement: &Arc<ClientStatement>,
+        max_rows: i32,
+    ) -> Result<(), Failure> {
+        self.leave_open().await?;
+        let portal = self.statements.portal(name)?;
+        let place = std::mem::replace(&mut portal.place, Place::Finished { tag: "".into() });
+        let max = u64::try_from(max_rows).ok().filter(|n| *n > 0);
+        let (bind, plan) = match place {
+            Place::Router { bind, plan } => (bind, plan),
+            Place::Running(run) => return self.resume(name, run, max).await,
+            Place::Finished { tag } => {
+                let tag = if tag.starts_with("SELECT") { "SELECT 0".into() } else { tag };
+                reply::command_complete(&mut self.client.out, &tag)?;
+                return Ok(());
+            }
+            Place::Server(_) | Place::Local => {
+                return Err(Fault::new(SqlState::INTERNAL_ERROR, "a portal changed its place").into());
+            }
+        };
+        self.note_plan(&plan);
+        let columns_added = match &plan.kind {
+            PlanKind::Scatter { combine, sql, .. } => self.columns_added(statement, combine, sql),
+            _ => 0,
+        };
+        let ask = Ask::Bound { statement, bind: &bind, columns_added };
+        match (&plan.kind, max) {
+            (PlanKind::Scatter { shards, sql, combine, window }, Some(max)) => {
+                let parts: Vec<_> = shards.iter().map(|s| (s, sql.clone())).collect();
+                let run = self.start_run(&parts, combine, *window, plan.access, &ask).await?;
+                self.resume(name, Box::new(run), Some(max)).await
+            }
+            _ => {
+                self.run_multi(&plan, &statement.analysis, &ask).await?;
+                if changes_catalog(&statement.analysis.kind) {
+                    self.after_ddl(false).await;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn close(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let (what, name) = target(frame)?;
+        self.settle_parse().await?;
+        match what {
+            b'S' => {
+                self.statements.remove(name);
+            }
+            _ => match self.statements.remove_portal(name).map(|p| p.place) {
+                Some(Place::Server(shard)) if self.held.position(shard).is_some() => {
+                    let at = self.open(shard).await?;
+                    let server = &mut self.held[at].server;
+                    request::close(&mut server.out, request::Target::Portal, name)?;
+                    server.inflight.push(Owed::Close(Audience::Client));
+                    return Ok(());
+                }
+                Some(Place::Running(run)) => self.close_run(*run).await,
+                _ => {}
+            },
+        }
+        self.answer(reply::CLOSE_COMPLETE);
+        Ok(())
+    }
+
+    async fn flush_batch(&mut self) -> Result<(), Failure> {
+        self.settle_parse().await?;
+        self.drain_open().await?;
+        self.client.flush().await?;
+        Ok(())
+    }
+
+    /// A long pipeline is carried on before its Sync comes: what is queued for the server is written, what it answers is passed on.
+    async fn relieve(&mut self) -> Result<(), Stop> {
+        let Some(at) = self.open_at() else {
+            return Ok(());
+        };
+        if self.held[at].server.out.len() < BATCH_HIGH {
+            return Ok(());
+        }
+        match self.drain_open().await {
+            Ok(()) => Ok(()),
+            Err(failure) => self.fail_batch(failure).await,
+        }
+    }
+
+    async fn sync(&mut self) -> Result<(), Stop> {
+        if !self.batch.discarding
+            && let Err(failure) = self.settle_parse().await
+        {
+            self.fail_batch(failure).await?;
+        }
+        self.end_batch(true).await?;
+        self.client.flush().await.map_err(|_| Stop::Gone)
+    }
+
+    /// The end of a batch: the open server gets its Sync, an implicit transaction its end, the client its ReadyForQuery.
+    pub(super) async fn end_batch(&mut self, ready: bool) -> Result<(), Stop> {
+        let failed = self.batch.discarding;
+        let implicit = self.tx.state == TxState::Implicit;
+        // Within a block of one server its status is the client's; it may speak for itself.
+        let forward = ready && !failed && !implicit && self.batch.open.is_some();
+        let audience = if forward { Audience::Client } else { Audience::Router };
+        let mut ready_sent = false;
+        match self.sync_open(audience).await {
+            Ok(seen) => ready_sent = seen.ready,
+            Err(Failure::Stop(stop)) => return Err(stop),
+            Err(Failure::Fault(fault)) => {
+                self.tell(&fault);
+                self.tx.fail();
+            }
+            Err(Failure::Reported) => {
+                self.tx.fail();
+                // The error was on its way before the Sync: its ReadyForQuery has gone out if it was the client's.
+                ready_sent = forward;
+            }
+        }
+        if let Some(at) = self.open_at() {
+            self.held[at].server.unproven.clear();
+        }
+        self.batch.open = None;
+        self.batch.discarding = false;
+        self.batch.started = false;
+        self.batch.pending_parse = None;
+        if self.tx.state == TxState::Implicit {
+            if failed {
+                self.roll_back_quietly().await;
+            } else if let Err(failure) = self.commit().await {
+                self.fail_statement(failure).await?;
+            }
+        }
+        if !self.tx.is_open() {
+            self.close_all_runs().await;
+            self.statements.clear_portals();
+            self.release_idle();
+            if self.batch.reload_catalog {
+                self.after_ddl(false).await;
+            }
+        }
+        if ready && !ready_sent {
+            reply::ready_for_query(&mut self.client.out, self.tx.status());
+        }
+        Ok(())
+    }
+}
+
+/// Kind and name in Describe and Close.
+fn target(frame: &Frame) -> Result<(u8, &[u8]), Fault> {
+    let mut fields = Fields::new(frame.body());
+    let what = fields.u8()?;
+    let name = fields.cstr()?;
+    fields.end()?;
+    if !matches!(what, b'S' | b'P') {
+        let message = if frame.tag == b'D' { "DESCRIBE" } else { "CLOSE" };
+        return Err(Fault::new(SqlState::PROTOCOL_VIOLATION, format!("invalid {message} message subtype {what}")));
+    }
+    Ok((what, name))
+}
+
+/// The result format codes at the end of a Bind message.
+fn result_formats(body: &[u8]) -> Result<Vec<i16>, Malformed> {
+    let mut fields = Fields::new(body);
+    fields.cstr()?;
+    fields.cstr()?;
+    let formats = fields.count()?;
+    fields.bytes(formats * 2)?;
+    for _ in 0..fields.count()? {
+        fields.value()?;
+    }
+    (0..fields.count()?).map(|_| fields.i16()).collect()
+}

@@ -1,0 +1,187 @@
+//! Ends the client's transaction on every shard that took part.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::commit::{CommitPlan, Gid, decide};
+use crate::fault::{Blame, Fault, SqlState};
+use crate::ids::ShardId;
+use crate::session::{Failure, Session};
+use crate::wire::reply::Status;
+
+static SEQUENCE: AtomicU64 = AtomicU64::new(0);
+
+impl Session {
+    /// COMMIT everywhere; the tag that the client gets. On an error nothing is committed anywhere, unless it says so (`08007`).
+    pub(super) async fn commit(&mut self) -> Result<&'static str, Failure> {
+        let participants: Vec<(ShardId, bool)> =
+            self.held.iter().filter(|h| h.joined).map(|h| (h.shard, h.wrote)).collect();
+        let done = match CommitPlan::of(&participants) {
+            CommitPlan::Nothing => Ok("COMMIT"),
+            CommitPlan::OnePhase { writer, readers } => self.commit_one_phase(writer, &readers).await,
+            CommitPlan::TwoPhase { anchor, others, readers } => self.commit_two_phase(anchor, &others, &readers).await,
+        };
+        match done {
+            Ok(tag) => {
+                self.tx.end();
+                self.finish_joined(true);
+                self.reload_if_needed().await;
+                Ok(tag)
+            }
+            Err(fault) => {
+                self.roll_back_quietly().await;
+                Err(fault.into())
+            }
+        }
+    }
+
+    async fn commit_one_phase(&mut self, writer: Option<ShardId>, readers: &[ShardId]) -> Result<&'static str, Fault> {
+        let mut tag = "COMMIT";
+        for shard in writer.iter().chain(readers) {
+            let Some(at) = self.held.position(*shard) else { continue };
+            let server = &mut self.held[at].server;
+            let failed_before = server.status == Status::Failed;
+            match server.query("COMMIT").await {
+                Ok(_) if failed_before => tag = "ROLLBACK",
+                Ok(_) => {}
+                // The server's answer got lost, not its work: nobody knows.
+                Err(_) if server.broken && Some(shard) == writer.as_ref() => {
+                    return Err(unknown_outcome(&server.address));
+                }
+                // A reader has nothing to lose.
+                Err(_) if server.broken => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(tag)
+    }
+
+    /// Anchor decides, others prepare, anchor commits, others commit (DESIGN section 6).
+    async fn commit_two_phase(
+        &mut self,
+        anchor: ShardId,
+        others: &[ShardId],
+        readers: &[ShardId],
+    ) -> Result<&'static str, Fault> {
+        let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+        let gid = Gid { transaction: format!("{}-{sequence}", self.shared.router), anchor };
+        if !self.database.two_phase_commit {
+            return Err(Fault::unsupported(
+                "a transaction that writes on several shards is not supported here",
+                "two_phase_commit is off for this database, and without it such a transaction would not be atomic.",
+                "Write rows of one sharding key in a transaction, or turn two_phase_commit on.",
+            ));
+        }
+        if self.held.iter().any(|h| h.joined && h.server.status == Status::Failed) {
+            return Err(Fault::new(SqlState::TRANSACTION_ROLLBACK, "the transaction has failed on a shard"));
+        }
+        self.ask_one(anchor, &decide(&gid)).await.map_err(|fault| {
+            fault.hint("Cross-shard writes need the table pgloom.decision on every shard: run \"pgloom check\".")
+        })?;
+        let prepared = self.ask_many(others, &format!("PREPARE TRANSACTION '{gid}'")).await;
+        let failed = prepared.iter().find_map(|r| r.as_ref().err().cloned());
+        // A failed transaction answers PREPARE with a rollback and no error.
+        let lost = self.held.iter().any(|h| others.contains(&h.shard) && h.server.status != Status::Idle);
+        if failed.is_some() || lost {
+            self.undo_prepared(&gid, others).await;
+            return Err(failed.unwrap_or_else(|| {
+                Fault::new(SqlState::TRANSACTION_ROLLBACK, "the transaction could not be prepared on every shard")
+            }));
+        }
+        match self.ask_one(anchor, "COMMIT").await {
+            Ok(()) => {}
+            Err(fault) => {
+                let address = self.held.position(anchor).map(|at| self.held[at].server.broken);
+                if address != Some(false) {
+                    // The decision may have been taken: the resolver reads it from the anchor and finishes the others.
+                    return Err(unknown_outcome(&fault.message).detail(fault.to_string()));
+                }
+                self.undo_prepared(&gid, others).await;
+                return Err(fault);
+            }
+        }
+        // Decided. Whatever fails from here on is finished by the resolver.
+        for result in self.ask_many(others, &format!("COMMIT PREPARED '{gid}'")).await {
+            if let Err(fault) = result {
+                tracing::warn!(%gid, error = %fault, "second phase left to the resolver");
+            }
+        }
+        self.ask_many(readers, "COMMIT").await;
+        Ok("COMMIT")
+    }
+
+    async fn undo_prepared(&mut self, gid: &Gid, others: &[ShardId]) {
+        for shard in others {
+            let Some(at) = self.held.position(*shard) else { continue };
+            let server = &mut self.held[at].server;
+            if !server.broken && server.status == Status::Idle {
+                // Fails where PREPARE failed: there is nothing to undo then.
+                let _ = server.query(&format!("ROLLBACK PREPARED '{gid}'")).await;
+            }
+        }
+    }
+
+    async fn ask_one(&mut self, shard: ShardId, sql: &str) -> Result<(), Fault> {
+        let at = self.held_at(shard)?;
+        self.held[at].server.query(sql).await.map(drop)
+    }
+
+    /// The same statement to these shards at once; each one's outcome.
+    async fn ask_many(&mut self, shards: &[ShardId], sql: &str) -> Vec<Result<(), Fault>> {
+        let asks = self.held.select(shards).into_iter().map(|server| async { server.query(sql).await.map(drop) });
+        futures::future::join_all(asks).await
+    }
+
+    /// ROLLBACK everywhere, at the client's wish.
+    pub(super) async fn roll_back(&mut self) -> Result<(), Failure> {
+        self.roll_back_quietly().await;
+        Ok(())
+    }
+
+    /// ROLLBACK everywhere. A connection that does not answer it well is closed, which rolls back too.
+    pub(super) async fn roll_back_quietly(&mut self) {
+        let joined: Vec<ShardId> = self.held.iter().filter(|h| h.joined && !h.server.broken).map(|h| h.shard).collect();
+        self.ask_many(&joined, "ROLLBACK").await;
+        if let Some(settings) = self.tx.end() {
+            self.adopt(settings);
+        }
+        self.finish_joined(false);
+        self.reload_if_needed().await;
+    }
+
+    /// After the end on the servers: each is out of the transaction, or of no use.
+    fn finish_joined(&mut self, committed: bool) {
+        for held in self.held.iter_mut().filter(|h| h.joined) {
+            held.joined = false;
+            held.wrote = false;
+            let before = held.server.applied_before.take();
+            if !committed {
+                held.server.applied = before.flatten();
+            }
+            if held.server.status != Status::Idle {
+                held.server.broken = true;
+            }
+        }
+        for at in 0..self.held.len() {
+            if !self.held[at].server.broken {
+                self.report_parameters(at);
+                break;
+            }
+        }
+        self.cursors.retain(|_, shard| self.held.position(*shard).is_some_and(|at| self.held[at].pin.is_some()));
+        self.drop_broken();
+        self.release_idle();
+    }
+
+    async fn reload_if_needed(&mut self) {
+        if self.batch.reload_catalog && !self.tx.is_open() {
+            self.after_ddl(false).await;
+        }
+    }
+}
+
+fn unknown_outcome(server: &str) -> Fault {
+    Fault::new(SqlState::TRANSACTION_RESOLUTION_UNKNOWN, "the outcome of the transaction is unknown")
+        .detail(format!("the connection to {server} broke while it was committing"))
+        .hint("Read back what the transaction wrote before repeating it.")
+        .blame(Blame::Server)
+}

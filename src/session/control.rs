@@ -1,0 +1,505 @@
+//! Statements about the session itself: transactions, settings, DISCARD, DEALLOCATE, SHOW pgloom.*, EXPLAIN (ROUTE).
+//! They run alike in both protocols.
+
+use std::sync::Arc;
+
+use crate::backend::settings::{self, SessionSettings};
+use crate::fault::{Fault, SqlState};
+use crate::ids::ShardId;
+use crate::session::held::put_settings;
+use crate::session::local::LocalRows;
+use crate::session::scope::SearchScope;
+use crate::session::transaction::TxState;
+use crate::session::{Failure, Session};
+use crate::sql::Analysis;
+use crate::sql::utility::{DiscardTarget, SetStatement, StatementKind, TransactionStatement};
+use crate::wire::reply::{self, NoticeLevel};
+
+fn tag(tag: &str) -> LocalRows {
+    LocalRows { tag: tag.to_owned(), ..LocalRows::default() }
+}
+
+/// Whether the router itself answers statements of this kind.
+pub fn is_local(kind: &StatementKind) -> bool {
+    match kind {
+        StatementKind::Transaction(t) => {
+            !matches!(t, TransactionStatement::TwoPhase | TransactionStatement::SetConstraints)
+        }
+        StatementKind::Set(_)
+        | StatementKind::ShowRouter(_)
+        | StatementKind::ExplainRoute { .. }
+        | StatementKind::Discard(_)
+        | StatementKind::Deallocate(_)
+        | StatementKind::Unclear => true,
+        _ => false,
+    }
+}
+
+impl Session {
+    /// Runs a statement that is the router's own business; `None` when it is the shards'.
+    pub(super) async fn run_local(
+        &mut self,
+        text: &str,
+        analysis: &Arc<Analysis>,
+    ) -> Result<Option<LocalRows>, Failure> {
+        match &analysis.kind {
+            StatementKind::Transaction(statement) => self.transaction(text, statement).await,
+            StatementKind::Set(SetStatement::Opaque | SetStatement::TransactionSnapshot) => {
+                self.run_unclear(text).await
+            }
+            StatementKind::Set(statement) => self.set(statement).await.map(Some),
+            StatementKind::ShowRouter(name) => Ok(Some(self.show_router(name)?)),
+            StatementKind::ExplainRoute { inner, json } => self.explain_route(text, *inner, *json).map(Some),
+            StatementKind::Discard(target) => self.discard(*target).await.map(Some),
+            StatementKind::Deallocate(name) => self.deallocate(name.as_deref()).await,
+            StatementKind::Unclear => self.run_unclear(text).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// The columns that a local statement will return, before it runs.
+    pub(super) fn local_columns(&self, kind: &StatementKind) -> Result<Option<LocalRows>, Fault> {
+        match kind {
+            StatementKind::ShowRouter(name) => Ok(Some(LocalRows { rows: Vec::new(), ..self.show_router(name)? })),
+            StatementKind::ExplainRoute { .. } => Ok(Some(LocalRows::of("QUERY PLAN", Vec::new(), "EXPLAIN"))),
+            _ => Ok(None),
+        }
+    }
+
+    async fn transaction(
+        &mut self,
+        text: &str,
+        statement: &TransactionStatement,
+    ) -> Result<Option<LocalRows>, Failure> {
+        match statement {
+            TransactionStatement::Begin { modes, start_transaction } => {
+                let done = tag(if *start_transaction { "START TRANSACTION" } else { "BEGIN" });
+                if self.tx.in_block() {
+                    self.warn(SqlState::ACTIVE_SQL_TRANSACTION, "there is already a transaction in progress");
+                    return Ok(Some(done));
+                }
+                self.begin(modes).await?;
+                Ok(Some(done))
+            }
+            TransactionStatement::Commit { chain } => self.end_block(true, *chain).await.map(Some),
+            TransactionStatement::Rollback { chain } => self.end_block(false, *chain).await.map(Some),
+            TransactionStatement::Savepoint(name) => {
+                self.need_block("SAVEPOINT")?;
+                self.tell_joined(&format!("SAVEPOINT {}", settings::quote_identifier(name))).await?;
+                self.tx.savepoint(name, &self.settings);
+                Ok(Some(tag("SAVEPOINT")))
+            }
+            TransactionStatement::Release(name) => {
+                self.need_block("RELEASE SAVEPOINT")?;
+                self.need_savepoint(name)?;
+                self.tell_joined(&format!("RELEASE SAVEPOINT {}", settings::quote_identifier(name))).await?;
+                self.tx.release(name);
+                Ok(Some(tag("RELEASE")))
+            }
+            TransactionStatement::RollbackTo(name) => {
+                self.need_block("ROLLBACK TO SAVEPOINT")?;
+                self.need_savepoint(name)?;
+                self.tell_joined(&format!("ROLLBACK TO SAVEPOINT {}", settings::quote_identifier(name))).await?;
+                if let Some(settings) = self.tx.rollback_to(name) {
+                    self.adopt(settings);
+                }
+                // Which settings the servers went back to is known to them alone.
+                for held in self.held.iter_mut().filter(|h| h.joined) {
+                    held.server.applied = None;
+                }
+                Ok(Some(tag("ROLLBACK")))
+            }
+            TransactionStatement::TwoPhase => Err(Fault::unsupported(
+                "two-phase commit statements of clients are not supported",
+                format!("pgloom runs two-phase commit itself; \"{}\" would meet only one shard.", first_words(text)),
+                "Use plain BEGIN and COMMIT: a transaction over several shards is committed atomically.",
+            )
+            .into()),
+            TransactionStatement::SetConstraints => {
+                self.need_block("SET CONSTRAINTS")?;
+                self.tell_joined(text).await?;
+                self.tx.remember(text);
+                Ok(Some(tag("SET CONSTRAINTS")))
+            }
+        }
+    }
+
+    async fn begin(&mut self, modes: &str) -> Result<(), Failure> {
+        // The shards are told when they join; what Postgres would refuse is refused now.
+        characteristics(modes)?;
+        if self.tx.state == TxState::Implicit && !modes.is_empty() {
+            self.tell_joined(&format!("SET TRANSACTION {modes}")).await?;
+        }
+        self.tx.begin(modes, &self.settings);
+        Ok(())
+    }
+
+    async fn end_block(&mut self, commit: bool, chain: bool) -> Result<LocalRows, Failure> {
+        if !self.tx.in_block() {
+            if chain {
+                let verb = if commit { "COMMIT AND CHAIN" } else { "ROLLBACK AND CHAIN" };
+                return Err(Fault::new(
+                    SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                    format!("{verb} can only be used in transaction blocks"),
+                )
+                .into());
+            }
+            self.warn(SqlState::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress");
+            // Within a multi-statement query it still ends what the earlier statements did.
+            if self.tx.state == TxState::Implicit {
+                if commit {
+                    self.commit().await?;
+                } else {
+                    self.roll_back_quietly().await;
+                }
+            }
+            return Ok(tag(if commit { "COMMIT" } else { "ROLLBACK" }));
+        }
+        let modes = self.tx.modes().to_owned();
+        let done = if commit && !self.tx.has_failed() {
+            self.commit().await?
+        } else {
+            self.roll_back().await?;
+            "ROLLBACK"
+        };
+        self.statements.clear_portals();
+        self.refresh_view();
+        if chain {
+            self.tx.begin(&modes, &self.settings);
+        }
+        Ok(tag(done))
+    }
+
+    fn need_block(&self, what: &str) -> Result<(), Fault> {
+        if self.tx.in_block() {
+            return Ok(());
+        }
+        Err(Fault::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, format!("{what} can only be used in transaction blocks")))
+    }
+
+    fn need_savepoint(&self, name: &str) -> Result<(), Fault> {
+        if self.tx.has_savepoint(name) {
+            return Ok(());
+        }
+        Err(Fault::new(SqlState::INVALID_SAVEPOINT_SPECIFICATION, format!("savepoint \"{name}\" does not exist")))
+    }
+
+    /// Runs a control statement on every shard that takes part in the transaction. One that fails fails it as a whole.
+    pub(super) async fn tell_joined(&mut self, sql: &str) -> Result<(), Failure> {
+        let mut failed = None;
+        for held in self.held.iter_mut().filter(|h| h.joined) {
+            if let Err(fault) = held.server.query(sql).await {
+                failed.get_or_insert(fault);
+            }
+        }
+        self.drop_broken();
+        failed.map_or(Ok(()), |fault| Err(fault.into()))
+    }
+
+    pub(super) fn warn(&mut self, code: SqlState, message: &'static str) {
+        reply::notice(&mut self.client.out, NoticeLevel::Warning, &Fault::new(code, message));
+    }
+
+    async fn set(&mut self, statement: &SetStatement) -> Result<LocalRows, Failure> {
+        match statement {
+            SetStatement::Session { name, value } => {
+                check_setting(name, value)?;
+                let mut wanted = (*self.settings).clone();
+                wanted.set(name, value);
+                self.change_settings(wanted, &settings::assign(name, value)).await?;
+                Ok(tag("SET"))
+            }
+            SetStatement::Reset(name) => {
+                let mut wanted = (*self.settings).clone();
+                let sql = match self.startup.get(name) {
+                    Some(value) => {
+                        wanted.set(name, value);
+                        settings::assign(name, value)
+                    }
+                    None => {
+                        wanted.remove(name);
+                        settings::reset(name)
+                    }
+                };
+                self.change_settings(wanted, &sql).await?;
+                Ok(tag("RESET"))
+            }
+            SetStatement::ResetAll => {
+                let mut wanted = (*self.startup).clone();
+                // RESET ALL leaves roles alone.
+                for name in ["role", "session_authorization"] {
+                    if let Some(value) = self.settings.get(name) {
+                        wanted.set(name, value);
+                    }
+                }
+                let mut sql = String::from("RESET ALL");
+                for (name, value) in wanted.iter() {
+                    sql.push_str(&format!("; {}", settings::assign(name, value)));
+                }
+                self.change_settings(wanted, &sql).await?;
+                Ok(tag("RESET"))
+            }
+            SetStatement::Local { name, value } => {
+                let sql = format!("SET LOCAL {}", settings::assign(name, value).trim_start_matches("SET "));
+                self.set_in_transaction(&sql, "SET LOCAL").await?;
+                Ok(tag("SET"))
+            }
+            SetStatement::Transaction(modes) => {
+                self.set_in_transaction(&format!("SET TRANSACTION {modes}"), "SET TRANSACTION").await?;
+                Ok(tag("SET"))
+            }
+            SetStatement::Characteristics(modes) => {
+                let mut wanted = (*self.settings).clone();
+                for (name, value) in characteristics(modes)? {
+                    wanted.set(name, value);
+                }
+                let sql = format!("SET SESSION CHARACTERISTICS AS TRANSACTION {modes}");
+                self.change_settings(wanted, &sql).await?;
+                Ok(tag("SET"))
+            }
+            SetStatement::TransactionSnapshot | SetStatement::Opaque => {
+                Err(Fault::new(SqlState::INTERNAL_ERROR, "an unclear SET reached the settings").into())
+            }
+            SetStatement::Router { name, .. } => {
+                Err(Fault::new(SqlState::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\""))
+                    .hint("This version of pgloom has no settings of its own that can be changed in a session.")
+                    .into())
+            }
+        }
+    }
+
+    /// SET LOCAL and SET TRANSACTION: for the shards in the transaction now, and for those that join later.
+    async fn set_in_transaction(&mut self, sql: &str, what: &'static str) -> Result<(), Failure> {
+        if !self.tx.in_block() {
+            let message = match what {
+                "SET LOCAL" => "SET LOCAL can only be used in transaction blocks",
+                _ => "SET TRANSACTION can only be used in transaction blocks",
+            };
+            self.warn(SqlState::NO_ACTIVE_SQL_TRANSACTION, message);
+            return Ok(());
+        }
+        if !self.held.iter().any(|h| h.joined) {
+            // Somebody must say whether it is valid.
+            let home = self.view.topology.home;
+            let at = self.enlist(home).await?;
+            self.held[at].server.settle().await?;
+        }
+        self.tell_joined(sql).await?;
+        self.tx.remember(sql);
+        Ok(())
+    }
+
+    /// New session settings: tried on a server, which has the word on what is valid, then the session's own.
+    async fn change_settings(&mut self, wanted: SessionSettings, sql: &str) -> Result<(), Failure> {
+        let wanted = Arc::new(wanted);
+        if self.tx.in_block() || (self.tx.is_open() && self.held.iter().any(|h| h.joined)) {
+            if !self.held.iter().any(|h| h.joined) {
+                let home = self.view.topology.home;
+                let at = self.enlist(home).await?;
+                self.held[at].server.settle().await?;
+            }
+            self.tell_joined(sql).await?;
+            for held in self.held.iter_mut().filter(|h| h.joined) {
+                held.server.applied = Some(Arc::clone(&wanted));
+            }
+        } else {
+            let home = self.view.topology.home;
+            let at = match self.held.position(home) {
+                Some(at) => at,
+                None => {
+                    let server = self.pools.pool(home).checkout().await?;
+                    self.hold(home, server)
+                }
+            };
+            if let Err(fault) = put_settings(&mut self.held[at].server, &wanted).await {
+                self.release_idle();
+                return Err(fault.into());
+            }
+            // Pinned connections follow at their next statement, as all others do.
+        }
+        let carrier = self.held.iter().position(|h| h.server.applied.as_ref().is_some_and(|a| Arc::ptr_eq(a, &wanted)));
+        if let Some(at) = carrier {
+            self.report_parameters(at);
+        }
+        self.adopt(wanted);
+        if !self.tx.is_open() {
+            self.release_idle();
+        }
+        Ok(())
+    }
+
+    /// Makes these the session's settings, and names mean what they say.
+    pub(super) fn adopt(&mut self, wanted: Arc<SessionSettings>) {
+        self.scope = SearchScope::new(&wanted, &self.user);
+        self.settings = wanted;
+    }
+
+    /// Tells the client of parameters that have another value on this server than the client was told.
+    pub(super) fn report_parameters(&mut self, at: usize) {
+        for (name, value) in &self.held[at].server.parameters {
+            let known = self.reported.iter_mut().find(|(n, _)| n == name);
+            match known {
+                Some((_, old)) if old == value => continue,
+                Some((_, old)) => *old = value.clone(),
+                None => self.reported.push((name.clone(), value.clone())),
+            }
+            let _ = reply::parameter_status(&mut self.client.out, name, value);
+        }
+    }
+
+    async fn discard(&mut self, target: DiscardTarget) -> Result<LocalRows, Failure> {
+        match target {
+            DiscardTarget::All => {
+                if self.tx.in_block() {
+                    return Err(Fault::new(
+                        SqlState::ACTIVE_SQL_TRANSACTION,
+                        "DISCARD ALL cannot run inside a transaction block",
+                    )
+                    .into());
+                }
+                for held in self.held.drain() {
+                    held.server.discard();
+                }
+                self.note_running();
+                self.statements.clear();
+                self.statements.clear_portals();
+                self.cursors.clear();
+                let startup = (*self.startup).clone();
+                self.change_settings(startup, "RESET ALL").await?;
+                Ok(tag("DISCARD ALL"))
+            }
+            DiscardTarget::Plans => Ok(tag("DISCARD PLANS")),
+            DiscardTarget::Sequences => {
+                self.tell_pinned("DISCARD SEQUENCES").await?;
+                Ok(tag("DISCARD SEQUENCES"))
+            }
+            DiscardTarget::Temp => {
+                self.tell_pinned("DISCARD TEMP").await?;
+                Ok(tag("DISCARD TEMP"))
+            }
+        }
+    }
+
+    async fn tell_pinned(&mut self, sql: &str) -> Result<(), Failure> {
+        for held in self.held.iter_mut() {
+            held.server.query(sql).await?;
+        }
+        Ok(())
+    }
+
+    /// DEALLOCATE of statements that were prepared by protocol; those of SQL PREPARE lie on their shard. `None`: ALL.
+    async fn deallocate(&mut self, name: Option<&str>) -> Result<Option<LocalRows>, Failure> {
+        let Some(name) = name else {
+            self.statements.clear();
+            self.tell_pinned("DEALLOCATE ALL").await?;
+            for held in self.held.iter_mut() {
+                held.server.prepared.clear();
+            }
+            return Ok(Some(tag("DEALLOCATE ALL")));
+        };
+        if self.statements.remove(name.as_bytes()) {
+            return Ok(Some(tag("DEALLOCATE")));
+        }
+        let home = self.view.topology.home;
+        if let Some(at) = self.held.position(home).filter(|at| self.held[*at].pin.is_some()) {
+            self.held[at].server.query(&format!("DEALLOCATE {}", settings::quote_identifier(name))).await?;
+            return Ok(Some(tag("DEALLOCATE")));
+        }
+        let message = format!("prepared statement \"{name}\" does not exist");
+        Err(Fault::new(SqlState::INVALID_SQL_STATEMENT_NAME, message).into())
+    }
+
+    /// A statement that would change the session in a way we cannot follow, or no statement at all: a server that is thrown
+    /// away afterwards tells which.
+    async fn run_unclear(&mut self, text: &str) -> Result<Option<LocalRows>, Failure> {
+        let home = self.view.topology.home;
+        let mut server = self.pools.pool(home).checkout().await?;
+        let asked = match put_settings(&mut server, &self.settings).await {
+            Ok(()) => server.query(text).await.map(drop),
+            Err(fault) => Err(fault),
+        };
+        server.discard();
+        asked?;
+        Err(Fault::unsupported(
+            "this form of the statement is not supported",
+            "It changes the session's state on one server in a way that cannot be repeated on others.",
+            "Use SET name TO value.",
+        )
+        .into())
+    }
+
+    /// Which shard a SQL cursor lives on.
+    pub(super) fn note_cursor(&mut self, kind: &StatementKind, shard: ShardId) {
+        if let StatementKind::Declare { cursor, .. } = kind {
+            self.cursors.insert(cursor.clone(), shard);
+        }
+    }
+
+    /// The shard of the cursor that a FETCH, MOVE or CLOSE names.
+    pub(super) fn cursor_shard(&self, kind: &StatementKind) -> Option<ShardId> {
+        match kind {
+            StatementKind::Fetch(name) | StatementKind::CloseCursor(Some(name)) => self.cursors.get(name).copied(),
+            _ => None,
+        }
+    }
+
+    /// The catalog has changed under us: reads it again, so that the next statement finds what this one made.
+    pub(super) async fn after_ddl(&mut self, _answered: bool) {
+        if self.tx.is_open() {
+            self.batch.reload_catalog = true;
+            return;
+        }
+        self.batch.reload_catalog = false;
+        if let Err(fault) = crate::control::catalog::reload(&self.database).await {
+            tracing::warn!(error = %fault, "catalog not read after DDL");
+        }
+        self.refresh_view();
+    }
+}
+
+/// Settings that would break what the router relies on.
+fn check_setting(name: &str, value: &str) -> Result<(), Fault> {
+    let plain = value.trim().trim_matches('\'').to_ascii_lowercase().replace(['-', '_'], "");
+    if name == "client_encoding" && !matches!(plain.as_str(), "utf8" | "unicode" | "sqlascii") {
+        return Err(Fault::unsupported(
+            format!("client_encoding {value} is not supported"),
+            "pgloom reads statements as UTF-8 to find the sharding key.",
+            "Set client_encoding to UTF8.",
+        ));
+    }
+    Ok(())
+}
+
+/// SESSION CHARACTERISTICS as the settings that they are.
+fn characteristics(modes: &str) -> Result<Vec<(&'static str, &'static str)>, Fault> {
+    let words = modes
+        .to_ascii_uppercase()
+        .split([',', ' ', '\t', '\n'])
+        .filter(|w| !w.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
+    let known = [
+        ("ISOLATION LEVEL SERIALIZABLE", ("default_transaction_isolation", "'serializable'")),
+        ("ISOLATION LEVEL REPEATABLE READ", ("default_transaction_isolation", "'repeatable read'")),
+        ("ISOLATION LEVEL READ COMMITTED", ("default_transaction_isolation", "'read committed'")),
+        ("ISOLATION LEVEL READ UNCOMMITTED", ("default_transaction_isolation", "'read uncommitted'")),
+        ("READ ONLY", ("default_transaction_read_only", "on")),
+        ("READ WRITE", ("default_transaction_read_only", "off")),
+        ("NOT DEFERRABLE", ("default_transaction_deferrable", "off")),
+        ("DEFERRABLE", ("default_transaction_deferrable", "on")),
+    ];
+    let mut rest = words.as_str();
+    let mut found = Vec::new();
+    while !rest.is_empty() {
+        let Some((mode, setting)) = known.iter().find(|(mode, _)| rest.starts_with(mode)) else {
+            return Err(Fault::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{rest}\"")));
+        };
+        found.push(*setting);
+        rest = rest[mode.len()..].trim_start();
+    }
+    Ok(found)
+}
+
+fn first_words(text: &str) -> String {
+    text.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,452 @@
+//! COPY FROM STDIN: to one shard as it comes, or cut into rows that go to the shard of their key.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::BytesMut;
+
+use crate::backend::inflight::{Audience, Owed};
+use crate::copy::{KeyField, RowCutter};
+use crate::exec::copy::{CopyEnd, copy_in};
+use crate::exec::forward::{Broken, Seen};
+use crate::fault::{Fault, SqlState};
+use crate::ids::ShardId;
+use crate::plan::CopyInPlan;
+use crate::session::run::Ask;
+use crate::session::{Failure, Session, Stop};
+use crate::sql::utility::CopyFormat;
+use crate::types::KeyType;
+use crate::types::canonical::{KeyError, KeyValue};
+use crate::wire::frame::{Frame, command_tag};
+use crate::wire::{reply, request};
+
+/// Bytes gathered for one shard before they are sent as one CopyData.
+const SHARD_CHUNK: usize = 32 * 1024;
+/// Bytes queued for the slowest shard before the client is no longer read.
+const SHARD_HIGH: usize = 256 * 1024;
+
+impl Session {
+    /// One held server asked for CopyData: the client's pass through.
+    pub(super) async fn copy_in(&mut self, at: usize, _seen: &mut Seen) -> Result<(), Failure> {
+        let max = self.shared.limits.max_message;
+        let had_sync = crate::exec::copy::forget_sync(&mut self.held[at].server);
+        self.client.flush().await?;
+        let held = &mut self.held[at];
+        match copy_in(&mut held.server, &mut self.client, max).await {
+            Ok(CopyEnd::Sent | CopyEnd::ServerSpoke) => {}
+            Err(broken) => return Err(self.break_held(at, broken)),
+        }
+        if had_sync {
+            // The server ignored the Sync that came before the data; ours after it brings the ReadyForQuery.
+            let server = &mut self.held[at].server;
+            server.out.extend_from_slice(request::SYNC);
+            server.inflight.push(Owed::Sync(Audience::Client));
+        }
+        Ok(())
+    }
+
+    /// COPY FROM STDIN into a sharded table, atomic over the shards.
+    pub(super) async fn run_copy_split(&mut self, plan: &Arc<CopyInPlan>, ask: &Ask<'_>) -> Result<(), Failure> {
+        let opened = !self.tx.is_open();
+        if opened {
+            self.tx.begin_implicit(&self.settings);
+        }
+        match self.copy_split(plan, ask).await {
+            Ok(tag) => {
+                self.end_parts(opened).await?;
+                reply::command_complete(&mut self.client.out, &tag)?;
+                Ok(())
+            }
+            Err(failure) => {
+                self.tx.fail();
+                if opened && !matches!(failure, Failure::Stop(_)) {
+                    self.roll_back_quietly().await;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn copy_split(&mut self, plan: &Arc<CopyInPlan>, ask: &Ask<'_>) -> Result<String, Failure> {
+        let shards: Vec<ShardId> = self.view.topology.distribution(plan.distribution).shards().iter().collect();
+        let text = match ask {
+            Ask::Query { text } => (*text).to_owned(),
+            Ask::Bound { statement, .. } => statement.text.to_string(),
+        };
+        self.enlist_all(&shards).await?;
+        for shard in &shards {
+            let at = self.held_at(*shard)?;
+            let held = &mut self.held[at];
+            held.wrote = true;
+            request::query(&mut held.server.out, text.as_bytes())?;
+            held.server.inflight.push(Owed::Query { audience: Audience::Client, ready: Audience::Router });
+        }
+        let response = self.copy_responses(&shards).await?;
+        self.client.out.extend_from_slice(&response.bytes);
+        self.client.flush().await?;
+        let fed = self.feed_shards(plan, &shards).await;
+        let ended = self.end_copy(&shards, fed.as_ref().err()).await;
+        match (fed, ended) {
+            (Err(failure @ Failure::Stop(_)), _) => Err(failure),
+            // A shard's own error says more than that we stopped feeding it.
+            (_, Err(failure)) => Err(failure),
+            (Err(failure), Ok(_)) => Err(failure),
+            (Ok(()), Ok(rows)) => Ok(format!("COPY {rows}")),
+        }
+    }
+
+    /// Every shard's CopyInResponse; the first one is the client's.
+    async fn copy_responses(&mut self, shards: &[ShardId]) -> Result<Frame, Failure> {
+        let mut first = None;
+        let mut failed = None;
+        for shard in shards {
+            let at = self.held_at(*shard)?;
+            let server = &mut self.held[at].server;
+            loop {
+                let frame = server.next_frame().await?;
+                match server.inflight.step(frame.tag) {
+                    crate::backend::inflight::Verdict::CopyIn => {
+                        first.get_or_insert(frame);
+                        break;
+                    }
+                    crate::backend::inflight::Verdict::OutOfStep => return Err(server.out_of_step(frame.tag).into()),
+                    _ if frame.tag == b'E' => {
+                        failed.get_or_insert(frame);
+                    }
+                    crate::backend::inflight::Verdict::Ready(_) if server.inflight.is_empty() => break,
+                    _ => {}
+                }
+            }
+        }
+        if let Some(error) = failed {
+            // The ones that do wait for data are told to stop.
+            for shard in shards {
+                let at = self.held_at(*shard)?;
+                if !self.held[at].server.inflight.is_empty() {
+                    crate::exec::copy::fail(&mut self.held[at].server, "another shard refused the COPY");
+                    let _ = self.held[at].server.settle().await;
+                }
+            }
+            self.client.out.extend_from_slice(&error.bytes);
+            return Err(Failure::Reported);
+        }
+        first.ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "no shard answered the COPY").into())
+    }
+
+    /// Reads the client's rows to their end and hands each to its shard.
+    async fn feed_shards(&mut self, plan: &Arc<CopyInPlan>, shards: &[ShardId]) -> Result<(), Failure> {
+        let fields: Vec<usize> = plan.key_fields.iter().map(|(at, _)| *at).collect();
+        let mut cutter = RowCutter::new(&plan.format, &fields, self.shared.limits.max_message);
+        let mut feed = Feed::new(self, plan, shards);
+        loop {
+            let frame = match self.next_copy_frame(shards, &mut feed).await? {
+                CopyInput::Frame(frame) => frame,
+                CopyInput::ServerSpoke => return Ok(()),
+            };
+            match frame.tag {
+                b'd' => {
+                    cutter.feed(frame.body());
+                    feed.rows(&mut cutter, plan)?;
+                }
+                b'c' => {
+                    cutter.finish();
+                    feed.rows(&mut cutter, plan)?;
+                    feed.flush_all();
+                    self.hand_over(shards, &mut feed)?;
+                    return Ok(());
+                }
+                b'f' => {
+                    let reason = crate::wire::frame::Fields::new(frame.body()).cstr().unwrap_or(b"");
+                    return Err(Fault::new(
+                        SqlState::QUERY_CANCELED,
+                        format!("COPY from stdin failed: {}", String::from_utf8_lossy(reason)),
+                    )
+                    .into());
+                }
+                b'H' | b'S' => {}
+                tag => {
+                    return Err(Fault::new(
+                        SqlState::PROTOCOL_VIOLATION,
+                        format!("unexpected message type 0x{tag:02X} during COPY from stdin"),
+                    )
+                    .into());
+                }
+            }
+            self.hand_over(shards, &mut feed)?;
+        }
+    }
+
+    /// Moves what the feed has gathered into the servers' queues.
+    fn hand_over(&mut self, shards: &[ShardId], feed: &mut Feed) -> Result<(), Failure> {
+        for (i, shard) in shards.iter().enumerate() {
+            let at = self.held_at(*shard)?;
+            let out = &mut feed.ready[i];
+            if !out.is_empty() {
+                self.held[at].server.out.unsplit(out.split());
+            }
+        }
+        Ok(())
+    }
+
+    /// The client's next message; meanwhile the shards are written to, as fast as the slowest one drinks.
+    async fn next_copy_frame(&mut self, shards: &[ShardId], feed: &mut Feed) -> Result<CopyInput, Failure> {
+        let control = Arc::clone(&self.client.control);
+        loop {
+            let queued = self.held.iter().filter(|h| shards.contains(&h.shard)).map(|h| h.server.out.len()).max();
+            let may_read = queued.unwrap_or(0) < SHARD_HIGH;
+            if may_read && let Some(frame) = self.client.cut()? {
+                return Ok(CopyInput::Frame(frame));
+            }
+            let (client, held) = (&mut self.client, &mut self.held);
+            let spoke = poll_fn(|cx| {
+                if control.poll_kill(cx).is_ready() {
+                    return Poll::Ready(Err(Failure::Stop(Stop::Gone)));
+                }
+                let mut drained = false;
+                for one in held.iter_mut().filter(|h| shards.contains(&h.shard)) {
+                    let before = one.server.out.len();
+                    match one.server.poll_progress(cx) {
+                        Poll::Ready(Ok(())) => return Poll::Ready(Ok(true)),
+                        Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault.into())),
+                        Poll::Pending => {}
+                    }
+                    drained |= before >= SHARD_HIGH && one.server.out.len() < SHARD_HIGH;
+                }
+                if drained {
+                    return Poll::Ready(Ok(false));
+                }
+                if may_read {
+                    return client.poll_read(cx).map_ok(|()| false).map_err(Failure::from);
+                }
+                Poll::Pending
+            })
+            .await?;
+            if spoke && self.shard_spoke(shards) {
+                feed.flush_all();
+                return Ok(CopyInput::ServerSpoke);
+            }
+        }
+    }
+
+    /// Whether a shard has said anything but a notice while it copies: it has failed.
+    fn shard_spoke(&mut self, shards: &[ShardId]) -> bool {
+        self.held
+            .iter_mut()
+            .filter(|h| shards.contains(&h.shard))
+            .any(|h| matches!(h.server.header(), Ok(Some(header)) if !matches!(header.tag, b'N' | b'S' | b'A')))
+    }
+
+    /// CopyDone (or CopyFail) to every shard, and their answers: rows copied in all.
+    async fn end_copy(&mut self, shards: &[ShardId], failed: Option<&Failure>) -> Result<u64, Failure> {
+        let reason = match failed {
+            Some(Failure::Stop(_)) => return Ok(0),
+            Some(Failure::Fault(fault)) => Some(fault.message.to_string()),
+            Some(Failure::Reported) => Some("the COPY failed on another shard".to_owned()),
+            None => None,
+        };
+        // One shard's error fails all: the others are told before they could take what they have for the whole.
+        let spoke = self.shard_spoke(shards);
+        let reason = reason.or_else(|| spoke.then(|| "the COPY failed on another shard".to_owned()));
+        for shard in shards {
+            let at = self.held_at(*shard)?;
+            let server = &mut self.held[at].server;
+            match &reason {
+                None => server.out.extend_from_slice(request::COPY_DONE),
+                Some(reason) => crate::exec::copy::fail(server, reason),
+            }
+        }
+        let mut rows = 0;
+        let mut error: Option<Frame> = None;
+        for shard in shards {
+            let at = self.held_at(*shard)?;
+            let server = &mut self.held[at].server;
+            while !server.inflight.is_empty() {
+                let frame = server.next_frame().await?;
+                if server.inflight.step(frame.tag) == crate::backend::inflight::Verdict::OutOfStep {
+                    return Err(server.out_of_step(frame.tag).into());
+                }
+                match frame.tag {
+                    b'C' => rows += command_tag(frame.body()).1.unwrap_or(0),
+                    // Our own CopyFail comes back as 57014: the shard that failed by itself is the one to hear.
+                    b'E' => {
+                        let own = crate::wire::error_fields::code(frame.body()) == SqlState::QUERY_CANCELED;
+                        if error.is_none() || !own {
+                            error = Some(frame);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        match error {
+            Some(frame) if failed.is_none() => {
+                self.client.out.extend_from_slice(&frame.bytes);
+                Err(Failure::Reported)
+            }
+            _ => Ok(rows),
+        }
+    }
+}
+
+enum CopyInput {
+    Frame(Frame),
+    ServerSpoke,
+}
+
+/// Rows gathered per shard.
+struct Feed {
+    types: Vec<KeyType>,
+    distribution: Arc<crate::topology::Topology>,
+    /// Position in `ready` by shard.
+    slots: Vec<Option<usize>>,
+    /// Payload being gathered, and whole CopyData frames.
+    gathering: Vec<BytesMut>,
+    ready: Vec<BytesMut>,
+}
+
+impl Feed {
+    fn new(session: &Session, plan: &CopyInPlan, shards: &[ShardId]) -> Self {
+        let topology = Arc::clone(&session.view.topology);
+        let mut slots = vec![None; topology.shards.len()];
+        for (i, shard) in shards.iter().enumerate() {
+            slots[shard.index()] = Some(i);
+        }
+        let types = topology.distribution(plan.distribution).key_types.clone();
+        Self {
+            types,
+            distribution: topology,
+            slots,
+            gathering: shards.iter().map(|_| BytesMut::new()).collect(),
+            ready: shards.iter().map(|_| BytesMut::new()).collect(),
+        }
+    }
+
+    /// Routes every row that the cutter has complete.
+    fn rows(&mut self, cutter: &mut RowCutter, plan: &CopyInPlan) -> Result<(), Failure> {
+        while let Some(row) = cutter.next() {
+            let row = row?;
+            if row.to_all {
+                // Header lines and binary file headers and trailers: every shard needs them.
+                for i in 0..self.gathering.len() {
+                    self.put(i, row.bytes);
+                }
+                continue;
+            }
+            let mut key: smallvec::SmallVec<[KeyValue<'_>; 2]> = smallvec::SmallVec::new();
+            let mut missing = false;
+            for (field, (key_type, (_, column))) in row.keys.iter().zip(self.types.iter().zip(&plan.key_fields)) {
+                match key_value(field, *key_type, &plan.format) {
+                    Ok(Some(value)) => key.push(value),
+                    // Too few fields: the server has the right words.
+                    Ok(None) => missing = true,
+                    Err(problem) => return Err(problem.fault(plan, column, row.line).into()),
+                }
+            }
+            let slot =
+                if missing {
+                    0
+                } else {
+                    let located = self.distribution.distribution(plan.distribution).locate(&key);
+                    let shard = located.map_err(|_| unmapped(plan, &key, row.line))?;
+                    self.slots.get(shard.index()).copied().flatten().ok_or_else(|| {
+                        Fault::new(SqlState::INTERNAL_ERROR, "a row's shard takes no part in the COPY")
+                    })?
+                };
+            let bytes = row.bytes;
+            let gathering = &mut self.gathering[slot];
+            gathering.extend_from_slice(bytes);
+            if gathering.len() >= SHARD_CHUNK {
+                self.flush(slot);
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, slot: usize, bytes: &[u8]) {
+        self.gathering[slot].extend_from_slice(bytes);
+        if self.gathering[slot].len() >= SHARD_CHUNK {
+            self.flush(slot);
+        }
+    }
+
+    fn flush(&mut self, slot: usize) {
+        let payload = &mut self.gathering[slot];
+        if !payload.is_empty() && request::copy_data_header(&mut self.ready[slot], payload.len()).is_ok() {
+            self.ready[slot].extend_from_slice(payload);
+            payload.clear();
+        }
+    }
+
+    fn flush_all(&mut self) {
+        for slot in 0..self.gathering.len() {
+            self.flush(slot);
+        }
+    }
+}
+
+/// Why a row has no shard.
+enum KeyProblem {
+    Null,
+    Unsure,
+}
+
+impl KeyProblem {
+    fn fault(&self, plan: &CopyInPlan, column: &str, line: u64) -> Fault {
+        match self {
+            Self::Null => Fault::new(
+                SqlState::NOT_NULL_VIOLATION,
+                format!("null value in sharding-key column \"{column}\" of relation \"{}\"", plan.table.name),
+            )
+            .detail(format!("COPY {}, line {line}", plan.table.name)),
+            Self::Unsure => Fault::unsupported(
+                format!("cannot tell the shard of a value of column \"{column}\""),
+                format!("COPY {}, line {line}: the spelling depends on settings of the server", plan.table.name),
+                "Write the value in its canonical form (ISO dates, explicit UTC offsets).",
+            ),
+        }
+    }
+}
+
+fn key_value<'a>(
+    field: &'a KeyField<'_>,
+    key_type: KeyType,
+    format: &CopyFormat,
+) -> Result<Option<KeyValue<'a>>, KeyProblem> {
+    let parsed = match (field, format) {
+        (KeyField::Missing, _) => return Ok(None),
+        (KeyField::Null, _) => return Err(KeyProblem::Null),
+        (KeyField::Value(bytes), CopyFormat::Binary) => {
+            key_type.parse_typed(key_type.oid(), crate::types::Format::Binary, bytes)
+        }
+        (KeyField::Value(bytes), _) => match std::str::from_utf8(bytes) {
+            Ok(text) => key_type.parse_text(text),
+            Err(_) => Err(KeyError::Invalid),
+        },
+    };
+    match parsed {
+        Ok(KeyValue::Null) => Err(KeyProblem::Null),
+        Ok(value) => Ok(Some(value)),
+        // Any shard refuses it, in Postgres's words.
+        Err(KeyError::Invalid | KeyError::NoMatch) => Ok(None),
+        Err(KeyError::Unsure) => Err(KeyProblem::Unsure),
+    }
+}
+
+fn unmapped(plan: &CopyInPlan, key: &[KeyValue<'_>], line: u64) -> Fault {
+    Fault::new(
+        SqlState::INVALID_PARAMETER_VALUE,
+        format!("no shard serves the key of a row of \"{}\"", plan.table.name),
+    )
+    .detail(format!("COPY {}, line {line}: key {key:?}", plan.table.name))
+    .hint("Add a range, a list value or a default shard to the distribution.")
+}
+
+impl From<Broken> for Failure {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Client => Self::Stop(Stop::Gone),
+            Broken::Server(fault) => fault.into(),
+        }
+    }
+}

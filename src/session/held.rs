@@ -1,0 +1,255 @@
+//! The server connections that this client holds now: for its transaction, for a batch, or pinned.
+
+use std::ops::{Index, IndexMut};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use smallvec::SmallVec;
+
+use crate::backend::Backend;
+use crate::backend::cluster::ServerCheckout;
+use crate::backend::settings::SessionSettings;
+use crate::fault::Fault;
+use crate::ids::ShardId;
+use crate::session::cancel::Running;
+use crate::session::{Failure, Session};
+use crate::sql::analyze::PinReason;
+use crate::wire::frame::Frame;
+use crate::wire::reply::Status;
+
+/// One server connection in this client's hands.
+pub struct Held {
+    pub shard: ShardId,
+    pub server: ServerCheckout,
+    /// BEGIN was sent: it takes part in the client's transaction.
+    pub joined: bool,
+    /// It may have written in this transaction.
+    pub wrote: bool,
+    /// Why it stays with the client after the transaction.
+    pub pin: Option<PinReason>,
+}
+
+impl Held {
+    pub fn running(&self) -> Running {
+        Running {
+            connector: self.server.connector(),
+            key: self.server.key.clone(),
+            gate: Arc::clone(&self.server.cancels),
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.server.inflight.is_empty() || self.server.streaming > 0
+    }
+}
+
+#[derive(Default)]
+pub struct HeldServers(SmallVec<[Held; 1]>);
+
+impl HeldServers {
+    pub fn position(&self, shard: ShardId) -> Option<usize> {
+        self.0.iter().position(|h| h.shard == shard)
+    }
+
+    pub fn push(&mut self, held: Held) -> usize {
+        self.0.push(held);
+        self.0.len() - 1
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.0.iter()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Held> {
+        self.0.iter_mut()
+    }
+
+    pub fn get_mut(&mut self, at: usize) -> Option<&mut Held> {
+        self.0.get_mut(at)
+    }
+
+    pub fn remove(&mut self, at: usize) -> Held {
+        self.0.swap_remove(at)
+    }
+
+    /// The connections of these shards, in that order, each borrowed on its own.
+    pub fn select(&mut self, shards: &[ShardId]) -> Vec<&mut Backend> {
+        let mut found: Vec<(usize, &mut Backend)> = self
+            .0
+            .iter_mut()
+            .filter_map(|h| {
+                let at = shards.iter().position(|s| *s == h.shard)?;
+                Some((at, &mut *h.server))
+            })
+            .collect();
+        found.sort_by_key(|(at, _)| *at);
+        found.into_iter().map(|(_, server)| server).collect()
+    }
+
+    /// Takes out those that are in the middle of a statement.
+    pub fn drain_busy(&mut self) -> Vec<Held> {
+        let (busy, idle): (Vec<_>, Vec<_>) = self.0.drain(..).partition(Held::is_busy);
+        self.0.extend(idle);
+        busy
+    }
+
+    pub fn drain(&mut self) -> Vec<Held> {
+        self.0.drain(..).collect()
+    }
+
+    /// A message that a held server sends without being asked (notification, notice, farewell).
+    pub fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Fault>> {
+        for held in &mut self.0 {
+            loop {
+                match held.server.cut() {
+                    Ok(Some(frame)) => {
+                        held.server.note(&frame);
+                        return Poll::Ready(match frame.tag {
+                            b'A' | b'N' | b'S' => Ok(frame),
+                            b'E' => {
+                                held.server.broken = true;
+                                Err(crate::backend::server_fault(frame.body()))
+                            }
+                            tag => Err(held.server.out_of_step(tag)),
+                        });
+                    }
+                    Ok(None) => match held.server.poll_progress(cx) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
+                        Poll::Pending => break,
+                    },
+                    Err(fault) => return Poll::Ready(Err(fault)),
+                }
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Index<usize> for HeldServers {
+    type Output = Held;
+
+    fn index(&self, at: usize) -> &Held {
+        &self.0[at]
+    }
+}
+
+impl IndexMut<usize> for HeldServers {
+    fn index_mut(&mut self, at: usize) -> &mut Held {
+        &mut self.0[at]
+    }
+}
+
+impl Session {
+    /// A connection to this shard with the client's settings on it, in the client's transaction if there is one.
+    /// BEGIN is queued, not awaited: it travels with the statement.
+    pub(super) async fn enlist(&mut self, shard: ShardId) -> Result<usize, Failure> {
+        let at = match self.held.position(shard) {
+            Some(at) => at,
+            None => {
+                let server = self.pools.pool(shard).checkout().await?;
+                self.hold(shard, server)
+            }
+        };
+        if self.statements.has_running() {
+            self.park_runs().await?;
+        }
+        if !self.held[at].joined {
+            if let Err(fault) = put_settings(&mut self.held[at].server, &self.settings).await {
+                self.let_go(at);
+                return Err(fault.into());
+            }
+            if self.tx.is_open() {
+                let held = &mut self.held[at];
+                held.server.applied_before = Some(held.server.applied.clone());
+                held.server.ask(&self.tx.opening());
+                held.joined = true;
+                held.wrote = false;
+            }
+        }
+        Ok(at)
+    }
+
+    /// Takes a connection into the client's hands.
+    pub(super) fn hold(&mut self, shard: ShardId, server: ServerCheckout) -> usize {
+        let pin = self.session_mode.then_some(PinReason::Setting);
+        let at = self.held.push(Held { shard, server, joined: false, wrote: false, pin });
+        self.slot.add(self.held[at].running());
+        at
+    }
+
+    /// Lets one connection go, whatever the transaction: it is given back if it is clean, else closed.
+    pub(super) fn let_go(&mut self, at: usize) {
+        let held = self.held.remove(at);
+        self.note_running();
+        drop(held);
+    }
+
+    /// Gives back every connection that neither a transaction nor a pin holds.
+    pub(super) fn release_idle(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        let mut at = 0;
+        let mut released: SmallVec<[Held; 1]> = SmallVec::new();
+        while at < self.held.len() {
+            let held = &self.held[at];
+            let gone = held.server.broken;
+            if gone || (!held.joined && held.pin.is_none()) {
+                released.push(self.held.remove(at));
+            } else {
+                at += 1;
+            }
+        }
+        // Out of the cancel slot first: a cancel must never meet another client's statement.
+        self.note_running();
+        drop(released);
+    }
+
+    pub(super) fn note_running(&self) {
+        if self.held.is_empty() {
+            self.slot.clear();
+        } else {
+            self.slot.set(self.held.iter().map(Held::running));
+        }
+    }
+
+    /// The session ends: transactions are rolled back, clean connections go home, pinned ones are closed.
+    pub(super) async fn end_held(&mut self) {
+        for mut held in self.held.drain() {
+            let pinned = held.pin.is_some();
+            if held.server.status != Status::Idle && !held.server.broken {
+                let rolled_back =
+                    tokio::time::timeout(std::time::Duration::from_secs(5), held.server.query("ROLLBACK")).await;
+                if !matches!(rolled_back, Ok(Ok(_))) {
+                    held.server.broken = true;
+                }
+                held.server.applied = held.server.applied_before.take().unwrap_or(None);
+            }
+            if pinned {
+                held.server.discard();
+            }
+        }
+    }
+}
+
+/// Brings a connection to the client's settings; nothing is sent when it has them.
+pub async fn put_settings(server: &mut Backend, wanted: &Arc<SessionSettings>) -> Result<(), Fault> {
+    if server.applied.as_ref().is_some_and(|applied| Arc::ptr_eq(applied, wanted)) {
+        return Ok(());
+    }
+    if let Some(sql) = wanted.statements_from(server.applied.as_deref()) {
+        server.applied = None;
+        server.query(&sql).await?;
+    }
+    server.applied = Some(Arc::clone(wanted));
+    Ok(())
+}

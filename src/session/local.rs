@@ -1,0 +1,123 @@
+//! Answers that the router gives itself: the rows of SHOW pgloom.* and EXPLAIN (ROUTE), in both protocols.
+
+use bytes::BytesMut;
+
+use crate::fault::{Fault, SqlState};
+use crate::session::Session;
+use crate::types::oid;
+use crate::wire::reply::{self, Column};
+
+/// A small result, all text.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct LocalRows {
+    pub columns: Vec<Box<str>>,
+    pub rows: Vec<Vec<Option<String>>>,
+    pub tag: String,
+}
+
+impl LocalRows {
+    pub fn of(column: &str, rows: Vec<String>, tag: &str) -> Self {
+        Self {
+            columns: vec![column.into()],
+            rows: rows.into_iter().map(|row| vec![Some(row)]).collect(),
+            tag: tag.to_owned(),
+        }
+    }
+
+    /// RowDescription. Text and binary format of text are the same bytes, so the client's wish is granted as it is.
+    pub fn describe(&self, formats: &[i16]) -> Result<BytesMut, Fault> {
+        let columns: Vec<Column> = self.columns.iter().map(|name| Column::text(name.clone(), oid::TEXT, -1)).collect();
+        crate::exec::scatter::describe_with_formats(&columns, formats)
+    }
+
+    pub fn put_rows(&self, out: &mut BytesMut) -> Result<(), Fault> {
+        for row in &self.rows {
+            reply::data_row(out, row.iter().map(|value| value.as_deref().map(str::as_bytes)))?;
+        }
+        reply::command_complete(out, &self.tag)
+    }
+}
+
+impl Session {
+    /// `SHOW pgloom.name`.
+    pub(super) fn show_router(&self, name: &str) -> Result<LocalRows, Fault> {
+        let name = name.strip_prefix("pgloom.").unwrap_or(name);
+        match name {
+            "version" => Ok(LocalRows::of("pgloom.version", vec![env!("CARGO_PKG_VERSION").to_owned()], "SHOW")),
+            "shards" => Ok(self.show_shards()),
+            "tables" => Ok(self.show_tables()),
+            "epoch" => Ok(LocalRows::of("pgloom.epoch", vec![self.view.topology.epoch.0.to_string()], "SHOW")),
+            "pools" => Ok(self.show_pools()),
+            _ => Err(Fault::new(
+                SqlState::UNDEFINED_OBJECT,
+                format!("unrecognized configuration parameter \"pgloom.{name}\""),
+            )
+            .hint("There are pgloom.version, pgloom.epoch, pgloom.shards, pgloom.tables and pgloom.pools.")),
+        }
+    }
+
+    fn show_shards(&self) -> LocalRows {
+        let topology = &self.view.topology;
+        let rows = topology.shards.iter().enumerate().flat_map(|(at, shard)| {
+            shard.servers.iter().map(move |server| {
+                vec![
+                    Some(at.to_string()),
+                    Some(shard.name.to_string()),
+                    Some(server.host.to_string()),
+                    Some(server.port.to_string()),
+                    Some(server.dbname.to_string()),
+                    Some(format!("{:?}", server.role).to_lowercase()),
+                    Some((at == topology.home.index()).to_string()),
+                ]
+            })
+        });
+        LocalRows {
+            columns: ["shard", "name", "host", "port", "dbname", "role", "home"].map(Into::into).to_vec(),
+            rows: rows.collect(),
+            tag: "SHOW".to_owned(),
+        }
+    }
+
+    fn show_tables(&self) -> LocalRows {
+        use crate::topology::TableRule;
+        let topology = &self.view.topology;
+        let mut rows: Vec<Vec<Option<String>>> = topology
+            .tables
+            .iter()
+            .map(|(name, rule)| match rule {
+                TableRule::Sharded { distribution, columns } => vec![
+                    Some(name.to_string()),
+                    Some("sharded".to_owned()),
+                    Some(topology.distribution(*distribution).name.to_string()),
+                    Some(columns.join(", ")),
+                ],
+                TableRule::Reference => vec![Some(name.to_string()), Some("reference".to_owned()), None, None],
+            })
+            .collect();
+        rows.sort();
+        LocalRows {
+            columns: ["table", "kind", "distribution", "key"].map(Into::into).to_vec(),
+            rows,
+            tag: "SHOW".to_owned(),
+        }
+    }
+
+    fn show_pools(&self) -> LocalRows {
+        use std::sync::atomic::Ordering;
+        let rows = self.pools.iter().map(|(shard, pool)| {
+            vec![
+                Some(self.view.topology.shard(shard).name.to_string()),
+                Some(self.user.to_string()),
+                Some(pool.counts.active.load(Ordering::Relaxed).to_string()),
+                Some(pool.idle_count().to_string()),
+                Some(pool.counts.waiting.load(Ordering::Relaxed).to_string()),
+                Some(pool.limits().size.to_string()),
+            ]
+        });
+        LocalRows {
+            columns: ["shard", "user", "sv_active", "sv_idle", "cl_waiting", "pool_size"].map(Into::into).to_vec(),
+            rows: rows.collect(),
+            tag: "SHOW".to_owned(),
+        }
+    }
+}

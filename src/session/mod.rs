@@ -1,0 +1,415 @@
+//! One client: reads a frame, decides what it means now, acts. Everything that this client owns hangs here.
+
+pub mod batch;
+pub mod cancel;
+pub mod commit;
+pub mod control;
+pub mod copy;
+pub mod held;
+pub mod local;
+pub mod prepared;
+pub mod run;
+pub mod scatter;
+pub mod scope;
+pub mod simple;
+pub mod transaction;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use crate::backend::cluster::{Cluster, Database, UserPools};
+use crate::backend::prepared::StatementRegistry;
+use crate::backend::settings::SessionSettings;
+use crate::exec::client::{Client, Idle};
+use crate::fault::{Blame, Fault, SqlState};
+use crate::metrics::Metrics;
+use crate::net::ClientStream;
+use crate::plan::cache::PlanCache;
+use crate::scope::Control;
+use crate::session::cancel::{CancelRegistry, CancelSlot};
+use crate::sql::template::Scan;
+use crate::wire::frame::Frame;
+use crate::wire::reply;
+use batch::Batch;
+use held::HeldServers;
+use prepared::ClientStatements;
+use scope::SearchScope;
+use transaction::Transaction;
+
+/// What all sessions of the router share.
+pub struct Shared {
+    pub plans: PlanCache,
+    pub registry: StatementRegistry,
+    pub cancels: CancelRegistry,
+    pub metrics: Arc<Metrics>,
+    pub limits: SessionLimits,
+    /// Names this router in two-phase transactions.
+    pub router: Box<str>,
+}
+
+/// Bounds on what one session may take.
+#[derive(Clone, Debug)]
+pub struct SessionLimits {
+    /// Bytes of one message's body.
+    pub max_message: usize,
+    /// Named prepared statements of one client.
+    pub max_statements: usize,
+    /// Bytes that one merge may hold.
+    pub merge_bytes: usize,
+    /// Shards that one statement may touch at once.
+    pub max_fanout: usize,
+    pub query_timeout: Option<Duration>,
+    pub idle_transaction_timeout: Option<Duration>,
+    pub client_idle_timeout: Option<Duration>,
+}
+
+/// A client that has proven who it is.
+pub struct Login {
+    pub stream: ClientStream,
+    pub leftover: BytesMut,
+    pub database: Arc<Database>,
+    pub user: Arc<str>,
+    pub pools: Arc<UserPools>,
+    /// Startup parameters that are settings (`options` unpacked), in order.
+    pub settings: Vec<(String, String)>,
+    /// Server connections stay with the client until it leaves.
+    pub session_mode: bool,
+    /// Bytes of the cancel key's secret: 4 in protocol 3.0, 32 in 3.2.
+    pub secret_len: usize,
+}
+
+/// Why a session ends.
+#[derive(Debug)]
+pub enum Stop {
+    /// Nobody is there to be told anything.
+    Gone,
+    /// The client is told this and the connection closes.
+    Fatal(Fault),
+    /// Terminate.
+    Goodbye,
+}
+
+/// Why a statement did not run to its end.
+#[derive(Debug)]
+pub enum Failure {
+    /// To be told to the client.
+    Fault(Fault),
+    /// An ErrorResponse of a server has already been queued for the client.
+    Reported,
+    Stop(Stop),
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        if fault.is_fatal() { Self::Stop(Stop::Fatal(fault)) } else { Self::Fault(fault) }
+    }
+}
+
+impl From<Stop> for Failure {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}
+
+impl From<crate::exec::client::ClientGone> for Failure {
+    fn from(_: crate::exec::client::ClientGone) -> Self {
+        Self::Stop(Stop::Gone)
+    }
+}
+
+pub struct Session {
+    shared: Arc<Shared>,
+    database: Arc<Database>,
+    user: Arc<str>,
+    pools: Arc<UserPools>,
+    client: Client,
+    pid: u32,
+    slot: Arc<CancelSlot>,
+    /// The settings that the client has made, and those it came with (what RESET goes back to).
+    settings: Arc<SessionSettings>,
+    startup: Arc<SessionSettings>,
+    session_mode: bool,
+    /// ParameterStatus values that the client was told.
+    reported: Vec<(Box<str>, Box<str>)>,
+    scope: SearchScope,
+    tx: Transaction,
+    held: HeldServers,
+    statements: ClientStatements,
+    batch: Batch,
+    /// SQL cursors by name and the shard that has them.
+    cursors: HashMap<Box<str>, crate::ids::ShardId>,
+    /// Kept between statements so that a scan allocates nothing.
+    scan: Scan,
+    /// The map and catalog that the running statement, or transaction, sees.
+    view: Arc<Cluster>,
+}
+
+impl Session {
+    /// Greets the client (ParameterStatus, BackendKeyData, ReadyForQuery) and serves it until it leaves.
+    pub async fn serve(login: Login, shared: Arc<Shared>) {
+        let control = Arc::new(Control::default());
+        let (pid, secret, slot) = shared.cancels.register(login.secret_len, Arc::clone(&control));
+        let _entry = Registered { shared: Arc::clone(&shared), pid };
+        let client = Client::new(login.stream, login.leftover, control, shared.limits.max_message);
+        let mut startup = SessionSettings::default();
+        for (name, value) in &login.settings {
+            startup.set(name, &crate::backend::settings::quote_literal(value));
+        }
+        let startup = Arc::new(startup);
+        let view = login.database.cluster.load_full();
+        let mut session = Self {
+            scope: SearchScope::new(&startup, &login.user),
+            shared,
+            database: login.database,
+            user: login.user,
+            pools: login.pools,
+            client,
+            pid,
+            slot,
+            settings: Arc::clone(&startup),
+            startup,
+            session_mode: login.session_mode,
+            reported: Vec::new(),
+            tx: Transaction::default(),
+            held: HeldServers::default(),
+            statements: ClientStatements::default(),
+            batch: Batch::default(),
+            cursors: HashMap::new(),
+            scan: Scan::default(),
+            view,
+        };
+        session.shared.metrics.clients.inc();
+        let end = match session.greet(&secret).await {
+            Ok(()) => session.run().await,
+            Err(stop) => stop,
+        };
+        session.shared.metrics.clients.dec();
+        session.leave(end).await;
+    }
+
+    async fn greet(&mut self, secret: &[u8]) -> Result<(), Stop> {
+        if let Err(fault) = self.learn_parameters().await {
+            return Err(Stop::Fatal(fault.fatal()));
+        }
+        for (name, value) in &self.reported {
+            let _ = reply::parameter_status(&mut self.client.out, name, value);
+        }
+        let _ = reply::backend_key_data(&mut self.client.out, self.pid, secret);
+        reply::ready_for_query(&mut self.client.out, self.tx.status());
+        self.client.flush().await.map_err(|_| Stop::Gone)
+    }
+
+    /// What a new client is told of the server's parameters. With settings of its own it asks a server, else the router remembers.
+    async fn learn_parameters(&mut self) -> Result<(), Fault> {
+        if !self.view.catalog_known {
+            return Err(self.not_ready());
+        }
+        let known = self.database.parameters.load_full();
+        if known.is_empty() || !self.startup.is_empty() {
+            let home = self.view.topology.home;
+            let at = self.enlist(home).await.map_err(|failure| match failure {
+                Failure::Fault(fault) => fault,
+                Failure::Reported | Failure::Stop(_) => self.not_ready(),
+            })?;
+            self.reported = self.held[at].server.parameters.clone();
+            if self.startup.is_empty() {
+                self.database.parameters.store(Arc::new(self.reported.clone()));
+            }
+            self.release_idle();
+        } else {
+            self.reported = known.to_vec();
+        }
+        Ok(())
+    }
+
+    fn not_ready(&self) -> Fault {
+        let home = self.view.topology.shard(self.view.topology.home);
+        let reason = self.pools.pool(self.view.topology.home).last_failure();
+        let mut fault = Fault::new(SqlState::CANNOT_CONNECT_NOW, "the database system is starting up")
+            .hint("Retry shortly; /readyz tells which shard is not reachable.")
+            .blame(Blame::Router);
+        if let Some(reason) = reason {
+            fault = fault.detail(format!("home shard \"{}\": {}", home.name, reason));
+        } else {
+            fault = fault.detail(format!("the catalog has not been read from home shard \"{}\" yet", home.name));
+        }
+        fault
+    }
+
+    async fn run(&mut self) -> Stop {
+        loop {
+            let frame = match self.next_frame().await {
+                Ok(frame) => frame,
+                Err(stop) => return stop,
+            };
+            if let Err(stop) = self.dispatch(frame).await {
+                return stop;
+            }
+        }
+    }
+
+    async fn next_frame(&mut self) -> Result<Frame, Stop> {
+        if self.batch.is_open() || self.batch.discarding {
+            return match self.client.next_frame().await {
+                Ok(Some(frame)) => Ok(frame),
+                Ok(None) => Err(Stop::Gone),
+                Err(fault) => Err(Stop::Fatal(fault)),
+            };
+        }
+        let limit = if self.tx.in_block() {
+            self.shared.limits.idle_transaction_timeout
+        } else {
+            self.shared.limits.client_idle_timeout
+        };
+        let waited = match limit {
+            Some(limit) => tokio::time::timeout(limit, self.wait_idle()).await,
+            None => Ok(self.wait_idle().await),
+        };
+        match waited {
+            Ok(Ok(Idle::Frame(frame))) => Ok(frame),
+            Ok(Ok(Idle::Gone)) => Err(Stop::Gone),
+            Ok(Ok(Idle::Ended)) => Err(Stop::Fatal(
+                Fault::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command").fatal(),
+            )),
+            Ok(Err(fault)) => Err(Stop::Fatal(fault)),
+            Err(_) if self.tx.in_block() => Err(Stop::Fatal(
+                Fault::new(
+                    SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+                    "terminating connection due to idle-in-transaction timeout",
+                )
+                .fatal(),
+            )),
+            Err(_) => Err(Stop::Fatal(
+                Fault::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to client_idle_timeout").fatal(),
+            )),
+        }
+    }
+
+    /// Waits for the client's next message; what pinned servers say meanwhile (notifications) is passed on.
+    async fn wait_idle(&mut self) -> Result<Idle, Fault> {
+        // A drain waits for the end of a block; only a kill ends it inside.
+        let patient = self.tx.in_block();
+        loop {
+            if let Some(frame) = self.client.cut()? {
+                return Ok(Idle::Frame(frame));
+            }
+            let client = &mut self.client;
+            let held = &mut self.held;
+            let event = std::future::poll_fn(|cx| {
+                use std::task::Poll;
+                let end = if patient { client.control.poll_kill(cx) } else { client.control.poll_end(cx) };
+                if end.is_ready() {
+                    return Poll::Ready(Event::Ended);
+                }
+                if let Poll::Ready(Err(_)) = client.poll_flush(cx) {
+                    return Poll::Ready(Event::Gone);
+                }
+                if let Poll::Ready(read) = client.poll_read(cx) {
+                    return Poll::Ready(if read.is_ok() { Event::Read } else { Event::Gone });
+                }
+                held.poll_unasked(cx).map(Event::Server)
+            });
+            match event.await {
+                Event::Read => {}
+                Event::Gone => return Ok(Idle::Gone),
+                Event::Ended => return Ok(Idle::Ended),
+                Event::Server(Ok(frame)) => self.client.out.extend_from_slice(&frame.bytes),
+                Event::Server(Err(fault)) => return Err(fault.fatal()),
+            }
+        }
+    }
+
+    async fn dispatch(&mut self, frame: Frame) -> Result<(), Stop> {
+        if self.batch.discarding && !matches!(frame.tag, b'S' | b'X') {
+            return Ok(());
+        }
+        match frame.tag {
+            b'Q' => self.simple_query(frame).await,
+            b'P' | b'B' | b'D' | b'E' | b'C' | b'H' | b'S' => self.extended(frame).await,
+            b'X' => Err(Stop::Goodbye),
+            b'F' => {
+                let fault = Fault::unsupported(
+                    "function call messages are not supported",
+                    "The fastpath interface of the protocol cannot be routed.",
+                    "Call the function in a SELECT.",
+                );
+                self.tell(&fault);
+                self.tx.fail();
+                reply::ready_for_query(&mut self.client.out, self.tx.status());
+                self.client.flush().await.map_err(|_| Stop::Gone)
+            }
+            // What is left of a COPY that has failed.
+            b'd' | b'c' | b'f' => Ok(()),
+            tag => Err(Stop::Fatal(Fault::protocol(format!("invalid frontend message type {tag}")))),
+        }
+    }
+
+    /// Queues an ErrorResponse.
+    fn tell(&mut self, fault: &Fault) {
+        self.shared.metrics.error(fault.code.as_str(), blame_label(fault.blame));
+        tracing::debug!(code = fault.code.as_str(), message = %fault.message, "error to client");
+        reply::error(&mut self.client.out, fault);
+    }
+
+    /// The session is over: tells the client what it can still be told, ends what runs for it.
+    async fn leave(mut self, end: Stop) {
+        if let Stop::Fatal(fault) = &end {
+            let fault = fault.clone().fatal();
+            self.tell(&fault);
+            let _ = tokio::time::timeout(Duration::from_secs(1), self.client.flush()).await;
+        }
+        self.slot.clear();
+        // In the middle of something: the servers are asked to stop, and the connections are not reused.
+        let busy: Vec<_> = self.held.drain_busy();
+        if !busy.is_empty() {
+            tokio::spawn(async move {
+                for held in busy {
+                    crate::session::cancel::cancel_running(&held.running()).await;
+                    held.server.discard();
+                }
+            });
+        }
+        self.end_held().await;
+    }
+
+    fn refresh_view(&mut self) {
+        if !self.tx.is_open() && !Arc::ptr_eq(&self.view, &self.database.cluster.load()) {
+            self.view = self.database.cluster.load_full();
+        }
+    }
+}
+
+fn blame_label(blame: Blame) -> &'static str {
+    match blame {
+        Blame::Client => "client",
+        Blame::Server => "server",
+        Blame::Router => "router",
+    }
+}
+
+impl From<crate::wire::frame::Malformed> for Failure {
+    fn from(malformed: crate::wire::frame::Malformed) -> Self {
+        Self::Fault(malformed.into())
+    }
+}
+
+enum Event {
+    Read,
+    Gone,
+    Ended,
+    Server(Result<Frame, Fault>),
+}
+
+struct Registered {
+    shared: Arc<Shared>,
+    pid: u32,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.shared.cancels.remove(self.pid);
+    }
+}

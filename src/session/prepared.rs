@@ -1,0 +1,210 @@
+//! The statement and portal names of one client, and what they stand for.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::backend::prepared::StatementDef;
+use crate::fault::{Fault, SqlState};
+use crate::ids::{Oid, ShardId};
+use crate::plan::{Parameters, Plan};
+use crate::session::scatter::ScatterRun;
+use crate::sql::Analysis;
+use crate::sql::template::Slot;
+use crate::types::Format;
+use crate::wire::frame::BindValues;
+
+/// What one Parse made. Shared by the statement's name and its portals.
+#[derive(Debug)]
+pub struct ClientStatement {
+    pub text: Arc<str>,
+    /// Parameter types as the client declared them; 0: left to the server.
+    pub types: Box<[Oid]>,
+    pub analysis: Arc<Analysis>,
+    pub slots: SmallVec<[Slot; 16]>,
+    /// The catalog generation that `analysis` is of.
+    pub generation: u64,
+    /// Its definition in the registry, once a server was asked.
+    pub def: Mutex<Option<Arc<StatementDef>>>,
+    /// ParameterDescription and RowDescription (or NoData) of the statement, once a server has told them.
+    pub description: Mutex<Option<(Bytes, Bytes)>>,
+}
+
+impl ClientStatement {
+    pub fn described(&self) -> Option<(Bytes, Bytes)> {
+        self.description.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_described(&self, parameters: Bytes, rows: Bytes) {
+        *self.description.lock().unwrap_or_else(PoisonError::into_inner) = Some((parameters, rows));
+    }
+}
+
+/// The values of a Bind with the types of its statement.
+pub struct BoundValues<'a> {
+    pub types: &'a [Oid],
+    pub values: &'a BindValues<'a>,
+}
+
+impl Parameters for BoundValues<'_> {
+    fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    fn get(&self, index: usize) -> Option<(Oid, Format, Option<&[u8]>)> {
+        let (format, value) = self.values.get(index)?;
+        Some((self.types.get(index).copied().unwrap_or(0), format, value))
+    }
+}
+
+/// One Bind.
+pub struct Portal {
+    pub statement: Arc<ClientStatement>,
+    /// Result format codes of the Bind message; kept where the router answers itself.
+    pub formats: Vec<i16>,
+    pub place: Place,
+}
+
+/// Where a portal's rows come from.
+pub enum Place {
+    /// The portal exists on this shard's connection under the client's name.
+    Server(ShardId),
+    /// The router answers.
+    Local,
+    /// Runs on several shards when executed; the Bind message's body is kept for them.
+    Router { bind: Bytes, plan: Box<Plan> },
+    /// Runs on several shards and has been suspended by a row limit.
+    Running(Box<ScatterRun>),
+    /// All rows are out: Execute gives none.
+    Finished { tag: Box<str> },
+}
+
+/// Names of one client. The unnamed ones are apart: they change with nearly every statement.
+#[derive(Default)]
+pub struct ClientStatements {
+    unnamed: Option<Arc<ClientStatement>>,
+    named: HashMap<Box<[u8]>, Arc<ClientStatement>>,
+    unnamed_portal: Option<Portal>,
+    portals: HashMap<Box<[u8]>, Portal>,
+}
+
+impl ClientStatements {
+    pub fn insert(&mut self, name: &[u8], statement: Arc<ClientStatement>, max: usize) -> Result<(), Fault> {
+        if name.is_empty() {
+            self.unnamed = Some(statement);
+            return Ok(());
+        }
+        self.check_new(name)?;
+        if self.named.len() >= max {
+            return Err(Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many prepared statements")
+                .detail(format!("this session holds {max} of them"))
+                .hint("Close statements that are no longer needed, or raise max_client_statements."));
+        }
+        self.named.insert(name.into(), statement);
+        Ok(())
+    }
+
+    /// `42P05` when the name is taken.
+    pub fn check_new(&self, name: &[u8]) -> Result<(), Fault> {
+        if !name.is_empty() && self.named.contains_key(name) {
+            return Err(Fault::new(
+                SqlState::DUPLICATE_PREPARED_STATEMENT,
+                format!("prepared statement \"{}\" already exists", String::from_utf8_lossy(name)),
+            ));
+        }
+        Ok(())
+    }
+
+    pub fn get(&self, name: &[u8]) -> Result<&Arc<ClientStatement>, Fault> {
+        let found = if name.is_empty() { self.unnamed.as_ref() } else { self.named.get(name) };
+        found.ok_or_else(|| {
+            let message = if name.is_empty() {
+                "unnamed prepared statement does not exist".to_owned()
+            } else {
+                format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name))
+            };
+            Fault::new(SqlState::INVALID_SQL_STATEMENT_NAME, message)
+        })
+    }
+
+    pub fn replace(&mut self, name: &[u8], statement: Arc<ClientStatement>) {
+        if name.is_empty() {
+            self.unnamed = Some(statement);
+        } else {
+            self.named.insert(name.into(), statement);
+        }
+    }
+
+    pub fn remove(&mut self, name: &[u8]) -> bool {
+        if name.is_empty() { self.unnamed.take().is_some() } else { self.named.remove(name).is_some() }
+    }
+
+    pub fn clear(&mut self) {
+        self.unnamed = None;
+        self.named.clear();
+    }
+
+    pub fn drop_unnamed(&mut self) {
+        self.unnamed = None;
+    }
+
+    pub fn len(&self) -> usize {
+        self.named.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.named.is_empty()
+    }
+
+    pub fn put_portal(&mut self, name: &[u8], portal: Portal) -> Result<(), Fault> {
+        if name.is_empty() {
+            self.unnamed_portal = Some(portal);
+            return Ok(());
+        }
+        if self.portals.contains_key(name) {
+            return Err(Fault::new(
+                SqlState::DUPLICATE_CURSOR,
+                format!("cursor \"{}\" already exists", String::from_utf8_lossy(name)),
+            ));
+        }
+        self.portals.insert(name.into(), portal);
+        Ok(())
+    }
+
+    pub fn portal(&mut self, name: &[u8]) -> Result<&mut Portal, Fault> {
+        let found = if name.is_empty() { self.unnamed_portal.as_mut() } else { self.portals.get_mut(name) };
+        found.ok_or_else(|| {
+            Fault::new(
+                SqlState::INVALID_CURSOR_NAME,
+                format!("portal \"{}\" does not exist", String::from_utf8_lossy(name)),
+            )
+        })
+    }
+
+    pub fn remove_portal(&mut self, name: &[u8]) -> Option<Portal> {
+        if name.is_empty() { self.unnamed_portal.take() } else { self.portals.remove(name) }
+    }
+
+    /// The transaction ended: portals are gone.
+    pub fn clear_portals(&mut self) {
+        self.unnamed_portal = None;
+        if !self.portals.is_empty() {
+            self.portals.clear();
+        }
+    }
+
+    pub fn has_running(&self) -> bool {
+        let running = |p: &Portal| matches!(p.place, Place::Running(_));
+        self.unnamed_portal.as_ref().is_some_and(running) || self.portals.values().any(running)
+    }
+
+    /// Portals that run over several shards and are suspended.
+    pub fn running(&mut self) -> impl Iterator<Item = &mut Box<ScatterRun>> {
+        self.unnamed_portal.iter_mut().chain(self.portals.values_mut()).filter_map(|p| match &mut p.place {
+            Place::Running(run) => Some(run),
+            _ => None,
+        })
+    }
+}

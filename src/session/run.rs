@@ -1,0 +1,415 @@
+//! What both protocols do with a plan: one server pumped, several servers merged, every server told the same.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::backend::Backend;
+use crate::backend::inflight::{Audience, Owed};
+use crate::exec::forward::{Broken, Pumped, Seen, pump};
+use crate::exec::scatter::{Answer, RunEnd, ScatterError, ScatterRun};
+use crate::fault::{Fault, SqlState};
+use crate::ids::{ShardId, ShardSet};
+use crate::merge::MergeLimits;
+use crate::metrics::QueryClass;
+use crate::plan::combine::Combine;
+use crate::plan::{Access, Plan, PlanKind, ShardSql, Window};
+use crate::session::prepared::ClientStatement;
+use crate::session::{Failure, Session, Stop};
+use crate::sql::Analysis;
+use crate::sql::utility::StatementKind;
+use crate::types::compare::TextStyle;
+use crate::wire::frame::Fields;
+use crate::wire::{reply, request};
+
+/// The client's request, in the form in which each of several servers will get it.
+pub enum Ask<'a> {
+    Query {
+        text: &'a str,
+    },
+    /// Parse, Bind, Describe, Execute, Sync with the values of the client's Bind message.
+    Bound {
+        statement: &'a ClientStatement,
+        bind: &'a [u8],
+        columns_added: usize,
+    },
+}
+
+impl Ask<'_> {
+    /// Queues the request on one server. What it answers for the client is marked so; the rest is ours.
+    fn put(&self, server: &mut Backend, sql: &ShardSql) -> Result<(), Fault> {
+        match self {
+            Self::Query { text } => {
+                let text = match sql {
+                    ShardSql::AsWritten => text,
+                    ShardSql::Rewritten { text, .. } => &**text,
+                };
+                request::query(&mut server.out, text.as_bytes())?;
+                server.inflight.push(Owed::Query { audience: Audience::Client, ready: Audience::Router });
+            }
+            Self::Bound { statement, bind, columns_added } => {
+                let (text, chosen) = match sql {
+                    ShardSql::AsWritten => (&*statement.text, None),
+                    ShardSql::Rewritten { text, parameters } => (&**text, parameters.as_deref()),
+                };
+                let types: Vec<u32> = match chosen {
+                    None => statement.types.to_vec(),
+                    Some(chosen) => {
+                        chosen.iter().map(|p| statement.types.get(usize::from(*p)).copied().unwrap_or(0)).collect()
+                    }
+                };
+                request::parse(&mut server.out, b"", text.as_bytes(), &types)?;
+                server.inflight.push(Owed::Parse(Audience::Router));
+                let tail = rebind(bind, chosen, *columns_added)?;
+                request::bind_raw(&mut server.out, b"", b"", &tail)?;
+                server.inflight.push(Owed::Bind(Audience::Router));
+                request::describe(&mut server.out, request::Target::Portal, b"")?;
+                server.inflight.push(Owed::DescribePortal(Audience::Client));
+                request::execute(&mut server.out, b"", 0)?;
+                server.inflight.push(Owed::Execute(Audience::Client));
+                server.out.extend_from_slice(request::SYNC);
+                server.inflight.push(Owed::Sync(Audience::Router));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The part of a Bind message after its names, for chosen parameters and with room for columns that we added.
+fn rebind(bind: &[u8], chosen: Option<&[u16]>, columns_added: usize) -> Result<Bytes, Fault> {
+    let mut fields = Fields::new(bind);
+    fields.cstr()?;
+    fields.cstr()?;
+    if chosen.is_none() && columns_added == 0 {
+        return Ok(Bytes::copy_from_slice(fields.rest()));
+    }
+    let formats: Vec<i16> = (0..fields.count()?).map(|_| fields.i16()).collect::<Result<_, _>>()?;
+    let values: Vec<Option<&[u8]>> = (0..fields.count()?).map(|_| fields.value()).collect::<Result<_, _>>()?;
+    let mut results: Vec<i16> = (0..fields.count()?).map(|_| fields.i16()).collect::<Result<_, _>>()?;
+    if results.len() > 1 {
+        results.resize(results.len() + columns_added, 0);
+    }
+    let all: Vec<u16>;
+    let chosen = match chosen {
+        Some(chosen) => chosen,
+        None => {
+            all = (0..values.len()).map(|i| i as u16).collect();
+            &all
+        }
+    };
+    let mut out = BytesMut::new();
+    let format_of = |p: u16| match formats.as_slice() {
+        [] => 0,
+        [one] => *one,
+        each => each.get(usize::from(p)).copied().unwrap_or(0),
+    };
+    crate::wire::encode::count16(&mut out, chosen.len())?;
+    for p in chosen {
+        out.extend_from_slice(&format_of(*p).to_be_bytes());
+    }
+    crate::wire::encode::count16(&mut out, chosen.len())?;
+    for p in chosen {
+        crate::wire::encode::value(&mut out, values.get(usize::from(*p)).copied().flatten())?;
+    }
+    crate::wire::encode::count16(&mut out, results.len())?;
+    for format in results {
+        out.extend_from_slice(&format.to_be_bytes());
+    }
+    Ok(out.freeze())
+}
+
+impl Seen {
+    pub fn sqlstate(&self) -> &str {
+        self.sqlstate.as_ref().and_then(|code| std::str::from_utf8(code).ok()).unwrap_or("XX000")
+    }
+}
+
+impl Session {
+    /// Carries one held server's replies to the client to their end, COPY included.
+    pub(super) async fn pump_held(&mut self, at: usize) -> Result<Seen, Failure> {
+        let mut seen = Seen::default();
+        loop {
+            let limit = self.shared.limits.query_timeout;
+            let held = &mut self.held[at];
+            let pumping = pump(&mut held.server, &mut self.client, &mut seen);
+            let pumped = match limit {
+                None => pumping.await,
+                Some(limit) => match tokio::time::timeout(limit, pumping).await {
+                    Ok(pumped) => pumped,
+                    Err(_) => return Err(self.time_out(at).await),
+                },
+            };
+            match pumped {
+                Ok(Pumped::Drained) => break,
+                Ok(Pumped::CopyIn) => self.copy_in(at, &mut seen).await?,
+                Err(broken) => return Err(self.break_held(at, broken)),
+            }
+        }
+        if seen.prelude_failed {
+            // What followed the failed BEGIN ran outside the transaction: the connection cannot be used, nor can the result.
+            self.held[at].server.broken = true;
+            self.let_go(at);
+            return Err(Failure::Reported);
+        }
+        Ok(seen)
+    }
+
+    /// A server connection or the client broke in mid-statement.
+    pub(super) fn break_held(&mut self, at: usize, broken: Broken) -> Failure {
+        match broken {
+            Broken::Client => Failure::Stop(Stop::Gone),
+            Broken::Server(fault) => {
+                let mid_frame = self.held[at].server.streaming > 0;
+                self.held[at].server.broken = true;
+                self.held[at].pin = None;
+                self.let_go(at);
+                if mid_frame {
+                    return Failure::Stop(Stop::Gone);
+                }
+                Failure::Fault(fault)
+            }
+        }
+    }
+
+    async fn time_out(&mut self, at: usize) -> Failure {
+        let running = self.held[at].running();
+        crate::session::cancel::cancel_running(&running).await;
+        self.held[at].server.broken = true;
+        let mid_frame = self.held[at].server.streaming > 0;
+        self.let_go(at);
+        let fault = Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to query_timeout");
+        if mid_frame { Failure::Stop(Stop::Fatal(fault.fatal())) } else { Failure::Fault(fault) }
+    }
+
+    /// A shard for a statement that any shard can answer: one that we hold already, else the home shard.
+    pub(super) fn any_shard(&self) -> ShardId {
+        let home = self.view.topology.home;
+        if self.held.position(home).is_some() {
+            return home;
+        }
+        self.held.iter().find(|h| h.joined).map_or(home, |h| h.shard)
+    }
+
+    /// A plan that touches several shards, or none. The client gets rows and the command tag, but no ReadyForQuery.
+    pub(super) async fn run_multi(
+        &mut self,
+        plan: &Plan,
+        analysis: &Arc<Analysis>,
+        ask: &Ask<'_>,
+    ) -> Result<(), Failure> {
+        let end = match &plan.kind {
+            PlanKind::Refuse(fault) => {
+                self.shared.metrics.refused("plan");
+                return Err(fault.clone().into());
+            }
+            PlanKind::Single(_) | PlanKind::Any => {
+                return Err(Fault::new(SqlState::INTERNAL_ERROR, "a single-shard plan reached the merge").into());
+            }
+            PlanKind::Broadcast(sql) => {
+                let shards = self.view.topology.all_shards();
+                self.run_broadcast(&shards, sql, plan.access, analysis, ask).await
+            }
+            PlanKind::Scatter { shards, sql, combine, window } => {
+                let parts: Vec<(ShardId, ShardSql)> = shards.iter().map(|s| (s, sql.clone())).collect();
+                self.run_parts(&parts, combine, *window, plan.access, ask).await
+            }
+            PlanKind::Split { parts, combine } => self.run_parts(parts, combine, None, Access::Write, ask).await,
+            PlanKind::CopyIn(copy) => self.run_copy_split(copy, ask).await,
+        };
+        end
+    }
+
+    /// Each shard its part, the answers merged; rows and tag to the client.
+    async fn run_parts(
+        &mut self,
+        parts: &[(ShardId, ShardSql)],
+        combine: &Combine,
+        window: Option<Window>,
+        access: Access,
+        ask: &Ask<'_>,
+    ) -> Result<(), Failure> {
+        let (mut run, shards, opened) = self.start_parts(parts, combine, window, access, Answer::Merged, ask).await?;
+        let result = {
+            let mut servers = self.held.select(&shards);
+            run.run(&mut servers, &mut self.client, None).await
+        };
+        let end = match result {
+            Ok(end) => end,
+            Err(error) => return Err(self.scatter_failure(error, opened).await),
+        };
+        self.end_parts(opened).await?;
+        match end {
+            RunEnd::Complete(tag) => reply::command_complete(&mut self.client.out, &tag)?,
+            RunEnd::Suspended => {}
+        }
+        Ok(())
+    }
+
+    /// Sends each shard its part and reads the heads. The flag: a transaction was opened just for this statement.
+    pub(super) async fn start_parts(
+        &mut self,
+        parts: &[(ShardId, ShardSql)],
+        combine: &Combine,
+        window: Option<Window>,
+        access: Access,
+        answer: Answer,
+        ask: &Ask<'_>,
+    ) -> Result<(ScatterRun, Vec<ShardId>, bool), Failure> {
+        if parts.len() > self.shared.limits.max_fanout {
+            return Err(Fault::new(
+                SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+                format!("the statement touches {} shards", parts.len()),
+            )
+            .detail(format!("scatter_max_shards is {}", self.shared.limits.max_fanout))
+            .hint("Restrict the sharding key, or raise scatter_max_shards.")
+            .into());
+        }
+        // A statement that writes on several shards is atomic, also when the client opened no transaction.
+        let opened = access == Access::Write && parts.len() > 1 && !self.tx.is_open();
+        if opened {
+            self.tx.begin_implicit(&self.settings);
+        }
+        let shards: Vec<ShardId> = parts.iter().map(|(shard, _)| *shard).collect();
+        self.enlist_all(&shards).await?;
+        for (shard, sql) in parts {
+            let at = self.held_at(*shard)?;
+            let held = &mut self.held[at];
+            held.wrote |= access == Access::Write;
+            ask.put(&mut held.server, sql)?;
+        }
+        let limits = MergeLimits { max_bytes: self.shared.limits.merge_bytes };
+        let describe = matches!(ask, Ask::Query { .. });
+        let style = self.text_style();
+        let started = {
+            let mut servers = self.held.select(&shards);
+            ScatterRun::start(&mut servers, &mut self.client, combine, window, limits, answer, style, describe).await
+        };
+        match started {
+            Ok(run) => Ok((run, shards, opened)),
+            Err(error) => Err(self.scatter_failure(error, opened).await),
+        }
+    }
+
+    /// The statement is over: its own transaction is committed, else its connections go home.
+    pub(super) async fn end_parts(&mut self, opened: bool) -> Result<(), Failure> {
+        if opened {
+            self.commit().await?;
+        } else if !self.tx.is_open() {
+            self.release_idle();
+        }
+        Ok(())
+    }
+
+    /// What a failed scatter leaves behind: broken connections go, the implicit transaction is rolled back.
+    pub(super) async fn scatter_failure(&mut self, error: ScatterError, opened: bool) -> Failure {
+        self.tx.fail();
+        if opened {
+            self.roll_back_quietly().await;
+        }
+        self.drop_broken();
+        match error {
+            ScatterError::Broken(Broken::Client) => Failure::Stop(Stop::Gone),
+            ScatterError::Broken(Broken::Server(fault)) | ScatterError::Fault(fault) => fault.into(),
+            ScatterError::Shard(frame) => {
+                self.client.out.extend_from_slice(&frame.bytes);
+                Failure::Reported
+            }
+        }
+    }
+
+    /// The same statement with the same effect on every shard; the first one's answer is the client's.
+    async fn run_broadcast(
+        &mut self,
+        shards: &ShardSet,
+        sql: &ShardSql,
+        access: Access,
+        analysis: &Arc<Analysis>,
+        ask: &Ask<'_>,
+    ) -> Result<(), Failure> {
+        let parts: Vec<(ShardId, ShardSql)> = shards.iter().map(|s| (s, sql.clone())).collect();
+        if let [(only, sql)] = parts.as_slice() {
+            return self.run_parts(&[(*only, sql.clone())], &Combine::CONCAT, None, access, ask).await;
+        }
+        // VACUUM and its like cannot run in a transaction: each shard for itself.
+        let alone = matches!(analysis.kind, StatementKind::Maintenance);
+        if alone && self.tx.is_open() {
+            return Err(Fault::new(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                "this command over several shards cannot run inside a transaction block",
+            )
+            .into());
+        }
+        let access = if alone { Access::Read } else { access };
+        let (mut run, shards, opened) =
+            self.start_parts(&parts, &Combine::CONCAT, None, access, Answer::First, ask).await?;
+        let result = {
+            let mut servers = self.held.select(&shards);
+            run.run(&mut servers, &mut self.client, None).await
+        };
+        if let Err(error) = result {
+            return Err(self.scatter_failure(error, opened).await);
+        }
+        let tag = match run.common_tag() {
+            Ok(tag) => tag,
+            Err(fault) => return Err(self.scatter_failure(ScatterError::Fault(fault), opened).await),
+        };
+        self.end_parts(opened).await?;
+        reply::command_complete(&mut self.client.out, &tag)?;
+        Ok(())
+    }
+
+    /// Connections to all these shards at once.
+    pub(super) async fn enlist_all(&mut self, shards: &[ShardId]) -> Result<(), Failure> {
+        let missing: Vec<ShardId> = shards.iter().copied().filter(|s| self.held.position(*s).is_none()).collect();
+        if missing.len() > 1 {
+            let waits = missing.iter().map(|shard| self.pools.pool(*shard).checkout());
+            let servers = futures::future::try_join_all(waits).await?;
+            for (shard, server) in missing.into_iter().zip(servers) {
+                self.hold(shard, server);
+            }
+        }
+        for shard in shards {
+            if let Err(failure) = self.enlist(*shard).await {
+                self.release_idle();
+                return Err(failure);
+            }
+        }
+        Ok(())
+    }
+
+    /// How this session's servers print dates and floats.
+    fn text_style(&self) -> TextStyle {
+        let date_style = self.reported.iter().find(|(name, _)| &**name == "DateStyle").map_or("", |(_, value)| value);
+        let digits = self.settings.get("extra_float_digits").map(|v| v.trim_matches('\'').trim().parse::<i32>());
+        TextStyle {
+            iso_dates: date_style.starts_with("ISO"),
+            exact_floats: digits.is_none_or(|digits| digits.is_ok_and(|n| n >= 1)),
+        }
+    }
+
+    pub(super) fn held_at(&self, shard: ShardId) -> Result<usize, Fault> {
+        self.held
+            .position(shard)
+            .ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "a shard's connection went away within a statement"))
+    }
+
+    /// Lets go of every connection that cannot be used any more.
+    pub(super) fn drop_broken(&mut self) {
+        let mut at = 0;
+        while at < self.held.len() {
+            if self.held[at].server.broken { self.let_go(at) } else { at += 1 }
+        }
+    }
+
+    pub(super) fn note_plan(&self, plan: &Plan) {
+        let (class, shards) = match &plan.kind {
+            PlanKind::Refuse(_) => (QueryClass::Rejected, 0),
+            PlanKind::Single(_) | PlanKind::Any => (QueryClass::Single, 1),
+            PlanKind::Broadcast(_) | PlanKind::CopyIn(_) => (QueryClass::Multi, self.view.topology.shards.len()),
+            PlanKind::Split { parts, .. } => (QueryClass::Multi, parts.len()),
+            PlanKind::Scatter { shards, .. } => (QueryClass::Scatter, shards.len()),
+        };
+        self.shared.metrics.class(class).total.inc();
+        tracing::debug!(class = ?class, shards, why = ?plan.why, "routed");
+    }
+}

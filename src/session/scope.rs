@@ -1,0 +1,65 @@
+//! PURE. What names and literals mean for this session: its search path and string rules, hashed for the plan cache.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::backend::cluster::Cluster;
+use crate::backend::settings::SessionSettings;
+use crate::sql::{NameScope, utility};
+
+pub struct SearchScope {
+    search_path: Vec<Box<str>>,
+    standard_strings: bool,
+    fingerprint: u64,
+}
+
+impl SearchScope {
+    pub fn new(settings: &SessionSettings, user: &str) -> Self {
+        let search_path = settings
+            .get("search_path")
+            .and_then(|value| utility::search_path_value(value, user))
+            .unwrap_or_else(|| vec![user.into(), "public".into()]);
+        let standard_strings = settings
+            .get("standard_conforming_strings")
+            .is_none_or(|value| !matches!(unquoted(value).as_str(), "off" | "false" | "no" | "0" | "f" | "n" | "of"));
+        let mut hasher = DefaultHasher::new();
+        (&search_path, standard_strings).hash(&mut hasher);
+        Self { search_path, standard_strings, fingerprint: hasher.finish() }
+    }
+
+    pub fn standard_strings(&self) -> bool {
+        self.standard_strings
+    }
+
+    pub fn names<'a>(&'a self, view: &'a Cluster) -> NameScope<'a> {
+        NameScope {
+            catalog: &view.catalog,
+            topology: &view.topology,
+            search_path: &self.search_path,
+            standard_strings: self.standard_strings,
+            fingerprint: self.fingerprint,
+        }
+    }
+}
+
+fn unquoted(value: &str) -> String {
+    value.trim().trim_start_matches(['E', 'e']).trim_matches('\'').trim().to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_user_stands_first_in_the_default_path() {
+        let scope = SearchScope::new(&SessionSettings::default(), "ann");
+        assert_eq!(scope.search_path, ["ann".into(), "public".into()] as [Box<str>; 2]);
+        assert!(scope.standard_strings);
+    }
+
+    #[test]
+    fn strings_are_standard_unless_switched_off() {
+        let mut settings = SessionSettings::default();
+        settings.set("standard_conforming_strings", "'off'");
+        assert!(!SearchScope::new(&settings, "ann").standard_strings);
+    }
+}

@@ -1,0 +1,273 @@
+//! The simple protocol: one Query message, one or several statements, one ReadyForQuery.
+
+use std::sync::Arc;
+
+use crate::backend::inflight::{Audience, Owed};
+use crate::exec::forward::Seen;
+use crate::fault::{Fault, SqlState};
+use crate::plan::{self, Inputs, Plan, PlanKind, View};
+use crate::session::local::LocalRows;
+use crate::session::run::Ask;
+use crate::session::transaction::TxState;
+use crate::session::{Failure, Session, Stop};
+use crate::sql::utility::StatementKind;
+use crate::sql::{Analysis, analyze, split};
+use crate::wire::frame::Frame;
+use crate::wire::reply;
+
+impl Session {
+    pub(super) async fn simple_query(&mut self, frame: Frame) -> Result<(), Stop> {
+        // A simple Query ends an extended batch as a Sync would, without its ReadyForQuery.
+        if self.batch.is_open() {
+            self.end_batch(false).await?;
+        }
+        self.statements.drop_unnamed();
+        self.statements.clear_portals();
+        self.refresh_view();
+        let outcome = self.run_query(&frame).await;
+        let ready_sent = match outcome {
+            Ok(ready_sent) => ready_sent,
+            Err(failure) => {
+                self.fail_statement(failure).await?;
+                false
+            }
+        };
+        if self.tx.state == TxState::Implicit {
+            self.roll_back_quietly().await;
+        }
+        self.release_idle();
+        if !ready_sent {
+            reply::ready_for_query(&mut self.client.out, self.tx.status());
+        }
+        self.client.flush().await.map_err(|_| Stop::Gone)
+    }
+
+    /// Tells the client of a failure and puts the transaction into the state that Postgres would be in.
+    pub(super) async fn fail_statement(&mut self, failure: Failure) -> Result<(), Stop> {
+        match failure {
+            Failure::Stop(stop) => return Err(stop),
+            Failure::Fault(fault) => self.tell(&fault),
+            Failure::Reported => {}
+        }
+        self.tx.fail();
+        if self.tx.state == TxState::Implicit {
+            self.roll_back_quietly().await;
+        }
+        Ok(())
+    }
+
+    /// Runs every statement of the message. True: ReadyForQuery has been queued with the last server's answer.
+    async fn run_query(&mut self, frame: &Frame) -> Result<bool, Failure> {
+        let text = query_text(frame)?;
+        if self.scan_one(text)? {
+            let analysis = self.analysis(text);
+            let alone = self.tx.state == TxState::None;
+            return self.run_statement(text, Some(frame), &analysis, alone).await;
+        }
+        let parts = split::statements(text, self.scope.standard_strings()).map_err(scan_fault)?;
+        if parts.is_empty() {
+            self.client.out.extend_from_slice(reply::EMPTY_QUERY);
+            return Ok(false);
+        }
+        self.tx.begin_implicit(&self.settings);
+        for part in parts {
+            let text = &text[part];
+            self.scan_one(text)?;
+            let analysis = self.analysis(text);
+            self.run_statement(text, None, &analysis, false).await?;
+            if self.tx.state == TxState::None {
+                // A COMMIT within the message ended what was open: the rest is a transaction of its own again.
+                self.tx.begin_implicit(&self.settings);
+            }
+        }
+        if self.tx.state == TxState::Implicit {
+            self.commit().await?;
+        }
+        Ok(false)
+    }
+
+    /// Scans into `self.scan`; true when `text` is one statement.
+    pub(super) fn scan_one(&mut self, text: &str) -> Result<bool, Failure> {
+        match crate::sql::template::scan(text, self.scope.standard_strings(), &mut self.scan) {
+            Ok(()) => Ok(self.scan.next_statement.is_none()),
+            // Postgres has the right words for what its own lexer refuses; the analysis sends it there.
+            Err(_) => Ok(true),
+        }
+    }
+
+    /// The analysis of the statement that `self.scan` was made of.
+    pub(super) fn analysis(&mut self, text: &str) -> Arc<Analysis> {
+        let names = self.scope.names(&self.view);
+        match self.shared.plans.get(&self.scan, text, &names) {
+            Some(analysis) => {
+                self.shared.metrics.plan_cache_hits.inc();
+                analysis
+            }
+            None => {
+                self.shared.metrics.plan_cache_misses.inc();
+                let analysis = Arc::new(analyze::analyze(text, &self.scan, &names));
+                self.shared.plans.insert(&self.scan, text, &names, Arc::clone(&analysis));
+                analysis
+            }
+        }
+    }
+
+    /// One statement of a simple Query. `last`: it is the only one, so its server may speak the ReadyForQuery.
+    async fn run_statement(
+        &mut self,
+        text: &str,
+        frame: Option<&Frame>,
+        analysis: &Arc<Analysis>,
+        last: bool,
+    ) -> Result<bool, Failure> {
+        self.check_not_failed(&analysis.kind)?;
+        if let StatementKind::Empty = analysis.kind {
+            self.client.out.extend_from_slice(reply::EMPTY_QUERY);
+            return Ok(false);
+        }
+        if let Some(local) = self.run_local(text, analysis).await? {
+            if !local.columns.is_empty() {
+                let description = local.describe(&[])?;
+                self.client.out.extend_from_slice(&description);
+            }
+            local.put_rows(&mut self.client.out)?;
+            return Ok(false);
+        }
+        let plan = self.plan(text, analysis);
+        self.note_plan(&plan);
+        let done = match &plan.kind {
+            PlanKind::Single(shard) => {
+                let shard = self.cursor_shard(&analysis.kind).unwrap_or(*shard);
+                self.single_query(shard, text, frame, analysis, &plan, last).await?
+            }
+            PlanKind::Any => {
+                let shard = self.any_shard();
+                self.single_query(shard, text, frame, analysis, &plan, last).await?
+            }
+            _ => {
+                self.run_multi(&plan, analysis, &Ask::Query { text }).await?;
+                false
+            }
+        };
+        if changes_catalog(&analysis.kind) {
+            self.after_ddl(done).await;
+        }
+        Ok(done)
+    }
+
+    pub(super) fn plan(&self, text: &str, analysis: &Analysis) -> Plan {
+        let inputs = Inputs { text, slots: &self.scan.slots, parameters: None };
+        let view = View { topology: &self.view.topology, catalog: &self.view.catalog };
+        plan::plan(analysis, &inputs, &view)
+    }
+
+    /// The statement runs on one shard as it is; true when the shard's own ReadyForQuery went to the client.
+    async fn single_query(
+        &mut self,
+        shard: crate::ids::ShardId,
+        text: &str,
+        frame: Option<&Frame>,
+        analysis: &Analysis,
+        plan: &Plan,
+        last: bool,
+    ) -> Result<bool, Failure> {
+        let at = self.enlist(shard).await?;
+        let ready = if last && !self.tx.is_open() { Audience::Client } else { Audience::Router };
+        let held = &mut self.held[at];
+        held.wrote |= plan.access == plan::Access::Write;
+        if held.pin.is_none() {
+            held.pin = analysis.pin;
+        }
+        match frame {
+            Some(frame) => held.server.out.extend_from_slice(&frame.bytes),
+            None => crate::wire::request::query(&mut held.server.out, text.as_bytes())?,
+        }
+        held.server.inflight.push(Owed::Query { audience: Audience::Client, ready });
+        let seen = self.pump_held(at).await?;
+        self.note_cursor(&analysis.kind, shard);
+        self.after_single(at, seen)?;
+        Ok(seen.ready)
+    }
+
+    /// The server's word on the transaction, after a statement went through it untouched.
+    pub(super) fn after_single(&mut self, at: usize, seen: Seen) -> Result<(), Failure> {
+        if seen.error {
+            self.shared.metrics.error(seen.sqlstate(), "server");
+            self.tx.fail();
+            if seen.ready && !self.tx.is_open() {
+                return Ok(());
+            }
+            return Err(Failure::Reported);
+        }
+        let server = &mut self.held[at].server;
+        if !self.tx.is_open() && server.status != reply::Status::Idle {
+            // A transaction that we did not see begin: never shared, and ended with the client.
+            self.held[at].pin.get_or_insert(crate::sql::analyze::PinReason::Setting);
+        }
+        Ok(())
+    }
+
+    /// `25P02` for everything but the end of a failed block.
+    pub(super) fn check_not_failed(&self, kind: &StatementKind) -> Result<(), Failure> {
+        use crate::sql::utility::TransactionStatement as Tx;
+        let ends = matches!(
+            kind,
+            StatementKind::Transaction(Tx::Commit { .. } | Tx::Rollback { .. } | Tx::RollbackTo(_))
+                | StatementKind::Empty
+        );
+        if self.tx.has_failed() && !ends {
+            return Err(Fault::new(
+                SqlState::IN_FAILED_SQL_TRANSACTION,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            )
+            .into());
+        }
+        Ok(())
+    }
+
+    /// Rows of EXPLAIN (ROUTE) for the statement that starts at `inner`.
+    pub(super) fn explain_route(&mut self, text: &str, inner: usize, json: bool) -> Result<LocalRows, Failure> {
+        let text = text.get(inner..).unwrap_or("");
+        self.scan_one(text)?;
+        let analysis = self.analysis(text);
+        let plan = self.plan(text, &analysis);
+        let view = View { topology: &self.view.topology, catalog: &self.view.catalog };
+        let lines = if json {
+            vec![plan::explain::json(&plan, &analysis, &view)]
+        } else {
+            plan::explain::text(&plan, &analysis, &view)
+        };
+        Ok(LocalRows::of("QUERY PLAN", lines, "EXPLAIN"))
+    }
+}
+
+/// Whether the catalog must be read again after a statement of this kind.
+pub fn changes_catalog(kind: &StatementKind) -> bool {
+    matches!(kind, StatementKind::Ddl | StatementKind::Code)
+}
+
+/// The text of a Query message.
+pub fn query_text(frame: &Frame) -> Result<&str, Fault> {
+    let mut fields = crate::wire::frame::Fields::new(frame.body());
+    let text = fields.cstr()?;
+    fields.end().map_err(|_| Fault::new(SqlState::PROTOCOL_VIOLATION, "invalid message format"))?;
+    utf8(text)
+}
+
+/// Statement text as UTF-8; Postgres's own words when it is not.
+pub fn utf8(text: &[u8]) -> Result<&str, Fault> {
+    std::str::from_utf8(text).map_err(|e| {
+        let at = e.valid_up_to();
+        let bytes: Vec<String> =
+            text[at..].iter().take(e.error_len().unwrap_or(1)).map(|b| format!("0x{b:02x}")).collect();
+        Fault::new(
+            SqlState::CHARACTER_NOT_IN_REPERTOIRE,
+            format!("invalid byte sequence for encoding \"UTF8\": {}", bytes.join(" ")),
+        )
+    })
+}
+
+fn scan_fault(error: crate::sql::lexer::ScanError) -> Fault {
+    Fault::new(SqlState::SYNTAX_ERROR, "syntax error in a query of several statements")
+        .detail(format!("the statements cannot be told apart: {error:?}"))
+}

@@ -1,0 +1,215 @@
+//! PURE. `Transaction`: what the client is in, folded over the shards it touched.
+
+use std::sync::Arc;
+
+use crate::backend::settings::SessionSettings;
+use crate::wire::reply::Status;
+
+/// How far the client's transaction has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum TxState {
+    /// Every statement is its own transaction.
+    #[default]
+    None,
+    /// Opened by us around a multi-statement query, a pipeline or a statement that writes on several shards; ends with it.
+    Implicit,
+    /// Between the client's BEGIN and its end.
+    Block,
+    /// A block in which something failed: only its end, or ROLLBACK TO, is taken.
+    Failed,
+}
+
+#[derive(Debug, Default)]
+pub struct Transaction {
+    pub state: TxState,
+    /// Modes of BEGIN, repeated on each shard that joins.
+    modes: Box<str>,
+    savepoints: Vec<Savepoint>,
+    /// SET LOCAL and SET TRANSACTION statements, repeated on each shard that joins, in their order among savepoints.
+    replay: Vec<Replay>,
+    /// The session's settings when the transaction began: a rollback brings them back.
+    settings: Option<Arc<SessionSettings>>,
+}
+
+#[derive(Debug)]
+struct Savepoint {
+    name: Box<str>,
+    settings: Arc<SessionSettings>,
+    /// Length of `replay` just after the SAVEPOINT.
+    replay: usize,
+}
+
+#[derive(Debug)]
+enum Replay {
+    Savepoint(Box<str>),
+    Statement(Box<str>),
+}
+
+impl Transaction {
+    pub fn is_open(&self) -> bool {
+        self.state != TxState::None
+    }
+
+    pub fn in_block(&self) -> bool {
+        matches!(self.state, TxState::Block | TxState::Failed)
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.state == TxState::Failed
+    }
+
+    pub fn status(&self) -> Status {
+        match self.state {
+            TxState::None | TxState::Implicit => Status::Idle,
+            TxState::Block => Status::InTransaction,
+            TxState::Failed => Status::Failed,
+        }
+    }
+
+    /// BEGIN by the client. An implicit transaction becomes the block, with what was done in it.
+    pub fn begin(&mut self, modes: &str, settings: &Arc<SessionSettings>) {
+        if self.state == TxState::None {
+            self.settings = Some(Arc::clone(settings));
+        }
+        self.state = TxState::Block;
+        self.modes = modes.into();
+    }
+
+    pub fn begin_implicit(&mut self, settings: &Arc<SessionSettings>) {
+        if self.state == TxState::None {
+            self.state = TxState::Implicit;
+            self.modes = Box::default();
+            self.settings = Some(Arc::clone(settings));
+        }
+    }
+
+    /// An error reached the client: a block waits for its end.
+    pub fn fail(&mut self) {
+        if self.state == TxState::Block {
+            self.state = TxState::Failed;
+        }
+    }
+
+    pub fn modes(&self) -> &str {
+        &self.modes
+    }
+
+    /// What a shard that joins now has to be told, in one simple Query.
+    pub fn opening(&self) -> String {
+        let mut sql = String::from("BEGIN");
+        if !self.modes.is_empty() {
+            sql.push(' ');
+            sql.push_str(&self.modes);
+        }
+        for item in &self.replay {
+            sql.push_str("; ");
+            match item {
+                Replay::Savepoint(name) => {
+                    sql.push_str("SAVEPOINT ");
+                    sql.push_str(&crate::backend::settings::quote_identifier(name));
+                }
+                Replay::Statement(text) => sql.push_str(text),
+            }
+        }
+        sql
+    }
+
+    pub fn savepoint(&mut self, name: &str, settings: &Arc<SessionSettings>) {
+        self.replay.push(Replay::Savepoint(name.into()));
+        self.savepoints.push(Savepoint {
+            name: name.into(),
+            settings: Arc::clone(settings),
+            replay: self.replay.len(),
+        });
+    }
+
+    pub fn has_savepoint(&self, name: &str) -> bool {
+        self.savepoints.iter().any(|s| &*s.name == name)
+    }
+
+    /// RELEASE: the savepoint and the later ones are gone, what was done stays.
+    pub fn release(&mut self, name: &str) {
+        if let Some(at) = self.savepoints.iter().rposition(|s| &*s.name == name) {
+            // The shards that join later need no savepoint that can no longer be named, but keep the settings after it.
+            for savepoint in self.savepoints.drain(at..).rev() {
+                self.replay.remove(savepoint.replay - 1);
+            }
+        }
+    }
+
+    /// ROLLBACK TO: later savepoints are gone, this one stays; the settings as they were at it.
+    pub fn rollback_to(&mut self, name: &str) -> Option<Arc<SessionSettings>> {
+        let at = self.savepoints.iter().rposition(|s| &*s.name == name)?;
+        self.savepoints.truncate(at + 1);
+        self.replay.truncate(self.savepoints[at].replay);
+        if self.state == TxState::Failed {
+            self.state = TxState::Block;
+        }
+        Some(Arc::clone(&self.savepoints[at].settings))
+    }
+
+    /// A SET LOCAL or SET TRANSACTION that shards joining later must also run.
+    pub fn remember(&mut self, statement: &str) {
+        self.replay.push(Replay::Statement(statement.into()));
+    }
+
+    /// The end, either way. Returns the settings from before the transaction.
+    pub fn end(&mut self) -> Option<Arc<SessionSettings>> {
+        self.state = TxState::None;
+        self.modes = Box::default();
+        self.savepoints.clear();
+        self.replay.clear();
+        self.settings.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_shard_gets_modes_savepoints_and_local_settings_in_order() {
+        let mut tx = Transaction::default();
+        let settings = Arc::default();
+        tx.begin("ISOLATION LEVEL SERIALIZABLE", &settings);
+        tx.remember("SET LOCAL a TO 1");
+        tx.savepoint("s", &settings);
+        tx.remember("SET LOCAL a TO 2");
+        assert_eq!(tx.opening(), "BEGIN ISOLATION LEVEL SERIALIZABLE; SET LOCAL a TO 1; SAVEPOINT s; SET LOCAL a TO 2");
+        assert!(tx.rollback_to("s").is_some());
+        assert_eq!(tx.opening(), "BEGIN ISOLATION LEVEL SERIALIZABLE; SET LOCAL a TO 1; SAVEPOINT s");
+    }
+
+    #[test]
+    fn release_forgets_the_name_and_keeps_what_followed() {
+        let mut tx = Transaction::default();
+        let settings = Arc::default();
+        tx.begin("", &settings);
+        tx.savepoint("a", &settings);
+        tx.savepoint("b", &settings);
+        tx.remember("SET LOCAL x TO 1");
+        tx.release("a");
+        assert!(!tx.has_savepoint("a") && !tx.has_savepoint("b"));
+        assert_eq!(tx.opening(), "BEGIN; SET LOCAL x TO 1");
+    }
+
+    #[test]
+    fn rollback_to_revives_a_failed_block() {
+        let mut tx = Transaction::default();
+        let settings = Arc::default();
+        tx.begin("", &settings);
+        tx.savepoint("a", &settings);
+        tx.fail();
+        assert!(tx.has_failed());
+        assert!(tx.rollback_to("a").is_some());
+        assert_eq!(tx.status(), Status::InTransaction);
+    }
+
+    #[test]
+    fn an_error_in_an_implicit_transaction_leaves_no_block_behind() {
+        let mut tx = Transaction::default();
+        tx.begin_implicit(&Arc::default());
+        tx.fail();
+        assert_eq!(tx.status(), Status::Idle);
+    }
+}
