@@ -202,7 +202,9 @@ fn handshake_context(settings: &Settings) -> Result<HandshakeContext, StartError
     };
     let tls = match &settings.client_tls.identity {
         Some(identity) if mode != ClientTlsMode::Disable => {
-            Some(ClientTls::load(&identity.cert_file, &identity.key_file)?)
+            let verifies = matches!(settings.client_tls.mode, SslMode::VerifyCa | SslMode::VerifyFull);
+            let authorities = settings.client_tls.ca_file.as_deref().filter(|_| verifies);
+            Some(ClientTls::load(&identity.cert_file, &identity.key_file, authorities)?)
         }
         _ => None,
     };

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -66,12 +67,23 @@ impl std::fmt::Debug for ClientTls {
 
 impl ClientTls {
     /// `certificate`: PEM, our own first, then those between it and the authority. `key`: PEM, PKCS#8, PKCS#1 or SEC1.
-    pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+    /// `authorities`: where given, a client over TLS has to show a certificate that leads to one of them, whoever it is for.
+    pub fn load(certificate: &Path, key: &Path, authorities: Option<&Path>) -> Result<Self, TlsError> {
         let chain = certificates(certificate)?;
         let end_point = chain.first().and_then(|own| end_point::hash(own));
-        let mut config = ServerConfig::builder_with_provider(provider())
+        let provider = provider();
+        let clients = match authorities {
+            None => WebPkiClientVerifier::no_client_auth(),
+            Some(path) => {
+                let (roots, _) = trusted(Some(path))?;
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                    .build()
+                    .map_err(|e| TlsError::BadAuthority { path: path.to_owned(), reason: e.to_string() })?
+            }
+        };
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_single_cert(chain, private_key(key)?)
             .map_err(|e| unusable(certificate, key, &e))?;
         config.alpn_protocols = vec![ALPN.to_vec()];

@@ -48,7 +48,7 @@ impl Accounts for Users {
 
 pub fn context(tls: Option<&TlsFiles>, mode: ClientTlsMode) -> HandshakeContext {
     HandshakeContext {
-        tls: tls.map(|files| ClientTls::load(&files.certificate(), &files.key()).unwrap()),
+        tls: tls.map(|files| ClientTls::load(&files.certificate(), &files.key(), None).unwrap()),
         mode,
         login_timeout: Duration::from_secs(10),
         stranger_method: AuthMethod::ScramSha256,
@@ -183,6 +183,21 @@ async fn certificate_without_a_hash_leaves_out_channel_binding() {
     files.write("server.key", &key.serialize_pem());
     let (address, _reports) = listen(context(Some(&files), ClientTlsMode::Require)).await;
     must(address, "user=plain sslmode=require").await;
+}
+
+#[tokio::test]
+async fn client_certificate_is_demanded_where_authorities_are_given() {
+    let (files, strangers) = (TlsFiles::make(), TlsFiles::make());
+    let mut context = context(None, ClientTlsMode::Require);
+    context.tls = Some(ClientTls::load(&files.certificate(), &files.key(), Some(&files.ca())).unwrap());
+    let (address, _reports) = listen(context).await;
+    let identity = |files: &TlsFiles| {
+        format!("user=plain sslmode=require sslcert={} sslkey={}", files.certificate().display(), files.key().display())
+    };
+    must(address, &identity(&files)).await;
+    must_not(address, &identity(&strangers), "secret").await;
+    must_not(address, "user=plain sslmode=require", "secret").await;
+    must_not(address, "user=trusted sslmode=disable", "secret").await;
 }
 
 #[tokio::test]

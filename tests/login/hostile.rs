@@ -241,13 +241,13 @@ fn unusable_files_are_named_with_a_remedy() {
     let missing = files.dir().join("missing.crt");
     let empty = files.write("empty.pem", "nothing here\n");
     let message = |result: Result<ClientTls, TlsError>| result.unwrap_err().to_string();
-    let text = message(ClientTls::load(&missing, &files.key()));
+    let text = message(ClientTls::load(&missing, &files.key(), None));
     assert!(text.contains("missing.crt") && text.contains("check the path"), "{text}");
-    let text = message(ClientTls::load(&empty, &files.key()));
+    let text = message(ClientTls::load(&empty, &files.key(), None));
     assert!(text.contains("empty.pem") && text.contains("-----BEGIN"), "{text}");
-    let text = message(ClientTls::load(&files.certificate(), &empty));
+    let text = message(ClientTls::load(&files.certificate(), &empty, None));
     assert!(text.contains("private key") && text.contains("empty.pem"), "{text}");
-    let text = message(ClientTls::load(&files.certificate(), &others.key()));
+    let text = message(ClientTls::load(&files.certificate(), &others.key(), None));
     assert!(text.contains("the key must be the certificate's own"), "{text}");
     let authorities = Some(empty.clone());
     let bad = ServerTls::load(ServerTlsMode::VerifyFull, &ServerTlsFiles { authorities, identity: None });
