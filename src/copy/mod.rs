@@ -1,26 +1,47 @@
-//! stub
-use crate::fault::Fault;
-use crate::sql::utility::CopyFormat;
-pub enum KeyField<'a> {
-    Missing,
-    Null,
-    Value(std::borrow::Cow<'a, [u8]>),
+//! PURE, sees fault, sql. COPY FROM data cut into rows and the key fields of each: bytes in, byte ranges and values out.
+//!
+//! A row's bytes are forwarded as they came; only its key fields are decoded. What Postgres would refuse on sight of one row
+//! is left to it: the row is handed out with its keys missing. What it could not see, because each shard gets other rows
+//! (mixed newlines, an end marker in the wrong place), is refused here in its words.
+
+mod binary;
+mod fields;
+mod lines;
+mod rows;
+
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
+pub use rows::RowCutter;
+
+/// What the cutter hands out, in the order of the data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// What every shard gets before its first row: the header line, or the header of the binary format.
+    Preamble(&'a [u8]),
+    Row(Row<'a>),
 }
+
+/// One row.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row<'a> {
+    /// As it came, its newline included. Without one it was the last row.
     pub bytes: &'a [u8],
-    pub keys: Vec<KeyField<'a>>,
+    /// The fields asked for, in that order.
+    pub keys: SmallVec<[KeyField<'a>; 2]>,
+    /// Where Postgres would say that it is (`COPY t, line 7`): from 1, a header counts.
     pub line: u64,
-    pub to_all: bool,
 }
-pub struct RowCutter;
-impl RowCutter {
-    pub fn new(_f: &CopyFormat, _k: &[usize], _m: usize) -> Self {
-        Self
-    }
-    pub fn feed(&mut self, _c: &[u8]) {}
-    pub fn finish(&mut self) {}
-    #[allow(clippy::should_implement_trait)]
-    pub fn next(&mut self) -> Option<Result<Row<'_>, Fault>> {
-        None
-    }
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyField<'a> {
+    Null,
+    /// Text and CSV: the decoded text, in the client's encoding. Binary: the value's bytes.
+    Value(Cow<'a, [u8]>),
+    /// The row has no such field, or cannot be read: every Postgres refuses this row.
+    Missing,
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::task::Poll;
 use bytes::BytesMut;
 
 use crate::backend::inflight::{Audience, Owed};
-use crate::copy::{KeyField, RowCutter};
+use crate::copy::{KeyField, Piece, RowCutter};
 use crate::exec::copy::{CopyEnd, copy_in};
 use crate::exec::forward::{Broken, Seen};
 use crate::fault::{Fault, SqlState};
@@ -136,8 +136,7 @@ impl Session {
 
     /// Reads the client's rows to their end and hands each to its shard.
     async fn feed_shards(&mut self, plan: &Arc<CopyInPlan>, shards: &[ShardId]) -> Result<(), Failure> {
-        let fields: Vec<usize> = plan.key_fields.iter().map(|(at, _)| *at).collect();
-        let mut cutter = RowCutter::new(&plan.format, &fields, self.shared.limits.max_message);
+        let mut cutter = RowCutter::new(&plan.format, &plan.key_fields, self.shared.limits.max_message);
         let mut feed = Feed::new(self, plan, shards);
         loop {
             let frame = match self.next_copy_frame(shards, &mut feed).await? {
@@ -324,15 +323,16 @@ impl Feed {
 
     /// Routes every row that the cutter has complete.
     fn rows(&mut self, cutter: &mut RowCutter, plan: &CopyInPlan) -> Result<(), Failure> {
-        while let Some(row) = cutter.next() {
-            let row = row?;
-            if row.to_all {
-                // Header lines and binary file headers and trailers: every shard needs them.
-                for i in 0..self.gathering.len() {
-                    self.put(i, row.bytes);
+        while let Some(piece) = cutter.next_piece() {
+            let row = match piece? {
+                Piece::Row(row) => row,
+                Piece::Preamble(bytes) => {
+                    for i in 0..self.gathering.len() {
+                        self.put(i, bytes);
+                    }
+                    continue;
                 }
-                continue;
-            }
+            };
             let mut key: smallvec::SmallVec<[KeyValue<'_>; 2]> = smallvec::SmallVec::new();
             let mut missing = false;
             for (field, (key_type, (_, column))) in row.keys.iter().zip(self.types.iter().zip(&plan.key_fields)) {

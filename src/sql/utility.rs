@@ -150,7 +150,7 @@ pub struct CopyStatement {
     pub filtered: bool,
     /// ENCODING, as written: the rows are not in the client's encoding.
     pub encoding: Option<Box<str>>,
-    /// An option is present that this version does not know; it could change what a row is.
+    /// An option is present that is not known here (or a backslash as quote); it could change what a row is.
     pub unknown_option: bool,
 }
 

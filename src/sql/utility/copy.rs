@@ -85,7 +85,8 @@ fn parse(cursor: &mut Cursor<'_>) -> Option<CopyStatement> {
         cursor.rest(cursor.position())?;
     }
     let encoding = options.encoding.take();
-    let unknown_option = options.unknown;
+    // A backslash that quotes confuses Postgres's own search for the end marker: what it then reads depends on its buffers.
+    let unknown_option = options.unknown || options.format == Some(Format::Csv) && options.quote == Some(b'\\');
     Some(CopyStatement {
         direction,
         table,

@@ -1,0 +1,196 @@
+//! `RowCutter`: bytes of CopyData messages in, rows out, whatever the messages' borders.
+
+use smallvec::SmallVec;
+
+use super::binary::{self, TooLong, TupleFinder};
+use super::fields::{Syntax, Wanted};
+use super::lines::{self, LineFinder};
+use super::{KeyField, Piece, Row};
+use crate::fault::{Fault, SqlState};
+use crate::sql::utility::CopyFormat;
+
+/// Buffer kept between chunks, in bytes.
+const KEPT: usize = 256 * 1024;
+
+/// Feed it, take all pieces, feed it again; at the end finish it and take the last. Its memory is one row and one chunk.
+pub struct RowCutter {
+    finder: Finder,
+    wanted: Vec<Wanted>,
+    /// What was fed and not yet handed out begins at `start`.
+    buffer: Vec<u8>,
+    start: usize,
+    max_row: usize,
+    eof: bool,
+    /// The end marker, the trailer or an error was met.
+    ended: bool,
+    header: bool,
+    line: u64,
+}
+
+enum Finder {
+    Lines(LineFinder, Syntax),
+    Tuples(TupleFinder),
+}
+
+/// What was found: how much to hand out, as what.
+enum Cut {
+    Preamble { total: usize },
+    Line { text: usize, total: usize, special: bool },
+    Tuple { total: usize },
+    Broken { total: usize },
+}
+
+impl RowCutter {
+    /// `key_fields`: the wanted fields' positions in a row and the names of their columns. `max_row`: the longest row in
+    /// bytes; a longer one is refused with `54000`.
+    pub fn new(format: &CopyFormat, key_fields: &[(usize, Box<str>)], max_row: usize) -> Self {
+        let none: &[Box<str>] = &[];
+        let (finder, header, not_null, null) = match format {
+            CopyFormat::Text { delimiter, null, header } => {
+                let syntax = Syntax::Text { delimiter: *delimiter, null: null.as_bytes().into() };
+                (Finder::Lines(LineFinder::text(), syntax), *header, none, none)
+            }
+            CopyFormat::Csv { delimiter, quote, escape, null, header, force_not_null, force_null } => {
+                let (delimiter, quote, escape) = (*delimiter, *quote, *escape);
+                let syntax = Syntax::Csv { delimiter, quote, escape, null: null.as_bytes().into() };
+                (Finder::Lines(LineFinder::csv(quote, escape), syntax), *header, &**force_not_null, &**force_null)
+            }
+            CopyFormat::Binary => (Finder::Tuples(TupleFinder::new()), false, none, none),
+        };
+        let wanted = key_fields
+            .iter()
+            .map(|(position, column)| Wanted {
+                position: *position,
+                force_not_null: not_null.contains(column),
+                force_null: null.contains(column),
+            })
+            .collect();
+        Self { finder, wanted, buffer: Vec::new(), start: 0, max_row, eof: false, ended: false, header, line: 0 }
+    }
+
+    /// Whether `\.` alone on a line ends CSV data: so up to PG 17, where this is how it starts out; from PG 18 it is data.
+    pub fn csv_end_marker(&mut self, recognised: bool) {
+        if let Finder::Lines(lines, _) = &mut self.finder {
+            lines.set_csv_marker(recognised);
+        }
+    }
+
+    /// Takes the next bytes of the data. Take all pieces before the next call: what is left is kept.
+    pub fn feed(&mut self, chunk: &[u8]) {
+        if self.ended {
+            return;
+        }
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.buffer.shrink_to(KEPT);
+        } else {
+            self.buffer.drain(..self.start);
+        }
+        self.start = 0;
+        self.buffer.extend_from_slice(chunk);
+    }
+
+    /// Nothing more will be fed: CopyDone came.
+    pub fn finish(&mut self) {
+        self.eof = true;
+    }
+
+    /// Lines read so far, as Postgres counts them for its error context.
+    pub fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// The next piece; `None`: more data is needed, or after [`Self::finish`] there is none. After an error nothing comes.
+    pub fn next_piece(&mut self) -> Option<Result<Piece<'_>, Fault>> {
+        let cut = match self.cut() {
+            Ok(cut) => cut?,
+            Err(fault) => {
+                self.ended = true;
+                self.start = self.buffer.len();
+                return Some(Err(fault));
+            }
+        };
+        let start = self.start;
+        let (Cut::Preamble { total } | Cut::Line { total, .. } | Cut::Tuple { total } | Cut::Broken { total }) = cut;
+        self.start += total;
+        if self.ended {
+            self.start = self.buffer.len();
+        }
+        let bytes = self.buffer.get(start..start + total).unwrap_or_default();
+        let keys = match (cut, &self.finder) {
+            (Cut::Preamble { .. }, _) => return Some(Ok(Piece::Preamble(bytes))),
+            (Cut::Line { text, special, .. }, Finder::Lines(_, syntax)) => {
+                syntax.keys(bytes.get(..text).unwrap_or_default(), special, &self.wanted)
+            }
+            (Cut::Tuple { .. }, Finder::Tuples(tuples)) => tuples.keys(bytes),
+            _ => self.wanted.iter().map(|_| KeyField::Missing).collect::<SmallVec<_>>(),
+        };
+        Some(Ok(Piece::Row(Row { bytes, keys, line: self.line })))
+    }
+
+    fn cut(&mut self) -> Result<Option<Cut>, Fault> {
+        if self.ended {
+            return Ok(None);
+        }
+        let data = self.buffer.get(self.start..).unwrap_or_default();
+        match &mut self.finder {
+            Finder::Lines(lines, _) => {
+                let (cut, after) = match lines.find(data, self.eof)? {
+                    lines::Found::More => {
+                        return if data.len() > self.max_row { Err(too_long(self.max_row)) } else { Ok(None) };
+                    }
+                    lines::Found::Line { text, total, special, embedded } => {
+                        (Cut::Line { text, total, special }, embedded)
+                    }
+                    lines::Found::Marker { text, special } => {
+                        self.ended = true;
+                        if text == 0 {
+                            return Ok(None);
+                        }
+                        (Cut::Line { text, total: text, special }, 0)
+                    }
+                };
+                let Cut::Line { total, .. } = cut else { return Ok(None) };
+                if total > self.max_row {
+                    return Err(too_long(self.max_row));
+                }
+                self.line += 1 + after;
+                if std::mem::take(&mut self.header) {
+                    return Ok(Some(Cut::Preamble { total }));
+                }
+                Ok(Some(cut))
+            }
+            Finder::Tuples(tuples) => {
+                if tuples.ended() {
+                    return if data.is_empty() { Ok(None) } else { Err(binary::data_after_trailer()) };
+                }
+                match tuples
+                    .find(data, self.eof, self.max_row, &self.wanted)
+                    .map_err(|TooLong| too_long(self.max_row))?
+                {
+                    binary::Found::More if data.len() > self.max_row => Err(too_long(self.max_row)),
+                    binary::Found::More => Ok(None),
+                    binary::Found::Header(total) => Ok(Some(Cut::Preamble { total })),
+                    binary::Found::Row(total) if tuples.ended() => {
+                        self.start += total;
+                        self.cut()
+                    }
+                    binary::Found::Row(total) => {
+                        self.line += 1;
+                        Ok(Some(Cut::Tuple { total }))
+                    }
+                    binary::Found::Broken(total) => {
+                        self.line += 1;
+                        self.ended = true;
+                        Ok(Some(Cut::Broken { total }))
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn too_long(limit: usize) -> Fault {
+    Fault::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "COPY row is too long")
+        .detail(format!("A row of a sharded COPY can have at most {limit} bytes."))
+}
