@@ -1,8 +1,242 @@
 //! `Plan` as the tree that EXPLAIN (ROUTE) prints and tests compare.
-use crate::plan::*;
-pub fn text(_p: &Plan, _a: &crate::sql::Analysis, _v: &View<'_>) -> Vec<String> {
-    vec![]
+
+use serde_json::{Value, json};
+
+use crate::ids::{ShardId, ShardSet};
+use crate::plan::combine::{Combine, Comparison, Fold, Gather, Output, SortKey, Step, Window};
+use crate::plan::{Access, Plan, PlanKind, ShardSql, View, Why};
+use crate::sql::Analysis;
+
+/// The plan as lines, the last step first, each step further in than the one that it feeds.
+pub fn text(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Vec<String> {
+    let mut lines = Lines { lines: Vec::new() };
+    let why = because(&plan.why);
+    match &plan.kind {
+        PlanKind::Refuse(fault) => {
+            lines.push(0, format!("Refuse {}: {}", fault.code.as_str(), fault.message));
+            if let Some(detail) = &fault.detail {
+                lines.push(1, format!("Detail: {detail}"));
+            }
+            if let Some(hint) = &fault.hint {
+                lines.push(1, format!("Hint: {hint}"));
+            }
+        }
+        PlanKind::Single(shard) => lines.push(0, format!("Single {}: {why}", shard_name(*shard, view))),
+        PlanKind::Any => lines.push(0, format!("Any shard: {why}")),
+        PlanKind::Broadcast(sql) => {
+            lines.push(0, format!("Broadcast {}: {why}", names(&view.topology.all_shards(), view)));
+            lines.sql(1, sql);
+        }
+        PlanKind::Scatter { shards, sql, combine, window } => {
+            let depth = lines.combine(combine, window.as_ref());
+            lines.push(depth, format!("Scatter {}: {why}", names(shards, view)));
+            lines.sql(depth + 1, sql);
+        }
+        PlanKind::Split { parts, combine } => {
+            let depth = lines.combine(combine, None);
+            lines.push(depth, format!("Split: {why}"));
+            for (shard, sql) in parts {
+                lines.push(depth + 1, shard_name(*shard, view).to_owned());
+                lines.sql(depth + 2, sql);
+            }
+        }
+        PlanKind::CopyIn(copy) => {
+            let keys: Vec<String> =
+                copy.key_fields.iter().map(|(at, name)| format!("{name} = field {}", at + 1)).collect();
+            lines.push(0, format!("Copy in by key: {} of {}", keys.join(", "), copy.table.name));
+        }
+    }
+    if plan.access == Access::Write && !matches!(plan.kind, PlanKind::Refuse(_)) {
+        lines.push(0, "Access: write".to_owned());
+    }
+    if let Some(pin) = analysis.pin {
+        lines.push(0, format!("Pins the connection: {pin:?}"));
+    }
+    lines.lines
 }
-pub fn json(_p: &Plan, _a: &crate::sql::Analysis, _v: &View<'_>) -> String {
-    String::new()
+
+/// The plan as one JSON document.
+pub fn json(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> String {
+    let mut document = match &plan.kind {
+        PlanKind::Refuse(fault) => json!({
+            "plan": "refuse", "sqlstate": fault.code.as_str(), "message": fault.message,
+            "detail": fault.detail, "hint": fault.hint,
+        }),
+        PlanKind::Single(shard) => json!({ "plan": "single", "shards": [shard_name(*shard, view)] }),
+        PlanKind::Any => json!({ "plan": "any" }),
+        PlanKind::Broadcast(sql) => json!({
+            "plan": "broadcast", "shards": list(&view.topology.all_shards(), view), "sql": sql_text(sql),
+        }),
+        PlanKind::Scatter { shards, sql, combine, window } => json!({
+            "plan": "scatter", "shards": list(shards, view), "sql": sql_text(sql), "combine": steps(combine),
+            "limit": window.and_then(|w| w.limit), "offset": window.map(|w| w.offset),
+        }),
+        PlanKind::Split { parts, combine } => {
+            let part =
+                |(shard, sql): &(ShardId, ShardSql)| json!({ "shard": shard_name(*shard, view), "sql": sql_text(sql) });
+            json!({ "plan": "split", "parts": parts.iter().map(part).collect::<Vec<_>>(), "combine": steps(combine) })
+        }
+        PlanKind::CopyIn(copy) => json!({ "plan": "copy in", "table": copy.table.to_string() }),
+    };
+    if let Some(fields) = document.as_object_mut() {
+        fields.insert("why".to_owned(), because(&plan.why).into());
+        fields.insert("access".to_owned(), if plan.access == Access::Write { "write" } else { "read" }.into());
+        fields.insert("pins".to_owned(), analysis.pin.map_or(Value::Null, |pin| format!("{pin:?}").into()));
+    }
+    serde_json::to_string_pretty(&document).unwrap_or_default()
+}
+
+/// Why, in words.
+pub fn because(why: &Why) -> String {
+    match why {
+        Why::Key(name) => format!("key {}.{}", name.table, name.columns),
+        Why::Keys(name) => format!("keys {}.{}", name.table, name.columns),
+        Why::NoKey(name) => format!("no condition on {}.{}", name.table, name.columns),
+        Why::Contradiction => "no row can match".to_owned(),
+        Why::Unsharded => "unsharded".to_owned(),
+        Why::Reference => "reference table".to_owned(),
+        Why::NoTable => "no table".to_owned(),
+        Why::Ddl => "DDL".to_owned(),
+        Why::Hint => "hint".to_owned(),
+        Why::Refused => "refused".to_owned(),
+    }
+}
+
+struct Lines {
+    lines: Vec<String>,
+}
+
+impl Lines {
+    fn push(&mut self, depth: usize, line: String) {
+        self.lines.push(format!("{}{line}", "  ".repeat(depth)));
+    }
+
+    fn sql(&mut self, depth: usize, sql: &ShardSql) {
+        if let ShardSql::Rewritten { text, parameters } = sql {
+            self.push(depth, format!("SQL: {text}"));
+            if let Some(parameters) = parameters {
+                let of: Vec<String> = parameters.iter().map(|p| format!("${}", p + 1)).collect();
+                self.push(depth, format!("Parameters: {}", of.join(", ")));
+            }
+        }
+    }
+
+    /// The steps of a merge; returns how far in what feeds them stands.
+    fn combine(&mut self, combine: &Combine, window: Option<&Window>) -> usize {
+        let mut all = Vec::new();
+        if combine.hidden > 0 {
+            all.push(format!("Drop {} column{}", combine.hidden, if combine.hidden == 1 { "" } else { "s" }));
+        }
+        match window {
+            Some(Window { offset: 0, limit: Some(limit) }) => all.push(format!("Limit {limit}")),
+            Some(Window { offset, limit: Some(limit) }) => all.push(format!("Limit {limit} offset {offset}")),
+            Some(Window { offset, limit: None }) if *offset > 0 => all.push(format!("Offset {offset}")),
+            Some(_) | None => {}
+        }
+        all.extend(steps(combine));
+        for (depth, line) in all.iter().enumerate() {
+            self.push(depth, line.clone());
+        }
+        all.len()
+    }
+}
+
+/// The steps of a merge, the last one first.
+fn steps(combine: &Combine) -> Vec<String> {
+    let mut lines: Vec<String> = combine.steps.iter().rev().map(step).collect();
+    match &combine.gather {
+        Gather::Concat => {}
+        Gather::MergeSort(keys) => lines.push(format!("MergeSort {}", sort_keys(keys))),
+        Gather::Interleave(_) => lines.push("Interleave".to_owned()),
+    }
+    lines
+}
+
+fn step(step: &Step) -> String {
+    match step {
+        Step::Aggregate { groups, sorted, outputs } => {
+            let how = if *sorted { "GroupAggregate" } else { "HashAggregate" };
+            let how = if groups.is_empty() { "Aggregate" } else { how };
+            let by = match groups.is_empty() {
+                true => String::new(),
+                false => format!(" by {}", places(groups)),
+            };
+            format!("{how}{by}: {}", outputs.iter().map(output).collect::<Vec<_>>().join(", "))
+        }
+        Step::Filter(conditions) => {
+            let condition = |c: &crate::plan::combine::Condition| {
+                let op = match c.op {
+                    Comparison::Eq => "=",
+                    Comparison::Ne => "<>",
+                    Comparison::Lt => "<",
+                    Comparison::Le => "<=",
+                    Comparison::Gt => ">",
+                    Comparison::Ge => ">=",
+                };
+                format!("{} {op} {}", c.column + 1, c.value)
+            };
+            format!("Filter {}", conditions.iter().map(condition).collect::<Vec<_>>().join(" and "))
+        }
+        Step::Distinct { columns, sorted } => {
+            format!(
+                "{} {columns} column{}",
+                if *sorted { "Unique" } else { "HashDistinct" },
+                if *columns == 1 { "" } else { "s" }
+            )
+        }
+        Step::Sort(keys) => format!("Sort {}", sort_keys(keys)),
+    }
+}
+
+fn output(output: &Output) -> String {
+    let column = output.column + 1;
+    match output.fold {
+        Fold::Key => format!("{column}"),
+        Fold::Count => format!("count({column})"),
+        Fold::Sum => format!("sum({column})"),
+        Fold::Min => format!("min({column})"),
+        Fold::Max => format!("max({column})"),
+        Fold::BoolAnd => format!("bool_and({column})"),
+        Fold::BoolOr => format!("bool_or({column})"),
+        Fold::BitAnd => format!("bit_and({column})"),
+        Fold::BitOr => format!("bit_or({column})"),
+        Fold::BitXor => format!("bit_xor({column})"),
+        Fold::Avg { count } => format!("avg({column}/{})", count + 1),
+    }
+}
+
+fn sort_keys(keys: &[SortKey]) -> String {
+    let key = |key: &SortKey| {
+        let direction = if key.descending { " desc" } else { "" };
+        let nulls = match (key.descending, key.nulls_first) {
+            (false, true) => " nulls first",
+            (true, false) => " nulls last",
+            _ => "",
+        };
+        format!("{}{direction}{nulls}", key.column + 1)
+    };
+    keys.iter().map(key).collect::<Vec<_>>().join(", ")
+}
+
+fn places(columns: &[usize]) -> String {
+    columns.iter().map(|column| (column + 1).to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn shard_name<'a>(shard: ShardId, view: &View<'a>) -> &'a str {
+    view.topology.shards.get(shard.index()).map_or("?", |shard| &shard.name)
+}
+
+fn list<'a>(shards: &ShardSet, view: &View<'a>) -> Vec<&'a str> {
+    shards.iter().map(|shard| shard_name(shard, view)).collect()
+}
+
+fn names(shards: &ShardSet, view: &View<'_>) -> String {
+    list(shards, view).join(", ")
+}
+
+fn sql_text(sql: &ShardSql) -> Option<&str> {
+    match sql {
+        ShardSql::AsWritten => None,
+        ShardSql::Rewritten { text, .. } => Some(text),
+    }
 }

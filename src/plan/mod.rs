@@ -4,19 +4,23 @@ pub mod cache;
 pub mod combine;
 pub mod explain;
 pub mod route;
+mod split;
 
 use std::sync::Arc;
 
 use crate::catalog::Catalog;
-use crate::fault::Fault;
+use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
+use crate::sql::Analysis;
+use crate::sql::keys::KeyName;
+use crate::sql::outcome::{Count, InsertRows, Limit, Outcome, Routed};
 use crate::sql::template::Slot;
 use crate::topology::Topology;
-use crate::types::Format;
+use crate::types::{Format, oid};
 
 pub use crate::sql::Access;
+pub use crate::sql::outcome::{CopyInPlan, ShardSql, Why};
 pub use combine::{Combine, Window};
-pub use route::Why;
 
 /// The values of one execution.
 pub struct Inputs<'a> {
@@ -68,29 +72,195 @@ pub enum PlanKind {
     CopyIn(Arc<CopyInPlan>),
 }
 
-/// The text that a shard gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ShardSql {
-    AsWritten,
-    Rewritten {
-        text: Arc<str>,
-        /// Which of the client's parameters ($n as n - 1) become $1, $2, ... of `text`; `None`: all, in order.
-        parameters: Option<Arc<[u16]>>,
-    },
+/// Decides one execution. For `key = value` it looks the value up and allocates nothing.
+pub fn plan(analysis: &Analysis, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
+    let (kind, why) = match &analysis.outcome {
+        Outcome::Routed(routed) => return routed_plan(analysis, routed, inputs, view),
+        Outcome::Insert(insert) => return insert_plan(analysis, insert, inputs, view),
+        Outcome::Refuse(fault) => (PlanKind::Refuse(fault.clone()), Why::Refused),
+        Outcome::Home(why) => (PlanKind::Single(view.topology.home), why.clone()),
+        Outcome::Any(why) => (PlanKind::Any, why.clone()),
+        Outcome::Broadcast(why) => (PlanKind::Broadcast(ShardSql::AsWritten), why.clone()),
+        Outcome::CopyIn(copy) => {
+            let columns: Vec<&str> = copy.key_fields.iter().map(|(_, name)| &**name).collect();
+            let name = KeyName { table: copy.table.name.clone(), columns: columns.join(", ").into() };
+            (PlanKind::CopyIn(copy.clone()), Why::Keys(Arc::new(name)))
+        }
+    };
+    Plan { kind, access: analysis.access, why }
 }
 
-/// How the rows of a COPY FROM STDIN find their shard.
-#[derive(Clone, Debug)]
-pub struct CopyInPlan {
-    pub distribution: crate::ids::DistributionId,
-    /// Name of the table, for messages.
-    pub table: crate::ids::QualifiedName,
-    /// Fields of a row (columns of the COPY's column list).
-    pub fields: usize,
-    /// For each sharding-key column: its field's position and its name.
-    pub key_fields: Vec<(usize, Box<str>)>,
-    pub format: crate::sql::utility::CopyFormat,
+fn refused(fault: Fault) -> Plan {
+    Plan { kind: PlanKind::Refuse(fault), access: Access::Write, why: Why::Refused }
 }
-pub fn plan(_a: &crate::sql::Analysis, _i: &Inputs<'_>, _v: &View<'_>) -> Plan {
-    Plan { kind: PlanKind::Any, access: Access::Write, why: Why::NoTable }
+
+#[inline]
+fn routed_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
+    if let ([group], false, []) = (&routed.groups[..], routed.home, &routed.unchanged[..])
+        && let Some(shard) = route::single(group, inputs, view.topology)
+    {
+        return Plan { kind: PlanKind::Single(shard), access: analysis.access, why: Why::Key(group.name.clone()) };
+    }
+    general_plan(analysis, routed, inputs, view)
+}
+
+fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
+    let topology = view.topology;
+    // Clause 2: all references together decide. One that no row can match asks for nothing.
+    let mut shards = ShardSet::new();
+    let mut unsure = false;
+    let mut open = false;
+    for group in &routed.groups {
+        let reach = route::reach(group, inputs, topology);
+        shards.union_with(&reach.shards);
+        unsure |= reach.unsure;
+        open |= reach.open;
+    }
+    let Some(first) = routed.groups.first() else { return refused(unknown_value(None)) };
+    let name = &first.name;
+    if unsure && analysis.access == Access::Write {
+        return refused(unknown_value(Some(name)));
+    }
+    if let Err(fault) = check_unchanged(routed, inputs, view) {
+        return refused(fault);
+    }
+    if routed.home {
+        shards.insert(topology.home);
+    }
+    let access = analysis.access;
+    if shards.is_empty() {
+        let shard = topology.distribution(first.distribution).shards().min().unwrap_or(topology.home);
+        return Plan { kind: PlanKind::Single(shard), access, why: Why::Contradiction };
+    }
+    let why = if open { Why::NoKey(name.clone()) } else { Why::Keys(name.clone()) };
+    if let Some(shard) = shards.single() {
+        let why = if open { why } else { Why::Key(name.clone()) };
+        return Plan { kind: PlanKind::Single(shard), access, why };
+    }
+    let scatter = match &routed.many {
+        Ok(scatter) => scatter,
+        Err(fault) => return refused(fault.clone()),
+    };
+    let window = match &scatter.limit {
+        None => None,
+        Some(limit) => match window(limit, inputs) {
+            Ok(window) => Some(window),
+            Err(fault) => return refused(fault),
+        },
+    };
+    let (sql, combine) = (scatter.sql.clone(), scatter.combine.clone());
+    Plan { kind: PlanKind::Scatter { shards, sql, combine, window }, access, why }
+}
+
+fn insert_plan(analysis: &Analysis, insert: &InsertRows, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
+    let distribution = view.topology.distribution(insert.distribution);
+    let shard_of = |row| route::row_shard(row, &insert.typmods, &insert.name, distribution, inputs);
+    let why = Why::Key(insert.name.clone());
+    let access = analysis.access;
+    if let ([row], [], false) = (&insert.rows[..], &insert.groups[..], insert.home) {
+        return match shard_of(row) {
+            Ok(shard) => Plan { kind: PlanKind::Single(shard), access, why },
+            Err(fault) => refused(fault),
+        };
+    }
+    let rows: Vec<ShardId> = match insert.rows.iter().map(shard_of).collect() {
+        Ok(rows) => rows,
+        Err(fault) => return refused(fault),
+    };
+    let mut shards: ShardSet = rows.iter().copied().collect();
+    for group in &insert.groups {
+        let reach = route::reach(group, inputs, view.topology);
+        if reach.unsure {
+            return refused(unknown_value(Some(&group.name)));
+        }
+        shards.union_with(&reach.shards);
+    }
+    if insert.home {
+        shards.insert(view.topology.home);
+    }
+    if let Some(shard) = shards.single() {
+        return Plan { kind: PlanKind::Single(shard), access, why };
+    }
+    let cut = insert.split.clone().and_then(|cut| split::split(inputs.text, cut, &rows, analysis.parameters));
+    match cut {
+        Ok(kind) => Plan { kind, access, why: Why::Keys(insert.name.clone()) },
+        Err(fault) => refused(fault),
+    }
+}
+
+/// UPDATE may set a key column only to what it is.
+fn check_unchanged(routed: &Routed, inputs: &Inputs<'_>, view: &View<'_>) -> Result<(), Fault> {
+    let Some(group) = routed.groups.first() else { return Ok(()) };
+    for (column, set, asked) in &routed.unchanged {
+        let key_types = &view.topology.distribution(group.distribution).key_types;
+        let same = key_types.get(usize::from(*column)).is_some_and(|key_type| {
+            let (set, asked) = (route::evaluate(set, *key_type, inputs), route::evaluate(asked, *key_type, inputs));
+            matches!((set, asked), (Ok(set), Ok(asked)) if set == asked)
+        });
+        if !same {
+            return Err(Fault::unsupported(
+                format!("changing the sharding key \"{}\" is not supported", group.name.columns),
+                "the row would have to move to another shard",
+                "Delete the row and insert it anew, in one transaction.",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn unknown_value(name: Option<&KeyName>) -> Fault {
+    let column = name.map_or("the sharding key", |name| &name.columns);
+    Fault::unsupported(
+        "the shards of this write are not certain",
+        format!("a value that {column} is compared with cannot be read with certainty"),
+        "Write the value in the plain form of the column's type.",
+    )
+}
+
+/// LIMIT and OFFSET with their parameters read.
+fn window(limit: &Limit, inputs: &Inputs<'_>) -> Result<Window, Fault> {
+    let value = |count: Option<Count>, what: &str, code: &[u8; 5]| -> Result<Option<u64>, Fault> {
+        let value = match count {
+            None => return Ok(None),
+            Some(Count::Constant(value)) => Some(value),
+            Some(Count::Parameter(index)) => count_parameter(index, inputs)?,
+        };
+        let negative = || Fault::new(SqlState(*code), format!("{what} must not be negative"));
+        value.map(|value| u64::try_from(value).map_err(|_| negative())).transpose()
+    };
+    let offset = value(limit.offset, "OFFSET", b"2201X")?.unwrap_or(0);
+    let limit = value(limit.limit, "LIMIT", b"2201W")?;
+    if limit.is_some_and(|limit| i64::try_from(limit.saturating_add(offset)).is_err()) {
+        return Err(Fault::unsupported(
+            "LIMIT and OFFSET are too large together",
+            "their sum is beyond bigint",
+            "Use a smaller LIMIT.",
+        ));
+    }
+    Ok(Window { offset, limit })
+}
+
+/// A bigint parameter; `None` for NULL, and where parameters are not known yet.
+fn count_parameter(index: u16, inputs: &Inputs<'_>) -> Result<Option<i64>, Fault> {
+    let Some((declared, format, bytes)) = inputs.parameters.and_then(|parameters| parameters.get(usize::from(index)))
+    else {
+        return Ok(None);
+    };
+    let Some(bytes) = bytes else { return Ok(None) };
+    let int = matches!(declared, 0 | oid::INT2 | oid::INT4 | oid::INT8 | oid::UNKNOWN);
+    let value = match format {
+        Format::Text => std::str::from_utf8(bytes).ok().and_then(|text| text.trim().parse().ok()),
+        Format::Binary => match bytes {
+            [a, b] => Some(i64::from(i16::from_be_bytes([*a, *b]))),
+            [a, b, c, d] => Some(i64::from(i32::from_be_bytes([*a, *b, *c, *d]))),
+            bytes => <[u8; 8]>::try_from(bytes).ok().map(i64::from_be_bytes),
+        },
+    };
+    value.filter(|_| int).map(Some).ok_or_else(|| {
+        Fault::unsupported(
+            "LIMIT or OFFSET of a query over several shards needs an integer",
+            format!("parameter ${} is of another type or form", index + 1),
+            "Send it as bigint.",
+        )
+    })
 }

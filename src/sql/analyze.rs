@@ -1,7 +1,24 @@
 //! Statement -> `Analysis`: tables, access, keys, shape, volatility. Everything that does not depend on this call's values.
 
-use crate::sql::Access;
-use crate::sql::utility::StatementKind;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use smallvec::SmallVec;
+use sqlparser::ast::{Query, SetExpr, Statement};
+
+use crate::fault::{Fault, SqlState};
+use crate::sql::exprs::{At, Ctes};
+use crate::sql::facts::{as_select, parameter_index};
+use crate::sql::lexer::TokenKind;
+use crate::sql::literals::Literals;
+use crate::sql::model::{Model, Obstacle, Stop};
+use crate::sql::names::distributed_names;
+use crate::sql::outcome::{Outcome, Routed, Scatter, ShardSql, Why};
+use crate::sql::query::check_clauses;
+use crate::sql::shape;
+use crate::sql::template::Scan;
+use crate::sql::utility::{self, StatementKind};
+use crate::sql::{Access, NameScope, copying, ddl, parse, words};
 
 /// What is known of a statement before its parameters and literals are. Shared between sessions by the plan cache.
 #[derive(Clone, Debug)]
@@ -14,7 +31,9 @@ pub struct Analysis {
     pub parameters: u16,
     /// Literals (positions in [`crate::sql::template::Scan::slots`], ascending) whose text may differ from call to call
     /// without changing anything here. The others are guards: the plan cache finds this only where their text is the same.
-    pub free_slots: smallvec::SmallVec<[u16; 8]>,
+    pub free_slots: SmallVec<[u16; 8]>,
+    /// What is to be done, up to the values.
+    pub outcome: Outcome,
 }
 
 /// Why one server connection must stay with one client.
@@ -30,12 +49,375 @@ pub enum PinReason {
     /// lastval/currval
     SequenceState,
 }
-pub fn analyze(text: &str, _s: &crate::sql::template::Scan, _n: &crate::sql::NameScope<'_>) -> Analysis {
-    Analysis {
-        kind: crate::sql::utility::classify(text),
-        access: Access::Write,
-        pin: None,
-        parameters: 0,
-        free_slots: Default::default(),
+
+/// What a part of the analysis found.
+pub(crate) struct Verdict {
+    pub outcome: Outcome,
+    pub access: Access,
+    pub pin: Option<PinReason>,
+    pub free_slots: SmallVec<[u16; 8]>,
+}
+
+impl Verdict {
+    pub fn new(outcome: Outcome, access: Access) -> Self {
+        Self { outcome, access, pin: None, free_slots: SmallVec::new() }
     }
+
+    pub fn refuse(fault: Fault) -> Self {
+        Self::new(Outcome::Refuse(fault), Access::Write)
+    }
+
+    /// To the home shard, as something that may write.
+    pub fn home() -> Self {
+        Self::new(Outcome::Home(Why::Unsharded), Access::Write)
+    }
+}
+
+/// One statement being analyzed.
+pub(crate) struct Analyzer<'s> {
+    pub scope: NameScope<'s>,
+    pub text: &'s str,
+    pub scan: &'s Scan,
+    /// How often each `$n` (n - 1) occurs.
+    pub used: HashMap<u16, u32>,
+    pub parameters: u16,
+}
+
+/// Tells everything about the first statement of `text` that its values do not decide. Never fails: what cannot be understood
+/// goes to the home shard when it names no sharded table, and is refused when it names one.
+///
+/// `scan` is the scan of the same text; where scanning failed its contents do not matter.
+pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
+    let kind = utility::classify(text);
+    let empty = Scan::default();
+    let tokens = words::tokens(text, scope.standard_strings);
+    let scan = if tokens.is_some() { scan } else { &empty };
+    let mut used: HashMap<u16, u32> = HashMap::new();
+    for token in tokens.iter().flatten().filter(|token| token.kind == TokenKind::Parameter) {
+        if let Some(index) = parameter_index(words::text_of(text, token)) {
+            *used.entry(index).or_default() += 1;
+        }
+    }
+    let parameters = used.keys().max().map_or(0, |largest| largest + 1);
+    let analyzer = Analyzer { scope: *scope, text, scan, used, parameters };
+    let verdict = match tokens {
+        Some(_) => analyzer.verdict(&kind),
+        None => analyzer.unreadable(),
+    };
+    let Verdict { outcome, access, pin, free_slots } = verdict;
+    Analysis { kind, access, pin, parameters, free_slots, outcome }
+}
+
+impl Analyzer<'_> {
+    fn whole(&self) -> Range<usize> {
+        self.scan.start..self.scan.end.max(self.scan.start)
+    }
+
+    fn verdict(&self, kind: &StatementKind) -> Verdict {
+        match kind {
+            StatementKind::Query
+            | StatementKind::Insert
+            | StatementKind::Update
+            | StatementKind::Delete
+            | StatementKind::Merge
+            | StatementKind::Other => self.statement(self.whole()),
+            StatementKind::Copy(copy) => copying::copy(self, copy),
+            StatementKind::Explain { inner, analyze } => self.explain(*inner, *analyze),
+            StatementKind::Ddl => ddl::ddl(self),
+            StatementKind::Maintenance => ddl::maintenance(self),
+            StatementKind::Lock => ddl::lock(self),
+            StatementKind::Code => self.code(),
+            StatementKind::Prepare(_) => self.at_home("PREPARE", PinReason::SqlPrepare),
+            StatementKind::Declare { hold, inner, .. } => self.declare(*inner, *hold),
+            StatementKind::Listen => Verdict { pin: Some(PinReason::Listen), ..Verdict::home() },
+            StatementKind::Show(_) => Verdict::new(Outcome::Home(Why::NoTable), Access::Read),
+            StatementKind::Unclear => Verdict::refuse(
+                Fault::new(SqlState::SYNTAX_ERROR, "syntax error, or a form of the statement that is not supported")
+                    .detail("the router must know what the statement does to the session's state"),
+            ),
+            StatementKind::Empty
+            | StatementKind::Transaction(_)
+            | StatementKind::Set(_)
+            | StatementKind::ShowRouter(_)
+            | StatementKind::ExplainRoute { .. }
+            | StatementKind::Execute(_)
+            | StatementKind::Deallocate(_)
+            | StatementKind::Fetch(_)
+            | StatementKind::CloseCursor(_)
+            | StatementKind::Unlisten
+            | StatementKind::Notify
+            | StatementKind::Discard(_) => Verdict::new(Outcome::Home(Why::NoTable), Access::Write),
+        }
+    }
+
+    /// A query, INSERT, UPDATE or DELETE in these bytes.
+    pub fn statement(&self, bytes: Range<usize>) -> Verdict {
+        let Some(text) = self.text.get(bytes.clone()) else { return self.not_understood("the statement") };
+        let Some(tree) = parse(text) else { return self.not_understood("the syntax of the statement") };
+        let literals = Literals::new(self.text, bytes.start, self.scan);
+        let mut model = Model::new(self.scope, literals, self.used.clone());
+        let walked = match &tree {
+            Statement::Query(query) => self.query(&mut model, &tree, text, query),
+            other => self.change(&mut model, other, &None, None),
+        };
+        match walked {
+            Ok(outcome) => self.finish(model, outcome),
+            Err(Stop::Refuse(fault)) => Verdict::refuse(fault),
+            Err(Stop::NotUnderstood(what)) => self.not_understood(what),
+        }
+    }
+
+    fn finish(&self, model: Model<'_>, outcome: Outcome) -> Verdict {
+        let outcome = match check_functions(&model, &outcome) {
+            Some(fault) => Outcome::Refuse(fault),
+            None => outcome,
+        };
+        let uses = &model.uses;
+        let changes = matches!(&outcome, Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::Refuse(_));
+        let writes = changes
+            || uses.locking
+            || uses.writing
+            || uses.writing_cte
+            || uses.home_function
+            || uses.unknown_function.is_some()
+            || uses.unsafe_function.is_some()
+            || (uses.user_function.is_some() && uses.volatile.is_some());
+        let access = if writes { Access::Write } else { Access::Read };
+        let free_slots = if is_rewritten(&outcome) { SmallVec::new() } else { model.literals.free_slots() };
+        Verdict { outcome, access, pin: uses.pin, free_slots }
+    }
+
+    fn query(&self, model: &mut Model<'_>, tree: &Statement, text: &str, query: &Query) -> Result<Outcome, Stop> {
+        check_clauses(query)?;
+        let ctes = model.with(query.with.as_ref(), &None)?;
+        model.uses.locking |= !query.locks.is_empty();
+        if let SetExpr::Insert(statement)
+        | SetExpr::Update(statement)
+        | SetExpr::Delete(statement)
+        | SetExpr::Merge(statement) = &*query.body
+        {
+            let outcome = self.change(model, statement, &ctes, query.with.as_ref())?;
+            return Ok(outcome);
+        }
+        let many = match as_select(query) {
+            Some(select) => {
+                let level = model.select(select, None, None, &ctes)?;
+                let at = At { level: level.level, ctes: ctes.clone(), vary: false };
+                model.walk_order_by(&at, query.order_by.as_ref())?;
+                model.walk_limit(&at, query)?;
+                model.unused_ctes(query.with.as_ref(), &ctes)?;
+                shape::scatter(model, tree, text, query, &level, self.parameters)
+            }
+            None => {
+                model.query(query, None, None, &None)?;
+                Err(Obstacle::new("a set operation over rows of several shards").fault())
+            }
+        };
+        Ok(self.read_outcome(model, many))
+    }
+
+    /// Where a statement that changes nothing goes.
+    pub fn read_outcome(&self, model: &Model<'_>, many: Result<Scatter, Fault>) -> Outcome {
+        let uses = &model.uses;
+        if !model.refs.is_empty() {
+            return routed(model, many);
+        }
+        if uses.home.is_some() {
+            return Outcome::Home(if uses.home_function { Why::NoTable } else { Why::Unsharded });
+        }
+        let local = uses.volatile.is_some()
+            || uses.clock.is_some()
+            || uses.server.is_some()
+            || uses.unknown_function.is_some()
+            || uses.user_function.is_some()
+            || uses.locking
+            || uses.writing_cte;
+        match (uses.reference.is_some(), local) {
+            (true, false) => Outcome::Any(Why::Reference),
+            (true, true) => Outcome::Home(Why::Reference),
+            (false, false) => Outcome::Any(Why::NoTable),
+            (false, true) => Outcome::Home(Why::NoTable),
+        }
+    }
+
+    fn change<'q>(
+        &self,
+        model: &mut Model<'_>,
+        statement: &'q Statement,
+        ctes: &Ctes<'q>,
+        with: Option<&'q sqlparser::ast::With>,
+    ) -> Result<Outcome, Stop> {
+        model.uses.writing = true;
+        match statement {
+            Statement::Insert(insert) => self.insert(model, insert, ctes, with),
+            Statement::Update(update) => self.update(model, update, ctes, with),
+            Statement::Delete(delete) => self.delete(model, delete, ctes, with),
+            Statement::Merge(_) => Err(Stop::NotUnderstood("MERGE")),
+            _ => Err(Stop::NotUnderstood("this kind of statement")),
+        }
+    }
+
+    /// EXPLAIN of a statement that one shard runs is that shard's; of others there is only EXPLAIN (ROUTE).
+    fn explain(&self, inner: usize, analyze: bool) -> Verdict {
+        let mut verdict = self.statement(inner..self.whole().end);
+        let refuse = || {
+            Fault::unsupported(
+                "EXPLAIN of a statement that runs on several shards is not supported",
+                "each shard has its own plan for its part",
+                "Use EXPLAIN (ROUTE) to see how the router runs it.",
+            )
+        };
+        match &mut verdict.outcome {
+            Outcome::Routed(routed) => routed.many = Err(refuse()),
+            Outcome::Insert(insert) => insert.split = Err(refuse()),
+            Outcome::Broadcast(_) | Outcome::CopyIn(_) => verdict.outcome = Outcome::Refuse(refuse()),
+            Outcome::Refuse(_) | Outcome::Home(_) | Outcome::Any(_) => {}
+        }
+        if !analyze {
+            verdict.access = Access::Read;
+        }
+        verdict
+    }
+
+    /// A cursor lives on one server: the query must be one that a single shard runs.
+    fn declare(&self, inner: usize, hold: bool) -> Verdict {
+        let mut verdict = self.statement(inner..self.whole().end);
+        let refuse = || {
+            Fault::unsupported(
+                "a cursor over rows of several shards is not supported",
+                "a cursor lives on one server",
+                "Use a row limit in the extended protocol, or give the sharding key one value in WHERE.",
+            )
+        };
+        match &mut verdict.outcome {
+            Outcome::Routed(routed) => routed.many = Err(refuse()),
+            // FETCH must find the shard again: not any, but one.
+            Outcome::Any(why) => verdict.outcome = Outcome::Home(why.clone()),
+            Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::CopyIn(_) => {
+                verdict.outcome = Outcome::Refuse(refuse())
+            }
+            Outcome::Refuse(_) | Outcome::Home(_) => {}
+        }
+        if hold {
+            verdict.pin = Some(PinReason::HoldCursor);
+        }
+        verdict
+    }
+
+    /// DO and CALL: code that the router cannot see into.
+    fn code(&self) -> Verdict {
+        let named = match self.scope.topology.tables.is_empty() {
+            true => None,
+            false => self.distributed_name(true),
+        };
+        match named {
+            Some(name) => Verdict::refuse(Fault::unsupported(
+                "code that names a distributed table is not supported",
+                format!("\"{name}\" is sharded or a reference table, and the code would run on the home shard alone"),
+                "Send the statements of the code one by one.",
+            )),
+            None => Verdict { pin: Some(PinReason::Setting), ..Verdict::home() },
+        }
+    }
+
+    /// What lives in one session of the home shard cannot see rows of other shards.
+    fn at_home(&self, what: &str, pin: PinReason) -> Verdict {
+        match self.distributed_name(false) {
+            Some(name) => Verdict::refuse(Fault::unsupported(
+                format!("{what} over distributed tables is not supported"),
+                format!("\"{name}\" is sharded or a reference table"),
+                "Use the driver's own prepared statements, or a row limit in the extended protocol instead of a cursor.",
+            )),
+            None => Verdict { pin: Some(pin), ..Verdict::home() },
+        }
+    }
+
+    /// The first distributed table that the text names, if any. `in_strings`: also inside string literals.
+    pub fn distributed_name(&self, in_strings: bool) -> Option<Box<str>> {
+        let names = distributed_names(&self.scope);
+        if names.is_empty() {
+            return None;
+        }
+        find_name(&names, self.text, self.scope.standard_strings).or_else(|| {
+            let literals = in_strings.then_some(&self.scan.slots)?;
+            literals.iter().find_map(|slot| {
+                let text = crate::sql::template::string_value(self.text, slot)?;
+                find_name(&names, &text, true)
+            })
+        })
+    }
+
+    /// A statement that the router cannot follow: the home shard's, unless it names a distributed table.
+    pub fn not_understood(&self, what: &str) -> Verdict {
+        match self.distributed_name(false) {
+            None => {
+                let pin = utility::creates_temporary(self.text).then_some(PinReason::TemporaryTable);
+                Verdict { pin, ..Verdict::home() }
+            }
+            Some(name) => Verdict::refuse(Fault::unsupported(
+                "statement is not supported",
+                format!(
+                    "the router does not understand {what}, and the statement names \"{name}\", which is distributed"
+                ),
+                "Write the statement in a plainer form, or send it to the shards directly.",
+            )),
+        }
+    }
+
+    /// A text that cannot even be cut into tokens.
+    fn unreadable(&self) -> Verdict {
+        let lower = self.text.to_lowercase();
+        let named = distributed_names(&self.scope).into_iter().find(|name| lower.contains(&name.to_lowercase()));
+        match named {
+            // Postgres has its own words for what it cannot read.
+            None => Verdict::home(),
+            Some(name) => Verdict::refuse(Fault::unsupported(
+                "statement is not supported",
+                format!("its literals cannot be read with certainty, and it names \"{name}\", which is distributed"),
+                "Turn standard_conforming_strings on, and write numbers and names apart.",
+            )),
+        }
+    }
+}
+
+/// The first of the names in the text; a text that cannot be read counts as naming any of them.
+fn find_name(names: &HashSet<Box<str>>, text: &str, standard_strings: bool) -> Option<Box<str>> {
+    match words::identifiers(text, standard_strings) {
+        Some(found) => found.into_iter().find(|name| names.contains(&**name)).map(Into::into),
+        None => {
+            let lower = text.to_lowercase();
+            names.iter().find(|name| lower.contains(&name.to_lowercase())).cloned()
+        }
+    }
+}
+
+/// A statement over sharded tables.
+pub(crate) fn routed(model: &Model<'_>, many: Result<Scatter, Fault>) -> Outcome {
+    let groups = model.groups();
+    Outcome::Routed(Routed { groups, home: model.uses.home.is_some(), unchanged: Vec::new(), many })
+}
+
+/// Functions that could read or write distributed tables behind the router's back.
+fn check_functions(model: &Model<'_>, outcome: &Outcome) -> Option<Fault> {
+    if model.scope.topology.tables.is_empty() || matches!(outcome, Outcome::Refuse(_)) {
+        return None;
+    }
+    if let Some(name) = &model.uses.runs_sql {
+        return Some(Fault::unsupported(
+            format!("function {name}() is not supported"),
+            "it runs SQL or reads tables by name, where the router cannot see which",
+            "Run the query itself.",
+        ));
+    }
+    let name = model.uses.unsafe_function.as_ref()?;
+    Some(Fault::unsupported(
+        format!("function {name}() is not known to be safe"),
+        "a user-defined function could read or write distributed tables behind the router's back",
+        format!("Declare it safe in the configuration if it does not: functions.safe = [\"{name}\"]."),
+    ))
+}
+
+/// Whether texts for the shards are part of the outcome, literals included.
+fn is_rewritten(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Routed(Routed { many: Ok(Scatter { sql: ShardSql::Rewritten { .. }, .. }), .. }))
 }

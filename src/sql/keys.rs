@@ -1,1 +1,135 @@
 //! `KeyExpr`: sharding-key conditions as literal slot or parameter; what is not understood widens.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::ids::{DistributionId, Oid};
+
+/// A value as the statement names it; what it is worth is known when its literals and parameters are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    pub source: Source,
+    /// The type that the statement casts it to (`'5'::int`, `int8 '5'`); for arrays the type of their elements.
+    pub cast: Option<Oid>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A literal that differs from call to call: its slot, and whether a minus stands before it.
+    Slot {
+        index: u16,
+        negative: bool,
+    },
+    /// `$n` as n - 1. `shared`: the statement uses it elsewhere too, so its type may not be the key column's.
+    Parameter {
+        index: u16,
+        shared: bool,
+    },
+    /// A string that is the same in every call.
+    Text(Box<str>),
+    /// A number that is the same in every call.
+    Number {
+        digits: Box<str>,
+        negative: bool,
+    },
+    Bool(bool),
+    Null,
+}
+
+impl Value {
+    pub fn plain(source: Source) -> Self {
+        Self { source, cast: None }
+    }
+}
+
+/// What a key column is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operand {
+    One(Value),
+    /// `IN (...)`, `= ANY (ARRAY[...])`: every member counts.
+    List(Vec<Value>),
+    /// `= ANY ('{...}')`, `= ANY ($1)`
+    Array(Value),
+}
+
+/// One end of a range and whether it belongs to it.
+pub type Bound = (Value, bool);
+
+/// What a statement's conditions say of the sharding key of one table reference. `column` is a position in the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyExpr {
+    /// Nothing: the rows can be anywhere.
+    Any,
+    /// No row can match.
+    Nothing,
+    Equal {
+        column: u8,
+        operand: Operand,
+    },
+    Between {
+        column: u8,
+        low: Option<Bound>,
+        high: Option<Bound>,
+    },
+    All(Vec<KeyExpr>),
+    Either(Vec<KeyExpr>),
+}
+
+impl KeyExpr {
+    /// The conjunction, with what says nothing left out.
+    pub fn all(parts: Vec<KeyExpr>) -> KeyExpr {
+        let mut kept: Vec<KeyExpr> = Vec::with_capacity(parts.len());
+        for part in parts {
+            match part {
+                KeyExpr::Any => {}
+                KeyExpr::Nothing => return KeyExpr::Nothing,
+                KeyExpr::All(inner) => kept.extend(inner.into_iter().filter(|p| *p != KeyExpr::Any)),
+                other if kept.contains(&other) => {}
+                other => kept.push(other),
+            }
+        }
+        match kept.len() {
+            0 => KeyExpr::Any,
+            1 => kept.remove(0),
+            _ => KeyExpr::All(kept),
+        }
+    }
+
+    /// The disjunction: one arm that says nothing makes the whole say nothing.
+    pub fn either(parts: Vec<KeyExpr>) -> KeyExpr {
+        let mut kept: Vec<KeyExpr> = Vec::with_capacity(parts.len());
+        for part in parts {
+            match part {
+                KeyExpr::Any => return KeyExpr::Any,
+                KeyExpr::Nothing => {}
+                KeyExpr::Either(inner) => kept.extend(inner),
+                other => kept.push(other),
+            }
+        }
+        match kept.len() {
+            0 => KeyExpr::Nothing,
+            1 => kept.remove(0),
+            _ => KeyExpr::Either(kept),
+        }
+    }
+}
+
+/// The name of a sharding key, for EXPLAIN and messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyName {
+    pub table: Box<str>,
+    /// The key columns, separated by `, `.
+    pub columns: Box<str>,
+}
+
+/// Table references whose rows are found by the same condition: all of them lie on the shards that it gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyGroup {
+    pub distribution: DistributionId,
+    pub name: Arc<KeyName>,
+    pub expr: KeyExpr,
+}
+
+/// The key of one row that an INSERT brings: a value for each key column.
+pub type RowKey = SmallVec<[Value; 1]>;

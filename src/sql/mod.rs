@@ -1,13 +1,35 @@
 //! PURE. Text -> statement -> analysis. The only door to sqlparser.
 
 pub mod analyze;
+pub mod combine;
+mod constraints;
+mod copying;
+mod ddl;
+mod exprs;
+mod facts;
+mod from;
+mod functions;
+mod infer;
+mod insert;
 pub mod keys;
 pub(crate) mod lexer;
-pub mod rewrite;
-pub mod shape;
+mod literals;
+mod model;
+mod modify;
+mod names;
+pub mod outcome;
+mod query;
+pub(crate) mod rewrite;
+mod shape;
 pub mod split;
 pub mod template;
 pub mod utility;
+pub(crate) mod words;
+
+use sqlparser::ast::{Expr, Query, Statement};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::catalog::Catalog;
 use crate::topology::Topology;
@@ -32,4 +54,51 @@ pub struct NameScope<'a> {
     pub standard_strings: bool,
     /// Hash of search_path and standard_strings, computed once when they change.
     pub fingerprint: u64,
+}
+
+/// How deep expressions and queries may nest. The parser counts a level for each pair of parentheses and each subquery.
+const MAX_DEPTH: usize = 64;
+/// Most tokens between two commas of one pair of parentheses, which bounds how deep a chain of operators makes the tree.
+const MAX_CHAIN: usize = 2500;
+
+/// Parses exactly one statement.
+fn parse(text: &str) -> Option<Statement> {
+    let mut parser = parser(text)?;
+    let statement = parser.parse_statement().ok()?;
+    while parser.consume_token(&Token::SemiColon) {}
+    (parser.peek_token().token == Token::EOF).then_some(statement)
+}
+
+fn parse_query(text: &str) -> Option<Box<Query>> {
+    match parse(text)? {
+        Statement::Query(query) => Some(query),
+        _ => None,
+    }
+}
+
+fn parse_expr(text: &str) -> Option<Expr> {
+    parser(text)?.parse_expr().ok()
+}
+
+fn parser(text: &str) -> Option<Parser<'static>> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().ok()?;
+    let mut chains = vec![0];
+    for token in &tokens {
+        match token.token {
+            Token::Whitespace(_) => continue,
+            Token::RParen if chains.len() > 1 => drop(chains.pop()),
+            _ => {}
+        }
+        if let Some(chain) = chains.last_mut() {
+            *chain = if token.token == Token::Comma { 0 } else { *chain + 1 };
+            if *chain > MAX_CHAIN {
+                return None;
+            }
+        }
+        if token.token == Token::LParen {
+            chains.push(0);
+        }
+    }
+    let parser = Parser::new(&PostgreSqlDialect {}).with_recursion_limit(MAX_DEPTH);
+    Some(parser.with_tokens_with_locations(tokens))
 }

@@ -1,1 +1,153 @@
 //! The tree changed and printed for the shards, behind the fidelity guard (DESIGN section 4).
+//!
+//! A text is never cut by the tree's spans: the changed tree is printed, and only where printing the unchanged tree gives back
+//! the statement's own literals and names.
+
+use std::sync::Arc;
+
+use sqlparser::ast::Statement;
+
+use crate::sql::lexer::{Lexer, Token, TokenKind};
+use crate::sql::names::fold;
+use crate::sql::outcome::ShardSql;
+use crate::sql::template::{Slot, SlotKind, number_text, string_value};
+
+/// Whether the parser's tree, printed, still says what `text` says: the same names and literals in the same order.
+pub(crate) fn is_faithful(tree: &Statement, text: &str, standard_strings: bool) -> bool {
+    // Printed strings are in the form of the standard; with the setting off a backslash in one would change its meaning.
+    if !standard_strings {
+        return false;
+    }
+    let printed = tree.to_string();
+    let (mut ours, mut theirs) = (Lexer::new(&printed, true), Lexer::new(text, true));
+    loop {
+        match (next_said(&mut ours, &printed), next_said(&mut theirs, text)) {
+            (Some(None), Some(None)) => return true,
+            (Some(Some(a)), Some(Some(b))) if a == b => {}
+            _ => return false,
+        }
+    }
+}
+
+/// What a token says, freed of its spelling.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    Name(String),
+    Text(String),
+    Number(String),
+    Parameter(String),
+    Other(String),
+}
+
+/// The next name, literal or parameter; `None` at a token that cannot be read, `Some(None)` at the end.
+fn next_said(lexer: &mut Lexer<'_>, text: &str) -> Option<Option<Said>> {
+    loop {
+        let Some(token) = lexer.next().ok()? else { return Some(None) };
+        if let Some(said) = said(text, &token)? {
+            return Some(Some(said));
+        }
+    }
+}
+
+fn said(text: &str, token: &Token) -> Option<Option<Said>> {
+    let written = text.get(token.start..token.end)?;
+    Some(match token.kind {
+        TokenKind::Word => {
+            let name = fold(written, false).into_owned();
+            // Words that the printer adds or leaves out without changing the meaning.
+            if matches!(&*name, "as" | "asc" | "inner") { None } else { Some(Said::Name(name)) }
+        }
+        TokenKind::Quoted => {
+            let inner = written.strip_prefix('"')?.strip_suffix('"')?;
+            Some(Said::Name(fold(&inner.replace("\"\"", "\""), true).into_owned()))
+        }
+        TokenKind::UnicodeQuoted => return None,
+        TokenKind::Parameter => Some(Said::Parameter(written.to_owned())),
+        TokenKind::Literal(kind) => {
+            let slot = Slot { kind, start: token.start as u32, end: token.end as u32 };
+            Some(match kind {
+                SlotKind::Integer | SlotKind::Number => Said::Number(number_text(text, &slot)?.to_owned()),
+                SlotKind::String | SlotKind::EscapeString | SlotKind::DollarString => {
+                    Said::Text(string_value(text, &slot)?.into_owned())
+                }
+                SlotKind::Other => Said::Other(written.to_owned()),
+            })
+        }
+        TokenKind::Operator | TokenKind::Punct(_) => None,
+    })
+}
+
+/// Makes the shards' text of a changed tree. Parameters that it no longer uses are left out and the others numbered anew.
+pub(crate) fn shard_sql(tree: &Statement, parameters: u16) -> Option<ShardSql> {
+    let printed = tree.to_string();
+    let (text, used) = renumber(&printed, parameters)?;
+    Some(ShardSql::Rewritten { text: text.into(), parameters: used })
+}
+
+/// The text with its parameters numbered from $1 in order of first use, and which ones these were; unchanged where it uses all
+/// of them.
+pub(crate) fn renumber(text: &str, parameters: u16) -> Option<(String, Option<Arc<[u16]>>)> {
+    let mut places = Vec::new();
+    let mut lexer = Lexer::new(text, true);
+    while let Some(token) = lexer.next().ok()? {
+        if token.kind == TokenKind::Parameter {
+            let number: u16 = text.get(token.start + 1..token.end)?.parse().ok()?;
+            places.push((token, number.checked_sub(1)?));
+        }
+    }
+    let mut used: Vec<u16> = Vec::new();
+    for (_, parameter) in &places {
+        if !used.contains(parameter) {
+            used.push(*parameter);
+        }
+    }
+    if used.len() == usize::from(parameters) {
+        return Some((text.to_owned(), None));
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut copied = 0;
+    for (token, parameter) in places {
+        out.push_str(text.get(copied..token.start)?);
+        let position = used.iter().position(|p| *p == parameter)?;
+        out.push_str(&format!("${}", position + 1));
+        copied = token.end;
+    }
+    out.push_str(text.get(copied..)?);
+    Some((out, Some(used.into())))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn faithful(sql: &str) -> bool {
+        is_faithful(&crate::sql::parse(sql).unwrap(), sql, true)
+    }
+
+    #[test]
+    fn what_is_printed_as_it_was_written_may_be_rewritten() {
+        for sql in [
+            "select a, b as \"B\" from t where x = 'it''s' and y in (1, 2.5) order by 1 desc nulls last limit 3",
+            "select count(*) filter (where a > 1) from s.t t1 join u using (k) where t1.x::text like E'a\\\\b'",
+            "select x from t where d > date '2020-01-01' and y is not null and not z",
+            "select case when a then 1 else 2 end, coalesce(b, $1) from t group by 1, 2 having count(*) > 1",
+        ] {
+            assert!(faithful(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_lost_precision_is_noticed() {
+        // The printer drops the precision of an interval.
+        assert!(!faithful("select interval(2) '1.234 seconds' from t"));
+    }
+
+    #[test]
+    fn parameters_are_numbered_anew_only_where_some_are_gone() {
+        assert_eq!(renumber("a $2 b $1", 2).unwrap(), ("a $2 b $1".to_owned(), None));
+        let (text, used) = renumber("a $3 '$1' $3 $2", 3).unwrap();
+        assert_eq!(text, "a $1 '$1' $1 $2");
+        assert_eq!(&*used.unwrap(), &[2, 1]);
+    }
+}

@@ -1,0 +1,179 @@
+//! COPY: rows into a sharded table go by their key, rows out of it come from every shard.
+
+use std::sync::Arc;
+
+use crate::fault::Fault;
+use crate::ids::{DistributionId, QualifiedName};
+use crate::sql::Access;
+use crate::sql::analyze::{Analyzer, Verdict};
+use crate::sql::keys::{KeyExpr, KeyGroup, KeyName};
+use crate::sql::names::{Relation, resolve};
+use crate::sql::outcome::{CopyInPlan, Outcome, Routed, Scatter, ShardSql, Why};
+use crate::sql::utility::{CopyDirection, CopyEndpoint, CopyFormat, CopyStatement, CopyTable};
+use crate::sql::words::{text_of, tokens};
+
+pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
+    let Some(table) = &copy.table else { return of_query(of, copy) };
+    let relation = resolve(&of.scope, table.schema.as_deref(), &table.name);
+    if copy.endpoint != CopyEndpoint::Client && relation.is_distributed() {
+        return Verdict::refuse(Fault::unsupported(
+            "COPY of a distributed table with a file or program is not supported",
+            "the file or program is on one server",
+            "Use COPY FROM STDIN or COPY TO STDOUT.",
+        ));
+    }
+    match (copy.direction, relation) {
+        (CopyDirection::From, Relation::Sharded { name, distribution, key, table: known }) => {
+            match copy_in(&name, distribution, &key, known.as_deref(), table, copy) {
+                Ok(plan) => Verdict::new(Outcome::CopyIn(Arc::new(plan)), Access::Write),
+                Err(fault) => Verdict::refuse(fault),
+            }
+        }
+        (CopyDirection::From, Relation::Reference { .. }) => {
+            Verdict::new(Outcome::Broadcast(Why::Reference), Access::Write)
+        }
+        (CopyDirection::To, Relation::Sharded { name, distribution, key, .. }) => {
+            copy_out(&name, distribution, &key, &copy.format)
+        }
+        (CopyDirection::To, Relation::Reference { .. }) => Verdict::new(Outcome::Any(Why::Reference), Access::Read),
+        (direction, Relation::Unsharded { .. } | Relation::System) => {
+            let access = if direction == CopyDirection::From { Access::Write } else { Access::Read };
+            Verdict::new(Outcome::Home(Why::Unsharded), access)
+        }
+        (_, Relation::View { .. }) => of.not_understood("COPY of a view"),
+    }
+}
+
+fn copy_in(
+    name: &QualifiedName,
+    distribution: DistributionId,
+    key: &[Box<str>],
+    known: Option<&crate::catalog::Table>,
+    table: &CopyTable,
+    copy: &CopyStatement,
+) -> Result<CopyInPlan, Fault> {
+    let refuse = |detail: String| {
+        Fault::unsupported(
+            format!("COPY into sharded table \"{}\" needs its sharding key", name.name),
+            detail,
+            format!("Name {} in the column list of the COPY.", key.join(", ")),
+        )
+    };
+    let columns: Vec<&str> = match (&table.columns[..], known) {
+        ([], Some(known)) => known.columns.iter().filter(|c| !c.generated).map(|c| &*c.name).collect(),
+        ([], None) => return Err(refuse("the table's columns are not known".to_owned())),
+        (columns, _) => columns.iter().map(|c| &**c).collect(),
+    };
+    if let Some(column) = known
+        .into_iter()
+        .flat_map(|known| &known.columns)
+        .find(|column| column.default == crate::catalog::ColumnDefault::Sequence && !columns.contains(&&*column.name))
+    {
+        return Err(Fault::unsupported(
+            format!("column \"{}\" of sharded table \"{}\" takes its value from a sequence", column.name, name.name),
+            "each shard has a sequence of its own, and would give out numbers that others gave already",
+            "Give the column its values in the COPY.",
+        ));
+    }
+    let field = |column: &Box<str>| {
+        let position = columns.iter().position(|of| **of == **column);
+        position
+            .map(|at| (at, column.clone()))
+            .ok_or_else(|| refuse(format!("column \"{column}\" is not among the columns of the COPY")))
+    };
+    let typmod =
+        |column: &Box<str>| known.and_then(|known| known.column(column)).map_or(-1, |(_, column)| column.typmod);
+    Ok(CopyInPlan {
+        distribution,
+        table: name.clone(),
+        fields: columns.len(),
+        key_fields: key.iter().map(field).collect::<Result<_, _>>()?,
+        typmods: key.iter().map(typmod).collect(),
+        format: copy.format.clone(),
+    })
+}
+
+fn copy_out(name: &QualifiedName, distribution: DistributionId, key: &[Box<str>], format: &CopyFormat) -> Verdict {
+    let name = KeyName { table: name.name.clone(), columns: key.join(", ").into() };
+    let group = KeyGroup { distribution, name: Arc::new(name), expr: KeyExpr::Any };
+    let many = concat(format);
+    let routed = Routed { groups: vec![group], home: false, unchanged: Vec::new(), many };
+    Verdict::new(Outcome::Routed(routed), Access::Read)
+}
+
+/// The outputs of several shards one behind the other, where that is a well-formed output.
+fn concat(format: &CopyFormat) -> Result<Scatter, Fault> {
+    let refuse = |detail: &'static str| {
+        Fault::unsupported(
+            "COPY TO over several shards is not supported in this form",
+            detail,
+            "Use text or CSV format without HEADER, or give the sharding key one value.",
+        )
+    };
+    match format {
+        CopyFormat::Text { header: false, .. } | CopyFormat::Csv { header: false, .. } => Ok(Scatter::concat()),
+        CopyFormat::Text { .. } | CopyFormat::Csv { .. } => Err(refuse("each shard would send a header line")),
+        CopyFormat::Binary => Err(refuse("each shard's output has a beginning and an end of its own")),
+    }
+}
+
+/// COPY (query) TO: by the query.
+fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
+    let Some(inner) = query_bytes(of) else { return of.not_understood("COPY of a query") };
+    let mut verdict = of.statement(inner);
+    let distributed =
+        |outcome: &Outcome| matches!(outcome, Outcome::Routed(_) | Outcome::Insert(_) | Outcome::Broadcast(_));
+    if copy.endpoint != CopyEndpoint::Client && distributed(&verdict.outcome) {
+        return Verdict::refuse(Fault::unsupported(
+            "COPY of distributed tables with a file or program is not supported",
+            "the file or program is on one server",
+            "Use COPY TO STDOUT.",
+        ));
+    }
+    let merged = || {
+        Fault::unsupported(
+            "COPY of a query over several shards is not supported in this form",
+            "only rows that need no merging can be copied from several shards",
+            "Run the query itself, or give the sharding key one value in WHERE.",
+        )
+    };
+    match &mut verdict.outcome {
+        Outcome::Routed(routed) => {
+            let plain = routed.many.as_ref().is_ok_and(|scatter| {
+                *scatter.combine == crate::sql::combine::Combine::CONCAT
+                    && scatter.limit.is_none()
+                    && scatter.sql == ShardSql::AsWritten
+            });
+            if plain {
+                routed.many = concat(&copy.format);
+            } else if routed.many.is_ok() {
+                routed.many = Err(merged());
+            }
+        }
+        Outcome::Insert(insert) => insert.split = Err(merged()),
+        Outcome::Broadcast(_) | Outcome::CopyIn(_) => verdict.outcome = Outcome::Refuse(merged()),
+        Outcome::Refuse(_) | Outcome::Home(_) | Outcome::Any(_) => {}
+    }
+    verdict
+}
+
+/// The bytes between the parentheses of `COPY ( ... )`.
+fn query_bytes(of: &Analyzer<'_>) -> Option<std::ops::Range<usize>> {
+    let text = of.text.get(..of.scan.end)?;
+    let mut depth = 0usize;
+    let mut start = None;
+    for token in tokens(text, of.scope.standard_strings)? {
+        if token.is(b'(') {
+            depth += 1;
+            start.get_or_insert(token.end);
+        } else if token.is(b')') {
+            depth = depth.checked_sub(1)?;
+            if depth == 0 {
+                return Some(start?..token.start);
+            }
+        } else if start.is_none() && !text_of(text, &token).eq_ignore_ascii_case("copy") {
+            return None;
+        }
+    }
+    None
+}

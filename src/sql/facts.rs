@@ -1,0 +1,465 @@
+//! Conditions of WHERE and JOIN ... ON -> facts about columns. What is not understood says nothing.
+
+use sqlparser::ast::{
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query,
+    SetExpr, UnaryOperator, Value as Literal, ValueWithSpan,
+};
+
+use crate::ids::Oid;
+use crate::sql::keys::{Operand, Source, Value};
+use crate::sql::model::{Column, Cond, Fact, LeafId, LevelId, Model, NodeId};
+use crate::sql::names::{fold, folded};
+use crate::types::{KeyType, oid};
+
+/// A column as a name in some level found it.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// The leaf of the level where the name was found.
+    pub leaf: LeafId,
+    pub column: Column,
+}
+
+impl Model<'_> {
+    /// The column that a name means in a level; `None` where that is not certain.
+    pub fn find_column(&self, level: LevelId, idents: &[Ident]) -> Option<Found> {
+        match idents {
+            [name] => self.find_unqualified(level, &folded(name)),
+            [table, name] => self.find_qualified(level, None, &folded(table), &folded(name)),
+            [schema, table, name] => self.find_qualified(level, Some(&folded(schema)), &folded(table), &folded(name)),
+            _ => None,
+        }
+    }
+
+    fn find_unqualified(&self, level: LevelId, name: &str) -> Option<Found> {
+        let mut at = Some(level);
+        while let Some(id) = at {
+            let level = &self.levels[id];
+            if level.unknown_merge {
+                return None;
+            }
+            if let Some(merged) = level.merged.iter().find(|m| &*m.name == name) {
+                let (leaf, column) = merged.stands_for.clone()?;
+                return Some(Found { leaf, column });
+            }
+            let mut matches = level.leaves.iter().flat_map(|leaf| {
+                self.leaves[*leaf].columns.list.iter().filter(|c| &*c.name == name).map(move |c| (*leaf, c))
+            });
+            if let Some((leaf, column)) = matches.next() {
+                // Two of the name: Postgres calls it ambiguous.
+                return matches.next().is_none().then(|| Found { leaf, column: column.clone() });
+            }
+            if level.leaves.iter().any(|leaf| !self.leaves[*leaf].columns.complete) {
+                return None;
+            }
+            at = level.outer;
+        }
+        None
+    }
+
+    fn find_qualified(&self, level: LevelId, schema: Option<&str>, table: &str, name: &str) -> Option<Found> {
+        let mut at = Some(level);
+        while let Some(id) = at {
+            let level = &self.levels[id];
+            let mut named = level.leaves.iter().filter(|leaf| {
+                let leaf = &self.leaves[**leaf];
+                &*leaf.name == table && schema.is_none_or(|schema| leaf.schema.as_deref() == Some(schema))
+            });
+            if let Some(&leaf) = named.next() {
+                if named.next().is_some() {
+                    return None;
+                }
+                let mut columns = self.leaves[leaf].columns.list.iter().filter(|c| &*c.name == name);
+                let column = columns.next()?;
+                return columns.next().is_none().then(|| Found { leaf, column: column.clone() });
+            }
+            at = level.outer;
+        }
+        None
+    }
+
+    /// The column that an expression is, through parentheses and casts that keep its values' canonical form.
+    pub fn as_column(&self, level: LevelId, expr: &Expr) -> Option<Found> {
+        match expr {
+            Expr::Identifier(name) => self.find_column(level, std::slice::from_ref(name)),
+            Expr::CompoundIdentifier(names) => self.find_column(level, names),
+            Expr::Nested(inner) => self.as_column(level, inner),
+            Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None } => {
+                let found = self.as_column(level, expr)?;
+                let from = found.column.ty?.oid;
+                let to = type_oid(data_type)?;
+                let harmless = match (from, to) {
+                    (oid::INT2, oid::INT2 | oid::INT4 | oid::INT8) => true,
+                    (oid::INT4, oid::INT4 | oid::INT8) => true,
+                    (oid::TEXT | oid::VARCHAR, oid::TEXT | oid::VARCHAR) => true,
+                    (from, to) => from == to,
+                };
+                harmless.then_some(found)
+            }
+            _ => None,
+        }
+    }
+
+    /// The node of an expression that is a column with one, of a type that can be a key.
+    fn as_node(&self, level: LevelId, expr: &Expr) -> Option<(LeafId, NodeId)> {
+        let found = self.as_column(level, expr)?;
+        Some((found.leaf, found.column.node?))
+    }
+
+    /// The value that an expression is, where it is a constant or a parameter; marks its literal free.
+    pub fn as_value(&self, expr: &Expr) -> Option<Value> {
+        match expr {
+            Expr::Value(literal) => self.literal(literal, false),
+            Expr::Nested(inner) => self.as_value(inner),
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match &**expr {
+                Expr::Value(literal @ ValueWithSpan { value: Literal::Number(..), .. }) => self.literal(literal, true),
+                _ => None,
+            },
+            Expr::UnaryOp { op: UnaryOperator::Plus, expr } => match &**expr {
+                Expr::Value(literal @ ValueWithSpan { value: Literal::Number(..), .. }) => self.literal(literal, false),
+                _ => None,
+            },
+            Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None } => {
+                let to = type_oid(data_type)?;
+                let value = self.as_value(expr)?;
+                // A cast of a cast converts twice; only the plain ones are modelled.
+                value.cast.is_none().then_some(Value { cast: Some(to), ..value })
+            }
+            Expr::TypedString(typed) => {
+                let to = type_oid(&typed.data_type)?;
+                let value = self.literal(&typed.value, false)?;
+                Some(Value { cast: Some(to), ..value })
+            }
+            _ => None,
+        }
+    }
+
+    fn literal(&self, literal: &ValueWithSpan, negative: bool) -> Option<Value> {
+        // A literal of a view's definition is no slot, wherever its span points.
+        if self.view_depth > 0 {
+            return match &literal.value {
+                Literal::Number(digits, _) => {
+                    Some(Value::plain(Source::Number { digits: digits.as_str().into(), negative }))
+                }
+                Literal::SingleQuotedString(text) => Some(Value::plain(Source::Text(text.as_str().into()))),
+                _ => None,
+            };
+        }
+        let source = match &literal.value {
+            Literal::Number(digits, _) => match self.literals.set_free(literal) {
+                Some(index) => Source::Slot { index, negative },
+                None => Source::Number { digits: digits.as_str().into(), negative },
+            },
+            Literal::SingleQuotedString(text) => match self.literals.set_free(literal) {
+                Some(index) => Source::Slot { index, negative: false },
+                None => Source::Text(text.as_str().into()),
+            },
+            Literal::EscapedStringLiteral(_) | Literal::DollarQuotedString(_) => {
+                Source::Slot { index: self.literals.set_free(literal)?, negative: false }
+            }
+            Literal::Boolean(value) => Source::Bool(*value),
+            Literal::Null => Source::Null,
+            Literal::Placeholder(name) => {
+                let index = parameter_index(name)?;
+                let shared = self.parameters.get(&index).is_some_and(|count| *count > 1);
+                Source::Parameter { index, shared }
+            }
+            _ => return None,
+        };
+        Some(Value::plain(source))
+    }
+
+    /// Notes what `condition` says of the rows of `leaves` that matter.
+    pub fn add_condition(&mut self, level: LevelId, condition: &Expr, leaves: &[LeafId]) {
+        for part in conjuncts(condition) {
+            if let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = unnest(part) {
+                self.add_equalities(level, left, right, leaves);
+            }
+            if let Expr::InSubquery { expr, subquery, negated: false } = unnest(part) {
+                self.add_membership(level, expr, subquery, leaves);
+            }
+            match self.condition(level, part) {
+                Cond::True => {}
+                cond => self.facts.push(Fact { cond, leaves: leaves.to_vec() }),
+            }
+        }
+    }
+
+    fn add_equalities(&mut self, level: LevelId, left: &Expr, right: &Expr, leaves: &[LeafId]) {
+        if let (Some(a), Some(b)) = (self.as_node(level, left), self.as_node(level, right)) {
+            self.add_equality(a, b, leaves);
+        }
+        if let (Some(left), Some(right)) = (row(left), row(right))
+            && left.len() == right.len()
+        {
+            for (left, right) in left.iter().zip(right) {
+                self.add_equalities(level, left, right, leaves);
+            }
+        }
+    }
+
+    /// `expr IN (SELECT column ...)`: the column's rows matter only where they equal `expr`, and the other way round.
+    fn add_membership(&mut self, level: LevelId, expr: &Expr, subquery: &Query, leaves: &[LeafId]) {
+        let Some(inner) = self.subquery_columns.get(&std::ptr::from_ref(subquery)).cloned() else { return };
+        let exprs = row(expr).unwrap_or(std::slice::from_ref(expr));
+        if exprs.len() != inner.len() {
+            return;
+        }
+        for (expr, column) in exprs.iter().zip(inner) {
+            if let (Some(outer), Some((leaf, node))) = (self.as_node(level, expr), column) {
+                let mut both = leaves.to_vec();
+                both.push(leaf);
+                self.add_equality(outer, (leaf, node), &both);
+            }
+        }
+    }
+
+    fn condition(&self, level: LevelId, expr: &Expr) -> Cond {
+        match unnest(expr) {
+            Expr::BinaryOp { op: BinaryOperator::And, .. } => {
+                Cond::All(conjuncts(expr).into_iter().map(|part| self.condition(level, part)).collect())
+            }
+            Expr::BinaryOp { op: BinaryOperator::Or, .. } => {
+                Cond::Either(disjuncts(expr).into_iter().map(|part| self.condition(level, part)).collect())
+            }
+            Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => self.equality(level, left, right),
+            Expr::BinaryOp { left, op, right } => self.inequality(level, left, op, right),
+            Expr::Between { expr, negated: false, low, high } => self.between(level, expr, low, high),
+            Expr::InList { expr, list, negated: false } => self.member_of(level, expr, list),
+            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => self.any_of(level, left, right),
+            Expr::Value(ValueWithSpan { value: Literal::Boolean(false), .. }) => Cond::False,
+            _ => Cond::True,
+        }
+    }
+
+    fn equality(&self, level: LevelId, left: &Expr, right: &Expr) -> Cond {
+        if let (Some(left), Some(right)) = (row(left), row(right)) {
+            if left.len() != right.len() {
+                return Cond::True;
+            }
+            return Cond::All(left.iter().zip(right).map(|(l, r)| self.equality(level, l, r)).collect());
+        }
+        for (column, value) in [(left, right), (right, left)] {
+            if let Some((leaf, node)) = self.as_node(level, column)
+                && let Some(value) = self.as_value(value)
+            {
+                return Cond::Equal { node, leaf, operand: Operand::One(value) };
+            }
+        }
+        Cond::True
+    }
+
+    fn inequality(&self, level: LevelId, left: &Expr, op: &BinaryOperator, right: &Expr) -> Cond {
+        let (low, inclusive) = match op {
+            BinaryOperator::Gt => (true, false),
+            BinaryOperator::GtEq => (true, true),
+            BinaryOperator::Lt => (false, false),
+            BinaryOperator::LtEq => (false, true),
+            _ => return Cond::True,
+        };
+        for (column, value, low) in [(left, right, low), (right, left, !low)] {
+            if let Some((leaf, node)) = self.as_node(level, column)
+                && let Some(value) = self.as_value(value)
+            {
+                let bound = Some((value, inclusive));
+                let (low, high) = if low { (bound, None) } else { (None, bound) };
+                return self.ordered(Cond::Between { node, leaf, low, high });
+            }
+        }
+        Cond::True
+    }
+
+    fn between(&self, level: LevelId, expr: &Expr, low: &Expr, high: &Expr) -> Cond {
+        let Some((leaf, node)) = self.as_node(level, expr) else { return Cond::True };
+        let low = self.as_value(low).map(|value| (value, true));
+        let high = self.as_value(high).map(|value| (value, true));
+        if low.is_none() && high.is_none() {
+            return Cond::True;
+        }
+        self.ordered(Cond::Between { node, leaf, low, high })
+    }
+
+    /// A range means something only where the column's order is that of canonical values.
+    fn ordered(&self, cond: Cond) -> Cond {
+        match cond {
+            Cond::Between { node, .. } if !self.nodes[node].ty.collation.order_is_bytes() => Cond::True,
+            cond => cond,
+        }
+    }
+
+    fn member_of(&self, level: LevelId, expr: &Expr, list: &[Expr]) -> Cond {
+        if row(expr).is_some() {
+            return Cond::Either(list.iter().map(|member| self.equality(level, expr, member)).collect());
+        }
+        let Some((leaf, node)) = self.as_node(level, expr) else { return Cond::True };
+        // Clause 9: a member that is not understood could be any key.
+        let values: Option<Vec<Value>> = list.iter().map(|member| self.as_value(member)).collect();
+        match values {
+            Some(values) => Cond::Equal { node, leaf, operand: Operand::List(values) },
+            None => Cond::True,
+        }
+    }
+
+    fn any_of(&self, level: LevelId, left: &Expr, right: &Expr) -> Cond {
+        let Some((leaf, node)) = self.as_node(level, left) else { return Cond::True };
+        match self.as_array(right) {
+            Some(operand) => Cond::Equal { node, leaf, operand },
+            None => Cond::True,
+        }
+    }
+
+    fn as_array(&self, expr: &Expr) -> Option<Operand> {
+        match expr {
+            Expr::Nested(inner) => self.as_array(inner),
+            Expr::Array(array) => {
+                Some(Operand::List(array.elem.iter().map(|e| self.as_value(e)).collect::<Option<_>>()?))
+            }
+            Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None } => {
+                let element = array_element(data_type)?;
+                match self.as_array(expr)? {
+                    Operand::Array(value) if value.cast.is_none() => {
+                        Some(Operand::Array(Value { cast: Some(element), ..value }))
+                    }
+                    Operand::List(values) => {
+                        let cast =
+                            |value: Value| value.cast.is_none().then_some(Value { cast: Some(element), ..value });
+                        Some(Operand::List(values.into_iter().map(cast).collect::<Option<_>>()?))
+                    }
+                    _ => None,
+                }
+            }
+            Expr::Value(ValueWithSpan { value: Literal::Number(..) | Literal::Boolean(_), .. }) => None,
+            Expr::Value(literal) => Some(Operand::Array(self.literal(literal, false)?)),
+            _ => None,
+        }
+    }
+}
+
+/// `$n` as n - 1.
+pub(crate) fn parameter_index(name: &str) -> Option<u16> {
+    name.strip_prefix('$')?.parse::<u16>().ok()?.checked_sub(1)
+}
+
+/// The expression inside its parentheses.
+pub(crate) fn unnest(expr: &Expr) -> &Expr {
+    let mut expr = expr;
+    while let Expr::Nested(inner) = expr {
+        expr = inner;
+    }
+    expr
+}
+
+/// The parts that must all be true.
+pub(crate) fn conjuncts(expr: &Expr) -> Vec<&Expr> {
+    chain(expr, &BinaryOperator::And)
+}
+
+fn disjuncts(expr: &Expr) -> Vec<&Expr> {
+    chain(expr, &BinaryOperator::Or)
+}
+
+/// The operands of a chain of one operator, without recursion along its left side.
+fn chain<'a>(expr: &'a Expr, operator: &BinaryOperator) -> Vec<&'a Expr> {
+    let mut parts = Vec::new();
+    let mut open = vec![expr];
+    while let Some(next) = open.pop() {
+        match unnest(next) {
+            Expr::BinaryOp { left, op, right } if op == operator => {
+                open.push(right);
+                open.push(left);
+            }
+            other => parts.push(other),
+        }
+    }
+    parts
+}
+
+/// The members of `(a, b)` and `ROW(a, b)`.
+fn row(expr: &Expr) -> Option<&[Expr]> {
+    match expr {
+        Expr::Tuple(members) => Some(members),
+        Expr::Nested(inner) => row(inner),
+        _ => None,
+    }
+}
+
+/// The type by which a cast converts, where the conversion keeps the value (no length, no precision).
+pub(crate) fn type_oid(data_type: &DataType) -> Option<Oid> {
+    Some(match data_type {
+        DataType::SmallInt(None) | DataType::Int2(None) => oid::INT2,
+        DataType::Int(None) | DataType::Integer(None) | DataType::Int4(None) => oid::INT4,
+        DataType::BigInt(None) | DataType::Int8(None) => oid::INT8,
+        DataType::Text => oid::TEXT,
+        DataType::Varchar(None) | DataType::CharacterVarying(None) => oid::VARCHAR,
+        DataType::Uuid => oid::UUID,
+        DataType::Date => oid::DATE,
+        DataType::Timestamp(None, zone) => match zone {
+            sqlparser::ast::TimezoneInfo::None | sqlparser::ast::TimezoneInfo::WithoutTimeZone => oid::TIMESTAMP,
+            sqlparser::ast::TimezoneInfo::WithTimeZone | sqlparser::ast::TimezoneInfo::Tz => oid::TIMESTAMPTZ,
+        },
+        DataType::Numeric(sqlparser::ast::ExactNumberInfo::None)
+        | DataType::Decimal(sqlparser::ast::ExactNumberInfo::None) => oid::NUMERIC,
+        DataType::Bytea => oid::BYTEA,
+        DataType::Bool | DataType::Boolean => oid::BOOL,
+        DataType::Real | DataType::Float4 => oid::FLOAT4,
+        DataType::DoublePrecision | DataType::Float8 => oid::FLOAT8,
+        DataType::Custom(name, modifiers) if modifiers.is_empty() => {
+            let (schema, name) = crate::sql::names::parts(name)?;
+            if schema.is_some_and(|schema| schema != "pg_catalog") {
+                return None;
+            }
+            match &*fold(&name, true) {
+                "bpchar" => oid::BPCHAR,
+                "inet" => oid::INET,
+                "oid" => oid::OID,
+                "name" => oid::NAME,
+                other => KeyType::from_name(other).filter(|t| *t != KeyType::Bpchar)?.oid(),
+            }
+        }
+        _ => return None,
+    })
+}
+
+/// The element type of an array type.
+fn array_element(data_type: &DataType) -> Option<Oid> {
+    use sqlparser::ast::ArrayElemTypeDef;
+    match data_type {
+        DataType::Array(ArrayElemTypeDef::SquareBracket(inner, _)) => type_oid(inner),
+        _ => None,
+    }
+}
+
+/// The plain arguments of a call; `None` where there are others.
+pub(crate) fn plain_args(function: &Function) -> Option<Vec<&Expr>> {
+    match &function.args {
+        FunctionArguments::List(list) => list
+            .args
+            .iter()
+            .map(|arg| match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+                _ => None,
+            })
+            .collect(),
+        FunctionArguments::None => Some(Vec::new()),
+        FunctionArguments::Subquery(_) => None,
+    }
+}
+
+/// The body of a query that is one SELECT, through parentheses.
+pub(crate) fn as_select(query: &Query) -> Option<&sqlparser::ast::Select> {
+    let mut body = &query.body;
+    loop {
+        match &**body {
+            SetExpr::Select(select) => return Some(select),
+            SetExpr::Query(inner)
+                if inner.with.is_none()
+                    && inner.order_by.is_none()
+                    && inner.limit_clause.is_none()
+                    && inner.fetch.is_none()
+                    && inner.locks.is_empty() =>
+            {
+                body = &inner.body;
+            }
+            _ => return None,
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! FROM lists: which tables a level scans, how its joins tie their rows together.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{
+    FunctionArg, Ident, Join, JoinConstraint, JoinOperator, ObjectName, TableAlias, TableFactor, TableWithJoins,
+};
+
+use crate::catalog::Table;
+use crate::sql::exprs::{At, Ctes};
+use crate::sql::keys::KeyName;
+use crate::sql::model::{
+    Column, ColumnType, Columns, Leaf, LeafId, LevelId, Merged, Model, Obstacle, Reference, Spread, Stop,
+};
+use crate::sql::names::{Relation, distributed_names, folded, parts, resolve};
+
+/// How the leaves of a FROM list are joined.
+#[derive(Debug)]
+pub(crate) enum JoinTree {
+    Leaf(LeafId),
+    Inner(Box<JoinTree>, Box<JoinTree>),
+    /// The left side is preserved.
+    Left(Box<JoinTree>, Box<JoinTree>),
+    Full(Box<JoinTree>, Box<JoinTree>),
+}
+
+impl JoinTree {
+    pub fn leaves(&self) -> Vec<LeafId> {
+        match self {
+            JoinTree::Leaf(leaf) => vec![*leaf],
+            JoinTree::Inner(l, r) | JoinTree::Left(l, r) | JoinTree::Full(l, r) => {
+                let mut leaves = l.leaves();
+                leaves.extend(r.leaves());
+                leaves
+            }
+        }
+    }
+}
+
+impl Model<'_> {
+    /// The FROM list of a level; `None` when it is empty.
+    pub fn from_list<'q>(
+        &mut self,
+        level: LevelId,
+        from: &'q [TableWithJoins],
+        ctes: &Ctes<'q>,
+    ) -> Result<Option<JoinTree>, Stop> {
+        let mut tree = None;
+        for item in from {
+            let next = self.joined(level, item, ctes)?;
+            tree = Some(match tree {
+                None => next,
+                Some(before) => JoinTree::Inner(Box::new(before), Box::new(next)),
+            });
+        }
+        Ok(tree)
+    }
+
+    fn joined<'q>(&mut self, level: LevelId, item: &'q TableWithJoins, ctes: &Ctes<'q>) -> Result<JoinTree, Stop> {
+        let mut tree = self.factor(level, &item.relation, ctes)?;
+        for join in &item.joins {
+            tree = self.join(level, tree, join, ctes)?;
+        }
+        Ok(tree)
+    }
+
+    fn join<'q>(&mut self, level: LevelId, left: JoinTree, join: &'q Join, ctes: &Ctes<'q>) -> Result<JoinTree, Stop> {
+        if join.global {
+            return Err(Stop::NotUnderstood("GLOBAL JOIN"));
+        }
+        let right = self.factor(level, &join.relation, ctes)?;
+        let (of_left, of_right) = (left.leaves(), right.leaves());
+        let both: Vec<LeafId> = of_left.iter().chain(&of_right).copied().collect();
+        let (left, right) = (Box::new(left), Box::new(right));
+        // Clause 1: the condition of an outer join restricts the side that it may null-extend, never the preserved one.
+        let (constraint, restricted, tree) = match &join.join_operator {
+            JoinOperator::Join(on) | JoinOperator::Inner(on) | JoinOperator::CrossJoin(on) => {
+                (on, both, JoinTree::Inner(left, right))
+            }
+            JoinOperator::Left(on) | JoinOperator::LeftOuter(on) => (on, of_right.clone(), JoinTree::Left(left, right)),
+            JoinOperator::Right(on) | JoinOperator::RightOuter(on) => {
+                (on, of_left.clone(), JoinTree::Left(right, left))
+            }
+            JoinOperator::FullOuter(on) => (on, Vec::new(), JoinTree::Full(left, right)),
+            _ => return Err(Stop::NotUnderstood("this kind of join")),
+        };
+        match constraint {
+            JoinConstraint::None => {}
+            JoinConstraint::On(condition) => {
+                self.walk(&At { level, ctes: ctes.clone(), vary: true }, condition)?;
+                self.add_condition(level, condition, &restricted);
+            }
+            JoinConstraint::Using(names) => {
+                for name in names {
+                    let (None, name) = parts(name).ok_or(Stop::NotUnderstood("this form of USING"))? else {
+                        return Err(Stop::NotUnderstood("this form of USING"));
+                    };
+                    self.merge(level, &name, &of_left, &of_right, &restricted, &tree);
+                }
+            }
+            JoinConstraint::Natural => match self.common_names(&of_left, &of_right) {
+                Some(names) => {
+                    for name in names {
+                        self.merge(level, &name, &of_left, &of_right, &restricted, &tree);
+                    }
+                }
+                None => self.levels[level].unknown_merge = true,
+            },
+        }
+        Ok(tree)
+    }
+
+    /// The column of this name among some leaves, or what an earlier USING made of it.
+    fn side_column(&self, level: LevelId, leaves: &[LeafId], name: &str) -> Option<(LeafId, Column)> {
+        let merged = self.levels[level]
+            .merged
+            .iter()
+            .rev()
+            .find(|m| &*m.name == name && m.stands_for.as_ref().is_none_or(|(leaf, _)| leaves.contains(leaf)));
+        if let Some(merged) = merged {
+            return merged.stands_for.clone();
+        }
+        let mut found = leaves.iter().flat_map(|leaf| {
+            self.leaves[*leaf].columns.list.iter().filter(|c| &*c.name == name).map(|c| (*leaf, c.clone()))
+        });
+        let first = found.next()?;
+        found.next().is_none().then_some(first)
+    }
+
+    /// Makes one column of the two that USING names, and notes their equality.
+    fn merge(
+        &mut self,
+        level: LevelId,
+        name: &str,
+        left: &[LeafId],
+        right: &[LeafId],
+        restricted: &[LeafId],
+        tree: &JoinTree,
+    ) {
+        let (l, r) = (self.side_column(level, left, name), self.side_column(level, right, name));
+        if let (Some((l_leaf, l)), Some((r_leaf, r))) = (&l, &r)
+            && let (Some(l), Some(r)) = (l.node, r.node)
+        {
+            self.add_equality((*l_leaf, l), (*r_leaf, r), restricted);
+        }
+        // The merged column is the preserved side's; of a full join it is neither's.
+        let stands_for = match tree {
+            JoinTree::Full(..) => None,
+            JoinTree::Left(preserved, _) if right.iter().all(|leaf| preserved.leaves().contains(leaf)) => r,
+            _ => l,
+        };
+        let merged = &mut self.levels[level].merged;
+        merged.retain(|m| &*m.name != name);
+        merged.push(Merged { name: name.into(), stands_for });
+    }
+
+    fn common_names(&self, left: &[LeafId], right: &[LeafId]) -> Option<Vec<Box<str>>> {
+        let names = |leaves: &[LeafId]| -> Option<Vec<Box<str>>> {
+            let mut names = Vec::new();
+            for leaf in leaves {
+                let columns = &self.leaves[*leaf].columns;
+                if !columns.complete {
+                    return None;
+                }
+                names.extend(columns.list.iter().map(|c| c.name.clone()));
+            }
+            Some(names)
+        };
+        let right = names(right)?;
+        let mut common = names(left)?;
+        common.retain(|name| right.contains(name));
+        common.dedup();
+        Some(common)
+    }
+
+    fn factor<'q>(&mut self, level: LevelId, factor: &'q TableFactor, ctes: &Ctes<'q>) -> Result<JoinTree, Stop> {
+        match factor {
+            TableFactor::Table {
+                name,
+                alias,
+                args,
+                with_hints,
+                version: None,
+                with_ordinality,
+                partitions,
+                json_path: None,
+                sample,
+                index_hints,
+            } if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() => {
+                if is_only(name) {
+                    return Err(Stop::NotUnderstood("ONLY"));
+                }
+                self.uses.sample |= sample.is_some();
+                match args {
+                    Some(args) if args.settings.is_none() => {
+                        self.function_leaf(level, name, &args.args, alias.as_ref(), ctes)
+                    }
+                    None if !with_ordinality => self.table(level, name, alias.as_ref(), ctes),
+                    _ => Err(Stop::NotUnderstood("this form of table function")),
+                }
+            }
+            TableFactor::Derived { lateral, subquery, alias, sample: None } => {
+                let outer = if *lateral { Some(level) } else { self.levels[level].outer };
+                self.derived(level, alias.as_ref(), None, |model, leaf| model.query(subquery, outer, Some(leaf), ctes))
+            }
+            TableFactor::Function { name, args, alias, .. } => {
+                self.function_leaf(level, name, args, alias.as_ref(), ctes)
+            }
+            TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_offset_alias: None, .. } => {
+                let at = At { level, ctes: ctes.clone(), vary: false };
+                self.walk_all(&at, array_exprs)?;
+                self.opaque_leaf(level, "unnest", alias.as_ref())
+            }
+            TableFactor::NestedJoin { table_with_joins, alias: None } => self.joined(level, table_with_joins, ctes),
+            _ => Err(Stop::NotUnderstood("this form of FROM item")),
+        }
+    }
+
+    fn function_leaf<'q>(
+        &mut self,
+        level: LevelId,
+        name: &ObjectName,
+        args: &'q [FunctionArg],
+        alias: Option<&TableAlias>,
+        ctes: &Ctes<'q>,
+    ) -> Result<JoinTree, Stop> {
+        let at = At { level, ctes: ctes.clone(), vary: false };
+        self.walk_table_function(&at, name, args)?;
+        let function = parts(name).map(|(_, name)| name).unwrap_or_default();
+        self.opaque_leaf(level, &function, alias)
+    }
+
+    /// A FROM item whose columns are not known and whose rows every shard makes itself.
+    fn opaque_leaf(&mut self, level: LevelId, name: &str, alias: Option<&TableAlias>) -> Result<JoinTree, Stop> {
+        let name = alias.map_or(name.into(), |alias| folded(&alias.name).into_owned());
+        self.check_alias(alias)?;
+        let leaf = Leaf { level, name: name.into(), schema: None, columns: Columns::default(), spread: Spread::Same };
+        Ok(JoinTree::Leaf(self.add_leaf(leaf)?))
+    }
+
+    fn check_alias(&self, alias: Option<&TableAlias>) -> Result<(), Stop> {
+        match alias {
+            Some(alias) if alias.at.is_some() => Err(Stop::NotUnderstood("this form of alias")),
+            _ => Ok(()),
+        }
+    }
+
+    /// A subquery, CTE or view as a FROM item.
+    fn derived(
+        &mut self,
+        level: LevelId,
+        alias: Option<&TableAlias>,
+        name: Option<&str>,
+        read: impl FnOnce(&mut Self, LeafId) -> Result<super::query::Rows, Stop>,
+    ) -> Result<JoinTree, Stop> {
+        self.check_alias(alias)?;
+        let name = alias.map(|a| folded(&a.name).into_owned()).or(name.map(str::to_owned)).unwrap_or_default();
+        let columns = Columns { list: Vec::new(), complete: true };
+        let leaf = Leaf { level, name: name.into(), schema: None, columns, spread: Spread::Same };
+        let id = self.add_leaf(leaf)?;
+        let rows = read(self, id)?;
+        let leaf = &mut self.leaves[id];
+        leaf.columns = rows.columns;
+        leaf.spread = rows.spread;
+        rename(&mut leaf.columns, alias);
+        Ok(JoinTree::Leaf(id))
+    }
+
+    fn table<'q>(
+        &mut self,
+        level: LevelId,
+        name: &'q ObjectName,
+        alias: Option<&'q TableAlias>,
+        ctes: &Ctes<'q>,
+    ) -> Result<JoinTree, Stop> {
+        let (schema, table) = parts(name).ok_or(Stop::NotUnderstood("this form of table name"))?;
+        if schema.is_none()
+            && let Some(found) = self.find_cte(&table, ctes)
+        {
+            return self.derived(level, alias, Some(&table), |model, leaf| model.expand_cte(&found, leaf));
+        }
+        let relation = self.relation(schema.as_deref(), &table)?;
+        self.relation_leaf(level, schema, &table, relation, alias)
+    }
+
+    /// What a table name stands for. In a view's definition names are qualified; one that is not cannot be told.
+    pub fn relation(&self, schema: Option<&str>, table: &str) -> Result<Relation, Stop> {
+        if self.view_depth > 0
+            && schema.is_none()
+            && distributed_names(&self.scope).contains(table)
+            && !table.starts_with("pg_")
+        {
+            return Err(Stop::NotUnderstood("an unqualified name in a view"));
+        }
+        Ok(resolve(&self.scope, schema, table))
+    }
+
+    /// Adds the leaf of a table, sharded or not, or expands the view.
+    pub fn relation_leaf(
+        &mut self,
+        level: LevelId,
+        schema: Option<String>,
+        name: &str,
+        relation: Relation,
+        alias: Option<&TableAlias>,
+    ) -> Result<JoinTree, Stop> {
+        self.check_alias(alias)?;
+        if let Relation::View { table, .. } = &relation {
+            let view = table.clone();
+            return self.derived(level, alias, Some(name), |model, leaf| model.expand_view(&view, leaf));
+        }
+        let (leaf_name, leaf_schema) = match alias {
+            Some(alias) => (folded(&alias.name).into_owned(), None),
+            None => (name.to_owned(), schema),
+        };
+        let leaf = Leaf {
+            level,
+            name: leaf_name.into(),
+            schema: leaf_schema.map(Into::into),
+            columns: Columns::default(),
+            spread: Spread::Same,
+        };
+        let id = self.add_leaf(leaf)?;
+        match relation {
+            Relation::Sharded { name, table, distribution, key } => {
+                let mut columns = self.columns_of(id, table.as_deref());
+                let types = &self.scope.topology.distribution(distribution).key_types.clone();
+                let mut nodes = Vec::with_capacity(key.len());
+                for (position, column) in key.iter().enumerate() {
+                    let known = columns.list.iter().find(|c| c.name == *column).and_then(|c| c.node);
+                    let node = match known {
+                        Some(node) => node,
+                        // The catalog does not have the table (yet), but the topology names its key.
+                        None => {
+                            let Some(ty) = types.get(position) else {
+                                return Err(Stop::NotUnderstood("a sharding key that does not fit its distribution"));
+                            };
+                            let ty = ColumnType::plain(ty.oid());
+                            let node = self.add_node(id, ty);
+                            columns.list.push(Column { name: column.clone(), ty: Some(ty), node: Some(node) });
+                            node
+                        }
+                    };
+                    nodes.push(node);
+                }
+                let reference = Reference {
+                    leaf: id,
+                    distribution,
+                    name: Arc::new(KeyName { table: name.name.clone(), columns: key.join(", ").into() }),
+                    key: nodes,
+                };
+                self.refs.push(reference);
+                let id_of_ref = self.refs.len() - 1;
+                self.leaves[id].columns = columns;
+                self.leaves[id].spread = Spread::Parted { refs: vec![id_of_ref], anchors: vec![id_of_ref] };
+            }
+            Relation::Reference { name, table } => {
+                self.leaves[id].columns = self.columns_of(id, table.as_deref());
+                self.uses.reference.get_or_insert(name.name);
+            }
+            Relation::Unsharded { table, .. } => {
+                self.leaves[id].columns = self.columns_of(id, table.as_deref());
+                self.uses.home.get_or_insert_with(|| format!("table {name:?}, which is not distributed").into());
+            }
+            Relation::System => {
+                self.uses.system = true;
+                self.uses.home.get_or_insert_with(|| format!("catalog relation {name:?}").into());
+            }
+            Relation::View { .. } => return Err(Stop::NotUnderstood("a view here")),
+        }
+        rename(&mut self.leaves[id].columns, alias);
+        Ok(JoinTree::Leaf(id))
+    }
+
+    pub fn columns_of(&mut self, leaf: LeafId, table: Option<&Table>) -> Columns {
+        let Some(table) = table else { return Columns::default() };
+        let column = |c: &crate::catalog::Column| {
+            let ty = ColumnType::new(c.type_oid, c.collation);
+            let node = self.add_node(leaf, ty);
+            Column { name: c.name.clone(), ty: Some(ty), node: Some(node) }
+        };
+        Columns { list: table.columns.iter().map(column).collect(), complete: true }
+    }
+
+    /// How the rows of a join lie, once every condition of the level is known.
+    pub fn spread_of(&self, tree: &JoinTree) -> Spread {
+        match tree {
+            JoinTree::Leaf(leaf) => self.leaves[*leaf].spread.clone(),
+            JoinTree::Inner(l, r) => match (self.spread_of(l), self.spread_of(r)) {
+                (Spread::Tangled(why), _) | (_, Spread::Tangled(why)) => Spread::Tangled(why),
+                (Spread::Same, other) | (other, Spread::Same) => other,
+                (
+                    Spread::Parted { refs: mut l_refs, anchors: mut l_anchors },
+                    Spread::Parted { refs: r_refs, anchors: r_anchors },
+                ) => {
+                    let tied =
+                        l_refs.iter().any(|l| r_refs.iter().any(|r| self.follows(*l, *r) || self.follows(*r, *l)));
+                    if !tied {
+                        return Spread::Tangled(self.untied(&l_refs, &r_refs));
+                    }
+                    l_refs.extend(r_refs);
+                    l_anchors.extend(r_anchors);
+                    Spread::Parted { refs: l_refs, anchors: l_anchors }
+                }
+            },
+            JoinTree::Left(l, r) => match (self.spread_of(l), self.spread_of(r)) {
+                (Spread::Tangled(why), _) | (_, Spread::Tangled(why)) => Spread::Tangled(why),
+                (left, Spread::Same) => left,
+                // A row without a match on one shard may have one on another.
+                (Spread::Same, Spread::Parted { .. }) => Spread::Tangled(Obstacle::new(
+                    "an outer join preserves the rows of a table that every shard has, beside a sharded table",
+                )),
+                (Spread::Parted { refs: mut l_refs, anchors }, Spread::Parted { refs: r_refs, .. }) => {
+                    if !r_refs.iter().any(|r| l_refs.iter().any(|l| self.follows(*r, *l))) {
+                        return Spread::Tangled(self.untied(&l_refs, &r_refs));
+                    }
+                    l_refs.extend(r_refs);
+                    Spread::Parted { refs: l_refs, anchors }
+                }
+            },
+            JoinTree::Full(l, r) => match (self.spread_of(l), self.spread_of(r)) {
+                (Spread::Same, Spread::Same) => Spread::Same,
+                (Spread::Tangled(why), _) | (_, Spread::Tangled(why)) => Spread::Tangled(why),
+                _ => Spread::Tangled(Obstacle::new("a full join of sharded tables")),
+            },
+        }
+    }
+
+    fn untied(&self, left: &[usize], right: &[usize]) -> Obstacle {
+        let name = |refs: &[usize]| refs.first().map_or("", |r| &*self.refs[*r].name.table).to_owned();
+        Obstacle::new(format!("tables \"{}\" and \"{}\" are not joined by their sharding keys", name(left), name(right)))
+            .hint("Join tables of one distribution by equality of all sharding-key columns, or make one of them a reference table.")
+    }
+}
+
+/// `ONLY` is a keyword in Postgres; the parser takes it for a table of that name.
+pub(crate) fn is_only(name: &ObjectName) -> bool {
+    matches!(&name.0[..], [part] if part.as_ident().is_some_and(|i| i.quote_style.is_none() && i.value.eq_ignore_ascii_case("only")))
+}
+
+/// Gives the columns the names of an alias's column list.
+pub(crate) fn rename(columns: &mut Columns, alias: Option<&TableAlias>) {
+    let Some(alias) = alias else { return };
+    rename_to(columns, alias.columns.iter().map(|c| &c.name));
+}
+
+pub(crate) fn rename_to<'a>(columns: &mut Columns, names: impl Iterator<Item = &'a Ident>) {
+    for (i, name) in names.enumerate() {
+        match columns.list.get_mut(i) {
+            Some(column) if columns.complete => column.name = folded(name).into(),
+            // Which columns the new names go to is not known, so neither old nor new ones mean anything.
+            _ => {
+                columns.list.clear();
+                columns.complete = false;
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,552 @@
+//! INSERT: the sharding key of each row that it brings, or how rows that a query brings lie already.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{
+    Assignment, AssignmentTarget, ConflictTarget, Expr, Insert, OnConflict, OnConflictAction, OnInsert, Query, Select,
+    SelectItem, SetExpr, TableObject, Values, With,
+};
+
+use crate::catalog::{ColumnDefault, Table};
+use crate::fault::Fault;
+use crate::ids::{DistributionId, QualifiedName};
+use crate::sql::analyze::{Analyzer, routed};
+use crate::sql::exprs::{At, Ctes};
+use crate::sql::facts::{as_select, unnest};
+use crate::sql::keys::{KeyName, RowKey, Source, Value};
+use crate::sql::model::{Columns, Leaf, LevelId, Model, Obstacle, Spread, Stop};
+use crate::sql::names::{Relation, folded, parts};
+use crate::sql::outcome::{InsertRows, Outcome, Scatter, Split, Why};
+use crate::sql::query::item_expr;
+use crate::sql::shape::check_scatter;
+use crate::sql::words;
+
+/// The sharded table that an INSERT writes.
+struct Target {
+    name: QualifiedName,
+    table: Option<Arc<Table>>,
+    distribution: DistributionId,
+    key: Vec<Box<str>>,
+}
+
+impl Analyzer<'_> {
+    pub(crate) fn insert<'q>(
+        &self,
+        model: &mut Model<'_>,
+        insert: &'q Insert,
+        ctes: &Ctes<'q>,
+        with: Option<&'q With>,
+    ) -> Result<Outcome, Stop> {
+        check_insert(insert)?;
+        let TableObject::TableName(name) = &insert.table else {
+            return Err(Stop::NotUnderstood("this form of INSERT"));
+        };
+        let (schema, table_name) = parts(name).ok_or(Stop::NotUnderstood("this form of table name"))?;
+        let relation = model.relation(schema.as_deref(), &table_name)?;
+        let table = match &relation {
+            Relation::View { .. } => return Err(Stop::NotUnderstood("INSERT into a view")),
+            Relation::Sharded { table, .. } | Relation::Reference { table, .. } | Relation::Unsharded { table } => {
+                table.clone()
+            }
+            Relation::System => None,
+        };
+        let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
+        let level = target_level(model, alias.unwrap_or(table_name.clone()), table.as_deref())?;
+        let columns = column_list(insert)?;
+        let source = self.source(model, insert, ctes)?;
+        model.unused_ctes(with, ctes)?;
+        let at = At { level, ctes: ctes.clone(), vary: true };
+        walk_conflict(model, &at, insert)?;
+        walk_returning(model, &at, insert.returning.as_deref())?;
+        match relation {
+            Relation::Sharded { name, table, distribution, key } => {
+                let target = Target { name, table, distribution, key };
+                self.insert_sharded(model, insert, &target, columns, source, ctes)
+            }
+            Relation::Reference { name, table } => {
+                if let Some(table) = &table {
+                    refuse_varying_defaults(model, table, &omitted(table, columns.as_deref(), &source))?;
+                }
+                model.uses.reference.get_or_insert(name.name.clone());
+                if let InsertSource::Query(Spread::Tangled(why), _) = &source {
+                    return Err(why.clone().fault().into());
+                }
+                write_reference(model, &name.name)
+            }
+            Relation::Unsharded { .. } | Relation::System => {
+                model
+                    .uses
+                    .home
+                    .get_or_insert_with(|| format!("table \"{table_name}\", which is not distributed").into());
+                let many = match &source {
+                    InsertSource::Query(Spread::Tangled(why), _) => Err(why.clone().fault()),
+                    _ => check_scatter(model, &Spread::Same).map(|()| Scatter::concat()).map_err(Obstacle::fault),
+                };
+                Ok(self.read_outcome(model, many))
+            }
+            Relation::View { .. } => Err(Stop::NotUnderstood("INSERT into a view")),
+        }
+    }
+
+    fn source<'q>(&self, model: &mut Model<'_>, insert: &'q Insert, ctes: &Ctes<'q>) -> Result<InsertSource<'q>, Stop> {
+        let Some(query) = &insert.source else { return Ok(InsertSource::Defaults) };
+        if let SetExpr::Values(values) = &*query.body
+            && query.with.is_none()
+            && query.order_by.is_none()
+            && query.limit_clause.is_none()
+            && query.fetch.is_none()
+        {
+            let level = model.add_level(None, None);
+            let at = At { level, ctes: ctes.clone(), vary: false };
+            for row in &values.rows {
+                for cell in &row.content {
+                    if !is_default(cell) {
+                        model.vary_literal(cell);
+                        model.walk(&at, cell)?;
+                    }
+                }
+            }
+            return Ok(InsertSource::Values(values));
+        }
+        let rows = model.query(query, None, None, ctes)?;
+        Ok(InsertSource::Query(rows.spread, (rows.columns, query)))
+    }
+
+    fn insert_sharded<'q>(
+        &self,
+        model: &mut Model<'_>,
+        insert: &'q Insert,
+        target: &Target,
+        columns: Option<Vec<String>>,
+        source: InsertSource<'q>,
+        ctes: &Ctes<'q>,
+    ) -> Result<Outcome, Stop> {
+        check_conflict(insert, target)?;
+        let columns = match (columns, &target.table) {
+            (Some(columns), _) => columns,
+            (None, Some(table)) => table.columns.iter().map(|column| column.name.to_string()).collect(),
+            (None, None) => return Err(missing(target, "its columns are not known; name them in the INSERT").into()),
+        };
+        if let Some(table) = &target.table {
+            refuse_sequences(table, &omitted(table, Some(&columns), &source))?;
+        }
+        let positions: Vec<usize> = target
+            .key
+            .iter()
+            .map(|key| {
+                let position = columns.iter().position(|column| **column == **key);
+                position.ok_or_else(|| missing(target, format!("column \"{key}\" is not in the column list")))
+            })
+            .collect::<Result<_, Fault>>()?;
+        let rows: Vec<RowKey> = match &source {
+            InsertSource::Defaults => return Err(missing(target, "DEFAULT VALUES gives it none").into()),
+            InsertSource::Values(values) => {
+                let key = |row: &[Expr]| -> Result<RowKey, Fault> {
+                    positions.iter().map(|at| key_cell(model, target, row.get(*at))).collect()
+                };
+                values.rows.iter().map(|row| key(&row.content)).collect::<Result<_, _>>()?
+            }
+            InsertSource::Query(spread, (output, query)) => {
+                match self.from_query(model, target, &positions, spread, output, query, ctes)? {
+                    Selected::Outcome(outcome) => return Ok(*outcome),
+                    Selected::Row(row) => vec![row],
+                }
+            }
+        };
+        let split = self.splittable(model, insert, &source, rows.len());
+        let typmod = |key: &Box<str>| {
+            target.table.as_ref().and_then(|table| table.column(key)).map_or(-1, |(_, column)| column.typmod)
+        };
+        Ok(Outcome::Insert(InsertRows {
+            distribution: target.distribution,
+            name: target.key_name(),
+            rows,
+            typmods: target.key.iter().map(typmod).collect(),
+            groups: model.groups(),
+            home: model.uses.home.is_some(),
+            split,
+        }))
+    }
+
+    /// INSERT ... SELECT: pushed down where each row is already on the shard that it goes to, or where its key is one constant.
+    #[allow(clippy::too_many_arguments)]
+    fn from_query<'q>(
+        &self,
+        model: &Model<'_>,
+        target: &Target,
+        positions: &[usize],
+        spread: &Spread,
+        output: &Columns,
+        query: &'q Query,
+        _ctes: &Ctes<'q>,
+    ) -> Result<Selected, Stop> {
+        let refuse = |detail: String| {
+            Fault::unsupported(
+                format!("INSERT ... SELECT into sharded table \"{}\" is not supported in this form", target.name.name),
+                detail,
+                "Select the sharding key of a co-located table as the new row's key, or read the rows and insert them.",
+            )
+        };
+        if let Some(row) = as_select(query).and_then(|select| constant_key(model, select, positions)) {
+            return Ok(Selected::Row(row));
+        }
+        if !output.complete {
+            return Err(refuse("the columns that * stands for are not all known".to_owned()).into());
+        }
+        let nodes: Option<Vec<usize>> =
+            positions.iter().map(|at| output.list.get(*at).and_then(|column| column.node)).collect();
+        let tied = nodes.and_then(|nodes| {
+            let same_key = |r: &usize| {
+                let reference = &model.refs[*r];
+                reference.distribution == target.distribution
+                    && reference.key.iter().zip(&nodes).all(|(key, node)| {
+                        key == node || (model.reach(*key).contains(node) && model.reach(*node).contains(key))
+                    })
+            };
+            match spread {
+                Spread::Parted { anchors, .. } => anchors.iter().copied().find(|r| same_key(r)),
+                _ => (0..model.refs.len()).find(|r| same_key(r)),
+            }
+        });
+        if tied.is_none() {
+            return Err(refuse(
+                "the key of the new rows is not the key of a co-located table that they come from".to_owned(),
+            )
+            .into());
+        }
+        let many = check_scatter(model, spread).map(|()| Scatter::concat()).map_err(Obstacle::fault);
+        Ok(Selected::Outcome(Box::new(routed(model, many))))
+    }
+
+    /// Whether the rows of a VALUES list can be sent to several shards.
+    fn splittable(
+        &self,
+        model: &Model<'_>,
+        insert: &Insert,
+        source: &InsertSource<'_>,
+        rows: usize,
+    ) -> Result<Split, Fault> {
+        let refuse = |detail: String| {
+            Fault::unsupported(
+                "INSERT of rows for several shards is not supported in this form",
+                detail,
+                "Insert the rows in one statement a shard, or one by one.",
+            )
+        };
+        if !matches!(source, InsertSource::Values(_)) {
+            return Err(refuse("the rows do not come from a VALUES list".to_owned()));
+        }
+        if let Some(table) = model.refs.first() {
+            return Err(refuse(format!("it reads sharded table \"{}\"", table.name.table)));
+        }
+        if let Some(what) = &model.uses.home {
+            return Err(refuse(format!("it needs the home shard for {what}")));
+        }
+        if model.uses.writing_cte {
+            return Err(refuse("WITH contains a statement that changes data".to_owned()));
+        }
+        // Where the text is cut is found again at each execution: it must be found here.
+        if words::value_rows(self.text).is_none_or(|found| found.len() != rows) {
+            return Err(refuse("the rows of its VALUES list cannot be told apart with certainty".to_owned()));
+        }
+        let every_row_returns = insert.returning.is_some()
+            && match &insert.on {
+                None => true,
+                Some(OnInsert::OnConflict(OnConflict { action: OnConflictAction::DoUpdate(update), .. })) => {
+                    update.selection.is_none()
+                }
+                Some(_) => false,
+            };
+        Ok(Split { every_row_returns })
+    }
+}
+
+enum InsertSource<'q> {
+    Defaults,
+    Values(&'q Values),
+    Query(Spread, (Columns, &'q Query)),
+}
+
+enum Selected {
+    Outcome(Box<Outcome>),
+    Row(RowKey),
+}
+
+impl Target {
+    fn key_name(&self) -> Arc<KeyName> {
+        Arc::new(KeyName { table: self.name.name.clone(), columns: self.key.join(", ").into() })
+    }
+}
+
+/// A level that has the written table as its only leaf, for RETURNING, SET and ON CONFLICT.
+pub(crate) fn target_level(model: &mut Model<'_>, name: String, table: Option<&Table>) -> Result<LevelId, Stop> {
+    let level = model.add_level(None, None);
+    let leaf = Leaf { level, name: name.into(), schema: None, columns: Columns::default(), spread: Spread::Same };
+    let id = model.add_leaf(leaf)?;
+    model.leaves[id].columns = model.columns_of(id, table);
+    Ok(level)
+}
+
+/// A write to a reference table: the same on every shard, or refused.
+pub(crate) fn write_reference(model: &Model<'_>, table: &str) -> Result<Outcome, Stop> {
+    let refuse = |detail: String| -> Stop {
+        Fault::unsupported(
+            format!("this write to reference table \"{table}\" is not supported"),
+            detail,
+            "Every shard must make the same rows: send the values themselves.",
+        )
+        .into()
+    };
+    if let Some(reference) = model.refs.first() {
+        return Err(refuse(format!("it reads sharded table \"{}\"", reference.name.table)));
+    }
+    let uses = &model.uses;
+    if let Some(what) = &uses.home {
+        return Err(refuse(format!("it needs the home shard for {what}")));
+    }
+    if uses.writing_cte {
+        return Err(refuse("WITH contains a statement that changes data".to_owned()));
+    }
+    for name in [&uses.volatile, &uses.clock, &uses.server, &uses.unknown_function].into_iter().flatten() {
+        return Err(refuse(format!("function {name}() can give another value on each shard")));
+    }
+    if let Some((Spread::Tangled(why), _)) = model.subqueries.iter().find(|(s, _)| matches!(s, Spread::Tangled(_))) {
+        return Err(why.clone().fault().into());
+    }
+    Ok(Outcome::Broadcast(Why::Reference))
+}
+
+fn check_insert(insert: &Insert) -> Result<(), Stop> {
+    let foreign = insert.or.is_some()
+        || insert.ignore
+        || insert.overwrite
+        || !insert.assignments.is_empty()
+        || insert.partitioned.is_some()
+        || !insert.after_columns.is_empty()
+        || insert.has_table_keyword
+        || insert.output.is_some()
+        || insert.replace_into
+        || insert.priority.is_some()
+        || insert.insert_alias.is_some()
+        || insert.settings.is_some()
+        || insert.format_clause.is_some()
+        || insert.multi_table_insert_type.is_some()
+        || !insert.into;
+    if foreign { Err(Stop::NotUnderstood("this form of INSERT")) } else { Ok(()) }
+}
+
+/// The column list; `None` where the statement has none. A list with anything but plain names is not understood.
+fn column_list(insert: &Insert) -> Result<Option<Vec<String>>, Stop> {
+    if insert.columns.is_empty() {
+        return Ok(None);
+    }
+    let name = |name: &sqlparser::ast::ObjectName| match parts(name) {
+        Some((None, name)) => Ok(name),
+        _ => Err(Stop::NotUnderstood("this form of column list")),
+    };
+    insert.columns.iter().map(name).collect::<Result<Vec<_>, _>>().map(Some)
+}
+
+/// `DEFAULT` as a cell: the parser takes it for a name.
+pub(crate) fn is_default(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default"))
+}
+
+fn missing(target: &Target, detail: impl Into<String>) -> Fault {
+    Fault::unsupported(
+        format!("INSERT into sharded table \"{}\" needs a value for its sharding key", target.name.name),
+        detail.into(),
+        format!("Give {} a value in the statement.", target.key.join(", ")),
+    )
+}
+
+/// The value of a key column in a VALUES row.
+fn key_cell(model: &Model<'_>, target: &Target, cell: Option<&Expr>) -> Result<Value, Fault> {
+    let Some(cell) = cell else { return Err(missing(target, "the row is too short")) };
+    if is_default(cell) {
+        return Err(missing(target, "it is DEFAULT"));
+    }
+    match model.as_value(cell) {
+        Some(Value { source: Source::Null, .. }) => Err(missing(target, "it is NULL")),
+        Some(value) => Ok(value),
+        None => Err(missing(target, format!("{cell} is not a constant or parameter that the router can evaluate"))),
+    }
+}
+
+/// The key of the only row, or of all rows, that a SELECT makes with constants in these places.
+fn constant_key(model: &Model<'_>, select: &Select, positions: &[usize]) -> Option<RowKey> {
+    positions
+        .iter()
+        .map(|at| {
+            let value = model.as_value(unnest(item_expr(select, *at)?))?;
+            (value.source != Source::Null).then_some(value)
+        })
+        .collect()
+}
+
+/// The columns that get their defaults: not in the list, or DEFAULT in some row.
+fn omitted(table: &Table, columns: Option<&[String]>, source: &InsertSource<'_>) -> Vec<usize> {
+    let defaulted = |position: usize, width: usize| match source {
+        InsertSource::Defaults => true,
+        InsertSource::Values(values) => {
+            position >= width || values.rows.iter().any(|row| row.content.get(position).is_none_or(is_default))
+        }
+        InsertSource::Query(_, (output, _)) => output.complete && position >= output.list.len(),
+    };
+    let at = |index: usize, name: &str| match columns {
+        Some(columns) => columns.iter().position(|column| column == name),
+        None => Some(index),
+    };
+    let width = columns.map_or(table.columns.len(), <[String]>::len);
+    let is_omitted = |index: &usize| match at(*index, &table.columns[*index].name) {
+        None => true,
+        Some(position) => defaulted(position, width),
+    };
+    (0..table.columns.len()).filter(is_omitted).collect()
+}
+
+fn refuse_sequences(table: &Table, omitted: &[usize]) -> Result<(), Fault> {
+    for index in omitted {
+        let column = &table.columns[*index];
+        if column.default == ColumnDefault::Sequence {
+            return Err(Fault::unsupported(
+                format!(
+                    "column \"{}\" of distributed table \"{}\" takes its value from a sequence",
+                    column.name, table.name.name
+                ),
+                "each shard has a sequence of its own, and would give out numbers that others gave already",
+                "Give the column a value in the statement.",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Defaults that each shard would evaluate to a value of its own.
+fn refuse_varying_defaults(model: &Model<'_>, table: &Table, omitted: &[usize]) -> Result<(), Stop> {
+    refuse_sequences(table, omitted)?;
+    for index in omitted {
+        let column = &table.columns[*index];
+        if let ColumnDefault::Expression(text) = &column.default
+            && !is_same_everywhere(model, text)
+        {
+            return Err(Fault::unsupported(
+                format!(
+                    "the default of column \"{}\" of reference table \"{}\" can differ between shards",
+                    column.name, table.name.name
+                ),
+                format!("it is {text}"),
+                "Give the column a value in the statement.",
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// Whether an expression without columns has the same value on every shard.
+pub(crate) fn is_same_everywhere(model: &Model<'_>, text: &str) -> bool {
+    let Some(expr) = super::parse_expr(text) else { return false };
+    let literals = super::literals::Literals::new("", 0, &crate::sql::template::Scan::default());
+    let mut scratch = Model::new(model.scope, literals, Default::default());
+    let level = scratch.add_level(None, None);
+    let walked = scratch.walk(&At { level, ctes: None, vary: false }, &expr);
+    let uses = &scratch.uses;
+    walked.is_ok()
+        && scratch.refs.is_empty()
+        && uses.home.is_none()
+        && [&uses.volatile, &uses.clock, &uses.server, &uses.unknown_function, &uses.unsafe_function]
+            .into_iter()
+            .all(Option::is_none)
+}
+
+/// ON CONFLICT over a sharded table: only by indexes that hold the key, so that no other shard can have the conflicting row.
+fn check_conflict(insert: &Insert, target: &Target) -> Result<(), Stop> {
+    let conflict = match &insert.on {
+        None => return Ok(()),
+        Some(OnInsert::OnConflict(conflict)) => conflict,
+        Some(_) => return Err(Stop::NotUnderstood("this form of INSERT")),
+    };
+    let refuse = |detail: String| -> Stop {
+        Fault::unsupported(
+            format!("ON CONFLICT on sharded table \"{}\" is not supported in this form", target.name.name),
+            detail,
+            format!("Name the columns of a unique index that contains {}.", target.key.join(", ")),
+        )
+        .into()
+    };
+    let by_key = match &conflict.conflict_target {
+        Some(ConflictTarget::Columns(columns)) => {
+            target.key.iter().all(|key| columns.iter().any(|column| *folded(column) == **key))
+        }
+        None | Some(ConflictTarget::OnConstraint(_)) => target.table.as_ref().is_some_and(|table| {
+            let has = |unique: &Vec<usize>, key: &str| {
+                unique.iter().any(|i| table.columns.get(*i).is_some_and(|column| &*column.name == key))
+            };
+            table.unique_keys.iter().all(|unique| target.key.iter().all(|key| has(unique, key)))
+        }),
+    };
+    if !by_key {
+        return Err(refuse("a row on another shard could be the one that conflicts".to_owned()));
+    }
+    if let OnConflictAction::DoUpdate(update) = &conflict.action
+        && let Some(name) = assigned(&update.assignments).find(|name| target.key.iter().any(|key| **key == **name))
+    {
+        return Err(refuse(format!("DO UPDATE sets the sharding key \"{name}\"")));
+    }
+    Ok(())
+}
+
+/// The columns that SET names.
+pub(crate) fn assigned(assignments: &[Assignment]) -> impl Iterator<Item = String> {
+    let last = |name: &sqlparser::ast::ObjectName| {
+        name.0.last().and_then(|part| part.as_ident()).map(|i| folded(i).into_owned())
+    };
+    assignments.iter().flat_map(move |assignment| match &assignment.target {
+        AssignmentTarget::ColumnName(name) => last(name).into_iter().collect::<Vec<_>>(),
+        AssignmentTarget::Tuple(names) => names.iter().filter_map(last).collect(),
+    })
+}
+
+fn walk_conflict<'q>(model: &mut Model<'_>, at: &At<'q>, insert: &'q Insert) -> Result<(), Stop> {
+    match &insert.on {
+        None => Ok(()),
+        Some(OnInsert::OnConflict(OnConflict { action: OnConflictAction::DoNothing, .. })) => Ok(()),
+        Some(OnInsert::OnConflict(OnConflict { action: OnConflictAction::DoUpdate(update), .. })) => {
+            walk_assignments(model, at, &update.assignments)?;
+            model.walk_all(at, update.selection.as_ref())
+        }
+        Some(_) => Err(Stop::NotUnderstood("this form of INSERT")),
+    }
+}
+
+pub(crate) fn walk_assignments<'q>(
+    model: &mut Model<'_>,
+    at: &At<'q>,
+    assignments: &'q [Assignment],
+) -> Result<(), Stop> {
+    let inside = At { vary: false, ..at.clone() };
+    for assignment in assignments {
+        if !is_default(&assignment.value) {
+            model.vary_literal(&assignment.value);
+            model.walk(&inside, &assignment.value)?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn walk_returning<'q>(
+    model: &mut Model<'_>,
+    at: &At<'q>,
+    items: Option<&'q [SelectItem]>,
+) -> Result<(), Stop> {
+    let inside = At { vary: false, ..at.clone() };
+    for item in items.unwrap_or_default() {
+        match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => model.walk(&inside, expr)?,
+            SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => {}
+            SelectItem::ExprWithAliases { .. } => return Err(Stop::NotUnderstood("several aliases")),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! Which literal of the syntax tree is which slot of the scan, and which slots may vary under one analysis.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+
+use smallvec::SmallVec;
+use sqlparser::ast::{Value as Literal, ValueWithSpan};
+
+use crate::sql::template::{Scan, SlotKind, string_value};
+
+/// The slots of one statement, found by where the parser saw a literal.
+#[derive(Debug)]
+pub(crate) struct Literals {
+    /// (line, column), both from 1 in characters, of a slot's start -> its index.
+    by_position: HashMap<(u64, u64), u16>,
+    /// Kind and value of each slot; of numbers the digits.
+    slots: Vec<(SlotKind, Option<Box<str>>)>,
+    free: RefCell<BTreeSet<u16>>,
+}
+
+impl Literals {
+    /// `base`: where in `text` the parsed part begins; only its slots can be found.
+    pub fn new(text: &str, base: usize, scan: &Scan) -> Self {
+        let mut by_position = HashMap::new();
+        let mut slots = Vec::new();
+        if scan.slots.len() <= usize::from(u16::MAX) {
+            let mut place = Place { line: 1, column: 1, byte: base };
+            for (index, slot) in scan.slots.iter().enumerate() {
+                let value = match slot.kind {
+                    SlotKind::Integer | SlotKind::Number => Some(slot.text(text).into()),
+                    _ => string_value(text, slot).map(Into::into),
+                };
+                slots.push((slot.kind, value));
+                if place.go_to(text, slot.start as usize) {
+                    by_position.insert((place.line, place.column), index as u16);
+                }
+            }
+        }
+        Self { by_position, slots, free: RefCell::default() }
+    }
+
+    /// The slot that this literal was cut from, if it holds exactly the literal's value.
+    pub fn slot(&self, literal: &ValueWithSpan) -> Option<u16> {
+        let start = literal.span.start;
+        let index = *self.by_position.get(&(start.line, start.column))?;
+        let (kind, value) = self.slots.get(usize::from(index))?;
+        let value = value.as_deref()?;
+        let same = match (&literal.value, kind) {
+            (Literal::Number(digits, _), SlotKind::Integer | SlotKind::Number) => digits == value,
+            (Literal::SingleQuotedString(text), SlotKind::String) => text == value,
+            (Literal::EscapedStringLiteral(text), SlotKind::EscapeString) => text == value,
+            (Literal::DollarQuotedString(text), SlotKind::DollarString) => text.value == value,
+            _ => false,
+        };
+        same.then_some(index)
+    }
+
+    /// What the literal says may differ from call to call.
+    pub fn set_free(&self, literal: &ValueWithSpan) -> Option<u16> {
+        let slot = self.slot(literal)?;
+        self.free.borrow_mut().insert(slot);
+        Some(slot)
+    }
+
+    pub fn free_slots(&self) -> SmallVec<[u16; 8]> {
+        self.free.borrow().iter().copied().collect()
+    }
+}
+
+/// A position while walking over a text from front to back.
+struct Place {
+    line: u64,
+    column: u64,
+    byte: usize,
+}
+
+impl Place {
+    /// Goes on to `byte`; false if that lies behind or in the middle of a character.
+    fn go_to(&mut self, text: &str, byte: usize) -> bool {
+        let Some(between) = text.get(self.byte..byte) else { return false };
+        for c in between.chars() {
+            if c == '\n' {
+                self.line += 1;
+                self.column = 1;
+            } else {
+                self.column += 1;
+            }
+        }
+        self.byte = byte;
+        true
+    }
+}

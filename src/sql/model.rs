@@ -1,0 +1,414 @@
+//! What analysis gathers of one statement: query levels, the tables they scan, which columns are equal, what conditions hold.
+//!
+//! A *leaf* is an item of a FROM list. A *reference* is a leaf that scans a sharded table. A *node* is a column of a base table
+//! under one leaf. An *edge* `a -> b` says: a row of `a`'s leaf matters only together with a row whose `b` equals its `a`.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use sqlparser::ast::{Cte, Query};
+
+use crate::fault::Fault;
+use crate::ids::{DistributionId, Oid};
+use crate::sql::NameScope;
+use crate::sql::analyze::PinReason;
+use crate::sql::infer::is_text;
+use crate::sql::keys::{Bound, KeyExpr, KeyGroup, KeyName, Operand};
+use crate::sql::literals::Literals;
+use crate::types::{Collation, oid};
+
+pub(crate) type LevelId = usize;
+pub(crate) type LeafId = usize;
+pub(crate) type RefId = usize;
+pub(crate) type NodeId = usize;
+
+/// Most table references in one statement, CTEs counted at each use.
+pub(crate) const MAX_LEAVES: usize = 1024;
+
+/// Why the walk over a statement ends early.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    Refuse(Fault),
+    /// The router does not model this part of the syntax.
+    NotUnderstood(&'static str),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Stop::Refuse(fault)
+    }
+}
+
+/// Why a statement cannot run in parts on several shards.
+#[derive(Clone, Debug)]
+pub(crate) struct Obstacle {
+    pub detail: Cow<'static, str>,
+    pub hint: Cow<'static, str>,
+}
+
+pub(crate) const HINT_KEY: &str =
+    "Give the sharding key one value in WHERE, so that one shard can run the whole statement.";
+
+impl Obstacle {
+    pub fn new(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { detail: detail.into(), hint: HINT_KEY.into() }
+    }
+
+    pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+
+    pub fn fault(self) -> Fault {
+        Fault::unsupported("statement is not supported across shards", self.detail, self.hint)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ColumnType {
+    pub oid: Oid,
+    pub collation: Collation,
+}
+
+impl ColumnType {
+    /// A text type always has a collation: without word of it, one that orders as we do not know.
+    pub fn new(oid: Oid, collation: Collation) -> Self {
+        match collation {
+            Collation::None if is_text(oid) => Self { oid, collation: Collation::Deterministic },
+            collation => Self { oid, collation },
+        }
+    }
+
+    pub fn plain(oid: Oid) -> Self {
+        Self::new(oid, Collation::None)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Column {
+    pub name: Box<str>,
+    pub ty: Option<ColumnType>,
+    pub node: Option<NodeId>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Columns {
+    pub list: Vec<Column>,
+    /// Whether `list` is all of them, in order.
+    pub complete: bool,
+}
+
+/// How the rows of a leaf or query lie on the shards.
+#[derive(Clone, Debug)]
+pub(crate) enum Spread {
+    /// Every shard has all of them.
+    Same,
+    /// Every shard has its part. `refs`: the references they come from, tied to each other by their keys. `anchors`: those of
+    /// them whose key is in every row (not null-extended by an outer join) and passes through to the output.
+    Parted {
+        refs: Vec<RefId>,
+        anchors: Vec<RefId>,
+    },
+    Tangled(Obstacle),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Leaf {
+    pub level: LevelId,
+    /// By which its columns are qualified.
+    pub name: Box<str>,
+    /// Of a table without alias.
+    pub schema: Option<Box<str>>,
+    pub columns: Columns,
+    pub spread: Spread,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub leaf: LeafId,
+    pub ty: ColumnType,
+}
+
+/// A sharded table under one leaf.
+#[derive(Clone, Debug)]
+pub(crate) struct Reference {
+    pub leaf: LeafId,
+    pub distribution: DistributionId,
+    pub name: Arc<KeyName>,
+    /// The nodes of the key columns.
+    pub key: Vec<NodeId>,
+}
+
+/// A column name that USING or NATURAL made one of two.
+#[derive(Clone, Debug)]
+pub(crate) struct Merged {
+    pub name: Box<str>,
+    /// The leaf and column that stand for it; `None`: neither alone does.
+    pub stands_for: Option<(LeafId, Column)>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Level {
+    /// Where names that this level does not have are looked up.
+    pub outer: Option<LevelId>,
+    /// The leaf whose subquery this level is.
+    pub leaf_of: Option<LeafId>,
+    pub leaves: Vec<LeafId>,
+    pub merged: Vec<Merged>,
+    /// NATURAL JOIN of columns that are not all known: unqualified names mean nothing.
+    pub unknown_merge: bool,
+    pub aggregates: bool,
+    pub order_sensitive: bool,
+    pub windows: bool,
+    pub grouping_sets: bool,
+}
+
+/// A condition on nodes, each with the leaf of the level that it was found under.
+#[derive(Clone, Debug)]
+pub(crate) enum Cond {
+    True,
+    False,
+    Equal { node: NodeId, leaf: LeafId, operand: Operand },
+    Between { node: NodeId, leaf: LeafId, low: Option<Bound>, high: Option<Bound> },
+    All(Vec<Cond>),
+    Either(Vec<Cond>),
+}
+
+/// A condition that holds for every row of `leaves` that matters.
+#[derive(Clone, Debug)]
+pub(crate) struct Fact {
+    pub cond: Cond,
+    pub leaves: Vec<LeafId>,
+}
+
+/// What else a statement touches, by its first example.
+#[derive(Debug, Default)]
+pub(crate) struct Uses {
+    /// Must run on the home shard, because of this.
+    pub home: Option<Cow<'static, str>>,
+    pub reference: Option<Box<str>>,
+    pub system: bool,
+    pub pin: Option<PinReason>,
+    pub clock: Option<Box<str>>,
+    pub volatile: Option<Box<str>>,
+    pub server: Option<Box<str>>,
+    pub unknown_function: Option<Box<str>>,
+    /// A user-defined function that is neither immutable nor declared safe.
+    pub unsafe_function: Option<Box<str>>,
+    pub user_function: Option<Box<str>>,
+    pub runs_sql: Option<Box<str>>,
+    pub system_column: Option<Box<str>>,
+    pub locking: bool,
+    pub sample: bool,
+    /// INSERT, UPDATE or DELETE anywhere below the top.
+    pub writing_cte: bool,
+    /// The statement itself is INSERT, UPDATE or DELETE.
+    pub writing: bool,
+    /// What needs the home shard is a function, not a table.
+    pub home_function: bool,
+}
+
+/// Everything that the walk over one statement fills.
+pub(crate) struct Model<'s> {
+    pub scope: NameScope<'s>,
+    pub literals: Literals,
+    /// How often each `$n` (n - 1) occurs.
+    pub parameters: HashMap<u16, u32>,
+    pub levels: Vec<Level>,
+    pub leaves: Vec<Leaf>,
+    pub nodes: Vec<Node>,
+    pub refs: Vec<Reference>,
+    pub edges: Vec<(NodeId, NodeId)>,
+    pub facts: Vec<Fact>,
+    pub uses: Uses,
+    /// The first reason why the statement cannot run in parts.
+    pub obstacle: Option<Obstacle>,
+    /// How many view definitions the walk is inside of: literals there are no slots of the statement.
+    pub view_depth: usize,
+    /// Output columns of the subqueries behind IN, where they are columns of tables; by the subquery's address.
+    pub subquery_columns: HashMap<*const Query, Vec<Option<(LeafId, NodeId)>>>,
+    /// CTEs being expanded (a reference to one of them is recursive), and those referenced at all; by their address.
+    pub expanding: Vec<*const Cte>,
+    pub referenced: HashSet<*const Cte>,
+    /// Subqueries in expressions: how their rows lie, and the level that they stand in.
+    pub subqueries: Vec<(Spread, LevelId)>,
+}
+
+impl<'s> Model<'s> {
+    pub fn new(scope: NameScope<'s>, literals: Literals, parameters: HashMap<u16, u32>) -> Self {
+        Self {
+            scope,
+            literals,
+            parameters,
+            levels: Vec::new(),
+            leaves: Vec::new(),
+            nodes: Vec::new(),
+            refs: Vec::new(),
+            edges: Vec::new(),
+            facts: Vec::new(),
+            uses: Uses::default(),
+            obstacle: None,
+            view_depth: 0,
+            subquery_columns: HashMap::new(),
+            expanding: Vec::new(),
+            referenced: HashSet::new(),
+            subqueries: Vec::new(),
+        }
+    }
+
+    pub fn add_level(&mut self, outer: Option<LevelId>, leaf_of: Option<LeafId>) -> LevelId {
+        self.levels.push(Level { outer, leaf_of, ..Level::default() });
+        self.levels.len() - 1
+    }
+
+    /// Takes the leaf into its level.
+    pub fn add_leaf(&mut self, leaf: Leaf) -> Result<LeafId, Stop> {
+        if self.leaves.len() >= MAX_LEAVES {
+            return Err(Stop::NotUnderstood("more than 1024 table references"));
+        }
+        let id = self.leaves.len();
+        self.levels[leaf.level].leaves.push(id);
+        self.leaves.push(leaf);
+        Ok(id)
+    }
+
+    pub fn add_node(&mut self, leaf: LeafId, ty: ColumnType) -> NodeId {
+        self.nodes.push(Node { leaf, ty });
+        self.nodes.len() - 1
+    }
+
+    /// Keeps the first obstacle: what it names is what the client reads.
+    pub fn hinder(&mut self, obstacle: Obstacle) {
+        self.obstacle.get_or_insert(obstacle);
+    }
+
+    /// Notes `a = b` that holds for the rows of `leaves` that matter; each column with its leaf.
+    pub fn add_equality(&mut self, a: (LeafId, NodeId), b: (LeafId, NodeId), leaves: &[LeafId]) {
+        if !self.comparable(a.1, b.1) {
+            return;
+        }
+        for (from, to) in [(a, b), (b, a)] {
+            if leaves.contains(&from.0) {
+                self.edges.push((from.1, to.1));
+            }
+        }
+    }
+
+    /// Whether equality of the two columns is equality of canonical key bytes.
+    fn comparable(&self, a: NodeId, b: NodeId) -> bool {
+        let (a, b) = (self.nodes[a].ty, self.nodes[b].ty);
+        a.collation.equality_is_bytes() && b.collation.equality_is_bytes() && family(a.oid) == family(b.oid)
+    }
+
+    /// The nodes that equal `node` in every row that matters, itself included.
+    pub fn reach(&self, node: NodeId) -> Vec<NodeId> {
+        let mut found = vec![node];
+        let mut next = 0;
+        while let Some(&at) = found.get(next) {
+            next += 1;
+            for &(from, to) in &self.edges {
+                if from == at && !found.contains(&to) {
+                    found.push(to);
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether every row of `a` that matters goes with a row of `b` that has the same key.
+    pub fn follows(&self, a: RefId, b: RefId) -> bool {
+        let (a, b) = (&self.refs[a], &self.refs[b]);
+        a.distribution == b.distribution
+            && a.key.iter().zip(&b.key).all(|(from, to)| from == to || self.reach(*from).contains(to))
+    }
+
+    /// Whether a row of any of `refs` matters only together with a row of a reference of `level` or a level around it that has
+    /// the same key.
+    pub fn follows_outer(&self, refs: &[RefId], level: Option<LevelId>) -> bool {
+        let mut at = level;
+        while let Some(id) = at {
+            let level = &self.levels[id];
+            for (outer, reference) in self.refs.iter().enumerate() {
+                let inside = self.enclosing(reference.leaf).iter().any(|leaf| level.leaves.contains(leaf));
+                if inside && refs.iter().any(|inner| *inner != outer && self.follows(*inner, outer)) {
+                    return true;
+                }
+            }
+            at = level.outer;
+        }
+        false
+    }
+
+    /// The leaf and those whose subqueries it lies in.
+    fn enclosing(&self, leaf: LeafId) -> Vec<LeafId> {
+        let mut found = vec![leaf];
+        let mut at = leaf;
+        while let Some(above) = self.levels[self.leaves[at].level].leaf_of {
+            found.push(above);
+            at = above;
+        }
+        found
+    }
+
+    /// What all facts together say of the key of a reference.
+    pub fn key_expr(&self, reference: RefId) -> KeyExpr {
+        let enclosing = self.enclosing(self.refs[reference].leaf);
+        let reach: Vec<Vec<NodeId>> = self.refs[reference].key.iter().map(|node| self.reach(*node)).collect();
+        let parts = self.facts.iter().map(|fact| {
+            let whole = fact.leaves.iter().any(|leaf| enclosing.contains(leaf));
+            self.restrict(&fact.cond, fact, whole, &reach)
+        });
+        KeyExpr::all(parts.collect())
+    }
+
+    fn restrict(&self, cond: &Cond, fact: &Fact, whole: bool, reach: &[Vec<NodeId>]) -> KeyExpr {
+        let counts = |leaf: &LeafId| whole || fact.leaves.contains(leaf);
+        let positions = |node: &NodeId| -> Vec<u8> {
+            reach.iter().enumerate().filter(|(_, r)| r.contains(node)).map(|(i, _)| i as u8).collect()
+        };
+        match cond {
+            Cond::True => KeyExpr::Any,
+            Cond::False if whole => KeyExpr::Nothing,
+            Cond::False => KeyExpr::Any,
+            Cond::Equal { node, leaf, operand } if counts(leaf) => KeyExpr::all(
+                positions(node).into_iter().map(|column| KeyExpr::Equal { column, operand: operand.clone() }).collect(),
+            ),
+            Cond::Between { node, leaf, low, high } if counts(leaf) => KeyExpr::all(
+                positions(node)
+                    .into_iter()
+                    .map(|column| KeyExpr::Between { column, low: low.clone(), high: high.clone() })
+                    .collect(),
+            ),
+            Cond::Equal { .. } | Cond::Between { .. } => KeyExpr::Any,
+            Cond::All(parts) => {
+                KeyExpr::all(parts.iter().map(|part| self.restrict(part, fact, whole, reach)).collect())
+            }
+            Cond::Either(parts) => {
+                KeyExpr::either(parts.iter().map(|part| self.restrict(part, fact, whole, reach)).collect())
+            }
+        }
+    }
+
+    /// The references, those with one and the same condition taken together.
+    pub fn groups(&self) -> Vec<KeyGroup> {
+        let mut groups: Vec<KeyGroup> = Vec::new();
+        for id in 0..self.refs.len() {
+            let expr = self.key_expr(id);
+            let reference = &self.refs[id];
+            if !groups.iter().any(|g| g.distribution == reference.distribution && g.expr == expr) {
+                groups.push(KeyGroup { distribution: reference.distribution, name: reference.name.clone(), expr });
+            }
+        }
+        groups
+    }
+}
+
+/// Types within which `=` compares canonical key bytes.
+fn family(type_oid: Oid) -> Oid {
+    match type_oid {
+        oid::INT2 | oid::INT4 | oid::INT8 => oid::INT8,
+        oid::TEXT | oid::VARCHAR => oid::TEXT,
+        other => other,
+    }
+}

@@ -1,0 +1,178 @@
+//! Names as Postgres reads them: folding, `search_path`, and what a table name stands for in the topology.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
+
+use crate::catalog::{RelationKind, Table};
+use crate::ids::{DistributionId, QualifiedName};
+use crate::sql::NameScope;
+use crate::topology::TableRule;
+
+/// Longest name that Postgres keeps, in bytes (`NAMEDATALEN` - 1).
+const MAX_NAME: usize = 63;
+
+/// What a table name in a statement stands for.
+#[derive(Clone, Debug)]
+pub(crate) enum Relation {
+    Sharded {
+        name: QualifiedName,
+        table: Option<Arc<Table>>,
+        distribution: DistributionId,
+        key: Vec<Box<str>>,
+    },
+    Reference {
+        name: QualifiedName,
+        table: Option<Arc<Table>>,
+    },
+    View {
+        name: QualifiedName,
+        table: Arc<Table>,
+    },
+    /// On the home shard; `table` where the catalog knows it.
+    Unsharded {
+        table: Option<Arc<Table>>,
+    },
+    /// pg_catalog, information_schema, pg_temp, pg_toast.
+    System,
+}
+
+impl Relation {
+    /// Whether every shard has it (and not the home shard alone).
+    pub fn is_distributed(&self) -> bool {
+        matches!(self, Relation::Sharded { .. } | Relation::Reference { .. })
+    }
+}
+
+/// An unquoted name in lower case (ASCII, as Postgres does in UTF-8 databases), a quoted one as it is, cut to 63 bytes.
+pub(crate) fn fold(value: &str, quoted: bool) -> Cow<'_, str> {
+    let mut end = value.len().min(MAX_NAME);
+    while !value.is_char_boundary(end) {
+        end -= 1;
+    }
+    let value = value.get(..end).unwrap_or(value);
+    if quoted || !value.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Borrowed(value)
+    } else {
+        Cow::Owned(value.to_ascii_lowercase())
+    }
+}
+
+pub(crate) fn folded(ident: &Ident) -> Cow<'_, str> {
+    fold(&ident.value, ident.quote_style.is_some())
+}
+
+/// Schema and name of a one- or two-part name (a leading database name is left out, as Postgres does with its own).
+pub(crate) fn parts(name: &ObjectName) -> Option<(Option<String>, String)> {
+    let mut idents: Vec<&Ident> = Vec::with_capacity(name.0.len());
+    for part in &name.0 {
+        match part {
+            ObjectNamePart::Identifier(ident) => idents.push(ident),
+            ObjectNamePart::Function(_) => return None,
+        }
+    }
+    match idents[..] {
+        [name] => Some((None, folded(name).into_owned())),
+        [schema, name] | [_, schema, name] => Some((Some(folded(schema).into_owned()), folded(name).into_owned())),
+        _ => None,
+    }
+}
+
+/// What `schema.name`, or `name` by the search path, stands for.
+pub(crate) fn resolve(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -> Relation {
+    match schema {
+        Some(schema) if is_system_schema(schema) => Relation::System,
+        Some(schema) => {
+            let name = QualifiedName::new(schema, name);
+            known(scope, &name).unwrap_or(Relation::Unsharded { table: None })
+        }
+        None => {
+            for schema in scope.search_path {
+                if is_system_schema(schema) {
+                    continue;
+                }
+                if let Some(relation) = known(scope, &QualifiedName::new(schema.clone(), name)) {
+                    return relation;
+                }
+            }
+            if name.starts_with("pg_") { Relation::System } else { Relation::Unsharded { table: None } }
+        }
+    }
+}
+
+/// The table of this name, where the catalog or the topology knows it.
+fn known(scope: &NameScope<'_>, name: &QualifiedName) -> Option<Relation> {
+    let table = scope.catalog.table(name).cloned();
+    if let Some(relation) = ruled(scope, name, table.clone()) {
+        return Some(relation);
+    }
+    let table = table?;
+    // A partition holds rows of its parent, so the parent's rule is its own.
+    let mut parent = table.parent.clone();
+    for _ in 0..32 {
+        let Some(above) = parent else { break };
+        if let Some(relation) = ruled(scope, &above, Some(table.clone())) {
+            return Some(match relation {
+                Relation::Sharded { table, distribution, key, .. } => {
+                    Relation::Sharded { name: name.clone(), table, distribution, key }
+                }
+                Relation::Reference { table, .. } => Relation::Reference { name: name.clone(), table },
+                other => other,
+            });
+        }
+        parent = scope.catalog.table(&above).and_then(|table| table.parent.clone());
+    }
+    Some(match table.kind {
+        RelationKind::View => Relation::View { name: name.clone(), table },
+        _ => Relation::Unsharded { table: Some(table) },
+    })
+}
+
+fn ruled(scope: &NameScope<'_>, name: &QualifiedName, table: Option<Arc<Table>>) -> Option<Relation> {
+    Some(match scope.topology.rule(name)? {
+        TableRule::Sharded { distribution, columns } => {
+            Relation::Sharded { name: name.clone(), table, distribution: *distribution, key: columns.clone() }
+        }
+        TableRule::Reference => Relation::Reference { name: name.clone(), table },
+    })
+}
+
+fn is_system_schema(schema: &str) -> bool {
+    schema == "information_schema" || schema.starts_with("pg_")
+}
+
+/// Where `CREATE ... name` without a schema makes it: the first schema of the search path that exists.
+pub(crate) fn creation_schema<'a>(scope: &NameScope<'a>) -> Option<&'a str> {
+    let exists = |schema: &&Box<str>| scope.catalog.schemas.is_empty() || scope.catalog.schemas.contains(schema);
+    scope.search_path.iter().find(exists).map(|schema| &**schema)
+}
+
+/// Names (without schema) whose mention makes a statement that cannot be read one about distributed tables: sharded and
+/// reference tables, their partitions, and views whose definition mentions one of these.
+pub(crate) fn distributed_names(scope: &NameScope<'_>) -> HashSet<Box<str>> {
+    let mut names: HashSet<Box<str>> = scope.topology.tables.keys().map(|name| name.name.clone()).collect();
+    if names.is_empty() {
+        return names;
+    }
+    let mentions = |names: &HashSet<Box<str>>, text: &str| {
+        super::words::identifiers(text, true).is_none_or(|found| found.iter().any(|name| names.contains(&**name)))
+    };
+    // Each round finds one more layer of partitions and views.
+    loop {
+        let before = names.len();
+        for table in scope.catalog.tables.values() {
+            let by_parent = table.parent.as_ref().is_some_and(|parent| names.contains(&parent.name));
+            let by_text = table.kind == RelationKind::View
+                && !names.contains(&table.name.name)
+                && table.definition.as_ref().is_some_and(|text| mentions(&names, text));
+            if by_parent || by_text {
+                names.insert(table.name.name.clone());
+            }
+        }
+        if names.len() == before {
+            return names;
+        }
+    }
+}

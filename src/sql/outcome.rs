@@ -1,0 +1,141 @@
+//! `Outcome`: what an analysis decides, up to the values that one call brings.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::fault::Fault;
+use crate::ids::{DistributionId, QualifiedName};
+use crate::sql::combine::Combine;
+use crate::sql::keys::{KeyGroup, KeyName, RowKey, Value};
+use crate::sql::utility::CopyFormat;
+
+/// Where a statement goes, as far as it can be told without its values.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    Refuse(Fault),
+    /// To the home shard, as it is.
+    Home(Why),
+    /// To any shard, as it is.
+    Any(Why),
+    /// To every shard, with the same effect on each.
+    Broadcast(Why),
+    CopyIn(Arc<CopyInPlan>),
+    /// By the sharding keys of the tables that it reads or changes.
+    Routed(Routed),
+    /// By the sharding keys of the rows that it brings.
+    Insert(InsertRows),
+}
+
+#[derive(Clone, Debug)]
+pub struct Routed {
+    /// Never empty. One shard can run the statement when the conditions of all groups lead to it.
+    pub groups: Vec<KeyGroup>,
+    /// It also needs the home shard.
+    pub home: bool,
+    /// `(set, where)`: UPDATE gives a key column this value, which must be the one that WHERE asks for; with the column's place
+    /// in the key.
+    pub unchanged: Vec<(u8, Value, Value)>,
+    /// How it runs on several shards.
+    pub many: Result<Scatter, Fault>,
+}
+
+/// How a statement runs on several shards, whichever they are.
+#[derive(Clone, Debug)]
+pub struct Scatter {
+    pub sql: ShardSql,
+    pub combine: Arc<Combine>,
+    pub limit: Option<Limit>,
+}
+
+/// LIMIT and OFFSET of the whole result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Limit {
+    pub limit: Option<Count>,
+    pub offset: Option<Count>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    Constant(i64),
+    /// `$n` as n - 1.
+    Parameter(u16),
+}
+
+impl Scatter {
+    /// Every shard runs the statement as it is; the rows come in any order.
+    pub fn concat() -> Self {
+        Self { sql: ShardSql::AsWritten, combine: Arc::new(Combine::CONCAT), limit: None }
+    }
+}
+
+/// INSERT of rows whose keys are constants or parameters.
+#[derive(Clone, Debug)]
+pub struct InsertRows {
+    pub distribution: DistributionId,
+    pub name: Arc<KeyName>,
+    /// In the order of VALUES.
+    pub rows: Vec<RowKey>,
+    /// Type modifiers of the key columns: a value that does not fit them is stored as another.
+    pub typmods: SmallVec<[i32; 1]>,
+    /// Sharded tables that the statement reads: all rows must go where these lie.
+    pub groups: Vec<KeyGroup>,
+    /// It also needs the home shard.
+    pub home: bool,
+    /// How rows for several shards are sent, or why they cannot be.
+    pub split: Result<Split, Fault>,
+}
+
+/// INSERT ... VALUES cut by shard: each gets the text with its own rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// Every row comes back once, by RETURNING, and in the order of VALUES.
+    pub every_row_returns: bool,
+}
+
+/// The text that a shard gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShardSql {
+    AsWritten,
+    Rewritten {
+        text: Arc<str>,
+        /// Which of the client's parameters ($n as n - 1) become $1, $2, ... of `text`; `None`: all, in order.
+        parameters: Option<Arc<[u16]>>,
+    },
+}
+
+/// How the rows of a COPY FROM STDIN find their shard.
+#[derive(Clone, Debug)]
+pub struct CopyInPlan {
+    pub distribution: DistributionId,
+    /// Name of the table, for messages.
+    pub table: QualifiedName,
+    /// Fields of a row (columns of the COPY's column list).
+    pub fields: usize,
+    /// For each sharding-key column: its field's position and its name.
+    pub key_fields: Vec<(usize, Box<str>)>,
+    /// Type modifiers of the key columns (see [`crate::plan::route::fits_typmod`]).
+    pub typmods: Vec<i32>,
+    pub format: CopyFormat,
+}
+
+/// Why a statement goes where it goes: for EXPLAIN (ROUTE), logs and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The sharding key has one value.
+    Key(Arc<KeyName>),
+    /// Several key values or a key range, on these shards.
+    Keys(Arc<KeyName>),
+    /// Nothing restricts the key.
+    NoKey(Arc<KeyName>),
+    /// Conditions that contradict each other: no row can match.
+    Contradiction,
+    Unsharded,
+    Reference,
+    /// No table at all.
+    NoTable,
+    Ddl,
+    /// A hint or `pgloom.shard` said so.
+    Hint,
+    Refused,
+}

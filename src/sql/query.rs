@@ -1,0 +1,598 @@
+//! Query levels: WITH, SELECT, set operations, VALUES; how the rows of each lie on the shards and which of their columns are
+//! columns of tables.
+
+use std::rc::Rc;
+
+use sqlparser::ast::{
+    Cte, Distinct, Expr, GroupByExpr, LimitClause, NamedWindowExpr, OrderBy, OrderByKind, Query, Select, SelectFlavor,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Value as Literal, WildcardAdditionalOptions, WindowSpec,
+    WindowType, With,
+};
+
+use crate::catalog::Table;
+use crate::sql::exprs::{At, CteScope, Ctes};
+use crate::sql::facts::unnest;
+use crate::sql::from::rename;
+use crate::sql::infer::type_of;
+use crate::sql::model::{Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, RefId, Spread, Stop};
+use crate::sql::names::{folded, parts};
+
+/// The rows of a query below the top.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    pub columns: Columns,
+    /// How they lie, with what the query does to them.
+    pub spread: Spread,
+    /// How the rows that it reads lie, for each SELECT in it: where these are tied to the row that asks, the shape is no matter.
+    pub bases: Vec<Spread>,
+}
+
+/// One SELECT, walked.
+#[derive(Debug)]
+pub(crate) struct SelectLevel {
+    pub level: LevelId,
+    /// How the joined and filtered rows lie.
+    pub base: Spread,
+    pub columns: Columns,
+}
+
+/// A CTE that a name means, with what its own body can see.
+pub(crate) struct FoundCte<'q> {
+    cte: &'q Cte,
+    inside: Ctes<'q>,
+}
+
+impl Model<'_> {
+    /// A query below the top of the statement. `leaf_of`: the FROM item that it is.
+    pub fn query<'q>(
+        &mut self,
+        query: &'q Query,
+        outer: Option<LevelId>,
+        leaf_of: Option<LeafId>,
+        ctes: &Ctes<'q>,
+    ) -> Result<Rows, Stop> {
+        check_clauses(query)?;
+        let ctes = self.with(query.with.as_ref(), ctes)?;
+        self.uses.locking |= !query.locks.is_empty();
+        let rows = match &*query.body {
+            SetExpr::Select(select) => self.subselect(query, select, outer, leaf_of, &ctes)?,
+            body => {
+                let mut rows = self.set_expr(body, outer, leaf_of, &ctes)?;
+                if is_limited(query) {
+                    unnode(&mut rows.columns);
+                    rows.spread = tangle(rows.spread, "LIMIT in a subquery");
+                }
+                // ORDER BY of a set operation names output columns only.
+                rows
+            }
+        };
+        // LIMIT names no column of the query itself.
+        let at = At { level: self.add_level(outer, leaf_of), ctes: ctes.clone(), vary: false };
+        self.walk_limit(&at, query)?;
+        self.unused_ctes(query.with.as_ref(), &ctes)?;
+        Ok(rows)
+    }
+
+    fn set_expr<'q>(
+        &mut self,
+        body: &'q SetExpr,
+        outer: Option<LevelId>,
+        leaf_of: Option<LeafId>,
+        ctes: &Ctes<'q>,
+    ) -> Result<Rows, Stop> {
+        match body {
+            SetExpr::Query(query) => self.query(query, outer, leaf_of, ctes),
+            SetExpr::Select(select) => {
+                let level = self.select(select, outer, leaf_of, ctes)?;
+                Ok(self.rows_of(select, level, false, outer))
+            }
+            SetExpr::SetOperation { .. } => {
+                // The left side of a chain is a loop: a UNION of a thousand arms nests a thousand deep.
+                let mut arms = Vec::new();
+                let mut at = body;
+                while let SetExpr::SetOperation { left, right, .. } = at {
+                    arms.push(&**right);
+                    at = left;
+                }
+                let mut rows = self.set_expr(at, outer, leaf_of, ctes)?;
+                for arm in arms.into_iter().rev() {
+                    let next = self.set_expr(arm, outer, leaf_of, ctes)?;
+                    rows.bases.extend(next.bases);
+                    rows.spread = match (rows.spread, next.spread) {
+                        (Spread::Same, Spread::Same) => Spread::Same,
+                        (spread, _) => tangle(spread, "a set operation over rows of several shards"),
+                    };
+                }
+                unnode(&mut rows.columns);
+                rows.columns.list.iter_mut().for_each(|column| column.ty = None);
+                Ok(rows)
+            }
+            SetExpr::Values(values) => {
+                let level = self.add_level(outer, leaf_of);
+                let at = At { level, ctes: ctes.clone(), vary: false };
+                for row in &values.rows {
+                    self.walk_all(&at, &row.content)?;
+                }
+                let width = values.rows.first().map_or(0, |row| row.content.len());
+                let column = |i: usize| Column { name: format!("column{}", i + 1).into(), ty: None, node: None };
+                let columns = Columns { list: (0..width).map(column).collect(), complete: true };
+                Ok(Rows { columns, spread: Spread::Same, bases: vec![Spread::Same] })
+            }
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+                Err(Stop::NotUnderstood("a data-modifying statement in this place"))
+            }
+            SetExpr::Table(_) => Err(Stop::NotUnderstood("TABLE")),
+        }
+    }
+
+    fn subselect<'q>(
+        &mut self,
+        query: &'q Query,
+        select: &'q Select,
+        outer: Option<LevelId>,
+        leaf_of: Option<LeafId>,
+        ctes: &Ctes<'q>,
+    ) -> Result<Rows, Stop> {
+        let level = self.select(select, outer, leaf_of, ctes)?;
+        let at = At { level: level.level, ctes: ctes.clone(), vary: false };
+        self.walk_order_by(&at, query.order_by.as_ref())?;
+        Ok(self.rows_of(select, level, is_limited(query), outer))
+    }
+
+    /// WITH: the CTEs that the query sees. One that changes data or is never used is walked here, the others where they are used.
+    pub fn with<'q>(&mut self, with: Option<&'q With>, ctes: &Ctes<'q>) -> Result<Ctes<'q>, Stop> {
+        let Some(with) = with else { return Ok(ctes.clone()) };
+        let list = &with.cte_tables[..];
+        for (i, cte) in list.iter().enumerate() {
+            if cte.from.is_some() {
+                return Err(Stop::NotUnderstood("this form of WITH"));
+            }
+            let visible = if with.recursive { list.len() } else { i };
+            if is_modifying(&cte.query) {
+                self.uses.writing_cte = true;
+                self.hinder(Obstacle::new("WITH contains a statement that changes data"));
+                let inside = Some(Rc::new(CteScope { parent: ctes.clone(), list, visible, recursive: with.recursive }));
+                self.modifying_cte(&cte.query, &inside)?;
+            }
+        }
+        Ok(Some(Rc::new(CteScope { parent: ctes.clone(), list, visible: list.len(), recursive: with.recursive })))
+    }
+
+    /// After the query below a WITH: CTEs that nothing referred to are walked too, for the tables that they name.
+    pub fn unused_ctes<'q>(&mut self, with: Option<&'q With>, ctes: &Ctes<'q>) -> Result<(), Stop> {
+        let (Some(with), Some(scope)) = (with, ctes) else { return Ok(()) };
+        for (i, cte) in with.cte_tables.iter().enumerate() {
+            if !self.referenced.contains(&std::ptr::from_ref(cte)) && !is_modifying(&cte.query) {
+                let visible = if with.recursive { with.cte_tables.len() } else { i };
+                let (parent, list) = (scope.parent.clone(), scope.list);
+                let inside = Some(Rc::new(CteScope { parent, list, visible, recursive: with.recursive }));
+                self.expanding.push(cte);
+                let rows = self.query(&cte.query, None, None, &inside);
+                self.expanding.pop();
+                if let Spread::Parted { .. } | Spread::Tangled(_) = rows?.spread {
+                    self.hinder(Obstacle::new(format!("WITH query \"{}\" is not used", folded(&cte.alias.name))));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub fn find_cte<'q>(&self, name: &str, ctes: &Ctes<'q>) -> Option<FoundCte<'q>> {
+        let mut at = ctes.as_ref();
+        while let Some(scope) = at {
+            let visible = scope.list.get(..scope.visible).unwrap_or_default();
+            if let Some(position) = visible.iter().position(|cte| folded(&cte.alias.name) == name) {
+                let inside = CteScope {
+                    parent: scope.parent.clone(),
+                    list: scope.list,
+                    visible: if scope.recursive { scope.list.len() } else { position },
+                    recursive: scope.recursive,
+                };
+                return Some(FoundCte { cte: &scope.list[position], inside: Some(Rc::new(inside)) });
+            }
+            at = scope.parent.as_ref();
+        }
+        None
+    }
+
+    /// The rows of a CTE at one place where it is used. Each use is walked anew, because conditions there hold for that use only.
+    pub fn expand_cte<'q>(&mut self, found: &FoundCte<'q>, leaf: LeafId) -> Result<Rows, Stop> {
+        let cte = found.cte;
+        let key = std::ptr::from_ref(cte);
+        self.referenced.insert(key);
+        if self.expanding.contains(&key) || is_modifying(&cte.query) {
+            // A recursive reference gives rows that the query itself made; they lie as its other rows do.
+            return Ok(Rows { columns: Columns::default(), spread: Spread::Same, bases: Vec::new() });
+        }
+        self.expanding.push(key);
+        let rows = self.query(&cte.query, None, Some(leaf), &found.inside);
+        self.expanding.pop();
+        let mut rows = rows?;
+        rename(&mut rows.columns, Some(&cte.alias));
+        Ok(rows)
+    }
+
+    /// The rows of a view: those of its definition, under the names that the catalog has for its columns.
+    pub fn expand_view(&mut self, view: &Table, leaf: LeafId) -> Result<Rows, Stop> {
+        const DEEPEST: usize = 32;
+        let Some(definition) = &view.definition else { return Err(Stop::NotUnderstood("a view without definition")) };
+        if self.view_depth >= DEEPEST {
+            return Err(Stop::NotUnderstood("views nested more than 32 deep"));
+        }
+        let query = super::parse_query(definition).ok_or(Stop::NotUnderstood("the definition of a view"))?;
+        self.view_depth += 1;
+        let rows = self.query(&query, None, Some(leaf), &None);
+        self.view_depth -= 1;
+        let mut rows = rows?;
+        if rows.columns.list.len() == view.columns.len() && rows.columns.complete {
+            for (column, known) in rows.columns.list.iter_mut().zip(&view.columns) {
+                column.name = known.name.clone();
+            }
+        } else {
+            rows.columns = Columns::default();
+        }
+        Ok(rows)
+    }
+
+    /// Walks one SELECT.
+    pub fn select<'q>(
+        &mut self,
+        select: &'q Select,
+        outer: Option<LevelId>,
+        leaf_of: Option<LeafId>,
+        ctes: &Ctes<'q>,
+    ) -> Result<SelectLevel, Stop> {
+        check_select(select)?;
+        let level = self.add_level(outer, leaf_of);
+        let tree = self.from_list(level, &select.from, ctes)?;
+        let at = At { level, ctes: ctes.clone(), vary: false };
+        if let Some(condition) = &select.selection {
+            self.walk(&At { vary: true, ..at.clone() }, condition)?;
+            let leaves = self.levels[level].leaves.clone();
+            self.add_condition(level, condition, &leaves);
+        }
+        let base = tree.as_ref().map_or(Spread::Same, |tree| self.spread_of(tree));
+        if let Some(Distinct::On(exprs)) = &select.distinct {
+            self.walk_all(&at, exprs)?;
+        }
+        for item in &select.projection {
+            match item {
+                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => self.walk(&at, expr)?,
+                SelectItem::Wildcard(options) => check_wildcard(options)?,
+                SelectItem::QualifiedWildcard(kind, options) => {
+                    check_wildcard(options)?;
+                    if let SelectItemQualifiedWildcardKind::Expr(expr) = kind {
+                        self.walk(&at, expr)?;
+                    }
+                }
+                SelectItem::ExprWithAliases { .. } => return Err(Stop::NotUnderstood("several aliases")),
+            }
+        }
+        match &select.group_by {
+            GroupByExpr::All(_) => return Err(Stop::NotUnderstood("GROUP BY ALL")),
+            GroupByExpr::Expressions(exprs, modifiers) => {
+                self.levels[level].grouping_sets |= !modifiers.is_empty();
+                self.walk_all(&at, exprs)?;
+            }
+        }
+        self.walk_all(&at, select.having.as_ref())?;
+        for window in &select.named_window {
+            if let NamedWindowExpr::WindowSpec(spec) = &window.1 {
+                self.walk_window(&at, spec)?;
+            }
+        }
+        let columns = self.output(level, select);
+        Ok(SelectLevel { level, base, columns })
+    }
+
+    pub fn walk_order_by<'q>(&mut self, at: &At<'q>, order_by: Option<&'q OrderBy>) -> Result<(), Stop> {
+        match order_by {
+            None => Ok(()),
+            Some(OrderBy { kind: OrderByKind::Expressions(items), interpolate: None }) => self.walk_order(at, items),
+            Some(_) => Err(Stop::NotUnderstood("this form of ORDER BY")),
+        }
+    }
+
+    pub fn walk_limit<'q>(&mut self, at: &At<'q>, query: &'q Query) -> Result<(), Stop> {
+        match &query.limit_clause {
+            None => {}
+            Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
+                self.walk_all(at, limit.iter().chain(offset.as_ref().map(|offset| &offset.value)))?;
+            }
+            Some(_) => return Err(Stop::NotUnderstood("this form of LIMIT")),
+        }
+        self.walk_all(at, query.fetch.iter().filter_map(|fetch| fetch.quantity.as_ref()))
+    }
+
+    /// The output columns of a SELECT; not complete where `*` stands for columns that are not known.
+    fn output(&self, level: LevelId, select: &Select) -> Columns {
+        let mut columns = Columns { list: Vec::new(), complete: true };
+        for item in &select.projection {
+            match item {
+                SelectItem::UnnamedExpr(expr) => columns.list.push(self.output_column(level, expr, None)),
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    columns.list.push(self.output_column(level, expr, Some(folded(alias).into())));
+                }
+                SelectItem::Wildcard(_) => {
+                    let of = &self.levels[level];
+                    if !of.merged.is_empty() || of.unknown_merge {
+                        columns.complete = false;
+                    }
+                    for leaf in &of.leaves {
+                        columns.complete &= self.leaves[*leaf].columns.complete;
+                        columns.list.extend(self.leaves[*leaf].columns.list.iter().cloned());
+                    }
+                }
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                    let leaf = parts(name).and_then(|(schema, table)| {
+                        self.levels[level].leaves.iter().map(|leaf| &self.leaves[*leaf]).find(|leaf| {
+                            *leaf.name == *table && (schema.is_none() || leaf.schema.as_deref() == schema.as_deref())
+                        })
+                    });
+                    match leaf {
+                        Some(leaf) => {
+                            columns.complete &= leaf.columns.complete;
+                            columns.list.extend(leaf.columns.list.iter().cloned());
+                        }
+                        None => columns.complete = false,
+                    }
+                }
+                _ => columns.complete = false,
+            }
+        }
+        columns
+    }
+
+    fn output_column(&self, level: LevelId, expr: &Expr, alias: Option<Box<str>>) -> Column {
+        let name = alias.unwrap_or_else(|| output_name(expr).into());
+        let column = match unnest(expr) {
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => self.as_column(level, unnest(expr)),
+            _ => None,
+        };
+        let ty = type_of(self, level, expr);
+        Column { name, ty, node: column.and_then(|found| found.column.node) }
+    }
+
+    /// What a SELECT below the top gives.
+    fn rows_of(&self, select: &Select, of: SelectLevel, limited: bool, outer: Option<LevelId>) -> Rows {
+        let level = &self.levels[of.level];
+        let grouped = is_grouped(select) || level.aggregates;
+        let distinct_on = matches!(select.distinct, Some(Distinct::On(_)));
+        let group_nodes = self.group_nodes(of.level, select);
+        let mut columns = of.columns;
+        // A condition on an output column is one on the table's column only where the query would let it through.
+        if limited || distinct_on || level.windows || level.grouping_sets {
+            unnode(&mut columns);
+        } else if grouped {
+            for column in &mut columns.list {
+                column.node = column.node.filter(|node| group_nodes.contains(node));
+            }
+        }
+        let spread = match of.base.clone() {
+            Spread::Same if level.leaves.is_empty() => Spread::Same,
+            Spread::Same if limited => Spread::Tangled(Obstacle::new("LIMIT in a subquery")),
+            Spread::Same if distinct_on => Spread::Tangled(Obstacle::new("DISTINCT ON in a subquery")),
+            Spread::Same if level.windows => Spread::Tangled(Obstacle::new("a window function in a subquery")),
+            Spread::Same if level.order_sensitive => {
+                Spread::Tangled(Obstacle::new("an aggregate that depends on the order of its input in a subquery"))
+            }
+            Spread::Parted { refs, .. } if self.follows_outer(&refs, outer) => {
+                Spread::Parted { refs, anchors: Vec::new() }
+            }
+            Spread::Parted { .. } if limited => Spread::Tangled(Obstacle::new("LIMIT in a subquery")),
+            Spread::Parted { .. } if distinct_on => Spread::Tangled(Obstacle::new("DISTINCT ON in a subquery")),
+            Spread::Parted { refs, anchors } => {
+                let mut kept = anchors;
+                if level.windows {
+                    kept.retain(|anchor| self.windows_have_key(of.level, select, *anchor));
+                }
+                if grouped {
+                    kept.retain(|anchor| !level.grouping_sets && self.has_key(&group_nodes, *anchor));
+                }
+                if select.distinct.is_some() {
+                    let nodes: Vec<NodeId> = columns.list.iter().filter_map(|column| column.node).collect();
+                    kept.retain(|anchor| self.has_key(&nodes, *anchor));
+                }
+                let shaped = level.windows || grouped || select.distinct.is_some();
+                if kept.is_empty() && shaped {
+                    Spread::Tangled(Obstacle::new(
+                        "a subquery groups, numbers or deduplicates rows of several shards, not by their sharding key",
+                    ))
+                } else {
+                    Spread::Parted { refs, anchors: kept }
+                }
+            }
+            spread => spread,
+        };
+        Rows { columns, spread, bases: vec![of.base] }
+    }
+
+    /// Whether every column of the reference's key is among these, or equal to one of them.
+    pub fn has_key(&self, nodes: &[NodeId], reference: RefId) -> bool {
+        self.refs[reference].key.iter().all(|key| {
+            nodes.contains(key)
+                || nodes.iter().any(|node| self.reach(*key).contains(node) && self.reach(*node).contains(key))
+        })
+    }
+
+    /// The columns of tables that GROUP BY names.
+    pub fn group_nodes(&self, level: LevelId, select: &Select) -> Vec<NodeId> {
+        let GroupByExpr::Expressions(exprs, _) = &select.group_by else { return Vec::new() };
+        let node = |expr: &Expr| self.as_plain_column(level, self.grouped_expr(level, select, expr)?);
+        exprs.iter().filter_map(node).collect()
+    }
+
+    /// The node of a bare column name of this very level.
+    fn as_plain_column(&self, level: LevelId, expr: &Expr) -> Option<NodeId> {
+        match unnest(expr) {
+            expr @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => {
+                let found = self.as_column(level, expr)?;
+                self.levels[level].leaves.contains(&found.leaf).then_some(found.column.node?)
+            }
+            _ => None,
+        }
+    }
+
+    /// The expression that an item of GROUP BY stands for: an ordinal or output name is that of the select list.
+    pub fn grouped_expr<'q>(&self, level: LevelId, select: &'q Select, expr: &'q Expr) -> Option<&'q Expr> {
+        match unnest(expr) {
+            Expr::Value(value) => match &value.value {
+                Literal::Number(digits, _) => item_expr(select, digits.parse::<usize>().ok()?.checked_sub(1)?),
+                _ => None,
+            },
+            Expr::Identifier(name) => {
+                // A column of the FROM list goes before an output name.
+                if self.find_column(level, std::slice::from_ref(name)).is_some() {
+                    return Some(expr);
+                }
+                let mut named = select.projection.iter().filter_map(|item| match item {
+                    SelectItem::ExprWithAlias { expr, alias } if folded(alias) == folded(name) => Some(expr),
+                    _ => None,
+                });
+                named.next().or(Some(expr))
+            }
+            _ => Some(expr),
+        }
+    }
+
+    /// Whether every window of a SELECT is partitioned by the reference's key.
+    pub fn windows_have_key(&self, level: LevelId, select: &Select, reference: RefId) -> bool {
+        let mut specs: Vec<&WindowSpec> = Vec::new();
+        let mut known = true;
+        for window in &select.named_window {
+            match &window.1 {
+                NamedWindowExpr::WindowSpec(spec) => specs.push(spec),
+                NamedWindowExpr::NamedWindow(_) => known = false,
+            }
+        }
+        for item in &select.projection {
+            match item {
+                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                    known &= collect_windows(expr, &mut specs);
+                }
+                _ => {}
+            }
+        }
+        known
+            && specs.iter().all(|spec| {
+                let nodes: Vec<NodeId> =
+                    spec.partition_by.iter().filter_map(|expr| self.as_plain_column(level, expr)).collect();
+                spec.window_name.is_none() && self.has_key(&nodes, reference)
+            })
+    }
+}
+
+/// The windows that an expression's functions use at its top; false where they could hide deeper.
+fn collect_windows<'q>(expr: &'q Expr, specs: &mut Vec<&'q WindowSpec>) -> bool {
+    match unnest(expr) {
+        Expr::Function(function) => match &function.over {
+            Some(WindowType::WindowSpec(spec)) => {
+                specs.push(spec);
+                true
+            }
+            // Named windows are all collected from the WINDOW clause.
+            Some(WindowType::NamedWindow(_)) => true,
+            None => super::facts::plain_args(function)
+                .is_some_and(|args| args.into_iter().all(|arg| collect_windows(arg, specs))),
+        },
+        Expr::BinaryOp { left, right, .. } => collect_windows(left, specs) && collect_windows(right, specs),
+        Expr::Cast { expr, .. } => collect_windows(expr, specs),
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_) | Expr::TypedString(_) => true,
+        _ => false,
+    }
+}
+
+/// The expression of the n-th item of a select list without `*`.
+pub(crate) fn item_expr(select: &Select, position: usize) -> Option<&Expr> {
+    let plain = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+    if !select.projection.iter().take(position + 1).all(plain) {
+        return None;
+    }
+    match select.projection.get(position)? {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+        _ => None,
+    }
+}
+
+/// The name that Postgres gives an output column without alias (`FigureColname`).
+pub(crate) fn output_name(expr: &Expr) -> String {
+    match expr {
+        Expr::Identifier(name) => folded(name).into_owned(),
+        Expr::CompoundIdentifier(names) => names.last().map(|name| folded(name).into_owned()).unwrap_or_default(),
+        Expr::Nested(inner) => output_name(inner),
+        Expr::Function(function) => parts(&function.name).map(|(_, name)| name).unwrap_or_default(),
+        Expr::Cast { expr, .. } => output_name(expr),
+        _ => "?column?".to_owned(),
+    }
+}
+
+pub(crate) fn is_grouped(select: &Select) -> bool {
+    let by = match &select.group_by {
+        GroupByExpr::All(_) => true,
+        GroupByExpr::Expressions(exprs, modifiers) => !exprs.is_empty() || !modifiers.is_empty(),
+    };
+    by || select.having.is_some()
+}
+
+pub(crate) fn is_limited(query: &Query) -> bool {
+    query.limit_clause.is_some() || query.fetch.is_some()
+}
+
+pub(crate) fn is_modifying(query: &Query) -> bool {
+    matches!(&*query.body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_))
+}
+
+fn unnode(columns: &mut Columns) {
+    columns.list.iter_mut().for_each(|column| column.node = None);
+}
+
+fn tangle(spread: Spread, what: &'static str) -> Spread {
+    match spread {
+        Spread::Tangled(why) => Spread::Tangled(why),
+        _ => Spread::Tangled(Obstacle::new(what)),
+    }
+}
+
+pub(crate) fn check_clauses(query: &Query) -> Result<(), Stop> {
+    if query.for_clause.is_some()
+        || query.settings.is_some()
+        || query.format_clause.is_some()
+        || !query.pipe_operators.is_empty()
+    {
+        return Err(Stop::NotUnderstood("a clause that Postgres does not have"));
+    }
+    Ok(())
+}
+
+fn check_select(select: &Select) -> Result<(), Stop> {
+    let foreign = !select.optimizer_hints.is_empty()
+        || select.select_modifiers.is_some()
+        || select.top.is_some()
+        || select.exclude.is_some()
+        || !select.lateral_views.is_empty()
+        || select.prewhere.is_some()
+        || !select.connect_by.is_empty()
+        || !select.cluster_by.is_empty()
+        || !select.distribute_by.is_empty()
+        || !select.sort_by.is_empty()
+        || select.qualify.is_some()
+        || select.value_table_mode.is_some()
+        || select.flavor != SelectFlavor::Standard;
+    if foreign {
+        return Err(Stop::NotUnderstood("a clause that Postgres does not have"));
+    }
+    if select.into.is_some() {
+        return Err(Stop::NotUnderstood("SELECT INTO"));
+    }
+    Ok(())
+}
+
+fn check_wildcard(options: &WildcardAdditionalOptions) -> Result<(), Stop> {
+    let plain = options.opt_ilike.is_none()
+        && options.opt_exclude.is_none()
+        && options.opt_except.is_none()
+        && options.opt_replace.is_none()
+        && options.opt_rename.is_none()
+        && options.opt_alias.is_none();
+    if plain { Ok(()) } else { Err(Stop::NotUnderstood("this form of *")) }
+}

@@ -1,0 +1,205 @@
+//! Statements as runs of tokens, for what is decided without a parse: which names occur, where the rows of a VALUES list lie.
+
+use std::ops::Range;
+
+use crate::sql::lexer::{Lexer, Token, TokenKind};
+use crate::sql::names::fold;
+
+/// Every token of a text; `None` where it cannot be cut into tokens with certainty.
+pub(crate) fn tokens(text: &str, standard_strings: bool) -> Option<Vec<Token>> {
+    let mut lexer = Lexer::new(text, standard_strings);
+    let mut tokens = Vec::new();
+    while let Some(token) = lexer.next().ok()? {
+        tokens.push(token);
+    }
+    Some(tokens)
+}
+
+/// The bytes of a token.
+pub(crate) fn text_of<'a>(text: &'a str, token: &Token) -> &'a str {
+    text.get(token.start..token.end).unwrap_or_default()
+}
+
+/// The name that a word or quoted token stands for.
+pub(crate) fn name_of(text: &str, token: &Token) -> Option<String> {
+    let written = text_of(text, token);
+    match token.kind {
+        TokenKind::Word => Some(fold(written, false).into_owned()),
+        TokenKind::Quoted => {
+            let inner = written.strip_prefix('"')?.strip_suffix('"')?;
+            Some(fold(&inner.replace("\"\"", "\""), true).into_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Every name and keyword in a text, folded. `None` where one of them cannot be read.
+pub(crate) fn identifiers(text: &str, standard_strings: bool) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    for token in tokens(text, standard_strings)? {
+        match token.kind {
+            TokenKind::Word | TokenKind::Quoted => names.push(name_of(text, &token)?),
+            TokenKind::UnicodeQuoted => return None,
+            _ => {}
+        }
+    }
+    Some(names)
+}
+
+/// The rows of the VALUES list of an INSERT, parentheses included; at least one.
+pub(crate) fn value_rows(text: &str) -> Option<Vec<Range<usize>>> {
+    let mut lexer = Lexer::new(text, true);
+    let mut depth = 0usize;
+    let mut in_list = false;
+    let mut rows: Vec<Range<usize>> = Vec::new();
+    let mut start = None;
+    while let Some(token) = lexer.next().ok()? {
+        let opens = token.is(b'(') || token.is(b'[');
+        if in_list && depth == 0 && !opens && !(token.is(b',') && start.is_none() && !rows.is_empty()) {
+            break;
+        }
+        if opens {
+            if in_list && depth == 0 {
+                start = Some(token.start);
+            }
+            depth += 1;
+        } else if token.is(b')') || token.is(b']') {
+            depth = depth.checked_sub(1)?;
+            if depth == 0
+                && let Some(start) = start.take()
+            {
+                rows.push(start..token.end);
+            }
+        } else if depth == 0 && token.kind == TokenKind::Word && text_of(text, &token).eq_ignore_ascii_case("values") {
+            in_list = true;
+        }
+    }
+    (!rows.is_empty()).then_some(rows)
+}
+
+/// A walk over the tokens of one statement, for the forms of DDL.
+pub(crate) struct Words<'a> {
+    text: &'a str,
+    tokens: Vec<Token>,
+    pub at: usize,
+}
+
+impl<'a> Words<'a> {
+    pub fn new(text: &'a str, standard_strings: bool) -> Option<Self> {
+        Some(Self { text, tokens: tokens(text, standard_strings)?, at: 0 })
+    }
+
+    pub fn peek(&self, ahead: usize) -> Option<&Token> {
+        self.tokens.get(self.at + ahead)
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.at >= self.tokens.len()
+    }
+
+    /// Whether the word `ahead` tokens on is this keyword.
+    pub fn is(&self, ahead: usize, keyword: &str) -> bool {
+        self.peek(ahead)
+            .is_some_and(|t| t.kind == TokenKind::Word && text_of(self.text, t).eq_ignore_ascii_case(keyword))
+    }
+
+    /// Goes past the keyword, if it stands here.
+    pub fn take(&mut self, keyword: &str) -> bool {
+        let found = self.is(0, keyword);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Goes past all of the keywords, if they stand here in this order.
+    pub fn take_all(&mut self, keywords: &[&str]) -> bool {
+        let found = keywords.iter().enumerate().all(|(i, keyword)| self.is(i, keyword));
+        if found {
+            self.at += keywords.len();
+        }
+        found
+    }
+
+    pub fn is_punct(&self, byte: u8) -> bool {
+        self.peek(0).is_some_and(|t| t.is(byte))
+    }
+
+    pub fn take_punct(&mut self, byte: u8) -> bool {
+        let found = self.is_punct(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Tokens that are left.
+    pub fn len(&self) -> usize {
+        self.tokens.len().saturating_sub(self.at)
+    }
+
+    /// The name `ahead` tokens on.
+    pub fn name_at(&self, ahead: usize) -> Option<String> {
+        name_of(self.text, self.peek(ahead)?)
+    }
+
+    /// A name with its parts.
+    pub fn parts(&mut self) -> Option<Vec<String>> {
+        let mut parts = Vec::new();
+        loop {
+            parts.push(self.name_at(0)?);
+            self.at += 1;
+            if !self.take_punct(b'.') {
+                return Some(parts);
+            }
+        }
+    }
+
+    /// A name of one or two parts (three with the database).
+    pub fn name(&mut self) -> Option<(Option<String>, String)> {
+        let mut parts = self.parts()?;
+        let name = parts.pop()?;
+        Some((parts.pop(), name))
+    }
+
+    /// Names separated by commas; a `*` after a name (all children) is passed over.
+    pub fn names(&mut self) -> Option<Vec<(Option<String>, String)>> {
+        let mut names = Vec::new();
+        loop {
+            self.take("only");
+            names.push(self.name()?);
+            if self.peek(0).is_some_and(|t| t.kind == TokenKind::Operator && text_of(self.text, t) == "*") {
+                self.at += 1;
+            }
+            if !self.take_punct(b',') {
+                return Some(names);
+            }
+        }
+    }
+
+    /// Whether the keyword occurs anywhere from here on.
+    pub fn has(&self, keyword: &str) -> bool {
+        (0..self.tokens.len().saturating_sub(self.at)).any(|ahead| self.is(ahead, keyword))
+    }
+
+    /// The names in the parentheses that begin here, or `None` where there is more than names.
+    pub fn name_list(&mut self) -> Option<Vec<String>> {
+        let start = self.at;
+        let list = self.read_name_list();
+        if list.is_none() {
+            self.at = start;
+        }
+        list
+    }
+
+    fn read_name_list(&mut self) -> Option<Vec<String>> {
+        if !self.take_punct(b'(') {
+            return None;
+        }
+        let mut names = Vec::new();
+        loop {
+            names.push(name_of(self.text, self.peek(0)?)?);
+            self.at += 1;
+            if self.take_punct(b',') {
+                continue;
+            }
+            return self.take_punct(b')').then_some(names);
+        }
+    }
+}

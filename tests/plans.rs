@@ -1,0 +1,94 @@
+//! plans/*.txt: SQL in, EXPLAIN (ROUTE) text out. `UPDATE=1` rewrites them; read the difference before you keep it.
+//!
+//! A case is a block of lines: the statement, perhaps a line of parameters (`$ 5 NULL int4:7 bin:int8:9`), a line `----`, and
+//! the plan. Blocks are separated by blank lines; lines that begin with `#` are headings.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "plans/world.rs"]
+mod world;
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use pgloom::types::{Format, KeyType};
+use world::{Bound, World};
+
+#[test]
+fn plans_are_as_written_down() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "txt"))
+        .collect();
+    files.sort();
+    let update = std::env::var_os("UPDATE").is_some();
+    let mut wrong = String::new();
+    let mut cases = 0;
+    for path in files {
+        let before = std::fs::read_to_string(&path).unwrap();
+        let after: Vec<String> =
+            before.trim_end().split("\n\n").map(|block| run(block, &mut cases, &mut wrong)).collect();
+        if update {
+            std::fs::write(&path, after.join("\n\n") + "\n").unwrap();
+        }
+    }
+    assert!(cases >= 50, "only {cases} cases");
+    assert!(update || wrong.is_empty(), "{wrong}");
+}
+
+/// The block with the plan that the statement has now.
+fn run(block: &str, cases: &mut usize, wrong: &mut String) -> String {
+    let (headings, lines): (Vec<&str>, Vec<&str>) = block.lines().partition(|line| line.starts_with('#'));
+    if lines.is_empty() {
+        return block.to_owned();
+    }
+    let mut parts = lines.splitn(2, |line| *line == "----");
+    let (asked, expected) = (parts.next().unwrap(), parts.next().unwrap_or_default().join("\n"));
+    let (bound, sql): (Vec<&str>, Vec<&str>) = asked.iter().partition(|line| line.starts_with("$ "));
+    let sql = sql.join("\n");
+    let bound = bound.first().map(|line| parameters(&line[2..]));
+    let found = World::new().explain(&sql, bound.as_ref());
+    *cases += 1;
+    if found != expected {
+        writeln!(wrong, "{sql}\n-- expected\n{expected}\n-- found\n{found}\n").unwrap();
+    }
+    let head: String = headings.iter().map(|line| format!("{line}\n")).collect();
+    format!("{head}{}\n----\n{found}", asked.join("\n"))
+}
+
+/// `5`: untyped text; `int4:7`: declared, text; `bin:int8:9`: declared, binary; `raw:int8:9`: undeclared, binary; `NULL`.
+fn parameters(text: &str) -> Bound {
+    let one = |word: &str| {
+        if word == "NULL" {
+            return (0, Format::Text, None);
+        }
+        let binary = word.starts_with("bin:") || word.starts_with("raw:");
+        let declared = !word.starts_with("raw:");
+        let word = word.trim_start_matches("bin:").trim_start_matches("raw:");
+        let (name, value) = word.split_once(':').unwrap_or(("", word));
+        let of = KeyType::from_name(name).map_or(0, KeyType::oid);
+        let bytes = match (binary, name) {
+            (false, _) => value.as_bytes().to_vec(),
+            (true, "int4") => value.parse::<i32>().unwrap().to_be_bytes().to_vec(),
+            (true, "int8") => value.parse::<i64>().unwrap().to_be_bytes().to_vec(),
+            (true, "text") => value.as_bytes().to_vec(),
+            (true, "ints") => {
+                let mut bytes = Vec::new();
+                let members: Vec<i32> = value.split(',').map(|v| v.parse().unwrap()).collect();
+                for field in [1, 0, 23, members.len() as i32, 1] {
+                    bytes.extend(field.to_be_bytes());
+                }
+                for member in members {
+                    bytes.extend(4i32.to_be_bytes());
+                    bytes.extend(member.to_be_bytes());
+                }
+                bytes
+            }
+            other => panic!("{other:?}"),
+        };
+        (if declared { of } else { 0 }, if binary { Format::Binary } else { Format::Text }, Some(bytes))
+    };
+    Bound(text.split_whitespace().map(one).collect())
+}

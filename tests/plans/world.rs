@@ -1,0 +1,278 @@
+//! A small database for plan tests and benchmarks: its catalog and topology, and one statement's way to its plan.
+
+use std::sync::Arc;
+
+use pgloom::catalog::{Catalog, Column, ColumnDefault, RelationKind, Table, UserFunction, Volatility};
+use pgloom::ids::{DistributionId, Epoch, Oid, QualifiedName};
+use pgloom::plan::{self, Inputs, Parameters, Plan, View};
+use pgloom::sql::template::{self, Scan};
+use pgloom::sql::{Analysis, NameScope, analyze::analyze};
+use pgloom::topology::spec::{DistributionSpec, MethodSpec, RangeSpec, RingSpec, RuleSpec, TableSpec, ValueSpec};
+use pgloom::topology::{Role, Server, Shard, Topology, TopologySpec};
+use pgloom::types::{Collation, Format, KeyType, oid};
+
+/// Catalog and topology of one moment, and a search path.
+pub struct World {
+    pub catalog: Catalog,
+    pub topology: Topology,
+    pub search_path: Vec<Box<str>>,
+    pub standard_strings: bool,
+}
+
+/// The parameters of a Bind message.
+pub struct Bound(pub Vec<(Oid, Format, Option<Vec<u8>>)>);
+
+impl Parameters for Bound {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn get(&self, index: usize) -> Option<(Oid, Format, Option<&[u8]>)> {
+        self.0.get(index).map(|(oid, format, bytes)| (*oid, *format, bytes.as_deref()))
+    }
+}
+
+impl World {
+    /// Four shards s0 to s3, s0 the home shard.
+    ///
+    /// `tenant` (hash of bigint): orders, lines, customers, events. `region` (range of integer, a hundred a shard): sites,
+    /// readings. `zone` (list of text): racks. `pair` (hash of bigint and text): cells. Reference: currencies, rates.
+    /// Everything else is unsharded.
+    pub fn new() -> Self {
+        let mut world = Self {
+            catalog: Catalog { generation: 1, default_collation: Collation::Deterministic, ..Catalog::default() },
+            topology: topology(),
+            search_path: vec!["public".into()],
+            standard_strings: true,
+        };
+        world.catalog.schemas = vec!["public".into(), "app".into()];
+        world.fill();
+        world
+    }
+
+    fn fill(&mut self) {
+        self.table(
+            "orders",
+            "tenant_id int8!, id int8!, customer_id int8, amount numeric, qty int4, price float8, note text, \
+            code text/c, day date, created timestamptz, paid bool, tag uuid",
+            &[&["tenant_id", "id"]],
+        );
+        self.table(
+            "lines",
+            "tenant_id int8!, order_id int8!, no int4!, sku text, qty int4",
+            &[&["tenant_id", "order_id", "no"]],
+        );
+        self.table("customers", "tenant_id int8!, id int8!, name text, email text/n", &[&["tenant_id", "id"]]);
+        self.table("events", "tenant_id int8!, id int8!=sequence, kind text=('x'::text), at timestamptz=(now())", &[]);
+        self.table("sites", "region_id int4!, id int4!, name text", &[&["region_id", "id"]]);
+        self.table("readings", "region_id int4!, at timestamptz, value float8", &[]);
+        self.table("racks", "zone text/c!, id int4, label varchar", &[]);
+        self.table("cells", "a int8!, b text!, v int4", &[&["a", "b"]]);
+        self.table("prices", "key numeric(10,2)!, v int4", &[]);
+        self.table("currencies", "code text!, name text, rate numeric", &[&["code"]]);
+        self.table("rates", "code text!, day date, rate numeric, seen timestamptz=(now())", &[]);
+        self.table("settings", "name text!, value text, tenant_id int8", &[&["name"]]);
+        self.table("audit", "id int8!=sequence, what text", &[&["id"]]);
+        self.view(
+            "open_orders",
+            "tenant_id int8, id int8, amount numeric",
+            " SELECT o.tenant_id, o.id, o.amount FROM public.orders o WHERE NOT o.paid;",
+        );
+        self.view("order_totals", "total numeric", " SELECT sum(orders.amount) AS total FROM public.orders;");
+        self.view("plain_settings", "name text", " SELECT settings.name FROM public.settings;");
+        let part = self.table("orders_2024", "tenant_id int8!, id int8!, customer_id int8", &[]);
+        let name = QualifiedName::new("public", part);
+        let mut table = (*self.catalog.tables[&name]).clone();
+        table.parent = Some(QualifiedName::new("public", "orders"));
+        self.catalog.tables.insert(name, Arc::new(table));
+        for (name, volatility, declared_safe) in [
+            ("pure_fn", Volatility::Immutable, false),
+            ("stable_fn", Volatility::Stable, false),
+            ("wild_fn", Volatility::Volatile, false),
+            ("safe_fn", Volatility::Volatile, true),
+            ("safe_stable", Volatility::Stable, true),
+        ] {
+            self.catalog.functions.insert(name.into(), UserFunction { volatility, declared_safe });
+        }
+    }
+
+    /// `columns`: `name type[/c C collation | /n nondeterministic][!not null][=sequence | =(expression)]`.
+    fn table<'a>(&mut self, name: &'a str, columns: &str, unique: &[&[&str]]) -> &'a str {
+        let columns: Vec<Column> = split_columns(columns).iter().map(|text| column(text)).collect();
+        let place = |name: &&str| columns.iter().position(|c| &*c.name == *name).expect("unique columns exist");
+        let unique_keys = unique.iter().map(|columns| columns.iter().map(place).collect()).collect();
+        let name_of = QualifiedName::new("public", name);
+        let table = Table {
+            name: name_of.clone(),
+            kind: RelationKind::Table,
+            columns,
+            unique_keys,
+            definition: None,
+            has_triggers: false,
+            parent: None,
+        };
+        self.catalog.tables.insert(name_of, Arc::new(table));
+        name
+    }
+
+    fn view(&mut self, name: &str, columns: &str, definition: &str) {
+        self.table(name, columns, &[]);
+        let name = QualifiedName::new("public", name);
+        let mut table = (*self.catalog.tables[&name]).clone();
+        table.kind = RelationKind::View;
+        table.definition = Some(definition.into());
+        self.catalog.tables.insert(name, Arc::new(table));
+    }
+
+    pub fn scope(&self) -> NameScope<'_> {
+        NameScope {
+            catalog: &self.catalog,
+            topology: &self.topology,
+            search_path: &self.search_path,
+            standard_strings: self.standard_strings,
+            fingerprint: 1,
+        }
+    }
+
+    pub fn view_of(&self) -> View<'_> {
+        View { topology: &self.topology, catalog: &self.catalog }
+    }
+
+    pub fn analyze(&self, sql: &str) -> (Scan, Analysis) {
+        let mut scan = Scan::default();
+        let _ = template::scan(sql, self.standard_strings, &mut scan);
+        let analysis = analyze(sql, &scan, &self.scope());
+        (scan, analysis)
+    }
+
+    pub fn plan(&self, sql: &str, bound: Option<&Bound>) -> (Analysis, Plan) {
+        let (scan, analysis) = self.analyze(sql);
+        let parameters = bound.map(|bound| bound as &dyn Parameters);
+        let inputs = Inputs { text: sql, slots: &scan.slots, parameters };
+        let plan = plan::plan(&analysis, &inputs, &self.view_of());
+        (analysis, plan)
+    }
+
+    /// The EXPLAIN text of a statement.
+    pub fn explain(&self, sql: &str, bound: Option<&Bound>) -> String {
+        let (analysis, plan) = self.plan(sql, bound);
+        plan::explain::text(&plan, &analysis, &self.view_of()).join("\n")
+    }
+}
+
+fn topology() -> Topology {
+    let shard = |i: usize| Shard {
+        name: format!("s{i}").into(),
+        servers: vec![Server {
+            host: "127.0.0.1".into(),
+            port: 5432 + i as u16,
+            dbname: "app".into(),
+            role: Role::Primary,
+        }],
+    };
+    let range = |i: i64| RangeSpec {
+        from: (i > 0).then(|| (i * 100).to_string()),
+        to: Some((i * 100 + 100).to_string()),
+        shard: format!("s{i}"),
+    };
+    let zone = |value: &str, shard: &str| ValueSpec { key: vec![value.to_owned()], shard: shard.to_owned() };
+    let distribution = |name: &str, key_types: &[KeyType], method: MethodSpec| DistributionSpec {
+        name: name.to_owned(),
+        key_types: key_types.to_vec(),
+        method,
+        pins: Vec::new(),
+    };
+    let sharded = |table: &str, distribution: &str, columns: &[&str]| TableSpec {
+        name: QualifiedName::new("public", table),
+        rule: RuleSpec::Sharded {
+            distribution: distribution.to_owned(),
+            columns: columns.iter().map(|c| (*c).to_owned()).collect(),
+        },
+    };
+    let reference = |table: &str| TableSpec { name: QualifiedName::new("public", table), rule: RuleSpec::Reference };
+    let spec = TopologySpec {
+        epoch: Epoch(1),
+        shards: (0..4).map(shard).collect(),
+        home_shard: Some("s0".to_owned()),
+        distributions: vec![
+            distribution("tenant", &[KeyType::Int8], MethodSpec::Ring(RingSpec::default())),
+            distribution("region", &[KeyType::Int4], MethodSpec::Range((0..4).map(range).collect())),
+            distribution(
+                "zone",
+                &[KeyType::Text],
+                MethodSpec::List {
+                    values: vec![zone("north", "s0"), zone("east", "s1"), zone("south", "s2"), zone("west", "s3")],
+                    default: None,
+                },
+            ),
+            distribution("pair", &[KeyType::Int8, KeyType::Text], MethodSpec::Ring(RingSpec::default())),
+            distribution("money", &[KeyType::Numeric], MethodSpec::Ring(RingSpec::default())),
+        ],
+        tables: vec![
+            sharded("orders", "tenant", &["tenant_id"]),
+            sharded("lines", "tenant", &["tenant_id"]),
+            sharded("customers", "tenant", &["tenant_id"]),
+            sharded("events", "tenant", &["tenant_id"]),
+            sharded("brand_new", "tenant", &["tenant_id"]),
+            sharded("sites", "region", &["region_id"]),
+            sharded("readings", "region", &["region_id"]),
+            sharded("racks", "zone", &["zone"]),
+            sharded("cells", "pair", &["a", "b"]),
+            sharded("prices", "money", &["key"]),
+            reference("currencies"),
+            reference("rates"),
+        ],
+    };
+    let (topology, _warnings) = spec.build().expect("the topology is valid");
+    assert_eq!(topology.distributions[usize::from(DistributionId(0).0)].name.as_ref(), "tenant");
+    topology
+}
+
+fn split_columns(text: &str) -> Vec<String> {
+    let mut columns = vec![String::new()];
+    let mut depth = 0;
+    for c in text.chars() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        match c {
+            ',' if depth == 0 => columns.push(String::new()),
+            c => columns.last_mut().expect("never empty").push(c),
+        }
+    }
+    columns.into_iter().map(|c| c.trim().to_owned()).collect()
+}
+
+fn column(text: &str) -> Column {
+    let (text, default) = match text.split_once('=') {
+        None => (text, ColumnDefault::None),
+        Some((text, "sequence")) => (text, ColumnDefault::Sequence),
+        Some((text, expr)) => (text, ColumnDefault::Expression(expr.trim_matches(['(', ')']).into())),
+    };
+    let (name, ty) = text.split_once(' ').expect("name and type");
+    let not_null = ty.ends_with('!');
+    let ty = ty.trim_end_matches('!');
+    let (ty, collation) = match ty.split_once('/') {
+        Some((ty, "c")) => (ty, Collation::Bytes),
+        Some((ty, _)) => (ty, Collation::Nondeterministic),
+        None if matches!(ty, "text" | "varchar") => (ty, Collation::Deterministic),
+        None => (ty, Collation::None),
+    };
+    let (type_oid, typmod) = match ty {
+        "int4" => (oid::INT4, -1),
+        "int8" => (oid::INT8, -1),
+        "numeric" => (oid::NUMERIC, -1),
+        "numeric(10,2)" => (oid::NUMERIC, (10 << 16 | 2) + 4),
+        "float8" => (oid::FLOAT8, -1),
+        "text" => (oid::TEXT, -1),
+        "varchar" => (oid::VARCHAR, -1),
+        "date" => (oid::DATE, -1),
+        "timestamptz" => (oid::TIMESTAMPTZ, -1),
+        "bool" => (oid::BOOL, -1),
+        "uuid" => (oid::UUID, -1),
+        other => panic!("type {other}"),
+    };
+    Column { name: name.into(), type_oid, typmod, collation, not_null, generated: false, default }
+}
