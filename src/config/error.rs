@@ -49,13 +49,18 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
-/// `; did you mean ...?` for the known name that `wrong` is most likely a slip of, or nothing.
-pub(super) fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+/// The known name that `wrong` is most likely a slip of.
+pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = wrong.to_ascii_lowercase().replace('-', "_");
     let near = known
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&folded, &name.to_ascii_lowercase()), name))
-        .filter(|(distance, name)| *distance <= (name.len() / 3).clamp(1, 3))
+        .map(|name| (strsim::damerau_levenshtein(&folded, &name.to_ascii_lowercase().replace('-', "_")), name))
+        .filter(|(distance, name)| *distance <= (name.len() / 4).clamp(1, 3))
         .min();
-    near.map(|(_, name)| format!("; did you mean `{name}`?")).unwrap_or_default()
+    near.map(|(_, name)| name)
+}
+
+/// `; did you mean ...?`, or nothing.
+pub(super) fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(wrong, known).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }

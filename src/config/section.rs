@@ -9,7 +9,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::config::error::{ConfigError, Origin, did_you_mean};
+use crate::config::error::{ConfigError, Origin, nearest};
 use crate::config::units::{Kinds, Scalar};
 
 /// A value and where it comes from.
@@ -122,8 +122,7 @@ impl Reader {
                 values.insert(name, value);
                 continue;
             }
-            let remedy =
-                foreign_name(name, S::KEYS).unwrap_or_else(|| did_you_mean(name, S::KEYS.iter().map(|k| k.name)));
+            let remedy = remedy(name, S::KEYS);
             self.fail(self.line(key.span().start), format!("unknown key {}{remedy}", self.place(name)));
         }
         Fields { origin, values, environment: S::ENVIRONMENT }
@@ -291,8 +290,9 @@ impl<T: FromToml> FromToml for Named<T> {
     }
 }
 
-/// Names that other poolers use for what this section calls otherwise.
-fn foreign_name(name: &str, keys: &[Key]) -> Option<String> {
+/// What to write instead of the unknown key `name`.
+fn remedy(name: &str, keys: &[Key]) -> String {
+    /// What other poolers call it, and what it is called here.
     const NAMES: &[(&str, &str)] = &[
         ("listen_addr", "host"),
         ("listen_port", "port"),
@@ -323,8 +323,14 @@ fn foreign_name(name: &str, keys: &[Key]) -> Option<String> {
         ("default_schema", "home_shard"),
         ("primary_shard", "home_shard"),
     ];
-    let (_, ours) = NAMES.iter().find(|(theirs, ours)| *theirs == name && keys.iter().any(|key| key.name == *ours))?;
-    Some(format!("; here it is called `{ours}`"))
+    let foreign = || NAMES.iter().filter(|(_, ours)| keys.iter().any(|key| key.name == *ours));
+    let Some(meant) = nearest(name, keys.iter().map(|key| key.name).chain(foreign().map(|(theirs, _)| *theirs))) else {
+        return String::new();
+    };
+    match foreign().find(|(theirs, _)| *theirs == meant) {
+        Some((theirs, ours)) => format!("; `{theirs}` is called `{ours}` here"),
+        None => format!("; did you mean `{meant}`?"),
+    }
 }
 
 /// Declares a section: `key: Type = required`, `= optional` or `= "default"`.

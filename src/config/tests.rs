@@ -87,7 +87,7 @@ fn all_errors_of_a_file_are_reported_with_line_and_remedy() {
         "[general]\nport = 70000\npool_sise = 5\nquery_timeout = '5 parsecs'\nworkers = '4'\nlog_connections = 1\n\n[[users]]\npassword = 'x'\nnmae = 'app'\n\n[databases.shop]\nhots = 1\nshards = []\n[unversal]\nport = 1\n",
         &[
             "pgloom.toml:2: `port` in [general] has the wrong value `70000`: expected a whole number from 0 to 65535",
-            "pgloom.toml:3: unknown key `pool_sise` in [general]",
+            "pgloom.toml:3: unknown key `pool_sise` in [general]; `pool_size` is called `default_pool_size` here",
             "pgloom.toml:4: `query_timeout` in [general] has the wrong value `5 parsecs`: expected a duration such as",
             "pgloom.toml:5: `workers` in [general] is a text; write a number without quotes",
             "pgloom.toml:6: `log_connections` in [general] is a whole number; write true or false",
@@ -104,8 +104,8 @@ fn all_errors_of_a_file_are_reported_with_line_and_remedy() {
 fn slips_and_foreign_names_are_answered_with_ours() {
     let unknown = |key: &str| messages(&format!("[general]\n{key} = 1\n{HEAD}")).remove(0);
     assert!(unknown("max_client_con").ends_with("did you mean `max_client_conn`?"));
-    assert!(unknown("pool_size").ends_with("; here it is called `default_pool_size`"));
-    assert!(unknown("listen_port").ends_with("; here it is called `port`"));
+    assert!(unknown("pool_size").ends_with("; `pool_size` is called `default_pool_size` here"));
+    assert!(unknown("listen_port").ends_with("; `listen_port` is called `port` here"));
     assert!(unknown("zzz").ends_with("unknown key `zzz` in [general]"));
     assert_errors(
         &format!("port = 1\n{HEAD}"),
@@ -175,6 +175,14 @@ fn values_that_make_no_sense_together_are_refused() {
         "{missing:?}"
     );
     assert!(missing[1].starts_with("pgloom.toml:2: server_tls_cert_file: cannot read none.pem: "), "{missing:?}");
+}
+
+#[test]
+fn trust_beyond_this_machine_is_warned_of() {
+    let settings = good(&format!("[general]\nauth_type = 'trust'\nhost = '0.0.0.0'\n{HEAD}"));
+    let warning = settings.warnings[0].to_string();
+    assert!(warning.starts_with("pgloom.toml:2: auth_type = \"trust\" asks nobody"), "{warning}");
+    assert_eq!(good(&format!("[general]\nauth_type = 'trust'\n{HEAD}")).warnings, []);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::ids::{DistributionId, Epoch, QualifiedName, ShardId};
 pub use distribution::{Distribution, KeyRange, Unmapped};
 pub use error::{At, TopologyError, TopologyWarning};
 pub use spec::TopologySpec;
+pub use validate::{Errors, Warnings};
 
 /// Where every row of one logical database lies. Immutable: a change makes a new one with a larger epoch.
 #[derive(Clone, Debug)]

@@ -17,11 +17,12 @@ use crate::topology::{Role, Shard, TableRule, Topology};
 use crate::types::KeyType;
 use crate::types::canonical::KeyValue;
 
-type Errors = Vec<At<TopologyError>>;
+pub type Errors = Vec<At<TopologyError>>;
+pub type Warnings = Vec<At<TopologyWarning>>;
 
 impl TopologySpec {
     /// The compiled topology with what looks unintended, or everything that is wrong.
-    pub fn build(&self) -> Result<(Topology, Vec<At<TopologyWarning>>), Vec<At<TopologyError>>> {
+    pub fn build(&self) -> Result<(Topology, Warnings), Errors> {
         let mut work = Work { shards: HashMap::new(), spec: self, errors: Vec::new(), warnings: Vec::new() };
         work.check_shards();
         let home = work.home();
@@ -40,7 +41,7 @@ struct Work<'a> {
     spec: &'a TopologySpec,
     shards: HashMap<&'a str, ShardId>,
     errors: Errors,
-    warnings: Vec<At<TopologyWarning>>,
+    warnings: Warnings,
 }
 
 impl<'a> Work<'a> {

@@ -37,6 +37,11 @@ impl Build<'_> {
         let limits = self.limits(general);
         let client_tls = self.client_tls(general);
         let server_tls = self.server_tls(general);
+        let reachable = general.host.value.iter().any(|ip| !ip.is_loopback());
+        if general.auth_type.value == AuthType::Trust && reachable {
+            let message = "auth_type = \"trust\" asks nobody for a password, and host is reachable from other machines; use scram-sha-256";
+            self.warn(&general.auth_type.origin, message);
+        }
         Some(Parts {
             listen: listen?,
             timeouts: timeouts?,
