@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use bytes::{BufMut, Bytes};
 
 use crate::fault::{Fault, SqlState};
-use crate::merge::decimal::Decimal;
+use crate::merge::decimal::{Decimal, Sum};
 use crate::merge::key::{EqualityKey, Width, column, order, unreadable};
 use crate::merge::{Budget, ColumnInfo, refused};
 use crate::plan::combine::{Fold, Output};
@@ -65,8 +65,8 @@ enum State {
     Nothing,
     Int(i64),
     Bool(bool),
-    Numeric(Decimal),
-    Average(Decimal, i64),
+    /// A sum, and how many values are in it (`Avg`: how many the shards counted).
+    Sum(Sum, i64),
     Value(Prepared, Bytes),
 }
 
@@ -105,7 +105,7 @@ impl Aggregate {
         let folders: Box<[Folder]> =
             outputs.iter().map(|output| Folder::new(output, columns, style)).collect::<Result<_, _>>()?;
         let groups = match (key.is_empty(), sorted) {
-            (true, _) => Groups::One(Some(Group::empty(folders.len()))),
+            (true, _) => Groups::One(Some(Group::empty(&folders))),
             (false, true) => Groups::Sorted(None),
             (false, false) => {
                 Groups::Hashed { index: HashMap::new(), groups: Vec::new(), scratch: Vec::new(), next: 0 }
@@ -153,8 +153,8 @@ impl Aggregate {
                     Some(group) => Some(group.write(folders, &mut self.writer)?),
                     None => None,
                 };
-                let group = current.get_or_insert_with(|| Group::empty(folders.len()));
-                group.states.iter_mut().for_each(|state| *state = State::Nothing);
+                let group = current.get_or_insert_with(|| Group::empty(folders));
+                folders.iter().zip(&mut group.states).for_each(|(folder, state)| *state = folder.start());
                 group.fold(folders, &view, |range| row.slice(range))?;
                 group.first = Some(row);
                 Ok(complete)
@@ -167,7 +167,7 @@ impl Aggregate {
                         budget.take(scratch.len() + row.len() + folders.len() * size_of::<State>())?;
                         index.insert(scratch.as_slice().into(), groups.len());
                         // A copy: the row is a part of a read buffer, and all of that would be kept with it.
-                        groups.push(Group { first: Some(Bytes::copy_from_slice(&row)), ..Group::empty(folders.len()) });
+                        groups.push(Group { first: Some(Bytes::copy_from_slice(&row)), ..Group::empty(folders) });
                         groups.len() - 1
                     }
                 };
@@ -205,7 +205,7 @@ impl Aggregate {
                 index.clear();
                 let Some(slot) = groups.get_mut(*next) else { return Ok(None) };
                 *next += 1;
-                let group = std::mem::replace(slot, Group::empty(0));
+                let group = std::mem::replace(slot, Group::empty(&[]));
                 group.write(&self.folders, &mut self.writer).map(Some)
             }
         }
@@ -248,6 +248,16 @@ impl Folder {
         Ok(Self { column: output.column, format: info.format, kind })
     }
 
+    /// The state of no values.
+    fn start(&self) -> State {
+        match self.kind {
+            Kind::SumNumeric | Kind::Avg { .. } => State::Sum(Sum::default(), 0),
+            Kind::Key | Kind::Count | Kind::SumInt(_) | Kind::Extreme(..) | Kind::Bool { .. } | Kind::Bits(..) => {
+                State::Nothing
+            }
+        }
+    }
+
     /// Whether its state grows with the value.
     fn holds_bytes(&self) -> bool {
         match self.kind {
@@ -256,11 +266,12 @@ impl Folder {
         }
     }
 
-    fn numeric(&self, width: Option<Width>, value: &[u8]) -> Result<Decimal, Fault> {
+    fn add_to(&self, sum: &mut Sum, width: Option<Width>, value: &[u8]) -> Result<(), Fault> {
         match width {
-            Some(width) => Ok(Decimal::from_i64(width.read(self.format, value)?)),
-            None => Decimal::read(self.format, value).ok_or_else(|| unreadable(Unreadable)),
+            Some(width) => sum.add_i64(width.read(self.format, value)?),
+            None => sum.add(self.format, value).ok_or_else(|| unreadable(Unreadable))?,
         }
+        Ok(())
     }
 
     /// Folds this row's value into `state`. `keep` makes a value that outlives the row.
@@ -282,11 +293,15 @@ impl Folder {
             (Kind::SumInt(width), State::Int(held)) => State::Int(add(width, *held, width.read(self.format, value)?)?),
             (Kind::Count, _) => State::Int(Width::Int8.read(self.format, value)?),
             (Kind::SumInt(width) | Kind::Bits(width, _), State::Nothing) => State::Int(width.read(self.format, value)?),
-            (Kind::SumNumeric, State::Numeric(held)) => {
-                held.add(&self.numeric(None, value)?);
-                return Ok(());
+            (Kind::SumNumeric, State::Sum(sum, counted)) => {
+                *counted = counted.saturating_add(1);
+                return self.add_to(sum, None, value);
             }
-            (Kind::SumNumeric, _) => State::Numeric(self.numeric(None, value)?),
+            (Kind::Avg { sum: width, count, count_format }, State::Sum(sum, counted)) => {
+                let Some(count) = row.column(count)? else { return Ok(()) };
+                *counted = add(Width::Int8, *counted, Width::Int8.read(count_format, count)?)?;
+                return self.add_to(sum, width, value);
+            }
             (Kind::Extreme(comparator, wins), held) => {
                 let prepared = comparator.prepare(value).map_err(unreadable)?;
                 if let State::Value(held, bytes) = held
@@ -316,21 +331,8 @@ impl Folder {
                     Bits::Xor => *held ^ value,
                 })
             }
-            (Kind::Avg { sum, count, count_format }, held) => {
-                let sum = self.numeric(sum, value)?;
-                let Some(count) = row.column(count)? else { return Ok(()) };
-                let count = Width::Int8.read(count_format, count)?;
-                match held {
-                    State::Average(held, counted) => {
-                        held.add(&sum);
-                        *counted = add(Width::Int8, *counted, count)?;
-                        return Ok(());
-                    }
-                    _ => State::Average(sum, count),
-                }
-            }
-            // A folder only ever makes states of its own kind.
-            (Kind::SumInt(_) | Kind::Bits(..), _) => return Ok(()),
+            // A state is always of its folder's kind.
+            (Kind::SumInt(_) | Kind::Bits(..) | Kind::SumNumeric | Kind::Avg { .. }, _) => return Ok(()),
         };
         *state = next;
         Ok(())
@@ -345,9 +347,9 @@ impl Folder {
             (Kind::Count, State::Nothing) => self.write_int(Width::Int8, 0, writer),
             (Kind::Count, State::Int(value)) => self.write_int(Width::Int8, *value, writer),
             (Kind::SumInt(width) | Kind::Bits(width, _), State::Int(value)) => self.write_int(width, *value, writer),
-            (_, State::Numeric(sum)) => self.write_numeric(sum, writer)?,
-            (_, State::Average(sum, count)) if *count > 0 => {
-                self.write_numeric(&sum.divide_by_count(*count), writer)?
+            (Kind::SumNumeric, State::Sum(sum, 1..)) => self.write_numeric(&sum.total(), writer)?,
+            (Kind::Avg { .. }, State::Sum(sum, count @ 1..)) => {
+                self.write_numeric(&sum.total().divide_by_count(*count), writer)?;
             }
             (_, State::Bool(value)) => writer.column(Some(match (self.format, value) {
                 (Format::Text, true) => b"t",
@@ -356,7 +358,7 @@ impl Folder {
                 (Format::Binary, false) => &[0],
             })),
             (_, State::Value(_, bytes)) => writer.column(Some(bytes)),
-            (_, State::Nothing | State::Average(..) | State::Int(_)) => writer.null(),
+            (_, State::Nothing | State::Sum(..) | State::Int(_)) => writer.null(),
         }
         Ok(())
     }
@@ -381,8 +383,8 @@ impl Folder {
 }
 
 impl Group {
-    fn empty(outputs: usize) -> Self {
-        Self { first: None, states: std::iter::repeat_with(|| State::Nothing).take(outputs).collect(), charged: 0 }
+    fn empty(folders: &[Folder]) -> Self {
+        Self { first: None, states: folders.iter().map(Folder::start).collect(), charged: 0 }
     }
 
     fn fold(

@@ -74,15 +74,24 @@ impl Decimal {
     }
 
     pub fn from_i64(value: i64) -> Self {
-        let mut rest = value.unsigned_abs();
-        let mut groups = Vec::with_capacity(5);
-        while rest > 0 {
-            groups.push((rest % u64::from(BASE)) as u16);
-            rest /= u64::from(BASE);
+        Self::from_groups(value.unsigned_abs().into(), value < 0, 0, 0)
+    }
+
+    /// From units of 10^-12.
+    fn from_small(value: i128, scale: usize) -> Self {
+        Self::from_groups(value.unsigned_abs(), value < 0, 3, scale)
+    }
+
+    /// `magnitude` / 10000^`behind`.
+    fn from_groups(mut magnitude: u128, negative: bool, behind: i32, scale: usize) -> Self {
+        let mut groups = Vec::with_capacity(10);
+        while magnitude > 0 {
+            groups.push((magnitude % u128::from(BASE)) as u16);
+            magnitude /= u128::from(BASE);
         }
         groups.reverse();
-        let weight = groups.len() as i32 - 1;
-        let mut decimal = Self { kind: Kind::Finite { negative: value < 0 }, groups, weight, scale: 0 };
+        let weight = groups.len() as i32 - 1 - behind;
+        let mut decimal = Self { kind: Kind::Finite { negative }, groups, weight, scale };
         decimal.normalize();
         decimal
     }
@@ -278,6 +287,61 @@ impl Decimal {
     }
 }
 
+/// A sum of numerics. Usual numbers are added as integers, the others as what they are.
+#[derive(Clone, Debug, Default)]
+pub struct Sum {
+    /// In units of 10^-12 ([`numeric::SMALL_SCALE`]).
+    small: i128,
+    /// The largest scale of the small ones.
+    scale: usize,
+    large: Option<Box<Decimal>>,
+}
+
+impl Sum {
+    /// Adds a numeric as the servers send it; `None` for anything else.
+    pub fn add(&mut self, format: Format, bytes: &[u8]) -> Option<()> {
+        let (small, scale) = match format {
+            Format::Text => Text::parse(bytes).map(|text| (text.small(), text.scale))?,
+            Format::Binary => Binary::parse(bytes).map(|binary| (binary.small(), usize::from(binary.scale)))?,
+        };
+        match small {
+            Some(value) => self.add_small(value, scale),
+            None => self.add_large(Decimal::read(format, bytes)?),
+        }
+        Some(())
+    }
+
+    pub fn add_i64(&mut self, value: i64) {
+        self.add_small(i128::from(value) * 10i128.pow(numeric::SMALL_SCALE as u32), 0);
+    }
+
+    fn add_small(&mut self, value: i128, scale: usize) {
+        self.scale = self.scale.max(scale);
+        match self.small.checked_add(value) {
+            Some(sum) => self.small = sum,
+            None => {
+                let sum = Decimal::from_small(std::mem::replace(&mut self.small, value), self.scale);
+                self.add_large(sum);
+            }
+        }
+    }
+
+    fn add_large(&mut self, value: Decimal) {
+        match &mut self.large {
+            Some(large) => large.add(&value),
+            None => self.large = Some(Box::new(value)),
+        }
+    }
+
+    pub fn total(&self) -> Decimal {
+        let mut total = Decimal::from_small(self.small, self.scale);
+        if let Some(large) = &self.large {
+            total.add(large);
+        }
+        total
+    }
+}
+
 /// What is missing to 10000^n: turns a difference that went below zero into its magnitude.
 fn complement(groups: &mut [u16]) {
     let mut borrow = BASE;
@@ -306,9 +370,26 @@ mod tests {
     }
 
     fn sum(a: &str, b: &str) -> String {
-        let mut sum = decimal(a);
-        sum.add(&decimal(b));
-        text(&sum)
+        let mut large = decimal(a);
+        large.add(&decimal(b));
+        let mut sum = Sum::default();
+        for value in [a, b] {
+            let mut binary = BytesMut::new();
+            decimal(value).write(Format::Binary, &mut binary);
+            sum.add(Format::Binary, &binary).unwrap();
+        }
+        assert_eq!(text(&sum.total()), text(&large));
+        text(&large)
+    }
+
+    #[test]
+    fn a_sum_of_small_numbers_outgrows_them_without_loss() {
+        let mut sum = Sum::default();
+        sum.small = i128::MAX - 5;
+        sum.add(Format::Text, b"9999999999999999.0").unwrap();
+        sum.add(Format::Text, b"0.0000000000001").unwrap();
+        sum.add(Format::Text, b"-9999999999999999").unwrap();
+        assert_eq!(text(&sum.total()), "170141183460469231731687303.7158841057221");
     }
 
     #[test]

@@ -69,8 +69,7 @@ pub(super) enum Field {
 impl Field {
     pub fn read(comparator: Comparator, row: &RowView<'_>, column: usize) -> Result<Self, Fault> {
         let Some(range) = row.range(column)? else { return Ok(Self::Null) };
-        let value = row.column(column)?.unwrap_or_default();
-        let prepared = comparator.prepare(value).map_err(unreadable)?;
+        let prepared = comparator.prepare(row.bytes(range.clone())).map_err(unreadable)?;
         // Frames are shorter than 2 GiB: their length is an i32.
         let place = |at: usize| u32::try_from(at).map_err(|_| crate::wire::row::malformed());
         Ok(Self::Value(prepared, place(range.start)?, place(range.end)?))

@@ -53,7 +53,9 @@ impl KeyType {
             Self::Int4 => input::integer(text, i32::MIN.into(), i32::MAX.into()).map(KeyValue::Int),
             Self::Int8 => input::integer(text, i64::MIN, i64::MAX).map(KeyValue::Int),
             // No text in Postgres contains a zero byte.
-            Self::Text | Self::Varchar | Self::Bpchar if text.contains('\0') => Err(KeyError::Invalid),
+            Self::Text | Self::Varchar | Self::Bpchar if memchr::memchr(0, text.as_bytes()).is_some() => {
+                Err(KeyError::Invalid)
+            }
             Self::Text | Self::Varchar => Ok(KeyValue::Text(Cow::Borrowed(text))),
             Self::Bpchar => Ok(KeyValue::Text(Cow::Borrowed(text.trim_end_matches(' ')))),
             Self::Uuid => input::uuid(text).map(KeyValue::Uuid),

@@ -58,7 +58,8 @@ enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prepared {
     Int(i64),
-    Wide(u128),
+    /// The high and the low word.
+    Wide(i64, u64),
     /// Compared in place.
     InPlace,
 }
@@ -135,10 +136,10 @@ impl Comparator {
             Kind::Float4 => float(f32::from_be_bytes(bytes.try_into().ok()?).into()),
             Kind::Float8Text => float(std::str::from_utf8(bytes).ok()?.parse().ok()?),
             Kind::Float8 => float(f64::from_be_bytes(bytes.try_into().ok()?)),
-            Kind::UuidText => return uuid(bytes).map(Prepared::Wide),
-            Kind::Uuid => return Some(Prepared::Wide(u128::from_be_bytes(bytes.try_into().ok()?))),
-            Kind::NumericText => return numeric::Text::parse(bytes).map(|_| Prepared::InPlace),
-            Kind::Numeric => return numeric::Binary::parse(bytes).map(|_| Prepared::InPlace),
+            Kind::UuidText => return uuid(bytes).map(unsigned),
+            Kind::Uuid => return Some(unsigned(u128::from_be_bytes(bytes.try_into().ok()?))),
+            Kind::NumericText => return numeric::Text::parse(bytes).map(|number| small_or_in_place(number.small())),
+            Kind::Numeric => return numeric::Binary::parse(bytes).map(|number| small_or_in_place(number.small())),
             // In the escape format (bytea_output) a backslash is never followed by an x.
             Kind::ByteaText => return bytes.starts_with(b"\\x").then_some(Prepared::InPlace),
             Kind::Bytes | Kind::Bpchar => return Some(Prepared::InPlace),
@@ -150,7 +151,7 @@ impl Comparator {
     pub fn compare_prepared(self, a: (Prepared, &[u8]), b: (Prepared, &[u8])) -> Ordering {
         match (a.0, b.0) {
             (Prepared::Int(a), Prepared::Int(b)) => a.cmp(&b),
-            (Prepared::Wide(a), Prepared::Wide(b)) => a.cmp(&b),
+            (Prepared::Wide(a, low_a), Prepared::Wide(b, low_b)) => a.cmp(&b).then(low_a.cmp(&low_b)),
             _ => self.compare_in_place(a.1, b.1),
         }
     }
@@ -184,7 +185,12 @@ impl Comparator {
     pub fn hash_key(self, bytes: &[u8], key: &mut Vec<u8>) -> Result<(), Unreadable> {
         match self.prepare(bytes)? {
             Prepared::Int(value) => key.extend_from_slice(&value.to_be_bytes()),
-            Prepared::Wide(value) => key.extend_from_slice(&value.to_be_bytes()),
+            Prepared::Wide(high, low) => {
+                // Told apart from the length of a value in place: numerics come in both forms.
+                key.push(u8::MAX);
+                key.extend_from_slice(&high.to_be_bytes());
+                key.extend_from_slice(&low.to_be_bytes());
+            }
             Prepared::InPlace => match self.0 {
                 Kind::Bpchar => put_sized(key, &[without_blanks(bytes)]),
                 Kind::NumericText => {
@@ -193,15 +199,26 @@ impl Comparator {
                 }
                 Kind::Numeric => {
                     let number = numeric::Binary::parse(bytes).ok_or(Unreadable)?;
-                    // Zero has no weight of its own.
-                    let weight = if number.groups.is_empty() { 0 } else { number.weight };
-                    put_sized(key, &[&[number.class as u8], &weight.to_be_bytes(), number.groups]);
+                    put_sized(key, &[&[number.class as u8], &number.weight.to_be_bytes(), number.groups]);
                 }
                 _ => put_sized(key, &[bytes]),
             },
         }
         Ok(())
     }
+}
+
+fn signed(value: i128) -> Prepared {
+    Prepared::Wide((value >> 64) as i64, value as u64)
+}
+
+/// In the order of the unsigned numbers.
+fn unsigned(value: u128) -> Prepared {
+    signed(value.cast_signed() ^ i128::MIN)
+}
+
+fn small_or_in_place(value: Option<i128>) -> Prepared {
+    value.map_or(Prepared::InPlace, signed)
 }
 
 fn put_sized(key: &mut Vec<u8>, parts: &[&[u8]]) {
@@ -252,4 +269,99 @@ fn uuid(bytes: &[u8]) -> Option<u128> {
         }
     }
     Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STYLE: TextStyle = TextStyle { iso_dates: true, exact_floats: true };
+
+    fn order(type_oid: Oid, format: Format) -> Comparator {
+        Comparator::order(type_oid, Collation::Bytes, format, STYLE).unwrap()
+    }
+
+    fn compared(type_oid: Oid, a: &str, b: &str) -> Option<Ordering> {
+        order(type_oid, Format::Text).compare(a.as_bytes(), b.as_bytes()).ok()
+    }
+
+    #[test]
+    fn what_is_not_provable_has_no_comparator() {
+        for collation in [Collation::None, Collation::Deterministic, Collation::Nondeterministic] {
+            assert_eq!(Comparator::order(oid::TEXT, collation, Format::Text, STYLE), None);
+        }
+        assert!(Comparator::equality(oid::TEXT, Collation::Deterministic, Format::Text, STYLE).is_some());
+        assert_eq!(Comparator::equality(oid::BPCHAR, Collation::Nondeterministic, Format::Text, STYLE), None);
+        for type_oid in [oid::JSON, oid::JSONB, oid::INTERVAL, oid::INET, 0, 16_385] {
+            assert_eq!(Comparator::equality(type_oid, Collation::None, Format::Binary, STYLE), None);
+        }
+        let other_style = TextStyle { iso_dates: false, exact_floats: false };
+        for type_oid in [oid::DATE, oid::TIMESTAMP, oid::TIMESTAMPTZ, oid::FLOAT4, oid::FLOAT8] {
+            assert_eq!(Comparator::order(type_oid, Collation::None, Format::Text, other_style), None);
+            assert!(Comparator::order(type_oid, Collation::None, Format::Binary, other_style).is_some());
+        }
+    }
+
+    #[test]
+    fn values_in_another_form_are_unreadable_rather_than_misread() {
+        assert_eq!(compared(oid::DATE, "05.01.2024", "2024-01-05"), None);
+        assert_eq!(compared(oid::TIMESTAMPTZ, "2024-01-05 10:00:00", "2024-01-05 10:00:00+00"), None);
+        assert_eq!(compared(oid::BYTEA, "abc", "\\x61"), None);
+        assert_eq!(compared(oid::INT8, "1.5", "1"), None);
+        assert_eq!(compared(oid::BOOL, "true", "t"), None);
+        assert_eq!(order(oid::INT4, Format::Binary).compare(&[0; 8], &[0; 4]), Err(Unreadable));
+        assert_eq!(order(oid::NUMERIC, Format::Binary).compare(&[0, 1, 0, 0, 0, 0, 0, 0], &[0; 8]), Err(Unreadable));
+    }
+
+    #[test]
+    fn special_values_stand_where_postgres_puts_them() {
+        let sorted = |type_oid, values: &[&str]| {
+            for pair in values.windows(2) {
+                assert_eq!(compared(type_oid, pair[0], pair[1]), Some(Ordering::Less), "{pair:?}");
+                assert_eq!(compared(type_oid, pair[1], pair[0]), Some(Ordering::Greater), "{pair:?}");
+            }
+        };
+        sorted(oid::FLOAT8, &["-Infinity", "-1.5", "-1e-320", "-0", "1e-320", "1.5", "Infinity", "NaN"]);
+        sorted(
+            oid::NUMERIC,
+            &["-Infinity", "-10", "-9.99", "-0.0000000000001", "0", "0.0000000000001", "12345678901234567"],
+        );
+        sorted(oid::NUMERIC, &["12345678901234567", "Infinity", "NaN"]);
+        sorted(oid::DATE, &["-infinity", "0044-03-15 BC", "0001-01-01", "9999-12-31", "10000-01-01", "infinity"]);
+        sorted(oid::TIMESTAMPTZ, &["-infinity", "2024-01-05 10:00:00+02", "2024-01-05 09:00:00+00", "infinity"]);
+        assert_eq!(compared(oid::FLOAT8, "-0", "0"), Some(Ordering::Equal));
+        assert_eq!(compared(oid::BPCHAR, "a  ", "a"), Some(Ordering::Equal));
+    }
+
+    proptest! {
+        /// Numbers of few digits are compared as integers, the others in place: all in one order, with one key per value.
+        #[test]
+        fn numerics_of_all_sizes_have_one_order(digits in prop::collection::vec(("-?[0-9]{1,18}", "[0-9]{0,14}"), 2..6)) {
+            let comparator = order(oid::NUMERIC, Format::Text);
+            let key = |text: &str| {
+                let mut key = Vec::new();
+                comparator.hash_key(text.as_bytes(), &mut key).unwrap();
+                key
+            };
+            let texts: Vec<String> = digits.iter().map(|(int, frac)| if frac.is_empty() { int.clone() } else { format!("{int}.{frac}") }).collect();
+            // As integers in units of 10^-14.
+            let values: Vec<i128> = digits.iter().map(|(int, frac)| format!("{int}{frac:0<14}").parse().unwrap()).collect();
+            for (a, value_a) in texts.iter().zip(&values) {
+                for (b, value_b) in texts.iter().zip(&values) {
+                    prop_assert_eq!(comparator.compare(a.as_bytes(), b.as_bytes()), Ok(value_a.cmp(value_b)));
+                    prop_assert_eq!(key(a) == key(b), value_a == value_b);
+                }
+            }
+        }
+
+        #[test]
+        fn floats_are_in_the_order_of_numbers(a: f64, b: f64) {
+            let comparator = order(oid::FLOAT8, Format::Binary);
+            prop_assert_eq!(comparator.compare(&a.to_be_bytes(), &b.to_be_bytes()).ok(), a.partial_cmp(&b));
+            prop_assert_eq!(compared(oid::FLOAT8, &a.to_string(), &b.to_string()), a.partial_cmp(&b));
+        }
+    }
 }

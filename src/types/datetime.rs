@@ -71,13 +71,17 @@ impl Cursor<'_> {
 
     /// A number of `min` to `max` digits (at most 9).
     fn number(&mut self, min: usize, max: usize) -> Option<i64> {
-        let count = self.0.iter().take(max + 1).take_while(|b| b.is_ascii_digit()).count();
-        if count < min || count > max {
-            return None;
+        let mut value = 0;
+        let mut count = 0;
+        while let Some(digit @ b'0'..=b'9') = self.0.get(count) {
+            if count == max {
+                return None;
+            }
+            value = value * 10 + i64::from(digit - b'0');
+            count += 1;
         }
-        let (digits, rest) = self.0.split_at(count);
-        self.0 = rest;
-        Some(digits.iter().fold(0, |value, digit| value * 10 + i64::from(digit - b'0')))
+        self.0 = self.0.get(count..)?;
+        (count >= min).then_some(value)
     }
 
     /// `HH:MM[:SS[.ffffff]]`, in microseconds; up to 24:00:00.

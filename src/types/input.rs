@@ -7,7 +7,12 @@ use crate::types::canonical::KeyError;
 
 /// Without the blanks that the input functions of numbers, booleans and dates skip (C's `isspace`).
 pub(super) fn trim(text: &str) -> &str {
-    text.trim_matches(|c| matches!(c, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r'))
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'..=b'\r'));
+    let bytes = text.as_bytes();
+    if !blank(bytes.first()) && !blank(bytes.last()) {
+        return text;
+    }
+    text.trim_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r'])
 }
 
 /// `int2in`, `int4in`, `int8in`: blanks, one sign, decimal digits. What newer servers accept beside that is `Unsure`.

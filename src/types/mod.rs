@@ -125,7 +125,23 @@ impl KeyType {
     ];
 
     pub fn from_oid(oid: Oid) -> Option<Self> {
-        Self::ALL.into_iter().find(|t| t.oid() == oid)
+        Some(match oid {
+            oid::INT2 => Self::Int2,
+            oid::INT4 => Self::Int4,
+            oid::INT8 => Self::Int8,
+            oid::TEXT => Self::Text,
+            oid::VARCHAR => Self::Varchar,
+            oid::BPCHAR => Self::Bpchar,
+            oid::UUID => Self::Uuid,
+            oid::DATE => Self::Date,
+            oid::TIMESTAMP => Self::Timestamp,
+            oid::TIMESTAMPTZ => Self::Timestamptz,
+            oid::NUMERIC => Self::Numeric,
+            oid::BYTEA => Self::Bytea,
+            oid::BOOL => Self::Bool,
+            oid::INET => Self::Inet,
+            _ => return None,
+        })
     }
 
     pub fn oid(self) -> Oid {

@@ -9,6 +9,11 @@ use crate::types::input::trim;
 /// Digits that we are ready to write out for one value; Postgres allows 131072 before the point and 16383 behind it.
 const MAX_DIGITS: usize = 8_000;
 
+/// Digits of a number that is compared and added as an integer.
+const SMALL_INT: usize = 16;
+pub const SMALL_SCALE: usize = 12;
+const SMALL_UNIT: i128 = 1_000_000_000_000;
+
 /// What stands in front of the magnitude in numeric's order: `-Infinity < negative < 0 < positive < Infinity < NaN`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
@@ -30,6 +35,10 @@ impl Class {
     }
 
     fn special(text: &[u8]) -> Option<Self> {
+        // Whatever ends in a digit or a point is none: the usual case.
+        if !text.last().is_some_and(u8::is_ascii_alphabetic) {
+            return None;
+        }
         let is = |word: &str| text.eq_ignore_ascii_case(word.as_bytes());
         if is("nan") {
             Some(Self::Nan)
@@ -285,6 +294,18 @@ impl<'a> Text<'a> {
         Some(Self { class, int, frac, scale: number.frac.len() })
     }
 
+    /// The value in units of 10^-12, where it has at most 16 digits before the point and 12 behind it: it can then be
+    /// compared and added as an integer.
+    pub fn small(&self) -> Option<i128> {
+        if !self.class.is_finite() || self.int.len() > SMALL_INT || self.frac.len() > SMALL_SCALE {
+            return None;
+        }
+        let number = |digits: &[u8]| digits.iter().fold(0u64, |value, digit| value * 10 + u64::from(digit - b'0'));
+        let frac = number(self.frac) * 10u64.pow((SMALL_SCALE - self.frac.len()) as u32);
+        let value = i128::from(number(self.int)) * SMALL_UNIT + i128::from(frac);
+        Some(if self.class == Class::Negative { -value } else { value })
+    }
+
     pub fn compare(&self, other: &Self) -> Ordering {
         self.class.compare(other.class, || {
             self.int
@@ -342,7 +363,20 @@ impl<'a> Binary<'a> {
         while let [rest @ .., 0, 0] = groups {
             groups = rest;
         }
-        Some(Self { class: Class::of(negative, groups.is_empty()), weight, groups, scale })
+        let class = Class::of(negative, groups.is_empty());
+        Some(Self { class, weight: if groups.is_empty() { 0 } else { weight }, groups, scale })
+    }
+
+    /// As [`Text::small`].
+    pub fn small(&self) -> Option<i128> {
+        // Four groups before the point and three behind it, so that both wire forms agree on what is small.
+        let lowest = self.weight + 1 - (self.groups.len() / 2) as i32;
+        if !self.class.is_finite() || self.weight > 3 || lowest < -3 {
+            return None;
+        }
+        let groups = self.groups.chunks_exact(2).map(|g| i128::from(u16::from_be_bytes([g[0], g[1]])));
+        let value = groups.fold(0, |value, group| value * 10_000 + group) * 10_000i128.pow((lowest + 3).unsigned_abs());
+        Some(if self.class == Class::Negative { -value } else { value })
     }
 
     pub fn compare(&self, other: &Self) -> Ordering {

@@ -54,7 +54,12 @@ impl<'a> RowView<'a> {
 
     /// The value of column `index`, `None` for NULL. Reads the lengths of those before it, allocates nothing.
     pub fn column(&self, index: usize) -> Result<Option<&'a [u8]>, Fault> {
-        Ok(self.range(index)?.map(|range| &self.frame[range]))
+        Ok(self.range(index)?.map(|range| self.bytes(range)))
+    }
+
+    /// The bytes at a place that [`Self::range`] gave.
+    pub fn bytes(&self, range: Range<usize>) -> &'a [u8] {
+        self.frame.get(range).unwrap_or_default()
     }
 
     /// Where in the frame the value of column `index` lies, `None` for NULL.
