@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::slice::from_ref;
+
 use pgloom::types::canonical::{KeyError, KeyValue, token};
 use pgloom::types::{Collation, Format, KeyType, oid};
 use support::raw::Value;
@@ -450,7 +452,7 @@ fn spellings_are_equal_here_when_they_are_equal_in_postgres() {
                     (&accepted[cell(0).parse::<usize>().unwrap()], &accepted[cell(1).parse::<usize>().unwrap()]);
                 assert_eq!(cell(2) == "t", a.1 == b.1, "{name} {:?} = {:?}", a.0, b.0);
                 assert_eq!(a.1 == b.1, a.1.canonical_bytes() == b.1.canonical_bytes(), "{name} {:?} {:?}", a.0, b.0);
-                assert_eq!(a.1 == b.1, token(&[a.1.clone()]) == token(&[b.1.clone()]));
+                assert_eq!(a.1 == b.1, token(from_ref(&a.1)) == token(from_ref(&b.1)));
                 let order = a.1.compare(&b.1, Collation::Bytes).unwrap();
                 assert_eq!(cell(3) == "t", order.is_lt(), "{name} {:?} < {:?}", a.0, b.0);
                 assert_eq!(a.1 == b.1, order.is_eq());
@@ -607,7 +609,7 @@ fn a_typed_parameter_matches_a_column_as_postgres_compares_them() {
                     let parsed = key.parse_typed(oid, format, &bytes);
                     for column in columns(key) {
                         let sql = format!("SELECT {}::{} = $1", quoted(column), sql_name(key));
-                        let reply = raw.extended(&sql, &[oid], std::slice::from_ref(&form), 0);
+                        let reply = raw.extended(&sql, &[oid], from_ref(&form), 0);
                         let context =
                             format!("{key:?} {column:?} = {type_name} {text:?} ({format:?}): {}", reply.text());
                         match &parsed {

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code)]
 mod support;
 
 use bytes::Bytes;
@@ -267,8 +266,10 @@ fn grouped_shards_have_the_groups_of_postgres() {
     }
 }
 
-/// The aggregate in SQL over all rows, the partial ones that shards compute, and how they are folded.
-fn folds() -> Vec<(String, Vec<(String, u32)>, Fold)> {
+/// The aggregate in SQL over all rows, the partial ones that shards compute with their types, and how they are folded.
+type FoldCase = (String, Vec<(String, u32)>, Fold);
+
+fn folds() -> Vec<FoldCase> {
     let mut folds = Vec::new();
     let mut simple = |sql: String, type_oid: u32, fold: Fold| folds.push((sql.clone(), vec![(sql, type_oid)], fold));
     for (column, sum) in [("i2", oid::INT8), ("i4", oid::INT8), ("i8", oid::NUMERIC), ("n", oid::NUMERIC)] {
