@@ -203,7 +203,7 @@ fn per_shard(raw: &mut Raw, sql: &str, format: Format) -> Vec<Vec<Row>> {
 
 #[test]
 fn sorted_shards_merge_into_the_order_of_postgres() {
-    let mut raw = loaded(1_500, 10);
+    let mut raw = loaded(800, 10);
     for (name, _, type_oid, collation) in COLUMNS {
         for format in FORMATS {
             for (descending, nulls_first) in [(false, false), (true, false), (false, true), (true, true)] {
@@ -234,7 +234,7 @@ fn sorted_shards_merge_into_the_order_of_postgres() {
 
 #[test]
 fn grouped_shards_have_the_groups_of_postgres() {
-    let mut raw = loaded(1_500, 10);
+    let mut raw = loaded(800, 10);
     for (name, _, type_oid, collation) in COLUMNS {
         for format in FORMATS {
             let sql = format!("SELECT {name}, count(*), min(id) FROM rows GROUP BY {name} ORDER BY {name}");
@@ -301,7 +301,7 @@ fn folds() -> Vec<FoldCase> {
 #[test]
 fn partial_aggregates_fold_into_those_of_postgres() {
     // Groups of a few rows, so that there are thousands of sums and averages.
-    let mut raw = loaded(12_000, 2_500);
+    let mut raw = loaded(8_000, 2_000);
     let folds = folds();
     let mut partials = vec!["g".to_owned()];
     let mut outputs = vec![Output { column: 0, fold: Fold::Key }];
