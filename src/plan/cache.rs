@@ -1,6 +1,7 @@
 //! Template -> `Arc<Analysis>`; bounded in bytes; an entry of an older catalog or topology is a miss.
 //!
-//! One cache serves one logical database: generations and epochs of different databases do not compare.
+//! Generations and epochs of different databases do not compare: where one cache serves several, the scope's fingerprint
+//! must tell them apart.
 //! It holds literals only where they shape the plan (guards), and no parameters.
 
 use std::collections::HashMap;

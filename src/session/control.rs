@@ -330,7 +330,7 @@ impl Session {
 
     /// Makes these the session's settings, and names mean what they say.
     pub(super) fn adopt(&mut self, wanted: Arc<SessionSettings>) {
-        self.scope = SearchScope::new(&wanted, &self.user);
+        self.scope = SearchScope::new(&wanted, &self.user, &self.database.name);
         self.settings = wanted;
     }
 

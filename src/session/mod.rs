@@ -161,7 +161,7 @@ impl Session {
         let startup = Arc::new(startup);
         let view = login.database.cluster.load_full();
         let mut session = Self {
-            scope: SearchScope::new(&startup, &login.user),
+            scope: SearchScope::new(&startup, &login.user, &login.database.name),
             shared,
             database: login.database,
             user: login.user,

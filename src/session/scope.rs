@@ -13,7 +13,8 @@ pub struct SearchScope {
 }
 
 impl SearchScope {
-    pub fn new(settings: &SessionSettings, user: &str) -> Self {
+    /// `database`: its name is part of the fingerprint, because the plan cache serves them all.
+    pub fn new(settings: &SessionSettings, user: &str, database: &str) -> Self {
         let search_path = settings
             .get("search_path")
             .and_then(|value| utility::search_path_value(value, user))
@@ -22,7 +23,7 @@ impl SearchScope {
             .get("standard_conforming_strings")
             .is_none_or(|value| !matches!(unquoted(value).as_str(), "off" | "false" | "no" | "0" | "f" | "n" | "of"));
         let mut hasher = DefaultHasher::new();
-        (&search_path, standard_strings).hash(&mut hasher);
+        (database, &search_path, standard_strings).hash(&mut hasher);
         Self { search_path, standard_strings, fingerprint: hasher.finish() }
     }
 
@@ -51,15 +52,21 @@ mod tests {
 
     #[test]
     fn the_user_stands_first_in_the_default_path() {
-        let scope = SearchScope::new(&SessionSettings::default(), "ann");
+        let scope = SearchScope::new(&SessionSettings::default(), "ann", "shop");
         assert_eq!(scope.search_path, ["ann".into(), "public".into()] as [Box<str>; 2]);
         assert!(scope.standard_strings);
+    }
+
+    #[test]
+    fn another_database_is_another_scope() {
+        let fingerprint = |database| SearchScope::new(&SessionSettings::default(), "ann", database).fingerprint;
+        assert_ne!(fingerprint("shop"), fingerprint("archive"));
     }
 
     #[test]
     fn strings_are_standard_unless_switched_off() {
         let mut settings = SessionSettings::default();
         settings.set("standard_conforming_strings", "'off'");
-        assert!(!SearchScope::new(&settings, "ann").standard_strings);
+        assert!(!SearchScope::new(&settings, "ann", "shop").standard_strings);
     }
 }

@@ -44,6 +44,26 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
     }
 }
 
+/// The rows must be cut here exactly as the shards would cut them.
+fn readable(copy: &CopyStatement) -> Result<(), Fault> {
+    let utf8 = |encoding: &str| matches!(&*encoding.to_ascii_lowercase().replace(['-', '_'], ""), "utf8" | "unicode");
+    if copy.encoding.as_deref().is_some_and(|encoding| !utf8(encoding)) {
+        return Err(Fault::unsupported(
+            "COPY into a sharded table with another ENCODING is not supported",
+            "pgloom reads the rows' sharding keys, as UTF-8",
+            "Send the rows in UTF-8.",
+        ));
+    }
+    if copy.unknown_option {
+        return Err(Fault::unsupported(
+            "COPY into a sharded table with this option is not supported",
+            "an option that pgloom does not know, or a backslash as QUOTE, could change where rows end",
+            "Leave the option out.",
+        ));
+    }
+    Ok(())
+}
+
 fn copy_in(
     name: &QualifiedName,
     distribution: DistributionId,
@@ -59,6 +79,7 @@ fn copy_in(
             format!("Name {} in the column list of the COPY.", key.join(", ")),
         )
     };
+    readable(copy)?;
     let columns: Vec<&str> = match (&table.columns[..], known) {
         ([], Some(known)) => known.columns.iter().filter(|c| !c.generated).map(|c| &*c.name).collect(),
         ([], None) => return Err(refuse("the table's columns are not known".to_owned())),
