@@ -95,7 +95,7 @@ fn start_log(settings: &LogSettings) {
     };
     // PGLOOM_LOG takes the filters of tracing (`pgloom::session=debug`), for hunting.
     let filter = tracing_subscriber::EnvFilter::try_from_env("PGLOOM_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("{level},sqlparser=warn")));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.format {
         LogFormat::Text => log.init(),

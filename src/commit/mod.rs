@@ -29,8 +29,8 @@ impl CommitPlan {
     }
 }
 
-/// The global identifier of one distributed transaction. Its name on a participant adds the anchor, so that whoever finds a
-/// prepared transaction knows where the decision lies.
+/// The global identifier of one distributed transaction: it names the anchor, so that whoever finds a prepared transaction
+/// knows where the decision lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gid {
     /// Unique over all routers and restarts: letters, digits and `-`.
@@ -41,9 +41,16 @@ pub struct Gid {
 impl Gid {
     const PREFIX: &'static str = "pgloom_";
 
+    /// The name of the transaction as prepared on one shard. Shards may be databases of one server, whose names are one space.
+    pub fn on(&self, participant: ShardId) -> String {
+        format!("{self}_{participant}")
+    }
+
     /// Reads the name of a prepared transaction; `None` when it is none of ours.
     pub fn parse(name: &str) -> Option<Self> {
-        let (transaction, anchor) = name.strip_prefix(Self::PREFIX)?.rsplit_once('_')?;
+        let (own, participant) = name.rsplit_once('_')?;
+        participant.parse::<u16>().ok()?;
+        let (transaction, anchor) = own.strip_prefix(Self::PREFIX)?.rsplit_once('_')?;
         let valid = !transaction.is_empty() && transaction.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         valid.then_some(())?;
         Some(Self { transaction: transaction.to_owned(), anchor: ShardId(anchor.parse().ok()?) })
@@ -99,9 +106,10 @@ mod tests {
     #[test]
     fn a_gid_is_read_back_and_foreign_names_are_not() {
         let gid = Gid { transaction: "r1-7-99".to_owned(), anchor: ShardId(3) };
-        assert_eq!(Gid::parse(&gid.to_string()), Some(gid));
-        assert_eq!(Gid::parse("pgloom_'; DROP TABLE x; --_1"), None);
-        assert_eq!(Gid::parse("other_1_2"), None);
-        assert_eq!(Gid::parse("pgloom_x_70000"), None);
+        assert_eq!(gid.on(ShardId(5)), "pgloom_r1-7-99_3_5");
+        assert_eq!(Gid::parse(&gid.on(ShardId(5))), Some(gid));
+        assert_eq!(Gid::parse("pgloom_'; DROP TABLE x; --_1_2"), None);
+        assert_eq!(Gid::parse("other_1_2_3"), None);
+        assert_eq!(Gid::parse("pgloom_x_70000_1"), None);
     }
 }

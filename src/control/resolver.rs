@@ -68,7 +68,7 @@ async fn resolve_shard(
         match decision(database, &gid).await {
             Ok(commit) => {
                 let verb = if commit { "COMMIT" } else { "ROLLBACK" };
-                server.query(&format!("{verb} PREPARED '{gid}'")).await?;
+                server.query(&format!("{verb} PREPARED '{}'", gid.on(shard))).await?;
                 tracing::warn!(database = %database.name, %shard, %gid, verb, "resolver: finished a prepared transaction");
                 if commit {
                     done.committed += 1;

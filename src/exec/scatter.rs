@@ -52,6 +52,8 @@ pub struct ScatterRun {
     limits: MergeLimits,
     rows: u64,
     answer: Answer,
+    /// COPY TO STDOUT: CopyData instead of rows.
+    copy: bool,
     finished: bool,
 }
 
@@ -101,6 +103,7 @@ impl ScatterRun {
             limits,
             rows: 0,
             answer,
+            copy: false,
             finished: false,
         };
         let mut columns: Option<Vec<Column>> = None;
@@ -113,6 +116,12 @@ impl ScatterRun {
                     Some(_) => {}
                     None => columns = Some(theirs),
                 },
+                Head::Copy(response) if at == 0 => {
+                    run.copy = true;
+                    client.out.extend_from_slice(&response.bytes);
+                }
+                Head::Copy(_) if run.copy => {}
+                Head::Copy(_) => return run.refuse(servers, drift(servers[0], servers[at])).await,
                 Head::NoRows if columns.is_some() => {
                     return run.refuse(servers, drift(servers[0], servers[at])).await;
                 }
@@ -145,7 +154,7 @@ impl ScatterRun {
         client: &mut Client,
     ) -> Result<Head, ScatterError> {
         loop {
-            let frame = content(servers[at], client).await?;
+            let frame = content(servers[at], client, self.speaks(at)).await?;
             match frame.tag {
                 b'T' => match read_row_description(frame.body()) {
                     Ok(columns) => return Ok(Head::Rows(columns)),
@@ -157,7 +166,8 @@ impl ScatterRun {
                 }
                 b'n' => {}
                 b'E' => return Err(self.shard_error(servers, frame).await),
-                b'G' | b'H' | b'W' => {
+                b'H' => return Ok(Head::Copy(frame)),
+                b'G' | b'W' => {
                     let fault = Fault::new(SqlState::INTERNAL_ERROR, "a shard asked for COPY within a merge");
                     return Err(self.fail(servers, fault).await);
                 }
@@ -173,6 +183,9 @@ impl ScatterRun {
         client: &mut Client,
         max_rows: Option<u64>,
     ) -> Result<RunEnd, ScatterError> {
+        if self.copy {
+            return self.run_copy(servers, client).await;
+        }
         let mut sent = 0;
         while max_rows.is_none_or(|max| sent < max) {
             if let Some(row) = self.parked.pop_front() {
@@ -191,6 +204,23 @@ impl ScatterRun {
             }
         }
         Ok(RunEnd::Suspended)
+    }
+
+    /// CopyData of all shards, each row whole, in whatever order they come.
+    async fn run_copy(&mut self, servers: &mut [&mut Backend], client: &mut Client) -> Result<RunEnd, ScatterError> {
+        while self.inputs.iter().any(|input| !input.closed) {
+            let (at, frame) = any_content(servers, &self.inputs, client, self.answer).await?;
+            if frame.tag == b'd' {
+                client.out.extend_from_slice(&frame.bytes);
+                if client.out.len() >= OUT_HIGH {
+                    flush(client).await?;
+                }
+            } else {
+                self.take(servers, at, frame).await?;
+            }
+        }
+        client.out.extend_from_slice(reply::COPY_DONE);
+        Ok(RunEnd::Complete(self.finish(servers, client).await?))
     }
 
     /// Merges what is left into memory, so that the servers can do other work. `53400` beyond the merge's byte limit.
@@ -230,12 +260,12 @@ impl ScatterRun {
                 Ok(Advance::Need(at)) => {
                     let frame = match try_content(servers[at])? {
                         Some(frame) => frame,
-                        None => content(servers[at], client).await?,
+                        None => content(servers[at], client, self.speaks(at)).await?,
                     };
                     self.take(servers, at, frame).await?;
                 }
                 Ok(Advance::NeedAny) => {
-                    let (at, frame) = any_content(servers, &self.inputs, client).await?;
+                    let (at, frame) = any_content(servers, &self.inputs, client, self.answer).await?;
                     self.take(servers, at, frame).await?;
                 }
                 Err(fault) => return Err(self.fail(servers, fault).await),
@@ -259,6 +289,11 @@ impl ScatterRun {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether the notices of this input are for the client.
+    fn speaks(&self, at: usize) -> bool {
+        at == 0 || self.answer == Answer::Merged
     }
 
     fn complete(&mut self, at: usize, frame: &Frame) {
@@ -291,7 +326,7 @@ impl ScatterRun {
         if !self.finished {
             for at in 0..servers.len() {
                 while !servers[at].inflight.is_empty() {
-                    let frame = content(servers[at], client).await?;
+                    let frame = content(servers[at], client, self.speaks(at)).await?;
                     match frame.tag {
                         b'C' => self.complete(at, &frame),
                         b'E' => return Err(self.shard_error(servers, frame).await),
@@ -351,6 +386,8 @@ impl ScatterRun {
 }
 
 enum Head {
+    /// CopyOutResponse.
+    Copy(Frame),
     Rows(Vec<Column>),
     NoRows,
 }
@@ -404,17 +441,17 @@ fn poll_content(server: &mut Backend, cx: &mut Context<'_>) -> Poll<Result<Frame
 }
 
 /// Waits for one server's next frame; notices pass to the client, which is watched meanwhile.
-async fn content(server: &mut Backend, client: &mut Client) -> Result<Frame, ScatterError> {
+async fn content(server: &mut Backend, client: &mut Client, speaks: bool) -> Result<Frame, ScatterError> {
     loop {
         let frame = poll_fn(|cx| match poll_content(server, cx) {
             Poll::Pending => poll_client(client, cx).map(Err),
             ready => ready,
         })
         .await?;
-        if frame.tag == b'N' {
-            client.out.extend_from_slice(&frame.bytes);
-        } else {
-            return Ok(frame);
+        match frame.tag {
+            b'N' if speaks => client.out.extend_from_slice(&frame.bytes),
+            b'N' => {}
+            _ => return Ok(frame),
         }
     }
 }
@@ -423,6 +460,7 @@ async fn any_content(
     servers: &mut [&mut Backend],
     inputs: &[Input],
     client: &mut Client,
+    answer: Answer,
 ) -> Result<(usize, Frame), ScatterError> {
     loop {
         let (at, frame) = poll_fn(|cx| {
@@ -437,10 +475,10 @@ async fn any_content(
             poll_client(client, cx).map(Err)
         })
         .await?;
-        if frame.tag == b'N' {
-            client.out.extend_from_slice(&frame.bytes);
-        } else {
-            return Ok((at, frame));
+        match frame.tag {
+            b'N' if at == 0 || answer == Answer::Merged => client.out.extend_from_slice(&frame.bytes),
+            b'N' => {}
+            _ => return Ok((at, frame)),
         }
     }
 }

@@ -77,7 +77,7 @@ impl Session {
         self.ask_one(anchor, &decide(&gid)).await.map_err(|fault| {
             fault.hint("Cross-shard writes need the table pgloom.decision on every shard: run \"pgloom check\".")
         })?;
-        let prepared = self.ask_many(others, &format!("PREPARE TRANSACTION '{gid}'")).await;
+        let prepared = self.ask_each(others, |shard| format!("PREPARE TRANSACTION '{}'", gid.on(shard))).await;
         let failed = prepared.iter().find_map(|r| r.as_ref().err().cloned());
         // A failed transaction answers PREPARE with a rollback and no error.
         let lost = self.held.iter().any(|h| others.contains(&h.shard) && h.server.status != Status::Idle);
@@ -100,7 +100,7 @@ impl Session {
             }
         }
         // Decided. Whatever fails from here on is finished by the resolver.
-        for result in self.ask_many(others, &format!("COMMIT PREPARED '{gid}'")).await {
+        for result in self.ask_each(others, |shard| format!("COMMIT PREPARED '{}'", gid.on(shard))).await {
             if let Err(fault) = result {
                 tracing::warn!(%gid, error = %fault, "second phase left to the resolver");
             }
@@ -115,7 +115,7 @@ impl Session {
             let server = &mut self.held[at].server;
             if !server.broken && server.status == Status::Idle {
                 // Fails where PREPARE failed: there is nothing to undo then.
-                let _ = server.query(&format!("ROLLBACK PREPARED '{gid}'")).await;
+                let _ = server.query(&format!("ROLLBACK PREPARED '{}'", gid.on(*shard))).await;
             }
         }
     }
@@ -127,7 +127,15 @@ impl Session {
 
     /// The same statement to these shards at once; each one's outcome.
     async fn ask_many(&mut self, shards: &[ShardId], sql: &str) -> Vec<Result<(), Fault>> {
-        let asks = self.held.select(shards).into_iter().map(|server| async { server.query(sql).await.map(drop) });
+        self.ask_each(shards, |_| sql.to_owned()).await
+    }
+
+    /// To each of these shards its own statement, all at once.
+    async fn ask_each(&mut self, shards: &[ShardId], sql: impl Fn(ShardId) -> String) -> Vec<Result<(), Fault>> {
+        let asks = self.held.select(shards).into_iter().map(|(shard, server)| {
+            let sql = sql(shard);
+            async move { server.query(&sql).await.map(drop) }
+        });
         futures::future::join_all(asks).await
     }
 

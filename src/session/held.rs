@@ -81,7 +81,12 @@ impl HeldServers {
     }
 
     /// The connections of these shards, in that order, each borrowed on its own.
-    pub fn select(&mut self, shards: &[ShardId]) -> Vec<&mut Backend> {
+    pub fn servers(&mut self, shards: &[ShardId]) -> Vec<&mut Backend> {
+        self.select(shards).into_iter().map(|(_, server)| server).collect()
+    }
+
+    /// As `servers`, each with its shard.
+    pub fn select(&mut self, shards: &[ShardId]) -> Vec<(ShardId, &mut Backend)> {
         let mut found: Vec<(usize, &mut Backend)> = self
             .0
             .iter_mut()
@@ -91,7 +96,7 @@ impl HeldServers {
             })
             .collect();
         found.sort_by_key(|(at, _)| *at);
-        found.into_iter().map(|(_, server)| server).collect()
+        found.into_iter().map(|(at, server)| (shards[at], server)).collect()
     }
 
     /// Takes out those that are in the middle of a statement.

@@ -230,7 +230,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let (mut run, shards, opened) = self.start_parts(parts, combine, window, access, Answer::Merged, ask).await?;
         let result = {
-            let mut servers = self.held.select(&shards);
+            let mut servers = self.held.servers(&shards);
             run.run(&mut servers, &mut self.client, None).await
         };
         let end = match result {
@@ -281,7 +281,7 @@ impl Session {
         let describe = matches!(ask, Ask::Query { .. });
         let style = self.text_style();
         let started = {
-            let mut servers = self.held.select(&shards);
+            let mut servers = self.held.servers(&shards);
             ScatterRun::start(&mut servers, &mut self.client, combine, window, limits, answer, style, describe).await
         };
         match started {
@@ -343,7 +343,7 @@ impl Session {
         let (mut run, shards, opened) =
             self.start_parts(&parts, &Combine::CONCAT, None, access, Answer::First, ask).await?;
         let result = {
-            let mut servers = self.held.select(&shards);
+            let mut servers = self.held.servers(&shards);
             run.run(&mut servers, &mut self.client, None).await
         };
         if let Err(error) = result {

@@ -38,7 +38,7 @@ impl Session {
         max: Option<u64>,
     ) -> Result<(), Failure> {
         let result = {
-            let mut servers = self.held.select(&run.shards);
+            let mut servers = self.held.servers(&run.shards);
             run.merged.run(&mut servers, &mut self.client, max).await
         };
         match result {
@@ -68,7 +68,7 @@ impl Session {
             if run.merged.is_finished() {
                 continue;
             }
-            let mut servers = self.held.select(&run.shards);
+            let mut servers = self.held.servers(&run.shards);
             if let Err(error) = run.merged.park(&mut servers, &mut self.client).await {
                 failed = Some(error);
                 break;
@@ -81,13 +81,13 @@ impl Session {
     }
 
     pub(super) async fn close_run(&mut self, mut run: ScatterRun) {
-        let mut servers = self.held.select(&run.shards);
+        let mut servers = self.held.servers(&run.shards);
         run.merged.close(&mut servers).await;
     }
 
     pub(super) async fn close_all_runs(&mut self) {
         for run in self.statements.running() {
-            let mut servers = self.held.select(&run.shards);
+            let mut servers = self.held.servers(&run.shards);
             run.merged.close(&mut servers).await;
         }
     }
