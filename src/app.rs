@@ -81,10 +81,12 @@ impl Router {
                 cancels: CancelRegistry::default(),
                 metrics: Arc::clone(&metrics),
                 limits: session_limits(settings),
+                log_disconnections: settings.log.disconnections,
                 router: router_name()?.into(),
             }),
             context: handshake_context(settings)?,
             max_clients: settings.limits.max_client_conn,
+            keepalive: settings.listen.keepalive,
             log_connections: settings.log.connections,
             open: AtomicUsize::new(0),
         });
@@ -276,6 +278,7 @@ pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> 
     let tls = Arc::new(server_tls(&settings.server_tls)?);
     let access = ServerAccess {
         tls,
+        keepalive: settings.listen.keepalive,
         connect_timeout: settings.timeouts.server_connect,
         max_message: settings.limits.max_message_size,
         max_prepared: settings.limits.max_prepared_statements,
@@ -285,6 +288,7 @@ pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> 
         let own = credentials(database.router.as_ref()?);
         let limits = PoolLimits {
             size: database.pool.size.get() as usize,
+            min_size: database.pool.min_size as usize,
             wait: settings.timeouts.query_wait.unwrap_or(Duration::MAX),
             idle_timeout: settings.timeouts.server_idle,
             lifetime: settings.timeouts.server_lifetime,
@@ -325,7 +329,10 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
             }
         }
         for (_, pools) in database.all_pools() {
-            pools.iter().for_each(|(_, pool)| pool.sweep(Instant::now()));
+            for (_, pool) in pools.iter() {
+                pool.sweep(Instant::now());
+                pool.fill().await;
+            }
         }
         tokio::time::sleep(if all_well { SWEEP } else { PROBE }).await;
     }

@@ -5,11 +5,39 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::BytesMut;
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+
+/// Probes on a silent connection, so that a peer that vanished is noticed. Each `None`: as the operating system does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keepalive {
+    pub idle: Option<Duration>,
+    pub interval: Option<Duration>,
+    pub count: Option<u32>,
+}
+
+impl Keepalive {
+    /// Turns the probes on. A socket that takes no such option (a Unix socket) needs none.
+    pub fn apply(&self, socket: &SockRef<'_>) {
+        let mut probes = TcpKeepalive::new();
+        if let Some(idle) = self.idle {
+            probes = probes.with_time(idle);
+        }
+        if let Some(interval) = self.interval {
+            probes = probes.with_interval(interval);
+        }
+        if let Some(count) = self.count {
+            probes = probes.with_retries(count);
+        }
+        if let Err(error) = socket.set_keepalive(true).and_then(|()| socket.set_tcp_keepalive(&probes)) {
+            tracing::debug!(%error, "no keep-alive probes on this socket");
+        }
+    }
+}
 
 /// A client's connection.
 #[derive(Debug)]

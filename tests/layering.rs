@@ -22,7 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("wire", &["types"]),
     ("catalog", &["types"]),
     ("topology", &["types"]),
-    ("config", &["types", "topology"]),
+    ("config", &["net", "types", "topology"]),
     ("sql", &["types", "catalog", "topology"]),
     ("copy", &["types", "wire", "sql"]),
     ("commit", &[]),

@@ -11,6 +11,7 @@ use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
+use crate::net::Keepalive;
 use crate::secret::Secret;
 use crate::tls::ServerTls;
 use crate::topology::{Role, Server, Topology};
@@ -26,6 +27,8 @@ pub struct Credentials {
 #[derive(Clone)]
 pub struct ServerAccess {
     pub tls: Arc<ServerTls>,
+    /// `None`: no probes.
+    pub keepalive: Option<Keepalive>,
     pub connect_timeout: Duration,
     pub max_message: usize,
     pub max_prepared: usize,
@@ -54,6 +57,9 @@ impl Connect for ServerConnector {
                 .detail(format!("no answer within {:?}", self.access.connect_timeout))
                 .blame(crate::fault::Blame::Server)
         })??;
+        if let Some(keepalive) = &self.access.keepalive {
+            keepalive.apply(&logged_in.stream.socket());
+        }
         Ok(Backend::new(logged_in, Arc::clone(&self.address), self.access.max_message, self.access.max_prepared))
     }
 }

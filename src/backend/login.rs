@@ -9,11 +9,9 @@ mod machine;
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use ring::rand::{SecureRandom, SystemRandom};
-use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -30,9 +28,6 @@ use machine::{Machine, Step, Terms};
 
 /// All that a server says during a login has to fit in here, in bytes.
 const MAX_LOGIN: usize = 1024 * 1024;
-/// A server that vanished is noticed after the first, plus probes at the second.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Where to log in, and as whom. There is no timeout in here: the caller drops the future when its time is up.
 #[derive(Clone, Copy, Debug)]
@@ -222,8 +217,6 @@ async fn open(server: &Server, tls: &ServerTls) -> Result<ServerStream, LoginErr
     }
     let mut stream = TcpStream::connect((&*server.host, server.port)).await?;
     stream.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
     if !tls.wanted() {
         return Ok(ServerStream::Plain(stream));
     }

@@ -253,6 +253,17 @@ impl Backend {
         failed.map_or(Ok(rows), Err)
     }
 
+    /// Reads all that is owed and throws it away.
+    pub async fn drain(&mut self) -> Result<(), Fault> {
+        while !self.inflight.is_empty() {
+            let frame = self.next_frame().await?;
+            if self.inflight.step(frame.tag) == inflight::Verdict::OutOfStep {
+                return Err(self.out_of_step(frame.tag));
+            }
+        }
+        Ok(())
+    }
+
     /// The connection is lost: nothing may be sent on it again.
     pub fn lost(&mut self, why: &str) -> Fault {
         self.broken = true;

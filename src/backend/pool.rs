@@ -19,6 +19,8 @@ pub trait Connect: Send + Sync {
 pub struct PoolLimits {
     /// Connections at most.
     pub size: usize,
+    /// Connections kept open though nobody uses them, once the pool is in use.
+    pub min_size: usize,
     /// How long a client waits for a connection.
     pub wait: Duration,
     /// An idle connection older than this is closed.
@@ -139,14 +141,21 @@ impl<C: Connect> Pool<C> {
         });
     }
 
-    /// Tries one connection, so that `last_failure` tells the truth about a server nobody has asked lately.
-    pub async fn probe(self: &Arc<Self>) -> Result<(), Fault> {
-        if self.idle_count() > 0 || self.counts.active.load(Ordering::Relaxed) > 0 {
-            if self.last_failure().is_none() {
-                return Ok(());
+    /// Opens connections until `min_size` are there. Called now and then; a server that does not answer is left alone.
+    pub async fn fill(self: &Arc<Self>) {
+        let mut fresh = Vec::new();
+        while self.idle_count() + self.counts.active.load(Ordering::Relaxed)
+            < self.limits.min_size.min(self.limits.size)
+        {
+            let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { break };
+            self.counts.active.fetch_add(1, Ordering::Relaxed);
+            let mut checkout = Checkout { backend: None, pool: Arc::clone(self), _permit: permit };
+            match self.connect().await {
+                Ok(backend) => checkout.backend = Some(Box::new(backend)),
+                Err(_) => break,
             }
+            fresh.push(checkout);
         }
-        self.checkout().await.map(drop)
     }
 
     fn give_back(&self, mut backend: Box<Backend>) {

@@ -22,8 +22,6 @@ section! {
         host: Vec<IpAddr> = "127.0.0.1",
         /// Port on which clients are accepted.
         port: u16 = "6432",
-        /// Directory in which to make the socket `.s.PGSQL.<port>` for clients on this machine. Empty: none.
-        unix_socket_dir: PathBuf = "",
         /// Let several routers on this machine share the port; the kernel spreads the connections.
         so_reuseport: bool = "false",
         /// Keep-alive probes on client and server connections, so that a vanished peer is noticed.
@@ -34,8 +32,8 @@ section! {
         tcp_keepintvl: Duration = "0",
         /// Unanswered probes before the connection is given up. 0: as the operating system does.
         tcp_keepcnt: u32 = "0",
-        /// Threads that serve clients. 0: one for each processor.
-        workers: u16 = "0",
+        /// Threads that serve clients. 1 costs least for each statement; 0: one for each processor.
+        workers: u16 = "1",
 
         /// Clients at one time; more are refused with 53300. PgBouncer's default is 100; here a client costs little more than its socket.
         max_client_conn: u32 = "1000",

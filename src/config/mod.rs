@@ -23,6 +23,7 @@ pub use error::{ConfigError, ConfigErrors, Origin};
 pub use units::{AuthType, LogFormat, LogLevel, PoolMode, SslMode};
 
 use crate::ids::QualifiedName;
+use crate::net::Keepalive;
 use crate::secret::Secret;
 use crate::topology::Topology;
 
@@ -48,21 +49,11 @@ pub struct Settings {
 pub struct ListenSettings {
     /// Never empty.
     pub addresses: Vec<SocketAddr>,
-    /// The whole path of the socket for clients on this machine, `DIR/.s.PGSQL.PORT`.
-    pub unix_socket: Option<PathBuf>,
     pub reuse_port: bool,
     /// For client and server connections; `None`: no probes.
     pub keepalive: Option<Keepalive>,
     /// Threads that serve clients, at least 1.
     pub workers: usize,
-}
-
-/// Each `None` means as the operating system does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keepalive {
-    pub idle: Option<Duration>,
-    pub interval: Option<Duration>,
-    pub count: Option<u32>,
 }
 
 /// `None` is no limit.

@@ -29,11 +29,14 @@ pub struct Client {
     pub out: BytesMut,
     pub control: Arc<Control>,
     max_message: usize,
+    /// Bytes read and written since they were last counted.
+    received: u64,
+    sent: u64,
 }
 
 impl Client {
     pub fn new(stream: ClientStream, read: BytesMut, control: Arc<Control>, max_message: usize) -> Self {
-        Self { stream, read, out: BytesMut::new(), control, max_message }
+        Self { stream, read, out: BytesMut::new(), control, max_message, received: 0, sent: 0 }
     }
 
     /// Writes what is queued; Ready when all of it is gone.
@@ -44,7 +47,10 @@ impl Client {
         while !self.out.is_empty() {
             match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out)) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(ClientGone)),
-                Ok(n) => self.out.advance(n),
+                Ok(n) => {
+                    self.sent += n as u64;
+                    self.out.advance(n);
+                }
             }
         }
         if self.out.capacity() > 4 * OUT_HIGH {
@@ -65,8 +71,16 @@ impl Client {
         }
         match ready!(tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read)) {
             Ok(0) | Err(_) => Poll::Ready(Err(ClientGone)),
-            Ok(_) => Poll::Ready(Ok(())),
+            Ok(n) => {
+                self.received += n as u64;
+                Poll::Ready(Ok(()))
+            }
         }
+    }
+
+    /// Bytes read and written since the last call.
+    pub fn take_traffic(&mut self) -> (u64, u64) {
+        (std::mem::take(&mut self.received), std::mem::take(&mut self.sent))
     }
 
     /// While a server works: notices that the client left, and reads ahead within bounds. Ready only when it is gone.

@@ -20,7 +20,7 @@ use crate::wire::frame::{Frame, command_tag};
 use crate::wire::reply::{self, Column};
 use crate::wire::row::read_row_description;
 
-/// Why a scatter came to no good end. The servers have been drained or are marked broken.
+/// Why a scatter came to no good end. Servers may be in the middle of their answers.
 #[derive(Debug)]
 pub enum ScatterError {
     Broken(Broken),
@@ -111,7 +111,7 @@ impl ScatterRun {
             match run.head(servers, at, client).await? {
                 Head::Rows(theirs) => match &columns {
                     Some(ours) if !same_shape(ours, &theirs) => {
-                        return run.refuse(servers, drift(servers[0], servers[at])).await;
+                        return Err(run.fail(drift(servers[0], servers[at])));
                     }
                     Some(_) => {}
                     None => columns = Some(theirs),
@@ -121,9 +121,9 @@ impl ScatterRun {
                     client.out.extend_from_slice(&response.bytes);
                 }
                 Head::Copy(_) if run.copy => {}
-                Head::Copy(_) => return run.refuse(servers, drift(servers[0], servers[at])).await,
+                Head::Copy(_) => return Err(run.fail(drift(servers[0], servers[at]))),
                 Head::NoRows if columns.is_some() => {
-                    return run.refuse(servers, drift(servers[0], servers[at])).await;
+                    return Err(run.fail(drift(servers[0], servers[at])));
                 }
                 Head::NoRows => run.inputs[at].closed = true,
             }
@@ -135,12 +135,12 @@ impl ScatterRun {
                 Merge::new(combine, window, &infos, style, inputs, run.limits)
             } {
                 Ok(merge) => run.merge = Some(merge),
-                Err(fault) => return run.refuse(servers, fault).await,
+                Err(fault) => return Err(run.fail(fault)),
             }
             if describe {
                 let shown = visible(combine, &columns);
                 if let Err(fault) = reply::row_description(&mut client.out, &shown) {
-                    return run.refuse(servers, fault).await;
+                    return Err(run.fail(fault));
                 }
             }
         }
@@ -158,18 +158,18 @@ impl ScatterRun {
             match frame.tag {
                 b'T' => match read_row_description(frame.body()) {
                     Ok(columns) => return Ok(Head::Rows(columns)),
-                    Err(fault) => return Err(self.fail(servers, fault).await),
+                    Err(fault) => return Err(self.fail(fault)),
                 },
                 b'C' => {
                     self.complete(at, &frame);
                     return Ok(Head::NoRows);
                 }
                 b'n' => {}
-                b'E' => return Err(self.shard_error(servers, frame).await),
+                b'E' => return Err(self.shard_error(frame)),
                 b'H' => return Ok(Head::Copy(frame)),
                 b'G' | b'W' => {
                     let fault = Fault::new(SqlState::INTERNAL_ERROR, "a shard asked for COPY within a merge");
-                    return Err(self.fail(servers, fault).await);
+                    return Err(self.fail(fault));
                 }
                 _ => {}
             }
@@ -216,7 +216,7 @@ impl ScatterRun {
                     flush(client).await?;
                 }
             } else {
-                self.take(servers, at, frame).await?;
+                self.take(at, frame)?;
             }
         }
         client.out.extend_from_slice(reply::COPY_DONE);
@@ -235,7 +235,7 @@ impl ScatterRun {
                 )
                 .detail(format!("merge_max_bytes is {}", self.limits.max_bytes))
                 .hint("Fetch the portal to its end before running other statements, or raise merge_max_bytes.");
-                return Err(self.fail(servers, fault).await);
+                return Err(self.fail(fault));
             }
         }
         self.finish(servers, client).await.map(drop)
@@ -262,30 +262,30 @@ impl ScatterRun {
                         Some(frame) => frame,
                         None => content(servers[at], client, self.speaks(at)).await?,
                     };
-                    self.take(servers, at, frame).await?;
+                    self.take(at, frame)?;
                 }
                 Ok(Advance::NeedAny) => {
                     let (at, frame) = any_content(servers, &self.inputs, client, self.answer).await?;
-                    self.take(servers, at, frame).await?;
+                    self.take(at, frame)?;
                 }
-                Err(fault) => return Err(self.fail(servers, fault).await),
+                Err(fault) => return Err(self.fail(fault)),
             }
         }
     }
 
     /// One frame of input `at` into the merge.
-    async fn take(&mut self, servers: &mut [&mut Backend], at: usize, frame: Frame) -> Result<(), ScatterError> {
+    fn take(&mut self, at: usize, frame: Frame) -> Result<(), ScatterError> {
         match frame.tag {
             b'D' if at > 0 && self.answer == Answer::First => {}
             b'D' => {
                 if let Some(merge) = &mut self.merge
                     && let Err(fault) = merge.push(at, frame.bytes)
                 {
-                    return Err(self.fail(servers, fault).await);
+                    return Err(self.fail(fault));
                 }
             }
             b'C' => self.complete(at, &frame),
-            b'E' => return Err(self.shard_error(servers, frame).await),
+            b'E' => return Err(self.shard_error(frame)),
             _ => {}
         }
         Ok(())
@@ -329,7 +329,7 @@ impl ScatterRun {
                     let frame = content(servers[at], client, self.speaks(at)).await?;
                     match frame.tag {
                         b'C' => self.complete(at, &frame),
-                        b'E' => return Err(self.shard_error(servers, frame).await),
+                        b'E' => return Err(self.shard_error(frame)),
                         _ => {}
                     }
                 }
@@ -349,29 +349,20 @@ impl ScatterRun {
         counts.map_or_else(|| verb.to_owned(), |n| format!("{verb} {n}"))
     }
 
-    async fn refuse<T>(&mut self, servers: &mut [&mut Backend], fault: Fault) -> Result<T, ScatterError> {
-        Err(self.fail(servers, fault).await)
-    }
-
-    /// Ends everything that still runs and returns the fault.
-    async fn fail(&mut self, servers: &mut [&mut Backend], fault: Fault) -> ScatterError {
+    /// No more rows come of this run; what the servers still owe is the caller's to end.
+    fn fail(&mut self, fault: Fault) -> ScatterError {
         self.finished = true;
-        abandon(servers).await;
         ScatterError::Fault(fault)
     }
 
-    async fn shard_error(&mut self, servers: &mut [&mut Backend], frame: Frame) -> ScatterError {
+    fn shard_error(&mut self, frame: Frame) -> ScatterError {
         self.finished = true;
-        abandon(servers).await;
         ScatterError::Shard(frame)
     }
 
-    /// Ends a suspended run that nobody will fetch from any more.
-    pub async fn close(&mut self, servers: &mut [&mut Backend]) {
-        if !self.finished {
-            self.finished = true;
-            abandon(servers).await;
-        }
+    /// Nobody will fetch from this run any more; what the servers still owe is the caller's to end.
+    pub fn close(&mut self) {
+        self.finished = true;
         self.parked.clear();
         self.parked_bytes = 0;
     }
@@ -390,17 +381,6 @@ enum Head {
     Copy(Frame),
     Rows(Vec<Column>),
     NoRows,
-}
-
-/// Reads each server to the end of what it owes, throwing it away: in a block a cancel would do no less harm than reading.
-async fn abandon(servers: &mut [&mut Backend]) {
-    for server in servers {
-        while !server.inflight.is_empty() && !server.broken {
-            if poll_fn(|cx| poll_content(server, cx)).await.is_err() {
-                break;
-            }
-        }
-    }
 }
 
 /// The next frame that is part of the statement's answer, if it has been read already.

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -28,9 +27,6 @@ use crate::wire::startup::{CancelKey, FirstPacket, Startup, take_first_packet, u
 
 /// How long a client that was refused may take to read why.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// A client that vanished is noticed after the first, plus probes at the second.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Bytes of input that a refused client may still send before we hang up.
 const MAX_IGNORED: usize = 64 * 1024;
 
@@ -136,8 +132,6 @@ impl From<io::Error> for End {
 /// Brings a client in. Never fails: what goes wrong is told to the client, as far as it can be, and returned for the log.
 pub async fn handshake(stream: TcpStream, context: &HandshakeContext, accounts: &impl Accounts) -> Handshake {
     let _ = stream.set_nodelay(true);
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-    let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
     let Ok(peer) = stream.peer_addr() else { return Handshake::Closed(None) };
     let mut client = Conversation { stream: Some(ClientStream::Plain(stream)), buffer: BytesMut::new(), peer };
     let end = match timeout(context.login_timeout, client.admit(context, accounts)).await {

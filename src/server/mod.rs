@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::backend::cluster::{Credentials, Database};
 use crate::fault::{Blame, Fault, SqlState};
-use crate::net::ClientStream;
+use crate::net::{ClientStream, Keepalive};
 use crate::session::{Login, Session, Shared};
 use crate::wire::auth::Verifier;
 use crate::wire::reply;
@@ -45,6 +45,8 @@ pub struct Front {
     pub databases: HashMap<Box<str>, Arc<Database>>,
     pub context: HandshakeContext,
     pub max_clients: usize,
+    /// `None`: no probes.
+    pub keepalive: Option<Keepalive>,
     pub log_connections: bool,
     /// Sockets open now, logins included.
     pub open: AtomicUsize,
@@ -94,6 +96,9 @@ async fn serve(stream: TcpStream, front: Arc<Front>) {
     if open > front.max_clients.saturating_mul(2).saturating_add(64) {
         front.shared.metrics.login_failures.inc();
         return;
+    }
+    if let Some(keepalive) = &front.keepalive {
+        keepalive.apply(&socket2::SockRef::from(&stream));
     }
     match handshake(stream, &front.context, &*front).await {
         Handshake::Login(admitted) => admit(*admitted, &front).await,

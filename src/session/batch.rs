@@ -11,6 +11,7 @@ use crate::exec::forward::Seen;
 use crate::exec::scatter::{describe_with_formats, visible};
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
+use crate::metrics::QueryClass;
 use crate::plan::combine::Combine;
 use crate::plan::{self, Access, Inputs, Plan, PlanKind, View};
 use crate::session::control::is_local;
@@ -51,6 +52,7 @@ impl Session {
     pub(super) async fn extended(&mut self, frame: Frame) -> Result<(), Stop> {
         if !self.batch.started {
             self.batch.started = true;
+            self.start_clock();
             self.refresh_view();
         }
         let done = match frame.tag {
@@ -630,6 +632,7 @@ impl Session {
             )
         );
         let rows = self.run_local(&text, &statement.analysis).await?.unwrap_or_default();
+        self.note_route(QueryClass::Local, 0);
         rows.put_rows(&mut self.client.out)?;
         if !ends && let Ok(portal) = self.statements.portal(name) {
             portal.place = Place::Finished { tag: rows.tag.into() };
@@ -743,7 +746,9 @@ impl Session {
             self.fail_batch(failure).await?;
         }
         self.end_batch(true).await?;
-        self.client.flush().await.map_err(|_| Stop::Gone)
+        let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
+        self.stop_clock();
+        flushed
     }
 
     /// The end of a batch: the open server gets its Sync, an implicit transaction its end, the client its ReadyForQuery.

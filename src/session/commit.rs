@@ -13,6 +13,7 @@ static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 impl Session {
     /// COMMIT everywhere; the tag that the client gets. On an error nothing is committed anywhere, unless it says so (`08007`).
     pub(super) async fn commit(&mut self) -> Result<&'static str, Failure> {
+        self.close_all_runs().await;
         let participants: Vec<(ShardId, bool)> =
             self.held.iter().filter(|h| h.joined).map(|h| (h.shard, h.wrote)).collect();
         let done = match CommitPlan::of(&participants) {
@@ -147,6 +148,7 @@ impl Session {
 
     /// ROLLBACK everywhere. A connection that does not answer it well is closed, which rolls back too.
     pub(super) async fn roll_back_quietly(&mut self) {
+        self.close_all_runs().await;
         let joined: Vec<ShardId> = self.held.iter().filter(|h| h.joined && !h.server.broken).map(|h| h.shard).collect();
         self.ask_many(&joined, "ROLLBACK").await;
         if let Some(settings) = self.tx.end() {

@@ -186,6 +186,7 @@ impl Session {
 
     /// Runs a control statement on every shard that takes part in the transaction. One that fails fails it as a whole.
     pub(super) async fn tell_joined(&mut self, sql: &str) -> Result<(), Failure> {
+        self.park_runs().await?;
         let mut failed = None;
         for held in self.held.iter_mut().filter(|h| h.joined) {
             if let Err(fault) = held.server.query(sql).await {

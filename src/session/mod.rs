@@ -16,16 +16,17 @@ pub mod transaction;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use tracing::Instrument;
 
 use crate::backend::cluster::{Cluster, Database, UserPools};
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::SessionSettings;
 use crate::exec::client::{Client, Idle};
 use crate::fault::{Blame, Fault, SqlState};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, QueryClass};
 use crate::net::ClientStream;
 use crate::plan::cache::PlanCache;
 use crate::scope::Control;
@@ -46,6 +47,7 @@ pub struct Shared {
     pub cancels: CancelRegistry,
     pub metrics: Arc<Metrics>,
     pub limits: SessionLimits,
+    pub log_disconnections: bool,
     /// Names this router in two-phase transactions.
     pub router: Box<str>,
 }
@@ -143,6 +145,8 @@ pub struct Session {
     cursors: HashMap<Box<str>, crate::ids::ShardId>,
     /// Kept between statements so that a scan allocates nothing.
     scan: Scan,
+    /// The statement that runs: when it was read, and how it was routed once that is known.
+    clock: Clock,
     /// The map and catalog that the running statement, or transaction, sees.
     view: Arc<Cluster>,
 }
@@ -179,6 +183,7 @@ impl Session {
             batch: Batch::default(),
             cursors: HashMap::new(),
             scan: Scan::default(),
+            clock: Clock::default(),
             view,
         };
         session.shared.metrics.clients.inc();
@@ -245,7 +250,19 @@ impl Session {
                 Ok(frame) => frame,
                 Err(stop) => return stop,
             };
-            if let Err(stop) = self.dispatch(frame).await {
+            let done = if tracing::enabled!(tracing::Level::DEBUG) {
+                let span = tracing::debug_span!(
+                    "statement",
+                    client = self.pid,
+                    message = %char::from(frame.tag),
+                    route = tracing::field::Empty,
+                    shards = tracing::field::Empty,
+                );
+                self.dispatch(frame).instrument(span).await
+            } else {
+                self.dispatch(frame).await
+            };
+            if let Err(stop) = done {
                 return stop;
             }
         }
@@ -361,6 +378,9 @@ impl Session {
             self.tell(&fault);
             let _ = tokio::time::timeout(Duration::from_secs(1), self.client.flush()).await;
         }
+        if self.shared.log_disconnections {
+            tracing::info!(user = %self.user, database = %self.database.name, reason = ?end, "disconnect");
+        }
         self.slot.clear();
         // In the middle of something: the servers are asked to stop, and the connections are not reused.
         let busy: Vec<_> = self.held.drain_busy();
@@ -375,11 +395,33 @@ impl Session {
         self.end_held().await;
     }
 
+    /// A statement, or a batch of them, begins.
+    fn start_clock(&mut self) {
+        self.clock.started = Some(Instant::now());
+    }
+
+    /// The statement that was routed last has its answer; or its part of it, in a batch.
+    fn stop_clock(&mut self) {
+        if let (Some(started), Some((class, shards))) = (self.clock.started, self.clock.routed.take()) {
+            self.shared.metrics.query(class, shards, started.elapsed());
+        }
+        let (received, sent) = self.client.take_traffic();
+        self.shared.metrics.client_bytes_in.inc_by(received);
+        self.shared.metrics.client_bytes_out.inc_by(sent);
+    }
+
     fn refresh_view(&mut self) {
         if !self.tx.is_open() && !Arc::ptr_eq(&self.view, &self.database.cluster.load()) {
             self.view = self.database.cluster.load_full();
         }
     }
+}
+
+/// What the metrics are told of a statement when it is over.
+#[derive(Debug, Default)]
+struct Clock {
+    started: Option<Instant>,
+    routed: Option<(QueryClass, usize)>,
 }
 
 fn blame_label(blame: Blame) -> &'static str {

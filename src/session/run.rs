@@ -303,8 +303,13 @@ impl Session {
     /// What a failed scatter leaves behind: broken connections go, the implicit transaction is rolled back.
     pub(super) async fn scatter_failure(&mut self, error: ScatterError, opened: bool) -> Failure {
         self.tx.fail();
-        if opened {
-            self.roll_back_quietly().await;
+        if !matches!(error, ScatterError::Broken(Broken::Client)) {
+            // Whatever still runs on other shards is for nothing now.
+            let shards: Vec<ShardId> = self.held.iter().map(|h| h.shard).collect();
+            self.quiet(&shards, false).await;
+            if opened {
+                self.roll_back_quietly().await;
+            }
         }
         self.drop_broken();
         match error {
@@ -401,7 +406,15 @@ impl Session {
         }
     }
 
-    pub(super) fn note_plan(&self, plan: &Plan) {
+    /// How the statement at hand is answered. One that was routed before it in the same batch has had its time.
+    pub(super) fn note_route(&mut self, class: QueryClass, shards: usize) {
+        if self.clock.routed.is_some() {
+            self.stop_clock();
+        }
+        self.clock.routed = Some((class, shards));
+    }
+
+    pub(super) fn note_plan(&mut self, plan: &Plan) {
         let (class, shards) = match &plan.kind {
             PlanKind::Refuse(_) => (QueryClass::Rejected, 0),
             PlanKind::Single(_) | PlanKind::Any => (QueryClass::Single, 1),
@@ -409,7 +422,12 @@ impl Session {
             PlanKind::Split { parts, .. } => (QueryClass::Multi, parts.len()),
             PlanKind::Scatter { shards, .. } => (QueryClass::Scatter, shards.len()),
         };
-        self.shared.metrics.class(class).total.inc();
-        tracing::debug!(class = ?class, shards, why = ?plan.why, "routed");
+        self.note_route(class, shards);
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let span = tracing::Span::current();
+            span.record("route", tracing::field::debug(class));
+            span.record("shards", shards);
+            tracing::debug!(route = ?class, shards, why = ?plan.why, "routed");
+        }
     }
 }

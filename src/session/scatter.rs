@@ -1,5 +1,7 @@
 //! Portals over several shards that live longer than one Execute.
 
+use std::time::Duration;
+
 use crate::exec::scatter::{Answer, RunEnd, ScatterRun as Merged};
 use crate::ids::ShardId;
 use crate::plan::combine::{Combine, Fold, Step};
@@ -8,6 +10,9 @@ use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
 use crate::wire::reply;
+
+/// How long a server may take to come to rest after it was asked to cancel.
+const CANCELLED: Duration = Duration::from_secs(5);
 
 /// A merge in progress and the shards it reads from.
 pub struct ScatterRun {
@@ -80,16 +85,43 @@ impl Session {
         }
     }
 
+    /// The client closed a portal that was suspended. Its servers may be in a block that goes on: they are read, not cancelled.
     pub(super) async fn close_run(&mut self, mut run: ScatterRun) {
-        let mut servers = self.held.servers(&run.shards);
-        run.merged.close(&mut servers).await;
+        run.merged.close();
+        self.quiet(&run.shards, self.tx.is_open()).await;
     }
 
+    /// The transaction is over, and with it every suspended portal.
     pub(super) async fn close_all_runs(&mut self) {
+        let mut shards = Vec::new();
         for run in self.statements.running() {
-            let mut servers = self.held.servers(&run.shards);
-            run.merged.close(&mut servers).await;
+            run.merged.close();
+            shards.extend(run.shards.iter().copied());
         }
+        if !shards.is_empty() {
+            self.quiet(&shards, false).await;
+        }
+    }
+
+    /// Brings these servers to rest. `patient`: what runs may go on to its end; else it is cancelled. A server that does not
+    /// come to rest in time is closed.
+    pub(super) async fn quiet(&mut self, shards: &[ShardId], patient: bool) {
+        let busy: Vec<_> =
+            self.held.iter_mut().filter(|h| shards.contains(&h.shard) && !h.server.inflight.is_empty()).collect();
+        let ends = busy.into_iter().map(|held| async move {
+            if held.server.broken {
+                return;
+            }
+            if !patient {
+                crate::session::cancel::cancel_running(&held.running()).await;
+            }
+            let drained = match patient {
+                true => held.server.drain().await.is_ok(),
+                false => matches!(tokio::time::timeout(CANCELLED, held.server.drain()).await, Ok(Ok(()))),
+            };
+            held.server.broken |= !drained;
+        });
+        futures::future::join_all(ends).await;
     }
 
     /// Columns that the shards return beyond those of the client's own statement.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::Seen;
 use crate::fault::{Fault, SqlState};
+use crate::metrics::QueryClass;
 use crate::plan::{self, Inputs, Plan, PlanKind, View};
 use crate::session::local::LocalRows;
 use crate::session::run::Ask;
@@ -21,6 +22,7 @@ impl Session {
         if self.batch.is_open() {
             self.end_batch(false).await?;
         }
+        self.start_clock();
         self.statements.drop_unnamed();
         self.statements.clear_portals();
         self.refresh_view();
@@ -39,7 +41,9 @@ impl Session {
         if !ready_sent {
             reply::ready_for_query(&mut self.client.out, self.tx.status());
         }
-        self.client.flush().await.map_err(|_| Stop::Gone)
+        let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
+        self.stop_clock();
+        flushed
     }
 
     /// Tells the client of a failure and puts the transaction into the state that Postgres would be in.
@@ -126,6 +130,7 @@ impl Session {
             return Ok(false);
         }
         if let Some(local) = self.run_local(text, analysis).await? {
+            self.note_route(QueryClass::Local, 0);
             if !local.columns.is_empty() {
                 let description = local.describe(&[])?;
                 self.client.out.extend_from_slice(&description);

@@ -90,7 +90,6 @@ impl Build<'_> {
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
         (port > 0 && !addresses.is_empty()).then(|| ListenSettings {
             addresses,
-            unix_socket: self.path(&general.unix_socket_dir.value).map(|dir| dir.join(format!(".s.PGSQL.{port}"))),
             reuse_port: general.so_reuseport.value,
             keepalive: general.tcp_keepalive.value.then_some(keepalive),
             workers: match general.workers.value {
