@@ -53,6 +53,8 @@ pub struct Inflight {
     owed: VecDeque<Owed>,
     /// An error was seen: the server skips to the next Sync, and so do the items.
     skipping: bool,
+    /// ParseCompletes that went to the client since they were last counted.
+    parsed: usize,
 }
 
 impl Inflight {
@@ -74,6 +76,11 @@ impl Inflight {
 
     pub fn front(&self) -> Option<&Owed> {
         self.owed.front()
+    }
+
+    /// How many ParseCompletes went to the client since the last call.
+    pub fn take_parsed(&mut self) -> usize {
+        std::mem::take(&mut self.parsed)
     }
 
     /// Whether the server skips everything until the next Sync.
@@ -164,7 +171,10 @@ impl Inflight {
         let (audience, finished) = match (front, tag) {
             (Owed::Query { .. } | Owed::Execute(_), b'G' | b'W') => return Verdict::CopyIn,
             (Owed::Query { audience, .. }, b'T' | b'C' | b'I' | b'H' | b'c') => (*audience, false),
-            (Owed::Parse(audience), b'1') => (*audience, true),
+            (Owed::Parse(audience), b'1') => {
+                self.parsed += usize::from(*audience == Audience::Client);
+                (*audience, true)
+            }
             (Owed::Bind(audience), b'2') => (*audience, true),
             (Owed::Close(audience), b'3') => (*audience, true),
             (Owed::DescribeStatement(audience), b't') => (*audience, false),

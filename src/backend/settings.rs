@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// `SET name TO value` for each entry; the value is SQL as the client wrote it (quoted where it was).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +21,26 @@ impl SessionSettings {
 
     pub fn remove(&mut self, name: &str) {
         self.values.remove(name);
+    }
+
+    /// Hash of what decides how the literals of a statement are read. Settings that only change limits or output are left out.
+    pub fn meaning(&self) -> u64 {
+        const HARMLESS: [&str; 9] = [
+            "application_name",
+            "statement_timeout",
+            "lock_timeout",
+            "idle_in_transaction_session_timeout",
+            "extra_float_digits",
+            "client_encoding",
+            "client_min_messages",
+            "work_mem",
+            "search_path",
+        ];
+        let mut hasher = DefaultHasher::new();
+        for (name, value) in self.values.iter().filter(|(name, _)| !HARMLESS.contains(&&***name)) {
+            (name, value).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     pub fn is_empty(&self) -> bool {

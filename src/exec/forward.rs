@@ -3,12 +3,13 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use bytes::Buf;
+use bytes::{Buf, BufMut, BytesMut};
 
 use crate::backend::inflight::{Audience, Verdict};
 use crate::backend::{Backend, server_fault};
 use crate::exec::client::{Client, ClientGone, OUT_HIGH};
 use crate::fault::Fault;
+use crate::wire::error_fields;
 use crate::wire::frame::HEADER;
 
 /// Why a pump stopped.
@@ -44,6 +45,10 @@ pub struct Seen {
     pub ready: bool,
     /// The error that the client got answers a request of our own (settings, BEGIN): what followed it must not count.
     pub prelude_failed: bool,
+    /// A COPY in the extended protocol has all its data; what comes of it is told after the next Sync or Flush.
+    pub copying: bool,
+    /// Characters of the client's query before the statement: added to the position in an error.
+    pub offset: u32,
     /// SQLSTATE of the last error.
     pub sqlstate: Option<[u8; 5]>,
 }
@@ -140,7 +145,14 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
                 seen.sqlstate = Some(server_fault(body).code.0);
                 seen.error = true;
                 seen.prelude_failed |= audience == Audience::Router;
-                forwarded += header.len;
+                if seen.offset > 0 {
+                    let moved = move_position(body, seen.offset);
+                    move_run(server, client, &mut forwarded);
+                    server.read.advance(header.len);
+                    client.out.extend_from_slice(&moved);
+                } else {
+                    forwarded += header.len;
+                }
                 if server.inflight.is_empty() && !server.inflight.is_skipping() {
                     // Unasked for: the server says farewell (57P01) and closes.
                     move_run(server, client, &mut forwarded);
@@ -159,6 +171,24 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
             }
         }
     }
+}
+
+/// The ErrorResponse with its position moved by `offset` characters.
+fn move_position(body: &[u8], offset: u32) -> BytesMut {
+    let mut out = BytesMut::with_capacity(body.len() + HEADER + 8);
+    out.extend_from_slice(b"E\0\0\0\0");
+    for (field, value) in error_fields::iter(body) {
+        out.put_u8(field);
+        match (field, std::str::from_utf8(value).ok().and_then(|v| v.parse::<u32>().ok())) {
+            (b'P', Some(position)) => out.extend_from_slice(position.saturating_add(offset).to_string().as_bytes()),
+            _ => out.extend_from_slice(value),
+        }
+        out.put_u8(0);
+    }
+    out.put_u8(0);
+    let length = u32::try_from(out.len() - 1).unwrap_or(u32::MAX);
+    out[1..HEADER].copy_from_slice(&length.to_be_bytes());
+    out
 }
 
 fn move_run(server: &mut Backend, client: &mut Client, forwarded: &mut usize) {

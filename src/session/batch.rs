@@ -20,6 +20,7 @@ use crate::session::run::Ask;
 use crate::session::simple::{changes_catalog, utf8};
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session, Stop};
+use crate::sql::template::SlotKind;
 use crate::sql::utility::StatementKind;
 use crate::wire::frame::{BindValues, BindView, Fields, Frame, Malformed, ParseView};
 use crate::wire::{reply, request};
@@ -33,7 +34,9 @@ pub struct Batch {
     /// The shard whose connection has messages of this batch and no Sync behind them.
     open: Option<ShardId>,
     /// A Parse that no server has been asked about yet.
-    pending_parse: Option<Arc<ClientStatement>>,
+    pending_parse: Option<(Box<[u8]>, Arc<ClientStatement>)>,
+    /// Names whose Parse was sent to the open server for the client, in order, and not proven yet.
+    unproven: Vec<Box<[u8]>>,
     /// After an error: everything is skipped until Sync.
     pub discarding: bool,
     /// Messages have come since the last Sync.
@@ -90,7 +93,9 @@ impl Session {
                 }
             }
         }
-        self.batch.pending_parse = None;
+        if let Some((name, _)) = self.batch.pending_parse.take() {
+            self.statements.remove(&name);
+        }
         self.batch.discarding = true;
         self.tx.fail();
         Ok(())
@@ -141,6 +146,7 @@ impl Session {
             types: view.types.into(),
             slots: self.scan.slots.clone(),
             generation: self.view.catalog.generation,
+            meaning: self.meaning,
             def: Mutex::new(None),
             description: Mutex::new(None),
             analysis,
@@ -152,20 +158,42 @@ impl Session {
             self.answer(reply::PARSE_COMPLETE);
         } else {
             // A server answers for it: the one that Bind leads to, when Bind comes next.
-            self.batch.pending_parse = Some(statement);
+            self.batch.pending_parse = Some((view.name.into(), statement));
         }
         Ok(())
     }
 
     /// A Parse that was not followed by its Bind is asked of a server now.
     async fn settle_parse(&mut self) -> Result<(), Failure> {
-        let Some(statement) = self.batch.pending_parse.take() else {
+        let Some((name, statement)) = self.batch.pending_parse.take() else {
             return Ok(());
         };
-        let shard = self.shard_for_describe(&statement)?;
-        let at = self.open(shard).await?;
-        self.prepare_on(at, &statement, Audience::Client)?;
-        Ok(())
+        let tried = async {
+            let shard = self.shard_for_describe(&statement)?;
+            self.open(shard).await
+        };
+        match tried.await {
+            Ok(at) => {
+                self.prepare_on(at, &statement, Some(name))?;
+                Ok(())
+            }
+            Err(failure) => {
+                self.statements.remove(&name);
+                Err(failure)
+            }
+        }
+    }
+
+    /// The name under which this very statement waits for its ParseComplete; another one that waits is settled first.
+    async fn parsing(&mut self, statement: &Arc<ClientStatement>) -> Result<Option<Box<[u8]>>, Failure> {
+        match self.batch.pending_parse.take() {
+            Some((name, pending)) if Arc::ptr_eq(&pending, statement) => Ok(Some(name)),
+            other => {
+                self.batch.pending_parse = other;
+                self.settle_parse().await?;
+                Ok(None)
+            }
+        }
     }
 
     /// A shard that can tell what a statement is: the one at hand, or any that it could run on.
@@ -265,6 +293,10 @@ impl Session {
             self.forget_unproven();
             return Err(Failure::Reported);
         }
+        if let Some(at) = self.open_at() {
+            self.held[at].server.inflight.take_parsed();
+        }
+        self.batch.unproven.clear();
         Ok(())
     }
 
@@ -272,6 +304,10 @@ impl Session {
     fn forget_unproven(&mut self) {
         if let Some(at) = self.open_at() {
             let server = &mut self.held[at].server;
+            let proven = server.inflight.take_parsed();
+            for name in std::mem::take(&mut self.batch.unproven).into_iter().skip(proven) {
+                self.statements.remove(&name);
+            }
             for id in std::mem::take(&mut server.unproven) {
                 if let Some(def) = server.prepared.forget(id) {
                     server.doubtful.push(def);
@@ -280,27 +316,37 @@ impl Session {
         }
     }
 
-    /// Makes the statement known on this connection. `audience`: whether the client waits for a ParseComplete.
+    /// Makes the statement known on this connection. `parsing`: the client waits for the ParseComplete of this name.
     fn prepare_on(
         &mut self,
         at: usize,
         statement: &Arc<ClientStatement>,
-        audience: Audience,
+        parsing: Option<Box<[u8]>>,
     ) -> Result<Arc<StatementDef>, Fault> {
         let def = {
             let mut slot = statement.def.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let def = slot.get_or_insert_with(|| {
-                self.shared.registry.intern(&statement.text, &statement.types, statement.generation)
+                self.shared.registry.intern(&statement.text, &statement.types, statement.generation, statement.meaning)
             });
             Arc::clone(def)
         };
         let server = &mut self.held[at].server;
         if server.prepared.touch(def.id) {
-            if audience == Audience::Client {
+            if parsing.is_some() {
                 self.answer(reply::PARSE_COMPLETE);
             }
             return Ok(def);
         }
+        if statement.meaning != self.meaning && statement.slots.iter().any(|slot| slot.kind != SlotKind::Integer) {
+            return Err(Fault::unsupported(
+                "the prepared statement was made under other settings",
+                "A literal in it may mean something else under the settings that the session has now.",
+                "Prepare the statement again.",
+            ));
+        }
+        let audience = if parsing.is_some() { Audience::Client } else { Audience::Router };
+        self.batch.unproven.extend(parsing);
+        let server = &mut self.held[at].server;
         if let Some(evicted) = server.prepared.insert(&def) {
             request::close(&mut server.out, request::Target::Statement, evicted.name.as_bytes())?;
             server.inflight.push(Owed::Close(Audience::Router));
@@ -324,6 +370,19 @@ impl Session {
             statement = self.renew(view.statement, &statement)?;
         }
         self.statements.remove_portal(if view.portal.is_empty() { b"" } else { b"\0none" });
+        let required = statement.types.len().max(usize::from(statement.analysis.parameters));
+        if view.parameters.len() != required {
+            self.settle_parse().await?;
+            return Err(Fault::new(
+                SqlState::PROTOCOL_VIOLATION,
+                format!(
+                    "bind message supplies {} parameters, but prepared statement \"{}\" requires {required}",
+                    view.parameters.len(),
+                    String::from_utf8_lossy(view.statement),
+                ),
+            )
+            .into());
+        }
         let kind = &statement.analysis.kind;
         if is_local(kind) || *kind == StatementKind::Empty {
             self.settle_parse().await?;
@@ -373,18 +432,9 @@ impl Session {
         view: &BindView<'_>,
         plan: &Plan,
     ) -> Result<(), Failure> {
-        let waiting = self.batch.pending_parse.take();
-        let audience = match &waiting {
-            Some(pending) if Arc::ptr_eq(pending, statement) => Audience::Client,
-            Some(_) => {
-                self.batch.pending_parse = waiting;
-                self.settle_parse().await?;
-                Audience::Router
-            }
-            None => Audience::Router,
-        };
+        let parsing = self.parsing(statement).await?;
         let at = self.open(shard).await?;
-        let def = self.prepare_on(at, statement, audience)?;
+        let def = self.prepare_on(at, statement, parsing)?;
         self.note_plan(plan);
         let held = &mut self.held[at];
         held.wrote |= plan.access == Access::Write;
@@ -419,12 +469,13 @@ impl Session {
             types: old.types.clone(),
             slots: self.scan.slots.clone(),
             generation: self.view.catalog.generation,
+            meaning: self.meaning,
             def: Mutex::new(None),
             description: Mutex::new(None),
             analysis,
         });
-        if self.batch.pending_parse.as_ref().is_some_and(|p| Arc::ptr_eq(p, old)) {
-            self.batch.pending_parse = Some(Arc::clone(&statement));
+        if let Some((_, pending)) = self.batch.pending_parse.as_mut().filter(|(_, p)| Arc::ptr_eq(p, old)) {
+            *pending = Arc::clone(&statement);
         }
         self.statements.replace(name, Arc::clone(&statement));
         Ok(statement)
@@ -454,17 +505,10 @@ impl Session {
             self.answer(&out);
             return Ok(());
         }
-        let audience = match self.batch.pending_parse.take() {
-            Some(pending) if Arc::ptr_eq(&pending, statement) => Audience::Client,
-            other => {
-                self.batch.pending_parse = other;
-                self.settle_parse().await?;
-                Audience::Router
-            }
-        };
+        let parsing = self.parsing(statement).await?;
         let shard = self.shard_for_describe(statement)?;
         let at = self.open(shard).await?;
-        let def = self.prepare_on(at, statement, audience)?;
+        let def = self.prepare_on(at, statement, parsing)?;
         let server = &mut self.held[at].server;
         request::describe(&mut server.out, request::Target::Statement, def.name.as_bytes())?;
         server.inflight.push(Owed::DescribeStatement(Audience::Client));
@@ -532,7 +576,7 @@ impl Session {
                 self.drain_open().await?;
                 let shard = self.shard_for_describe(statement)?;
                 let at = self.open(shard).await?;
-                let def = self.prepare_on(at, statement, Audience::Router)?;
+                let def = self.prepare_on(at, statement, None)?;
                 let server = &mut self.held[at].server;
                 request::describe(&mut server.out, request::Target::Statement, def.name.as_bytes())?;
                 server.inflight.push(Owed::DescribeStatement(Audience::Router));
@@ -760,6 +804,8 @@ impl Session {
         let audience = if forward { Audience::Client } else { Audience::Router };
         let mut ready_sent = false;
         match self.sync_open(audience).await {
+            // COPY has begun behind this Sync: the server ignores it, and so does the client, who sends another after the data.
+            Ok(seen) if seen.copying => return Ok(()),
             Ok(seen) => ready_sent = seen.ready,
             Err(Failure::Stop(stop)) => return Err(stop),
             Err(Failure::Fault(fault)) => {

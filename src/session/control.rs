@@ -47,7 +47,14 @@ impl Session {
             StatementKind::Set(SetStatement::Opaque | SetStatement::TransactionSnapshot) => {
                 self.run_unclear(text).await
             }
-            StatementKind::Set(statement) => self.set(statement).await.map(Some),
+            StatementKind::Set(statement) => {
+                let mut done = self.set(statement).await?;
+                // SET x TO DEFAULT resets, and is a SET all the same.
+                if text.trim_start().get(..3).is_some_and(|word| word.eq_ignore_ascii_case("set")) {
+                    done.tag = "SET".to_owned();
+                }
+                Ok(Some(done))
+            }
             StatementKind::ShowRouter(name) => Ok(Some(self.show_router(name)?)),
             StatementKind::ExplainRoute { inner, json } => self.explain_route(text, *inner, *json).map(Some),
             StatementKind::Discard(target) => self.discard(*target).await.map(Some),
@@ -332,6 +339,7 @@ impl Session {
     /// Makes these the session's settings, and names mean what they say.
     pub(super) fn adopt(&mut self, wanted: Arc<SessionSettings>) {
         self.scope = SearchScope::new(&wanted, &self.user, &self.database.name);
+        self.meaning = wanted.meaning();
         self.settings = wanted;
     }
 

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use crate::backend::inflight::{Audience, Owed};
 use crate::copy::{KeyField, Piece, RowCutter};
 use crate::exec::copy::{CopyEnd, copy_in};
-use crate::exec::forward::{Broken, Seen};
+use crate::exec::forward::Broken;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::CopyInPlan;
@@ -27,23 +27,19 @@ const SHARD_CHUNK: usize = 32 * 1024;
 const SHARD_HIGH: usize = 256 * 1024;
 
 impl Session {
-    /// One held server asked for CopyData: the client's pass through.
-    pub(super) async fn copy_in(&mut self, at: usize, _seen: &mut Seen) -> Result<(), Failure> {
+    /// One held server asked for CopyData: the client's pass through. True: the server will not answer before another Sync or
+    /// Flush, which is the client's to send.
+    pub(super) async fn copy_in(&mut self, at: usize) -> Result<bool, Failure> {
         let max = self.shared.limits.max_message;
-        let had_sync = crate::exec::copy::forget_sync(&mut self.held[at].server);
+        crate::exec::copy::forget_sync(&mut self.held[at].server);
+        let extended = matches!(self.held[at].server.inflight.front(), Some(Owed::Execute(_)));
         self.client.flush().await?;
         let held = &mut self.held[at];
         match copy_in(&mut held.server, &mut self.client, max).await {
-            Ok(CopyEnd::Sent | CopyEnd::ServerSpoke) => {}
-            Err(broken) => return Err(self.break_held(at, broken)),
+            Ok(CopyEnd::Sent) => Ok(extended),
+            Ok(CopyEnd::ServerSpoke) => Ok(false),
+            Err(broken) => Err(self.break_held(at, broken)),
         }
-        if had_sync {
-            // The server ignored the Sync that came before the data; ours after it brings the ReadyForQuery.
-            let server = &mut self.held[at].server;
-            server.out.extend_from_slice(request::SYNC);
-            server.inflight.push(Owed::Sync(Audience::Client));
-        }
-        Ok(())
     }
 
     /// COPY FROM STDIN into a sharded table, atomic over the shards.

@@ -133,6 +133,8 @@ pub struct Session {
     /// The settings that the client has made, and those it came with (what RESET goes back to).
     settings: Arc<SessionSettings>,
     startup: Arc<SessionSettings>,
+    /// [`SessionSettings::meaning`] of `settings`.
+    meaning: u64,
     session_mode: bool,
     /// ParameterStatus values that the client was told.
     reported: Vec<(Box<str>, Box<str>)>,
@@ -147,6 +149,8 @@ pub struct Session {
     scan: Scan,
     /// The statement that runs: when it was read, and how it was routed once that is known.
     clock: Clock,
+    /// Characters of the Query message before the statement that runs.
+    offset: u32,
     /// The map and catalog that the running statement, or transaction, sees.
     view: Arc<Cluster>,
 }
@@ -174,6 +178,7 @@ impl Session {
             pid,
             slot,
             settings: Arc::clone(&startup),
+            meaning: startup.meaning(),
             startup,
             session_mode: login.session_mode,
             reported: Vec::new(),
@@ -184,6 +189,7 @@ impl Session {
             cursors: HashMap::new(),
             scan: Scan::default(),
             clock: Clock::default(),
+            offset: 0,
             view,
         };
         session.shared.metrics.clients.inc();

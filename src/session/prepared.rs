@@ -26,6 +26,8 @@ pub struct ClientStatement {
     pub slots: SmallVec<[Slot; 16]>,
     /// The catalog generation that `analysis` is of.
     pub generation: u64,
+    /// Hash of the settings under which its literals were read.
+    pub meaning: u64,
     /// Its definition in the registry, once a server was asked.
     pub def: Mutex<Option<Arc<StatementDef>>>,
     /// ParameterDescription and RowDescription (or NoData) of the statement, once a server has told them.

@@ -127,7 +127,7 @@ impl Seen {
 impl Session {
     /// Carries one held server's replies to the client to their end, COPY included.
     pub(super) async fn pump_held(&mut self, at: usize) -> Result<Seen, Failure> {
-        let mut seen = Seen::default();
+        let mut seen = Seen { offset: self.offset, ..Seen::default() };
         loop {
             let limit = self.shared.limits.query_timeout;
             let held = &mut self.held[at];
@@ -141,7 +141,12 @@ impl Session {
             };
             match pumped {
                 Ok(Pumped::Drained) => break,
-                Ok(Pumped::CopyIn) => self.copy_in(at, &mut seen).await?,
+                Ok(Pumped::CopyIn) => {
+                    if self.copy_in(at).await? {
+                        seen.copying = true;
+                        break;
+                    }
+                }
                 Err(broken) => return Err(self.break_held(at, broken)),
             }
         }

@@ -7,6 +7,7 @@ use crate::exec::forward::Seen;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
 use crate::plan::{self, Inputs, Plan, PlanKind, View};
+use crate::session::held::put_settings;
 use crate::session::local::LocalRows;
 use crate::session::run::Ask;
 use crate::session::transaction::TxState;
@@ -14,7 +15,7 @@ use crate::session::{Failure, Session, Stop};
 use crate::sql::utility::StatementKind;
 use crate::sql::{Analysis, analyze, split};
 use crate::wire::frame::Frame;
-use crate::wire::reply;
+use crate::wire::{error_fields, reply, request};
 
 impl Session {
     pub(super) async fn simple_query(&mut self, frame: Frame) -> Result<(), Stop> {
@@ -22,6 +23,7 @@ impl Session {
         if self.batch.is_open() {
             self.end_batch(false).await?;
         }
+        self.offset = 0;
         self.start_clock();
         self.statements.drop_unnamed();
         self.statements.clear_portals();
@@ -73,9 +75,12 @@ impl Session {
             self.client.out.extend_from_slice(reply::EMPTY_QUERY);
             return Ok(false);
         }
+        self.check_syntax(text).await?;
         self.tx.begin_implicit(&self.settings);
+        let whole = text;
         for part in parts {
-            let text = &text[part];
+            self.offset = u32::try_from(whole[..part.start].chars().count()).unwrap_or(u32::MAX);
+            let text = &whole[part];
             self.scan_one(text)?;
             let analysis = self.analysis(text);
             self.run_statement(text, None, &analysis, false).await?;
@@ -88,6 +93,36 @@ impl Session {
             self.commit().await?;
         }
         Ok(false)
+    }
+
+    /// Postgres reads a query of several statements whole before it runs the first: so does a server for us. Asked to prepare it,
+    /// it answers with its syntax error, or, when there is none, that it cannot prepare several at once.
+    async fn check_syntax(&mut self, text: &str) -> Result<(), Failure> {
+        let home = self.view.topology.home;
+        let mut server = self.pools.pool(home).checkout().await?;
+        put_settings(&mut server, &self.settings).await?;
+        request::parse(&mut server.out, b"", text.as_bytes(), &[])?;
+        server.inflight.push(Owed::Parse(Audience::Router));
+        server.out.extend_from_slice(request::SYNC);
+        server.inflight.push(Owed::Sync(Audience::Router));
+        let mut syntax_error = None;
+        while !server.inflight.is_empty() {
+            let frame = server.next_frame().await?;
+            server.inflight.step(frame.tag);
+            // The routine tells the two apart whatever the language of the messages.
+            if frame.tag == b'E'
+                && !error_fields::iter(frame.body()).any(|(f, v)| f == b'R' && v == b"exec_parse_message")
+            {
+                syntax_error = Some(frame);
+            }
+        }
+        match syntax_error {
+            Some(frame) => {
+                self.client.out.extend_from_slice(&frame.bytes);
+                Err(Failure::Reported)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Scans into `self.scan`; true when `text` is one statement.
