@@ -33,6 +33,8 @@ const BATCH_HIGH: usize = 64 * 1024;
 pub struct Batch {
     /// The shard whose connection has messages of this batch and no Sync behind them.
     open: Option<ShardId>,
+    /// The open server has bound or run something in this batch: its implicit transaction matters.
+    bound: bool,
     /// A Parse that no server has been asked about yet.
     pending_parse: Option<(Box<[u8]>, Arc<ClientStatement>)>,
     /// Names whose Parse was sent to the open server for the client, in order, and not proven yet.
@@ -242,6 +244,13 @@ impl Session {
             self.batch.open = None;
             return Ok(());
         };
+        if !self.tx.is_open() && !self.batch.bound {
+            // It was only asked what statements are.
+            self.sync_open(Audience::Router).await?;
+            self.batch.open = None;
+            self.release_idle();
+            return Ok(());
+        }
         if !self.tx.is_open() {
             // BEGIN behind statements of the same pipeline takes them into the block.
             let server = &mut self.held[at].server;
@@ -257,6 +266,7 @@ impl Session {
         }
         self.sync_open(Audience::Router).await?;
         self.batch.open = None;
+        self.batch.bound = false;
         Ok(())
     }
 
@@ -441,6 +451,7 @@ impl Session {
         if held.pin.is_none() {
             held.pin = statement.analysis.pin;
         }
+        self.batch.bound = true;
         request::bind_raw(&mut held.server.out, view.portal, def.name.as_bytes(), view.tail)?;
         held.server.inflight.push(Owed::Bind(Audience::Client));
         let portal = Portal { statement: Arc::clone(statement), formats: Vec::new(), place: Place::Server(shard) };
@@ -797,7 +808,7 @@ impl Session {
 
     /// The end of a batch: the open server gets its Sync, an implicit transaction its end, the client its ReadyForQuery.
     pub(super) async fn end_batch(&mut self, ready: bool) -> Result<(), Stop> {
-        let failed = self.batch.discarding;
+        let mut failed = self.batch.discarding;
         let implicit = self.tx.state == TxState::Implicit;
         // Within a block of one server its status is the client's; it may speak for itself.
         let forward = ready && !failed && !implicit && self.batch.open.is_some();
@@ -809,10 +820,12 @@ impl Session {
             Ok(seen) => ready_sent = seen.ready,
             Err(Failure::Stop(stop)) => return Err(stop),
             Err(Failure::Fault(fault)) => {
+                failed = true;
                 self.tell(&fault);
                 self.tx.fail();
             }
             Err(Failure::Reported) => {
+                failed = true;
                 self.tx.fail();
                 // The error was on its way before the Sync: its ReadyForQuery has gone out if it was the client's.
                 ready_sent = forward;
@@ -822,6 +835,7 @@ impl Session {
             self.held[at].server.unproven.clear();
         }
         self.batch.open = None;
+        self.batch.bound = false;
         self.batch.discarding = false;
         self.batch.started = false;
         self.batch.pending_parse = None;
