@@ -34,7 +34,7 @@ fn plans_are_as_written_down() {
             std::fs::write(&path, after.join("\n\n") + "\n").unwrap();
         }
     }
-    assert!(cases >= 50, "only {cases} cases");
+    assert!(cases >= 150, "only {cases} cases");
     assert!(update || wrong.is_empty(), "{wrong}");
 }
 

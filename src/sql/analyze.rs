@@ -183,8 +183,9 @@ impl Analyzer<'_> {
             || uses.unsafe_function.is_some()
             || (uses.user_function.is_some() && uses.volatile.is_some());
         let access = if writes { Access::Write } else { Access::Read };
+        let pin = uses.pin.filter(|_| !matches!(outcome, Outcome::Refuse(_)));
         let free_slots = if is_rewritten(&outcome) { SmallVec::new() } else { model.literals.free_slots() };
-        Verdict { outcome, access, pin: uses.pin, free_slots }
+        Verdict { outcome, access, pin, free_slots }
     }
 
     fn query(&self, model: &mut Model<'_>, tree: &Statement, text: &str, query: &Query) -> Result<Outcome, Stop> {
@@ -413,7 +414,9 @@ fn check_functions(model: &Model<'_>, outcome: &Outcome) -> Option<Fault> {
     Some(Fault::unsupported(
         format!("function {name}() is not known to be safe"),
         "a user-defined function could read or write distributed tables behind the router's back",
-        format!("Declare it safe in the configuration if it does not: functions.safe = [\"{name}\"]."),
+        format!(
+            "If it does not, declare it in the database's section of the configuration: safe_functions = [\"{name}\"]."
+        ),
     ))
 }
 

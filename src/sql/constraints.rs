@@ -6,6 +6,7 @@ use sqlparser::ast::{
 
 use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
+use crate::sql::insert::is_same_everywhere;
 use crate::sql::names::{Relation, folded, parts, resolve};
 use crate::sql::words::Words;
 use crate::sql::{NameScope, parse};
@@ -166,7 +167,7 @@ pub(crate) fn check_alter(
         ));
     }
     check_key_columns(words, name, key)?;
-    let Relation::Sharded { distribution, .. } = relation else { return Ok(()) };
+    let Relation::Sharded { distribution, .. } = relation else { return check_defaults(scope, text, words, name) };
     let adds = words.has("unique") || words.has("primary") || words.has("references") || words.has("exclude");
     if !adds {
         return Ok(());
@@ -194,6 +195,33 @@ pub(crate) fn check_alter(
         }
     }
     Ok(())
+}
+
+/// A new column of a reference table gets the same values on every shard.
+fn check_defaults(scope: &NameScope<'_>, text: &str, words: &Words<'_>, name: &QualifiedName) -> Result<(), Fault> {
+    let fills = words.has("add") && words.has("default") || words.has("using");
+    if !fills {
+        return Ok(());
+    }
+    let known = match parse(text) {
+        Some(Statement::AlterTable(alter)) => alter.operations.iter().all(|operation| match operation {
+            sqlparser::ast::AlterTableOperation::AddColumn { column_def, .. } => {
+                column_def.options.iter().all(|option| match &option.option {
+                    ColumnOption::Default(expr) => is_same_everywhere(scope, &expr.to_string()),
+                    _ => true,
+                })
+            }
+            _ => !words.has("using"),
+        }),
+        _ => false,
+    };
+    match known {
+        true => Ok(()),
+        false => Err(refuse(
+            format!("filling a column of reference table \"{}\" by this expression", name.name),
+            "each shard would evaluate it, perhaps to a value of its own",
+        )),
+    }
 }
 
 /// The sharding key's columns stay as they are.

@@ -20,7 +20,8 @@ pub(crate) fn ddl(of: &Analyzer<'_>) -> Verdict {
     if utility::creates_temporary(of.text) && words.is(0, "create") {
         return temporary(of, &mut words);
     }
-    let place = Definition { of, text, words: &mut words }.place();
+    let verb = ["CREATE", "ALTER", "DROP"].into_iter().find(|verb| words.is(0, verb)).unwrap_or("GRANT");
+    let place = Definition { verb, of, text, words: &mut words }.place();
     match place {
         Ok(Place::Everywhere) => Verdict::new(Outcome::Broadcast(Why::Ddl), Access::Write),
         Ok(Place::Home) => Verdict::new(Outcome::Home(Why::Ddl), Access::Write),
@@ -52,6 +53,8 @@ fn temporary(of: &Analyzer<'_>, words: &mut Words<'_>) -> Verdict {
 }
 
 struct Definition<'w, 'a> {
+    /// The first keyword.
+    verb: &'static str,
     of: &'w Analyzer<'a>,
     text: &'w str,
     words: &'w mut Words<'a>,
@@ -113,8 +116,11 @@ impl Definition<'_, '_> {
             };
         }
         self.words.take("constraint");
-        if self.words.take("trigger") || self.words.take("policy") || self.words.take("rule") {
+        if self.words.take("trigger") || self.words.take("policy") {
             return self.on_table();
+        }
+        if self.words.is(0, "rule") {
+            return self.unknown();
         }
         if self.words.take("statistics") {
             return Ok(if self.of.distributed_name(false).is_some() { Place::Everywhere } else { Place::Home });
@@ -130,7 +136,7 @@ impl Definition<'_, '_> {
         for what in ["database", "tablespace", "subscription", "system"] {
             if self.words.is(0, what) {
                 return Err(unsupported(
-                    format!("{} through the router", what.to_uppercase()),
+                    format!("{} {} through the router", self.verb, what.to_uppercase()),
                     "it concerns one server, and a shard's database can have another name than the router's",
                 ));
             }
@@ -290,7 +296,29 @@ impl Definition<'_, '_> {
         if self.words.is(0, "index") {
             return self.of_index();
         }
+        if self.words.take("sequence") {
+            return self.alter_sequence();
+        }
         self.cluster_wide()
+    }
+
+    /// CREATE SEQUENCE makes one on every shard, but only the home shard's gives out values.
+    fn alter_sequence(&mut self) -> Result<Place, Fault> {
+        while !self.words.is_done() {
+            if self.words.take_all(&["owned", "by"]) {
+                let parts = self.words.parts().unwrap_or_default();
+                return match &parts[..] {
+                    [table, _] => self.of_names("ALTER SEQUENCE", &[(None, table.clone())]),
+                    [.., schema, table, _] => self.of_names("ALTER SEQUENCE", &[(Some(schema.clone()), table.clone())]),
+                    _ => Ok(Place::Home),
+                };
+            }
+            if self.words.is(0, "rename") || self.words.is(0, "owner") || self.words.is(0, "schema") {
+                return Ok(Place::Everywhere);
+            }
+            self.words.at += 1;
+        }
+        Ok(Place::Home)
     }
 
     fn drop(&mut self) -> Result<Place, Fault> {

@@ -336,7 +336,7 @@ impl Model<'_> {
                                 return Err(Stop::NotUnderstood("a sharding key that does not fit its distribution"));
                             };
                             let ty = ColumnType::plain(ty.oid());
-                            let node = self.add_node(id, ty);
+                            let node = self.add_node(id, ty, -1);
                             columns.list.push(Column { name: column.clone(), ty: Some(ty), node: Some(node) });
                             node
                         }
@@ -376,7 +376,7 @@ impl Model<'_> {
         let Some(table) = table else { return Columns::default() };
         let column = |c: &crate::catalog::Column| {
             let ty = ColumnType::new(c.type_oid, c.collation);
-            let node = self.add_node(leaf, ty);
+            let node = self.add_node(leaf, ty, c.typmod);
             Column { name: c.name.clone(), ty: Some(ty), node: Some(node) }
         };
         Columns { list: table.columns.iter().map(column).collect(), complete: true }

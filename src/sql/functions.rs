@@ -55,7 +55,7 @@ const PURE: &str = "abs acldefault acos acosd acosh area array_append array_cat 
 
 /// Stable, but only by the session's settings, which the router repeats on every shard.
 const BY_SETTINGS: &str = "array_to_json array_to_string concat concat_ws convert convert_from convert_to current_role \
-    current_schema current_schemas current_setting current_user date date_add date_part date_subtract date_trunc enum_first \
+    current_schema current_schemas current_user date date_add date_part date_subtract date_trunc enum_first \
     enum_last enum_range extract format generate_series get_current_ts_config json_array_elements json_build_array \
     json_build_object json_populate_record json_populate_recordset json_to_record json_to_recordset json_to_tsvector \
     jsonb_build_array jsonb_build_object jsonb_path_exists_tz jsonb_path_match_tz jsonb_path_query_array_tz \
@@ -138,7 +138,9 @@ pub fn classify(catalog: &Catalog, schema: Option<&str>, name: &str) -> Function
 /// Prefixes of the functions that look into the server's catalogs and state.
 fn reads_server(name: &str) -> bool {
     const PREFIXES: [&str; 9] = ["pg_", "has_", "inet_", "txid_", "to_reg", "col_", "obj_", "shobj_", "format_type"];
-    const NAMES: [&str; 8] = [
+    const NAMES: [&str; 9] = [
+        // Of what set_config(.., true) set: that is known to one shard.
+        "current_setting",
         "current_database",
         "current_catalog",
         "version",

@@ -73,6 +73,7 @@ pub(crate) fn type_of(model: &Model<'_>, level: LevelId, expr: &Expr) -> Option<
             of(expr).filter(|ty| is_text(ty.oid)).map(|ty| ColumnType { oid: oid::TEXT, ..ty })
         }
         Expr::Position { .. } => plain(oid::INT4),
+        Expr::Extract { .. } => plain(oid::NUMERIC),
         Expr::Ceil { expr, .. } | Expr::Floor { expr, .. } => of(expr).filter(|ty| ty.oid == oid::NUMERIC),
         Expr::Case { conditions, else_result, .. } => {
             let results = conditions.iter().map(|CaseWhen { result, .. }| result).chain(else_result.as_deref());
@@ -124,6 +125,7 @@ fn function_type(model: &Model<'_>, level: LevelId, function: &Function) -> Opti
         "round" | "trunc" | "ceil" | "ceiling" | "floor" => arg(0).filter(|ty| ty.oid == oid::NUMERIC),
         "mod" => arithmetic(&BinaryOperator::Modulo, arg(0)?, arg(1)?),
         "date" | "make_date" | "to_date" => plain(oid::DATE),
+        "date_part" => plain(oid::FLOAT8),
         "date_trunc" => match (arg(1)?.oid, args.as_ref()?.len()) {
             (oid::TIMESTAMP, 2) => plain(oid::TIMESTAMP),
             (oid::TIMESTAMPTZ | oid::DATE, _) => plain(oid::TIMESTAMPTZ),

@@ -10,6 +10,7 @@ use sqlparser::ast::{
 use crate::catalog::{ColumnDefault, Table};
 use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
+use crate::sql::NameScope;
 use crate::sql::analyze::{Analyzer, routed};
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, unnest};
@@ -198,7 +199,13 @@ impl Analyzer<'_> {
         let tied = nodes.and_then(|nodes| {
             let same_key = |r: &usize| {
                 let reference = &model.refs[*r];
-                reference.distribution == target.distribution
+                // A column of another length or precision could store another value than its source has.
+                let stored_as_is = reference.key.iter().zip(&target.key).all(|(node, column)| {
+                    let typmod = target.table.as_ref().and_then(|table| table.column(column)).map(|(_, c)| c.typmod);
+                    typmod.is_none_or(|typmod| typmod < 0 || typmod == model.nodes[*node].typmod)
+                });
+                stored_as_is
+                    && reference.distribution == target.distribution
                     && reference.key.iter().zip(&nodes).all(|(key, node)| {
                         key == node || (model.reach(*key).contains(node) && model.reach(*node).contains(key))
                     })
@@ -240,7 +247,8 @@ impl Analyzer<'_> {
             return Err(refuse(format!("it reads sharded table \"{}\"", table.name.table)));
         }
         if let Some(what) = &model.uses.home {
-            return Err(refuse(format!("it needs the home shard for {what}")));
+            return Err(refuse(format!("it needs the home shard for {what}"))
+                .hint("Take the value in a statement of its own, and send it with the row."));
         }
         if model.uses.writing_cte {
             return Err(refuse("WITH contains a statement that changes data".to_owned()));
@@ -428,7 +436,7 @@ fn refuse_varying_defaults(model: &Model<'_>, table: &Table, omitted: &[usize]) 
     for index in omitted {
         let column = &table.columns[*index];
         if let ColumnDefault::Expression(text) = &column.default
-            && !is_same_everywhere(model, text)
+            && !is_same_everywhere(&model.scope, text)
         {
             return Err(Fault::unsupported(
                 format!(
@@ -445,10 +453,10 @@ fn refuse_varying_defaults(model: &Model<'_>, table: &Table, omitted: &[usize]) 
 }
 
 /// Whether an expression without columns has the same value on every shard.
-pub(crate) fn is_same_everywhere(model: &Model<'_>, text: &str) -> bool {
+pub(crate) fn is_same_everywhere(scope: &NameScope<'_>, text: &str) -> bool {
     let Some(expr) = super::parse_expr(text) else { return false };
     let literals = super::literals::Literals::new("", 0, &crate::sql::template::Scan::default());
-    let mut scratch = Model::new(model.scope, literals, Default::default());
+    let mut scratch = Model::new(*scope, literals, Default::default());
     let level = scratch.add_level(None, None);
     let walked = scratch.walk(&At { level, ctes: None, vary: false }, &expr);
     let uses = &scratch.uses;

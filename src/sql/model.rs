@@ -128,6 +128,8 @@ pub(crate) struct Leaf {
 pub(crate) struct Node {
     pub leaf: LeafId,
     pub ty: ColumnType,
+    /// `pg_attribute.atttypmod`
+    pub typmod: i32,
 }
 
 /// A sharded table under one leaf.
@@ -273,8 +275,8 @@ impl<'s> Model<'s> {
         Ok(id)
     }
 
-    pub fn add_node(&mut self, leaf: LeafId, ty: ColumnType) -> NodeId {
-        self.nodes.push(Node { leaf, ty });
+    pub fn add_node(&mut self, leaf: LeafId, ty: ColumnType, typmod: i32) -> NodeId {
+        self.nodes.push(Node { leaf, ty, typmod });
         self.nodes.len() - 1
     }
 

@@ -61,6 +61,9 @@ impl Model<'_> {
                 if is_limited(query) {
                     unnode(&mut rows.columns);
                     rows.spread = tangle(rows.spread, "LIMIT in a subquery");
+                    if rows.bases.iter().all(|base| matches!(base, Spread::Same)) {
+                        rows.bases.push(rows.spread.clone());
+                    }
                 }
                 // ORDER BY of a set operation names output columns only.
                 rows
@@ -404,7 +407,9 @@ impl Model<'_> {
             }
             spread => spread,
         };
-        Rows { columns, spread, bases: vec![of.base] }
+        // A tie to the row around it makes up for any shape, but rows that every shard has are tied to none.
+        let base = if let Spread::Same = of.base { spread.clone() } else { of.base };
+        Rows { columns, spread, bases: vec![base] }
     }
 
     /// Whether every column of the reference's key is among these, or equal to one of them.

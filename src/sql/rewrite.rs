@@ -55,7 +55,13 @@ fn said(text: &str, token: &Token) -> Option<Option<Said>> {
         TokenKind::Word => {
             let name = fold(written, false).into_owned();
             // Words that the printer adds or leaves out without changing the meaning.
-            if matches!(&*name, "as" | "asc" | "inner") { None } else { Some(Said::Name(name)) }
+            match &*name {
+                "as" | "asc" | "inner" => None,
+                // FETCH NEXT ROW is printed as FETCH FIRST ROWS.
+                "next" => Some(Said::Name("first".to_owned())),
+                "row" => Some(Said::Name("rows".to_owned())),
+                _ => Some(Said::Name(name)),
+            }
         }
         TokenKind::Quoted => {
             let inner = written.strip_prefix('"')?.strip_suffix('"')?;

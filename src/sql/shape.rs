@@ -12,6 +12,7 @@ use sqlparser::ast::{
 use crate::fault::Fault;
 use crate::sql::combine::{Combine, Comparison, Condition, Fold, Gather, Output, SortKey, Step};
 use crate::sql::facts::{as_select, conjuncts, parameter_index, plain_args, unnest};
+use crate::sql::functions::{FunctionClass, classify};
 use crate::sql::infer::type_of;
 use crate::sql::model::{ColumnType, Columns, LevelId, Model, NodeId, Obstacle, RefId, Spread};
 use crate::sql::names::{folded, parts};
@@ -364,7 +365,7 @@ impl Shape<'_, '_> {
         for expr in &items {
             let fold = match group_exprs.iter().any(|group| self.same(group, expr)) {
                 true => Partly::Group,
-                false => self.fold_of(expr, true)?,
+                false => self.fold_of(expr, &group_exprs, true)?,
             };
             partial.push(expr, fold);
         }
@@ -387,8 +388,8 @@ impl Shape<'_, '_> {
                 groups.push(column);
             }
         }
-        let conditions = self.having(&mut partial)?;
-        let sort = self.group_order(&mut partial, visible)?;
+        let conditions = self.having(&mut partial, &group_exprs)?;
+        let sort = self.group_order(&mut partial, &group_exprs, visible)?;
         self.finish(limit, printer, partial, visible, groups, &group_types, conditions, sort)
     }
 
@@ -480,7 +481,7 @@ impl Shape<'_, '_> {
     }
 
     /// How partial values of an expression fold into the final one.
-    fn fold_of(&self, expr: &Expr, constants: bool) -> Result<Partly, Obstacle> {
+    fn fold_of(&self, expr: &Expr, groups: &[Expr], constants: bool) -> Result<Partly, Obstacle> {
         let refuse = || {
             Obstacle::new(format!("{expr}: neither an aggregate that can be folded over shards nor in GROUP BY"))
                 .hint("Group by the sharding key, or select count, sum, min, max, avg, bool_and, bool_or or bit aggregates alone.")
@@ -488,8 +489,12 @@ impl Shape<'_, '_> {
         let function = match unnest(expr) {
             Expr::Function(function) => function,
             Expr::Value(_) if constants => return Ok(Partly::Group),
+            _ if self.is_of_groups(expr, groups) => return Ok(Partly::Group),
             _ => return Err(refuse()),
         };
+        if self.is_of_groups(expr, groups) {
+            return Ok(Partly::Group);
+        }
         if function.over.is_some() || !function.within_group.is_empty() || function.null_treatment.is_some() {
             return Err(refuse());
         }
@@ -527,6 +532,32 @@ impl Shape<'_, '_> {
         Ok(Partly::Fold(fold))
     }
 
+    /// Whether an expression is made of GROUP BY expressions and constants alone, so that it has one value in a group.
+    fn is_of_groups(&self, expr: &Expr, groups: &[Expr]) -> bool {
+        if groups.iter().any(|group| self.same(group, expr)) {
+            return true;
+        }
+        let all = |exprs: &[&Expr]| exprs.iter().all(|expr| self.is_of_groups(expr, groups));
+        match expr {
+            Expr::Value(_) | Expr::TypedString(_) => true,
+            Expr::Nested(inner)
+            | Expr::Cast { expr: inner, .. }
+            | Expr::Collate { expr: inner, .. }
+            | Expr::UnaryOp { expr: inner, .. }
+            | Expr::Extract { expr: inner, .. } => self.is_of_groups(inner, groups),
+            Expr::BinaryOp { left, right, .. } => all(&[left, right]),
+            Expr::Function(function) => {
+                let pure = parts(&function.name).is_some_and(|(schema, name)| {
+                    classify(self.model.scope.catalog, schema.as_deref(), &name) == FunctionClass::Pure
+                });
+                let plain = function.over.is_none() && function.filter.is_none() && function.within_group.is_empty();
+                let args = plain_args(function).filter(|args| !args.is_empty());
+                pure && plain && args.is_some_and(|args| all(&args))
+            }
+            _ => false,
+        }
+    }
+
     /// `count(DISTINCT key)`: a value lies on one shard, so no shard counts another's.
     fn distinct_by_key(&self, function: &Function) -> bool {
         let Some(args) = plain_args(function) else { return false };
@@ -535,7 +566,7 @@ impl Shape<'_, '_> {
     }
 
     /// HAVING as conditions on folded columns.
-    fn having(&self, partial: &mut Partial) -> Result<Vec<Condition>, Obstacle> {
+    fn having(&self, partial: &mut Partial, groups: &[Expr]) -> Result<Vec<Condition>, Obstacle> {
         let Some(having) = &self.select.having else { return Ok(Vec::new()) };
         let refuse = |part: &Expr| {
             Obstacle::new(format!("HAVING {part}: not a comparison of an aggregate with a constant"))
@@ -549,7 +580,7 @@ impl Shape<'_, '_> {
                 (Some(op), Some(value), None) => (right, value, flipped(op)),
                 _ => return Err(refuse(part)),
             };
-            let column = self.folded_column(expr, partial)?;
+            let column = self.folded_column(expr, groups, partial)?;
             let fits = match type_of(self.model, self.level, expr).map(|ty| ty.oid) {
                 Some(oid::INT2 | oid::INT4 | oid::INT8) => constant.parse::<i64>().is_ok(),
                 Some(oid::NUMERIC) => constant.parse::<f64>().is_ok(),
@@ -564,20 +595,20 @@ impl Shape<'_, '_> {
     }
 
     /// The column that holds an aggregate or group expression; added behind the others if need be.
-    fn folded_column(&self, expr: &Expr, partial: &mut Partial) -> Result<usize, Obstacle> {
+    fn folded_column(&self, expr: &Expr, groups: &[Expr], partial: &mut Partial) -> Result<usize, Obstacle> {
         if let Some(column) = partial.exprs.iter().position(|(known, _)| self.same(known, expr)) {
             return Ok(column);
         }
-        let fold = self.fold_of(expr, false)?;
+        let fold = self.fold_of(expr, groups, false)?;
         Ok(partial.push(expr, fold))
     }
 
-    fn group_order(&self, partial: &mut Partial, visible: usize) -> Result<Vec<Sorted>, Obstacle> {
+    fn group_order(&self, partial: &mut Partial, groups: &[Expr], visible: usize) -> Result<Vec<Sorted>, Obstacle> {
         let mut keys = Vec::new();
         for item in self.order_items()? {
             let column = match self.output_position(&item.expr)? {
                 Some(column) if column < visible => column,
-                _ => self.folded_column(&item.expr, partial)?,
+                _ => self.folded_column(&item.expr, groups, partial)?,
             };
             let expr = partial.exprs[column].0.clone();
             if !type_of(self.model, self.level, &expr).is_some_and(has_order) {

@@ -249,7 +249,7 @@ fn column(text: &str) -> Column {
     let (text, default) = match text.split_once('=') {
         None => (text, ColumnDefault::None),
         Some((text, "sequence")) => (text, ColumnDefault::Sequence),
-        Some((text, expr)) => (text, ColumnDefault::Expression(expr.trim_matches(['(', ')']).into())),
+        Some((text, expr)) => (text, ColumnDefault::Expression(expr[1..expr.len() - 1].into())),
     };
     let (name, ty) = text.split_once(' ').expect("name and type");
     let not_null = ty.ends_with('!');
