@@ -69,6 +69,8 @@ pub struct Backend {
     pub cancels: Arc<AtomicUsize>,
     /// The stream can no longer be trusted: never reuse.
     pub broken: bool,
+    /// TLS may still hold bytes that were written into it.
+    unflushed: bool,
     max_message: usize,
 }
 
@@ -95,6 +97,7 @@ impl Backend {
             idle_since: now,
             cancels: Arc::default(),
             broken: false,
+            unflushed: false,
             max_message,
         }
     }
@@ -159,9 +162,10 @@ impl Backend {
 
     /// Writes what is queued; Ready when all of it is gone.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.out.is_empty() {
+        if self.out.is_empty() && !self.unflushed {
             return Poll::Ready(Ok(()));
         }
+        self.unflushed = true;
         while !self.out.is_empty() {
             let n = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out))?;
             if n == 0 {
@@ -169,7 +173,9 @@ impl Backend {
             }
             self.out.advance(n);
         }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

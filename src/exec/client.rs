@@ -29,6 +29,8 @@ pub struct Client {
     pub out: BytesMut,
     pub control: Arc<Control>,
     max_message: usize,
+    /// TLS may still hold bytes that were written into it.
+    unflushed: bool,
     /// Bytes read and written since they were last counted.
     received: u64,
     sent: u64,
@@ -36,14 +38,15 @@ pub struct Client {
 
 impl Client {
     pub fn new(stream: ClientStream, read: BytesMut, control: Arc<Control>, max_message: usize) -> Self {
-        Self { stream, read, out: BytesMut::new(), control, max_message, received: 0, sent: 0 }
+        Self { stream, read, out: BytesMut::new(), control, max_message, unflushed: false, received: 0, sent: 0 }
     }
 
     /// Writes what is queued; Ready when all of it is gone.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
-        if self.out.is_empty() {
+        if self.out.is_empty() && !self.unflushed {
             return Poll::Ready(Ok(()));
         }
+        self.unflushed = true;
         while !self.out.is_empty() {
             match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out)) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(ClientGone)),
@@ -57,6 +60,7 @@ impl Client {
             self.out = BytesMut::new();
         }
         ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(|_: io::Error| ClientGone)?;
+        self.unflushed = false;
         Poll::Ready(Ok(()))
     }
 

@@ -9,6 +9,7 @@ use crate::metrics::QueryClass;
 use crate::plan::{self, Inputs, Plan, PlanKind, View};
 use crate::session::held::put_settings;
 use crate::session::local::LocalRows;
+use crate::session::prepared::Place;
 use crate::session::run::Ask;
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session, Stop};
@@ -26,7 +27,9 @@ impl Session {
         self.offset = 0;
         self.start_clock();
         self.statements.drop_unnamed();
-        self.statements.clear_portals();
+        if let Some(Place::Running(run)) = self.statements.remove_portal(b"").map(|portal| portal.place) {
+            self.close_run(*run).await;
+        }
         self.refresh_view();
         let outcome = self.run_query(&frame).await;
         let ready_sent = match outcome {
