@@ -76,6 +76,8 @@ impl World {
             let format = ["text", "csv", "binary"][index % 3];
             world.load(&mut oracle, &mut through, table, format);
         }
+        // Were all rows on one shard, everything would agree and nothing be shown.
+        assert_eq!(world.misplaced(), Vec::<String>::new());
         world
     }
 

@@ -27,12 +27,16 @@ pub struct Router {
 
 impl Router {
     /// Starts `pgloom serve` with this config, in which `{port}` and `{http_port}` stand for free ports.
-    /// Returns when the port accepts connections.
+    /// Returns when the port accepts connections and `/readyz` (where the config names `{http_port}`) says yes.
     pub fn start(config: &str) -> Self {
-        Self::start_with(config, &[])
+        let mut router = Self::start_with(config, &[]);
+        if config.contains("{http_port}") {
+            router.wait_for("yes from /readyz", |router| router.http("/readyz").0 == 200);
+        }
+        router
     }
 
-    /// Like `start`, with environment variables.
+    /// Like `start`, with environment variables, and without waiting for `/readyz`.
     pub fn start_with(config: &str, environment: &[(&str, &str)]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("router-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -54,17 +58,17 @@ impl Router {
             .spawn()
             .unwrap();
         let mut router = Self { port, http_port, config: path, log, child };
-        router.wait_until_listening();
+        router.wait_for("listening port", |router| Raw::open(router.port).is_ok());
         router
     }
 
-    fn wait_until_listening(&mut self) {
+    fn wait_for(&mut self, what: &str, reached: impl Fn(&Self) -> bool) {
         let start = Instant::now();
-        while Raw::open(self.port).is_err() {
+        while !reached(self) {
             if let Ok(Some(status)) = self.child.try_wait() {
                 panic!("pgloom serve ended with {status}");
             }
-            assert!(start.elapsed() < START_LIMIT, "pgloom serve does not listen after {START_LIMIT:?}");
+            assert!(start.elapsed() < START_LIMIT, "pgloom serve: no {what} after {START_LIMIT:?}");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -99,12 +103,14 @@ impl Router {
         }
     }
 
-    /// Body and status of `GET path` on the HTTP port.
+    /// Status and body of `GET path` on the HTTP port; 0 when nobody answers.
     pub fn http(&self, path: &str) -> (u16, String) {
         use std::io::{Read, Write};
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.http_port)).unwrap();
+        let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", self.http_port)) else {
+            return (0, String::new());
+        };
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let _ = write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let mut text = String::new();
         let _ = stream.read_to_string(&mut text);
         let status = text.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
