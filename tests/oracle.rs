@@ -147,8 +147,9 @@ fn summary(reply: &Reply) -> String {
 impl Case {
     /// Whether any table of the oracle may have changed.
     fn writes(&self) -> bool {
-        let text = self.statements.join(";").to_ascii_uppercase();
-        ["INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "TRUNCATE"].iter().any(|word| text.contains(word))
+        let text = self.statements.join(";").to_ascii_uppercase().replace("FOR UPDATE", "");
+        let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        words.any(|w| ["INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "TRUNCATE"].contains(&w))
     }
 
     /// A statement that fails on Postgres without being meant to is a typing error, not an agreement.

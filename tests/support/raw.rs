@@ -16,7 +16,11 @@ pub struct Message {
     pub body: Vec<u8>,
 }
 
-/// One column of a RowDescription. Table OID and column number are left out: they differ between servers.
+/// The first OID of what users create; such OIDs differ between servers.
+const FIRST_NORMAL_OID: u32 = 16_384;
+
+/// One column of a RowDescription. Table OID and column number are left out: they differ between servers. So do the OIDs
+/// of types that users create: each of them is `FIRST_NORMAL_OID` here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     pub name: String,
@@ -503,7 +507,7 @@ impl Message {
             at = end + 1;
             columns.push(Column {
                 name,
-                type_oid: self.u32_at(at + 6),
+                type_oid: self.u32_at(at + 6).min(FIRST_NORMAL_OID),
                 type_len: self.u16_at(at + 10) as i16,
                 typmod: self.u32_at(at + 12) as i32,
                 format: self.u16_at(at + 16) as i16,
