@@ -40,6 +40,9 @@ pub fn text(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Vec<String> {
                 lines.sql(depth + 2, sql);
             }
         }
+        PlanKind::CopyIn(copy) if copy.distribution.is_none() => {
+            lines.push(0, format!("Copy in to every shard: {}", copy.table.name));
+        }
         PlanKind::CopyIn(copy) => {
             let keys: Vec<String> =
                 copy.key_fields.iter().map(|(at, name)| format!("{name} = field {}", at + 1)).collect();

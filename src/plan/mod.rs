@@ -81,6 +81,7 @@ pub fn plan(analysis: &Analysis, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
         Outcome::Home(why) => (PlanKind::Single(view.topology.home), why.clone()),
         Outcome::Any(why) => (PlanKind::Any, why.clone()),
         Outcome::Broadcast(why) => (PlanKind::Broadcast(ShardSql::AsWritten), why.clone()),
+        Outcome::CopyIn(copy) if copy.distribution.is_none() => (PlanKind::CopyIn(copy.clone()), Why::Reference),
         Outcome::CopyIn(copy) => {
             let columns: Vec<&str> = copy.key_fields.iter().map(|(_, name)| &**name).collect();
             let name = KeyName { table: copy.table.name.clone(), columns: columns.join(", ").into() };

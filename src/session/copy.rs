@@ -65,7 +65,11 @@ impl Session {
     }
 
     async fn copy_split(&mut self, plan: &Arc<CopyInPlan>, ask: &Ask<'_>) -> Result<String, Failure> {
-        let shards: Vec<ShardId> = self.view.topology.distribution(plan.distribution).shards().iter().collect();
+        let topology = &self.view.topology;
+        let shards: Vec<ShardId> = match plan.distribution {
+            Some(distribution) => topology.distribution(distribution).shards().iter().collect(),
+            None => topology.all_shards().iter().collect(),
+        };
         let text = match ask {
             Ask::Query { text } => (*text).to_owned(),
             Ask::Bound { statement, .. } => statement.text.to_string(),
@@ -82,7 +86,7 @@ impl Session {
         self.client.out.extend_from_slice(&response.bytes);
         self.client.flush().await?;
         let fed = self.feed_shards(plan, &shards).await;
-        let ended = self.end_copy(&shards, fed.as_ref().err()).await;
+        let ended = self.end_copy(&shards, fed.as_ref().err(), plan.distribution.is_none()).await;
         match (fed, ended) {
             (Err(failure @ Failure::Stop(_)), _) => Err(failure),
             // A shard's own error says more than that we stopped feeding it.
@@ -140,13 +144,16 @@ impl Session {
                 CopyInput::ServerSpoke => return Ok(()),
             };
             match frame.tag {
+                b'd' if plan.distribution.is_none() => feed.everywhere(frame.body()),
                 b'd' => {
                     cutter.feed(frame.body());
                     feed.rows(&mut cutter, plan)?;
                 }
                 b'c' => {
-                    cutter.finish();
-                    feed.rows(&mut cutter, plan)?;
+                    if plan.distribution.is_some() {
+                        cutter.finish();
+                        feed.rows(&mut cutter, plan)?;
+                    }
                     feed.flush_all();
                     self.hand_over(shards, &mut feed)?;
                     return Ok(());
@@ -232,8 +239,8 @@ impl Session {
             .any(|h| matches!(h.server.header(), Ok(Some(header)) if !matches!(header.tag, b'N' | b'S' | b'A')))
     }
 
-    /// CopyDone (or CopyFail) to every shard, and their answers: rows copied in all.
-    async fn end_copy(&mut self, shards: &[ShardId], failed: Option<&Failure>) -> Result<u64, Failure> {
+    /// CopyDone (or CopyFail) to every shard, and their answers: rows copied in all, or on each where all got the `same`.
+    async fn end_copy(&mut self, shards: &[ShardId], failed: Option<&Failure>, same: bool) -> Result<u64, Failure> {
         let reason = match failed {
             Some(Failure::Stop(_)) => return Ok(0),
             Some(Failure::Fault(fault)) => Some(fault.message.to_string()),
@@ -262,6 +269,7 @@ impl Session {
                     return Err(server.out_of_step(frame.tag).into());
                 }
                 match frame.tag {
+                    b'C' if same => rows = command_tag(frame.body()).1.unwrap_or(0),
                     b'C' => rows += command_tag(frame.body()).1.unwrap_or(0),
                     // Our own CopyFail comes back as 57014: the shard that failed by itself is the one to hear.
                     b'E' => {
@@ -292,7 +300,7 @@ enum CopyInput {
 /// Rows gathered per shard.
 struct Feed {
     types: Vec<KeyType>,
-    distribution: Arc<crate::topology::Topology>,
+    topology: Arc<crate::topology::Topology>,
     /// Position in `ready` by shard.
     slots: Vec<Option<usize>>,
     /// Payload being gathered, and whole CopyData frames.
@@ -307,18 +315,26 @@ impl Feed {
         for (i, shard) in shards.iter().enumerate() {
             slots[shard.index()] = Some(i);
         }
-        let types = topology.distribution(plan.distribution).key_types.clone();
+        let types = plan.distribution.map_or_else(Vec::new, |of| topology.distribution(of).key_types.clone());
         Self {
             types,
-            distribution: topology,
+            topology,
             slots,
             gathering: shards.iter().map(|_| BytesMut::new()).collect(),
             ready: shards.iter().map(|_| BytesMut::new()).collect(),
         }
     }
 
+    /// Bytes of a reference table's rows: every shard gets them all.
+    fn everywhere(&mut self, bytes: &[u8]) {
+        for slot in 0..self.gathering.len() {
+            self.put(slot, bytes);
+        }
+    }
+
     /// Routes every row that the cutter has complete.
     fn rows(&mut self, cutter: &mut RowCutter, plan: &CopyInPlan) -> Result<(), Failure> {
+        let Some(distribution) = plan.distribution else { return Ok(()) };
         while let Some(piece) = cutter.next_piece() {
             let row = match piece? {
                 Piece::Row(row) => row,
@@ -343,7 +359,7 @@ impl Feed {
                 if missing {
                     0
                 } else {
-                    let located = self.distribution.distribution(plan.distribution).locate(&key);
+                    let located = self.topology.distribution(distribution).locate(&key);
                     let shard = located.map_err(|_| unmapped(plan, &key, row.line))?;
                     self.slots.get(shard.index()).copied().flatten().ok_or_else(|| {
                         Fault::new(SqlState::INTERNAL_ERROR, "a row's shard takes no part in the COPY")

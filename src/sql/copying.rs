@@ -6,6 +6,7 @@ use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::Access;
 use crate::sql::analyze::{Analyzer, Verdict};
+use crate::sql::insert::refuse_varying_defaults;
 use crate::sql::keys::{KeyExpr, KeyGroup, KeyName};
 use crate::sql::names::{Relation, resolve};
 use crate::sql::outcome::{CopyInPlan, Outcome, Routed, Scatter, ShardSql, Why};
@@ -29,8 +30,11 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
                 Err(fault) => Verdict::refuse(fault),
             }
         }
-        (CopyDirection::From, Relation::Reference { .. }) => {
-            Verdict::new(Outcome::Broadcast(Why::Reference), Access::Write)
+        (CopyDirection::From, Relation::Reference { name, table: known }) => {
+            match copy_everywhere(of, name, known.as_deref(), table, copy) {
+                Ok(plan) => Verdict::new(Outcome::CopyIn(Arc::new(plan)), Access::Write),
+                Err(fault) => Verdict::refuse(fault),
+            }
         }
         (CopyDirection::To, Relation::Sharded { name, distribution, key, .. }) => {
             copy_out(&name, distribution, &key, &copy.format)
@@ -105,11 +109,35 @@ fn copy_in(
     let typmod =
         |column: &Box<str>| known.and_then(|known| known.column(column)).map_or(-1, |(_, column)| column.typmod);
     Ok(CopyInPlan {
-        distribution,
+        distribution: Some(distribution),
         table: name.clone(),
         fields: columns.len(),
         key_fields: key.iter().map(field).collect::<Result<_, _>>()?,
         typmods: key.iter().map(typmod).collect(),
+        format: copy.format.clone(),
+    })
+}
+
+/// Into a reference table: no key is read, but what the rows leave out must be the same on every shard.
+fn copy_everywhere(
+    of: &Analyzer<'_>,
+    name: QualifiedName,
+    known: Option<&crate::catalog::Table>,
+    table: &CopyTable,
+    copy: &CopyStatement,
+) -> Result<CopyInPlan, Fault> {
+    if let (Some(known), [_, ..]) = (known, &table.columns[..]) {
+        let left_out = |column: &crate::catalog::Column| !table.columns.iter().any(|of| **of == *column.name);
+        let columns = known.columns.iter().enumerate();
+        let omitted: Vec<usize> = columns.filter(|(_, column)| left_out(column)).map(|(at, _)| at).collect();
+        refuse_varying_defaults(&of.scope, known, &omitted)?;
+    }
+    Ok(CopyInPlan {
+        distribution: None,
+        table: name,
+        fields: table.columns.len(),
+        key_fields: Vec::new(),
+        typmods: Vec::new(),
         format: copy.format.clone(),
     })
 }

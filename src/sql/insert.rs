@@ -66,7 +66,7 @@ impl Analyzer<'_> {
             }
             Relation::Reference { name, table } => {
                 if let Some(table) = &table {
-                    refuse_varying_defaults(model, table, &omitted(table, columns.as_deref(), &source))?;
+                    refuse_varying_defaults(&model.scope, table, &omitted(table, columns.as_deref(), &source))?;
                 }
                 model.uses.reference.get_or_insert(name.name.clone());
                 if let InsertSource::Query(Spread::Tangled(why), _) = &source {
@@ -431,12 +431,12 @@ fn refuse_sequences(table: &Table, omitted: &[usize]) -> Result<(), Fault> {
 }
 
 /// Defaults that each shard would evaluate to a value of its own.
-fn refuse_varying_defaults(model: &Model<'_>, table: &Table, omitted: &[usize]) -> Result<(), Stop> {
+pub(crate) fn refuse_varying_defaults(scope: &NameScope<'_>, table: &Table, omitted: &[usize]) -> Result<(), Fault> {
     refuse_sequences(table, omitted)?;
     for index in omitted {
         let column = &table.columns[*index];
         if let ColumnDefault::Expression(text) = &column.default
-            && !is_same_everywhere(&model.scope, text)
+            && !is_same_everywhere(scope, text)
         {
             return Err(Fault::unsupported(
                 format!(
@@ -445,8 +445,7 @@ fn refuse_varying_defaults(model: &Model<'_>, table: &Table, omitted: &[usize]) 
                 ),
                 format!("it is {text}"),
                 "Give the column a value in the statement.",
-            )
-            .into());
+            ));
         }
     }
     Ok(())

@@ -107,7 +107,8 @@ pub enum ShardSql {
 /// How the rows of a COPY FROM STDIN find their shard.
 #[derive(Clone, Debug)]
 pub struct CopyInPlan {
-    pub distribution: DistributionId,
+    /// `None`: a reference table, every row goes to every shard.
+    pub distribution: Option<DistributionId>,
     /// Name of the table, for messages.
     pub table: QualifiedName,
     /// Fields of a row (columns of the COPY's column list).
