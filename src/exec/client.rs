@@ -31,6 +31,8 @@ pub struct Client {
     max_message: usize,
     /// TLS may still hold bytes that were written into it.
     unflushed: bool,
+    /// Bytes at the start of `out` that are answers of our own: they can wait for the servers' that follow.
+    local: usize,
     /// Bytes read and written since they were last counted.
     received: u64,
     sent: u64,
@@ -38,7 +40,17 @@ pub struct Client {
 
 impl Client {
     pub fn new(stream: ClientStream, read: BytesMut, control: Arc<Control>, max_message: usize) -> Self {
-        Self { stream, read, out: BytesMut::new(), control, max_message, unflushed: false, received: 0, sent: 0 }
+        Self {
+            stream,
+            read,
+            out: BytesMut::new(),
+            control,
+            max_message,
+            unflushed: false,
+            local: 0,
+            received: 0,
+            sent: 0,
+        }
     }
 
     /// Writes what is queued; Ready when all of it is gone.
@@ -47,6 +59,7 @@ impl Client {
             return Poll::Ready(Ok(()));
         }
         self.unflushed = true;
+        self.local = 0;
         while !self.out.is_empty() {
             match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out)) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(ClientGone)),
@@ -62,6 +75,22 @@ impl Client {
         ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(|_: io::Error| ClientGone)?;
         self.unflushed = false;
         Poll::Ready(Ok(()))
+    }
+
+    /// Queues an answer of our own within a batch, which the client does not wait for before its Sync or Flush.
+    pub fn answer(&mut self, bytes: &[u8]) {
+        if self.out.len() == self.local {
+            self.local += bytes.len();
+        }
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// Writes what servers have said so far; what is only ours waits for more.
+    pub fn poll_pass_on(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
+        if self.out.len() <= self.local && !self.unflushed {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_flush(cx)
     }
 
     pub async fn flush(&mut self) -> Result<(), ClientGone> {

@@ -205,22 +205,23 @@ pub async fn exchange(server: &mut Backend, client: &mut Client) -> Result<(), B
         if client.control.poll_kill(cx).is_ready() {
             return Poll::Ready(Err(Broken::Client));
         }
-        if client.out.len() < OUT_HIGH {
+        let was_full = client.out.len() >= OUT_HIGH;
+        if !was_full {
             match server.poll_progress(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(fault)) => return Poll::Ready(Err(Broken::Server(fault))),
                 Poll::Pending => {}
             }
         }
-        match client.poll_flush(cx) {
+        match client.poll_pass_on(cx) {
             Poll::Ready(Err(gone)) => return Poll::Ready(Err(gone.into())),
             // There is room again: read on.
-            Poll::Ready(Ok(())) => match server.poll_progress(cx) {
+            Poll::Ready(Ok(())) if was_full => match server.poll_progress(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(fault)) => return Poll::Ready(Err(Broken::Server(fault))),
                 Poll::Pending => {}
             },
-            Poll::Pending => {}
+            Poll::Ready(Ok(())) | Poll::Pending => {}
         }
         match client.poll_watch(cx) {
             Poll::Ready(gone) => Poll::Ready(Err(gone.into())),

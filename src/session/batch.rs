@@ -122,7 +122,7 @@ impl Session {
                 return;
             }
         }
-        self.client.out.extend_from_slice(bytes);
+        self.client.answer(bytes);
     }
 
     fn open_at(&self) -> Option<usize> {
