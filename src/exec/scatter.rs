@@ -186,6 +186,8 @@ impl ScatterRun {
         if self.copy {
             return self.run_copy(servers, client).await;
         }
+        // Each Execute of a portal counts its own rows.
+        self.rows = 0;
         let mut sent = 0;
         while max_rows.is_none_or(|max| sent < max) {
             if let Some(row) = self.parked.pop_front() {
