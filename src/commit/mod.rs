@@ -9,7 +9,7 @@ use crate::ids::ShardId;
 pub enum CommitPlan {
     /// Nobody joined.
     Nothing,
-    /// At most one shard wrote: it commits first, then the readers.
+    /// At most one shard wrote: the readers commit first, then it.
     OnePhase { writer: Option<ShardId>, readers: Vec<ShardId> },
     /// Several wrote: the anchor's commit is the decision.
     TwoPhase { anchor: ShardId, others: Vec<ShardId>, readers: Vec<ShardId> },

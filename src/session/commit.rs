@@ -36,24 +36,27 @@ impl Session {
     }
 
     async fn commit_one_phase(&mut self, writer: Option<ShardId>, readers: &[ShardId]) -> Result<&'static str, Fault> {
-        let mut tag = "COMMIT";
-        for shard in writer.iter().chain(readers) {
-            let Some(at) = self.held.position(*shard) else { continue };
-            let server = &mut self.held[at].server;
-            let failed_before = server.status == Status::Failed;
-            match server.query("COMMIT").await {
-                Ok(_) if failed_before => tag = "ROLLBACK",
-                Ok(_) => {}
-                // The server's answer got lost, not its work: nobody knows.
-                Err(_) if server.broken && Some(shard) == writer.as_ref() => {
-                    return Err(unknown_outcome(&server.address));
-                }
-                // A reader has nothing to lose.
-                Err(_) if server.broken => {}
-                Err(fault) => return Err(fault),
-            }
+        let mut tag = self.commit_readers(readers).await?;
+        let Some(at) = writer.and_then(|shard| self.held.position(shard)) else {
+            return Ok(tag);
+        };
+        let server = &mut self.held[at].server;
+        if server.status == Status::Failed {
+            tag = "ROLLBACK";
         }
-        Ok(tag)
+        match server.query("COMMIT").await {
+            Ok(_) => Ok(tag),
+            // The server's answer got lost, not its work: nobody knows.
+            Err(_) if server.broken => Err(unknown_outcome(&server.address)),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Those who only read end first: their COMMIT can still fail (a serialization failure), and then nobody has committed.
+    async fn commit_readers(&mut self, readers: &[ShardId]) -> Result<&'static str, Fault> {
+        let failed = self.held.select(readers).iter().any(|(_, server)| server.status == Status::Failed);
+        self.ask_many(readers, "COMMIT").await.into_iter().collect::<Result<Vec<()>, Fault>>()?;
+        Ok(if failed { "ROLLBACK" } else { "COMMIT" })
     }
 
     /// Anchor decides, others prepare, anchor commits, others commit (DESIGN section 6).
@@ -75,6 +78,7 @@ impl Session {
         if self.held.iter().any(|h| h.joined && h.server.status == Status::Failed) {
             return Err(Fault::new(SqlState::TRANSACTION_ROLLBACK, "the transaction has failed on a shard"));
         }
+        self.commit_readers(readers).await?;
         self.ask_one(anchor, &decide(&gid)).await.map_err(|fault| {
             fault.hint("Cross-shard writes need the table pgloom.decision on every shard: run \"pgloom check\".")
         })?;
@@ -106,7 +110,6 @@ impl Session {
                 tracing::warn!(%gid, error = %fault, "second phase left to the resolver");
             }
         }
-        self.ask_many(readers, "COMMIT").await;
         Ok("COMMIT")
     }
 
