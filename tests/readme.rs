@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use pgloom::config::Settings;
 use support::cluster::free_port;
 
 /// For the demo to load its data, with the machine busy.
@@ -141,6 +143,27 @@ fn assert_nothing_left(readme: &Readme) {
     while !readme.leftovers().is_empty() {
         assert!(start.elapsed() < STOP_LIMIT, "left behind:\n{}", readme.leftovers().join("\n"));
         std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn the_configuration_in_the_readme_is_valid() {
+    let blocks = Readme::open().blocks("toml");
+    assert!(!blocks.is_empty(), "README.md has lost its configuration");
+    for text in blocks {
+        let read = Settings::parse("README.md", &text, Path::new("/"), HashMap::new());
+        let settings = read.unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+    }
+}
+
+#[test]
+fn the_files_that_the_readme_links_to_are_there() {
+    let readme = Readme::open();
+    let links: Vec<&str> = readme.text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    assert!(links.len() >= 5, "{links:?}");
+    for link in links {
+        assert!(readme.root.join(link).exists(), "README.md links to {link}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! `pgloom serve`: runs the router until it is told to stop.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -96,7 +97,8 @@ fn start_log(settings: &LogSettings) {
     // PGLOOM_LOG takes the filters of tracing (`pgloom::session=debug`), for hunting.
     let filter = tracing_subscriber::EnvFilter::try_from_env("PGLOOM_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("{level},sqlparser=warn")));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match settings.format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

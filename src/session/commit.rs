@@ -14,9 +14,7 @@ impl Session {
     /// COMMIT everywhere; the tag that the client gets. On an error nothing is committed anywhere, unless it says so (`08007`).
     pub(super) async fn commit(&mut self) -> Result<&'static str, Failure> {
         self.close_all_runs().await;
-        let participants: Vec<(ShardId, bool)> =
-            self.held.iter().filter(|h| h.joined).map(|h| (h.shard, h.wrote)).collect();
-        let done = match CommitPlan::of(&participants) {
+        let done = match self.commit_plan() {
             CommitPlan::Nothing => Ok("COMMIT"),
             CommitPlan::OnePhase { writer, readers } => self.commit_one_phase(writer, &readers).await,
             CommitPlan::TwoPhase { anchor, others, readers } => self.commit_two_phase(anchor, &others, &readers).await,
@@ -31,6 +29,28 @@ impl Session {
             Err(fault) => {
                 self.roll_back_quietly().await;
                 Err(fault.into())
+            }
+        }
+    }
+
+    fn commit_plan(&self) -> CommitPlan {
+        let participants: Vec<(ShardId, bool)> =
+            self.held.iter().filter(|h| h.joined).map(|h| (h.shard, h.wrote)).collect();
+        CommitPlan::of(&participants)
+    }
+
+    /// What EXPLAIN (ROUTE) COMMIT says: how the transaction would end that the client is in.
+    pub(super) fn explain_commit(&self) -> String {
+        let names = |shards: &[ShardId]| {
+            let known = &self.view.topology.shards;
+            shards.iter().map(|s| known.get(s.index()).map_or("?", |shard| &*shard.name)).collect::<Vec<_>>().join(", ")
+        };
+        match self.commit_plan() {
+            CommitPlan::Nothing => "Local: no shard takes part".to_owned(),
+            CommitPlan::OnePhase { writer: Some(writer), .. } => format!("Commit {}: no other shard wrote", names(&[writer])),
+            CommitPlan::OnePhase { writer: None, readers } => format!("Commit {}: nothing was written", names(&readers)),
+            CommitPlan::TwoPhase { anchor, others, .. } => {
+                format!("TwoPhase: prepare {}, then commit {} with the decision", names(&others), names(&[anchor]))
             }
         }
     }

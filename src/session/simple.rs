@@ -13,7 +13,7 @@ use crate::session::prepared::Place;
 use crate::session::run::Ask;
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session, Stop};
-use crate::sql::utility::StatementKind;
+use crate::sql::utility::{StatementKind, TransactionStatement};
 use crate::sql::{Analysis, analyze, split};
 use crate::wire::frame::Frame;
 use crate::wire::{error_fields, reply, request};
@@ -252,7 +252,7 @@ impl Session {
 
     /// `25P02` for everything but the end of a failed block.
     pub(super) fn check_not_failed(&self, kind: &StatementKind) -> Result<(), Failure> {
-        use crate::sql::utility::TransactionStatement as Tx;
+        use TransactionStatement as Tx;
         let ends = matches!(
             kind,
             StatementKind::Transaction(Tx::Commit { .. } | Tx::Rollback { .. } | Tx::RollbackTo(_))
@@ -273,6 +273,9 @@ impl Session {
         let text = text.get(inner..).unwrap_or("");
         self.scan_one(text)?;
         let analysis = self.analysis(text);
+        if let StatementKind::Transaction(TransactionStatement::Commit { .. }) = analysis.kind {
+            return Ok(LocalRows::of("QUERY PLAN", vec![self.explain_commit()], "EXPLAIN"));
+        }
         let plan = self.plan(text, &analysis);
         let view = View { topology: &self.view.topology, catalog: &self.view.catalog };
         let lines = if json {
