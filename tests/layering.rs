@@ -270,6 +270,43 @@ fn pure_code_touches_nothing_outside() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The first sentence of a file's own documentation.
+fn first_sentence(text: &str) -> String {
+    let doc = text.lines().take_while(|line| line.starts_with("//!")).map(|line| line["//!".len()..].trim());
+    let doc: Vec<&str> = doc.take_while(|line| !line.is_empty()).collect();
+    let doc = doc.join(" ");
+    let doc = doc.trim_start_matches("PURE. ").trim_start_matches("I/O. ");
+    let doc = if doc.starts_with("PURE, sees") { doc.split_once(". ").map_or(doc, |(_, rest)| rest) } else { doc };
+    doc.replace(" ... ", " … ").split(". ").next().unwrap().trim_end_matches('.').replace(" … ", " ... ")
+}
+
+#[test]
+fn the_tree_in_the_architecture_document_is_the_tree() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = root.join("docs/ARCHITECTURE.md");
+    let text = fs::read_to_string(&document).unwrap();
+    let start = text.find("```text\nsrc/").expect("the tree") + "```text\n".len();
+    let end = start + text[start..].find("```").unwrap();
+    let files: Vec<(String, String)> = sources()
+        .into_iter()
+        .filter(|source| !source.path.ends_with("_tests.rs"))
+        .map(|source| {
+            let sentence = first_sentence(&fs::read_to_string(root.join("src").join(&source.path)).unwrap());
+            (format!("src/{}", source.path), sentence)
+        })
+        .collect();
+    if std::env::var_os("UPDATE").is_some() {
+        let width = files.iter().map(|(path, _)| path.len()).max().unwrap();
+        let lines: String = files.iter().map(|(path, sentence)| format!("{path:width$}  {sentence}\n")).collect();
+        fs::write(&document, format!("{}{lines}{}", &text[..start], &text[end..])).unwrap();
+        return;
+    }
+    let listed: BTreeSet<&str> = text[start..end].lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let present: BTreeSet<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
+    let wrong: Vec<&&str> = listed.symmetric_difference(&present).collect();
+    assert!(wrong.is_empty(), "{wrong:?}: run `UPDATE=1 cargo test --test layering` to write the tree anew");
+}
+
 #[test]
 fn the_scan_finds_what_a_file_uses() {
     let code =

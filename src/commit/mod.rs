@@ -1,4 +1,4 @@
-//! PURE. How a transaction over shards ends: nothing to do, one phase, or two with an anchor (DESIGN section 6).
+//! PURE. How a transaction over shards ends: nothing to do, one phase, or two with an anchor.
 
 use std::fmt;
 

@@ -79,7 +79,7 @@ impl Session {
         Ok(if failed { "ROLLBACK" } else { "COMMIT" })
     }
 
-    /// Anchor decides, others prepare, anchor commits, others commit (DESIGN section 6).
+    /// Anchor decides, others prepare, anchor commits, others commit.
     async fn commit_two_phase(
         &mut self,
         anchor: ShardId,

@@ -1,4 +1,4 @@
-//! The tree changed and printed for the shards, behind the fidelity guard (DESIGN section 4).
+//! The tree changed and printed for the shards, behind the fidelity guard.
 //!
 //! A text is never cut by the tree's spans: the changed tree is printed, and only where printing the unchanged tree gives back
 //! the statement's own literals and names.

@@ -319,7 +319,7 @@ impl KeyValue<'_> {
         Some(&scratch[..used])
     }
 
-    /// The canonical bytes of DESIGN section 3; `None` for NULL.
+    /// The canonical bytes that a key is hashed by; `None` for NULL.
     pub fn canonical_bytes(&self) -> Option<Vec<u8>> {
         self.canonical(&mut [0; 18]).map(<[u8]>::to_vec)
     }
