@@ -380,7 +380,12 @@ impl Session {
             statement = self.renew(view.statement, &statement)?;
         }
         self.statements.remove_portal(if view.portal.is_empty() { b"" } else { b"\0none" });
-        let required = statement.types.len().max(usize::from(statement.analysis.parameters));
+        let used = match statement.analysis.kind {
+            // The parameters in the text are those of the statement that it prepares.
+            StatementKind::Prepare(_) => 0,
+            _ => usize::from(statement.analysis.parameters),
+        };
+        let required = statement.types.len().max(used);
         if view.parameters.len() != required {
             self.settle_parse().await?;
             return Err(Fault::new(
