@@ -11,6 +11,7 @@ mod world;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use pgloom::sql::template::SlotKind;
 use pgloom::types::{Format, KeyType};
 use world::{Bound, World};
 
@@ -91,4 +92,73 @@ fn parameters(text: &str) -> Bound {
         (if declared { of } else { 0 }, if binary { Format::Binary } else { Format::Text }, Some(bytes))
     };
     Bound(text.split_whitespace().map(one).collect())
+}
+
+/// What the plan cache relies on: a free slot's text changes nothing in the analysis.
+#[test]
+fn free_slots_shape_no_plan() {
+    let world = World::new();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans");
+    let mut tried = 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "txt") {
+            continue;
+        }
+        for block in std::fs::read_to_string(path).unwrap().split("\n\n") {
+            let asked = block.lines().take_while(|line| *line != "----");
+            let sql: Vec<&str> = asked.filter(|line| !line.starts_with(['#', '$'])).collect();
+            let sql = sql.join("\n");
+            let (scan, analysis) = world.analyze(&sql);
+            for free in &analysis.free_slots {
+                let slot = scan.slots[usize::from(*free)];
+                let other = match slot.kind {
+                    SlotKind::Integer => "987654",
+                    SlotKind::Number => "98.5",
+                    SlotKind::String => "'an other'",
+                    SlotKind::EscapeString => r"E'an\nother'",
+                    SlotKind::DollarString => "$q$an other$q$",
+                    SlotKind::Other => panic!("{sql}: slot {free} is not to be free"),
+                };
+                let changed = format!("{}{other}{}", &sql[..slot.start as usize], &sql[slot.end as usize..]);
+                let (changed_scan, changed) = world.analyze(&changed);
+                assert_eq!(scan.template, changed_scan.template);
+                let said = |analysis: &pgloom::sql::Analysis| {
+                    format!("{:?} {:?} {:?} {:?}", analysis.outcome, analysis.access, analysis.pin, analysis.free_slots)
+                };
+                assert_eq!(said(&analysis), said(&changed), "{sql}: slot {free}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 100, "only {tried} slots were tried");
+}
+
+/// The tree of a long chain of operators is as deep as the chain is long.
+#[test]
+fn long_and_deep_statements_do_not_exhaust_the_stack() {
+    let world = World::new();
+    let chain = |n: usize, part: &str, by: &str| vec![part; n].join(by);
+    let texts = [
+        format!("SELECT id FROM orders WHERE {}", chain(100_000, "tenant_id = 5", " OR ")),
+        format!("SELECT id FROM orders WHERE {}", chain(300, "(tenant_id = 5)", " OR ")),
+        format!("SELECT id FROM orders WHERE {}", chain(100_000, "(tenant_id = 5)", " OR ")),
+        format!("SELECT {} FROM orders ORDER BY id OFFSET 1", chain(500, "qty", " + ")),
+        format!("SELECT id FROM orders WHERE tenant_id = {}5{}", "(".repeat(100_000), ")".repeat(100_000)),
+        format!("SELECT id FROM orders WHERE tenant_id IN ({})", chain(50_000, "5", ",")),
+        format!("INSERT INTO orders (tenant_id, id) VALUES {}", chain(20_000, "(5, 1)", ",")),
+        chain(300, "SELECT id FROM orders WHERE tenant_id = 5", " UNION ALL "),
+        format!("SELECT {}1{}", "(SELECT ".repeat(5_000), ")".repeat(5_000)),
+        format!("SELECT {}", "CASE WHEN true THEN ".repeat(2_000)),
+        format!("SELECT {}1", "- ".repeat(50_000)),
+        format!("SELECT {}true", "NOT ".repeat(50_000)),
+    ];
+    // The stack of a runtime's worker thread.
+    let run = move || {
+        for text in &texts {
+            eprintln!("{}", &text[..text.len().min(60)]);
+            world.explain(text, None);
+        }
+    };
+    std::thread::Builder::new().stack_size(2 << 20).spawn(run).unwrap().join().unwrap();
 }

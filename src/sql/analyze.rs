@@ -18,7 +18,7 @@ use crate::sql::query::check_clauses;
 use crate::sql::shape;
 use crate::sql::template::Scan;
 use crate::sql::utility::{self, StatementKind};
-use crate::sql::{Access, NameScope, copying, ddl, parse, words};
+use crate::sql::{Access, NameScope, copying, ddl, on_deep_stack, parse, words};
 
 /// What is known of a statement before its parameters and literals are. Shared between sessions by the plan cache.
 #[derive(Clone, Debug)]
@@ -101,7 +101,8 @@ pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     let parameters = used.keys().max().map_or(0, |largest| largest + 1);
     let analyzer = Analyzer { scope: *scope, text, scan, used, parameters };
     let verdict = match tokens {
-        Some(_) => analyzer.verdict(&kind),
+        Some(tokens) => on_deep_stack(&tokens, || analyzer.verdict(&kind))
+            .unwrap_or_else(|| analyzer.not_understood("a statement as long as this")),
         None => analyzer.unreadable(),
     };
     let Verdict { outcome, access, pin, free_slots } = verdict;

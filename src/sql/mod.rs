@@ -59,7 +59,10 @@ pub struct NameScope<'a> {
 /// How deep expressions and queries may nest. The parser counts a level for each pair of parentheses and each subquery.
 const MAX_DEPTH: usize = 64;
 /// Most tokens between two commas of one pair of parentheses, which bounds how deep a chain of operators makes the tree.
-const MAX_CHAIN: usize = 2500;
+const MAX_CHAIN: usize = 5000;
+/// Chains up to this one are handled on the caller's stack, longer ones on one of their own of [`LONG_STACK`] bytes.
+const SHORT_CHAIN: usize = 200;
+const LONG_STACK: usize = 64 << 20;
 
 /// Parses exactly one statement.
 fn parse(text: &str) -> Option<Statement> {
@@ -82,23 +85,35 @@ fn parse_expr(text: &str) -> Option<Expr> {
 
 fn parser(text: &str) -> Option<Parser<'static>> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().ok()?;
-    let mut chains = vec![0];
-    for token in &tokens {
-        match token.token {
-            Token::Whitespace(_) => continue,
-            Token::RParen if chains.len() > 1 => drop(chains.pop()),
-            _ => {}
-        }
-        if let Some(chain) = chains.last_mut() {
-            *chain = if token.token == Token::Comma { 0 } else { *chain + 1 };
-            if *chain > MAX_CHAIN {
-                return None;
-            }
-        }
-        if token.token == Token::LParen {
-            chains.push(0);
-        }
-    }
     let parser = Parser::new(&PostgreSqlDialect {}).with_recursion_limit(MAX_DEPTH);
     Some(parser.with_tokens_with_locations(tokens))
+}
+
+/// Runs `work`, which parses and walks a statement of these tokens, on a stack that is deep enough; `None` for a statement whose
+/// tree no stack should have to hold.
+fn on_deep_stack<T>(tokens: &[lexer::Token], work: impl FnOnce() -> T) -> Option<T> {
+    match longest_chain(tokens) {
+        chain if chain > MAX_CHAIN => None,
+        chain if chain > SHORT_CHAIN => Some(stacker::grow(LONG_STACK, work)),
+        _ => Some(work()),
+    }
+}
+
+/// Most tokens between two commas of one pair of parentheses; a pair inside counts as one.
+fn longest_chain(tokens: &[lexer::Token]) -> usize {
+    let mut open = vec![0usize];
+    let mut longest = 0;
+    for token in tokens {
+        if token.is(b')') && open.len() > 1 {
+            open.pop();
+        }
+        if let Some(chain) = open.last_mut() {
+            *chain = if token.is(b',') { 0 } else { *chain + 1 };
+            longest = longest.max(*chain);
+        }
+        if token.is(b'(') {
+            open.push(0);
+        }
+    }
+    longest
 }
