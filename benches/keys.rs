@@ -35,7 +35,12 @@ fn keys(c: &mut Criterion) {
     plan(c, "plan/literal integer", "SELECT * FROM orders WHERE tenant_id = 123456", None);
     plan(c, "plan/literal text", "SELECT * FROM racks WHERE zone = 'west'", None);
     plan(c, "plan/bind text", "SELECT * FROM orders WHERE tenant_id = $1", int(Format::Text, b"123456"));
-    plan(c, "plan/bind binary", "SELECT * FROM orders WHERE tenant_id = $1", int(Format::Binary, &123_456i64.to_be_bytes()));
+    plan(
+        c,
+        "plan/bind binary",
+        "SELECT * FROM orders WHERE tenant_id = $1",
+        int(Format::Binary, &123_456i64.to_be_bytes()),
+    );
     plan(c, "plan/insert", "INSERT INTO orders (tenant_id, id) VALUES (123456, 1)", None);
     plan(c, "plan/join", "SELECT * FROM orders o JOIN lines l USING (tenant_id) WHERE o.tenant_id = 123456", None);
     plan(c, "plan/in list", "SELECT * FROM orders WHERE tenant_id IN (1, 2, 3, 4, 5, 6, 7, 8)", None);

@@ -13,6 +13,7 @@ use crate::exec::forward::Broken;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::CopyInPlan;
+use crate::plan::route::fits_typmod;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::utility::CopyFormat;
@@ -349,7 +350,13 @@ impl Feed {
             let mut missing = false;
             for (field, (key_type, (_, column))) in row.keys.iter().zip(self.types.iter().zip(&plan.key_fields)) {
                 match key_value(field, *key_type, &plan.format) {
-                    Ok(Some(value)) => key.push(value),
+                    Ok(Some(value)) => {
+                        let typmod = plan.typmods.get(key.len()).copied().unwrap_or(-1);
+                        if !fits_typmod(*key_type, typmod, &value) {
+                            return Err(changed_by_column(plan, column, row.line).into());
+                        }
+                        key.push(value);
+                    }
                     // Too few fields: the server has the right words.
                     Ok(None) => missing = true,
                     Err(problem) => return Err(problem.fault(plan, column, row.line).into()),
@@ -443,6 +450,17 @@ fn key_value<'a>(
         Err(KeyError::Invalid | KeyError::NoMatch) => Ok(None),
         Err(KeyError::Unsure) => Err(KeyProblem::Unsure),
     }
+}
+
+/// Clause 6: the shard is computed from the value that will be stored.
+fn changed_by_column(plan: &CopyInPlan, column: &str, line: u64) -> Fault {
+    Fault::unsupported(
+        format!("the sharding key of a row for table \"{}\" does not fit its column", plan.table.name),
+        format!(
+            "line {line}: the value of {column} is longer or more precise than the column, which would store another"
+        ),
+        "Give the value as the column stores it.",
+    )
 }
 
 fn unmapped(plan: &CopyInPlan, key: &[KeyValue<'_>], line: u64) -> Fault {
