@@ -77,7 +77,8 @@ impl Readme {
 
     /// Starts the demo and returns when it has printed its psql line.
     fn start_demo(&self) -> Child {
-        let mut child = self.command("pgloom").arg("demo").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            self.command("pgloom").arg("demo").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (send, receive) = mpsc::channel();
         let output = child.stdout.take().unwrap();
         std::thread::spawn(move || {

@@ -47,8 +47,12 @@ impl Session {
         };
         match self.commit_plan() {
             CommitPlan::Nothing => "Local: no shard takes part".to_owned(),
-            CommitPlan::OnePhase { writer: Some(writer), .. } => format!("Commit {}: no other shard wrote", names(&[writer])),
-            CommitPlan::OnePhase { writer: None, readers } => format!("Commit {}: nothing was written", names(&readers)),
+            CommitPlan::OnePhase { writer: Some(writer), .. } => {
+                format!("Commit {}: no other shard wrote", names(&[writer]))
+            }
+            CommitPlan::OnePhase { writer: None, readers } => {
+                format!("Commit {}: nothing was written", names(&readers))
+            }
             CommitPlan::TwoPhase { anchor, others, .. } => {
                 format!("TwoPhase: prepare {}, then commit {} with the decision", names(&others), names(&[anchor]))
             }

@@ -92,7 +92,11 @@ const TOUR: [Stop; 12] = [
         steps: &["SELECT tenant_id, name, city FROM customers WHERE id = 0 ORDER BY tenant_id"],
         expect: Expect::FirstCell("8"),
     },
-    Stop { about: "Without the key, a write goes to every shard, as one transaction", steps: &[CLEAN], expect: Expect::Written(3) },
+    Stop {
+        about: "Without the key, a write goes to every shard, as one transaction",
+        steps: &[CLEAN],
+        expect: Expect::Written(3),
+    },
     Stop {
         about: "Exact or refused: what could be wrong is not answered",
         steps: &["SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY total_cents) FROM orders"],
