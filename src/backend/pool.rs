@@ -43,6 +43,8 @@ pub struct Pool<C> {
     pub connector: Arc<C>,
     limits: PoolLimits,
     permits: Arc<Semaphore>,
+    /// Boxed once: a connection moves between pool and clients as one pointer.
+    #[allow(clippy::vec_box)]
     idle: Mutex<Vec<Box<Backend>>>,
     pub counts: PoolCounts,
     /// What the last attempt to connect failed with, until one succeeds: for `/readyz` and `check`.

@@ -128,11 +128,12 @@ fn unquote(bytes: &[u8], quote: u8, escape: u8) -> Vec<u8> {
     let mut quoted = false;
     let mut bytes = bytes.iter().copied().peekable();
     while let Some(byte) = bytes.next() {
-        if quoted && byte == escape {
-            if let Some(next) = bytes.next_if(|next| *next == escape || *next == quote) {
-                value.push(next);
-                continue;
-            }
+        if quoted
+            && byte == escape
+            && let Some(next) = bytes.next_if(|next| *next == escape || *next == quote)
+        {
+            value.push(next);
+            continue;
         }
         if byte == quote {
             quoted = !quoted;

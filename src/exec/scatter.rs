@@ -130,10 +130,8 @@ impl ScatterRun {
         }
         if let Some(columns) = columns {
             let infos: Vec<ColumnInfo> = columns.iter().map(column_info).collect();
-            match {
-                let inputs = if answer == Answer::First { 1 } else { servers.len() };
-                Merge::new(combine, window, &infos, style, inputs, run.limits)
-            } {
+            let inputs = if answer == Answer::First { 1 } else { servers.len() };
+            match Merge::new(combine, window, &infos, style, inputs, run.limits) {
                 Ok(merge) => run.merge = Some(merge),
                 Err(fault) => return Err(run.fail(fault)),
             }
@@ -326,9 +324,9 @@ impl ScatterRun {
     /// Reads every reply to its ReadyForQuery and folds the tags into one.
     async fn finish(&mut self, servers: &mut [&mut Backend], client: &mut Client) -> Result<String, ScatterError> {
         if !self.finished {
-            for at in 0..servers.len() {
-                while !servers[at].inflight.is_empty() {
-                    let frame = content(servers[at], client, self.speaks(at)).await?;
+            for (at, server) in servers.iter_mut().enumerate() {
+                while !server.inflight.is_empty() {
+                    let frame = content(server, client, self.speaks(at)).await?;
                     match frame.tag {
                         b'C' => self.complete(at, &frame),
                         b'E' => return Err(self.shard_error(frame)),

@@ -384,8 +384,7 @@ mod tests {
 
     #[test]
     fn a_sum_of_small_numbers_outgrows_them_without_loss() {
-        let mut sum = Sum::default();
-        sum.small = i128::MAX - 5;
+        let mut sum = Sum { small: i128::MAX - 5, ..Sum::default() };
         sum.add(Format::Text, b"9999999999999999.0").unwrap();
         sum.add(Format::Text, b"0.0000000000001").unwrap();
         sum.add(Format::Text, b"-9999999999999999").unwrap();

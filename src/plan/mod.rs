@@ -33,7 +33,6 @@ pub struct Inputs<'a> {
 
 /// The values of a Bind message, read in place.
 pub trait Parameters {
-    fn len(&self) -> usize;
     /// `$n` with `index` = n - 1: its type where Parse declared it (0: undeclared), its format, its bytes (None: NULL).
     fn get(&self, index: usize) -> Option<(Oid, Format, Option<&[u8]>)>;
 }

@@ -51,10 +51,6 @@ pub struct BoundValues<'a> {
 }
 
 impl Parameters for BoundValues<'_> {
-    fn len(&self) -> usize {
-        self.values.len()
-    }
-
     fn get(&self, index: usize) -> Option<(Oid, Format, Option<&[u8]>)> {
         let (format, value) = self.values.get(index)?;
         Some((self.types.get(index).copied().unwrap_or(0), format, value))

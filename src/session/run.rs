@@ -202,13 +202,13 @@ impl Session {
         analysis: &Arc<Analysis>,
         ask: &Ask<'_>,
     ) -> Result<(), Failure> {
-        let end = match &plan.kind {
+        match &plan.kind {
             PlanKind::Refuse(fault) => {
                 self.shared.metrics.refused("plan");
-                return Err(fault.clone().into());
+                Err(fault.clone().into())
             }
             PlanKind::Single(_) | PlanKind::Any => {
-                return Err(Fault::new(SqlState::INTERNAL_ERROR, "a single-shard plan reached the merge").into());
+                Err(Fault::new(SqlState::INTERNAL_ERROR, "a single-shard plan reached the merge").into())
             }
             PlanKind::Broadcast(sql) => {
                 let shards = self.view.topology.all_shards();
@@ -220,8 +220,7 @@ impl Session {
             }
             PlanKind::Split { parts, combine } => self.run_parts(parts, combine, None, Access::Write, ask).await,
             PlanKind::CopyIn(copy) => self.run_copy_split(copy, ask).await,
-        };
-        end
+        }
     }
 
     /// Each shard its part, the answers merged; rows and tag to the client.

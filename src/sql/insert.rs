@@ -315,7 +315,8 @@ pub(crate) fn write_reference(model: &Model<'_>, table: &str) -> Result<Outcome,
     if uses.writing_cte {
         return Err(refuse("WITH contains a statement that changes data".to_owned()));
     }
-    for name in [&uses.volatile, &uses.clock, &uses.server, &uses.unknown_function].into_iter().flatten() {
+    if let Some(name) = [&uses.volatile, &uses.clock, &uses.server, &uses.unknown_function].into_iter().flatten().next()
+    {
         return Err(refuse(format!("function {name}() can give another value on each shard")));
     }
     if let Some((Spread::Tangled(why), _)) = model.subqueries.iter().find(|(s, _)| matches!(s, Spread::Tangled(_))) {

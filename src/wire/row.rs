@@ -194,6 +194,29 @@ impl RowWriter {
     }
 }
 
+/// The columns of a RowDescription's body.
+///
+/// # Errors
+/// A body whose fields do not fit it.
+pub fn read_row_description(body: &[u8]) -> Result<Vec<Column>, Fault> {
+    let mut fields = Fields::new(body);
+    let count = fields.count()?;
+    let mut columns = Vec::with_capacity(count.min(body.len() / 19));
+    for _ in 0..count {
+        columns.push(Column {
+            name: String::from_utf8_lossy(fields.cstr()?).into(),
+            table_oid: fields.u32()?,
+            attnum: fields.i16()?,
+            type_oid: fields.u32()?,
+            typlen: fields.i16()?,
+            typmod: fields.i32()?,
+            format: fields.i16()?,
+        });
+    }
+    fields.end()?;
+    Ok(columns)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -246,27 +269,4 @@ mod tests {
             }
         }
     }
-}
-
-/// The columns of a RowDescription's body.
-///
-/// # Errors
-/// A body whose fields do not fit it.
-pub fn read_row_description(body: &[u8]) -> Result<Vec<Column>, Fault> {
-    let mut fields = Fields::new(body);
-    let count = fields.count()?;
-    let mut columns = Vec::with_capacity(count.min(body.len() / 19));
-    for _ in 0..count {
-        columns.push(Column {
-            name: String::from_utf8_lossy(fields.cstr()?).into(),
-            table_oid: fields.u32()?,
-            attnum: fields.i16()?,
-            type_oid: fields.u32()?,
-            typlen: fields.i16()?,
-            typmod: fields.i32()?,
-            format: fields.i16()?,
-        });
-    }
-    fields.end()?;
-    Ok(columns)
 }

@@ -23,10 +23,6 @@ pub struct World {
 pub struct Bound(pub Vec<(Oid, Format, Option<Vec<u8>>)>);
 
 impl Parameters for Bound {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
     fn get(&self, index: usize) -> Option<(Oid, Format, Option<&[u8]>)> {
         self.0.get(index).map(|(oid, format, bytes)| (*oid, *format, bytes.as_deref()))
     }
