@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 #[path = "../tests/plans/world.rs"]
+#[allow(dead_code)]
 mod world;
 
 use std::hint::black_box;
