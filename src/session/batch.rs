@@ -570,7 +570,7 @@ impl Session {
                 }
                 return Ok(());
             }
-            Place::Router { .. } | Place::Running(_) | Place::Finished { .. } => Combine::CONCAT,
+            Place::Router { .. } | Place::Running(_) | Place::Finished => Combine::CONCAT,
         };
         let columns = self.columns_of(&statement).await?;
         match columns {
@@ -695,7 +695,7 @@ impl Session {
         self.note_route(QueryClass::Local, 0);
         rows.put_rows(&mut self.client.out)?;
         if !ends && let Ok(portal) = self.statements.portal(name) {
-            portal.place = Place::Finished { tag: rows.tag.into() };
+            portal.place = Place::Finished;
         }
         Ok(())
     }
@@ -719,15 +719,22 @@ impl Session {
     ) -> Result<(), Failure> {
         self.leave_open().await?;
         let portal = self.statements.portal(name)?;
-        let place = std::mem::replace(&mut portal.place, Place::Finished { tag: "".into() });
+        let place = std::mem::replace(&mut portal.place, Place::Finished);
         let max = u64::try_from(max_rows).ok().filter(|n| *n > 0);
         let (bind, plan) = match place {
             Place::Router { bind, plan } => (bind, plan),
             Place::Running(run) => return self.resume(name, run, max).await,
-            Place::Finished { tag } => {
-                let tag = if tag.starts_with("SELECT") { "SELECT 0".into() } else { tag };
-                reply::command_complete(&mut self.client.out, &tag)?;
-                return Ok(());
+            Place::Finished => {
+                // A query that is at its end has no more rows; anything else is not run twice.
+                if statement.analysis.kind == StatementKind::Query {
+                    reply::command_complete(&mut self.client.out, "SELECT 0")?;
+                    return Ok(());
+                }
+                return Err(Fault::new(
+                    SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                    format!("portal \"{}\" cannot be run", String::from_utf8_lossy(name)),
+                )
+                .into());
             }
             Place::Server(_) | Place::Local => {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a portal changed its place").into());

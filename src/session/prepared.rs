@@ -75,8 +75,8 @@ pub enum Place {
     Router { bind: Bytes, plan: Box<Plan> },
     /// Runs on several shards and has been suspended by a row limit.
     Running(Box<ScatterRun>),
-    /// All rows are out: Execute gives none.
-    Finished { tag: Box<str> },
+    /// It has run to its end.
+    Finished,
 }
 
 /// Names of one client. The unnamed ones are apart: they change with nearly every statement.

@@ -51,7 +51,7 @@ impl Session {
                 self.end_parts(run.opened).await?;
                 reply::command_complete(&mut self.client.out, &tag)?;
                 if let Ok(portal) = self.statements.portal(name) {
-                    portal.place = Place::Finished { tag: tag.into() };
+                    portal.place = Place::Finished;
                 }
                 Ok(())
             }
