@@ -1,5 +1,8 @@
 //! `Settings`: validated, one small struct per subsystem.
 
+// `[general]` in a comment is the section of the file, not a link.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 mod build;
 pub mod error;
 pub mod file;
