@@ -421,10 +421,10 @@ impl Session {
         match single {
             Some(shard) => {
                 let shard = self.cursor_shard_for(&statement).unwrap_or(shard);
-                self.bind_on(shard, &statement, &view, &plan).await
+                return self.bind_on(shard, &statement, &view, &plan).await;
             }
             None => {
-                self.settle_parse().await?;
+                self.try_bind(&statement, &view).await?;
                 let portal = Portal {
                     formats: result_formats(frame.body())?,
                     place: Place::Router {
@@ -433,11 +433,26 @@ impl Session {
                     },
                     statement,
                 };
-                self.statements.put_portal(view.portal, portal)?;
-                self.answer(reply::BIND_COMPLETE);
-                Ok(())
+                self.statements.put_portal(view.portal, portal)
             }
         }
+        .map_err(Failure::from)
+    }
+
+    /// A Bind whose portal will run on several shards is tried on one of them: it has the word on what values are valid, and
+    /// its BindComplete is the client's.
+    async fn try_bind(&mut self, statement: &Arc<ClientStatement>, view: &BindView<'_>) -> Result<(), Failure> {
+        const TRIAL: &[u8] = b"pgloom_bind";
+        let parsing = self.parsing(statement).await?;
+        let shard = self.shard_for_describe(statement)?;
+        let at = self.open(shard).await?;
+        let def = self.prepare_on(at, statement, parsing)?;
+        let server = &mut self.held[at].server;
+        request::bind_raw(&mut server.out, TRIAL, def.name.as_bytes(), view.tail)?;
+        server.inflight.push(Owed::Bind(Audience::Client));
+        request::close(&mut server.out, request::Target::Portal, TRIAL)?;
+        server.inflight.push(Owed::Close(Audience::Router));
+        Ok(())
     }
 
     async fn bind_on(
