@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::backend::inflight::{Audience, Owed};
+use crate::backend::Backend;
+use crate::backend::inflight::{Audience, Owed, Verdict};
 use crate::exec::forward::Seen;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
@@ -101,25 +102,23 @@ impl Session {
     /// Postgres reads a query of several statements whole before it runs the first: so does a server for us. Asked to prepare it,
     /// it answers with its syntax error, or, when there is none, that it cannot prepare several at once.
     async fn check_syntax(&mut self, text: &str) -> Result<(), Failure> {
-        let home = self.view.topology.home;
-        let mut server = self.pools.pool(home).checkout().await?;
-        put_settings(&mut server, &self.settings).await?;
-        request::parse(&mut server.out, b"", text.as_bytes(), &[])?;
-        server.inflight.push(Owed::Parse(Audience::Router));
-        server.out.extend_from_slice(request::SYNC);
-        server.inflight.push(Owed::Sync(Audience::Router));
-        let mut syntax_error = None;
-        while !server.inflight.is_empty() {
-            let frame = server.next_frame().await?;
-            server.inflight.step(frame.tag);
-            // The routine tells the two apart whatever the language of the messages.
-            if frame.tag == b'E'
-                && !error_fields::iter(frame.body()).any(|(f, v)| f == b'R' && v == b"exec_parse_message")
-            {
-                syntax_error = Some(frame);
+        self.park_runs().await?;
+        // A connection that we hold already will do: to wait for another one could be to wait for ourselves.
+        let asked = match self.held.get_mut(0) {
+            Some(held) => {
+                if !held.joined {
+                    put_settings(&mut held.server, &self.settings).await?;
+                }
+                ask_syntax(&mut held.server, text).await
             }
-        }
-        match syntax_error {
+            None => {
+                let mut server = self.pools.pool(self.view.topology.home).checkout().await?;
+                put_settings(&mut server, &self.settings).await?;
+                ask_syntax(&mut server, text).await
+            }
+        };
+        self.drop_broken();
+        match asked? {
             Some(frame) => {
                 self.client.out.extend_from_slice(&frame.bytes);
                 Err(Failure::Reported)
@@ -285,6 +284,34 @@ impl Session {
         };
         Ok(LocalRows::of("QUERY PLAN", lines, "EXPLAIN"))
     }
+}
+
+/// The syntax error that the server finds in a query of several statements. Its transaction goes on as it was.
+async fn ask_syntax(server: &mut Backend, text: &str) -> Result<Option<Frame>, Fault> {
+    let shield = server.status == reply::Status::InTransaction;
+    if shield {
+        server.ask("SAVEPOINT pgloom_syntax");
+    }
+    request::parse(&mut server.out, b"", text.as_bytes(), &[])?;
+    server.inflight.push(Owed::Parse(Audience::Router));
+    server.out.extend_from_slice(request::SYNC);
+    server.inflight.push(Owed::Sync(Audience::Router));
+    if shield {
+        server.ask("ROLLBACK TO SAVEPOINT pgloom_syntax; RELEASE SAVEPOINT pgloom_syntax");
+    }
+    let mut syntax_error = None;
+    while !server.inflight.is_empty() {
+        let frame = server.next_frame().await?;
+        if server.inflight.step(frame.tag) == Verdict::OutOfStep {
+            return Err(server.out_of_step(frame.tag));
+        }
+        // The routine tells the two apart whatever the language of the messages.
+        if frame.tag == b'E' && !error_fields::iter(frame.body()).any(|(f, v)| f == b'R' && v == b"exec_parse_message")
+        {
+            syntax_error = Some(frame);
+        }
+    }
+    Ok(syntax_error)
 }
 
 /// Whether the catalog must be read again after a statement of this kind.
