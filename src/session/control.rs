@@ -108,11 +108,10 @@ impl Session {
                 self.need_savepoint(name)?;
                 self.tell_joined(&format!("ROLLBACK TO SAVEPOINT {}", settings::quote_identifier(name))).await?;
                 if let Some(settings) = self.tx.rollback_to(name) {
+                    for held in self.held.iter_mut().filter(|h| h.joined) {
+                        held.server.applied = Some(Arc::clone(&settings));
+                    }
                     self.adopt(settings);
-                }
-                // Which settings the servers went back to is known to them alone.
-                for held in self.held.iter_mut().filter(|h| h.joined) {
-                    held.server.applied = None;
                 }
                 Ok(Some(tag("ROLLBACK")))
             }
@@ -300,13 +299,14 @@ impl Session {
     /// New session settings: tried on a server, which has the word on what is valid, then the session's own.
     async fn change_settings(&mut self, wanted: SessionSettings, sql: &str) -> Result<(), Failure> {
         let wanted = Arc::new(wanted);
-        if self.tx.in_block() || (self.tx.is_open() && self.held.iter().any(|h| h.joined)) {
+        if self.tx.is_open() {
             if !self.held.iter().any(|h| h.joined) {
                 let home = self.view.topology.home;
                 let at = self.enlist(home).await?;
                 self.held[at].server.settle().await?;
             }
             self.tell_joined(sql).await?;
+            self.tx.remember(sql);
             for held in self.held.iter_mut().filter(|h| h.joined) {
                 held.server.applied = Some(Arc::clone(&wanted));
             }

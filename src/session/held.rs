@@ -169,13 +169,14 @@ impl Session {
             self.park_runs().await?;
         }
         if !self.held[at].joined {
-            if let Err(fault) = put_settings(&mut self.held[at].server, &self.settings).await {
+            let wanted = self.tx.settings_before().unwrap_or(&self.settings);
+            if let Err(fault) = put_settings(&mut self.held[at].server, wanted).await {
                 self.let_go(at);
                 return Err(fault.into());
             }
             if self.tx.is_open() {
                 let held = &mut self.held[at];
-                held.server.applied_before = Some(held.server.applied.clone());
+                held.server.applied_before = Some(held.server.applied.replace(Arc::clone(&self.settings)));
                 held.server.ask(&self.tx.opening());
                 held.joined = true;
                 held.wrote = false;

@@ -25,7 +25,8 @@ pub struct Transaction {
     /// Modes of BEGIN, repeated on each shard that joins.
     modes: Box<str>,
     savepoints: Vec<Savepoint>,
-    /// SET LOCAL and SET TRANSACTION statements, repeated on each shard that joins, in their order among savepoints.
+    /// SET in all its forms, repeated on each shard that joins, in their order among savepoints: so every shard has the same history,
+    /// and goes back to the same settings.
     replay: Vec<Replay>,
     /// The session's settings when the transaction began: a rollback brings them back.
     settings: Option<Arc<SessionSettings>>,
@@ -148,7 +149,12 @@ impl Transaction {
         Some(Arc::clone(&self.savepoints[at].settings))
     }
 
-    /// A SET LOCAL or SET TRANSACTION that shards joining later must also run.
+    /// The session's settings at its beginning; `None` outside of a transaction.
+    pub fn settings_before(&self) -> Option<&Arc<SessionSettings>> {
+        self.settings.as_ref()
+    }
+
+    /// A SET that shards joining later must also run.
     pub fn remember(&mut self, statement: &str) {
         self.replay.push(Replay::Statement(statement.into()));
     }
