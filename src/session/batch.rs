@@ -692,7 +692,9 @@ impl Session {
             statement.analysis.kind,
             StatementKind::Transaction(crate::sql::utility::TransactionStatement::Begin { .. })
         );
-        if begins && self.batch.open.is_some() && !self.tx.is_open() {
+        // A SET is undone with what came before it in the pipeline.
+        let joins = begins || matches!(statement.analysis.kind, StatementKind::Set(_));
+        if joins && self.batch.open.is_some() && !self.tx.is_open() {
             self.leave_open().await?;
         } else {
             self.rest_open().await?;
