@@ -107,6 +107,7 @@ impl ScatterRun {
             finished: false,
         };
         let mut columns: Option<Vec<Column>> = None;
+        send_all(servers, client).await?;
         for at in 0..servers.len() {
             match run.head(servers, at, client).await? {
                 Head::Rows(theirs) => match &columns {
@@ -418,6 +419,15 @@ fn poll_content(server: &mut Backend, cx: &mut Context<'_>) -> Poll<Result<Frame
             Poll::Pending => return Poll::Pending,
         }
     }
+}
+
+/// Writes what is queued for each server, so that all of them work at once. One that cannot be written to says why when it is read.
+async fn send_all(servers: &mut [&mut Backend], client: &mut Client) -> Result<(), ScatterError> {
+    poll_fn(|cx| {
+        let sending = servers.iter_mut().filter_map(|server| server.poll_flush(cx).is_pending().then_some(())).count();
+        if sending == 0 { Poll::Ready(Ok(())) } else { poll_client(client, cx).map(Err) }
+    })
+    .await
 }
 
 /// Waits for one server's next frame; notices pass to the client, which is watched meanwhile.
