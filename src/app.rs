@@ -11,7 +11,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
-use crate::backend::cluster::{Credentials, Database, ServerAccess};
+use crate::backend::cluster::{Credentials, Database, Look, ServerAccess};
 use crate::backend::pool::PoolLimits;
 use crate::backend::prepared::StatementRegistry;
 use crate::config::{self, AuthType, PoolMode, Settings, SslMode, TlsSettings};
@@ -34,7 +34,7 @@ use crate::wire::auth::{MockKey, Verifier, VerifierError};
 const SWEEP: Duration = Duration::from_secs(5);
 /// A shard that does not answer is tried again this often.
 const PROBE: Duration = Duration::from_secs(2);
-/// Prepared transactions that nobody finished are looked for this often.
+/// Prepared transactions that nobody finished are looked for at most this often, and twice in their time of grace.
 const RESOLVE: Duration = Duration::from_secs(15);
 /// Prepared statements that one client may name.
 const CLIENT_STATEMENTS: usize = 10_000;
@@ -65,6 +65,7 @@ pub struct Router {
     shutdown: watch::Sender<bool>,
     drain: Duration,
     catalog_refresh: Duration,
+    two_phase_grace: Duration,
 }
 
 impl Router {
@@ -108,6 +109,7 @@ impl Router {
             shutdown: watch::channel(false).0,
             drain: settings.timeouts.shutdown,
             catalog_refresh: settings.timeouts.catalog_refresh,
+            two_phase_grace: settings.timeouts.two_phase_grace,
         })
     }
 
@@ -121,7 +123,7 @@ impl Router {
         let mut jobs = tokio::task::JoinSet::new();
         for database in &self.health.databases {
             jobs.spawn(watch_database(Arc::clone(database), Arc::clone(&self.health), self.catalog_refresh));
-            jobs.spawn(resolve_database(Arc::clone(database)));
+            jobs.spawn(resolve_database(Arc::clone(database), self.two_phase_grace));
         }
         if let Some(listener) = self.metrics_listener {
             let readiness: Arc<dyn Readiness> = Arc::clone(&self.health) as Arc<dyn Readiness>;
@@ -313,18 +315,25 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
     let mut prepared = vec![false; database.cluster.load().topology.shards.len()];
     loop {
         let mut all_well = true;
-        for (at, prepared) in prepared.iter_mut().enumerate() {
-            let shard = ShardId(at as u16);
-            let tried = probe(&database, shard, prepared).await;
+        let probes = prepared.iter_mut().enumerate().map(|(at, prepared)| {
+            let (shard, database) = (ShardId(at as u16), &database);
+            async move { (shard, probe(database, shard, prepared).await) }
+        });
+        // All at once: one that hangs must not hide what the others say.
+        for (shard, tried) in futures::future::join_all(probes).await {
             all_well &= tried.is_ok();
             health.note(&database, shard, tried.err());
         }
         if read_at.is_none_or(|at| at.elapsed() >= refresh) {
             match control::catalog::reload(&database).await {
-                Ok(()) => read_at = Some(Instant::now()),
+                Ok(()) => {
+                    read_at = Some(Instant::now());
+                    database.note_look(Look::Read);
+                }
                 Err(fault) => {
                     all_well = false;
                     tracing::warn!(database = %database.name, error = %fault, "the catalog cannot be read");
+                    database.note_look(Look::Failed(fault));
                 }
             }
         }
@@ -352,13 +361,13 @@ async fn probe(database: &Database, shard: ShardId, prepared: &mut bool) -> Resu
     Ok(())
 }
 
-async fn resolve_database(database: Arc<Database>) {
+async fn resolve_database(database: Arc<Database>, grace: Duration) {
     if !database.two_phase_commit {
         return;
     }
     loop {
-        tokio::time::sleep(RESOLVE).await;
-        control::resolver::resolve(&database, control::resolver::GRACE).await;
+        tokio::time::sleep((grace / 2).min(RESOLVE)).await;
+        control::resolver::resolve(&database, grace).await;
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
 use crate::backend::{Backend, login};
@@ -118,6 +119,15 @@ pub struct Cluster {
     pub catalog_known: bool,
 }
 
+/// How the last attempt to read a database's catalog ended.
+#[derive(Clone, Debug)]
+pub enum Look {
+    /// The router has just started.
+    Pending,
+    Read,
+    Failed(Fault),
+}
+
 /// One logical database that clients connect to.
 pub struct Database {
     pub name: Arc<str>,
@@ -136,6 +146,7 @@ pub struct Database {
     pub two_phase_commit: bool,
     /// ParameterStatus values that a new client is told, once a server has been reached.
     pub parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
+    look: watch::Sender<Look>,
 }
 
 impl Database {
@@ -165,7 +176,20 @@ impl Database {
             session_mode,
             two_phase_commit,
             parameters: ArcSwap::default(),
+            look: watch::Sender::new(Look::Pending),
         })
+    }
+
+    /// Notes how an attempt to read the catalog ended.
+    pub fn note_look(&self, look: Look) {
+        self.look.send_replace(look);
+    }
+
+    /// How the last attempt to read the catalog ended; waits for the first one.
+    pub async fn look(&self) -> Look {
+        let mut looks = self.look.subscribe();
+        let seen = looks.wait_for(|look| !matches!(look, Look::Pending)).await;
+        seen.map_or(Look::Pending, |look| look.clone())
     }
 
     /// The pools of one client user, made at its first login.

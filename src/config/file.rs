@@ -64,6 +64,8 @@ section! {
         server_lifetime: Duration = "1h",
         /// How long running transactions may take to finish at shutdown.
         shutdown_timeout: Duration = "30s",
+        /// How long a prepared transaction may wait for the router that prepared it before another one finishes it, by the decision that its first shard holds.
+        two_phase_grace: Duration = "30s",
         /// How often the shards' tables and columns are read again, for DDL that did not go through this router.
         catalog_refresh_interval: Duration = "60s",
 

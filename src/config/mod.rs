@@ -72,6 +72,7 @@ pub struct Timeouts {
     pub server_idle: Option<Duration>,
     pub server_lifetime: Option<Duration>,
     pub shutdown: Duration,
+    pub two_phase_grace: Duration,
     pub catalog_refresh: Duration,
 }
 

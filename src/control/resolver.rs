@@ -8,8 +8,6 @@ use crate::commit::{Gid, tombstone, verdict};
 use crate::fault::Fault;
 use crate::ids::ShardId;
 
-/// A prepared transaction younger than this still has its router.
-pub const GRACE: Duration = Duration::from_secs(30);
 /// A decision row is of no use when every participant is long done.
 const FORGET: &str = "1 day";
 /// For one statement of the resolver; a tombstone may have to wait for an anchor that is committing.
@@ -24,7 +22,7 @@ pub struct Resolved {
     pub open: usize,
 }
 
-/// One pass over all shards of a database.
+/// One pass over all shards of a database. A prepared transaction younger than `grace` still has its router.
 pub async fn resolve(database: &Arc<Database>, grace: Duration) -> Resolved {
     let shards = database.cluster.load().topology.shards.len();
     let mut done = Resolved::default();

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tracing::Instrument;
 
-use crate::backend::cluster::{Cluster, Database, UserPools};
+use crate::backend::cluster::{Cluster, Database, Look, UserPools};
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::SessionSettings;
 use crate::exec::client::{Client, Idle};
@@ -216,14 +216,19 @@ impl Session {
     /// What a new client is told of the server's parameters. With settings of its own it asks a server, else the router remembers.
     async fn learn_parameters(&mut self) -> Result<(), Fault> {
         if !self.view.catalog_known {
-            return Err(self.not_ready());
+            // A client that is as early as the router itself waits for its first look at the shards.
+            let look = self.database.look().await;
+            self.refresh_view();
+            if !self.view.catalog_known {
+                return Err(self.not_ready(look));
+            }
         }
         let known = self.database.parameters.load_full();
         if known.is_empty() || !self.startup.is_empty() {
             let home = self.view.topology.home;
             let at = self.enlist(home).await.map_err(|failure| match failure {
-                Failure::Fault(fault) => fault,
-                Failure::Reported | Failure::Stop(_) => self.not_ready(),
+                Failure::Fault(fault) | Failure::Stop(Stop::Fatal(fault)) => fault,
+                Failure::Reported | Failure::Stop(_) => self.not_ready(Look::Read),
             })?;
             self.reported = self.held[at].server.parameters.clone();
             if self.startup.is_empty() {
@@ -236,18 +241,18 @@ impl Session {
         Ok(())
     }
 
-    fn not_ready(&self) -> Fault {
-        let home = self.view.topology.shard(self.view.topology.home);
-        let reason = self.pools.pool(self.view.topology.home).last_failure();
-        let mut fault = Fault::new(SqlState::CANNOT_CONNECT_NOW, "the database system is starting up")
+    fn not_ready(&self, look: Look) -> Fault {
+        let home = &self.view.topology.shard(self.view.topology.home).name;
+        let detail = match look {
+            Look::Failed(reason) => format!("home shard \"{home}\": {reason}"),
+            Look::Pending | Look::Read => {
+                format!("the catalog has not been read from home shard \"{home}\" yet")
+            }
+        };
+        Fault::new(SqlState::CANNOT_CONNECT_NOW, "the database system is starting up")
+            .detail(detail)
             .hint("Retry shortly; /readyz tells which shard is not reachable.")
-            .blame(Blame::Router);
-        if let Some(reason) = reason {
-            fault = fault.detail(format!("home shard \"{}\": {}", home.name, reason));
-        } else {
-            fault = fault.detail(format!("the catalog has not been read from home shard \"{}\" yet", home.name));
-        }
-        fault
+            .blame(Blame::Router)
     }
 
     async fn run(&mut self) -> Stop {

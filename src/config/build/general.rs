@@ -111,6 +111,10 @@ impl Build<'_> {
                 self.fail(&setting.origin, format!("{key} = 0 would wait for ever; give it a time, such as \"15s\""));
             }
         }
+        if general.two_phase_grace.value.is_zero() {
+            let message = "two_phase_grace = 0 would end transactions that are just being committed; give it a time, such as \"30s\"";
+            self.fail(&general.two_phase_grace.origin, message);
+        }
         Some(Timeouts {
             client_login: general.client_login_timeout.value,
             client_idle: limit(&general.client_idle_timeout),
@@ -121,6 +125,7 @@ impl Build<'_> {
             server_idle: limit(&general.server_idle_timeout),
             server_lifetime: limit(&general.server_lifetime),
             shutdown: general.shutdown_timeout.value,
+            two_phase_grace: general.two_phase_grace.value,
             catalog_refresh: general.catalog_refresh_interval.value,
         })
     }
