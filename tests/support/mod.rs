@@ -6,10 +6,14 @@
 
 pub mod cluster;
 pub mod database;
+pub mod lone;
 pub mod raw;
 pub mod router;
+pub mod sharded;
 
 pub use cluster::{Cluster, Server};
 pub use database::{Database, SHARDS};
+pub use lone::Lone;
 pub use raw::{Message, Raw};
 pub use router::Router;
+pub use sharded::{Sharded, eventually};

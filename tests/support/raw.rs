@@ -291,6 +291,13 @@ impl Raw {
         self.port
     }
 
+    /// The same connection once more: one side may write while the other reads.
+    pub fn second(&self) -> io::Result<Self> {
+        let stream = self.stream.try_clone()?;
+        let (received, parameters) = (self.received.clone(), self.parameters.clone());
+        Ok(Self { stream, received, parameters, key: self.key.clone(), port: self.port })
+    }
+
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }

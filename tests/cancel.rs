@@ -1,0 +1,133 @@
+//! Cancel requests reach the servers that work for a client, and nobody else's.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use support::raw::{Raw, message as m};
+use support::{Sharded, eventually};
+
+/// Sends a CancelRequest and waits until the router has closed that connection; what it said.
+fn cancel(port: u16, pid: u32, secret: &[u8]) -> Vec<u8> {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut request = Vec::new();
+    request.extend((12 + secret.len() as u32).to_be_bytes());
+    request.extend(80_877_102_u32.to_be_bytes());
+    request.extend(pid.to_be_bytes());
+    request.extend(secret);
+    std::io::Write::write_all(&mut stream, &request).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    rest
+}
+
+/// Starts a statement, cancels it once all of `shards` work on it, and checks that the session can go on.
+fn canceled(world: &Sharded, raw: &mut Raw, bytes: &[u8], shards: &[usize], status: u8) {
+    let _locks = if bytes[0] == b'Q' { world.lock(shards) } else { world.lock_rows(shards) };
+    raw.send(bytes).unwrap();
+    eventually(20, "the statement runs", || shards.iter().all(|shard| world.waiting(*shard) > 0));
+    let start = Instant::now();
+    assert_eq!(cancel(world.router.port, raw.key.0, &raw.key.1), b"", "a cancel request is not answered");
+    let messages = raw.read_to_ready().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(20));
+    let error = messages.iter().find(|message| message.tag == b'E').expect("an error").report();
+    assert_eq!(error.code(), "57014", "{error}");
+    assert_eq!(error.message(), "canceling statement due to user request");
+    assert_eq!(messages.iter().filter(|message| message.tag == b'E').count(), 1, "one error for one statement");
+    assert_eq!(messages.last().unwrap().body, [status]);
+    eventually(20, "no shard works on it", || shards.iter().all(|shard| world.waiting(*shard) == 0));
+}
+
+#[test]
+fn a_cancel_ends_the_statement_and_not_the_session() {
+    let world = Sharded::create("cancel", "default_pool_size = 2");
+    let mut raw = world.connect();
+    let one = format!("SELECT n FROM items WHERE id = {}", world.id(1, 0));
+    let all = "SELECT id, n FROM items ORDER BY id";
+    canceled(&world, &mut raw, &m::query(&one), &[1], b'I');
+    assert_eq!(raw.value("SELECT count(*) FROM items"), "60");
+    canceled(&world, &mut raw, &m::query(all), &[0, 1, 2, 3], b'I');
+    assert_eq!(raw.value("SELECT count(*) FROM items"), "60");
+    for (sql, shards) in [
+        (format!("UPDATE items SET n = 5 WHERE id = {}", world.id(1, 0)), &[1][..]),
+        ("UPDATE items SET n = 5".to_owned(), &[0, 1, 2, 3]),
+    ] {
+        let batch = [m::parse("", &sql, &[]), m::bind("", "", &[], &[]), m::execute("", 0), m::sync()].concat();
+        canceled(&world, &mut raw, &batch, shards, b'I');
+        assert_eq!(raw.value("SELECT sum(n) FROM items"), "0");
+    }
+    // Inside a block the block fails, as an error does.
+    raw.must(&format!("BEGIN; UPDATE items SET n = 5 WHERE id = {}", world.id(0, 0)));
+    canceled(&world, &mut raw, &m::query(all), &[1, 2, 3], b'E');
+    assert_eq!(raw.simple("SELECT 1").code(), "25P02");
+    assert_eq!(raw.must("COMMIT").answers[0].tag.as_deref(), Some("ROLLBACK"));
+    assert_eq!(raw.value("SELECT sum(n) FROM items"), "0");
+    // A write over all shards is undone as a whole.
+    canceled(&world, &mut raw, &m::query("UPDATE items SET n = 1"), &[1, 3], b'I');
+    assert_eq!(raw.value("SELECT sum(n) FROM items"), "0");
+    assert_eq!(world.prepared(), Vec::<String>::new());
+}
+
+#[test]
+fn a_wrong_key_and_a_late_cancel_do_nothing() {
+    let world = Sharded::create("wrongkey", "default_pool_size = 1");
+    let mut raw = world.connect();
+    let (pid, secret) = raw.key.clone();
+    let sql = format!("SELECT 'done', pg_sleep(1) FROM items WHERE id = {}", world.id(1, 0));
+    raw.send(&m::query(&sql)).unwrap();
+    let mut wrong = secret.clone();
+    wrong[3] ^= 1;
+    cancel(world.router.port, pid, &wrong);
+    for malformed in [&secret[..2], &[], &[0; 400]] {
+        cancel(world.router.port, pid, malformed);
+    }
+    cancel(world.router.port, pid ^ 1, &secret);
+    let messages = raw.read_to_ready().unwrap();
+    assert!(messages.iter().all(|message| message.tag != b'E'), "{messages:?}");
+    // Nothing runs: the next statement, and the next user of the connection, must not feel it.
+    for _ in 0..20 {
+        cancel(world.router.port, pid, &secret);
+        assert_eq!(raw.value(&format!("SELECT n FROM items WHERE id = {}", world.id(1, 0))), "0");
+    }
+    let mut other = world.connect();
+    other.send(&m::query(&sql)).unwrap();
+    for _ in 0..5 {
+        cancel(world.router.port, pid, &secret);
+    }
+    let messages = other.read_to_ready().unwrap();
+    assert!(messages.iter().all(|message| message.tag != b'E'), "{messages:?}");
+}
+
+#[test]
+fn a_driver_cancels() {
+    let world = Sharded::create("drivercancel", "");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let config = format!("host=127.0.0.1 port={} user=postgres dbname={}", world.router.port, world.db.name);
+        let (client, connection) = tokio_postgres::connect(&config, tokio_postgres::NoTls).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let token = client.cancel_token();
+        let locks = world.lock_rows(&[0, 1, 2, 3]);
+        let stop = async {
+            for _ in 0..400 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                if world.waiting(2) > 0 {
+                    break;
+                }
+            }
+            token.cancel_query(tokio_postgres::NoTls).await.unwrap();
+        };
+        let (outcome, ()) = tokio::join!(client.execute("UPDATE items SET n = $1", &[&1]), stop);
+        drop(locks);
+        let error = outcome.unwrap_err();
+        assert_eq!(error.code().map(|code| code.code()), Some("57014"), "{error:?}");
+        let rows = client.query("SELECT n FROM items WHERE id = $1", &[&world.id(3, 0)]).await.unwrap();
+        assert_eq!(rows.len(), 1);
+        drop(client);
+        connection.await.unwrap().unwrap();
+    });
+}

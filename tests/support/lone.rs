@@ -1,0 +1,74 @@
+//! A Postgres of one test's own, which it may kill.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use super::cluster::{as_postgres, free_port, postgres_bin};
+use super::raw::Raw;
+
+/// Stopped and removed with the value. Superuser `postgres`, trust on 127.0.0.1.
+#[derive(Debug)]
+pub struct Lone {
+    pub port: u16,
+    dir: PathBuf,
+}
+
+impl Lone {
+    /// Made, not started.
+    pub fn create() -> Self {
+        let port = free_port();
+        let lone = Self { port, dir: PathBuf::from(format!("/tmp/pgloom-lone-{}-{port}", std::process::id())) };
+        let mut initdb = as_postgres(postgres_bin().join("initdb"));
+        initdb.arg("-D").arg(&lone.dir).args([
+            "-U",
+            "postgres",
+            "-N",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "--auth=trust",
+        ]);
+        assert!(initdb.stdout(Stdio::null()).status().unwrap().success());
+        let conf = format!(
+            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nfsync = off\nshared_buffers = 16MB\n\
+             max_prepared_transactions = 16\nautovacuum = off\n"
+        );
+        let path = lone.dir.join("postgresql.auto.conf");
+        fs::write(path, conf).unwrap();
+        lone
+    }
+
+    pub fn start(&self) {
+        let mut start = as_postgres(postgres_bin().join("pg_ctl"));
+        start.args(["start", "-w", "-t", "60", "-s", "-D"]).arg(&self.dir).arg("-l").arg(self.dir.join("log"));
+        let status = start.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert!(status.success(), "{}", fs::read_to_string(self.dir.join("log")).unwrap_or_default());
+    }
+
+    /// As a machine that loses its power: no process of it says good-bye.
+    pub fn kill(&self) {
+        let pid = fs::read_to_string(self.dir.join("postmaster.pid")).unwrap_or_default();
+        let Some(pid) = pid.lines().next() else { return };
+        // Its children end by themselves when the postmaster is gone; the waiting ones at once.
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        for pid in std::iter::once(pid).chain(children.split_whitespace()) {
+            let _ = Command::new("kill").args(["-9", pid]).status();
+        }
+        // Until the last one is gone the shared memory is in use, and no other postmaster starts.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+
+    pub fn connect(&self, database: &str) -> Raw {
+        Raw::connect(self.port, "postgres", database).unwrap()
+    }
+}
+
+impl Drop for Lone {
+    fn drop(&mut self) {
+        let mut stop = as_postgres(postgres_bin().join("pg_ctl"));
+        stop.args(["stop", "-w", "-s", "-m", "immediate", "-D"]).arg(&self.dir);
+        let _ = stop.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}

@@ -1,0 +1,323 @@
+//! What is written on several shards is there as a whole or not at all, whatever fails in between.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use support::raw::{Raw, Value, message as m};
+use support::{Sharded, eventually};
+
+/// How soon the tests' routers finish what others left prepared.
+const GRACE: &str = "two_phase_grace = \"1s\"";
+
+fn tag(reply: &support::raw::Reply) -> String {
+    reply.answers.last().and_then(|a| a.tag.clone()).unwrap_or_default()
+}
+
+/// Nothing of a failed transaction: no row beyond the first sixty, no `n` that is not 0, nothing prepared.
+#[track_caller]
+fn untouched(world: &Sharded, when: &str) {
+    eventually(20, when, || world.prepared().is_empty());
+    let rows: i32 = world.on_each("SELECT count(*) FROM items").iter().map(|n| n.parse::<i32>().unwrap()).sum();
+    assert_eq!(rows, 60, "{when}");
+    let sums: Vec<String> = world.on_each("SELECT sum(n) FROM items");
+    assert!(sums.iter().all(|sum| sum == "0"), "{when}: {sums:?}");
+}
+
+/// Ends the server process that is in a transaction of this database on a shard, as a crash of it would.
+fn terminate(world: &Sharded, shard: usize, state: &str) {
+    let sql = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}' AND state = '{state}' \
+         AND pid <> pg_backend_pid()",
+        world.db.name
+    );
+    eventually(20, "a process to end", || world.db.shard(shard).values(&sql) == ["t"]);
+}
+
+#[test]
+fn one_statement_over_several_shards_is_atomic() {
+    let world = Sharded::create("atomic", GRACE);
+    let mut raw = world.connect();
+    let free = world.free_ids(1000);
+    // The last row collides on its shard: nothing is left on any.
+    for collides in 0..4 {
+        let mut ids = free.clone();
+        ids[collides] = world.id(collides, 0);
+        let rows: Vec<String> = ids.iter().map(|id| format!("({id}, 0)")).collect();
+        let reply = raw.simple(&format!("INSERT INTO items (id, n) VALUES {}", rows.join(", ")));
+        assert_eq!((reply.code(), reply.status), ("23505", b'I'), "{reply:?}");
+        untouched(&world, "after a duplicate");
+    }
+    // A CHECK that fails on one shard only.
+    for shard in 0..4 {
+        let sql = format!("UPDATE items SET n = CASE WHEN id = {} THEN -1 ELSE 1 END", world.id(shard, 1));
+        let reply = raw.simple(&sql);
+        assert_eq!((reply.code(), reply.status), ("23514", b'I'), "{reply:?}");
+        untouched(&world, "after a CHECK");
+    }
+    let rows: Vec<String> = free.iter().map(|id| format!("({id}, 0)")).collect();
+    let reply = raw.must(&format!("INSERT INTO items (id, n) VALUES {}", rows.join(", ")));
+    assert_eq!(tag(&reply), "INSERT 0 4");
+    assert_eq!(tag(&raw.must("UPDATE items SET n = 1")), "UPDATE 64");
+    assert_eq!(raw.value("SELECT sum(n) FROM items"), "64");
+    assert_eq!(tag(&raw.must("DELETE FROM items WHERE id >= 1000")), "DELETE 4");
+    assert_eq!(world.prepared(), Vec::<String>::new());
+    // A reference table is written everywhere or nowhere.
+    world.db.shard(2).must("ALTER TABLE places ADD CHECK (title <> 'forbidden')");
+    assert_eq!(raw.simple("INSERT INTO places VALUES ('x', 'forbidden')").code(), "23514");
+    assert_eq!(world.on_each("SELECT count(*) FROM places"), ["1"; 4]);
+    raw.must("INSERT INTO places VALUES ('x', 'fine')");
+    assert_eq!(world.on_each("SELECT count(*) FROM places"), ["2"; 4]);
+}
+
+#[test]
+fn a_block_over_several_shards_commits_or_rolls_back_everywhere() {
+    let world = Sharded::create("block", GRACE);
+    let mut raw = world.connect();
+    let set = |shard: usize, n: i32| format!("UPDATE items SET n = {n} WHERE id = {}", world.id(shard, 0));
+    let sum = |raw: &mut Raw| raw.value("SELECT sum(n) FROM items");
+    raw.must("BEGIN");
+    for shard in 0..4 {
+        raw.must(&set(shard, 1));
+    }
+    assert_eq!(sum(&mut raw), "4");
+    assert_eq!(sum(&mut world.connect()), "0", "not before COMMIT");
+    assert_eq!(tag(&raw.must("ROLLBACK")), "ROLLBACK");
+    untouched(&world, "after ROLLBACK");
+
+    raw.must("BEGIN");
+    raw.must(&set(0, 1));
+    raw.must("SAVEPOINT a");
+    // A shard that joins behind the savepoint, and goes back to it.
+    raw.must(&set(1, 10));
+    raw.must("SAVEPOINT b");
+    raw.must(&set(2, 100));
+    assert_eq!(raw.simple(&set(3, -1)).code(), "23514");
+    assert_eq!(raw.simple("SELECT 1").code(), "25P02");
+    assert_eq!(raw.must("ROLLBACK TO b").status, b'T');
+    assert_eq!(sum(&mut raw), "11");
+    raw.must(&set(3, 1000));
+    raw.must("ROLLBACK TO a");
+    assert_eq!(sum(&mut raw), "1");
+    raw.must(&set(2, 100));
+    raw.must("RELEASE a");
+    assert_eq!(raw.simple("ROLLBACK TO a").code(), "3B001");
+    raw.must("ROLLBACK");
+    untouched(&world, "after savepoints");
+
+    raw.must("BEGIN");
+    raw.must(&set(0, 1));
+    raw.must("SAVEPOINT a");
+    raw.must(&set(1, 10));
+    raw.must("RELEASE a");
+    raw.must(&set(2, 100));
+    assert_eq!(tag(&raw.must("COMMIT")), "COMMIT");
+    assert_eq!(sum(&mut world.connect()), "111");
+    assert_eq!(world.prepared(), Vec::<String>::new());
+    // A failed block answers COMMIT with ROLLBACK.
+    raw.must("BEGIN");
+    raw.must(&set(0, 5));
+    raw.must(&set(1, 5));
+    assert_eq!(raw.simple("SELECT nothing").code(), "42703");
+    assert_eq!(tag(&raw.must("COMMIT")), "ROLLBACK");
+    assert_eq!(sum(&mut world.connect()), "111");
+    // Several statements in one Query are one transaction.
+    assert_eq!(raw.simple(&format!("{}; {}; SELECT 1/0", set(0, 7), set(1, 7))).code(), "22012");
+    assert_eq!(sum(&mut world.connect()), "111");
+    raw.must(&format!("{}; {}", set(0, 2), set(1, 20)));
+    assert_eq!(sum(&mut world.connect()), "122");
+}
+
+#[test]
+fn a_constraint_that_fails_at_commit_fails_the_whole() {
+    let world = Sharded::create("deferred", GRACE);
+    let free = world.free_ids(2000);
+    // The shard that fails is the first one written (the anchor), or a later one.
+    for order in [[0, 1], [1, 0]] {
+        let mut raw = world.connect();
+        raw.must("BEGIN");
+        for shard in order {
+            if shard == 0 {
+                raw.must(&format!("INSERT INTO parts VALUES ({}, 'no item')", free[0]));
+            } else {
+                raw.must(&format!("UPDATE items SET n = 1 WHERE id = {}", world.id(1, 0)));
+            }
+        }
+        let reply = raw.simple("COMMIT");
+        assert_eq!((reply.code(), reply.status), ("23503", b'I'), "{reply:?}");
+        untouched(&world, "after a failed COMMIT");
+        assert_eq!(raw.value("SELECT count(*) FROM parts"), "0");
+    }
+    // The same without a block: one INSERT over shards with one bad row.
+    let mut raw = world.connect();
+    let reply = raw.simple(&format!("INSERT INTO parts VALUES ({}, 'x'), ({}, 'y')", world.id(0, 0), free[1]));
+    assert_eq!((reply.code(), reply.status), ("23503", b'I'), "{reply:?}");
+    assert_eq!(raw.value("SELECT count(*) FROM parts"), "0");
+    // SET CONSTRAINTS reaches the shards that join later.
+    raw.must("BEGIN");
+    raw.must("SET CONSTRAINTS ALL IMMEDIATE");
+    assert_eq!(raw.simple(&format!("INSERT INTO parts VALUES ({}, 'no item')", free[2])).code(), "23503");
+    raw.must("ROLLBACK");
+}
+
+#[test]
+fn a_pipeline_without_a_block_is_one_transaction() {
+    let world = Sharded::create("pipeline", GRACE);
+    let mut raw = world.connect();
+    let update = |id: i32, n: i32| {
+        [
+            m::parse("", "UPDATE items SET n = $2 WHERE id = $1", &[23, 23]),
+            m::bind("", "", &[Value::text(&id.to_string()), Value::text(&n.to_string())], &[]),
+            m::execute("", 0),
+        ]
+        .concat()
+    };
+    let on = |shard: usize| world.id(shard, 0);
+    let failing = [update(on(0), 1), update(on(1), 1), update(on(2), -1), update(on(3), 1), m::sync()].concat();
+    let reply = raw.exchange(&failing, None);
+    assert_eq!((reply.code(), reply.status), ("23514", b'I'), "{reply:?}");
+    assert_eq!(reply.answers.len(), 2, "what came before the error was answered");
+    untouched(&world, "after a pipeline that failed");
+    let good = [update(on(0), 1), update(on(1), 1), update(on(2), 1), update(on(0), 2), m::sync()].concat();
+    let reply = raw.exchange(&good, None);
+    assert!(reply.error.is_none(), "{reply:?}");
+    assert_eq!(reply.answers.iter().filter_map(|a| a.tag.as_deref()).collect::<Vec<_>>(), ["UPDATE 1"; 4]);
+    assert_eq!(world.connect().value("SELECT sum(n) FROM items"), "4");
+    // A SET among them is undone with them, and undoes nothing of their being one.
+    let set = [m::parse("", "SET work_mem TO '7MB'", &[]), m::bind("", "", &[], &[]), m::execute("", 0)].concat();
+    for shard in [0, 1] {
+        let failing = [update(on(0), 9), set.clone(), update(on(shard), -1), m::sync()].concat();
+        assert_eq!(raw.exchange(&failing, None).code(), "23514");
+        assert_eq!(world.connect().value("SELECT sum(n) FROM items"), "4");
+        assert_eq!(raw.value("SHOW work_mem"), "4MB");
+    }
+    // Two Syncs: two transactions.
+    let parted = [update(on(0), 0), update(on(1), 0), m::sync(), update(on(2), -1), m::sync()].concat();
+    raw.send(&parted).unwrap();
+    let (first, second) = (raw.read_to_ready().unwrap(), raw.read_to_ready().unwrap());
+    assert!(first.iter().all(|message| message.tag != b'E'), "{first:?}");
+    assert_eq!(second.iter().find(|message| message.tag == b'E').unwrap().report().code(), "23514");
+    assert_eq!(world.connect().value("SELECT sum(n) FROM items"), "1");
+    assert_eq!(world.prepared(), Vec::<String>::new());
+}
+
+#[test]
+fn a_server_that_dies_within_a_transaction_undoes_it() {
+    let world = Sharded::create("dies", GRACE);
+    let set = |shard: usize| format!("UPDATE items SET n = 1 WHERE id = {}", world.id(shard, 0));
+    for victim in [0, 1] {
+        // Between statements, noticed by the next statement on that shard, by one on another shard, or by COMMIT.
+        for next in [Some(victim), Some(2), None] {
+            let mut raw = world.connect();
+            raw.must("BEGIN");
+            raw.must(&set(0));
+            raw.must(&set(1));
+            terminate(&world, victim, "idle in transaction");
+            let mut failed = false;
+            if let Some(shard) = next {
+                let reply = raw.simple(&set(shard));
+                failed |= reply.error.is_some();
+                if reply.status == 0 {
+                    untouched(&world, "after the session ended");
+                    continue;
+                }
+            }
+            let reply = raw.simple("COMMIT");
+            failed |= reply.error.is_some();
+            assert!(failed, "victim {victim}, then {next:?}: {reply:?}");
+            assert_ne!((tag(&reply).as_str(), reply.error.is_some()), ("COMMIT", false), "never acknowledged");
+            untouched(&world, "after a server died");
+        }
+    }
+    let mut raw = world.connect();
+    assert_eq!(tag(&raw.must("UPDATE items SET n = 1")), "UPDATE 60");
+}
+
+/// A trigger that makes PREPARE TRANSACTION and COMMIT take their time on a row with `n = 777`.
+const SLOW_COMMIT: &str = "CREATE FUNCTION wait_at_commit() RETURNS trigger LANGUAGE plpgsql AS \
+     'BEGIN IF NEW.n = 777 THEN PERFORM pg_sleep(20); END IF; RETURN NULL; END'; \
+     CREATE CONSTRAINT TRIGGER slow AFTER UPDATE ON items DEFERRABLE INITIALLY DEFERRED FOR EACH ROW \
+     EXECUTE FUNCTION wait_at_commit()";
+
+#[test]
+fn a_server_that_dies_while_it_commits_leaves_nothing_half_done() {
+    let world = Sharded::create("atcommit", GRACE);
+    for shard in 0..4 {
+        world.db.shard(shard).must(SLOW_COMMIT);
+    }
+    // Shard 0 is the anchor: it dies in COMMIT, with its outcome unknown. Shard 1 dies in PREPARE TRANSACTION.
+    for victim in [0, 1] {
+        let mut raw = world.connect();
+        raw.must("BEGIN");
+        for shard in [0, 1, 2] {
+            let n = if shard == victim { 777 } else { 1 };
+            raw.must(&format!("UPDATE items SET n = {n} WHERE id = {}", world.id(shard, 0)));
+        }
+        raw.send(&m::query("COMMIT")).unwrap();
+        terminate(&world, victim, "active");
+        let messages = raw.read_to_ready().unwrap();
+        let error = messages.iter().find(|message| message.tag == b'E').expect("COMMIT fails").report();
+        if victim == 0 {
+            assert_eq!(error.code(), "08007", "{error}");
+        }
+        assert_eq!(messages.last().unwrap().body, b"I");
+        untouched(&world, "after a server died while committing");
+        assert_eq!(raw.value("SELECT count(*) FROM items"), "60", "the session goes on");
+    }
+}
+
+#[test]
+fn what_a_lost_router_left_prepared_is_finished() {
+    let world = Sharded::create("resolver", GRACE);
+    let set = |shard: usize, n: i32| format!("UPDATE items SET n = {n} WHERE id = {}", world.id(shard, 0));
+    let decision = |gid: &str| format!("SELECT committed FROM pgloom.decision WHERE gid = '{gid}'");
+    // As a router leaves it that died after the anchor's commit: the decision is there.
+    world
+        .db
+        .shard(1)
+        .must(&format!("{}; INSERT INTO pgloom.decision (gid, committed) VALUES ('pgloom_lost-1_1', true)", set(1, 1)));
+    for shard in [0, 2] {
+        world.db.shard(shard).must(&format!("BEGIN; {}; PREPARE TRANSACTION 'pgloom_lost-1_1_{shard}'", set(shard, 1)));
+    }
+    // And one that died before: no decision.
+    world.db.shard(3).must(&format!("BEGIN; {}; PREPARE TRANSACTION 'pgloom_lost-2_1_3'", set(3, 1)));
+    // Somebody else's is not ours to end.
+    let mut foreign = world.db.shard(0);
+    foreign
+        .must(&format!("BEGIN; UPDATE items SET n = 50 WHERE id = {}; PREPARE TRANSACTION 'theirs'", world.id(0, 1)));
+    eventually(30, "only theirs is left", || world.prepared() == ["theirs"]);
+    assert_eq!(world.on_each("SELECT sum(n) FROM items"), ["1", "1", "1", "0"]);
+    assert_eq!(
+        world.db.shard(1).value(&decision("pgloom_lost-2_1")),
+        "f",
+        "a tombstone stands in the way of a late commit"
+    );
+    // The late commit of that anchor fails on it.
+    let late = world
+        .db
+        .shard(1)
+        .simple("BEGIN; INSERT INTO pgloom.decision (gid, committed) VALUES ('pgloom_lost-2_1', true)");
+    assert_eq!(late.code(), "23505");
+    foreign.must("ROLLBACK PREPARED 'theirs'");
+}
+
+#[test]
+fn a_transaction_that_is_still_open_is_not_resolved_away() {
+    let world = Sharded::create("young", GRACE);
+    // The anchor takes longer than the grace to commit; the resolver must wait for its word, not guess.
+    world.db.shard(0).must(&SLOW_COMMIT.replace("pg_sleep(20)", "pg_sleep(4)"));
+    let mut raw = world.connect();
+    raw.set_patience(Duration::from_secs(40));
+    raw.must("BEGIN");
+    raw.must(&format!("UPDATE items SET n = 777 WHERE id = {}", world.id(0, 0)));
+    raw.must(&format!("UPDATE items SET n = 1 WHERE id = {}", world.id(1, 0)));
+    let reply = raw.simple("COMMIT");
+    eventually(20, "nothing is left prepared", || world.prepared().is_empty());
+    let sum: i32 = world.on_each("SELECT sum(n) FROM items").iter().map(|n| n.parse::<i32>().unwrap()).sum();
+    match reply.code() {
+        "" => assert_eq!(sum, 778),
+        _ => assert_eq!(sum, 0, "{reply:?}"),
+    }
+}
