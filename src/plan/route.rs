@@ -283,8 +283,8 @@ fn array<'a>(
     key_type: KeyType,
     inputs: &'a Inputs<'_>,
 ) -> Option<Vec<Result<KeyValue<'a>, KeyError>>> {
-    let of_text = |written: &str| -> Option<Vec<Result<KeyValue<'a>, KeyError>>> {
-        let element = value.cast.unwrap_or(key_type.oid());
+    let of_text = |element: Option<Oid>, written: &str| -> Option<Vec<Result<KeyValue<'a>, KeyError>>> {
+        let element = element.unwrap_or(key_type.oid());
         let members = array_members(written)?;
         Some(
             members
@@ -298,21 +298,51 @@ fn array<'a>(
     };
     match &value.source {
         Source::Slot { index, negative: false } => {
-            of_text(&string_value(inputs.text, inputs.slots.get(usize::from(*index))?)?)
+            of_text(value.cast, &string_value(inputs.text, inputs.slots.get(usize::from(*index))?)?)
         }
-        Source::Text(written) => of_text(written),
+        Source::Text(written) => of_text(value.cast, written),
         Source::Null => Some(Vec::new()),
         Source::Parameter { index, shared } => {
-            let (_, format, bytes) = inputs.parameters?.get(usize::from(*index))?;
+            let (declared, format, bytes) = inputs.parameters?.get(usize::from(*index))?;
             let Some(bytes) = bytes else { return Some(Vec::new()) };
             match format {
-                Format::Text if *shared => None,
-                Format::Text => of_text(std::str::from_utf8(bytes).ok()?),
+                Format::Text => {
+                    let element = match (declared, value.cast) {
+                        // Its type is that of its first use, which is only known where there is one.
+                        (0 | oid::UNKNOWN, _) if *shared => return None,
+                        (0 | oid::UNKNOWN, cast) => cast,
+                        (declared, cast) => {
+                            Some(array_element(declared).filter(|element| cast.is_none_or(|cast| cast == *element))?)
+                        }
+                    };
+                    of_text(element, std::str::from_utf8(bytes).ok()?)
+                }
                 Format::Binary => binary_members(bytes, key_type),
             }
         }
         _ => None,
     }
+}
+
+/// The element type of an array type (`pg_type.typelem`).
+fn array_element(array: Oid) -> Option<Oid> {
+    Some(match array {
+        1000 => oid::BOOL,
+        1001 => oid::BYTEA,
+        1005 => oid::INT2,
+        1007 => oid::INT4,
+        1009 => oid::TEXT,
+        1014 => oid::BPCHAR,
+        1015 => oid::VARCHAR,
+        1016 => oid::INT8,
+        1041 => oid::INET,
+        1115 => oid::TIMESTAMP,
+        1182 => oid::DATE,
+        1185 => oid::TIMESTAMPTZ,
+        1231 => oid::NUMERIC,
+        2951 => oid::UUID,
+        _ => return None,
+    })
 }
 
 /// The elements of `{a,"b c",NULL}`, of all dimensions one after the other (`array_in`).

@@ -13,7 +13,7 @@ use crate::catalog::Volatility;
 use crate::sql::analyze::PinReason;
 use crate::sql::facts::{plain_args, unnest};
 use crate::sql::functions::{FunctionClass, classify, is_order_sensitive};
-use crate::sql::model::{LevelId, Model, Stop};
+use crate::sql::model::{LevelId, Model, Stop, Window};
 use crate::sql::names::{fold, folded, parts};
 
 /// The CTEs that names can mean at some place of a statement, innermost WITH first.
@@ -286,10 +286,13 @@ impl Model<'_> {
         self.walk_order(&inside, &function.within_group)?;
         match &function.over {
             None => {}
-            Some(WindowType::NamedWindow(_)) => self.levels[at.level].windows = true,
+            Some(WindowType::NamedWindow(name)) => {
+                self.levels[at.level].windows.push(Window::Named(folded(name).into()));
+            }
             Some(WindowType::WindowSpec(spec)) => {
-                self.levels[at.level].windows = true;
                 self.walk_window(&inside, spec)?;
+                let partition = self.partition_of(at.level, spec);
+                self.levels[at.level].windows.push(Window::Partitioned(partition));
             }
         }
         Ok(())

@@ -102,7 +102,9 @@ impl Model<'_> {
     /// The node of an expression that is a column with one, of a type that can be a key.
     fn as_node(&self, level: LevelId, expr: &Expr) -> Option<(LeafId, NodeId)> {
         let found = self.as_column(level, expr)?;
-        Some((found.leaf, found.column.node?))
+        let node = found.column.node?;
+        // Under a nondeterministic collation equal texts can differ in their bytes.
+        self.nodes[node].ty.collation.equality_is_bytes().then_some((found.leaf, node))
     }
 
     /// The value that an expression is, where it is a constant or a parameter; marks its literal free.
@@ -294,8 +296,8 @@ impl Model<'_> {
         // Clause 9: a member that is not understood could be any key.
         let values: Option<Vec<Value>> = list.iter().map(|member| self.as_value(member)).collect();
         match values {
-            Some(values) => Cond::Equal { node, leaf, operand: Operand::List(values) },
-            None => Cond::True,
+            Some(values) if has_one_type(list, &values) => Cond::Equal { node, leaf, operand: Operand::List(values) },
+            _ => Cond::True,
         }
     }
 
@@ -311,7 +313,8 @@ impl Model<'_> {
         match expr {
             Expr::Nested(inner) => self.as_array(inner),
             Expr::Array(array) => {
-                Some(Operand::List(array.elem.iter().map(|e| self.as_value(e)).collect::<Option<_>>()?))
+                let values: Vec<Value> = array.elem.iter().map(|e| self.as_value(e)).collect::<Option<_>>()?;
+                has_one_type(&array.elem, &values).then_some(Operand::List(values))
             }
             Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None } => {
                 let element = array_element(data_type)?;
@@ -332,6 +335,30 @@ impl Model<'_> {
             _ => None,
         }
     }
+}
+
+/// Whether untyped members of a list are read as the column's type. Beside a fraction or a member of a named type, Postgres reads
+/// them as the type that all have in common (`k IN ('5.0', 2.5)` compares numerics).
+fn has_one_type(members: &[Expr], values: &[Value]) -> bool {
+    let is_fraction = |expr: &Expr| match unnest(expr) {
+        Expr::UnaryOp { expr, .. } => is_fractional(unnest(expr)),
+        expr => is_fractional(expr),
+    };
+    let typed = members.iter().any(is_fraction) || values.iter().any(|value| value.cast.is_some());
+    let untyped = |(member, value): (&Expr, &Value)| {
+        value.cast.is_none()
+            && match unnest(member) {
+                Expr::Value(literal) => !matches!(literal.value, Literal::Number(..) | Literal::Null),
+                Expr::UnaryOp { .. } => false,
+                _ => true,
+            }
+    };
+    !typed || !members.iter().zip(values).any(untyped)
+}
+
+fn is_fractional(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(ValueWithSpan { value: Literal::Number(digits, _), .. })
+        if !digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// `$n` as n - 1.

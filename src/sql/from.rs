@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    FunctionArg, Ident, Join, JoinConstraint, JoinOperator, ObjectName, TableAlias, TableFactor, TableWithJoins,
+    FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, TableAlias, TableFactor,
+    TableWithJoins,
 };
 
 use crate::catalog::Table;
 use crate::sql::exprs::{At, Ctes};
+use crate::sql::infer::type_of;
 use crate::sql::keys::KeyName;
 use crate::sql::model::{
     Column, ColumnType, Columns, Leaf, LeafId, LevelId, Merged, Model, Obstacle, Reference, Spread, Stop,
@@ -227,7 +229,17 @@ impl Model<'_> {
         let at = At { level, ctes: ctes.clone(), vary: false };
         self.walk_table_function(&at, name, args)?;
         let function = parts(name).map(|(_, name)| name).unwrap_or_default();
-        self.opaque_leaf(level, &function, alias)
+        let tree = self.opaque_leaf(level, &function, alias)?;
+        // A function that returns plain values makes one column, which has the name of the FROM item.
+        if let (JoinTree::Leaf(leaf), "generate_series", [FunctionArg::Unnamed(FunctionArgExpr::Expr(first)), ..]) =
+            (&tree, &*function, args)
+        {
+            let column = Column { name: self.leaves[*leaf].name.clone(), ty: type_of(self, level, first), node: None };
+            let columns = &mut self.leaves[*leaf].columns;
+            *columns = Columns { list: vec![column], complete: true };
+            rename(columns, alias);
+        }
+        Ok(tree)
     }
 
     /// A FROM item whose columns are not known and whose rows every shard makes itself.

@@ -137,7 +137,8 @@ fn function_type(model: &Model<'_>, level: LevelId, function: &Function) -> Opti
             let types = args.iter().filter(|arg| !is_null(arg)).map(|arg| type_of(model, level, arg));
             common(model, &types.collect::<Option<Vec<_>>>()?)
         }
-        "nullif" => arg(0),
+        // Also in FROM and in the select list: one value a row.
+        "nullif" | "generate_series" => arg(0),
         _ => None,
     }
 }

@@ -162,8 +162,20 @@ pub(crate) struct Level {
     pub unknown_merge: bool,
     pub aggregates: bool,
     pub order_sensitive: bool,
-    pub windows: bool,
+    /// What each window of the level is partitioned by.
+    pub windows: Vec<Window>,
+    /// The windows that a WINDOW clause names.
+    pub named_windows: Vec<(Box<str>, Vec<NodeId>)>,
     pub grouping_sets: bool,
+}
+
+/// A use of a window function.
+#[derive(Clone, Debug)]
+pub(crate) enum Window {
+    /// `OVER name`
+    Named(Box<str>),
+    /// `OVER (PARTITION BY columns ...)`; other expressions in PARTITION BY are left out.
+    Partitioned(Vec<NodeId>),
 }
 
 /// A condition on nodes, each with the leaf of the level that it was found under.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use sqlparser::ast::{
     Cte, Distinct, Expr, GroupByExpr, LimitClause, NamedWindowExpr, OrderBy, OrderByKind, Query, Select, SelectFlavor,
     SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Value as Literal, WildcardAdditionalOptions, WindowSpec,
-    WindowType, With,
+    With,
 };
 
 use crate::catalog::Table;
@@ -14,7 +14,7 @@ use crate::sql::exprs::{At, CteScope, Ctes};
 use crate::sql::facts::unnest;
 use crate::sql::from::rename;
 use crate::sql::infer::type_of;
-use crate::sql::model::{Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, RefId, Spread, Stop};
+use crate::sql::model::{Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, RefId, Spread, Stop, Window};
 use crate::sql::names::{folded, parts};
 
 /// The rows of a query below the top.
@@ -101,13 +101,17 @@ impl Model<'_> {
                 for arm in arms.into_iter().rev() {
                     let next = self.set_expr(arm, outer, leaf_of, ctes)?;
                     rows.bases.extend(next.bases);
+                    // Arms of different types meet in a third one, by rules that are not modelled.
+                    for (i, column) in rows.columns.list.iter_mut().enumerate() {
+                        let other = next.columns.list.get(i).filter(|_| next.columns.complete).and_then(|c| c.ty);
+                        column.ty = column.ty.filter(|ty| other == Some(*ty));
+                    }
                     rows.spread = match (rows.spread, next.spread) {
                         (Spread::Same, Spread::Same) => Spread::Same,
                         (spread, _) => tangle(spread, "a set operation over rows of several shards"),
                     };
                 }
                 unnode(&mut rows.columns);
-                rows.columns.list.iter_mut().for_each(|column| column.ty = None);
                 Ok(rows)
             }
             SetExpr::Values(values) => {
@@ -282,6 +286,8 @@ impl Model<'_> {
         for window in &select.named_window {
             if let NamedWindowExpr::WindowSpec(spec) = &window.1 {
                 self.walk_window(&at, spec)?;
+                let partition = self.partition_of(level, spec);
+                self.levels[level].named_windows.push((folded(&window.0).into(), partition));
             }
         }
         let columns = self.output(level, select);
@@ -364,7 +370,7 @@ impl Model<'_> {
         let group_nodes = self.group_nodes(of.level, select);
         let mut columns = of.columns;
         // A condition on an output column is one on the table's column only where the query would let it through.
-        if limited || distinct_on || level.windows || level.grouping_sets {
+        if limited || distinct_on || !level.windows.is_empty() || level.grouping_sets {
             unnode(&mut columns);
         } else if grouped {
             for column in &mut columns.list {
@@ -375,7 +381,9 @@ impl Model<'_> {
             Spread::Same if level.leaves.is_empty() => Spread::Same,
             Spread::Same if limited => Spread::Tangled(Obstacle::new("LIMIT in a subquery")),
             Spread::Same if distinct_on => Spread::Tangled(Obstacle::new("DISTINCT ON in a subquery")),
-            Spread::Same if level.windows => Spread::Tangled(Obstacle::new("a window function in a subquery")),
+            Spread::Same if !level.windows.is_empty() => {
+                Spread::Tangled(Obstacle::new("a window function in a subquery"))
+            }
             Spread::Same if level.order_sensitive => {
                 Spread::Tangled(Obstacle::new("an aggregate that depends on the order of its input in a subquery"))
             }
@@ -386,17 +394,17 @@ impl Model<'_> {
             Spread::Parted { .. } if distinct_on => Spread::Tangled(Obstacle::new("DISTINCT ON in a subquery")),
             Spread::Parted { refs, anchors } => {
                 let mut kept = anchors;
-                if level.windows {
-                    kept.retain(|anchor| self.windows_have_key(of.level, select, *anchor));
+                if !level.windows.is_empty() {
+                    kept.retain(|anchor| self.windows_have_key(of.level, *anchor));
                 }
                 if grouped {
                     kept.retain(|anchor| !level.grouping_sets && self.has_key(&group_nodes, *anchor));
                 }
-                if select.distinct.is_some() {
+                if is_distinct(select) {
                     let nodes: Vec<NodeId> = columns.list.iter().filter_map(|column| column.node).collect();
                     kept.retain(|anchor| self.has_key(&nodes, *anchor));
                 }
-                let shaped = level.windows || grouped || select.distinct.is_some();
+                let shaped = !level.windows.is_empty() || grouped || is_distinct(select);
                 if kept.is_empty() && shaped {
                     Spread::Tangled(Obstacle::new(
                         "a subquery groups, numbers or deduplicates rows of several shards, not by their sharding key",
@@ -460,50 +468,24 @@ impl Model<'_> {
         }
     }
 
-    /// Whether every window of a SELECT is partitioned by the reference's key.
-    pub fn windows_have_key(&self, level: LevelId, select: &Select, reference: RefId) -> bool {
-        let mut specs: Vec<&WindowSpec> = Vec::new();
-        let mut known = true;
-        for window in &select.named_window {
-            match &window.1 {
-                NamedWindowExpr::WindowSpec(spec) => specs.push(spec),
-                NamedWindowExpr::NamedWindow(_) => known = false,
-            }
+    /// The columns that a window is partitioned by. One that builds on another window counts as partitioned by none.
+    pub fn partition_of(&self, level: LevelId, spec: &WindowSpec) -> Vec<NodeId> {
+        match spec.window_name {
+            Some(_) => Vec::new(),
+            None => spec.partition_by.iter().filter_map(|expr| self.as_plain_column(level, expr)).collect(),
         }
-        for item in &select.projection {
-            match item {
-                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-                    known &= collect_windows(expr, &mut specs);
-                }
-                _ => {}
-            }
-        }
-        known
-            && specs.iter().all(|spec| {
-                let nodes: Vec<NodeId> =
-                    spec.partition_by.iter().filter_map(|expr| self.as_plain_column(level, expr)).collect();
-                spec.window_name.is_none() && self.has_key(&nodes, reference)
-            })
     }
-}
 
-/// The windows that an expression's functions use at its top; false where they could hide deeper.
-fn collect_windows<'q>(expr: &'q Expr, specs: &mut Vec<&'q WindowSpec>) -> bool {
-    match unnest(expr) {
-        Expr::Function(function) => match &function.over {
-            Some(WindowType::WindowSpec(spec)) => {
-                specs.push(spec);
-                true
+    /// Whether every window of a level is partitioned by the reference's key.
+    pub fn windows_have_key(&self, level: LevelId, reference: RefId) -> bool {
+        let level = &self.levels[level];
+        level.windows.iter().all(|window| match window {
+            Window::Partitioned(nodes) => self.has_key(nodes, reference),
+            Window::Named(name) => {
+                let named = level.named_windows.iter().find(|(of, _)| of == name);
+                named.is_some_and(|(_, nodes)| self.has_key(nodes, reference))
             }
-            // Named windows are all collected from the WINDOW clause.
-            Some(WindowType::NamedWindow(_)) => true,
-            None => super::facts::plain_args(function)
-                .is_some_and(|args| args.into_iter().all(|arg| collect_windows(arg, specs))),
-        },
-        Expr::BinaryOp { left, right, .. } => collect_windows(left, specs) && collect_windows(right, specs),
-        Expr::Cast { expr, .. } => collect_windows(expr, specs),
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_) | Expr::TypedString(_) => true,
-        _ => false,
+        })
     }
 }
 
@@ -537,6 +519,11 @@ pub(crate) fn is_grouped(select: &Select) -> bool {
         GroupByExpr::Expressions(exprs, modifiers) => !exprs.is_empty() || !modifiers.is_empty(),
     };
     by || select.having.is_some()
+}
+
+/// SELECT DISTINCT; SELECT ALL is none.
+pub(crate) fn is_distinct(select: &Select) -> bool {
+    !matches!(select.distinct, None | Some(Distinct::All))
 }
 
 pub(crate) fn is_limited(query: &Query) -> bool {

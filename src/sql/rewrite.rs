@@ -19,14 +19,23 @@ pub(crate) fn is_faithful(tree: &Statement, text: &str, standard_strings: bool) 
         return false;
     }
     let printed = tree.to_string();
-    let (mut ours, mut theirs) = (Lexer::new(&printed, true), Lexer::new(text, true));
-    loop {
-        match (next_said(&mut ours, &printed), next_said(&mut theirs, text)) {
-            (Some(None), Some(None)) => return true,
-            (Some(Some(a)), Some(Some(b))) if a == b => {}
-            _ => return false,
-        }
+    match (all_said(&printed), all_said(text)) {
+        (Some(ours), Some(mut theirs)) => ours == theirs || (limit_before_offset(&mut theirs) && ours == theirs),
+        _ => false,
     }
+}
+
+/// OFFSET before LIMIT is printed behind it. Whether there was something to turn round, at the end of the statement.
+fn limit_before_offset(said: &mut [Said]) -> bool {
+    let last = |name: &str| said.iter().rposition(|s| matches!(s, Said::Name(n) if n == name));
+    let (Some(offset), Some(limit)) = (last("offset"), last("limit")) else { return false };
+    // Only constants and parameters, so that both belong to the same query.
+    let plain = |part: Option<&[Said]>| matches!(part, Some([Said::Name(_), Said::Number(_) | Said::Parameter(_)]));
+    if !plain(said.get(offset..limit)) || !plain(said.get(limit..)) {
+        return false;
+    }
+    said[offset..].rotate_left(limit - offset);
+    true
 }
 
 /// What a token says, freed of its spelling.
@@ -39,14 +48,14 @@ enum Said {
     Other(String),
 }
 
-/// The next name, literal or parameter; `None` at a token that cannot be read, `Some(None)` at the end.
-fn next_said(lexer: &mut Lexer<'_>, text: &str) -> Option<Option<Said>> {
-    loop {
-        let Some(token) = lexer.next().ok()? else { return Some(None) };
-        if let Some(said) = said(text, &token)? {
-            return Some(Some(said));
-        }
+/// The names, literals and parameters of a text; `None` where a token cannot be read.
+fn all_said(text: &str) -> Option<Vec<Said>> {
+    let mut lexer = Lexer::new(text, true);
+    let mut all = Vec::new();
+    while let Some(token) = lexer.next().ok()? {
+        all.extend(said(text, &token)?);
     }
+    Some(all)
 }
 
 fn said(text: &str, token: &Token) -> Option<Option<Said>> {

@@ -17,7 +17,7 @@ use crate::sql::infer::type_of;
 use crate::sql::model::{ColumnType, Columns, LevelId, Model, NodeId, Obstacle, RefId, Spread};
 use crate::sql::names::{folded, parts};
 use crate::sql::outcome::{Count, Limit, Scatter, ShardSql};
-use crate::sql::query::{SelectLevel, is_grouped, is_limited, item_expr, output_name};
+use crate::sql::query::{SelectLevel, is_distinct, is_grouped, is_limited, item_expr, output_name};
 use crate::sql::rewrite;
 use crate::types::compare::{Comparator, TextStyle};
 use crate::types::{Format, oid};
@@ -166,16 +166,26 @@ impl Shape<'_, '_> {
         if level.grouping_sets {
             return Err(Obstacle::new("GROUPING SETS, CUBE or ROLLUP over rows of several shards"));
         }
-        if matches!(self.select.distinct, Some(Distinct::On(_))) {
-            return Err(Obstacle::new("DISTINCT ON over rows of several shards"));
+        if let Some(Distinct::On(exprs)) = &self.select.distinct {
+            // By the sharding key each set of rows lies on one shard, which picks its first row.
+            let mut nodes = Vec::new();
+            for expr in exprs {
+                nodes.extend(match self.output_position(expr)? {
+                    Some(column) => self.columns.list[column].node,
+                    None => self.node(expr),
+                });
+            }
+            if !self.anchors.iter().any(|anchor| self.model.has_key(&nodes, *anchor)) {
+                return Err(Obstacle::new("DISTINCT ON over rows of several shards, not by their sharding key"));
+            }
         }
         if self.model.uses.locking && limit.is_some() {
             return Err(Obstacle::new("FOR UPDATE or FOR SHARE with LIMIT over several shards"));
         }
         let grouped = is_grouped(self.select) || level.aggregates;
         let mut local = self.anchors.clone();
-        if level.windows {
-            local.retain(|anchor| self.model.windows_have_key(self.level, self.select, *anchor));
+        if !level.windows.is_empty() {
+            local.retain(|anchor| self.model.windows_have_key(self.level, *anchor));
             if local.is_empty() {
                 return Err(Obstacle::new("a window function whose PARTITION BY does not contain the sharding key"));
             }
@@ -184,7 +194,7 @@ impl Shape<'_, '_> {
             let nodes = self.model.group_nodes(self.level, self.select);
             local.retain(|anchor| self.model.has_key(&nodes, *anchor));
             if local.is_empty() {
-                if level.windows {
+                if !level.windows.is_empty() {
                     return Err(Obstacle::new("a window function over groups of several shards"));
                 }
                 return self.aggregate(limit, printer);
@@ -199,10 +209,11 @@ impl Shape<'_, '_> {
         let mut keys = self.order_keys()?;
         let mut sort_by_all = false;
         let mut push_limit = true;
-        if self.select.distinct.is_some() && !self.added.is_empty() {
+        let distinct = matches!(self.select.distinct, Some(Distinct::Distinct));
+        if distinct && !self.added.is_empty() {
             return Err(Obstacle::new("ORDER BY of DISTINCT rows by what is not in the select list"));
         }
-        if self.select.distinct.is_some() && !self.output_has_key() {
+        if distinct && !self.output_has_key() {
             if !self.columns.complete {
                 return Err(unknown_columns());
             }
@@ -350,7 +361,7 @@ impl Shape<'_, '_> {
 
     /// Groups have rows on several shards: each shard makes partial groups, the router folds them.
     fn aggregate(&mut self, limit: Option<Limit>, printer: &Printer<'_>) -> Result<Scatter, Obstacle> {
-        if self.select.distinct.is_some() {
+        if is_distinct(self.select) {
             return Err(Obstacle::new("DISTINCT over groups of several shards"));
         }
         let group_exprs = self.group_exprs()?;
@@ -388,9 +399,9 @@ impl Shape<'_, '_> {
                 groups.push(column);
             }
         }
-        let conditions = self.having(&mut partial, &group_exprs)?;
+        let (conditions, kept) = self.having(&mut partial, &group_exprs)?;
         let sort = self.group_order(&mut partial, &group_exprs, visible)?;
-        self.finish(limit, printer, partial, visible, groups, &group_types, conditions, sort)
+        self.finish(limit, printer, partial, visible, groups, &group_types, conditions, kept, sort)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -403,6 +414,7 @@ impl Shape<'_, '_> {
         groups: Vec<usize>,
         group_types: &[Option<ColumnType>],
         conditions: Vec<Condition>,
+        kept: Option<Expr>,
         sort: Vec<Sorted>,
     ) -> Result<Scatter, Obstacle> {
         let hidden = partial.exprs.len() - visible;
@@ -422,7 +434,7 @@ impl Shape<'_, '_> {
         let outputs: Vec<Output> = outputs.collect();
         // Groups that come in order are folded as they come; the others wait in a hash table.
         let ordered = !groups.is_empty() && group_types.iter().all(|ty| ty.is_some_and(has_order));
-        let must_change = hidden > 0 || !averages.is_empty() || limit.is_some() || self.select.having.is_some();
+        let must_change = hidden > 0 || !averages.is_empty() || limit.is_some() || self.select.having != kept;
         let sorted = ordered && (must_change || printer.is_faithful());
         let by_group = sort.iter().all(|key| groups.contains(&key.column));
         let mut keys: Vec<Sorted> = Vec::new();
@@ -453,7 +465,7 @@ impl Shape<'_, '_> {
                 for average in &averages {
                     split_average(select, *average);
                 }
-                select.having = None;
+                select.having = kept;
                 query.order_by = sorted.then(|| order_by_keys(&keys));
                 if limit.is_some() {
                     set_limit(query, None);
@@ -511,7 +523,7 @@ impl Shape<'_, '_> {
                 _ => None,
             }
         };
-        let distinct = is_distinct(function);
+        let distinct = has_distinct(function);
         if distinct && !matches!(&*name, "min" | "max") && !self.distinct_by_key(function) {
             return Err(Obstacle::new(format!("{expr}: DISTINCT values of a column that is not the sharding key")));
         }
@@ -546,6 +558,12 @@ impl Shape<'_, '_> {
             | Expr::UnaryOp { expr: inner, .. }
             | Expr::Extract { expr: inner, .. } => self.is_of_groups(inner, groups),
             Expr::BinaryOp { left, right, .. } => all(&[left, right]),
+            Expr::IsNull(inner) | Expr::IsNotNull(inner) => self.is_of_groups(inner, groups),
+            Expr::Between { expr, low, high, .. } => all(&[expr, low, high]),
+            Expr::InList { expr, list, .. } => {
+                self.is_of_groups(expr, groups) && list.iter().all(|member| self.is_of_groups(member, groups))
+            }
+            Expr::Like { any: false, expr, pattern, escape_char: None, .. } => all(&[expr, pattern]),
             Expr::Function(function) => {
                 let pure = parts(&function.name).is_some_and(|(schema, name)| {
                     classify(self.model.scope.catalog, schema.as_deref(), &name) == FunctionClass::Pure
@@ -565,33 +583,56 @@ impl Shape<'_, '_> {
         args.len() == 1 && self.refs.iter().any(|reference| self.model.has_key(&nodes, *reference))
     }
 
-    /// HAVING as conditions on folded columns.
-    fn having(&self, partial: &mut Partial, groups: &[Expr]) -> Result<Vec<Condition>, Obstacle> {
-        let Some(having) = &self.select.having else { return Ok(Vec::new()) };
+    /// HAVING as conditions on folded columns, and what of it the shards can decide: conditions on groups alone.
+    fn having(&self, partial: &mut Partial, groups: &[Expr]) -> Result<(Vec<Condition>, Option<Expr>), Obstacle> {
+        let Some(having) = &self.select.having else { return Ok((Vec::new(), None)) };
         let refuse = |part: &Expr| {
             Obstacle::new(format!("HAVING {part}: not a comparison of an aggregate with a constant"))
                 .hint("Compare count, sum, min, max or a GROUP BY column with a literal, or group by the sharding key.")
         };
         let mut conditions = Vec::new();
+        let mut kept: Option<Expr> = None;
         for part in conjuncts(having) {
-            let Expr::BinaryOp { left, op, right } = unnest(part) else { return Err(refuse(part)) };
-            let (expr, constant, op) = match (comparison(op), constant(left), constant(right)) {
-                (Some(op), None, Some(value)) => (left, value, op),
-                (Some(op), Some(value), None) => (right, value, flipped(op)),
+            // Without GROUP BY there is one group, of which every shard has a part.
+            if !groups.is_empty() && self.is_of_groups(part, groups) {
+                let part = Expr::Nested(Box::new(part.clone()));
+                kept = Some(match kept {
+                    None => part,
+                    Some(before) => {
+                        Expr::BinaryOp { left: Box::new(before), op: BinaryOperator::And, right: Box::new(part) }
+                    }
+                });
+                continue;
+            }
+            let compared = match unnest(part) {
+                Expr::BinaryOp { left, op, right } => match (comparison(op), constant(left), constant(right)) {
+                    (Some(op), None, Some(value)) => vec![(left, op, value)],
+                    (Some(op), Some(value), None) => vec![(right, flipped(op), value)],
+                    _ => return Err(refuse(part)),
+                },
+                Expr::Between { expr, negated: false, low, high } => match (constant(low), constant(high)) {
+                    (Some(low), Some(high)) => vec![(expr, Comparison::Ge, low), (expr, Comparison::Le, high)],
+                    _ => return Err(refuse(part)),
+                },
                 _ => return Err(refuse(part)),
             };
-            let column = self.folded_column(expr, groups, partial)?;
-            let fits = match type_of(self.model, self.level, expr).map(|ty| ty.oid) {
-                Some(oid::INT2 | oid::INT4 | oid::INT8) => constant.parse::<i64>().is_ok(),
-                Some(oid::NUMERIC) => constant.parse::<f64>().is_ok(),
-                _ => false,
-            };
-            if !fits {
-                return Err(refuse(part));
+            for (expr, op, constant) in compared {
+                let column = self.folded_column(expr, groups, partial)?;
+                let fits = match type_of(self.model, self.level, expr).map(|ty| ty.oid) {
+                    Some(oid::INT2 | oid::INT4 | oid::INT8) => constant.parse::<i64>().is_ok(),
+                    Some(oid::NUMERIC) => constant.parse::<f64>().is_ok(),
+                    _ => false,
+                };
+                if !fits {
+                    return Err(refuse(part));
+                }
+                conditions.push(Condition { column, op, value: constant.into() });
             }
-            conditions.push(Condition { column, op, value: constant.into() });
         }
-        Ok(conditions)
+        if conditions.is_empty() {
+            kept = Some(having.clone());
+        }
+        Ok((conditions, kept))
     }
 
     /// The column that holds an aggregate or group expression; added behind the others if need be.
@@ -675,7 +716,7 @@ fn has_equality(ty: ColumnType) -> bool {
         .all(|format| Comparator::equality(ty.oid, ty.collation, format, TextStyle::default()).is_some())
 }
 
-fn is_distinct(function: &Function) -> bool {
+fn has_distinct(function: &Function) -> bool {
     matches!(&function.args, FunctionArguments::List(list) if list.duplicate_treatment == Some(DuplicateTreatment::Distinct))
 }
 
