@@ -373,7 +373,14 @@ impl Session {
     }
 
     async fn bind(&mut self, frame: &Frame) -> Result<(), Failure> {
-        let view = BindView::read(frame.body())?;
+        let view = match BindView::read(frame.body()) {
+            Ok(view) => view,
+            Err(fault) => {
+                // A Parse before it was good all the same.
+                self.settle_parse().await?;
+                return Err(fault.into());
+            }
+        };
         let mut statement = Arc::clone(self.statements.get(view.statement)?);
         self.check_not_failed(&statement.analysis.kind)?;
         if statement.generation != self.view.catalog.generation {

@@ -63,11 +63,20 @@ pub struct Fields<'a> {
 
 /// A message whose fields do not fit its length (`08P01`, as Postgres words it).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
+pub enum Malformed {
+    /// A field goes beyond the message, or the message beyond its fields.
+    Length,
+    /// A string without its NUL.
+    String,
+}
 
 impl From<Malformed> for Fault {
-    fn from(_: Malformed) -> Self {
-        Fault::new(SqlState::PROTOCOL_VIOLATION, "insufficient data left in message")
+    fn from(malformed: Malformed) -> Self {
+        let message = match malformed {
+            Malformed::Length => "insufficient data left in message",
+            Malformed::String => "invalid string in message",
+        };
+        Fault::new(SqlState::PROTOCOL_VIOLATION, message)
     }
 }
 
@@ -81,13 +90,13 @@ impl<'a> Fields<'a> {
     }
 
     pub fn u8(&mut self) -> Result<u8, Malformed> {
-        let (first, rest) = self.rest.split_first().ok_or(Malformed)?;
+        let (first, rest) = self.rest.split_first().ok_or(Malformed::Length)?;
         self.rest = rest;
         Ok(*first)
     }
 
     pub fn i16(&mut self) -> Result<i16, Malformed> {
-        let (head, rest) = self.rest.split_first_chunk::<2>().ok_or(Malformed)?;
+        let (head, rest) = self.rest.split_first_chunk::<2>().ok_or(Malformed::Length)?;
         self.rest = rest;
         Ok(i16::from_be_bytes(*head))
     }
@@ -98,7 +107,7 @@ impl<'a> Fields<'a> {
     }
 
     pub fn i32(&mut self) -> Result<i32, Malformed> {
-        let (head, rest) = self.rest.split_first_chunk::<4>().ok_or(Malformed)?;
+        let (head, rest) = self.rest.split_first_chunk::<4>().ok_or(Malformed::Length)?;
         self.rest = rest;
         Ok(i32::from_be_bytes(*head))
     }
@@ -108,14 +117,14 @@ impl<'a> Fields<'a> {
     }
 
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
-        let (head, rest) = self.rest.split_at_checked(len).ok_or(Malformed)?;
+        let (head, rest) = self.rest.split_at_checked(len).ok_or(Malformed::Length)?;
         self.rest = rest;
         Ok(head)
     }
 
     /// A NUL-terminated string, without the NUL.
     pub fn cstr(&mut self) -> Result<&'a [u8], Malformed> {
-        let end = memchr::memchr(0, self.rest).ok_or(Malformed)?;
+        let end = memchr::memchr(0, self.rest).ok_or(Malformed::String)?;
         let text = &self.rest[..end];
         self.rest = &self.rest[end + 1..];
         Ok(text)
@@ -125,12 +134,12 @@ impl<'a> Fields<'a> {
     pub fn value(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
         match self.i32()? {
             -1 => Ok(None),
-            len => self.bytes(usize::try_from(len).map_err(|_| Malformed)?).map(Some),
+            len => self.bytes(usize::try_from(len).map_err(|_| Malformed::Length)?).map(Some),
         }
     }
 
     pub fn end(self) -> Result<(), Malformed> {
-        if self.rest.is_empty() { Ok(()) } else { Err(Malformed) }
+        if self.rest.is_empty() { Ok(()) } else { Err(Malformed::Length) }
     }
 }
 
@@ -189,9 +198,9 @@ impl<'a> BindView<'a> {
             let len = fields.i32()?;
             let at = body.len() - fields.rest().len();
             if len != -1 {
-                fields.bytes(usize::try_from(len).map_err(|_| Malformed)?)?;
+                fields.bytes(usize::try_from(len).map_err(|_| Malformed::Length)?)?;
             }
-            spans.push((u32::try_from(at).map_err(|_| Malformed)?, len));
+            spans.push((u32::try_from(at).map_err(|_| Malformed::Length)?, len));
         }
         let results = fields.count()?;
         fields.bytes(results * 2)?;
