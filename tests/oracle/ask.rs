@@ -40,6 +40,8 @@ fn ask_portal(raw: &mut Raw, case: &Case, values: &[Value]) -> Reply {
     let prepare = [message::parse("stmt", sql, &case.types), message::describe(b'S', "stmt"), message::sync()];
     let prepared = raw.exchange_with(&prepare.concat(), None, true);
     if prepared.error.is_some() {
+        // Where Describe failed, there is a statement to close; where Parse did, it does no harm.
+        raw.exchange_with(&[message::close(b'S', "stmt"), message::sync()].concat(), None, true);
         return prepared;
     }
     let mut reply = Reply::default();

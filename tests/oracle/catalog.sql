@@ -27,7 +27,7 @@ SELECT pg_catalog.pg_get_viewdef('big_orders'::regclass)
 
 SELECT proname, provolatile FROM pg_proc WHERE proname IN ('order_count', 'twice') ORDER BY 1
 
-SELECT nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg_t%' ORDER BY 1
+SELECT nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg%' ORDER BY 1
 
 SELECT has_table_privilege('tenants', 'SELECT')
 

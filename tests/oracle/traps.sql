@@ -71,7 +71,7 @@ SELECT t.id, s.id FROM tenants t JOIN sparse s ON s.tenant_id = t.id OR s.id = t
 -- LIMIT below a group, a distinct, a window; ORDER BY that the shards can't see.
 SELECT count(*) FROM (SELECT id FROM tenants LIMIT 10) s
 
-SELECT status, count(*) FROM orders GROUP BY status ORDER BY count(*) LIMIT 1
+SELECT status, count(*) FROM orders GROUP BY status ORDER BY count(*), status LIMIT 1
 
 SELECT DISTINCT quantity FROM orders ORDER BY quantity LIMIT 3
 

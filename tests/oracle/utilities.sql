@@ -79,6 +79,7 @@ SELECT current_setting('my.other');
 
 -- script
 SET standard_conforming_strings = off;
+SET escape_string_warning = off;
 SELECT 'a\\b';
 SELECT version FROM kv WHERE key = 'a\\b';
 SET standard_conforming_strings = on;
