@@ -112,7 +112,13 @@ impl ScatterRun {
             match run.head(servers, at, client).await? {
                 Head::Rows(theirs) => match &columns {
                     Some(ours) if !same_shape(ours, &theirs) => {
-                        return Err(run.fail(drift(servers[0], servers[at])));
+                        let user_type = ours.len() == theirs.len()
+                            && ours
+                                .iter()
+                                .zip(&theirs)
+                                .all(|(a, b)| a.name == b.name && (a.type_oid == b.type_oid || are_user_types(a, b)));
+                        let fault = if user_type { binary_user_type() } else { drift(servers[0], servers[at]) };
+                        return Err(run.fail(fault));
                     }
                     Some(_) => {}
                     None => columns = Some(theirs),
@@ -494,9 +500,30 @@ async fn flush(client: &mut Client) -> Result<(), ScatterError> {
     .await
 }
 
+/// The first OID of what users create (Postgres: `FirstNormalObjectId`).
+const FIRST_NORMAL_OID: crate::ids::Oid = 16_384;
+
 fn same_shape(ours: &[Column], theirs: &[Column]) -> bool {
     ours.len() == theirs.len()
-        && ours.iter().zip(theirs).all(|(a, b)| a.type_oid == b.type_oid && a.format == b.format && a.name == b.name)
+        && ours.iter().zip(theirs).all(|(a, b)| same_type(a, b) && a.format == b.format && a.name == b.name)
+}
+
+/// As text, values of a user-defined type look the same everywhere, though the type has an OID of its own on each server.
+fn same_type(a: &Column, b: &Column) -> bool {
+    a.type_oid == b.type_oid || (are_user_types(a, b) && a.format == 0)
+}
+
+fn are_user_types(a: &Column, b: &Column) -> bool {
+    a.type_oid >= FIRST_NORMAL_OID && b.type_oid >= FIRST_NORMAL_OID
+}
+
+/// Binary values of some user-defined types have OIDs inside, which mean another type on another server.
+fn binary_user_type() -> Fault {
+    Fault::unsupported(
+        "binary results of a user-defined type are not supported across shards",
+        "the type has another OID on each shard",
+        "Ask for text format, or cast the column to text.",
+    )
 }
 
 fn drift(one: &Backend, other: &Backend) -> Fault {

@@ -5,6 +5,8 @@ use crate::support::raw::{Answer, Fold, Raw, Reply, Value, message};
 
 /// Rows a portal hands out at a time: small, so that most answers are suspended at least once.
 const PORTAL_ROWS: u32 = 3;
+/// Pieces after which the rest is asked for at once.
+const PORTAL_PIECES: usize = 4;
 
 /// The reply of `raw` to step `index` of the case.
 pub fn ask(raw: &mut Raw, case: &Case, index: usize, form: Form, values: &[Value]) -> Reply {
@@ -49,6 +51,7 @@ fn ask_portal(raw: &mut Raw, case: &Case, values: &[Value]) -> Reply {
         [message::bind("c", "stmt", values, &[]), message::describe(b'P', "c"), message::execute("c", PORTAL_ROWS)];
     let mut batch = first.concat();
     let mut total = Answer::default();
+    let mut pieces = 0;
     let outcome = (|| -> std::io::Result<()> {
         loop {
             raw.send(&[batch, message::flush()].concat())?;
@@ -65,7 +68,8 @@ fn ask_portal(raw: &mut Raw, case: &Case, values: &[Value]) -> Reply {
             if reply.error.is_some() || total.tag.as_deref() != Some("PortalSuspended") {
                 break;
             }
-            batch = message::execute("c", PORTAL_ROWS);
+            pieces += 1;
+            batch = message::execute("c", if pieces < PORTAL_PIECES { PORTAL_ROWS } else { 0 });
         }
         Ok(())
     })();

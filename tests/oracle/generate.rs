@@ -222,11 +222,15 @@ fn joined(random: &mut Random) -> String {
     if random.chance(60) && !extra.is_empty() {
         let _ = write!(on, " AND {extra}");
     }
-    if a.tenant && b.tenant && random.chance(70) {
-        let (x, y) = (a.columns[1].name, b.columns[1].name);
-        if a.columns[1].kind == b.columns[1].kind {
-            let _ = write!(on, " AND a.{x} = b.{y}");
-        }
+    // The large tenant's rows all joined to each other would be a hundred thousand.
+    if !with_product && a.name != "tenants" && b.name != "tenants" {
+        let pairs = a.columns.iter().flat_map(|x| b.columns.iter().map(move |y| (x, y)));
+        let alike: Vec<_> = pairs
+            .filter(|(x, y)| x.kind == y.kind && x.kind == Kind::Integer && x.name != a.key && y.name != b.key)
+            .filter(|(x, y)| x.values.len() > 1 && x.name.ends_with("id") && y.name.ends_with("id"))
+            .collect();
+        let (x, y) = random.pick(&alike);
+        let _ = write!(on, " AND a.{} = b.{}", x.name, y.name);
     }
     let from = format!("{} a {kind} {} b ON {on}", a.name, b.name);
     let mut unique: Vec<String> = a.unique.iter().map(|c| format!("a.{c}")).collect();

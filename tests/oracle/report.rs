@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Differences printed in full; the rest is counted.
-const SHOWN: usize = 400;
+const SHOWN: usize = 40;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
