@@ -1,0 +1,117 @@
+//! TLS on both sides of a whole router, as psql and Postgres see it. (tests/login has the pieces one by one.)
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+#[path = "login/tls_files.rs"]
+mod tls_files;
+
+use std::process::Command;
+
+use support::sharded::config;
+use support::{Cluster, Database, Router, eventually};
+use tls_files::TlsFiles;
+
+/// Whether each connection of the router's on this server is encrypted.
+const ENCRYPTED: &str = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE datname = current_database() \
+     AND pid <> pg_backend_pid() AND client_addr IS NOT NULL";
+
+struct World {
+    router: Router,
+    db: Database,
+    files: TlsFiles,
+}
+
+impl World {
+    fn create(general: impl FnOnce(&TlsFiles) -> String) -> Self {
+        let db = Database::create("tls");
+        db.everywhere(
+            "CREATE TABLE items (id int PRIMARY KEY, n int); CREATE TABLE parts (id int); CREATE TABLE places (x int)",
+        );
+        let files = TlsFiles::make();
+        let users = "[[users]]\nname = \"postgres\"\npassword = \"secret\"\n";
+        let router = Router::start_with(&config(&db.name, &db.ports(), &general(&files), users), &[]);
+        Self { router, db, files }
+    }
+
+    /// What psql prints, for these connection parameters.
+    fn psql(&self, sql: &str, parameters: &str) -> Result<String, String> {
+        let output = Command::new("psql")
+            .args(["-X", "-At", "-c", sql])
+            .arg(format!("host=localhost port={} user=postgres dbname={} {parameters}", self.router.port, self.db.name))
+            .env("PGPASSWORD", "secret")
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+}
+
+fn client_tls(files: &TlsFiles, mode: &str) -> String {
+    let dir = files.dir().display();
+    format!(
+        "auth_type = \"scram-sha-256\"\nclient_tls_sslmode = \"{mode}\"\nclient_tls_cert_file = \"{dir}/server.crt\"\n\
+         client_tls_key_file = \"{dir}/server.key\""
+    )
+}
+
+#[test]
+fn clients_speak_tls_and_bind_their_password_to_it() {
+    let world = World::create(|files| client_tls(files, "require"));
+    let ca = world.files.ca().display().to_string();
+    for parameters in [
+        "sslmode=require".to_owned(),
+        format!("sslmode=verify-full sslrootcert={ca}"),
+        format!("sslmode=verify-full sslrootcert={ca} channel_binding=require"),
+        "sslmode=require channel_binding=disable".to_owned(),
+        format!("sslmode=verify-full sslrootcert={ca} ssl_max_protocol_version=TLSv1.2 channel_binding=require"),
+    ] {
+        assert_eq!(world.psql("SELECT count(*) FROM items", &parameters).as_deref(), Ok("0"), "{parameters}");
+    }
+    // A large result, so that records are cut anywhere.
+    let large = world.psql("SELECT repeat('x', 3000000)", "sslmode=require").unwrap();
+    assert_eq!(large.len(), 3_000_000);
+    let plain = world.psql("SELECT 1", "sslmode=disable").unwrap_err();
+    assert!(plain.contains("TLS") || plain.contains("SSL"), "{plain}");
+    let other = TlsFiles::make();
+    let stranger =
+        world.psql("SELECT 1", &format!("sslmode=verify-full sslrootcert={}", other.ca().display())).unwrap_err();
+    assert!(stranger.contains("SSL error"), "{stranger}");
+}
+
+#[test]
+fn clients_choose_where_tls_is_only_preferred() {
+    let world = World::create(|files| client_tls(files, "prefer"));
+    assert_eq!(world.psql("SELECT 1", "sslmode=require").as_deref(), Ok("1"));
+    assert_eq!(world.psql("SELECT 1", "sslmode=disable").as_deref(), Ok("1"));
+}
+
+#[test]
+fn shards_are_reached_by_tls_as_the_config_says() {
+    let ca = Cluster::shared().ca().display().to_string();
+    for (general, encrypted) in [
+        ("server_tls_sslmode = \"disable\"".to_owned(), "f"),
+        ("server_tls_sslmode = \"prefer\"".to_owned(), "t"),
+        ("server_tls_sslmode = \"require\"".to_owned(), "t"),
+        (format!("server_tls_sslmode = \"verify-full\"\nserver_tls_ca_file = \"{ca}\""), "t"),
+    ] {
+        let world = World::create(|_| general.clone());
+        assert_eq!(world.psql("SELECT count(*) FROM items", "").as_deref(), Ok("0"), "{general}");
+        for shard in 0..4 {
+            assert_eq!(world.db.shard(shard).value(ENCRYPTED), encrypted, "{general}");
+        }
+    }
+}
+
+#[test]
+fn a_shard_that_cannot_prove_itself_is_not_used() {
+    let other = TlsFiles::make();
+    let general = format!("server_tls_sslmode = \"verify-full\"\nserver_tls_ca_file = \"{}\"", other.ca().display());
+    let world = World::create(|_| general);
+    let refused = world.psql("SELECT count(*) FROM items", "").unwrap_err();
+    assert!(refused.contains("TLS handshake failed"), "the reason is named: {refused}");
+    eventually(20, "readyz names the shards", || {
+        let (status, body) = world.router.http("/readyz");
+        status == 503 && body.contains("s0") && body.contains("certificate")
+    });
+}
