@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod support;
+// Shared with the login tests, which use more of it.
+#[allow(dead_code)]
 #[path = "login/tls_files.rs"]
 mod tls_files;
 

@@ -20,7 +20,8 @@ pub(crate) fn is_faithful(tree: &Statement, text: &str, standard_strings: bool) 
     }
     let printed = tree.to_string();
     match (all_said(&printed), all_said(text)) {
-        (Some(ours), Some(mut theirs)) => ours == theirs || (limit_before_offset(&mut theirs) && ours == theirs),
+        (Some(ours), Some(theirs)) if ours == theirs => true,
+        (Some(ours), Some(mut theirs)) => limit_before_offset(&mut theirs) && ours == theirs,
         _ => false,
     }
 }
