@@ -161,6 +161,7 @@ impl Session {
         let at = match self.held.position(shard) {
             Some(at) => at,
             None => {
+                self.check_unseen_settings()?;
                 let server = self.pools.pool(shard).checkout().await?;
                 self.hold(shard, server)
             }
@@ -183,6 +184,20 @@ impl Session {
             }
         }
         Ok(at)
+    }
+
+    /// Settings that were changed on one connection behind our back (set_config, DO) are unknown to every other: a statement that
+    /// needs another shard could mean something else there.
+    pub(super) fn check_unseen_settings(&self) -> Result<(), Fault> {
+        let unseen = !self.session_mode && self.held.iter().any(|h| h.pin == Some(PinReason::Setting));
+        if !unseen {
+            return Ok(());
+        }
+        Err(Fault::unsupported(
+            "the session's settings are known to one shard only",
+            "set_config() or a DO block has changed the session in a way that cannot be repeated on other shards.",
+            "Use SET instead of set_config(), or connect again.",
+        ))
     }
 
     /// Takes a connection into the client's hands.

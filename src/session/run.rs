@@ -370,6 +370,9 @@ impl Session {
     /// Connections to all these shards at once.
     pub(super) async fn enlist_all(&mut self, shards: &[ShardId]) -> Result<(), Failure> {
         let missing: Vec<ShardId> = shards.iter().copied().filter(|s| self.held.position(*s).is_none()).collect();
+        if !missing.is_empty() {
+            self.check_unseen_settings()?;
+        }
         if missing.len() > 1 {
             let waits = missing.iter().map(|shard| self.pools.pool(*shard).checkout());
             let servers = futures::future::try_join_all(waits).await?;
