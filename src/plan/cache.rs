@@ -102,8 +102,11 @@ struct Variant<A> {
 }
 
 impl PlanCache {
-    /// Keeps an analysis of this scan made under `scope`, if it is worth its room.
+    /// Keeps an analysis of this scan made under `scope`, if it is worth its room and holds for other texts of the template.
     pub fn insert(&self, scan: &Scan, text: &str, scope: &NameScope<'_>, analysis: Arc<Analysis>) {
+        if analysis.kind.has_offsets() {
+            return;
+        }
         let guards = guards(scan.slots.len(), &analysis.free_slots);
         self.put(scan, text, scope.into(), guards, analysis);
     }
@@ -155,7 +158,7 @@ impl<A> PlanCache<A> {
     }
 
     fn find(&self, scan: &Scan, text: &str, key: Key) -> Option<Arc<A>> {
-        if scan.template.len() > MAX_TEMPLATE {
+        if !is_kept(scan) {
             return None;
         }
         let hash = self.hash(&scan.template, key.fingerprint);
@@ -191,8 +194,7 @@ impl<A> PlanCache<A> {
     }
 
     fn put(&self, scan: &Scan, text: &str, key: Key, guards: Box<[u16]>, analysis: Arc<A>) {
-        // Slots are counted in 16 bits.
-        if scan.template.len() > MAX_TEMPLATE || scan.slots.len() > usize::from(u16::MAX) {
+        if !is_kept(scan) {
             return;
         }
         let hash = self.hash(&scan.template, key.fingerprint);
@@ -396,6 +398,11 @@ impl<A> Variant<A> {
     }
 }
 
+/// Not a text that could not be read (its template is empty), nor an enormous one. Slots are counted in 16 bits.
+fn is_kept(scan: &Scan) -> bool {
+    (1..=MAX_TEMPLATE).contains(&scan.template.len()) && scan.slots.len() <= usize::from(u16::MAX)
+}
+
 fn slot_text<'a>(slots: &[Slot], slot: u16, text: &'a str) -> &'a [u8] {
     slots.get(usize::from(slot)).map_or(&[], |slot| slot.text(text).as_bytes())
 }
@@ -543,6 +550,18 @@ mod tests {
         put(&cache, &text, KEY, &[], 1);
         assert_eq!(find(&cache, &text, KEY), None);
         assert_eq!(cache.stats().bytes, 0);
+    }
+
+    #[test]
+    fn an_unreadable_text_is_not_kept() {
+        let cache = PlanCache::new(1 << 20);
+        let mut out = Scan::default();
+        let text = "SELECT a FROM t WHERE k = 5 AND x = 'a";
+        scan(text, true, &mut out).unwrap_err();
+        cache.put(&out, text, KEY, [].into(), Arc::new(1));
+        assert_eq!(cache.stats().entries, 0);
+        assert_eq!(find(&cache, "SELECT a FROM t WHERE k = 5", KEY), None);
+        assert_eq!(find(&cache, "", KEY), None);
     }
 
     #[test]

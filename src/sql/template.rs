@@ -93,12 +93,22 @@ impl Scan {
 
 /// Scans the first statement of `text` into `out` (what it held before is dropped).
 ///
-/// `standard_strings`: the session's `standard_conforming_strings`. On an error `out` holds nothing of use.
+/// `standard_strings`: the session's `standard_conforming_strings`. After an error `out` is empty: the beginning of a text that
+/// could not be read must never be taken for a statement.
 pub fn scan(text: &str, standard_strings: bool, out: &mut Scan) -> Result<(), ScanError> {
     out.clear();
     if u32::try_from(text.len()).is_err() {
         return Err(ScanError::NotUnderstood);
     }
+    let scanned = scan_into(text, standard_strings, out);
+    if scanned.is_err() {
+        out.clear();
+    }
+    scanned
+}
+
+#[inline]
+fn scan_into(text: &str, standard_strings: bool, out: &mut Scan) -> Result<(), ScanError> {
     let bytes = text.as_bytes();
     let slice = |from: usize, to: usize| bytes.get(from..to).unwrap_or_default();
     let mut lexer = Lexer::new(text, standard_strings);

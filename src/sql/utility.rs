@@ -73,6 +73,17 @@ pub enum StatementKind {
     Other,
 }
 
+impl StatementKind {
+    /// Whether places in the text are part of it: another text with the same template has them elsewhere.
+    pub fn has_offsets(&self) -> bool {
+        match self {
+            StatementKind::Explain { .. } | StatementKind::ExplainRoute { .. } | StatementKind::Declare { .. } => true,
+            StatementKind::Copy(copy) => copy.inner.is_some(),
+            _ => false,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiscardTarget {
     All,

@@ -96,6 +96,15 @@ fn what_is_no_sql() {
 }
 
 #[test]
+fn nothing_is_left_of_an_unreadable_text() {
+    let mut out = Scan::default();
+    assert_eq!(scan("SELECT 1 WHERE k = 5 AND x = 'a", true, &mut out), Err(ScanError::Unterminated));
+    assert!(out.template.is_empty() && out.slots.is_empty());
+    assert_eq!(scan("/* x */ SELECT 1; /*", true, &mut out), Err(ScanError::Unterminated));
+    assert!(out.template.is_empty() && out.slots.is_empty() && out.leading_comment.is_none());
+}
+
+#[test]
 fn backslashes_without_standard_strings() {
     let off = |text: &str| scan(text, false, &mut Scan::default());
     assert_eq!(off("SELECT 'a\\'"), Err(ScanError::NotUnderstood));

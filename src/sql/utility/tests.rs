@@ -226,6 +226,16 @@ fn explains() {
 }
 
 #[test]
+fn kinds_with_places_in_the_text() {
+    for text in
+        ["EXPLAIN SELECT 1", "EXPLAIN (ROUTE) SELECT 1", "DECLARE c CURSOR FOR SELECT 1", "COPY (SELECT 1) TO STDOUT"]
+    {
+        assert!(classify(text).has_offsets(), "{text}");
+    }
+    assert!(!classify("COPY t TO STDOUT").has_offsets() && !classify("SELECT 1").has_offsets());
+}
+
+#[test]
 fn copies() {
     let table = |schema: Option<&str>, name: &str, columns: &[&str]| {
         Some(CopyTable { schema: schema.map(Into::into), name: name.into(), columns: names(columns) })
