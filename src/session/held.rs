@@ -186,7 +186,7 @@ impl Session {
         Ok(at)
     }
 
-    /// Settings that were changed on one connection behind our back (set_config, DO) are unknown to every other: a statement that
+    /// Settings that were changed on one connection behind our back (set_config) are unknown to every other: a statement that
     /// needs another shard could mean something else there.
     pub(super) fn check_unseen_settings(&self) -> Result<(), Fault> {
         let unseen = !self.session_mode && self.held.iter().any(|h| h.pin == Some(PinReason::Setting));
@@ -195,7 +195,7 @@ impl Session {
         }
         Err(Fault::unsupported(
             "the session's settings are known to one shard only",
-            "set_config() or a DO block has changed the session in a way that cannot be repeated on other shards.",
+            "set_config() has changed the session in a way that is not repeated on other shards.",
             "Use SET instead of set_config(), or connect again.",
         ))
     }

@@ -244,7 +244,7 @@ impl Session {
         let server = &mut self.held[at].server;
         if !self.tx.is_open() && server.status != reply::Status::Idle {
             // A transaction that we did not see begin: never shared, and ended with the client.
-            self.held[at].pin.get_or_insert(crate::sql::analyze::PinReason::Setting);
+            self.held[at].pin.get_or_insert(crate::sql::analyze::PinReason::Code);
         }
         Ok(())
     }

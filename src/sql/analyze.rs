@@ -44,8 +44,10 @@ pub enum PinReason {
     Listen,
     HoldCursor,
     SqlPrepare,
-    /// SET, set_config or code whose effect cannot be replayed.
+    /// set_config and its like: a setting that other connections do not have.
     Setting,
+    /// DO, CALL: code whose effect cannot be seen.
+    Code,
     /// lastval/currval
     SequenceState,
 }
@@ -318,7 +320,7 @@ impl Analyzer<'_> {
                 format!("\"{name}\" is sharded or a reference table, and the code would run on the home shard alone"),
                 "Send the statements of the code one by one.",
             )),
-            None => Verdict { pin: Some(PinReason::Setting), ..Verdict::home() },
+            None => Verdict { pin: Some(PinReason::Code), ..Verdict::home() },
         }
     }
 
