@@ -195,7 +195,7 @@ impl Model<'_> {
                 self.uses.sample |= sample.is_some();
                 match args {
                     Some(args) if args.settings.is_none() => {
-                        self.function_leaf(level, name, &args.args, alias.as_ref(), ctes)
+                        self.function_leaf(level, name, &args.args, *with_ordinality, alias.as_ref(), ctes)
                     }
                     None if !with_ordinality => self.table(level, name, alias.as_ref(), ctes),
                     _ => Err(Stop::NotUnderstood("this form of table function")),
@@ -205,8 +205,8 @@ impl Model<'_> {
                 let outer = if *lateral { Some(level) } else { self.levels[level].outer };
                 self.derived(level, alias.as_ref(), None, |model, leaf| model.query(subquery, outer, Some(leaf), ctes))
             }
-            TableFactor::Function { name, args, alias, .. } => {
-                self.function_leaf(level, name, args, alias.as_ref(), ctes)
+            TableFactor::Function { name, args, alias, with_ordinality, .. } => {
+                self.function_leaf(level, name, args, *with_ordinality, alias.as_ref(), ctes)
             }
             TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_offset_alias: None, .. } => {
                 let at = At { level, ctes: ctes.clone(), vary: false };
@@ -223,6 +223,7 @@ impl Model<'_> {
         level: LevelId,
         name: &ObjectName,
         args: &'q [FunctionArg],
+        numbered: bool,
         alias: Option<&TableAlias>,
         ctes: &Ctes<'q>,
     ) -> Result<JoinTree, Stop> {
@@ -231,8 +232,8 @@ impl Model<'_> {
         let function = parts(name).map(|(_, name)| name).unwrap_or_default();
         let tree = self.opaque_leaf(level, &function, alias)?;
         // A function that returns plain values makes one column, which has the name of the FROM item.
-        if let (JoinTree::Leaf(leaf), "generate_series", [FunctionArg::Unnamed(FunctionArgExpr::Expr(first)), ..]) =
-            (&tree, &*function, args)
+        if let (false, JoinTree::Leaf(leaf), "generate_series", [FunctionArg::Unnamed(FunctionArgExpr::Expr(first)), ..]) =
+            (numbered, &tree, &*function, args)
         {
             let column = Column { name: self.leaves[*leaf].name.clone(), ty: type_of(self, level, first), node: None };
             let columns = &mut self.leaves[*leaf].columns;
