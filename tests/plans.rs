@@ -94,44 +94,104 @@ fn parameters(text: &str) -> Bound {
     Bound(text.split_whitespace().map(one).collect())
 }
 
+/// Every statement of the files.
+fn statements() -> Vec<String> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans");
+    let mut statements = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "txt") {
+            for block in std::fs::read_to_string(path).unwrap().split("\n\n") {
+                let asked = block.lines().take_while(|line| *line != "----");
+                let sql: Vec<&str> = asked.filter(|line| !line.starts_with(['#', '$'])).collect();
+                statements.push(sql.join("\n"));
+            }
+        }
+    }
+    statements
+}
+
 /// What the plan cache relies on: a free slot's text changes nothing in the analysis.
 #[test]
 fn free_slots_shape_no_plan() {
     let world = World::new();
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans");
     let mut tried = 0;
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "txt") {
-            continue;
-        }
-        for block in std::fs::read_to_string(path).unwrap().split("\n\n") {
-            let asked = block.lines().take_while(|line| *line != "----");
-            let sql: Vec<&str> = asked.filter(|line| !line.starts_with(['#', '$'])).collect();
-            let sql = sql.join("\n");
-            let (scan, analysis) = world.analyze(&sql);
-            for free in &analysis.free_slots {
-                let slot = scan.slots[usize::from(*free)];
-                let other = match slot.kind {
-                    SlotKind::Integer => "987654",
-                    SlotKind::Number => "98.5",
-                    SlotKind::String => "'an other'",
-                    SlotKind::EscapeString => r"E'an\nother'",
-                    SlotKind::DollarString => "$q$an other$q$",
-                    SlotKind::Other => panic!("{sql}: slot {free} is not to be free"),
-                };
-                let changed = format!("{}{other}{}", &sql[..slot.start as usize], &sql[slot.end as usize..]);
-                let (changed_scan, changed) = world.analyze(&changed);
-                assert_eq!(scan.template, changed_scan.template);
-                let said = |analysis: &pgloom::sql::Analysis| {
-                    format!("{:?} {:?} {:?} {:?}", analysis.outcome, analysis.access, analysis.pin, analysis.free_slots)
-                };
-                assert_eq!(said(&analysis), said(&changed), "{sql}: slot {free}");
-                tried += 1;
-            }
+    for sql in statements() {
+        let (scan, analysis) = world.analyze(&sql);
+        for free in &analysis.free_slots {
+            let slot = scan.slots[usize::from(*free)];
+            let other = match slot.kind {
+                SlotKind::Integer => "987654",
+                SlotKind::Number => "98.5",
+                SlotKind::String => "'an other'",
+                SlotKind::EscapeString => r"E'an\nother'",
+                SlotKind::DollarString => "$q$an other$q$",
+                SlotKind::Other => panic!("{sql}: slot {free} is not to be free"),
+            };
+            let changed = format!("{}{other}{}", &sql[..slot.start as usize], &sql[slot.end as usize..]);
+            let (changed_scan, changed) = world.analyze(&changed);
+            assert_eq!(scan.template, changed_scan.template);
+            let said = |analysis: &pgloom::sql::Analysis| {
+                format!("{:?} {:?} {:?} {:?}", analysis.outcome, analysis.access, analysis.pin, analysis.free_slots)
+            };
+            assert_eq!(said(&analysis), said(&changed), "{sql}: slot {free}");
+            tried += 1;
         }
     }
     assert!(tried > 100, "only {tried} slots were tried");
+}
+
+/// The plan cache finds again what applications send: values of conditions, of VALUES and of SET may all differ.
+#[test]
+fn values_of_common_statements_are_free() {
+    let world = World::new();
+    for sql in [
+        "SELECT note FROM orders WHERE tenant_id = 5 AND id = 7 AND note LIKE 'a%' AND amount BETWEEN 1 AND 2.5",
+        "UPDATE orders SET qty = qty + 5, note = 'x', amount = -1 WHERE tenant_id = 5 AND id IN (1, 2, 3)",
+        "INSERT INTO orders (tenant_id, id, note, amount) VALUES (5, 1, 'x', 1.5), (-6, 2, lower('Y'), NULL)",
+        "INSERT INTO orders (tenant_id, id) VALUES (5, 1) ON CONFLICT (tenant_id, id) DO UPDATE SET qty = 3",
+        "DELETE FROM orders WHERE tenant_id = 5 AND (id = 7 OR day < '2020-01-01')",
+        "SELECT o.id FROM orders o JOIN lines l ON l.tenant_id = o.tenant_id AND l.no = 3 WHERE o.tenant_id = 5",
+        "SELECT count(*) FROM orders WHERE qty > 5",
+    ] {
+        let (scan, analysis) = world.analyze(sql);
+        assert_eq!(analysis.free_slots.len(), scan.slots.len(), "{sql}");
+    }
+    // What shapes the plan, or what a function does, is no value.
+    for sql in [
+        "SELECT id FROM orders ORDER BY 1 LIMIT 10",
+        "SELECT nextval('s')",
+        "SELECT set_config('a', 'b', false)",
+        "SELECT id FROM orders WHERE created > interval '1 day' + TIMESTAMP 'now'",
+    ] {
+        assert!(world.analyze(sql).1.free_slots.is_empty(), "{sql}");
+    }
+}
+
+/// Cut, doubled and mixed-up statements get some answer, never a panic.
+#[test]
+fn mangled_statements_are_answered() {
+    let world = World::new();
+    let statements = statements();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = |n: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 33) as usize) % n.max(1)
+    };
+    for sql in &statements {
+        let words: Vec<&str> = sql.split_inclusive([' ', '(', ')', ',']).collect();
+        let other: Vec<&str> = statements[below(statements.len())].split_inclusive([' ', '(', ')', ',']).collect();
+        let (from, to) = (below(words.len()), below(other.len()));
+        for mangled in [
+            words[..from].concat(),
+            words[from..].concat(),
+            [&words[..from], &other[to..]].concat().concat(),
+            [&words[..from], &words[(from + 1).min(words.len())..]].concat().concat(),
+            [&words[..], &words[from..]].concat().concat(),
+        ] {
+            world.explain(&mangled, None);
+        }
+    }
 }
 
 /// The tree of a long chain of operators is as deep as the chain is long.
@@ -156,7 +216,6 @@ fn long_and_deep_statements_do_not_exhaust_the_stack() {
     // The stack of a runtime's worker thread.
     let run = move || {
         for text in &texts {
-            eprintln!("{}", &text[..text.len().min(60)]);
             world.explain(text, None);
         }
     };

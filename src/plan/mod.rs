@@ -5,6 +5,7 @@ pub mod combine;
 pub mod explain;
 pub mod route;
 mod split;
+mod values;
 
 use std::sync::Arc;
 
@@ -194,7 +195,7 @@ fn check_unchanged(routed: &Routed, inputs: &Inputs<'_>, view: &View<'_>) -> Res
     for (column, set, asked) in &routed.unchanged {
         let key_types = &view.topology.distribution(group.distribution).key_types;
         let same = key_types.get(usize::from(*column)).is_some_and(|key_type| {
-            let (set, asked) = (route::evaluate(set, *key_type, inputs), route::evaluate(asked, *key_type, inputs));
+            let (set, asked) = (values::evaluate(set, *key_type, inputs), values::evaluate(asked, *key_type, inputs));
             matches!((set, asked), (Ok(set), Ok(asked)) if set == asked)
         });
         if !same {

@@ -7,12 +7,13 @@ use smallvec::SmallVec;
 use sqlparser::ast::{Query, SetExpr, Statement};
 
 use crate::fault::{Fault, SqlState};
+use crate::sql::dialect::parse_relaxed;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, parameter_index};
 use crate::sql::lexer::TokenKind;
 use crate::sql::literals::Literals;
 use crate::sql::model::{Model, Obstacle, Stop};
-use crate::sql::names::distributed_names;
+use crate::sql::names::{distributed_names, sharded_names};
 use crate::sql::outcome::{Outcome, Routed, Scatter, ShardSql, Why};
 use crate::sql::query::check_clauses;
 use crate::sql::shape;
@@ -156,7 +157,9 @@ impl Analyzer<'_> {
     /// A query, INSERT, UPDATE or DELETE in these bytes.
     pub fn statement(&self, bytes: Range<usize>) -> Verdict {
         let Some(text) = self.text.get(bytes.clone()) else { return self.not_understood("the statement") };
-        let Some(tree) = parse(text) else { return self.not_understood("the syntax of the statement") };
+        let Some(tree) = parse(text).or_else(|| parse_relaxed(text)) else {
+            return self.not_understood("the syntax of the statement");
+        };
         let literals = Literals::new(self.text, bytes.start, self.scan);
         let mut model = Model::new(self.scope, literals, self.used.clone());
         let walked = match &tree {
@@ -326,7 +329,7 @@ impl Analyzer<'_> {
 
     /// What lives in one session of the home shard cannot see rows of other shards.
     fn at_home(&self, what: &str, pin: PinReason) -> Verdict {
-        match self.distributed_name(false) {
+        match self.elsewhere_name() {
             Some(name) => Verdict::refuse(Fault::unsupported(
                 format!("{what} over distributed tables is not supported"),
                 format!("\"{name}\" is sharded or a reference table"),
@@ -351,9 +354,22 @@ impl Analyzer<'_> {
         })
     }
 
+    /// The first table that the text names and whose rows are not all on the home shard. Reference tables are there too, but only
+    /// for statements that read: one that can write counts as naming them.
+    pub fn elsewhere_name(&self) -> Option<Box<str>> {
+        const WRITING: [&str; 6] = ["insert", "update", "delete", "merge", "share", "truncate"];
+        let text = self.text;
+        let reads = words::identifiers(text, self.scope.standard_strings)
+            .is_some_and(|found| !found.iter().any(|word| WRITING.contains(&&**word)));
+        match reads {
+            true => find_name(&sharded_names(&self.scope), text, self.scope.standard_strings),
+            false => self.distributed_name(false),
+        }
+    }
+
     /// A statement that the router cannot follow: the home shard's, unless it names a distributed table.
     pub fn not_understood(&self, what: &str) -> Verdict {
-        match self.distributed_name(false) {
+        match self.elsewhere_name() {
             None => {
                 let pin = utility::creates_temporary(self.text).then_some(PinReason::TemporaryTable);
                 Verdict { pin, ..Verdict::home() }

@@ -6,7 +6,9 @@ use sqlparser::ast::{
 
 use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
+use crate::sql::facts::type_oid;
 use crate::sql::insert::is_same_everywhere;
+use crate::sql::model::family;
 use crate::sql::names::{Relation, folded, parts, resolve};
 use crate::sql::words::Words;
 use crate::sql::{NameScope, parse};
@@ -19,11 +21,24 @@ pub(crate) fn check_table(scope: &NameScope<'_>, text: &str, relation: &Relation
     };
     // A partition has the columns of its parent.
     if table.partition_of.is_none() && table.inherits.is_none() && table.like.is_none() {
-        for column in key {
-            if !table.columns.iter().any(|of| *folded(&of.name) == **column) {
+        for (position, column) in key.iter().enumerate() {
+            let Some(defined) = table.columns.iter().find(|of| *folded(&of.name) == **column) else {
                 return Err(refuse(
                     format!("table \"{}\" without its sharding-key column \"{column}\"", name.name),
                     "the configuration says that the table is sharded by it",
+                ));
+            };
+            let asked = scope.topology.distribution(*distribution).key_types.get(position).map(|ty| ty.oid());
+            let given = type_oid(&defined.data_type);
+            if let (Some(asked), Some(given)) = (asked, given)
+                && family(asked) != family(given)
+            {
+                return Err(refuse(
+                    format!(
+                        "column \"{column}\" of type {} as the sharding key of table \"{}\"",
+                        defined.data_type, name.name
+                    ),
+                    "the distribution's key is of another type, and rows would be placed by other bytes",
                 ));
             }
         }
@@ -167,6 +182,7 @@ pub(crate) fn check_alter(
         ));
     }
     check_key_columns(words, name, key)?;
+    check_detach(scope, words, name)?;
     let Relation::Sharded { distribution, .. } = relation else { return check_defaults(scope, text, words, name) };
     let adds = words.has("unique") || words.has("primary") || words.has("references") || words.has("exclude");
     if !adds {
@@ -220,6 +236,21 @@ fn check_defaults(scope: &NameScope<'_>, text: &str, words: &Words<'_>, name: &Q
         false => Err(refuse(
             format!("filling a column of reference table \"{}\" by this expression", name.name),
             "each shard would evaluate it, perhaps to a value of its own",
+        )),
+    }
+}
+
+/// A partition that leaves its table would count as a table of the home shard, with rows on all.
+fn check_detach(scope: &NameScope<'_>, words: &Words<'_>, name: &QualifiedName) -> Result<(), Fault> {
+    let Some(at) = (0..words.len()).find(|at| words.is(*at, "detach")) else { return Ok(()) };
+    let ruled = words.name_at(at + 2).is_some_and(|partition| {
+        scope.topology.tables.keys().any(|known| *known.name == *partition && known.schema == name.schema)
+    });
+    match ruled {
+        true => Ok(()),
+        false => Err(refuse(
+            format!("detaching a partition of distributed table \"{}\"", name.name),
+            "the partition would no longer be known as distributed, while every shard has rows of it",
         )),
     }
 }

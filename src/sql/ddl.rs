@@ -36,8 +36,11 @@ enum Place {
 
 /// A temporary relation lives in one session of the home shard.
 fn temporary(of: &Analyzer<'_>, words: &mut Words<'_>) -> Verdict {
-    // The created name comes first; what it is made of must not be distributed, and neither may its name hide what is.
-    match of.distributed_name(false) {
+    // Its name must not hide a distributed table, and what it is made of must be on the home shard.
+    let distributed = distributed_names(&of.scope);
+    let hides = created_temporary(words).is_none_or(|name| distributed.contains(&*name));
+    let named = if hides { of.distributed_name(false) } else { of.elsewhere_name() };
+    match named {
         Some(name) => Verdict::refuse(Fault::unsupported(
             "temporary relations over distributed tables are not supported",
             format!(
@@ -45,11 +48,22 @@ fn temporary(of: &Analyzer<'_>, words: &mut Words<'_>) -> Verdict {
             ),
             "Give the temporary relation a name of its own, and fill it with rows that the client read.",
         )),
-        None => {
-            words.at = 0;
-            Verdict { pin: Some(PinReason::TemporaryTable), ..Verdict::home() }
-        }
+        None => Verdict { pin: Some(PinReason::TemporaryTable), ..Verdict::home() },
     }
+}
+
+/// The name in `CREATE [OR REPLACE] [LOCAL] TEMP [RECURSIVE] TABLE|VIEW|SEQUENCE [IF NOT EXISTS] name`.
+fn created_temporary(words: &mut Words<'_>) -> Option<String> {
+    words.take("create");
+    words.take_all(&["or", "replace"]);
+    let _ = words.take("local") || words.take("global");
+    let _ = words.take("temp") || words.take("temporary");
+    words.take("recursive");
+    if !(words.take("table") || words.take("view") || words.take("sequence")) {
+        return None;
+    }
+    words.take_all(&["if", "not", "exists"]);
+    Some(words.name()?.1)
 }
 
 struct Definition<'w, 'a> {
@@ -171,13 +185,19 @@ impl Definition<'_, '_> {
     fn create_plain(&mut self) -> Result<Place, Fault> {
         if (self.words.has("select") || self.words.has("table"))
             && self.words.has("as")
-            && let Some(name) = self.of.distributed_name(false)
+            && let Some(name) = self.of.elsewhere_name()
         {
             return Err(unsupported(
                 "CREATE TABLE AS from distributed tables",
                 format!("\"{name}\" is sharded or a reference table"),
             ));
         }
+        self.check_references()?;
+        Ok(Place::Home)
+    }
+
+    /// A table of the home shard cannot refer to rows of other shards.
+    fn check_references(&mut self) -> Result<(), Fault> {
         while !self.words.is_done() {
             if self.words.take("references") {
                 if let Some((schema, name)) = self.words.name()
@@ -192,7 +212,7 @@ impl Definition<'_, '_> {
                 self.words.at += 1;
             }
         }
-        Ok(Place::Home)
+        Ok(())
     }
 
     /// The distributed table that a new one is a partition or child of.
@@ -277,6 +297,7 @@ impl Definition<'_, '_> {
                 constraints::check_alter(&self.of.scope, self.text, self.words, &relation)?;
                 return Ok(Place::Everywhere);
             }
+            self.check_references()?;
             return self.of_names("ALTER TABLE", &[name]);
         }
         self.words.take("materialized");

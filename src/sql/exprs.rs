@@ -4,14 +4,13 @@
 use std::rc::Rc;
 
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, CaseWhen, Cte, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArguments, ObjectName, OrderByExpr, Query, Subscript, UnaryOperator,
-    Value as Literal, WindowSpec, WindowType,
+    AccessExpr, CaseWhen, Cte, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, ObjectName, OrderByExpr, Query, Subscript, Value as Literal, WindowSpec, WindowType,
 };
 
 use crate::catalog::Volatility;
 use crate::sql::analyze::PinReason;
-use crate::sql::facts::{plain_args, unnest};
+use crate::sql::facts::plain_args;
 use crate::sql::functions::{FunctionClass, classify, is_order_sensitive};
 use crate::sql::model::{LevelId, Model, Stop, Window};
 use crate::sql::names::{fold, folded, parts};
@@ -31,7 +30,8 @@ pub(crate) type Ctes<'q> = Option<Rc<CteScope<'q>>>;
 /// System columns of every table.
 const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
 
-/// The walk inside one level. `vary`: literals here are compared with something and may differ from call to call.
+/// The walk inside one level. `vary`: literals here shape nothing and may differ from call to call, as in conditions and
+/// assigned values.
 #[derive(Clone)]
 pub(crate) struct At<'q> {
     pub level: LevelId,
@@ -39,12 +39,18 @@ pub(crate) struct At<'q> {
     pub vary: bool,
 }
 
+impl At<'_> {
+    /// The same place, where literals stay as they are.
+    fn fixed(&self) -> Self {
+        At { vary: false, ..self.clone() }
+    }
+}
+
 impl Model<'_> {
     pub fn walk<'q>(&mut self, at: &At<'q>, expr: &'q Expr) -> Result<(), Stop> {
         // The left side of operator chains is as deep as the statement is long: a loop, not recursion.
         let mut expr = expr;
-        while let Expr::BinaryOp { left, op, right } = expr {
-            self.comparison(at, left, op, right);
+        while let Expr::BinaryOp { left, right, .. } = expr {
             self.walk(at, right)?;
             expr = left;
         }
@@ -64,10 +70,16 @@ impl Model<'_> {
                 Literal::DoubleQuotedString(_) | Literal::QuoteDelimitedStringLiteral(_) => {
                     Err(Stop::NotUnderstood("this form of literal"))
                 }
-                _ => Ok(()),
+                _ => {
+                    // Literals of a view's definition are no slots, wherever their spans point.
+                    if at.vary && self.view_depth == 0 {
+                        self.literals.set_free(literal);
+                    }
+                    Ok(())
+                }
             },
             Expr::TypedString(typed) => self.walk_type(&typed.data_type),
-            Expr::Interval(interval) => self.walk(at, &interval.value),
+            Expr::Interval(interval) => self.walk(&at.fixed(), &interval.value),
             Expr::Nested(inner)
             | Expr::IsFalse(inner)
             | Expr::IsNotFalse(inner)
@@ -88,32 +100,20 @@ impl Model<'_> {
                 }
                 _ => Err(Stop::NotUnderstood("ceil or floor with a field")),
             },
-            Expr::IsDistinctFrom(a, b) | Expr::IsNotDistinctFrom(a, b) => {
-                self.vary(at, a, b);
-                self.walk_all(at, [&**a, &**b])
-            }
+            Expr::IsDistinctFrom(a, b) | Expr::IsNotDistinctFrom(a, b) => self.walk_all(at, [&**a, &**b]),
             Expr::AtTimeZone { timestamp, time_zone } => self.walk_all(at, [&**timestamp, &**time_zone]),
             Expr::Position { expr, r#in } => self.walk_all(at, [&**expr, &**r#in]),
             Expr::InList { expr, list, .. } => {
-                list.iter().for_each(|member| self.vary(at, expr, member));
                 self.walk(at, expr)?;
                 self.walk_all(at, list)
             }
-            Expr::Between { expr, low, high, .. } => {
-                self.vary(at, expr, low);
-                self.vary(at, expr, high);
-                self.walk_all(at, [&**expr, &**low, &**high])
-            }
+            Expr::Between { expr, low, high, .. } => self.walk_all(at, [&**expr, &**low, &**high]),
             Expr::Like { any: false, expr, pattern, escape_char, .. }
             | Expr::ILike { any: false, expr, pattern, escape_char, .. }
             | Expr::SimilarTo { expr, pattern, escape_char, .. } => {
-                self.vary(at, expr, pattern);
                 self.walk_all(at, [&**expr, &**pattern].into_iter().chain(escape_char.as_deref()))
             }
-            Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. } => {
-                self.vary(at, left, right);
-                self.walk_all(at, [&**left, &**right])
-            }
+            Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. } => self.walk_all(at, [&**left, &**right]),
             Expr::Cast { expr, data_type, format: None, kind } => match kind {
                 sqlparser::ast::CastKind::Cast | sqlparser::ast::CastKind::DoubleColon => {
                     self.walk_type(data_type)?;
@@ -183,57 +183,6 @@ impl Model<'_> {
         }
     }
 
-    /// Literals beside a comparison operator may vary: they shape no plan.
-    fn comparison(&self, at: &At<'_>, left: &Expr, op: &BinaryOperator, right: &Expr) {
-        let compares = matches!(
-            op,
-            BinaryOperator::Eq
-                | BinaryOperator::NotEq
-                | BinaryOperator::Lt
-                | BinaryOperator::LtEq
-                | BinaryOperator::Gt
-                | BinaryOperator::GtEq
-        );
-        if compares {
-            self.vary(at, left, right);
-        }
-    }
-
-    /// Of two expressions that are compared, one of which names a column, the literal may vary.
-    fn vary(&self, at: &At<'_>, left: &Expr, right: &Expr) {
-        if !at.vary || self.view_depth > 0 {
-            return;
-        }
-        let is_column =
-            |expr: &Expr| matches!(unnest(expr), Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Tuple(_));
-        for (column, literal) in [(left, right), (right, left)] {
-            if is_column(column) {
-                self.vary_literal(literal);
-            }
-        }
-    }
-
-    /// Marks a literal, a negative number or a row of them as free.
-    pub fn vary_literal(&self, expr: &Expr) {
-        match unnest(expr) {
-            Expr::Value(literal) => {
-                self.literals.set_free(literal);
-            }
-            Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr } => {
-                if let Expr::Value(literal) = &**expr {
-                    self.literals.set_free(literal);
-                }
-            }
-            Expr::Cast { expr, .. } => {
-                if let Expr::Value(literal) = &**expr {
-                    self.literals.set_free(literal);
-                }
-            }
-            Expr::Tuple(members) => members.iter().for_each(|member| self.vary_literal(member)),
-            _ => {}
-        }
-    }
-
     fn note_system_column(&mut self, name: &str) {
         if SYSTEM_COLUMNS.contains(&name) {
             self.uses.system_column.get_or_insert_with(|| name.into());
@@ -264,8 +213,9 @@ impl Model<'_> {
         if function.uses_odbc_syntax || !matches!(function.parameters, FunctionArguments::None) {
             return Err(Stop::NotUnderstood("this form of function call"));
         }
-        self.note_function(at.level, function)?;
-        let inside = At { vary: false, ..at.clone() };
+        let class = self.note_function(at.level, function)?;
+        // What a sequence, lock or setting is called is part of what the statement does.
+        let inside = if class == FunctionClass::Pure { at.clone() } else { at.fixed() };
         match &function.args {
             FunctionArguments::None => {}
             FunctionArguments::Subquery(query) => self.walk_subquery(&inside, query)?,
@@ -335,23 +285,31 @@ impl Model<'_> {
         args.iter().try_for_each(|arg| self.walk_arg(at, arg))
     }
 
-    fn note_function(&mut self, level: LevelId, function: &Function) -> Result<(), Stop> {
+    fn note_function(&mut self, level: LevelId, function: &Function) -> Result<FunctionClass, Stop> {
         let (schema, name) = parts(&function.name).ok_or(Stop::NotUnderstood("this form of function name"))?;
         let built_in = schema.as_deref().is_none_or(|schema| schema == "pg_catalog");
         if built_in {
             match &*name {
                 // ARRAY(SELECT ...)
-                "array" if matches!(function.args, FunctionArguments::Subquery(_)) => return Ok(()),
+                "array" if matches!(function.args, FunctionArguments::Subquery(_)) => return Ok(FunctionClass::Pure),
                 // Two arguments: a difference. One: counted from today.
-                "age" if plain_args(function).is_some_and(|args| args.len() == 2) => return Ok(()),
-                "grouping" => return Ok(()),
+                "age" if plain_args(function).is_some_and(|args| args.len() == 2) => {
+                    return Ok(FunctionClass::Pure);
+                }
+                "grouping" => return Ok(FunctionClass::Pure),
                 "set_config" if !sets_locally(function) => {
                     self.uses.pin.get_or_insert(PinReason::Setting);
                 }
                 _ => {}
             }
         }
-        match self.note_class(schema.as_deref(), &name) {
+        let class = self.note_class(schema.as_deref(), &name);
+        match class {
+            FunctionClass::UserAggregate(_) if function.over.is_none() => {
+                let level = &mut self.levels[level];
+                level.aggregates = true;
+                level.order_sensitive = true;
+            }
             FunctionClass::Aggregate if function.over.is_none() => {
                 let level = &mut self.levels[level];
                 level.aggregates = true;
@@ -362,7 +320,7 @@ impl Model<'_> {
             }
             _ => {}
         }
-        Ok(())
+        Ok(class)
     }
 
     fn note_name(&mut self, name: &ObjectName) -> Result<(), Stop> {
@@ -389,7 +347,7 @@ impl Model<'_> {
                 uses.home_function |= uses.home.is_none();
                 uses.home.get_or_insert_with(|| format!("function {name}()").into());
             }
-            FunctionClass::User(function) => {
+            FunctionClass::User(function) | FunctionClass::UserAggregate(function) => {
                 note(&mut uses.user_function, name);
                 if !function.declared_safe && function.volatility != Volatility::Immutable {
                     note(&mut uses.unsafe_function, name);

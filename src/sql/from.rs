@@ -189,10 +189,13 @@ impl Model<'_> {
                 sample,
                 index_hints,
             } if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() => {
-                if is_only(name) {
-                    return Err(Stop::NotUnderstood("ONLY"));
-                }
                 self.uses.sample |= sample.is_some();
+                if is_only(name) {
+                    let (table, None) = (only(alias.as_ref())?, args) else {
+                        return Err(Stop::NotUnderstood("this form of ONLY"));
+                    };
+                    return self.table(level, &table, None, ctes);
+                }
                 match args {
                     Some(args) if args.settings.is_none() => {
                         self.function_leaf(level, name, &args.args, *with_ordinality, alias.as_ref(), ctes)
@@ -232,8 +235,12 @@ impl Model<'_> {
         let function = parts(name).map(|(_, name)| name).unwrap_or_default();
         let tree = self.opaque_leaf(level, &function, alias)?;
         // A function that returns plain values makes one column, which has the name of the FROM item.
-        if let (false, JoinTree::Leaf(leaf), "generate_series", [FunctionArg::Unnamed(FunctionArgExpr::Expr(first)), ..]) =
-            (numbered, &tree, &*function, args)
+        if let (
+            false,
+            JoinTree::Leaf(leaf),
+            "generate_series",
+            [FunctionArg::Unnamed(FunctionArgExpr::Expr(first)), ..],
+        ) = (numbered, &tree, &*function, args)
         {
             let column = Column { name: self.leaves[*leaf].name.clone(), ty: type_of(self, level, first), node: None };
             let columns = &mut self.leaves[*leaf].columns;
@@ -282,8 +289,8 @@ impl Model<'_> {
     fn table<'q>(
         &mut self,
         level: LevelId,
-        name: &'q ObjectName,
-        alias: Option<&'q TableAlias>,
+        name: &ObjectName,
+        alias: Option<&TableAlias>,
         ctes: &Ctes<'q>,
     ) -> Result<JoinTree, Stop> {
         let (schema, table) = parts(name).ok_or(Stop::NotUnderstood("this form of table name"))?;
@@ -449,6 +456,14 @@ impl Model<'_> {
 /// `ONLY` is a keyword in Postgres; the parser takes it for a table of that name.
 pub(crate) fn is_only(name: &ObjectName) -> bool {
     matches!(&name.0[..], [part] if part.as_ident().is_some_and(|i| i.quote_style.is_none() && i.value.eq_ignore_ascii_case("only")))
+}
+
+/// The table of `ONLY table`, which the parser takes for the alias of a table called ONLY.
+pub(crate) fn only(alias: Option<&TableAlias>) -> Result<ObjectName, Stop> {
+    match alias {
+        Some(alias) if alias.columns.is_empty() && alias.at.is_none() => Ok(ObjectName::from(vec![alias.name.clone()])),
+        _ => Err(Stop::NotUnderstood("this form of ONLY")),
+    }
 }
 
 /// Gives the columns the names of an alias's column list.

@@ -25,6 +25,7 @@ pub enum FunctionClass {
     /// Only with OVER.
     Window,
     User(UserFunction),
+    UserAggregate(UserFunction),
     Unknown,
 }
 
@@ -118,8 +119,9 @@ pub fn classify(catalog: &Catalog, schema: Option<&str>, name: &str) -> Function
     let of_system = schema.is_some_and(|schema| schema == "pg_catalog" || schema == "information_schema");
     if !of_system {
         if catalog.aggregates.iter().any(|aggregate| &**aggregate == name) {
-            // Its transition function can be anything; without a place in our list it is merged by nobody.
-            return FunctionClass::User(UserFunction { volatility: Volatility::Volatile, declared_safe: false });
+            // Its transition function can be anything, unless it is declared safe.
+            let unknown = UserFunction { volatility: Volatility::Volatile, declared_safe: false };
+            return FunctionClass::UserAggregate(catalog.functions.get(name).copied().unwrap_or(unknown));
         }
         if let Some(function) = catalog.functions.get(name) {
             return FunctionClass::User(*function);

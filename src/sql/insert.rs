@@ -98,11 +98,10 @@ impl Analyzer<'_> {
             && query.fetch.is_none()
         {
             let level = model.add_level(None, None);
-            let at = At { level, ctes: ctes.clone(), vary: false };
+            let at = At { level, ctes: ctes.clone(), vary: true };
             for row in &values.rows {
                 for cell in &row.content {
                     if !is_default(cell) {
-                        model.vary_literal(cell);
                         model.walk(&at, cell)?;
                     }
                 }
@@ -533,11 +532,9 @@ pub(crate) fn walk_assignments<'q>(
     at: &At<'q>,
     assignments: &'q [Assignment],
 ) -> Result<(), Stop> {
-    let inside = At { vary: false, ..at.clone() };
     for assignment in assignments {
         if !is_default(&assignment.value) {
-            model.vary_literal(&assignment.value);
-            model.walk(&inside, &assignment.value)?;
+            model.walk(at, &assignment.value)?;
         }
     }
     Ok(())

@@ -419,7 +419,7 @@ impl<'s> Model<'s> {
 }
 
 /// Types within which `=` compares canonical key bytes.
-fn family(type_oid: Oid) -> Oid {
+pub(crate) fn family(type_oid: Oid) -> Oid {
     match type_oid {
         oid::INT2 | oid::INT4 | oid::INT8 => oid::INT8,
         oid::TEXT | oid::VARCHAR => oid::TEXT,

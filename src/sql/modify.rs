@@ -8,7 +8,7 @@ use sqlparser::ast::{
 use crate::fault::Fault;
 use crate::sql::analyze::{Analyzer, routed};
 use crate::sql::exprs::{At, Ctes};
-use crate::sql::from::{JoinTree, is_only};
+use crate::sql::from::{JoinTree, is_only, only};
 use crate::sql::insert::{assigned, walk_assignments, walk_returning, write_reference};
 use crate::sql::keys::{KeyExpr, Operand, Value};
 use crate::sql::model::{LevelId, Model, Obstacle, Spread, Stop};
@@ -151,17 +151,20 @@ fn target(model: &mut Model<'_>, table: &TableWithJoins) -> Result<Changed, Stop
     let TableFactor::Table { name, alias, args: None, sample: None, .. } = &table.relation else {
         return Err(Stop::NotUnderstood("this form of table"));
     };
-    if !table.joins.is_empty() || is_only(name) {
+    if !table.joins.is_empty() {
         return Err(Stop::NotUnderstood("this form of table"));
     }
-    let (schema, table_name) = parts(name).ok_or(Stop::NotUnderstood("this form of table name"))?;
+    let only = if is_only(name) { Some(only(alias.as_ref())?) } else { None };
+    let alias = alias.as_ref().filter(|_| only.is_none());
+    let (schema, table_name) =
+        parts(only.as_ref().unwrap_or(name)).ok_or(Stop::NotUnderstood("this form of table name"))?;
     let relation = model.relation(schema.as_deref(), &table_name)?;
     if matches!(relation, Relation::View { .. }) {
         return Err(Stop::NotUnderstood("a change through a view"));
     }
     let level = model.add_level(None, None);
     let before = model.refs.len();
-    let tree = model.relation_leaf(level, schema, &table_name, relation.clone(), alias.as_ref())?;
+    let tree = model.relation_leaf(level, schema, &table_name, relation.clone(), alias)?;
     let reference = (model.refs.len() > before).then_some(before);
     Ok(Changed { relation, level, tree, reference })
 }

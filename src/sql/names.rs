@@ -152,7 +152,17 @@ pub(crate) fn creation_schema<'a>(scope: &NameScope<'a>) -> Option<&'a str> {
 /// Names (without schema) whose mention makes a statement that cannot be read one about distributed tables: sharded and
 /// reference tables, their partitions, and views whose definition mentions one of these.
 pub(crate) fn distributed_names(scope: &NameScope<'_>) -> HashSet<Box<str>> {
-    let mut names: HashSet<Box<str>> = scope.topology.tables.keys().map(|name| name.name.clone()).collect();
+    with_derived(scope, scope.topology.tables.keys().map(|name| name.name.clone()).collect())
+}
+
+/// Those of [`distributed_names`] whose rows are not all on the home shard.
+pub(crate) fn sharded_names(scope: &NameScope<'_>) -> HashSet<Box<str>> {
+    let sharded = scope.topology.tables.iter().filter(|(_, rule)| matches!(rule, TableRule::Sharded { .. }));
+    with_derived(scope, sharded.map(|(name, _)| name.name.clone()).collect())
+}
+
+/// Adds partitions of the named tables, and views that mention them.
+fn with_derived(scope: &NameScope<'_>, mut names: HashSet<Box<str>>) -> HashSet<Box<str>> {
     if names.is_empty() {
         return names;
     }

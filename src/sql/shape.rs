@@ -1,26 +1,26 @@
-//! `Shape`: order, groups, aggregates, DISTINCT, LIMIT of a query over several shards, and the merge that makes its result.
+//! `Shape`: what makes the result of a query over several shards of theirs. Rows, their order and DISTINCT here; groups in
+//! `groups`, LIMIT in `limit`.
 //! Clause 3: what is not proved here is refused; no arm falls through.
 
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    BinaryOperator, Distinct, DuplicateTreatment, Expr, Function, FunctionArguments, GroupByExpr, Ident, LimitClause,
-    OrderBy, OrderByExpr, OrderByKind, OrderByOptions, OrderBySort, Query, Select, SelectItem, SetExpr, Statement,
-    UnaryOperator, Value as Literal,
+    Distinct, Expr, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, OrderBySort, Query, Select, SelectItem, SetExpr,
+    Statement, Value as Literal,
 };
 
 use crate::fault::Fault;
-use crate::sql::combine::{Combine, Comparison, Condition, Fold, Gather, Output, SortKey, Step};
-use crate::sql::facts::{as_select, conjuncts, parameter_index, plain_args, unnest};
-use crate::sql::functions::{FunctionClass, classify};
+use crate::sql::combine::{Combine, Gather, SortKey, Step};
+use crate::sql::facts::{as_select, unnest};
 use crate::sql::infer::type_of;
+use crate::sql::limit::{read_limit, set_limit};
 use crate::sql::model::{ColumnType, Columns, LevelId, Model, NodeId, Obstacle, RefId, Spread};
-use crate::sql::names::{folded, parts};
-use crate::sql::outcome::{Count, Limit, Scatter, ShardSql};
-use crate::sql::query::{SelectLevel, is_distinct, is_grouped, is_limited, item_expr, output_name};
+use crate::sql::names::folded;
+use crate::sql::outcome::{Limit, Scatter, ShardSql};
+use crate::sql::query::{SelectLevel, is_grouped, item_expr};
 use crate::sql::rewrite;
+use crate::types::Format;
 use crate::types::compare::{Comparator, TextStyle};
-use crate::types::{Format, oid};
 
 /// Why nothing of a statement may run on more than one shard, whatever its shape.
 pub(crate) fn check_scatter(model: &Model<'_>, base: &Spread) -> Result<(), Obstacle> {
@@ -72,24 +72,24 @@ pub(crate) fn check_scatter(model: &Model<'_>, base: &Spread) -> Result<(), Obst
 }
 
 /// The query's parts that shape its result.
-struct Shape<'m, 'q> {
-    model: &'m Model<'m>,
-    query: &'q Query,
-    select: &'q Select,
-    level: LevelId,
-    columns: &'m Columns,
-    anchors: Vec<RefId>,
-    refs: Vec<RefId>,
+pub(crate) struct Shape<'m, 'q> {
+    pub model: &'m Model<'m>,
+    pub query: &'q Query,
+    pub select: &'q Select,
+    pub level: LevelId,
+    pub columns: &'m Columns,
+    pub anchors: Vec<RefId>,
+    pub refs: Vec<RefId>,
     /// Expressions that the shards return behind the visible columns.
-    added: Vec<Expr>,
+    pub added: Vec<Expr>,
 }
 
 /// An ORDER BY item: the column of the shards' rows that it sorts by.
 #[derive(Clone, Copy, Debug)]
-struct Sorted {
-    column: usize,
-    descending: bool,
-    nulls_first: bool,
+pub(crate) struct Sorted {
+    pub column: usize,
+    pub descending: bool,
+    pub nulls_first: bool,
 }
 
 /// The merge of a query over several shards, or why there is none.
@@ -123,19 +123,19 @@ pub(crate) fn scatter(
 }
 
 /// Changes and prints the statement.
-struct Printer<'a> {
-    statement: &'a Statement,
-    text: &'a str,
-    standard_strings: bool,
-    parameters: u16,
+pub(crate) struct Printer<'a> {
+    pub statement: &'a Statement,
+    pub text: &'a str,
+    pub standard_strings: bool,
+    pub parameters: u16,
 }
 
 impl Printer<'_> {
-    fn is_faithful(&self) -> bool {
+    pub fn is_faithful(&self) -> bool {
         rewrite::is_faithful(self.statement, self.text, self.standard_strings)
     }
 
-    fn print(&self, change: impl FnOnce(&mut Query, &mut Select)) -> Result<ShardSql, Obstacle> {
+    pub fn print(&self, change: impl FnOnce(&mut Query, &mut Select)) -> Result<ShardSql, Obstacle> {
         let unprintable =
             || Obstacle::new("the statement must be changed for the shards, and cannot be printed faithfully");
         if !self.is_faithful() {
@@ -269,7 +269,7 @@ impl Shape<'_, '_> {
         .hint("Only Postgres itself can compare values of this type or collation; for text add COLLATE \"C\".")
     }
 
-    fn order_items(&self) -> Result<&[OrderByExpr], Obstacle> {
+    pub fn order_items(&self) -> Result<&[OrderByExpr], Obstacle> {
         match &self.query.order_by {
             None => Ok(&[]),
             Some(OrderBy { kind: OrderByKind::Expressions(items), .. }) => Ok(items),
@@ -305,7 +305,7 @@ impl Shape<'_, '_> {
     }
 
     /// The output column that an ORDER BY expression means.
-    fn output_position(&self, expr: &Expr) -> Result<Option<usize>, Obstacle> {
+    pub fn output_position(&self, expr: &Expr) -> Result<Option<usize>, Obstacle> {
         let width = self.columns.list.len();
         match expr {
             Expr::Value(value) => match &value.value {
@@ -346,7 +346,7 @@ impl Shape<'_, '_> {
             .find(|i| item_expr(self.select, *i).is_some_and(|item| unnest(item) == unnest(expr)))
     }
 
-    fn node(&self, expr: &Expr) -> Option<NodeId> {
+    pub fn node(&self, expr: &Expr) -> Option<NodeId> {
         match unnest(expr) {
             expr @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => {
                 self.model.as_column(self.level, expr)?.column.node
@@ -355,342 +355,18 @@ impl Shape<'_, '_> {
         }
     }
 
-    fn same(&self, a: &Expr, b: &Expr) -> bool {
+    pub fn same(&self, a: &Expr, b: &Expr) -> bool {
         unnest(a) == unnest(b) || self.node(a).is_some_and(|node| self.node(b) == Some(node))
     }
-
-    /// Groups have rows on several shards: each shard makes partial groups, the router folds them.
-    fn aggregate(&mut self, limit: Option<Limit>, printer: &Printer<'_>) -> Result<Scatter, Obstacle> {
-        if is_distinct(self.select) {
-            return Err(Obstacle::new("DISTINCT over groups of several shards"));
-        }
-        let group_exprs = self.group_exprs()?;
-        let mut partial = Partial::default();
-        let mut items: Vec<Expr> = Vec::new();
-        for item in &self.select.projection {
-            match item {
-                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => items.push(expr.clone()),
-                _ => return Err(Obstacle::new("* in a query with GROUP BY or aggregates")),
-            }
-        }
-        for expr in &items {
-            let fold = match group_exprs.iter().any(|group| self.same(group, expr)) {
-                true => Partly::Group,
-                false => self.fold_of(expr, &group_exprs, true)?,
-            };
-            partial.push(expr, fold);
-        }
-        let visible = items.len();
-        let mut groups = Vec::new();
-        let mut group_types = Vec::new();
-        for group in &group_exprs {
-            let ty = type_of(self.model, self.level, group);
-            if !ty.is_some_and(has_equality) {
-                return Err(Obstacle::new(format!(
-                    "GROUP BY {group}: values of this type or collation cannot be compared outside of Postgres with certainty"
-                )));
-            }
-            group_types.push(ty);
-            let column = match partial.exprs.iter().position(|(expr, _)| self.same(expr, group)) {
-                Some(column) => column,
-                None => partial.push(group, Partly::Group),
-            };
-            if !groups.contains(&column) {
-                groups.push(column);
-            }
-        }
-        let (conditions, kept) = self.having(&mut partial, &group_exprs)?;
-        let sort = self.group_order(&mut partial, &group_exprs, visible)?;
-        self.finish(limit, printer, partial, visible, groups, &group_types, conditions, kept, sort)
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn finish(
-        &self,
-        limit: Option<Limit>,
-        printer: &Printer<'_>,
-        partial: Partial,
-        visible: usize,
-        groups: Vec<usize>,
-        group_types: &[Option<ColumnType>],
-        conditions: Vec<Condition>,
-        kept: Option<Expr>,
-        sort: Vec<Sorted>,
-    ) -> Result<Scatter, Obstacle> {
-        let hidden = partial.exprs.len() - visible;
-        let averages: Vec<usize> =
-            partial.exprs.iter().enumerate().filter(|(_, (_, fold))| *fold == Partly::Avg).map(|(i, _)| i).collect();
-        let counts = partial.exprs.len();
-        let outputs = partial.exprs.iter().enumerate().map(|(column, (_, fold))| Output {
-            column,
-            fold: match fold {
-                Partly::Group => Fold::Key,
-                Partly::Fold(fold) => *fold,
-                Partly::Avg => {
-                    Fold::Avg { count: counts + averages.iter().position(|average| *average == column).unwrap_or(0) }
-                }
-            },
-        });
-        let outputs: Vec<Output> = outputs.collect();
-        // Groups that come in order are folded as they come; the others wait in a hash table.
-        let ordered = !groups.is_empty() && group_types.iter().all(|ty| ty.is_some_and(has_order));
-        let must_change = hidden > 0 || !averages.is_empty() || limit.is_some() || self.select.having != kept;
-        let sorted = ordered && (must_change || printer.is_faithful());
-        let by_group = sort.iter().all(|key| groups.contains(&key.column));
-        let mut keys: Vec<Sorted> = Vec::new();
-        if sorted {
-            if by_group {
-                keys.extend(&sort);
-            }
-            for column in &groups {
-                if !keys.iter().any(|key| key.column == *column) {
-                    keys.push(Sorted { column: *column, descending: false, nulls_first: false });
-                }
-            }
-        }
-        let as_written_order = sorted && by_group && keys.len() == sort.len();
-        let mut steps = vec![Step::Aggregate { groups: groups.clone(), sorted, outputs }];
-        if !conditions.is_empty() {
-            steps.push(Step::Filter(conditions));
-        }
-        if !sort.is_empty() && !(sorted && by_group) {
-            steps.push(Step::Sort(sort.iter().copied().map(Sorted::key).collect()));
-        }
-        let sql = if !must_change && (as_written_order || !sorted) {
-            ShardSql::AsWritten
-        } else {
-            printer.print(|query, select| {
-                let added: Vec<Expr> = partial.exprs.iter().skip(visible).map(|(expr, _)| expr.clone()).collect();
-                select.projection.extend(added.into_iter().map(SelectItem::UnnamedExpr));
-                for average in &averages {
-                    split_average(select, *average);
-                }
-                select.having = kept;
-                query.order_by = sorted.then(|| order_by_keys(&keys));
-                if limit.is_some() {
-                    set_limit(query, None);
-                }
-            })?
-        };
-        let gather = match sorted {
-            true => Gather::MergeSort(keys.into_iter().map(Sorted::key).collect()),
-            false => Gather::Concat,
-        };
-        Ok(Scatter { sql, combine: Arc::new(Combine { gather, steps, hidden }), limit })
-    }
-
-    fn group_exprs(&self) -> Result<Vec<Expr>, Obstacle> {
-        let GroupByExpr::Expressions(exprs, _) = &self.select.group_by else {
-            return Err(Obstacle::new("GROUP BY ALL"));
-        };
-        let resolve = |expr: &Expr| {
-            self.model
-                .grouped_expr(self.level, self.select, expr)
-                .cloned()
-                .ok_or_else(|| Obstacle::new("GROUP BY position that is not in the select list"))
-        };
-        exprs.iter().map(resolve).collect()
-    }
-
-    /// How partial values of an expression fold into the final one.
-    fn fold_of(&self, expr: &Expr, groups: &[Expr], constants: bool) -> Result<Partly, Obstacle> {
-        let refuse = || {
-            Obstacle::new(format!("{expr}: neither an aggregate that can be folded over shards nor in GROUP BY"))
-                .hint("Group by the sharding key, or select count, sum, min, max, avg, bool_and, bool_or or bit aggregates alone.")
-        };
-        let function = match unnest(expr) {
-            Expr::Function(function) => function,
-            Expr::Value(_) if constants => return Ok(Partly::Group),
-            _ if self.is_of_groups(expr, groups) => return Ok(Partly::Group),
-            _ => return Err(refuse()),
-        };
-        if self.is_of_groups(expr, groups) {
-            return Ok(Partly::Group);
-        }
-        if function.over.is_some() || !function.within_group.is_empty() || function.null_treatment.is_some() {
-            return Err(refuse());
-        }
-        let Some((schema, name)) = parts(&function.name) else { return Err(refuse()) };
-        if schema.is_some_and(|schema| schema != "pg_catalog")
-            || self.model.scope.catalog.functions.contains_key(&*name)
-        {
-            return Err(refuse());
-        }
-        let arg = || {
-            let args = plain_args(function)?;
-            match args[..] {
-                [arg] => type_of(self.model, self.level, arg),
-                _ => None,
-            }
-        };
-        let distinct = has_distinct(function);
-        if distinct && !matches!(&*name, "min" | "max") && !self.distinct_by_key(function) {
-            return Err(Obstacle::new(format!("{expr}: DISTINCT values of a column that is not the sharding key")));
-        }
-        let of = |types: &[u32]| arg().is_some_and(|ty| types.contains(&ty.oid));
-        let fold = match &*name {
-            "count" => Fold::Count,
-            "sum" if of(&[oid::INT2, oid::INT4, oid::INT8, oid::NUMERIC]) => Fold::Sum,
-            "avg" if !distinct && of(&[oid::INT2, oid::INT4, oid::INT8, oid::NUMERIC]) => return Ok(Partly::Avg),
-            "min" if arg().is_some_and(has_order) => Fold::Min,
-            "max" if arg().is_some_and(has_order) => Fold::Max,
-            "bool_and" | "every" => Fold::BoolAnd,
-            "bool_or" => Fold::BoolOr,
-            "bit_and" if of(&[oid::INT2, oid::INT4, oid::INT8]) => Fold::BitAnd,
-            "bit_or" if of(&[oid::INT2, oid::INT4, oid::INT8]) => Fold::BitOr,
-            "bit_xor" if !distinct && of(&[oid::INT2, oid::INT4, oid::INT8]) => Fold::BitXor,
-            _ => return Err(refuse()),
-        };
-        Ok(Partly::Fold(fold))
-    }
-
-    /// Whether an expression is made of GROUP BY expressions and constants alone, so that it has one value in a group.
-    fn is_of_groups(&self, expr: &Expr, groups: &[Expr]) -> bool {
-        if groups.iter().any(|group| self.same(group, expr)) {
-            return true;
-        }
-        let all = |exprs: &[&Expr]| exprs.iter().all(|expr| self.is_of_groups(expr, groups));
-        match expr {
-            Expr::Value(_) | Expr::TypedString(_) => true,
-            Expr::Nested(inner)
-            | Expr::Cast { expr: inner, .. }
-            | Expr::Collate { expr: inner, .. }
-            | Expr::UnaryOp { expr: inner, .. }
-            | Expr::Extract { expr: inner, .. } => self.is_of_groups(inner, groups),
-            Expr::BinaryOp { left, right, .. } => all(&[left, right]),
-            Expr::IsNull(inner) | Expr::IsNotNull(inner) => self.is_of_groups(inner, groups),
-            Expr::Between { expr, low, high, .. } => all(&[expr, low, high]),
-            Expr::InList { expr, list, .. } => {
-                self.is_of_groups(expr, groups) && list.iter().all(|member| self.is_of_groups(member, groups))
-            }
-            Expr::Like { any: false, expr, pattern, escape_char: None, .. } => all(&[expr, pattern]),
-            Expr::Function(function) => {
-                let pure = parts(&function.name).is_some_and(|(schema, name)| {
-                    classify(self.model.scope.catalog, schema.as_deref(), &name) == FunctionClass::Pure
-                });
-                let plain = function.over.is_none() && function.filter.is_none() && function.within_group.is_empty();
-                let args = plain_args(function).filter(|args| !args.is_empty());
-                pure && plain && args.is_some_and(|args| all(&args))
-            }
-            _ => false,
-        }
-    }
-
-    /// `count(DISTINCT key)`: a value lies on one shard, so no shard counts another's.
-    fn distinct_by_key(&self, function: &Function) -> bool {
-        let Some(args) = plain_args(function) else { return false };
-        let nodes: Vec<NodeId> = args.iter().filter_map(|arg| self.node(arg)).collect();
-        args.len() == 1 && self.refs.iter().any(|reference| self.model.has_key(&nodes, *reference))
-    }
-
-    /// HAVING as conditions on folded columns, and what of it the shards can decide: conditions on groups alone.
-    fn having(&self, partial: &mut Partial, groups: &[Expr]) -> Result<(Vec<Condition>, Option<Expr>), Obstacle> {
-        let Some(having) = &self.select.having else { return Ok((Vec::new(), None)) };
-        let refuse = |part: &Expr| {
-            Obstacle::new(format!("HAVING {part}: not a comparison of an aggregate with a constant"))
-                .hint("Compare count, sum, min, max or a GROUP BY column with a literal, or group by the sharding key.")
-        };
-        let mut conditions = Vec::new();
-        let mut kept: Option<Expr> = None;
-        for part in conjuncts(having) {
-            // Without GROUP BY there is one group, of which every shard has a part.
-            if !groups.is_empty() && self.is_of_groups(part, groups) {
-                let part = Expr::Nested(Box::new(part.clone()));
-                kept = Some(match kept {
-                    None => part,
-                    Some(before) => {
-                        Expr::BinaryOp { left: Box::new(before), op: BinaryOperator::And, right: Box::new(part) }
-                    }
-                });
-                continue;
-            }
-            let compared = match unnest(part) {
-                Expr::BinaryOp { left, op, right } => match (comparison(op), constant(left), constant(right)) {
-                    (Some(op), None, Some(value)) => vec![(left, op, value)],
-                    (Some(op), Some(value), None) => vec![(right, flipped(op), value)],
-                    _ => return Err(refuse(part)),
-                },
-                Expr::Between { expr, negated: false, low, high } => match (constant(low), constant(high)) {
-                    (Some(low), Some(high)) => vec![(expr, Comparison::Ge, low), (expr, Comparison::Le, high)],
-                    _ => return Err(refuse(part)),
-                },
-                _ => return Err(refuse(part)),
-            };
-            for (expr, op, constant) in compared {
-                let column = self.folded_column(expr, groups, partial)?;
-                let fits = match type_of(self.model, self.level, expr).map(|ty| ty.oid) {
-                    Some(oid::INT2 | oid::INT4 | oid::INT8) => constant.parse::<i64>().is_ok(),
-                    Some(oid::NUMERIC) => constant.parse::<f64>().is_ok(),
-                    _ => false,
-                };
-                if !fits {
-                    return Err(refuse(part));
-                }
-                conditions.push(Condition { column, op, value: constant.into() });
-            }
-        }
-        if conditions.is_empty() {
-            kept = Some(having.clone());
-        }
-        Ok((conditions, kept))
-    }
-
-    /// The column that holds an aggregate or group expression; added behind the others if need be.
-    fn folded_column(&self, expr: &Expr, groups: &[Expr], partial: &mut Partial) -> Result<usize, Obstacle> {
-        if let Some(column) = partial.exprs.iter().position(|(known, _)| self.same(known, expr)) {
-            return Ok(column);
-        }
-        let fold = self.fold_of(expr, groups, false)?;
-        Ok(partial.push(expr, fold))
-    }
-
-    fn group_order(&self, partial: &mut Partial, groups: &[Expr], visible: usize) -> Result<Vec<Sorted>, Obstacle> {
-        let mut keys = Vec::new();
-        for item in self.order_items()? {
-            let column = match self.output_position(&item.expr)? {
-                Some(column) if column < visible => column,
-                _ => self.folded_column(&item.expr, groups, partial)?,
-            };
-            let expr = partial.exprs[column].0.clone();
-            if !type_of(self.model, self.level, &expr).is_some_and(has_order) {
-                return Err(Obstacle::new(format!(
-                    "ORDER BY {}: its order is not one that the router can prove to be Postgres's own",
-                    item.expr
-                )));
-            }
-            keys.push(sorted(column, &item.options)?);
-        }
-        Ok(keys)
-    }
-}
-
-/// The columns of partial groups.
-#[derive(Debug, Default)]
-struct Partial {
-    exprs: Vec<(Expr, Partly)>,
-}
-
-impl Partial {
-    fn push(&mut self, expr: &Expr, fold: Partly) -> usize {
-        self.exprs.push((expr.clone(), fold));
-        self.exprs.len() - 1
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Partly {
-    Group,
-    Fold(Fold),
-    Avg,
 }
 
 impl Sorted {
-    fn key(self) -> SortKey {
+    pub fn key(self) -> SortKey {
         SortKey { column: self.column, descending: self.descending, nulls_first: self.nulls_first }
     }
 }
 
-fn sorted(column: usize, options: &OrderByOptions) -> Result<Sorted, Obstacle> {
+pub(crate) fn sorted(column: usize, options: &OrderByOptions) -> Result<Sorted, Obstacle> {
     let descending = match options.sort {
         None | Some(OrderBySort::Asc) => false,
         Some(OrderBySort::Desc) => true,
@@ -704,40 +380,16 @@ fn unknown_columns() -> Obstacle {
 }
 
 /// Whether the order of values of this type is provably Postgres's, in both formats.
-fn has_order(ty: ColumnType) -> bool {
+pub(crate) fn has_order(ty: ColumnType) -> bool {
     [Format::Text, Format::Binary]
         .into_iter()
         .all(|format| Comparator::order(ty.oid, ty.collation, format, TextStyle::default()).is_some())
 }
 
-fn has_equality(ty: ColumnType) -> bool {
+pub(crate) fn has_equality(ty: ColumnType) -> bool {
     [Format::Text, Format::Binary]
         .into_iter()
         .all(|format| Comparator::equality(ty.oid, ty.collation, format, TextStyle::default()).is_some())
-}
-
-fn has_distinct(function: &Function) -> bool {
-    matches!(&function.args, FunctionArguments::List(list) if list.duplicate_treatment == Some(DuplicateTreatment::Distinct))
-}
-
-/// Turns `avg(x)` at a place of the select list into `sum(x)` under its name, and adds `count(x)` at the end.
-fn split_average(select: &mut Select, position: usize) {
-    let Some(item) = select.projection.get_mut(position) else { return };
-    let (expr, alias) = match item {
-        SelectItem::UnnamedExpr(expr) => (expr.clone(), Ident::with_quote('"', output_name(expr))),
-        SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), alias.clone()),
-        _ => return,
-    };
-    let call = |name: &str| match unnest(&expr) {
-        Expr::Function(function) => {
-            let mut function = function.clone();
-            function.name = sqlparser::ast::ObjectName::from(vec![Ident::new("pg_catalog"), Ident::new(name)]);
-            Expr::Function(function)
-        }
-        other => other.clone(),
-    };
-    *item = SelectItem::ExprWithAlias { expr: call("sum"), alias };
-    select.projection.push(SelectItem::UnnamedExpr(call("count")));
 }
 
 fn ordinal(position: usize) -> Expr {
@@ -749,7 +401,7 @@ fn order_by_ordinals(columns: std::ops::Range<usize>) -> OrderBy {
     order_by_keys(&keys)
 }
 
-fn order_by_keys(keys: &[Sorted]) -> OrderBy {
+pub(crate) fn order_by_keys(keys: &[Sorted]) -> OrderBy {
     let item = |key: &Sorted| OrderByExpr {
         expr: ordinal(key.column),
         options: OrderByOptions {
@@ -759,116 +411,4 @@ fn order_by_keys(keys: &[Sorted]) -> OrderBy {
         with_fill: None,
     };
     OrderBy { kind: OrderByKind::Expressions(keys.iter().map(item).collect()), interpolate: None }
-}
-
-fn comparison(op: &BinaryOperator) -> Option<Comparison> {
-    Some(match op {
-        BinaryOperator::Eq => Comparison::Eq,
-        BinaryOperator::NotEq => Comparison::Ne,
-        BinaryOperator::Lt => Comparison::Lt,
-        BinaryOperator::LtEq => Comparison::Le,
-        BinaryOperator::Gt => Comparison::Gt,
-        BinaryOperator::GtEq => Comparison::Ge,
-        _ => return None,
-    })
-}
-
-fn flipped(op: Comparison) -> Comparison {
-    match op {
-        Comparison::Eq => Comparison::Eq,
-        Comparison::Ne => Comparison::Ne,
-        Comparison::Lt => Comparison::Gt,
-        Comparison::Le => Comparison::Ge,
-        Comparison::Gt => Comparison::Lt,
-        Comparison::Ge => Comparison::Le,
-    }
-}
-
-/// A number literal, with its sign.
-fn constant(expr: &Expr) -> Option<String> {
-    match unnest(expr) {
-        Expr::Value(value) => match &value.value {
-            Literal::Number(digits, _) => Some(digits.clone()),
-            _ => None,
-        },
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match unnest(expr) {
-            Expr::Value(value) => match &value.value {
-                Literal::Number(digits, _) => Some(format!("-{digits}")),
-                _ => None,
-            },
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// LIMIT, OFFSET and FETCH FIRST where they are constants or parameters. Clause 5: others cannot be evaluated here.
-fn read_limit(query: &Query) -> Result<Option<Limit>, Obstacle> {
-    if !is_limited(query) {
-        return Ok(None);
-    }
-    let mut found = Limit::default();
-    match &query.limit_clause {
-        None => {}
-        Some(LimitClause::LimitOffset { limit, offset, .. }) => {
-            found.limit = limit.as_ref().map(count).transpose()?.flatten();
-            found.offset = offset.as_ref().map(|offset| count(&offset.value)).transpose()?.flatten();
-        }
-        Some(LimitClause::OffsetCommaLimit { .. }) => return Err(Obstacle::new("this form of LIMIT")),
-    }
-    if let Some(fetch) = &query.fetch {
-        if fetch.with_ties || fetch.percent {
-            return Err(Obstacle::new("FETCH FIRST ... WITH TIES over rows of several shards"));
-        }
-        found.limit = match &fetch.quantity {
-            None => Some(Count::Constant(1)),
-            Some(quantity) => count(quantity)?,
-        };
-    }
-    Ok(Some(found))
-}
-
-/// `None`: ALL or NULL.
-fn count(expr: &Expr) -> Result<Option<Count>, Obstacle> {
-    let refuse = || Obstacle::new("LIMIT or OFFSET that is neither a constant nor a parameter");
-    match unnest(expr) {
-        Expr::Value(value) => match &value.value {
-            Literal::Number(digits, _) => digits.parse().map(|n| Some(Count::Constant(n))).map_err(|_| refuse()),
-            Literal::Placeholder(name) => parameter_index(name).map(|n| Some(Count::Parameter(n))).ok_or_else(refuse),
-            Literal::Null => Ok(None),
-            _ => Err(refuse()),
-        },
-        Expr::UnaryOp { op: UnaryOperator::Minus, .. } => {
-            let value = constant(expr).and_then(|n| n.parse().ok()).ok_or_else(refuse)?;
-            Ok(Some(Count::Constant(value)))
-        }
-        _ => Err(refuse()),
-    }
-}
-
-/// The shards' LIMIT: limit + offset of the whole, or none at all.
-fn set_limit(query: &mut Query, limit: Option<Limit>) {
-    query.fetch = None;
-    query.limit_clause = None;
-    let Some(Limit { limit: Some(limit), offset }) = limit else { return };
-    let text = match (limit, offset) {
-        (Count::Constant(limit), None) => limit.to_string(),
-        (Count::Constant(limit), Some(Count::Constant(offset))) => match limit.checked_add(offset) {
-            Some(sum) => sum.to_string(),
-            None => return,
-        },
-        (limit, None) => limit.sql(),
-        (limit, Some(offset)) => format!("({} + coalesce({}, 0))", limit.sql(), offset.sql()),
-    };
-    let Some(limit) = super::parse_expr(&text) else { return };
-    query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(limit), offset: None, limit_by: Vec::new() });
-}
-
-impl Count {
-    fn sql(self) -> String {
-        match self {
-            Count::Constant(n) => n.to_string(),
-            Count::Parameter(n) => format!("${}::bigint", n + 1),
-        }
-    }
 }

@@ -1,0 +1,325 @@
+//! What a literal or parameter is worth in one call, as a sharding key of some type.
+
+use std::borrow::Cow;
+
+use crate::ids::Oid;
+use crate::plan::Inputs;
+use crate::sql::keys::{Source, Value};
+use crate::sql::template::{SlotKind, number_text, string_value};
+use crate::types::canonical::{KeyError, KeyValue};
+use crate::types::{Format, KeyType, oid};
+
+/// What a value is worth in this call, as a key of this type compared by `=`.
+pub(crate) fn evaluate<'a>(
+    value: &'a Value,
+    key_type: KeyType,
+    inputs: &'a Inputs<'_>,
+) -> Result<KeyValue<'a>, KeyError> {
+    match &value.source {
+        Source::Slot { index, negative } => {
+            let slot = inputs.slots.get(usize::from(*index)).ok_or(KeyError::Unsure)?;
+            match slot.kind {
+                SlotKind::Integer | SlotKind::Number => {
+                    number(number_text(inputs.text, slot).ok_or(KeyError::Unsure)?, *negative, value.cast, key_type)
+                }
+                SlotKind::String | SlotKind::EscapeString | SlotKind::DollarString => {
+                    text(string_value(inputs.text, slot).ok_or(KeyError::Unsure)?, value.cast, key_type)
+                }
+                SlotKind::Other => Err(KeyError::Unsure),
+            }
+        }
+        Source::Text(written) => text(Cow::Borrowed(written), value.cast, key_type),
+        Source::Number { digits, negative } => number(digits, *negative, value.cast, key_type),
+        Source::Bool(value_of) => match key_type {
+            KeyType::Bool if value.cast.is_none_or(|to| to == oid::BOOL) => Ok(KeyValue::Bool(*value_of)),
+            _ => Err(KeyError::Unsure),
+        },
+        Source::Null => Ok(KeyValue::Null),
+        Source::Parameter { index, shared } => parameter(*index, *shared, value.cast, key_type, inputs),
+    }
+}
+
+fn text<'a>(written: Cow<'a, str>, cast: Option<Oid>, key_type: KeyType) -> Result<KeyValue<'a>, KeyError> {
+    match written {
+        Cow::Borrowed(written) => match cast {
+            None => key_type.parse_text(written),
+            Some(to) => key_type.parse_typed(to, Format::Text, written.as_bytes()),
+        },
+        Cow::Owned(written) => match cast {
+            None => key_type.parse_text(&written).map(own),
+            Some(to) => key_type.parse_typed(to, Format::Text, written.as_bytes()).map(own),
+        },
+    }
+}
+
+fn number<'a>(digits: &'a str, negative: bool, cast: Option<Oid>, key_type: KeyType) -> Result<KeyValue<'a>, KeyError> {
+    let whole = digits.bytes().all(|b| b.is_ascii_digit());
+    match cast {
+        None => key_type.parse_number(digits, negative),
+        // A whole number keeps its value in every number type; one that is too large makes Postgres raise an error.
+        Some(oid::INT2 | oid::INT4 | oid::INT8 | oid::NUMERIC) if whole => key_type.parse_number(digits, negative),
+        Some(oid::TEXT | oid::VARCHAR) if whole && (digits.len() == 1 || !digits.starts_with('0')) => {
+            let written = if negative { format!("-{digits}") } else { digits.to_owned() };
+            key_type.parse_typed(oid::TEXT, Format::Text, written.as_bytes()).map(own)
+        }
+        Some(_) => Err(KeyError::Unsure),
+    }
+}
+
+fn parameter<'a>(
+    index: u16,
+    shared: bool,
+    cast: Option<Oid>,
+    key_type: KeyType,
+    inputs: &'a Inputs<'_>,
+) -> Result<KeyValue<'a>, KeyError> {
+    let (declared, format, bytes) =
+        inputs.parameters.and_then(|parameters| parameters.get(usize::from(index))).ok_or(KeyError::Unsure)?;
+    let Some(bytes) = bytes else { return Ok(KeyValue::Null) };
+    let of = match (declared, cast) {
+        (0 | oid::UNKNOWN, None) => {
+            if shared {
+                return shared_parameter(format, bytes, key_type);
+            }
+            // Postgres gives it the column's type.
+            key_type.oid()
+        }
+        (0 | oid::UNKNOWN, Some(to)) if !shared => to,
+        (declared, None) => declared,
+        (declared, Some(to)) if declared == to => to,
+        // Between integers a cast keeps the value, or fails.
+        (declared @ (oid::INT2 | oid::INT4 | oid::INT8), Some(oid::INT2 | oid::INT4 | oid::INT8)) => declared,
+        _ => return Err(KeyError::Unsure),
+    };
+    key_type.parse_typed(of, format, bytes)
+}
+
+/// A parameter without declared type that is used elsewhere too: its type is that of its first use, which is not known here.
+/// Where its text is one of this type, it is this value in every type that Postgres could have chosen.
+fn shared_parameter(format: Format, bytes: &[u8], key_type: KeyType) -> Result<KeyValue<'_>, KeyError> {
+    let of = match (key_type, format) {
+        (KeyType::Int2 | KeyType::Int4 | KeyType::Int8, Format::Binary) => match bytes.len() {
+            2 => oid::INT2,
+            4 => oid::INT4,
+            8 => oid::INT8,
+            _ => return Err(KeyError::Unsure),
+        },
+        (KeyType::Int2 | KeyType::Int4 | KeyType::Int8, Format::Text) => oid::INT8,
+        (KeyType::Text | KeyType::Varchar, _) if bytes.last() != Some(&b' ') => oid::TEXT,
+        (KeyType::Uuid | KeyType::Bool, _) => key_type.oid(),
+        _ => return Err(KeyError::Unsure),
+    };
+    key_type.parse_typed(of, format, bytes).map_err(|_| KeyError::Unsure)
+}
+
+/// The members of an array literal or parameter; `None` where they cannot be read with certainty.
+pub(crate) fn array<'a>(
+    value: &'a Value,
+    key_type: KeyType,
+    inputs: &'a Inputs<'_>,
+) -> Option<Vec<Result<KeyValue<'a>, KeyError>>> {
+    let of_text = |element: Option<Oid>, written: &str| -> Option<Vec<Result<KeyValue<'a>, KeyError>>> {
+        let element = element.unwrap_or(key_type.oid());
+        let members = array_members(written)?;
+        Some(
+            members
+                .into_iter()
+                .map(|member| match member {
+                    None => Ok(KeyValue::Null),
+                    Some(member) => key_type.parse_typed(element, Format::Text, member.as_bytes()).map(own),
+                })
+                .collect(),
+        )
+    };
+    match &value.source {
+        Source::Slot { index, negative: false } => {
+            of_text(value.cast, &string_value(inputs.text, inputs.slots.get(usize::from(*index))?)?)
+        }
+        Source::Text(written) => of_text(value.cast, written),
+        Source::Null => Some(Vec::new()),
+        Source::Parameter { index, shared } => {
+            let (declared, format, bytes) = inputs.parameters?.get(usize::from(*index))?;
+            let Some(bytes) = bytes else { return Some(Vec::new()) };
+            match format {
+                Format::Text => {
+                    let element = match (declared, value.cast) {
+                        // Its type is that of its first use, which is only known where there is one.
+                        (0 | oid::UNKNOWN, _) if *shared => return None,
+                        (0 | oid::UNKNOWN, cast) => cast,
+                        (declared, cast) => {
+                            Some(array_element(declared).filter(|element| cast.is_none_or(|cast| cast == *element))?)
+                        }
+                    };
+                    of_text(element, std::str::from_utf8(bytes).ok()?)
+                }
+                Format::Binary => binary_members(bytes, key_type),
+            }
+        }
+        _ => None,
+    }
+}
+
+/// The element type of an array type (`pg_type.typelem`).
+fn array_element(array: Oid) -> Option<Oid> {
+    Some(match array {
+        1000 => oid::BOOL,
+        1001 => oid::BYTEA,
+        1005 => oid::INT2,
+        1007 => oid::INT4,
+        1009 => oid::TEXT,
+        1014 => oid::BPCHAR,
+        1015 => oid::VARCHAR,
+        1016 => oid::INT8,
+        1041 => oid::INET,
+        1115 => oid::TIMESTAMP,
+        1182 => oid::DATE,
+        1185 => oid::TIMESTAMPTZ,
+        1231 => oid::NUMERIC,
+        2951 => oid::UUID,
+        _ => return None,
+    })
+}
+
+/// The elements of `{a,"b c",NULL}`, of all dimensions one after the other (`array_in`).
+fn array_members(text: &str) -> Option<Vec<Option<String>>> {
+    let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
+    // Explicit bounds (`[0:2]={..}`) are not read.
+    if !text.starts_with('{') {
+        return None;
+    }
+    let mut members = Vec::new();
+    let mut chars = text.chars().peekable();
+    let mut depth = 0usize;
+    // Whether an element may stand here.
+    let mut open = false;
+    while let Some(c) = chars.next() {
+        match c {
+            '{' => {
+                if depth > 0 && !open {
+                    return None;
+                }
+                depth += 1;
+                open = true;
+            }
+            '}' => {
+                depth = depth.checked_sub(1)?;
+                open = false;
+                if depth == 0 {
+                    return chars.next().is_none().then_some(members);
+                }
+            }
+            ',' => {
+                if open || depth == 0 {
+                    return None;
+                }
+                open = true;
+            }
+            c if c.is_ascii_whitespace() => {}
+            '"' => {
+                let mut element = String::new();
+                loop {
+                    match chars.next()? {
+                        '"' => break,
+                        '\\' => element.push(chars.next()?),
+                        c => element.push(c),
+                    }
+                }
+                if !open {
+                    return None;
+                }
+                members.push(Some(element));
+                open = false;
+            }
+            c => {
+                if !open {
+                    return None;
+                }
+                let mut element = String::from(c);
+                if c == '\\' {
+                    return None;
+                }
+                while let Some(next) = chars.peek() {
+                    match next {
+                        ',' | '}' => break,
+                        '{' | '"' | '\\' => return None,
+                        next => element.push(*next),
+                    }
+                    chars.next();
+                }
+                let element = element.trim_end_matches(|c: char| c.is_ascii_whitespace());
+                members.push((!element.eq_ignore_ascii_case("null")).then(|| element.to_owned()));
+                open = false;
+            }
+        }
+    }
+    None
+}
+
+/// The elements of an array in binary format (`array_recv`).
+fn binary_members(bytes: &[u8], key_type: KeyType) -> Option<Vec<Result<KeyValue<'_>, KeyError>>> {
+    const MAX_DIMENSIONS: i32 = 6;
+    let mut rest = bytes;
+    let int = |rest: &mut &[u8]| -> Option<i32> {
+        let (head, tail) = rest.split_first_chunk::<4>()?;
+        *rest = tail;
+        Some(i32::from_be_bytes(*head))
+    };
+    let dimensions = int(&mut rest)?;
+    let _has_nulls = int(&mut rest)?;
+    let element = int(&mut rest)? as u32;
+    if !(0..=MAX_DIMENSIONS).contains(&dimensions) {
+        return None;
+    }
+    for _ in 0..dimensions {
+        int(&mut rest)?;
+        int(&mut rest)?;
+    }
+    let mut members = Vec::new();
+    while !rest.is_empty() {
+        let length = int(&mut rest)?;
+        if length == -1 {
+            members.push(Ok(KeyValue::Null));
+            continue;
+        }
+        let (value, tail) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        members.push(key_type.parse_typed(element, Format::Binary, value));
+        rest = tail;
+    }
+    Some(members)
+}
+
+/// The value without what it borrows.
+pub(crate) fn own<'b>(value: KeyValue<'_>) -> KeyValue<'b> {
+    match value {
+        KeyValue::Null => KeyValue::Null,
+        KeyValue::Int(v) => KeyValue::Int(v),
+        KeyValue::Text(v) => KeyValue::Text(Cow::Owned(v.into_owned())),
+        KeyValue::Uuid(v) => KeyValue::Uuid(v),
+        KeyValue::Date(v) => KeyValue::Date(v),
+        KeyValue::Timestamp(v) => KeyValue::Timestamp(v),
+        KeyValue::Numeric(v) => KeyValue::Numeric(Cow::Owned(v.into_owned())),
+        KeyValue::Bytea(v) => KeyValue::Bytea(Cow::Owned(v.into_owned())),
+        KeyValue::Bool(v) => KeyValue::Bool(v),
+        KeyValue::Inet { family, prefix, address } => KeyValue::Inet { family, prefix, address },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn array_literals_are_read_as_array_in_reads_them() {
+        let read = |text: &str| {
+            array_members(text).map(|m| m.into_iter().map(|e| e.unwrap_or("∅".into())).collect::<Vec<_>>())
+        };
+        assert_eq!(read("{1, 2,3 }").unwrap(), ["1", "2", "3"]);
+        assert_eq!(read("{}").unwrap(), Vec::<String>::new());
+        assert_eq!(read(r#" {"a b","c\"d",null,"null"} "#).unwrap(), ["a b", "c\"d", "∅", "null"]);
+        assert_eq!(read("{{1,2},{3,4}}").unwrap(), ["1", "2", "3", "4"]);
+        for bad in ["", "1,2", "{1,,2}", "{1", "{1}}", "[0:1]={1,2}", "{a\"b\"}", r"{a\b}"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}
