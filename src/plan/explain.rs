@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::ids::{ShardId, ShardSet};
 use crate::plan::combine::{Combine, Comparison, Fold, Gather, Output, SortKey, Step, Window};
-use crate::plan::{Access, Plan, PlanKind, ShardSql, View, Why};
+use crate::plan::{Access, Plan, PlanKind, Pull, PullFrom, ShardSql, View, Why};
 use crate::sql::Analysis;
 
 /// The plan as lines, the last step first, each step further in than the one that it feeds.
@@ -31,6 +31,13 @@ pub fn text(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Vec<String> {
             let depth = lines.combine(combine, window.as_ref());
             lines.push(depth, format!("Scatter {}: {why}", names(shards, view)));
             lines.sql(depth + 1, sql);
+        }
+        PlanKind::Finish(finish) => {
+            lines.push(0, format!("Finish on {}: {}", shard_name(view.topology.home, view), finish.reason));
+            lines.push(1, format!("SQL: {}", finish.sql));
+            for pull in &finish.pulls {
+                lines.pull(pull, view);
+            }
         }
         PlanKind::Split { parts, combine } => {
             let depth = lines.combine(combine, None);
@@ -74,6 +81,18 @@ pub fn json(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> String {
             "plan": "scatter", "shards": list(shards, view), "sql": sql_text(sql), "combine": steps(combine),
             "limit": window.and_then(|w| w.limit), "offset": window.map(|w| w.offset),
         }),
+        PlanKind::Finish(finish) => {
+            let pull = |pull: &Pull| {
+                json!({
+                    "input": pull.name, "table": pull.table.to_string(), "shards": sources(&pull.from, view), "sql": pull.sql,
+                    "columns": pull.columns.iter().map(|column| &column.name).collect::<Vec<_>>(),
+                })
+            };
+            json!({
+                "plan": "finish", "on": shard_name(view.topology.home, view), "reason": *finish.reason, "sql": finish.sql,
+                "pulls": finish.pulls.iter().map(pull).collect::<Vec<_>>(),
+            })
+        }
         PlanKind::Split { parts, combine } => {
             let part =
                 |(shard, sql): &(ShardId, ShardSql)| json!({ "shard": shard_name(*shard, view), "sql": sql_text(sql) });
@@ -121,6 +140,25 @@ impl Lines {
                 let of: Vec<String> = parameters.iter().map(|p| format!("${}", p + 1)).collect();
                 self.push(depth, format!("Parameters: {}", of.join(", ")));
             }
+        }
+    }
+
+    /// What fills one input of a statement that a Postgres finishes.
+    fn pull(&mut self, pull: &Pull, view: &View<'_>) {
+        let from = match (&pull.from, &sources(&pull.from, view)[..]) {
+            (PullFrom::Shards(_), []) => "nowhere: no row can match".to_owned(),
+            (PullFrom::Any, _) => "any shard".to_owned(),
+            (_, shards) => shards.join(", "),
+        };
+        self.push(1, format!("Pull {} into {} from {from}", pull.table, pull.name));
+        self.push(2, format!("SQL: {}", pull.sql));
+        if !pull.parameters.is_empty() {
+            let of: Vec<String> = pull.parameters.iter().map(|p| format!("${}", p + 1)).collect();
+            self.push(2, format!("Parameters: {}", of.join(", ")));
+        }
+        if !pull.primary_key.is_empty() {
+            let name = |at: &usize| pull.columns.get(*at).map_or("?", |column| &*column.name);
+            self.push(2, format!("Primary key: {}", pull.primary_key.iter().map(name).collect::<Vec<_>>().join(", ")));
         }
     }
 
@@ -231,6 +269,15 @@ fn shard_name<'a>(shard: ShardId, view: &View<'a>) -> &'a str {
 
 fn list<'a>(shards: &ShardSet, view: &View<'a>) -> Vec<&'a str> {
     shards.iter().map(|shard| shard_name(shard, view)).collect()
+}
+
+/// The shards of a pull; of a reference table none is chosen yet.
+fn sources<'a>(from: &PullFrom, view: &View<'a>) -> Vec<&'a str> {
+    match from {
+        PullFrom::Shards(shards) => list(shards, view),
+        PullFrom::Any => Vec::new(),
+        PullFrom::Home => vec![shard_name(view.topology.home, view)],
+    }
 }
 
 fn names(shards: &ShardSet, view: &View<'_>) -> String {

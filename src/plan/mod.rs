@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod combine;
 pub mod explain;
+pub mod finish;
 pub mod route;
 mod split;
 mod values;
@@ -22,6 +23,7 @@ use crate::types::{Format, oid};
 pub use crate::sql::Access;
 pub use crate::sql::outcome::{CopyInPlan, ShardSql, Why};
 pub use combine::{Combine, Window};
+pub use finish::{FinishPlan, InputColumn, Pull, PullFrom};
 
 /// The values of one execution.
 pub struct Inputs<'a> {
@@ -43,6 +45,9 @@ pub trait Parameters {
 pub struct View<'a> {
     pub topology: &'a Topology,
     pub catalog: &'a Catalog,
+    /// A transaction is open, and what the statement reads must be read through its connections: a Postgres that finishes the
+    /// statement sees neither its writes nor its snapshot.
+    pub in_transaction: bool,
 }
 
 /// What is to be done for one execution of one statement.
@@ -66,6 +71,8 @@ pub enum PlanKind {
     Broadcast(ShardSql),
     /// Every shard answers a part. Also UPDATE and DELETE over several shards (tags are added up).
     Scatter { shards: ShardSet, sql: ShardSql, combine: Arc<Combine>, window: Option<Window> },
+    /// Tier 2: rows are pulled from the shards, and a Postgres finishes the statement on them.
+    Finish(Arc<FinishPlan>),
     /// Multi-row INSERT cut by shard: each shard its own text. `combine` puts RETURNING rows back in the client's order.
     Split { parts: Vec<(ShardId, ShardSql)>, combine: Arc<Combine> },
     /// COPY FROM STDIN into a sharded table: rows go to the shard of their key.

@@ -209,6 +209,7 @@ impl Session {
             PlanKind::Refuse(_)
             | PlanKind::Any
             | PlanKind::Broadcast(_)
+            | PlanKind::Finish(_)
             | PlanKind::Split { .. }
             | PlanKind::CopyIn(_) => self.any_shard(),
         };
@@ -220,7 +221,7 @@ impl Session {
     }
 
     fn plan_view(&self) -> View<'_> {
-        View { topology: &self.view.topology, catalog: &self.view.catalog }
+        View { topology: &self.view.topology, catalog: &self.view.catalog, in_transaction: self.tx.is_open() }
     }
 
     /// The connection of `shard`, with whatever another shard has in this batch brought to its end first.
@@ -423,7 +424,11 @@ impl Session {
                 self.note_plan(&plan);
                 return Err(fault.clone().into());
             }
-            PlanKind::Broadcast(_) | PlanKind::Scatter { .. } | PlanKind::Split { .. } | PlanKind::CopyIn(_) => None,
+            PlanKind::Broadcast(_)
+            | PlanKind::Scatter { .. }
+            | PlanKind::Finish(_)
+            | PlanKind::Split { .. }
+            | PlanKind::CopyIn(_) => None,
         };
         match single {
             Some(shard) => {

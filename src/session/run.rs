@@ -218,6 +218,15 @@ impl Session {
                 let parts: Vec<(ShardId, ShardSql)> = shards.iter().map(|s| (s, sql.clone())).collect();
                 self.run_parts(&parts, combine, *window, plan.access, ask).await
             }
+            PlanKind::Finish(finish) => {
+                self.shared.metrics.refused("plan");
+                Err(Fault::unsupported(
+                    "statement is not supported across shards",
+                    finish.reason.to_string(),
+                    "Give the sharding key one value in WHERE, so that one shard can run the whole statement.",
+                )
+                .into())
+            }
             PlanKind::Split { parts, combine } => self.run_parts(parts, combine, None, Access::Write, ask).await,
             PlanKind::CopyIn(copy) => self.run_copy_split(copy, ask).await,
         }
@@ -428,6 +437,7 @@ impl Session {
             PlanKind::Broadcast(_) | PlanKind::CopyIn(_) => (QueryClass::Multi, self.view.topology.shards.len()),
             PlanKind::Split { parts, .. } => (QueryClass::Multi, parts.len()),
             PlanKind::Scatter { shards, .. } => (QueryClass::Scatter, shards.len()),
+            PlanKind::Finish(finish) => (QueryClass::Scatter, finish.shards().len()),
         };
         self.note_route(class, shards);
         if tracing::enabled!(tracing::Level::DEBUG) {

@@ -199,7 +199,8 @@ impl Session {
 
     pub(super) fn plan(&self, text: &str, analysis: &Analysis) -> Plan {
         let inputs = Inputs { text, slots: &self.scan.slots, parameters: None };
-        let view = View { topology: &self.view.topology, catalog: &self.view.catalog };
+        let view =
+            View { topology: &self.view.topology, catalog: &self.view.catalog, in_transaction: self.tx.is_open() };
         plan::plan(analysis, &inputs, &view)
     }
 
@@ -276,7 +277,8 @@ impl Session {
             return Ok(LocalRows::of("QUERY PLAN", vec![self.explain_commit()], "EXPLAIN"));
         }
         let plan = self.plan(text, &analysis);
-        let view = View { topology: &self.view.topology, catalog: &self.view.catalog };
+        let view =
+            View { topology: &self.view.topology, catalog: &self.view.catalog, in_transaction: self.tx.is_open() };
         let lines = if json {
             vec![plan::explain::json(&plan, &analysis, &view)]
         } else {

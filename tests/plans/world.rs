@@ -131,7 +131,7 @@ impl World {
     }
 
     pub fn view_of(&self) -> View<'_> {
-        View { topology: &self.topology, catalog: &self.catalog }
+        View { topology: &self.topology, catalog: &self.catalog, in_transaction: false }
     }
 
     pub fn analyze(&self, sql: &str) -> (Scan, Analysis) {

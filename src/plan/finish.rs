@@ -1,0 +1,95 @@
+//! Tier 2: what is pulled from the shards, and the statement with which a real Postgres finishes.
+
+use std::sync::Arc;
+
+use crate::ids::{Oid, QualifiedName, ShardSet};
+
+/// A read that a Postgres finishes on rows that were pulled together.
+///
+/// How it is carried out:
+/// 1. The client's ORIGINAL statement is parsed and described on the home shard, where every table exists. An error there is the
+///    client's error (Postgres has analyzed the very statement); else its RowDescription is what the client sees, and its
+///    ParameterDescription says with which types every `$n` is parsed below, declared by the client or not.
+/// 2. On the combine connection (a connection to the home shard with the session's settings) every pull's input is there, empty.
+/// 3. Every pull's rows are copied into its input.
+/// 4. `sql` runs on the combine connection with the client's parameters, all of them, in order.
+///
+/// The statement is a read that leaves nothing behind: no pin, no sequence, no lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinishPlan {
+    pub pulls: Vec<Pull>,
+    /// The client's statement with `pg_temp.<name of the pull>` in the place of every pulled table. It has the client's
+    /// parameters `$1..$n` under their own numbers.
+    pub sql: String,
+    /// `sql` is `COPY (...) TO STDOUT`: it answers with CopyOut, and there are no parameters.
+    pub copy: bool,
+    /// An unsharded table that `sql` reads on the combine connection under its own name. A session that has temporary tables must
+    /// refuse such a plan: one of them could hide the table, and the combine connection does not see it.
+    pub reads_home: Option<Box<str>>,
+    /// A function of `sql` that reads the clock of its transaction (`now()`). Inside a transaction block the plan is a refusal
+    /// already.
+    pub clock: Option<Box<str>>,
+    /// Why the router does not merge the rows itself; for EXPLAIN (ROUTE).
+    pub reason: Arc<str>,
+}
+
+impl FinishPlan {
+    /// Every shard that some pull reads because of its key.
+    pub fn shards(&self) -> ShardSet {
+        let mut shards = ShardSet::new();
+        for pull in &self.pulls {
+            if let PullFrom::Shards(of) = &pull.from {
+                shards.union_with(of);
+            }
+        }
+        shards
+    }
+}
+
+/// Rows that fill one input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pull {
+    /// The input is the temporary table `pg_temp.<name>`. Two pulls of one plan have different names. Within one catalog
+    /// generation a name always stands for the same columns, types and primary key, so that inputs can be kept on a combine
+    /// connection and emptied; when the generation changes they have to be dropped.
+    pub name: String,
+    pub table: QualifiedName,
+    /// In the order of `sql`'s and `create`'s columns; never empty.
+    pub columns: Vec<InputColumn>,
+    /// Positions in `columns`. Not empty: the statement leans on the table's primary key (GROUP BY it and select the rest), so the
+    /// input needs `PRIMARY KEY` on these columns.
+    pub primary_key: Vec<usize>,
+    /// Whether COPY BINARY of these columns means the same on every server. If not, some column is of a user-defined or `reg*`
+    /// type, whose binary form can hold OIDs: pull with text results and use COPY in text format for the whole pull.
+    pub binary: bool,
+    pub from: PullFrom,
+    /// `SELECT columns FROM [ONLY] schema.table [WHERE conditions]`, one statement without `;`, with the call's literals in it.
+    pub sql: String,
+    /// Which of the client's parameters (`$n` as n - 1) are `$1, $2, ...` of `sql`.
+    pub parameters: Vec<u16>,
+    /// Makes the empty input: `CREATE TEMP TABLE <name> ON COMMIT DELETE ROWS AS <create> WITH NO DATA` on the home shard gives it
+    /// the columns' very types, type modifiers and collations.
+    pub create: String,
+    /// `sql` has a WHERE; where it has none, a message about too many rows says so.
+    pub filtered: bool,
+}
+
+/// Where a pull's rows lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PullFrom {
+    /// All their rows together. May be empty: no row can matter.
+    Shards(ShardSet),
+    /// A reference table: any one shard, best one that the transaction holds already.
+    Any,
+    /// An unsharded table: the home shard, through the session's own connection.
+    Home,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputColumn {
+    /// Not quoted.
+    pub name: Box<str>,
+    pub type_oid: Oid,
+    /// `pg_attribute.atttypmod`
+    pub typmod: i32,
+}
