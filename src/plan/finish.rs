@@ -2,7 +2,14 @@
 
 use std::sync::Arc;
 
+use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, QualifiedName, ShardSet};
+use crate::plan::{Inputs, View, route};
+use crate::sql::outcome::{Finish, PullSource, PullText};
+use crate::sql::pieces::{Piece, Pieces};
+use crate::sql::pushdown::reads_clock;
+use crate::sql::template::string_value;
+use crate::types::Format;
 
 /// A read that a Postgres finishes on rows that were pulled together.
 ///
@@ -92,4 +99,83 @@ pub struct InputColumn {
     pub type_oid: Oid,
     /// `pg_attribute.atttypmod`
     pub typmod: i32,
+}
+
+/// The finishing of one call.
+pub(crate) fn fill(finish: &Finish, inputs: &Inputs<'_>, view: &View<'_>) -> Result<FinishPlan, Fault> {
+    let text = match view.in_transaction {
+        true => finish.in_transaction.as_ref().map_err(Clone::clone)?,
+        false => &finish.alone,
+    };
+    let lost = || Fault::new(SqlState::INTERNAL_ERROR, "a statement without the literals that it was analyzed with");
+    // The client's parameters keep their numbers: there are no holes for them.
+    let mut sql = String::new();
+    text.sql.fill(&mut sql, inputs.text, inputs.slots, &mut Vec::new()).ok_or_else(lost)?;
+    let pulls = text.pulls.iter().map(|pull| fill_pull(pull, inputs, view)).collect::<Option<_>>().ok_or_else(lost)?;
+    Ok(FinishPlan {
+        pulls,
+        sql,
+        copy: finish.copy,
+        reads_home: text.reads_home.clone(),
+        clock: text.clock.clone(),
+        reason: finish.reason.clone(),
+    })
+}
+
+fn fill_pull(pull: &PullText, inputs: &Inputs<'_>, view: &View<'_>) -> Option<Pull> {
+    let mut sql = pull.head.clone();
+    let mut parameters = Vec::new();
+    let mut filtered = false;
+    for filter in pull.filters.iter().filter(|filter| !varies(filter, inputs)) {
+        sql.push_str(if filtered { " AND " } else { " WHERE " });
+        filter.fill(&mut sql, inputs.text, inputs.slots, &mut parameters)?;
+        filtered = true;
+    }
+    let from = match &pull.source {
+        PullSource::Sharded(groups) => {
+            let mut shards = ShardSet::new();
+            for group in groups {
+                shards.union_with(&route::reach(group, inputs, view.topology).shards);
+            }
+            PullFrom::Shards(shards)
+        }
+        PullSource::Reference => PullFrom::Any,
+        PullSource::Home => PullFrom::Home,
+    };
+    let column = |(name, type_oid, typmod): &(Box<str>, Oid, i32)| InputColumn {
+        name: name.clone(),
+        type_oid: *type_oid,
+        typmod: *typmod,
+    };
+    Some(Pull {
+        name: pull.name.clone(),
+        table: pull.table.clone(),
+        columns: pull.columns.iter().map(column).collect(),
+        primary_key: pull.primary_key.clone(),
+        binary: pull.binary,
+        from,
+        sql,
+        parameters,
+        create: pull.head.clone(),
+        filtered,
+    })
+}
+
+/// Whether a condition compares with a text like `now`, which each shard would read at a moment of its own. (As a text it is
+/// harmless, but what it is read as is not known here.)
+fn varies(filter: &Pieces, inputs: &Inputs<'_>) -> bool {
+    filter.0.iter().any(|piece| match piece {
+        Piece::Text(_) => false,
+        Piece::Slot(slot) => {
+            let slot = inputs.slots.get(usize::from(*slot));
+            slot.and_then(|slot| string_value(inputs.text, slot)).is_some_and(|text| reads_clock(&text))
+        }
+        Piece::Parameter(index) => {
+            let value = inputs.parameters.and_then(|parameters| parameters.get(usize::from(*index)));
+            match value {
+                Some((_, Format::Text, Some(bytes))) => std::str::from_utf8(bytes).is_ok_and(reads_clock),
+                _ => false,
+            }
+        }
+    })
 }

@@ -15,7 +15,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
 use crate::sql::Analysis;
 use crate::sql::keys::KeyName;
-use crate::sql::outcome::{Count, InsertRows, Limit, Outcome, Routed};
+use crate::sql::outcome::{Count, InsertRows, Limit, Many, Outcome, Routed};
 use crate::sql::template::Slot;
 use crate::topology::Topology;
 use crate::types::{Format, oid};
@@ -146,7 +146,13 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
         return Plan { kind: PlanKind::Single(shard), access, why };
     }
     let scatter = match &routed.many {
-        Ok(scatter) => scatter,
+        Ok(Many::Scatter(scatter)) => scatter,
+        Ok(Many::Finish(finish)) => {
+            return match finish::fill(finish, inputs, view) {
+                Ok(finish) => Plan { kind: PlanKind::Finish(Arc::new(finish)), access, why },
+                Err(fault) => refused(fault),
+            };
+        }
         Err(fault) => return refused(fault.clone()),
     };
     let window = match &scatter.limit {

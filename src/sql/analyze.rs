@@ -2,19 +2,22 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 use sqlparser::ast::{Query, SetExpr, Statement};
 
 use crate::fault::{Fault, SqlState};
+use crate::sql::combine::Combine;
 use crate::sql::dialect::parse_relaxed;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, parameter_index};
+use crate::sql::finish::Unmerged;
 use crate::sql::lexer::TokenKind;
 use crate::sql::literals::Literals;
 use crate::sql::model::{Model, Obstacle, Stop};
 use crate::sql::names::{distributed_names, sharded_names};
-use crate::sql::outcome::{Outcome, Routed, Scatter, ShardSql, Why};
+use crate::sql::outcome::{Many, Outcome, Routed, Scatter, ShardSql, Why};
 use crate::sql::query::check_clauses;
 use crate::sql::shape;
 use crate::sql::template::Scan;
@@ -156,6 +159,11 @@ impl Analyzer<'_> {
 
     /// A query, INSERT, UPDATE or DELETE in these bytes.
     pub fn statement(&self, bytes: Range<usize>) -> Verdict {
+        self.statement_of(bytes, false)
+    }
+
+    /// The same. `copied`: the query of a COPY TO, whose rows the router never merges.
+    pub fn statement_of(&self, bytes: Range<usize>, copied: bool) -> Verdict {
         let Some(text) = self.text.get(bytes.clone()) else { return self.not_understood("the statement") };
         let Some(tree) = parse(text).or_else(|| parse_relaxed(text)) else {
             return self.not_understood("the syntax of the statement");
@@ -163,7 +171,7 @@ impl Analyzer<'_> {
         let literals = Literals::new(self.text, bytes.start, self.scan);
         let mut model = Model::new(self.scope, literals, self.used.clone());
         let walked = match &tree {
-            Statement::Query(query) => self.query(&mut model, &tree, text, query),
+            Statement::Query(query) => self.query(&mut model, &tree, bytes, query, copied),
             other => self.change(&mut model, other, &None, None),
         };
         match walked {
@@ -194,7 +202,15 @@ impl Analyzer<'_> {
         Verdict { outcome, access, pin, free_slots }
     }
 
-    fn query(&self, model: &mut Model<'_>, tree: &Statement, text: &str, query: &Query) -> Result<Outcome, Stop> {
+    fn query(
+        &self,
+        model: &mut Model<'_>,
+        tree: &Statement,
+        bytes: Range<usize>,
+        query: &Query,
+        copied: bool,
+    ) -> Result<Outcome, Stop> {
+        let text = self.text.get(bytes.clone()).unwrap_or_default();
         check_clauses(query)?;
         let ctes = model.with(query.with.as_ref(), &None)?;
         model.uses.locking |= !query.locks.is_empty();
@@ -220,11 +236,21 @@ impl Analyzer<'_> {
                 Err(Obstacle::new("a set operation over rows of several shards").fault())
             }
         };
+        let many = match many {
+            Ok(scatter) if !copied || is_concat(&scatter) => Ok(Many::Scatter(scatter)),
+            Err(fault) if model.refs.is_empty() => Err(fault),
+            other => {
+                let merged = || Obstacle::new("the rows of a COPY are not merged by the router").fault();
+                let reason = other.err().unwrap_or_else(merged);
+                let finish = Unmerged { of: self, tree, bytes, reason: &reason }.finish();
+                finish.map(|finish| Many::Finish(Arc::new(finish)))
+            }
+        };
         Ok(self.read_outcome(model, many))
     }
 
     /// Where a statement that changes nothing goes.
-    pub fn read_outcome(&self, model: &Model<'_>, many: Result<Scatter, Fault>) -> Outcome {
+    pub fn read_outcome(&self, model: &Model<'_>, many: Result<Many, Fault>) -> Outcome {
         let uses = &model.uses;
         if !model.refs.is_empty() {
             return routed(model, many);
@@ -412,7 +438,7 @@ fn find_name(names: &HashSet<Box<str>>, text: &str, standard_strings: bool) -> O
 }
 
 /// A statement over sharded tables.
-pub(crate) fn routed(model: &Model<'_>, many: Result<Scatter, Fault>) -> Outcome {
+pub(crate) fn routed(model: &Model<'_>, many: Result<Many, Fault>) -> Outcome {
     let groups = model.groups();
     Outcome::Routed(Routed { groups, home: model.uses.home.is_some(), unchanged: Vec::new(), many })
 }
@@ -441,5 +467,11 @@ fn check_functions(model: &Model<'_>, outcome: &Outcome) -> Option<Fault> {
 
 /// Whether texts for the shards are part of the outcome, literals included.
 fn is_rewritten(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Routed(Routed { many: Ok(Scatter { sql: ShardSql::Rewritten { .. }, .. }), .. }))
+    let Outcome::Routed(Routed { many: Ok(Many::Scatter(scatter)), .. }) = outcome else { return false };
+    matches!(scatter.sql, ShardSql::Rewritten { .. })
+}
+
+/// Whether the rows are those of every shard, one behind the other.
+fn is_concat(scatter: &Scatter) -> bool {
+    *scatter.combine == Combine::CONCAT && scatter.limit.is_none() && scatter.sql == ShardSql::AsWritten
 }

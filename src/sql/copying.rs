@@ -6,10 +6,11 @@ use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::Access;
 use crate::sql::analyze::{Analyzer, Verdict};
+use crate::sql::finish::copied;
 use crate::sql::insert::refuse_varying_defaults;
 use crate::sql::keys::{KeyExpr, KeyGroup, KeyName};
 use crate::sql::names::{Relation, resolve};
-use crate::sql::outcome::{CopyInPlan, Outcome, Routed, Scatter, ShardSql, Why};
+use crate::sql::outcome::{CopyInPlan, Many, Outcome, Routed, Scatter, Why};
 use crate::sql::utility::{CopyDirection, CopyEndpoint, CopyFormat, CopyStatement, CopyTable};
 use crate::sql::words::{text_of, tokens};
 
@@ -145,7 +146,7 @@ fn copy_everywhere(
 fn copy_out(name: &QualifiedName, distribution: DistributionId, key: &[Box<str>], format: &CopyFormat) -> Verdict {
     let name = KeyName { table: name.name.clone(), columns: key.join(", ").into() };
     let group = KeyGroup { distribution, name: Arc::new(name), expr: KeyExpr::Any };
-    let many = concat(format);
+    let many = concat(format).map(Many::Scatter);
     let routed = Routed { groups: vec![group], home: false, unchanged: Vec::new(), many };
     Verdict::new(Outcome::Routed(routed), Access::Read)
 }
@@ -169,7 +170,7 @@ fn concat(format: &CopyFormat) -> Result<Scatter, Fault> {
 /// COPY (query) TO: by the query.
 fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
     let Some(inner) = query_bytes(of) else { return of.not_understood("COPY of a query") };
-    let mut verdict = of.statement(inner);
+    let mut verdict = of.statement_of(inner.clone(), true);
     let distributed =
         |outcome: &Outcome| matches!(outcome, Outcome::Routed(_) | Outcome::Insert(_) | Outcome::Broadcast(_));
     if copy.endpoint != CopyEndpoint::Client && distributed(&verdict.outcome) {
@@ -188,16 +189,15 @@ fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
     };
     match &mut verdict.outcome {
         Outcome::Routed(routed) => {
-            let plain = routed.many.as_ref().is_ok_and(|scatter| {
-                *scatter.combine == crate::sql::combine::Combine::CONCAT
-                    && scatter.limit.is_none()
-                    && scatter.sql == ShardSql::AsWritten
-            });
-            if plain {
-                routed.many = concat(&copy.format);
-            } else if routed.many.is_ok() {
-                routed.many = Err(merged());
-            }
+            let whole = of.text.get(..of.scan.end).unwrap_or_default();
+            routed.many = match std::mem::replace(&mut routed.many, Err(merged())) {
+                Ok(Many::Scatter(_)) => concat(&copy.format).map(Many::Scatter),
+                Ok(Many::Finish(finish)) => match (whole.get(..inner.start), whole.get(inner.end..)) {
+                    (Some(before), Some(after)) => copied(&finish, before, after).map(Many::Finish).ok_or_else(merged),
+                    _ => Err(merged()),
+                },
+                Err(fault) => Err(fault),
+            };
         }
         Outcome::Insert(insert) => insert.split = Err(merged()),
         Outcome::Broadcast(_) | Outcome::CopyIn(_) => verdict.outcome = Outcome::Refuse(merged()),

@@ -12,7 +12,7 @@ use crate::sql::exprs::{At, Ctes};
 use crate::sql::infer::type_of;
 use crate::sql::keys::KeyName;
 use crate::sql::model::{
-    Column, ColumnType, Columns, Leaf, LeafId, LevelId, Merged, Model, Obstacle, Reference, Spread, Stop,
+    Column, ColumnType, Columns, Leaf, LeafId, LevelId, Merged, Model, Obstacle, Reference, Spread, Stop, TableUse,
 };
 use crate::sql::names::{Relation, distributed_names, folded, parts, resolve};
 
@@ -35,6 +35,24 @@ impl JoinTree {
                 leaves.extend(r.leaves());
                 leaves
             }
+        }
+    }
+
+    /// The leaves whose rows no outer join of this tree null-extends: what must hold of the joined rows must hold of theirs.
+    pub fn preserved(&self) -> Vec<LeafId> {
+        match self {
+            JoinTree::Leaf(leaf) => vec![*leaf],
+            JoinTree::Inner(l, r) => [l.preserved(), r.preserved()].concat(),
+            JoinTree::Left(l, _) => l.preserved(),
+            JoinTree::Full(..) => Vec::new(),
+        }
+    }
+
+    /// The leaves that the ON condition of the topmost join restricts, each before it is joined.
+    fn restricted(&self) -> Vec<LeafId> {
+        match self {
+            JoinTree::Left(_, r) => r.preserved(),
+            other => other.preserved(),
         }
     }
 }
@@ -91,6 +109,7 @@ impl Model<'_> {
             JoinConstraint::On(condition) => {
                 self.walk(&At { level, ctes: ctes.clone(), vary: true }, condition)?;
                 self.add_condition(level, condition, &restricted);
+                self.collect_filter(level, condition, || tree.restricted());
             }
             JoinConstraint::Using(names) => {
                 for name in names {
@@ -100,14 +119,17 @@ impl Model<'_> {
                     self.merge(level, &name, &of_left, &of_right, &restricted, &tree);
                 }
             }
-            JoinConstraint::Natural => match self.common_names(&of_left, &of_right) {
-                Some(names) => {
-                    for name in names {
-                        self.merge(level, &name, &of_left, &of_right, &restricted, &tree);
+            JoinConstraint::Natural => {
+                self.levels[level].all_columns = true;
+                match self.common_names(&of_left, &of_right) {
+                    Some(names) => {
+                        for name in names {
+                            self.merge(level, &name, &of_left, &of_right, &restricted, &tree);
+                        }
                     }
+                    None => self.levels[level].unknown_merge = true,
                 }
-                None => self.levels[level].unknown_merge = true,
-            },
+            }
         }
         Ok(tree)
     }
@@ -190,6 +212,7 @@ impl Model<'_> {
                 index_hints,
             } if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() => {
                 self.uses.sample |= sample.is_some();
+                self.factor = Some(std::ptr::from_ref(factor));
                 if is_only(name) {
                     let (table, None) = (only(alias.as_ref())?, args) else {
                         return Err(Stop::NotUnderstood("this form of ONLY"));
@@ -297,6 +320,7 @@ impl Model<'_> {
         if schema.is_none()
             && let Some(found) = self.find_cte(&table, ctes)
         {
+            self.factor = None;
             return self.derived(level, alias, Some(&table), |model, leaf| model.expand_cte(&found, leaf));
         }
         let relation = self.relation(schema.as_deref(), &table)?;
@@ -325,9 +349,16 @@ impl Model<'_> {
         alias: Option<&TableAlias>,
     ) -> Result<JoinTree, Stop> {
         self.check_alias(alias)?;
+        let factor = self.factor.take().filter(|_| self.view_depth == 0);
         if let Relation::View { table, .. } = &relation {
             let view = table.clone();
-            return self.derived(level, alias, Some(name), |model, leaf| model.expand_view(&view, leaf));
+            let before = self.refs.len();
+            let tree = self.derived(level, alias, Some(name), |model, leaf| model.expand_view(&view, leaf))?;
+            let sharded = self.refs.len() > before;
+            if let (Some(collected), Some(factor)) = (&mut self.collected, factor) {
+                collected.views.push((factor, view, sharded));
+            }
+            return Ok(tree);
         }
         let (leaf_name, leaf_schema) = match alias {
             Some(alias) => (folded(&alias.name).into_owned(), None),
@@ -341,6 +372,9 @@ impl Model<'_> {
             spread: Spread::Same,
         };
         let id = self.add_leaf(leaf)?;
+        if let (Some(collected), Some(factor)) = (&mut self.collected, factor) {
+            collected.tables.push(TableUse { factor, leaf: id, relation: relation.clone() });
+        }
         match relation {
             Relation::Sharded { name, table, distribution, key } => {
                 let mut columns = self.columns_of(id, table.as_deref());

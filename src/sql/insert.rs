@@ -17,7 +17,7 @@ use crate::sql::facts::{as_select, unnest};
 use crate::sql::keys::{KeyName, RowKey, Source, Value};
 use crate::sql::model::{Columns, Leaf, LevelId, Model, Obstacle, Spread, Stop};
 use crate::sql::names::{Relation, folded, parts};
-use crate::sql::outcome::{InsertRows, Outcome, Scatter, Split, Why};
+use crate::sql::outcome::{InsertRows, Many, Outcome, Scatter, Split, Why};
 use crate::sql::query::item_expr;
 use crate::sql::shape::check_scatter;
 use crate::sql::words;
@@ -81,7 +81,9 @@ impl Analyzer<'_> {
                     .get_or_insert_with(|| format!("table \"{table_name}\", which is not distributed").into());
                 let many = match &source {
                     InsertSource::Query(Spread::Tangled(why), _) => Err(why.clone().fault()),
-                    _ => check_scatter(model, &Spread::Same).map(|()| Scatter::concat()).map_err(Obstacle::fault),
+                    _ => check_scatter(model, &Spread::Same)
+                        .map(|()| Many::Scatter(Scatter::concat()))
+                        .map_err(Obstacle::fault),
                 };
                 Ok(self.read_outcome(model, many))
             }
@@ -220,7 +222,7 @@ impl Analyzer<'_> {
             )
             .into());
         }
-        let many = check_scatter(model, spread).map(|()| Scatter::concat()).map_err(Obstacle::fault);
+        let many = check_scatter(model, spread).map(|()| Many::Scatter(Scatter::concat())).map_err(Obstacle::fault);
         Ok(Selected::Outcome(Box::new(routed(model, many))))
     }
 

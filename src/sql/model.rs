@@ -7,15 +7,18 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use sqlparser::ast::{Cte, Query};
+use sqlparser::ast::{Cte, Expr, Query, TableFactor};
 
+use crate::catalog::Table;
 use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid};
 use crate::sql::NameScope;
 use crate::sql::analyze::PinReason;
+use crate::sql::facts::conjuncts;
 use crate::sql::infer::is_text;
 use crate::sql::keys::{Bound, KeyExpr, KeyGroup, KeyName, Operand};
 use crate::sql::literals::Literals;
+use crate::sql::names::Relation;
 use crate::types::{Collation, oid};
 
 pub(crate) type LevelId = usize;
@@ -167,6 +170,8 @@ pub(crate) struct Level {
     /// The windows that a WINDOW clause names.
     pub named_windows: Vec<(Box<str>, Vec<NodeId>)>,
     pub grouping_sets: bool,
+    /// Its select list has `*` for all its leaves, or NATURAL JOIN reads every name: no column of a leaf can be left out.
+    pub all_columns: bool,
 }
 
 /// A use of a window function.
@@ -223,6 +228,33 @@ pub(crate) struct Uses {
     pub home_function: bool,
 }
 
+/// What tier 2 asks of a walk besides. The pointers are compared and never followed.
+#[derive(Debug, Default)]
+pub(crate) struct Collected {
+    pub tables: Vec<TableUse>,
+    /// Views, and whether they read a sharded table.
+    pub views: Vec<(*const TableFactor, Arc<Table>, bool)>,
+    pub filters: Vec<Filter>,
+    /// What each grouped level is grouped by.
+    pub groups: Vec<(LevelId, Vec<NodeId>)>,
+}
+
+/// A table that the statement names at one place. One in a WITH query counts at each use of it.
+#[derive(Debug)]
+pub(crate) struct TableUse {
+    pub factor: *const TableFactor,
+    pub leaf: LeafId,
+    pub relation: Relation,
+}
+
+/// A conjunct that every row of these leaves fulfils which matters.
+#[derive(Debug)]
+pub(crate) struct Filter {
+    pub level: LevelId,
+    pub expr: Expr,
+    pub leaves: Vec<LeafId>,
+}
+
 /// Everything that the walk over one statement fills.
 pub(crate) struct Model<'s> {
     pub scope: NameScope<'s>,
@@ -247,6 +279,9 @@ pub(crate) struct Model<'s> {
     pub referenced: HashSet<*const Cte>,
     /// Subqueries in expressions: how their rows lie, and the level that they stand in.
     pub subqueries: Vec<(Spread, LevelId)>,
+    pub collected: Option<Box<Collected>>,
+    /// The FROM item that the walk is at.
+    pub factor: Option<*const TableFactor>,
 }
 
 impl<'s> Model<'s> {
@@ -268,6 +303,18 @@ impl<'s> Model<'s> {
             expanding: Vec::new(),
             referenced: HashSet::new(),
             subqueries: Vec::new(),
+            collected: None,
+            factor: None,
+        }
+    }
+
+    /// Notes a condition for pulls. `leaves`: those whose rows it restricts before any row is null-extended.
+    pub fn collect_filter(&mut self, level: LevelId, condition: &Expr, leaves: impl FnOnce() -> Vec<LeafId>) {
+        if let Some(collected) = self.collected.as_mut().filter(|_| self.view_depth == 0) {
+            let leaves = leaves();
+            for part in conjuncts(condition) {
+                collected.filters.push(Filter { level, expr: part.clone(), leaves: leaves.clone() });
+            }
         }
     }
 
@@ -404,14 +451,20 @@ impl<'s> Model<'s> {
         }
     }
 
+    /// What is known of the rows of one reference.
+    pub fn group_of(&self, id: RefId) -> KeyGroup {
+        let reference = &self.refs[id];
+        let (distribution, name) = (reference.distribution, reference.name.clone());
+        KeyGroup { distribution, name, expr: self.key_expr(id) }
+    }
+
     /// The references, those with one and the same condition taken together.
     pub fn groups(&self) -> Vec<KeyGroup> {
         let mut groups: Vec<KeyGroup> = Vec::new();
         for id in 0..self.refs.len() {
-            let expr = self.key_expr(id);
-            let reference = &self.refs[id];
-            if !groups.iter().any(|g| g.distribution == reference.distribution && g.expr == expr) {
-                groups.push(KeyGroup { distribution: reference.distribution, name: reference.name.clone(), expr });
+            let group = self.group_of(id);
+            if !groups.iter().any(|g| g.distribution == group.distribution && g.expr == group.expr) {
+                groups.push(group);
             }
         }
         groups

@@ -13,7 +13,7 @@ use crate::sql::insert::{assigned, walk_assignments, walk_returning, write_refer
 use crate::sql::keys::{KeyExpr, Operand, Value};
 use crate::sql::model::{LevelId, Model, Obstacle, Spread, Stop};
 use crate::sql::names::{Relation, parts};
-use crate::sql::outcome::{Outcome, Routed, Scatter};
+use crate::sql::outcome::{Many, Outcome, Routed, Scatter};
 use crate::sql::shape::check_scatter;
 
 /// The table that a statement changes.
@@ -71,7 +71,7 @@ impl Analyzer<'_> {
                     (Err(why), _) => Err(why.fault()),
                     // Every shard would change the rows of a table that lies elsewhere.
                     (Ok(()), Spread::Same) => Err(Obstacle::new("the changed table is not sharded").fault()),
-                    (Ok(()), _) => Ok(Scatter::concat()),
+                    (Ok(()), _) => Ok(Many::Scatter(Scatter::concat())),
                 };
                 Ok(match routed(model, many) {
                     Outcome::Routed(routed) => Outcome::Routed(Routed { unchanged, ..routed }),

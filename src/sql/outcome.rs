@@ -5,9 +5,10 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::fault::Fault;
-use crate::ids::{DistributionId, QualifiedName};
+use crate::ids::{DistributionId, Oid, QualifiedName};
 use crate::sql::combine::Combine;
 use crate::sql::keys::{KeyGroup, KeyName, RowKey, Value};
+use crate::sql::pieces::Pieces;
 use crate::sql::utility::CopyFormat;
 
 /// Where a statement goes, as far as it can be told without its values.
@@ -37,7 +38,59 @@ pub struct Routed {
     /// in the key.
     pub unchanged: Vec<(u8, Value, Value)>,
     /// How it runs on several shards.
-    pub many: Result<Scatter, Fault>,
+    pub many: Result<Many, Fault>,
+}
+
+/// How a read runs that one shard cannot answer: cheapest first.
+#[derive(Clone, Debug)]
+pub enum Many {
+    Scatter(Scatter),
+    Finish(Arc<Finish>),
+}
+
+/// A Postgres finishes the statement on rows that are pulled from the shards.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    /// Why the router does not merge the rows itself.
+    pub reason: Arc<str>,
+    /// Outside of a transaction: what the home shard has is read there.
+    pub alone: FinishText,
+    /// In a transaction: every table is pulled through its own connections.
+    pub in_transaction: Result<FinishText, Fault>,
+    /// The statement is a COPY TO STDOUT.
+    pub copy: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct FinishText {
+    pub pulls: Vec<PullText>,
+    pub sql: Pieces,
+    pub reads_home: Option<Box<str>>,
+    pub clock: Option<Box<str>>,
+}
+
+/// What fills one input, up to the values of a call; see [`crate::plan::finish::Pull`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PullText {
+    pub name: String,
+    pub table: QualifiedName,
+    /// Name, type, type modifier.
+    pub columns: Vec<(Box<str>, Oid, i32)>,
+    pub primary_key: Vec<usize>,
+    pub binary: bool,
+    pub source: PullSource,
+    /// `SELECT ... FROM ...`
+    pub head: String,
+    /// Conjuncts that every row that matters fulfils.
+    pub filters: Vec<Pieces>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PullSource {
+    /// The rows that any of these conditions allows.
+    Sharded(Vec<KeyGroup>),
+    Reference,
+    Home,
 }
 
 /// How a statement runs on several shards, whichever they are.

@@ -12,7 +12,7 @@ use sqlparser::ast::{
 use crate::catalog::Table;
 use crate::sql::exprs::{At, CteScope, Ctes};
 use crate::sql::facts::unnest;
-use crate::sql::from::rename;
+use crate::sql::from::{JoinTree, rename};
 use crate::sql::infer::type_of;
 use crate::sql::model::{Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, RefId, Spread, Stop, Window};
 use crate::sql::names::{folded, parts};
@@ -257,6 +257,7 @@ impl Model<'_> {
             self.walk(&At { vary: true, ..at.clone() }, condition)?;
             let leaves = self.levels[level].leaves.clone();
             self.add_condition(level, condition, &leaves);
+            self.collect_filter(level, condition, || tree.as_ref().map_or_else(Vec::new, JoinTree::preserved));
         }
         let base = tree.as_ref().map_or(Spread::Same, |tree| self.spread_of(tree));
         if let Some(Distinct::On(exprs)) = &select.distinct {
@@ -265,7 +266,10 @@ impl Model<'_> {
         for item in &select.projection {
             match item {
                 SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => self.walk(&at, expr)?,
-                SelectItem::Wildcard(options) => check_wildcard(options)?,
+                SelectItem::Wildcard(options) => {
+                    self.levels[level].all_columns = true;
+                    check_wildcard(options)?;
+                }
                 SelectItem::QualifiedWildcard(kind, options) => {
                     check_wildcard(options)?;
                     if let SelectItemQualifiedWildcardKind::Expr(expr) = kind {
@@ -288,6 +292,12 @@ impl Model<'_> {
                 self.walk_window(&at, spec)?;
                 let partition = self.partition_of(level, spec);
                 self.levels[level].named_windows.push((folded(&window.0).into(), partition));
+            }
+        }
+        if self.collected.is_some() && self.view_depth == 0 {
+            let nodes = self.group_nodes(level, select);
+            if let Some(collected) = self.collected.as_mut().filter(|_| !nodes.is_empty()) {
+                collected.groups.push((level, nodes));
             }
         }
         let columns = self.output(level, select);

@@ -1,0 +1,381 @@
+//! Tier 2: a statement made ready for a Postgres that finishes it. Every table whose rows lie on several shards becomes an input,
+//! a temporary table that a pull fills; all else of the statement stays as the client wrote it.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+
+use sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, Statement, TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+};
+
+use crate::fault::Fault;
+use crate::sql::analyze::Analyzer;
+use crate::sql::from::is_only;
+use crate::sql::literals::Literals;
+use crate::sql::model::{Collected, Model, Obstacle, Stop, TableUse};
+use crate::sql::names::{Relation, parts};
+use crate::sql::outcome::{Finish, FinishText, PullSource, PullText};
+use crate::sql::pieces::{Pieces, can_have_holes, make_holes};
+use crate::sql::pulls::{Mentions, Scan, share};
+use crate::sql::pushdown::filters;
+use crate::sql::{rewrite, views};
+
+/// A statement that cannot be answered by one shard or merged by the router, and why.
+pub(crate) struct Unmerged<'a> {
+    pub of: &'a Analyzer<'a>,
+    pub tree: &'a Statement,
+    /// Where the statement stands in the client's text.
+    pub bytes: Range<usize>,
+    pub reason: &'a Fault,
+}
+
+impl Unmerged<'_> {
+    /// The finishing of it, or why there is none.
+    pub fn finish(&self) -> Result<Finish, Fault> {
+        let text = self.of.text.get(self.bytes.clone()).unwrap_or_default();
+        let standard_strings = self.of.scope.standard_strings;
+        if !can_have_holes(text) || !rewrite::is_faithful(self.tree, text, standard_strings) {
+            let what = "the statement must be changed to be finished on rows of several shards, and cannot be printed faithfully";
+            return Err(Obstacle::new(what).fault());
+        }
+        let reason = self.reason.detail.as_deref().unwrap_or(&self.reason.message);
+        Ok(Finish {
+            reason: reason.into(),
+            alone: self.text(false).map_err(Obstacle::fault)?,
+            in_transaction: self
+                .text(true)
+                .map_err(|obstacle| obstacle.hint("Run the statement outside of a transaction.").fault()),
+            copy: false,
+        })
+    }
+
+    fn text(&self, in_transaction: bool) -> Result<FinishText, Obstacle> {
+        let mut tree = self.tree.clone();
+        // Names of tables and views that are no longer there to qualify columns by.
+        let mut replaced = HashSet::new();
+        // Each round expands the views that the last one's definitions name.
+        const DEEPEST: usize = 32;
+        for _ in 0..DEEPEST {
+            let model = self.walk(&tree)?;
+            let ordinals = views::ordinals(&tree);
+            let collected = model.collected.as_deref().map_or(&[][..], |collected| &collected.views);
+            let found = collected.iter().filter(|(_, _, sharded)| *sharded || in_transaction);
+            let views: HashMap<usize, _> =
+                found.filter_map(|(factor, view, _)| Some((*ordinals.get(factor)?, view.clone()))).collect();
+            if views.is_empty() {
+                check_uses(&model, in_transaction)?;
+                return Rewriting { model: &model, tree, ordinals, replaced, in_transaction }.text();
+            }
+            views::expand(&mut tree, &views, &mut replaced)?;
+        }
+        Err(Obstacle::new("views nested more than 32 deep"))
+    }
+
+    fn walk(&self, tree: &Statement) -> Result<Model<'_>, Obstacle> {
+        let literals = Literals::new(self.of.text, self.bytes.start, self.of.scan);
+        let mut model = Model::new(self.of.scope, literals, self.of.used.clone());
+        model.collected = Some(Box::new(Collected::default()));
+        let Statement::Query(query) = tree else { return Err(Obstacle::new("a statement that is no query")) };
+        match model.query(query, None, None, &None) {
+            Ok(_) => Ok(model),
+            Err(Stop::NotUnderstood(what)) => Err(Obstacle::new(format!("the router does not understand {what}"))),
+            Err(Stop::Refuse(fault)) => Err(Obstacle::new(fault.message.clone())),
+        }
+    }
+}
+
+/// What a Postgres beside the shards must not or cannot do.
+fn check_uses(model: &Model<'_>, in_transaction: bool) -> Result<(), Obstacle> {
+    let uses = &model.uses;
+    let function = |name: &str, why: &str| Err(Obstacle::new(format!("function {name}() {why}")));
+    if uses.writing || uses.writing_cte {
+        return Err(Obstacle::new("WITH contains a statement that changes data"));
+    }
+    if uses.locking {
+        return Err(Obstacle::new("FOR UPDATE or FOR SHARE of rows of several shards"));
+    }
+    if uses.sample {
+        return Err(Obstacle::new("TABLESAMPLE"));
+    }
+    if let Some(column) = &uses.system_column {
+        return Err(Obstacle::new(format!("system column \"{column}\"")));
+    }
+    if let Some(name) = &uses.unknown_function {
+        return function(name, "is not known to the router");
+    }
+    if uses.home_function || uses.pin.is_some() {
+        let what = uses.home.as_deref().unwrap_or("a function");
+        return Err(Obstacle::new(format!("{what} beside rows of several shards")));
+    }
+    if let Some(name) = &uses.server
+        && !is_same_at_home(name)
+    {
+        return Err(Obstacle::new(format!("{name} depends on the server that runs it")));
+    }
+    if let (Some(name), Some(_)) = (&uses.user_function, &uses.volatile) {
+        return function(name, "may have effects");
+    }
+    if uses.volatile.as_deref() == Some("setseed") {
+        return function("setseed", "leaves state in the session");
+    }
+    if in_transaction {
+        if let Some(name) = &uses.clock {
+            return function(name, "reads the transaction's clock, which a Postgres beside the shards does not have");
+        }
+        if uses.system {
+            return Err(Obstacle::new("a catalog relation beside rows of several shards"));
+        }
+    }
+    Ok(())
+}
+
+/// What says the same at home as on one Postgres that has everything.
+fn is_same_at_home(name: &str) -> bool {
+    const NAMES: [&str; 12] = [
+        "current_database",
+        "current_catalog",
+        "version",
+        "getdatabaseencoding",
+        "format_type",
+        "col_description",
+        "obj_description",
+        "shobj_description",
+        "pg_table_is_visible",
+        "pg_type_is_visible",
+        "pg_get_userbyid",
+        "pg_encoding_to_char",
+    ];
+    NAMES.contains(&name) || name.starts_with("has_") || name.starts_with("reg") || name.starts_with("pg_catalog.reg")
+}
+
+struct Rewriting<'m> {
+    model: &'m Model<'m>,
+    tree: Statement,
+    ordinals: HashMap<*const TableFactor, usize>,
+    replaced: HashSet<(Box<str>, Box<str>)>,
+    in_transaction: bool,
+}
+
+impl Rewriting<'_> {
+    fn text(mut self) -> Result<FinishText, Obstacle> {
+        let mentions = Mentions::of(&self.tree);
+        let forms = forms(&self.tree);
+        let collected = self.model.collected.as_deref();
+        let tables: &[TableUse] = collected.map_or(&[], |collected| &collected.tables);
+        // A table in a WITH query is one place of the text, however often the query is used.
+        let mut places: Vec<(usize, Vec<&TableUse>)> = Vec::new();
+        let home_views = collected.iter().flat_map(|collected| &collected.views);
+        let mut reads_home = home_views.map(|(_, view, _)| view.name.name.clone()).next();
+        if mentions.temporary() {
+            return Err(Obstacle::new("a temporary table beside rows of several shards"));
+        }
+        for table in tables {
+            let Some(ordinal) = self.ordinals.get(&table.factor) else { continue };
+            match &table.relation {
+                Relation::System => continue,
+                Relation::Unsharded { .. } | Relation::Reference { .. } if !self.in_transaction => {
+                    if let Relation::Unsharded { .. } = table.relation {
+                        reads_home.get_or_insert_with(|| self.model.leaves[table.leaf].name.clone());
+                    }
+                    continue;
+                }
+                _ => {}
+            }
+            match places.iter_mut().find(|(of, _)| of == ordinal) {
+                Some((_, uses)) => uses.push(table),
+                None => places.push((*ordinal, vec![table])),
+            }
+        }
+        check_names(self.model)?;
+        let mut pulls = Vec::new();
+        let mut inputs = HashMap::new();
+        for (ordinal, uses) in places {
+            let form = forms.get(ordinal).copied().unwrap_or_default();
+            let pull = self.pull(&uses, form, &mentions)?;
+            self.replaced.insert((pull.table.schema.clone(), pull.table.name.clone()));
+            inputs.insert(ordinal, share(&mut pulls, pull));
+        }
+        let names: HashMap<usize, &str> =
+            inputs.iter().filter_map(|(ordinal, at)| Some((*ordinal, &*pulls.get(*at)?.name))).collect();
+        let mut replace = Replace { names: &names, replaced: &self.replaced, next: 0 };
+        let mut tree = self.tree;
+        let _ = VisitMut::visit(&mut tree, &mut replace);
+        make_holes(&mut tree, &self.model.literals, false);
+        let sql = Pieces::of(&tree.to_string()).ok_or_else(|| Obstacle::new("the statement cannot be printed"))?;
+        Ok(FinishText { pulls, sql, reads_home, clock: self.model.uses.clock.clone() })
+    }
+
+    /// What fills the input of a table at one place.
+    fn pull(&self, uses: &[&TableUse], form: Form, mentions: &Mentions) -> Result<PullText, Obstacle> {
+        let unknown = |name: &str| {
+            Obstacle::new(format!("table \"{name}\" is not in the catalog"))
+                .hint("If it is a temporary table, read what the statement needs of it first.")
+        };
+        let Some(first) = uses.first() else { return Err(unknown("")) };
+        let leaf_name = &self.model.leaves[first.leaf].name;
+        let (name, table, key) = match &first.relation {
+            Relation::Sharded { name, table: Some(table), key, .. } => (name, table, &key[..]),
+            Relation::Reference { name, table: Some(table) } => (name, table, &[][..]),
+            Relation::Unsharded { table: Some(table) } => (&table.name, table, &[][..]),
+            _ => return Err(unknown(leaf_name)),
+        };
+        let source = match &first.relation {
+            Relation::Sharded { .. } => {
+                let mut groups = Vec::new();
+                for table in uses {
+                    let of_leaf = |id: &usize| self.model.refs[*id].leaf == table.leaf;
+                    for id in (0..self.model.refs.len()).filter(of_leaf) {
+                        let group = self.model.group_of(id);
+                        if !groups.contains(&group) {
+                            groups.push(group);
+                        }
+                    }
+                }
+                PullSource::Sharded(groups)
+            }
+            Relation::Reference { .. } => PullSource::Reference,
+            _ => PullSource::Home,
+        };
+        let Form { only, renamed } = form;
+        let columns: Vec<&str> = table.columns.iter().map(|column| &*column.name).collect();
+        let filters = filters(self.model, first.leaf, &columns, &self.model.literals);
+        let scan = Scan { model: self.model, leaf: first.leaf, name, table, only, renamed, mentions };
+        scan.check()?;
+        Ok(scan.pull(source, key, filters))
+    }
+}
+
+/// Tables of two schemas can have one name in one FROM list; their inputs cannot.
+fn check_names(model: &Model<'_>) -> Result<(), Obstacle> {
+    for level in &model.levels {
+        let mut names = HashSet::new();
+        let twice = level.leaves.iter().map(|leaf| &model.leaves[*leaf].name).find(|name| !names.insert(*name));
+        if let Some(name) = twice.filter(|name| !name.is_empty()) {
+            return Err(Obstacle::new(format!("two tables called \"{name}\" in one FROM list"))
+                .hint("Give one of them an alias."));
+        }
+    }
+    Ok(())
+}
+
+/// How a FROM item names its table.
+#[derive(Clone, Copy, Default)]
+struct Form {
+    only: bool,
+    /// Its alias has a column list.
+    renamed: bool,
+}
+
+/// The forms of all FROM items, by their ordinals.
+fn forms(tree: &Statement) -> Vec<Form> {
+    struct Forms(Vec<Form>);
+    impl Visitor for Forms {
+        type Break = ();
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+            self.0.push(match factor {
+                TableFactor::Table { name, alias, .. } => {
+                    Form { only: is_only(name), renamed: alias.as_ref().is_some_and(|alias| !alias.columns.is_empty()) }
+                }
+                _ => Form::default(),
+            });
+            ControlFlow::Continue(())
+        }
+    }
+    let mut forms = Forms(Vec::new());
+    let _ = tree.visit(&mut forms);
+    forms.0
+}
+
+/// Puts inputs in the place of tables, and takes the schemas off the columns that were qualified by them.
+struct Replace<'a> {
+    /// The inputs' names, by the ordinals of their FROM items.
+    names: &'a HashMap<usize, &'a str>,
+    replaced: &'a HashSet<(Box<str>, Box<str>)>,
+    next: usize,
+}
+
+impl Replace<'_> {
+    /// `schema.table`, perhaps behind a database, shortened to `table` where it is replaced.
+    fn shorten(&self, name: &mut ObjectName) {
+        if name.0.len() > 1
+            && let Some((Some(schema), table)) = parts(name)
+            && self.replaced.contains(&(schema.into(), table.into()))
+        {
+            name.0.drain(..name.0.len() - 1);
+        }
+    }
+}
+
+impl VisitorMut for Replace<'_> {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        let input = self.names.get(&self.next);
+        self.next += 1;
+        if let (Some(input), TableFactor::Table { name, alias, .. }) = (input, factor) {
+            let table = name.0.last().and_then(|part| part.as_ident()).cloned();
+            if let (None, Some(table)) = (&alias, table) {
+                *alias = Some(TableAlias { explicit: true, name: table, columns: Vec::new(), at: None });
+            }
+            *name = ObjectName::from(vec![Ident::new("pg_temp"), Ident::new(*input)]);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for item in &mut select.projection {
+            if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item {
+                self.shorten(name);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::CompoundIdentifier(names) if names.len() > 2 => {
+                let column = names.pop();
+                let mut table = ObjectName::from(std::mem::take(names));
+                self.shorten(&mut table);
+                names.extend(table.0.into_iter().filter_map(|part| part.as_ident().cloned()));
+                names.extend(column);
+            }
+            Expr::QualifiedWildcard(name, _) => self.shorten(name),
+            Expr::Function(function) => {
+                if let FunctionArguments::List(list) = &mut function.args {
+                    for arg in &mut list.args {
+                        let (FunctionArg::Unnamed(arg)
+                        | FunctionArg::Named { arg, .. }
+                        | FunctionArg::ExprNamed { arg, .. }) = arg;
+                        if let FunctionArgExpr::QualifiedWildcard(name) = arg {
+                            self.shorten(name);
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// A COPY TO STDOUT around a query that is finished.
+pub(crate) fn copied(finish: &Finish, before: &str, after: &str) -> Option<Arc<Finish>> {
+    if !can_have_holes(before) || !can_have_holes(after) {
+        return None;
+    }
+    let wrap = |text: &FinishText| {
+        let mut text = text.clone();
+        text.sql.prepend(before);
+        text.sql.push(after);
+        text
+    };
+    Some(Arc::new(Finish {
+        reason: finish.reason.clone(),
+        alone: wrap(&finish.alone),
+        in_transaction: finish.in_transaction.as_ref().map(wrap).map_err(Clone::clone),
+        copy: true,
+    }))
+}

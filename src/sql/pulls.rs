@@ -1,0 +1,262 @@
+//! What one pull brings: which columns of a table a statement can need, under which name its input goes, what its primary key is
+//! needed for.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, Statement, Visit, Visitor,
+};
+
+use crate::catalog::Table;
+use crate::ids::{Oid, QualifiedName};
+use crate::sql::model::{LeafId, Model, NodeId, Obstacle};
+use crate::sql::names::{folded, parts};
+use crate::sql::outcome::{PullSource, PullText};
+use crate::sql::pieces::Pieces;
+use crate::sql::words;
+
+/// The names that a statement mentions, wherever and as whatever.
+pub(crate) struct Mentions {
+    /// Every word and quoted name; `None`: not all can be read.
+    words: Option<HashSet<String>>,
+    /// Names that stand alone in expressions: of columns, or of whole rows.
+    bare: HashSet<String>,
+    /// `name.*` in a select list.
+    starred: HashSet<String>,
+    /// `name.*` in an expression: a whole row.
+    rows: HashSet<String>,
+    /// `table.column`
+    qualified: HashSet<(String, String)>,
+    pub casts_to_named_types: bool,
+    pub functions: HashSet<String>,
+}
+
+impl Mentions {
+    pub fn of(tree: &Statement) -> Self {
+        let words = words::identifiers(&tree.to_string(), true).map(|names| names.into_iter().collect());
+        let mut mentions = Mentions {
+            words,
+            bare: HashSet::new(),
+            starred: HashSet::new(),
+            rows: HashSet::new(),
+            qualified: HashSet::new(),
+            casts_to_named_types: false,
+            functions: HashSet::new(),
+        };
+        let _ = tree.visit(&mut mentions);
+        mentions
+    }
+
+    /// Whether it names the schema of temporary tables, which only the session's own connection has.
+    pub fn temporary(&self) -> bool {
+        self.words.as_ref().is_some_and(|words| words.iter().any(|word| word.starts_with("pg_temp")))
+    }
+
+    /// Whether the statement may use the whole row of a table that it calls by this name.
+    pub fn whole_row(&self, name: &str) -> bool {
+        self.bare.contains(name) || self.rows.contains(name)
+    }
+}
+
+fn last_name(name: &ObjectName) -> Option<String> {
+    parts(name).map(|(_, name)| name)
+}
+
+impl Visitor for Mentions {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        for item in &select.projection {
+            if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item {
+                self.starred.extend(last_name(name));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Identifier(name) => {
+                self.bare.insert(folded(name).into_owned());
+            }
+            Expr::CompoundIdentifier(names) => {
+                if let [.., table, column] = &names[..] {
+                    self.qualified.insert((folded(table).into_owned(), folded(column).into_owned()));
+                }
+            }
+            Expr::QualifiedWildcard(name, _) => self.rows.extend(last_name(name)),
+            Expr::Function(function) => {
+                self.functions.extend(last_name(&function.name));
+                if let FunctionArguments::List(list) = &function.args {
+                    for arg in &list.args {
+                        let (FunctionArg::Unnamed(arg)
+                        | FunctionArg::Named { arg, .. }
+                        | FunctionArg::ExprNamed { arg, .. }) = arg;
+                        if let FunctionArgExpr::QualifiedWildcard(name) = arg {
+                            self.rows.extend(last_name(name));
+                        }
+                    }
+                }
+            }
+            Expr::Cast { data_type, .. } => {
+                self.casts_to_named_types |= matches!(data_type, sqlparser::ast::DataType::Custom(..));
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// A table at one place of the statement: what fills its input.
+pub(crate) struct Scan<'a> {
+    pub model: &'a Model<'a>,
+    pub leaf: LeafId,
+    pub name: &'a QualifiedName,
+    pub table: &'a Table,
+    pub only: bool,
+    /// Its alias has a column list: columns go by their position.
+    pub renamed: bool,
+    pub mentions: &'a Mentions,
+}
+
+impl Scan<'_> {
+    /// Positions of the columns that the statement may use. `key`: what is taken where it uses none.
+    fn columns(&self, key: &[Box<str>]) -> Vec<usize> {
+        let leaf = &self.model.leaves[self.leaf];
+        let whole = self.renamed
+            || self.model.levels[leaf.level].all_columns
+            || self.mentions.starred.contains(&*leaf.name)
+            || self.mentions.whole_row(&leaf.name);
+        let all = 0..self.table.columns.len();
+        let Some(words) = self.mentions.words.as_ref().filter(|_| !whole) else { return all.collect() };
+        let named: Vec<usize> = all.filter(|at| words.contains(&*self.table.columns[*at].name)).collect();
+        if !named.is_empty() {
+            return named;
+        }
+        // Rows are counted by something.
+        vec![key.first().and_then(|name| self.table.column(name)).map_or(0, |(at, _)| at)]
+    }
+
+    /// The columns of the primary key, where a level is grouped by all of them and may select others.
+    fn primary_key(&self, key: &[Box<str>], columns: &[usize]) -> Vec<usize> {
+        let Some(collected) = &self.model.collected else { return Vec::new() };
+        let leaf = &self.model.leaves[self.leaf];
+        let grouped = collected.groups.iter().filter(|(level, _)| *level == leaf.level);
+        let nodes: Vec<&NodeId> = grouped.flat_map(|(_, nodes)| nodes).collect();
+        let by =
+            |at: &usize| leaf.columns.list.get(*at).and_then(|c| c.node).is_some_and(|node| nodes.contains(&&node));
+        let holds = |unique: &&Vec<usize>| {
+            unique.iter().all(|at| by(at) && self.table.columns.get(*at).is_some_and(|column| column.not_null))
+                // Only with the sharding key in it is it one over all shards.
+                && key.iter().all(|name| unique.iter().any(|at| self.table.columns[*at].name == *name))
+        };
+        let Some(unique) = self.table.unique_keys.iter().find(holds) else { return Vec::new() };
+        unique.iter().filter_map(|at| columns.iter().position(|column| column == at)).collect()
+    }
+
+    /// What the statement does with the table that an input cannot stand for.
+    pub fn check(&self) -> Result<(), Obstacle> {
+        let name = &self.model.leaves[self.leaf].name;
+        if self.table.columns.is_empty() {
+            return Err(Obstacle::new(format!("the columns of table \"{}\" are not known", self.name.name)));
+        }
+        let known = |column: &str| {
+            let leaves = self.model.leaves.iter().filter(|leaf| leaf.name == *name);
+            leaves
+                .into_iter()
+                .any(|leaf| !leaf.columns.complete || leaf.columns.list.iter().any(|c| *c.name == *column))
+        };
+        // `table.function` calls a function with the whole row.
+        if let Some((_, column)) = self.mentions.qualified.iter().find(|(of, column)| **of == **name && !known(column))
+        {
+            return Err(Obstacle::new(format!("\"{name}.{column}\" is no column of table \"{}\"", self.name.name)));
+        }
+        if self.mentions.whole_row(name) {
+            let mentions = self.mentions;
+            let typed = ["pg_typeof", "array_agg"].iter().any(|f| mentions.functions.contains(*f))
+                || mentions.casts_to_named_types
+                || self.model.uses.user_function.is_some();
+            if typed {
+                return Err(Obstacle::new(format!(
+                    "a use of whole rows of table \"{}\" by their type",
+                    self.name.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The pull without a name. `key`: the sharding key, of a sharded table.
+    pub fn pull(&self, source: PullSource, key: &[Box<str>], filters: Vec<Pieces>) -> PullText {
+        let columns = self.columns(key);
+        let primary_key = self.primary_key(key, &columns);
+        let columns: Vec<_> = columns.iter().map(|at| &self.table.columns[*at]).collect();
+        let list: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
+        let only = if self.only { "ONLY " } else { "" };
+        let table = format!("{}.{}", quoted(&self.name.schema), quoted(&self.name.name));
+        PullText {
+            name: String::new(),
+            table: self.name.clone(),
+            binary: columns.iter().all(|column| is_portable(column.type_oid)),
+            columns: columns.iter().map(|column| (column.name.clone(), column.type_oid, column.typmod)).collect(),
+            primary_key,
+            source,
+            head: format!("SELECT {} FROM {only}{table}", list.join(", ")),
+            filters,
+        }
+    }
+}
+
+/// Takes a pull among the others, or finds one of them that brings its rows already; its position.
+pub(crate) fn share(pulls: &mut Vec<PullText>, pull: PullText) -> usize {
+    let same = |other: &PullText| {
+        let whole = other.filters.is_empty() && is_whole(&other.source);
+        other.head == pull.head
+            && other.primary_key == pull.primary_key
+            && (whole || (other.filters == pull.filters && other.source == pull.source))
+    };
+    if let Some(at) = pulls.iter().position(same) {
+        return at;
+    }
+    let base = input_name(&pull);
+    let before = pulls.iter().filter(|other| other.name.starts_with(&base)).count();
+    let name = if before == 0 { base } else { format!("{base}_{}", before + 1) };
+    pulls.push(PullText { name, ..pull });
+    pulls.len() - 1
+}
+
+/// Whether a pull from here brings every row of its table, whatever the call's values are.
+fn is_whole(source: &PullSource) -> bool {
+    match source {
+        PullSource::Sharded(groups) => groups.iter().any(|group| group.expr == crate::sql::keys::KeyExpr::Any),
+        PullSource::Reference | PullSource::Home => true,
+    }
+}
+
+/// The same for the same columns of the same table: an input that is there already can be used again.
+fn input_name(pull: &PullText) -> String {
+    // FNV-1a: the name must not change with the version of the compiler.
+    let mut hash: u32 = 0x811c_9dc5;
+    for byte in format!("{}\0{:?}\0{:?}", pull.head, pull.columns, pull.primary_key).bytes() {
+        hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    }
+    format!("pgloom_{hash:08x}")
+}
+
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Whether COPY BINARY of the type reads the same on every server.
+fn is_portable(type_oid: Oid) -> bool {
+    /// `FirstNormalObjectId` (access/transam.h)
+    const FIRST_USER_TYPE: Oid = 16384;
+    // regproc, the other reg* types and their arrays, aclitem and its array, pg_node_tree.
+    const NAMES: [Oid; 25] = [
+        24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191, 1008, 2207, 2208, 2209, 2210, 2211, 3735, 3770,
+        4090, 4097, 4192, 1033, 1034, 194,
+    ];
+    type_oid < FIRST_USER_TYPE && !NAMES.contains(&type_oid)
+}

@@ -1,0 +1,185 @@
+//! Conditions that a pull can check already on the shards: those on one table alone, by functions whose answer is the same
+//! everywhere. The finishing statement checks them again, so leaving one out costs rows and nothing else.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArguments, Ident, UnaryOperator, Value as Literal,
+    VisitMut, VisitorMut,
+};
+
+use crate::sql::facts::plain_args;
+use crate::sql::functions::{FunctionClass, classify};
+use crate::sql::literals::Literals;
+use crate::sql::model::{Filter, LeafId, Model};
+use crate::sql::names::parts;
+use crate::sql::pieces::{Pieces, make_holes};
+
+/// The conditions on a leaf, with its columns under the names that the table gives them.
+pub(crate) fn filters(model: &Model<'_>, leaf: LeafId, table: &[&str], literals: &Literals) -> Vec<Pieces> {
+    let Some(collected) = &model.collected else { return Vec::new() };
+    let of_leaf = collected.filters.iter().filter(|f| f.leaves.contains(&leaf) && model.leaves[leaf].level == f.level);
+    let mut all: Vec<Pieces> = Vec::new();
+    for filter in of_leaf {
+        let found = pushed(model, leaf, filter, table, literals);
+        all.extend(found.filter(|pieces| !all.contains(pieces)));
+    }
+    all
+}
+
+fn pushed(model: &Model<'_>, leaf: LeafId, filter: &Filter, table: &[&str], literals: &Literals) -> Option<Pieces> {
+    let mut of = Pushdown { model, leaf, level: filter.level, columns: 0 };
+    if !of.can_push(&filter.expr) || of.columns == 0 {
+        return None;
+    }
+    let mut expr = filter.expr.clone();
+    let mut names = Names { model, leaf, level: filter.level, table };
+    if expr.visit(&mut names).is_break() {
+        return None;
+    }
+    make_holes(&mut expr, literals, true);
+    Pieces::of(&format!("({expr})"))
+}
+
+struct Pushdown<'m, 's> {
+    model: &'m Model<'s>,
+    leaf: LeafId,
+    level: usize,
+    /// How many columns of the leaf the expression names.
+    columns: usize,
+}
+
+impl Pushdown<'_, '_> {
+    fn all<'e>(&mut self, exprs: impl IntoIterator<Item = &'e Expr>) -> bool {
+        exprs.into_iter().all(|expr| self.can_push(expr))
+    }
+
+    /// Whether the shards' answer to this is one Postgres's answer.
+    fn can_push(&mut self, expr: &Expr) -> bool {
+        match expr {
+            Expr::Identifier(name) => self.column(std::slice::from_ref(name)),
+            Expr::CompoundIdentifier(names) => self.column(names),
+            // What a literal of the client says is looked at when the call is planned.
+            Expr::Value(value) if self.model.literals.slot(value).is_some() => true,
+            Expr::Value(value) => match &value.value {
+                Literal::SingleQuotedString(text) | Literal::EscapedStringLiteral(text) => !reads_clock(text),
+                Literal::DollarQuotedString(text) => !reads_clock(&text.value),
+                Literal::Number(..) | Literal::Boolean(_) | Literal::Null | Literal::Placeholder(_) => true,
+                _ => false,
+            },
+            Expr::TypedString(typed) => {
+                let known = self.model.literals.slot(&typed.value).is_some();
+                is_plain_type(&typed.data_type) && (known || !reads_clock(&typed.value.to_string()))
+            }
+            Expr::Interval(interval) => self.can_push(&interval.value),
+            Expr::Nested(inner)
+            | Expr::IsFalse(inner)
+            | Expr::IsNotFalse(inner)
+            | Expr::IsTrue(inner)
+            | Expr::IsNotTrue(inner)
+            | Expr::IsNull(inner)
+            | Expr::IsNotNull(inner)
+            | Expr::IsUnknown(inner)
+            | Expr::IsNotUnknown(inner)
+            | Expr::Collate { expr: inner, .. }
+            | Expr::Extract { expr: inner, .. } => self.can_push(inner),
+            Expr::UnaryOp { op: UnaryOperator::Plus | UnaryOperator::Minus | UnaryOperator::Not, expr } => {
+                self.can_push(expr)
+            }
+            Expr::BinaryOp { left, op, right } => is_plain(op) && self.all([&**left, &**right]),
+            Expr::IsDistinctFrom(a, b) | Expr::IsNotDistinctFrom(a, b) => self.all([&**a, &**b]),
+            Expr::InList { expr, list, .. } => self.can_push(expr) && self.all(list),
+            Expr::Between { expr, low, high, .. } => self.all([&**expr, &**low, &**high]),
+            Expr::Like { any: false, expr, pattern, escape_char: None, .. }
+            | Expr::ILike { any: false, expr, pattern, escape_char: None, .. } => self.all([&**expr, &**pattern]),
+            Expr::AnyOp { left, right, compare_op, .. } | Expr::AllOp { left, right, compare_op, .. } => {
+                is_plain(compare_op) && self.all([&**left, &**right])
+            }
+            Expr::Cast { expr, data_type, format: None, kind: CastKind::Cast | CastKind::DoubleColon } => {
+                is_plain_type(data_type) && self.can_push(expr)
+            }
+            Expr::Tuple(members) => self.all(members),
+            Expr::Array(array) => self.all(&array.elem),
+            Expr::Case { operand, conditions, else_result, .. } => {
+                self.all(operand.as_deref())
+                    && conditions.iter().all(|when| self.all([&when.condition, &when.result]))
+                    && self.all(else_result.as_deref())
+            }
+            Expr::Function(function) => self.function(function),
+            _ => false,
+        }
+    }
+
+    fn column(&mut self, names: &[Ident]) -> bool {
+        self.columns += 1;
+        column_of(self.model, self.level, self.leaf, names).is_some()
+    }
+
+    fn function(&mut self, function: &Function) -> bool {
+        let plain = function.over.is_none()
+            && function.filter.is_none()
+            && function.within_group.is_empty()
+            && matches!(function.parameters, FunctionArguments::None);
+        let Some((schema, name)) = parts(&function.name) else { return false };
+        let pure = classify(self.model.scope.catalog, schema.as_deref(), &name) == FunctionClass::Pure;
+        plain && pure && plain_args(function).is_some_and(|args| self.all(args))
+    }
+}
+
+/// The position in the table of the column that a name means, if it is one of this very leaf.
+fn column_of(model: &Model<'_>, level: usize, leaf: LeafId, names: &[Ident]) -> Option<usize> {
+    // What USING merged can be of another type than the column.
+    if let [name] = names
+        && model.levels[level].merged.iter().any(|merged| *merged.name == *crate::sql::names::folded(name))
+    {
+        return None;
+    }
+    let found = model.find_column(level, names)?;
+    let node = found.column.node.filter(|_| found.leaf == leaf)?;
+    model.leaves[leaf].columns.list.iter().position(|column| column.node == Some(node))
+}
+
+/// Gives columns the names of the table, whatever the statement calls them.
+struct Names<'m, 's> {
+    model: &'m Model<'s>,
+    leaf: LeafId,
+    level: usize,
+    table: &'m [&'m str],
+}
+
+impl VisitorMut for Names<'_, '_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let names = match expr {
+            Expr::Identifier(name) => std::slice::from_ref(name),
+            Expr::CompoundIdentifier(names) => names,
+            _ => return ControlFlow::Continue(()),
+        };
+        let name = column_of(self.model, self.level, self.leaf, names).and_then(|at| self.table.get(at));
+        match name {
+            Some(name) => {
+                *expr = Expr::Identifier(Ident::with_quote('"', *name));
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break(()),
+        }
+    }
+}
+
+fn is_plain(op: &BinaryOperator) -> bool {
+    // Operators that are written as OPERATOR(...) or that Postgres does not know.
+    !matches!(op, BinaryOperator::PGCustomBinaryOperator(_) | BinaryOperator::Custom(_) | BinaryOperator::Assignment)
+}
+
+/// Not a type that looks names up in the server's catalog.
+fn is_plain_type(data_type: &DataType) -> bool {
+    let name = data_type.to_string().to_ascii_lowercase();
+    !name.starts_with("reg") && !name.starts_with("pg_catalog.reg")
+}
+
+/// Whether a text, read as a date or time, is another one at each moment.
+pub(crate) fn reads_clock(text: &str) -> bool {
+    const WORDS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
+    text.split(|c: char| !c.is_ascii_alphabetic()).any(|word| WORDS.iter().any(|w| word.eq_ignore_ascii_case(w)))
+}

@@ -1,0 +1,113 @@
+//! Views over sharded tables, put as derived tables in the place of their names.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    Ident, Query, Statement, TableAlias, TableAliasColumnDef, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Tokenizer;
+
+use crate::catalog::Table;
+use crate::sql::MAX_DEPTH;
+use crate::sql::model::Obstacle;
+use crate::sql::rewrite;
+
+/// The FROM items of a statement in the order of a visit, by their address: what is found in a tree is found in its clone.
+pub(crate) fn ordinals(tree: &Statement) -> HashMap<*const TableFactor, usize> {
+    struct Count(HashMap<*const TableFactor, usize>);
+    impl Visitor for Count {
+        type Break = ();
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+            let next = self.0.len();
+            self.0.insert(std::ptr::from_ref(factor), next);
+            ControlFlow::Continue(())
+        }
+    }
+    let mut count = Count(HashMap::new());
+    let _ = tree.visit(&mut count);
+    count.0
+}
+
+/// Replaces the FROM items at these ordinals by the definitions of the views that they name.
+pub(crate) fn expand(
+    tree: &mut Statement,
+    views: &HashMap<usize, std::sync::Arc<Table>>,
+    names: &mut HashSet<(Box<str>, Box<str>)>,
+) -> Result<(), Obstacle> {
+    struct Expand<'a> {
+        views: &'a HashMap<usize, std::sync::Arc<Table>>,
+        next: usize,
+        /// The ordinals of the FROM items that the visit is inside of.
+        inside: Vec<usize>,
+    }
+    impl VisitorMut for Expand<'_> {
+        type Break = Obstacle;
+        fn pre_visit_table_factor(&mut self, _: &mut TableFactor) -> ControlFlow<Obstacle> {
+            self.inside.push(self.next);
+            self.next += 1;
+            ControlFlow::Continue(())
+        }
+        // On the way out, so that what is put in is not counted.
+        fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Obstacle> {
+            let Some(view) = self.inside.pop().and_then(|ordinal| self.views.get(&ordinal)) else {
+                return ControlFlow::Continue(());
+            };
+            match derived(factor, view) {
+                Ok(derived) => {
+                    *factor = derived;
+                    ControlFlow::Continue(())
+                }
+                Err(obstacle) => ControlFlow::Break(obstacle),
+            }
+        }
+    }
+    for view in views.values() {
+        names.insert((view.name.schema.clone(), view.name.name.clone()));
+    }
+    let mut expand = Expand { views, next: 0, inside: Vec::new() };
+    match tree.visit(&mut expand) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(obstacle) => Err(obstacle),
+    }
+}
+
+/// The view as a derived table with the view's column names, or those that the alias gives.
+fn derived(factor: &TableFactor, view: &Table) -> Result<TableFactor, Obstacle> {
+    let unclear = || Obstacle::new(format!("the definition of view \"{}\" cannot be put in its place", view.name.name));
+    let TableFactor::Table { alias, args: None, .. } = factor else { return Err(unclear()) };
+    // Row security of the view's owner would become the caller's.
+    if view.has_triggers {
+        return Err(unclear());
+    }
+    let subquery = definition(view).ok_or_else(unclear)?;
+    let mut columns: Vec<Ident> = view.columns.iter().map(|column| Ident::with_quote('"', &*column.name)).collect();
+    let given = alias.iter().flat_map(|alias| &alias.columns);
+    for (column, given) in columns.iter_mut().zip(given) {
+        *column = given.name.clone();
+    }
+    let name = match alias {
+        Some(alias) => alias.name.clone(),
+        None => Ident::with_quote('"', &*view.name.name),
+    };
+    let columns = columns.into_iter().map(|name| TableAliasColumnDef { name, data_type: None }).collect();
+    let alias = Some(TableAlias { explicit: true, name, columns, at: None });
+    Ok(TableFactor::Derived { lateral: false, subquery, alias, sample: None })
+}
+
+/// The query of a view. Its literals have no place in the client's text, and so are never taken for slots of it.
+fn definition(view: &Table) -> Option<Box<Query>> {
+    let text = view.definition.as_deref()?;
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize().ok()?;
+    let mut parser = Parser::new(&PostgreSqlDialect {}).with_recursion_limit(MAX_DEPTH).with_tokens(tokens);
+    let statement = parser.parse_statement().ok()?;
+    if !rewrite::is_faithful(&statement, text, true) {
+        return None;
+    }
+    match statement {
+        Statement::Query(query) => Some(query),
+        _ => None,
+    }
+}
