@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::config::error::{ConfigError, ConfigErrors, Origin, did_you_mean};
 use crate::config::file::{self, File, General};
 use crate::config::section::{Reader, Section, Setting};
-use crate::config::{Database, PoolSettings, Settings};
+use crate::config::{CombineSettings, Database, PoolSettings, Settings};
 use crate::ids::QualifiedName;
 
 /// Environment variables of ours that are no settings.
@@ -77,6 +77,7 @@ impl Build<'_> {
             self.fail(&Origin::Default, "no database; add [databases.NAME] with its [[databases.NAME.shards]]");
         }
         let general = read.general.as_ref().map(|general| (general, self.general(general)));
+        let combine = read.combine.as_ref().and_then(|combine| self.combine(combine));
         let mut databases = Vec::new();
         for (name, section) in &read.databases {
             let topology = self.topology(name, section);
@@ -99,6 +100,7 @@ impl Build<'_> {
             listen: parts.listen,
             timeouts: parts.timeouts,
             limits: parts.limits,
+            combine: combine?,
             auth_type: parts.auth_type,
             client_tls: parts.client_tls,
             server_tls: parts.server_tls,
@@ -107,6 +109,18 @@ impl Build<'_> {
             users: users?,
             databases,
             warnings: Vec::new(),
+        })
+    }
+
+    fn combine(&mut self, combine: &file::Combine) -> Option<CombineSettings> {
+        if combine.max_rows.value == 0 {
+            self.fail(&combine.max_rows.origin, "wrong value `0`: no statement could pull a row");
+        }
+        let max_bytes = self.size("max_bytes", &combine.max_bytes, 64 << 10, 1 << 50);
+        Some(CombineSettings {
+            max_rows: combine.max_rows.value,
+            max_bytes: max_bytes? as u64,
+            pool_size: self.not_zero(&combine.pool_size, "a pool needs at least one connection")?,
         })
     }
 

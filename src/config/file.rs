@@ -113,6 +113,18 @@ section! {
 }
 
 section! {
+    /// What concerns reads that a Postgres finishes: rows are pulled from the shards into temporary tables on a connection to the home shard.
+    pub struct Combine, environment false {
+        /// Rows that one statement may pull; beyond it the statement fails with 53400.
+        max_rows: u64 = "10000000",
+        /// Bytes that one statement may pull, in Postgres's binary form; beyond it the statement fails with 53400.
+        max_bytes: Bytes = "1GiB",
+        /// Connections to the home shard for each user that finish such reads, beside its other pool.
+        pool_size: u32 = "8",
+    }
+}
+
+section! {
     /// A user that may log in. Repeat `[[users]]` for each.
     pub struct User, environment false {
         /// The name that the client gives.
@@ -266,6 +278,7 @@ section! {
 #[derive(Debug)]
 pub struct File {
     pub general: Option<General>,
+    pub combine: Option<Combine>,
     pub users: Option<Vec<User>>,
     pub databases: Vec<(String, Database)>,
     /// All names under `[databases]`, also those of unreadable ones.
@@ -284,24 +297,26 @@ impl File {
             return None;
         }
         let document = document.get_ref();
-        let general = Self::general(document, reader);
+        let general = Self::section::<General>("general", document, reader);
+        let combine = Self::section::<Combine>("combine", document, reader);
         let users = match document.get("users") {
             Some(users) => Vec::from_toml(users, "users", reader),
             None => Some(Vec::new()),
         };
-        let mut file = File { general, users, databases: Vec::new(), database_names: Vec::new() };
+        let mut file = File { general, combine, users, databases: Vec::new(), database_names: Vec::new() };
         file.read_databases(document, reader);
         report_unknown(document, reader);
         Some(file)
     }
 
-    fn general(document: &DeTable<'_>, reader: &mut Reader) -> Option<General> {
-        match document.get("general") {
-            Some(value) => General::from_toml(value, "general", reader),
-            None => reader.within("[general]".to_owned(), |reader| {
+    /// A section that stands once; where the file has none, its defaults.
+    fn section<S: Section + FromToml>(name: &str, document: &DeTable<'_>, reader: &mut Reader) -> Option<S> {
+        match document.get(name) {
+            Some(value) => S::from_toml(value, name, reader),
+            None => reader.within(format!("[{name}]"), |reader| {
                 let unsaid = DeTable::new();
-                let fields = reader.fields::<General>(&unsaid, Origin::Default);
-                General::from_fields(&fields, reader)
+                let fields = reader.fields::<S>(&unsaid, Origin::Default);
+                S::from_fields(&fields, reader)
             }),
         }
     }
@@ -324,7 +339,7 @@ impl File {
 }
 
 fn report_unknown(document: &DeTable<'_>, reader: &mut Reader) {
-    const SECTIONS: [&str; 3] = ["general", "users", "databases"];
+    const SECTIONS: [&str; 4] = ["general", "combine", "users", "databases"];
     for (key, _) in document.iter().filter(|(key, _)| !SECTIONS.contains(&&**key.get_ref())) {
         let name: &str = key.get_ref();
         let remedy = if General::KEYS.iter().any(|known| known.name == name) {

@@ -36,6 +36,7 @@ pub struct Settings {
     pub listen: ListenSettings,
     pub timeouts: Timeouts,
     pub limits: LimitSettings,
+    pub combine: CombineSettings,
     pub auth_type: AuthType,
     pub client_tls: TlsSettings,
     pub server_tls: TlsSettings,
@@ -89,6 +90,17 @@ pub struct LimitSettings {
     pub scatter_max_shards: Option<NonZeroU32>,
     /// Bytes that one statement's merge may hold.
     pub merge_max_bytes: usize,
+}
+
+/// Reads that a Postgres finishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CombineSettings {
+    /// Rows that one statement may pull from the shards.
+    pub max_rows: u64,
+    /// Bytes that one statement may pull, as Postgres sends them in binary.
+    pub max_bytes: u64,
+    /// Connections to the home shard for each user.
+    pub pool_size: NonZeroU32,
 }
 
 /// TLS with one side. Paths are absolute or relative to the working directory; each file could be read at load.

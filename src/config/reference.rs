@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::config::Settings;
-use crate::config::file::{Database, Distribution, General, Range, Server, Shard, Table, User, Value};
+use crate::config::file::{Combine, Database, Distribution, General, Range, Server, Shard, Table, User, Value};
 use crate::config::section::{Key, Need, Section};
 
-const SECTIONS: [(&str, &[Key]); 9] = [
+const SECTIONS: [(&str, &[Key]); 10] = [
     ("general", General::KEYS),
+    ("combine", Combine::KEYS),
     ("users", User::KEYS),
     ("databases", Database::KEYS),
     ("shards", Shard::KEYS),
@@ -20,8 +21,8 @@ const SECTIONS: [(&str, &[Key]); 9] = [
     ("tables", Table::KEYS),
 ];
 
-/// The line of config/pgloom.toml above which [general] is generated.
-const END_OF_GENERAL: &str = "# ---- users ";
+/// The line of config/pgloom.toml above which all is generated.
+const END_OF_DEFAULTS: &str = "# ---- users ";
 
 fn repository(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -59,15 +60,19 @@ fn toml_value(default: &str) -> String {
     if bare { default.to_owned() } else { format!("\"{default}\"") }
 }
 
-fn general_section() -> String {
+fn settings_at_defaults() -> String {
     let mut text = "# Every setting of pgloom at its default. Copy what you change; config/examples/minimal.toml is all that one needs.\n\
-                    # docs/CONFIG.md explains units, paths, environment variables and the placement of rows.\n\n[general]\n"
+                    # docs/CONFIG.md explains units, paths, environment variables and the placement of rows.\n"
         .to_owned();
-    for key in General::KEYS {
-        let Need::Default(default) = key.need else { panic!("{} in [general] has no default", key.name) };
-        let _ = writeln!(text, "{}{} = {}\n", comment(key.doc), key.name, toml_value(default));
+    for (section, keys) in [("general", General::KEYS), ("combine", Combine::KEYS)] {
+        let _ = writeln!(text, "\n[{section}]");
+        for (at, key) in keys.iter().enumerate() {
+            let Need::Default(default) = key.need else { panic!("{} in [{section}] has no default", key.name) };
+            let space = if at > 0 { "\n" } else { "" };
+            let _ = writeln!(text, "{space}{}{} = {}", comment(key.doc), key.name, toml_value(default));
+        }
     }
-    text
+    text + "\n"
 }
 
 fn table(keys: &[Key]) -> String {
@@ -85,19 +90,19 @@ fn table(keys: &[Key]) -> String {
 }
 
 #[test]
-fn reference_file_shows_general_at_its_defaults() {
+fn reference_file_shows_the_defaults() {
     let path = "config/pgloom.toml";
     let now = read(path);
-    let rest = now.find(END_OF_GENERAL).map(|at| &now[at..]).unwrap();
-    assert_up_to_date(path, &(general_section() + rest));
+    let rest = now.find(END_OF_DEFAULTS).map(|at| &now[at..]).unwrap();
+    assert_up_to_date(path, &(settings_at_defaults() + rest));
 }
 
-/// What the file says of [general] and what is used when it says nothing are the same.
+/// What the file says and what is used when it says nothing are the same.
 #[test]
 fn reference_file_equals_the_defaults() {
     let text = read("config/pgloom.toml");
     let settings = |text: &str| Settings::parse("pgloom.toml", text, Path::new(""), Default::default()).unwrap();
-    let users_and_databases = &text[text.find(END_OF_GENERAL).unwrap()..];
+    let users_and_databases = &text[text.find(END_OF_DEFAULTS).unwrap()..];
     let said = Settings { databases: vec![], ..settings(&text) };
     let unsaid = Settings { databases: vec![], ..settings(users_and_databases) };
     assert_eq!(format!("{said:#?}"), format!("{unsaid:#?}"));

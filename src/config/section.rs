@@ -41,6 +41,7 @@ pub trait Section: Sized {
     const KEYS: &'static [Key];
     /// Whether environment variables `PGLOOM_<KEY>` go before the file.
     const ENVIRONMENT: bool;
+    fn from_fields(fields: &Fields<'_, '_>, reader: &mut Reader) -> Option<Self>;
 }
 
 /// Something that a TOML value can be read as. `None` means that an error was reported.
@@ -356,9 +357,7 @@ macro_rules! section {
                 doc: concat!($($doc),*),
             },)*];
             const ENVIRONMENT: bool = $environment;
-        }
 
-        impl $name {
             fn from_fields(fields: &Fields<'_, '_>, reader: &mut Reader) -> Option<Self> {
                 // All are read before the first failure is acted on.
                 $( let $key = section!(@read $need, reader, fields, stringify!($key)); )*

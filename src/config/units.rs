@@ -67,7 +67,7 @@ macro_rules! whole_numbers {
     )*};
 }
 
-whole_numbers!(u16, u32);
+whole_numbers!(u16, u32, u64);
 
 impl Scalar for Duration {
     const KINDS: Kinds = Kinds::QUANTITY;

@@ -145,7 +145,7 @@ impl Build<'_> {
         })
     }
 
-    fn size(&mut self, key: &str, setting: &Setting<Bytes>, least: u64, most: u64) -> Option<usize> {
+    pub(super) fn size(&mut self, key: &str, setting: &Setting<Bytes>, least: u64, most: u64) -> Option<usize> {
         let bytes = setting.value.0;
         if (least..=most).contains(&bytes) {
             return usize::try_from(bytes).ok();
