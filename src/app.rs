@@ -182,6 +182,8 @@ fn session_limits(settings: &Settings) -> SessionLimits {
         max_message: settings.limits.max_message_size,
         max_statements: CLIENT_STATEMENTS,
         merge_bytes: settings.limits.merge_max_bytes,
+        pull_rows: settings.combine.max_rows,
+        pull_bytes: settings.combine.max_bytes,
         max_fanout: settings.limits.scatter_max_shards.map_or(usize::MAX, |n| n.get() as usize),
         query_timeout: settings.timeouts.query,
         idle_transaction_timeout: settings.timeouts.idle_transaction,
@@ -294,12 +296,14 @@ pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> 
             wait: settings.timeouts.query_wait.unwrap_or(Duration::MAX),
             idle_timeout: settings.timeouts.server_idle,
             lifetime: settings.timeouts.server_lifetime,
+            size_setting: "default_pool_size",
         };
         Some(Database::new(
             Arc::clone(&database.name),
             (*database.topology).clone(),
             access.clone(),
             limits,
+            settings.combine.pool_size.get() as usize,
             own,
             database.safe_functions.clone(),
             database.pool.mode == PoolMode::Session,
@@ -342,6 +346,7 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
                 pool.sweep(Instant::now());
                 pool.fill().await;
             }
+            pools.combine().sweep(Instant::now());
         }
         tokio::time::sleep(if all_well { SWEEP } else { PROBE }).await;
     }
@@ -436,13 +441,15 @@ impl Source for Watcher {
                 stale: Duration::ZERO,
             });
             for (user, pools) in database.all_pools() {
-                for (shard, pool) in pools.iter() {
+                let shards = pools.iter().map(|(shard, pool)| (shard, "primary", pool));
+                let combine = (topology.home, "combine", pools.combine());
+                for (shard, role, pool) in shards.chain([combine]) {
                     let active = pool.counts.active.load(Ordering::Relaxed) as i64;
                     sample.pools.push(PoolSample {
                         database: database.name.to_string(),
                         user: user.to_string(),
                         shard: topology.shard(shard).name.to_string(),
-                        role: "primary",
+                        role,
                         host: pool.connector.address.to_string(),
                         cl_active: active,
                         cl_waiting: pool.counts.waiting.load(Ordering::Relaxed) as i64,

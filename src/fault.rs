@@ -153,6 +153,12 @@ impl Fault {
         self
     }
 
+    /// Of another text than the client's.
+    pub fn without_position(mut self) -> Self {
+        self.0.position = None;
+        self
+    }
+
     pub fn fatal(mut self) -> Self {
         self.0.severity = Severity::Fatal;
         self

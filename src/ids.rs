@@ -22,6 +22,12 @@ pub struct Epoch(pub u64);
 pub struct Token(pub u64);
 
 impl ShardId {
+    /// Not a shard of the topology: a connection to the home shard on which Postgres finishes a statement. A session may hold
+    /// several, each under a number of its own.
+    pub fn combine(number: u8) -> Self {
+        Self(u16::MAX - u16::from(number))
+    }
+
     /// The position in the topology's list of shards.
     pub fn index(self) -> usize {
         usize::from(self.0)

@@ -31,6 +31,8 @@ pub enum QueryClass {
     Multi,
     /// By several shards whose answers were merged.
     Scatter,
+    /// By a Postgres, from rows that were pulled from the shards.
+    Finish,
     /// Not at all: refused by pgloom.
     Rejected,
     /// By pgloom itself.
@@ -38,14 +40,21 @@ pub enum QueryClass {
 }
 
 impl QueryClass {
-    const ALL: [QueryClass; 5] =
-        [QueryClass::Single, QueryClass::Multi, QueryClass::Scatter, QueryClass::Rejected, QueryClass::Local];
+    const ALL: [QueryClass; 6] = [
+        QueryClass::Single,
+        QueryClass::Multi,
+        QueryClass::Scatter,
+        QueryClass::Finish,
+        QueryClass::Rejected,
+        QueryClass::Local,
+    ];
 
     fn label(self) -> &'static str {
         match self {
             QueryClass::Single => "single",
             QueryClass::Multi => "multi",
             QueryClass::Scatter => "scatter",
+            QueryClass::Finish => "finish",
             QueryClass::Rejected => "rejected",
             QueryClass::Local => "local",
         }
@@ -55,7 +64,7 @@ impl QueryClass {
 /// All metrics of one router. Share it as `Arc<Metrics>`; two of them share nothing.
 pub struct Metrics {
     registry: Registry,
-    queries: [ClassMetrics; 5],
+    queries: [ClassMetrics; 6],
     fanout_shards: Histogram,
     shard_request_seconds: HistogramVec,
     shard_connects: IntCounterVec,
@@ -83,6 +92,10 @@ pub struct Metrics {
     pub merge_seconds: Histogram,
     /// Bytes that merges hold now.
     pub merge_buffer_bytes: IntGauge,
+    /// Rows pulled from shards for a Postgres that finishes the statement.
+    pub pulled_rows: IntCounter,
+    /// Bytes of those rows.
+    pub pulled_bytes: IntCounter,
     sampled: Sampled,
     source: OnceLock<Box<dyn Source>>,
 }
@@ -126,7 +139,7 @@ pub struct PoolSample {
     pub database: String,
     pub user: String,
     pub shard: String,
-    /// `primary` or `replica`.
+    /// `primary`, `replica` or `combine`.
     pub role: &'static str,
     /// `host:port` of the server.
     pub host: String,
@@ -226,6 +239,8 @@ impl Metrics {
             plan_cache_bytes: gauge(r, "pgloom_plan_cache_bytes", "held by the plan cache"),
             merge_seconds: histogram(r, "pgloom_merge_seconds", "time that one merge took", &SECONDS),
             merge_buffer_bytes: gauge(r, "pgloom_merge_buffer_bytes", "held by merges"),
+            pulled_rows: counter(r, "pgloom_pulled_rows_total", "rows pulled for statements that Postgres finishes"),
+            pulled_bytes: counter(r, "pgloom_pulled_bytes_total", "bytes of rows pulled for such statements"),
             sampled: Sampled::register(r),
             source: OnceLock::new(),
             registry,

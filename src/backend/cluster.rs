@@ -15,7 +15,7 @@ use crate::ids::ShardId;
 use crate::net::Keepalive;
 use crate::secret::Secret;
 use crate::tls::ServerTls;
-use crate::topology::{Role, Server, Topology};
+use crate::topology::{Role, Server, Shard, Topology};
 
 /// Who we are to the shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,7 @@ pub type ServerCheckout = Checkout<ServerConnector>;
 /// The pools of one user of one database: one for each shard's primary.
 pub struct UserPools {
     pools: Vec<Arc<ServerPool>>,
+    combine: Arc<ServerPool>,
 }
 
 impl UserPools {
@@ -79,27 +80,32 @@ impl UserPools {
         credentials: &Credentials,
         access: &ServerAccess,
         limits: &PoolLimits,
+        combine: usize,
     ) -> Arc<Self> {
-        let pools = topology
-            .shards
-            .iter()
-            .map(|shard| {
-                let server = shard
-                    .servers
-                    .iter()
-                    .find(|s| s.role == Role::Primary)
-                    .or(shard.servers.first())
-                    .expect("a validated topology has a server in every shard");
-                let connector = ServerConnector {
-                    server: server.clone(),
-                    address: format!("{}:{}", server.host, server.port).into(),
-                    credentials: credentials.clone(),
-                    access: access.clone(),
-                };
-                Pool::new(connector, limits.clone())
-            })
-            .collect();
-        Arc::new(Self { pools })
+        let pool = |shard: &Shard, limits: PoolLimits| {
+            let server = shard
+                .servers
+                .iter()
+                .find(|s| s.role == Role::Primary)
+                .or(shard.servers.first())
+                .expect("a validated topology has a server in every shard");
+            let connector = ServerConnector {
+                server: server.clone(),
+                address: format!("{}:{}", server.host, server.port).into(),
+                credentials: credentials.clone(),
+                access: access.clone(),
+            };
+            Pool::new(connector, limits)
+        };
+        let pools = topology.shards.iter().map(|shard| pool(shard, limits.clone())).collect();
+        let finish = PoolLimits { size: combine, min_size: 0, size_setting: "[combine] pool_size", ..limits.clone() };
+        let combine = pool(topology.shard(topology.home), finish);
+        Arc::new(Self { pools, combine })
+    }
+
+    /// The connections to the home shard on which Postgres finishes statements.
+    pub fn combine(&self) -> &Arc<ServerPool> {
+        &self.combine
     }
 
     pub fn pool(&self, shard: ShardId) -> &Arc<ServerPool> {
@@ -134,6 +140,8 @@ pub struct Database {
     pub cluster: ArcSwap<Cluster>,
     pub access: ServerAccess,
     pub limits: PoolLimits,
+    /// Combine connections for each user.
+    pub combine_size: usize,
     /// By client user.
     pools: Mutex<HashMap<Box<str>, Arc<UserPools>>>,
     /// The credentials with which the router itself reads catalogs and resolves transactions.
@@ -156,6 +164,7 @@ impl Database {
         topology: Topology,
         access: ServerAccess,
         limits: PoolLimits,
+        combine_size: usize,
         own: Credentials,
         safe_functions: Vec<crate::ids::QualifiedName>,
         session_mode: bool,
@@ -170,6 +179,7 @@ impl Database {
             }),
             access,
             limits,
+            combine_size,
             pools: Mutex::default(),
             own,
             safe_functions,
@@ -200,7 +210,8 @@ impl Database {
         }
         let mut limits = self.limits.clone();
         limits.size = size.unwrap_or(limits.size);
-        let made = UserPools::new(&self.cluster.load().topology, credentials, &self.access, &limits);
+        let topology = Arc::clone(&self.cluster.load().topology);
+        let made = UserPools::new(&topology, credentials, &self.access, &limits, self.combine_size);
         pools.insert(user.into(), Arc::clone(&made));
         made
     }

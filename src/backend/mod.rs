@@ -1,6 +1,7 @@
 //! `Backend`: one server connection, what it owes, what state it carries. Knows nothing of clients and plans.
 
 pub mod cluster;
+pub mod combine;
 pub mod inflight;
 pub mod login;
 pub mod pool;
@@ -56,6 +57,8 @@ pub struct Backend {
     pub applied: Option<Arc<SessionSettings>>,
     /// What `applied` was when the open transaction began: a rollback brings it back.
     pub applied_before: Option<Option<Arc<SessionSettings>>>,
+    /// The temporary tables that it keeps, where it is a combine connection.
+    pub inputs: combine::Inputs,
     /// ParameterStatus values as the server reported them last.
     pub parameters: Vec<(Box<str>, Box<str>)>,
     pub key: CancelKey,
@@ -89,6 +92,7 @@ impl Backend {
             doubtful: Vec::new(),
             applied: Some(Arc::default()),
             applied_before: None,
+            inputs: combine::Inputs::default(),
             parameters: login.parameters,
             key: login.key,
             address,

@@ -27,6 +27,8 @@ pub struct PoolLimits {
     pub idle_timeout: Option<Duration>,
     /// A connection older than this is not reused.
     pub lifetime: Option<Duration>,
+    /// The setting that `size` comes from, for messages.
+    pub size_setting: &'static str,
 }
 
 /// Counts that metrics and the console read.
@@ -104,7 +106,10 @@ impl<C: Connect> Pool<C> {
                     "all {} server connections of the pool were busy for {:?}",
                     self.limits.size, self.limits.wait
                 ))
-                .hint("Raise default_pool_size or query_wait_timeout, or look for long transactions.")
+                .hint(format!(
+                    "Raise {} or query_wait_timeout, or look for long transactions.",
+                    self.limits.size_setting
+                ))
                 .blame(Blame::Router)),
         }
     }

@@ -61,6 +61,9 @@ pub struct SessionLimits {
     pub max_statements: usize,
     /// Bytes that one merge may hold.
     pub merge_bytes: usize,
+    /// Rows, and bytes of them, that one statement may pull for a Postgres that finishes it.
+    pub pull_rows: u64,
+    pub pull_bytes: u64,
     /// Shards that one statement may touch at once.
     pub max_fanout: usize,
     pub query_timeout: Option<Duration>,

@@ -437,7 +437,7 @@ impl Session {
             PlanKind::Broadcast(_) | PlanKind::CopyIn(_) => (QueryClass::Multi, self.view.topology.shards.len()),
             PlanKind::Split { parts, .. } => (QueryClass::Multi, parts.len()),
             PlanKind::Scatter { shards, .. } => (QueryClass::Scatter, shards.len()),
-            PlanKind::Finish(finish) => (QueryClass::Scatter, finish.shards().len()),
+            PlanKind::Finish(finish) => (QueryClass::Finish, finish.shards().len()),
         };
         self.note_route(class, shards);
         if tracing::enabled!(tracing::Level::DEBUG) {

@@ -1,0 +1,225 @@
+//! `Inputs`: the temporary tables of a combine connection, kept from statement to statement so that the catalog does not bloat.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use crate::backend::inflight::{Audience, Owed};
+use crate::backend::settings::quote_identifier;
+use crate::backend::{Backend, server_fault};
+use crate::fault::Fault;
+use crate::ids::Oid;
+use crate::wire::reply::Status;
+use crate::wire::request;
+use crate::wire::row::read_row_description;
+
+/// Inputs that one connection keeps at most: Postgres empties each of them at every commit that touched one.
+const KEPT: usize = 24;
+
+/// A temporary table that a statement needs, empty.
+#[derive(Clone, Debug)]
+pub struct InputTable<'a> {
+    /// Not quoted.
+    pub name: &'a str,
+    /// The query whose columns it gets.
+    pub create: &'a str,
+    /// Columns of its primary key, in SQL; empty: none.
+    pub primary_key: String,
+    /// The catalog that `create` was written for.
+    pub generation: u64,
+    /// A table with columns of user-defined types is dropped after its statement: it would stand in the way of a DROP TYPE.
+    pub keep: bool,
+}
+
+/// What a connection has.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    made: Vec<Made>,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Made {
+    name: Box<str>,
+    create: Box<str>,
+    primary_key: Box<str>,
+    generation: u64,
+    keep: bool,
+    /// The types of its columns as a RowDescription tells them.
+    types: Arc<[Oid]>,
+    used: u64,
+}
+
+impl Made {
+    fn is(&self, table: &InputTable<'_>) -> bool {
+        *self.name == *table.name
+            && *self.create == *table.create
+            && *self.primary_key == *table.primary_key
+            && self.generation == table.generation
+    }
+}
+
+impl Inputs {
+    fn find(&mut self, table: &InputTable<'_>) -> Option<Arc<[Oid]>> {
+        self.clock += 1;
+        let made = self.made.iter_mut().find(|made| made.is(table))?;
+        made.used = self.clock;
+        Some(Arc::clone(&made.types))
+    }
+
+    /// Takes out what stands in the way of `wanted`: tables of the same names, and the least used ones beyond the limit.
+    fn make_room(&mut self, wanted: &[&InputTable<'_>], all: &[InputTable<'_>]) -> Vec<Box<str>> {
+        let mut gone: Vec<Box<str>> = Vec::new();
+        self.made.retain(|made| {
+            let replaced = wanted.iter().any(|table| *made.name == *table.name);
+            if replaced {
+                gone.push(made.name.clone());
+            }
+            !replaced
+        });
+        while self.made.len() + wanted.len() > KEPT {
+            let idle = self.made.iter().enumerate().filter(|(_, made)| !all.iter().any(|table| made.is(table)));
+            let Some((at, _)) = idle.min_by_key(|(_, made)| made.used) else { break };
+            gone.push(self.made.swap_remove(at).name);
+        }
+        gone
+    }
+
+    fn note(&mut self, table: &InputTable<'_>, types: Arc<[Oid]>) {
+        self.clock += 1;
+        self.made.push(Made {
+            name: table.name.into(),
+            create: table.create.into(),
+            primary_key: table.primary_key.as_str().into(),
+            generation: table.generation,
+            keep: table.keep,
+            types,
+            used: self.clock,
+        });
+    }
+
+    /// The statement that drops what is not kept; the tables count as gone.
+    pub fn drop_transient(&mut self) -> Option<String> {
+        let mut sql = String::from("BEGIN READ WRITE");
+        self.made.retain(|made| {
+            if !made.keep {
+                let _ = write!(sql, "; DROP TABLE IF EXISTS {}", qualified(&made.name));
+            }
+            made.keep
+        });
+        (sql.len() > "BEGIN READ WRITE".len()).then(|| sql + "; COMMIT")
+    }
+}
+
+/// The input as statements name it.
+pub fn qualified(name: &str) -> String {
+    format!("pg_temp.{}", quote_identifier(name))
+}
+
+/// Brings the tables into being that are not there yet, outside of any transaction. Returns the types of each one's columns.
+///
+/// # Errors
+/// The server's, such as `42501` for a user without the privilege TEMPORARY.
+pub async fn make_inputs(server: &mut Backend, tables: &[InputTable<'_>]) -> Result<Vec<Arc<[Oid]>>, Fault> {
+    let mut types: Vec<Option<Arc<[Oid]>>> = tables.iter().map(|table| server.inputs.find(table)).collect();
+    let missing: Vec<usize> = (0..tables.len()).filter(|at| types[*at].is_none()).collect();
+    if !missing.is_empty() {
+        let wanted: Vec<&InputTable<'_>> = missing.iter().map(|at| &tables[*at]).collect();
+        let gone = server.inputs.make_room(&wanted, tables);
+        let mut sql = String::from("BEGIN READ WRITE");
+        for name in &gone {
+            let _ = write!(sql, "; DROP TABLE IF EXISTS {}", qualified(name));
+        }
+        for table in &wanted {
+            let name = quote_identifier(table.name);
+            let _ = write!(
+                sql,
+                "; CREATE TEMP TABLE {name} ON COMMIT DELETE ROWS AS {} WITH NO DATA; \
+                 GRANT ALL ON TABLE pg_temp.{name} TO PUBLIC",
+                table.create
+            );
+            if !table.primary_key.is_empty() {
+                let _ = write!(sql, "; ALTER TABLE pg_temp.{name} ADD PRIMARY KEY ({})", table.primary_key);
+            }
+        }
+        sql.push_str("; COMMIT");
+        if let Err(fault) = server.query(&sql).await {
+            if server.status != Status::Idle && !server.broken {
+                server.query("ROLLBACK").await?;
+            }
+            // The DROPs were undone: those tables are there, and unknown.
+            server.broken |= !gone.is_empty();
+            return Err(fault.without_position());
+        }
+        for at in missing {
+            let found: Arc<[Oid]> = column_types(server, tables[at].name).await?.into();
+            server.inputs.note(&tables[at], Arc::clone(&found));
+            types[at] = Some(found);
+        }
+    }
+    Ok(types.into_iter().flatten().collect())
+}
+
+/// The types of a table's columns as a RowDescription tells them.
+async fn column_types(server: &mut Backend, name: &str) -> Result<Vec<Oid>, Fault> {
+    let sql = format!("SELECT * FROM {}", qualified(name));
+    request::parse(&mut server.out, b"", sql.as_bytes(), &[])?;
+    server.inflight.push(Owed::Parse(Audience::Router));
+    request::describe(&mut server.out, request::Target::Statement, b"")?;
+    server.inflight.push(Owed::DescribeStatement(Audience::Router));
+    server.out.extend_from_slice(request::SYNC);
+    server.inflight.push(Owed::Sync(Audience::Router));
+    let mut types = Vec::new();
+    let mut failed = None;
+    while !server.inflight.is_empty() {
+        let frame = server.next_frame().await?;
+        if server.inflight.step(frame.tag) == crate::backend::inflight::Verdict::OutOfStep {
+            return Err(server.out_of_step(frame.tag));
+        }
+        match frame.tag {
+            b'T' => types = read_row_description(frame.body())?.iter().map(|column| column.type_oid).collect(),
+            b'E' => failed = Some(server_fault(frame.body())),
+            _ => {}
+        }
+    }
+    failed.map_or(Ok(types), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(name: &str, generation: u64) -> InputTable<'_> {
+        InputTable { name, create: "SELECT a FROM t", primary_key: String::new(), generation, keep: !name.starts_with('x') }
+    }
+
+    #[test]
+    fn a_table_is_known_again_until_the_catalog_changes() {
+        let mut inputs = Inputs::default();
+        inputs.note(&table("a", 1), [23].into());
+        assert_eq!(inputs.find(&table("a", 1)).as_deref(), Some(&[23][..]));
+        assert!(inputs.find(&table("a", 2)).is_none());
+        assert_eq!(inputs.make_room(&[&table("a", 2)], &[table("a", 2)]), ["a".into()] as [Box<str>; 1]);
+        assert!(inputs.find(&table("a", 1)).is_none());
+    }
+
+    #[test]
+    fn the_least_used_table_makes_room_but_none_of_the_statement() {
+        let mut inputs = Inputs::default();
+        let names: Vec<String> = (0..KEPT).map(|i| format!("t{i}")).collect();
+        names.iter().for_each(|name| inputs.note(&table(name, 1), [].into()));
+        inputs.find(&table("t1", 1));
+        let gone = inputs.make_room(&[&table("new", 1), &table("newer", 1)], &[table("t0", 1)]);
+        assert_eq!(gone, ["t2".into(), "t3".into()] as [Box<str>; 2]);
+    }
+
+    #[test]
+    fn only_what_is_not_kept_is_dropped() {
+        let mut inputs = Inputs::default();
+        inputs.note(&table("a", 1), [].into());
+        assert_eq!(inputs.drop_transient(), None);
+        inputs.note(&table("xA", 1), [].into());
+        let sql = inputs.drop_transient();
+        assert_eq!(sql.as_deref(), Some("BEGIN READ WRITE; DROP TABLE IF EXISTS pg_temp.\"xA\"; COMMIT"));
+        assert_eq!(inputs.drop_transient(), None);
+    }
+}
