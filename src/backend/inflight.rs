@@ -55,6 +55,8 @@ pub struct Inflight {
     skipping: bool,
     /// ParseCompletes that went to the client since they were last counted.
     parsed: usize,
+    /// The Execute that was answered last reached its row limit.
+    suspended: bool,
 }
 
 impl Inflight {
@@ -81,6 +83,11 @@ impl Inflight {
     /// How many ParseCompletes went to the client since the last call.
     pub fn take_parsed(&mut self) -> usize {
         std::mem::take(&mut self.parsed)
+    }
+
+    /// Whether the Execute that was answered last reached its row limit.
+    pub fn is_suspended(&self) -> bool {
+        self.suspended
     }
 
     /// Whether the server skips everything until the next Sync.
@@ -180,7 +187,10 @@ impl Inflight {
             (Owed::DescribeStatement(audience), b't') => (*audience, false),
             (Owed::DescribeStatement(audience) | Owed::DescribePortal(audience), b'T' | b'n') => (*audience, true),
             (Owed::Execute(audience), b'H' | b'c') => (*audience, false),
-            (Owed::Execute(audience), b'C' | b's' | b'I') => (*audience, true),
+            (Owed::Execute(audience), b'C' | b's' | b'I') => {
+                self.suspended = tag == b's';
+                (*audience, true)
+            }
             _ => return Verdict::OutOfStep,
         };
         if finished {

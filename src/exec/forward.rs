@@ -10,7 +10,7 @@ use crate::backend::{Backend, server_fault};
 use crate::exec::client::{Client, ClientGone, OUT_HIGH};
 use crate::fault::Fault;
 use crate::wire::error_fields;
-use crate::wire::frame::HEADER;
+use crate::wire::frame::{Frame, HEADER};
 
 /// Why a pump stopped.
 #[derive(Debug)]
@@ -173,11 +173,22 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
     }
 }
 
+/// A [`Seen::offset`] that takes positions out of errors: the text that they are in is not the client's.
+pub const NO_POSITION: u32 = u32::MAX;
+
+/// An ErrorResponse of a text that the client did not write.
+pub fn without_position(frame: &Frame) -> Frame {
+    Frame { tag: frame.tag, bytes: move_position(frame.body(), NO_POSITION).freeze() }
+}
+
 /// The ErrorResponse with its position moved by `offset` characters.
 fn move_position(body: &[u8], offset: u32) -> BytesMut {
     let mut out = BytesMut::with_capacity(body.len() + HEADER + 8);
     out.extend_from_slice(b"E\0\0\0\0");
     for (field, value) in error_fields::iter(body) {
+        if field == b'P' && offset == NO_POSITION {
+            continue;
+        }
         out.put_u8(field);
         match (field, std::str::from_utf8(value).ok().and_then(|v| v.parse::<u32>().ok())) {
             (b'P', Some(position)) => out.extend_from_slice(position.saturating_add(offset).to_string().as_bytes()),

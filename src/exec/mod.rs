@@ -2,5 +2,6 @@
 
 pub mod client;
 pub mod copy;
+pub mod finish;
 pub mod forward;
 pub mod scatter;

@@ -391,7 +391,7 @@ enum Head {
 }
 
 /// The next frame that is part of the statement's answer, if it has been read already.
-fn try_content(server: &mut Backend) -> Result<Option<Frame>, ScatterError> {
+pub(super) fn try_content(server: &mut Backend) -> Result<Option<Frame>, ScatterError> {
     loop {
         let Some(frame) = server.cut().map_err(Broken::Server)? else {
             return Ok(None);
@@ -428,7 +428,7 @@ fn poll_content(server: &mut Backend, cx: &mut Context<'_>) -> Poll<Result<Frame
 }
 
 /// Writes what is queued for each server, so that all of them work at once. One that cannot be written to says why when it is read.
-async fn send_all(servers: &mut [&mut Backend], client: &mut Client) -> Result<(), ScatterError> {
+pub async fn send_all(servers: &mut [&mut Backend], client: &mut Client) -> Result<(), ScatterError> {
     poll_fn(|cx| {
         let sending = servers.iter_mut().filter_map(|server| server.poll_flush(cx).is_pending().then_some(())).count();
         if sending == 0 { Poll::Ready(Ok(())) } else { poll_client(client, cx).map(Err) }
@@ -437,7 +437,7 @@ async fn send_all(servers: &mut [&mut Backend], client: &mut Client) -> Result<(
 }
 
 /// Waits for one server's next frame; notices pass to the client, which is watched meanwhile.
-async fn content(server: &mut Backend, client: &mut Client, speaks: bool) -> Result<Frame, ScatterError> {
+pub(super) async fn content(server: &mut Backend, client: &mut Client, speaks: bool) -> Result<Frame, ScatterError> {
     loop {
         let frame = poll_fn(|cx| match poll_content(server, cx) {
             Poll::Pending => poll_client(client, cx).map(Err),
@@ -480,7 +480,7 @@ async fn any_content(
 }
 
 /// While servers work: the client is written to and watched. Ready when it is gone or to go.
-fn poll_client(client: &mut Client, cx: &mut Context<'_>) -> Poll<ScatterError> {
+pub(super) fn poll_client(client: &mut Client, cx: &mut Context<'_>) -> Poll<ScatterError> {
     if client.control.poll_kill(cx).is_ready() {
         return Poll::Ready(Broken::Client.into());
     }
@@ -501,7 +501,7 @@ async fn flush(client: &mut Client) -> Result<(), ScatterError> {
 }
 
 /// The first OID of what users create (Postgres: `FirstNormalObjectId`).
-const FIRST_NORMAL_OID: crate::ids::Oid = 16_384;
+pub const FIRST_NORMAL_OID: crate::ids::Oid = 16_384;
 
 fn same_shape(ours: &[Column], theirs: &[Column]) -> bool {
     ours.len() == theirs.len()
