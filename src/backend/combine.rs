@@ -97,6 +97,11 @@ impl Inputs {
         });
     }
 
+    /// The name of one table, if there is any.
+    pub fn any(&self) -> Option<&str> {
+        self.made.first().map(|made| &*made.name)
+    }
+
     /// The statement that drops what is not kept; the tables count as gone.
     pub fn drop_transient(&mut self) -> Option<String> {
         let mut sql = String::from("BEGIN READ WRITE");

@@ -182,7 +182,7 @@ pub fn without_position(frame: &Frame) -> Frame {
 }
 
 /// The ErrorResponse with its position moved by `offset` characters.
-fn move_position(body: &[u8], offset: u32) -> BytesMut {
+pub fn move_position(body: &[u8], offset: u32) -> BytesMut {
     let mut out = BytesMut::with_capacity(body.len() + HEADER + 8);
     out.extend_from_slice(b"E\0\0\0\0");
     for (field, value) in error_fields::iter(body) {

@@ -437,7 +437,7 @@ pub async fn send_all(servers: &mut [&mut Backend], client: &mut Client) -> Resu
 }
 
 /// Waits for one server's next frame; notices pass to the client, which is watched meanwhile.
-pub(super) async fn content(server: &mut Backend, client: &mut Client, speaks: bool) -> Result<Frame, ScatterError> {
+pub async fn content(server: &mut Backend, client: &mut Client, speaks: bool) -> Result<Frame, ScatterError> {
     loop {
         let frame = poll_fn(|cx| match poll_content(server, cx) {
             Poll::Pending => poll_client(client, cx).map(Err),

@@ -205,11 +205,12 @@ impl Session {
         let shard = match &plan.kind {
             PlanKind::Single(shard) => *shard,
             PlanKind::Scatter { shards, .. } => shards.min().unwrap_or(self.view.topology.home),
+            // It may name tables that only the home shard has.
+            PlanKind::Finish(_) => return Ok(self.view.topology.home),
             PlanKind::Refuse(fault) if statement.analysis.parameters == 0 => return Err(fault.clone().into()),
             PlanKind::Refuse(_)
             | PlanKind::Any
             | PlanKind::Broadcast(_)
-            | PlanKind::Finish(_)
             | PlanKind::Split { .. }
             | PlanKind::CopyIn(_) => self.any_shard(),
         };
@@ -240,7 +241,7 @@ impl Session {
     }
 
     /// Brings the open server to a rest without ending its transaction: a pipeline that goes on elsewhere is one transaction.
-    async fn leave_open(&mut self) -> Result<(), Failure> {
+    pub(super) async fn leave_open(&mut self) -> Result<(), Failure> {
         let Some(at) = self.open_at() else {
             self.batch.open = None;
             return Ok(());
@@ -387,7 +388,11 @@ impl Session {
         if statement.generation != self.view.catalog.generation {
             statement = self.renew(view.statement, &statement)?;
         }
-        self.statements.remove_portal(if view.portal.is_empty() { b"" } else { b"\0none" });
+        if view.portal.is_empty()
+            && let Some(portal) = self.statements.remove_portal(b"")
+        {
+            self.close_place(portal.place).await;
+        }
         let used = match statement.analysis.kind {
             // The parameters in the text are those of the statement that it prepares.
             StatementKind::Prepare(_) => 0,
@@ -480,9 +485,7 @@ impl Session {
         self.note_plan(plan);
         let held = &mut self.held[at];
         held.wrote |= plan.access == Access::Write;
-        if held.pin.is_none() {
-            held.pin = statement.analysis.pin;
-        }
+        held.note_pin(statement.analysis.pin);
         self.batch.bound = true;
         request::bind_raw(&mut held.server.out, view.portal, def.name.as_bytes(), view.tail)?;
         held.server.inflight.push(Owed::Bind(Audience::Client));
@@ -496,7 +499,7 @@ impl Session {
         self.cursor_shard(&statement.analysis.kind)
     }
 
-    fn plan_bound(&self, statement: &ClientStatement, values: &BindValues<'_>) -> Plan {
+    pub(super) fn plan_bound(&self, statement: &ClientStatement, values: &BindValues<'_>) -> Plan {
         let bound = BoundValues { types: &statement.types, values };
         let inputs = Inputs { text: &statement.text, slots: &statement.slots, parameters: Some(&bound) };
         plan::plan(&statement.analysis, &inputs, &self.plan_view())
@@ -597,7 +600,7 @@ impl Session {
                 }
                 return Ok(());
             }
-            Place::Router { .. } | Place::Running(_) | Place::Finished => Combine::CONCAT,
+            Place::Router { .. } | Place::Running(_) | Place::Finishing(_) | Place::Finished => Combine::CONCAT,
         };
         let columns = self.columns_of(&statement).await?;
         match columns {
@@ -611,7 +614,7 @@ impl Session {
     }
 
     /// The result columns of a statement as one Postgres describes it, asked once and remembered.
-    async fn columns_of(&mut self, statement: &Arc<ClientStatement>) -> Result<Option<Vec<reply::Column>>, Failure> {
+    pub(super) async fn columns_of(&mut self, statement: &Arc<ClientStatement>) -> Result<Option<Vec<reply::Column>>, Failure> {
         let known = statement.described();
         let description = match known {
             Some((_, rows)) => rows,
@@ -753,6 +756,7 @@ impl Session {
         let (bind, plan) = match place {
             Place::Router { bind, plan } => (bind, plan),
             Place::Running(run) => return self.resume(name, run, max).await,
+            Place::Finishing(slot) => return self.resume_finish(name, slot, max_rows).await,
             Place::Finished => {
                 // A query that is at its end has no more rows; anything else is not run twice.
                 if statement.analysis.kind == StatementKind::Query {
@@ -769,6 +773,9 @@ impl Session {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a portal changed its place").into());
             }
         };
+        if let PlanKind::Finish(_) = &plan.kind {
+            return self.execute_finish(name, statement, &bind, plan, max_rows).await;
+        }
         self.note_plan(&plan);
         let columns_added = match &plan.kind {
             PlanKind::Scatter { combine, sql, .. } => self.columns_added(statement, combine, sql),
@@ -806,8 +813,8 @@ impl Session {
                     server.inflight.push(Owed::Close(Audience::Client));
                     return Ok(());
                 }
-                Some(Place::Running(run)) => self.close_run(*run).await,
-                _ => {}
+                Some(place) => self.close_place(place).await,
+                None => {}
             },
         }
         self.answer(reply::CLOSE_COMPLETE);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::commit::{CommitPlan, Gid, decide};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
+use crate::session::held::Finishing;
 use crate::session::{Failure, Session};
 use crate::wire::reply::Status;
 
@@ -199,7 +200,7 @@ impl Session {
             }
         }
         for at in 0..self.held.len() {
-            if !self.held[at].server.broken {
+            if !self.held[at].server.broken && self.held[at].finishing == Finishing::No {
                 self.report_parameters(at);
                 break;
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::backend::settings::{self, SessionSettings};
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
-use crate::session::held::put_settings;
+use crate::session::held::{Finishing, put_settings};
 use crate::session::local::LocalRows;
 use crate::session::scope::SearchScope;
 use crate::session::transaction::TxState;
@@ -390,7 +390,7 @@ impl Session {
     }
 
     async fn tell_pinned(&mut self, sql: &str) -> Result<(), Failure> {
-        for held in self.held.iter_mut() {
+        for held in self.held.iter_mut().filter(|held| held.finishing == Finishing::No) {
             held.server.query(sql).await?;
         }
         Ok(())

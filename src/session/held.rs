@@ -27,9 +27,29 @@ pub struct Held {
     pub wrote: bool,
     /// Why it stays with the client after the transaction.
     pub pin: Option<PinReason>,
+    /// It may have temporary tables of the client.
+    pub temporary: bool,
+    pub finishing: Finishing,
+}
+
+/// Whether a connection is one on which Postgres finishes a statement. Such a one takes no part in the client's transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finishing {
+    No,
+    Running,
+    /// It waits for the next Execute of its portal.
+    Suspended,
 }
 
 impl Held {
+    /// A statement runs here that may leave something behind.
+    pub fn note_pin(&mut self, pin: Option<PinReason>) {
+        if let Some(reason) = pin {
+            self.temporary |= matches!(reason, PinReason::TemporaryTable | PinReason::Code);
+            self.pin.get_or_insert(reason);
+        }
+    }
+
     pub fn running(&self) -> Running {
         Running {
             connector: self.server.connector(),
@@ -203,7 +223,15 @@ impl Session {
     /// Takes a connection into the client's hands.
     pub(super) fn hold(&mut self, shard: ShardId, server: ServerCheckout) -> usize {
         let pin = self.session_mode.then_some(PinReason::Setting);
-        let at = self.held.push(Held { shard, server, joined: false, wrote: false, pin });
+        let at = self.held.push(Held {
+            shard,
+            server,
+            joined: false,
+            wrote: false,
+            pin,
+            temporary: false,
+            finishing: Finishing::No,
+        });
         self.slot.add(self.held[at].running());
         at
     }
@@ -225,7 +253,7 @@ impl Session {
         while at < self.held.len() {
             let held = &self.held[at];
             let gone = held.server.broken;
-            if gone || (!held.joined && held.pin.is_none()) {
+            if gone || (!held.joined && held.pin.is_none() && held.finishing == Finishing::No) {
                 released.push(self.held.remove(at));
             } else {
                 at += 1;

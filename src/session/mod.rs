@@ -5,6 +5,7 @@ pub mod cancel;
 pub mod commit;
 pub mod control;
 pub mod copy;
+pub mod finish;
 pub mod held;
 pub mod local;
 pub mod prepared;

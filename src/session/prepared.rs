@@ -75,6 +75,8 @@ pub enum Place {
     Router { bind: Bytes, plan: Box<Plan> },
     /// Runs on several shards and has been suspended by a row limit.
     Running(Box<ScatterRun>),
+    /// A Postgres finishes it on this connection, and has been suspended by a row limit.
+    Finishing(ShardId),
     /// It has run to its end.
     Finished,
 }

@@ -218,15 +218,7 @@ impl Session {
                 let parts: Vec<(ShardId, ShardSql)> = shards.iter().map(|s| (s, sql.clone())).collect();
                 self.run_parts(&parts, combine, *window, plan.access, ask).await
             }
-            PlanKind::Finish(finish) => {
-                self.shared.metrics.refused("plan");
-                Err(Fault::unsupported(
-                    "statement is not supported across shards",
-                    finish.reason.to_string(),
-                    "Give the sharding key one value in WHERE, so that one shard can run the whole statement.",
-                )
-                .into())
-            }
+            PlanKind::Finish(finish) => self.run_finish(finish, ask).await,
             PlanKind::Split { parts, combine } => self.run_parts(parts, combine, None, Access::Write, ask).await,
             PlanKind::CopyIn(copy) => self.run_copy_split(copy, ask).await,
         }
@@ -268,15 +260,7 @@ impl Session {
         answer: Answer,
         ask: &Ask<'_>,
     ) -> Result<(ScatterRun, Vec<ShardId>, bool), Failure> {
-        if parts.len() > self.shared.limits.max_fanout {
-            return Err(Fault::new(
-                SqlState::CONFIGURATION_LIMIT_EXCEEDED,
-                format!("the statement touches {} shards", parts.len()),
-            )
-            .detail(format!("scatter_max_shards is {}", self.shared.limits.max_fanout))
-            .hint("Restrict the sharding key, or raise scatter_max_shards.")
-            .into());
-        }
+        self.check_fanout(parts.len())?;
         // A statement that writes on several shards is atomic, also when the client opened no transaction.
         let opened = access == Access::Write && parts.len() > 1 && !self.tx.is_open();
         if opened {
@@ -301,6 +285,19 @@ impl Session {
             Ok(run) => Ok((run, shards, opened)),
             Err(error) => Err(self.scatter_failure(error, opened).await),
         }
+    }
+
+    /// `53400` for a statement that touches more shards than it may.
+    pub(super) fn check_fanout(&self, shards: usize) -> Result<(), Fault> {
+        if shards <= self.shared.limits.max_fanout {
+            return Ok(());
+        }
+        Err(Fault::new(
+            SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+            format!("the statement touches {shards} shards"),
+        )
+        .detail(format!("scatter_max_shards is {}", self.shared.limits.max_fanout))
+        .hint("Restrict the sharding key, or raise scatter_max_shards."))
     }
 
     /// The statement is over: its own transaction is committed, else its connections go home.
@@ -399,7 +396,7 @@ impl Session {
     }
 
     /// How this session's servers print dates and floats.
-    fn text_style(&self) -> TextStyle {
+    pub(super) fn text_style(&self) -> TextStyle {
         let date_style = self.reported.iter().find(|(name, _)| &**name == "DateStyle").map_or("", |(_, value)| value);
         let digits = self.settings.get("extra_float_digits").map(|v| v.trim_matches('\'').trim().parse::<i32>());
         TextStyle {

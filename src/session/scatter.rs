@@ -101,6 +101,16 @@ impl Session {
         if !shards.is_empty() {
             self.quiet(&shards, false).await;
         }
+        self.close_suspended().await;
+    }
+
+    /// The client is done with a portal before its end.
+    pub(super) async fn close_place(&mut self, place: Place) {
+        match place {
+            Place::Running(run) => self.close_run(*run).await,
+            Place::Finishing(slot) => self.end_finish(slot, true).await,
+            Place::Server(_) | Place::Local | Place::Router { .. } | Place::Finished => {}
+        }
     }
 
     /// Brings these servers to rest. `patient`: what runs may go on to its end; else it is cancelled. A server that does not

@@ -8,9 +8,8 @@ use crate::exec::forward::Seen;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
 use crate::plan::{self, Inputs, Plan, PlanKind, View};
-use crate::session::held::put_settings;
+use crate::session::held::{Finishing, put_settings};
 use crate::session::local::LocalRows;
-use crate::session::prepared::Place;
 use crate::session::run::Ask;
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session, Stop};
@@ -28,8 +27,8 @@ impl Session {
         self.offset = 0;
         self.start_clock();
         self.statements.drop_unnamed();
-        if let Some(Place::Running(run)) = self.statements.remove_portal(b"").map(|portal| portal.place) {
-            self.close_run(*run).await;
+        if let Some(portal) = self.statements.remove_portal(b"") {
+            self.close_place(portal.place).await;
         }
         self.refresh_view();
         let outcome = self.run_query(&frame).await;
@@ -104,7 +103,7 @@ impl Session {
     async fn check_syntax(&mut self, text: &str) -> Result<(), Failure> {
         self.park_runs().await?;
         // A connection that we hold already will do: to wait for another one could be to wait for ourselves.
-        let asked = match self.held.get_mut(0) {
+        let asked = match self.held.iter_mut().find(|held| held.finishing == Finishing::No) {
             Some(held) => {
                 if !held.joined {
                     put_settings(&mut held.server, &self.settings).await?;
@@ -218,9 +217,7 @@ impl Session {
         let ready = if last && !self.tx.is_open() { Audience::Client } else { Audience::Router };
         let held = &mut self.held[at];
         held.wrote |= plan.access == plan::Access::Write;
-        if held.pin.is_none() {
-            held.pin = analysis.pin;
-        }
+        held.note_pin(analysis.pin);
         match frame {
             Some(frame) => held.server.out.extend_from_slice(&frame.bytes),
             None => crate::wire::request::query(&mut held.server.out, text.as_bytes())?,

@@ -115,6 +115,14 @@ impl Transaction {
         sql
     }
 
+    /// The SETs of the transaction, in order; those of its modes are left out.
+    pub fn settings_replay(&self) -> impl Iterator<Item = &str> {
+        self.replay.iter().filter_map(|item| match item {
+            Replay::Statement(text) if !text.starts_with("SET TRANSACTION") => Some(&**text),
+            Replay::Statement(_) | Replay::Savepoint(_) => None,
+        })
+    }
+
     pub fn savepoint(&mut self, name: &str, settings: &Arc<SessionSettings>) {
         self.replay.push(Replay::Savepoint(name.into()));
         self.savepoints.push(Savepoint {
