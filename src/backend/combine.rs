@@ -194,7 +194,13 @@ mod tests {
     use super::*;
 
     fn table(name: &str, generation: u64) -> InputTable<'_> {
-        InputTable { name, create: "SELECT a FROM t", primary_key: String::new(), generation, keep: !name.starts_with('x') }
+        InputTable {
+            name,
+            create: "SELECT a FROM t",
+            primary_key: String::new(),
+            generation,
+            keep: !name.starts_with('x'),
+        }
     }
 
     #[test]

@@ -266,7 +266,9 @@ impl Filling<'_> {
         if taken != Some(rows) {
             combine.broken = true;
             let message = format!("{} rows of {rows} arrived", taken.unwrap_or(0));
-            return Err(Fault::new(SqlState::DATA_CORRUPTED, "rows were lost between the shards").detail(message).into());
+            return Err(Fault::new(SqlState::DATA_CORRUPTED, "rows were lost between the shards")
+                .detail(message)
+                .into());
         }
         Ok(())
     }

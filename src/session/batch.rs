@@ -614,7 +614,10 @@ impl Session {
     }
 
     /// The result columns of a statement as one Postgres describes it, asked once and remembered.
-    pub(super) async fn columns_of(&mut self, statement: &Arc<ClientStatement>) -> Result<Option<Vec<reply::Column>>, Failure> {
+    pub(super) async fn columns_of(
+        &mut self,
+        statement: &Arc<ClientStatement>,
+    ) -> Result<Option<Vec<reply::Column>>, Failure> {
         let known = statement.described();
         let description = match known {
             Some((_, rows)) => rows,

@@ -303,7 +303,9 @@ impl Session {
             && self.held.iter().any(|h| h.temporary)
         {
             return Err(Fault::unsupported(
-                format!("a session that may have temporary tables cannot read \"{table}\" together with sharded tables"),
+                format!(
+                    "a session that may have temporary tables cannot read \"{table}\" together with sharded tables"
+                ),
                 "The statement is finished on another connection, which does not see them.",
                 "Run it in another session, or read the tables one by one.",
             ));
@@ -457,9 +459,12 @@ impl Session {
             Err(error) => return Err(ScatterError::Shard(without_position(&error)).into()),
         };
         if !same_columns(&original.rows, &rows)? {
-            return Err(Fault::new(SqlState::INTERNAL_ERROR, "the finishing statement has other columns than the original")
-                .detail(plan.sql.clone())
-                .into());
+            return Err(Fault::new(
+                SqlState::INTERNAL_ERROR,
+                "the finishing statement has other columns than the original",
+            )
+            .detail(plan.sql.clone())
+            .into());
         }
         let server = &mut self.held[at].server;
         let tail = match ask {
@@ -489,10 +494,7 @@ async fn end_transaction(server: &mut Backend, commit: bool) -> Result<(), Fault
 }
 
 /// What a server says to a Describe of a statement; or its ErrorResponse. All that it owes is read.
-async fn description(
-    server: &mut Backend,
-    client: &mut Client,
-) -> Result<Result<(Bytes, Bytes), Frame>, ScatterError> {
+async fn description(server: &mut Backend, client: &mut Client) -> Result<Result<(Bytes, Bytes), Frame>, ScatterError> {
     let (mut parameters, mut rows, mut failed) = (Bytes::new(), Bytes::new(), None);
     while !server.inflight.is_empty() {
         let frame = content(server, client, true).await?;
@@ -535,7 +537,8 @@ fn values_of(ask: &Ask<'_>, chosen: &[u16]) -> Result<BytesMut, Fault> {
         return Ok(out);
     };
     let values = BindView::read(bind)?.parameters;
-    let unknown = || Fault::new(SqlState::PROTOCOL_VIOLATION, "a parameter of the statement is not in its bind message");
+    let unknown =
+        || Fault::new(SqlState::PROTOCOL_VIOLATION, "a parameter of the statement is not in its bind message");
     let chosen = chosen.iter().map(|p| values.get(usize::from(*p)).ok_or_else(unknown));
     let chosen = chosen.collect::<Result<Vec<(Format, Option<&[u8]>)>, Fault>>()?;
     encode::count16(&mut out, chosen.len())?;

@@ -292,12 +292,9 @@ impl Session {
         if shards <= self.shared.limits.max_fanout {
             return Ok(());
         }
-        Err(Fault::new(
-            SqlState::CONFIGURATION_LIMIT_EXCEEDED,
-            format!("the statement touches {shards} shards"),
-        )
-        .detail(format!("scatter_max_shards is {}", self.shared.limits.max_fanout))
-        .hint("Restrict the sharding key, or raise scatter_max_shards."))
+        Err(Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, format!("the statement touches {shards} shards"))
+            .detail(format!("scatter_max_shards is {}", self.shared.limits.max_fanout))
+            .hint("Restrict the sharding key, or raise scatter_max_shards."))
     }
 
     /// The statement is over: its own transaction is committed, else its connections go home.
