@@ -926,7 +926,7 @@ fn target(frame: &Frame) -> Result<(u8, &[u8]), Fault> {
 }
 
 /// The result format codes at the end of a Bind message.
-fn result_formats(body: &[u8]) -> Result<Vec<i16>, Malformed> {
+pub fn result_formats(body: &[u8]) -> Result<Vec<i16>, Malformed> {
     let mut fields = Fields::new(body);
     fields.cstr()?;
     fields.cstr()?;

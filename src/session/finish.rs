@@ -18,6 +18,7 @@ use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError, content, send_all};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::{FinishPlan, Plan, PlanKind, Pull, PullFrom};
+use crate::session::batch::result_formats;
 use crate::session::held::{Finishing, put_settings};
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
@@ -458,13 +459,22 @@ impl Session {
             Ok(described) => described,
             Err(error) => return Err(ScatterError::Shard(without_position(&error)).into()),
         };
-        if !same_columns(&original.rows, &rows)? {
-            return Err(Fault::new(
-                SqlState::INTERNAL_ERROR,
-                "the finishing statement has other columns than the original",
-            )
-            .detail(plan.sql.clone())
-            .into());
+        match same_columns(&original.rows, &rows)? {
+            Same::Yes => {}
+            // The row type of an input is not that of its table. As text its values are the same.
+            Same::RowTypes if !wants_binary(ask)? => {}
+            Same::RowTypes => {
+                return Err(Fault::unsupported(
+                    "binary results of a table's row type are not supported across shards",
+                    "the rows are put together on another table, whose row type has another OID",
+                    "Ask for text format, or select the columns.",
+                )
+                .into());
+            }
+            Same::No => {
+                let message = "the finishing statement has other columns than the original";
+                return Err(Fault::new(SqlState::INTERNAL_ERROR, message).detail(plan.sql.clone()).into());
+            }
         }
         let server = &mut self.held[at].server;
         let tail = match ask {
@@ -514,19 +524,44 @@ fn sqlstate(body: &[u8]) -> String {
 }
 
 /// Whether two descriptions have the same names and types. Tables and their columns may differ.
-fn same_columns(original: &Bytes, finish: &Bytes) -> Result<bool, Fault> {
+#[derive(Debug, PartialEq, Eq)]
+enum Same {
+    Yes,
+    /// But for user-defined types.
+    RowTypes,
+    No,
+}
+
+fn same_columns(original: &Bytes, finish: &Bytes) -> Result<Same, Fault> {
     let columns = |frame: &Bytes| match frame.first() {
         Some(b'T') => read_row_description(frame.get(HEADER..).unwrap_or_default()).map(Some),
         _ => Ok(None),
     };
     Ok(match (columns(original)?, columns(finish)?) {
-        (None, None) => true,
-        (Some(ours), Some(theirs)) => {
-            ours.len() == theirs.len()
-                && ours.iter().zip(&theirs).all(|(a, b)| a.name == b.name && a.type_oid == b.type_oid)
+        (None, None) => Same::Yes,
+        (Some(ours), Some(theirs)) if ours.len() == theirs.len() => {
+            let mut same = Same::Yes;
+            for (a, b) in ours.iter().zip(&theirs) {
+                let users = a.type_oid >= FIRST_NORMAL_OID && b.type_oid >= FIRST_NORMAL_OID;
+                if a.name != b.name || (a.type_oid != b.type_oid && !users) {
+                    return Ok(Same::No);
+                }
+                if a.type_oid != b.type_oid {
+                    same = Same::RowTypes;
+                }
+            }
+            same
         }
-        _ => false,
+        _ => Same::No,
     })
+}
+
+/// Whether the client asks for any column in binary.
+fn wants_binary(ask: &Ask<'_>) -> Result<bool, Fault> {
+    match ask {
+        Ask::Query { .. } => Ok(false),
+        Ask::Bound { bind, .. } => Ok(result_formats(bind)?.contains(&1)),
+    }
 }
 
 /// What a Bind says of chosen parameters: their formats and values.

@@ -1,0 +1,607 @@
+//! Statements that a Postgres finishes on rows pulled from the shards: the same as on one Postgres, in every protocol, and
+//! nothing is left behind by their errors, cancels and limits.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use support::raw::{Message, Raw, Reply, Value, message as m};
+use support::{Database, Router, SHARDS, eventually};
+
+const SCHEMA: &str = "CREATE TYPE mood AS ENUM ('low', 'fair', 'high'); \
+     CREATE TABLE sales (id int PRIMARY KEY, buyer int, item int, amount numeric(10,2), weight float8, day date, \
+       note text COLLATE \"C\", feeling mood, tags text[], body jsonb); \
+     CREATE TABLE buyers (id int PRIMARY KEY, name text, region text); \
+     CREATE TABLE regions (code text PRIMARY KEY, title text); \
+     CREATE TABLE rates (item int PRIMARY KEY, rate numeric)";
+const ROWS: i32 = 400;
+const FILL: [&str; 4] = [
+    "INSERT INTO sales VALUES ",
+    "INSERT INTO buyers VALUES ",
+    "INSERT INTO regions VALUES ('n', 'North'), ('s', 'South')",
+    "INSERT INTO rates VALUES (0, 1.5), (1, 2.25), (2, 0.1)",
+];
+
+struct World {
+    router: Router,
+    db: Database,
+}
+
+impl World {
+    fn create(label: &str, general: &str, combine: &str) -> Self {
+        let db = Database::create(label);
+        db.everywhere(SCHEMA);
+        let name = &db.name;
+        let mut toml = format!(
+            "[general]\nport = {{port}}\nmetrics_listen = \"127.0.0.1:{{http_port}}\"\nauth_type = \"trust\"\n{general}\n\
+             [combine]\n{combine}\n[[users]]\nname = \"postgres\"\n[databases.{name}]\n"
+        );
+        for (index, port) in db.ports().iter().enumerate() {
+            toml += &format!("[[databases.{name}.shards]]\nname = \"s{index}\"\nhost = \"127.0.0.1\"\nport = {port}\n");
+        }
+        toml += &format!("[[databases.{name}.distributions]]\nname = \"key\"\nkey_types = [\"int4\"]\n");
+        for table in ["sales", "buyers"] {
+            toml += &format!(
+                "[[databases.{name}.tables]]\nname = \"{table}\"\ndistribution = \"key\"\ncolumns = [\"id\"]\n"
+            );
+        }
+        toml += &format!("[[databases.{name}.tables]]\nname = \"regions\"\nreference = true\n");
+        let router = Router::start(&toml);
+        let world = Self { router, db };
+        let sales: Vec<String> = (1..=ROWS)
+            .map(|i| {
+                let feeling = ["'low'", "'fair'", "'high'", "NULL"][(i % 4) as usize];
+                format!(
+                    "({i}, {}, {}, {}.{:02}, {}, '2024-01-01'::date + {}, 'note\t{}\\', {feeling}, ARRAY['a', 'x{}'], \
+                     '{{\"k\": {}}}')",
+                    i % 17 + 1,
+                    i % 3,
+                    i * 7 % 1000,
+                    i % 100,
+                    f64::from(i) / 8.0,
+                    i % 60,
+                    i % 5,
+                    i % 3,
+                    i % 9
+                )
+            })
+            .collect();
+        let buyers: Vec<String> =
+            (1..=20).map(|i| format!("({i}, 'buyer {i}', '{}')", if i % 2 == 0 { "n" } else { "s" })).collect();
+        for mut raw in [world.db.oracle(), world.connect()] {
+            raw.must(&format!("{}{}", FILL[0], sales.join(", ")));
+            raw.must(&format!("{}{}", FILL[1], buyers.join(", ")));
+            raw.must(FILL[2]);
+            raw.must(FILL[3]);
+        }
+        world
+    }
+
+    fn connect(&self) -> Raw {
+        self.router.connect(&self.db.name)
+    }
+
+    fn home(&self) -> Raw {
+        self.db.shard(0)
+    }
+
+    /// Waits until nobody works in a transaction on the home shard's combine connections.
+    fn at_rest(&self) {
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND pid <> pg_backend_pid() AND state <> 'idle'",
+            self.db.name
+        );
+        eventually(10, "no transaction is left open", || self.home().value(&sql) == "0");
+    }
+}
+
+/// Statements that no merge in the router can answer.
+const STATEMENTS: &[&str] = &[
+    "SELECT stddev(amount), sum(weight), bool_or(weight > 49) FROM sales",
+    "SELECT item, percentile_cont(0.5) WITHIN GROUP (ORDER BY amount) FROM sales GROUP BY item ORDER BY item",
+    "SELECT id, rank() OVER (PARTITION BY item ORDER BY amount DESC, id) AS place FROM sales ORDER BY id LIMIT 25",
+    "SELECT DISTINCT ON (buyer) buyer, id, amount FROM sales ORDER BY buyer, amount DESC, id",
+    "SELECT s.id, b.name FROM sales s JOIN buyers b ON b.id = s.buyer WHERE s.amount > 500 ORDER BY s.id",
+    "SELECT b.region, r.title, sum(s.amount) FROM sales s JOIN buyers b ON b.id = s.buyer JOIN regions r ON r.code = b.region \
+       GROUP BY b.region, r.title ORDER BY 1",
+    "WITH big AS (SELECT buyer, sum(amount) AS total FROM sales GROUP BY buyer HAVING sum(amount) > 1000) \
+       SELECT b.name, big.total FROM big JOIN buyers b ON b.id = big.buyer ORDER BY big.total DESC, b.name",
+    "SELECT item, day, sum(weight), grouping(item, day) FROM sales WHERE id < 40 GROUP BY ROLLUP (item, day) ORDER BY 1, 2, 4",
+    "SELECT count(DISTINCT note), count(DISTINCT buyer) FROM sales",
+    "SELECT string_agg(note, ',' ORDER BY id) FROM sales WHERE id < 9",
+    "SELECT s.id, r.rate * s.amount FROM sales s JOIN rates r ON r.item = s.item ORDER BY s.id LIMIT 7",
+    "SELECT feeling, tags, body, stddev(amount) FROM sales GROUP BY feeling, tags, body ORDER BY 1, 2, 3",
+    "SELECT id, note FROM sales WHERE amount > (SELECT avg(amount) FROM sales) ORDER BY id",
+    "SELECT name FROM buyers b WHERE NOT EXISTS (SELECT FROM sales s WHERE s.buyer = b.id) ORDER BY name",
+    "SELECT id FROM sales INTERSECT SELECT id FROM buyers ORDER BY 1",
+    "SELECT buyer, amount FROM sales ORDER BY amount FETCH FIRST 3 ROWS WITH TIES",
+];
+
+/// Tells a refusal from a difference: everything in this file must be answered.
+#[track_caller]
+fn same(what: &str, ours: &Reply, theirs: &Reply) {
+    if let Some(error) = ours.error.as_ref().filter(|_| theirs.error.is_none()) {
+        panic!("{what}\n  {error}");
+    }
+    assert_eq!(ours, theirs, "{what}");
+}
+
+#[test]
+fn statements_are_finished_as_one_postgres_answers_them() {
+    let world = World::create("finish", "", "");
+    let (mut oracle, mut raw) = (world.db.oracle(), world.connect());
+    for sql in STATEMENTS {
+        let plan = raw.must(&format!("EXPLAIN (ROUTE) {sql}")).text();
+        assert!(plan.starts_with("Finish on s0"), "{sql}\n{plan}");
+        same(sql, &raw.simple(sql), &oracle.simple(sql));
+        for format in [0, 1] {
+            same(sql, &raw.extended(sql, &[], &[], format), &oracle.extended(sql, &[], &[], format));
+        }
+    }
+    // Values of all kinds of parameters, used by the pulls and by the finishing statement.
+    let sql = "SELECT item, stddev(amount) + $3 FROM sales WHERE id < $1 AND note <> $2 GROUP BY item ORDER BY item";
+    let text = [Value::text("200"), Value::text("note\t1\\"), Value::text("1.25")];
+    let binary = [Value::binary(200_i32.to_be_bytes()), Value::binary(*b"note\t1\\"), Value::text("1.25")];
+    let null = [Value::binary(200_i32.to_be_bytes()), Value::null(), Value::text("1.25")];
+    for values in [&text, &binary, &null] {
+        for (types, format) in [(&[][..], 0), (&[][..], 1), (&[23, 25, 1700][..], 1)] {
+            same(sql, &raw.extended(sql, types, values, format), &oracle.extended(sql, types, values, format));
+        }
+    }
+    let wrong = [Value::text("many"), Value::text(""), Value::text("0")];
+    assert_eq!(raw.extended(sql, &[], &wrong, 0).code(), oracle.extended(sql, &[], &wrong, 0).code());
+    assert_eq!(raw.value("SELECT count(*) FROM sales"), "400");
+    // A whole row: as text it is what it is, its type is another one where it is put together.
+    let sql = "SELECT s FROM sales s WHERE s.weight = (SELECT max(weight) FROM sales)";
+    same(sql, &raw.simple(sql), &oracle.simple(sql));
+    same(sql, &raw.extended(sql, &[], &[], 0), &oracle.extended(sql, &[], &[], 0));
+    assert_eq!(raw.extended(sql, &[], &[], 1).code(), "0A000");
+    // Several statements in one message, an error in the last.
+    let sql = "SELECT stddev(amount) FROM sales; SELECT count(DISTINCT buyer) FROM sales; SELECT stddev(amount) / 0 FROM sales";
+    same(sql, &raw.simple(sql), &oracle.simple(sql));
+    let sql = "COPY (SELECT buyer, stddev(amount) FROM sales GROUP BY buyer ORDER BY buyer) TO STDOUT";
+    same(sql, &raw.simple(sql), &oracle.simple(sql));
+    world.at_rest();
+}
+
+/// What came back up to a ReadyForQuery, without what differs between servers.
+fn play(raw: &mut Raw, messages: &[Vec<u8>]) -> Vec<String> {
+    raw.send(&messages.concat()).unwrap();
+    let shown = |message: &Message| match message.tag {
+        b'T' => format!("T {:?}", message.columns()),
+        b'E' => format!("E {} {}", message.report().code(), message.report().message()),
+        _ => format!("{message:?}"),
+    };
+    raw.read_to_ready().unwrap().iter().map(shown).collect()
+}
+
+#[test]
+fn portals_are_described_fetched_in_pieces_and_closed() {
+    let world = World::create("finishportals", "", "pool_size = 3");
+    let (mut oracle, mut raw) = (world.db.oracle(), world.connect());
+    let sql = "SELECT id, rank() OVER (ORDER BY amount, id) FROM sales WHERE id <= $1 ORDER BY id";
+    let other = "SELECT DISTINCT ON (buyer) buyer, amount FROM sales ORDER BY buyer, amount";
+    let ten = || Value::text("10");
+    let scripts: Vec<(&str, Vec<Vec<Vec<u8>>>)> = vec![
+        (
+            "statement and portal described",
+            vec![vec![
+                m::parse("s", sql, &[]),
+                m::describe(b'S', "s"),
+                m::bind("p", "s", &[ten()], &[1, 0]),
+                m::describe(b'P', "p"),
+                m::execute("p", 0),
+                m::sync(),
+            ]],
+        ),
+        (
+            "in pieces within one batch",
+            vec![vec![
+                m::bind("", "s", &[ten()], &[]),
+                m::execute("", 4),
+                m::execute("", 4),
+                m::execute("", 4),
+                m::execute("", 4),
+                m::sync(),
+            ]],
+        ),
+        ("a row limit that is not reached", vec![vec![m::bind("", "s", &[ten()], &[]), m::execute("", 11), m::sync()]]),
+        (
+            "the unnamed portal is replaced",
+            vec![vec![
+                m::bind("", "s", &[ten()], &[]),
+                m::execute("", 2),
+                m::bind("", "s", &[Value::text("3")], &[]),
+                m::execute("", 0),
+                m::sync(),
+            ]],
+        ),
+        (
+            "a suspended portal lives until the end of the block, others run meanwhile",
+            vec![
+                vec![m::query("BEGIN")],
+                vec![m::bind("a", "s", &[ten()], &[]), m::execute("a", 3), m::sync()],
+                vec![m::query("SELECT count(*) FROM sales")],
+                vec![m::parse("o", other, &[]), m::bind("b", "o", &[], &[]), m::execute("b", 2), m::sync()],
+                vec![m::query("INSERT INTO sales (id, buyer, amount) VALUES (5000, 1, 1)")],
+                vec![m::execute("a", 3), m::execute("b", 2), m::sync()],
+                vec![m::query("SELECT stddev(amount) FROM sales")],
+                vec![m::close(b'P', "a"), m::execute("b", 0), m::sync()],
+                vec![m::execute("a", 1), m::sync()],
+                vec![m::query("ROLLBACK")],
+                vec![m::execute("b", 1), m::sync()],
+            ],
+        ),
+        (
+            "a pipeline of several, with an error in the middle",
+            vec![vec![
+                m::bind("", "s", &[ten()], &[]),
+                m::execute("", 0),
+                m::parse("", "SELECT stddev(amount) / 0 FROM sales", &[]),
+                m::bind("", "", &[], &[]),
+                m::execute("", 0),
+                m::bind("", "s", &[ten()], &[]),
+                m::execute("", 0),
+                m::sync(),
+            ]],
+        ),
+        (
+            "a pipeline that writes first and then reads its own row",
+            vec![
+                vec![
+                    m::parse("", "INSERT INTO sales (id, buyer, amount) VALUES (6000, 1, 1)", &[]),
+                    m::bind("", "", &[], &[]),
+                    m::execute("", 0),
+                    m::parse("", "SELECT max(id), count(DISTINCT buyer) FROM sales", &[]),
+                    m::bind("", "", &[], &[]),
+                    m::execute("", 0),
+                    m::sync(),
+                ],
+                vec![m::query("DELETE FROM sales WHERE id = 6000")],
+            ],
+        ),
+    ];
+    for (name, batches) in scripts {
+        for (at, batch) in batches.iter().enumerate() {
+            assert_eq!(play(&mut raw, batch), play(&mut oracle, batch), "{name}, batch {at}");
+        }
+    }
+    world.at_rest();
+    // Nothing is held by them any more: as many as the pool has can run again.
+    for _ in 0..4 {
+        raw.must("SELECT stddev(amount) FROM sales");
+    }
+}
+
+#[test]
+fn a_transaction_sees_its_own_writes_and_fails_as_postgres_does() {
+    let world = World::create("finishtx", "", "");
+    let (mut oracle, mut raw) = (world.db.oracle(), world.connect());
+    let script = [
+        "BEGIN",
+        "INSERT INTO sales (id, buyer, item, amount) VALUES (1000, 99, 0, 12345.67), (1001, 98, 0, 1)",
+        "SELECT max(amount), count(DISTINCT buyer) FROM sales",
+        "UPDATE rates SET rate = 100 WHERE item = 0",
+        "SELECT s.id, s.amount * r.rate FROM sales s JOIN rates r USING (item) WHERE s.id >= 1000 ORDER BY 1",
+        "UPDATE regions SET title = 'Far ' || title",
+        "SELECT r.title, stddev(s.amount) FROM sales s JOIN buyers b ON b.id = s.buyer JOIN regions r ON r.code = b.region \
+           GROUP BY 1 ORDER BY 1",
+        "SAVEPOINT here",
+        "DELETE FROM sales WHERE id = 1000",
+        "SELECT max(amount), count(DISTINCT buyer) FROM sales",
+        "SELECT stddev(amount) / 0 FROM sales",
+        "SELECT stddev(amount) FROM sales",
+        "ROLLBACK TO here",
+        "SELECT max(amount), count(DISTINCT buyer) FROM sales",
+        "SELECT count(DISTINCT nothing) FROM sales",
+        "COMMIT",
+        "SELECT max(amount), count(DISTINCT buyer) FROM sales",
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        "SET LOCAL extra_float_digits = 1",
+        "SET LOCAL DateStyle = 'German'",
+        "SELECT day, stddev(amount) FROM sales GROUP BY day ORDER BY day LIMIT 3",
+        "COMMIT",
+        "SELECT day, stddev(amount) FROM sales GROUP BY day ORDER BY day LIMIT 3",
+        "SET DateStyle = 'SQL, DMY'",
+        "SELECT day, stddev(amount) FROM sales GROUP BY day ORDER BY day LIMIT 3",
+        "BEGIN",
+        "SET DateStyle = 'Postgres, MDY'",
+        "SELECT day, stddev(amount) FROM sales GROUP BY day ORDER BY day LIMIT 3",
+        "ROLLBACK",
+        "SELECT day, stddev(amount) FROM sales GROUP BY day ORDER BY day LIMIT 3",
+        "SET default_transaction_read_only = on",
+        "SELECT count(DISTINCT weight) FROM sales",
+        "SET default_transaction_isolation = 'serializable'",
+        "SELECT a.id, b.id FROM sales a JOIN sales b ON b.id = a.buyer ORDER BY 1 LIMIT 5",
+    ];
+    for sql in script {
+        let (ours, mut theirs) = (raw.simple(sql), oracle.simple(sql));
+        if let (Some(ours), Some(theirs)) = (&ours.error, &mut theirs.error) {
+            for field in ['F', 'L', 'R'] {
+                theirs.0.remove(&field);
+                let _ = ours;
+            }
+        }
+        let mut ours = ours;
+        if let Some(error) = &mut ours.error {
+            ['F', 'L', 'R'].iter().for_each(|field| drop(error.0.remove(field)));
+        }
+        same(sql, &ours, &theirs);
+    }
+    world.at_rest();
+}
+
+#[test]
+fn limits_end_a_statement_that_pulls_too_much_and_name_the_table() {
+    let world = World::create("finishlimits", "", "max_rows = 350\nmax_bytes = \"64KiB\"");
+    let mut raw = world.connect();
+    let error = raw.simple("SELECT stddev(amount) FROM sales").error.unwrap();
+    assert_eq!(error.code(), "53400", "{error}");
+    assert!(error.hint().starts_with("No condition on table public.sales could go down"), "{error}");
+    let error = raw.simple("SELECT stddev(amount) FROM sales WHERE weight > 0").error.unwrap();
+    assert!(error.hint().starts_with("Restrict table public.sales further"), "{error}");
+    assert_ne!(raw.value("SELECT stddev(amount) FROM sales WHERE id < 300"), "");
+    let error = raw.simple(
+        "SELECT count(DISTINCT repeat(note, 2)), max(body::text), max(tags), count(s) FROM sales s WHERE id < 340",
+    );
+    let error = error.error.map_or_else(String::new, |error| error.to_string());
+    assert!(error.is_empty() || error.contains("53400"), "{error}");
+    // In a block the limit is an error like any other.
+    raw.must("BEGIN");
+    assert_eq!(raw.simple("SELECT stddev(amount) FROM sales").code(), "53400");
+    assert_eq!(raw.simple("SELECT 1").code(), "25P02");
+    raw.must("ROLLBACK");
+    assert_ne!(raw.value("SELECT stddev(amount) FROM sales WHERE id < 300"), "");
+    world.at_rest();
+}
+
+#[test]
+fn an_error_of_a_shard_is_the_clients_and_ends_the_other_pulls() {
+    let world = World::create("finisherror", "default_pool_size = 2", "pool_size = 1");
+    let (mut oracle, mut raw) = (world.db.oracle(), world.connect());
+    // Only one shard has the row that cannot be divided by.
+    let sql = "SELECT count(DISTINCT item) FROM sales WHERE 100 / (id - 7) > 1";
+    for _ in 0..3 {
+        let (ours, theirs) = (raw.simple(sql).error.unwrap(), oracle.simple(sql).error.unwrap());
+        assert_eq!((ours.code(), ours.message()), (theirs.code(), theirs.message()));
+        assert_eq!(raw.value("SELECT count(DISTINCT item) FROM sales"), "3");
+    }
+    // The statement itself is wrong: the error is that of the client's own text, with its place.
+    for sql in ["SELECT stddev(amuont) FROM sales", "SELECT rank() OVER (ORDER BY id) FROM sales WHERE note + 1 = 2"] {
+        for reply in [raw.simple(sql), raw.extended(sql, &[], &[], 0)] {
+            let (ours, theirs) = (reply.error.unwrap(), oracle.simple(sql).error.unwrap());
+            let shown =
+                |r: &support::raw::Report| [r.0.get(&'C').cloned(), r.0.get(&'M').cloned(), r.0.get(&'P').cloned()];
+            assert_eq!(shown(&ours), shown(&theirs), "{sql}");
+        }
+    }
+    world.at_rest();
+}
+
+/// Sends a CancelRequest and waits until the router has closed that connection.
+fn cancel(port: u16, pid: u32, secret: &[u8]) {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut request = (12 + secret.len() as u32).to_be_bytes().to_vec();
+    request.extend(80_877_102_u32.to_be_bytes());
+    request.extend(pid.to_be_bytes());
+    request.extend(secret);
+    std::io::Write::write_all(&mut stream, &request).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let _ = stream.read_to_end(&mut Vec::new());
+}
+
+#[test]
+fn a_cancel_ends_pulls_and_finishing_statements_alike() {
+    let world = World::create("finishcancel", "", "pool_size = 1");
+    let mut raw = world.connect();
+    raw.must("SELECT stddev(amount) FROM sales");
+    // In the middle of the pulls: two shards are blocked, the others have sent all they have.
+    let blocked = |sql: &[u8], raw: &mut Raw, status: u8| {
+        let locks: Vec<Raw> = [1, 2]
+            .map(|index| {
+                let mut lock = world.db.shard(index);
+                lock.must("BEGIN; LOCK TABLE sales");
+                lock
+            })
+            .into();
+        raw.send(sql).unwrap();
+        let waiting =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        eventually(20, "the pulls wait", || (1..3).all(|index| world.db.shard(index).value(waiting) == "1"));
+        let start = Instant::now();
+        cancel(world.router.port, raw.key.0, &raw.key.1);
+        let messages = raw.read_to_ready().unwrap();
+        assert!(start.elapsed() < Duration::from_secs(20));
+        let errors: Vec<_> = messages.iter().filter(|message| message.tag == b'E').map(Message::report).collect();
+        assert_eq!(errors.len(), 1);
+        assert_eq!((errors[0].code(), errors[0].message()), ("57014", "canceling statement due to user request"));
+        assert_eq!(messages.last().unwrap().body, [status]);
+        drop(locks);
+    };
+    let sql = "SELECT stddev(amount) FROM sales";
+    blocked(&m::query(sql), &mut raw, b'I');
+    raw.must(sql);
+    let batch = [m::parse("", sql, &[]), m::bind("", "", &[], &[]), m::execute("", 0), m::sync()].concat();
+    blocked(&batch, &mut raw, b'I');
+    raw.must(sql);
+    raw.must("BEGIN");
+    blocked(&m::query(sql), &mut raw, b'E');
+    raw.must("ROLLBACK");
+    raw.must(sql);
+    // In the finishing statement.
+    raw.send(&m::query(
+        "SELECT count(DISTINCT a.item), count(pg_sleep(1)) FROM sales a JOIN sales b ON b.buyer <> a.item",
+    ))
+    .unwrap();
+    let running = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    eventually(20, "the statement is being finished", || world.home().value(running) == "1");
+    cancel(world.router.port, raw.key.0, &raw.key.1);
+    let messages = raw.read_to_ready().unwrap();
+    let error = messages.iter().find(|message| message.tag == b'E').unwrap().report();
+    assert_eq!(error.code(), "57014", "{error}");
+    raw.must(sql);
+    world.at_rest();
+    // A client that goes away does not leave its statement behind.
+    raw.send(&m::query(
+        "SELECT count(DISTINCT a.item), count(pg_sleep(1)) FROM sales a JOIN sales b ON b.buyer <> a.item",
+    ))
+    .unwrap();
+    eventually(20, "the statement is being finished", || world.home().value(running) == "1");
+    drop(raw);
+    world.at_rest();
+    world.connect().must(sql);
+}
+
+#[test]
+fn the_query_timeout_and_the_wait_for_a_connection_have_their_ends() {
+    let world = World::create("finishtime", "query_timeout = \"1s\"\nquery_wait_timeout = \"300ms\"", "pool_size = 1");
+    let (mut raw, mut other) = (world.connect(), world.connect());
+    let sql = "SELECT stddev(amount) FROM sales";
+    let mut lock = world.db.shard(2);
+    lock.must("BEGIN; LOCK TABLE sales");
+    assert_eq!(raw.simple(sql).code(), "57014");
+    lock.must("ROLLBACK");
+    raw.must(sql);
+    assert_eq!(raw.simple("SELECT count(DISTINCT item), count(pg_sleep(1)) FROM sales").code(), "57014");
+    let mut raw = world.connect();
+    raw.must(sql);
+    // One holds the only connection by a suspended portal.
+    let batch =
+        [m::query("BEGIN"), m::parse("", "SELECT DISTINCT ON (buyer) buyer FROM sales ORDER BY 1", &[])].concat();
+    let batch = [batch, m::bind("p", "", &[], &[]), m::execute("p", 1), m::sync()].concat();
+    raw.send(&batch).unwrap();
+    raw.read_to_ready().unwrap();
+    raw.read_to_ready().unwrap();
+    let error = other.simple(sql).error.unwrap();
+    assert_eq!(error.code(), "53300", "{error}");
+    assert!(error.hint().contains("[combine] pool_size"), "{error}");
+    raw.must("COMMIT");
+    other.must(sql);
+    world.at_rest();
+}
+
+#[test]
+fn the_home_shards_catalog_does_not_grow_with_the_statements() {
+    let world = World::create("finishbloat", "", "pool_size = 2");
+    let mut raw = world.connect();
+    let repeated =
+        ["SELECT stddev(amount) FROM sales", "SELECT s.id, b.name FROM sales s JOIN buyers b ON b.id = s.buyer"];
+    for sql in STATEMENTS.iter().chain(&repeated) {
+        raw.must(sql);
+    }
+    let size = |world: &World| -> i64 {
+        let sql =
+            "SELECT pg_relation_size('pg_class') + pg_relation_size('pg_attribute') + pg_relation_size('pg_type')";
+        world.home().value(sql).parse().unwrap()
+    };
+    let before = size(&world);
+    for _ in 0..100 {
+        repeated.iter().for_each(|sql| drop(raw.must(sql)));
+    }
+    assert_eq!(size(&world), before, "200 statements make no table");
+    // What is kept is empty, and a table of a user's type is not kept: its type can be dropped.
+    let rows =
+        "SELECT count(*) FROM pg_class WHERE relname LIKE 'pgloom%' AND relkind = 'r' AND pg_relation_size(oid) > 0";
+    assert_eq!(world.home().value(rows), "0");
+    let mut home = world.home();
+    home.must("BEGIN; ALTER TABLE sales DROP COLUMN feeling; DROP TYPE mood; ROLLBACK");
+}
+
+#[test]
+fn nothing_of_one_client_reaches_the_next() {
+    let world = World::create("finishleaks", "catalog_refresh_interval = \"1s\"", "pool_size = 1");
+    for index in 0..SHARDS {
+        let _ = world.db.shard(index).simple("CREATE ROLE pgloom_reader");
+        let grants = "GRANT SELECT ON sales TO pgloom_reader; GRANT SELECT (id, name) ON buyers TO pgloom_reader";
+        world.db.shard(index).must(grants);
+    }
+    let mut owner = world.connect();
+    owner.must("CREATE SCHEMA far");
+    owner.must("CREATE TABLE far.rates (item int PRIMARY KEY, rate numeric)");
+    owner.must("INSERT INTO far.rates VALUES (0, 100), (1, 100), (2, 100)");
+    owner.must("GRANT USAGE ON SCHEMA far TO pgloom_reader");
+    owner.must("GRANT SELECT ON far.rates TO pgloom_reader");
+    let sql =
+        "SELECT timestamptz '2024-01-01 00:00Z', max(rate), stddev(amount) > 0 FROM sales JOIN rates USING (item)";
+    let (mut one, mut other) = (world.connect(), world.connect());
+    let plain = other.must(sql).text();
+    assert!(plain.ends_with("|2.25|t"), "{plain}");
+    one.must("SET TimeZone = 'Asia/Tokyo'; SET search_path = far, public; SET ROLE pgloom_reader");
+    assert_eq!(one.must(sql).text(), "2024-01-01 09:00:00+09|100|t");
+    assert_eq!(other.must(sql).text(), plain);
+    assert_eq!(one.must(sql).text(), "2024-01-01 09:00:00+09|100|t");
+    // The role's rights are those on the tables, not on what was pulled.
+    let error = one.simple("SELECT count(DISTINCT region) FROM buyers").error.unwrap();
+    assert_eq!(error.code(), "42501", "{error}");
+    let error =
+        one.simple("SELECT s.id, r.rate FROM sales s LEFT JOIN public.rates r USING (item) ORDER BY 1").error.unwrap();
+    assert_eq!(error.code(), "42501", "{error}");
+    one.must("BEGIN; SET LOCAL TimeZone = 'UTC'; SET ROLE NONE; SET search_path = public");
+    assert_eq!(one.must(sql).text(), "2024-01-01 00:00:00+00|2.25|t");
+    assert_eq!(other.must(sql).text(), plain);
+    one.must("COMMIT");
+    assert_eq!(one.must(sql).text(), "2024-01-01 09:00:00+09|2.25|t");
+    assert_eq!(other.must(sql).text(), plain);
+    // Two clients at once, one connection for both, each its own rows.
+    std::thread::scope(|scope| {
+        for buyer in 1..=8 {
+            let world = &world;
+            scope.spawn(move || {
+                let (mut raw, mut oracle) = (world.connect(), world.db.oracle());
+                let sql = format!(
+                    "SELECT DISTINCT ON (day) day, id, amount FROM sales WHERE buyer = {buyer} ORDER BY day, id"
+                );
+                for _ in 0..10 {
+                    same(&sql, &raw.simple(&sql), &oracle.simple(&sql));
+                }
+            });
+        }
+    });
+    // A temporary table of the session's own would not be seen where the statement is finished.
+    one.must("SET ROLE NONE; CREATE TEMP TABLE rates (item int, rate numeric)");
+    let error = one.simple("SELECT s.id, r.rate FROM sales s LEFT JOIN rates r USING (item) ORDER BY 1").error.unwrap();
+    assert_eq!(error.code(), "0A000", "{error}");
+}
+
+/// Bytes that the router holds now, as the kernel counts them.
+fn resident(router: &Router) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", router.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn a_large_pull_streams_through_bounded_memory() {
+    let world = World::create("finishlarge", "", "");
+    for index in 0..SHARDS {
+        // Rows that hash elsewhere do no harm to a statement that reads them all; 100 MB in all.
+        let sql = format!(
+            "INSERT INTO sales (id, buyer, note) SELECT {} + g, g % 1000, repeat('x', 950) || g FROM generate_series(1, 25000) g",
+            100_000 * (index + 1)
+        );
+        world.db.shard(index).must(&sql);
+    }
+    // One value that no buffer holds.
+    world.db.shard(1).must("INSERT INTO sales (id, buyer, note) VALUES (90001, 7, repeat('long', 2000000))");
+    let mut raw = world.connect();
+    raw.must("SELECT stddev(amount) FROM sales WHERE id < 1000");
+    let before = resident(&world.router);
+    assert_eq!(
+        raw.value("SELECT count(DISTINCT md5(note)) - count(DISTINCT buyer) FROM sales WHERE id > 90000"),
+        "24001"
+    );
+    let grown = resident(&world.router).saturating_sub(before);
+    assert!(grown < 48 << 20, "{} MiB for a pull of 100 MB", grown >> 20);
+    let (rows, bytes) =
+        (metric(&world.router, "pgloom_pulled_rows_total"), metric(&world.router, "pgloom_pulled_bytes_total"));
+    assert!(rows > 100_000.0 && bytes > 1e8, "{rows} rows, {bytes} bytes");
+}
+
+fn metric(router: &Router, name: &str) -> f64 {
+    let (_, text) = router.http("/metrics");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    line.trim().parse().unwrap_or(-1.0)
+}
