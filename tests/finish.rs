@@ -605,3 +605,97 @@ fn metric(router: &Router, name: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
     line.trim().parse().unwrap_or(-1.0)
 }
+
+/// Ends the server process behind the router's combine connection on the home shard that does such a thing.
+fn kill(world: &World, doing: &str) {
+    let sql = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+         WHERE datname = current_database() AND pid <> pg_backend_pid() AND {doing}"
+    );
+    eventually(20, doing, || world.home().value(&sql) == "1");
+}
+
+#[test]
+fn a_server_that_dies_fails_the_statement_and_not_the_session() {
+    let world = World::create("finishdies", "", "pool_size = 1");
+    let mut raw = world.connect();
+    let sql = "SELECT stddev(amount) FROM sales";
+    let before = raw.must(sql).text();
+    // While it finishes the statement.
+    let slow = "SELECT count(DISTINCT item), count(pg_sleep(1)) FROM sales";
+    for block in ["", "BEGIN"] {
+        raw.must(block);
+        raw.send(&m::query(slow)).unwrap();
+        kill(&world, "wait_event = 'PgSleep'");
+        let messages = raw.read_to_ready().unwrap();
+        let error = messages.iter().find(|message| message.tag == b'E').unwrap().report();
+        assert_eq!(error.code(), "57P01", "{error}");
+        assert_eq!(messages.last().unwrap().body, if block.is_empty() { b"I" } else { b"E" });
+        raw.must("ROLLBACK");
+        assert_eq!(raw.must(sql).text(), before);
+    }
+    // While it takes the rows, which a shard is slow to send.
+    let mut lock = world.db.shard(2);
+    lock.must("BEGIN; LOCK TABLE sales");
+    raw.send(&m::query(sql)).unwrap();
+    kill(&world, "query LIKE 'COPY%' AND state = 'active'");
+    let error = raw.read_to_ready().unwrap().iter().find(|message| message.tag == b'E').unwrap().report();
+    assert!(["57P01", "08006"].contains(&error.code()), "{error}");
+    drop(lock);
+    assert_eq!(raw.must(sql).text(), before);
+    // While it waits for the next Execute of a portal.
+    let batch =
+        [m::query("BEGIN"), m::parse("", "SELECT DISTINCT ON (buyer) buyer FROM sales ORDER BY 1", &[])].concat();
+    let batch = [batch, m::bind("p", "", &[], &[]), m::execute("p", 1), m::sync()].concat();
+    raw.send(&batch).unwrap();
+    raw.read_to_ready().unwrap();
+    raw.read_to_ready().unwrap();
+    kill(&world, "state = 'idle in transaction' AND query LIKE 'SELECT DISTINCT%'");
+    let reply = raw.exchange(&[m::execute("p", 1), m::sync()].concat(), None);
+    assert!(["57P01", "08006"].contains(&reply.code()), "{reply:?}");
+    assert_eq!(reply.status, b'E');
+    raw.must("ROLLBACK");
+    assert_eq!(raw.must(sql).text(), before);
+    // A shard that dies while it sends.
+    let mut lock = world.db.shard(2);
+    lock.must("BEGIN; LOCK TABLE sales");
+    raw.send(&m::query(sql)).unwrap();
+    let waiting = "wait_event_type = 'Lock' AND datname = current_database()";
+    let end = format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {waiting}");
+    eventually(20, "the pull waits", || world.db.shard(2).value(&end) == "1");
+    let error = raw.read_to_ready().unwrap().iter().find(|message| message.tag == b'E').unwrap().report();
+    assert!(["57P01", "08006"].contains(&error.code()), "{error}");
+    drop(lock);
+    assert_eq!(raw.must(sql).text(), before);
+    world.at_rest();
+}
+
+#[test]
+fn what_changes_a_table_changes_its_inputs() {
+    let world = World::create("finishddl", "", "pool_size = 1");
+    let (mut oracle, mut raw) = (world.db.oracle(), world.connect());
+    let sql = "SELECT DISTINCT ON (note, amount) note, amount FROM sales WHERE id < 50 ORDER BY note, amount, id";
+    for ddl in [
+        "ALTER TABLE sales ALTER amount TYPE numeric(14,3)",
+        "ALTER TABLE sales ALTER note TYPE varchar(40) COLLATE \"POSIX\"",
+        "ALTER TABLE sales ALTER amount TYPE bigint",
+        "ALTER TABLE sales ALTER amount TYPE float8",
+        "ALTER TABLE sales RENAME amount TO total",
+        "ALTER TABLE sales ADD amount text DEFAULT 'new'",
+    ] {
+        same(sql, &raw.simple(sql), &oracle.simple(sql));
+        raw.must(ddl);
+        oracle.must(ddl);
+        same(sql, &raw.simple(sql), &oracle.simple(sql));
+    }
+    // Behind the router's back: what the shards send no longer fits what was made for it.
+    for index in 1..SHARDS {
+        world.db.shard(index).must("ALTER TABLE sales ALTER total TYPE bigint");
+    }
+    let error = raw.simple("SELECT count(DISTINCT total), stddev(total) FROM sales").error.unwrap();
+    assert_eq!(error.code(), "55000", "{error}");
+    world.db.shard(0).must("ALTER TABLE sales ALTER total TYPE bigint");
+    let error = raw.simple("SELECT count(DISTINCT total), stddev(total) FROM sales").error;
+    assert!(error.is_none_or(|error| error.code() == "55000"));
+    world.at_rest();
+}

@@ -461,6 +461,25 @@ fn portals_hand_out_rows_in_pieces() {
         ],
     );
     world.same(
+        "the unnamed portal is replaced while it has rows left",
+        &[
+            batch(&[
+                m::parse("", ALL, &[]),
+                m::bind("", "", &[], &[]),
+                m::execute("", 3),
+                m::bind("", "", &[], &[]),
+                m::execute("", 2),
+                m::parse("", "SELECT n FROM items WHERE id = 5", &[]),
+                m::bind("", "", &[], &[]),
+                m::execute("", 0),
+                m::sync(),
+            ]),
+            Ready,
+            Send(m::query("SELECT count(*) FROM items")),
+            Ready,
+        ],
+    );
+    world.same(
         "in a transaction over several syncs",
         &[
             Send(m::query("BEGIN")),

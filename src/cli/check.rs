@@ -130,6 +130,13 @@ async fn check_database(database: &Arc<Database>, findings: &mut Vec<Finding>) {
                             .then_some("Grant the router's user CREATE on the database, or create it yourself."),
                     );
                 }
+                if shard == topology.home && topology.shards.len() > 1 && !facts.temporary {
+                    note(
+                        false,
+                        "temporary tables cannot be made on the home shard".to_owned(),
+                        Some("Grant the server users TEMPORARY on the database: reads that Postgres finishes need them."),
+                    );
+                }
                 if facts.encoding != "UTF8" {
                     note(
                         false,
@@ -215,6 +222,7 @@ struct ServerFacts {
     max_prepared: u32,
     encoding: String,
     decisions: bool,
+    temporary: bool,
 }
 
 async fn check_server(database: &Database, shard: ShardId) -> Result<ServerFacts, Fault> {
@@ -224,7 +232,8 @@ async fn check_server(database: &Database, shard: ShardId) -> Result<ServerFacts
             "SELECT pg_catalog.current_setting('server_version'), pg_catalog.current_setting('max_prepared_transactions'), \
              pg_catalog.current_setting('server_encoding'), \
              pg_catalog.to_regclass('pgloom.decision') IS NOT NULL \
-               OR pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')",
+               OR pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'), \
+             pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY')",
         )
         .await?;
     let value = |at: usize| rows.first().and_then(|row| row.get(at)).cloned().flatten().unwrap_or_default();
@@ -233,5 +242,6 @@ async fn check_server(database: &Database, shard: ShardId) -> Result<ServerFacts
         max_prepared: value(1).parse().unwrap_or(0),
         encoding: value(2),
         decisions: value(3) == "t",
+        temporary: value(4) == "t",
     })
 }

@@ -8,7 +8,7 @@ use bytes::{Buf, BufMut, BytesMut};
 
 use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed, Verdict};
-use crate::exec::client::{Client, OUT_HIGH};
+use crate::exec::client::Client;
 use crate::exec::copy;
 use crate::exec::forward::{Broken, without_position};
 use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError, content, poll_client, try_content};
@@ -91,7 +91,8 @@ pub fn ask(server: &mut Backend, sql: &str, types: &[Oid], values: &[u8], binary
     Ok(())
 }
 
-/// Carries the rows of one input from its shards, all at once, at the speed of the combine connection. On an error the combine
+/// Carries the rows of one input from its shards, all at once, at the speed of the combine connection. What the shards have to
+/// notice of a text that is not the client's is not told: the client's own text is parsed elsewhere, with its notices. On an error the combine
 /// connection's COPY has been failed, or it is broken; what the shards still owe is the caller's to end.
 pub async fn fill(
     input: &Input,
@@ -160,7 +161,7 @@ impl Filling<'_> {
         }
         request::query(&mut combine.out, self.input.copy.as_bytes())?;
         combine.inflight.push(Owed::Query { audience: Audience::Client, ready: Audience::Router });
-        self.await_copy(combine, client).await?;
+        // Its CopyInResponse is not awaited: a server that fails the COPY skips the data.
         self.copying = true;
         if self.input.binary {
             copy_data(&mut combine.out, COPY_HEADER)?;
@@ -208,7 +209,7 @@ impl Filling<'_> {
                     continue;
                 }
                 let server = &mut *servers[at];
-                let carried = feed.carry(server, &mut combine.out, client, self.input, self.tally);
+                let carried = feed.carry(server, &mut combine.out, self.input, self.tally);
                 self.mid_row = (feed.rest > 0).then_some(at);
                 moved |= carried?;
                 if feed.done {
@@ -241,17 +242,6 @@ impl Filling<'_> {
         Ok(())
     }
 
-    async fn await_copy(&mut self, combine: &mut Backend, client: &mut Client) -> Result<(), ScatterError> {
-        loop {
-            let frame = content(combine, client, false).await?;
-            match frame.tag {
-                b'G' => return Ok(()),
-                b'E' => return Err(ScatterError::Shard(without_position(&frame))),
-                _ => {}
-            }
-        }
-    }
-
     /// The end of a COPY; it must have taken every row that was sent.
     async fn await_end(&mut self, combine: &mut Backend, client: &mut Client, rows: u64) -> Result<(), ScatterError> {
         let mut taken = None;
@@ -280,7 +270,6 @@ impl Feed {
         &mut self,
         server: &mut Backend,
         out: &mut BytesMut,
-        client: &mut Client,
         input: &Input,
         tally: &mut Tally,
     ) -> Result<bool, ScatterError> {
@@ -328,7 +317,6 @@ impl Feed {
                     return Ok(true);
                 }
                 b'E' => return Err(ScatterError::Shard(without_position(&frame))),
-                b'N' if client.out.len() < OUT_HIGH => client.out.extend_from_slice(&frame.bytes),
                 _ => {}
             }
         }
@@ -356,7 +344,7 @@ fn check_types(server: &Backend, frame: &Frame, input: &Input) -> Result<(), Fau
 pub async fn settle(servers: &mut [&mut Backend], client: &mut Client) -> Result<(), ScatterError> {
     for server in servers {
         while !server.inflight.is_empty() {
-            let frame = content(server, client, true).await?;
+            let frame = content(server, client, false).await?;
             if frame.tag == b'E' {
                 return Err(ScatterError::Shard(without_position(&frame)));
             }

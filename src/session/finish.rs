@@ -180,7 +180,7 @@ impl Session {
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Client));
         let offset = std::mem::take(&mut self.offset);
-        let described = description(&mut self.held[at].server, &mut self.client).await;
+        let described = description(&mut self.held[at].server, &mut self.client, true).await;
         self.offset = offset;
         let described = match described {
             Ok(Ok(described)) => Ok(described),
@@ -455,7 +455,7 @@ impl Session {
         server.inflight.push(Owed::DescribeStatement(Audience::Client));
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Client));
-        let (_, rows) = match description(server, &mut self.client).await? {
+        let (_, rows) = match description(server, &mut self.client, false).await? {
             Ok(described) => described,
             Err(error) => return Err(ScatterError::Shard(without_position(&error)).into()),
         };
@@ -503,11 +503,16 @@ async fn end_transaction(server: &mut Backend, commit: bool) -> Result<(), Fault
     }
 }
 
-/// What a server says to a Describe of a statement; or its ErrorResponse. All that it owes is read.
-async fn description(server: &mut Backend, client: &mut Client) -> Result<Result<(Bytes, Bytes), Frame>, ScatterError> {
+/// What a server says to a Describe of a statement; or its ErrorResponse. All that it owes is read. `speaks`: its notices are
+/// the client's.
+async fn description(
+    server: &mut Backend,
+    client: &mut Client,
+    speaks: bool,
+) -> Result<Result<(Bytes, Bytes), Frame>, ScatterError> {
     let (mut parameters, mut rows, mut failed) = (Bytes::new(), Bytes::new(), None);
     while !server.inflight.is_empty() {
-        let frame = content(server, client, true).await?;
+        let frame = content(server, client, speaks).await?;
         match frame.tag {
             b't' => parameters = frame.bytes,
             b'T' | b'n' => rows = frame.bytes,

@@ -133,7 +133,8 @@ impl HeldServers {
     /// A message that a held server sends without being asked (notification, notice, farewell).
     pub fn poll_unasked(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Fault>> {
         // A server in the middle of an answer (a suspended portal) is left alone: its rows wait for their Execute.
-        for held in self.0.iter_mut().filter(|held| !held.is_busy()) {
+        // What a combine connection has to say is asked with the next Execute.
+        for held in self.0.iter_mut().filter(|held| !held.is_busy() && held.finishing == Finishing::No) {
             loop {
                 match held.server.cut() {
                     Ok(Some(frame)) => {

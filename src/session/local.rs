@@ -104,9 +104,12 @@ impl Session {
 
     fn show_pools(&self) -> LocalRows {
         use std::sync::atomic::Ordering;
-        let rows = self.pools.iter().map(|(shard, pool)| {
+        let topology = &self.view.topology;
+        let shards = self.pools.iter().map(|(shard, pool)| (topology.shard(shard).name.to_string(), pool));
+        let combine = (format!("{} (combine)", topology.shard(topology.home).name), self.pools.combine());
+        let rows = shards.chain([combine]).map(|(name, pool)| {
             vec![
-                Some(self.view.topology.shard(shard).name.to_string()),
+                Some(name),
                 Some(self.user.to_string()),
                 Some(pool.counts.active.load(Ordering::Relaxed).to_string()),
                 Some(pool.idle_count().to_string()),
