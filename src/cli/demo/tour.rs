@@ -32,7 +32,7 @@ enum Expect {
     AnswerOrRefusal,
 }
 
-const TOUR: [Stop; 12] = [
+const TOUR: [Stop; 13] = [
     Stop {
         about: "The sharding key is known: one shard is asked",
         steps: &["SELECT id, name, plan, since FROM tenants WHERE id = 42"],
@@ -98,8 +98,13 @@ const TOUR: [Stop; 12] = [
         expect: Expect::Written(3),
     },
     Stop {
-        about: "Exact or refused: what could be wrong is not answered",
+        about: "What cannot be merged is finished by Postgres, on the columns that it needs",
         steps: &["SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY total_cents) FROM orders"],
+        expect: Expect::Answer,
+    },
+    Stop {
+        about: "Exact or refused: what could be wrong is not answered",
+        steps: &["SELECT id FROM orders ORDER BY total_cents DESC LIMIT 1 FOR UPDATE"],
         expect: Expect::AnswerOrRefusal,
     },
 ];
