@@ -83,8 +83,7 @@ impl Session {
     ) -> Result<(), Failure> {
         // A pipeline that has become a transaction since the Bind reads everything through its own connections.
         if self.tx.is_open()
-            && let PlanKind::Finish(finish) = &plan.kind
-            && (finish.reads_home.is_some() || finish.clock.is_some())
+            && let PlanKind::Finish(_) = &plan.kind
         {
             *plan = self.plan_bound(statement, &BindView::read(bind)?.parameters);
         }

@@ -12,9 +12,8 @@ use crate::sql::combine::Combine;
 use crate::sql::dialect::parse_relaxed;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, parameter_index};
-use crate::sql::finish::Unmerged;
+use crate::sql::finish::{Parsed, Unmerged};
 use crate::sql::lexer::TokenKind;
-use crate::sql::literals::Literals;
 use crate::sql::model::{Model, Obstacle, Stop};
 use crate::sql::names::{distributed_names, sharded_names};
 use crate::sql::outcome::{Many, Outcome, Routed, Scatter, ShardSql, Why};
@@ -165,13 +164,15 @@ impl Analyzer<'_> {
     /// The same. `copied`: the query of a COPY TO, whose rows the router never merges.
     pub fn statement_of(&self, bytes: Range<usize>, copied: bool) -> Verdict {
         let Some(text) = self.text.get(bytes.clone()) else { return self.not_understood("the statement") };
-        let Some(tree) = parse(text).or_else(|| parse_relaxed(text)) else {
+        let parsed = parse(text).map(|tree| (tree, None)).or_else(|| parse_relaxed(text));
+        let Some((tree, other)) = parsed else {
             return self.not_understood("the syntax of the statement");
         };
-        let literals = Literals::new(self.text, bytes.start, self.scan);
+        let parsed = Parsed { tree: &tree, bytes, other };
+        let literals = parsed.literals(self);
         let mut model = Model::new(self.scope, literals, self.used.clone());
         let walked = match &tree {
-            Statement::Query(query) => self.query(&mut model, &tree, bytes, query, copied),
+            Statement::Query(query) => self.query(&mut model, &parsed, query, copied),
             other => self.change(&mut model, other, &None, None),
         };
         match walked {
@@ -202,15 +203,8 @@ impl Analyzer<'_> {
         Verdict { outcome, access, pin, free_slots }
     }
 
-    fn query(
-        &self,
-        model: &mut Model<'_>,
-        tree: &Statement,
-        bytes: Range<usize>,
-        query: &Query,
-        copied: bool,
-    ) -> Result<Outcome, Stop> {
-        let text = self.text.get(bytes.clone()).unwrap_or_default();
+    fn query(&self, model: &mut Model<'_>, parsed: &Parsed<'_>, query: &Query, copied: bool) -> Result<Outcome, Stop> {
+        let text = self.text.get(parsed.bytes.clone()).unwrap_or_default();
         check_clauses(query)?;
         let ctes = model.with(query.with.as_ref(), &None)?;
         model.uses.locking |= !query.locks.is_empty();
@@ -229,7 +223,7 @@ impl Analyzer<'_> {
                 model.walk_order_by(&at, query.order_by.as_ref())?;
                 model.walk_limit(&at, query)?;
                 model.unused_ctes(query.with.as_ref(), &ctes)?;
-                shape::scatter(model, tree, text, query, &level, self.parameters)
+                shape::scatter(model, parsed.tree, text, query, &level, self.parameters)
             }
             None => {
                 model.query(query, None, None, &None)?;
@@ -242,7 +236,7 @@ impl Analyzer<'_> {
             other => {
                 let merged = || Obstacle::new("the rows of a COPY are not merged by the router").fault();
                 let reason = other.err().unwrap_or_else(merged);
-                let finish = Unmerged { of: self, tree, bytes, reason: &reason }.finish();
+                let finish = Unmerged { of: self, parsed, reason: &reason }.finish();
                 finish.map(|finish| Many::Finish(Arc::new(finish)))
             }
         };

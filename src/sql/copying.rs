@@ -193,7 +193,7 @@ fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
             routed.many = match std::mem::replace(&mut routed.many, Err(merged())) {
                 Ok(Many::Scatter(_)) => concat(&copy.format).map(Many::Scatter),
                 Ok(Many::Finish(finish)) => match (whole.get(..inner.start), whole.get(inner.end..)) {
-                    (Some(before), Some(after)) => copied(&finish, before, after).map(Many::Finish).ok_or_else(merged),
+                    (Some(before), Some(after)) => Ok(Many::Finish(copied(&finish, before, after))),
                     _ => Err(merged()),
                 },
                 Err(fault) => Err(fault),

@@ -1,5 +1,6 @@
 //! Forms of Postgres that the parser does not know, put in forms that it knows and that mean the same to the analysis. Only
-//! for reading: what is sent is always the client's own text, and a statement that had to be put so is never rewritten.
+//! for reading: what is sent is always the client's own text. Names in it can be changed, because everything keeps its place; but a
+//! statement that had to be put so is never printed.
 
 use sqlparser::ast::Statement;
 
@@ -7,7 +8,7 @@ use crate::sql::parse;
 use crate::sql::words::{text_of, tokens};
 
 /// Words that are read as others, of at most their length: the rest is blank, so that everything keeps its place.
-const READ_AS: [(&[&str], &str); 6] = [
+const READ_AS: [(&[&str], &str); 10] = [
     (&["for", "no", "key", "update"], "for update"),
     (&["for", "key", "share"], "for share"),
     // The bounds can stand the other way round. Negated it says nothing of a key.
@@ -15,18 +16,27 @@ const READ_AS: [(&[&str], &str); 6] = [
     (&["overriding", "system", "value"], ""),
     (&["overriding", "user", "value"], ""),
     (&["between", "asymmetric"], "between"),
+    // Of window frames.
+    (&["exclude", "current", "row"], ""),
+    (&["exclude", "group"], ""),
+    (&["exclude", "ties"], ""),
+    (&["exclude", "no", "others"], ""),
 ];
 
-/// Parses a statement that [`parse`] does not understand as it is.
-pub(crate) fn parse_relaxed(text: &str) -> Option<Statement> {
-    parse_table(text).or_else(|| parse(&relaxed(text)?))
+/// Parses a statement that [`parse`] does not understand as it is. Names and literals have the places that they have in the text, or
+/// in the other text that is returned.
+pub(crate) fn parse_relaxed(text: &str) -> Option<(Statement, Option<String>)> {
+    if let Some(select) = table_as_select(text) {
+        return Some((parse(&select)?, Some(select)));
+    }
+    Some((parse(&relaxed(text)?)?, None))
 }
 
 /// `TABLE name ...` is short for `SELECT * FROM name ...`.
-fn parse_table(text: &str) -> Option<Statement> {
+fn table_as_select(text: &str) -> Option<String> {
     let (first, rest) = text.split_at_checked(5)?;
     let is_table = first.eq_ignore_ascii_case("table") && rest.starts_with(|c: char| c.is_ascii_whitespace());
-    parse(&format!("SELECT * FROM{}", is_table.then_some(rest)?))
+    is_table.then(|| format!("SELECT * FROM{rest}"))
 }
 
 /// The text with what [`READ_AS`] names replaced; `None` where there is nothing of it.
@@ -41,7 +51,15 @@ fn relaxed(text: &str) -> Option<String> {
             let (Some(first), Some(last)) = (found.first(), found.last()) else { continue };
             let width = last.end - first.start;
             if same && other.len() <= width {
-                out.replace_range(first.start..last.end, &format!("{other:width$}"));
+                // A line's end stays one, or what follows would be on another line.
+                let written = text.get(first.start..last.end).unwrap_or_default();
+                let kept = written.bytes().enumerate().map(|(at, byte)| match (other.as_bytes().get(at), byte) {
+                    (_, b'\n') => '\n',
+                    (Some(byte), _) => char::from(*byte),
+                    (None, _) => ' ',
+                });
+                let kept: String = kept.collect();
+                out.replace_range(first.start..last.end, &kept);
                 changed = true;
             }
         }

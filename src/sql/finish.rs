@@ -1,7 +1,7 @@
 //! Tier 2: a statement made ready for a Postgres that finishes it. Every table whose rows lie on several shards becomes an input,
 //! a temporary table that a pull fills; all else of the statement stays as the client wrote it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
@@ -17,44 +17,70 @@ use crate::sql::literals::Literals;
 use crate::sql::model::{Collected, Model, Obstacle, Stop, TableUse};
 use crate::sql::names::{Relation, parts};
 use crate::sql::outcome::{Finish, FinishText, PullSource, PullText};
-use crate::sql::pieces::{Pieces, can_have_holes, make_holes};
+use crate::sql::pieces::can_have_holes;
 use crate::sql::pulls::{Mentions, Scan, share};
 use crate::sql::pushdown::filters;
+use crate::sql::splice::{Edit, Source, is_placed};
+use crate::sql::template as text_scan;
+use crate::sql::views::Expanded;
 use crate::sql::{rewrite, views};
+
+/// A statement as it was parsed.
+pub(crate) struct Parsed<'a> {
+    pub tree: &'a Statement,
+    /// Where it stands in the client's text.
+    pub bytes: Range<usize>,
+    /// The other text that says the same, where that was parsed.
+    pub other: Option<String>,
+}
+
+impl Parsed<'_> {
+    /// The literals of the tree that are slots.
+    pub fn literals(&self, of: &Analyzer<'_>) -> Literals {
+        match &self.other {
+            Some(other) => Literals::new(other, 0, &text_scan::Scan::default()),
+            None => Literals::new(of.text, self.bytes.start, of.scan),
+        }
+    }
+
+    fn source<'s>(&'s self, of: &'s Analyzer<'_>) -> Source<'s> {
+        match &self.other {
+            Some(other) => Source { text: other, base: 0, slots: &[] },
+            None => {
+                let text = of.text.get(self.bytes.clone()).unwrap_or_default();
+                Source { text, base: self.bytes.start, slots: &of.scan.slots }
+            }
+        }
+    }
+}
 
 /// A statement that cannot be answered by one shard or merged by the router, and why.
 pub(crate) struct Unmerged<'a> {
     pub of: &'a Analyzer<'a>,
-    pub tree: &'a Statement,
-    /// Where the statement stands in the client's text.
-    pub bytes: Range<usize>,
+    pub parsed: &'a Parsed<'a>,
     pub reason: &'a Fault,
 }
 
 impl Unmerged<'_> {
     /// The finishing of it, or why there is none.
     pub fn finish(&self) -> Result<Finish, Fault> {
-        let text = self.of.text.get(self.bytes.clone()).unwrap_or_default();
-        let standard_strings = self.of.scope.standard_strings;
-        if !can_have_holes(text) || !rewrite::is_faithful(self.tree, text, standard_strings) {
-            let what = "the statement must be changed to be finished on rows of several shards, and cannot be printed faithfully";
-            return Err(Obstacle::new(what).fault());
-        }
+        let source = self.parsed.source(self.of);
+        // A pull's conditions are printed.
+        let prints = can_have_holes(source.text)
+            && rewrite::is_faithful(self.parsed.tree, source.text, self.of.scope.standard_strings);
         let reason = self.reason.detail.as_deref().unwrap_or(&self.reason.message);
+        let text = |in_transaction| self.text(&source, prints, in_transaction);
         Ok(Finish {
             reason: reason.into(),
-            alone: self.text(false).map_err(Obstacle::fault)?,
-            in_transaction: self
-                .text(true)
-                .map_err(|obstacle| obstacle.hint("Run the statement outside of a transaction.").fault()),
+            alone: text(false).map_err(Obstacle::fault)?,
+            in_transaction: text(true).map_err(|why| why.hint("Run the statement outside of a transaction.").fault()),
             copy: false,
         })
     }
 
-    fn text(&self, in_transaction: bool) -> Result<FinishText, Obstacle> {
-        let mut tree = self.tree.clone();
-        // Names of tables and views that are no longer there to qualify columns by.
-        let mut replaced = HashSet::new();
+    fn text(&self, source: &Source<'_>, prints: bool, in_transaction: bool) -> Result<FinishText, Obstacle> {
+        let mut tree = self.parsed.tree.clone();
+        let mut expanded = Expanded::default();
         // Each round expands the views that the last one's definitions name.
         const DEEPEST: usize = 32;
         for _ in 0..DEEPEST {
@@ -66,15 +92,15 @@ impl Unmerged<'_> {
                 found.filter_map(|(factor, view, _)| Some((*ordinals.get(factor)?, view.clone()))).collect();
             if views.is_empty() {
                 check_uses(&model, in_transaction)?;
-                return Rewriting { model: &model, tree, ordinals, replaced, in_transaction }.text();
+                return Rewriting { model: &model, source, tree, ordinals, expanded, prints, in_transaction }.text();
             }
-            views::expand(&mut tree, &views, &mut replaced)?;
+            views::expand(&mut tree, &views, &mut expanded)?;
         }
         Err(Obstacle::new("views nested more than 32 deep"))
     }
 
     fn walk(&self, tree: &Statement) -> Result<Model<'_>, Obstacle> {
-        let literals = Literals::new(self.of.text, self.bytes.start, self.of.scan);
+        let literals = self.parsed.literals(self.of);
         let mut model = Model::new(self.of.scope, literals, self.of.used.clone());
         model.collected = Some(Box::new(Collected::default()));
         let Statement::Query(query) = tree else { return Err(Obstacle::new("a statement that is no query")) };
@@ -152,15 +178,19 @@ fn is_same_at_home(name: &str) -> bool {
 
 struct Rewriting<'m> {
     model: &'m Model<'m>,
+    source: &'m Source<'m>,
+    /// With views expanded.
     tree: Statement,
     ordinals: HashMap<*const TableFactor, usize>,
-    replaced: HashSet<(Box<str>, Box<str>)>,
+    expanded: Expanded,
+    /// Whether what is printed of the tree is what the client wrote.
+    prints: bool,
     in_transaction: bool,
 }
 
 impl Rewriting<'_> {
     fn text(mut self) -> Result<FinishText, Obstacle> {
-        let mentions = Mentions::of(&self.tree);
+        let mentions = Mentions::of(&self.tree, self.source.text);
         let forms = forms(&self.tree);
         let collected = self.model.collected.as_deref();
         let tables: &[TableUse] = collected.map_or(&[], |collected| &collected.tables);
@@ -176,8 +206,9 @@ impl Rewriting<'_> {
             match &table.relation {
                 Relation::System => continue,
                 Relation::Unsharded { .. } | Relation::Reference { .. } if !self.in_transaction => {
-                    if let Relation::Unsharded { .. } = table.relation {
-                        reads_home.get_or_insert_with(|| self.model.leaves[table.leaf].name.clone());
+                    if let Relation::Unsharded { table: known } = &table.relation {
+                        let known = known.as_ref().map(|table| table.name.name.clone());
+                        reads_home.get_or_insert_with(|| known.unwrap_or(self.model.leaves[table.leaf].name.clone()));
                     }
                     continue;
                 }
@@ -194,16 +225,26 @@ impl Rewriting<'_> {
         for (ordinal, uses) in places {
             let form = forms.get(ordinal).copied().unwrap_or_default();
             let pull = self.pull(&uses, form, &mentions)?;
-            self.replaced.insert((pull.table.schema.clone(), pull.table.name.clone()));
+            self.expanded.names.insert((pull.table.schema.clone(), pull.table.name.clone()));
             inputs.insert(ordinal, share(&mut pulls, pull));
         }
         let names: HashMap<usize, &str> =
             inputs.iter().filter_map(|(ordinal, at)| Some((*ordinal, &*pulls.get(*at)?.name))).collect();
-        let mut replace = Replace { names: &names, replaced: &self.replaced, next: 0 };
+        let mut replace = Replace {
+            source: self.source,
+            names: &names,
+            expanded: &self.expanded,
+            next: 0,
+            edits: Vec::new(),
+            complete: true,
+        };
         let mut tree = self.tree;
         let _ = VisitMut::visit(&mut tree, &mut replace);
-        make_holes(&mut tree, &self.model.literals, false);
-        let sql = Pieces::of(&tree.to_string()).ok_or_else(|| Obstacle::new("the statement cannot be printed"))?;
+        let Replace { edits, complete, .. } = replace;
+        let sql = complete
+            .then(|| self.source.splice(edits))
+            .flatten()
+            .ok_or_else(|| Obstacle::new("the names of its tables cannot be found again in its text with certainty"))?;
         Ok(FinishText { pulls, sql, reads_home, clock: self.model.uses.clock.clone() })
     }
 
@@ -240,7 +281,10 @@ impl Rewriting<'_> {
         };
         let Form { only, renamed } = form;
         let columns: Vec<&str> = table.columns.iter().map(|column| &*column.name).collect();
-        let filters = filters(self.model, first.leaf, &columns, &self.model.literals);
+        let filters = match self.prints {
+            true => filters(self.model, first.leaf, &columns, &self.model.literals),
+            false => Vec::new(),
+        };
         let scan = Scan { model: self.model, leaf: first.leaf, name, table, only, renamed, mentions };
         scan.check()?;
         Ok(scan.pull(source, key, filters))
@@ -250,11 +294,14 @@ impl Rewriting<'_> {
 /// Tables of two schemas can have one name in one FROM list; their inputs cannot.
 fn check_names(model: &Model<'_>) -> Result<(), Obstacle> {
     for level in &model.levels {
-        let mut names = HashSet::new();
-        let twice = level.leaves.iter().map(|leaf| &model.leaves[*leaf].name).find(|name| !names.insert(*name));
-        if let Some(name) = twice.filter(|name| !name.is_empty()) {
-            return Err(Obstacle::new(format!("two tables called \"{name}\" in one FROM list"))
-                .hint("Give one of them an alias."));
+        let mut names = HashMap::new();
+        for leaf in level.leaves.iter().map(|leaf| &model.leaves[*leaf]) {
+            // Where both are of one schema, Postgres itself has said no.
+            let before = names.insert(&leaf.name, &leaf.schema);
+            if before.is_some_and(|schema| *schema != leaf.schema) && !leaf.name.is_empty() {
+                return Err(Obstacle::new(format!("two tables called \"{}\" in one FROM list", leaf.name))
+                    .hint("Give one of them an alias."));
+            }
         }
     }
     Ok(())
@@ -288,23 +335,68 @@ fn forms(tree: &Statement) -> Vec<Form> {
     forms.0
 }
 
-/// Puts inputs in the place of tables, and takes the schemas off the columns that were qualified by them.
+/// Puts inputs in the place of tables, and takes the schemas off the columns that were qualified by them: in the client's text by
+/// edits, in the definitions of views by changing the tree.
 struct Replace<'a> {
+    source: &'a Source<'a>,
     /// The inputs' names, by the ordinals of their FROM items.
     names: &'a HashMap<usize, &'a str>,
-    replaced: &'a HashSet<(Box<str>, Box<str>)>,
+    expanded: &'a Expanded,
     next: usize,
+    edits: Vec<Edit>,
+    /// Every name was found where the tree says it is.
+    complete: bool,
 }
 
 impl Replace<'_> {
-    /// `schema.table`, perhaps behind a database, shortened to `table` where it is replaced.
-    fn shorten(&self, name: &mut ObjectName) {
-        if name.0.len() > 1
-            && let Some((Some(schema), table)) = parts(name)
-            && self.replaced.contains(&(schema.into(), table.into()))
-        {
-            name.0.drain(..name.0.len() - 1);
+    /// Puts another text in the place of these names, where they are in the client's text.
+    fn edit(&mut self, first: &Ident, last: &Ident, text: String) {
+        if !is_placed(first) {
+            return;
         }
+        match self.source.range(first, last) {
+            Some(bytes) => self.edits.push(Edit { bytes, text }),
+            None => self.complete = false,
+        }
+    }
+
+    /// `schema.table`, perhaps behind a database, shortened to `table` where it is replaced.
+    fn shorten(&mut self, name: &mut ObjectName) {
+        let known = match parts(name) {
+            Some((Some(schema), table)) => self.expanded.names.contains(&(schema.into(), table.into())),
+            _ => false,
+        };
+        if let (true, [first, .., last]) = (known, &name.0[..])
+            && let (Some(first), Some(last)) = (first.as_ident().cloned(), last.as_ident().cloned())
+        {
+            self.edit(&first, &last, last.to_string());
+            *name = ObjectName::from(vec![last]);
+        }
+    }
+
+    /// `input` in the place of the table that a FROM item names.
+    fn replace(&mut self, input: &str, name: &mut ObjectName, alias: &mut Option<TableAlias>) {
+        let [.., last] = &name.0[..] else { return };
+        let (Some(first), Some(last)) = (name.0.first().and_then(|part| part.as_ident()), last.as_ident()) else {
+            return;
+        };
+        let (first, last) = (first.clone(), last.clone());
+        let input = ["pg_temp", input];
+        let mut text = input.join(".");
+        match alias {
+            // What ONLY stands before is no alias.
+            Some(table) if is_only(name) => {
+                text.push_str(&format!(" AS {}", table.name));
+                self.edit(&first, &table.name, text);
+            }
+            Some(_) => self.edit(&first, &last, text),
+            None => {
+                text.push_str(&format!(" AS {last}"));
+                self.edit(&first, &last, text);
+                *alias = Some(TableAlias { explicit: true, name: last, columns: Vec::new(), at: None });
+            }
+        }
+        *name = ObjectName::from(input.map(Ident::new).to_vec());
     }
 }
 
@@ -312,14 +404,22 @@ impl VisitorMut for Replace<'_> {
     type Break = ();
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        let input = self.names.get(&self.next);
+        let input = self.names.get(&self.next).copied();
         self.next += 1;
         if let (Some(input), TableFactor::Table { name, alias, .. }) = (input, factor) {
-            let table = name.0.last().and_then(|part| part.as_ident()).cloned();
-            if let (None, Some(table)) = (&alias, table) {
-                *alias = Some(TableAlias { explicit: true, name: table, columns: Vec::new(), at: None });
-            }
-            *name = ObjectName::from(vec![Ident::new("pg_temp"), Ident::new(*input)]);
+            self.replace(input, name, alias);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        // By now the view's definition has its inputs.
+        if let TableFactor::Derived { subquery, alias: Some(alias), .. } = factor
+            && let Some((first, last, aliased)) = self.expanded.placed.get(&alias.name.span)
+            && is_placed(&alias.name)
+        {
+            let own = if *aliased { String::new() } else { format!(" AS {last}") };
+            self.edit(first, last, format!("({subquery}){own}"));
         }
         ControlFlow::Continue(())
     }
@@ -362,20 +462,17 @@ impl VisitorMut for Replace<'_> {
 }
 
 /// A COPY TO STDOUT around a query that is finished.
-pub(crate) fn copied(finish: &Finish, before: &str, after: &str) -> Option<Arc<Finish>> {
-    if !can_have_holes(before) || !can_have_holes(after) {
-        return None;
-    }
+pub(crate) fn copied(finish: &Finish, before: &str, after: &str) -> Arc<Finish> {
     let wrap = |text: &FinishText| {
         let mut text = text.clone();
         text.sql.prepend(before);
         text.sql.push(after);
         text
     };
-    Some(Arc::new(Finish {
+    Arc::new(Finish {
         reason: finish.reason.clone(),
         alone: wrap(&finish.alone),
         in_transaction: finish.in_transaction.as_ref().map(wrap).map_err(Clone::clone),
         copy: true,
-    }))
+    })
 }

@@ -28,6 +28,7 @@ pub(crate) mod pushdown;
 mod query;
 pub(crate) mod rewrite;
 mod shape;
+mod splice;
 pub mod split;
 pub mod template;
 pub mod utility;

@@ -11,6 +11,7 @@ use sqlparser::ast::{
 
 use crate::catalog::Table;
 use crate::ids::{Oid, QualifiedName};
+use crate::sql::functions::{FunctionClass, classify};
 use crate::sql::model::{LeafId, Model, NodeId, Obstacle};
 use crate::sql::names::{folded, parts};
 use crate::sql::outcome::{PullSource, PullText};
@@ -34,8 +35,12 @@ pub(crate) struct Mentions {
 }
 
 impl Mentions {
-    pub fn of(tree: &Statement) -> Self {
-        let words = words::identifiers(&tree.to_string(), true).map(|names| names.into_iter().collect());
+    /// `text`: what the tree was parsed from. (The tree has the definitions of views besides.)
+    pub fn of(tree: &Statement, text: &str) -> Self {
+        let words = words::identifiers(text, true).and_then(|mut names| {
+            names.extend(words::identifiers(&tree.to_string(), true)?);
+            Some(names.into_iter().collect())
+        });
         let mut mentions = Mentions {
             words,
             bare: HashSet::new(),
@@ -168,9 +173,10 @@ impl Scan<'_> {
                 .into_iter()
                 .any(|leaf| !leaf.columns.complete || leaf.columns.list.iter().any(|c| *c.name == *column))
         };
-        // `table.function` calls a function with the whole row.
-        if let Some((_, column)) = self.mentions.qualified.iter().find(|(of, column)| **of == **name && !known(column))
-        {
+        // `table.function` calls a function with the whole row; what is no function either is Postgres's to say.
+        let is_function = |name: &str| classify(self.model.scope.catalog, None, name) != FunctionClass::Unknown;
+        let called = |(of, column): &&(String, String)| **of == **name && !known(column) && is_function(column);
+        if let Some((_, column)) = self.mentions.qualified.iter().find(called) {
             return Err(Obstacle::new(format!("\"{name}.{column}\" is no column of table \"{}\"", self.name.name)));
         }
         if self.mentions.whole_row(name) {

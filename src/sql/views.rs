@@ -8,12 +8,13 @@ use sqlparser::ast::{
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::Tokenizer;
+use sqlparser::tokenizer::{Span, Tokenizer};
 
 use crate::catalog::Table;
 use crate::sql::MAX_DEPTH;
 use crate::sql::model::Obstacle;
 use crate::sql::rewrite;
+use crate::sql::splice::is_placed;
 
 /// The FROM items of a statement in the order of a visit, by their address: what is found in a tree is found in its clone.
 pub(crate) fn ordinals(tree: &Statement) -> HashMap<*const TableFactor, usize> {
@@ -31,17 +32,28 @@ pub(crate) fn ordinals(tree: &Statement) -> HashMap<*const TableFactor, usize> {
     count.0
 }
 
+/// What has become of the views that a statement names.
+#[derive(Default)]
+pub(crate) struct Expanded {
+    /// Schema and name of each: columns can no longer be qualified by them.
+    pub names: HashSet<(Box<str>, Box<str>)>,
+    /// Those that the client's own text names, by where it does: the first and the last part of the name, and whether it gives an
+    /// alias. The alias of the derived table has the first part's span.
+    pub placed: HashMap<Span, (Ident, Ident, bool)>,
+}
+
 /// Replaces the FROM items at these ordinals by the definitions of the views that they name.
 pub(crate) fn expand(
     tree: &mut Statement,
     views: &HashMap<usize, std::sync::Arc<Table>>,
-    names: &mut HashSet<(Box<str>, Box<str>)>,
+    expanded: &mut Expanded,
 ) -> Result<(), Obstacle> {
     struct Expand<'a> {
         views: &'a HashMap<usize, std::sync::Arc<Table>>,
         next: usize,
         /// The ordinals of the FROM items that the visit is inside of.
         inside: Vec<usize>,
+        placed: &'a mut HashMap<Span, (Ident, Ident, bool)>,
     }
     impl VisitorMut for Expand<'_> {
         type Break = Obstacle;
@@ -55,7 +67,7 @@ pub(crate) fn expand(
             let Some(view) = self.inside.pop().and_then(|ordinal| self.views.get(&ordinal)) else {
                 return ControlFlow::Continue(());
             };
-            match derived(factor, view) {
+            match derived(factor, view, self.placed) {
                 Ok(derived) => {
                     *factor = derived;
                     ControlFlow::Continue(())
@@ -65,9 +77,9 @@ pub(crate) fn expand(
         }
     }
     for view in views.values() {
-        names.insert((view.name.schema.clone(), view.name.name.clone()));
+        expanded.names.insert((view.name.schema.clone(), view.name.name.clone()));
     }
-    let mut expand = Expand { views, next: 0, inside: Vec::new() };
+    let mut expand = Expand { views, next: 0, inside: Vec::new(), placed: &mut expanded.placed };
     match tree.visit(&mut expand) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(obstacle) => Err(obstacle),
@@ -75,9 +87,18 @@ pub(crate) fn expand(
 }
 
 /// The view as a derived table with the view's column names, or those that the alias gives.
-fn derived(factor: &TableFactor, view: &Table) -> Result<TableFactor, Obstacle> {
+fn derived(
+    factor: &TableFactor,
+    view: &Table,
+    placed: &mut HashMap<Span, (Ident, Ident, bool)>,
+) -> Result<TableFactor, Obstacle> {
     let unclear = || Obstacle::new(format!("the definition of view \"{}\" cannot be put in its place", view.name.name));
-    let TableFactor::Table { alias, args: None, .. } = factor else { return Err(unclear()) };
+    let TableFactor::Table { name: written, alias, args: None, .. } = factor else { return Err(unclear()) };
+    let parts: Option<Vec<&Ident>> = written.0.iter().map(|part| part.as_ident()).collect();
+    let (Some(first), Some(last)) = (parts.as_ref().and_then(|p| p.first()), parts.as_ref().and_then(|p| p.last()))
+    else {
+        return Err(unclear());
+    };
     // Row security of the view's owner would become the caller's.
     if view.has_triggers {
         return Err(unclear());
@@ -88,10 +109,14 @@ fn derived(factor: &TableFactor, view: &Table) -> Result<TableFactor, Obstacle> 
     for (column, given) in columns.iter_mut().zip(given) {
         *column = given.name.clone();
     }
-    let name = match alias {
+    let mut name = match alias {
         Some(alias) => alias.name.clone(),
         None => Ident::with_quote('"', &*view.name.name),
     };
+    name.span = first.span;
+    if is_placed(first) {
+        placed.insert(first.span, ((*first).clone(), (*last).clone(), alias.is_some()));
+    }
     let columns = columns.into_iter().map(|name| TableAliasColumnDef { name, data_type: None }).collect();
     let alias = Some(TableAlias { explicit: true, name, columns, at: None });
     Ok(TableFactor::Derived { lateral: false, subquery, alias, sample: None })

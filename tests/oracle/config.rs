@@ -18,7 +18,7 @@ pub fn toml(db: &Database) -> String {
     for (table, distribution, column) in SHARDED {
         let _ = writeln!(
             out,
-            "[[databases.{name}.tables]]\nname = \"{table}\"\ndistribution = \"{distribution}\"\ncolumns = [\"{column}\"]"
+            "[[databases.{name}.tables]]\nname = \"{table}\"\ndistribution = \"{distribution}\"\ncolumns = ['{column}']"
         );
     }
     for table in ["products", "countries", "labels"] {
@@ -72,6 +72,8 @@ pub const SHARDED: &[(&str, &str, &str)] = &[
     ("order_items", "tenant", "tenant_id"),
     ("sparse", "tenant", "tenant_id"),
     ("void", "tenant", "tenant_id"),
+    ("odd", "tenant", "\"Id\""),
+    ("parted", "tenant", "tenant_id"),
     ("accounts", "tenant", "tenant_id"),
     ("transfers", "tenant", "tenant_id"),
     ("events", "device", "device"),

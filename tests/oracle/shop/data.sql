@@ -63,3 +63,11 @@ INSERT INTO words SELECT 'word' || i, i FROM generate_series(1, 20) i;
 INSERT INTO readings SELECT date '2024-01-01' + i * 5, i, i * 0.5 FROM generate_series(1, 30) i;
 INSERT INTO labels SELECT 'L' || i, 'Label ' || i, i % 4 FROM generate_series(1, 10) i;
 INSERT INTO notes SELECT i, 'note ' || i FROM generate_series(1, 10) i;
+
+INSERT INTO odd ("Id", "select", feel, feels, part, two, span, mask, cash, ci, "od""d name", note)
+SELECT i, CASE WHEN i % 4 = 0 THEN NULL ELSE 'sel ' || i % 6 END, (ARRAY['sad', 'ok', 'happy', NULL])[1 + i % 4]::mood,
+       CASE WHEN i % 3 = 0 THEN NULL ELSE ARRAY['ok', NULL, 'sad']::mood[] END, i % 101, ROW(i % 5, 'happy')::pair,
+       int4range(i, i + i % 7), (i % 8)::bit(3), (i * 3.5)::numeric::money, (ARRAY['abc', 'ABC', 'Abd', NULL])[1 + i % 4],
+       'x' || i % 9, (ARRAY['Zoë', 'zoe', E'tab\t\\n', '', NULL])[1 + i % 5]
+FROM generate_series(1, 60) i;
+INSERT INTO parted SELECT 1 + i % 20, date '2023-12-20' + i, CASE WHEN i % 6 = 0 THEN NULL ELSE i * 1.25 END FROM generate_series(1, 120) i;

@@ -43,3 +43,20 @@ CREATE VIEW big_orders AS SELECT tenant_id, id, total FROM orders WHERE total > 
 CREATE VIEW product_names AS SELECT id, name FROM products;
 CREATE FUNCTION order_count() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM orders';
 CREATE FUNCTION twice(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT n * 2';
+-- Types that each server has under its own numbers, names that need quotes, and columns that are not what they were.
+CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
+CREATE DOMAIN percent AS int CHECK (VALUE BETWEEN 0 AND 100);
+CREATE TYPE pair AS (a int, b mood);
+CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE TABLE odd (
+    "Id" int NOT NULL, "select" text, gone int, feel mood, feels mood[], part percent, two pair, span int4range,
+    twice int GENERATED ALWAYS AS ("Id" * 2) STORED, mask bit(3), cash money, ci text COLLATE loose,
+    "od""d name" varchar(5), note text, PRIMARY KEY ("Id"));
+ALTER TABLE odd DROP COLUMN gone;
+CREATE TABLE parted (tenant_id int NOT NULL, day date NOT NULL, v numeric(6,2)) PARTITION BY RANGE (day);
+CREATE TABLE parted_old PARTITION OF parted FOR VALUES FROM (MINVALUE) TO ('2024-02-01');
+CREATE TABLE parted_new PARTITION OF parted FOR VALUES FROM ('2024-02-01') TO (MAXVALUE);
+CREATE VIEW customer_sums (tenant_id, who, orders, worth) AS
+    SELECT c.tenant_id, c.name, count(o.id), sum(o.total) FROM customers c LEFT JOIN orders o
+    ON o.tenant_id = c.tenant_id AND o.customer_id = c.id WHERE c.active GROUP BY c.tenant_id, c.id;
+CREATE VIEW top_customers AS SELECT who, worth FROM customer_sums WHERE worth > 1000 AND who <> 'Bob';
