@@ -167,6 +167,23 @@ fn statements_are_finished_as_one_postgres_answers_them() {
     world.at_rest();
 }
 
+#[test]
+fn a_transaction_that_holds_a_lock_does_not_wait_for_itself() {
+    let world = World::create("finishlock", "", "");
+    let mut raw = world.connect();
+    raw.must("BEGIN; LOCK TABLE sales IN ACCESS EXCLUSIVE MODE");
+    let error = raw.simple("SELECT stddev(amount) FROM sales").error.unwrap();
+    assert_eq!(error.code(), "0A000", "{error}");
+    assert!(error.to_string().contains("stayed locked"), "{error}");
+    raw.must("ROLLBACK");
+    raw.must("SELECT stddev(amount) FROM sales");
+    // The input is there already: nothing needs the lock.
+    raw.must("BEGIN; LOCK TABLE sales IN ACCESS EXCLUSIVE MODE");
+    raw.must("SELECT stddev(amount) FROM sales");
+    raw.must("COMMIT");
+    world.at_rest();
+}
+
 /// What came back up to a ReadyForQuery, without what differs between servers.
 fn play(raw: &mut Raw, messages: &[Vec<u8>]) -> Vec<String> {
     raw.send(&messages.concat()).unwrap();
@@ -245,6 +262,26 @@ fn portals_are_described_fetched_in_pieces_and_closed() {
                 m::execute("", 0),
                 m::bind("", "s", &[ten()], &[]),
                 m::execute("", 0),
+                m::sync(),
+            ]],
+        ),
+        (
+            "a write over several shards between two pieces of the same batch",
+            vec![vec![
+                m::bind("a", "s", &[ten()], &[]),
+                m::execute("a", 3),
+                m::parse("", "SELECT id FROM sales ORDER BY id", &[]),
+                m::bind("m", "", &[], &[]),
+                m::execute("m", 2),
+                m::parse("", "UPDATE sales SET item = item", &[]),
+                m::bind("", "", &[], &[]),
+                m::execute("", 0),
+                m::parse("", other, &[]),
+                m::bind("b", "", &[], &[]),
+                m::execute("b", 1),
+                m::execute("a", 3),
+                m::execute("m", 2),
+                m::execute("b", 1),
                 m::sync(),
             ]],
         ),
@@ -560,10 +597,29 @@ fn nothing_of_one_client_reaches_the_next() {
             });
         }
     });
+    // What may not be set where temporary tables are already is left out.
+    other.must("SET temp_buffers = '4MB'; BEGIN; SET temp_buffers = '5MB'");
+    assert_eq!(other.must(sql).text(), plain);
+    other.must("COMMIT");
+    assert_eq!(other.must(sql).text(), plain);
+    // Values that go as text must not lose anything.
+    let feelings = "SELECT DISTINCT ON (feeling) feeling, weight, day FROM sales ORDER BY feeling, id";
+    let right = world.db.oracle().must(feelings).text();
+    assert_eq!(other.must(feelings).text(), right);
+    for setting in ["DateStyle = 'SQL, MDY'", "extra_float_digits = 0", "LOCAL extra_float_digits = -1"] {
+        other.must(&format!("BEGIN; SET {setting}"));
+        assert_eq!(other.simple(feelings).code(), "0A000", "{setting}");
+        other.must("ROLLBACK");
+    }
+    assert_eq!(other.must(feelings).text(), right);
     // A temporary table of the session's own would not be seen where the statement is finished.
     one.must("SET ROLE NONE; CREATE TEMP TABLE rates (item int, rate numeric)");
-    let error = one.simple("SELECT s.id, r.rate FROM sales s LEFT JOIN rates r USING (item) ORDER BY 1").error.unwrap();
-    assert_eq!(error.code(), "0A000", "{error}");
+    let join = "SELECT s.id, r.rate FROM sales s LEFT JOIN rates r USING (item) ORDER BY 1";
+    for begin in ["", "BEGIN"] {
+        one.must(begin);
+        let error = one.simple(join).error.unwrap();
+        assert_eq!(error.code(), "0A000", "{error}");
+    }
 }
 
 /// Bytes that the router holds now, as the kernel counts them.

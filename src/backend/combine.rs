@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::settings::quote_identifier;
 use crate::backend::{Backend, server_fault};
-use crate::fault::Fault;
+use crate::fault::{Fault, SqlState};
 use crate::ids::Oid;
 use crate::wire::reply::Status;
 use crate::wire::request;
@@ -14,6 +14,9 @@ use crate::wire::row::read_row_description;
 
 /// Inputs that one connection keeps at most: Postgres empties each of them at every commit that touched one.
 const KEPT: usize = 24;
+
+/// How long a lock on a user's table is waited for while the client's transaction may hold it.
+const OWN_LOCK: &str = "2s";
 
 /// A temporary table that a statement needs, empty.
 #[derive(Clone, Debug)]
@@ -120,17 +123,25 @@ pub fn qualified(name: &str) -> String {
     format!("pg_temp.{}", quote_identifier(name))
 }
 
-/// Brings the tables into being that are not there yet, outside of any transaction. Returns the types of each one's columns.
+/// Brings the tables into being that are not there yet, in a transaction of their own. Returns the types of each one's columns.
+/// `within`: the client is in a transaction, which may itself hold a lock that this one would wait for.
 ///
 /// # Errors
-/// The server's, such as `42501` for a user without the privilege TEMPORARY.
-pub async fn make_inputs(server: &mut Backend, tables: &[InputTable<'_>]) -> Result<Vec<Arc<[Oid]>>, Fault> {
+/// The server's, such as `42501` for a user without the privilege TEMPORARY; `0A000` for a lock that may be the client's own.
+pub async fn make_inputs(
+    server: &mut Backend,
+    tables: &[InputTable<'_>],
+    within: bool,
+) -> Result<Vec<Arc<[Oid]>>, Fault> {
     let mut types: Vec<Option<Arc<[Oid]>>> = tables.iter().map(|table| server.inputs.find(table)).collect();
     let missing: Vec<usize> = (0..tables.len()).filter(|at| types[*at].is_none()).collect();
     if !missing.is_empty() {
         let wanted: Vec<&InputTable<'_>> = missing.iter().map(|at| &tables[*at]).collect();
         let gone = server.inputs.make_room(&wanted, tables);
         let mut sql = String::from("BEGIN READ WRITE");
+        if within {
+            let _ = write!(sql, "; SET LOCAL lock_timeout = '{OWN_LOCK}'");
+        }
         for name in &gone {
             let _ = write!(sql, "; DROP TABLE IF EXISTS {}", qualified(name));
         }
@@ -153,6 +164,13 @@ pub async fn make_inputs(server: &mut Backend, tables: &[InputTable<'_>]) -> Res
             }
             // The DROPs were undone: those tables are there, and unknown.
             server.broken |= !gone.is_empty();
+            if within && fault.code == SqlState::LOCK_NOT_AVAILABLE {
+                return Err(Fault::unsupported(
+                    "the statement cannot be finished within this transaction",
+                    format!("a table that it reads stayed locked for {OWN_LOCK}, perhaps by the transaction itself"),
+                    "Run it before TRUNCATE, LOCK or DDL, or in a transaction of its own.",
+                ));
+            }
             return Err(fault.without_position());
         }
         for at in missing {

@@ -134,7 +134,9 @@ async fn check_database(database: &Arc<Database>, findings: &mut Vec<Finding>) {
                     note(
                         false,
                         "temporary tables cannot be made on the home shard".to_owned(),
-                        Some("Grant the server users TEMPORARY on the database: reads that Postgres finishes need them."),
+                        Some(
+                            "Grant the server users TEMPORARY on the database: reads that Postgres finishes need them.",
+                        ),
                     );
                 }
                 if facts.encoding != "UTF8" {

@@ -15,6 +15,11 @@ impl Session {
     /// COMMIT everywhere; the tag that the client gets. On an error nothing is committed anywhere, unless it says so (`08007`).
     pub(super) async fn commit(&mut self) -> Result<&'static str, Failure> {
         self.close_all_runs().await;
+        self.commit_statement().await
+    }
+
+    /// COMMIT of a transaction that was opened for one statement alone: portals that are suspended beside it go on.
+    pub(super) async fn commit_statement(&mut self) -> Result<&'static str, Failure> {
         let done = match self.commit_plan() {
             CommitPlan::Nothing => Ok("COMMIT"),
             CommitPlan::OnePhase { writer, readers } => self.commit_one_phase(writer, &readers).await,

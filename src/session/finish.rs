@@ -299,7 +299,8 @@ impl Session {
 
     /// What keeps a session from having its statement finished elsewhere.
     fn check_finish(&self, plan: &FinishPlan) -> Result<(), Fault> {
-        if let Some(table) = &plan.reads_home
+        let pulled = plan.pulls.iter().find(|pull| pull.from == PullFrom::Home).map(|pull| &*pull.table.name);
+        if let Some(table) = plan.reads_home.as_deref().or(pulled)
             && self.held.iter().any(|h| h.temporary)
         {
             return Err(Fault::unsupported(
@@ -310,14 +311,24 @@ impl Session {
                 "Run it in another session, or read the tables one by one.",
             ));
         }
-        if plan.pulls.iter().any(|pull| !pull.binary) && !self.text_style().exact_floats {
+        if plan.pulls.iter().any(|pull| !pull.binary) && !self.texts_are_exact() {
             return Err(Fault::unsupported(
-                "a statement over several shards with columns of user-defined types needs exact floats",
-                "extra_float_digits is less than 1, so values would lose digits on their way.",
-                "Set extra_float_digits to 1.",
+                "columns of user-defined types cannot be read together from several shards under these settings",
+                "Values go as text here, and as DateStyle and extra_float_digits are set, texts may lose digits or time zones.",
+                "Set DateStyle to ISO and extra_float_digits to 1.",
             ));
         }
         Ok(())
+    }
+
+    /// Whether a server's text of any value is read as that very value by another server with this session's settings.
+    fn texts_are_exact(&self) -> bool {
+        let style = self.text_style();
+        let local = self.tx.settings_replay().any(|sql| {
+            let sql = sql.to_ascii_lowercase();
+            sql.contains("extra_float_digits") || sql.contains("datestyle")
+        });
+        style.iso_dates && style.exact_floats && !local
     }
 
     /// The shards that hold the rows of a pull.
@@ -372,8 +383,7 @@ impl Session {
     /// A combine connection for one statement.
     async fn enlist_combine(&mut self) -> Result<ShardId, Failure> {
         self.check_unseen_settings()?;
-        let free = (0..u8::MAX).map(ShardId::combine).find(|slot| self.held.position(*slot).is_none());
-        let slot = free.ok_or_else(|| {
+        let slot = self.held.next_combine().ok_or_else(|| {
             Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many suspended portals over several shards")
         })?;
         let server = self.pools.combine().checkout().await?;
@@ -391,7 +401,8 @@ impl Session {
         feeds: &[Vec<ShardId>],
         shards: &[ShardId],
     ) -> Result<Vec<Input>, Failure> {
-        let settings = without_roles(self.tx.settings_before().unwrap_or(&self.settings));
+        let settings = for_inputs(self.tx.settings_before().unwrap_or(&self.settings));
+        let within = self.tx.is_open();
         let tables: Vec<InputTable<'_>> = plan
             .pulls
             .iter()
@@ -409,7 +420,7 @@ impl Session {
         let at = self.held_at(combine)?;
         let server = &mut self.held[at].server;
         put_settings(server, &settings).await?;
-        let types = make_inputs(server, &tables).await?;
+        let types = make_inputs(server, &tables, within).await?;
         server.ask("BEGIN");
         let inputs = plan.pulls.iter().zip(types).zip(feeds).map(|((pull, types), feeds)| Input {
             copy: format!(
@@ -438,7 +449,8 @@ impl Session {
         let before = self.tx.settings_before().unwrap_or(&self.settings);
         let mut settings: Vec<String> =
             roles(before).map(|(name, value)| assign(name, value).replacen("SET ", "SET LOCAL ", 1)).collect();
-        let changed: Vec<String> = self.tx.settings_replay().map(str::to_owned).collect();
+        let changed = self.tx.settings_replay().filter(|sql| !sql.to_ascii_lowercase().contains("temp_buffers"));
+        let changed: Vec<String> = changed.map(str::to_owned).collect();
         let server = &mut self.held[at].server;
         if !changed.is_empty() {
             // Some of them last beyond the transaction: the next client's settings start anew.
@@ -594,11 +606,13 @@ fn roles(settings: &SessionSettings) -> impl Iterator<Item = (&str, &str)> {
     ["session_authorization", "role"].into_iter().filter_map(|name| settings.get(name).map(|value| (name, value)))
 }
 
-fn without_roles(settings: &Arc<SessionSettings>) -> Arc<SessionSettings> {
-    if roles(settings).next().is_none() {
+/// The settings under which inputs are made and filled. temp_buffers cannot be changed where there are temporary tables already.
+fn for_inputs(settings: &Arc<SessionSettings>) -> Arc<SessionSettings> {
+    const LEFT_OUT: [&str; 3] = ["session_authorization", "role", "temp_buffers"];
+    if LEFT_OUT.iter().all(|name| settings.get(name).is_none()) {
         return Arc::clone(settings);
     }
     let mut plain = (**settings).clone();
-    ["session_authorization", "role"].into_iter().for_each(|name| plain.remove(name));
+    LEFT_OUT.iter().for_each(|name| plain.remove(name));
     Arc::new(plain)
 }

@@ -64,11 +64,21 @@ impl Held {
 }
 
 #[derive(Default)]
-pub struct HeldServers(SmallVec<[Held; 1]>);
+pub struct HeldServers(SmallVec<[Held; 1]>, u8);
 
 impl HeldServers {
     pub fn position(&self, shard: ShardId) -> Option<usize> {
         self.0.iter().position(|h| h.shard == shard)
+    }
+
+    /// A number for one more combine connection. One that was used lately is not used again: a portal may still name it.
+    pub fn next_combine(&mut self) -> Option<ShardId> {
+        let free = (1..=u8::MAX).map(|step| self.1.wrapping_add(step)).find(|n| {
+            let slot = ShardId::combine(*n);
+            self.position(slot).is_none()
+        })?;
+        self.1 = free;
+        Some(ShardId::combine(free))
     }
 
     pub fn push(&mut self, held: Held) -> usize {

@@ -300,7 +300,7 @@ impl Session {
     /// The statement is over: its own transaction is committed, else its connections go home.
     pub(super) async fn end_parts(&mut self, opened: bool) -> Result<(), Failure> {
         if opened {
-            self.commit().await?;
+            self.commit_statement().await?;
         } else if !self.tx.is_open() {
             self.release_idle();
         }
