@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::backend::cluster::{Credentials, Database, Look, ServerAccess};
 use crate::backend::pool::PoolLimits;
 use crate::backend::prepared::StatementRegistry;
+use crate::backend::settings::SettingsTable;
 use crate::config::{self, AuthType, PoolMode, Settings, SslMode, TlsSettings};
 use crate::control;
 use crate::fault::Fault;
@@ -79,6 +80,7 @@ impl Router {
             shared: Arc::new(Shared {
                 plans: PlanCache::new(settings.limits.plan_cache_size),
                 registry: StatementRegistry::default(),
+                settings: SettingsTable::default(),
                 cancels: CancelRegistry::default(),
                 metrics: Arc::clone(&metrics),
                 limits: session_limits(settings),

@@ -1,12 +1,14 @@
 //! `Cluster`: topology, catalog and pools of one moment, swapped whole by arc-swap.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::backend::cancel::CancelHandle;
 use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
 use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
@@ -61,7 +63,15 @@ impl Connect for ServerConnector {
         if let Some(keepalive) = &self.access.keepalive {
             keepalive.apply(&logged_in.stream.socket());
         }
-        Ok(Backend::new(logged_in, Arc::clone(&self.address), self.access.max_message, self.access.max_prepared))
+        let cancel = Arc::new(CancelHandle {
+            server: self.server.clone(),
+            tls: Arc::clone(&self.access.tls),
+            timeout: self.access.connect_timeout,
+            key: logged_in.key.clone(),
+            under_way: AtomicUsize::new(0),
+        });
+        let (max_message, max_prepared) = (self.access.max_message, self.access.max_prepared);
+        Ok(Backend::new(logged_in, Arc::clone(&self.address), cancel, max_message, max_prepared))
     }
 }
 

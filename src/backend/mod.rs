@@ -1,5 +1,6 @@
 //! `Backend`: one server connection, what it owes, what state it carries. Knows nothing of clients and plans.
 
+pub mod cancel;
 pub mod cluster;
 pub mod combine;
 pub mod inflight;
@@ -8,14 +9,14 @@ pub mod pool;
 pub mod prepared;
 pub mod settings;
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
 use crate::fault::{Blame, Fault, SqlState};
@@ -24,6 +25,7 @@ use crate::wire::error_fields::ErrorFields;
 use crate::wire::frame::{self, Frame, Header};
 use crate::wire::reply::Status;
 use crate::wire::request;
+use cancel::CancelHandle;
 use inflight::{Audience, Inflight, Owed};
 use prepared::{PreparedSet, StatementDef};
 use settings::SessionSettings;
@@ -32,6 +34,8 @@ use settings::SessionSettings;
 const READ_CHUNK: usize = 16 * 1024;
 /// A read buffer that has grown beyond this by one large frame is given back.
 const READ_KEEP: usize = 256 * 1024;
+/// A message at least this long is written from where it is.
+const COPY_BELOW: usize = 64 * 1024;
 
 /// The key with which this connection's statement can be cancelled.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +50,8 @@ pub struct Backend {
     pub read: BytesMut,
     /// Bytes for the server, not yet written.
     pub out: BytesMut,
+    /// Large messages, and what came before them; written before `out`.
+    queue: VecDeque<Bytes>,
     pub inflight: Inflight,
     pub status: Status,
     pub prepared: PreparedSet,
@@ -61,15 +67,14 @@ pub struct Backend {
     pub inputs: combine::Inputs,
     /// ParameterStatus values as the server reported them last.
     pub parameters: Vec<(Box<str>, Box<str>)>,
-    pub key: CancelKey,
+    pub cancel: Arc<CancelHandle>,
     /// `host:port` for messages.
     pub address: Arc<str>,
     /// Bytes of a large frame whose header has gone by and whose rest is passed through.
     pub streaming: usize,
     pub connected_at: Instant,
-    pub idle_since: Instant,
-    /// Cancel requests on their way to this connection: it is not reused while there is one.
-    pub cancels: Arc<AtomicUsize>,
+    /// When a sweep first found it in nobody's hands.
+    pub idle_since: Option<Instant>,
     /// The stream can no longer be trusted: never reuse.
     pub broken: bool,
     /// TLS may still hold bytes that were written into it.
@@ -79,27 +84,33 @@ pub struct Backend {
 
 impl Backend {
     /// A connection fresh from its login. `max_message`: bytes of one message's body; `max_prepared`: statements it keeps.
-    pub fn new(login: login::LoggedIn, address: Arc<str>, max_message: usize, max_prepared: usize) -> Self {
+    pub fn new(
+        login: login::LoggedIn,
+        address: Arc<str>,
+        cancel: Arc<CancelHandle>,
+        max_message: usize,
+        max_prepared: usize,
+    ) -> Self {
         let now = Instant::now();
         Self {
             stream: login.stream,
             read: login.leftover,
             out: BytesMut::new(),
+            queue: VecDeque::new(),
             inflight: Inflight::default(),
             status: Status::Idle,
             prepared: PreparedSet::new(max_prepared),
             unproven: Vec::new(),
             doubtful: Vec::new(),
-            applied: Some(Arc::default()),
+            applied: Some(SessionSettings::none()),
             applied_before: None,
             inputs: combine::Inputs::default(),
             parameters: login.parameters,
-            key: login.key,
+            cancel,
             address,
             streaming: 0,
             connected_at: now,
-            idle_since: now,
-            cancels: Arc::default(),
+            idle_since: None,
             broken: false,
             unflushed: false,
             max_message,
@@ -114,9 +125,22 @@ impl Backend {
             && !self.inflight.is_skipping()
             && self.read.is_empty()
             && self.out.is_empty()
+            && self.queue.is_empty()
             && self.streaming == 0
             && self.applied_before.is_none()
-            && self.cancels.load(Ordering::Acquire) == 0
+            && !self.cancel.is_announced()
+    }
+
+    /// Queues a message as it came; a large one without another copy of it.
+    pub fn put(&mut self, message: &Bytes) {
+        if message.len() < COPY_BELOW {
+            self.out.extend_from_slice(message);
+            return;
+        }
+        if !self.out.is_empty() {
+            self.queue.push_back(self.out.split().freeze());
+        }
+        self.queue.push_back(message.clone());
     }
 
     /// Queues a simple Query whose reply is ours alone.
@@ -152,10 +176,11 @@ impl Backend {
     pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         if let Poll::Ready(Err(e)) = self.poll_flush(cx) {
             // What the server said before it closed (57P01, ...) is still to be read.
-            if self.out.is_empty() || e.kind() == io::ErrorKind::WriteZero {
+            if (self.out.is_empty() && self.queue.is_empty()) || e.kind() == io::ErrorKind::WriteZero {
                 return Poll::Ready(Err(self.lost(&e.to_string())));
             }
             self.out.clear();
+            self.queue.clear();
         }
         match ready!(self.poll_read(cx)) {
             Ok(0) => Poll::Ready(Err(self.lost("server closed the connection unexpectedly"))),
@@ -166,10 +191,20 @@ impl Backend {
 
     /// Writes what is queued; Ready when all of it is gone.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.out.is_empty() && !self.unflushed {
+        if self.out.is_empty() && !self.unflushed && self.queue.is_empty() {
             return Poll::Ready(Ok(()));
         }
         self.unflushed = true;
+        while let Some(first) = self.queue.front_mut() {
+            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, first))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            first.advance(n);
+            if first.is_empty() {
+                self.queue.pop_front();
+            }
+        }
         while !self.out.is_empty() {
             let n = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out))?;
             if n == 0 {

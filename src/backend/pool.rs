@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::backend::Backend;
 use crate::fault::{Blame, Fault, SqlState};
@@ -44,19 +44,27 @@ pub struct PoolCounts {
 pub struct Pool<C> {
     pub connector: Arc<C>,
     limits: PoolLimits,
-    permits: Arc<Semaphore>,
-    /// Boxed once: a connection moves between pool and clients as one pointer.
-    #[allow(clippy::vec_box)]
-    idle: Mutex<Vec<Box<Backend>>>,
+    permits: Semaphore,
+    idle: Mutex<Idle>,
     pub counts: PoolCounts,
     /// What the last attempt to connect failed with, until one succeeds: for `/readyz` and `check`.
     last_failure: Mutex<Option<Fault>>,
 }
 
+/// The connections that nobody uses.
+#[derive(Default)]
+struct Idle {
+    /// Boxed once: a connection moves between pool and clients as one pointer.
+    #[allow(clippy::vec_box)]
+    connections: Vec<Box<Backend>>,
+    /// What was connected before this is not reused; set by each sweep, so that giving back reads no clock.
+    expired: Option<Instant>,
+}
+
 impl<C: Connect> Pool<C> {
     pub fn new(connector: C, limits: PoolLimits) -> Arc<Self> {
         Arc::new(Self {
-            permits: Arc::new(Semaphore::new(limits.size.clamp(1, Semaphore::MAX_PERMITS))),
+            permits: Semaphore::new(limits.size.clamp(1, Semaphore::MAX_PERMITS)),
             connector: Arc::new(connector),
             limits,
             idle: Mutex::default(),
@@ -71,7 +79,7 @@ impl<C: Connect> Pool<C> {
 
     /// Number of connections that nobody uses.
     pub fn idle_count(&self) -> usize {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).connections.len()
     }
 
     pub fn last_failure(&self) -> Option<Fault> {
@@ -83,22 +91,24 @@ impl<C: Connect> Pool<C> {
     /// # Errors
     /// `53300` when no connection came free in time; the connector's fault when a new one could not be made.
     pub async fn checkout(self: &Arc<Self>) -> Result<Checkout<C>, Fault> {
-        let permit = match Arc::clone(&self.permits).try_acquire_owned() {
+        let permit = match self.permits.try_acquire() {
             Ok(permit) => permit,
             Err(_) => self.wait().await?,
         };
         self.counts.active.fetch_add(1, Ordering::Relaxed);
-        let mut checkout = Checkout { backend: self.take_idle(), pool: Arc::clone(self), _permit: permit };
+        // The checkout gives the permit back.
+        permit.forget();
+        let mut checkout = Checkout { backend: self.take_idle(), pool: Arc::clone(self) };
         if checkout.backend.is_none() {
             checkout.backend = Some(Box::new(self.connect().await?));
         }
         Ok(checkout)
     }
 
-    async fn wait(&self) -> Result<OwnedSemaphorePermit, Fault> {
+    async fn wait(&self) -> Result<SemaphorePermit<'_>, Fault> {
         self.counts.waiting.fetch_add(1, Ordering::Relaxed);
         let _left = Decrement(&self.counts.waiting);
-        let acquired = tokio::time::timeout(self.limits.wait, Arc::clone(&self.permits).acquire_owned()).await;
+        let acquired = tokio::time::timeout(self.limits.wait, self.permits.acquire()).await;
         match acquired {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(Fault::new(SqlState::TOO_MANY_CONNECTIONS, "query_wait_timeout")
@@ -128,23 +138,23 @@ impl<C: Connect> Pool<C> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             // The one used last: its caches are warm, and the others can age.
-            let mut backend = idle.pop()?;
-            if !self.expired(&backend, Instant::now()) && !backend.peer_has_spoken() {
+            let mut backend = idle.connections.pop()?;
+            if !backend.peer_has_spoken() {
+                backend.idle_since = None;
                 return Some(backend);
             }
         }
     }
 
-    fn expired(&self, backend: &Backend, now: Instant) -> bool {
-        self.limits.lifetime.is_some_and(|limit| now.duration_since(backend.connected_at) > limit)
-    }
-
     /// Closes connections that were idle or alive for too long. Called now and then.
     pub fn sweep(&self, now: Instant) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain_mut(|backend| {
-            let stale = self.limits.idle_timeout.is_some_and(|limit| now.duration_since(backend.idle_since) > limit);
-            !stale && !self.expired(backend, now) && !backend.peer_has_spoken()
+        idle.expired = self.limits.lifetime.and_then(|limit| now.checked_sub(limit));
+        let expired = idle.expired;
+        idle.connections.retain_mut(|backend| {
+            let idle_since = *backend.idle_since.get_or_insert(now);
+            let stale = self.limits.idle_timeout.is_some_and(|limit| now.duration_since(idle_since) > limit);
+            !stale && !is_expired(backend, expired) && !backend.peer_has_spoken()
         });
     }
 
@@ -154,9 +164,10 @@ impl<C: Connect> Pool<C> {
         while self.idle_count() + self.counts.active.load(Ordering::Relaxed)
             < self.limits.min_size.min(self.limits.size)
         {
-            let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { break };
+            let Ok(permit) = self.permits.try_acquire() else { break };
             self.counts.active.fetch_add(1, Ordering::Relaxed);
-            let mut checkout = Checkout { backend: None, pool: Arc::clone(self), _permit: permit };
+            permit.forget();
+            let mut checkout = Checkout { backend: None, pool: Arc::clone(self) };
             match self.connect().await {
                 Ok(backend) => checkout.backend = Some(Box::new(backend)),
                 Err(_) => break,
@@ -165,18 +176,20 @@ impl<C: Connect> Pool<C> {
         }
     }
 
-    fn give_back(&self, mut backend: Box<Backend>) {
+    fn give_back(&self, backend: Box<Backend>) {
         if !backend.is_clean() {
             self.counts.discards.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let now = Instant::now();
-        if self.expired(&backend, now) {
-            return;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if !is_expired(&backend, idle.expired) {
+            idle.connections.push(backend);
         }
-        backend.idle_since = now;
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(backend);
     }
+}
+
+fn is_expired(backend: &Backend, before: Option<Instant>) -> bool {
+    before.is_some_and(|before| backend.connected_at < before)
 }
 
 struct Decrement<'a>(&'a AtomicUsize);
@@ -191,7 +204,6 @@ impl Drop for Decrement<'_> {
 pub struct Checkout<C: Connect> {
     backend: Option<Box<Backend>>,
     pool: Arc<Pool<C>>,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl<C: Connect> Checkout<C> {
@@ -228,5 +240,6 @@ impl<C: Connect> Drop for Checkout<C> {
         if let Some(backend) = self.backend.take() {
             self.pool.give_back(backend);
         }
+        self.pool.permits.add_permits(1);
     }
 }

@@ -69,7 +69,7 @@ impl StatementRegistry {
 /// What one server connection has prepared; bounded, the least recently used goes first.
 #[derive(Debug)]
 pub struct PreparedSet {
-    held: HashMap<u64, Held>,
+    held: HashMap<u64, Held, foldhash::fast::RandomState>,
     clock: u64,
     max: usize,
 }
@@ -82,7 +82,7 @@ struct Held {
 
 impl PreparedSet {
     pub fn new(max: usize) -> Self {
-        Self { held: HashMap::new(), clock: 0, max: max.max(1) }
+        Self { held: HashMap::default(), clock: 0, max: max.max(1) }
     }
 
     /// Whether the statement is prepared here; counts as a use.

@@ -1,16 +1,49 @@
 //! PURE. The settings of a session as SQL values, and the statements that bring a server connection from one set to another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// `SET name TO value` for each entry; the value is SQL as the client wrote it (quoted where it was).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SessionSettings {
     values: BTreeMap<Box<str>, Box<str>>,
 }
 
+/// Gives equal settings one address, so that two clients with the same settings are seen to have them without a comparison.
+#[derive(Debug, Default)]
+pub struct SettingsTable {
+    known: Mutex<HashSet<Arc<SessionSettings>>>,
+}
+
+impl SettingsTable {
+    const PRUNE_ABOVE: usize = 1024;
+
+    pub fn share(&self, settings: SessionSettings) -> Arc<SessionSettings> {
+        if settings.is_empty() {
+            return SessionSettings::none();
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known.get(&settings) {
+            return Arc::clone(found);
+        }
+        if known.len() >= Self::PRUNE_ABOVE && known.len() == known.capacity() {
+            known.retain(|settings| Arc::strong_count(settings) > 1);
+        }
+        let settings = Arc::new(settings);
+        known.insert(Arc::clone(&settings));
+        settings
+    }
+}
+
 impl SessionSettings {
+    /// Those of a connection on which nothing was set: one for all.
+    pub fn none() -> Arc<Self> {
+        static NONE: LazyLock<Arc<SessionSettings>> = LazyLock::new(Arc::default);
+        Arc::clone(&NONE)
+    }
+
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(|v| &**v)
     }

@@ -18,6 +18,10 @@ pub const OUT_HIGH: usize = 32 * 1024;
 /// Bytes of the client's that are read ahead while a server works for it.
 const READ_AHEAD: usize = 64 * 1024;
 const READ_CHUNK: usize = 8 * 1024;
+/// A Bind longer than this is handed out by its head; the rest is passed on as it comes.
+const LARGE: usize = 256 * 1024;
+/// Bytes of such a head at first.
+const LARGE_HEAD: usize = 64 * 1024;
 
 /// The client is gone, or is to go: nothing more can be told to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub struct Client {
     pub out: BytesMut,
     pub control: Arc<Control>,
     max_message: usize,
+    /// Bytes of the frame handed out last that are still to come. Whoever wants them takes them before the next frame is cut.
+    rest: usize,
     /// TLS may still hold bytes that were written into it.
     unflushed: bool,
     /// Bytes at the start of `out` that are answers of our own: they can wait for the servers' that follow.
@@ -46,6 +52,7 @@ impl Client {
             out: BytesMut::new(),
             control,
             max_message,
+            rest: 0,
             unflushed: false,
             local: 0,
             received: 0,
@@ -128,9 +135,65 @@ impl Client {
         Poll::Pending
     }
 
-    /// The next whole frame, cut off what has been read.
+    /// The next frame, cut off what has been read: whole, or the head of a large Bind, with [`Self::rest`] behind it.
     pub fn cut(&mut self) -> Result<Option<Frame>, Fault> {
-        frame::take(&mut self.read, self.max_message)
+        if self.rest > 0 {
+            self.skip_rest();
+            if self.rest > 0 {
+                return Ok(None);
+            }
+        }
+        if let Some(frame) = frame::take(&mut self.read, self.max_message)? {
+            return Ok(Some(frame));
+        }
+        match self.read.first() {
+            Some(b'B') if self.read.len() >= LARGE_HEAD => self.cut_head(),
+            _ => Ok(None),
+        }
+    }
+
+    fn cut_head(&mut self) -> Result<Option<Frame>, Fault> {
+        let Some(header) = frame::peek(&self.read, self.max_message)?.filter(|header| header.len > LARGE) else {
+            return Ok(None);
+        };
+        let bytes = self.read.split_to(LARGE_HEAD).freeze();
+        self.rest = header.len - bytes.len();
+        Ok(Some(Frame { tag: header.tag, bytes }))
+    }
+
+    /// Bytes of the frame handed out last that are still to come.
+    pub fn rest(&self) -> usize {
+        self.rest
+    }
+
+    /// The caller takes them off `read` itself.
+    pub fn take_rest(&mut self) -> usize {
+        std::mem::take(&mut self.rest)
+    }
+
+    fn skip_rest(&mut self) {
+        let n = self.rest.min(self.read.len());
+        self.read.advance(n);
+        self.rest -= n;
+    }
+
+    /// Appends up to `n` more bytes of the frame handed out last to `head`.
+    ///
+    /// # Errors
+    /// The client left in the middle of its message.
+    pub async fn more(&mut self, head: &mut BytesMut, n: usize) -> Result<(), ClientGone> {
+        let mut n = n.min(self.rest);
+        while n > 0 {
+            if self.read.is_empty() {
+                std::future::poll_fn(|cx| self.poll_read(cx)).await?;
+            }
+            let taken = n.min(self.read.len());
+            head.extend_from_slice(&self.read[..taken]);
+            self.read.advance(taken);
+            self.rest -= taken;
+            n -= taken;
+        }
+        Ok(())
     }
 
     /// The next whole frame; everything queued is written before we wait. `None`: the client is gone or told to go.

@@ -89,7 +89,7 @@ pub async fn copy_in(server: &mut Backend, client: &mut Client, max_message: usi
         if server_spoke {
             if rest > 0 {
                 // The server fails in the middle of a CopyData: what is left of it must still reach it whole.
-                finish_frame(server, client, &mut rest).await?;
+                pass_rest(server, client, &mut rest).await?;
             }
             return Ok(CopyEnd::ServerSpoke);
         }
@@ -104,7 +104,8 @@ fn only_notices(server: &mut Backend) -> Result<bool, Broken> {
     }
 }
 
-async fn finish_frame(server: &mut Backend, client: &mut Client, rest: &mut usize) -> Result<(), Broken> {
+/// Passes the next `rest` bytes of the client's on as they come. The server must owe nothing: it is not read meanwhile.
+async fn pass_rest(server: &mut Backend, client: &mut Client, rest: &mut usize) -> Result<(), Broken> {
     while *rest > 0 {
         if client.read.is_empty() {
             poll_fn(|cx| client.poll_read(cx)).await?;
@@ -113,9 +114,24 @@ async fn finish_frame(server: &mut Backend, client: &mut Client, rest: &mut usiz
         server.out.extend_from_slice(&client.read[..n]);
         client.read.advance(n);
         *rest -= n;
-        poll_fn(|cx| server.poll_flush(cx)).await.map_err(|e| Broken::Server(server.lost(&e.to_string())))?;
+        poll_fn(|cx| {
+            if client.control.poll_kill(cx).is_ready() {
+                return Poll::Ready(Err(Broken::Client));
+            }
+            server.poll_flush(cx).map_err(|e| Broken::Server(server.lost(&e.to_string())))
+        })
+        .await?;
     }
     Ok(())
+}
+
+/// Passes on what is still to come of the frame that the client's last [`Client::cut`] began. The server must owe nothing.
+pub async fn pass_frame(server: &mut Backend, client: &mut Client) -> Result<(), Broken> {
+    let mut rest = client.take_rest();
+    let passed = pass_rest(server, client, &mut rest).await;
+    // It waits for the end of a message that never comes.
+    server.broken |= rest > 0 || passed.is_err();
+    passed
 }
 
 /// In the extended protocol a Sync that was sent behind the Execute is ignored by a server that copies: it owes no answer.

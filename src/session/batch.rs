@@ -10,16 +10,17 @@ use crate::backend::prepared::StatementDef;
 use crate::exec::forward::Seen;
 use crate::exec::scatter::{describe_with_formats, visible};
 use crate::fault::{Fault, SqlState};
-use crate::ids::ShardId;
+use crate::ids::{Oid, ShardId};
 use crate::metrics::QueryClass;
 use crate::plan::combine::Combine;
-use crate::plan::{self, Access, Inputs, Plan, PlanKind, View};
+use crate::plan::{self, Inputs, Parameters, Plan, PlanKind, View};
 use crate::session::control::is_local;
 use crate::session::prepared::{BoundValues, ClientStatement, Place, Portal};
 use crate::session::run::Ask;
 use crate::session::simple::{changes_catalog, utf8};
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session, Stop};
+use crate::sql::Analysis;
 use crate::sql::template::SlotKind;
 use crate::sql::utility::StatementKind;
 use crate::wire::frame::{BindValues, BindView, Fields, Frame, Malformed, ParseView};
@@ -134,25 +135,23 @@ impl Session {
         let text = utf8(view.text)?;
         self.settle_parse().await?;
         self.statements.check_new(view.name)?;
-        if !self.scan_one(text)? {
-            return Err(Fault::new(
-                SqlState::SYNTAX_ERROR,
-                "cannot insert multiple commands into a prepared statement",
-            )
-            .into());
-        }
-        let analysis = self.analysis(text);
-        self.check_not_failed(&analysis.kind)?;
-        let statement = Arc::new(ClientStatement {
-            text: text.into(),
-            types: view.types.into(),
-            slots: self.scan.slots.clone(),
-            generation: self.view.catalog.generation,
-            meaning: self.meaning,
-            def: Mutex::new(None),
-            description: Mutex::new(None),
-            analysis,
-        });
+        let statement = match self.parsed_before(&view, text) {
+            Some(statement) => {
+                self.check_not_failed(&statement.analysis.kind)?;
+                statement
+            }
+            None => {
+                let Some(analysis) = self.known_or_scanned(text)? else {
+                    return Err(Fault::new(
+                        SqlState::SYNTAX_ERROR,
+                        "cannot insert multiple commands into a prepared statement",
+                    )
+                    .into());
+                };
+                self.check_not_failed(&analysis.kind)?;
+                self.client_statement(text.into(), view.types.into(), analysis)
+            }
+        };
         let kind = &statement.analysis.kind;
         let local = is_local(kind) || *kind == StatementKind::Empty;
         self.statements.insert(view.name, Arc::clone(&statement), self.shared.limits.max_statements)?;
@@ -163,6 +162,34 @@ impl Session {
             self.batch.pending_parse = Some((view.name.into(), statement));
         }
         Ok(())
+    }
+
+    /// The unnamed statement, when this Parse would make it again as it is.
+    fn parsed_before(&self, view: &ParseView<'_>, text: &str) -> Option<Arc<ClientStatement>> {
+        let last = self.statements.get(view.name).ok().filter(|_| view.name.is_empty())?;
+        let same = *last.text == *text
+            && *view.types == *last.types
+            && last.meaning == self.meaning
+            && last.scope == self.scope.fingerprint()
+            && last.generation == self.view.catalog.generation
+            && last.epoch == self.view.topology.epoch;
+        same.then(|| Arc::clone(last))
+    }
+
+    /// A statement under what names and literals mean now; its literals are in `self.scan`.
+    fn client_statement(&self, text: Arc<str>, types: Box<[Oid]>, analysis: Arc<Analysis>) -> Arc<ClientStatement> {
+        Arc::new(ClientStatement {
+            text,
+            types,
+            slots: self.scan.slots.clone(),
+            generation: self.view.catalog.generation,
+            epoch: self.view.topology.epoch,
+            scope: self.scope.fingerprint(),
+            meaning: self.meaning,
+            def: Mutex::new(None),
+            description: Mutex::new(None),
+            analysis,
+        })
     }
 
     /// A Parse that was not followed by its Bind is asked of a server now.
@@ -187,7 +214,7 @@ impl Session {
     }
 
     /// The name under which this very statement waits for its ParseComplete; another one that waits is settled first.
-    async fn parsing(&mut self, statement: &Arc<ClientStatement>) -> Result<Option<Box<[u8]>>, Failure> {
+    pub(super) async fn parsing(&mut self, statement: &Arc<ClientStatement>) -> Result<Option<Box<[u8]>>, Failure> {
         match self.batch.pending_parse.take() {
             Some((name, pending)) if Arc::ptr_eq(&pending, statement) => Ok(Some(name)),
             other => {
@@ -226,7 +253,7 @@ impl Session {
     }
 
     /// The connection of `shard`, with whatever another shard has in this batch brought to its end first.
-    async fn open(&mut self, shard: ShardId) -> Result<usize, Failure> {
+    pub(super) async fn open(&mut self, shard: ShardId) -> Result<usize, Failure> {
         if let Some(open) = self.batch.open {
             if open == shard
                 && let Some(at) = self.held.position(shard)
@@ -286,7 +313,7 @@ impl Session {
     }
 
     /// Everything that the open server owes so far, without a Sync.
-    async fn drain_open(&mut self) -> Result<(), Failure> {
+    pub(super) async fn drain_open(&mut self) -> Result<(), Failure> {
         let Some(at) = self.open_at() else {
             return Ok(());
         };
@@ -329,7 +356,7 @@ impl Session {
     }
 
     /// Makes the statement known on this connection. `parsing`: the client waits for the ParseComplete of this name.
-    fn prepare_on(
+    pub(super) fn prepare_on(
         &mut self,
         at: usize,
         statement: &Arc<ClientStatement>,
@@ -375,6 +402,18 @@ impl Session {
     }
 
     async fn bind(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let whole;
+        let frame = if self.client.rest() == 0 {
+            frame
+        } else {
+            match Box::pin(self.bind_large(frame)).await? {
+                None => return Ok(()),
+                Some(frame) => {
+                    whole = frame;
+                    &whole
+                }
+            }
+        };
         let view = match BindView::read(frame.body()) {
             Ok(view) => view,
             Err(fault) => {
@@ -479,14 +518,8 @@ impl Session {
         view: &BindView<'_>,
         plan: &Plan,
     ) -> Result<(), Failure> {
-        let parsing = self.parsing(statement).await?;
-        let at = self.open(shard).await?;
-        let def = self.prepare_on(at, statement, parsing)?;
-        self.note_plan(plan);
+        let (at, def) = self.bind_at(shard, statement, plan).await?;
         let held = &mut self.held[at];
-        held.wrote |= plan.access == Access::Write;
-        held.note_pin(statement.analysis.pin);
-        self.batch.bound = true;
         request::bind_raw(&mut held.server.out, view.portal, def.name.as_bytes(), view.tail)?;
         held.server.inflight.push(Owed::Bind(Audience::Client));
         let portal = Portal { statement: Arc::clone(statement), formats: Vec::new(), place: Place::Server(shard) };
@@ -500,9 +533,17 @@ impl Session {
     }
 
     pub(super) fn plan_bound(&self, statement: &ClientStatement, values: &BindValues<'_>) -> Plan {
-        let bound = BoundValues { types: &statement.types, values };
-        let inputs = Inputs { text: &statement.text, slots: &statement.slots, parameters: Some(&bound) };
+        self.plan_values(statement, &BoundValues { types: &statement.types, values })
+    }
+
+    pub(super) fn plan_values(&self, statement: &ClientStatement, values: &dyn Parameters) -> Plan {
+        let inputs = Inputs { text: &statement.text, slots: &statement.slots, parameters: Some(values) };
         plan::plan(&statement.analysis, &inputs, &self.plan_view())
+    }
+
+    /// The open server has a portal of this batch.
+    pub(super) fn mark_bound(&mut self) {
+        self.batch.bound = true;
     }
 
     /// The statement as it is under a newer catalog: analysed, and on the servers prepared, anew.
@@ -510,16 +551,7 @@ impl Session {
         let text = Arc::clone(&old.text);
         self.scan_one(&text)?;
         let analysis = self.analysis(&text);
-        let statement = Arc::new(ClientStatement {
-            text,
-            types: old.types.clone(),
-            slots: self.scan.slots.clone(),
-            generation: self.view.catalog.generation,
-            meaning: self.meaning,
-            def: Mutex::new(None),
-            description: Mutex::new(None),
-            analysis,
-        });
+        let statement = self.client_statement(text, old.types.clone(), analysis);
         if let Some((_, pending)) = self.batch.pending_parse.as_mut().filter(|(_, p)| Arc::ptr_eq(p, old)) {
             *pending = Arc::clone(&statement);
         }

@@ -1,42 +1,32 @@
 //! Who may cancel what: keys of clients, and the server connections that work for each right now.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dashmap::DashMap;
 use ring::rand::{SecureRandom, SystemRandom};
+use smallvec::SmallVec;
 
-use crate::backend::CancelKey;
-use crate::backend::cluster::ServerConnector;
-use crate::backend::login;
+use crate::backend::cancel::CancelHandle;
 use crate::scope::{Control, Wish};
 use crate::secret::Secret;
-
-/// A statement in flight on a server connection, and how to reach its server.
-#[derive(Clone)]
-pub struct Running {
-    pub connector: Arc<ServerConnector>,
-    pub key: CancelKey,
-    /// Raised while a cancel request is on its way: the connection is not reused then.
-    pub gate: Arc<AtomicUsize>,
-}
 
 /// One client's entry: its secret, and what runs for it.
 pub struct CancelSlot {
     secret: Secret,
-    running: Mutex<Vec<Running>>,
+    running: Mutex<SmallVec<[Arc<CancelHandle>; 2]>>,
     pub control: Arc<Control>,
 }
 
 impl CancelSlot {
     /// Notes the server connections that now work for this client.
-    pub fn set(&self, running: impl IntoIterator<Item = Running>) {
+    pub fn set(&self, running: impl IntoIterator<Item = Arc<CancelHandle>>) {
         let mut slot = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         slot.clear();
         slot.extend(running);
     }
 
-    pub fn add(&self, running: Running) {
+    pub fn add(&self, running: Arc<CancelHandle>) {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).push(running);
     }
 
@@ -101,25 +91,13 @@ impl CancelRegistry {
         }
         let targets = {
             let running = slot.running.lock().unwrap_or_else(PoisonError::into_inner);
-            // Under the lock: a session takes its connections out of the slot before it gives them back, and then sees the gate.
-            running.iter().for_each(|r| _ = r.gate.fetch_add(1, Ordering::AcqRel));
+            // Under the lock: a session takes its connections out of the slot before it gives them back, and then sees that one is under way.
+            running.iter().for_each(|handle| handle.announce());
             running.clone()
         };
         for target in targets {
-            cancel_running(&target).await;
-            target.gate.fetch_sub(1, Ordering::AcqRel);
+            target.send().await;
+            target.settle();
         }
     }
-}
-
-/// Asks one server to cancel; returns when the server has taken note, or when it cannot be reached in time.
-pub async fn cancel_running(target: &Running) {
-    let connector = &target.connector;
-    let sent = login::send_cancel(&connector.server, &connector.access.tls, &target.key);
-    let failure = match tokio::time::timeout(connector.access.connect_timeout, sent).await {
-        Ok(Ok(())) => return,
-        Ok(Err(fault)) => fault.to_string(),
-        Err(_) => "timed out".to_owned(),
-    };
-    tracing::warn!(server = %connector.address, error = failure, "cancel request not delivered");
 }

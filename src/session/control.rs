@@ -298,7 +298,7 @@ impl Session {
 
     /// New session settings: tried on a server, which has the word on what is valid, then the session's own.
     async fn change_settings(&mut self, wanted: SessionSettings, sql: &str) -> Result<(), Failure> {
-        let wanted = Arc::new(wanted);
+        let wanted = self.shared.settings.share(wanted);
         if self.tx.is_open() {
             if !self.held.iter().any(|h| h.joined) {
                 let home = self.view.topology.home;

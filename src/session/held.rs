@@ -7,11 +7,11 @@ use std::task::{Context, Poll};
 use smallvec::SmallVec;
 
 use crate::backend::Backend;
+use crate::backend::cancel::CancelHandle;
 use crate::backend::cluster::ServerCheckout;
 use crate::backend::settings::SessionSettings;
 use crate::fault::Fault;
 use crate::ids::ShardId;
-use crate::session::cancel::Running;
 use crate::session::{Failure, Session};
 use crate::sql::analyze::PinReason;
 use crate::wire::frame::Frame;
@@ -50,12 +50,8 @@ impl Held {
         }
     }
 
-    pub fn running(&self) -> Running {
-        Running {
-            connector: self.server.connector(),
-            key: self.server.key.clone(),
-            gate: Arc::clone(&self.server.cancels),
-        }
+    pub fn running(&self) -> Arc<CancelHandle> {
+        Arc::clone(&self.server.cancel)
     }
 
     fn is_busy(&self) -> bool {

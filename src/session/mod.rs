@@ -7,8 +7,10 @@ pub mod control;
 pub mod copy;
 pub mod finish;
 pub mod held;
+mod large;
 pub mod local;
 pub mod prepared;
+pub mod recent;
 pub mod run;
 pub mod scatter;
 pub mod scope;
@@ -24,7 +26,7 @@ use tracing::Instrument;
 
 use crate::backend::cluster::{Cluster, Database, Look, UserPools};
 use crate::backend::prepared::StatementRegistry;
-use crate::backend::settings::SessionSettings;
+use crate::backend::settings::{SessionSettings, SettingsTable};
 use crate::exec::client::{Client, Idle};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::metrics::{Metrics, QueryClass};
@@ -45,6 +47,7 @@ use transaction::Transaction;
 pub struct Shared {
     pub plans: PlanCache,
     pub registry: StatementRegistry,
+    pub settings: SettingsTable,
     pub cancels: CancelRegistry,
     pub metrics: Arc<Metrics>,
     pub limits: SessionLimits,
@@ -151,6 +154,7 @@ pub struct Session {
     cursors: HashMap<Box<str>, crate::ids::ShardId>,
     /// Kept between statements so that a scan allocates nothing.
     scan: Scan,
+    recent: recent::Recent,
     /// The statement that runs: when it was read, and how it was routed once that is known.
     clock: Clock,
     /// Characters of the Query message before the statement that runs.
@@ -170,7 +174,7 @@ impl Session {
         for (name, value) in &login.settings {
             startup.set(name, &crate::backend::settings::quote_literal(value));
         }
-        let startup = Arc::new(startup);
+        let startup = shared.settings.share(startup);
         let view = login.database.cluster.load_full();
         let mut session = Self {
             scope: SearchScope::new(&startup, &login.user, &login.database.name),
@@ -192,6 +196,7 @@ impl Session {
             batch: Batch::default(),
             cursors: HashMap::new(),
             scan: Scan::default(),
+            recent: recent::Recent::default(),
             clock: Clock::default(),
             offset: 0,
             view,
@@ -402,7 +407,7 @@ impl Session {
         if !busy.is_empty() {
             tokio::spawn(async move {
                 for held in busy {
-                    crate::session::cancel::cancel_running(&held.running()).await;
+                    held.running().send().await;
                     held.server.discard();
                 }
             });

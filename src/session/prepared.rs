@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::backend::prepared::StatementDef;
 use crate::fault::{Fault, SqlState};
-use crate::ids::{Oid, ShardId};
+use crate::ids::{Epoch, Oid, ShardId};
 use crate::plan::{Parameters, Plan};
 use crate::session::scatter::ScatterRun;
 use crate::sql::Analysis;
@@ -26,6 +26,10 @@ pub struct ClientStatement {
     pub slots: SmallVec<[Slot; 16]>,
     /// The catalog generation that `analysis` is of.
     pub generation: u64,
+    /// The epoch of the map that `analysis` is of.
+    pub epoch: Epoch,
+    /// Fingerprint of the names' scope that `analysis` is of.
+    pub scope: u64,
     /// Hash of the settings under which its literals were read.
     pub meaning: u64,
     /// Its definition in the registry, once a server was asked.
@@ -85,9 +89,9 @@ pub enum Place {
 #[derive(Default)]
 pub struct ClientStatements {
     unnamed: Option<Arc<ClientStatement>>,
-    named: HashMap<Box<[u8]>, Arc<ClientStatement>>,
+    named: HashMap<Box<[u8]>, Arc<ClientStatement>, foldhash::fast::RandomState>,
     unnamed_portal: Option<Portal>,
-    portals: HashMap<Box<[u8]>, Portal>,
+    portals: HashMap<Box<[u8]>, Portal, foldhash::fast::RandomState>,
 }
 
 impl ClientStatements {

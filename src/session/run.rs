@@ -178,7 +178,7 @@ impl Session {
 
     async fn time_out(&mut self, at: usize) -> Failure {
         let running = self.held[at].running();
-        crate::session::cancel::cancel_running(&running).await;
+        running.send().await;
         self.held[at].server.broken = true;
         let mid_frame = self.held[at].server.streaming > 0;
         self.let_go(at);

@@ -123,7 +123,7 @@ impl Session {
                 return;
             }
             if !patient {
-                crate::session::cancel::cancel_running(&held.running()).await;
+                held.running().send().await;
             }
             let drained = match patient {
                 true => held.server.drain().await.is_ok(),

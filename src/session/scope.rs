@@ -27,6 +27,11 @@ impl SearchScope {
         Self { search_path, standard_strings, fingerprint: hasher.finish() }
     }
 
+    /// Equal where names and literals mean the same.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
     pub fn standard_strings(&self) -> bool {
         self.standard_strings
     }

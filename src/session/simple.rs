@@ -8,13 +8,15 @@ use crate::exec::forward::Seen;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
 use crate::plan::{self, Inputs, Plan, PlanKind, View};
+use crate::session::control::is_local;
 use crate::session::held::{Finishing, put_settings};
 use crate::session::local::LocalRows;
 use crate::session::run::Ask;
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session, Stop};
+use crate::sql::shorten::analyze_large;
 use crate::sql::utility::{StatementKind, TransactionStatement};
-use crate::sql::{Analysis, analyze, split};
+use crate::sql::{Analysis, split};
 use crate::wire::frame::Frame;
 use crate::wire::{error_fields, reply, request};
 
@@ -68,8 +70,7 @@ impl Session {
     /// Runs every statement of the message. True: ReadyForQuery has been queued with the last server's answer.
     async fn run_query(&mut self, frame: &Frame) -> Result<bool, Failure> {
         let text = query_text(frame)?;
-        if self.scan_one(text)? {
-            let analysis = self.analysis(text);
+        if let Some(analysis) = self.known_or_scanned(text)? {
             let alone = self.tx.state == TxState::None;
             return self.run_statement(text, Some(frame), &analysis, alone).await;
         }
@@ -126,6 +127,21 @@ impl Session {
         }
     }
 
+    /// The analysis of `text` when it is one statement, with its literals in `self.scan`.
+    pub(super) fn known_or_scanned(&mut self, text: &str) -> Result<Option<Arc<Analysis>>, Failure> {
+        let names = self.scope.names(&self.view);
+        if let Some(analysis) = self.recent.find(text, &names, &mut self.scan) {
+            self.shared.metrics.plan_cache_hits.inc();
+            return Ok(Some(Arc::clone(analysis)));
+        }
+        if !self.scan_one(text)? {
+            return Ok(None);
+        }
+        let analysis = self.analysis(text);
+        self.recent.keep(text, &self.scan, &self.scope.names(&self.view), &analysis);
+        Ok(Some(analysis))
+    }
+
     /// Scans into `self.scan`; true when `text` is one statement.
     pub(super) fn scan_one(&mut self, text: &str) -> Result<bool, Failure> {
         match crate::sql::template::scan(text, self.scope.standard_strings(), &mut self.scan) {
@@ -145,7 +161,7 @@ impl Session {
             }
             None => {
                 self.shared.metrics.plan_cache_misses.inc();
-                let analysis = Arc::new(analyze::analyze(text, &self.scan, &names));
+                let analysis = Arc::new(analyze_large(text, &self.scan, &names));
                 self.shared.plans.insert(&self.scan, text, &names, Arc::clone(&analysis));
                 analysis
             }
@@ -165,7 +181,9 @@ impl Session {
             self.client.out.extend_from_slice(reply::EMPTY_QUERY);
             return Ok(false);
         }
-        if let Some(local) = self.run_local(text, analysis).await? {
+        if is_local(&analysis.kind)
+            && let Some(local) = self.run_local(text, analysis).await?
+        {
             self.note_route(QueryClass::Local, 0);
             if !local.columns.is_empty() {
                 let description = local.describe(&[])?;
@@ -219,7 +237,7 @@ impl Session {
         held.wrote |= plan.access == plan::Access::Write;
         held.note_pin(analysis.pin);
         match frame {
-            Some(frame) => held.server.out.extend_from_slice(&frame.bytes),
+            Some(frame) => held.server.put(&frame.bytes),
             None => crate::wire::request::query(&mut held.server.out, text.as_bytes())?,
         }
         held.server.inflight.push(Owed::Query { audience: Audience::Client, ready });

@@ -184,6 +184,48 @@ pub struct BindValues<'a> {
     body: &'a [u8],
 }
 
+/// The beginning of a Bind message: names, formats, and the values that have come.
+#[derive(Clone, Debug)]
+pub struct BindHead<'a> {
+    pub portal: &'a [u8],
+    pub statement: &'a [u8],
+    /// Everything after the statement name that has come.
+    pub tail: &'a [u8],
+    /// Values that the whole message has.
+    pub count: usize,
+    /// The whole values among them, from the first on.
+    pub parameters: BindValues<'a>,
+}
+
+impl<'a> BindHead<'a> {
+    /// # Errors
+    /// [`Malformed::Length`]: the head is too short to have the formats, or the message is no Bind.
+    pub fn read(body: &'a [u8]) -> Result<Self, Malformed> {
+        let mut fields = Fields::new(body);
+        let portal = fields.cstr().map_err(|_| Malformed::Length)?;
+        let statement = fields.cstr().map_err(|_| Malformed::Length)?;
+        let tail = fields.rest();
+        let format_count = fields.count()?;
+        let formats = fields.bytes(format_count * 2)?;
+        let count = fields.count()?;
+        if format_count > 1 && format_count != count {
+            return Err(Malformed::Length);
+        }
+        let mut spans = smallvec::SmallVec::new();
+        for _ in 0..count {
+            let Ok(len) = fields.i32() else { break };
+            let at = body.len() - fields.rest().len();
+            if let Ok(len) = usize::try_from(len)
+                && fields.bytes(len).is_err()
+            {
+                break;
+            }
+            spans.push((u32::try_from(at).map_err(|_| Malformed::Length)?, len));
+        }
+        Ok(Self { portal, statement, tail, count, parameters: BindValues { formats, spans, body } })
+    }
+}
+
 impl<'a> BindView<'a> {
     pub fn read(body: &'a [u8]) -> Result<Self, Fault> {
         let mut fields = Fields::new(body);
