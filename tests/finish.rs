@@ -164,7 +164,25 @@ fn statements_are_finished_as_one_postgres_answers_them() {
     same(sql, &raw.simple(sql), &oracle.simple(sql));
     let sql = "COPY (SELECT buyer, stddev(amount) FROM sales GROUP BY buyer ORDER BY buyer) TO STDOUT";
     same(sql, &raw.simple(sql), &oracle.simple(sql));
+    let batch =
+        [m::parse("", sql, &[]), m::bind("", "", &[], &[]), m::describe(b'P', ""), m::execute("", 0), m::sync()];
+    assert_eq!(play(&mut raw, &batch), play(&mut oracle, &batch));
     world.at_rest();
+}
+
+#[test]
+fn session_mode_gives_the_combine_connection_back_all_the_same() {
+    let world = World::create("finishsession", "pool_mode = \"session\"\ndefault_pool_size = 3", "pool_size = 1");
+    let (mut one, mut other) = (world.connect(), world.connect());
+    let sql = "SELECT stddev(amount) FROM sales";
+    assert_eq!(one.must(sql).text(), other.must(sql).text());
+    one.must("CREATE TEMP TABLE mine (a int); INSERT INTO mine VALUES (1)");
+    one.must(sql);
+    assert_eq!(one.value("SELECT a FROM mine"), "1");
+    one.must("DISCARD ALL");
+    assert_eq!(one.must(sql).text(), other.must(sql).text());
+    let pools = other.must("SHOW pgloom.pools").text();
+    assert!(pools.lines().any(|line| line.starts_with("s0 (combine)|postgres|0|1|0|1")), "{pools}");
 }
 
 #[test]
@@ -754,4 +772,91 @@ fn what_changes_a_table_changes_its_inputs() {
     let error = raw.simple("SELECT count(DISTINCT total), stddev(total) FROM sales").error;
     assert!(error.is_none_or(|error| error.code() == "55000"));
     world.at_rest();
+}
+
+/// A number that looks random and is the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+#[test]
+fn many_clients_with_cancels_and_departures_get_only_their_own_answers() {
+    let world = World::create("finishmany", "default_pool_size = 4", "pool_size = 3");
+    let statements: Vec<(String, Reply)> = {
+        let mut oracle = world.db.oracle();
+        let of = |i: i32| {
+            [
+                format!(
+                    "SELECT DISTINCT ON (day) day, id, amount FROM sales WHERE buyer = {} ORDER BY day, id",
+                    i % 17
+                ),
+                format!("SELECT id, rank() OVER (ORDER BY amount, id) FROM sales WHERE id > {} ORDER BY id", i * 11),
+                format!(
+                    "SELECT s.id, b.name FROM sales s JOIN buyers b ON b.id = s.buyer WHERE s.id % 9 = {} ORDER BY 1",
+                    i % 9
+                ),
+                format!(
+                    "SELECT feeling, stddev(amount) FROM sales WHERE item = {} GROUP BY feeling ORDER BY feeling",
+                    i % 3
+                ),
+                format!("SELECT s.id, r.rate FROM sales s JOIN rates r USING (item) WHERE id < {} ORDER BY id", i * 5),
+            ]
+        };
+        (0..20).flat_map(of).map(|sql| (sql.clone(), oracle.simple(&sql))).collect()
+    };
+    std::thread::scope(|scope| {
+        for client in 0..12 {
+            let (world, statements) = (&world, &statements);
+            scope.spawn(move || {
+                let mut dice = Dice(client);
+                let mut raw = world.connect();
+                for _ in 0..40 {
+                    let (sql, right) = &statements[dice.roll(statements.len() as u64) as usize];
+                    match dice.roll(6) {
+                        0 => {
+                            let (port, (pid, secret)) = (world.router.port, raw.key.clone());
+                            let wait = Duration::from_micros(dice.roll(6000));
+                            raw.send(&m::query(sql)).unwrap();
+                            std::thread::sleep(wait);
+                            cancel(port, pid, &secret);
+                            let messages = raw.read_to_ready().unwrap();
+                            let error = messages.iter().find(|message| message.tag == b'E').map(Message::report);
+                            assert!(error.as_ref().is_none_or(|error| error.code() == "57014"), "{error:?} {sql}");
+                        }
+                        1 => {
+                            raw.send(&m::query(sql)).unwrap();
+                            std::thread::sleep(Duration::from_micros(dice.roll(6000)));
+                            raw = world.connect();
+                        }
+                        2 => {
+                            let batch =
+                                [m::parse("", sql, &[]), m::bind("", "", &[], &[]), m::execute("", 2), m::sync()];
+                            let reply = raw.exchange(&batch.concat(), None);
+                            assert_eq!(reply.error, None, "{sql}");
+                            let rows = &right.answers[0].rows;
+                            assert_eq!(reply.answers[0].rows, rows[..rows.len().min(2)], "{sql}");
+                        }
+                        3 => {
+                            raw.must("BEGIN");
+                            same(sql, &Reply { status: b'I', ..raw.simple(sql) }, right);
+                            raw.must("COMMIT");
+                        }
+                        _ => same(sql, &raw.simple(sql), right),
+                    }
+                }
+            });
+        }
+    });
+    world.at_rest();
+    let mut raw = world.connect();
+    let pools = raw.must("SHOW pgloom.pools").text();
+    assert!(pools.lines().any(|line| line.starts_with("s0 (combine)|postgres|0|")), "{pools}");
+    for (sql, right) in &statements {
+        same(sql, &raw.simple(sql), right);
+    }
 }
