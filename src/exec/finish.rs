@@ -1,6 +1,7 @@
 //! Tier 2: rows of several shards into the temporary tables of a combine connection. What the shards send in binary is, byte for
 //! byte, what COPY reads: frames change their tag and pass. Only values whose binary form differs between servers are text.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
@@ -12,7 +13,7 @@ use crate::exec::client::Client;
 use crate::exec::copy;
 use crate::exec::forward::{Broken, without_position};
 use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError, content, poll_client, try_content};
-use crate::fault::{Fault, SqlState};
+use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::Oid;
 use crate::wire::frame::{self, Frame, HEADER, command_tag};
 use crate::wire::request;
@@ -92,19 +93,23 @@ pub fn ask(server: &mut Backend, sql: &str, types: &[Oid], values: &[u8], binary
 }
 
 /// Carries the rows of one input from its shards, all at once, at the speed of the combine connection. What the shards have to
-/// notice of a text that is not the client's is not told: the client's own text is parsed elsewhere, with its notices. On an error the combine
-/// connection's COPY has been failed, or it is broken; what the shards still owe is the caller's to end.
+/// notice of a text that is not the client's is not told: the client's own text is parsed elsewhere, with its notices.
+///
+/// On return the COPY has all its data; its answer is still to be read, see [`Copies`]. On an error the COPY has been failed, or the
+/// combine connection is broken; what the shards still owe is the caller's to end.
 pub async fn fill(
     input: &Input,
     combine: &mut Backend,
     servers: &mut [&mut Backend],
     client: &mut Client,
     tally: &mut Tally,
+    copies: &mut Copies,
 ) -> Result<u64, ScatterError> {
     let before = tally.rows;
     let mut filling = Filling {
         input,
         tally,
+        copies,
         feeds: input.servers.iter().map(|at| Feed { at: *at, ..Feed::default() }).collect(),
         mid_row: None,
         copying: false,
@@ -118,12 +123,41 @@ pub async fn fill(
         }
     }
     filled?;
-    Ok(tally.rows - before)
+    let rows = tally.rows - before;
+    if !input.servers.is_empty() {
+        copies.sent.push_back(rows);
+    }
+    Ok(rows)
+}
+
+/// The COPYs whose answers have not been read: how many rows each was sent, which is how many it must have taken.
+#[derive(Debug, Default)]
+pub struct Copies {
+    sent: VecDeque<u64>,
+}
+
+impl Copies {
+    /// Takes note of a frame of the combine connection.
+    pub fn note(&mut self, frame: &Frame) -> Result<(), Fault> {
+        let ("COPY", taken) = command_tag(frame.body()) else { return Ok(()) };
+        if frame.tag != b'C' || taken == self.sent.pop_front() {
+            return Ok(());
+        }
+        Err(Fault::new(SqlState::DATA_CORRUPTED, "rows were lost between the shards")
+            .detail(format!("{} rows arrived", taken.unwrap_or(0)))
+            .blame(Blame::Router))
+    }
+
+    /// Whether every COPY has said what it took.
+    pub fn is_empty(&self) -> bool {
+        self.sent.is_empty()
+    }
 }
 
 struct Filling<'a> {
     input: &'a Input,
     tally: &'a mut Tally,
+    copies: &'a mut Copies,
     feeds: Vec<Feed>,
     /// The feed whose row has gone in part: nobody else's bytes may come between.
     mid_row: Option<usize>,
@@ -166,7 +200,6 @@ impl Filling<'_> {
         if self.input.binary {
             copy_data(&mut combine.out, COPY_HEADER)?;
         }
-        let expected = self.tally.rows;
         loop {
             let event = poll_fn(|cx| self.poll(combine, servers, client, cx)).await?;
             match event {
@@ -178,8 +211,7 @@ impl Filling<'_> {
             copy_data(&mut combine.out, COPY_TRAILER)?;
         }
         combine.out.extend_from_slice(request::COPY_DONE);
-        self.copying = false;
-        self.await_end(combine, client, self.tally.rows - expected).await
+        Ok(())
     }
 
     /// Everything that can go on without waiting.
@@ -230,7 +262,7 @@ impl Filling<'_> {
         }
     }
 
-    /// What the combine connection says in the middle of a COPY: notices, or why it failed.
+    /// What the combine connection says in the middle of a COPY: that an earlier one has ended, or why one failed.
     fn listen(&mut self, combine: &mut Backend) -> Result<(), ScatterError> {
         while let Some(frame) = try_content(combine)? {
             if frame.tag == b'E' {
@@ -238,27 +270,7 @@ impl Filling<'_> {
                 self.copying = false;
                 return Err(ScatterError::Shard(without_position(&frame)));
             }
-        }
-        Ok(())
-    }
-
-    /// The end of a COPY; it must have taken every row that was sent.
-    async fn await_end(&mut self, combine: &mut Backend, client: &mut Client, rows: u64) -> Result<(), ScatterError> {
-        let mut taken = None;
-        while !combine.inflight.is_empty() {
-            let frame = content(combine, client, false).await?;
-            match frame.tag {
-                b'C' => taken = command_tag(frame.body()).1,
-                b'E' => return Err(ScatterError::Shard(without_position(&frame))),
-                _ => {}
-            }
-        }
-        if taken != Some(rows) {
-            combine.broken = true;
-            let message = format!("{} rows of {rows} arrived", taken.unwrap_or(0));
-            return Err(Fault::new(SqlState::DATA_CORRUPTED, "rows were lost between the shards")
-                .detail(message)
-                .into());
+            self.copies.note(&frame)?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::backend::combine::{InputTable, make_inputs, qualified};
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::settings::{SessionSettings, assign, quote_identifier};
 use crate::exec::client::Client;
-use crate::exec::finish::{self, Input, Tally};
+use crate::exec::finish::{self, Copies, Input, Tally};
 use crate::exec::forward::{NO_POSITION, without_position};
 use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError, content, send_all};
 use crate::fault::{Fault, SqlState};
@@ -179,7 +179,7 @@ impl Session {
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Client));
         let offset = std::mem::take(&mut self.offset);
-        let described = description(&mut self.held[at].server, &mut self.client, true).await;
+        let described = description(&mut self.held[at].server, &mut self.client, None).await;
         self.offset = offset;
         let described = match described {
             Ok(Ok(described)) => Ok(described),
@@ -269,11 +269,11 @@ impl Session {
         tally: &mut Tally,
     ) -> Result<(), Halt> {
         self.enlist_all(shards).await?;
+        let combine = self.enlist_combine().await?;
+        *slot = Some(combine);
         for shard in shards {
             self.ask_pulls(*shard, plan, ask, original, feeds)?;
         }
-        let combine = self.enlist_combine().await?;
-        *slot = Some(combine);
         {
             // The shards work while the inputs are made.
             let mut servers = self.held.servers(shards);
@@ -281,10 +281,11 @@ impl Session {
         }
         let inputs = self.make_inputs(combine, plan, feeds, shards).await?;
         let all: Vec<ShardId> = shards.iter().copied().chain([combine]).collect();
+        let mut copies = Copies::default();
         for (input, pull) in inputs.iter().zip(&plan.pulls) {
             let mut servers = self.held.servers(&all);
             let Some((combine, servers)) = servers.split_last_mut() else { continue };
-            let rows = finish::fill(input, combine, servers, &mut self.client, tally).await?;
+            let rows = finish::fill(input, combine, servers, &mut self.client, tally, &mut copies).await?;
             if rows > ANALYZE_ROWS {
                 combine.ask(&format!("ANALYZE {}", qualified(&pull.name)));
             }
@@ -294,7 +295,7 @@ impl Session {
             finish::settle(&mut servers, &mut self.client).await?;
         }
         self.end_parts(false).await?;
-        self.bind_finish(combine, plan, ask, original).await
+        self.bind_finish(combine, plan, ask, original, &mut copies).await
     }
 
     /// What keeps a session from having its statement finished elsewhere.
@@ -444,6 +445,7 @@ impl Session {
         plan: &FinishPlan,
         ask: &Ask<'_>,
         original: &Original,
+        copies: &mut Copies,
     ) -> Result<(), Halt> {
         let at = self.held_at(combine)?;
         let before = self.tx.settings_before().unwrap_or(&self.settings);
@@ -458,7 +460,7 @@ impl Session {
             settings.extend(changed);
         }
         if !settings.is_empty() {
-            server.query(&settings.join("; ")).await.map_err(Fault::without_position)?;
+            server.ask(&settings.join("; "));
         }
         request::parse(&mut server.out, b"", plan.sql.as_bytes(), &original.parameters)?;
         server.inflight.push(Owed::Parse(Audience::Router));
@@ -466,10 +468,13 @@ impl Session {
         server.inflight.push(Owed::DescribeStatement(Audience::Client));
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Client));
-        let (_, rows) = match description(server, &mut self.client, false).await? {
+        let (_, rows) = match description(server, &mut self.client, Some(copies)).await? {
             Ok(described) => described,
             Err(error) => return Err(ScatterError::Shard(without_position(&error)).into()),
         };
+        if !copies.is_empty() {
+            return Err(Fault::new(SqlState::INTERNAL_ERROR, "a COPY of ours was not answered").into());
+        }
         match same_columns(&original.rows, &rows)? {
             Same::Yes => {}
             // The row type of an input is not that of its table. As text its values are the same.
@@ -514,16 +519,19 @@ async fn end_transaction(server: &mut Backend, commit: bool) -> Result<(), Fault
     }
 }
 
-/// What a server says to a Describe of a statement; or its ErrorResponse. All that it owes is read. `speaks`: its notices are
-/// the client's.
+/// What a server says to a Describe of a statement; or its ErrorResponse. All that it owes is read. `copies`: it is a combine
+/// connection, which has these to answer before, and whose notices are not the client's.
 async fn description(
     server: &mut Backend,
     client: &mut Client,
-    speaks: bool,
+    mut copies: Option<&mut Copies>,
 ) -> Result<Result<(Bytes, Bytes), Frame>, ScatterError> {
     let (mut parameters, mut rows, mut failed) = (Bytes::new(), Bytes::new(), None);
     while !server.inflight.is_empty() {
-        let frame = content(server, client, speaks).await?;
+        let frame = content(server, client, copies.is_none()).await?;
+        if let Some(copies) = &mut copies {
+            copies.note(&frame)?;
+        }
         match frame.tag {
             b't' => parameters = frame.bytes,
             b'T' | b'n' => rows = frame.bytes,
