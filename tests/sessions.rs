@@ -153,6 +153,12 @@ fn play(mut raw: Raw, script: &[Step]) -> Vec<String> {
             }
         }
     }
+    // A statement over several shards is parsed and bound where it runs: what was wrong with it comes later by a message or two.
+    while let Some(at) =
+        (1..lines.len()).find(|at| lines[*at].starts_with('E') && matches!(&*lines[at - 1], "1 " | "2 "))
+    {
+        lines.remove(at - 1);
+    }
     // Nothing may follow: an answer too many would be taken for the next one.
     raw.send(&m::query("SELECT 'end of script'")).ok();
     lines.extend(raw.read_to_ready().unwrap_or_default().iter().map(line));

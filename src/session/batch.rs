@@ -198,7 +198,7 @@ impl Session {
             return Ok(());
         };
         let tried = async {
-            let shard = self.shard_for_describe(&statement)?;
+            let shard = self.shard_for_describe(&statement).await?;
             self.open(shard).await
         };
         match tried.await {
@@ -226,15 +226,19 @@ impl Session {
     }
 
     /// A shard that can tell what a statement is: the one at hand, or any that it could run on.
-    fn shard_for_describe(&mut self, statement: &Arc<ClientStatement>) -> Result<ShardId, Failure> {
-        let inputs = Inputs { text: &statement.text, slots: &statement.slots, parameters: None };
-        let plan = plan::plan(&statement.analysis, &inputs, &self.plan_view());
+    async fn shard_for_describe(&mut self, statement: &Arc<ClientStatement>) -> Result<ShardId, Failure> {
+        let plan = {
+            let inputs = Inputs { text: &statement.text, slots: &statement.slots, parameters: None };
+            plan::plan(&statement.analysis, &inputs, &self.plan_view())
+        };
         let shard = match &plan.kind {
             PlanKind::Single(shard) => *shard,
             PlanKind::Scatter { shards, .. } => shards.min().unwrap_or(self.view.topology.home),
             // It may name tables that only the home shard has.
             PlanKind::Finish(_) => return Ok(self.view.topology.home),
-            PlanKind::Refuse(fault) if statement.analysis.parameters == 0 => return Err(fault.clone().into()),
+            PlanKind::Refuse(fault) if statement.analysis.parameters == 0 => {
+                return Err(self.refusal(fault, &statement.text, &statement.types).await);
+            }
             PlanKind::Refuse(_)
             | PlanKind::Any
             | PlanKind::Broadcast(_)
@@ -466,7 +470,7 @@ impl Session {
             PlanKind::Any => Some(self.batch.open.unwrap_or_else(|| self.any_shard())),
             PlanKind::Refuse(fault) => {
                 self.note_plan(&plan);
-                return Err(fault.clone().into());
+                return Err(self.refusal(fault, &statement.text, &statement.types).await);
             }
             PlanKind::Broadcast(_)
             | PlanKind::Scatter { .. }
@@ -500,7 +504,7 @@ impl Session {
     async fn try_bind(&mut self, statement: &Arc<ClientStatement>, view: &BindView<'_>) -> Result<(), Failure> {
         const TRIAL: &[u8] = b"pgloom_bind";
         let parsing = self.parsing(statement).await?;
-        let shard = self.shard_for_describe(statement)?;
+        let shard = self.shard_for_describe(statement).await?;
         let at = self.open(shard).await?;
         let def = self.prepare_on(at, statement, parsing)?;
         let server = &mut self.held[at].server;
@@ -584,7 +588,7 @@ impl Session {
             return Ok(());
         }
         let parsing = self.parsing(statement).await?;
-        let shard = self.shard_for_describe(statement)?;
+        let shard = self.shard_for_describe(statement).await?;
         let at = self.open(shard).await?;
         let def = self.prepare_on(at, statement, parsing)?;
         let server = &mut self.held[at].server;
@@ -655,7 +659,7 @@ impl Session {
             Some((_, rows)) => rows,
             None => {
                 self.drain_open().await?;
-                let shard = self.shard_for_describe(statement)?;
+                let shard = self.shard_for_describe(statement).await?;
                 let at = self.open(shard).await?;
                 let def = self.prepare_on(at, statement, None)?;
                 let server = &mut self.held[at].server;

@@ -26,6 +26,8 @@ use crate::wire::{reply, request};
 const SHARD_CHUNK: usize = 32 * 1024;
 /// Bytes queued for the slowest shard before the client is no longer read.
 const SHARD_HIGH: usize = 256 * 1024;
+/// From this major version on, a line `\.` in CSV is a row; before, it ends the data.
+const CSV_MARKER_IS_DATA: u32 = 18;
 
 impl Session {
     /// One held server asked for CopyData: the client's pass through. True: the server will not answer before another Sync or
@@ -138,6 +140,7 @@ impl Session {
     /// Reads the client's rows to their end and hands each to its shard.
     async fn feed_shards(&mut self, plan: &Arc<CopyInPlan>, shards: &[ShardId]) -> Result<(), Failure> {
         let mut cutter = RowCutter::new(&plan.format, &plan.key_fields, self.shared.limits.max_message);
+        cutter.csv_end_marker(!self.all_since(shards, CSV_MARKER_IS_DATA));
         let mut feed = Feed::new(self, plan, shards);
         loop {
             let frame = match self.next_copy_frame(shards, &mut feed).await? {
@@ -178,6 +181,16 @@ impl Session {
             }
             self.hand_over(shards, &mut feed)?;
         }
+    }
+
+    /// Whether all these shards' servers are of this major version or a later one.
+    fn all_since(&self, shards: &[ShardId], major: u32) -> bool {
+        let version = |server: &crate::backend::Backend| -> Option<u32> {
+            let (_, version) = server.parameters.iter().find(|(name, _)| &**name == "server_version")?;
+            version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        };
+        let held = self.held.iter().filter(|held| shards.contains(&held.shard));
+        held.map(|held| version(&held.server)).all(|version| version.is_some_and(|version| version >= major))
     }
 
     /// Moves what the feed has gathered into the servers' queues.

@@ -10,6 +10,7 @@ pub mod held;
 mod large;
 pub mod local;
 pub mod prepared;
+pub mod probe;
 pub mod recent;
 pub mod run;
 pub mod scatter;

@@ -36,6 +36,14 @@ pub enum Ask<'a> {
 }
 
 impl Ask<'_> {
+    /// The statement as the client wrote it, and the types that it declared for its parameters.
+    pub fn statement(&self) -> (&str, &[crate::ids::Oid]) {
+        match self {
+            Self::Query { text } => (text, &[]),
+            Self::Bound { statement, .. } => (&statement.text, &statement.types),
+        }
+    }
+
     /// Queues the request on one server. What it answers for the client is marked so; the rest is ours.
     fn put(&self, server: &mut Backend, sql: &ShardSql) -> Result<(), Fault> {
         match self {
@@ -205,7 +213,8 @@ impl Session {
         match &plan.kind {
             PlanKind::Refuse(fault) => {
                 self.shared.metrics.refused("plan");
-                Err(fault.clone().into())
+                let (text, types) = ask.statement();
+                Err(self.refusal(fault, text, types).await)
             }
             PlanKind::Single(_) | PlanKind::Any => {
                 Err(Fault::new(SqlState::INTERNAL_ERROR, "a single-shard plan reached the merge").into())

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::backend::Backend;
-use crate::backend::inflight::{Audience, Owed, Verdict};
+use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::Seen;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
 use crate::plan::{self, Inputs, Plan, PlanKind, View};
 use crate::session::control::is_local;
-use crate::session::held::{Finishing, put_settings};
 use crate::session::local::LocalRows;
 use crate::session::run::Ask;
 use crate::session::transaction::TxState;
@@ -18,7 +16,7 @@ use crate::sql::shorten::analyze_large;
 use crate::sql::utility::{StatementKind, TransactionStatement};
 use crate::sql::{Analysis, split};
 use crate::wire::frame::Frame;
-use crate::wire::{error_fields, reply, request};
+use crate::wire::reply;
 
 impl Session {
     pub(super) async fn simple_query(&mut self, frame: Frame) -> Result<(), Stop> {
@@ -97,34 +95,6 @@ impl Session {
             self.commit().await?;
         }
         Ok(false)
-    }
-
-    /// Postgres reads a query of several statements whole before it runs the first: so does a server for us. Asked to prepare it,
-    /// it answers with its syntax error, or, when there is none, that it cannot prepare several at once.
-    async fn check_syntax(&mut self, text: &str) -> Result<(), Failure> {
-        self.park_runs().await?;
-        // A connection that we hold already will do: to wait for another one could be to wait for ourselves.
-        let asked = match self.held.iter_mut().find(|held| held.finishing == Finishing::No) {
-            Some(held) => {
-                if !held.joined {
-                    put_settings(&mut held.server, &self.settings).await?;
-                }
-                ask_syntax(&mut held.server, text).await
-            }
-            None => {
-                let mut server = self.pools.pool(self.view.topology.home).checkout().await?;
-                put_settings(&mut server, &self.settings).await?;
-                ask_syntax(&mut server, text).await
-            }
-        };
-        self.drop_broken();
-        match asked? {
-            Some(frame) => {
-                self.client.out.extend_from_slice(&frame.bytes);
-                Err(Failure::Reported)
-            }
-            None => Ok(()),
-        }
     }
 
     /// The analysis of `text` when it is one statement, with its literals in `self.scan`.
@@ -303,34 +273,6 @@ impl Session {
     }
 }
 
-/// The syntax error that the server finds in a query of several statements. Its transaction goes on as it was.
-async fn ask_syntax(server: &mut Backend, text: &str) -> Result<Option<Frame>, Fault> {
-    let shield = server.status == reply::Status::InTransaction;
-    if shield {
-        server.ask("SAVEPOINT pgloom_syntax");
-    }
-    request::parse(&mut server.out, b"", text.as_bytes(), &[])?;
-    server.inflight.push(Owed::Parse(Audience::Router));
-    server.out.extend_from_slice(request::SYNC);
-    server.inflight.push(Owed::Sync(Audience::Router));
-    if shield {
-        server.ask("ROLLBACK TO SAVEPOINT pgloom_syntax; RELEASE SAVEPOINT pgloom_syntax");
-    }
-    let mut syntax_error = None;
-    while !server.inflight.is_empty() {
-        let frame = server.next_frame().await?;
-        if server.inflight.step(frame.tag) == Verdict::OutOfStep {
-            return Err(server.out_of_step(frame.tag));
-        }
-        // The routine tells the two apart whatever the language of the messages.
-        if frame.tag == b'E' && !error_fields::iter(frame.body()).any(|(f, v)| f == b'R' && v == b"exec_parse_message")
-        {
-            syntax_error = Some(frame);
-        }
-    }
-    Ok(syntax_error)
-}
-
 /// Whether the catalog must be read again after a statement of this kind.
 pub fn changes_catalog(kind: &StatementKind) -> bool {
     matches!(kind, StatementKind::Ddl | StatementKind::Code)
@@ -339,7 +281,7 @@ pub fn changes_catalog(kind: &StatementKind) -> bool {
 /// The text of a Query message.
 pub fn query_text(frame: &Frame) -> Result<&str, Fault> {
     let mut fields = crate::wire::frame::Fields::new(frame.body());
-    let text = fields.cstr()?;
+    let text = fields.cstr().map_err(|_| Fault::new(SqlState::PROTOCOL_VIOLATION, "invalid string in message"))?;
     fields.end().map_err(|_| Fault::new(SqlState::PROTOCOL_VIOLATION, "invalid message format"))?;
     utf8(text)
 }

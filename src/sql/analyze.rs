@@ -103,7 +103,11 @@ pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
             *used.entry(index).or_default() += 1;
         }
     }
-    let parameters = used.keys().max().map_or(0, |largest| largest + 1);
+    // Those of a PREPARE belong to the statement inside; its own message brings no values.
+    let parameters = match kind {
+        StatementKind::Prepare(_) => 0,
+        _ => used.keys().max().map_or(0, |largest| largest + 1),
+    };
     let analyzer = Analyzer { scope: *scope, text, scan, used, parameters };
     let verdict = match tokens {
         Some(tokens) => on_deep_stack(&tokens, || analyzer.verdict(&kind))

@@ -397,7 +397,13 @@ fn number(bytes: &[u8], start: usize) -> Result<(SlotKind, usize), ScanError> {
             }
         }
     }
-    if is_class(bytes.get(at), START) { Err(ScanError::NotUnderstood) } else { Ok((kind, at)) }
+    // From PG 17 on, `0x1$1` and `1e5$1` are a number with a name behind it, and so are rejected.
+    let lettered = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'_';
+    match bytes.get(at) {
+        Some(b) if class(*b) & START != 0 => Err(ScanError::NotUnderstood),
+        Some(b'$') if bytes.get(start..at).unwrap_or_default().iter().any(lettered) => Err(ScanError::NotUnderstood),
+        _ => Ok((kind, at)),
+    }
 }
 
 /// Past digits of this radix, a single underscore before each allowed (`1_000`; behind `0x` also the first).

@@ -1,0 +1,92 @@
+//! Asks a server whether it would understand a statement, without running it: it is only parsed.
+
+use crate::backend::Backend;
+use crate::backend::inflight::{Audience, Owed, Verdict};
+use crate::fault::{Fault, SqlState};
+use crate::ids::Oid;
+use crate::session::held::{Finishing, put_settings};
+use crate::session::{Failure, Session};
+use crate::wire::error_fields::{self, ErrorFields};
+use crate::wire::frame::Frame;
+use crate::wire::{reply, request};
+
+impl Session {
+    /// Postgres reads a query of several statements whole before it runs the first: so does a server for us. Asked to prepare it,
+    /// it answers with its syntax error, or, when there is none, that it cannot prepare several at once.
+    pub(super) async fn check_syntax(&mut self, text: &str) -> Result<(), Failure> {
+        self.park_runs().await?;
+        // A connection that we hold already will do: to wait for another one could be to wait for ourselves.
+        let at = self.held.iter().position(|held| held.finishing == Finishing::No);
+        let asked = match at {
+            Some(at) => {
+                let held = &mut self.held[at];
+                if !held.joined {
+                    put_settings(&mut held.server, &self.settings).await?;
+                }
+                parse_error(&mut held.server, text, &[]).await
+            }
+            None => self.parse_error_at_home(text, &[]).await,
+        };
+        self.drop_broken();
+        // The routine tells the two apart whatever the language of the messages.
+        let several =
+            |frame: &Frame| error_fields::iter(frame.body()).any(|(f, v)| f == b'R' && v == b"exec_parse_message");
+        match asked?.filter(|frame| !several(frame)) {
+            Some(frame) => {
+                self.client.out.extend_from_slice(&frame.bytes);
+                Err(Failure::Reported)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What the client is told of a statement that the plan refuses: what Postgres says where that would refuse it too (a name
+    /// that is spelled wrong is not a matter of shards), else our refusal.
+    pub(super) async fn refusal(&mut self, fault: &Fault, text: &str, types: &[Oid]) -> Failure {
+        let ours = || Failure::Fault(fault.clone());
+        // Within a transaction another connection would not see its tables, within a batch the answers would be out of order.
+        if !self.held.is_empty() || !matches!(fault.code, SqlState::FEATURE_NOT_SUPPORTED | SqlState::SYNTAX_ERROR) {
+            return ours();
+        }
+        match self.parse_error_at_home(text, types).await {
+            Ok(Some(frame)) => {
+                let mut theirs = ErrorFields::parse(frame.body());
+                theirs.position = theirs.position.map(|position| position.saturating_add(self.offset));
+                Failure::Fault(theirs.into_fault().blame(fault.blame))
+            }
+            Ok(None) | Err(_) => ours(),
+        }
+    }
+
+    async fn parse_error_at_home(&mut self, text: &str, types: &[Oid]) -> Result<Option<Frame>, Fault> {
+        let mut server = self.pools.pool(self.view.topology.home).checkout().await?;
+        put_settings(&mut server, &self.settings).await?;
+        parse_error(&mut server, text, types).await
+    }
+}
+
+/// The ErrorResponse with which the server answers a Parse of `text`. Its transaction goes on as it was.
+async fn parse_error(server: &mut Backend, text: &str, types: &[Oid]) -> Result<Option<Frame>, Fault> {
+    let shield = server.status == reply::Status::InTransaction;
+    if shield {
+        server.ask("SAVEPOINT pgloom_syntax");
+    }
+    request::parse(&mut server.out, b"", text.as_bytes(), types)?;
+    server.inflight.push(Owed::Parse(Audience::Router));
+    server.out.extend_from_slice(request::SYNC);
+    server.inflight.push(Owed::Sync(Audience::Router));
+    if shield {
+        server.ask("ROLLBACK TO SAVEPOINT pgloom_syntax; RELEASE SAVEPOINT pgloom_syntax");
+    }
+    let mut error = None;
+    while !server.inflight.is_empty() {
+        let frame = server.next_frame().await?;
+        if server.inflight.step(frame.tag) == Verdict::OutOfStep {
+            return Err(server.out_of_step(frame.tag));
+        }
+        if frame.tag == b'E' {
+            error = Some(frame);
+        }
+    }
+    Ok(error)
+}
