@@ -557,10 +557,8 @@ fn the_home_shards_catalog_does_not_grow_with_the_statements() {
         repeated.iter().for_each(|sql| drop(raw.must(sql)));
     }
     assert_eq!(size(&world), before, "200 statements make no table");
-    // What is kept is empty, and a table of a user's type is not kept: its type can be dropped.
-    let rows =
-        "SELECT count(*) FROM pg_class WHERE relname LIKE 'pgloom%' AND relkind = 'r' AND pg_relation_size(oid) > 0";
-    assert_eq!(world.home().value(rows), "0");
+    // What is kept is next to nothing, and a table of a user's type is not kept: its type can be dropped.
+    assert!(kept(&world) < 4 << 20);
     let mut home = world.home();
     home.must("BEGIN; ALTER TABLE sales DROP COLUMN feeling; DROP TYPE mood; ROLLBACK");
 }
@@ -640,6 +638,12 @@ fn nothing_of_one_client_reaches_the_next() {
     }
 }
 
+/// Bytes of all inputs on the home shard.
+fn kept(world: &World) -> u64 {
+    let sql = "SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class WHERE relname LIKE 'pgloom%' AND relkind = 'r'";
+    world.home().value(sql).parse().unwrap()
+}
+
 /// Bytes that the router holds now, as the kernel counts them.
 fn resident(router: &Router) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", router.pid())).unwrap();
@@ -667,6 +671,8 @@ fn a_large_pull_streams_through_bounded_memory() {
         raw.value("SELECT count(DISTINCT md5(note)) - count(DISTINCT buyer) FROM sales WHERE id > 90000"),
         "24001"
     );
+    world.at_rest();
+    assert!(kept(&world) < 4 << 20, "what is no longer needed is not kept");
     let grown = resident(&world.router).saturating_sub(before);
     assert!(grown < 48 << 20, "{} MiB for a pull of 100 MB", grown >> 20);
     let (rows, bytes) =

@@ -12,8 +12,13 @@ use crate::wire::reply::Status;
 use crate::wire::request;
 use crate::wire::row::read_row_description;
 
-/// Inputs that one connection keeps at most: Postgres empties each of them at every commit that touched one.
-const KEPT: usize = 24;
+/// Inputs that one connection keeps at most.
+const KEPT: usize = 32;
+/// Bytes of dead rows after which an input is emptied for good. Every statement is rolled back, so its rows are there for nobody,
+/// but still take their place; to empty a table is an update of the catalog, which small statements should not cost.
+const DEAD: u64 = 1 << 20;
+/// What Postgres adds to a row.
+const ROW_OVERHEAD: u64 = 32;
 
 /// How long a lock on a user's table is waited for while the client's transaction may hold it.
 const OWN_LOCK: &str = "2s";
@@ -50,6 +55,8 @@ struct Made {
     /// The types of its columns as a RowDescription tells them.
     types: Arc<[Oid]>,
     used: u64,
+    /// Bytes of rows that were rolled back.
+    dead: u64,
 }
 
 impl Made {
@@ -97,24 +104,31 @@ impl Inputs {
             keep: table.keep,
             types,
             used: self.clock,
+            dead: 0,
         });
     }
 
-    /// The name of one table, if there is any.
-    pub fn any(&self) -> Option<&str> {
-        self.made.first().map(|made| &*made.name)
+    /// Rows were sent to a table, in a transaction that will be rolled back.
+    pub fn note_rows(&mut self, name: &str, rows: u64, bytes: u64) {
+        if let Some(made) = self.made.iter_mut().find(|made| &*made.name == name) {
+            made.dead += bytes + rows * ROW_OVERHEAD;
+        }
     }
 
-    /// The statement that drops what is not kept; the tables count as gone.
-    pub fn drop_transient(&mut self) -> Option<String> {
-        let mut sql = String::from("BEGIN READ WRITE");
-        self.made.retain(|made| {
+    /// The statement that drops what is not kept and empties what has grown; the tables count as gone, or empty.
+    pub fn clean(&mut self) -> Option<String> {
+        const BEGIN: &str = "BEGIN READ WRITE";
+        let mut sql = String::from(BEGIN);
+        self.made.retain_mut(|made| {
             if !made.keep {
                 let _ = write!(sql, "; DROP TABLE IF EXISTS {}", qualified(&made.name));
+            } else if made.dead > DEAD {
+                let _ = write!(sql, "; TRUNCATE {}", qualified(&made.name));
+                made.dead = 0;
             }
             made.keep
         });
-        (sql.len() > "BEGIN READ WRITE".len()).then(|| sql + "; COMMIT")
+        (sql.len() > BEGIN.len()).then(|| sql + "; COMMIT")
     }
 }
 
@@ -149,7 +163,7 @@ pub async fn make_inputs(
             let name = quote_identifier(table.name);
             let _ = write!(
                 sql,
-                "; CREATE TEMP TABLE {name} ON COMMIT DELETE ROWS AS {} WITH NO DATA; \
+                "; CREATE TEMP TABLE {name} AS {} WITH NO DATA; \
                  GRANT ALL ON TABLE pg_temp.{name} TO PUBLIC",
                 table.create
             );
@@ -242,13 +256,17 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_not_kept_is_dropped() {
+    fn what_is_not_kept_is_dropped_and_what_has_grown_is_emptied() {
         let mut inputs = Inputs::default();
         inputs.note(&table("a", 1), [].into());
-        assert_eq!(inputs.drop_transient(), None);
+        inputs.note_rows("a", 10, DEAD - 10 * ROW_OVERHEAD);
+        assert_eq!(inputs.clean(), None);
+        inputs.note_rows("a", 1, 0);
+        assert_eq!(inputs.clean().as_deref(), Some("BEGIN READ WRITE; TRUNCATE pg_temp.a; COMMIT"));
+        assert_eq!(inputs.clean(), None);
         inputs.note(&table("xA", 1), [].into());
-        let sql = inputs.drop_transient();
+        let sql = inputs.clean();
         assert_eq!(sql.as_deref(), Some("BEGIN READ WRITE; DROP TABLE IF EXISTS pg_temp.\"xA\"; COMMIT"));
-        assert_eq!(inputs.drop_transient(), None);
+        assert_eq!(inputs.clean(), None);
     }
 }

@@ -74,8 +74,8 @@ pub struct Pull {
     pub sql: String,
     /// Which of the client's parameters (`$n` as n - 1) are `$1, $2, ...` of `sql`.
     pub parameters: Vec<u16>,
-    /// Makes the empty input: `CREATE TEMP TABLE <name> ON COMMIT DELETE ROWS AS <create> WITH NO DATA` on the home shard gives it
-    /// the columns' very types, type modifiers and collations.
+    /// Makes the empty input: `CREATE TEMP TABLE <name> AS <create> WITH NO DATA` on the home shard gives it the columns' very types,
+    /// type modifiers and collations.
     pub create: String,
     /// `sql` has a WHERE; where it has none, a message about too many rows says so.
     pub filtered: bool,

@@ -118,7 +118,7 @@ impl Session {
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Router));
         if max == 0 {
-            server.ask("COMMIT");
+            server.ask("ROLLBACK");
         }
         let offset = std::mem::replace(&mut self.offset, NO_POSITION);
         let pumped = self.pump_held(at).await;
@@ -126,23 +126,23 @@ impl Session {
         let seen = pumped?;
         if seen.error {
             self.shared.metrics.error(seen.sqlstate(), "client");
-            self.end_finish(slot, false).await;
+            self.end_finish(slot).await;
             return Err(Failure::Reported);
         }
         if max > 0 && self.held[at].server.inflight.is_suspended() {
             self.held[at].finishing = Finishing::Suspended;
             return Ok(true);
         }
-        self.end_finish(slot, true).await;
+        self.end_finish(slot).await;
         Ok(false)
     }
 
     /// Ends what runs on a combine connection and gives it back.
-    pub(super) async fn end_finish(&mut self, slot: ShardId, commit: bool) {
+    pub(super) async fn end_finish(&mut self, slot: ShardId) {
         let Some(at) = self.held.position(slot) else { return };
         let server = &mut self.held[at].server;
         if !server.broken {
-            server.broken = !matches!(tokio::time::timeout(END, end_transaction(server, commit)).await, Ok(Ok(())));
+            server.broken = !matches!(tokio::time::timeout(END, end_transaction(server)).await, Ok(Ok(())));
         }
         self.let_go(at);
     }
@@ -152,7 +152,7 @@ impl Session {
         let suspended: Vec<ShardId> =
             self.held.iter().filter(|h| h.finishing == Finishing::Suspended).map(|h| h.shard).collect();
         for slot in suspended {
-            self.end_finish(slot, true).await;
+            self.end_finish(slot).await;
         }
     }
 
@@ -237,7 +237,7 @@ impl Session {
             (Err(halt), slot) => {
                 let failure = self.halted(halt).await;
                 if let Some(slot) = slot {
-                    self.end_finish(slot, false).await;
+                    self.end_finish(slot).await;
                 }
                 Err(failure)
             }
@@ -285,7 +285,10 @@ impl Session {
         for (input, pull) in inputs.iter().zip(&plan.pulls) {
             let mut servers = self.held.servers(&all);
             let Some((combine, servers)) = servers.split_last_mut() else { continue };
-            let rows = finish::fill(input, combine, servers, &mut self.client, tally, &mut copies).await?;
+            let before = *tally;
+            let filled = finish::fill(input, combine, servers, &mut self.client, tally, &mut copies).await;
+            combine.inputs.note_rows(&pull.name, tally.rows - before.rows, tally.bytes - before.bytes);
+            let rows = filled?;
             if rows > ANALYZE_ROWS {
                 combine.ask(&format!("ANALYZE {}", qualified(&pull.name)));
             }
@@ -454,11 +457,7 @@ impl Session {
         let changed = self.tx.settings_replay().filter(|sql| !sql.to_ascii_lowercase().contains("temp_buffers"));
         let changed: Vec<String> = changed.map(str::to_owned).collect();
         let server = &mut self.held[at].server;
-        if !changed.is_empty() {
-            // Some of them last beyond the transaction: the next client's settings start anew.
-            server.applied = None;
-            settings.extend(changed);
-        }
+        settings.extend(changed);
         if !settings.is_empty() {
             server.ask(&settings.join("; "));
         }
@@ -503,17 +502,14 @@ impl Session {
     }
 }
 
-/// COMMIT empties the inputs. After a ROLLBACK they hold dead rows, which the next commit that touches one of them clears away.
-async fn end_transaction(server: &mut Backend, commit: bool) -> Result<(), Fault> {
+/// A finishing transaction is always rolled back: it has written nothing but its inputs, which are empty again by that, and what
+/// it has set is undone.
+async fn end_transaction(server: &mut Backend) -> Result<(), Fault> {
     server.settle().await?;
     if server.status != Status::Idle {
-        server.query(if commit { "COMMIT" } else { "ROLLBACK" }).await?;
-        if !commit && let Some(name) = server.inputs.any() {
-            let touch = format!("SELECT FROM {} LIMIT 0", qualified(name));
-            server.query(&touch).await?;
-        }
+        server.query("ROLLBACK").await?;
     }
-    match server.inputs.drop_transient() {
+    match server.inputs.clean() {
         Some(sql) => server.query(&sql).await.map(drop),
         None => Ok(()),
     }

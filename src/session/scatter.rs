@@ -108,7 +108,7 @@ impl Session {
     pub(super) async fn close_place(&mut self, place: Place) {
         match place {
             Place::Running(run) => self.close_run(*run).await,
-            Place::Finishing(slot) => self.end_finish(slot, true).await,
+            Place::Finishing(slot) => self.end_finish(slot).await,
             Place::Server(_) | Place::Local | Place::Router { .. } | Place::Finished => {}
         }
     }
