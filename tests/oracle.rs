@@ -18,6 +18,8 @@ mod generate;
 #[path = "oracle/report.rs"]
 mod report;
 mod support;
+#[path = "oracle/tangle.rs"]
+mod tangle;
 #[path = "oracle/world.rs"]
 mod world;
 
@@ -27,6 +29,9 @@ use corpus::{Case, Form, Order};
 use report::{Report, Verdict};
 use support::raw::{Raw, Reply, cell_text};
 use world::{Watch, World};
+
+/// Generated statements that cost more than this (as Postgres counts it) are left out: they would take seconds on each side.
+const MOST_COST: f64 = 8_000.0;
 
 /// Both connections and the watch past the router, kept from case to case.
 struct Bench<'w> {
@@ -39,6 +44,13 @@ struct Bench<'w> {
 impl<'w> Bench<'w> {
     fn new(world: &'w World) -> Self {
         Self { world, oracle: world.oracle(), router: world.router(), watch: world.watch() }
+    }
+
+    /// What Postgres thinks a statement costs.
+    fn cost(&mut self, case: &Case) -> f64 {
+        let plan = self.oracle.simple(&format!("EXPLAIN {}", case.statements[0])).text();
+        let total = plan.split("..").nth(1).and_then(|rest| rest.split_whitespace().next());
+        total.and_then(|cost| cost.parse().ok()).unwrap_or_default()
     }
 
     fn reconnect(&mut self) {
@@ -229,21 +241,30 @@ fn hold_refusals(report: &Report) {
 /// `PGLOOM_ORACLE_N`: how many (default 300); `PGLOOM_ORACLE_SEED`: which (default: always the same in CI).
 #[test]
 fn generated_statements_answer_as_one_postgres_does() {
+    answer_generated("generated", generate::statement);
+}
+
+#[test]
+fn tangled_statements_answer_as_one_postgres_does() {
+    answer_generated("tangled", tangle::statement);
+}
+
+fn answer_generated(label: &str, make: fn(&mut generate::Random, usize) -> Case) {
     let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
     let (seed, count) = (number("PGLOOM_ORACLE_SEED", 20_240_229), number("PGLOOM_ORACLE_N", 300));
     println!("PGLOOM_ORACLE_SEED={seed} PGLOOM_ORACLE_N={count}");
-    let world = World::create("generated");
+    let world = World::create(label);
     let mut bench = Bench::new(&world);
     let mut report = Report::default();
     let mut random = generate::Random::new(seed);
     for index in 0..count as usize {
-        let case = generate::statement(&mut random, index);
-        if !wanted(&case) {
+        let case = make(&mut random, index);
+        if !wanted(&case) || bench.cost(&case) > MOST_COST {
             continue;
         }
         let verdicts: Vec<(&str, Verdict)> =
             case.forms.iter().map(|form| (form.name(), bench.judge(&case, *form))).collect();
-        report.note("generated", &case.label(), &verdicts);
+        report.note(label, &case.label(), &verdicts);
     }
     println!("{}\n{}", report.details(), report.table());
     assert_eq!(report.wrong(), 0, "answers that one Postgres would not give, with seed {seed}");

@@ -1,0 +1,307 @@
+//! Statements made from a seed that no merge of rows answers: joins on any column, nested and outer, subqueries of every kind, WITH,
+//! set operations, windows. Their answers are small and depend on nothing random.
+
+use crate::corpus::{Case, Form};
+use crate::generate::Random;
+
+/// A table with its integer columns, and conditions on it with `@` for its name.
+struct Table {
+    name: &'static str,
+    integers: &'static [&'static str],
+    conditions: &'static [&'static str],
+}
+
+const TABLES: &[Table] = &[
+    Table {
+        name: "tenants",
+        integers: &["id", "seats"],
+        conditions: &[
+            "@.id = 3",
+            "@.id IN (1, 4, 9)",
+            "@.id > 20",
+            "@.seats IS NULL",
+            "@.plan = 'Pro'",
+            "@.budget > 2000",
+            "@.id < 6 OR @.seats > 100",
+            "lower(@.plan) = 'pro'",
+            "NOT @.id = 3",
+            "@.joined < '2020-06-01'",
+            "@.id = 5",
+        ],
+    },
+    Table {
+        name: "customers",
+        integers: &["tenant_id", "id", "level"],
+        conditions: &[
+            "@.tenant_id = 1",
+            "@.tenant_id = 8",
+            "@.tenant_id IN (3, 5)",
+            "@.level = 2",
+            "@.active",
+            "@.level IS NULL",
+            "@.balance BETWEEN 0 AND 200",
+            "@.country = 'DE'",
+            "@.id % 7 = 1",
+            "@.name IS NOT NULL",
+            "coalesce(@.level, 3) = 3",
+            "@.tenant_id = 5 AND @.id < 300",
+            "@.id < 60",
+            "@.id < 40",
+            "CASE WHEN @.active THEN @.level ELSE 1 END = 1",
+        ],
+    },
+    Table {
+        name: "orders",
+        integers: &["tenant_id", "id", "customer_id", "quantity"],
+        conditions: &[
+            "@.tenant_id = 1",
+            "@.tenant_id = 22",
+            "@.quantity = 2",
+            "@.quantity IS NULL",
+            "@.status = 'paid'",
+            "@.total > 300",
+            "@.customer_id < 50",
+            "@.customer_id IS NULL",
+            "@.id < 700",
+            "@.tenant_id > 30",
+            "@.id % 11 = 0",
+            "(@.quantity = 1 OR @.status = 'new')",
+            "@.tenant_id = 8",
+            "@.note LIKE '%a%'",
+        ],
+    },
+    Table {
+        name: "order_items",
+        integers: &["tenant_id", "order_id", "line", "product_id"],
+        conditions: &[
+            "@.line = 1",
+            "@.product_id = 7",
+            "@.tenant_id = 8",
+            "@.quantity > 3",
+            "@.order_id < 500",
+            "@.price IS NULL",
+        ],
+    },
+    Table { name: "products", integers: &["id"], conditions: &["@.id < 9", "@.price > 50", "@.price IS NULL"] },
+    Table {
+        name: "big_orders",
+        integers: &["tenant_id", "id"],
+        conditions: &["@.tenant_id = 8", "@.total > 900", "@.id < 900"],
+    },
+    Table { name: "sparse", integers: &["tenant_id", "id", "v"], conditions: &["@.v IS NULL", "@.id > 3"] },
+    Table { name: "void", integers: &["tenant_id", "id"], conditions: &["@.id = 1", "@.v IS NULL"] },
+    Table {
+        name: "metrics",
+        integers: &["series"],
+        conditions: &["@.day = '2024-01-05'", "@.day < '2024-01-20'", "@.series = 1"],
+    },
+];
+
+/// A FROM item in scope.
+#[derive(Clone)]
+struct Item {
+    name: String,
+    integers: Vec<String>,
+    conditions: Vec<String>,
+}
+
+impl Item {
+    fn of(table: &Table, name: &str) -> Self {
+        let conditions = table.conditions.iter().map(|c| c.replace('@', name)).collect();
+        Self { name: name.to_owned(), integers: table.integers.iter().map(|c| (*c).to_owned()).collect(), conditions }
+    }
+
+    fn integer(&self, random: &mut Random) -> String {
+        format!("{}.{}", self.name, random.pick(&self.integers))
+    }
+}
+
+struct Maker<'r> {
+    random: &'r mut Random,
+    names: usize,
+    ctes: Vec<(String, String)>,
+}
+
+/// One statement; `number` names it.
+pub fn statement(random: &mut Random, number: usize) -> Case {
+    let sql = Maker { random, names: 0, ctes: Vec::new() }.statement();
+    let mut case = Case::plain(format!("tangled {number}"), sql);
+    case.forms = vec![*random.pick(&[Form::Simple, Form::Text, Form::Binary, Form::Portal])];
+    case
+}
+
+impl Maker<'_> {
+    fn name(&mut self) -> String {
+        self.names += 1;
+        format!("t{}", self.names)
+    }
+
+    fn statement(&mut self) -> String {
+        let body = match self.random.below(10) {
+            0 => {
+                let word = *self.random.pick(&["UNION", "UNION ALL", "INTERSECT", "EXCEPT", "EXCEPT ALL"]);
+                let (left, right) = (self.arm(), self.arm());
+                format!("{left} {word} {right} ORDER BY 1")
+            }
+            _ => self.select(),
+        };
+        let list: Vec<String> = self.ctes.iter().map(|(name, query)| format!("{name} AS ({query})")).collect();
+        if list.is_empty() { body } else { format!("WITH {} {body}", list.join(", ")) }
+    }
+
+    fn arm(&mut self) -> String {
+        let mut items = Vec::new();
+        let from = self.from(&mut items, 2);
+        let column = items[0].integer(self.random);
+        format!("SELECT {column} FROM {from}{}", self.filter(&items, 1))
+    }
+
+    fn select(&mut self) -> String {
+        let mut items = Vec::new();
+        let most = 1 + self.random.below(3);
+        let from = self.from(&mut items, most);
+        let filter = self.filter(&items, 0);
+        let columns: Vec<String> = (0..3)
+            .map(|_| {
+                let at = self.random.below(items.len());
+                items[at].integer(self.random)
+            })
+            .collect();
+        let [a, b, c] = &columns[..] else { unreachable!("three were made") };
+        match self.random.below(9) {
+            0 | 1 => format!("SELECT count(*), sum({a}), count(DISTINCT {b}), max({c}) FROM {from}{filter}"),
+            2 | 3 => format!(
+                "SELECT {a}, count(*), sum({b}), stddev({c}) FROM {from}{filter} GROUP BY 1 ORDER BY 1 LIMIT 40"
+            ),
+            4 => format!("SELECT DISTINCT {a}, {b} FROM {from}{filter} ORDER BY 1, 2 LIMIT 50"),
+            5 => {
+                format!(
+                    "SELECT {a}, rank() OVER (ORDER BY {b}, {a}), count(*) OVER (PARTITION BY {c}) FROM {from}{filter} ORDER BY 1, 2, 3 LIMIT 50"
+                )
+            }
+            // Not ordered: where one of the columns is a constant or both are one, Postgres leaves it out of its sorting.
+            6 => format!("SELECT {a}, {b}, count(*) FROM {from}{filter} GROUP BY ROLLUP (1, 2)"),
+            7 => {
+                let sub = self.scalar(&items);
+                format!("SELECT {a}, {sub} FROM {from}{filter} ORDER BY 1, 2 LIMIT 30")
+            }
+            _ => format!("SELECT {a}, {b}, {c} FROM {from}{filter} ORDER BY 1, 2, 3 LIMIT 70"),
+        }
+    }
+
+    /// Items joined in any way; what they are called goes to `items`.
+    fn from(&mut self, items: &mut Vec<Item>, most: usize) -> String {
+        let first = items.len();
+        let mut from = self.item(items);
+        for _ in 1..most {
+            let left: Vec<Item> = items[first..].to_vec();
+            let before = items.len();
+            // A join of its own on the right side, in parentheses.
+            let nested = self.random.chance(15);
+            let right = if nested { format!("({})", self.from(items, 2)) } else { self.item(items) };
+            let kind = *self.random.pick(&["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
+            let (left_at, right_at) = (self.random.below(left.len()), self.random.below(items.len() - before));
+            let right_item = items[before + right_at].clone();
+            let mut on = format!("{} = {}", left[left_at].integer(self.random), right_item.integer(self.random));
+            if self.random.chance(30) {
+                on = format!("{on} AND {} = {}", left[left_at].integer(self.random), right_item.integer(self.random));
+            }
+            for of in [&left[left_at], &right_item] {
+                if self.random.chance(40) {
+                    on = format!("{on} AND {}", self.random.pick(&of.conditions));
+                }
+            }
+            from = format!("{from} {kind} {right} ON {on}");
+        }
+        from
+    }
+
+    fn item(&mut self, items: &mut Vec<Item>) -> String {
+        let table = self.random.pick(TABLES);
+        let name = self.name();
+        let item = Item::of(table, &name);
+        let text = match self.random.below(10) {
+            // A derived table, perhaps grouped or limited.
+            0 | 1 => {
+                let inner = self.name();
+                let of = Item::of(table, &inner);
+                let filter = self.filter(std::slice::from_ref(&of), 1);
+                let columns = table.integers.join(", ");
+                let query = match self.random.below(4) {
+                    0 => format!("SELECT DISTINCT {columns} FROM {} {inner}{filter}", table.name),
+                    1 => format!("SELECT {columns} FROM {} {inner}{filter} ORDER BY {columns} LIMIT 30", table.name),
+                    2 => format!("SELECT {columns} FROM {} {inner}{filter} GROUP BY {columns}", table.name),
+                    _ => format!("SELECT {columns} FROM {} {inner}{filter}", table.name),
+                };
+                items.push(Item {
+                    conditions: table.integers.iter().map(|c| format!("{name}.{c} = 8")).collect(),
+                    ..item
+                });
+                if self.random.chance(40) {
+                    let cte = self.name();
+                    self.ctes.push((cte.clone(), query));
+                    return format!("{cte} {name}");
+                }
+                return format!("({query}) {name}");
+            }
+            _ => format!("{} {name}", table.name),
+        };
+        items.push(item);
+        text
+    }
+
+    fn filter(&mut self, items: &[Item], depth: usize) -> String {
+        let mut parts = Vec::new();
+        for _ in 0..self.random.below(4) {
+            let at = self.random.below(items.len());
+            let of = &items[at];
+            parts.push(match self.random.below(if depth < 2 { 10 } else { 6 }) {
+                0 => format!("{} IS NULL", of.integer(self.random)),
+                1 => {
+                    let other = &items[self.random.below(items.len())];
+                    format!("({} OR {})", self.random.pick(&of.conditions), self.random.pick(&other.conditions))
+                }
+                2..=5 => self.random.pick(&of.conditions).clone(),
+                6 | 7 => {
+                    let (from, filter, inner) = self.inner(of, depth);
+                    let not = *self.random.pick(&["", "NOT "]);
+                    format!("{not}EXISTS (SELECT {inner} FROM {from}{filter})")
+                }
+                8 => {
+                    let table = self.random.pick(TABLES);
+                    let inner = Item::of(table, &self.name());
+                    let filter = self.filter(std::slice::from_ref(&inner), depth + 1);
+                    let not = *self.random.pick(&["", "", "NOT "]);
+                    let (outer, column) = (of.integer(self.random), inner.integer(self.random));
+                    format!("{outer} {not}IN (SELECT {column} FROM {} {}{filter})", table.name, inner.name)
+                }
+                _ => {
+                    let outer = of.integer(self.random);
+                    let sub = self.scalar(std::slice::from_ref(of));
+                    format!("{outer} < {sub}")
+                }
+            });
+        }
+        if parts.is_empty() { String::new() } else { format!(" WHERE {}", parts.join(" AND ")) }
+    }
+
+    /// FROM, WHERE and a column of a subquery that is tied to an item around it, or not.
+    fn inner(&mut self, outer: &Item, depth: usize) -> (String, String, String) {
+        let table = self.random.pick(TABLES);
+        let inner = Item::of(table, &self.name());
+        let mut filter = self.filter(std::slice::from_ref(&inner), depth + 1);
+        if self.random.chance(80) {
+            let tie = format!("{} = {}", inner.integer(self.random), outer.integer(self.random));
+            filter = if filter.is_empty() { format!(" WHERE {tie}") } else { format!("{filter} AND {tie}") };
+        }
+        let column = inner.integer(self.random);
+        (format!("{} {}", table.name, inner.name), filter, column)
+    }
+
+    fn scalar(&mut self, items: &[Item]) -> String {
+        let at = self.random.below(items.len());
+        let (from, filter, column) = self.inner(&items[at], 1);
+        let fold = *self.random.pick(&["max", "min", "sum", "count"]);
+        format!("(SELECT {fold}({column}) FROM {from}{filter})")
+    }
+}
