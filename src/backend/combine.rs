@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::backend::inflight::{Audience, Owed};
-use crate::backend::settings::quote_identifier;
+use crate::backend::settings::{quote_identifier, quote_literal};
 use crate::backend::{Backend, server_fault};
 use crate::fault::{Fault, SqlState};
 use crate::ids::Oid;
@@ -34,8 +34,6 @@ pub struct InputTable<'a> {
     pub primary_key: String,
     /// The catalog that `create` was written for.
     pub generation: u64,
-    /// A table with columns of user-defined types is dropped after its statement: it would stand in the way of a DROP TYPE.
-    pub keep: bool,
 }
 
 /// What a connection has.
@@ -51,6 +49,7 @@ struct Made {
     create: Box<str>,
     primary_key: Box<str>,
     generation: u64,
+    /// One that leans on a type or collation that users made is dropped after its statement: it would stand in the way of a DROP.
     keep: bool,
     /// The types of its columns as a RowDescription tells them.
     types: Arc<[Oid]>,
@@ -94,14 +93,14 @@ impl Inputs {
         gone
     }
 
-    fn note(&mut self, table: &InputTable<'_>, types: Arc<[Oid]>) {
+    fn note(&mut self, table: &InputTable<'_>, types: Arc<[Oid]>, keep: bool) {
         self.clock += 1;
         self.made.push(Made {
             name: table.name.into(),
             create: table.create.into(),
             primary_key: table.primary_key.as_str().into(),
             generation: table.generation,
-            keep: table.keep,
+            keep,
             types,
             used: self.clock,
             dead: 0,
@@ -189,11 +188,25 @@ pub async fn make_inputs(
         }
         for at in missing {
             let found: Arc<[Oid]> = column_types(server, tables[at].name).await?.into();
-            server.inputs.note(&tables[at], Arc::clone(&found));
+            let keep = !leans_on_users(server, tables[at].name).await?;
+            server.inputs.note(&tables[at], Arc::clone(&found), keep);
             types[at] = Some(found);
         }
     }
     Ok(types.into_iter().flatten().collect())
+}
+
+/// Whether a table has a type or collation that is not Postgres's own: only dependencies on such are written down.
+async fn leans_on_users(server: &mut Backend, name: &str) -> Result<bool, Fault> {
+    let rows = server
+        .query(&format!(
+            "SELECT FROM pg_catalog.pg_depend WHERE classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+               AND objid = {}::pg_catalog.regclass AND refclassid IN ('pg_catalog.pg_type'::pg_catalog.regclass, \
+               'pg_catalog.pg_collation'::pg_catalog.regclass) AND deptype <> 'p' LIMIT 1",
+            quote_literal(&qualified(name))
+        ))
+        .await?;
+    Ok(!rows.is_empty())
 }
 
 /// The types of a table's columns as a RowDescription tells them.
@@ -226,19 +239,13 @@ mod tests {
     use super::*;
 
     fn table(name: &str, generation: u64) -> InputTable<'_> {
-        InputTable {
-            name,
-            create: "SELECT a FROM t",
-            primary_key: String::new(),
-            generation,
-            keep: !name.starts_with('x'),
-        }
+        InputTable { name, create: "SELECT a FROM t", primary_key: String::new(), generation }
     }
 
     #[test]
     fn a_table_is_known_again_until_the_catalog_changes() {
         let mut inputs = Inputs::default();
-        inputs.note(&table("a", 1), [23].into());
+        inputs.note(&table("a", 1), [23].into(), true);
         assert_eq!(inputs.find(&table("a", 1)).as_deref(), Some(&[23][..]));
         assert!(inputs.find(&table("a", 2)).is_none());
         assert_eq!(inputs.make_room(&[&table("a", 2)], &[table("a", 2)]), ["a".into()] as [Box<str>; 1]);
@@ -249,7 +256,7 @@ mod tests {
     fn the_least_used_table_makes_room_but_none_of_the_statement() {
         let mut inputs = Inputs::default();
         let names: Vec<String> = (0..KEPT).map(|i| format!("t{i}")).collect();
-        names.iter().for_each(|name| inputs.note(&table(name, 1), [].into()));
+        names.iter().for_each(|name| inputs.note(&table(name, 1), [].into(), true));
         inputs.find(&table("t1", 1));
         let gone = inputs.make_room(&[&table("new", 1), &table("newer", 1)], &[table("t0", 1)]);
         assert_eq!(gone, ["t2".into(), "t3".into()] as [Box<str>; 2]);
@@ -258,13 +265,13 @@ mod tests {
     #[test]
     fn what_is_not_kept_is_dropped_and_what_has_grown_is_emptied() {
         let mut inputs = Inputs::default();
-        inputs.note(&table("a", 1), [].into());
+        inputs.note(&table("a", 1), [].into(), true);
         inputs.note_rows("a", 10, DEAD - 10 * ROW_OVERHEAD);
         assert_eq!(inputs.clean(), None);
         inputs.note_rows("a", 1, 0);
         assert_eq!(inputs.clean().as_deref(), Some("BEGIN READ WRITE; TRUNCATE pg_temp.a; COMMIT"));
         assert_eq!(inputs.clean(), None);
-        inputs.note(&table("xA", 1), [].into());
+        inputs.note(&table("xA", 1), [].into(), false);
         let sql = inputs.clean();
         assert_eq!(sql.as_deref(), Some("BEGIN READ WRITE; DROP TABLE IF EXISTS pg_temp.\"xA\"; COMMIT"));
         assert_eq!(inputs.clean(), None);

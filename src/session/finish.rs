@@ -417,7 +417,6 @@ impl Session {
                     create: &pull.create,
                     primary_key: key.map(|column| quote_identifier(&column.name)).collect::<Vec<_>>().join(", "),
                     generation: self.view.catalog.generation,
-                    keep: pull.columns.iter().all(|column| column.type_oid < FIRST_NORMAL_OID),
                 }
             })
             .collect();
