@@ -30,6 +30,8 @@ pub struct InputTable<'a> {
     pub name: &'a str,
     /// The query whose columns it gets.
     pub create: &'a str,
+    /// The table whose columns of the same names these are, in SQL.
+    pub source: String,
     /// Columns of its primary key, in SQL; empty: none.
     pub primary_key: String,
     /// The catalog that `create` was written for.
@@ -60,10 +62,12 @@ struct Made {
 
 impl Made {
     fn is(&self, table: &InputTable<'_>) -> bool {
-        *self.name == *table.name
-            && *self.create == *table.create
-            && *self.primary_key == *table.primary_key
-            && self.generation == table.generation
+        self.was(table) && self.generation == table.generation
+    }
+
+    /// Made by the same words, for whatever catalog.
+    fn was(&self, table: &InputTable<'_>) -> bool {
+        *self.name == *table.name && *self.create == *table.create && *self.primary_key == *table.primary_key
     }
 }
 
@@ -73,6 +77,15 @@ impl Inputs {
         let made = self.made.iter_mut().find(|made| made.is(table))?;
         made.used = self.clock;
         Some(Arc::clone(&made.types))
+    }
+
+    fn is_stale(&self, table: &InputTable<'_>) -> bool {
+        self.made.iter().any(|made| made.was(table) && !made.is(table))
+    }
+
+    /// The table is as it would be made now.
+    fn renew(&mut self, table: &InputTable<'_>) {
+        self.made.iter_mut().filter(|made| made.was(table)).for_each(|made| made.generation = table.generation);
     }
 
     /// Takes out what stands in the way of `wanted`: tables of the same names, and the least used ones beyond the limit.
@@ -146,6 +159,12 @@ pub async fn make_inputs(
     tables: &[InputTable<'_>],
     within: bool,
 ) -> Result<Vec<Arc<[Oid]>>, Fault> {
+    for table in tables {
+        // The catalog was read again: most often it says the same of this table.
+        if server.inputs.is_stale(table) && has_columns_of_source(server, table).await? {
+            server.inputs.renew(table);
+        }
+    }
     let mut types: Vec<Option<Arc<[Oid]>>> = tables.iter().map(|table| server.inputs.find(table)).collect();
     let missing: Vec<usize> = (0..tables.len()).filter(|at| types[*at].is_none()).collect();
     if !missing.is_empty() {
@@ -196,6 +215,21 @@ pub async fn make_inputs(
     Ok(types.into_iter().flatten().collect())
 }
 
+/// Whether an input still has the types and collations of its table's columns.
+async fn has_columns_of_source(server: &mut Backend, table: &InputTable<'_>) -> Result<bool, Fault> {
+    let rows = server
+        .query(&format!(
+            "SELECT FROM pg_catalog.pg_attribute i WHERE i.attrelid = pg_catalog.to_regclass({}) AND i.attnum > 0 \
+               AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute s WHERE s.attrelid = pg_catalog.to_regclass({}) \
+                 AND s.attname = i.attname AND NOT s.attisdropped AND s.attnum > 0 AND s.atttypid = i.atttypid \
+                 AND s.atttypmod = i.atttypmod AND s.attcollation = i.attcollation) LIMIT 1",
+            quote_literal(&qualified(table.name)),
+            quote_literal(&table.source)
+        ))
+        .await?;
+    Ok(rows.is_empty())
+}
+
 /// Whether a table has a type or collation that is not Postgres's own: only dependencies on such are written down.
 async fn leans_on_users(server: &mut Backend, name: &str) -> Result<bool, Fault> {
     let rows = server
@@ -239,7 +273,7 @@ mod tests {
     use super::*;
 
     fn table(name: &str, generation: u64) -> InputTable<'_> {
-        InputTable { name, create: "SELECT a FROM t", primary_key: String::new(), generation }
+        InputTable { name, create: "SELECT a FROM t", source: "t".into(), primary_key: String::new(), generation }
     }
 
     #[test]
@@ -248,8 +282,12 @@ mod tests {
         inputs.note(&table("a", 1), [23].into(), true);
         assert_eq!(inputs.find(&table("a", 1)).as_deref(), Some(&[23][..]));
         assert!(inputs.find(&table("a", 2)).is_none());
+        assert!(inputs.is_stale(&table("a", 2)) && !inputs.is_stale(&table("a", 1)));
         assert_eq!(inputs.make_room(&[&table("a", 2)], &[table("a", 2)]), ["a".into()] as [Box<str>; 1]);
         assert!(inputs.find(&table("a", 1)).is_none());
+        inputs.note(&table("a", 1), [23].into(), true);
+        inputs.renew(&table("a", 2));
+        assert_eq!(inputs.find(&table("a", 2)).as_deref(), Some(&[23][..]));
     }
 
     #[test]

@@ -415,6 +415,7 @@ impl Session {
                 InputTable {
                     name: &pull.name,
                     create: &pull.create,
+                    source: format!("{}.{}", quote_identifier(&pull.table.schema), quote_identifier(&pull.table.name)),
                     primary_key: key.map(|column| quote_identifier(&column.name)).collect::<Vec<_>>().join(", "),
                     generation: self.view.catalog.generation,
                 }
