@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, QualifiedName, ShardSet};
-use crate::plan::{Inputs, View, route};
+use crate::plan::{Inputs, View, Window, route, window};
 use crate::sql::outcome::{Finish, PullSource, PullText};
 use crate::sql::pieces::{Piece, Pieces};
 use crate::sql::pushdown::reads_clock;
@@ -70,14 +70,15 @@ pub struct Pull {
     /// type, whose binary form can hold OIDs: pull with text results and use COPY in text format for the whole pull.
     pub binary: bool,
     pub from: PullFrom,
-    /// `SELECT columns FROM [ONLY] schema.table [WHERE conditions]`, one statement without `;`, with the call's literals in it.
+    /// `SELECT columns FROM [ONLY] schema.table [WHERE conditions] [ORDER BY .. LIMIT n]`, one statement without `;`, with the call's
+    /// literals in it.
     pub sql: String,
     /// Which of the client's parameters (`$n` as n - 1) are `$1, $2, ...` of `sql`.
     pub parameters: Vec<u16>,
     /// Makes the empty input: `CREATE TEMP TABLE <name> AS <create> WITH NO DATA` on the home shard gives it the columns' very types,
     /// type modifiers and collations.
     pub create: String,
-    /// `sql` has a WHERE; where it has none, a message about too many rows says so.
+    /// `sql` has a WHERE or a LIMIT; where it has none, a message about too many rows says so.
     pub filtered: bool,
 }
 
@@ -126,9 +127,22 @@ fn fill_pull(pull: &PullText, inputs: &Inputs<'_>, view: &View<'_>) -> Option<Pu
     let mut sql = pull.head.clone();
     let mut parameters = Vec::new();
     let mut filtered = false;
-    for filter in pull.filters.iter().filter(|filter| !varies(filter, inputs)) {
+    let mut complete = true;
+    for filter in &pull.filters {
+        if varies(filter, inputs) {
+            complete = false;
+            continue;
+        }
         sql.push_str(if filtered { " AND " } else { " WHERE " });
         filter.fill(&mut sql, inputs.text, inputs.slots, &mut parameters)?;
+        filtered = true;
+    }
+    if let Some(top) = pull.top.as_ref().filter(|top| complete && !varies(&top.order, inputs))
+        && let Ok(Window { offset, limit: Some(limit) }) = window(&top.limit, inputs)
+    {
+        sql.push_str(" ORDER BY ");
+        top.order.fill(&mut sql, inputs.text, inputs.slots, &mut parameters)?;
+        sql.push_str(&format!(" LIMIT {}", limit.saturating_add(offset)));
         filtered = true;
     }
     let from = match &pull.source {

@@ -22,6 +22,7 @@ use crate::sql::pulls::{Mentions, Scan, share};
 use crate::sql::pushdown::filters;
 use crate::sql::splice::{Edit, Source, is_placed};
 use crate::sql::template as text_scan;
+use crate::sql::top::top;
 use crate::sql::views::Expanded;
 use crate::sql::{rewrite, views};
 
@@ -281,13 +282,15 @@ impl Rewriting<'_> {
         };
         let Form { only, renamed } = form;
         let columns: Vec<&str> = table.columns.iter().map(|column| &*column.name).collect();
-        let filters = match self.prints {
-            true => filters(self.model, first.leaf, &columns, &self.model.literals),
-            false => Vec::new(),
+        let (filters, top) = match (self.prints, &self.tree) {
+            (true, Statement::Query(query)) => {
+                (filters(self.model, first.leaf, &columns), top(self.model, query, first, &columns))
+            }
+            _ => (Vec::new(), None),
         };
         let scan = Scan { model: self.model, leaf: first.leaf, name, table, only, renamed, mentions };
         scan.check()?;
-        Ok(scan.pull(source, key, filters))
+        Ok(scan.pull(source, key, filters, top))
     }
 }
 

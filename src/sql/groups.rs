@@ -7,6 +7,7 @@ use sqlparser::ast::{
     UnaryOperator, Value as Literal,
 };
 
+use crate::sql::colnames::output_name;
 use crate::sql::combine::{Combine, Comparison, Condition, Fold, Gather, Output, Step};
 use crate::sql::facts::{conjuncts, plain_args, unnest};
 use crate::sql::functions::{FunctionClass, classify};
@@ -15,7 +16,7 @@ use crate::sql::limit::set_limit;
 use crate::sql::model::{ColumnType, NodeId, Obstacle};
 use crate::sql::names::parts;
 use crate::sql::outcome::{Limit, Scatter, ShardSql};
-use crate::sql::query::{is_distinct, output_name};
+use crate::sql::query::is_distinct;
 use crate::sql::shape::{Printer, Shape, Sorted, has_equality, has_order, order_by_keys, sorted};
 use crate::types::oid;
 

@@ -1,6 +1,7 @@
 //! PURE. Text -> statement -> analysis. The only door to sqlparser.
 
 pub mod analyze;
+mod colnames;
 pub mod combine;
 mod constraints;
 mod copying;
@@ -33,6 +34,7 @@ pub mod shorten;
 mod splice;
 pub mod split;
 pub mod template;
+mod top;
 pub mod utility;
 mod views;
 pub(crate) mod words;

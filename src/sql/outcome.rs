@@ -83,6 +83,16 @@ pub struct PullText {
     pub head: String,
     /// Conjuncts that every row that matters fulfils.
     pub filters: Vec<Pieces>,
+    /// No more than the first rows of each shard are needed, if all of `filters` go down.
+    pub top: Option<Top>,
+}
+
+/// ORDER BY and LIMIT of a pull.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Top {
+    pub order: Pieces,
+    /// Of the whole statement.
+    pub limit: Limit,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -80,6 +80,15 @@ impl Pieces {
         }
     }
 
+    pub(crate) fn extend(&mut self, other: Pieces) {
+        for piece in other.0 {
+            match piece {
+                Piece::Text(text) => self.push(&text),
+                hole => self.0.push(hole),
+            }
+        }
+    }
+
     pub(crate) fn prepend(&mut self, text: &str) {
         self.0.insert(0, Piece::Text(text.into()));
     }

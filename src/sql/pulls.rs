@@ -14,7 +14,7 @@ use crate::ids::{Oid, QualifiedName};
 use crate::sql::functions::{FunctionClass, classify};
 use crate::sql::model::{LeafId, Model, NodeId, Obstacle};
 use crate::sql::names::{folded, parts};
-use crate::sql::outcome::{PullSource, PullText};
+use crate::sql::outcome::{PullSource, PullText, Top};
 use crate::sql::pieces::Pieces;
 use crate::sql::words;
 
@@ -195,7 +195,7 @@ impl Scan<'_> {
     }
 
     /// The pull without a name. `key`: the sharding key, of a sharded table.
-    pub fn pull(&self, source: PullSource, key: &[Box<str>], filters: Vec<Pieces>) -> PullText {
+    pub fn pull(&self, source: PullSource, key: &[Box<str>], filters: Vec<Pieces>, top: Option<Top>) -> PullText {
         let columns = self.columns(key);
         let primary_key = self.primary_key(key, &columns);
         let columns: Vec<_> = columns.iter().map(|at| &self.table.columns[*at]).collect();
@@ -211,6 +211,7 @@ impl Scan<'_> {
             source,
             head: format!("SELECT {} FROM {only}{table}", list.join(", ")),
             filters,
+            top,
         }
     }
 }
@@ -218,10 +219,10 @@ impl Scan<'_> {
 /// Takes a pull among the others, or finds one of them that brings its rows already; its position.
 pub(crate) fn share(pulls: &mut Vec<PullText>, pull: PullText) -> usize {
     let same = |other: &PullText| {
-        let whole = other.filters.is_empty() && is_whole(&other.source);
+        let whole = other.filters.is_empty() && other.top.is_none() && is_whole(&other.source);
         other.head == pull.head
             && other.primary_key == pull.primary_key
-            && (whole || (other.filters == pull.filters && other.source == pull.source))
+            && (whole || (other.filters == pull.filters && other.source == pull.source && other.top == pull.top))
     };
     if let Some(at) = pulls.iter().position(same) {
         return at;

@@ -10,34 +10,41 @@ use sqlparser::ast::{
 
 use crate::sql::facts::plain_args;
 use crate::sql::functions::{FunctionClass, classify};
-use crate::sql::literals::Literals;
-use crate::sql::model::{Filter, LeafId, Model};
+use crate::sql::model::{LeafId, LevelId, Model};
 use crate::sql::names::parts;
 use crate::sql::pieces::{Pieces, make_holes};
 
 /// The conditions on a leaf, with its columns under the names that the table gives them.
-pub(crate) fn filters(model: &Model<'_>, leaf: LeafId, table: &[&str], literals: &Literals) -> Vec<Pieces> {
+pub(crate) fn filters(model: &Model<'_>, leaf: LeafId, columns: &[&str]) -> Vec<Pieces> {
     let Some(collected) = &model.collected else { return Vec::new() };
     let of_leaf = collected.filters.iter().filter(|f| f.leaves.contains(&leaf) && model.leaves[leaf].level == f.level);
     let mut all: Vec<Pieces> = Vec::new();
     for filter in of_leaf {
-        let found = pushed(model, leaf, filter, table, literals);
+        let found = print_pushed(model, leaf, filter.level, &filter.expr, columns);
         all.extend(found.filter(|pieces| !all.contains(pieces)));
     }
     all
 }
 
-fn pushed(model: &Model<'_>, leaf: LeafId, filter: &Filter, table: &[&str], literals: &Literals) -> Option<Pieces> {
-    let mut of = Pushdown { model, leaf, level: filter.level, columns: 0 };
-    if !of.can_push(&filter.expr) || of.columns == 0 {
+/// An expression of a level as the shards can answer it over one leaf's table, in parentheses; `None`: they cannot.
+pub(crate) fn print_pushed(
+    model: &Model<'_>,
+    leaf: LeafId,
+    level: LevelId,
+    expr: &Expr,
+    columns: &[&str],
+) -> Option<Pieces> {
+    let mut of = Pushdown { model, leaf, level, columns: 0 };
+    // Without a column it is another thing: a constant in ORDER BY names a column.
+    if !of.can_push(expr) || of.columns == 0 {
         return None;
     }
-    let mut expr = filter.expr.clone();
-    let mut names = Names { model, leaf, level: filter.level, table };
+    let mut expr = expr.clone();
+    let mut names = Names { model, leaf, level, table: columns };
     if expr.visit(&mut names).is_break() {
         return None;
     }
-    make_holes(&mut expr, literals, true);
+    make_holes(&mut expr, &model.literals, true);
     Pieces::of(&format!("({expr})"))
 }
 

@@ -10,6 +10,7 @@ use sqlparser::ast::{
 };
 
 use crate::catalog::Table;
+use crate::sql::colnames::output_name;
 use crate::sql::exprs::{At, CteScope, Ctes};
 use crate::sql::facts::unnest;
 use crate::sql::from::{JoinTree, rename};
@@ -508,18 +509,6 @@ pub(crate) fn item_expr(select: &Select, position: usize) -> Option<&Expr> {
     match select.projection.get(position)? {
         SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
         _ => None,
-    }
-}
-
-/// The name that Postgres gives an output column without alias (`FigureColname`).
-pub(crate) fn output_name(expr: &Expr) -> String {
-    match expr {
-        Expr::Identifier(name) => folded(name).into_owned(),
-        Expr::CompoundIdentifier(names) => names.last().map(|name| folded(name).into_owned()).unwrap_or_default(),
-        Expr::Nested(inner) => output_name(inner),
-        Expr::Function(function) => parts(&function.name).map(|(_, name)| name).unwrap_or_default(),
-        Expr::Cast { expr, .. } => output_name(expr),
-        _ => "?column?".to_owned(),
     }
 }
 

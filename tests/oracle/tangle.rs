@@ -138,6 +138,23 @@ impl Maker<'_> {
 
     fn statement(&mut self) -> String {
         let body = match self.random.below(10) {
+            1 => {
+                let customers = &TABLES[1];
+                let item = Item::of(customers, "c");
+                let filter = self.filter(std::slice::from_ref(&item), 0);
+                let order = *self.random.pick(&[
+                    "name",
+                    "lower(name) DESC",
+                    "n DESC NULLS LAST",
+                    "meta",
+                    "c.name || country NULLS FIRST",
+                    "2",
+                ]);
+                let (limit, offset) = (self.random.below(30), self.random.below(6));
+                format!(
+                    "SELECT id, name, country AS n FROM customers c{filter} ORDER BY {order}, tenant_id, id LIMIT {limit} OFFSET {offset}"
+                )
+            }
             0 => {
                 let word = *self.random.pick(&["UNION", "UNION ALL", "INTERSECT", "EXCEPT", "EXCEPT ALL"]);
                 let (left, right) = (self.arm(), self.arm());
