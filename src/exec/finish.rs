@@ -405,7 +405,7 @@ mod tests {
     #[test]
     fn text_values_are_escaped_as_copy_reads_them() {
         let mut row = BytesMut::new();
-        reply::data_row(&mut row, [Some(&b"a\\b\tc\nd\r"[..]), None, Some(b"")].into_iter()).unwrap();
+        reply::data_row(&mut row, [Some(&b"a\\b\tc\nd\r"[..]), None, Some(b"")]).unwrap();
         let mut out = BytesMut::new();
         copy_text(&mut out, &Frame { tag: b'D', bytes: row.freeze() }).unwrap();
         assert_eq!(&out[HEADER..], b"a\\\\b\\tc\\nd\\r\t\\N\t\n");
