@@ -151,7 +151,8 @@ impl Session {
             self.client.out.extend_from_slice(reply::EMPTY_QUERY);
             return Ok(false);
         }
-        if is_local(&analysis.kind)
+        // SET CONSTRAINTS is remembered here on its way to the shards.
+        if (is_local(&analysis.kind) || matches!(analysis.kind, StatementKind::Transaction(_)))
             && let Some(local) = self.run_local(text, analysis).await?
         {
             self.note_route(QueryClass::Local, 0);

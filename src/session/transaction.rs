@@ -115,10 +115,14 @@ impl Transaction {
         sql
     }
 
-    /// The SETs of the transaction, in order; those of its modes are left out.
+    /// The SETs of the transaction, in order; those of its modes and constraints are left out.
     pub fn settings_replay(&self) -> impl Iterator<Item = &str> {
-        self.replay.iter().filter_map(|item| match item {
-            Replay::Statement(text) if !text.starts_with("SET TRANSACTION") => Some(&**text),
+        let of_transaction = |text: &str| {
+            let mut words = text.split_ascii_whitespace().skip(1);
+            words.next().is_some_and(|w| w.eq_ignore_ascii_case("transaction") || w.eq_ignore_ascii_case("constraints"))
+        };
+        self.replay.iter().filter_map(move |item| match item {
+            Replay::Statement(text) if !of_transaction(text) => Some(&**text),
             Replay::Statement(_) | Replay::Savepoint(_) => None,
         })
     }
@@ -192,6 +196,14 @@ mod tests {
         assert_eq!(tx.opening(), "BEGIN ISOLATION LEVEL SERIALIZABLE; SET LOCAL a TO 1; SAVEPOINT s; SET LOCAL a TO 2");
         assert!(tx.rollback_to("s").is_some());
         assert_eq!(tx.opening(), "BEGIN ISOLATION LEVEL SERIALIZABLE; SET LOCAL a TO 1; SAVEPOINT s");
+    }
+
+    #[test]
+    fn modes_and_constraints_are_no_settings() {
+        let mut tx = Transaction::default();
+        tx.begin("", &Arc::default());
+        ["SET TRANSACTION READ ONLY", "set constraints all deferred", "SET a TO 1"].map(|sql| tx.remember(sql));
+        assert_eq!(tx.settings_replay().collect::<Vec<_>>(), ["SET a TO 1"]);
     }
 
     #[test]
