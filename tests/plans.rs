@@ -1,7 +1,7 @@
 //! plans/*.txt: SQL in, EXPLAIN (ROUTE) text out. `UPDATE=1` rewrites them; read the difference before you keep it.
 //!
-//! A case is a block of lines: the statement, perhaps a line of parameters (`$ 5 NULL int4:7 bin:int8:9`), a line `----`, and
-//! the plan. Blocks are separated by blank lines; lines that begin with `#` are headings.
+//! A case is a block of lines: the statement, perhaps a line of parameters (`$ 5 NULL int4:7 bin:int8:9`), perhaps the line
+//! `% in a transaction`, a line `----`, and the plan. Blocks are separated by blank lines; lines that begin with `#` are headings.
 
 #![allow(clippy::unwrap_used)]
 
@@ -47,10 +47,12 @@ fn run(block: &str, cases: &mut usize, wrong: &mut String) -> String {
     }
     let mut parts = lines.splitn(2, |line| *line == "----");
     let (asked, expected) = (parts.next().unwrap(), parts.next().unwrap_or_default().join("\n"));
-    let (bound, sql): (Vec<&str>, Vec<&str>) = asked.iter().partition(|line| line.starts_with("$ "));
+    let (more, sql): (Vec<&str>, Vec<&str>) = asked.iter().partition(|line| line.starts_with(['$', '%']));
     let sql = sql.join("\n");
-    let bound = bound.first().map(|line| parameters(&line[2..]));
-    let found = World::new().explain(&sql, bound.as_ref());
+    let bound = more.iter().find_map(|line| line.strip_prefix("$ ")).map(parameters);
+    let mut world = World::new();
+    world.in_transaction = more.contains(&"% in a transaction");
+    let found = world.explain(&sql, bound.as_ref());
     *cases += 1;
     if found != expected {
         writeln!(wrong, "{sql}\n-- expected\n{expected}\n-- found\n{found}\n").unwrap();
@@ -103,7 +105,7 @@ fn statements() -> Vec<String> {
         if path.extension().is_some_and(|extension| extension == "txt") {
             for block in std::fs::read_to_string(path).unwrap().split("\n\n") {
                 let asked = block.lines().take_while(|line| *line != "----");
-                let sql: Vec<&str> = asked.filter(|line| !line.starts_with(['#', '$'])).collect();
+                let sql: Vec<&str> = asked.filter(|line| !line.starts_with(['#', '$', '%'])).collect();
                 statements.push(sql.join("\n"));
             }
         }

@@ -68,7 +68,7 @@ impl Unmerged<'_> {
         let source = self.parsed.source(self.of);
         // A pull's conditions are printed.
         let prints = can_have_holes(source.text)
-            && rewrite::is_faithful(self.parsed.tree, source.text, self.of.scope.standard_strings);
+            && rewrite::is_faithful_in_parts(self.parsed.tree, source.text, self.of.scope.standard_strings);
         let reason = self.reason.detail.as_deref().unwrap_or(&self.reason.message);
         let text = |in_transaction| self.text(&source, prints, in_transaction);
         Ok(Finish {

@@ -3,13 +3,14 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Select, SelectItem,
     SelectItemQualifiedWildcardKind, Statement, Visit, Visitor,
 };
 
-use crate::catalog::Table;
+use crate::catalog::{RelationKind, Table};
 use crate::ids::{Oid, QualifiedName};
 use crate::sql::functions::{FunctionClass, classify};
 use crate::sql::model::{LeafId, Model, NodeId, Obstacle};
@@ -158,6 +159,14 @@ impl Scan<'_> {
                 && key.iter().all(|name| unique.iter().any(|at| self.table.columns[*at].name == *name))
         };
         let Some(unique) = self.table.unique_keys.iter().find(holds) else { return Vec::new() };
+        // The key of a table is none of its children's, whose rows come with it.
+        let parent = |table: &&Arc<Table>| table.parent.as_ref() == Some(self.name);
+        if !self.only
+            && self.table.kind != RelationKind::PartitionedTable
+            && self.model.scope.catalog.tables.values().any(|table| parent(&table))
+        {
+            return Vec::new();
+        }
         unique.iter().filter_map(|at| columns.iter().position(|column| column == at)).collect()
     }
 

@@ -296,7 +296,7 @@ impl Model<'_> {
             }
         }
         if self.collected.is_some() && self.view_depth == 0 {
-            let nodes = self.group_nodes(level, select);
+            let nodes = self.grouped_nodes(level, select);
             if let Some(collected) = self.collected.as_mut().filter(|_| !nodes.is_empty()) {
                 collected.groups.push((level, nodes));
             }
@@ -444,6 +444,23 @@ impl Model<'_> {
         let GroupByExpr::Expressions(exprs, _) = &select.group_by else { return Vec::new() };
         let node = |expr: &Expr| self.as_plain_column(level, self.grouped_expr(level, select, expr)?);
         exprs.iter().filter_map(node).collect()
+    }
+
+    /// The same, and those in grouping sets.
+    fn grouped_nodes(&self, level: LevelId, select: &Select) -> Vec<NodeId> {
+        let GroupByExpr::Expressions(exprs, _) = &select.group_by else { return Vec::new() };
+        let mut nodes = self.group_nodes(level, select);
+        let mut sets: Vec<&Expr> = exprs.iter().collect();
+        while let Some(expr) = sets.pop() {
+            match expr {
+                Expr::GroupingSets(all) | Expr::Cube(all) | Expr::Rollup(all) => sets.extend(all.iter().flatten()),
+                Expr::Tuple(members) => sets.extend(members),
+                expr => {
+                    nodes.extend(self.grouped_expr(level, select, expr).and_then(|e| self.as_plain_column(level, e)))
+                }
+            }
+        }
+        nodes
     }
 
     /// The node of a bare column name of this very level.

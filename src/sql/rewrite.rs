@@ -26,6 +26,27 @@ pub(crate) fn is_faithful(tree: &Statement, text: &str, standard_strings: bool) 
     }
 }
 
+/// Whether it is printed with the same operators and brackets too, in the same order: then every part of it can be printed alone.
+pub(crate) fn is_faithful_in_parts(tree: &Statement, text: &str, standard_strings: bool) -> bool {
+    let same = || Some(all_signs(&tree.to_string())? == all_signs(text)?);
+    is_faithful(tree, text, standard_strings) && same() == Some(true)
+}
+
+/// The operators and brackets of a text.
+fn all_signs(text: &str) -> Option<Vec<&str>> {
+    let mut lexer = Lexer::new(text, true);
+    let mut all = Vec::new();
+    while let Some(token) = lexer.next().ok()? {
+        if let TokenKind::Operator | TokenKind::Punct(_) = token.kind {
+            all.push(match text.get(token.start..token.end)? {
+                "!=" => "<>",
+                sign => sign,
+            });
+        }
+    }
+    Some(all)
+}
+
 /// OFFSET before LIMIT is printed behind it. Whether there was something to turn round, at the end of the statement.
 fn limit_before_offset(said: &mut [Said]) -> bool {
     let last = |name: &str| said.iter().rposition(|s| matches!(s, Said::Name(n) if n == name));

@@ -17,6 +17,7 @@ pub struct World {
     pub topology: Topology,
     pub search_path: Vec<Box<str>>,
     pub standard_strings: bool,
+    pub in_transaction: bool,
 }
 
 /// The parameters of a Bind message.
@@ -40,6 +41,7 @@ impl World {
             topology: topology(),
             search_path: vec!["public".into()],
             standard_strings: true,
+            in_transaction: false,
         };
         world.catalog.schemas = vec!["public".into(), "app".into()];
         world.fill();
@@ -81,6 +83,8 @@ impl World {
         let mut table = (*self.catalog.tables[&name]).clone();
         table.parent = Some(QualifiedName::new("public", "orders"));
         self.catalog.tables.insert(name, Arc::new(table));
+        let orders = self.catalog.tables.get_mut(&QualifiedName::new("public", "orders")).map(Arc::make_mut);
+        orders.expect("orders was made").kind = RelationKind::PartitionedTable;
         for (name, volatility, declared_safe) in [
             ("pure_fn", Volatility::Immutable, false),
             ("stable_fn", Volatility::Stable, false),
@@ -131,7 +135,7 @@ impl World {
     }
 
     pub fn view_of(&self) -> View<'_> {
-        View { topology: &self.topology, catalog: &self.catalog, in_transaction: false }
+        View { topology: &self.topology, catalog: &self.catalog, in_transaction: self.in_transaction }
     }
 
     pub fn analyze(&self, sql: &str) -> (Scan, Analysis) {
