@@ -202,7 +202,9 @@ mod tests {
     fn modes_and_constraints_are_no_settings() {
         let mut tx = Transaction::default();
         tx.begin("", &Arc::default());
-        ["SET TRANSACTION READ ONLY", "set constraints all deferred", "SET a TO 1"].map(|sql| tx.remember(sql));
+        for sql in ["SET TRANSACTION READ ONLY", "set constraints all deferred", "SET a TO 1"] {
+            tx.remember(sql);
+        }
         assert_eq!(tx.settings_replay().collect::<Vec<_>>(), ["SET a TO 1"]);
     }
 
