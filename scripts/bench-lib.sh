@@ -1,7 +1,8 @@
 # Sourced by the benchmarks: real servers in a temporary directory, CPU time from /proc, medians.
 
 PG=$(find_postgres) || die "no Postgres >= 14 found: run make setup bench"
-PGBOUNCER=$(command -v pgbouncer || echo /usr/sbin/pgbouncer)
+# Another one than Debian's can be named: from 1.21 on it keeps prepared statements in transaction pooling.
+PGBOUNCER=${PGBOUNCER:-$(command -v pgbouncer || echo /usr/sbin/pgbouncer)}
 export PGCONNECT_TIMEOUT=5 PGUSER=postgres LC_ALL=C
 
 BENCH_DIR=$(mktemp -d /tmp/pgloom-bench.XXXXXX)
@@ -27,19 +28,22 @@ start_postgres() {
         -c shared_buffers=128MB -c max_connections=120 -c autovacuum=off -c max_prepared_transactions=50" >/dev/null
 }
 
-# start_pgbouncer PORT POSTGRES_PORT MODE: sets STARTED_PID.
+# start_pgbouncer PORT POSTGRES_PORT MODE [SHARD_PORT...]: its database "sN" is the N-th shard, any other is on POSTGRES_PORT.
+# Sets STARTED_PID.
 start_pgbouncer() {
-    local base=$BENCH_DIR/pgbouncer-$3
+    local base=$BENCH_DIR/pgbouncer-$3 listen=$1 postgres=$2 mode=$3 shard=0
+    shift 3
     # auth_type any logs in as the user named in the entry of the database.
     cat >"$base.ini" <<END
 [databases]
-* = host=127.0.0.1 port=$2 user=postgres
+$(for port in "$@"; do shard=$((shard + 1)) && echo "s$shard = host=127.0.0.1 port=$port user=postgres dbname=postgres"; done)
+* = host=127.0.0.1 port=$postgres user=postgres
 [pgbouncer]
 listen_addr = 127.0.0.1
-listen_port = $1
+listen_port = $listen
 unix_socket_dir =
 auth_type = any
-pool_mode = $3
+pool_mode = $mode
 $([ "$(pgbouncer_version)" -lt 121 ] || echo max_prepared_statements = 100)
 default_pool_size = 40
 max_client_conn = 200
@@ -48,20 +52,20 @@ logfile = $base.log
 ignore_startup_parameters = extra_float_digits
 END
     as_postgres "$PGBOUNCER" -q "$base.ini" &
-    wait_port "$1"
+    wait_port "$listen"
     STARTED_PID=$(cat "$base.pid")
     STARTED+=("$STARTED_PID")
 }
 
-# start_pgbouncers POSTGRES_PORT: one for transaction pooling; a second one for session pooling, which measures prepared
-# statements where the first can't keep them (before 1.21). Sets PORT_POOLED, PID_POOLED, PORT_PREPARED, PID_PREPARED.
+# start_pgbouncers POSTGRES_PORT [SHARD_PORT...]: one for transaction pooling; a second one for session pooling, which measures
+# prepared statements where the first can't keep them (before 1.21). Sets PORT_POOLED, PID_POOLED, PORT_PREPARED, PID_PREPARED.
 start_pgbouncers() {
     PORT_POOLED=$(free_port)
-    start_pgbouncer "$PORT_POOLED" "$1" transaction
+    start_pgbouncer "$PORT_POOLED" "$1" transaction "${@:2}"
     PID_POOLED=$STARTED_PID PORT_PREPARED=$PORT_POOLED PID_PREPARED=$STARTED_PID
     if [ "$(pgbouncer_version)" -lt 121 ]; then
         PORT_PREPARED=$(free_port)
-        start_pgbouncer "$PORT_PREPARED" "$1" session
+        start_pgbouncer "$PORT_PREPARED" "$1" session "${@:2}"
         PID_PREPARED=$STARTED_PID
     fi
 }
@@ -81,9 +85,11 @@ wait_port() {
     die "nothing listens on port $1 after 10 seconds"
 }
 
-# cpu PID: user and system time so far, in microseconds.
+# cpu PID: user and system time so far, in microseconds. The sum is the scheduler's own, to the nanosecond; how it is parted comes
+# from the clock's ticks.
 cpu() {
-    awk -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print int($12 * 1000000 / hz), int($13 * 1000000 / hz) }' "/proc/$1/stat"
+    cat "/proc/$1"/task/*/schedstat | awk '{ ns += $1 } END { printf "%.0f ", ns / 1000 }'
+    awk '{ sub(/.*\) /, ""); print $12, $13 }' "/proc/$1/stat"
 }
 
 # memory_mib PID: resident now and at its peak.
@@ -99,22 +105,34 @@ median() {
         | awk '{ v[NR] = $1 } END { if (NR == 0) print "-"; else if (NR % 2) print v[(NR + 1) / 2]; else print (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
 }
 
-# measure FILE NAME PROTOCOL PORT PID SECONDS CLIENTS [pgbench arguments]: appends
-# "NAME PROTOCOL tps user_us system_us": the CPU is that of PID for one statement (0 where PID is "-").
+# measure FILE NAME PROTOCOL PORT PID SECONDS CLIENTS DATABASES [pgbench arguments]: appends
+# "NAME PROTOCOL tps user_us system_us sum_us": the CPU is that of PID for one statement (0 where PID is "-"). With several
+# DATABASES (in one word, parted by blanks) as many pgbench run at once, and share the clients.
 measure() {
-    local file=$1 name=$2 protocol=$3 port=$4 pid=$5 seconds=$6 clients=$7 before="0 0" after="0 0" out
-    shift 7
+    local file=$1 name=$2 protocol=$3 port=$4 pid=$5 seconds=$6 clients=$7 before="0 0 0" after="0 0 0" out=$BENCH_DIR/pgbench.out
+    local databases database pids=() failed=""
+    read -ra databases <<<"$8"
+    shift 8
+    rm -f "$out".*
     [ "$pid" = - ] || before=$(cpu "$pid")
-    if ! out=$(pgbench -h 127.0.0.1 -p "$port" -n -M "$protocol" -c "$clients" -j 1 -T "$seconds" "$@" postgres 2>&1); then
-        say "$name $protocol: pgbench failed: $(grep -m 1 -i error <<<"$out" || tail -n 1 <<<"$out")"
+    for database in "${!databases[@]}"; do
+        pgbench -h 127.0.0.1 -p "$port" -n -M "$protocol" -c $((clients / ${#databases[@]})) -j 1 -T "$seconds" "$@" \
+            "${databases[$database]}" >"$out.$database" 2>&1 &
+        pids+=($!)
+    done
+    for database in "${pids[@]}"; do wait "$database" || failed=yes; done
+    if [ -n "$failed" ]; then
+        say "$name $protocol: pgbench failed: $(cat "$out".* | grep -m 1 -i error || tail -n 1 "$out.0")"
         return 0
     fi
     [ "$pid" = - ] || after=$(cpu "$pid")
     awk -v name="$name" -v protocol="$protocol" -v before="$before" -v after="$after" '
-        /^number of transactions actually processed/ { sub(/\/.*/, "", $6); n = $6 }
-        /^tps = / { tps = $3 }
+        /^number of transactions actually processed/ { sub(/\/.*/, "", $6); n += $6 }
+        /^tps = / { tps += $3 }
         END {
             split(before, b, " "); split(after, a, " ")
-            if (n > 0) printf "%s %s %.0f %.2f %.2f %.2f\n", name, protocol, tps, (a[1] - b[1]) / n, (a[2] - b[2]) / n, (a[1] - b[1] + a[2] - b[2]) / n
-        }' <<<"$out" >>"$file"
+            ticks = a[2] - b[2] + a[3] - b[3]
+            user = ticks > 0 ? (a[2] - b[2]) / ticks : 0
+            if (n > 0) { all = (a[1] - b[1]) / n; printf "%s %s %.0f %.2f %.2f %.2f\n", name, protocol, tps, all * user, all * (1 - user), all }
+        }' "$out".* >>"$file"
 }

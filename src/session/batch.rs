@@ -71,9 +71,15 @@ impl Session {
             _ => return self.sync().await,
         };
         match done {
+            Ok(()) if self.is_relaxed() => Ok(()),
             Ok(()) => self.relieve().await,
             Err(failure) => self.fail_batch(failure).await,
         }
+    }
+
+    /// Whether the open server can take more of this batch before anything is written.
+    fn is_relaxed(&self) -> bool {
+        self.open_at().is_none_or(|at| self.held[at].server.out.len() < BATCH_HIGH)
     }
 
     /// An error within a batch: told in its place, and the rest is skipped until Sync.
@@ -606,7 +612,9 @@ impl Session {
     }
 
     async fn describe_portal(&mut self, name: &[u8]) -> Result<(), Failure> {
-        self.settle_parse().await?;
+        if self.batch.pending_parse.is_some() {
+            self.settle_parse().await?;
+        }
         if let Some(shard) = self.sql_cursor(name) {
             let at = self.open(shard).await?;
             let server = &mut self.held[at].server;
@@ -706,7 +714,9 @@ impl Session {
         let name = fields.cstr().map_err(Fault::from)?;
         let max_rows = fields.i32().map_err(Fault::from)?;
         fields.end().map_err(Fault::from)?;
-        self.settle_parse().await?;
+        if self.batch.pending_parse.is_some() {
+            self.settle_parse().await?;
+        }
         if let Some(shard) = self.sql_cursor(name) {
             let at = self.open(shard).await?;
             let server = &mut self.held[at].server;
@@ -869,12 +879,6 @@ impl Session {
 
     /// A long pipeline is carried on before its Sync comes: what is queued for the server is written, what it answers is passed on.
     async fn relieve(&mut self) -> Result<(), Stop> {
-        let Some(at) = self.open_at() else {
-            return Ok(());
-        };
-        if self.held[at].server.out.len() < BATCH_HIGH {
-            return Ok(());
-        }
         match self.drain_open().await {
             Ok(()) => Ok(()),
             Err(failure) => self.fail_batch(failure).await,
@@ -883,6 +887,7 @@ impl Session {
 
     async fn sync(&mut self) -> Result<(), Stop> {
         if !self.batch.discarding
+            && self.batch.pending_parse.is_some()
             && let Err(failure) = self.settle_parse().await
         {
             self.fail_batch(failure).await?;

@@ -267,9 +267,13 @@ impl Session {
 
     async fn run(&mut self) -> Stop {
         loop {
-            let frame = match self.next_frame().await {
-                Ok(frame) => frame,
-                Err(stop) => return stop,
+            let frame = match self.client.cut() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => match self.next_frame().await {
+                    Ok(frame) => frame,
+                    Err(stop) => return stop,
+                },
+                Err(fault) => return Stop::Fatal(fault),
             };
             let done = if tracing::enabled!(tracing::Level::DEBUG) {
                 let span = tracing::debug_span!(
@@ -279,7 +283,7 @@ impl Session {
                     route = tracing::field::Empty,
                     shards = tracing::field::Empty,
                 );
-                self.dispatch(frame).instrument(span).await
+                Box::pin(self.dispatch(frame).instrument(span)).await
             } else {
                 self.dispatch(frame).await
             };
