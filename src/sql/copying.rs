@@ -10,7 +10,9 @@ use crate::sql::finish::copied;
 use crate::sql::insert::refuse_varying_defaults;
 use crate::sql::keys::{KeyExpr, KeyGroup, KeyName};
 use crate::sql::names::{Relation, resolve};
-use crate::sql::outcome::{CopyInPlan, Many, Outcome, Routed, Scatter, Why};
+use crate::sql::outcome::{CopyInPlan, Finish, FinishText, Many, Outcome, PullSource, Routed, Scatter, Why};
+use crate::sql::pieces::Pieces;
+use crate::sql::pulls::{quoted, share, whole_pull};
 use crate::sql::utility::{CopyDirection, CopyEndpoint, CopyFormat, CopyStatement, CopyTable};
 use crate::sql::words::{text_of, tokens};
 
@@ -37,8 +39,17 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
                 Err(fault) => Verdict::refuse(fault),
             }
         }
-        (CopyDirection::To, Relation::Sharded { name, distribution, key, .. }) => {
-            copy_out(&name, distribution, &key, &copy.format)
+        (CopyDirection::To, Relation::Sharded { name, distribution, key, table: known }) => {
+            let key_name = KeyName { table: name.name.clone(), columns: key.join(", ").into() };
+            let group = KeyGroup { distribution, name: Arc::new(key_name), expr: KeyExpr::Any };
+            let many = match concat(&copy.format) {
+                Ok(scatter) => Ok(Many::Scatter(scatter)),
+                Err(fault) => finished(of, &name, known.as_deref(), table, &group, &fault)
+                    .map(|finish| Many::Finish(Arc::new(finish)))
+                    .ok_or(fault),
+            };
+            let routed = Routed { groups: vec![group], home: false, unchanged: Vec::new(), many };
+            Verdict::new(Outcome::Routed(routed), Access::Read)
         }
         (CopyDirection::To, Relation::Reference { .. }) => Verdict::new(Outcome::Any(Why::Reference), Access::Read),
         (direction, Relation::Unsharded { .. } | Relation::System) => {
@@ -143,12 +154,42 @@ fn copy_everywhere(
     })
 }
 
-fn copy_out(name: &QualifiedName, distribution: DistributionId, key: &[Box<str>], format: &CopyFormat) -> Verdict {
-    let name = KeyName { table: name.name.clone(), columns: key.join(", ").into() };
-    let group = KeyGroup { distribution, name: Arc::new(name), expr: KeyExpr::Any };
-    let many = concat(format).map(Many::Scatter);
-    let routed = Routed { groups: vec![group], home: false, unchanged: Vec::new(), many };
-    Verdict::new(Outcome::Routed(routed), Access::Read)
+/// COPY of a table whose output must be made in one place: it is made of an input with the table's rows.
+fn finished(
+    of: &Analyzer<'_>,
+    name: &QualifiedName,
+    known: Option<&crate::catalog::Table>,
+    table: &CopyTable,
+    group: &KeyGroup,
+    why: &Fault,
+) -> Option<Finish> {
+    // Of others Postgres copies nothing, or says so.
+    let known = known.filter(|known| known.kind == crate::catalog::RelationKind::Table)?;
+    let columns: Vec<&crate::catalog::Column> = match &table.columns[..] {
+        [] => known.columns.iter().filter(|column| !column.generated).collect(),
+        named => {
+            let column = |name: &Box<str>| known.column(name).map(|(_, column)| column).filter(|c| !c.generated);
+            named.iter().map(column).collect::<Option<_>>()?
+        }
+    };
+    let twice =
+        |at: usize| columns.get(..at).is_some_and(|before| before.iter().any(|other| other.name == columns[at].name));
+    if columns.is_empty() || (0..columns.len()).any(twice) {
+        return None;
+    }
+    let text = of.text.get(..of.scan.end)?;
+    let tokens = tokens(text, of.scope.standard_strings)?;
+    let to = tokens.iter().rposition(|token| text_of(text, token).eq_ignore_ascii_case("stdout"))?.checked_sub(1)?;
+    let to = tokens.get(to).filter(|token| text_of(text, token).eq_ignore_ascii_case("to"))?;
+    let mut pulls = Vec::new();
+    share(&mut pulls, whole_pull(name, true, &columns, PullSource::Sharded(vec![group.clone()])));
+    let list: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
+    let input = &pulls.first()?.name;
+    let mut sql = Pieces::default();
+    sql.push(&format!("COPY (SELECT {} FROM pg_temp.{input}) {}", list.join(", "), text.get(to.start..)?));
+    let alone = FinishText { pulls, sql, reads_home: None, clock: None };
+    let reason = why.detail.as_deref().unwrap_or(&why.message).into();
+    Some(Finish { reason, in_transaction: Ok(alone.clone()), alone, copy: true })
 }
 
 /// The outputs of several shards one behind the other, where that is a well-formed output.

@@ -10,7 +10,7 @@ use sqlparser::ast::{
     SelectItemQualifiedWildcardKind, Statement, Visit, Visitor,
 };
 
-use crate::catalog::{RelationKind, Table};
+use crate::catalog::{Column, RelationKind, Table};
 use crate::ids::{Oid, QualifiedName};
 use crate::sql::functions::{FunctionClass, classify};
 use crate::sql::model::{LeafId, Model, NodeId, Obstacle};
@@ -207,21 +207,26 @@ impl Scan<'_> {
     pub fn pull(&self, source: PullSource, key: &[Box<str>], filters: Vec<Pieces>, top: Option<Top>) -> PullText {
         let columns = self.columns(key);
         let primary_key = self.primary_key(key, &columns);
-        let columns: Vec<_> = columns.iter().map(|at| &self.table.columns[*at]).collect();
-        let list: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
-        let only = if self.only { "ONLY " } else { "" };
-        let table = format!("{}.{}", quoted(&self.name.schema), quoted(&self.name.name));
-        PullText {
-            name: String::new(),
-            table: self.name.clone(),
-            binary: columns.iter().all(|column| is_portable(column.type_oid)),
-            columns: columns.iter().map(|column| (column.name.clone(), column.type_oid, column.typmod)).collect(),
-            primary_key,
-            source,
-            head: format!("SELECT {} FROM {only}{table}", list.join(", ")),
-            filters,
-            top,
-        }
+        let columns: Vec<&Column> = columns.iter().map(|at| &self.table.columns[*at]).collect();
+        PullText { primary_key, filters, top, ..whole_pull(self.name, self.only, &columns, source) }
+    }
+}
+
+/// A pull of every row, without a name.
+pub(crate) fn whole_pull(name: &QualifiedName, only: bool, columns: &[&Column], source: PullSource) -> PullText {
+    let list: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
+    let only = if only { "ONLY " } else { "" };
+    let table = format!("{}.{}", quoted(&name.schema), quoted(&name.name));
+    PullText {
+        name: String::new(),
+        table: name.clone(),
+        binary: columns.iter().all(|column| is_portable(column.type_oid)),
+        columns: columns.iter().map(|column| (column.name.clone(), column.type_oid, column.typmod)).collect(),
+        primary_key: Vec::new(),
+        source,
+        head: format!("SELECT {} FROM {only}{table}", list.join(", ")),
+        filters: Vec::new(),
+        top: None,
     }
 }
 

@@ -1,6 +1,10 @@
 -- Statements that a Postgres finishes on rows pulled from the shards.
 
--- Settings; and a session that has no temporary tables.
+-- A session of its own: one that may have temporary tables reads no unsharded ones beside sharded ones.
+-- script
+SELECT 1;
+
+-- Settings.
 -- script
 SET search_path = pg_catalog, public;
 SELECT stddev(total) FROM orders JOIN settings ON true;
@@ -401,3 +405,13 @@ SELECT ALL stddev(id) FROM tenants WHERE true AND NOT false
 SELECT count(*) AS "all", stddev(o.id) AS "select" FROM orders o WHERE o.id BETWEEN SYMMETRIC 500 AND 100
 
 SELECT tenants.name FROM tenants, LATERAL (SELECT tenants.id + 1 AS n) l WHERE l.n IN (SELECT o.quantity FROM orders o) ORDER BY tenants.name, l.n
+
+-- A table copied out in one piece.
+-- forms: simple
+COPY tenants TO STDOUT (FORMAT csv, HEADER, NULL 'none')
+
+-- forms: simple
+COPY odd ("Id", feel, "od""d name", span) TO STDOUT (FORMAT binary)
+
+-- forms: simple
+COPY odd TO STDOUT WITH CSV HEADER FORCE QUOTE note
