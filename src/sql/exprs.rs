@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use sqlparser::ast::{
     AccessExpr, CaseWhen, Cte, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, ObjectName, OrderByExpr, Query, Subscript, Value as Literal, WindowSpec, WindowType,
+    FunctionArguments, GroupByExpr, ObjectName, OrderByExpr, Query, SelectItem, SetExpr, Subscript, Value as Literal,
+    WindowSpec, WindowType,
 };
 
 use crate::catalog::Volatility;
@@ -149,7 +150,23 @@ impl Model<'_> {
             }
             Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => Ok(()),
             Expr::Function(function) => self.walk_function(at, function),
-            Expr::Exists { subquery, .. } | Expr::Subquery(subquery) => self.walk_subquery(at, subquery),
+            Expr::Exists { subquery, .. } => {
+                let level = self.levels.len();
+                self.walk_subquery(at, subquery)?;
+                // EXISTS (SELECT * ...) reads no columns.
+                if let (None, SetExpr::Select(select)) = (&subquery.with, &*subquery.body)
+                    && matches!(select.projection[..], [SelectItem::Wildcard(_)])
+                    && select.distinct.is_none()
+                    // Neither may name a column by its place.
+                    && subquery.order_by.is_none()
+                    && matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty())
+                    && let Some(level) = self.levels.get_mut(level)
+                {
+                    level.wildcard = false;
+                }
+                Ok(())
+            }
+            Expr::Subquery(subquery) => self.walk_subquery(at, subquery),
             Expr::InSubquery { expr, subquery, .. } => {
                 self.walk(at, expr)?;
                 self.walk_subquery(at, subquery)

@@ -120,7 +120,7 @@ impl Model<'_> {
                 }
             }
             JoinConstraint::Natural => {
-                self.levels[level].all_columns = true;
+                self.levels[level].natural = true;
                 match self.common_names(&of_left, &of_right) {
                     Some(names) => {
                         for name in names {

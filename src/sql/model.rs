@@ -170,8 +170,10 @@ pub(crate) struct Level {
     /// The windows that a WINDOW clause names.
     pub named_windows: Vec<(Box<str>, Vec<NodeId>)>,
     pub grouping_sets: bool,
-    /// Its select list has `*` for all its leaves, or NATURAL JOIN reads every name: no column of a leaf can be left out.
-    pub all_columns: bool,
+    /// NATURAL JOIN reads every name of its leaves: no column of them can be left out.
+    pub natural: bool,
+    /// Its select list has `*` for all its leaves.
+    pub wildcard: bool,
 }
 
 /// A use of a window function.

@@ -132,7 +132,8 @@ impl Scan<'_> {
     fn columns(&self, key: &[Box<str>]) -> Vec<usize> {
         let leaf = &self.model.leaves[self.leaf];
         let whole = self.renamed
-            || self.model.levels[leaf.level].all_columns
+            || self.model.levels[leaf.level].natural
+            || self.model.levels[leaf.level].wildcard
             || self.mentions.starred.contains(&*leaf.name)
             || self.mentions.whole_row(&leaf.name);
         let all = 0..self.table.columns.len();

@@ -268,7 +268,7 @@ impl Model<'_> {
             match item {
                 SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => self.walk(&at, expr)?,
                 SelectItem::Wildcard(options) => {
-                    self.levels[level].all_columns = true;
+                    self.levels[level].wildcard = true;
                     check_wildcard(options)?;
                 }
                 SelectItem::QualifiedWildcard(kind, options) => {

@@ -415,3 +415,16 @@ COPY odd ("Id", feel, "od""d name", span) TO STDOUT (FORMAT binary)
 
 -- forms: simple
 COPY odd TO STDOUT WITH CSV HEADER FORCE QUOTE note
+
+-- WITH queries used twice, by keys of their own; EXISTS of everything.
+WITH x AS (SELECT tenant_id, id, quantity FROM orders) SELECT a.id, b.id FROM x a JOIN x b ON a.quantity = b.quantity WHERE a.tenant_id = 8 AND b.tenant_id = 22 ORDER BY 1, 2
+
+WITH x AS (SELECT tenant_id, quantity FROM orders) SELECT (SELECT count(*) FROM x), (SELECT max(quantity) FROM x WHERE tenant_id = 5), quantity FROM x WHERE tenant_id = 8 ORDER BY 3 NULLS FIRST
+
+SELECT c.id FROM customers c WHERE EXISTS (SELECT * FROM orders o WHERE o.customer_id = c.id AND o.quantity = 8) AND NOT EXISTS (SELECT * FROM order_items NATURAL JOIN products WHERE order_id = c.id) ORDER BY 1
+
+SELECT id FROM tenants t WHERE EXISTS (SELECT * FROM customers WHERE level = t.id ORDER BY 2) ORDER BY name, id
+
+SELECT CASE WHEN quantity > 3 THEN 'z' ELSE status END, id FROM orders ORDER BY status, id LIMIT 12
+
+SELECT coalesce(note, name), lower(name) FROM (SELECT note, status AS name FROM orders WHERE id < 300) x ORDER BY lower, coalesce
