@@ -130,13 +130,16 @@ fn free_slots_shape_no_plan() {
                 SlotKind::DollarString => "$q$an other$q$",
                 SlotKind::Other => panic!("{sql}: slot {free} is not to be free"),
             };
-            let changed = format!("{}{other}{}", &sql[..slot.start as usize], &sql[slot.end as usize..]);
-            let (changed_scan, changed) = world.analyze(&changed);
+            let text = format!("{}{other}{}", &sql[..slot.start as usize], &sql[slot.end as usize..]);
+            let (changed_scan, changed) = world.analyze(&text);
             assert_eq!(scan.template, changed_scan.template);
             let said = |analysis: &pgloom::sql::Analysis| {
                 format!("{:?} {:?} {:?} {:?}", analysis.outcome, analysis.access, analysis.pin, analysis.free_slots)
             };
             assert_eq!(said(&analysis), said(&changed), "{sql}: slot {free}");
+            // And the other call's plan has the other call's values.
+            let planned = |analysis: &pgloom::sql::Analysis| world.explain_call(analysis, &text, &changed_scan, None);
+            assert_eq!(planned(&analysis), planned(&changed), "{sql}: slot {free}");
             tried += 1;
         }
     }
@@ -155,6 +158,10 @@ fn values_of_common_statements_are_free() {
         "DELETE FROM orders WHERE tenant_id = 5 AND (id = 7 OR day < '2020-01-01')",
         "SELECT o.id FROM orders o JOIN lines l ON l.tenant_id = o.tenant_id AND l.no = 3 WHERE o.tenant_id = 5",
         "SELECT count(*) FROM orders WHERE qty > 5",
+        "SELECT avg(amount) FROM orders WHERE qty > 5 AND note <> 'x'",
+        "SELECT id FROM orders WHERE qty > 5 ORDER BY amount",
+        "SELECT stddev(amount) FROM orders WHERE tenant_id = 5 AND note <> 'x'",
+        "SELECT o.id FROM orders o JOIN customers c ON c.id = o.customer_id AND c.name = 'x' WHERE o.tenant_id = 5",
     ] {
         let (scan, analysis) = world.analyze(sql);
         assert_eq!(analysis.free_slots.len(), scan.slots.len(), "{sql}");

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::fault::{Fault, SqlState};
+use crate::fault::Fault;
 use crate::ids::{Oid, QualifiedName, ShardSet};
-use crate::plan::{Inputs, View, Window, route, window};
+use crate::plan::{Inputs, View, Window, lost_literals, route, window};
 use crate::sql::outcome::{Finish, PullSource, PullText};
 use crate::sql::pieces::{Piece, Pieces};
 use crate::sql::pushdown::reads_clock;
@@ -108,11 +108,11 @@ pub(crate) fn fill(finish: &Finish, inputs: &Inputs<'_>, view: &View<'_>) -> Res
         true => finish.in_transaction.as_ref().map_err(Clone::clone)?,
         false => &finish.alone,
     };
-    let lost = || Fault::new(SqlState::INTERNAL_ERROR, "a statement without the literals that it was analyzed with");
     // The client's parameters keep their numbers: there are no holes for them.
     let mut sql = String::new();
-    text.sql.fill(&mut sql, inputs.text, inputs.slots, &mut Vec::new()).ok_or_else(lost)?;
-    let pulls = text.pulls.iter().map(|pull| fill_pull(pull, inputs, view)).collect::<Option<_>>().ok_or_else(lost)?;
+    text.sql.fill(&mut sql, inputs.text, inputs.slots, &mut Vec::new()).ok_or_else(lost_literals)?;
+    let pulls =
+        text.pulls.iter().map(|pull| fill_pull(pull, inputs, view)).collect::<Option<_>>().ok_or_else(lost_literals)?;
     Ok(FinishPlan {
         pulls,
         sql,

@@ -162,7 +162,8 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
             Err(fault) => return refused(fault),
         },
     };
-    let (sql, combine) = (scatter.sql.clone(), scatter.combine.clone());
+    let Some(sql) = scatter.sql.fill(inputs.text, inputs.slots) else { return refused(lost_literals()) };
+    let combine = scatter.combine.clone();
     Plan { kind: PlanKind::Scatter { shards, sql, combine, window }, access, why }
 }
 
@@ -220,6 +221,11 @@ fn check_unchanged(routed: &Routed, inputs: &Inputs<'_>, view: &View<'_>) -> Res
         }
     }
     Ok(())
+}
+
+/// A call that is not of the statement that was analyzed.
+fn lost_literals() -> Fault {
+    Fault::new(SqlState::INTERNAL_ERROR, "a statement without the literals that it was analyzed with")
 }
 
 fn unknown_value(name: Option<&KeyName>) -> Fault {

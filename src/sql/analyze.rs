@@ -16,7 +16,7 @@ use crate::sql::finish::{Parsed, Unmerged};
 use crate::sql::lexer::TokenKind;
 use crate::sql::model::{Model, Obstacle, Stop};
 use crate::sql::names::{distributed_names, sharded_names};
-use crate::sql::outcome::{Many, Outcome, Routed, Scatter, ShardSql, Why};
+use crate::sql::outcome::{Many, Outcome, Routed, Scatter, ScatterSql, Why};
 use crate::sql::query::check_clauses;
 use crate::sql::shape;
 use crate::sql::template::Scan;
@@ -203,7 +203,7 @@ impl Analyzer<'_> {
             || (uses.user_function.is_some() && uses.volatile.is_some());
         let access = if writes { Access::Write } else { Access::Read };
         let pin = uses.pin.filter(|_| !matches!(outcome, Outcome::Refuse(_)));
-        let free_slots = if is_rewritten(&outcome) { SmallVec::new() } else { model.literals.free_slots() };
+        let free_slots = model.literals.free_slots();
         Verdict { outcome, access, pin, free_slots }
     }
 
@@ -463,13 +463,7 @@ fn check_functions(model: &Model<'_>, outcome: &Outcome) -> Option<Fault> {
     ))
 }
 
-/// Whether texts for the shards are part of the outcome, literals included.
-fn is_rewritten(outcome: &Outcome) -> bool {
-    let Outcome::Routed(Routed { many: Ok(Many::Scatter(scatter)), .. }) = outcome else { return false };
-    matches!(scatter.sql, ShardSql::Rewritten { .. })
-}
-
 /// Whether the rows are those of every shard, one behind the other.
 fn is_concat(scatter: &Scatter) -> bool {
-    *scatter.combine == Combine::CONCAT && scatter.limit.is_none() && scatter.sql == ShardSql::AsWritten
+    *scatter.combine == Combine::CONCAT && scatter.limit.is_none() && scatter.sql == ScatterSql::AsWritten
 }

@@ -15,7 +15,7 @@ use crate::sql::infer::type_of;
 use crate::sql::limit::set_limit;
 use crate::sql::model::{ColumnType, NodeId, Obstacle};
 use crate::sql::names::parts;
-use crate::sql::outcome::{Limit, Scatter, ShardSql};
+use crate::sql::outcome::{Limit, Scatter, ScatterSql};
 use crate::sql::query::is_distinct;
 use crate::sql::shape::{Printer, Shape, Sorted, has_equality, has_order, order_by_keys, sorted};
 use crate::types::oid;
@@ -119,7 +119,7 @@ impl Shape<'_, '_> {
             steps.push(Step::Sort(sort.iter().copied().map(Sorted::key).collect()));
         }
         let sql = if !must_change && (as_written_order || !sorted) {
-            ShardSql::AsWritten
+            ScatterSql::AsWritten
         } else {
             printer.print(|query, select| {
                 let added: Vec<Expr> = partial.exprs.iter().skip(visible).map(|(expr, _)| expr.clone()).collect();

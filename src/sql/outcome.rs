@@ -9,6 +9,7 @@ use crate::ids::{DistributionId, Oid, QualifiedName};
 use crate::sql::combine::Combine;
 use crate::sql::keys::{KeyGroup, KeyName, RowKey, Value};
 use crate::sql::pieces::Pieces;
+use crate::sql::template::Slot;
 use crate::sql::utility::CopyFormat;
 
 /// Where a statement goes, as far as it can be told without its values.
@@ -106,7 +107,7 @@ pub enum PullSource {
 /// How a statement runs on several shards, whichever they are.
 #[derive(Clone, Debug)]
 pub struct Scatter {
-    pub sql: ShardSql,
+    pub sql: ScatterSql,
     pub combine: Arc<Combine>,
     pub limit: Option<Limit>,
 }
@@ -128,7 +129,7 @@ pub enum Count {
 impl Scatter {
     /// Every shard runs the statement as it is; the rows come in any order.
     pub fn concat() -> Self {
-        Self { sql: ShardSql::AsWritten, combine: Arc::new(Combine::CONCAT), limit: None }
+        Self { sql: ScatterSql::AsWritten, combine: Arc::new(Combine::CONCAT), limit: None }
     }
 }
 
@@ -154,6 +155,31 @@ pub struct InsertRows {
 pub struct Split {
     /// Every row comes back once, by RETURNING, and in the order of VALUES.
     pub every_row_returns: bool,
+}
+
+/// The text that every shard gets, up to the values of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScatterSql {
+    AsWritten,
+    Rewritten {
+        text: Pieces,
+        /// Whether the text uses only some of the client's parameters, and numbers them anew.
+        fewer: bool,
+    },
+}
+
+impl ScatterSql {
+    /// The text of one call; `None`: the call has not the literals that the statement has.
+    pub fn fill(&self, text: &str, slots: &[Slot]) -> Option<ShardSql> {
+        Some(match self {
+            ScatterSql::AsWritten => ShardSql::AsWritten,
+            ScatterSql::Rewritten { text: pieces, fewer } => {
+                let (mut out, mut used) = (String::new(), Vec::new());
+                pieces.fill(&mut out, text, slots, &mut used)?;
+                ShardSql::Rewritten { text: out.into(), parameters: fewer.then(|| used.into()) }
+            }
+        })
+    }
 }
 
 /// The text that a shard gets.

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use sqlparser::ast::Statement;
 
 use crate::sql::lexer::{Lexer, Token, TokenKind};
+use crate::sql::literals::Literals;
 use crate::sql::names::fold;
-use crate::sql::outcome::ShardSql;
+use crate::sql::outcome::ScatterSql;
+use crate::sql::pieces::{Pieces, can_have_holes, make_holes};
 use crate::sql::template::{Slot, SlotKind, number_text, string_value};
 
 /// Whether the parser's tree, printed, still says what `text` says: the same names and literals in the same order.
@@ -115,10 +117,14 @@ fn said(text: &str, token: &Token) -> Option<Option<Said>> {
 }
 
 /// Makes the shards' text of a changed tree. Parameters that it no longer uses are left out and the others numbered anew.
-pub(crate) fn shard_sql(tree: &Statement, parameters: u16) -> Option<ShardSql> {
+pub(crate) fn shard_sql(mut tree: Statement, parameters: u16, literals: &Literals) -> Option<ScatterSql> {
     let printed = tree.to_string();
-    let (text, used) = renumber(&printed, parameters)?;
-    Some(ShardSql::Rewritten { text: text.into(), parameters: used })
+    let (_, used) = renumber(&printed, parameters)?;
+    if !can_have_holes(&printed) {
+        return None;
+    }
+    make_holes(&mut tree, literals, used.is_some());
+    Some(ScatterSql::Rewritten { text: Pieces::of(&tree.to_string())?, fewer: used.is_some() })
 }
 
 /// The text with its parameters numbered from $1 in order of first use, and which ones these were; unchanged where it uses all

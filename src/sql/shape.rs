@@ -14,9 +14,10 @@ use crate::sql::combine::{Combine, Gather, SortKey, Step};
 use crate::sql::facts::{as_select, unnest};
 use crate::sql::infer::type_of;
 use crate::sql::limit::{read_limit, set_limit};
+use crate::sql::literals::Literals;
 use crate::sql::model::{ColumnType, Columns, LevelId, Model, NodeId, Obstacle, RefId, Spread};
 use crate::sql::names::folded;
-use crate::sql::outcome::{Limit, Scatter, ShardSql};
+use crate::sql::outcome::{Limit, Scatter, ScatterSql};
 use crate::sql::query::{SelectLevel, is_grouped, item_expr};
 use crate::sql::rewrite;
 use crate::types::Format;
@@ -118,7 +119,8 @@ pub(crate) fn scatter(
         refs: refs.clone(),
         added: Vec::new(),
     };
-    let printer = Printer { statement, text, standard_strings: model.scope.standard_strings, parameters };
+    let standard_strings = model.scope.standard_strings;
+    let printer = Printer { statement, text, standard_strings, parameters, literals: &model.literals };
     shape.plan(limit, &printer).map_err(Obstacle::fault)
 }
 
@@ -128,6 +130,7 @@ pub(crate) struct Printer<'a> {
     pub text: &'a str,
     pub standard_strings: bool,
     pub parameters: u16,
+    pub literals: &'a Literals,
 }
 
 impl Printer<'_> {
@@ -135,7 +138,7 @@ impl Printer<'_> {
         rewrite::is_faithful(self.statement, self.text, self.standard_strings)
     }
 
-    pub fn print(&self, change: impl FnOnce(&mut Query, &mut Select)) -> Result<ShardSql, Obstacle> {
+    pub fn print(&self, change: impl FnOnce(&mut Query, &mut Select)) -> Result<ScatterSql, Obstacle> {
         let unprintable =
             || Obstacle::new("the statement must be changed for the shards, and cannot be printed faithfully");
         if !self.is_faithful() {
@@ -156,7 +159,7 @@ impl Printer<'_> {
             }
             _ => return Err(unprintable()),
         }
-        rewrite::shard_sql(&tree, self.parameters).ok_or_else(unprintable)
+        rewrite::shard_sql(tree, self.parameters, self.literals).ok_or_else(unprintable)
     }
 }
 
@@ -235,7 +238,7 @@ impl Shape<'_, '_> {
         let offset = limit.is_some_and(|limit| limit.offset.is_some());
         let drops_limit = limit.is_some() && !push_limit;
         let sql = if hidden == 0 && !sort_by_all && !drops_limit && !(offset && push_limit) {
-            ShardSql::AsWritten
+            ScatterSql::AsWritten
         } else {
             let (added, width) = (std::mem::take(&mut self.added), self.columns.list.len());
             printer.print(|query, select| {

@@ -145,18 +145,21 @@ impl World {
         (scan, analysis)
     }
 
-    pub fn plan(&self, sql: &str, bound: Option<&Bound>) -> (Analysis, Plan) {
-        let (scan, analysis) = self.analyze(sql);
+    fn plan_call(&self, analysis: &Analysis, sql: &str, scan: &Scan, bound: Option<&Bound>) -> Plan {
         let parameters = bound.map(|bound| bound as &dyn Parameters);
-        let inputs = Inputs { text: sql, slots: &scan.slots, parameters };
-        let plan = plan::plan(&analysis, &inputs, &self.view_of());
-        (analysis, plan)
+        plan::plan(analysis, &Inputs { text: sql, slots: &scan.slots, parameters }, &self.view_of())
+    }
+
+    /// The EXPLAIN text of one call of a statement that has been analyzed.
+    pub fn explain_call(&self, analysis: &Analysis, sql: &str, scan: &Scan, bound: Option<&Bound>) -> String {
+        let plan = self.plan_call(analysis, sql, scan, bound);
+        plan::explain::text(&plan, analysis, &self.view_of()).join("\n")
     }
 
     /// The EXPLAIN text of a statement.
     pub fn explain(&self, sql: &str, bound: Option<&Bound>) -> String {
-        let (analysis, plan) = self.plan(sql, bound);
-        plan::explain::text(&plan, &analysis, &self.view_of()).join("\n")
+        let (scan, analysis) = self.analyze(sql);
+        self.explain_call(&analysis, sql, &scan, bound)
     }
 }
 
