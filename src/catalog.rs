@@ -7,7 +7,7 @@ use crate::ids::{Oid, QualifiedName};
 use crate::types::Collation;
 
 /// The catalog of one moment. `generation` grows with every change, so that what was derived from an older one is a miss.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalog {
     pub generation: u64,
     pub tables: HashMap<QualifiedName, Arc<Table>>,
@@ -32,7 +32,7 @@ pub enum RelationKind {
     Sequence,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     pub name: QualifiedName,
     pub kind: RelationKind,
@@ -48,7 +48,7 @@ pub struct Table {
     pub parent: Option<QualifiedName>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Column {
     pub name: Box<str>,
     pub type_oid: Oid,

@@ -234,10 +234,15 @@ impl Database {
         all
     }
 
-    /// Swaps in a newer catalog.
-    pub fn set_catalog(&self, mut catalog: Catalog) {
+    /// Swaps in a newer catalog. One that says the same is not newer, unless the servers' own plans are known to be `stale`: what
+    /// was derived from it, and what is prepared on the servers, stays good.
+    pub fn set_catalog(&self, mut catalog: Catalog, stale: bool) {
         self.cluster.rcu(|old| {
-            catalog.generation = old.catalog.generation + 1;
+            catalog.generation = old.catalog.generation;
+            if !stale && old.catalog_known && catalog == *old.catalog {
+                return Arc::clone(old);
+            }
+            catalog.generation += 1;
             Arc::new(Cluster {
                 topology: Arc::clone(&old.topology),
                 catalog: Arc::new(catalog.clone()),

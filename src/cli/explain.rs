@@ -48,7 +48,7 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(code) => return code,
     };
-    if let Err(fault) = runtime.block_on(control::catalog::reload(database)) {
+    if let Err(fault) = runtime.block_on(control::catalog::reload(database, false)) {
         eprintln!("pgloom: the home shard's catalog cannot be read: {fault}");
         return ExitCode::from(UNUSABLE);
     }

@@ -16,14 +16,14 @@ const USER_SCHEMAS: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema'
 /// Row text of a catalog query.
 type Row = Vec<Option<String>>;
 
-/// Reads the home shard's catalog and swaps it in.
+/// Reads the home shard's catalog and swaps it in if it has changed. `stale`: something has changed, whether it shows there or not.
 ///
 /// # Errors
 /// The home shard cannot be reached, or refuses to be read.
-pub async fn reload(database: &Arc<Database>) -> Result<(), Fault> {
+pub async fn reload(database: &Arc<Database>, stale: bool) -> Result<(), Fault> {
     let home = database.cluster.load().topology.home;
     let catalog = read(database, home).await?;
-    database.set_catalog(catalog);
+    database.set_catalog(catalog, stale);
     Ok(())
 }
 

@@ -29,7 +29,7 @@ impl Session {
             Ok(tag) => {
                 self.tx.end();
                 self.finish_joined(true);
-                self.reload_if_needed().await;
+                self.reload_catalog().await;
                 Ok(tag)
             }
             Err(fault) => {
@@ -188,7 +188,7 @@ impl Session {
             self.adopt(settings);
         }
         self.finish_joined(false);
-        self.reload_if_needed().await;
+        self.reload_catalog().await;
     }
 
     /// After the end on the servers: each is out of the transaction, or of no use.
@@ -213,12 +213,6 @@ impl Session {
         self.cursors.retain(|_, shard| self.held.position(*shard).is_some_and(|at| self.held[at].pin.is_some()));
         self.drop_broken();
         self.release_idle();
-    }
-
-    async fn reload_if_needed(&mut self) {
-        if self.batch.reload_catalog && !self.tx.is_open() {
-            self.after_ddl(false).await;
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::backend::settings::{self, SessionSettings};
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
+use crate::session::batch::Reload;
 use crate::session::held::{Finishing, put_settings};
 use crate::session::local::LocalRows;
 use crate::session::scope::SearchScope;
@@ -452,14 +453,13 @@ impl Session {
         }
     }
 
-    /// The catalog has changed under us: reads it again, so that the next statement finds what this one made.
-    pub(super) async fn after_ddl(&mut self, _answered: bool) {
-        if self.tx.is_open() {
-            self.batch.reload_catalog = true;
+    /// Outside of a transaction, reads the catalog again if it may have changed, so that the next statement finds what was made.
+    pub(super) async fn reload_catalog(&mut self) {
+        if self.batch.reload == Reload::No || self.tx.is_open() {
             return;
         }
-        self.batch.reload_catalog = false;
-        if let Err(fault) = crate::control::catalog::reload(&self.database).await {
+        let stale = std::mem::take(&mut self.batch.reload) == Reload::Surely;
+        if let Err(fault) = crate::control::catalog::reload(&self.database, stale).await {
             tracing::warn!(error = %fault, "catalog not read after DDL");
         }
         self.refresh_view();

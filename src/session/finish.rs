@@ -18,7 +18,7 @@ use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError, content, send_all};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::{FinishPlan, Plan, PlanKind, Pull, PullFrom};
-use crate::session::batch::result_formats;
+use crate::session::bind::result_formats;
 use crate::session::held::{Finishing, put_settings};
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;

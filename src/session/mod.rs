@@ -1,14 +1,18 @@
 //! One client: reads a frame, decides what it means now, acts. Everything that this client owns hangs here.
 
 pub mod batch;
+mod bind;
 pub mod cancel;
 pub mod commit;
 pub mod control;
 pub mod copy;
+mod describe;
+mod execute;
 pub mod finish;
 pub mod held;
 mod large;
 pub mod local;
+mod parse;
 pub mod prepared;
 pub mod probe;
 pub mod recent;

@@ -7,6 +7,7 @@ use crate::exec::forward::Seen;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
 use crate::plan::{self, Inputs, Plan, PlanKind, View};
+use crate::session::batch::Reload;
 use crate::session::control::is_local;
 use crate::session::local::LocalRows;
 use crate::session::run::Ask;
@@ -179,9 +180,8 @@ impl Session {
                 false
             }
         };
-        if changes_catalog(&analysis.kind) {
-            self.after_ddl(done).await;
-        }
+        self.batch.reload |= Reload::after(&analysis.kind);
+        self.reload_catalog().await;
         Ok(done)
     }
 
@@ -272,11 +272,6 @@ impl Session {
         };
         Ok(LocalRows::of("QUERY PLAN", lines, "EXPLAIN"))
     }
-}
-
-/// Whether the catalog must be read again after a statement of this kind.
-pub fn changes_catalog(kind: &StatementKind) -> bool {
-    matches!(kind, StatementKind::Ddl | StatementKind::Code)
 }
 
 /// The text of a Query message.

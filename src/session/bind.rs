@@ -1,0 +1,177 @@
+//! Bind: where a portal runs, by the values of this call.
+
+use crate::backend::inflight::{Audience, Owed};
+use crate::fault::{Fault, SqlState};
+use crate::ids::ShardId;
+use crate::plan::{self, Inputs, Parameters, Plan, PlanKind};
+use crate::session::control::is_local;
+use crate::session::prepared::{BoundValues, ClientStatement, Place, Portal};
+use crate::session::{Failure, Session};
+use crate::sql::utility::StatementKind;
+use crate::wire::frame::{BindValues, BindView, Fields, Frame, Malformed};
+use crate::wire::{reply, request};
+use std::sync::Arc;
+
+impl Session {
+    pub(super) async fn bind(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let whole;
+        let frame = if self.client.rest() == 0 {
+            frame
+        } else {
+            match Box::pin(self.bind_large(frame)).await? {
+                None => return Ok(()),
+                Some(frame) => {
+                    whole = frame;
+                    &whole
+                }
+            }
+        };
+        let view = match BindView::read(frame.body()) {
+            Ok(view) => view,
+            Err(fault) => {
+                // A Parse before it was good all the same.
+                self.settle_parse().await?;
+                return Err(fault.into());
+            }
+        };
+        let mut statement = Arc::clone(self.statements.get(view.statement)?);
+        self.check_not_failed(&statement.analysis.kind)?;
+        if statement.generation != self.view.catalog.generation {
+            statement = self.renew(view.statement, &statement)?;
+        }
+        if view.portal.is_empty()
+            && let Some(portal) = self.statements.remove_portal(b"")
+        {
+            self.close_place(portal.place).await;
+        }
+        let used = match statement.analysis.kind {
+            // The parameters in the text are those of the statement that it prepares.
+            StatementKind::Prepare(_) => 0,
+            _ => usize::from(statement.analysis.parameters),
+        };
+        let required = statement.types.len().max(used);
+        if view.parameters.len() != required {
+            self.settle_parse().await?;
+            return Err(Fault::new(
+                SqlState::PROTOCOL_VIOLATION,
+                format!(
+                    "bind message supplies {} parameters, but prepared statement \"{}\" requires {required}",
+                    view.parameters.len(),
+                    String::from_utf8_lossy(view.statement),
+                ),
+            )
+            .into());
+        }
+        let kind = &statement.analysis.kind;
+        if is_local(kind) || *kind == StatementKind::Empty {
+            self.settle_parse().await?;
+            self.statements.put_portal(
+                view.portal,
+                Portal { statement, formats: result_formats(frame.body())?, place: Place::Local },
+            )?;
+            self.answer(reply::BIND_COMPLETE);
+            return Ok(());
+        }
+        let plan = self.plan_bound(&statement, &view.parameters);
+        let single = match &plan.kind {
+            PlanKind::Single(shard) => Some(*shard),
+            PlanKind::Any => Some(self.batch.open.unwrap_or_else(|| self.any_shard())),
+            PlanKind::Refuse(fault) => {
+                self.note_plan(&plan);
+                return Err(self.refusal(fault, &statement.text, &statement.types).await);
+            }
+            PlanKind::Broadcast(_)
+            | PlanKind::Scatter { .. }
+            | PlanKind::Finish(_)
+            | PlanKind::Split { .. }
+            | PlanKind::CopyIn(_) => None,
+        };
+        match single {
+            Some(shard) => {
+                let shard = self.cursor_shard_for(&statement).unwrap_or(shard);
+                return self.bind_on(shard, &statement, &view, &plan).await;
+            }
+            None => {
+                self.try_bind(&statement, &view).await?;
+                let portal = Portal {
+                    formats: result_formats(frame.body())?,
+                    place: Place::Router {
+                        bind: frame.bytes.slice(crate::wire::frame::HEADER..),
+                        plan: Box::new(plan),
+                    },
+                    statement,
+                };
+                self.statements.put_portal(view.portal, portal)
+            }
+        }
+        .map_err(Failure::from)
+    }
+
+    /// A Bind whose portal will run on several shards is tried on one of them: it has the word on what values are valid, and
+    /// its BindComplete is the client's.
+    pub(super) async fn try_bind(
+        &mut self,
+        statement: &Arc<ClientStatement>,
+        view: &BindView<'_>,
+    ) -> Result<(), Failure> {
+        const TRIAL: &[u8] = b"pgloom_bind";
+        let parsing = self.parsing(statement).await?;
+        let shard = self.shard_for_describe(statement).await?;
+        let at = self.open(shard).await?;
+        let def = self.prepare_on(at, statement, parsing)?;
+        let server = &mut self.held[at].server;
+        request::bind_raw(&mut server.out, TRIAL, def.name.as_bytes(), view.tail)?;
+        server.inflight.push(Owed::Bind(Audience::Client));
+        request::close(&mut server.out, request::Target::Portal, TRIAL)?;
+        server.inflight.push(Owed::Close(Audience::Router));
+        Ok(())
+    }
+
+    pub(super) async fn bind_on(
+        &mut self,
+        shard: ShardId,
+        statement: &Arc<ClientStatement>,
+        view: &BindView<'_>,
+        plan: &Plan,
+    ) -> Result<(), Failure> {
+        let (at, def) = self.bind_at(shard, statement, plan).await?;
+        let held = &mut self.held[at];
+        request::bind_raw(&mut held.server.out, view.portal, def.name.as_bytes(), view.tail)?;
+        held.server.inflight.push(Owed::Bind(Audience::Client));
+        let portal = Portal { statement: Arc::clone(statement), formats: Vec::new(), place: Place::Server(shard) };
+        self.statements.put_portal(view.portal, portal)?;
+        self.note_cursor(&statement.analysis.kind, shard);
+        Ok(())
+    }
+
+    pub(super) fn cursor_shard_for(&self, statement: &ClientStatement) -> Option<ShardId> {
+        self.cursor_shard(&statement.analysis.kind)
+    }
+
+    pub(super) fn plan_bound(&self, statement: &ClientStatement, values: &BindValues<'_>) -> Plan {
+        self.plan_values(statement, &BoundValues { types: &statement.types, values })
+    }
+
+    pub(super) fn plan_values(&self, statement: &ClientStatement, values: &dyn Parameters) -> Plan {
+        let inputs = Inputs { text: &statement.text, slots: &statement.slots, parameters: Some(values) };
+        plan::plan(&statement.analysis, &inputs, &self.plan_view())
+    }
+
+    /// The open server has a portal of this batch.
+    pub(super) fn mark_bound(&mut self) {
+        self.batch.bound = true;
+    }
+}
+
+/// The result format codes at the end of a Bind message.
+pub fn result_formats(body: &[u8]) -> Result<Vec<i16>, Malformed> {
+    let mut fields = Fields::new(body);
+    fields.cstr()?;
+    fields.cstr()?;
+    let formats = fields.count()?;
+    fields.bytes(formats * 2)?;
+    for _ in 0..fields.count()? {
+        fields.value()?;
+    }
+    (0..fields.count()?).map(|_| fields.i16()).collect()
+}

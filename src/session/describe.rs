@@ -1,0 +1,170 @@
+//! Describe: columns and parameters as one Postgres tells them, wherever the rows come from.
+
+use crate::backend::inflight::{Audience, Owed};
+use crate::exec::scatter::{describe_with_formats, visible};
+use crate::fault::{Fault, SqlState};
+use crate::ids::ShardId;
+use crate::plan::combine::Combine;
+use crate::session::control::is_local;
+use crate::session::prepared::{ClientStatement, Place};
+use crate::session::{Failure, Session};
+use crate::sql::utility::StatementKind;
+use crate::wire::frame::{Fields, Frame};
+use crate::wire::{reply, request};
+use bytes::{Bytes, BytesMut};
+use std::sync::Arc;
+
+impl Session {
+    pub(super) async fn describe(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let (what, name) = target(frame)?;
+        match what {
+            b'S' => {
+                let statement = Arc::clone(self.statements.get(name)?);
+                self.describe_statement(&statement).await
+            }
+            _ => self.describe_portal(name).await,
+        }
+    }
+
+    pub(super) async fn describe_statement(&mut self, statement: &Arc<ClientStatement>) -> Result<(), Failure> {
+        let kind = &statement.analysis.kind;
+        if is_local(kind) || *kind == StatementKind::Empty {
+            self.settle_parse().await?;
+            let mut out = BytesMut::new();
+            reply::parameter_description(&mut out, &[])?;
+            match self.local_columns(kind)? {
+                Some(rows) => out.extend_from_slice(&rows.describe(&[])?),
+                None => out.extend_from_slice(reply::NO_DATA),
+            }
+            self.answer(&out);
+            return Ok(());
+        }
+        let parsing = self.parsing(statement).await?;
+        let shard = self.shard_for_describe(statement).await?;
+        let at = self.open(shard).await?;
+        let def = self.prepare_on(at, statement, parsing)?;
+        let server = &mut self.held[at].server;
+        request::describe(&mut server.out, request::Target::Statement, def.name.as_bytes())?;
+        server.inflight.push(Owed::DescribeStatement(Audience::Client));
+        Ok(())
+    }
+
+    /// The shard of a cursor that was declared in SQL: to Postgres it is a portal like any other.
+    pub(super) fn sql_cursor(&mut self, name: &[u8]) -> Option<ShardId> {
+        if name.is_empty() || self.cursors.is_empty() || self.statements.portal(name).is_ok() {
+            return None;
+        }
+        self.cursors.get(std::str::from_utf8(name).ok()?).copied()
+    }
+
+    pub(super) async fn describe_portal(&mut self, name: &[u8]) -> Result<(), Failure> {
+        if self.batch.pending_parse.is_some() {
+            self.settle_parse().await?;
+        }
+        if let Some(shard) = self.sql_cursor(name) {
+            let at = self.open(shard).await?;
+            let server = &mut self.held[at].server;
+            request::describe(&mut server.out, request::Target::Portal, name)?;
+            server.inflight.push(Owed::DescribePortal(Audience::Client));
+            return Ok(());
+        }
+        let portal = self.statements.portal(name)?;
+        let statement = Arc::clone(&portal.statement);
+        let formats = portal.formats.clone();
+        let combine = match &portal.place {
+            Place::Server(shard) => {
+                let shard = *shard;
+                let at = self.open(shard).await?;
+                let server = &mut self.held[at].server;
+                request::describe(&mut server.out, request::Target::Portal, name)?;
+                server.inflight.push(Owed::DescribePortal(Audience::Client));
+                return Ok(());
+            }
+            Place::Local => {
+                match self.local_columns(&statement.analysis.kind)? {
+                    Some(rows) => {
+                        let description = rows.describe(&formats)?;
+                        self.answer(&description);
+                    }
+                    None => self.answer(reply::NO_DATA),
+                }
+                return Ok(());
+            }
+            Place::Router { .. } | Place::Running(_) | Place::Finishing(_) | Place::Finished => Combine::CONCAT,
+        };
+        let columns = self.columns_of(&statement).await?;
+        match columns {
+            Some(columns) => {
+                let description = describe_with_formats(&visible(&combine, &columns), &formats)?;
+                self.answer(&description);
+            }
+            None => self.answer(reply::NO_DATA),
+        }
+        Ok(())
+    }
+
+    /// The result columns of a statement as one Postgres describes it, asked once and remembered.
+    pub(super) async fn columns_of(
+        &mut self,
+        statement: &Arc<ClientStatement>,
+    ) -> Result<Option<Vec<reply::Column>>, Failure> {
+        let known = statement.described();
+        let description = match known {
+            Some((_, rows)) => rows,
+            None => {
+                self.drain_open().await?;
+                let shard = self.shard_for_describe(statement).await?;
+                let at = self.open(shard).await?;
+                let def = self.prepare_on(at, statement, None)?;
+                let server = &mut self.held[at].server;
+                request::describe(&mut server.out, request::Target::Statement, def.name.as_bytes())?;
+                server.inflight.push(Owed::DescribeStatement(Audience::Router));
+                server.out.extend_from_slice(request::FLUSH);
+                let mut rows = Bytes::new();
+                let mut parameters = Bytes::new();
+                while !server.inflight.is_empty() {
+                    let frame = server.next_frame().await?;
+                    match server.inflight.step(frame.tag) {
+                        crate::backend::inflight::Verdict::OutOfStep => {
+                            return Err(server.out_of_step(frame.tag).into());
+                        }
+                        crate::backend::inflight::Verdict::Error(_) => {
+                            self.client.out.extend_from_slice(&frame.bytes);
+                            self.forget_unproven();
+                            return Err(Failure::Reported);
+                        }
+                        _ => {}
+                    }
+                    match frame.tag {
+                        b't' => parameters = frame.bytes,
+                        b'T' | b'n' => rows = frame.bytes,
+                        b'N' => self.client.out.extend_from_slice(&frame.bytes),
+                        _ => {}
+                    }
+                }
+                statement.set_described(parameters, rows.clone());
+                rows
+            }
+        };
+        match description.first() {
+            Some(b'T') => {
+                let body = description.get(crate::wire::frame::HEADER..).unwrap_or_default();
+                Ok(Some(crate::wire::row::read_row_description(body)?))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Kind and name in Describe and Close.
+pub(super) fn target(frame: &Frame) -> Result<(u8, &[u8]), Fault> {
+    let mut fields = Fields::new(frame.body());
+    let what = fields.u8()?;
+    let name = fields.cstr()?;
+    fields.end()?;
+    if !matches!(what, b'S' | b'P') {
+        let message = if frame.tag == b'D' { "DESCRIBE" } else { "CLOSE" };
+        return Err(Fault::new(SqlState::PROTOCOL_VIOLATION, format!("invalid {message} message subtype {what}")));
+    }
+    Ok((what, name))
+}

@@ -1,0 +1,175 @@
+//! Execute and Close: runs a portal on its server, in the router, or over several shards.
+
+use crate::backend::inflight::{Audience, Owed};
+use crate::fault::{Fault, SqlState};
+use crate::metrics::QueryClass;
+use crate::plan::PlanKind;
+use crate::session::batch::Reload;
+use crate::session::describe::target;
+use crate::session::prepared::{ClientStatement, Place};
+use crate::session::run::Ask;
+use crate::session::{Failure, Session};
+use crate::sql::utility::StatementKind;
+use crate::wire::frame::{Fields, Frame};
+use crate::wire::{reply, request};
+use std::sync::Arc;
+
+impl Session {
+    pub(super) async fn execute(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let mut fields = Fields::new(frame.body());
+        let name = fields.cstr().map_err(Fault::from)?;
+        let max_rows = fields.i32().map_err(Fault::from)?;
+        fields.end().map_err(Fault::from)?;
+        if self.batch.pending_parse.is_some() {
+            self.settle_parse().await?;
+        }
+        if let Some(shard) = self.sql_cursor(name) {
+            let at = self.open(shard).await?;
+            let server = &mut self.held[at].server;
+            server.out.extend_from_slice(&frame.bytes);
+            server.inflight.push(Owed::Execute(Audience::Client));
+            return Ok(());
+        }
+        let portal = self.statements.portal(name)?;
+        let statement = Arc::clone(&portal.statement);
+        if let Place::Server(shard) = portal.place {
+            self.check_not_failed(&statement.analysis.kind)?;
+            let at = self.open(shard).await?;
+            let server = &mut self.held[at].server;
+            server.out.extend_from_slice(&frame.bytes);
+            server.inflight.push(Owed::Execute(Audience::Client));
+            self.batch.reload |= Reload::after(&statement.analysis.kind);
+            return Ok(());
+        }
+        if statement.analysis.kind == StatementKind::Empty {
+            self.answer(reply::EMPTY_QUERY);
+            return Ok(());
+        }
+        let local = matches!(portal.place, Place::Local);
+        self.check_not_failed(&statement.analysis.kind)?;
+        if local {
+            return self.execute_local(name, &statement).await;
+        }
+        self.execute_routed(name, &statement, max_rows).await
+    }
+
+    /// BEGIN, SET, SHOW pgloom.* and their like.
+    pub(super) async fn execute_local(&mut self, name: &[u8], statement: &Arc<ClientStatement>) -> Result<(), Failure> {
+        // The messages before it are part of what it ends or changes: they are answered first.
+        let begins = matches!(
+            statement.analysis.kind,
+            StatementKind::Transaction(crate::sql::utility::TransactionStatement::Begin { .. })
+        );
+        // A SET is undone with what came before it in the pipeline.
+        let joins = begins || matches!(statement.analysis.kind, StatementKind::Set(_));
+        if joins && self.batch.open.is_some() && !self.tx.is_open() {
+            self.leave_open().await?;
+        } else {
+            self.rest_open().await?;
+        }
+        let text = Arc::clone(&statement.text);
+        self.scan_one(&text)?;
+        let ends = matches!(
+            statement.analysis.kind,
+            StatementKind::Transaction(
+                crate::sql::utility::TransactionStatement::Commit { .. }
+                    | crate::sql::utility::TransactionStatement::Rollback { .. }
+            )
+        );
+        let rows = self.run_local(&text, &statement.analysis).await?.unwrap_or_default();
+        self.note_route(QueryClass::Local, 0);
+        rows.put_rows(&mut self.client.out)?;
+        if !ends && let Ok(portal) = self.statements.portal(name) {
+            portal.place = Place::Finished;
+        }
+        Ok(())
+    }
+
+    /// The open server is brought to a rest: inside a transaction by a Sync, else it stays open with its replies read.
+    pub(super) async fn rest_open(&mut self) -> Result<(), Failure> {
+        if self.batch.open.is_some() && self.tx.is_open() {
+            self.sync_open(Audience::Router).await?;
+            self.batch.open = None;
+            return Ok(());
+        }
+        self.drain_open().await
+    }
+
+    /// A portal over several shards.
+    pub(super) async fn execute_routed(
+        &mut self,
+        name: &[u8],
+        statement: &Arc<ClientStatement>,
+        max_rows: i32,
+    ) -> Result<(), Failure> {
+        self.leave_open().await?;
+        let portal = self.statements.portal(name)?;
+        let place = std::mem::replace(&mut portal.place, Place::Finished);
+        let max = u64::try_from(max_rows).ok().filter(|n| *n > 0);
+        let (bind, plan) = match place {
+            Place::Router { bind, plan } => (bind, plan),
+            Place::Running(run) => return self.resume(name, run, max).await,
+            Place::Finishing(slot) => return self.resume_finish(name, slot, max_rows).await,
+            Place::Finished => {
+                // A query that is at its end has no more rows; anything else is not run twice.
+                if statement.analysis.kind == StatementKind::Query {
+                    reply::command_complete(&mut self.client.out, "SELECT 0")?;
+                    return Ok(());
+                }
+                return Err(Fault::new(
+                    SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+                    format!("portal \"{}\" cannot be run", String::from_utf8_lossy(name)),
+                )
+                .into());
+            }
+            Place::Server(_) | Place::Local => {
+                return Err(Fault::new(SqlState::INTERNAL_ERROR, "a portal changed its place").into());
+            }
+        };
+        if let PlanKind::Finish(_) = &plan.kind {
+            return self.execute_finish(name, statement, &bind, plan, max_rows).await;
+        }
+        self.note_plan(&plan);
+        let columns_added = match &plan.kind {
+            PlanKind::Scatter { combine, sql, .. } => self.columns_added(statement, combine, sql),
+            _ => 0,
+        };
+        let ask = Ask::Bound { statement, bind: &bind, columns_added };
+        match (&plan.kind, max) {
+            (PlanKind::Scatter { shards, sql, combine, window }, Some(max)) => {
+                let parts: Vec<_> = shards.iter().map(|s| (s, sql.clone())).collect();
+                let run = self.start_run(&parts, combine, *window, plan.access, &ask).await?;
+                self.resume(name, Box::new(run), Some(max)).await
+            }
+            _ => {
+                self.run_multi(&plan, &statement.analysis, &ask).await?;
+                self.batch.reload |= Reload::after(&statement.analysis.kind);
+                self.reload_catalog().await;
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) async fn close(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let (what, name) = target(frame)?;
+        self.settle_parse().await?;
+        match what {
+            b'S' => {
+                self.statements.remove(name);
+            }
+            _ => match self.statements.remove_portal(name).map(|p| p.place) {
+                Some(Place::Server(shard)) if self.held.position(shard).is_some() => {
+                    let at = self.open(shard).await?;
+                    let server = &mut self.held[at].server;
+                    request::close(&mut server.out, request::Target::Portal, name)?;
+                    server.inflight.push(Owed::Close(Audience::Client));
+                    return Ok(());
+                }
+                Some(place) => self.close_place(place).await,
+                None => {}
+            },
+        }
+        self.answer(reply::CLOSE_COMPLETE);
+        Ok(())
+    }
+}

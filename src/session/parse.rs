@@ -1,0 +1,225 @@
+//! Parse: what a statement of the extended protocol means, and when which server is told of it.
+
+use crate::backend::inflight::{Audience, Owed};
+use crate::backend::prepared::StatementDef;
+use crate::fault::{Fault, SqlState};
+use crate::ids::{Oid, ShardId};
+use crate::plan::{self, Inputs, PlanKind, View};
+use crate::session::control::is_local;
+use crate::session::prepared::ClientStatement;
+use crate::session::simple::utf8;
+use crate::session::{Failure, Session};
+use crate::sql::Analysis;
+use crate::sql::template::SlotKind;
+use crate::sql::utility::StatementKind;
+use crate::wire::frame::{Frame, ParseView};
+use crate::wire::{reply, request};
+use std::sync::{Arc, Mutex};
+
+impl Session {
+    pub(super) async fn parse(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let view = ParseView::read(frame.body()).map_err(Fault::from)?;
+        let text = utf8(view.text)?;
+        self.settle_parse().await?;
+        self.statements.check_new(view.name)?;
+        let statement = match self.parsed_before(&view, text) {
+            Some(statement) => {
+                self.check_not_failed(&statement.analysis.kind)?;
+                statement
+            }
+            None => {
+                let Some(analysis) = self.known_or_scanned(text)? else {
+                    return Err(Fault::new(
+                        SqlState::SYNTAX_ERROR,
+                        "cannot insert multiple commands into a prepared statement",
+                    )
+                    .into());
+                };
+                self.check_not_failed(&analysis.kind)?;
+                self.client_statement(text.into(), view.types.into(), analysis)
+            }
+        };
+        let kind = &statement.analysis.kind;
+        let local = is_local(kind) || *kind == StatementKind::Empty;
+        self.statements.insert(view.name, Arc::clone(&statement), self.shared.limits.max_statements)?;
+        if local {
+            self.answer(reply::PARSE_COMPLETE);
+        } else {
+            // A server answers for it: the one that Bind leads to, when Bind comes next.
+            self.batch.pending_parse = Some((view.name.into(), statement));
+        }
+        Ok(())
+    }
+
+    /// The unnamed statement, when this Parse would make it again as it is.
+    pub(super) fn parsed_before(&self, view: &ParseView<'_>, text: &str) -> Option<Arc<ClientStatement>> {
+        let last = self.statements.get(view.name).ok().filter(|_| view.name.is_empty())?;
+        let same = *last.text == *text
+            && *view.types == *last.types
+            && last.meaning == self.meaning
+            && last.scope == self.scope.fingerprint()
+            && last.generation == self.view.catalog.generation
+            && last.epoch == self.view.topology.epoch;
+        same.then(|| Arc::clone(last))
+    }
+
+    /// A statement under what names and literals mean now; its literals are in `self.scan`.
+    pub(super) fn client_statement(
+        &self,
+        text: Arc<str>,
+        types: Box<[Oid]>,
+        analysis: Arc<Analysis>,
+    ) -> Arc<ClientStatement> {
+        Arc::new(ClientStatement {
+            text,
+            types,
+            slots: self.scan.slots.clone(),
+            generation: self.view.catalog.generation,
+            epoch: self.view.topology.epoch,
+            scope: self.scope.fingerprint(),
+            meaning: self.meaning,
+            def: Mutex::new(None),
+            description: Mutex::new(None),
+            analysis,
+        })
+    }
+
+    /// A Parse that was not followed by its Bind is asked of a server now.
+    pub(super) async fn settle_parse(&mut self) -> Result<(), Failure> {
+        let Some((name, statement)) = self.batch.pending_parse.take() else {
+            return Ok(());
+        };
+        let tried = async {
+            let shard = self.shard_for_describe(&statement).await?;
+            self.open(shard).await
+        };
+        match tried.await {
+            Ok(at) => {
+                self.prepare_on(at, &statement, Some(name))?;
+                Ok(())
+            }
+            Err(failure) => {
+                self.statements.remove(&name);
+                Err(failure)
+            }
+        }
+    }
+
+    /// The name under which this very statement waits for its ParseComplete; another one that waits is settled first.
+    pub(super) async fn parsing(&mut self, statement: &Arc<ClientStatement>) -> Result<Option<Box<[u8]>>, Failure> {
+        match self.batch.pending_parse.take() {
+            Some((name, pending)) if Arc::ptr_eq(&pending, statement) => Ok(Some(name)),
+            other => {
+                self.batch.pending_parse = other;
+                self.settle_parse().await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// A shard that can tell what a statement is: the one at hand, or any that it could run on.
+    pub(super) async fn shard_for_describe(&mut self, statement: &Arc<ClientStatement>) -> Result<ShardId, Failure> {
+        let plan = {
+            let inputs = Inputs { text: &statement.text, slots: &statement.slots, parameters: None };
+            plan::plan(&statement.analysis, &inputs, &self.plan_view())
+        };
+        let shard = match &plan.kind {
+            PlanKind::Single(shard) => *shard,
+            PlanKind::Scatter { shards, .. } => shards.min().unwrap_or(self.view.topology.home),
+            // It may name tables that only the home shard has.
+            PlanKind::Finish(_) => return Ok(self.view.topology.home),
+            PlanKind::Refuse(fault) if statement.analysis.parameters == 0 => {
+                return Err(self.refusal(fault, &statement.text, &statement.types).await);
+            }
+            PlanKind::Refuse(_)
+            | PlanKind::Any
+            | PlanKind::Broadcast(_)
+            | PlanKind::Split { .. }
+            | PlanKind::CopyIn(_) => self.any_shard(),
+        };
+        // Any shard that holds the tables will do; one that is open already costs nothing.
+        Ok(match self.batch.open {
+            Some(open) if !matches!(plan.kind, PlanKind::Single(_)) => open,
+            _ => shard,
+        })
+    }
+
+    pub(super) fn plan_view(&self) -> View<'_> {
+        View { topology: &self.view.topology, catalog: &self.view.catalog, in_transaction: self.tx.is_open() }
+    }
+
+    /// After an error nobody knows which Parse of the batch succeeded: the server's own word is asked again next time.
+    pub(super) fn forget_unproven(&mut self) {
+        if let Some(at) = self.open_at() {
+            let server = &mut self.held[at].server;
+            let proven = server.inflight.take_parsed();
+            for name in std::mem::take(&mut self.batch.unproven).into_iter().skip(proven) {
+                self.statements.remove(&name);
+            }
+            for id in std::mem::take(&mut server.unproven) {
+                if let Some(def) = server.prepared.forget(id) {
+                    server.doubtful.push(def);
+                }
+            }
+        }
+    }
+
+    /// Makes the statement known on this connection. `parsing`: the client waits for the ParseComplete of this name.
+    pub(super) fn prepare_on(
+        &mut self,
+        at: usize,
+        statement: &Arc<ClientStatement>,
+        parsing: Option<Box<[u8]>>,
+    ) -> Result<Arc<StatementDef>, Fault> {
+        let def = {
+            let mut slot = statement.def.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let def = slot.get_or_insert_with(|| {
+                self.shared.registry.intern(&statement.text, &statement.types, statement.generation, statement.meaning)
+            });
+            Arc::clone(def)
+        };
+        let server = &mut self.held[at].server;
+        if server.prepared.touch(def.id) {
+            if parsing.is_some() {
+                self.answer(reply::PARSE_COMPLETE);
+            }
+            return Ok(def);
+        }
+        if statement.meaning != self.meaning && statement.slots.iter().any(|slot| slot.kind != SlotKind::Integer) {
+            return Err(Fault::unsupported(
+                "the prepared statement was made under other settings",
+                "A literal in it may mean something else under the settings that the session has now.",
+                "Prepare the statement again.",
+            ));
+        }
+        let audience = if parsing.is_some() { Audience::Client } else { Audience::Router };
+        self.batch.unproven.extend(parsing);
+        let server = &mut self.held[at].server;
+        if let Some(evicted) = server.prepared.insert(&def) {
+            request::close(&mut server.out, request::Target::Statement, evicted.name.as_bytes())?;
+            server.inflight.push(Owed::Close(Audience::Router));
+        }
+        for doubtful in std::mem::take(&mut server.doubtful) {
+            // Closing what does not exist is no error.
+            request::close(&mut server.out, request::Target::Statement, doubtful.name.as_bytes())?;
+            server.inflight.push(Owed::Close(Audience::Router));
+        }
+        request::parse(&mut server.out, def.name.as_bytes(), statement.text.as_bytes(), &statement.types)?;
+        server.inflight.push(Owed::Parse(audience));
+        server.unproven.push(def.id);
+        Ok(def)
+    }
+
+    /// The statement as it is under a newer catalog: analysed, and on the servers prepared, anew.
+    pub(super) fn renew(&mut self, name: &[u8], old: &Arc<ClientStatement>) -> Result<Arc<ClientStatement>, Failure> {
+        let text = Arc::clone(&old.text);
+        self.scan_one(&text)?;
+        let analysis = self.analysis(&text);
+        let statement = self.client_statement(text, old.types.clone(), analysis);
+        if let Some((_, pending)) = self.batch.pending_parse.as_mut().filter(|(_, p)| Arc::ptr_eq(p, old)) {
+            *pending = Arc::clone(&statement);
+        }
+        self.statements.replace(name, Arc::clone(&statement));
+        Ok(statement)
+    }
+}
