@@ -5,22 +5,20 @@ use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, Statement, TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
-};
+use sqlparser::ast::{Statement, TableFactor, Visit, VisitMut, Visitor};
 
 use crate::fault::Fault;
 use crate::sql::analyze::Analyzer;
 use crate::sql::from::is_only;
 use crate::sql::literals::Literals;
 use crate::sql::model::{Collected, Model, Obstacle, Stop, TableUse};
-use crate::sql::names::{Relation, parts};
+use crate::sql::names::Relation;
 use crate::sql::outcome::{Finish, FinishText, PullSource, PullText};
 use crate::sql::pieces::can_have_holes;
 use crate::sql::pulls::{Mentions, Scan, share};
 use crate::sql::pushdown::filters;
-use crate::sql::splice::{Edit, Source, is_placed};
+use crate::sql::replace::Replace;
+use crate::sql::splice::Source;
 use crate::sql::template as text_scan;
 use crate::sql::top::top;
 use crate::sql::views::Expanded;
@@ -336,132 +334,6 @@ fn forms(tree: &Statement) -> Vec<Form> {
     let mut forms = Forms(Vec::new());
     let _ = tree.visit(&mut forms);
     forms.0
-}
-
-/// Puts inputs in the place of tables, and takes the schemas off the columns that were qualified by them: in the client's text by
-/// edits, in the definitions of views by changing the tree.
-struct Replace<'a> {
-    source: &'a Source<'a>,
-    /// The inputs' names, by the ordinals of their FROM items.
-    names: &'a HashMap<usize, &'a str>,
-    expanded: &'a Expanded,
-    next: usize,
-    edits: Vec<Edit>,
-    /// Every name was found where the tree says it is.
-    complete: bool,
-}
-
-impl Replace<'_> {
-    /// Puts another text in the place of these names, where they are in the client's text.
-    fn edit(&mut self, first: &Ident, last: &Ident, text: String) {
-        if !is_placed(first) {
-            return;
-        }
-        match self.source.range(first, last) {
-            Some(bytes) => self.edits.push(Edit { bytes, text }),
-            None => self.complete = false,
-        }
-    }
-
-    /// `schema.table`, perhaps behind a database, shortened to `table` where it is replaced.
-    fn shorten(&mut self, name: &mut ObjectName) {
-        let known = match parts(name) {
-            Some((Some(schema), table)) => self.expanded.names.contains(&(schema.into(), table.into())),
-            _ => false,
-        };
-        if let (true, [first, .., last]) = (known, &name.0[..])
-            && let (Some(first), Some(last)) = (first.as_ident().cloned(), last.as_ident().cloned())
-        {
-            self.edit(&first, &last, last.to_string());
-            *name = ObjectName::from(vec![last]);
-        }
-    }
-
-    /// `input` in the place of the table that a FROM item names.
-    fn replace(&mut self, input: &str, name: &mut ObjectName, alias: &mut Option<TableAlias>) {
-        let [.., last] = &name.0[..] else { return };
-        let (Some(first), Some(last)) = (name.0.first().and_then(|part| part.as_ident()), last.as_ident()) else {
-            return;
-        };
-        let (first, last) = (first.clone(), last.clone());
-        let input = ["pg_temp", input];
-        let mut text = input.join(".");
-        match alias {
-            // What ONLY stands before is no alias.
-            Some(table) if is_only(name) => {
-                text.push_str(&format!(" AS {}", table.name));
-                self.edit(&first, &table.name, text);
-            }
-            Some(_) => self.edit(&first, &last, text),
-            None => {
-                text.push_str(&format!(" AS {last}"));
-                self.edit(&first, &last, text);
-                *alias = Some(TableAlias { explicit: true, name: last, columns: Vec::new(), at: None });
-            }
-        }
-        *name = ObjectName::from(input.map(Ident::new).to_vec());
-    }
-}
-
-impl VisitorMut for Replace<'_> {
-    type Break = ();
-
-    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        let input = self.names.get(&self.next).copied();
-        self.next += 1;
-        if let (Some(input), TableFactor::Table { name, alias, .. }) = (input, factor) {
-            self.replace(input, name, alias);
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        // By now the view's definition has its inputs.
-        if let TableFactor::Derived { subquery, alias: Some(alias), .. } = factor
-            && let Some((first, last, aliased)) = self.expanded.placed.get(&alias.name.span)
-            && is_placed(&alias.name)
-        {
-            let own = if *aliased { String::new() } else { format!(" AS {last}") };
-            self.edit(first, last, format!("({subquery}){own}"));
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        for item in &mut select.projection {
-            if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item {
-                self.shorten(name);
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        match expr {
-            Expr::CompoundIdentifier(names) if names.len() > 2 => {
-                let column = names.pop();
-                let mut table = ObjectName::from(std::mem::take(names));
-                self.shorten(&mut table);
-                names.extend(table.0.into_iter().filter_map(|part| part.as_ident().cloned()));
-                names.extend(column);
-            }
-            Expr::QualifiedWildcard(name, _) => self.shorten(name),
-            Expr::Function(function) => {
-                if let FunctionArguments::List(list) = &mut function.args {
-                    for arg in &mut list.args {
-                        let (FunctionArg::Unnamed(arg)
-                        | FunctionArg::Named { arg, .. }
-                        | FunctionArg::ExprNamed { arg, .. }) = arg;
-                        if let FunctionArgExpr::QualifiedWildcard(name) = arg {
-                            self.shorten(name);
-                        }
-                    }
-                }
-            }
-            _ => {}
-        }
-        ControlFlow::Continue(())
-    }
 }
 
 /// A COPY TO STDOUT around a query that is finished.

@@ -28,6 +28,7 @@ pub mod pieces;
 mod pulls;
 pub(crate) mod pushdown;
 mod query;
+mod replace;
 pub(crate) mod rewrite;
 mod shape;
 pub mod shorten;
