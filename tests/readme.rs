@@ -5,6 +5,7 @@
 
 mod support;
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -123,8 +124,8 @@ impl Drop for Readme {
     }
 }
 
-fn signal(child: &Child, name: &str) {
-    assert!(Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap().success());
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), signal).unwrap();
 }
 
 fn wait(child: &mut Child, limit: Duration) -> ExitStatus {
@@ -178,7 +179,7 @@ fn the_commands_of_the_readme_work_and_the_demo_leaves_nothing_behind() {
     for block in &beside {
         readme.shell(block);
     }
-    signal(&demo, "TERM");
+    signal(&demo, Signal::TERM);
     let status = wait(&mut demo, STOP_LIMIT);
     assert!(status.success(), "the demo, asked to end, ended with {status}");
     assert_eq!(readme.leftovers(), Vec::<String>::new());

@@ -1,5 +1,6 @@
 //! A Postgres of one test's own, which it may kill.
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -53,7 +54,9 @@ impl Lone {
         // Its children end by themselves when the postmaster is gone; the waiting ones at once.
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         for pid in std::iter::once(pid).chain(children.split_whitespace()) {
-            let _ = Command::new("kill").args(["-9", pid]).status();
+            if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
         }
         // Until the last one is gone the shared memory is in use, and no other postmaster starts.
         std::thread::sleep(std::time::Duration::from_millis(300));

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use futures::future::{join_all, select_all};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::{Client, NoTls};
@@ -35,7 +36,7 @@ struct Running {
     log: PathBuf,
     child: Child,
     /// What asks it to end in an orderly way, without waiting for its clients.
-    stop_signal: &'static str,
+    stop_signal: Signal,
 }
 
 impl Processes {
@@ -66,7 +67,7 @@ impl Processes {
             ] {
                 command.arg("-c").arg(setting);
             }
-            self.shards.push(Running::start(place, &shard.name, command, "INT")?);
+            self.shards.push(Running::start(place, &shard.name, command, Signal::INT)?);
         }
         for (shard, running) in place.shards.iter().zip(&mut self.shards) {
             let client = running.wait_for(shard, "postgres", "postgres").await?;
@@ -93,7 +94,7 @@ impl Processes {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PGLOOM_")) {
             command.env_remove(name);
         }
-        let router = self.router.insert(Running::start(place, "router", command, "TERM")?);
+        let router = self.router.insert(Running::start(place, "router", command, Signal::TERM)?);
         router.wait_for(&place.router, DATABASE, DATABASE).await?;
         say(format_args!("pgloom listens on 127.0.0.1:{}", place.router.port));
         Ok(())
@@ -127,7 +128,7 @@ impl Processes {
 }
 
 impl Running {
-    fn start(place: &Place, name: &str, mut command: Command, stop_signal: &'static str) -> Result<Self, DemoError> {
+    fn start(place: &Place, name: &str, mut command: Command, stop_signal: Signal) -> Result<Self, DemoError> {
         use std::os::unix::process::CommandExt;
         let log = place.log_file(name);
         let io = |source| DemoError::Io { what: format!("{name} can't be started"), source };
@@ -163,10 +164,9 @@ impl Running {
     }
 
     async fn stop(mut self) {
-        let Some(pid) = self.child.id() else { return };
-        // The standard library can only kill; a shard must be asked.
-        let asked =
-            tokio::process::Command::new("kill").args(["-s", self.stop_signal, &pid.to_string()]).status().await;
+        let Some(pid) = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) else { return };
+        // The standard library can only kill; a shard must be asked. The child is not reaped yet: its number is its own.
+        let asked = kill_process(pid, self.stop_signal);
         if asked.is_ok() && timeout(STOP_LIMIT, self.child.wait()).await.is_ok() {
             return;
         }
