@@ -42,7 +42,8 @@ pub struct Table {
     pub unique_keys: Vec<Vec<usize>>,
     /// The view's defining query (`pg_get_viewdef`), for views.
     pub definition: Option<Box<str>>,
-    /// Has triggers, rules or row security that can read or write other tables.
+    /// Has triggers, rules or row security that can read or write other tables; a view also when a table that it reads has row
+    /// security, which asks who owns the view.
     pub has_triggers: bool,
     /// Inheritance or partition parent.
     pub parent: Option<QualifiedName>,

@@ -875,3 +875,17 @@ fn many_clients_with_cancels_and_departures_get_only_their_own_answers() {
         same(sql, &raw.simple(sql), right);
     }
 }
+
+#[test]
+fn a_view_over_row_security_is_not_expanded() {
+    let world = World::create("finish_rls", "", "");
+    let mut raw = world.connect();
+    raw.must("CREATE VIEW inner_view AS SELECT id, amount FROM sales");
+    raw.must("CREATE VIEW outer_view AS SELECT id, amount FROM inner_view WHERE amount > 10");
+    raw.must("SELECT stddev(amount) FROM outer_view");
+    raw.must("ALTER TABLE sales ENABLE ROW LEVEL SECURITY");
+    let refused = raw.simple("SELECT stddev(amount) FROM outer_view");
+    assert_eq!(refused.code(), "0A000");
+    raw.must("ALTER TABLE sales DISABLE ROW LEVEL SECURITY");
+    raw.must("SELECT stddev(amount) FROM outer_view");
+}

@@ -13,6 +13,13 @@ use crate::types::Collation;
 const USER_SCHEMAS: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname NOT LIKE 'pg\\_temp\\_%' \
      AND n.nspname NOT LIKE 'pg\\_toast\\_temp\\_%'";
 
+/// Of a view `c`: a table with row security that it reads, itself or through other views.
+const READS_ROW_SECURITY: &str = "WITH RECURSIVE used (oid) AS (SELECT c.oid UNION SELECT d.refobjid FROM used u \
+       JOIN pg_catalog.pg_rewrite r ON r.ev_class = u.oid \
+       JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid \
+         AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass) \
+     SELECT FROM used u JOIN pg_catalog.pg_class t ON t.oid = u.oid WHERE t.relrowsecurity";
+
 /// Row text of a catalog query.
 type Row = Vec<Option<String>>;
 
@@ -95,7 +102,7 @@ async fn read_tables(server: &mut Backend) -> Result<HashMap<String, Table>, Fau
             "SELECT c.oid, n.nspname, c.relname, c.relkind, \
                (EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) \
                  OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') \
-                 OR c.relrowsecurity), \
+                 OR c.relrowsecurity OR c.relkind = 'v' AND EXISTS ({READS_ROW_SECURITY})), \
                CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(c.oid) END, \
                (SELECT pn.nspname || E'\\x01' || p.relname FROM pg_catalog.pg_inherits i \
                   JOIN pg_catalog.pg_class p ON p.oid = i.inhparent \

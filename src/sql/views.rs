@@ -99,9 +99,9 @@ fn derived(
     else {
         return Err(unclear());
     };
-    // Row security of the view's owner would become the caller's.
+    // What the view's owner may see would become what the caller may see.
     if view.has_triggers {
-        return Err(unclear());
+        return Err(Obstacle::new(format!("view \"{}\" has rules, or reads tables with row security", view.name.name)));
     }
     let subquery = definition(view).ok_or_else(unclear)?;
     let mut columns: Vec<Ident> = view.columns.iter().map(|column| Ident::with_quote('"', &*column.name)).collect();

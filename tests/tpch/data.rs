@@ -156,8 +156,11 @@ fn parts(random: &mut Random) -> String {
         } else {
             TYPES.map(|words| random.pick(words)).join(" ")
         };
-        let size =
-            if random.chance(50) { random.pick(&[49, 14, 23, 45, 19, 3, 36, 9, 15, 15, 15]) } else { random.within(1, 50) };
+        let size = if random.chance(50) {
+            random.pick(&[49, 14, 23, 45, 19, 3, 36, 9, 15, 15, 15])
+        } else {
+            random.within(1, 50)
+        };
         let container = if random.chance(50) {
             random.pick(&["SM CASE", "MED BOX", "LG BOX"]).to_owned()
         } else {
