@@ -30,7 +30,7 @@ test-one: ## one test by (part of) its name: make test-one T=merge_emits_nothing
 	@scripts/setup test
 	@scripts/test one "$(T)" $(ARGS)
 
-oracle: ## only the comparison with one Postgres, with its table of MATCH, REFUSED, WRONG
+oracle: ## only the comparison with one Postgres: the hand-written statements and 20,000 generated ones (PGLOOM_ORACLE_N=500: fewer)
 	@scripts/setup test
 	@scripts/test oracle $(ARGS)
 

@@ -56,6 +56,21 @@ pub struct World {
 }
 
 impl World {
+    /// What became of the statements that the router has seen, as it counts them itself: the share of each way to answer.
+    pub fn shares(&self) -> String {
+        let Some(router) = &self.router else { return String::new() };
+        let (_, metrics) = router.http("/metrics");
+        let counts: Vec<(String, f64)> = metrics
+            .lines()
+            .filter_map(|line| line.strip_prefix("pgloom_queries_total{class=\"")?.split_once("\"} "))
+            .filter_map(|(class, count)| Some((class.to_owned(), count.parse().ok()?)))
+            .collect();
+        let all: f64 = counts.iter().map(|(_, count)| count).sum();
+        let shares: Vec<String> =
+            counts.iter().map(|(class, count)| format!("{class} {:.1}%", 100.0 * count / all.max(1.0))).collect();
+        format!("of {all} statements sent: {}", shares.join(", "))
+    }
+
     /// Schema on all servers, data on the oracle, and the same data on the shards, through the router.
     pub fn create(label: &str) -> Self {
         let db = Database::create(label);
