@@ -286,6 +286,7 @@ impl Session {
                     message = %char::from(frame.tag),
                     route = tracing::field::Empty,
                     shards = tracing::field::Empty,
+                    took = tracing::field::Empty,
                 );
                 Box::pin(self.dispatch(frame).instrument(span)).await
             } else {
@@ -432,7 +433,12 @@ impl Session {
     /// The statement that was routed last has its answer; or its part of it, in a batch.
     fn stop_clock(&mut self) {
         if let (Some(started), Some((class, shards))) = (self.clock.started, self.clock.routed.take()) {
-            self.shared.metrics.query(class, shards, started.elapsed());
+            let took = started.elapsed();
+            self.shared.metrics.query(class, shards, took);
+            if tracing::enabled!(tracing::Level::DEBUG) {
+                tracing::Span::current().record("took", tracing::field::debug(took));
+                tracing::debug!(shards, "answered");
+            }
         }
         let (received, sent) = self.client.take_traffic();
         self.shared.metrics.client_bytes_in.inc_by(received);
