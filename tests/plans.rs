@@ -27,10 +27,11 @@ fn plans_are_as_written_down() {
     let update = std::env::var_os("UPDATE").is_some();
     let mut wrong = String::new();
     let mut cases = 0;
+    let mut world = World::new();
     for path in files {
         let before = std::fs::read_to_string(&path).unwrap();
         let after: Vec<String> =
-            before.trim_end().split("\n\n").map(|block| run(block, &mut cases, &mut wrong)).collect();
+            before.trim_end().split("\n\n").map(|block| run(&mut world, block, &mut cases, &mut wrong)).collect();
         if update {
             std::fs::write(&path, after.join("\n\n") + "\n").unwrap();
         }
@@ -40,7 +41,7 @@ fn plans_are_as_written_down() {
 }
 
 /// The block with the plan that the statement has now.
-fn run(block: &str, cases: &mut usize, wrong: &mut String) -> String {
+fn run(world: &mut World, block: &str, cases: &mut usize, wrong: &mut String) -> String {
     let (headings, lines): (Vec<&str>, Vec<&str>) = block.lines().partition(|line| line.starts_with('#'));
     if lines.is_empty() {
         return block.to_owned();
@@ -50,7 +51,6 @@ fn run(block: &str, cases: &mut usize, wrong: &mut String) -> String {
     let (more, sql): (Vec<&str>, Vec<&str>) = asked.iter().partition(|line| line.starts_with(['$', '%']));
     let sql = sql.join("\n");
     let bound = more.iter().find_map(|line| line.strip_prefix("$ ")).map(parameters);
-    let mut world = World::new();
     world.in_transaction = more.contains(&"% in a transaction");
     let found = world.explain(&sql, bound.as_ref());
     *cases += 1;

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod copy;
+pub mod explain;
 pub mod finish;
 pub mod forward;
 pub mod scatter;

@@ -4,11 +4,17 @@ use serde_json::{Value, json};
 
 use crate::ids::{ShardId, ShardSet};
 use crate::plan::combine::{Combine, Comparison, Fold, Gather, Output, SortKey, Step, Window};
+use crate::plan::shard_plans::{ShardPlan, ShardPlans};
 use crate::plan::{Access, Plan, PlanKind, Pull, PullFrom, ShardSql, View, Why};
 use crate::sql::Analysis;
 
 /// The plan as lines, the last step first, each step further in than the one that it feeds.
 pub fn text(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Vec<String> {
+    text_with(plan, analysis, view, &ShardPlans::default())
+}
+
+/// The same, with what the shards say of their parts below each step.
+pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &ShardPlans) -> Vec<String> {
     let mut lines = Lines { lines: Vec::new() };
     let why = because(&plan.why);
     match &plan.kind {
@@ -26,26 +32,38 @@ pub fn text(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Vec<String> {
         PlanKind::Broadcast(sql) => {
             lines.push(0, format!("Broadcast {}: {why}", names(&view.topology.all_shards(), view)));
             lines.sql(1, sql);
+            lines.shard_plans(1, &shards.parts, view);
         }
-        PlanKind::Scatter { shards, sql, combine, window } => {
-            let depth = lines.combine(combine, window.as_ref());
-            lines.push(depth, format!("Scatter {}: {why}", names(shards, view)));
+        PlanKind::Scatter { shards: of, sql, combine, window } => {
+            let rows = shards.rows();
+            let depth = lines.combine(combine, window.as_ref(), rows);
+            lines.push(depth, format!("Scatter {}: {why}{}", names(of, view), actual(rows)));
             lines.sql(depth + 1, sql);
+            lines.shard_plans(depth + 1, &shards.parts, view);
         }
         PlanKind::Finish(finish) => {
             lines.push(0, format!("Finish on {}: {}", shard_name(view.topology.home, view), finish.reason));
             lines.push(1, format!("SQL: {}", finish.sql));
-            for pull in &finish.pulls {
+            lines.shard_plans(1, shards.finish.as_slice(), view);
+            for (at, pull) in finish.pulls.iter().enumerate() {
                 lines.pull(pull, view);
+                lines.shard_plans(2, shards.pulls.get(at).map_or(&[][..], Vec::as_slice), view);
             }
         }
         PlanKind::Split { parts, combine } => {
-            let depth = lines.combine(combine, None);
+            let depth = lines.combine(combine, None, shards.rows());
             lines.push(depth, format!("Split: {why}"));
-            for (shard, sql) in parts {
+            for (at, (shard, sql)) in parts.iter().enumerate() {
                 lines.push(depth + 1, shard_name(*shard, view).to_owned());
                 lines.sql(depth + 2, sql);
+                lines.shard_plans(depth + 2, shards.parts.get(at..=at).unwrap_or_default(), view);
             }
+        }
+        PlanKind::Explain(explain) => {
+            let analyze = if explain.options.analyze { " and runs" } else { "" };
+            lines.push(0, format!("Each shard explains{analyze} its part of:"));
+            lines.lines.extend(text(&explain.plan, analysis, view).into_iter().map(|line| format!("  {line}")));
+            return lines.lines;
         }
         PlanKind::CopyIn(copy) if copy.distribution.is_none() => {
             lines.push(0, format!("Copy in to every shard: {}", copy.table.name));
@@ -67,6 +85,11 @@ pub fn text(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Vec<String> {
 
 /// The plan as one JSON document.
 pub fn json(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> String {
+    serde_json::to_string_pretty(&document(plan, analysis, view)).unwrap_or_default()
+}
+
+/// The plan as a document.
+pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
     let mut document = match &plan.kind {
         PlanKind::Refuse(fault) => json!({
             "plan": "refuse", "sqlstate": fault.code.as_str(), "message": fault.message,
@@ -99,13 +122,16 @@ pub fn json(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> String {
             json!({ "plan": "split", "parts": parts.iter().map(part).collect::<Vec<_>>(), "combine": steps(combine) })
         }
         PlanKind::CopyIn(copy) => json!({ "plan": "copy in", "table": copy.table.to_string() }),
+        PlanKind::Explain(explain) => json!({
+            "plan": "explain", "analyze": explain.options.analyze, "of": self::document(&explain.plan, analysis, view),
+        }),
     };
     if let Some(fields) = document.as_object_mut() {
         fields.insert("why".to_owned(), because(&plan.why).into());
         fields.insert("access".to_owned(), if plan.access == Access::Write { "write" } else { "read" }.into());
         fields.insert("pins".to_owned(), analysis.pin.map_or(Value::Null, |pin| format!("{pin:?}").into()));
     }
-    serde_json::to_string_pretty(&document).unwrap_or_default()
+    document
 }
 
 /// Why, in words.
@@ -162,16 +188,38 @@ impl Lines {
         }
     }
 
-    /// The steps of a merge; returns how far in what feeds them stands.
-    fn combine(&mut self, combine: &Combine, window: Option<&Window>) -> usize {
+    /// What each shard says of its part.
+    fn shard_plans(&mut self, depth: usize, plans: &[ShardPlan], view: &View<'_>) {
+        for plan in plans {
+            self.push(depth, format!("On {}{}", shard_name(plan.shard, view), plan.actual()));
+            for line in plan.text.lines() {
+                self.push(depth + 1, line.to_owned());
+            }
+        }
+    }
+
+    /// The steps of a merge; returns how far in what feeds them stands. `rows`: how many rows the shards return together.
+    fn combine(&mut self, combine: &Combine, window: Option<&Window>, rows: Option<u64>) -> usize {
         let mut all = Vec::new();
+        // What the steps below the window leave of the rows, where that can be told without running them.
+        let merged = combine.steps.iter().fold(rows, |rows, step| match step {
+            Step::Sort(_) => rows,
+            Step::Aggregate { groups, .. } if groups.is_empty() => rows.map(|_| 1),
+            Step::Aggregate { .. } | Step::Filter(_) | Step::Distinct { .. } => None,
+        });
+        let left = merged.map(|rows| {
+            let rows = rows.saturating_sub(window.map_or(0, |w| w.offset));
+            window.and_then(|w| w.limit).map_or(rows, |limit| rows.min(limit))
+        });
         if combine.hidden > 0 {
             all.push(format!("Drop {} column{}", combine.hidden, if combine.hidden == 1 { "" } else { "s" }));
         }
         match window {
-            Some(Window { offset: 0, limit: Some(limit) }) => all.push(format!("Limit {limit}")),
-            Some(Window { offset, limit: Some(limit) }) => all.push(format!("Limit {limit} offset {offset}")),
-            Some(Window { offset, limit: None }) if *offset > 0 => all.push(format!("Offset {offset}")),
+            Some(Window { offset: 0, limit: Some(limit) }) => all.push(format!("Limit {limit}{}", actual(left))),
+            Some(Window { offset, limit: Some(limit) }) => {
+                all.push(format!("Limit {limit} offset {offset}{}", actual(left)))
+            }
+            Some(Window { offset, limit: None }) if *offset > 0 => all.push(format!("Offset {offset}{}", actual(left))),
             Some(_) | None => {}
         }
         all.extend(steps(combine));
@@ -263,7 +311,12 @@ fn places(columns: &[usize]) -> String {
     columns.iter().map(|column| (column + 1).to_string()).collect::<Vec<_>>().join(", ")
 }
 
-fn shard_name<'a>(shard: ShardId, view: &View<'a>) -> &'a str {
+fn actual(rows: Option<u64>) -> String {
+    rows.map_or_else(String::new, |rows| format!(" (actual rows={rows})"))
+}
+
+/// The name of a shard, and of a connection on which a Postgres finishes.
+pub fn shard_name<'a>(shard: ShardId, view: &View<'a>) -> &'a str {
     view.topology.shards.get(shard.index()).map_or("?", |shard| &shard.name)
 }
 

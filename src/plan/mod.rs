@@ -5,6 +5,7 @@ pub mod combine;
 pub mod explain;
 pub mod finish;
 pub mod route;
+pub mod shard_plans;
 mod split;
 mod values;
 
@@ -17,6 +18,7 @@ use crate::sql::Analysis;
 use crate::sql::keys::KeyName;
 use crate::sql::outcome::{Count, InsertRows, Limit, Many, Outcome, Routed};
 use crate::sql::template::Slot;
+use crate::sql::utility::{ExplainOptions, StatementKind};
 use crate::topology::Topology;
 use crate::types::{Format, oid};
 
@@ -77,10 +79,56 @@ pub enum PlanKind {
     Split { parts: Vec<(ShardId, ShardSql)>, combine: Arc<Combine> },
     /// COPY FROM STDIN into a sharded table: rows go to the shard of their key.
     CopyIn(Arc<CopyInPlan>),
+    /// EXPLAIN of what runs on several shards: each explains its part.
+    Explain(Box<ExplainPlan>),
+}
+
+/// EXPLAIN of a statement that one shard alone does not run.
+#[derive(Clone, Debug)]
+pub struct ExplainPlan {
+    /// The plan of the statement within.
+    pub plan: Plan,
+    /// EXPLAIN and its options as the client wrote them.
+    pub prefix: Box<str>,
+    pub options: ExplainOptions,
 }
 
 /// Decides one execution. For `key = value` it looks the value up and allocates nothing.
 pub fn plan(analysis: &Analysis, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
+    let plan = plan_outcome(analysis, inputs, view);
+    match &analysis.kind {
+        StatementKind::Explain { inner, options } => explained(plan, *inner, *options, inputs),
+        _ => plan,
+    }
+}
+
+/// What runs on one shard explains itself.
+fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inputs<'_>) -> Plan {
+    // Without ANALYZE nothing is written.
+    let access = if options.analyze { plan.access } else { Access::Read };
+    let why = plan.why.clone();
+    let prefix = inputs.text.get(..inner).unwrap_or_default();
+    match &mut plan.kind {
+        PlanKind::Refuse(_) | PlanKind::Single(_) | PlanKind::Any => return Plan { access, ..plan },
+        // Its parts are cut out of the whole text.
+        PlanKind::Split { parts, .. } => {
+            for (_, sql) in parts {
+                if let ShardSql::Rewritten { text, .. } = sql
+                    && let Some(part) = text.strip_prefix(prefix)
+                {
+                    *text = part.into();
+                }
+            }
+        }
+        PlanKind::Broadcast(_) | PlanKind::Scatter { .. } | PlanKind::Finish(_) => {}
+        PlanKind::CopyIn(_) | PlanKind::Explain(_) => return refused(lost_literals()),
+    }
+    let explain = ExplainPlan { plan, prefix: prefix.into(), options };
+    Plan { kind: PlanKind::Explain(Box::new(explain)), access, why }
+}
+
+#[inline]
+fn plan_outcome(analysis: &Analysis, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
     let (kind, why) = match &analysis.outcome {
         Outcome::Routed(routed) => return routed_plan(analysis, routed, inputs, view),
         Outcome::Insert(insert) => return insert_plan(analysis, insert, inputs, view),

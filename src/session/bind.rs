@@ -84,7 +84,8 @@ impl Session {
             | PlanKind::Scatter { .. }
             | PlanKind::Finish(_)
             | PlanKind::Split { .. }
-            | PlanKind::CopyIn(_) => None,
+            | PlanKind::CopyIn(_)
+            | PlanKind::Explain(_) => None,
         };
         match single {
             Some(shard) => {

@@ -129,6 +129,9 @@ impl Session {
         if let PlanKind::Finish(_) = &plan.kind {
             return self.execute_finish(name, statement, &bind, plan, max_rows).await;
         }
+        if let PlanKind::Explain(_) = &plan.kind {
+            return self.execute_explain(statement, &bind, plan).await;
+        }
         self.note_plan(&plan);
         let columns_added = match &plan.kind {
             PlanKind::Scatter { combine, sql, .. } => self.columns_added(statement, combine, sql),

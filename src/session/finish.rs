@@ -30,17 +30,17 @@ use crate::wire::row::read_row_description;
 use crate::wire::{encode, request};
 
 /// The finishing statement's portal. It has a name, because a simple Query would close one without.
-const PORTAL: &[u8] = b"pgloom";
+pub(super) const PORTAL: &[u8] = b"pgloom";
 /// An input with more rows than this is analyzed before the planner sees it.
 const ANALYZE_ROWS: u64 = 10_000;
 /// How long the end of a finishing transaction may take before its connection is given up.
 const END: Duration = Duration::from_secs(10);
 
 /// The client's own statement as the home shard, which has every table, describes it.
-struct Original {
-    parameters: Vec<Oid>,
+pub(super) struct Original {
+    pub parameters: Vec<Oid>,
     /// RowDescription or NoData, whole.
-    rows: Bytes,
+    pub rows: Bytes,
 }
 
 /// Why the pulls came to no good end.
@@ -156,7 +156,7 @@ impl Session {
         }
     }
 
-    async fn original(&mut self, ask: &Ask<'_>) -> Result<Original, Failure> {
+    pub(super) async fn original(&mut self, ask: &Ask<'_>) -> Result<Original, Failure> {
         let (parameters, rows) = match ask {
             Ask::Query { text } => self.describe_at_home(text).await?,
             Ask::Bound { statement, .. } => statement
@@ -197,7 +197,7 @@ impl Session {
     }
 
     /// Pulls the rows and binds the finishing statement. On return the shards' connections are at rest, or back.
-    async fn start_finish(
+    pub(super) async fn start_finish(
         &mut self,
         plan: &FinishPlan,
         ask: &Ask<'_>,
@@ -336,7 +336,7 @@ impl Session {
     }
 
     /// The shards that hold the rows of a pull.
-    fn feeding(&self, plan: &FinishPlan, pull: &Pull) -> Vec<ShardId> {
+    pub(super) fn feeding(&self, plan: &FinishPlan, pull: &Pull) -> Vec<ShardId> {
         match &pull.from {
             PullFrom::Shards(shards) => shards.iter().collect(),
             PullFrom::Any => vec![plan.shards().min().unwrap_or_else(|| self.any_shard())],
@@ -366,13 +366,7 @@ impl Session {
             server.ask(&format!("BEGIN ISOLATION LEVEL {level} READ ONLY"));
         }
         for pull in pulls {
-            let types: Vec<Oid> = pull
-                .parameters
-                .iter()
-                .map(|p| original.parameters.get(usize::from(*p)).copied().unwrap_or(0))
-                // A type that users made has another OID on each server: the shard sees by itself what is meant.
-                .map(|oid| if oid >= FIRST_NORMAL_OID { 0 } else { oid })
-                .collect();
+            let types = declared_types(pull, original);
             finish::ask(server, &pull.sql, &types, &values_of(ask, &pull.parameters)?, pull.binary)?;
         }
         server.out.extend_from_slice(request::SYNC);
@@ -584,8 +578,15 @@ fn wants_binary(ask: &Ask<'_>) -> Result<bool, Fault> {
     }
 }
 
+/// The types of the parameters that a pull uses.
+pub(super) fn declared_types(pull: &Pull, original: &Original) -> Vec<Oid> {
+    let types = pull.parameters.iter().map(|p| original.parameters.get(usize::from(*p)).copied().unwrap_or(0));
+    // A type that users made has another OID on each server: the shard sees by itself what is meant.
+    types.map(|oid| if oid >= FIRST_NORMAL_OID { 0 } else { oid }).collect()
+}
+
 /// What a Bind says of chosen parameters: their formats and values.
-fn values_of(ask: &Ask<'_>, chosen: &[u16]) -> Result<BytesMut, Fault> {
+pub(super) fn values_of(ask: &Ask<'_>, chosen: &[u16]) -> Result<BytesMut, Fault> {
     let mut out = BytesMut::new();
     let Ask::Bound { bind, .. } = ask else {
         out.extend_from_slice(&[0; 4]);

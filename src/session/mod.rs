@@ -8,6 +8,7 @@ pub mod control;
 pub mod copy;
 mod describe;
 mod execute;
+mod explain;
 pub mod finish;
 pub mod held;
 mod large;

@@ -136,6 +136,10 @@ impl Session {
             | PlanKind::Broadcast(_)
             | PlanKind::Split { .. }
             | PlanKind::CopyIn(_) => self.any_shard(),
+            PlanKind::Explain(explain) => match &explain.plan.kind {
+                PlanKind::Finish(_) => return Ok(self.view.topology.home),
+                _ => self.any_shard(),
+            },
         };
         // Any shard that holds the tables will do; one that is open already costs nothing.
         Ok(match self.batch.open {

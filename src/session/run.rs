@@ -45,7 +45,7 @@ impl Ask<'_> {
     }
 
     /// Queues the request on one server. What it answers for the client is marked so; the rest is ours.
-    fn put(&self, server: &mut Backend, sql: &ShardSql) -> Result<(), Fault> {
+    pub(super) fn put(&self, server: &mut Backend, sql: &ShardSql) -> Result<(), Fault> {
         match self {
             Self::Query { text } => {
                 let text = match sql {
@@ -230,6 +230,7 @@ impl Session {
             PlanKind::Finish(finish) => self.run_finish(finish, ask).await,
             PlanKind::Split { parts, combine } => self.run_parts(parts, combine, None, Access::Write, ask).await,
             PlanKind::CopyIn(copy) => self.run_copy_split(copy, ask).await,
+            PlanKind::Explain(explain) => Box::pin(self.run_explain(explain, plan.access, analysis, ask)).await,
         }
     }
 
@@ -434,6 +435,9 @@ impl Session {
     }
 
     pub(super) fn note_plan(&mut self, plan: &Plan) {
+        if let PlanKind::Explain(explain) = &plan.kind {
+            return self.note_plan(&explain.plan);
+        }
         let (class, shards) = match &plan.kind {
             PlanKind::Refuse(_) => (QueryClass::Rejected, 0),
             PlanKind::Single(_) | PlanKind::Any => (QueryClass::Single, 1),
@@ -441,6 +445,7 @@ impl Session {
             PlanKind::Split { parts, .. } => (QueryClass::Multi, parts.len()),
             PlanKind::Scatter { shards, .. } => (QueryClass::Scatter, shards.len()),
             PlanKind::Finish(finish) => (QueryClass::Finish, finish.shards().len()),
+            PlanKind::Explain(_) => (QueryClass::Multi, 0),
         };
         self.note_route(class, shards);
         if tracing::enabled!(tracing::Level::DEBUG) {

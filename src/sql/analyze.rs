@@ -132,7 +132,8 @@ impl Analyzer<'_> {
             | StatementKind::Merge
             | StatementKind::Other => self.statement(self.whole()),
             StatementKind::Copy(copy) => copying::copy(self, copy),
-            StatementKind::Explain { inner, analyze } => self.explain(*inner, *analyze),
+            // What it does with the plan is the plan's matter.
+            StatementKind::Explain { inner, .. } => self.statement(*inner..self.whole().end),
             StatementKind::Ddl => ddl::ddl(self),
             StatementKind::Maintenance => ddl::maintenance(self),
             StatementKind::Lock => ddl::lock(self),
@@ -286,28 +287,6 @@ impl Analyzer<'_> {
             Statement::Merge(_) => Err(Stop::NotUnderstood("MERGE")),
             _ => Err(Stop::NotUnderstood("this kind of statement")),
         }
-    }
-
-    /// EXPLAIN of a statement that one shard runs is that shard's; of others there is only EXPLAIN (ROUTE).
-    fn explain(&self, inner: usize, analyze: bool) -> Verdict {
-        let mut verdict = self.statement(inner..self.whole().end);
-        let refuse = || {
-            Fault::unsupported(
-                "EXPLAIN of a statement that runs on several shards is not supported",
-                "each shard has its own plan for its part",
-                "Use EXPLAIN (ROUTE) to see how the router runs it.",
-            )
-        };
-        match &mut verdict.outcome {
-            Outcome::Routed(routed) => routed.many = Err(refuse()),
-            Outcome::Insert(insert) => insert.split = Err(refuse()),
-            Outcome::Broadcast(_) | Outcome::CopyIn(_) => verdict.outcome = Outcome::Refuse(refuse()),
-            Outcome::Refuse(_) | Outcome::Home(_) | Outcome::Any(_) => {}
-        }
-        if !analyze {
-            verdict.access = Access::Read;
-        }
-        verdict
     }
 
     /// A cursor lives on one server: the query must be one that a single shard runs.

@@ -36,7 +36,7 @@ pub enum StatementKind {
     /// Any other EXPLAIN, of the statement that starts at the byte.
     Explain {
         inner: usize,
-        analyze: bool,
+        options: ExplainOptions,
     },
     /// SQL-level PREPARE / EXECUTE / DEALLOCATE.
     Prepare(Box<str>),
@@ -71,6 +71,24 @@ pub enum StatementKind {
     Unclear,
     /// None of the above; sqlparser may know it.
     Other,
+}
+
+/// What the options of an EXPLAIN ask for, as far as the router must know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExplainOptions {
+    pub analyze: bool,
+    pub format: ExplainFormat,
+    /// Where SUMMARY was said.
+    pub summary: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExplainFormat {
+    #[default]
+    Text,
+    Json,
+    Yaml,
+    Xml,
 }
 
 impl StatementKind {
@@ -393,7 +411,8 @@ fn fetch(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
 
 /// Behind EXPLAIN.
 fn explain(cursor: &mut Cursor<'_>) -> Option<StatementKind> {
-    let (mut analyze, mut route, mut json, mut other) = (false, false, false, false);
+    let (mut route, mut other) = (false, false);
+    let mut options = ExplainOptions::default();
     let mut ahead = cursor.clone();
     ahead.take();
     if cursor.is_punct(b'(') && !ahead.is_punct(b'(') && !ahead.is_any(&["select", "values", "table", "with"]) {
@@ -406,10 +425,19 @@ fn explain(cursor: &mut Cursor<'_>) -> Option<StatementKind> {
             };
             let on = !matches!(value.as_deref(), Some("false" | "off" | "0"));
             match &*name {
-                "analyze" | "analyse" => analyze = on,
+                "analyze" | "analyse" => options.analyze = on,
                 "route" => route = on,
-                "format" if matches!(value.as_deref(), Some("json")) => json = true,
-                "format" if matches!(value.as_deref(), Some("text")) => json = false,
+                "format" => match value.as_deref() {
+                    Some("text") => options.format = ExplainFormat::Text,
+                    Some("json") => options.format = ExplainFormat::Json,
+                    Some("yaml") => options.format = ExplainFormat::Yaml,
+                    Some("xml") => options.format = ExplainFormat::Xml,
+                    _ => other = true,
+                },
+                "summary" => {
+                    options.summary = Some(on);
+                    other = true;
+                }
                 _ => other = true,
             }
             if cursor.accept_punct(b')') {
@@ -420,14 +448,16 @@ fn explain(cursor: &mut Cursor<'_>) -> Option<StatementKind> {
             }
         }
     } else {
-        analyze = cursor.accept("analyze") || cursor.accept("analyse");
+        options.analyze = cursor.accept("analyze") || cursor.accept("analyse");
         cursor.accept("verbose");
     }
-    if cursor.at_end() || route && (analyze || other) {
+    let shown = matches!(options.format, ExplainFormat::Text | ExplainFormat::Json);
+    if cursor.at_end() || route && (options.analyze || other || !shown) {
         return None;
     }
     let inner = cursor.position();
-    Some(if route { StatementKind::ExplainRoute { inner, json } } else { StatementKind::Explain { inner, analyze } })
+    let json = options.format == ExplainFormat::Json;
+    Some(if route { StatementKind::ExplainRoute { inner, json } } else { StatementKind::Explain { inner, options } })
 }
 
 /// A word, string or number, lower-cased.

@@ -209,16 +209,31 @@ fn names_are_cut_at_a_character() {
 
 #[test]
 fn explains() {
+    let plain = ExplainOptions::default();
     for (text, kind) in [
-        ("EXPLAIN SELECT 1", K::Explain { inner: 8, analyze: false }),
-        ("EXPLAIN ANALYZE VERBOSE SELECT 1", K::Explain { inner: 24, analyze: true }),
-        ("EXPLAIN (ANALYZE false, FORMAT json) SELECT 1", K::Explain { inner: 37, analyze: false }),
-        ("EXPLAIN (SELECT 1)", K::Explain { inner: 8, analyze: false }),
-        ("EXPLAIN ((SELECT 1))", K::Explain { inner: 8, analyze: false }),
+        ("EXPLAIN SELECT 1", K::Explain { inner: 8, options: plain }),
+        (
+            "EXPLAIN ANALYZE VERBOSE SELECT 1",
+            K::Explain { inner: 24, options: ExplainOptions { analyze: true, ..plain } },
+        ),
+        (
+            "EXPLAIN (ANALYZE false, FORMAT json) SELECT 1",
+            K::Explain { inner: 37, options: ExplainOptions { format: ExplainFormat::Json, ..plain } },
+        ),
+        ("EXPLAIN (SELECT 1)", K::Explain { inner: 8, options: plain }),
+        ("EXPLAIN ((SELECT 1))", K::Explain { inner: 8, options: plain }),
         ("explain (route) SELECT 1", K::ExplainRoute { inner: 16, json: false }),
         ("EXPLAIN (ROUTE, FORMAT JSON) (SELECT 1)", K::ExplainRoute { inner: 29, json: true }),
         ("EXPLAIN (FORMAT 'json', ROUTE on) SELECT 1", K::ExplainRoute { inner: 34, json: true }),
         ("EXPLAIN (ROUTE, ANALYZE) SELECT 1", K::Unclear),
+        ("EXPLAIN (ROUTE, FORMAT yaml) SELECT 1", K::Unclear),
+        (
+            "EXPLAIN (ANALYZE, SUMMARY off, FORMAT yaml) SELECT 1",
+            K::Explain {
+                inner: 44,
+                options: ExplainOptions { analyze: true, format: ExplainFormat::Yaml, summary: Some(false) },
+            },
+        ),
         ("EXPLAIN", K::Unclear),
     ] {
         assert_eq!(classify(text), kind, "{text}");

@@ -1,0 +1,213 @@
+//! EXPLAIN of a statement that runs on several shards: each explains its part, and the answers stand below the router's own plan.
+//! With ANALYZE the parts run; the router's merge does not, because no rows come back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::backend::inflight::{Audience, Owed};
+use crate::exec::explain::{Answered, read};
+use crate::exec::finish;
+use crate::exec::scatter::ScatterError;
+use crate::fault::{Fault, SqlState};
+use crate::ids::{Oid, ShardId, ShardSet};
+use crate::plan::shard_plans::{ShardPlan, ShardPlans, answer};
+use crate::plan::{Access, ExplainPlan, FinishPlan, Plan, PlanKind, PullFrom, ShardSql};
+use crate::session::finish::{Original, PORTAL, declared_types, values_of};
+use crate::session::prepared::ClientStatement;
+use crate::session::run::Ask;
+use crate::session::{Failure, Session};
+use crate::sql::Analysis;
+use crate::wire::frame::BindView;
+use crate::wire::{reply, request};
+
+impl Session {
+    /// Execute of a portal.
+    pub(super) async fn execute_explain(
+        &mut self,
+        statement: &Arc<ClientStatement>,
+        bind: &[u8],
+        mut plan: Box<Plan>,
+    ) -> Result<(), Failure> {
+        // See execute_finish.
+        if self.tx.is_open() {
+            *plan = self.plan_bound(statement, &BindView::read(bind)?.parameters);
+        }
+        self.note_plan(&plan);
+        self.columns_of(statement).await?;
+        self.leave_open().await?;
+        self.run_multi(&plan, &statement.analysis, &Ask::Bound { statement, bind, columns_added: 0 }).await
+    }
+
+    /// Asks every shard and answers the client, but for the ReadyForQuery.
+    pub(super) async fn run_explain(
+        &mut self,
+        explain: &ExplainPlan,
+        access: Access,
+        analysis: &Arc<Analysis>,
+        ask: &Ask<'_>,
+    ) -> Result<(), Failure> {
+        let began = Instant::now();
+        let (head, mut plans) = match &explain.plan.kind {
+            PlanKind::Broadcast(sql) => {
+                let shards: ShardSet = self.view.topology.all_shards();
+                let parts: Vec<_> = shards.iter().map(|shard| (shard, sql.clone())).collect();
+                self.explain_parts(explain, &parts, access, ask).await?
+            }
+            PlanKind::Scatter { shards, sql, .. } => {
+                let parts: Vec<_> = shards.iter().map(|shard| (shard, sql.clone())).collect();
+                self.explain_parts(explain, &parts, access, ask).await?
+            }
+            PlanKind::Split { parts, .. } => self.explain_parts(explain, parts, access, ask).await?,
+            PlanKind::Finish(finish) => self.explain_finish(explain, finish, ask).await?,
+            PlanKind::Refuse(_) | PlanKind::Single(_) | PlanKind::Any | PlanKind::CopyIn(_) | PlanKind::Explain(_) => {
+                return Err(Fault::new(SqlState::INTERNAL_ERROR, "a plan that no shards explain").into());
+            }
+        };
+        if explain.options.analyze && explain.options.summary != Some(false) {
+            plans.took = Some(began.elapsed());
+        }
+        if let Ask::Query { .. } = ask {
+            self.client.out.extend_from_slice(&head);
+        }
+        for row in answer(explain, analysis, &self.plan_view(), &plans) {
+            reply::data_row(&mut self.client.out, [Some(row.as_bytes())])?;
+        }
+        reply::command_complete(&mut self.client.out, "EXPLAIN")?;
+        Ok(())
+    }
+
+    /// Each shard explains its part; what it writes by that is committed on all or on none.
+    async fn explain_parts(
+        &mut self,
+        explain: &ExplainPlan,
+        parts: &[(ShardId, ShardSql)],
+        access: Access,
+        ask: &Ask<'_>,
+    ) -> Result<(Bytes, ShardPlans), Failure> {
+        self.check_fanout(parts.len())?;
+        let opened = access == Access::Write && parts.len() > 1 && !self.tx.is_open();
+        if opened {
+            self.tx.begin_implicit(&self.settings);
+        }
+        let shards: Vec<ShardId> = parts.iter().map(|(shard, _)| *shard).collect();
+        self.enlist_all(&shards).await?;
+        for (shard, sql) in parts {
+            let at = self.held_at(*shard)?;
+            let held = &mut self.held[at];
+            held.wrote |= access == Access::Write;
+            let sql = match sql {
+                // EXPLAIN and all.
+                ShardSql::AsWritten => ShardSql::AsWritten,
+                ShardSql::Rewritten { text, parameters } => ShardSql::Rewritten {
+                    text: format!("{}{text}", explain.prefix).into(),
+                    parameters: parameters.clone(),
+                },
+            };
+            ask.put(&mut held.server, &sql)?;
+        }
+        let answers = match self.read_answers(&shards).await {
+            Ok(answers) => answers,
+            Err(error) => return Err(self.scatter_failure(error, opened).await),
+        };
+        self.end_parts(opened).await?;
+        let head = answers.first().and_then(|of| of.first()).map(|answer| answer.head.clone()).unwrap_or_default();
+        let answers = shards.iter().zip(answers).filter_map(|(shard, mut of)| Some((*shard, of.pop()?)));
+        let parts = answers.map(|(shard, answer)| shard_plan(explain, shard, answer)).collect();
+        Ok((head, ShardPlans { parts, ..ShardPlans::default() }))
+    }
+
+    /// Each shard explains its pulls, and then a Postgres the finishing statement: over the rows themselves with ANALYZE, else over
+    /// empty inputs.
+    async fn explain_finish(
+        &mut self,
+        explain: &ExplainPlan,
+        plan: &FinishPlan,
+        ask: &Ask<'_>,
+    ) -> Result<(Bytes, ShardPlans), Failure> {
+        let original = self.original(ask).await?;
+        let pulls = self.explain_pulls(explain, plan, ask, &original).await?;
+        let mut plan = FinishPlan { sql: format!("{}{}", explain.prefix, plan.sql), ..plan.clone() };
+        if !explain.options.analyze {
+            plan.pulls.iter_mut().for_each(|pull| pull.from = PullFrom::Shards(ShardSet::new()));
+        }
+        let slot = self.start_finish(&plan, ask, &original).await?;
+        let at = self.held_at(slot)?;
+        let server = &mut self.held[at].server;
+        request::execute(&mut server.out, PORTAL, 0)?;
+        server.inflight.push(Owed::Execute(Audience::Client));
+        server.out.extend_from_slice(request::SYNC);
+        server.inflight.push(Owed::Sync(Audience::Router));
+        let answers = self.read_answers(&[slot]).await;
+        let answers = match answers {
+            Ok(answers) => answers,
+            Err(error) => {
+                let failure = self.scatter_failure(error, false).await;
+                self.end_finish(slot).await;
+                return Err(failure);
+            }
+        };
+        self.end_finish(slot).await;
+        let answer = answers.into_iter().flatten().next_back().unwrap_or_default();
+        let finish = Some(shard_plan(explain, self.view.topology.home, answer));
+        Ok((original.rows, ShardPlans { pulls, finish, ..ShardPlans::default() }))
+    }
+
+    async fn explain_pulls(
+        &mut self,
+        explain: &ExplainPlan,
+        plan: &FinishPlan,
+        ask: &Ask<'_>,
+        original: &Original,
+    ) -> Result<Vec<Vec<ShardPlan>>, Failure> {
+        let feeds: Vec<Vec<ShardId>> = plan.pulls.iter().map(|pull| self.feeding(plan, pull)).collect();
+        let mut shards: Vec<ShardId> = feeds.iter().flatten().copied().collect();
+        shards.sort_unstable();
+        shards.dedup();
+        self.check_fanout(shards.len())?;
+        self.enlist_all(&shards).await?;
+        for shard in &shards {
+            let at = self.held_at(*shard)?;
+            let server = &mut self.held[at].server;
+            for pull in plan.pulls.iter().zip(&feeds).filter(|(_, feeds)| feeds.contains(shard)).map(|(pull, _)| pull) {
+                let types: Vec<Oid> = declared_types(pull, original);
+                let sql = format!("{}{}", explain.prefix, pull.sql);
+                finish::ask(server, &sql, &types, &values_of(ask, &pull.parameters)?, false)?;
+            }
+            server.out.extend_from_slice(request::SYNC);
+            server.inflight.push(Owed::Sync(Audience::Router));
+        }
+        let answers = match self.read_answers(&shards).await {
+            Ok(answers) => answers,
+            Err(error) => return Err(self.scatter_failure(error, false).await),
+        };
+        self.end_parts(false).await?;
+        let mut answers: Vec<_> = answers.into_iter().map(Vec::into_iter).collect();
+        let mut plans = Vec::with_capacity(feeds.len());
+        for of in &feeds {
+            let mut pull = Vec::with_capacity(of.len());
+            for shard in of {
+                let answer = shards.binary_search(shard).ok().and_then(|at| answers.get_mut(at)?.next());
+                pull.extend(answer.map(|answer| shard_plan(explain, *shard, answer)));
+            }
+            plans.push(pull);
+        }
+        Ok(plans)
+    }
+
+    /// The answers of these servers, within the time that a statement may take.
+    async fn read_answers(&mut self, shards: &[ShardId]) -> Result<Vec<Vec<Answered>>, ScatterError> {
+        let limit = self.shared.limits.query_timeout.unwrap_or(Duration::MAX);
+        let mut servers = self.held.servers(shards);
+        match tokio::time::timeout(limit, read(&mut servers, &mut self.client)).await {
+            Ok(answers) => answers,
+            Err(_) => Err(Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to query_timeout").into()),
+        }
+    }
+}
+
+fn shard_plan(explain: &ExplainPlan, shard: ShardId, answer: Answered) -> ShardPlan {
+    let analyzed = explain.options.analyze.then_some(answer.took);
+    ShardPlan::new(shard, answer.text, explain.options.format, analyzed)
+}
