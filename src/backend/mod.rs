@@ -290,6 +290,7 @@ impl Backend {
                 return Err(self.out_of_step(frame.tag));
             }
             match frame.tag {
+                b'T' => rows.clear(),
                 b'D' => rows.push(text_row(frame.body())?),
                 b'E' => failed = failed.or_else(|| Some(server_fault(frame.body()))),
                 _ => {}

@@ -110,14 +110,54 @@ impl SessionSettings {
     }
 }
 
+/// Settings whose value is a list of names: SET quotes each member of the list that it is given, set_config and a
+/// startup packet give the list as a whole (Postgres: `GUC_LIST_QUOTE`).
+const NAME_LISTS: [&str; 6] = [
+    "search_path",
+    "temp_tablespaces",
+    "local_preload_libraries",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "unix_socket_directories",
+];
+/// Begins a value that no SET can give. No SQL value begins so.
+const WHOLE: char = '=';
+
+/// A setting's own text as a value for [`SessionSettings::set`] and [`assign`].
+pub fn text_value(name: &str, text: &str) -> String {
+    if NAME_LISTS.contains(&name) { format!("{WHOLE}{text}") } else { quote_literal(text) }
+}
+
+/// The text of a list of names that was given as a whole.
+pub fn whole_text(value: &str) -> Option<&str> {
+    value.strip_prefix(WHOLE)
+}
+
 /// `SET name TO value`, with the forms that are not plain settings.
 pub fn assign(name: &str, value: &str) -> String {
+    if let Some(text) = whole_text(value) {
+        return assign_whole(name, text, false);
+    }
     match name {
         "session_authorization" => format!("SET SESSION AUTHORIZATION {value}"),
         "timezone" => format!("SET TIME ZONE {value}"),
         "role" => format!("SET ROLE {value}"),
         _ => format!("SET {} TO {value}", quote_name(name)),
     }
+}
+
+/// `SET LOCAL name TO value`
+pub fn assign_local(name: &str, value: &str) -> String {
+    match whole_text(value) {
+        Some(text) => assign_whole(name, text, true),
+        None => assign(name, value).replacen("SET ", "SET LOCAL ", 1),
+    }
+}
+
+/// Without a row, so that it can stand before anything else.
+fn assign_whole(name: &str, text: &str, local: bool) -> String {
+    let (name, text) = (quote_literal(name), quote_literal(text));
+    format!("SELECT WHERE pg_catalog.set_config({name}, {text}, {local}) IS NULL")
 }
 
 pub fn reset(name: &str) -> String {
@@ -129,9 +169,12 @@ pub fn reset(name: &str) -> String {
     }
 }
 
-/// A setting's name as an identifier; `extension.name` stays two parts.
+/// A setting's name as an identifier; `extension.name` stays two parts, and each may be a keyword.
 fn quote_name(name: &str) -> String {
-    name.split('.').map(quote_identifier).collect::<Vec<_>>().join(".")
+    if !name.contains('.') {
+        return quote_identifier(name);
+    }
+    name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect::<Vec<_>>().join(".")
 }
 
 /// An SQL identifier, quoted where it must be (Postgres: `quote_identifier`, without its keyword table: quoting is always allowed).
@@ -161,8 +204,17 @@ mod tests {
     fn only_differences_are_sent() {
         let from = settings(&[("a", "1"), ("b", "2")]);
         let to = settings(&[("b", "3"), ("c.d", "'x'")]);
-        assert_eq!(to.statements_from(Some(&from)).as_deref(), Some("RESET a;SET b TO 3;SET c.d TO 'x';"));
+        assert_eq!(to.statements_from(Some(&from)).as_deref(), Some("RESET a;SET b TO 3;SET \"c\".\"d\" TO 'x';"));
         assert_eq!(to.statements_from(Some(&to.clone())), None);
+    }
+
+    #[test]
+    fn lists_of_names_are_given_as_they_are() {
+        let value = text_value("search_path", "a,\"$user\"");
+        assert_eq!(whole_text(&value), Some("a,\"$user\""));
+        let whole = "SELECT WHERE pg_catalog.set_config('search_path', 'a,\"$user\"', true) IS NULL";
+        assert_eq!(assign_local("search_path", &value), whole);
+        assert_eq!(assign_local("work_mem", &text_value("work_mem", "1MB")), "SET LOCAL work_mem TO '1MB'");
     }
 
     #[test]

@@ -27,7 +27,11 @@ impl Session {
         };
         match done {
             Ok(tag) => {
+                let locals = self.tx.has_locals();
                 self.tx.end();
+                if locals {
+                    self.adopt(std::sync::Arc::clone(&self.settings));
+                }
                 self.finish_joined(true);
                 self.reload_catalog().await;
                 Ok(tag)

@@ -27,6 +27,7 @@ pub fn is_local(kind: &StatementKind) -> bool {
             !matches!(t, TransactionStatement::TwoPhase | TransactionStatement::SetConstraints)
         }
         StatementKind::Set(_)
+        | StatementKind::SetConfig(_)
         | StatementKind::ShowRouter(_)
         | StatementKind::ExplainRoute { .. }
         | StatementKind::Discard(_)
@@ -56,6 +57,7 @@ impl Session {
                 }
                 Ok(Some(done))
             }
+            StatementKind::SetConfig(columns) => self.set_config(text, columns).await,
             StatementKind::ShowRouter(name) => Ok(Some(self.show_router(name)?)),
             StatementKind::ExplainRoute { inner, json } => self.explain_route(text, *inner, *json).map(Some),
             StatementKind::Discard(target) => self.discard(*target).await.map(Some),
@@ -70,6 +72,9 @@ impl Session {
         match kind {
             StatementKind::ShowRouter(name) => Ok(Some(LocalRows { rows: Vec::new(), ..self.show_router(name)? })),
             StatementKind::ExplainRoute { .. } => Ok(Some(LocalRows::of("QUERY PLAN", Vec::new(), "EXPLAIN"))),
+            StatementKind::SetConfig(columns) => {
+                Ok(Some(LocalRows { columns: columns.to_vec(), ..LocalRows::default() }))
+            }
             _ => Ok(None),
         }
     }
@@ -208,16 +213,18 @@ impl Session {
         reply::notice(&mut self.client.out, NoticeLevel::Warning, &Fault::new(code, message));
     }
 
-    async fn set(&mut self, statement: &SetStatement) -> Result<LocalRows, Failure> {
+    pub(super) async fn set(&mut self, statement: &SetStatement) -> Result<LocalRows, Failure> {
         match statement {
             SetStatement::Session { name, value } => {
                 check_setting(name, value)?;
                 let mut wanted = (*self.settings).clone();
                 wanted.set(name, value);
+                self.tx.forget_local(name);
                 self.change_settings(wanted, &settings::assign(name, value)).await?;
                 Ok(tag("SET"))
             }
             SetStatement::Reset(name) => {
+                self.tx.forget_local(name);
                 let mut wanted = (*self.settings).clone();
                 let sql = match self.startup.get(name) {
                     Some(value) => {
@@ -233,6 +240,7 @@ impl Session {
                 Ok(tag("RESET"))
             }
             SetStatement::ResetAll => {
+                self.tx.forget_locals();
                 let mut wanted = (*self.startup).clone();
                 // RESET ALL leaves roles alone.
                 for name in ["role", "session_authorization"] {
@@ -250,6 +258,10 @@ impl Session {
             SetStatement::Local { name, value } => {
                 let sql = format!("SET LOCAL {}", settings::assign(name, value).trim_start_matches("SET "));
                 self.set_in_transaction(&sql, "SET LOCAL").await?;
+                if self.tx.in_block() {
+                    let value = Some(&**value).filter(|value| !value.eq_ignore_ascii_case("default"));
+                    self.set_local(name, value);
+                }
                 Ok(tag("SET"))
             }
             SetStatement::Transaction(modes) => {
@@ -339,9 +351,19 @@ impl Session {
 
     /// Makes these the session's settings, and names mean what they say.
     pub(super) fn adopt(&mut self, wanted: Arc<SessionSettings>) {
-        self.scope = SearchScope::new(&wanted, &self.user, &self.database.name);
-        self.meaning = wanted.meaning();
+        {
+            let effective = self.tx.with_locals(&wanted);
+            self.scope = SearchScope::new(&effective, &self.user, &self.database.name);
+            self.meaning = effective.meaning();
+        }
         self.settings = wanted;
+    }
+
+    /// A setting has this value until the transaction ends; `None`: its default.
+    pub(super) fn set_local(&mut self, name: &str, value: Option<&str>) {
+        let value = value.or_else(|| self.startup.get(name)).unwrap_or("DEFAULT").to_owned();
+        self.tx.set_local(name, &value);
+        self.adopt(Arc::clone(&self.settings));
     }
 
     /// Tells the client of parameters that have another value on this server than the client was told.
@@ -421,7 +443,7 @@ impl Session {
 
     /// A statement that would change the session in a way we cannot follow, or no statement at all: a server that is thrown
     /// away afterwards tells which.
-    async fn run_unclear(&mut self, text: &str) -> Result<Option<LocalRows>, Failure> {
+    pub(super) async fn run_unclear(&mut self, text: &str) -> Result<Option<LocalRows>, Failure> {
         let home = self.view.topology.home;
         let mut server = self.pools.pool(home).checkout().await?;
         let asked = match put_settings(&mut server, &self.settings).await {
@@ -467,7 +489,7 @@ impl Session {
 }
 
 /// Settings that would break what the router relies on.
-fn check_setting(name: &str, value: &str) -> Result<(), Fault> {
+pub(super) fn check_setting(name: &str, value: &str) -> Result<(), Fault> {
     let plain = value.trim().trim_matches('\'').to_ascii_lowercase().replace(['-', '_'], "");
     if name == "client_encoding" && !matches!(plain.as_str(), "utf8" | "unicode" | "sqlascii") {
         return Err(Fault::unsupported(

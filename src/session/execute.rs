@@ -61,11 +61,16 @@ impl Session {
             StatementKind::Transaction(crate::sql::utility::TransactionStatement::Begin { .. })
         );
         // A SET is undone with what came before it in the pipeline.
-        let joins = begins || matches!(statement.analysis.kind, StatementKind::Set(_));
+        let sets = matches!(statement.analysis.kind, StatementKind::SetConfig(_));
+        let joins = begins || sets || matches!(statement.analysis.kind, StatementKind::Set(_));
         if joins && self.batch.open.is_some() && !self.tx.is_open() {
             self.leave_open().await?;
         } else {
             self.rest_open().await?;
+        }
+        if sets {
+            // As in Postgres, it lasts or is undone with the rest of the pipeline; what is local ends with it.
+            self.tx.begin_implicit(&self.settings);
         }
         let text = Arc::clone(&statement.text);
         self.scan_one(&text)?;
@@ -112,7 +117,7 @@ impl Session {
             Place::Finishing(slot) => return self.resume_finish(name, slot, max_rows).await,
             Place::Finished => {
                 // A query that is at its end has no more rows; anything else is not run twice.
-                if statement.analysis.kind == StatementKind::Query {
+                if matches!(statement.analysis.kind, StatementKind::Query | StatementKind::SetConfig(_)) {
                     reply::command_complete(&mut self.client.out, "SELECT 0")?;
                     return Ok(());
                 }

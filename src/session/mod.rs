@@ -20,6 +20,7 @@ pub mod recent;
 pub mod run;
 pub mod scatter;
 pub mod scope;
+mod set_config;
 pub mod simple;
 pub mod transaction;
 
@@ -178,7 +179,8 @@ impl Session {
         let client = Client::new(login.stream, login.leftover, control, shared.limits.max_message);
         let mut startup = SessionSettings::default();
         for (name, value) in &login.settings {
-            startup.set(name, &crate::backend::settings::quote_literal(value));
+            let name = name.to_ascii_lowercase();
+            startup.set(&name, &crate::backend::settings::text_value(&name, value));
         }
         let startup = shared.settings.share(startup);
         let view = login.database.cluster.load_full();

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::backend::cluster::Cluster;
-use crate::backend::settings::SessionSettings;
+use crate::backend::settings::{self, SessionSettings};
 use crate::sql::{NameScope, utility};
 
 pub struct SearchScope {
@@ -14,12 +14,15 @@ pub struct SearchScope {
 
 impl SearchScope {
     /// `database`: its name is part of the fingerprint, because the plan cache serves them all.
-    pub fn new(settings: &SessionSettings, user: &str, database: &str) -> Self {
-        let search_path = settings
+    pub fn new(values: &SessionSettings, user: &str, database: &str) -> Self {
+        let search_path = values
             .get("search_path")
-            .and_then(|value| utility::search_path_value(value, user))
+            .and_then(|value| match settings::whole_text(value) {
+                Some(text) => utility::search_path_setting(text, user),
+                None => utility::search_path_value(value, user),
+            })
             .unwrap_or_else(|| vec![user.into(), "public".into()]);
-        let standard_strings = settings
+        let standard_strings = values
             .get("standard_conforming_strings")
             .is_none_or(|value| !matches!(unquoted(value).as_str(), "off" | "false" | "no" | "0" | "f" | "n" | "of"));
         let mut hasher = DefaultHasher::new();

@@ -1,5 +1,6 @@
 //! PURE. `Transaction`: what the client is in, folded over the shards it touched.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::backend::settings::SessionSettings;
@@ -30,12 +31,15 @@ pub struct Transaction {
     replay: Vec<Replay>,
     /// The session's settings when the transaction began: a rollback brings them back.
     settings: Option<Arc<SessionSettings>>,
+    /// What SET LOCAL has set; the value DEFAULT for what it has reset.
+    locals: SessionSettings,
 }
 
 #[derive(Debug)]
 struct Savepoint {
     name: Box<str>,
     settings: Arc<SessionSettings>,
+    locals: SessionSettings,
     /// Length of `replay` just after the SAVEPOINT.
     replay: usize,
 }
@@ -132,6 +136,7 @@ impl Transaction {
         self.savepoints.push(Savepoint {
             name: name.into(),
             settings: Arc::clone(settings),
+            locals: self.locals.clone(),
             replay: self.replay.len(),
         });
     }
@@ -155,6 +160,7 @@ impl Transaction {
         let at = self.savepoints.iter().rposition(|s| &*s.name == name)?;
         self.savepoints.truncate(at + 1);
         self.replay.truncate(self.savepoints[at].replay);
+        self.locals = self.savepoints[at].locals.clone();
         if self.state == TxState::Failed {
             self.state = TxState::Block;
         }
@@ -164,6 +170,36 @@ impl Transaction {
     /// The session's settings at its beginning; `None` outside of a transaction.
     pub fn settings_before(&self) -> Option<&Arc<SessionSettings>> {
         self.settings.as_ref()
+    }
+
+    /// SET LOCAL; the value is SQL, or DEFAULT.
+    pub fn set_local(&mut self, name: &str, value: &str) {
+        self.locals.set(name, value);
+    }
+
+    /// A SET for the session has taken the place of a SET LOCAL.
+    pub fn forget_local(&mut self, name: &str) {
+        self.locals.remove(name);
+    }
+
+    pub fn forget_locals(&mut self) {
+        self.locals = SessionSettings::default();
+    }
+
+    pub fn has_locals(&self) -> bool {
+        !self.locals.is_empty()
+    }
+
+    /// The settings that statements meet now, those of the session being `settings`.
+    pub fn with_locals<'a>(&self, settings: &'a SessionSettings) -> Cow<'a, SessionSettings> {
+        let mut all = Cow::Borrowed(settings);
+        for (name, value) in self.locals.iter() {
+            match value {
+                "DEFAULT" => all.to_mut().remove(name),
+                value => all.to_mut().set(name, value),
+            }
+        }
+        all
     }
 
     /// A SET that shards joining later must also run.
@@ -177,6 +213,7 @@ impl Transaction {
         self.modes = Box::default();
         self.savepoints.clear();
         self.replay.clear();
+        self.forget_locals();
         self.settings.take()
     }
 }

@@ -13,6 +13,7 @@ use crate::sql::dialect::parse_relaxed;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, parameter_index};
 use crate::sql::finish::{Parsed, Unmerged};
+use crate::sql::functions;
 use crate::sql::lexer::TokenKind;
 use crate::sql::model::{Model, Obstacle, Stop};
 use crate::sql::names::{distributed_names, sharded_names};
@@ -93,9 +94,13 @@ pub(crate) struct Analyzer<'s> {
 ///
 /// `scan` is the scan of the same text; where scanning failed its contents do not matter.
 pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
-    let kind = utility::classify(text);
+    let mut kind = utility::classify(text);
     let empty = Scan::default();
     let tokens = words::tokens(text, scope.standard_strings);
+    let ours = matches!(functions::classify(scope.catalog, None, "set_config"), functions::FunctionClass::Home(_));
+    if matches!(kind, StatementKind::SetConfig(_)) && (tokens.is_none() || !ours) {
+        kind = StatementKind::Query;
+    }
     let scan = if tokens.is_some() { scan } else { &empty };
     let mut used: HashMap<u16, u32> = HashMap::new();
     for token in tokens.iter().flatten().filter(|token| token.kind == TokenKind::Parameter) {
@@ -149,6 +154,7 @@ impl Analyzer<'_> {
             StatementKind::Empty
             | StatementKind::Transaction(_)
             | StatementKind::Set(_)
+            | StatementKind::SetConfig(_)
             | StatementKind::ShowRouter(_)
             | StatementKind::ExplainRoute { .. }
             | StatementKind::Execute(_)

@@ -3,12 +3,14 @@
 mod copy;
 pub(crate) mod cursor;
 mod set;
+mod set_config;
 
 use crate::sql::lexer::TokenKind;
 use crate::sql::utility::cursor::Cursor;
 
 pub use cursor::{cut_name, fold_name};
 pub use set::{plain_value, search_path_setting, search_path_value};
+pub use set_config::{ConfigCall, config_calls};
 
 /// What a statement is to the session: which of its own state it touches, whatever shards it goes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +26,8 @@ pub enum StatementKind {
     Copy(Box<CopyStatement>),
     Transaction(TransactionStatement),
     Set(SetStatement),
+    /// A query of nothing but `set_config` with literals, and the names of its columns: a SET that returns a row.
+    SetConfig(Box<[Box<str>]>),
     /// `SHOW name` of a Postgres setting (any server answers, after the session's settings are applied).
     Show(Box<str>),
     /// `SHOW pgloom.name`: answered by the router.
@@ -245,7 +249,11 @@ pub fn classify(text: &str) -> StatementKind {
     cursor.take();
     let cursor = &mut cursor;
     match first.to_ascii_lowercase().as_str() {
-        "select" | "values" | "table" => StatementKind::Query,
+        "select" => match config_calls(text) {
+            Some(calls) => StatementKind::SetConfig(calls.into_iter().map(|(_, column)| column).collect()),
+            None => StatementKind::Query,
+        },
+        "values" | "table" => StatementKind::Query,
         "with" => with(cursor),
         "insert" => StatementKind::Insert,
         "update" => StatementKind::Update,

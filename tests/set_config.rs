@@ -1,0 +1,211 @@
+//! `SELECT set_config(...)` is a SET that answers: every connection has its settings, and names mean what they say.
+//! The same statements on one Postgres and through the router must have the same answers.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use support::Sharded;
+use support::raw::{Raw, Reply, Value, message as m};
+
+/// Stands for one question to each shard.
+const ALL: &str = "what every shard knows";
+
+/// A sharded world, and one Postgres with the same tables and rows.
+struct World {
+    world: Sharded,
+}
+
+impl World {
+    fn create(label: &str) -> Self {
+        let world = Sharded::create(label, "default_pool_size = 2");
+        let mut oracle = world.db.oracle();
+        oracle.must(
+            "CREATE TABLE items (id int PRIMARY KEY, n int, name text); CREATE TABLE plain (id int PRIMARY KEY, body text); \
+             INSERT INTO items SELECT g, 0, 'item ' || g FROM generate_series(1, 60) g; \
+             INSERT INTO plain VALUES (1, 'one')",
+        );
+        Self { world }
+    }
+
+    /// What each shard's connection knows, asked by a row that lies there.
+    fn looks(&self) -> Vec<String> {
+        let look = |ids: &Vec<i32>| {
+            format!("SELECT id, coalesce(current_setting('my.user', true), '') FROM items WHERE id = {}", ids[0])
+        };
+        self.world.ids.iter().map(look).collect()
+    }
+
+    /// Plays the statements on both sides, each on a connection of its own, and compares every answer.
+    #[track_caller]
+    fn same(&self, statements: &[&str]) {
+        let looks = self.looks();
+        let each = |sql: &&str| if **sql == *ALL { looks.clone() } else { vec![(*sql).to_owned()] };
+        let statements: Vec<String> = statements.iter().flat_map(each).collect();
+        for extended in [false, true] {
+            let play = |mut raw: Raw| -> Vec<(String, Reply)> {
+                let ask = |sql: &String| {
+                    let one = sql.matches(';').count() == 0;
+                    let reply = if extended && one { raw.extended(sql, &[], &[], 1) } else { raw.simple(sql) };
+                    (sql.clone(), reply)
+                };
+                statements.iter().map(ask).collect()
+            };
+            let (theirs, ours) = (play(self.world.db.oracle()), play(self.world.connect()));
+            for ((sql, theirs), (_, ours)) in theirs.into_iter().zip(ours) {
+                let facts = |reply: &Reply| {
+                    let warnings: Vec<String> = reply.notices.iter().map(|n| n.code().to_owned()).collect();
+                    // What a failing statement sent before its error depends on the plan.
+                    let finished: Vec<_> = reply.answers.iter().filter(|a| a.tag.is_some()).cloned().collect();
+                    (reply.code().to_owned(), finished, warnings, reply.status)
+                };
+                let (theirs, ours) = (facts(&theirs), facts(&ours));
+                assert_eq!(ours, theirs, "{sql} of {statements:#?}, extended {extended}");
+            }
+        }
+    }
+}
+
+#[test]
+fn answers_are_those_of_one_postgres() {
+    let world = World::create("setconf");
+    // The value as Postgres spells it, one column or several, with names or without.
+    world.same(&["SELECT set_config('work_mem', '65536', false)", "SHOW work_mem"]);
+    world.same(&["SELECT pg_catalog.set_config('TimeZone', 'utc', false) AS zone", "SHOW timezone"]);
+    world.same(&[
+        "SELECT set_config('a.b', 'x', false) one, set_config('a.c', 'y', true), set_config('a.b', NULL, false)",
+        "SELECT current_setting('a.b')",
+        "SELECT current_setting('a.c', true)",
+    ]);
+    world.same(&["SELECT set_config('search_path', '', false)", "SHOW search_path", "SELECT body FROM plain"]);
+    world.same(&[
+        "SELECT set_config('search_path', 'a,\"$user\" ,  PUBLIC', false)",
+        "SHOW search_path",
+        "SELECT * FROM plain",
+    ]);
+    world.same(&["SET search_path TO pg_catalog", "SELECT set_config('search_path', NULL, false)", "SHOW search_path"]);
+    // What is wrong changes nothing.
+    world.same(&[
+        "SELECT set_config('work_mem', '1MB', false)",
+        "SELECT set_config('work_mem', '2MB', false), set_config('no_such_setting', 'x', false)",
+        "SHOW work_mem",
+        "SELECT set_config('work_mem', 'much', false)",
+        "SELECT set_config('search_path', 'a b', false)",
+        "SHOW work_mem",
+    ]);
+    world.same(&["SELECT set_config('pgloom', 'x', false)", "SELECT set_config('', 'x', false)"]);
+    world.same(&["SELECT set_config('work_mem', '2MB', true)", "SHOW work_mem"]);
+    // RESET and DISCARD know of it.
+    world.same(&["SELECT set_config('work_mem', '2MB', false)", "RESET work_mem", "SHOW work_mem"]);
+    world.same(&["SELECT set_config('work_mem', '2MB', false)", "DISCARD ALL", "SHOW work_mem"]);
+}
+
+#[test]
+fn blocks_and_savepoints_bring_it_back() {
+    let world = World::create("setconfblock");
+    for local in ["true", "false"] {
+        let set = |value: &str| format!("SELECT set_config('my.user', '{value}', {local})");
+        let (one, two, three) = (set("one"), set("two"), set("three"));
+        let (id, max) = ("SELECT coalesce(current_setting('my.user', true), '') FROM items WHERE id = 7", ALL);
+        world.same(&["BEGIN", &one, max, "COMMIT", max]);
+        world.same(&["BEGIN", id, &one, max, "ROLLBACK", max]);
+        world.same(&["BEGIN", max, &one, "SAVEPOINT s", &two, max, "ROLLBACK TO s", max, &three, "COMMIT", max]);
+        world.same(&["BEGIN", &one, "SELECT set_config('work_mem', 'x', false)", max, "ROLLBACK", max]);
+        let all = world.looks().join("; ");
+        world.same(&[&format!("{one}; {all}; {two}; {all}"), max]);
+        world.same(&[&format!("{one}; SELECT 1/0"), max]);
+    }
+}
+
+#[test]
+fn every_shard_knows_it() {
+    let world = World::create("setconfall");
+    world.same(&["SELECT set_config('my.user', 'ann', false)", ALL, "SELECT count(*) FROM items"]);
+    // A name means what the path says, on the router too: a table of another schema is not the sharded one.
+    let schema = "CREATE SCHEMA other; CREATE TABLE other.items (id int, n int, name text)";
+    for mut raw in [world.world.db.oracle(), world.world.connect()] {
+        raw.must(schema);
+        raw.must("INSERT INTO other.items VALUES (1, 1, 'other')");
+    }
+    world.same(&["SELECT set_config('search_path', 'other, public', false)", "SELECT * FROM items"]);
+    for set in [
+        "SELECT set_config('search_path', 'other,public', true)",
+        "SET LOCAL search_path TO other, public",
+        "SELECT set_config('search_path', 'other', true)",
+    ] {
+        world.same(&["BEGIN", set, "SELECT id, name FROM items", "COMMIT", "SELECT count(*) FROM items"]);
+        world.same(&[
+            "BEGIN",
+            "SAVEPOINT s",
+            set,
+            "SELECT id, name FROM items",
+            "ROLLBACK TO s",
+            "SELECT count(*) FROM items",
+            "ROLLBACK",
+        ]);
+    }
+    // Strings are read by the rules that hold inside of the block.
+    let mut through = world.world.connect();
+    through.must("BEGIN");
+    through.must("SET LOCAL standard_conforming_strings = off");
+    assert_eq!(through.simple("SELECT 'a\\'b', count(*) FROM items").code(), "0A000");
+    through.must("ROLLBACK");
+    assert_eq!(through.must("SELECT 'a\\', count(*) FROM items").text(), "a\\|60");
+    // At the start of a session too.
+    let start = [("user", "postgres"), ("database", &*world.world.db.name), ("search_path", "other,public")];
+    let ask = |port| Raw::connect_with(port, &start, None).unwrap().value("SELECT count(*) FROM items");
+    assert_eq!(ask(world.world.db.oracle().port()), ask(world.world.router.port));
+    let path = |port| Raw::connect_with(port, &start, None).unwrap().value("SHOW search_path");
+    assert_eq!(path(world.world.db.oracle().port()), path(world.world.router.port));
+}
+
+#[test]
+fn a_pipeline_is_one_transaction() {
+    let world = World::create("setconfpipe");
+    let one = |sql: &str| {
+        [m::parse("", sql, &[]), m::bind("", "", &[], &[]), m::describe(b'P', ""), m::execute("", 0)].concat()
+    };
+    for local in ["true", "false"] {
+        for last in ["SELECT count(*) FROM items", "SELECT 1/0"] {
+            let set = format!("SELECT set_config('my.user', 'ann', {local})");
+            let looks = world.looks();
+            let inside: Vec<Vec<u8>> = looks.iter().map(|look| one(look)).collect();
+            let script = [one(&set), inside.concat(), one(last), m::sync()];
+            let play = |mut raw: Raw| {
+                let first = raw.exchange(&script.concat(), None);
+                let then: Vec<_> = looks.iter().map(|look| raw.simple(look).answers).collect();
+                (first.code().to_owned(), first.answers, first.status, then)
+            };
+            assert_eq!(play(world.world.connect()), play(world.world.db.oracle()), "{local} {last}");
+        }
+    }
+}
+
+#[test]
+fn it_is_described_before_it_runs_and_pins_nothing() {
+    let world = World::create("setconfpin");
+    let sql = "SELECT set_config('my.user', 'ann', false) AS who";
+    let play = |mut raw: Raw| {
+        raw.exchange(&[m::parse("s", sql, &[]), m::describe(b'S', "s"), m::sync()].concat(), None);
+        let script = [m::bind("", "s", &[], &[1]), m::execute("", 0), m::execute("", 0), m::sync()].concat();
+        let reply = raw.exchange(&script, None);
+        (reply.code().to_owned(), reply.answers)
+    };
+    assert_eq!(play(world.world.connect()), play(world.world.db.oracle()));
+    // Were they pinned, the pool of two connections would not serve five clients.
+    let mut clients: Vec<Raw> = (0..5).map(|_| world.world.connect()).collect();
+    for (index, client) in clients.iter_mut().enumerate() {
+        client.must(&format!("SELECT set_config('my.user', 'user {index}', false)"));
+    }
+    for (index, client) in clients.iter_mut().enumerate() {
+        for look in world.looks() {
+            assert!(client.must(&look).text().ends_with(&format!("|user {index}")), "{look}");
+        }
+    }
+    // Parameters are not followed: as before, the connection stays with its client and other shards are refused.
+    let mut client = world.world.connect();
+    let text = ["my.user", "bob"].map(Value::text);
+    let set = client.extended("SELECT set_config($1, $2, false)", &[], &text, 0);
+    assert_eq!(set.text(), "bob");
+    assert_eq!(client.simple("SELECT count(*) FROM items").code(), "0A000");
+}
