@@ -1,6 +1,7 @@
 //! `Backend`: one server connection, what it owes, what state it carries. Knows nothing of clients and plans.
 
 pub mod cancel;
+pub mod clock;
 pub mod cluster;
 pub mod combine;
 pub mod inflight;
@@ -65,6 +66,8 @@ pub struct Backend {
     pub applied_before: Option<Option<Arc<SessionSettings>>>,
     /// The temporary tables that it keeps, where it is a combine connection.
     pub inputs: combine::Inputs,
+    /// It has the functions of [`clock`].
+    pub has_clock: bool,
     /// ParameterStatus values as the server reported them last.
     pub parameters: Vec<(Box<str>, Box<str>)>,
     pub cancel: Arc<CancelHandle>,
@@ -105,6 +108,7 @@ impl Backend {
             applied: Some(SessionSettings::none()),
             applied_before: None,
             inputs: combine::Inputs::default(),
+            has_clock: false,
             parameters: login.parameters,
             cancel,
             address,

@@ -7,6 +7,7 @@ use crate::plan::combine::{Combine, Comparison, Fold, Gather, Output, SortKey, S
 use crate::plan::shard_plans::{ShardPlan, ShardPlans};
 use crate::plan::{Access, Plan, PlanKind, Pull, PullFrom, ShardSql, View, Why};
 use crate::sql::Analysis;
+use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
 
 /// The plan as lines, the last step first, each step further in than the one that it feeds.
 pub fn text(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Vec<String> {
@@ -179,7 +180,12 @@ impl Lines {
         self.push(1, format!("Pull {} into {} from {from}", pull.table, pull.name));
         self.push(2, format!("SQL: {}", pull.sql));
         if !pull.parameters.is_empty() {
-            let of: Vec<String> = pull.parameters.iter().map(|p| format!("${}", p + 1)).collect();
+            let of = pull.parameters.iter().map(|p| match *p {
+                TRANSACTION_MOMENT => "transaction start".to_owned(),
+                STATEMENT_MOMENT => "statement start".to_owned(),
+                p => format!("${}", p + 1),
+            });
+            let of: Vec<String> = of.collect();
             self.push(2, format!("Parameters: {}", of.join(", ")));
         }
         if !pull.primary_key.is_empty() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::fault::Fault;
 use crate::ids::{Oid, QualifiedName, ShardSet};
 use crate::plan::{Inputs, View, Window, lost_literals, route, window};
-use crate::sql::outcome::{Finish, PullSource, PullText};
+use crate::sql::outcome::{Finish, PullSource, PullText, STATEMENT_MOMENT, TRANSACTION_MOMENT};
 use crate::sql::pieces::{Piece, Pieces};
 use crate::sql::pushdown::reads_clock;
 use crate::sql::template::string_value;
@@ -33,9 +33,10 @@ pub struct FinishPlan {
     /// An unsharded table that `sql` reads on the combine connection under its own name. A session that has temporary tables must
     /// refuse such a plan: one of them could hide the table, and the combine connection does not see it.
     pub reads_home: Option<Box<str>>,
-    /// A function of `sql` that reads the clock of its transaction (`now()`). Inside a transaction block the plan is a refusal
-    /// already.
+    /// A function of the statement that reads the clock of its transaction (`now()`): all that reads it must see one moment.
     pub clock: Option<Box<str>>,
+    /// `sql` asks functions of the combine connection for the time, which must be told the moment.
+    pub own_clock: bool,
     /// Why the router does not merge the rows itself; for EXPLAIN (ROUTE).
     pub reason: Arc<str>,
 }
@@ -50,6 +51,13 @@ impl FinishPlan {
             }
         }
         shards
+    }
+
+    /// Whether the statement's moment must be known before anything is pulled.
+    pub fn needs_moment(&self) -> bool {
+        let moments = [TRANSACTION_MOMENT, STATEMENT_MOMENT];
+        self.own_clock
+            || self.clock.is_some() && self.pulls.iter().any(|pull| pull.parameters.iter().any(|p| moments.contains(p)))
     }
 }
 
@@ -73,7 +81,7 @@ pub struct Pull {
     /// `SELECT columns FROM [ONLY] schema.table [WHERE conditions] [ORDER BY .. LIMIT n]`, one statement without `;`, with the call's
     /// literals in it.
     pub sql: String,
-    /// Which of the client's parameters (`$n` as n - 1) are `$1, $2, ...` of `sql`.
+    /// Which of the client's parameters (`$n` as n - 1) are `$1, $2, ...` of `sql`; or [`TRANSACTION_MOMENT`], [`STATEMENT_MOMENT`].
     pub parameters: Vec<u16>,
     /// Makes the empty input: `CREATE TEMP TABLE <name> AS <create> WITH NO DATA` on the home shard gives it the columns' very types,
     /// type modifiers and collations.
@@ -119,6 +127,7 @@ pub(crate) fn fill(finish: &Finish, inputs: &Inputs<'_>, view: &View<'_>) -> Res
         copy: finish.copy,
         reads_home: text.reads_home.clone(),
         clock: text.clock.clone(),
+        own_clock: text.own_clock,
         reason: finish.reason.clone(),
     })
 }

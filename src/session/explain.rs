@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::backend::clock::Moment;
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::explain::{Answered, read};
 use crate::exec::finish;
@@ -166,6 +167,7 @@ impl Session {
         shards.sort_unstable();
         shards.dedup();
         self.check_fanout(shards.len())?;
+        let moment = if plan.needs_moment() { self.moment_of_a_shard(plan).await? } else { Moment::default() };
         self.enlist_all(&shards).await?;
         for shard in &shards {
             let at = self.held_at(*shard)?;
@@ -173,7 +175,7 @@ impl Session {
             for pull in plan.pulls.iter().zip(&feeds).filter(|(_, feeds)| feeds.contains(shard)).map(|(pull, _)| pull) {
                 let types: Vec<Oid> = declared_types(pull, original);
                 let sql = format!("{}{}", explain.prefix, pull.sql);
-                finish::ask(server, &sql, &types, &values_of(ask, &pull.parameters)?, false)?;
+                finish::ask(server, &sql, &types, &values_of(ask, &pull.parameters, &moment)?, false)?;
             }
             server.out.extend_from_slice(request::SYNC);
             server.inflight.push(Owed::Sync(Audience::Router));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::backend::Backend;
+use crate::backend::clock::{self, Moment, make_clock};
 use crate::backend::combine::{InputTable, make_inputs, qualified};
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::settings::{SessionSettings, assign, quote_identifier};
@@ -23,6 +24,7 @@ use crate::session::held::{Finishing, put_settings};
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
+use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
 use crate::types::Format;
 use crate::wire::frame::{BindView, Fields, Frame, HEADER};
 use crate::wire::reply::Status;
@@ -33,6 +35,8 @@ use crate::wire::{encode, request};
 pub(super) const PORTAL: &[u8] = b"pgloom";
 /// An input with more rows than this is analyzed before the planner sees it.
 const ANALYZE_ROWS: u64 = 10_000;
+/// The type of what the clock says.
+const TIMESTAMPTZ: Oid = 1184;
 /// How long the end of a finishing transaction may take before its connection is given up.
 const END: Duration = Duration::from_secs(10);
 
@@ -269,17 +273,42 @@ impl Session {
         tally: &mut Tally,
     ) -> Result<(), Halt> {
         self.enlist_all(shards).await?;
+        // Inside of a transaction, so that the statement's moment is asked of one of its connections before others are held.
+        let within = self.tx.is_open();
+        let mut moment = Moment::default();
+        if plan.needs_moment() && within {
+            moment = self.moment_of_a_shard(plan).await?;
+        }
         let combine = self.enlist_combine().await?;
         *slot = Some(combine);
+        let mut early = None;
+        if plan.needs_moment() && !within {
+            // The moment is the finishing transaction's own.
+            early = Some(self.make_inputs(combine, plan, feeds, shards).await?);
+            let at = self.held_at(combine)?;
+            let asked = self.held[at].server.query(clock::ASK).await?;
+            moment = Moment::of(&asked).ok_or_else(no_moment)?;
+            if let Ask::Query { .. } = ask {
+                // A transaction of one Query message begins with its statement.
+                moment.statement.clone_from(&moment.transaction);
+            }
+        }
         for shard in shards {
-            self.ask_pulls(*shard, plan, ask, original, feeds)?;
+            self.ask_pulls(*shard, plan, ask, original, feeds, &moment)?;
         }
         {
             // The shards work while the inputs are made.
             let mut servers = self.held.servers(shards);
             send_all(&mut servers, &mut self.client).await?;
         }
-        let inputs = self.make_inputs(combine, plan, feeds, shards).await?;
+        let inputs = match early {
+            Some(inputs) => inputs,
+            None => self.make_inputs(combine, plan, feeds, shards).await?,
+        };
+        if plan.own_clock {
+            let at = self.held_at(combine)?;
+            self.held[at].server.ask(&moment.set());
+        }
         let all: Vec<ShardId> = shards.iter().copied().chain([combine]).collect();
         let mut copies = Copies::default();
         for (input, pull) in inputs.iter().zip(&plan.pulls) {
@@ -299,6 +328,31 @@ impl Session {
         }
         self.end_parts(false).await?;
         self.bind_finish(combine, plan, ask, original, &mut copies).await
+    }
+
+    /// The moment of a statement in a transaction. Every shard has begun its part of it at a time of its own; rows that were written
+    /// in it have the time of their shard, so that one's clock is read.
+    pub(super) async fn moment_of_a_shard(&mut self, plan: &FinishPlan) -> Result<Moment, Failure> {
+        let home = self.view.topology.home;
+        let wrote: Vec<ShardId> = self.held.iter().filter(|h| h.joined && h.wrote).map(|h| h.shard).collect();
+        let shard = self.tx.clock.unwrap_or(wrote.first().copied().unwrap_or(home));
+        if wrote.iter().any(|other| *other != shard) {
+            return Err(Fault::unsupported(
+                format!(
+                    "function {}() is not supported here behind writes on several shards",
+                    plan.clock.as_deref().unwrap_or("now")
+                ),
+                "Each shard has begun its part of the transaction at a time of its own, which rows written in it may have.",
+                "Send the time as a parameter or a literal, or run the statement outside of the transaction.",
+            )
+            .into());
+        }
+        let at = self.enlist(shard).await?;
+        let asked = self.held[at].server.query(clock::ASK).await?;
+        if self.tx.is_open() {
+            self.tx.clock = Some(shard);
+        }
+        Ok(Moment::of(&asked).ok_or_else(no_moment)?)
     }
 
     /// What keeps a session from having its statement finished elsewhere.
@@ -352,6 +406,7 @@ impl Session {
         ask: &Ask<'_>,
         original: &Original,
         feeds: &[Vec<ShardId>],
+        moment: &Moment,
     ) -> Result<(), Fault> {
         let at = self.held_at(shard)?;
         let joined = self.held[at].joined;
@@ -367,7 +422,7 @@ impl Session {
         }
         for pull in pulls {
             let types = declared_types(pull, original);
-            finish::ask(server, &pull.sql, &types, &values_of(ask, &pull.parameters)?, pull.binary)?;
+            finish::ask(server, &pull.sql, &types, &values_of(ask, &pull.parameters, moment)?, pull.binary)?;
         }
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Client));
@@ -418,6 +473,9 @@ impl Session {
         let at = self.held_at(combine)?;
         let server = &mut self.held[at].server;
         put_settings(server, &settings).await?;
+        if plan.own_clock {
+            make_clock(server).await?;
+        }
         let types = make_inputs(server, &tables, within).await?;
         server.ask("BEGIN");
         let inputs = plan.pulls.iter().zip(types).zip(feeds).map(|((pull, types), feeds)| Input {
@@ -580,22 +638,32 @@ fn wants_binary(ask: &Ask<'_>) -> Result<bool, Fault> {
 
 /// The types of the parameters that a pull uses.
 pub(super) fn declared_types(pull: &Pull, original: &Original) -> Vec<Oid> {
-    let types = pull.parameters.iter().map(|p| original.parameters.get(usize::from(*p)).copied().unwrap_or(0));
+    let types = pull.parameters.iter().map(|p| match *p {
+        TRANSACTION_MOMENT | STATEMENT_MOMENT => TIMESTAMPTZ,
+        p => original.parameters.get(usize::from(p)).copied().unwrap_or(0),
+    });
     // A type that users made has another OID on each server: the shard sees by itself what is meant.
     types.map(|oid| if oid >= FIRST_NORMAL_OID { 0 } else { oid }).collect()
 }
 
+fn no_moment() -> Fault {
+    Fault::new(SqlState::INTERNAL_ERROR, "a server did not tell the time")
+}
+
 /// What a Bind says of chosen parameters: their formats and values.
-pub(super) fn values_of(ask: &Ask<'_>, chosen: &[u16]) -> Result<BytesMut, Fault> {
+pub(super) fn values_of(ask: &Ask<'_>, chosen: &[u16], moment: &Moment) -> Result<BytesMut, Fault> {
     let mut out = BytesMut::new();
-    let Ask::Bound { bind, .. } = ask else {
-        out.extend_from_slice(&[0; 4]);
-        return Ok(out);
+    let values = match ask {
+        Ask::Bound { bind, .. } => Some(BindView::read(bind)?.parameters),
+        Ask::Query { .. } => None,
     };
-    let values = BindView::read(bind)?.parameters;
     let unknown =
         || Fault::new(SqlState::PROTOCOL_VIOLATION, "a parameter of the statement is not in its bind message");
-    let chosen = chosen.iter().map(|p| values.get(usize::from(*p)).ok_or_else(unknown));
+    let chosen = chosen.iter().map(|p| match *p {
+        TRANSACTION_MOMENT => Ok((Format::Text, Some(moment.transaction.as_bytes()))),
+        STATEMENT_MOMENT => Ok((Format::Text, Some(moment.statement.as_bytes()))),
+        p => values.as_ref().and_then(|values| values.get(usize::from(p))).ok_or_else(unknown),
+    });
     let chosen = chosen.collect::<Result<Vec<(Format, Option<&[u8]>)>, Fault>>()?;
     encode::count16(&mut out, chosen.len())?;
     chosen.iter().for_each(|(format, _)| out.put_i16(format.code()));

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::backend::settings::SessionSettings;
+use crate::ids::ShardId;
 use crate::wire::reply::Status;
 
 /// How far the client's transaction has come.
@@ -29,6 +30,8 @@ pub struct Transaction {
     /// SET in all its forms, repeated on each shard that joins, in their order among savepoints: so every shard has the same history,
     /// and goes back to the same settings.
     replay: Vec<Replay>,
+    /// The shard whose clock statements over several shards have read in this transaction.
+    pub clock: Option<ShardId>,
     /// The session's settings when the transaction began: a rollback brings them back.
     settings: Option<Arc<SessionSettings>>,
     /// What SET LOCAL has set; the value DEFAULT for what it has reset.
@@ -214,6 +217,7 @@ impl Transaction {
         self.savepoints.clear();
         self.replay.clear();
         self.forget_locals();
+        self.clock = None;
         self.settings.take()
     }
 }

@@ -187,7 +187,7 @@ fn finished(
     let input = &pulls.first()?.name;
     let mut sql = Pieces::default();
     sql.push(&format!("COPY (SELECT {} FROM pg_temp.{input}) {}", list.join(", "), text.get(to.start..)?));
-    let alone = FinishText { pulls, sql, reads_home: None, clock: None };
+    let alone = FinishText { pulls, sql, reads_home: None, clock: None, own_clock: false };
     let reason = why.detail.as_deref().unwrap_or(&why.message).into();
     Some(Finish { reason, in_transaction: Ok(alone.clone()), alone, copy: true })
 }

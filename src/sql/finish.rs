@@ -9,6 +9,7 @@ use sqlparser::ast::{Statement, TableFactor, Visit, VisitMut, Visitor};
 
 use crate::fault::Fault;
 use crate::sql::analyze::Analyzer;
+use crate::sql::clock::Clock;
 use crate::sql::from::is_only;
 use crate::sql::literals::Literals;
 use crate::sql::model::{Collected, Model, Obstacle, Stop, TableUse};
@@ -145,13 +146,8 @@ fn check_uses(model: &Model<'_>, in_transaction: bool) -> Result<(), Obstacle> {
     if uses.volatile.as_deref() == Some("setseed") {
         return function("setseed", "leaves state in the session");
     }
-    if in_transaction {
-        if let Some(name) = &uses.clock {
-            return function(name, "reads the transaction's clock, which a Postgres beside the shards does not have");
-        }
-        if uses.system {
-            return Err(Obstacle::new("a catalog relation beside rows of several shards"));
-        }
+    if in_transaction && uses.system {
+        return Err(Obstacle::new("a catalog relation beside rows of several shards"));
     }
     Ok(())
 }
@@ -236,15 +232,21 @@ impl Rewriting<'_> {
             next: 0,
             edits: Vec::new(),
             complete: true,
+            clock: Clock { catalog: self.model.scope.catalog, all: self.in_transaction },
+            own_clock: false,
+            clock_in_from: false,
         };
         let mut tree = self.tree;
         let _ = VisitMut::visit(&mut tree, &mut replace);
-        let Replace { edits, complete, .. } = replace;
+        let Replace { edits, complete, own_clock, clock_in_from, .. } = replace;
+        if let (true, Some(name)) = (clock_in_from, &self.model.uses.clock) {
+            return Err(Obstacle::new(format!("function {name}() in FROM")).hint("Call it in the select list."));
+        }
         let sql = complete
             .then(|| self.source.splice(edits))
             .flatten()
             .ok_or_else(|| Obstacle::new("the names of its tables cannot be found again in its text with certainty"))?;
-        Ok(FinishText { pulls, sql, reads_home, clock: self.model.uses.clock.clone() })
+        Ok(FinishText { pulls, sql, reads_home, clock: self.model.uses.clock.clone(), own_clock })
     }
 
     /// What fills the input of a table at one place.

@@ -1,6 +1,7 @@
 //! PURE. Text -> statement -> analysis. The only door to sqlparser.
 
 pub mod analyze;
+mod clock;
 mod colnames;
 pub mod combine;
 mod constraints;

@@ -68,7 +68,15 @@ pub struct FinishText {
     pub sql: Pieces,
     pub reads_home: Option<Box<str>>,
     pub clock: Option<Box<str>>,
+    /// `sql` asks the connection's own functions for the time (see [`crate::sql::clock`]).
+    pub own_clock: bool,
 }
+
+/// A parameter of a pull that is none of the client's: the start of the transaction that the client is in, a timestamptz. (A Bind
+/// has 65,535 parameters at most: this is beyond them.)
+pub const TRANSACTION_MOMENT: u16 = u16::MAX;
+/// The same for the start of the statement; used only where the client's statement has not this parameter itself.
+pub const STATEMENT_MOMENT: u16 = u16::MAX - 1;
 
 /// What fills one input, up to the values of a call; see [`crate::plan::finish::Pull`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -30,6 +30,11 @@ pub(crate) fn can_have_holes(text: &str) -> bool {
     !text.contains([SLOT, PARAMETER, END])
 }
 
+/// What stands for the parameter `$n`, given as n - 1, in a tree that is to be printed.
+pub(crate) fn parameter_hole(index: u16) -> String {
+    format!("{PARAMETER}{index}{END}")
+}
+
 /// Puts holes in the place of the tree's literals that are slots, and of its parameters where these are to be numbered anew.
 pub(crate) fn make_holes(tree: &mut impl VisitMut, literals: &Literals, parameters: bool) {
     struct Holes<'a> {
@@ -40,9 +45,7 @@ pub(crate) fn make_holes(tree: &mut impl VisitMut, literals: &Literals, paramete
         type Break = ();
         fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<()> {
             let hole = match &value.value {
-                Literal::Placeholder(name) if self.parameters => {
-                    parameter_index(name).map(|index| format!("{PARAMETER}{index}{END}"))
-                }
+                Literal::Placeholder(name) if self.parameters => parameter_index(name).map(parameter_hole),
                 Literal::Placeholder(_) => None,
                 _ => self.literals.slot(value).map(|slot| format!("{SLOT}{slot}{END}")),
             };

@@ -4,15 +4,16 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArguments, Ident, UnaryOperator, Value as Literal,
-    VisitMut, VisitorMut,
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArguments, Ident, TimezoneInfo, UnaryOperator,
+    Value as Literal, VisitMut, VisitorMut,
 };
 
 use crate::sql::facts::plain_args;
 use crate::sql::functions::{FunctionClass, classify};
 use crate::sql::model::{LeafId, LevelId, Model};
 use crate::sql::names::parts;
-use crate::sql::pieces::{Pieces, make_holes};
+use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
+use crate::sql::pieces::{Pieces, make_holes, parameter_hole};
 
 /// The conditions on a leaf, with its columns under the names that the table gives them.
 pub(crate) fn filters(model: &Model<'_>, leaf: LeafId, columns: &[&str]) -> Vec<Pieces> {
@@ -128,7 +129,15 @@ impl Pushdown<'_, '_> {
             && function.within_group.is_empty()
             && matches!(function.parameters, FunctionArguments::None);
         let Some((schema, name)) = parts(&function.name) else { return false };
-        let pure = classify(self.model.scope.catalog, schema.as_deref(), &name) == FunctionClass::Pure;
+        let pure = match classify(self.model.scope.catalog, schema.as_deref(), &name) {
+            FunctionClass::Pure => true,
+            FunctionClass::Clock => {
+                return plain
+                    && moment_of(function, &name).is_some()
+                    && !self.model.parameters.contains_key(&STATEMENT_MOMENT);
+            }
+            _ => false,
+        };
         plain && pure && plain_args(function).is_some_and(|args| self.all(args))
     }
 }
@@ -161,6 +170,17 @@ impl VisitorMut for Names<'_, '_> {
         let names = match expr {
             Expr::Identifier(name) => std::slice::from_ref(name),
             Expr::CompoundIdentifier(names) => names,
+            Expr::Function(function) => {
+                let class = |(schema, name): &(Option<String>, String)| {
+                    classify(self.model.scope.catalog, schema.as_deref(), name) == FunctionClass::Clock
+                };
+                if let Some((_, name)) = parts(&function.name).filter(class)
+                    && let Some(moment) = moment_of(function, &name)
+                {
+                    *expr = moment;
+                }
+                return ControlFlow::Continue(());
+            }
             _ => return ControlFlow::Continue(()),
         };
         let name = column_of(self.model, self.level, self.leaf, names).and_then(|at| self.table.get(at));
@@ -172,6 +192,34 @@ impl VisitorMut for Names<'_, '_> {
             None => ControlFlow::Break(()),
         }
     }
+}
+
+/// What stands for a call of a function that reads the clock: a parameter that brings the statement's moment, as the function's type.
+fn moment_of(function: &Function, name: &str) -> Option<Expr> {
+    let bare = match &function.args {
+        FunctionArguments::None => true,
+        FunctionArguments::List(list) => list.args.is_empty(),
+        FunctionArguments::Subquery(_) => false,
+    };
+    let data_type = match name {
+        "now" | "current_timestamp" | "transaction_timestamp" | "statement_timestamp" => None,
+        "current_date" => Some(DataType::Date),
+        "current_time" => Some(DataType::Time(None, TimezoneInfo::Tz)),
+        "localtime" => Some(DataType::Time(None, TimezoneInfo::None)),
+        "localtimestamp" => Some(DataType::Timestamp(None, TimezoneInfo::None)),
+        _ => return None,
+    };
+    let moment = if name == "statement_timestamp" { STATEMENT_MOMENT } else { TRANSACTION_MOMENT };
+    let moment = Expr::Value(Literal::Placeholder(parameter_hole(moment)).with_empty_span());
+    bare.then(|| match data_type {
+        None => moment,
+        Some(data_type) => Expr::Nested(Box::new(Expr::Cast {
+            kind: CastKind::DoubleColon,
+            expr: Box::new(moment),
+            data_type,
+            format: None,
+        })),
+    })
 }
 
 fn is_plain(op: &BinaryOperator) -> bool {

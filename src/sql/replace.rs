@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, TableAlias, TableFactor, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Select,
+    SelectItem, SelectItemQualifiedWildcardKind, TableAlias, TableFactor, VisitorMut,
 };
 
+use crate::sql::clock::Clock;
 use crate::sql::from::is_only;
 use crate::sql::names::parts;
 use crate::sql::splice::{Edit, Source, is_placed};
@@ -24,6 +25,11 @@ pub(crate) struct Replace<'a> {
     pub edits: Vec<Edit>,
     /// Every name was found where the tree says it is.
     pub complete: bool,
+    pub clock: Clock<'a>,
+    /// Some function that reads the clock was replaced.
+    pub own_clock: bool,
+    /// Such a function stands in FROM, where its name is that of a column.
+    pub clock_in_from: bool,
 }
 
 impl Replace<'_> {
@@ -49,6 +55,31 @@ impl Replace<'_> {
         {
             self.edit(&first, &last, last.to_string());
             *name = ObjectName::from(vec![last]);
+        }
+    }
+
+    /// The connection's own function in the place of one that reads the clock. (It has the same name, which can be a column's.)
+    fn replace_clock(&mut self, function: &mut Function) {
+        let Some(own) = self.clock.replaced(&function.name) else { return };
+        let one = matches!(&function.args, FunctionArguments::List(list) if list.args.len() == 1);
+        if own == "age" && !one {
+            // The difference of two times.
+            return;
+        }
+        let (Some(first), Some(last)) = (
+            function.name.0.first().and_then(|part| part.as_ident()),
+            function.name.0.last().and_then(|part| part.as_ident()),
+        ) else {
+            return;
+        };
+        let (first, last) = (first.clone(), last.clone());
+        let called = matches!(function.args, FunctionArguments::List(_));
+        self.edit(&first, &last, format!("pg_temp.\"{own}\"{}", if called { "" } else { "()" }));
+        self.own_clock = true;
+        function.name = ObjectName::from(vec![Ident::new("pg_temp"), Ident::with_quote('"', own)]);
+        if !called {
+            let none = FunctionArgumentList { duplicate_treatment: None, args: Vec::new(), clauses: Vec::new() };
+            function.args = FunctionArguments::List(none);
         }
     }
 
@@ -84,6 +115,12 @@ impl VisitorMut for Replace<'_> {
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         let input = self.names.get(&self.next).copied();
         self.next += 1;
+        self.clock_in_from |= match &*factor {
+            TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => {
+                self.clock.replaced(name).is_some()
+            }
+            _ => false,
+        };
         if let (Some(input), TableFactor::Table { name, alias, .. }) = (input, factor) {
             self.replace(input, name, alias);
         }
@@ -122,6 +159,7 @@ impl VisitorMut for Replace<'_> {
             }
             Expr::QualifiedWildcard(name, _) => self.shorten(name),
             Expr::Function(function) => {
+                self.replace_clock(function);
                 if let FunctionArguments::List(list) = &mut function.args {
                     for arg in &mut list.args {
                         let (FunctionArg::Unnamed(arg)
