@@ -213,7 +213,7 @@ section! {
     pub struct Distribution, environment false {
         /// Its name, to which tables refer.
         name: String = required,
-        /// `hash` (even spread), `range` (from .. to) or `list` (value by value).
+        /// `hash` (even spread), `range` (from .. to), `list` (value by value) or `postgres_hash` (as PARTITION BY HASH places rows).
         method: MethodName = "hash",
         /// The type of each sharding-key column, in order. They must be the columns' own types: the hash depends on them.
         key_types: Vec<KeyType> = required,
@@ -231,6 +231,8 @@ section! {
         values: Vec<Value> = optional,
         /// list: the shard of every value that is not listed. Without it such rows are refused.
         default_shard: String = optional,
+        /// postgres_hash: all partitions, as `{ modulus = 4, remainder = 0, shard = "..." }`. The key columns must be NOT NULL.
+        partitions: Vec<Partition> = optional,
         /// Single keys placed by name whatever the method says: `{ value = 42, shard = "big" }`.
         pins: Vec<Value> = optional,
     }
@@ -255,6 +257,18 @@ section! {
         value: Vec<KeyText> = optional,
         /// Several keys.
         values: Vec<Vec<KeyText>> = optional,
+        /// The shard that holds it.
+        shard: String = required,
+    }
+}
+
+section! {
+    /// One hash partition, in `partitions`: as in FOR VALUES WITH (MODULUS modulus, REMAINDER remainder).
+    pub struct Partition, environment false {
+        /// What the key's hash is divided by.
+        modulus: u32 = required,
+        /// What is left.
+        remainder: u32 = required,
         /// The shard that holds it.
         shard: String = required,
     }

@@ -362,12 +362,12 @@ words! {
 
 words! {
     /// How a distribution finds the shard of a key.
-    MethodName takes "hash, range or list";
+    MethodName takes "hash, range, list or postgres_hash";
     Hash = "hash",
     Range = "range",
     List = "list",
+    PostgresHash = "postgres_hash",
     ! "composite" => "composite distributions are not built yet; use hash over several columns with pins, or list",
-    ! "postgres_hash" => "postgres_hash is not built yet; use hash",
     ! "schema" => "schema distributions are not built yet; use hash or list over a column",
 }
 

@@ -1,4 +1,4 @@
-//! A named rule key -> shard: hash, range, list, with pins looked up first.
+//! A named rule key -> shard: hash, range, list, Postgres's hash partitions, with pins looked up first.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -102,6 +102,7 @@ impl Distribution {
             Method::Hash(_) => "hash",
             Method::Range(_) => "range",
             Method::List { .. } => "list",
+            Method::Remainders(_) => "postgres_hash",
         }
     }
 

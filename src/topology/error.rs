@@ -82,6 +82,30 @@ pub enum TopologyError {
         "no shard of distribution `{distribution}` holds the tokens {first:#018x} to {last:#018x}; give them to a shard, every hash must have one"
     )]
     TokenGap { distribution: String, first: u64, last: u64 },
+    #[error(
+        "distribution `{distribution}` is by postgres_hash of {}, whose hash in Postgres is not known here; use method = \"hash\"", .key_type.name()
+    )]
+    NoPostgresHash { distribution: String, key_type: KeyType },
+    #[error(
+        "distribution `{distribution}` has no partitions; add partitions = [{{ modulus = 4, remainder = 0, shard = \"...\" }}, ...], one for each partition"
+    )]
+    NoPartitions { distribution: String },
+    #[error(
+        "modulus {modulus} and remainder {remainder} are no partition; a modulus goes from 1 to {MAX_MODULUS} and the remainder is less"
+    )]
+    BadRemainder { modulus: u32, remainder: u32 },
+    #[error(
+        "modulus {modulus} does not divide modulus {largest} of distribution `{distribution}`; as in Postgres, each modulus must be a factor of the next larger one"
+    )]
+    ModulusIsNoFactor { distribution: String, modulus: u32, largest: u32 },
+    #[error(
+        "two partitions of distribution `{distribution}` hold the keys of remainder {remainder} by {modulus}; keep one"
+    )]
+    SharedRemainder { distribution: String, modulus: u32, remainder: u32 },
+    #[error(
+        "no partition of distribution `{distribution}` holds the keys of remainder {remainder} by {modulus}; give them to a shard, every key must have one"
+    )]
+    RemainderGap { distribution: String, modulus: u32, remainder: u32 },
     #[error("the value `{value}` of distribution `{distribution}` is listed twice; keep one")]
     DuplicateValue { distribution: String, value: String },
     #[error("the value `{value}` of distribution `{distribution}` is pinned twice; keep one")]
@@ -111,6 +135,8 @@ pub enum TopologyWarning {
 
 pub const MAX_SHARDS: usize = 65_535;
 pub const MAX_DISTRIBUTIONS: usize = 65_535;
+/// Largest modulus of hash partitions; the map has an entry for each remainder.
+pub const MAX_MODULUS: u32 = 65_536;
 /// A ring's largest ratio between two shards.
 pub const MAX_WEIGHT: u32 = 100;
 

@@ -6,6 +6,7 @@ use crate::ids::{ShardId, ShardSet, Token};
 use crate::topology::distribution::KeyRange;
 use crate::topology::key_order::{compare, compare_keys};
 use crate::types::canonical::{self, KeyValue};
+use crate::types::postgres_hash::partition_hash;
 
 /// The compiled form of a distribution's method, with its pins. The default serves no key.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +22,12 @@ pub struct ShardMap {
 pub enum Method {
     Hash(TokenMap),
     Range(RangeMap),
-    List { values: KeyTable, default: Option<ShardId> },
+    List {
+        values: KeyTable,
+        default: Option<ShardId>,
+    },
+    /// Postgres's own hash partitions: the shard of each remainder.
+    Remainders(Box<[ShardId]>),
 }
 
 impl Default for Method {
@@ -36,6 +42,7 @@ impl ShardMap {
             Method::Hash(map) => map.shards(),
             Method::Range(map) => map.shards(),
             Method::List { values, default } => values.shards().chain(*default).collect(),
+            Method::Remainders(owners) => owners.iter().copied().collect(),
         };
         shards.union_with(&pins.shards().collect());
         Self { pins, method, shards }
@@ -64,6 +71,7 @@ impl ShardMap {
             Method::Hash(map) => map.get(canonical::token(key)?),
             Method::Range(map) => map.get(key.first()?),
             Method::List { values, default } => values.get(key).or(*default),
+            Method::Remainders(owners) => remainder(owners, key),
         }
     }
 
@@ -76,10 +84,20 @@ impl ShardMap {
             },
             Method::Range(map) => map.overlapping(range),
             Method::List { values, default } => values.within(range).chain(*default).collect(),
+            Method::Remainders(owners) => match range.point() {
+                Some(key) => remainder(owners, std::slice::from_ref(key)).into_iter().collect(),
+                None => owners.iter().copied().collect(),
+            },
         };
         shards.union_with(&self.pins.within(range).collect());
         shards
     }
+}
+
+fn remainder(owners: &[ShardId], key: &[KeyValue<'_>]) -> Option<ShardId> {
+    let modulus = u64::try_from(owners.len()).ok()?;
+    let remainder = partition_hash(key)?.checked_rem(modulus)?;
+    owners.get(usize::try_from(remainder).ok()?).copied()
 }
 
 /// Every token's shard: the sorted first tokens of the ranges, and beside them the owners.
@@ -326,6 +344,9 @@ mod tests {
                 Method::Hash(TokenMap::new(std::iter::once((Token(0), ShardId(0))).chain(rest)))
             }),
         ];
+        let remainders = proptest::collection::vec(0u16..4, 1..9)
+            .prop_map(|owners| Method::Remainders(owners.into_iter().map(ShardId).collect()));
+        let method = prop_oneof![3 => method, 1 => remainders];
         (method, keys()).prop_map(move |(method, pins)| ShardMap::new(method, table(pins)))
     }
 

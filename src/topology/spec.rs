@@ -34,6 +34,15 @@ pub enum MethodSpec {
         values: Vec<ValueSpec>,
         default: Option<String>,
     },
+    /// Postgres's hash partitions, as `FOR VALUES WITH (MODULUS ..., REMAINDER ...)` writes them; together they hold every key.
+    Remainders(Vec<RemainderSpec>),
+}
+
+#[derive(Clone, Debug)]
+pub struct RemainderSpec {
+    pub modulus: u32,
+    pub remainder: u32,
+    pub shard: String,
 }
 
 #[derive(Clone, Debug)]

@@ -6,16 +6,19 @@ use std::sync::Arc;
 
 use crate::ids::{DistributionId, QualifiedName, ShardId, Token};
 use crate::topology::distribution::Distribution;
-use crate::topology::error::{At, MAX_DISTRIBUTIONS, MAX_SHARDS, MAX_WEIGHT, TopologyError, TopologyWarning};
+use crate::topology::error::{
+    At, MAX_DISTRIBUTIONS, MAX_MODULUS, MAX_SHARDS, MAX_WEIGHT, TopologyError, TopologyWarning,
+};
 use crate::topology::key_order::compare;
 use crate::topology::ring::{MAX_VIRTUAL_NODES, Node, Ring};
 use crate::topology::shard_map::{Interval, KeyTable, Method, RangeMap, ShardMap, TokenMap, compare_from};
 use crate::topology::spec::{
-    DistributionSpec, MethodSpec, RangeSpec, RingSpec, RuleSpec, Site, TopologySpec, ValueSpec,
+    DistributionSpec, MethodSpec, RangeSpec, RemainderSpec, RingSpec, RuleSpec, Site, TopologySpec, ValueSpec,
 };
 use crate::topology::{Role, Shard, TableRule, Topology};
 use crate::types::KeyType;
 use crate::types::canonical::KeyValue;
+use crate::types::postgres_hash::is_hashed;
 
 pub type Errors = Vec<At<TopologyError>>;
 pub type Warnings = Vec<At<TopologyWarning>>;
@@ -149,7 +152,62 @@ impl<'a> Work<'a> {
                 let default = default.as_ref().and_then(|name| self.shard(Site::ListDefault(i), name));
                 Method::List { values, default }
             }
+            MethodSpec::Remainders(partitions) => Method::Remainders(self.remainders(i, spec, partitions)),
         }
+    }
+
+    /// The shard of each remainder by the largest modulus; the others divide it.
+    fn remainders(&mut self, i: usize, spec: &'a DistributionSpec, partitions: &[RemainderSpec]) -> Box<[ShardId]> {
+        let distribution = || spec.name.clone();
+        let before = self.errors.len();
+        for key_type in spec.key_types.iter().copied().filter(|key_type| !is_hashed(*key_type)) {
+            let finding = TopologyError::NoPostgresHash { distribution: distribution(), key_type };
+            self.fail(Site::Distribution(i), finding);
+        }
+        if partitions.is_empty() {
+            self.fail(Site::Distribution(i), TopologyError::NoPartitions { distribution: distribution() });
+        }
+        for (entry, RemainderSpec { modulus, remainder, .. }) in partitions.iter().enumerate() {
+            if !(1..=MAX_MODULUS).contains(modulus) || remainder >= modulus {
+                let finding = TopologyError::BadRemainder { modulus: *modulus, remainder: *remainder };
+                self.fail(Site::Entry { distribution: i, entry }, finding);
+            }
+        }
+        if self.errors.len() > before {
+            return Box::default();
+        }
+        let largest = partitions.iter().map(|partition| partition.modulus).max().unwrap_or(1);
+        let mut owners: Vec<Option<ShardId>> = vec![None; largest as usize];
+        // As Postgres checks them: one after the other, the smallest first.
+        let mut sorted: Vec<(usize, &RemainderSpec)> = partitions.iter().enumerate().collect();
+        sorted.sort_by_key(|(_, partition)| partition.modulus);
+        let mut next_larger = sorted.iter().skip(1).map(|(_, next)| next.modulus).chain([largest]);
+        for (entry, partition) in &sorted {
+            let site = Site::Entry { distribution: i, entry: *entry };
+            let (modulus, remainder) = (partition.modulus, partition.remainder);
+            let larger = next_larger.next().unwrap_or(largest);
+            if !larger.is_multiple_of(modulus) {
+                let finding =
+                    TopologyError::ModulusIsNoFactor { distribution: distribution(), modulus, largest: larger };
+                self.fail(site, finding);
+                continue;
+            }
+            let Some(shard) = self.shard(site, &partition.shard) else { continue };
+            let mut shared = false;
+            for owner in owners.iter_mut().skip(remainder as usize).step_by(modulus as usize) {
+                shared |= owner.replace(shard).is_some();
+            }
+            if shared {
+                let finding = TopologyError::SharedRemainder { distribution: distribution(), modulus, remainder };
+                self.fail(site, finding);
+            }
+        }
+        let gap = owners.iter().position(Option::is_none).and_then(|gap| u32::try_from(gap).ok());
+        if let (Some(remainder), true) = (gap, self.errors.len() == before) {
+            let finding = TopologyError::RemainderGap { distribution: distribution(), modulus: largest, remainder };
+            self.fail(Site::Distribution(i), finding);
+        }
+        owners.into_iter().flatten().collect()
     }
 
     fn ring(&mut self, i: usize, spec: &'a DistributionSpec, ring: &'a RingSpec) -> TokenMap {
@@ -536,6 +594,37 @@ mod tests {
             (0..100).map(|id| distribution.locate(&[KeyValue::Int(id)]).unwrap()).collect();
         assert_eq!(located.len(), 2);
         assert_eq!(distribution.shards(), topology.all_shards());
+    }
+
+    #[test]
+    fn hash_partitions_hold_every_key_once() {
+        let spec = |partitions: &[(u32, u32, &str)]| {
+            let partition = |(modulus, remainder, shard): &(u32, u32, &str)| RemainderSpec {
+                modulus: *modulus,
+                remainder: *remainder,
+                shard: (*shard).into(),
+            };
+            with_method(MethodSpec::Remainders(partitions.iter().map(partition).collect()))
+        };
+        let (topology, _) = spec(&[(4, 3, "b"), (2, 0, "a"), (4, 1, "a")]).build().unwrap();
+        let Method::Remainders(owners) = topology.distributions[0].map.method() else { panic!() };
+        assert_eq!(owners[..], [ShardId(0), ShardId(0), ShardId(0), ShardId(1)]);
+        let whole = Site::Distribution(0);
+        let entry = |entry| Site::Entry { distribution: 0, entry };
+        assert_refused(&spec(&[]), whole, "distribution `d` has no partitions");
+        assert_refused(&spec(&[(2, 0, "a"), (2, 2, "b")]), entry(1), "modulus 2 and remainder 2 are no partition");
+        assert_refused(&spec(&[(0, 0, "a")]), entry(0), "modulus 0 and remainder 0 are no partition");
+        assert_refused(&spec(&[(2, 0, "a"), (3, 1, "b")]), entry(0), "modulus 2 does not divide modulus 3");
+        assert_refused(&spec(&[(2, 0, "a"), (4, 2, "b")]), entry(1), "two partitions of distribution `d`");
+        assert_refused(
+            &spec(&[(2, 0, "a"), (4, 1, "b")]),
+            whole,
+            "no partition of distribution `d` holds the keys of remainder 3 by 4",
+        );
+        assert_refused(&spec(&[(2, 0, "a"), (2, 1, "z")]), entry(1), "unknown shard `z`");
+        let mut numeric = spec(&[(1, 0, "a")]);
+        numeric.distributions[0].key_types = vec![KeyType::Numeric];
+        assert_refused(&numeric, whole, "distribution `d` is by postgres_hash of numeric");
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod compare;
 pub mod datetime;
 mod input;
 pub mod numeric;
+pub mod postgres_hash;
 
 use crate::ids::Oid;
 

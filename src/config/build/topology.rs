@@ -10,7 +10,8 @@ use crate::config::section::Setting;
 use crate::config::units::{KeyText, MethodName, ServerRole};
 use crate::ids::QualifiedName;
 use crate::topology::spec::{
-    DistributionSpec, MethodSpec, RangeSpec, RingSpec, RuleSpec, Site, TableSpec, TopologySpec, ValueSpec,
+    DistributionSpec, MethodSpec, RangeSpec, RemainderSpec, RingSpec, RuleSpec, Site, TableSpec, TopologySpec,
+    ValueSpec,
 };
 use crate::topology::{Role, Server, Shard, Topology};
 
@@ -129,7 +130,7 @@ impl Build<'_> {
     fn check_method_keys(&mut self, section: &file::Distribution) {
         let method = section.method.value;
         let ring = section.tokens.is_none();
-        let keys: [(&str, Option<&Origin>, bool, &str); 7] = [
+        let keys: [(&str, Option<&Origin>, bool, &str); 8] = [
             ("tokens", origin(&section.tokens), method == MethodName::Hash, "method = \"hash\""),
             ("shards", origin(&section.shards), method == MethodName::Hash && ring, "method = \"hash\" without tokens"),
             (
@@ -147,6 +148,12 @@ impl Build<'_> {
             ("ranges", origin(&section.ranges), method == MethodName::Range, "method = \"range\""),
             ("values", origin(&section.values), method == MethodName::List, "method = \"list\""),
             ("default_shard", origin(&section.default_shard), method == MethodName::List, "method = \"list\""),
+            (
+                "partitions",
+                origin(&section.partitions),
+                method == MethodName::PostgresHash,
+                "method = \"postgres_hash\"",
+            ),
         ];
         for (key, given, used, by) in keys {
             if let (Some(given), false) = (given, used) {
@@ -169,6 +176,15 @@ impl Build<'_> {
             MethodName::Hash if section.tokens.is_some() => MethodSpec::Tokens(ranges(&section.tokens)),
             MethodName::Hash => MethodSpec::Ring(self.ring(i, section, database, lines)),
             MethodName::Range => MethodSpec::Range(ranges(&section.ranges)),
+            MethodName::PostgresHash => {
+                let partitions = section.partitions.iter().flat_map(|list| &list.value).enumerate();
+                let spec = |(entry, partition): (usize, &file::Partition)| {
+                    lines.insert(Site::Entry { distribution: i, entry }, partition.origin.clone());
+                    let (modulus, remainder) = (partition.modulus.value, partition.remainder.value);
+                    RemainderSpec { modulus, remainder, shard: partition.shard.value.clone() }
+                };
+                MethodSpec::Remainders(partitions.map(spec).collect())
+            }
             MethodName::List => {
                 let values = section.values.as_ref().map(|values| {
                     self.values(&values.value, |entry, origin| {
