@@ -202,3 +202,18 @@ fn the_extended_protocol_describes_and_binds_as_postgres_does() {
     assert!(replies.iter().all(|message| message.tag != b'E'), "{replies:?}");
     assert_eq!(raw.value("SELECT sum(n) FROM items"), "180");
 }
+
+#[test]
+fn explain_route_says_why_not_one_shard() {
+    let db = Sharded::create("explainwhy", "");
+    let mut raw = db.connect();
+    let shown = lines(&mut raw, "EXPLAIN (ROUTE) SELECT n FROM items WHERE abs(id) = 5");
+    assert!(
+        shown.contains(&"Not one shard: abs(id) = 5: function abs() around the key column".to_owned()),
+        "{shown:#?}"
+    );
+    assert!(!lines(&mut raw, "EXPLAIN (ROUTE) SELECT n FROM items WHERE id = 5").join("").contains("Not one shard"));
+    let json = raw.value("EXPLAIN (ROUTE, FORMAT JSON) SELECT i.n FROM items i JOIN parts p ON p.id = i.n");
+    let json: Json = serde_json::from_str(&plain(&json)).unwrap();
+    assert_eq!(json["not_one_shard"][1]["remedy"], "join them by p.id = i.id as well", "{json:#}");
+}

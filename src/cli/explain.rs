@@ -70,10 +70,11 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
     let view = View { topology: &cluster.topology, catalog: &cluster.catalog, in_transaction: false };
     let inputs = Inputs { text: &args.sql, slots: &scanned.slots, parameters: None };
     let plan = plan::plan(&analysis, &inputs, &view);
+    let advice = plan::advice::advice(&plan, &inputs, &scanned, &names, &view);
     if args.json {
-        println!("{}", plan::explain::json(&plan, &analysis, &view));
+        println!("{}", plan::explain::json(&plan, &analysis, &view, &advice));
     } else {
-        for line in plan::explain::text(&plan, &analysis, &view) {
+        for line in plan::explain::text(&plan, &analysis, &view).into_iter().chain(plan::advice::lines(&advice)) {
             println!("{line}");
         }
     }

@@ -7,6 +7,7 @@ use crate::plan::combine::{Combine, Comparison, Fold, Gather, Output, SortKey, S
 use crate::plan::shard_plans::{ShardPlan, ShardPlans};
 use crate::plan::{Access, Plan, PlanKind, Pull, PullFrom, ShardSql, View, Why};
 use crate::sql::Analysis;
+use crate::sql::advice::Note;
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
 
 /// The plan as lines, the last step first, each step further in than the one that it feeds.
@@ -84,9 +85,14 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
     lines.lines
 }
 
-/// The plan as one JSON document.
-pub fn json(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> String {
-    serde_json::to_string_pretty(&document(plan, analysis, view)).unwrap_or_default()
+/// The plan as one JSON document, with what would make it another one.
+pub fn json(plan: &Plan, analysis: &Analysis, view: &View<'_>, advice: &[Note]) -> String {
+    let mut document = document(plan, analysis, view);
+    if let (Some(fields), false) = (document.as_object_mut(), advice.is_empty()) {
+        let note = |note: &Note| json!({ "because": note.because, "remedy": note.remedy });
+        fields.insert("not_one_shard".to_owned(), advice.iter().map(note).collect());
+    }
+    serde_json::to_string_pretty(&document).unwrap_or_default()
 }
 
 /// The plan as a document.

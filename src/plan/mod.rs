@@ -1,5 +1,6 @@
 //! PURE. Analysis + this call's values + topology -> `Plan`. A refusal is a plan.
 
+pub mod advice;
 pub mod cache;
 pub mod combine;
 pub mod explain;

@@ -265,10 +265,14 @@ impl Session {
         let plan = self.plan(text, &analysis);
         let view =
             View { topology: &self.view.topology, catalog: &self.view.catalog, in_transaction: self.tx.is_open() };
+        let inputs = Inputs { text, slots: &self.scan.slots, parameters: None };
+        let advice = plan::advice::advice(&plan, &inputs, &self.scan, &self.scope.names(&self.view), &view);
         let lines = if json {
-            vec![plan::explain::json(&plan, &analysis, &view)]
+            vec![plan::explain::json(&plan, &analysis, &view, &advice)]
         } else {
-            plan::explain::text(&plan, &analysis, &view)
+            let mut lines = plan::explain::text(&plan, &analysis, &view);
+            lines.extend(plan::advice::lines(&advice));
+            lines
         };
         Ok(LocalRows::of("QUERY PLAN", lines, "EXPLAIN"))
     }

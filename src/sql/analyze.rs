@@ -278,7 +278,7 @@ impl Analyzer<'_> {
         }
     }
 
-    fn change<'q>(
+    pub fn change<'q>(
         &self,
         model: &mut Model<'_>,
         statement: &'q Statement,

@@ -1,5 +1,6 @@
 //! PURE. Text -> statement -> analysis. The only door to sqlparser.
 
+pub mod advice;
 pub mod analyze;
 mod clock;
 mod colnames;

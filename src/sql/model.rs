@@ -359,7 +359,7 @@ impl<'s> Model<'s> {
     }
 
     /// Whether equality of the two columns is equality of canonical key bytes.
-    fn comparable(&self, a: NodeId, b: NodeId) -> bool {
+    pub fn comparable(&self, a: NodeId, b: NodeId) -> bool {
         let (a, b) = (self.nodes[a].ty, self.nodes[b].ty);
         a.collation.equality_is_bytes() && b.collation.equality_is_bytes() && family(a.oid) == family(b.oid)
     }
@@ -404,7 +404,7 @@ impl<'s> Model<'s> {
     }
 
     /// The leaf and those whose subqueries it lies in.
-    fn enclosing(&self, leaf: LeafId) -> Vec<LeafId> {
+    pub fn enclosing(&self, leaf: LeafId) -> Vec<LeafId> {
         let mut found = vec![leaf];
         let mut at = leaf;
         while let Some(above) = self.levels[self.leaves[at].level].leaf_of {

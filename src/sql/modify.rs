@@ -185,6 +185,7 @@ fn condition<'q>(model: &mut Model<'_>, at: &At<'q>, selection: Option<&'q Expr>
     model.walk(at, selection)?;
     let leaves = model.levels[at.level].leaves.clone();
     model.add_condition(at.level, selection, &leaves);
+    model.collect_filter(at.level, selection, || leaves.clone());
     Ok(())
 }
 

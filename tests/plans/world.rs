@@ -156,6 +156,16 @@ impl World {
         plan::explain::text(&plan, analysis, &self.view_of()).join("\n")
     }
 
+    /// Why the statement does not run on one shard.
+    pub fn advice(&self, sql: &str, bound: Option<&Bound>) -> String {
+        let (scan, analysis) = self.analyze(sql);
+        let plan = self.plan_call(&analysis, sql, &scan, bound);
+        let parameters = bound.map(|bound| bound as &dyn Parameters);
+        let inputs = Inputs { text: sql, slots: &scan.slots, parameters };
+        let notes = plan::advice::advice(&plan, &inputs, &scan, &self.scope(), &self.view_of());
+        if notes.is_empty() { "nothing to say".to_owned() } else { plan::advice::lines(&notes).join("\n") }
+    }
+
     /// The EXPLAIN text of a statement.
     pub fn explain(&self, sql: &str, bound: Option<&Bound>) -> String {
         let (scan, analysis) = self.analyze(sql);
