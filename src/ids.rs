@@ -28,6 +28,11 @@ impl ShardId {
         Self(u16::MAX - u16::from(number))
     }
 
+    /// Whether it is one of [`Self::combine`].
+    pub fn is_combine(self) -> bool {
+        self.0 >= u16::MAX - u16::from(u8::MAX)
+    }
+
     /// The position in the topology's list of shards.
     pub fn index(self) -> usize {
         usize::from(self.0)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::fault::Fault;
 use crate::ids::{Oid, QualifiedName, ShardSet};
 use crate::plan::{Inputs, View, Window, lost_literals, route, window};
-use crate::sql::outcome::{Finish, PullSource, PullText, STATEMENT_MOMENT, TRANSACTION_MOMENT};
+use crate::sql::outcome::{Cursor, Finish, PullSource, PullText, STATEMENT_MOMENT, TRANSACTION_MOMENT};
 use crate::sql::pieces::{Piece, Pieces};
 use crate::sql::pushdown::reads_clock;
 use crate::sql::template::string_value;
@@ -30,6 +30,8 @@ pub struct FinishPlan {
     pub sql: String,
     /// `sql` is `COPY (...) TO STDOUT`: it answers with CopyOut, and there are no parameters.
     pub copy: bool,
+    /// `sql` is `DECLARE ... CURSOR FOR ...`: the combine connection is kept until the cursor is closed or the transaction ends.
+    pub cursor: Option<Cursor>,
     /// An unsharded table that `sql` reads on the combine connection under its own name. A session that has temporary tables must
     /// refuse such a plan: one of them could hide the table, and the combine connection does not see it.
     pub reads_home: Option<Box<str>>,
@@ -125,6 +127,7 @@ pub(crate) fn fill(finish: &Finish, inputs: &Inputs<'_>, view: &View<'_>) -> Res
         pulls,
         sql,
         copy: finish.copy,
+        cursor: finish.cursor.clone(),
         reads_home: text.reads_home.clone(),
         clock: text.clock.clone(),
         own_clock: text.own_clock,

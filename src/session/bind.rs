@@ -135,6 +135,7 @@ impl Session {
         view: &BindView<'_>,
         plan: &Plan,
     ) -> Result<(), Failure> {
+        self.check_cursor_of_shard(&statement.analysis.kind)?;
         let (at, def) = self.bind_at(shard, statement, plan).await?;
         let held = &mut self.held[at];
         request::bind_raw(&mut held.server.out, view.portal, def.name.as_bytes(), view.tail)?;

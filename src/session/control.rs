@@ -107,6 +107,7 @@ impl Session {
                 self.need_savepoint(name)?;
                 self.tell_joined(&format!("RELEASE SAVEPOINT {}", settings::quote_identifier(name))).await?;
                 self.tx.release(name);
+                self.keep_cursors();
                 Ok(Some(tag("RELEASE")))
             }
             TransactionStatement::RollbackTo(name) => {
@@ -119,6 +120,7 @@ impl Session {
                     }
                     self.adopt(settings);
                 }
+                self.forget_cursors().await;
                 Ok(Some(tag("ROLLBACK")))
             }
             TransactionStatement::TwoPhase => Err(Fault::unsupported(
@@ -200,7 +202,7 @@ impl Session {
     pub(super) async fn tell_joined(&mut self, sql: &str) -> Result<(), Failure> {
         self.park_runs().await?;
         let mut failed = None;
-        for held in self.held.iter_mut().filter(|h| h.joined) {
+        for held in self.held.iter_mut().filter(|h| h.joined || matches!(h.finishing, Finishing::Cursor { .. })) {
             if let Err(fault) = held.server.query(sql).await {
                 failed.get_or_insert(fault);
             }

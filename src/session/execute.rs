@@ -39,7 +39,7 @@ impl Session {
             server.out.extend_from_slice(&frame.bytes);
             server.inflight.push(Owed::Execute(Audience::Client));
             self.batch.reload |= Reload::after(&statement.analysis.kind);
-            return Ok(());
+            return self.after_close(&statement.analysis.kind, shard).await;
         }
         if statement.analysis.kind == StatementKind::Empty {
             self.answer(reply::EMPTY_QUERY);

@@ -20,6 +20,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::{FinishPlan, Plan, PlanKind, Pull, PullFrom};
 use crate::session::bind::result_formats;
+use crate::session::cursor::{check_cursor_columns, portal_of};
 use crate::session::held::{Finishing, put_settings};
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
@@ -48,7 +49,7 @@ pub(super) struct Original {
 }
 
 /// Why the pulls came to no good end.
-enum Halt {
+pub(super) enum Halt {
     Failure(Failure),
     Scatter(ScatterError),
 }
@@ -69,6 +70,9 @@ impl Session {
     /// Runs the statement to its end; rows and command tag to the client.
     pub(super) async fn run_finish(&mut self, plan: &FinishPlan, ask: &Ask<'_>) -> Result<(), Failure> {
         let original = self.original(ask).await?;
+        if plan.cursor.is_some() {
+            return self.declare_finish(plan, ask, &original).await;
+        }
         let slot = self.start_finish(plan, ask, &original).await?;
         if let (Ask::Query { .. }, Some(b'T')) = (ask, original.rows.first()) {
             self.client.out.extend_from_slice(&original.rows);
@@ -99,6 +103,9 @@ impl Session {
         self.columns_of(statement).await?;
         self.leave_open().await?;
         let original = self.original(&ask).await?;
+        if finish.cursor.is_some() {
+            return self.declare_finish(finish, &ask, &original).await;
+        }
         let slot = self.start_finish(finish, &ask, &original).await?;
         self.resume_finish(name, slot, max).await
     }
@@ -143,6 +150,7 @@ impl Session {
 
     /// Ends what runs on a combine connection and gives it back.
     pub(super) async fn end_finish(&mut self, slot: ShardId) {
+        self.cursors.retain(|_, shard| *shard != slot);
         let Some(at) = self.held.position(slot) else { return };
         let server = &mut self.held[at].server;
         if !server.broken {
@@ -153,8 +161,12 @@ impl Session {
 
     /// The transaction is over, and with it every finishing statement that waits for its next Execute.
     pub(super) async fn close_suspended(&mut self) {
-        let suspended: Vec<ShardId> =
-            self.held.iter().filter(|h| h.finishing == Finishing::Suspended).map(|h| h.shard).collect();
+        let suspended: Vec<ShardId> = self
+            .held
+            .iter()
+            .filter(|h| matches!(h.finishing, Finishing::Suspended | Finishing::Cursor { .. }))
+            .map(|h| h.shard)
+            .collect();
         for slot in suspended {
             self.end_finish(slot).await;
         }
@@ -506,13 +518,27 @@ impl Session {
         let before = self.tx.settings_before().unwrap_or(&self.settings);
         let mut settings: Vec<String> =
             roles(before).map(|(name, value)| assign(name, value).replacen("SET ", "SET LOCAL ", 1)).collect();
-        let changed = self.tx.settings_replay().filter(|sql| !sql.to_ascii_lowercase().contains("temp_buffers"));
-        let changed: Vec<String> = changed.map(str::to_owned).collect();
+        let mut changed: Vec<String> = match plan.cursor {
+            Some(_) => self.tx.history(),
+            None => self.tx.settings_replay().map(str::to_owned).collect(),
+        };
+        changed.retain(|sql| !sql.to_ascii_lowercase().contains("temp_buffers"));
         let server = &mut self.held[at].server;
         settings.extend(changed);
         if !settings.is_empty() {
             server.ask(&settings.join("; "));
         }
+        if let Some(cursor) = &plan.cursor {
+            check_cursor_columns(
+                server,
+                &mut self.client,
+                plan.sql.get(cursor.query..).unwrap_or_default(),
+                original,
+                copies,
+            )
+            .await?;
+        }
+        let server = &mut self.held[at].server;
         request::parse(&mut server.out, b"", plan.sql.as_bytes(), &original.parameters)?;
         server.inflight.push(Owed::Parse(Audience::Router));
         request::describe(&mut server.out, request::Target::Statement, b"")?;
@@ -548,7 +574,7 @@ impl Session {
             Ask::Query { .. } => Bytes::from_static(&[0; 6]),
             Ask::Bound { bind, .. } => Bytes::copy_from_slice(BindView::read(bind)?.tail),
         };
-        request::bind_raw(&mut server.out, PORTAL, b"", &tail)?;
+        request::bind_raw(&mut server.out, portal_of(plan), b"", &tail)?;
         server.inflight.push(Owed::Bind(Audience::Router));
         Ok(())
     }
@@ -569,7 +595,7 @@ async fn end_transaction(server: &mut Backend) -> Result<(), Fault> {
 
 /// What a server says to a Describe of a statement; or its ErrorResponse. All that it owes is read. `copies`: it is a combine
 /// connection, which has these to answer before, and whose notices are not the client's.
-async fn description(
+pub(super) async fn description(
     server: &mut Backend,
     client: &mut Client,
     mut copies: Option<&mut Copies>,

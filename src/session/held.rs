@@ -10,7 +10,7 @@ use crate::backend::Backend;
 use crate::backend::cancel::CancelHandle;
 use crate::backend::cluster::ServerCheckout;
 use crate::backend::settings::SessionSettings;
-use crate::fault::Fault;
+use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::session::{Failure, Session};
 use crate::sql::analyze::PinReason;
@@ -39,6 +39,10 @@ pub enum Finishing {
     Running,
     /// It waits for the next Execute of its portal.
     Suspended,
+    /// It has a cursor, declared when there were so many savepoints; it shares them with the shards.
+    Cursor {
+        depth: usize,
+    },
 }
 
 impl Held {
@@ -186,7 +190,10 @@ impl Session {
     /// BEGIN is queued, not awaited: it travels with the statement.
     pub(super) async fn enlist(&mut self, shard: ShardId) -> Result<usize, Failure> {
         let at = match self.held.position(shard) {
+            // Under the settings that its statement began with.
+            Some(at) if shard.is_combine() => return Ok(at),
             Some(at) => at,
+            None if shard.is_combine() => return Err(lost_cursor().into()),
             None => {
                 self.check_unseen_settings()?;
                 let server = self.pools.pool(shard).checkout().await?;
@@ -296,6 +303,11 @@ impl Session {
             }
         }
     }
+}
+
+fn lost_cursor() -> Fault {
+    Fault::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "the cursor cannot be run")
+        .detail("the connection that had its rows is gone")
 }
 
 /// Brings a connection to the client's settings; nothing is sent when it has them.

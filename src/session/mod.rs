@@ -6,6 +6,7 @@ pub mod cancel;
 pub mod commit;
 pub mod control;
 pub mod copy;
+mod cursor;
 mod describe;
 mod execute;
 mod explain;

@@ -202,6 +202,7 @@ impl Session {
         plan: &Plan,
         last: bool,
     ) -> Result<bool, Failure> {
+        self.check_cursor_of_shard(&analysis.kind)?;
         let at = self.enlist(shard).await?;
         let ready = if last && !self.tx.is_open() { Audience::Client } else { Audience::Router };
         let held = &mut self.held[at];
@@ -215,6 +216,7 @@ impl Session {
         let seen = self.pump_held(at).await?;
         self.note_cursor(&analysis.kind, shard);
         self.after_single(at, seen)?;
+        self.after_close(&analysis.kind, shard).await?;
         Ok(seen.ready)
     }
 

@@ -122,14 +122,25 @@ impl Transaction {
         sql
     }
 
+    /// How many savepoints there are.
+    pub fn depth(&self) -> usize {
+        self.savepoints.len()
+    }
+
+    /// SETs and savepoints in their order, for a connection beside the shards that lives as long as the transaction.
+    pub fn history(&self) -> Vec<String> {
+        let items = self.replay.iter().filter_map(|item| match item {
+            Replay::Savepoint(name) => Some(format!("SAVEPOINT {}", crate::backend::settings::quote_identifier(name))),
+            Replay::Statement(text) if !is_of_transaction(text) => Some(text.to_string()),
+            Replay::Statement(_) => None,
+        });
+        items.collect()
+    }
+
     /// The SETs of the transaction, in order; those of its modes and constraints are left out.
     pub fn settings_replay(&self) -> impl Iterator<Item = &str> {
-        let of_transaction = |text: &str| {
-            let mut words = text.split_ascii_whitespace().skip(1);
-            words.next().is_some_and(|w| w.eq_ignore_ascii_case("transaction") || w.eq_ignore_ascii_case("constraints"))
-        };
-        self.replay.iter().filter_map(move |item| match item {
-            Replay::Statement(text) if !of_transaction(text) => Some(&**text),
+        self.replay.iter().filter_map(|item| match item {
+            Replay::Statement(text) if !is_of_transaction(text) => Some(&**text),
             Replay::Statement(_) | Replay::Savepoint(_) => None,
         })
     }
@@ -220,6 +231,12 @@ impl Transaction {
         self.clock = None;
         self.settings.take()
     }
+}
+
+/// SET TRANSACTION, SET CONSTRAINTS.
+fn is_of_transaction(text: &str) -> bool {
+    let second = text.split_ascii_whitespace().nth(1);
+    second.is_some_and(|w| w.eq_ignore_ascii_case("transaction") || w.eq_ignore_ascii_case("constraints"))
 }
 
 #[cfg(test)]

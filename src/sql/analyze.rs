@@ -12,7 +12,7 @@ use crate::sql::combine::Combine;
 use crate::sql::dialect::parse_relaxed;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, parameter_index};
-use crate::sql::finish::{Parsed, Unmerged};
+use crate::sql::finish::{self, Parsed, Unmerged};
 use crate::sql::functions;
 use crate::sql::lexer::TokenKind;
 use crate::sql::model::{Model, Obstacle, Stop};
@@ -76,6 +76,34 @@ impl Verdict {
     /// To the home shard, as something that may write.
     pub fn home() -> Self {
         Self::new(Outcome::Home(Why::Unsharded), Access::Write)
+    }
+}
+
+/// What becomes of a query's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rows {
+    Result,
+    /// COPY TO sends them.
+    Copied,
+    /// A cursor gives them, in any direction.
+    Cursor,
+}
+
+impl Rows {
+    /// Whether the router merges them.
+    fn are_merged(self, scatter: &Scatter) -> bool {
+        match self {
+            Self::Result => true,
+            Self::Copied => is_concat(scatter),
+            Self::Cursor => false,
+        }
+    }
+
+    fn not_merged(self) -> &'static str {
+        match self {
+            Self::Result | Self::Copied => "the rows of a COPY are not merged by the router",
+            Self::Cursor => "a cursor lives on one server",
+        }
     }
 }
 
@@ -144,7 +172,7 @@ impl Analyzer<'_> {
             StatementKind::Lock => ddl::lock(self),
             StatementKind::Code => self.code(),
             StatementKind::Prepare(_) => self.at_home("PREPARE", PinReason::SqlPrepare),
-            StatementKind::Declare { hold, inner, .. } => self.declare(*inner, *hold),
+            StatementKind::Declare { cursor, hold, inner } => self.declare(cursor, *inner, *hold),
             StatementKind::Listen => Verdict { pin: Some(PinReason::Listen), ..Verdict::home() },
             StatementKind::Show(_) => Verdict::new(Outcome::Home(Why::NoTable), Access::Read),
             StatementKind::Unclear => Verdict::refuse(
@@ -169,11 +197,11 @@ impl Analyzer<'_> {
 
     /// A query, INSERT, UPDATE or DELETE in these bytes.
     pub fn statement(&self, bytes: Range<usize>) -> Verdict {
-        self.statement_of(bytes, false)
+        self.statement_of(bytes, Rows::Result)
     }
 
-    /// The same. `copied`: the query of a COPY TO, whose rows the router never merges.
-    pub fn statement_of(&self, bytes: Range<usize>, copied: bool) -> Verdict {
+    /// The same, for rows that go elsewhere.
+    pub fn statement_of(&self, bytes: Range<usize>, rows: Rows) -> Verdict {
         let Some(text) = self.text.get(bytes.clone()) else { return self.not_understood("the statement") };
         let parsed = parse(text).map(|tree| (tree, None)).or_else(|| parse_relaxed(text));
         let Some((tree, other)) = parsed else {
@@ -183,7 +211,7 @@ impl Analyzer<'_> {
         let literals = parsed.literals(self);
         let mut model = Model::new(self.scope, literals, self.used.clone());
         let walked = match &tree {
-            Statement::Query(query) => self.query(&mut model, &parsed, query, copied),
+            Statement::Query(query) => self.query(&mut model, &parsed, query, rows),
             other => self.change(&mut model, other, &None, None),
         };
         match walked {
@@ -214,7 +242,7 @@ impl Analyzer<'_> {
         Verdict { outcome, access, pin, free_slots }
     }
 
-    fn query(&self, model: &mut Model<'_>, parsed: &Parsed<'_>, query: &Query, copied: bool) -> Result<Outcome, Stop> {
+    fn query(&self, model: &mut Model<'_>, parsed: &Parsed<'_>, query: &Query, rows: Rows) -> Result<Outcome, Stop> {
         let text = self.text.get(parsed.bytes.clone()).unwrap_or_default();
         check_clauses(query)?;
         let ctes = model.with(query.with.as_ref(), &None)?;
@@ -242,10 +270,10 @@ impl Analyzer<'_> {
             }
         };
         let many = match many {
-            Ok(scatter) if !copied || is_concat(&scatter) => Ok(Many::Scatter(scatter)),
+            Ok(scatter) if rows.are_merged(&scatter) => Ok(Many::Scatter(scatter)),
             Err(fault) if model.refs.is_empty() => Err(fault),
             other => {
-                let merged = || Obstacle::new("the rows of a COPY are not merged by the router").fault();
+                let merged = || Obstacle::new(rows.not_merged()).fault();
                 let reason = other.err().unwrap_or_else(merged);
                 let finish = Unmerged { of: self, parsed, reason: &reason }.finish();
                 finish.map(|finish| Many::Finish(Arc::new(finish)))
@@ -295,18 +323,29 @@ impl Analyzer<'_> {
         }
     }
 
-    /// A cursor lives on one server: the query must be one that a single shard runs.
-    fn declare(&self, inner: usize, hold: bool) -> Verdict {
-        let mut verdict = self.statement(inner..self.whole().end);
+    /// A cursor lives on one server: where no single shard runs its query, on the one that finishes it.
+    fn declare(&self, cursor: &str, inner: usize, hold: bool) -> Verdict {
+        let mut verdict = self.statement_of(inner..self.whole().end, Rows::Cursor);
         let refuse = || {
             Fault::unsupported(
-                "a cursor over rows of several shards is not supported",
-                "a cursor lives on one server",
-                "Use a row limit in the extended protocol, or give the sharding key one value in WHERE.",
+                "a cursor WITH HOLD over rows of several shards is not supported",
+                "its rows are kept on a connection that ends with the transaction",
+                "Declare it without HOLD in a transaction, or give the sharding key one value in WHERE.",
             )
         };
         match &mut verdict.outcome {
-            Outcome::Routed(routed) => routed.many = Err(refuse()),
+            Outcome::Routed(routed) if hold => routed.many = Err(refuse()),
+            Outcome::Routed(routed) => {
+                let many = std::mem::replace(&mut routed.many, Err(refuse()));
+                routed.many = match (many, self.text.get(..inner)) {
+                    (Ok(Many::Finish(finish)), Some(before)) => {
+                        Ok(Many::Finish(finish::declared(&finish, cursor, before)))
+                    }
+                    (Err(fault), _) => Err(fault),
+                    // What changes data is no query.
+                    (Ok(_), _) => Err(Obstacle::new("a cursor over a statement that is no query").fault()),
+                };
+            }
             // FETCH must find the shard again: not any, but one.
             Outcome::Any(why) => verdict.outcome = Outcome::Home(why.clone()),
             Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::CopyIn(_) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::Access;
-use crate::sql::analyze::{Analyzer, Verdict};
+use crate::sql::analyze::{Analyzer, Rows, Verdict};
 use crate::sql::finish::copied;
 use crate::sql::insert::refuse_varying_defaults;
 use crate::sql::keys::{KeyExpr, KeyGroup, KeyName};
@@ -189,7 +189,7 @@ fn finished(
     sql.push(&format!("COPY (SELECT {} FROM pg_temp.{input}) {}", list.join(", "), text.get(to.start..)?));
     let alone = FinishText { pulls, sql, reads_home: None, clock: None, own_clock: false };
     let reason = why.detail.as_deref().unwrap_or(&why.message).into();
-    Some(Finish { reason, in_transaction: Ok(alone.clone()), alone, copy: true })
+    Some(Finish { reason, in_transaction: Ok(alone.clone()), alone, copy: true, cursor: None })
 }
 
 /// The outputs of several shards one behind the other, where that is a well-formed output.
@@ -211,7 +211,7 @@ fn concat(format: &CopyFormat) -> Result<Scatter, Fault> {
 /// COPY (query) TO: by the query.
 fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
     let Some(inner) = query_bytes(of) else { return of.not_understood("COPY of a query") };
-    let mut verdict = of.statement_of(inner.clone(), true);
+    let mut verdict = of.statement_of(inner.clone(), Rows::Copied);
     let distributed =
         |outcome: &Outcome| matches!(outcome, Outcome::Routed(_) | Outcome::Insert(_) | Outcome::Broadcast(_));
     if copy.endpoint != CopyEndpoint::Client && distributed(&verdict.outcome) {

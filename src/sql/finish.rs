@@ -14,7 +14,7 @@ use crate::sql::from::is_only;
 use crate::sql::literals::Literals;
 use crate::sql::model::{Collected, Model, Obstacle, Stop, TableUse};
 use crate::sql::names::Relation;
-use crate::sql::outcome::{Finish, FinishText, PullSource, PullText};
+use crate::sql::outcome::{Cursor, Finish, FinishText, PullSource, PullText};
 use crate::sql::pieces::can_have_holes;
 use crate::sql::pulls::{Mentions, Scan, share};
 use crate::sql::pushdown::filters;
@@ -75,6 +75,7 @@ impl Unmerged<'_> {
             alone: text(false).map_err(Obstacle::fault)?,
             in_transaction: text(true).map_err(|why| why.hint("Run the statement outside of a transaction.").fault()),
             copy: false,
+            cursor: None,
         })
     }
 
@@ -340,16 +341,25 @@ fn forms(tree: &Statement) -> Vec<Form> {
 
 /// A COPY TO STDOUT around a query that is finished.
 pub(crate) fn copied(finish: &Finish, before: &str, after: &str) -> Arc<Finish> {
+    Arc::new(Finish { copy: true, ..wrapped(finish, before, after) })
+}
+
+/// A DECLARE CURSOR before a query that is finished.
+pub(crate) fn declared(finish: &Finish, cursor: &str, before: &str) -> Arc<Finish> {
+    let cursor = Some(Cursor { name: cursor.into(), query: before.len() });
+    Arc::new(Finish { cursor, ..wrapped(finish, before, "") })
+}
+
+fn wrapped(finish: &Finish, before: &str, after: &str) -> Finish {
     let wrap = |text: &FinishText| {
         let mut text = text.clone();
         text.sql.prepend(before);
         text.sql.push(after);
         text
     };
-    Arc::new(Finish {
-        reason: finish.reason.clone(),
+    Finish {
         alone: wrap(&finish.alone),
         in_transaction: finish.in_transaction.as_ref().map(wrap).map_err(Clone::clone),
-        copy: true,
-    })
+        ..finish.clone()
+    }
 }

@@ -60,6 +60,16 @@ pub struct Finish {
     pub in_transaction: Result<FinishText, Fault>,
     /// The statement is a COPY TO STDOUT.
     pub copy: bool,
+    /// The statement is a DECLARE CURSOR.
+    pub cursor: Option<Cursor>,
+}
+
+/// A cursor over rows of several shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub name: Box<str>,
+    /// Where its query begins in the statement, in bytes.
+    pub query: usize,
 }
 
 #[derive(Clone, Debug)]

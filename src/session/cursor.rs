@@ -1,0 +1,176 @@
+//! SQL cursors over several shards: the query is finished on a combine connection, which has the cursor until it is closed or the
+//! transaction ends, and has the transaction's savepoints beside the shards.
+
+use bytes::Bytes;
+
+use crate::backend::Backend;
+use crate::backend::inflight::{Audience, Owed};
+use crate::backend::settings::quote_literal;
+use crate::exec::client::Client;
+use crate::exec::finish::Copies;
+use crate::exec::forward::{NO_POSITION, without_position};
+use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError};
+use crate::fault::{Fault, SqlState};
+use crate::ids::ShardId;
+use crate::plan::FinishPlan;
+use crate::session::finish::{Halt, Original, PORTAL, description};
+use crate::session::held::Finishing;
+use crate::session::run::Ask;
+use crate::session::{Failure, Session};
+use crate::sql::utility::StatementKind;
+use crate::wire::frame::HEADER;
+use crate::wire::request;
+use crate::wire::row::read_row_description;
+
+/// The portal in which a finishing statement runs: a cursor is one by itself, and may have any name.
+pub(super) fn portal_of(plan: &FinishPlan) -> &'static [u8] {
+    if plan.cursor.is_some() { b"" } else { PORTAL }
+}
+
+impl Session {
+    /// DECLARE of a cursor over several shards.
+    pub(super) async fn declare_finish(
+        &mut self,
+        plan: &FinishPlan,
+        ask: &Ask<'_>,
+        original: &Original,
+    ) -> Result<(), Failure> {
+        let Some(cursor) = &plan.cursor else { return Ok(()) };
+        if !self.tx.is_open() {
+            let message = "DECLARE CURSOR can only be used in transaction blocks";
+            return Err(Fault::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message).into());
+        }
+        self.check_new_cursor(&cursor.name).await?;
+        let slot = self.start_finish(plan, ask, original).await?;
+        let at = self.held_at(slot)?;
+        let server = &mut self.held[at].server;
+        request::execute(&mut server.out, portal_of(plan), 0)?;
+        server.inflight.push(Owed::Execute(Audience::Client));
+        server.out.extend_from_slice(request::SYNC);
+        server.inflight.push(Owed::Sync(Audience::Router));
+        let offset = std::mem::replace(&mut self.offset, NO_POSITION);
+        let pumped = self.pump_held(at).await;
+        self.offset = offset;
+        let seen = pumped?;
+        if seen.error {
+            self.shared.metrics.error(seen.sqlstate(), "client");
+            self.end_finish(slot).await;
+            return Err(Failure::Reported);
+        }
+        self.held[at].finishing = Finishing::Cursor { depth: self.tx.depth() };
+        self.cursors.insert(cursor.name.clone(), slot);
+        Ok(())
+    }
+
+    /// `42P03` where the transaction has a cursor or portal of this name, wherever.
+    async fn check_new_cursor(&mut self, name: &str) -> Result<(), Failure> {
+        let mut known = self.statements.portal(name.as_bytes()).is_ok() && !name.is_empty();
+        if let Some(shard) = self.cursors.get(name).copied()
+            && let Some(at) = self.held.position(shard)
+        {
+            let sql = format!("SELECT FROM pg_catalog.pg_cursors WHERE name = {}", quote_literal(name));
+            known |= shard.is_combine() || !self.held[at].server.query(&sql).await?.is_empty();
+        }
+        if known { Err(cursor_exists(name).into()) } else { Ok(()) }
+    }
+
+    /// The same before a cursor is declared on a shard, for those of combine connections: the shard knows its own.
+    pub(super) fn check_cursor_of_shard(&self, kind: &StatementKind) -> Result<(), Fault> {
+        match kind {
+            StatementKind::Declare { cursor, .. } if self.cursors.get(cursor).is_some_and(|at| at.is_combine()) => {
+                Err(cursor_exists(cursor))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// After a CLOSE on `shard`: the connections of the cursors that it closed go back.
+    pub(super) async fn after_close(&mut self, kind: &StatementKind, shard: ShardId) -> Result<(), Failure> {
+        let closed: Vec<ShardId> = match kind {
+            StatementKind::CloseCursor(Some(_)) if shard.is_combine() => vec![shard],
+            StatementKind::CloseCursor(None) => self.cursor_slots(0),
+            _ => return Ok(()),
+        };
+        if closed.is_empty() {
+            return Ok(());
+        }
+        if self.batch.open.is_some() {
+            // Its answer is still to come.
+            self.leave_open().await?;
+        }
+        for slot in closed {
+            self.end_finish(slot).await;
+        }
+        Ok(())
+    }
+
+    /// The connections of cursors that were declared when there were at least so many savepoints.
+    fn cursor_slots(&self, savepoints: usize) -> Vec<ShardId> {
+        let deep = |finishing| matches!(finishing, Finishing::Cursor { depth } if depth >= savepoints);
+        self.held.iter().filter(|held| deep(held.finishing)).map(|held| held.shard).collect()
+    }
+
+    /// After ROLLBACK TO: cursors that were declared behind the savepoint are gone.
+    pub(super) async fn forget_cursors(&mut self) {
+        for slot in self.cursor_slots(self.tx.depth()) {
+            self.end_finish(slot).await;
+        }
+    }
+
+    /// After RELEASE: what was declared behind the savepoint belongs to what is around it.
+    pub(super) fn keep_cursors(&mut self) {
+        let around = self.tx.depth();
+        for held in self.held.iter_mut() {
+            if let Finishing::Cursor { depth } = &mut held.finishing {
+                *depth = (*depth).min(around);
+            }
+        }
+    }
+}
+
+/// The columns of a cursor are described by the connection that has it: there must be none of an input's row type, which is not that of
+/// its table.
+pub(super) async fn check_cursor_columns(
+    server: &mut Backend,
+    client: &mut Client,
+    query: &str,
+    original: &Original,
+    copies: &mut Copies,
+) -> Result<(), Halt> {
+    request::parse(&mut server.out, b"", query.as_bytes(), &original.parameters)?;
+    server.inflight.push(Owed::Parse(Audience::Router));
+    request::describe(&mut server.out, request::Target::Statement, b"")?;
+    server.inflight.push(Owed::DescribeStatement(Audience::Client));
+    server.out.extend_from_slice(request::SYNC);
+    server.inflight.push(Owed::Sync(Audience::Client));
+    let rows: Bytes = match description(server, client, Some(copies)).await? {
+        Ok((_, rows)) => rows,
+        Err(error) => return Err(ScatterError::Shard(without_position(&error)).into()),
+    };
+    if rows.first() != Some(&b'T') {
+        return Ok(());
+    }
+    let columns = read_row_description(rows.get(HEADER..).unwrap_or_default())?;
+    let users: Vec<String> =
+        columns.iter().filter(|c| c.type_oid >= FIRST_NORMAL_OID).map(|c| c.type_oid.to_string()).collect();
+    if users.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "SELECT FROM pg_catalog.pg_type WHERE oid IN ({}) AND typnamespace = pg_catalog.pg_my_temp_schema()",
+        users.join(", ")
+    );
+    if server.query(&sql).await?.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::unsupported(
+        "whole rows of a table in a cursor over several shards are not supported",
+        "the rows are put together on another table, whose row type has another OID",
+        "Select the columns.",
+    )
+    .into())
+}
+
+fn cursor_exists(name: &str) -> Fault {
+    Fault::new(SqlState::DUPLICATE_CURSOR, format!("cursor \"{name}\" already exists"))
+}
