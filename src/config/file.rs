@@ -213,11 +213,11 @@ section! {
     pub struct Distribution, environment false {
         /// Its name, to which tables refer.
         name: String = required,
-        /// `hash` (even spread), `range` (from .. to), `list` (value by value) or `postgres_hash` (as PARTITION BY HASH places rows).
+        /// `hash` (even spread), `range` (from .. to), `list` (value by value), `postgres_hash` (as PARTITION BY HASH places rows) or `composite` (the first column picks a group of shards, the hash of the others one of them).
         method: MethodName = "hash",
         /// The type of each sharding-key column, in order. They must be the columns' own types: the hash depends on them.
         key_types: Vec<KeyType> = required,
-        /// hash: points of each shard on the ring. Another number is another placement: never change it under stored rows.
+        /// hash, composite: points of each shard on the ring. Another number is another placement: never change it under stored rows.
         virtual_nodes: u32 = "1024",
         /// hash: the shards on the ring. Default: all. Name them, so that a shard added later takes no keys before its rows are moved.
         shards: Vec<String> = optional,
@@ -233,6 +233,8 @@ section! {
         default_shard: String = optional,
         /// postgres_hash: all partitions, as `{ modulus = 4, remainder = 0, shard = "..." }`. The key columns must be NOT NULL.
         partitions: Vec<Partition> = optional,
+        /// composite: `{ values = ["de", "at"], shards = [...] }` or `{ from = 0, to = 1000, shards = [...] }`; with values, a group of `shards` alone holds every other.
+        groups: Vec<Group> = optional,
         /// Single keys placed by name whatever the method says: `{ value = 42, shard = "big" }`.
         pins: Vec<Value> = optional,
     }
@@ -259,6 +261,22 @@ section! {
         values: Vec<Vec<KeyText>> = optional,
         /// The shard that holds it.
         shard: String = required,
+    }
+}
+
+section! {
+    /// One group of shards, in `groups`: by values of the first key column, or by a range of them.
+    pub struct Group, environment false {
+        /// One value.
+        value: KeyText = optional,
+        /// Several values.
+        values: Vec<KeyText> = optional,
+        /// The first value of a range. Left out: no lower limit.
+        from: KeyText = optional,
+        /// The first value beyond. Left out: no upper limit.
+        to: KeyText = optional,
+        /// The shards on which the hash of the other key columns spreads the rows.
+        shards: Vec<String> = required,
     }
 }
 

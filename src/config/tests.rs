@@ -313,9 +313,19 @@ fn topology_errors_name_their_lines() {
         &["4: distribution `d` by hash does not use `ranges`, which goes with method = \"range\""],
     );
     assert_rest_errors(
-        &distribution("method = 'composite'"),
+        &distribution(
+            "method = 'postgres_hash'\npartitions = [\n{ modulus = 2, remainder = 0, shard = 's1' },\n{ modulus = 2, remainder = 2, shard = 's2' }]",
+        ),
+        &["7: modulus 2 and remainder 2 are no partition"],
+    );
+    assert_rest_errors(
+        &distribution("method = 'composite'\ngroups = [{ shards = ['s1'] }]"),
+        &["1: distribution `d` is composite over one column"],
+    );
+    assert_rest_errors(
+        &distribution("method = 'schema'"),
         &[
-            "4: `method` in [[databases.shop.distributions]] has the wrong value `composite`: composite distributions are not built yet",
+            "4: `method` in [[databases.shop.distributions]] has the wrong value `schema`: schema distributions are not built yet",
         ],
     );
     assert_rest_errors(

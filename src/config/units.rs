@@ -362,12 +362,12 @@ words! {
 
 words! {
     /// How a distribution finds the shard of a key.
-    MethodName takes "hash, range, list or postgres_hash";
+    MethodName takes "hash, range, list, postgres_hash or composite";
     Hash = "hash",
     Range = "range",
     List = "list",
     PostgresHash = "postgres_hash",
-    ! "composite" => "composite distributions are not built yet; use hash over several columns with pins, or list",
+    Composite = "composite",
     ! "schema" => "schema distributions are not built yet; use hash or list over a column",
 }
 

@@ -101,6 +101,11 @@ impl<'a> Walk<'a> {
             let mut key: Vec<KeyValue<'a>> = Vec::with_capacity(width);
             self.combine(&columns, &mut key, &mut located);
             shards.intersect_with(&located);
+        } else if let Some(Some(firsts)) = columns.first() {
+            // A composite key whose first column alone is known lies in its group.
+            let mut located = ShardSet::new();
+            firsts.iter().for_each(|first| located.union_with(&self.distribution.locate_first(first)));
+            shards.intersect_with(&located);
         }
         shards
     }

@@ -1,4 +1,4 @@
-//! A named rule key -> shard: hash, range, list, Postgres's hash partitions, with pins looked up first.
+//! A named rule key -> shard: hash, range, list, Postgres's hash partitions, composite, with pins looked up first.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -91,6 +91,14 @@ impl Distribution {
         if range.is_empty() { ShardSet::new() } else { self.map.locate_range(range) }
     }
 
+    /// The shards that can hold rows whose first key column has this value.
+    pub fn locate_first(&self, first: &KeyValue<'_>) -> ShardSet {
+        match self.key_types.first() {
+            Some(key_type) if fits(*key_type, first) => self.map.locate_first(first),
+            _ => self.shards(),
+        }
+    }
+
     /// Every shard that can hold a row of this distribution.
     pub fn shards(&self) -> ShardSet {
         self.map.shards().clone()
@@ -103,6 +111,7 @@ impl Distribution {
             Method::Range(_) => "range",
             Method::List { .. } => "list",
             Method::Remainders(_) => "postgres_hash",
+            Method::Composite(_) => "composite",
         }
     }
 

@@ -83,6 +83,22 @@ pub enum TopologyError {
     )]
     TokenGap { distribution: String, first: u64, last: u64 },
     #[error(
+        "distribution `{distribution}` is composite over one column; the first of key_types picks the group and the others the shard in it, so name two or more"
+    )]
+    CompositeOfOneColumn { distribution: String },
+    #[error(
+        "distribution `{distribution}` has no groups; add groups = [{{ value = ..., shards = [\"...\"] }}] or groups with from and to"
+    )]
+    NoGroups { distribution: String },
+    #[error("a group of distribution `{distribution}` has no shards; name at least one")]
+    EmptyGroup { distribution: String },
+    #[error(
+        "distribution `{distribution}` has groups by value and groups by range; use one kind, a group without either holds every other value"
+    )]
+    MixedGroups { distribution: String },
+    #[error("distribution `{distribution}` has two groups for every other value; keep one")]
+    TwoDefaultGroups { distribution: String },
+    #[error(
         "distribution `{distribution}` is by postgres_hash of {}, whose hash in Postgres is not known here; use method = \"hash\"", .key_type.name()
     )]
     NoPostgresHash { distribution: String, key_type: KeyType },

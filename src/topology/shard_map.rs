@@ -28,6 +28,7 @@ pub enum Method {
     },
     /// Postgres's own hash partitions: the shard of each remainder.
     Remainders(Box<[ShardId]>),
+    Composite(CompositeMap),
 }
 
 impl Default for Method {
@@ -40,9 +41,10 @@ impl ShardMap {
     pub fn new(method: Method, pins: KeyTable) -> Self {
         let mut shards = match &method {
             Method::Hash(map) => map.shards(),
-            Method::Range(map) => map.shards(),
+            Method::Range(map) => map.shards().collect(),
             Method::List { values, default } => values.shards().chain(*default).collect(),
             Method::Remainders(owners) => owners.iter().copied().collect(),
+            Method::Composite(map) => map.shards(),
         };
         shards.union_with(&pins.shards().collect());
         Self { pins, method, shards }
@@ -72,6 +74,7 @@ impl ShardMap {
             Method::Range(map) => map.get(key.first()?),
             Method::List { values, default } => values.get(key).or(*default),
             Method::Remainders(owners) => remainder(owners, key),
+            Method::Composite(map) => map.get(key),
         }
     }
 
@@ -82,14 +85,60 @@ impl ShardMap {
                 Some(key) => canonical::token(std::slice::from_ref(key)).and_then(|t| map.get(t)).into_iter().collect(),
                 None => map.shards(),
             },
-            Method::Range(map) => map.overlapping(range),
+            Method::Range(map) => map.overlapping(range).collect(),
             Method::List { values, default } => values.within(range).chain(*default).collect(),
             Method::Remainders(owners) => match range.point() {
                 Some(key) => remainder(owners, std::slice::from_ref(key)).into_iter().collect(),
                 None => owners.iter().copied().collect(),
             },
+            Method::Composite(map) => map.shards(),
         };
         shards.union_with(&self.pins.within(range).collect());
+        shards
+    }
+
+    /// The shards that can hold a key of several columns of which the first is known; all where the method looks at the whole key.
+    pub fn locate_first(&self, first: &KeyValue<'_>) -> ShardSet {
+        let Method::Composite(map) = &self.method else { return self.shards.clone() };
+        let mut shards = map.group(first).map(TokenMap::shards).unwrap_or_default();
+        let pinned = self.pins.entries.iter().filter(|(key, _)| key.first() == Some(first));
+        shards.union_with(&pinned.map(|(_, shard)| *shard).collect());
+        shards
+    }
+}
+
+/// The first column picks a group of shards, the hash of the others one of them.
+#[derive(Clone, Debug)]
+pub struct CompositeMap {
+    pub outer: Outer,
+    /// For each group, its tokens.
+    pub groups: Box<[TokenMap]>,
+}
+
+/// Which group, by its position, the value of the first column belongs to.
+#[derive(Clone, Debug)]
+pub enum Outer {
+    List { values: KeyTable<usize>, default: Option<usize> },
+    Range(RangeMap<usize>),
+}
+
+impl CompositeMap {
+    fn get(&self, key: &[KeyValue<'_>]) -> Option<ShardId> {
+        let (first, rest) = key.split_first()?;
+        self.group(first)?.get(canonical::token(rest)?)
+    }
+
+    fn group(&self, first: &KeyValue<'_>) -> Option<&TokenMap> {
+        let group = match &self.outer {
+            Outer::List { values, default } => values.get(std::slice::from_ref(first)).or(*default),
+            Outer::Range(map) => map.get(first),
+        };
+        self.groups.get(group?)
+    }
+
+    fn shards(&self) -> ShardSet {
+        let mut shards = ShardSet::new();
+        self.groups.iter().for_each(|group| shards.union_with(&group.shards()));
         shards
     }
 }
@@ -188,46 +237,49 @@ impl TokenMap {
 
 /// The keys from `from` (inclusive) to `to` (exclusive); `None` is no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interval {
+pub struct Interval<T = ShardId> {
     pub from: Option<KeyValue<'static>>,
     pub to: Option<KeyValue<'static>>,
-    pub shard: ShardId,
+    pub shard: T,
 }
 
 /// Disjoint intervals in ascending order; what lies between them has no shard.
-#[derive(Clone, Debug, Default)]
-pub struct RangeMap {
-    intervals: Box<[Interval]>,
+#[derive(Clone, Debug)]
+pub struct RangeMap<T = ShardId> {
+    intervals: Box<[Interval<T>]>,
 }
 
-impl RangeMap {
+impl<T> Default for RangeMap<T> {
+    fn default() -> Self {
+        Self { intervals: Box::default() }
+    }
+}
+
+impl<T: Copy> RangeMap<T> {
     /// `intervals` must not overlap; they may come in any order.
-    pub fn new(mut intervals: Vec<Interval>) -> Self {
+    pub fn new(mut intervals: Vec<Interval<T>>) -> Self {
         intervals.sort_by(|a, b| compare_from(a.from.as_ref(), b.from.as_ref()));
         Self { intervals: intervals.into() }
     }
 
-    pub fn intervals(&self) -> &[Interval] {
+    pub fn intervals(&self) -> &[Interval<T>] {
         &self.intervals
     }
 
-    pub fn get(&self, key: &KeyValue<'_>) -> Option<ShardId> {
+    pub fn get(&self, key: &KeyValue<'_>) -> Option<T> {
         let after = self.intervals.partition_point(|i| i.from.as_ref().is_none_or(|from| compare(from, key).is_le()));
         let interval = self.intervals.get(after.checked_sub(1)?)?;
         interval.to.as_ref().is_none_or(|to| compare(key, to).is_lt()).then_some(interval.shard)
     }
 
-    fn overlapping(&self, range: &KeyRange<'_>) -> ShardSet {
-        if range.is_empty() {
-            return ShardSet::new();
-        }
+    fn overlapping(&self, range: &KeyRange<'_>) -> impl Iterator<Item = T> {
         let begin = match &range.low {
             None => 0,
             Some((low, _)) => {
                 self.intervals.partition_point(|i| i.to.as_ref().is_some_and(|to| compare(to, low).is_le()))
             }
         };
-        let reaches = |interval: &&Interval| match (&interval.from, &range.high) {
+        let reaches = |interval: &&Interval<T>| match (&interval.from, &range.high) {
             (Some(from), Some((high, inclusive))) => match compare(from, high) {
                 Ordering::Less => true,
                 Ordering::Equal => *inclusive,
@@ -235,11 +287,12 @@ impl RangeMap {
             },
             _ => true,
         };
-        self.intervals.iter().skip(begin).take_while(reaches).map(|i| i.shard).collect()
+        let some = if range.is_empty() { 0 } else { self.intervals.len() };
+        self.intervals.iter().take(some).skip(begin).take_while(reaches).map(|i| i.shard)
     }
 
-    fn shards(&self) -> ShardSet {
-        self.intervals.iter().map(|i| i.shard).collect()
+    fn shards(&self) -> impl Iterator<Item = T> {
+        self.intervals.iter().map(|i| i.shard)
     }
 }
 
@@ -252,23 +305,32 @@ pub(super) fn compare_from(a: Option<&KeyValue<'_>>, b: Option<&KeyValue<'_>>) -
 }
 
 /// Whole keys with their shards, sorted by key.
-#[derive(Clone, Debug, Default)]
-pub struct KeyTable {
-    entries: Box<[(Box<[KeyValue<'static>]>, ShardId)]>,
+#[derive(Clone, Debug)]
+pub struct KeyTable<T = ShardId> {
+    entries: Box<[KeyEntry<T>]>,
 }
 
-impl KeyTable {
+/// A key and where it lies.
+pub type KeyEntry<T = ShardId> = (Box<[KeyValue<'static>]>, T);
+
+impl<T> Default for KeyTable<T> {
+    fn default() -> Self {
+        Self { entries: Box::default() }
+    }
+}
+
+impl<T: Copy> KeyTable<T> {
     /// Keys must be different; they may come in any order.
-    pub fn new(mut entries: Vec<(Box<[KeyValue<'static>]>, ShardId)>) -> Self {
+    pub fn new(mut entries: Vec<KeyEntry<T>>) -> Self {
         entries.sort_by(|a, b| compare_keys(&a.0, &b.0));
         Self { entries: entries.into() }
     }
 
-    pub fn entries(&self) -> &[(Box<[KeyValue<'static>]>, ShardId)] {
+    pub fn entries(&self) -> &[KeyEntry<T>] {
         &self.entries
     }
 
-    pub fn get(&self, key: &[KeyValue<'_>]) -> Option<ShardId> {
+    pub fn get(&self, key: &[KeyValue<'_>]) -> Option<T> {
         if self.entries.is_empty() {
             return None;
         }
@@ -276,11 +338,11 @@ impl KeyTable {
         self.entries.get(place).map(|entry| entry.1)
     }
 
-    fn within(&self, range: &KeyRange<'_>) -> impl Iterator<Item = ShardId> {
+    fn within(&self, range: &KeyRange<'_>) -> impl Iterator<Item = T> {
         self.entries.iter().filter(|(key, _)| key.first().is_some_and(|key| range.contains(key))).map(|entry| entry.1)
     }
 
-    fn shards(&self) -> impl Iterator<Item = ShardId> + '_ {
+    fn shards(&self) -> impl Iterator<Item = T> + '_ {
         self.entries.iter().map(|entry| entry.1)
     }
 }
@@ -380,6 +442,49 @@ mod tests {
             for shard in located.iter() {
                 prop_assert!(map.shards().contains(shard));
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_composite_key_lies_in_the_group_of_its_first_column(
+            outer in intervals(),
+            lists in proptest::bool::ANY,
+            rings in proptest::collection::vec(proptest::collection::btree_map(any::<u64>(), 0u16..6, 0..6), 4),
+            pins in proptest::collection::btree_map((-20i64..20, -20i64..20), 0u16..8, 0..6),
+            key in (-25i64..25, -25i64..25),
+        ) {
+            let groups: Box<[TokenMap]> = rings.into_iter().enumerate().map(|(group, starts)| {
+                let rest = starts.into_iter().map(|(token, shard)| (Token(token), ShardId(shard)));
+                TokenMap::new(std::iter::once((Token(0), ShardId(group as u16))).chain(rest))
+            }).collect();
+            let group = |i: &Interval| usize::from(i.shard.0);
+            let outer = match lists {
+                false => Outer::Range(RangeMap::new(outer.iter().map(|i| Interval {
+                    from: i.from.clone(), to: i.to.clone(), shard: group(i),
+                }).collect())),
+                true => Outer::List {
+                    values: KeyTable::new(outer.iter().filter_map(|i| {
+                        Some((Box::from([i.from.clone()?]), group(i)))
+                    }).collect()),
+                    default: outer.first().map(group),
+                },
+            };
+            let composite = CompositeMap { outer, groups };
+            let (first, second) = (int(key.0), int(key.1));
+            let pinned = pins.get(&key).map(|shard| ShardId(*shard));
+            let wanted = pinned.or_else(|| {
+                composite.group(&first)?.get(canonical::token(std::slice::from_ref(&second))?)
+            });
+            let pins = pins.iter().map(|((a, b), shard)| (Box::from([int(*a), int(*b)]), ShardId(*shard))).collect();
+            let map = ShardMap::new(Method::Composite(composite), KeyTable::new(pins));
+            let located = map.locate(&[first.clone(), second]);
+            prop_assert_eq!(located, wanted);
+            if let Some(shard) = located {
+                prop_assert!(map.locate_first(&first).contains(shard));
+                prop_assert!(map.shards().contains(shard));
+            }
+            prop_assert!(map.locate_first(&first).iter().all(|shard| map.shards().contains(shard)));
         }
     }
 

@@ -36,6 +36,20 @@ pub enum MethodSpec {
     },
     /// Postgres's hash partitions, as `FOR VALUES WITH (MODULUS ..., REMAINDER ...)` writes them; together they hold every key.
     Remainders(Vec<RemainderSpec>),
+    /// The first column picks a group, the hash of the others a shard on the group's ring.
+    Composite {
+        groups: Vec<GroupSpec>,
+        virtual_nodes: u32,
+    },
+}
+
+/// Either values of the first column, or a range of them; without both, every other value.
+#[derive(Clone, Debug, Default)]
+pub struct GroupSpec {
+    pub values: Vec<String>,
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub shards: Vec<String>,
 }
 
 #[derive(Clone, Debug)]

@@ -11,9 +11,12 @@ use crate::topology::error::{
 };
 use crate::topology::key_order::compare;
 use crate::topology::ring::{MAX_VIRTUAL_NODES, Node, Ring};
-use crate::topology::shard_map::{Interval, KeyTable, Method, RangeMap, ShardMap, TokenMap, compare_from};
+use crate::topology::shard_map::{
+    CompositeMap, Interval, KeyTable, Method, Outer, RangeMap, ShardMap, TokenMap, compare_from,
+};
 use crate::topology::spec::{
-    DistributionSpec, MethodSpec, RangeSpec, RemainderSpec, RingSpec, RuleSpec, Site, TopologySpec, ValueSpec,
+    DistributionSpec, GroupSpec, MethodSpec, RangeSpec, RemainderSpec, RingSpec, RuleSpec, Site, TopologySpec,
+    ValueSpec,
 };
 use crate::topology::{Role, Shard, TableRule, Topology};
 use crate::types::KeyType;
@@ -153,7 +156,88 @@ impl<'a> Work<'a> {
                 Method::List { values, default }
             }
             MethodSpec::Remainders(partitions) => Method::Remainders(self.remainders(i, spec, partitions)),
+            MethodSpec::Composite { groups, virtual_nodes } => {
+                self.composite(i, spec, groups, *virtual_nodes).map_or_else(Method::default, Method::Composite)
+            }
         }
+    }
+
+    fn composite(
+        &mut self,
+        i: usize,
+        spec: &'a DistributionSpec,
+        groups: &[GroupSpec],
+        virtual_nodes: u32,
+    ) -> Option<CompositeMap> {
+        let (whole, distribution) = (Site::Distribution(i), || spec.name.clone());
+        let [first, _, ..] = spec.key_types[..] else {
+            self.fail(whole, TopologyError::CompositeOfOneColumn { distribution: distribution() });
+            return None;
+        };
+        if groups.is_empty() {
+            self.fail(whole, TopologyError::NoGroups { distribution: distribution() });
+        }
+        if !(1..=MAX_VIRTUAL_NODES).contains(&virtual_nodes) {
+            self.fail(whole, TopologyError::BadVirtualNodes { distribution: distribution(), virtual_nodes });
+            return None;
+        }
+        let site = |entry| Site::Entry { distribution: i, entry };
+        let by_value = groups.iter().any(|group| !group.values.is_empty());
+        let by_range = groups.iter().position(|group| group.from.is_some() || group.to.is_some());
+        if let (true, Some(entry)) = (by_value, by_range) {
+            self.fail(site(entry), TopologyError::MixedGroups { distribution: distribution() });
+            return None;
+        }
+        let rings: Vec<TokenMap> = (0..groups.len())
+            .map(|entry| self.group(site(entry), spec, &groups[entry].shards, virtual_nodes))
+            .collect();
+        let outer = if by_value {
+            let mut others = (0..groups.len()).filter(|entry| groups[*entry].values.is_empty());
+            let default = others.next();
+            if let Some(second) = others.next() {
+                self.fail(site(second), TopologyError::TwoDefaultGroups { distribution: distribution() });
+            }
+            let mut seen = HashSet::new();
+            let mut entries = Vec::new();
+            for (entry, text) in groups.iter().enumerate().flat_map(|(n, g)| g.values.iter().map(move |v| (n, v))) {
+                let Some(value) = self.value(site(entry), first, text) else { continue };
+                if !seen.insert(value.clone()) {
+                    let twice = TopologyError::DuplicateValue { distribution: distribution(), value: text.clone() };
+                    self.fail(site(entry), twice);
+                }
+                entries.push((Box::from([value]), entry));
+            }
+            Outer::List { values: KeyTable::new(entries), default }
+        } else {
+            let range = |group: &GroupSpec| {
+                let (from, to) = (group.from.clone(), group.to.clone());
+                RangeSpec { from, to, shard: group.shards.join("`, `") }
+            };
+            let ranges: Vec<RangeSpec> = groups.iter().map(range).collect();
+            Outer::Range(self.ranges_of(i, spec, first, &ranges, |_, _, entry| Some(entry)))
+        };
+        Some(CompositeMap { outer, groups: rings.into() })
+    }
+
+    /// The ring of one group.
+    fn group(&mut self, site: Site, spec: &DistributionSpec, shards: &[String], virtual_nodes: u32) -> TokenMap {
+        let distribution = || spec.name.clone();
+        if shards.is_empty() {
+            self.fail(site, TopologyError::EmptyGroup { distribution: distribution() });
+        }
+        let mut nodes: Vec<Node> = Vec::new();
+        for name in shards {
+            let Some(shard) = self.shard(site, name) else { continue };
+            if nodes.iter().any(|node| *node.shard == **name) {
+                self.fail(site, TopologyError::DuplicateNode { distribution: distribution(), name: name.clone() });
+            }
+            nodes.push(Node { shard: Arc::clone(&self.spec.shards[shard.index()].name), weight: 1 });
+        }
+        if nodes.is_empty() || !self.errors.is_empty() {
+            return TokenMap::default();
+        }
+        let built = Ring::build(&nodes, virtual_nodes);
+        TokenMap::new(built.ranges().iter().filter_map(|range| Some((range.first, *self.shards.get(&*range.shard)?))))
     }
 
     /// The shard of each remainder by the largest modulus; the others divide it.
@@ -310,17 +394,30 @@ impl<'a> Work<'a> {
             );
             return RangeMap::default();
         };
-        if key_type == KeyType::Bool {
-            self.fail(Site::Distribution(i), TopologyError::RangeOverBool { distribution: distribution(), key_type });
-            return RangeMap::default();
-        }
         if ranges.is_empty() {
             self.fail(Site::Distribution(i), TopologyError::NoRanges { distribution: distribution() });
         }
-        let mut parsed: Vec<(Interval, usize)> = Vec::new();
+        self.ranges_of(i, spec, key_type, ranges, |work, site, entry| work.shard(site, &ranges.get(entry)?.shard))
+    }
+
+    /// Ranges of one column, each with what `owner` says of it.
+    fn ranges_of<T: Copy>(
+        &mut self,
+        i: usize,
+        spec: &DistributionSpec,
+        key_type: KeyType,
+        ranges: &[RangeSpec],
+        owner: impl Fn(&mut Self, Site, usize) -> Option<T>,
+    ) -> RangeMap<T> {
+        if key_type == KeyType::Bool {
+            let distribution = spec.name.clone();
+            self.fail(Site::Distribution(i), TopologyError::RangeOverBool { distribution, key_type });
+            return RangeMap::default();
+        }
+        let mut parsed: Vec<(Interval<T>, usize)> = Vec::new();
         for (entry, range) in ranges.iter().enumerate() {
             let site = Site::Entry { distribution: i, entry };
-            let shard = self.shard(site, &range.shard);
+            let shard = owner(self, site, entry);
             let mut bound = |text: &Option<String>| match text {
                 Some(text) => self.value(site, key_type, text).map(Some),
                 None => Some(None),
@@ -341,11 +438,11 @@ impl<'a> Work<'a> {
     }
 
     /// Overlaps are errors, gaps are warnings. `sorted` is by start, each with its place in `ranges`.
-    fn check_neighbours(
+    fn check_neighbours<T>(
         &mut self,
         i: usize,
         spec: &DistributionSpec,
-        sorted: &[(Interval, usize)],
+        sorted: &[(Interval<T>, usize)],
         ranges: &[RangeSpec],
     ) {
         let mut gaps = Vec::new();
@@ -524,6 +621,7 @@ fn show_range(range: &RangeSpec) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::ids::ShardSet;
     use crate::topology::Server;
     use crate::topology::spec::TableSpec;
 
@@ -625,6 +723,52 @@ mod tests {
         let mut numeric = spec(&[(1, 0, "a")]);
         numeric.distributions[0].key_types = vec![KeyType::Numeric];
         assert_refused(&numeric, whole, "distribution `d` is by postgres_hash of numeric");
+    }
+
+    #[test]
+    fn composite_groups_are_by_value_or_by_range() {
+        let by = |values: &[&str], from: Option<&str>, to: Option<&str>, shards: &[&str]| GroupSpec {
+            values: values.iter().map(|v| (*v).to_owned()).collect(),
+            from: from.map(str::to_owned),
+            to: to.map(str::to_owned),
+            shards: shards.iter().map(|s| (*s).to_owned()).collect(),
+        };
+        let spec = |groups: &[GroupSpec]| {
+            let mut spec = with_method(MethodSpec::Composite { groups: groups.to_vec(), virtual_nodes: 16 });
+            spec.distributions[0].key_types = vec![KeyType::Int4, KeyType::Int8];
+            spec.tables = vec![sharded("t", "d", &["a", "b"])];
+            spec
+        };
+        let list = [by(&["1", "2"], None, None, &["a"]), by(&[], None, None, &["a", "b"])];
+        let (topology, _) = spec(&list).build().unwrap();
+        let at = |a, b| topology.distributions[0].locate(&[KeyValue::Int(a), KeyValue::Int(b)]);
+        assert!((0..50).all(|b| at(1, b) == Ok(ShardId(0)) && at(2, b) == Ok(ShardId(0))));
+        assert!((0..50).any(|b| at(3, b) == Ok(ShardId(1))));
+        assert_eq!(topology.distributions[0].locate_first(&KeyValue::Int(2)), ShardSet::one(ShardId(0)));
+        let range = [by(&[], None, Some("10"), &["a"]), by(&[], Some("20"), None, &["b"])];
+        let (topology, warnings) = spec(&range).build().unwrap();
+        let at = |a, b| topology.distributions[0].locate(&[KeyValue::Int(a), KeyValue::Int(b)]).ok();
+        assert_eq!([at(9, 1), at(10, 1), at(20, 1)], [Some(ShardId(0)), None, Some(ShardId(1))]);
+        assert_eq!(warnings.len(), 1);
+        let whole = Site::Distribution(0);
+        let entry = |entry| Site::Entry { distribution: 0, entry };
+        assert_refused(&spec(&[]), whole, "distribution `d` has no groups");
+        let empty = [by(&["1"], None, None, &[])];
+        assert_refused(&spec(&empty), entry(0), "a group of distribution `d` has no shards");
+        let mixed = [by(&["1"], None, None, &["a"]), by(&[], Some("2"), None, &["b"])];
+        assert_refused(&spec(&mixed), entry(1), "distribution `d` has groups by value and groups by range");
+        let twice = [by(&["1"], None, None, &["a"]), by(&["01"], None, None, &["b"])];
+        assert_refused(&spec(&twice), entry(1), "the value `01` of distribution `d` is listed twice");
+        let others = [by(&["1"], None, None, &["a"]), by(&[], None, None, &["a"]), by(&[], None, None, &["b"])];
+        assert_refused(&spec(&others), entry(2), "distribution `d` has two groups for every other value");
+        let overlap = [by(&[], None, Some("10"), &["a"]), by(&[], Some("9"), None, &["b"])];
+        assert_refused(&spec(&overlap), entry(1), "the ranges");
+        let stranger = [by(&["1"], None, None, &["z"])];
+        assert_refused(&spec(&stranger), entry(0), "unknown shard `z`");
+        let mut narrow = spec(&list);
+        narrow.distributions[0].key_types.pop();
+        narrow.tables = vec![sharded("t", "d", &["a"])];
+        assert_refused(&narrow, whole, "distribution `d` is composite over one column");
     }
 
     #[test]

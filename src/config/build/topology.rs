@@ -10,8 +10,8 @@ use crate::config::section::Setting;
 use crate::config::units::{KeyText, MethodName, ServerRole};
 use crate::ids::QualifiedName;
 use crate::topology::spec::{
-    DistributionSpec, MethodSpec, RangeSpec, RemainderSpec, RingSpec, RuleSpec, Site, TableSpec, TopologySpec,
-    ValueSpec,
+    DistributionSpec, GroupSpec, MethodSpec, RangeSpec, RemainderSpec, RingSpec, RuleSpec, Site, TableSpec,
+    TopologySpec, ValueSpec,
 };
 use crate::topology::{Role, Server, Shard, Topology};
 
@@ -130,7 +130,7 @@ impl Build<'_> {
     fn check_method_keys(&mut self, section: &file::Distribution) {
         let method = section.method.value;
         let ring = section.tokens.is_none();
-        let keys: [(&str, Option<&Origin>, bool, &str); 8] = [
+        let keys: [(&str, Option<&Origin>, bool, &str); 9] = [
             ("tokens", origin(&section.tokens), method == MethodName::Hash, "method = \"hash\""),
             ("shards", origin(&section.shards), method == MethodName::Hash && ring, "method = \"hash\" without tokens"),
             (
@@ -142,8 +142,8 @@ impl Build<'_> {
             (
                 "virtual_nodes",
                 Some(&section.virtual_nodes.origin).filter(|o| **o != Origin::Default),
-                method == MethodName::Hash && ring,
-                "method = \"hash\" without tokens",
+                method == MethodName::Hash && ring || method == MethodName::Composite,
+                "method = \"hash\" without tokens, and composite",
             ),
             ("ranges", origin(&section.ranges), method == MethodName::Range, "method = \"range\""),
             ("values", origin(&section.values), method == MethodName::List, "method = \"list\""),
@@ -154,6 +154,7 @@ impl Build<'_> {
                 method == MethodName::PostgresHash,
                 "method = \"postgres_hash\"",
             ),
+            ("groups", origin(&section.groups), method == MethodName::Composite, "method = \"composite\""),
         ];
         for (key, given, used, by) in keys {
             if let (Some(given), false) = (given, used) {
@@ -184,6 +185,21 @@ impl Build<'_> {
                     RemainderSpec { modulus, remainder, shard: partition.shard.value.clone() }
                 };
                 MethodSpec::Remainders(partitions.map(spec).collect())
+            }
+            MethodName::Composite => {
+                let groups = section.groups.iter().flat_map(|list| &list.value).enumerate();
+                let spec = |(entry, group): (usize, &file::Group)| {
+                    lines.insert(Site::Entry { distribution: i, entry }, group.origin.clone());
+                    let one = group.value.iter().map(|value| &value.value);
+                    let many = group.values.iter().flat_map(|values| &values.value);
+                    GroupSpec {
+                        values: one.chain(many).map(|text| text.0.clone()).collect(),
+                        from: key_text(&group.from),
+                        to: key_text(&group.to),
+                        shards: group.shards.value.clone(),
+                    }
+                };
+                MethodSpec::Composite { groups: groups.map(spec).collect(), virtual_nodes: section.virtual_nodes.value }
             }
             MethodName::List => {
                 let values = section.values.as_ref().map(|values| {
