@@ -2,6 +2,7 @@
 
 pub mod advice;
 pub mod analyze;
+mod carried;
 mod clock;
 mod colnames;
 pub mod combine;

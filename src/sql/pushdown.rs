@@ -8,6 +8,7 @@ use sqlparser::ast::{
     Value as Literal, VisitMut, VisitorMut,
 };
 
+use crate::sql::carried::carried;
 use crate::sql::facts::plain_args;
 use crate::sql::functions::{FunctionClass, classify};
 use crate::sql::model::{LeafId, LevelId, Model};
@@ -22,6 +23,10 @@ pub(crate) fn filters(model: &Model<'_>, leaf: LeafId, columns: &[&str]) -> Vec<
     let mut all: Vec<Pieces> = Vec::new();
     for filter in of_leaf {
         let found = print_pushed(model, leaf, filter.level, &filter.expr, columns);
+        all.extend(found.filter(|pieces| !all.contains(pieces)));
+    }
+    for expr in carried(model, leaf) {
+        let found = print_pushed(model, leaf, model.leaves[leaf].level, &expr, columns);
         all.extend(found.filter(|pieces| !all.contains(pieces)));
     }
     all

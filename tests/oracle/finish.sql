@@ -428,3 +428,28 @@ SELECT id FROM tenants t WHERE EXISTS (SELECT * FROM customers WHERE level = t.i
 SELECT CASE WHEN quantity > 3 THEN 'z' ELSE status END, id FROM orders ORDER BY status, id LIMIT 12
 
 SELECT coalesce(note, name), lower(name) FROM (SELECT note, status AS name FROM orders WHERE id < 300) x ORDER BY lower, coalesce
+
+-- Conditions carried over equalities of joins: of inner ones, and of outer ones onto the side that they null-extend.
+SELECT o.id, c.name FROM orders o JOIN customers c ON c.id = o.customer_id WHERE o.customer_id = 17 ORDER BY 1, 2
+
+SELECT o.id, o.customer_id, c.id, c.name FROM orders o LEFT JOIN customers c ON c.id = o.customer_id AND c.active WHERE o.customer_id IN (7, 8, 9) ORDER BY 1, 3
+
+SELECT o.id, c.id FROM orders o LEFT JOIN customers c ON c.id = o.customer_id AND o.customer_id BETWEEN 20 AND 40 WHERE o.id < 200 ORDER BY 1, 2
+
+SELECT o.id, c.id FROM orders o LEFT JOIN customers c ON c.id = o.customer_id AND c.id < 50 WHERE o.id < 200 ORDER BY 1, 2
+
+SELECT o.id, c.id FROM orders o FULL JOIN customers c ON c.id = o.customer_id WHERE o.customer_id = 17 ORDER BY 1, 2
+
+SELECT o.id, c.id FROM orders o RIGHT JOIN customers c ON c.id = o.customer_id WHERE c.id <= 12 ORDER BY 1, 2
+
+SELECT o.id, c.id, p.id FROM orders o JOIN customers c ON c.id = o.customer_id JOIN orders p ON p.customer_id = c.id AND p.id <> o.id WHERE p.customer_id < 15 ORDER BY 1, 2, 3
+
+SELECT count(*) FROM orders o JOIN customers c ON c.level = o.quantity WHERE o.quantity = 3
+
+SELECT o.id, i.line FROM orders o, order_items i WHERE i.order_id = o.id AND i.quantity = o.quantity AND o.quantity >= 4 AND i.order_id < 120 AND o.tenant_id <> i.tenant_id + 1 ORDER BY 1, 2
+
+SELECT a.t, b.t FROM sparse a JOIN sparse b ON b.t = a.t AND b.id <> a.id WHERE a.t IN ('a', 'b', 'x') ORDER BY 1, 2
+
+SELECT c.id FROM customers c WHERE EXISTS (SELECT FROM orders o JOIN customers d ON d.id = o.customer_id WHERE o.customer_id = 30 AND d.level = c.level) ORDER BY 1
+
+WITH x AS (SELECT o.id, c.name FROM orders o JOIN customers c ON c.id = o.customer_id WHERE o.customer_id = 17) SELECT a.id, b.name FROM x a JOIN x b ON a.id < b.id ORDER BY 1, 2
