@@ -130,6 +130,76 @@ fn same(what: &str, ours: &Reply, theirs: &Reply) {
 }
 
 #[test]
+fn statements_prepared_in_sql_are_executed_over_shards() {
+    let world = World::create("sql_prepare", "", "");
+    let (mut oracle, mut raw) = (world.db.oracle(), world.connect());
+    let steps = [
+        "PREPARE one (int) AS SELECT id, buyer, note FROM sales WHERE id = $1",
+        "PREPARE one AS SELECT 1 FROM sales",
+        "EXECUTE one(7)",
+        "EXECUTE one(3 + 4)",
+        "EXECUTE one('8')",
+        "EXECUTE one(1.6)",
+        "EXECUTE one(NULL)",
+        "EXECUTE one",
+        "EXECUTE one(1, 2)",
+        "EXECUTE one(true)",
+        "EXECUTE one('x')",
+        "EXECUTE one((SELECT 1))",
+        "EXECUTE missing(1)",
+        "PREPARE broken AS SELECT nothing FROM sales",
+        "PREPARE many (numeric, date) AS SELECT item, count(*), avg(amount) FROM sales WHERE amount > $1 AND day < $2 GROUP BY item ORDER BY item",
+        "EXECUTE many(100, '2024-02-01')",
+        "EXECUTE many(99.5, date '2024-01-05' + 20)",
+        "PREPARE merged AS SELECT id, amount FROM sales WHERE id < $1 ORDER BY amount DESC, id LIMIT $2",
+        "EXECUTE merged(50, 5)",
+        "PREPARE put AS INSERT INTO sales (id, buyer, note) VALUES ($1, $2, $3) RETURNING id, note",
+        "PREPARE cut AS DELETE FROM sales WHERE id >= $1",
+        "EXECUTE put(9001, 1, 'it''s')",
+        "EXECUTE put(9001, 1, 'twice')",
+        "BEGIN",
+        "EXECUTE put(9002, 1, NULL)",
+        "EXECUTE many(1, '2024-02-01')",
+        "SAVEPOINT s",
+        "EXECUTE one('y')",
+        "ROLLBACK TO s",
+        "EXECUTE one(9002)",
+        "PREPARE within AS SELECT stddev(amount) FROM sales",
+        "ROLLBACK",
+        "EXECUTE within",
+        "EXECUTE one(9002)",
+        "EXECUTE cut(9000)",
+        "PREPARE at_home AS SELECT rate FROM rates WHERE item = $1",
+        "PREPARE at_home AS SELECT 1 FROM sales",
+        "EXECUTE at_home(1)",
+        "EXECUTE one(1); EXECUTE one(2)",
+        "DEALLOCATE one",
+        "EXECUTE one(1)",
+        "PREPARE one AS SELECT max(id) FROM sales",
+        "EXECUTE one",
+        "DEALLOCATE ALL",
+        "EXECUTE many(1, '2024-02-01')",
+        "DEALLOCATE many",
+    ];
+    for step in steps {
+        let (ours, theirs) = (raw.simple(step), oracle.simple(step));
+        if theirs.error.is_none() {
+            assert_eq!(ours.answers, theirs.answers, "{step}: {:?}", ours.error);
+        }
+        assert_eq!(ours.status, theirs.status, "{step}");
+        let told = |reply: &Reply| {
+            reply.error.as_ref().map(|e| ["C", "M", "P"].map(|f| e.0.get(&f.chars().next().unwrap()).cloned()))
+        };
+        assert_eq!(told(&ours), told(&theirs), "{step}");
+    }
+    world.at_rest();
+    // On whatever connection it runs: nothing of it is left on the servers.
+    let mut other = world.connect();
+    other.must("PREPARE one AS SELECT min(id) FROM sales");
+    assert_eq!(other.value("EXECUTE one"), "1");
+}
+
+#[test]
 fn statements_are_finished_as_one_postgres_answers_them() {
     let world = World::create("finish", "", "");
     let (mut oracle, mut raw) = (world.db.oracle(), world.connect());

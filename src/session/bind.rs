@@ -72,6 +72,17 @@ impl Session {
             self.answer(reply::BIND_COMPLETE);
             return Ok(());
         }
+        if let StatementKind::Execute(name) = kind
+            && self.keeps(name)
+        {
+            self.settle_parse().await?;
+            return Err(Fault::unsupported(
+                "EXECUTE of a statement over distributed tables is not supported in the extended protocol",
+                "the router keeps the statement as one of the protocol",
+                "Bind the statement itself, or send EXECUTE as a simple query.",
+            )
+            .into());
+        }
         let plan = self.plan_bound(&statement, &view.parameters);
         let single = match &plan.kind {
             PlanKind::Single(shard) => Some(*shard),

@@ -142,7 +142,7 @@ impl Session {
             PlanKind::Scatter { combine, sql, .. } => self.columns_added(statement, combine, sql),
             _ => 0,
         };
-        let ask = Ask::Bound { statement, bind: &bind, columns_added };
+        let ask = Ask::Bound { statement, bind: &bind, columns_added, describe: false };
         match (&plan.kind, max) {
             (PlanKind::Scatter { shards, sql, combine, window }, Some(max)) => {
                 let parts: Vec<_> = shards.iter().map(|s| (s, sql.clone())).collect();

@@ -38,7 +38,8 @@ impl Session {
         self.note_plan(&plan);
         self.columns_of(statement).await?;
         self.leave_open().await?;
-        self.run_multi(&plan, &statement.analysis, &Ask::Bound { statement, bind, columns_added: 0 }).await
+        self.run_multi(&plan, &statement.analysis, &Ask::Bound { statement, bind, columns_added: 0, describe: false })
+            .await
     }
 
     /// Asks every shard and answers the client, but for the ReadyForQuery.

@@ -74,7 +74,7 @@ impl Session {
             return self.declare_finish(plan, ask, &original).await;
         }
         let slot = self.start_finish(plan, ask, &original).await?;
-        if let (Ask::Query { .. }, Some(b'T')) = (ask, original.rows.first()) {
+        if ask.describes() && original.rows.first() == Some(&b'T') {
             self.client.out.extend_from_slice(&original.rows);
         }
         self.fetch(slot, 0).await.map(drop)
@@ -96,7 +96,7 @@ impl Session {
             *plan = self.plan_bound(statement, &BindView::read(bind)?.parameters);
         }
         self.note_plan(&plan);
-        let ask = Ask::Bound { statement, bind, columns_added: 0 };
+        let ask = Ask::Bound { statement, bind, columns_added: 0, describe: false };
         let PlanKind::Finish(finish) = &plan.kind else {
             return self.run_multi(&plan, &statement.analysis, &ask).await;
         };
@@ -174,7 +174,7 @@ impl Session {
 
     pub(super) async fn original(&mut self, ask: &Ask<'_>) -> Result<Original, Failure> {
         let (parameters, rows) = match ask {
-            Ask::Query { text } => self.describe_at_home(text).await?,
+            Ask::Query { text } => self.describe_at_home(text, &[]).await?,
             Ask::Bound { statement, .. } => statement
                 .described()
                 .ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "a statement was not described before it ran"))?,
@@ -185,10 +185,10 @@ impl Session {
     }
 
     /// ParameterDescription and RowDescription (or NoData) of a statement; its error, if it has one, goes to the client.
-    async fn describe_at_home(&mut self, text: &str) -> Result<(Bytes, Bytes), Failure> {
+    pub(super) async fn describe_at_home(&mut self, text: &str, types: &[Oid]) -> Result<(Bytes, Bytes), Failure> {
         let at = self.enlist(self.view.topology.home).await?;
         let server = &mut self.held[at].server;
-        request::parse(&mut server.out, b"", text.as_bytes(), &[])?;
+        request::parse(&mut server.out, b"", text.as_bytes(), types)?;
         server.inflight.push(Owed::Parse(Audience::Router));
         request::describe(&mut server.out, request::Target::Statement, b"")?;
         server.inflight.push(Owed::DescribeStatement(Audience::Client));
@@ -392,7 +392,7 @@ impl Session {
     }
 
     /// Whether a server's text of any value is read as that very value by another server with this session's settings.
-    fn texts_are_exact(&self) -> bool {
+    pub(super) fn texts_are_exact(&self) -> bool {
         let style = self.text_style();
         let local = self.tx.settings_replay().any(|sql| {
             let sql = sql.to_ascii_lowercase();

@@ -32,6 +32,8 @@ pub enum Ask<'a> {
         statement: &'a ClientStatement,
         bind: &'a [u8],
         columns_added: usize,
+        /// The client was not told the columns: EXECUTE in a simple Query.
+        describe: bool,
     },
 }
 
@@ -42,6 +44,11 @@ impl Ask<'_> {
             Self::Query { text } => (text, &[]),
             Self::Bound { statement, .. } => (&statement.text, &statement.types),
         }
+    }
+
+    /// Whether the rows are to be described to the client.
+    pub fn describes(&self) -> bool {
+        matches!(self, Self::Query { .. } | Self::Bound { describe: true, .. })
     }
 
     /// Queues the request on one server. What it answers for the client is marked so; the rest is ours.
@@ -55,7 +62,7 @@ impl Ask<'_> {
                 request::query(&mut server.out, text.as_bytes())?;
                 server.inflight.push(Owed::Query { audience: Audience::Client, ready: Audience::Router });
             }
-            Self::Bound { statement, bind, columns_added } => {
+            Self::Bound { statement, bind, columns_added, .. } => {
                 let (text, chosen) = match sql {
                     ShardSql::AsWritten => (&*statement.text, None),
                     ShardSql::Rewritten { text, parameters } => (&**text, parameters.as_deref()),
@@ -235,7 +242,7 @@ impl Session {
     }
 
     /// Each shard its part, the answers merged; rows and tag to the client.
-    async fn run_parts(
+    pub(super) async fn run_parts(
         &mut self,
         parts: &[(ShardId, ShardSql)],
         combine: &Combine,
@@ -285,7 +292,7 @@ impl Session {
             ask.put(&mut held.server, sql)?;
         }
         let limits = MergeLimits { max_bytes: self.shared.limits.merge_bytes };
-        let describe = matches!(ask, Ask::Query { .. });
+        let describe = ask.describes();
         let style = self.text_style();
         let started = {
             let mut servers = self.held.servers(&shards);

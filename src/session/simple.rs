@@ -164,6 +164,9 @@ impl Session {
             local.put_rows(&mut self.client.out)?;
             return Ok(false);
         }
+        if self.run_prepared(text, analysis).await? {
+            return Ok(false);
+        }
         let plan = self.plan(text, analysis);
         self.note_plan(&plan);
         let done = match &plan.kind {

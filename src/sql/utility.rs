@@ -386,6 +386,16 @@ fn discard(cursor: &mut Cursor<'_>) -> Option<DiscardTarget> {
     cursor.at_end().then_some(target)
 }
 
+/// Where the statement begins that a PREPARE prepares: behind `PREPARE name [(types)] AS`.
+pub fn prepared(text: &str) -> Option<usize> {
+    let mut cursor = Cursor::new(text);
+    cursor.accept("prepare").then(|| cursor.name())??;
+    if cursor.is_punct(b'(') && !cursor.skip_group() {
+        return None;
+    }
+    (cursor.accept("as") && !cursor.at_end()).then(|| cursor.position())
+}
+
 /// `name [options] CURSOR [WITH | WITHOUT HOLD] FOR query`
 fn declare(cursor: &mut Cursor<'_>) -> Option<StatementKind> {
     let name = cursor.name()?;
