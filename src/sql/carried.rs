@@ -56,7 +56,7 @@ fn joins<'f>(model: &Model<'_>, filters: &[&'f Filter], leaf: LeafId) -> Vec<(&'
 }
 
 /// A column of a leaf of this very level. What USING merged can be of another type than the column.
-fn column(model: &Model<'_>, level: LevelId, expr: &Expr) -> Option<(LeafId, NodeId)> {
+pub(crate) fn column(model: &Model<'_>, level: LevelId, expr: &Expr) -> Option<(LeafId, NodeId)> {
     let names = match unnest(expr) {
         Expr::Identifier(name) => std::slice::from_ref(name),
         Expr::CompoundIdentifier(names) => names,

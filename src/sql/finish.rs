@@ -15,9 +15,10 @@ use crate::sql::literals::Literals;
 use crate::sql::model::{Collected, Model, Obstacle, Stop, TableUse};
 use crate::sql::names::Relation;
 use crate::sql::outcome::{Cursor, Finish, FinishText, PullSource, PullText};
+use crate::sql::partners::{Place, partners};
 use crate::sql::pieces::can_have_holes;
 use crate::sql::pulls::{Mentions, Scan, share};
-use crate::sql::pushdown::filters;
+use crate::sql::pushdown::{Scanned, filters};
 use crate::sql::replace::Replace;
 use crate::sql::splice::Source;
 use crate::sql::template as text_scan;
@@ -218,9 +219,13 @@ impl Rewriting<'_> {
         check_names(self.model)?;
         let mut pulls = Vec::new();
         let mut inputs = HashMap::new();
+        let on_shards = match self.prints {
+            true => on_shards(self.model, &self.ordinals, &forms),
+            false => Vec::new(),
+        };
         for (ordinal, uses) in places {
             let form = forms.get(ordinal).copied().unwrap_or_default();
-            let pull = self.pull(&uses, form, &mentions)?;
+            let pull = self.pull(&uses, form, &mentions, &on_shards)?;
             self.expanded.names.insert((pull.table.schema.clone(), pull.table.name.clone()));
             inputs.insert(ordinal, share(&mut pulls, pull));
         }
@@ -251,7 +256,13 @@ impl Rewriting<'_> {
     }
 
     /// What fills the input of a table at one place.
-    fn pull(&self, uses: &[&TableUse], form: Form, mentions: &Mentions) -> Result<PullText, Obstacle> {
+    fn pull(
+        &self,
+        uses: &[&TableUse],
+        form: Form,
+        mentions: &Mentions,
+        on_shards: &[Place<'_>],
+    ) -> Result<PullText, Obstacle> {
         let unknown = |name: &str| {
             Obstacle::new(format!("table \"{name}\" is not in the catalog"))
                 .hint("If it is a temporary table, read what the statement needs of it first.")
@@ -283,16 +294,45 @@ impl Rewriting<'_> {
         };
         let Form { only, renamed } = form;
         let columns: Vec<&str> = table.columns.iter().map(|column| &*column.name).collect();
-        let (filters, top) = match (self.prints, &self.tree) {
-            (true, Statement::Query(query)) => {
-                (filters(self.model, first.leaf, &columns), top(self.model, query, first, &columns))
-            }
+        let scanned = Scanned { leaf: first.leaf, columns: &columns, qualifier: None };
+        let (mut filters, top) = match (self.prints, &self.tree) {
+            (true, Statement::Query(query)) => (filters(self.model, scanned), top(self.model, query, first, &columns)),
             _ => (Vec::new(), None),
         };
+        if let Some(place) = on_shards.iter().find(|place| place.leaf == first.leaf)
+            && matches!(source, PullSource::Sharded(_))
+        {
+            filters.extend(partners(self.model, on_shards, place));
+        }
         let scan = Scan { model: self.model, leaf: first.leaf, name, table, only, renamed, mentions };
         scan.check()?;
         Ok(scan.pull(source, key, filters, top))
     }
+}
+
+/// The tables that the shards can look into beside the one that they are asked for. What is in a WITH query that is used several
+/// times is joined with other rows in each use, and is left out.
+fn on_shards<'m>(
+    model: &'m Model<'_>,
+    ordinals: &HashMap<*const TableFactor, usize>,
+    forms: &[Form],
+) -> Vec<Place<'m>> {
+    let tables = model.collected.as_deref().map_or(&[][..], |collected| &collected.tables);
+    let mut found = Vec::new();
+    for used in tables {
+        let (name, table, everywhere) = match &used.relation {
+            Relation::Sharded { name, table: Some(table), .. } => (name, table, false),
+            Relation::Reference { name, table: Some(table) } => (name, table, true),
+            _ => continue,
+        };
+        let uses = tables.iter().filter(|other| std::ptr::eq(other.factor, used.factor)).count();
+        let Some(form) = ordinals.get(&used.factor).and_then(|ordinal| forms.get(*ordinal)) else { continue };
+        if uses == 1 {
+            let columns = table.columns.iter().map(|column| &*column.name).collect();
+            found.push(Place { leaf: used.leaf, name, only: form.only, everywhere, columns });
+        }
+    }
+    found
 }
 
 /// Tables of two schemas can have one name in one FROM list; their inputs cannot.

@@ -26,6 +26,7 @@ mod model;
 mod modify;
 mod names;
 pub mod outcome;
+mod partners;
 pub mod pattern;
 pub mod pieces;
 mod pulls;

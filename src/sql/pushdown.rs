@@ -16,20 +16,28 @@ use crate::sql::names::parts;
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
 use crate::sql::pieces::{Pieces, make_holes, parameter_hole};
 
-/// The conditions on a leaf, with its columns under the names that the table gives them.
-pub(crate) fn filters(model: &Model<'_>, leaf: LeafId, columns: &[&str]) -> Vec<Pieces> {
+/// The conditions on the leaf of a table, with its columns under the names that the table gives them.
+pub(crate) fn filters(model: &Model<'_>, table: Scanned<'_>) -> Vec<Pieces> {
     let Some(collected) = &model.collected else { return Vec::new() };
-    let of_leaf = collected.filters.iter().filter(|f| f.leaves.contains(&leaf) && model.leaves[leaf].level == f.level);
+    let level = model.leaves[table.leaf].level;
+    let of_leaf = collected.filters.iter().filter(|f| f.leaves.contains(&table.leaf) && f.level == level);
+    let carried = carried(model, table.leaf);
     let mut all: Vec<Pieces> = Vec::new();
-    for filter in of_leaf {
-        let found = print_pushed(model, leaf, filter.level, &filter.expr, columns);
-        all.extend(found.filter(|pieces| !all.contains(pieces)));
-    }
-    for expr in carried(model, leaf) {
-        let found = print_pushed(model, leaf, model.leaves[leaf].level, &expr, columns);
+    for expr in of_leaf.map(|filter| &filter.expr).chain(&carried) {
+        let found = print_over(model, &[table], level, expr);
         all.extend(found.filter(|pieces| !all.contains(pieces)));
     }
     all
+}
+
+/// A table of the shards that a printed expression can read.
+#[derive(Clone, Copy)]
+pub(crate) struct Scanned<'a> {
+    pub leaf: LeafId,
+    /// What the table itself calls its columns.
+    pub columns: &'a [&'a str],
+    /// What its columns are qualified by, not quoted; `None`: by nothing.
+    pub qualifier: Option<&'a str>,
 }
 
 /// An expression of a level as the shards can answer it over one leaf's table, in parentheses; `None`: they cannot.
@@ -40,13 +48,18 @@ pub(crate) fn print_pushed(
     expr: &Expr,
     columns: &[&str],
 ) -> Option<Pieces> {
-    let mut of = Pushdown { model, leaf, level, columns: 0 };
+    print_over(model, &[Scanned { leaf, columns, qualifier: None }], level, expr)
+}
+
+/// The same over several tables, each of which it names.
+pub(crate) fn print_over(model: &Model<'_>, tables: &[Scanned<'_>], level: LevelId, expr: &Expr) -> Option<Pieces> {
+    let mut of = Pushdown { model, tables, level, named: Vec::new() };
     // Without a column it is another thing: a constant in ORDER BY names a column.
-    if !of.can_push(expr) || of.columns == 0 {
+    if !of.can_push(expr) || !tables.iter().all(|table| of.named.contains(&table.leaf)) {
         return None;
     }
     let mut expr = expr.clone();
-    let mut names = Names { model, leaf, level, table: columns };
+    let mut names = Names { model, tables, level };
     if expr.visit(&mut names).is_break() {
         return None;
     }
@@ -56,10 +69,10 @@ pub(crate) fn print_pushed(
 
 struct Pushdown<'m, 's> {
     model: &'m Model<'s>,
-    leaf: LeafId,
+    tables: &'m [Scanned<'m>],
     level: usize,
-    /// How many columns of the leaf the expression names.
-    columns: usize,
+    /// The leaves whose columns the expression names.
+    named: Vec<LeafId>,
 }
 
 impl Pushdown<'_, '_> {
@@ -124,8 +137,9 @@ impl Pushdown<'_, '_> {
     }
 
     fn column(&mut self, names: &[Ident]) -> bool {
-        self.columns += 1;
-        column_of(self.model, self.level, self.leaf, names).is_some()
+        let found = column_of(self.model, self.level, self.tables, names);
+        self.named.extend(found.map(|(table, _)| table.leaf));
+        found.is_some()
     }
 
     fn function(&mut self, function: &Function) -> bool {
@@ -147,8 +161,13 @@ impl Pushdown<'_, '_> {
     }
 }
 
-/// The position in the table of the column that a name means, if it is one of this very leaf.
-fn column_of(model: &Model<'_>, level: usize, leaf: LeafId, names: &[Ident]) -> Option<usize> {
+/// The column that a name means, if it is one of these tables' own: its table, and what that calls it.
+fn column_of<'a>(
+    model: &Model<'_>,
+    level: LevelId,
+    tables: &[Scanned<'a>],
+    names: &[Ident],
+) -> Option<(Scanned<'a>, &'a str)> {
     // What USING merged can be of another type than the column.
     if let [name] = names
         && model.levels[level].merged.iter().any(|merged| *merged.name == *crate::sql::names::folded(name))
@@ -156,16 +175,17 @@ fn column_of(model: &Model<'_>, level: usize, leaf: LeafId, names: &[Ident]) -> 
         return None;
     }
     let found = model.find_column(level, names)?;
-    let node = found.column.node.filter(|_| found.leaf == leaf)?;
-    model.leaves[leaf].columns.list.iter().position(|column| column.node == Some(node))
+    let table = tables.iter().find(|table| table.leaf == found.leaf)?;
+    let node = found.column.node?;
+    let at = model.leaves[table.leaf].columns.list.iter().position(|column| column.node == Some(node))?;
+    Some((*table, *table.columns.get(at)?))
 }
 
-/// Gives columns the names of the table, whatever the statement calls them.
+/// Gives columns the names of the tables, whatever the statement calls them.
 struct Names<'m, 's> {
     model: &'m Model<'s>,
-    leaf: LeafId,
-    level: usize,
-    table: &'m [&'m str],
+    tables: &'m [Scanned<'m>],
+    level: LevelId,
 }
 
 impl VisitorMut for Names<'_, '_> {
@@ -188,14 +208,15 @@ impl VisitorMut for Names<'_, '_> {
             }
             _ => return ControlFlow::Continue(()),
         };
-        let name = column_of(self.model, self.level, self.leaf, names).and_then(|at| self.table.get(at));
-        match name {
-            Some(name) => {
-                *expr = Expr::Identifier(Ident::with_quote('"', *name));
-                ControlFlow::Continue(())
-            }
-            None => ControlFlow::Break(()),
-        }
+        let Some((table, name)) = column_of(self.model, self.level, self.tables, names) else {
+            return ControlFlow::Break(());
+        };
+        let name = Ident::with_quote('"', name);
+        *expr = match table.qualifier {
+            Some(qualifier) => Expr::CompoundIdentifier(vec![Ident::with_quote('"', qualifier), name]),
+            None => Expr::Identifier(name),
+        };
+        ControlFlow::Continue(())
     }
 }
 

@@ -453,3 +453,45 @@ SELECT a.t, b.t FROM sparse a JOIN sparse b ON b.t = a.t AND b.id <> a.id WHERE 
 SELECT c.id FROM customers c WHERE EXISTS (SELECT FROM orders o JOIN customers d ON d.id = o.customer_id WHERE o.customer_id = 30 AND d.level = c.level) ORDER BY 1
 
 WITH x AS (SELECT o.id, c.name FROM orders o JOIN customers c ON c.id = o.customer_id WHERE o.customer_id = 17) SELECT a.id, b.name FROM x a JOIN x b ON a.id < b.id ORDER BY 1, 2
+
+-- Rows without a partner on their own shard stay there: inner joins, outer ones in both directions, chains, reference tables, the same
+-- table twice, ONLY, conditions that hold for the NULLs of an outer join.
+SELECT o.id, c.name FROM orders o JOIN customers c ON c.tenant_id = o.tenant_id AND c.id = o.customer_id WHERE c.level = 3 AND o.quantity > 2 ORDER BY c.name, o.id
+
+SELECT o.id, c.name FROM orders o LEFT JOIN customers c ON c.tenant_id = o.tenant_id AND c.id = o.customer_id AND c.level = 3 WHERE o.quantity > 5 ORDER BY c.name, o.id
+
+SELECT o.id, c.name FROM orders o RIGHT JOIN customers c ON c.tenant_id = o.tenant_id AND c.id = o.customer_id AND o.quantity > 5 WHERE c.level = 3 ORDER BY c.name, o.id, c.id, c.tenant_id
+
+SELECT o.id, c.name FROM orders o FULL JOIN customers c ON c.tenant_id = o.tenant_id AND c.id = o.customer_id WHERE c.level = 3 OR o.quantity > 7 ORDER BY c.name, o.id, c.id
+
+SELECT o.id, c.name FROM orders o LEFT JOIN customers c ON c.tenant_id = o.tenant_id AND c.id = o.customer_id WHERE c.level = 3 OR c.level IS NULL ORDER BY c.name, o.id
+
+SELECT o.id, c.name, i.line FROM tenants t JOIN orders o ON o.tenant_id = t.id LEFT JOIN customers c ON c.tenant_id = o.tenant_id AND c.id = o.customer_id AND c.active LEFT JOIN order_items i ON i.tenant_id = c.tenant_id AND i.order_id = o.id AND i.quantity > 2 WHERE t.plan = 'free' ORDER BY c.name, o.id, i.line
+
+SELECT count(*), count(DISTINCT c.name), stddev(i.quantity) FROM customers c, orders o, order_items i WHERE o.tenant_id = c.tenant_id AND o.customer_id = c.id AND i.tenant_id = o.tenant_id AND i.order_id = o.id AND c.level > 4 AND o.status <> 'new'
+
+SELECT i.order_id, p.name, i.line FROM order_items i JOIN products p ON p.id = i.product_id JOIN orders o ON o.tenant_id = i.tenant_id AND o.id = i.order_id WHERE p.price > 50 AND o.quantity < 4 ORDER BY p.name, 1, 3
+
+SELECT i.order_id, p.name, i.line FROM order_items i LEFT JOIN products p ON p.id = i.product_id AND p.price > 50 ORDER BY p.name, 1, 3 LIMIT 40
+
+SELECT a.id, b.id FROM orders a JOIN orders b ON a.tenant_id = b.tenant_id AND a.customer_id = b.customer_id AND a.id < b.id JOIN tenants t ON t.id = b.tenant_id WHERE b.quantity = 3 AND a.status = 'paid' ORDER BY t.name, 1, 2
+
+SELECT count(*) FROM customers JOIN orders USING (tenant_id) WHERE customers.level = 2 AND orders.quantity = 4 AND orders.note IS DISTINCT FROM customers.name
+
+SELECT s.name, o.id FROM settings s LEFT JOIN (orders o JOIN customers c ON c.tenant_id = o.tenant_id AND c.id = o.customer_id AND c.level = 1) ON length(s.name) = o.quantity ORDER BY 1, 2
+
+SELECT t.name, x.n FROM tenants t JOIN LATERAL (SELECT count(*) AS n FROM orders o JOIN customers c ON c.tenant_id = o.tenant_id AND c.id = o.customer_id WHERE c.level = 5 AND o.quantity = t.seats) x ON true ORDER BY 1, 2
+
+SELECT name FROM customers c WHERE EXISTS (SELECT FROM ONLY orders o JOIN order_items i ON i.tenant_id = o.tenant_id AND i.order_id = o.id WHERE i.quantity = 3 AND o.status = 'paid' AND o.customer_id = c.id) ORDER BY name, id
+
+WITH x AS (SELECT o.id, c.name FROM orders o JOIN customers c ON c.tenant_id = o.tenant_id AND c.id = o.customer_id WHERE c.level = 2) SELECT a.name, count(*) FROM x a JOIN x b ON a.id <> b.id AND a.name = b.name GROUP BY 1 ORDER BY 1
+
+-- params: 3, 'paid'
+SELECT c.name, o.id FROM orders o, customers c, products p WHERE c.tenant_id = o.tenant_id AND c.id = o.customer_id AND c.level = $1 AND p.id = o.quantity AND o.status = $2 ORDER BY c.name, o.id
+
+-- script
+BEGIN;
+UPDATE accounts SET hits = 7 WHERE tenant_id = 8;
+SELECT a.owner, t.id FROM accounts a JOIN transfers t ON t.tenant_id = a.tenant_id AND t.account_id = a.id WHERE a.hits = 7 ORDER BY a.owner COLLATE "en_US", t.id;
+SELECT a.owner, t.id, l.title FROM accounts a LEFT JOIN transfers t ON t.tenant_id = a.tenant_id AND t.account_id = a.id JOIN labels l ON l.rank = a.id WHERE t.amount > 5 OR t.id IS NULL ORDER BY l.title, a.tenant_id, t.id;
+ROLLBACK;
