@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed, Verdict};
@@ -151,6 +151,65 @@ impl Copies {
     /// Whether every COPY has said what it took.
     pub fn is_empty(&self) -> bool {
         self.sent.is_empty()
+    }
+}
+
+/// Values of a column that can go with a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// There are none, but perhaps NULLs.
+    None,
+    /// An array of them in binary format, each once.
+    Few(Bytes),
+    /// More than are sent.
+    Many,
+}
+
+/// Most values of one column that are sent to shards.
+const MAX_KEYS: usize = 10_000;
+/// Most bytes that they may have together.
+const MAX_KEY_BYTES: usize = 1 << 20;
+
+/// The values that a query of one column has on the combine connection, which is in its transaction.
+pub async fn values(
+    combine: &mut Backend,
+    client: &mut Client,
+    query: &str,
+    types: &[Oid],
+    values: &[u8],
+    copies: &mut Copies,
+) -> Result<Values, ScatterError> {
+    let sql = format!(
+        "SELECT pg_catalog.count(*), CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.<=) {MAX_KEYS} AND \
+         pg_catalog.sum(pg_catalog.pg_column_size(v)) OPERATOR(pg_catalog.<=) {MAX_KEY_BYTES} \
+         THEN pg_catalog.array_agg(v) END FROM (SELECT DISTINCT v FROM ({query}) AS q(v) WHERE v IS NOT NULL \
+         LIMIT {}) AS d",
+        MAX_KEYS + 1
+    );
+    ask(combine, &sql, types, values, true)?;
+    combine.out.extend_from_slice(request::SYNC);
+    combine.inflight.push(Owed::Sync(Audience::Client));
+    let (mut found, mut failed) = (None, None);
+    while !combine.inflight.is_empty() {
+        let frame = content(combine, client, false).await?;
+        copies.note(&frame)?;
+        match frame.tag {
+            b'D' => found = Some(frame),
+            b'E' => failed = failed.or(Some(frame)),
+            _ => {}
+        }
+    }
+    if let Some(error) = failed {
+        return Err(ScatterError::Shard(without_position(&error)));
+    }
+    let unread = || Fault::new(SqlState::INTERNAL_ERROR, "a server did not tell the values of a column");
+    let row = found.ok_or_else(unread)?;
+    let columns = RowView::parse(&row.bytes)?.columns().collect::<Result<Vec<_>, _>>()?;
+    match columns[..] {
+        [Some(count), None] if count.iter().all(|byte| *byte == 0) => Ok(Values::None),
+        [Some(_), None] => Ok(Values::Many),
+        [Some(_), Some(array)] => Ok(Values::Few(Bytes::copy_from_slice(array))),
+        _ => Err(unread().into()),
     }
 }
 

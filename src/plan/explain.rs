@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::ids::{ShardId, ShardSet};
 use crate::plan::combine::{Combine, Comparison, Fold, Gather, Output, SortKey, Step, Window};
 use crate::plan::shard_plans::{ShardPlan, ShardPlans};
-use crate::plan::{Access, Plan, PlanKind, Pull, PullFrom, ShardSql, View, Why};
+use crate::plan::{Access, FinishPlan, Keys, KeysFrom, Plan, PlanKind, Pull, PullFrom, ShardSql, View, Why};
 use crate::sql::Analysis;
 use crate::sql::advice::Note;
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
@@ -48,7 +48,7 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
             lines.push(1, format!("SQL: {}", finish.sql));
             lines.shard_plans(1, shards.finish.as_slice(), view);
             for (at, pull) in finish.pulls.iter().enumerate() {
-                lines.pull(pull, view);
+                lines.pull(pull, finish, view);
                 lines.shard_plans(2, shards.pulls.get(at).map_or(&[][..], Vec::as_slice), view);
             }
         }
@@ -116,6 +116,7 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
                 json!({
                     "input": pull.name, "table": pull.table.to_string(), "shards": sources(&pull.from, view), "sql": pull.sql,
                     "columns": pull.columns.iter().map(|column| &column.name).collect::<Vec<_>>(),
+                    "stage": pull.stage, "keys": pull.keys.iter().map(|keys| keys_of(keys, finish)).collect::<Vec<_>>(),
                 })
             };
             json!({
@@ -177,7 +178,7 @@ impl Lines {
     }
 
     /// What fills one input of a statement that a Postgres finishes.
-    fn pull(&mut self, pull: &Pull, view: &View<'_>) {
+    fn pull(&mut self, pull: &Pull, finish: &FinishPlan, view: &View<'_>) {
         let from = match (&pull.from, &sources(&pull.from, view)[..]) {
             (PullFrom::Shards(_), []) => "nowhere: no row can match".to_owned(),
             (PullFrom::Any, _) => "any shard".to_owned(),
@@ -193,6 +194,9 @@ impl Lines {
             });
             let of: Vec<String> = of.collect();
             self.push(2, format!("Parameters: {}", of.join(", ")));
+        }
+        for keys in &pull.keys {
+            self.push(2, format!("Keys: {}", keys_of(keys, finish)));
         }
         if !pull.primary_key.is_empty() {
             let name = |at: &usize| pull.columns.get(*at).map_or("?", |column| &*column.name);
@@ -240,6 +244,18 @@ impl Lines {
         }
         all.len()
     }
+}
+
+/// Which values go with a pull, if there are not too many.
+fn keys_of(keys: &Keys, finish: &FinishPlan) -> String {
+    let from = match &keys.from {
+        KeysFrom::Input { pull, column } => {
+            format!("{column} of {}", finish.pulls.get(*pull).map_or("?", |pull| &pull.name))
+        }
+        KeysFrom::Home { sql, .. } => sql.clone(),
+    };
+    let routes = if keys.routes.is_some() { ", on the shards of these keys" } else { "" };
+    format!("{} among {from}{routes}", keys.column)
 }
 
 /// The steps of a merge, the last one first.

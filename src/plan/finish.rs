@@ -3,13 +3,19 @@
 use std::sync::Arc;
 
 use crate::fault::Fault;
-use crate::ids::{Oid, QualifiedName, ShardSet};
+use crate::ids::{DistributionId, Oid, QualifiedName, ShardSet};
+use crate::plan::values::binary_members;
 use crate::plan::{Inputs, View, Window, lost_literals, route, window};
-use crate::sql::outcome::{Cursor, Finish, PullSource, PullText, STATEMENT_MOMENT, TRANSACTION_MOMENT};
+use crate::sql::outcome::{
+    Cursor, Finish, Keys as KeysText, KeysFrom as KeysTextFrom, PullSource, PullText, STATEMENT_MOMENT,
+    TRANSACTION_MOMENT,
+};
 use crate::sql::pieces::{Piece, Pieces};
 use crate::sql::pushdown::reads_clock;
 use crate::sql::template::string_value;
+use crate::topology::Topology;
 use crate::types::Format;
+use crate::types::canonical::KeyError;
 
 /// A read that a Postgres finishes on rows that were pulled together.
 ///
@@ -58,8 +64,21 @@ impl FinishPlan {
     /// Whether the statement's moment must be known before anything is pulled.
     pub fn needs_moment(&self) -> bool {
         let moments = [TRANSACTION_MOMENT, STATEMENT_MOMENT];
-        self.own_clock
-            || self.clock.is_some() && self.pulls.iter().any(|pull| pull.parameters.iter().any(|p| moments.contains(p)))
+        let homes = self.homes().flat_map(|(_, parameters)| parameters);
+        let mut parameters = self.pulls.iter().flat_map(|pull| &pull.parameters).chain(homes);
+        self.own_clock || self.clock.is_some() && parameters.any(|p| moments.contains(p))
+    }
+
+    /// Whether tables of the connection that finishes the statement are read before it.
+    pub fn asks_home(&self) -> bool {
+        self.homes().next().is_some()
+    }
+
+    fn homes(&self) -> impl Iterator<Item = (&String, &Vec<u16>)> {
+        self.pulls.iter().flat_map(|pull| &pull.keys).filter_map(|keys| match &keys.from {
+            KeysFrom::Home { sql, parameters } => Some((sql, parameters)),
+            KeysFrom::Input { .. } => None,
+        })
     }
 }
 
@@ -90,6 +109,53 @@ pub struct Pull {
     pub create: String,
     /// `sql` has a WHERE or a LIMIT; where it has none, a message about too many rows says so.
     pub filtered: bool,
+    /// What else its rows must fulfil, if the values are few enough to be sent.
+    pub keys: Vec<Keys>,
+    /// It is asked for when all pulls of earlier stages have filled their inputs.
+    pub stage: usize,
+}
+
+/// Values that a column of a pull must have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    pub from: KeysFrom,
+    /// Not quoted.
+    pub column: Box<str>,
+    /// The type of an array of the values.
+    pub array: Oid,
+    /// The column is the whole sharding key in this distribution.
+    pub routes: Option<DistributionId>,
+}
+
+/// Where the values are when they are asked for: on the combine connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeysFrom {
+    /// A column of the input of this pull.
+    Input { pull: usize, column: Box<str> },
+    /// What a query over a table there gives, and which of the client's parameters are its own.
+    Home { sql: String, parameters: Vec<u16> },
+}
+
+impl Keys {
+    /// The shards that hold rows with these values, an array in binary format; `None` where that is not certain.
+    pub fn shards(&self, array: &[u8], topology: &Topology) -> Option<ShardSet> {
+        let distribution = topology.distribution(self.routes?);
+        let [key_type] = distribution.key_types[..] else { return None };
+        let mut shards = ShardSet::new();
+        for key in binary_members(array, key_type)? {
+            match key {
+                // A key that no shard serves has no row anywhere.
+                Ok(key) => {
+                    if let Ok(shard) = distribution.locate(&[key]) {
+                        shards.insert(shard);
+                    }
+                }
+                Err(KeyError::NoMatch | KeyError::Invalid) => {}
+                Err(KeyError::Unsure) => return None,
+            }
+        }
+        Some(shards)
+    }
 }
 
 /// Where a pull's rows lie.
@@ -157,6 +223,7 @@ fn fill_pull(pull: &PullText, inputs: &Inputs<'_>, view: &View<'_>) -> Option<Pu
         sql.push_str(&format!(" LIMIT {}", limit.saturating_add(offset)));
         filtered = true;
     }
+    let keys = pull.keys.iter().map(|keys| fill_keys(keys, inputs)).collect::<Option<_>>()?;
     let from = match &pull.source {
         PullSource::Sharded(groups) => {
             let mut shards = ShardSet::new();
@@ -184,7 +251,21 @@ fn fill_pull(pull: &PullText, inputs: &Inputs<'_>, view: &View<'_>) -> Option<Pu
         parameters,
         create: pull.head.clone(),
         filtered,
+        keys,
+        stage: pull.stage,
     })
+}
+
+fn fill_keys(keys: &KeysText, inputs: &Inputs<'_>) -> Option<Keys> {
+    let from = match &keys.from {
+        KeysTextFrom::Input { pull, column } => KeysFrom::Input { pull: *pull, column: column.clone() },
+        KeysTextFrom::Home(query) => {
+            let (mut sql, mut parameters) = (String::new(), Vec::new());
+            query.fill(&mut sql, inputs.text, inputs.slots, &mut parameters)?;
+            KeysFrom::Home { sql, parameters }
+        }
+    };
+    Some(Keys { from, column: keys.column.clone(), array: keys.array, routes: keys.routes })
 }
 
 /// Whether a condition compares with a text like `now`, which each shard would read at a moment of its own. (As a text it is

@@ -26,7 +26,7 @@ use crate::types::{Format, oid};
 pub use crate::sql::Access;
 pub use crate::sql::outcome::{CopyInPlan, ShardSql, Why};
 pub use combine::{Combine, Window};
-pub use finish::{FinishPlan, InputColumn, Pull, PullFrom};
+pub use finish::{FinishPlan, InputColumn, Keys, KeysFrom, Pull, PullFrom};
 
 /// The values of one execution.
 pub struct Inputs<'a> {

@@ -7,7 +7,7 @@ use crate::plan::Inputs;
 use crate::sql::keys::{Source, Value};
 use crate::sql::template::{SlotKind, number_text, string_value};
 use crate::types::canonical::{KeyError, KeyValue};
-use crate::types::{Format, KeyType, oid};
+use crate::types::{Format, KeyType, element_of, oid};
 
 /// What a value is worth in this call, as a key of this type compared by `=`.
 pub(crate) fn evaluate<'a>(
@@ -147,7 +147,7 @@ pub(crate) fn array<'a>(
                         (0 | oid::UNKNOWN, _) if *shared => return None,
                         (0 | oid::UNKNOWN, cast) => cast,
                         (declared, cast) => {
-                            Some(array_element(declared).filter(|element| cast.is_none_or(|cast| cast == *element))?)
+                            Some(element_of(declared).filter(|element| cast.is_none_or(|cast| cast == *element))?)
                         }
                     };
                     of_text(element, std::str::from_utf8(bytes).ok()?)
@@ -157,27 +157,6 @@ pub(crate) fn array<'a>(
         }
         _ => None,
     }
-}
-
-/// The element type of an array type (`pg_type.typelem`).
-fn array_element(array: Oid) -> Option<Oid> {
-    Some(match array {
-        1000 => oid::BOOL,
-        1001 => oid::BYTEA,
-        1005 => oid::INT2,
-        1007 => oid::INT4,
-        1009 => oid::TEXT,
-        1014 => oid::BPCHAR,
-        1015 => oid::VARCHAR,
-        1016 => oid::INT8,
-        1041 => oid::INET,
-        1115 => oid::TIMESTAMP,
-        1182 => oid::DATE,
-        1185 => oid::TIMESTAMPTZ,
-        1231 => oid::NUMERIC,
-        2951 => oid::UUID,
-        _ => return None,
-    })
 }
 
 /// The elements of `{a,"b c",NULL}`, of all dimensions one after the other (`array_in`).
@@ -256,7 +235,7 @@ fn array_members(text: &str) -> Option<Vec<Option<String>>> {
 }
 
 /// The elements of an array in binary format (`array_recv`).
-fn binary_members(bytes: &[u8], key_type: KeyType) -> Option<Vec<Result<KeyValue<'_>, KeyError>>> {
+pub(crate) fn binary_members(bytes: &[u8], key_type: KeyType) -> Option<Vec<Result<KeyValue<'_>, KeyError>>> {
     const MAX_DIMENSIONS: i32 = 6;
     let mut rest = bytes;
     let int = |rest: &mut &[u8]| -> Option<i32> {

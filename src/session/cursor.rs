@@ -41,7 +41,7 @@ impl Session {
             return Err(Fault::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message).into());
         }
         self.check_new_cursor(&cursor.name).await?;
-        let slot = self.start_finish(plan, ask, original).await?;
+        let (slot, _) = self.start_finish(plan, ask, original).await?;
         let at = self.held_at(slot)?;
         let server = &mut self.held[at].server;
         request::execute(&mut server.out, portal_of(plan), 0)?;

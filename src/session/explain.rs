@@ -12,11 +12,12 @@ use crate::exec::explain::{Answered, read};
 use crate::exec::finish;
 use crate::exec::scatter::ScatterError;
 use crate::fault::{Fault, SqlState};
-use crate::ids::{Oid, ShardId, ShardSet};
+use crate::ids::{ShardId, ShardSet};
 use crate::plan::shard_plans::{ShardPlan, ShardPlans, answer};
 use crate::plan::{Access, ExplainPlan, FinishPlan, Plan, PlanKind, PullFrom, ShardSql};
-use crate::session::finish::{Original, PORTAL, declared_types, values_of};
+use crate::session::finish::PORTAL;
 use crate::session::prepared::ClientStatement;
+use crate::session::pulls::Asked;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
@@ -129,12 +130,11 @@ impl Session {
         ask: &Ask<'_>,
     ) -> Result<(Bytes, ShardPlans), Failure> {
         let original = self.original(ask).await?;
-        let pulls = self.explain_pulls(explain, plan, ask, &original).await?;
-        let mut plan = FinishPlan { sql: format!("{}{}", explain.prefix, plan.sql), ..plan.clone() };
+        let mut finishing = FinishPlan { sql: format!("{}{}", explain.prefix, plan.sql), ..plan.clone() };
         if !explain.options.analyze {
-            plan.pulls.iter_mut().for_each(|pull| pull.from = PullFrom::Shards(ShardSet::new()));
+            finishing.pulls.iter_mut().for_each(|pull| pull.from = PullFrom::Shards(ShardSet::new()));
         }
-        let slot = self.start_finish(&plan, ask, &original).await?;
+        let (slot, asked) = self.start_finish(&finishing, ask, &original).await?;
         let at = self.held_at(slot)?;
         let server = &mut self.held[at].server;
         request::execute(&mut server.out, PORTAL, 0)?;
@@ -153,30 +153,30 @@ impl Session {
         self.end_finish(slot).await;
         let answer = answers.into_iter().flatten().next_back().unwrap_or_default();
         let finish = Some(shard_plan(explain, self.view.topology.home, answer));
+        // After it, because what was pulled first may have gone with the later questions.
+        let asked = match explain.options.analyze {
+            true => asked,
+            false => {
+                let moment = if plan.needs_moment() { self.moment_of_a_shard(plan).await? } else { Moment::default() };
+                self.asked_before(plan, ask, &original, moment)?
+            }
+        };
+        let pulls = self.explain_pulls(explain, &asked).await?;
         Ok((original.rows, ShardPlans { pulls, finish, ..ShardPlans::default() }))
     }
 
-    async fn explain_pulls(
-        &mut self,
-        explain: &ExplainPlan,
-        plan: &FinishPlan,
-        ask: &Ask<'_>,
-        original: &Original,
-    ) -> Result<Vec<Vec<ShardPlan>>, Failure> {
-        let feeds: Vec<Vec<ShardId>> = plan.pulls.iter().map(|pull| self.feeding(plan, pull)).collect();
-        let mut shards: Vec<ShardId> = feeds.iter().flatten().copied().collect();
+    async fn explain_pulls(&mut self, explain: &ExplainPlan, asked: &[Asked]) -> Result<Vec<Vec<ShardPlan>>, Failure> {
+        let mut shards: Vec<ShardId> = asked.iter().flat_map(|asked| &asked.shards).copied().collect();
         shards.sort_unstable();
         shards.dedup();
         self.check_fanout(shards.len())?;
-        let moment = if plan.needs_moment() { self.moment_of_a_shard(plan).await? } else { Moment::default() };
         self.enlist_all(&shards).await?;
         for shard in &shards {
             let at = self.held_at(*shard)?;
             let server = &mut self.held[at].server;
-            for pull in plan.pulls.iter().zip(&feeds).filter(|(_, feeds)| feeds.contains(shard)).map(|(pull, _)| pull) {
-                let types: Vec<Oid> = declared_types(pull, original);
-                let sql = format!("{}{}", explain.prefix, pull.sql);
-                finish::ask(server, &sql, &types, &values_of(ask, &pull.parameters, &moment)?, false)?;
+            for asked in asked.iter().filter(|asked| asked.shards.contains(shard)) {
+                let sql = format!("{}{}", explain.prefix, asked.sql);
+                finish::ask(server, &sql, &asked.types, &asked.values, false)?;
             }
             server.out.extend_from_slice(request::SYNC);
             server.inflight.push(Owed::Sync(Audience::Router));
@@ -187,10 +187,10 @@ impl Session {
         };
         self.end_parts(false).await?;
         let mut answers: Vec<_> = answers.into_iter().map(Vec::into_iter).collect();
-        let mut plans = Vec::with_capacity(feeds.len());
-        for of in &feeds {
-            let mut pull = Vec::with_capacity(of.len());
-            for shard in of {
+        let mut plans = Vec::with_capacity(asked.len());
+        for of in asked {
+            let mut pull = Vec::with_capacity(of.shards.len());
+            for shard in &of.shards {
                 let answer = shards.binary_search(shard).ok().and_then(|at| answers.get_mut(at)?.next());
                 pull.extend(answer.map(|answer| shard_plan(explain, *shard, answer)));
             }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::backend::Backend;
 use crate::backend::clock::{self, Moment, make_clock};
@@ -13,31 +13,25 @@ use crate::backend::combine::{InputTable, make_inputs, qualified};
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::settings::{SessionSettings, assign, quote_identifier};
 use crate::exec::client::Client;
-use crate::exec::finish::{self, Copies, Input, Tally};
+use crate::exec::finish::{Copies, Input};
 use crate::exec::forward::{NO_POSITION, without_position};
-use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError, content, send_all};
+use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError, content};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
-use crate::plan::{FinishPlan, Plan, PlanKind, Pull, PullFrom};
+use crate::plan::{FinishPlan, Plan, PlanKind, PullFrom};
 use crate::session::bind::result_formats;
 use crate::session::cursor::{check_cursor_columns, portal_of};
 use crate::session::held::{Finishing, put_settings};
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
-use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
-use crate::types::Format;
 use crate::wire::frame::{BindView, Fields, Frame, HEADER};
 use crate::wire::reply::Status;
+use crate::wire::request;
 use crate::wire::row::read_row_description;
-use crate::wire::{encode, request};
 
 /// The finishing statement's portal. It has a name, because a simple Query would close one without.
 pub(super) const PORTAL: &[u8] = b"pgloom";
-/// An input with more rows than this is analyzed before the planner sees it.
-const ANALYZE_ROWS: u64 = 10_000;
-/// The type of what the clock says.
-const TIMESTAMPTZ: Oid = 1184;
 /// How long the end of a finishing transaction may take before its connection is given up.
 const END: Duration = Duration::from_secs(10);
 
@@ -73,7 +67,7 @@ impl Session {
         if plan.cursor.is_some() {
             return self.declare_finish(plan, ask, &original).await;
         }
-        let slot = self.start_finish(plan, ask, &original).await?;
+        let (slot, _) = self.start_finish(plan, ask, &original).await?;
         if ask.describes() && original.rows.first() == Some(&b'T') {
             self.client.out.extend_from_slice(&original.rows);
         }
@@ -106,7 +100,7 @@ impl Session {
         if finish.cursor.is_some() {
             return self.declare_finish(finish, &ask, &original).await;
         }
-        let slot = self.start_finish(finish, &ask, &original).await?;
+        let (slot, _) = self.start_finish(finish, &ask, &original).await?;
         self.resume_finish(name, slot, max).await
     }
 
@@ -212,136 +206,6 @@ impl Session {
         described
     }
 
-    /// Pulls the rows and binds the finishing statement. On return the shards' connections are at rest, or back.
-    pub(super) async fn start_finish(
-        &mut self,
-        plan: &FinishPlan,
-        ask: &Ask<'_>,
-        original: &Original,
-    ) -> Result<ShardId, Failure> {
-        self.check_finish(plan)?;
-        let feeds: Vec<Vec<ShardId>> = plan.pulls.iter().map(|pull| self.feeding(plan, pull)).collect();
-        let mut shards: Vec<ShardId> = feeds.iter().flatten().copied().collect();
-        shards.sort_unstable();
-        shards.dedup();
-        self.check_fanout(shards.len())?;
-        let mut slot = None;
-        let mut tally = Tally {
-            max_rows: self.shared.limits.pull_rows,
-            max_bytes: self.shared.limits.pull_bytes,
-            ..Tally::default()
-        };
-        let limit = self.shared.limits.query_timeout;
-        let loading = self.load(plan, ask, original, &feeds, &shards, &mut slot, &mut tally);
-        let loaded = match limit {
-            None => loading.await,
-            Some(limit) => match tokio::time::timeout(limit, loading).await {
-                Ok(loaded) => loaded,
-                Err(_) => {
-                    if let Some(at) = slot.and_then(|slot| self.held.position(slot)) {
-                        self.held[at].server.broken = true;
-                    }
-                    Err(Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to query_timeout").into())
-                }
-            },
-        };
-        self.shared.metrics.pulled_rows.inc_by(tally.rows);
-        self.shared.metrics.pulled_bytes.inc_by(tally.bytes);
-        match (loaded, slot) {
-            (Ok(()), Some(slot)) => Ok(slot),
-            (Ok(()), None) => Err(Fault::new(SqlState::INTERNAL_ERROR, "no combine connection").into()),
-            (Err(halt), slot) => {
-                let failure = self.halted(halt).await;
-                if let Some(slot) = slot {
-                    self.end_finish(slot).await;
-                }
-                Err(failure)
-            }
-        }
-    }
-
-    async fn halted(&mut self, halt: Halt) -> Failure {
-        match halt {
-            Halt::Scatter(error) => self.scatter_failure(error, false).await,
-            Halt::Failure(Failure::Fault(fault)) => self.scatter_failure(fault.into(), false).await,
-            Halt::Failure(failure @ Failure::Reported) => {
-                let unsaid = Fault::new(SqlState::INTERNAL_ERROR, "reported");
-                self.scatter_failure(unsaid.into(), false).await;
-                failure
-            }
-            Halt::Failure(failure @ Failure::Stop(_)) => failure,
-        }
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    async fn load(
-        &mut self,
-        plan: &FinishPlan,
-        ask: &Ask<'_>,
-        original: &Original,
-        feeds: &[Vec<ShardId>],
-        shards: &[ShardId],
-        slot: &mut Option<ShardId>,
-        tally: &mut Tally,
-    ) -> Result<(), Halt> {
-        self.enlist_all(shards).await?;
-        // Inside of a transaction, so that the statement's moment is asked of one of its connections before others are held.
-        let within = self.tx.is_open();
-        let mut moment = Moment::default();
-        if plan.needs_moment() && within {
-            moment = self.moment_of_a_shard(plan).await?;
-        }
-        let combine = self.enlist_combine().await?;
-        *slot = Some(combine);
-        let mut early = None;
-        if plan.needs_moment() && !within {
-            // The moment is the finishing transaction's own.
-            early = Some(self.make_inputs(combine, plan, feeds, shards).await?);
-            let at = self.held_at(combine)?;
-            let asked = self.held[at].server.query(clock::ASK).await?;
-            moment = Moment::of(&asked).ok_or_else(no_moment)?;
-            if let Ask::Query { .. } = ask {
-                // A transaction of one Query message begins with its statement.
-                moment.statement.clone_from(&moment.transaction);
-            }
-        }
-        for shard in shards {
-            self.ask_pulls(*shard, plan, ask, original, feeds, &moment)?;
-        }
-        {
-            // The shards work while the inputs are made.
-            let mut servers = self.held.servers(shards);
-            send_all(&mut servers, &mut self.client).await?;
-        }
-        let inputs = match early {
-            Some(inputs) => inputs,
-            None => self.make_inputs(combine, plan, feeds, shards).await?,
-        };
-        if plan.own_clock {
-            let at = self.held_at(combine)?;
-            self.held[at].server.ask(&moment.set());
-        }
-        let all: Vec<ShardId> = shards.iter().copied().chain([combine]).collect();
-        let mut copies = Copies::default();
-        for (input, pull) in inputs.iter().zip(&plan.pulls) {
-            let mut servers = self.held.servers(&all);
-            let Some((combine, servers)) = servers.split_last_mut() else { continue };
-            let before = *tally;
-            let filled = finish::fill(input, combine, servers, &mut self.client, tally, &mut copies).await;
-            combine.inputs.note_rows(&pull.name, tally.rows - before.rows, tally.bytes - before.bytes);
-            let rows = filled?;
-            if rows > ANALYZE_ROWS {
-                combine.ask(&format!("ANALYZE {}", qualified(&pull.name)));
-            }
-        }
-        {
-            let mut servers = self.held.servers(shards);
-            finish::settle(&mut servers, &mut self.client).await?;
-        }
-        self.end_parts(false).await?;
-        self.bind_finish(combine, plan, ask, original, &mut copies).await
-    }
-
     /// The moment of a statement in a transaction. Every shard has begun its part of it at a time of its own; rows that were written
     /// in it have the time of their shard, so that one's clock is read.
     pub(super) async fn moment_of_a_shard(&mut self, plan: &FinishPlan) -> Result<Moment, Failure> {
@@ -368,7 +232,7 @@ impl Session {
     }
 
     /// What keeps a session from having its statement finished elsewhere.
-    fn check_finish(&self, plan: &FinishPlan) -> Result<(), Fault> {
+    pub(super) fn check_finish(&self, plan: &FinishPlan) -> Result<(), Fault> {
         let pulled = plan.pulls.iter().find(|pull| pull.from == PullFrom::Home).map(|pull| &*pull.table.name);
         if let Some(table) = plan.reads_home.as_deref().or(pulled)
             && self.held.iter().any(|h| h.temporary)
@@ -401,52 +265,8 @@ impl Session {
         style.iso_dates && style.exact_floats && !local
     }
 
-    /// The shards that hold the rows of a pull.
-    pub(super) fn feeding(&self, plan: &FinishPlan, pull: &Pull) -> Vec<ShardId> {
-        match &pull.from {
-            PullFrom::Shards(shards) => shards.iter().collect(),
-            PullFrom::Any => vec![plan.shards().min().unwrap_or_else(|| self.any_shard())],
-            PullFrom::Home => vec![self.view.topology.home],
-        }
-    }
-
-    /// Queues on one shard all that is pulled from it, one after the other.
-    fn ask_pulls(
-        &mut self,
-        shard: ShardId,
-        plan: &FinishPlan,
-        ask: &Ask<'_>,
-        original: &Original,
-        feeds: &[Vec<ShardId>],
-        moment: &Moment,
-    ) -> Result<(), Fault> {
-        let at = self.held_at(shard)?;
-        let joined = self.held[at].joined;
-        let pulls: Vec<&Pull> =
-            plan.pulls.iter().zip(feeds).filter(|(_, feeds)| feeds.contains(&shard)).map(|(pull, _)| pull).collect();
-        // What one shard gives for one statement is of one moment.
-        let snapshot = pulls.len() > 1 && !joined;
-        let level = self.settings.get("default_transaction_isolation").unwrap_or("").to_ascii_lowercase();
-        let server = &mut self.held[at].server;
-        if snapshot {
-            let level = if level.contains("serializable") { "SERIALIZABLE" } else { "REPEATABLE READ" };
-            server.ask(&format!("BEGIN ISOLATION LEVEL {level} READ ONLY"));
-        }
-        for pull in pulls {
-            let types = declared_types(pull, original);
-            finish::ask(server, &pull.sql, &types, &values_of(ask, &pull.parameters, moment)?, pull.binary)?;
-        }
-        server.out.extend_from_slice(request::SYNC);
-        server.inflight.push(Owed::Sync(Audience::Client));
-        if snapshot {
-            // Queued at once: it ends the transaction whether the pulls succeed or fail.
-            server.ask("COMMIT");
-        }
-        Ok(())
-    }
-
     /// A combine connection for one statement.
-    async fn enlist_combine(&mut self) -> Result<ShardId, Failure> {
+    pub(super) async fn enlist_combine(&mut self) -> Result<ShardId, Failure> {
         self.check_unseen_settings()?;
         let slot = self.held.next_combine().ok_or_else(|| {
             Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many suspended portals over several shards")
@@ -459,7 +279,7 @@ impl Session {
     }
 
     /// Settings, empty inputs and an open transaction on the combine connection.
-    async fn make_inputs(
+    pub(super) async fn make_inputs(
         &mut self,
         combine: ShardId,
         plan: &FinishPlan,
@@ -468,6 +288,7 @@ impl Session {
     ) -> Result<Vec<Input>, Failure> {
         let settings = for_inputs(self.tx.settings_before().unwrap_or(&self.settings));
         let within = self.tx.is_open();
+        let level = self.snapshot_level();
         let tables: Vec<InputTable<'_>> = plan
             .pulls
             .iter()
@@ -489,7 +310,11 @@ impl Session {
             make_clock(server).await?;
         }
         let types = make_inputs(server, &tables, within).await?;
-        server.ask("BEGIN");
+        // What is asked of the server's own tables before the statement is asked of the same rows.
+        server.ask(&match plan.asks_home() {
+            true => format!("BEGIN ISOLATION LEVEL {level}"),
+            false => "BEGIN".to_owned(),
+        });
         let inputs = plan.pulls.iter().zip(types).zip(feeds).map(|((pull, types), feeds)| Input {
             copy: format!(
                 "COPY {} FROM STDIN{}",
@@ -506,7 +331,7 @@ impl Session {
     }
 
     /// Parses the finishing statement under the client's role and settings, checks that it has the original's columns, and binds it.
-    async fn bind_finish(
+    pub(super) async fn bind_finish(
         &mut self,
         combine: ShardId,
         plan: &FinishPlan,
@@ -662,42 +487,15 @@ fn wants_binary(ask: &Ask<'_>) -> Result<bool, Fault> {
     }
 }
 
-/// The types of the parameters that a pull uses.
-pub(super) fn declared_types(pull: &Pull, original: &Original) -> Vec<Oid> {
-    let types = pull.parameters.iter().map(|p| match *p {
-        TRANSACTION_MOMENT | STATEMENT_MOMENT => TIMESTAMPTZ,
-        p => original.parameters.get(usize::from(p)).copied().unwrap_or(0),
-    });
-    // A type that users made has another OID on each server: the shard sees by itself what is meant.
-    types.map(|oid| if oid >= FIRST_NORMAL_OID { 0 } else { oid }).collect()
-}
-
-fn no_moment() -> Fault {
+pub(super) fn no_moment() -> Fault {
     Fault::new(SqlState::INTERNAL_ERROR, "a server did not tell the time")
 }
 
-/// What a Bind says of chosen parameters: their formats and values.
-pub(super) fn values_of(ask: &Ask<'_>, chosen: &[u16], moment: &Moment) -> Result<BytesMut, Fault> {
-    let mut out = BytesMut::new();
-    let values = match ask {
-        Ask::Bound { bind, .. } => Some(BindView::read(bind)?.parameters),
-        Ask::Query { .. } => None,
-    };
-    let unknown =
-        || Fault::new(SqlState::PROTOCOL_VIOLATION, "a parameter of the statement is not in its bind message");
-    let chosen = chosen.iter().map(|p| match *p {
-        TRANSACTION_MOMENT => Ok((Format::Text, Some(moment.transaction.as_bytes()))),
-        STATEMENT_MOMENT => Ok((Format::Text, Some(moment.statement.as_bytes()))),
-        p => values.as_ref().and_then(|values| values.get(usize::from(p))).ok_or_else(unknown),
-    });
-    let chosen = chosen.collect::<Result<Vec<(Format, Option<&[u8]>)>, Fault>>()?;
-    encode::count16(&mut out, chosen.len())?;
-    chosen.iter().for_each(|(format, _)| out.put_i16(format.code()));
-    encode::count16(&mut out, chosen.len())?;
-    for (_, value) in chosen {
-        encode::value(&mut out, value)?;
+impl Session {
+    /// Whether the client acts as another role than the one that logged in.
+    pub(super) fn acts_as_other(&self) -> bool {
+        roles(self.tx.settings_before().unwrap_or(&self.settings)).next().is_some()
     }
-    Ok(out)
 }
 
 /// Who the session acts as. The inputs belong to the user that logged in, so they are made and filled as that one.

@@ -17,6 +17,7 @@ pub mod local;
 mod parse;
 pub mod prepared;
 pub mod probe;
+mod pulls;
 pub mod recent;
 pub mod run;
 pub mod scatter;

@@ -133,7 +133,7 @@ fn renamed(model: &Model<'_>, level: LevelId, expr: &Expr, of: (LeafId, NodeId),
     Some(expr)
 }
 
-fn is_constant(expr: &Expr) -> bool {
+pub(crate) fn is_constant(expr: &Expr) -> bool {
     match expr {
         Expr::Value(_) | Expr::TypedString(_) => true,
         Expr::Nested(inner) => is_constant(inner),

@@ -11,6 +11,7 @@ use crate::fault::Fault;
 use crate::sql::analyze::Analyzer;
 use crate::sql::clock::Clock;
 use crate::sql::from::is_only;
+use crate::sql::keyed::{HomeTable, Known, stage};
 use crate::sql::literals::Literals;
 use crate::sql::model::{Collected, Model, Obstacle, Stop, TableUse};
 use crate::sql::names::Relation;
@@ -219,6 +220,7 @@ impl Rewriting<'_> {
         check_names(self.model)?;
         let mut pulls = Vec::new();
         let mut inputs = HashMap::new();
+        let mut known = Known { pulls: HashMap::new(), home: Vec::new() };
         let on_shards = match self.prints {
             true => on_shards(self.model, &self.ordinals, &forms),
             false => Vec::new(),
@@ -227,8 +229,14 @@ impl Rewriting<'_> {
             let form = forms.get(ordinal).copied().unwrap_or_default();
             let pull = self.pull(&uses, form, &mentions, &on_shards)?;
             self.expanded.names.insert((pull.table.schema.clone(), pull.table.name.clone()));
-            inputs.insert(ordinal, share(&mut pulls, pull));
+            let at = share(&mut pulls, pull);
+            known.pulls.extend(uses.iter().map(|used| (used.leaf, at)));
+            inputs.insert(ordinal, at);
         }
+        if self.prints && !self.in_transaction {
+            known.home = home_tables(tables, &self.ordinals, &forms);
+        }
+        stage(self.model, &mut pulls, &known);
         let names: HashMap<usize, &str> =
             inputs.iter().filter_map(|(ordinal, at)| Some((*ordinal, &*pulls.get(*at)?.name))).collect();
         let mut replace = Replace {
@@ -333,6 +341,22 @@ fn on_shards<'m>(
         }
     }
     found
+}
+
+/// The tables that the connection which finishes the statement reads itself.
+fn home_tables<'m>(
+    tables: &'m [TableUse],
+    ordinals: &HashMap<*const TableFactor, usize>,
+    forms: &[Form],
+) -> Vec<HomeTable<'m>> {
+    let home = |used: &'m TableUse| match &used.relation {
+        Relation::Unsharded { table: Some(table) } => {
+            let only = forms.get(*ordinals.get(&used.factor)?)?.only;
+            Some(HomeTable { leaf: used.leaf, name: &table.name, table, only })
+        }
+        _ => None,
+    };
+    tables.iter().filter_map(home).collect()
 }
 
 /// Tables of two schemas can have one name in one FROM list; their inputs cannot.

@@ -18,6 +18,7 @@ mod functions;
 mod groups;
 mod infer;
 mod insert;
+mod keyed;
 pub mod keys;
 pub(crate) mod lexer;
 mod limit;

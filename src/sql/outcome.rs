@@ -104,6 +104,32 @@ pub struct PullText {
     pub filters: Vec<Pieces>,
     /// No more than the first rows of each shard are needed, if all of `filters` go down.
     pub top: Option<Top>,
+    /// The table's columns, all of them, in its order.
+    pub names: Vec<Box<str>>,
+    /// Columns that only rows matter with some of these values of.
+    pub keys: Vec<Keys>,
+    /// Asked for when all pulls of earlier stages have arrived.
+    pub stage: usize,
+}
+
+/// Values that a column must have, known when other rows have arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    pub from: KeysFrom,
+    /// The column of the pulled table, not quoted.
+    pub column: Box<str>,
+    /// The type of an array of the values.
+    pub array: Oid,
+    /// The column is the whole sharding key in this distribution: the values also say on which shards.
+    pub routes: Option<DistributionId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeysFrom {
+    /// A column of the input that another pull fills.
+    Input { pull: usize, column: Box<str> },
+    /// A query over an unsharded table, for the connection that finishes the statement.
+    Home(Pieces),
 }
 
 /// ORDER BY and LIMIT of a pull.

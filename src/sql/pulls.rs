@@ -209,7 +209,8 @@ impl Scan<'_> {
         let columns = self.columns(key);
         let primary_key = self.primary_key(key, &columns);
         let columns: Vec<&Column> = columns.iter().map(|at| &self.table.columns[*at]).collect();
-        PullText { primary_key, filters, top, ..whole_pull(self.name, self.only, &columns, source) }
+        let names = self.table.columns.iter().map(|column| column.name.clone()).collect();
+        PullText { primary_key, filters, top, names, ..whole_pull(self.name, self.only, &columns, source) }
     }
 }
 
@@ -228,6 +229,9 @@ pub(crate) fn whole_pull(name: &QualifiedName, only: bool, columns: &[&Column], 
         head: format!("SELECT {} FROM {only}{table}", list.join(", ")),
         filters: Vec::new(),
         top: None,
+        names: Vec::new(),
+        keys: Vec::new(),
+        stage: 0,
     }
 }
 

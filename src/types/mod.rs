@@ -38,6 +38,34 @@ pub mod oid {
     pub const JSONB: Oid = 3802;
 }
 
+/// Array types and their elements (`pg_type.typelem`), of the types that can be sharding keys.
+const ARRAYS: [(Oid, Oid); 14] = [
+    (1000, oid::BOOL),
+    (1001, oid::BYTEA),
+    (1005, oid::INT2),
+    (1007, oid::INT4),
+    (1009, oid::TEXT),
+    (1014, oid::BPCHAR),
+    (1015, oid::VARCHAR),
+    (1016, oid::INT8),
+    (1041, oid::INET),
+    (1115, oid::TIMESTAMP),
+    (1182, oid::DATE),
+    (1185, oid::TIMESTAMPTZ),
+    (1231, oid::NUMERIC),
+    (2951, oid::UUID),
+];
+
+/// The element type of an array type.
+pub fn element_of(array: Oid) -> Option<Oid> {
+    ARRAYS.iter().find(|(of, _)| *of == array).map(|(_, element)| *element)
+}
+
+/// The type of arrays of a type.
+pub fn array_of(element: Oid) -> Option<Oid> {
+    ARRAYS.iter().find(|(_, of)| *of == element).map(|(array, _)| *array)
+}
+
 /// The two representations of a value on the wire (protocol: format codes 0 and 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Format {

@@ -482,7 +482,7 @@ SELECT s.name, o.id FROM settings s LEFT JOIN (orders o JOIN customers c ON c.te
 
 SELECT t.name, x.n FROM tenants t JOIN LATERAL (SELECT count(*) AS n FROM orders o JOIN customers c ON c.tenant_id = o.tenant_id AND c.id = o.customer_id WHERE c.level = 5 AND o.quantity = t.seats) x ON true ORDER BY 1, 2
 
-SELECT name FROM customers c WHERE EXISTS (SELECT FROM ONLY orders o JOIN order_items i ON i.tenant_id = o.tenant_id AND i.order_id = o.id WHERE i.quantity = 3 AND o.status = 'paid' AND o.customer_id = c.id) ORDER BY name, id
+SELECT name FROM customers c WHERE EXISTS (SELECT FROM ONLY orders JOIN order_items i ON i.tenant_id = orders.tenant_id AND i.order_id = orders.id WHERE i.quantity = 3 AND orders.status = 'paid' AND orders.customer_id = c.id) ORDER BY name, id
 
 WITH x AS (SELECT o.id, c.name FROM orders o JOIN customers c ON c.tenant_id = o.tenant_id AND c.id = o.customer_id WHERE c.level = 2) SELECT a.name, count(*) FROM x a JOIN x b ON a.id <> b.id AND a.name = b.name GROUP BY 1 ORDER BY 1
 
@@ -495,3 +495,90 @@ UPDATE accounts SET hits = 7 WHERE tenant_id = 8;
 SELECT a.owner, t.id FROM accounts a JOIN transfers t ON t.tenant_id = a.tenant_id AND t.account_id = a.id WHERE a.hits = 7 ORDER BY a.owner COLLATE "en_US", t.id;
 SELECT a.owner, t.id, l.title FROM accounts a LEFT JOIN transfers t ON t.tenant_id = a.tenant_id AND t.account_id = a.id JOIN labels l ON l.rank = a.id WHERE t.amount > 5 OR t.id IS NULL ORDER BY l.title, a.tenant_id, t.id;
 ROLLBACK;
+
+-- Values of what was pulled first go with what is pulled later: every kind of join, keys of text, dates, numeric, uuid, NULLs among
+-- them, none at all, chains of three, tables of the home shard, IN, EXISTS and NOT EXISTS, and more values than are sent.
+SELECT o.id, c.name FROM orders o JOIN customers c ON c.id = o.customer_id WHERE c.name = 'Ann' ORDER BY 1, 2, c.tenant_id
+
+SELECT o.id, c.name FROM orders o LEFT JOIN customers c ON c.id = o.quantity WHERE o.status = 'paid' ORDER BY 1, c.tenant_id
+
+SELECT o.id, c.id FROM orders o RIGHT JOIN customers c ON c.id = o.customer_id AND o.status = 'paid' WHERE c.level = 2 ORDER BY 2, c.tenant_id, 1
+
+SELECT o.id, c.id FROM orders o FULL JOIN customers c ON c.id = o.customer_id AND o.status = 'paid' WHERE c.level = 2 ORDER BY 2, c.tenant_id, 1
+
+SELECT count(*), min(i.line) FROM customers c JOIN orders o ON o.customer_id = c.id JOIN order_items i ON i.order_id = o.id WHERE c.level = 1 AND c.tenant_id <> i.tenant_id
+
+SELECT count(*) FROM customers c JOIN orders o ON o.customer_id = c.id WHERE c.email = 'nobody'
+
+SELECT c.id FROM customers c LEFT JOIN orders o ON o.customer_id = c.id AND o.status = 'none' WHERE c.level = 3 ORDER BY 1, c.tenant_id
+
+SELECT r.region, m.day, m.series FROM region_stats r JOIN metrics m ON m.series = r.year - 2020 WHERE r.region = 'eu' ORDER BY 1, 2, 3
+
+SELECT m.day, r.v FROM metrics m JOIN readings r ON r.day = m.day WHERE m.series = 2 ORDER BY 1, 2
+
+SELECT k.key, w.n FROM words w JOIN kv k ON k.key = w.word WHERE w.n < 8 ORDER BY k.key COLLATE "C"
+
+SELECT k.key, t.id FROM kv k JOIN customers t ON t.nick = k.key WHERE k.version = 1 ORDER BY 1, 2, t.tenant_id
+
+SELECT e.seq, s.who FROM sessions s JOIN events e ON e.device = s.token WHERE s.who IS NOT NULL ORDER BY 1, 2
+
+SELECT v.v, o.total FROM void v RIGHT JOIN orders o ON o.total = v.v WHERE o.quantity = 2 ORDER BY 2, o.id, o.tenant_id
+
+SELECT a.id, o.id FROM orders a JOIN orders o ON o.discount = a.discount AND o.id > a.id WHERE a.quantity = 2 ORDER BY 1, 2, a.tenant_id, o.tenant_id
+
+SELECT s.name, k.version FROM settings s JOIN kv k ON k.key = s.name ORDER BY 1
+
+SELECT s.name, k.version FROM settings s LEFT JOIN kv k ON k.key = s.value WHERE s.name > 'a' ORDER BY 1, 2
+
+SELECT a.who, t.name FROM audit a JOIN tenants t ON t.id = a.id WHERE a.who LIKE '%a%' ORDER BY 1, 2
+
+SELECT a.who, t.name FROM tenants t LEFT JOIN audit a ON t.id = a.id AND a.id < 7 ORDER BY t.id, 1
+
+SELECT id FROM orders WHERE customer_id IN (SELECT id FROM customers WHERE level = 4) AND status = 'new' ORDER BY id, tenant_id
+
+SELECT id FROM orders WHERE customer_id NOT IN (SELECT id FROM customers WHERE level = 4) AND status = 'new' ORDER BY id, tenant_id
+
+SELECT id FROM orders WHERE (customer_id, quantity) IN (SELECT id, level FROM customers WHERE active) ORDER BY id, tenant_id
+
+SELECT c.name FROM customers c WHERE EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = 3) AND c.level = 2 ORDER BY c.name, c.id, c.tenant_id
+
+SELECT c.name FROM customers c WHERE NOT EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id) AND c.level = 2 ORDER BY c.name, c.id, c.tenant_id
+
+SELECT c.name, (SELECT max(o.total) FROM orders o WHERE o.customer_id = c.id) FROM customers c WHERE c.level = 2 ORDER BY c.name, c.id, c.tenant_id
+
+SELECT x.customer_id, x.n, c.name FROM (SELECT customer_id, count(*) AS n FROM orders GROUP BY customer_id) x JOIN customers c ON c.id = x.customer_id WHERE c.level = 5 ORDER BY 1, 3, c.tenant_id
+
+SELECT x.customer_id, x.n, c.name FROM (SELECT customer_id, row_number() OVER (ORDER BY id, tenant_id) AS n FROM orders) x JOIN customers c ON c.id = x.customer_id WHERE c.level = 5 ORDER BY 2, 3, c.tenant_id
+
+SELECT x.id, c.name FROM (SELECT id, customer_id FROM orders ORDER BY id, tenant_id LIMIT 30) x JOIN customers c ON c.id = x.customer_id WHERE c.level < 5 ORDER BY 1, 2, c.tenant_id
+
+SELECT x.customer_id, c.name FROM (SELECT DISTINCT ON (status) status, customer_id FROM orders ORDER BY status, id, tenant_id) x JOIN customers c ON c.id = x.customer_id WHERE c.level < 5 ORDER BY 1, 2, c.tenant_id
+
+WITH x AS (SELECT id, customer_id FROM orders) SELECT a.id, c.name FROM x a JOIN customers c ON c.id = a.customer_id JOIN x b ON b.id = a.id WHERE c.level = 2 ORDER BY 1, 2, c.tenant_id
+
+WITH RECURSIVE r AS (SELECT o.id, 1 AS depth FROM orders o JOIN customers c ON c.id = o.customer_id WHERE c.level = 2 AND o.tenant_id < 9 UNION SELECT o.id, depth + 1 FROM orders o JOIN r ON o.customer_id = r.id WHERE depth < 4) SELECT * FROM r ORDER BY 1, 2
+
+SELECT o.id FROM orders o JOIN customers c USING (tenant_id) JOIN tenants t ON t.id = c.level WHERE t.plan = 'pro' AND o.quantity = 3 ORDER BY 1, c.id
+
+SELECT count(*) FROM orders o JOIN order_items i ON i.order_id = o.id WHERE o.quantity > 0
+
+SELECT g.n, o.id FROM generate_series(1, 3) g(n) JOIN orders o ON o.quantity = g.n JOIN customers c ON c.id = o.id WHERE c.level = 1 ORDER BY 1, 2, c.tenant_id, o.tenant_id
+
+-- params: 'Ann', 2
+SELECT o.id FROM orders o JOIN customers c ON c.id = o.customer_id JOIN settings s ON s.name <> c.name WHERE c.name = $1 AND o.quantity > $2 ORDER BY o.id, c.tenant_id, s.name
+
+-- params: 'a'
+SELECT s.name, k.version FROM settings s JOIN kv k ON k.key = s.name WHERE s.name > $1 ORDER BY 1
+
+-- script
+BEGIN;
+UPDATE accounts SET owner = 'moved' WHERE tenant_id = 8 AND id = 3;
+SELECT a.id, c.id FROM accounts a JOIN customers c ON c.id = a.id WHERE a.owner = 'moved' ORDER BY 1, 2, c.tenant_id;
+INSERT INTO notes VALUES (90, 'eu');
+SELECT n.body, r.year FROM notes n JOIN region_stats r ON r.region = n.body WHERE n.id = 90 ORDER BY 2;
+ROLLBACK;
+
+-- script
+SET default_transaction_isolation = 'serializable';
+SELECT s.name, k.version FROM settings s JOIN kv k ON k.key = s.name WHERE s.name > 'a' ORDER BY 1;
+RESET default_transaction_isolation;

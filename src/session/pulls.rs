@@ -1,0 +1,371 @@
+//! Tier 2: what is asked of the shards for a statement that a Postgres finishes, stage by stage, and the way of their rows into the
+//! inputs. Pulls of a later stage go with the values that the earlier ones have brought.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::backend::clock::{self, Moment};
+use crate::backend::combine::qualified;
+use crate::backend::inflight::{Audience, Owed};
+use crate::backend::settings::quote_identifier;
+use crate::exec::finish::{self, Copies, Input, Tally, Values};
+use crate::exec::scatter::{FIRST_NORMAL_OID, send_all};
+use crate::fault::{Fault, SqlState};
+use crate::ids::{Oid, ShardId, ShardSet};
+use crate::plan::{FinishPlan, Keys, KeysFrom, Pull, PullFrom};
+use crate::session::finish::{Halt, Original, no_moment};
+use crate::session::run::Ask;
+use crate::session::{Failure, Session};
+use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
+use crate::types::Format;
+use crate::wire::frame::BindView;
+use crate::wire::{encode, request};
+
+/// An input with more rows than this is analyzed before the planner sees it.
+const ANALYZE_ROWS: u64 = 10_000;
+/// The type of what the clock says.
+const TIMESTAMPTZ: Oid = 1184;
+
+/// A pull as it is asked for in one call.
+pub(super) struct Asked {
+    pub sql: String,
+    pub types: Vec<Oid>,
+    /// What its Bind says between its names and its result formats.
+    pub values: BytesMut,
+    pub shards: Vec<ShardId>,
+}
+
+/// One statement on its way to its inputs.
+struct Loading<'a> {
+    plan: &'a FinishPlan,
+    ask: &'a Ask<'a>,
+    original: &'a Original,
+    moment: Moment,
+    /// The shards that may have rows of each pull.
+    feeds: Vec<Vec<ShardId>>,
+    /// All of them, in order.
+    shards: Vec<ShardId>,
+    /// Values that were asked for already: no second pull asks again.
+    known: Vec<(&'a KeysFrom, Values)>,
+    copies: Copies,
+}
+
+impl Session {
+    /// Pulls the rows and binds the finishing statement. On return the shards' connections are at rest, or back. Returns the combine
+    /// connection, and how each pull was asked for.
+    pub(super) async fn start_finish(
+        &mut self,
+        plan: &FinishPlan,
+        ask: &Ask<'_>,
+        original: &Original,
+    ) -> Result<(ShardId, Vec<Asked>), Failure> {
+        self.check_finish(plan)?;
+        let (feeds, shards) = self.feeds(plan)?;
+        let mut slot = None;
+        let mut tally = Tally {
+            max_rows: self.shared.limits.pull_rows,
+            max_bytes: self.shared.limits.pull_bytes,
+            ..Tally::default()
+        };
+        let limit = self.shared.limits.query_timeout;
+        let (moment, copies) = (Moment::default(), Copies::default());
+        let loading = Loading { plan, ask, original, moment, feeds, shards, known: Vec::new(), copies };
+        let loading = self.load(loading, &mut slot, &mut tally);
+        let loaded = match limit {
+            None => loading.await,
+            Some(limit) => match tokio::time::timeout(limit, loading).await {
+                Ok(loaded) => loaded,
+                Err(_) => {
+                    if let Some(at) = slot.and_then(|slot| self.held.position(slot)) {
+                        self.held[at].server.broken = true;
+                    }
+                    Err(Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to query_timeout").into())
+                }
+            },
+        };
+        self.shared.metrics.pulled_rows.inc_by(tally.rows);
+        self.shared.metrics.pulled_bytes.inc_by(tally.bytes);
+        match (loaded, slot) {
+            (Ok(asked), Some(slot)) => Ok((slot, asked)),
+            (Ok(_), None) => Err(Fault::new(SqlState::INTERNAL_ERROR, "no combine connection").into()),
+            (Err(halt), slot) => {
+                let failure = self.halted(halt).await;
+                if let Some(slot) = slot {
+                    self.end_finish(slot).await;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn halted(&mut self, halt: Halt) -> Failure {
+        match halt {
+            Halt::Scatter(error) => self.scatter_failure(error, false).await,
+            Halt::Failure(Failure::Fault(fault)) => self.scatter_failure(fault.into(), false).await,
+            Halt::Failure(failure @ Failure::Reported) => {
+                let unsaid = Fault::new(SqlState::INTERNAL_ERROR, "reported");
+                self.scatter_failure(unsaid.into(), false).await;
+                failure
+            }
+            Halt::Failure(failure @ Failure::Stop(_)) => failure,
+        }
+    }
+
+    /// The shards that may have rows of each pull, and all of them in order.
+    pub(super) fn feeds(&self, plan: &FinishPlan) -> Result<(Vec<Vec<ShardId>>, Vec<ShardId>), Fault> {
+        let feeds: Vec<Vec<ShardId>> = plan.pulls.iter().map(|pull| self.feeding(plan, pull)).collect();
+        let mut shards: Vec<ShardId> = feeds.iter().flatten().copied().collect();
+        shards.sort_unstable();
+        shards.dedup();
+        self.check_fanout(shards.len())?;
+        Ok((feeds, shards))
+    }
+
+    fn feeding(&self, plan: &FinishPlan, pull: &Pull) -> Vec<ShardId> {
+        match &pull.from {
+            PullFrom::Shards(shards) => shards.iter().collect(),
+            PullFrom::Any => vec![plan.shards().min().unwrap_or_else(|| self.any_shard())],
+            PullFrom::Home => vec![self.view.topology.home],
+        }
+    }
+
+    async fn load(
+        &mut self,
+        mut of: Loading<'_>,
+        slot: &mut Option<ShardId>,
+        tally: &mut Tally,
+    ) -> Result<Vec<Asked>, Halt> {
+        let plan = of.plan;
+        self.enlist_all(&of.shards).await?;
+        // Inside of a transaction, so that the statement's moment is asked of one of its connections before others are held.
+        let within = self.tx.is_open();
+        if plan.needs_moment() && within {
+            of.moment = self.moment_of_a_shard(plan).await?;
+        }
+        let combine = self.enlist_combine().await?;
+        *slot = Some(combine);
+        let mut inputs = None;
+        if plan.needs_moment() && !within {
+            // The moment is the finishing transaction's own.
+            inputs = Some(self.make_inputs(combine, plan, &of.feeds, &of.shards).await?);
+            let at = self.held_at(combine)?;
+            let asked = self.held[at].server.query(clock::ASK).await?;
+            of.moment = Moment::of(&asked).ok_or_else(no_moment)?;
+            if let Ask::Query { .. } = of.ask {
+                // A transaction of one Query message begins with its statement.
+                of.moment.statement.clone_from(&of.moment.transaction);
+            }
+        }
+        let last = plan.pulls.iter().map(|pull| pull.stage).max().unwrap_or(0);
+        let mut asked: Vec<Option<Asked>> = plan.pulls.iter().map(|_| None).collect();
+        for stage in 0..=last {
+            let of_stage: Vec<usize> = (0..plan.pulls.len()).filter(|at| plan.pulls[*at].stage == stage).collect();
+            for at in &of_stage {
+                asked[*at] = Some(self.ask_with_keys(combine, &mut of, *at).await?);
+            }
+            for shard in of.shards.clone() {
+                self.ask_pulls(shard, &of, stage, &asked)?;
+            }
+            {
+                // The shards work while the inputs are made.
+                let mut servers = self.held.servers(&of.shards);
+                send_all(&mut servers, &mut self.client).await?;
+            }
+            let inputs = match &mut inputs {
+                Some(inputs) => inputs,
+                None => inputs.insert(self.make_inputs(combine, plan, &of.feeds, &of.shards).await?),
+            };
+            if plan.own_clock && stage == 0 {
+                let at = self.held_at(combine)?;
+                self.held[at].server.ask(&of.moment.set());
+            }
+            for at in of_stage {
+                let (Some(input), Some(asked)) = (inputs.get_mut(at), asked[at].as_ref()) else { continue };
+                let places = asked.shards.iter().filter_map(|shard| of.shards.binary_search(shard).ok());
+                input.servers = places.collect();
+                self.fill_input(combine, &mut of, &plan.pulls[at], input, tally).await?;
+            }
+        }
+        {
+            let mut servers = self.held.servers(&of.shards);
+            finish::settle(&mut servers, &mut self.client).await?;
+        }
+        self.end_parts(false).await?;
+        self.bind_finish(combine, plan, of.ask, of.original, &mut of.copies).await?;
+        Ok(asked.into_iter().flatten().collect())
+    }
+
+    async fn fill_input(
+        &mut self,
+        combine: ShardId,
+        of: &mut Loading<'_>,
+        pull: &Pull,
+        input: &Input,
+        tally: &mut Tally,
+    ) -> Result<(), Halt> {
+        let all: Vec<ShardId> = of.shards.iter().copied().chain([combine]).collect();
+        let mut servers = self.held.servers(&all);
+        let Some((combine, servers)) = servers.split_last_mut() else { return Ok(()) };
+        let before = *tally;
+        let filled = finish::fill(input, combine, servers, &mut self.client, tally, &mut of.copies).await;
+        combine.inputs.note_rows(&pull.name, tally.rows - before.rows, tally.bytes - before.bytes);
+        if filled? > ANALYZE_ROWS {
+            combine.ask(&format!("ANALYZE {}", qualified(&pull.name)));
+        }
+        Ok(())
+    }
+
+    /// What is asked for a pull, with the values that its keys have by now.
+    async fn ask_with_keys<'p>(&mut self, combine: ShardId, of: &mut Loading<'p>, at: usize) -> Result<Asked, Halt> {
+        let pull: &'p Pull = &of.plan.pulls[at];
+        let mut arrays = Vec::new();
+        for keys in &pull.keys {
+            let values = match of.known.iter().find(|(from, _)| **from == keys.from) {
+                Some((_, values)) => values.clone(),
+                None => {
+                    let values = self.values_for(combine, of, &keys.from).await?;
+                    of.known.push((&keys.from, values.clone()));
+                    values
+                }
+            };
+            match values {
+                Values::Many => {}
+                Values::None => {
+                    let nowhere = of.asked(at, self, &[])?;
+                    return Ok(Asked { shards: Vec::new(), ..nowhere });
+                }
+                Values::Few(array) => arrays.push((keys, array)),
+            }
+        }
+        Ok(of.asked(at, self, &arrays)?)
+    }
+
+    /// The values of a column that are together on the combine connection.
+    async fn values_for(&mut self, combine: ShardId, of: &mut Loading<'_>, from: &KeysFrom) -> Result<Values, Halt> {
+        let (sql, parameters) = match from {
+            KeysFrom::Input { pull, column } => {
+                let name = of.plan.pulls.get(*pull).map_or("", |pull| &pull.name);
+                (format!("SELECT {} FROM {}", quote_identifier(column), qualified(name)), &[][..])
+            }
+            // The client's role may be needed to see it, and is not on the connection yet.
+            KeysFrom::Home { .. } if self.acts_as_other() => return Ok(Values::Many),
+            KeysFrom::Home { sql, parameters } => (sql.clone(), &parameters[..]),
+        };
+        let types = declared_types(parameters, of.original);
+        let values = values_of(of.ask, parameters, &of.moment, &[])?;
+        let at = self.held_at(combine)?;
+        let server = &mut self.held[at].server;
+        Ok(finish::values(server, &mut self.client, &sql, &types, &values, &mut of.copies).await?)
+    }
+
+    /// Queues on one shard all that a stage pulls from it, one after the other.
+    fn ask_pulls(
+        &mut self,
+        shard: ShardId,
+        of: &Loading<'_>,
+        stage: usize,
+        asked: &[Option<Asked>],
+    ) -> Result<(), Fault> {
+        let at = self.held_at(shard)?;
+        let joined = self.held[at].joined;
+        let feeding = || of.plan.pulls.iter().enumerate().filter(|(at, _)| of.feeds[*at].contains(&shard));
+        let (first, last) = (feeding().map(|(_, p)| p.stage).min(), feeding().map(|(_, p)| p.stage).max());
+        // What one shard gives for one statement is of one moment.
+        let snapshot = feeding().count() > 1 && !joined;
+        let level = self.snapshot_level();
+        let server = &mut self.held[at].server;
+        if snapshot && first == Some(stage) {
+            server.ask(&format!("BEGIN ISOLATION LEVEL {level} READ ONLY"));
+        }
+        let of_stage = feeding().filter(|(_, pull)| pull.stage == stage).map(|(at, pull)| (pull, &asked[at]));
+        let mut any = false;
+        for (pull, asked) in of_stage {
+            let Some(asked) = asked.as_ref().filter(|asked| asked.shards.contains(&shard)) else { continue };
+            finish::ask(server, &asked.sql, &asked.types, &asked.values, pull.binary)?;
+            any = true;
+        }
+        if any {
+            server.out.extend_from_slice(request::SYNC);
+            server.inflight.push(Owed::Sync(Audience::Client));
+        }
+        if snapshot && last == Some(stage) {
+            // Queued at once: it ends the transaction whether the pulls succeed or fail.
+            server.ask("COMMIT");
+        }
+        Ok(())
+    }
+
+    /// The isolation level of a transaction that sees one moment.
+    pub(super) fn snapshot_level(&self) -> &'static str {
+        let level = self.settings.get("default_transaction_isolation").unwrap_or("").to_ascii_lowercase();
+        if level.contains("serializable") { "SERIALIZABLE" } else { "REPEATABLE READ" }
+    }
+
+    /// How the pulls are asked for as far as that is known before any rows are there.
+    pub(super) fn asked_before(
+        &self,
+        plan: &FinishPlan,
+        ask: &Ask<'_>,
+        original: &Original,
+        moment: Moment,
+    ) -> Result<Vec<Asked>, Fault> {
+        let (feeds, shards) = self.feeds(plan)?;
+        let of = Loading { plan, ask, original, moment, feeds, shards, known: Vec::new(), copies: Copies::default() };
+        (0..plan.pulls.len()).map(|at| of.asked(at, self, &[])).collect()
+    }
+}
+
+impl Loading<'_> {
+    fn asked(&self, at: usize, session: &Session, keys: &[(&Keys, Bytes)]) -> Result<Asked, Fault> {
+        let pull = &self.plan.pulls[at];
+        let mut sql = pull.sql.clone();
+        let mut types = declared_types(&pull.parameters, self.original);
+        let mut shards: ShardSet = self.feeds[at].iter().copied().collect();
+        for (keys, array) in keys {
+            types.push(keys.array);
+            let condition = format!("{} = ANY (${})", quote_identifier(&keys.column), types.len());
+            sql.push_str(if sql.len() == pull.sql.len() && !pull.filtered { " WHERE " } else { " AND " });
+            sql.push_str(&condition);
+            if let Some(of_keys) = keys.shards(array, &session.view.topology) {
+                shards.intersect_with(&of_keys);
+            }
+        }
+        let arrays: Vec<&[u8]> = keys.iter().map(|(_, array)| &array[..]).collect();
+        let values = values_of(self.ask, &pull.parameters, &self.moment, &arrays)?;
+        Ok(Asked { sql, types, values, shards: shards.iter().collect() })
+    }
+}
+
+/// The types of chosen parameters of the client's.
+fn declared_types(parameters: &[u16], original: &Original) -> Vec<Oid> {
+    let types = parameters.iter().map(|p| match *p {
+        TRANSACTION_MOMENT | STATEMENT_MOMENT => TIMESTAMPTZ,
+        p => original.parameters.get(usize::from(p)).copied().unwrap_or(0),
+    });
+    // A type that users made has another OID on each server: the shard sees by itself what is meant.
+    types.map(|oid| if oid >= FIRST_NORMAL_OID { 0 } else { oid }).collect()
+}
+
+/// What a Bind says of chosen parameters, with values in binary behind them: their formats and values.
+fn values_of(ask: &Ask<'_>, chosen: &[u16], moment: &Moment, binary: &[&[u8]]) -> Result<BytesMut, Fault> {
+    let mut out = BytesMut::new();
+    let values = match ask {
+        Ask::Bound { bind, .. } => Some(BindView::read(bind)?.parameters),
+        Ask::Query { .. } => None,
+    };
+    let unknown =
+        || Fault::new(SqlState::PROTOCOL_VIOLATION, "a parameter of the statement is not in its bind message");
+    let chosen = chosen.iter().map(|p| match *p {
+        TRANSACTION_MOMENT => Ok((Format::Text, Some(moment.transaction.as_bytes()))),
+        STATEMENT_MOMENT => Ok((Format::Text, Some(moment.statement.as_bytes()))),
+        p => values.as_ref().and_then(|values| values.get(usize::from(p))).ok_or_else(unknown),
+    });
+    let binary = binary.iter().map(|value| Ok((Format::Binary, Some(*value))));
+    let all = chosen.chain(binary).collect::<Result<Vec<(Format, Option<&[u8]>)>, Fault>>()?;
+    encode::count16(&mut out, all.len())?;
+    all.iter().for_each(|(format, _)| out.put_i16(format.code()));
+    encode::count16(&mut out, all.len())?;
+    for (_, value) in all {
+        encode::value(&mut out, value)?;
+    }
+    Ok(out)
+}

@@ -1,0 +1,143 @@
+//! What tier 2 pulls: only rows that can matter, told by the router's own count of them, and the answers stay those of one Postgres.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use support::raw::Raw;
+use support::{Database, Router};
+
+const SCHEMA: &str = "CREATE TABLE customers (tenant int, id int, name text, level int, PRIMARY KEY (tenant, id)); \
+     CREATE TABLE orders (tenant int, id int, customer int, total numeric, note text, PRIMARY KEY (tenant, id)); \
+     CREATE TABLE products (sku text PRIMARY KEY, price int); \
+     CREATE TABLE colours (code text PRIMARY KEY, warm bool); \
+     CREATE TABLE picks (id int, sku text)";
+/// 2,000 customers, 20,000 orders, 12,000 products; 4 colours on every shard; 5 picks at home.
+const FILL: [&str; 5] = [
+    "INSERT INTO customers SELECT i % 20, i, 'name ' || i % 100, i % 10 FROM generate_series(1, 2000) i",
+    "INSERT INTO orders SELECT i % 20, i, (i * 20 + i % 20) % 2000, i, CASE WHEN i % 3 = 0 THEN 'red' ELSE 'c' || i % 50 END \
+       FROM generate_series(1, 20000) i",
+    "INSERT INTO products SELECT 'sku ' || i, i % 1000 FROM generate_series(1, 12000) i",
+    "INSERT INTO colours VALUES ('red', true), ('c7', true), ('c9', false), ('blue', false)",
+    "INSERT INTO picks VALUES (7, 'sku 5'), (8, 'sku 99'), (9, 'sku 1000'), (10, NULL), (11, 'none')",
+];
+
+struct World {
+    router: Router,
+    db: Database,
+}
+
+impl World {
+    fn create(label: &str) -> Self {
+        let db = Database::create(label);
+        db.everywhere(SCHEMA);
+        let name = &db.name;
+        let mut toml = format!(
+            "[general]\nport = {{port}}\nmetrics_listen = \"127.0.0.1:{{http_port}}\"\nauth_type = \"trust\"\n\
+             [[users]]\nname = \"postgres\"\n[databases.{name}]\n"
+        );
+        for (index, port) in db.ports().iter().enumerate() {
+            toml += &format!("[[databases.{name}.shards]]\nname = \"s{index}\"\nhost = \"127.0.0.1\"\nport = {port}\n");
+        }
+        for (distribution, key_type) in [("tenant", "int4"), ("sku", "text")] {
+            toml += &format!(
+                "[[databases.{name}.distributions]]\nname = \"{distribution}\"\nkey_types = [\"{key_type}\"]\n"
+            );
+        }
+        for (table, distribution) in [("customers", "tenant"), ("orders", "tenant"), ("products", "sku")] {
+            toml += &format!(
+                "[[databases.{name}.tables]]\nname = \"{table}\"\ndistribution = \"{distribution}\"\n\
+                 columns = [\"{distribution}\"]\n"
+            );
+        }
+        toml += &format!("[[databases.{name}.tables]]\nname = \"colours\"\nreference = true\n");
+        let world = Self { router: Router::start(&toml), db };
+        let mut oracle = world.db.oracle();
+        for sql in FILL {
+            oracle.must(sql);
+        }
+        let mut router = world.router.connect(&world.db.name);
+        for table in ["customers", "orders", "products", "colours", "picks"] {
+            let out = oracle.must(&format!("COPY {table} TO STDOUT"));
+            let rows = out.answers[0].copied.clone().unwrap();
+            router.copy_in(&format!("COPY {table} FROM STDIN"), &rows);
+        }
+        world
+    }
+
+    fn pulled(&self) -> u64 {
+        let (_, text) = self.router.http("/metrics");
+        let line = text.lines().find_map(|line| line.strip_prefix("pgloom_pulled_rows_total ")).unwrap_or("0");
+        line.trim().parse::<f64>().unwrap() as u64
+    }
+
+    /// The statement's answer is one Postgres's own, and takes no more rows than these from the shards.
+    #[track_caller]
+    fn pulls(&self, raw: &mut Raw, sql: &str, rows: u64) {
+        let before = self.pulled();
+        let ours = raw.simple(sql);
+        let theirs = self.db.oracle().simple(sql);
+        assert_eq!(ours, theirs, "{sql}");
+        assert!(theirs.error.is_none(), "{theirs:?}");
+        let pulled = self.pulled() - before;
+        assert!(pulled <= rows && (pulled > 0 || rows == 0), "{sql}\n  {pulled} rows were pulled, {rows} expected");
+    }
+}
+
+#[test]
+fn rows_without_a_partner_are_not_pulled() {
+    let world = World::create("partners");
+    let mut raw = world.router.connect(&world.db.name);
+    // 20 customers of that name; the 200 orders of theirs.
+    let joined = "SELECT c.name, stddev(o.total) FROM customers c JOIN orders o ON o.tenant = c.tenant AND o.customer = c.id \
+                  WHERE c.name = 'name 7' GROUP BY c.name";
+    world.pulls(&mut raw, joined, 20 + 200);
+    let outer = "SELECT c.id, count(DISTINCT o.note) FROM customers c LEFT JOIN orders o ON o.tenant = c.tenant AND \
+                 o.customer = c.id WHERE c.name = 'name 7' GROUP BY c.tenant, c.id ORDER BY 1";
+    world.pulls(&mut raw, outer, 0);
+    // The other way round nothing can be left out of what is preserved.
+    let preserved = "SELECT count(DISTINCT o.note), count(c.id) FROM orders o LEFT JOIN customers c ON o.tenant = c.tenant AND \
+                     o.customer = c.id AND c.name = 'name 7'";
+    world.pulls(&mut raw, preserved, 20_000 + 20);
+    let reference = "SELECT count(DISTINCT o.id % 7), k.code FROM orders o JOIN colours k ON k.code = o.note WHERE NOT k.warm \
+                     GROUP BY 2";
+    world.pulls(&mut raw, reference, 400);
+}
+
+#[test]
+fn values_of_what_is_pulled_first_restrict_what_is_pulled_later() {
+    let world = World::create("keyed");
+    let mut raw = world.router.connect(&world.db.name);
+    let off_key = "SELECT o.id, c.name FROM customers c JOIN orders o ON o.customer = c.id AND o.tenant <> c.tenant + 1 \
+                   WHERE c.name = 'name 7' ORDER BY 1, 2";
+    world.pulls(&mut raw, off_key, 20 + 200);
+    let home = "SELECT p.id, r.price FROM picks p JOIN products r ON r.sku = p.sku ORDER BY 1";
+    world.pulls(&mut raw, home, 3);
+    let outer = "SELECT p.id, r.price FROM picks p LEFT JOIN products r ON r.sku = p.sku AND r.price < 50 ORDER BY 1";
+    world.pulls(&mut raw, outer, 2);
+    let not_in = "SELECT p.id FROM picks p WHERE NOT EXISTS (SELECT FROM products r WHERE r.sku = p.sku) ORDER BY 1";
+    world.pulls(&mut raw, not_in, 3);
+    let none =
+        "SELECT o.id FROM picks p JOIN products r ON r.sku = p.sku JOIN orders o ON o.id = r.price WHERE p.id > 20";
+    world.pulls(&mut raw, none, 0);
+    let chain = "SELECT o.id, c.name FROM picks p JOIN products r ON r.sku = p.sku JOIN orders o ON o.id = r.price \
+                 JOIN customers c ON c.id = o.customer ORDER BY 1, 2";
+    world.pulls(&mut raw, chain, 3 + 2 + 2);
+    // More values than are sent: all rows come.
+    let many = "SELECT count(*), count(DISTINCT o.note) FROM products r JOIN orders o ON o.id = r.price + 1 OR r.sku = o.note \
+                WHERE r.price >= 0";
+    world.pulls(&mut raw, many, 32_000);
+    let too_many = "SELECT count(*) FROM products a JOIN products b ON a.sku = b.sku JOIN orders o ON o.note = a.sku \
+                    WHERE a.price >= 0 AND o.id > 0";
+    world.pulls(&mut raw, too_many, 12_000 + 12_000 + 20_000);
+    // The shards that are asked follow from the values too.
+    let report = raw.must(&format!("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) {home}")).text();
+    let (_, pull) = report.split_once("Pull public.products").unwrap();
+    assert!(pull.contains("among SELECT \"sku\" FROM \"public\".\"picks\""), "{report}");
+    assert!(pull.matches("On s").count() <= 4 && pull.contains("ANY"), "{report}");
+    // Within a transaction the home shard's rows are pulled too, with the transaction's own.
+    let mut oracle = world.db.oracle();
+    for step in ["BEGIN", "INSERT INTO picks VALUES (12, 'sku 77')", home, "ROLLBACK"] {
+        assert_eq!(raw.simple(step), oracle.simple(step), "{step}");
+    }
+}
