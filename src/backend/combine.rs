@@ -30,8 +30,8 @@ pub struct InputTable<'a> {
     pub name: &'a str,
     /// The query whose columns it gets.
     pub create: &'a str,
-    /// The table whose columns of the same names these are, in SQL.
-    pub source: String,
+    /// The table whose columns of the same names these are, in SQL; `None`: they are those of a query.
+    pub source: Option<String>,
     /// Columns of its primary key, in SQL; empty: none.
     pub primary_key: String,
     /// The catalog that `create` was written for.
@@ -217,6 +217,7 @@ pub async fn make_inputs(
 
 /// Whether an input still has the types and collations of its table's columns.
 async fn has_columns_of_source(server: &mut Backend, table: &InputTable<'_>) -> Result<bool, Fault> {
+    let Some(source) = &table.source else { return Ok(false) };
     let rows = server
         .query(&format!(
             "SELECT FROM pg_catalog.pg_attribute i WHERE i.attrelid = pg_catalog.to_regclass({}) AND i.attnum > 0 \
@@ -224,7 +225,7 @@ async fn has_columns_of_source(server: &mut Backend, table: &InputTable<'_>) -> 
                  AND s.attname = i.attname AND NOT s.attisdropped AND s.attnum > 0 AND s.atttypid = i.atttypid \
                  AND s.atttypmod = i.atttypmod AND s.attcollation = i.attcollation) LIMIT 1",
             quote_literal(&qualified(table.name)),
-            quote_literal(&table.source)
+            quote_literal(source)
         ))
         .await?;
     Ok(rows.is_empty())
@@ -273,7 +274,7 @@ mod tests {
     use super::*;
 
     fn table(name: &str, generation: u64) -> InputTable<'_> {
-        InputTable { name, create: "SELECT a FROM t", source: "t".into(), primary_key: String::new(), generation }
+        InputTable { name, create: "SELECT a FROM t", source: Some("t".into()), primary_key: String::new(), generation }
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
         PlanKind::Finish(finish) => {
             let pull = |pull: &Pull| {
                 json!({
-                    "input": pull.name, "table": pull.table.to_string(), "shards": sources(&pull.from, view), "sql": pull.sql,
+                    "input": pull.name, "table": pull.label, "shards": sources(&pull.from, view), "sql": pull.sql,
                     "columns": pull.columns.iter().map(|column| &column.name).collect::<Vec<_>>(),
                     "stage": pull.stage, "keys": pull.keys.iter().map(|keys| keys_of(keys, finish)).collect::<Vec<_>>(),
                 })
@@ -184,7 +184,7 @@ impl Lines {
             (PullFrom::Any, _) => "any shard".to_owned(),
             (_, shards) => shards.join(", "),
         };
-        self.push(1, format!("Pull {} into {} from {from}", pull.table, pull.name));
+        self.push(1, format!("Pull {} into {} from {from}", pull.label, pull.name));
         self.push(2, format!("SQL: {}", pull.sql));
         if !pull.parameters.is_empty() {
             let of = pull.parameters.iter().map(|p| match *p {

@@ -89,7 +89,10 @@ pub struct Pull {
     /// generation a name always stands for the same columns, types and primary key, so that inputs can be kept on a combine
     /// connection and emptied; when the generation changes they have to be dropped.
     pub name: String,
-    pub table: QualifiedName,
+    /// What its rows are, for people: the table, or the tables of a query that the shards run in whole.
+    pub label: Box<str>,
+    /// The table that its columns are of; `None`: those of a query.
+    pub table: Option<QualifiedName>,
     /// In the order of `sql`'s and `create`'s columns; never empty.
     pub columns: Vec<InputColumn>,
     /// Positions in `columns`. Not empty: the statement leans on the table's primary key (GROUP BY it and select the rest), so the
@@ -97,7 +100,8 @@ pub struct Pull {
     pub primary_key: Vec<usize>,
     /// Whether COPY BINARY of these columns means the same on every server. If not, some column is of a user-defined or `reg*`
     /// type, whose binary form can hold OIDs: pull with text results and use COPY in text format for the whole pull.
-    pub binary: bool,
+    /// `None`: the input's types tell when it is there.
+    pub binary: Option<bool>,
     pub from: PullFrom,
     /// `SELECT columns FROM [ONLY] schema.table [WHERE conditions] [ORDER BY .. LIMIT n]`, one statement without `;`, with the call's
     /// literals in it.
@@ -107,6 +111,8 @@ pub struct Pull {
     /// Makes the empty input: `CREATE TEMP TABLE <name> AS <create> WITH NO DATA` on the home shard gives it the columns' very types,
     /// type modifiers and collations.
     pub create: String,
+    /// `sql` is a whole query: conditions go around it.
+    pub whole: bool,
     /// `sql` has a WHERE or a LIMIT; where it has none, a message about too many rows says so.
     pub filtered: bool,
     /// What else its rows must fulfil, if the values are few enough to be sent.
@@ -202,9 +208,16 @@ pub(crate) fn fill(finish: &Finish, inputs: &Inputs<'_>, view: &View<'_>) -> Res
 }
 
 fn fill_pull(pull: &PullText, inputs: &Inputs<'_>, view: &View<'_>) -> Option<Pull> {
-    let mut sql = pull.head.clone();
     let mut parameters = Vec::new();
-    let mut filtered = false;
+    let mut filtered = pull.whole.is_some();
+    let mut sql = match &pull.whole {
+        Some(whole) => {
+            let mut sql = String::new();
+            whole.fill(&mut sql, inputs.text, inputs.slots, &mut parameters)?;
+            sql
+        }
+        None => pull.head.clone(),
+    };
     let mut complete = true;
     for filter in &pull.filters {
         if varies(filter, inputs) {
@@ -242,6 +255,7 @@ fn fill_pull(pull: &PullText, inputs: &Inputs<'_>, view: &View<'_>) -> Option<Pu
     };
     Some(Pull {
         name: pull.name.clone(),
+        label: pull.label.clone(),
         table: pull.table.clone(),
         columns: pull.columns.iter().map(column).collect(),
         primary_key: pull.primary_key.clone(),
@@ -250,6 +264,7 @@ fn fill_pull(pull: &PullText, inputs: &Inputs<'_>, view: &View<'_>) -> Option<Pu
         sql,
         parameters,
         create: pull.head.clone(),
+        whole: pull.whole.is_some(),
         filtered,
         keys,
         stage: pull.stage,

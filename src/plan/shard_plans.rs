@@ -86,7 +86,7 @@ pub fn answer(explain: &ExplainPlan, analysis: &Analysis, view: &View<'_>, shard
             let pulls = finish.pulls.iter().zip(&shards.pulls).map(|(pull, plans)| {
                 Doc::Group(vec![
                     ("Input".to_owned(), Doc::text(&pull.name)),
-                    ("Table".to_owned(), Doc::text(&pull.table.to_string())),
+                    ("Table".to_owned(), Doc::text(&pull.label)),
                     ("Shards".to_owned(), list(plans)),
                 ])
             });

@@ -25,6 +25,7 @@ use crate::session::held::{Finishing, put_settings};
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
+use crate::sql::pulls::is_portable;
 use crate::wire::frame::{BindView, Fields, Frame, HEADER};
 use crate::wire::reply::Status;
 use crate::wire::request;
@@ -233,7 +234,7 @@ impl Session {
 
     /// What keeps a session from having its statement finished elsewhere.
     pub(super) fn check_finish(&self, plan: &FinishPlan) -> Result<(), Fault> {
-        let pulled = plan.pulls.iter().find(|pull| pull.from == PullFrom::Home).map(|pull| &*pull.table.name);
+        let pulled = plan.pulls.iter().find(|pull| pull.from == PullFrom::Home).map(|pull| &*pull.label);
         if let Some(table) = plan.reads_home.as_deref().or(pulled)
             && self.held.iter().any(|h| h.temporary)
         {
@@ -245,7 +246,15 @@ impl Session {
                 "Run it in another session, or read the tables one by one.",
             ));
         }
-        if plan.pulls.iter().any(|pull| !pull.binary) && !self.texts_are_exact() {
+        if plan.pulls.iter().any(|pull| pull.binary == Some(false)) {
+            self.check_texts()?;
+        }
+        Ok(())
+    }
+
+    /// Values of user-defined types go as text.
+    fn check_texts(&self) -> Result<(), Fault> {
+        if !self.texts_are_exact() {
             return Err(Fault::unsupported(
                 "columns of user-defined types cannot be read together from several shards under these settings",
                 "Values go as text here, and as DateStyle and extra_float_digits are set, texts may lose digits or time zones.",
@@ -289,20 +298,22 @@ impl Session {
         let settings = for_inputs(self.tx.settings_before().unwrap_or(&self.settings));
         let within = self.tx.is_open();
         let level = self.snapshot_level();
-        let tables: Vec<InputTable<'_>> = plan
-            .pulls
-            .iter()
-            .map(|pull| {
-                let key = pull.primary_key.iter().filter_map(|at| pull.columns.get(*at));
-                InputTable {
-                    name: &pull.name,
-                    create: &pull.create,
-                    source: format!("{}.{}", quote_identifier(&pull.table.schema), quote_identifier(&pull.table.name)),
-                    primary_key: key.map(|column| quote_identifier(&column.name)).collect::<Vec<_>>().join(", "),
-                    generation: self.view.catalog.generation,
-                }
-            })
-            .collect();
+        let tables: Vec<InputTable<'_>> =
+            plan.pulls
+                .iter()
+                .map(|pull| {
+                    let key = pull.primary_key.iter().filter_map(|at| pull.columns.get(*at));
+                    InputTable {
+                        name: &pull.name,
+                        create: &pull.create,
+                        source: pull.table.as_ref().map(|table| {
+                            format!("{}.{}", quote_identifier(&table.schema), quote_identifier(&table.name))
+                        }),
+                        primary_key: key.map(|column| quote_identifier(&column.name)).collect::<Vec<_>>().join(", "),
+                        generation: self.view.catalog.generation,
+                    }
+                })
+                .collect();
         let at = self.held_at(combine)?;
         let server = &mut self.held[at].server;
         put_settings(server, &settings).await?;
@@ -315,19 +326,26 @@ impl Session {
             true => format!("BEGIN ISOLATION LEVEL {level}"),
             false => "BEGIN".to_owned(),
         });
-        let inputs = plan.pulls.iter().zip(types).zip(feeds).map(|((pull, types), feeds)| Input {
-            copy: format!(
-                "COPY {} FROM STDIN{}",
-                qualified(&pull.name),
-                if pull.binary { " (FORMAT binary)" } else { "" }
-            ),
-            binary: pull.binary,
-            types,
-            servers: feeds.iter().filter_map(|shard| shards.binary_search(shard).ok()).collect(),
-            table: pull.table.to_string(),
-            filtered: pull.filtered,
+        let inputs = plan.pulls.iter().zip(types).zip(feeds).map(|((pull, types), feeds)| {
+            let binary = pull.binary.unwrap_or_else(|| types.iter().all(|oid| is_portable(*oid)));
+            Input {
+                copy: format!(
+                    "COPY {} FROM STDIN{}",
+                    qualified(&pull.name),
+                    if binary { " (FORMAT binary)" } else { "" }
+                ),
+                binary,
+                types,
+                servers: feeds.iter().filter_map(|shard| shards.binary_search(shard).ok()).collect(),
+                table: pull.label.to_string(),
+                filtered: pull.filtered,
+            }
         });
-        Ok(inputs.collect())
+        let inputs: Vec<Input> = inputs.collect();
+        if inputs.iter().any(|input| !input.binary) {
+            self.check_texts()?;
+        }
+        Ok(inputs)
     }
 
     /// Parses the finishing statement under the client's role and settings, checks that it has the original's columns, and binds it.

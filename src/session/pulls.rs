@@ -144,9 +144,12 @@ impl Session {
         let combine = self.enlist_combine().await?;
         *slot = Some(combine);
         let mut inputs = None;
+        let asks_types = plan.pulls.iter().any(|pull| pull.binary.is_none());
+        if asks_types || plan.needs_moment() && !within {
+            inputs = Some(self.make_inputs(combine, plan, &of.feeds, &of.shards).await?);
+        }
         if plan.needs_moment() && !within {
             // The moment is the finishing transaction's own.
-            inputs = Some(self.make_inputs(combine, plan, &of.feeds, &of.shards).await?);
             let at = self.held_at(combine)?;
             let asked = self.held[at].server.query(clock::ASK).await?;
             of.moment = Moment::of(&asked).ok_or_else(no_moment)?;
@@ -162,8 +165,12 @@ impl Session {
             for at in &of_stage {
                 asked[*at] = Some(self.ask_with_keys(combine, &mut of, *at).await?);
             }
+            let binary: Vec<bool> = match &inputs {
+                Some(inputs) => inputs.iter().map(|input: &Input| input.binary).collect(),
+                None => plan.pulls.iter().map(|pull| pull.binary == Some(true)).collect(),
+            };
             for shard in of.shards.clone() {
-                self.ask_pulls(shard, &of, stage, &asked)?;
+                self.ask_pulls(shard, &of, stage, &asked, &binary)?;
             }
             {
                 // The shards work while the inputs are made.
@@ -264,6 +271,7 @@ impl Session {
         of: &Loading<'_>,
         stage: usize,
         asked: &[Option<Asked>],
+        binary: &[bool],
     ) -> Result<(), Fault> {
         let at = self.held_at(shard)?;
         let joined = self.held[at].joined;
@@ -276,11 +284,11 @@ impl Session {
         if snapshot && first == Some(stage) {
             server.ask(&format!("BEGIN ISOLATION LEVEL {level} READ ONLY"));
         }
-        let of_stage = feeding().filter(|(_, pull)| pull.stage == stage).map(|(at, pull)| (pull, &asked[at]));
+        let of_stage = feeding().filter(|(_, pull)| pull.stage == stage).map(|(at, _)| at);
         let mut any = false;
-        for (pull, asked) in of_stage {
-            let Some(asked) = asked.as_ref().filter(|asked| asked.shards.contains(&shard)) else { continue };
-            finish::ask(server, &asked.sql, &asked.types, &asked.values, pull.binary)?;
+        for at in of_stage {
+            let Some(asked) = asked[at].as_ref().filter(|asked| asked.shards.contains(&shard)) else { continue };
+            finish::ask(server, &asked.sql, &asked.types, &asked.values, binary[at])?;
             any = true;
         }
         if any {
@@ -317,14 +325,19 @@ impl Session {
 impl Loading<'_> {
     fn asked(&self, at: usize, session: &Session, keys: &[(&Keys, Bytes)]) -> Result<Asked, Fault> {
         let pull = &self.plan.pulls[at];
-        let mut sql = pull.sql.clone();
+        let mut sql = match pull.whole && !keys.is_empty() {
+            true => format!("SELECT * FROM ({}) AS pgloom", pull.sql),
+            false => pull.sql.clone(),
+        };
+        let mut more = pull.filtered && !pull.whole;
         let mut types = declared_types(&pull.parameters, self.original);
         let mut shards: ShardSet = self.feeds[at].iter().copied().collect();
         for (keys, array) in keys {
             types.push(keys.array);
             let condition = format!("{} = ANY (${})", quote_identifier(&keys.column), types.len());
-            sql.push_str(if sql.len() == pull.sql.len() && !pull.filtered { " WHERE " } else { " AND " });
+            sql.push_str(if more { " AND " } else { " WHERE " });
             sql.push_str(&condition);
+            more = true;
             if let Some(of_keys) = keys.shards(array, &session.view.topology) {
                 shards.intersect_with(&of_keys);
             }

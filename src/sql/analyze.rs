@@ -19,6 +19,7 @@ use crate::sql::model::{Model, Obstacle, Stop};
 use crate::sql::names::{distributed_names, sharded_names};
 use crate::sql::outcome::{Many, Outcome, Routed, Scatter, ScatterSql, Why};
 use crate::sql::query::check_clauses;
+use crate::sql::regroup::regroup;
 use crate::sql::shape;
 use crate::sql::template::Scan;
 use crate::sql::utility::{self, StatementKind};
@@ -255,6 +256,7 @@ impl Analyzer<'_> {
             let outcome = self.change(model, statement, &ctes, query.with.as_ref())?;
             return Ok(outcome);
         }
+        let mut regrouped = None;
         let many = match as_select(query) {
             Some(select) => {
                 let level = model.select(select, None, None, &ctes)?;
@@ -262,7 +264,11 @@ impl Analyzer<'_> {
                 model.walk_order_by(&at, query.order_by.as_ref())?;
                 model.walk_limit(&at, query)?;
                 model.unused_ctes(query.with.as_ref(), &ctes)?;
-                shape::scatter(model, parsed.tree, text, query, &level, self.parameters)
+                let many = shape::scatter(model, parsed.tree, text, query, &level, self.parameters);
+                if !many.as_ref().is_ok_and(|scatter| rows.are_merged(scatter)) && parsed.other.is_none() {
+                    regrouped = regroup(model, parsed.tree, text, query, &level);
+                }
+                many
             }
             None => {
                 model.query(query, None, None, &None)?;
@@ -275,7 +281,11 @@ impl Analyzer<'_> {
             other => {
                 let merged = || Obstacle::new(rows.not_merged()).fault();
                 let reason = other.err().unwrap_or_else(merged);
-                let finish = Unmerged { of: self, parsed, reason: &reason }.finish();
+                let unmerged = Unmerged { of: self, parsed, reason: &reason };
+                let finish = match regrouped {
+                    Some(text) => Ok(unmerged.by_parts(text)),
+                    None => unmerged.finish(),
+                };
                 finish.map(|finish| Many::Finish(Arc::new(finish)))
             }
         };

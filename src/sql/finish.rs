@@ -81,6 +81,12 @@ impl Unmerged<'_> {
         })
     }
 
+    /// The finishing of parts that the shards have made.
+    pub fn by_parts(&self, text: FinishText) -> Finish {
+        let reason = self.reason.detail.as_deref().unwrap_or(&self.reason.message).into();
+        Finish { reason, in_transaction: Ok(text.clone()), alone: text, copy: false, cursor: None }
+    }
+
     fn text(&self, source: &Source<'_>, prints: bool, in_transaction: bool) -> Result<FinishText, Obstacle> {
         let mut tree = self.parsed.tree.clone();
         let mut expanded = Expanded::default();
@@ -228,7 +234,9 @@ impl Rewriting<'_> {
         for (ordinal, uses) in places {
             let form = forms.get(ordinal).copied().unwrap_or_default();
             let pull = self.pull(&uses, form, &mentions, &on_shards)?;
-            self.expanded.names.insert((pull.table.schema.clone(), pull.table.name.clone()));
+            if let Some(table) = &pull.table {
+                self.expanded.names.insert((table.schema.clone(), table.name.clone()));
+            }
             let at = share(&mut pulls, pull);
             known.pulls.extend(uses.iter().map(|used| (used.leaf, at)));
             inputs.insert(ordinal, at);

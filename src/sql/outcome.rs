@@ -92,14 +92,22 @@ pub const STATEMENT_MOMENT: u16 = u16::MAX - 1;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PullText {
     pub name: String,
-    pub table: QualifiedName,
+    /// What its rows are, for people.
+    pub label: Box<str>,
+    /// `None`: the rows are what the shards make of a whole query.
+    pub table: Option<QualifiedName>,
     /// Name, type, type modifier.
     pub columns: Vec<(Box<str>, Oid, i32)>,
     pub primary_key: Vec<usize>,
-    pub binary: bool,
+    /// Whether binary values mean the same on every server; `None`: where all types of the input are Postgres's own.
+    pub binary: Option<bool>,
     pub source: PullSource,
-    /// `SELECT ... FROM ...`
+    /// `SELECT ... FROM ...`, which says what columns there are.
     pub head: String,
+    /// The search path by which names in `head` are read; empty where all are qualified.
+    pub path: Box<str>,
+    /// The query that the shards run, where it is not `head` with conditions.
+    pub whole: Option<Pieces>,
     /// Conjuncts that every row that matters fulfils.
     pub filters: Vec<Pieces>,
     /// No more than the first rows of each shard are needed, if all of `filters` go down.

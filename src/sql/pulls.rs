@@ -221,12 +221,15 @@ pub(crate) fn whole_pull(name: &QualifiedName, only: bool, columns: &[&Column], 
     let table = format!("{}.{}", quoted(&name.schema), quoted(&name.name));
     PullText {
         name: String::new(),
-        table: name.clone(),
-        binary: columns.iter().all(|column| is_portable(column.type_oid)),
+        label: name.to_string().into(),
+        table: Some(name.clone()),
+        binary: Some(columns.iter().all(|column| is_portable(column.type_oid))),
         columns: columns.iter().map(|column| (column.name.clone(), column.type_oid, column.typmod)).collect(),
         primary_key: Vec::new(),
         source,
         head: format!("SELECT {} FROM {only}{table}", list.join(", ")),
+        path: "".into(),
+        whole: None,
         filters: Vec::new(),
         top: None,
         names: Vec::new(),
@@ -240,6 +243,7 @@ pub(crate) fn share(pulls: &mut Vec<PullText>, pull: PullText) -> usize {
     let same = |other: &PullText| {
         let whole = other.filters.is_empty() && other.top.is_none() && is_whole(&other.source);
         other.head == pull.head
+            && other.whole == pull.whole
             && other.primary_key == pull.primary_key
             && (whole || (other.filters == pull.filters && other.source == pull.source && other.top == pull.top))
     };
@@ -265,7 +269,7 @@ fn is_whole(source: &PullSource) -> bool {
 fn input_name(pull: &PullText) -> String {
     // FNV-1a: the name must not change with the version of the compiler.
     let mut hash: u32 = 0x811c_9dc5;
-    for byte in format!("{}\0{:?}\0{:?}", pull.head, pull.columns, pull.primary_key).bytes() {
+    for byte in format!("{}\0{:?}\0{:?}{}", pull.head, pull.columns, pull.primary_key, pull.path).bytes() {
         hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     }
     format!("pgloom_{hash:08x}")
@@ -276,7 +280,7 @@ pub(crate) fn quoted(name: &str) -> String {
 }
 
 /// Whether COPY BINARY of the type reads the same on every server.
-fn is_portable(type_oid: Oid) -> bool {
+pub(crate) fn is_portable(type_oid: Oid) -> bool {
     /// `FirstNormalObjectId` (access/transam.h)
     const FIRST_USER_TYPE: Oid = 16384;
     // regproc, the other reg* types and their arrays, aclitem and its array, pg_node_tree.

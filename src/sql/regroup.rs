@@ -1,0 +1,514 @@
+//! What the shards can do of a query before a Postgres puts it together: they make partial groups, or the rows of the result with
+//! their own DISTINCT and LIMIT, of a FROM clause that each of them has its part of. What is left (other groups of these groups,
+//! expressions over aggregates, HAVING, windows over groups, order in any collation) is a query over one input.
+//!
+//! Partial groups are taken only of aggregates whose parts give Postgres's own result, to the last digit; see [`Parts::aggregate`].
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    Distinct, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, GroupByExpr, Ident, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr,
+    Statement, VisitMut, VisitorMut,
+};
+
+use crate::sql::facts::{plain_args, unnest};
+use crate::sql::functions::{FunctionClass, classify};
+use crate::sql::infer::type_of;
+use crate::sql::limit::{read_limit, set_limit};
+use crate::sql::model::{Column, Columns, Model, Spread};
+use crate::sql::names::parts;
+use crate::sql::outcome::{FinishText, PullSource};
+use crate::sql::pieces::{Pieces, can_have_holes, make_holes};
+use crate::sql::pulls::share;
+use crate::sql::query::{SelectLevel, is_distinct, is_grouped};
+use crate::sql::shape::{Shape, check_scatter};
+use crate::sql::whole::{can_be_stored, whole_query};
+use crate::sql::{parse_expr, parse_query, rewrite};
+use crate::types::oid;
+
+/// The finishing of a query by parts that the shards make of it whole; `None` where there are none that help.
+pub(crate) fn regroup(
+    model: &Model<'_>,
+    statement: &Statement,
+    text: &str,
+    query: &Query,
+    level: &SelectLevel,
+) -> Option<FinishText> {
+    let SetExpr::Select(select) = &*query.body else { return None };
+    check_scatter(model, &level.base).ok()?;
+    let Spread::Parted { refs, anchors } = &level.base else { return None };
+    let prints = can_have_holes(text) && rewrite::is_faithful_in_parts(statement, text, model.scope.standard_strings);
+    if !prints || model.uses.locking || !level.columns.complete || level.columns.list.is_empty() {
+        return None;
+    }
+    let (refs, anchors) = (refs.clone(), anchors.clone());
+    let shape =
+        Shape { model, query, select, level: level.level, columns: &level.columns, anchors, refs, added: Vec::new() };
+    let (asked, finishing) = if shape.has_own_groups() { shape.as_rows()? } else { shape.as_groups()? };
+    let projected = match &*asked.body {
+        SetExpr::Select(select) => &select.projection[..],
+        _ => return None,
+    };
+    if !projected.iter().all(|item| can_be_stored(model, level.level, item)) {
+        return None;
+    }
+    let pull = whole_query(model, asked, PullSource::Sharded(model.groups()))?;
+    let mut pulls = Vec::new();
+    share(&mut pulls, pull);
+    let sql = finishing.over(&pulls.first()?.name, model)?;
+    Some(FinishText { pulls, sql, reads_home: None, clock: None, own_clock: false })
+}
+
+/// The query over the input that the shards fill, still without its FROM.
+struct Finishing(Query);
+
+impl Finishing {
+    fn over(self, input: &str, model: &Model<'_>) -> Option<Pieces> {
+        let mut query = self.0;
+        let mut from = parse_query(&format!("SELECT FROM pg_temp.{input} AS pgloom"))?;
+        let (SetExpr::Select(select), SetExpr::Select(of)) = (&mut *query.body, &mut *from.body) else { return None };
+        select.from = std::mem::take(&mut of.from);
+        make_holes(&mut query, &model.literals, false);
+        Pieces::of(&query.to_string())
+    }
+}
+
+impl Shape<'_, '_> {
+    /// Whether every group, and every row that a window sees, lies on one shard.
+    fn has_own_groups(&self) -> bool {
+        let level = &self.model.levels[self.level];
+        let mut local = self.anchors.clone();
+        if !level.windows.is_empty() {
+            local.retain(|anchor| self.model.windows_have_key(self.level, *anchor));
+        }
+        let grouped = is_grouped(self.select) || level.aggregates;
+        if grouped {
+            let nodes = self.model.group_nodes(self.level, self.select);
+            local.retain(|anchor| !level.grouping_sets && self.model.has_key(&nodes, *anchor));
+        }
+        !(local.is_empty() && (grouped || !level.windows.is_empty()))
+    }
+
+    /// The shards make rows of the result: output columns, and behind them what ORDER BY and DISTINCT ON ask for besides.
+    fn as_rows(&self) -> Option<(Query, Finishing)> {
+        let grouped = is_grouped(self.select) || self.model.levels[self.level].aggregates;
+        // Of a single table its own pull brings less.
+        if !grouped && !is_distinct(self.select) && self.model.levels[self.level].leaves.len() < 2 {
+            return None;
+        }
+        let mut items = self.items()?;
+        let width = items.len();
+        let place = |expr: &Expr, items: &mut Vec<Expr>| {
+            Some(self.output_position(expr).ok()?.unwrap_or_else(|| {
+                items.push(expr.clone());
+                items.len() - 1
+            }))
+        };
+        let mut on = Vec::new();
+        if let Some(Distinct::On(exprs)) = &self.select.distinct {
+            for expr in exprs {
+                on.push(place(expr, &mut items)?);
+            }
+        }
+        let mut order = Vec::new();
+        for item in self.order_items().ok()? {
+            if item.with_fill.is_some() {
+                return None;
+            }
+            order.push((place(&item.expr, &mut items)?, item.options.clone()));
+        }
+        if items.len() > width && matches!(self.select.distinct, Some(Distinct::Distinct)) {
+            return None;
+        }
+        let name = |at: usize| Ident::with_quote('"', format!("c{}", at + 1));
+        let column = |at: usize| Expr::Identifier(name(at));
+        let by = |place: &dyn Fn(usize) -> Expr| {
+            let item = |(at, options): &(usize, _)| OrderByExpr {
+                expr: place(*at),
+                options: Clone::clone(options),
+                with_fill: None,
+            };
+            order_by(order.iter().map(item).collect())
+        };
+        let limit = read_limit(self.query).ok()?;
+        let mut asked = self.query.clone();
+        asked.order_by =
+            limit.as_ref().map_or(None, |_| by(&ordinal)).or_else(|| by(&ordinal).filter(|_| !on.is_empty()));
+        set_limit(&mut asked, limit);
+        let select = select_of(&mut asked)?;
+        select.projection = items.iter().enumerate().map(|(at, expr)| aliased(expr.clone(), name(at))).collect();
+        select.group_by = self.resolved_groups()?;
+        if let Some(Distinct::On(exprs)) = &mut select.distinct {
+            *exprs = on.iter().map(|at| ordinal(*at)).collect();
+        }
+        let mut finishing = bare(self.query);
+        finishing.order_by = by(&column);
+        let select = select_of(&mut finishing)?;
+        select.projection = (0..width).map(|at| Some(aliased(column(at), self.output(at)?))).collect::<Option<_>>()?;
+        select.distinct = match &self.select.distinct {
+            Some(Distinct::On(_)) => Some(Distinct::On(on.iter().map(|at| column(*at)).collect())),
+            other => other.clone(),
+        };
+        Some((asked, Finishing(finishing)))
+    }
+
+    /// The shards make partial groups.
+    fn as_groups(&self) -> Option<(Query, Finishing)> {
+        if !is_grouped(self.select) && !self.model.levels[self.level].aggregates {
+            return None;
+        }
+        let GroupByExpr::Expressions(by, modifiers) = &self.select.group_by else { return None };
+        if !modifiers.is_empty() {
+            return None;
+        }
+        let mut parts = Parts { shape: self, groups: Vec::new(), grouped: 0, named: 0, partials: Vec::new() };
+        let by: Vec<Expr> = by.iter().map(|expr| parts.group_by(expr)).collect::<Option<_>>()?;
+        parts.grouped = parts.groups.len();
+        // One expression at two places of the select list is two columns to grouping sets, and here it is one.
+        if self.model.levels[self.level].grouping_sets && parts.named > parts.grouped {
+            return None;
+        }
+        let mut finishing = bare(self.query);
+        let order = self.order_items().ok()?.iter().map(|item| {
+            let expr = match self.output_position(&item.expr).ok()? {
+                Some(at) => ordinal(at),
+                None => parts.regrouped(&item.expr)?,
+            };
+            Some(OrderByExpr { expr, options: item.options.clone(), with_fill: None })
+        });
+        finishing.order_by = order_by(order.collect::<Option<_>>()?);
+        let items = self.select.projection.iter().enumerate().map(|(at, item)| match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                Some(aliased(parts.regrouped(expr)?, self.output(at)?))
+            }
+            _ => None,
+        });
+        let select = select_of(&mut finishing)?;
+        select.projection = items.collect::<Option<_>>()?;
+        select.group_by = GroupByExpr::Expressions(by, Vec::new());
+        select.having = match &self.select.having {
+            Some(having) => Some(parts.regrouped(having)?),
+            None => None,
+        };
+        select.distinct = match &self.select.distinct {
+            Some(Distinct::On(exprs)) => {
+                let on = exprs.iter().map(|expr| match self.output_position(expr).ok()? {
+                    Some(at) => Some(ordinal(at)),
+                    None => parts.regrouped(expr),
+                });
+                Some(Distinct::On(on.collect::<Option<_>>()?))
+            }
+            other => other.clone(),
+        };
+        select.named_window = self.select.named_window.clone();
+        if select.named_window.visit(&mut Replacing { parts: &mut parts, depth: 0, until: None }).is_break() {
+            return None;
+        }
+        Some((parts.asked(self.query)?, Finishing(finishing)))
+    }
+
+    /// The expressions of the output columns.
+    fn items(&self) -> Option<Vec<Expr>> {
+        let plain = |item: &SelectItem| match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr.clone()),
+            _ => None,
+        };
+        if let [SelectItem::Wildcard(_)] = &self.select.projection[..] {
+            return every_column(self.model, self.level, self.columns);
+        }
+        self.select.projection.iter().map(plain).collect()
+    }
+
+    /// The name of an output column.
+    fn output(&self, at: usize) -> Option<Ident> {
+        self.columns.list.get(at).map(|column| Ident::with_quote('"', &*column.name))
+    }
+
+    /// GROUP BY without output names and ordinals.
+    fn resolved_groups(&self) -> Option<GroupByExpr> {
+        let GroupByExpr::Expressions(by, modifiers) = &self.select.group_by else { return None };
+        let resolved = by.iter().map(|expr| self.model.grouped_expr(self.level, self.select, expr).cloned());
+        let resolved: Vec<Expr> = resolved.collect::<Option<_>>()?;
+        // A constant would be read as a place.
+        let constant = |expr: &Expr| matches!(unnest(expr), Expr::Value(_));
+        (!resolved.iter().any(constant)).then(|| GroupByExpr::Expressions(resolved, modifiers.clone()))
+    }
+}
+
+/// What `*` stands for, where each name of it has one meaning.
+fn every_column(model: &Model<'_>, level: usize, columns: &Columns) -> Option<Vec<Expr>> {
+    let level = &model.levels[level];
+    if !level.merged.is_empty() || level.unknown_merge {
+        return None;
+    }
+    let leaves = level.leaves.iter().map(|leaf| &model.leaves[*leaf]);
+    let qualified = |leaf: &str, column: &Column| {
+        Expr::CompoundIdentifier(vec![Ident::with_quote('"', leaf), Ident::with_quote('"', &*column.name)])
+    };
+    let all: Vec<Expr> =
+        leaves.flat_map(|leaf| leaf.columns.list.iter().map(|column| qualified(&leaf.name, column))).collect();
+    (all.len() == columns.list.len()).then_some(all)
+}
+
+fn select_of(query: &mut Query) -> Option<&mut Select> {
+    match &mut *query.body {
+        SetExpr::Select(select) => Some(select),
+        _ => None,
+    }
+}
+
+/// The query without what its parts have done: all that is left is its LIMIT.
+fn bare(query: &Query) -> Query {
+    let mut bare = query.clone();
+    bare.with = None;
+    bare.order_by = None;
+    if let Some(select) = select_of(&mut bare) {
+        select.from.clear();
+        select.selection = None;
+        select.group_by = GroupByExpr::Expressions(Vec::new(), Vec::new());
+        select.having = None;
+        select.named_window.clear();
+    }
+    bare
+}
+
+fn order_by(items: Vec<OrderByExpr>) -> Option<OrderBy> {
+    (!items.is_empty()).then(|| OrderBy { kind: OrderByKind::Expressions(items), interpolate: None })
+}
+
+fn ordinal(at: usize) -> Expr {
+    Expr::value(sqlparser::ast::Value::Number((at + 1).to_string(), false))
+}
+
+fn aliased(expr: Expr, alias: Ident) -> SelectItem {
+    SelectItem::ExprWithAlias { expr, alias }
+}
+
+/// The columns of partial groups.
+struct Parts<'p, 'm, 'q> {
+    shape: &'p Shape<'m, 'q>,
+    /// What the shards group by: first what the query is grouped by, behind it the arguments of DISTINCT aggregates.
+    groups: Vec<Expr>,
+    /// How many of these the query is grouped by.
+    grouped: usize,
+    /// How often GROUP BY names one.
+    named: usize,
+    partials: Vec<Expr>,
+}
+
+impl Parts<'_, '_, '_> {
+    /// What the shards are asked for.
+    fn asked(self, query: &Query) -> Option<Query> {
+        let mut asked = query.clone();
+        asked.order_by = None;
+        set_limit(&mut asked, None);
+        let select = select_of(&mut asked)?;
+        let groups = self.groups.iter().enumerate().map(|(at, expr)| aliased(expr.clone(), group_name(at)));
+        let partials = self.partials.iter().enumerate().map(|(at, expr)| aliased(expr.clone(), partial_name(at)));
+        select.projection = groups.chain(partials).collect();
+        select.group_by = GroupByExpr::Expressions((0..self.groups.len()).map(ordinal).collect(), Vec::new());
+        select.having = None;
+        select.distinct = None;
+        select.named_window.clear();
+        // Groups of nothing at all: every shard would have to say that there is one.
+        (!select.projection.is_empty()).then_some(asked)
+    }
+
+    fn group(&mut self, expr: &Expr) -> Expr {
+        let known = self.groups.iter().position(|group| self.shape.same(group, expr));
+        let at = known.unwrap_or_else(|| {
+            self.groups.push(unnest(expr).clone());
+            self.groups.len() - 1
+        });
+        Expr::Identifier(group_name(at))
+    }
+
+    fn partial(&mut self, call: Expr) -> Ident {
+        let known = self.partials.iter().position(|partial| *partial == call);
+        partial_name(known.unwrap_or_else(|| {
+            self.partials.push(call);
+            self.partials.len() - 1
+        }))
+    }
+
+    /// An item of GROUP BY, also within grouping sets.
+    fn group_by(&mut self, expr: &Expr) -> Option<Expr> {
+        let sets = |parts: &mut Self, sets: &[Vec<Expr>]| {
+            let set = |set: &Vec<Expr>| set.iter().map(|expr| parts.group_by(expr)).collect::<Option<Vec<_>>>();
+            sets.iter().map(set).collect::<Option<Vec<_>>>()
+        };
+        Some(match expr {
+            Expr::GroupingSets(all) => Expr::GroupingSets(sets(self, all)?),
+            Expr::Cube(all) => Expr::Cube(sets(self, all)?),
+            Expr::Rollup(all) => Expr::Rollup(sets(self, all)?),
+            Expr::Tuple(members) => Expr::Tuple(members.iter().map(|expr| self.group_by(expr)).collect::<Option<_>>()?),
+            expr => {
+                self.named += 1;
+                let of = self.shape.model.grouped_expr(self.shape.level, self.shape.select, expr)?;
+                self.group(of)
+            }
+        })
+    }
+
+    /// An expression over groups, as one over their parts.
+    fn regrouped(&mut self, expr: &Expr) -> Option<Expr> {
+        let mut expr = expr.clone();
+        let visited = expr.visit(&mut Replacing { parts: self, depth: 0, until: None });
+        visited.is_continue().then_some(expr)
+    }
+
+    /// What stands for an expression; `Ok(None)`: itself, with what stands for its parts.
+    fn replaced(&mut self, expr: &Expr) -> Result<Option<Expr>, Irreplaceable> {
+        let groups = self.groups.iter().take(self.grouped);
+        if let Some(at) = groups.into_iter().position(|group| self.shape.same(group, expr)) {
+            return Ok(Some(Expr::Identifier(group_name(at))));
+        }
+        match expr {
+            Expr::Function(function) if function.over.is_none() => {
+                let (schema, name) = parts(&function.name).ok_or(Irreplaceable)?;
+                match classify(self.shape.model.scope.catalog, schema.as_deref(), &name) {
+                    FunctionClass::Aggregate | FunctionClass::UserAggregate(_) => {
+                        self.aggregate(function, schema.as_deref(), &name).map(Some).ok_or(Irreplaceable)
+                    }
+                    _ => Ok(None),
+                }
+            }
+            // A column that is the same within a group for reasons that only Postgres knows.
+            Expr::Identifier(_)
+            | Expr::CompoundIdentifier(_)
+            | Expr::CompoundFieldAccess { .. }
+            | Expr::Wildcard(_)
+            | Expr::QualifiedWildcard(..)
+            | Expr::Subquery(_)
+            | Expr::Exists { .. }
+            | Expr::InSubquery { .. } => Err(Irreplaceable),
+            _ => Ok(None),
+        }
+    }
+
+    /// An aggregate over the parts that the shards have made of it.
+    ///
+    /// Counts, and sums of integers and numeric, are added up exactly (`int8_avg`, `numeric_sum`); `avg` of these is the very division
+    /// that Postgres does (`numeric_div` of sum and count); of min, max, bool and bit aggregates the parts are aggregated again.
+    /// Sums of floats are not: they depend on the order of their addition, and shards would add up other sums. What has DISTINCT is
+    /// finished over the distinct values themselves, which is why the shards group by them.
+    fn aggregate(&mut self, function: &Function, schema: Option<&str>, name: &str) -> Option<Expr> {
+        let shape = self.shape;
+        if !function.within_group.is_empty() || function.null_treatment.is_some() {
+            return None;
+        }
+        let distinct = matches!(&function.args, FunctionArguments::List(list)
+            if list.duplicate_treatment == Some(DuplicateTreatment::Distinct));
+        if distinct {
+            return self.distinct_aggregate(function);
+        }
+        let built_in = schema.is_none_or(|schema| schema == "pg_catalog")
+            && !shape.model.scope.catalog.functions.contains_key(name);
+        if !built_in {
+            return None;
+        }
+        let arg = || match plain_args(function)?[..] {
+            [arg] => type_of(shape.model, shape.level, arg).map(|ty| ty.oid),
+            _ => None,
+        };
+        let call = Expr::Function(function.clone());
+        let renamed = |other: &str| {
+            let name = vec![Ident::new("pg_catalog"), Ident::new(other)];
+            Expr::Function(Function { name: sqlparser::ast::ObjectName::from(name), ..function.clone() })
+        };
+        let text = match name {
+            "count" => format!("CAST(COALESCE(pg_catalog.sum({}), 0) AS pg_catalog.int8)", self.partial(call)),
+            "sum" => match arg()? {
+                oid::INT2 | oid::INT4 => format!("CAST(pg_catalog.sum({}) AS pg_catalog.int8)", self.partial(call)),
+                oid::INT8 | oid::NUMERIC => format!("pg_catalog.sum({})", self.partial(call)),
+                _ => return None,
+            },
+            "avg" => match arg()? {
+                oid::INT2 | oid::INT4 | oid::INT8 | oid::NUMERIC => {
+                    let (sum, count) = (self.partial(renamed("sum")), self.partial(renamed("count")));
+                    format!("(pg_catalog.sum({sum}) OPERATOR(pg_catalog./) pg_catalog.sum({count}))")
+                }
+                _ => return None,
+            },
+            "min" | "max" | "bool_and" | "bool_or" | "every" | "bit_and" | "bit_or" | "bit_xor" => {
+                format!("pg_catalog.{name}({})", self.partial(call))
+            }
+            _ => return None,
+        };
+        parse_expr(&text)
+    }
+
+    fn distinct_aggregate(&mut self, function: &Function) -> Option<Expr> {
+        let mut function = function.clone();
+        let FunctionArguments::List(list) = &mut function.args else { return None };
+        for arg in &mut list.args {
+            let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg else { return None };
+            self.group_argument(expr);
+        }
+        for clause in &mut list.clauses {
+            let FunctionArgumentClause::OrderBy(items) = clause else { return None };
+            items.iter_mut().for_each(|item| self.group_argument(&mut item.expr));
+        }
+        if let Some(filter) = &mut function.filter {
+            self.group_argument(filter);
+        }
+        Some(Expr::Function(function))
+    }
+
+    fn group_argument(&mut self, expr: &mut Expr) {
+        if !matches!(unnest(expr), Expr::Value(_)) {
+            *expr = self.group(expr);
+        }
+    }
+}
+
+fn group_name(at: usize) -> Ident {
+    Ident::with_quote('"', format!("g{}", at + 1))
+}
+
+fn partial_name(at: usize) -> Ident {
+    Ident::with_quote('"', format!("a{}", at + 1))
+}
+
+struct Irreplaceable;
+
+/// Puts columns of the input in the place of groups and aggregates.
+struct Replacing<'r, 'p, 'm, 'q> {
+    parts: &'r mut Parts<'p, 'm, 'q>,
+    depth: usize,
+    /// What stands below this depth has been put there.
+    until: Option<usize>,
+}
+
+impl VisitorMut for Replacing<'_, '_, '_, '_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        self.depth += 1;
+        if self.until.is_some() {
+            return ControlFlow::Continue(());
+        }
+        match self.parts.replaced(expr) {
+            Ok(Some(other)) => {
+                *expr = other;
+                self.until = Some(self.depth);
+            }
+            Ok(None) => {}
+            Err(Irreplaceable) => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, _: &mut Expr) -> ControlFlow<()> {
+        if self.until == Some(self.depth) {
+            self.until = None;
+        }
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+}
