@@ -8,6 +8,8 @@ use crate::generate::Random;
 struct Table {
     name: &'static str,
     integers: &'static [&'static str],
+    /// Columns of other types.
+    values: &'static [&'static str],
     conditions: &'static [&'static str],
 }
 
@@ -15,6 +17,7 @@ const TABLES: &[Table] = &[
     Table {
         name: "tenants",
         integers: &["id", "seats"],
+        values: &["name", "plan", "budget", "joined"],
         conditions: &[
             "@.id = 3",
             "@.id IN (1, 4, 9)",
@@ -32,6 +35,7 @@ const TABLES: &[Table] = &[
     Table {
         name: "customers",
         integers: &["tenant_id", "id", "level"],
+        values: &["name", "nick", "country", "balance", "born", "active"],
         conditions: &[
             "@.tenant_id = 1",
             "@.tenant_id = 8",
@@ -53,6 +57,7 @@ const TABLES: &[Table] = &[
     Table {
         name: "orders",
         integers: &["tenant_id", "id", "customer_id", "quantity"],
+        values: &["status", "total", "discount", "placed", "note"],
         conditions: &[
             "@.tenant_id = 1",
             "@.tenant_id = 22",
@@ -73,6 +78,7 @@ const TABLES: &[Table] = &[
     Table {
         name: "order_items",
         integers: &["tenant_id", "order_id", "line", "product_id"],
+        values: &["price", "line"],
         conditions: &[
             "@.line = 1",
             "@.product_id = 7",
@@ -82,17 +88,34 @@ const TABLES: &[Table] = &[
             "@.price IS NULL",
         ],
     },
-    Table { name: "products", integers: &["id"], conditions: &["@.id < 9", "@.price > 50", "@.price IS NULL"] },
+    Table {
+        name: "products",
+        integers: &["id"],
+        values: &["name", "sku", "price"],
+        conditions: &["@.id < 9", "@.price > 50", "@.price IS NULL"],
+    },
     Table {
         name: "big_orders",
         integers: &["tenant_id", "id"],
+        values: &["total"],
         conditions: &["@.tenant_id = 8", "@.total > 900", "@.id < 900"],
     },
-    Table { name: "sparse", integers: &["tenant_id", "id", "v"], conditions: &["@.v IS NULL", "@.id > 3"] },
-    Table { name: "void", integers: &["tenant_id", "id"], conditions: &["@.id = 1", "@.v IS NULL"] },
+    Table {
+        name: "sparse",
+        integers: &["tenant_id", "id", "v"],
+        values: &["t"],
+        conditions: &["@.v IS NULL", "@.id > 3"],
+    },
+    Table {
+        name: "void",
+        integers: &["tenant_id", "id"],
+        values: &["v", "t"],
+        conditions: &["@.id = 1", "@.v IS NULL"],
+    },
     Table {
         name: "metrics",
         integers: &["series"],
+        values: &["day", "ratio", "value"],
         conditions: &["@.day = '2024-01-05'", "@.day < '2024-01-20'", "@.series = 1"],
     },
 ];
@@ -102,17 +125,31 @@ const TABLES: &[Table] = &[
 struct Item {
     name: String,
     integers: Vec<String>,
+    values: Vec<String>,
     conditions: Vec<String>,
 }
 
 impl Item {
     fn of(table: &Table, name: &str) -> Self {
         let conditions = table.conditions.iter().map(|c| c.replace('@', name)).collect();
-        Self { name: name.to_owned(), integers: table.integers.iter().map(|c| (*c).to_owned()).collect(), conditions }
+        let owned = |columns: &[&str]| columns.iter().map(|c| (*c).to_owned()).collect();
+        Self { name: name.to_owned(), integers: owned(table.integers), values: owned(table.values), conditions }
     }
 
     fn integer(&self, random: &mut Random) -> String {
         format!("{}.{}", self.name, random.pick(&self.integers))
+    }
+
+    /// A column of any type.
+    fn value(&self, random: &mut Random) -> String {
+        match self.values.is_empty() || random.chance(30) {
+            true => self.integer(random),
+            false => format!("{}.{}", self.name, random.pick(&self.values)),
+        }
+    }
+
+    fn has_tenant(&self) -> bool {
+        self.integers.iter().any(|column| column == "tenant_id")
     }
 }
 
@@ -185,7 +222,29 @@ impl Maker<'_> {
             })
             .collect();
         let [a, b, c] = &columns[..] else { unreachable!("three were made") };
-        match self.random.below(9) {
+        let values: Vec<String> = (0..2)
+            .map(|_| {
+                let at = self.random.below(items.len());
+                items[at].value(self.random)
+            })
+            .collect();
+        let [v, w] = &values[..] else { unreachable!("two were made") };
+        match self.random.below(15) {
+            9 | 10 => format!(
+                "SELECT {v}, avg({a}), sum({b}) * 100 / count(*), min({c}), bool_or({a} > 3) FROM {from}{filter} GROUP BY 1 \
+                 HAVING coalesce(sum({b}), 0) > 10 OR count(*) = 1 ORDER BY 1 LIMIT 40"
+            ),
+            11 => format!(
+                "SELECT {v}, count(DISTINCT {w}), count(DISTINCT {a}) FILTER (WHERE {b} > 2), max({w}::text COLLATE \"C\") \
+                 FROM {from}{filter} GROUP BY {v} ORDER BY count(*) DESC, 1 LIMIT 40"
+            ),
+            12 => format!("SELECT DISTINCT {v}, {w} FROM {from}{filter} ORDER BY 2, 1 LIMIT 50"),
+            13 => format!(
+                "SELECT DISTINCT ON ({v}) {v}, {a}, {b} FROM {from}{filter} ORDER BY {v}, {a} DESC, {b} LIMIT 50"
+            ),
+            14 => format!(
+                "SELECT {v}, sum({a}), rank() OVER (ORDER BY sum({a}) DESC, {v}) FROM {from}{filter} GROUP BY {v} ORDER BY 3, 1 LIMIT 40"
+            ),
             0 | 1 => format!("SELECT count(*), sum({a}), count(DISTINCT {b}), max({c}) FROM {from}{filter}"),
             2 | 3 => format!(
                 "SELECT {a}, count(*), sum({b}), stddev({c}) FROM {from}{filter} GROUP BY 1 ORDER BY 1 LIMIT 40"
@@ -219,7 +278,11 @@ impl Maker<'_> {
             let kind = *self.random.pick(&["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
             let (left_at, right_at) = (self.random.below(left.len()), self.random.below(items.len() - before));
             let right_item = items[before + right_at].clone();
-            let mut on = format!("{} = {}", left[left_at].integer(self.random), right_item.integer(self.random));
+            let tied = left[left_at].has_tenant() && right_item.has_tenant() && self.random.chance(60);
+            let mut on = match tied {
+                true => format!("{}.tenant_id = {}.tenant_id", left[left_at].name, right_item.name),
+                false => format!("{} = {}", left[left_at].integer(self.random), right_item.integer(self.random)),
+            };
             if self.random.chance(30) {
                 on = format!("{on} AND {} = {}", left[left_at].integer(self.random), right_item.integer(self.random));
             }
@@ -251,6 +314,7 @@ impl Maker<'_> {
                     _ => format!("SELECT {columns} FROM {} {inner}{filter}", table.name),
                 };
                 items.push(Item {
+                    values: Vec::new(),
                     conditions: table.integers.iter().map(|c| format!("{name}.{c} = 8")).collect(),
                     ..item
                 });
