@@ -50,6 +50,11 @@ impl World {
                  columns = [\"{distribution}\"]\n"
             );
         }
+        for schema in ["a", "b"] {
+            toml += &format!(
+                "[[databases.{name}.tables]]\nname = \"{schema}.things\"\ndistribution = \"tenant\"\ncolumns = [\"tenant\"]\n"
+            );
+        }
         toml += &format!("[[databases.{name}.tables]]\nname = \"colours\"\nreference = true\n");
         let world = Self { router: Router::start(&toml), db };
         let mut oracle = world.db.oracle();
@@ -139,5 +144,70 @@ fn values_of_what_is_pulled_first_restrict_what_is_pulled_later() {
     let mut oracle = world.db.oracle();
     for step in ["BEGIN", "INSERT INTO picks VALUES (12, 'sku 77')", home, "ROLLBACK"] {
         assert_eq!(raw.simple(step), oracle.simple(step), "{step}");
+    }
+}
+
+#[test]
+fn groups_and_rows_that_the_shards_make_are_pulled_and_not_what_they_are_made_of() {
+    let world = World::create("regroup");
+    let mut raw = world.router.connect(&world.db.name);
+    let shards = 4;
+    // 20 tenants, 10 levels, 51 notes; each on all shards at most.
+    let expression = "SELECT level, sum(id) * 100 / count(*), avg(id) + 1 FROM customers GROUP BY level HAVING max(id) + 0 > 5 ORDER BY 1";
+    world.pulls(&mut raw, expression, 10 * shards);
+    let ordered = "SELECT note, count(*) FROM orders GROUP BY note ORDER BY note DESC LIMIT 5";
+    world.pulls(&mut raw, ordered, 51 * shards);
+    let distinct = "SELECT count(DISTINCT note), count(*), sum(total) FROM orders";
+    world.pulls(&mut raw, distinct, 51 * shards);
+    let cube = "SELECT c.level, o.note, count(*), grouping(c.level, o.note) FROM customers c JOIN orders o ON o.tenant = c.tenant AND \
+                o.customer = c.id GROUP BY CUBE (c.level, o.note) ORDER BY 1, 2, 4";
+    world.pulls(&mut raw, cube, 10 * 51 * shards);
+    let window =
+        "SELECT level, count(*), rank() OVER (ORDER BY count(*) DESC, level) FROM customers GROUP BY level ORDER BY 1";
+    world.pulls(&mut raw, window, 10 * shards);
+    let rows = "SELECT c.name, o.id FROM customers c JOIN orders o ON o.tenant = c.tenant AND o.customer = c.id ORDER BY c.name, o.id \
+                LIMIT 7 OFFSET 3";
+    world.pulls(&mut raw, rows, 10 * shards);
+    let first = "SELECT DISTINCT ON (c.name) c.name, o.id FROM customers c JOIN orders o ON o.tenant = c.tenant AND o.customer = c.id \
+                 ORDER BY c.name, o.id DESC";
+    world.pulls(&mut raw, first, 100 * shards);
+    let inner = "SELECT p.id, x.n FROM picks p JOIN (SELECT o.tenant, count(*) AS n FROM orders o JOIN customers c \
+                 ON c.tenant = o.tenant AND c.id = o.customer GROUP BY o.tenant) x ON x.tenant = p.id ORDER BY 1";
+    world.pulls(&mut raw, inner, 5);
+    let twice = "WITH x AS (SELECT tenant, max(total) AS most FROM orders GROUP BY tenant) SELECT a.tenant, b.tenant FROM x a, x b, picks p \
+                 WHERE a.most < b.most AND p.id = a.tenant ORDER BY 1, 2";
+    world.pulls(&mut raw, twice, 20);
+    // In a transaction with its own writes, by name, and with parameters.
+    let mut oracle = world.db.oracle();
+    for step in ["BEGIN", "DELETE FROM orders WHERE tenant = 3", distinct, inner, "ROLLBACK"] {
+        assert_eq!(raw.simple(step), oracle.simple(step), "{step}");
+    }
+    let bound = "SELECT level, sum(id) * $1 / count(*) FROM customers WHERE id > $2 GROUP BY level ORDER BY 2 LIMIT $3";
+    let values = ["3", "100", "4"].map(support::raw::Value::text);
+    assert_eq!(raw.extended(bound, &[], &values, 1), oracle.extended(bound, &[], &values, 1));
+}
+
+#[test]
+fn inputs_of_one_search_path_are_none_of_another() {
+    let world = World::create("regrouppath");
+    let mut raw = world.router.connect(&world.db.name);
+    let sql = "SELECT sum(v) + 1, max(v) || '' FROM things";
+    for (schema, kind) in [("a", "int"), ("b", "numeric")] {
+        for sql in [
+            format!("CREATE SCHEMA {schema}"),
+            format!("CREATE TABLE {schema}.things (tenant int, v {kind})"),
+            format!("INSERT INTO {schema}.things VALUES (1, 1), (2, 2), (3, 3), (4, 4)"),
+        ] {
+            world.db.oracle().must(&sql);
+            raw.must(&sql);
+        }
+    }
+    for schema in ["a", "b", "a", "b"] {
+        let mut oracle = world.db.oracle();
+        let set = format!("SET search_path TO {schema}, public");
+        oracle.must(&set);
+        raw.must(&set);
+        assert_eq!(raw.simple(sql), oracle.simple(sql), "{schema}");
+        assert!(raw.must(&format!("EXPLAIN (ROUTE) {sql}")).text().contains("SELECT sum(v) AS"), "{schema}");
     }
 }

@@ -8,7 +8,7 @@ use crate::sql::parse;
 use crate::sql::words::{text_of, tokens};
 
 /// Words that are read as others, of at most their length: the rest is blank, so that everything keeps its place.
-const READ_AS: [(&[&str], &str); 10] = [
+const READ_AS: [(&[&str], &str); 12] = [
     (&["for", "no", "key", "update"], "for update"),
     (&["for", "key", "share"], "for share"),
     // The bounds can stand the other way round. Negated it says nothing of a key.
@@ -21,6 +21,9 @@ const READ_AS: [(&[&str], &str); 10] = [
     (&["exclude", "group"], ""),
     (&["exclude", "ties"], ""),
     (&["exclude", "no", "others"], ""),
+    // Behind a cast by `::`. Equal are the same texts as without, and of an order that is not known less is said than of this one.
+    (&["collate", "\"C\""], ""),
+    (&["collate", "\"POSIX\""], ""),
 ];
 
 /// Parses a statement that [`parse`] does not understand as it is. Names and literals have the places that they have in the text, or

@@ -216,7 +216,10 @@ impl Model<'_> {
     }
 
     fn walk_subquery<'q>(&mut self, at: &At<'q>, subquery: &'q Query) -> Result<(), Stop> {
-        let rows = self.query(subquery, Some(at.level), None, &at.ctes)?;
+        self.correlated += 1;
+        let rows = self.query(subquery, Some(at.level), None, &at.ctes);
+        self.correlated -= 1;
+        let rows = rows?;
         let columns = rows.columns.list.iter().map(|column| column.node.map(|node| (self.nodes[node].leaf, node)));
         let columns = if rows.columns.complete { columns.collect() } else { Vec::new() };
         self.subquery_columns.insert(std::ptr::from_ref(subquery), columns);

@@ -11,9 +11,10 @@ use crate::fault::Fault;
 use crate::sql::analyze::Analyzer;
 use crate::sql::clock::Clock;
 use crate::sql::from::is_only;
+use crate::sql::inner::inner_queries;
 use crate::sql::keyed::{HomeTable, Known, stage};
 use crate::sql::literals::Literals;
-use crate::sql::model::{Collected, Model, Obstacle, Stop, TableUse};
+use crate::sql::model::{Collected, Model, NodeId, Obstacle, Stop, TableUse};
 use crate::sql::names::Relation;
 use crate::sql::outcome::{Cursor, Finish, FinishText, PullSource, PullText};
 use crate::sql::partners::{Place, partners};
@@ -200,12 +201,16 @@ impl Rewriting<'_> {
         let tables: &[TableUse] = collected.map_or(&[], |collected| &collected.tables);
         // A table in a WITH query is one place of the text, however often the query is used.
         let mut places: Vec<(usize, Vec<&TableUse>)> = Vec::new();
+        let inner = match self.prints {
+            true => inner_queries(self.model, &self.tree, self.source),
+            false => Vec::new(),
+        };
         let home_views = collected.iter().flat_map(|collected| &collected.views);
         let mut reads_home = home_views.map(|(_, view, _)| view.name.name.clone()).next();
         if mentions.temporary() {
             return Err(Obstacle::new("a temporary table beside rows of several shards"));
         }
-        for table in tables {
+        for table in tables.iter().filter(|table| !inner.iter().any(|inner| inner.contains(table.leaf))) {
             let Some(ordinal) = self.ordinals.get(&table.factor) else { continue };
             match &table.relation {
                 Relation::System => continue,
@@ -226,7 +231,7 @@ impl Rewriting<'_> {
         check_names(self.model)?;
         let mut pulls = Vec::new();
         let mut inputs = HashMap::new();
-        let mut known = Known { pulls: HashMap::new(), home: Vec::new() };
+        let mut known = Known::default();
         let on_shards = match self.prints {
             true => on_shards(self.model, &self.ordinals, &forms),
             false => Vec::new(),
@@ -237,9 +242,32 @@ impl Rewriting<'_> {
             if let Some(table) = &pull.table {
                 self.expanded.names.insert((table.schema.clone(), table.name.clone()));
             }
+            let before = pulls.len();
             let at = share(&mut pulls, pull);
-            known.pulls.extend(uses.iter().map(|used| (used.leaf, at)));
+            if at == before && uses.len() == 1 {
+                known.single.insert(at);
+            } else {
+                known.single.remove(&at);
+            }
+            for used in &uses {
+                known.pulls.insert(used.leaf, at);
+                let columns = named_columns(self.model, used, &pulls[at]);
+                known.columns.extend(columns.map(|(node, name)| ((at, node), name)));
+            }
             inputs.insert(ordinal, at);
+        }
+        let mut of_queries = HashMap::new();
+        for query in inner {
+            let before = pulls.len();
+            let at = share(&mut pulls, query.pull.clone());
+            if at == before && query.is_used_once() {
+                known.single.insert(at);
+            } else {
+                known.single.remove(&at);
+            }
+            known.pulls.extend(query.leaves().map(|leaf| (leaf, at)));
+            known.columns.extend(query.columns.iter().map(|(node, name)| ((at, *node), name.clone())));
+            of_queries.insert(query.ordinal, at);
         }
         if self.prints && !self.in_transaction {
             known.home = home_tables(tables, &self.ordinals, &forms);
@@ -247,11 +275,16 @@ impl Rewriting<'_> {
         stage(self.model, &mut pulls, &known);
         let names: HashMap<usize, &str> =
             inputs.iter().filter_map(|(ordinal, at)| Some((*ordinal, &*pulls.get(*at)?.name))).collect();
+        let queries: HashMap<usize, &str> =
+            of_queries.iter().filter_map(|(ordinal, at)| Some((*ordinal, &*pulls.get(*at)?.name))).collect();
         let mut replace = Replace {
             source: self.source,
             names: &names,
+            queries: &queries,
             expanded: &self.expanded,
             next: 0,
+            next_query: 0,
+            behind: Vec::new(),
             edits: Vec::new(),
             complete: true,
             clock: Clock { catalog: self.model.scope.catalog, all: self.in_transaction },
@@ -349,6 +382,24 @@ fn on_shards<'m>(
         }
     }
     found
+}
+
+/// The columns of a table that a pull brings, and what it calls them.
+fn named_columns<'m>(
+    model: &'m Model<'_>,
+    used: &'m TableUse,
+    pull: &'m PullText,
+) -> impl Iterator<Item = (NodeId, Box<str>)> + 'm {
+    let table = match &used.relation {
+        Relation::Sharded { table, .. } | Relation::Reference { table, .. } | Relation::Unsharded { table } => {
+            table.as_deref()
+        }
+        Relation::View { .. } | Relation::System => None,
+    };
+    let names = table.map_or(&[][..], |table| &table.columns).iter().map(|column| &column.name);
+    let nodes = model.leaves[used.leaf].columns.list.iter().map(|column| column.node);
+    let pulled = |name: &Box<str>| pull.columns.iter().any(|(column, _, _)| column == name);
+    nodes.zip(names).filter_map(move |(node, name)| Some((node.filter(|_| pulled(name))?, name.clone())))
 }
 
 /// The tables that the connection which finishes the statement reads itself.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, TableAlias, TableFactor,
-    TableWithJoins,
+    FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, TableAlias,
+    TableFactor, TableWithJoins,
 };
 
 use crate::catalog::Table;
@@ -12,7 +12,8 @@ use crate::sql::exprs::{At, Ctes};
 use crate::sql::infer::type_of;
 use crate::sql::keys::KeyName;
 use crate::sql::model::{
-    Column, ColumnType, Columns, Leaf, LeafId, LevelId, Merged, Model, Obstacle, Reference, Spread, Stop, TableUse,
+    Column, ColumnType, Columns, Leaf, LeafId, LevelId, Merged, Model, Obstacle, Part, Reference, Spread, Stop,
+    TableUse,
 };
 use crate::sql::names::{Relation, distributed_names, folded, parts, resolve};
 
@@ -229,7 +230,12 @@ impl Model<'_> {
             }
             TableFactor::Derived { lateral, subquery, alias, sample: None } => {
                 let outer = if *lateral { Some(level) } else { self.levels[level].outer };
-                self.derived(level, alias.as_ref(), None, |model, leaf| model.query(subquery, outer, Some(leaf), ctes))
+                self.correlated += usize::from(*lateral);
+                let tree = self.derived(level, alias.as_ref(), None, |model, leaf| {
+                    model.part(subquery, leaf, |model| model.query(subquery, outer, Some(leaf), ctes))
+                });
+                self.correlated -= usize::from(*lateral);
+                tree
             }
             TableFactor::Function { name, args, alias, with_ordinality, .. } => {
                 self.function_leaf(level, name, args, *with_ordinality, alias.as_ref(), ctes)
@@ -309,6 +315,32 @@ impl Model<'_> {
         Ok(JoinTree::Leaf(id))
     }
 
+    /// Notes what the walk over a query adds.
+    pub fn part(
+        &mut self,
+        query: &Query,
+        leaf: LeafId,
+        walk: impl FnOnce(&mut Self) -> Result<super::query::Rows, Stop>,
+    ) -> Result<super::query::Rows, Stop> {
+        let ends = |model: &Self| (model.levels.len(), model.leaves.len(), model.refs.len(), model.subqueries.len());
+        let before = ends(self);
+        let rows = walk(self)?;
+        let after = ends(self);
+        if let (0, Some(collected)) = (self.view_depth, &mut self.collected) {
+            collected.parts.push(Part {
+                query,
+                closed: self.correlated == 0,
+                spread: rows.spread.clone(),
+                leaf,
+                levels: before.0..after.0,
+                leaves: before.1..after.1,
+                refs: before.2..after.2,
+                subqueries: before.3..after.3,
+            });
+        }
+        Ok(rows)
+    }
+
     fn table<'q>(
         &mut self,
         level: LevelId,
@@ -321,7 +353,10 @@ impl Model<'_> {
             && let Some(found) = self.find_cte(&table, ctes)
         {
             self.factor = None;
-            return self.derived(level, alias, Some(&table), |model, leaf| model.expand_cte(&found, leaf));
+            return self.derived(level, alias, Some(&table), |model, leaf| {
+                model.collected.iter_mut().for_each(|collected| collected.ctes.push(leaf));
+                model.expand_cte(&found, leaf)
+            });
         }
         let relation = self.relation(schema.as_deref(), &table)?;
         self.relation_leaf(level, schema, &table, relation, alias)

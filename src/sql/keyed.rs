@@ -4,7 +4,7 @@
 //! Which rows matter is said by the edges of the [`Model`], which hold for the statement as a whole: from a subquery of IN to the rows
 //! around it as well as between tables of one join.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlparser::ast::{BinaryOperator, Expr};
 
@@ -23,9 +23,14 @@ use crate::types::array_of;
 const STAGES: usize = 4;
 
 /// The tables whose rows are together before a pull is asked for.
+#[derive(Default)]
 pub(crate) struct Known<'a> {
-    /// The pulls, by the leaves whose tables they stand for.
+    /// The pulls, by the leaves whose rows they bring.
     pub pulls: HashMap<LeafId, usize>,
+    /// What the columns of tables are called in the input of each pull that has them.
+    pub columns: HashMap<(usize, NodeId), Box<str>>,
+    /// Pulls that stand for one table or query at one place alone.
+    pub single: HashSet<usize>,
     /// Unsharded tables, which the connection that finishes the statement has itself.
     pub home: Vec<HomeTable<'a>>,
 }
@@ -79,16 +84,13 @@ struct Staging<'a, 's> {
 impl Staging<'_, '_> {
     /// Gives a pull its keys out of those that are done. Whether there are any.
     fn take(&mut self, at: usize) -> bool {
-        let mut leaves = self.known.pulls.iter().filter(|(_, pull)| **pull == at).map(|(leaf, _)| *leaf);
         // Rows that stand for a table at two places matter for either.
-        let (Some(leaf), None) = (leaves.next(), leaves.next()) else { return false };
-        if self.pulls[at].top.is_some() {
+        if self.pulls[at].top.is_some() || !self.known.single.contains(&at) {
             return false;
         }
         let mut keys: Vec<Keys> = Vec::new();
         let mut stage = 0;
-        let edges = self.model.edges.iter().filter(|(own, _)| self.model.nodes[*own].leaf == leaf);
-        for &(own, other) in edges {
+        for &(own, other) in &self.model.edges {
             let found = self.key(at, own, other).filter(|(found, after)| !keys.contains(found) && *after < STAGES);
             if let Some((found, after)) = found {
                 stage = stage.max(after);
@@ -105,7 +107,7 @@ impl Staging<'_, '_> {
     fn key(&self, at: usize, own: NodeId, other: NodeId) -> Option<(Keys, usize)> {
         let model = self.model;
         let (leaf, beside) = (model.nodes[own].leaf, model.nodes[other].leaf);
-        let column = name_of_column(model, own, &self.pulls[at])?;
+        let column = self.known.columns.get(&(at, own))?.clone();
         let array = array_of(model.nodes[other].ty.oid)?;
         let reference = model.refs.iter().find(|reference| reference.leaf == leaf);
         let routes = reference.filter(|reference| reference.key[..] == [own]).map(|reference| reference.distribution);
@@ -113,7 +115,7 @@ impl Staging<'_, '_> {
             return None;
         }
         if let Some(from) = self.known.pulls.get(&beside) {
-            let found = name_of_column(model, other, &self.pulls[*from])?;
+            let found = self.known.columns.get(&(*from, other))?.clone();
             // What one shard can tell by itself, it is asked to.
             let tied = shares_shard(model, leaf, beside) && self.pulls[*from].keys.is_empty();
             if *from == at || !self.done.contains(from) || tied {
@@ -133,8 +135,7 @@ impl Staging<'_, '_> {
 
 impl HomeTable<'_> {
     fn is_restricted(&self, model: &Model<'_>) -> bool {
-        let names: Vec<Box<str>> = self.table.columns.iter().map(|column| column.name.clone()).collect();
-        left_by_conditions(model, self.leaf, &names) < Left::All
+        left_by_conditions(model, self.leaf) < Left::All
     }
 
     /// The query for the values of one column.
@@ -155,14 +156,6 @@ impl HomeTable<'_> {
         }
         Some(KeysFrom::Home(query))
     }
-}
-
-/// The name of a column in the table that a pull brings, if it brings that column.
-fn name_of_column(model: &Model<'_>, node: NodeId, pull: &PullText) -> Option<Box<str>> {
-    let leaf = &model.leaves[model.nodes[node].leaf];
-    let at = leaf.columns.list.iter().position(|column| column.node == Some(node))?;
-    let name = pull.names.get(at)?;
-    pull.columns.iter().any(|(pulled, _, _)| pulled == name).then(|| name.clone())
 }
 
 /// Whether a condition says already which value a column has.
@@ -201,8 +194,13 @@ fn left_of_pull(model: &Model<'_>, pull: &PullText, at: usize, known: &Known<'_>
     if by_key {
         return Left::Few;
     }
-    let leaves = known.pulls.iter().filter(|(_, pull)| **pull == at).map(|(leaf, _)| *leaf);
-    let by_conditions = leaves.map(|leaf| left_by_conditions(model, leaf, &pull.names)).max();
+    let of_table = |leaf: &LeafId| left_by_conditions(model, *leaf);
+    let leaves = known.pulls.iter().filter(|(_, pull)| **pull == at).map(|(leaf, _)| leaf);
+    let by_conditions = match &pull.whole {
+        // Some table of it may be restricted to a few rows, and the others with it.
+        Some(_) => leaves.map(of_table).min(),
+        None => leaves.map(of_table).max(),
+    };
     match (by_conditions, &pull.source) {
         (Some(left @ (Left::Few | Left::Some)), _) => left,
         _ if !pull.filters.is_empty() => Left::Some,
@@ -211,8 +209,9 @@ fn left_of_pull(model: &Model<'_>, pull: &PullText, at: usize, known: &Known<'_>
     }
 }
 
-fn left_by_conditions(model: &Model<'_>, leaf: LeafId, names: &[Box<str>]) -> Left {
-    let columns: Vec<&str> = names.iter().map(|name| &**name).collect();
+fn left_by_conditions(model: &Model<'_>, leaf: LeafId) -> Left {
+    // By which names they are printed does not matter here.
+    let columns: Vec<&str> = model.leaves[leaf].columns.list.iter().map(|column| &*column.name).collect();
     let level = model.leaves[leaf].level;
     let scanned = [Scanned { leaf, columns: &columns, qualifier: None }];
     let carried = carried(model, leaf);

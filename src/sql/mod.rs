@@ -17,6 +17,7 @@ mod from;
 mod functions;
 mod groups;
 mod infer;
+mod inner;
 mod insert;
 mod keyed;
 pub mod keys;

@@ -239,6 +239,26 @@ pub(crate) struct Collected {
     pub filters: Vec<Filter>,
     /// What each grouped level is grouped by.
     pub groups: Vec<(LevelId, Vec<NodeId>)>,
+    /// Queries in FROM and WITH. One in WITH counts at each use of it.
+    pub parts: Vec<Part>,
+    /// The leaves that stand for queries of a WITH.
+    pub ctes: Vec<LeafId>,
+}
+
+/// A query within the statement, and what its walk has added to the model.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub query: *const Query,
+    /// It cannot look at what is around it.
+    pub closed: bool,
+    /// How its rows lie.
+    pub spread: Spread,
+    /// The FROM item that it is.
+    pub leaf: LeafId,
+    pub levels: std::ops::Range<LevelId>,
+    pub leaves: std::ops::Range<LeafId>,
+    pub refs: std::ops::Range<RefId>,
+    pub subqueries: std::ops::Range<usize>,
 }
 
 /// A table that the statement names at one place. One in a WITH query counts at each use of it.
@@ -284,6 +304,8 @@ pub(crate) struct Model<'s> {
     pub collected: Option<Box<Collected>>,
     /// The FROM item that the walk is at.
     pub factor: Option<*const TableFactor>,
+    /// How many expressions and LATERAL items the walk is inside of, where a query can look at what is around it.
+    pub correlated: usize,
 }
 
 impl<'s> Model<'s> {
@@ -307,6 +329,7 @@ impl<'s> Model<'s> {
             subqueries: Vec::new(),
             collected: None,
             factor: None,
+            correlated: 0,
         }
     }
 

@@ -112,8 +112,6 @@ pub struct PullText {
     pub filters: Vec<Pieces>,
     /// No more than the first rows of each shard are needed, if all of `filters` go down.
     pub top: Option<Top>,
-    /// The table's columns, all of them, in its order.
-    pub names: Vec<Box<str>>,
     /// Columns that only rows matter with some of these values of.
     pub keys: Vec<Keys>,
     /// Asked for when all pulls of earlier stages have arrived.

@@ -209,8 +209,7 @@ impl Scan<'_> {
         let columns = self.columns(key);
         let primary_key = self.primary_key(key, &columns);
         let columns: Vec<&Column> = columns.iter().map(|at| &self.table.columns[*at]).collect();
-        let names = self.table.columns.iter().map(|column| column.name.clone()).collect();
-        PullText { primary_key, filters, top, names, ..whole_pull(self.name, self.only, &columns, source) }
+        PullText { primary_key, filters, top, ..whole_pull(self.name, self.only, &columns, source) }
     }
 }
 
@@ -232,7 +231,6 @@ pub(crate) fn whole_pull(name: &QualifiedName, only: bool, columns: &[&Column], 
         whole: None,
         filters: Vec::new(),
         top: None,
-        names: Vec::new(),
         keys: Vec::new(),
         stage: 0,
     }

@@ -16,9 +16,9 @@ use crate::sql::facts::{plain_args, unnest};
 use crate::sql::functions::{FunctionClass, classify};
 use crate::sql::infer::type_of;
 use crate::sql::limit::{read_limit, set_limit};
-use crate::sql::model::{Column, Columns, Model, Spread};
+use crate::sql::model::{Column, Columns, Model, RefId, Spread};
 use crate::sql::names::parts;
-use crate::sql::outcome::{FinishText, PullSource};
+use crate::sql::outcome::FinishText;
 use crate::sql::pieces::{Pieces, can_have_holes, make_holes};
 use crate::sql::pulls::share;
 use crate::sql::query::{SelectLevel, is_distinct, is_grouped};
@@ -53,7 +53,8 @@ pub(crate) fn regroup(
     if !projected.iter().all(|item| can_be_stored(model, level.level, item)) {
         return None;
     }
-    let pull = whole_query(model, asked, PullSource::Sharded(model.groups()))?;
+    let refs: Vec<RefId> = (0..model.refs.len()).collect();
+    let pull = whole_query(model, asked, &refs)?;
     let mut pulls = Vec::new();
     share(&mut pulls, pull);
     let sql = finishing.over(&pulls.first()?.name, model)?;

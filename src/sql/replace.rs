@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Select,
-    SelectItem, SelectItemQualifiedWildcardKind, TableAlias, TableFactor, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query,
+    Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, Visit, Visitor, VisitorMut,
 };
+use sqlparser::tokenizer::Span;
 
 use crate::sql::clock::Clock;
 use crate::sql::from::is_only;
 use crate::sql::names::parts;
+use crate::sql::parse_query;
 use crate::sql::splice::{Edit, Source, is_placed};
 use crate::sql::views::Expanded;
 
@@ -20,8 +22,13 @@ pub(crate) struct Replace<'a> {
     pub source: &'a Source<'a>,
     /// The inputs' names, by the ordinals of their FROM items.
     pub names: &'a HashMap<usize, &'a str>,
+    /// Those that stand for whole queries, by the ordinals of these.
+    pub queries: &'a HashMap<usize, &'a str>,
     pub expanded: &'a Expanded,
     pub next: usize,
+    pub next_query: usize,
+    /// For each query that the visit is inside of and that an input stands for: the ordinals behind it.
+    pub behind: Vec<Option<(usize, usize)>>,
     pub edits: Vec<Edit>,
     /// Every name was found where the tree says it is.
     pub complete: bool,
@@ -109,8 +116,61 @@ impl Replace<'_> {
     }
 }
 
+/// How many FROM items and queries are inside of a query.
+fn count(query: &Query) -> (usize, usize) {
+    #[derive(Default)]
+    struct Count(usize, usize);
+    impl Visitor for Count {
+        type Break = ();
+        fn pre_visit_table_factor(&mut self, _: &TableFactor) -> ControlFlow<()> {
+            self.0 += 1;
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.1 += 1;
+            ControlFlow::Continue(())
+        }
+    }
+    let mut count = Count::default();
+    let _ = query.visit(&mut count);
+    (count.0, count.1 - 1)
+}
+
 impl VisitorMut for Replace<'_> {
     type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let input = self.queries.get(&self.next_query).copied();
+        self.next_query += 1;
+        let Some(input) = input else {
+            self.behind.push(None);
+            return ControlFlow::Continue(());
+        };
+        let text = format!("SELECT * FROM pg_temp.{input}");
+        let (items, queries) = count(query);
+        self.behind.push(Some((self.next + items, self.next_query + queries)));
+        let (SetExpr::Select(select), Some(other)) = (&*query.body, parse_query(&text)) else {
+            self.complete = false;
+            return ControlFlow::Break(());
+        };
+        let span = select.select_token.0.span;
+        if span != Span::empty() {
+            match self.source.parenthesised(span.start) {
+                Some(bytes) => self.edits.push(Edit { bytes, text }),
+                None => self.complete = false,
+            }
+        }
+        *query = *other;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        if let Some((items, queries)) = self.behind.pop().flatten() {
+            self.next = items;
+            self.next_query = queries;
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         let input = self.names.get(&self.next).copied();

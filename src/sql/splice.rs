@@ -48,14 +48,37 @@ impl Source<'_> {
         Some(start + within)
     }
 
+    /// What stands between the parentheses around a query, given where its SELECT is.
+    pub fn parenthesised(&self, select: Location) -> Option<Range<usize>> {
+        let start = self.offset(select)?;
+        let tokens = tokens(self.text, true)?;
+        let at = tokens.iter().position(|token| token.start == start)?;
+        let is_select = name_of(self.text, tokens.get(at)?).is_some_and(|word| word == "select");
+        let open = tokens.get(at.checked_sub(1)?).filter(|token| is_select && token.is(b'('))?;
+        let mut depth = 0usize;
+        for token in tokens.get(at..)? {
+            if token.is(b'(') {
+                depth += 1;
+            } else if token.is(b')') {
+                match depth.checked_sub(1) {
+                    Some(less) => depth = less,
+                    None => return Some(open.end..token.start),
+                }
+            }
+        }
+        None
+    }
+
     /// The text with the edits made and a hole for every literal.
     pub fn splice(&self, mut edits: Vec<Edit>) -> Option<Pieces> {
         edits.sort_by_key(|edit| edit.bytes.start);
         let end = self.base + self.text.len();
+        let gone: Vec<Range<usize>> = edits.iter().map(|edit| edit.bytes.clone()).collect();
         let slots = self.slots.iter().enumerate().filter_map(|(index, slot)| {
             let bytes = slot.start as usize..slot.end as usize;
             let inside = bytes.start >= self.base && bytes.end <= end;
-            inside.then(|| (u16::try_from(index).ok(), bytes.start - self.base..bytes.end - self.base))
+            let stays = inside && !gone.iter().any(|gone| gone.contains(&(bytes.start - self.base)));
+            stays.then(|| (u16::try_from(index).ok(), bytes.start - self.base..bytes.end - self.base))
         });
         let mut slots = slots.peekable();
         let mut edits = edits.into_iter().peekable();

@@ -10,14 +10,16 @@ use sqlparser::ast::{
 
 use crate::sql::colnames::output_name;
 use crate::sql::functions::{FunctionClass, classify};
-use crate::sql::model::{LevelId, Model};
+use crate::sql::keys::KeyGroup;
+use crate::sql::model::{LevelId, Model, RefId};
 use crate::sql::names::{folded, parts};
 use crate::sql::outcome::{PullSource, PullText};
 use crate::sql::pieces::{Pieces, make_holes};
 use crate::types::Collation;
 
 /// The pull of a query, without a name. `None`: its columns have no names of their own, or depend on a call's parameters.
-pub(crate) fn whole_query(model: &Model<'_>, query: Query, source: PullSource) -> Option<PullText> {
+/// `refs`: the sharded tables that it reads.
+pub(crate) fn whole_query(model: &Model<'_>, query: Query, refs: &[RefId]) -> Option<PullText> {
     let columns = names(&query)?;
     let mut head = query.clone();
     let _ = VisitMut::visit(&mut head, &mut Strip);
@@ -26,8 +28,17 @@ pub(crate) fn whole_query(model: &Model<'_>, query: Query, source: PullSource) -
         return None;
     }
     make_holes(&mut query, &model.literals, true);
-    let mut tables: Vec<&str> = model.refs.iter().map(|reference| &*reference.name.table).collect();
-    tables.dedup();
+    let mut tables: Vec<&str> = Vec::new();
+    let mut groups: Vec<KeyGroup> = Vec::new();
+    for id in refs {
+        let (table, group) = (&*model.refs[*id].name.table, model.group_of(*id));
+        if !tables.contains(&table) {
+            tables.push(table);
+        }
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
     Some(PullText {
         name: String::new(),
         label: tables.join(", ").into(),
@@ -35,13 +46,12 @@ pub(crate) fn whole_query(model: &Model<'_>, query: Query, source: PullSource) -
         columns: columns.into_iter().map(|name| (name, 0, -1)).collect(),
         primary_key: Vec::new(),
         binary: None,
-        source,
+        source: PullSource::Sharded(groups),
         head: head.to_string(),
         path: model.scope.search_path.iter().map(|schema| format!("\0{schema}")).collect::<String>().into(),
         whole: Some(Pieces::of(&query.to_string())?),
         filters: Vec::new(),
         top: None,
-        names: Vec::new(),
         keys: Vec::new(),
         stage: 0,
     })

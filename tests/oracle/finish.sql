@@ -582,3 +582,10 @@ ROLLBACK;
 SET default_transaction_isolation = 'serializable';
 SELECT s.name, k.version FROM settings s JOIN kv k ON k.key = s.name WHERE s.name > 'a' ORDER BY 1;
 RESET default_transaction_isolation;
+
+-- COLLATE behind a cast.
+SELECT id, level::text COLLATE "C" FROM customers WHERE tenant_id IN (2, 3) ORDER BY level::text COLLATE "C" NULLS FIRST, id LIMIT 20
+
+SELECT max(level::text COLLATE "C"), count(DISTINCT nick::text COLLATE "POSIX") FROM customers
+
+SELECT status::text COLLATE "C", count(*) FROM orders GROUP BY 1 ORDER BY 1

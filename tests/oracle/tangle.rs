@@ -280,7 +280,13 @@ impl Maker<'_> {
             let right_item = items[before + right_at].clone();
             let tied = left[left_at].has_tenant() && right_item.has_tenant() && self.random.chance(60);
             let mut on = match tied {
-                true => format!("{}.tenant_id = {}.tenant_id", left[left_at].name, right_item.name),
+                true => format!(
+                    "{l}.tenant_id = {r}.tenant_id AND {} = {}",
+                    left[left_at].integer(self.random),
+                    right_item.integer(self.random),
+                    l = left[left_at].name,
+                    r = right_item.name
+                ),
                 false => format!("{} = {}", left[left_at].integer(self.random), right_item.integer(self.random)),
             };
             if self.random.chance(30) {

@@ -1,0 +1,154 @@
+//! Queries in FROM and WITH that the shards run whole: joins along the sharding key and groups by it, of which each shard makes its
+//! part. One such query becomes one input, so that groups are pulled and not the rows that they are made of.
+
+use std::collections::HashMap;
+use std::ops::{ControlFlow, Range};
+
+use sqlparser::ast::{Query, Select, SelectItem, SetExpr, Statement, Visit, Visitor};
+use sqlparser::tokenizer::Span;
+
+use crate::sql::model::{Collected, LeafId, Model, NodeId, Part, RefId, Spread};
+use crate::sql::names::Relation;
+use crate::sql::outcome::PullText;
+use crate::sql::query::{is_distinct, is_grouped};
+use crate::sql::splice::Source;
+use crate::sql::whole::{can_be_stored, whole_query};
+
+/// A query that becomes an input.
+pub(crate) struct Inner {
+    /// Where it stands among all queries of the statement.
+    pub ordinal: usize,
+    /// Without a name.
+    pub pull: PullText,
+    /// What its walks have added to the model, a range for each of its uses.
+    leaves: Vec<Range<LeafId>>,
+    /// What its columns are called that are columns of tables, where it is used once.
+    pub columns: Vec<(NodeId, Box<str>)>,
+}
+
+impl Inner {
+    pub fn contains(&self, leaf: LeafId) -> bool {
+        self.leaves.iter().any(|leaves| leaves.contains(&leaf))
+    }
+
+    pub fn leaves(&self) -> impl Iterator<Item = LeafId> + '_ {
+        self.leaves.iter().cloned().flatten()
+    }
+
+    pub fn is_used_once(&self) -> bool {
+        self.leaves.len() == 1
+    }
+}
+
+/// The outermost of them.
+pub(crate) fn inner_queries(model: &Model<'_>, tree: &Statement, source: &Source<'_>) -> Vec<Inner> {
+    let Some(collected) = model.collected.as_deref() else { return Vec::new() };
+    let uses = &model.uses;
+    // What asks for the server, the time or chance is not looked for part by part.
+    let plain = uses.volatile.is_none()
+        && uses.clock.is_none()
+        && uses.server.is_none()
+        && uses.user_function.is_none()
+        && uses.unknown_function.is_none()
+        && uses.runs_sql.is_none()
+        && uses.system_column.is_none()
+        && !uses.sample
+        && !uses.locking;
+    if !plain || collected.parts.is_empty() {
+        return Vec::new();
+    }
+    let mut by_query: HashMap<*const Query, Vec<&Part>> = HashMap::new();
+    for part in &collected.parts {
+        by_query.entry(part.query).or_default().push(part);
+    }
+    let mut find = Find { model, collected, source, by_query, next: 0, found: Vec::new() };
+    let _ = tree.visit(&mut find);
+    find.found
+}
+
+struct Find<'m, 's> {
+    model: &'m Model<'s>,
+    collected: &'m Collected,
+    source: &'m Source<'m>,
+    by_query: HashMap<*const Query, Vec<&'m Part>>,
+    next: usize,
+    found: Vec<Inner>,
+}
+
+impl Visitor for Find<'_, '_> {
+    type Break = ();
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let ordinal = self.next;
+        self.next += 1;
+        if let Some(uses) = self.by_query.get(&std::ptr::from_ref(query))
+            && let Some(inner) = self.inner(query, uses, ordinal)
+        {
+            self.found.push(inner);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Find<'_, '_> {
+    fn inner(&self, query: &Query, uses: &[&Part], ordinal: usize) -> Option<Inner> {
+        let SetExpr::Select(select) = &*query.body else { return None };
+        let first = uses.first()?;
+        let is_inside = self.found.iter().any(|outer| outer.contains(first.leaf));
+        if is_inside || query.with.is_some() || !uses.iter().all(|part| self.is_whole(part, select)) {
+            return None;
+        }
+        let level = first.levels.start;
+        let place = select.select_token.0.span;
+        if place != Span::empty() && self.source.parenthesised(place.start).is_none() {
+            return None;
+        }
+        if !select.projection.iter().all(|item| can_be_stored(self.model, level, item)) {
+            return None;
+        }
+        let refs: Vec<RefId> = uses.iter().flat_map(|part| part.refs.clone()).collect();
+        let pull = whole_query(self.model, query.clone(), &refs)?;
+        let columns = match uses {
+            [only] => self.columns(only, select, &pull),
+            _ => Vec::new(),
+        };
+        Some(Inner { ordinal, pull, leaves: uses.iter().map(|part| part.leaves.clone()).collect(), columns })
+    }
+
+    /// Whether the shards' rows of a query are together its rows, and fewer than those of its tables.
+    fn is_whole(&self, part: &Part, select: &Select) -> bool {
+        let model = self.model;
+        let Some(level) = model.levels.get(part.levels.start) else { return false };
+        let shapes = is_grouped(select) || level.aggregates || !level.windows.is_empty() || is_distinct(select);
+        let tables = self.collected.tables.iter().filter(|used| part.leaves.contains(&used.leaf));
+        let distributed: Vec<LeafId> =
+            tables.clone().filter(|used| used.relation.is_distributed()).map(|used| used.leaf).collect();
+        // Of a table that the statement does not name itself: a view reads it.
+        let is_table = |leaf: LeafId| {
+            let columns = &model.leaves[leaf].columns.list;
+            columns.iter().any(|column| column.node.is_some_and(|node| model.nodes[node].leaf == leaf))
+        };
+        part.closed
+            && matches!(part.spread, Spread::Parted { .. })
+            && (shapes || level.leaves.len() > 1)
+            && tables.clone().all(|used| matches!(used.relation, Relation::Sharded { .. } | Relation::Reference { .. }))
+            && part.leaves.clone().all(|leaf| !is_table(leaf) || distributed.contains(&leaf))
+            && !self.collected.ctes.iter().any(|leaf| part.leaves.contains(leaf))
+            && model.subqueries.get(part.subqueries.clone()).is_some_and(|subqueries| {
+                subqueries.iter().all(|(spread, level)| match spread {
+                    Spread::Same => true,
+                    Spread::Parted { refs, .. } => model.follows_outer(refs, Some(*level)),
+                    Spread::Tangled(_) => false,
+                })
+            })
+    }
+
+    fn columns(&self, part: &Part, select: &Select, pull: &PullText) -> Vec<(NodeId, Box<str>)> {
+        let columns = &self.model.leaves[part.leaf].columns.list;
+        let plain = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+        if columns.len() != select.projection.len() || !select.projection.iter().all(plain) {
+            return Vec::new();
+        }
+        let named = columns.iter().zip(&pull.columns);
+        named.filter_map(|(column, (name, _, _))| Some((column.node?, name.clone()))).collect()
+    }
+}
