@@ -134,8 +134,7 @@ impl Shape<'_, '_> {
         };
         let limit = read_limit(self.query).ok()?;
         let mut asked = self.query.clone();
-        asked.order_by =
-            limit.as_ref().map_or(None, |_| by(&ordinal)).or_else(|| by(&ordinal).filter(|_| !on.is_empty()));
+        asked.order_by = by(&ordinal).filter(|_| limit.is_some() || !on.is_empty());
         set_limit(&mut asked, limit);
         let select = select_of(&mut asked)?;
         select.projection = items.iter().enumerate().map(|(at, expr)| aliased(expr.clone(), name(at))).collect();
@@ -275,7 +274,7 @@ fn bare(query: &Query) -> Query {
 }
 
 fn order_by(items: Vec<OrderByExpr>) -> Option<OrderBy> {
-    (!items.is_empty()).then(|| OrderBy { kind: OrderByKind::Expressions(items), interpolate: None })
+    (!items.is_empty()).then_some(OrderBy { kind: OrderByKind::Expressions(items), interpolate: None })
 }
 
 fn ordinal(at: usize) -> Expr {
