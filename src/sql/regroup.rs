@@ -101,10 +101,17 @@ impl Shape<'_, '_> {
         let mut items = self.items()?;
         let width = items.len();
         let place = |expr: &Expr, items: &mut Vec<Expr>| {
-            Some(self.output_position(expr).ok()?.unwrap_or_else(|| {
-                items.push(expr.clone());
-                items.len() - 1
-            }))
+            if let Some(at) = self.output_position(expr).ok()? {
+                return Some(at);
+            }
+            let hidden = items.iter().skip(width).position(|item| self.same(item, expr));
+            Some(hidden.map_or_else(
+                || {
+                    items.push(expr.clone());
+                    items.len() - 1
+                },
+                |at| width + at,
+            ))
         };
         let mut on = Vec::new();
         if let Some(Distinct::On(exprs)) = &self.select.distinct {
