@@ -959,3 +959,18 @@ fn a_view_over_row_security_is_not_expanded() {
     raw.must("ALTER TABLE sales DISABLE ROW LEVEL SECURITY");
     raw.must("SELECT stddev(amount) FROM outer_view");
 }
+
+#[test]
+fn large_parameters_of_several_pulls_reach_shards_that_are_already_answering() {
+    let world = World::create("finishlargeparam", "query_timeout = \"30s\"", "");
+    let (mut oracle, mut raw) = (world.db.oracle(), world.connect());
+    for raw in [&mut oracle, &mut raw] {
+        raw.must("UPDATE sales SET note = repeat(md5(id::text), 2000)");
+    }
+    // Each shard answers the first pull with megabytes before it reads the second, whose parameter is as long.
+    let sql = "SELECT s.id, b.name, length(s.note) FROM sales s JOIN buyers b ON b.id = s.buyer \
+               WHERE s.note <> $1 AND b.name <> $1 ORDER BY s.id, b.id";
+    let value = [Value::text(&"x".repeat(12 << 20))];
+    let ours = raw.extended(sql, &[25], &value, 0);
+    same(sql, &ours, &oracle.extended(sql, &[25], &value, 0));
+}

@@ -15,7 +15,7 @@ use crate::backend::settings::{SessionSettings, assign, quote_identifier};
 use crate::exec::client::Client;
 use crate::exec::finish::{self, Copies, Input, Tally};
 use crate::exec::forward::{NO_POSITION, without_position};
-use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError, content, send_all};
+use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError, content, start_sending};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::{FinishPlan, Plan, PlanKind, Pull, PullFrom};
@@ -308,11 +308,8 @@ impl Session {
         for shard in shards {
             self.ask_pulls(*shard, plan, ask, original, feeds, &moment)?;
         }
-        {
-            // The shards work while the inputs are made.
-            let mut servers = self.held.servers(shards);
-            send_all(&mut servers, &mut self.client).await?;
-        }
+        // The shards work while the inputs are made.
+        start_sending(&mut self.held.servers(shards)).await;
         let inputs = match early {
             Some(inputs) => inputs,
             None => self.make_inputs(combine, plan, feeds, shards).await?,
