@@ -493,7 +493,7 @@ async fn any_content(
 }
 
 /// While servers work: the client is written to and watched. Ready when it is gone or to go.
-pub(super) fn poll_client(client: &mut Client, cx: &mut Context<'_>) -> Poll<ScatterError> {
+pub fn poll_client(client: &mut Client, cx: &mut Context<'_>) -> Poll<ScatterError> {
     if client.control.poll_kill(cx).is_ready() {
         return Poll::Ready(Broken::Client.into());
     }

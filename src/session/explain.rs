@@ -15,7 +15,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
 use crate::plan::shard_plans::{ShardPlan, ShardPlans, answer};
 use crate::plan::{Access, ExplainPlan, FinishPlan, Plan, PlanKind, PullFrom, ShardSql};
-use crate::session::finish::{Original, PORTAL, declared_types, values_of};
+use crate::session::finish::{Original, PORTAL, declared_types, values_of, with};
 use crate::session::prepared::ClientStatement;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
@@ -128,7 +128,7 @@ impl Session {
         plan: &FinishPlan,
         ask: &Ask<'_>,
     ) -> Result<(Bytes, ShardPlans), Failure> {
-        let original = self.original(ask).await?;
+        let original = self.original(plan, ask).await?;
         let pulls = self.explain_pulls(explain, plan, ask, &original).await?;
         let mut plan = FinishPlan { sql: format!("{}{}", explain.prefix, plan.sql), ..plan.clone() };
         if !explain.options.analyze {
@@ -163,13 +163,14 @@ impl Session {
         ask: &Ask<'_>,
         original: &Original,
     ) -> Result<Vec<Vec<ShardPlan>>, Failure> {
-        let feeds: Vec<Vec<ShardId>> = plan.pulls.iter().map(|pull| self.feeding(plan, pull)).collect();
-        let mut shards: Vec<ShardId> = feeds.iter().flatten().copied().collect();
-        shards.sort_unstable();
-        shards.dedup();
+        let (feeds, shards) = self.feeds(plan);
         self.check_fanout(shards.len())?;
-        let moment = if plan.needs_moment() { self.moment_of_a_shard(plan).await? } else { Moment::default() };
-        self.enlist_all(&shards).await?;
+        let clock = if plan.needs_moment() { Some(self.shard_with_clock(plan)?) } else { None };
+        self.enlist_all(&with(&shards, clock)).await?;
+        let mut moment = Moment::default();
+        if let Some(shard) = clock {
+            moment = self.moment_of(shard).await?;
+        }
         for shard in &shards {
             let at = self.held_at(*shard)?;
             let server = &mut self.held[at].server;

@@ -1,6 +1,6 @@
 //! Tier 2: rows are pulled from the shards into temporary tables of a combine connection, and a Postgres finishes the statement
-//! there. The shards' connections are checked out before the combine connection, which has a pool of its own: nobody who holds
-//! one of these waits for a shard.
+//! there. The combine connection, which has a pool of its own, is checked out together with those of the shards: nobody waits for one
+//! of them with the others in his hands.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +69,7 @@ impl From<ScatterError> for Halt {
 impl Session {
     /// Runs the statement to its end; rows and command tag to the client.
     pub(super) async fn run_finish(&mut self, plan: &FinishPlan, ask: &Ask<'_>) -> Result<(), Failure> {
-        let original = self.original(ask).await?;
+        let original = self.original(plan, ask).await?;
         if plan.cursor.is_some() {
             return self.declare_finish(plan, ask, &original).await;
         }
@@ -102,7 +102,7 @@ impl Session {
         };
         self.columns_of(statement).await?;
         self.leave_open().await?;
-        let original = self.original(&ask).await?;
+        let original = self.original(finish, &ask).await?;
         if finish.cursor.is_some() {
             return self.declare_finish(finish, &ask, &original).await;
         }
@@ -172,9 +172,16 @@ impl Session {
         }
     }
 
-    pub(super) async fn original(&mut self, ask: &Ask<'_>) -> Result<Original, Failure> {
+    pub(super) async fn original(&mut self, plan: &FinishPlan, ask: &Ask<'_>) -> Result<Original, Failure> {
         let (parameters, rows) = match ask {
-            Ask::Query { text } => self.describe_at_home(text, &[]).await?,
+            Ask::Query { text } => {
+                let (_, shards) = self.feeds(plan);
+                if self.tx.is_open() && self.check_fanout(shards.len()).is_ok() {
+                    // The home shard stays with the transaction: it is not to be held while others are waited for.
+                    self.enlist_all(&with(&shards, Some(self.view.topology.home))).await?;
+                }
+                self.describe_at_home(text, &[]).await?
+            }
             Ask::Bound { statement, .. } => statement
                 .described()
                 .ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "a statement was not described before it ran"))?,
@@ -220,10 +227,7 @@ impl Session {
         original: &Original,
     ) -> Result<ShardId, Failure> {
         self.check_finish(plan)?;
-        let feeds: Vec<Vec<ShardId>> = plan.pulls.iter().map(|pull| self.feeding(plan, pull)).collect();
-        let mut shards: Vec<ShardId> = feeds.iter().flatten().copied().collect();
-        shards.sort_unstable();
-        shards.dedup();
+        let (feeds, shards) = self.feeds(plan);
         self.check_fanout(shards.len())?;
         let mut slot = None;
         let mut tally = Tally {
@@ -284,15 +288,14 @@ impl Session {
         slot: &mut Option<ShardId>,
         tally: &mut Tally,
     ) -> Result<(), Halt> {
-        self.enlist_all(shards).await?;
-        // Inside of a transaction, so that the statement's moment is asked of one of its connections before others are held.
         let within = self.tx.is_open();
+        // Inside of a transaction the statement's moment is asked of one of its connections.
+        let clock = if plan.needs_moment() && within { Some(self.shard_with_clock(plan)?) } else { None };
+        let combine = self.enlist_with_combine(&with(shards, clock), slot).await?;
         let mut moment = Moment::default();
-        if plan.needs_moment() && within {
-            moment = self.moment_of_a_shard(plan).await?;
+        if let Some(shard) = clock {
+            moment = self.moment_of(shard).await?;
         }
-        let combine = self.enlist_combine().await?;
-        *slot = Some(combine);
         let mut early = None;
         if plan.needs_moment() && !within {
             // The moment is the finishing transaction's own.
@@ -339,23 +342,26 @@ impl Session {
         self.bind_finish(combine, plan, ask, original, &mut copies).await
     }
 
-    /// The moment of a statement in a transaction. Every shard has begun its part of it at a time of its own; rows that were written
-    /// in it have the time of their shard, so that one's clock is read.
-    pub(super) async fn moment_of_a_shard(&mut self, plan: &FinishPlan) -> Result<Moment, Failure> {
+    /// The shard that tells the moment of a statement in a transaction. Every shard has begun its part of it at a time of its own; rows
+    /// that were written in it have the time of their shard, so that one's clock is read.
+    pub(super) fn shard_with_clock(&self, plan: &FinishPlan) -> Result<ShardId, Fault> {
         let home = self.view.topology.home;
         let wrote: Vec<ShardId> = self.held.iter().filter(|h| h.joined && h.wrote).map(|h| h.shard).collect();
         let shard = self.tx.clock.unwrap_or(wrote.first().copied().unwrap_or(home));
-        if wrote.iter().any(|other| *other != shard) {
-            return Err(Fault::unsupported(
-                format!(
-                    "function {}() is not supported here behind writes on several shards",
-                    plan.clock.as_deref().unwrap_or("now")
-                ),
-                "Each shard has begun its part of the transaction at a time of its own, which rows written in it may have.",
-                "Send the time as a parameter or a literal, or run the statement outside of the transaction.",
-            )
-            .into());
+        if wrote.iter().all(|other| *other == shard) {
+            return Ok(shard);
         }
+        Err(Fault::unsupported(
+            format!(
+                "function {}() is not supported here behind writes on several shards",
+                plan.clock.as_deref().unwrap_or("now")
+            ),
+            "Each shard has begun its part of the transaction at a time of its own, which rows written in it may have.",
+            "Send the time as a parameter or a literal, or run the statement outside of the transaction.",
+        ))
+    }
+
+    pub(super) async fn moment_of(&mut self, shard: ShardId) -> Result<Moment, Failure> {
         let at = self.enlist(shard).await?;
         let asked = self.held[at].server.query(clock::ASK).await?;
         if self.tx.is_open() {
@@ -398,8 +404,17 @@ impl Session {
         style.iso_dates && style.exact_floats && !local
     }
 
+    /// For each pull the shards that hold its rows; and all of them in their order.
+    pub(super) fn feeds(&self, plan: &FinishPlan) -> (Vec<Vec<ShardId>>, Vec<ShardId>) {
+        let feeds: Vec<Vec<ShardId>> = plan.pulls.iter().map(|pull| self.feeding(plan, pull)).collect();
+        let mut shards: Vec<ShardId> = feeds.iter().flatten().copied().collect();
+        shards.sort_unstable();
+        shards.dedup();
+        (feeds, shards)
+    }
+
     /// The shards that hold the rows of a pull.
-    pub(super) fn feeding(&self, plan: &FinishPlan, pull: &Pull) -> Vec<ShardId> {
+    fn feeding(&self, plan: &FinishPlan, pull: &Pull) -> Vec<ShardId> {
         match &pull.from {
             PullFrom::Shards(shards) => shards.iter().collect(),
             PullFrom::Any => vec![plan.shards().min().unwrap_or_else(|| self.any_shard())],
@@ -442,17 +457,30 @@ impl Session {
         Ok(())
     }
 
-    /// A combine connection for one statement.
-    async fn enlist_combine(&mut self) -> Result<ShardId, Failure> {
+    /// Connections to all these shards and one on which the statement is finished, all at once: whose number is left in `slot` too.
+    async fn enlist_with_combine(
+        &mut self,
+        shards: &[ShardId],
+        slot: &mut Option<ShardId>,
+    ) -> Result<ShardId, Failure> {
         self.check_unseen_settings()?;
-        let slot = self.held.next_combine().ok_or_else(|| {
+        let combine = self.held.next_combine().ok_or_else(|| {
             Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many suspended portals over several shards")
         })?;
-        let server = self.pools.combine().checkout().await?;
-        let at = self.hold(slot, server);
-        self.held[at].pin = None;
-        self.held[at].finishing = Finishing::Running;
-        Ok(slot)
+        let missing: Vec<ShardId> = shards.iter().copied().filter(|s| self.held.position(*s).is_none()).collect();
+        let pools = missing.iter().map(|shard| self.pools.pool(*shard)).chain([self.pools.combine()]);
+        let places: Vec<_> = pools.map(|pool| pool.place()).collect();
+        let servers = self.checkout_all(&places).await?;
+        for (shard, server) in missing.into_iter().chain([combine]).zip(servers) {
+            let at = self.hold(shard, server);
+            if shard == combine {
+                self.held[at].pin = None;
+                self.held[at].finishing = Finishing::Running;
+            }
+        }
+        *slot = Some(combine);
+        self.enlist_all(shards).await?;
+        Ok(combine)
     }
 
     /// Settings, empty inputs and an open transaction on the combine connection.
@@ -575,6 +603,11 @@ impl Session {
         server.inflight.push(Owed::Bind(Audience::Router));
         Ok(())
     }
+}
+
+/// These shards, and one more.
+pub(super) fn with(shards: &[ShardId], one: Option<ShardId>) -> Vec<ShardId> {
+    shards.iter().copied().chain(one.filter(|one| !shards.contains(one))).collect()
 }
 
 /// A finishing transaction is always rolled back: it has written nothing but its inputs, which are empty again by that, and what
