@@ -454,7 +454,7 @@ impl Source for Watcher {
                         role,
                         host: pool.connector.address.to_string(),
                         cl_active: active,
-                        cl_waiting: pool.counts.waiting.load(Ordering::Relaxed) as i64,
+                        cl_waiting: pool.waiting() as i64,
                         sv_idle: pool.idle_count() as i64,
                         sv_active: active,
                         maxwait: Duration::ZERO,

@@ -1,6 +1,6 @@
 //! `Control`: the one way to stop a session or its statement from outside.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
@@ -9,6 +9,8 @@ use futures::task::AtomicWaker;
 #[derive(Debug, Default)]
 pub struct Control {
     state: AtomicU8,
+    /// The statement that waits for server connections is to be canceled.
+    canceled: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -34,6 +36,22 @@ impl Control {
     pub fn ask(&self, wish: Wish) {
         self.state.fetch_max(wish as u8, Ordering::AcqRel);
         self.waker.wake();
+    }
+
+    /// Ends the wait of a statement that has no server connections yet.
+    pub fn cancel(&self) {
+        self.canceled.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    pub fn forget_cancel(&self) {
+        self.canceled.store(false, Ordering::Release);
+    }
+
+    /// Ready once the wait of the statement is to end.
+    pub fn poll_cancel(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.waker.register(cx.waker());
+        if self.canceled.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Ready once the session is to end at its next idle moment.

@@ -73,6 +73,44 @@ fn a_cancel_ends_the_statement_and_not_the_session() {
 }
 
 #[test]
+fn a_statement_that_waits_for_a_server_connection_is_canceled_or_forgotten_with_its_client() {
+    let world = Sharded::create("cancelwait", "default_pool_size = 1\nquery_wait_timeout = \"60s\"");
+    let (mut holder, mut raw, mut watch) = (world.connect(), world.connect(), world.connect());
+    let waiting = |watch: &mut Raw| {
+        let pools = watch.must("SHOW pgloom.pools").text();
+        pools.lines().find(|line| line.starts_with("s1|")).unwrap().split('|').nth(4).unwrap().to_owned()
+    };
+    let one = format!("SELECT n FROM items WHERE id = {}", world.id(1, 0));
+    holder.must("BEGIN");
+    holder.must(&one);
+    for (sql, status) in [(&*one, b'I'), ("SELECT id FROM items ORDER BY id", b'I'), (&*one, b'E')] {
+        if status == b'E' {
+            raw.must("BEGIN");
+        }
+        raw.send(&m::query(sql)).unwrap();
+        eventually(20, "it waits", || waiting(&mut watch) == "1");
+        let start = Instant::now();
+        cancel(world.router.port, raw.key.0, &raw.key.1);
+        let messages = raw.read_to_ready().unwrap();
+        assert!(start.elapsed() < Duration::from_secs(20));
+        let error = messages.iter().find(|message| message.tag == b'E').expect("an error").report();
+        assert_eq!((error.code(), error.message()), ("57014", "canceling statement due to user request"));
+        assert_eq!(messages.last().unwrap().body, [status]);
+        assert_eq!(waiting(&mut watch), "0");
+    }
+    raw.must("ROLLBACK");
+    // A cancel that comes when nothing waits is not kept for the next statement.
+    cancel(world.router.port, raw.key.0, &raw.key.1);
+    raw.send(&m::query(&one)).unwrap();
+    eventually(20, "it waits", || waiting(&mut watch) == "1");
+    // Nobody waits for a client that has left.
+    drop(raw);
+    eventually(20, "the client is forgotten", || waiting(&mut watch) == "0");
+    holder.must("COMMIT");
+    assert_eq!(watch.value(&one), "0");
+}
+
+#[test]
 fn a_wrong_key_and_a_late_cancel_do_nothing() {
     let world = Sharded::create("wrongkey", "default_pool_size = 1");
     let mut raw = world.connect();

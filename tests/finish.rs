@@ -959,3 +959,70 @@ fn a_view_over_row_security_is_not_expanded() {
     raw.must("ALTER TABLE sales DISABLE ROW LEVEL SECURITY");
     raw.must("SELECT stddev(amount) FROM outer_view");
 }
+
+#[test]
+fn statements_in_blocks_and_outside_of_them_never_wait_for_each_other_in_a_circle() {
+    let world = World::create("finishcircle", "default_pool_size = 2\nquery_wait_timeout = \"10s\"", "pool_size = 1");
+    let mut oracle = world.db.oracle();
+    let sql =
+        "SELECT s.id, r.rate, rank() OVER (ORDER BY amount, id) FROM sales s JOIN rates r USING (item) ORDER BY id";
+    let right = oracle.simple(sql);
+    std::thread::scope(|scope| {
+        for client in 0..8 {
+            let (world, right) = (&world, &right);
+            scope.spawn(move || {
+                let mut dice = Dice(client);
+                let mut raw = world.connect();
+                for _ in 0..30 {
+                    match dice.roll(3) {
+                        0 => {
+                            raw.must("BEGIN");
+                            same(sql, &Reply { status: b'I', ..raw.simple(sql) }, right);
+                            raw.must("COMMIT");
+                        }
+                        1 => {
+                            raw.must("BEGIN");
+                            raw.must("SELECT note FROM sales WHERE id = 3");
+                            same(sql, &Reply { status: b'I', ..raw.simple(sql) }, right);
+                            raw.must("COMMIT");
+                        }
+                        _ => same(sql, &raw.simple(sql), right),
+                    }
+                }
+            });
+        }
+    });
+    world.at_rest();
+}
+
+#[test]
+fn a_session_that_has_every_combine_connection_does_not_wait_for_itself() {
+    let world = World::create("finishalone", "query_wait_timeout = \"30s\"", "pool_size = 1");
+    let mut raw = world.connect();
+    raw.must("BEGIN");
+    raw.must("DECLARE c CURSOR FOR SELECT id, rank() OVER (ORDER BY amount, id) FROM sales ORDER BY id");
+    raw.must("FETCH 2 FROM c");
+    let start = Instant::now();
+    let refused = raw.simple("SELECT stddev(amount) FROM sales");
+    assert_eq!((refused.code(), refused.status), ("53300", b'E'), "{refused:?}");
+    let error = refused.error.unwrap();
+    assert!(error.hint().contains("[combine] pool_size"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    raw.must("ROLLBACK");
+    raw.must("SELECT stddev(amount) FROM sales");
+}
+
+#[test]
+fn large_parameters_of_several_pulls_reach_shards_that_are_already_answering() {
+    let world = World::create("finishlargeparam", "query_timeout = \"30s\"", "");
+    let (mut oracle, mut raw) = (world.db.oracle(), world.connect());
+    for raw in [&mut oracle, &mut raw] {
+        raw.must("UPDATE sales SET note = repeat(md5(id::text), 2000)");
+    }
+    // Each shard answers the first pull with megabytes before it reads the second, whose parameter is as long.
+    let sql = "SELECT s.id, b.name, length(s.note) FROM sales s JOIN buyers b ON b.id = s.buyer \
+               WHERE s.note <> $1 AND b.name <> $1 ORDER BY s.id, b.id";
+    let value = [Value::text(&"x".repeat(12 << 20))];
+    let ours = raw.extended(sql, &[25], &value, 0);
+    same(sql, &ours, &oracle.extended(sql, &[25], &value, 0));
+}

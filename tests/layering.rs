@@ -94,6 +94,7 @@ const PURE: &[&str] = &[
     "plan/",
     "merge/",
     "backend/inflight.rs",
+    "backend/turns.rs",
     "backend/breaker.rs",
     "backend/servers.rs",
     "session/phase.rs",

@@ -67,6 +67,62 @@ fn a_client_that_waits_too_long_is_told_so_and_goes_on_later() {
     assert_eq!(second.must("ROLLBACK").status, b'I');
 }
 
+/// Clients that wait for a connection to a shard.
+fn waiting(raw: &mut Raw, shard: usize) -> String {
+    let pools = raw.must("SHOW pgloom.pools").text();
+    let of_shard = pools.lines().find(|line| line.starts_with(&format!("s{shard}|"))).unwrap_or_default();
+    of_shard.split('|').nth(4).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_transaction_goes_on_though_statements_wait_for_what_it_holds() {
+    let world = Sharded::create("goeson", "default_pool_size = 1\nquery_wait_timeout = \"20s\"");
+    let (mut block, mut watch) = (world.connect(), world.connect());
+    block.must("BEGIN");
+    block.must(&format!("SELECT n FROM items WHERE id = {}", world.id(3, 0)));
+    let every = "SELECT count(*) FROM items";
+    let mut others: Vec<Raw> = (0..3)
+        .map(|_| {
+            let mut other = world.connect();
+            other.send(&m::query(every)).unwrap();
+            other
+        })
+        .collect();
+    eventually(10, "three clients wait for the shard of the transaction", || waiting(&mut watch, 3) == "3");
+    // They keep nobody from the other shards, the transaction least of all.
+    let start = Instant::now();
+    assert_eq!(block.value(every), "60");
+    block.must("COMMIT");
+    for other in &mut others {
+        let rows = other.read_to_ready().unwrap().iter().filter(|message| message.tag == b'D').count();
+        assert_eq!(rows, 1);
+    }
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert_eq!(waiting(&mut watch, 3), "0");
+}
+
+#[test]
+fn transactions_that_wait_for_each_other_are_told_of_the_deadlock() {
+    let world = Sharded::create("circle", "default_pool_size = 1\nquery_wait_timeout = \"20s\"");
+    let (mut up, mut down, mut watch) = (world.connect(), world.connect(), world.connect());
+    let on = |shard: usize| format!("SELECT n FROM items WHERE id = {}", world.id(shard, 0));
+    up.must("BEGIN");
+    up.must(&on(1));
+    down.must("BEGIN");
+    down.must(&on(2));
+    up.send(&m::query(&on(2))).unwrap();
+    eventually(10, "the first waits for the second", || waiting(&mut watch, 2) == "1");
+    let start = Instant::now();
+    let refused = down.simple(&on(1));
+    assert_eq!((refused.code(), refused.status), ("40P01", b'E'), "{refused:?}");
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    down.must("ROLLBACK");
+    assert!(up.read_to_ready().unwrap().iter().all(|message| message.tag != b'E'));
+    up.must("COMMIT");
+    // Nothing is lost by it.
+    assert_eq!(down.value("SELECT count(*) FROM items"), "60");
+}
+
 #[test]
 fn transaction_mode_lends_a_connection_for_a_transaction() {
     let world = Sharded::create("lends", "default_pool_size = 2");

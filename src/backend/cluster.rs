@@ -9,7 +9,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::backend::cancel::CancelHandle;
+use crate::backend::gate::Gate;
 use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
+use crate::backend::turns::Place;
 use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
 use crate::fault::{Fault, SqlState};
@@ -78,10 +80,11 @@ impl Connect for ServerConnector {
 pub type ServerPool = Pool<ServerConnector>;
 pub type ServerCheckout = Checkout<ServerConnector>;
 
-/// The pools of one user of one database: one for each shard's primary.
+/// The pools of one user of one database: one for each shard's primary, and the one of combine connections. They share a gate.
 pub struct UserPools {
     pools: Vec<Arc<ServerPool>>,
-    combine: Arc<ServerPool>,
+    /// How many of `pools` are those of shards.
+    shards: usize,
 }
 
 impl UserPools {
@@ -92,6 +95,7 @@ impl UserPools {
         limits: &PoolLimits,
         combine: usize,
     ) -> Arc<Self> {
+        let gate = Arc::new(Gate::default());
         let pool = |shard: &Shard, limits: PoolLimits| {
             let server = shard
                 .servers
@@ -105,17 +109,23 @@ impl UserPools {
                 credentials: credentials.clone(),
                 access: access.clone(),
             };
-            Pool::new(connector, limits)
+            Pool::new(connector, limits, &gate)
         };
-        let pools = topology.shards.iter().map(|shard| pool(shard, limits.clone())).collect();
+        let mut pools: Vec<_> = topology.shards.iter().map(|shard| pool(shard, limits.clone())).collect();
         let finish = PoolLimits { size: combine, min_size: 0, size_setting: "[combine] pool_size", ..limits.clone() };
-        let combine = pool(topology.shard(topology.home), finish);
-        Arc::new(Self { pools, combine })
+        let shards = pools.len();
+        pools.push(pool(topology.shard(topology.home), finish));
+        Arc::new(Self { pools, shards })
     }
 
     /// The connections to the home shard on which Postgres finishes statements.
     pub fn combine(&self) -> &Arc<ServerPool> {
-        &self.combine
+        &self.pools[self.shards]
+    }
+
+    /// The pool at this place behind the gate.
+    pub fn at(&self, place: Place) -> &Arc<ServerPool> {
+        &self.pools[place]
     }
 
     pub fn pool(&self, shard: ShardId) -> &Arc<ServerPool> {
@@ -123,7 +133,7 @@ impl UserPools {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (ShardId, &Arc<ServerPool>)> {
-        self.pools.iter().enumerate().map(|(i, pool)| (ShardId(i as u16), pool))
+        self.pools[..self.shards].iter().enumerate().map(|(i, pool)| (ShardId(i as u16), pool))
     }
 }
 

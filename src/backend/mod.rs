@@ -4,11 +4,13 @@ pub mod cancel;
 pub mod clock;
 pub mod cluster;
 pub mod combine;
+pub mod gate;
 pub mod inflight;
 pub mod login;
 pub mod pool;
 pub mod prepared;
 pub mod settings;
+pub mod turns;
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,12 +1,15 @@
-//! `Pool`: the connections to one server for one user. A `Checkout` gives back a clean connection or discards it.
+//! `Pool`: the connections to one server for one user. A `Checkout` gives back a clean connection or discards it. How many there may
+//! be, and who gets the next one, is the business of the [`Gate`] that a user's pools share.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use smallvec::SmallVec;
 
 use crate::backend::Backend;
+use crate::backend::gate::{Denied, Gate};
+use crate::backend::turns::Place;
 use crate::fault::{Blame, Fault, SqlState};
 
 /// Makes a new connection for a pool: TCP and TLS in the router, memory in tests.
@@ -35,7 +38,6 @@ pub struct PoolLimits {
 #[derive(Debug, Default)]
 pub struct PoolCounts {
     pub active: AtomicUsize,
-    pub waiting: AtomicUsize,
     pub connects: AtomicU64,
     pub connect_failures: AtomicU64,
     pub discards: AtomicU64,
@@ -44,7 +46,8 @@ pub struct PoolCounts {
 pub struct Pool<C> {
     pub connector: Arc<C>,
     limits: PoolLimits,
-    permits: Semaphore,
+    gate: Arc<Gate>,
+    place: Place,
     idle: Mutex<Idle>,
     pub counts: PoolCounts,
     /// What the last attempt to connect failed with, until one succeeds: for `/readyz` and `check`.
@@ -62,15 +65,28 @@ struct Idle {
 }
 
 impl<C: Connect> Pool<C> {
-    pub fn new(connector: C, limits: PoolLimits) -> Arc<Self> {
+    /// One more pool behind `gate`.
+    pub fn new(connector: C, mut limits: PoolLimits, gate: &Arc<Gate>) -> Arc<Self> {
+        limits.size = limits.size.max(1);
         Arc::new(Self {
-            permits: Semaphore::new(limits.size.clamp(1, Semaphore::MAX_PERMITS)),
+            place: gate.add(limits.size),
+            gate: Arc::clone(gate),
             connector: Arc::new(connector),
             limits,
             idle: Mutex::default(),
             counts: PoolCounts::default(),
             last_failure: Mutex::default(),
         })
+    }
+
+    /// Which of the pools behind its gate it is.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// How many clients wait for a connection of this pool.
+    pub fn waiting(&self) -> usize {
+        self.gate.waiting(self.place)
     }
 
     pub fn limits(&self) -> &PoolLimits {
@@ -86,42 +102,30 @@ impl<C: Connect> Pool<C> {
         self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A connection for one client, fairly in turn, within the pool's wait.
-    ///
-    /// # Errors
-    /// `53300` when no connection came free in time; the connector's fault when a new one could not be made.
-    pub async fn checkout(self: &Arc<Self>) -> Result<Checkout<C>, Fault> {
-        let permit = match self.permits.try_acquire() {
-            Ok(permit) => permit,
-            Err(_) => self.wait().await?,
-        };
+    /// The checkout of somebody whom the gate has let in; it has no connection yet where none is idle.
+    fn lend(self: &Arc<Self>) -> Checkout<C> {
         self.counts.active.fetch_add(1, Ordering::Relaxed);
-        // The checkout gives the permit back.
-        permit.forget();
-        let mut checkout = Checkout { backend: self.take_idle(), pool: Arc::clone(self) };
-        if checkout.backend.is_none() {
-            checkout.backend = Some(Box::new(self.connect().await?));
-        }
-        Ok(checkout)
+        Checkout { backend: self.take_idle(), pool: Arc::clone(self) }
     }
 
-    async fn wait(&self) -> Result<SemaphorePermit<'_>, Fault> {
-        self.counts.waiting.fetch_add(1, Ordering::Relaxed);
-        let _left = Decrement(&self.counts.waiting);
-        let acquired = tokio::time::timeout(self.limits.wait, self.permits.acquire()).await;
-        match acquired {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Fault::new(SqlState::TOO_MANY_CONNECTIONS, "query_wait_timeout")
-                .detail(format!(
-                    "all {} server connections of the pool were busy for {:?}",
-                    self.limits.size, self.limits.wait
-                ))
-                .hint(format!(
-                    "Raise {} or query_wait_timeout, or look for long transactions.",
-                    self.limits.size_setting
-                ))
-                .blame(Blame::Router)),
-        }
+    fn denied(&self, denied: Denied) -> Fault {
+        let Self { limits: PoolLimits { size, size_setting, wait, .. }, .. } = self;
+        let fault = match denied {
+            Denied::Timeout(_) => Fault::new(SqlState::TOO_MANY_CONNECTIONS, "query_wait_timeout")
+                .detail(format!("all {size} server connections of the pool were busy for {wait:?}"))
+                .hint(format!("Raise {size_setting} or query_wait_timeout, or look for long transactions.")),
+            Denied::Alone(_) => {
+                Fault::new(SqlState::TOO_MANY_CONNECTIONS, "the session would wait for a server connection of its own")
+                    .detail(format!("it holds all {size} server connections of the pool"))
+                    .hint(format!("Raise {size_setting}, or end what the session keeps open."))
+            }
+            Denied::Circle => Fault::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")
+                .detail(
+                    "transactions hold all server connections of pools, and each waits for one that another one holds",
+                )
+                .hint(format!("Run the transaction again. Raise {size_setting} if this happens often.")),
+        };
+        fault.blame(Blame::Router)
     }
 
     async fn connect(&self) -> Result<Backend, Fault> {
@@ -164,9 +168,10 @@ impl<C: Connect> Pool<C> {
         while self.idle_count() + self.counts.active.load(Ordering::Relaxed)
             < self.limits.min_size.min(self.limits.size)
         {
-            let Ok(permit) = self.permits.try_acquire() else { break };
+            if !self.gate.try_enter(self.place) {
+                break;
+            }
             self.counts.active.fetch_add(1, Ordering::Relaxed);
-            permit.forget();
             let mut checkout = Checkout { backend: None, pool: Arc::clone(self) };
             match self.connect().await {
                 Ok(backend) => checkout.backend = Some(Box::new(backend)),
@@ -192,12 +197,35 @@ fn is_expired(backend: &Backend, before: Option<Instant>) -> bool {
     before.is_some_and(|before| backend.connected_at < before)
 }
 
-struct Decrement<'a>(&'a AtomicUsize);
-
-impl Drop for Decrement<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+/// A connection of each of these pools, which share a gate, for one client that holds some of the pools at `holds` already. All or
+/// none: nobody keeps one pool from others while it waits for another one.
+///
+/// # Errors
+/// `53300` when they did not come free in time; `40P01` when they never could; a connector's fault when a new connection could not
+/// be made.
+pub async fn checkout<C: Connect>(
+    pools: &[&Arc<Pool<C>>],
+    holds: &[Place],
+) -> Result<SmallVec<[Checkout<C>; 1]>, Fault> {
+    let Some(first) = pools.first() else { return Ok(SmallVec::new()) };
+    let wants: SmallVec<[Place; 4]> = pools.iter().map(|pool| pool.place).collect();
+    if let Err(denied) = first.gate.enter(&wants, holds, first.limits.wait).await {
+        let short = match denied {
+            Denied::Timeout(place) | Denied::Alone(place) => pools.iter().find(|pool| pool.place == place),
+            Denied::Circle => None,
+        };
+        return Err(short.unwrap_or(first).denied(denied));
     }
+    let mut checkouts: SmallVec<[Checkout<C>; 1]> = pools.iter().map(|pool| pool.lend()).collect();
+    if checkouts.iter().any(|checkout| checkout.backend.is_none()) {
+        let missing = checkouts.iter_mut().filter(|checkout| checkout.backend.is_none());
+        let connects = missing.map(async |checkout| {
+            checkout.backend = Some(Box::new(checkout.pool.connect().await?));
+            Ok::<_, Fault>(())
+        });
+        futures::future::try_join_all(connects).await?;
+    }
+    Ok(checkouts)
 }
 
 /// One connection lent to one client. Dropped: given back when clean, closed when not.
@@ -210,6 +238,11 @@ impl<C: Connect> Checkout<C> {
     /// What reaches this connection's server: for cancel requests.
     pub fn connector(&self) -> Arc<C> {
         Arc::clone(&self.pool.connector)
+    }
+
+    /// The place of its pool.
+    pub fn place(&self) -> Place {
+        self.pool.place
     }
 
     /// Never to be used again, whatever its state looks like.
@@ -240,6 +273,6 @@ impl<C: Connect> Drop for Checkout<C> {
         if let Some(backend) = self.backend.take() {
             self.pool.give_back(backend);
         }
-        self.pool.permits.add_permits(1);
+        self.pool.gate.give_back(self.pool.place);
     }
 }

@@ -50,7 +50,7 @@ section! {
         client_login_timeout: Duration = "15s",
         /// A client that is silent for longer, outside a transaction, is disconnected. 0: never.
         client_idle_timeout: Duration = "0",
-        /// How long a statement waits for a free server connection before it fails. 0: for ever.
+        /// How long a statement waits for free server connections before it fails (53300). Transactions that could only wait for each other fail at once (40P01). 0: for ever.
         query_wait_timeout: Duration = "120s",
         /// How long a statement may run before it is cancelled (57014). 0: for ever.
         query_timeout: Duration = "0",

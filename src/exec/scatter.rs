@@ -436,6 +436,19 @@ pub async fn send_all(servers: &mut [&mut Backend], client: &mut Client) -> Resu
     .await
 }
 
+/// Begins to write what is queued for each server. What does not go at once goes while the server is read: one that was asked
+/// several things answers the first before it takes the rest.
+pub async fn start_sending(servers: &mut [&mut Backend]) {
+    poll_fn(|cx| {
+        for server in servers.iter_mut() {
+            // One that cannot be written to says why when it is read.
+            let _ = server.poll_flush(cx);
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
 /// Waits for one server's next frame; notices pass to the client, which is watched meanwhile.
 pub async fn content(server: &mut Backend, client: &mut Client, speaks: bool) -> Result<Frame, ScatterError> {
     loop {
@@ -480,7 +493,7 @@ async fn any_content(
 }
 
 /// While servers work: the client is written to and watched. Ready when it is gone or to go.
-pub(super) fn poll_client(client: &mut Client, cx: &mut Context<'_>) -> Poll<ScatterError> {
+pub fn poll_client(client: &mut Client, cx: &mut Context<'_>) -> Poll<ScatterError> {
     if client.control.poll_kill(cx).is_ready() {
         return Poll::Ready(Broken::Client.into());
     }

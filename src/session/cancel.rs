@@ -1,7 +1,7 @@
 //! Who may cancel what: keys of clients, and the server connections that work for each right now.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -14,25 +14,53 @@ use crate::secret::Secret;
 /// One client's entry: its secret, and what runs for it.
 pub struct CancelSlot {
     secret: Secret,
-    running: Mutex<SmallVec<[Arc<CancelHandle>; 2]>>,
+    running: Mutex<Running>,
     pub control: Arc<Control>,
+}
+
+#[derive(Default)]
+struct Running {
+    servers: SmallVec<[Arc<CancelHandle>; 2]>,
+    /// Its statement waits for server connections.
+    waiting: bool,
 }
 
 impl CancelSlot {
     /// Notes the server connections that now work for this client.
     pub fn set(&self, running: impl IntoIterator<Item = Arc<CancelHandle>>) {
-        let mut slot = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.clear();
-        slot.extend(running);
+        let mut slot = self.running();
+        slot.servers.clear();
+        slot.servers.extend(running);
     }
 
     pub fn add(&self, running: Arc<CancelHandle>) {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).push(running);
+        self.running().servers.push(running);
     }
 
     /// Nothing runs any more.
     pub fn clear(&self) {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.running().servers.clear();
+    }
+
+    /// While the value lives, a cancel request ends the wait: [`Control::poll_cancel`] becomes ready.
+    pub fn wait(&self) -> Waiting<'_> {
+        self.running().waiting = true;
+        Waiting(self)
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A statement that waits for server connections.
+pub struct Waiting<'a>(&'a CancelSlot);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.running().waiting = false;
+        // One that came too late is not for the next statement.
+        self.0.control.forget_cancel();
     }
 }
 
@@ -90,10 +118,13 @@ impl CancelRegistry {
             return;
         }
         let targets = {
-            let running = slot.running.lock().unwrap_or_else(PoisonError::into_inner);
+            let running = slot.running();
+            if running.waiting {
+                slot.control.cancel();
+            }
             // Under the lock: a session takes its connections out of the slot before it gives them back, and then sees that one is under way.
-            running.iter().for_each(|handle| handle.announce());
-            running.clone()
+            running.servers.iter().for_each(|handle| handle.announce());
+            running.servers.clone()
         };
         for target in targets {
             target.send().await;

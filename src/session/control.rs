@@ -330,7 +330,7 @@ impl Session {
             let at = match self.held.position(home) {
                 Some(at) => at,
                 None => {
-                    let server = self.pools.pool(home).checkout().await?;
+                    let server = self.checkout(self.pools.pool(home).place()).await?;
                     self.hold(home, server)
                 }
             };
@@ -447,7 +447,7 @@ impl Session {
     /// away afterwards tells which.
     pub(super) async fn run_unclear(&mut self, text: &str) -> Result<Option<LocalRows>, Failure> {
         let home = self.view.topology.home;
-        let mut server = self.pools.pool(home).checkout().await?;
+        let mut server = self.checkout(self.pools.pool(home).place()).await?;
         let asked = match put_settings(&mut server, &self.settings).await {
             Ok(()) => server.query(text).await.map(drop),
             Err(fault) => Err(fault),

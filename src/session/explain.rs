@@ -15,7 +15,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::plan::shard_plans::{ShardPlan, ShardPlans, answer};
 use crate::plan::{Access, ExplainPlan, FinishPlan, Plan, PlanKind, PullFrom, ShardSql};
-use crate::session::finish::PORTAL;
+use crate::session::finish::{PORTAL, with};
 use crate::session::prepared::ClientStatement;
 use crate::session::pulls::Asked;
 use crate::session::run::Ask;
@@ -129,7 +129,7 @@ impl Session {
         plan: &FinishPlan,
         ask: &Ask<'_>,
     ) -> Result<(Bytes, ShardPlans), Failure> {
-        let original = self.original(ask).await?;
+        let original = self.original(plan, ask).await?;
         let mut finishing = FinishPlan { sql: format!("{}{}", explain.prefix, plan.sql), ..plan.clone() };
         if !explain.options.analyze {
             finishing.pulls.iter_mut().for_each(|pull| pull.from = PullFrom::Shards(ShardSet::new()));
@@ -157,7 +157,13 @@ impl Session {
         let asked = match explain.options.analyze {
             true => asked,
             false => {
-                let moment = if plan.needs_moment() { self.moment_of_a_shard(plan).await? } else { Moment::default() };
+                let clock = if plan.needs_moment() { Some(self.shard_with_clock(plan)?) } else { None };
+                let (_, shards) = self.feeds(plan)?;
+                self.enlist_all(&with(&shards, clock)).await?;
+                let moment = match clock {
+                    Some(shard) => self.moment_of(shard).await?,
+                    None => Moment::default(),
+                };
                 self.asked_before(plan, ask, &original, moment)?
             }
         };

@@ -1,6 +1,6 @@
 //! Tier 2: rows are pulled from the shards into temporary tables of a combine connection, and a Postgres finishes the statement
-//! there. The shards' connections are checked out before the combine connection, which has a pool of its own: nobody who holds
-//! one of these waits for a shard.
+//! there. The combine connection, which has a pool of its own, is checked out together with those of the shards: nobody waits for one
+//! of them with the others in his hands.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +64,7 @@ impl From<ScatterError> for Halt {
 impl Session {
     /// Runs the statement to its end; rows and command tag to the client.
     pub(super) async fn run_finish(&mut self, plan: &FinishPlan, ask: &Ask<'_>) -> Result<(), Failure> {
-        let original = self.original(ask).await?;
+        let original = self.original(plan, ask).await?;
         if plan.cursor.is_some() {
             return self.declare_finish(plan, ask, &original).await;
         }
@@ -97,7 +97,7 @@ impl Session {
         };
         self.columns_of(statement).await?;
         self.leave_open().await?;
-        let original = self.original(&ask).await?;
+        let original = self.original(finish, &ask).await?;
         if finish.cursor.is_some() {
             return self.declare_finish(finish, &ask, &original).await;
         }
@@ -167,9 +167,17 @@ impl Session {
         }
     }
 
-    pub(super) async fn original(&mut self, ask: &Ask<'_>) -> Result<Original, Failure> {
+    pub(super) async fn original(&mut self, plan: &FinishPlan, ask: &Ask<'_>) -> Result<Original, Failure> {
         let (parameters, rows) = match ask {
-            Ask::Query { text } => self.describe_at_home(text, &[]).await?,
+            Ask::Query { text } => {
+                if self.tx.is_open()
+                    && let Ok((_, shards)) = self.feeds(plan)
+                {
+                    // The home shard stays with the transaction: it is not to be held while others are waited for.
+                    self.enlist_all(&with(&shards, Some(self.view.topology.home))).await?;
+                }
+                self.describe_at_home(text, &[]).await?
+            }
             Ask::Bound { statement, .. } => statement
                 .described()
                 .ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "a statement was not described before it ran"))?,
@@ -207,23 +215,26 @@ impl Session {
         described
     }
 
-    /// The moment of a statement in a transaction. Every shard has begun its part of it at a time of its own; rows that were written
-    /// in it have the time of their shard, so that one's clock is read.
-    pub(super) async fn moment_of_a_shard(&mut self, plan: &FinishPlan) -> Result<Moment, Failure> {
+    /// The shard that tells the moment of a statement in a transaction. Every shard has begun its part of it at a time of its own; rows
+    /// that were written in it have the time of their shard, so that one's clock is read.
+    pub(super) fn shard_with_clock(&self, plan: &FinishPlan) -> Result<ShardId, Fault> {
         let home = self.view.topology.home;
         let wrote: Vec<ShardId> = self.held.iter().filter(|h| h.joined && h.wrote).map(|h| h.shard).collect();
         let shard = self.tx.clock.unwrap_or(wrote.first().copied().unwrap_or(home));
-        if wrote.iter().any(|other| *other != shard) {
-            return Err(Fault::unsupported(
-                format!(
-                    "function {}() is not supported here behind writes on several shards",
-                    plan.clock.as_deref().unwrap_or("now")
-                ),
-                "Each shard has begun its part of the transaction at a time of its own, which rows written in it may have.",
-                "Send the time as a parameter or a literal, or run the statement outside of the transaction.",
-            )
-            .into());
+        if wrote.iter().all(|other| *other == shard) {
+            return Ok(shard);
         }
+        Err(Fault::unsupported(
+            format!(
+                "function {}() is not supported here behind writes on several shards",
+                plan.clock.as_deref().unwrap_or("now")
+            ),
+            "Each shard has begun its part of the transaction at a time of its own, which rows written in it may have.",
+            "Send the time as a parameter or a literal, or run the statement outside of the transaction.",
+        ))
+    }
+
+    pub(super) async fn moment_of(&mut self, shard: ShardId) -> Result<Moment, Failure> {
         let at = self.enlist(shard).await?;
         let asked = self.held[at].server.query(clock::ASK).await?;
         if self.tx.is_open() {
@@ -274,17 +285,30 @@ impl Session {
         style.iso_dates && style.exact_floats && !local
     }
 
-    /// A combine connection for one statement.
-    pub(super) async fn enlist_combine(&mut self) -> Result<ShardId, Failure> {
+    /// Connections to all these shards and one on which the statement is finished, all at once: whose number is left in `slot` too.
+    pub(super) async fn enlist_with_combine(
+        &mut self,
+        shards: &[ShardId],
+        slot: &mut Option<ShardId>,
+    ) -> Result<ShardId, Failure> {
         self.check_unseen_settings()?;
-        let slot = self.held.next_combine().ok_or_else(|| {
+        let combine = self.held.next_combine().ok_or_else(|| {
             Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many suspended portals over several shards")
         })?;
-        let server = self.pools.combine().checkout().await?;
-        let at = self.hold(slot, server);
-        self.held[at].pin = None;
-        self.held[at].finishing = Finishing::Running;
-        Ok(slot)
+        let missing: Vec<ShardId> = shards.iter().copied().filter(|s| self.held.position(*s).is_none()).collect();
+        let pools = missing.iter().map(|shard| self.pools.pool(*shard)).chain([self.pools.combine()]);
+        let places: Vec<_> = pools.map(|pool| pool.place()).collect();
+        let servers = self.checkout_all(&places).await?;
+        for (shard, server) in missing.into_iter().chain([combine]).zip(servers) {
+            let at = self.hold(shard, server);
+            if shard == combine {
+                self.held[at].pin = None;
+                self.held[at].finishing = Finishing::Running;
+            }
+        }
+        *slot = Some(combine);
+        self.enlist_all(shards).await?;
+        Ok(combine)
     }
 
     /// Settings, empty inputs and an open transaction on the combine connection.
@@ -421,6 +445,11 @@ impl Session {
         server.inflight.push(Owed::Bind(Audience::Router));
         Ok(())
     }
+}
+
+/// These shards, and one more.
+pub(super) fn with(shards: &[ShardId], one: Option<ShardId>) -> Vec<ShardId> {
+    shards.iter().copied().chain(one.filter(|one| !shards.contains(one))).collect()
 }
 
 /// A finishing transaction is always rolled back: it has written nothing but its inputs, which are empty again by that, and what

@@ -1,5 +1,6 @@
 //! The server connections that this client holds now: for its transaction, for a batch, or pinned.
 
+use std::future::poll_fn;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,10 +10,13 @@ use smallvec::SmallVec;
 use crate::backend::Backend;
 use crate::backend::cancel::CancelHandle;
 use crate::backend::cluster::ServerCheckout;
+use crate::backend::pool;
 use crate::backend::settings::SessionSettings;
+use crate::backend::turns::Place;
+use crate::exec::scatter::poll_client;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
-use crate::session::{Failure, Session};
+use crate::session::{Failure, Session, Stop};
 use crate::sql::analyze::PinReason;
 use crate::wire::frame::Frame;
 use crate::wire::reply::Status;
@@ -196,7 +200,7 @@ impl Session {
             None if shard.is_combine() => return Err(lost_cursor().into()),
             None => {
                 self.check_unseen_settings()?;
-                let server = self.pools.pool(shard).checkout().await?;
+                let server = self.checkout(self.pools.pool(shard).place()).await?;
                 self.hold(shard, server)
             }
         };
@@ -218,6 +222,33 @@ impl Session {
             }
         }
         Ok(at)
+    }
+
+    /// Connections out of all these pools at once, with regard to what the session holds already. The wait for them ends when the client
+    /// leaves or cancels.
+    pub(super) async fn checkout_all(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Failure> {
+        let Self { pools, held, client, slot, .. } = self;
+        let holds: SmallVec<[Place; 4]> = held.iter().map(|held| held.server.place()).collect();
+        let pools: SmallVec<[_; 4]> = places.iter().map(|place| pools.at(*place)).collect();
+        let mut lending = std::pin::pin!(pool::checkout(&pools, &holds));
+        let mut waiting = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(lent) = lending.as_mut().poll(cx) {
+                return Poll::Ready(lent.map_err(Failure::from));
+            }
+            waiting.get_or_insert_with(|| slot.wait());
+            if client.control.poll_cancel(cx).is_ready() {
+                let canceled = Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to user request");
+                return Poll::Ready(Err(canceled.into()));
+            }
+            poll_client(client, cx).map(|_| Err(Stop::Gone.into()))
+        })
+        .await
+    }
+
+    pub(super) async fn checkout(&mut self, place: Place) -> Result<ServerCheckout, Failure> {
+        let lent = self.checkout_all(&[place]).await?.pop();
+        lent.ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "a pool has lent nothing").into())
     }
 
     /// Settings that were changed on one connection behind our back (set_config) are unknown to every other: a statement that

@@ -113,7 +113,7 @@ impl Session {
                 Some(self.user.to_string()),
                 Some(pool.counts.active.load(Ordering::Relaxed).to_string()),
                 Some(pool.idle_count().to_string()),
-                Some(pool.counts.waiting.load(Ordering::Relaxed).to_string()),
+                Some(pool.waiting().to_string()),
                 Some(pool.limits().size.to_string()),
             ]
         });

@@ -23,7 +23,7 @@ impl Session {
                 if !held.joined {
                     put_settings(&mut held.server, &self.settings).await?;
                 }
-                parse_error(&mut held.server, text, &[]).await
+                parse_error(&mut held.server, text, &[]).await.map_err(Failure::from)
             }
             None => self.parse_error_at_home(text, &[]).await,
         };
@@ -54,14 +54,15 @@ impl Session {
                 theirs.position = theirs.position.map(|position| position.saturating_add(self.offset));
                 Failure::Fault(theirs.into_fault().blame(fault.blame))
             }
-            Ok(None) | Err(_) => ours(),
+            Err(stop @ Failure::Stop(_)) => stop,
+            Ok(None) | Err(Failure::Fault(_) | Failure::Reported) => ours(),
         }
     }
 
-    async fn parse_error_at_home(&mut self, text: &str, types: &[Oid]) -> Result<Option<Frame>, Fault> {
-        let mut server = self.pools.pool(self.view.topology.home).checkout().await?;
+    async fn parse_error_at_home(&mut self, text: &str, types: &[Oid]) -> Result<Option<Frame>, Failure> {
+        let mut server = self.checkout(self.pools.pool(self.view.topology.home).place()).await?;
         put_settings(&mut server, &self.settings).await?;
-        parse_error(&mut server, text, types).await
+        Ok(parse_error(&mut server, text, types).await?)
     }
 }
 

@@ -8,11 +8,11 @@ use crate::backend::combine::qualified;
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::settings::quote_identifier;
 use crate::exec::finish::{self, Copies, Input, Tally, Values};
-use crate::exec::scatter::{FIRST_NORMAL_OID, send_all};
+use crate::exec::scatter::{FIRST_NORMAL_OID, start_sending};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
 use crate::plan::{FinishPlan, Keys, KeysFrom, Pull, PullFrom};
-use crate::session::finish::{Halt, Original, no_moment};
+use crate::session::finish::{Halt, Original, no_moment, with};
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
@@ -135,14 +135,13 @@ impl Session {
         tally: &mut Tally,
     ) -> Result<Vec<Asked>, Halt> {
         let plan = of.plan;
-        self.enlist_all(&of.shards).await?;
-        // Inside of a transaction, so that the statement's moment is asked of one of its connections before others are held.
         let within = self.tx.is_open();
-        if plan.needs_moment() && within {
-            of.moment = self.moment_of_a_shard(plan).await?;
+        // Inside of a transaction the statement's moment is asked of one of its connections.
+        let clock = if plan.needs_moment() && within { Some(self.shard_with_clock(plan)?) } else { None };
+        let combine = self.enlist_with_combine(&with(&of.shards, clock), slot).await?;
+        if let Some(shard) = clock {
+            of.moment = self.moment_of(shard).await?;
         }
-        let combine = self.enlist_combine().await?;
-        *slot = Some(combine);
         let mut inputs = None;
         let asks_types = plan.pulls.iter().any(|pull| pull.binary.is_none());
         if asks_types || plan.needs_moment() && !within {
@@ -172,11 +171,8 @@ impl Session {
             for shard in of.shards.clone() {
                 self.ask_pulls(shard, &of, stage, &asked, &binary)?;
             }
-            {
-                // The shards work while the inputs are made.
-                let mut servers = self.held.servers(&of.shards);
-                send_all(&mut servers, &mut self.client).await?;
-            }
+            // The shards work while the inputs are made.
+            start_sending(&mut self.held.servers(&of.shards)).await;
             let inputs = match &mut inputs {
                 Some(inputs) => inputs,
                 None => inputs.insert(self.make_inputs(combine, plan, &of.feeds, &of.shards).await?),

@@ -394,8 +394,8 @@ impl Session {
             self.check_unseen_settings()?;
         }
         if missing.len() > 1 {
-            let waits = missing.iter().map(|shard| self.pools.pool(*shard).checkout());
-            let servers = futures::future::try_join_all(waits).await?;
+            let places: Vec<_> = missing.iter().map(|shard| self.pools.pool(*shard).place()).collect();
+            let servers = self.checkout_all(&places).await?;
             for (shard, server) in missing.into_iter().zip(servers) {
                 self.hold(shard, server);
             }

@@ -1,0 +1,198 @@
+//! `Gate`: the one door to all pools of a user. Who comes in has a connection of each pool that it asked for; the others wait, for
+//! so long and no longer, in the order of [`Turns`].
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::backend::turns::{Entry, Place, Ticket, Turns};
+
+/// Why somebody did not get connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// This pool, of those asked for, had none in time.
+    Timeout(Place),
+    /// See [`Entry::Alone`].
+    Alone(Place),
+    /// See [`Entry::Circle`].
+    Circle,
+}
+
+#[derive(Debug, Default)]
+pub struct Gate {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    turns: Turns,
+    /// How those who wait are told that they have been admitted.
+    bells: HashMap<Ticket, oneshot::Sender<()>>,
+}
+
+impl State {
+    fn ring(&mut self, admitted: impl IntoIterator<Item = Ticket>) {
+        for ticket in admitted {
+            if let Some(bell) = self.bells.remove(&ticket) {
+                // One that has just given up finds that it was admitted, and gives its connections back.
+                let _ = bell.send(());
+            }
+        }
+    }
+}
+
+impl Gate {
+    /// One more pool behind this gate.
+    pub fn add(&self, size: usize) -> Place {
+        self.state().turns.add(size)
+    }
+
+    /// A connection of each of these pools, of which the asker has `holds` already, is the caller's; each is to be given back.
+    pub async fn enter(&self, wants: &[Place], holds: &[Place], wait: Duration) -> Result<(), Denied> {
+        let mut waiting = {
+            let mut state = self.state();
+            match state.turns.enter(wants, holds) {
+                Entry::Admitted => return Ok(()),
+                Entry::Alone(place) => return Err(Denied::Alone(place)),
+                Entry::Circle => return Err(Denied::Circle),
+                Entry::Waits(ticket) => {
+                    let (bell, rung) = oneshot::channel();
+                    state.bells.insert(ticket, bell);
+                    Waiting { gate: self, ticket, wants, rung, admitted: false }
+                }
+            }
+        };
+        match tokio::time::timeout(wait, &mut waiting.rung).await {
+            Ok(Ok(())) => {
+                waiting.admitted = true;
+                Ok(())
+            }
+            // A bell is not thrown away while somebody listens to it.
+            Ok(Err(_)) | Err(_) => {
+                let state = self.state();
+                let missing = wants.iter().find(|place| state.turns.is_missing(waiting.ticket, **place));
+                Err(Denied::Timeout(missing.or(wants.first()).copied().unwrap_or_default()))
+            }
+        }
+    }
+
+    /// One connection, if there is one that nobody waits for.
+    pub fn try_enter(&self, place: Place) -> bool {
+        let mut state = self.state();
+        match state.turns.enter(&[place], &[]) {
+            Entry::Admitted => true,
+            Entry::Waits(ticket) => {
+                let admitted = state.turns.leave(ticket);
+                state.ring(admitted.into_iter().flatten());
+                false
+            }
+            Entry::Alone(_) | Entry::Circle => false,
+        }
+    }
+
+    pub fn give_back(&self, place: Place) {
+        let mut state = self.state();
+        let admitted = state.turns.give_back(place);
+        state.ring(admitted);
+    }
+
+    /// How many wait for a connection of this pool.
+    pub fn waiting(&self, place: Place) -> usize {
+        self.state().turns.waiting(place)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody in line. Dropped before it was admitted: it leaves the line, or gives back what it has been given in this moment.
+struct Waiting<'a> {
+    gate: &'a Gate,
+    ticket: Ticket,
+    wants: &'a [Place],
+    rung: oneshot::Receiver<()>,
+    admitted: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.admitted {
+            return;
+        }
+        let mut state = self.gate.state();
+        state.bells.remove(&self.ticket);
+        match state.turns.leave(self.ticket) {
+            Some(admitted) => state.ring(admitted),
+            None => {
+                for place in self.wants {
+                    let admitted = state.turns.give_back(*place);
+                    state.ring(admitted);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn gate(sizes: &[usize]) -> Arc<Gate> {
+        let gate = Gate::default();
+        for size in sizes {
+            gate.add(*size);
+        }
+        Arc::new(gate)
+    }
+
+    #[tokio::test]
+    async fn the_pool_that_was_short_is_named() {
+        let gate = gate(&[1, 1]);
+        gate.enter(&[1], &[], LONG).await.unwrap();
+        let denied = gate.enter(&[0, 1], &[], Duration::from_millis(10)).await;
+        assert_eq!(denied, Err(Denied::Timeout(1)));
+        // Nothing is left of the one that gave up.
+        assert!(gate.try_enter(0) && !gate.try_enter(1));
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_just_when_it_is_admitted_keeps_nothing() {
+        let gate = gate(&[1]);
+        gate.enter(&[0], &[], LONG).await.unwrap();
+        let waits = {
+            let gate = Arc::clone(&gate);
+            tokio::spawn(async move { gate.enter(&[0], &[], LONG).await })
+        };
+        tokio::task::yield_now().await;
+        assert_eq!(gate.waiting(0), 1);
+        gate.give_back(0);
+        // It has not been polled since its bell rang.
+        waits.abort();
+        assert!(waits.await.unwrap_err().is_cancelled());
+        assert!(gate.try_enter(0));
+    }
+
+    #[tokio::test]
+    async fn who_is_admitted_keeps_its_connection_though_its_wait_is_over() {
+        let gate = gate(&[1]);
+        gate.enter(&[0], &[], LONG).await.unwrap();
+        let waits = {
+            let gate = Arc::clone(&gate);
+            tokio::spawn(async move { gate.enter(&[0], &[], LONG).await })
+        };
+        tokio::task::yield_now().await;
+        gate.give_back(0);
+        waits.await.unwrap().unwrap();
+        assert!(!gate.try_enter(0));
+        gate.give_back(0);
+        assert!(gate.try_enter(0));
+    }
+}

@@ -1,0 +1,224 @@
+//! PURE. `Turns`: whose turn it is where a user's pools have fewer connections than are asked for, so that nobody waits in a circle.
+//!
+//! Who holds nothing (a newcomer) asks for all that its statement needs at once, and gets all or none: what it waits for is never
+//! what others wait for. Newcomers stand in line at each pool that they want. The first of a line, as many as there are free
+//! connections, have a claim on one; who has a claim at every pool that it wants gets them all. So nobody overtakes whom it would
+//! delay, and a connection that a claim cannot use yet is still in the pool.
+//!
+//! Who holds connections already (a transaction that goes on to more shards) is given what is free before all claims: others may
+//! wait for what it holds. Among such a circle is possible, because applications choose the order in which a transaction meets its
+//! shards. The one that would close it is told so instead of waiting.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use smallvec::SmallVec;
+
+/// Names a pool among those of one user.
+pub type Place = usize;
+pub type Places = SmallVec<[Place; 4]>;
+
+/// Names one who waits; a later one has a greater number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
+/// What comes of asking for connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// They are the asker's.
+    Admitted,
+    Waits(Ticket),
+    /// It asks a pool for more connections than there are: it has all of them itself.
+    Alone(Place),
+    /// Others wait for what it holds, and it would wait for what they hold.
+    Circle,
+}
+
+#[derive(Debug, Default)]
+pub struct Turns {
+    pools: Vec<Pool>,
+    newcomers: BTreeMap<Ticket, Newcomer>,
+    holders: BTreeMap<Ticket, Holder>,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Pool {
+    size: usize,
+    /// Connections that nobody has.
+    free: usize,
+    /// The first `free` of them have a claim.
+    line: VecDeque<Ticket>,
+}
+
+#[derive(Debug)]
+struct Newcomer {
+    wants: Places,
+    /// Pools where it has no claim.
+    missing: usize,
+}
+
+#[derive(Debug)]
+struct Holder {
+    wants: Places,
+    holds: Places,
+}
+
+impl Turns {
+    /// One more pool.
+    pub fn add(&mut self, size: usize) -> Place {
+        self.pools.push(Pool { size, free: size, line: VecDeque::new() });
+        self.pools.len() - 1
+    }
+
+    /// Somebody wants a connection of each of `wants`, which are different pools, and has some of `holds` already.
+    pub fn enter(&mut self, wants: &[Place], holds: &[Place]) -> Entry {
+        if holds.is_empty() { self.enter_newcomer(wants) } else { self.enter_holder(wants, holds) }
+    }
+
+    fn enter_newcomer(&mut self, wants: &[Place]) -> Entry {
+        if wants.iter().all(|place| self.pools[*place].free > self.pools[*place].line.len()) {
+            wants.iter().for_each(|place| self.pools[*place].free -= 1);
+            return Entry::Admitted;
+        }
+        let ticket = self.ticket();
+        let mut missing = 0;
+        for place in wants {
+            let pool = &mut self.pools[*place];
+            missing += usize::from(pool.line.len() >= pool.free);
+            pool.line.push_back(ticket);
+        }
+        self.newcomers.insert(ticket, Newcomer { wants: wants.into(), missing });
+        Entry::Waits(ticket)
+    }
+
+    fn enter_holder(&mut self, wants: &[Place], holds: &[Place]) -> Entry {
+        if wants.iter().all(|place| self.pools[*place].free > 0) {
+            wants.iter().for_each(|place| self.take_before_claims(*place));
+            return Entry::Admitted;
+        }
+        let own = |place: Place| holds.iter().filter(|held| **held == place).count();
+        if let Some(place) = wants.iter().find(|place| own(**place) >= self.pools[**place].size) {
+            return Entry::Alone(*place);
+        }
+        let ticket = self.ticket();
+        self.holders.insert(ticket, Holder { wants: wants.into(), holds: holds.into() });
+        if self.is_stuck(ticket) {
+            self.holders.remove(&ticket);
+            return Entry::Circle;
+        }
+        Entry::Waits(ticket)
+    }
+
+    /// A connection is nobody's again. Returns who has been admitted by that.
+    pub fn give_back(&mut self, place: Place) -> Option<Ticket> {
+        self.pools[place].free += 1;
+        let pools = &self.pools;
+        let next = self.holders.iter().find(|(_, holder)| {
+            holder.wants.contains(&place) && holder.wants.iter().all(|place| pools[*place].free > 0)
+        });
+        let Some(ticket) = next.map(|(ticket, _)| *ticket) else { return self.extend_claims(place) };
+        let holder = self.holders.remove(&ticket)?;
+        // The one that came back was not claimed by anybody yet.
+        self.pools[place].free -= 1;
+        holder.wants.iter().filter(|wanted| **wanted != place).for_each(|place| self.take_before_claims(*place));
+        Some(ticket)
+    }
+
+    /// Somebody does not wait any longer. `None`: it has been admitted meanwhile; else who has been admitted by its leaving.
+    pub fn leave(&mut self, ticket: Ticket) -> Option<SmallVec<[Ticket; 4]>> {
+        if self.holders.remove(&ticket).is_some() {
+            return Some(SmallVec::new());
+        }
+        let newcomer = self.newcomers.remove(&ticket)?;
+        let mut admitted = SmallVec::new();
+        for place in newcomer.wants {
+            let pool = &mut self.pools[place];
+            let Some(at) = pool.line.iter().position(|waits| *waits == ticket) else { continue };
+            pool.line.remove(at);
+            if at < pool.free {
+                admitted.extend(self.extend_claims(place));
+            }
+        }
+        Some(admitted)
+    }
+
+    /// How many wait for a connection of this pool.
+    pub fn waiting(&self, place: Place) -> usize {
+        let pool = &self.pools[place];
+        let holders = self.holders.values().filter(|holder| pool.free == 0 && holder.wants.contains(&place)).count();
+        pool.line.len().saturating_sub(pool.free) + holders
+    }
+
+    /// Whether a pool has none for the one who waits with this ticket.
+    pub fn is_missing(&self, ticket: Ticket, place: Place) -> bool {
+        let pool = &self.pools[place];
+        match self.newcomers.contains_key(&ticket) {
+            true => !pool.line.iter().take(pool.free).any(|claims| *claims == ticket),
+            false => pool.free == 0,
+        }
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.last += 1;
+        Ticket(self.last)
+    }
+
+    /// One more of the line has a claim: somebody before it has gone, or a connection has come.
+    fn extend_claims(&mut self, place: Place) -> Option<Ticket> {
+        let pool = &self.pools[place];
+        let ticket = *pool.line.get(pool.free.checked_sub(1)?)?;
+        let newcomer = self.newcomers.get_mut(&ticket)?;
+        newcomer.missing -= 1;
+        if newcomer.missing > 0 {
+            return None;
+        }
+        let newcomer = self.newcomers.remove(&ticket)?;
+        for place in newcomer.wants {
+            let pool = &mut self.pools[place];
+            // It goes with its connection: the claims of the others stay.
+            if let Some(at) = pool.line.iter().take(pool.free).position(|claims| *claims == ticket) {
+                pool.line.remove(at);
+                pool.free -= 1;
+            }
+        }
+        Some(ticket)
+    }
+
+    /// Takes a free connection; the last claim on one is lost if there are not enough.
+    fn take_before_claims(&mut self, place: Place) {
+        let pool = &mut self.pools[place];
+        pool.free -= 1;
+        if let Some(last) = pool.line.get(pool.free)
+            && let Some(newcomer) = self.newcomers.get_mut(last)
+        {
+            newcomer.missing += 1;
+        }
+    }
+
+    /// Whether a holder can never be admitted, even if everybody who does not wait gives back all that it has: holders that could
+    /// go on then give back theirs, until nobody more can.
+    fn is_stuck(&self, ticket: Ticket) -> bool {
+        let mut available: Vec<usize> = self.pools.iter().map(|pool| pool.size).collect();
+        for place in self.holders.values().flat_map(|holder| &holder.holds) {
+            available[*place] = available[*place].saturating_sub(1);
+        }
+        let mut stuck: Vec<(&Ticket, &Holder)> = self.holders.iter().collect();
+        loop {
+            let before = stuck.len();
+            stuck.retain(|(_, holder)| {
+                let goes_on = holder.wants.iter().all(|place| available[*place] > 0);
+                if goes_on {
+                    holder.holds.iter().for_each(|place| available[*place] += 1);
+                }
+                !goes_on
+            });
+            if stuck.len() == before {
+                return stuck.iter().any(|(waits, _)| **waits == ticket);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "turns/tests.rs"]
+mod tests;
