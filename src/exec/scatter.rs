@@ -51,6 +51,8 @@ pub struct ScatterRun {
     parked_bytes: usize,
     limits: MergeLimits,
     rows: u64,
+    /// Rows are asked for in pieces: each tells how many it has.
+    in_pieces: bool,
     answer: Answer,
     /// COPY TO STDOUT: CopyData instead of rows.
     copy: bool,
@@ -102,6 +104,7 @@ impl ScatterRun {
             parked_bytes: 0,
             limits,
             rows: 0,
+            in_pieces: false,
             answer,
             copy: false,
             finished: false,
@@ -193,6 +196,7 @@ impl ScatterRun {
         }
         // Each Execute of a portal counts its own rows.
         self.rows = 0;
+        self.in_pieces |= max_rows.is_some();
         let mut sent = 0;
         while max_rows.is_none_or(|max| sent < max) {
             if let Some(row) = self.parked.pop_front() {
@@ -349,7 +353,8 @@ impl ScatterRun {
     /// SELECT counts what the client got; writes add up what the shards did.
     pub fn tag(&self) -> String {
         let verb = self.inputs.iter().find_map(|i| i.tag.as_ref()).map_or("SELECT", |(verb, _)| verb);
-        if verb == "SELECT" || verb == "FETCH" {
+        let changes = matches!(verb, "INSERT 0" | "UPDATE" | "DELETE" | "MERGE");
+        if self.merge.is_some() && (verb == "SELECT" || verb == "FETCH" || changes && self.in_pieces) {
             return format!("{verb} {}", self.rows);
         }
         let counts: Option<u64> = self.inputs.iter().filter_map(|i| i.tag.as_ref()).map(|(_, n)| *n).sum();
@@ -500,8 +505,7 @@ async fn flush(client: &mut Client) -> Result<(), ScatterError> {
     .await
 }
 
-/// The first OID of what users create (Postgres: `FirstNormalObjectId`).
-pub const FIRST_NORMAL_OID: crate::ids::Oid = 16_384;
+pub use crate::types::oid::FIRST_NORMAL as FIRST_NORMAL_OID;
 
 fn same_shape(ours: &[Column], theirs: &[Column]) -> bool {
     ours.len() == theirs.len()

@@ -74,6 +74,7 @@ impl Session {
     pub(super) async fn extended(&mut self, frame: Frame) -> Result<(), Stop> {
         if !self.batch.started {
             self.batch.started = true;
+            self.offset = 0;
             self.start_clock();
             self.refresh_view();
         }

@@ -19,7 +19,7 @@ impl Session {
         let (what, name) = target(frame)?;
         match what {
             b'S' => {
-                let statement = Arc::clone(self.statements.get(name)?);
+                let statement = self.current(name)?;
                 self.describe_statement(&statement).await
             }
             _ => self.describe_portal(name).await,
@@ -31,9 +31,20 @@ impl Session {
         if is_local(kind) || *kind == StatementKind::Empty {
             self.settle_parse().await?;
             let mut out = BytesMut::new();
-            reply::parameter_description(&mut out, &[])?;
+            reply::parameter_description(&mut out, &statement.types)?;
             match self.local_columns(kind)? {
                 Some(rows) => out.extend_from_slice(&rows.describe(&[])?),
+                None => out.extend_from_slice(reply::NO_DATA),
+            }
+            self.answer(&out);
+            return Ok(());
+        }
+        if let StatementKind::Execute(_) = kind {
+            self.settle_parse().await?;
+            let mut out = BytesMut::new();
+            reply::parameter_description(&mut out, &statement.types)?;
+            match self.columns_of_execute(statement).await? {
+                Some(columns) => out.extend_from_slice(&describe_with_formats(&columns, &[])?),
                 None => out.extend_from_slice(reply::NO_DATA),
             }
             self.answer(&out);
@@ -90,9 +101,11 @@ impl Session {
                 }
                 return Ok(());
             }
-            Place::Router { .. } | Place::Running(_) | Place::Finishing(_) | Place::Finished => Combine::CONCAT,
+            Place::Execute | Place::Router { .. } | Place::Running(_) | Place::Finishing(_) | Place::Finished => {
+                Combine::CONCAT
+            }
         };
-        let columns = self.columns_of(&statement).await?;
+        let columns = self.columns_of_execute(&statement).await?;
         match columns {
             Some(columns) => {
                 let description = describe_with_formats(&visible(&combine, &columns), &formats)?;

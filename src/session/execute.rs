@@ -3,7 +3,7 @@
 use crate::backend::inflight::{Audience, Owed};
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
-use crate::plan::PlanKind;
+use crate::plan::{Access, PlanKind};
 use crate::session::batch::Reload;
 use crate::session::describe::target;
 use crate::session::prepared::{ClientStatement, Place};
@@ -29,6 +29,11 @@ impl Session {
             server.out.extend_from_slice(&frame.bytes);
             server.inflight.push(Owed::Execute(Audience::Client));
             return Ok(());
+        }
+        if let Place::Execute = self.statements.portal(name)?.place {
+            let statement = Arc::clone(&self.statements.portal(name)?.statement);
+            self.check_not_failed(&statement.analysis.kind)?;
+            self.expand_portal(name).await?;
         }
         let portal = self.statements.portal(name)?;
         let statement = Arc::clone(&portal.statement);
@@ -62,7 +67,8 @@ impl Session {
         );
         // A SET is undone with what came before it in the pipeline.
         let sets = matches!(statement.analysis.kind, StatementKind::SetConfig(_));
-        let joins = begins || sets || matches!(statement.analysis.kind, StatementKind::Set(_));
+        let joins =
+            begins || sets || matches!(statement.analysis.kind, StatementKind::Set(_) | StatementKind::Prepare(_));
         if joins && self.batch.open.is_some() && !self.tx.is_open() {
             self.leave_open().await?;
         } else {
@@ -116,9 +122,9 @@ impl Session {
             Place::Running(run) => return self.resume(name, run, max).await,
             Place::Finishing(slot) => return self.resume_finish(name, slot, max_rows).await,
             Place::Finished => {
-                // A query that is at its end has no more rows; anything else is not run twice.
-                if matches!(statement.analysis.kind, StatementKind::Query | StatementKind::SetConfig(_)) {
-                    reply::command_complete(&mut self.client.out, "SELECT 0")?;
+                // What returns rows has no more of them; anything else is not run twice.
+                if let Some(tag) = self.tag_of_no_rows(statement).await? {
+                    reply::command_complete(&mut self.client.out, tag)?;
                     return Ok(());
                 }
                 return Err(Fault::new(
@@ -127,7 +133,7 @@ impl Session {
                 )
                 .into());
             }
-            Place::Server(_) | Place::Local => {
+            Place::Server(_) | Place::Local | Place::Execute => {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a portal changed its place").into());
             }
         };
@@ -138,12 +144,21 @@ impl Session {
             return self.execute_explain(statement, &bind, plan).await;
         }
         self.note_plan(&plan);
+        // As in Postgres, what it writes lasts or is undone with the rest of the pipeline.
+        let alone = statement.analysis.kind == StatementKind::Maintenance;
+        if plan.access == Access::Write && !alone {
+            self.tx.begin_implicit(&self.settings);
+        }
         let columns_added = match &plan.kind {
             PlanKind::Scatter { combine, sql, .. } => self.columns_added(statement, combine, sql),
             _ => 0,
         };
         let ask = Ask::Bound { statement, bind: &bind, columns_added, describe: false };
         match (&plan.kind, max) {
+            (PlanKind::Split { parts, combine }, Some(max)) => {
+                let run = self.start_run(parts, combine, None, plan.access, &ask).await?;
+                self.resume(name, Box::new(run), Some(max)).await
+            }
             (PlanKind::Scatter { shards, sql, combine, window }, Some(max)) => {
                 let parts: Vec<_> = shards.iter().map(|s| (s, sql.clone())).collect();
                 let run = self.start_run(&parts, combine, *window, plan.access, &ask).await?;
@@ -156,6 +171,18 @@ impl Session {
                 Ok(())
             }
         }
+    }
+
+    /// What a portal says that has returned its rows already; `None`: it returns none.
+    async fn tag_of_no_rows(&mut self, statement: &Arc<ClientStatement>) -> Result<Option<&'static str>, Failure> {
+        let tag = match statement.analysis.kind {
+            StatementKind::Query | StatementKind::SetConfig(_) => return Ok(Some("SELECT 0")),
+            StatementKind::Insert => "INSERT 0 0",
+            StatementKind::Update => "UPDATE 0",
+            StatementKind::Delete => "DELETE 0",
+            _ => return Ok(None),
+        };
+        Ok(self.columns_of(statement).await?.map(|_| tag))
     }
 
     pub(super) async fn close(&mut self, frame: &Frame) -> Result<(), Failure> {

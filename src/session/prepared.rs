@@ -1,7 +1,7 @@
 //! The statement and portal names of one client, and what they stand for.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -36,11 +36,22 @@ pub struct ClientStatement {
     pub def: Mutex<Option<Arc<StatementDef>>>,
     /// ParameterDescription and RowDescription (or NoData) of the statement, once a server has told them.
     pub description: Mutex<Option<(Bytes, Bytes)>>,
+    /// The types of its parameters as the home shard has them, once that is known: what arguments of an EXECUTE become.
+    pub arguments: OnceLock<Box<[Oid]>>,
 }
 
 impl ClientStatement {
     pub fn described(&self) -> Option<(Bytes, Bytes)> {
         self.description.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn arguments(&self) -> Option<Box<[Oid]>> {
+        self.arguments.get().cloned()
+    }
+
+    pub fn set_arguments(&self, types: Box<[Oid]>) {
+        // Whoever was first has asked the same.
+        let _ = self.arguments.set(types);
     }
 
     pub fn set_described(&self, parameters: Bytes, rows: Bytes) {
@@ -75,6 +86,8 @@ pub enum Place {
     Server(ShardId),
     /// The router answers.
     Local,
+    /// An EXECUTE: what it runs, and where, is known when it is executed.
+    Execute,
     /// Runs on several shards when executed; the Bind message's body is kept for them.
     Router { bind: Bytes, plan: Box<Plan> },
     /// Runs on several shards and has been suspended by a row limit.
@@ -145,8 +158,8 @@ impl ClientStatements {
         if name.is_empty() { self.unnamed.take().is_some() } else { self.named.remove(name).is_some() }
     }
 
+    /// All that have a name.
     pub fn clear(&mut self) {
-        self.unnamed = None;
         self.named.clear();
     }
 

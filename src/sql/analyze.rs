@@ -47,7 +47,6 @@ pub enum PinReason {
     AdvisoryLock,
     Listen,
     HoldCursor,
-    SqlPrepare,
     /// set_config and its like: a setting that other connections do not have.
     Setting,
     /// DO, CALL: code whose effect cannot be seen.
@@ -171,7 +170,6 @@ impl Analyzer<'_> {
             StatementKind::Maintenance => ddl::maintenance(self),
             StatementKind::Lock => ddl::lock(self),
             StatementKind::Code => self.code(),
-            StatementKind::Prepare(_) => self.at_home("PREPARE", PinReason::SqlPrepare),
             StatementKind::Declare { cursor, hold, inner } => self.declare(cursor, *inner, *hold),
             StatementKind::Listen => Verdict { pin: Some(PinReason::Listen), ..Verdict::home() },
             StatementKind::Show(_) => Verdict::new(Outcome::Home(Why::NoTable), Access::Read),
@@ -179,13 +177,19 @@ impl Analyzer<'_> {
                 Fault::new(SqlState::SYNTAX_ERROR, "syntax error, or a form of the statement that is not supported")
                     .detail("the router must know what the statement does to the session's state"),
             ),
+            // Its arguments are read at each call.
+            StatementKind::Execute(_) => {
+                let slots = u16::try_from(self.scan.slots.len()).unwrap_or_default();
+                Verdict { free_slots: (0..slots).collect(), ..Verdict::new(Outcome::Home(Why::NoTable), Access::Write) }
+            }
             StatementKind::Empty
             | StatementKind::Transaction(_)
             | StatementKind::Set(_)
             | StatementKind::SetConfig(_)
             | StatementKind::ShowRouter(_)
             | StatementKind::ExplainRoute { .. }
-            | StatementKind::Execute(_)
+            | StatementKind::Prepare(_)
+            | StatementKind::AroundExecute(_)
             | StatementKind::Deallocate(_)
             | StatementKind::Fetch(_)
             | StatementKind::CloseCursor(_)
@@ -372,18 +376,6 @@ impl Analyzer<'_> {
                 "Send the statements of the code one by one.",
             )),
             None => Verdict { pin: Some(PinReason::Code), ..Verdict::home() },
-        }
-    }
-
-    /// What lives in one session of the home shard cannot see rows of other shards.
-    fn at_home(&self, what: &str, pin: PinReason) -> Verdict {
-        match self.elsewhere_name() {
-            Some(name) => Verdict::refuse(Fault::unsupported(
-                format!("{what} over distributed tables is not supported"),
-                format!("\"{name}\" is sharded or a reference table"),
-                "Use the driver's own prepared statements, or a row limit in the extended protocol instead of a cursor.",
-            )),
-            None => Verdict { pin: Some(pin), ..Verdict::home() },
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod copy;
 pub(crate) mod cursor;
+mod prepared;
 mod set;
 mod set_config;
 
@@ -9,6 +10,7 @@ use crate::sql::lexer::TokenKind;
 use crate::sql::utility::cursor::Cursor;
 
 pub use cursor::{cut_name, fold_name};
+pub use prepared::{Execution, execution, literal_arguments, prepared};
 pub use set::{plain_value, search_path_setting, search_path_value};
 pub use set_config::{ConfigCall, config_calls};
 
@@ -45,6 +47,8 @@ pub enum StatementKind {
     /// SQL-level PREPARE / EXECUTE / DEALLOCATE.
     Prepare(Box<str>),
     Execute(Box<str>),
+    /// EXPLAIN EXECUTE, or CREATE TABLE AS EXECUTE, of this prepared statement.
+    AroundExecute(Box<str>),
     /// `None`: ALL.
     Deallocate(Option<Box<str>>),
     /// `DECLARE cursor CURSOR [WITH HOLD] FOR query`: the query starts at byte `inner`.
@@ -266,7 +270,10 @@ pub fn classify(text: &str) -> StatementKind {
         "set" => set::set(cursor),
         "reset" => set::reset(cursor),
         "show" => set::show(cursor),
-        "explain" => explain(cursor).unwrap_or(StatementKind::Unclear),
+        "explain" => match (explain(cursor), execution(text)) {
+            (Some(StatementKind::Explain { .. }), Some(found)) => StatementKind::AroundExecute(found.name),
+            (kind, _) => kind.unwrap_or(StatementKind::Unclear),
+        },
         "prepare" if cursor.is("transaction") => StatementKind::Transaction(TransactionStatement::TwoPhase),
         "prepare" => cursor.name().map_or(StatementKind::Unclear, StatementKind::Prepare),
         "execute" => cursor.name().map_or(StatementKind::Unclear, StatementKind::Execute),
@@ -281,8 +288,9 @@ pub fn classify(text: &str) -> StatementKind {
         "unlisten" => StatementKind::Unlisten,
         "notify" => StatementKind::Notify,
         "discard" => discard(cursor).map_or(StatementKind::Unclear, StatementKind::Discard),
-        "create" | "alter" | "drop" | "grant" | "revoke" | "comment" | "truncate" | "reindex" | "refresh"
-        | "security" | "reassign" | "import" => StatementKind::Ddl,
+        "create" => execution(text).map_or(StatementKind::Ddl, |found| StatementKind::AroundExecute(found.name)),
+        "alter" | "drop" | "grant" | "revoke" | "comment" | "truncate" | "reindex" | "refresh" | "security"
+        | "reassign" | "import" => StatementKind::Ddl,
         "vacuum" | "analyze" | "analyse" | "cluster" | "checkpoint" => StatementKind::Maintenance,
         "lock" => StatementKind::Lock,
         "do" | "call" | "load" => StatementKind::Code,
@@ -384,16 +392,6 @@ fn discard(cursor: &mut Cursor<'_>) -> Option<DiscardTarget> {
         _ => return None,
     };
     cursor.at_end().then_some(target)
-}
-
-/// Where the statement begins that a PREPARE prepares: behind `PREPARE name [(types)] AS`.
-pub fn prepared(text: &str) -> Option<usize> {
-    let mut cursor = Cursor::new(text);
-    cursor.accept("prepare").then(|| cursor.name())??;
-    if cursor.is_punct(b'(') && !cursor.skip_group() {
-        return None;
-    }
-    (cursor.accept("as") && !cursor.at_end()).then(|| cursor.position())
 }
 
 /// `name [options] CURSOR [WITH | WITHOUT HOLD] FOR query`
