@@ -174,10 +174,12 @@ impl Session {
             self.batch.open = None;
             return Ok(());
         };
-        if !self.tx.is_open() && !self.batch.bound {
-            // It was only asked what statements are.
+        let apart = self.held[at].shard.is_combine();
+        if !self.tx.is_open() && (apart || !self.batch.bound) {
+            // It was only asked what statements are; or for rows that were put aside, which are in no transaction.
             self.sync_open(Audience::Router).await?;
             self.batch.open = None;
+            self.batch.bound = false;
             self.release_idle();
             return Ok(());
         }

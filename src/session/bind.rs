@@ -42,6 +42,7 @@ impl Session {
         {
             self.close_place(portal.place).await;
         }
+        self.check_new_portal(view.portal).await?;
         let used = match statement.analysis.kind {
             // Postgres does not look for parameters in these.
             StatementKind::Prepare(_) | StatementKind::Execute(_) | StatementKind::AroundExecute(_) => 0,
@@ -97,7 +98,8 @@ impl Session {
         };
         match single {
             Some(shard) => {
-                let shard = self.cursor_shard_for(&statement).unwrap_or(shard);
+                self.find_cursor(&statement.analysis.kind).await?;
+                let shard = self.cursor_shard(&statement.analysis.kind).unwrap_or(shard);
                 return self.bind_on(shard, &statement, &view, &plan).await;
             }
             None => {
@@ -143,7 +145,7 @@ impl Session {
         view: &BindView<'_>,
         plan: &Plan,
     ) -> Result<(), Failure> {
-        self.check_cursor_of_shard(&statement.analysis.kind)?;
+        self.check_cursor_of_shard(&statement.analysis.kind, shard).await?;
         let (at, def) = self.bind_at(shard, statement, plan).await?;
         let held = &mut self.held[at];
         request::bind_raw(&mut held.server.out, view.portal, def.name.as_bytes(), view.tail)?;
@@ -152,10 +154,6 @@ impl Session {
         self.statements.put_portal(view.portal, portal)?;
         self.note_cursor(&statement.analysis.kind, shard);
         Ok(())
-    }
-
-    pub(super) fn cursor_shard_for(&self, statement: &ClientStatement) -> Option<ShardId> {
-        self.cursor_shard(&statement.analysis.kind)
     }
 
     pub(super) fn plan_bound(&self, statement: &ClientStatement, values: &BindValues<'_>) -> Plan {

@@ -32,6 +32,7 @@ pub fn is_local(kind: &StatementKind) -> bool {
         | StatementKind::ExplainRoute { .. }
         | StatementKind::Discard(_)
         | StatementKind::Prepare(_)
+        | StatementKind::CloseCursor(None)
         | StatementKind::Deallocate(_)
         | StatementKind::Unclear => true,
         _ => false,
@@ -63,6 +64,10 @@ impl Session {
             StatementKind::ExplainRoute { inner, json } => self.explain_route(text, *inner, *json).await.map(Some),
             StatementKind::Discard(target) => self.discard(*target).await.map(Some),
             StatementKind::Prepare(name) => self.prepare_sql(name, text).await.map(Some),
+            StatementKind::CloseCursor(None) => {
+                self.close_all_cursors().await?;
+                Ok(Some(tag("CLOSE CURSOR ALL")))
+            }
             StatementKind::Deallocate(name) => self.deallocate(name.as_deref()).map(Some),
             StatementKind::Unclear => self.run_unclear(text).await,
             _ => Ok(None),

@@ -60,6 +60,7 @@ impl Session {
 
     /// BEGIN, SET, SHOW pgloom.* and their like.
     pub(super) async fn execute_local(&mut self, name: &[u8], statement: &Arc<ClientStatement>) -> Result<(), Failure> {
+        use StatementKind as Kind;
         // The messages before it are part of what it ends or changes: they are answered first.
         let begins = matches!(
             statement.analysis.kind,
@@ -67,8 +68,9 @@ impl Session {
         );
         // A SET is undone with what came before it in the pipeline.
         let sets = matches!(statement.analysis.kind, StatementKind::SetConfig(_));
-        let joins =
-            begins || sets || matches!(statement.analysis.kind, StatementKind::Set(_) | StatementKind::Prepare(_));
+        let joins = begins
+            || sets
+            || matches!(statement.analysis.kind, Kind::Set(_) | Kind::Prepare(_) | Kind::CloseCursor(None));
         if joins && self.batch.open.is_some() && !self.tx.is_open() {
             self.leave_open().await?;
         } else {

@@ -89,6 +89,13 @@ impl Session {
         mut plan: Box<Plan>,
         max: i32,
     ) -> Result<(), Failure> {
+        // As in Postgres, such a cursor is kept when the pipeline ends well.
+        if let PlanKind::Finish(finish) = &plan.kind
+            && finish.cursor.as_ref().is_some_and(|cursor| cursor.hold)
+        {
+            self.leave_open().await?;
+            self.tx.begin_implicit(&self.settings);
+        }
         // A pipeline that has become a transaction since the Bind reads everything through its own connections.
         if self.tx.is_open()
             && let PlanKind::Finish(_) = &plan.kind
@@ -152,7 +159,11 @@ impl Session {
     pub(super) async fn end_finish(&mut self, slot: ShardId) {
         self.cursors.retain(|_, shard| *shard != slot);
         let Some(at) = self.held.position(slot) else { return };
+        let kept = self.held[at].finishing == Finishing::Held;
         let server = &mut self.held[at].server;
+        if kept {
+            server.ask("CLOSE ALL");
+        }
         if !server.broken {
             server.broken = !matches!(tokio::time::timeout(END, end_transaction(server)).await, Ok(Ok(())));
         }
@@ -451,11 +462,27 @@ impl Session {
         let slot = self.held.next_combine().ok_or_else(|| {
             Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many suspended portals over several shards")
         })?;
+        self.check_own_combines()?;
         let server = self.pools.combine().checkout().await?;
         let at = self.hold(slot, server);
         self.held[at].pin = None;
         self.held[at].finishing = Finishing::Running;
         Ok(slot)
+    }
+
+    /// Who holds the whole pool would wait for itself.
+    fn check_own_combines(&self) -> Result<(), Fault> {
+        let size = self.pools.combine().limits().size;
+        let own = self.held.iter().filter(|held| held.shard.is_combine()).count();
+        if own < size {
+            return Ok(());
+        }
+        Err(Fault::new(
+            SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+            "too many cursors and suspended portals over several shards",
+        )
+        .detail(format!("this session holds all {size} connections on which Postgres finishes statements"))
+        .hint("Close cursors and portals that are no longer needed, or raise [combine] pool_size."))
     }
 
     /// Settings, empty inputs and an open transaction on the combine connection.

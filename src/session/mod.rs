@@ -12,6 +12,7 @@ mod execute;
 mod explain;
 pub mod finish;
 pub mod held;
+mod hold;
 mod large;
 pub mod local;
 mod parse;

@@ -140,6 +140,7 @@ impl Session {
             plan::plan(&statement.analysis, &inputs, &self.plan_view())
         };
         let shard = match &plan.kind {
+            PlanKind::Single(_) if let Some(shard) = self.cursor_shard(&statement.analysis.kind) => return Ok(shard),
             PlanKind::Single(_) if is_checked(&statement.analysis.kind) => self.any_shard(),
             PlanKind::Single(shard) => *shard,
             PlanKind::Scatter { shards, .. } => shards.min().unwrap_or(self.view.topology.home),

@@ -207,7 +207,7 @@ impl Session {
         if self.held.position(home).is_some() {
             return home;
         }
-        self.held.iter().find(|h| h.joined).map_or(home, |h| h.shard)
+        self.held.iter().find(|h| h.joined && !h.shard.is_combine()).map_or(home, |h| h.shard)
     }
 
     /// A plan that touches several shards, or none. The client gets rows and the command tag, but no ReadyForQuery.

@@ -174,6 +174,7 @@ impl Session {
         self.note_plan(&plan);
         let done = match &plan.kind {
             PlanKind::Single(shard) => {
+                self.find_cursor(&analysis.kind).await?;
                 let shard = self.cursor_shard(&analysis.kind).unwrap_or(*shard);
                 self.single_query(shard, text, frame, analysis, &plan, last).await?
             }
@@ -208,7 +209,7 @@ impl Session {
         plan: &Plan,
         last: bool,
     ) -> Result<bool, Failure> {
-        self.check_cursor_of_shard(&analysis.kind)?;
+        self.check_cursor_of_shard(&analysis.kind, shard).await?;
         let at = self.enlist(shard).await?;
         let ready = if last && !self.tx.is_open() { Audience::Client } else { Audience::Router };
         let held = &mut self.held[at];

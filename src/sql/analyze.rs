@@ -182,6 +182,10 @@ impl Analyzer<'_> {
                 let slots = u16::try_from(self.scan.slots.len()).unwrap_or_default();
                 Verdict { free_slots: (0..slots).collect(), ..Verdict::new(Outcome::Home(Why::NoTable), Access::Write) }
             }
+            // What a cursor's query writes is noted where it is declared.
+            StatementKind::Fetch(_) | StatementKind::CloseCursor(_) => {
+                Verdict::new(Outcome::Home(Why::NoTable), Access::Read)
+            }
             StatementKind::Empty
             | StatementKind::Transaction(_)
             | StatementKind::Set(_)
@@ -191,8 +195,6 @@ impl Analyzer<'_> {
             | StatementKind::Prepare(_)
             | StatementKind::AroundExecute(_)
             | StatementKind::Deallocate(_)
-            | StatementKind::Fetch(_)
-            | StatementKind::CloseCursor(_)
             | StatementKind::Unlisten
             | StatementKind::Notify
             | StatementKind::Discard(_) => Verdict::new(Outcome::Home(Why::NoTable), Access::Write),
@@ -330,24 +332,17 @@ impl Analyzer<'_> {
     /// A cursor lives on one server: where no single shard runs its query, on the one that finishes it.
     fn declare(&self, cursor: &str, inner: usize, hold: bool) -> Verdict {
         let mut verdict = self.statement_of(inner..self.whole().end, Rows::Cursor);
-        let refuse = || {
-            Fault::unsupported(
-                "a cursor WITH HOLD over rows of several shards is not supported",
-                "its rows are kept on a connection that ends with the transaction",
-                "Declare it without HOLD in a transaction, or give the sharding key one value in WHERE.",
-            )
-        };
+        // What changes data is no query.
+        let refuse = || Obstacle::new("a cursor over a statement that is no query").fault();
         match &mut verdict.outcome {
-            Outcome::Routed(routed) if hold => routed.many = Err(refuse()),
             Outcome::Routed(routed) => {
                 let many = std::mem::replace(&mut routed.many, Err(refuse()));
                 routed.many = match (many, self.text.get(..inner)) {
                     (Ok(Many::Finish(finish)), Some(before)) => {
-                        Ok(Many::Finish(finish::declared(&finish, cursor, before)))
+                        Ok(Many::Finish(finish::declared(&finish, cursor, before, hold)))
                     }
                     (Err(fault), _) => Err(fault),
-                    // What changes data is no query.
-                    (Ok(_), _) => Err(Obstacle::new("a cursor over a statement that is no query").fault()),
+                    (Ok(_), _) => Err(refuse()),
                 };
             }
             // FETCH must find the shard again: not any, but one.

@@ -70,6 +70,8 @@ pub struct Cursor {
     pub name: Box<str>,
     /// Where its query begins in the statement, in bytes.
     pub query: usize,
+    /// It outlives its transaction.
+    pub hold: bool,
 }
 
 #[derive(Clone, Debug)]
