@@ -297,3 +297,67 @@ fn a_lost_connection_takes_its_cursor_and_nothing_else() {
     through.must("DECLARE c CURSOR WITH HOLD FOR SELECT count(*) FROM items a, items b");
     assert_eq!(through.value("FETCH 1 FROM c"), "3600");
 }
+
+#[test]
+fn the_row_of_a_cursor_is_changed_where_the_cursor_is_or_not_at_all() {
+    let world = Sharded::create("holdcurrent", "");
+    let mut through = world.connect();
+    let id = world.id(2, 0);
+    through.must("BEGIN");
+    through.must(&format!("DECLARE c CURSOR FOR SELECT id FROM items WHERE id = {id} FOR UPDATE"));
+    through.must("FETCH 1 FROM c");
+    through.must("UPDATE items SET n = 8 WHERE CURRENT OF c");
+    assert_eq!(through.simple("UPDATE items SET id = 8 WHERE CURRENT OF c").code(), "0A000");
+    through.must("ROLLBACK");
+    through.must("BEGIN");
+    through.must(&format!("DECLARE c CURSOR FOR SELECT id FROM items WHERE id = {id} FOR UPDATE"));
+    through.must("FETCH 1 FROM c");
+    let updated = through.extended("UPDATE items SET n = 8 WHERE CURRENT OF c", &[], &[], 0);
+    assert_eq!(updated.answers[0].tag.as_deref(), Some("UPDATE 1"), "{}", updated.text());
+    through.must("COMMIT");
+    assert_eq!(through.value("SELECT id FROM items WHERE n = 8"), id.to_string());
+    for extended in [false, true] {
+        through.must("BEGIN");
+        through.must("DECLARE c CURSOR FOR SELECT id FROM items ORDER BY id");
+        through.must("FETCH 1 FROM c");
+        let refused = match extended {
+            false => through.simple("DELETE FROM items WHERE CURRENT OF c"),
+            true => through.extended("DELETE FROM items WHERE CURRENT OF c", &[], &[], 0),
+        };
+        assert_eq!(refused.code(), "0A000", "{}", refused.text());
+        assert!(refused.text().contains("several shards"), "{}", refused.text());
+        through.must("ROLLBACK");
+    }
+    assert_eq!(through.value("SELECT count(*) FROM items"), "60");
+}
+
+/// A function opens a cursor on whatever shard runs it.
+#[test]
+fn a_cursor_of_a_function_is_found_on_its_shard() {
+    let function = "CREATE FUNCTION opened(name refcursor) RETURNS refcursor LANGUAGE plpgsql AS \
+                    $$ BEGIN OPEN name FOR SELECT g FROM generate_series(1, 3) g; RETURN name; END $$";
+    let world = Pair::with_safe_functions(
+        "holdfunction",
+        &format!("{SCHEMA}; {function}"),
+        &[("items", Placed::By("id"))],
+        &["public.opened"],
+    );
+    let rows: Vec<String> = (1..=60).map(|i| format!("({i}, 'item {i}', {})", i % 7)).collect();
+    world.fill(&[&format!("INSERT INTO items VALUES {}", rows.join(", "))]);
+    for id in [1, 2, 3, 4, 5, 6, 7] {
+        let open = format!("SELECT opened('c') FROM items WHERE id = {id}");
+        let script = [
+            "BEGIN",
+            "SELECT count(*) FROM items",
+            &open,
+            "FETCH 2 FROM c",
+            "MOVE 1 FROM c",
+            "CLOSE c",
+            "FETCH 1 FROM c",
+            "ROLLBACK",
+        ];
+        world.answers("simple", &queries(&script));
+        let extended = script.iter().flat_map(|sql| [batch(&[run(sql, &[]), m::sync()]), Ready]).collect::<Vec<_>>();
+        world.answers("extended", &extended);
+    }
+}

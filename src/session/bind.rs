@@ -98,8 +98,7 @@ impl Session {
         };
         match single {
             Some(shard) => {
-                self.find_cursor(&statement.analysis.kind).await?;
-                let shard = self.cursor_shard(&statement.analysis.kind).unwrap_or(shard);
+                let shard = self.at_cursor(&statement.analysis.kind, shard).await?;
                 return self.bind_on(shard, &statement, &view, &plan).await;
             }
             None => {

@@ -467,12 +467,9 @@ impl Session {
         }
     }
 
-    /// The shard of the cursor that a FETCH, MOVE or CLOSE names.
+    /// The shard of the cursor that a statement names.
     pub(super) fn cursor_shard(&self, kind: &StatementKind) -> Option<ShardId> {
-        match kind {
-            StatementKind::Fetch(name) | StatementKind::CloseCursor(Some(name)) => self.cursors.get(name).copied(),
-            _ => None,
-        }
+        self.cursors.get(cursor_of(kind)?).copied()
     }
 
     /// Outside of a transaction, reads the catalog again if it may have changed, so that the next statement finds what was made.
@@ -485,6 +482,16 @@ impl Session {
             tracing::warn!(error = %fault, "catalog not read after DDL");
         }
         self.refresh_view();
+    }
+}
+
+/// The cursor that a statement needs.
+pub(super) fn cursor_of(kind: &StatementKind) -> Option<&str> {
+    match kind {
+        StatementKind::Fetch(name) | StatementKind::CloseCursor(Some(name)) | StatementKind::Positioned(name) => {
+            Some(name)
+        }
+        _ => None,
     }
 }
 

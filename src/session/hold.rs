@@ -3,8 +3,10 @@
 
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
+use crate::session::control::cursor_of;
 use crate::session::held::Finishing;
 use crate::session::{Failure, Session};
+use crate::sql::positioned::of_many_shards;
 use crate::sql::utility::StatementKind;
 
 impl Session {
@@ -76,20 +78,30 @@ impl Session {
         Ok(())
     }
 
-    /// The shard that has the cursor which a FETCH, MOVE or CLOSE names, where no statement has told which: a function may have opened
-    /// it on any shard that takes part in the transaction.
-    pub(super) async fn find_cursor(&mut self, kind: &StatementKind) -> Result<(), Failure> {
-        let (StatementKind::Fetch(name) | StatementKind::CloseCursor(Some(name))) = kind else { return Ok(()) };
+    /// Where a statement runs that names a cursor; `shard` for others. Where no DECLARE has told it, a function may have opened the
+    /// cursor on any shard that takes part in the transaction.
+    pub(super) async fn at_cursor(&mut self, kind: &StatementKind, shard: ShardId) -> Result<ShardId, Failure> {
+        let Some(name) = cursor_of(kind) else { return Ok(shard) };
+        if !self.cursors.contains_key(name) {
+            self.find_cursor(name).await?;
+        }
+        let shard = self.cursors.get(name).copied().unwrap_or(shard);
+        match kind {
+            StatementKind::Positioned(cursor) if shard.is_combine() => Err(of_many_shards(cursor).into()),
+            _ => Ok(shard),
+        }
+    }
+
+    async fn find_cursor(&mut self, name: &str) -> Result<(), Failure> {
         let home = self.view.topology.home;
-        let elsewhere = self.held.iter().any(|held| held.finishing == Finishing::No && held.shard != home);
-        if !elsewhere || self.cursors.contains_key(name) {
+        if !self.held.iter().any(|held| held.finishing == Finishing::No && held.shard != home) {
             return Ok(());
         }
         let shards: Vec<ShardId> =
             self.held.iter().filter(|held| held.finishing == Finishing::No).map(|held| held.shard).collect();
         for shard in shards {
             if self.has_cursor(shard, name).await? {
-                self.cursors.insert(name.clone(), shard);
+                self.cursors.insert(name.into(), shard);
                 return Ok(());
             }
         }

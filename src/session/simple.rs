@@ -174,8 +174,7 @@ impl Session {
         self.note_plan(&plan);
         let done = match &plan.kind {
             PlanKind::Single(shard) => {
-                self.find_cursor(&analysis.kind).await?;
-                let shard = self.cursor_shard(&analysis.kind).unwrap_or(*shard);
+                let shard = self.at_cursor(&analysis.kind, *shard).await?;
                 self.single_query(shard, text, frame, analysis, &plan, last).await?
             }
             PlanKind::Any => {

@@ -55,7 +55,10 @@ impl Session {
         let ask = Ask::Bound { statement: &statement, bind: &bind, columns_added, describe: true };
         let offset = std::mem::replace(&mut self.offset, NO_POSITION);
         let done = match &plan.kind {
-            PlanKind::Single(shard) => self.run_call(*shard, plan.access, &statement.analysis, &ask).await,
+            PlanKind::Single(shard) => match self.at_cursor(&statement.analysis.kind, *shard).await {
+                Ok(shard) => self.run_call(shard, plan.access, &statement.analysis, &ask).await,
+                Err(failure) => Err(failure),
+            },
             PlanKind::Any => self.run_call(self.any_shard(), plan.access, &statement.analysis, &ask).await,
             _ => self.run_multi(&plan, &statement.analysis, &ask).await,
         };
@@ -233,7 +236,7 @@ impl Session {
         let Call { statement, bind } = self.call(&outer.text, &found, &formats).await?;
         let plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
         let shard = match &plan.kind {
-            PlanKind::Single(shard) => Some(*shard),
+            PlanKind::Single(shard) => Some(self.at_cursor(&statement.analysis.kind, *shard).await?),
             PlanKind::Any => Some(self.batch.open.unwrap_or_else(|| self.any_shard())),
             PlanKind::Refuse(fault) => {
                 self.note_plan(&plan);

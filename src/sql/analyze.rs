@@ -163,6 +163,7 @@ impl Analyzer<'_> {
             | StatementKind::Delete
             | StatementKind::Merge
             | StatementKind::Other => self.statement(self.whole()),
+            StatementKind::Positioned(_) => self.positioned(),
             StatementKind::Copy(copy) => copying::copy(self, copy),
             // What it does with the plan is the plan's matter.
             StatementKind::Explain { inner, .. } => self.statement(*inner..self.whole().end),
@@ -184,7 +185,7 @@ impl Analyzer<'_> {
             }
             // What a cursor's query writes is noted where it is declared.
             StatementKind::Fetch(_) | StatementKind::CloseCursor(_) => {
-                Verdict::new(Outcome::Home(Why::NoTable), Access::Read)
+                Verdict::new(Outcome::Home(Why::Cursor), Access::Read)
             }
             StatementKind::Empty
             | StatementKind::Transaction(_)

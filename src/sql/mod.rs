@@ -28,6 +28,7 @@ mod names;
 pub mod outcome;
 pub mod pattern;
 pub mod pieces;
+pub(crate) mod positioned;
 mod pulls;
 pub(crate) mod pushdown;
 mod query;

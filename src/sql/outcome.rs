@@ -244,6 +244,8 @@ pub enum Why {
     Reference,
     /// No table at all.
     NoTable,
+    /// It names a cursor: the session knows where that is.
+    Cursor,
     Ddl,
     /// A hint or `pgloom.shard` said so.
     Hint,

@@ -7,6 +7,7 @@ mod set;
 mod set_config;
 
 use crate::sql::lexer::TokenKind;
+use crate::sql::positioned::position;
 use crate::sql::utility::cursor::Cursor;
 
 pub use cursor::{cut_name, fold_name};
@@ -24,6 +25,8 @@ pub enum StatementKind {
     Insert,
     Update,
     Delete,
+    /// UPDATE or DELETE ... WHERE CURRENT OF this cursor.
+    Positioned(Box<str>),
     Merge,
     Copy(Box<CopyStatement>),
     Transaction(TransactionStatement),
@@ -260,8 +263,8 @@ pub fn classify(text: &str) -> StatementKind {
         "values" | "table" => StatementKind::Query,
         "with" => with(cursor),
         "insert" => StatementKind::Insert,
-        "update" => StatementKind::Update,
-        "delete" => StatementKind::Delete,
+        "update" => position(text).map_or(StatementKind::Update, |(cursor, _)| StatementKind::Positioned(cursor)),
+        "delete" => position(text).map_or(StatementKind::Delete, |(cursor, _)| StatementKind::Positioned(cursor)),
         "merge" => StatementKind::Merge,
         "copy" => copy::copy(cursor),
         "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => {

@@ -327,3 +327,37 @@ BEGIN;
 DECLARE c CURSOR WITH HOLD FOR DELETE FROM orders;
 ROLLBACK;
 DECLARE c CURSOR WITH HOLD FOR SELECT nothing FROM orders;
+
+-- UPDATE and DELETE of the row that a cursor is at.
+
+-- script
+BEGIN;
+DECLARE c CURSOR FOR SELECT id, note FROM accounts WHERE tenant_id = 1 ORDER BY id FOR UPDATE;
+UPDATE accounts SET note = 'before any row' WHERE CURRENT OF c;
+ROLLBACK;
+BEGIN;
+DECLARE c CURSOR FOR SELECT id, note FROM accounts WHERE tenant_id = 1 FOR UPDATE;
+FETCH 1 FROM c;
+UPDATE accounts SET note = 'the first' WHERE CURRENT OF c RETURNING note;
+MOVE 1 FROM c;
+DELETE FROM accounts WHERE CURRENT OF c;
+DELETE FROM accounts WHERE CURRENT OF c;
+UPDATE accounts SET note = 'x' WHERE CURRENT OF nothing;
+ROLLBACK;
+UPDATE accounts SET note = 'x' WHERE CURRENT OF nothing;
+
+-- script
+BEGIN;
+DECLARE c CURSOR FOR SELECT sku FROM products ORDER BY id;
+FETCH 1 FROM c;
+UPDATE accounts SET note = 'x' WHERE CURRENT OF c;
+ROLLBACK;
+
+-- script
+BEGIN;
+DECLARE c CURSOR FOR SELECT id FROM accounts WHERE tenant_id = 22;
+FETCH 1 FROM c;
+PREPARE mark AS UPDATE accounts SET note = 'marked' WHERE CURRENT OF c;
+EXECUTE mark;
+SELECT count(*) FROM accounts WHERE note = 'marked';
+ROLLBACK;

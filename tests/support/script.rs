@@ -67,6 +67,16 @@ impl Pair {
         Self { failures: RefCell::default(), router, db }
     }
 
+    /// The same with functions that the configuration declares safe.
+    pub fn with_safe_functions(label: &str, schema: &str, placed: &[(&str, Placed)], functions: &[&str]) -> Self {
+        let db = Database::create(label);
+        db.everywhere(schema);
+        let heading = format!("[databases.{}]\n", db.name);
+        let toml = config(&db, placed, "").replacen(&heading, &format!("{heading}safe_functions = {functions:?}\n"), 1);
+        let own = std::env::var("PGLOOM_ORACLE_SELF").is_ok_and(|v| v == "1");
+        Self { failures: RefCell::default(), router: (!own).then(|| Router::start(&toml)), db }
+    }
+
     pub fn through(&self) -> Raw {
         self.router.as_ref().map_or_else(|| self.db.oracle(), |router| router.connect(&self.db.name))
     }
