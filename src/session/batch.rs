@@ -232,6 +232,9 @@ impl Session {
     fn after_pump(&mut self, seen: Seen) -> Result<(), Failure> {
         if seen.error {
             self.shared.metrics.error(seen.sqlstate(), "client");
+            if seen.changed_plan {
+                self.note_stale();
+            }
             self.forget_unproven();
             return Err(Failure::Reported);
         }

@@ -128,7 +128,7 @@ impl Session {
         let parsing = self.parsing(statement).await?;
         let shard = self.shard_for_describe(statement).await?;
         let at = self.open(shard).await?;
-        let def = self.prepare_on(at, statement, parsing)?;
+        let def = self.known_on(at, statement, parsing).await?;
         let server = &mut self.held[at].server;
         request::bind_raw(&mut server.out, TRIAL, def.name.as_bytes(), view.tail)?;
         server.inflight.push(Owed::Bind(Audience::Client));

@@ -34,7 +34,7 @@ impl Session {
         &mut self,
         plan: &FinishPlan,
         ask: &Ask<'_>,
-        original: &Original,
+        original: Original,
     ) -> Result<(), Failure> {
         let Some(cursor) = &plan.cursor else { return Ok(()) };
         if !self.tx.is_open() && !cursor.hold {
@@ -43,7 +43,7 @@ impl Session {
         }
         self.check_new_cursor(&cursor.name).await?;
         let keeps = if cursor.hold { Some(self.pools.keep_combine()?) } else { None };
-        let slot = self.start_finish(plan, ask, original).await?;
+        let (slot, _) = self.begin_finish(plan, ask, original).await?;
         let at = self.held_at(slot)?;
         self.held[at].keeps = keeps;
         let server = &mut self.held[at].server;

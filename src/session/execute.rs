@@ -1,13 +1,16 @@
 //! Execute and Close: runs a portal on its server, in the router, or over several shards.
 
 use crate::backend::inflight::{Audience, Owed};
+use crate::exec::scatter::tables_have_changed;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
-use crate::plan::{Access, PlanKind};
+use crate::plan::combine::Combine;
+use crate::plan::{Access, Plan, PlanKind, ShardSql};
 use crate::session::batch::Reload;
 use crate::session::describe::target;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
+use crate::session::scatter::ScatterRun;
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
 use crate::wire::frame::{Fields, Frame};
@@ -151,27 +154,60 @@ impl Session {
         if plan.access == Access::Write && !alone {
             self.tx.begin_implicit(&self.settings);
         }
-        let columns_added = match &plan.kind {
-            PlanKind::Scatter { combine, sql, .. } => self.columns_added(statement, combine, sql),
-            _ => 0,
-        };
+        if let (PlanKind::Scatter { .. } | PlanKind::Split { .. }, Some(max)) = (&plan.kind, max) {
+            return self.execute_pieces(name, statement, &bind, &plan, max).await;
+        }
+        let columns_added = self.columns_added_by(&plan);
         let ask = Ask::Bound { statement, bind: &bind, columns_added, describe: false };
-        match (&plan.kind, max) {
-            (PlanKind::Split { parts, combine }, Some(max)) => {
-                let run = self.start_run(parts, combine, None, plan.access, &ask).await?;
-                self.resume(name, Box::new(run), Some(max)).await
+        self.run_multi(&plan, &statement.analysis, &ask).await?;
+        self.batch.reload |= Reload::after(&statement.analysis.kind);
+        self.reload_catalog().await;
+        Ok(())
+    }
+
+    /// The first rows of a portal that is fetched in pieces.
+    async fn execute_pieces(
+        &mut self,
+        name: &[u8],
+        statement: &Arc<ClientStatement>,
+        bind: &[u8],
+        plan: &Plan,
+        max: u64,
+    ) -> Result<(), Failure> {
+        let run = match self.start_pieces(statement, bind, plan).await {
+            Err(failure) if self.look_again(&failure).await => {
+                let ask = Ask::Bound { statement, bind, columns_added: 0, describe: false };
+                let (plan, _) = self.plan_again(&ask)?;
+                self.start_pieces(statement, bind, &plan).await?
             }
-            (PlanKind::Scatter { shards, sql, combine, window }, Some(max)) => {
+            started => started?,
+        };
+        self.resume(name, Box::new(run), Some(max)).await
+    }
+
+    async fn start_pieces(
+        &mut self,
+        statement: &Arc<ClientStatement>,
+        bind: &[u8],
+        plan: &Plan,
+    ) -> Result<ScatterRun, Failure> {
+        let ask = Ask::Bound { statement, bind, columns_added: self.columns_added_by(plan), describe: false };
+        match &plan.kind {
+            PlanKind::Split { parts, combine } => self.start_run(parts, combine, None, plan.access, &ask).await,
+            PlanKind::Scatter { shards, sql, combine, window } => {
                 let parts: Vec<_> = shards.iter().map(|s| (s, sql.clone())).collect();
-                let run = self.start_run(&parts, combine, *window, plan.access, &ask).await?;
-                self.resume(name, Box::new(run), Some(max)).await
+                self.start_run(&parts, combine, *window, plan.access, &ask).await
             }
-            _ => {
-                self.run_multi(&plan, &statement.analysis, &ask).await?;
-                self.batch.reload |= Reload::after(&statement.analysis.kind);
-                self.reload_catalog().await;
-                Ok(())
+            PlanKind::Single(shard) => {
+                let parts = [(*shard, ShardSql::AsWritten)];
+                self.start_run(&parts, &Combine::CONCAT, None, plan.access, &ask).await
             }
+            PlanKind::Refuse(fault) => Err(fault.clone().into()),
+            PlanKind::Any
+            | PlanKind::Broadcast(_)
+            | PlanKind::Finish(_)
+            | PlanKind::CopyIn(_)
+            | PlanKind::Explain(_) => Err(tables_have_changed().into()),
         }
     }
 

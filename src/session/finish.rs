@@ -15,7 +15,7 @@ use crate::backend::settings::{SessionSettings, assign, quote_identifier};
 use crate::exec::client::Client;
 use crate::exec::finish::{self, Copies, Input, Tally};
 use crate::exec::forward::{NO_POSITION, without_position};
-use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError, content, send_all};
+use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError, content, send_all, tables_have_changed};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::{FinishPlan, Plan, PlanKind, Pull, PullFrom};
@@ -23,6 +23,7 @@ use crate::session::bind::result_formats;
 use crate::session::cursor::{check_cursor_columns, portal_of};
 use crate::session::held::{Finishing, put_settings};
 use crate::session::prepared::{ClientStatement, Place};
+use crate::session::promise::changed;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
@@ -71,9 +72,9 @@ impl Session {
     pub(super) async fn run_finish(&mut self, plan: &FinishPlan, ask: &Ask<'_>) -> Result<(), Failure> {
         let original = self.original(ask).await?;
         if plan.cursor.is_some() {
-            return self.declare_finish(plan, ask, &original).await;
+            return self.declare_finish(plan, ask, original).await;
         }
-        let slot = self.start_finish(plan, ask, &original).await?;
+        let (slot, original) = self.begin_finish(plan, ask, original).await?;
         if ask.describes() && original.rows.first() == Some(&b'T') {
             self.client.out.extend_from_slice(&original.rows);
         }
@@ -111,9 +112,9 @@ impl Session {
         self.leave_open().await?;
         let original = self.original(&ask).await?;
         if finish.cursor.is_some() {
-            return self.declare_finish(finish, &ask, &original).await;
+            return self.declare_finish(finish, &ask, original).await;
         }
-        let slot = self.start_finish(finish, &ask, &original).await?;
+        let (slot, _) = self.begin_finish(finish, &ask, original).await?;
         self.resume_finish(name, slot, max).await
     }
 
@@ -223,6 +224,36 @@ impl Session {
         described
     }
 
+    /// [`Self::start_finish`]; where it finds that tables were changed behind the router's back, once more under the catalog as it is.
+    pub(super) async fn begin_finish(
+        &mut self,
+        plan: &FinishPlan,
+        ask: &Ask<'_>,
+        original: Original,
+    ) -> Result<(ShardId, Original), Failure> {
+        let failure = match self.start_finish(plan, ask, &original).await {
+            Ok(slot) => return Ok((slot, original)),
+            Err(failure) => failure,
+        };
+        // Shards that answer with different columns may all have others than the catalog knows.
+        let differ =
+            matches!(&failure, Failure::Fault(fault) if fault.code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
+        let stale = Failure::Fault(tables_have_changed());
+        if !self.look_again(if differ { &stale } else { &failure }).await {
+            return Err(failure);
+        }
+        let (text, types) = ask.statement();
+        let described = self.describe_at_home(text, types).await?;
+        if same_columns(&original.rows, &described.1)? == Same::No {
+            return Err(changed().into());
+        }
+        let (plan, _) = self.plan_again(ask)?;
+        let PlanKind::Finish(plan) = plan.kind else { return Err(failure) };
+        let original = Original { parameters: original.parameters, rows: described.1 };
+        let slot = self.start_finish(&plan, ask, &original).await?;
+        Ok((slot, original))
+    }
+
     /// Pulls the rows and binds the finishing statement. On return the shards' connections are at rest, or back.
     pub(super) async fn start_finish(
         &mut self,
@@ -273,6 +304,15 @@ impl Session {
 
     async fn halted(&mut self, halt: Halt) -> Failure {
         match halt {
+            // The client's own statement was found to be right: what is wrong is what was made of it.
+            Halt::Scatter(ScatterError::Shard(frame)) if is_of_stale(&sqlstate(frame.body())) => {
+                self.scatter_failure(ScatterError::Stale(tables_have_changed()), false).await
+            }
+            Halt::Scatter(ScatterError::Fault(fault)) | Halt::Failure(Failure::Fault(fault))
+                if is_of_stale(fault.code.as_str()) =>
+            {
+                self.scatter_failure(ScatterError::Stale(tables_have_changed()), false).await
+            }
             Halt::Scatter(error) => self.scatter_failure(error, false).await,
             Halt::Failure(Failure::Fault(fault)) => self.scatter_failure(fault.into(), false).await,
             Halt::Failure(failure @ Failure::Reported) => {
@@ -592,8 +632,7 @@ impl Session {
                 .into());
             }
             Same::No => {
-                let message = "the finishing statement has other columns than the original";
-                return Err(Fault::new(SqlState::INTERNAL_ERROR, message).detail(plan.sql.clone()).into());
+                return Err(ScatterError::Stale(tables_have_changed()).into());
             }
         }
         let server = &mut self.held[at].server;
@@ -646,6 +685,12 @@ pub(super) async fn description(
 fn sqlstate(body: &[u8]) -> String {
     let code = crate::wire::error_fields::iter(body).find(|(field, _)| *field == b'C');
     code.map_or_else(String::new, |(_, code)| String::from_utf8_lossy(code).into_owned())
+}
+
+/// Errors that a statement of ours can only meet where tables are not what they were: columns, tables and functions that are not there,
+/// and types that do not fit.
+fn is_of_stale(code: &str) -> bool {
+    matches!(code, "42703" | "42P01" | "42883" | "42804")
 }
 
 /// Whether two descriptions have the same names and types. Tables and their columns may differ.

@@ -14,6 +14,7 @@ use crate::sql::Analysis;
 use crate::sql::utility::StatementKind;
 use crate::wire::frame::{Frame, ParseView};
 use crate::wire::{reply, request};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// Statements that a server checks the syntax of, though the router runs them.
@@ -86,6 +87,8 @@ impl Session {
             def: Mutex::new(None),
             description: Mutex::new(None),
             arguments: OnceLock::new(),
+            promise: OnceLock::new(),
+            kept: AtomicBool::new(false),
             analysis,
         })
     }
@@ -102,7 +105,7 @@ impl Session {
         match tried.await {
             Ok(at) if is_checked(&statement.analysis.kind) => Ok(self.check_on(at, &statement.text, name)?),
             Ok(at) => {
-                self.prepare_on(at, &statement, Some(name))?;
+                self.learn_on(at, &statement, name).await?;
                 Ok(())
             }
             Err(failure) => {
@@ -196,7 +199,8 @@ impl Session {
         let def = {
             let mut slot = statement.def.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let def = slot.get_or_insert_with(|| {
-                self.shared.registry.intern(&statement.text, &statement.types, statement.generation, statement.meaning)
+                let of = &**statement;
+                self.shared.registry.intern(&of.text, &of.types, of.generation, of.meaning, of.scope)
             });
             Arc::clone(def)
         };
@@ -226,30 +230,5 @@ impl Session {
         server.inflight.push(Owed::Parse(audience));
         server.unproven.push(def.id);
         Ok(def)
-    }
-
-    /// The statement of this name, as it is under the catalog, map and names of now.
-    pub(super) fn current(&mut self, name: &[u8]) -> Result<Arc<ClientStatement>, Failure> {
-        let statement = Arc::clone(self.statements.get(name)?);
-        let same = statement.generation == self.view.catalog.generation
-            && statement.epoch == self.view.topology.epoch
-            && statement.scope == self.scope.fingerprint();
-        if same { Ok(statement) } else { self.renew(name, &statement) }
-    }
-
-    /// The statement as it is under a newer catalog: analysed, and on the servers prepared, anew.
-    fn renew(&mut self, name: &[u8], old: &Arc<ClientStatement>) -> Result<Arc<ClientStatement>, Failure> {
-        let text = Arc::clone(&old.text);
-        self.scan_one(&text)?;
-        let analysis = self.analysis(&text);
-        let statement = self.client_statement(text, old.types.clone(), analysis);
-        if let Some(types) = old.arguments() {
-            statement.set_arguments(types);
-        }
-        if let Some((_, pending)) = self.batch.pending_parse.as_mut().filter(|(_, p)| Arc::ptr_eq(p, old)) {
-            *pending = Arc::clone(&statement);
-        }
-        self.statements.replace(name, Arc::clone(&statement));
-        Ok(statement)
     }
 }

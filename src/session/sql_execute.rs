@@ -13,6 +13,7 @@ use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, ShardSql};
 use crate::session::batch::Reload;
 use crate::session::prepared::{ClientStatement, Place};
+use crate::session::promise::{Description, parameter_types};
 use crate::session::run::Ask;
 use crate::session::sql_prepare::is_query;
 use crate::session::{Failure, Session};
@@ -20,8 +21,7 @@ use crate::sql::Analysis;
 use crate::sql::outcome::Outcome;
 use crate::sql::utility::cursor::Cursor;
 use crate::sql::utility::{Execution, StatementKind, execution, literal_arguments};
-use crate::types::oid;
-use crate::wire::frame::{BindView, Fields, HEADER};
+use crate::wire::frame::BindView;
 use crate::wire::reply::Column;
 use crate::wire::{encode, request};
 
@@ -48,10 +48,7 @@ impl Session {
             let (parameters, rows) = self.describe_at_home(&statement.text, &statement.types).await?;
             statement.set_described(parameters, rows);
         }
-        let columns_added = match &plan.kind {
-            PlanKind::Scatter { combine, sql, .. } => self.columns_added(&statement, combine, sql),
-            _ => 0,
-        };
+        let columns_added = self.columns_added_by(&plan);
         let ask = Ask::Bound { statement: &statement, bind: &bind, columns_added, describe: true };
         let offset = std::mem::replace(&mut self.offset, NO_POSITION);
         let done = match &plan.kind {
@@ -85,7 +82,8 @@ impl Session {
         if self.has_other_literals(&named) {
             return Err(other_settings().into());
         }
-        let types = self.argument_types(&named).await?;
+        self.keep_promise_at_home(&named).await?;
+        let types = self.argument_types(&named)?;
         let literals = match self.scope.standard_strings() {
             true => text.get(found.arguments.clone()).and_then(|arguments| literal_arguments(arguments, &types)),
             false => None,
@@ -128,25 +126,22 @@ impl Session {
     }
 
     /// The types of a statement's parameters as the home shard has them.
-    async fn argument_types(&mut self, statement: &Arc<ClientStatement>) -> Result<Box<[Oid]>, Failure> {
+    fn argument_types(&mut self, statement: &Arc<ClientStatement>) -> Result<Box<[Oid]>, Failure> {
         if let Some(types) = statement.arguments() {
             return Ok(types);
         }
-        let known = statement.described().map(|(parameters, _)| parameter_types(&parameters)).transpose()?;
-        let types = match known.filter(|types| types.iter().all(|of| *of < oid::FIRST_NORMAL)) {
-            Some(types) => types,
-            None => {
-                self.leave_open().await?;
-                let (parameters, _) = self.describe_at_home(&statement.text, &statement.types).await?;
-                parameter_types(&parameters)?
-            }
-        };
+        let unknown = || Fault::new(SqlState::INTERNAL_ERROR, "a statement was not described before it ran");
+        let types = parameter_types(&statement.described().ok_or_else(unknown)?.0)?;
         statement.set_arguments(types.clone());
         Ok(types)
     }
 
-    /// The types that the home shard finds for a statement with these declared; `None`: it finds none.
-    pub(super) async fn found_types(&mut self, query: &str, declared: &[Oid]) -> Result<Option<Box<[Oid]>>, Failure> {
+    /// How the home shard describes a statement with these types declared; `None`: it cannot.
+    pub(super) async fn found_description(
+        &mut self,
+        query: &str,
+        declared: &[Oid],
+    ) -> Result<Option<Description>, Failure> {
         let at = self.enlist(self.view.topology.home).await?;
         let server = &mut self.held[at].server;
         request::parse(&mut server.out, b"", query.as_bytes(), declared)?;
@@ -156,8 +151,7 @@ impl Session {
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Client));
         match crate::session::finish::description(server, &mut self.client, None).await {
-            Ok(Ok((parameters, _))) => Ok(Some(parameter_types(&parameters)?)),
-            Ok(Err(_)) => Ok(None),
+            Ok(described) => Ok(described.ok()),
             Err(error) => Err(self.scatter_failure(error, false).await),
         }
     }
@@ -295,12 +289,6 @@ fn is_finished(plan: &Plan) -> bool {
         | PlanKind::Split { .. }
         | PlanKind::CopyIn(_) => false,
     }
-}
-
-/// The types in a ParameterDescription.
-fn parameter_types(frame: &Bytes) -> Result<Box<[Oid]>, Fault> {
-    let mut fields = Fields::new(frame.get(HEADER..).unwrap_or_default());
-    Ok((0..fields.count()?).map(|_| fields.u32()).collect::<Result<_, _>>()?)
 }
 
 /// The body of a Bind message of the unnamed portal and statement, with values in text.

@@ -8,6 +8,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::Oid;
 use crate::session::local::LocalRows;
 use crate::session::prepared::ClientStatement;
+use crate::session::promise::{Promise, parameter_types};
 use crate::session::{Failure, Session};
 use crate::sql::outcome::Outcome;
 use crate::sql::utility::{StatementKind, prepared};
@@ -30,9 +31,20 @@ impl Session {
             return Err(fault.clone().into());
         }
         let at_home = matches!(analysis.outcome, Outcome::Home(_));
-        let declared = if at_home { types.clone() } else { self.declared_everywhere(&query, &types).await? };
+        // What every shard can be told of the types: those that users made have another number on each, so they must follow from the
+        // statement.
+        let everywhere = |of: &Oid| if *of >= oid::FIRST_NORMAL && !at_home { 0 } else { *of };
+        let declared: Box<[Oid]> = types.iter().map(everywhere).collect();
+        let found = self.found_description(&query, &declared).await?;
+        let Some(description) = found.filter(|found| parameter_types(&found.0).is_ok_and(|found| found == types))
+        else {
+            return Err(unknown_types().into());
+        };
         let statement = self.client_statement(query, declared, analysis);
         statement.set_arguments(types);
+        statement.set_promise(Arc::new(Promise::new(&description, statement.generation)?));
+        statement.set_kept();
+        statement.set_described(description.0, description.1);
         self.statements.insert(name.as_bytes(), statement, self.shared.limits.max_statements)?;
         if !self.tx.is_open() {
             self.release_idle();
@@ -57,21 +69,6 @@ impl Session {
         Ok(types.ok_or_else(unknown)?)
     }
 
-    /// What every shard can be told of the types: those that users made have another number on each, so they must follow from the
-    /// statement.
-    async fn declared_everywhere(&mut self, query: &str, types: &[Oid]) -> Result<Box<[Oid]>, Failure> {
-        let declared: Box<[Oid]> = types.iter().map(|of| if *of >= oid::FIRST_NORMAL { 0 } else { *of }).collect();
-        if *declared == *types || self.found_types(query, &declared).await?.as_deref() == Some(types) {
-            return Ok(declared);
-        }
-        Err(Fault::unsupported(
-            "a prepared statement with parameters of user-defined types is not supported here",
-            "such a type has another number on each shard, and it does not follow from the statement",
-            "Cast the parameters in the statement.",
-        )
-        .into())
-    }
-
     /// `25P02`, `26000` and the like: the statement that an EXECUTE names, as it is under the catalog of now.
     pub(super) fn statement_named(&mut self, name: &str) -> Result<Arc<ClientStatement>, Failure> {
         check_own_name(name)?;
@@ -82,6 +79,14 @@ impl Session {
 /// What kind of statement an EXECUTE may be replaced by.
 pub(super) fn is_query(statement: &ClientStatement) -> bool {
     matches!(statement.analysis.kind, StatementKind::Query | StatementKind::SetConfig(_))
+}
+
+fn unknown_types() -> Fault {
+    Fault::unsupported(
+        "a prepared statement with parameters of user-defined types is not supported here",
+        "such a type has another number on each shard, and it does not follow from the statement",
+        "Cast the parameters in the statement.",
+    )
 }
 
 fn check_own_name(name: &str) -> Result<(), Fault> {

@@ -109,9 +109,13 @@ impl Pair {
 
     /// As `same`, and the router may refuse nothing.
     pub fn answers(&self, name: &str, script: &[Step]) {
-        let (theirs, ours) = (play(self.db.oracle(), script), play(self.through(), script));
+        self.compare(name, &play(self.db.oracle(), script), &play(self.through(), script));
+    }
+
+    /// What came back must be the same.
+    pub fn compare(&self, name: &str, theirs: &[String], ours: &[String]) {
         if theirs != ours {
-            self.differs(difference(name, &theirs, &ours));
+            self.differs(difference(name, theirs, ours));
         }
     }
 
@@ -165,6 +169,11 @@ fn config(db: &Database, placed: &[(&str, Placed)], sections: &str) -> String {
 
 /// What came back, a line a message. ParameterStatus may come at any time: what was reported is compared at ReadyForQuery.
 pub fn play(mut raw: Raw, script: &[Step]) -> Vec<String> {
+    play_on(&mut raw, script)
+}
+
+/// The same on a connection that goes on.
+pub fn play_on(raw: &mut Raw, script: &[Step]) -> Vec<String> {
     let mut lines = Vec::new();
     let mut reported = raw.parameters.clone();
     raw.set_patience(Duration::from_secs(5));
