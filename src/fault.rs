@@ -48,6 +48,7 @@ sqlstates! {
     SYNTAX_ERROR = b"42601";
     INSUFFICIENT_PRIVILEGE = b"42501";
     UNDEFINED_OBJECT = b"42704";
+    WRONG_OBJECT_TYPE = b"42809";
     UNDEFINED_TABLE = b"42P01";
     DUPLICATE_CURSOR = b"42P03";
     DUPLICATE_PREPARED_STATEMENT = b"42P05";
@@ -158,6 +159,12 @@ impl Fault {
     /// Of another text than the client's.
     pub fn without_position(mut self) -> Self {
         self.0.position = None;
+        self
+    }
+
+    /// Of a part of the client's text that begins after so many characters.
+    pub fn moved(mut self, characters: u32) -> Self {
+        self.0.position = self.0.position.map(|position| position.saturating_add(characters));
         self
     }
 

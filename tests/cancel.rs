@@ -4,26 +4,10 @@
 
 mod support;
 
-use std::io::Read;
 use std::time::{Duration, Instant};
 
-use support::raw::{Raw, message as m};
+use support::raw::{Raw, cancel, message as m};
 use support::{Sharded, eventually};
-
-/// Sends a CancelRequest and waits until the router has closed that connection; what it said.
-fn cancel(port: u16, pid: u32, secret: &[u8]) -> Vec<u8> {
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let mut request = Vec::new();
-    request.extend((12 + secret.len() as u32).to_be_bytes());
-    request.extend(80_877_102_u32.to_be_bytes());
-    request.extend(pid.to_be_bytes());
-    request.extend(secret);
-    std::io::Write::write_all(&mut stream, &request).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let mut rest = Vec::new();
-    let _ = stream.read_to_end(&mut rest);
-    rest
-}
 
 /// Starts a statement, cancels it once all of `shards` work on it, and checks that the session can go on.
 fn canceled(world: &Sharded, raw: &mut Raw, bytes: &[u8], shards: &[usize], status: u8) {

@@ -248,8 +248,10 @@ fn grouped_shards_have_the_groups_of_postgres() {
             let keys = vec![SortKey { column: 0, descending: false, nulls_first: false }];
             let aggregate = |sorted| Step::Aggregate { groups: vec![0], sorted, outputs: outputs.clone() };
             let comparator = Comparator::equality(type_oid, collation, format, TextStyle::default()).unwrap();
-            let sorted = Combine { gather: Gather::MergeSort(keys.clone()), steps: vec![aggregate(true)], hidden: 0 };
-            let hashed = Combine { gather: Gather::Concat, steps: vec![aggregate(false), Step::Sort(keys)], hidden: 0 };
+            let sorted =
+                Combine { gather: Gather::MergeSort(keys.clone()), steps: vec![aggregate(true)], ..Combine::CONCAT };
+            let hashed =
+                Combine { gather: Gather::Concat, steps: vec![aggregate(false), Step::Sort(keys)], ..Combine::CONCAT };
             for combine in [sorted, hashed] {
                 let merged = run(&combine, &columns, shards.clone());
                 assert_eq!(merged.len(), expected.len(), "{name} {format:?}");
@@ -325,10 +327,16 @@ fn partial_aggregates_fold_into_those_of_postgres() {
         let shards = per_shard(&mut raw, &sql, format);
         let keys = vec![SortKey { column: 0, descending: false, nulls_first: false }];
         let aggregate = |groups, sorted| Step::Aggregate { groups, sorted, outputs: outputs.clone() };
-        let sorted =
-            Combine { gather: Gather::MergeSort(keys.clone()), steps: vec![aggregate(vec![0], true)], hidden: 0 };
-        let hashed =
-            Combine { gather: Gather::Concat, steps: vec![aggregate(vec![0], false), Step::Sort(keys)], hidden: 0 };
+        let sorted = Combine {
+            gather: Gather::MergeSort(keys.clone()),
+            steps: vec![aggregate(vec![0], true)],
+            ..Combine::CONCAT
+        };
+        let hashed = Combine {
+            gather: Gather::Concat,
+            steps: vec![aggregate(vec![0], false), Step::Sort(keys)],
+            ..Combine::CONCAT
+        };
         for combine in [sorted, hashed] {
             let merged = run(&combine, &columns, shards.clone());
             assert_eq!(merged.len(), expected.len());
@@ -369,7 +377,7 @@ fn min_and_max_of_numbers_are_equal_to_those_of_postgres() {
             let outputs = outputs.into_iter().enumerate().map(|(column, fold)| Output { column, fold }).collect();
             let keys = vec![SortKey { column: 0, descending: false, nulls_first: false }];
             let steps = vec![Step::Aggregate { groups: vec![0], sorted: true, outputs }];
-            let combine = Combine { gather: Gather::MergeSort(keys), steps, hidden: 0 };
+            let combine = Combine { gather: Gather::MergeSort(keys), steps, ..Combine::CONCAT };
             let comparator = Comparator::equality(type_oid, Collation::None, format, TextStyle::default()).unwrap();
             let merged = run(&combine, &[info(oid::INT4, Collation::None, format), number, number], shards);
             assert_eq!(merged.len(), expected.len());

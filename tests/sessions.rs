@@ -1,204 +1,36 @@
-//! Byte scripts: the same frontend messages to one Postgres and through the router, and the answers message by message.
-//! What Postgres does on a direct connection is the specification.
-//! `PGLOOM_ORACLE_SELF=1` plays the scripts against Postgres twice: what differs then is a mistake of the script.
+//! Byte scripts of sessions against a running router, and against one Postgres: see `support/script.rs`.
 
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
-use std::cell::RefCell;
-use std::io::ErrorKind;
 use std::time::Duration;
 
-use support::raw::{Message, Raw, Value, cell_text, message as m};
-use support::{Database, Router, SHARDS};
+use support::raw::{Raw, Value, message as m};
+use support::script::Step::{Ready, Send, Until};
+use support::script::{Pair, Placed, batch, play, run, text};
 
 const SCHEMA: &str = "CREATE TABLE items (id int PRIMARY KEY, name text COLLATE \"C\", n int CHECK (n >= 0)); \
      CREATE TABLE places (code text PRIMARY KEY, title text); CREATE TABLE plain (id int PRIMARY KEY, body text)";
 const ITEMS: &str = "SELECT g, 'item ' || g, g % 7 FROM generate_series(1, 60) g";
 
-/// One step of a script.
-enum Step {
-    Send(Vec<u8>),
-    /// Read up to and with the next ReadyForQuery.
-    Ready,
-    /// Read up to and with the next message of this type.
-    Until(u8),
-}
-
-use Step::{Ready, Send, Until};
-
-/// Several messages in one write.
-fn batch(messages: &[Vec<u8>]) -> Step {
-    Send(messages.concat())
-}
-
-struct World {
-    failures: RefCell<Vec<String>>,
-    router: Option<Router>,
-    db: Database,
-}
-
-impl World {
-    fn create() -> Self {
-        let db = Database::create("sessions");
-        db.everywhere(SCHEMA);
-        if std::env::var("PGLOOM_ORACLE_SELF").is_ok_and(|v| v == "1") {
-            db.oracle().must(&format!(
-                "INSERT INTO items {ITEMS}; INSERT INTO places VALUES ('a', 'A'), ('b', 'B'); \
-                 INSERT INTO plain VALUES (1, 'one')"
-            ));
-            return Self { failures: RefCell::default(), router: None, db };
-        }
-        let mut toml = String::from(
-            "[general]\nport = {port}\nmetrics_listen = \"127.0.0.1:{http_port}\"\nauth_type = \"trust\"\n\
-             [[users]]\nname = \"postgres\"\n",
-        );
-        toml += &format!("[databases.{}]\n", db.name);
-        for (index, port) in db.ports().iter().enumerate() {
-            toml += &format!(
-                "[[databases.{}.shards]]\nname = \"s{index}\"\nhost = \"127.0.0.1\"\nport = {port}\n",
-                db.name
-            );
-        }
-        toml += &format!("[[databases.{}.distributions]]\nname = \"id\"\nkey_types = [\"int4\"]\n", db.name);
-        toml +=
-            &format!("[[databases.{}.tables]]\nname = \"items\"\ndistribution = \"id\"\ncolumns = [\"id\"]\n", db.name);
-        toml += &format!("[[databases.{}.tables]]\nname = \"places\"\nreference = true\n", db.name);
-        let router = Router::start(&toml);
-        let world = Self { failures: RefCell::default(), router: Some(router), db };
-        let mut oracle = world.db.oracle();
-        oracle.must(&format!("INSERT INTO items {ITEMS}"));
+/// `items` is sharded, `places` a reference table, `plain` lies on the home shard.
+fn world() -> Pair {
+    let placed = [("items", Placed::By("id")), ("places", Placed::Reference)];
+    let world = Pair::create("sessions", SCHEMA, &placed, "");
+    let mut oracle = world.db.oracle();
+    oracle.must(&format!("INSERT INTO items {ITEMS}"));
+    oracle.must("INSERT INTO places VALUES ('a', 'A'), ('b', 'B'); INSERT INTO plain VALUES (1, 'one')");
+    if world.router.is_some() {
         let items = oracle.must("COPY items TO STDOUT").answers.remove(0).copied.unwrap();
         let mut through = world.through();
         let loaded = through.copy_in("COPY items FROM STDIN", &items);
         assert_eq!(loaded.answers.first().and_then(|a| a.tag.as_deref()), Some("COPY 60"), "{:?}", loaded.error);
         for sql in ["INSERT INTO places VALUES ('a', 'A'), ('b', 'B')", "INSERT INTO plain VALUES (1, 'one')"] {
-            oracle.must(sql);
             through.must(sql);
         }
-        let held = (0..SHARDS).filter(|i| world.db.shard(*i).value("SELECT count(*) FROM items") != "0").count();
-        let _ = held;
-        world
     }
-
-    fn through(&self) -> Raw {
-        self.router.as_ref().map_or_else(|| self.db.oracle(), |router| router.connect(&self.db.name))
-    }
-
-    /// Runs the script on both sides, each on a new connection, and compares what came back.
-    fn same(&self, name: &str, script: &[Step]) {
-        let theirs = play(self.db.oracle(), script);
-        let ours = play(self.through(), script);
-        if theirs != ours && refused(&theirs, &ours) {
-            println!("REFUSED {name}");
-        } else if theirs != ours {
-            let at = theirs.iter().zip(&ours).take_while(|(a, b)| a == b).count();
-            self.failures.borrow_mut().push(format!(
-                "{name}: differs at message {at}\n--- postgres\n{}\n--- pgloom\n{}",
-                theirs.join("\n"),
-                ours.join("\n")
-            ));
-        }
-    }
-}
-
-impl Drop for World {
-    /// Fails the test with all the differences that its scripts showed.
-    fn drop(&mut self) {
-        let failures = self.failures.take();
-        if !failures.is_empty() && !std::thread::panicking() {
-            panic!("{} scripts differ\n\n{}", failures.len(), failures.join("\n\n"));
-        }
-    }
-}
-
-/// What came back, a line a message. ParameterStatus may come at any time: what was reported is compared at ReadyForQuery.
-fn play(mut raw: Raw, script: &[Step]) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut reported = raw.parameters.clone();
-    raw.set_patience(Duration::from_secs(5));
-    for step in script {
-        let last = match step {
-            Send(bytes) => {
-                if let Err(e) = raw.send(bytes) {
-                    lines.push(format!("send failed: {:?}", e.kind()));
-                    return lines;
-                }
-                continue;
-            }
-            Ready => b'Z',
-            Until(tag) => *tag,
-        };
-        loop {
-            match raw.read() {
-                Ok(message) => {
-                    if message.tag == b'Z' {
-                        let news = raw.parameters.iter().filter(|(name, value)| reported.get(*name) != Some(value));
-                        lines.extend(news.map(|(name, value)| format!("S {name} = {value}")));
-                        reported = raw.parameters.clone();
-                    }
-                    if message.tag != b'S' {
-                        lines.push(line(&message));
-                    }
-                    if message.tag == last {
-                        break;
-                    }
-                }
-                Err(e) => {
-                    let silent = matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
-                    lines.push(if silent { "nothing more comes" } else { "connection closed" }.to_owned());
-                    return lines;
-                }
-            }
-        }
-    }
-    // A statement over several shards is parsed and bound where it runs: what was wrong with it comes later by a message or two.
-    while let Some(at) =
-        (1..lines.len()).find(|at| lines[*at].starts_with('E') && matches!(&*lines[at - 1], "1 " | "2 "))
-    {
-        lines.remove(at - 1);
-    }
-    // Nothing may follow: an answer too many would be taken for the next one.
-    raw.send(&m::query("SELECT 'end of script'")).ok();
-    lines.extend(raw.read_to_ready().unwrap_or_default().iter().map(line));
-    lines
-}
-
-/// A message as text, without what differs between two servers: source lines, table OIDs.
-fn line(message: &Message) -> String {
-    let tag = char::from(message.tag);
-    match message.tag {
-        b'E' | b'N' => {
-            let mut report = message.report().0;
-            report.retain(|field, _| !"FLRW".contains(*field));
-            format!("{tag} {report:?}")
-        }
-        b'T' => format!("{tag} {:?}", message.columns()),
-        b'D' => {
-            let cells: Vec<String> = message.cells().iter().map(|c| cell_text(c.as_deref())).collect();
-            format!("{tag} {}", cells.join("|"))
-        }
-        _ => {
-            let body = message.body.strip_suffix(b"\0").unwrap_or(&message.body);
-            format!("{tag} {}", cell_text(Some(body)))
-        }
-    }
-}
-
-/// Whether the first difference is the router's refusal.
-fn refused(theirs: &[String], ours: &[String]) -> bool {
-    let first = ours.iter().zip(theirs).find(|(ours, theirs)| ours != theirs);
-    first.is_some_and(|(ours, theirs)| ours.contains("\"0A000\"") && !theirs.contains("\"0A000\""))
-}
-
-fn text(values: &[&str]) -> Vec<Value> {
-    values.iter().map(|v| Value::text(v)).collect()
-}
-
-/// Parse, Bind, Execute of the unnamed statement, without Sync.
-fn run(sql: &str, values: &[&str]) -> Vec<u8> {
-    [m::parse("", sql, &[]), m::bind("", "", &text(values), &[]), m::execute("", 0)].concat()
+    world
 }
 
 const ONE: &str = "SELECT id, name FROM items WHERE id = $1";
@@ -207,7 +39,7 @@ const REFERENCE: &str = "SELECT title FROM places ORDER BY code";
 
 #[test]
 fn simple_queries_and_their_multi_statement_forms() {
-    let world = World::create();
+    let world = world();
     let queries = [
         "",
         " ",
@@ -248,7 +80,7 @@ fn simple_queries_and_their_multi_statement_forms() {
 
 #[test]
 fn parse_bind_describe_execute_in_every_arrangement() {
-    let world = World::create();
+    let world = world();
     world.same("one batch", &[batch(&[run(ONE, &["5"]), m::sync()]), Ready]);
     for (name, sql, values) in [("one", ONE, &["5"][..]), ("all", ALL, &[]), ("reference", REFERENCE, &[])] {
         let values = text(values);
@@ -327,7 +159,7 @@ fn parse_bind_describe_execute_in_every_arrangement() {
 
 #[test]
 fn the_unnamed_statement_is_replaced_and_named_ones_stay() {
-    let world = World::create();
+    let world = world();
     world.same(
         "unnamed twice",
         &[
@@ -432,7 +264,7 @@ fn the_unnamed_statement_is_replaced_and_named_ones_stay() {
 
 #[test]
 fn portals_hand_out_rows_in_pieces() {
-    let world = World::create();
+    let world = world();
     for (name, sql) in
         [("all shards", ALL), ("one shard", "SELECT n FROM items WHERE id = 5"), ("reference", REFERENCE)]
     {
@@ -549,7 +381,7 @@ fn portals_hand_out_rows_in_pieces() {
 
 #[test]
 fn a_pipeline_stops_at_its_error_and_goes_on_after_sync() {
-    let world = World::create();
+    let world = world();
     let division = "SELECT 1 / (id - 5) FROM items WHERE id = $1";
     world.same(
         "error in the middle",
@@ -671,7 +503,7 @@ fn a_pipeline_stops_at_its_error_and_goes_on_after_sync() {
 
 #[test]
 fn copy_in_and_out_in_both_protocols() {
-    let world = World::create();
+    let world = world();
     let rows = b"3001\tx\t1\n3002\ty\t2\n3003\tz\t3\n3004\t\\N\t\\N\n";
     let undo = || m::query("DELETE FROM items WHERE id > 3000");
     let copy = "COPY items FROM STDIN";
@@ -793,7 +625,7 @@ fn copy_in_and_out_in_both_protocols() {
 
 #[test]
 fn settings_and_notices_are_reported_as_postgres_reports_them() {
-    let world = World::create();
+    let world = world();
     for sql in [
         "SET application_name = 'mine'",
         "SET timezone = 'Asia/Tokyo'",
@@ -813,9 +645,9 @@ fn settings_and_notices_are_reported_as_postgres_reports_them() {
 /// Postgres reads the literals of a prepared statement under the settings of who prepares it.
 #[test]
 fn a_shared_prepared_statement_keeps_to_its_own_clients_settings() {
-    let world = World::create();
+    let world = world();
     let sql = "SELECT '01/02/2024'::text::date, date '01/02/2024', timestamptz '2024-01-01 12:00', 'a\\b'";
-    let of = |setup: &str, raw: fn(&World) -> Raw| {
+    let of = |setup: &str, raw: fn(&Pair) -> Raw| {
         let mut raw = raw(&world);
         raw.must(setup);
         (0..2).map(|_| raw.extended(sql, &[], &[], 0).text()).collect::<Vec<_>>()
@@ -828,14 +660,14 @@ fn a_shared_prepared_statement_keeps_to_its_own_clients_settings() {
         "SET DateStyle = 'German'; SET timezone = 'America/New_York'",
         "SELECT 1",
     ] {
-        assert_eq!(of(setup, |world| world.db.oracle()), of(setup, World::through), "{setup}");
+        assert_eq!(of(setup, |world| world.db.oracle()), of(setup, Pair::through), "{setup}");
     }
 }
 
 /// What one client leaves behind is not seen by the next, though they share server connections.
 #[test]
 fn nothing_of_one_client_is_seen_by_another() {
-    let world = World::create();
+    let world = world();
     let traces = [
         ("SET timezone = 'Asia/Tokyo'", "SHOW timezone"),
         ("SELECT set_config('search_path', 'pg_catalog', false)", "SHOW search_path"),
@@ -843,9 +675,9 @@ fn nothing_of_one_client_is_seen_by_another() {
         // A name that a session made up stays known to its server process, as empty.
         ("SET my.setting = 'left'", "SELECT coalesce(current_setting('my.setting', true), '')"),
         ("SELECT set_config('my.other', 'left', false)", "SELECT coalesce(current_setting('my.other', true), '')"),
-        ("PREPARE leftover AS SELECT 1", "SELECT count(*) FROM pg_prepared_statements WHERE name = 'leftover'"),
+        ("PREPARE leftover AS SELECT 1", "EXECUTE leftover"),
         ("CREATE TEMPORARY TABLE leftover (id int)", "SELECT count(*) FROM pg_class WHERE relname = 'leftover'"),
-        ("BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT 1; COMMIT", "SELECT count(*) FROM pg_cursors WHERE name = 'c'"),
+        ("BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT 1; COMMIT", "FETCH 1 FROM c"),
         ("SELECT pg_advisory_lock(7)", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"),
         ("LISTEN leftover", "SELECT count(*) FROM pg_listening_channels()"),
         ("SET ROLE pg_monitor", "SELECT current_user"),
@@ -889,7 +721,7 @@ fn nothing_of_one_client_is_seen_by_another() {
 
 #[test]
 fn unknown_and_broken_messages() {
-    let world = World::create();
+    let world = world();
     world.same("unknown type", &[Send(m::frame(b'j', b"")), Ready]);
     world.same("query without its zero", &[Send(m::frame(b'Q', b"SELECT 1")), Ready]);
     world.same("query with a byte after its zero", &[Send(m::frame(b'Q', b"SELECT 1\0x")), Ready]);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::backend::cancel::CancelHandle;
 use crate::backend::gate::Gate;
@@ -85,6 +85,8 @@ pub struct UserPools {
     pools: Vec<Arc<ServerPool>>,
     /// How many of `pools` are those of shards.
     shards: usize,
+    /// How many combine connections may stay with their clients: the other half is for statements that end.
+    keeps: Arc<Semaphore>,
 }
 
 impl UserPools {
@@ -115,7 +117,24 @@ impl UserPools {
         let finish = PoolLimits { size: combine, min_size: 0, size_setting: "[combine] pool_size", ..limits.clone() };
         let shards = pools.len();
         pools.push(pool(topology.shard(topology.home), finish));
-        Arc::new(Self { pools, shards })
+        let keeps = Arc::new(Semaphore::new(combine / 2));
+        Arc::new(Self { pools, shards, keeps })
+    }
+
+    /// The right to keep a combine connection beyond its transaction.
+    ///
+    /// # Errors
+    /// `53400` when half of them are kept already.
+    pub fn keep_combine(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        Arc::clone(&self.keeps).try_acquire_owned().map_err(|_| {
+            let size = self.combine().limits().size;
+            Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many cursors WITH HOLD over several shards")
+                .detail(format!(
+                    "they keep {} of the {size} connections of [combine] pool_size, which is half of them",
+                    size / 2
+                ))
+                .hint("Close cursors that are no longer needed, or raise [combine] pool_size.")
+        })
     }
 
     /// The connections to the home shard on which Postgres finishes statements.

@@ -123,8 +123,13 @@ impl Inputs {
     /// Rows were sent to a table, in a transaction that will be rolled back.
     pub fn note_rows(&mut self, name: &str, rows: u64, bytes: u64) {
         if let Some(made) = self.made.iter_mut().find(|made| &*made.name == name) {
-            made.dead += bytes + rows * ROW_OVERHEAD;
+            made.dead = made.dead.saturating_add(bytes + rows * ROW_OVERHEAD);
         }
+    }
+
+    /// The transaction that filled tables was committed: whatever they have must go before they are filled again.
+    pub fn spoil(&mut self) {
+        self.made.iter_mut().filter(|made| made.dead > 0).for_each(|made| made.dead = u64::MAX);
     }
 
     /// The statement that drops what is not kept and empties what has grown; the tables count as gone, or empty.
@@ -310,6 +315,9 @@ mod tests {
         inputs.note_rows("a", 1, 0);
         assert_eq!(inputs.clean().as_deref(), Some("BEGIN READ WRITE; TRUNCATE pg_temp.a; COMMIT"));
         assert_eq!(inputs.clean(), None);
+        inputs.note_rows("a", 1, 0);
+        inputs.spoil();
+        assert_eq!(inputs.clean().as_deref(), Some("BEGIN READ WRITE; TRUNCATE pg_temp.a; COMMIT"));
         inputs.note(&table("xA", 1), [].into(), false);
         let sql = inputs.clean();
         assert_eq!(sql.as_deref(), Some("BEGIN READ WRITE; DROP TABLE IF EXISTS pg_temp.\"xA\"; COMMIT"));

@@ -1,14 +1,15 @@
 //! Statement names a shared server connection knows, and the registry that gives equal statements one name.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use dashmap::DashMap;
 
 use crate::ids::Oid;
 
-/// One distinct prepared statement: same text, same declared parameter types, same catalog generation.
+/// One distinct prepared statement: same text, same declared parameter types, same catalog generation, same meaning of its names.
 #[derive(Debug)]
 pub struct StatementDef {
     pub id: u64,
@@ -16,6 +17,19 @@ pub struct StatementDef {
     pub name: Box<str>,
     pub text: Arc<str>,
     pub types: Box<[Oid]>,
+    /// ParameterDescription and RowDescription (or NoData), once a server has told them.
+    description: OnceLock<(Bytes, Bytes)>,
+}
+
+impl StatementDef {
+    pub fn description(&self) -> Option<(Bytes, Bytes)> {
+        self.description.get().cloned()
+    }
+
+    /// The first server's word counts.
+    pub fn set_description(&self, description: (Bytes, Bytes)) {
+        let _ = self.description.set(description);
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -24,6 +38,7 @@ struct DefKey {
     types: Box<[Oid]>,
     generation: u64,
     meaning: u64,
+    scope: u64,
 }
 
 /// Gives equal statements one definition. Definitions that nobody holds any more are dropped when it grows.
@@ -38,9 +53,16 @@ impl StatementRegistry {
     const PRUNE_STEP: u64 = 4096;
 
     /// The definition for this text and these parameter types under this catalog generation. `meaning`: hash of the settings that
-    /// tell what its literals mean.
-    pub fn intern(&self, text: &Arc<str>, types: &[Oid], generation: u64, meaning: u64) -> Arc<StatementDef> {
-        let key = DefKey { text: Arc::clone(text), types: types.into(), generation, meaning };
+    /// tell what its literals mean; `scope`: of those that tell what its names mean.
+    pub fn intern(
+        &self,
+        text: &Arc<str>,
+        types: &[Oid],
+        generation: u64,
+        meaning: u64,
+        scope: u64,
+    ) -> Arc<StatementDef> {
+        let key = DefKey { text: Arc::clone(text), types: types.into(), generation, meaning, scope };
         if let Some(def) = self.defs.get(&key) {
             return Arc::clone(&def);
         }
@@ -51,6 +73,7 @@ impl StatementRegistry {
             name: format!("pgloom_{id}").into(),
             text: Arc::clone(text),
             types: types.into(),
+            description: OnceLock::new(),
         });
         Arc::clone(self.defs.entry(key).or_insert(def).value())
     }
@@ -97,6 +120,10 @@ impl PreparedSet {
         }
     }
 
+    pub fn has(&self, id: u64) -> bool {
+        self.held.contains_key(&id)
+    }
+
     /// Notes a statement as prepared. Returns the one that must be closed to make room.
     pub fn insert(&mut self, def: &Arc<StatementDef>) -> Option<Arc<StatementDef>> {
         self.clock += 1;
@@ -136,16 +163,16 @@ mod tests {
     fn equal_statements_share_a_name_and_types_part_them() {
         let registry = StatementRegistry::default();
         let text: Arc<str> = "SELECT $1".into();
-        let a = registry.intern(&text, &[23], 1, 0);
-        assert_eq!(a.id, registry.intern(&"SELECT $1".into(), &[23], 1, 0).id);
-        assert_ne!(a.id, registry.intern(&text, &[20], 1, 0).id);
-        assert_ne!(a.id, registry.intern(&text, &[23], 2, 0).id);
+        let a = registry.intern(&text, &[23], 1, 0, 0);
+        assert_eq!(a.id, registry.intern(&"SELECT $1".into(), &[23], 1, 0, 0).id);
+        assert_ne!(a.id, registry.intern(&text, &[20], 1, 0, 0).id);
+        assert_ne!(a.id, registry.intern(&text, &[23], 2, 0, 0).id);
     }
 
     #[test]
     fn the_least_recently_used_statement_makes_room() {
         let registry = StatementRegistry::default();
-        let defs: Vec<_> = ["a", "b", "c"].iter().map(|t| registry.intern(&(*t).into(), &[], 0, 0)).collect();
+        let defs: Vec<_> = ["a", "b", "c"].iter().map(|t| registry.intern(&(*t).into(), &[], 0, 0, 0)).collect();
         let mut set = PreparedSet::new(2);
         assert!(set.insert(&defs[0]).is_none());
         assert!(set.insert(&defs[1]).is_none());

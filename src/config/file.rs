@@ -119,7 +119,7 @@ section! {
         max_rows: u64 = "10000000",
         /// Bytes that one statement may pull, in Postgres's binary form; beyond it the statement fails with 53400.
         max_bytes: Bytes = "1GiB",
-        /// Connections to the home shard for each user that finish such reads, beside its other pool.
+        /// Connections to the home shard for each user that finish such reads, beside its other pool; cursors WITH HOLD may keep half of them.
         pool_size: u32 = "8",
     }
 }

@@ -49,6 +49,8 @@ pub struct Seen {
     pub copying: bool,
     /// Characters of the client's query before the statement: added to the position in an error.
     pub offset: u32,
+    /// The last error says that a prepared statement would return other columns now.
+    pub changed_plan: bool,
     /// SQLSTATE of the last error.
     pub sqlstate: Option<[u8; 5]>,
 }
@@ -144,6 +146,7 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
                 let body = &server.read[forwarded + HEADER..forwarded + header.len];
                 seen.sqlstate = Some(server_fault(body).code.0);
                 seen.error = true;
+                seen.changed_plan = error_fields::is_changed_plan(body);
                 seen.prelude_failed |= audience == Audience::Router;
                 if seen.offset > 0 {
                     let moved = move_position(body, seen.offset);

@@ -28,6 +28,8 @@ pub enum ScatterError {
     Shard(Frame),
     /// Our own refusal or limit.
     Fault(Fault),
+    /// The tables are not what the catalog said when the statement was planned.
+    Stale(Fault),
 }
 
 impl From<Broken> for ScatterError {
@@ -45,12 +47,16 @@ impl From<Fault> for ScatterError {
 /// A merge in progress over servers that the caller holds; input i is the i-th of the servers given to each call.
 pub struct ScatterRun {
     merge: Option<Merge>,
+    /// What the client sees of each row; `None`: no rows come.
+    pub columns: Option<Vec<Column>>,
     inputs: Vec<Input>,
     /// Rows that were merged ahead, when the servers were needed for something else.
     parked: VecDeque<Bytes>,
     parked_bytes: usize,
     limits: MergeLimits,
     rows: u64,
+    /// Rows are asked for in pieces: each tells how many it has.
+    in_pieces: bool,
     answer: Answer,
     /// COPY TO STDOUT: CopyData instead of rows.
     copy: bool,
@@ -84,7 +90,7 @@ pub enum RunEnd {
 }
 
 impl ScatterRun {
-    /// Reads the heads of all replies, checks that they agree, and tells the client its RowDescription when `describe`.
+    /// Reads the heads of all replies and checks that they agree.
     pub async fn start(
         servers: &mut [&mut Backend],
         client: &mut Client,
@@ -93,15 +99,16 @@ impl ScatterRun {
         limits: MergeLimits,
         answer: Answer,
         style: TextStyle,
-        describe: bool,
     ) -> Result<Self, ScatterError> {
         let mut run = Self {
             merge: None,
+            columns: None,
             inputs: servers.iter().map(|_| Input::default()).collect(),
             parked: VecDeque::new(),
             parked_bytes: 0,
             limits,
             rows: 0,
+            in_pieces: false,
             answer,
             copy: false,
             finished: false,
@@ -136,18 +143,18 @@ impl ScatterRun {
             }
         }
         if let Some(columns) = columns {
+            if !combine.fits(columns.iter().map(|column| (&*column.name, is_text(column.type_oid)))) {
+                return Err(run.stale());
+            }
             let infos: Vec<ColumnInfo> = columns.iter().map(column_info).collect();
             let inputs = if answer == Answer::First { 1 } else { servers.len() };
             match Merge::new(combine, window, &infos, style, inputs, run.limits) {
                 Ok(merge) => run.merge = Some(merge),
+                // For the columns that the plan knew it can be done.
+                Err(fault) if fault.code == SqlState::INTERNAL_ERROR => return Err(run.stale()),
                 Err(fault) => return Err(run.fail(fault)),
             }
-            if describe {
-                let shown = visible(combine, &columns);
-                if let Err(fault) = reply::row_description(&mut client.out, &shown) {
-                    return Err(run.fail(fault));
-                }
-            }
+            run.columns = Some(visible(combine, &columns));
         }
         Ok(run)
     }
@@ -193,6 +200,7 @@ impl ScatterRun {
         }
         // Each Execute of a portal counts its own rows.
         self.rows = 0;
+        self.in_pieces |= max_rows.is_some();
         let mut sent = 0;
         while max_rows.is_none_or(|max| sent < max) {
             if let Some(row) = self.parked.pop_front() {
@@ -349,7 +357,8 @@ impl ScatterRun {
     /// SELECT counts what the client got; writes add up what the shards did.
     pub fn tag(&self) -> String {
         let verb = self.inputs.iter().find_map(|i| i.tag.as_ref()).map_or("SELECT", |(verb, _)| verb);
-        if verb == "SELECT" || verb == "FETCH" {
+        let changes = matches!(verb, "INSERT 0" | "UPDATE" | "DELETE" | "MERGE");
+        if self.merge.is_some() && (verb == "SELECT" || verb == "FETCH" || changes && self.in_pieces) {
             return format!("{verb} {}", self.rows);
         }
         let counts: Option<u64> = self.inputs.iter().filter_map(|i| i.tag.as_ref()).map(|(_, n)| *n).sum();
@@ -357,9 +366,14 @@ impl ScatterRun {
     }
 
     /// No more rows come of this run; what the servers still owe is the caller's to end.
-    fn fail(&mut self, fault: Fault) -> ScatterError {
+    pub fn fail(&mut self, fault: Fault) -> ScatterError {
         self.finished = true;
         ScatterError::Fault(fault)
+    }
+
+    fn stale(&mut self) -> ScatterError {
+        self.finished = true;
+        ScatterError::Stale(tables_have_changed())
     }
 
     fn shard_error(&mut self, frame: Frame) -> ScatterError {
@@ -513,8 +527,7 @@ async fn flush(client: &mut Client) -> Result<(), ScatterError> {
     .await
 }
 
-/// The first OID of what users create (Postgres: `FirstNormalObjectId`).
-pub const FIRST_NORMAL_OID: crate::ids::Oid = 16_384;
+pub use crate::types::oid::FIRST_NORMAL as FIRST_NORMAL_OID;
 
 fn same_shape(ours: &[Column], theirs: &[Column]) -> bool {
     ours.len() == theirs.len()
@@ -545,12 +558,22 @@ fn drift(one: &Backend, other: &Backend) -> Fault {
         .hint("Run the same DDL on every shard; pgloom check reports where they differ.")
 }
 
+/// What a client is told when tables were changed behind the router's back.
+pub fn tables_have_changed() -> Fault {
+    Fault::unsupported(
+        "the tables are not what the router's catalog says",
+        "they were changed on the shards, and the statement was planned for what they were",
+        "Run the statement again: the catalog is being read anew.",
+    )
+}
+
+fn is_text(of: crate::ids::Oid) -> bool {
+    matches!(of, oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME)
+}
+
 fn column_info(column: &Column) -> ColumnInfo {
-    let collation = match column.type_oid {
-        // The planner asks for an order of texts only where it is that of their bytes.
-        oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME => Collation::Bytes,
-        _ => Collation::None,
-    };
+    // Texts are compared only where the planner knows that their order is that of their bytes: see `Combine::fits`.
+    let collation = if is_text(column.type_oid) { Collation::Bytes } else { Collation::None };
     ColumnInfo { type_oid: column.type_oid, format: Format::from_code(column.format).unwrap_or_default(), collation }
 }
 

@@ -152,6 +152,7 @@ pub fn because(why: &Why) -> String {
         Why::Unsharded => "unsharded".to_owned(),
         Why::Reference => "reference table".to_owned(),
         Why::NoTable => "no table".to_owned(),
+        Why::Cursor => "or the shard that has the cursor".to_owned(),
         Why::Ddl => "DDL".to_owned(),
         Why::Hint => "hint".to_owned(),
         Why::Refused => "refused".to_owned(),

@@ -39,5 +39,5 @@ pub(crate) fn split(text: &str, split: Split, shards: &[ShardId], parameters: u1
             Gather::Interleave(shards.iter().map(place).collect())
         }
     };
-    Ok(PlanKind::Split { parts, combine: Arc::new(Combine { gather, steps: Vec::new(), hidden: 0 }) })
+    Ok(PlanKind::Split { parts, combine: Arc::new(Combine { gather, ..Combine::CONCAT }) })
 }

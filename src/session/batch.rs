@@ -74,6 +74,7 @@ impl Session {
     pub(super) async fn extended(&mut self, frame: Frame) -> Result<(), Stop> {
         if !self.batch.started {
             self.batch.started = true;
+            self.offset = 0;
             self.start_clock();
             self.refresh_view();
         }
@@ -173,10 +174,12 @@ impl Session {
             self.batch.open = None;
             return Ok(());
         };
-        if !self.tx.is_open() && !self.batch.bound {
-            // It was only asked what statements are.
+        let apart = self.held[at].shard.is_combine();
+        if !self.tx.is_open() && (apart || !self.batch.bound) {
+            // It was only asked what statements are; or for rows that were put aside, which are in no transaction.
             self.sync_open(Audience::Router).await?;
             self.batch.open = None;
+            self.batch.bound = false;
             self.release_idle();
             return Ok(());
         }
@@ -229,6 +232,9 @@ impl Session {
     fn after_pump(&mut self, seen: Seen) -> Result<(), Failure> {
         if seen.error {
             self.shared.metrics.error(seen.sqlstate(), "client");
+            if seen.changed_plan {
+                self.note_stale();
+            }
             self.forget_unproven();
             return Err(Failure::Reported);
         }

@@ -6,6 +6,7 @@ use crate::ids::ShardId;
 use crate::plan::{self, Inputs, Parameters, Plan, PlanKind};
 use crate::session::control::is_local;
 use crate::session::prepared::{BoundValues, ClientStatement, Place, Portal};
+use crate::session::sql_execute::{check_formats, executes};
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
 use crate::wire::frame::{BindValues, BindView, Fields, Frame, Malformed};
@@ -34,19 +35,17 @@ impl Session {
                 return Err(fault.into());
             }
         };
-        let mut statement = Arc::clone(self.statements.get(view.statement)?);
+        let statement = self.current(view.statement)?;
         self.check_not_failed(&statement.analysis.kind)?;
-        if statement.generation != self.view.catalog.generation {
-            statement = self.renew(view.statement, &statement)?;
-        }
         if view.portal.is_empty()
             && let Some(portal) = self.statements.remove_portal(b"")
         {
             self.close_place(portal.place).await;
         }
+        self.check_new_portal(view.portal).await?;
         let used = match statement.analysis.kind {
-            // The parameters in the text are those of the statement that it prepares.
-            StatementKind::Prepare(_) => 0,
+            // Postgres does not look for parameters in these.
+            StatementKind::Prepare(_) | StatementKind::Execute(_) | StatementKind::AroundExecute(_) => 0,
             _ => usize::from(statement.analysis.parameters),
         };
         let required = statement.types.len().max(used);
@@ -72,16 +71,15 @@ impl Session {
             self.answer(reply::BIND_COMPLETE);
             return Ok(());
         }
-        if let StatementKind::Execute(name) = kind
-            && self.keeps(name)
-        {
+        if executes(kind) {
             self.settle_parse().await?;
-            return Err(Fault::unsupported(
-                "EXECUTE of a statement over distributed tables is not supported in the extended protocol",
-                "the router keeps the statement as one of the protocol",
-                "Bind the statement itself, or send EXECUTE as a simple query.",
-            )
-            .into());
+            let formats = result_formats(frame.body())?;
+            if formats.len() > 1 {
+                check_formats(&formats, self.columns_of_execute(&statement).await?.as_deref())?;
+            }
+            self.statements.put_portal(view.portal, Portal { statement, formats, place: Place::Execute })?;
+            self.answer(reply::BIND_COMPLETE);
+            return Ok(());
         }
         let plan = self.plan_bound(&statement, &view.parameters);
         let single = match &plan.kind {
@@ -100,7 +98,7 @@ impl Session {
         };
         match single {
             Some(shard) => {
-                let shard = self.cursor_shard_for(&statement).unwrap_or(shard);
+                let shard = self.at_cursor(&statement.analysis.kind, shard).await?;
                 return self.bind_on(shard, &statement, &view, &plan).await;
             }
             None => {
@@ -130,7 +128,7 @@ impl Session {
         let parsing = self.parsing(statement).await?;
         let shard = self.shard_for_describe(statement).await?;
         let at = self.open(shard).await?;
-        let def = self.prepare_on(at, statement, parsing)?;
+        let def = self.known_on(at, statement, parsing).await?;
         let server = &mut self.held[at].server;
         request::bind_raw(&mut server.out, TRIAL, def.name.as_bytes(), view.tail)?;
         server.inflight.push(Owed::Bind(Audience::Client));
@@ -146,7 +144,7 @@ impl Session {
         view: &BindView<'_>,
         plan: &Plan,
     ) -> Result<(), Failure> {
-        self.check_cursor_of_shard(&statement.analysis.kind)?;
+        self.check_cursor_of_shard(&statement.analysis.kind, shard).await?;
         let (at, def) = self.bind_at(shard, statement, plan).await?;
         let held = &mut self.held[at];
         request::bind_raw(&mut held.server.out, view.portal, def.name.as_bytes(), view.tail)?;
@@ -155,10 +153,6 @@ impl Session {
         self.statements.put_portal(view.portal, portal)?;
         self.note_cursor(&statement.analysis.kind, shard);
         Ok(())
-    }
-
-    pub(super) fn cursor_shard_for(&self, statement: &ClientStatement) -> Option<ShardId> {
-        self.cursor_shard(&statement.analysis.kind)
     }
 
     pub(super) fn plan_bound(&self, statement: &ClientStatement, values: &BindValues<'_>) -> Plan {

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::commit::{CommitPlan, Gid, decide};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
-use crate::session::held::Finishing;
+use crate::session::held::{Finishing, Held};
 use crate::session::{Failure, Session};
+use crate::sql::analyze::PinReason;
 use crate::wire::reply::Status;
 
 static SEQUENCE: AtomicU64 = AtomicU64::new(0);
@@ -14,8 +15,19 @@ static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 impl Session {
     /// COMMIT everywhere; the tag that the client gets. On an error nothing is committed anywhere, unless it says so (`08007`).
     pub(super) async fn commit(&mut self) -> Result<&'static str, Failure> {
+        let kept = match self.keep_held_cursors().await {
+            Ok(kept) => kept,
+            Err(failure) => {
+                self.roll_back_quietly().await;
+                return Err(failure);
+            }
+        };
         self.close_all_runs().await;
-        self.commit_statement().await
+        let done = self.commit_statement().await;
+        if done.is_err() {
+            self.end_all_finishes(&kept).await;
+        }
+        done
     }
 
     /// COMMIT of a transaction that was opened for one statement alone: portals that are suspended beside it go on.
@@ -44,16 +56,18 @@ impl Session {
     }
 
     fn commit_plan(&self) -> CommitPlan {
-        let participants: Vec<(ShardId, bool)> =
-            self.held.iter().filter(|h| h.joined).map(|h| (h.shard, h.wrote)).collect();
-        CommitPlan::of(&participants)
+        let mut joined: Vec<&Held> = self.held.iter().filter(|h| h.joined).collect();
+        // What has made a cursor WITH HOLD cannot be prepared: best it is the anchor.
+        joined.sort_by_key(|h| h.pin != Some(PinReason::HoldCursor));
+        CommitPlan::of(&joined.iter().map(|h| (h.shard, h.wrote)).collect::<Vec<_>>())
     }
 
     /// What EXPLAIN (ROUTE) COMMIT says: how the transaction would end that the client is in.
     pub(super) fn explain_commit(&self) -> String {
         let names = |shards: &[ShardId]| {
             let known = &self.view.topology.shards;
-            shards.iter().map(|s| known.get(s.index()).map_or("?", |shard| &*shard.name)).collect::<Vec<_>>().join(", ")
+            let named = shards.iter().filter_map(|s| known.get(s.index()));
+            named.map(|shard| &*shard.name).collect::<Vec<_>>().join(", ")
         };
         match self.commit_plan() {
             CommitPlan::Nothing => "Local: no shard takes part".to_owned(),
@@ -214,7 +228,10 @@ impl Session {
                 break;
             }
         }
-        self.cursors.retain(|_, shard| self.held.position(*shard).is_some_and(|at| self.held[at].pin.is_some()));
+        self.cursors.retain(|_, shard| {
+            let at = self.held.position(*shard);
+            at.is_some_and(|at| self.held[at].pin.is_some() || self.held[at].finishing == Finishing::Held)
+        });
         self.drop_broken();
         self.release_idle();
     }

@@ -31,6 +31,8 @@ pub fn is_local(kind: &StatementKind) -> bool {
         | StatementKind::ShowRouter(_)
         | StatementKind::ExplainRoute { .. }
         | StatementKind::Discard(_)
+        | StatementKind::Prepare(_)
+        | StatementKind::CloseCursor(None)
         | StatementKind::Deallocate(_)
         | StatementKind::Unclear => true,
         _ => false,
@@ -59,9 +61,14 @@ impl Session {
             }
             StatementKind::SetConfig(columns) => self.set_config(text, columns).await,
             StatementKind::ShowRouter(name) => Ok(Some(self.show_router(name)?)),
-            StatementKind::ExplainRoute { inner, json } => self.explain_route(text, *inner, *json).map(Some),
+            StatementKind::ExplainRoute { inner, json } => self.explain_route(text, *inner, *json).await.map(Some),
             StatementKind::Discard(target) => self.discard(*target).await.map(Some),
-            StatementKind::Deallocate(name) => self.deallocate(name.as_deref()).await,
+            StatementKind::Prepare(name) => self.prepare_sql(name, text).await.map(Some),
+            StatementKind::CloseCursor(None) => {
+                self.close_all_cursors().await?;
+                Ok(Some(tag("CLOSE CURSOR ALL")))
+            }
+            StatementKind::Deallocate(name) => self.deallocate(name.as_deref()).map(Some),
             StatementKind::Unclear => self.run_unclear(text).await,
             _ => Ok(None),
         }
@@ -421,23 +428,14 @@ impl Session {
         Ok(())
     }
 
-    /// DEALLOCATE of statements that were prepared by protocol; those of SQL PREPARE lie on their shard. `None`: ALL.
-    async fn deallocate(&mut self, name: Option<&str>) -> Result<Option<LocalRows>, Failure> {
+    /// DEALLOCATE, whoever has prepared it. `None`: ALL.
+    fn deallocate(&mut self, name: Option<&str>) -> Result<LocalRows, Failure> {
         let Some(name) = name else {
             self.statements.clear();
-            self.tell_pinned("DEALLOCATE ALL").await?;
-            for held in self.held.iter_mut() {
-                held.server.prepared.clear();
-            }
-            return Ok(Some(tag("DEALLOCATE ALL")));
+            return Ok(tag("DEALLOCATE ALL"));
         };
         if self.statements.remove(name.as_bytes()) {
-            return Ok(Some(tag("DEALLOCATE")));
-        }
-        let home = self.view.topology.home;
-        if let Some(at) = self.held.position(home).filter(|at| self.held[*at].pin.is_some()) {
-            self.held[at].server.query(&format!("DEALLOCATE {}", settings::quote_identifier(name))).await?;
-            return Ok(Some(tag("DEALLOCATE")));
+            return Ok(tag("DEALLOCATE"));
         }
         let message = format!("prepared statement \"{name}\" does not exist");
         Err(Fault::new(SqlState::INVALID_SQL_STATEMENT_NAME, message).into())
@@ -469,12 +467,9 @@ impl Session {
         }
     }
 
-    /// The shard of the cursor that a FETCH, MOVE or CLOSE names.
+    /// The shard of the cursor that a statement names.
     pub(super) fn cursor_shard(&self, kind: &StatementKind) -> Option<ShardId> {
-        match kind {
-            StatementKind::Fetch(name) | StatementKind::CloseCursor(Some(name)) => self.cursors.get(name).copied(),
-            _ => None,
-        }
+        self.cursors.get(cursor_of(kind)?).copied()
     }
 
     /// Outside of a transaction, reads the catalog again if it may have changed, so that the next statement finds what was made.
@@ -487,6 +482,16 @@ impl Session {
             tracing::warn!(error = %fault, "catalog not read after DDL");
         }
         self.refresh_view();
+    }
+}
+
+/// The cursor that a statement needs.
+pub(super) fn cursor_of(kind: &StatementKind) -> Option<&str> {
+    match kind {
+        StatementKind::Fetch(name) | StatementKind::CloseCursor(Some(name)) | StatementKind::Positioned(name) => {
+            Some(name)
+        }
+        _ => None,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::ids::ShardId;
 use crate::plan::FinishPlan;
 use crate::session::finish::{Halt, Original, PORTAL, description};
 use crate::session::held::Finishing;
+use crate::session::prepared::Place;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
@@ -33,16 +34,18 @@ impl Session {
         &mut self,
         plan: &FinishPlan,
         ask: &Ask<'_>,
-        original: &Original,
+        original: Original,
     ) -> Result<(), Failure> {
         let Some(cursor) = &plan.cursor else { return Ok(()) };
-        if !self.tx.is_open() {
+        if !self.tx.is_open() && !cursor.hold {
             let message = "DECLARE CURSOR can only be used in transaction blocks";
             return Err(Fault::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message).into());
         }
         self.check_new_cursor(&cursor.name).await?;
-        let (slot, _) = self.start_finish(plan, ask, original).await?;
+        let keeps = if cursor.hold { Some(self.pools.keep_combine()?) } else { None };
+        let (slot, _) = self.begin_finish(plan, ask, original).await?;
         let at = self.held_at(slot)?;
+        self.held[at].keeps = keeps;
         let server = &mut self.held[at].server;
         request::execute(&mut server.out, portal_of(plan), 0)?;
         server.inflight.push(Owed::Execute(Audience::Client));
@@ -57,71 +60,94 @@ impl Session {
             self.end_finish(slot).await;
             return Err(Failure::Reported);
         }
-        self.held[at].finishing = Finishing::Cursor { depth: self.tx.depth() };
+        self.held[at].finishing = Finishing::Cursor { depth: self.tx.depth(), hold: cursor.hold };
         self.cursors.insert(cursor.name.clone(), slot);
+        if !self.tx.is_open()
+            && let Err(failure) = self.keep_cursor(slot).await
+        {
+            self.end_finish(slot).await;
+            return Err(failure);
+        }
         Ok(())
     }
 
-    /// `42P03` where the transaction has a cursor or portal of this name, wherever.
+    /// `42P03` where the session has a cursor or portal of this name, wherever.
     async fn check_new_cursor(&mut self, name: &str) -> Result<(), Failure> {
-        let mut known = self.statements.portal(name.as_bytes()).is_ok() && !name.is_empty();
-        if let Some(shard) = self.cursors.get(name).copied()
-            && let Some(at) = self.held.position(shard)
-        {
-            let sql = format!("SELECT FROM pg_catalog.pg_cursors WHERE name = {}", quote_literal(name));
-            known |= shard.is_combine() || !self.held[at].server.query(&sql).await?.is_empty();
-        }
-        if known { Err(cursor_exists(name).into()) } else { Ok(()) }
+        let portal = !name.is_empty() && self.statements.portal(name.as_bytes()).is_ok();
+        if portal || self.has_other_cursor(name, None).await? { Err(cursor_exists(name).into()) } else { Ok(()) }
     }
 
-    /// The same before a cursor is declared on a shard, for those of combine connections: the shard knows its own.
-    pub(super) fn check_cursor_of_shard(&self, kind: &StatementKind) -> Result<(), Fault> {
-        match kind {
-            StatementKind::Declare { cursor, .. } if self.cursors.get(cursor).is_some_and(|at| at.is_combine()) => {
-                Err(cursor_exists(cursor))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// After a CLOSE on `shard`: the connections of the cursors that it closed go back.
-    pub(super) async fn after_close(&mut self, kind: &StatementKind, shard: ShardId) -> Result<(), Failure> {
-        let closed: Vec<ShardId> = match kind {
-            StatementKind::CloseCursor(Some(_)) if shard.is_combine() => vec![shard],
-            StatementKind::CloseCursor(None) => self.cursor_slots(0),
+    /// The same for a portal of the protocol; one of its own kind is found when it is put.
+    pub(super) async fn check_new_portal(&mut self, name: &[u8]) -> Result<(), Failure> {
+        let name = match std::str::from_utf8(name) {
+            Ok(name) if !self.cursors.is_empty() && self.cursors.contains_key(name) => name,
             _ => return Ok(()),
         };
-        if closed.is_empty() {
+        self.settle_parse().await?;
+        if self.has_other_cursor(name, None).await? { Err(cursor_exists(name).into()) } else { Ok(()) }
+    }
+
+    /// Whether a cursor of this name is elsewhere than on `shard`, which knows its own.
+    pub(super) async fn has_other_cursor(&mut self, name: &str, shard: Option<ShardId>) -> Result<bool, Failure> {
+        match self.cursors.get(name).copied() {
+            Some(other) if Some(other) != shard => self.has_cursor(other, name).await,
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether this connection has a cursor of this name.
+    pub(super) async fn has_cursor(&mut self, shard: ShardId, name: &str) -> Result<bool, Failure> {
+        let Some(at) = self.held.position(shard) else { return Ok(false) };
+        if shard.is_combine() {
+            return Ok(true);
+        }
+        // Its answer is ours alone.
+        self.leave_open().await?;
+        let sql = format!("SELECT FROM pg_catalog.pg_cursors WHERE name = {}", quote_literal(name));
+        Ok(!self.held[at].server.query(&sql).await?.is_empty())
+    }
+
+    /// Before a cursor is declared on a shard.
+    pub(super) async fn check_cursor_of_shard(&mut self, kind: &StatementKind, shard: ShardId) -> Result<(), Failure> {
+        let StatementKind::Declare { cursor, .. } = kind else { return Ok(()) };
+        let portal = self.statements.portal(cursor.as_bytes());
+        let portal = portal.is_ok_and(|portal| !matches!(portal.place, Place::Server(of) if of == shard));
+        match portal || self.cursors.contains_key(cursor) && self.has_other_cursor(cursor, Some(shard)).await? {
+            true => Err(cursor_exists(cursor).into()),
+            false => Ok(()),
+        }
+    }
+
+    /// After a CLOSE on `shard`: the connection of the cursor that it closed goes back.
+    pub(super) async fn after_close(&mut self, kind: &StatementKind, shard: ShardId) -> Result<(), Failure> {
+        if !shard.is_combine() || !matches!(kind, StatementKind::CloseCursor(Some(_))) {
             return Ok(());
         }
         if self.batch.open.is_some() {
             // Its answer is still to come.
             self.leave_open().await?;
         }
-        for slot in closed {
-            self.end_finish(slot).await;
-        }
+        self.end_finish(shard).await;
         Ok(())
     }
 
     /// The connections of cursors that were declared when there were at least so many savepoints.
     fn cursor_slots(&self, savepoints: usize) -> Vec<ShardId> {
-        let deep = |finishing| matches!(finishing, Finishing::Cursor { depth } if depth >= savepoints);
+        let deep = |finishing| matches!(finishing, Finishing::Cursor { depth, .. } if depth >= savepoints);
         self.held.iter().filter(|held| deep(held.finishing)).map(|held| held.shard).collect()
     }
 
     /// After ROLLBACK TO: cursors that were declared behind the savepoint are gone.
     pub(super) async fn forget_cursors(&mut self) {
-        for slot in self.cursor_slots(self.tx.depth()) {
-            self.end_finish(slot).await;
-        }
+        let slots = self.cursor_slots(self.tx.depth());
+        self.end_all_finishes(&slots).await;
     }
 
     /// After RELEASE: what was declared behind the savepoint belongs to what is around it.
     pub(super) fn keep_cursors(&mut self) {
         let around = self.tx.depth();
         for held in self.held.iter_mut() {
-            if let Finishing::Cursor { depth } = &mut held.finishing {
+            if let Finishing::Cursor { depth, .. } = &mut held.finishing {
                 *depth = (*depth).min(around);
             }
         }
@@ -171,6 +197,6 @@ pub(super) async fn check_cursor_columns(
     .into())
 }
 
-fn cursor_exists(name: &str) -> Fault {
+pub(super) fn cursor_exists(name: &str) -> Fault {
     Fault::new(SqlState::DUPLICATE_CURSOR, format!("cursor \"{name}\" already exists"))
 }

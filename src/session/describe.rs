@@ -11,7 +11,7 @@ use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
 use crate::wire::frame::{Fields, Frame};
 use crate::wire::{reply, request};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use std::sync::Arc;
 
 impl Session {
@@ -19,7 +19,7 @@ impl Session {
         let (what, name) = target(frame)?;
         match what {
             b'S' => {
-                let statement = Arc::clone(self.statements.get(name)?);
+                let statement = self.current(name)?;
                 self.describe_statement(&statement).await
             }
             _ => self.describe_portal(name).await,
@@ -31,9 +31,20 @@ impl Session {
         if is_local(kind) || *kind == StatementKind::Empty {
             self.settle_parse().await?;
             let mut out = BytesMut::new();
-            reply::parameter_description(&mut out, &[])?;
+            reply::parameter_description(&mut out, &statement.types)?;
             match self.local_columns(kind)? {
                 Some(rows) => out.extend_from_slice(&rows.describe(&[])?),
+                None => out.extend_from_slice(reply::NO_DATA),
+            }
+            self.answer(&out);
+            return Ok(());
+        }
+        if let StatementKind::Execute(_) = kind {
+            self.settle_parse().await?;
+            let mut out = BytesMut::new();
+            reply::parameter_description(&mut out, &statement.types)?;
+            match self.columns_of_execute(statement).await? {
+                Some(columns) => out.extend_from_slice(&describe_with_formats(&columns, &[])?),
                 None => out.extend_from_slice(reply::NO_DATA),
             }
             self.answer(&out);
@@ -42,7 +53,31 @@ impl Session {
         let parsing = self.parsing(statement).await?;
         let shard = self.shard_for_describe(statement).await?;
         let at = self.open(shard).await?;
-        let def = self.prepare_on(at, statement, parsing)?;
+        if let Some(name) = parsing.clone().filter(|name| !name.is_empty()) {
+            let (parameters, rows) = self.learn_on(at, statement, name).await?;
+            self.answer(&parameters);
+            self.answer(&rows);
+            return Ok(());
+        }
+        if parsing.is_none()
+            && !statement.is_kept()
+            && let Some(promise) = statement.promise()
+        {
+            // What is wrong with it now comes behind what stays.
+            let mut out = BytesMut::new();
+            reply::parameter_description(&mut out, &promise.parameters)?;
+            self.answer(&out);
+            if promise.columns.is_none() {
+                self.answer(reply::NO_DATA);
+                return Ok(());
+            }
+            let def = self.known_on(at, statement, None).await?;
+            let unknown = || Fault::new(SqlState::INTERNAL_ERROR, "a statement was not described");
+            let (_, rows) = def.description().ok_or_else(unknown)?;
+            self.answer(&rows);
+            return Ok(());
+        }
+        let def = self.known_on(at, statement, parsing).await?;
         let server = &mut self.held[at].server;
         request::describe(&mut server.out, request::Target::Statement, def.name.as_bytes())?;
         server.inflight.push(Owed::DescribeStatement(Audience::Client));
@@ -90,9 +125,11 @@ impl Session {
                 }
                 return Ok(());
             }
-            Place::Router { .. } | Place::Running(_) | Place::Finishing(_) | Place::Finished => Combine::CONCAT,
+            Place::Execute | Place::Router { .. } | Place::Running(_) | Place::Finishing(_) | Place::Finished => {
+                Combine::CONCAT
+            }
         };
-        let columns = self.columns_of(&statement).await?;
+        let columns = self.columns_of_execute(&statement).await?;
         match columns {
             Some(columns) => {
                 let description = describe_with_formats(&visible(&combine, &columns), &formats)?;
@@ -112,47 +149,14 @@ impl Session {
         let description = match known {
             Some((_, rows)) => rows,
             None => {
-                self.drain_open().await?;
                 let shard = self.shard_for_describe(statement).await?;
                 let at = self.open(shard).await?;
-                let def = self.prepare_on(at, statement, None)?;
-                let server = &mut self.held[at].server;
-                request::describe(&mut server.out, request::Target::Statement, def.name.as_bytes())?;
-                server.inflight.push(Owed::DescribeStatement(Audience::Router));
-                server.out.extend_from_slice(request::FLUSH);
-                let mut rows = Bytes::new();
-                let mut parameters = Bytes::new();
-                while !server.inflight.is_empty() {
-                    let frame = server.next_frame().await?;
-                    match server.inflight.step(frame.tag) {
-                        crate::backend::inflight::Verdict::OutOfStep => {
-                            return Err(server.out_of_step(frame.tag).into());
-                        }
-                        crate::backend::inflight::Verdict::Error(_) => {
-                            self.client.out.extend_from_slice(&frame.bytes);
-                            self.forget_unproven();
-                            return Err(Failure::Reported);
-                        }
-                        _ => {}
-                    }
-                    match frame.tag {
-                        b't' => parameters = frame.bytes,
-                        b'T' | b'n' => rows = frame.bytes,
-                        b'N' => self.client.out.extend_from_slice(&frame.bytes),
-                        _ => {}
-                    }
-                }
+                let (_, (parameters, rows)) = self.describe_on(at, statement, None).await?;
                 statement.set_described(parameters, rows.clone());
                 rows
             }
         };
-        match description.first() {
-            Some(b'T') => {
-                let body = description.get(crate::wire::frame::HEADER..).unwrap_or_default();
-                Ok(Some(crate::wire::row::read_row_description(body)?))
-            }
-            _ => Ok(None),
-        }
+        Ok(crate::session::promise::columns(&description)?)
     }
 }
 

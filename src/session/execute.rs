@@ -1,13 +1,16 @@
 //! Execute and Close: runs a portal on its server, in the router, or over several shards.
 
 use crate::backend::inflight::{Audience, Owed};
+use crate::exec::scatter::tables_have_changed;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
-use crate::plan::PlanKind;
+use crate::plan::combine::Combine;
+use crate::plan::{Access, Plan, PlanKind, ShardSql};
 use crate::session::batch::Reload;
 use crate::session::describe::target;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
+use crate::session::scatter::ScatterRun;
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
 use crate::wire::frame::{Fields, Frame};
@@ -29,6 +32,11 @@ impl Session {
             server.out.extend_from_slice(&frame.bytes);
             server.inflight.push(Owed::Execute(Audience::Client));
             return Ok(());
+        }
+        if let Place::Execute = self.statements.portal(name)?.place {
+            let statement = Arc::clone(&self.statements.portal(name)?.statement);
+            self.check_not_failed(&statement.analysis.kind)?;
+            self.expand_portal(name).await?;
         }
         let portal = self.statements.portal(name)?;
         let statement = Arc::clone(&portal.statement);
@@ -55,6 +63,7 @@ impl Session {
 
     /// BEGIN, SET, SHOW pgloom.* and their like.
     pub(super) async fn execute_local(&mut self, name: &[u8], statement: &Arc<ClientStatement>) -> Result<(), Failure> {
+        use StatementKind as Kind;
         // The messages before it are part of what it ends or changes: they are answered first.
         let begins = matches!(
             statement.analysis.kind,
@@ -62,7 +71,9 @@ impl Session {
         );
         // A SET is undone with what came before it in the pipeline.
         let sets = matches!(statement.analysis.kind, StatementKind::SetConfig(_));
-        let joins = begins || sets || matches!(statement.analysis.kind, StatementKind::Set(_));
+        let joins = begins
+            || sets
+            || matches!(statement.analysis.kind, Kind::Set(_) | Kind::Prepare(_) | Kind::CloseCursor(None));
         if joins && self.batch.open.is_some() && !self.tx.is_open() {
             self.leave_open().await?;
         } else {
@@ -116,9 +127,9 @@ impl Session {
             Place::Running(run) => return self.resume(name, run, max).await,
             Place::Finishing(slot) => return self.resume_finish(name, slot, max_rows).await,
             Place::Finished => {
-                // A query that is at its end has no more rows; anything else is not run twice.
-                if matches!(statement.analysis.kind, StatementKind::Query | StatementKind::SetConfig(_)) {
-                    reply::command_complete(&mut self.client.out, "SELECT 0")?;
+                // What returns rows has no more of them; anything else is not run twice.
+                if let Some(tag) = self.tag_of_no_rows(statement).await? {
+                    reply::command_complete(&mut self.client.out, tag)?;
                     return Ok(());
                 }
                 return Err(Fault::new(
@@ -127,7 +138,7 @@ impl Session {
                 )
                 .into());
             }
-            Place::Server(_) | Place::Local => {
+            Place::Server(_) | Place::Local | Place::Execute => {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a portal changed its place").into());
             }
         };
@@ -138,24 +149,78 @@ impl Session {
             return self.execute_explain(statement, &bind, plan).await;
         }
         self.note_plan(&plan);
-        let columns_added = match &plan.kind {
-            PlanKind::Scatter { combine, sql, .. } => self.columns_added(statement, combine, sql),
-            _ => 0,
-        };
-        let ask = Ask::Bound { statement, bind: &bind, columns_added, describe: false };
-        match (&plan.kind, max) {
-            (PlanKind::Scatter { shards, sql, combine, window }, Some(max)) => {
-                let parts: Vec<_> = shards.iter().map(|s| (s, sql.clone())).collect();
-                let run = self.start_run(&parts, combine, *window, plan.access, &ask).await?;
-                self.resume(name, Box::new(run), Some(max)).await
-            }
-            _ => {
-                self.run_multi(&plan, &statement.analysis, &ask).await?;
-                self.batch.reload |= Reload::after(&statement.analysis.kind);
-                self.reload_catalog().await;
-                Ok(())
-            }
+        // As in Postgres, what it writes lasts or is undone with the rest of the pipeline.
+        let alone = statement.analysis.kind == StatementKind::Maintenance;
+        if plan.access == Access::Write && !alone {
+            self.tx.begin_implicit(&self.settings);
         }
+        if let (PlanKind::Scatter { .. } | PlanKind::Split { .. }, Some(max)) = (&plan.kind, max) {
+            return self.execute_pieces(name, statement, &bind, &plan, max).await;
+        }
+        let columns_added = self.columns_added_by(&plan);
+        let ask = Ask::Bound { statement, bind: &bind, columns_added, describe: false };
+        self.run_multi(&plan, &statement.analysis, &ask).await?;
+        self.batch.reload |= Reload::after(&statement.analysis.kind);
+        self.reload_catalog().await;
+        Ok(())
+    }
+
+    /// The first rows of a portal that is fetched in pieces.
+    async fn execute_pieces(
+        &mut self,
+        name: &[u8],
+        statement: &Arc<ClientStatement>,
+        bind: &[u8],
+        plan: &Plan,
+        max: u64,
+    ) -> Result<(), Failure> {
+        let run = match self.start_pieces(statement, bind, plan).await {
+            Err(failure) if self.look_again(&failure).await => {
+                let ask = Ask::Bound { statement, bind, columns_added: 0, describe: false };
+                let (plan, _) = self.plan_again(&ask)?;
+                self.start_pieces(statement, bind, &plan).await?
+            }
+            started => started?,
+        };
+        self.resume(name, Box::new(run), Some(max)).await
+    }
+
+    async fn start_pieces(
+        &mut self,
+        statement: &Arc<ClientStatement>,
+        bind: &[u8],
+        plan: &Plan,
+    ) -> Result<ScatterRun, Failure> {
+        let ask = Ask::Bound { statement, bind, columns_added: self.columns_added_by(plan), describe: false };
+        match &plan.kind {
+            PlanKind::Split { parts, combine } => self.start_run(parts, combine, None, plan.access, &ask).await,
+            PlanKind::Scatter { shards, sql, combine, window } => {
+                let parts: Vec<_> = shards.iter().map(|s| (s, sql.clone())).collect();
+                self.start_run(&parts, combine, *window, plan.access, &ask).await
+            }
+            PlanKind::Single(shard) => {
+                let parts = [(*shard, ShardSql::AsWritten)];
+                self.start_run(&parts, &Combine::CONCAT, None, plan.access, &ask).await
+            }
+            PlanKind::Refuse(fault) => Err(fault.clone().into()),
+            PlanKind::Any
+            | PlanKind::Broadcast(_)
+            | PlanKind::Finish(_)
+            | PlanKind::CopyIn(_)
+            | PlanKind::Explain(_) => Err(tables_have_changed().into()),
+        }
+    }
+
+    /// What a portal says that has returned its rows already; `None`: it returns none.
+    async fn tag_of_no_rows(&mut self, statement: &Arc<ClientStatement>) -> Result<Option<&'static str>, Failure> {
+        let tag = match statement.analysis.kind {
+            StatementKind::Query | StatementKind::SetConfig(_) => return Ok(Some("SELECT 0")),
+            StatementKind::Insert => "INSERT 0 0",
+            StatementKind::Update => "UPDATE 0",
+            StatementKind::Delete => "DELETE 0",
+            _ => return Ok(None),
+        };
+        Ok(self.columns_of(statement).await?.map(|_| tag))
     }
 
     pub(super) async fn close(&mut self, frame: &Frame) -> Result<(), Failure> {

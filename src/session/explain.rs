@@ -71,7 +71,7 @@ impl Session {
         if explain.options.analyze && explain.options.summary != Some(false) {
             plans.took = Some(began.elapsed());
         }
-        if let Ask::Query { .. } = ask {
+        if ask.describes() {
             self.client.out.extend_from_slice(&head);
         }
         for row in answer(explain, analysis, &self.plan_view(), &plans) {

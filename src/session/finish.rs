@@ -15,7 +15,7 @@ use crate::backend::settings::{SessionSettings, assign, quote_identifier};
 use crate::exec::client::Client;
 use crate::exec::finish::{Copies, Input};
 use crate::exec::forward::{NO_POSITION, without_position};
-use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError, content};
+use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError, content, tables_have_changed};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::{FinishPlan, Plan, PlanKind, PullFrom};
@@ -23,6 +23,7 @@ use crate::session::bind::result_formats;
 use crate::session::cursor::{check_cursor_columns, portal_of};
 use crate::session::held::{Finishing, put_settings};
 use crate::session::prepared::{ClientStatement, Place};
+use crate::session::promise::changed;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
 use crate::sql::pulls::is_portable;
@@ -66,9 +67,9 @@ impl Session {
     pub(super) async fn run_finish(&mut self, plan: &FinishPlan, ask: &Ask<'_>) -> Result<(), Failure> {
         let original = self.original(plan, ask).await?;
         if plan.cursor.is_some() {
-            return self.declare_finish(plan, ask, &original).await;
+            return self.declare_finish(plan, ask, original).await;
         }
-        let (slot, _) = self.start_finish(plan, ask, &original).await?;
+        let (slot, original) = self.begin_finish(plan, ask, original).await?;
         if ask.describes() && original.rows.first() == Some(&b'T') {
             self.client.out.extend_from_slice(&original.rows);
         }
@@ -84,6 +85,13 @@ impl Session {
         mut plan: Box<Plan>,
         max: i32,
     ) -> Result<(), Failure> {
+        // As in Postgres, such a cursor is kept when the pipeline ends well.
+        if let PlanKind::Finish(finish) = &plan.kind
+            && finish.cursor.as_ref().is_some_and(|cursor| cursor.hold)
+        {
+            self.leave_open().await?;
+            self.tx.begin_implicit(&self.settings);
+        }
         // A pipeline that has become a transaction since the Bind reads everything through its own connections.
         if self.tx.is_open()
             && let PlanKind::Finish(_) = &plan.kind
@@ -99,9 +107,9 @@ impl Session {
         self.leave_open().await?;
         let original = self.original(finish, &ask).await?;
         if finish.cursor.is_some() {
-            return self.declare_finish(finish, &ask, &original).await;
+            return self.declare_finish(finish, &ask, original).await;
         }
-        let (slot, _) = self.start_finish(finish, &ask, &original).await?;
+        let (slot, _) = self.begin_finish(finish, &ask, original).await?;
         self.resume_finish(name, slot, max).await
     }
 
@@ -147,7 +155,11 @@ impl Session {
     pub(super) async fn end_finish(&mut self, slot: ShardId) {
         self.cursors.retain(|_, shard| *shard != slot);
         let Some(at) = self.held.position(slot) else { return };
+        let kept = self.held[at].finishing == Finishing::Held;
         let server = &mut self.held[at].server;
+        if kept {
+            server.ask("CLOSE ALL");
+        }
         if !server.broken {
             server.broken = !matches!(tokio::time::timeout(END, end_transaction(server)).await, Ok(Ok(())));
         }
@@ -213,6 +225,36 @@ impl Session {
         // Not held while others are waited for.
         self.end_parts(false).await?;
         described
+    }
+
+    /// [`Self::start_finish`]; where it finds that tables were changed behind the router's back, once more under the catalog as it is.
+    pub(super) async fn begin_finish(
+        &mut self,
+        plan: &FinishPlan,
+        ask: &Ask<'_>,
+        original: Original,
+    ) -> Result<(ShardId, Original), Failure> {
+        let failure = match self.start_finish(plan, ask, &original).await {
+            Ok((slot, _)) => return Ok((slot, original)),
+            Err(failure) => failure,
+        };
+        // Shards that answer with different columns may all have others than the catalog knows.
+        let differ =
+            matches!(&failure, Failure::Fault(fault) if fault.code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
+        let stale = Failure::Fault(tables_have_changed());
+        if !self.look_again(if differ { &stale } else { &failure }).await {
+            return Err(failure);
+        }
+        let (text, types) = ask.statement();
+        let described = self.describe_at_home(text, types).await?;
+        if same_columns(&original.rows, &described.1)? == Same::No {
+            return Err(changed().into());
+        }
+        let (plan, _) = self.plan_again(ask)?;
+        let PlanKind::Finish(plan) = plan.kind else { return Err(failure) };
+        let original = Original { parameters: original.parameters, rows: described.1 };
+        let (slot, _) = self.start_finish(&plan, ask, &original).await?;
+        Ok((slot, original))
     }
 
     /// The shard that tells the moment of a statement in a transaction. Every shard has begun its part of it at a time of its own; rows
@@ -295,6 +337,7 @@ impl Session {
         let combine = self.held.next_combine().ok_or_else(|| {
             Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many suspended portals over several shards")
         })?;
+        self.check_own_combines()?;
         let missing: Vec<ShardId> = shards.iter().copied().filter(|s| self.held.position(*s).is_none()).collect();
         let pools = missing.iter().map(|shard| self.pools.pool(*shard)).chain([self.pools.combine()]);
         let places: Vec<_> = pools.map(|pool| pool.place()).collect();
@@ -309,6 +352,21 @@ impl Session {
         *slot = Some(combine);
         self.enlist_all(shards).await?;
         Ok(combine)
+    }
+
+    /// Who holds the whole pool would wait for itself.
+    fn check_own_combines(&self) -> Result<(), Fault> {
+        let size = self.pools.combine().limits().size;
+        let own = self.held.iter().filter(|held| held.shard.is_combine()).count();
+        if own < size {
+            return Ok(());
+        }
+        Err(Fault::new(
+            SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+            "too many cursors and suspended portals over several shards",
+        )
+        .detail(format!("this session holds all {size} connections on which Postgres finishes statements"))
+        .hint("Close cursors and portals that are no longer needed, or raise [combine] pool_size."))
     }
 
     /// Settings, empty inputs and an open transaction on the combine connection.
@@ -432,8 +490,7 @@ impl Session {
                 .into());
             }
             Same::No => {
-                let message = "the finishing statement has other columns than the original";
-                return Err(Fault::new(SqlState::INTERNAL_ERROR, message).detail(plan.sql.clone()).into());
+                return Err(ScatterError::Stale(tables_have_changed()).into());
             }
         }
         let server = &mut self.held[at].server;
@@ -488,9 +545,15 @@ pub(super) async fn description(
     Ok(failed.map_or(Ok((parameters, rows)), Err))
 }
 
-fn sqlstate(body: &[u8]) -> String {
+pub(super) fn sqlstate(body: &[u8]) -> String {
     let code = crate::wire::error_fields::iter(body).find(|(field, _)| *field == b'C');
     code.map_or_else(String::new, |(_, code)| String::from_utf8_lossy(code).into_owned())
+}
+
+/// Errors that a statement of ours can only meet where tables are not what they were: columns, tables and functions that are not there,
+/// and types that do not fit.
+pub(super) fn is_of_stale(code: &str) -> bool {
+    matches!(code, "42703" | "42P01" | "42883" | "42804")
 }
 
 /// Whether two descriptions have the same names and types. Tables and their columns may differ.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use smallvec::SmallVec;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::backend::Backend;
 use crate::backend::cancel::CancelHandle;
@@ -34,6 +35,8 @@ pub struct Held {
     /// It may have temporary tables of the client.
     pub temporary: bool,
     pub finishing: Finishing,
+    /// The right to keep it beyond its transaction.
+    pub keeps: Option<OwnedSemaphorePermit>,
 }
 
 /// Whether a connection is one on which Postgres finishes a statement. Such a one takes no part in the client's transaction.
@@ -46,7 +49,10 @@ pub enum Finishing {
     /// It has a cursor, declared when there were so many savepoints; it shares them with the shards.
     Cursor {
         depth: usize,
+        hold: bool,
     },
+    /// It has a cursor that outlives its transaction. In the next ones it takes part as a shard does, for what is set in them.
+    Held,
 }
 
 impl Held {
@@ -195,7 +201,7 @@ impl Session {
     pub(super) async fn enlist(&mut self, shard: ShardId) -> Result<usize, Failure> {
         let at = match self.held.position(shard) {
             // Under the settings that its statement began with.
-            Some(at) if shard.is_combine() => return Ok(at),
+            Some(at) if shard.is_combine() && self.held[at].finishing != Finishing::Held => return Ok(at),
             Some(at) => at,
             None if shard.is_combine() => return Err(lost_cursor().into()),
             None => {
@@ -276,6 +282,7 @@ impl Session {
             pin,
             temporary: false,
             finishing: Finishing::No,
+            keeps: None,
         });
         self.slot.add(self.held[at].running());
         at
@@ -320,7 +327,7 @@ impl Session {
     /// The session ends: transactions are rolled back, clean connections go home, pinned ones are closed.
     pub(super) async fn end_held(&mut self) {
         for mut held in self.held.drain() {
-            let pinned = held.pin.is_some();
+            let pinned = held.pin.is_some() || held.finishing == Finishing::Held;
             if held.server.status != Status::Idle && !held.server.broken {
                 let rolled_back =
                     tokio::time::timeout(std::time::Duration::from_secs(5), held.server.query("ROLLBACK")).await;

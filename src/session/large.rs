@@ -127,7 +127,7 @@ impl Session {
     ) -> Result<(usize, Arc<crate::backend::prepared::StatementDef>), Failure> {
         let parsing = self.parsing(statement).await?;
         let at = self.open(shard).await?;
-        let def = self.prepare_on(at, statement, parsing)?;
+        let def = self.known_on(at, statement, parsing).await?;
         self.note_plan(plan);
         let held = &mut self.held[at];
         held.wrote |= plan.access == Access::Write;

@@ -8,13 +8,19 @@ use crate::plan::{self, Inputs, PlanKind, View};
 use crate::session::control::is_local;
 use crate::session::prepared::ClientStatement;
 use crate::session::simple::utf8;
+use crate::session::sql_execute::other_settings;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
-use crate::sql::template::SlotKind;
 use crate::sql::utility::StatementKind;
 use crate::wire::frame::{Frame, ParseView};
 use crate::wire::{reply, request};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock};
+
+/// Statements that a server checks the syntax of, though the router runs them.
+fn is_checked(kind: &StatementKind) -> bool {
+    matches!(kind, StatementKind::Prepare(_) | StatementKind::Execute(_) | StatementKind::Unclear)
+}
 
 impl Session {
     pub(super) async fn parse(&mut self, frame: &Frame) -> Result<(), Failure> {
@@ -40,7 +46,7 @@ impl Session {
             }
         };
         let kind = &statement.analysis.kind;
-        let local = is_local(kind) || *kind == StatementKind::Empty;
+        let local = (is_local(kind) && !is_checked(kind)) || *kind == StatementKind::Empty;
         self.statements.insert(view.name, Arc::clone(&statement), self.shared.limits.max_statements)?;
         if local {
             self.answer(reply::PARSE_COMPLETE);
@@ -80,6 +86,9 @@ impl Session {
             meaning: self.meaning,
             def: Mutex::new(None),
             description: Mutex::new(None),
+            arguments: OnceLock::new(),
+            promise: OnceLock::new(),
+            kept: AtomicBool::new(false),
             analysis,
         })
     }
@@ -94,8 +103,9 @@ impl Session {
             self.open(shard).await
         };
         match tried.await {
+            Ok(at) if is_checked(&statement.analysis.kind) => Ok(self.check_on(at, &statement.text, name)?),
             Ok(at) => {
-                self.prepare_on(at, &statement, Some(name))?;
+                self.learn_on(at, &statement, name).await?;
                 Ok(())
             }
             Err(failure) => {
@@ -103,6 +113,15 @@ impl Session {
                 Err(failure)
             }
         }
+    }
+
+    /// The server only says whether it could read the text, which is the router's to run.
+    fn check_on(&mut self, at: usize, text: &str, name: Box<[u8]>) -> Result<(), Fault> {
+        self.batch.unproven.push(name);
+        let server = &mut self.held[at].server;
+        request::parse(&mut server.out, b"", text.as_bytes(), &[])?;
+        server.inflight.push(Owed::Parse(Audience::Client));
+        Ok(())
     }
 
     /// The name under which this very statement waits for its ParseComplete; another one that waits is settled first.
@@ -124,6 +143,8 @@ impl Session {
             plan::plan(&statement.analysis, &inputs, &self.plan_view())
         };
         let shard = match &plan.kind {
+            PlanKind::Single(_) if let Some(shard) = self.cursor_shard(&statement.analysis.kind) => return Ok(shard),
+            PlanKind::Single(_) if is_checked(&statement.analysis.kind) => self.any_shard(),
             PlanKind::Single(shard) => *shard,
             PlanKind::Scatter { shards, .. } => shards.min().unwrap_or(self.view.topology.home),
             // It may name tables that only the home shard has.
@@ -143,7 +164,7 @@ impl Session {
         };
         // Any shard that holds the tables will do; one that is open already costs nothing.
         Ok(match self.batch.open {
-            Some(open) if !matches!(plan.kind, PlanKind::Single(_)) => open,
+            Some(open) if !matches!(plan.kind, PlanKind::Single(_)) || is_checked(&statement.analysis.kind) => open,
             _ => shard,
         })
     }
@@ -178,7 +199,8 @@ impl Session {
         let def = {
             let mut slot = statement.def.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let def = slot.get_or_insert_with(|| {
-                self.shared.registry.intern(&statement.text, &statement.types, statement.generation, statement.meaning)
+                let of = &**statement;
+                self.shared.registry.intern(&of.text, &of.types, of.generation, of.meaning, of.scope)
             });
             Arc::clone(def)
         };
@@ -189,12 +211,8 @@ impl Session {
             }
             return Ok(def);
         }
-        if statement.meaning != self.meaning && statement.slots.iter().any(|slot| slot.kind != SlotKind::Integer) {
-            return Err(Fault::unsupported(
-                "the prepared statement was made under other settings",
-                "A literal in it may mean something else under the settings that the session has now.",
-                "Prepare the statement again.",
-            ));
+        if self.has_other_literals(statement) {
+            return Err(other_settings());
         }
         let audience = if parsing.is_some() { Audience::Client } else { Audience::Router };
         self.batch.unproven.extend(parsing);
@@ -212,18 +230,5 @@ impl Session {
         server.inflight.push(Owed::Parse(audience));
         server.unproven.push(def.id);
         Ok(def)
-    }
-
-    /// The statement as it is under a newer catalog: analysed, and on the servers prepared, anew.
-    pub(super) fn renew(&mut self, name: &[u8], old: &Arc<ClientStatement>) -> Result<Arc<ClientStatement>, Failure> {
-        let text = Arc::clone(&old.text);
-        self.scan_one(&text)?;
-        let analysis = self.analysis(&text);
-        let statement = self.client_statement(text, old.types.clone(), analysis);
-        if let Some((_, pending)) = self.batch.pending_parse.as_mut().filter(|(_, p)| Arc::ptr_eq(p, old)) {
-            *pending = Arc::clone(&statement);
-        }
-        self.statements.replace(name, Arc::clone(&statement));
-        Ok(statement)
     }
 }

@@ -1,15 +1,17 @@
 //! The statement and portal names of one client, and what they stand for.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::backend::prepared::StatementDef;
+use crate::backend::prepared::{PreparedSet, StatementDef};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Epoch, Oid, ShardId};
 use crate::plan::{Parameters, Plan};
+use crate::session::promise::Promise;
 use crate::session::scatter::ScatterRun;
 use crate::sql::Analysis;
 use crate::sql::template::Slot;
@@ -36,11 +38,58 @@ pub struct ClientStatement {
     pub def: Mutex<Option<Arc<StatementDef>>>,
     /// ParameterDescription and RowDescription (or NoData) of the statement, once a server has told them.
     pub description: Mutex<Option<(Bytes, Bytes)>>,
+    /// The types of its parameters as the home shard has them, once that is known: what arguments of an EXECUTE become.
+    pub arguments: OnceLock<Box<[Oid]>>,
+    /// What the client counts on, once it is known.
+    pub promise: OnceLock<Arc<Promise>>,
+    /// It keeps its promise under the catalog that `analysis` is of.
+    pub kept: AtomicBool,
 }
 
 impl ClientStatement {
     pub fn described(&self) -> Option<(Bytes, Bytes)> {
         self.description.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn arguments(&self) -> Option<Box<[Oid]>> {
+        self.arguments.get().cloned()
+    }
+
+    pub fn promise(&self) -> Option<&Promise> {
+        self.promise.get().map(|promise| &**promise)
+    }
+
+    /// Its promise, or what its definition is known to return.
+    pub fn promised(&self) -> Result<Option<Arc<Promise>>, Fault> {
+        if let Some(promise) = self.promise.get() {
+            return Ok(Some(Arc::clone(promise)));
+        }
+        let def = self.def.lock().unwrap_or_else(PoisonError::into_inner);
+        let description = def.as_ref().and_then(|def| def.description());
+        description.map(|of| Promise::new(&of, self.generation).map(Arc::new)).transpose()
+    }
+
+    pub fn set_promise(&self, promise: Arc<Promise>) {
+        let _ = self.promise.set(promise);
+    }
+
+    pub fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    pub fn set_kept(&self) {
+        self.kept.store(true, Ordering::Relaxed);
+    }
+
+    /// Its definition, where the connection that has these statements knows it.
+    pub fn known_as(&self, on: &PreparedSet) -> Option<Arc<StatementDef>> {
+        let def = self.def.lock().unwrap_or_else(PoisonError::into_inner);
+        def.as_ref().filter(|def| on.has(def.id)).map(Arc::clone)
+    }
+
+    pub fn set_arguments(&self, types: Box<[Oid]>) {
+        // Whoever was first has asked the same.
+        let _ = self.arguments.set(types);
     }
 
     pub fn set_described(&self, parameters: Bytes, rows: Bytes) {
@@ -75,6 +124,8 @@ pub enum Place {
     Server(ShardId),
     /// The router answers.
     Local,
+    /// An EXECUTE: what it runs, and where, is known when it is executed.
+    Execute,
     /// Runs on several shards when executed; the Bind message's body is kept for them.
     Router { bind: Bytes, plan: Box<Plan> },
     /// Runs on several shards and has been suspended by a row limit.
@@ -145,8 +196,8 @@ impl ClientStatements {
         if name.is_empty() { self.unnamed.take().is_some() } else { self.named.remove(name).is_some() }
     }
 
+    /// All that have a name.
     pub fn clear(&mut self) {
-        self.unnamed = None;
         self.named.clear();
     }
 

@@ -8,11 +8,11 @@ use crate::backend::combine::qualified;
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::settings::quote_identifier;
 use crate::exec::finish::{self, Copies, Input, Tally, Values};
-use crate::exec::scatter::{FIRST_NORMAL_OID, start_sending};
+use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError, start_sending, tables_have_changed};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
 use crate::plan::{FinishPlan, Keys, KeysFrom, Pull, PullFrom};
-use crate::session::finish::{Halt, Original, no_moment, with};
+use crate::session::finish::{Halt, Original, is_of_stale, no_moment, sqlstate, with};
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
@@ -99,6 +99,15 @@ impl Session {
 
     async fn halted(&mut self, halt: Halt) -> Failure {
         match halt {
+            // The client's own statement was found to be right: what is wrong is what was made of it.
+            Halt::Scatter(ScatterError::Shard(frame)) if is_of_stale(&sqlstate(frame.body())) => {
+                self.scatter_failure(ScatterError::Stale(tables_have_changed()), false).await
+            }
+            Halt::Scatter(ScatterError::Fault(fault)) | Halt::Failure(Failure::Fault(fault))
+                if is_of_stale(fault.code.as_str()) =>
+            {
+                self.scatter_failure(ScatterError::Stale(tables_have_changed()), false).await
+            }
             Halt::Scatter(error) => self.scatter_failure(error, false).await,
             Halt::Failure(Failure::Fault(fault)) => self.scatter_failure(fault.into(), false).await,
             Halt::Failure(failure @ Failure::Reported) => {

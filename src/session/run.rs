@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::{Broken, Pumped, Seen, pump};
-use crate::exec::scatter::{Answer, RunEnd, ScatterError, ScatterRun};
+use crate::exec::scatter::{Answer, RunEnd, ScatterError, ScatterRun, tables_have_changed};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::merge::MergeLimits;
@@ -19,7 +19,7 @@ use crate::session::{Failure, Session, Stop};
 use crate::sql::Analysis;
 use crate::sql::utility::StatementKind;
 use crate::types::compare::TextStyle;
-use crate::wire::frame::Fields;
+use crate::wire::frame::{BindView, Fields};
 use crate::wire::{reply, request};
 
 /// The client's request, in the form in which each of several servers will get it.
@@ -207,24 +207,76 @@ impl Session {
         if self.held.position(home).is_some() {
             return home;
         }
-        self.held.iter().find(|h| h.joined).map_or(home, |h| h.shard)
+        self.held.iter().find(|h| h.joined && !h.shard.is_combine()).map_or(home, |h| h.shard)
     }
 
-    /// A plan that touches several shards, or none. The client gets rows and the command tag, but no ReadyForQuery.
+    /// A plan that touches several shards, or none. The client gets rows and the command tag, but no ReadyForQuery. Where it turns out
+    /// that tables were changed behind the router's back, the statement is planned once more for what they are.
     pub(super) async fn run_multi(
         &mut self,
         plan: &Plan,
         analysis: &Arc<Analysis>,
         ask: &Ask<'_>,
     ) -> Result<(), Failure> {
+        let failure = match self.run_plan(plan, analysis, ask).await {
+            Ok(()) => return Ok(()),
+            Err(failure) => failure,
+        };
+        if !self.look_again(&failure).await {
+            return Err(failure);
+        }
+        let (plan, analysis) = self.plan_again(ask)?;
+        match ask {
+            Ask::Query { .. } => self.run_plan(&plan, &analysis, ask).await,
+            Ask::Bound { statement, bind, describe, .. } => {
+                let columns_added = self.columns_added_by(&plan);
+                let ask = Ask::Bound { statement, bind, columns_added, describe: *describe };
+                self.run_plan(&plan, &analysis, &ask).await
+            }
+        }
+    }
+
+    /// Whether the failure is that of an old catalog, and there is a newer one now.
+    pub(super) async fn look_again(&mut self, failure: &Failure) -> bool {
+        let stale = matches!(failure, Failure::Fault(fault) if *fault == tables_have_changed());
+        if !stale || self.tx.is_open() {
+            return false;
+        }
+        let before = self.view.catalog.generation;
+        self.note_stale();
+        self.reload_catalog().await;
+        self.view.catalog.generation != before
+    }
+
+    /// The plan of the same request under the catalog of now.
+    pub(super) fn plan_again(&mut self, ask: &Ask<'_>) -> Result<(Plan, Arc<Analysis>), Failure> {
+        let (text, types) = ask.statement();
+        self.scan_one(text)?;
+        let analysis = self.analysis(text);
+        let plan = match ask {
+            Ask::Query { text } => self.plan(text, &analysis),
+            Ask::Bound { bind, .. } => {
+                let statement = self.client_statement(text.into(), types.into(), Arc::clone(&analysis));
+                self.plan_bound(&statement, &BindView::read(bind)?.parameters)
+            }
+        };
+        Ok((plan, analysis))
+    }
+
+    async fn run_plan(&mut self, plan: &Plan, analysis: &Arc<Analysis>, ask: &Ask<'_>) -> Result<(), Failure> {
         match &plan.kind {
             PlanKind::Refuse(fault) => {
                 self.shared.metrics.refused("plan");
                 let (text, types) = ask.statement();
                 Err(self.refusal(fault, text, types).await)
             }
-            PlanKind::Single(_) | PlanKind::Any => {
-                Err(Fault::new(SqlState::INTERNAL_ERROR, "a single-shard plan reached the merge").into())
+            // Only where the statement was planned for several.
+            PlanKind::Single(shard) => {
+                self.run_parts(&[(*shard, ShardSql::AsWritten)], &Combine::CONCAT, None, plan.access, ask).await
+            }
+            PlanKind::Any => {
+                let shard = self.any_shard();
+                self.run_parts(&[(shard, ShardSql::AsWritten)], &Combine::CONCAT, None, plan.access, ask).await
             }
             PlanKind::Broadcast(sql) => {
                 let shards = self.view.topology.all_shards();
@@ -292,15 +344,34 @@ impl Session {
             ask.put(&mut held.server, sql)?;
         }
         let limits = MergeLimits { max_bytes: self.shared.limits.merge_bytes };
-        let describe = ask.describes();
         let style = self.text_style();
         let started = {
             let mut servers = self.held.servers(&shards);
-            ScatterRun::start(&mut servers, &mut self.client, combine, window, limits, answer, style, describe).await
+            ScatterRun::start(&mut servers, &mut self.client, combine, window, limits, answer, style).await
         };
-        match started {
+        let begun = match started {
+            Ok(mut run) => match self.tell_columns(&run, ask) {
+                Ok(()) => Ok(run),
+                Err(fault) => Err(run.fail(fault)),
+            },
+            Err(error) => Err(error),
+        };
+        match begun {
             Ok(run) => Ok((run, shards, opened)),
             Err(error) => Err(self.scatter_failure(error, opened).await),
+        }
+    }
+
+    /// The RowDescription, where the client is to be told it; it must be what was promised.
+    fn tell_columns(&mut self, run: &ScatterRun, ask: &Ask<'_>) -> Result<(), Fault> {
+        if let Ask::Bound { statement, .. } = ask
+            && let Some(promise) = statement.promise()
+        {
+            self.check_promise(promise, run.columns.as_deref())?;
+        }
+        match &run.columns {
+            Some(columns) if ask.describes() => reply::row_description(&mut self.client.out, columns),
+            _ => Ok(()),
         }
     }
 
@@ -339,6 +410,10 @@ impl Session {
         match error {
             ScatterError::Broken(Broken::Client) => Failure::Stop(Stop::Gone),
             ScatterError::Broken(Broken::Server(fault)) | ScatterError::Fault(fault) => fault.into(),
+            ScatterError::Stale(fault) => {
+                self.note_stale();
+                fault.into()
+            }
             ScatterError::Shard(frame) => {
                 self.client.out.extend_from_slice(&frame.bytes);
                 Failure::Reported

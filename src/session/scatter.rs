@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::exec::scatter::{Answer, RunEnd, ScatterRun as Merged};
 use crate::ids::ShardId;
 use crate::plan::combine::{Combine, Fold, Step};
-use crate::plan::{Access, ShardSql, Window};
-use crate::session::prepared::{ClientStatement, Place};
+use crate::plan::{Access, Plan, PlanKind, ShardSql, Window};
+use crate::session::prepared::Place;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
 use crate::wire::reply;
@@ -109,7 +109,7 @@ impl Session {
         match place {
             Place::Running(run) => self.close_run(*run).await,
             Place::Finishing(slot) => self.end_finish(slot).await,
-            Place::Server(_) | Place::Local | Place::Router { .. } | Place::Finished => {}
+            Place::Server(_) | Place::Local | Place::Execute | Place::Router { .. } | Place::Finished => {}
         }
     }
 
@@ -135,10 +135,8 @@ impl Session {
     }
 
     /// Columns that the shards return beyond those of the client's own statement.
-    pub(super) fn columns_added(&self, _statement: &ClientStatement, combine: &Combine, sql: &ShardSql) -> usize {
-        if matches!(sql, ShardSql::AsWritten) {
-            return 0;
-        }
+    pub(super) fn columns_added_by(&self, plan: &Plan) -> usize {
+        let PlanKind::Scatter { combine, sql: ShardSql::Rewritten { .. }, .. } = &plan.kind else { return 0 };
         let mut added = combine.hidden;
         for step in &combine.steps {
             if let Step::Aggregate { outputs, .. } = step {

@@ -6,17 +6,19 @@ use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::Seen;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
-use crate::plan::{self, Inputs, Plan, PlanKind, View};
+use crate::plan::{self, Inputs, Parameters, Plan, PlanKind, View};
 use crate::session::batch::Reload;
 use crate::session::control::is_local;
 use crate::session::local::LocalRows;
+use crate::session::prepared::BoundValues;
 use crate::session::run::Ask;
+use crate::session::sql_execute::{Call, executes};
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::shorten::analyze_large;
-use crate::sql::utility::{StatementKind, TransactionStatement};
+use crate::sql::utility::{StatementKind, TransactionStatement, execution};
 use crate::sql::{Analysis, split};
-use crate::wire::frame::Frame;
+use crate::wire::frame::{BindView, Frame};
 use crate::wire::reply;
 
 impl Session {
@@ -164,14 +166,15 @@ impl Session {
             local.put_rows(&mut self.client.out)?;
             return Ok(false);
         }
-        if self.run_prepared(text, analysis).await? {
+        if executes(&analysis.kind) && self.run_execute(text).await? {
+            self.reload_catalog().await;
             return Ok(false);
         }
         let plan = self.plan(text, analysis);
         self.note_plan(&plan);
         let done = match &plan.kind {
             PlanKind::Single(shard) => {
-                let shard = self.cursor_shard(&analysis.kind).unwrap_or(*shard);
+                let shard = self.at_cursor(&analysis.kind, *shard).await?;
                 self.single_query(shard, text, frame, analysis, &plan, last).await?
             }
             PlanKind::Any => {
@@ -205,7 +208,7 @@ impl Session {
         plan: &Plan,
         last: bool,
     ) -> Result<bool, Failure> {
-        self.check_cursor_of_shard(&analysis.kind)?;
+        self.check_cursor_of_shard(&analysis.kind, shard).await?;
         let at = self.enlist(shard).await?;
         let ready = if last && !self.tx.is_open() { Audience::Client } else { Audience::Router };
         let held = &mut self.held[at];
@@ -260,26 +263,39 @@ impl Session {
     }
 
     /// Rows of EXPLAIN (ROUTE) for the statement that starts at `inner`.
-    pub(super) fn explain_route(&mut self, text: &str, inner: usize, json: bool) -> Result<LocalRows, Failure> {
+    pub(super) async fn explain_route(&mut self, text: &str, inner: usize, json: bool) -> Result<LocalRows, Failure> {
         let text = text.get(inner..).unwrap_or("");
         self.scan_one(text)?;
         let analysis = self.analysis(text);
-        if let StatementKind::Transaction(TransactionStatement::Commit { .. }) = analysis.kind {
-            return Ok(LocalRows::of("QUERY PLAN", vec![self.explain_commit()], "EXPLAIN"));
+        match &analysis.kind {
+            StatementKind::Transaction(TransactionStatement::Commit { .. }) => {
+                Ok(LocalRows::of("QUERY PLAN", vec![self.explain_commit()], "EXPLAIN"))
+            }
+            StatementKind::Execute(_) if let Some(found) = execution(text) => {
+                let Call { statement, bind } = self.call(text, &found, &[]).await?;
+                self.scan_one(&statement.text)?;
+                let values = BindView::read(&bind)?.parameters;
+                let values = BoundValues { types: &statement.types, values: &values };
+                Ok(self.routes(&statement.text, &statement.analysis, Some(&values), json))
+            }
+            _ => Ok(self.routes(text, &analysis, None, json)),
         }
-        let plan = self.plan(text, &analysis);
-        let view =
-            View { topology: &self.view.topology, catalog: &self.view.catalog, in_transaction: self.tx.is_open() };
-        let inputs = Inputs { text, slots: &self.scan.slots, parameters: None };
+    }
+
+    /// How the statement that `self.scan` was made of is routed, line by line.
+    fn routes(&self, text: &str, analysis: &Analysis, parameters: Option<&dyn Parameters>, json: bool) -> LocalRows {
+        let inputs = Inputs { text, slots: &self.scan.slots, parameters };
+        let view = self.plan_view();
+        let plan = plan::plan(analysis, &inputs, &view);
         let advice = plan::advice::advice(&plan, &inputs, &self.scan, &self.scope.names(&self.view), &view);
         let lines = if json {
-            vec![plan::explain::json(&plan, &analysis, &view, &advice)]
+            vec![plan::explain::json(&plan, analysis, &view, &advice)]
         } else {
-            let mut lines = plan::explain::text(&plan, &analysis, &view);
+            let mut lines = plan::explain::text(&plan, analysis, &view);
             lines.extend(plan::advice::lines(&advice));
             lines
         };
-        Ok(LocalRows::of("QUERY PLAN", lines, "EXPLAIN"))
+        LocalRows::of("QUERY PLAN", lines, "EXPLAIN")
     }
 }
 

@@ -1,183 +1,101 @@
-//! PREPARE and EXECUTE in SQL, in a simple Query, of statements over distributed tables: the router keeps the statement as one of the
-//! protocol, and an EXECUTE is planned as a Bind of it. The home shard has the word on types, arguments and errors.
+//! PREPARE in SQL: the router keeps the statement as one of the protocol, whatever tables it names, so the two share their names. The
+//! home shard has the word on types and errors.
 
 use std::sync::Arc;
 
-use bytes::{BufMut, BytesMut};
-
-use crate::backend::inflight::{Audience, Owed};
 use crate::backend::settings::{quote_identifier, quote_literal};
-use crate::exec::scatter::FIRST_NORMAL_OID;
 use crate::fault::{Fault, SqlState};
 use crate::ids::Oid;
-use crate::plan::combine::Combine;
-use crate::plan::{PlanKind, ShardSql};
+use crate::session::local::LocalRows;
 use crate::session::prepared::ClientStatement;
-use crate::session::run::Ask;
+use crate::session::promise::{Promise, parameter_types};
 use crate::session::{Failure, Session};
-use crate::sql::Analysis;
 use crate::sql::outcome::Outcome;
 use crate::sql::utility::{StatementKind, prepared};
-use crate::wire::frame::BindView;
-use crate::wire::{encode, reply, request};
+use crate::types::oid;
+
+/// How the names begin that statements have on the servers.
+const OWN_NAMES: &str = "pgloom_";
 
 impl Session {
-    /// PREPARE and EXECUTE that are the router's; false: the statement goes its way.
-    pub(super) async fn run_prepared(&mut self, text: &str, analysis: &Arc<Analysis>) -> Result<bool, Failure> {
-        match &analysis.kind {
-            StatementKind::Prepare(name) => {
-                self.statements.check_new(name.as_bytes())?;
-                match (&analysis.outcome, prepared(text)) {
-                    (Outcome::Refuse(_), Some(inner)) => self.prepare_sql(name, text, inner).await.map(|()| true),
-                    _ => Ok(false),
-                }
-            }
-            StatementKind::Execute(name) => match self.statements.get(name.as_bytes()).cloned() {
-                Ok(statement) if is_whole(&statement) => self.execute_sql(name, text, statement).await.map(|()| true),
-                _ => Ok(false),
-            },
-            _ => Ok(false),
-        }
-    }
-
-    /// Whether EXECUTE of this name is the router's.
-    pub(super) fn keeps(&self, name: &str) -> bool {
-        self.statements.get(name.as_bytes()).is_ok_and(|statement| is_whole(statement))
-    }
-
-    async fn prepare_sql(&mut self, name: &str, text: &str, inner: usize) -> Result<(), Failure> {
-        let query: Arc<str> = text.get(inner..).unwrap_or_default().into();
+    /// PREPARE, in either protocol.
+    pub(super) async fn prepare_sql(&mut self, name: &str, text: &str) -> Result<LocalRows, Failure> {
+        check_own_name(name)?;
+        let types = self.prepared_types(name, text).await?;
+        self.statements.check_new(name.as_bytes())?;
+        let unread = || Fault::new(SqlState::INTERNAL_ERROR, "a PREPARE that the server alone could read");
+        let query: Arc<str> = prepared(text).and_then(|inner| text.get(inner..)).ok_or_else(unread)?.into();
         self.scan_one(&query)?;
         let analysis = self.analysis(&query);
-        use StatementKind as Kind;
-        let preparable =
-            matches!(analysis.kind, Kind::Query | Kind::Insert | Kind::Update | Kind::Delete | Kind::Merge);
         if let Outcome::Refuse(fault) = &analysis.outcome {
-            return Err(self.refusal(fault, text, &[]).await);
+            return Err(fault.clone().into());
         }
-        if !preparable || analysis.pin.is_some() {
-            return Err(Fault::unsupported(
-                "PREPARE of this statement is not supported",
-                "it would leave state on a server",
-                "Run it by itself.",
-            )
-            .into());
-        }
-        let at = self.enlist(self.view.topology.home).await?;
-        let server = &mut self.held[at].server;
-        server.query(text).await?;
-        let sql = format!(
-            "SELECT unnest(parameter_types)::pg_catalog.oid FROM pg_catalog.pg_prepared_statements WHERE name = {}",
-            quote_literal(name)
-        );
-        let types = server.query(&sql).await;
-        let gone = server.query(&format!("DEALLOCATE {}", quote_identifier(name))).await;
-        server.broken |= gone.is_err();
-        let types: Option<Box<[Oid]>> =
-            types?.into_iter().map(|row| row.into_iter().next().flatten()?.parse().ok()).collect();
-        let unknown = || Fault::new(SqlState::INTERNAL_ERROR, "a server did not tell the types of parameters");
-        let types = types.ok_or_else(unknown)?;
-        if types.iter().any(|oid| *oid >= FIRST_NORMAL_OID) {
-            return Err(Fault::unsupported(
-                "PREPARE with parameters of user-defined types is not supported",
-                "such a type has another number on each shard",
-                "Declare them as text, and cast them in the statement.",
-            )
-            .into());
-        }
-        let statement = self.client_statement(query, types, analysis);
+        let at_home = matches!(analysis.outcome, Outcome::Home(_));
+        // What every shard can be told of the types: those that users made have another number on each, so they must follow from the
+        // statement.
+        let everywhere = |of: &Oid| if *of >= oid::FIRST_NORMAL && !at_home { 0 } else { *of };
+        let declared: Box<[Oid]> = types.iter().map(everywhere).collect();
+        let found = self.found_description(&query, &declared).await?;
+        let Some(description) = found.filter(|found| parameter_types(&found.0).is_ok_and(|found| found == types))
+        else {
+            return Err(unknown_types().into());
+        };
+        let statement = self.client_statement(query, declared, analysis);
+        statement.set_arguments(types);
+        statement.set_promise(Arc::new(Promise::new(&description, statement.generation)?));
+        statement.set_kept();
+        statement.set_described(description.0, description.1);
         self.statements.insert(name.as_bytes(), statement, self.shared.limits.max_statements)?;
         if !self.tx.is_open() {
             self.release_idle();
         }
-        reply::command_complete(&mut self.client.out, "PREPARE")?;
-        Ok(())
+        Ok(LocalRows { tag: "PREPARE".to_owned(), ..LocalRows::default() })
     }
 
-    async fn execute_sql(
-        &mut self,
-        name: &str,
-        text: &str,
-        mut statement: Arc<ClientStatement>,
-    ) -> Result<(), Failure> {
-        if statement.generation != self.view.catalog.generation || statement.epoch != self.view.topology.epoch {
-            statement = self.renew(name.as_bytes(), &statement)?;
-        }
-        if statement.meaning != self.meaning {
-            return Err(Fault::unsupported(
-                "the prepared statement was made under other settings",
-                "A literal in it may mean something else under the settings that the session has now.",
-                "Prepare the statement again.",
-            )
-            .into());
-        }
-        let bind = self.arguments(name, text, &statement).await?;
-        if statement.described().is_none() {
-            let query = Arc::clone(&statement.text);
-            let (parameters, rows) = self.describe_at_home(&query, &statement.types).await?;
-            statement.set_described(parameters, rows);
-        }
-        let plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
-        self.note_plan(&plan);
-        let columns_added = match &plan.kind {
-            PlanKind::Scatter { combine, sql, .. } => self.columns_added(&statement, combine, sql),
-            _ => 0,
-        };
-        let ask = Ask::Bound { statement: &statement, bind: &bind, columns_added, describe: true };
-        let shard = match &plan.kind {
-            PlanKind::Single(shard) => *shard,
-            PlanKind::Any => self.any_shard(),
-            _ => return self.run_multi(&plan, &statement.analysis, &ask).await,
-        };
-        self.run_parts(&[(shard, ShardSql::AsWritten)], &Combine::CONCAT, None, plan.access, &ask).await
-    }
-
-    /// The body of the Bind message that an EXECUTE stands for. Its arguments are expressions, which the home shard makes values of the
-    /// parameters' types.
-    async fn arguments(&mut self, name: &str, text: &str, statement: &ClientStatement) -> Result<BytesMut, Failure> {
-        if !statement.types.is_empty() && !self.texts_are_exact() {
-            return Err(Fault::unsupported(
-                "EXECUTE with arguments is not supported under these settings",
-                "Values go as text here, and as DateStyle and extra_float_digits are set, texts may lose digits or time zones.",
-                "Set DateStyle to ISO and extra_float_digits to 1.",
-            )
-            .into());
-        }
-        let numbers: Vec<String> = (1..=statement.types.len()).map(|n| format!("${n}")).collect();
-        let query = format!("SELECT {}", numbers.join(", "));
+    /// The types of its parameters, as the home shard finds them.
+    async fn prepared_types(&mut self, name: &str, text: &str) -> Result<Box<[Oid]>, Failure> {
         let at = self.enlist(self.view.topology.home).await?;
         let server = &mut self.held[at].server;
-        request::parse(&mut server.out, name.as_bytes(), query.as_bytes(), &statement.types)?;
-        server.inflight.push(Owed::Parse(Audience::Router));
-        server.out.extend_from_slice(request::SYNC);
-        server.inflight.push(Owed::Sync(Audience::Router));
-        server.settle().await?;
-        let values = server.query(text).await;
-        // Unlike DEALLOCATE, this is taken in a failed transaction.
-        request::close(&mut server.out, request::Target::Statement, name.as_bytes())?;
-        server.inflight.push(Owed::Close(Audience::Router));
-        server.out.extend_from_slice(request::SYNC);
-        server.inflight.push(Owed::Sync(Audience::Router));
-        let closed = server.settle().await;
-        server.broken |= closed.is_err();
-        let values = values?.into_iter().next().unwrap_or_default();
-        if !self.tx.is_open() {
-            self.release_idle();
-        }
-        let mut bind = BytesMut::new();
-        bind.put_u8(0);
-        bind.put_u8(0);
-        encode::count16(&mut bind, 0)?;
-        encode::count16(&mut bind, values.len())?;
-        for value in &values {
-            encode::value(&mut bind, value.as_deref().map(str::as_bytes))?;
-        }
-        encode::count16(&mut bind, 0)?;
-        Ok(bind)
+        server.ask(text);
+        server.ask(&format!(
+            "SELECT unnest(parameter_types)::pg_catalog.oid FROM pg_catalog.pg_prepared_statements WHERE name = {}",
+            quote_literal(name)
+        ));
+        server.ask(&format!("DEALLOCATE {}", quote_identifier(name)));
+        let types = server.settle().await.map_err(|fault| fault.moved(self.offset))?;
+        let types: Option<Box<[Oid]>> =
+            types.into_iter().map(|row| row.into_iter().next().flatten()?.parse().ok()).collect();
+        let unknown = || Fault::new(SqlState::INTERNAL_ERROR, "a server did not tell the types of parameters");
+        Ok(types.ok_or_else(unknown)?)
+    }
+
+    /// `25P02`, `26000` and the like: the statement that an EXECUTE names, as it is under the catalog of now.
+    pub(super) fn statement_named(&mut self, name: &str) -> Result<Arc<ClientStatement>, Failure> {
+        check_own_name(name)?;
+        self.current(name.as_bytes())
     }
 }
 
-/// Whether the types of all its parameters are known.
-fn is_whole(statement: &ClientStatement) -> bool {
-    statement.types.len() >= usize::from(statement.analysis.parameters) && !statement.types.contains(&0)
+/// What kind of statement an EXECUTE may be replaced by.
+pub(super) fn is_query(statement: &ClientStatement) -> bool {
+    matches!(statement.analysis.kind, StatementKind::Query | StatementKind::SetConfig(_))
+}
+
+fn unknown_types() -> Fault {
+    Fault::unsupported(
+        "a prepared statement with parameters of user-defined types is not supported here",
+        "such a type has another number on each shard, and it does not follow from the statement",
+        "Cast the parameters in the statement.",
+    )
+}
+
+fn check_own_name(name: &str) -> Result<(), Fault> {
+    if !name.starts_with(OWN_NAMES) {
+        return Ok(());
+    }
+    Err(Fault::unsupported(
+        format!("PREPARE and EXECUTE of a name that begins with \"{OWN_NAMES}\" are not supported"),
+        "statements have such names on the servers",
+        "Give the statement another name.",
+    ))
 }

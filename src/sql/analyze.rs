@@ -48,7 +48,6 @@ pub enum PinReason {
     AdvisoryLock,
     Listen,
     HoldCursor,
-    SqlPrepare,
     /// set_config and its like: a setting that other connections do not have.
     Setting,
     /// DO, CALL: code whose effect cannot be seen.
@@ -165,6 +164,7 @@ impl Analyzer<'_> {
             | StatementKind::Delete
             | StatementKind::Merge
             | StatementKind::Other => self.statement(self.whole()),
+            StatementKind::Positioned(_) => self.positioned(),
             StatementKind::Copy(copy) => copying::copy(self, copy),
             // What it does with the plan is the plan's matter.
             StatementKind::Explain { inner, .. } => self.statement(*inner..self.whole().end),
@@ -172,7 +172,6 @@ impl Analyzer<'_> {
             StatementKind::Maintenance => ddl::maintenance(self),
             StatementKind::Lock => ddl::lock(self),
             StatementKind::Code => self.code(),
-            StatementKind::Prepare(_) => self.at_home("PREPARE", PinReason::SqlPrepare),
             StatementKind::Declare { cursor, hold, inner } => self.declare(cursor, *inner, *hold),
             StatementKind::Listen => Verdict { pin: Some(PinReason::Listen), ..Verdict::home() },
             StatementKind::Show(_) => Verdict::new(Outcome::Home(Why::NoTable), Access::Read),
@@ -180,16 +179,24 @@ impl Analyzer<'_> {
                 Fault::new(SqlState::SYNTAX_ERROR, "syntax error, or a form of the statement that is not supported")
                     .detail("the router must know what the statement does to the session's state"),
             ),
+            // Its arguments are read at each call.
+            StatementKind::Execute(_) => {
+                let slots = u16::try_from(self.scan.slots.len()).unwrap_or_default();
+                Verdict { free_slots: (0..slots).collect(), ..Verdict::new(Outcome::Home(Why::NoTable), Access::Write) }
+            }
+            // What a cursor's query writes is noted where it is declared.
+            StatementKind::Fetch(_) | StatementKind::CloseCursor(_) => {
+                Verdict::new(Outcome::Home(Why::Cursor), Access::Read)
+            }
             StatementKind::Empty
             | StatementKind::Transaction(_)
             | StatementKind::Set(_)
             | StatementKind::SetConfig(_)
             | StatementKind::ShowRouter(_)
             | StatementKind::ExplainRoute { .. }
-            | StatementKind::Execute(_)
+            | StatementKind::Prepare(_)
+            | StatementKind::AroundExecute(_)
             | StatementKind::Deallocate(_)
-            | StatementKind::Fetch(_)
-            | StatementKind::CloseCursor(_)
             | StatementKind::Unlisten
             | StatementKind::Notify
             | StatementKind::Discard(_) => Verdict::new(Outcome::Home(Why::NoTable), Access::Write),
@@ -336,24 +343,17 @@ impl Analyzer<'_> {
     /// A cursor lives on one server: where no single shard runs its query, on the one that finishes it.
     fn declare(&self, cursor: &str, inner: usize, hold: bool) -> Verdict {
         let mut verdict = self.statement_of(inner..self.whole().end, Rows::Cursor);
-        let refuse = || {
-            Fault::unsupported(
-                "a cursor WITH HOLD over rows of several shards is not supported",
-                "its rows are kept on a connection that ends with the transaction",
-                "Declare it without HOLD in a transaction, or give the sharding key one value in WHERE.",
-            )
-        };
+        // What changes data is no query.
+        let refuse = || Obstacle::new("a cursor over a statement that is no query").fault();
         match &mut verdict.outcome {
-            Outcome::Routed(routed) if hold => routed.many = Err(refuse()),
             Outcome::Routed(routed) => {
                 let many = std::mem::replace(&mut routed.many, Err(refuse()));
                 routed.many = match (many, self.text.get(..inner)) {
                     (Ok(Many::Finish(finish)), Some(before)) => {
-                        Ok(Many::Finish(finish::declared(&finish, cursor, before)))
+                        Ok(Many::Finish(finish::declared(&finish, cursor, before, hold)))
                     }
                     (Err(fault), _) => Err(fault),
-                    // What changes data is no query.
-                    (Ok(_), _) => Err(Obstacle::new("a cursor over a statement that is no query").fault()),
+                    (Ok(_), _) => Err(refuse()),
                 };
             }
             // FETCH must find the shard again: not any, but one.
@@ -382,18 +382,6 @@ impl Analyzer<'_> {
                 "Send the statements of the code one by one.",
             )),
             None => Verdict { pin: Some(PinReason::Code), ..Verdict::home() },
-        }
-    }
-
-    /// What lives in one session of the home shard cannot see rows of other shards.
-    fn at_home(&self, what: &str, pin: PinReason) -> Verdict {
-        match self.elsewhere_name() {
-            Some(name) => Verdict::refuse(Fault::unsupported(
-                format!("{what} over distributed tables is not supported"),
-                format!("\"{name}\" is sharded or a reference table"),
-                "Use the driver's own prepared statements, or a row limit in the extended protocol instead of a cursor.",
-            )),
-            None => Verdict { pin: Some(pin), ..Verdict::home() },
         }
     }
 

@@ -8,11 +8,63 @@ pub struct Combine {
     pub steps: Vec<Step>,
     /// Trailing columns of the rows (after the steps) that the client did not ask for: dropped last.
     pub hidden: usize,
+    /// What of the shards' columns only the catalog has told.
+    pub assumed: Assumed,
+}
+
+/// What a merge takes for granted of the shards' columns, and their replies can show to be so no more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assumed {
+    /// Columns of text that are ordered by their bytes: a reply tells the type, and not the collation.
+    pub texts: Vec<usize>,
+    /// Where `*` stands for columns, the merge counts on their places: the names of those that are a table's.
+    pub names: Vec<Option<Box<str>>>,
 }
 
 impl Combine {
     /// Rows as they come, nothing to do to them.
-    pub const CONCAT: Combine = Combine { gather: Gather::Concat, steps: Vec::new(), hidden: 0 };
+    pub const CONCAT: Combine = Combine {
+        gather: Gather::Concat,
+        steps: Vec::new(),
+        hidden: 0,
+        assumed: Assumed { texts: Vec::new(), names: Vec::new() },
+    };
+
+    /// Whether columns of these names can be those that the merge was planned for; `text`: of a type whose order its collation tells.
+    pub fn fits<'a>(&self, columns: impl ExactSizeIterator<Item = (&'a str, bool)> + Clone) -> bool {
+        let names = &self.assumed.names;
+        let placed = names.is_empty()
+            || columns.len() == names.len() + self.hidden
+                && columns
+                    .clone()
+                    .zip(names)
+                    .all(|((name, _), assumed)| assumed.as_deref().is_none_or(|of| of == name));
+        placed
+            && columns
+                .enumerate()
+                .all(|(at, (_, text))| !text || self.assumed.texts.contains(&at) || !self.compares(at))
+    }
+
+    /// Whether values of this column of the shards' rows are compared.
+    fn compares(&self, column: usize) -> bool {
+        let sorts = |keys: &[SortKey]| keys.iter().any(|key| key.column == column);
+        let gathered = match &self.gather {
+            Gather::MergeSort(keys) => sorts(keys),
+            Gather::Concat | Gather::Interleave(_) => false,
+        };
+        // An aggregate has its outputs at their columns' places.
+        gathered
+            || self.steps.iter().any(|step| match step {
+                Step::Aggregate { groups, outputs, .. } => {
+                    let folds =
+                        |output: &Output| output.column == column && matches!(output.fold, Fold::Min | Fold::Max);
+                    groups.contains(&column) || outputs.iter().any(folds)
+                }
+                Step::Filter(conditions) => conditions.iter().any(|condition| condition.column == column),
+                Step::Distinct { columns, .. } => column < *columns,
+                Step::Sort(keys) => sorts(keys),
+            })
+    }
 }
 
 /// N streams to one.
@@ -102,4 +154,42 @@ pub enum Comparison {
 pub struct Window {
     pub offset: u64,
     pub limit: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted_by(column: usize, assumed: Assumed) -> Combine {
+        let key = SortKey { column, descending: false, nulls_first: false };
+        Combine { gather: Gather::MergeSort(vec![key]), assumed, ..Combine::CONCAT }
+    }
+
+    #[test]
+    fn columns_in_other_places_do_not_fit() {
+        let names = vec![Some("id".into()), None, Some("n".into())];
+        let combine = sorted_by(2, Assumed { names, texts: Vec::new() });
+        let fits = |names: &[&str]| combine.fits(names.iter().map(|name| (*name, false)));
+        assert!(fits(&["id", "anything", "n"]));
+        assert!(!fits(&["id", "n"]));
+        assert!(!fits(&["id", "anything", "w"]));
+        assert!(!fits(&["id", "anything", "n", "more"]));
+        assert!(sorted_by(0, Assumed::default()).fits([("any", false), ("number", false)].into_iter()));
+    }
+
+    #[test]
+    fn a_text_that_was_none_is_not_compared() {
+        let combine = sorted_by(1, Assumed::default());
+        assert!(combine.fits([("a", true), ("b", false)].into_iter()));
+        assert!(!combine.fits([("a", false), ("b", true)].into_iter()));
+        let combine = sorted_by(1, Assumed { texts: vec![1], names: Vec::new() });
+        assert!(combine.fits([("a", false), ("b", true)].into_iter()));
+        let least = Output { column: 0, fold: Fold::Min };
+        let folded = Combine {
+            steps: vec![Step::Aggregate { groups: vec![], sorted: false, outputs: vec![least] }],
+            ..Combine::CONCAT
+        };
+        assert!(!folded.fits([("min", true)].into_iter()));
+        assert!(Combine::CONCAT.fits([("a", true)].into_iter()));
+    }
 }

@@ -14,7 +14,7 @@ use crate::sql::analyze::PinReason;
 use crate::sql::facts::plain_args;
 use crate::sql::functions::{FunctionClass, classify, is_order_sensitive};
 use crate::sql::model::{LevelId, Model, Stop, Window};
-use crate::sql::names::{fold, folded, parts};
+use crate::sql::names::{check_connection_view, fold, folded, parts};
 
 /// The CTEs that names can mean at some place of a statement, innermost WITH first.
 #[derive(Debug)]
@@ -309,6 +309,7 @@ impl Model<'_> {
         let (schema, name) = parts(&function.name).ok_or(Stop::NotUnderstood("this form of function name"))?;
         let built_in = schema.as_deref().is_none_or(|schema| schema == "pg_catalog");
         if built_in {
+            check_connection_view(&name).map_err(Stop::Refuse)?;
             match &*name {
                 // ARRAY(SELECT ...)
                 "array" if matches!(function.args, FunctionArguments::Subquery(_)) => return Ok(FunctionClass::Pure),
@@ -345,6 +346,7 @@ impl Model<'_> {
 
     fn note_name(&mut self, name: &ObjectName) -> Result<(), Stop> {
         let (schema, name) = parts(name).ok_or(Stop::NotUnderstood("this form of function name"))?;
+        check_connection_view(&name).map_err(Stop::Refuse)?;
         self.note_class(schema.as_deref(), &fold(&name, true));
         Ok(())
     }

@@ -468,8 +468,8 @@ pub(crate) fn copied(finish: &Finish, before: &str, after: &str) -> Arc<Finish> 
 }
 
 /// A DECLARE CURSOR before a query that is finished.
-pub(crate) fn declared(finish: &Finish, cursor: &str, before: &str) -> Arc<Finish> {
-    let cursor = Some(Cursor { name: cursor.into(), query: before.len() });
+pub(crate) fn declared(finish: &Finish, cursor: &str, before: &str, hold: bool) -> Arc<Finish> {
+    let cursor = Some(Cursor { name: cursor.into(), query: before.len(), hold });
     Arc::new(Finish { cursor, ..wrapped(finish, before, "") })
 }
 

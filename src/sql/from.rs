@@ -15,7 +15,7 @@ use crate::sql::model::{
     Column, ColumnType, Columns, Leaf, LeafId, LevelId, Merged, Model, Obstacle, Part, Reference, Spread, Stop,
     TableUse,
 };
-use crate::sql::names::{Relation, distributed_names, folded, parts, resolve};
+use crate::sql::names::{Relation, check_connection_view, distributed_names, folded, parts, resolve};
 
 /// How the leaves of a FROM list are joined.
 #[derive(Debug)]
@@ -371,7 +371,11 @@ impl Model<'_> {
         {
             return Err(Stop::NotUnderstood("an unqualified name in a view"));
         }
-        Ok(resolve(&self.scope, schema, table))
+        let relation = resolve(&self.scope, schema, table);
+        if let Relation::System = relation {
+            check_connection_view(table).map_err(Stop::Refuse)?;
+        }
+        Ok(relation)
     }
 
     /// Adds the leaf of a table, sharded or not, or expands the view.

@@ -8,7 +8,7 @@ use sqlparser::ast::{
 };
 
 use crate::sql::colnames::output_name;
-use crate::sql::combine::{Combine, Comparison, Condition, Fold, Gather, Output, Step};
+use crate::sql::combine::{Assumed, Combine, Comparison, Condition, Fold, Gather, Output, Step};
 use crate::sql::facts::{conjuncts, plain_args, unnest};
 use crate::sql::functions::{FunctionClass, classify};
 use crate::sql::infer::type_of;
@@ -17,7 +17,7 @@ use crate::sql::model::{ColumnType, NodeId, Obstacle};
 use crate::sql::names::parts;
 use crate::sql::outcome::{Limit, Scatter, ScatterSql};
 use crate::sql::query::is_distinct;
-use crate::sql::shape::{Printer, Shape, Sorted, has_equality, has_order, order_by_keys, sorted};
+use crate::sql::shape::{Printer, Shape, Sorted, has_equality, has_order, is_ordered_text, order_by_keys, sorted};
 use crate::types::oid;
 
 impl Shape<'_, '_> {
@@ -138,7 +138,10 @@ impl Shape<'_, '_> {
             true => Gather::MergeSort(keys.into_iter().map(Sorted::key).collect()),
             false => Gather::Concat,
         };
-        Ok(Scatter { sql, combine: Arc::new(Combine { gather, steps, hidden }), limit })
+        let text = |expr: &Expr| type_of(self.model, self.level, expr).is_some_and(is_ordered_text);
+        let texts = partial.exprs.iter().enumerate().filter(|(_, (expr, _))| text(expr)).map(|(at, _)| at).collect();
+        let assumed = Assumed { texts, names: Vec::new() };
+        Ok(Scatter { sql, combine: Arc::new(Combine { gather, steps, hidden, assumed }), limit })
     }
 
     fn group_exprs(&self) -> Result<Vec<Expr>, Obstacle> {

@@ -31,6 +31,7 @@ pub mod outcome;
 mod partners;
 pub mod pattern;
 pub mod pieces;
+pub(crate) mod positioned;
 pub(crate) mod pulls;
 pub(crate) mod pushdown;
 mod query;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 
 use crate::catalog::{RelationKind, Table};
+use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::NameScope;
 use crate::topology::TableRule;
@@ -78,6 +79,19 @@ pub(crate) fn parts(name: &ObjectName) -> Option<(Option<String>, String)> {
         [schema, name] | [_, schema, name] => Some((Some(folded(schema).into_owned()), folded(name).into_owned())),
         _ => None,
     }
+}
+
+/// What pg_catalog tells of the one connection that is asked: its statements and cursors are the router's, not the client's.
+pub(crate) fn check_connection_view(name: &str) -> Result<(), Fault> {
+    const OF_A_CONNECTION: [&str; 4] = ["pg_prepared_statements", "pg_prepared_statement", "pg_cursors", "pg_cursor"];
+    if !OF_A_CONNECTION.contains(&name) {
+        return Ok(());
+    }
+    Err(Fault::unsupported(
+        format!("{name} is not supported"),
+        "it tells of a connection between the router and a shard, not of the client's session",
+        "DEALLOCATE ALL and CLOSE ALL need no names.",
+    ))
 }
 
 /// What `schema.name`, or `name` by the search path, stands for.

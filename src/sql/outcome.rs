@@ -70,6 +70,8 @@ pub struct Cursor {
     pub name: Box<str>,
     /// Where its query begins in the statement, in bytes.
     pub query: usize,
+    /// It outlives its transaction.
+    pub hold: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -274,6 +276,8 @@ pub enum Why {
     Reference,
     /// No table at all.
     NoTable,
+    /// It names a cursor: the session knows where that is.
+    Cursor,
     Ddl,
     /// A hint or `pgloom.shard` said so.
     Hint,

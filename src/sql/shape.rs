@@ -10,18 +10,18 @@ use sqlparser::ast::{
 };
 
 use crate::fault::Fault;
-use crate::sql::combine::{Combine, Gather, SortKey, Step};
+use crate::sql::combine::{Assumed, Combine, Gather, SortKey, Step};
 use crate::sql::facts::{as_select, unnest};
 use crate::sql::infer::type_of;
 use crate::sql::limit::{read_limit, set_limit};
 use crate::sql::literals::Literals;
-use crate::sql::model::{ColumnType, Columns, LevelId, Model, NodeId, Obstacle, RefId, Spread};
+use crate::sql::model::{Column, ColumnType, Columns, LevelId, Model, NodeId, Obstacle, RefId, Spread};
 use crate::sql::names::folded;
 use crate::sql::outcome::{Limit, Scatter, ScatterSql};
 use crate::sql::query::{SelectLevel, is_grouped, item_expr};
 use crate::sql::rewrite;
-use crate::types::Format;
 use crate::types::compare::{Comparator, TextStyle};
+use crate::types::{Format, oid};
 
 /// Why nothing of a statement may run on more than one shard, whatever its shape.
 pub(crate) fn check_scatter(model: &Model<'_>, base: &Spread) -> Result<(), Obstacle> {
@@ -210,6 +210,7 @@ impl Shape<'_, '_> {
     fn rows(&mut self, limit: Option<Limit>, printer: &Printer<'_>) -> Result<Scatter, Obstacle> {
         let mut steps = Vec::new();
         let mut keys = self.order_keys()?;
+        let assumed = self.assumed();
         let mut sort_by_all = false;
         let mut push_limit = true;
         let distinct = matches!(self.select.distinct, Some(Distinct::Distinct));
@@ -255,7 +256,21 @@ impl Shape<'_, '_> {
             true => Gather::Concat,
             false => Gather::MergeSort(keys.into_iter().map(Sorted::key).collect()),
         };
-        Ok(Scatter { sql, combine: Arc::new(Combine { gather, steps, hidden }), limit })
+        let assumed = if gather == Gather::Concat && steps.is_empty() { Assumed::default() } else { assumed };
+        Ok(Scatter { sql, combine: Arc::new(Combine { gather, steps, hidden, assumed }), limit })
+    }
+
+    /// What the merge will count on: see [`Assumed`].
+    fn assumed(&self) -> Assumed {
+        let added = self.added.iter().map(|expr| type_of(self.model, self.level, expr));
+        let types = self.columns.list.iter().map(|column| column.ty).chain(added);
+        let texts = types.enumerate().filter(|(_, ty)| ty.is_some_and(is_ordered_text)).map(|(at, _)| at).collect();
+        let name = |column: &Column| column.node.map(|_| column.name.clone());
+        let names = match self.model.levels[self.level].wildcard {
+            true => self.columns.list.iter().map(name).collect(),
+            false => Vec::new(),
+        };
+        Assumed { texts, names }
     }
 
     /// Whether the visible columns hold the whole key of a reference whose key is in every row.
@@ -387,6 +402,11 @@ pub(crate) fn has_order(ty: ColumnType) -> bool {
     [Format::Text, Format::Binary]
         .into_iter()
         .all(|format| Comparator::order(ty.oid, ty.collation, format, TextStyle::default()).is_some())
+}
+
+/// Text that is compared by its bytes.
+pub(crate) fn is_ordered_text(ty: ColumnType) -> bool {
+    matches!(ty.oid, oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME) && has_equality(ty)
 }
 
 pub(crate) fn has_equality(ty: ColumnType) -> bool {

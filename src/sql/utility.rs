@@ -2,13 +2,16 @@
 
 mod copy;
 pub(crate) mod cursor;
+mod prepared;
 mod set;
 mod set_config;
 
 use crate::sql::lexer::TokenKind;
+use crate::sql::positioned::position;
 use crate::sql::utility::cursor::Cursor;
 
 pub use cursor::{cut_name, fold_name};
+pub use prepared::{Execution, execution, literal_arguments, prepared};
 pub use set::{plain_value, search_path_setting, search_path_value};
 pub use set_config::{ConfigCall, config_calls};
 
@@ -22,6 +25,8 @@ pub enum StatementKind {
     Insert,
     Update,
     Delete,
+    /// UPDATE or DELETE ... WHERE CURRENT OF this cursor.
+    Positioned(Box<str>),
     Merge,
     Copy(Box<CopyStatement>),
     Transaction(TransactionStatement),
@@ -45,6 +50,8 @@ pub enum StatementKind {
     /// SQL-level PREPARE / EXECUTE / DEALLOCATE.
     Prepare(Box<str>),
     Execute(Box<str>),
+    /// EXPLAIN EXECUTE, or CREATE TABLE AS EXECUTE, of this prepared statement.
+    AroundExecute(Box<str>),
     /// `None`: ALL.
     Deallocate(Option<Box<str>>),
     /// `DECLARE cursor CURSOR [WITH HOLD] FOR query`: the query starts at byte `inner`.
@@ -256,8 +263,8 @@ pub fn classify(text: &str) -> StatementKind {
         "values" | "table" => StatementKind::Query,
         "with" => with(cursor),
         "insert" => StatementKind::Insert,
-        "update" => StatementKind::Update,
-        "delete" => StatementKind::Delete,
+        "update" => position(text).map_or(StatementKind::Update, |(cursor, _)| StatementKind::Positioned(cursor)),
+        "delete" => position(text).map_or(StatementKind::Delete, |(cursor, _)| StatementKind::Positioned(cursor)),
         "merge" => StatementKind::Merge,
         "copy" => copy::copy(cursor),
         "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => {
@@ -266,7 +273,10 @@ pub fn classify(text: &str) -> StatementKind {
         "set" => set::set(cursor),
         "reset" => set::reset(cursor),
         "show" => set::show(cursor),
-        "explain" => explain(cursor).unwrap_or(StatementKind::Unclear),
+        "explain" => match (explain(cursor), execution(text)) {
+            (Some(StatementKind::Explain { .. }), Some(found)) => StatementKind::AroundExecute(found.name),
+            (kind, _) => kind.unwrap_or(StatementKind::Unclear),
+        },
         "prepare" if cursor.is("transaction") => StatementKind::Transaction(TransactionStatement::TwoPhase),
         "prepare" => cursor.name().map_or(StatementKind::Unclear, StatementKind::Prepare),
         "execute" => cursor.name().map_or(StatementKind::Unclear, StatementKind::Execute),
@@ -281,8 +291,9 @@ pub fn classify(text: &str) -> StatementKind {
         "unlisten" => StatementKind::Unlisten,
         "notify" => StatementKind::Notify,
         "discard" => discard(cursor).map_or(StatementKind::Unclear, StatementKind::Discard),
-        "create" | "alter" | "drop" | "grant" | "revoke" | "comment" | "truncate" | "reindex" | "refresh"
-        | "security" | "reassign" | "import" => StatementKind::Ddl,
+        "create" => execution(text).map_or(StatementKind::Ddl, |found| StatementKind::AroundExecute(found.name)),
+        "alter" | "drop" | "grant" | "revoke" | "comment" | "truncate" | "reindex" | "refresh" | "security"
+        | "reassign" | "import" => StatementKind::Ddl,
         "vacuum" | "analyze" | "analyse" | "cluster" | "checkpoint" => StatementKind::Maintenance,
         "lock" => StatementKind::Lock,
         "do" | "call" | "load" => StatementKind::Code,
@@ -384,16 +395,6 @@ fn discard(cursor: &mut Cursor<'_>) -> Option<DiscardTarget> {
         _ => return None,
     };
     cursor.at_end().then_some(target)
-}
-
-/// Where the statement begins that a PREPARE prepares: behind `PREPARE name [(types)] AS`.
-pub fn prepared(text: &str) -> Option<usize> {
-    let mut cursor = Cursor::new(text);
-    cursor.accept("prepare").then(|| cursor.name())??;
-    if cursor.is_punct(b'(') && !cursor.skip_group() {
-        return None;
-    }
-    (cursor.accept("as") && !cursor.at_end()).then(|| cursor.position())
 }
 
 /// `name [options] CURSOR [WITH | WITHOUT HOLD] FOR query`

@@ -36,6 +36,8 @@ pub mod oid {
     pub const NUMERIC: Oid = 1700;
     pub const UUID: Oid = 2950;
     pub const JSONB: Oid = 3802;
+    /// The first one of what users create (Postgres: `FirstNormalObjectId`): on each server such a type has another.
+    pub const FIRST_NORMAL: Oid = 16_384;
 }
 
 /// Array types and their elements (`pg_type.typelem`), of the types that can be sharding keys.

@@ -85,6 +85,12 @@ impl ErrorFields {
     }
 }
 
+/// Whether the error says that a prepared statement would return other columns now, in whatever language it says so.
+pub fn is_changed_plan(body: &[u8]) -> bool {
+    let has = |field: u8, text: &[u8]| iter(body).any(|(f, value)| f == field && value == text);
+    has(b'C', b"0A000") && has(b'R', b"RevalidateCachedQuery")
+}
+
 /// The fields in the order in which they were sent. Ends at the terminator, or where the body is cut.
 pub fn iter(body: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = body;

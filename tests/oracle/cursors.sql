@@ -144,3 +144,220 @@ FETCH ALL "C d";
 CLOSE "C d";
 CLOSE "C d";
 ROLLBACK;
+
+-- Cursors WITH HOLD: they outlive their transaction.
+
+-- script
+BEGIN;
+DECLARE c SCROLL CURSOR WITH HOLD FOR SELECT tenant_id, id, total FROM orders ORDER BY id, tenant_id;
+FETCH 3 FROM c;
+COMMIT;
+FETCH 2 FROM c;
+FETCH PRIOR FROM c;
+FETCH ABSOLUTE 10 FROM c;
+FETCH RELATIVE -3 FROM c;
+FETCH BACKWARD 2 FROM c;
+MOVE LAST IN c;
+FETCH NEXT FROM c;
+FETCH FIRST FROM c;
+MOVE BACKWARD ALL IN c;
+FETCH 0 FROM c;
+FETCH 2 FROM c;
+CLOSE c;
+FETCH 1 FROM c;
+CLOSE c;
+
+-- script
+DECLARE c CURSOR WITH HOLD FOR SELECT status, stddev(total), count(*) FROM orders GROUP BY status ORDER BY status;
+FETCH 2 FROM c;
+BEGIN;
+FETCH 1 FROM c;
+ROLLBACK;
+FETCH ALL FROM c;
+CLOSE c;
+
+-- script
+BEGIN;
+DECLARE c CURSOR WITH HOLD FOR SELECT id FROM orders ORDER BY id;
+ROLLBACK;
+FETCH 1 FROM c;
+
+-- script
+BEGIN;
+DECLARE a NO SCROLL CURSOR WITH HOLD FOR SELECT id, tenant_id FROM orders ORDER BY id, tenant_id;
+SAVEPOINT s;
+DECLARE b BINARY CURSOR WITH HOLD FOR SELECT o.id, c.name FROM orders o JOIN customers c ON c.id = o.customer_id + 1 ORDER BY o.id, c.name COLLATE "C";
+FETCH 2 FROM b;
+ROLLBACK TO s;
+DECLARE d CURSOR WITH HOLD FOR SELECT count(*) FROM customers;
+FETCH 2 FROM a;
+COMMIT;
+FETCH 1 FROM a;
+FETCH BACKWARD 1 FROM a;
+FETCH 1 FROM b;
+FETCH 1 FROM d;
+DECLARE a CURSOR WITH HOLD FOR SELECT 1;
+DECLARE d CURSOR WITH HOLD FOR SELECT id FROM orders WHERE tenant_id = 1;
+CLOSE ALL;
+FETCH 1 FROM a;
+FETCH 1 FROM d;
+
+-- script
+BEGIN;
+DECLARE c CURSOR WITH HOLD FOR SELECT id / (id - 30) FROM orders ORDER BY id;
+FETCH 2 FROM c;
+UPDATE accounts SET note = 'undone' WHERE tenant_id IN (1, 2);
+COMMIT;
+FETCH 1 FROM c;
+SELECT count(*) FROM accounts WHERE note = 'undone';
+
+-- script
+DECLARE c CURSOR WITH HOLD FOR SELECT id / (id - 30) FROM orders ORDER BY id;
+FETCH 1 FROM c;
+SELECT 1;
+
+-- script
+BEGIN;
+UPDATE accounts SET note = 'seen by the cursor' WHERE tenant_id IN (1, 2);
+DECLARE c CURSOR WITH HOLD FOR SELECT tenant_id, id, note FROM accounts WHERE note LIKE 'seen%' ORDER BY id;
+UPDATE accounts SET note = 'later' WHERE tenant_id IN (1, 2);
+COMMIT;
+FETCH 3 FROM c;
+UPDATE accounts SET note = 'after' WHERE tenant_id IN (1, 2);
+FETCH 3 FROM c;
+CLOSE c;
+
+-- script
+DECLARE c CURSOR WITH HOLD FOR SELECT id, placed, score FROM orders JOIN customers USING (tenant_id, id) UNION ALL SELECT o.id, placed, 0.1 FROM orders o ORDER BY 1, 2, 3 LIMIT 9;
+FETCH 1 FROM c;
+SET DateStyle = 'German';
+FETCH 1 FROM c;
+BEGIN;
+SET LOCAL TimeZone = 'Asia/Tokyo';
+FETCH 1 FROM c;
+SAVEPOINT s;
+SET extra_float_digits = 0;
+FETCH 1 FROM c;
+ROLLBACK TO s;
+FETCH 1 FROM c;
+COMMIT;
+FETCH 1 FROM c;
+RESET DateStyle;
+FETCH 1 FROM c;
+CLOSE c;
+
+-- script
+BEGIN;
+SET TimeZone = 'Asia/Tokyo';
+DECLARE c CURSOR WITH HOLD FOR SELECT id, placed FROM orders UNION SELECT id, now() - now() + placed FROM orders WHERE id < 0 ORDER BY 1, 2;
+COMMIT;
+FETCH 1 FROM c;
+RESET TimeZone;
+FETCH 1 FROM c;
+CLOSE c;
+
+-- script
+DECLARE c CURSOR WITH HOLD FOR SELECT count(*) FROM orders;
+BEGIN;
+FETCH 1 FROM c;
+FETCH PRIOR FROM c;
+SELECT 1 / 0;
+FETCH 1 FROM c;
+ROLLBACK;
+FETCH FIRST FROM c;
+BEGIN;
+CLOSE c;
+ROLLBACK;
+FETCH 1 FROM c;
+
+-- script
+DECLARE c CURSOR WITH HOLD FOR SELECT count(*) FROM orders;
+DECLARE s CURSOR WITH HOLD FOR SELECT id FROM orders WHERE tenant_id = 1 ORDER BY id;
+DISCARD ALL;
+FETCH 1 FROM c;
+FETCH 1 FROM s;
+
+-- script
+BEGIN;
+DECLARE s CURSOR WITH HOLD FOR SELECT id FROM orders WHERE tenant_id = 1 ORDER BY id;
+FETCH 2 FROM s;
+COMMIT;
+FETCH 2 FROM s;
+SELECT count(*) FROM orders;
+BEGIN;
+DECLARE s CURSOR FOR SELECT id FROM orders WHERE tenant_id = 2 ORDER BY id;
+ROLLBACK;
+FETCH 1 FROM s;
+CLOSE s;
+FETCH 1 FROM s;
+
+-- script
+BEGIN;
+DECLARE c CURSOR FOR SELECT id FROM orders WHERE tenant_id = 1 ORDER BY id;
+DECLARE c CURSOR FOR SELECT id FROM orders WHERE tenant_id = 22 ORDER BY id;
+ROLLBACK;
+
+-- script
+BEGIN;
+DECLARE a CURSOR FOR SELECT id FROM orders WHERE tenant_id = 1 ORDER BY id;
+DECLARE b CURSOR FOR SELECT id FROM orders WHERE tenant_id = 22 ORDER BY id;
+DECLARE h CURSOR FOR SELECT count(*) FROM orders;
+FETCH 1 FROM a;
+CLOSE ALL;
+SAVEPOINT s;
+FETCH 1 FROM a;
+ROLLBACK TO s;
+FETCH 1 FROM b;
+ROLLBACK TO s;
+FETCH 1 FROM h;
+ROLLBACK;
+
+-- script
+BEGIN;
+DECLARE s CURSOR WITH HOLD FOR SELECT id FROM accounts WHERE tenant_id = 1 ORDER BY id;
+UPDATE accounts SET note = 'held and written' WHERE tenant_id IN (1, 2, 3, 4, 5);
+FETCH 1 FROM s;
+COMMIT;
+FETCH 1 FROM s;
+SELECT count(*) FROM accounts WHERE note = 'held and written';
+CLOSE s;
+
+-- script
+BEGIN;
+DECLARE c CURSOR WITH HOLD FOR DELETE FROM orders;
+ROLLBACK;
+DECLARE c CURSOR WITH HOLD FOR SELECT nothing FROM orders;
+
+-- UPDATE and DELETE of the row that a cursor is at.
+
+-- script
+BEGIN;
+DECLARE c CURSOR FOR SELECT id, note FROM accounts WHERE tenant_id = 1 ORDER BY id FOR UPDATE;
+UPDATE accounts SET note = 'before any row' WHERE CURRENT OF c;
+ROLLBACK;
+BEGIN;
+DECLARE c CURSOR FOR SELECT id, note FROM accounts WHERE tenant_id = 1 FOR UPDATE;
+FETCH 1 FROM c;
+UPDATE accounts SET note = 'the first' WHERE CURRENT OF c RETURNING note;
+MOVE 1 FROM c;
+DELETE FROM accounts WHERE CURRENT OF c;
+DELETE FROM accounts WHERE CURRENT OF c;
+UPDATE accounts SET note = 'x' WHERE CURRENT OF nothing;
+ROLLBACK;
+UPDATE accounts SET note = 'x' WHERE CURRENT OF nothing;
+
+-- script
+BEGIN;
+DECLARE c CURSOR FOR SELECT sku FROM products ORDER BY id;
+FETCH 1 FROM c;
+UPDATE accounts SET note = 'x' WHERE CURRENT OF c;
+ROLLBACK;
+
+-- script
+BEGIN;
+DECLARE c CURSOR FOR SELECT id FROM accounts WHERE tenant_id = 22;
+FETCH 1 FROM c;
+PREPARE mark AS UPDATE accounts SET note = 'marked' WHERE CURRENT OF c;
+EXECUTE mark;
+SELECT count(*) FROM accounts WHERE note = 'marked';
+ROLLBACK;

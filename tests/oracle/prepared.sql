@@ -106,3 +106,60 @@ SELECT 1; SELECT 2
 -- forms: text, binary
 
  ;
+
+-- Statements that are prepared in SQL.
+
+-- script
+PREPARE p (int) AS SELECT id, name FROM tenants WHERE id = $1;
+PREPARE all_of (text) AS SELECT id, plan FROM tenants WHERE plan = $1 ORDER BY id;
+PREPARE middle AS SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY total) FROM orders WHERE total > $1;
+PREPARE grouped AS SELECT status, count(*), sum(total) FROM orders WHERE quantity >= $1 GROUP BY status ORDER BY status;
+EXECUTE p(5);
+EXECUTE p('6');
+EXECUTE p(NULL);
+EXECUTE all_of('free');
+EXECUTE middle(10.5);
+EXECUTE middle(100);
+EXECUTE grouped(2);
+EXECUTE grouped(length('ab'));
+EXECUTE all_of(5);
+EXECUTE p(true);
+EXECUTE p(1, 2);
+PREPARE p AS SELECT 1;
+DEALLOCATE p;
+EXECUTE p(5);
+DEALLOCATE ALL;
+EXECUTE grouped(2);
+
+-- script
+PREPARE put (int, int, text) AS INSERT INTO accounts (tenant_id, id, note) VALUES ($1, $2, $3) RETURNING id;
+PREPARE put_two (int, int) AS INSERT INTO accounts (tenant_id, id, note) VALUES ($1, 7001, 'x'), ($2, 7001, 'y');
+PREPARE mark (text) AS UPDATE accounts SET note = $1 WHERE note IN ('x', 'y');
+PREPARE wipe AS DELETE FROM accounts WHERE id > 7000;
+BEGIN;
+EXECUTE put(1, 7000, 'one');
+EXECUTE put_two(1, 8);
+EXECUTE mark('seen');
+SELECT tenant_id, id, note FROM accounts WHERE id >= 7000 ORDER BY tenant_id, id;
+SAVEPOINT s;
+EXECUTE put(1, 7000, 'again');
+ROLLBACK TO s;
+EXECUTE wipe;
+ROLLBACK;
+SELECT count(*) FROM accounts WHERE id >= 7000;
+BEGIN;
+PREPARE later AS SELECT count(*) FROM orders;
+ROLLBACK;
+EXECUTE later;
+
+-- script
+PREPARE p (int) AS SELECT id FROM orders WHERE tenant_id = $1 ORDER BY id LIMIT 4;
+BEGIN;
+SELECT 1 / 0;
+EXECUTE p(1);
+DEALLOCATE p;
+PREPARE q AS SELECT 1;
+ROLLBACK;
+EXECUTE p(8);
+EXPLAIN EXECUTE nothing(1);
+CREATE TABLE from_nothing AS EXECUTE nothing(1);

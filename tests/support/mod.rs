@@ -9,6 +9,7 @@ pub mod database;
 pub mod lone;
 pub mod raw;
 pub mod router;
+pub mod script;
 pub mod sharded;
 
 pub use cluster::{Cluster, Server};

@@ -231,6 +231,21 @@ pub mod message {
     }
 }
 
+/// Sends a CancelRequest and waits until the router has closed that connection; what it said.
+pub fn cancel(port: u16, pid: u32, secret: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut request = Vec::new();
+    request.extend((12 + secret.len() as u32).to_be_bytes());
+    request.extend(80_877_102_u32.to_be_bytes());
+    request.extend(pid.to_be_bytes());
+    request.extend(secret);
+    stream.write_all(&request).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    rest
+}
+
 /// A connection.
 #[derive(Debug)]
 pub struct Raw {

@@ -1,0 +1,110 @@
+//! Cursors WITH HOLD over several shards: at the end of its transaction Postgres puts the cursor's rows aside on the combine connection,
+//! which stays with the client until the cursor is closed.
+
+use crate::fault::{Fault, SqlState};
+use crate::ids::ShardId;
+use crate::session::control::cursor_of;
+use crate::session::held::Finishing;
+use crate::session::{Failure, Session};
+use crate::sql::positioned::of_many_shards;
+use crate::sql::utility::StatementKind;
+
+impl Session {
+    /// Before the shards commit: what a cursor's query still fails with fails the COMMIT. Returns the connections that have such
+    /// cursors now.
+    pub(super) async fn keep_held_cursors(&mut self) -> Result<Vec<ShardId>, Failure> {
+        let holds = |finishing| matches!(finishing, Finishing::Cursor { hold: true, .. });
+        let slots: Vec<ShardId> =
+            self.held.iter().filter(|held| holds(held.finishing)).map(|held| held.shard).collect();
+        for slot in &slots {
+            if let Err(failure) = self.keep_cursor(*slot).await {
+                self.end_all_finishes(&slots).await;
+                return Err(failure);
+            }
+        }
+        Ok(slots)
+    }
+
+    /// Commits the finishing transaction, by which Postgres puts the rows aside, and empties its inputs, whose rows are there for
+    /// others now.
+    pub(super) async fn keep_cursor(&mut self, slot: ShardId) -> Result<(), Failure> {
+        let at = self.held_at(slot)?;
+        let running = self.held[at].running();
+        let limit = self.shared.limits.query_timeout;
+        let server = &mut self.held[at].server;
+        let committing = async {
+            server.query("COMMIT").await?;
+            // What was set in the transaction for the session is on the connection now.
+            server.applied = None;
+            server.inputs.spoil();
+            match server.inputs.clean() {
+                Some(sql) => server.query(&sql).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        match limit {
+            None => committing.await.map_err(Fault::without_position)?,
+            Some(limit) => match tokio::time::timeout(limit, committing).await {
+                Ok(done) => done.map_err(Fault::without_position)?,
+                Err(_) => {
+                    running.send().await;
+                    self.held[at].server.broken = true;
+                    return Err(Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to query_timeout").into());
+                }
+            },
+        }
+        self.held[at].finishing = Finishing::Held;
+        Ok(())
+    }
+
+    pub(super) async fn end_all_finishes(&mut self, slots: &[ShardId]) {
+        for slot in slots {
+            self.end_finish(*slot).await;
+        }
+    }
+
+    /// CLOSE ALL: every cursor and portal, wherever it is.
+    pub(super) async fn close_all_cursors(&mut self) -> Result<(), Failure> {
+        self.park_runs().await?;
+        for held in self.held.iter_mut().filter(|held| held.finishing == Finishing::No) {
+            held.server.query("CLOSE ALL").await?;
+        }
+        self.close_all_runs().await;
+        self.statements.clear_portals();
+        let kept: Vec<ShardId> =
+            self.held.iter().filter(|held| held.finishing == Finishing::Held).map(|held| held.shard).collect();
+        self.end_all_finishes(&kept).await;
+        self.cursors.clear();
+        Ok(())
+    }
+
+    /// Where a statement runs that names a cursor; `shard` for others. Where no DECLARE has told it, a function may have opened the
+    /// cursor on any shard that takes part in the transaction.
+    pub(super) async fn at_cursor(&mut self, kind: &StatementKind, shard: ShardId) -> Result<ShardId, Failure> {
+        let Some(name) = cursor_of(kind) else { return Ok(shard) };
+        if !self.cursors.contains_key(name) {
+            self.find_cursor(name).await?;
+        }
+        let shard = self.cursors.get(name).copied().unwrap_or(shard);
+        match kind {
+            StatementKind::Positioned(cursor) if shard.is_combine() => Err(of_many_shards(cursor).into()),
+            _ => Ok(shard),
+        }
+    }
+
+    async fn find_cursor(&mut self, name: &str) -> Result<(), Failure> {
+        let home = self.view.topology.home;
+        if !self.held.iter().any(|held| held.finishing == Finishing::No && held.shard != home) {
+            return Ok(());
+        }
+        let shards: Vec<ShardId> =
+            self.held.iter().filter(|held| held.finishing == Finishing::No).map(|held| held.shard).collect();
+        for shard in shards {
+            if self.has_cursor(shard, name).await? {
+                self.cursors.insert(name.into(), shard);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}

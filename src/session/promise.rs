@@ -1,0 +1,118 @@
+//! PURE. What a prepared statement has promised: the columns of its result and the types of its parameters, as they were when it was
+//! made. Postgres plans it anew when tables change, but keeps to these.
+
+use bytes::Bytes;
+
+use crate::fault::{Fault, SqlState};
+use crate::ids::Oid;
+use crate::types::oid;
+use crate::wire::frame::{Fields, HEADER};
+use crate::wire::reply::Column;
+use crate::wire::row::read_row_description;
+
+/// ParameterDescription and RowDescription (or NoData) of a statement, whole.
+pub type Description = (Bytes, Bytes);
+
+#[derive(Clone, Debug)]
+pub struct Promise {
+    pub parameters: Box<[Oid]>,
+    /// `None`: no rows come back.
+    pub columns: Option<Vec<Column>>,
+    /// Of the catalog under which it was made.
+    pub generation: u64,
+}
+
+impl Promise {
+    pub fn new(description: &Description, generation: u64) -> Result<Self, Fault> {
+        let (parameters, rows) = description;
+        Ok(Self { parameters: parameter_types(parameters)?, columns: columns(rows)?, generation })
+    }
+
+    /// # Errors
+    /// `0A000` as Postgres says it, when these columns are others.
+    pub fn check(&self, columns: Option<&[Column]>) -> Result<(), Fault> {
+        let kept = match (self.columns.as_deref(), columns) {
+            (None, None) => true,
+            (Some(ours), Some(theirs)) => {
+                ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| same(a, b))
+            }
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        if kept { Ok(()) } else { Err(changed()) }
+    }
+}
+
+pub fn changed() -> Fault {
+    Fault::new(SqlState::FEATURE_NOT_SUPPORTED, "cached plan must not change result type")
+}
+
+/// A type that users made has another number on each server.
+fn same(a: &Column, b: &Column) -> bool {
+    let users = a.type_oid >= oid::FIRST_NORMAL && b.type_oid >= oid::FIRST_NORMAL;
+    a.name == b.name && (a.type_oid == b.type_oid || users) && a.typmod == b.typmod
+}
+
+/// The columns in a RowDescription; `None` for NoData.
+pub fn columns(rows: &Bytes) -> Result<Option<Vec<Column>>, Fault> {
+    match rows.first() {
+        Some(b'T') => read_row_description(rows.get(HEADER..).unwrap_or_default()).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// The types in a ParameterDescription.
+pub fn parameter_types(frame: &Bytes) -> Result<Box<[Oid]>, Fault> {
+    let mut fields = Fields::new(frame.get(HEADER..).unwrap_or_default());
+    Ok((0..fields.count()?).map(|_| fields.u32()).collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::wire::reply;
+    use bytes::BytesMut;
+
+    fn described(columns: Option<&[(&str, Oid, i32)]>) -> Description {
+        let mut parameters = BytesMut::new();
+        reply::parameter_description(&mut parameters, &[23, 25]).unwrap();
+        let rows = match columns {
+            None => Bytes::from_static(reply::NO_DATA),
+            Some(columns) => {
+                let mut out = BytesMut::new();
+                let columns: Vec<Column> = columns
+                    .iter()
+                    .map(|(name, of, typmod)| Column { typmod: *typmod, ..Column::text(*name, *of, -1) })
+                    .collect();
+                reply::row_description(&mut out, &columns).unwrap();
+                out.freeze()
+            }
+        };
+        (parameters.freeze(), rows)
+    }
+
+    fn keeps(a: Option<&[(&str, Oid, i32)]>, b: Option<&[(&str, Oid, i32)]>) -> bool {
+        let promise = Promise::new(&described(a), 1).unwrap();
+        assert_eq!(*promise.parameters, [23, 25]);
+        promise.check(columns(&described(b).1).unwrap().as_deref()).is_ok()
+    }
+
+    #[test]
+    fn names_types_and_modifiers_are_promised() {
+        let one: Option<&[(&str, Oid, i32)]> = Some(&[("a", 23, -1), ("b", 1043, 14)]);
+        assert!(keeps(one, one));
+        assert!(keeps(None, None));
+        for other in [
+            None,
+            Some(&[("a", 23, -1)][..]),
+            Some(&[("a", 23, -1), ("b", 1043, 14), ("c", 23, -1)]),
+            Some(&[("a", 20, -1), ("b", 1043, 14)]),
+            Some(&[("a", 23, -1), ("b", 1043, 24)]),
+            Some(&[("x", 23, -1), ("b", 1043, 14)]),
+        ] {
+            assert!(!keeps(one, other), "{other:?}");
+            assert!(!keeps(other, one), "{other:?}");
+        }
+        assert!(keeps(Some(&[("a", 17_000, -1)]), Some(&[("a", 18_000, -1)])), "on another server");
+    }
+}

@@ -1,0 +1,196 @@
+//! Prepared statements that outlive what they were planned for: planned anew, and held to what they have promised.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::backend::inflight::{Audience, Owed, Verdict};
+use crate::backend::prepared::StatementDef;
+use crate::fault::Fault;
+use crate::ids::Oid;
+use crate::session::batch::Reload;
+use crate::session::prepared::ClientStatement;
+use crate::session::promise::{Description, Promise, columns};
+use crate::session::{Failure, Session};
+use crate::types::oid;
+use crate::wire::{error_fields, request};
+
+impl Session {
+    /// The statement of this name, as it is under the catalog, map and names of now.
+    pub(super) fn current(&mut self, name: &[u8]) -> Result<Arc<ClientStatement>, Failure> {
+        let statement = Arc::clone(self.statements.get(name)?);
+        let same = statement.generation == self.view.catalog.generation
+            && statement.epoch == self.view.topology.epoch
+            && statement.scope == self.scope.fingerprint();
+        if same { Ok(statement) } else { self.renew(name, &statement) }
+    }
+
+    /// The statement analysed, and on the servers prepared, anew. Its parameters keep their types.
+    fn renew(&mut self, name: &[u8], old: &Arc<ClientStatement>) -> Result<Arc<ClientStatement>, Failure> {
+        let text = Arc::clone(&old.text);
+        self.scan_one(&text)?;
+        let analysis = self.analysis(&text);
+        let promise = old.promised()?;
+        let types = promise.as_ref().map_or_else(|| old.types.clone(), |promise| kept_types(&old.types, promise));
+        let statement = self.client_statement(text, types, analysis);
+        if let Some(types) = old.arguments() {
+            statement.set_arguments(types);
+        }
+        if let Some(promise) = promise {
+            statement.set_promise(promise);
+        }
+        if let Some((_, pending)) = self.batch.pending_parse.as_mut().filter(|(_, p)| Arc::ptr_eq(p, old)) {
+            *pending = Arc::clone(&statement);
+        }
+        self.statements.replace(name, Arc::clone(&statement));
+        Ok(statement)
+    }
+
+    /// Makes the statement known on this connection, and sees to it that it returns there what it has promised. What the client has
+    /// just parsed has promised nothing yet.
+    pub(super) async fn known_on(
+        &mut self,
+        at: usize,
+        statement: &Arc<ClientStatement>,
+        parsing: Option<Box<[u8]>>,
+    ) -> Result<Arc<StatementDef>, Failure> {
+        if parsing.is_some() {
+            return Ok(self.prepare_on(at, statement, parsing)?);
+        }
+        let known = statement.known_as(&self.held[at].server.prepared);
+        if let Some(def) = known.as_ref().filter(|_| statement.is_kept()) {
+            return Ok(Arc::clone(def));
+        }
+        if let Some(def) = known
+            && let Some(description) = def.description()
+        {
+            self.keep_promise(statement, &description)?;
+            return Ok(def);
+        }
+        let (def, description) = self.describe_on(at, statement, None).await?;
+        if let Err(fault) = self.keep_promise(statement, &description) {
+            // Under this name there are other columns here than elsewhere.
+            let server = &mut self.held[at].server;
+            let forgotten = server.prepared.forget(def.id);
+            server.doubtful.extend(forgotten);
+            return Err(fault.into());
+        }
+        Ok(def)
+    }
+
+    /// The same for a statement that the client has parsed and is in no hurry to bind: what it returns is its promise.
+    pub(super) async fn learn_on(
+        &mut self,
+        at: usize,
+        statement: &Arc<ClientStatement>,
+        parsing: Box<[u8]>,
+    ) -> Result<Description, Failure> {
+        let known = statement.known_as(&self.held[at].server.prepared).and_then(|def| def.description());
+        let description = match known {
+            Some(description) => {
+                self.prepare_on(at, statement, Some(parsing))?;
+                description
+            }
+            None => self.describe_on(at, statement, Some(parsing)).await?.1,
+        };
+        self.keep_promise(statement, &description)?;
+        Ok(description)
+    }
+
+    fn keep_promise(&mut self, statement: &ClientStatement, description: &Description) -> Result<(), Fault> {
+        match statement.promised()? {
+            None => statement.set_promise(Arc::new(Promise::new(description, statement.generation)?)),
+            Some(promise) => {
+                self.check_promise(&promise, columns(&description.1)?.as_deref())?;
+                statement.set_promise(promise);
+            }
+        }
+        statement.set_kept();
+        Ok(())
+    }
+
+    /// `0A000` where these are other columns. When the catalog knows of no change it is read again.
+    pub(super) fn check_promise(
+        &mut self,
+        promise: &Promise,
+        columns: Option<&[crate::wire::reply::Column]>,
+    ) -> Result<(), Fault> {
+        promise.check(columns).inspect_err(|_| {
+            if promise.generation == self.view.catalog.generation {
+                self.note_stale();
+            }
+        })
+    }
+
+    /// Tables are not what the catalog says: it is read again, and everything is planned anew, as soon as no transaction is open.
+    pub(super) fn note_stale(&mut self) {
+        self.batch.reload |= Reload::Surely;
+    }
+
+    /// The home shard's description of a statement that is executed in SQL, held against its promise.
+    pub(super) async fn keep_promise_at_home(&mut self, statement: &Arc<ClientStatement>) -> Result<(), Failure> {
+        if statement.is_kept() && statement.described().is_some() {
+            return Ok(());
+        }
+        self.leave_open().await?;
+        let description = self.describe_at_home(&statement.text, &statement.types).await?;
+        self.keep_promise(statement, &description)?;
+        statement.set_described(description.0, description.1);
+        Ok(())
+    }
+
+    /// Prepares the statement on the open server and has it described there, by itself.
+    pub(super) async fn describe_on(
+        &mut self,
+        at: usize,
+        statement: &Arc<ClientStatement>,
+        parsing: Option<Box<[u8]>>,
+    ) -> Result<(Arc<StatementDef>, Description), Failure> {
+        self.drain_open().await?;
+        let def = self.prepare_on(at, statement, parsing)?;
+        let server = &mut self.held[at].server;
+        request::describe(&mut server.out, request::Target::Statement, def.name.as_bytes())?;
+        server.inflight.push(Owed::DescribeStatement(Audience::Router));
+        server.out.extend_from_slice(request::FLUSH);
+        let (mut parameters, mut rows) = (Bytes::new(), Bytes::new());
+        while !server.inflight.is_empty() {
+            if let Some(local) = server.inflight.take_local() {
+                self.client.out.extend_from_slice(&local);
+                continue;
+            }
+            let frame = server.next_frame().await?;
+            match server.inflight.step(frame.tag) {
+                Verdict::OutOfStep => return Err(server.out_of_step(frame.tag).into()),
+                Verdict::Error(_) => {
+                    if error_fields::is_changed_plan(frame.body()) {
+                        self.note_stale();
+                    }
+                    self.client.out.extend_from_slice(&frame.bytes);
+                    self.forget_unproven();
+                    return Err(Failure::Reported);
+                }
+                Verdict::Forward => self.client.out.extend_from_slice(&frame.bytes),
+                Verdict::Swallow | Verdict::Ready(_) | Verdict::CopyIn => {}
+            }
+            match frame.tag {
+                b't' => parameters = frame.bytes,
+                b'T' | b'n' => rows = frame.bytes,
+                _ => {}
+            }
+        }
+        server.inflight.take_parsed();
+        self.batch.unproven.clear();
+        let description = (parameters, rows);
+        def.set_description(description.clone());
+        Ok((def, description))
+    }
+}
+
+/// What a parameter was declared as, or found to be: types that users made are left to each server.
+fn kept_types(declared: &[Oid], promise: &Promise) -> Box<[Oid]> {
+    let found = promise.parameters.iter().enumerate().map(|(at, found)| match declared.get(at) {
+        Some(0) | None if *found < oid::FIRST_NORMAL => *found,
+        declared => declared.copied().unwrap_or(0),
+    });
+    found.collect()
+}
