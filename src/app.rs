@@ -15,7 +15,7 @@ use crate::backend::cluster::{Credentials, Database, Look, ServerAccess};
 use crate::backend::pool::PoolLimits;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::SettingsTable;
-use crate::config::{self, AuthType, PoolMode, Settings, SslMode, TlsSettings};
+use crate::config::{self, AuthType, PoolMode, Settings, SslMode, TlsSettings, TwoPhaseCommit};
 use crate::control;
 use crate::fault::Fault;
 use crate::ids::ShardId;
@@ -37,6 +37,8 @@ const SWEEP: Duration = Duration::from_secs(5);
 const PROBE: Duration = Duration::from_secs(2);
 /// Prepared transactions that nobody finished are looked for at most this often, and twice in their time of grace.
 const RESOLVE: Duration = Duration::from_secs(15);
+/// Decision rows that nobody needs any more are removed this often.
+const FORGET: Duration = Duration::from_secs(30);
 /// Prepared statements that one client may name.
 const CLIENT_STATEMENTS: usize = 10_000;
 
@@ -307,12 +309,25 @@ pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> 
             limits,
             settings.combine.pool_size.get() as usize,
             own,
+            logins(settings, &database.name),
             database.safe_functions.clone(),
             database.pool.mode == PoolMode::Session,
             database.two_phase_commit,
         ))
     });
     Ok(made.collect())
+}
+
+/// As whom clients' statements run on the shards of a database, each once.
+fn logins(settings: &Settings, database: &str) -> Vec<Credentials> {
+    let mut logins: Vec<Credentials> = Vec::new();
+    for user in settings.users.iter().filter(|user| user.may_connect(database)) {
+        let login = credentials(&user.server);
+        if !logins.contains(&login) {
+            logins.push(login);
+        }
+    }
+    logins
 }
 
 /// Keeps one database's catalog, and the router's knowledge of which shard answers.
@@ -357,8 +372,8 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
 /// Whether a shard answers; at the first answer it gets the table of decisions that two-phase commit needs.
 async fn probe(database: &Database, shard: ShardId, prepared: &mut bool) -> Result<(), Fault> {
     let mut server = control::connect(database, shard).await?;
-    if !*prepared && database.two_phase_commit {
-        match server.query(crate::commit::SCHEMA).await {
+    if !*prepared && database.two_phase_commit == TwoPhaseCommit::On {
+        match server.query(crate::commit::decision::SCHEMA).await {
             Ok(_) => *prepared = true,
             Err(fault) => {
                 tracing::warn!(database = %database.name, %shard, error = %fault, "pgloom.decision cannot be made");
@@ -369,12 +384,15 @@ async fn probe(database: &Database, shard: ShardId, prepared: &mut bool) -> Resu
 }
 
 async fn resolve_database(database: Arc<Database>, grace: Duration) {
-    if !database.two_phase_commit {
-        return;
-    }
+    // Also where two phases are off now: what they left behind before that is there.
+    let mut forgot = Instant::now();
     loop {
         tokio::time::sleep((grace / 2).min(RESOLVE)).await;
-        control::resolver::resolve(&database, grace).await;
+        control::resolver::resolve(&database, grace, None).await;
+        if database.two_phase_commit == TwoPhaseCommit::On && forgot.elapsed() >= FORGET {
+            forgot = Instant::now();
+            control::resolver::forget_old(&database, control::resolver::FORGET_AFTER).await;
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::backend::cancel::CancelHandle;
 use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
 use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
+use crate::config::TwoPhaseCommit;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::net::Keepalive;
@@ -156,12 +157,14 @@ pub struct Database {
     pools: Mutex<HashMap<Box<str>, Arc<UserPools>>>,
     /// The credentials with which the router itself reads catalogs and resolves transactions.
     pub own: Credentials,
+    /// Those with which clients' statements run on the shards: what they have prepared, only they may finish, or a superuser.
+    pub logins: Vec<Credentials>,
     /// Functions that the config declares to touch no sharded table.
     pub safe_functions: Vec<crate::ids::QualifiedName>,
     /// Server connections stay with their client until it leaves.
     pub session_mode: bool,
-    /// Writes on several shards are committed in two phases; otherwise they are refused.
-    pub two_phase_commit: bool,
+    /// How a transaction that wrote on several shards is committed.
+    pub two_phase_commit: TwoPhaseCommit,
     /// ParameterStatus values that a new client is told, once a server has been reached.
     pub parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
     look: watch::Sender<Look>,
@@ -176,9 +179,10 @@ impl Database {
         limits: PoolLimits,
         combine_size: usize,
         own: Credentials,
+        logins: Vec<Credentials>,
         safe_functions: Vec<crate::ids::QualifiedName>,
         session_mode: bool,
-        two_phase_commit: bool,
+        two_phase_commit: TwoPhaseCommit,
     ) -> Arc<Self> {
         Arc::new(Self {
             name,
@@ -192,6 +196,7 @@ impl Database {
             combine_size,
             pools: Mutex::default(),
             own,
+            logins,
             safe_functions,
             session_mode,
             two_phase_commit,

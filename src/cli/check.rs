@@ -9,6 +9,7 @@ use crate::app;
 use crate::backend::cluster::Database;
 use crate::catalog::Catalog;
 use crate::cli::{ConfigArg, FOUND_WRONG, UNUSABLE, load, runtime};
+use crate::config::TwoPhaseCommit;
 use crate::control;
 use crate::fault::Fault;
 use crate::ids::{QualifiedName, ShardId};
@@ -115,7 +116,7 @@ async fn check_database(database: &Arc<Database>, findings: &mut Vec<Finding>) {
         match check_server(database, shard).await {
             Ok(facts) => {
                 note(true, format!("answers as PostgreSQL {}", facts.version), None);
-                if database.two_phase_commit && topology.shards.len() > 1 {
+                if database.two_phase_commit == TwoPhaseCommit::On && topology.shards.len() > 1 {
                     note(
                         facts.max_prepared > 0,
                         format!("max_prepared_transactions is {}", facts.max_prepared),

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::{ConfigError, ConfigErrors, Origin};
-pub use units::{AuthType, LogFormat, LogLevel, PoolMode, SslMode};
+pub use units::{AuthType, LogFormat, LogLevel, PoolMode, SslMode, TwoPhaseCommit};
 
 use crate::ids::QualifiedName;
 use crate::net::Keepalive;
@@ -161,7 +161,7 @@ pub struct Database {
     pub pool: PoolSettings,
     /// For the router's own work on the shards; `None` when no user may connect to this database.
     pub router: Option<Login>,
-    pub two_phase_commit: bool,
+    pub two_phase_commit: TwoPhaseCommit,
     /// Functions declared to read and write no sharded table.
     pub safe_functions: Vec<QualifiedName>,
 }

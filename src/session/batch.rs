@@ -192,6 +192,7 @@ impl Session {
             server.applied_before = Some(server.applied.clone());
             self.held[at].joined = true;
             self.tx.begin_implicit(&self.settings);
+            self.tx.touch(self.held[at].shard);
         }
         self.sync_open(Audience::Router).await?;
         self.batch.open = None;
@@ -308,7 +309,7 @@ impl Session {
             }
         }
         if !self.tx.is_open() {
-            self.close_all_runs().await;
+            self.close_all_runs(false).await;
             self.statements.clear_portals();
             self.release_idle();
             self.reload_catalog().await;

@@ -12,6 +12,7 @@ use crate::backend::cluster::ServerCheckout;
 use crate::backend::settings::SessionSettings;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
+use crate::session::commit::lost_part;
 use crate::session::{Failure, Session};
 use crate::sql::analyze::PinReason;
 use crate::wire::frame::Frame;
@@ -210,6 +211,12 @@ impl Session {
                 return Err(fault.into());
             }
             if self.tx.is_open() {
+                if self.tx.touched().contains(shard) {
+                    // What it did there is gone with its connection.
+                    self.let_go(at);
+                    return Err(lost_part(&self.shard_names(&[shard])).into());
+                }
+                self.tx.touch(shard);
                 let held = &mut self.held[at];
                 held.server.applied_before = Some(held.server.applied.replace(Arc::clone(&self.settings)));
                 held.server.ask(&self.tx.opening());

@@ -25,6 +25,7 @@ mod set_config;
 pub mod simple;
 mod sql_prepare;
 pub mod transaction;
+mod two_phase;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -170,6 +171,8 @@ pub struct Session {
     offset: u32,
     /// The map and catalog that the running statement, or transaction, sees.
     view: Arc<Cluster>,
+    /// The client knows that its transactions over several shards are not atomic.
+    told_best_effort: bool,
 }
 
 impl Session {
@@ -210,6 +213,7 @@ impl Session {
             clock: Clock::default(),
             offset: 0,
             view,
+            told_best_effort: false,
         };
         session.shared.metrics.clients.inc();
         let end = match session.greet(&secret).await {
