@@ -101,12 +101,12 @@ fn is_finished(transaction: &Transaction) -> bool {
 const NONE: Faults = Faults { cuts: 0, shard_crashes: 0, router_crashes: 0, refusals: 0 };
 
 impl Commit {
-    /// One transaction, the right protocol.
+    /// One transaction, one resolver, the right protocol.
     fn with(faults: Faults) -> Self {
         Self { transactions: 1, resolvers: 1, sweep: false, faults, rule: Rule::Right }
     }
 
-    fn wrong(rule: Rule, faults: Faults) -> Self {
+    fn by(rule: Rule, faults: Faults) -> Self {
         Self { rule, ..Self::with(faults) }
     }
 
@@ -180,6 +180,12 @@ fn decision_rows_are_forgotten_when_nobody_needs_them() {
 }
 
 #[test]
+fn a_server_that_remembers_an_abort_is_believed() {
+    let faults = Faults { cuts: 2, ..NONE };
+    Commit { sweep: true, ..Commit::by(Rule::RightByNumber, faults) }.holds("aborts remembered, forgetting, 2 cuts");
+}
+
+#[test]
 fn decision_rows_are_forgotten_in_time_also_where_a_shard_crashes() {
     let faults = Faults { cuts: 1, shard_crashes: 1, ..NONE };
     Commit { sweep: true, ..Commit::with(faults) }.holds("forgetting, cut, shard crash");
@@ -187,40 +193,40 @@ fn decision_rows_are_forgotten_in_time_also_where_a_shard_crashes() {
 
 #[test]
 fn the_checker_finds_a_resolver_without_tombstone() {
-    Commit::wrong(Rule::NoFence, NONE).breaks(ATOMIC);
+    Commit::by(Rule::NoFence, NONE).breaks(ATOMIC);
 }
 
 #[test]
 fn the_checker_finds_a_decision_behind_the_second_phase() {
-    Commit::wrong(Rule::DecideLast, NONE).breaks(ATOMIC);
+    Commit::by(Rule::DecideLast, NONE).breaks(ATOMIC);
 }
 
 #[test]
 fn the_checker_finds_an_answer_before_the_decision() {
-    Commit::wrong(Rule::TellEarly, NONE).breaks(KEPT);
+    Commit::by(Rule::TellEarly, NONE).breaks(KEPT);
 }
 
 #[test]
 fn the_checker_finds_a_lost_commit_that_is_told_as_a_failed_one() {
     let faults = Faults { cuts: 1, ..NONE };
-    Commit::wrong(Rule::LostIsFailed, faults).breaks(FINAL);
-    Commit::wrong(Rule::LostIsFailed, faults).breaks(ATOMIC);
+    Commit::by(Rule::LostIsFailed, faults).breaks(FINAL);
+    Commit::by(Rule::LostIsFailed, faults).breaks(ATOMIC);
 }
 
 #[test]
 fn the_checker_finds_a_tombstone_that_is_believed_behind_a_forgotten_commit() {
     let faults = Faults { cuts: 1, ..NONE };
-    Commit { sweep: true, ..Commit::wrong(Rule::TrustTombstone, faults) }.breaks(FINAL);
+    Commit { sweep: true, ..Commit::by(Rule::TrustTombstone, faults) }.breaks(FINAL);
 }
 
 #[test]
 fn the_checker_finds_a_refusal_that_is_not_heard() {
-    Commit::wrong(Rule::IgnoreRefusal, Faults { refusals: 1, ..NONE }).breaks(ATOMIC);
+    Commit::by(Rule::IgnoreRefusal, Faults { refusals: 1, ..NONE }).breaks(ATOMIC);
 }
 
 #[test]
 fn the_checker_finds_rows_that_are_forgotten_too_early() {
     let faults = Faults { router_crashes: 1, ..NONE };
-    Commit { sweep: true, ..Commit::wrong(Rule::ForgetByAge, faults) }.breaks(ATOMIC);
-    Commit { sweep: true, ..Commit::wrong(Rule::LookFirst, faults) }.breaks(ATOMIC);
+    Commit { sweep: true, ..Commit::by(Rule::ForgetByAge, faults) }.breaks(ATOMIC);
+    Commit { sweep: true, ..Commit::by(Rule::LookFirst, faults) }.breaks(ATOMIC);
 }

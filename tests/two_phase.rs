@@ -370,6 +370,59 @@ fn decisions_are_forgotten_only_when_every_participant_is_done() {
 }
 
 #[test]
+fn the_decision_is_on_disk_before_anybody_follows_it() {
+    // These servers have synchronous_commit = off.
+    let world = Sharded::create("disk", GRACE);
+    for shard in 0..4 {
+        world.db.shard(shard).must(
+            "CREATE TABLE noted (how text); \
+             CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS \
+             'BEGIN INSERT INTO public.noted VALUES (current_setting(''synchronous_commit'')); RETURN NULL; END'; \
+             CREATE CONSTRAINT TRIGGER note AFTER UPDATE ON items DEFERRABLE INITIALLY DEFERRED FOR EACH ROW \
+             EXECUTE FUNCTION note()",
+        );
+    }
+    let mut raw = world.connect();
+    let update = |shard: usize| format!("UPDATE items SET n = 1 WHERE id = {}", world.id(shard, 0));
+    raw.must(&format!("BEGIN; {}; {}; COMMIT", update(2), update(1)));
+    assert_eq!(world.db.shard(2).values("SELECT how FROM noted"), ["on"], "the anchor");
+    raw.must(&update(3));
+    assert_eq!(world.db.shard(3).values("SELECT how FROM noted"), ["off"], "one shard: as the client wants it");
+    raw.must(&format!("BEGIN; SET LOCAL synchronous_commit TO local; {}; {}; COMMIT", update(0), update(1)));
+    assert_eq!(world.db.shard(0).values("SELECT how FROM noted"), ["local"], "which is on disk, too");
+    assert_eq!(raw.value("SHOW synchronous_commit"), "off");
+}
+
+#[test]
+fn a_router_that_stands_still_in_its_commit_is_overtaken_and_tells_the_truth() {
+    let world = Sharded::create("still", GRACE);
+    for shard in 0..4 {
+        world.db.shard(shard).must(&SLOW_COMMIT.replace("pg_sleep(20)", "pg_sleep(2)"));
+    }
+    // Another router, whose resolver overtakes the first.
+    let other = support::Router::start(&support::sharded::config(&world.db.name, &world.db.ports(), GRACE, ""));
+    let mut raw = world.connect();
+    raw.must("BEGIN");
+    raw.must(&format!("UPDATE items SET n = 1 WHERE id = {}", world.id(0, 0)));
+    raw.must(&format!("UPDATE items SET n = 777 WHERE id = {}", world.id(1, 0)));
+    raw.send(&m::query("COMMIT")).unwrap();
+    // Shard 1 is still preparing when the router stops; the anchor has its row, and waits.
+    let preparing =
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'PREPARE TRANSACTION %' AND state = 'active'";
+    eventually(10, "PREPARE", || world.db.shard(1).value(preparing) == "1");
+    world.router.signal("STOP");
+    eventually(10, "shard 1 is prepared", || world.prepared().len() == 1);
+    eventually(20, "and rolled back by the other router", || world.prepared().is_empty());
+    assert!(other.log_text().contains("ended an anchor that was left idle"), "{}", other.log_text());
+    world.router.signal("CONT");
+    let messages = raw.read_to_ready().unwrap();
+    let error = messages.iter().find(|message| message.tag == b'E').expect("COMMIT fails").report();
+    assert_eq!(error.code(), "40000", "{error}");
+    untouched(&world, "after it was overtaken");
+    assert_eq!(raw.value("SELECT count(*) FROM items"), "60", "the session goes on");
+}
+
+#[test]
 fn a_transaction_that_is_still_open_is_not_resolved_away() {
     let world = Sharded::create("young", GRACE);
     // The anchor takes longer than the grace to commit; the resolver must wait for its word, not guess.

@@ -6,9 +6,9 @@
 //! verdict under the same key waits for an open anchor, and behind it the row that is there is the truth.
 //!
 //! Why that is enough: something is prepared only after the anchor's row was written, so the fence cannot come before it; the
-//! anchor commits only if every part was prepared, so a part that is found can still follow either verdict. Only a part that was
-//! still prepared proves a rollback, though: rows of commits that are over are forgotten, and a fence that comes later than that
-//! stands alone.
+//! anchor commits only if every part was prepared, so a part that is found can still follow either verdict. A tombstone alone proves
+//! no rollback, though: rows of commits that are over are forgotten, and a fence that comes later than that stands there as well. A
+//! part that was still prepared proves it, or the anchor's server, where it knows that the transaction was aborted.
 
 use crate::ids::ShardId;
 
@@ -41,9 +41,10 @@ pub enum Reply {
     Failed,
     /// No answer: it was done or will be, or neither.
     Lost,
-    /// The answer to [`Request::Read`].
+    /// The answer to [`Request::Read`]. `proven`: by more than the row.
     Verdict {
         committed: bool,
+        proven: bool,
     },
 }
 
@@ -239,8 +240,8 @@ impl TwoPhase {
 
     fn read(&mut self, reply: Reply) -> Vec<Action> {
         match reply {
-            Reply::Verdict { committed: true } => self.commit(),
-            Reply::Verdict { committed: false } => self.roll_back(self.anchor, false),
+            Reply::Verdict { committed: true, .. } => self.commit(),
+            Reply::Verdict { committed: false, proven } => self.roll_back(self.anchor, proven),
             Reply::Done | Reply::Absent | Reply::Failed | Reply::Lost => self.give_up(),
         }
     }
@@ -411,15 +412,18 @@ mod tests {
             (true, END, Outcome::Committed { left: vec![] }),
             (false, UNDO, Outcome::RolledBack { cause: A, left: vec![] }),
         ] {
-            let then = [(A, Request::Read, Reply::Verdict { committed }), (B, request, Reply::Done)];
+            let then = [(A, Request::Read, Reply::Verdict { committed, proven: false }), (B, request, Reply::Done)];
             let actions = run(TwoPhase::begin(A, &[B]), &[&lost[..], &then].concat());
             let expected = [ask(A, Request::Fence), ask(A, Request::Read), ask(B, request), Action::Conclude(outcome)];
             assert_eq!(actions[3..], expected);
         }
         // Nothing was prepared any more: a commit that is over and forgotten looks the same.
-        let then = [(A, Request::Read, Reply::Verdict { committed: false }), (B, UNDO, Reply::Absent)];
-        let late = run(TwoPhase::begin(A, &[B]), &[&lost[..], &then].concat());
-        assert_eq!(late.last(), Some(&Action::Conclude(Outcome::Unknown)));
+        for (proven, outcome) in [(false, Outcome::Unknown), (true, Outcome::RolledBack { cause: A, left: vec![] })] {
+            let verdict = Reply::Verdict { committed: false, proven };
+            let then = [(A, Request::Read, verdict), (B, UNDO, Reply::Absent)];
+            let late = run(TwoPhase::begin(A, &[B]), &[&lost[..], &then].concat());
+            assert_eq!(late.last(), Some(&Action::Conclude(outcome)));
+        }
         let silent = [&lost[..3], &[(A, Request::Fence, Reply::Lost)]].concat();
         assert_eq!(run(TwoPhase::begin(A, &[B]), &silent).last(), Some(&Action::Conclude(Outcome::Unknown)));
     }

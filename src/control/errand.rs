@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::backend::Backend;
 use crate::backend::cluster::{Credentials, Database};
 use crate::commit::Gid;
-use crate::commit::decision::{tombstone, verdict};
+use crate::commit::decision::{status, tombstone, verdict};
 use crate::commit::two_phase::{Reply, Request};
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
@@ -29,13 +29,15 @@ pub struct Errands {
     connections: HashMap<ShardId, Backend>,
     /// How long an anchor may have been idle, in its open transaction, when a fence waits for it: its router is gone then.
     idle: Duration,
+    /// The number of the anchor's transaction, where it is known.
+    pub number: Option<u64>,
 }
 
 impl Errands {
     /// `topology`: the one by which shards are numbered here.
     pub fn new(database: &Arc<Database>, topology: &Arc<Topology>, idle: Duration) -> Self {
         let (database, topology) = (Arc::clone(database), Arc::clone(topology));
-        Self { database, topology, connections: HashMap::new(), idle }
+        Self { database, topology, connections: HashMap::new(), idle, number: None }
     }
 
     /// Tries again until `deadline` where trying can help.
@@ -78,7 +80,7 @@ impl Errands {
     async fn try_run(&mut self, gid: &Gid, shard: ShardId, request: Request) -> Result<Reply, Fault> {
         match request {
             Request::Fence => self.fence(gid, shard).await.map(|()| Reply::Done),
-            Request::Read => self.read(gid, shard).await.map(|committed| Reply::Verdict { committed }),
+            Request::Read => self.read(gid, shard).await,
             Request::Finish { commit, .. } => self.finish(gid, shard, commit).await,
             Request::Decide | Request::Prepare | Request::Commit | Request::RollBack => {
                 Err(Fault::new(SqlState::INTERNAL_ERROR, "a transaction's own request was sent on another connection"))
@@ -131,12 +133,27 @@ impl Errands {
         }
     }
 
-    async fn read(&mut self, gid: &Gid, anchor: ShardId) -> Result<bool, Fault> {
-        let rows = self.server(anchor).await?.query(&verdict(gid)).await?;
-        let committed = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
-        committed
-            .map(|c| c == "t")
-            .ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "the decision row vanished between two statements"))
+    async fn read(&mut self, gid: &Gid, anchor: ShardId) -> Result<Reply, Fault> {
+        let number = self.number;
+        let server = self.server(anchor).await?;
+        match first(server.query(&verdict(gid)).await?).as_deref() {
+            Some("t") => return Ok(Reply::Verdict { committed: true, proven: true }),
+            Some(_) => {}
+            None => {
+                return Err(Fault::new(SqlState::INTERNAL_ERROR, "the decision row vanished between two statements"));
+            }
+        }
+        let status = match number {
+            Some(number) => match server.query(&status(number)).await {
+                Ok(rows) => first(rows),
+                Err(fault) if server.broken => return Err(fault),
+                // A server that crashed may not have come to this number again.
+                Err(_) => None,
+            },
+            None => None,
+        };
+        // Only this word is a proof: a server that crashed may have given the number to another transaction, which committed.
+        Ok(Reply::Verdict { committed: false, proven: status.as_deref() == Some("aborted") })
     }
 
     async fn finish(&mut self, gid: &Gid, shard: ShardId, commit: bool) -> Result<Reply, Fault> {
@@ -206,7 +223,12 @@ pub async fn finish_as_role(server: &mut Backend, role: &str, name: &str, commit
 /// The server's refusal, or the loss of the connection.
 pub async fn owner(server: &mut Backend, name: &str) -> Result<Option<String>, Fault> {
     let sql = format!("SELECT owner FROM pg_catalog.pg_prepared_xacts WHERE gid = '{name}'");
-    Ok(server.query(&sql).await?.into_iter().flatten().flatten().next())
+    Ok(first(server.query(&sql).await?))
+}
+
+/// The first value of an answer.
+fn first(rows: Vec<Vec<Option<String>>>) -> Option<String> {
+    rows.into_iter().flatten().next().flatten()
 }
 
 /// Ends the connection that a fence waits for, if its transaction has been idle for so long: nobody is there to commit it, or

@@ -28,6 +28,8 @@ struct Run {
     topology: Arc<Topology>,
     /// The anchor's row.
     decide: String,
+    /// The number of its transaction, once the row is written.
+    number: Option<u64>,
     faults: Vec<Failed>,
     /// Connections of the router's own, once they are needed, and how long they may be.
     errands: Option<(Errands, Instant)>,
@@ -58,11 +60,30 @@ impl Run {
         }
     }
 
-    fn note(&mut self, shard: ShardId, answer: Result<Reply, Fault>, lost: bool) -> Reply {
-        answer.unwrap_or_else(|fault| {
-            self.faults.push(Failed { shard, fault, lost });
-            if lost { Reply::Lost } else { Reply::Failed }
-        })
+    fn note(&mut self, shard: ShardId, answer: Result<Answer, Fault>, lost: bool) -> Reply {
+        match answer {
+            Ok(Answer { reply, number }) => {
+                self.number = self.number.or(number);
+                reply
+            }
+            Err(fault) => {
+                self.faults.push(Failed { shard, fault, lost });
+                if lost { Reply::Lost } else { Reply::Failed }
+            }
+        }
+    }
+}
+
+/// What a server said.
+struct Answer {
+    reply: Reply,
+    /// The number of the anchor's transaction, behind its row.
+    number: Option<u64>,
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        Self { reply, number: None }
     }
 }
 
@@ -75,7 +96,8 @@ impl Session {
         let name = |shard: ShardId| topology.shards.get(shard.index()).map_or("", |shard| &*shard.name);
         let gid = Gid::new(&self.database.name, transaction, name(anchor));
         let decide = decide(&gid, others.iter().map(|shard| name(*shard)));
-        let mut run = Run { gid, decide, faults: Vec::new(), errands: None, topology: Arc::clone(&topology) };
+        let topology = Arc::clone(&topology);
+        let mut run = Run { gid, topology, decide, number: None, faults: Vec::new(), errands: None };
         let (mut machine, mut actions) = TwoPhase::begin(anchor, others);
         loop {
             let mut asks = Vec::new();
@@ -124,7 +146,8 @@ impl Session {
         for (shard, request) in own {
             let (errands, deadline) = run.errands.get_or_insert_with(|| {
                 // Whoever is idle in this very transaction is ours, and we have given it up.
-                let errands = Errands::new(&self.database, &self.view.topology, Duration::ZERO);
+                let mut errands = Errands::new(&self.database, &self.view.topology, Duration::ZERO);
+                errands.number = run.number;
                 (errands, Instant::now() + PATIENCE)
             });
             let reply = errands.run_until(*deadline, &run.gid, shard, request).await;
@@ -166,35 +189,43 @@ impl Session {
 }
 
 /// One request on a connection of the transaction.
-async fn ask_held(server: &mut Backend, request: Request, sql: &str) -> Result<Reply, Fault> {
+async fn ask_held(server: &mut Backend, request: Request, sql: &str) -> Result<Answer, Fault> {
     if server.broken {
         return Err(server.lost("the connection broke before"));
     }
     match request {
-        Request::Decide => server.query(sql).await.map(|_| Reply::Done),
+        Request::Decide => {
+            let rows = server.query(sql).await?;
+            let number = rows.into_iter().flatten().flatten().next().and_then(|number| number.parse().ok());
+            Ok(Answer { reply: Reply::Done, number })
+        }
         // A failed transaction answers with a rollback and no error.
         Request::Prepare => expect(&server.command(sql).await?, "PREPARE TRANSACTION"),
         Request::Commit => expect(&server.command(sql).await?, "COMMIT"),
-        Request::RollBack => server.query(sql).await.map(|_| Reply::Done),
-        Request::Finish { commit, .. } => match finish_on(server, sql, commit).await {
-            // Prepared under a role of the transaction's own (SET LOCAL ROLE).
-            Err(fault) if fault.code == SqlState::INSUFFICIENT_PRIVILEGE => {
-                let Some(owner) = owner(server, sql).await? else { return Ok(Reply::Absent) };
-                let finished = finish_as_role(server, &owner, sql, commit).await;
-                server.broken = true;
-                finished
-            }
-            finished => finished,
-        },
+        Request::RollBack => server.query(sql).await.map(|_| Reply::Done.into()),
+        Request::Finish { commit, .. } => finish_held(server, sql, commit).await.map(Answer::from),
         Request::Fence | Request::Read => {
             Err(Fault::new(SqlState::INTERNAL_ERROR, "a request of the router's own was sent in a transaction"))
         }
     }
 }
 
-fn expect(tag: &str, wanted: &str) -> Result<Reply, Fault> {
+async fn finish_held(server: &mut Backend, name: &str, commit: bool) -> Result<Reply, Fault> {
+    match finish_on(server, name, commit).await {
+        // Prepared under a role of the transaction's own (SET LOCAL ROLE).
+        Err(fault) if fault.code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            let Some(owner) = owner(server, name).await? else { return Ok(Reply::Absent) };
+            let finished = finish_as_role(server, &owner, name, commit).await;
+            server.broken = true;
+            finished
+        }
+        finished => finished,
+    }
+}
+
+fn expect(tag: &str, wanted: &str) -> Result<Answer, Fault> {
     if tag == wanted {
-        return Ok(Reply::Done);
+        return Ok(Reply::Done.into());
     }
     Err(Fault::new(SqlState::TRANSACTION_ROLLBACK, "the transaction has failed on a shard")
         .detail(format!("{wanted} was answered by {tag}")))

@@ -78,6 +78,8 @@ pub struct Faults {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
     Right,
+    /// The same, where the anchor's server remembers that the transaction was aborted.
+    RightByNumber,
     /// Resolvers look for the decision row without a tombstone.
     NoFence,
     /// The anchor commits when all others have.
@@ -203,7 +205,7 @@ impl Transaction {
                 self.decision.get_or_insert(false);
                 Reply::Done
             }
-            (Request::Read, _) => Reply::Verdict { committed: self.decision == Some(true) },
+            (Request::Read, _) => Reply::Verdict { committed: self.decision == Some(true), proven: false },
         };
         Some(done)
     }
@@ -256,15 +258,25 @@ impl World {
 
     /// Gives a process an answer.
     fn answer(&mut self, who: Who, event: Event, rule: Rule) {
-        let Some((_, process)) = self.process(who) else { return };
+        let Some((number, process)) = self.process(who) else { return };
         process.asked[event.shard.index()] = None;
+        let machine = process.machine.clone();
         let reply = match (who, rule, event.request, event.reply) {
             (_, Rule::LostIsFailed, Request::Commit, Reply::Lost) => Reply::Failed,
-            (Who::Router(_), Rule::TrustTombstone, Request::Finish { commit: false, .. }, Reply::Absent) => Reply::Done,
+            (Who::Router(_), Rule::TrustTombstone, Request::Read, Reply::Verdict { .. }) => {
+                Reply::Verdict { committed: self.transactions[number].decision == Some(true), proven: true }
+            }
+            (Who::Router(_), Rule::RightByNumber, Request::Read, Reply::Verdict { .. }) => {
+                let transaction = &self.transactions[number];
+                let proven = transaction.parts[anchor(number)] == Part::RolledBack;
+                Reply::Verdict { committed: transaction.decision == Some(true), proven }
+            }
             (.., reply) => reply,
         };
-        let (machine, actions) = process.machine.clone().step(Event { reply, ..event });
-        process.machine = machine;
+        let (machine, actions) = machine.step(Event { reply, ..event });
+        if let Some((_, process)) = self.process(who) {
+            process.machine = machine;
+        }
         self.act(who, actions, rule);
     }
 
