@@ -175,6 +175,14 @@ pub struct PoolSettings {
     pub min_size: u32,
 }
 
+/// A duration as in the file: `"500ms"`, `"5s"`.
+///
+/// # Errors
+/// Says what is expected.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    units::Scalar::parse(text)
+}
+
 impl Settings {
     /// Reads and checks the file and the environment variables `PGLOOM_*`. All errors are returned, not only the first.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {

@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod errand;
 pub mod resolver;
+pub mod transactions;
 
 use std::sync::Arc;
 

@@ -27,8 +27,8 @@ pub struct Resolved {
 }
 
 /// One pass over all shards of a database. A prepared transaction younger than `grace` still has its router. `only`: none but
-/// this one.
-pub async fn resolve(database: &Arc<Database>, grace: Duration, only: Option<&Gid>) -> Resolved {
+/// this one, by its gid or that of one of its parts.
+pub async fn resolve(database: &Arc<Database>, grace: Duration, only: Option<&str>) -> Resolved {
     let topology = Arc::clone(&database.cluster.load().topology);
     let mut errands = Errands::new(database, &topology, grace);
     let mut done = Resolved::default();
@@ -43,7 +43,9 @@ pub async fn resolve(database: &Arc<Database>, grace: Duration, only: Option<&Gi
             }
         }
     }
-    for (gid, shards) in left.iter().filter(|(gid, _)| only.is_none_or(|only| only == *gid)) {
+    let wanted =
+        |gid: &Gid| only.is_none_or(|only| only == gid.to_string() || Gid::parse(only).is_some_and(|(o, _)| o == *gid));
+    for (gid, shards) in left.iter().filter(|(gid, _)| wanted(gid)) {
         match by_tag(&topology, &gid.anchor) {
             Some(anchor) => finish(&mut errands, gid, anchor, shards, &mut done).await,
             None => {
