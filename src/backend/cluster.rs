@@ -1,7 +1,6 @@
 //! `Cluster`: topology, catalog and pools of one moment, swapped whole by arc-swap.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use crate::ids::ShardId;
 use crate::net::Keepalive;
 use crate::secret::Secret;
 use crate::tls::ServerTls;
-use crate::topology::{Role, Server, Shard, Topology};
+use crate::topology::{Role, Server, Topology};
 
 /// Who we are to the shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +40,7 @@ pub struct ServerAccess {
 /// Connects over TCP (and TLS) as one user to one server.
 #[derive(Clone)]
 pub struct ServerConnector {
+    pub shard: ShardId,
     pub server: Server,
     pub address: Arc<str>,
     pub credentials: Credentials,
@@ -64,13 +64,13 @@ impl Connect for ServerConnector {
         if let Some(keepalive) = &self.access.keepalive {
             keepalive.apply(&logged_in.stream.socket());
         }
-        let cancel = Arc::new(CancelHandle {
-            server: self.server.clone(),
-            tls: Arc::clone(&self.access.tls),
-            timeout: self.access.connect_timeout,
-            key: logged_in.key.clone(),
-            under_way: AtomicUsize::new(0),
-        });
+        let cancel = Arc::new(CancelHandle::new(
+            self.shard,
+            self.server.clone(),
+            Arc::clone(&self.access.tls),
+            self.access.connect_timeout,
+            logged_in.key.clone(),
+        ));
         let (max_message, max_prepared) = (self.access.max_message, self.access.max_prepared);
         Ok(Backend::new(logged_in, Arc::clone(&self.address), cancel, max_message, max_prepared))
     }
@@ -93,7 +93,8 @@ impl UserPools {
         limits: &PoolLimits,
         combine: usize,
     ) -> Arc<Self> {
-        let pool = |shard: &Shard, limits: PoolLimits| {
+        let pool = |id: ShardId, limits: PoolLimits| {
+            let shard = topology.shard(id);
             let server = shard
                 .servers
                 .iter()
@@ -101,6 +102,7 @@ impl UserPools {
                 .or(shard.servers.first())
                 .expect("a validated topology has a server in every shard");
             let connector = ServerConnector {
+                shard: id,
                 server: server.clone(),
                 address: format!("{}:{}", server.host, server.port).into(),
                 credentials: credentials.clone(),
@@ -108,9 +110,9 @@ impl UserPools {
             };
             Pool::new(connector, limits)
         };
-        let pools = topology.shards.iter().map(|shard| pool(shard, limits.clone())).collect();
+        let pools = topology.all_shards().iter().map(|shard| pool(shard, limits.clone())).collect();
         let finish = PoolLimits { size: combine, min_size: 0, size_setting: "[combine] pool_size", ..limits.clone() };
-        let combine = pool(topology.shard(topology.home), finish);
+        let combine = pool(topology.home, finish);
         Arc::new(Self { pools, combine })
     }
 

@@ -166,7 +166,9 @@ impl Backend {
         match self.header()? {
             Some(header) if self.read.len() >= header.len => {
                 let bytes = self.read.split_to(header.len).freeze();
-                Ok(Some(Frame { tag: header.tag, bytes }))
+                let frame = Frame { tag: header.tag, bytes };
+                let judged = (header.tag == b'E').then(|| self.cancel.judge(frame.body())).flatten();
+                Ok(Some(judged.map_or(frame, |bytes| Frame { tag: header.tag, bytes })))
             }
             Some(header) => {
                 self.read.reserve(header.len.saturating_sub(self.read.len()).min(1 << 20));
@@ -261,6 +263,7 @@ impl Backend {
             Some(status) => self.status = status,
             None => self.broken = true,
         }
+        self.cancel.acquit();
     }
 
     pub fn note_parameter(&mut self, body: &[u8]) {

@@ -67,6 +67,8 @@ section! {
         shutdown_timeout: Duration = "30s",
         /// How long a prepared transaction may wait for the router that prepared it before another one finishes it, by the decision that its first shard holds.
         two_phase_grace: Duration = "30s",
+        /// How long a statement of a transaction over several shards may run before the shards are asked whether it waits in a deadlock (40P01 for one of those who do). 0: never; such a deadlock lasts until a time-out ends it.
+        deadlock_timeout: Duration = "1s",
         /// How often the shards' tables and columns are read again, for DDL that did not go through this router.
         catalog_refresh_interval: Duration = "60s",
 

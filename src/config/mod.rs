@@ -74,6 +74,8 @@ pub struct Timeouts {
     pub server_lifetime: Option<Duration>,
     pub shutdown: Duration,
     pub two_phase_grace: Duration,
+    /// `None`: deadlocks over shards are not looked for.
+    pub deadlock: Option<Duration>,
     pub catalog_refresh: Duration,
 }
 

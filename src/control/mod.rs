@@ -1,6 +1,7 @@
 //! I/O. What the router does on its own account, beside any client: reads catalogs, resolves what commits left behind.
 
 pub mod catalog;
+pub mod deadlock;
 pub mod errand;
 pub mod resolver;
 pub mod transactions;
@@ -39,6 +40,7 @@ pub async fn connect_as(
         return Err(Fault::new(crate::fault::SqlState::UNABLE_TO_CONNECT, "the shard has no server"));
     };
     let connector = ServerConnector {
+        shard,
         server: server.clone(),
         address: format!("{}:{}", server.host, server.port).into(),
         credentials: login.clone(),

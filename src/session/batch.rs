@@ -265,6 +265,7 @@ impl Session {
         self.end_batch(true).await?;
         let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
         self.stop_clock();
+        self.slot.note_statement(0);
         flushed
     }
 
@@ -301,6 +302,9 @@ impl Session {
         self.batch.discarding = false;
         self.batch.started = false;
         self.batch.pending_parse = None;
+        if failed {
+            self.give_back_locks().await;
+        }
         if self.tx.state == TxState::Implicit {
             if failed {
                 self.roll_back_quietly().await;

@@ -1,5 +1,6 @@
 //! Ends the client's transaction on every shard that took part.
 
+use crate::backend::settings::quote_identifier;
 use crate::commit::CommitPlan;
 use crate::config::TwoPhaseCommit;
 use crate::fault::{Blame, Fault, SqlState};
@@ -199,6 +200,26 @@ impl Session {
             async move { server.query(&sql).await.map(drop) }
         });
         futures::future::join_all(asks).await
+    }
+
+    /// A block has failed on one shard: on the others, too, its locks are given back at once, or those taken behind its last
+    /// savepoint. In one Postgres nobody waits for a failed transaction until its client says ROLLBACK.
+    pub(super) async fn give_back_locks(&mut self) {
+        if !self.tx.has_failed() {
+            return;
+        }
+        let of_block =
+            |h: &crate::session::held::Held| h.joined && !h.server.broken && h.server.status == Status::InTransaction;
+        let parts: Vec<ShardId> = self.held.iter().filter(|h| of_block(h)).map(|h| h.shard).collect();
+        if parts.is_empty() {
+            return;
+        }
+        self.close_all_runs(false).await;
+        let sql = match self.tx.last_savepoint() {
+            Some(name) => format!("ROLLBACK TO SAVEPOINT {}", quote_identifier(name)),
+            None => "ROLLBACK".to_owned(),
+        };
+        self.ask_many(&parts, &sql).await;
     }
 
     /// ROLLBACK everywhere, at the client's wish.

@@ -253,7 +253,8 @@ impl Session {
             temporary: false,
             finishing: Finishing::No,
         });
-        self.slot.add(self.held[at].running());
+        let now = self.clock.started.map_or(1, |started| self.shared.cancels.moment(started));
+        self.slot.add(self.held[at].running(), now);
         at
     }
 

@@ -166,6 +166,10 @@ impl Transaction {
         });
     }
 
+    pub fn last_savepoint(&self) -> Option<&str> {
+        self.savepoints.last().map(|savepoint| &*savepoint.name)
+    }
+
     pub fn has_savepoint(&self, name: &str) -> bool {
         self.savepoints.iter().any(|s| &*s.name == name)
     }

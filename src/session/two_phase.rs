@@ -98,17 +98,24 @@ impl Session {
         let decide = decide(&gid, others.iter().map(|shard| name(*shard)));
         let topology = Arc::clone(&topology);
         let mut run = Run { gid, topology, decide, number: None, faults: Vec::new(), errands: None };
+        self.slot.note_commit(Some(run.gid.to_string()));
+        let outcome = self.run_two_phase(&mut run, anchor, others).await;
+        self.slot.note_commit(None);
+        self.conclude(outcome, &run)
+    }
+
+    async fn run_two_phase(&mut self, run: &mut Run, anchor: ShardId, others: &[ShardId]) -> Outcome {
         let (mut machine, mut actions) = TwoPhase::begin(anchor, others);
         loop {
             let mut asks = Vec::new();
             for action in actions {
                 match action {
                     Action::Ask { shard, request } => asks.push((shard, request)),
-                    Action::Conclude(outcome) => return self.conclude(outcome, &run),
+                    Action::Conclude(outcome) => return outcome,
                 }
             }
             actions = Vec::new();
-            for event in self.carry_out(&mut run, asks).await {
+            for event in self.carry_out(run, asks).await {
                 let (next, more) = machine.step(event);
                 machine = next;
                 actions.extend(more);
