@@ -15,7 +15,7 @@ use crate::backend::cluster::{Credentials, Database, Look, ServerAccess};
 use crate::backend::pool::PoolLimits;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::SettingsTable;
-use crate::config::{self, AuthType, PoolMode, Settings, SslMode, TlsSettings};
+use crate::config::{self, AuthType, PoolMode, Settings, SslMode, TlsSettings, TwoPhaseCommit};
 use crate::control;
 use crate::fault::Fault;
 use crate::ids::ShardId;
@@ -26,7 +26,6 @@ use crate::secret::Secret;
 use crate::server::handshake::{AuthMethod, HandshakeContext};
 use crate::server::http::{self, Readiness, Unready};
 use crate::server::{Front, Member, accept};
-use crate::session::cancel::CancelRegistry;
 use crate::session::{SessionLimits, Shared};
 use crate::tls::{ClientTls, ClientTlsMode, ServerTls, ServerTlsFiles, ServerTlsMode, TlsError};
 use crate::wire::auth::{MockKey, Verifier, VerifierError};
@@ -37,6 +36,8 @@ const SWEEP: Duration = Duration::from_secs(5);
 const PROBE: Duration = Duration::from_secs(2);
 /// Prepared transactions that nobody finished are looked for at most this often, and twice in their time of grace.
 const RESOLVE: Duration = Duration::from_secs(15);
+/// Decision rows that nobody needs any more are removed this often.
+const FORGET: Duration = Duration::from_secs(30);
 /// Prepared statements that one client may name.
 const CLIENT_STATEMENTS: usize = 10_000;
 
@@ -67,6 +68,8 @@ pub struct Router {
     drain: Duration,
     catalog_refresh: Duration,
     two_phase_grace: Duration,
+    /// `None`: deadlocks over shards are not looked for.
+    deadlock_timeout: Option<Duration>,
 }
 
 impl Router {
@@ -81,7 +84,7 @@ impl Router {
                 plans: PlanCache::new(settings.limits.plan_cache_size),
                 registry: StatementRegistry::default(),
                 settings: SettingsTable::default(),
-                cancels: CancelRegistry::default(),
+                cancels: Arc::default(),
                 metrics: Arc::clone(&metrics),
                 limits: session_limits(settings),
                 log_disconnections: settings.log.disconnections,
@@ -112,6 +115,7 @@ impl Router {
             drain: settings.timeouts.shutdown,
             catalog_refresh: settings.timeouts.catalog_refresh,
             two_phase_grace: settings.timeouts.two_phase_grace,
+            deadlock_timeout: settings.timeouts.deadlock,
         })
     }
 
@@ -124,8 +128,16 @@ impl Router {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut jobs = tokio::task::JoinSet::new();
         for database in &self.health.databases {
-            jobs.spawn(watch_database(Arc::clone(database), Arc::clone(&self.health), self.catalog_refresh));
+            let looks_for_deadlocks = self.deadlock_timeout.is_some();
+            let health = Arc::clone(&self.health);
+            jobs.spawn(watch_database(Arc::clone(database), health, self.catalog_refresh, looks_for_deadlocks));
             jobs.spawn(resolve_database(Arc::clone(database), self.two_phase_grace));
+            if let Some(bound) = self.deadlock_timeout.filter(|_| database.cluster.load().topology.shards.len() > 1) {
+                let shared = &self.front.shared;
+                let (sessions, metrics) = (Arc::clone(&shared.cancels), Arc::clone(&shared.metrics));
+                let (database, router) = (Arc::clone(database), shared.router.clone());
+                jobs.spawn(control::deadlock::watch(database, router, bound, sessions, metrics));
+            }
         }
         if let Some(listener) = self.metrics_listener {
             let readiness: Arc<dyn Readiness> = Arc::clone(&self.health) as Arc<dyn Readiness>;
@@ -307,6 +319,7 @@ pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> 
             limits,
             settings.combine.pool_size.get() as usize,
             own,
+            logins(settings, &database.name),
             database.safe_functions.clone(),
             database.pool.mode == PoolMode::Session,
             database.two_phase_commit,
@@ -315,15 +328,27 @@ pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> 
     Ok(made.collect())
 }
 
+/// As whom clients' statements run on the shards of a database, each once.
+fn logins(settings: &Settings, database: &str) -> Vec<Credentials> {
+    let mut logins: Vec<Credentials> = Vec::new();
+    for user in settings.users.iter().filter(|user| user.may_connect(database)) {
+        let login = credentials(&user.server);
+        if !logins.contains(&login) {
+            logins.push(login);
+        }
+    }
+    logins
+}
+
 /// Keeps one database's catalog, and the router's knowledge of which shard answers.
-async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: Duration) {
+async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: Duration, looks_for_deadlocks: bool) {
     let mut read_at: Option<Instant> = None;
     let mut prepared = vec![false; database.cluster.load().topology.shards.len()];
     loop {
         let mut all_well = true;
         let probes = prepared.iter_mut().enumerate().map(|(at, prepared)| {
             let (shard, database) = (ShardId(at as u16), &database);
-            async move { (shard, probe(database, shard, prepared).await) }
+            async move { (shard, probe(database, shard, prepared, looks_for_deadlocks).await) }
         });
         // All at once: one that hangs must not hide what the others say.
         for (shard, tried) in futures::future::join_all(probes).await {
@@ -354,27 +379,46 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
     }
 }
 
-/// Whether a shard answers; at the first answer it gets the table of decisions that two-phase commit needs.
-async fn probe(database: &Database, shard: ShardId, prepared: &mut bool) -> Result<(), Fault> {
+/// Whether a shard answers; at the first answer it gets the tables of our own that it needs.
+async fn probe(
+    database: &Database,
+    shard: ShardId,
+    prepared: &mut bool,
+    looks_for_deadlocks: bool,
+) -> Result<(), Fault> {
     let mut server = control::connect(database, shard).await?;
-    if !*prepared && database.two_phase_commit {
-        match server.query(crate::commit::SCHEMA).await {
-            Ok(_) => *prepared = true,
-            Err(fault) => {
-                tracing::warn!(database = %database.name, %shard, error = %fault, "pgloom.decision cannot be made");
-            }
-        }
+    if *prepared {
+        return Ok(());
+    }
+    *prepared = true;
+    if database.two_phase_commit == TwoPhaseCommit::On
+        && let Err(fault) = server.query(crate::commit::decision::SCHEMA).await
+    {
+        tracing::warn!(database = %database.name, %shard, error = %fault, "pgloom.decision cannot be made");
+        *prepared = false;
+    }
+    let topology = Arc::clone(&database.cluster.load().topology);
+    if looks_for_deadlocks
+        && topology.shards.len() > 1
+        && shard == topology.home
+        && let Err(fault) = server.query(control::deadlock::SCHEMA).await
+    {
+        // Without it deadlocks between clients of one router are still seen.
+        tracing::warn!(database = %database.name, %shard, error = %fault, "pgloom.waiting cannot be made");
     }
     Ok(())
 }
 
 async fn resolve_database(database: Arc<Database>, grace: Duration) {
-    if !database.two_phase_commit {
-        return;
-    }
+    // Also where two phases are off now: what they left behind before that is there.
+    let mut forgot = Instant::now();
     loop {
         tokio::time::sleep((grace / 2).min(RESOLVE)).await;
-        control::resolver::resolve(&database, grace).await;
+        control::resolver::resolve(&database, grace, None).await;
+        if database.two_phase_commit == TwoPhaseCommit::On && forgot.elapsed() >= FORGET {
+            forgot = Instant::now();
+            control::resolver::forget_old(&database, control::resolver::FORGET_AFTER).await;
+        }
     }
 }
 

@@ -82,6 +82,8 @@ pub struct Metrics {
     pub login_failures: IntCounter,
     /// Cancel requests that named a live session.
     pub cancels: IntCounter,
+    /// Deadlocks over shards that this router has broken.
+    pub deadlocks: IntCounter,
     /// Statements whose analysis was at hand.
     pub plan_cache_hits: IntCounter,
     /// Statements that had to be parsed.
@@ -234,6 +236,7 @@ impl Metrics {
             logins: counter(r, "pgloom_logins_total", "clients let in"),
             login_failures: counter(r, "pgloom_login_failures_total", "clients turned away"),
             cancels: counter(r, "pgloom_cancels_total", "cancel requests for a live session"),
+            deadlocks: counter(r, "pgloom_deadlocks_total", "deadlocks over shards broken"),
             plan_cache_hits: counter(r, "pgloom_plan_cache_hits_total", "statements not parsed again"),
             plan_cache_misses: counter(r, "pgloom_plan_cache_misses_total", "statements parsed"),
             plan_cache_bytes: gauge(r, "pgloom_plan_cache_bytes", "held by the plan cache"),

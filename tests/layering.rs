@@ -93,6 +93,7 @@ const PURE: &[&str] = &[
     "copy/",
     "plan/",
     "merge/",
+    "control/deadlock/graph.rs",
     "backend/inflight.rs",
     "backend/turns.rs",
     "backend/breaker.rs",

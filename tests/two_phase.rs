@@ -247,7 +247,7 @@ fn a_server_that_dies_while_it_commits_leaves_nothing_half_done() {
     for shard in 0..4 {
         world.db.shard(shard).must(SLOW_COMMIT);
     }
-    // Shard 0 is the anchor: it dies in COMMIT, with its outcome unknown. Shard 1 dies in PREPARE TRANSACTION.
+    // Shard 0 is the anchor: it dies in COMMIT, and is asked what became of it. Shard 1 dies in PREPARE TRANSACTION.
     for victim in [0, 1] {
         let mut raw = world.connect();
         raw.must("BEGIN");
@@ -259,10 +259,9 @@ fn a_server_that_dies_while_it_commits_leaves_nothing_half_done() {
         terminate(&world, victim, "active");
         let messages = raw.read_to_ready().unwrap();
         let error = messages.iter().find(|message| message.tag == b'E').expect("COMMIT fails").report();
-        if victim == 0 {
-            assert_eq!(error.code(), "08007", "{error}");
-        }
+        assert_eq!(error.code(), "40000", "{error}");
         assert_eq!(messages.last().unwrap().body, b"I");
+        assert_eq!(world.prepared(), Vec::<String>::new(), "nothing is left to the resolver");
         untouched(&world, "after a server died while committing");
         assert_eq!(raw.value("SELECT count(*) FROM items"), "60", "the session goes on");
     }
@@ -272,35 +271,155 @@ fn a_server_that_dies_while_it_commits_leaves_nothing_half_done() {
 fn what_a_lost_router_left_prepared_is_finished() {
     let world = Sharded::create("resolver", GRACE);
     let set = |shard: usize, n: i32| format!("UPDATE items SET n = {n} WHERE id = {}", world.id(shard, 0));
+    let gid = |which: &str| format!("pgloom:{}:lost-{which}:s1", world.db.name);
     let decision = |gid: &str| format!("SELECT committed FROM pgloom.decision WHERE gid = '{gid}'");
+    let decide = |gid: &str| format!("INSERT INTO pgloom.decision (gid, committed) VALUES ('{gid}', true)");
     // As a router leaves it that died after the anchor's commit: the decision is there.
-    world
-        .db
-        .shard(1)
-        .must(&format!("{}; INSERT INTO pgloom.decision (gid, committed) VALUES ('pgloom_lost-1_1', true)", set(1, 1)));
+    let (first, second) = (gid("1"), gid("2"));
+    world.db.shard(1).must(&format!("{}; {}", set(1, 1), decide(&first)));
     for shard in [0, 2] {
-        world.db.shard(shard).must(&format!("BEGIN; {}; PREPARE TRANSACTION 'pgloom_lost-1_1_{shard}'", set(shard, 1)));
+        world.db.shard(shard).must(&format!("BEGIN; {}; PREPARE TRANSACTION '{first}:s{shard}'", set(shard, 1)));
     }
     // And one that died before: no decision.
-    world.db.shard(3).must(&format!("BEGIN; {}; PREPARE TRANSACTION 'pgloom_lost-2_1_3'", set(3, 1)));
-    // Somebody else's is not ours to end.
-    let mut foreign = world.db.shard(0);
-    foreign
-        .must(&format!("BEGIN; UPDATE items SET n = 50 WHERE id = {}; PREPARE TRANSACTION 'theirs'", world.id(0, 1)));
-    eventually(30, "only theirs is left", || world.prepared() == ["theirs"]);
+    world.db.shard(3).must(&format!("BEGIN; {}; PREPARE TRANSACTION '{second}:s3'", set(3, 1)));
+    // Somebody else's is not ours to end: of another program, of another logical database, or decided on a shard that we do not
+    // know.
+    let foreign = ["theirs", "pgloom:other:lost-1:s1:s0", &format!("pgloom:{}:lost-3:s9:s0", world.db.name)];
+    for (nth, name) in foreign.iter().enumerate() {
+        let update = format!("UPDATE items SET n = 50 WHERE id = {}", world.id(0, nth + 1));
+        world.db.shard(0).must(&format!("BEGIN; {update}; PREPARE TRANSACTION '{name}'"));
+    }
+    eventually(30, "only theirs is left", || world.prepared().len() == foreign.len());
     assert_eq!(world.on_each("SELECT sum(n) FROM items"), ["1", "1", "1", "0"]);
-    assert_eq!(
-        world.db.shard(1).value(&decision("pgloom_lost-2_1")),
-        "f",
-        "a tombstone stands in the way of a late commit"
-    );
+    assert_eq!(world.db.shard(1).value(&decision(&second)), "f", "a tombstone stands in the way of a late commit");
     // The late commit of that anchor fails on it.
-    let late = world
-        .db
-        .shard(1)
-        .simple("BEGIN; INSERT INTO pgloom.decision (gid, committed) VALUES ('pgloom_lost-2_1', true)");
+    let late = world.db.shard(1).simple(&format!("BEGIN; {}", decide(&second)));
     assert_eq!(late.code(), "23505");
-    foreign.must("ROLLBACK PREPARED 'theirs'");
+    let log = world.router.log_text();
+    assert!(log.contains("the shard that decides is not in the configuration"), "{log}");
+    for name in foreign {
+        world.db.shard(0).must(&format!("ROLLBACK PREPARED '{name}'"));
+    }
+}
+
+#[test]
+fn a_suspended_portal_does_not_fail_the_commit() {
+    let world = Sharded::create("portal", GRACE);
+    let mut raw = world.connect();
+    for shards in [vec![0], vec![0, 1]] {
+        raw.must("BEGIN");
+        for shard in &shards {
+            raw.must(&format!("UPDATE items SET n = n + 1 WHERE id = {}", world.id(*shard, 0)));
+        }
+        // Too much for any buffer: the shards are still sending when COMMIT comes.
+        let many = "SELECT id, repeat('x', 1000000) FROM items";
+        let portal = [m::parse("", many, &[]), m::bind("p", "", &[], &[]), m::execute("p", 1), m::sync()].concat();
+        let reply = raw.exchange(&portal, None);
+        assert!(reply.error.is_none() && reply.status == b'T', "{:?}", reply.error);
+        assert_eq!(tag(&raw.must("COMMIT")), "COMMIT");
+        assert_eq!(world.connect().value("SELECT sum(n) FROM items"), if shards.len() == 1 { "1" } else { "3" });
+    }
+}
+
+#[test]
+fn decisions_are_forgotten_only_when_every_participant_is_done() {
+    let world = Sharded::create("forget", GRACE);
+    let mut raw = world.connect();
+    raw.must("UPDATE items SET n = 1");
+    assert_eq!(tag(&raw.must("UPDATE items SET n = 2")), "UPDATE 60");
+    let settings = pgloom::config::Settings::load(&world.router.config).unwrap();
+    let database = pgloom::app::databases(&settings).unwrap().remove(0);
+    let left = || -> Vec<Vec<String>> {
+        let sql = "SELECT gid FROM pgloom.decision ORDER BY gid";
+        (0..4).map(|shard| world.db.shard(shard).values(sql)).collect()
+    };
+    let rows = left();
+    assert_eq!(rows.iter().flatten().count(), 4, "{rows:?}: one for each commit, those of the first rows too");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let forget = |age| runtime.block_on(pgloom::control::resolver::forget_old(&database, Duration::from_secs(age)));
+    forget(3600);
+    assert_eq!(left(), rows, "too young");
+    // A part that is still prepared, whatever its age; one that a shard may hold which we do not know; one of another database.
+    let name = &world.db.name;
+    let insert = |gid: &str, participants: &str| {
+        let sql = format!(
+            "INSERT INTO pgloom.decision (gid, committed, participants) VALUES ('{gid}', true, '{participants}')"
+        );
+        world.db.shard(1).must(&sql);
+    };
+    let kept = [format!("pgloom:{name}:a-1:s1"), format!("pgloom:{name}:a-2:s1"), "pgloom:other:a-3:s1".to_owned()];
+    insert(&kept[0], "{s2}");
+    insert(&kept[1], "{s2,s9}");
+    insert(&kept[2], "{s2}");
+    insert(&format!("pgloom:{name}:a-4:s1"), "{s2,s3}");
+    world.router.signal("STOP");
+    let update = format!("UPDATE items SET n = 3 WHERE id = {}", world.id(2, 0));
+    world.db.shard(2).must(&format!("BEGIN; {update}; PREPARE TRANSACTION '{}:s2'", kept[0]));
+    forget(0);
+    let mut still = left();
+    assert_eq!(still.remove(1), {
+        let mut sorted = kept.to_vec();
+        sorted.sort();
+        sorted
+    });
+    assert_eq!(still.concat(), Vec::<String>::new());
+    world.db.shard(2).must(&format!("COMMIT PREPARED '{}:s2'", kept[0]));
+    forget(0);
+    assert_eq!(left()[1].len(), 2, "{:?}", left());
+    world.router.signal("CONT");
+}
+
+#[test]
+fn the_decision_is_on_disk_before_anybody_follows_it() {
+    // These servers have synchronous_commit = off.
+    let world = Sharded::create("disk", GRACE);
+    for shard in 0..4 {
+        world.db.shard(shard).must(
+            "CREATE TABLE noted (how text); \
+             CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS \
+             'BEGIN INSERT INTO public.noted VALUES (current_setting(''synchronous_commit'')); RETURN NULL; END'; \
+             CREATE CONSTRAINT TRIGGER note AFTER UPDATE ON items DEFERRABLE INITIALLY DEFERRED FOR EACH ROW \
+             EXECUTE FUNCTION note()",
+        );
+    }
+    let mut raw = world.connect();
+    let update = |shard: usize| format!("UPDATE items SET n = 1 WHERE id = {}", world.id(shard, 0));
+    raw.must(&format!("BEGIN; {}; {}; COMMIT", update(2), update(1)));
+    assert_eq!(world.db.shard(2).values("SELECT how FROM noted"), ["on"], "the anchor");
+    raw.must(&update(3));
+    assert_eq!(world.db.shard(3).values("SELECT how FROM noted"), ["off"], "one shard: as the client wants it");
+    raw.must(&format!("BEGIN; SET LOCAL synchronous_commit TO local; {}; {}; COMMIT", update(0), update(1)));
+    assert_eq!(world.db.shard(0).values("SELECT how FROM noted"), ["local"], "which is on disk, too");
+    assert_eq!(raw.value("SHOW synchronous_commit"), "off");
+}
+
+#[test]
+fn a_router_that_stands_still_in_its_commit_is_overtaken_and_tells_the_truth() {
+    let world = Sharded::create("still", GRACE);
+    for shard in 0..4 {
+        world.db.shard(shard).must(&SLOW_COMMIT.replace("pg_sleep(20)", "pg_sleep(2)"));
+    }
+    // Another router, whose resolver overtakes the first.
+    let other = support::Router::start(&support::sharded::config(&world.db.name, &world.db.ports(), GRACE, ""));
+    let mut raw = world.connect();
+    raw.must("BEGIN");
+    raw.must(&format!("UPDATE items SET n = 1 WHERE id = {}", world.id(0, 0)));
+    raw.must(&format!("UPDATE items SET n = 777 WHERE id = {}", world.id(1, 0)));
+    raw.send(&m::query("COMMIT")).unwrap();
+    // Shard 1 is still preparing when the router stops; the anchor has its row, and waits.
+    let preparing =
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'PREPARE TRANSACTION %' AND state = 'active'";
+    eventually(10, "PREPARE", || world.db.shard(1).value(preparing) == "1");
+    world.router.signal("STOP");
+    eventually(10, "shard 1 is prepared", || world.prepared().len() == 1);
+    eventually(20, "and rolled back by the other router", || world.prepared().is_empty());
+    assert!(other.log_text().contains("ended an anchor that was left idle"), "{}", other.log_text());
+    world.router.signal("CONT");
+    let messages = raw.read_to_ready().unwrap();
+    let error = messages.iter().find(|message| message.tag == b'E').expect("COMMIT fails").report();
+    assert_eq!(error.code(), "40000", "{error}");
+    untouched(&world, "after it was overtaken");
+    assert_eq!(raw.value("SELECT count(*) FROM items"), "60", "the session goes on");
 }
 
 #[test]

@@ -1,26 +1,49 @@
 //! `CancelHandle`: how somebody else than the task that uses a server connection has its statement cancelled.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::backend::{CancelKey, login};
+use crate::fault::{Fault, SqlState};
+use crate::ids::ShardId;
 use crate::tls::ServerTls;
 use crate::topology::Server;
+use crate::wire::{error_fields, reply};
 
 /// Made once for each server connection, and shared with the session that holds it.
 #[derive(Debug)]
 pub struct CancelHandle {
-    pub server: Server,
-    pub tls: Arc<ServerTls>,
+    pub shard: ShardId,
+    server: Server,
+    tls: Arc<ServerTls>,
     /// Most time that a request may take.
-    pub timeout: Duration,
+    timeout: Duration,
     pub key: CancelKey,
     /// Requests on their way: the connection is not reused while there is one.
-    pub under_way: AtomicUsize,
+    under_way: AtomicUsize,
+    /// It is cancelled because of a deadlock, which the client is told; this is its DETAIL.
+    sentence: Mutex<Option<String>>,
+    /// Whether there is one, for those who look at every answer.
+    sentenced: AtomicBool,
 }
 
 impl CancelHandle {
+    pub fn new(shard: ShardId, server: Server, tls: Arc<ServerTls>, timeout: Duration, key: CancelKey) -> Self {
+        Self {
+            shard,
+            server,
+            tls,
+            timeout,
+            key,
+            under_way: AtomicUsize::new(0),
+            sentence: Mutex::default(),
+            sentenced: AtomicBool::new(false),
+        }
+    }
+
     /// Announces a request before it is sent, so that the connection does not go to another client meanwhile.
     pub fn announce(&self) {
         self.under_way.fetch_add(1, Ordering::AcqRel);
@@ -33,6 +56,35 @@ impl CancelHandle {
 
     pub fn is_announced(&self) -> bool {
         self.under_way.load(Ordering::Acquire) > 0
+    }
+
+    /// The statement that runs now is about to be cancelled to break a deadlock.
+    pub fn sentence(&self, detail: &str) {
+        *self.sentence.lock().unwrap_or_else(PoisonError::into_inner) = Some(detail.to_owned());
+        self.sentenced.store(true, Ordering::Release);
+    }
+
+    /// What the client is told instead of this ErrorResponse, if it says that the statement was cancelled and a deadlock is why.
+    pub fn judge(&self, error: &[u8]) -> Option<Bytes> {
+        if !self.sentenced.load(Ordering::Acquire) || error_fields::code(error) != SqlState::QUERY_CANCELED {
+            return None;
+        }
+        self.sentenced.store(false, Ordering::Release);
+        let detail = self.sentence.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let fault = Fault::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")
+            .detail(detail)
+            .hint("See the router's log for details; the transaction can be repeated.");
+        let mut out = bytes::BytesMut::new();
+        reply::error(&mut out, &fault);
+        Some(out.freeze())
+    }
+
+    /// The statement has ended: the next one is not meant.
+    pub fn acquit(&self) {
+        if self.sentenced.load(Ordering::Acquire) {
+            self.sentenced.store(false, Ordering::Release);
+            *self.sentence.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 
     /// Asks the server to cancel; returns when it has taken note, or when it cannot be reached in time.

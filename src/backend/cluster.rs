@@ -1,7 +1,6 @@
 //! `Cluster`: topology, catalog and pools of one moment, swapped whole by arc-swap.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,12 +13,13 @@ use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
 use crate::backend::turns::Place;
 use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
+use crate::config::TwoPhaseCommit;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::net::Keepalive;
 use crate::secret::Secret;
 use crate::tls::ServerTls;
-use crate::topology::{Role, Server, Shard, Topology};
+use crate::topology::{Role, Server, Topology};
 
 /// Who we are to the shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,7 @@ pub struct ServerAccess {
 /// Connects over TCP (and TLS) as one user to one server.
 #[derive(Clone)]
 pub struct ServerConnector {
+    pub shard: ShardId,
     pub server: Server,
     pub address: Arc<str>,
     pub credentials: Credentials,
@@ -65,13 +66,13 @@ impl Connect for ServerConnector {
         if let Some(keepalive) = &self.access.keepalive {
             keepalive.apply(&logged_in.stream.socket());
         }
-        let cancel = Arc::new(CancelHandle {
-            server: self.server.clone(),
-            tls: Arc::clone(&self.access.tls),
-            timeout: self.access.connect_timeout,
-            key: logged_in.key.clone(),
-            under_way: AtomicUsize::new(0),
-        });
+        let cancel = Arc::new(CancelHandle::new(
+            self.shard,
+            self.server.clone(),
+            Arc::clone(&self.access.tls),
+            self.access.connect_timeout,
+            logged_in.key.clone(),
+        ));
         let (max_message, max_prepared) = (self.access.max_message, self.access.max_prepared);
         Ok(Backend::new(logged_in, Arc::clone(&self.address), cancel, max_message, max_prepared))
     }
@@ -98,7 +99,8 @@ impl UserPools {
         combine: usize,
     ) -> Arc<Self> {
         let gate = Arc::new(Gate::default());
-        let pool = |shard: &Shard, limits: PoolLimits| {
+        let pool = |id: ShardId, limits: PoolLimits| {
+            let shard = topology.shard(id);
             let server = shard
                 .servers
                 .iter()
@@ -106,6 +108,7 @@ impl UserPools {
                 .or(shard.servers.first())
                 .expect("a validated topology has a server in every shard");
             let connector = ServerConnector {
+                shard: id,
                 server: server.clone(),
                 address: format!("{}:{}", server.host, server.port).into(),
                 credentials: credentials.clone(),
@@ -113,10 +116,10 @@ impl UserPools {
             };
             Pool::new(connector, limits, &gate)
         };
-        let mut pools: Vec<_> = topology.shards.iter().map(|shard| pool(shard, limits.clone())).collect();
+        let mut pools: Vec<_> = topology.all_shards().iter().map(|shard| pool(shard, limits.clone())).collect();
         let finish = PoolLimits { size: combine, min_size: 0, size_setting: "[combine] pool_size", ..limits.clone() };
         let shards = pools.len();
-        pools.push(pool(topology.shard(topology.home), finish));
+        pools.push(pool(topology.home, finish));
         let keeps = Arc::new(Semaphore::new(combine / 2));
         Arc::new(Self { pools, shards, keeps })
     }
@@ -185,12 +188,14 @@ pub struct Database {
     pools: Mutex<HashMap<Box<str>, Arc<UserPools>>>,
     /// The credentials with which the router itself reads catalogs and resolves transactions.
     pub own: Credentials,
+    /// Those with which clients' statements run on the shards: what they have prepared, only they may finish, or a superuser.
+    pub logins: Vec<Credentials>,
     /// Functions that the config declares to touch no sharded table.
     pub safe_functions: Vec<crate::ids::QualifiedName>,
     /// Server connections stay with their client until it leaves.
     pub session_mode: bool,
-    /// Writes on several shards are committed in two phases; otherwise they are refused.
-    pub two_phase_commit: bool,
+    /// How a transaction that wrote on several shards is committed.
+    pub two_phase_commit: TwoPhaseCommit,
     /// ParameterStatus values that a new client is told, once a server has been reached.
     pub parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
     look: watch::Sender<Look>,
@@ -205,9 +210,10 @@ impl Database {
         limits: PoolLimits,
         combine_size: usize,
         own: Credentials,
+        logins: Vec<Credentials>,
         safe_functions: Vec<crate::ids::QualifiedName>,
         session_mode: bool,
-        two_phase_commit: bool,
+        two_phase_commit: TwoPhaseCommit,
     ) -> Arc<Self> {
         Arc::new(Self {
             name,
@@ -221,6 +227,7 @@ impl Database {
             combine_size,
             pools: Mutex::default(),
             own,
+            logins,
             safe_functions,
             session_mode,
             two_phase_commit,

@@ -168,7 +168,9 @@ impl Backend {
         match self.header()? {
             Some(header) if self.read.len() >= header.len => {
                 let bytes = self.read.split_to(header.len).freeze();
-                Ok(Some(Frame { tag: header.tag, bytes }))
+                let frame = Frame { tag: header.tag, bytes };
+                let judged = (header.tag == b'E').then(|| self.cancel.judge(frame.body())).flatten();
+                Ok(Some(judged.map_or(frame, |bytes| Frame { tag: header.tag, bytes })))
             }
             Some(header) => {
                 self.read.reserve(header.len.saturating_sub(self.read.len()).min(1 << 20));
@@ -263,6 +265,7 @@ impl Backend {
             Some(status) => self.status = status,
             None => self.broken = true,
         }
+        self.cancel.acquit();
     }
 
     pub fn note_parameter(&mut self, body: &[u8]) {
@@ -286,9 +289,20 @@ impl Backend {
         self.settle().await
     }
 
+    /// Like `query`, for a statement without rows: its command tag. A COMMIT of a failed transaction answers ROLLBACK.
+    pub async fn command(&mut self, sql: &str) -> Result<String, Fault> {
+        self.ask(sql);
+        self.settle_all().await.map(|(_, tag)| tag)
+    }
+
     /// Reads all that is owed; rows of the last statement. The first error is returned after the last reply.
     pub async fn settle(&mut self) -> Result<Vec<Vec<Option<String>>>, Fault> {
+        self.settle_all().await.map(|(rows, _)| rows)
+    }
+
+    async fn settle_all(&mut self) -> Result<(Vec<Vec<Option<String>>>, String), Fault> {
         let mut rows = Vec::new();
+        let mut tag = String::new();
         let mut failed = None;
         while !self.inflight.is_empty() {
             let frame = self.next_frame().await?;
@@ -298,11 +312,14 @@ impl Backend {
             match frame.tag {
                 b'T' => rows.clear(),
                 b'D' => rows.push(text_row(frame.body())?),
+                b'C' => {
+                    tag = String::from_utf8_lossy(frame.body().strip_suffix(b"\0").unwrap_or_default()).into_owned()
+                }
                 b'E' => failed = failed.or_else(|| Some(server_fault(frame.body()))),
                 _ => {}
             }
         }
-        failed.map_or(Ok(rows), Err)
+        failed.map_or(Ok((rows, tag)), Err)
     }
 
     /// Reads all that is owed and throws it away.

@@ -9,6 +9,7 @@ use crate::app;
 use crate::backend::cluster::Database;
 use crate::catalog::Catalog;
 use crate::cli::{ConfigArg, FOUND_WRONG, UNUSABLE, load, runtime};
+use crate::config::TwoPhaseCommit;
 use crate::control;
 use crate::fault::Fault;
 use crate::ids::{QualifiedName, ShardId};
@@ -115,20 +116,31 @@ async fn check_database(database: &Arc<Database>, findings: &mut Vec<Finding>) {
         match check_server(database, shard).await {
             Ok(facts) => {
                 note(true, format!("answers as PostgreSQL {}", facts.version), None);
-                if database.two_phase_commit && topology.shards.len() > 1 {
+                if database.two_phase_commit == TwoPhaseCommit::On && topology.shards.len() > 1 {
                     note(
                         facts.max_prepared > 0,
                         format!("max_prepared_transactions is {}", facts.max_prepared),
                         (facts.max_prepared == 0).then_some(
-                            "Set it to at least max_connections and restart the server: without it writes on several shards fail.",
+                            "Set it to at least max_connections and restart the server: without it writes on several shards are \
+                             refused, unless two_phase_commit is \"best_effort\".",
                         ),
                     );
                     note(
                         facts.decisions,
-                        format!("pgloom.decision {}", if facts.decisions { "is there" } else { "cannot be made" }),
-                        (!facts.decisions)
-                            .then_some("Grant the router's user CREATE on the database, or create it yourself."),
+                        format!("pgloom.decision {}", if facts.decisions { "can be used" } else { "cannot be used" }),
+                        (!facts.decisions).then_some(
+                            "Grant the router's user CREATE on the database, or where the table is there, SELECT, INSERT and DELETE on it.",
+                        ),
                     );
+                    if !facts.signals {
+                        note(
+                            true,
+                            "warning: the router's user may not end connections of others: a router that stops in a commit holds its \
+                             locks until the server drops its connection"
+                                .to_owned(),
+                            Some("Grant the router's user the role pg_signal_backend."),
+                        );
+                    }
                 }
                 if shard == topology.home && topology.shards.len() > 1 && !facts.temporary {
                     note(
@@ -224,6 +236,7 @@ struct ServerFacts {
     max_prepared: u32,
     encoding: String,
     decisions: bool,
+    signals: bool,
     temporary: bool,
 }
 
@@ -233,9 +246,13 @@ async fn check_server(database: &Database, shard: ShardId) -> Result<ServerFacts
         .query(
             "SELECT pg_catalog.current_setting('server_version'), pg_catalog.current_setting('max_prepared_transactions'), \
              pg_catalog.current_setting('server_encoding'), \
-             pg_catalog.to_regclass('pgloom.decision') IS NOT NULL \
-               OR pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'), \
-             pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY')",
+             CASE WHEN pg_catalog.to_regclass('pgloom.decision') IS NULL \
+               THEN pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') \
+               ELSE pg_catalog.has_table_privilege('pgloom.decision', 'SELECT') \
+                 AND pg_catalog.has_table_privilege('pgloom.decision', 'INSERT') \
+                 AND pg_catalog.has_table_privilege('pgloom.decision', 'DELETE') END, \
+             pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'), \
+             pg_catalog.pg_has_role('pg_signal_backend', 'USAGE')",
         )
         .await?;
     let value = |at: usize| rows.first().and_then(|row| row.get(at)).cloned().flatten().unwrap_or_default();
@@ -245,5 +262,6 @@ async fn check_server(database: &Database, shard: ShardId) -> Result<ServerFacts
         encoding: value(2),
         decisions: value(3) == "t",
         temporary: value(4) == "t",
+        signals: value(5) == "t",
     })
 }

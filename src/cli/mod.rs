@@ -4,6 +4,7 @@ pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod serve;
+pub mod txn;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,7 +27,8 @@ pub const UNUSABLE: u8 = 2;
         pgloom demo                              a router, four real shards and a loaded shop, on this machine\n  \
         pgloom check --config pgloom.toml        is the file right, do the shards answer, do they agree?\n  \
         pgloom serve --config pgloom.toml        run the router\n  \
-        pgloom explain --config pgloom.toml \"SELECT * FROM orders WHERE tenant_id = 7\""
+        pgloom explain --config pgloom.toml \"SELECT * FROM orders WHERE tenant_id = 7\"\n  \
+        pgloom txn list --config pgloom.toml     what commits over several shards have left prepared"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -41,6 +43,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Tell where a statement would go, and why, without running it
     Explain(explain::ExplainArgs),
+    /// List or finish what commits over several shards have left prepared
+    Txn(txn::TxnArgs),
     /// Start real local shards and a router, load a sample shop, show what happens
     Demo(demo::DemoArgs),
 }
@@ -51,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Txn(args) => txn::run(&args),
         Command::Demo(args) => demo::run(&args),
     }
 }

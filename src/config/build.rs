@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::config::error::{ConfigError, ConfigErrors, Origin, did_you_mean};
 use crate::config::file::{self, File, General};
 use crate::config::section::{Reader, Section, Setting};
-use crate::config::{CombineSettings, Database, PoolSettings, Settings};
+use crate::config::{CombineSettings, Database, PoolSettings, Settings, TwoPhaseCommit};
 use crate::ids::QualifiedName;
 
 /// Environment variables of ours that are no settings.
@@ -84,6 +84,10 @@ impl Build<'_> {
             let pool = general.as_ref().and_then(|(general, _)| self.pool(general, section));
             let router = self.router(name, section, users.as_deref().unwrap_or_default());
             let safe_functions = self.safe_functions(section);
+            if section.two_phase_commit.value == TwoPhaseCommit::BestEffort {
+                let message = "two_phase_commit = \"best_effort\": transactions over several shards are not atomic";
+                self.warn(&section.two_phase_commit.origin, message);
+            }
             let (Some(topology), Some(pool)) = (topology, pool) else { continue };
             databases.push(Database {
                 name: name.as_str().into(),

@@ -11,6 +11,7 @@ use crate::config::error::{Origin, did_you_mean};
 use crate::config::section::{Fields, FromToml, Key, Named, Need, Reader, Section, Setting, section};
 use crate::config::units::{
     AuthType, Bytes, KeyText, ListenAt, LogFormat, LogLevel, MethodName, PoolMode, ServerRole, SqlName, SslMode,
+    TwoPhaseCommit,
 };
 use crate::secret::Secret;
 use crate::types::KeyType;
@@ -66,6 +67,8 @@ section! {
         shutdown_timeout: Duration = "30s",
         /// How long a prepared transaction may wait for the router that prepared it before another one finishes it, by the decision that its first shard holds.
         two_phase_grace: Duration = "30s",
+        /// How long a statement of a transaction over several shards may run before the shards are asked whether it waits in a deadlock (40P01 for one of those who do). 0: never; such a deadlock lasts until a time-out ends it.
+        deadlock_timeout: Duration = "1s",
         /// How often the shards' tables and columns are read again, for DDL that did not go through this router.
         catalog_refresh_interval: Duration = "60s",
 
@@ -165,8 +168,8 @@ section! {
         router_password: Secret = optional,
         /// A file that holds the router_password.
         router_password_file: PathBuf = optional,
-        /// Whether a transaction may write on several shards, committed in two phases (the shards need max_prepared_transactions > 0). If not, its second shard is refused.
-        two_phase_commit: bool = "true",
+        /// How a transaction that wrote on several shards commits. `on`: in two phases, on all or on none (the shards need max_prepared_transactions > 0). `off`: it is refused. `best_effort`: one shard after the other, which is not atomic: where a later one fails, the earlier ones stay committed (08007 tells which).
+        two_phase_commit: TwoPhaseCommit = "on",
         /// User-defined functions, as `schema.name`, that read and write no sharded table, so that statements may use them on any shard.
         safe_functions: Vec<SqlName> = "",
         /// The shards. Their names place rows on the hash ring, so they never change.

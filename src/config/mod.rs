@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::{ConfigError, ConfigErrors, Origin};
-pub use units::{AuthType, LogFormat, LogLevel, PoolMode, SslMode};
+pub use units::{AuthType, LogFormat, LogLevel, PoolMode, SslMode, TwoPhaseCommit};
 
 use crate::ids::QualifiedName;
 use crate::net::Keepalive;
@@ -74,6 +74,8 @@ pub struct Timeouts {
     pub server_lifetime: Option<Duration>,
     pub shutdown: Duration,
     pub two_phase_grace: Duration,
+    /// `None`: deadlocks over shards are not looked for.
+    pub deadlock: Option<Duration>,
     pub catalog_refresh: Duration,
 }
 
@@ -161,7 +163,7 @@ pub struct Database {
     pub pool: PoolSettings,
     /// For the router's own work on the shards; `None` when no user may connect to this database.
     pub router: Option<Login>,
-    pub two_phase_commit: bool,
+    pub two_phase_commit: TwoPhaseCommit,
     /// Functions declared to read and write no sharded table.
     pub safe_functions: Vec<QualifiedName>,
 }
@@ -173,6 +175,14 @@ pub struct PoolSettings {
     pub size: NonZeroU32,
     /// Kept open when idle; at most `size`.
     pub min_size: u32,
+}
+
+/// A duration as in the file: `"500ms"`, `"5s"`.
+///
+/// # Errors
+/// Says what is expected.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    units::Scalar::parse(text)
 }
 
 impl Settings {

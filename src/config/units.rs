@@ -353,6 +353,30 @@ words! {
     Trace = "trace",
 }
 
+/// How a transaction that wrote on several shards commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TwoPhaseCommit {
+    /// In two phases: on all or on none.
+    On,
+    /// Not at all: refused.
+    Off,
+    /// One shard after the other. Not atomic.
+    BestEffort,
+}
+
+impl Scalar for TwoPhaseCommit {
+    const KINDS: Kinds = Kinds { string: true, integer: false, float: false, boolean: true };
+    const TAKES: &'static str = "on, off or best_effort";
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "on" | "true" => Ok(Self::On),
+            "off" | "false" => Ok(Self::Off),
+            "best_effort" => Ok(Self::BestEffort),
+            _ => Err(format!("expected {}{}", Self::TAKES, did_you_mean(text, ["on", "off", "best_effort"]))),
+        }
+    }
+}
+
 words! {
     /// What a server of a shard does.
     ServerRole takes "primary or replica";
@@ -408,6 +432,14 @@ mod tests {
         for wrong in ["", "a.b.c", "a b", "1a", "a.", ".a", "\"a", "\"\"", "\"a\"b", "a-b"] {
             assert!(parts(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn two_phase_commit_takes_words_and_the_flags_that_it_once_was() {
+        use TwoPhaseCommit::{BestEffort, Off, On};
+        let read = ["on", "true", "off", "false", "best_effort"].map(|text| TwoPhaseCommit::parse(text).unwrap());
+        assert_eq!(read, [On, On, Off, Off, BestEffort]);
+        assert!(TwoPhaseCommit::parse("best-effort").unwrap_err().ends_with("did you mean `best_effort`?"));
     }
 
     #[test]

@@ -1,32 +1,60 @@
 //! I/O. What the router does on its own account, beside any client: reads catalogs, resolves what commits left behind.
 
 pub mod catalog;
+pub mod deadlock;
+pub mod errand;
 pub mod resolver;
+pub mod transactions;
+
+use std::sync::Arc;
 
 use crate::backend::Backend;
-use crate::backend::cluster::{Database, ServerConnector};
+use crate::backend::cluster::{Credentials, Database, ServerConnector};
 use crate::backend::pool::Connect;
 use crate::fault::Fault;
 use crate::ids::ShardId;
-use crate::topology::Role;
+use crate::topology::{Role, Shard, Topology};
 
 /// A connection of the router's own to the primary of one shard: no client's parameter ever touched it, names mean pg_catalog's.
 ///
 /// # Errors
 /// The connector's fault, or the server's.
 pub async fn connect(database: &Database, shard: ShardId) -> Result<Backend, Fault> {
-    let topology = &database.cluster.load().topology;
-    let server = topology.shard(shard).servers.iter().find(|s| s.role == Role::Primary);
-    let Some(server) = server.or(topology.shard(shard).servers.first()) else {
+    let topology = Arc::clone(&database.cluster.load().topology);
+    connect_as(database, &topology, shard, &database.own).await
+}
+
+/// The same as somebody, to a shard of this topology.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_as(
+    database: &Database,
+    topology: &Topology,
+    shard: ShardId,
+    login: &Credentials,
+) -> Result<Backend, Fault> {
+    let servers = &self::shard(topology, shard)?.servers;
+    let server = servers.iter().find(|s| s.role == Role::Primary);
+    let Some(server) = server.or(servers.first()) else {
         return Err(Fault::new(crate::fault::SqlState::UNABLE_TO_CONNECT, "the shard has no server"));
     };
     let connector = ServerConnector {
+        shard,
         server: server.clone(),
         address: format!("{}:{}", server.host, server.port).into(),
-        credentials: database.own.clone(),
+        credentials: login.clone(),
         access: database.access.clone(),
     };
     let mut backend = connector.connect().await?;
     backend.query("SET search_path TO ''").await?;
     Ok(backend)
+}
+
+/// # Errors
+/// The topology has no such shard (any more).
+pub fn shard(topology: &Topology, shard: ShardId) -> Result<&Shard, Fault> {
+    topology.shards.get(shard.index()).ok_or_else(|| {
+        Fault::new(crate::fault::SqlState::UNABLE_TO_CONNECT, "the shard is not in the configuration any more")
+    })
 }

@@ -144,11 +144,17 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
             }
             Verdict::Error(audience) => {
                 let body = &server.read[forwarded + HEADER..forwarded + header.len];
+                let judged = server.cancel.judge(body);
+                let body = judged.as_ref().map_or(body, |judged| &judged[HEADER..]);
                 seen.sqlstate = Some(server_fault(body).code.0);
                 seen.error = true;
                 seen.changed_plan = error_fields::is_changed_plan(body);
                 seen.prelude_failed |= audience == Audience::Router;
-                if seen.offset > 0 {
+                if let Some(judged) = judged {
+                    move_run(server, client, &mut forwarded);
+                    server.read.advance(header.len);
+                    client.out.extend_from_slice(&judged);
+                } else if seen.offset > 0 {
                     let moved = move_position(body, seen.offset);
                     move_run(server, client, &mut forwarded);
                     server.read.advance(header.len);

@@ -195,6 +195,7 @@ impl Session {
             server.applied_before = Some(server.applied.clone());
             self.held[at].joined = true;
             self.tx.begin_implicit(&self.settings);
+            self.tx.touch(self.held[at].shard);
         }
         self.sync_open(Audience::Router).await?;
         self.batch.open = None;
@@ -270,6 +271,7 @@ impl Session {
         self.end_batch(true).await?;
         let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
         self.stop_clock();
+        self.slot.note_statement(0);
         flushed
     }
 
@@ -306,6 +308,9 @@ impl Session {
         self.batch.discarding = false;
         self.batch.started = false;
         self.batch.pending_parse = None;
+        if failed {
+            self.give_back_locks().await;
+        }
         if self.tx.state == TxState::Implicit {
             if failed {
                 self.roll_back_quietly().await;
@@ -314,7 +319,7 @@ impl Session {
             }
         }
         if !self.tx.is_open() {
-            self.close_all_runs().await;
+            self.close_all_runs(false).await;
             self.statements.clear_portals();
             self.release_idle();
             self.reload_catalog().await;

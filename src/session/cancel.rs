@@ -1,20 +1,30 @@
 //! Who may cancel what: keys of clients, and the server connections that work for each right now.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use dashmap::DashMap;
 use ring::rand::{SecureRandom, SystemRandom};
 use smallvec::SmallVec;
 
 use crate::backend::cancel::CancelHandle;
+use crate::control::deadlock::graph::Process;
+use crate::control::deadlock::{Holder, Sessions};
 use crate::scope::{Control, Wish};
 use crate::secret::Secret;
 
 /// One client's entry: its secret, and what runs for it.
 pub struct CancelSlot {
     secret: Secret,
+    database: Arc<str>,
     running: Mutex<Running>,
+    /// When it began to hold the first of them, and when the statement that runs was read (0: none runs); in microseconds since the
+    /// registry was made.
+    began: AtomicU64,
+    statement: AtomicU64,
+    /// The gid under which its transaction is being committed.
+    gid: Mutex<Option<Box<str>>>,
     pub control: Arc<Control>,
 }
 
@@ -33,8 +43,22 @@ impl CancelSlot {
         slot.servers.extend(running);
     }
 
-    pub fn add(&self, running: Arc<CancelHandle>) {
-        self.running().servers.push(running);
+    /// One more, in a statement that was read at this moment.
+    pub fn add(&self, running: Arc<CancelHandle>, now: u64) {
+        let mut slot = self.running();
+        if slot.servers.is_empty() {
+            self.began.store(now, Ordering::Relaxed);
+        }
+        slot.servers.push(running);
+    }
+
+    /// A statement was read at this moment; 0: it has been answered.
+    pub fn note_statement(&self, moment: u64) {
+        self.statement.store(moment, Ordering::Relaxed);
+    }
+
+    pub fn note_commit(&self, gid: Option<String>) {
+        *self.gid.lock().unwrap_or_else(PoisonError::into_inner) = gid.map(Into::into);
     }
 
     /// Nothing runs any more.
@@ -65,19 +89,43 @@ impl Drop for Waiting<'_> {
 }
 
 /// Every client of this router by the process id that it was told.
-#[derive(Default)]
 pub struct CancelRegistry {
     clients: DashMap<u32, Arc<CancelSlot>>,
     next: AtomicU32,
+    made: (Instant, SystemTime),
+}
+
+impl Default for CancelRegistry {
+    fn default() -> Self {
+        Self { clients: DashMap::new(), next: AtomicU32::new(0), made: (Instant::now(), SystemTime::now()) }
+    }
 }
 
 impl CancelRegistry {
-    /// A new client: its process id, its secret (`secret_len` random bytes) and its slot.
-    pub fn register(&self, secret_len: usize, control: Arc<Control>) -> (u32, Vec<u8>, Arc<CancelSlot>) {
+    /// A moment as slots note it; never 0.
+    pub fn moment(&self, at: Instant) -> u64 {
+        micros(at.saturating_duration_since(self.made.0)).max(1)
+    }
+
+    /// A new client of a database: its process id, its secret (`secret_len` random bytes) and its slot.
+    pub fn register(
+        &self,
+        secret_len: usize,
+        database: Arc<str>,
+        control: Arc<Control>,
+    ) -> (u32, Vec<u8>, Arc<CancelSlot>) {
         let mut secret = vec![0; secret_len];
         // The system's generator does not fail once the process runs; a zero secret would still have to be guessed right.
         let _ = SystemRandom::new().fill(&mut secret);
-        let slot = Arc::new(CancelSlot { secret: Secret::new(secret.clone()), running: Mutex::default(), control });
+        let slot = Arc::new(CancelSlot {
+            secret: Secret::new(secret.clone()),
+            database,
+            running: Mutex::default(),
+            began: AtomicU64::new(0),
+            statement: AtomicU64::new(0),
+            gid: Mutex::default(),
+            control,
+        });
         loop {
             let pid = self.next.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & 0x7fff_ffff;
             if pid == 0 {
@@ -130,5 +178,52 @@ impl CancelRegistry {
             target.send().await;
             target.settle();
         }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Sessions for CancelRegistry {
+    fn holders(&self, database: &str) -> Vec<Holder> {
+        let now = self.moment(Instant::now());
+        let epoch = self.made.1.duration_since(SystemTime::UNIX_EPOCH).map_or(0, micros);
+        let mut holders = Vec::new();
+        for entry in self.clients.iter().filter(|slot| *slot.database == *database) {
+            let slot = entry.value();
+            let running = slot.running();
+            let running = &running.servers;
+            if running.len() < 2 {
+                continue;
+            }
+            let statement = slot.statement.load(Ordering::Relaxed);
+            holders.push(Holder {
+                client: *entry.key(),
+                began: epoch.saturating_add(slot.began.load(Ordering::Relaxed)),
+                statement,
+                busy: (statement > 0).then(|| Duration::from_micros(now.saturating_sub(statement))),
+                members: running.iter().map(|handle| Process { shard: handle.shard, pid: handle.key.pid }).collect(),
+                gid: slot.gid.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            });
+        }
+        holders
+    }
+
+    fn sentence(&self, holder: &Holder, detail: &str) -> Vec<Arc<CancelHandle>> {
+        let Some(slot) = self.clients.get(&holder.client).map(|slot| Arc::clone(&slot)) else {
+            return Vec::new();
+        };
+        // Under the lock, as in `cancel`.
+        let running = slot.running();
+        let running = &running.servers;
+        if slot.statement.load(Ordering::Relaxed) != holder.statement {
+            return Vec::new();
+        }
+        for handle in running.iter() {
+            handle.sentence(detail);
+            handle.announce();
+        }
+        running.to_vec()
     }
 }

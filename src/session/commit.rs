@@ -1,16 +1,15 @@
 //! Ends the client's transaction on every shard that took part.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use crate::commit::{CommitPlan, Gid, decide};
+use crate::backend::settings::quote_identifier;
+use crate::commit::CommitPlan;
+use crate::config::TwoPhaseCommit;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
 use crate::session::held::{Finishing, Held};
+use crate::session::two_phase::unknown_outcome;
 use crate::session::{Failure, Session};
 use crate::sql::analyze::PinReason;
-use crate::wire::reply::Status;
-
-static SEQUENCE: AtomicU64 = AtomicU64::new(0);
+use crate::wire::reply::{self, NoticeLevel, Status};
 
 impl Session {
     /// COMMIT everywhere; the tag that the client gets. On an error nothing is committed anywhere, unless it says so (`08007`).
@@ -22,7 +21,7 @@ impl Session {
                 return Err(failure);
             }
         };
-        self.close_all_runs().await;
+        self.close_all_runs(true).await;
         let done = self.commit_statement().await;
         if done.is_err() {
             self.end_all_finishes(&kept).await;
@@ -32,13 +31,8 @@ impl Session {
 
     /// COMMIT of a transaction that was opened for one statement alone: portals that are suspended beside it go on.
     pub(super) async fn commit_statement(&mut self) -> Result<&'static str, Failure> {
-        let done = match self.commit_plan() {
-            CommitPlan::Nothing => Ok("COMMIT"),
-            CommitPlan::OnePhase { writer, readers } => self.commit_one_phase(writer, &readers).await,
-            CommitPlan::TwoPhase { anchor, others, readers } => self.commit_two_phase(anchor, &others, &readers).await,
-        };
-        match done {
-            Ok(tag) => {
+        match self.commit_everywhere().await {
+            Ok(()) => {
                 let locals = self.tx.has_locals();
                 self.tx.end();
                 if locals {
@@ -46,12 +40,55 @@ impl Session {
                 }
                 self.finish_joined(true);
                 self.reload_catalog().await;
-                Ok(tag)
+                Ok("COMMIT")
             }
             Err(fault) => {
                 self.roll_back_quietly().await;
                 Err(fault.into())
             }
+        }
+    }
+
+    async fn commit_everywhere(&mut self) -> Result<(), Fault> {
+        self.check_whole()?;
+        match self.commit_plan() {
+            CommitPlan::Nothing => Ok(()),
+            CommitPlan::OnePhase { writer, readers } => {
+                self.commit_readers(&readers).await?;
+                match writer {
+                    Some(writer) => self.commit_writer(writer).await,
+                    None => Ok(()),
+                }
+            }
+            CommitPlan::TwoPhase { anchor, others, readers } => match self.database.two_phase_commit {
+                TwoPhaseCommit::On => {
+                    self.commit_readers(&readers).await?;
+                    self.commit_two_phase(anchor, &others).await
+                }
+                TwoPhaseCommit::BestEffort => {
+                    self.commit_readers(&readers).await?;
+                    self.commit_one_by_one(anchor, &others).await
+                }
+                TwoPhaseCommit::Off => Err(Fault::unsupported(
+                    "a transaction that writes on several shards is not supported here",
+                    "two_phase_commit is off for this database, and without it such a transaction would not be atomic.",
+                    "Write rows of one sharding key in a transaction, or turn two_phase_commit on.",
+                )),
+            },
+        }
+    }
+
+    /// Every shard that the transaction has touched still has its part of it: else there is nothing whole to commit.
+    fn check_whole(&self) -> Result<(), Fault> {
+        let well = |shard: ShardId| {
+            self.held
+                .position(shard)
+                .map(|at| &self.held[at])
+                .is_some_and(|held| held.joined && !held.server.broken && held.server.status != Status::Failed)
+        };
+        match self.tx.touched().iter().find(|shard| !well(*shard)) {
+            None => Ok(()),
+            Some(shard) => Err(lost_part(&self.shard_names(&[shard]))),
         }
     }
 
@@ -64,11 +101,7 @@ impl Session {
 
     /// What EXPLAIN (ROUTE) COMMIT says: how the transaction would end that the client is in.
     pub(super) fn explain_commit(&self) -> String {
-        let names = |shards: &[ShardId]| {
-            let known = &self.view.topology.shards;
-            let named = shards.iter().filter_map(|s| known.get(s.index()));
-            named.map(|shard| &*shard.name).collect::<Vec<_>>().join(", ")
-        };
+        let names = |shards: &[ShardId]| self.shard_names(shards);
         match self.commit_plan() {
             CommitPlan::Nothing => "Local: no shard takes part".to_owned(),
             CommitPlan::OnePhase { writer: Some(writer), .. } => {
@@ -77,104 +110,95 @@ impl Session {
             CommitPlan::OnePhase { writer: None, readers } => {
                 format!("Commit {}: nothing was written", names(&readers))
             }
-            CommitPlan::TwoPhase { anchor, others, .. } => {
-                format!("TwoPhase: prepare {}, then commit {} with the decision", names(&others), names(&[anchor]))
-            }
+            CommitPlan::TwoPhase { anchor, others, .. } => match self.database.two_phase_commit {
+                TwoPhaseCommit::On => {
+                    format!("TwoPhase: prepare {}, then commit {} with the decision", names(&others), names(&[anchor]))
+                }
+                TwoPhaseCommit::BestEffort => {
+                    format!("BestEffort: commit {}, then {}; not atomic", names(&[anchor]), names(&others))
+                }
+                TwoPhaseCommit::Off => {
+                    format!("Refused: {}, {} were written, two_phase_commit is off", names(&[anchor]), names(&others))
+                }
+            },
         }
     }
 
-    async fn commit_one_phase(&mut self, writer: Option<ShardId>, readers: &[ShardId]) -> Result<&'static str, Fault> {
-        let mut tag = self.commit_readers(readers).await?;
-        let Some(at) = writer.and_then(|shard| self.held.position(shard)) else {
-            return Ok(tag);
-        };
+    pub(super) fn shard_names(&self, shards: &[ShardId]) -> String {
+        let known = &self.view.topology.shards;
+        shards.iter().map(|s| known.get(s.index()).map_or("?", |shard| &*shard.name)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The same messages as on a direct connection.
+    async fn commit_writer(&mut self, writer: ShardId) -> Result<(), Fault> {
+        let at = self.held_at(writer)?;
         let server = &mut self.held[at].server;
-        if server.status == Status::Failed {
-            tag = "ROLLBACK";
-        }
-        match server.query("COMMIT").await {
-            Ok(_) => Ok(tag),
+        match server.command("COMMIT").await {
+            Ok(tag) if tag == "COMMIT" => Ok(()),
+            Ok(_) => Err(lost_part(&self.shard_names(&[writer]))),
             // The server's answer got lost, not its work: nobody knows.
-            Err(_) if server.broken => Err(unknown_outcome(&server.address)),
+            Err(fault) if self.held[at].server.broken => {
+                Err(unknown_outcome(&format!("Shard {}: {fault}", self.shard_names(&[writer]))))
+            }
             Err(fault) => Err(fault),
         }
     }
 
     /// Those who only read end first: their COMMIT can still fail (a serialization failure), and then nobody has committed.
-    async fn commit_readers(&mut self, readers: &[ShardId]) -> Result<&'static str, Fault> {
-        let failed = self.held.select(readers).iter().any(|(_, server)| server.status == Status::Failed);
-        self.ask_many(readers, "COMMIT").await.into_iter().collect::<Result<Vec<()>, Fault>>()?;
-        Ok(if failed { "ROLLBACK" } else { "COMMIT" })
+    async fn commit_readers(&mut self, readers: &[ShardId]) -> Result<(), Fault> {
+        let answers = self.ask_many(readers, "COMMIT").await;
+        for (shard, answer) in readers.iter().zip(answers) {
+            let Err(fault) = answer else { continue };
+            let lost = self.held.position(*shard).is_none_or(|at| self.held[at].server.broken);
+            return Err(match lost {
+                true => lost_part(&self.shard_names(&[*shard])),
+                false => fault,
+            });
+        }
+        Ok(())
     }
 
-    /// Anchor decides, others prepare, anchor commits, others commit.
-    async fn commit_two_phase(
-        &mut self,
-        anchor: ShardId,
-        others: &[ShardId],
-        readers: &[ShardId],
-    ) -> Result<&'static str, Fault> {
-        let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
-        let gid = Gid { transaction: format!("{}-{sequence}", self.shared.router), anchor };
-        if !self.database.two_phase_commit {
-            return Err(Fault::unsupported(
-                "a transaction that writes on several shards is not supported here",
-                "two_phase_commit is off for this database, and without it such a transaction would not be atomic.",
-                "Write rows of one sharding key in a transaction, or turn two_phase_commit on.",
-            ));
+    /// `two_phase_commit = "best_effort"`: where a later one fails, the earlier ones stay committed, and the client is told which.
+    async fn commit_one_by_one(&mut self, first: ShardId, others: &[ShardId]) -> Result<(), Fault> {
+        if !std::mem::replace(&mut self.told_best_effort, true) {
+            let notice = Fault::new(SqlState::WARNING, "transactions over several shards are not atomic here")
+                .detail("two_phase_commit is \"best_effort\": the shards commit one after the other.")
+                .hint("This is said once in a session.");
+            reply::notice(&mut self.client.out, NoticeLevel::Warning, &notice);
         }
-        if self.held.iter().any(|h| h.joined && h.server.status == Status::Failed) {
-            return Err(Fault::new(SqlState::TRANSACTION_ROLLBACK, "the transaction has failed on a shard"));
-        }
-        self.commit_readers(readers).await?;
-        self.ask_one(anchor, &decide(&gid)).await.map_err(|fault| {
-            fault.hint("Cross-shard writes need the table pgloom.decision on every shard: run \"pgloom check\".")
-        })?;
-        let prepared = self.ask_each(others, |shard| format!("PREPARE TRANSACTION '{}'", gid.on(shard))).await;
-        let failed = prepared.iter().find_map(|r| r.as_ref().err().cloned());
-        // A failed transaction answers PREPARE with a rollback and no error.
-        let lost = self.held.iter().any(|h| others.contains(&h.shard) && h.server.status != Status::Idle);
-        if failed.is_some() || lost {
-            self.undo_prepared(&gid, others).await;
-            return Err(failed.unwrap_or_else(|| {
-                Fault::new(SqlState::TRANSACTION_ROLLBACK, "the transaction could not be prepared on every shard")
-            }));
-        }
-        match self.ask_one(anchor, "COMMIT").await {
-            Ok(()) => {}
-            Err(fault) => {
-                let address = self.held.position(anchor).map(|at| self.held[at].server.broken);
-                if address != Some(false) {
-                    // The decision may have been taken: the resolver reads it from the anchor and finishes the others.
-                    return Err(unknown_outcome(&fault.message).detail(fault.to_string()));
-                }
-                self.undo_prepared(&gid, others).await;
+        let writers: Vec<ShardId> = std::iter::once(first).chain(others.iter().copied()).collect();
+        for (done, writer) in writers.iter().enumerate() {
+            let Err(fault) = self.commit_writer(*writer).await else { continue };
+            let unknown = fault.code == SqlState::TRANSACTION_RESOLUTION_UNKNOWN;
+            if done == 0 && !unknown {
                 return Err(fault);
             }
+            return Err(self.half_committed(&writers, done, unknown, &fault));
         }
-        // Decided. Whatever fails from here on is finished by the resolver.
-        for result in self.ask_each(others, |shard| format!("COMMIT PREPARED '{}'", gid.on(shard))).await {
-            if let Err(fault) = result {
-                tracing::warn!(%gid, error = %fault, "second phase left to the resolver");
-            }
-        }
-        Ok("COMMIT")
+        Ok(())
     }
 
-    async fn undo_prepared(&mut self, gid: &Gid, others: &[ShardId]) {
-        for shard in others {
-            let Some(at) = self.held.position(*shard) else { continue };
-            let server = &mut self.held[at].server;
-            if !server.broken && server.status == Status::Idle {
-                // Fails where PREPARE failed: there is nothing to undo then.
-                let _ = server.query(&format!("ROLLBACK PREPARED '{}'", gid.on(*shard))).await;
-            }
+    /// Which shards have committed, when the one at `failed` did not, or nobody knows.
+    fn half_committed(&self, writers: &[ShardId], failed: usize, unknown: bool, fault: &Fault) -> Fault {
+        let mut said = Vec::new();
+        if failed > 0 {
+            said.push(format!("committed on {}", self.shard_names(&writers[..failed])));
         }
-    }
-
-    async fn ask_one(&mut self, shard: ShardId, sql: &str) -> Result<(), Fault> {
-        let at = self.held_at(shard)?;
-        self.held[at].server.query(sql).await.map(drop)
+        let what = if unknown { "unknown on" } else { "rolled back on" };
+        said.push(format!("{what} {}", self.shard_names(&writers[failed..=failed])));
+        if failed + 1 < writers.len() {
+            said.push(format!("rolled back on {}", self.shard_names(&writers[failed + 1..])));
+        }
+        let message = match failed {
+            0 => "the outcome of the transaction is unknown",
+            _ => "the transaction is committed on some shards only",
+        };
+        Fault::new(SqlState::TRANSACTION_RESOLUTION_UNKNOWN, message)
+            .detail(format!("It is {}: {fault}", said.join(", ")))
+            .hint(
+                "Read back what the transaction wrote and complete or undo it; two_phase_commit = \"on\" avoids this.",
+            )
+            .blame(Blame::Server)
     }
 
     /// The same statement to these shards at once; each one's outcome.
@@ -191,6 +215,26 @@ impl Session {
         futures::future::join_all(asks).await
     }
 
+    /// A block has failed on one shard: on the others, too, its locks are given back at once, or those taken behind its last
+    /// savepoint. In one Postgres nobody waits for a failed transaction until its client says ROLLBACK.
+    pub(super) async fn give_back_locks(&mut self) {
+        if !self.tx.has_failed() {
+            return;
+        }
+        let of_block =
+            |h: &crate::session::held::Held| h.joined && !h.server.broken && h.server.status == Status::InTransaction;
+        let parts: Vec<ShardId> = self.held.iter().filter(|h| of_block(h)).map(|h| h.shard).collect();
+        if parts.is_empty() {
+            return;
+        }
+        self.close_all_runs(false).await;
+        let sql = match self.tx.last_savepoint() {
+            Some(name) => format!("ROLLBACK TO SAVEPOINT {}", quote_identifier(name)),
+            None => "ROLLBACK".to_owned(),
+        };
+        self.ask_many(&parts, &sql).await;
+    }
+
     /// ROLLBACK everywhere, at the client's wish.
     pub(super) async fn roll_back(&mut self) -> Result<(), Failure> {
         self.roll_back_quietly().await;
@@ -199,7 +243,7 @@ impl Session {
 
     /// ROLLBACK everywhere. A connection that does not answer it well is closed, which rolls back too.
     pub(super) async fn roll_back_quietly(&mut self) {
-        self.close_all_runs().await;
+        self.close_all_runs(false).await;
         let joined: Vec<ShardId> = self.held.iter().filter(|h| h.joined && !h.server.broken).map(|h| h.shard).collect();
         self.ask_many(&joined, "ROLLBACK").await;
         if let Some(settings) = self.tx.end() {
@@ -237,9 +281,10 @@ impl Session {
     }
 }
 
-fn unknown_outcome(server: &str) -> Fault {
-    Fault::new(SqlState::TRANSACTION_RESOLUTION_UNKNOWN, "the outcome of the transaction is unknown")
-        .detail(format!("the connection to {server} broke while it was committing"))
-        .hint("Read back what the transaction wrote before repeating it.")
+/// Nothing is committed: a part of the transaction is gone, and with it the whole.
+pub(super) fn lost_part(shard: &str) -> Fault {
+    Fault::new(SqlState::TRANSACTION_ROLLBACK, "the transaction was rolled back on every shard")
+        .detail(format!("Its part on shard {shard} has failed or was lost."))
+        .hint("It can be repeated.")
         .blame(Blame::Server)
 }

@@ -60,7 +60,10 @@ impl Session {
                 Ok(Some(done))
             }
             StatementKind::SetConfig(columns) => self.set_config(text, columns).await,
-            StatementKind::ShowRouter(name) => Ok(Some(self.show_router(name)?)),
+            StatementKind::ShowRouter(name) => match name.strip_prefix("pgloom.").unwrap_or(name) {
+                "transactions" => Ok(Some(self.show_transactions().await)),
+                name => Ok(Some(self.show_router(name)?)),
+            },
             StatementKind::ExplainRoute { inner, json } => self.explain_route(text, *inner, *json).await.map(Some),
             StatementKind::Discard(target) => self.discard(*target).await.map(Some),
             StatementKind::Prepare(name) => self.prepare_sql(name, text).await.map(Some),

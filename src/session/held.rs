@@ -17,6 +17,7 @@ use crate::backend::turns::Place;
 use crate::exec::scatter::poll_client;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
+use crate::session::commit::lost_part;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::analyze::PinReason;
 use crate::wire::frame::Frame;
@@ -220,6 +221,12 @@ impl Session {
                 return Err(fault.into());
             }
             if self.tx.is_open() {
+                if self.tx.touched().contains(shard) {
+                    // What it did there is gone with its connection.
+                    self.let_go(at);
+                    return Err(lost_part(&self.shard_names(&[shard])).into());
+                }
+                self.tx.touch(shard);
                 let held = &mut self.held[at];
                 held.server.applied_before = Some(held.server.applied.replace(Arc::clone(&self.settings)));
                 held.server.ask(&self.tx.opening());
@@ -284,7 +291,8 @@ impl Session {
             finishing: Finishing::No,
             keeps: None,
         });
-        self.slot.add(self.held[at].running());
+        let now = self.clock.started.map_or(1, |started| self.shared.cancels.moment(started));
+        self.slot.add(self.held[at].running(), now);
         at
     }
 

@@ -69,7 +69,7 @@ impl Session {
         for held in self.held.iter_mut().filter(|held| held.finishing == Finishing::No) {
             held.server.query("CLOSE ALL").await?;
         }
-        self.close_all_runs().await;
+        self.close_all_runs(true).await;
         self.statements.clear_portals();
         let kept: Vec<ShardId> =
             self.held.iter().filter(|held| held.finishing == Finishing::Held).map(|held| held.shard).collect();

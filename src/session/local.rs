@@ -2,10 +2,11 @@
 
 use bytes::BytesMut;
 
+use crate::control::transactions::Prepared;
 use crate::fault::{Fault, SqlState};
 use crate::session::Session;
 use crate::types::oid;
-use crate::wire::reply::{self, Column};
+use crate::wire::reply::{self, Column, NoticeLevel};
 
 /// A small result, all text.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -48,12 +49,24 @@ impl Session {
             "tables" => Ok(self.show_tables()),
             "epoch" => Ok(LocalRows::of("pgloom.epoch", vec![self.view.topology.epoch.0.to_string()], "SHOW")),
             "pools" => Ok(self.show_pools()),
+            "transactions" => Ok(transaction_rows(Vec::new())),
             _ => Err(Fault::new(
                 SqlState::UNDEFINED_OBJECT,
                 format!("unrecognized configuration parameter \"pgloom.{name}\""),
             )
-            .hint("There are pgloom.version, pgloom.epoch, pgloom.shards, pgloom.tables and pgloom.pools.")),
+            .hint("There are pgloom.version, pgloom.epoch, pgloom.shards, pgloom.tables, pgloom.pools and pgloom.transactions.")),
         }
+    }
+
+    /// What is prepared on the shards; those that cannot be asked are named in a warning.
+    pub(super) async fn show_transactions(&mut self) -> LocalRows {
+        let listing = crate::control::transactions::list(&self.database).await;
+        for (shard, fault) in &listing.failed {
+            let warning =
+                Fault::new(SqlState::WARNING, format!("shard {shard} cannot be asked")).detail(fault.to_string());
+            reply::notice(&mut self.client.out, NoticeLevel::Warning, &warning);
+        }
+        transaction_rows(listing.prepared)
     }
 
     fn show_shards(&self) -> LocalRows {
@@ -122,5 +135,18 @@ impl Session {
             rows: rows.collect(),
             tag: "SHOW".to_owned(),
         }
+    }
+}
+
+fn transaction_rows(prepared: Vec<Prepared>) -> LocalRows {
+    let rows = prepared.into_iter().map(|part| {
+        let age = format!("{:.1}s", part.age_seconds);
+        let decision = part.decision.label().to_owned();
+        [part.gid, part.shard, part.database, part.owner, age, part.anchor, decision].map(Some).to_vec()
+    });
+    LocalRows {
+        columns: ["gid", "shard", "database", "owner", "age", "anchor", "decision"].map(Into::into).to_vec(),
+        rows: rows.collect(),
+        tag: "SHOW".to_owned(),
     }
 }

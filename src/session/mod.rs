@@ -30,6 +30,7 @@ pub mod simple;
 mod sql_execute;
 mod sql_prepare;
 pub mod transaction;
+mod two_phase;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -62,7 +63,7 @@ pub struct Shared {
     pub plans: PlanCache,
     pub registry: StatementRegistry,
     pub settings: SettingsTable,
-    pub cancels: CancelRegistry,
+    pub cancels: Arc<CancelRegistry>,
     pub metrics: Arc<Metrics>,
     pub limits: SessionLimits,
     pub log_disconnections: bool,
@@ -175,13 +176,16 @@ pub struct Session {
     offset: u32,
     /// The map and catalog that the running statement, or transaction, sees.
     view: Arc<Cluster>,
+    /// The client knows that its transactions over several shards are not atomic.
+    told_best_effort: bool,
 }
 
 impl Session {
     /// Greets the client (ParameterStatus, BackendKeyData, ReadyForQuery) and serves it until it leaves.
     pub async fn serve(login: Login, shared: Arc<Shared>) {
         let control = Arc::new(Control::default());
-        let (pid, secret, slot) = shared.cancels.register(login.secret_len, Arc::clone(&control));
+        let (pid, secret, slot) =
+            shared.cancels.register(login.secret_len, Arc::clone(&login.database.name), Arc::clone(&control));
         let _entry = Registered { shared: Arc::clone(&shared), pid };
         let client = Client::new(login.stream, login.leftover, control, shared.limits.max_message);
         let mut startup = SessionSettings::default();
@@ -215,6 +219,7 @@ impl Session {
             clock: Clock::default(),
             offset: 0,
             view,
+            told_best_effort: false,
         };
         session.shared.metrics.clients.inc();
         let end = match session.greet(&secret).await {
@@ -437,7 +442,9 @@ impl Session {
 
     /// A statement, or a batch of them, begins.
     fn start_clock(&mut self) {
-        self.clock.started = Some(Instant::now());
+        let now = Instant::now();
+        self.clock.started = Some(now);
+        self.slot.note_statement(self.shared.cancels.moment(now));
     }
 
     /// The statement that was routed last has its answer; or its part of it, in a batch.

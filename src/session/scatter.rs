@@ -91,15 +91,16 @@ impl Session {
         self.quiet(&run.shards, self.tx.is_open()).await;
     }
 
-    /// The transaction is over, and with it every suspended portal.
-    pub(super) async fn close_all_runs(&mut self) {
+    /// The transaction is over, and with it every suspended portal. `patient`: it is to be committed, and to cancel what runs in
+    /// it would be to fail it.
+    pub(super) async fn close_all_runs(&mut self, patient: bool) {
         let mut shards = Vec::new();
         for run in self.statements.running() {
             run.merged.close();
             shards.extend(run.shards.iter().copied());
         }
         if !shards.is_empty() {
-            self.quiet(&shards, false).await;
+            self.quiet(&shards, patient).await;
         }
         self.close_suspended().await;
     }

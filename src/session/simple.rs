@@ -51,6 +51,7 @@ impl Session {
         }
         let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
         self.stop_clock();
+        self.slot.note_statement(0);
         flushed
     }
 
@@ -65,6 +66,7 @@ impl Session {
         if self.tx.state == TxState::Implicit {
             self.roll_back_quietly().await;
         }
+        self.give_back_locks().await;
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::backend::settings::SessionSettings;
-use crate::ids::ShardId;
+use crate::ids::{ShardId, ShardSet};
 use crate::wire::reply::Status;
 
 /// How far the client's transaction has come.
@@ -26,6 +26,8 @@ pub struct Transaction {
     pub state: TxState,
     /// Modes of BEGIN, repeated on each shard that joins.
     modes: Box<str>,
+    /// The shards that have a part of it.
+    touched: ShardSet,
     savepoints: Vec<Savepoint>,
     /// SET in all its forms, repeated on each shard that joins, in their order among savepoints: so every shard has the same history,
     /// and goes back to the same settings.
@@ -102,6 +104,15 @@ impl Transaction {
         &self.modes
     }
 
+    /// A shard has joined.
+    pub fn touch(&mut self, shard: ShardId) {
+        self.touched.insert(shard);
+    }
+
+    pub fn touched(&self) -> &ShardSet {
+        &self.touched
+    }
+
     /// What a shard that joins now has to be told, in one simple Query.
     pub fn opening(&self) -> String {
         let mut sql = String::from("BEGIN");
@@ -153,6 +164,10 @@ impl Transaction {
             locals: self.locals.clone(),
             replay: self.replay.len(),
         });
+    }
+
+    pub fn last_savepoint(&self) -> Option<&str> {
+        self.savepoints.last().map(|savepoint| &*savepoint.name)
     }
 
     pub fn has_savepoint(&self, name: &str) -> bool {
@@ -225,6 +240,7 @@ impl Transaction {
     pub fn end(&mut self) -> Option<Arc<SessionSettings>> {
         self.state = TxState::None;
         self.modes = Box::default();
+        self.touched = ShardSet::new();
         self.savepoints.clear();
         self.replay.clear();
         self.forget_locals();

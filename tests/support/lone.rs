@@ -12,7 +12,7 @@ use super::raw::Raw;
 #[derive(Debug)]
 pub struct Lone {
     pub port: u16,
-    dir: PathBuf,
+    pub dir: PathBuf,
 }
 
 impl Lone {

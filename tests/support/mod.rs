@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod database;
 pub mod lone;
 pub mod raw;
+pub mod relay;
 pub mod router;
 pub mod script;
 pub mod sharded;

@@ -126,6 +126,7 @@ impl Build<'_> {
             server_lifetime: limit(&general.server_lifetime),
             shutdown: general.shutdown_timeout.value,
             two_phase_grace: general.two_phase_grace.value,
+            deadlock: limit(&general.deadlock_timeout),
             catalog_refresh: general.catalog_refresh_interval.value,
         })
     }

@@ -1,0 +1,274 @@
+//! Carries out what `TwoPhase` asks: on the connections of the client's transaction, and on the router's own where those are lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::backend::Backend;
+use crate::commit::Gid;
+use crate::commit::decision::decide;
+use crate::commit::two_phase::{Action, Event, Outcome, Reply, Request, TwoPhase};
+use crate::control::errand::{Errands, finish_as_role, finish_on, owner};
+use crate::fault::{Blame, Fault, SqlState};
+use crate::ids::ShardId;
+use crate::session::Session;
+use crate::topology::Topology;
+use crate::wire::reply::{self, NoticeLevel};
+
+static SEQUENCE: AtomicU64 = AtomicU64::new(0);
+
+/// How long a client waits for the shards to answer again after a connection broke in its commit.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One commit: its name, and why it failed on which shard.
+struct Run {
+    gid: Gid,
+    topology: Arc<Topology>,
+    /// The anchor's row.
+    decide: String,
+    /// The number of its transaction, once the row is written.
+    number: Option<u64>,
+    faults: Vec<Failed>,
+    /// Connections of the router's own, once they are needed, and how long they may be.
+    errands: Option<(Errands, Instant)>,
+}
+
+struct Failed {
+    shard: ShardId,
+    fault: Fault,
+    /// The connection is gone.
+    lost: bool,
+}
+
+impl Run {
+    fn name(&self, shard: ShardId) -> &str {
+        self.topology.shards.get(shard.index()).map_or("?", |shard| &shard.name)
+    }
+
+    /// The statement of a request on the transaction's own connection.
+    fn sql(&self, shard: ShardId, request: Request) -> String {
+        match request {
+            Request::Decide => self.decide.clone(),
+            Request::Prepare => format!("PREPARE TRANSACTION '{}'", self.gid.on(self.name(shard))),
+            Request::Commit => "COMMIT".to_owned(),
+            Request::RollBack => "ROLLBACK".to_owned(),
+            // The name alone: the verb follows from the request.
+            Request::Finish { .. } => self.gid.on(self.name(shard)),
+            Request::Fence | Request::Read => String::new(),
+        }
+    }
+
+    fn note(&mut self, shard: ShardId, answer: Result<Answer, Fault>, lost: bool) -> Reply {
+        match answer {
+            Ok(Answer { reply, number }) => {
+                self.number = self.number.or(number);
+                reply
+            }
+            Err(fault) => {
+                self.faults.push(Failed { shard, fault, lost });
+                if lost { Reply::Lost } else { Reply::Failed }
+            }
+        }
+    }
+}
+
+/// What a server said.
+struct Answer {
+    reply: Reply,
+    /// The number of the anchor's transaction, behind its row.
+    number: Option<u64>,
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        Self { reply, number: None }
+    }
+}
+
+impl Session {
+    /// Anchor decides, others prepare, anchor commits, others commit: as [`TwoPhase`] says.
+    pub(super) async fn commit_two_phase(&mut self, anchor: ShardId, others: &[ShardId]) -> Result<(), Fault> {
+        let topology = Arc::clone(&self.view.topology);
+        let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+        let transaction = format!("{}-{sequence}", self.shared.router);
+        let name = |shard: ShardId| topology.shards.get(shard.index()).map_or("", |shard| &*shard.name);
+        let gid = Gid::new(&self.database.name, transaction, name(anchor));
+        let decide = decide(&gid, others.iter().map(|shard| name(*shard)));
+        let topology = Arc::clone(&topology);
+        let mut run = Run { gid, topology, decide, number: None, faults: Vec::new(), errands: None };
+        self.slot.note_commit(Some(run.gid.to_string()));
+        let outcome = self.run_two_phase(&mut run, anchor, others).await;
+        self.slot.note_commit(None);
+        self.conclude(outcome, &run)
+    }
+
+    async fn run_two_phase(&mut self, run: &mut Run, anchor: ShardId, others: &[ShardId]) -> Outcome {
+        let (mut machine, mut actions) = TwoPhase::begin(anchor, others);
+        loop {
+            let mut asks = Vec::new();
+            for action in actions {
+                match action {
+                    Action::Ask { shard, request } => asks.push((shard, request)),
+                    Action::Conclude(outcome) => return outcome,
+                }
+            }
+            actions = Vec::new();
+            for event in self.carry_out(run, asks).await {
+                let (next, more) = machine.step(event);
+                machine = next;
+                actions.extend(more);
+            }
+        }
+    }
+
+    /// All at once where they go to different connections of the transaction; then those of the router's own.
+    async fn carry_out(&mut self, run: &mut Run, asks: Vec<(ShardId, Request)>) -> Vec<Event> {
+        let is_own =
+            |request: &Request| matches!(request, Request::Fence | Request::Read | Request::Finish { anew: true, .. });
+        let (own, held): (Vec<_>, Vec<_>) = asks.into_iter().partition(|(_, request)| is_own(request));
+        let shards: Vec<ShardId> = held.iter().map(|(shard, _)| *shard).collect();
+        let servers = self.held.select(&shards);
+        let known: Vec<ShardId> = servers.iter().map(|(shard, _)| *shard).collect();
+        let asked = servers.into_iter().filter_map(|(shard, server)| {
+            let (_, request) = held.iter().find(|(at, _)| *at == shard)?;
+            let sql = run.sql(shard, *request);
+            Some(async move {
+                let answer = ask_held(server, *request, &sql).await;
+                (shard, *request, answer, server.broken)
+            })
+        });
+        let answers = futures::future::join_all(asked).await;
+        let mut events = Vec::new();
+        for (shard, request, answer, broken) in answers {
+            // A role was taken on: the connection has done its work, and is not to be used again.
+            let lost = broken && answer.is_err();
+            let reply = run.note(shard, answer, lost);
+            events.push(Event { shard, request, reply });
+        }
+        for (shard, request) in held.into_iter().filter(|(shard, _)| !known.contains(shard)) {
+            events.push(Event { shard, request, reply: Reply::Lost });
+        }
+        for (shard, request) in own {
+            let (errands, deadline) = run.errands.get_or_insert_with(|| {
+                // Whoever is idle in this very transaction is ours, and we have given it up.
+                let mut errands = Errands::new(&self.database, &self.view.topology, Duration::ZERO);
+                errands.number = run.number;
+                (errands, Instant::now() + PATIENCE)
+            });
+            let reply = errands.run_until(*deadline, &run.gid, shard, request).await;
+            events.push(Event { shard, request, reply });
+        }
+        events
+    }
+
+    /// What the client is told.
+    fn conclude(&mut self, outcome: Outcome, run: &Run) -> Result<(), Fault> {
+        match outcome {
+            Outcome::Committed { left } => {
+                if !left.is_empty() {
+                    self.warn_of_left(&left, run);
+                }
+                Ok(())
+            }
+            Outcome::RolledBack { cause, left } => {
+                if !left.is_empty() {
+                    tracing::warn!(gid = %run.gid, shards = ?left, "rolled back; what may be prepared is left to the resolver");
+                }
+                Err(rolled_back(run.name(cause), run.faults.iter().find(|failed| failed.shard == cause)))
+            }
+            Outcome::Unknown => {
+                let why = run.faults.last().map(|failed| failed.fault.to_string());
+                Err(unknown_outcome(why.as_deref().unwrap_or("the shard that decides does not answer")))
+            }
+        }
+    }
+
+    /// Committed, but not yet to be seen everywhere.
+    fn warn_of_left(&mut self, left: &[ShardId], run: &Run) {
+        let names = left.iter().map(|shard| run.name(*shard)).collect::<Vec<_>>().join(", ");
+        tracing::warn!(gid = %run.gid, shards = %names, "committed; the second phase is left to the resolver there");
+        let warning = Fault::new(SqlState::WARNING, "the transaction is committed, but not yet visible on every shard")
+            .detail(format!("No answer came from {names}; it is finished there as soon as they answer."));
+        reply::notice(&mut self.client.out, NoticeLevel::Warning, &warning);
+    }
+}
+
+/// One request on a connection of the transaction.
+async fn ask_held(server: &mut Backend, request: Request, sql: &str) -> Result<Answer, Fault> {
+    if server.broken {
+        return Err(server.lost("the connection broke before"));
+    }
+    match request {
+        Request::Decide => {
+            let rows = server.query(sql).await?;
+            let number = rows.into_iter().flatten().flatten().next().and_then(|number| number.parse().ok());
+            Ok(Answer { reply: Reply::Done, number })
+        }
+        // A failed transaction answers with a rollback and no error.
+        Request::Prepare => expect(&server.command(sql).await?, "PREPARE TRANSACTION"),
+        Request::Commit => expect(&server.command(sql).await?, "COMMIT"),
+        Request::RollBack => server.query(sql).await.map(|_| Reply::Done.into()),
+        Request::Finish { commit, .. } => finish_held(server, sql, commit).await.map(Answer::from),
+        Request::Fence | Request::Read => {
+            Err(Fault::new(SqlState::INTERNAL_ERROR, "a request of the router's own was sent in a transaction"))
+        }
+    }
+}
+
+async fn finish_held(server: &mut Backend, name: &str, commit: bool) -> Result<Reply, Fault> {
+    match finish_on(server, name, commit).await {
+        // Prepared under a role of the transaction's own (SET LOCAL ROLE).
+        Err(fault) if fault.code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            let Some(owner) = owner(server, name).await? else { return Ok(Reply::Absent) };
+            let finished = finish_as_role(server, &owner, name, commit).await;
+            server.broken = true;
+            finished
+        }
+        finished => finished,
+    }
+}
+
+fn expect(tag: &str, wanted: &str) -> Result<Answer, Fault> {
+    if tag == wanted {
+        return Ok(Reply::Done.into());
+    }
+    Err(Fault::new(SqlState::TRANSACTION_ROLLBACK, "the transaction has failed on a shard")
+        .detail(format!("{wanted} was answered by {tag}")))
+}
+
+/// Nothing is committed, and nothing will be.
+fn rolled_back(shard: &str, failed: Option<&Failed>) -> Fault {
+    let lost = |detail: String| {
+        Fault::new(SqlState::TRANSACTION_ROLLBACK, "the transaction was rolled back on every shard")
+            .detail(detail)
+            .hint("It can be repeated.")
+            .blame(Blame::Server)
+    };
+    let Some(Failed { fault, lost: is_lost, .. }) = failed else {
+        return lost(format!("The connection to shard {shard} was lost."));
+    };
+    match fault.code {
+        _ if *is_lost => lost(format!("Shard {shard}: {fault}")),
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE if fault.message.contains("prepared transactions") => {
+            Fault::unsupported(
+                "a transaction that writes on several shards is not supported here",
+                format!("Shard {shard}: {}.", fault.message),
+                "Set max_prepared_transactions there to at least max_connections, or two_phase_commit = \"best_effort\".",
+            )
+        }
+        SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN | SqlState::INSUFFICIENT_PRIVILEGE => fault
+            .clone()
+            .hint("Cross-shard writes need the table pgloom.decision on every shard: run \"pgloom check\"."),
+        _ => fault.clone(),
+    }
+}
+
+/// `08007`: committed or not, and nobody can tell now.
+pub(super) fn unknown_outcome(why: &str) -> Fault {
+    Fault::new(SqlState::TRANSACTION_RESOLUTION_UNKNOWN, "the outcome of the transaction is unknown")
+        .detail(why.to_owned())
+        .hint("Read back what the transaction wrote before repeating it.")
+        .blame(Blame::Server)
+}
