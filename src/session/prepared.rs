@@ -81,10 +81,10 @@ impl ClientStatement {
         self.kept.store(true, Ordering::Relaxed);
     }
 
-    /// Its definition, where the connection that has these statements knows it.
-    pub fn known_as(&self, on: &PreparedSet) -> Option<Arc<StatementDef>> {
+    /// Its definition, where the connection that has these statements knows it; counts as a use.
+    pub fn known_as(&self, on: &mut PreparedSet) -> Option<Arc<StatementDef>> {
         let def = self.def.lock().unwrap_or_else(PoisonError::into_inner);
-        def.as_ref().filter(|def| on.has(def.id)).map(Arc::clone)
+        def.as_ref().filter(|def| on.touch(def.id)).map(Arc::clone)
     }
 
     pub fn set_arguments(&self, types: Box<[Oid]>) {

@@ -57,7 +57,7 @@ impl Session {
         if parsing.is_some() {
             return Ok(self.prepare_on(at, statement, parsing)?);
         }
-        let known = statement.known_as(&self.held[at].server.prepared);
+        let known = statement.known_as(&mut self.held[at].server.prepared);
         if let Some(def) = known.as_ref().filter(|_| statement.is_kept()) {
             return Ok(Arc::clone(def));
         }
@@ -85,7 +85,7 @@ impl Session {
         statement: &Arc<ClientStatement>,
         parsing: Box<[u8]>,
     ) -> Result<Description, Failure> {
-        let known = statement.known_as(&self.held[at].server.prepared).and_then(|def| def.description());
+        let known = statement.known_as(&mut self.held[at].server.prepared).and_then(|def| def.description());
         let description = match known {
             Some(description) => {
                 self.prepare_on(at, statement, Some(parsing))?;
