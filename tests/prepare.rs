@@ -208,6 +208,92 @@ fn names_are_one_space_with_the_protocol() {
     );
 }
 
+/// What a statement leaves on a connection stays the client's, and is no other's.
+#[test]
+fn state_that_a_prepared_statement_makes_is_kept() {
+    let world = world();
+    let script = [
+        "PREPARE zone AS SELECT set_config('timezone', 'Asia/Tokyo', false)",
+        "PREPARE lock (bigint) AS SELECT pg_advisory_lock($1)",
+        "PREPARE local AS SELECT set_config('work_mem', '1MB', true)",
+        "EXECUTE zone",
+        "SHOW timezone",
+        "SELECT count(*) FROM items WHERE id = 3 AND current_setting('timezone') = 'Asia/Tokyo'",
+        "EXECUTE lock(77)",
+        "SELECT count(*) FROM items",
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND pid = pg_backend_pid()",
+        "BEGIN",
+        "EXECUTE local",
+        "SHOW work_mem",
+        "COMMIT",
+        "CREATE TEMP TABLE mine (a int)",
+        "PREPARE mine (int) AS INSERT INTO mine VALUES ($1), ($1 + 1) RETURNING a",
+        "EXECUTE mine(4)",
+        "PREPARE of_mine AS SELECT a FROM mine ORDER BY a",
+        "EXECUTE of_mine",
+        "DROP TABLE mine",
+        "EXECUTE of_mine",
+        ADD,
+        "EXECUTE add(930 + nextval('numbers')::int, 'numbered', 1)",
+        "EXECUTE add(930 + nextval('numbers')::int, 'numbered', 1)",
+        "SELECT id FROM items WHERE id > 900 ORDER BY id",
+        "DELETE FROM items WHERE id > 900",
+        "SELECT setval('numbers', 1, false)",
+        "DISCARD ALL",
+    ];
+    world.answers("simple", &queries(&script));
+    world.answers("extended", &one_by_one(&script));
+    let mut other = world.through();
+    assert_eq!(other.value("SHOW timezone"), "UTC");
+}
+
+/// A function in an argument could read what lies on other shards.
+#[test]
+fn functions_in_arguments_are_looked_at() {
+    let world = world();
+    world.db.everywhere("CREATE FUNCTION last_item() RETURNS int LANGUAGE sql AS $$ SELECT max(id) FROM items $$");
+    if world.router.is_none() {
+        return;
+    }
+    let mut through = world.through();
+    through.must("CREATE INDEX ON plain (body)");
+    through.must(ONE);
+    for extended in [false, true] {
+        let refused = match extended {
+            false => through.simple("EXECUTE one(last_item())"),
+            true => through.extended("EXECUTE one(last_item())", &[], &[], 0),
+        };
+        assert_eq!(refused.code(), "0A000", "{}", refused.text());
+        assert!(refused.text().contains("last_item"), "{}", refused.text());
+    }
+    assert_eq!(through.must("EXECUTE one(abs(-5))").text(), "5|item 5");
+    let refused = through.simple("PREPARE pgloom_1 AS SELECT 1");
+    assert_eq!(refused.code(), "0A000", "{}", refused.text());
+    assert_eq!(through.simple("EXECUTE pgloom_1").code(), "0A000");
+}
+
+/// Settings that read no literal do not matter to statements with literals, on whatever connection they run next.
+#[test]
+fn settings_that_read_no_literal_do_not_matter() {
+    let world = world();
+    let by_text = "SELECT id, name || 'x' AS name FROM items WHERE id = $1 AND name <> 'y'";
+    let mut script = vec![
+        batch(&[m::parse("s", by_text, &[]), m::bind("", "s", &text(&["1"]), &[]), m::execute("", 0), m::sync()]),
+        Ready,
+    ];
+    script.extend(queries(&[
+        "PREPARE p AS SELECT count(*) FROM items WHERE name <> 'y'",
+        "EXECUTE p",
+        "SET enable_seqscan = off",
+        "SET app.tenant = '5'",
+        "EXECUTE p",
+    ]));
+    for id in ["2", "3", "4", "5", "6", "7", "8"] {
+        script.extend([batch(&[m::bind("", "s", &text(&[id]), &[]), m::execute("", 0), m::sync()]), Ready]);
+    }
+    world.answers("by settings", &script);
+}
+
 #[test]
 fn errors_are_those_of_postgres() {
     let world = world();

@@ -120,10 +120,6 @@ impl PreparedSet {
         }
     }
 
-    pub fn has(&self, id: u64) -> bool {
-        self.held.contains_key(&id)
-    }
-
     /// Notes a statement as prepared. Returns the one that must be closed to make room.
     pub fn insert(&mut self, def: &Arc<StatementDef>) -> Option<Arc<StatementDef>> {
         self.clock += 1;

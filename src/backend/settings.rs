@@ -56,21 +56,31 @@ impl SessionSettings {
         self.values.remove(name);
     }
 
-    /// Hash of what decides how the literals of a statement are read. Settings that only change limits or output are left out.
+    /// Hash of what decides how the literals of a statement are read: the settings that Postgres's parser and the input functions of its
+    /// types look at, and who reads. (What names mean is the search path's matter, which is not in it.)
     pub fn meaning(&self) -> u64 {
-        const HARMLESS: [&str; 9] = [
-            "application_name",
-            "statement_timeout",
-            "lock_timeout",
-            "idle_in_transaction_session_timeout",
-            "extra_float_digits",
-            "client_encoding",
-            "client_min_messages",
-            "work_mem",
-            "search_path",
+        const READERS: [&str; 15] = [
+            "array_nulls",
+            "backslash_quote",
+            "datestyle",
+            "default_text_search_config",
+            "intervalstyle",
+            "lc_messages",
+            "lc_monetary",
+            "lc_numeric",
+            "lc_time",
+            "role",
+            "session_authorization",
+            "standard_conforming_strings",
+            "timezone",
+            "timezone_abbreviations",
+            "xmloption",
         ];
+        // Such as transform_null_equals, which is no literal's, but a word of the text all the same.
+        const PARSER: [&str; 1] = ["transform_null_equals"];
+        let decides = |name: &str| READERS.contains(&name) || PARSER.contains(&name);
         let mut hasher = DefaultHasher::new();
-        for (name, value) in self.values.iter().filter(|(name, _)| !HARMLESS.contains(&&***name)) {
+        for (name, value) in self.values.iter().filter(|(name, _)| decides(name)) {
             (name, value).hash(&mut hasher);
         }
         hasher.finish()
@@ -215,6 +225,19 @@ mod tests {
         let whole = "SELECT WHERE pg_catalog.set_config('search_path', 'a,\"$user\"', true) IS NULL";
         assert_eq!(assign_local("search_path", &value), whole);
         assert_eq!(assign_local("work_mem", &text_value("work_mem", "1MB")), "SET LOCAL work_mem TO '1MB'");
+    }
+
+    #[test]
+    fn what_reads_no_literal_leaves_their_meaning() {
+        let none = SessionSettings::default().meaning();
+        for (name, value) in
+            [("enable_seqscan", "off"), ("app.tenant", "'5'"), ("search_path", "other"), ("jit", "off")]
+        {
+            assert_eq!(settings(&[(name, value)]).meaning(), none, "{name}");
+        }
+        for (name, value) in [("datestyle", "'German'"), ("timezone", "'Asia/Tokyo'"), ("role", "app")] {
+            assert_ne!(settings(&[(name, value)]).meaning(), none, "{name}");
+        }
     }
 
     #[test]

@@ -85,6 +85,8 @@ impl Session {
         let single = match &plan.kind {
             PlanKind::Single(shard) => Some(*shard),
             PlanKind::Any => Some(self.batch.open.unwrap_or_else(|| self.any_shard())),
+            // A value that is wrong is told when the portal is executed, as Postgres does it.
+            PlanKind::Refuse(fault) if fault.code.0.starts_with(b"22") => None,
             PlanKind::Refuse(fault) => {
                 self.note_plan(&plan);
                 return Err(self.refusal(fault, &statement.text, &statement.types).await);

@@ -23,7 +23,6 @@ use crate::session::bind::result_formats;
 use crate::session::cursor::{check_cursor_columns, portal_of};
 use crate::session::held::{Finishing, put_settings};
 use crate::session::prepared::{ClientStatement, Place};
-use crate::session::promise::changed;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
 use crate::sql::pulls::is_portable;
@@ -225,36 +224,6 @@ impl Session {
         // Not held while others are waited for.
         self.end_parts(false).await?;
         described
-    }
-
-    /// [`Self::start_finish`]; where it finds that tables were changed behind the router's back, once more under the catalog as it is.
-    pub(super) async fn begin_finish(
-        &mut self,
-        plan: &FinishPlan,
-        ask: &Ask<'_>,
-        original: Original,
-    ) -> Result<(ShardId, Original), Failure> {
-        let failure = match self.start_finish(plan, ask, &original).await {
-            Ok((slot, _)) => return Ok((slot, original)),
-            Err(failure) => failure,
-        };
-        // Shards that answer with different columns may all have others than the catalog knows.
-        let differ =
-            matches!(&failure, Failure::Fault(fault) if fault.code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
-        let stale = Failure::Fault(tables_have_changed());
-        if !self.look_again(if differ { &stale } else { &failure }).await {
-            return Err(failure);
-        }
-        let (text, types) = ask.statement();
-        let described = self.describe_at_home(text, types).await?;
-        if same_columns(&original.rows, &described.1)? == Same::No {
-            return Err(changed().into());
-        }
-        let (plan, _) = self.plan_again(ask)?;
-        let PlanKind::Finish(plan) = plan.kind else { return Err(failure) };
-        let original = Original { parameters: original.parameters, rows: described.1 };
-        let (slot, _) = self.start_finish(&plan, ask, &original).await?;
-        Ok((slot, original))
     }
 
     /// The shard that tells the moment of a statement in a transaction. Every shard has begun its part of it at a time of its own; rows
@@ -558,14 +527,14 @@ pub(super) fn is_of_stale(code: &str) -> bool {
 
 /// Whether two descriptions have the same names and types. Tables and their columns may differ.
 #[derive(Debug, PartialEq, Eq)]
-enum Same {
+pub(super) enum Same {
     Yes,
     /// But for user-defined types.
     RowTypes,
     No,
 }
 
-fn same_columns(original: &Bytes, finish: &Bytes) -> Result<Same, Fault> {
+pub(super) fn same_columns(original: &Bytes, finish: &Bytes) -> Result<Same, Fault> {
     let columns = |frame: &Bytes| match frame.first() {
         Some(b'T') => read_row_description(frame.get(HEADER..).unwrap_or_default()).map(Some),
         _ => Ok(None),

@@ -27,6 +27,7 @@ pub mod scatter;
 pub mod scope;
 mod set_config;
 pub mod simple;
+mod sql_arguments;
 mod sql_execute;
 mod sql_prepare;
 pub mod transaction;

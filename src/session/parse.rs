@@ -87,6 +87,7 @@ impl Session {
             def: Mutex::new(None),
             description: Mutex::new(None),
             arguments: OnceLock::new(),
+            behind: OnceLock::new(),
             promise: OnceLock::new(),
             kept: AtomicBool::new(false),
             analysis,
@@ -146,7 +147,8 @@ impl Session {
             PlanKind::Single(_) if let Some(shard) = self.cursor_shard(&statement.analysis.kind) => return Ok(shard),
             PlanKind::Single(_) if is_checked(&statement.analysis.kind) => self.any_shard(),
             PlanKind::Single(shard) => *shard,
-            PlanKind::Scatter { shards, .. } => shards.min().unwrap_or(self.view.topology.home),
+            // Types that users made are told with the numbers that the catalog has, which clients read there.
+            PlanKind::Scatter { .. } => self.view.topology.home,
             // It may name tables that only the home shard has.
             PlanKind::Finish(_) => return Ok(self.view.topology.home),
             PlanKind::Refuse(fault) if statement.analysis.parameters == 0 => {

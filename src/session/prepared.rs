@@ -40,6 +40,8 @@ pub struct ClientStatement {
     pub description: Mutex<Option<(Bytes, Bytes)>>,
     /// The types of its parameters as the home shard has them, once that is known: what arguments of an EXECUTE become.
     pub arguments: OnceLock<Box<[Oid]>>,
+    /// Characters of the PREPARE before it: Postgres counts positions in errors from there.
+    pub behind: OnceLock<u32>,
     /// What the client counts on, once it is known.
     pub promise: OnceLock<Arc<Promise>>,
     /// It keeps its promise under the catalog that `analysis` is of.
@@ -81,10 +83,18 @@ impl ClientStatement {
         self.kept.store(true, Ordering::Relaxed);
     }
 
-    /// Its definition, where the connection that has these statements knows it.
-    pub fn known_as(&self, on: &PreparedSet) -> Option<Arc<StatementDef>> {
+    /// Its definition, where the connection that has these statements knows it; counts as a use.
+    pub fn known_as(&self, on: &mut PreparedSet) -> Option<Arc<StatementDef>> {
         let def = self.def.lock().unwrap_or_else(PoisonError::into_inner);
-        def.as_ref().filter(|def| on.has(def.id)).map(Arc::clone)
+        def.as_ref().filter(|def| on.touch(def.id)).map(Arc::clone)
+    }
+
+    pub fn behind(&self) -> u32 {
+        self.behind.get().copied().unwrap_or(0)
+    }
+
+    pub fn set_behind(&self, characters: u32) {
+        let _ = self.behind.set(characters);
     }
 
     pub fn set_arguments(&self, types: Box<[Oid]>) {

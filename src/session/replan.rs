@@ -6,13 +6,20 @@ use bytes::Bytes;
 
 use crate::backend::inflight::{Audience, Owed, Verdict};
 use crate::backend::prepared::StatementDef;
-use crate::fault::Fault;
-use crate::ids::Oid;
+use crate::exec::forward::move_position;
+use crate::exec::scatter::tables_have_changed;
+use crate::fault::{Fault, SqlState};
+use crate::ids::{Oid, ShardId};
+use crate::plan::{FinishPlan, Plan, PlanKind};
 use crate::session::batch::Reload;
+use crate::session::finish::{Original, Same, same_columns};
 use crate::session::prepared::ClientStatement;
-use crate::session::promise::{Description, Promise, columns};
+use crate::session::promise::{Description, Promise, changed, columns};
+use crate::session::run::Ask;
 use crate::session::{Failure, Session};
+use crate::sql::Analysis;
 use crate::types::oid;
+use crate::wire::frame::BindView;
 use crate::wire::{error_fields, request};
 
 impl Session {
@@ -36,6 +43,7 @@ impl Session {
         if let Some(types) = old.arguments() {
             statement.set_arguments(types);
         }
+        statement.set_behind(old.behind());
         if let Some(promise) = promise {
             statement.set_promise(promise);
         }
@@ -57,7 +65,7 @@ impl Session {
         if parsing.is_some() {
             return Ok(self.prepare_on(at, statement, parsing)?);
         }
-        let known = statement.known_as(&self.held[at].server.prepared);
+        let known = statement.known_as(&mut self.held[at].server.prepared);
         if let Some(def) = known.as_ref().filter(|_| statement.is_kept()) {
             return Ok(Arc::clone(def));
         }
@@ -85,7 +93,7 @@ impl Session {
         statement: &Arc<ClientStatement>,
         parsing: Box<[u8]>,
     ) -> Result<Description, Failure> {
-        let known = statement.known_as(&self.held[at].server.prepared).and_then(|def| def.description());
+        let known = statement.known_as(&mut self.held[at].server.prepared).and_then(|def| def.description());
         let description = match known {
             Some(description) => {
                 self.prepare_on(at, statement, Some(parsing))?;
@@ -133,10 +141,70 @@ impl Session {
             return Ok(());
         }
         self.leave_open().await?;
-        let description = self.describe_at_home(&statement.text, &statement.types).await?;
+        let offset = std::mem::replace(&mut self.offset, statement.behind());
+        let described = self.describe_at_home(&statement.text, &statement.types).await;
+        self.offset = offset;
+        let description = described?;
         self.keep_promise(statement, &description)?;
         statement.set_described(description.0, description.1);
         Ok(())
+    }
+
+    /// Whether the failure is that of an old catalog, and there is a newer one now.
+    pub(super) async fn look_again(&mut self, failure: &Failure) -> bool {
+        let stale = matches!(failure, Failure::Fault(fault) if *fault == tables_have_changed());
+        if !stale || self.tx.is_open() {
+            return false;
+        }
+        let before = self.view.catalog.generation;
+        self.note_stale();
+        self.reload_catalog().await;
+        self.view.catalog.generation != before
+    }
+
+    /// The plan of the same request under the catalog of now.
+    pub(super) fn plan_again(&mut self, ask: &Ask<'_>) -> Result<(Plan, Arc<Analysis>), Failure> {
+        let (text, types) = ask.statement();
+        self.scan_one(text)?;
+        let analysis = self.analysis(text);
+        let plan = match ask {
+            Ask::Query { text } => self.plan(text, &analysis),
+            Ask::Bound { bind, .. } => {
+                let statement = self.client_statement(text.into(), types.into(), Arc::clone(&analysis));
+                self.plan_bound(&statement, &BindView::read(bind)?.parameters)
+            }
+        };
+        Ok((plan, analysis))
+    }
+
+    /// [`Self::start_finish`]; where it finds that tables were changed behind the router's back, once more under the catalog as it is.
+    pub(super) async fn begin_finish(
+        &mut self,
+        plan: &FinishPlan,
+        ask: &Ask<'_>,
+        original: Original,
+    ) -> Result<(ShardId, Original), Failure> {
+        let failure = match self.start_finish(plan, ask, &original).await {
+            Ok((slot, _)) => return Ok((slot, original)),
+            Err(failure) => failure,
+        };
+        // Shards that answer with different columns may all have others than the catalog knows.
+        let differ =
+            matches!(&failure, Failure::Fault(fault) if fault.code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
+        let stale = Failure::Fault(tables_have_changed());
+        if !self.look_again(if differ { &stale } else { &failure }).await {
+            return Err(failure);
+        }
+        let (text, types) = ask.statement();
+        let described = self.describe_at_home(text, types).await?;
+        if same_columns(&original.rows, &described.1)? == Same::No {
+            return Err(changed().into());
+        }
+        let (plan, _) = self.plan_again(ask)?;
+        let PlanKind::Finish(plan) = plan.kind else { return Err(failure) };
+        let original = Original { parameters: original.parameters, rows: described.1 };
+        let (slot, _) = self.start_finish(&plan, ask, &original).await?;
+        Ok((slot, original))
     }
 
     /// Prepares the statement on the open server and has it described there, by itself.
@@ -165,7 +233,7 @@ impl Session {
                     if error_fields::is_changed_plan(frame.body()) {
                         self.note_stale();
                     }
-                    self.client.out.extend_from_slice(&frame.bytes);
+                    self.client.out.extend_from_slice(&move_position(frame.body(), statement.behind()));
                     self.forget_unproven();
                     return Err(Failure::Reported);
                 }

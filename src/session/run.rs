@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::{Broken, Pumped, Seen, pump};
-use crate::exec::scatter::{Answer, RunEnd, ScatterError, ScatterRun, tables_have_changed};
+use crate::exec::scatter::{Answer, RunEnd, ScatterError, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::merge::MergeLimits;
@@ -19,7 +19,7 @@ use crate::session::{Failure, Session, Stop};
 use crate::sql::Analysis;
 use crate::sql::utility::StatementKind;
 use crate::types::compare::TextStyle;
-use crate::wire::frame::{BindView, Fields};
+use crate::wire::frame::Fields;
 use crate::wire::{reply, request};
 
 /// The client's request, in the form in which each of several servers will get it.
@@ -234,33 +234,6 @@ impl Session {
                 self.run_plan(&plan, &analysis, &ask).await
             }
         }
-    }
-
-    /// Whether the failure is that of an old catalog, and there is a newer one now.
-    pub(super) async fn look_again(&mut self, failure: &Failure) -> bool {
-        let stale = matches!(failure, Failure::Fault(fault) if *fault == tables_have_changed());
-        if !stale || self.tx.is_open() {
-            return false;
-        }
-        let before = self.view.catalog.generation;
-        self.note_stale();
-        self.reload_catalog().await;
-        self.view.catalog.generation != before
-    }
-
-    /// The plan of the same request under the catalog of now.
-    pub(super) fn plan_again(&mut self, ask: &Ask<'_>) -> Result<(Plan, Arc<Analysis>), Failure> {
-        let (text, types) = ask.statement();
-        self.scan_one(text)?;
-        let analysis = self.analysis(text);
-        let plan = match ask {
-            Ask::Query { text } => self.plan(text, &analysis),
-            Ask::Bound { bind, .. } => {
-                let statement = self.client_statement(text.into(), types.into(), Arc::clone(&analysis));
-                self.plan_bound(&statement, &BindView::read(bind)?.parameters)
-            }
-        };
-        Ok((plan, analysis))
     }
 
     async fn run_plan(&mut self, plan: &Plan, analysis: &Arc<Analysis>, ask: &Ask<'_>) -> Result<(), Failure> {

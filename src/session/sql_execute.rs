@@ -1,29 +1,29 @@
-//! EXECUTE in SQL, by itself, in EXPLAIN and in CREATE TABLE AS: planned as a Bind of the statement that it names. The home shard makes
-//! values of arguments that are more than literals.
+//! EXECUTE in SQL, by itself, in EXPLAIN and in CREATE TABLE AS: planned as a Bind of the statement that it names.
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::NO_POSITION;
 use crate::fault::{Fault, SqlState};
-use crate::ids::{Oid, ShardId};
+use crate::ids::ShardId;
+use crate::metrics::QueryClass;
 use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, ShardSql};
 use crate::session::batch::Reload;
+use crate::session::control::is_local;
 use crate::session::prepared::{ClientStatement, Place};
-use crate::session::promise::{Description, parameter_types};
 use crate::session::run::Ask;
+use crate::session::sql_arguments::bind_body;
 use crate::session::sql_prepare::is_query;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
-use crate::sql::outcome::Outcome;
 use crate::sql::utility::cursor::Cursor;
 use crate::sql::utility::{Execution, StatementKind, execution, literal_arguments};
 use crate::wire::frame::BindView;
 use crate::wire::reply::Column;
-use crate::wire::{encode, request};
+use crate::wire::request;
 
 /// What an EXECUTE comes to.
 pub(super) struct Call {
@@ -42,6 +42,15 @@ impl Session {
     pub(super) async fn run_execute(&mut self, text: &str) -> Result<bool, Failure> {
         let Some(found) = execution(text) else { return Ok(false) };
         let Call { statement, bind } = self.call(text, &found, &[]).await?;
+        if is_local(&statement.analysis.kind) {
+            self.scan_one(&statement.text)?;
+            let rows = self.run_local(&statement.text, &statement.analysis).await?.unwrap_or_default();
+            self.note_route(QueryClass::Local, 0);
+            let description = rows.describe(&[])?;
+            self.client.out.extend_from_slice(&description);
+            rows.put_rows(&mut self.client.out)?;
+            return Ok(true);
+        }
         let plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
         self.note_plan(&plan);
         if is_finished(&plan) && statement.described().is_none() {
@@ -79,7 +88,8 @@ impl Session {
     /// The statement that an EXECUTE runs, put in the place of the EXECUTE where something stands around it, and its values.
     pub(super) async fn call(&mut self, text: &str, found: &Execution, formats: &[i16]) -> Result<Call, Failure> {
         let named = self.statement_named(&found.name)?;
-        if self.has_other_literals(&named) {
+        // set_config takes texts, which mean the same under any settings.
+        if !is_local(&named.analysis.kind) && self.has_other_literals(&named) {
             return Err(other_settings().into());
         }
         self.keep_promise_at_home(&named).await?;
@@ -125,96 +135,6 @@ impl Session {
         Ok(self.client_statement(text, named.types.clone(), analysis))
     }
 
-    /// The types of a statement's parameters as the home shard has them.
-    fn argument_types(&mut self, statement: &Arc<ClientStatement>) -> Result<Box<[Oid]>, Failure> {
-        if let Some(types) = statement.arguments() {
-            return Ok(types);
-        }
-        let unknown = || Fault::new(SqlState::INTERNAL_ERROR, "a statement was not described before it ran");
-        let types = parameter_types(&statement.described().ok_or_else(unknown)?.0)?;
-        statement.set_arguments(types.clone());
-        Ok(types)
-    }
-
-    /// How the home shard describes a statement with these types declared; `None`: it cannot.
-    pub(super) async fn found_description(
-        &mut self,
-        query: &str,
-        declared: &[Oid],
-    ) -> Result<Option<Description>, Failure> {
-        let at = self.enlist(self.view.topology.home).await?;
-        let server = &mut self.held[at].server;
-        request::parse(&mut server.out, b"", query.as_bytes(), declared)?;
-        server.inflight.push(Owed::Parse(Audience::Router));
-        request::describe(&mut server.out, request::Target::Statement, b"")?;
-        server.inflight.push(Owed::DescribeStatement(Audience::Client));
-        server.out.extend_from_slice(request::SYNC);
-        server.inflight.push(Owed::Sync(Audience::Client));
-        match crate::session::finish::description(server, &mut self.client, None).await {
-            Ok(described) => Ok(described.ok()),
-            Err(error) => Err(self.scatter_failure(error, false).await),
-        }
-    }
-
-    /// The arguments are expressions: the home shard makes values of the parameters' types of them, as texts.
-    async fn evaluate(&mut self, text: &str, found: &Execution, types: &[Oid]) -> Result<Vec<Option<String>>, Failure> {
-        if !types.is_empty() && !self.texts_are_exact() {
-            return Err(Fault::unsupported(
-                "EXECUTE with expressions as arguments is not supported under these settings",
-                "Their values go as text, and as DateStyle and extra_float_digits are set, texts may lose digits or time zones.",
-                "Set DateStyle to ISO and extra_float_digits to 1.",
-            )
-            .into());
-        }
-        let analysis = self.check_arguments(text.get(found.arguments.clone()).unwrap_or_default())?;
-        self.leave_open().await?;
-        let numbers: Vec<String> = (1..=types.len()).map(|n| format!("${n}")).collect();
-        let query = format!("SELECT {}", numbers.join(", "));
-        let name = found.name.as_bytes();
-        let at = self.enlist(self.view.topology.home).await?;
-        let held = &mut self.held[at];
-        if let Some(analysis) = analysis {
-            held.note_pin(analysis.pin);
-            held.wrote |= analysis.access == Access::Write;
-        }
-        let server = &mut held.server;
-        request::parse(&mut server.out, name, query.as_bytes(), types)?;
-        server.inflight.push(Owed::Parse(Audience::Router));
-        server.out.extend_from_slice(request::SYNC);
-        server.inflight.push(Owed::Sync(Audience::Router));
-        server.settle().await?;
-        let values = server.query(text.get(found.whole.clone()).unwrap_or_default()).await;
-        // Unlike DEALLOCATE, this is taken in a failed transaction.
-        request::close(&mut server.out, request::Target::Statement, name)?;
-        server.inflight.push(Owed::Close(Audience::Router));
-        server.out.extend_from_slice(request::SYNC);
-        server.inflight.push(Owed::Sync(Audience::Router));
-        let closed = server.settle().await;
-        server.broken |= closed.is_err();
-        if !self.tx.is_open() {
-            self.release_idle();
-        }
-        let before = text.get(..found.whole.start).map_or(0, |before| before.chars().count());
-        let moved = self.offset.saturating_add(u32::try_from(before).unwrap_or(u32::MAX));
-        Ok(values.map_err(|fault| fault.moved(moved))?.into_iter().next().unwrap_or_default())
-    }
-
-    /// Functions in the arguments are looked at as those of any statement.
-    fn check_arguments(&mut self, arguments: &str) -> Result<Option<Arc<Analysis>>, Failure> {
-        if arguments.trim().is_empty() {
-            return Ok(None);
-        }
-        let query = format!("SELECT {arguments}");
-        if !self.scan_one(&query)? {
-            return Ok(None);
-        }
-        let analysis = self.analysis(&query);
-        match &analysis.outcome {
-            Outcome::Refuse(fault) => Err(fault.clone().into()),
-            _ => Ok(Some(analysis)),
-        }
-    }
-
     /// Whether literals of the statement were read under settings that may have made other values of them.
     pub(super) fn has_other_literals(&self, statement: &ClientStatement) -> bool {
         use crate::sql::template::SlotKind;
@@ -228,6 +148,12 @@ impl Session {
         let unread = || Fault::new(SqlState::INTERNAL_ERROR, "an EXECUTE that the server alone could read");
         let found = execution(&outer.text).ok_or_else(unread)?;
         let Call { statement, bind } = self.call(&outer.text, &found, &formats).await?;
+        if is_local(&statement.analysis.kind) {
+            let portal = self.statements.portal(name)?;
+            portal.statement = statement;
+            portal.place = Place::Local;
+            return Ok(());
+        }
         let plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
         let shard = match &plan.kind {
             PlanKind::Single(shard) => Some(self.at_cursor(&statement.analysis.kind, *shard).await?),
@@ -291,20 +217,6 @@ fn is_finished(plan: &Plan) -> bool {
     }
 }
 
-/// The body of a Bind message of the unnamed portal and statement, with values in text.
-fn bind_body(values: &[Option<String>], formats: &[i16]) -> Result<Bytes, Fault> {
-    let mut bind = BytesMut::new();
-    bind.put_slice(&[0, 0]);
-    encode::count16(&mut bind, 0)?;
-    encode::count16(&mut bind, values.len())?;
-    for value in values {
-        encode::value(&mut bind, value.as_deref().map(str::as_bytes))?;
-    }
-    encode::count16(&mut bind, formats.len())?;
-    formats.iter().for_each(|format| bind.put_i16(*format));
-    Ok(bind.freeze())
-}
-
 /// As Postgres checks it when a portal is bound.
 pub(super) fn check_formats(formats: &[i16], columns: Option<&[Column]>) -> Result<(), Fault> {
     let columns = columns.map_or(0, <[Column]>::len);
@@ -313,21 +225,4 @@ pub(super) fn check_formats(formats: &[i16], columns: Option<&[Column]>) -> Resu
     }
     let message = format!("bind message has {} result formats but query has {columns} columns", formats.len());
     Err(Fault::new(SqlState::PROTOCOL_VIOLATION, message))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::session::bind::result_formats;
-
-    #[test]
-    fn a_bind_of_arguments_reads_back() {
-        let bind = bind_body(&[Some("5".to_owned()), None], &[1, 0]).unwrap();
-        let view = BindView::read(&bind).unwrap();
-        assert_eq!(view.parameters.len(), 2);
-        assert_eq!(view.parameters.get(0).unwrap().1, Some(&b"5"[..]));
-        assert_eq!(view.parameters.get(1).unwrap().1, None);
-        assert_eq!(result_formats(&bind).unwrap(), [1, 0]);
-    }
 }

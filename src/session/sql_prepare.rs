@@ -24,7 +24,10 @@ impl Session {
         let types = self.prepared_types(name, text).await?;
         self.statements.check_new(name.as_bytes())?;
         let unread = || Fault::new(SqlState::INTERNAL_ERROR, "a PREPARE that the server alone could read");
-        let query: Arc<str> = prepared(text).and_then(|inner| text.get(inner..)).ok_or_else(unread)?.into();
+        let inner = prepared(text).ok_or_else(unread)?;
+        let query: Arc<str> = text.get(inner..).ok_or_else(unread)?.into();
+        let before = text.get(..inner).map_or(0, |before| before.chars().count());
+        let behind = self.offset.saturating_add(u32::try_from(before).unwrap_or(u32::MAX));
         self.scan_one(&query)?;
         let analysis = self.analysis(&query);
         if let Outcome::Refuse(fault) = &analysis.outcome {
@@ -42,6 +45,7 @@ impl Session {
         };
         let statement = self.client_statement(query, declared, analysis);
         statement.set_arguments(types);
+        statement.set_behind(behind);
         statement.set_promise(Arc::new(Promise::new(&description, statement.generation)?));
         statement.set_kept();
         statement.set_described(description.0, description.1);

@@ -234,6 +234,11 @@ pub fn line(message: &Message) -> String {
             format!("{tag} {report:?}")
         }
         b'T' => format!("{tag} {:?}", message.columns()),
+        // Types that users create have other numbers on each server.
+        b't' => {
+            let types = (0..usize::from(message.u16_at(0))).map(|index| message.u32_at(2 + 4 * index).min(16_384));
+            format!("{tag} {:?}", types.collect::<Vec<_>>())
+        }
         b'D' => {
             let cells: Vec<String> = message.cells().iter().map(|c| cell_text(c.as_deref())).collect();
             format!("{tag} {}", cells.join("|"))
