@@ -67,7 +67,8 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
         scanned = Scan::default();
     }
     let analysis = analyze::analyze(&args.sql, &scanned, &names);
-    let view = View { topology: &cluster.topology, catalog: &cluster.catalog, in_transaction: false };
+    let view =
+        View { topology: &cluster.topology, catalog: &cluster.catalog, in_transaction: false, combine_servers: false };
     let inputs = Inputs { text: &args.sql, slots: &scanned.slots, parameters: None };
     let plan = plan::plan(&analysis, &inputs, &view);
     let advice = plan::advice::advice(&plan, &inputs, &scanned, &names, &view);
