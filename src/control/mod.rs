@@ -1,14 +1,15 @@
 //! I/O. What the router does on its own account, beside any client: reads catalogs, resolves what commits left behind.
 
 pub mod catalog;
+pub mod combine;
 pub mod resolver;
 
 use crate::backend::Backend;
-use crate::backend::cluster::{Database, ServerConnector};
+use crate::backend::cluster::{Database, ServerConnector, primary};
 use crate::backend::pool::Connect;
 use crate::fault::Fault;
 use crate::ids::ShardId;
-use crate::topology::Role;
+use crate::topology::Server;
 
 /// A connection of the router's own to the primary of one shard: no client's parameter ever touched it, names mean pg_catalog's.
 ///
@@ -16,10 +17,14 @@ use crate::topology::Role;
 /// The connector's fault, or the server's.
 pub async fn connect(database: &Database, shard: ShardId) -> Result<Backend, Fault> {
     let topology = &database.cluster.load().topology;
-    let server = topology.shard(shard).servers.iter().find(|s| s.role == Role::Primary);
-    let Some(server) = server.or(topology.shard(shard).servers.first()) else {
-        return Err(Fault::new(crate::fault::SqlState::UNABLE_TO_CONNECT, "the shard has no server"));
-    };
+    connect_to(database, primary(topology.shard(shard))).await
+}
+
+/// The same to any server of the database.
+///
+/// # Errors
+/// The connector's fault, or the server's.
+pub async fn connect_to(database: &Database, server: &Server) -> Result<Backend, Fault> {
     let connector = ServerConnector {
         server: server.clone(),
         address: format!("{}:{}", server.host, server.port).into(),

@@ -174,7 +174,7 @@ impl Session {
             topology: &self.view.topology,
             catalog: &self.view.catalog,
             in_transaction: self.tx.is_open(),
-            combine_servers: false,
+            combine_servers: !self.database.combine.is_empty(),
         }
     }
 

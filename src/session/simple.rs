@@ -284,7 +284,8 @@ impl Session {
     fn routes(&self, text: &str, analysis: &Analysis, parameters: Option<&dyn Parameters>, json: bool) -> LocalRows {
         let inputs = Inputs { text, slots: &self.scan.slots, parameters };
         let view = self.plan_view();
-        let plan = plan::plan(analysis, &inputs, &view);
+        let mut plan = plan::plan(analysis, &inputs, &view);
+        self.show_combine(&mut plan);
         let advice = plan::advice::advice(&plan, &inputs, &self.scan, &self.scope.names(&self.view), &view);
         let lines = if json {
             vec![plan::explain::json(&plan, analysis, &view, &advice)]
