@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 use crate::backend::cluster::{Credentials, Database, Look, ServerAccess};
+use crate::backend::combiners::CombineServers;
 use crate::backend::pool::PoolLimits;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::SettingsTable;
@@ -28,6 +29,7 @@ use crate::server::http::{self, Readiness, Unready};
 use crate::server::{Front, Member, accept};
 use crate::session::{SessionLimits, Shared};
 use crate::tls::{ClientTls, ClientTlsMode, ServerTls, ServerTlsFiles, ServerTlsMode, TlsError};
+use crate::topology::{Role, Server};
 use crate::wire::auth::{MockKey, Verifier, VerifierError};
 
 /// Idle connections are looked at this often.
@@ -318,6 +320,7 @@ pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> 
             access.clone(),
             limits,
             settings.combine.pool_size.get() as usize,
+            CombineServers::new(combine_servers(&settings.combine, &database.name)),
             own,
             logins(settings, &database.name),
             database.safe_functions.clone(),
@@ -340,6 +343,17 @@ fn logins(settings: &Settings, database: &str) -> Vec<Credentials> {
     logins
 }
 
+/// The servers that finish statements of a logical database.
+fn combine_servers(settings: &config::CombineSettings, database: &Arc<str>) -> Vec<Server> {
+    let server = |server: &config::CombineServer| Server {
+        host: Arc::clone(&server.host),
+        port: server.port,
+        dbname: server.dbname.clone().unwrap_or_else(|| Arc::clone(database)),
+        role: Role::Primary,
+    };
+    settings.servers.iter().map(server).collect()
+}
+
 /// Keeps one database's catalog, and the router's knowledge of which shard answers.
 async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: Duration, looks_for_deadlocks: bool) {
     let mut read_at: Option<Instant> = None;
@@ -355,7 +369,8 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
             all_well &= tried.is_ok();
             health.note(&database, shard, tried.err());
         }
-        if read_at.is_none_or(|at| at.elapsed() >= refresh) {
+        let due = read_at.is_none_or(|at| at.elapsed() >= refresh);
+        if due {
             match control::catalog::reload(&database, false).await {
                 Ok(()) => {
                     read_at = Some(Instant::now());
@@ -368,12 +383,15 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
                 }
             }
         }
+        // One that does not answer is looked at again as soon as a shard would be.
+        all_well &= control::combine::look(&database, due).await;
         for (_, pools) in database.all_pools() {
             for (_, pool) in pools.iter() {
                 pool.sweep(Instant::now());
                 pool.fill().await;
             }
             pools.combine().sweep(Instant::now());
+            pools.combiners().iter().for_each(|pool| pool.sweep(Instant::now()));
         }
         tokio::time::sleep(if all_well { SWEEP } else { PROBE }).await;
     }
@@ -487,14 +505,17 @@ impl Source for Watcher {
                 stale: Duration::ZERO,
             });
             for (user, pools) in database.all_pools() {
-                let shards = pools.iter().map(|(shard, pool)| (shard, "primary", pool));
-                let combine = (topology.home, "combine", pools.combine());
-                for (shard, role, pool) in shards.chain([combine]) {
+                let name = |shard| topology.shard(shard).name.to_string();
+                let shards = pools.iter().map(|(shard, pool)| (name(shard), "primary", pool));
+                let combine = (name(topology.home), "combine", pools.combine());
+                // The host tells which.
+                let beside = pools.combiners().iter().map(|pool| (String::new(), "combine", pool));
+                for (shard, role, pool) in shards.chain([combine]).chain(beside) {
                     let active = pool.counts.active.load(Ordering::Relaxed) as i64;
                     sample.pools.push(PoolSample {
                         database: database.name.to_string(),
                         user: user.to_string(),
-                        shard: topology.shard(shard).name.to_string(),
+                        shard,
                         role,
                         host: pool.connector.address.to_string(),
                         cl_active: active,

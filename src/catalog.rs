@@ -19,6 +19,19 @@ pub struct Catalog {
     pub aggregates: Vec<Box<str>>,
     /// The database's default collation (`pg_database.datcollate` is C or POSIX, or not).
     pub default_collation: Collation,
+    pub customs: Customs,
+}
+
+/// What users have made, besides tables and functions, that can change what an expression means. A Postgres without it is not to
+/// read such an expression.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Customs {
+    /// Names of types and domains.
+    pub types: Vec<Box<str>>,
+    /// Names of operators over types that are all built in.
+    pub operators: Vec<Box<str>>,
+    /// There are casts between built-in types, or conversions of encodings, which no name in a statement shows.
+    pub casts: bool,
 }
 
 /// `pg_class.relkind`, as far as routing cares.
@@ -55,6 +68,8 @@ pub struct Column {
     pub type_oid: Oid,
     pub typmod: i32,
     pub collation: Collation,
+    /// The name of its collation in pg_catalog, where that is not the database's own; empty for one that users made.
+    pub collation_name: Option<Box<str>>,
     pub not_null: bool,
     /// `GENERATED ALWAYS AS (...) STORED`.
     pub generated: bool,

@@ -98,6 +98,7 @@ pub struct Metrics {
     pub pulled_rows: IntCounter,
     /// Bytes of those rows.
     pub pulled_bytes: IntCounter,
+    finishes: IntCounterVec,
     sampled: Sampled,
     source: OnceLock<Box<dyn Source>>,
 }
@@ -244,6 +245,12 @@ impl Metrics {
             merge_buffer_bytes: gauge(r, "pgloom_merge_buffer_bytes", "held by merges"),
             pulled_rows: counter(r, "pgloom_pulled_rows_total", "rows pulled for statements that Postgres finishes"),
             pulled_bytes: counter(r, "pgloom_pulled_bytes_total", "bytes of rows pulled for such statements"),
+            finishes: vector(
+                r,
+                "pgloom_finishes_total",
+                "statements that Postgres finishes, by where, and why on the home shard though there are combine servers",
+                &["on", "why"],
+            ),
             sampled: Sampled::register(r),
             source: OnceLock::new(),
             registry,
@@ -277,6 +284,12 @@ impl Metrics {
     /// One statement refused. `reason` is one of a few fixed words, never text of the statement.
     pub fn refused(&self, reason: &'static str) {
         self.refusals.with_label_values(&[reason]).inc();
+    }
+
+    /// A statement is finished on the home shard or on a server beside the shards. `why`, one of a few fixed words: what kept it from
+    /// such a server, where there are any.
+    pub fn finish(&self, on: &'static str, why: &'static str) {
+        self.finishes.with_label_values(&[on, why]).inc();
     }
 
     /// The handles of one shard; look them up when its pools are made, not for a statement.

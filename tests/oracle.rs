@@ -207,11 +207,31 @@ fn hand_written_statements_answer_as_one_postgres_does() {
         }
     }
     println!("{}\n{}{statements} statements; {}", report.details(), report.table(), world.shares());
+    println!("finished: {:?}", world.finishes());
     assert_eq!(report.wrong(), 0, "answers that one Postgres would not give");
     assert_eq!(world.misplaced(), Vec::<String>::new(), "after all writes");
     if std::env::var("PGLOOM_ORACLE_ONLY").is_err() && world.routed() {
         hold_refusals(&report);
     }
+}
+
+/// With servers beside the shards, what a Postgres finishes (`PGLOOM_ORACLE_COMBINE=1`: everything).
+#[test]
+fn combine_servers_answer_as_one_postgres_does() {
+    const CATEGORIES: [&str; 3] = ["windows", "cursors", "clock"];
+    let cases = corpus::read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle"));
+    let world = World::create_with("oraclecombine", true);
+    let mut bench = Bench::new(&world);
+    let mut report = Report::default();
+    for (category, cases) in cases.iter().filter(|(category, _)| CATEGORIES.contains(&category.as_str())) {
+        for case in cases.iter().filter(|c| wanted(c)) {
+            let verdicts: Vec<(&str, Verdict)> =
+                case.forms.iter().map(|form| (form.name(), bench.judge(case, *form))).collect();
+            report.note(category, &case.label(), &verdicts);
+        }
+    }
+    println!("{}\n{}\nfinished: {:?}", report.details(), report.table(), world.finishes());
+    assert_eq!(report.wrong(), 0, "answers that one Postgres would not give");
 }
 
 /// Refused statements by category are only ever fewer than `tests/oracle/refused.txt` says; `UPDATE=1` rewrites it.

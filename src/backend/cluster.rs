@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::backend::cancel::CancelHandle;
+use crate::backend::combiners::CombineServers;
 use crate::backend::gate::Gate;
 use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
 use crate::backend::turns::Place;
@@ -19,7 +20,7 @@ use crate::ids::ShardId;
 use crate::net::Keepalive;
 use crate::secret::Secret;
 use crate::tls::ServerTls;
-use crate::topology::{Role, Server, Topology};
+use crate::topology::{Role, Server, Shard, Topology};
 
 /// Who we are to the shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +82,8 @@ impl Connect for ServerConnector {
 pub type ServerPool = Pool<ServerConnector>;
 pub type ServerCheckout = Checkout<ServerConnector>;
 
-/// The pools of one user of one database: one for each shard's primary, and the one of combine connections. They share a gate.
+/// The pools of one user of one database: one for each shard's primary, the one of combine connections to the home shard, and one for
+/// each server beside the shards. They share a gate.
 pub struct UserPools {
     pools: Vec<Arc<ServerPool>>,
     /// How many of `pools` are those of shards.
@@ -97,16 +99,10 @@ impl UserPools {
         access: &ServerAccess,
         limits: &PoolLimits,
         combine: usize,
+        combiners: &CombineServers,
     ) -> Arc<Self> {
         let gate = Arc::new(Gate::default());
-        let pool = |id: ShardId, limits: PoolLimits| {
-            let shard = topology.shard(id);
-            let server = shard
-                .servers
-                .iter()
-                .find(|s| s.role == Role::Primary)
-                .or(shard.servers.first())
-                .expect("a validated topology has a server in every shard");
+        let pool = |id: ShardId, server: &Server, limits: PoolLimits| {
             let connector = ServerConnector {
                 shard: id,
                 server: server.clone(),
@@ -116,10 +112,14 @@ impl UserPools {
             };
             Pool::new(connector, limits, &gate)
         };
-        let mut pools: Vec<_> = topology.all_shards().iter().map(|shard| pool(shard, limits.clone())).collect();
+        let shards = topology.all_shards();
+        let mut pools: Vec<_> =
+            shards.iter().map(|shard| pool(shard, primary(topology.shard(shard)), limits.clone())).collect();
         let finish = PoolLimits { size: combine, min_size: 0, size_setting: "[combine] pool_size", ..limits.clone() };
         let shards = pools.len();
-        pools.push(pool(topology.home, finish));
+        pools.push(pool(topology.home, primary(topology.shard(topology.home)), finish.clone()));
+        // No shard's: nobody is to look there for what waits on a shard.
+        pools.extend(combiners.servers().map(|server| pool(ShardId::combine(0), server, finish.clone())));
         let keeps = Arc::new(Semaphore::new(combine / 2));
         Arc::new(Self { pools, shards, keeps })
     }
@@ -145,6 +145,16 @@ impl UserPools {
         &self.pools[self.shards]
     }
 
+    /// The connections to a server beside the shards that finishes statements.
+    pub fn combiner(&self, at: usize) -> &Arc<ServerPool> {
+        &self.pools[self.shards + 1 + at]
+    }
+
+    /// All of those.
+    pub fn combiners(&self) -> &[Arc<ServerPool>] {
+        &self.pools[self.shards + 1..]
+    }
+
     /// The pool at this place behind the gate.
     pub fn at(&self, place: Place) -> &Arc<ServerPool> {
         &self.pools[place]
@@ -157,6 +167,12 @@ impl UserPools {
     pub fn iter(&self) -> impl Iterator<Item = (ShardId, &Arc<ServerPool>)> {
         self.pools[..self.shards].iter().enumerate().map(|(i, pool)| (ShardId(i as u16), pool))
     }
+}
+
+/// The server of a shard that takes writes.
+pub fn primary(shard: &Shard) -> &Server {
+    let primary = shard.servers.iter().find(|server| server.role == Role::Primary);
+    primary.or(shard.servers.first()).expect("a validated topology has a server in every shard")
 }
 
 /// The map and catalog of one moment. A statement, or its whole transaction, holds one `Arc` of it.
@@ -182,8 +198,10 @@ pub struct Database {
     pub cluster: ArcSwap<Cluster>,
     pub access: ServerAccess,
     pub limits: PoolLimits,
-    /// Combine connections for each user.
+    /// Combine connections for each user and server.
     pub combine_size: usize,
+    /// The servers beside the shards that finish statements.
+    pub combine: Arc<CombineServers>,
     /// By client user.
     pools: Mutex<HashMap<Box<str>, Arc<UserPools>>>,
     /// The credentials with which the router itself reads catalogs and resolves transactions.
@@ -209,6 +227,7 @@ impl Database {
         access: ServerAccess,
         limits: PoolLimits,
         combine_size: usize,
+        combine: Arc<CombineServers>,
         own: Credentials,
         logins: Vec<Credentials>,
         safe_functions: Vec<crate::ids::QualifiedName>,
@@ -225,6 +244,7 @@ impl Database {
             access,
             limits,
             combine_size,
+            combine,
             pools: Mutex::default(),
             own,
             logins,
@@ -257,7 +277,7 @@ impl Database {
         let mut limits = self.limits.clone();
         limits.size = size.unwrap_or(limits.size);
         let topology = Arc::clone(&self.cluster.load().topology);
-        let made = UserPools::new(&topology, credentials, &self.access, &limits, self.combine_size);
+        let made = UserPools::new(&topology, credentials, &self.access, &limits, self.combine_size, &self.combine);
         pools.insert(user.into(), Arc::clone(&made));
         made
     }

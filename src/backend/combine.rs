@@ -1,5 +1,6 @@
 //! `Inputs`: the temporary tables of a combine connection, kept from statement to statement so that the catalog does not bloat.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -28,14 +29,63 @@ const OWN_LOCK: &str = "2s";
 pub struct InputTable<'a> {
     /// Not quoted.
     pub name: &'a str,
-    /// The query whose columns it gets.
-    pub create: &'a str,
-    /// The table whose columns of the same names these are, in SQL; `None`: they are those of a query.
-    pub source: Option<String>,
+    pub columns: InputColumns<'a>,
     /// Columns of its primary key, in SQL; empty: none.
     pub primary_key: String,
-    /// The catalog that `create` was written for.
+    /// The catalog that `columns` were written for.
     pub generation: u64,
+}
+
+/// Where an input has its columns from.
+#[derive(Clone, Debug)]
+pub enum InputColumns<'a> {
+    /// The result of this query over tables of the same server; `table`, in SQL: the one whose columns of the same names these are.
+    Of { query: &'a str, table: Option<String> },
+    /// Their types and collations, which are the same on every server.
+    Typed(&'a [TypedColumn]),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypedColumn {
+    /// Not quoted.
+    pub name: Box<str>,
+    pub type_oid: Oid,
+    pub typmod: i32,
+    /// Its name in pg_catalog, where it is not the database's own.
+    pub collation: Option<Box<str>>,
+}
+
+impl InputColumns<'_> {
+    /// Equal where the same columns come of it under one catalog.
+    fn words(&self) -> Cow<'_, str> {
+        match self {
+            Self::Of { query, .. } => Cow::Borrowed(query),
+            Self::Typed(columns) => Cow::Owned(format!("{columns:?}")),
+        }
+    }
+
+    /// The query that gives the columns to a table made of it.
+    async fn query(&self, server: &mut Backend) -> Result<String, Fault> {
+        let columns = match self {
+            Self::Of { query, .. } => return Ok((*query).to_owned()),
+            Self::Typed(columns) => columns,
+        };
+        let types = columns.iter().enumerate().map(|(at, c)| format!("({at}, {}, {})", c.type_oid, c.typmod));
+        let names = server
+            .query(&format!(
+                "SELECT pg_catalog.format_type(t.type, t.typmod) FROM (VALUES {}) t (at, type, typmod) ORDER BY t.at",
+                types.collect::<Vec<_>>().join(", ")
+            ))
+            .await?;
+        let list = columns.iter().zip(names).map(|(column, row)| {
+            let name = row.into_iter().next().flatten().unwrap_or_default();
+            let collation =
+                column.collation.as_ref().map(|name| format!(" COLLATE pg_catalog.{}", quote_identifier(name)));
+            let alias = quote_identifier(&column.name);
+            format!("CAST(NULL AS {name}){} AS {alias}", collation.unwrap_or_default())
+        });
+        Ok(format!("SELECT {}", list.collect::<Vec<_>>().join(", ")))
+    }
 }
 
 /// What a connection has.
@@ -67,7 +117,7 @@ impl Made {
 
     /// Made by the same words, for whatever catalog.
     fn was(&self, table: &InputTable<'_>) -> bool {
-        *self.name == *table.name && *self.create == *table.create && *self.primary_key == *table.primary_key
+        *self.name == *table.name && *self.create == *table.columns.words() && *self.primary_key == *table.primary_key
     }
 }
 
@@ -110,7 +160,7 @@ impl Inputs {
         self.clock += 1;
         self.made.push(Made {
             name: table.name.into(),
-            create: table.create.into(),
+            create: table.columns.words().into(),
             primary_key: table.primary_key.as_str().into(),
             generation: table.generation,
             keep,
@@ -184,11 +234,11 @@ pub async fn make_inputs(
         }
         for table in &wanted {
             let name = quote_identifier(table.name);
+            let query = table.columns.query(server).await?;
             let _ = write!(
                 sql,
-                "; CREATE TEMP TABLE {name} AS {} WITH NO DATA; \
-                 GRANT ALL ON TABLE pg_temp.{name} TO PUBLIC",
-                table.create
+                "; CREATE TEMP TABLE {name} AS {query} WITH NO DATA; \
+                 GRANT ALL ON TABLE pg_temp.{name} TO PUBLIC"
             );
             if !table.primary_key.is_empty() {
                 let _ = write!(sql, "; ALTER TABLE pg_temp.{name} ADD PRIMARY KEY ({})", table.primary_key);
@@ -222,7 +272,11 @@ pub async fn make_inputs(
 
 /// Whether an input still has the types and collations of its table's columns.
 async fn has_columns_of_source(server: &mut Backend, table: &InputTable<'_>) -> Result<bool, Fault> {
-    let Some(source) = &table.source else { return Ok(false) };
+    let source = match &table.columns {
+        InputColumns::Of { table: Some(table), .. } => table,
+        InputColumns::Of { table: None, .. } => return Ok(false),
+        InputColumns::Typed(_) => return Ok(true),
+    };
     let rows = server
         .query(&format!(
             "SELECT FROM pg_catalog.pg_attribute i WHERE i.attrelid = pg_catalog.to_regclass({}) AND i.attnum > 0 \
@@ -251,14 +305,22 @@ async fn leans_on_users(server: &mut Backend, name: &str) -> Result<bool, Fault>
 
 /// The types of a table's columns as a RowDescription tells them.
 async fn column_types(server: &mut Backend, name: &str) -> Result<Vec<Oid>, Fault> {
-    let sql = format!("SELECT * FROM {}", qualified(name));
-    request::parse(&mut server.out, b"", sql.as_bytes(), &[])?;
+    let columns = columns_of(server, &format!("SELECT * FROM {}", qualified(name))).await?;
+    Ok(columns.iter().map(|column| column.type_oid).collect())
+}
+
+/// The columns of a query as a RowDescription tells them, which says nothing of collations.
+///
+/// # Errors
+/// What the server finds wrong with the query.
+pub async fn columns_of(server: &mut Backend, query: &str) -> Result<Vec<TypedColumn>, Fault> {
+    request::parse(&mut server.out, b"", query.as_bytes(), &[])?;
     server.inflight.push(Owed::Parse(Audience::Router));
     request::describe(&mut server.out, request::Target::Statement, b"")?;
     server.inflight.push(Owed::DescribeStatement(Audience::Router));
     server.out.extend_from_slice(request::SYNC);
     server.inflight.push(Owed::Sync(Audience::Router));
-    let mut types = Vec::new();
+    let mut columns = Vec::new();
     let mut failed = None;
     while !server.inflight.is_empty() {
         let frame = server.next_frame().await?;
@@ -266,12 +328,18 @@ async fn column_types(server: &mut Backend, name: &str) -> Result<Vec<Oid>, Faul
             return Err(server.out_of_step(frame.tag));
         }
         match frame.tag {
-            b'T' => types = read_row_description(frame.body())?.iter().map(|column| column.type_oid).collect(),
+            b'T' => columns = read_row_description(frame.body())?,
             b'E' => failed = Some(server_fault(frame.body())),
             _ => {}
         }
     }
-    failed.map_or(Ok(types), Err)
+    let typed = columns.into_iter().map(|column| TypedColumn {
+        name: column.name,
+        type_oid: column.type_oid,
+        typmod: column.typmod,
+        collation: None,
+    });
+    failed.map_or_else(|| Ok(typed.collect()), Err)
 }
 
 #[cfg(test)]
@@ -279,7 +347,8 @@ mod tests {
     use super::*;
 
     fn table(name: &str, generation: u64) -> InputTable<'_> {
-        InputTable { name, create: "SELECT a FROM t", source: Some("t".into()), primary_key: String::new(), generation }
+        let columns = InputColumns::Of { query: "SELECT a FROM t", table: Some("t".into()) };
+        InputTable { name, columns, primary_key: String::new(), generation }
     }
 
     #[test]

@@ -98,6 +98,11 @@ impl Gate {
         state.ring(admitted);
     }
 
+    /// Whether somebody who comes now would have to wait for a connection of this pool.
+    pub fn is_full(&self, place: Place) -> bool {
+        self.state().turns.is_full(place)
+    }
+
     /// How many wait for a connection of this pool.
     pub fn waiting(&self, place: Place) -> usize {
         self.state().turns.waiting(place)

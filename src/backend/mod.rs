@@ -4,6 +4,7 @@ pub mod cancel;
 pub mod clock;
 pub mod cluster;
 pub mod combine;
+pub mod combiners;
 pub mod gate;
 pub mod inflight;
 pub mod login;
@@ -82,6 +83,10 @@ pub struct Backend {
     pub idle_since: Option<Instant>,
     /// The stream can no longer be trusted: never reuse.
     pub broken: bool,
+    /// It ended or made no sense, which was not our doing.
+    pub lost: bool,
+    /// Which run of which configuration of a server this is, where that has been asked.
+    pub incarnation: Option<Box<str>>,
     /// TLS may still hold bytes that were written into it.
     unflushed: bool,
     max_message: usize,
@@ -118,6 +123,8 @@ impl Backend {
             connected_at: now,
             idle_since: None,
             broken: false,
+            lost: false,
+            incarnation: None,
             unflushed: false,
             max_message,
         }
@@ -336,6 +343,7 @@ impl Backend {
     /// The connection is lost: nothing may be sent on it again.
     pub fn lost(&mut self, why: &str) -> Fault {
         self.broken = true;
+        self.lost = true;
         Fault::new(SqlState::CONNECTION_FAILURE, format!("lost connection to shard server {}", self.address))
             .detail(why.to_owned())
             .hint("The statement may or may not have taken effect; check before repeating it.")

@@ -84,6 +84,11 @@ impl<C: Connect> Pool<C> {
         self.place
     }
 
+    /// Whether a client that comes now would have to wait for a connection of this pool.
+    pub fn is_busy(&self) -> bool {
+        self.gate.is_full(self.place)
+    }
+
     /// How many clients wait for a connection of this pool.
     pub fn waiting(&self) -> usize {
         self.gate.waiting(self.place)
@@ -197,6 +202,14 @@ fn is_expired(backend: &Backend, before: Option<Instant>) -> bool {
     before.is_some_and(|before| backend.connected_at < before)
 }
 
+/// Why there are no connections.
+#[derive(Debug)]
+pub struct Unlent {
+    /// The pool that could not make a new one; `None`: it was the gate that said no.
+    pub place: Option<Place>,
+    pub fault: Fault,
+}
+
 /// A connection of each of these pools, which share a gate, for one client that holds some of the pools at `holds` already. All or
 /// none: nobody keeps one pool from others while it waits for another one.
 ///
@@ -206,7 +219,7 @@ fn is_expired(backend: &Backend, before: Option<Instant>) -> bool {
 pub async fn checkout<C: Connect>(
     pools: &[&Arc<Pool<C>>],
     holds: &[Place],
-) -> Result<SmallVec<[Checkout<C>; 1]>, Fault> {
+) -> Result<SmallVec<[Checkout<C>; 1]>, Unlent> {
     let Some(first) = pools.first() else { return Ok(SmallVec::new()) };
     let wants: SmallVec<[Place; 4]> = pools.iter().map(|pool| pool.place).collect();
     if let Err(denied) = first.gate.enter(&wants, holds, first.limits.wait).await {
@@ -214,14 +227,16 @@ pub async fn checkout<C: Connect>(
             Denied::Timeout(place) | Denied::Alone(place) => pools.iter().find(|pool| pool.place == place),
             Denied::Circle => None,
         };
-        return Err(short.unwrap_or(first).denied(denied));
+        return Err(Unlent { place: None, fault: short.unwrap_or(first).denied(denied) });
     }
     let mut checkouts: SmallVec<[Checkout<C>; 1]> = pools.iter().map(|pool| pool.lend()).collect();
     if checkouts.iter().any(|checkout| checkout.backend.is_none()) {
         let missing = checkouts.iter_mut().filter(|checkout| checkout.backend.is_none());
         let connects = missing.map(async |checkout| {
-            checkout.backend = Some(Box::new(checkout.pool.connect().await?));
-            Ok::<_, Fault>(())
+            let place = Some(checkout.pool.place);
+            let connected = checkout.pool.connect().await.map_err(|fault| Unlent { place, fault })?;
+            checkout.backend = Some(Box::new(connected));
+            Ok::<_, Unlent>(())
         });
         futures::future::try_join_all(connects).await?;
     }

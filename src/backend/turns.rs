@@ -142,6 +142,12 @@ impl Turns {
         Some(admitted)
     }
 
+    /// Whether somebody who comes now would have to wait for a connection of this pool.
+    pub fn is_full(&self, place: Place) -> bool {
+        let pool = &self.pools[place];
+        pool.free <= pool.line.len()
+    }
+
     /// How many wait for a connection of this pool.
     pub fn waiting(&self, place: Place) -> usize {
         let pool = &self.pools[place];

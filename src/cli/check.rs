@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::app;
 use crate::backend::cluster::Database;
+use crate::backend::combiners::Fitness;
 use crate::catalog::Catalog;
 use crate::cli::{ConfigArg, FOUND_WRONG, UNUSABLE, load, runtime};
 use crate::config::TwoPhaseCommit;
@@ -197,6 +198,44 @@ async fn check_database(database: &Arc<Database>, findings: &mut Vec<Finding>) {
                 }
             }
             Err(fault) => note(false, format!("its catalog cannot be read: {fault}"), None),
+        }
+    }
+    if let Some(catalog) = &home {
+        check_combine(database, catalog, findings).await;
+    }
+}
+
+/// The servers beside the shards that finish statements.
+async fn check_combine(database: &Arc<Database>, catalog: &Catalog, findings: &mut Vec<Finding>) {
+    for (at, address) in database.combine.addresses().into_iter().enumerate() {
+        let mut note = |ok: bool, what: String, hint: Option<&str>| {
+            findings.push(Finding {
+                database: database.name.to_string(),
+                shard: Some(format!("combine server {address}")),
+                ok,
+                what,
+                hint: hint.map(str::to_owned),
+            });
+        };
+        match control::combine::look_at(database, at, catalog).await {
+            Ok(Fitness::Fit { .. }) => note(true, "finishes statements as the home shard does".to_owned(), None),
+            Ok(Fitness::Unfit(differences)) => {
+                for difference in differences {
+                    note(
+                        false,
+                        difference,
+                        Some(
+                            "It is not used: make its locale, settings and version those of the home shard, and its database empty.",
+                        ),
+                    );
+                }
+            }
+            Ok(Fitness::Unknown) => note(false, "cannot be looked at".to_owned(), None),
+            Err(fault) => note(
+                false,
+                fault.to_string(),
+                Some("Check host, port, dbname, the router's user and pg_hba.conf of this server."),
+            ),
         }
     }
 }

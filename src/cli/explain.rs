@@ -67,9 +67,15 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
         scanned = Scan::default();
     }
     let analysis = analyze::analyze(&args.sql, &scanned, &names);
-    let view = View { topology: &cluster.topology, catalog: &cluster.catalog, in_transaction: false };
+    let view = View {
+        topology: &cluster.topology,
+        catalog: &cluster.catalog,
+        in_transaction: false,
+        combine_servers: !database.combine.is_empty(),
+    };
     let inputs = Inputs { text: &args.sql, slots: &scanned.slots, parameters: None };
-    let plan = plan::plan(&analysis, &inputs, &view);
+    let mut plan = plan::plan(&analysis, &inputs, &view);
+    plan.show_on(&database.combine.addresses().join(" or "));
     let advice = plan::advice::advice(&plan, &inputs, &scanned, &names, &view);
     if args.json {
         println!("{}", plan::explain::json(&plan, &analysis, &view, &advice));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::config::error::{ConfigError, ConfigErrors, Origin, did_you_mean};
 use crate::config::file::{self, File, General};
 use crate::config::section::{Reader, Section, Setting};
-use crate::config::{CombineSettings, Database, PoolSettings, Settings, TwoPhaseCommit};
+use crate::config::{CombineServer, CombineSettings, Database, PoolSettings, Settings, TwoPhaseCommit};
 use crate::ids::QualifiedName;
 
 /// Environment variables of ours that are no settings.
@@ -125,7 +125,26 @@ impl Build<'_> {
             max_rows: combine.max_rows.value,
             max_bytes: max_bytes? as u64,
             pool_size: self.not_zero(&combine.pool_size, "a pool needs at least one connection")?,
+            servers: self.combine_servers(&combine.servers.value),
         })
+    }
+
+    fn combine_servers(&mut self, sections: &[file::CombineServer]) -> Vec<CombineServer> {
+        let mut servers: Vec<CombineServer> = Vec::new();
+        for section in sections {
+            self.check_server(&section.host, section.port.value, &section.port.origin);
+            let server = CombineServer {
+                host: section.host.value.as_str().into(),
+                port: section.port.value,
+                dbname: section.dbname.as_ref().map(|dbname| dbname.value.as_str().into()),
+            };
+            if servers.contains(&server) {
+                let message = format!("[combine] names the server {}:{} twice; keep one", server.host, server.port);
+                self.fail(&section.origin, message);
+            }
+            servers.push(server);
+        }
+        servers
     }
 
     fn pool(&mut self, general: &General, database: &file::Database) -> Option<PoolSettings> {

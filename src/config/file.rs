@@ -116,14 +116,28 @@ section! {
 }
 
 section! {
-    /// What concerns reads that a Postgres finishes: rows are pulled from the shards into temporary tables on a connection to the home shard.
+    /// What concerns reads that a Postgres finishes: rows are pulled from the shards into temporary tables on a connection to the home shard, or to one of `servers`.
     pub struct Combine, environment false {
         /// Rows that one statement may pull; beyond it the statement fails with 53400.
         max_rows: u64 = "10000000",
         /// Bytes that one statement may pull, in Postgres's binary form; beyond it the statement fails with 53400.
         max_bytes: Bytes = "1GiB",
-        /// Connections to the home shard for each user that finish such reads, beside its other pool; cursors WITH HOLD may keep half of them.
+        /// Connections for each user that finish such reads: to the home shard, beside its other pool, of which cursors WITH HOLD may keep half, and to each of `servers`.
         pool_size: u32 = "8",
+        /// Servers beside the shards that finish such reads instead of the home shard, as `{ host = "...", port = 5432, dbname = "..." }`: of the same major version, locale, settings and users as the home shard, with an empty database. What needs the home shard's functions, types or catalog is finished there all the same.
+        servers: Vec<CombineServer> = "",
+    }
+}
+
+section! {
+    /// One server that finishes reads, in `servers` of `[combine]`.
+    pub struct CombineServer, environment false {
+        /// Host name, IP address, or the directory of its Unix socket.
+        host: String = required,
+        /// Its port.
+        port: u16 = "5432",
+        /// The database in which the temporary tables are made. Default: the name of the logical database.
+        dbname: String = optional,
     }
 }
 

@@ -95,14 +95,25 @@ pub struct LimitSettings {
 }
 
 /// Reads that a Postgres finishes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CombineSettings {
     /// Rows that one statement may pull from the shards.
     pub max_rows: u64,
     /// Bytes that one statement may pull, as Postgres sends them in binary.
     pub max_bytes: u64,
-    /// Connections to the home shard for each user.
+    /// Connections for each user to each server that finishes.
     pub pool_size: NonZeroU32,
+    /// Those beside the shards.
+    pub servers: Vec<CombineServer>,
+}
+
+/// A Postgres that finishes reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CombineServer {
+    pub host: Arc<str>,
+    pub port: u16,
+    /// `None`: the name of the logical database.
+    pub dbname: Option<Arc<str>>,
 }
 
 /// TLS with one side. Paths are absolute or relative to the working directory; each file could be read at load.

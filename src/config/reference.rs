@@ -5,12 +5,15 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::config::Settings;
-use crate::config::file::{Combine, Database, Distribution, General, Range, Server, Shard, Table, User, Value};
+use crate::config::file::{
+    Combine, CombineServer, Database, Distribution, General, Range, Server, Shard, Table, User, Value,
+};
 use crate::config::section::{Key, Need, Section};
 
-const SECTIONS: [(&str, &[Key]); 10] = [
+const SECTIONS: [(&str, &[Key]); 11] = [
     ("general", General::KEYS),
     ("combine", Combine::KEYS),
+    ("combine servers", CombineServer::KEYS),
     ("users", User::KEYS),
     ("databases", Database::KEYS),
     ("shards", Shard::KEYS),
@@ -69,7 +72,8 @@ fn settings_at_defaults() -> String {
         for (at, key) in keys.iter().enumerate() {
             let Need::Default(default) = key.need else { panic!("{} in [{section}] has no default", key.name) };
             let space = if at > 0 { "\n" } else { "" };
-            let _ = writeln!(text, "{space}{}{} = {}", comment(key.doc), key.name, toml_value(default));
+            let value = if (key.takes, default) == ("list", "") { "[]".to_owned() } else { toml_value(default) };
+            let _ = writeln!(text, "{space}{}{} = {value}", comment(key.doc), key.name);
         }
     }
     text + "\n"

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::backend::cluster::Database;
-use crate::catalog::{Catalog, Column, ColumnDefault, RelationKind, Table, UserFunction, Volatility};
+use crate::catalog::{Catalog, Column, ColumnDefault, Customs, RelationKind, Table, UserFunction, Volatility};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId};
 use crate::types::Collation;
@@ -19,6 +19,9 @@ const READS_ROW_SECURITY: &str = "WITH RECURSIVE used (oid) AS (SELECT c.oid UNI
        JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid \
          AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass) \
      SELECT FROM used u JOIN pg_catalog.pg_class t ON t.oid = u.oid WHERE t.relrowsecurity";
+
+/// The first OID of what users create (Postgres: `FirstNormalObjectId`).
+const FIRST_NORMAL_OID: u32 = 16_384;
 
 /// Row text of a catalog query.
 type Row = Vec<Option<String>>;
@@ -82,6 +85,33 @@ async fn read_from(server: &mut Backend, safe_functions: &[QualifiedName]) -> Re
         schemas,
         aggregates,
         default_collation,
+        customs: read_customs(server).await?,
+    })
+}
+
+async fn read_customs(server: &mut Backend) -> Result<Customs, Fault> {
+    let names = async |server: &mut Backend, sql: String| -> Result<Vec<Box<str>>, Fault> {
+        server.query(&sql).await?.iter().map(|row| Ok(text(row, 0)?.into())).collect()
+    };
+    // The row types of tables go by the tables' names.
+    let types = format!(
+        "SELECT DISTINCT t.typname FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
+           LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid \
+         WHERE t.typcategory <> 'A' AND (c.oid IS NULL OR c.relkind = 'c') AND {USER_SCHEMAS} ORDER BY 1"
+    );
+    let operators = format!(
+        "SELECT DISTINCT o.oprname FROM pg_catalog.pg_operator o WHERE o.oid >= {FIRST_NORMAL_OID} \
+           AND o.oprleft < {FIRST_NORMAL_OID} AND o.oprright < {FIRST_NORMAL_OID} ORDER BY 1"
+    );
+    let casts = format!(
+        "SELECT FROM pg_catalog.pg_cast WHERE oid >= {FIRST_NORMAL_OID} \
+           AND castsource < {FIRST_NORMAL_OID} AND casttarget < {FIRST_NORMAL_OID} \
+         UNION ALL SELECT FROM pg_catalog.pg_conversion WHERE oid >= {FIRST_NORMAL_OID}"
+    );
+    Ok(Customs {
+        types: names(server, types).await?,
+        operators: names(server, operators).await?,
+        casts: !server.query(&casts).await?.is_empty(),
     })
 }
 
@@ -142,7 +172,10 @@ fn columns_query() -> String {
                 WHEN co.collname = 'default' AND cn.nspname = 'pg_catalog' THEN 'x' \
                 WHEN NOT co.collisdeterministic THEN 'i' \
                 WHEN co.collprovider = 'c' AND co.collcollate IN ('C', 'POSIX') THEN 'b' ELSE 'd' END, \
-           a.attnotnull, a.attgenerated <> '', a.attidentity <> '', pg_catalog.pg_get_expr(d.adbin, d.adrelid) \
+           a.attnotnull, a.attgenerated <> '', a.attidentity <> '', pg_catalog.pg_get_expr(d.adbin, d.adrelid), \
+           CASE WHEN co.collname = 'default' AND cn.nspname = 'pg_catalog' THEN NULL \
+                WHEN cn.nspname = 'pg_catalog' AND co.oid < 16384 THEN co.collname \
+                WHEN a.attcollation <> 0 THEN '' END \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
            JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
            LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum \
@@ -172,6 +205,7 @@ fn read_column(row: &Row, default_collation: Collation) -> Result<Column, Fault>
             "i" => Collation::Nondeterministic,
             _ => Collation::Deterministic,
         },
+        collation_name: row.get(10).and_then(Option::as_deref).map(Into::into),
         not_null: text(row, 6)? == "t",
         generated,
         default,

@@ -1,6 +1,7 @@
 //! I/O. What the router does on its own account, beside any client: reads catalogs, resolves what commits left behind.
 
 pub mod catalog;
+pub mod combine;
 pub mod deadlock;
 pub mod errand;
 pub mod resolver;
@@ -9,11 +10,11 @@ pub mod transactions;
 use std::sync::Arc;
 
 use crate::backend::Backend;
-use crate::backend::cluster::{Credentials, Database, ServerConnector};
+use crate::backend::cluster::{Credentials, Database, ServerConnector, primary};
 use crate::backend::pool::Connect;
 use crate::fault::Fault;
 use crate::ids::ShardId;
-use crate::topology::{Role, Shard, Topology};
+use crate::topology::{Server, Shard, Topology};
 
 /// A connection of the router's own to the primary of one shard: no client's parameter ever touched it, names mean pg_catalog's.
 ///
@@ -34,11 +35,19 @@ pub async fn connect_as(
     shard: ShardId,
     login: &Credentials,
 ) -> Result<Backend, Fault> {
-    let servers = &self::shard(topology, shard)?.servers;
-    let server = servers.iter().find(|s| s.role == Role::Primary);
-    let Some(server) = server.or(servers.first()) else {
-        return Err(Fault::new(crate::fault::SqlState::UNABLE_TO_CONNECT, "the shard has no server"));
-    };
+    connect_to(database, shard, primary(self::shard(topology, shard)?), login).await
+}
+
+/// The same to any server of the database.
+///
+/// # Errors
+/// The connector's fault, or the server's.
+pub async fn connect_to(
+    database: &Database,
+    shard: ShardId,
+    server: &Server,
+    login: &Credentials,
+) -> Result<Backend, Fault> {
     let connector = ServerConnector {
         shard,
         server: server.clone(),

@@ -52,6 +52,11 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Whether more has come than may.
+    pub fn is_over(&self) -> bool {
+        self.rows > self.max_rows || self.bytes > self.max_bytes
+    }
+
     fn add(&mut self, bytes: usize, input: &Input) -> Result<(), Fault> {
         self.rows += 1;
         self.bytes += bytes as u64;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::ids::{ShardId, ShardSet};
 use crate::plan::combine::{Combine, Comparison, Fold, Gather, Output, SortKey, Step, Window};
 use crate::plan::shard_plans::{ShardPlan, ShardPlans};
-use crate::plan::{Access, FinishPlan, Keys, KeysFrom, Plan, PlanKind, Pull, PullFrom, ShardSql, View, Why};
+use crate::plan::{Access, Elsewhere, FinishPlan, Keys, KeysFrom, Plan, PlanKind, Pull, PullFrom, ShardSql, View, Why};
 use crate::sql::Analysis;
 use crate::sql::advice::Note;
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
@@ -44,7 +44,10 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
             lines.shard_plans(depth + 1, &shards.parts, view);
         }
         PlanKind::Finish(finish) => {
-            lines.push(0, format!("Finish on {}: {}", shard_name(view.topology.home, view), finish.reason));
+            lines.push(0, format!("Finish on {}: {}", finisher(finish, view), finish.reason));
+            if let Elsewhere::Never(why) = &finish.elsewhere {
+                lines.push(1, format!("Not on a combine server: {why}"));
+            }
             lines.push(1, format!("SQL: {}", finish.sql));
             lines.shard_plans(1, shards.finish.as_slice(), view);
             for (at, pull) in finish.pulls.iter().enumerate() {
@@ -120,7 +123,7 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
                 })
             };
             json!({
-                "plan": "finish", "on": shard_name(view.topology.home, view), "reason": *finish.reason, "sql": finish.sql,
+                "plan": "finish", "on": finisher(finish, view), "reason": *finish.reason, "sql": finish.sql,
                 "pulls": finish.pulls.iter().map(pull).collect::<Vec<_>>(),
             })
         }
@@ -208,7 +211,7 @@ impl Lines {
     /// What each shard says of its part.
     fn shard_plans(&mut self, depth: usize, plans: &[ShardPlan], view: &View<'_>) {
         for plan in plans {
-            self.push(depth, format!("On {}{}", shard_name(plan.shard, view), plan.actual()));
+            self.push(depth, format!("On {}{}", plan.name(view), plan.actual()));
             for line in plan.text.lines() {
                 self.push(depth + 1, line.to_owned());
             }
@@ -347,6 +350,11 @@ fn actual(rows: Option<u64>) -> String {
 /// The name of a shard, and of a connection on which a Postgres finishes.
 pub fn shard_name<'a>(shard: ShardId, view: &View<'a>) -> &'a str {
     view.topology.shards.get(shard.index()).map_or("?", |shard| &shard.name)
+}
+
+/// Where a statement is finished.
+fn finisher<'a>(finish: &'a FinishPlan, view: &View<'a>) -> &'a str {
+    finish.on.as_deref().unwrap_or_else(|| shard_name(view.topology.home, view))
 }
 
 fn list<'a>(shards: &ShardSet, view: &View<'a>) -> Vec<&'a str> {

@@ -7,7 +7,7 @@ use crate::ids::{DistributionId, Oid, QualifiedName, ShardSet};
 use crate::plan::values::binary_members;
 use crate::plan::{Inputs, View, Window, lost_literals, route, window};
 use crate::sql::outcome::{
-    Cursor, Finish, Keys as KeysText, KeysFrom as KeysTextFrom, PullSource, PullText, STATEMENT_MOMENT,
+    Cursor, Finish, FinishText, Keys as KeysText, KeysFrom as KeysTextFrom, PullSource, PullText, STATEMENT_MOMENT,
     TRANSACTION_MOMENT,
 };
 use crate::sql::pieces::{Piece, Pieces};
@@ -23,7 +23,8 @@ use crate::types::canonical::KeyError;
 /// 1. The client's ORIGINAL statement is parsed and described on the home shard, where every table exists. An error there is the
 ///    client's error (Postgres has analyzed the very statement); else its RowDescription is what the client sees, and its
 ///    ParameterDescription says with which types every `$n` is parsed below, declared by the client or not.
-/// 2. On the combine connection (a connection to the home shard with the session's settings) every pull's input is there, empty.
+/// 2. On the combine connection (one to the home shard, or to a server beside the shards, with the session's settings) every pull's
+///    input is there, empty.
 /// 3. Every pull's rows are copied into its input.
 /// 4. `sql` runs on the combine connection with the client's parameters, all of them, in order.
 ///
@@ -47,9 +48,40 @@ pub struct FinishPlan {
     pub own_clock: bool,
     /// Why the router does not merge the rows itself; for EXPLAIN (ROUTE).
     pub reason: Arc<str>,
+    pub elsewhere: Elsewhere,
+    /// The server beside the shards that this plan is for, where one has been chosen; for EXPLAIN.
+    pub on: Option<Box<str>>,
+}
+
+/// Whether a server beside the shards, which has none of their tables, may finish the statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// There is no such server.
+    Nowhere,
+    /// Only the home shard can, because of this.
+    Never(Arc<str>),
+    /// One that has these collations as the home shard has them.
+    Any {
+        collations: Arc<[Box<str>]>,
+        /// The plan for it, where that is another one: more is pulled.
+        plan: Option<Box<FinishPlan>>,
+    },
 }
 
 impl FinishPlan {
+    /// The plan for a server beside the shards.
+    pub fn elsewhere(&self) -> Option<&FinishPlan> {
+        match &self.elsewhere {
+            Elsewhere::Nowhere | Elsewhere::Never(_) => None,
+            Elsewhere::Any { plan, .. } => Some(plan.as_deref().unwrap_or(self)),
+        }
+    }
+
+    /// The plan for this server, or these of which one will be chosen, in words; `None`: for the home shard alone.
+    pub fn placed(&self, on: &str) -> Option<FinishPlan> {
+        Some(FinishPlan { on: Some(on.into()), elsewhere: Elsewhere::Nowhere, ..self.elsewhere()?.clone() })
+    }
+
     /// Every shard that some pull reads because of its key.
     pub fn shards(&self) -> ShardSet {
         let mut shards = ShardSet::new();
@@ -190,6 +222,27 @@ pub(crate) fn fill(finish: &Finish, inputs: &Inputs<'_>, view: &View<'_>) -> Res
         true => finish.in_transaction.as_ref().map_err(Clone::clone)?,
         false => &finish.alone,
     };
+    let elsewhere = match (&finish.elsewhere, view.combine_servers) {
+        (_, false) => Elsewhere::Nowhere,
+        (Err(why), true) => Elsewhere::Never(why.clone()),
+        (Ok(of), true) => Elsewhere::Any {
+            collations: of.collations.clone(),
+            plan: match of.text.as_ref().filter(|_| !view.in_transaction) {
+                Some(text) => Some(Box::new(fill_text(finish, text, Elsewhere::Nowhere, inputs, view)?)),
+                None => None,
+            },
+        },
+    };
+    fill_text(finish, text, elsewhere, inputs, view)
+}
+
+fn fill_text(
+    finish: &Finish,
+    text: &FinishText,
+    elsewhere: Elsewhere,
+    inputs: &Inputs<'_>,
+    view: &View<'_>,
+) -> Result<FinishPlan, Fault> {
     // The client's parameters keep their numbers: there are no holes for them.
     let mut sql = String::new();
     text.sql.fill(&mut sql, inputs.text, inputs.slots, &mut Vec::new()).ok_or_else(lost_literals)?;
@@ -204,6 +257,8 @@ pub(crate) fn fill(finish: &Finish, inputs: &Inputs<'_>, view: &View<'_>) -> Res
         clock: text.clock.clone(),
         own_clock: text.own_clock,
         reason: finish.reason.clone(),
+        elsewhere,
+        on: None,
     })
 }
 

@@ -26,7 +26,7 @@ use crate::types::{Format, oid};
 pub use crate::sql::Access;
 pub use crate::sql::outcome::{CopyInPlan, ShardSql, Why};
 pub use combine::{Combine, Window};
-pub use finish::{FinishPlan, InputColumn, Keys, KeysFrom, Pull, PullFrom};
+pub use finish::{Elsewhere, FinishPlan, InputColumn, Keys, KeysFrom, Pull, PullFrom};
 
 /// The values of one execution.
 pub struct Inputs<'a> {
@@ -48,6 +48,8 @@ pub trait Parameters {
 pub struct View<'a> {
     pub topology: &'a Topology,
     pub catalog: &'a Catalog,
+    /// There are servers beside the shards that finish statements.
+    pub combine_servers: bool,
     /// A transaction is open, and what the statement reads must be read through its connections: a Postgres that finishes the
     /// statement sees neither its writes nor its snapshot.
     pub in_transaction: bool,
@@ -59,6 +61,27 @@ pub struct Plan {
     pub kind: PlanKind,
     pub access: Access,
     pub why: Why,
+}
+
+impl Plan {
+    /// Shows the plan that servers beside the shards would carry out, where they may: one of them, `on` in words.
+    pub fn show_on(&mut self, on: &str) {
+        match &mut self.kind {
+            PlanKind::Finish(finish) => {
+                if let Some(placed) = finish.placed(on) {
+                    *finish = Arc::new(placed);
+                }
+            }
+            PlanKind::Explain(explain) => explain.plan.show_on(on),
+            PlanKind::Refuse(_)
+            | PlanKind::Single(_)
+            | PlanKind::Any
+            | PlanKind::Broadcast(_)
+            | PlanKind::Scatter { .. }
+            | PlanKind::Split { .. }
+            | PlanKind::CopyIn(_) => {}
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -15,6 +15,8 @@ use crate::sql::utility::ExplainFormat;
 #[derive(Clone, Debug)]
 pub struct ShardPlan {
     pub shard: ShardId,
+    /// The server's own name, where it is none of a shard.
+    pub beside: Option<Box<str>>,
     /// The rows of the answer, one a line.
     pub text: String,
     /// With ANALYZE: the rows that the plan's first step returned.
@@ -40,7 +42,11 @@ impl ShardPlan {
     /// `analyzed`: the answer is one of EXPLAIN ANALYZE.
     pub fn new(shard: ShardId, text: String, format: ExplainFormat, analyzed: Option<Duration>) -> Self {
         let rows = analyzed.and_then(|_| actual_rows(&text, format));
-        Self { shard, text, rows, took: analyzed }
+        Self { shard, beside: None, text, rows, took: analyzed }
+    }
+
+    pub(crate) fn name<'a>(&'a self, view: &View<'a>) -> &'a str {
+        self.beside.as_deref().unwrap_or_else(|| shard_name(self.shard, view))
     }
 
     /// Behind the shard's name.
@@ -53,7 +59,7 @@ impl ShardPlan {
     }
 
     fn document(&self, view: &View<'_>) -> Doc {
-        let mut fields = vec![("Shard".to_owned(), Doc::text(shard_name(self.shard, view)))];
+        let mut fields = vec![("Shard".to_owned(), Doc::text(self.name(view)))];
         fields.extend(self.rows.map(|rows| ("Actual Rows".to_owned(), Doc::Word(rows.to_string()))));
         fields.extend(self.took.map(|took| ("Answered In".to_owned(), Doc::Word(milliseconds(took)))));
         fields.push(("Explain".to_owned(), Doc::Raw(self.text.clone())));

@@ -16,6 +16,15 @@ use crate::sql::Analysis;
 use crate::sql::utility::{DiscardTarget, SetStatement, StatementKind, TransactionStatement};
 use crate::wire::reply::{self, NoticeLevel};
 
+/// A cursor's connection to a server beside the shards cannot follow the session.
+fn unknown_beside(fault: &Fault) -> Fault {
+    Fault::unsupported(
+        "the setting cannot be changed while a cursor over several shards is open",
+        format!("the server that has the cursor says: {}", fault.message),
+        "Close the cursor first.",
+    )
+}
+
 fn tag(tag: &str) -> LocalRows {
     LocalRows { tag: tag.to_owned(), ..LocalRows::default() }
 }
@@ -211,14 +220,21 @@ impl Session {
     /// Runs a control statement on every shard that takes part in the transaction. One that fails fails it as a whole.
     pub(super) async fn tell_joined(&mut self, sql: &str) -> Result<(), Failure> {
         self.park_runs().await?;
-        let mut failed = None;
+        let (mut failed, mut unknown) = (None, None);
         for held in self.held.iter_mut().filter(|h| h.joined || matches!(h.finishing, Finishing::Cursor { .. })) {
-            if let Err(fault) = held.server.query(sql).await {
-                failed.get_or_insert(fault);
+            match held.server.query(sql).await {
+                Ok(_) => {}
+                // The shards may know what a server beside them does not.
+                Err(fault) if held.beside.is_some() && !held.server.broken => {
+                    unknown.get_or_insert_with(|| unknown_beside(&fault));
+                }
+                Err(fault) => {
+                    failed.get_or_insert(fault);
+                }
             }
         }
         self.drop_broken();
-        failed.map_or(Ok(()), |fault| Err(fault.into()))
+        failed.or(unknown).map_or(Ok(()), |fault| Err(fault.into()))
     }
 
     pub(super) fn warn(&mut self, code: SqlState, message: &'static str) {

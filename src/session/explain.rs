@@ -1,6 +1,7 @@
 //! EXPLAIN of a statement that runs on several shards: each explains its part, and the answers stand below the router's own plan.
 //! With ANALYZE the parts run; the router's merge does not, because no rows come back.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::plan::shard_plans::{ShardPlan, ShardPlans, answer};
 use crate::plan::{Access, ExplainPlan, FinishPlan, Plan, PlanKind, PullFrom, ShardSql};
+use crate::session::combine::Tried;
 use crate::session::finish::{PORTAL, with};
 use crate::session::prepared::ClientStatement;
 use crate::session::pulls::Asked;
@@ -52,18 +54,24 @@ impl Session {
         ask: &Ask<'_>,
     ) -> Result<(), Failure> {
         let began = Instant::now();
+        let mut explain = Cow::Borrowed(explain);
         let (head, mut plans) = match &explain.plan.kind {
             PlanKind::Broadcast(sql) => {
                 let shards: ShardSet = self.view.topology.all_shards();
                 let parts: Vec<_> = shards.iter().map(|shard| (shard, sql.clone())).collect();
-                self.explain_parts(explain, &parts, access, ask).await?
+                self.explain_parts(&explain, &parts, access, ask).await?
             }
             PlanKind::Scatter { shards, sql, .. } => {
                 let parts: Vec<_> = shards.iter().map(|shard| (shard, sql.clone())).collect();
-                self.explain_parts(explain, &parts, access, ask).await?
+                self.explain_parts(&explain, &parts, access, ask).await?
             }
-            PlanKind::Split { parts, .. } => self.explain_parts(explain, parts, access, ask).await?,
-            PlanKind::Finish(finish) => self.explain_finish(explain, finish, ask).await?,
+            PlanKind::Split { parts, .. } => self.explain_parts(&explain, parts, access, ask).await?,
+            PlanKind::Finish(finish) => {
+                let (carried_out, head, plans) = self.explain_finish(&explain, finish, ask).await?;
+                let plan = Plan { kind: PlanKind::Finish(Arc::new(carried_out)), ..explain.plan.clone() };
+                explain = Cow::Owned(ExplainPlan { plan, ..explain.into_owned() });
+                (head, plans)
+            }
             PlanKind::Refuse(_) | PlanKind::Single(_) | PlanKind::Any | PlanKind::CopyIn(_) | PlanKind::Explain(_) => {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a plan that no shards explain").into());
             }
@@ -74,7 +82,7 @@ impl Session {
         if ask.describes() {
             self.client.out.extend_from_slice(&head);
         }
-        for row in answer(explain, analysis, &self.plan_view(), &plans) {
+        for row in answer(&explain, analysis, &self.plan_view(), &plans) {
             reply::data_row(&mut self.client.out, [Some(row.as_bytes())])?;
         }
         reply::command_complete(&mut self.client.out, "EXPLAIN")?;
@@ -122,19 +130,29 @@ impl Session {
     }
 
     /// Each shard explains its pulls, and then a Postgres the finishing statement: over the rows themselves with ANALYZE, else over
-    /// empty inputs.
+    /// empty inputs. Also returns the plan of the server that did it.
     async fn explain_finish(
         &mut self,
         explain: &ExplainPlan,
         plan: &FinishPlan,
         ask: &Ask<'_>,
-    ) -> Result<(Bytes, ShardPlans), Failure> {
+    ) -> Result<(FinishPlan, Bytes, ShardPlans), Failure> {
         let original = self.original(plan, ask).await?;
-        let mut finishing = FinishPlan { sql: format!("{}{}", explain.prefix, plan.sql), ..plan.clone() };
-        if !explain.options.analyze {
-            finishing.pulls.iter_mut().for_each(|pull| pull.from = PullFrom::Shards(ShardSet::new()));
-        }
-        let (slot, asked) = self.start_finish(&finishing, ask, &original).await?;
+        let mut tried = Tried::default();
+        let (carried_out, slot, asked) = loop {
+            let on = self.choose_combiner(plan, &original, &mut tried);
+            let placed = on.as_ref().and_then(|running| plan.placed(running.address()));
+            let pulls_more = placed.as_ref().is_some_and(|placed| placed.pulls.len() > plan.pulls.len());
+            let of = placed.unwrap_or_else(|| plan.clone());
+            let mut finishing = FinishPlan { sql: format!("{}{}", explain.prefix, of.sql), ..of.clone() };
+            if !explain.options.analyze {
+                finishing.pulls.iter_mut().for_each(|pull| pull.from = PullFrom::Shards(ShardSet::new()));
+            }
+            let tried_on = self.try_finish(&finishing, ask, &original, on, pulls_more, &mut tried).await?;
+            if let Some((slot, asked)) = tried_on {
+                break (of, slot, asked);
+            }
+        };
         let at = self.held_at(slot)?;
         let server = &mut self.held[at].server;
         request::execute(&mut server.out, PORTAL, 0)?;
@@ -152,11 +170,13 @@ impl Session {
         };
         self.end_finish(slot).await;
         let answer = answers.into_iter().flatten().next_back().unwrap_or_default();
-        let finish = Some(shard_plan(explain, self.view.topology.home, answer));
+        let mut finish = shard_plan(explain, self.view.topology.home, answer);
+        finish.beside.clone_from(&carried_out.on);
         // After it, because what was pulled first may have gone with the later questions.
         let asked = match explain.options.analyze {
             true => asked,
             false => {
+                let plan = &carried_out;
                 let clock = if plan.needs_moment() { Some(self.shard_with_clock(plan)?) } else { None };
                 let (_, shards) = self.feeds(plan)?;
                 self.enlist_all(&with(&shards, clock)).await?;
@@ -168,7 +188,7 @@ impl Session {
             }
         };
         let pulls = self.explain_pulls(explain, &asked).await?;
-        Ok((original.rows, ShardPlans { pulls, finish, ..ShardPlans::default() }))
+        Ok((carried_out, original.rows, ShardPlans { pulls, finish: Some(finish), ..ShardPlans::default() }))
     }
 
     async fn explain_pulls(&mut self, explain: &ExplainPlan, asked: &[Asked]) -> Result<Vec<Vec<ShardPlan>>, Failure> {

@@ -8,24 +8,23 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::backend::Backend;
-use crate::backend::clock::{self, Moment, make_clock};
-use crate::backend::combine::{InputTable, make_inputs, qualified};
+use crate::backend::clock::{self, Moment};
 use crate::backend::inflight::{Audience, Owed};
-use crate::backend::settings::{SessionSettings, assign, quote_identifier};
+use crate::backend::settings::{SessionSettings, assign};
 use crate::exec::client::Client;
-use crate::exec::finish::{Copies, Input};
+use crate::exec::finish::Copies;
 use crate::exec::forward::{NO_POSITION, without_position};
 use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError, content, tables_have_changed};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::{FinishPlan, Plan, PlanKind, PullFrom};
 use crate::session::bind::result_formats;
+use crate::session::combine::Unable;
 use crate::session::cursor::{check_cursor_columns, portal_of};
-use crate::session::held::{Finishing, put_settings};
+use crate::session::held::Finishing;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
-use crate::sql::pulls::is_portable;
 use crate::wire::frame::{BindView, Fields, Frame, HEADER};
 use crate::wire::reply::Status;
 use crate::wire::request;
@@ -47,11 +46,25 @@ pub(super) struct Original {
 pub(super) enum Halt {
     Failure(Failure),
     Scatter(ScatterError),
+    /// The server that was to finish the statement cannot.
+    Unable(Unable),
 }
 
-impl<E: Into<Failure>> From<E> for Halt {
-    fn from(error: E) -> Self {
-        Self::Failure(error.into())
+impl From<Unable> for Halt {
+    fn from(unable: Unable) -> Self {
+        Self::Unable(unable)
+    }
+}
+
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<Fault> for Halt {
+    fn from(fault: Fault) -> Self {
+        Self::Failure(fault.into())
     }
 }
 
@@ -275,7 +288,7 @@ impl Session {
     }
 
     /// Values of user-defined types go as text.
-    fn check_texts(&self) -> Result<(), Fault> {
+    pub(super) fn check_texts(&self) -> Result<(), Fault> {
         if !self.texts_are_exact() {
             return Err(Fault::unsupported(
                 "columns of user-defined types cannot be read together from several shards under these settings",
@@ -296,110 +309,7 @@ impl Session {
         style.iso_dates && style.exact_floats && !local
     }
 
-    /// Connections to all these shards and one on which the statement is finished, all at once: whose number is left in `slot` too.
-    pub(super) async fn enlist_with_combine(
-        &mut self,
-        shards: &[ShardId],
-        slot: &mut Option<ShardId>,
-    ) -> Result<ShardId, Failure> {
-        self.check_unseen_settings()?;
-        let combine = self.held.next_combine().ok_or_else(|| {
-            Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many suspended portals over several shards")
-        })?;
-        self.check_own_combines()?;
-        let missing: Vec<ShardId> = shards.iter().copied().filter(|s| self.held.position(*s).is_none()).collect();
-        let pools = missing.iter().map(|shard| self.pools.pool(*shard)).chain([self.pools.combine()]);
-        let places: Vec<_> = pools.map(|pool| pool.place()).collect();
-        let servers = self.checkout_all(&places).await?;
-        for (shard, server) in missing.into_iter().chain([combine]).zip(servers) {
-            let at = self.hold(shard, server);
-            if shard == combine {
-                self.held[at].pin = None;
-                self.held[at].finishing = Finishing::Running;
-            }
-        }
-        *slot = Some(combine);
-        self.enlist_all(shards).await?;
-        Ok(combine)
-    }
-
-    /// Who holds the whole pool would wait for itself.
-    fn check_own_combines(&self) -> Result<(), Fault> {
-        let size = self.pools.combine().limits().size;
-        let own = self.held.iter().filter(|held| held.shard.is_combine()).count();
-        if own < size {
-            return Ok(());
-        }
-        Err(Fault::new(
-            SqlState::CONFIGURATION_LIMIT_EXCEEDED,
-            "too many cursors and suspended portals over several shards",
-        )
-        .detail(format!("this session holds all {size} connections on which Postgres finishes statements"))
-        .hint("Close cursors and portals that are no longer needed, or raise [combine] pool_size."))
-    }
-
-    /// Settings, empty inputs and an open transaction on the combine connection.
-    pub(super) async fn make_inputs(
-        &mut self,
-        combine: ShardId,
-        plan: &FinishPlan,
-        feeds: &[Vec<ShardId>],
-        shards: &[ShardId],
-    ) -> Result<Vec<Input>, Failure> {
-        let settings = for_inputs(self.tx.settings_before().unwrap_or(&self.settings));
-        let within = self.tx.is_open();
-        let level = self.snapshot_level();
-        let tables: Vec<InputTable<'_>> =
-            plan.pulls
-                .iter()
-                .map(|pull| {
-                    let key = pull.primary_key.iter().filter_map(|at| pull.columns.get(*at));
-                    InputTable {
-                        name: &pull.name,
-                        create: &pull.create,
-                        source: pull.table.as_ref().map(|table| {
-                            format!("{}.{}", quote_identifier(&table.schema), quote_identifier(&table.name))
-                        }),
-                        primary_key: key.map(|column| quote_identifier(&column.name)).collect::<Vec<_>>().join(", "),
-                        generation: self.view.catalog.generation,
-                    }
-                })
-                .collect();
-        let at = self.held_at(combine)?;
-        let server = &mut self.held[at].server;
-        put_settings(server, &settings).await?;
-        if plan.own_clock {
-            make_clock(server).await?;
-        }
-        let types = make_inputs(server, &tables, within).await?;
-        // What is asked of the server's own tables before the statement is asked of the same rows.
-        server.ask(&match plan.asks_home() {
-            true => format!("BEGIN ISOLATION LEVEL {level}"),
-            false => "BEGIN".to_owned(),
-        });
-        let inputs = plan.pulls.iter().zip(types).zip(feeds).map(|((pull, types), feeds)| {
-            let binary = pull.binary.unwrap_or_else(|| types.iter().all(|oid| is_portable(*oid)));
-            Input {
-                copy: format!(
-                    "COPY {} FROM STDIN{}",
-                    qualified(&pull.name),
-                    if binary { " (FORMAT binary)" } else { "" }
-                ),
-                binary,
-                types,
-                servers: feeds.iter().filter_map(|shard| shards.binary_search(shard).ok()).collect(),
-                table: pull.label.to_string(),
-                filtered: pull.filtered,
-            }
-        });
-        let inputs: Vec<Input> = inputs.collect();
-        if inputs.iter().any(|input| !input.binary) {
-            self.check_texts()?;
-        }
-        Ok(inputs)
-    }
-
-    /// Parses the finishing statement under the client's role and settings, checks that it has the original's columns, and binds it.
+    /// Parses the finishing statement and binds it.
     pub(super) async fn bind_finish(
         &mut self,
         combine: ShardId,
@@ -408,13 +318,40 @@ impl Session {
         original: &Original,
         copies: &mut Copies,
     ) -> Result<(), Halt> {
+        self.parse_finish(combine, plan, ask, original, Some(copies)).await?;
+        let at = self.held_at(combine)?;
+        let server = &mut self.held[at].server;
+        let tail = match ask {
+            Ask::Query { .. } => Bytes::from_static(&[0; 6]),
+            Ask::Bound { bind, .. } => Bytes::copy_from_slice(BindView::read(bind)?.tail),
+        };
+        request::bind_raw(&mut server.out, portal_of(plan), b"", &tail)?;
+        server.inflight.push(Owed::Bind(Audience::Router));
+        Ok(())
+    }
+
+    /// Parses the finishing statement under the client's role and settings, and checks that it has the original's columns. `copies`: those
+    /// that are still to be answered; `None`: it is only tried.
+    pub(super) async fn parse_finish(
+        &mut self,
+        combine: ShardId,
+        plan: &FinishPlan,
+        ask: &Ask<'_>,
+        original: &Original,
+        copies: Option<&mut Copies>,
+    ) -> Result<(), Halt> {
+        let mut none = Copies::default();
+        let (copies, tried) = match copies {
+            Some(copies) => (copies, false),
+            None => (&mut none, true),
+        };
         let at = self.held_at(combine)?;
         let before = self.tx.settings_before().unwrap_or(&self.settings);
         let mut settings: Vec<String> =
             roles(before).map(|(name, value)| assign(name, value).replacen("SET ", "SET LOCAL ", 1)).collect();
         let mut changed: Vec<String> = match plan.cursor {
-            Some(_) => self.tx.history(),
-            None => self.tx.settings_replay().map(str::to_owned).collect(),
+            Some(_) if !tried => self.tx.history(),
+            _ => self.tx.settings_replay().map(str::to_owned).collect(),
         };
         changed.retain(|sql| !sql.to_ascii_lowercase().contains("temp_buffers"));
         let server = &mut self.held[at].server;
@@ -462,13 +399,6 @@ impl Session {
                 return Err(ScatterError::Stale(tables_have_changed()).into());
             }
         }
-        let server = &mut self.held[at].server;
-        let tail = match ask {
-            Ask::Query { .. } => Bytes::from_static(&[0; 6]),
-            Ask::Bound { bind, .. } => Bytes::copy_from_slice(BindView::read(bind)?.tail),
-        };
-        request::bind_raw(&mut server.out, portal_of(plan), b"", &tail)?;
-        server.inflight.push(Owed::Bind(Audience::Router));
         Ok(())
     }
 }
@@ -580,15 +510,4 @@ impl Session {
 /// Who the session acts as. The inputs belong to the user that logged in, so they are made and filled as that one.
 fn roles(settings: &SessionSettings) -> impl Iterator<Item = (&str, &str)> {
     ["session_authorization", "role"].into_iter().filter_map(|name| settings.get(name).map(|value| (name, value)))
-}
-
-/// The settings under which inputs are made and filled. temp_buffers cannot be changed where there are temporary tables already.
-fn for_inputs(settings: &Arc<SessionSettings>) -> Arc<SessionSettings> {
-    const LEFT_OUT: [&str; 3] = ["session_authorization", "role", "temp_buffers"];
-    if LEFT_OUT.iter().all(|name| settings.get(name).is_none()) {
-        return Arc::clone(settings);
-    }
-    let mut plain = (**settings).clone();
-    LEFT_OUT.iter().for_each(|name| plain.remove(name));
-    Arc::new(plain)
 }

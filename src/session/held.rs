@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::backend::Backend;
 use crate::backend::cancel::CancelHandle;
 use crate::backend::cluster::ServerCheckout;
+use crate::backend::combiners::Running;
 use crate::backend::pool;
 use crate::backend::settings::SessionSettings;
 use crate::backend::turns::Place;
@@ -38,6 +39,15 @@ pub struct Held {
     pub finishing: Finishing,
     /// The right to keep it beyond its transaction.
     pub keeps: Option<OwnedSemaphorePermit>,
+    /// It is one to a server beside the shards.
+    pub beside: Option<Running>,
+}
+
+/// Why no server connections were lent.
+pub enum Unlent {
+    Failure(Failure),
+    /// The pool at this place could not connect.
+    Connect(Place, Fault),
 }
 
 /// Whether a connection is one on which Postgres finishes a statement. Such a one takes no part in the client's transaction.
@@ -237,9 +247,16 @@ impl Session {
         Ok(at)
     }
 
-    /// Connections out of all these pools at once, with regard to what the session holds already. The wait for them ends when the client
-    /// leaves or cancels.
+    /// Connections out of all these pools at once, with regard to what the session holds already.
     pub(super) async fn checkout_all(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Failure> {
+        self.try_checkout(places).await.map_err(|unlent| match unlent {
+            Unlent::Failure(failure) => failure,
+            Unlent::Connect(_, fault) => fault.into(),
+        })
+    }
+
+    /// The wait for the connections ends when the client leaves or cancels.
+    pub(super) async fn try_checkout(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
         let Self { pools, held, client, slot, .. } = self;
         let holds: SmallVec<[Place; 4]> = held.iter().map(|held| held.server.place()).collect();
         let pools: SmallVec<[_; 4]> = places.iter().map(|place| pools.at(*place)).collect();
@@ -247,14 +264,17 @@ impl Session {
         let mut waiting = None;
         poll_fn(|cx| {
             if let Poll::Ready(lent) = lending.as_mut().poll(cx) {
-                return Poll::Ready(lent.map_err(Failure::from));
+                return Poll::Ready(lent.map_err(|pool::Unlent { place, fault }| match place {
+                    Some(place) => Unlent::Connect(place, fault),
+                    None => Unlent::Failure(fault.into()),
+                }));
             }
             waiting.get_or_insert_with(|| slot.wait());
             if client.control.poll_cancel(cx).is_ready() {
                 let canceled = Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to user request");
-                return Poll::Ready(Err(canceled.into()));
+                return Poll::Ready(Err(Unlent::Failure(canceled.into())));
             }
-            poll_client(client, cx).map(|_| Err(Stop::Gone.into()))
+            poll_client(client, cx).map(|_| Err(Unlent::Failure(Stop::Gone.into())))
         })
         .await
     }
@@ -290,6 +310,7 @@ impl Session {
             temporary: false,
             finishing: Finishing::No,
             keeps: None,
+            beside: None,
         });
         let now = self.clock.started.map_or(1, |started| self.shared.cancels.moment(started));
         self.slot.add(self.held[at].running(), now);
@@ -300,6 +321,9 @@ impl Session {
     pub(super) fn let_go(&mut self, at: usize) {
         let held = self.held.remove(at);
         self.note_running();
+        if let (true, Some(running)) = (held.server.lost, &held.beside) {
+            running.doubt();
+        }
         drop(held);
     }
 

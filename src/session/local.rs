@@ -120,7 +120,8 @@ impl Session {
         let topology = &self.view.topology;
         let shards = self.pools.iter().map(|(shard, pool)| (topology.shard(shard).name.to_string(), pool));
         let combine = (format!("{} (combine)", topology.shard(topology.home).name), self.pools.combine());
-        let rows = shards.chain([combine]).map(|(name, pool)| {
+        let beside = self.pools.combiners().iter().map(|pool| (format!("{} (combine)", pool.connector.address), pool));
+        let rows = shards.chain([combine]).chain(beside).map(|(name, pool)| {
             vec![
                 Some(name),
                 Some(self.user.to_string()),

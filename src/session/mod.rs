@@ -3,6 +3,7 @@
 pub mod batch;
 mod bind;
 pub mod cancel;
+mod combine;
 pub mod commit;
 pub mod control;
 pub mod copy;

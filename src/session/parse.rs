@@ -172,7 +172,12 @@ impl Session {
     }
 
     pub(super) fn plan_view(&self) -> View<'_> {
-        View { topology: &self.view.topology, catalog: &self.view.catalog, in_transaction: self.tx.is_open() }
+        View {
+            topology: &self.view.topology,
+            catalog: &self.view.catalog,
+            in_transaction: self.tx.is_open(),
+            combine_servers: !self.database.combine.is_empty(),
+        }
     }
 
     /// After an error nobody knows which Parse of the batch succeeded: the server's own word is asked again next time.

@@ -4,14 +4,17 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::backend::clock::{self, Moment};
-use crate::backend::combine::qualified;
+use crate::backend::combine::{TypedColumn, qualified};
+use crate::backend::combiners::Running;
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::settings::quote_identifier;
 use crate::exec::finish::{self, Copies, Input, Tally, Values};
+use crate::exec::forward::Broken;
 use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError, start_sending, tables_have_changed};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
 use crate::plan::{FinishPlan, Keys, KeysFrom, Pull, PullFrom};
+use crate::session::combine::{Tried, Unable};
 use crate::session::finish::{Halt, Original, is_of_stale, no_moment, sqlstate, with};
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
@@ -50,14 +53,36 @@ struct Loading<'a> {
 }
 
 impl Session {
-    /// Pulls the rows and binds the finishing statement. On return the shards' connections are at rest, or back. Returns the combine
-    /// connection, and how each pull was asked for.
+    /// Pulls the rows and binds the finishing statement, on whichever server can. On return the shards' connections are at rest, or
+    /// back. Returns the combine connection, and how each pull was asked for.
     pub(super) async fn start_finish(
         &mut self,
         plan: &FinishPlan,
         ask: &Ask<'_>,
         original: &Original,
     ) -> Result<(ShardId, Vec<Asked>), Failure> {
+        let mut tried = Tried::default();
+        loop {
+            let on = self.choose_combiner(plan, original, &mut tried);
+            let of = on.as_ref().and_then(|_| plan.elsewhere()).unwrap_or(plan);
+            let pulls_more = !std::ptr::eq(of, plan);
+            if let Some(done) = self.try_finish(of, ask, original, on, pulls_more, &mut tried).await? {
+                return Ok(done);
+            }
+        }
+    }
+
+    /// The same on this server, or on the home shard. `None`: the server cannot, and another one is to be tried. `pulls_more`: than it
+    /// would be for the home shard.
+    pub(super) async fn try_finish(
+        &mut self,
+        plan: &FinishPlan,
+        ask: &Ask<'_>,
+        original: &Original,
+        on: Option<Running>,
+        pulls_more: bool,
+        tried: &mut Tried,
+    ) -> Result<Option<(ShardId, Vec<Asked>)>, Failure> {
         self.check_finish(plan)?;
         let (feeds, shards) = self.feeds(plan)?;
         let mut slot = None;
@@ -68,8 +93,9 @@ impl Session {
         };
         let limit = self.shared.limits.query_timeout;
         let (moment, copies) = (Moment::default(), Copies::default());
+        let server = on.as_ref().map(|running| running.at);
         let loading = Loading { plan, ask, original, moment, feeds, shards, known: Vec::new(), copies };
-        let loading = self.load(loading, &mut slot, &mut tally);
+        let loading = self.load(loading, on, &mut slot, &mut tally);
         let loaded = match limit {
             None => loading.await,
             Some(limit) => match tokio::time::timeout(limit, loading).await {
@@ -84,10 +110,31 @@ impl Session {
         };
         self.shared.metrics.pulled_rows.inc_by(tally.rows);
         self.shared.metrics.pulled_bytes.inc_by(tally.bytes);
-        match (loaded, slot) {
-            (Ok(asked), Some(slot)) => Ok((slot, asked)),
-            (Ok(_), None) => Err(Fault::new(SqlState::INTERNAL_ERROR, "no combine connection").into()),
-            (Err(halt), slot) => {
+        let halt = match (loaded, slot) {
+            (Ok(asked), Some(slot)) => {
+                self.count_finish(server.is_some(), tried);
+                return Ok(Some((slot, asked)));
+            }
+            (Ok(_), None) => Fault::new(SqlState::INTERNAL_ERROR, "no combine connection").into(),
+            (Err(_), _) if server.is_some() && pulls_more && tally.is_over() => Unable::TooMuch.into(),
+            (Err(halt), _) => halt,
+        };
+        match (halt, server) {
+            (Halt::Unable(unable), Some(at)) => {
+                tried.note(&self.database.combine, at, &unable);
+                if let Unable::TooMuch = unable {
+                    // More is pulled outside of transactions only: nothing is lost with what is cancelled.
+                    let shards: Vec<ShardId> = self.held.iter().map(|held| held.shard).collect();
+                    self.quiet(&shards, false).await;
+                }
+                if let Some(slot) = slot {
+                    self.end_finish(slot).await;
+                }
+                self.drop_broken();
+                self.end_parts(false).await?;
+                Ok(None)
+            }
+            (halt, _) => {
                 let failure = self.halted(halt).await;
                 if let Some(slot) = slot {
                     self.end_finish(slot).await;
@@ -116,6 +163,14 @@ impl Session {
                 failure
             }
             Halt::Failure(failure @ Failure::Stop(_)) => failure,
+            // Only servers beside the shards are ever unable, and others are tried then.
+            Halt::Unable(Unable::Unreachable(fault) | Unable::Refuses(fault)) => {
+                self.scatter_failure(fault.into(), false).await
+            }
+            Halt::Unable(Unable::TooMuch) => {
+                let fault = Fault::new(SqlState::INTERNAL_ERROR, "the home shard was not tried");
+                self.scatter_failure(fault.into(), false).await
+            }
         }
     }
 
@@ -140,6 +195,7 @@ impl Session {
     async fn load(
         &mut self,
         mut of: Loading<'_>,
+        on: Option<Running>,
         slot: &mut Option<ShardId>,
         tally: &mut Tally,
     ) -> Result<Vec<Asked>, Halt> {
@@ -147,14 +203,20 @@ impl Session {
         let within = self.tx.is_open();
         // Inside of a transaction the statement's moment is asked of one of its connections.
         let clock = if plan.needs_moment() && within { Some(self.shard_with_clock(plan)?) } else { None };
-        let combine = self.enlist_with_combine(&with(&of.shards, clock), slot).await?;
+        let columns = match on {
+            Some(_) => Some(self.columns_of_pulls(plan).await?),
+            None => None,
+        };
+        let combine = self.enlist_with_combine(&with(&of.shards, clock), on, slot).await?;
         if let Some(shard) = clock {
             of.moment = self.moment_of(shard).await?;
         }
         let mut inputs = None;
         let asks_types = plan.pulls.iter().any(|pull| pull.binary.is_none());
-        if asks_types || plan.needs_moment() && !within {
-            inputs = Some(self.make_inputs(combine, plan, &of.feeds, &of.shards).await?);
+        if let Some(columns) = &columns {
+            inputs = Some(self.prepare_beside(combine, &of, columns).await?);
+        } else if asks_types || plan.needs_moment() && !within {
+            inputs = Some(self.make_inputs(combine, plan, None, &of.feeds, &of.shards).await?);
         }
         if plan.needs_moment() && !within {
             // The moment is the finishing transaction's own.
@@ -184,7 +246,7 @@ impl Session {
             start_sending(&mut self.held.servers(&of.shards)).await;
             let inputs = match &mut inputs {
                 Some(inputs) => inputs,
-                None => inputs.insert(self.make_inputs(combine, plan, &of.feeds, &of.shards).await?),
+                None => inputs.insert(self.make_inputs(combine, plan, None, &of.feeds, &of.shards).await?),
             };
             if plan.own_clock && stage == 0 {
                 let at = self.held_at(combine)?;
@@ -204,6 +266,41 @@ impl Session {
         self.end_parts(false).await?;
         self.bind_finish(combine, plan, of.ask, of.original, &mut of.copies).await?;
         Ok(asked.into_iter().flatten().collect())
+    }
+
+    /// Everything that can show that a server beside the shards is not able, before a row is pulled: what a shard has begun within a
+    /// transaction could not be undone.
+    async fn prepare_beside(
+        &mut self,
+        combine: ShardId,
+        of: &Loading<'_>,
+        columns: &[Vec<TypedColumn>],
+    ) -> Result<Vec<Input>, Halt> {
+        let made = match self.make_inputs(combine, of.plan, Some(columns), &of.feeds, &of.shards).await {
+            Ok(inputs) if inputs.iter().all(|input| input.binary) => {
+                let parsed = self.parse_finish(combine, of.plan, of.ask, of.original, None).await;
+                parsed.map(|()| inputs)
+            }
+            Ok(_) => {
+                Err(Fault::new(SqlState::FEATURE_NOT_SUPPORTED, "values hold numbers of one server's catalog").into())
+            }
+            Err(fault) => Err(fault.into()),
+        };
+        let fault = match made {
+            Ok(inputs) => return Ok(inputs),
+            Err(Halt::Failure(Failure::Fault(fault))) => fault,
+            Err(Halt::Scatter(ScatterError::Shard(frame))) => crate::backend::server_fault(frame.body()),
+            Err(Halt::Scatter(
+                ScatterError::Broken(Broken::Server(fault)) | ScatterError::Fault(fault) | ScatterError::Stale(fault),
+            )) => fault,
+            Err(halt) => return Err(halt),
+        };
+        let at = self.held_at(combine)?;
+        match fault.code {
+            SqlState::QUERY_CANCELED => Err(fault.into()),
+            _ if self.held[at].server.lost => Err(Unable::Unreachable(fault).into()),
+            _ => Err(Unable::Refuses(fault).into()),
+        }
     }
 
     async fn fill_input(

@@ -35,6 +35,11 @@ impl SearchScope {
         self.fingerprint
     }
 
+    /// Whether names may mean something of the user's that are Postgres's own elsewhere.
+    pub fn hides_system(&self) -> bool {
+        self.search_path.iter().position(|schema| &**schema == "pg_catalog").is_some_and(|at| at > 0)
+    }
+
     pub fn standard_strings(&self) -> bool {
         self.standard_strings
     }

@@ -6,7 +6,7 @@ use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::Seen;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
-use crate::plan::{self, Inputs, Parameters, Plan, PlanKind, View};
+use crate::plan::{self, Inputs, Parameters, Plan, PlanKind};
 use crate::session::batch::Reload;
 use crate::session::control::is_local;
 use crate::session::local::LocalRows;
@@ -195,9 +195,7 @@ impl Session {
 
     pub(super) fn plan(&self, text: &str, analysis: &Analysis) -> Plan {
         let inputs = Inputs { text, slots: &self.scan.slots, parameters: None };
-        let view =
-            View { topology: &self.view.topology, catalog: &self.view.catalog, in_transaction: self.tx.is_open() };
-        plan::plan(analysis, &inputs, &view)
+        plan::plan(analysis, &inputs, &self.plan_view())
     }
 
     /// The statement runs on one shard as it is; true when the shard's own ReadyForQuery went to the client.
@@ -288,7 +286,8 @@ impl Session {
     fn routes(&self, text: &str, analysis: &Analysis, parameters: Option<&dyn Parameters>, json: bool) -> LocalRows {
         let inputs = Inputs { text, slots: &self.scan.slots, parameters };
         let view = self.plan_view();
-        let plan = plan::plan(analysis, &inputs, &view);
+        let mut plan = plan::plan(analysis, &inputs, &view);
+        self.show_combine(&mut plan);
         let advice = plan::advice::advice(&plan, &inputs, &self.scan, &self.scope.names(&self.view), &view);
         let lines = if json {
             vec![plan::explain::json(&plan, analysis, &view, &advice)]

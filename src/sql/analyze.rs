@@ -290,7 +290,7 @@ impl Analyzer<'_> {
                 let reason = other.err().unwrap_or_else(merged);
                 let unmerged = Unmerged { of: self, parsed, reason: &reason };
                 let finish = match regrouped {
-                    Some(text) => Ok(unmerged.by_parts(text)),
+                    Some(text) => Ok(unmerged.by_parts(model, text)),
                     None => unmerged.finish(),
                 };
                 finish.map(|finish| Many::Finish(Arc::new(finish)))

@@ -6,11 +6,12 @@ use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::Access;
 use crate::sql::analyze::{Analyzer, Rows, Verdict};
+use crate::sql::elsewhere;
 use crate::sql::finish::copied;
 use crate::sql::insert::refuse_varying_defaults;
 use crate::sql::keys::{KeyExpr, KeyGroup, KeyName};
 use crate::sql::names::{Relation, resolve};
-use crate::sql::outcome::{CopyInPlan, Finish, FinishText, Many, Outcome, PullSource, Routed, Scatter, Why};
+use crate::sql::outcome::{CopyInPlan, Elsewhere, Finish, FinishText, Many, Outcome, PullSource, Routed, Scatter, Why};
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{quoted, share, whole_pull};
 use crate::sql::utility::{CopyDirection, CopyEndpoint, CopyFormat, CopyStatement, CopyTable};
@@ -187,9 +188,11 @@ fn finished(
     let input = &pulls.first()?.name;
     let mut sql = Pieces::default();
     sql.push(&format!("COPY (SELECT {} FROM pg_temp.{input}) {}", list.join(", "), text.get(to.start..)?));
-    let alone = FinishText { pulls, sql, reads_home: None, clock: None, own_clock: false };
+    let alone = FinishText { pulls, sql, reads_home: None, pulls_all: true, clock: None, own_clock: false };
     let reason = why.detail.as_deref().unwrap_or(&why.message).into();
-    Some(Finish { reason, in_transaction: Ok(alone.clone()), alone, copy: true, cursor: None })
+    let elsewhere = elsewhere::of_columns(of.scope.catalog, &alone.pulls)
+        .map(|collations| Elsewhere { text: None, collations: collations.into() });
+    Some(Finish { reason, in_transaction: Ok(alone.clone()), alone, elsewhere, copy: true, cursor: None })
 }
 
 /// The outputs of several shards one behind the other, where that is a well-formed output.

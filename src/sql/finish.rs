@@ -10,13 +10,14 @@ use sqlparser::ast::{Statement, TableFactor, Visit, VisitMut, Visitor};
 use crate::fault::Fault;
 use crate::sql::analyze::Analyzer;
 use crate::sql::clock::Clock;
+use crate::sql::elsewhere::{self, Needs};
 use crate::sql::from::is_only;
 use crate::sql::inner::inner_queries;
 use crate::sql::keyed::{HomeTable, Known, stage};
 use crate::sql::literals::Literals;
 use crate::sql::model::{Collected, Model, NodeId, Obstacle, Stop, TableUse};
 use crate::sql::names::Relation;
-use crate::sql::outcome::{Cursor, Finish, FinishText, PullSource, PullText};
+use crate::sql::outcome::{Cursor, Elsewhere, Finish, FinishText, PullSource, PullText};
 use crate::sql::partners::{Place, partners};
 use crate::sql::pieces::can_have_holes;
 use crate::sql::pulls::{Mentions, Scan, share};
@@ -72,23 +73,34 @@ impl Unmerged<'_> {
         let prints = can_have_holes(source.text)
             && rewrite::is_faithful_in_parts(self.parsed.tree, source.text, self.of.scope.standard_strings);
         let reason = self.reason.detail.as_deref().unwrap_or(&self.reason.message);
-        let text = |in_transaction| self.text(&source, prints, in_transaction);
-        Ok(Finish {
-            reason: reason.into(),
-            alone: text(false).map_err(Obstacle::fault)?,
-            in_transaction: text(true).map_err(|why| why.hint("Run the statement outside of a transaction.").fault()),
-            copy: false,
-            cursor: None,
-        })
+        let text = |variant| self.text(&source, prints, variant);
+        let in_transaction = text(Variant::InTransaction)
+            .map(|(text, _)| text)
+            .map_err(|why| why.hint("Run the statement outside of a transaction.").fault());
+        let (alone, needs) = text(Variant::Alone).map_err(Obstacle::fault)?;
+        // Where it reads no table but by pulls, it is for every server the same.
+        let elsewhere = match alone.pulls_all {
+            true => needs.map(|collations| Elsewhere { text: None, collations: collations.into() }),
+            false => match text(Variant::Elsewhere) {
+                Ok((text, needs)) => {
+                    needs.map(|collations| Elsewhere { text: Some(text), collations: collations.into() })
+                }
+                Err(obstacle) => Err((*obstacle.detail).into()),
+            },
+        };
+        Ok(Finish { reason: reason.into(), alone, in_transaction, elsewhere, copy: false, cursor: None })
     }
 
     /// The finishing of parts that the shards have made.
-    pub fn by_parts(&self, text: FinishText) -> Finish {
+    pub fn by_parts(&self, model: &Model<'_>, text: FinishText) -> Finish {
         let reason = self.reason.detail.as_deref().unwrap_or(&self.reason.message).into();
-        Finish { reason, in_transaction: Ok(text.clone()), alone: text, copy: false, cursor: None }
+        let source = self.parsed.source(self.of);
+        let elsewhere = elsewhere::needs(model, self.parsed.tree, source.text, &text.pulls)
+            .map(|collations| Elsewhere { text: None, collations: collations.into() });
+        Finish { reason, in_transaction: Ok(text.clone()), alone: text, elsewhere, copy: false, cursor: None }
     }
 
-    fn text(&self, source: &Source<'_>, prints: bool, in_transaction: bool) -> Result<FinishText, Obstacle> {
+    fn text(&self, source: &Source<'_>, prints: bool, variant: Variant) -> Result<(FinishText, Needs), Obstacle> {
         let mut tree = self.parsed.tree.clone();
         let mut expanded = Expanded::default();
         // Each round expands the views that the last one's definitions name.
@@ -97,12 +109,12 @@ impl Unmerged<'_> {
             let model = self.walk(&tree)?;
             let ordinals = views::ordinals(&tree);
             let collected = model.collected.as_deref().map_or(&[][..], |collected| &collected.views);
-            let found = collected.iter().filter(|(_, _, sharded)| *sharded || in_transaction);
+            let found = collected.iter().filter(|(_, _, sharded)| *sharded || variant.pulls_all());
             let views: HashMap<usize, _> =
                 found.filter_map(|(factor, view, _)| Some((*ordinals.get(factor)?, view.clone()))).collect();
             if views.is_empty() {
-                check_uses(&model, in_transaction)?;
-                return Rewriting { model: &model, source, tree, ordinals, expanded, prints, in_transaction }.text();
+                check_uses(&model, variant)?;
+                return Rewriting { model: &model, source, tree, ordinals, expanded, prints, variant }.text();
             }
             views::expand(&mut tree, &views, &mut expanded)?;
         }
@@ -122,8 +134,25 @@ impl Unmerged<'_> {
     }
 }
 
+/// Which of a statement's texts is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Variant {
+    /// On the home shard, outside of a transaction: what that has is read there.
+    Alone,
+    /// The client is in a transaction: every table is pulled through its connections, and the time is that of the transaction.
+    InTransaction,
+    /// On a server that has no tables, outside of a transaction.
+    Elsewhere,
+}
+
+impl Variant {
+    fn pulls_all(self) -> bool {
+        self != Self::Alone
+    }
+}
+
 /// What a Postgres beside the shards must not or cannot do.
-fn check_uses(model: &Model<'_>, in_transaction: bool) -> Result<(), Obstacle> {
+fn check_uses(model: &Model<'_>, variant: Variant) -> Result<(), Obstacle> {
     let uses = &model.uses;
     let function = |name: &str, why: &str| Err(Obstacle::new(format!("function {name}() {why}")));
     if uses.writing || uses.writing_cte {
@@ -156,7 +185,7 @@ fn check_uses(model: &Model<'_>, in_transaction: bool) -> Result<(), Obstacle> {
     if uses.volatile.as_deref() == Some("setseed") {
         return function("setseed", "leaves state in the session");
     }
-    if in_transaction && uses.system {
+    if variant.pulls_all() && uses.system {
         return Err(Obstacle::new("a catalog relation beside rows of several shards"));
     }
     Ok(())
@@ -190,11 +219,11 @@ struct Rewriting<'m> {
     expanded: Expanded,
     /// Whether what is printed of the tree is what the client wrote.
     prints: bool,
-    in_transaction: bool,
+    variant: Variant,
 }
 
 impl Rewriting<'_> {
-    fn text(mut self) -> Result<FinishText, Obstacle> {
+    fn text(mut self) -> Result<(FinishText, Needs), Obstacle> {
         let mentions = Mentions::of(&self.tree, self.source.text);
         let forms = forms(&self.tree);
         let collected = self.model.collected.as_deref();
@@ -207,6 +236,7 @@ impl Rewriting<'_> {
         };
         let home_views = collected.iter().flat_map(|collected| &collected.views);
         let mut reads_home = home_views.map(|(_, view, _)| view.name.name.clone()).next();
+        let mut pulls_all = reads_home.is_none();
         if mentions.temporary() {
             return Err(Obstacle::new("a temporary table beside rows of several shards"));
         }
@@ -214,7 +244,8 @@ impl Rewriting<'_> {
             let Some(ordinal) = self.ordinals.get(&table.factor) else { continue };
             match &table.relation {
                 Relation::System => continue,
-                Relation::Unsharded { .. } | Relation::Reference { .. } if !self.in_transaction => {
+                Relation::Unsharded { .. } | Relation::Reference { .. } if !self.variant.pulls_all() => {
+                    pulls_all = false;
                     if let Relation::Unsharded { table: known } = &table.relation {
                         let known = known.as_ref().map(|table| table.name.name.clone());
                         reads_home.get_or_insert_with(|| known.unwrap_or(self.model.leaves[table.leaf].name.clone()));
@@ -269,7 +300,7 @@ impl Rewriting<'_> {
             known.columns.extend(query.columns.iter().map(|(node, name)| ((at, *node), name.clone())));
             of_queries.insert(query.ordinal, at);
         }
-        if self.prints && !self.in_transaction {
+        if self.prints && !self.variant.pulls_all() {
             known.home = home_tables(tables, &self.ordinals, &forms);
         }
         stage(self.model, &mut pulls, &known);
@@ -287,10 +318,11 @@ impl Rewriting<'_> {
             behind: Vec::new(),
             edits: Vec::new(),
             complete: true,
-            clock: Clock { catalog: self.model.scope.catalog, all: self.in_transaction },
+            clock: Clock { catalog: self.model.scope.catalog, all: self.variant == Variant::InTransaction },
             own_clock: false,
             clock_in_from: false,
         };
+        let needs = elsewhere::needs(self.model, &self.tree, self.source.text, &pulls);
         let mut tree = self.tree;
         let _ = VisitMut::visit(&mut tree, &mut replace);
         let Replace { edits, complete, own_clock, clock_in_from, .. } = replace;
@@ -301,7 +333,8 @@ impl Rewriting<'_> {
             .then(|| self.source.splice(edits))
             .flatten()
             .ok_or_else(|| Obstacle::new("the names of its tables cannot be found again in its text with certainty"))?;
-        Ok(FinishText { pulls, sql, reads_home, clock: self.model.uses.clock.clone(), own_clock })
+        let clock = self.model.uses.clock.clone();
+        Ok((FinishText { pulls, sql, reads_home, pulls_all, clock, own_clock }, needs))
     }
 
     /// What fills the input of a table at one place.
@@ -483,6 +516,7 @@ fn wrapped(finish: &Finish, before: &str, after: &str) -> Finish {
     Finish {
         alone: wrap(&finish.alone),
         in_transaction: finish.in_transaction.as_ref().map(wrap).map_err(Clone::clone),
+        elsewhere: finish.elsewhere.clone().map(|of| Elsewhere { text: of.text.as_ref().map(wrap), ..of }),
         ..finish.clone()
     }
 }

@@ -10,6 +10,7 @@ mod constraints;
 mod copying;
 mod ddl;
 mod dialect;
+mod elsewhere;
 mod exprs;
 mod facts;
 mod finish;

@@ -58,10 +58,21 @@ pub struct Finish {
     pub alone: FinishText,
     /// In a transaction: every table is pulled through its own connections.
     pub in_transaction: Result<FinishText, Fault>,
+    /// What a server that has none of the tables needs; or why only the home shard can finish the statement.
+    pub elsewhere: Result<Elsewhere, Arc<str>>,
     /// The statement is a COPY TO STDOUT.
     pub copy: bool,
     /// The statement is a DECLARE CURSOR.
     pub cursor: Option<Cursor>,
+}
+
+/// How a Postgres beside the shards finishes a statement outside of a transaction; in one, every table is pulled anyhow.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    /// Every table is pulled; `None`: [`Finish::alone`] pulls all of them.
+    pub text: Option<FinishText>,
+    /// Names in pg_catalog, sorted, of the collations that the server must have as the home shard has them.
+    pub collations: Arc<[Box<str>]>,
 }
 
 /// A cursor over rows of several shards.
@@ -79,6 +90,8 @@ pub struct FinishText {
     pub pulls: Vec<PullText>,
     pub sql: Pieces,
     pub reads_home: Option<Box<str>>,
+    /// It reads no table but through pulls.
+    pub pulls_all: bool,
     pub clock: Option<Box<str>>,
     /// `sql` asks the connection's own functions for the time (see [`crate::sql::clock`]).
     pub own_clock: bool,

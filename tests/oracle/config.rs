@@ -2,11 +2,14 @@
 
 use std::fmt::Write;
 
-use crate::support::Database;
+use crate::support::{Database, Empty};
 
-/// `pgloom.toml` for the schema of `shop/schema.sql` over the four shards of `db`.
-pub fn toml(db: &Database) -> String {
+/// `pgloom.toml` for the schema of `shop/schema.sql` over the four shards of `db`. `combine`: servers beside them that finish statements.
+pub fn toml(db: &Database, combine: Option<&Empty>) -> String {
     let mut out = String::from(GENERAL);
+    if let Some(combine) = combine {
+        let _ = writeln!(out, "[combine]\nservers = {}", combine.toml());
+    }
     let name = &db.name;
     let _ = writeln!(out, "[databases.{name}]\nhome_shard = \"s0\"\nsafe_functions = [\"public.twice\"]");
     for (index, port) in db.ports().iter().enumerate() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::raw::{Raw, Reply};
-use crate::support::{Cluster, Database, Router, SHARDS};
+use crate::support::{Cluster, Database, Empty, Router, SHARDS, eventually};
 
 const SCHEMA: &str = include_str!("shop/schema.sql");
 const DATA: &str = include_str!("shop/data.sql");
@@ -48,9 +48,10 @@ pub const TABLES: &[(&str, Placement)] = &[
 pub const WRITTEN: &[&str] = &["accounts", "transfers", "sessions", "words", "readings", "labels", "notes"];
 
 /// Both sides. With `PGLOOM_ORACLE_SELF=1` the router is left out and the oracle is compared with a copy of itself:
-/// what differs then is a mistake of the corpus.
+/// what differs then is a mistake of the corpus. With `PGLOOM_ORACLE_COMBINE=1` servers beside the shards finish statements.
 pub struct World {
     router: Option<Router>,
+    combine: Option<Empty>,
     copy: Option<String>,
     pub db: Database,
 }
@@ -71,8 +72,21 @@ impl World {
         format!("of {all} statements sent: {}", shares.join(", "))
     }
 
+    /// Where statements were finished, and why there.
+    pub fn finishes(&self) -> Vec<String> {
+        let Some(router) = &self.router else { return Vec::new() };
+        let (_, metrics) = router.http("/metrics");
+        let lines = metrics.lines().filter_map(|line| line.strip_prefix("pgloom_finishes_total"));
+        lines.map(str::to_owned).collect()
+    }
+
     /// Schema on all servers, data on the oracle, and the same data on the shards, through the router.
     pub fn create(label: &str) -> Self {
+        Self::create_with(label, std::env::var("PGLOOM_ORACLE_COMBINE").is_ok_and(|v| v == "1"))
+    }
+
+    /// `combine`: with servers beside the shards that finish statements.
+    pub fn create_with(label: &str, combine: bool) -> Self {
         let db = Database::create(label);
         let mut oracle = db.oracle();
         oracle.must(SCHEMA);
@@ -81,7 +95,7 @@ impl World {
             let copy = format!("{}_copy", db.name);
             drop(oracle);
             db.cluster.oracle.connect("postgres").must(&format!("CREATE DATABASE {copy} TEMPLATE {}", db.name));
-            return Self { router: None, copy: Some(copy), db };
+            return Self { router: None, combine: None, copy: Some(copy), db };
         }
         for index in 0..SHARDS {
             let mut shard = db.shard(index);
@@ -89,8 +103,15 @@ impl World {
             (0..=index).for_each(|n| drop(shard.must(&format!("CREATE TYPE filler_{n} AS ENUM ()"))));
             shard.must(SCHEMA);
         }
-        let router = Router::start(&super::config::toml(&db));
-        let world = Self { router: Some(router), copy: None, db };
+        let servers = [&db.cluster.oracle, &db.cluster.shards[2]];
+        let combine = combine.then(|| Empty::create(&servers, &format!("{}_combine", db.name)));
+        let router = Router::start(&super::config::toml(&db, combine.as_ref()));
+        if combine.is_some() {
+            eventually(30, "the combine servers are fit", || {
+                router.log_text().matches("combine server is fit").count() == 2
+            });
+        }
+        let world = Self { router: Some(router), combine, copy: None, db };
         let mut through = world.router();
         for (index, (table, _)) in TABLES.iter().enumerate() {
             // All three formats carry some of the tables.
@@ -221,6 +242,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.router = None;
+        self.combine = None;
         if let Some(copy) = &self.copy {
             let sql = format!("DROP DATABASE IF EXISTS {copy} WITH (FORCE)");
             let _ = Cluster::shared().oracle.connect("postgres").simple(&sql);

@@ -18,6 +18,8 @@ pub struct World {
     pub search_path: Vec<Box<str>>,
     pub standard_strings: bool,
     pub in_transaction: bool,
+    /// There are servers beside the shards that finish statements.
+    pub combine_servers: bool,
 }
 
 /// The parameters of a Bind message.
@@ -42,6 +44,7 @@ impl World {
             search_path: vec!["public".into()],
             standard_strings: true,
             in_transaction: false,
+            combine_servers: false,
         };
         world.catalog.schemas = vec!["public".into(), "app".into()];
         world.fill();
@@ -135,7 +138,12 @@ impl World {
     }
 
     pub fn view_of(&self) -> View<'_> {
-        View { topology: &self.topology, catalog: &self.catalog, in_transaction: self.in_transaction }
+        View {
+            topology: &self.topology,
+            catalog: &self.catalog,
+            in_transaction: self.in_transaction,
+            combine_servers: self.combine_servers,
+        }
     }
 
     pub fn analyze(&self, sql: &str) -> (Scan, Analysis) {
@@ -147,7 +155,9 @@ impl World {
 
     fn plan_call(&self, analysis: &Analysis, sql: &str, scan: &Scan, bound: Option<&Bound>) -> Plan {
         let parameters = bound.map(|bound| bound as &dyn Parameters);
-        plan::plan(analysis, &Inputs { text: sql, slots: &scan.slots, parameters }, &self.view_of())
+        let mut plan = plan::plan(analysis, &Inputs { text: sql, slots: &scan.slots, parameters }, &self.view_of());
+        plan.show_on("combine:5432");
+        plan
     }
 
     /// The EXPLAIN text of one call of a statement that has been analyzed.
@@ -287,5 +297,10 @@ fn column(text: &str) -> Column {
         "uuid" => (oid::UUID, -1),
         other => panic!("type {other}"),
     };
-    Column { name: name.into(), type_oid, typmod, collation, not_null, generated: false, default }
+    let collation_name = match collation {
+        Collation::Bytes => Some("C".into()),
+        Collation::Nondeterministic => Some("".into()),
+        Collation::Deterministic | Collation::None => None,
+    };
+    Column { name: name.into(), type_oid, typmod, collation, collation_name, not_null, generated: false, default }
 }

@@ -18,18 +18,16 @@ pub struct Lone {
 impl Lone {
     /// Made, not started.
     pub fn create() -> Self {
+        Self::create_with(&["--locale=C.UTF-8"])
+    }
+
+    /// With these options of initdb.
+    pub fn create_with(options: &[&str]) -> Self {
         let port = free_port();
         let lone = Self { port, dir: PathBuf::from(format!("/tmp/pgloom-lone-{}-{port}", std::process::id())) };
         let mut initdb = as_postgres(postgres_bin().join("initdb"));
-        initdb.arg("-D").arg(&lone.dir).args([
-            "-U",
-            "postgres",
-            "-N",
-            "-E",
-            "UTF8",
-            "--locale=C.UTF-8",
-            "--auth=trust",
-        ]);
+        initdb.arg("-D").arg(&lone.dir).args(["-U", "postgres", "-N", "-E", "UTF8", "--auth=trust"]);
+        initdb.args(options);
         assert!(initdb.stdout(Stdio::null()).status().unwrap().success());
         let conf = format!(
             "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nfsync = off\nshared_buffers = 16MB\n\
@@ -45,6 +43,20 @@ impl Lone {
         start.args(["start", "-w", "-t", "60", "-s", "-D"]).arg(&self.dir).arg("-l").arg(self.dir.join("log"));
         let status = start.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
         assert!(status.success(), "{}", fs::read_to_string(self.dir.join("log")).unwrap_or_default());
+    }
+
+    /// One more line of its configuration, for its next start.
+    pub fn configure(&self, line: &str) {
+        let path = self.dir.join("postgresql.auto.conf");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{text}{line}\n")).unwrap();
+    }
+
+    /// In order.
+    pub fn stop(&self) {
+        let mut stop = as_postgres(postgres_bin().join("pg_ctl"));
+        stop.args(["stop", "-w", "-s", "-m", "fast", "-D"]).arg(&self.dir);
+        assert!(stop.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
     }
 
     /// As a machine that loses its power: no process of it says good-bye.

@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod database;
+pub mod empty;
 pub mod lone;
 pub mod raw;
 pub mod relay;
@@ -15,6 +16,7 @@ pub mod sharded;
 
 pub use cluster::{Cluster, Server};
 pub use database::{Database, SHARDS};
+pub use empty::{Empty, combine_server};
 pub use lone::Lone;
 pub use raw::{Message, Raw};
 pub use router::Router;

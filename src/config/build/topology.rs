@@ -89,7 +89,7 @@ impl Build<'_> {
         shards
     }
 
-    fn check_server(&mut self, host: &Setting<String>, port: u16, port_origin: &Origin) {
+    pub(super) fn check_server(&mut self, host: &Setting<String>, port: u16, port_origin: &Origin) {
         if port == 0 {
             self.fail(port_origin, "wrong value `0`: the port of a Postgres server is 1 to 65535, usually 5432");
         }
