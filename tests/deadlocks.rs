@@ -78,8 +78,8 @@ fn three_in_a_circle_lose_the_youngest() {
     for (shard, raw) in all.iter_mut().enumerate() {
         raw.must(&format!("BEGIN; {}", set(&world, shard, 1)));
     }
-    for at in 0..2 {
-        send_and_wait(&world, &mut all[at], &set(&world, at + 1, 1), at + 1);
+    for (shard, raw) in all.iter_mut().enumerate().take(2) {
+        send_and_wait(&world, raw, &set(&world, shard + 1, 1), shard + 1);
     }
     all[2].send(&m::query(&set(&world, 0, 1))).unwrap();
     let (error, status) = answer(&mut all[2]);
@@ -165,6 +165,24 @@ fn an_error_on_one_shard_gives_back_the_locks_on_all() {
     assert_eq!(answer(&mut other), (None, b'I'));
     fails.must("ROLLBACK");
     assert_eq!(world.on_each("SELECT sum(n) FROM items"), ["2", "2", "0", "0"]);
+}
+
+#[test]
+fn a_portal_from_before_a_savepoint_outlives_an_error_behind_it() {
+    let world = Sharded::create("outlives", SOON);
+    let mut raw = world.connect();
+    raw.must(&format!("BEGIN; {}; {}", set(&world, 0, 1), set(&world, 1, 1)));
+    let many = "SELECT id, repeat('x', 100000) FROM items ORDER BY id";
+    let portal = [m::parse("", many, &[]), m::bind("p", "", &[], &[]), m::execute("p", 2), m::sync()].concat();
+    assert_eq!(raw.exchange(&portal, None).answers[0].rows.len(), 2);
+    raw.must("SAVEPOINT a");
+    let reply = raw.simple(&set(&world, 1, -1));
+    assert_eq!((reply.code(), reply.status), ("23514", b'E'));
+    raw.must("ROLLBACK TO a");
+    let rest = raw.exchange(&[m::execute("p", 0), m::sync()].concat(), None);
+    assert_eq!((rest.code(), rest.answers[0].rows.len(), rest.status), ("", 58, b'T'));
+    raw.must("COMMIT");
+    assert_eq!(world.on_each("SELECT sum(n) FROM items"), ["1", "1", "0", "0"]);
 }
 
 #[test]

@@ -162,9 +162,15 @@ fn one_of_every_fault() {
 }
 
 #[test]
-fn cuts_twice_and_a_shard_that_crashes_twice() {
-    let faults = Faults { cuts: 2, shard_crashes: 2, ..NONE };
-    Commit::with(faults).holds("1 resolver, 2 cuts, 2 shard crashes");
+fn two_cuts_and_a_crashed_shard() {
+    let faults = Faults { cuts: 2, shard_crashes: 1, ..NONE };
+    Commit::with(faults).holds("1 resolver, 2 cuts, shard crash");
+}
+
+#[test]
+fn a_shard_that_crashes_twice() {
+    let faults = Faults { shard_crashes: 2, refusals: 1, ..NONE };
+    Commit::with(faults).holds("1 resolver, 2 shard crashes, refusal");
 }
 
 #[test]
@@ -181,8 +187,10 @@ fn decision_rows_are_forgotten_when_nobody_needs_them() {
 
 #[test]
 fn a_server_that_remembers_an_abort_is_believed() {
-    let faults = Faults { cuts: 2, ..NONE };
-    Commit { sweep: true, ..Commit::by(Rule::RightByNumber, faults) }.holds("aborts remembered, forgetting, 2 cuts");
+    let faults = Faults { cuts: 1, router_crashes: 1, ..NONE };
+    Commit::by(Rule::RightByNumber, faults).holds("aborts remembered, cut, router crash");
+    let faults = Faults { cuts: 1, ..NONE };
+    Commit { sweep: true, ..Commit::by(Rule::RightByNumber, faults) }.holds("aborts remembered, forgetting, cut");
 }
 
 #[test]

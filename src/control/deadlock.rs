@@ -59,7 +59,8 @@ pub async fn watch<S: Sessions>(
     sessions: Arc<S>,
     metrics: Arc<Metrics>,
 ) {
-    let mut watch = Watch { database, router, bound, sessions, metrics, servers: HashMap::new(), noted: false };
+    let mut watch =
+        Watch { database, router, bound, sessions, metrics, servers: HashMap::new(), noted: false, told: false };
     let tick = (bound / 2).max(Duration::from_millis(20));
     let mut pause = tick;
     loop {
@@ -96,6 +97,8 @@ struct Watch<S> {
     servers: HashMap<ShardId, Backend>,
     /// There are rows of ours in `pgloom.waiting`.
     noted: bool,
+    /// That it cannot be written was logged.
+    told: bool,
 }
 
 impl<S: Sessions> Watch<S> {
@@ -103,7 +106,7 @@ impl<S: Sessions> Watch<S> {
     async fn look(&mut self, holders: &[Holder]) -> Result<bool, Fault> {
         let topology = Arc::clone(&self.database.cluster.load().topology);
         let shards: HashSet<ShardId> = holders.iter().flat_map(|holder| &holder.members).map(|p| p.shard).collect();
-        let waits = self.waits(&topology, shards.iter().copied()).await?;
+        let waits = self.waits(&topology, shards.iter().copied()).await;
         let waiters: HashSet<Process> = waits.iter().map(|wait| wait.waiter).collect();
         let waiting: Vec<&Holder> =
             holders.iter().filter(|holder| holder.members.iter().any(|process| waiters.contains(process))).collect();
@@ -117,14 +120,14 @@ impl<S: Sessions> Watch<S> {
             let theirs = self.exchange(&topology, &waiting).await?;
             let more = theirs.processes.keys().map(|process| process.shard).filter(|shard| !shards.contains(shard));
             let more: HashSet<ShardId> = more.collect();
-            let waits = [waits, self.waits(&topology, more.into_iter()).await?].concat();
+            let waits = [waits, self.waits(&topology, more.into_iter()).await].concat();
             owners.processes.extend(theirs.processes);
             owners.prepared.extend(theirs.prepared);
             found = deadlocks(&waits, &owners);
         }
         found.retain(|deadlock| deadlock.victim.router == self.router);
         for deadlock in &found {
-            if self.lasts(&topology, deadlock).await? {
+            if self.lasts(&topology, deadlock).await {
                 self.break_up(&topology, holders, deadlock).await;
             }
         }
@@ -146,10 +149,10 @@ impl<S: Sessions> Watch<S> {
 
     /// Whether each wait of the circle is still the one that was seen. All were seen before this look began, so there was a moment
     /// at which all were there: it was a deadlock then, and is one for ever.
-    async fn lasts(&mut self, topology: &Topology, deadlock: &Deadlock) -> Result<bool, Fault> {
+    async fn lasts(&mut self, topology: &Topology, deadlock: &Deadlock) -> bool {
         let shards: HashSet<ShardId> = deadlock.circle.iter().map(|wait| wait.waiter.shard).collect();
-        let now: HashSet<Wait> = self.waits(topology, shards.into_iter()).await?.into_iter().collect();
-        Ok(deadlock.circle.iter().all(|wait| now.contains(wait)))
+        let now: HashSet<Wait> = self.waits(topology, shards.into_iter()).await.into_iter().collect();
+        deadlock.circle.iter().all(|wait| now.contains(wait))
     }
 
     async fn break_up(&self, topology: &Topology, holders: &[Holder], deadlock: &Deadlock) {
@@ -176,7 +179,10 @@ impl<S: Sessions> Watch<S> {
             Ok(rows) => rows,
             Err(fault) if home.broken => return Err(fault),
             Err(fault) => {
-                tracing::warn!(database = %self.database.name, error = %fault, "deadlocks with other routers are not seen");
+                if !std::mem::replace(&mut self.told, true) {
+                    let database = &self.database.name;
+                    tracing::warn!(%database, error = %fault, "deadlocks with clients of other routers are not seen");
+                }
                 return Ok(Owners::default());
             }
         };
@@ -206,22 +212,40 @@ impl<S: Sessions> Watch<S> {
         Ok(self.servers.entry(shard).or_insert(server))
     }
 
-    /// Who waits for whom on these shards, all asked at once.
-    async fn waits(&mut self, topology: &Topology, shards: impl Iterator<Item = ShardId>) -> Result<Vec<Wait>, Fault> {
+    /// Who waits for whom on these shards, all asked at once. Of one that cannot be asked nothing is known: a circle may be missed,
+    /// none is invented.
+    async fn waits(&mut self, topology: &Topology, shards: impl Iterator<Item = ShardId>) -> Vec<Wait> {
         let wanted: HashSet<ShardId> = shards.collect();
-        for shard in &wanted {
-            self.server(topology, *shard).await?;
+        let missing = wanted.iter().filter(|shard| self.servers.get(shard).is_none_or(|server| server.broken));
+        let connects = missing.map(|shard| {
+            let database = &self.database;
+            async move {
+                let connected = super::connect_as(database, topology, *shard, &database.own);
+                (*shard, tokio::time::timeout(PATIENCE / 4, connected).await)
+            }
+        });
+        for (shard, server) in futures::future::join_all(connects).await {
+            match server {
+                Ok(Ok(server)) => drop(self.servers.insert(shard, server)),
+                Ok(Err(fault)) => not_asked(&self.database, shard, &fault),
+                Err(_) => tracing::debug!(database = %self.database.name, %shard, "not asked for deadlocks: no answer"),
+            }
         }
         let asked = self.servers.iter_mut().filter(|(shard, _)| wanted.contains(shard));
-        let asked = asked.map(|(shard, server)| async move { Ok((*shard, server.query(WAITS).await?)) });
-        let answers: Vec<Result<_, Fault>> = futures::future::join_all(asked).await;
+        let asked = asked.map(|(shard, server)| async move { (*shard, server.query(WAITS).await) });
         let mut waits = Vec::new();
-        for answer in answers {
-            let (shard, rows) = answer?;
-            waits.extend(rows.into_iter().filter_map(|row| wait(shard, row)));
+        for (shard, answer) in futures::future::join_all(asked).await {
+            match answer {
+                Ok(rows) => waits.extend(rows.into_iter().filter_map(|row| wait(shard, row))),
+                Err(fault) => not_asked(&self.database, shard, &fault),
+            }
         }
-        Ok(waits)
+        waits
     }
+}
+
+fn not_asked(database: &Database, shard: ShardId, fault: &Fault) {
+    tracing::debug!(database = %database.name, %shard, error = %fault, "not asked for deadlocks");
 }
 
 /// One row for each pair; only processes in this database wait for what concerns it. A wait whose beginning is not known yet is too

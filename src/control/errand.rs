@@ -31,13 +31,15 @@ pub struct Errands {
     idle: Duration,
     /// The number of the anchor's transaction, where it is known.
     pub number: Option<u64>,
+    /// As whom the transaction ran, where that is known.
+    pub login: Option<Credentials>,
 }
 
 impl Errands {
     /// `topology`: the one by which shards are numbered here.
     pub fn new(database: &Arc<Database>, topology: &Arc<Topology>, idle: Duration) -> Self {
         let (database, topology) = (Arc::clone(database), Arc::clone(topology));
-        Self { database, topology, connections: HashMap::new(), idle, number: None }
+        Self { database, topology, connections: HashMap::new(), idle, number: None, login: None }
     }
 
     /// Tries again until `deadline` where trying can help.
@@ -168,20 +170,15 @@ impl Errands {
         }
     }
 
-    /// Who prepares a transaction finishes it, or a superuser: as the owner then, by its login where the configuration has it.
-    async fn finish_as(&mut self, shard: ShardId, owner: &str, name: &str, commit: bool) -> Result<Reply, Fault> {
+    /// Who prepares a transaction finishes it, or a superuser: as the owner then, by its login where the configuration has it, else
+    /// by one that may take on the role, as the client had.
+    async fn finish_as(&self, shard: ShardId, owner: &str, name: &str, commit: bool) -> Result<Reply, Fault> {
         if let Some(login) = self.database.logins.iter().find(|login| login.user == owner) {
             let mut server = self.connect(shard, login).await?;
             return finish_on(&mut server, name, commit).await;
         }
-        // A role that the client had taken on.
-        let mut server = self.connect(shard, &self.database.own).await?;
-        match finish_as_role(&mut server, owner, name, commit).await {
-            Ok(reply) => return Ok(reply),
-            Err(fault) if fault.code != SqlState::INSUFFICIENT_PRIVILEGE => return Err(fault),
-            Err(_) => {}
-        }
-        for login in &self.database.logins {
+        let all = self.login.iter().chain([&self.database.own]).chain(&self.database.logins);
+        for login in all {
             let mut server = self.connect(shard, login).await?;
             if let Ok(reply) = finish_as_role(&mut server, owner, name, commit).await {
                 return Ok(reply);
@@ -191,7 +188,9 @@ impl Errands {
             SqlState::INSUFFICIENT_PRIVILEGE,
             format!("no user of the configuration may finish what role \"{owner}\" has prepared"),
         )
-        .hint(format!("Grant the role to the router's user, or run on that shard as its owner: COMMIT or ROLLBACK PREPARED '{name}'.")))
+        .hint(format!(
+            "Grant the role to the router's user, or run on that shard as its owner: COMMIT or ROLLBACK PREPARED '{name}'."
+        )))
     }
 }
 
@@ -208,20 +207,14 @@ pub async fn finish_on(server: &mut Backend, name: &str, commit: bool) -> Result
     }
 }
 
-/// The same after the connection has taken on a role, which it keeps: it is of no other use then.
-///
-/// # Errors
-/// The server's refusal, or the loss of the connection.
-pub async fn finish_as_role(server: &mut Backend, role: &str, name: &str, commit: bool) -> Result<Reply, Fault> {
+/// The same after the connection has taken on a role, which it keeps.
+async fn finish_as_role(server: &mut Backend, role: &str, name: &str, commit: bool) -> Result<Reply, Fault> {
     server.query(&format!("SET ROLE \"{}\"", role.replace('"', "\"\""))).await?;
     finish_on(server, name, commit).await
 }
 
 /// Whose a prepared transaction is; `None` when it is gone.
-///
-/// # Errors
-/// The server's refusal, or the loss of the connection.
-pub async fn owner(server: &mut Backend, name: &str) -> Result<Option<String>, Fault> {
+async fn owner(server: &mut Backend, name: &str) -> Result<Option<String>, Fault> {
     let sql = format!("SELECT owner FROM pg_catalog.pg_prepared_xacts WHERE gid = '{name}'");
     Ok(first(server.query(&sql).await?))
 }

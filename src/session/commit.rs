@@ -227,11 +227,15 @@ impl Session {
         if parts.is_empty() {
             return;
         }
-        self.close_all_runs(false).await;
         let sql = match self.tx.last_savepoint() {
             Some(name) => format!("ROLLBACK TO SAVEPOINT {}", quote_identifier(name)),
             None => "ROLLBACK".to_owned(),
         };
+        // Portals from before a savepoint outlive what is undone behind it.
+        match self.tx.last_savepoint() {
+            Some(_) => self.park_or_stop_runs().await,
+            None => self.stop_runs(false).await,
+        }
         self.ask_many(&parts, &sql).await;
     }
 

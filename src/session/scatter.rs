@@ -85,6 +85,22 @@ impl Session {
         }
     }
 
+    /// The same after an error that the client has been told: a merge that cannot be parked is over, without another one.
+    pub(super) async fn park_or_stop_runs(&mut self) {
+        let mut over = Vec::new();
+        for run in self.statements.running() {
+            if run.merged.is_finished() {
+                continue;
+            }
+            let mut servers = self.held.servers(&run.shards);
+            if run.merged.park(&mut servers, &mut self.client).await.is_err() {
+                run.merged.close();
+                over.extend(run.shards.iter().copied());
+            }
+        }
+        self.quiet(&over, false).await;
+    }
+
     /// The client closed a portal that was suspended. Its servers may be in a block that goes on: they are read, not cancelled.
     pub(super) async fn close_run(&mut self, mut run: ScatterRun) {
         run.merged.close();
@@ -94,6 +110,12 @@ impl Session {
     /// The transaction is over, and with it every suspended portal. `patient`: it is to be committed, and to cancel what runs in
     /// it would be to fail it.
     pub(super) async fn close_all_runs(&mut self, patient: bool) {
+        self.stop_runs(patient).await;
+        self.close_suspended().await;
+    }
+
+    /// The merges of suspended portals are over; their servers come to rest.
+    pub(super) async fn stop_runs(&mut self, patient: bool) {
         let mut shards = Vec::new();
         for run in self.statements.running() {
             run.merged.close();
@@ -102,7 +124,6 @@ impl Session {
         if !shards.is_empty() {
             self.quiet(&shards, patient).await;
         }
-        self.close_suspended().await;
     }
 
     /// The client is done with a portal before its end.

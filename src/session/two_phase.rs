@@ -10,7 +10,7 @@ use crate::backend::Backend;
 use crate::commit::Gid;
 use crate::commit::decision::decide;
 use crate::commit::two_phase::{Action, Event, Outcome, Reply, Request, TwoPhase};
-use crate::control::errand::{Errands, finish_as_role, finish_on, owner};
+use crate::control::errand::{Errands, finish_on};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
 use crate::session::Session;
@@ -142,9 +142,7 @@ impl Session {
         let answers = futures::future::join_all(asked).await;
         let mut events = Vec::new();
         for (shard, request, answer, broken) in answers {
-            // A role was taken on: the connection has done its work, and is not to be used again.
-            let lost = broken && answer.is_err();
-            let reply = run.note(shard, answer, lost);
+            let reply = run.note(shard, answer, broken);
             events.push(Event { shard, request, reply });
         }
         for (shard, request) in held.into_iter().filter(|(shard, _)| !known.contains(shard)) {
@@ -155,6 +153,7 @@ impl Session {
                 // Whoever is idle in this very transaction is ours, and we have given it up.
                 let mut errands = Errands::new(&self.database, &self.view.topology, Duration::ZERO);
                 errands.number = run.number;
+                errands.login = Some(self.pools.pool(shard).connector.credentials.clone());
                 (errands, Instant::now() + PATIENCE)
             });
             let reply = errands.run_until(*deadline, &run.gid, shard, request).await;
@@ -210,23 +209,11 @@ async fn ask_held(server: &mut Backend, request: Request, sql: &str) -> Result<A
         Request::Prepare => expect(&server.command(sql).await?, "PREPARE TRANSACTION"),
         Request::Commit => expect(&server.command(sql).await?, "COMMIT"),
         Request::RollBack => server.query(sql).await.map(|_| Reply::Done.into()),
-        Request::Finish { commit, .. } => finish_held(server, sql, commit).await.map(Answer::from),
+        // Refused where it was prepared under a role of the transaction's own (SET LOCAL ROLE): it is tried anew then.
+        Request::Finish { commit, .. } => finish_on(server, sql, commit).await.map(Answer::from),
         Request::Fence | Request::Read => {
             Err(Fault::new(SqlState::INTERNAL_ERROR, "a request of the router's own was sent in a transaction"))
         }
-    }
-}
-
-async fn finish_held(server: &mut Backend, name: &str, commit: bool) -> Result<Reply, Fault> {
-    match finish_on(server, name, commit).await {
-        // Prepared under a role of the transaction's own (SET LOCAL ROLE).
-        Err(fault) if fault.code == SqlState::INSUFFICIENT_PRIVILEGE => {
-            let Some(owner) = owner(server, name).await? else { return Ok(Reply::Absent) };
-            let finished = finish_as_role(server, &owner, name, commit).await;
-            server.broken = true;
-            finished
-        }
-        finished => finished,
     }
 }
 

@@ -5,6 +5,8 @@
 //! answer that takes its time is the same to everybody else as a next request that does; one that is lost is a request that
 //! arrives after its connection was cut.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use pgloom::commit::two_phase::{Action, Event, Outcome, Reply, Request, TwoPhase};
 use pgloom::ids::ShardId;
 
@@ -402,10 +404,11 @@ impl World {
 
     fn sweep_steps(&self, rule: Rule, steps: &mut Vec<Step>) {
         match &self.sweep {
-            Sweep::Waiting if rule == Rule::LookFirst => steps.extend((0..SHARDS).map(Step::SweepLook)),
+            Sweep::Waiting if rule == Rule::LookFirst => steps.push(Step::SweepLook(0)),
             Sweep::Waiting => steps.push(Step::SweepRemember),
             Sweep::Looking { rows, looked, .. } => {
-                steps.extend((0..SHARDS).filter(|shard| !looked[*shard]).map(Step::SweepLook));
+                // One after the other, as the resolver does; the participants are alike.
+                steps.extend(looked.iter().position(|looked| !looked).map(Step::SweepLook));
                 let all = looked.iter().all(|looked| *looked);
                 match rows {
                     None if all => steps.push(Step::SweepRemember),
@@ -418,7 +421,17 @@ impl World {
         }
     }
 
+    /// Does a step. Resolvers are alike: worlds that differ in their order alone are one.
     pub fn take(&mut self, step: Step, rule: Rule) {
+        self.follow(step, rule);
+        self.resolvers.sort_by_cached_key(|work| {
+            let mut hasher = DefaultHasher::new();
+            work.hash(&mut hasher);
+            (work.is_none(), hasher.finish())
+        });
+    }
+
+    fn follow(&mut self, step: Step, rule: Rule) {
         match step {
             Step::Arrive(who, shard) => self.arrive(who, shard, rule),
             Step::Refuse(who, shard) => {

@@ -163,10 +163,8 @@ proptest! {
     fn every_router_finds_the_same((owners, waits) in worlds(), seed in any::<u64>()) {
         let mut shuffled = waits.clone();
         shuffled.sort_by_key(|wait| {
-            use std::hash::{BuildHasher, Hash, Hasher};
-            let mut hasher = foldhash::fast::FixedState::with_seed(seed).build_hasher();
-            wait.hash(&mut hasher);
-            hasher.finish()
+            use std::hash::BuildHasher;
+            foldhash::fast::FixedState::with_seed(seed).hash_one(wait)
         });
         prop_assert_eq!(victims(&waits, &owners), victims(&shuffled, &owners));
     }
