@@ -741,10 +741,10 @@ fn a_large_pull_streams_through_bounded_memory() {
     let mut raw = world.connect();
     raw.must("SELECT stddev(amount) FROM sales WHERE id < 1000");
     let before = resident(&world.router);
-    assert_eq!(
-        raw.value("SELECT count(DISTINCT md5(note)) - count(DISTINCT buyer) FROM sales WHERE id > 90000"),
-        "24001"
-    );
+    // The window keeps the shards from counting by themselves.
+    let sql = "SELECT count(DISTINCT m) - count(DISTINCT buyer) FROM \
+               (SELECT md5(note) AS m, buyer, row_number() OVER (ORDER BY id) AS n FROM sales WHERE id > 90000) x WHERE n > 0";
+    assert_eq!(raw.value(sql), "24001");
     world.at_rest();
     assert!(kept(&world) < 4 << 20, "what is no longer needed is not kept");
     let grown = resident(&world.router).saturating_sub(before);
@@ -1004,7 +1004,7 @@ fn a_session_that_has_every_combine_connection_does_not_wait_for_itself() {
     raw.must("FETCH 2 FROM c");
     let start = Instant::now();
     let refused = raw.simple("SELECT stddev(amount) FROM sales");
-    assert_eq!((refused.code(), refused.status), ("53300", b'E'), "{refused:?}");
+    assert_eq!((refused.code(), refused.status), ("53400", b'E'), "{refused:?}");
     let error = refused.error.unwrap();
     assert!(error.hint().contains("[combine] pool_size"), "{error}");
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
