@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-one oracle bench bench-relay bench-micro fmt lint deny check clean
+.PHONY: help setup build demo test test-one oracle bench bench-scatter bench-relay bench-micro fmt lint deny check clean
 
 help: ## print this list
 	@echo "pgloom: make <target>"
@@ -37,6 +37,10 @@ oracle: ## only the comparison with one Postgres: the hand-written statements an
 bench: ## pgbench directly, through PgBouncer and through pgloom: ratios and CPU a query (about 3 minutes)
 	@scripts/setup bench
 	@scripts/bench $(ARGS)
+
+bench-scatter: ## questions over several shards through pgloom, beside a coordinator Postgres over the same shards (ROWS=20000 ROUNDS=1: a short run)
+	@scripts/setup bench
+	@scripts/bench-scatter $(ARGS)
 
 bench-relay: ## what a bare byte relay costs on each tokio runtime, beside PgBouncer
 	@scripts/setup bench
