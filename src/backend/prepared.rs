@@ -8,7 +8,7 @@ use dashmap::DashMap;
 
 use crate::ids::Oid;
 
-/// One distinct prepared statement: same text, same declared parameter types, same catalog generation.
+/// One distinct prepared statement: same text, same declared parameter types, same catalog generation, names that mean the same.
 #[derive(Debug)]
 pub struct StatementDef {
     pub id: u64,
@@ -24,6 +24,7 @@ struct DefKey {
     types: Box<[Oid]>,
     generation: u64,
     meaning: u64,
+    names: u64,
 }
 
 /// Gives equal statements one definition. Definitions that nobody holds any more are dropped when it grows.
@@ -38,9 +39,16 @@ impl StatementRegistry {
     const PRUNE_STEP: u64 = 4096;
 
     /// The definition for this text and these parameter types under this catalog generation. `meaning`: hash of the settings that
-    /// tell what its literals mean.
-    pub fn intern(&self, text: &Arc<str>, types: &[Oid], generation: u64, meaning: u64) -> Arc<StatementDef> {
-        let key = DefKey { text: Arc::clone(text), types: types.into(), generation, meaning };
+    /// tell what its literals mean. `names`: hash of what its names mean: of one that means other tables a server has other types.
+    pub fn intern(
+        &self,
+        text: &Arc<str>,
+        types: &[Oid],
+        generation: u64,
+        meaning: u64,
+        names: u64,
+    ) -> Arc<StatementDef> {
+        let key = DefKey { text: Arc::clone(text), types: types.into(), generation, meaning, names };
         if let Some(def) = self.defs.get(&key) {
             return Arc::clone(&def);
         }
@@ -136,16 +144,17 @@ mod tests {
     fn equal_statements_share_a_name_and_types_part_them() {
         let registry = StatementRegistry::default();
         let text: Arc<str> = "SELECT $1".into();
-        let a = registry.intern(&text, &[23], 1, 0);
-        assert_eq!(a.id, registry.intern(&"SELECT $1".into(), &[23], 1, 0).id);
-        assert_ne!(a.id, registry.intern(&text, &[20], 1, 0).id);
-        assert_ne!(a.id, registry.intern(&text, &[23], 2, 0).id);
+        let a = registry.intern(&text, &[23], 1, 0, 0);
+        assert_eq!(a.id, registry.intern(&"SELECT $1".into(), &[23], 1, 0, 0).id);
+        assert_ne!(a.id, registry.intern(&text, &[20], 1, 0, 0).id);
+        assert_ne!(a.id, registry.intern(&text, &[23], 2, 0, 0).id);
+        assert_ne!(a.id, registry.intern(&text, &[23], 1, 0, 1).id);
     }
 
     #[test]
     fn the_least_recently_used_statement_makes_room() {
         let registry = StatementRegistry::default();
-        let defs: Vec<_> = ["a", "b", "c"].iter().map(|t| registry.intern(&(*t).into(), &[], 0, 0)).collect();
+        let defs: Vec<_> = ["a", "b", "c"].iter().map(|t| registry.intern(&(*t).into(), &[], 0, 0, 0)).collect();
         let mut set = PreparedSet::new(2);
         assert!(set.insert(&defs[0]).is_none());
         assert!(set.insert(&defs[1]).is_none());

@@ -34,11 +34,8 @@ impl Session {
                 return Err(fault.into());
             }
         };
-        let mut statement = Arc::clone(self.statements.get(view.statement)?);
-        self.check_not_failed(&statement.analysis.kind)?;
-        if statement.generation != self.view.catalog.generation {
-            statement = self.renew(view.statement, &statement)?;
-        }
+        self.check_not_failed(&self.statements.get(view.statement)?.analysis.kind)?;
+        let statement = self.current_statement(view.statement).await?;
         if view.portal.is_empty()
             && let Some(portal) = self.statements.remove_portal(b"")
         {
@@ -127,6 +124,12 @@ impl Session {
         view: &BindView<'_>,
     ) -> Result<(), Failure> {
         const TRIAL: &[u8] = b"pgloom_bind";
+        if let Some(plan) = self.foreign_plan(statement) {
+            self.settle_parse().await?;
+            self.describe_foreign(statement, &plan).await?;
+            self.answer(reply::BIND_COMPLETE);
+            return Ok(());
+        }
         let parsing = self.parsing(statement).await?;
         let shard = self.shard_for_describe(statement).await?;
         let at = self.open(shard).await?;

@@ -19,7 +19,7 @@ impl Session {
         let (what, name) = target(frame)?;
         match what {
             b'S' => {
-                let statement = Arc::clone(self.statements.get(name)?);
+                let statement = self.current_statement(name).await?;
                 self.describe_statement(&statement).await
             }
             _ => self.describe_portal(name).await,
@@ -37,6 +37,13 @@ impl Session {
                 None => out.extend_from_slice(reply::NO_DATA),
             }
             self.answer(&out);
+            return Ok(());
+        }
+        if let Some(plan) = self.foreign_plan(statement) {
+            self.settle_parse().await?;
+            let (parameters, rows) = self.describe_foreign(statement, &plan).await?;
+            self.answer(&parameters);
+            self.answer(&rows);
             return Ok(());
         }
         let parsing = self.parsing(statement).await?;
@@ -108,7 +115,10 @@ impl Session {
         &mut self,
         statement: &Arc<ClientStatement>,
     ) -> Result<Option<Vec<reply::Column>>, Failure> {
-        let known = statement.described();
+        let known = match self.foreign_plan(statement) {
+            Some(plan) => Some(self.describe_foreign(statement, &plan).await?),
+            None => statement.described(),
+        };
         let description = match known {
             Some((_, rows)) => rows,
             None => {

@@ -4,7 +4,6 @@ use crate::backend::inflight::{Audience, Owed};
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
 use crate::plan::PlanKind;
-use crate::session::batch::Reload;
 use crate::session::describe::target;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
@@ -38,7 +37,7 @@ impl Session {
             let server = &mut self.held[at].server;
             server.out.extend_from_slice(&frame.bytes);
             server.inflight.push(Owed::Execute(Audience::Client));
-            self.batch.reload |= Reload::after(&statement.analysis.kind);
+            self.note_definition(&statement.analysis, Some(shard));
             return self.after_close(&statement.analysis.kind, shard).await;
         }
         if statement.analysis.kind == StatementKind::Empty {
@@ -151,7 +150,7 @@ impl Session {
             }
             _ => {
                 self.run_multi(&plan, &statement.analysis, &ask).await?;
-                self.batch.reload |= Reload::after(&statement.analysis.kind);
+                self.note_definition(&statement.analysis, None);
                 self.reload_catalog().await;
                 Ok(())
             }

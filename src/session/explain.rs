@@ -128,9 +128,10 @@ impl Session {
         plan: &FinishPlan,
         ask: &Ask<'_>,
     ) -> Result<(Bytes, ShardPlans), Failure> {
-        let original = self.original(ask).await?;
+        let described = FinishPlan { sql: format!("{}{}", explain.prefix, plan.sql), ..plan.clone() };
+        let original = self.original(&described, ask).await?;
         let pulls = self.explain_pulls(explain, plan, ask, &original).await?;
-        let mut plan = FinishPlan { sql: format!("{}{}", explain.prefix, plan.sql), ..plan.clone() };
+        let mut plan = described;
         if !explain.options.analyze {
             plan.pulls.iter_mut().for_each(|pull| pull.from = PullFrom::Shards(ShardSet::new()));
         }

@@ -69,7 +69,7 @@ impl From<ScatterError> for Halt {
 impl Session {
     /// Runs the statement to its end; rows and command tag to the client.
     pub(super) async fn run_finish(&mut self, plan: &FinishPlan, ask: &Ask<'_>) -> Result<(), Failure> {
-        let original = self.original(ask).await?;
+        let original = self.original(plan, ask).await?;
         if plan.cursor.is_some() {
             return self.declare_finish(plan, ask, &original).await;
         }
@@ -102,7 +102,7 @@ impl Session {
         };
         self.columns_of(statement).await?;
         self.leave_open().await?;
-        let original = self.original(&ask).await?;
+        let original = self.original(finish, &ask).await?;
         if finish.cursor.is_some() {
             return self.declare_finish(finish, &ask, &original).await;
         }
@@ -172,9 +172,10 @@ impl Session {
         }
     }
 
-    pub(super) async fn original(&mut self, ask: &Ask<'_>) -> Result<Original, Failure> {
+    pub(super) async fn original(&mut self, plan: &FinishPlan, ask: &Ask<'_>) -> Result<Original, Failure> {
         let (parameters, rows) = match ask {
-            Ask::Query { text } => self.describe_at_home(text, &[]).await?,
+            Ask::Query { .. } if plan.foreign => self.describe_finish(plan, &[]).await?,
+            Ask::Query { text } => self.describe_at(self.view.topology.home, text, &[]).await?,
             Ask::Bound { statement, .. } => statement
                 .described()
                 .ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "a statement was not described before it ran"))?,
@@ -185,8 +186,13 @@ impl Session {
     }
 
     /// ParameterDescription and RowDescription (or NoData) of a statement; its error, if it has one, goes to the client.
-    pub(super) async fn describe_at_home(&mut self, text: &str, types: &[Oid]) -> Result<(Bytes, Bytes), Failure> {
-        let at = self.enlist(self.view.topology.home).await?;
+    pub(super) async fn describe_at(
+        &mut self,
+        shard: ShardId,
+        text: &str,
+        types: &[Oid],
+    ) -> Result<(Bytes, Bytes), Failure> {
+        let at = self.enlist(shard).await?;
         let server = &mut self.held[at].server;
         request::parse(&mut server.out, b"", text.as_bytes(), types)?;
         server.inflight.push(Owed::Parse(Audience::Router));
@@ -369,7 +375,7 @@ impl Session {
 
     /// What keeps a session from having its statement finished elsewhere.
     fn check_finish(&self, plan: &FinishPlan) -> Result<(), Fault> {
-        let pulled = plan.pulls.iter().find(|pull| pull.from == PullFrom::Home).map(|pull| &*pull.table.name);
+        let pulled = plan.pulls.iter().find(|pull| matches!(pull.from, PullFrom::One(_))).map(|pull| &*pull.table.name);
         if let Some(table) = plan.reads_home.as_deref().or(pulled)
             && self.held.iter().any(|h| h.temporary)
         {
@@ -406,7 +412,7 @@ impl Session {
         match &pull.from {
             PullFrom::Shards(shards) => shards.iter().collect(),
             PullFrom::Any => vec![plan.shards().min().unwrap_or_else(|| self.any_shard())],
-            PullFrom::Home => vec![self.view.topology.home],
+            PullFrom::One(shard) => vec![*shard],
         }
     }
 
@@ -446,7 +452,7 @@ impl Session {
     }
 
     /// A combine connection for one statement.
-    async fn enlist_combine(&mut self) -> Result<ShardId, Failure> {
+    pub(super) async fn enlist_combine(&mut self) -> Result<ShardId, Failure> {
         self.check_unseen_settings()?;
         let slot = self.held.next_combine().ok_or_else(|| {
             Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many suspended portals over several shards")
@@ -459,7 +465,7 @@ impl Session {
     }
 
     /// Settings, empty inputs and an open transaction on the combine connection.
-    async fn make_inputs(
+    pub(super) async fn make_inputs(
         &mut self,
         combine: ShardId,
         plan: &FinishPlan,
@@ -505,6 +511,20 @@ impl Session {
         Ok(inputs.collect())
     }
 
+    /// The client's role and what its transaction has set, as they must be on the combine connection.
+    pub(super) fn finish_settings(&self, plan: &FinishPlan) -> String {
+        let before = self.tx.settings_before().unwrap_or(&self.settings);
+        let mut settings: Vec<String> =
+            roles(before).map(|(name, value)| assign(name, value).replacen("SET ", "SET LOCAL ", 1)).collect();
+        let mut changed: Vec<String> = match plan.cursor {
+            Some(_) => self.tx.history(),
+            None => self.tx.settings_replay().map(str::to_owned).collect(),
+        };
+        changed.retain(|sql| !sql.to_ascii_lowercase().contains("temp_buffers"));
+        settings.extend(changed);
+        settings.join("; ")
+    }
+
     /// Parses the finishing statement under the client's role and settings, checks that it has the original's columns, and binds it.
     async fn bind_finish(
         &mut self,
@@ -515,18 +535,10 @@ impl Session {
         copies: &mut Copies,
     ) -> Result<(), Halt> {
         let at = self.held_at(combine)?;
-        let before = self.tx.settings_before().unwrap_or(&self.settings);
-        let mut settings: Vec<String> =
-            roles(before).map(|(name, value)| assign(name, value).replacen("SET ", "SET LOCAL ", 1)).collect();
-        let mut changed: Vec<String> = match plan.cursor {
-            Some(_) => self.tx.history(),
-            None => self.tx.settings_replay().map(str::to_owned).collect(),
-        };
-        changed.retain(|sql| !sql.to_ascii_lowercase().contains("temp_buffers"));
+        let settings = self.finish_settings(plan);
         let server = &mut self.held[at].server;
-        settings.extend(changed);
         if !settings.is_empty() {
-            server.ask(&settings.join("; "));
+            server.ask(&settings);
         }
         if let Some(cursor) = &plan.cursor {
             check_cursor_columns(

@@ -6,11 +6,13 @@ pub mod cancel;
 pub mod commit;
 pub mod control;
 pub mod copy;
+mod current;
 mod cursor;
 mod describe;
 mod execute;
 mod explain;
 pub mod finish;
+mod foreign;
 pub mod held;
 mod large;
 pub mod local;
@@ -20,6 +22,7 @@ pub mod probe;
 pub mod recent;
 pub mod run;
 pub mod scatter;
+mod schemas;
 pub mod scope;
 mod set_config;
 pub mod simple;
@@ -90,6 +93,8 @@ pub struct Login {
     pub leftover: BytesMut,
     pub database: Arc<Database>,
     pub user: Arc<str>,
+    /// As whom it is logged in at the servers.
+    pub server_user: Arc<str>,
     pub pools: Arc<UserPools>,
     /// Startup parameters that are settings (`options` unpacked), in order.
     pub settings: Vec<(String, String)>,
@@ -142,6 +147,7 @@ pub struct Session {
     shared: Arc<Shared>,
     database: Arc<Database>,
     user: Arc<str>,
+    server_user: Arc<str>,
     pools: Arc<UserPools>,
     client: Client,
     pid: u32,
@@ -187,10 +193,11 @@ impl Session {
         let startup = shared.settings.share(startup);
         let view = login.database.cluster.load_full();
         let mut session = Self {
-            scope: SearchScope::new(&startup, &login.user, &login.database.name),
+            scope: SearchScope::new(&startup, &login.server_user, &login.database.name),
             shared,
             database: login.database,
             user: login.user,
+            server_user: login.server_user,
             pools: login.pools,
             client,
             pid,
@@ -257,6 +264,7 @@ impl Session {
         } else {
             self.reported = known.to_vec();
         }
+        self.look_for_schemas().await;
         Ok(())
     }
 

@@ -3,18 +3,34 @@
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::prepared::StatementDef;
 use crate::fault::{Fault, SqlState};
-use crate::ids::{Oid, ShardId};
+use crate::ids::{Oid, ShardId, ShardSet};
 use crate::plan::{self, Inputs, PlanKind, View};
 use crate::session::control::is_local;
 use crate::session::prepared::ClientStatement;
 use crate::session::simple::utf8;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
+use crate::sql::outcome::Outcome;
 use crate::sql::template::SlotKind;
 use crate::sql::utility::StatementKind;
 use crate::wire::frame::{Frame, ParseView};
 use crate::wire::{reply, request};
 use std::sync::{Arc, Mutex};
+
+/// The shards that have what a statement names, whatever its values.
+fn needed_shards(outcome: &Outcome) -> Option<&ShardSet> {
+    match outcome {
+        Outcome::Routed(routed) => Some(&routed.also),
+        Outcome::Insert(insert) => Some(&insert.also),
+        Outcome::Refuse(_)
+        | Outcome::Home(_)
+        | Outcome::Shard(..)
+        | Outcome::Any(_)
+        | Outcome::Broadcast(_)
+        | Outcome::Parts(..)
+        | Outcome::CopyIn(_) => None,
+    }
+}
 
 impl Session {
     pub(super) async fn parse(&mut self, frame: &Frame) -> Result<(), Failure> {
@@ -46,7 +62,8 @@ impl Session {
             self.answer(reply::PARSE_COMPLETE);
         } else {
             // A server answers for it: the one that Bind leads to, when Bind comes next.
-            self.batch.pending_parse = Some((view.name.into(), statement));
+            self.batch.pending_parse = Some((view.name.into(), Arc::clone(&statement)));
+            self.learn_columns(view.name, &statement).await?;
         }
         Ok(())
     }
@@ -57,7 +74,7 @@ impl Session {
         let same = *last.text == *text
             && *view.types == *last.types
             && last.meaning == self.meaning
-            && last.scope == self.scope.fingerprint()
+            && last.scope == self.scope.names(&self.view, &self.tx, &self.held).fingerprint
             && last.generation == self.view.catalog.generation
             && last.epoch == self.view.topology.epoch;
         same.then(|| Arc::clone(last))
@@ -70,16 +87,20 @@ impl Session {
         types: Box<[Oid]>,
         analysis: Arc<Analysis>,
     ) -> Arc<ClientStatement> {
+        let scope = self.scope.names(&self.view, &self.tx, &self.held).fingerprint;
         Arc::new(ClientStatement {
             text,
             types,
             slots: self.scan.slots.clone(),
             generation: self.view.catalog.generation,
             epoch: self.view.topology.epoch,
-            scope: self.scope.fingerprint(),
+            scope,
+            names: analysis.resolved.unwrap_or(scope),
+            standard_strings: self.scope.standard_strings(),
             meaning: self.meaning,
             def: Mutex::new(None),
             description: Mutex::new(None),
+            checked: Arc::default(),
             analysis,
         })
     }
@@ -89,6 +110,18 @@ impl Session {
         let Some((name, statement)) = self.batch.pending_parse.take() else {
             return Ok(());
         };
+        if let Some(plan) = self.foreign_plan(&statement) {
+            return match self.describe_foreign(&statement, &plan).await {
+                Ok(_) => {
+                    self.answer(reply::PARSE_COMPLETE);
+                    Ok(())
+                }
+                Err(failure) => {
+                    self.statements.remove(&name);
+                    Err(failure)
+                }
+            };
+        }
         let tried = async {
             let shard = self.shard_for_describe(&statement).await?;
             self.open(shard).await
@@ -131,11 +164,13 @@ impl Session {
             PlanKind::Refuse(fault) if statement.analysis.parameters == 0 => {
                 return Err(self.refusal(fault, &statement.text, &statement.types).await);
             }
-            PlanKind::Refuse(_)
-            | PlanKind::Any
-            | PlanKind::Broadcast(_)
-            | PlanKind::Split { .. }
-            | PlanKind::CopyIn(_) => self.any_shard(),
+            PlanKind::Refuse(fault) => match needed_shards(&statement.analysis.outcome) {
+                Some(also) if also.len() > 1 => {
+                    return Err(self.refusal(fault, &statement.text, &statement.types).await);
+                }
+                also => also.and_then(ShardSet::single).unwrap_or_else(|| self.any_shard()),
+            },
+            PlanKind::Any | PlanKind::Broadcast(_) | PlanKind::Split { .. } | PlanKind::CopyIn(_) => self.any_shard(),
             PlanKind::Explain(explain) => match &explain.plan.kind {
                 PlanKind::Finish(_) => return Ok(self.view.topology.home),
                 _ => self.any_shard(),
@@ -178,7 +213,8 @@ impl Session {
         let def = {
             let mut slot = statement.def.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let def = slot.get_or_insert_with(|| {
-                self.shared.registry.intern(&statement.text, &statement.types, statement.generation, statement.meaning)
+                let ClientStatement { text, types, generation, meaning, names, .. } = &**statement;
+                self.shared.registry.intern(text, types, *generation, *meaning, *names)
             });
             Arc::clone(def)
         };
@@ -219,11 +255,34 @@ impl Session {
         let text = Arc::clone(&old.text);
         self.scan_one(&text)?;
         let analysis = self.analysis(&text);
-        let statement = self.client_statement(text, old.types.clone(), analysis);
+        Ok(self.replaced(name, old, old.types.clone(), analysis))
+    }
+
+    /// The same statement with its parameters' types.
+    pub(super) fn with_types(
+        &mut self,
+        name: &[u8],
+        old: &Arc<ClientStatement>,
+        types: Vec<Oid>,
+    ) -> Arc<ClientStatement> {
+        self.replaced(name, old, types.into(), Arc::clone(&old.analysis))
+    }
+
+    fn replaced(
+        &mut self,
+        name: &[u8],
+        old: &Arc<ClientStatement>,
+        types: Box<[Oid]>,
+        analysis: Arc<Analysis>,
+    ) -> Arc<ClientStatement> {
+        let mut statement = self.client_statement(Arc::clone(&old.text), types, analysis);
+        if let Some(statement) = Arc::get_mut(&mut statement) {
+            statement.checked = Arc::clone(&old.checked);
+        }
         if let Some((_, pending)) = self.batch.pending_parse.as_mut().filter(|(_, p)| Arc::ptr_eq(p, old)) {
             *pending = Arc::clone(&statement);
         }
         self.statements.replace(name, Arc::clone(&statement));
-        Ok(statement)
+        statement
     }
 }

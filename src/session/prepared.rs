@@ -10,6 +10,7 @@ use crate::backend::prepared::StatementDef;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Epoch, Oid, ShardId};
 use crate::plan::{Parameters, Plan};
+use crate::session::current::Checked;
 use crate::session::scatter::ScatterRun;
 use crate::sql::Analysis;
 use crate::sql::template::Slot;
@@ -30,12 +31,18 @@ pub struct ClientStatement {
     pub epoch: Epoch,
     /// Fingerprint of the names' scope that `analysis` is of.
     pub scope: u64,
+    /// Hash of what its names mean: equal scopes give equal ones, and others often do.
+    pub names: u64,
+    /// How its strings were read.
+    pub standard_strings: bool,
     /// Hash of the settings under which its literals were read.
     pub meaning: u64,
     /// Its definition in the registry, once a server was asked.
     pub def: Mutex<Option<Arc<StatementDef>>>,
     /// ParameterDescription and RowDescription (or NoData) of the statement, once a server has told them.
     pub description: Mutex<Option<(Bytes, Bytes)>>,
+    /// Where it was found to have the same columns; shared by all that it becomes.
+    pub checked: Arc<Checked>,
 }
 
 impl ClientStatement {

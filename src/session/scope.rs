@@ -1,9 +1,13 @@
 //! PURE. What names and literals mean for this session: its search path and string rules, hashed for the plan cache.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::backend::cluster::Cluster;
 use crate::backend::settings::{self, SessionSettings};
+use crate::ids::ShardId;
+use crate::session::held::HeldServers;
+use crate::session::transaction::Transaction;
 use crate::sql::{NameScope, utility};
 
 pub struct SearchScope {
@@ -13,8 +17,10 @@ pub struct SearchScope {
 }
 
 impl SearchScope {
-    /// `database`: its name is part of the fingerprint, because the plan cache serves them all.
+    /// `user`: with whose name the session is logged in at the servers. `database`: its name is part of the fingerprint, because the
+    /// plan cache serves them all.
     pub fn new(values: &SessionSettings, user: &str, database: &str) -> Self {
+        let user = &*current_user(values, user);
         let search_path = values
             .get("search_path")
             .and_then(|value| match settings::whole_text(value) {
@@ -30,23 +36,55 @@ impl SearchScope {
         Self { search_path, standard_strings, fingerprint: hasher.finish() }
     }
 
-    /// Equal where names and literals mean the same.
-    pub fn fingerprint(&self) -> u64 {
-        self.fingerprint
-    }
-
     pub fn standard_strings(&self) -> bool {
         self.standard_strings
     }
 
-    pub fn names<'a>(&'a self, view: &'a Cluster) -> NameScope<'a> {
-        NameScope {
+    /// Schemas of the path that should be on these shards, and are not known there.
+    pub fn missing(&self, view: &Cluster) -> Vec<(ShardId, Box<str>)> {
+        let missing = |schema: &&Box<str>| !view.catalog.placed.contains_key(&***schema);
+        let place = |schema: &Box<str>| {
+            let (_, shard) = view.topology.place_of_schema(schema)?;
+            (!view.catalog.unread.contains(shard)).then(|| (shard, schema.clone()))
+        };
+        self.search_path.iter().filter(missing).filter_map(place).collect()
+    }
+
+    /// What names mean now. What the transaction has made, and where the session may have temporary tables, matters only beside
+    /// schemas that are placed: else all that is not distributed is in one place.
+    pub fn names<'a>(&'a self, view: &'a Cluster, tx: &'a Transaction, held: &HeldServers) -> NameScope<'a> {
+        let mut scope = NameScope {
             catalog: &view.catalog,
             topology: &view.topology,
             search_path: &self.search_path,
             standard_strings: self.standard_strings,
+            changes: &[],
+            temporary: None,
             fingerprint: self.fingerprint,
+        };
+        if view.topology.places_schemas() {
+            scope.changes = tx.changes();
+            scope.temporary = held.iter().find(|held| held.temporary).map(|held| held.shard);
+            if !scope.changes.is_empty() || scope.temporary.is_some() {
+                let mut hasher = DefaultHasher::new();
+                (self.fingerprint, scope.changes, scope.temporary).hash(&mut hasher);
+                scope.fingerprint = hasher.finish();
+            }
         }
+        scope
+    }
+}
+
+/// Who `$user` is: the role that was set, else whose session it is.
+fn current_user<'a>(values: &'a SessionSettings, user: &'a str) -> Cow<'a, str> {
+    let named = |setting: &str, nobody: &str| {
+        let value = values.get(setting)?;
+        let name = utility::plain_value(value)?;
+        (*name != *nobody).then_some(name)
+    };
+    match named("role", "none").or_else(|| named("session_authorization", "default")) {
+        Some(name) => Cow::Owned(name.into()),
+        None => Cow::Borrowed(user),
     }
 }
 
@@ -63,6 +101,19 @@ mod tests {
         let scope = SearchScope::new(&SessionSettings::default(), "ann", "shop");
         assert_eq!(scope.search_path, ["ann".into(), "public".into()] as [Box<str>; 2]);
         assert!(scope.standard_strings);
+    }
+
+    #[test]
+    fn the_role_that_was_set_is_the_user() {
+        let path = |settings: &[(&str, &str)]| {
+            let mut values = SessionSettings::default();
+            settings.iter().for_each(|(name, value)| values.set(name, value));
+            SearchScope::new(&values, "ann", "shop").search_path[0].to_string()
+        };
+        assert_eq!(path(&[("role", "Tenant_7")]), "tenant_7");
+        assert_eq!(path(&[("role", "'T 7'"), ("search_path", "\"$user\", public")]), "T 7");
+        assert_eq!(path(&[("role", "none"), ("session_authorization", "bob")]), "bob");
+        assert_eq!(path(&[("role", "'none'")]), "ann");
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Session {
                 }
             }
             StatementKind::Execute(name) => match self.statements.get(name.as_bytes()).cloned() {
-                Ok(statement) if is_whole(&statement) => self.execute_sql(name, text, statement).await.map(|()| true),
+                Ok(statement) if is_whole(&statement) => self.execute_sql(name, text).await.map(|()| true),
                 _ => Ok(false),
             },
             _ => Ok(false),
@@ -63,7 +63,17 @@ impl Session {
             )
             .into());
         }
-        let at = self.enlist(self.view.topology.home).await?;
+        let undeclared = self.client_statement(Arc::clone(&query), Box::default(), Arc::clone(&analysis));
+        if self.foreign_plan(&undeclared).is_some() {
+            return Err(Fault::unsupported(
+                "PREPARE of this statement is not supported",
+                "no server has all of its tables, and so none can tell the types of its parameters",
+                "Use the driver's own prepared statements.",
+            )
+            .into());
+        }
+        let shard = self.shard_for_describe(&undeclared).await?;
+        let at = self.enlist(shard).await?;
         let server = &mut self.held[at].server;
         server.query(text).await?;
         let sql = format!(
@@ -86,6 +96,9 @@ impl Session {
             .into());
         }
         let statement = self.client_statement(query, types, analysis);
+        if self.view.topology.places_schemas() {
+            self.describe_prepared(&statement).await?;
+        }
         self.statements.insert(name.as_bytes(), statement, self.shared.limits.max_statements)?;
         if !self.tx.is_open() {
             self.release_idle();
@@ -94,15 +107,9 @@ impl Session {
         Ok(())
     }
 
-    async fn execute_sql(
-        &mut self,
-        name: &str,
-        text: &str,
-        mut statement: Arc<ClientStatement>,
-    ) -> Result<(), Failure> {
-        if statement.generation != self.view.catalog.generation || statement.epoch != self.view.topology.epoch {
-            statement = self.renew(name.as_bytes(), &statement)?;
-        }
+    async fn execute_sql(&mut self, name: &str, text: &str) -> Result<(), Failure> {
+        let statement = self.current_statement(name.as_bytes()).await?;
+        self.leave_open().await?;
         if statement.meaning != self.meaning {
             return Err(Fault::unsupported(
                 "the prepared statement was made under other settings",
@@ -112,11 +119,7 @@ impl Session {
             .into());
         }
         let bind = self.arguments(name, text, &statement).await?;
-        if statement.described().is_none() {
-            let query = Arc::clone(&statement.text);
-            let (parameters, rows) = self.describe_at_home(&query, &statement.types).await?;
-            statement.set_described(parameters, rows);
-        }
+        self.describe_prepared(&statement).await?;
         let plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
         self.note_plan(&plan);
         let columns_added = match &plan.kind {
@@ -132,6 +135,16 @@ impl Session {
         self.run_parts(&[(shard, ShardSql::AsWritten)], &Combine::CONCAT, None, plan.access, &ask).await
     }
 
+    /// Makes the statement's columns known.
+    async fn describe_prepared(&mut self, statement: &Arc<ClientStatement>) -> Result<(), Failure> {
+        if statement.described().is_none() {
+            let shard = self.shard_for_describe(statement).await?;
+            let (parameters, rows) = self.describe_at(shard, &statement.text, &statement.types).await?;
+            statement.set_described(parameters, rows);
+        }
+        Ok(())
+    }
+
     /// The body of the Bind message that an EXECUTE stands for. Its arguments are expressions, which the home shard makes values of the
     /// parameters' types.
     async fn arguments(&mut self, name: &str, text: &str, statement: &ClientStatement) -> Result<BytesMut, Failure> {
@@ -145,7 +158,8 @@ impl Session {
         }
         let numbers: Vec<String> = (1..=statement.types.len()).map(|n| format!("${n}")).collect();
         let query = format!("SELECT {}", numbers.join(", "));
-        let at = self.enlist(self.view.topology.home).await?;
+        let base = self.scope.names(&self.view, &self.tx, &self.held).base().shard;
+        let at = self.enlist(base).await?;
         let server = &mut self.held[at].server;
         request::parse(&mut server.out, name.as_bytes(), query.as_bytes(), &statement.types)?;
         server.inflight.push(Owed::Parse(Audience::Router));

@@ -133,7 +133,7 @@ fn check_uses(model: &Model<'_>, in_transaction: bool) -> Result<(), Obstacle> {
         return function(name, "is not known to the router");
     }
     if uses.home_function || uses.pin.is_some() {
-        let what = uses.home.as_deref().unwrap_or("a function");
+        let what = uses.home.as_deref().unwrap_or("a function with effects");
         return Err(Obstacle::new(format!("{what} beside rows of several shards")));
     }
     if let Some(name) = &uses.server
@@ -147,7 +147,10 @@ fn check_uses(model: &Model<'_>, in_transaction: bool) -> Result<(), Obstacle> {
     if uses.volatile.as_deref() == Some("setseed") {
         return function("setseed", "leaves state in the session");
     }
-    if in_transaction && uses.system {
+    if let Some(name) = &uses.placed_name {
+        return Err(Obstacle::new(format!("\"{name}\", which is of one schema, beside rows of several shards")));
+    }
+    if in_transaction && uses.system.is_some() {
         return Err(Obstacle::new("a catalog relation beside rows of several shards"));
     }
     Ok(())
@@ -192,6 +195,8 @@ impl Rewriting<'_> {
         let tables: &[TableUse] = collected.map_or(&[], |collected| &collected.tables);
         // A table in a WITH query is one place of the text, however often the query is used.
         let mut places: Vec<(usize, Vec<&TableUse>)> = Vec::new();
+        let home = self.model.scope.topology.home;
+        let mut foreign = false;
         let home_views = collected.iter().flat_map(|collected| &collected.views);
         let mut reads_home = home_views.map(|(_, view, _)| view.name.name.clone()).next();
         if mentions.temporary() {
@@ -201,8 +206,9 @@ impl Rewriting<'_> {
             let Some(ordinal) = self.ordinals.get(&table.factor) else { continue };
             match &table.relation {
                 Relation::System => continue,
+                Relation::Unsharded { place, .. } if place.shard != home => foreign = true,
                 Relation::Unsharded { .. } | Relation::Reference { .. } if !self.in_transaction => {
-                    if let Relation::Unsharded { table: known } = &table.relation {
+                    if let Relation::Unsharded { table: known, .. } = &table.relation {
                         let known = known.as_ref().map(|table| table.name.name.clone());
                         reads_home.get_or_insert_with(|| known.unwrap_or(self.model.leaves[table.leaf].name.clone()));
                     }
@@ -233,7 +239,7 @@ impl Rewriting<'_> {
             next: 0,
             edits: Vec::new(),
             complete: true,
-            clock: Clock { catalog: self.model.scope.catalog, all: self.in_transaction },
+            clock: Clock { scope: self.model.scope, all: self.in_transaction },
             own_clock: false,
             clock_in_from: false,
         };
@@ -247,7 +253,7 @@ impl Rewriting<'_> {
             .then(|| self.source.splice(edits))
             .flatten()
             .ok_or_else(|| Obstacle::new("the names of its tables cannot be found again in its text with certainty"))?;
-        Ok(FinishText { pulls, sql, reads_home, clock: self.model.uses.clock.clone(), own_clock })
+        Ok(FinishText { pulls, sql, reads_home, clock: self.model.uses.clock.clone(), own_clock, foreign })
     }
 
     /// What fills the input of a table at one place.
@@ -261,7 +267,7 @@ impl Rewriting<'_> {
         let (name, table, key) = match &first.relation {
             Relation::Sharded { name, table: Some(table), key, .. } => (name, table, &key[..]),
             Relation::Reference { name, table: Some(table) } => (name, table, &[][..]),
-            Relation::Unsharded { table: Some(table) } => (&table.name, table, &[][..]),
+            Relation::Unsharded { table: Some(table), .. } => (&table.name, table, &[][..]),
             _ => return Err(unknown(leaf_name)),
         };
         let source = match &first.relation {
@@ -279,7 +285,8 @@ impl Rewriting<'_> {
                 PullSource::Sharded(groups)
             }
             Relation::Reference { .. } => PullSource::Reference,
-            _ => PullSource::Home,
+            Relation::Unsharded { place, .. } => PullSource::One(place.shard),
+            Relation::View { .. } | Relation::System => PullSource::One(self.model.scope.topology.home),
         };
         let Form { only, renamed } = form;
         let columns: Vec<&str> = table.columns.iter().map(|column| &*column.name).collect();
@@ -291,7 +298,7 @@ impl Rewriting<'_> {
         };
         let scan = Scan { model: self.model, leaf: first.leaf, name, table, only, renamed, mentions };
         scan.check()?;
-        Ok(scan.pull(source, key, filters, top))
+        scan.pull(source, key, filters, top)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::sql::keys::KeyName;
 use crate::sql::model::{
     Column, ColumnType, Columns, Leaf, LeafId, LevelId, Merged, Model, Obstacle, Reference, Spread, Stop, TableUse,
 };
-use crate::sql::names::{Relation, distributed_names, folded, parts, resolve};
+use crate::sql::names::{Place, Relation, distributed_names, folded, parts, resolve};
 
 /// How the leaves of a FROM list are joined.
 #[derive(Debug)]
@@ -328,7 +328,7 @@ impl Model<'_> {
     }
 
     /// What a table name stands for. In a view's definition names are qualified; one that is not cannot be told.
-    pub fn relation(&self, schema: Option<&str>, table: &str) -> Result<Relation, Stop> {
+    pub fn relation(&mut self, schema: Option<&str>, table: &str) -> Result<Relation, Stop> {
         if self.view_depth > 0
             && schema.is_none()
             && distributed_names(&self.scope).contains(table)
@@ -336,7 +336,9 @@ impl Model<'_> {
         {
             return Err(Stop::NotUnderstood("an unqualified name in a view"));
         }
-        Ok(resolve(&self.scope, schema, table))
+        let relation = resolve(&self.scope, schema, table);
+        self.note_resolved(table, &relation);
+        Ok(relation)
     }
 
     /// Adds the leaf of a table, sharded or not, or expands the view.
@@ -354,7 +356,8 @@ impl Model<'_> {
             let view = table.clone();
             let before = self.refs.len();
             let tree = self.derived(level, alias, Some(name), |model, leaf| model.expand_view(&view, leaf))?;
-            let sharded = self.refs.len() > before;
+            let away = self.scope.place_of(&view.name.schema).shard != self.scope.topology.home;
+            let sharded = self.refs.len() > before || away;
             if let (Some(collected), Some(factor)) = (&mut self.collected, factor) {
                 collected.views.push((factor, view, sharded));
             }
@@ -412,18 +415,27 @@ impl Model<'_> {
                 self.leaves[id].columns = self.columns_of(id, table.as_deref());
                 self.uses.reference.get_or_insert(name.name);
             }
-            Relation::Unsharded { table, .. } => {
+            Relation::Unsharded { table, place } => {
                 self.leaves[id].columns = self.columns_of(id, table.as_deref());
-                self.uses.home.get_or_insert_with(|| format!("table {name:?}, which is not distributed").into());
+                self.need_table(name, &place);
             }
             Relation::System => {
-                self.uses.system = true;
-                self.uses.home.get_or_insert_with(|| format!("catalog relation {name:?}").into());
+                self.uses.system.get_or_insert_with(|| name.into());
             }
             Relation::View { .. } => return Err(Stop::NotUnderstood("a view here")),
         }
         rename(&mut self.leaves[id].columns, alias);
         Ok(JoinTree::Leaf(id))
+    }
+
+    /// The statement reads or changes a table that lies on one shard alone.
+    pub fn need_table(&mut self, name: &str, place: &Place) {
+        match place.is_home(&self.scope) {
+            true => {
+                self.uses.home.get_or_insert_with(|| format!("table {name:?}, which is not distributed").into());
+            }
+            false => self.uses.need(place),
+        }
     }
 
     pub fn columns_of(&mut self, leaf: LeafId, table: Option<&Table>) -> Columns {
