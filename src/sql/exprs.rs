@@ -306,9 +306,15 @@ impl Model<'_> {
             return;
         }
         let (Literal::SingleQuotedString(text) | Literal::EscapedStringLiteral(text)) = literal else { return };
-        if let Some(place) = place_of_text(&self.scope, text) {
-            self.uses.need(&place);
-            note(&mut self.uses.placed_name, text);
+        match place_of_text(&self.scope, text) {
+            Some(place) if place.is_home(&self.scope) => {
+                self.uses.home.get_or_insert_with(|| format!("{text:?}, which is not distributed").into());
+            }
+            Some(place) => {
+                self.uses.need(&place);
+                note(&mut self.uses.placed_name, text);
+            }
+            None => {}
         }
     }
 
@@ -478,11 +484,17 @@ impl Model<'_> {
                 self.by_path |= schema.is_none();
                 note(&mut uses.unknown_function, name);
             }
-            FunctionClass::Sequence(pin) if !uses.places.is_empty() || scope.base().schema.is_some() => {
+            // By now its name has led somewhere, if it is one that is known.
+            FunctionClass::Sequence(pin) if scope.topology.places_schemas() => {
                 uses.pin = uses.pin.or(pin);
                 uses.home_function = true;
                 if uses.places.is_empty() && uses.home.is_none() {
-                    uses.need(&scope.base());
+                    match scope.base() {
+                        base if base.is_home(&scope) => {
+                            uses.home = Some(format!("function {name}()").into());
+                        }
+                        base => uses.need(&base),
+                    }
                 }
             }
             FunctionClass::Home(pin) | FunctionClass::Sequence(pin) => {
@@ -514,7 +526,7 @@ fn names_of_catalog(data_type: &DataType) -> bool {
     name.starts_with("reg") || name.starts_with("pg_catalog.reg")
 }
 
-/// Where the text of a name leads, if to a placed schema: that of a schema itself, of something in one, or of a table of the path.
+/// Where the text of a name leads: that of a placed schema, of something in one, or of a table that lies on one shard.
 fn place_of_text(scope: &NameScope<'_>, text: &str) -> Option<Place> {
     let mut words = Words::new(text, true)?;
     let names = words.parts().filter(|_| words.is_done() || words.is_punct(b'('))?;
@@ -522,15 +534,12 @@ fn place_of_text(scope: &NameScope<'_>, text: &str) -> Option<Place> {
     if let Some(place) = qualifiers.iter().find_map(|part| scope.place_of_schema(part)) {
         return Some(place);
     }
-    if !qualifiers.is_empty() {
-        return None;
-    }
-    if scope.catalog.placed.contains_key(&**last) {
+    if qualifiers.is_empty() && scope.catalog.placed.contains_key(&**last) {
         return scope.place_of_schema(last);
     }
-    match resolve(scope, None, last) {
-        Relation::Unsharded { table: Some(_), place } => Some(place).filter(|place| place.schema.is_some()),
-        Relation::View { name, .. } => scope.place_of_schema(&name.schema),
+    match resolve(scope, qualifiers.last().map(|schema| &**schema), last) {
+        Relation::Unsharded { table: Some(_), place } => Some(place),
+        Relation::View { name, .. } => Some(scope.place_of(&name.schema)),
         Relation::Sharded { .. } | Relation::Reference { .. } | Relation::Unsharded { .. } | Relation::System => None,
     }
 }

@@ -96,3 +96,14 @@ INSERT INTO tenant_1.accounts VALUES (60, 'm'); INSERT INTO tenant_2.accounts VA
 INSERT INTO tenant_1.accounts VALUES (61, 'm'); INSERT INTO tenant_2.accounts VALUES (60, 'm')
 
 SELECT count(*) FROM tenant_1.accounts
+
+-- What lies on the home shard is asked there, whatever the path.
+-- script
+SET search_path TO tenant_2, public;
+SELECT nextval('public_numbers');
+SELECT nextval('public.public_numbers'), currval('public_numbers');
+SELECT to_regclass('audit') IS NOT NULL, to_regclass('public.audit')::text, to_regclass('plans') IS NULL;
+SELECT attname FROM pg_attribute WHERE attrelid = 'audit'::regclass AND attnum > 0 ORDER BY attnum;
+SELECT has_table_privilege('audit', 'SELECT');
+SELECT pg_relation_size('audit') > 0;
+SELECT pg_relation_size('accounts') > 0;
