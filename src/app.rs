@@ -356,7 +356,7 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
             health.note(&database, shard, tried.err());
         }
         if read_at.is_none_or(|at| at.elapsed() >= refresh) {
-            match control::catalog::reload(&database, false).await {
+            match control::catalog::reload(&database, false, None).await {
                 Ok(()) => {
                     read_at = Some(Instant::now());
                     database.note_look(Look::Read);

@@ -129,8 +129,8 @@ impl Session {
         plan: &FinishPlan,
         ask: &Ask<'_>,
     ) -> Result<(Bytes, ShardPlans), Failure> {
-        let original = self.original(plan, ask).await?;
         let mut finishing = FinishPlan { sql: format!("{}{}", explain.prefix, plan.sql), ..plan.clone() };
+        let original = self.original(&finishing, ask).await?;
         if !explain.options.analyze {
             finishing.pulls.iter_mut().for_each(|pull| pull.from = PullFrom::Shards(ShardSet::new()));
         }

@@ -181,6 +181,8 @@ impl Session {
 
     pub(super) async fn original(&mut self, plan: &FinishPlan, ask: &Ask<'_>) -> Result<Original, Failure> {
         let (parameters, rows) = match ask {
+            // Where it is described it is not run: nothing is held meanwhile.
+            Ask::Query { .. } if plan.foreign => self.describe_finish(plan, &[]).await?,
             Ask::Query { text } => {
                 if self.tx.is_open()
                     && let Ok((_, shards)) = self.feeds(plan)
@@ -188,7 +190,7 @@ impl Session {
                     // The home shard stays with the transaction: it is not to be held while others are waited for.
                     self.enlist_all(&with(&shards, Some(self.view.topology.home))).await?;
                 }
-                self.describe_at_home(text, &[]).await?
+                self.describe_at(self.view.topology.home, text, &[]).await?
             }
             Ask::Bound { statement, .. } => statement
                 .described()
@@ -200,8 +202,13 @@ impl Session {
     }
 
     /// ParameterDescription and RowDescription (or NoData) of a statement; its error, if it has one, goes to the client.
-    pub(super) async fn describe_at_home(&mut self, text: &str, types: &[Oid]) -> Result<(Bytes, Bytes), Failure> {
-        let at = self.enlist(self.view.topology.home).await?;
+    pub(super) async fn describe_at(
+        &mut self,
+        shard: ShardId,
+        text: &str,
+        types: &[Oid],
+    ) -> Result<(Bytes, Bytes), Failure> {
+        let at = self.enlist(shard).await?;
         let server = &mut self.held[at].server;
         request::parse(&mut server.out, b"", text.as_bytes(), types)?;
         server.inflight.push(Owed::Parse(Audience::Router));
@@ -245,13 +252,18 @@ impl Session {
         if !self.look_again(if differ { &stale } else { &failure }).await {
             return Err(failure);
         }
-        let (text, types) = ask.statement();
-        let described = self.describe_at_home(text, types).await?;
-        if same_columns(&original.rows, &described.1)? == Same::No {
-            return Err(changed().into());
-        }
         let (plan, _) = self.plan_again(ask)?;
         let PlanKind::Finish(plan) = plan.kind else { return Err(failure) };
+        let (text, types) = ask.statement();
+        let described = match plan.foreign {
+            true => self.describe_finish(&plan, types).await?,
+            false => self.describe_at(self.view.topology.home, text, types).await?,
+        };
+        // Who has only asked has been told nothing yet.
+        let told = matches!(ask, Ask::Bound { .. });
+        if told && same_columns(&original.rows, &described.1)? == Same::No {
+            return Err(changed().into());
+        }
         let original = Original { parameters: original.parameters, rows: described.1 };
         let (slot, _) = self.start_finish(&plan, ask, &original).await?;
         Ok((slot, original))
@@ -287,7 +299,7 @@ impl Session {
 
     /// What keeps a session from having its statement finished elsewhere.
     pub(super) fn check_finish(&self, plan: &FinishPlan) -> Result<(), Fault> {
-        let pulled = plan.pulls.iter().find(|pull| pull.from == PullFrom::Home).map(|pull| &*pull.label);
+        let pulled = plan.pulls.iter().find(|pull| matches!(pull.from, PullFrom::One(_))).map(|pull| &*pull.label);
         if let Some(table) = plan.reads_home.as_deref().or(pulled)
             && self.held.iter().any(|h| h.temporary)
         {
@@ -388,7 +400,8 @@ impl Session {
                     InputTable {
                         name: &pull.name,
                         create: &pull.create,
-                        source: pull.table.as_ref().map(|table| {
+                        // What is made of types alone has no table on this server.
+                        source: pull.table.as_ref().filter(|_| !pull.typed).map(|table| {
                             format!("{}.{}", quote_identifier(&table.schema), quote_identifier(&table.name))
                         }),
                         primary_key: key.map(|column| quote_identifier(&column.name)).collect::<Vec<_>>().join(", "),
@@ -430,6 +443,20 @@ impl Session {
         Ok(inputs)
     }
 
+    /// The client's role and what its transaction has set, as they must be on the combine connection.
+    pub(super) fn finish_settings(&self, plan: &FinishPlan) -> String {
+        let before = self.tx.settings_before().unwrap_or(&self.settings);
+        let mut settings: Vec<String> =
+            roles(before).map(|(name, value)| assign(name, value).replacen("SET ", "SET LOCAL ", 1)).collect();
+        let mut changed: Vec<String> = match plan.cursor {
+            Some(_) => self.tx.history(),
+            None => self.tx.settings_replay().map(str::to_owned).collect(),
+        };
+        changed.retain(|sql| !sql.to_ascii_lowercase().contains("temp_buffers"));
+        settings.extend(changed);
+        settings.join("; ")
+    }
+
     /// Parses the finishing statement under the client's role and settings, checks that it has the original's columns, and binds it.
     pub(super) async fn bind_finish(
         &mut self,
@@ -440,18 +467,10 @@ impl Session {
         copies: &mut Copies,
     ) -> Result<(), Halt> {
         let at = self.held_at(combine)?;
-        let before = self.tx.settings_before().unwrap_or(&self.settings);
-        let mut settings: Vec<String> =
-            roles(before).map(|(name, value)| assign(name, value).replacen("SET ", "SET LOCAL ", 1)).collect();
-        let mut changed: Vec<String> = match plan.cursor {
-            Some(_) => self.tx.history(),
-            None => self.tx.settings_replay().map(str::to_owned).collect(),
-        };
-        changed.retain(|sql| !sql.to_ascii_lowercase().contains("temp_buffers"));
+        let settings = self.finish_settings(plan);
         let server = &mut self.held[at].server;
-        settings.extend(changed);
         if !settings.is_empty() {
-            server.ask(&settings.join("; "));
+            server.ask(&settings);
         }
         if let Some(cursor) = &plan.cursor {
             check_cursor_columns(

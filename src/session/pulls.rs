@@ -133,7 +133,7 @@ impl Session {
         match &pull.from {
             PullFrom::Shards(shards) => shards.iter().collect(),
             PullFrom::Any => vec![plan.shards().min().unwrap_or_else(|| self.any_shard())],
-            PullFrom::Home => vec![self.view.topology.home],
+            PullFrom::One(shard) => vec![*shard],
         }
     }
 

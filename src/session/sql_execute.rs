@@ -11,16 +11,16 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, ShardSql};
-use crate::session::batch::Reload;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::promise::{Description, parameter_types};
 use crate::session::run::Ask;
-use crate::session::sql_prepare::is_query;
+use crate::session::sql_prepare::{is_query, unknown_types};
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
 use crate::sql::outcome::Outcome;
 use crate::sql::utility::cursor::Cursor;
 use crate::sql::utility::{Execution, StatementKind, execution, literal_arguments};
+use crate::types::oid;
 use crate::wire::frame::BindView;
 use crate::wire::reply::Column;
 use crate::wire::{encode, request};
@@ -45,7 +45,7 @@ impl Session {
         let plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
         self.note_plan(&plan);
         if is_finished(&plan) && statement.described().is_none() {
-            let (parameters, rows) = self.describe_at_home(&statement.text, &statement.types).await?;
+            let (parameters, rows) = self.description_of(&statement).await?;
             statement.set_described(parameters, rows);
         }
         let columns_added = self.columns_added_by(&plan);
@@ -60,7 +60,8 @@ impl Session {
             _ => self.run_multi(&plan, &statement.analysis, &ask).await,
         };
         self.offset = offset;
-        self.batch.reload |= Reload::after(&statement.analysis.kind);
+        let shard = if let PlanKind::Single(shard) = plan.kind { Some(shard) } else { None };
+        self.note_definition(&statement.analysis, shard);
         done.map(|()| true)
     }
 
@@ -82,7 +83,7 @@ impl Session {
         if self.has_other_literals(&named) {
             return Err(other_settings().into());
         }
-        self.keep_promise_at_home(&named).await?;
+        self.keep_promise_now(&named).await?;
         let types = self.argument_types(&named)?;
         let literals = match self.scope.standard_strings() {
             true => text.get(found.arguments.clone()).and_then(|arguments| literal_arguments(arguments, &types)),
@@ -90,7 +91,7 @@ impl Session {
         };
         let values = match literals {
             Some(values) => values,
-            None => self.evaluate(text, found, &types).await?,
+            None => self.evaluate(text, found, &named, &types).await?,
         };
         let statement = match text.get(..found.whole.start).filter(|before| !before.trim().is_empty()) {
             Some(_) if found.creates && !is_query(&named) => {
@@ -125,7 +126,7 @@ impl Session {
         Ok(self.client_statement(text, named.types.clone(), analysis))
     }
 
-    /// The types of a statement's parameters as the home shard has them.
+    /// The types of a statement's parameters as the shard that has its tables tells them.
     fn argument_types(&mut self, statement: &Arc<ClientStatement>) -> Result<Box<[Oid]>, Failure> {
         if let Some(types) = statement.arguments() {
             return Ok(types);
@@ -136,13 +137,14 @@ impl Session {
         Ok(types)
     }
 
-    /// How the home shard describes a statement with these types declared; `None`: it cannot.
+    /// How a shard describes a statement with these types declared; `None`: it cannot.
     pub(super) async fn found_description(
         &mut self,
+        shard: ShardId,
         query: &str,
         declared: &[Oid],
     ) -> Result<Option<Description>, Failure> {
-        let at = self.enlist(self.view.topology.home).await?;
+        let at = self.enlist(shard).await?;
         let server = &mut self.held[at].server;
         request::parse(&mut server.out, b"", query.as_bytes(), declared)?;
         server.inflight.push(Owed::Parse(Audience::Router));
@@ -156,8 +158,15 @@ impl Session {
         }
     }
 
-    /// The arguments are expressions: the home shard makes values of the parameters' types of them, as texts.
-    async fn evaluate(&mut self, text: &str, found: &Execution, types: &[Oid]) -> Result<Vec<Option<String>>, Failure> {
+    /// The arguments are expressions: the home shard, or that of a schema whose functions they call, makes values of the parameters'
+    /// types of them, as texts.
+    async fn evaluate(
+        &mut self,
+        text: &str,
+        found: &Execution,
+        named: &ClientStatement,
+        types: &[Oid],
+    ) -> Result<Vec<Option<String>>, Failure> {
         if !types.is_empty() && !self.texts_are_exact() {
             return Err(Fault::unsupported(
                 "EXECUTE with expressions as arguments is not supported under these settings",
@@ -167,11 +176,21 @@ impl Session {
             .into());
         }
         let analysis = self.check_arguments(text.get(found.arguments.clone()).unwrap_or_default())?;
+        let shard = match analysis.as_deref().map(|analysis| &analysis.outcome) {
+            Some(Outcome::Shard(shard, _)) => *shard,
+            _ => self.view.topology.home,
+        };
+        // Such a type has the number that the shard of the statement's tables knows.
+        if types.iter().any(|of| *of >= oid::FIRST_NORMAL)
+            && shard != self.shard_with_tables(&named.analysis.outcome)?
+        {
+            return Err(unknown_types().into());
+        }
         self.leave_open().await?;
         let numbers: Vec<String> = (1..=types.len()).map(|n| format!("${n}")).collect();
         let query = format!("SELECT {}", numbers.join(", "));
         let name = found.name.as_bytes();
-        let at = self.enlist(self.view.topology.home).await?;
+        let at = self.enlist(shard).await?;
         let held = &mut self.held[at];
         if let Some(analysis) = analysis {
             held.note_pin(analysis.pin);
