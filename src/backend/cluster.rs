@@ -9,10 +9,11 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::backend::cancel::CancelHandle;
+use crate::backend::defaults::{Defaults, HomeDefaults};
 use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
 use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
-use crate::fault::{Fault, SqlState};
+use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
 use crate::net::Keepalive;
 use crate::secret::Secret;
@@ -44,34 +45,92 @@ pub struct ServerConnector {
     pub address: Arc<str>,
     pub credentials: Credentials,
     pub access: ServerAccess,
+    pub start: Start,
+}
+
+/// With which settings a connection begins.
+#[derive(Clone)]
+pub enum Start {
+    /// Whatever they are: nobody relies on them.
+    Unknown,
+    /// The home shard's say what they are everywhere.
+    Home(Arc<HomeDefaults>),
+    /// Those of the home shard, which has this server.
+    Alike(Arc<HomeDefaults>, Server),
 }
 
 impl Connect for ServerConnector {
     async fn connect(&self) -> Result<Backend, Fault> {
-        let attempt = login::connect(login::Target {
-            server: &self.server,
+        tokio::time::timeout(self.access.connect_timeout, self.begin()).await.map_err(|_| {
+            self.unable().detail(format!("no answer within {:?}", self.access.connect_timeout)).blame(Blame::Server)
+        })?
+    }
+
+    fn is_current(&self, backend: &Backend) -> bool {
+        match &self.start {
+            Start::Unknown => true,
+            Start::Home(home) | Start::Alike(home, _) => home.is(&backend.defaults),
+        }
+    }
+}
+
+impl ServerConnector {
+    async fn begin(&self) -> Result<Backend, Fault> {
+        let mut backend = self.log_in(&self.server, &[]).await?;
+        let (home, server) = match &self.start {
+            Start::Unknown => return Ok(backend),
+            Start::Home(home) => {
+                backend.defaults = home.note(Defaults::ask(&mut backend).await?);
+                return Ok(backend);
+            }
+            Start::Alike(home, server) => (home, server),
+        };
+        let wanted = match home.get() {
+            Some(wanted) => wanted,
+            None => home.note(Defaults::ask(&mut self.log_in(server, &[]).await?).await?),
+        };
+        let own = Defaults::ask(&mut backend).await?;
+        let other = wanted.beyond(&own);
+        if !other.is_empty() {
+            backend = self.log_in(&self.server, &other).await?;
+            let own = Defaults::ask(&mut backend).await?;
+            if let Some((name, value)) = wanted.beyond(&own).first() {
+                let detail = format!("logins begin with {name} = '{value}' on the home shard, and not on this server");
+                return Err(self.unable().detail(detail).blame(Blame::Server));
+            }
+        }
+        backend.defaults = wanted;
+        Ok(backend)
+    }
+
+    async fn log_in(&self, server: &Server, settings: &[(&str, &str)]) -> Result<Backend, Fault> {
+        let mut parameters = vec![("application_name", "pgloom"), ("client_encoding", "UTF8")];
+        parameters.extend_from_slice(settings);
+        let logged_in = login::connect(login::Target {
+            server,
             user: &self.credentials.user,
             password: self.credentials.password.as_ref(),
             tls: &self.access.tls,
-            parameters: &[("application_name", "pgloom"), ("client_encoding", "UTF8")],
-        });
-        let logged_in = tokio::time::timeout(self.access.connect_timeout, attempt).await.map_err(|_| {
-            Fault::new(SqlState::UNABLE_TO_CONNECT, format!("could not connect to shard server {}", self.address))
-                .detail(format!("no answer within {:?}", self.access.connect_timeout))
-                .blame(crate::fault::Blame::Server)
-        })??;
+            parameters: &parameters,
+        })
+        .await?;
         if let Some(keepalive) = &self.access.keepalive {
             keepalive.apply(&logged_in.stream.socket());
         }
         let cancel = Arc::new(CancelHandle {
-            server: self.server.clone(),
+            server: server.clone(),
             tls: Arc::clone(&self.access.tls),
             timeout: self.access.connect_timeout,
             key: logged_in.key.clone(),
             under_way: AtomicUsize::new(0),
         });
         let (max_message, max_prepared) = (self.access.max_message, self.access.max_prepared);
-        Ok(Backend::new(logged_in, Arc::clone(&self.address), cancel, max_message, max_prepared))
+        let address = format!("{}:{}", server.host, server.port).into();
+        Ok(Backend::new(logged_in, address, cancel, max_message, max_prepared))
+    }
+
+    fn unable(&self) -> Fault {
+        Fault::new(SqlState::UNABLE_TO_CONNECT, format!("could not connect to shard server {}", self.address))
     }
 }
 
@@ -82,6 +141,8 @@ pub type ServerCheckout = Checkout<ServerConnector>;
 pub struct UserPools {
     pools: Vec<Arc<ServerPool>>,
     combine: Arc<ServerPool>,
+    /// The settings that this user's logins begin with.
+    pub defaults: Arc<HomeDefaults>,
 }
 
 impl UserPools {
@@ -92,25 +153,25 @@ impl UserPools {
         limits: &PoolLimits,
         combine: usize,
     ) -> Arc<Self> {
-        let pool = |shard: &Shard, limits: PoolLimits| {
-            let server = shard
-                .servers
-                .iter()
-                .find(|s| s.role == Role::Primary)
-                .or(shard.servers.first())
-                .expect("a validated topology has a server in every shard");
+        let defaults = Arc::<HomeDefaults>::default();
+        let pool = |shard: ShardId, limits: PoolLimits| {
+            let server = primary(topology.shard(shard));
             let connector = ServerConnector {
                 server: server.clone(),
                 address: format!("{}:{}", server.host, server.port).into(),
                 credentials: credentials.clone(),
                 access: access.clone(),
+                start: match shard == topology.home {
+                    true => Start::Home(Arc::clone(&defaults)),
+                    false => Start::Alike(Arc::clone(&defaults), primary(topology.shard(topology.home)).clone()),
+                },
             };
             Pool::new(connector, limits)
         };
-        let pools = topology.shards.iter().map(|shard| pool(shard, limits.clone())).collect();
+        let pools = (0..topology.shards.len()).map(|i| pool(ShardId(i as u16), limits.clone())).collect();
         let finish = PoolLimits { size: combine, min_size: 0, size_setting: "[combine] pool_size", ..limits.clone() };
-        let combine = pool(topology.shard(topology.home), finish);
-        Arc::new(Self { pools, combine })
+        let combine = pool(topology.home, finish);
+        Arc::new(Self { pools, combine, defaults })
     }
 
     /// The connections to the home shard on which Postgres finishes statements.
@@ -125,6 +186,11 @@ impl UserPools {
     pub fn iter(&self) -> impl Iterator<Item = (ShardId, &Arc<ServerPool>)> {
         self.pools.iter().enumerate().map(|(i, pool)| (ShardId(i as u16), pool))
     }
+}
+
+fn primary(shard: &Shard) -> &Server {
+    let primary = shard.servers.iter().find(|server| server.role == Role::Primary);
+    primary.or(shard.servers.first()).expect("a validated topology has a server in every shard")
 }
 
 /// The map and catalog of one moment. A statement, or its whole transaction, holds one `Arc` of it.
@@ -162,8 +228,6 @@ pub struct Database {
     pub session_mode: bool,
     /// Writes on several shards are committed in two phases; otherwise they are refused.
     pub two_phase_commit: bool,
-    /// ParameterStatus values that a new client is told, once a server has been reached.
-    pub parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
     look: watch::Sender<Look>,
     /// What was last read of each shard's catalog; whoever reads holds it.
     pub parts: tokio::sync::Mutex<HashMap<ShardId, Arc<Catalog>>>,
@@ -197,7 +261,6 @@ impl Database {
             safe_functions,
             session_mode,
             two_phase_commit,
-            parameters: ArcSwap::default(),
             look: watch::Sender::new(Look::Pending),
             parts: tokio::sync::Mutex::default(),
         })

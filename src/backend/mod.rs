@@ -4,6 +4,7 @@ pub mod cancel;
 pub mod clock;
 pub mod cluster;
 pub mod combine;
+pub mod defaults;
 pub mod inflight;
 pub mod login;
 pub mod pool;
@@ -27,6 +28,7 @@ use crate::wire::frame::{self, Frame, Header};
 use crate::wire::reply::Status;
 use crate::wire::request;
 use cancel::CancelHandle;
+use defaults::Defaults;
 use inflight::{Audience, Inflight, Owed};
 use prepared::{PreparedSet, StatementDef};
 use settings::SessionSettings;
@@ -70,6 +72,8 @@ pub struct Backend {
     pub has_clock: bool,
     /// ParameterStatus values as the server reported them last.
     pub parameters: Vec<(Box<str>, Box<str>)>,
+    /// The settings of its login.
+    pub defaults: Arc<Defaults>,
     pub cancel: Arc<CancelHandle>,
     /// `host:port` for messages.
     pub address: Arc<str>,
@@ -110,6 +114,7 @@ impl Backend {
             inputs: combine::Inputs::default(),
             has_clock: false,
             parameters: login.parameters,
+            defaults: Arc::default(),
             cancel,
             address,
             streaming: 0,

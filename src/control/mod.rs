@@ -4,7 +4,7 @@ pub mod catalog;
 pub mod resolver;
 
 use crate::backend::Backend;
-use crate::backend::cluster::{Database, ServerConnector};
+use crate::backend::cluster::{Database, ServerConnector, Start};
 use crate::backend::pool::Connect;
 use crate::fault::Fault;
 use crate::ids::ShardId;
@@ -25,6 +25,7 @@ pub async fn connect(database: &Database, shard: ShardId) -> Result<Backend, Fau
         address: format!("{}:{}", server.host, server.port).into(),
         credentials: database.own.clone(),
         access: database.access.clone(),
+        start: Start::Unknown,
     };
     let mut backend = connector.connect().await?;
     backend.query("SET search_path TO ''").await?;

@@ -120,16 +120,18 @@ pub(crate) fn array<'a>(
 ) -> Option<Vec<Result<KeyValue<'a>, KeyError>>> {
     let of_text = |element: Option<Oid>, written: &str| -> Option<Vec<Result<KeyValue<'a>, KeyError>>> {
         let element = element.unwrap_or(key_type.oid());
-        let members = array_members(written)?;
-        Some(
-            members
-                .into_iter()
-                .map(|member| match member {
-                    None => Ok(KeyValue::Null),
-                    Some(member) => key_type.parse_typed(element, Format::Text, member.as_bytes()).map(own),
-                })
-                .collect(),
-        )
+        let read = |member: &str| key_type.parse_typed(element, Format::Text, member.as_bytes()).map(own);
+        let mut values = Vec::new();
+        for Member { text, quoted } in array_members(written)? {
+            if quoted || !text.eq_ignore_ascii_case("null") {
+                values.push(read(&text));
+                continue;
+            }
+            values.push(Ok(KeyValue::Null));
+            // With array_nulls off it is these four letters.
+            values.extend(read(&text).ok().map(Ok));
+        }
+        Some(values)
     };
     match &value.source {
         Source::Slot { index, negative: false } => {
@@ -180,8 +182,14 @@ fn array_element(array: Oid) -> Option<Oid> {
     })
 }
 
+/// One element of an array's text.
+struct Member {
+    text: String,
+    quoted: bool,
+}
+
 /// The elements of `{a,"b c",NULL}`, of all dimensions one after the other (`array_in`).
-fn array_members(text: &str) -> Option<Vec<Option<String>>> {
+fn array_members(text: &str) -> Option<Vec<Member>> {
     let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
     // Explicit bounds (`[0:2]={..}`) are not read.
     if !text.starts_with('{') {
@@ -227,7 +235,7 @@ fn array_members(text: &str) -> Option<Vec<Option<String>>> {
                 if !open {
                     return None;
                 }
-                members.push(Some(element));
+                members.push(Member { text: element, quoted: true });
                 open = false;
             }
             c => {
@@ -247,7 +255,7 @@ fn array_members(text: &str) -> Option<Vec<Option<String>>> {
                     chars.next();
                 }
                 let element = element.trim_end_matches(|c: char| c.is_ascii_whitespace());
-                members.push((!element.eq_ignore_ascii_case("null")).then(|| element.to_owned()));
+                members.push(Member { text: element.to_owned(), quoted: false });
                 open = false;
             }
         }
@@ -312,11 +320,12 @@ mod tests {
     #[test]
     fn array_literals_are_read_as_array_in_reads_them() {
         let read = |text: &str| {
-            array_members(text).map(|m| m.into_iter().map(|e| e.unwrap_or("∅".into())).collect::<Vec<_>>())
+            let member = |m: Member| if m.quoted { format!("'{}'", m.text) } else { m.text };
+            array_members(text).map(|m| m.into_iter().map(member).collect::<Vec<_>>())
         };
         assert_eq!(read("{1, 2,3 }").unwrap(), ["1", "2", "3"]);
         assert_eq!(read("{}").unwrap(), Vec::<String>::new());
-        assert_eq!(read(r#" {"a b","c\"d",null,"null"} "#).unwrap(), ["a b", "c\"d", "∅", "null"]);
+        assert_eq!(read(r#" {"a b","c\"d",null,"null"} "#).unwrap(), ["'a b'", "'c\"d'", "null", "'null'"]);
         assert_eq!(read("{{1,2},{3,4}}").unwrap(), ["1", "2", "3", "4"]);
         for bad in ["", "1,2", "{1,,2}", "{1", "{1}}", "[0:1]={1,2}", "{a\"b\"}", r"{a\b}"] {
             assert_eq!(read(bad), None, "{bad}");

@@ -400,11 +400,7 @@ impl Session {
     /// Whether a server's text of any value is read as that very value by another server with this session's settings.
     pub(super) fn texts_are_exact(&self) -> bool {
         let style = self.text_style();
-        let local = self.tx.settings_replay().any(|sql| {
-            let sql = sql.to_ascii_lowercase();
-            sql.contains("extra_float_digits") || sql.contains("datestyle")
-        });
-        style.iso_dates && style.exact_floats && !local
+        style.iso_dates && style.exact_floats
     }
 
     /// The shards that hold the rows of a pull.
@@ -453,11 +449,11 @@ impl Session {
 
     /// A combine connection for one statement.
     pub(super) async fn enlist_combine(&mut self) -> Result<ShardId, Failure> {
-        self.check_unseen_settings()?;
         let slot = self.held.next_combine().ok_or_else(|| {
             Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many suspended portals over several shards")
         })?;
-        let server = self.pools.combine().checkout().await?;
+        self.check_unseen_settings(slot)?;
+        let server = self.checkout(self.pools.combine()).await?;
         let at = self.hold(slot, server);
         self.held[at].pin = None;
         self.held[at].finishing = Finishing::Running;

@@ -80,8 +80,8 @@ pub struct Portal {
 pub enum Place {
     /// The portal exists on this shard's connection under the client's name.
     Server(ShardId),
-    /// The router answers.
-    Local,
+    /// The router answers to this text, which has no parameters.
+    Local(Arc<str>),
     /// Runs on several shards when executed; the Bind message's body is kept for them.
     Router { bind: Bytes, plan: Box<Plan> },
     /// Runs on several shards and has been suspended by a row limit.
