@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::ids::Oid;
 use crate::plan::Inputs;
-use crate::sql::keys::{Source, Value};
+use crate::sql::keys::{Arithmetic, Computed, Source, Value};
 use crate::sql::template::{SlotKind, number_text, string_value};
 use crate::types::canonical::{KeyError, KeyValue};
 use crate::types::{Format, KeyType, oid};
@@ -36,6 +36,56 @@ pub(crate) fn evaluate<'a>(
         },
         Source::Null => Ok(KeyValue::Null),
         Source::Parameter { index, shared } => parameter(*index, *shared, value.cast, key_type, inputs),
+        Source::Computed(computed) => {
+            // Only compared with numbers: what Postgres makes of it elsewhere is another matter.
+            if !matches!(key_type, KeyType::Int2 | KeyType::Int4 | KeyType::Int8 | KeyType::Numeric) {
+                return Err(KeyError::Unsure);
+            }
+            match compute(computed, inputs)? {
+                None => Ok(KeyValue::Null),
+                Some(result) => number(&result.unsigned_abs().to_string(), result < 0, value.cast, key_type).map(own),
+            }
+        }
+    }
+}
+
+/// The result of integer arithmetic, `None` for NULL. Whatever makes Postgres raise an error is `Unsure`: it is raised on any shard.
+fn compute(computed: &Computed, inputs: &Inputs<'_>) -> Result<Option<i64>, KeyError> {
+    let (left, right) = (integer(&computed.left, inputs)?, integer(&computed.right, inputs)?);
+    let (Some(left), Some(right)) = (left, right) else { return Ok(None) };
+    let result = match computed.op {
+        Arithmetic::Plus => left.checked_add(right),
+        Arithmetic::Minus => left.checked_sub(right),
+        Arithmetic::Times => left.checked_mul(right),
+        Arithmetic::Over => left.checked_div(right),
+        Arithmetic::Modulo => left.checked_rem(right),
+    };
+    result.map(Some).ok_or(KeyError::Unsure)
+}
+
+/// An operand, where it is an integer beyond doubt.
+fn integer(value: &Value, inputs: &Inputs<'_>) -> Result<Option<i64>, KeyError> {
+    let known = match &value.source {
+        Source::Computed(computed) => return compute(computed, inputs),
+        Source::Parameter { index, shared } => {
+            let given = inputs.parameters.and_then(|parameters| parameters.get(usize::from(*index)));
+            let (declared, ..) = given.ok_or(KeyError::Unsure)?;
+            let untyped = matches!(declared, 0 | oid::UNKNOWN);
+            // Of what is untyped, only a cast tells that it is an integer.
+            if !(matches!(declared, oid::INT2 | oid::INT4 | oid::INT8) || untyped && value.cast.is_some() && !shared) {
+                return Err(KeyError::Unsure);
+            }
+            evaluate(value, KeyType::Int8, inputs)
+        }
+        Source::Slot { .. } | Source::Text(_) | Source::Number { .. } | Source::Bool(_) | Source::Null => {
+            evaluate(value, KeyType::Int8, inputs)
+        }
+    };
+    match known {
+        Ok(KeyValue::Null) => Ok(None),
+        Ok(KeyValue::Int(value)) => Ok(Some(value)),
+        // Beyond bigint it would be a numeric, with another arithmetic.
+        Ok(_) | Err(_) => Err(KeyError::Unsure),
     }
 }
 
