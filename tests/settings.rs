@@ -7,18 +7,21 @@ mod support;
 
 use std::fmt::Write;
 
-use support::raw::Raw;
+use support::raw::{Raw, Value};
 use support::{Database, Router, SHARDS, eventually};
 
 const TABLES: &str = "CREATE TABLE log (id int PRIMARY KEY, at timestamptz, day date, f float8, b bytea, gap interval); \
      CREATE TABLE days (day date PRIMARY KEY, n int); CREATE TABLE words (word text PRIMARY KEY, n int); \
+     CREATE TABLE moments (at timestamptz PRIMARY KEY, n int); CREATE TABLE times (at timestamp PRIMARY KEY, n int); \
      CREATE TABLE settings_home (id int)";
-const ROWS: [&str; 3] = [
+const ROWS: [&str; 5] = [
     "INSERT INTO log SELECT g, timestamptz '2024-01-31 20:00+00' + g * interval '5 hours', date '2024-01-28' + g, \
      CASE WHEN g % 2 = 0 THEN 0.3 ELSE 0.1::float8 + 0.2 END, decode(to_hex(g + 16), 'hex'), g * interval '1 day 02:03' \
      FROM generate_series(1, 24) g",
     "INSERT INTO days SELECT date '2024-01-01' + g, g FROM generate_series(0, 80) g",
     "INSERT INTO words SELECT 'k' || g, g FROM generate_series(0, 20) g",
+    "INSERT INTO moments SELECT timestamptz '2024-01-31 00:00+00' + g * interval '30 minutes', g FROM generate_series(0, 160) g",
+    "INSERT INTO times SELECT timestamp '2024-01-31 00:00' + g * interval '30 minutes', g FROM generate_series(0, 160) g",
 ];
 
 /// A database whose home shard, shard 2 and oracle were configured before the router came.
@@ -54,9 +57,13 @@ impl World {
     fn load(db: &Database, roles: &[String]) -> Router {
         let router = Router::start(&config(db, roles));
         let (mut oracle, mut through) = (db.oracle(), router.connect(&db.name));
-        for (table, row) in
-            [("log", "id, at, day, f, replace(b::text, '\\', '\\\\'), gap"), ("days", "day, n"), ("words", "word, n")]
-        {
+        for (table, row) in [
+            ("log", "id, at, day, f, replace(b::text, '\\', '\\\\'), gap"),
+            ("days", "day, n"),
+            ("words", "word, n"),
+            ("moments", "at, n"),
+            ("times", "at, n"),
+        ] {
             let rows = oracle.values(&format!("SELECT concat_ws('|', {row}) FROM {table}"));
             let copied = through.copy_in(
                 &format!("COPY {table} FROM STDIN (DELIMITER '|')"),
@@ -128,7 +135,13 @@ fn config(db: &Database, roles: &[String]) -> String {
     for (index, port) in db.ports().iter().enumerate() {
         let _ = writeln!(out, "[[databases.{name}.shards]]\nname = \"s{index}\"\nhost = \"127.0.0.1\"\nport = {port}");
     }
-    for (table, column, key_type) in [("log", "id", "int4"), ("days", "day", "date"), ("words", "word", "text")] {
+    for (table, column, key_type) in [
+        ("log", "id", "int4"),
+        ("days", "day", "date"),
+        ("words", "word", "text"),
+        ("moments", "at", "timestamptz"),
+        ("times", "at", "timestamp"),
+    ] {
         let _ = writeln!(
             out,
             "[[databases.{name}.distributions]]\nname = \"{table}\"\nkey_types = [\"{key_type}\"]\n\
@@ -353,4 +366,77 @@ fn functions_that_change_settings_keep_them_to_their_session() {
     assert_eq!(client.value("SELECT say_who('x')"), "x");
     assert_eq!(client.value(scatter), "24");
     assert_eq!(client.simple("SELECT set_who(word) FROM words").code(), "0A000");
+}
+
+#[test]
+fn moments_as_keys_are_read_in_the_sessions_zone() {
+    let world = World::create("moments", &[], "ALTER DATABASE ~ SET TimeZone = 'Asia/Tokyo'", "SELECT 1");
+    let reads = [
+        "SELECT n FROM moments WHERE at = '2024-02-01 09:00'",
+        "SELECT n FROM moments WHERE at = '2024-02-01 09:00+00'",
+        "SELECT n FROM moments WHERE at = '2024-02-01 09:00:00 UTC'",
+        "SELECT n FROM moments WHERE at = timestamp '2024-02-01 09:00'",
+        "SELECT n FROM moments WHERE at = timestamptz '2024-02-01 09:00'",
+        "SELECT n FROM moments WHERE at = date '2024-02-01'",
+        "SELECT n FROM moments WHERE at = '2024-02-01'",
+        "SELECT n FROM moments WHERE at IN ('2024-02-01', '2024-02-02 00:30') ORDER BY n",
+        "SELECT n FROM moments WHERE at = ANY ('{2024-02-01,2024-02-02 00:30+00}') ORDER BY n",
+        "SELECT count(*) FROM moments WHERE at BETWEEN '2024-02-01' AND '2024-02-02'",
+        "SELECT count(*) FROM moments WHERE at >= date '2024-02-01' AND at < date '2024-02-02'",
+        "SELECT n FROM times WHERE at = '2024-02-01 09:00'",
+        "SELECT n FROM times WHERE at = '2024-02-01 09:00+05'",
+        "SELECT n FROM times WHERE at = timestamptz '2024-02-01 09:00+00'",
+        "SELECT n FROM times WHERE at = date '2024-02-01'",
+        "SELECT n FROM times WHERE at = '2024-02-01 09:00'::timestamptz::timestamp",
+        "SELECT count(*) FROM times WHERE at >= timestamptz '2024-02-01 00:00+00'",
+        "SELECT m.n, t.n FROM moments m JOIN times t ON m.at = t.at WHERE m.n < 40 ORDER BY 1, 2",
+        "UPDATE moments SET n = n + 1000 WHERE at = '2024-02-01 09:00+09'",
+        "SELECT at, n FROM moments WHERE n > 999",
+    ];
+    world.same("postgres", &reads, false);
+    for zone in ["America/New_York", "UTC", "+05:30"] {
+        let (mut oracle, mut through) = world.pair("postgres");
+        let set = format!("SET TimeZone = '{zone}'");
+        for sql in std::iter::once(&*set).chain(reads) {
+            assert_eq!(oracle.simple(sql).text(), through.simple(sql).text(), "{sql} in {zone}");
+        }
+        for (declared, value) in
+            [(0, "2024-02-01 03:00"), (1114, "2024-02-01 03:00"), (1082, "2024-02-01"), (1184, "2024-02-01 03:00Z")]
+        {
+            for table in ["moments", "times"] {
+                let sql = format!("SELECT n FROM {table} WHERE at = $1");
+                let ask = |raw: &mut Raw| raw.extended(&sql, &[declared], &[Value::text(value)], 0).text();
+                assert_eq!(ask(&mut oracle), ask(&mut through), "{sql} {value} of type {declared} in {zone}");
+            }
+        }
+        // What is written without a zone lies where it is read in this one, or is refused.
+        for (n, at) in ["2030-01-01 10:00", "2030-01-02 10:00+00", "2030-01-03"].iter().enumerate() {
+            let insert = format!("INSERT INTO moments VALUES ('{at}', {n})");
+            let reply = through.simple(&insert);
+            if reply.code().is_empty() {
+                oracle.must(&insert);
+            } else {
+                assert_eq!(reply.code(), "0A000", "{insert}");
+            }
+            let copied =
+                through.copy_in("COPY moments FROM STDIN", format!("{}\t{n}\n", at.replace("2030", "2031")).as_bytes());
+            if copied.code().is_empty() {
+                oracle.must(&insert.replace("2030", "2031"));
+            } else {
+                assert_eq!(copied.code(), "0A000", "COPY {at}: {}", copied.text());
+            }
+        }
+        let all = "SELECT at, n FROM moments WHERE at > '2029-01-01 00:00+00' ORDER BY at";
+        let rows = oracle.values(all);
+        assert!(!rows.is_empty(), "{zone}");
+        assert_eq!(rows, through.values(all), "{zone}");
+        for row in &rows {
+            let at = row.split('|').next().unwrap();
+            let one = format!("SELECT count(*) FROM moments WHERE at = '{at}'");
+            assert_eq!(through.value(&one), "1", "{one} in {zone}");
+        }
+        for raw in [&mut oracle, &mut through] {
+            raw.must("DELETE FROM moments WHERE at > '2029-01-01 00:00+00'");
+        }
+    }
 }
