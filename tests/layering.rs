@@ -96,7 +96,9 @@ const PURE: &[&str] = &[
     "backend/inflight.rs",
     "backend/breaker.rs",
     "backend/servers.rs",
+    "backend/sequences.rs",
     "session/phase.rs",
+    "session/memory.rs",
     "session/transaction.rs",
     "session/pin.rs",
 ];

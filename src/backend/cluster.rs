@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::backend::cancel::CancelHandle;
 use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
+use crate::backend::sequences::SequenceBlocks;
 use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
 use crate::fault::{Fault, SqlState};
@@ -164,6 +165,8 @@ pub struct Database {
     pub two_phase_commit: bool,
     /// ParameterStatus values that a new client is told, once a server has been reached.
     pub parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
+    /// Values of sequences that are taken and not given out yet.
+    pub sequences: SequenceBlocks,
     look: watch::Sender<Look>,
 }
 
@@ -196,6 +199,7 @@ impl Database {
             session_mode,
             two_phase_commit,
             parameters: ArcSwap::default(),
+            sequences: SequenceBlocks::default(),
             look: watch::Sender::new(Look::Pending),
         })
     }

@@ -8,6 +8,7 @@ pub mod inflight;
 pub mod login;
 pub mod pool;
 pub mod prepared;
+pub mod sequences;
 pub mod settings;
 
 use std::collections::VecDeque;

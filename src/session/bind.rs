@@ -36,6 +36,7 @@ impl Session {
         };
         let mut statement = Arc::clone(self.statements.get(view.statement)?);
         self.check_not_failed(&statement.analysis.kind)?;
+        self.see_own_changes().await?;
         if statement.generation != self.view.catalog.generation {
             statement = self.renew(view.statement, &statement)?;
         }
@@ -83,6 +84,10 @@ impl Session {
             )
             .into());
         }
+        if let Err(fault) = self.check_sequences(&statement.analysis) {
+            self.settle_parse().await?;
+            return Err(fault.into());
+        }
         let plan = self.plan_bound(&statement, &view.parameters);
         let single = match &plan.kind {
             PlanKind::Single(shard) => Some(*shard),
@@ -96,7 +101,8 @@ impl Session {
             | PlanKind::Finish(_)
             | PlanKind::Split { .. }
             | PlanKind::CopyIn(_)
-            | PlanKind::Explain(_) => None,
+            | PlanKind::Explain(_)
+            | PlanKind::Draw(_) => None,
         };
         match single {
             Some(shard) => {

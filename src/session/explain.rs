@@ -64,7 +64,12 @@ impl Session {
             }
             PlanKind::Split { parts, .. } => self.explain_parts(explain, parts, access, ask).await?,
             PlanKind::Finish(finish) => self.explain_finish(explain, finish, ask).await?,
-            PlanKind::Refuse(_) | PlanKind::Single(_) | PlanKind::Any | PlanKind::CopyIn(_) | PlanKind::Explain(_) => {
+            PlanKind::Refuse(_)
+            | PlanKind::Single(_)
+            | PlanKind::Any
+            | PlanKind::CopyIn(_)
+            | PlanKind::Explain(_)
+            | PlanKind::Draw(_) => {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a plan that no shards explain").into());
             }
         };

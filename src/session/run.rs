@@ -223,7 +223,7 @@ impl Session {
                 let (text, types) = ask.statement();
                 Err(self.refusal(fault, text, types).await)
             }
-            PlanKind::Single(_) | PlanKind::Any => {
+            PlanKind::Single(_) | PlanKind::Any | PlanKind::Draw(_) => {
                 Err(Fault::new(SqlState::INTERNAL_ERROR, "a single-shard plan reached the merge").into())
             }
             PlanKind::Broadcast(sql) => {
@@ -447,7 +447,7 @@ impl Session {
         }
         let (class, shards) = match &plan.kind {
             PlanKind::Refuse(_) => (QueryClass::Rejected, 0),
-            PlanKind::Single(_) | PlanKind::Any => (QueryClass::Single, 1),
+            PlanKind::Single(_) | PlanKind::Any | PlanKind::Draw(_) => (QueryClass::Single, 1),
             PlanKind::Broadcast(_) | PlanKind::CopyIn(_) => (QueryClass::Multi, self.view.topology.shards.len()),
             PlanKind::Split { parts, .. } => (QueryClass::Multi, parts.len()),
             PlanKind::Scatter { shards, .. } => (QueryClass::Scatter, shards.len()),

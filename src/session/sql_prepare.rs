@@ -117,7 +117,13 @@ impl Session {
             let (parameters, rows) = self.describe_at_home(&query, &statement.types).await?;
             statement.set_described(parameters, rows);
         }
-        let plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
+        self.check_sequences(&statement.analysis)?;
+        let mut plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
+        if let PlanKind::Draw(draw) = &plan.kind {
+            let draw = Arc::clone(draw);
+            (statement, plan) = self.drawn_bound(&statement, &bind, &draw).await?;
+        }
+        self.note_sequences(&statement.analysis);
         self.note_plan(&plan);
         let columns_added = match &plan.kind {
             PlanKind::Scatter { combine, sql, .. } => self.columns_added(&statement, combine, sql),
