@@ -1,6 +1,7 @@
 //! I/O. What the router does on its own account, beside any client: reads catalogs, resolves what commits left behind.
 
 pub mod catalog;
+pub mod ids;
 pub mod resolver;
 
 use crate::backend::Backend;
