@@ -17,6 +17,7 @@ pub mod held;
 mod large;
 pub mod local;
 mod memory;
+mod one_by_one;
 mod own_catalog;
 mod parse;
 pub mod prepared;

@@ -289,9 +289,22 @@ pub enum Why {
     /// No table at all.
     NoTable,
     Ddl,
+    /// What cannot run in a transaction: one shard after the other.
+    OneByOne(Arc<OneByOne>),
     /// A hint or `pgloom.shard` said so.
     Hint,
     Refused,
     /// By values of sequences that are not taken yet.
     Sequence,
+}
+
+/// A command that each shard runs for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneByOne {
+    /// As messages name it.
+    pub command: Box<str>,
+    /// The index that it makes where there is none (IF NOT EXISTS): one that is not valid must not pass for it.
+    pub index: Option<QualifiedName>,
+    /// What to do when it has failed half way.
+    pub remedy: &'static str,
 }
