@@ -20,12 +20,12 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-# start_postgres NAME PORT: a cluster that trusts local connections and does not wait for the disk.
+# start_postgres NAME PORT [OPTIONS]: a cluster that trusts local connections and does not wait for the disk.
 start_postgres() {
     local data=$BENCH_DIR/$1 port=$2
     as_postgres "$PG/initdb" -D "$data" -U postgres -A trust -E UTF8 --locale=C -N >/dev/null
     as_postgres "$PG/pg_ctl" -D "$data" -l "$BENCH_DIR/$1.log" -w start -o "-p $port -k $BENCH_DIR -h 127.0.0.1 -F \
-        -c shared_buffers=128MB -c max_connections=120 -c autovacuum=off -c max_prepared_transactions=50" >/dev/null
+        -c shared_buffers=128MB -c max_connections=120 -c autovacuum=off -c max_prepared_transactions=50 ${*:3}" >/dev/null
 }
 
 # start_pgbouncer PORT POSTGRES_PORT MODE [SHARD_PORT...]: its database "sN" is the N-th shard, any other is on POSTGRES_PORT.
@@ -101,7 +101,7 @@ memory_mib() {
 median() {
     local file=$1 column=$2
     shift 2
-    grep "^$* " "$file" | awk -v c="$column" '{ print $c }' | sort -n \
+    { grep "^$* " "$file" || true; } | awk -v c="$column" '{ print $c }' | sort -n \
         | awk '{ v[NR] = $1 } END { if (NR == 0) print "-"; else if (NR % 2) print v[(NR + 1) / 2]; else print (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
 }
 

@@ -7,7 +7,7 @@ use bytes::{BufMut, BytesMut};
 
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::settings::{quote_identifier, quote_literal};
-use crate::exec::scatter::FIRST_NORMAL_OID;
+use crate::exec::columns::FIRST_NORMAL_OID;
 use crate::fault::{Fault, SqlState};
 use crate::ids::Oid;
 use crate::plan::combine::Combine;
