@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod copy;
+pub mod delivery;
 pub mod explain;
 pub mod finish;
 pub mod forward;

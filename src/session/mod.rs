@@ -8,6 +8,7 @@ pub mod commit;
 pub mod control;
 pub mod copy;
 mod cursor;
+mod delivery;
 mod describe;
 mod execute;
 mod explain;
@@ -31,6 +32,7 @@ pub mod simple;
 mod sql_arguments;
 mod sql_execute;
 mod sql_prepare;
+mod taking;
 pub mod transaction;
 mod two_phase;
 

@@ -55,13 +55,16 @@ impl Analyzer<'_> {
             }
             Outcome::Routed(Routed { many: Err(fault), .. }) => Verdict::refuse(fault),
             Outcome::Refuse(fault) => Verdict::refuse(fault),
-            Outcome::Routed(_) | Outcome::Any(_) | Outcome::Broadcast(_) | Outcome::CopyIn(_) | Outcome::Insert(_) => {
-                Verdict::refuse(Fault::unsupported(
-                    "WHERE CURRENT OF is not supported here",
-                    "the statement changes or reads rows beside those of the shard that has the cursor",
-                    "Name the row by its primary key.",
-                ))
-            }
+            Outcome::Routed(_)
+            | Outcome::Any(_)
+            | Outcome::Broadcast(_)
+            | Outcome::CopyIn(_)
+            | Outcome::Insert(_)
+            | Outcome::Deliver(_) => Verdict::refuse(Fault::unsupported(
+                "WHERE CURRENT OF is not supported here",
+                "the statement changes or reads rows beside those of the shard that has the cursor",
+                "Name the row by its primary key.",
+            )),
         }
     }
 }
