@@ -334,7 +334,7 @@ impl Analyzer<'_> {
         model.uses.writing = true;
         match statement {
             Statement::Insert(insert) => self.insert(model, parsed, insert, ctes, with),
-            Statement::Update(update) => self.update(model, update, ctes, with),
+            Statement::Update(update) => self.update(model, parsed, update, ctes, with),
             Statement::Delete(delete) => self.delete(model, delete, ctes, with),
             Statement::Merge(_) => Err(Stop::NotUnderstood("MERGE")),
             _ => Err(Stop::NotUnderstood("this kind of statement")),
@@ -461,7 +461,7 @@ fn find_name(names: &HashSet<Box<str>>, text: &str, standard_strings: bool) -> O
 /// A statement over sharded tables.
 pub(crate) fn routed(model: &Model<'_>, many: Result<Many, Fault>) -> Outcome {
     let groups = model.groups();
-    Outcome::Routed(Routed { groups, home: model.uses.home.is_some(), unchanged: Vec::new(), many })
+    Outcome::Routed(Routed { groups, home: model.uses.home.is_some(), key_change: None, many })
 }
 
 /// Functions that could read or write distributed tables behind the router's back.

@@ -30,6 +30,7 @@ mod limit;
 mod literals;
 mod model;
 mod modify;
+mod moving;
 mod names;
 pub mod outcome;
 mod partners;

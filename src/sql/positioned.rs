@@ -46,7 +46,7 @@ impl Analyzer<'_> {
         match analysis.outcome {
             // Where each shard could do it for its own rows, the one that has the cursor can.
             Outcome::Routed(routed)
-                if !routed.home && routed.unchanged.is_empty() && matches!(routed.many, Ok(Many::Scatter(_))) =>
+                if !routed.home && routed.key_change.is_none() && matches!(routed.many, Ok(Many::Scatter(_))) =>
             {
                 Verdict::new(Outcome::Home(Why::Cursor), Access::Write)
             }
