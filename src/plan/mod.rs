@@ -9,6 +9,7 @@ pub mod finish;
 pub mod route;
 pub mod shard_plans;
 mod split;
+pub mod supply;
 mod values;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::ids::{Oid, ShardId, ShardSet};
 use crate::sql::Analysis;
 use crate::sql::keys::{KeyGroup, KeyName};
 use crate::sql::outcome::{Count, InsertRows, KeyChange, Limit, Many, ManyRows, Outcome, Routed};
+use crate::sql::supply::SupplyTarget;
 use crate::sql::template::Slot;
 use crate::sql::utility::{ExplainOptions, StatementKind};
 use crate::topology::Topology;
@@ -29,6 +31,7 @@ pub use crate::sql::outcome::{CopyInPlan, ShardSql, Why};
 pub use combine::{Combine, Window};
 pub use delivery::{DeliveryPlan, TakingPlan};
 pub use finish::{Elsewhere, FinishPlan, InputColumn, Keys, KeysFrom, Pull, PullFrom};
+pub use supply::{SuppliedRows, SupplyPlan};
 
 /// The values of one execution.
 pub struct Inputs<'a> {
@@ -82,6 +85,7 @@ impl Plan {
             | PlanKind::Scatter { .. }
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
+            | PlanKind::Supply(_)
             | PlanKind::CopyIn(_) => {}
         }
     }
@@ -106,6 +110,8 @@ pub enum PlanKind {
     Split { parts: Vec<(ShardId, ShardSql)>, combine: Arc<Combine> },
     /// Rows are put together by a Postgres, and then go to the shards of their keys.
     Deliver(Arc<DeliveryPlan>),
+    /// What the statement reads is put together by a Postgres, and sent along to each shard.
+    Supply(Arc<SupplyPlan>),
     /// COPY FROM STDIN into a sharded table: rows go to the shard of their key.
     CopyIn(Arc<CopyInPlan>),
     /// EXPLAIN of what runs on several shards: each explains its part.
@@ -150,10 +156,10 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
             }
         }
         PlanKind::Broadcast(_) | PlanKind::Scatter { .. } | PlanKind::Finish(_) => {}
-        PlanKind::Deliver(_) => {
+        PlanKind::Deliver(_) | PlanKind::Supply(_) => {
             return refused(Fault::unsupported(
                 "EXPLAIN of this statement is not supported",
-                "its rows are put together in one place and then written to the shards of their keys",
+                "rows are put together in one place before any are written",
                 "EXPLAIN (ROUTE) shows how.",
             ));
         }
@@ -169,6 +175,7 @@ fn plan_outcome(analysis: &Analysis, inputs: &Inputs<'_>, view: &View<'_>) -> Pl
         Outcome::Routed(routed) => return routed_plan(analysis, routed, inputs, view),
         Outcome::Insert(insert) => return insert_plan(analysis, insert, inputs, view),
         Outcome::Deliver(delivery) => return delivery::plan(delivery, inputs, view, analysis.parameters),
+        Outcome::Supply(supply) => return supply::plan(supply, None, inputs, view, analysis.parameters),
         Outcome::Refuse(fault) => (PlanKind::Refuse(fault.clone()), Why::Refused),
         Outcome::Home(why) => (PlanKind::Single(view.topology.home), why.clone()),
         Outcome::Any(why) => (PlanKind::Any, why.clone()),
@@ -244,6 +251,10 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
             };
         }
         Ok(Many::Deliver(delivery)) => return delivery::plan(delivery, inputs, view, analysis.parameters),
+        Ok(Many::Supply(supply)) => {
+            let why = (!matches!(supply.target, SupplyTarget::Home)).then_some(why);
+            return supply::plan(supply, why, inputs, view, analysis.parameters);
+        }
         Err(fault) => return refused(fault.clone()),
     };
     let window = match &scatter.limit {

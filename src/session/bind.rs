@@ -96,6 +96,7 @@ impl Session {
             | PlanKind::Finish(_)
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
+            | PlanKind::Supply(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_) => None,
         };

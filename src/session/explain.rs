@@ -76,6 +76,7 @@ impl Session {
             | PlanKind::Single(_)
             | PlanKind::Any
             | PlanKind::Deliver(_)
+            | PlanKind::Supply(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_) => {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a plan that no shards explain").into());

@@ -335,7 +335,7 @@ impl Analyzer<'_> {
         match statement {
             Statement::Insert(insert) => self.insert(model, parsed, insert, ctes, with),
             Statement::Update(update) => self.update(model, parsed, update, ctes, with),
-            Statement::Delete(delete) => self.delete(model, delete, ctes, with),
+            Statement::Delete(delete) => self.delete(model, parsed, delete, ctes, with),
             Statement::Merge(_) => Err(Stop::NotUnderstood("MERGE")),
             _ => Err(Stop::NotUnderstood("this kind of statement")),
         }
@@ -348,6 +348,9 @@ impl Analyzer<'_> {
         let refuse = || Obstacle::new("a cursor over a statement that is no query").fault();
         match &mut verdict.outcome {
             Outcome::Routed(routed) => {
+                if let Some(change) = &mut routed.key_change {
+                    change.moved = Err(refuse());
+                }
                 let many = std::mem::replace(&mut routed.many, Err(refuse()));
                 routed.many = match (many, self.text.get(..inner)) {
                     (Ok(Many::Finish(finish)), Some(before)) => {
@@ -359,9 +362,11 @@ impl Analyzer<'_> {
             }
             // FETCH must find the shard again: not any, but one.
             Outcome::Any(why) => verdict.outcome = Outcome::Home(why.clone()),
-            Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::CopyIn(_) | Outcome::Deliver(_) => {
-                verdict.outcome = Outcome::Refuse(refuse())
-            }
+            Outcome::Insert(_)
+            | Outcome::Broadcast(_)
+            | Outcome::CopyIn(_)
+            | Outcome::Deliver(_)
+            | Outcome::Supply(_) => verdict.outcome = Outcome::Refuse(refuse()),
             Outcome::Refuse(_) | Outcome::Home(_) => {}
         }
         if hold {

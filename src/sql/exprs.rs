@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use sqlparser::ast::{
     AccessExpr, CaseWhen, Cte, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, GroupByExpr, ObjectName, OrderByExpr, Query, SelectItem, SetExpr, Subscript, Value as Literal,
-    WindowSpec, WindowType,
+    FunctionArguments, GroupByExpr, Ident, ObjectName, OrderByExpr, Query, SelectItem, SetExpr, Subscript,
+    Value as Literal, WindowSpec, WindowType,
 };
 
 use crate::catalog::Volatility;
@@ -59,9 +59,11 @@ impl Model<'_> {
             Expr::BinaryOp { .. } => Ok(()),
             Expr::Identifier(name) => {
                 self.note_system_column(&folded(name));
+                self.note_unresolved(at.level, std::slice::from_ref(name));
                 Ok(())
             }
             Expr::CompoundIdentifier(names) => {
+                self.note_unresolved(at.level, names);
                 if let Some(name) = names.last() {
                     self.note_system_column(&folded(name));
                 }
@@ -197,6 +199,13 @@ impl Model<'_> {
             AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride }) => {
                 self.walk_all(at, lower_bound.iter().chain(upper_bound).chain(stride))
             }
+        }
+    }
+
+    fn note_unresolved(&mut self, level: LevelId, names: &[Ident]) {
+        if self.unresolved.is_some() && self.find_column(level, names).is_none() {
+            let name = names.last().map(|name| folded(name).into_owned());
+            self.unresolved.iter_mut().for_each(|found| found.extend(name.clone()));
         }
     }
 

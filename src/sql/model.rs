@@ -306,6 +306,17 @@ pub(crate) struct Model<'s> {
     pub factor: Option<*const TableFactor>,
     /// How many expressions and LATERAL items the walk is inside of, where a query can look at what is around it.
     pub correlated: usize,
+    pub supplied: Supplied,
+    /// Names that are columns of nothing that the walk has met, where that is asked for.
+    pub unresolved: Option<Vec<String>>,
+}
+
+/// What counts as something that every shard has, because it is sent along with the statement. The pointers are compared and never followed.
+#[derive(Debug, Default)]
+pub(crate) struct Supplied {
+    pub factors: HashSet<*const TableFactor>,
+    /// Queries, and what they give.
+    pub queries: HashMap<*const Query, Columns>,
 }
 
 impl<'s> Model<'s> {
@@ -330,6 +341,8 @@ impl<'s> Model<'s> {
             collected: None,
             factor: None,
             correlated: 0,
+            supplied: Supplied::default(),
+            unresolved: None,
         }
     }
 

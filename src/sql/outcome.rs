@@ -10,6 +10,7 @@ use crate::sql::combine::Combine;
 use crate::sql::delivery::{Delivery, Depot};
 use crate::sql::keys::{KeyGroup, KeyName, RowKey};
 use crate::sql::pieces::Pieces;
+use crate::sql::supply::Supply;
 use crate::sql::template::Slot;
 use crate::sql::utility::CopyFormat;
 
@@ -30,6 +31,8 @@ pub enum Outcome {
     Insert(InsertRows),
     /// Its rows are put together first: what they are tells where they go.
     Deliver(Arc<Delivery>),
+    /// What it reads is put together first, and sent along with it.
+    Supply(Arc<Supply>),
 }
 
 #[derive(Clone, Debug)]
@@ -61,6 +64,7 @@ pub enum Many {
     Scatter(Scatter),
     Finish(Arc<Finish>),
     Deliver(Arc<Delivery>),
+    Supply(Arc<Supply>),
 }
 
 /// A Postgres finishes the statement on rows that are pulled from the shards.

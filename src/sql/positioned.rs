@@ -60,7 +60,8 @@ impl Analyzer<'_> {
             | Outcome::Broadcast(_)
             | Outcome::CopyIn(_)
             | Outcome::Insert(_)
-            | Outcome::Deliver(_) => Verdict::refuse(Fault::unsupported(
+            | Outcome::Deliver(_)
+            | Outcome::Supply(_) => Verdict::refuse(Fault::unsupported(
                 "WHERE CURRENT OF is not supported here",
                 "the statement changes or reads rows beside those of the shard that has the cursor",
                 "Name the row by its primary key.",
