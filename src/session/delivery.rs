@@ -11,7 +11,7 @@ use crate::exec::delivery::{To, ask_rows, carry, without_copy_context};
 use crate::exec::forward::{Broken, without_position};
 use crate::exec::scatter::{RunEnd, ScatterError, ScatterRun, content};
 use crate::fault::{Fault, SqlState};
-use crate::ids::{ShardId, ShardSet};
+use crate::ids::{QualifiedName, ShardId, ShardSet};
 use crate::plan::DeliveryPlan;
 use crate::plan::route::unmapped;
 use crate::session::finish::{Original, PORTAL};
@@ -277,7 +277,8 @@ impl Session {
         ask_rows(source, &format!("SELECT {columns} FROM {}", qualified(&depot.name)), &[i16::from(binary)])?;
         let format = if binary { Format::Binary } else { Format::Text };
         let formats = vec![format; depot.columns.len()];
-        let place = |row: &RowView<'_>| place(row, &plan.landing, &formats, &topology, targets);
+        let place =
+            |row: &RowView<'_>| place(row, &plan.landing.place, &plan.landing.table, &formats, &topology, targets);
         let carried = carry(source, servers, &mut self.client, binary, place).await;
         let same = matches!(plan.landing.place, Place::Everywhere);
         let got = match carried {
@@ -303,12 +304,13 @@ impl Session {
 /// Where a row goes. `formats`: of its columns.
 pub(super) fn place(
     row: &RowView<'_>,
-    landing: &Landing,
+    place: &Place,
+    table: &QualifiedName,
     formats: &[Format],
     topology: &Topology,
     targets: &[ShardId],
 ) -> Result<To, Fault> {
-    let (distribution, name, key) = match &landing.place {
+    let (distribution, name, key) = match place {
         Place::Keyed { distribution, name, key } => (topology.distribution(*distribution), name, key),
         Place::Everywhere => return Ok(To::All),
         Place::Home => return Ok(To::One(0)),
@@ -317,7 +319,7 @@ pub(super) fn place(
     for (column, key_type) in key.iter().zip(&distribution.key_types) {
         let Some(bytes) = row.column(column.column)? else {
             // A shard refuses it, in Postgres's words.
-            return if column.not_null { Ok(To::One(0)) } else { Err(null_key(landing)) };
+            return if column.not_null { Ok(To::One(0)) } else { Err(null_key(table)) };
         };
         let format = formats.get(column.column).copied().unwrap_or_default();
         let value = match format {
@@ -326,7 +328,7 @@ pub(super) fn place(
                 std::str::from_utf8(bytes).map_err(|_| KeyError::Unsure).and_then(|text| key_type.parse_text(text))
             }
         };
-        values.push(value.map_err(|_| unread_key(landing))?);
+        values.push(value.map_err(|_| unread_key(table))?);
     }
     let shard = distribution.locate(&values).map_err(|_| unmapped(name, &values))?;
     let at = targets.iter().position(|target| *target == shard);
@@ -353,17 +355,17 @@ fn no_right_to_move(landing: &Landing) -> Fault {
     )
 }
 
-fn null_key(landing: &Landing) -> Fault {
+fn null_key(table: &QualifiedName) -> Fault {
     Fault::unsupported(
-        format!("a row for sharded table \"{}\" without a sharding key is not supported", landing.table.name),
+        format!("a row for sharded table \"{}\" without a sharding key is not supported", table.name),
         "its sharding key is NULL, which belongs to no shard",
         "Give every row a key, or leave such rows out.",
     )
 }
 
-fn unread_key(landing: &Landing) -> Fault {
+pub(super) fn unread_key(table: &QualifiedName) -> Fault {
     Fault::unsupported(
-        format!("the shard of a row for table \"{}\" is not certain", landing.table.name),
+        format!("the shard of a row for table \"{}\" is not certain", table.name),
         "its sharding key cannot be read with certainty",
         "Write the rows with the values themselves.",
     )

@@ -16,11 +16,14 @@ use crate::sql::finish::{self, Parsed, Unmerged};
 use crate::sql::functions;
 use crate::sql::lexer::TokenKind;
 use crate::sql::model::{Model, Obstacle, Stop};
+use crate::sql::modifying::with_fixed;
 use crate::sql::names::{distributed_names, sharded_names};
 use crate::sql::outcome::{Many, Outcome, Routed, Scatter, ScatterSql, Why};
 use crate::sql::query::check_clauses;
+use crate::sql::query::is_limited;
 use crate::sql::regroup::regroup;
 use crate::sql::shape;
+use crate::sql::supplying::refused;
 use crate::sql::template::Scan;
 use crate::sql::utility::{self, StatementKind};
 use crate::sql::{Access, NameScope, copying, ddl, on_deep_stack, parse, words};
@@ -232,7 +235,7 @@ impl Analyzer<'_> {
     fn finish(&self, model: Model<'_>, outcome: Outcome) -> Verdict {
         let outcome = match check_functions(&model, &outcome) {
             Some(fault) => Outcome::Refuse(fault),
-            None => outcome,
+            None => with_fixed(&model, outcome),
         };
         let uses = &model.uses;
         let changes = matches!(&outcome, Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::Refuse(_));
@@ -283,8 +286,14 @@ impl Analyzer<'_> {
             }
         };
         let many = match many {
+            // Who has enough rows would stop the shards at their work.
+            Ok(_) if model.uses.writing_cte && is_limited(query) => {
+                Err(Obstacle::new("LIMIT of rows that WITH changes on several shards").fault())
+            }
             Ok(scatter) if rows.are_merged(&scatter) => Ok(Many::Scatter(scatter)),
             Err(fault) if model.refs.is_empty() => Err(fault),
+            Ok(_) if model.uses.writing_cte => Err(Obstacle::new(rows.not_merged()).fault()),
+            Err(fault) if model.uses.writing_cte => Err(refused(&fault, "WITH contains a statement that changes data")),
             other => {
                 let merged = || Obstacle::new(rows.not_merged()).fault();
                 let reason = other.err().unwrap_or_else(merged);
@@ -336,7 +345,7 @@ impl Analyzer<'_> {
             Statement::Insert(insert) => self.insert(model, parsed, insert, ctes, with),
             Statement::Update(update) => self.update(model, parsed, update, ctes, with),
             Statement::Delete(delete) => self.delete(model, parsed, delete, ctes, with),
-            Statement::Merge(_) => Err(Stop::NotUnderstood("MERGE")),
+            Statement::Merge(merge) => self.merge(model, parsed, merge, ctes, with),
             _ => Err(Stop::NotUnderstood("this kind of statement")),
         }
     }

@@ -401,7 +401,7 @@ fn chain<'a>(expr: &'a Expr, operator: &BinaryOperator) -> Vec<&'a Expr> {
 }
 
 /// The members of `(a, b)` and `ROW(a, b)`.
-fn row(expr: &Expr) -> Option<&[Expr]> {
+pub(crate) fn row(expr: &Expr) -> Option<&[Expr]> {
     match expr {
         Expr::Tuple(members) => Some(members),
         Expr::Nested(inner) => row(inner),

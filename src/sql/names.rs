@@ -41,6 +41,15 @@ pub(crate) enum Relation {
 }
 
 impl Relation {
+    /// What the catalog has of it.
+    pub fn table(&self) -> Option<&Table> {
+        match self {
+            Self::Sharded { table, .. } | Self::Reference { table, .. } | Self::Unsharded { table } => table.as_deref(),
+            Self::View { table, .. } => Some(table),
+            Self::System => None,
+        }
+    }
+
     /// Whether every shard has it (and not the home shard alone).
     pub fn is_distributed(&self) -> bool {
         matches!(self, Relation::Sharded { .. } | Relation::Reference { .. })
