@@ -209,9 +209,12 @@ impl Session {
         let rows = self.finish_depot(slot).await?;
         if let Some(taking) = &plan.taking {
             let landing = &plan.landing;
+            self.check_takes_over(slot, landing).await?;
             return self.take_from_depot(slot, Taken { taking, landing, depot, targets }, ask, &original).await;
         }
         let written = self.copy_from_depot(slot, plan, depot, targets).await?;
+        // What is there already is told first.
+        self.check_takes_over(slot, &plan.landing).await?;
         if written != rows {
             let detail = format!("{rows} rows were put together, {written} were written");
             return Err(Fault::new(SqlState::DATA_CORRUPTED, "rows were lost between the shards")
@@ -219,6 +222,17 @@ impl Session {
                 .into());
         }
         Ok(Delivered::Done(plan.landing.verb.tag(rows)))
+    }
+
+    /// Refuses rows of which one takes over what must be unique from another.
+    async fn check_takes_over(&mut self, slot: ShardId, landing: &Landing) -> Result<(), ScatterError> {
+        let Some(sql) = landing.moved.as_ref().and_then(|moved| moved.takes_over.as_ref()) else { return Ok(()) };
+        let at = self.held_at(slot)?;
+        let answer = self.held[at].server.query(sql).await.map_err(Fault::without_position)?;
+        match answer.first().and_then(|row| row.first()) {
+            Some(cell) if cell.as_deref() == Some("f") => Ok(()),
+            _ => Err(takes_over(landing).into()),
+        }
     }
 
     /// How many rows the depot has in the end.
@@ -352,6 +366,14 @@ fn no_right_to_move(landing: &Landing) -> Fault {
         format!("changing the sharding key of table \"{}\" is not supported here", landing.table.name),
         "its rows move to other shards, which takes the privileges SELECT, INSERT and DELETE on the table",
         "GRANT them, or change the row as a user who has them.",
+    )
+}
+
+fn takes_over(landing: &Landing) -> Fault {
+    Fault::unsupported(
+        format!("this change of the sharding key of table \"{}\" is not supported", landing.table.name),
+        "a row would take over what must be unique from another row that is changed too, which succeeds or fails by the order of the rows",
+        "Change the rows in several statements.",
     )
 }
 

@@ -96,3 +96,22 @@ WITH u AS (UPDATE accounts SET note = $2 WHERE id > $1 RETURNING id, note) SELEC
 -- params: 6, 9000
 -- types: int4, int4
 WITH i AS (INSERT INTO accounts (tenant_id, id) VALUES ($1, $2) RETURNING tenant_id, id) INSERT INTO transfers (tenant_id, id, account_id) SELECT tenant_id, id, id FROM i RETURNING *
+
+-- script
+-- ties
+WITH u AS (UPDATE accounts SET hits = hits + 1 WHERE id % 3 = 0 RETURNING *) UPDATE transfers x SET amount = x.amount + u.hits FROM u WHERE u.tenant_id = x.tenant_id AND u.id = x.account_id RETURNING x.id, x.amount, u.hits;
+WITH u AS (UPDATE accounts SET note = 'w' WHERE id < 20 RETURNING tenant_id, id), d AS (DELETE FROM transfers USING u WHERE u.tenant_id = transfers.tenant_id AND u.id = transfers.account_id RETURNING transfers.tenant_id, transfers.id AS t) SELECT u.id, d.t FROM u LEFT JOIN d ON d.tenant_id = u.tenant_id AND d.t = u.id * 2;
+WITH l AS (SELECT code, rank FROM labels WHERE rank > 1), u AS (UPDATE accounts SET note = l.code FROM l WHERE l.rank = accounts.hits RETURNING tenant_id, id) SELECT tenant_id, count(*) FROM u GROUP BY tenant_id;
+WITH i AS (INSERT INTO transfers SELECT tenant_id, id + 100, id, 1 FROM accounts WHERE id > 50 ON CONFLICT DO NOTHING RETURNING tenant_id, id) SELECT count(*), max(id) FROM i;
+WITH i AS (INSERT INTO transfers SELECT tenant_id, id + 100, id, 2 FROM accounts WHERE id > 45 ON CONFLICT (tenant_id, id) DO UPDATE SET amount = transfers.amount + excluded.amount RETURNING *) SELECT count(*), sum(amount) FROM i;
+SELECT id, note, hits FROM accounts ORDER BY id;
+SELECT tenant_id, id, account_id, amount FROM transfers ORDER BY id;
+
+-- Keys of text and days.
+-- script
+WITH d AS (DELETE FROM words WHERE word IN ('word1', 'word2', 'word3') RETURNING word, n) INSERT INTO words SELECT word, n * 7 FROM d ON CONFLICT DO NOTHING;
+SELECT word, n FROM words ORDER BY n, word;
+WITH u AS (UPDATE readings SET v = v * 2 WHERE day < '2024-02-01' RETURNING day, v) SELECT sum(v), min(day), max(day), count(DISTINCT day) FROM u;
+WITH u AS (UPDATE readings SET v = 0 WHERE day = '2024-01-06' RETURNING day, n) DELETE FROM readings USING u WHERE readings.day = u.day AND readings.n = u.n + 1;
+WITH i AS (INSERT INTO readings VALUES ('2024-01-06', 500, 1), ('2024-01-06', 501, 2) RETURNING day, n) SELECT count(*), max(n) FROM i;
+SELECT day, n, v FROM readings ORDER BY n, day;
