@@ -371,7 +371,7 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
         }
         let due = read_at.is_none_or(|at| at.elapsed() >= refresh);
         if due {
-            match control::catalog::reload(&database, false).await {
+            match control::catalog::reload(&database, false, None).await {
                 Ok(()) => {
                     read_at = Some(Instant::now());
                     database.note_look(Look::Read);

@@ -1,9 +1,9 @@
 //! PURE. `Catalog`: what the shards' system catalogs say of tables, columns, views and functions, and how shards differ in it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::ids::{Oid, QualifiedName};
+use crate::ids::{Oid, QualifiedName, ShardId, ShardSet};
 use crate::types::Collation;
 
 /// The catalog of one moment. `generation` grows with every change, so that what was derived from an older one is a miss.
@@ -17,6 +17,13 @@ pub struct Catalog {
     pub schemas: Vec<Box<str>>,
     /// Names of user-defined aggregates, operators' and types' names are not needed yet.
     pub aggregates: Vec<Box<str>>,
+    /// The schemas that lie whole on a shard of their own, as they exist there. Their tables are among `tables`, but what else is
+    /// in them concerns nobody who does not name them.
+    pub placed: HashMap<Box<str>, Arc<PlacedSchema>>,
+    /// Shards of which is not known what is in the schemas that lie on them.
+    pub unread: ShardSet,
+    /// Each index with its table.
+    pub indexes: HashMap<QualifiedName, QualifiedName>,
     /// The database's default collation (`pg_database.datcollate` is C or POSIX, or not).
     pub default_collation: Collation,
     pub customs: Customs,
@@ -32,6 +39,16 @@ pub struct Customs {
     pub operators: Vec<Box<str>>,
     /// There are casts between built-in types, or conversions of encodings, which no name in a statement shows.
     pub casts: bool,
+}
+
+/// What is in a schema that lies whole on one shard, besides relations.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlacedSchema {
+    /// As [`Catalog::functions`].
+    pub functions: HashMap<Box<str>, UserFunction>,
+    pub aggregates: HashSet<Box<str>>,
+    /// Types of every kind, those of tables' rows too.
+    pub types: HashSet<Box<str>>,
 }
 
 /// `pg_class.relkind`, as far as routing cares.
@@ -74,6 +91,8 @@ pub struct Column {
     /// `GENERATED ALWAYS AS (...) STORED`.
     pub generated: bool,
     pub default: ColumnDefault,
+    /// Its type and collation as SQL, where the home shard may not have the table: in schemas that lie whole on a shard.
+    pub declared: Option<Box<str>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +112,18 @@ pub struct UserFunction {
     pub declared_safe: bool,
 }
 
+impl UserFunction {
+    /// What holds of both.
+    pub fn worse(self, other: Self) -> Self {
+        let volatility = match (self.volatility, other.volatility) {
+            (Volatility::Volatile, _) | (_, Volatility::Volatile) => Volatility::Volatile,
+            (Volatility::Stable, _) | (_, Volatility::Stable) => Volatility::Stable,
+            (Volatility::Immutable, Volatility::Immutable) => Volatility::Immutable,
+        };
+        Self { volatility, declared_safe: self.declared_safe && other.declared_safe }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Volatility {
     Immutable,
@@ -101,6 +132,25 @@ pub enum Volatility {
 }
 
 impl Catalog {
+    /// This catalog with the schemas that lie whole on other shards; `None`: what that shard has was never read.
+    pub fn with_placed<'a>(mut self, others: impl IntoIterator<Item = (ShardId, Option<&'a Catalog>)>) -> Self {
+        for (shard, other) in others {
+            let Some(other) = other else {
+                self.unread.insert(shard);
+                continue;
+            };
+            let placed = |name: &QualifiedName| other.placed.contains_key(&name.schema);
+            let tables = other.tables.iter().filter(|(name, _)| placed(name));
+            self.tables.extend(tables.map(|(name, table)| (name.clone(), Arc::clone(table))));
+            let indexes = other.indexes.iter().filter(|(name, _)| placed(name));
+            self.indexes.extend(indexes.map(|(index, table)| (index.clone(), table.clone())));
+            self.schemas.extend(other.placed.keys().cloned());
+            self.placed.extend(other.placed.iter().map(|(name, schema)| (name.clone(), Arc::clone(schema))));
+        }
+        self.schemas.sort_unstable();
+        self
+    }
+
     pub fn table(&self, name: &QualifiedName) -> Option<&Arc<Table>> {
         self.tables.get(name)
     }
@@ -109,5 +159,41 @@ impl Catalog {
 impl Table {
     pub fn column(&self, name: &str) -> Option<(usize, &Column)> {
         self.columns.iter().enumerate().find(|(_, column)| &*column.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog(tables: &[(&str, &str)], placed: &[&str]) -> Catalog {
+        let mut catalog = Catalog::default();
+        for (schema, name) in tables {
+            let name = QualifiedName::new(*schema, *name);
+            let table = Table {
+                name: name.clone(),
+                kind: RelationKind::Table,
+                columns: Vec::new(),
+                unique_keys: Vec::new(),
+                definition: None,
+                has_triggers: false,
+                parent: None,
+            };
+            catalog.tables.insert(name, Arc::new(table));
+        }
+        catalog.placed = placed.iter().map(|name| ((*name).into(), Arc::default())).collect();
+        catalog
+    }
+
+    #[test]
+    fn other_shards_add_the_schemas_that_lie_on_them_and_nothing_else() {
+        let home = catalog(&[("public", "a")], &[]);
+        let other = catalog(&[("public", "b"), ("t_1", "c")], &["t_1"]);
+        let all = home.with_placed([(ShardId(1), Some(&other)), (ShardId(2), None)]);
+        let mut names: Vec<String> = all.tables.keys().map(ToString::to_string).collect();
+        names.sort();
+        assert_eq!(names, ["public.a", "t_1.c"]);
+        assert_eq!(all.schemas[..], ["t_1".into()]);
+        assert_eq!(all.unread, ShardSet::one(ShardId(2)));
     }
 }

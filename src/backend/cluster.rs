@@ -217,6 +217,8 @@ pub struct Database {
     /// ParameterStatus values that a new client is told, once a server has been reached.
     pub parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
     look: watch::Sender<Look>,
+    /// What was last read of each shard's catalog; whoever reads holds it.
+    pub parts: tokio::sync::Mutex<HashMap<ShardId, Arc<Catalog>>>,
 }
 
 impl Database {
@@ -253,6 +255,7 @@ impl Database {
             two_phase_commit,
             parameters: ArcSwap::default(),
             look: watch::Sender::new(Look::Pending),
+            parts: tokio::sync::Mutex::default(),
         })
     }
 

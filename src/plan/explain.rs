@@ -153,6 +153,7 @@ pub fn because(why: &Why) -> String {
         Why::NoKey(name) => format!("no condition on {}.{}", name.table, name.columns),
         Why::Contradiction => "no row can match".to_owned(),
         Why::Unsharded => "unsharded".to_owned(),
+        Why::Schema(schema) => format!("schema {schema}"),
         Why::Reference => "reference table".to_owned(),
         Why::NoTable => "no table".to_owned(),
         Why::Cursor => "or the shard that has the cursor".to_owned(),
@@ -366,7 +367,7 @@ fn sources<'a>(from: &PullFrom, view: &View<'a>) -> Vec<&'a str> {
     match from {
         PullFrom::Shards(shards) => list(shards, view),
         PullFrom::Any => Vec::new(),
-        PullFrom::Home => vec![shard_name(view.topology.home, view)],
+        PullFrom::One(shard) => vec![shard_name(*shard, view)],
     }
 }
 

@@ -127,6 +127,12 @@ impl Session {
         view: &BindView<'_>,
     ) -> Result<(), Failure> {
         const TRIAL: &[u8] = b"pgloom_bind";
+        if let Some(plan) = self.foreign_plan(statement) {
+            self.settle_parse().await?;
+            self.describe_foreign(statement, &plan).await?;
+            self.answer(reply::BIND_COMPLETE);
+            return Ok(());
+        }
         let parsing = self.parsing(statement).await?;
         let shard = self.shard_for_describe(statement).await?;
         let at = self.open(shard).await?;

@@ -238,7 +238,8 @@ impl Session {
         let within = self.tx.is_open();
         let level = self.snapshot_level();
         let of_table = |pull: &Pull| {
-            let table = pull.table.as_ref();
+            // What is made of types alone has no table on this server.
+            let table = pull.table.as_ref().filter(|_| !pull.typed);
             table.map(|table| format!("{}.{}", quote_identifier(&table.schema), quote_identifier(&table.name)))
         };
         let tables = plan.pulls.iter().enumerate().map(|(at, pull)| {

@@ -62,13 +62,18 @@ impl Session {
             }
             StatementKind::Set(statement) => {
                 let mut done = self.set(statement).await?;
+                self.look_for_schemas().await;
                 // SET x TO DEFAULT resets, and is a SET all the same.
                 if text.trim_start().get(..3).is_some_and(|word| word.eq_ignore_ascii_case("set")) {
                     done.tag = "SET".to_owned();
                 }
                 Ok(Some(done))
             }
-            StatementKind::SetConfig(columns) => self.set_config(text, columns).await,
+            StatementKind::SetConfig(columns) => {
+                let done = self.set_config(text, columns).await?;
+                self.look_for_schemas().await;
+                Ok(done)
+            }
             StatementKind::ShowRouter(name) => match name.strip_prefix("pgloom.").unwrap_or(name) {
                 "transactions" => Ok(Some(self.show_transactions().await)),
                 name => Ok(Some(self.show_router(name)?)),
@@ -381,7 +386,7 @@ impl Session {
     pub(super) fn adopt(&mut self, wanted: Arc<SessionSettings>) {
         {
             let effective = self.tx.with_locals(&wanted);
-            self.scope = SearchScope::new(&effective, &self.user, &self.database.name);
+            self.scope = SearchScope::new(&effective, &self.server_user, &self.database.name);
             self.meaning = effective.meaning();
         }
         self.settings = wanted;
@@ -497,7 +502,9 @@ impl Session {
             return;
         }
         let stale = std::mem::take(&mut self.batch.reload) == Reload::Surely;
-        if let Err(fault) = crate::control::catalog::reload(&self.database, stale).await {
+        let touched = std::mem::take(&mut self.batch.touched);
+        let touched = Some(&touched).filter(|touched| !touched.is_empty());
+        if let Err(fault) = crate::control::catalog::reload(&self.database, stale, touched).await {
             tracing::warn!(error = %fault, "catalog not read after DDL");
         }
         self.refresh_view();

@@ -14,6 +14,15 @@ use crate::wire::{reply, request};
 use bytes::BytesMut;
 use std::sync::Arc;
 
+/// What was told of a statement before it is known what it is now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Promised {
+    Nothing,
+    Parameters,
+    /// No rows come back.
+    All,
+}
+
 impl Session {
     pub(super) async fn describe(&mut self, frame: &Frame) -> Result<(), Failure> {
         let (what, name) = target(frame)?;
@@ -50,6 +59,19 @@ impl Session {
             self.answer(&out);
             return Ok(());
         }
+        if let Some(plan) = self.foreign_plan(statement) {
+            self.settle_parse().await?;
+            let promised = self.answer_promised(statement)?;
+            if promised == Promised::All {
+                return Ok(());
+            }
+            let (parameters, rows) = self.describe_foreign(statement, &plan).await?;
+            if promised == Promised::Nothing {
+                self.answer(&parameters);
+            }
+            self.answer(&rows);
+            return Ok(());
+        }
         let parsing = self.parsing(statement).await?;
         let shard = self.shard_for_describe(statement).await?;
         let at = self.open(shard).await?;
@@ -59,18 +81,11 @@ impl Session {
             self.answer(&rows);
             return Ok(());
         }
-        if parsing.is_none()
-            && !statement.is_kept()
-            && let Some(promise) = statement.promise()
-        {
-            // What is wrong with it now comes behind what stays.
-            let mut out = BytesMut::new();
-            reply::parameter_description(&mut out, &promise.parameters)?;
-            self.answer(&out);
-            if promise.columns.is_none() {
-                self.answer(reply::NO_DATA);
-                return Ok(());
-            }
+        let promised = if parsing.is_none() { self.answer_promised(statement)? } else { Promised::Nothing };
+        if promised == Promised::All {
+            return Ok(());
+        }
+        if promised == Promised::Parameters {
             let def = self.known_on(at, statement, None).await?;
             let unknown = || Fault::new(SqlState::INTERNAL_ERROR, "a statement was not described");
             let (_, rows) = def.description().ok_or_else(unknown)?;
@@ -82,6 +97,19 @@ impl Session {
         request::describe(&mut server.out, request::Target::Statement, def.name.as_bytes())?;
         server.inflight.push(Owed::DescribeStatement(Audience::Client));
         Ok(())
+    }
+
+    /// The part of a description that is told whatever has become of the statement: what is wrong with it now comes behind what stays.
+    fn answer_promised(&mut self, statement: &ClientStatement) -> Result<Promised, Fault> {
+        let Some(promise) = statement.promise().filter(|_| !statement.is_kept()) else { return Ok(Promised::Nothing) };
+        let mut out = BytesMut::new();
+        reply::parameter_description(&mut out, &promise.parameters)?;
+        self.answer(&out);
+        if promise.columns.is_some() {
+            return Ok(Promised::Parameters);
+        }
+        self.answer(reply::NO_DATA);
+        Ok(Promised::All)
     }
 
     /// The shard of a cursor that was declared in SQL: to Postgres it is a portal like any other.
@@ -145,7 +173,10 @@ impl Session {
         &mut self,
         statement: &Arc<ClientStatement>,
     ) -> Result<Option<Vec<reply::Column>>, Failure> {
-        let known = statement.described();
+        let known = match self.foreign_plan(statement) {
+            Some(plan) => Some(self.describe_foreign(statement, &plan).await?),
+            None => statement.described(),
+        };
         let description = match known {
             Some((_, rows)) => rows,
             None => {

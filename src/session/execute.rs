@@ -6,7 +6,6 @@ use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
 use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, ShardSql};
-use crate::session::batch::Reload;
 use crate::session::describe::target;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
@@ -46,7 +45,7 @@ impl Session {
             let server = &mut self.held[at].server;
             server.out.extend_from_slice(&frame.bytes);
             server.inflight.push(Owed::Execute(Audience::Client));
-            self.batch.reload |= Reload::after(&statement.analysis.kind);
+            self.note_definition(&statement.analysis, Some(shard));
             return self.after_close(&statement.analysis.kind, shard).await;
         }
         if statement.analysis.kind == StatementKind::Empty {
@@ -160,7 +159,7 @@ impl Session {
         let columns_added = self.columns_added_by(&plan);
         let ask = Ask::Bound { statement, bind: &bind, columns_added, describe: false };
         self.run_multi(&plan, &statement.analysis, &ask).await?;
-        self.batch.reload |= Reload::after(&statement.analysis.kind);
+        self.note_definition(&statement.analysis, None);
         self.reload_catalog().await;
         Ok(())
     }

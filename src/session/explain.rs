@@ -137,7 +137,8 @@ impl Session {
         plan: &FinishPlan,
         ask: &Ask<'_>,
     ) -> Result<(FinishPlan, Bytes, ShardPlans), Failure> {
-        let original = self.original(plan, ask).await?;
+        let explained = FinishPlan { sql: format!("{}{}", explain.prefix, plan.sql), ..plan.clone() };
+        let original = self.original(&explained, ask).await?;
         let mut tried = Tried::default();
         let (carried_out, slot, asked) = loop {
             let on = self.choose_combiner(plan, &original, &mut tried);

@@ -12,6 +12,7 @@ mod describe;
 mod execute;
 mod explain;
 pub mod finish;
+mod foreign;
 pub mod held;
 mod hold;
 mod large;
@@ -25,6 +26,7 @@ pub mod recent;
 mod replan;
 pub mod run;
 pub mod scatter;
+mod schemas;
 pub mod scope;
 mod set_config;
 pub mod simple;
@@ -51,6 +53,7 @@ use crate::net::ClientStream;
 use crate::plan::cache::PlanCache;
 use crate::scope::Control;
 use crate::session::cancel::{CancelRegistry, CancelSlot};
+use crate::sql::NameScope;
 use crate::sql::template::Scan;
 use crate::wire::frame::Frame;
 use crate::wire::reply;
@@ -98,6 +101,8 @@ pub struct Login {
     pub leftover: BytesMut,
     pub database: Arc<Database>,
     pub user: Arc<str>,
+    /// As whom it is logged in at the servers.
+    pub server_user: Arc<str>,
     pub pools: Arc<UserPools>,
     /// Startup parameters that are settings (`options` unpacked), in order.
     pub settings: Vec<(String, String)>,
@@ -150,6 +155,7 @@ pub struct Session {
     shared: Arc<Shared>,
     database: Arc<Database>,
     user: Arc<str>,
+    server_user: Arc<str>,
     pools: Arc<UserPools>,
     client: Client,
     pid: u32,
@@ -183,6 +189,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// What names mean now.
+    fn names(&self) -> NameScope<'_> {
+        self.scope.names(&self.view, &self.tx, &self.held)
+    }
+
     /// Greets the client (ParameterStatus, BackendKeyData, ReadyForQuery) and serves it until it leaves.
     pub async fn serve(login: Login, shared: Arc<Shared>) {
         let control = Arc::new(Control::default());
@@ -198,10 +209,11 @@ impl Session {
         let startup = shared.settings.share(startup);
         let view = login.database.cluster.load_full();
         let mut session = Self {
-            scope: SearchScope::new(&startup, &login.user, &login.database.name),
+            scope: SearchScope::new(&startup, &login.server_user, &login.database.name),
             shared,
             database: login.database,
             user: login.user,
+            server_user: login.server_user,
             pools: login.pools,
             client,
             pid,
@@ -269,6 +281,7 @@ impl Session {
         } else {
             self.reported = known.to_vec();
         }
+        self.look_for_schemas().await;
         Ok(())
     }
 

@@ -144,7 +144,7 @@ impl Session {
         }
     }
 
-    async fn halted(&mut self, halt: Halt) -> Failure {
+    pub(super) async fn halted(&mut self, halt: Halt) -> Failure {
         match halt {
             // The client's own statement was found to be right: what is wrong is what was made of it.
             Halt::Scatter(ScatterError::Shard(frame)) if is_of_stale(&sqlstate(frame.body())) => {
@@ -188,7 +188,7 @@ impl Session {
         match &pull.from {
             PullFrom::Shards(shards) => shards.iter().collect(),
             PullFrom::Any => vec![plan.shards().min().unwrap_or_else(|| self.any_shard())],
-            PullFrom::Home => vec![self.view.topology.home],
+            PullFrom::One(shard) => vec![*shard],
         }
     }
 

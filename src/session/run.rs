@@ -340,7 +340,7 @@ impl Session {
         if let Ask::Bound { statement, .. } = ask
             && let Some(promise) = statement.promise()
         {
-            self.check_promise(promise, run.columns.as_deref())?;
+            self.check_promise(promise, statement.names, run.columns.as_deref())?;
         }
         match &run.columns {
             Some(columns) if ask.describes() => reply::row_description(&mut self.client.out, columns),

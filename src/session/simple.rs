@@ -7,7 +7,6 @@ use crate::exec::forward::Seen;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
 use crate::plan::{self, Inputs, Parameters, Plan, PlanKind};
-use crate::session::batch::Reload;
 use crate::session::control::is_local;
 use crate::session::local::LocalRows;
 use crate::session::prepared::BoundValues;
@@ -104,7 +103,7 @@ impl Session {
 
     /// The analysis of `text` when it is one statement, with its literals in `self.scan`.
     pub(super) fn known_or_scanned(&mut self, text: &str) -> Result<Option<Arc<Analysis>>, Failure> {
-        let names = self.scope.names(&self.view);
+        let names = self.scope.names(&self.view, &self.tx, &self.held);
         if let Some(analysis) = self.recent.find(text, &names, &mut self.scan) {
             self.shared.metrics.plan_cache_hits.inc();
             return Ok(Some(Arc::clone(analysis)));
@@ -113,7 +112,7 @@ impl Session {
             return Ok(None);
         }
         let analysis = self.analysis(text);
-        self.recent.keep(text, &self.scan, &self.scope.names(&self.view), &analysis);
+        self.recent.keep(text, &self.scan, &self.scope.names(&self.view, &self.tx, &self.held), &analysis);
         Ok(Some(analysis))
     }
 
@@ -128,7 +127,7 @@ impl Session {
 
     /// The analysis of the statement that `self.scan` was made of.
     pub(super) fn analysis(&mut self, text: &str) -> Arc<Analysis> {
-        let names = self.scope.names(&self.view);
+        let names = self.scope.names(&self.view, &self.tx, &self.held);
         match self.shared.plans.get(&self.scan, text, &names) {
             Some(analysis) => {
                 self.shared.metrics.plan_cache_hits.inc();
@@ -188,7 +187,8 @@ impl Session {
                 false
             }
         };
-        self.batch.reload |= Reload::after(&analysis.kind);
+        let shard = if let PlanKind::Single(shard) = plan.kind { Some(shard) } else { None };
+        self.note_definition(analysis, shard);
         self.reload_catalog().await;
         Ok(done)
     }
@@ -288,7 +288,7 @@ impl Session {
         let view = self.plan_view();
         let mut plan = plan::plan(analysis, &inputs, &view);
         self.show_combine(&mut plan);
-        let advice = plan::advice::advice(&plan, &inputs, &self.scan, &self.scope.names(&self.view), &view);
+        let advice = plan::advice::advice(&plan, &inputs, &self.scan, &self.names(), &view);
         let lines = if json {
             vec![plan::explain::json(&plan, analysis, &view, &advice)]
         } else {

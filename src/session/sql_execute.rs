@@ -11,7 +11,6 @@ use crate::ids::ShardId;
 use crate::metrics::QueryClass;
 use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, ShardSql};
-use crate::session::batch::Reload;
 use crate::session::control::is_local;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
@@ -54,7 +53,7 @@ impl Session {
         let plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
         self.note_plan(&plan);
         if is_finished(&plan) && statement.described().is_none() {
-            let (parameters, rows) = self.describe_at_home(&statement.text, &statement.types).await?;
+            let (parameters, rows) = self.description_of(&statement).await?;
             statement.set_described(parameters, rows);
         }
         let columns_added = self.columns_added_by(&plan);
@@ -69,7 +68,8 @@ impl Session {
             _ => self.run_multi(&plan, &statement.analysis, &ask).await,
         };
         self.offset = offset;
-        self.batch.reload |= Reload::after(&statement.analysis.kind);
+        let shard = if let PlanKind::Single(shard) = plan.kind { Some(shard) } else { None };
+        self.note_definition(&statement.analysis, shard);
         done.map(|()| true)
     }
 
@@ -92,7 +92,7 @@ impl Session {
         if !is_local(&named.analysis.kind) && self.has_other_literals(&named) {
             return Err(other_settings().into());
         }
-        self.keep_promise_at_home(&named).await?;
+        self.keep_promise_now(&named).await?;
         let types = self.argument_types(&named)?;
         let literals = match self.scope.standard_strings() {
             true => text.get(found.arguments.clone()).and_then(|arguments| literal_arguments(arguments, &types)),
@@ -100,7 +100,7 @@ impl Session {
         };
         let values = match literals {
             Some(values) => values,
-            None => self.evaluate(text, found, &types).await?,
+            None => self.evaluate(text, found, &named, &types).await?,
         };
         let statement = match text.get(..found.whole.start).filter(|before| !before.trim().is_empty()) {
             Some(_) if found.creates && !is_query(&named) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::fault::Fault;
-use crate::ids::{DistributionId, QualifiedName};
+use crate::ids::{DistributionId, QualifiedName, ShardSet};
 use crate::sql::Access;
 use crate::sql::analyze::{Analyzer, Rows, Verdict};
 use crate::sql::elsewhere;
@@ -27,7 +27,7 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
             "Use COPY FROM STDIN or COPY TO STDOUT.",
         ));
     }
-    match (copy.direction, relation) {
+    match (copy.direction, relation.clone()) {
         (CopyDirection::From, Relation::Sharded { name, distribution, key, table: known }) => {
             match copy_in(&name, distribution, &key, known.as_deref(), table, copy) {
                 Ok(plan) => Verdict::new(Outcome::CopyIn(Arc::new(plan)), Access::Write),
@@ -49,13 +49,14 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
                     .map(|finish| Many::Finish(Arc::new(finish)))
                     .ok_or(fault),
             };
-            let routed = Routed { groups: vec![group], home: false, unchanged: Vec::new(), many };
+            let routed = Routed { groups: vec![group], also: ShardSet::new(), unchanged: Vec::new(), many };
             Verdict::new(Outcome::Routed(routed), Access::Read)
         }
         (CopyDirection::To, Relation::Reference { .. }) => Verdict::new(Outcome::Any(Why::Reference), Access::Read),
         (direction, Relation::Unsharded { .. } | Relation::System) => {
             let access = if direction == CopyDirection::From { Access::Write } else { Access::Read };
-            Verdict::new(Outcome::Home(Why::Unsharded), access)
+            let place = if let Relation::Unsharded { place, .. } = relation { place } else { of.scope.base() };
+            Verdict { access, ..Verdict::at(&place, &of.scope) }
         }
         (_, Relation::View { .. }) => of.not_understood("COPY of a view"),
     }
@@ -188,7 +189,8 @@ fn finished(
     let input = &pulls.first()?.name;
     let mut sql = Pieces::default();
     sql.push(&format!("COPY (SELECT {} FROM pg_temp.{input}) {}", list.join(", "), text.get(to.start..)?));
-    let alone = FinishText { pulls, sql, reads_home: None, pulls_all: true, clock: None, own_clock: false };
+    let alone =
+        FinishText { pulls, sql, reads_home: None, pulls_all: true, clock: None, own_clock: false, foreign: false };
     let reason = why.detail.as_deref().unwrap_or(&why.message).into();
     let elsewhere = elsewhere::of_columns(of.scope.catalog, &alone.pulls)
         .map(|collations| Elsewhere { text: None, collations: collations.into() });
@@ -244,8 +246,8 @@ fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
             };
         }
         Outcome::Insert(insert) => insert.split = Err(merged()),
-        Outcome::Broadcast(_) | Outcome::CopyIn(_) => verdict.outcome = Outcome::Refuse(merged()),
-        Outcome::Refuse(_) | Outcome::Home(_) | Outcome::Any(_) => {}
+        Outcome::Broadcast(_) | Outcome::Parts(..) | Outcome::CopyIn(_) => verdict.outcome = Outcome::Refuse(merged()),
+        Outcome::Refuse(_) | Outcome::Home(_) | Outcome::Shard(..) | Outcome::Any(_) => {}
     }
     verdict
 }

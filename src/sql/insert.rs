@@ -46,7 +46,7 @@ impl Analyzer<'_> {
         let relation = model.relation(schema.as_deref(), &table_name)?;
         let table = match &relation {
             Relation::View { .. } => return Err(Stop::NotUnderstood("INSERT into a view")),
-            Relation::Sharded { table, .. } | Relation::Reference { table, .. } | Relation::Unsharded { table } => {
+            Relation::Sharded { table, .. } | Relation::Reference { table, .. } | Relation::Unsharded { table, .. } => {
                 table.clone()
             }
             Relation::System => None,
@@ -75,10 +75,10 @@ impl Analyzer<'_> {
                 write_reference(model, &name.name)
             }
             Relation::Unsharded { .. } | Relation::System => {
-                model
-                    .uses
-                    .home
-                    .get_or_insert_with(|| format!("table \"{table_name}\", which is not distributed").into());
+                match &relation {
+                    Relation::Unsharded { place, .. } => model.need_table(&table_name, place),
+                    _ => drop(model.uses.system.get_or_insert_with(|| table_name.as_str().into())),
+                }
                 let many = match &source {
                     InsertSource::Query(Spread::Tangled(why), _) => Err(why.clone().fault()),
                     _ => check_scatter(model, &Spread::Same)
@@ -165,7 +165,7 @@ impl Analyzer<'_> {
             rows,
             typmods: target.key.iter().map(typmod).collect(),
             groups: model.groups(),
-            home: model.uses.home.is_some(),
+            also: model.needs(),
             split,
         }))
     }
@@ -247,8 +247,8 @@ impl Analyzer<'_> {
         if let Some(table) = model.refs.first() {
             return Err(refuse(format!("it reads sharded table \"{}\"", table.name.table)));
         }
-        if let Some(what) = &model.uses.home {
-            return Err(refuse(format!("it needs the home shard for {what}"))
+        if let Some(what) = model.uses.one_shard() {
+            return Err(refuse(format!("it needs {what}"))
                 .hint("Take the value in a statement of its own, and send it with the row."));
         }
         if model.uses.writing_cte {
@@ -310,8 +310,8 @@ pub(crate) fn write_reference(model: &Model<'_>, table: &str) -> Result<Outcome,
         return Err(refuse(format!("it reads sharded table \"{}\"", reference.name.table)));
     }
     let uses = &model.uses;
-    if let Some(what) = &uses.home {
-        return Err(refuse(format!("it needs the home shard for {what}")));
+    if let Some(what) = uses.one_shard() {
+        return Err(refuse(format!("it needs {what}")));
     }
     if uses.writing_cte {
         return Err(refuse("WITH contains a statement that changes data".to_owned()));
@@ -463,7 +463,7 @@ pub(crate) fn is_same_everywhere(scope: &NameScope<'_>, text: &str) -> bool {
     let uses = &scratch.uses;
     walked.is_ok()
         && scratch.refs.is_empty()
-        && uses.home.is_none()
+        && uses.one_shard().is_none()
         && [&uses.volatile, &uses.clock, &uses.server, &uses.unknown_function, &uses.unsafe_function]
             .into_iter()
             .all(Option::is_none)
