@@ -199,6 +199,25 @@ fn statements_prepared_in_sql_are_executed_over_shards() {
     assert_eq!(other.value("EXECUTE one"), "1");
 }
 
+/// What the router takes by itself has the names that Postgres would take.
+#[test]
+fn keywords_are_names_where_they_are_names_in_postgres() {
+    let world = World::create("keywords", "", "");
+    let (mut oracle, mut raw) = (world.db.oracle(), world.connect());
+    let keywords = oracle.value("SELECT string_agg(word, ' ' ORDER BY word) FROM pg_get_keywords()");
+    assert!(keywords.split(' ').count() > 400);
+    for keyword in keywords.split(' ') {
+        for verb in ["EXECUTE", "DEALLOCATE", "CLOSE", "FETCH"] {
+            let step = format!("{verb} {keyword}");
+            assert_eq!(raw.simple(&step).code(), oracle.simple(&step).code(), "{step}");
+        }
+        let declare = format!("BEGIN; DECLARE {keyword} CURSOR FOR SELECT id FROM sales; CLOSE {keyword}");
+        assert_eq!(raw.simple(&declare).code(), oracle.simple(&declare).code(), "{declare}");
+        raw.simple("ROLLBACK");
+        oracle.simple("ROLLBACK");
+    }
+}
+
 #[test]
 fn statements_are_finished_as_one_postgres_answers_them() {
     let world = World::create("finish", "", "");

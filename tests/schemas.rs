@@ -474,30 +474,30 @@ fn prepared_statements_keep_what_they_have_promised() {
         assert_eq!(pair.send(&[message::describe(b'S', "moods"), message::sync()]).code(), code, "{schema}");
     }
     // Tables of several shards, of which one is found by the path.
-    pair.prepare("both", "SELECT a.balance, b.owner FROM accounts a JOIN tenant_2.accounts b USING (id) WHERE id < $1");
+    pair.prepare("two", "SELECT a.balance, b.owner FROM accounts a JOIN tenant_2.accounts b USING (id) WHERE id < $1");
     for schema in ["tenant_3", "tenant_2", "\"Tenant Odd\"", "tenant_0", "tenant_1"] {
         pair.simple(&format!("SET search_path TO {schema}"));
         for format in [0, 1] {
-            assert_eq!(pair.execute("both", &[Value::text("3")], format).lines().count(), 2, "{schema}");
+            assert_eq!(pair.execute("two", &[Value::text("3")], format).lines().count(), 2, "{schema}");
         }
-        pair.send(&[message::describe(b'S', "both"), message::sync()]);
+        pair.send(&[message::describe(b'S', "two"), message::sync()]);
         // The names of the protocol's statements are those of SQL.
-        pair.simple("EXECUTE both (1 + 2)");
+        pair.simple("EXECUTE two (1 + 2)");
     }
     assert_eq!(pair.simple("ALTER TABLE tenant_10.accounts ALTER COLUMN balance TYPE float8").code(), "");
     pair.simple("SET search_path TO tenant_10");
-    assert_eq!(pair.send(&[bind("both", &[Value::text("3")])]).code(), "0A000");
-    assert_eq!(pair.send(&[message::describe(b'S', "both"), message::sync()]).code(), "0A000");
-    assert_eq!(pair.simple("EXECUTE both (3)").code(), "0A000");
+    assert_eq!(pair.send(&[bind("two", &[Value::text("3")])]).code(), "0A000");
+    assert_eq!(pair.send(&[message::describe(b'S', "two"), message::sync()]).code(), "0A000");
+    assert_eq!(pair.simple("EXECUTE two (3)").code(), "0A000");
     pair.simple("SET search_path TO tenant_3");
-    assert_eq!(pair.simple("EXECUTE both (3)").code(), "");
+    assert_eq!(pair.simple("EXECUTE two (3)").code(), "");
     // In one pipeline, and in a transaction that has made a table of its own.
     let insert = "INSERT INTO orders (account, note) VALUES ($1, $2) RETURNING note";
     pair.send(&[
         message::parse("in", insert, &[]),
         message::bind("", "in", &[Value::text("1"), Value::text("piped")], &[]),
         message::execute("", 0),
-        message::bind("", "both", &[Value::text("2")], &[]),
+        message::bind("", "two", &[Value::text("2")], &[]),
         message::describe(b'P', ""),
         message::execute("", 1),
         message::sync(),

@@ -279,7 +279,7 @@ pub fn classify(text: &str) -> StatementKind {
         },
         "prepare" if cursor.is("transaction") => StatementKind::Transaction(TransactionStatement::TwoPhase),
         "prepare" => cursor.name().map_or(StatementKind::Unclear, StatementKind::Prepare),
-        "execute" => cursor.name().map_or(StatementKind::Unclear, StatementKind::Execute),
+        "execute" => cursor.own_name().map_or(StatementKind::Unclear, StatementKind::Execute),
         "deallocate" => {
             cursor.accept("prepare");
             one_or_all(cursor).map_or(StatementKind::Unclear, StatementKind::Deallocate)
@@ -382,7 +382,7 @@ fn savepoint(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
 
 /// `name | ALL`; a quoted "all" is a name.
 fn one_or_all(cursor: &mut Cursor<'_>) -> Option<Option<Box<str>>> {
-    let which = if cursor.accept("all") { None } else { Some(cursor.name()?) };
+    let which = if cursor.accept("all") { None } else { Some(cursor.own_name()?) };
     cursor.at_end().then_some(which)
 }
 
@@ -399,7 +399,7 @@ fn discard(cursor: &mut Cursor<'_>) -> Option<DiscardTarget> {
 
 /// `name [options] CURSOR [WITH | WITHOUT HOLD] FOR query`
 fn declare(cursor: &mut Cursor<'_>) -> Option<StatementKind> {
-    let name = cursor.name()?;
+    let name = cursor.own_name()?;
     while cursor.is_any(&["binary", "asensitive", "insensitive", "no", "scroll"]) {
         cursor.take();
     }
@@ -420,7 +420,7 @@ fn declare(cursor: &mut Cursor<'_>) -> Option<StatementKind> {
 fn fetch(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
     let mut name = None;
     while !cursor.at_end() {
-        name = cursor.name();
+        name = cursor.own_name();
         if name.is_none() {
             cursor.take()?;
         }
