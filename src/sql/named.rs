@@ -227,9 +227,7 @@ fn placed(scope: &NameScope<'_>, chain: &Chain) -> Option<Place> {
     if let ([name], true) = (&chain.parts[..], scope.catalog.placed.contains_key(&**first)) {
         return scope.place_of_schema(name);
     }
-    if scope.placed_path().next().is_none() {
-        return None;
-    }
+    scope.placed_path().next()?;
     let of_path = match resolve(scope, None, first) {
         Relation::Unsharded { table: Some(_), place } => Some(place),
         Relation::View { name, .. } => Some(scope.place_of(&name.schema)),
