@@ -1,5 +1,7 @@
 //! PURE. `Catalog`: what the shards' system catalogs say of tables, columns, views and functions, and how shards differ in it.
 
+pub mod code;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -110,6 +112,16 @@ pub struct UserFunction {
     pub volatility: Volatility,
     /// Declared safe in the config: it reads and writes no sharded table.
     pub declared_safe: bool,
+    pub sets: Sets,
+}
+
+/// Whether code changes a setting of its session, as far as its text says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sets {
+    Nothing,
+    /// Until the transaction ends.
+    Locally,
+    Lasting,
 }
 
 impl UserFunction {
@@ -120,7 +132,7 @@ impl UserFunction {
             (Volatility::Stable, _) | (_, Volatility::Stable) => Volatility::Stable,
             (Volatility::Immutable, Volatility::Immutable) => Volatility::Immutable,
         };
-        Self { volatility, declared_safe: self.declared_safe && other.declared_safe }
+        Self { volatility, declared_safe: self.declared_safe && other.declared_safe, sets: self.sets.max(other.sets) }
     }
 }
 

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod cluster;
 pub mod combine;
 pub mod combiners;
+pub mod defaults;
 pub mod gate;
 pub mod inflight;
 pub mod login;
@@ -30,6 +31,7 @@ use crate::wire::frame::{self, Frame, Header};
 use crate::wire::reply::Status;
 use crate::wire::request;
 use cancel::CancelHandle;
+use defaults::Defaults;
 use inflight::{Audience, Inflight, Owed};
 use prepared::{PreparedSet, StatementDef};
 use settings::SessionSettings;
@@ -73,6 +75,8 @@ pub struct Backend {
     pub has_clock: bool,
     /// ParameterStatus values as the server reported them last.
     pub parameters: Vec<(Box<str>, Box<str>)>,
+    /// The settings of its login.
+    pub defaults: Arc<Defaults>,
     pub cancel: Arc<CancelHandle>,
     /// `host:port` for messages.
     pub address: Arc<str>,
@@ -117,6 +121,7 @@ impl Backend {
             inputs: combine::Inputs::default(),
             has_clock: false,
             parameters: login.parameters,
+            defaults: Arc::default(),
             cancel,
             address,
             streaming: 0,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::backend::Backend;
 use crate::backend::cluster::Database;
 use crate::backend::settings::quote_literal;
+use crate::catalog::code;
 use crate::catalog::{
     Catalog, Column, ColumnDefault, Customs, PlacedSchema, RelationKind, Table, UserFunction, Volatility,
 };
@@ -178,7 +179,8 @@ impl Reader<'_> {
         let rows = self
             .server
             .query(&format!(
-                "SELECT n.nspname, p.proname, p.provolatile, l.lanname IN ('c', 'internal') \
+                "SELECT n.nspname, p.proname, p.provolatile, l.lanname IN ('c', 'internal'), \
+                   CASE WHEN p.prosrc ~* '(set_config|(^|[;>/]|begin|then|else|loop)\\s*(re)?set\\s)' THEN p.prosrc ELSE '' END \
                  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
                    JOIN pg_catalog.pg_language l ON l.oid = p.prolang WHERE {filter}"
             ))
@@ -194,6 +196,7 @@ impl Reader<'_> {
                 },
                 // Functions written in C come with extensions; they compute, and leave tables alone.
                 declared_safe: text(row, 3)? == "t" || is_safe(self.safe, schema, name),
+                sets: code::sets(text(row, 4)?),
             };
             // Names are overloaded: the worst of them counts.
             placed

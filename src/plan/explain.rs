@@ -8,6 +8,7 @@ use crate::plan::shard_plans::{ShardPlan, ShardPlans};
 use crate::plan::{Access, Elsewhere, FinishPlan, Keys, KeysFrom, Plan, PlanKind, Pull, PullFrom, ShardSql, View, Why};
 use crate::sql::Analysis;
 use crate::sql::advice::Note;
+use crate::sql::analyze::PinReason;
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
 
 /// The plan as lines, the last step first, each step further in than the one that it feeds.
@@ -82,7 +83,7 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
     if plan.access == Access::Write && !matches!(plan.kind, PlanKind::Refuse(_)) {
         lines.push(0, "Access: write".to_owned());
     }
-    if let Some(pin) = analysis.pin {
+    if let Some(pin) = analysis.pin.filter(|pin| *pin != PinReason::LocalSetting) {
         lines.push(0, format!("Pins the connection: {pin:?}"));
     }
     lines.lines
@@ -140,7 +141,8 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
     if let Some(fields) = document.as_object_mut() {
         fields.insert("why".to_owned(), because(&plan.why).into());
         fields.insert("access".to_owned(), if plan.access == Access::Write { "write" } else { "read" }.into());
-        fields.insert("pins".to_owned(), analysis.pin.map_or(Value::Null, |pin| format!("{pin:?}").into()));
+        let pin = analysis.pin.filter(|pin| *pin != PinReason::LocalSetting);
+        fields.insert("pins".to_owned(), pin.map_or(Value::Null, |pin| format!("{pin:?}").into()));
     }
     document
 }

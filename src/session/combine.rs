@@ -140,10 +140,10 @@ impl Session {
         on: Option<Running>,
         slot: &mut Option<ShardId>,
     ) -> Result<ShardId, Halt> {
-        self.check_unseen_settings()?;
         let combine = self.held.next_combine().ok_or_else(|| {
             Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many suspended portals over several shards")
         })?;
+        self.check_unseen_settings(combine)?;
         if on.is_none() {
             self.check_own_combines()?;
         }

@@ -69,8 +69,8 @@ impl Session {
                 }
                 Ok(Some(done))
             }
-            StatementKind::SetConfig(columns) => {
-                let done = self.set_config(text, columns).await?;
+            StatementKind::SetConfig(query) => {
+                let done = self.set_config(text, &query.columns).await?;
                 self.look_for_schemas().await;
                 Ok(done)
             }
@@ -96,8 +96,8 @@ impl Session {
         match kind {
             StatementKind::ShowRouter(name) => Ok(Some(LocalRows { rows: Vec::new(), ..self.show_router(name)? })),
             StatementKind::ExplainRoute { .. } => Ok(Some(LocalRows::of("QUERY PLAN", Vec::new(), "EXPLAIN"))),
-            StatementKind::SetConfig(columns) => {
-                Ok(Some(LocalRows { columns: columns.to_vec(), ..LocalRows::default() }))
+            StatementKind::SetConfig(query) => {
+                Ok(Some(LocalRows { columns: query.columns.to_vec(), ..LocalRows::default() }))
             }
             _ => Ok(None),
         }
@@ -144,6 +144,7 @@ impl Session {
                     }
                     self.adopt(settings);
                 }
+                self.report_joined();
                 self.forget_cursors().await;
                 Ok(Some(tag("ROLLBACK")))
             }
@@ -290,8 +291,10 @@ impl Session {
             }
             SetStatement::Local { name, value } => {
                 let sql = format!("SET LOCAL {}", settings::assign(name, value).trim_start_matches("SET "));
+                check_setting(name, value)?;
                 self.set_in_transaction(&sql, "SET LOCAL").await?;
                 if self.tx.in_block() {
+                    self.report_joined();
                     let value = Some(&**value).filter(|value| !value.eq_ignore_ascii_case("default"));
                     self.set_local(name, value);
                 }
@@ -386,7 +389,7 @@ impl Session {
     pub(super) fn adopt(&mut self, wanted: Arc<SessionSettings>) {
         {
             let effective = self.tx.with_locals(&wanted);
-            self.scope = SearchScope::new(&effective, &self.server_user, &self.database.name);
+            self.scope = SearchScope::new(&effective, &self.defaults, &self.server_user, &self.database.name);
             self.meaning = effective.meaning();
         }
         self.settings = wanted;
@@ -409,6 +412,14 @@ impl Session {
                 None => self.reported.push((name.clone(), value.clone())),
             }
             let _ = reply::parameter_status(&mut self.client.out, name, value);
+        }
+    }
+
+    /// A setting has changed within the transaction: so it has on every server that takes part.
+    pub(super) fn report_joined(&mut self) {
+        let at = self.held.iter().position(|held| held.joined);
+        if let Some(at) = at {
+            self.report_parameters(at);
         }
     }
 

@@ -3,12 +3,13 @@
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::scatter::{describe_with_formats, visible};
 use crate::fault::{Fault, SqlState};
-use crate::ids::ShardId;
+use crate::ids::{Oid, ShardId};
 use crate::plan::combine::Combine;
 use crate::session::control::is_local;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
+use crate::types::oid;
 use crate::wire::frame::{Fields, Frame};
 use crate::wire::{reply, request};
 use bytes::BytesMut;
@@ -40,7 +41,7 @@ impl Session {
         if is_local(kind) || *kind == StatementKind::Empty {
             self.settle_parse().await?;
             let mut out = BytesMut::new();
-            reply::parameter_description(&mut out, &statement.types)?;
+            reply::parameter_description(&mut out, &local_parameters(statement))?;
             match self.local_columns(kind)? {
                 Some(rows) => out.extend_from_slice(&rows.describe(&[])?),
                 None => out.extend_from_slice(reply::NO_DATA),
@@ -143,7 +144,7 @@ impl Session {
                 server.inflight.push(Owed::DescribePortal(Audience::Client));
                 return Ok(());
             }
-            Place::Local => {
+            Place::Local(_) => {
                 match self.local_columns(&statement.analysis.kind)? {
                     Some(rows) => {
                         let description = rows.describe(&formats)?;
@@ -189,6 +190,15 @@ impl Session {
         };
         Ok(crate::session::promise::columns(&description)?)
     }
+}
+
+/// The types of the parameters of what the router answers.
+fn local_parameters(statement: &ClientStatement) -> Vec<Oid> {
+    let StatementKind::SetConfig(query) = &statement.analysis.kind else { return statement.types.to_vec() };
+    let declared = |index: usize| statement.types.get(index).copied().filter(|of| ![0, oid::UNKNOWN].contains(of));
+    let own = |index: usize| query.parameters.get(index).copied().unwrap_or(oid::TEXT);
+    let count = statement.types.len().max(query.parameters.len());
+    (0..count).map(|index| declared(index).unwrap_or_else(|| own(index))).collect()
 }
 
 /// Kind and name in Describe and Close.

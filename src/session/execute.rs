@@ -52,16 +52,24 @@ impl Session {
             self.answer(reply::EMPTY_QUERY);
             return Ok(());
         }
-        let local = matches!(portal.place, Place::Local);
+        let local = match &portal.place {
+            Place::Local(text) => Some(Arc::clone(text)),
+            _ => None,
+        };
         self.check_not_failed(&statement.analysis.kind)?;
-        if local {
-            return self.execute_local(name, &statement).await;
+        if let Some(text) = local {
+            return self.execute_local(name, text, &statement).await;
         }
         self.execute_routed(name, &statement, max_rows).await
     }
 
     /// BEGIN, SET, SHOW pgloom.* and their like.
-    pub(super) async fn execute_local(&mut self, name: &[u8], statement: &Arc<ClientStatement>) -> Result<(), Failure> {
+    async fn execute_local(
+        &mut self,
+        name: &[u8],
+        text: Arc<str>,
+        statement: &Arc<ClientStatement>,
+    ) -> Result<(), Failure> {
         use StatementKind as Kind;
         // The messages before it are part of what it ends or changes: they are answered first.
         let begins = matches!(
@@ -82,7 +90,6 @@ impl Session {
             // As in Postgres, it lasts or is undone with the rest of the pipeline; what is local ends with it.
             self.tx.begin_implicit(&self.settings);
         }
-        let text = Arc::clone(&statement.text);
         self.scan_one(&text)?;
         let ends = matches!(
             statement.analysis.kind,
@@ -137,7 +144,7 @@ impl Session {
                 )
                 .into());
             }
-            Place::Server(_) | Place::Local | Place::Execute => {
+            Place::Server(_) | Place::Local(_) | Place::Execute => {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a portal changed its place").into());
             }
         };

@@ -309,11 +309,7 @@ impl Session {
     /// Whether a server's text of any value is read as that very value by another server with this session's settings.
     pub(super) fn texts_are_exact(&self) -> bool {
         let style = self.text_style();
-        let local = self.tx.settings_replay().any(|sql| {
-            let sql = sql.to_ascii_lowercase();
-            sql.contains("extra_float_digits") || sql.contains("datestyle")
-        });
-        style.iso_dates && style.exact_floats && !local
+        style.iso_dates && style.exact_floats
     }
 
     /// Parses the finishing statement and binds it.

@@ -8,6 +8,7 @@ pub mod commit;
 pub mod control;
 pub mod copy;
 mod cursor;
+mod defaults;
 mod describe;
 mod execute;
 mod explain;
@@ -44,6 +45,7 @@ use bytes::BytesMut;
 use tracing::Instrument;
 
 use crate::backend::cluster::{Cluster, Database, Look, UserPools};
+use crate::backend::defaults::Defaults;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{SessionSettings, SettingsTable};
 use crate::exec::client::{Client, Idle};
@@ -168,6 +170,8 @@ pub struct Session {
     session_mode: bool,
     /// ParameterStatus values that the client was told.
     reported: Vec<(Box<str>, Box<str>)>,
+    /// The settings that its connections begin with.
+    defaults: Arc<Defaults>,
     scope: SearchScope,
     tx: Transaction,
     held: HeldServers,
@@ -209,7 +213,7 @@ impl Session {
         let startup = shared.settings.share(startup);
         let view = login.database.cluster.load_full();
         let mut session = Self {
-            scope: SearchScope::new(&startup, &login.server_user, &login.database.name),
+            scope: SearchScope::new(&startup, &Defaults::default(), &login.server_user, &login.database.name),
             shared,
             database: login.database,
             user: login.user,
@@ -223,6 +227,7 @@ impl Session {
             startup,
             session_mode: login.session_mode,
             reported: Vec::new(),
+            defaults: Arc::default(),
             tx: Transaction::default(),
             held: HeldServers::default(),
             statements: ClientStatements::default(),
@@ -245,6 +250,9 @@ impl Session {
     }
 
     async fn greet(&mut self, secret: &[u8]) -> Result<(), Stop> {
+        for (name, value) in self.startup.iter() {
+            control::check_setting(name, value).map_err(|fault| Stop::Fatal(fault.fatal()))?;
+        }
         if let Err(fault) = self.learn_parameters().await {
             return Err(Stop::Fatal(fault.fatal()));
         }
@@ -266,23 +274,34 @@ impl Session {
                 return Err(self.not_ready(look));
             }
         }
-        let known = self.database.parameters.load_full();
-        if known.is_empty() || !self.startup.is_empty() {
-            let home = self.view.topology.home;
-            let at = self.enlist(home).await.map_err(|failure| match failure {
-                Failure::Fault(fault) | Failure::Stop(Stop::Fatal(fault)) => fault,
-                Failure::Reported | Failure::Stop(_) => self.not_ready(Look::Read),
-            })?;
-            self.reported = self.held[at].server.parameters.clone();
-            if self.startup.is_empty() {
-                self.database.parameters.store(Arc::new(self.reported.clone()));
+        match self.pools.defaults.get() {
+            Some(known) if self.startup.is_empty() => self.begin_with(known),
+            Some(_) | None => {
+                let home = self.view.topology.home;
+                let at = self.learn_on_home(home).await.map_err(|failure| match failure {
+                    Failure::Fault(fault) | Failure::Stop(Stop::Fatal(fault)) => fault,
+                    Failure::Reported | Failure::Stop(_) => self.not_ready(Look::Read),
+                })?;
+                self.reported = self.held[at].server.parameters.clone();
+                self.release_idle();
             }
-            self.release_idle();
-        } else {
-            self.reported = known.to_vec();
         }
         self.look_for_schemas().await;
         Ok(())
+    }
+
+    /// A connection to the home shard, with what its login began with.
+    async fn learn_on_home(&mut self, home: crate::ids::ShardId) -> Result<usize, Failure> {
+        let place = self.pools.pool(home).place();
+        let lent = self.lend(&[place]).await.map_err(|unlent| match unlent {
+            held::Unlent::Failure(failure) => failure,
+            held::Unlent::Connect(_, fault) => fault.into(),
+        })?;
+        for server in lent {
+            self.begin_with(Arc::clone(&server.defaults));
+            self.hold(home, server);
+        }
+        self.enlist(home).await
     }
 
     fn not_ready(&self, look: Look) -> Fault {
@@ -478,8 +497,15 @@ impl Session {
     }
 
     fn refresh_view(&mut self) {
-        if !self.tx.is_open() && !Arc::ptr_eq(&self.view, &self.database.cluster.load()) {
+        if self.tx.is_open() {
+            return;
+        }
+        if !Arc::ptr_eq(&self.view, &self.database.cluster.load()) {
             self.view = self.database.cluster.load_full();
+        }
+        // Connections that it holds keep the settings that they began with.
+        if self.held.is_empty() && !self.pools.defaults.is(&self.defaults) {
+            self.follow_defaults();
         }
     }
 }

@@ -150,8 +150,8 @@ pub struct Portal {
 pub enum Place {
     /// The portal exists on this shard's connection under the client's name.
     Server(ShardId),
-    /// The router answers.
-    Local,
+    /// The router answers to this text, which has no parameters.
+    Local(Arc<str>),
     /// An EXECUTE: what it runs, and where, is known when it is executed.
     Execute,
     /// Runs on several shards when executed; the Bind message's body is kept for them.

@@ -18,7 +18,6 @@ use crate::session::prepared::ClientStatement;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::Analysis;
 use crate::sql::utility::StatementKind;
-use crate::types::compare::TextStyle;
 use crate::wire::frame::Fields;
 use crate::wire::{reply, request};
 
@@ -438,8 +437,8 @@ impl Session {
     /// Connections to all these shards at once.
     pub(super) async fn enlist_all(&mut self, shards: &[ShardId]) -> Result<(), Failure> {
         let missing: Vec<ShardId> = shards.iter().copied().filter(|s| self.held.position(*s).is_none()).collect();
-        if !missing.is_empty() {
-            self.check_unseen_settings()?;
+        for shard in shards {
+            self.check_unseen_settings(*shard)?;
         }
         if missing.len() > 1 {
             let places: Vec<_> = missing.iter().map(|shard| self.pools.pool(*shard).place()).collect();
@@ -455,16 +454,6 @@ impl Session {
             }
         }
         Ok(())
-    }
-
-    /// How this session's servers print dates and floats.
-    pub(super) fn text_style(&self) -> TextStyle {
-        let date_style = self.reported.iter().find(|(name, _)| &**name == "DateStyle").map_or("", |(_, value)| value);
-        let digits = self.settings.get("extra_float_digits").map(|v| v.trim_matches('\'').trim().parse::<i32>());
-        TextStyle {
-            iso_dates: date_style.starts_with("ISO"),
-            exact_floats: digits.is_none_or(|digits| digits.is_ok_and(|n| n >= 1)),
-        }
     }
 
     pub(super) fn held_at(&self, shard: ShardId) -> Result<usize, Fault> {

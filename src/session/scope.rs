@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::backend::cluster::Cluster;
+use crate::backend::defaults::Defaults;
 use crate::backend::settings::{self, SessionSettings};
 use crate::ids::ShardId;
 use crate::session::held::HeldServers;
@@ -21,18 +22,21 @@ pub struct SearchScope {
 impl SearchScope {
     /// `user`: with whose name the session is logged in at the servers. `database`: its name is part of the fingerprint, because the
     /// plan cache serves them all.
-    pub fn new(values: &SessionSettings, user: &str, database: &str) -> Self {
-        let user = &*current_user(values, user);
-        let search_path = values
-            .get("search_path")
-            .and_then(|value| match settings::whole_text(value) {
-                Some(text) => utility::search_path_setting(text, user),
-                None => utility::search_path_value(value, user),
-            })
-            .unwrap_or_else(|| vec![user.into(), "public".into()]);
-        let standard_strings = values
-            .get("standard_conforming_strings")
-            .is_none_or(|value| !matches!(unquoted(value).as_str(), "off" | "false" | "no" | "0" | "f" | "n" | "of"));
+    ///
+    /// `defaults`: what holds where the session has set nothing.
+    pub fn new(values: &SessionSettings, defaults: &Defaults, user: &str, database: &str) -> Self {
+        let user = &*current_user(values, defaults, user);
+        let set = values.get("search_path").and_then(|value| match settings::whole_text(value) {
+            Some(text) => utility::search_path_setting(text, user),
+            None => utility::search_path_value(value, user),
+        });
+        let default = || utility::search_path_setting(defaults.get("search_path")?, user);
+        let search_path = set.or_else(default).unwrap_or_else(|| vec![user.into(), "public".into()]);
+        let standard_strings = match values.get("standard_conforming_strings") {
+            Some(value) => utility::plain_value(value).map(|value| !is_off(&value)),
+            None => defaults.get("standard_conforming_strings").map(|value| !is_off(value)),
+        }
+        .unwrap_or(true);
         let database = hashed(database);
         let fingerprint = hashed((database, &search_path, standard_strings));
         Self { search_path, standard_strings, database, fingerprint }
@@ -93,11 +97,13 @@ fn hashed(value: impl Hash) -> u64 {
 }
 
 /// Who `$user` is: the role that was set, else whose session it is.
-fn current_user<'a>(values: &'a SessionSettings, user: &'a str) -> Cow<'a, str> {
+fn current_user<'a>(values: &'a SessionSettings, defaults: &Defaults, user: &'a str) -> Cow<'a, str> {
     let named = |setting: &str, nobody: &str| {
-        let value = values.get(setting)?;
-        let name = utility::plain_value(value)?;
-        (*name != *nobody).then_some(name)
+        let name = match values.get(setting) {
+            Some(value) => utility::plain_value(value),
+            None => defaults.get(setting).map(Into::into),
+        };
+        name.filter(|name| **name != *nobody)
     };
     match named("role", "none").or_else(|| named("session_authorization", "default")) {
         Some(name) => Cow::Owned(name.into()),
@@ -105,8 +111,11 @@ fn current_user<'a>(values: &'a SessionSettings, user: &'a str) -> Cow<'a, str> 
     }
 }
 
-fn unquoted(value: &str) -> String {
-    value.trim().trim_start_matches(['E', 'e']).trim_matches('\'').trim().to_ascii_lowercase()
+/// `parse_bool`: a word may be cut short where it stays clear.
+fn is_off(value: &str) -> bool {
+    let value = value.to_ascii_lowercase();
+    let cut = |word: &str, least: usize| value.len() >= least && word.starts_with(&value);
+    value == "0" || cut("false", 1) || cut("no", 1) || cut("off", 2)
 }
 
 #[cfg(test)]
@@ -115,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_user_stands_first_in_the_default_path() {
-        let scope = SearchScope::new(&SessionSettings::default(), "ann", "shop");
+        let scope = SearchScope::new(&SessionSettings::default(), &Defaults::default(), "ann", "shop");
         assert_eq!(scope.search_path, ["ann".into(), "public".into()] as [Box<str>; 2]);
         assert!(scope.standard_strings);
     }
@@ -125,7 +134,7 @@ mod tests {
         let path = |settings: &[(&str, &str)]| {
             let mut values = SessionSettings::default();
             settings.iter().for_each(|(name, value)| values.set(name, value));
-            SearchScope::new(&values, "ann", "shop").search_path[0].to_string()
+            SearchScope::new(&values, &Defaults::default(), "ann", "shop").search_path[0].to_string()
         };
         assert_eq!(path(&[("role", "Tenant_7")]), "tenant_7");
         assert_eq!(path(&[("role", "'T 7'"), ("search_path", "\"$user\", public")]), "T 7");
@@ -135,7 +144,7 @@ mod tests {
 
     #[test]
     fn another_database_is_another_scope() {
-        let scope = |database| SearchScope::new(&SessionSettings::default(), "ann", database);
+        let scope = |database| SearchScope::new(&SessionSettings::default(), &Defaults::default(), "ann", database);
         let (shop, archive) = (scope("shop"), scope("archive"));
         assert_ne!(shop.fingerprint, archive.fingerprint);
         // The tables of one name in two databases are two tables.
@@ -146,8 +155,16 @@ mod tests {
 
     #[test]
     fn strings_are_standard_unless_switched_off() {
-        let mut settings = SessionSettings::default();
-        settings.set("standard_conforming_strings", "'off'");
-        assert!(!SearchScope::new(&settings, "ann", "shop").standard_strings);
+        let standard = |value: &str| {
+            let mut settings = SessionSettings::default();
+            settings.set("standard_conforming_strings", value);
+            SearchScope::new(&settings, &Defaults::default(), "ann", "shop").standard_strings
+        };
+        for off in ["'off'", "OF", "E'fal'", "0", "n", "'no'", "'f'", "false"] {
+            assert!(!standard(off), "{off}");
+        }
+        for on in ["on", "1", "'t'", "yes", "true"] {
+            assert!(standard(on), "{on}");
+        }
     }
 }

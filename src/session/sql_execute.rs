@@ -14,6 +14,7 @@ use crate::plan::{Access, Plan, PlanKind, ShardSql};
 use crate::session::control::is_local;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
+use crate::session::set_config;
 use crate::session::sql_arguments::bind_body;
 use crate::session::sql_prepare::is_query;
 use crate::session::{Failure, Session};
@@ -42,8 +43,9 @@ impl Session {
         let Some(found) = execution(text) else { return Ok(false) };
         let Call { statement, bind } = self.call(text, &found, &[]).await?;
         if is_local(&statement.analysis.kind) {
-            self.scan_one(&statement.text)?;
-            let rows = self.run_local(&statement.text, &statement.analysis).await?.unwrap_or_default();
+            let text = set_config::local_text(&statement, &BindView::read(&bind)?.parameters)?;
+            self.scan_one(&text)?;
+            let rows = self.run_local(&text, &statement.analysis).await?.unwrap_or_default();
             self.note_route(QueryClass::Local, 0);
             let description = rows.describe(&[])?;
             self.client.out.extend_from_slice(&description);
@@ -149,9 +151,10 @@ impl Session {
         let found = execution(&outer.text).ok_or_else(unread)?;
         let Call { statement, bind } = self.call(&outer.text, &found, &formats).await?;
         if is_local(&statement.analysis.kind) {
+            let text = set_config::local_text(&statement, &BindView::read(&bind)?.parameters)?;
             let portal = self.statements.portal(name)?;
+            portal.place = Place::Local(text);
             portal.statement = statement;
-            portal.place = Place::Local;
             return Ok(());
         }
         let plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);

@@ -56,6 +56,8 @@ pub enum PinReason {
     HoldCursor,
     /// set_config and its like: a setting that other connections do not have.
     Setting,
+    /// One that ends with the transaction.
+    LocalSetting,
     /// DO, CALL: code whose effect cannot be seen.
     Code,
     /// lastval/currval

@@ -9,10 +9,9 @@ use sqlparser::ast::{
     Subscript, Value as Literal, WindowSpec, WindowType,
 };
 
-use crate::catalog::Volatility;
+use crate::catalog::{Sets, Volatility};
 use crate::fault::Fault;
 use crate::sql::NameScope;
-use crate::sql::analyze::PinReason;
 use crate::sql::facts::plain_args;
 use crate::sql::functions::{FunctionClass, classify, is_order_sensitive, placed_with};
 use crate::sql::model::{LevelId, Model, Stop, Window};
@@ -423,8 +422,8 @@ impl Model<'_> {
                     return Ok(FunctionClass::Pure);
                 }
                 "grouping" => return Ok(FunctionClass::Pure),
-                "set_config" if !sets_locally(function) => {
-                    self.uses.pin.get_or_insert(PinReason::Setting);
+                "set_config" => {
+                    self.uses.note_sets(if sets_locally(function) { Sets::Locally } else { Sets::Lasting });
                 }
                 _ => {}
             }
@@ -513,6 +512,11 @@ impl Model<'_> {
             FunctionClass::User(function) | FunctionClass::UserAggregate(function) => {
                 self.by_path |= schema.is_none();
                 note(&mut uses.user_function, name);
+                uses.note_sets(function.sets);
+                if function.sets != Sets::Nothing && placed_with(&scope, schema, name).is_empty() {
+                    uses.home_function |= uses.home.is_none();
+                    uses.home.get_or_insert_with(|| format!("function {name}()").into());
+                }
                 if !function.declared_safe && function.volatility != Volatility::Immutable {
                     note(&mut uses.unsafe_function, name);
                 }

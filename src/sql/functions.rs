@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::catalog::{UserFunction, Volatility};
+use crate::catalog::{Sets, UserFunction, Volatility};
 use crate::sql::NameScope;
 use crate::sql::analyze::PinReason;
 use crate::topology::TableRule;
@@ -144,7 +144,11 @@ fn users(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -> Option<(Use
             return;
         }
         // An aggregate's transition function can be anything, unless it is declared safe.
-        let one = function.unwrap_or(UserFunction { volatility: Volatility::Volatile, declared_safe: false });
+        let one = function.unwrap_or(UserFunction {
+            volatility: Volatility::Volatile,
+            declared_safe: false,
+            sets: Sets::Nothing,
+        });
         found = Some(found.map_or((one, aggregate), |(before, was)| (before.worse(one), was || aggregate)));
     };
     if schema.is_none_or(|schema| scope.topology.place_of_schema(schema).is_none()) {
@@ -251,7 +255,7 @@ mod tests {
     fn a_user_function_hides_the_builtin_of_its_name() {
         let mut catalog = Catalog::default();
         assert_eq!(class(&catalog, None, "lower"), FunctionClass::Pure);
-        let function = UserFunction { volatility: Volatility::Volatile, declared_safe: false };
+        let function = UserFunction { volatility: Volatility::Volatile, declared_safe: false, sets: Sets::Nothing };
         catalog.functions.insert("lower".into(), function);
         assert_eq!(class(&catalog, None, "lower"), FunctionClass::User(function));
         assert_eq!(class(&catalog, Some("pg_catalog"), "lower"), FunctionClass::Pure);

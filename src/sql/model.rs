@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::{Cte, Expr, Query, TableFactor};
 
-use crate::catalog::Table;
+use crate::catalog::{Sets, Table};
 use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid, ShardSet};
 use crate::sql::NameScope;
@@ -237,6 +237,15 @@ pub(crate) struct Uses {
 }
 
 impl Uses {
+    /// Notes that a function changes settings where it runs.
+    pub fn note_sets(&mut self, sets: Sets) {
+        self.pin = match (sets, self.pin) {
+            (Sets::Nothing, pin) => pin,
+            (Sets::Locally, None | Some(PinReason::LocalSetting)) => Some(PinReason::LocalSetting),
+            (Sets::Locally | Sets::Lasting, _) => Some(PinReason::Setting),
+        };
+    }
+
     /// Notes that the statement must run there.
     pub fn need(&mut self, place: &Place) {
         if !self.places.iter().any(|known| known.shard == place.shard) {

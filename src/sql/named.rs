@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::catalog::{Sets, code};
 use crate::fault::Fault;
 use crate::sql::analyze::{Analyzer, PinReason, Verdict};
 use crate::sql::functions::placed_with;
@@ -25,7 +26,11 @@ impl Analyzer<'_> {
             ));
         }
         match self.named_place(true) {
-            Ok(place) => Verdict { pin: Some(PinReason::Code), ..Verdict::at(&place, &self.scope) },
+            Ok(place) => {
+                let changes = code::sets(self.text).max(self.called_sets()) != Sets::Nothing;
+                let pin = if changes { PinReason::Setting } else { PinReason::Code };
+                Verdict { pin: Some(pin), ..Verdict::at(&place, &self.scope) }
+            }
             Err(fault) => Verdict::refuse(fault),
         }
     }
@@ -71,11 +76,27 @@ impl Analyzer<'_> {
         }
         match self.named_place(false) {
             Ok(place) => {
-                let pin = utility::creates_temporary(self.text).then_some(PinReason::TemporaryTable);
-                Verdict { pin, ..Verdict::at(&place, &self.scope) }
+                let temporary = utility::creates_temporary(self.text).then_some(PinReason::TemporaryTable);
+                Verdict { pin: self.setting_pin().or(temporary), ..Verdict::at(&place, &self.scope) }
             }
             Err(fault) => Verdict::refuse(fault),
         }
+    }
+
+    /// What the functions set whose names the text has.
+    fn called_sets(&self) -> Sets {
+        let catalog = &self.scope.catalog;
+        let lower = self.text.to_ascii_lowercase();
+        let words = lower.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let found = words.flat_map(|word| {
+            let placed = catalog.placed.values().filter_map(move |schema| schema.functions.get(word));
+            catalog.functions.get(word).into_iter().chain(placed).map(|function| function.sets)
+        });
+        found.max().unwrap_or(Sets::Nothing)
+    }
+
+    fn setting_pin(&self) -> Option<PinReason> {
+        code::calls_set_config(self.text).then_some(PinReason::Setting)
     }
 
     /// A text that cannot even be cut into tokens.
@@ -86,7 +107,7 @@ impl Analyzer<'_> {
         let named = names.into_iter().find(|name| lower.contains(&name.to_lowercase()));
         match named {
             // Postgres has its own words for what it cannot read.
-            None => Verdict::at(&self.scope.base(), &self.scope),
+            None => Verdict { pin: self.setting_pin(), ..Verdict::at(&self.scope.base(), &self.scope) },
             Some(name) => Verdict::refuse(Fault::unsupported(
                 "statement is not supported",
                 format!("its literals cannot be read with certainty, and it names \"{name}\", which is distributed"),

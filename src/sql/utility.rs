@@ -13,7 +13,7 @@ use crate::sql::utility::cursor::Cursor;
 pub use cursor::{cut_name, fold_name};
 pub use prepared::{Execution, execution, literal_arguments, prepared};
 pub use set::{plain_value, search_path_setting, search_path_value};
-pub use set_config::{ConfigCall, config_calls};
+pub use set_config::{ConfigCall, ConfigQuery, config_bound, config_calls, config_query, parse_bool};
 
 /// What a statement is to the session: which of its own state it touches, whatever shards it goes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +32,7 @@ pub enum StatementKind {
     Transaction(TransactionStatement),
     Set(SetStatement),
     /// A query of nothing but `set_config` with literals, and the names of its columns: a SET that returns a row.
-    SetConfig(Box<[Box<str>]>),
+    SetConfig(Box<ConfigQuery>),
     /// `SHOW name` of a Postgres setting (any server answers, after the session's settings are applied).
     Show(Box<str>),
     /// `SHOW pgloom.name`: answered by the router.
@@ -256,8 +256,8 @@ pub fn classify(text: &str) -> StatementKind {
     cursor.take();
     let cursor = &mut cursor;
     match first.to_ascii_lowercase().as_str() {
-        "select" => match config_calls(text) {
-            Some(calls) => StatementKind::SetConfig(calls.into_iter().map(|(_, column)| column).collect()),
+        "select" => match config_query(text) {
+            Some(query) => StatementKind::SetConfig(Box::new(query)),
             None => StatementKind::Query,
         },
         "values" | "table" => StatementKind::Query,

@@ -265,7 +265,16 @@ fn predicate(random: &mut Random, columns: &[(String, Column)], key: &str, depth
     if column.kind == Kind::Text && random.chance(15) {
         return format!("{name} LIKE '%{}%'", random.pick(&["a", "e", "1", "P", "9"]));
     }
-    match random.below(10) {
+    match random.below(15) {
+        10 => format!("NOT ({name} <> {value})"),
+        11 => format!("{name} IS NOT DISTINCT FROM {value}"),
+        12 if column.kind == Kind::Integer => format!("{name} = {value} * 2 - {other}"),
+        13 if matches!(column.kind, Kind::Integer | Kind::Text) => {
+            // Untyped constants alone would be texts.
+            let first = if column.kind == Kind::Integer { "(1), " } else { "" };
+            format!("{name} {}IN (VALUES {first}({value}), ({other}))", random.pick(&["", "", "NOT "]))
+        }
+        14 => format!("NOT ({name} < {value} OR {name} > {other})"),
         0..=4 => format!("{name} = {value}"),
         5 => format!("{name} IN ({value}, {other})"),
         6 => format!("{name} NOT IN ({value}, {other})"),

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use pgloom::catalog::{Catalog, Column, ColumnDefault, PlacedSchema, RelationKind, Table, UserFunction, Volatility};
+use pgloom::catalog::{
+    Catalog, Column, ColumnDefault, PlacedSchema, RelationKind, Sets, Table, UserFunction, Volatility,
+};
 use pgloom::ids::{DistributionId, Epoch, Oid, QualifiedName, ShardId};
 use pgloom::plan::{self, Inputs, Parameters, Plan, View};
 use pgloom::sql::template::{self, Scan};
@@ -75,7 +77,7 @@ impl World {
             numbers.expect("was made").kind = RelationKind::Sequence;
             let name = |name: &str| QualifiedName::new(schema, name);
             world.catalog.indexes.insert(name("orders_note"), name("orders"));
-            let function = |volatility| UserFunction { volatility, declared_safe: false };
+            let function = |volatility| UserFunction { volatility, declared_safe: false, sets: Sets::Nothing };
             let placed = PlacedSchema {
                 functions: [("touch", Volatility::Volatile), ("look", Volatility::Stable)]
                     .map(|(name, volatility)| (name.into(), function(volatility)))
@@ -137,7 +139,7 @@ impl World {
             ("safe_fn", Volatility::Volatile, true),
             ("safe_stable", Volatility::Stable, true),
         ] {
-            self.catalog.functions.insert(name.into(), UserFunction { volatility, declared_safe });
+            self.catalog.functions.insert(name.into(), UserFunction { volatility, declared_safe, sets: Sets::Nothing });
         }
     }
 
