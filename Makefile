@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-one oracle bench bench-scatter bench-relay bench-micro fmt lint deny check clean
+.PHONY: help setup build demo test test-one oracle chaos bench bench-scatter bench-relay bench-micro fmt lint deny check clean
 
 help: ## print this list
 	@echo "pgloom: make <target>"
@@ -33,6 +33,10 @@ test-one: ## one test by (part of) its name: make test-one T=merge_emits_nothing
 oracle: ## only the comparison with one Postgres: the hand-written statements and 20,000 generated ones (PGLOOM_ORACLE_N=500: fewer)
 	@scripts/setup test
 	@scripts/test oracle $(ARGS)
+
+chaos: ## 30 rounds of money transfers while shards and routers are killed, frozen and restarted (PGLOOM_CHAOS_ROUNDS=5: fewer)
+	@scripts/setup test
+	@scripts/test chaos $(ARGS)
 
 bench: ## pgbench directly, through PgBouncer and through pgloom: ratios and CPU a query (about 3 minutes)
 	@scripts/setup bench
