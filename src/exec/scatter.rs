@@ -224,14 +224,14 @@ impl ScatterRun {
     /// CopyData of all shards, each row whole, in whatever order they come.
     async fn run_copy(&mut self, servers: &mut [&mut Backend], client: &mut Client) -> Result<RunEnd, ScatterError> {
         while self.inputs.iter().any(|input| !input.closed) {
-            let (at, frame) = any_content(servers, &self.inputs, client, self.answer).await?;
+            let (at, frame) = any_content(servers, |at| !self.inputs[at].closed, client).await?;
             if frame.tag == b'd' {
                 client.out.extend_from_slice(&frame.bytes);
                 if client.out.len() >= OUT_HIGH {
                     flush(client).await?;
                 }
             } else {
-                self.take(at, frame)?;
+                self.take(at, frame, client)?;
             }
         }
         client.out.extend_from_slice(reply::COPY_DONE);
@@ -277,11 +277,11 @@ impl ScatterRun {
                         Some(frame) => frame,
                         None => content(servers[at], client, self.speaks(at)).await?,
                     };
-                    self.take(at, frame)?;
+                    self.take(at, frame, client)?;
                 }
                 Ok(Advance::NeedAny) => {
-                    let (at, frame) = any_content(servers, &self.inputs, client, self.answer).await?;
-                    self.take(at, frame)?;
+                    let (at, frame) = any_content(servers, |at| !self.inputs[at].closed, client).await?;
+                    self.take(at, frame, client)?;
                 }
                 Err(fault) => return Err(self.fail(fault)),
             }
@@ -289,7 +289,7 @@ impl ScatterRun {
     }
 
     /// One frame of input `at` into the merge.
-    fn take(&mut self, at: usize, frame: Frame) -> Result<(), ScatterError> {
+    fn take(&mut self, at: usize, frame: Frame, client: &mut Client) -> Result<(), ScatterError> {
         match frame.tag {
             b'D' if at > 0 && self.answer == Answer::First => {}
             b'D' => {
@@ -301,6 +301,7 @@ impl ScatterRun {
             }
             b'C' => self.complete(at, &frame),
             b'E' => return Err(self.shard_error(frame)),
+            b'N' if self.speaks(at) => client.out.extend_from_slice(&frame.bytes),
             _ => {}
         }
         Ok(())
@@ -479,31 +480,21 @@ pub async fn content(server: &mut Backend, client: &mut Client, speaks: bool) ->
     }
 }
 
+/// Waits for the next frame of any server that is open.
 async fn any_content(
     servers: &mut [&mut Backend],
-    inputs: &[Input],
+    is_open: impl Fn(usize) -> bool,
     client: &mut Client,
-    answer: Answer,
 ) -> Result<(usize, Frame), ScatterError> {
-    loop {
-        let (at, frame) = poll_fn(|cx| {
-            for (at, server) in servers.iter_mut().enumerate() {
-                if inputs[at].closed {
-                    continue;
-                }
-                if let Poll::Ready(frame) = poll_content(server, cx) {
-                    return Poll::Ready(frame.map(|frame| (at, frame)));
-                }
+    poll_fn(|cx| {
+        for (at, server) in servers.iter_mut().enumerate().filter(|(at, _)| is_open(*at)) {
+            if let Poll::Ready(frame) = poll_content(server, cx) {
+                return Poll::Ready(frame.map(|frame| (at, frame)));
             }
-            poll_client(client, cx).map(Err)
-        })
-        .await?;
-        match frame.tag {
-            b'N' if at == 0 || answer == Answer::Merged => client.out.extend_from_slice(&frame.bytes),
-            b'N' => {}
-            _ => return Ok((at, frame)),
         }
-    }
+        poll_client(client, cx).map(Err)
+    })
+    .await
 }
 
 /// While servers work: the client is written to and watched. Ready when it is gone or to go.
