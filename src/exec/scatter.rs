@@ -1,48 +1,23 @@
 //! Several servers, one answer: heads from all, rows through the merge, tails into one.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::backend::Backend;
-use crate::backend::inflight::{Audience, Verdict};
 use crate::exec::client::{Client, OUT_HIGH};
-use crate::exec::forward::Broken;
+use crate::exec::columns::{
+    are_user_types, binary_user_type, column_info, drift, is_text, same_shape, tables_have_changed, visible,
+};
+use crate::exec::replies::{ScatterError, any_content, content, flush, send_all, try_content};
 use crate::fault::{Fault, SqlState};
 use crate::merge::{Advance, ColumnInfo, Merge, MergeLimits};
 use crate::plan::Window;
-use crate::plan::combine::{Combine, Fold, Step};
+use crate::plan::combine::Combine;
 use crate::types::compare::TextStyle;
-use crate::types::{Collation, Format, oid};
 use crate::wire::frame::{Frame, command_tag};
 use crate::wire::reply::{self, Column};
 use crate::wire::row::read_row_description;
-
-/// Why a scatter came to no good end. Servers may be in the middle of their answers.
-#[derive(Debug)]
-pub enum ScatterError {
-    Broken(Broken),
-    /// A shard's ErrorResponse, whole, as it is to be passed on.
-    Shard(Frame),
-    /// Our own refusal or limit.
-    Fault(Fault),
-    /// The tables are not what the catalog said when the statement was planned.
-    Stale(Fault),
-}
-
-impl From<Broken> for ScatterError {
-    fn from(broken: Broken) -> Self {
-        Self::Broken(broken)
-    }
-}
-
-impl From<Fault> for ScatterError {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
 
 /// A merge in progress over servers that the caller holds; input i is the i-th of the servers given to each call.
 pub struct ScatterRun {
@@ -403,203 +378,4 @@ enum Head {
     Copy(Frame),
     Rows(Vec<Column>),
     NoRows,
-}
-
-/// The next frame that is part of the statement's answer, if it has been read already.
-pub(super) fn try_content(server: &mut Backend) -> Result<Option<Frame>, ScatterError> {
-    loop {
-        let Some(frame) = server.cut().map_err(Broken::Server)? else {
-            return Ok(None);
-        };
-        server.note(&frame);
-        match server.inflight.step(frame.tag) {
-            Verdict::Swallow => {}
-            Verdict::OutOfStep => return Err(Broken::Server(server.out_of_step(frame.tag)).into()),
-            Verdict::Error(Audience::Router) => {
-                // BEGIN or a setting failed: what was sent behind it must not count.
-                server.broken = true;
-                return Ok(Some(frame));
-            }
-            Verdict::Forward | Verdict::Ready(_) | Verdict::Error(Audience::Client) | Verdict::CopyIn => {
-                return Ok(Some(frame));
-            }
-        }
-    }
-}
-
-fn poll_content(server: &mut Backend, cx: &mut Context<'_>) -> Poll<Result<Frame, ScatterError>> {
-    loop {
-        match try_content(server) {
-            Ok(Some(frame)) => return Poll::Ready(Ok(frame)),
-            Ok(None) => {}
-            Err(error) => return Poll::Ready(Err(error)),
-        }
-        match server.poll_progress(cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(fault)) => return Poll::Ready(Err(Broken::Server(fault).into())),
-            Poll::Pending => return Poll::Pending,
-        }
-    }
-}
-
-/// Writes what is queued for each server, so that all of them work at once. One that cannot be written to says why when it is read.
-pub async fn send_all(servers: &mut [&mut Backend], client: &mut Client) -> Result<(), ScatterError> {
-    poll_fn(|cx| {
-        let sending = servers.iter_mut().filter_map(|server| server.poll_flush(cx).is_pending().then_some(())).count();
-        if sending == 0 { Poll::Ready(Ok(())) } else { poll_client(client, cx).map(Err) }
-    })
-    .await
-}
-
-/// Begins to write what is queued for each server. What does not go at once goes while the server is read: one that was asked
-/// several things answers the first before it takes the rest.
-pub async fn start_sending(servers: &mut [&mut Backend]) {
-    poll_fn(|cx| {
-        for server in servers.iter_mut() {
-            // One that cannot be written to says why when it is read.
-            let _ = server.poll_flush(cx);
-        }
-        Poll::Ready(())
-    })
-    .await;
-}
-
-/// Waits for one server's next frame; notices pass to the client, which is watched meanwhile.
-pub async fn content(server: &mut Backend, client: &mut Client, speaks: bool) -> Result<Frame, ScatterError> {
-    loop {
-        let frame = poll_fn(|cx| match poll_content(server, cx) {
-            Poll::Pending => poll_client(client, cx).map(Err),
-            ready => ready,
-        })
-        .await?;
-        match frame.tag {
-            b'N' if speaks => client.out.extend_from_slice(&frame.bytes),
-            b'N' => {}
-            _ => return Ok(frame),
-        }
-    }
-}
-
-/// Waits for the next frame of any server that is open.
-async fn any_content(
-    servers: &mut [&mut Backend],
-    is_open: impl Fn(usize) -> bool,
-    client: &mut Client,
-) -> Result<(usize, Frame), ScatterError> {
-    poll_fn(|cx| {
-        for (at, server) in servers.iter_mut().enumerate().filter(|(at, _)| is_open(*at)) {
-            if let Poll::Ready(frame) = poll_content(server, cx) {
-                return Poll::Ready(frame.map(|frame| (at, frame)));
-            }
-        }
-        poll_client(client, cx).map(Err)
-    })
-    .await
-}
-
-/// While servers work: the client is written to and watched. Ready when it is gone or to go.
-pub fn poll_client(client: &mut Client, cx: &mut Context<'_>) -> Poll<ScatterError> {
-    if client.control.poll_kill(cx).is_ready() {
-        return Poll::Ready(Broken::Client.into());
-    }
-    if let Poll::Ready(Err(gone)) = client.poll_flush(cx) {
-        return Poll::Ready(Broken::from(gone).into());
-    }
-    client.poll_watch(cx).map(|gone| Broken::from(gone).into())
-}
-
-async fn flush(client: &mut Client) -> Result<(), ScatterError> {
-    poll_fn(|cx| {
-        if client.control.poll_kill(cx).is_ready() {
-            return Poll::Ready(Err(Broken::Client.into()));
-        }
-        client.poll_flush(cx).map_err(|gone| Broken::from(gone).into())
-    })
-    .await
-}
-
-pub use crate::types::oid::FIRST_NORMAL as FIRST_NORMAL_OID;
-
-fn same_shape(ours: &[Column], theirs: &[Column]) -> bool {
-    ours.len() == theirs.len()
-        && ours.iter().zip(theirs).all(|(a, b)| same_type(a, b) && a.format == b.format && a.name == b.name)
-}
-
-/// As text, values of a user-defined type look the same everywhere, though the type has an OID of its own on each server.
-fn same_type(a: &Column, b: &Column) -> bool {
-    a.type_oid == b.type_oid || (are_user_types(a, b) && a.format == 0)
-}
-
-fn are_user_types(a: &Column, b: &Column) -> bool {
-    a.type_oid >= FIRST_NORMAL_OID && b.type_oid >= FIRST_NORMAL_OID
-}
-
-/// Binary values of some user-defined types have OIDs inside, which mean another type on another server.
-fn binary_user_type() -> Fault {
-    Fault::unsupported(
-        "binary results of a user-defined type are not supported across shards",
-        "the type has another OID on each shard",
-        "Ask for text format, or cast the column to text.",
-    )
-}
-
-fn drift(one: &Backend, other: &Backend) -> Fault {
-    Fault::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "the shards answer with different columns")
-        .detail(format!("{} and {} differ in columns or types", one.address, other.address))
-        .hint("Run the same DDL on every shard; pgloom check reports where they differ.")
-}
-
-/// What a client is told when tables were changed behind the router's back.
-pub fn tables_have_changed() -> Fault {
-    Fault::unsupported(
-        "the tables are not what the router's catalog says",
-        "they were changed on the shards, and the statement was planned for what they were",
-        "Run the statement again: the catalog is being read anew.",
-    )
-}
-
-fn is_text(of: crate::ids::Oid) -> bool {
-    matches!(of, oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME)
-}
-
-fn column_info(column: &Column) -> ColumnInfo {
-    // Texts are compared only where the planner knows that their order is that of their bytes: see `Combine::fits`.
-    let collation = if is_text(column.type_oid) { Collation::Bytes } else { Collation::None };
-    ColumnInfo { type_oid: column.type_oid, format: Format::from_code(column.format).unwrap_or_default(), collation }
-}
-
-/// The columns that the client sees, of those that the shards return.
-pub fn visible(combine: &Combine, columns: &[Column]) -> Vec<Column> {
-    let mut shown: Vec<Column> = columns.to_vec();
-    for step in &combine.steps {
-        if let Step::Aggregate { outputs, .. } = step {
-            shown = outputs
-                .iter()
-                .filter_map(|output| {
-                    let mut column = shown.get(output.column)?.clone();
-                    if matches!(output.fold, Fold::Avg { .. }) {
-                        column = Column { type_oid: oid::NUMERIC, typlen: -1, typmod: -1, ..column };
-                    }
-                    Some(column)
-                })
-                .collect();
-        }
-    }
-    shown.truncate(shown.len().saturating_sub(combine.hidden));
-    shown
-}
-
-/// A RowDescription for `columns` with the result formats of a Bind message.
-pub fn describe_with_formats(columns: &[Column], formats: &[i16]) -> Result<BytesMut, Fault> {
-    let mut columns = columns.to_vec();
-    for (at, column) in columns.iter_mut().enumerate() {
-        column.format = match formats {
-            [] => 0,
-            [all] => *all,
-            each => each.get(at).copied().unwrap_or(0),
-        };
-    }
-    let mut out = BytesMut::new();
-    reply::row_description(&mut out, &columns)?;
-    Ok(out)
 }
