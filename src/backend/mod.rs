@@ -187,6 +187,11 @@ impl Backend {
         }
     }
 
+    /// How many whole frames with this tag stand at the start of what has been read, and their bytes.
+    pub fn run_of(&self, tag: u8) -> (u64, usize) {
+        frame::run_of(tag, &self.read, self.max_message)
+    }
+
     /// Writes what is queued and reads what is there. Ready when at least one byte was read.
     pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         if let Poll::Ready(Err(e)) = self.poll_flush(cx) {

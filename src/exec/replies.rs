@@ -1,11 +1,13 @@
-//! What several servers say in answer to one statement: waited for while the client is watched.
+//! What several servers say in answer to one statement: waited for while the client is watched, one frame at a time or in runs.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
+use bytes::Buf;
+
 use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Verdict};
-use crate::exec::client::Client;
+use crate::exec::client::{Client, OUT_HIGH};
 use crate::exec::forward::Broken;
 use crate::fault::Fault;
 use crate::wire::frame::Frame;
@@ -69,6 +71,49 @@ fn poll_content(server: &mut Backend, cx: &mut Context<'_>) -> Poll<Result<Frame
             Poll::Pending => return Poll::Pending,
         }
     }
+}
+
+/// Moves what has been read of rows (frames with this tag) to the client's buffer, in runs, and counts them. `None`: the buffer is full;
+/// else a frame of another kind. Reads no row: its length is all that counts.
+pub async fn pass_rows(
+    tag: u8,
+    servers: &mut [&mut Backend],
+    is_open: impl Fn(usize) -> bool,
+    client: &mut Client,
+    rows: &mut u64,
+) -> Result<Option<(usize, Frame)>, ScatterError> {
+    poll_fn(|cx| {
+        for (at, server) in servers.iter_mut().enumerate().filter(|(at, _)| is_open(*at)) {
+            loop {
+                *rows += move_run(tag, server, client);
+                if client.out.len() >= OUT_HIGH {
+                    return Poll::Ready(Ok(None));
+                }
+                if let Some(frame) = try_content(server)? {
+                    return Poll::Ready(Ok(Some((at, frame))));
+                }
+                match server.poll_progress(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(fault)) => return Poll::Ready(Err(Broken::Server(fault).into())),
+                    Poll::Pending => break,
+                }
+            }
+        }
+        poll_client(client, cx).map(Err)
+    })
+    .await
+}
+
+/// The run of rows at the start of what this server has said; how many.
+fn move_run(tag: u8, server: &mut Backend, client: &mut Client) -> u64 {
+    let (rows, bytes) = server.run_of(tag);
+    // A row takes nothing off the queue of what is owed, so what holds for the first holds for all.
+    if rows == 0 || server.inflight.step(tag) != Verdict::Forward {
+        return 0;
+    }
+    client.out.extend_from_slice(&server.read[..bytes]);
+    server.read.advance(bytes);
+    rows
 }
 
 /// Writes what is queued for each server, so that all of them work at once. One that cannot be written to says why when it is read.
@@ -146,3 +191,6 @@ pub async fn flush(client: &mut Client) -> Result<(), ScatterError> {
     })
     .await
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use crate::exec::client::{Client, OUT_HIGH};
 use crate::exec::columns::{
     are_user_types, binary_user_type, column_info, drift, is_text, same_shape, tables_have_changed, visible,
 };
-use crate::exec::replies::{ScatterError, any_content, content, flush, send_all, try_content};
+use crate::exec::replies::{ScatterError, any_content, content, flush, pass_rows, send_all, try_content};
 use crate::fault::{Fault, SqlState};
 use crate::merge::{Advance, ColumnInfo, Merge, MergeLimits};
 use crate::plan::Window;
@@ -35,6 +35,8 @@ pub struct ScatterRun {
     answer: Answer,
     /// COPY TO STDOUT: CopyData instead of rows.
     copy: bool,
+    /// The input that gave a row last, where any will do.
+    turn: usize,
     finished: bool,
 }
 
@@ -86,6 +88,7 @@ impl ScatterRun {
             in_pieces: false,
             answer,
             copy: false,
+            turn: 0,
             finished: false,
         };
         let mut columns: Option<Vec<Column>> = None;
@@ -170,52 +173,85 @@ impl ScatterRun {
         client: &mut Client,
         max_rows: Option<u64>,
     ) -> Result<RunEnd, ScatterError> {
-        if self.copy {
-            return self.run_copy(servers, client).await;
-        }
         // Each Execute of a portal counts its own rows.
         self.rows = 0;
         self.in_pieces |= max_rows.is_some();
-        let mut sent = 0;
-        while max_rows.is_none_or(|max| sent < max) {
-            if let Some(row) = self.parked.pop_front() {
-                self.parked_bytes -= row.len();
-                client.out.extend_from_slice(&row);
-            } else {
-                match self.next_row(servers, client).await? {
-                    Some(row) => client.out.extend_from_slice(&row),
-                    None => return Ok(RunEnd::Complete(self.finish(servers, client).await?)),
-                }
+        if self.copy {
+            self.rows_through(b'd', servers, client).await?;
+            client.out.extend_from_slice(reply::COPY_DONE);
+        } else if max_rows.is_none() && self.passes_all() {
+            self.rows_through(b'D', servers, client).await?;
+        } else if !self.merge_rows(servers, client, max_rows.unwrap_or(u64::MAX)).await? {
+            return Ok(RunEnd::Suspended);
+        }
+        Ok(RunEnd::Complete(self.finish(servers, client).await?))
+    }
+
+    /// Whether rows need no look: all of all inputs, in whatever order they come.
+    fn passes_all(&self) -> bool {
+        let merge = self.merge.as_ref().is_some_and(Merge::passes_all);
+        merge && self.answer == Answer::Merged && self.parked.is_empty() && !self.finished
+    }
+
+    /// Sends the rows of all inputs as they come, in runs, each row whole.
+    async fn rows_through(
+        &mut self,
+        tag: u8,
+        servers: &mut [&mut Backend],
+        client: &mut Client,
+    ) -> Result<(), ScatterError> {
+        while self.inputs.iter().any(|input| !input.closed) {
+            let inputs = &self.inputs;
+            match pass_rows(tag, servers, |at| !inputs[at].closed, client, &mut self.rows).await? {
+                Some((at, frame)) => self.take(at, frame, client)?,
+                None => flush(client).await?,
             }
-            sent += 1;
+        }
+        Ok(())
+    }
+
+    /// Sends merged rows, `max` at most; whether there are no more.
+    async fn merge_rows(
+        &mut self,
+        servers: &mut [&mut Backend],
+        client: &mut Client,
+        max: u64,
+    ) -> Result<bool, ScatterError> {
+        while self.rows < max {
+            let row = match self.parked.pop_front() {
+                Some(row) => {
+                    self.parked_bytes -= row.len();
+                    row
+                }
+                None => match self.try_row(servers, client)? {
+                    Next::Row(row) => row,
+                    Next::Wait(input) => {
+                        self.wait(input, servers, client).await?;
+                        continue;
+                    }
+                    Next::Done => return Ok(true),
+                },
+            };
+            client.out.extend_from_slice(&row);
             self.rows += 1;
             if client.out.len() >= OUT_HIGH {
                 flush(client).await?;
             }
         }
-        Ok(RunEnd::Suspended)
-    }
-
-    /// CopyData of all shards, each row whole, in whatever order they come.
-    async fn run_copy(&mut self, servers: &mut [&mut Backend], client: &mut Client) -> Result<RunEnd, ScatterError> {
-        while self.inputs.iter().any(|input| !input.closed) {
-            let (at, frame) = any_content(servers, |at| !self.inputs[at].closed, client).await?;
-            if frame.tag == b'd' {
-                client.out.extend_from_slice(&frame.bytes);
-                if client.out.len() >= OUT_HIGH {
-                    flush(client).await?;
-                }
-            } else {
-                self.take(at, frame, client)?;
-            }
-        }
-        client.out.extend_from_slice(reply::COPY_DONE);
-        Ok(RunEnd::Complete(self.finish(servers, client).await?))
+        Ok(false)
     }
 
     /// Merges what is left into memory, so that the servers can do other work. `53400` beyond the merge's byte limit.
     pub async fn park(&mut self, servers: &mut [&mut Backend], client: &mut Client) -> Result<(), ScatterError> {
-        while let Some(row) = self.next_row(servers, client).await? {
+        loop {
+            let row = match self.try_row(servers, client)? {
+                Next::Row(row) => row,
+                Next::Wait(input) => {
+                    self.wait(input, servers, client).await?;
+                    continue;
+                }
+                Next::Done => break,
+            };
             self.parked_bytes += row.len();
             self.parked.push_back(row);
             if self.parked_bytes > self.limits.max_bytes {
@@ -231,36 +267,57 @@ impl ScatterRun {
         self.finish(servers, client).await.map(drop)
     }
 
-    async fn next_row(
-        &mut self,
-        servers: &mut [&mut Backend],
-        client: &mut Client,
-    ) -> Result<Option<Bytes>, ScatterError> {
+    /// The next row, if it can be made of what has been read.
+    fn try_row(&mut self, servers: &mut [&mut Backend], client: &mut Client) -> Result<Next, ScatterError> {
         if self.finished {
-            return Ok(None);
+            return Ok(Next::Done);
         }
         loop {
-            let Some(merge) = &mut self.merge else {
-                return Ok(None);
-            };
-            let step = merge.advance();
-            match step {
-                Ok(Advance::Row(row)) => return Ok(Some(row)),
-                Ok(Advance::Done) => return Ok(None),
-                Ok(Advance::Need(at)) => {
-                    let frame = match try_content(servers[at])? {
-                        Some(frame) => frame,
-                        None => content(servers[at], client, self.speaks(at)).await?,
-                    };
-                    self.take(at, frame, client)?;
-                }
-                Ok(Advance::NeedAny) => {
-                    let (at, frame) = any_content(servers, |at| !self.inputs[at].closed, client).await?;
-                    self.take(at, frame, client)?;
-                }
+            let Some(merge) = &mut self.merge else { return Ok(Next::Done) };
+            let input = match merge.advance() {
+                Ok(Advance::Row(row)) => return Ok(Next::Row(row)),
+                Ok(Advance::Done) => return Ok(Next::Done),
+                Ok(Advance::Need(at)) => Some(at),
+                Ok(Advance::NeedAny) => None,
                 Err(fault) => return Err(self.fail(fault)),
+            };
+            let found = match input {
+                Some(at) => try_content(servers[at])?.map(|frame| (at, frame)),
+                None => self.try_any(servers)?,
+            };
+            match found {
+                Some((at, frame)) => self.take(at, frame, client)?,
+                None => return Ok(Next::Wait(input)),
             }
         }
+    }
+
+    /// A frame that has been read of any input, first of the one that gave the last.
+    fn try_any(&mut self, servers: &mut [&mut Backend]) -> Result<Option<(usize, Frame)>, ScatterError> {
+        for at in (self.turn..servers.len()).chain(0..self.turn) {
+            if self.inputs[at].closed {
+                continue;
+            }
+            if let Some(frame) = try_content(servers[at])? {
+                self.turn = at;
+                return Ok(Some((at, frame)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for a frame of this input, or of any.
+    async fn wait(
+        &mut self,
+        input: Option<usize>,
+        servers: &mut [&mut Backend],
+        client: &mut Client,
+    ) -> Result<(), ScatterError> {
+        let (at, frame) = match input {
+            Some(at) => (at, content(servers[at], client, self.speaks(at)).await?),
+            None => any_content(servers, |at| !self.inputs[at].closed, client).await?,
+        };
+        self.take(at, frame, client)
     }
 
     /// One frame of input `at` into the merge.
@@ -371,6 +428,14 @@ impl ScatterRun {
     pub fn has_parked(&self) -> bool {
         !self.parked.is_empty()
     }
+}
+
+/// What a merge can do without waiting.
+enum Next {
+    Row(Bytes),
+    /// This input is to be read, or any.
+    Wait(Option<usize>),
+    Done,
 }
 
 enum Head {
