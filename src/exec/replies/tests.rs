@@ -227,3 +227,29 @@ fn a_run_ends_where_the_server_makes_no_sense() {
         assert_eq!(found_out(way, &[Owed::Sync(Audience::Client)], rows), (vec![], true), "{way:?}");
     }
 }
+
+#[test]
+fn room_to_read_grows_with_a_long_answer_and_is_given_back_behind_it() {
+    runtime().block_on(async {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let mut server = backend(near, &[Owed::Query { audience: Audience::Client, ready: Audience::Client }]);
+        let mut answer = BytesMut::new();
+        (0..20_000).for_each(|_| put(&mut answer, b'D', &[0; 60]));
+        put(&mut answer, b'C', b"SELECT 20000\0");
+        put(&mut answer, b'Z', b"I");
+        let mut most = 0;
+        let read = async {
+            while !server.inflight.is_empty() {
+                poll_fn(|cx| server.poll_progress(cx)).await.unwrap();
+                most = most.max(server.read.capacity());
+                while try_content(&mut server).unwrap().is_some() {}
+            }
+        };
+        tokio::join!(read, async { far.write_all(&answer).await.unwrap() });
+        // A buffer that is grown may double.
+        assert!((64 * 1024..=128 * 1024).contains(&most), "{most}");
+        assert!(server.is_clean());
+        server.slim();
+        assert_eq!(server.read.capacity(), 0);
+    });
+}
