@@ -189,11 +189,12 @@ impl<C: Connect> Pool<C> {
         }
     }
 
-    fn give_back(&self, backend: Box<Backend>) {
+    fn give_back(&self, mut backend: Box<Backend>) {
         if !backend.is_clean() {
             self.counts.discards.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        backend.slim();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if !is_expired(&backend, idle.expired) {
             idle.connections.push(backend);

@@ -1,7 +1,7 @@
 //! Describe: columns and parameters as one Postgres tells them, wherever the rows come from.
 
 use crate::backend::inflight::{Audience, Owed};
-use crate::exec::scatter::{describe_with_formats, visible};
+use crate::exec::columns::{describe_with_formats, visible};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::combine::Combine;

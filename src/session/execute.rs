@@ -1,7 +1,7 @@
 //! Execute and Close: runs a portal on its server, in the router, or over several shards.
 
 use crate::backend::inflight::{Audience, Owed};
-use crate::exec::scatter::tables_have_changed;
+use crate::exec::columns::tables_have_changed;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
 use crate::plan::combine::Combine;

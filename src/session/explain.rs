@@ -11,7 +11,7 @@ use crate::backend::clock::Moment;
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::explain::{Answered, read};
 use crate::exec::finish;
-use crate::exec::scatter::ScatterError;
+use crate::exec::replies::ScatterError;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::plan::shard_plans::{ShardPlan, ShardPlans, answer};

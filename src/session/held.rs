@@ -15,7 +15,7 @@ use crate::backend::combiners::Running;
 use crate::backend::pool;
 use crate::backend::settings::SessionSettings;
 use crate::backend::turns::Place;
-use crate::exec::scatter::poll_client;
+use crate::exec::replies::poll_client;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::session::commit::lost_part;

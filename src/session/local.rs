@@ -32,7 +32,7 @@ impl LocalRows {
     /// RowDescription. Text and binary format of text are the same bytes, so the client's wish is granted as it is.
     pub fn describe(&self, formats: &[i16]) -> Result<BytesMut, Fault> {
         let columns: Vec<Column> = self.columns.iter().map(|name| Column::text(name.clone(), oid::TEXT, -1)).collect();
-        crate::exec::scatter::describe_with_formats(&columns, formats)
+        crate::exec::columns::describe_with_formats(&columns, formats)
     }
 
     pub fn put_rows(&self, out: &mut BytesMut) -> Result<(), Fault> {

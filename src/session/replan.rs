@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::backend::inflight::{Audience, Owed, Verdict};
 use crate::backend::prepared::StatementDef;
+use crate::exec::columns::tables_have_changed;
 use crate::exec::forward::move_position;
-use crate::exec::scatter::tables_have_changed;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
 use crate::plan::{FinishPlan, Plan, PlanKind};
