@@ -12,7 +12,12 @@ pub fn advice(plan: &Plan, inputs: &Inputs<'_>, scan: &Scan, scope: &NameScope<'
     match &plan.kind {
         PlanKind::Scatter { .. } | PlanKind::Finish(_) | PlanKind::Refuse(_) => {}
         PlanKind::Explain(explain) => return advice(&explain.plan, inputs, scan, scope, view),
-        PlanKind::Single(_) | PlanKind::Any | PlanKind::Broadcast(_) | PlanKind::Split { .. } | PlanKind::CopyIn(_) => {
+        PlanKind::Single(_)
+        | PlanKind::Any
+        | PlanKind::Broadcast(_)
+        | PlanKind::Split { .. }
+        | PlanKind::Deliver(_)
+        | PlanKind::CopyIn(_) => {
             return Vec::new();
         }
     }

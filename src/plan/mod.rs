@@ -3,6 +3,7 @@
 pub mod advice;
 pub mod cache;
 pub mod combine;
+pub mod delivery;
 pub mod explain;
 pub mod finish;
 pub mod route;
@@ -17,7 +18,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
 use crate::sql::Analysis;
 use crate::sql::keys::KeyName;
-use crate::sql::outcome::{Count, InsertRows, Limit, Many, Outcome, Routed};
+use crate::sql::outcome::{Count, InsertRows, Limit, Many, ManyRows, Outcome, Routed};
 use crate::sql::template::Slot;
 use crate::sql::utility::{ExplainOptions, StatementKind};
 use crate::topology::Topology;
@@ -26,6 +27,7 @@ use crate::types::{Format, oid};
 pub use crate::sql::Access;
 pub use crate::sql::outcome::{CopyInPlan, ShardSql, Why};
 pub use combine::{Combine, Window};
+pub use delivery::{DeliveryPlan, TakingPlan};
 pub use finish::{Elsewhere, FinishPlan, InputColumn, Keys, KeysFrom, Pull, PullFrom};
 
 /// The values of one execution.
@@ -79,6 +81,7 @@ impl Plan {
             | PlanKind::Broadcast(_)
             | PlanKind::Scatter { .. }
             | PlanKind::Split { .. }
+            | PlanKind::Deliver(_)
             | PlanKind::CopyIn(_) => {}
         }
     }
@@ -101,6 +104,8 @@ pub enum PlanKind {
     Finish(Arc<FinishPlan>),
     /// Multi-row INSERT cut by shard: each shard its own text. `combine` puts RETURNING rows back in the client's order.
     Split { parts: Vec<(ShardId, ShardSql)>, combine: Arc<Combine> },
+    /// Rows are put together by a Postgres, and then go to the shards of their keys.
+    Deliver(Arc<DeliveryPlan>),
     /// COPY FROM STDIN into a sharded table: rows go to the shard of their key.
     CopyIn(Arc<CopyInPlan>),
     /// EXPLAIN of what runs on several shards: each explains its part.
@@ -145,6 +150,13 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
             }
         }
         PlanKind::Broadcast(_) | PlanKind::Scatter { .. } | PlanKind::Finish(_) => {}
+        PlanKind::Deliver(_) => {
+            return refused(Fault::unsupported(
+                "EXPLAIN of this statement is not supported",
+                "its rows are put together in one place and then written to the shards of their keys",
+                "EXPLAIN (ROUTE) shows how, and EXPLAIN of its query how the rows are found.",
+            ));
+        }
         PlanKind::CopyIn(_) | PlanKind::Explain(_) => return refused(lost_literals()),
     }
     let explain = ExplainPlan { plan, prefix: prefix.into(), options };
@@ -156,6 +168,7 @@ fn plan_outcome(analysis: &Analysis, inputs: &Inputs<'_>, view: &View<'_>) -> Pl
     let (kind, why) = match &analysis.outcome {
         Outcome::Routed(routed) => return routed_plan(analysis, routed, inputs, view),
         Outcome::Insert(insert) => return insert_plan(analysis, insert, inputs, view),
+        Outcome::Deliver(delivery) => return delivery::plan(delivery, inputs, view, analysis.parameters),
         Outcome::Refuse(fault) => (PlanKind::Refuse(fault.clone()), Why::Refused),
         Outcome::Home(why) => (PlanKind::Single(view.topology.home), why.clone()),
         Outcome::Shard(shard, why) => (PlanKind::Single(*shard), why.clone()),
@@ -236,6 +249,7 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
                 Err(fault) => refused(fault),
             };
         }
+        Ok(Many::Deliver(delivery)) => return delivery::plan(delivery, inputs, view, analysis.parameters),
         Err(fault) => return refused(fault.clone()),
     };
     let window = match &scatter.limit {
@@ -277,7 +291,11 @@ fn insert_plan(analysis: &Analysis, insert: &InsertRows, inputs: &Inputs<'_>, vi
     if let Some(shard) = shards.single() {
         return Plan { kind: PlanKind::Single(shard), access, why };
     }
-    let cut = insert.split.clone().and_then(|cut| split::split(inputs.text, cut, &rows, analysis.parameters));
+    let cut = match &insert.many {
+        Ok(ManyRows::Split(cut)) => split::split(inputs.text, *cut, &rows, analysis.parameters),
+        Ok(ManyRows::Deliver(delivery)) => return delivery::plan(delivery, inputs, view, analysis.parameters),
+        Err(fault) => Err(fault.clone()),
+    };
     match cut {
         Ok(kind) => Plan { kind, access, why: Why::Keys(insert.name.clone()) },
         Err(fault) => refused(fault),

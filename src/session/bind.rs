@@ -96,6 +96,7 @@ impl Session {
             | PlanKind::Scatter { .. }
             | PlanKind::Finish(_)
             | PlanKind::Split { .. }
+            | PlanKind::Deliver(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_) => None,
         };

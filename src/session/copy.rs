@@ -4,11 +4,9 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::BytesMut;
-
 use crate::backend::inflight::{Audience, Owed};
 use crate::copy::{KeyField, Piece, RowCutter};
-use crate::exec::copy::{CopyEnd, copy_in};
+use crate::exec::copy::{Chunks, CopyEnd, begun, copy_in, ended, spoke};
 use crate::exec::forward::Broken;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
@@ -19,11 +17,9 @@ use crate::session::{Failure, Session, Stop};
 use crate::sql::utility::CopyFormat;
 use crate::types::KeyType;
 use crate::types::canonical::{KeyError, KeyValue};
-use crate::wire::frame::{Frame, command_tag};
+use crate::wire::frame::Frame;
 use crate::wire::{reply, request};
 
-/// Bytes gathered for one shard before they are sent as one CopyData.
-const SHARD_CHUNK: usize = 32 * 1024;
 /// Bytes queued for the slowest shard before the client is no longer read.
 const SHARD_HIGH: usize = 256 * 1024;
 /// From this major version on, a line `\.` in CSV is a row; before, it ends the data.
@@ -85,7 +81,13 @@ impl Session {
             request::query(&mut held.server.out, text.as_bytes())?;
             held.server.inflight.push(Owed::Query { audience: Audience::Client, ready: Audience::Router });
         }
-        let response = self.copy_responses(&shards).await?;
+        let response = match begun(&mut self.held.servers(&shards)).await? {
+            Ok(response) => response,
+            Err(error) => {
+                self.client.out.extend_from_slice(&error.bytes);
+                return Err(Failure::Reported);
+            }
+        };
         self.client.out.extend_from_slice(&response.bytes);
         self.client.flush().await?;
         let fed = self.feed_shards(plan, &shards).await;
@@ -97,44 +99,6 @@ impl Session {
             (Err(failure), Ok(_)) => Err(failure),
             (Ok(()), Ok(rows)) => Ok(format!("COPY {rows}")),
         }
-    }
-
-    /// Every shard's CopyInResponse; the first one is the client's.
-    async fn copy_responses(&mut self, shards: &[ShardId]) -> Result<Frame, Failure> {
-        let mut first = None;
-        let mut failed = None;
-        for shard in shards {
-            let at = self.held_at(*shard)?;
-            let server = &mut self.held[at].server;
-            loop {
-                let frame = server.next_frame().await?;
-                match server.inflight.step(frame.tag) {
-                    crate::backend::inflight::Verdict::CopyIn => {
-                        first.get_or_insert(frame);
-                        break;
-                    }
-                    crate::backend::inflight::Verdict::OutOfStep => return Err(server.out_of_step(frame.tag).into()),
-                    _ if frame.tag == b'E' => {
-                        failed.get_or_insert(frame);
-                    }
-                    crate::backend::inflight::Verdict::Ready(_) if server.inflight.is_empty() => break,
-                    _ => {}
-                }
-            }
-        }
-        if let Some(error) = failed {
-            // The ones that do wait for data are told to stop.
-            for shard in shards {
-                let at = self.held_at(*shard)?;
-                if !self.held[at].server.inflight.is_empty() {
-                    crate::exec::copy::fail(&mut self.held[at].server, "another shard refused the COPY");
-                    let _ = self.held[at].server.settle().await;
-                }
-            }
-            self.client.out.extend_from_slice(&error.bytes);
-            return Err(Failure::Reported);
-        }
-        first.ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "no shard answered the COPY").into())
     }
 
     /// Reads the client's rows to their end and hands each to its shard.
@@ -158,7 +122,7 @@ impl Session {
                         cutter.finish();
                         feed.rows(&mut cutter, plan)?;
                     }
-                    feed.flush_all();
+                    feed.chunks.flush_all();
                     self.hand_over(shards, &mut feed)?;
                     return Ok(());
                 }
@@ -197,10 +161,7 @@ impl Session {
     fn hand_over(&mut self, shards: &[ShardId], feed: &mut Feed) -> Result<(), Failure> {
         for (i, shard) in shards.iter().enumerate() {
             let at = self.held_at(*shard)?;
-            let out = &mut feed.ready[i];
-            if !out.is_empty() {
-                self.held[at].server.out.unsplit(out.split());
-            }
+            feed.chunks.hand_over(i, &mut self.held[at].server);
         }
         Ok(())
     }
@@ -239,7 +200,7 @@ impl Session {
             })
             .await?;
             if spoke && self.shard_spoke(shards) {
-                feed.flush_all();
+                feed.chunks.flush_all();
                 return Ok(CopyInput::ServerSpoke);
             }
         }
@@ -247,61 +208,23 @@ impl Session {
 
     /// Whether a shard has said anything but a notice while it copies: it has failed.
     fn shard_spoke(&mut self, shards: &[ShardId]) -> bool {
-        self.held
-            .iter_mut()
-            .filter(|h| shards.contains(&h.shard))
-            .any(|h| matches!(h.server.header(), Ok(Some(header)) if !matches!(header.tag, b'N' | b'S' | b'A')))
+        self.held.servers(shards).into_iter().any(spoke)
     }
 
     /// CopyDone (or CopyFail) to every shard, and their answers: rows copied in all, or on each where all got the `same`.
     async fn end_copy(&mut self, shards: &[ShardId], failed: Option<&Failure>, same: bool) -> Result<u64, Failure> {
         let reason = match failed {
             Some(Failure::Stop(_)) => return Ok(0),
-            Some(Failure::Fault(fault)) => Some(fault.message.to_string()),
-            Some(Failure::Reported) => Some("the COPY failed on another shard".to_owned()),
+            Some(Failure::Fault(fault)) => Some(&*fault.message),
+            Some(Failure::Reported) => Some("the COPY failed on another shard"),
             None => None,
         };
-        // One shard's error fails all: the others are told before they could take what they have for the whole.
-        let spoke = self.shard_spoke(shards);
-        let reason = reason.or_else(|| spoke.then(|| "the COPY failed on another shard".to_owned()));
-        for shard in shards {
-            let at = self.held_at(*shard)?;
-            let server = &mut self.held[at].server;
-            match &reason {
-                None => server.out.extend_from_slice(request::COPY_DONE),
-                Some(reason) => crate::exec::copy::fail(server, reason),
-            }
-        }
-        let mut rows = 0;
-        let mut error: Option<Frame> = None;
-        for shard in shards {
-            let at = self.held_at(*shard)?;
-            let server = &mut self.held[at].server;
-            while !server.inflight.is_empty() {
-                let frame = server.next_frame().await?;
-                if server.inflight.step(frame.tag) == crate::backend::inflight::Verdict::OutOfStep {
-                    return Err(server.out_of_step(frame.tag).into());
-                }
-                match frame.tag {
-                    b'C' if same => rows = command_tag(frame.body()).1.unwrap_or(0),
-                    b'C' => rows += command_tag(frame.body()).1.unwrap_or(0),
-                    // Our own CopyFail comes back as 57014: the shard that failed by itself is the one to hear.
-                    b'E' => {
-                        let own = crate::wire::error_fields::code(frame.body()) == SqlState::QUERY_CANCELED;
-                        if error.is_none() || !own {
-                            error = Some(frame);
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
-        match error {
-            Some(frame) if failed.is_none() => {
+        match ended(&mut self.held.servers(shards), reason, same).await? {
+            Err(frame) if failed.is_none() => {
                 self.client.out.extend_from_slice(&frame.bytes);
                 Err(Failure::Reported)
             }
-            _ => Ok(rows),
+            rows => Ok(rows.unwrap_or(0)),
         }
     }
 }
@@ -317,9 +240,7 @@ struct Feed {
     topology: Arc<crate::topology::Topology>,
     /// Position in `ready` by shard.
     slots: Vec<Option<usize>>,
-    /// Payload being gathered, and whole CopyData frames.
-    gathering: Vec<BytesMut>,
-    ready: Vec<BytesMut>,
+    chunks: Chunks,
 }
 
 impl Feed {
@@ -330,20 +251,12 @@ impl Feed {
             slots[shard.index()] = Some(i);
         }
         let types = plan.distribution.map_or_else(Vec::new, |of| topology.distribution(of).key_types.clone());
-        Self {
-            types,
-            topology,
-            slots,
-            gathering: shards.iter().map(|_| BytesMut::new()).collect(),
-            ready: shards.iter().map(|_| BytesMut::new()).collect(),
-        }
+        Self { types, topology, slots, chunks: Chunks::new(shards.len()) }
     }
 
-    /// Bytes of a reference table's rows: every shard gets them all.
+    /// Bytes of a reference table's rows, or what comes before rows: every shard gets them all.
     fn everywhere(&mut self, bytes: &[u8]) {
-        for slot in 0..self.gathering.len() {
-            self.put(slot, bytes);
-        }
+        (0..self.chunks.len()).for_each(|slot| self.chunks.put(slot, bytes));
     }
 
     /// Routes every row that the cutter has complete.
@@ -353,9 +266,7 @@ impl Feed {
             let row = match piece? {
                 Piece::Row(row) => row,
                 Piece::Preamble(bytes) => {
-                    for i in 0..self.gathering.len() {
-                        self.put(i, bytes);
-                    }
+                    self.everywhere(bytes);
                     continue;
                 }
             };
@@ -385,35 +296,9 @@ impl Feed {
                         Fault::new(SqlState::INTERNAL_ERROR, "a row's shard takes no part in the COPY")
                     })?
                 };
-            let bytes = row.bytes;
-            let gathering = &mut self.gathering[slot];
-            gathering.extend_from_slice(bytes);
-            if gathering.len() >= SHARD_CHUNK {
-                self.flush(slot);
-            }
+            self.chunks.put(slot, row.bytes);
         }
         Ok(())
-    }
-
-    fn put(&mut self, slot: usize, bytes: &[u8]) {
-        self.gathering[slot].extend_from_slice(bytes);
-        if self.gathering[slot].len() >= SHARD_CHUNK {
-            self.flush(slot);
-        }
-    }
-
-    fn flush(&mut self, slot: usize) {
-        let payload = &mut self.gathering[slot];
-        if !payload.is_empty() && request::copy_data_header(&mut self.ready[slot], payload.len()).is_ok() {
-            self.ready[slot].extend_from_slice(payload);
-            payload.clear();
-        }
-    }
-
-    fn flush_all(&mut self) {
-        for slot in 0..self.gathering.len() {
-            self.flush(slot);
-        }
     }
 }
 

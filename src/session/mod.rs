@@ -9,6 +9,7 @@ pub mod control;
 pub mod copy;
 mod cursor;
 mod defaults;
+mod delivery;
 mod describe;
 mod execute;
 mod explain;
@@ -34,6 +35,7 @@ pub mod simple;
 mod sql_arguments;
 mod sql_execute;
 mod sql_prepare;
+mod taking;
 pub mod transaction;
 mod two_phase;
 

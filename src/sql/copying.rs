@@ -189,8 +189,16 @@ fn finished(
     let input = &pulls.first()?.name;
     let mut sql = Pieces::default();
     sql.push(&format!("COPY (SELECT {} FROM pg_temp.{input}) {}", list.join(", "), text.get(to.start..)?));
-    let alone =
-        FinishText { pulls, sql, reads_home: None, pulls_all: true, clock: None, own_clock: false, foreign: false };
+    let alone = FinishText {
+        pulls,
+        sql,
+        reads_home: None,
+        pulls_all: true,
+        clock: None,
+        own_clock: false,
+        foreign: false,
+        depot: None,
+    };
     let reason = why.detail.as_deref().unwrap_or(&why.message).into();
     let elsewhere = elsewhere::of_columns(of.scope.catalog, &alone.pulls)
         .map(|collations| Elsewhere { text: None, collations: collations.into() });
@@ -217,8 +225,9 @@ fn concat(format: &CopyFormat) -> Result<Scatter, Fault> {
 fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
     let Some(inner) = query_bytes(of) else { return of.not_understood("COPY of a query") };
     let mut verdict = of.statement_of(inner.clone(), Rows::Copied);
-    let distributed =
-        |outcome: &Outcome| matches!(outcome, Outcome::Routed(_) | Outcome::Insert(_) | Outcome::Broadcast(_));
+    let distributed = |outcome: &Outcome| {
+        matches!(outcome, Outcome::Routed(_) | Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::Deliver(_))
+    };
     if copy.endpoint != CopyEndpoint::Client && distributed(&verdict.outcome) {
         return Verdict::refuse(Fault::unsupported(
             "COPY of distributed tables with a file or program is not supported",
@@ -242,11 +251,14 @@ fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
                     (Some(before), Some(after)) => Ok(Many::Finish(copied(&finish, before, after))),
                     _ => Err(merged()),
                 },
+                Ok(Many::Deliver(_)) => Err(merged()),
                 Err(fault) => Err(fault),
             };
         }
-        Outcome::Insert(insert) => insert.split = Err(merged()),
-        Outcome::Broadcast(_) | Outcome::Parts(..) | Outcome::CopyIn(_) => verdict.outcome = Outcome::Refuse(merged()),
+        Outcome::Insert(insert) => insert.many = Err(merged()),
+        Outcome::Broadcast(_) | Outcome::Parts(..) | Outcome::CopyIn(_) | Outcome::Deliver(_) => {
+            verdict.outcome = Outcome::Refuse(merged())
+        }
         Outcome::Refuse(_) | Outcome::Home(_) | Outcome::Shard(..) | Outcome::Any(_) => {}
     }
     verdict

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid, QualifiedName, ShardId, ShardSet};
 use crate::sql::combine::Combine;
+use crate::sql::delivery::{Delivery, Depot};
 use crate::sql::keys::{KeyGroup, KeyName, RowKey, Value};
 use crate::sql::pieces::Pieces;
 use crate::sql::template::Slot;
@@ -31,6 +32,8 @@ pub enum Outcome {
     Routed(Routed),
     /// By the sharding keys of the rows that it brings.
     Insert(InsertRows),
+    /// Its rows are put together first: what they are tells where they go.
+    Deliver(Arc<Delivery>),
 }
 
 #[derive(Clone, Debug)]
@@ -46,11 +49,12 @@ pub struct Routed {
     pub many: Result<Many, Fault>,
 }
 
-/// How a read runs that one shard cannot answer: cheapest first.
+/// How a statement runs that one shard cannot answer: cheapest first.
 #[derive(Clone, Debug)]
 pub enum Many {
     Scatter(Scatter),
     Finish(Arc<Finish>),
+    Deliver(Arc<Delivery>),
 }
 
 /// A Postgres finishes the statement on rows that are pulled from the shards.
@@ -101,6 +105,8 @@ pub struct FinishText {
     pub own_clock: bool,
     /// Some table is neither on every shard nor on the home shard.
     pub foreign: bool,
+    /// The table that `sql` fills, where it is an INSERT.
+    pub depot: Option<Arc<Depot>>,
 }
 
 /// A parameter of a pull that is none of the client's: the start of the transaction that the client is in, a timestamptz. (A Bind
@@ -221,7 +227,14 @@ pub struct InsertRows {
     /// It also needs these shards.
     pub also: ShardSet,
     /// How rows for several shards are sent, or why they cannot be.
-    pub split: Result<Split, Fault>,
+    pub many: Result<ManyRows, Fault>,
+}
+
+/// How the rows of an INSERT reach several shards.
+#[derive(Clone, Debug)]
+pub enum ManyRows {
+    Split(Split),
+    Deliver(Arc<Delivery>),
 }
 
 /// INSERT ... VALUES cut by shard: each gets the text with its own rows.

@@ -66,7 +66,8 @@ impl Analyzer<'_> {
             | Outcome::Broadcast(_)
             | Outcome::Parts(..)
             | Outcome::CopyIn(_)
-            | Outcome::Insert(_) => Verdict::refuse(Fault::unsupported(
+            | Outcome::Insert(_)
+            | Outcome::Deliver(_) => Verdict::refuse(Fault::unsupported(
                 "WHERE CURRENT OF is not supported here",
                 "the statement changes or reads rows beside those of the shard that has the cursor",
                 "Name the row by its primary key.",

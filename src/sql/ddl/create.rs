@@ -177,6 +177,7 @@ impl Definition<'_, '_> {
             | Outcome::Parts(..)
             | Outcome::CopyIn(_)
             | Outcome::Routed(_)
+            | Outcome::Deliver(_)
             | Outcome::Insert(_) => {
                 return Err(unsupported(
                     format!("CREATE TABLE AS for table \"{table}\" from these rows"),
