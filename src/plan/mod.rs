@@ -272,12 +272,12 @@ fn insert_plan(analysis: &Analysis, insert: &InsertRows, inputs: &Inputs<'_>, vi
     if let ([row], [], true) = (&insert.rows[..], &insert.groups[..], insert.also.is_empty()) {
         return match shard_of(row) {
             Ok(shard) => Plan { kind: PlanKind::Single(shard), access, why },
-            Err(fault) => refused(fault),
+            Err(none) => uncertain_plan(analysis, insert, none, inputs, view),
         };
     }
     let rows: Vec<ShardId> = match insert.rows.iter().map(shard_of).collect() {
         Ok(rows) => rows,
-        Err(fault) => return refused(fault),
+        Err(none) => return uncertain_plan(analysis, insert, none, inputs, view),
     };
     let mut shards: ShardSet = rows.iter().copied().collect();
     for group in &insert.groups {
@@ -299,6 +299,23 @@ fn insert_plan(analysis: &Analysis, insert: &InsertRows, inputs: &Inputs<'_>, vi
     match cut {
         Ok(kind) => Plan { kind, access, why: Why::Keys(insert.name.clone()) },
         Err(fault) => refused(fault),
+    }
+}
+
+/// A Postgres puts the rows together, which knows what is stored as their keys.
+fn uncertain_plan(
+    analysis: &Analysis,
+    insert: &InsertRows,
+    none: route::NoShard,
+    inputs: &Inputs<'_>,
+    view: &View<'_>,
+) -> Plan {
+    match (&none, &insert.uncertain, &insert.many) {
+        (route::NoShard::Uncertain(_), Some(delivery), _)
+        | (route::NoShard::Uncertain(_), None, Ok(ManyRows::Deliver(delivery))) => {
+            delivery::plan(delivery, inputs, view, analysis.parameters)
+        }
+        _ => refused(none.into()),
     }
 }
 

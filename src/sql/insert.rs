@@ -139,10 +139,15 @@ impl Analyzer<'_> {
         of: &Delivered<'_, '_>,
         target: &Target,
     ) -> Result<Outcome, Stop> {
+        /// Lists of more rows are rarely sent twice: they are not looked at twice for the sake of keys in odd spellings.
+        const MOST_ROWS: usize = 16;
+        let none = || Obstacle::new("its key is no plain value of its column's type").fault();
+        let certain = matches!(&direct, Ok(Outcome::Insert(InsertRows { many: Ok(_), .. })));
         let refused = match &direct {
             Err(Stop::Refuse(fault))
             | Ok(Outcome::Insert(InsertRows { many: Err(fault), .. }))
             | Ok(Outcome::Routed(Routed { many: Err(fault), .. })) => fault,
+            Ok(Outcome::Insert(insert)) if insert.rows.len() <= MOST_ROWS => &none(),
             _ => return direct,
         };
         let name = target.key_name();
@@ -151,6 +156,9 @@ impl Analyzer<'_> {
         match (direct, delivery) {
             (Err(_), Ok(delivery)) => Ok(Outcome::Deliver(Arc::new(delivery))),
             (Err(_), Err(fault)) => Err(fault.into()),
+            (Ok(Outcome::Insert(rows)), delivery) if certain => {
+                Ok(Outcome::Insert(InsertRows { uncertain: delivery.ok().map(Arc::new), ..rows }))
+            }
             (Ok(Outcome::Insert(rows)), delivery) => {
                 let many = delivery.map(|delivery| ManyRows::Deliver(Arc::new(delivery)));
                 Ok(Outcome::Insert(InsertRows { many, ..rows }))
@@ -262,6 +270,7 @@ impl Analyzer<'_> {
             groups: model.groups(),
             also: model.needs(),
             many,
+            uncertain: None,
         }))
     }
 

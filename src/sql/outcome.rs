@@ -228,6 +228,8 @@ pub struct InsertRows {
     pub also: ShardSet,
     /// How rows for several shards are sent, or why they cannot be.
     pub many: Result<ManyRows, Fault>,
+    /// How the rows are sent where only a Postgres knows what is stored as their keys: another spelling, a value that is rounded.
+    pub uncertain: Option<Arc<Delivery>>,
 }
 
 /// How the rows of an INSERT reach several shards.
