@@ -208,11 +208,14 @@ fn scenarios_of_writes_answer_and_leave_what_one_postgres_does() {
     answer_written("writes", corpus::is_of_scenarios);
 }
 
+/// Of a thousand reads (forms of them), so many have to be answered.
+const LEAST_READS: usize = 980;
+
 fn answer_written(label: &str, of: fn(&str) -> bool) {
     let cases = corpus::read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle"));
     let world = World::create(label);
     let mut bench = Bench::new(&world);
-    let mut report = Report::default();
+    let (mut report, mut reads) = (Report::default(), Report::default());
     let mut statements = 0;
     for (category, cases) in cases.iter().filter(|(category, _)| of(category)) {
         for case in cases.iter().filter(|c| wanted(c)) {
@@ -220,9 +223,14 @@ fn answer_written(label: &str, of: fn(&str) -> bool) {
             let verdicts: Vec<(&str, Verdict)> =
                 case.forms.iter().map(|form| (form.name(), bench.judge(case, *form))).collect();
             report.note(category, &case.label(), &verdicts);
+            if case.is_read() {
+                reads.note("reads", &case.label(), &verdicts);
+            }
         }
     }
     println!("{}\n{}{statements} statements; {}", report.details(), report.table(), world.shares());
+    println!("of single reads:\n{}", reads.table());
+    assert!(reads.answered() >= LEAST_READS, "{} of 1000 reads were answered", reads.answered());
     println!("finished: {:?}", world.finishes());
     assert_eq!(report.wrong(), 0, "answers that one Postgres would not give");
     assert_eq!(world.misplaced(), Vec::<String>::new(), "after all writes");

@@ -76,6 +76,13 @@ impl Report {
         out
     }
 
+    /// How many of all forms were answered, in thousandths.
+    pub fn answered(&self) -> usize {
+        let sum = |of: fn(&Row) -> usize| self.rows.values().map(of).sum::<usize>();
+        let (asked, refused) = (sum(|row| row.matched + row.refused + row.wrong), sum(|row| row.refused));
+        if asked == 0 { 1000 } else { (asked - refused) * 1000 / asked }
+    }
+
     /// The refusals and differences, one after the other.
     pub fn details(&self) -> String {
         let mut out = String::new();
