@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::fault::Fault;
 use crate::merge::decimal::Decimal;
-use crate::merge::key::{EqualityKey, Field, OrderKey, column, compare_fields, equality, order, unreadable};
+use crate::merge::key::{EqualityKey, Field, OrderKey, column, compare_fields, equality, lead, order, unreadable};
 use crate::merge::{Budget, ColumnInfo, refused};
 use crate::plan::combine::{Comparison, Condition};
 use crate::types::canonical::KeyValue;
@@ -200,6 +200,7 @@ pub(super) struct Sort {
 #[derive(Debug)]
 struct Held {
     row: Bytes,
+    lead: u128,
     fields: SmallVec<[Field; 2]>,
 }
 
@@ -219,7 +220,7 @@ impl Sort {
         }
         budget.take(row.len())?;
         // A copy: the row is a part of a read buffer, and all of that would be kept with it.
-        self.held.push(Held { row: Bytes::copy_from_slice(&row), fields });
+        self.held.push(Held { lead: lead(&self.keys, &fields, &row), row: Bytes::copy_from_slice(&row), fields });
         if let Some(wanted) = self.wanted
             && self.held.len() >= wanted.saturating_mul(2).max(SMALLEST_CUT)
         {
@@ -232,7 +233,9 @@ impl Sort {
     /// Stable, so that a cut in between does not change which of equal rows stay.
     fn sort(&mut self) {
         let keys = &self.keys;
-        let order = |a: &Held, b: &Held| -> Ordering { compare_fields(keys, (&a.fields, &a.row), (&b.fields, &b.row)) };
+        let order = |a: &Held, b: &Held| -> Ordering {
+            a.lead.cmp(&b.lead).then_with(|| compare_fields(keys, (&a.fields, &a.row), (&b.fields, &b.row)))
+        };
         self.held.sort_by(order);
     }
 
