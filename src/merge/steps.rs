@@ -198,7 +198,7 @@ pub(super) struct Sort {
 }
 
 #[derive(Debug)]
-struct Held {
+pub(super) struct Held {
     row: Bytes,
     lead: u128,
     fields: SmallVec<[Field; 2]>,
@@ -218,14 +218,14 @@ impl Sort {
         for key in &self.keys {
             fields.push(Field::read(key.comparator, &view, key.column)?);
         }
-        budget.take(row.len())?;
+        budget.take(row.len() + size_of::<Held>())?;
         // A copy: the row is a part of a read buffer, and all of that would be kept with it.
         self.held.push(Held { lead: lead(&self.keys, &fields, &row), row: Bytes::copy_from_slice(&row), fields });
         if let Some(wanted) = self.wanted
             && self.held.len() >= wanted.saturating_mul(2).max(SMALLEST_CUT)
         {
             self.sort();
-            self.held.drain(wanted..).for_each(|held| budget.give_back(held.row.len()));
+            self.held.drain(wanted..).for_each(|held| budget.give_back(held.row.len() + size_of::<Held>()));
         }
         Ok(None)
     }

@@ -137,6 +137,20 @@ proptest! {
 }
 
 #[test]
+fn a_sort_charges_what_it_keeps_beside_the_rows() {
+    let sort = steps(vec![Step::Sort(vec![ascending(0)])]);
+    let rows = [ints(&(0..1_000).map(|_| &[7][..]).collect::<Vec<_>>())];
+    let with = |max_bytes| {
+        let mut merge = Merge::new(&sort, None, &[INT8], TextStyle::default(), 1, MergeLimits { max_bytes }).unwrap();
+        run(&mut merge, &rows)
+    };
+    let row = frame(&rows[0][0]).len();
+    let entry = row + Budget::ENTRY + size_of::<steps::Held>();
+    assert!(with(1_000 * entry).is_ok());
+    assert_eq!(with(1_000 * entry - 1).unwrap_err().code, SqlState::CONFIGURATION_LIMIT_EXCEEDED);
+}
+
+#[test]
 fn a_limit_ends_the_merge_before_its_inputs_end() {
     let inputs = [ints(&[&[1], &[3], &[5]]), ints(&[&[2], &[4], &[6]])];
     let window = |offset, limit| Some(Window { offset, limit });
