@@ -9,14 +9,14 @@ use crate::copy::{KeyField, Piece, RowCutter};
 use crate::exec::copy::{Chunks, CopyEnd, begun, copy_in, ended, spoke};
 use crate::exec::forward::Broken;
 use crate::fault::{Fault, SqlState};
-use crate::ids::ShardId;
+use crate::ids::{Oid, ShardId};
 use crate::plan::CopyInPlan;
 use crate::plan::route::fits_typmod;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::utility::CopyFormat;
-use crate::types::KeyType;
 use crate::types::canonical::{KeyError, KeyValue};
+use crate::types::{Format, KeyType};
 use crate::wire::frame::Frame;
 use crate::wire::{reply, request};
 
@@ -273,7 +273,8 @@ impl Feed {
             let mut key: smallvec::SmallVec<[KeyValue<'_>; 2]> = smallvec::SmallVec::new();
             let mut missing = false;
             for (field, (key_type, (_, column))) in row.keys.iter().zip(self.types.iter().zip(&plan.key_fields)) {
-                match key_value(field, *key_type, &plan.format) {
+                let of = plan.types.get(key.len()).copied().flatten();
+                match key_value(field, *key_type, of, &plan.format) {
                     Ok(Some(value)) => {
                         let typmod = plan.typmods.get(key.len()).copied().unwrap_or(-1);
                         if !fits_typmod(*key_type, typmod, &value) {
@@ -328,13 +329,15 @@ impl KeyProblem {
 fn key_value<'a>(
     field: &'a KeyField<'_>,
     key_type: KeyType,
+    of: Option<Oid>,
     format: &CopyFormat,
 ) -> Result<Option<KeyValue<'a>>, KeyProblem> {
     let parsed = match (field, format) {
         (KeyField::Missing, _) => return Ok(None),
         (KeyField::Null, _) => return Err(KeyProblem::Null),
         (KeyField::Value(bytes), CopyFormat::Binary) => {
-            key_type.parse_typed(key_type.oid(), crate::types::Format::Binary, bytes)
+            let known = of.filter(|of| KeyType::from_oid(*of).is_some());
+            key_type.parse_typed(known.unwrap_or(0), Format::Binary, bytes)
         }
         (KeyField::Value(bytes), _) => match std::str::from_utf8(bytes) {
             Ok(text) => key_type.parse_text(text),
@@ -344,6 +347,10 @@ fn key_value<'a>(
     match parsed {
         Ok(KeyValue::Null) => Err(KeyProblem::Null),
         Ok(value) => Ok(Some(value)),
+        // What is no value of the key's type can be one of a column of another type, which no shard refuses.
+        Err(KeyError::Invalid | KeyError::NoMatch) if of.is_some_and(|of| of != key_type.oid()) => {
+            Err(KeyProblem::Unsure)
+        }
         // Any shard refuses it, in Postgres's words.
         Err(KeyError::Invalid | KeyError::NoMatch) => Ok(None),
         Err(KeyError::Unsure) => Err(KeyProblem::Unsure),

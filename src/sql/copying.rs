@@ -120,14 +120,14 @@ fn copy_in(
             .map(|at| (at, column.clone()))
             .ok_or_else(|| refuse(format!("column \"{column}\" is not among the columns of the COPY")))
     };
-    let typmod =
-        |column: &Box<str>| known.and_then(|known| known.column(column)).map_or(-1, |(_, column)| column.typmod);
+    let known_column = |column: &Box<str>| known.and_then(|known| known.column(column)).map(|(_, column)| column);
     Ok(CopyInPlan {
         distribution: Some(distribution),
         table: name.clone(),
         fields: columns.len(),
         key_fields: key.iter().map(field).collect::<Result<_, _>>()?,
-        typmods: key.iter().map(typmod).collect(),
+        types: key.iter().map(|column| known_column(column).map(|column| column.type_oid)).collect(),
+        typmods: key.iter().map(|column| known_column(column).map_or(-1, |column| column.typmod)).collect(),
         format: copy.format.clone(),
     })
 }
@@ -151,6 +151,7 @@ fn copy_everywhere(
         table: name,
         fields: table.columns.len(),
         key_fields: Vec::new(),
+        types: Vec::new(),
         typmods: Vec::new(),
         format: copy.format.clone(),
     })

@@ -293,6 +293,8 @@ pub struct CopyInPlan {
     pub fields: usize,
     /// For each sharding-key column: its field's position and its name.
     pub key_fields: Vec<(usize, Box<str>)>,
+    /// Types of the key columns, in whose form binary values come; `None`: not known.
+    pub types: Vec<Option<Oid>>,
     /// Type modifiers of the key columns (see [`crate::plan::route::fits_typmod`]).
     pub typmods: Vec<i32>,
     pub format: CopyFormat,
