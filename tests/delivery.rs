@@ -291,6 +291,68 @@ fn the_rights_of_the_client_are_those_that_count() {
 }
 
 #[test]
+fn rows_move_to_the_shard_of_their_new_key() {
+    let world = Sharded::create("deliverymove", "");
+    let mut raw = world.connect();
+    raw.must("CREATE TABLE moves (id int PRIMARY KEY)");
+    raw.must("ALTER TABLE parts DROP CONSTRAINT parts_id_fkey");
+    let (from, to) = (world.id(1, 0), world.free_ids(2000)[3]);
+    raw.must("BEGIN");
+    let reply = raw.must(&format!("UPDATE items SET id = {to} WHERE id = {from}"));
+    assert_eq!(reply.answers[0].tag.as_deref(), Some("UPDATE 1"));
+    let plan = raw.must("EXPLAIN (ROUTE) COMMIT").text();
+    assert!(plan.contains("TwoPhase") && plan.contains("s1") && plan.contains("s3") && !plan.contains("s2"), "{plan}");
+    raw.must("COMMIT");
+    let on_third = world.db.shard(3).value(&format!("SELECT name FROM items WHERE id = {to}"));
+    assert_eq!(on_third, format!("item {from}"));
+    assert_eq!(items(&world), ITEMS);
+    raw.must(&format!("UPDATE items SET id = {from} WHERE id = {to}"));
+    // All of them at once, and back.
+    assert_eq!(raw.must("UPDATE items SET id = id + 1000").answers[0].tag.as_deref(), Some("UPDATE 60"));
+    assert_eq!(raw.value("SELECT sum(id) FROM items"), (60 * 61 / 2 + 60_000).to_string());
+    let error = raw.simple("UPDATE items SET id = id - 1000, n = 1059 - id").error.unwrap();
+    assert_eq!(error.code(), "23514", "{error}");
+    assert_eq!(raw.value("SELECT sum(id) FROM items"), (60 * 61 / 2 + 60_000).to_string());
+    raw.must("UPDATE items SET id = id - 1000");
+    untouched(&world, &mut raw, "there and back");
+    // While somebody else changes the row, who moves it waits.
+    let mut other = world.connect();
+    other.must(&format!("BEGIN; UPDATE items SET n = 7 WHERE id = {from}"));
+    raw.send(&m::query(&format!("UPDATE items SET id = {to}, n = n + 1 WHERE id = {from}"))).unwrap();
+    eventually(20, "the move waits", || world.waiting(1) > 0);
+    other.must("COMMIT");
+    raw.read_to_ready().unwrap();
+    assert_eq!(raw.value(&format!("SELECT n FROM items WHERE id = {to}")), "8");
+    raw.must(&format!("UPDATE items SET id = {from}, n = 0 WHERE id = {to}"));
+    untouched(&world, &mut raw, "a row that was changed meanwhile");
+}
+
+#[test]
+fn who_may_not_delete_and_insert_may_not_move() {
+    let world = Sharded::create("deliverymoverights", "");
+    let mut raw = world.connect();
+    raw.must("ALTER TABLE parts DROP CONSTRAINT parts_id_fkey");
+    let role = format!("{}_u", world.db.name);
+    let make = format!("CREATE ROLE {role}; GRANT SELECT, INSERT, DELETE ON items TO {role}");
+    (0..SHARDS).for_each(|index| drop(world.db.shard(index).must(&make)));
+    let (from, to) = (world.id(1, 0), world.free_ids(2000)[3]);
+    let sql = format!("UPDATE items SET id = {to} WHERE id = {from}");
+    raw.must(&format!("SET ROLE {role}"));
+    assert_eq!(raw.simple(&sql).code(), "42501", "an UPDATE takes the right to update");
+    let grant = format!("GRANT UPDATE (id) ON items TO {role}; REVOKE DELETE ON items FROM {role}");
+    (0..SHARDS).for_each(|index| drop(world.db.shard(index).must(&grant)));
+    let error = raw.simple(&sql).error.unwrap();
+    assert!(error.code() == "0A000" && error.to_string().contains("DELETE"), "{error}");
+    let grant = format!("GRANT DELETE ON items TO {role}");
+    (0..SHARDS).for_each(|index| drop(world.db.shard(index).must(&grant)));
+    raw.must(&sql);
+    raw.must("RESET ROLE");
+    raw.must(&format!("UPDATE items SET id = {from} WHERE id = {to}"));
+    untouched(&world, &mut raw, "there and back");
+    (0..SHARDS).for_each(|index| drop(world.db.shard(index).must(&format!("DROP OWNED BY {role}; DROP ROLE {role}"))));
+}
+
+#[test]
 fn what_cannot_be_exact_is_refused_and_says_why() {
     let world = Sharded::create("deliverrefuse", "");
     let mut raw = world.connect();
@@ -316,6 +378,8 @@ fn what_cannot_be_exact_is_refused_and_says_why() {
     raw.must("CREATE TRIGGER look BEFORE INSERT ON items FOR EACH ROW EXECUTE FUNCTION look()");
     assert!(refused(&mut raw, COPY).contains("triggers"));
     raw.must("DROP TRIGGER look ON items");
+    // Keys that others point to.
+    assert!(refused(&mut raw, "UPDATE items SET id = id + 1000").contains("foreign key"));
     // A table of the session's own could hide the one on the home shard.
     raw.must("CREATE TEMP TABLE plain (id int, body text)");
     assert!(refused(&mut raw, "INSERT INTO plain SELECT id, name FROM items").contains("temporary"));

@@ -17,8 +17,8 @@ use crate::catalog::Catalog;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
 use crate::sql::Analysis;
-use crate::sql::keys::KeyName;
-use crate::sql::outcome::{Count, InsertRows, Limit, Many, ManyRows, Outcome, Routed};
+use crate::sql::keys::{KeyGroup, KeyName};
+use crate::sql::outcome::{Count, InsertRows, KeyChange, Limit, Many, ManyRows, Outcome, Routed};
 use crate::sql::template::Slot;
 use crate::sql::utility::{ExplainOptions, StatementKind};
 use crate::topology::Topology;
@@ -154,7 +154,7 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
             return refused(Fault::unsupported(
                 "EXPLAIN of this statement is not supported",
                 "its rows are put together in one place and then written to the shards of their keys",
-                "EXPLAIN (ROUTE) shows how, and EXPLAIN of its query how the rows are found.",
+                "EXPLAIN (ROUTE) shows how.",
             ));
         }
         PlanKind::CopyIn(_) | PlanKind::Explain(_) => return refused(lost_literals()),
@@ -197,7 +197,7 @@ fn refused(fault: Fault) -> Plan {
 
 #[inline]
 fn routed_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
-    if let ([group], true, []) = (&routed.groups[..], routed.also.is_empty(), &routed.unchanged[..])
+    if let ([group], true, None) = (&routed.groups[..], routed.also.is_empty(), &routed.key_change)
         && let Some(shard) = route::single(group, inputs, view.topology)
     {
         return Plan { kind: PlanKind::Single(shard), access: analysis.access, why: Why::Key(group.name.clone()) };
@@ -222,15 +222,20 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
     if unsure && analysis.access == Access::Write {
         return refused(unknown_value(name.map(|name| &**name)));
     }
-    if let Err(fault) = check_unchanged(routed, inputs, view) {
-        return refused(fault);
-    }
     shards.union_with(&routed.also);
     let access = analysis.access;
     if shards.is_empty() {
         let of = first.and_then(|group| topology.distribution(group.distribution).shards().min());
         let shard = of.unwrap_or(topology.home);
         return Plan { kind: PlanKind::Single(shard), access, why: Why::Contradiction };
+    }
+    if let (Some(change), Some(first)) = (&routed.key_change, first)
+        && !stays(change, first, &shards, inputs, topology)
+    {
+        return match &change.moved {
+            Ok(delivery) => delivery::plan(delivery, inputs, view, analysis.parameters),
+            Err(fault) => refused(fault.clone()),
+        };
     }
     let why = match name {
         None => Why::Unsharded,
@@ -319,24 +324,11 @@ fn uncertain_plan(
     }
 }
 
-/// UPDATE may set a key column only to what it is.
-fn check_unchanged(routed: &Routed, inputs: &Inputs<'_>, view: &View<'_>) -> Result<(), Fault> {
-    let Some(group) = routed.groups.first() else { return Ok(()) };
-    for (column, set, asked) in &routed.unchanged {
-        let key_types = &view.topology.distribution(group.distribution).key_types;
-        let same = key_types.get(usize::from(*column)).is_some_and(|key_type| {
-            let (set, asked) = (values::evaluate(set, *key_type, inputs), values::evaluate(asked, *key_type, inputs));
-            matches!((set, asked), (Ok(set), Ok(asked)) if set == asked)
-        });
-        if !same {
-            return Err(Fault::unsupported(
-                format!("changing the sharding key \"{}\" is not supported", group.name.columns),
-                "the row would have to move to another shard",
-                "Delete the row and insert it anew, in one transaction.",
-            ));
-        }
-    }
-    Ok(())
+/// Whether rows with a changed key are on the one shard where they were.
+fn stays(change: &KeyChange, of: &KeyGroup, shards: &ShardSet, inputs: &Inputs<'_>, topology: &Topology) -> bool {
+    let (Some(shard), Some(key)) = (shards.single(), &change.new_key) else { return false };
+    let distribution = topology.distribution(of.distribution);
+    route::row_shard(key, &change.typmods, &of.name, distribution, inputs).is_ok_and(|new| new == shard)
 }
 
 /// A call that is not of the statement that was analyzed.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::backend::combine::qualified;
 use crate::backend::inflight::{Audience, Owed};
+use crate::backend::settings::quote_literal;
 use crate::exec::copy::{begun, ended, fail};
 use crate::exec::delivery::{To, ask_rows, carry, without_copy_context};
 use crate::exec::forward::{Broken, without_position};
@@ -19,7 +20,7 @@ use crate::session::run::Ask;
 use crate::session::scatter::ScatterRun as PortalRun;
 use crate::session::taking::Taken;
 use crate::session::{Failure, Session};
-use crate::sql::delivery::{Depot, Landing, Place};
+use crate::sql::delivery::{Depot, Landing, Moved, Place};
 use crate::sql::pulls::quoted;
 use crate::topology::Topology;
 use crate::types::Format;
@@ -145,15 +146,36 @@ impl Session {
     ) -> Result<(ShardId, Original), Failure> {
         // All shards at once, so that nobody waits for one with others in his hands.
         let (_, sources) = self.feeds(&plan.finish)?;
-        let mut shards: ShardSet = sources.into_iter().chain([self.view.topology.home]).collect();
+        let mut shards: ShardSet = sources.iter().copied().chain([self.view.topology.home]).collect();
         shards.union_with(targets);
         let shards: Vec<ShardId> = shards.iter().collect();
         self.check_fanout(shards.len())?;
         self.enlist_all(&shards).await?;
         let original = self.original(&plan.finish, ask).await?;
+        if let Some(moved) = &plan.landing.moved {
+            self.check_move(&plan.landing, moved).await?;
+        }
         // What fills the depot returns no rows, whatever the statement itself returns.
         let filling = Original { parameters: original.parameters, rows: reply::NO_DATA.into() };
-        self.begin_finish(&plan.finish, ask, filling).await
+        let begun = self.begin_finish(&plan.finish, ask, filling).await?;
+        if plan.landing.moved.is_some() {
+            // Their answers were the rows that they have deleted.
+            self.held.iter_mut().filter(|held| sources.contains(&held.shard)).for_each(|held| held.wrote = true);
+        }
+        Ok(begun)
+    }
+
+    /// The rights that the UPDATE needs, and those that it takes to move the rows instead.
+    async fn check_move(&mut self, landing: &Landing, moved: &Moved) -> Result<(), Failure> {
+        let table = format!("{}.{}", quoted(&landing.table.schema), quoted(&landing.table.name));
+        let set: Vec<String> = moved.assigned.iter().map(|column| format!("{} = NULL", quoted(column))).collect();
+        let rights = ["SELECT", "INSERT", "DELETE"]
+            .map(|right| format!("pg_catalog.has_table_privilege({}, '{right}')", quote_literal(&table)));
+        let sql = format!("UPDATE {table} SET {} WHERE false; SELECT {}", set.join(", "), rights.join(" AND "));
+        let at = self.held_at(self.view.topology.home)?;
+        let answer = self.held[at].server.query(&sql).await.map_err(Fault::without_position)?;
+        let may = answer.first().and_then(|row| row.first()).is_some_and(|cell| cell.as_deref() == Some("t"));
+        if may { Ok(()) } else { Err(no_right_to_move(landing).into()) }
     }
 
     /// Runs what fills the depot, and delivers the rows.
@@ -178,7 +200,7 @@ impl Session {
                 .detail(detail)
                 .into());
         }
-        Ok(Delivered::Done(format!("INSERT 0 {rows}")))
+        Ok(Delivered::Done(plan.landing.verb.tag(rows)))
     }
 
     /// How many rows the depot has in the end.
@@ -302,6 +324,14 @@ fn hidden_target(landing: &Landing) -> Fault {
         ),
         "One of them could hide the table, and the rows are put together on a connection that does not see it.",
         "Run it in another session, or read the rows and insert them.",
+    )
+}
+
+fn no_right_to_move(landing: &Landing) -> Fault {
+    Fault::unsupported(
+        format!("changing the sharding key of table \"{}\" is not supported here", landing.table.name),
+        "its rows move to other shards, which takes the privileges SELECT, INSERT and DELETE on the table",
+        "GRANT them, or change the row as a user who has them.",
     )
 }
 

@@ -90,7 +90,8 @@ impl Session {
             server.out.extend_from_slice(request::SYNC);
             server.inflight.push(Owed::Sync(Audience::Router));
         }
-        let run = self.start_taking(&shards, gather, everywhere, ask).await?;
+        let mut run = self.start_taking(&shards, gather, everywhere, ask).await?;
+        run.say(of.landing.verb.word());
         Ok(Delivered::Answering(Box::new(Answering { run, shards, same: everywhere })))
     }
 

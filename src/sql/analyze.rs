@@ -388,7 +388,7 @@ impl Analyzer<'_> {
         model.uses.writing = true;
         match statement {
             Statement::Insert(insert) => self.insert(model, parsed, insert, ctes, with),
-            Statement::Update(update) => self.update(model, update, ctes, with),
+            Statement::Update(update) => self.update(model, parsed, update, ctes, with),
             Statement::Delete(delete) => self.delete(model, delete, ctes, with),
             Statement::Merge(_) => Err(Stop::NotUnderstood("MERGE")),
             _ => Err(Stop::NotUnderstood("this kind of statement")),
@@ -429,7 +429,7 @@ impl Analyzer<'_> {
 
 /// A statement over sharded tables, or over what lies on several shards.
 pub(crate) fn routed(model: &Model<'_>, many: Result<Many, Fault>) -> Outcome {
-    Outcome::Routed(Routed { groups: model.groups(), also: model.needs(), unchanged: Vec::new(), many })
+    Outcome::Routed(Routed { groups: model.groups(), also: model.needs(), key_change: None, many })
 }
 
 /// To one shard, as it is; `why` where that is not for a schema's sake.

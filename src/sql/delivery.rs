@@ -50,6 +50,37 @@ pub struct Landing {
     pub place: Place,
     /// The INSERT that takes the rows on each shard; `None`: COPY does.
     pub taking: Option<Taking>,
+    /// What the client's statement does.
+    pub verb: Verb,
+    /// The rows were there before: the shards that had them have deleted them.
+    pub moved: Option<Moved>,
+}
+
+/// The first word of a command tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Insert,
+    Update,
+}
+
+impl Verb {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Insert => "INSERT 0",
+            Self::Update => "UPDATE",
+        }
+    }
+
+    pub fn tag(self, rows: u64) -> String {
+        format!("{} {rows}", self.word())
+    }
+}
+
+/// Rows whose key an UPDATE has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The columns that the UPDATE sets.
+    pub assigned: Vec<Box<str>>,
 }
 
 #[derive(Clone, Debug)]

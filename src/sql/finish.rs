@@ -212,7 +212,7 @@ fn check_uses(model: &Model<'_>, variant: Variant) -> Result<(), Obstacle> {
 }
 
 /// What says the same at home as on one Postgres that has everything.
-fn is_same_at_home(name: &str) -> bool {
+pub(crate) fn is_same_at_home(name: &str) -> bool {
     const NAMES: [&str; 12] = [
         "current_database",
         "current_catalog",

@@ -10,12 +10,13 @@ use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::analyze::Analyzer;
 use crate::sql::defaults::{evaluated, reads_clock};
-use crate::sql::delivery::{Delivery, Depot, DepotColumn, DepotKey, Landing, Place, Taking};
+use crate::sql::delivery::{Delivery, Depot, DepotColumn, DepotKey, Landing, Place, Taking, Verb};
 use crate::sql::dialect::parse_relaxed;
 use crate::sql::exprs::At;
 use crate::sql::finish::{Parsed, Unmerged};
 use crate::sql::insert::{is_same_everywhere, target_level, walk_conflict, walk_returning};
 use crate::sql::keys::KeyName;
+use crate::sql::lexer::{Token, TokenKind};
 use crate::sql::model::{Model, Uses};
 use crate::sql::names::folded;
 use crate::sql::outcome::{Finish, FinishText};
@@ -63,7 +64,8 @@ impl Inserting<'_> {
             return Err(format!("table \"{}\" has triggers, rules or row security", self.name.name));
         }
         let (depot, clock) = self.depot()?;
-        let landing = Landing { table: self.name.clone(), place: self.place(&depot)?, taking };
+        let (table, place) = (self.name.clone(), self.place(&depot)?);
+        let landing = Landing { table, place, taking, verb: Verb::Insert, moved: None };
         let mut finish = self.fill(text, &regions, depot)?;
         finish.own_clock |= clock.is_some();
         finish.clock = finish.clock.or(clock);
@@ -116,7 +118,7 @@ impl Inserting<'_> {
         if columns.is_empty() || (0..columns.len()).any(twice) {
             return Err("its columns are not known".to_owned());
         }
-        let name = format!("pgloom_d{:08x}", fingerprint(&format!("{}\0{columns:?}", self.name)));
+        let name = depot_name(self.name, &columns);
         Ok((Depot { name, columns }, clock))
     }
 
@@ -233,14 +235,7 @@ impl Inserting<'_> {
 
     /// ON CONFLICT and RETURNING run on each shard for its rows.
     fn check_tail(&self) -> Result<(), String> {
-        struct HasQuery;
-        impl Visitor for HasQuery {
-            type Break = ();
-            fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-                ControlFlow::Break(())
-            }
-        }
-        if self.insert.on.visit(&mut HasQuery).is_break() || self.insert.returning.visit(&mut HasQuery).is_break() {
+        if has_query(&self.insert.on) || has_query(&self.insert.returning) {
             return Err("there is a subquery in its ON CONFLICT or RETURNING".to_owned());
         }
         let uses = self.uses_of_tail().ok_or("its ON CONFLICT or RETURNING is not understood".to_owned())?;
@@ -269,8 +264,47 @@ impl Inserting<'_> {
     }
 }
 
+/// The same for the same columns and defaults: a depot that is there already can be used again.
+pub(crate) fn depot_name(table: &QualifiedName, columns: &[DepotColumn]) -> String {
+    format!("pgloom_d{:08x}", fingerprint(&format!("{table}\0{columns:?}")))
+}
+
+/// Whether there is a query in a part of a statement.
+pub(crate) fn has_query(part: &impl Visit) -> bool {
+    struct HasQuery;
+    impl Visitor for HasQuery {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+    }
+    part.visit(&mut HasQuery).is_break()
+}
+
+/// The RETURNING at the end of a statement, as it is written.
+pub(crate) fn returning_text(of: &Analyzer<'_>, parsed: &Parsed<'_>, text: &str) -> Option<Pieces> {
+    let tokens = tokens(text, true)?;
+    let is_returning =
+        |token: &Token| token.kind == TokenKind::Word && text_of(text, token).eq_ignore_ascii_case("returning");
+    // It is a reserved word.
+    let mut depth = 0usize;
+    let mut found = None;
+    for token in &tokens {
+        if token.is(b'(') || token.is(b'[') {
+            depth += 1;
+        } else if token.is(b')') || token.is(b']') {
+            depth = depth.checked_sub(1)?;
+        } else if depth == 0 && found.is_none() && is_returning(token) {
+            found = Some(token.start);
+        }
+    }
+    let start = found?;
+    let tail = Source { text: text.get(start..)?, base: parsed.bytes.start + start, slots: &of.scan.slots };
+    tail.splice(Vec::new())
+}
+
 /// Whether rows of the table, or of its partitions, set off code of users.
-fn has_code(catalog: &Catalog, table: &Table) -> bool {
+pub(crate) fn has_code(catalog: &Catalog, table: &Table) -> bool {
     let child = |other: &&Arc<Table>| other.parent.as_ref() == Some(&table.name);
     table.has_triggers || catalog.tables.values().filter(child).any(|child| has_code(catalog, child))
 }

@@ -33,6 +33,7 @@ mod literals;
 mod members;
 mod model;
 mod modify;
+mod moving;
 mod named;
 mod names;
 pub mod outcome;

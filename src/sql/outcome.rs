@@ -8,7 +8,7 @@ use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid, QualifiedName, ShardId, ShardSet};
 use crate::sql::combine::Combine;
 use crate::sql::delivery::{Delivery, Depot};
-use crate::sql::keys::{KeyGroup, KeyName, RowKey, Value};
+use crate::sql::keys::{KeyGroup, KeyName, RowKey};
 use crate::sql::pieces::Pieces;
 use crate::sql::template::Slot;
 use crate::sql::utility::CopyFormat;
@@ -42,11 +42,21 @@ pub struct Routed {
     pub groups: Vec<KeyGroup>,
     /// It also needs these shards. Not empty where there are no groups.
     pub also: ShardSet,
-    /// `(set, where)`: UPDATE gives a key column this value, which must be the one that WHERE asks for; with the column's place
-    /// in the key.
-    pub unchanged: Vec<(u8, Value, Value)>,
+    /// UPDATE sets columns of the sharding key.
+    pub key_change: Option<Box<KeyChange>>,
     /// How it runs on several shards.
     pub many: Result<Many, Fault>,
+}
+
+/// An UPDATE of the sharding key. Where the only shard that has such rows is that of the new key too, they stay there.
+#[derive(Clone, Debug)]
+pub struct KeyChange {
+    /// The key that all changed rows have then, where it is known.
+    pub new_key: Option<RowKey>,
+    /// As in [`InsertRows`].
+    pub typmods: SmallVec<[i32; 1]>,
+    /// How the rows go to their new shards, or why they cannot.
+    pub moved: Result<Arc<Delivery>, Fault>,
 }
 
 /// How a statement runs that one shard cannot answer: cheapest first.

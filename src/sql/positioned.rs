@@ -47,7 +47,7 @@ impl Analyzer<'_> {
             // Where each shard could do it for its own rows, the one that has the cursor can.
             Outcome::Routed(routed)
                 if routed.also.is_empty()
-                    && routed.unchanged.is_empty()
+                    && routed.key_change.is_none()
                     && matches!(routed.many, Ok(Many::Scatter(_))) =>
             {
                 Verdict::new(Outcome::Home(Why::Cursor), Access::Write)
