@@ -80,7 +80,7 @@ impl Report {
     pub fn answered(&self) -> usize {
         let sum = |of: fn(&Row) -> usize| self.rows.values().map(of).sum::<usize>();
         let (asked, refused) = (sum(|row| row.matched + row.refused + row.wrong), sum(|row| row.refused));
-        if asked == 0 { 1000 } else { (asked - refused) * 1000 / asked }
+        ((asked - refused) * 1000).checked_div(asked).unwrap_or(1000)
     }
 
     /// The refusals and differences, one after the other.
