@@ -212,7 +212,7 @@ pub(crate) fn row_shard(
         let value_of = match evaluate(value, *key_type, inputs) {
             Ok(KeyValue::Null) => return Err(no_key("it is NULL")),
             Ok(value) => value,
-            Err(KeyError::Invalid) => return Err(NoShard::Fault(invalid(value, *key_type, name, inputs))),
+            Err(KeyError::Invalid) => return Err(NoShard::Uncertain(invalid(value, *key_type, name, inputs))),
             Err(KeyError::NoMatch) => return Err(no_key("the value would be rounded or is out of range")),
             Err(KeyError::Unsure) => return Err(no_key("the value cannot be read with certainty")),
         };
@@ -276,6 +276,12 @@ fn invalid(value: &Value, key_type: KeyType, name: &KeyName, inputs: &Inputs<'_>
                 return Fault::new(
                     SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
                     format!("value \"{written}\" is out of range for type {}", key_type.name()),
+                );
+            }
+            if matches!(key_type, KeyType::Date | KeyType::Timestamp | KeyType::Timestamptz) {
+                return Fault::new(
+                    SqlState::DATETIME_FIELD_OVERFLOW,
+                    format!("date/time field value out of range: \"{written}\""),
                 );
             }
             Fault::new(
