@@ -201,6 +201,7 @@ fn session_limits(settings: &Settings) -> SessionLimits {
         pull_rows: settings.combine.max_rows,
         pull_bytes: settings.combine.max_bytes,
         max_fanout: settings.limits.scatter_max_shards.map_or(usize::MAX, |n| n.get() as usize),
+        sequence_block: settings.limits.sequence_block.get() as usize,
         query_timeout: settings.timeouts.query,
         idle_transaction_timeout: settings.timeouts.idle_transaction,
         client_idle_timeout: settings.timeouts.client_idle,

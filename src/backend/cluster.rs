@@ -11,6 +11,7 @@ use crate::backend::cancel::CancelHandle;
 use crate::backend::combiners::CombineServers;
 use crate::backend::gate::Gate;
 use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
+use crate::backend::sequences::SequenceBlocks;
 use crate::backend::turns::Place;
 use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
@@ -216,6 +217,8 @@ pub struct Database {
     pub two_phase_commit: TwoPhaseCommit,
     /// ParameterStatus values that a new client is told, once a server has been reached.
     pub parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
+    /// Values of sequences that are taken and not given out yet.
+    pub sequences: SequenceBlocks,
     look: watch::Sender<Look>,
 }
 
@@ -252,6 +255,7 @@ impl Database {
             session_mode,
             two_phase_commit,
             parameters: ArcSwap::default(),
+            sequences: SequenceBlocks::default(),
             look: watch::Sender::new(Look::Pending),
         })
     }

@@ -10,6 +10,7 @@ pub mod inflight;
 pub mod login;
 pub mod pool;
 pub mod prepared;
+pub mod sequences;
 pub mod settings;
 pub mod turns;
 

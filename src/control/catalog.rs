@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::backend::cluster::Database;
-use crate::catalog::{Catalog, Column, ColumnDefault, Customs, RelationKind, Table, UserFunction, Volatility};
+use crate::catalog::{
+    Catalog, Column, ColumnDefault, Customs, Identity, RelationKind, SequenceDefault, Table, UserFunction, Volatility,
+};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId};
 use crate::types::Collation;
@@ -40,12 +42,14 @@ pub async fn reload(database: &Arc<Database>, stale: bool) -> Result<(), Fault> 
 /// The catalog of one shard.
 pub async fn read(database: &Database, shard: ShardId) -> Result<Catalog, Fault> {
     let mut server = super::connect(database, shard).await?;
-    let catalog = read_from(&mut server, &database.safe_functions).await;
-    drop(server);
-    catalog
+    read_from(&mut server, &database.safe_functions).await
 }
 
-async fn read_from(server: &mut Backend, safe_functions: &[QualifiedName]) -> Result<Catalog, Fault> {
+/// The catalog as this connection sees it, in its transaction. Its search path must be empty, so that names are qualified.
+///
+/// # Errors
+/// The server refuses to be read.
+pub async fn read_from(server: &mut Backend, safe_functions: &[QualifiedName]) -> Result<Catalog, Fault> {
     let default_collation = default_collation(server).await?;
     let mut tables = read_tables(server).await?;
     for row in server.query(&columns_query()).await? {
@@ -172,10 +176,15 @@ fn columns_query() -> String {
                 WHEN co.collname = 'default' AND cn.nspname = 'pg_catalog' THEN 'x' \
                 WHEN NOT co.collisdeterministic THEN 'i' \
                 WHEN co.collprovider = 'c' AND co.collcollate IN ('C', 'POSIX') THEN 'b' ELSE 'd' END, \
-           a.attnotnull, a.attgenerated <> '', a.attidentity <> '', pg_catalog.pg_get_expr(d.adbin, d.adrelid), \
+           a.attnotnull, a.attgenerated <> '', a.attidentity, pg_catalog.pg_get_expr(d.adbin, d.adrelid), \
            CASE WHEN co.collname = 'default' AND cn.nspname = 'pg_catalog' THEN NULL \
                 WHEN cn.nspname = 'pg_catalog' AND co.oid < 16384 THEN co.collname \
-                WHEN a.attcollation <> 0 THEN '' END \
+                WHEN a.attcollation <> 0 THEN '' END, \
+           CASE WHEN a.attidentity <> '' THEN (SELECT sn.nspname || E'\\x01' || s.relname FROM pg_catalog.pg_depend p \
+             JOIN pg_catalog.pg_class s ON s.oid = p.objid AND s.relkind = 'S' \
+             JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace \
+             WHERE p.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND p.refclassid = p.classid \
+               AND p.refobjid = c.oid AND p.refobjsubid = a.attnum AND p.deptype = 'i') END \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
            JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
            LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum \
@@ -188,11 +197,19 @@ fn columns_query() -> String {
 fn read_column(row: &Row, default_collation: Collation) -> Result<Column, Fault> {
     let expression = row.get(9).and_then(Option::as_deref);
     let generated = text(row, 7)? == "t";
-    let default = match expression {
-        _ if text(row, 8)? == "t" => ColumnDefault::Sequence,
-        Some(e) if e.starts_with("nextval(") || e.starts_with("pg_catalog.nextval(") => ColumnDefault::Sequence,
-        Some(e) if !generated => ColumnDefault::Expression(e.into()),
-        _ => ColumnDefault::None,
+    let identity = match text(row, 8)? {
+        "a" => Identity::Always,
+        "d" => Identity::ByDefault,
+        _ => Identity::No,
+    };
+    let of_identity = row.get(11).and_then(Option::as_deref).and_then(|name| name.split_once('\u{1}'));
+    let default = match (of_identity, expression) {
+        (Some((schema, name)), _) => {
+            ColumnDefault::Sequence(SequenceDefault { sequence: QualifiedName::new(schema, name), identity })
+        }
+        (None, Some(_)) if generated => ColumnDefault::None,
+        (None, Some(expression)) => ColumnDefault::of_expression(expression),
+        (None, None) => ColumnDefault::None,
     };
     let column = Column {
         name: text(row, 2)?.into(),

@@ -12,9 +12,12 @@ pub fn advice(plan: &Plan, inputs: &Inputs<'_>, scan: &Scan, scope: &NameScope<'
     match &plan.kind {
         PlanKind::Scatter { .. } | PlanKind::Finish(_) | PlanKind::Refuse(_) => {}
         PlanKind::Explain(explain) => return advice(&explain.plan, inputs, scan, scope, view),
-        PlanKind::Single(_) | PlanKind::Any | PlanKind::Broadcast(_) | PlanKind::Split { .. } | PlanKind::CopyIn(_) => {
-            return Vec::new();
-        }
+        PlanKind::Single(_)
+        | PlanKind::Any
+        | PlanKind::Broadcast(_)
+        | PlanKind::Split { .. }
+        | PlanKind::CopyIn(_)
+        | PlanKind::Draw(_) => return Vec::new(),
     }
     let examination = examine(inputs.text, scan, scope);
     let mut notes: Vec<Note> = Vec::new();

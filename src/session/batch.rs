@@ -35,6 +35,10 @@ pub struct Batch {
     pub(super) started: bool,
     /// What ran in this transaction may have changed the catalog: it is read again at its end.
     pub reload: Reload,
+    /// DDL ran in the open transaction since the catalog was read as it sees it.
+    pub unread: bool,
+    /// Something ran that sets sequences.
+    pub sets_sequences: bool,
 }
 
 /// How much is known of a change of the catalog.
@@ -77,6 +81,7 @@ impl Session {
             self.offset = 0;
             self.start_clock();
             self.refresh_view();
+            self.settle_sequences();
         }
         let done = match frame.tag {
             b'P' => self.parse(&frame).await,
@@ -324,6 +329,7 @@ impl Session {
             self.release_idle();
             self.reload_catalog().await;
         }
+        self.settle_sequences();
         if ready && !ready_sent {
             reply::ready_for_query(&mut self.client.out, self.tx.status());
         }

@@ -140,6 +140,7 @@ impl Session {
                     self.adopt(settings);
                 }
                 self.forget_cursors().await;
+                self.batch.unread |= self.batch.reload == Reload::Surely;
                 Ok(Some(tag("ROLLBACK")))
             }
             TransactionStatement::TwoPhase => Err(Fault::unsupported(
@@ -424,6 +425,7 @@ impl Session {
                 self.statements.clear();
                 self.statements.clear_portals();
                 self.cursors.clear();
+                self.memory.clear();
                 let startup = (*self.startup).clone();
                 self.change_settings(startup, "RESET ALL").await?;
                 Ok(tag("DISCARD ALL"))
@@ -431,6 +433,7 @@ impl Session {
             DiscardTarget::Plans => Ok(tag("DISCARD PLANS")),
             DiscardTarget::Sequences => {
                 self.tell_pinned("DISCARD SEQUENCES").await?;
+                self.memory.clear();
                 Ok(tag("DISCARD SEQUENCES"))
             }
             DiscardTarget::Temp => {
@@ -497,6 +500,7 @@ impl Session {
             return;
         }
         let stale = std::mem::take(&mut self.batch.reload) == Reload::Surely;
+        self.batch.unread = false;
         if let Err(fault) = crate::control::catalog::reload(&self.database, stale).await {
             tracing::warn!(error = %fault, "catalog not read after DDL");
         }

@@ -6,7 +6,6 @@ use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
 use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, ShardSql};
-use crate::session::batch::Reload;
 use crate::session::describe::target;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
@@ -46,7 +45,8 @@ impl Session {
             let server = &mut self.held[at].server;
             server.out.extend_from_slice(&frame.bytes);
             server.inflight.push(Owed::Execute(Audience::Client));
-            self.batch.reload |= Reload::after(&statement.analysis.kind);
+            self.note_change(&statement.analysis.kind);
+            self.note_sequences(&statement.analysis);
             return self.after_close(&statement.analysis.kind, shard).await;
         }
         if statement.analysis.kind == StatementKind::Empty {
@@ -142,6 +142,18 @@ impl Session {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a portal changed its place").into());
             }
         };
+        let drawn;
+        let (statement, plan) = match &plan.kind {
+            PlanKind::Draw(draw) => {
+                let (with_values, plan) = self.drawn_bound(statement, &bind, draw).await?;
+                drawn = with_values;
+                // Whoever goes on with its rows, or describes them, asks for those of the statement with the values.
+                self.statements.portal(name)?.statement = Arc::clone(&drawn);
+                (&drawn, Box::new(plan))
+            }
+            _ => (statement, plan),
+        };
+        self.note_sequences(&statement.analysis);
         if let PlanKind::Finish(_) = &plan.kind {
             return self.execute_finish(name, statement, &bind, plan, max_rows).await;
         }
@@ -160,7 +172,7 @@ impl Session {
         let columns_added = self.columns_added_by(&plan);
         let ask = Ask::Bound { statement, bind: &bind, columns_added, describe: false };
         self.run_multi(&plan, &statement.analysis, &ask).await?;
-        self.batch.reload |= Reload::after(&statement.analysis.kind);
+        self.note_change(&statement.analysis.kind);
         self.reload_catalog().await;
         Ok(())
     }
@@ -207,7 +219,8 @@ impl Session {
             | PlanKind::Broadcast(_)
             | PlanKind::Finish(_)
             | PlanKind::CopyIn(_)
-            | PlanKind::Explain(_) => Err(tables_have_changed().into()),
+            | PlanKind::Explain(_)
+            | PlanKind::Draw(_) => Err(tables_have_changed().into()),
         }
     }
 

@@ -72,7 +72,12 @@ impl Session {
                 explain = Cow::Owned(ExplainPlan { plan, ..explain.into_owned() });
                 (head, plans)
             }
-            PlanKind::Refuse(_) | PlanKind::Single(_) | PlanKind::Any | PlanKind::CopyIn(_) | PlanKind::Explain(_) => {
+            PlanKind::Refuse(_)
+            | PlanKind::Single(_)
+            | PlanKind::Any
+            | PlanKind::CopyIn(_)
+            | PlanKind::Explain(_)
+            | PlanKind::Draw(_) => {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a plan that no shards explain").into());
             }
         };

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::{Broken, Pumped, Seen, pump};
-use crate::exec::scatter::{Answer, RunEnd, ScatterError, ScatterRun};
+use crate::exec::scatter::{Answer, RunEnd, ScatterError, ScatterRun, tables_have_changed};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::merge::MergeLimits;
@@ -251,6 +251,8 @@ impl Session {
                 let shard = self.any_shard();
                 self.run_parts(&[(shard, ShardSql::AsWritten)], &Combine::CONCAT, None, plan.access, ask).await
             }
+            // Planned once more, it leaves out a value that it brought before: what is written is not begun again.
+            PlanKind::Draw(_) => Err(tables_have_changed().into()),
             PlanKind::Broadcast(sql) => {
                 let shards = self.view.topology.all_shards();
                 self.run_broadcast(&shards, sql, plan.access, analysis, ask).await
@@ -495,7 +497,7 @@ impl Session {
         }
         let (class, shards) = match &plan.kind {
             PlanKind::Refuse(_) => (QueryClass::Rejected, 0),
-            PlanKind::Single(_) | PlanKind::Any => (QueryClass::Single, 1),
+            PlanKind::Single(_) | PlanKind::Any | PlanKind::Draw(_) => (QueryClass::Single, 1),
             PlanKind::Broadcast(_) | PlanKind::CopyIn(_) => (QueryClass::Multi, self.view.topology.shards.len()),
             PlanKind::Split { parts, .. } => (QueryClass::Multi, parts.len()),
             PlanKind::Scatter { shards, .. } => (QueryClass::Scatter, shards.len()),

@@ -11,7 +11,6 @@ use crate::ids::ShardId;
 use crate::metrics::QueryClass;
 use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, ShardSql};
-use crate::session::batch::Reload;
 use crate::session::control::is_local;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
@@ -41,7 +40,7 @@ impl Session {
     /// EXECUTE in a simple Query. False: no server could read it either, and one says so in its words.
     pub(super) async fn run_execute(&mut self, text: &str) -> Result<bool, Failure> {
         let Some(found) = execution(text) else { return Ok(false) };
-        let Call { statement, bind } = self.call(text, &found, &[]).await?;
+        let Call { mut statement, bind } = self.call(text, &found, &[]).await?;
         if is_local(&statement.analysis.kind) {
             self.scan_one(&statement.text)?;
             let rows = self.run_local(&statement.text, &statement.analysis).await?.unwrap_or_default();
@@ -51,8 +50,14 @@ impl Session {
             rows.put_rows(&mut self.client.out)?;
             return Ok(true);
         }
-        let plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
+        self.check_sequences(&statement.analysis)?;
+        let mut plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
+        if let PlanKind::Draw(draw) = &plan.kind {
+            let draw = Arc::clone(draw);
+            (statement, plan) = self.drawn_bound(&statement, &bind, &draw).await?;
+        }
         self.note_plan(&plan);
+        self.note_sequences(&statement.analysis);
         if is_finished(&plan) && statement.described().is_none() {
             let (parameters, rows) = self.describe_at_home(&statement.text, &statement.types).await?;
             statement.set_described(parameters, rows);
@@ -69,7 +74,7 @@ impl Session {
             _ => self.run_multi(&plan, &statement.analysis, &ask).await,
         };
         self.offset = offset;
-        self.batch.reload |= Reload::after(&statement.analysis.kind);
+        self.note_change(&statement.analysis.kind);
         done.map(|()| true)
     }
 
@@ -87,6 +92,7 @@ impl Session {
 
     /// The statement that an EXECUTE runs, put in the place of the EXECUTE where something stands around it, and its values.
     pub(super) async fn call(&mut self, text: &str, found: &Execution, formats: &[i16]) -> Result<Call, Failure> {
+        self.see_own_changes().await?;
         let named = self.statement_named(&found.name)?;
         // set_config takes texts, which mean the same under any settings.
         if !is_local(&named.analysis.kind) && self.has_other_literals(&named) {
@@ -154,6 +160,7 @@ impl Session {
             portal.place = Place::Local;
             return Ok(());
         }
+        self.check_sequences(&statement.analysis)?;
         let plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
         let shard = match &plan.kind {
             PlanKind::Single(shard) => Some(self.at_cursor(&statement.analysis.kind, *shard).await?),
@@ -213,7 +220,8 @@ fn is_finished(plan: &Plan) -> bool {
         | PlanKind::Broadcast(_)
         | PlanKind::Scatter { .. }
         | PlanKind::Split { .. }
-        | PlanKind::CopyIn(_) => false,
+        | PlanKind::CopyIn(_)
+        | PlanKind::Draw(_) => false,
     }
 }
 

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use sqlparser::ast::{Query, SetExpr, Statement};
 
 use crate::fault::{Fault, SqlState};
+use crate::ids::QualifiedName;
 use crate::sql::combine::Combine;
 use crate::sql::dialect::parse_relaxed;
 use crate::sql::exprs::{At, Ctes};
@@ -20,6 +21,7 @@ use crate::sql::names::{distributed_names, sharded_names};
 use crate::sql::outcome::{Many, Outcome, Routed, Scatter, ScatterSql, Why};
 use crate::sql::query::check_clauses;
 use crate::sql::regroup::regroup;
+use crate::sql::sequences::{self, Draw, Form, SequenceUse};
 use crate::sql::shape;
 use crate::sql::template::Scan;
 use crate::sql::utility::{self, StatementKind};
@@ -39,6 +41,10 @@ pub struct Analysis {
     pub free_slots: SmallVec<[u16; 8]>,
     /// What is to be done, up to the values.
     pub outcome: Outcome,
+    /// What it does with sequences on its server; `None`: nothing.
+    pub sequences: Option<Box<SequenceUse>>,
+    /// It writes a distributed table that the catalog does not know, so that nothing is known of its defaults.
+    pub unseen: bool,
 }
 
 /// Why one server connection must stay with one client.
@@ -62,11 +68,23 @@ pub(crate) struct Verdict {
     pub access: Access,
     pub pin: Option<PinReason>,
     pub free_slots: SmallVec<[u16; 8]>,
+    /// See [`crate::sql::model::Uses`].
+    pub takes: Vec<QualifiedName>,
+    pub takes_any: bool,
+    pub unseen: bool,
 }
 
 impl Verdict {
     pub fn new(outcome: Outcome, access: Access) -> Self {
-        Self { outcome, access, pin: None, free_slots: SmallVec::new() }
+        Self {
+            outcome,
+            access,
+            pin: None,
+            free_slots: SmallVec::new(),
+            takes: Vec::new(),
+            takes_any: false,
+            unseen: false,
+        }
     }
 
     pub fn refuse(fault: Fault) -> Self {
@@ -142,13 +160,37 @@ pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         _ => used.keys().max().map_or(0, |largest| largest + 1),
     };
     let analyzer = Analyzer { scope: *scope, text, scan, used, parameters };
-    let verdict = match tokens {
-        Some(tokens) => on_deep_stack(&tokens, || analyzer.verdict(&kind))
-            .unwrap_or_else(|| analyzer.not_understood("a statement as long as this")),
-        None => analyzer.unreadable(),
+    let (verdict, uses) = match tokens {
+        Some(tokens) => {
+            let verdict = on_deep_stack(&tokens, || analyzer.verdict(&kind))
+                .unwrap_or_else(|| analyzer.not_understood("a statement as long as this"));
+            let uses = sequences::uses(text, &tokens, scope);
+            let replaced = !uses.is_none() && draws(&kind) && sequences::calls_can_be_replaced(text, &tokens, scope);
+            (if replaced { with_values(verdict) } else { verdict }, uses)
+        }
+        None => (analyzer.unreadable(), SequenceUse::default()),
     };
-    let Verdict { outcome, access, pin, free_slots } = verdict;
-    Analysis { kind, access, pin, parameters, free_slots, outcome }
+    let Verdict { outcome, access, pin, free_slots, takes, takes_any, unseen } = verdict;
+    let mut uses = uses;
+    uses.takes.extend(takes);
+    uses.takes_any |= takes_any;
+    let sequences = (!uses.is_none()).then(|| Box::new(uses));
+    Analysis { kind, access, pin, parameters, free_slots, outcome, sequences, unseen }
+}
+
+/// Whether the router can take a statement's values of sequences before it sends it.
+fn draws(kind: &StatementKind) -> bool {
+    matches!(kind, StatementKind::Query | StatementKind::Insert | StatementKind::Update | StatementKind::Delete)
+}
+
+/// The statement with the router's values in the place of functions.
+fn with_values(verdict: Verdict) -> Verdict {
+    if let Outcome::Draw(_) = verdict.outcome {
+        return verdict;
+    }
+    let pin = verdict.pin.filter(|pin| *pin != PinReason::SequenceState);
+    let draw = Draw { as_written: verdict.outcome, form: Form::Calls };
+    Verdict { outcome: Outcome::Draw(Arc::new(draw)), pin, ..verdict }
 }
 
 impl Analyzer<'_> {
@@ -235,7 +277,8 @@ impl Analyzer<'_> {
             None => outcome,
         };
         let uses = &model.uses;
-        let changes = matches!(&outcome, Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::Refuse(_));
+        let changes =
+            matches!(&outcome, Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::Draw(_) | Outcome::Refuse(_));
         let writes = changes
             || uses.locking
             || uses.writing
@@ -247,7 +290,10 @@ impl Analyzer<'_> {
         let access = if writes { Access::Write } else { Access::Read };
         let pin = uses.pin.filter(|_| !matches!(outcome, Outcome::Refuse(_)));
         let free_slots = model.literals.free_slots();
-        Verdict { outcome, access, pin, free_slots }
+        // Code of the user's can do anything with sequences.
+        let takes_any = model.uses.takes_any || (uses.user_function.is_some() && uses.volatile.is_some());
+        let unseen = uses.unseen;
+        Verdict { outcome, access, pin, free_slots, takes: model.uses.takes, takes_any, unseen }
     }
 
     fn query(&self, model: &mut Model<'_>, parsed: &Parsed<'_>, query: &Query, rows: Rows) -> Result<Outcome, Stop> {
@@ -358,7 +404,7 @@ impl Analyzer<'_> {
             }
             // FETCH must find the shard again: not any, but one.
             Outcome::Any(why) => verdict.outcome = Outcome::Home(why.clone()),
-            Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::CopyIn(_) => {
+            Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::CopyIn(_) | Outcome::Draw(_) => {
                 verdict.outcome = Outcome::Refuse(refuse())
             }
             Outcome::Refuse(_) | Outcome::Home(_) => {}
@@ -381,7 +427,7 @@ impl Analyzer<'_> {
                 format!("\"{name}\" is sharded or a reference table, and the code would run on the home shard alone"),
                 "Send the statements of the code one by one.",
             )),
-            None => Verdict { pin: Some(PinReason::Code), ..Verdict::home() },
+            None => Verdict { pin: Some(PinReason::Code), takes_any: true, ..Verdict::home() },
         }
     }
 

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use crate::catalog::{ColumnDefault, Table};
 use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::Access;
 use crate::sql::analyze::{Analyzer, Rows, Verdict};
 use crate::sql::elsewhere;
 use crate::sql::finish::copied;
-use crate::sql::insert::refuse_varying_defaults;
+use crate::sql::insert::{from_sequence, refuse_varying_defaults, sequence_of};
 use crate::sql::keys::{KeyExpr, KeyGroup, KeyName};
 use crate::sql::names::{Relation, resolve};
-use crate::sql::outcome::{CopyInPlan, Elsewhere, Finish, FinishText, Many, Outcome, PullSource, Routed, Scatter, Why};
+use crate::sql::outcome::{
+    CopyFill, CopyInPlan, Elsewhere, Finish, FinishText, Many, Outcome, PullSource, Routed, Scatter, Why,
+};
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{quoted, share, whole_pull};
 use crate::sql::utility::{CopyDirection, CopyEndpoint, CopyFormat, CopyStatement, CopyTable};
@@ -29,15 +32,17 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
     }
     match (copy.direction, relation) {
         (CopyDirection::From, Relation::Sharded { name, distribution, key, table: known }) => {
-            match copy_in(&name, distribution, &key, known.as_deref(), table, copy) {
-                Ok(plan) => Verdict::new(Outcome::CopyIn(Arc::new(plan)), Access::Write),
-                Err(fault) => Verdict::refuse(fault),
+            let unseen = known.is_none();
+            match copy_in(of, &name, distribution, &key, known.as_deref(), table, copy) {
+                Ok(plan) => Verdict { unseen, ..Verdict::new(Outcome::CopyIn(Arc::new(plan)), Access::Write) },
+                Err(fault) => Verdict { unseen, ..Verdict::refuse(fault) },
             }
         }
         (CopyDirection::From, Relation::Reference { name, table: known }) => {
+            let unseen = known.is_none();
             match copy_everywhere(of, name, known.as_deref(), table, copy) {
-                Ok(plan) => Verdict::new(Outcome::CopyIn(Arc::new(plan)), Access::Write),
-                Err(fault) => Verdict::refuse(fault),
+                Ok(plan) => Verdict { unseen, ..Verdict::new(Outcome::CopyIn(Arc::new(plan)), Access::Write) },
+                Err(fault) => Verdict { unseen, ..Verdict::refuse(fault) },
             }
         }
         (CopyDirection::To, Relation::Sharded { name, distribution, key, table: known }) => {
@@ -53,7 +58,17 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
             Verdict::new(Outcome::Routed(routed), Access::Read)
         }
         (CopyDirection::To, Relation::Reference { .. }) => Verdict::new(Outcome::Any(Why::Reference), Access::Read),
-        (direction, Relation::Unsharded { .. } | Relation::System) => {
+        (direction, Relation::Unsharded { table: known }) => {
+            let access = if direction == CopyDirection::From { Access::Write } else { Access::Read };
+            let left_out = |known: &Arc<Table>| {
+                let columns = known.columns.iter().filter(|column| !table.columns.contains(&column.name));
+                columns.filter_map(sequence_of).collect()
+            };
+            let fills = direction == CopyDirection::From && !table.columns.is_empty();
+            let takes = known.as_ref().filter(|_| fills).map(left_out).unwrap_or_default();
+            Verdict { takes, ..Verdict::new(Outcome::Home(Why::Unsharded), access) }
+        }
+        (direction, Relation::System) => {
             let access = if direction == CopyDirection::From { Access::Write } else { Access::Read };
             Verdict::new(Outcome::Home(Why::Unsharded), access)
         }
@@ -82,6 +97,7 @@ fn readable(copy: &CopyStatement) -> Result<(), Fault> {
 }
 
 fn copy_in(
+    of: &Analyzer<'_>,
     name: &QualifiedName,
     distribution: DistributionId,
     key: &[Box<str>],
@@ -102,19 +118,11 @@ fn copy_in(
         ([], None) => return Err(refuse("the table's columns are not known".to_owned())),
         (columns, _) => columns.iter().map(|c| &**c).collect(),
     };
-    if let Some(column) = known
-        .into_iter()
-        .flat_map(|known| &known.columns)
-        .find(|column| column.default == crate::catalog::ColumnDefault::Sequence && !columns.contains(&&*column.name))
-    {
-        return Err(Fault::unsupported(
-            format!("column \"{}\" of sharded table \"{}\" takes its value from a sequence", column.name, name.name),
-            "each shard has a sequence of its own, and would give out numbers that others gave already",
-            "Give the column its values in the COPY.",
-        ));
-    }
+    let fill = fill(of, known, table)?;
+    let added: Vec<&str> = fill.iter().flat_map(|fill| &fill.columns).map(|(name, ..)| &**name).collect();
     let field = |column: &Box<str>| {
-        let position = columns.iter().position(|of| **of == **column);
+        // Values that the router adds stand behind those of the row.
+        let position = columns.iter().chain(&added).position(|of| **of == **column);
         position
             .map(|at| (at, column.clone()))
             .ok_or_else(|| refuse(format!("column \"{column}\" is not among the columns of the COPY")))
@@ -128,7 +136,38 @@ fn copy_in(
         key_fields: key.iter().map(field).collect::<Result<_, _>>()?,
         typmods: key.iter().map(typmod).collect(),
         format: copy.format.clone(),
+        fill,
     })
+}
+
+/// The columns that a COPY leaves out and that take values of sequences.
+fn fill(of: &Analyzer<'_>, known: Option<&Table>, table: &CopyTable) -> Result<Option<CopyFill>, Fault> {
+    let (Some(known), [_, ..]) = (known, &table.columns[..]) else { return Ok(None) };
+    let mut columns = Vec::new();
+    for column in known.columns.iter().filter(|column| !table.columns.contains(&column.name)) {
+        match &column.default {
+            ColumnDefault::Sequence(default) => {
+                columns.push((column.name.clone(), column.type_oid, default.sequence.clone()));
+            }
+            ColumnDefault::Expression(_) | ColumnDefault::None => from_sequence(column, known)?,
+        }
+    }
+    if columns.is_empty() {
+        return Ok(None);
+    }
+    let names: String = columns.iter().map(|(name, ..)| format!(", {}", quoted(name))).collect();
+    let lost = || {
+        Fault::unsupported(
+            "this form of COPY is not supported",
+            "the router would add columns that take values of sequences, and cannot tell where its column list ends",
+            "Write the column list plainly.",
+        )
+    };
+    let end = tokens(of.text, of.scope.standard_strings)
+        .and_then(|tokens| tokens.into_iter().find(|token| token.is(b')')))
+        .ok_or_else(lost)?;
+    let (before, after) = of.text.split_at_checked(end.start).ok_or_else(lost)?;
+    Ok(Some(CopyFill { text: format!("{before}{names}{after}").into(), columns }))
 }
 
 /// Into a reference table: no key is read, but what the rows leave out must be the same on every shard.
@@ -140,10 +179,17 @@ fn copy_everywhere(
     copy: &CopyStatement,
 ) -> Result<CopyInPlan, Fault> {
     if let (Some(known), [_, ..]) = (known, &table.columns[..]) {
-        let left_out = |column: &crate::catalog::Column| !table.columns.iter().any(|of| **of == *column.name);
+        let from_sequence = |column: &crate::catalog::Column| matches!(column.default, ColumnDefault::Sequence(_));
+        let left_out = |column: &crate::catalog::Column| {
+            !table.columns.iter().any(|of| **of == *column.name) && !from_sequence(column)
+        };
         let columns = known.columns.iter().enumerate();
         let omitted: Vec<usize> = columns.filter(|(_, column)| left_out(column)).map(|(at, _)| at).collect();
         refuse_varying_defaults(&of.scope, known, &omitted)?;
+    }
+    let fill = fill(of, known, table)?;
+    if fill.is_some() {
+        readable(copy)?;
     }
     Ok(CopyInPlan {
         distribution: None,
@@ -152,6 +198,7 @@ fn copy_everywhere(
         key_fields: Vec::new(),
         typmods: Vec::new(),
         format: copy.format.clone(),
+        fill,
     })
 }
 
@@ -244,7 +291,7 @@ fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
             };
         }
         Outcome::Insert(insert) => insert.split = Err(merged()),
-        Outcome::Broadcast(_) | Outcome::CopyIn(_) => verdict.outcome = Outcome::Refuse(merged()),
+        Outcome::Broadcast(_) | Outcome::CopyIn(_) | Outcome::Draw(_) => verdict.outcome = Outcome::Refuse(merged()),
         Outcome::Refuse(_) | Outcome::Home(_) | Outcome::Any(_) => {}
     }
     verdict

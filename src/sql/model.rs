@@ -11,7 +11,7 @@ use sqlparser::ast::{Cte, Expr, Query, TableFactor};
 
 use crate::catalog::Table;
 use crate::fault::Fault;
-use crate::ids::{DistributionId, Oid};
+use crate::ids::{DistributionId, Oid, QualifiedName};
 use crate::sql::NameScope;
 use crate::sql::analyze::PinReason;
 use crate::sql::facts::conjuncts;
@@ -228,6 +228,12 @@ pub(crate) struct Uses {
     pub writing: bool,
     /// What needs the home shard is a function, not a table.
     pub home_function: bool,
+    /// Sequences that the server takes values of, for columns that the statement leaves out.
+    pub takes: Vec<QualifiedName>,
+    /// Triggers run, which may take values of any.
+    pub takes_any: bool,
+    /// It writes a distributed table that the catalog does not know.
+    pub unseen: bool,
 }
 
 /// What tier 2 asks of a walk besides. The pointers are compared and never followed.

@@ -9,7 +9,7 @@ use crate::fault::Fault;
 use crate::sql::analyze::{Analyzer, routed};
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::from::{JoinTree, is_only, only};
-use crate::sql::insert::{assigned, walk_assignments, walk_returning, write_reference};
+use crate::sql::insert::{assigned, refuse_sequence_defaults, walk_assignments, walk_returning, write_reference};
 use crate::sql::keys::{KeyExpr, Operand, Value};
 use crate::sql::model::{LevelId, Model, Obstacle, Spread, Stop};
 use crate::sql::names::{Relation, parts};
@@ -125,6 +125,11 @@ fn walk_update<'q>(model: &mut Model<'_>, update: &'q Update, ctes: &Ctes<'q>) -
     changed = join(model, changed, more, ctes)?;
     let at = At { level: changed.level, ctes: ctes.clone(), vary: true };
     condition(model, &at, update.selection.as_ref())?;
+    if let Relation::Sharded { table: Some(table), .. } | Relation::Reference { table: Some(table), .. } =
+        &changed.relation
+    {
+        refuse_sequence_defaults(table, &update.assignments)?;
+    }
     walk_assignments(model, &at, &update.assignments)?;
     walk_returning(model, &at, update.returning.as_deref())?;
     Ok(changed)

@@ -9,6 +9,7 @@ use crate::ids::{DistributionId, Oid, QualifiedName};
 use crate::sql::combine::Combine;
 use crate::sql::keys::{KeyGroup, KeyName, RowKey, Value};
 use crate::sql::pieces::Pieces;
+use crate::sql::sequences::Draw;
 use crate::sql::template::Slot;
 use crate::sql::utility::CopyFormat;
 
@@ -27,6 +28,8 @@ pub enum Outcome {
     Routed(Routed),
     /// By the sharding keys of the rows that it brings.
     Insert(InsertRows),
+    /// Nowhere before it has its values of sequences; then as the statement that it is with them.
+    Draw(Arc<Draw>),
 }
 
 #[derive(Clone, Debug)]
@@ -272,6 +275,17 @@ pub struct CopyInPlan {
     /// Type modifiers of the key columns (see [`crate::plan::route::fits_typmod`]).
     pub typmods: Vec<i32>,
     pub format: CopyFormat,
+    /// Columns that the rows leave out and that take values of sequences.
+    pub fill: Option<CopyFill>,
+}
+
+/// What the router adds to the rows of a COPY.
+#[derive(Clone, Debug)]
+pub struct CopyFill {
+    /// The statement that names the added columns too.
+    pub text: Arc<str>,
+    /// Each column's name and type, and the sequence.
+    pub columns: Vec<(Box<str>, Oid, QualifiedName)>,
 }
 
 /// Why a statement goes where it goes: for EXPLAIN (ROUTE), logs and metrics.
@@ -295,4 +309,6 @@ pub enum Why {
     /// A hint or `pgloom.shard` said so.
     Hint,
     Refused,
+    /// By values of sequences that are not taken yet.
+    Sequence,
 }

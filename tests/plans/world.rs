@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use pgloom::catalog::{Catalog, Column, ColumnDefault, RelationKind, Table, UserFunction, Volatility};
+use pgloom::catalog::{
+    Catalog, Column, ColumnDefault, Identity, RelationKind, SequenceDefault, Table, UserFunction, Volatility,
+};
 use pgloom::ids::{DistributionId, Epoch, Oid, QualifiedName};
 use pgloom::plan::{self, Inputs, Parameters, Plan, View};
 use pgloom::sql::template::{self, Scan};
@@ -268,10 +270,15 @@ fn split_columns(text: &str) -> Vec<String> {
     columns.into_iter().map(|c| c.trim().to_owned()).collect()
 }
 
+fn sequence(name: &str, identity: Identity) -> SequenceDefault {
+    SequenceDefault { sequence: QualifiedName::new("public", name), identity }
+}
+
 fn column(text: &str) -> Column {
     let (text, default) = match text.split_once('=') {
         None => (text, ColumnDefault::None),
-        Some((text, "sequence")) => (text, ColumnDefault::Sequence),
+        Some((text, "sequence")) => (text, ColumnDefault::Sequence(sequence("seq", Identity::No))),
+        Some((text, "always")) => (text, ColumnDefault::Sequence(sequence("seq", Identity::Always))),
         Some((text, expr)) => (text, ColumnDefault::Expression(expr[1..expr.len() - 1].into())),
     };
     let (name, ty) = text.split_once(' ').expect("name and type");
