@@ -359,6 +359,8 @@ fn combine_servers(settings: &config::CombineSettings, database: &Arc<str>) -> V
 async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: Duration, looks_for_deadlocks: bool) {
     let mut read_at: Option<Instant> = None;
     let mut prepared = vec![false; database.cluster.load().topology.shards.len()];
+    // With what two-phase commit needs; without that the router makes nothing of its own on the shards.
+    let mut ids_made = database.two_phase_commit != TwoPhaseCommit::On;
     loop {
         let mut all_well = true;
         let probes = prepared.iter_mut().enumerate().map(|(at, prepared)| {
@@ -372,6 +374,14 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
         }
         let due = read_at.is_none_or(|at| at.elapsed() >= refresh);
         if due {
+            if all_well && !ids_made {
+                match control::ids::prepare(&database).await {
+                    Ok(()) => ids_made = true,
+                    Err(fault) => {
+                        tracing::warn!(database = %database.name, error = %fault, "pgloom.unique_id() cannot be made");
+                    }
+                }
+            }
             match control::catalog::reload(&database, false).await {
                 Ok(()) => {
                     read_at = Some(Instant::now());

@@ -105,6 +105,7 @@ fn drawn(draw: &Draw) -> Vec<String> {
     let all = fill.cells.iter().flat_map(pieces).chain(fill.omitted.iter().flat_map(|(_, pieces)| pieces.clone()));
     let sequence = |piece: Piece| match piece {
         Piece::Take { take: Take::Next(sequence), .. } => Some(sequence.to_string()),
+        Piece::Take { take: Take::Unique, .. } => Some("pgloom.unique_id()".to_owned()),
         Piece::Take { .. } | Piece::Text(_) => None,
     };
     all.filter_map(sequence).collect()

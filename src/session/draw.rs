@@ -39,6 +39,9 @@ impl Session {
             let values = self.take_values(sequence, *count, !fresh).await?;
             next.insert(sequence, values.into());
         }
+        let unique = takes.iter().filter(|take| matches!(take, Take::Unique)).count();
+        let mut unique: VecDeque<i64> =
+            if unique > 0 { self.unique_ids(unique).await?.into() } else { VecDeque::new() };
         let mut taken: Vec<(QualifiedName, i64)> = Vec::new();
         let mut values = Vec::with_capacity(takes.len());
         for (take, recalled) in takes.iter().zip(recalled) {
@@ -52,6 +55,7 @@ impl Session {
                 (Take::Current(sequence), None) => {
                     taken.iter().rev().find(|(of, _)| of == sequence).map(|(_, value)| *value)
                 }
+                (Take::Unique, None) => unique.pop_front(),
                 (Take::Last, None) => taken.last().map(|(_, value)| *value),
             };
             values.push(value.ok_or_else(lost_places)?);
@@ -109,6 +113,7 @@ impl Session {
                     taken.push(sequence);
                     None
                 }
+                Take::Unique => None,
                 Take::Current(sequence) if taken.contains(&sequence) => None,
                 Take::Last if !taken.is_empty() => None,
                 Take::Current(_) | Take::Last => Some(self.recall(take).await?),
@@ -129,10 +134,9 @@ impl Session {
                 format!("SELECT pg_catalog.currval({})", regclass(sequence))
             }
             Take::Last => "SELECT pg_catalog.lastval()".to_owned(),
+            Take::Unique => "SELECT pgloom.unique_id()".to_owned(),
         };
-        let at = self.enlist(self.view.topology.home).await?;
-        let rows = self.held[at].server.query(&sql).await?;
-        integers(rows)?.first().copied().ok_or_else(|| lost_places().into())
+        integers(self.ask_home(&sql, true).await?)?.first().copied().ok_or_else(|| lost_places().into())
     }
 
     pub(super) fn home_is_pinned(&self) -> bool {
@@ -165,6 +169,12 @@ impl Session {
             given.values.append(&mut taken);
         }
         Ok(given.values)
+    }
+
+    /// Numbers of the home shard's clock, one after the other.
+    async fn unique_ids(&mut self, count: usize) -> Result<Vec<i64>, Failure> {
+        let sql = format!("SELECT pgloom.unique_id() FROM pg_catalog.generate_series(1, {count})");
+        Ok(integers(self.ask_home(&sql, false).await?)?)
     }
 
     /// DDL of this transaction may have changed the sequence.

@@ -109,7 +109,7 @@ impl SequenceMemory {
     /// `pinned`: a connection to the home shard stays with the session, and may know what the router does not.
     pub fn recall(&self, take: &Take, pinned: bool) -> Recalled {
         let place = match take {
-            Take::Next(_) => return Recalled::AskServer,
+            Take::Next(_) | Take::Unique => return Recalled::AskServer,
             Take::Current(sequence) => match self.known.get(sequence) {
                 Some(Known::Value(value)) => return Recalled::Value(*value),
                 Some(Known::Server(place)) => Some(*place),
@@ -135,6 +135,7 @@ fn function(take: &Take) -> &'static str {
         Take::Next(_) => "nextval",
         Take::Current(_) => "currval",
         Take::Last => "lastval",
+        Take::Unique => "pgloom.unique_id",
     }
 }
 
@@ -152,7 +153,7 @@ fn undefined(take: &Take) -> Fault {
         Take::Next(sequence) | Take::Current(sequence) => {
             format!("currval of sequence \"{}\" is not yet defined in this session", sequence.name)
         }
-        Take::Last => "lastval is not yet defined in this session".to_owned(),
+        Take::Last | Take::Unique => "lastval is not yet defined in this session".to_owned(),
     };
     Fault::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
 }

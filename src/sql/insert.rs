@@ -64,7 +64,7 @@ impl Analyzer<'_> {
         walk_returning(model, &at, insert.returning.as_deref())?;
         match relation {
             Relation::Sharded { name, table, distribution, key } => {
-                let fill = self.fill(table.as_deref(), columns.as_deref(), &source)?;
+                let fill = self.fill(table.as_deref(), columns.as_deref(), &source, Some(&key))?;
                 let target = Target { name, table, distribution, key };
                 match fill {
                     None => self.insert_sharded(model, insert, &target, columns, source, ctes, true),
@@ -76,7 +76,7 @@ impl Analyzer<'_> {
             Relation::Reference { name, table } => {
                 model.uses.unseen |= table.is_none();
                 model.uses.reference.get_or_insert(name.name.clone());
-                if let Some(fill) = self.fill(table.as_deref(), columns.as_deref(), &source)? {
+                if let Some(fill) = self.fill(table.as_deref(), columns.as_deref(), &source, None)? {
                     return self.draw(fill, write_reference(model, &name.name));
                 }
                 if let Some(table) = &table {
@@ -307,11 +307,13 @@ impl Analyzer<'_> {
         table: Option<&Table>,
         columns: Option<&[String]>,
         source: &InsertSource<'_>,
+        keys: Option<&[Box<str>]>,
     ) -> Result<Option<Fill>, Fault> {
         let (Some(table), Some(cells)) = (table, source.cells()) else { return Ok(None) };
         let rows = Rows {
             listed: columns,
             width: cells.first().map_or(0, |row| row.len()),
+            keys,
             has_default: &|at| cells.iter().any(|row| row.get(at).is_some_and(is_default)),
             has_value: &|at| cells.iter().any(|row| row.get(at).is_some_and(|cell| !is_default(cell))),
         };

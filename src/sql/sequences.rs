@@ -42,6 +42,8 @@ pub enum Take {
     Current(QualifiedName),
     /// `lastval()`
     Last,
+    /// `pgloom.unique_id()`
+    Unique,
 }
 
 /// What is written into a statement.
@@ -139,7 +141,7 @@ struct Call {
 /// What statements of every kind do with sequences, as far as their text says.
 pub(crate) fn uses(text: &str, tokens: &[Token], scope: &NameScope<'_>) -> SequenceUse {
     let mut uses = SequenceUse::default();
-    for call in calls(text, tokens, scope) {
+    for call in sequence_calls(text, tokens, scope) {
         match (&*call.function, call.take) {
             ("setval", _) => uses.sets = true,
             ("nextval", Some(Take::Next(sequence))) => uses.takes.push(sequence),
@@ -155,10 +157,19 @@ fn calls(text: &str, tokens: &[Token], scope: &NameScope<'_>) -> Vec<Call> {
     (0..tokens.len()).filter_map(|at| call(text, tokens, at, scope)).collect()
 }
 
+/// The calls of functions about sequences.
+fn sequence_calls(text: &str, tokens: &[Token], scope: &NameScope<'_>) -> Vec<Call> {
+    let mut all = calls(text, tokens, scope);
+    all.retain(|call| call.take != Some(Take::Unique));
+    all
+}
+
 /// The call whose function is named by the token `at`.
 fn call(text: &str, tokens: &[Token], at: usize, scope: &NameScope<'_>) -> Option<Call> {
     let function = name_of(text, tokens.get(at)?)?;
-    if !matches!(&*function, "nextval" | "currval" | "lastval" | "setval") || !tokens.get(at + 1)?.is(b'(') {
+    if !matches!(&*function, "nextval" | "currval" | "lastval" | "setval" | "unique_id")
+        || !tokens.get(at + 1)?.is(b'(')
+    {
         return None;
     }
     let mut start = at;
@@ -166,6 +177,10 @@ fn call(text: &str, tokens: &[Token], at: usize, scope: &NameScope<'_>) -> Optio
     if at.checked_sub(1).and_then(|dot| tokens.get(dot)).is_some_and(|dot| dot.is(b'.')) {
         start = at.checked_sub(2)?;
         schema = name_of(text, tokens.get(start)?);
+    }
+    if function == "unique_id" {
+        let alone = schema.as_deref() == Some("pgloom") && tokens.get(at + 2)?.is(b')');
+        return alone.then(|| Call { tokens: start..at + 3, function, take: Some(Take::Unique) });
     }
     if !matches!(classify(scope.catalog, schema.as_deref(), &function), FunctionClass::Home(_)) {
         return None;
@@ -228,7 +243,7 @@ pub(crate) fn calls_can_be_replaced(text: &str, tokens: &[Token], scope: &NameSc
 /// Values in the place of calls: in the list of a SELECT without FROM, where each is made once and from left to right; and, of values
 /// that the session has taken before, behind or before an operator anywhere.
 fn call_edits(text: &str, tokens: &[Token], scope: &NameScope<'_>) -> Option<Edits> {
-    let calls = calls(text, tokens, scope);
+    let calls = sequence_calls(text, tokens, scope);
     if calls.is_empty() {
         return None;
     }

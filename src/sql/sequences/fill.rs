@@ -50,6 +50,8 @@ pub(crate) struct Rows<'a> {
     pub listed: Option<&'a [String]>,
     /// Values in a row.
     pub width: usize,
+    /// Columns whose values must be known before the rows are sent; `None`: all (every shard gets the same rows).
+    pub keys: Option<&'a [Box<str>]>,
     /// Whether some row has DEFAULT in this place; whether some row has another value.
     pub has_default: &'a dyn Fn(usize) -> bool,
     pub has_value: &'a dyn Fn(usize) -> bool,
@@ -95,6 +97,11 @@ pub(crate) fn fill_of(
             always.get_or_insert(&column.name);
         }
         let Some(pieces) = default_pieces(table, &column.name, &column.default)? else { continue };
+        let unique = pieces.iter().any(|piece| matches!(piece, Piece::Take { take: Take::Unique, .. }));
+        if unique && rows.keys.is_some_and(|keys| !keys.contains(&column.name)) {
+            // Each shard makes its own.
+            continue;
+        }
         let cell = match position {
             Some(_) if overriding == Overriding::User && identity != Identity::No => Some(Cell::Always(pieces.clone())),
             Some(at) if (rows.has_default)(at) => Some(Cell::Default(pieces.clone())),
@@ -125,6 +132,9 @@ fn default_pieces(table: &Table, column: &str, default: &ColumnDefault) -> Resul
         ColumnDefault::None => Ok(None),
         ColumnDefault::Sequence(default) => {
             Ok(Some(vec![Piece::Take { take: Take::Next(default.sequence.clone()), bare: true }]))
+        }
+        ColumnDefault::Expression(text) if &**text == "pgloom.unique_id()" => {
+            Ok(Some(vec![Piece::Take { take: Take::Unique, bare: true }]))
         }
         ColumnDefault::Expression(text) => expression_pieces(text).map_err(|()| {
             Fault::unsupported(
@@ -177,7 +187,7 @@ pub(crate) fn expression_pieces(text: &str) -> Result<Option<Vec<Piece>>, ()> {
 fn next_of(pieces: &[Piece]) -> impl Iterator<Item = &QualifiedName> {
     pieces.iter().filter_map(|piece| match piece {
         Piece::Take { take: Take::Next(sequence), .. } => Some(sequence),
-        Piece::Take { take: Take::Current(_) | Take::Last, .. } | Piece::Text(_) => None,
+        Piece::Take { take: Take::Current(_) | Take::Last | Take::Unique, .. } | Piece::Text(_) => None,
     })
 }
 
@@ -207,7 +217,7 @@ pub(super) fn edits(text: &str, tokens: &[Token], fill: &Fill, scope: &NameScope
     let rows = walk.rows()?;
     let asked = walk.asked;
     // A call behind the rows, or before them.
-    if asked != walk.calls.len() {
+    if asked != walk.calls.iter().filter(|call| call.take != Some(Take::Unique)).count() {
         return None;
     }
     let mut edits = Edits { list: walk.list, last: None };
@@ -217,7 +227,7 @@ pub(super) fn edits(text: &str, tokens: &[Token], fill: &Fill, scope: &NameScope
         match take {
             Take::Next(sequence) => sequences.push(sequence),
             Take::Last => reads_last = true,
-            Take::Current(_) => {}
+            Take::Current(_) | Take::Unique => {}
         }
     }
     let reads_own = edits.takes().any(|take| matches!(take, Take::Current(of) if sequences.contains(&of)));
@@ -397,7 +407,7 @@ impl Walk<'_> {
         let bytes = inside.first()?.start..inside.last()?.end;
         let is_default = matches!(inside, [only] if is_word(self.text, only, "default"));
         let calls: Vec<&Call> = self.calls.iter().filter(|call| cell.contains(&call.tokens.start)).collect();
-        self.asked += calls.len();
+        self.asked += calls.iter().filter(|call| call.take != Some(Take::Unique)).count();
         match self.fill.cells.get(position)? {
             Cell::Always(pieces) => self.list.push(Edit { bytes, pieces: pieces.clone() }),
             Cell::Default(pieces) if is_default => self.list.push(Edit { bytes, pieces: pieces.clone() }),
