@@ -11,6 +11,8 @@ use crate::types::Collation;
 pub struct Catalog {
     pub generation: u64,
     pub tables: HashMap<QualifiedName, Arc<Table>>,
+    /// The table of each index.
+    pub indexes: HashMap<QualifiedName, QualifiedName>,
     /// By name without schema: what is known of user-defined functions (those outside pg_catalog and information_schema).
     pub functions: HashMap<Box<str>, UserFunction>,
     /// Schemas that exist, to resolve `search_path`.

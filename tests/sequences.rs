@@ -208,7 +208,8 @@ fn one_client_sees_the_values_of_one_postgres() {
     for table in ["notes", "auto", "strict", "loose", "invoices", "odd", "two"] {
         let mut ours = world.rows(&format!("SELECT t::text FROM {table} t"));
         let mut theirs = theirs.values(&format!("SELECT t::text FROM {table} t"));
-        (ours.sort(), theirs.sort());
+        ours.sort();
+        theirs.sort();
         assert_eq!(ours, theirs, "{table}");
     }
 }
@@ -394,7 +395,8 @@ fn copy_fills_what_its_rows_leave_out() {
     for table in ["notes", "loose", "strict", "auto"] {
         let mut ours = world.rows(&format!("SELECT t::text FROM {table} t"));
         let mut theirs = theirs.values(&format!("SELECT t::text FROM {table} t"));
-        (ours.sort(), theirs.sort());
+        ours.sort();
+        theirs.sort();
         assert_eq!(ours, theirs, "{table}");
     }
     for index in 0..support::SHARDS {

@@ -66,6 +66,7 @@ pub async fn read_from(server: &mut Backend, safe_functions: &[QualifiedName]) -
             table.unique_keys.extend(key);
         }
     }
+    let indexes = read_indexes(server).await?;
     let functions = read_functions(server, safe_functions).await?;
     let schemas = server
         .query(&format!("SELECT n.nspname FROM pg_catalog.pg_namespace n WHERE {USER_SCHEMAS} ORDER BY 1"))
@@ -85,6 +86,7 @@ pub async fn read_from(server: &mut Backend, safe_functions: &[QualifiedName]) -
     Ok(Catalog {
         generation: 0,
         tables: tables.into_values().map(|t| (t.name.clone(), Arc::new(t))).collect(),
+        indexes,
         functions,
         schemas,
         aggregates,
@@ -242,6 +244,18 @@ fn unique_query() -> String {
     )
 }
 
+async fn read_indexes(server: &mut Backend) -> Result<HashMap<QualifiedName, QualifiedName>, Fault> {
+    let rows = server
+        .query(&format!(
+            "SELECT n.nspname, c.relname, tn.nspname, t.relname FROM pg_catalog.pg_index i \
+             JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             JOIN pg_catalog.pg_class t ON t.oid = i.indrelid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace \
+             WHERE {USER_SCHEMAS}"
+        ))
+        .await?;
+    rows.iter().map(|row| Ok((qualified(row, 0)?, qualified(row, 2)?))).collect()
+}
+
 async fn read_functions(
     server: &mut Backend,
     safe: &[QualifiedName],
@@ -283,6 +297,10 @@ fn worse(a: Volatility, b: Volatility) -> Volatility {
         (Volatility::Stable, _) | (_, Volatility::Stable) => Volatility::Stable,
         (Volatility::Immutable, Volatility::Immutable) => Volatility::Immutable,
     }
+}
+
+fn qualified(row: &Row, at: usize) -> Result<QualifiedName, Fault> {
+    Ok(QualifiedName::new(text(row, at)?, text(row, at + 1)?))
 }
 
 fn text(row: &Row, at: usize) -> Result<&str, Fault> {

@@ -183,6 +183,7 @@ pub fn because(why: &Why) -> String {
         Why::Ddl => "DDL".to_owned(),
         Why::Hint => "hint".to_owned(),
         Why::Refused => "refused".to_owned(),
+        Why::OneByOne(of) => format!("{}, one shard after the other", of.command),
         Why::Sequence => "by values of sequences".to_owned(),
     }
 }

@@ -5,7 +5,7 @@ use crate::exec::scatter::tables_have_changed;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
 use crate::plan::combine::Combine;
-use crate::plan::{Access, Plan, PlanKind, ShardSql};
+use crate::plan::{Access, Plan, PlanKind, ShardSql, Why};
 use crate::session::describe::target;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
@@ -162,7 +162,7 @@ impl Session {
         }
         self.note_plan(&plan);
         // As in Postgres, what it writes lasts or is undone with the rest of the pipeline.
-        let alone = statement.analysis.kind == StatementKind::Maintenance;
+        let alone = matches!(plan.why, Why::OneByOne(_));
         if plan.access == Access::Write && !alone {
             self.tx.begin_implicit(&self.settings);
         }

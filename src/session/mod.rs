@@ -19,6 +19,7 @@ mod hold;
 mod large;
 pub mod local;
 mod memory;
+mod one_by_one;
 mod own_catalog;
 mod parse;
 pub mod prepared;

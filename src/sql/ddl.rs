@@ -1,11 +1,15 @@
 //! DDL and maintenance: which shards a definition belongs on. Told by the leading words, for the parser knows only part of it.
 
+use std::sync::Arc;
+
+use crate::catalog::RelationKind;
 use crate::fault::Fault;
+use crate::ids::QualifiedName;
 use crate::sql::Access;
 use crate::sql::analyze::{Analyzer, PinReason, Verdict};
 use crate::sql::constraints;
 use crate::sql::names::{Relation, creation_schema, distributed_names, resolve};
-use crate::sql::outcome::{Outcome, Why};
+use crate::sql::outcome::{OneByOne, Outcome, Why};
 use crate::sql::utility;
 use crate::sql::words::Words;
 
@@ -24,6 +28,7 @@ pub(crate) fn ddl(of: &Analyzer<'_>) -> Verdict {
     let place = Definition { verb, of, text, words: &mut words }.place();
     match place {
         Ok(Place::Everywhere) => Verdict::new(Outcome::Broadcast(Why::Ddl), Access::Write),
+        Ok(Place::OneByOne(steps)) => one_by_one(steps),
         Ok(Place::Home) => Verdict::new(Outcome::Home(Why::Ddl), Access::Write),
         Err(fault) => Verdict::refuse(fault),
     }
@@ -32,6 +37,21 @@ pub(crate) fn ddl(of: &Analyzer<'_>) -> Verdict {
 enum Place {
     Home,
     Everywhere,
+    /// Everywhere, but not in a transaction.
+    OneByOne(OneByOne),
+}
+
+fn one_by_one(steps: OneByOne) -> Verdict {
+    Verdict::new(Outcome::Broadcast(Why::OneByOne(Arc::new(steps))), Access::Write)
+}
+
+impl OneByOne {
+    const AGAIN: &'static str =
+        "Remove the cause and run the command again: what is done already is done once more, or skipped.";
+
+    fn again(command: impl Into<Box<str>>) -> Self {
+        Self { command: command.into(), index: None, remedy: Self::AGAIN }
+    }
 }
 
 /// A temporary relation lives in one session of the home shard.
@@ -242,10 +262,8 @@ impl Definition<'_, '_> {
 
     fn create_index(&mut self, unique: bool) -> Result<Place, Fault> {
         let concurrently = self.words.take("concurrently");
-        self.words.take_all(&["if", "not", "exists"]);
-        if !self.words.is(0, "on") {
-            self.words.name();
-        }
+        let if_not_exists = self.words.take_all(&["if", "not", "exists"]);
+        let index = if self.words.is(0, "on") { None } else { self.words.name() };
         if !self.words.take("on") {
             return self.unknown();
         }
@@ -255,9 +273,10 @@ impl Definition<'_, '_> {
         if !relation.is_distributed() {
             return Ok(Place::Home);
         }
-        if concurrently {
-            return Err(concurrent());
-        }
+        let table_schema = match &relation {
+            Relation::Sharded { name, .. } | Relation::Reference { name, .. } => name.schema.clone(),
+            Relation::View { .. } | Relation::Unsharded { .. } | Relation::System => Box::default(),
+        };
         if let (true, Relation::Sharded { name, key, .. }) = (unique, &relation) {
             if self.words.take("using") {
                 self.words.name();
@@ -265,7 +284,16 @@ impl Definition<'_, '_> {
             let columns = self.words.name_list().unwrap_or_default();
             constraints::check_unique(name, key, &columns, "a unique index")?;
         }
-        Ok(Place::Everywhere)
+        if !concurrently {
+            return Ok(Place::Everywhere);
+        }
+        // An index is in the schema of its table.
+        let index = index.filter(|_| if_not_exists).map(|(_, name)| QualifiedName::new(table_schema, name));
+        Ok(Place::OneByOne(OneByOne {
+            command: "CREATE INDEX CONCURRENTLY".into(),
+            index,
+            remedy: "DROP INDEX CONCURRENTLY IF EXISTS removes it from every shard, also where it is not valid; then run the command again.",
+        }))
     }
 
     /// `... name ON table`
@@ -355,10 +383,14 @@ impl Definition<'_, '_> {
             return self.on_table();
         }
         if self.words.is(0, "index") {
-            if self.words.is(1, "concurrently") && !self.of.scope.topology.tables.is_empty() {
-                return Err(concurrent());
-            }
-            return self.of_index();
+            let concurrently = self.words.is(1, "concurrently");
+            let remedy = "Run the command again with IF EXISTS, which skips the shards that have it no more.";
+            return Ok(match self.of_index()? {
+                Place::Everywhere if concurrently => {
+                    Place::OneByOne(OneByOne { remedy, ..OneByOne::again("DROP INDEX CONCURRENTLY") })
+                }
+                place => place,
+            });
         }
         if self.words.take("foreign") && self.words.is(0, "table") {
             return Ok(Place::Home);
@@ -366,9 +398,33 @@ impl Definition<'_, '_> {
         self.cluster_wide()
     }
 
-    /// The catalog does not say which table an index belongs to: where no table is distributed, it is at home.
-    fn of_index(&self) -> Result<Place, Fault> {
-        Ok(if self.of.scope.topology.tables.is_empty() { Place::Home } else { Place::Everywhere })
+    /// `INDEX [CONCURRENTLY] [IF EXISTS] name, ...`: where their tables are. Of an index that is not known, everywhere, if any table is.
+    fn of_index(&mut self) -> Result<Place, Fault> {
+        let start = self.words.at;
+        self.words.take("index");
+        self.words.take("concurrently");
+        self.words.take_all(&["if", "exists"]);
+        let names = self.words.names();
+        self.words.at = start;
+        let tables: Option<Vec<Name>> = names.and_then(|names| names.iter().map(|name| self.table_of(name)).collect());
+        match tables {
+            Some(tables) => self.of_names("a command on indexes", &tables),
+            None if self.of.scope.topology.tables.is_empty() => Ok(Place::Home),
+            None => Ok(Place::Everywhere),
+        }
+    }
+
+    /// The table of an index.
+    fn table_of(&self, (schema, name): &Name) -> Option<Name> {
+        let known = &self.of.scope.catalog.indexes;
+        let table = match schema {
+            Some(schema) => known.get(&QualifiedName::new(&**schema, &**name)),
+            None => {
+                let mut path = self.of.scope.search_path.iter();
+                path.find_map(|schema| known.get(&QualifiedName::new(schema.clone(), &**name)))
+            }
+        }?;
+        Some((Some(table.schema.to_string()), table.name.to_string()))
     }
 
     fn comment(&mut self) -> Result<Place, Fault> {
@@ -430,21 +486,42 @@ impl Definition<'_, '_> {
         self.of_tables("GRANT")
     }
 
+    /// `REINDEX [(options)] INDEX | TABLE | SCHEMA | DATABASE | SYSTEM [CONCURRENTLY] name`
     fn reindex(&mut self) -> Result<Place, Fault> {
-        if self.words.has("concurrently") {
-            return match self.of.distributed_name(false) {
-                Some(_) => Err(concurrent()),
-                None => Ok(Place::Home),
-            };
-        }
+        let mut concurrently = self.words.has("concurrently");
         while self.words.take_punct(b'(') {
             while !self.words.is_done() && !self.words.take_punct(b')') {
                 self.words.at += 1;
             }
         }
-        match self.words.take("table") {
-            true => self.of_tables("REINDEX"),
-            false => self.of_index(),
+        let place = if self.words.take("table") {
+            self.words.take("concurrently");
+            let names = self.words.names();
+            // Its partitions are done one by one.
+            concurrently |= names.iter().flatten().any(|name| self.is_partitioned(name));
+            match names {
+                Some(names) => self.of_names("REINDEX", &names)?,
+                None => self.unknown()?,
+            }
+        } else if self.words.is(0, "index") {
+            self.of_index()?
+        } else {
+            // Of many tables: each in a transaction of its own.
+            concurrently = true;
+            if self.of.scope.topology.tables.is_empty() { Place::Home } else { Place::Everywhere }
+        };
+        Ok(match place {
+            Place::Everywhere if concurrently => Place::OneByOne(OneByOne::again("REINDEX")),
+            place => place,
+        })
+    }
+
+    fn is_partitioned(&self, (schema, name): &Name) -> bool {
+        match resolve(&self.of.scope, schema.as_deref(), name) {
+            Relation::Sharded { table, .. } | Relation::Reference { table, .. } | Relation::Unsharded { table } => {
+                table.is_some_and(|table| table.kind == RelationKind::PartitionedTable)
+            }
+            Relation::View { .. } | Relation::System => false,
         }
     }
 
@@ -493,14 +570,16 @@ fn place_of(of: &Analyzer<'_>, what: &str, names: &[Name]) -> Result<Place, Faul
 
 /// VACUUM, ANALYZE, CLUSTER, CHECKPOINT.
 pub(crate) fn maintenance(of: &Analyzer<'_>) -> Verdict {
+    let text = of.text.get(of.scan.start..of.scan.end).unwrap_or_default();
+    let command = text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_uppercase();
+    let everywhere = || one_by_one(OneByOne::again(command.clone()));
     match of.distributed_name(false) {
-        Some(_) => Verdict::new(Outcome::Broadcast(Why::Ddl), Access::Write),
+        Some(_) => everywhere(),
         None => {
             let words = of.text.get(of.scan.start..of.scan.end).and_then(|text| Words::new(text, true));
             let names_none = words.is_some_and(|words| words.len() == 1 || words.len() == 2 && words.is(1, "verbose"));
             let whole = names_none && !of.scope.topology.tables.is_empty();
-            let outcome = if whole { Outcome::Broadcast(Why::Ddl) } else { Outcome::Home(Why::Unsharded) };
-            Verdict::new(outcome, Access::Write)
+            if whole { everywhere() } else { Verdict::new(Outcome::Home(Why::Unsharded), Access::Write) }
         }
     }
 }
@@ -513,7 +592,7 @@ pub(crate) fn lock(of: &Analyzer<'_>) -> Verdict {
     words.take("table");
     let Some(names) = words.names() else { return of.not_understood("LOCK") };
     match place_of(of, "LOCK", &names) {
-        Ok(Place::Everywhere) => Verdict::new(Outcome::Broadcast(Why::Ddl), Access::Write),
+        Ok(Place::Everywhere | Place::OneByOne(_)) => Verdict::new(Outcome::Broadcast(Why::Ddl), Access::Write),
         Ok(Place::Home) => Verdict::home(),
         Err(fault) => Verdict::refuse(fault),
     }

@@ -306,9 +306,22 @@ pub enum Why {
     /// It names a cursor: the session knows where that is.
     Cursor,
     Ddl,
+    /// What cannot run in a transaction: one shard after the other.
+    OneByOne(Arc<OneByOne>),
     /// A hint or `pgloom.shard` said so.
     Hint,
     Refused,
     /// By values of sequences that are not taken yet.
     Sequence,
+}
+
+/// A command that each shard runs for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneByOne {
+    /// As messages name it.
+    pub command: Box<str>,
+    /// The index that it makes where there is none (IF NOT EXISTS): one that is not valid must not pass for it.
+    pub index: Option<QualifiedName>,
+    /// What to do when it has failed half way.
+    pub remedy: &'static str,
 }
