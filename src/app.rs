@@ -382,7 +382,7 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
                     }
                 }
             }
-            match control::catalog::reload(&database, false).await {
+            match control::catalog::reload(&database, false, None).await {
                 Ok(()) => {
                     read_at = Some(Instant::now());
                     database.note_look(Look::Read);

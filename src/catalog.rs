@@ -1,9 +1,11 @@
 //! PURE. `Catalog`: what the shards' system catalogs say of tables, columns, views and functions, and how shards differ in it.
 
-use std::collections::HashMap;
+pub mod code;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::ids::{Oid, QualifiedName};
+use crate::ids::{Oid, QualifiedName, ShardId, ShardSet};
 use crate::types::Collation;
 
 /// The catalog of one moment. `generation` grows with every change, so that what was derived from an older one is a miss.
@@ -11,14 +13,19 @@ use crate::types::Collation;
 pub struct Catalog {
     pub generation: u64,
     pub tables: HashMap<QualifiedName, Arc<Table>>,
-    /// The table of each index.
-    pub indexes: HashMap<QualifiedName, QualifiedName>,
     /// By name without schema: what is known of user-defined functions (those outside pg_catalog and information_schema).
     pub functions: HashMap<Box<str>, UserFunction>,
     /// Schemas that exist, to resolve `search_path`.
     pub schemas: Vec<Box<str>>,
     /// Names of user-defined aggregates, operators' and types' names are not needed yet.
     pub aggregates: Vec<Box<str>>,
+    /// The schemas that lie whole on a shard of their own, as they exist there. Their tables are among `tables`, but what else is
+    /// in them concerns nobody who does not name them.
+    pub placed: HashMap<Box<str>, Arc<PlacedSchema>>,
+    /// Shards of which is not known what is in the schemas that lie on them.
+    pub unread: ShardSet,
+    /// Each index with its table.
+    pub indexes: HashMap<QualifiedName, QualifiedName>,
     /// The database's default collation (`pg_database.datcollate` is C or POSIX, or not).
     pub default_collation: Collation,
     pub customs: Customs,
@@ -34,6 +41,16 @@ pub struct Customs {
     pub operators: Vec<Box<str>>,
     /// There are casts between built-in types, or conversions of encodings, which no name in a statement shows.
     pub casts: bool,
+}
+
+/// What is in a schema that lies whole on one shard, besides relations.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlacedSchema {
+    /// As [`Catalog::functions`].
+    pub functions: HashMap<Box<str>, UserFunction>,
+    pub aggregates: HashSet<Box<str>>,
+    /// Types of every kind, those of tables' rows too.
+    pub types: HashSet<Box<str>>,
 }
 
 /// `pg_class.relkind`, as far as routing cares.
@@ -76,6 +93,8 @@ pub struct Column {
     /// `GENERATED ALWAYS AS (...) STORED`.
     pub generated: bool,
     pub default: ColumnDefault,
+    /// Its type and collation as SQL, where the home shard may not have the table: in schemas that lie whole on a shard.
+    pub declared: Option<Box<str>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +127,28 @@ pub struct UserFunction {
     pub volatility: Volatility,
     /// Declared safe in the config: it reads and writes no sharded table.
     pub declared_safe: bool,
+    pub sets: Sets,
+}
+
+/// Whether code changes a setting of its session, as far as its text says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sets {
+    Nothing,
+    /// Until the transaction ends.
+    Locally,
+    Lasting,
+}
+
+impl UserFunction {
+    /// What holds of both.
+    pub fn worse(self, other: Self) -> Self {
+        let volatility = match (self.volatility, other.volatility) {
+            (Volatility::Volatile, _) | (_, Volatility::Volatile) => Volatility::Volatile,
+            (Volatility::Stable, _) | (_, Volatility::Stable) => Volatility::Stable,
+            (Volatility::Immutable, Volatility::Immutable) => Volatility::Immutable,
+        };
+        Self { volatility, declared_safe: self.declared_safe && other.declared_safe, sets: self.sets.max(other.sets) }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +159,34 @@ pub enum Volatility {
 }
 
 impl Catalog {
+    /// This catalog with the schemas that lie whole on other shards; `None`: what that shard has was never read.
+    pub fn with_placed<'a>(mut self, others: impl IntoIterator<Item = (ShardId, Option<&'a Catalog>)>) -> Self {
+        for (shard, other) in others {
+            let Some(other) = other else {
+                self.unread.insert(shard);
+                continue;
+            };
+            let placed = |name: &QualifiedName| other.placed.contains_key(&name.schema);
+            let tables = other.tables.iter().filter(|(name, _)| placed(name));
+            self.tables.extend(tables.map(|(name, table)| (name.clone(), Arc::clone(table))));
+            let indexes = other.indexes.iter().filter(|(name, _)| placed(name));
+            self.indexes.extend(indexes.map(|(index, table)| (index.clone(), table.clone())));
+            self.schemas.extend(other.placed.keys().cloned());
+            self.placed.extend(other.placed.iter().map(|(name, schema)| (name.clone(), Arc::clone(schema))));
+        }
+        self.schemas.sort_unstable();
+        self
+    }
+
+    /// This catalog without some of the schemas that lie whole on one shard.
+    pub fn without_placed(mut self, gone: impl Fn(&str) -> bool) -> Self {
+        self.tables.retain(|name, _| !gone(&name.schema));
+        self.indexes.retain(|name, _| !gone(&name.schema));
+        self.schemas.retain(|schema| !gone(schema));
+        self.placed.retain(|schema, _| !gone(schema));
+        self
+    }
+
     pub fn table(&self, name: &QualifiedName) -> Option<&Arc<Table>> {
         self.tables.get(name)
     }
@@ -198,6 +267,39 @@ fn quoted_part(text: &str) -> Option<(String, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn catalog(tables: &[(&str, &str)], placed: &[&str]) -> Catalog {
+        let mut catalog = Catalog::default();
+        for (schema, name) in tables {
+            let name = QualifiedName::new(*schema, *name);
+            let table = Table {
+                name: name.clone(),
+                kind: RelationKind::Table,
+                columns: Vec::new(),
+                unique_keys: Vec::new(),
+                definition: None,
+                has_triggers: false,
+                parent: None,
+            };
+            catalog.tables.insert(name, Arc::new(table));
+        }
+        catalog.placed = placed.iter().map(|name| ((*name).into(), Arc::default())).collect();
+        catalog
+    }
+
+    #[test]
+    fn other_shards_add_the_schemas_that_lie_on_them_and_nothing_else() {
+        let home = catalog(&[("public", "a")], &[]);
+        let other = catalog(&[("public", "b"), ("t_1", "c")], &["t_1"]);
+        let all = home.with_placed([(ShardId(1), Some(&other)), (ShardId(2), None)]);
+        let mut names: Vec<String> = all.tables.keys().map(ToString::to_string).collect();
+        names.sort();
+        assert_eq!(names, ["public.a", "t_1.c"]);
+        assert_eq!(all.schemas[..], ["t_1".into()]);
+        assert_eq!(all.unread, ShardSet::one(ShardId(2)));
+        let less = all.without_placed(|schema| schema == "t_1");
+        assert_eq!((less.tables.len(), less.schemas.len(), less.placed.len()), (1, 0, 0));
+    }
 
     #[test]
     fn names_are_read_as_regclass_reads_them() {

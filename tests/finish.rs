@@ -173,6 +173,12 @@ fn statements_prepared_in_sql_are_executed_over_shards() {
         "PREPARE at_home AS SELECT 1 FROM sales",
         "EXECUTE at_home(1)",
         "EXECUTE one(1); EXECUTE one(2)",
+        "PREPARE tell AS SELECT set_config('my.tale', $1, false)",
+        "EXECUTE tell('of two shards')",
+        "EXECUTE tell('o' || 'f one')",
+        "SELECT current_setting('my.tale') FROM sales WHERE id = 1",
+        "SELECT current_setting('my.tale') FROM sales WHERE id = 2",
+        "SELECT current_setting('my.tale') FROM sales WHERE id = 3",
         "DEALLOCATE one",
         "EXECUTE one(1)",
         "PREPARE one AS SELECT max(id) FROM sales",
@@ -197,6 +203,25 @@ fn statements_prepared_in_sql_are_executed_over_shards() {
     let mut other = world.connect();
     other.must("PREPARE one AS SELECT min(id) FROM sales");
     assert_eq!(other.value("EXECUTE one"), "1");
+}
+
+/// What the router takes by itself has the names that Postgres would take.
+#[test]
+fn keywords_are_names_where_they_are_names_in_postgres() {
+    let world = World::create("keywords", "", "");
+    let (mut oracle, mut raw) = (world.db.oracle(), world.connect());
+    let keywords = oracle.value("SELECT string_agg(word, ' ' ORDER BY word) FROM pg_get_keywords()");
+    assert!(keywords.split(' ').count() > 400);
+    for keyword in keywords.split(' ') {
+        for verb in ["EXECUTE", "DEALLOCATE", "CLOSE", "FETCH"] {
+            let step = format!("{verb} {keyword}");
+            assert_eq!(raw.simple(&step).code(), oracle.simple(&step).code(), "{step}");
+        }
+        let declare = format!("BEGIN; DECLARE {keyword} CURSOR FOR SELECT id FROM sales; CLOSE {keyword}");
+        assert_eq!(raw.simple(&declare).code(), oracle.simple(&declare).code(), "{declare}");
+        raw.simple("ROLLBACK");
+        oracle.simple("ROLLBACK");
+    }
 }
 
 #[test]

@@ -269,7 +269,7 @@ fn tangled_statements_answer_as_one_postgres_does() {
     answer_generated("tangled", tangle::statement);
 }
 
-fn answer_generated(label: &str, make: fn(&mut generate::Random, usize) -> Case) {
+fn answer_generated(label: &str, make: fn(&mut support::Random, usize) -> Case) {
     let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
     let (seed, count) = (number("PGLOOM_ORACLE_SEED", 20_240_229), number("PGLOOM_ORACLE_N", 500));
     println!("PGLOOM_ORACLE_SEED={seed} PGLOOM_ORACLE_N={count}");
@@ -278,7 +278,7 @@ fn answer_generated(label: &str, make: fn(&mut generate::Random, usize) -> Case)
     // Without statistics Postgres takes joins that make millions of rows for cheap ones, and `MOST_COST` means nothing.
     bench.oracle.must("ANALYZE");
     let mut report = Report::default();
-    let mut random = generate::Random::new(seed);
+    let mut random = support::Random::new(seed);
     for index in 0..count as usize {
         let case = make(&mut random, index);
         if !wanted(&case) || bench.cost(&case) > MOST_COST {

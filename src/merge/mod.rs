@@ -139,6 +139,12 @@ impl Merge {
         &self.columns
     }
 
+    /// Whether every row goes to the client as it is, in whatever order: the caller may then pass rows on without asking.
+    pub fn passes_all(&self) -> bool {
+        let empty = matches!(&self.gather, Gatherer::Concat { rows, .. } if rows.is_empty());
+        empty && self.stages.is_empty() && self.hidden == 0 && self.window == Window { offset: 0, limit: None }
+    }
+
     /// What is to be done next. After a fault the merge is at its end.
     pub fn advance(&mut self) -> Result<Advance, Fault> {
         loop {

@@ -111,6 +111,26 @@ fn a_limit_ends_the_merge_before_its_inputs_end() {
 }
 
 #[test]
+fn rows_pass_unseen_only_where_all_go_to_the_client_as_they_are() {
+    let passes = |combine: &Combine, window| merge(combine, window, &[INT8], 2).unwrap().passes_all();
+    let window = |offset, limit| Some(Window { offset, limit });
+    assert!(passes(&Combine::CONCAT, None));
+    assert!(passes(&Combine::CONCAT, window(0, None)));
+    assert!(!passes(&Combine::CONCAT, window(0, Some(1_000))));
+    assert!(!passes(&Combine::CONCAT, window(1, None)));
+    assert!(!passes(&Combine { hidden: 1, ..Combine::CONCAT }, None));
+    assert!(!passes(&sorted_by(vec![ascending(0)]), None));
+    assert!(!passes(&Combine { gather: Gather::Interleave(vec![0, 1]), ..Combine::CONCAT }, None));
+    assert!(!passes(&steps(vec![Step::Distinct { columns: 1, sorted: false }]), None));
+    // A row that was pushed before is to come first.
+    let mut begun = merge(&Combine::CONCAT, None, &[INT8], 2).unwrap();
+    begun.push(0, frame(&ints(&[&[1]])[0])).unwrap();
+    assert!(!begun.passes_all());
+    assert!(matches!(begun.advance(), Ok(Advance::Row(_))));
+    assert!(begun.passes_all());
+}
+
+#[test]
 fn hidden_columns_are_dropped_last() {
     let combine = Combine { hidden: 1, ..sorted_by(vec![ascending(1)]) };
     let inputs = [ints(&[&[10, 2]]), ints(&[&[20, 1]])];

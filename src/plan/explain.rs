@@ -8,6 +8,7 @@ use crate::plan::shard_plans::{ShardPlan, ShardPlans};
 use crate::plan::{Access, Elsewhere, FinishPlan, Keys, KeysFrom, Plan, PlanKind, Pull, PullFrom, ShardSql, View, Why};
 use crate::sql::Analysis;
 use crate::sql::advice::Note;
+use crate::sql::analyze::PinReason;
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
 use crate::sql::sequences::fill::Cell;
 use crate::sql::sequences::{Draw, Form, Piece, Take};
@@ -89,7 +90,7 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
     if plan.access == Access::Write && !matches!(plan.kind, PlanKind::Refuse(_)) {
         lines.push(0, "Access: write".to_owned());
     }
-    if let Some(pin) = analysis.pin {
+    if let Some(pin) = analysis.pin.filter(|pin| *pin != PinReason::LocalSetting) {
         lines.push(0, format!("Pins the connection: {pin:?}"));
     }
     lines.lines
@@ -164,7 +165,8 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
     if let Some(fields) = document.as_object_mut() {
         fields.insert("why".to_owned(), because(&plan.why).into());
         fields.insert("access".to_owned(), if plan.access == Access::Write { "write" } else { "read" }.into());
-        fields.insert("pins".to_owned(), analysis.pin.map_or(Value::Null, |pin| format!("{pin:?}").into()));
+        let pin = analysis.pin.filter(|pin| *pin != PinReason::LocalSetting);
+        fields.insert("pins".to_owned(), pin.map_or(Value::Null, |pin| format!("{pin:?}").into()));
     }
     document
 }
@@ -177,6 +179,7 @@ pub fn because(why: &Why) -> String {
         Why::NoKey(name) => format!("no condition on {}.{}", name.table, name.columns),
         Why::Contradiction => "no row can match".to_owned(),
         Why::Unsharded => "unsharded".to_owned(),
+        Why::Schema(schema) => format!("schema {schema}"),
         Why::Reference => "reference table".to_owned(),
         Why::NoTable => "no table".to_owned(),
         Why::Cursor => "or the shard that has the cursor".to_owned(),
@@ -392,7 +395,7 @@ fn sources<'a>(from: &PullFrom, view: &View<'a>) -> Vec<&'a str> {
     match from {
         PullFrom::Shards(shards) => list(shards, view),
         PullFrom::Any => Vec::new(),
-        PullFrom::Home => vec![shard_name(view.topology.home, view)],
+        PullFrom::One(shard) => vec![shard_name(*shard, view)],
     }
 }
 

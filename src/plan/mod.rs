@@ -65,6 +65,22 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The shard that runs the whole statement, where one does.
+    pub fn one_shard(&self) -> Option<ShardId> {
+        match &self.kind {
+            PlanKind::Single(shard) => Some(*shard),
+            PlanKind::Scatter { shards, .. } => shards.iter().next().filter(|_| shards.len() == 1),
+            PlanKind::Refuse(_)
+            | PlanKind::Any
+            | PlanKind::Broadcast(_)
+            | PlanKind::Finish(_)
+            | PlanKind::Split { .. }
+            | PlanKind::CopyIn(_)
+            | PlanKind::Explain(_)
+            | PlanKind::Draw(_) => None,
+        }
+    }
+
     /// Shows the plan that servers beside the shards would carry out, where they may: one of them, `on` in words.
     pub fn show_on(&mut self, on: &str) {
         match &mut self.kind {
@@ -183,8 +199,16 @@ fn plan_outcome(outcome: &Outcome, analysis: &Analysis, inputs: &Inputs<'_>, vie
         Outcome::Draw(draw) => (PlanKind::Draw(Arc::clone(draw)), Why::Sequence),
         Outcome::Refuse(fault) => (PlanKind::Refuse(fault.clone()), Why::Refused),
         Outcome::Home(why) => (PlanKind::Single(view.topology.home), why.clone()),
+        Outcome::Shard(shard, why) => (PlanKind::Single(*shard), why.clone()),
         Outcome::Any(why) => (PlanKind::Any, why.clone()),
         Outcome::Broadcast(why) => (PlanKind::Broadcast(ShardSql::AsWritten), why.clone()),
+        Outcome::Parts(parts, why) => {
+            let part = |(shard, text): &(ShardId, Arc<str>)| {
+                (*shard, ShardSql::Rewritten { text: text.clone(), parameters: None })
+            };
+            let kind = PlanKind::Split { parts: parts.iter().map(part).collect(), combine: Arc::new(Combine::CONCAT) };
+            (kind, why.clone())
+        }
         Outcome::CopyIn(copy) if copy.distribution.is_none() => (PlanKind::CopyIn(copy.clone()), Why::Reference),
         Outcome::CopyIn(copy) => {
             let columns: Vec<&str> = copy.key_fields.iter().map(|(_, name)| &**name).collect();
@@ -201,7 +225,7 @@ fn refused(fault: Fault) -> Plan {
 
 #[inline]
 fn routed_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
-    if let ([group], false, []) = (&routed.groups[..], routed.home, &routed.unchanged[..])
+    if let ([group], true, []) = (&routed.groups[..], routed.also.is_empty(), &routed.unchanged[..])
         && let Some(shard) = route::single(group, inputs, view.topology)
     {
         return Plan { kind: PlanKind::Single(shard), access: analysis.access, why: Why::Key(group.name.clone()) };
@@ -221,25 +245,28 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
         unsure |= reach.unsure;
         open |= reach.open;
     }
-    let Some(first) = routed.groups.first() else { return refused(unknown_value(None)) };
-    let name = &first.name;
+    let first = routed.groups.first();
+    let name = first.map(|group| &group.name);
     if unsure && analysis.access == Access::Write {
-        return refused(unknown_value(Some(name)));
+        return refused(unknown_value(name.map(|name| &**name)));
     }
     if let Err(fault) = check_unchanged(routed, inputs, view) {
         return refused(fault);
     }
-    if routed.home {
-        shards.insert(topology.home);
-    }
+    shards.union_with(&routed.also);
     let access = analysis.access;
     if shards.is_empty() {
-        let shard = topology.distribution(first.distribution).shards().min().unwrap_or(topology.home);
+        let of = first.and_then(|group| topology.distribution(group.distribution).shards().min());
+        let shard = of.unwrap_or(topology.home);
         return Plan { kind: PlanKind::Single(shard), access, why: Why::Contradiction };
     }
-    let why = if open { Why::NoKey(name.clone()) } else { Why::Keys(name.clone()) };
+    let why = match name {
+        None => Why::Unsharded,
+        Some(name) if open => Why::NoKey(name.clone()),
+        Some(name) => Why::Keys(name.clone()),
+    };
     if let Some(shard) = shards.single() {
-        let why = if open { why } else { Why::Key(name.clone()) };
+        let why = if let Why::Keys(name) = why { Why::Key(name) } else { why };
         return Plan { kind: PlanKind::Single(shard), access, why };
     }
     let scatter = match &routed.many {
@@ -269,7 +296,7 @@ fn insert_plan(analysis: &Analysis, insert: &InsertRows, inputs: &Inputs<'_>, vi
     let shard_of = |row| route::row_shard(row, &insert.typmods, &insert.name, distribution, inputs);
     let why = Why::Key(insert.name.clone());
     let access = analysis.access;
-    if let ([row], [], false) = (&insert.rows[..], &insert.groups[..], insert.home) {
+    if let ([row], [], true) = (&insert.rows[..], &insert.groups[..], insert.also.is_empty()) {
         return match shard_of(row) {
             Ok(shard) => Plan { kind: PlanKind::Single(shard), access, why },
             Err(fault) => refused(fault),
@@ -287,9 +314,7 @@ fn insert_plan(analysis: &Analysis, insert: &InsertRows, inputs: &Inputs<'_>, vi
         }
         shards.union_with(&reach.shards);
     }
-    if insert.home {
-        shards.insert(view.topology.home);
-    }
+    shards.union_with(&insert.also);
     if let Some(shard) = shards.single() {
         return Plan { kind: PlanKind::Single(shard), access, why };
     }

@@ -142,6 +142,10 @@ impl<'a> Walk<'a> {
         };
         let certain = match operand {
             Operand::One(value) => take(evaluate(value, key_type, self.inputs)),
+            Operand::OneOrNull(value) => match evaluate(value, key_type, self.inputs) {
+                Ok(KeyValue::Null) => false,
+                value => take(value),
+            },
             // Clause 9: every member counts, so one that cannot be read leaves nothing certain.
             Operand::List(values) => values.iter().all(|value| take(evaluate(value, key_type, self.inputs))),
             Operand::Array(value) => match array(value, key_type, self.inputs) {

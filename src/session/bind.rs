@@ -6,6 +6,7 @@ use crate::ids::ShardId;
 use crate::plan::{self, Inputs, Parameters, Plan, PlanKind};
 use crate::session::control::is_local;
 use crate::session::prepared::{BoundValues, ClientStatement, Place, Portal};
+use crate::session::set_config;
 use crate::session::sql_execute::{check_formats, executes};
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
@@ -65,10 +66,10 @@ impl Session {
         let kind = &statement.analysis.kind;
         if is_local(kind) || *kind == StatementKind::Empty {
             self.settle_parse().await?;
-            self.statements.put_portal(
-                view.portal,
-                Portal { statement, formats: result_formats(frame.body())?, place: Place::Local },
-            )?;
+            let text = set_config::local_text(&statement, &view.parameters)?;
+            let place = Place::Local(text);
+            self.statements
+                .put_portal(view.portal, Portal { statement, formats: result_formats(frame.body())?, place })?;
             self.answer(reply::BIND_COMPLETE);
             return Ok(());
         }
@@ -133,6 +134,12 @@ impl Session {
         view: &BindView<'_>,
     ) -> Result<(), Failure> {
         const TRIAL: &[u8] = b"pgloom_bind";
+        if let Some(plan) = self.foreign_plan(statement) {
+            self.settle_parse().await?;
+            self.describe_foreign(statement, &plan).await?;
+            self.answer(reply::BIND_COMPLETE);
+            return Ok(());
+        }
         let parsing = self.parsing(statement).await?;
         let shard = self.shard_for_describe(statement).await?;
         let at = self.open(shard).await?;

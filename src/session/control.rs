@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::backend::settings::{self, SessionSettings};
 use crate::fault::{Fault, SqlState};
-use crate::ids::ShardId;
+use crate::ids::{ShardId, ShardSet};
 use crate::session::batch::Reload;
 use crate::session::held::{Finishing, put_settings};
 use crate::session::local::LocalRows;
@@ -62,13 +62,18 @@ impl Session {
             }
             StatementKind::Set(statement) => {
                 let mut done = self.set(statement).await?;
+                self.look_for_schemas().await;
                 // SET x TO DEFAULT resets, and is a SET all the same.
                 if text.trim_start().get(..3).is_some_and(|word| word.eq_ignore_ascii_case("set")) {
                     done.tag = "SET".to_owned();
                 }
                 Ok(Some(done))
             }
-            StatementKind::SetConfig(columns) => self.set_config(text, columns).await,
+            StatementKind::SetConfig(query) => {
+                let done = self.set_config(text, &query.columns).await?;
+                self.look_for_schemas().await;
+                Ok(done)
+            }
             StatementKind::ShowRouter(name) => match name.strip_prefix("pgloom.").unwrap_or(name) {
                 "transactions" => Ok(Some(self.show_transactions().await)),
                 name => Ok(Some(self.show_router(name)?)),
@@ -91,8 +96,8 @@ impl Session {
         match kind {
             StatementKind::ShowRouter(name) => Ok(Some(LocalRows { rows: Vec::new(), ..self.show_router(name)? })),
             StatementKind::ExplainRoute { .. } => Ok(Some(LocalRows::of("QUERY PLAN", Vec::new(), "EXPLAIN"))),
-            StatementKind::SetConfig(columns) => {
-                Ok(Some(LocalRows { columns: columns.to_vec(), ..LocalRows::default() }))
+            StatementKind::SetConfig(query) => {
+                Ok(Some(LocalRows { columns: query.columns.to_vec(), ..LocalRows::default() }))
             }
             _ => Ok(None),
         }
@@ -139,8 +144,11 @@ impl Session {
                     }
                     self.adopt(settings);
                 }
+                self.report_joined();
                 self.forget_cursors().await;
-                self.batch.unread |= self.batch.reload == Reload::Surely;
+                if self.batch.reload == Reload::Surely {
+                    self.note_unread(None);
+                }
                 Ok(Some(tag("ROLLBACK")))
             }
             TransactionStatement::TwoPhase => Err(Fault::unsupported(
@@ -286,8 +294,10 @@ impl Session {
             }
             SetStatement::Local { name, value } => {
                 let sql = format!("SET LOCAL {}", settings::assign(name, value).trim_start_matches("SET "));
+                check_setting(name, value)?;
                 self.set_in_transaction(&sql, "SET LOCAL").await?;
                 if self.tx.in_block() {
+                    self.report_joined();
                     let value = Some(&**value).filter(|value| !value.eq_ignore_ascii_case("default"));
                     self.set_local(name, value);
                 }
@@ -382,7 +392,7 @@ impl Session {
     pub(super) fn adopt(&mut self, wanted: Arc<SessionSettings>) {
         {
             let effective = self.tx.with_locals(&wanted);
-            self.scope = SearchScope::new(&effective, &self.user, &self.database.name);
+            self.scope = SearchScope::new(&effective, &self.defaults, &self.server_user, &self.database.name);
             self.meaning = effective.meaning();
         }
         self.settings = wanted;
@@ -405,6 +415,14 @@ impl Session {
                 None => self.reported.push((name.clone(), value.clone())),
             }
             let _ = reply::parameter_status(&mut self.client.out, name, value);
+        }
+    }
+
+    /// A setting has changed within the transaction: so it has on every server that takes part.
+    pub(super) fn report_joined(&mut self) {
+        let at = self.held.iter().position(|held| held.joined);
+        if let Some(at) = at {
+            self.report_parameters(at);
         }
     }
 
@@ -500,8 +518,10 @@ impl Session {
             return;
         }
         let stale = std::mem::take(&mut self.batch.reload) == Reload::Surely;
-        self.batch.unread = false;
-        if let Err(fault) = crate::control::catalog::reload(&self.database, stale).await {
+        self.batch.unread = ShardSet::new();
+        let touched = std::mem::take(&mut self.batch.touched);
+        let touched = Some(&touched).filter(|touched| !touched.is_empty());
+        if let Err(fault) = crate::control::catalog::reload(&self.database, stale, touched).await {
             tracing::warn!(error = %fault, "catalog not read after DDL");
         }
         self.refresh_view();

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::backend::settings::quote_literal;
 use crate::fault::{Blame, Fault, SqlState};
-use crate::ids::{QualifiedName, ShardSet};
+use crate::ids::{QualifiedName, ShardId, ShardSet};
 use crate::plan::combine::Combine;
 use crate::plan::{Plan, PlanKind, ShardSql};
 use crate::session::batch::Reload;
@@ -15,13 +15,14 @@ use crate::session::memory::Recalled;
 use crate::session::prepared::ClientStatement;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
+use crate::sql::outcome::Outcome;
 use crate::sql::sequences::{self, Draw, Form, Take};
 use crate::wire::frame::BindView;
 
 impl Session {
     /// The statement with its values, and what it is then.
     pub(super) async fn drawn(&mut self, text: &str, draw: &Draw) -> Result<(String, Arc<Analysis>), Failure> {
-        let edits = sequences::edits(text, &draw.form, &self.scope.names(&self.view)).ok_or_else(lost_places)?;
+        let edits = sequences::edits(text, &draw.form, &self.names()).ok_or_else(lost_places)?;
         let takes: Vec<&Take> = edits.takes().collect();
         let fresh = matches!(draw.form, Form::Calls);
         let recalled = self.recall_all(&takes).await?;
@@ -68,7 +69,7 @@ impl Session {
         self.scan_one(&text)?;
         let analysis = self.analysis(&text);
         match analysis.outcome {
-            crate::sql::outcome::Outcome::Draw(_) => Err(lost_places().into()),
+            Outcome::Draw(_) => Err(lost_places().into()),
             _ => Ok((text, analysis)),
         }
     }
@@ -124,11 +125,12 @@ impl Session {
     }
 
     async fn recall(&mut self, take: &Take) -> Result<i64, Failure> {
-        match self.memory.recall(take, self.home_is_pinned()) {
+        let home = self.view.topology.home;
+        let shard = match self.memory.recall(take, home, self.is_pinned(home)) {
             Recalled::Value(value) => return Ok(value),
             Recalled::Fault(fault) => return Err(fault.into()),
-            Recalled::AskServer => {}
-        }
+            Recalled::AskServer(shard) => shard,
+        };
         let sql = match take {
             Take::Next(sequence) | Take::Current(sequence) => {
                 format!("SELECT pg_catalog.currval({})", regclass(sequence))
@@ -136,11 +138,11 @@ impl Session {
             Take::Last => "SELECT pg_catalog.lastval()".to_owned(),
             Take::Unique => "SELECT pgloom.unique_id()".to_owned(),
         };
-        integers(self.ask_home(&sql, true).await?)?.first().copied().ok_or_else(|| lost_places().into())
+        integers(self.ask(shard, &sql, true).await?)?.first().copied().ok_or_else(|| lost_places().into())
     }
 
-    pub(super) fn home_is_pinned(&self) -> bool {
-        self.held.position(self.view.topology.home).is_some_and(|at| self.held[at].pin.is_some())
+    fn is_pinned(&self, shard: ShardId) -> bool {
+        self.held.position(shard).is_some_and(|at| self.held[at].pin.is_some())
     }
 
     /// The next values of a sequence, from the router's block as far as it has some.
@@ -195,18 +197,21 @@ impl Session {
         Ok(())
     }
 
-    /// Asks the home shard. `within`: in the session's own transaction; else on the connection that it has there, or on one that is given
-    /// back at once.
     async fn ask_home(&mut self, sql: &str, within: bool) -> Result<Vec<Vec<Option<String>>>, Failure> {
-        let home = self.view.topology.home;
-        if within || self.held.position(home).is_some() {
-            let at = self.enlist(home).await?;
+        self.ask(self.view.topology.home, sql, within).await
+    }
+
+    /// Asks a shard. `within`: in the session's own transaction; else on the connection that it has there, or on one that is given
+    /// back at once.
+    async fn ask(&mut self, shard: ShardId, sql: &str, within: bool) -> Result<Vec<Vec<Option<String>>>, Failure> {
+        if within || self.held.position(shard).is_some() {
+            let at = self.enlist(shard).await?;
             return Ok(self.held[at].server.query(sql).await?);
         }
-        self.check_unseen_settings()?;
-        let server = self.checkout(self.pools.pool(home).place()).await?;
+        self.check_unseen_settings(shard)?;
+        let server = self.checkout(self.pools.pool(shard).place()).await?;
         // In the session's hands, so that a cancel finds it.
-        let at = self.hold(home, server);
+        let at = self.hold(shard, server);
         let server = &mut self.held[at].server;
         let asked = match put_settings(server, &self.settings).await {
             Ok(()) => server.query(sql).await,
@@ -256,7 +261,7 @@ impl Session {
     /// A statement with functions about sequences that the router does not replace: they may not say what another session did.
     pub(super) fn check_sequences(&self, analysis: &Analysis) -> Result<(), Fault> {
         let Some(uses) = &analysis.sequences else { return Ok(()) };
-        if matches!(analysis.outcome, crate::sql::outcome::Outcome::Draw(_)) {
+        if matches!(analysis.outcome, Outcome::Draw(_)) {
             return Ok(());
         }
         let form = || {
@@ -266,24 +271,25 @@ impl Session {
                 "Ask for the value in a SELECT of its own, and send it with the statement.",
             )
         };
-        let pinned = self.home_is_pinned();
+        let at = if let Outcome::Shard(shard, _) = analysis.outcome { shard } else { self.view.topology.home };
+        let pinned = self.is_pinned(at);
         for take in &uses.reads {
-            match self.memory.recall(take, pinned) {
-                Recalled::Value(_) => return Err(form()),
+            match self.memory.recall(take, at, pinned) {
+                Recalled::AskServer(shard) if shard == at => {}
+                Recalled::AskServer(_) | Recalled::Value(_) => return Err(form()),
                 Recalled::Fault(fault) => return Err(fault),
-                Recalled::AskServer => {}
             }
         }
-        if uses.reads_any && !(pinned && self.memory.is_empty()) && !self.memory.is_at_server() {
+        if uses.reads_any && !(pinned && self.memory.is_empty()) && !self.memory.is_at(at) {
             return Err(form());
         }
         Ok(())
     }
 
-    /// A statement runs on its server that takes or sets values of sequences there.
-    pub(super) fn note_sequences(&mut self, analysis: &Analysis) {
+    /// A statement runs on this shard, or else the home shard, that takes or sets values of sequences there.
+    pub(super) fn note_sequences(&mut self, analysis: &Analysis, shard: Option<ShardId>) {
         let Some(uses) = &analysis.sequences else { return };
-        self.memory.forwarded(uses);
+        self.memory.forwarded(uses, shard.unwrap_or(self.view.topology.home));
         if uses.sets {
             self.database.sequences.forget();
             // And once more when it is done: others may have taken values before it was.
@@ -296,8 +302,8 @@ impl Session {
         if std::mem::take(&mut self.batch.sets_sequences) {
             self.database.sequences.forget();
         }
-        if !self.memory.is_empty() && self.held.position(self.view.topology.home).is_none() {
-            self.memory.server_gone();
+        if !self.memory.is_empty() {
+            self.memory.keep(|shard| self.held.position(shard).is_some());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Execute and Close: runs a portal on its server, in the router, or over several shards.
 
 use crate::backend::inflight::{Audience, Owed};
-use crate::exec::scatter::tables_have_changed;
+use crate::exec::columns::tables_have_changed;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
 use crate::plan::combine::Combine;
@@ -45,24 +45,32 @@ impl Session {
             let server = &mut self.held[at].server;
             server.out.extend_from_slice(&frame.bytes);
             server.inflight.push(Owed::Execute(Audience::Client));
-            self.note_change(&statement.analysis.kind);
-            self.note_sequences(&statement.analysis);
+            self.note_definition(&statement.analysis, Some(shard));
+            self.note_sequences(&statement.analysis, Some(shard));
             return self.after_close(&statement.analysis.kind, shard).await;
         }
         if statement.analysis.kind == StatementKind::Empty {
             self.answer(reply::EMPTY_QUERY);
             return Ok(());
         }
-        let local = matches!(portal.place, Place::Local);
+        let local = match &portal.place {
+            Place::Local(text) => Some(Arc::clone(text)),
+            _ => None,
+        };
         self.check_not_failed(&statement.analysis.kind)?;
-        if local {
-            return self.execute_local(name, &statement).await;
+        if let Some(text) = local {
+            return self.execute_local(name, text, &statement).await;
         }
         self.execute_routed(name, &statement, max_rows).await
     }
 
     /// BEGIN, SET, SHOW pgloom.* and their like.
-    pub(super) async fn execute_local(&mut self, name: &[u8], statement: &Arc<ClientStatement>) -> Result<(), Failure> {
+    async fn execute_local(
+        &mut self,
+        name: &[u8],
+        text: Arc<str>,
+        statement: &Arc<ClientStatement>,
+    ) -> Result<(), Failure> {
         use StatementKind as Kind;
         // The messages before it are part of what it ends or changes: they are answered first.
         let begins = matches!(
@@ -83,7 +91,6 @@ impl Session {
             // As in Postgres, it lasts or is undone with the rest of the pipeline; what is local ends with it.
             self.tx.begin_implicit(&self.settings);
         }
-        let text = Arc::clone(&statement.text);
         self.scan_one(&text)?;
         let ends = matches!(
             statement.analysis.kind,
@@ -138,7 +145,7 @@ impl Session {
                 )
                 .into());
             }
-            Place::Server(_) | Place::Local | Place::Execute => {
+            Place::Server(_) | Place::Local(_) | Place::Execute => {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a portal changed its place").into());
             }
         };
@@ -153,7 +160,7 @@ impl Session {
             }
             _ => (statement, plan),
         };
-        self.note_sequences(&statement.analysis);
+        self.note_sequences(&statement.analysis, plan.one_shard());
         if let PlanKind::Finish(_) = &plan.kind {
             return self.execute_finish(name, statement, &bind, plan, max_rows).await;
         }
@@ -172,7 +179,7 @@ impl Session {
         let columns_added = self.columns_added_by(&plan);
         let ask = Ask::Bound { statement, bind: &bind, columns_added, describe: false };
         self.run_multi(&plan, &statement.analysis, &ask).await?;
-        self.note_change(&statement.analysis.kind);
+        self.note_definition(&statement.analysis, None);
         self.reload_catalog().await;
         Ok(())
     }

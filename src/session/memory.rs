@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::fault::{Fault, SqlState};
-use crate::ids::QualifiedName;
+use crate::ids::{QualifiedName, ShardId};
 use crate::sql::sequences::{SequenceUse, Take};
 
 #[derive(Debug, Default)]
@@ -29,8 +29,8 @@ enum Last {
 /// Where the server connection is that knows a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Where {
-    /// In the session's hands.
-    Held,
+    /// In the session's hands, to this shard.
+    Held(ShardId),
     /// Given back.
     Gone,
 }
@@ -39,8 +39,8 @@ enum Where {
 #[derive(Debug, PartialEq)]
 pub enum Recalled {
     Value(i64),
-    /// The home shard's connection that the session holds knows it.
-    AskServer,
+    /// The connection to this shard knows it, which the session holds.
+    AskServer(ShardId),
     Fault(Fault),
 }
 
@@ -61,32 +61,40 @@ impl SequenceMemory {
         self.last = Some(Last::Server(Where::Gone));
     }
 
-    /// A statement ran on the home shard that took or set values there.
-    pub fn forwarded(&mut self, uses: &SequenceUse) {
+    /// A statement ran on a shard that took or set values there.
+    pub fn forwarded(&mut self, uses: &SequenceUse, shard: ShardId) {
+        let held = Where::Held(shard);
         for sequence in &uses.takes {
-            self.known.insert(sequence.clone(), Known::Server(Where::Held));
+            self.known.insert(sequence.clone(), Known::Server(held));
         }
         if uses.takes_any || uses.sets {
             self.known.clear();
-            self.any = Some(Where::Held);
+            self.any = Some(held);
         }
         if uses.takes_any || !uses.takes.is_empty() {
-            self.last = Some(Last::Server(Where::Held));
+            self.last = Some(Last::Server(held));
         }
     }
 
-    /// The session has given back its connection to the home shard.
-    pub fn server_gone(&mut self) {
+    /// The session has given back its connections to the other shards.
+    pub fn keep(&mut self, is_held: impl Fn(ShardId) -> bool) {
+        let settle = |place: &mut Where| {
+            if let Where::Held(shard) = *place
+                && !is_held(shard)
+            {
+                *place = Where::Gone;
+            }
+        };
         for known in self.known.values_mut() {
             if let Known::Server(place) = known {
-                *place = Where::Gone;
+                settle(place);
             }
         }
         if let Some(Last::Server(place)) = &mut self.last {
-            *place = Where::Gone;
+            settle(place);
         }
         if let Some(place) = &mut self.any {
-            *place = Where::Gone;
+            settle(place);
         }
     }
 
@@ -95,36 +103,38 @@ impl SequenceMemory {
         self.known.is_empty() && self.last.is_none() && self.any.is_none()
     }
 
-    /// Every value that the session has taken is one that its connection to the home shard knows.
-    pub fn is_at_server(&self) -> bool {
-        let held = |place: &Where| *place == Where::Held;
-        let known = self.known.values().all(|known| matches!(known, Known::Server(Where::Held)));
-        !self.is_empty() && known && self.any.as_ref().is_none_or(held)
+    /// Every value that the session has taken is one that its connection to this shard knows.
+    pub fn is_at(&self, shard: ShardId) -> bool {
+        let held = Where::Held(shard);
+        let known = self.known.values().all(|known| *known == Known::Server(held));
+        !self.is_empty() && known && self.any.is_none_or(|place| place == held)
     }
 
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// `pinned`: a connection to the home shard stays with the session, and may know what the router does not.
-    pub fn recall(&self, take: &Take, pinned: bool) -> Recalled {
+    /// `pinned`: a connection to `shard` stays with the session, and may know what the router does not.
+    pub fn recall(&self, take: &Take, shard: ShardId, pinned: bool) -> Recalled {
         let place = match take {
-            Take::Next(_) | Take::Unique => return Recalled::AskServer,
+            Take::Next(_) | Take::Unique => return Recalled::AskServer(shard),
             Take::Current(sequence) => match self.known.get(sequence) {
                 Some(Known::Value(value)) => return Recalled::Value(*value),
                 Some(Known::Server(place)) => Some(*place),
                 None => self.any,
             },
             Take::Last => match &self.last {
-                Some(Last::Of(sequence)) => return self.recall(&Take::Current(sequence.clone()), pinned),
+                Some(Last::Of(sequence)) => {
+                    return self.recall(&Take::Current(sequence.clone()), shard, pinned);
+                }
                 Some(Last::Server(place)) => Some(*place),
                 None => self.any,
             },
         };
         match place {
-            Some(Where::Held) => Recalled::AskServer,
+            Some(Where::Held(shard)) => Recalled::AskServer(shard),
             Some(Where::Gone) => Recalled::Fault(lost(take)),
-            None if pinned => Recalled::AskServer,
+            None if pinned => Recalled::AskServer(shard),
             None => Recalled::Fault(undefined(take)),
         }
     }
@@ -166,31 +176,37 @@ mod tests {
         QualifiedName::new("public", name)
     }
 
+    const HOME: ShardId = ShardId(0);
+
     #[test]
     fn a_value_is_recalled_until_a_server_takes_a_newer_one() {
         let mut memory = SequenceMemory::default();
         let current = Take::Current(name("s"));
-        assert_eq!(memory.recall(&current, false), Recalled::Fault(undefined(&current)));
+        let recall = |memory: &SequenceMemory, take: &Take| memory.recall(take, HOME, false);
+        assert_eq!(recall(&memory, &current), Recalled::Fault(undefined(&current)));
         memory.took([(name("s"), 4), (name("s"), 5), (name("t"), 9)], Some(name("s")));
-        assert_eq!(memory.recall(&current, false), Recalled::Value(5));
-        assert_eq!(memory.recall(&Take::Last, false), Recalled::Value(5));
-        memory.forwarded(&SequenceUse { takes: vec![name("t")], ..SequenceUse::default() });
-        assert_eq!(memory.recall(&current, false), Recalled::Value(5));
-        assert_eq!(memory.recall(&Take::Current(name("t")), false), Recalled::AskServer);
-        assert_eq!(memory.recall(&Take::Last, false), Recalled::AskServer);
-        memory.server_gone();
-        assert_eq!(memory.recall(&Take::Last, false), Recalled::Fault(lost(&Take::Last)));
+        assert_eq!(recall(&memory, &current), Recalled::Value(5));
+        assert_eq!(recall(&memory, &Take::Last), Recalled::Value(5));
+        memory.forwarded(&SequenceUse { takes: vec![name("t")], ..SequenceUse::default() }, ShardId(2));
+        assert_eq!(recall(&memory, &current), Recalled::Value(5));
+        assert_eq!(recall(&memory, &Take::Current(name("t"))), Recalled::AskServer(ShardId(2)));
+        assert_eq!(recall(&memory, &Take::Last), Recalled::AskServer(ShardId(2)));
+        memory.keep(|shard| shard == ShardId(2));
+        assert_eq!(recall(&memory, &Take::Last), Recalled::AskServer(ShardId(2)));
+        memory.keep(|shard| shard == HOME);
+        assert_eq!(recall(&memory, &Take::Last), Recalled::Fault(lost(&Take::Last)));
         memory.took([(name("t"), 10)], Some(name("t")));
-        assert_eq!(memory.recall(&Take::Last, false), Recalled::Value(10));
+        assert_eq!(recall(&memory, &Take::Last), Recalled::Value(10));
     }
 
     #[test]
     fn values_of_unknown_sequences_make_all_doubtful() {
         let mut memory = SequenceMemory::default();
         memory.took([(name("s"), 4)], Some(name("s")));
-        memory.forwarded(&SequenceUse { takes_any: true, ..SequenceUse::default() });
-        memory.server_gone();
+        memory.forwarded(&SequenceUse { takes_any: true, ..SequenceUse::default() }, HOME);
+        assert!(memory.is_at(HOME) && !memory.is_at(ShardId(1)));
+        memory.keep(|_| false);
         let current = Take::Current(name("s"));
-        assert_eq!(memory.recall(&current, true), Recalled::Fault(lost(&current)));
+        assert_eq!(memory.recall(&current, HOME, true), Recalled::Fault(lost(&current)));
     }
 }

@@ -9,11 +9,13 @@ pub mod control;
 pub mod copy;
 mod copy_source;
 mod cursor;
+mod defaults;
 mod describe;
 mod draw;
 mod execute;
 mod explain;
 pub mod finish;
+mod foreign;
 pub mod held;
 mod hold;
 mod large;
@@ -30,6 +32,7 @@ pub mod recent;
 mod replan;
 pub mod run;
 pub mod scatter;
+mod schemas;
 pub mod scope;
 mod set_config;
 pub mod simple;
@@ -47,6 +50,7 @@ use bytes::BytesMut;
 use tracing::Instrument;
 
 use crate::backend::cluster::{Cluster, Database, Look, UserPools};
+use crate::backend::defaults::Defaults;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{SessionSettings, SettingsTable};
 use crate::exec::client::{Client, Idle};
@@ -56,6 +60,7 @@ use crate::net::ClientStream;
 use crate::plan::cache::PlanCache;
 use crate::scope::Control;
 use crate::session::cancel::{CancelRegistry, CancelSlot};
+use crate::sql::NameScope;
 use crate::sql::template::Scan;
 use crate::wire::frame::Frame;
 use crate::wire::reply;
@@ -105,6 +110,8 @@ pub struct Login {
     pub leftover: BytesMut,
     pub database: Arc<Database>,
     pub user: Arc<str>,
+    /// As whom it is logged in at the servers.
+    pub server_user: Arc<str>,
     pub pools: Arc<UserPools>,
     /// Startup parameters that are settings (`options` unpacked), in order.
     pub settings: Vec<(String, String)>,
@@ -157,6 +164,7 @@ pub struct Session {
     shared: Arc<Shared>,
     database: Arc<Database>,
     user: Arc<str>,
+    server_user: Arc<str>,
     pools: Arc<UserPools>,
     client: Client,
     pid: u32,
@@ -169,6 +177,8 @@ pub struct Session {
     session_mode: bool,
     /// ParameterStatus values that the client was told.
     reported: Vec<(Box<str>, Box<str>)>,
+    /// The settings that its connections begin with.
+    defaults: Arc<Defaults>,
     scope: SearchScope,
     tx: Transaction,
     held: HeldServers,
@@ -192,6 +202,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// What names mean now.
+    fn names(&self) -> NameScope<'_> {
+        self.scope.names(&self.view, &self.tx, &self.held)
+    }
+
     /// Greets the client (ParameterStatus, BackendKeyData, ReadyForQuery) and serves it until it leaves.
     pub async fn serve(login: Login, shared: Arc<Shared>) {
         let control = Arc::new(Control::default());
@@ -207,10 +222,11 @@ impl Session {
         let startup = shared.settings.share(startup);
         let view = login.database.cluster.load_full();
         let mut session = Self {
-            scope: SearchScope::new(&startup, &login.user, &login.database.name),
+            scope: SearchScope::new(&startup, &Defaults::default(), &login.server_user, &login.database.name),
             shared,
             database: login.database,
             user: login.user,
+            server_user: login.server_user,
             pools: login.pools,
             client,
             pid,
@@ -220,6 +236,7 @@ impl Session {
             startup,
             session_mode: login.session_mode,
             reported: Vec::new(),
+            defaults: Arc::default(),
             tx: Transaction::default(),
             held: HeldServers::default(),
             statements: ClientStatements::default(),
@@ -243,6 +260,9 @@ impl Session {
     }
 
     async fn greet(&mut self, secret: &[u8]) -> Result<(), Stop> {
+        for (name, value) in self.startup.iter() {
+            control::check_setting(name, value).map_err(|fault| Stop::Fatal(fault.fatal()))?;
+        }
         if let Err(fault) = self.learn_parameters().await {
             return Err(Stop::Fatal(fault.fatal()));
         }
@@ -264,22 +284,34 @@ impl Session {
                 return Err(self.not_ready(look));
             }
         }
-        let known = self.database.parameters.load_full();
-        if known.is_empty() || !self.startup.is_empty() {
-            let home = self.view.topology.home;
-            let at = self.enlist(home).await.map_err(|failure| match failure {
-                Failure::Fault(fault) | Failure::Stop(Stop::Fatal(fault)) => fault,
-                Failure::Reported | Failure::Stop(_) => self.not_ready(Look::Read),
-            })?;
-            self.reported = self.held[at].server.parameters.clone();
-            if self.startup.is_empty() {
-                self.database.parameters.store(Arc::new(self.reported.clone()));
+        match self.pools.defaults.get() {
+            Some(known) if self.startup.is_empty() => self.begin_with(known),
+            Some(_) | None => {
+                let home = self.view.topology.home;
+                let at = self.learn_on_home(home).await.map_err(|failure| match failure {
+                    Failure::Fault(fault) | Failure::Stop(Stop::Fatal(fault)) => fault,
+                    Failure::Reported | Failure::Stop(_) => self.not_ready(Look::Read),
+                })?;
+                self.reported = self.held[at].server.parameters.clone();
+                self.release_idle();
             }
-            self.release_idle();
-        } else {
-            self.reported = known.to_vec();
         }
+        self.look_for_schemas().await;
         Ok(())
+    }
+
+    /// A connection to the home shard, with what its login began with.
+    async fn learn_on_home(&mut self, home: crate::ids::ShardId) -> Result<usize, Failure> {
+        let place = self.pools.pool(home).place();
+        let lent = self.lend(&[place]).await.map_err(|unlent| match unlent {
+            held::Unlent::Failure(failure) => failure,
+            held::Unlent::Connect(_, fault) => fault.into(),
+        })?;
+        for server in lent {
+            self.begin_with(Arc::clone(&server.defaults));
+            self.hold(home, server);
+        }
+        self.enlist(home).await
     }
 
     fn not_ready(&self, look: Look) -> Fault {
@@ -475,8 +507,15 @@ impl Session {
     }
 
     fn refresh_view(&mut self) {
-        if !self.tx.is_open() && !Arc::ptr_eq(&self.view, &self.database.cluster.load()) {
+        if self.tx.is_open() {
+            return;
+        }
+        if !Arc::ptr_eq(&self.view, &self.database.cluster.load()) {
             self.view = self.database.cluster.load_full();
+        }
+        // Connections that it holds keep the settings that they began with.
+        if self.held.is_empty() && !self.pools.defaults.is(&self.defaults) {
+            self.follow_defaults();
         }
     }
 }

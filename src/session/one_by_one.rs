@@ -3,7 +3,8 @@
 use crate::backend::server_fault;
 use crate::backend::settings::quote_literal;
 use crate::exec::forward::Broken;
-use crate::exec::scatter::{Answer, ScatterError, ScatterRun};
+use crate::exec::replies::ScatterError;
+use crate::exec::scatter::{Answer, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId, ShardSet};
 use crate::merge::MergeLimits;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::backend::cluster::Cluster;
+use crate::catalog::Catalog;
 use crate::control::catalog;
 use crate::fault::Fault;
-use crate::session::batch::Reload;
+use crate::ids::{ShardId, ShardSet};
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
-use crate::sql::utility::StatementKind;
 
 /// Generations of catalogs that one transaction alone sees: beyond all others, and none is used twice.
 static GENERATION: AtomicU64 = AtomicU64::new(1 << 63);
@@ -19,36 +19,54 @@ const BEFORE: &str = "SAVEPOINT pgloom_catalog; SET LOCAL search_path TO ''";
 const AFTER: &str = "ROLLBACK TO SAVEPOINT pgloom_catalog; RELEASE SAVEPOINT pgloom_catalog";
 
 impl Session {
-    /// A statement runs that may change the catalog.
-    pub(super) fn note_change(&mut self, kind: &StatementKind) {
-        let change = Reload::after(kind);
-        self.batch.reload |= change;
-        self.batch.unread |= change == Reload::Surely;
+    /// The catalog is another one in the open transaction, on this shard alone, or wherever the transaction has been.
+    pub(super) fn note_unread(&mut self, shard: Option<ShardId>) {
+        let home = self.view.topology.home;
+        let mut shards = shard.map_or_else(|| self.tx.touched().clone(), ShardSet::one);
+        if shard.is_none() {
+            shards.insert(home);
+        }
+        let placed = self.view.topology.places_schemas();
+        for shard in shards.iter().filter(|shard| placed || *shard == home) {
+            self.batch.unread.insert(shard);
+        }
     }
 
     /// Before a statement is analyzed: what DDL of its own transaction has changed is looked at.
     pub(super) async fn see_own_changes(&mut self) -> Result<(), Failure> {
-        if !self.batch.unread || !self.tx.is_open() || self.tx.has_failed() {
+        if self.batch.unread.is_empty() || !self.tx.is_open() || self.tx.has_failed() {
             return Ok(());
         }
         self.rest_open().await?;
-        self.read_own_catalog().await
+        let shards = std::mem::take(&mut self.batch.unread);
+        self.read_own_catalog(&shards).await
     }
 
-    async fn read_own_catalog(&mut self) -> Result<(), Failure> {
-        self.batch.unread = false;
-        let at = self.enlist(self.view.topology.home).await?;
-        let safe = &self.database.safe_functions;
-        let server = &mut self.held[at].server;
-        server.query(BEFORE).await?;
-        let mut catalog = catalog::read_from(server, safe).await?;
-        server.query(AFTER).await?;
-        catalog.generation = GENERATION.fetch_add(1, Ordering::Relaxed);
-        self.view = Arc::new(Cluster {
-            topology: Arc::clone(&self.view.topology),
-            catalog: Arc::new(catalog),
-            catalog_known: true,
-        });
+    /// What these shards have, as the transaction sees it; of the others, what was known before.
+    async fn read_own_catalog(&mut self, shards: &ShardSet) -> Result<(), Failure> {
+        let topology = Arc::clone(&self.view.topology);
+        let mut parts = Vec::new();
+        for shard in shards.iter() {
+            let at = self.enlist(shard).await?;
+            let server = &mut self.held[at].server;
+            server.query(BEFORE).await?;
+            let part = catalog::read_from(server, &topology, shard, &self.database.safe_functions).await?;
+            server.query(AFTER).await?;
+            parts.push((shard, part));
+        }
+        let read = |schema: &str| topology.place_of_schema(schema).is_some_and(|(_, shard)| shards.contains(shard));
+        let before = Catalog::clone(&self.view.catalog).without_placed(read);
+        let catalog = match parts.iter().position(|(shard, _)| *shard == topology.home) {
+            Some(at) => {
+                let (home, part) = parts.swap_remove(at);
+                Catalog { unread: before.unread.clone(), ..part.with_placed([(home, Some(&before))]) }
+            }
+            None => before,
+        };
+        let catalog = catalog.with_placed(parts.iter().map(|(shard, part)| (*shard, Some(part))));
+        let generation = GENERATION.fetch_add(1, Ordering::Relaxed);
+        self.view =
+            Arc::new(Cluster { topology, catalog: Arc::new(Catalog { generation, ..catalog }), catalog_known: true });
         Ok(())
     }
 
@@ -58,11 +76,12 @@ impl Session {
         if !analysis.unseen || self.tx.has_failed() {
             return Ok(analysis);
         }
+        let home = ShardSet::one(self.view.topology.home);
         if self.tx.is_open() {
             self.rest_open().await?;
-            self.read_own_catalog().await?;
+            self.read_own_catalog(&home).await?;
         } else {
-            catalog::reload(&self.database, false).await.map_err(unreadable)?;
+            catalog::reload(&self.database, false, Some(&home)).await.map_err(unreadable)?;
             self.refresh_view();
         }
         self.scan_one(text)?;

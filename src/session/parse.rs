@@ -3,7 +3,7 @@
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::prepared::StatementDef;
 use crate::fault::{Fault, SqlState};
-use crate::ids::{Oid, ShardId};
+use crate::ids::{Oid, ShardId, ShardSet};
 use crate::plan::{self, Inputs, PlanKind, View};
 use crate::session::control::is_local;
 use crate::session::prepared::ClientStatement;
@@ -11,6 +11,7 @@ use crate::session::simple::utf8;
 use crate::session::sql_execute::other_settings;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
+use crate::sql::outcome::{Outcome, Routed};
 use crate::sql::utility::StatementKind;
 use crate::wire::frame::{Frame, ParseView};
 use crate::wire::{reply, request};
@@ -20,6 +21,22 @@ use std::sync::{Arc, Mutex, OnceLock};
 /// Statements that a server checks the syntax of, though the router runs them.
 fn is_checked(kind: &StatementKind) -> bool {
     matches!(kind, StatementKind::Prepare(_) | StatementKind::Execute(_) | StatementKind::Unclear)
+}
+
+/// The shards that have what a statement names, whatever its values.
+fn needed_shards(outcome: &Outcome) -> Option<&ShardSet> {
+    match outcome {
+        Outcome::Routed(routed) => Some(&routed.also),
+        Outcome::Insert(insert) => Some(&insert.also),
+        Outcome::Draw(draw) => needed_shards(&draw.as_written),
+        Outcome::Refuse(_)
+        | Outcome::Home(_)
+        | Outcome::Shard(..)
+        | Outcome::Any(_)
+        | Outcome::Broadcast(_)
+        | Outcome::Parts(..)
+        | Outcome::CopyIn(_) => None,
+    }
 }
 
 impl Session {
@@ -54,7 +71,11 @@ impl Session {
             self.answer(reply::PARSE_COMPLETE);
         } else {
             // A server answers for it: the one that Bind leads to, when Bind comes next.
+            let learns = !view.name.is_empty() && self.must_promise(kind);
             self.batch.pending_parse = Some((view.name.into(), statement));
+            if learns {
+                self.settle_parse().await?;
+            }
         }
         Ok(())
     }
@@ -62,12 +83,8 @@ impl Session {
     /// The unnamed statement, when this Parse would make it again as it is.
     pub(super) fn parsed_before(&self, view: &ParseView<'_>, text: &str) -> Option<Arc<ClientStatement>> {
         let last = self.statements.get(view.name).ok().filter(|_| view.name.is_empty())?;
-        let same = *last.text == *text
-            && *view.types == *last.types
-            && last.meaning == self.meaning
-            && last.scope == self.scope.fingerprint()
-            && last.generation == self.view.catalog.generation
-            && last.epoch == self.view.topology.epoch;
+        let same =
+            *last.text == *text && *view.types == *last.types && last.meaning == self.meaning && self.is_current(last);
         same.then(|| Arc::clone(last))
     }
 
@@ -78,13 +95,16 @@ impl Session {
         types: Box<[Oid]>,
         analysis: Arc<Analysis>,
     ) -> Arc<ClientStatement> {
+        let scope = self.names().fingerprint;
         Arc::new(ClientStatement {
             text,
             types,
             slots: self.scan.slots.clone(),
             generation: self.view.catalog.generation,
             epoch: self.view.topology.epoch,
-            scope: self.scope.fingerprint(),
+            scope,
+            names: self.scope.meaning_of(analysis.resolved, scope),
+            standard_strings: self.scope.standard_strings(),
             meaning: self.meaning,
             def: Mutex::new(None),
             description: Mutex::new(None),
@@ -101,6 +121,14 @@ impl Session {
         let Some((name, statement)) = self.batch.pending_parse.take() else {
             return Ok(());
         };
+        if let Some(plan) = self.foreign_plan(&statement) {
+            let described = self.describe_foreign(&statement, &plan).await.inspect_err(|_| {
+                self.statements.remove(&name);
+            });
+            described?;
+            self.answer(reply::PARSE_COMPLETE);
+            return Ok(());
+        }
         let tried = async {
             let shard = self.shard_for_describe(&statement).await?;
             self.open(shard).await
@@ -156,11 +184,16 @@ impl Session {
             PlanKind::Refuse(fault) if statement.analysis.parameters == 0 => {
                 return Err(self.refusal(fault, &statement.text, &statement.types).await);
             }
-            PlanKind::Refuse(_)
-            | PlanKind::Any
-            | PlanKind::Broadcast(_)
-            | PlanKind::Split { .. }
-            | PlanKind::CopyIn(_) => self.any_shard(),
+            PlanKind::Refuse(fault) => match needed_shards(&statement.analysis.outcome) {
+                Some(also) if also.len() > 1 => {
+                    return Err(self.refusal(fault, &statement.text, &statement.types).await);
+                }
+                also => match also.and_then(ShardSet::single) {
+                    Some(shard) => return Ok(shard),
+                    None => self.any_shard(),
+                },
+            },
+            PlanKind::Any | PlanKind::Broadcast(_) | PlanKind::Split { .. } | PlanKind::CopyIn(_) => self.any_shard(),
             PlanKind::Explain(explain) => match &explain.plan.kind {
                 PlanKind::Finish(_) => return Ok(self.view.topology.home),
                 _ => self.any_shard(),
@@ -171,6 +204,25 @@ impl Session {
             Some(open) if !matches!(plan.kind, PlanKind::Single(_)) || is_checked(&statement.analysis.kind) => open,
             _ => shard,
         })
+    }
+
+    /// The shard that has all that a statement names, whatever its values: the home shard, but for what lies in placed schemas.
+    pub(super) fn shard_with_tables(&self, outcome: &Outcome) -> Result<ShardId, Fault> {
+        let home = self.view.topology.home;
+        if let Outcome::Shard(shard, _) = outcome {
+            return Ok(*shard);
+        }
+        match needed_shards(outcome).filter(|also| !also.is_empty()) {
+            None => Ok(home),
+            Some(also) => also.single().ok_or_else(|| match outcome {
+                Outcome::Routed(Routed { many: Err(fault), .. }) => fault.clone(),
+                _ => Fault::unsupported(
+                    "the statement is not supported across shards",
+                    "no server has all of its tables",
+                    "Name tables of one shard: pins place schemas together, and reference tables are on every shard.",
+                ),
+            }),
+        }
     }
 
     pub(super) fn plan_view(&self) -> View<'_> {
@@ -205,14 +257,7 @@ impl Session {
         statement: &Arc<ClientStatement>,
         parsing: Option<Box<[u8]>>,
     ) -> Result<Arc<StatementDef>, Fault> {
-        let def = {
-            let mut slot = statement.def.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let def = slot.get_or_insert_with(|| {
-                let of = &**statement;
-                self.shared.registry.intern(&of.text, &of.types, of.generation, of.meaning, of.scope)
-            });
-            Arc::clone(def)
-        };
+        let def = statement.definition(&self.shared.registry);
         let server = &mut self.held[at].server;
         if server.prepared.touch(def.id) {
             if parsing.is_some() {

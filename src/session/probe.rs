@@ -49,6 +49,13 @@ impl Session {
             return ours();
         }
         match self.parse_error_at_home(text, types).await {
+            // Of what is in placed schemas the home shard knows nothing.
+            Ok(Some(frame))
+                if self.view.topology.places_schemas()
+                    && crate::backend::server_fault(frame.body()).code != SqlState::SYNTAX_ERROR =>
+            {
+                ours()
+            }
             Ok(Some(frame)) => {
                 let mut theirs = ErrorFields::parse(frame.body());
                 theirs.position = theirs.position.and_then(|position| position.checked_add(self.offset));

@@ -8,9 +8,10 @@ use crate::backend::combine::{TypedColumn, qualified};
 use crate::backend::combiners::Running;
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::settings::quote_identifier;
+use crate::exec::columns::{FIRST_NORMAL_OID, tables_have_changed};
 use crate::exec::finish::{self, Copies, Input, Tally, Values};
 use crate::exec::forward::Broken;
-use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError, start_sending, tables_have_changed};
+use crate::exec::replies::{ScatterError, start_sending};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
 use crate::plan::{FinishPlan, Keys, KeysFrom, Pull, PullFrom};
@@ -144,7 +145,7 @@ impl Session {
         }
     }
 
-    async fn halted(&mut self, halt: Halt) -> Failure {
+    pub(super) async fn halted(&mut self, halt: Halt) -> Failure {
         match halt {
             // The client's own statement was found to be right: what is wrong is what was made of it.
             Halt::Scatter(ScatterError::Shard(frame)) if is_of_stale(&sqlstate(frame.body())) => {
@@ -188,7 +189,7 @@ impl Session {
         match &pull.from {
             PullFrom::Shards(shards) => shards.iter().collect(),
             PullFrom::Any => vec![plan.shards().min().unwrap_or_else(|| self.any_shard())],
-            PullFrom::Home => vec![self.view.topology.home],
+            PullFrom::One(shard) => vec![*shard],
         }
     }
 

@@ -6,8 +6,10 @@ use bytes::{Bytes, BytesMut};
 
 use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed};
+use crate::exec::columns::tables_have_changed;
 use crate::exec::forward::{Broken, Pumped, Seen, pump};
-use crate::exec::scatter::{Answer, RunEnd, ScatterError, ScatterRun, tables_have_changed};
+use crate::exec::replies::ScatterError;
+use crate::exec::scatter::{Answer, RunEnd, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::merge::MergeLimits;
@@ -17,7 +19,6 @@ use crate::plan::{Access, Plan, PlanKind, ShardSql, Why, Window};
 use crate::session::prepared::ClientStatement;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::Analysis;
-use crate::types::compare::TextStyle;
 use crate::wire::frame::Fields;
 use crate::wire::{reply, request};
 
@@ -344,7 +345,7 @@ impl Session {
         if let Ask::Bound { statement, .. } = ask
             && let Some(promise) = statement.promise()
         {
-            self.check_promise(promise, run.columns.as_deref())?;
+            self.check_promise(promise, statement.names, run.columns.as_deref())?;
         }
         match &run.columns {
             Some(columns) if ask.describes() => reply::row_description(&mut self.client.out, columns),
@@ -431,8 +432,8 @@ impl Session {
     /// Connections to all these shards at once.
     pub(super) async fn enlist_all(&mut self, shards: &[ShardId]) -> Result<(), Failure> {
         let missing: Vec<ShardId> = shards.iter().copied().filter(|s| self.held.position(*s).is_none()).collect();
-        if !missing.is_empty() {
-            self.check_unseen_settings()?;
+        for shard in shards {
+            self.check_unseen_settings(*shard)?;
         }
         if missing.len() > 1 {
             let places: Vec<_> = missing.iter().map(|shard| self.pools.pool(*shard).place()).collect();
@@ -448,16 +449,6 @@ impl Session {
             }
         }
         Ok(())
-    }
-
-    /// How this session's servers print dates and floats.
-    pub(super) fn text_style(&self) -> TextStyle {
-        let date_style = self.reported.iter().find(|(name, _)| &**name == "DateStyle").map_or("", |(_, value)| value);
-        let digits = self.settings.get("extra_float_digits").map(|v| v.trim_matches('\'').trim().parse::<i32>());
-        TextStyle {
-            iso_dates: date_style.starts_with("ISO"),
-            exact_floats: digits.is_none_or(|digits| digits.is_ok_and(|n| n >= 1)),
-        }
     }
 
     pub(super) fn held_at(&self, shard: ShardId) -> Result<usize, Fault> {

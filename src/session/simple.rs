@@ -109,7 +109,7 @@ impl Session {
 
     /// The analysis of `text` when it is one statement, with its literals in `self.scan`.
     pub(super) fn known_or_scanned(&mut self, text: &str) -> Result<Option<Arc<Analysis>>, Failure> {
-        let names = self.scope.names(&self.view);
+        let names = self.scope.names(&self.view, &self.tx, &self.held);
         if let Some(analysis) = self.recent.find(text, &names, &mut self.scan) {
             self.shared.metrics.plan_cache_hits.inc();
             return Ok(Some(Arc::clone(analysis)));
@@ -118,7 +118,7 @@ impl Session {
             return Ok(None);
         }
         let analysis = self.analysis(text);
-        self.recent.keep(text, &self.scan, &self.scope.names(&self.view), &analysis);
+        self.recent.keep(text, &self.scan, &self.scope.names(&self.view, &self.tx, &self.held), &analysis);
         Ok(Some(analysis))
     }
 
@@ -133,7 +133,7 @@ impl Session {
 
     /// The analysis of the statement that `self.scan` was made of.
     pub(super) fn analysis(&mut self, text: &str) -> Arc<Analysis> {
-        let names = self.scope.names(&self.view);
+        let names = self.scope.names(&self.view, &self.tx, &self.held);
         match self.shared.plans.get(&self.scan, text, &names) {
             Some(analysis) => {
                 self.shared.metrics.plan_cache_hits.inc();
@@ -188,7 +188,7 @@ impl Session {
             return done;
         }
         self.note_plan(&plan);
-        self.note_sequences(analysis);
+        self.note_sequences(analysis, plan.one_shard());
         let done = match &plan.kind {
             PlanKind::Single(shard) => {
                 let shard = self.at_cursor(&analysis.kind, *shard).await?;
@@ -203,7 +203,7 @@ impl Session {
                 false
             }
         };
-        self.note_change(&analysis.kind);
+        self.note_definition(analysis, plan.one_shard());
         self.reload_catalog().await;
         Ok(done)
     }
@@ -303,7 +303,7 @@ impl Session {
         let view = self.plan_view();
         let mut plan = plan::plan(analysis, &inputs, &view);
         self.show_combine(&mut plan);
-        let advice = plan::advice::advice(&plan, &inputs, &self.scan, &self.scope.names(&self.view), &view);
+        let advice = plan::advice::advice(&plan, &inputs, &self.scan, &self.names(), &view);
         let lines = if json {
             vec![plan::explain::json(&plan, analysis, &view, &advice)]
         } else {

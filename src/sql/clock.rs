@@ -3,14 +3,14 @@
 
 use sqlparser::ast::ObjectName;
 
-use crate::catalog::Catalog;
+use crate::sql::NameScope;
 use crate::sql::functions::{FunctionClass, classify};
 use crate::sql::names::parts;
 
 /// Which of the calls are replaced.
 #[derive(Clone, Copy)]
 pub(crate) struct Clock<'a> {
-    pub catalog: &'a Catalog,
+    pub scope: NameScope<'a>,
     /// The client is in a transaction. If not, the finishing transaction's own start is the moment, and only the start of the
     /// statement, which is the same, is none of its.
     pub all: bool,
@@ -20,7 +20,7 @@ impl Clock<'_> {
     /// The name of the function that is called in the place of this one.
     pub fn replaced(&self, name: &ObjectName) -> Option<String> {
         let (schema, name) = parts(name)?;
-        let reads = classify(self.catalog, schema.as_deref(), &name) == FunctionClass::Clock;
+        let reads = classify(&self.scope, schema.as_deref(), &name) == FunctionClass::Clock;
         (reads && (self.all || name == "statement_timestamp")).then_some(name)
     }
 }

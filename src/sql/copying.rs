@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::catalog::{ColumnDefault, Table};
 use crate::fault::Fault;
-use crate::ids::{DistributionId, QualifiedName};
+use crate::ids::{DistributionId, QualifiedName, ShardSet};
 use crate::sql::Access;
 use crate::sql::analyze::{Analyzer, Rows, Verdict};
 use crate::sql::elsewhere;
 use crate::sql::finish::copied;
-use crate::sql::insert::{from_sequence, refuse_varying_defaults, sequence_of};
+use crate::sql::insert::{check_sources, from_sequence, refuse_varying_defaults, sequence_of};
 use crate::sql::keys::{KeyExpr, KeyGroup, KeyName};
 use crate::sql::names::{Relation, resolve};
 use crate::sql::outcome::{
@@ -17,6 +17,7 @@ use crate::sql::outcome::{
 };
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{quoted, share, whole_pull};
+use crate::sql::sequences::check_source;
 use crate::sql::utility::{CopyDirection, CopyEndpoint, CopyFormat, CopyStatement, CopyTable};
 use crate::sql::words::{text_of, tokens};
 
@@ -54,23 +55,30 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
                     .map(|finish| Many::Finish(Arc::new(finish)))
                     .ok_or(fault),
             };
-            let routed = Routed { groups: vec![group], home: false, unchanged: Vec::new(), many };
+            let routed = Routed { groups: vec![group], also: ShardSet::new(), unchanged: Vec::new(), many };
             Verdict::new(Outcome::Routed(routed), Access::Read)
         }
         (CopyDirection::To, Relation::Reference { .. }) => Verdict::new(Outcome::Any(Why::Reference), Access::Read),
-        (direction, Relation::Unsharded { table: known }) => {
-            let access = if direction == CopyDirection::From { Access::Write } else { Access::Read };
-            let left_out = |known: &Arc<Table>| {
-                let columns = known.columns.iter().filter(|column| !table.columns.contains(&column.name));
-                columns.filter_map(sequence_of).collect()
+        (CopyDirection::From, Relation::Unsharded { table: known, place }) => {
+            let left_out = |known: &Arc<Table>| -> Vec<usize> {
+                let columns = known.columns.iter().enumerate();
+                columns.filter(|(_, column)| !table.columns.contains(&column.name)).map(|(at, _)| at).collect()
             };
-            let fills = direction == CopyDirection::From && !table.columns.is_empty();
-            let takes = known.as_ref().filter(|_| fills).map(left_out).unwrap_or_default();
-            Verdict { takes, ..Verdict::new(Outcome::Home(Why::Unsharded), access) }
+            let known = known.filter(|_| !table.columns.is_empty());
+            let omitted = known.as_ref().map(left_out).unwrap_or_default();
+            let takes = known.iter().flat_map(|known| omitted.iter().filter_map(|at| sequence_of(&known.columns[*at])));
+            let takes = takes.collect();
+            match known.as_ref().map_or(Ok(()), |known| check_sources(&of.scope, known, &omitted, &place)) {
+                Ok(()) => Verdict { takes, ..Verdict::at(&place, &of.scope) },
+                Err(fault) => Verdict::refuse(fault),
+            }
+        }
+        (CopyDirection::To, Relation::Unsharded { place, .. }) => {
+            Verdict { access: Access::Read, ..Verdict::at(&place, &of.scope) }
         }
         (direction, Relation::System) => {
             let access = if direction == CopyDirection::From { Access::Write } else { Access::Read };
-            Verdict::new(Outcome::Home(Why::Unsharded), access)
+            Verdict { access, ..Verdict::at(&of.scope.base(), &of.scope) }
         }
         (_, Relation::View { .. }) => of.not_understood("COPY of a view"),
     }
@@ -147,6 +155,7 @@ fn fill(of: &Analyzer<'_>, known: Option<&Table>, table: &CopyTable) -> Result<O
     for column in known.columns.iter().filter(|column| !table.columns.contains(&column.name)) {
         match &column.default {
             ColumnDefault::Sequence(default) => {
+                check_source(&of.scope, known, &column.name, &default.sequence, of.scope.topology.home)?;
                 columns.push((column.name.clone(), column.type_oid, default.sequence.clone()));
             }
             ColumnDefault::Expression(_) | ColumnDefault::None => from_sequence(column, known)?,
@@ -235,7 +244,8 @@ fn finished(
     let input = &pulls.first()?.name;
     let mut sql = Pieces::default();
     sql.push(&format!("COPY (SELECT {} FROM pg_temp.{input}) {}", list.join(", "), text.get(to.start..)?));
-    let alone = FinishText { pulls, sql, reads_home: None, pulls_all: true, clock: None, own_clock: false };
+    let alone =
+        FinishText { pulls, sql, reads_home: None, pulls_all: true, clock: None, own_clock: false, foreign: false };
     let reason = why.detail.as_deref().unwrap_or(&why.message).into();
     let elsewhere = elsewhere::of_columns(of.scope.catalog, &alone.pulls)
         .map(|collations| Elsewhere { text: None, collations: collations.into() });
@@ -291,8 +301,10 @@ fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
             };
         }
         Outcome::Insert(insert) => insert.split = Err(merged()),
-        Outcome::Broadcast(_) | Outcome::CopyIn(_) | Outcome::Draw(_) => verdict.outcome = Outcome::Refuse(merged()),
-        Outcome::Refuse(_) | Outcome::Home(_) | Outcome::Any(_) => {}
+        Outcome::Broadcast(_) | Outcome::Parts(..) | Outcome::CopyIn(_) | Outcome::Draw(_) => {
+            verdict.outcome = Outcome::Refuse(merged());
+        }
+        Outcome::Refuse(_) | Outcome::Home(_) | Outcome::Shard(..) | Outcome::Any(_) => {}
     }
     verdict
 }

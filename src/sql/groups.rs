@@ -10,7 +10,7 @@ use sqlparser::ast::{
 use crate::sql::colnames::output_name;
 use crate::sql::combine::{Assumed, Combine, Comparison, Condition, Fold, Gather, Output, Step};
 use crate::sql::facts::{conjuncts, plain_args, unnest};
-use crate::sql::functions::{FunctionClass, classify};
+use crate::sql::functions::{FunctionClass, classify, is_users};
 use crate::sql::infer::type_of;
 use crate::sql::limit::set_limit;
 use crate::sql::model::{ColumnType, NodeId, Obstacle};
@@ -176,9 +176,7 @@ impl Shape<'_, '_> {
             return Err(refuse());
         }
         let Some((schema, name)) = parts(&function.name) else { return Err(refuse()) };
-        if schema.is_some_and(|schema| schema != "pg_catalog")
-            || self.model.scope.catalog.functions.contains_key(&*name)
-        {
+        if schema.is_some_and(|schema| schema != "pg_catalog") || is_users(&self.model.scope, &name) {
             return Err(refuse());
         }
         let arg = || {
@@ -231,7 +229,7 @@ impl Shape<'_, '_> {
             Expr::Like { any: false, expr, pattern, escape_char: None, .. } => all(&[expr, pattern]),
             Expr::Function(function) => {
                 let pure = parts(&function.name).is_some_and(|(schema, name)| {
-                    classify(self.model.scope.catalog, schema.as_deref(), &name) == FunctionClass::Pure
+                    classify(&self.model.scope, schema.as_deref(), &name) == FunctionClass::Pure
                 });
                 let plain = function.over.is_none() && function.filter.is_none() && function.within_group.is_empty();
                 let args = plain_args(function).filter(|args| !args.is_empty());

@@ -16,7 +16,7 @@ use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, unnest};
 use crate::sql::keys::{KeyName, RowKey, Source, Value};
 use crate::sql::model::{Columns, Leaf, LevelId, Model, Obstacle, Spread, Stop};
-use crate::sql::names::{Relation, folded, parts};
+use crate::sql::names::{Place, Relation, folded, parts};
 use crate::sql::outcome::{InsertRows, Many, Outcome, Scatter, Split, Why};
 use crate::sql::query::item_expr;
 use crate::sql::sequences::fill::{Fill, Rows, expression_pieces, fill_of};
@@ -49,7 +49,7 @@ impl Analyzer<'_> {
         let relation = model.relation(schema.as_deref(), &table_name)?;
         let table = match &relation {
             Relation::View { .. } => return Err(Stop::NotUnderstood("INSERT into a view")),
-            Relation::Sharded { table, .. } | Relation::Reference { table, .. } | Relation::Unsharded { table } => {
+            Relation::Sharded { table, .. } | Relation::Reference { table, .. } | Relation::Unsharded { table, .. } => {
                 table.clone()
             }
             Relation::System => None,
@@ -94,10 +94,15 @@ impl Analyzer<'_> {
                     model.uses.takes_any = table.has_triggers;
                     model.uses.takes = left_out.iter().filter_map(|at| sequence_of(&table.columns[*at])).collect();
                 }
-                model
-                    .uses
-                    .home
-                    .get_or_insert_with(|| format!("table \"{table_name}\", which is not distributed").into());
+                match &relation {
+                    Relation::Unsharded { place, .. } => {
+                        model.need_table(&table_name, place);
+                        if let Some(table) = &table {
+                            check_sources(&model.scope, table, &omitted(table, columns.as_deref(), &source), place)?;
+                        }
+                    }
+                    _ => drop(model.uses.system.get_or_insert_with(|| table_name.as_str().into())),
+                }
                 let many = match &source {
                     InsertSource::Query(Spread::Tangled(why), _) => Err(why.clone().fault()),
                     _ => check_scatter(model, &Spread::Same)
@@ -195,7 +200,7 @@ impl Analyzer<'_> {
             rows,
             typmods: target.key.iter().map(typmod).collect(),
             groups: model.groups(),
-            home: model.uses.home.is_some(),
+            also: model.needs(),
             split,
         }))
     }
@@ -277,8 +282,8 @@ impl Analyzer<'_> {
         if let Some(table) = model.refs.first() {
             return Err(refuse(format!("it reads sharded table \"{}\"", table.name.table)));
         }
-        if let Some(what) = &model.uses.home {
-            return Err(refuse(format!("it needs the home shard for {what}"))
+        if let Some(what) = model.uses.one_shard() {
+            return Err(refuse(format!("it needs {what}"))
                 .hint("Take the value in a statement of its own, and send it with the row."));
         }
         if model.uses.writing_cte {
@@ -339,8 +344,10 @@ impl Analyzer<'_> {
             // The same places would be found again and again.
             Outcome::Draw(_) => return Err(refuse().into()),
             Outcome::Home(_)
+            | Outcome::Shard(..)
             | Outcome::Any(_)
             | Outcome::Broadcast(_)
+            | Outcome::Parts(..)
             | Outcome::CopyIn(_)
             | Outcome::Routed(_)
             | Outcome::Insert(_) => {}
@@ -414,8 +421,8 @@ pub(crate) fn write_reference(model: &Model<'_>, table: &str) -> Result<Outcome,
         return Err(refuse(format!("it reads sharded table \"{}\"", reference.name.table)));
     }
     let uses = &model.uses;
-    if let Some(what) = &uses.home {
-        return Err(refuse(format!("it needs the home shard for {what}")));
+    if let Some(what) = uses.one_shard() {
+        return Err(refuse(format!("it needs {what}")));
     }
     if uses.writing_cte {
         return Err(refuse("WITH contains a statement that changes data".to_owned()));
@@ -559,6 +566,19 @@ fn refuse_sequences(table: &Table, omitted: &[usize]) -> Result<(), Fault> {
     omitted.iter().try_for_each(|index| from_sequence(&table.columns[*index], table))
 }
 
+/// That the shard of an undistributed table gives out the values of what is left to sequences.
+pub(crate) fn check_sources(
+    scope: &NameScope<'_>,
+    table: &Table,
+    omitted: &[usize],
+    place: &Place,
+) -> Result<(), Fault> {
+    omitted.iter().filter_map(|at| table.columns.get(*at)).try_for_each(|column| match sequence_of(column) {
+        Some(sequence) => sequences::check_source(scope, table, &column.name, &sequence, place.shard),
+        None => Ok(()),
+    })
+}
+
 /// `SET column = DEFAULT` where the default takes a value of a sequence.
 pub(crate) fn refuse_sequence_defaults(table: &Table, assignments: &[Assignment]) -> Result<(), Fault> {
     let to_default = assignments.iter().filter(|assignment| mentions_default(&assignment.value));
@@ -621,7 +641,7 @@ pub(crate) fn is_same_everywhere(scope: &NameScope<'_>, text: &str) -> bool {
     let uses = &scratch.uses;
     walked.is_ok()
         && scratch.refs.is_empty()
-        && uses.home.is_none()
+        && uses.one_shard().is_none()
         && [&uses.volatile, &uses.clock, &uses.server, &uses.unknown_function, &uses.unsafe_function]
             .into_iter()
             .all(Option::is_none)

@@ -64,7 +64,8 @@ impl Analyzer<'_> {
             Relation::Reference { name, .. } => write_reference(model, &name.name),
             Relation::Sharded { .. } | Relation::Unsharded { .. } | Relation::System => {
                 if model.refs.is_empty() {
-                    return Ok(self.read_outcome(model, Err(Obstacle::new("no sharded table").fault())));
+                    let many = check_scatter(model, &Spread::Same).and(Err(Obstacle::new("no sharded table")));
+                    return Ok(self.read_outcome(model, many.map_err(Obstacle::fault)));
                 }
                 let spread = model.spread_of(&changed.tree);
                 let many = match (check_scatter(model, &spread), &spread) {

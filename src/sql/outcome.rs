@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::fault::Fault;
-use crate::ids::{DistributionId, Oid, QualifiedName};
+use crate::ids::{DistributionId, Oid, QualifiedName, ShardId, ShardSet};
 use crate::sql::combine::Combine;
 use crate::sql::keys::{KeyGroup, KeyName, RowKey, Value};
 use crate::sql::pieces::Pieces;
@@ -19,10 +19,14 @@ pub enum Outcome {
     Refuse(Fault),
     /// To the home shard, as it is.
     Home(Why),
+    /// To this one shard, as it is.
+    Shard(ShardId, Why),
     /// To any shard, as it is.
     Any(Why),
     /// To every shard, with the same effect on each.
     Broadcast(Why),
+    /// To each of these shards its own text, atomically; one answer.
+    Parts(Arc<[(ShardId, Arc<str>)]>, Why),
     CopyIn(Arc<CopyInPlan>),
     /// By the sharding keys of the tables that it reads or changes.
     Routed(Routed),
@@ -34,10 +38,10 @@ pub enum Outcome {
 
 #[derive(Clone, Debug)]
 pub struct Routed {
-    /// Never empty. One shard can run the statement when the conditions of all groups lead to it.
+    /// One shard can run the statement when the conditions of all groups lead to it.
     pub groups: Vec<KeyGroup>,
-    /// It also needs the home shard.
-    pub home: bool,
+    /// It also needs these shards. Not empty where there are no groups.
+    pub also: ShardSet,
     /// `(set, where)`: UPDATE gives a key column this value, which must be the one that WHERE asks for; with the column's place
     /// in the key.
     pub unchanged: Vec<(u8, Value, Value)>,
@@ -98,6 +102,8 @@ pub struct FinishText {
     pub clock: Option<Box<str>>,
     /// `sql` asks the connection's own functions for the time (see [`crate::sql::clock`]).
     pub own_clock: bool,
+    /// Some table is neither on every shard nor on the home shard.
+    pub foreign: bool,
 }
 
 /// A parameter of a pull that is none of the client's: the start of the transaction that the client is in, a timestamptz. (A Bind
@@ -126,6 +132,8 @@ pub struct PullText {
     pub path: Box<str>,
     /// The query that the shards run, where it is not `head` with conditions.
     pub whole: Option<Pieces>,
+    /// The same columns without a table, where the home shard does not have it.
+    pub create: Option<String>,
     /// Conjuncts that every row that matters fulfils.
     pub filters: Vec<Pieces>,
     /// No more than the first rows of each shard are needed, if all of `filters` go down.
@@ -169,7 +177,8 @@ pub enum PullSource {
     /// The rows that any of these conditions allows.
     Sharded(Vec<KeyGroup>),
     Reference,
-    Home,
+    /// One shard has them all.
+    One(ShardId),
 }
 
 /// How a statement runs on several shards, whichever they are.
@@ -212,8 +221,8 @@ pub struct InsertRows {
     pub typmods: SmallVec<[i32; 1]>,
     /// Sharded tables that the statement reads: all rows must go where these lie.
     pub groups: Vec<KeyGroup>,
-    /// It also needs the home shard.
-    pub home: bool,
+    /// It also needs these shards.
+    pub also: ShardSet,
     /// How rows for several shards are sent, or why they cannot be.
     pub split: Result<Split, Fault>,
 }
@@ -300,6 +309,8 @@ pub enum Why {
     /// Conditions that contradict each other: no row can match.
     Contradiction,
     Unsharded,
+    /// It lies in this schema, which is placed whole.
+    Schema(Box<str>),
     Reference,
     /// No table at all.
     NoTable,

@@ -13,7 +13,7 @@ use sqlparser::ast::{
 };
 
 use crate::sql::facts::{plain_args, unnest};
-use crate::sql::functions::{FunctionClass, classify};
+use crate::sql::functions::{FunctionClass, classify, is_users};
 use crate::sql::infer::type_of;
 use crate::sql::limit::{read_limit, set_limit};
 use crate::sql::model::{Column, Columns, Model, RefId, Spread};
@@ -58,7 +58,7 @@ pub(crate) fn regroup(
     let mut pulls = Vec::new();
     share(&mut pulls, pull);
     let sql = finishing.over(&pulls.first()?.name, model)?;
-    Some(FinishText { pulls, sql, reads_home: None, pulls_all: true, clock: None, own_clock: false })
+    Some(FinishText { pulls, sql, reads_home: None, pulls_all: true, clock: None, own_clock: false, foreign: false })
 }
 
 /// The query over the input that the shards fill, still without its FROM.
@@ -374,7 +374,7 @@ impl Parts<'_, '_, '_> {
         match expr {
             Expr::Function(function) if function.over.is_none() => {
                 let (schema, name) = parts(&function.name).ok_or(Irreplaceable)?;
-                match classify(self.shape.model.scope.catalog, schema.as_deref(), &name) {
+                match classify(&self.shape.model.scope, schema.as_deref(), &name) {
                     FunctionClass::Aggregate | FunctionClass::UserAggregate(_) => {
                         self.aggregate(function, schema.as_deref(), &name).map(Some).ok_or(Irreplaceable)
                     }
@@ -410,8 +410,7 @@ impl Parts<'_, '_, '_> {
         if distinct {
             return self.distinct_aggregate(function);
         }
-        let built_in = schema.is_none_or(|schema| schema == "pg_catalog")
-            && !shape.model.scope.catalog.functions.contains_key(name);
+        let built_in = schema.is_none_or(|schema| schema == "pg_catalog") && !is_users(&shape.model.scope, name);
         if !built_in {
             return None;
         }

@@ -5,11 +5,13 @@ pub mod fill;
 
 use std::ops::Range;
 
-use crate::catalog::{RelationKind, name_parts};
-use crate::ids::QualifiedName;
+use crate::catalog::{RelationKind, Table, name_parts};
+use crate::fault::Fault;
+use crate::ids::{QualifiedName, ShardId};
 use crate::sql::NameScope;
 use crate::sql::functions::{FunctionClass, classify};
 use crate::sql::lexer::{Token, TokenKind};
+use crate::sql::names::{Relation, resolve};
 use crate::sql::outcome::Outcome;
 use crate::sql::template::{Slot, string_value};
 use crate::sql::words::{name_of, text_of, tokens};
@@ -136,6 +138,15 @@ struct Call {
     tokens: Range<usize>,
     function: String,
     take: Option<Take>,
+    /// Its sequence lies on another shard than home, in a placed schema: the values are that shard's own business.
+    elsewhere: bool,
+}
+
+impl Call {
+    /// What the router gives in its place.
+    fn ours(&self) -> Option<Take> {
+        self.take.clone().filter(|_| !self.elsewhere)
+    }
 }
 
 /// What statements of every kind do with sequences, as far as their text says.
@@ -180,16 +191,40 @@ fn call(text: &str, tokens: &[Token], at: usize, scope: &NameScope<'_>) -> Optio
     }
     if function == "unique_id" {
         let alone = schema.as_deref() == Some("pgloom") && tokens.get(at + 2)?.is(b')');
-        return alone.then(|| Call { tokens: start..at + 3, function, take: Some(Take::Unique) });
+        return alone.then(|| Call { tokens: start..at + 3, function, take: Some(Take::Unique), elsewhere: false });
     }
-    if !matches!(classify(scope.catalog, schema.as_deref(), &function), FunctionClass::Home(_)) {
+    if !matches!(classify(scope, schema.as_deref(), &function), FunctionClass::Sequence(_)) {
         return None;
     }
     let (take, end) = match argument(text, tokens, at + 2, scope) {
         Some((sequence, end)) => (take(&function, sequence), end),
         None => (None, at + 2),
     };
-    Some(Call { tokens: start..end, function, take })
+    let elsewhere = match &take {
+        Some(Take::Next(sequence) | Take::Current(sequence)) => {
+            scope.place_of(&sequence.schema).shard != scope.topology.home
+        }
+        Some(Take::Last | Take::Unique) | None => false,
+    };
+    Some(Call { tokens: start..end, function, take, elsewhere })
+}
+
+/// That a default takes its values on the shard where the sequence gives them out: the home shard, or that of a placed schema.
+pub(crate) fn check_source(
+    scope: &NameScope<'_>,
+    table: &Table,
+    column: &str,
+    sequence: &QualifiedName,
+    shard: ShardId,
+) -> Result<(), Fault> {
+    if scope.place_of(&sequence.schema).shard == shard {
+        return Ok(());
+    }
+    Err(Fault::unsupported(
+        format!("the default of column \"{column}\" of table \"{}\" is not supported", table.name.name),
+        format!("the values of sequence {sequence} are given out on another shard"),
+        "Give the column a value in the statement.",
+    ))
 }
 
 fn take(function: &str, sequence: Option<QualifiedName>) -> Option<Take> {
@@ -226,13 +261,13 @@ fn argument(text: &str, tokens: &[Token], at: usize, scope: &NameScope<'_>) -> O
 
 /// The sequence that a name means as `regclass` reads it, where the catalog knows it.
 pub(crate) fn sequence_named(scope: &NameScope<'_>, text: &str) -> Option<QualifiedName> {
-    let found = |name: QualifiedName| Some((scope.catalog.table(&name)?.kind == RelationKind::Sequence, name));
-    let (is_sequence, name) = match &name_parts(text)?[..] {
-        [name] => scope.search_path.iter().find_map(|schema| found(QualifiedName::new(schema.clone(), &**name)))?,
-        [schema, name] => found(QualifiedName::new(&**schema, &**name))?,
+    let relation = match &name_parts(text)?[..] {
+        [name] => resolve(scope, None, name),
+        [schema, name] => resolve(scope, Some(schema), name),
         _ => return None,
     };
-    is_sequence.then_some(name)
+    let Relation::Unsharded { table: Some(table), .. } = relation else { return None };
+    (table.kind == RelationKind::Sequence).then(|| table.name.clone())
 }
 
 /// Whether the router can take the values of a statement's calls and write them in their places.
@@ -263,7 +298,7 @@ fn bytes_of(tokens: &[Token], of: &Range<usize>) -> Option<Range<usize>> {
 }
 
 fn replaced(tokens: &[Token], call: &Call) -> Option<Edit> {
-    let take = call.take.clone()?;
+    let take = call.ours()?;
     Some(Edit { bytes: bytes_of(tokens, &call.tokens)?, pieces: vec![Piece::Take { take, bare: false }] })
 }
 

@@ -16,7 +16,7 @@ use crate::sql::infer::type_of;
 use crate::sql::limit::{read_limit, set_limit};
 use crate::sql::literals::Literals;
 use crate::sql::model::{Column, ColumnType, Columns, LevelId, Model, NodeId, Obstacle, RefId, Spread};
-use crate::sql::names::folded;
+use crate::sql::names::{Place, folded};
 use crate::sql::outcome::{Limit, Scatter, ScatterSql};
 use crate::sql::query::{SelectLevel, is_grouped, item_expr};
 use crate::sql::rewrite;
@@ -32,9 +32,14 @@ pub(crate) fn check_scatter(model: &Model<'_>, base: &Spread) -> Result<(), Obst
         return Err(why.clone());
     }
     let uses = &model.uses;
-    if let Some(what) = &uses.home {
-        return Err(Obstacle::new(format!("the statement needs the home shard for {what}"))
-            .hint("Make the table a reference table, or give the sharding key a value that lies on the home shard."));
+    match (uses.one_shard(), uses.places.first()) {
+        (Some(what), None) => {
+            return Err(Obstacle::new(format!("the statement needs {what}")).hint(
+                "Make the table a reference table, or give the sharding key a value that lies on the home shard.",
+            ));
+        }
+        (_, Some(place)) => return Err(single_place(place)),
+        (None, None) => {}
     }
     if uses.sample {
         return Err(Obstacle::new("TABLESAMPLE"));
@@ -70,6 +75,16 @@ pub(crate) fn check_scatter(model: &Model<'_>, base: &Spread) -> Result<(), Obst
         }
     }
     Ok(())
+}
+
+/// What lies on one shard alone, and not for being unsharded.
+fn single_place(place: &Place) -> Obstacle {
+    match &place.schema {
+        Some(schema) => Obstacle::new(format!("the statement needs the shard of schema \"{schema}\", and others"))
+            .hint("Name tables of one shard: pins place schemas together, and reference tables are on every shard."),
+        None => Obstacle::new("the statement needs the shard that has the session's temporary tables, and others")
+            .hint("Read what it needs of the temporary table first."),
+    }
 }
 
 /// The query's parts that shape its result.

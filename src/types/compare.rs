@@ -12,12 +12,14 @@ pub struct TextStyle {
     pub iso_dates: bool,
     /// `extra_float_digits` is at least 1: a printed float is exactly the stored one.
     pub exact_floats: bool,
+    /// `bytea_output` is hex.
+    pub hex_bytea: bool,
 }
 
 impl Default for TextStyle {
     /// As Postgres's own defaults have it.
     fn default() -> Self {
-        Self { iso_dates: true, exact_floats: true }
+        Self { iso_dates: true, exact_floats: true, hex_bytea: true }
     }
 }
 
@@ -101,7 +103,7 @@ impl Comparator {
             (oid::UUID, Format::Binary) => Kind::Uuid,
             (oid::NUMERIC, Format::Text) => Kind::NumericText,
             (oid::NUMERIC, Format::Binary) => Kind::Numeric,
-            (oid::BYTEA, Format::Text) => Kind::ByteaText,
+            (oid::BYTEA, Format::Text) if style.hex_bytea => Kind::ByteaText,
             (oid::BYTEA, Format::Binary) => Kind::Bytes,
             (oid::TEXT | oid::VARCHAR | oid::NAME, _) if text_is_bytes => Kind::Bytes,
             (oid::BPCHAR, _) if text_is_bytes => Kind::Bpchar,
@@ -278,7 +280,7 @@ mod tests {
 
     use super::*;
 
-    const STYLE: TextStyle = TextStyle { iso_dates: true, exact_floats: true };
+    const STYLE: TextStyle = TextStyle { iso_dates: true, exact_floats: true, hex_bytea: true };
 
     fn order(type_oid: Oid, format: Format) -> Comparator {
         Comparator::order(type_oid, Collation::Bytes, format, STYLE).unwrap()
@@ -298,8 +300,8 @@ mod tests {
         for type_oid in [oid::JSON, oid::JSONB, oid::INTERVAL, oid::INET, 0, 16_385] {
             assert_eq!(Comparator::equality(type_oid, Collation::None, Format::Binary, STYLE), None);
         }
-        let other_style = TextStyle { iso_dates: false, exact_floats: false };
-        for type_oid in [oid::DATE, oid::TIMESTAMP, oid::TIMESTAMPTZ, oid::FLOAT4, oid::FLOAT8] {
+        let other_style = TextStyle { iso_dates: false, exact_floats: false, hex_bytea: false };
+        for type_oid in [oid::DATE, oid::TIMESTAMP, oid::TIMESTAMPTZ, oid::FLOAT4, oid::FLOAT8, oid::BYTEA] {
             assert_eq!(Comparator::order(type_oid, Collation::None, Format::Text, other_style), None);
             assert!(Comparator::order(type_oid, Collation::None, Format::Binary, other_style).is_some());
         }

@@ -6,7 +6,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::QualifiedName;
 use crate::sql::NameScope;
 use crate::sql::lexer::{Token, TokenKind};
-use crate::sql::sequences::{Call, Edit, Edits, Piece, Take, calls};
+use crate::sql::sequences::{Call, Edit, Edits, Piece, Take, calls, check_source};
 use crate::sql::words::{name_of, text_of, tokens};
 
 use crate::catalog::{ColumnDefault, Identity, Table};
@@ -108,6 +108,9 @@ pub(crate) fn fill_of(
             Some(_) => continue,
             None => None,
         };
+        for sequence in next_of(&pieces) {
+            check_source(scope, table, &column.name, sequence, scope.topology.home)?;
+        }
         drawn = true;
         fill.overriding |= identity == Identity::Always || overriding == Overriding::User;
         fill.last_of_row = next_of(&pieces).last().cloned();
@@ -421,7 +424,7 @@ impl Walk<'_> {
                 for call in calls {
                     let inside = self.tokens.get(call.tokens.clone())?;
                     let bytes = inside.first()?.start..inside.last()?.end;
-                    let piece = Piece::Take { take: call.take.clone()?, bare: call.tokens == *cell };
+                    let piece = Piece::Take { take: call.ours()?, bare: call.tokens == *cell };
                     self.list.push(Edit { bytes, pieces: vec![piece] });
                 }
             }
