@@ -77,6 +77,8 @@ pub struct Table {
     /// Has triggers, rules or row security that can read or write other tables; a view also when a table that it reads has row
     /// security, which asks who owns the view.
     pub has_triggers: bool,
+    /// A foreign key of another table points to it.
+    pub referenced: bool,
     /// Inheritance or partition parent.
     pub parent: Option<QualifiedName>,
 }
@@ -279,6 +281,7 @@ mod tests {
                 unique_keys: Vec::new(),
                 definition: None,
                 has_triggers: false,
+                referenced: false,
                 parent: None,
             };
             catalog.tables.insert(name, Arc::new(table));

@@ -534,6 +534,33 @@ fn a_table_of_this_transaction_has_its_sequence() {
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 9, "{all:?}");
 }
 
+/// Rows whose keys only a Postgres can read, with values of sequences.
+#[test]
+fn rows_that_are_delivered_take_values() {
+    let world = World::create("seq_deliver", "sequence_block = 1");
+    let (mut ours, mut theirs) = (world.connect(), world.db.oracle());
+    compare(
+        &mut ours,
+        &mut theirs,
+        &[
+            "INSERT INTO notes (tenant, body) VALUES ((SELECT 7), 'a'), (1 + 1, 'b'), (abs(-3), 'c') RETURNING tenant, id",
+            "SELECT currval('notes_id_seq'), lastval()",
+            "INSERT INTO auto VALUES (DEFAULT, (SELECT 'x')), (nextval('auto_id_seq') + 100, 'y') RETURNING id, body",
+            "INSERT INTO plain (body) SELECT body FROM notes ORDER BY id",
+            "SELECT * FROM plain ORDER BY id",
+            "INSERT INTO notes (tenant, id) SELECT id, nextval('notes_id_seq') FROM plain",
+            "SELECT count(*), max(id) FROM notes",
+            "SELECT nextval('notes_id_seq')",
+        ],
+    );
+    // What the connection took that put the rows together, no other one can tell.
+    for sql in ["BEGIN", "INSERT INTO plain (body) VALUES ('z')", "SELECT currval('plain_id_seq')"] {
+        assert_eq!(ours.simple(sql).code(), "", "{sql}");
+    }
+    ours.must("INSERT INTO notes (tenant, id) SELECT id, nextval('plain_id_seq') FROM plain");
+    assert_eq!(ours.simple("SELECT currval('plain_id_seq')").code(), "0A000");
+}
+
 /// A sequence is used with the user's rights; an identity column's needs none.
 #[test]
 fn rights_are_the_users() {

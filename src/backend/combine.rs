@@ -41,7 +41,7 @@ pub struct InputTable<'a> {
 pub enum InputColumns<'a> {
     /// The result of this query over tables of the same server; `table`, in SQL: the one whose columns of the same names these are.
     Of { query: &'a str, table: Option<String> },
-    /// Their types and collations, which are the same on every server.
+    /// Their types and collations, which are the same on every server; or on this one, where it is the home shard.
     Typed(&'a [TypedColumn]),
 }
 
@@ -53,6 +53,8 @@ pub struct TypedColumn {
     pub typmod: i32,
     /// Its name in pg_catalog, where it is not the database's own.
     pub collation: Option<Box<str>>,
+    /// An expression that the server understands.
+    pub default: Option<String>,
 }
 
 impl InputColumns<'_> {
@@ -62,6 +64,14 @@ impl InputColumns<'_> {
             Self::Of { query, .. } => Cow::Borrowed(query),
             Self::Typed(columns) => Cow::Owned(format!("{columns:?}")),
         }
+    }
+
+    fn defaults(&self) -> impl Iterator<Item = (&str, &str)> {
+        let columns = match self {
+            Self::Of { .. } => &[][..],
+            Self::Typed(columns) => columns,
+        };
+        columns.iter().filter_map(|column| Some((&*column.name, column.default.as_deref()?)))
     }
 
     /// The query that gives the columns to a table made of it.
@@ -240,6 +250,10 @@ pub async fn make_inputs(
                 "; CREATE TEMP TABLE {name} AS {query} WITH NO DATA; \
                  GRANT ALL ON TABLE pg_temp.{name} TO PUBLIC"
             );
+            for (column, default) in table.columns.defaults() {
+                let column = column.replace('"', "\"\"");
+                let _ = write!(sql, "; ALTER TABLE pg_temp.{name} ALTER COLUMN \"{column}\" SET DEFAULT {default}");
+            }
             if !table.primary_key.is_empty() {
                 let _ = write!(sql, "; ALTER TABLE pg_temp.{name} ADD PRIMARY KEY ({})", table.primary_key);
             }
@@ -338,6 +352,7 @@ pub async fn columns_of(server: &mut Backend, query: &str) -> Result<Vec<TypedCo
         type_oid: column.type_oid,
         typmod: column.typmod,
         collation: None,
+        default: None,
     });
     failed.map_or_else(|| Ok(typed.collect()), Err)
 }

@@ -323,7 +323,8 @@ async fn read_tables(server: &mut Backend, filter: &str) -> Result<HashMap<Strin
                CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(c.oid) END, \
                (SELECT pn.nspname || E'\\x01' || p.relname FROM pg_catalog.pg_inherits i \
                   JOIN pg_catalog.pg_class p ON p.oid = i.inhparent \
-                  JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace WHERE i.inhrelid = c.oid LIMIT 1) \
+                  JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace WHERE i.inhrelid = c.oid LIMIT 1), \
+               EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.confrelid = c.oid) \
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {filter}"
         ))
@@ -348,6 +349,7 @@ fn read_table(row: &Row) -> Result<Table, Fault> {
         unique_keys: Vec::new(),
         definition: row.get(5).and_then(Option::as_deref).map(Into::into),
         has_triggers: text(row, 4)? == "t",
+        referenced: text(row, 7)? == "t",
         parent: parent.map(|(schema, name)| QualifiedName::new(schema, name)),
     })
 }

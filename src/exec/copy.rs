@@ -1,19 +1,23 @@
-//! COPY FROM STDIN to one server: the client's CopyData pass through as they come, large ones in pieces.
+//! COPY FROM STDIN: to one server the client's CopyData pass through as they come, large ones in pieces; to several, rows are gathered.
 
 use std::future::poll_fn;
 use std::task::Poll;
 
-use bytes::Buf;
+use bytes::{Buf, BytesMut};
 
 use crate::backend::Backend;
-use crate::backend::inflight::Owed;
+use crate::backend::inflight::{Owed, Verdict};
 use crate::exec::client::Client;
 use crate::exec::forward::Broken;
-use crate::wire::frame::{self, HEADER};
-use crate::wire::request;
+use crate::fault::{Fault, SqlState};
+use crate::wire::frame::{self, Frame, HEADER, command_tag};
+use crate::wire::{error_fields, request};
 
 /// Bytes queued for a server before the client is no longer read.
 const COPY_HIGH: usize = 128 * 1024;
+
+/// Bytes gathered for one of several servers before they are sent as one CopyData.
+const CHUNK: usize = 32 * 1024;
 
 /// How the client's part of a COPY ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,4 +149,149 @@ pub fn fail(server: &mut Backend, reason: &str) {
     if request::copy_fail(&mut server.out, reason).is_err() {
         server.broken = true;
     }
+}
+
+/// Rows on their way to several servers that copy, gathered so that each CopyData has many.
+pub struct Chunks {
+    gathering: Vec<BytesMut>,
+    /// Whole CopyData messages.
+    ready: Vec<BytesMut>,
+}
+
+impl Chunks {
+    pub fn new(servers: usize) -> Self {
+        let none = || (0..servers).map(|_| BytesMut::new()).collect();
+        Self { gathering: none(), ready: none() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.gathering.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.gathering.is_empty()
+    }
+
+    /// Whole rows, or what comes before them.
+    pub fn put(&mut self, server: usize, bytes: &[u8]) {
+        self.gathering[server].extend_from_slice(bytes);
+        if self.gathering[server].len() >= CHUNK {
+            self.flush(server);
+        }
+    }
+
+    fn flush(&mut self, server: usize) {
+        let payload = &mut self.gathering[server];
+        if !payload.is_empty() && request::copy_data_header(&mut self.ready[server], payload.len()).is_ok() {
+            self.ready[server].extend_from_slice(payload);
+            payload.clear();
+        }
+    }
+
+    pub fn flush_all(&mut self) {
+        (0..self.len()).for_each(|server| self.flush(server));
+    }
+
+    /// Moves what is whole into the server's queue; true when there was anything.
+    pub fn hand_over(&mut self, at: usize, server: &mut Backend) -> bool {
+        let out = &mut self.ready[at];
+        let any = !out.is_empty();
+        if any {
+            server.out.unsplit(out.split());
+        }
+        any
+    }
+}
+
+/// Waits for every server's CopyInResponse. Returns the first one, or the error of one that refuses; the others have been told to stop
+/// then.
+///
+/// # Errors
+/// A connection is lost, or no server has answered.
+pub async fn begun(servers: &mut [&mut Backend]) -> Result<Result<Frame, Frame>, Fault> {
+    let mut first = None;
+    let mut failed = None;
+    for server in servers.iter_mut() {
+        loop {
+            let frame = server.next_frame().await?;
+            match server.inflight.step(frame.tag) {
+                Verdict::CopyIn => {
+                    first.get_or_insert(frame);
+                    break;
+                }
+                Verdict::OutOfStep => return Err(server.out_of_step(frame.tag)),
+                _ if frame.tag == b'E' => {
+                    failed.get_or_insert(frame);
+                }
+                Verdict::Ready(_) if server.inflight.is_empty() => break,
+                _ => {}
+            }
+        }
+    }
+    if let Some(error) = failed {
+        for server in servers.iter_mut().filter(|server| !server.inflight.is_empty()) {
+            fail(server, "another shard refused the COPY");
+            let _ = server.settle().await;
+        }
+        return Ok(Err(error));
+    }
+    first.map(Ok).ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "no shard answered the COPY"))
+}
+
+/// Whether a server has said anything but a notice while it copies: it has failed.
+pub fn spoke(server: &mut Backend) -> bool {
+    matches!(server.header(), Ok(Some(header)) if !matches!(header.tag, b'N' | b'S' | b'A'))
+}
+
+/// CopyDone (or, for a reason, CopyFail) to every server, and their answers: rows copied in all, or on each where all got the `same`;
+/// or the error of one of them. One that fails by itself is heard before those that were told to.
+///
+/// # Errors
+/// A connection is lost; the others have ended all the same.
+pub async fn ended(
+    servers: &mut [&mut Backend],
+    reason: Option<&str>,
+    same: bool,
+) -> Result<Result<u64, Frame>, Fault> {
+    // One server's error fails all: the others are told before they could take what they have for the whole.
+    let spoke = servers.iter_mut().any(|server| spoke(server));
+    let reason = reason.or(spoke.then_some("the COPY failed on another shard"));
+    for server in servers.iter_mut() {
+        match reason {
+            None => server.out.extend_from_slice(request::COPY_DONE),
+            Some(reason) => fail(server, reason),
+        }
+    }
+    let (mut rows, mut error, mut lost) = (0, None, None);
+    for server in servers.iter_mut() {
+        match end(server).await {
+            Ok(Ok(copied)) if same => rows = copied,
+            Ok(Ok(copied)) => rows += copied,
+            // Our own CopyFail comes back as 57014.
+            Ok(Err(frame)) => {
+                if error.is_none() || error_fields::code(frame.body()) != SqlState::QUERY_CANCELED {
+                    error = Some(frame);
+                }
+            }
+            Err(fault) => lost = lost.or(Some(fault)),
+        }
+    }
+    lost.map_or(Ok(error.map_or(Ok(rows), Err)), Err)
+}
+
+/// What a server says to the end of its COPY.
+async fn end(server: &mut Backend) -> Result<Result<u64, Frame>, Fault> {
+    let mut ended = Ok(0);
+    while !server.inflight.is_empty() {
+        let frame = server.next_frame().await?;
+        if server.inflight.step(frame.tag) == Verdict::OutOfStep {
+            return Err(server.out_of_step(frame.tag));
+        }
+        match frame.tag {
+            b'C' => ended = ended.map(|_| command_tag(frame.body()).1.unwrap_or(0)),
+            b'E' => ended = Err(frame),
+            _ => {}
+        }
+    }
+    Ok(ended)
 }

@@ -23,7 +23,7 @@ use crate::wire::row::{RowView, read_row_description};
 /// Bytes queued for the combine connection before the shards are no longer read.
 const HIGH: usize = 256 * 1024;
 /// How a binary COPY begins: its signature, no flags, no extension.
-const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+pub(super) const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// How a binary COPY ends.
 const COPY_TRAILER: &[u8] = b"\xff\xff";
 
@@ -436,10 +436,15 @@ fn copy_data(out: &mut BytesMut, body: &[u8]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A row of text values as a line of COPY's text format.
 fn copy_text(out: &mut BytesMut, row: &Frame) -> Result<(), Fault> {
     let mut line = BytesMut::with_capacity(row.bytes.len());
-    for (at, value) in RowView::parse(&row.bytes)?.columns().enumerate() {
+    text_line(&mut line, &RowView::parse(&row.bytes)?)?;
+    copy_data(out, &line)
+}
+
+/// A row of text values as a line of COPY's text format.
+pub(super) fn text_line(line: &mut BytesMut, row: &RowView<'_>) -> Result<(), Fault> {
+    for (at, value) in row.columns().enumerate() {
         if at > 0 {
             line.put_u8(b'\t');
         }
@@ -458,7 +463,7 @@ fn copy_text(out: &mut BytesMut, row: &Frame) -> Result<(), Fault> {
         }
     }
     line.put_u8(b'\n');
-    copy_data(out, &line)
+    Ok(())
 }
 
 #[cfg(test)]

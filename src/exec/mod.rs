@@ -3,6 +3,7 @@
 pub mod client;
 pub mod columns;
 pub mod copy;
+pub mod delivery;
 pub mod explain;
 pub mod finish;
 pub mod forward;

@@ -37,6 +37,8 @@ pub struct ScatterRun {
     copy: bool,
     /// The input that gave a row last, where any will do.
     turn: usize,
+    /// What the client's statement does, where the servers' does it in another way.
+    verb: Option<&'static str>,
     finished: bool,
 }
 
@@ -89,6 +91,7 @@ impl ScatterRun {
             answer,
             copy: false,
             turn: 0,
+            verb: None,
             finished: false,
         };
         let mut columns: Option<Vec<Column>> = None;
@@ -389,13 +392,19 @@ impl ScatterRun {
 
     /// SELECT counts what the client got; writes add up what the shards did.
     pub fn tag(&self) -> String {
-        let verb = self.inputs.iter().find_map(|i| i.tag.as_ref()).map_or("SELECT", |(verb, _)| verb);
+        let theirs = self.inputs.iter().find_map(|i| i.tag.as_ref()).map_or("SELECT", |(verb, _)| verb);
+        let verb = self.verb.unwrap_or(theirs);
         let changes = matches!(verb, "INSERT 0" | "UPDATE" | "DELETE" | "MERGE");
         if self.merge.is_some() && (verb == "SELECT" || verb == "FETCH" || changes && self.in_pieces) {
             return format!("{verb} {}", self.rows);
         }
         let counts: Option<u64> = self.inputs.iter().filter_map(|i| i.tag.as_ref()).map(|(_, n)| *n).sum();
         counts.map_or_else(|| verb.to_owned(), |n| format!("{verb} {n}"))
+    }
+
+    /// The command tag begins with this.
+    pub fn say(&mut self, verb: &'static str) {
+        self.verb = Some(verb);
     }
 
     /// No more rows come of this run; what the servers still owe is the caller's to end.

@@ -30,6 +30,20 @@ impl OrderKey {
     }
 }
 
+/// The order of rows by `keys` as far as the first of them tells: a smaller number comes before a larger one, and of equal ones
+/// [`compare_fields`] decides. Below `u128::MAX`.
+pub(super) fn lead(keys: &[OrderKey], fields: &[Field], row: &[u8]) -> u128 {
+    let (Some(key), Some(field)) = (keys.first(), fields.first()) else { return 0 };
+    match *field {
+        Field::Null if key.nulls_first => 0,
+        Field::Null => 2 << 64,
+        Field::Value(prepared, start, end) => {
+            let lead = key.comparator.lead(prepared, bytes(row, start, end));
+            1 << 64 | u128::from(if key.descending { !lead } else { lead })
+        }
+    }
+}
+
 /// The proved order of column `index`, or a refusal.
 pub(super) fn order(columns: &[ColumnInfo], index: usize, style: TextStyle) -> Result<Comparator, Fault> {
     let column = column(columns, index)?;

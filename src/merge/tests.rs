@@ -98,6 +98,58 @@ fn merge_emits_nothing_until_every_shard_has_answered() {
     assert!(merge.push(1, row).is_err(), "a closed input has no rows");
 }
 
+/// The order of two rows as the merge has it: by what leads, and of equal ones by all of them.
+fn order_by_lead(keys: &[OrderKey], a: &Bytes, b: &Bytes) -> (std::cmp::Ordering, std::cmp::Ordering) {
+    let fields = |row: &Bytes| -> Vec<key::Field> {
+        let view = RowView::parse(row).unwrap();
+        keys.iter().map(|key| key::Field::read(key.comparator, &view, key.column).unwrap()).collect()
+    };
+    let (fields_a, fields_b) = (fields(a), fields(b));
+    let whole = key::compare_fields(keys, (&fields_a, a), (&fields_b, b));
+    let leads = key::lead(keys, &fields_a, a).cmp(&key::lead(keys, &fields_b, b));
+    (leads.then(whole), whole)
+}
+
+proptest! {
+    #[test]
+    fn the_order_by_what_leads_is_that_of_all_keys(
+        rows in prop::collection::vec((
+            prop::option::of("prefix-(a|b|\\x00){0,3}|[ab]?"),
+            prop::option::of(prop_oneof![Just(i64::MIN), Just(i64::MAX), -3i64..3]),
+            prop::option::of(prop::sample::select(vec!["NaN", "-0", "0", "-1.5", "Infinity", "-Infinity", "1e-320"])),
+        ), 2..8),
+        descending: [bool; 3],
+        nulls_first: [bool; 3],
+        first in 0usize..3,
+    ) {
+        const FLOAT8: ColumnInfo = ColumnInfo { type_oid: oid::FLOAT8, format: Format::Text, collation: Collation::None };
+        let keys: Vec<SortKey> = (0..3).map(|i| {
+            let column = (first + i) % 3;
+            SortKey { column, descending: descending[i], nulls_first: nulls_first[i] }
+        }).collect();
+        let keys = OrderKey::all(&keys, &[TEXT_C, INT8, FLOAT8], TextStyle::default()).unwrap();
+        let rows: Vec<Bytes> = rows.into_iter().map(|(text, int, float)| frame(&vec![text, int.map(|i| i.to_string()), float.map(str::to_owned)])).collect();
+        for (a, b) in rows.iter().flat_map(|a| rows.iter().map(move |b| (a, b))) {
+            let (by_lead, whole) = order_by_lead(&keys, a, b);
+            prop_assert_eq!(by_lead, whole, "{:?} {:?}", cells(a), cells(b));
+        }
+    }
+}
+
+#[test]
+fn a_sort_charges_what_it_keeps_beside_the_rows() {
+    let sort = steps(vec![Step::Sort(vec![ascending(0)])]);
+    let rows = [ints(&(0..1_000).map(|_| &[7][..]).collect::<Vec<_>>())];
+    let with = |max_bytes| {
+        let mut merge = Merge::new(&sort, None, &[INT8], TextStyle::default(), 1, MergeLimits { max_bytes }).unwrap();
+        run(&mut merge, &rows)
+    };
+    let row = frame(&rows[0][0]).len();
+    let entry = row + Budget::ENTRY + size_of::<steps::Held>();
+    assert!(with(1_000 * entry).is_ok());
+    assert_eq!(with(1_000 * entry - 1).unwrap_err().code, SqlState::CONFIGURATION_LIMIT_EXCEEDED);
+}
+
 #[test]
 fn a_limit_ends_the_merge_before_its_inputs_end() {
     let inputs = [ints(&[&[1], &[3], &[5]]), ints(&[&[2], &[4], &[6]])];

@@ -16,6 +16,7 @@ pub fn advice(plan: &Plan, inputs: &Inputs<'_>, scan: &Scan, scope: &NameScope<'
         | PlanKind::Any
         | PlanKind::Broadcast(_)
         | PlanKind::Split { .. }
+        | PlanKind::Deliver(_)
         | PlanKind::CopyIn(_)
         | PlanKind::Draw(_) => return Vec::new(),
     }

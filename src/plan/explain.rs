@@ -5,11 +5,14 @@ use serde_json::{Value, json};
 use crate::ids::{ShardId, ShardSet};
 use crate::plan::combine::{Combine, Comparison, Fold, Gather, Output, SortKey, Step, Window};
 use crate::plan::shard_plans::{ShardPlan, ShardPlans};
-use crate::plan::{Access, Elsewhere, FinishPlan, Keys, KeysFrom, Plan, PlanKind, Pull, PullFrom, ShardSql, View, Why};
+use crate::plan::{
+    Access, DeliveryPlan, Elsewhere, FinishPlan, Keys, KeysFrom, Plan, PlanKind, Pull, PullFrom, ShardSql, View, Why,
+};
 use crate::sql::Analysis;
 use crate::sql::advice::Note;
 use crate::sql::analyze::PinReason;
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
+use crate::sql::pulls::quoted;
 use crate::sql::sequences::fill::Cell;
 use crate::sql::sequences::{Draw, Form, Piece, Take};
 
@@ -78,6 +81,7 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
             lines.lines.extend(drawn(draw).into_iter().map(|sequence| format!("  Value of {sequence}")));
             return lines.lines;
         }
+        PlanKind::Deliver(delivery) => lines.delivery(delivery, &why, view),
         PlanKind::CopyIn(copy) if copy.distribution.is_none() => {
             lines.push(0, format!("Copy in to every shard: {}", copy.table.name));
         }
@@ -139,24 +143,16 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
             "plan": "scatter", "shards": list(shards, view), "sql": sql_text(sql), "combine": steps(combine),
             "limit": window.and_then(|w| w.limit), "offset": window.map(|w| w.offset),
         }),
-        PlanKind::Finish(finish) => {
-            let pull = |pull: &Pull| {
-                json!({
-                    "input": pull.name, "table": pull.label, "shards": sources(&pull.from, view), "sql": pull.sql,
-                    "columns": pull.columns.iter().map(|column| &column.name).collect::<Vec<_>>(),
-                    "stage": pull.stage, "keys": pull.keys.iter().map(|keys| keys_of(keys, finish)).collect::<Vec<_>>(),
-                })
-            };
-            json!({
-                "plan": "finish", "on": finisher(finish, view), "reason": *finish.reason, "sql": finish.sql,
-                "pulls": finish.pulls.iter().map(pull).collect::<Vec<_>>(),
-            })
-        }
+        PlanKind::Finish(finish) => finish_document(finish, view),
         PlanKind::Split { parts, combine } => {
             let part =
                 |(shard, sql): &(ShardId, ShardSql)| json!({ "shard": shard_name(*shard, view), "sql": sql_text(sql) });
             json!({ "plan": "split", "parts": parts.iter().map(part).collect::<Vec<_>>(), "combine": steps(combine) })
         }
+        PlanKind::Deliver(delivery) => json!({
+            "plan": "deliver", "shards": list(&delivery.targets(view.topology), view), "by": taken_by(delivery),
+            "fill": finish_document(&delivery.finish, view),
+        }),
         PlanKind::CopyIn(copy) => json!({ "plan": "copy in", "table": copy.table.to_string() }),
         PlanKind::Explain(explain) => json!({
             "plan": "explain", "analyze": explain.options.analyze, "of": self::document(&explain.plan, analysis, view),
@@ -169,6 +165,31 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
         fields.insert("pins".to_owned(), pin.map_or(Value::Null, |pin| format!("{pin:?}").into()));
     }
     document
+}
+
+fn finish_document(finish: &FinishPlan, view: &View<'_>) -> Value {
+    let pull = |pull: &Pull| {
+        json!({
+            "input": pull.name, "table": pull.label, "shards": sources(&pull.from, view), "sql": pull.sql,
+            "columns": pull.columns.iter().map(|column| &column.name).collect::<Vec<_>>(),
+            "stage": pull.stage, "keys": pull.keys.iter().map(|keys| keys_of(keys, finish)).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "plan": "finish", "on": finisher(finish, view), "reason": *finish.reason, "sql": finish.sql,
+        "pulls": finish.pulls.iter().map(pull).collect::<Vec<_>>(),
+    })
+}
+
+/// The statement by which a shard takes the rows that are delivered to it.
+fn taken_by(delivery: &DeliveryPlan) -> String {
+    let names = delivery.depot().map_or(&[][..], |depot| &depot.columns).iter().map(|column| quoted(&column.name));
+    let columns = names.collect::<Vec<_>>().join(", ");
+    let tail = |tail: &str| if tail.is_empty() { String::new() } else { format!(" {tail}") };
+    match &delivery.taking {
+        Some(taking) => format!("{} ({columns}) rows{}", taking.head, tail(&taking.tail)),
+        None => format!("COPY {} ({columns})", delivery.landing.table),
+    }
 }
 
 /// Why, in words.
@@ -208,6 +229,21 @@ impl Lines {
                 self.push(depth, format!("Parameters: {}", of.join(", ")));
             }
         }
+    }
+
+    /// Rows that are put together and delivered.
+    fn delivery(&mut self, delivery: &DeliveryPlan, why: &str, view: &View<'_>) {
+        let finish = &delivery.finish;
+        self.push(0, format!("Deliver to {}: {why}", names(&delivery.targets(view.topology), view)));
+        self.push(1, format!("By {}", taken_by(delivery)));
+        self.push(1, format!("Put together on {}: {}", finisher(finish, view), finish.reason));
+        for column in delivery.depot().map_or(&[][..], |depot| &depot.columns) {
+            if let Some(default) = &column.default {
+                self.push(2, format!("Default of {}: {default}", column.name));
+            }
+        }
+        self.push(1, format!("SQL: {}", finish.sql));
+        finish.pulls.iter().for_each(|pull| self.pull(pull, finish, view));
     }
 
     /// What fills one input of a statement that a Postgres finishes.

@@ -6,6 +6,7 @@ use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid, QualifiedName, ShardId, ShardSet};
 use crate::plan::values::binary_members;
 use crate::plan::{Inputs, View, Window, lost_literals, route, window};
+use crate::sql::delivery::Depot;
 use crate::sql::outcome::{
     Cursor, Finish, FinishText, Keys as KeysText, KeysFrom as KeysTextFrom, PullSource, PullText, STATEMENT_MOMENT,
     TRANSACTION_MOMENT,
@@ -50,6 +51,8 @@ pub struct FinishPlan {
     pub foreign: bool,
     /// Why the router does not merge the rows itself; for EXPLAIN (ROUTE).
     pub reason: Arc<str>,
+    /// The table that `sql` fills, where it is an INSERT: empty, on the combine connection.
+    pub depot: Option<Arc<Depot>>,
     pub elsewhere: Elsewhere,
     /// The server beside the shards that this plan is for, where one has been chosen; for EXPLAIN.
     pub on: Option<Box<str>>,
@@ -262,6 +265,7 @@ fn fill_text(
         own_clock: text.own_clock,
         foreign: text.foreign,
         reason: finish.reason.clone(),
+        depot: text.depot.clone(),
         elsewhere,
         on: None,
     })

@@ -3,6 +3,7 @@
 pub mod advice;
 pub mod cache;
 pub mod combine;
+pub mod delivery;
 pub mod explain;
 pub mod finish;
 pub mod route;
@@ -16,8 +17,8 @@ use crate::catalog::Catalog;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
 use crate::sql::Analysis;
-use crate::sql::keys::KeyName;
-use crate::sql::outcome::{Count, InsertRows, Limit, Many, Outcome, Routed};
+use crate::sql::keys::{KeyGroup, KeyName};
+use crate::sql::outcome::{Count, InsertRows, KeyChange, Limit, Many, ManyRows, Outcome, Routed};
 use crate::sql::sequences::Draw;
 use crate::sql::template::Slot;
 use crate::sql::utility::{ExplainOptions, StatementKind};
@@ -27,6 +28,7 @@ use crate::types::{Format, oid};
 pub use crate::sql::Access;
 pub use crate::sql::outcome::{CopyFill, CopyInPlan, ShardSql, Why};
 pub use combine::{Combine, Window};
+pub use delivery::{DeliveryPlan, TakingPlan};
 pub use finish::{Elsewhere, FinishPlan, InputColumn, Keys, KeysFrom, Pull, PullFrom};
 
 /// The values of one execution.
@@ -75,6 +77,7 @@ impl Plan {
             | PlanKind::Broadcast(_)
             | PlanKind::Finish(_)
             | PlanKind::Split { .. }
+            | PlanKind::Deliver(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
             | PlanKind::Draw(_) => None,
@@ -96,6 +99,7 @@ impl Plan {
             | PlanKind::Broadcast(_)
             | PlanKind::Scatter { .. }
             | PlanKind::Split { .. }
+            | PlanKind::Deliver(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Draw(_) => {}
         }
@@ -119,6 +123,8 @@ pub enum PlanKind {
     Finish(Arc<FinishPlan>),
     /// Multi-row INSERT cut by shard: each shard its own text. `combine` puts RETURNING rows back in the client's order.
     Split { parts: Vec<(ShardId, ShardSql)>, combine: Arc<Combine> },
+    /// Rows are put together by a Postgres, and then go to the shards of their keys.
+    Deliver(Arc<DeliveryPlan>),
     /// COPY FROM STDIN into a sharded table: rows go to the shard of their key.
     CopyIn(Arc<CopyInPlan>),
     /// EXPLAIN of what runs on several shards: each explains its part.
@@ -185,6 +191,13 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
             }
         }
         PlanKind::Broadcast(_) | PlanKind::Scatter { .. } | PlanKind::Finish(_) => {}
+        PlanKind::Deliver(_) => {
+            return refused(Fault::unsupported(
+                "EXPLAIN of this statement is not supported",
+                "its rows are put together in one place and then written to the shards of their keys",
+                "EXPLAIN (ROUTE) shows how.",
+            ));
+        }
         PlanKind::CopyIn(_) | PlanKind::Explain(_) | PlanKind::Draw(_) => return refused(lost_literals()),
     }
     let explain = ExplainPlan { plan, prefix: prefix.into(), options };
@@ -197,6 +210,7 @@ fn plan_outcome(outcome: &Outcome, analysis: &Analysis, inputs: &Inputs<'_>, vie
         Outcome::Routed(routed) => return routed_plan(analysis, routed, inputs, view),
         Outcome::Insert(insert) => return insert_plan(analysis, insert, inputs, view),
         Outcome::Draw(draw) => (PlanKind::Draw(Arc::clone(draw)), Why::Sequence),
+        Outcome::Deliver(delivery) => return delivery::plan(delivery, inputs, view, analysis.parameters),
         Outcome::Refuse(fault) => (PlanKind::Refuse(fault.clone()), Why::Refused),
         Outcome::Home(why) => (PlanKind::Single(view.topology.home), why.clone()),
         Outcome::Shard(shard, why) => (PlanKind::Single(*shard), why.clone()),
@@ -225,7 +239,7 @@ fn refused(fault: Fault) -> Plan {
 
 #[inline]
 fn routed_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
-    if let ([group], true, []) = (&routed.groups[..], routed.also.is_empty(), &routed.unchanged[..])
+    if let ([group], true, None) = (&routed.groups[..], routed.also.is_empty(), &routed.key_change)
         && let Some(shard) = route::single(group, inputs, view.topology)
     {
         return Plan { kind: PlanKind::Single(shard), access: analysis.access, why: Why::Key(group.name.clone()) };
@@ -250,15 +264,20 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
     if unsure && analysis.access == Access::Write {
         return refused(unknown_value(name.map(|name| &**name)));
     }
-    if let Err(fault) = check_unchanged(routed, inputs, view) {
-        return refused(fault);
-    }
     shards.union_with(&routed.also);
     let access = analysis.access;
     if shards.is_empty() {
         let of = first.and_then(|group| topology.distribution(group.distribution).shards().min());
         let shard = of.unwrap_or(topology.home);
         return Plan { kind: PlanKind::Single(shard), access, why: Why::Contradiction };
+    }
+    if let (Some(change), Some(first)) = (&routed.key_change, first)
+        && !stays(change, first, &shards, inputs, topology)
+    {
+        return match &change.moved {
+            Ok(delivery) => delivery::plan(delivery, inputs, view, analysis.parameters),
+            Err(fault) => refused(fault.clone()),
+        };
     }
     let why = match name {
         None => Why::Unsharded,
@@ -277,6 +296,7 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
                 Err(fault) => refused(fault),
             };
         }
+        Ok(Many::Deliver(delivery)) => return delivery::plan(delivery, inputs, view, analysis.parameters),
         Err(fault) => return refused(fault.clone()),
     };
     let window = match &scatter.limit {
@@ -299,12 +319,12 @@ fn insert_plan(analysis: &Analysis, insert: &InsertRows, inputs: &Inputs<'_>, vi
     if let ([row], [], true) = (&insert.rows[..], &insert.groups[..], insert.also.is_empty()) {
         return match shard_of(row) {
             Ok(shard) => Plan { kind: PlanKind::Single(shard), access, why },
-            Err(fault) => refused(fault),
+            Err(none) => uncertain_plan(analysis, insert, none, inputs, view),
         };
     }
     let rows: Vec<ShardId> = match insert.rows.iter().map(shard_of).collect() {
         Ok(rows) => rows,
-        Err(fault) => return refused(fault),
+        Err(none) => return uncertain_plan(analysis, insert, none, inputs, view),
     };
     let mut shards: ShardSet = rows.iter().copied().collect();
     for group in &insert.groups {
@@ -318,31 +338,39 @@ fn insert_plan(analysis: &Analysis, insert: &InsertRows, inputs: &Inputs<'_>, vi
     if let Some(shard) = shards.single() {
         return Plan { kind: PlanKind::Single(shard), access, why };
     }
-    let cut = insert.split.clone().and_then(|cut| split::split(inputs.text, cut, &rows, analysis.parameters));
+    let cut = match &insert.many {
+        Ok(ManyRows::Split(cut)) => split::split(inputs.text, *cut, &rows, analysis.parameters),
+        Ok(ManyRows::Deliver(delivery)) => return delivery::plan(delivery, inputs, view, analysis.parameters),
+        Err(fault) => Err(fault.clone()),
+    };
     match cut {
         Ok(kind) => Plan { kind, access, why: Why::Keys(insert.name.clone()) },
         Err(fault) => refused(fault),
     }
 }
 
-/// UPDATE may set a key column only to what it is.
-fn check_unchanged(routed: &Routed, inputs: &Inputs<'_>, view: &View<'_>) -> Result<(), Fault> {
-    let Some(group) = routed.groups.first() else { return Ok(()) };
-    for (column, set, asked) in &routed.unchanged {
-        let key_types = &view.topology.distribution(group.distribution).key_types;
-        let same = key_types.get(usize::from(*column)).is_some_and(|key_type| {
-            let (set, asked) = (values::evaluate(set, *key_type, inputs), values::evaluate(asked, *key_type, inputs));
-            matches!((set, asked), (Ok(set), Ok(asked)) if set == asked)
-        });
-        if !same {
-            return Err(Fault::unsupported(
-                format!("changing the sharding key \"{}\" is not supported", group.name.columns),
-                "the row would have to move to another shard",
-                "Delete the row and insert it anew, in one transaction.",
-            ));
+/// A Postgres puts the rows together, which knows what is stored as their keys.
+fn uncertain_plan(
+    analysis: &Analysis,
+    insert: &InsertRows,
+    none: route::NoShard,
+    inputs: &Inputs<'_>,
+    view: &View<'_>,
+) -> Plan {
+    match (&none, &insert.uncertain, &insert.many) {
+        (route::NoShard::Uncertain(_), Some(delivery), _)
+        | (route::NoShard::Uncertain(_), None, Ok(ManyRows::Deliver(delivery))) => {
+            delivery::plan(delivery, inputs, view, analysis.parameters)
         }
+        _ => refused(none.into()),
     }
-    Ok(())
+}
+
+/// Whether rows with a changed key are on the one shard where they were.
+fn stays(change: &KeyChange, of: &KeyGroup, shards: &ShardSet, inputs: &Inputs<'_>, topology: &Topology) -> bool {
+    let (Some(shard), Some(key)) = (shards.single(), &change.new_key) else { return false };
+    let distribution = topology.distribution(of.distribution);
+    route::row_shard(key, &change.typmods, &of.name, distribution, inputs).is_ok_and(|new| new == shard)
 }
 
 /// A call that is not of the statement that was analyzed.

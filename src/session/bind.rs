@@ -101,6 +101,7 @@ impl Session {
             | PlanKind::Scatter { .. }
             | PlanKind::Finish(_)
             | PlanKind::Split { .. }
+            | PlanKind::Deliver(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
             | PlanKind::Draw(_) => None,

@@ -16,6 +16,7 @@ use crate::plan::{Elsewhere, FinishPlan, Plan, PlanKind, Pull};
 use crate::session::Session;
 use crate::session::finish::{Halt, Original};
 use crate::session::held::{Finishing, Unlent, put_settings};
+use crate::sql::delivery::{Depot, DepotColumn};
 use crate::sql::pulls::is_portable;
 
 /// Types below have one number on every server (Postgres: `FirstGenbkiObjectId`).
@@ -254,7 +255,14 @@ impl Session {
                 generation: self.view.catalog.generation,
             }
         });
-        let tables: Vec<InputTable<'_>> = tables.collect();
+        let depot = plan.depot.as_ref().map(|depot| (depot, depot_columns(depot)));
+        let depot = depot.as_ref().map(|(depot, columns)| InputTable {
+            name: &depot.name,
+            columns: InputColumns::Typed(columns),
+            primary_key: String::new(),
+            generation: self.view.catalog.generation,
+        });
+        let tables: Vec<InputTable<'_>> = tables.chain(depot).collect();
         let at = self.held_at(combine)?;
         let server = &mut self.held[at].server;
         put_settings(server, &settings).await?;
@@ -304,6 +312,7 @@ impl Session {
                         type_oid: column.type_oid,
                         typmod: column.typmod,
                         collation: table.and_then(|table| table.column(&column.name)?.1.collation_name.clone()),
+                        default: None,
                     });
                     of.collect()
                 }
@@ -335,6 +344,19 @@ impl Session {
         self.database.combine.note_columns(name, query, generation, &described);
         Ok(described)
     }
+}
+
+/// The columns of a depot, which is filled on the home shard.
+fn depot_columns(depot: &Depot) -> Vec<TypedColumn> {
+    let column = |column: &DepotColumn| TypedColumn {
+        name: column.name.clone(),
+        type_oid: column.type_oid,
+        typmod: column.typmod,
+        // Nothing is compared in it.
+        collation: None,
+        default: column.default.clone(),
+    };
+    depot.columns.iter().map(column).collect()
 }
 
 /// The settings under which inputs are made and filled. temp_buffers cannot be changed where there are temporary tables already.

@@ -5,27 +5,23 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::BytesMut;
-
 use crate::backend::inflight::{Audience, Owed};
 use crate::copy::{KeyField, Piece, Row, RowCutter};
-use crate::exec::copy::{CopyEnd, copy_in};
+use crate::exec::copy::{Chunks, CopyEnd, begun, copy_in, ended, spoke};
 use crate::exec::forward::Broken;
 use crate::fault::{Fault, SqlState};
-use crate::ids::ShardId;
+use crate::ids::{Oid, ShardId};
 use crate::plan::CopyInPlan;
 use crate::plan::route::fits_typmod;
 use crate::session::copy_source::CopySource;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::utility::CopyFormat;
-use crate::types::KeyType;
 use crate::types::canonical::{KeyError, KeyValue};
-use crate::wire::frame::{Frame, command_tag};
+use crate::types::{Format, KeyType};
+use crate::wire::frame::Frame;
 use crate::wire::{reply, request};
 
-/// Bytes gathered for one shard before they are sent as one CopyData.
-const SHARD_CHUNK: usize = 32 * 1024;
 /// Bytes queued for the slowest shard before the client is no longer read.
 const SHARD_HIGH: usize = 256 * 1024;
 /// From this major version on, a line `\.` in CSV is a row; before, it ends the data.
@@ -89,7 +85,13 @@ impl Session {
             request::query(&mut held.server.out, text.as_bytes())?;
             held.server.inflight.push(Owed::Query { audience: Audience::Client, ready: Audience::Router });
         }
-        let response = self.copy_responses(&shards).await?;
+        let response = match begun(&mut self.held.servers(&shards)).await? {
+            Ok(response) => response,
+            Err(error) => {
+                self.client.out.extend_from_slice(&error.bytes);
+                return Err(Failure::Reported);
+            }
+        };
         match &plan.fill {
             None => self.client.out.extend_from_slice(&response.bytes),
             // The client was not asked for the columns that are added.
@@ -108,44 +110,6 @@ impl Session {
             (Err(failure), Ok(_)) => Err(failure),
             (Ok(()), Ok(rows)) => Ok(format!("COPY {rows}")),
         }
-    }
-
-    /// Every shard's CopyInResponse; the first one is the client's.
-    async fn copy_responses(&mut self, shards: &[ShardId]) -> Result<Frame, Failure> {
-        let mut first = None;
-        let mut failed = None;
-        for shard in shards {
-            let at = self.held_at(*shard)?;
-            let server = &mut self.held[at].server;
-            loop {
-                let frame = server.next_frame().await?;
-                match server.inflight.step(frame.tag) {
-                    crate::backend::inflight::Verdict::CopyIn => {
-                        first.get_or_insert(frame);
-                        break;
-                    }
-                    crate::backend::inflight::Verdict::OutOfStep => return Err(server.out_of_step(frame.tag).into()),
-                    _ if frame.tag == b'E' => {
-                        failed.get_or_insert(frame);
-                    }
-                    crate::backend::inflight::Verdict::Ready(_) if server.inflight.is_empty() => break,
-                    _ => {}
-                }
-            }
-        }
-        if let Some(error) = failed {
-            // The ones that do wait for data are told to stop.
-            for shard in shards {
-                let at = self.held_at(*shard)?;
-                if !self.held[at].server.inflight.is_empty() {
-                    crate::exec::copy::fail(&mut self.held[at].server, "another shard refused the COPY");
-                    let _ = self.held[at].server.settle().await;
-                }
-            }
-            self.client.out.extend_from_slice(&error.bytes);
-            return Err(Failure::Reported);
-        }
-        first.ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "no shard answered the COPY").into())
     }
 
     /// Reads the client's rows to their end and hands each to its shard.
@@ -181,7 +145,7 @@ impl Session {
                             source.refill(self.shared.limits.sequence_block).await?;
                         }
                     }
-                    feed.flush_all();
+                    feed.chunks.flush_all();
                     self.hand_over(shards, &mut feed)?;
                     return Ok(());
                 }
@@ -220,10 +184,7 @@ impl Session {
     fn hand_over(&mut self, shards: &[ShardId], feed: &mut Feed) -> Result<(), Failure> {
         for (i, shard) in shards.iter().enumerate() {
             let at = self.held_at(*shard)?;
-            let out = &mut feed.ready[i];
-            if !out.is_empty() {
-                self.held[at].server.out.unsplit(out.split());
-            }
+            feed.chunks.hand_over(i, &mut self.held[at].server);
         }
         Ok(())
     }
@@ -262,7 +223,7 @@ impl Session {
             })
             .await?;
             if spoke && self.shard_spoke(shards) {
-                feed.flush_all();
+                feed.chunks.flush_all();
                 return Ok(CopyInput::ServerSpoke);
             }
         }
@@ -270,61 +231,23 @@ impl Session {
 
     /// Whether a shard has said anything but a notice while it copies: it has failed.
     fn shard_spoke(&mut self, shards: &[ShardId]) -> bool {
-        self.held
-            .iter_mut()
-            .filter(|h| shards.contains(&h.shard))
-            .any(|h| matches!(h.server.header(), Ok(Some(header)) if !matches!(header.tag, b'N' | b'S' | b'A')))
+        self.held.servers(shards).into_iter().any(spoke)
     }
 
     /// CopyDone (or CopyFail) to every shard, and their answers: rows copied in all, or on each where all got the `same`.
     async fn end_copy(&mut self, shards: &[ShardId], failed: Option<&Failure>, same: bool) -> Result<u64, Failure> {
         let reason = match failed {
             Some(Failure::Stop(_)) => return Ok(0),
-            Some(Failure::Fault(fault)) => Some(fault.message.to_string()),
-            Some(Failure::Reported) => Some("the COPY failed on another shard".to_owned()),
+            Some(Failure::Fault(fault)) => Some(&*fault.message),
+            Some(Failure::Reported) => Some("the COPY failed on another shard"),
             None => None,
         };
-        // One shard's error fails all: the others are told before they could take what they have for the whole.
-        let spoke = self.shard_spoke(shards);
-        let reason = reason.or_else(|| spoke.then(|| "the COPY failed on another shard".to_owned()));
-        for shard in shards {
-            let at = self.held_at(*shard)?;
-            let server = &mut self.held[at].server;
-            match &reason {
-                None => server.out.extend_from_slice(request::COPY_DONE),
-                Some(reason) => crate::exec::copy::fail(server, reason),
-            }
-        }
-        let mut rows = 0;
-        let mut error: Option<Frame> = None;
-        for shard in shards {
-            let at = self.held_at(*shard)?;
-            let server = &mut self.held[at].server;
-            while !server.inflight.is_empty() {
-                let frame = server.next_frame().await?;
-                if server.inflight.step(frame.tag) == crate::backend::inflight::Verdict::OutOfStep {
-                    return Err(server.out_of_step(frame.tag).into());
-                }
-                match frame.tag {
-                    b'C' if same => rows = command_tag(frame.body()).1.unwrap_or(0),
-                    b'C' => rows += command_tag(frame.body()).1.unwrap_or(0),
-                    // Our own CopyFail comes back as 57014: the shard that failed by itself is the one to hear.
-                    b'E' => {
-                        let own = crate::wire::error_fields::code(frame.body()) == SqlState::QUERY_CANCELED;
-                        if error.is_none() || !own {
-                            error = Some(frame);
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
-        match error {
-            Some(frame) if failed.is_none() => {
+        match ended(&mut self.held.servers(shards), reason, same).await? {
+            Err(frame) if failed.is_none() => {
                 self.client.out.extend_from_slice(&frame.bytes);
                 Err(Failure::Reported)
             }
-            _ => Ok(rows),
+            rows => Ok(rows.unwrap_or(0)),
         }
     }
 }
@@ -376,9 +299,7 @@ struct Feed {
     slots: Vec<Option<usize>>,
     /// A row for which there were no values.
     waiting: Option<Waiting>,
-    /// Payload being gathered, and whole CopyData frames.
-    gathering: Vec<BytesMut>,
-    ready: Vec<BytesMut>,
+    chunks: Chunks,
 }
 
 impl Feed {
@@ -389,21 +310,12 @@ impl Feed {
             slots[shard.index()] = Some(i);
         }
         let types = plan.distribution.map_or_else(Vec::new, |of| topology.distribution(of).key_types.clone());
-        Self {
-            types,
-            topology,
-            slots,
-            waiting: None,
-            gathering: shards.iter().map(|_| BytesMut::new()).collect(),
-            ready: shards.iter().map(|_| BytesMut::new()).collect(),
-        }
+        Self { types, topology, slots, waiting: None, chunks: Chunks::new(shards.len()) }
     }
 
-    /// Bytes of a reference table's rows: every shard gets them all.
+    /// Bytes of a reference table's rows, or what comes before rows: every shard gets them all.
     fn everywhere(&mut self, bytes: &[u8]) {
-        for slot in 0..self.gathering.len() {
-            self.put(slot, bytes);
-        }
+        (0..self.chunks.len()).for_each(|slot| self.chunks.put(slot, bytes));
     }
 
     /// Routes every row that the cutter has complete, as long as there are values for what the rows leave out.
@@ -442,7 +354,10 @@ impl Feed {
                 let given = match at.checked_sub(plan.fields) {
                     // Behind the fields of the row: a value that was added.
                     Some(added) => source.key(added, *key_type).map(Some).map_err(|()| KeyProblem::Unsure),
-                    None => key_value(field, *key_type, &plan.format),
+                    None => {
+                        let of = plan.types.get(key.len()).copied().flatten();
+                        key_value(field, *key_type, of, &plan.format)
+                    }
                 };
                 match given {
                     Ok(Some(value)) => {
@@ -467,28 +382,7 @@ impl Feed {
                         Fault::new(SqlState::INTERNAL_ERROR, "a row's shard takes no part in the COPY")
                     })?
                 };
-            self.put(slot, &whole);
-        }
-    }
-
-    fn put(&mut self, slot: usize, bytes: &[u8]) {
-        self.gathering[slot].extend_from_slice(bytes);
-        if self.gathering[slot].len() >= SHARD_CHUNK {
-            self.flush(slot);
-        }
-    }
-
-    fn flush(&mut self, slot: usize) {
-        let payload = &mut self.gathering[slot];
-        if !payload.is_empty() && request::copy_data_header(&mut self.ready[slot], payload.len()).is_ok() {
-            self.ready[slot].extend_from_slice(payload);
-            payload.clear();
-        }
-    }
-
-    fn flush_all(&mut self) {
-        for slot in 0..self.gathering.len() {
-            self.flush(slot);
+            self.chunks.put(slot, &whole);
         }
     }
 }
@@ -519,13 +413,15 @@ impl KeyProblem {
 fn key_value<'a>(
     field: &'a KeyField<'_>,
     key_type: KeyType,
+    of: Option<Oid>,
     format: &CopyFormat,
 ) -> Result<Option<KeyValue<'a>>, KeyProblem> {
     let parsed = match (field, format) {
         (KeyField::Missing, _) => return Ok(None),
         (KeyField::Null, _) => return Err(KeyProblem::Null),
         (KeyField::Value(bytes), CopyFormat::Binary) => {
-            key_type.parse_typed(key_type.oid(), crate::types::Format::Binary, bytes)
+            let known = of.filter(|of| KeyType::from_oid(*of).is_some());
+            key_type.parse_typed(known.unwrap_or(0), Format::Binary, bytes)
         }
         (KeyField::Value(bytes), _) => match std::str::from_utf8(bytes) {
             Ok(text) => key_type.parse_text(text),
@@ -535,6 +431,10 @@ fn key_value<'a>(
     match parsed {
         Ok(KeyValue::Null) => Err(KeyProblem::Null),
         Ok(value) => Ok(Some(value)),
+        // What is no value of the key's type can be one of a column of another type, which no shard refuses.
+        Err(KeyError::Invalid | KeyError::NoMatch) if of.is_some_and(|of| of != key_type.oid()) => {
+            Err(KeyProblem::Unsure)
+        }
         // Any shard refuses it, in Postgres's words.
         Err(KeyError::Invalid | KeyError::NoMatch) => Ok(None),
         Err(KeyError::Unsure) => Err(KeyProblem::Unsure),

@@ -286,10 +286,18 @@ impl Session {
         Ok(())
     }
 
-    /// A statement runs on this shard, or else the home shard, that takes or sets values of sequences there.
+    /// A statement runs that takes or sets values of sequences on its servers.
+    pub(super) fn note_plan_sequences(&mut self, analysis: &Analysis, plan: &Plan) {
+        // What a combine connection takes, only that one knows.
+        let combined = matches!(plan.kind, PlanKind::Finish(_) | PlanKind::Deliver(_));
+        let shard = plan.one_shard().unwrap_or(self.view.topology.home);
+        self.note_sequences(analysis, (!combined).then_some(shard));
+    }
+
+    /// The same on this shard; `None`: on a connection that does not stay with the session.
     pub(super) fn note_sequences(&mut self, analysis: &Analysis, shard: Option<ShardId>) {
         let Some(uses) = &analysis.sequences else { return };
-        self.memory.forwarded(uses, shard.unwrap_or(self.view.topology.home));
+        self.memory.forwarded(uses, shard);
         if uses.sets {
             self.database.sequences.forget();
             // And once more when it is done: others may have taken values before it was.

@@ -160,12 +160,16 @@ impl Session {
             }
             _ => (statement, plan),
         };
-        self.note_sequences(&statement.analysis, plan.one_shard());
+        self.note_plan_sequences(&statement.analysis, &plan);
         if let PlanKind::Finish(_) = &plan.kind {
             return self.execute_finish(name, statement, &bind, plan, max_rows).await;
         }
         if let PlanKind::Explain(_) = &plan.kind {
             return self.execute_explain(statement, &bind, plan).await;
+        }
+        if let PlanKind::Deliver(_) = &plan.kind {
+            self.columns_of(statement).await?;
+            self.leave_open().await?;
         }
         self.note_plan(&plan);
         // As in Postgres, what it writes lasts or is undone with the rest of the pipeline.
@@ -178,6 +182,9 @@ impl Session {
         }
         let columns_added = self.columns_added_by(&plan);
         let ask = Ask::Bound { statement, bind: &bind, columns_added, describe: false };
+        if let (PlanKind::Deliver(delivery), Some(max)) = (&plan.kind, max) {
+            return Box::pin(self.execute_delivery(name, delivery, &ask, max)).await;
+        }
         self.run_multi(&plan, &statement.analysis, &ask).await?;
         self.note_definition(&statement.analysis, None);
         self.reload_catalog().await;
@@ -225,6 +232,7 @@ impl Session {
             PlanKind::Any
             | PlanKind::Broadcast(_)
             | PlanKind::Finish(_)
+            | PlanKind::Deliver(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
             | PlanKind::Draw(_) => Err(tables_have_changed().into()),

@@ -75,6 +75,7 @@ impl Session {
             PlanKind::Refuse(_)
             | PlanKind::Single(_)
             | PlanKind::Any
+            | PlanKind::Deliver(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
             | PlanKind::Draw(_) => {

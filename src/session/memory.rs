@@ -61,9 +61,9 @@ impl SequenceMemory {
         self.last = Some(Last::Server(Where::Gone));
     }
 
-    /// A statement ran on a shard that took or set values there.
-    pub fn forwarded(&mut self, uses: &SequenceUse, shard: ShardId) {
-        let held = Where::Held(shard);
+    /// A statement ran on a shard that took or set values there; `None`: on a connection that does not stay with the session.
+    pub fn forwarded(&mut self, uses: &SequenceUse, shard: Option<ShardId>) {
+        let held = shard.map_or(Where::Gone, Where::Held);
         for sequence in &uses.takes {
             self.known.insert(sequence.clone(), Known::Server(held));
         }
@@ -187,7 +187,7 @@ mod tests {
         memory.took([(name("s"), 4), (name("s"), 5), (name("t"), 9)], Some(name("s")));
         assert_eq!(recall(&memory, &current), Recalled::Value(5));
         assert_eq!(recall(&memory, &Take::Last), Recalled::Value(5));
-        memory.forwarded(&SequenceUse { takes: vec![name("t")], ..SequenceUse::default() }, ShardId(2));
+        memory.forwarded(&SequenceUse { takes: vec![name("t")], ..SequenceUse::default() }, Some(ShardId(2)));
         assert_eq!(recall(&memory, &current), Recalled::Value(5));
         assert_eq!(recall(&memory, &Take::Current(name("t"))), Recalled::AskServer(ShardId(2)));
         assert_eq!(recall(&memory, &Take::Last), Recalled::AskServer(ShardId(2)));
@@ -197,13 +197,15 @@ mod tests {
         assert_eq!(recall(&memory, &Take::Last), Recalled::Fault(lost(&Take::Last)));
         memory.took([(name("t"), 10)], Some(name("t")));
         assert_eq!(recall(&memory, &Take::Last), Recalled::Value(10));
+        memory.forwarded(&SequenceUse { takes: vec![name("s")], ..SequenceUse::default() }, None);
+        assert_eq!(recall(&memory, &Take::Last), Recalled::Fault(lost(&Take::Last)));
     }
 
     #[test]
     fn values_of_unknown_sequences_make_all_doubtful() {
         let mut memory = SequenceMemory::default();
         memory.took([(name("s"), 4)], Some(name("s")));
-        memory.forwarded(&SequenceUse { takes_any: true, ..SequenceUse::default() }, HOME);
+        memory.forwarded(&SequenceUse { takes_any: true, ..SequenceUse::default() }, Some(HOME));
         assert!(memory.is_at(HOME) && !memory.is_at(ShardId(1)));
         memory.keep(|_| false);
         let current = Take::Current(name("s"));

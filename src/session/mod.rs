@@ -10,6 +10,7 @@ pub mod copy;
 mod copy_source;
 mod cursor;
 mod defaults;
+mod delivery;
 mod describe;
 mod draw;
 mod execute;
@@ -39,6 +40,7 @@ pub mod simple;
 mod sql_arguments;
 mod sql_execute;
 mod sql_prepare;
+mod taking;
 pub mod transaction;
 mod two_phase;
 

@@ -35,6 +35,7 @@ fn needed_shards(outcome: &Outcome) -> Option<&ShardSet> {
         | Outcome::Any(_)
         | Outcome::Broadcast(_)
         | Outcome::Parts(..)
+        | Outcome::Deliver(_)
         | Outcome::CopyIn(_) => None,
     }
 }
@@ -180,7 +181,7 @@ impl Session {
             // Types that users made are told with the numbers that the catalog has, which clients read there.
             PlanKind::Scatter { .. } => self.view.topology.home,
             // It may name tables that only the home shard has.
-            PlanKind::Finish(_) | PlanKind::Draw(_) => return Ok(self.view.topology.home),
+            PlanKind::Finish(_) | PlanKind::Deliver(_) | PlanKind::Draw(_) => return Ok(self.view.topology.home),
             PlanKind::Refuse(fault) if statement.analysis.parameters == 0 => {
                 return Err(self.refusal(fault, &statement.text, &statement.types).await);
             }

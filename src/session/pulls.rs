@@ -452,7 +452,7 @@ impl Loading<'_> {
 }
 
 /// The types of chosen parameters of the client's.
-fn declared_types(parameters: &[u16], original: &Original) -> Vec<Oid> {
+pub(super) fn declared_types(parameters: &[u16], original: &Original) -> Vec<Oid> {
     let types = parameters.iter().map(|p| match *p {
         TRANSACTION_MOMENT | STATEMENT_MOMENT => TIMESTAMPTZ,
         p => original.parameters.get(usize::from(p)).copied().unwrap_or(0),
@@ -462,7 +462,7 @@ fn declared_types(parameters: &[u16], original: &Original) -> Vec<Oid> {
 }
 
 /// What a Bind says of chosen parameters, with values in binary behind them: their formats and values.
-fn values_of(ask: &Ask<'_>, chosen: &[u16], moment: &Moment, binary: &[&[u8]]) -> Result<BytesMut, Fault> {
+pub(super) fn values_of(ask: &Ask<'_>, chosen: &[u16], moment: &Moment, binary: &[&[u8]]) -> Result<BytesMut, Fault> {
     let mut out = BytesMut::new();
     let values = match ask {
         Ask::Bound { bind, .. } => Some(BindView::read(bind)?.parameters),

@@ -266,6 +266,7 @@ impl Session {
             }
             PlanKind::Finish(finish) => self.run_finish(finish, ask).await,
             PlanKind::Split { parts, combine } => self.run_parts(parts, combine, None, Access::Write, ask).await,
+            PlanKind::Deliver(delivery) => Box::pin(self.run_delivery(delivery, ask)).await,
             PlanKind::CopyIn(copy) => self.run_copy_split(copy, ask).await,
             PlanKind::Explain(explain) => Box::pin(self.run_explain(explain, plan.access, analysis, ask)).await,
         }
@@ -341,7 +342,7 @@ impl Session {
     }
 
     /// The RowDescription, where the client is to be told it; it must be what was promised.
-    fn tell_columns(&mut self, run: &ScatterRun, ask: &Ask<'_>) -> Result<(), Fault> {
+    pub(super) fn tell_columns(&mut self, run: &ScatterRun, ask: &Ask<'_>) -> Result<(), Fault> {
         if let Ask::Bound { statement, .. } = ask
             && let Some(promise) = statement.promise()
         {
@@ -484,6 +485,7 @@ impl Session {
             PlanKind::Split { parts, .. } => (QueryClass::Multi, parts.len()),
             PlanKind::Scatter { shards, .. } => (QueryClass::Scatter, shards.len()),
             PlanKind::Finish(finish) => (QueryClass::Finish, finish.shards().len()),
+            PlanKind::Deliver(delivery) => (QueryClass::Multi, delivery.targets(&self.view.topology).len()),
             PlanKind::Explain(_) => (QueryClass::Multi, 0),
         };
         self.note_route(class, shards);

@@ -22,6 +22,13 @@ pub struct ScatterRun {
     opened: bool,
 }
 
+impl ScatterRun {
+    /// A merge that reads from these shards, within a transaction.
+    pub fn new(merged: Merged, shards: Vec<ShardId>) -> Self {
+        Self { merged, shards, opened: false }
+    }
+}
+
 impl Session {
     pub(super) async fn start_run(
         &mut self,

@@ -188,7 +188,7 @@ impl Session {
             return done;
         }
         self.note_plan(&plan);
-        self.note_sequences(analysis, plan.one_shard());
+        self.note_plan_sequences(analysis, &plan);
         let done = match &plan.kind {
             PlanKind::Single(shard) => {
                 let shard = self.at_cursor(&analysis.kind, *shard).await?;

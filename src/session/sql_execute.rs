@@ -59,7 +59,7 @@ impl Session {
             (statement, plan) = self.drawn_bound(&statement, &bind, &draw).await?;
         }
         self.note_plan(&plan);
-        self.note_sequences(&statement.analysis, plan.one_shard());
+        self.note_plan_sequences(&statement.analysis, &plan);
         if is_finished(&plan) && statement.described().is_none() {
             let (parameters, rows) = self.description_of(&statement).await?;
             statement.set_described(parameters, rows);
@@ -215,7 +215,7 @@ pub(super) fn other_settings() -> Fault {
 /// Whether a Postgres finishes the statement, so that its description must be known.
 fn is_finished(plan: &Plan) -> bool {
     match &plan.kind {
-        PlanKind::Finish(_) => true,
+        PlanKind::Finish(_) | PlanKind::Deliver(_) => true,
         PlanKind::Explain(explain) => is_finished(&explain.plan),
         PlanKind::Refuse(_)
         | PlanKind::Single(_)

@@ -64,12 +64,12 @@ pub fn examine(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Examination {
 fn walk(of: &Analyzer<'_>, start: usize) -> Option<Examination> {
     let bytes = start..of.scan.end.max(start);
     let tree = parse(of.text.get(bytes.clone())?)?;
-    let literals = Parsed { tree: &tree, bytes, other: None }.literals(of);
-    let mut model = Model::new(of.scope, literals, of.used.clone());
+    let parsed = Parsed { tree: &tree, bytes, other: None };
+    let mut model = Model::new(of.scope, parsed.literals(of), of.used.clone());
     model.collected = Some(Box::new(Collected::default()));
     let walked = match &tree {
         Statement::Query(query) => model.query(query, None, None, &None).map(drop),
-        other => of.change(&mut model, other, &None, None).map(drop),
+        other => of.change(&mut model, &parsed, other, &None, None).map(drop),
     };
     walked.ok()?;
     let tables = (0..model.refs.len()).map(|id| examined(&model, id)).collect();

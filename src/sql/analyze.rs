@@ -282,7 +282,7 @@ impl Analyzer<'_> {
         let mut model = Model::new(self.scope, literals, self.used.clone());
         let walked = match &tree {
             Statement::Query(query) => self.query(&mut model, &parsed, query, rows),
-            other => self.change(&mut model, other, &None, None),
+            other => self.change(&mut model, &parsed, other, &None, None),
         };
         match walked {
             Ok(outcome) => self.finish(model, outcome),
@@ -352,7 +352,7 @@ impl Analyzer<'_> {
         | SetExpr::Delete(statement)
         | SetExpr::Merge(statement) = &*query.body
         {
-            let outcome = self.change(model, statement, &ctes, query.with.as_ref())?;
+            let outcome = self.change(model, parsed, statement, &ctes, query.with.as_ref())?;
             return Ok(outcome);
         }
         let mut regrouped = None;
@@ -429,14 +429,15 @@ impl Analyzer<'_> {
     pub fn change<'q>(
         &self,
         model: &mut Model<'_>,
+        parsed: &Parsed<'_>,
         statement: &'q Statement,
         ctes: &Ctes<'q>,
         with: Option<&'q sqlparser::ast::With>,
     ) -> Result<Outcome, Stop> {
         model.uses.writing = true;
         match statement {
-            Statement::Insert(insert) => self.insert(model, insert, ctes, with),
-            Statement::Update(update) => self.update(model, update, ctes, with),
+            Statement::Insert(insert) => self.insert(model, parsed, insert, ctes, with),
+            Statement::Update(update) => self.update(model, parsed, update, ctes, with),
             Statement::Delete(delete) => self.delete(model, delete, ctes, with),
             Statement::Merge(_) => Err(Stop::NotUnderstood("MERGE")),
             _ => Err(Stop::NotUnderstood("this kind of statement")),
@@ -461,9 +462,12 @@ impl Analyzer<'_> {
             }
             // FETCH must find the shard again: not any, but one.
             Outcome::Any(why) => verdict.outcome = Outcome::Home(why.clone()),
-            Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::Parts(..) | Outcome::CopyIn(_) | Outcome::Draw(_) => {
-                verdict.outcome = Outcome::Refuse(refuse())
-            }
+            Outcome::Insert(_)
+            | Outcome::Broadcast(_)
+            | Outcome::Parts(..)
+            | Outcome::CopyIn(_)
+            | Outcome::Deliver(_)
+            | Outcome::Draw(_) => verdict.outcome = Outcome::Refuse(refuse()),
             Outcome::Refuse(_) | Outcome::Home(_) | Outcome::Shard(..) => {}
         }
         if hold {
@@ -475,7 +479,7 @@ impl Analyzer<'_> {
 
 /// A statement over sharded tables, or over what lies on several shards.
 pub(crate) fn routed(model: &Model<'_>, many: Result<Many, Fault>) -> Outcome {
-    Outcome::Routed(Routed { groups: model.groups(), also: model.needs(), unchanged: Vec::new(), many })
+    Outcome::Routed(Routed { groups: model.groups(), also: model.needs(), key_change: None, many })
 }
 
 /// To one shard, as it is; `why` where that is not for a schema's sake.

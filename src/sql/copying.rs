@@ -55,7 +55,7 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
                     .map(|finish| Many::Finish(Arc::new(finish)))
                     .ok_or(fault),
             };
-            let routed = Routed { groups: vec![group], also: ShardSet::new(), unchanged: Vec::new(), many };
+            let routed = Routed { groups: vec![group], also: ShardSet::new(), key_change: None, many };
             Verdict::new(Outcome::Routed(routed), Access::Read)
         }
         (CopyDirection::To, Relation::Reference { .. }) => Verdict::new(Outcome::Any(Why::Reference), Access::Read),
@@ -135,14 +135,14 @@ fn copy_in(
             .map(|at| (at, column.clone()))
             .ok_or_else(|| refuse(format!("column \"{column}\" is not among the columns of the COPY")))
     };
-    let typmod =
-        |column: &Box<str>| known.and_then(|known| known.column(column)).map_or(-1, |(_, column)| column.typmod);
+    let known_column = |column: &Box<str>| known.and_then(|known| known.column(column)).map(|(_, column)| column);
     Ok(CopyInPlan {
         distribution: Some(distribution),
         table: name.clone(),
         fields: columns.len(),
         key_fields: key.iter().map(field).collect::<Result<_, _>>()?,
-        typmods: key.iter().map(typmod).collect(),
+        types: key.iter().map(|column| known_column(column).map(|column| column.type_oid)).collect(),
+        typmods: key.iter().map(|column| known_column(column).map_or(-1, |column| column.typmod)).collect(),
         format: copy.format.clone(),
         fill,
     })
@@ -205,6 +205,7 @@ fn copy_everywhere(
         table: name,
         fields: table.columns.len(),
         key_fields: Vec::new(),
+        types: Vec::new(),
         typmods: Vec::new(),
         format: copy.format.clone(),
         fill,
@@ -244,8 +245,16 @@ fn finished(
     let input = &pulls.first()?.name;
     let mut sql = Pieces::default();
     sql.push(&format!("COPY (SELECT {} FROM pg_temp.{input}) {}", list.join(", "), text.get(to.start..)?));
-    let alone =
-        FinishText { pulls, sql, reads_home: None, pulls_all: true, clock: None, own_clock: false, foreign: false };
+    let alone = FinishText {
+        pulls,
+        sql,
+        reads_home: None,
+        pulls_all: true,
+        clock: None,
+        own_clock: false,
+        foreign: false,
+        depot: None,
+    };
     let reason = why.detail.as_deref().unwrap_or(&why.message).into();
     let elsewhere = elsewhere::of_columns(of.scope.catalog, &alone.pulls)
         .map(|collations| Elsewhere { text: None, collations: collations.into() });
@@ -272,8 +281,9 @@ fn concat(format: &CopyFormat) -> Result<Scatter, Fault> {
 fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
     let Some(inner) = query_bytes(of) else { return of.not_understood("COPY of a query") };
     let mut verdict = of.statement_of(inner.clone(), Rows::Copied);
-    let distributed =
-        |outcome: &Outcome| matches!(outcome, Outcome::Routed(_) | Outcome::Insert(_) | Outcome::Broadcast(_));
+    let distributed = |outcome: &Outcome| {
+        matches!(outcome, Outcome::Routed(_) | Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::Deliver(_))
+    };
     if copy.endpoint != CopyEndpoint::Client && distributed(&verdict.outcome) {
         return Verdict::refuse(Fault::unsupported(
             "COPY of distributed tables with a file or program is not supported",
@@ -297,12 +307,13 @@ fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
                     (Some(before), Some(after)) => Ok(Many::Finish(copied(&finish, before, after))),
                     _ => Err(merged()),
                 },
+                Ok(Many::Deliver(_)) => Err(merged()),
                 Err(fault) => Err(fault),
             };
         }
-        Outcome::Insert(insert) => insert.split = Err(merged()),
-        Outcome::Broadcast(_) | Outcome::Parts(..) | Outcome::CopyIn(_) | Outcome::Draw(_) => {
-            verdict.outcome = Outcome::Refuse(merged());
+        Outcome::Insert(insert) => insert.many = Err(merged()),
+        Outcome::Broadcast(_) | Outcome::Parts(..) | Outcome::CopyIn(_) | Outcome::Deliver(_) | Outcome::Draw(_) => {
+            verdict.outcome = Outcome::Refuse(merged())
         }
         Outcome::Refuse(_) | Outcome::Home(_) | Outcome::Shard(..) | Outcome::Any(_) => {}
     }

@@ -24,7 +24,7 @@ use crate::sql::pieces::can_have_holes;
 use crate::sql::pulls::{Mentions, Scan, share};
 use crate::sql::pushdown::{Scanned, filters};
 use crate::sql::replace::Replace;
-use crate::sql::splice::Source;
+use crate::sql::splice::{Edit, Source};
 use crate::sql::template as text_scan;
 use crate::sql::top::top;
 use crate::sql::views::Expanded;
@@ -74,7 +74,7 @@ impl Unmerged<'_> {
         let prints = can_have_holes(source.text)
             && rewrite::is_faithful_in_parts(self.parsed.tree, source.text, self.of.scope.standard_strings);
         let reason = self.reason.detail.as_deref().unwrap_or(&self.reason.message);
-        let text = |variant| self.text(&source, prints, variant);
+        let text = |variant| self.text(self.parsed.tree, &[], &source, prints, variant);
         let in_transaction = text(Variant::InTransaction)
             .map(|(text, _)| text)
             .map_err(|why| why.hint("Run the statement outside of a transaction.").fault());
@@ -92,6 +92,15 @@ impl Unmerged<'_> {
         Ok(Finish { reason: reason.into(), alone, in_transaction, elsewhere, copy: false, cursor: None })
     }
 
+    /// The text of a statement around `query`, whose rows it uses on the connection that finishes it. `around`: what is changed beside the
+    /// query in the statement's own text.
+    pub fn filled(&self, query: &Statement, around: Vec<Edit>) -> Result<FinishText, Obstacle> {
+        let source = self.parsed.source(self.of);
+        let prints = can_have_holes(source.text)
+            && rewrite::is_faithful_in_parts(self.parsed.tree, source.text, self.of.scope.standard_strings);
+        self.text(query, &around, &source, prints, Variant::InTransaction).map(|(text, _)| text)
+    }
+
     /// The finishing of parts that the shards have made.
     pub fn by_parts(&self, model: &Model<'_>, text: FinishText) -> Finish {
         let reason = self.reason.detail.as_deref().unwrap_or(&self.reason.message).into();
@@ -101,8 +110,15 @@ impl Unmerged<'_> {
         Finish { reason, in_transaction: Ok(text.clone()), alone: text, elsewhere, copy: false, cursor: None }
     }
 
-    fn text(&self, source: &Source<'_>, prints: bool, variant: Variant) -> Result<(FinishText, Needs), Obstacle> {
-        let mut tree = self.parsed.tree.clone();
+    fn text(
+        &self,
+        tree: &Statement,
+        around: &[Edit],
+        source: &Source<'_>,
+        prints: bool,
+        variant: Variant,
+    ) -> Result<(FinishText, Needs), Obstacle> {
+        let mut tree = tree.clone();
         let mut expanded = Expanded::default();
         // Each round expands the views that the last one's definitions name.
         const DEEPEST: usize = 32;
@@ -115,7 +131,7 @@ impl Unmerged<'_> {
                 found.filter_map(|(factor, view, _)| Some((*ordinals.get(factor)?, view.clone()))).collect();
             if views.is_empty() {
                 check_uses(&model, variant)?;
-                return Rewriting { model: &model, source, tree, ordinals, expanded, prints, variant }.text();
+                return Rewriting { model: &model, source, tree, around, ordinals, expanded, prints, variant }.text();
             }
             views::expand(&mut tree, &views, &mut expanded)?;
         }
@@ -196,7 +212,7 @@ fn check_uses(model: &Model<'_>, variant: Variant) -> Result<(), Obstacle> {
 }
 
 /// What says the same at home as on one Postgres that has everything.
-fn is_same_at_home(name: &str) -> bool {
+pub(crate) fn is_same_at_home(name: &str) -> bool {
     const NAMES: [&str; 12] = [
         "current_database",
         "current_catalog",
@@ -219,6 +235,7 @@ struct Rewriting<'m> {
     source: &'m Source<'m>,
     /// With views expanded.
     tree: Statement,
+    around: &'m [Edit],
     ordinals: HashMap<*const TableFactor, usize>,
     expanded: Expanded,
     /// Whether what is printed of the tree is what the client wrote.
@@ -336,7 +353,8 @@ impl Rewriting<'_> {
         let needs = elsewhere::needs(self.model, &self.tree, self.source.text, &pulls);
         let mut tree = self.tree;
         let _ = VisitMut::visit(&mut tree, &mut replace);
-        let Replace { edits, complete, own_clock, clock_in_from, .. } = replace;
+        let Replace { mut edits, complete, own_clock, clock_in_from, .. } = replace;
+        edits.extend_from_slice(self.around);
         if let (true, Some(name)) = (clock_in_from, &self.model.uses.clock) {
             return Err(Obstacle::new(format!("function {name}() in FROM")).hint("Call it in the select list."));
         }
@@ -345,7 +363,7 @@ impl Rewriting<'_> {
             .flatten()
             .ok_or_else(|| Obstacle::new("the names of its tables cannot be found again in its text with certainty"))?;
         let clock = self.model.uses.clock.clone();
-        Ok((FinishText { pulls, sql, reads_home, pulls_all, clock, own_clock, foreign }, needs))
+        Ok((FinishText { pulls, sql, reads_home, pulls_all, clock, own_clock, foreign, depot: None }, needs))
     }
 
     /// What fills the input of a table at one place.

@@ -12,12 +12,16 @@ use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::NameScope;
 use crate::sql::analyze::{Analyzer, analyze, routed};
+use crate::sql::defaults::uses_of;
+use crate::sql::delivery::Delivery;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, unnest};
+use crate::sql::finish::Parsed;
+use crate::sql::inserting::{self, Inserting};
 use crate::sql::keys::{KeyName, RowKey, Source, Value};
 use crate::sql::model::{Columns, Leaf, LevelId, Model, Obstacle, Spread, Stop};
 use crate::sql::names::{Place, Relation, folded, parts};
-use crate::sql::outcome::{InsertRows, Many, Outcome, Scatter, Split, Why};
+use crate::sql::outcome::{InsertRows, Many, ManyRows, Outcome, Routed, Scatter, Split, Why};
 use crate::sql::query::item_expr;
 use crate::sql::sequences::fill::{Fill, Rows, expression_pieces, fill_of};
 use crate::sql::sequences::{self, Draw, Form, Piece, Take};
@@ -37,6 +41,7 @@ impl Analyzer<'_> {
     pub(crate) fn insert<'q>(
         &self,
         model: &mut Model<'_>,
+        parsed: &Parsed<'_>,
         insert: &'q Insert,
         ctes: &Ctes<'q>,
         with: Option<&'q With>,
@@ -62,14 +67,21 @@ impl Analyzer<'_> {
         let at = At { level, ctes: ctes.clone(), vary: true };
         walk_conflict(model, &at, insert)?;
         walk_returning(model, &at, insert.returning.as_deref())?;
+        let delivered = Delivered { parsed, insert, with, columns: columns.as_deref(), source: &source };
         match relation {
             Relation::Sharded { name, table, distribution, key } => {
                 let fill = self.fill(table.as_deref(), columns.as_deref(), &source, Some(&key))?;
                 let target = Target { name, table, distribution, key };
+                check_conflict(insert, &target)?;
+                model.uses.unseen |= target.table.is_none();
+                if let Some(table) = &target.table {
+                    refuse_sequence_defaults(table, conflict_assignments(insert))?;
+                }
                 match fill {
-                    None => self.insert_sharded(model, insert, &target, columns, source, ctes, true),
-                    Some(fill) => {
-                        self.draw(fill, self.insert_sharded(model, insert, &target, columns, source, ctes, false))
+                    Some(fill) => self.draw(fill, self.insert_sharded(model, insert, &target, columns, &source, false)),
+                    None => {
+                        let direct = self.insert_sharded(model, insert, &target, columns.clone(), &source, true);
+                        self.or_delivered(direct, &delivered, &target)
                     }
                 }
             }
@@ -80,34 +92,43 @@ impl Analyzer<'_> {
                     return self.draw(fill, write_reference(model, &name.name));
                 }
                 if let Some(table) = &table {
-                    refuse_varying_defaults(&model.scope, table, &omitted(table, columns.as_deref(), &source))?;
                     refuse_sequence_defaults(table, conflict_assignments(insert))?;
                 }
-                if let InsertSource::Query(Spread::Tangled(why), _) = &source {
-                    return Err(why.clone().fault().into());
+                let direct = self.insert_reference(model, &name, table.as_deref(), columns.as_deref(), &source);
+                let refused = match direct {
+                    Err(Stop::Refuse(fault)) => fault,
+                    done => return done,
+                };
+                let everywhere = inserting::Target::Everywhere;
+                match self.delivered(&delivered, &name, table.as_deref(), everywhere, &refused) {
+                    Ok(delivery) => Ok(Outcome::Deliver(Arc::new(delivery))),
+                    Err(fault) => Err(fault.into()),
                 }
-                write_reference(model, &name.name)
             }
-            Relation::Unsharded { .. } | Relation::System => {
+            Relation::Unsharded { table, place } => {
+                model.need_table(&table_name, &place);
                 if let Some(table) = &table {
                     let left_out = omitted(table, columns.as_deref(), &source);
+                    check_sources(&model.scope, table, &left_out, &place)?;
                     model.uses.takes_any = table.has_triggers;
                     model.uses.takes = left_out.iter().filter_map(|at| sequence_of(&table.columns[*at])).collect();
                 }
-                match &relation {
-                    Relation::Unsharded { place, .. } => {
-                        model.need_table(&table_name, place);
-                        if let Some(table) = &table {
-                            check_sources(&model.scope, table, &omitted(table, columns.as_deref(), &source), place)?;
-                        }
+                let refused = match &source {
+                    InsertSource::Query(Spread::Tangled(why), _) => why.clone().fault(),
+                    InsertSource::Query(..) | InsertSource::Values(_) | InsertSource::Defaults => {
+                        Obstacle::new("its rows come from other shards than the one that has the table").fault()
                     }
-                    _ => drop(model.uses.system.get_or_insert_with(|| table_name.as_str().into())),
-                }
-                let many = match &source {
-                    InsertSource::Query(Spread::Tangled(why), _) => Err(why.clone().fault()),
-                    _ => check_scatter(model, &Spread::Same)
+                };
+                let many = match &table {
+                    _ if model.refs.is_empty() => check_scatter(model, &Spread::Same)
                         .map(|()| Many::Scatter(Scatter::concat()))
                         .map_err(Obstacle::fault),
+                    Some(table) if place.is_home(&model.scope) => {
+                        let home = inserting::Target::Home;
+                        self.delivered(&delivered, &table.name, Some(table), home, &refused)
+                            .map(|delivery| Many::Deliver(Arc::new(delivery)))
+                    }
+                    _ => Err(refused),
                 };
                 let as_written = self.read_outcome(model, many);
                 Ok(match &source {
@@ -115,8 +136,94 @@ impl Analyzer<'_> {
                     InsertSource::Defaults | InsertSource::Query(..) => as_written,
                 })
             }
+            Relation::System => {
+                model.uses.system.get_or_insert_with(|| table_name.as_str().into());
+                let refused = Obstacle::new("rows of several shards for a table of the catalog").fault();
+                Ok(self.read_outcome(model, Err(refused)))
+            }
             Relation::View { .. } => Err(Stop::NotUnderstood("INSERT into a view")),
         }
+    }
+
+    fn insert_reference(
+        &self,
+        model: &Model<'_>,
+        name: &QualifiedName,
+        table: Option<&Table>,
+        columns: Option<&[String]>,
+        source: &InsertSource<'_>,
+    ) -> Result<Outcome, Stop> {
+        if let Some(table) = table {
+            refuse_varying_defaults(&model.scope, table, &omitted(table, columns, source))?;
+        }
+        if let InsertSource::Query(Spread::Tangled(why), _) = source {
+            return Err(why.clone().fault().into());
+        }
+        write_reference(model, &name.name)
+    }
+
+    /// What one shard alone or each for itself can do, or else the delivery of the rows.
+    fn or_delivered(
+        &self,
+        direct: Result<Outcome, Stop>,
+        of: &Delivered<'_, '_>,
+        target: &Target,
+    ) -> Result<Outcome, Stop> {
+        /// Lists of more rows are rarely sent twice: they are not looked at twice for the sake of keys in odd spellings.
+        const MOST_ROWS: usize = 16;
+        let none = || Obstacle::new("its key is no plain value of its column's type").fault();
+        let certain = matches!(&direct, Ok(Outcome::Insert(InsertRows { many: Ok(_), .. })));
+        let refused = match &direct {
+            Err(Stop::Refuse(fault))
+            | Ok(Outcome::Insert(InsertRows { many: Err(fault), .. }))
+            | Ok(Outcome::Routed(Routed { many: Err(fault), .. })) => fault,
+            Ok(Outcome::Insert(insert)) if insert.rows.len() <= MOST_ROWS => &none(),
+            _ => return direct,
+        };
+        let name = target.key_name();
+        let keyed = inserting::Target::Keyed { distribution: target.distribution, name: &name, key: &target.key };
+        let delivery = self.delivered(of, &target.name, target.table.as_deref(), keyed, refused);
+        match (direct, delivery) {
+            (Err(_), Ok(delivery)) => Ok(Outcome::Deliver(Arc::new(delivery))),
+            (Err(_), Err(fault)) => Err(fault.into()),
+            (Ok(Outcome::Insert(rows)), delivery) if certain => {
+                Ok(Outcome::Insert(InsertRows { uncertain: delivery.ok().map(Arc::new), ..rows }))
+            }
+            (Ok(Outcome::Insert(rows)), delivery) => {
+                let many = delivery.map(|delivery| ManyRows::Deliver(Arc::new(delivery)));
+                Ok(Outcome::Insert(InsertRows { many, ..rows }))
+            }
+            (Ok(Outcome::Routed(routed)), delivery) => {
+                let many = delivery.map(|delivery| Many::Deliver(Arc::new(delivery)));
+                Ok(Outcome::Routed(Routed { many, ..routed }))
+            }
+            (direct, _) => direct,
+        }
+    }
+
+    /// The delivery of the rows; or the refusal that there was without it, with what stands in its way.
+    fn delivered(
+        &self,
+        of: &Delivered<'_, '_>,
+        name: &QualifiedName,
+        table: Option<&Table>,
+        target: inserting::Target<'_>,
+        refused: &Fault,
+    ) -> Result<Delivery, Fault> {
+        let Some((table, given)) = table.and_then(|table| Some((table, of.given(table)?))) else {
+            return Err(refused.clone());
+        };
+        let omitted = omitted(table, of.columns, of.source);
+        if !matches!(target, inserting::Target::Home) {
+            refuse_sequences(table, &omitted)?;
+        }
+        let Delivered { parsed, insert, with, .. } = *of;
+        let inserting =
+            Inserting { of: self, parsed, insert, with, name, table, target, given, omitted, reason: refused };
+        inserting.delivery().map_err(|why| {
+            let before = refused.detail.as_deref().unwrap_or(&refused.message);
+            refused.clone().detail(format!("{before}; and {why}"))
+        })
     }
 
     fn source<'q>(&self, model: &mut Model<'_>, insert: &'q Insert, ctes: &Ctes<'q>) -> Result<InsertSource<'q>, Stop> {
@@ -143,29 +250,22 @@ impl Analyzer<'_> {
     }
 
     /// `alone`: nothing is written into its rows, so that what they leave out is left to the shards.
-    #[allow(clippy::too_many_arguments)]
-    fn insert_sharded<'q>(
+    fn insert_sharded(
         &self,
-        model: &mut Model<'_>,
-        insert: &'q Insert,
+        model: &Model<'_>,
+        insert: &Insert,
         target: &Target,
         columns: Option<Vec<String>>,
-        source: InsertSource<'q>,
-        ctes: &Ctes<'q>,
+        source: &InsertSource<'_>,
         alone: bool,
     ) -> Result<Outcome, Stop> {
-        check_conflict(insert, target)?;
-        model.uses.unseen |= target.table.is_none();
         let columns = match (columns, &target.table) {
             (Some(columns), _) => columns,
             (None, Some(table)) => table.columns.iter().map(|column| column.name.to_string()).collect(),
             (None, None) => return Err(missing(target, "its columns are not known; name them in the INSERT").into()),
         };
         if let (Some(table), true) = (&target.table, alone) {
-            refuse_sequences(table, &omitted(table, Some(&columns), &source))?;
-        }
-        if let Some(table) = &target.table {
-            refuse_sequence_defaults(table, conflict_assignments(insert))?;
+            refuse_sequences(table, &omitted(table, Some(&columns), source))?;
         }
         let positions: Vec<usize> = target
             .key
@@ -175,7 +275,7 @@ impl Analyzer<'_> {
                 position.ok_or_else(|| missing(target, format!("column \"{key}\" is not in the column list")))
             })
             .collect::<Result<_, Fault>>()?;
-        let rows: Vec<RowKey> = match &source {
+        let rows: Vec<RowKey> = match source {
             InsertSource::Defaults => return Err(missing(target, "DEFAULT VALUES gives it none").into()),
             InsertSource::Values(values) => {
                 let key = |row: &[Expr]| -> Result<RowKey, Fault> {
@@ -184,13 +284,13 @@ impl Analyzer<'_> {
                 values.rows.iter().map(|row| key(&row.content)).collect::<Result<_, _>>()?
             }
             InsertSource::Query(spread, (output, query)) => {
-                match self.from_query(model, target, &positions, spread, output, query, ctes)? {
+                match self.from_query(model, target, &positions, spread, output, query)? {
                     Selected::Outcome(outcome) => return Ok(*outcome),
                     Selected::Row(row) => vec![row],
                 }
             }
         };
-        let split = self.splittable(model, insert, &source, rows.len());
+        let many = self.splittable(model, insert, source, rows.len()).map(ManyRows::Split);
         let typmod = |key: &Box<str>| {
             target.table.as_ref().and_then(|table| table.column(key)).map_or(-1, |(_, column)| column.typmod)
         };
@@ -201,21 +301,20 @@ impl Analyzer<'_> {
             typmods: target.key.iter().map(typmod).collect(),
             groups: model.groups(),
             also: model.needs(),
-            split,
+            many,
+            uncertain: None,
         }))
     }
 
     /// INSERT ... SELECT: pushed down where each row is already on the shard that it goes to, or where its key is one constant.
-    #[allow(clippy::too_many_arguments)]
-    fn from_query<'q>(
+    fn from_query(
         &self,
         model: &Model<'_>,
         target: &Target,
         positions: &[usize],
         spread: &Spread,
         output: &Columns,
-        query: &'q Query,
-        _ctes: &Ctes<'q>,
+        query: &Query,
     ) -> Result<Selected, Stop> {
         let refuse = |detail: String| {
             Fault::unsupported(
@@ -350,6 +449,7 @@ impl Analyzer<'_> {
             | Outcome::Parts(..)
             | Outcome::CopyIn(_)
             | Outcome::Routed(_)
+            | Outcome::Deliver(_)
             | Outcome::Insert(_) => {}
         }
         let as_written = match as_written {
@@ -383,6 +483,30 @@ impl InsertSource<'_> {
             InsertSource::Defaults => Some(vec![&[]]),
             InsertSource::Values(values) => Some(values.rows.iter().map(|row| &row.content[..]).collect()),
             InsertSource::Query(..) => None,
+        }
+    }
+}
+
+/// What is known of an INSERT whose rows could be delivered.
+struct Delivered<'a, 'q> {
+    parsed: &'a Parsed<'a>,
+    insert: &'q Insert,
+    with: Option<&'q With>,
+    columns: Option<&'a [String]>,
+    source: &'a InsertSource<'q>,
+}
+
+impl Delivered<'_, '_> {
+    /// The table's columns that the source has values for; `None` where they are not all known.
+    fn given(&self, table: &Table) -> Option<Vec<usize>> {
+        let width = match self.source {
+            InsertSource::Defaults => 0,
+            InsertSource::Values(values) => values.rows.first()?.content.len(),
+            InsertSource::Query(_, (output, _)) => output.complete.then_some(output.list.len())?,
+        };
+        match self.columns {
+            Some(columns) => columns.iter().map(|name| Some(table.column(name)?.0)).collect(),
+            None => (width <= table.columns.len()).then(|| (0..width).collect()),
         }
     }
 }
@@ -490,7 +614,7 @@ fn key_cell(model: &Model<'_>, target: &Target, cell: Option<&Expr>) -> Result<V
     match model.as_value(cell) {
         Some(Value { source: Source::Null, .. }) => Err(missing(target, "it is NULL")),
         Some(value) => Ok(value),
-        None => Err(missing(target, format!("{cell} is not a constant or parameter that the router can evaluate"))),
+        None => Err(missing(target, "it is not a constant or parameter that the router can evaluate")),
     }
 }
 
@@ -633,18 +757,12 @@ pub(crate) fn refuse_varying_defaults(scope: &NameScope<'_>, table: &Table, omit
 
 /// Whether an expression without columns has the same value on every shard.
 pub(crate) fn is_same_everywhere(scope: &NameScope<'_>, text: &str) -> bool {
-    let Some(expr) = super::parse_expr(text) else { return false };
-    let literals = super::literals::Literals::new("", 0, &crate::sql::template::Scan::default());
-    let mut scratch = Model::new(*scope, literals, Default::default());
-    let level = scratch.add_level(None, None);
-    let walked = scratch.walk(&At { level, ctes: None, vary: false }, &expr);
-    let uses = &scratch.uses;
-    walked.is_ok()
-        && scratch.refs.is_empty()
-        && uses.one_shard().is_none()
-        && [&uses.volatile, &uses.clock, &uses.server, &uses.unknown_function, &uses.unsafe_function]
-            .into_iter()
-            .all(Option::is_none)
+    uses_of(scope, text).is_some_and(|uses| {
+        uses.one_shard().is_none()
+            && [&uses.volatile, &uses.clock, &uses.server, &uses.unknown_function, &uses.unsafe_function]
+                .into_iter()
+                .all(Option::is_none)
+    })
 }
 
 /// ON CONFLICT over a sharded table: only by indexes that hold the key, so that no other shard can have the conflicting row.
@@ -695,7 +813,7 @@ pub(crate) fn assigned(assignments: &[Assignment]) -> impl Iterator<Item = Strin
     })
 }
 
-fn walk_conflict<'q>(model: &mut Model<'_>, at: &At<'q>, insert: &'q Insert) -> Result<(), Stop> {
+pub(crate) fn walk_conflict<'q>(model: &mut Model<'_>, at: &At<'q>, insert: &'q Insert) -> Result<(), Stop> {
     match &insert.on {
         None => Ok(()),
         Some(OnInsert::OnConflict(OnConflict { action: OnConflictAction::DoNothing, .. })) => Ok(()),

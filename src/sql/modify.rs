@@ -1,4 +1,6 @@
-//! UPDATE and DELETE: on the shards that their conditions allow; changes of the sharding key are refused.
+//! UPDATE and DELETE: on the shards that their conditions allow. Rows whose sharding key changes are moved.
+
+use std::sync::Arc;
 
 use sqlparser::ast::{
     Assignment, AssignmentTarget, Delete, Expr, FromTable, Query, SetExpr, Statement, TableFactor, TableWithJoins,
@@ -8,12 +10,16 @@ use sqlparser::ast::{
 use crate::fault::Fault;
 use crate::sql::analyze::{Analyzer, routed};
 use crate::sql::exprs::{At, Ctes};
+use crate::sql::finish::Parsed;
 use crate::sql::from::{JoinTree, is_only, only};
-use crate::sql::insert::{assigned, refuse_sequence_defaults, walk_assignments, walk_returning, write_reference};
+use crate::sql::insert::{
+    assigned, is_default, refuse_sequence_defaults, walk_assignments, walk_returning, write_reference,
+};
 use crate::sql::keys::{KeyExpr, Operand, Value};
 use crate::sql::model::{LevelId, Model, Obstacle, Spread, Stop};
+use crate::sql::moving::Moving;
 use crate::sql::names::{Relation, parts};
-use crate::sql::outcome::{Many, Outcome, Routed, Scatter};
+use crate::sql::outcome::{KeyChange, Many, Outcome, Routed, Scatter};
 use crate::sql::shape::check_scatter;
 
 /// The table that a statement changes.
@@ -29,17 +35,19 @@ impl Analyzer<'_> {
     pub(crate) fn update<'q>(
         &self,
         model: &mut Model<'_>,
+        parsed: &Parsed<'_>,
         update: &'q Update,
         ctes: &Ctes<'q>,
         with: Option<&'q With>,
     ) -> Result<Outcome, Stop> {
         let changed = walk_update(model, update, ctes)?;
         model.unused_ctes(with, ctes)?;
-        let unchanged = match (&changed.relation, changed.reference) {
-            (Relation::Sharded { key, .. }, Some(reference)) => key_assignments(model, update, key, reference)?,
-            _ => Vec::new(),
-        };
-        self.change_outcome(model, changed, unchanged)
+        let change = self.key_change(model, parsed, update, with, &changed);
+        let outcome = self.change_outcome(model, changed)?;
+        Ok(match outcome {
+            Outcome::Routed(routed) => Outcome::Routed(Routed { key_change: change.map(Box::new), ..routed }),
+            other => other,
+        })
     }
 
     pub(crate) fn delete<'q>(
@@ -51,15 +59,10 @@ impl Analyzer<'_> {
     ) -> Result<Outcome, Stop> {
         let changed = walk_delete(model, delete, ctes)?;
         model.unused_ctes(with, ctes)?;
-        self.change_outcome(model, changed, Vec::new())
+        self.change_outcome(model, changed)
     }
 
-    fn change_outcome(
-        &self,
-        model: &Model<'_>,
-        changed: Changed,
-        unchanged: Vec<(u8, Value, Value)>,
-    ) -> Result<Outcome, Stop> {
+    fn change_outcome(&self, model: &Model<'_>, changed: Changed) -> Result<Outcome, Stop> {
         match changed.relation {
             Relation::Reference { name, .. } => write_reference(model, &name.name),
             Relation::Sharded { .. } | Relation::Unsharded { .. } | Relation::System => {
@@ -67,20 +70,73 @@ impl Analyzer<'_> {
                     let many = check_scatter(model, &Spread::Same).and(Err(Obstacle::new("no sharded table")));
                     return Ok(self.read_outcome(model, many.map_err(Obstacle::fault)));
                 }
-                let spread = model.spread_of(&changed.tree);
-                let many = match (check_scatter(model, &spread), &spread) {
-                    (Err(why), _) => Err(why.fault()),
-                    // Every shard would change the rows of a table that lies elsewhere.
-                    (Ok(()), Spread::Same) => Err(Obstacle::new("the changed table is not sharded").fault()),
-                    (Ok(()), _) => Ok(Many::Scatter(Scatter::concat())),
-                };
-                Ok(match routed(model, many) {
-                    Outcome::Routed(routed) => Outcome::Routed(Routed { unchanged, ..routed }),
-                    other => other,
-                })
+                Ok(routed(model, on_many(model, &changed.tree).map_err(Obstacle::fault)))
             }
             Relation::View { .. } => Err(Stop::NotUnderstood("a change through a view")),
         }
+    }
+
+    /// What becomes of rows whose key an UPDATE sets.
+    fn key_change(
+        &self,
+        model: &Model<'_>,
+        parsed: &Parsed<'_>,
+        update: &Update,
+        with: Option<&With>,
+        changed: &Changed,
+    ) -> Option<KeyChange> {
+        let (Relation::Sharded { name, table, distribution, key }, Some(reference)) =
+            (&changed.relation, changed.reference)
+        else {
+            return None;
+        };
+        let set = set_keys(model, update, key, reference);
+        let column = set.iter().position(|set| !matches!(set, SetKey::Kept))?;
+        let refused = key_change(&key[column]);
+        let refuse = |why: String| {
+            let before = refused.detail.as_deref().unwrap_or_default();
+            Err(refused.clone().detail(format!("{before}; and {why}")))
+        };
+        let group = model.group_of(reference);
+        let moved = match table {
+            None => refuse("the table is not in the catalog".to_owned()),
+            Some(table) => {
+                let (distribution, group) = (*distribution, group.clone());
+                let moving = Moving { of: self, parsed, update, with, name, table, distribution, key, group };
+                let moved = self.check_deletes(parsed, &moving).and_then(|()| moving.delivery(&refused));
+                moved.map(Arc::new).or_else(refuse)
+            }
+        };
+        let new_key = set.into_iter().enumerate().map(|(position, set)| match set {
+            SetKey::Kept => asked_value(&group.expr, u8::try_from(position).ok()?),
+            SetKey::To(value) => value,
+        });
+        let typmod =
+            |key: &Box<str>| table.as_ref().and_then(|table| table.column(key)).map_or(-1, |(_, column)| column.typmod);
+        Some(KeyChange { new_key: new_key.collect(), typmods: key.iter().map(typmod).collect(), moved })
+    }
+
+    /// Whether each shard finds its part of the rows that are to be moved.
+    fn check_deletes(&self, parsed: &Parsed<'_>, moving: &Moving<'_>) -> Result<(), String> {
+        let delete = moving.delete(&moving.alias()?);
+        let mut model = Model::new(self.scope, parsed.literals(self), self.used.clone());
+        let changed = match walk_delete(&mut model, &delete, &None) {
+            Ok(changed) => changed,
+            Err(Stop::Refuse(fault)) => return Err(fault.message.to_string()),
+            Err(Stop::NotUnderstood(what)) => return Err(format!("the router does not understand {what}")),
+        };
+        on_many(&model, &changed.tree).map(drop).map_err(|why| why.detail.into_owned())
+    }
+}
+
+/// How a change runs on several shards.
+fn on_many(model: &Model<'_>, tree: &JoinTree) -> Result<Many, Obstacle> {
+    let spread = model.spread_of(tree);
+    match (check_scatter(model, &spread), &spread) {
+        (Err(why), _) => Err(why),
+        // Every shard would change the rows of a table that lies elsewhere.
+        (Ok(()), Spread::Same) => Err(Obstacle::new("the changed table is not sharded")),
+        (Ok(()), _) => Ok(Many::Scatter(Scatter::concat())),
     }
 }
 
@@ -203,30 +259,30 @@ fn key_change(column: &str) -> Fault {
     )
 }
 
-/// SET of a key column: allowed where it is the value that WHERE asks for, which the values of the call will tell.
-fn key_assignments(
-    model: &Model<'_>,
-    update: &Update,
-    key: &[Box<str>],
-    reference: usize,
-) -> Result<Vec<(u8, Value, Value)>, Fault> {
-    let is_key = |name: &str| key.iter().position(|column| **column == *name);
-    let mut unchanged = Vec::new();
-    for assignment in &update.assignments {
-        let Some(name) = assigned(std::slice::from_ref(assignment)).find(|name| is_key(name).is_some()) else {
-            continue;
-        };
-        let refuse = || key_change(&name);
-        let Assignment { target: AssignmentTarget::ColumnName(_), value } = assignment else { return Err(refuse()) };
-        let position = is_key(&name).and_then(|p| u8::try_from(p).ok()).ok_or_else(refuse)?;
-        if is_same_column(model, reference, usize::from(position), value) {
-            continue;
+/// What an UPDATE does to one column of the key.
+enum SetKey {
+    /// Nothing, or `SET k = k`.
+    Kept,
+    /// The value that it has then, where it is one that can be read.
+    To(Option<Value>),
+}
+
+/// The same for each column of the key.
+fn set_keys(model: &Model<'_>, update: &Update, key: &[Box<str>], reference: usize) -> Vec<SetKey> {
+    let set = |(position, column): (usize, &Box<str>)| {
+        let of = |assignment: &&Assignment| assigned(std::slice::from_ref(*assignment)).any(|name| name == **column);
+        match update.assignments.iter().find(of) {
+            None => SetKey::Kept,
+            Some(Assignment { target: AssignmentTarget::ColumnName(_), value }) => {
+                match is_same_column(model, reference, position, value) {
+                    true => SetKey::Kept,
+                    false => SetKey::To(model.as_value(value).filter(|_| !is_default(value))),
+                }
+            }
+            Some(_) => SetKey::To(None),
         }
-        let set = model.as_value(value).ok_or_else(refuse)?;
-        let asked = asked_value(&model.key_expr(reference), position).ok_or_else(refuse)?;
-        unchanged.push((position, set, asked));
-    }
-    Ok(unchanged)
+    };
+    key.iter().enumerate().map(set).collect()
 }
 
 /// `SET k = k`

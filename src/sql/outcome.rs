@@ -7,7 +7,8 @@ use smallvec::SmallVec;
 use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid, QualifiedName, ShardId, ShardSet};
 use crate::sql::combine::Combine;
-use crate::sql::keys::{KeyGroup, KeyName, RowKey, Value};
+use crate::sql::delivery::{Delivery, Depot};
+use crate::sql::keys::{KeyGroup, KeyName, RowKey};
 use crate::sql::pieces::Pieces;
 use crate::sql::sequences::Draw;
 use crate::sql::template::Slot;
@@ -34,6 +35,8 @@ pub enum Outcome {
     Insert(InsertRows),
     /// Nowhere before it has its values of sequences; then as the statement that it is with them.
     Draw(Arc<Draw>),
+    /// Its rows are put together first: what they are tells where they go.
+    Deliver(Arc<Delivery>),
 }
 
 #[derive(Clone, Debug)]
@@ -42,18 +45,29 @@ pub struct Routed {
     pub groups: Vec<KeyGroup>,
     /// It also needs these shards. Not empty where there are no groups.
     pub also: ShardSet,
-    /// `(set, where)`: UPDATE gives a key column this value, which must be the one that WHERE asks for; with the column's place
-    /// in the key.
-    pub unchanged: Vec<(u8, Value, Value)>,
+    /// UPDATE sets columns of the sharding key.
+    pub key_change: Option<Box<KeyChange>>,
     /// How it runs on several shards.
     pub many: Result<Many, Fault>,
 }
 
-/// How a read runs that one shard cannot answer: cheapest first.
+/// An UPDATE of the sharding key. Where the only shard that has such rows is that of the new key too, they stay there.
+#[derive(Clone, Debug)]
+pub struct KeyChange {
+    /// The key that all changed rows have then, where it is known.
+    pub new_key: Option<RowKey>,
+    /// As in [`InsertRows`].
+    pub typmods: SmallVec<[i32; 1]>,
+    /// How the rows go to their new shards, or why they cannot.
+    pub moved: Result<Arc<Delivery>, Fault>,
+}
+
+/// How a statement runs that one shard cannot answer: cheapest first.
 #[derive(Clone, Debug)]
 pub enum Many {
     Scatter(Scatter),
     Finish(Arc<Finish>),
+    Deliver(Arc<Delivery>),
 }
 
 /// A Postgres finishes the statement on rows that are pulled from the shards.
@@ -104,6 +118,8 @@ pub struct FinishText {
     pub own_clock: bool,
     /// Some table is neither on every shard nor on the home shard.
     pub foreign: bool,
+    /// The table that `sql` fills, where it is an INSERT.
+    pub depot: Option<Arc<Depot>>,
 }
 
 /// A parameter of a pull that is none of the client's: the start of the transaction that the client is in, a timestamptz. (A Bind
@@ -224,7 +240,16 @@ pub struct InsertRows {
     /// It also needs these shards.
     pub also: ShardSet,
     /// How rows for several shards are sent, or why they cannot be.
-    pub split: Result<Split, Fault>,
+    pub many: Result<ManyRows, Fault>,
+    /// How the rows are sent where only a Postgres knows what is stored as their keys: another spelling, a value that is rounded.
+    pub uncertain: Option<Arc<Delivery>>,
+}
+
+/// How the rows of an INSERT reach several shards.
+#[derive(Clone, Debug)]
+pub enum ManyRows {
+    Split(Split),
+    Deliver(Arc<Delivery>),
 }
 
 /// INSERT ... VALUES cut by shard: each gets the text with its own rows.
@@ -281,6 +306,8 @@ pub struct CopyInPlan {
     pub fields: usize,
     /// For each sharding-key column: its field's position and its name.
     pub key_fields: Vec<(usize, Box<str>)>,
+    /// Types of the key columns, in whose form binary values come; `None`: not known.
+    pub types: Vec<Option<Oid>>,
     /// Type modifiers of the key columns (see [`crate::plan::route::fits_typmod`]).
     pub typmods: Vec<i32>,
     pub format: CopyFormat,

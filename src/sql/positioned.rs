@@ -52,7 +52,7 @@ impl Analyzer<'_> {
             // Where each shard could do it for its own rows, the one that has the cursor can.
             Outcome::Routed(routed)
                 if routed.also.is_empty()
-                    && routed.unchanged.is_empty()
+                    && routed.key_change.is_none()
                     && matches!(routed.many, Ok(Many::Scatter(_))) =>
             {
                 Verdict::new(Outcome::Home(Why::Cursor), Access::Write)
@@ -72,6 +72,7 @@ impl Analyzer<'_> {
             | Outcome::Parts(..)
             | Outcome::CopyIn(_)
             | Outcome::Insert(_)
+            | Outcome::Deliver(_)
             | Outcome::Draw(_) => Verdict::refuse(Fault::unsupported(
                 "WHERE CURRENT OF is not supported here",
                 "the statement changes or reads rows beside those of the shard that has the cursor",

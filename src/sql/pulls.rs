@@ -303,12 +303,13 @@ fn is_whole(source: &PullSource) -> bool {
 
 /// The same for the same columns of the same table: an input that is there already can be used again.
 fn input_name(pull: &PullText) -> String {
-    // FNV-1a: the name must not change with the version of the compiler.
-    let mut hash: u32 = 0x811c_9dc5;
-    for byte in format!("{}\0{:?}\0{:?}{}", pull.head, pull.columns, pull.primary_key, pull.path).bytes() {
-        hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-    }
-    format!("pgloom_{hash:08x}")
+    let words = format!("{}\0{:?}\0{:?}{}", pull.head, pull.columns, pull.primary_key, pull.path);
+    format!("pgloom_{:08x}", fingerprint(&words))
+}
+
+/// FNV-1a: what is named by it must not change with the version of the compiler.
+pub(crate) fn fingerprint(words: &str) -> u32 {
+    words.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 pub(crate) fn quoted(name: &str) -> String {

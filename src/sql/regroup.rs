@@ -58,7 +58,16 @@ pub(crate) fn regroup(
     let mut pulls = Vec::new();
     share(&mut pulls, pull);
     let sql = finishing.over(&pulls.first()?.name, model)?;
-    Some(FinishText { pulls, sql, reads_home: None, pulls_all: true, clock: None, own_clock: false, foreign: false })
+    Some(FinishText {
+        pulls,
+        sql,
+        reads_home: None,
+        pulls_all: true,
+        clock: None,
+        own_clock: false,
+        foreign: false,
+        depot: None,
+    })
 }
 
 /// The query over the input that the shards fill, still without its FROM.

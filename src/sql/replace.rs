@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query,
-    Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, Visit, Visitor, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, Visit, Visitor, VisitorMut,
 };
 use sqlparser::tokenizer::Span;
 
-use crate::sql::clock::Clock;
+use crate::sql::clock::{Clock, Replaced};
 use crate::sql::from::is_only;
 use crate::sql::names::parts;
 use crate::sql::parse_query;
@@ -65,28 +65,11 @@ impl Replace<'_> {
         }
     }
 
-    /// The connection's own function in the place of one that reads the clock. (It has the same name, which can be a column's.)
+    /// The connection's own function in the place of one that reads the clock.
     fn replace_clock(&mut self, function: &mut Function) {
-        let Some(own) = self.clock.replaced(&function.name) else { return };
-        let one = matches!(&function.args, FunctionArguments::List(list) if list.args.len() == 1);
-        if own == "age" && !one {
-            // The difference of two times.
-            return;
-        }
-        let (Some(first), Some(last)) = (
-            function.name.0.first().and_then(|part| part.as_ident()),
-            function.name.0.last().and_then(|part| part.as_ident()),
-        ) else {
-            return;
-        };
-        let (first, last) = (first.clone(), last.clone());
-        let called = matches!(function.args, FunctionArguments::List(_));
-        self.edit(&first, &last, format!("pg_temp.\"{own}\"{}", if called { "" } else { "()" }));
-        self.own_clock = true;
-        function.name = ObjectName::from(vec![Ident::new("pg_temp"), Ident::with_quote('"', own)]);
-        if !called {
-            let none = FunctionArgumentList { duplicate_treatment: None, args: Vec::new(), clauses: Vec::new() };
-            function.args = FunctionArguments::List(none);
+        if let Some(Replaced { first, last, text }) = self.clock.replace(function) {
+            self.edit(&first, &last, text);
+            self.own_clock = true;
         }
     }
 

@@ -20,7 +20,7 @@ pub(crate) struct Source<'a> {
 }
 
 /// The text to put in the place of these bytes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Edit {
     pub bytes: Range<usize>,
     pub text: String,

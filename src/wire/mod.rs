@@ -1,5 +1,6 @@
 //! PURE. Bytes <-> frames. The only door to pgwire.
 
+pub mod array;
 pub mod auth;
 pub mod encode;
 pub mod error_fields;

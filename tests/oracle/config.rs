@@ -24,7 +24,7 @@ pub fn toml(db: &Database, combine: Option<&Empty>) -> String {
             "[[databases.{name}.tables]]\nname = \"{table}\"\ndistribution = \"{distribution}\"\ncolumns = ['{column}']"
         );
     }
-    for table in ["products", "countries", "labels"] {
+    for table in ["products", "countries", "labels", "marks"] {
         let _ = writeln!(out, "[[databases.{name}.tables]]\nname = \"{table}\"\nreference = true");
     }
     out
@@ -85,6 +85,8 @@ pub const SHARDED: &[(&str, &str, &str)] = &[
     ("words", "word", "word"),
     ("metrics", "day", "day"),
     ("readings", "day", "day"),
+    ("tickets", "tenant", "tenant_id"),
+    ("stamps", "word", "word"),
     ("region_stats", "region", "region"),
 ];
 

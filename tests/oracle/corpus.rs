@@ -6,7 +6,8 @@
 //! `forms` where not all of `simple, text, binary, portal` make sense; `script`; `multi` (one simple query of several
 //! statements); `ties` (ORDER BY leaves ties: rows are compared as a multiset); `subset-of` a query whose rows contain any
 //! right answer (LIMIT without a total order); `stdin` the data of COPY FROM, with `\n` and `\t` spelled so.
-//! Other comments are remarks.
+//! Other comments are remarks. What the cases of a file write is seen by those behind them; in the files whose names begin with `write`
+//! each case begins with the tables as they were loaded.
 
 use std::path::Path;
 
@@ -61,11 +62,23 @@ pub struct Case {
     pub forms: Vec<Form>,
     pub order: Order,
     pub stdin: Option<Vec<u8>>,
+    /// The written tables are afterwards what they were in the beginning.
+    pub resets: bool,
     /// SQLSTATEs, one of which the oracle must give; empty: the oracle must succeed. Not checked for scripts.
     pub errors: Vec<String>,
 }
 
 impl Case {
+    /// One question that changes nothing.
+    pub fn is_read(&self) -> bool {
+        const WRITES: [&str; 5] = ["insert", "update", "delete", "merge", "share"];
+        let [statement] = &self.statements[..] else { return false };
+        let text = statement.to_ascii_lowercase();
+        let mut words = text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
+        let first = words.next().unwrap_or_default();
+        ["select", "with", "values", "table"].contains(&first) && !words.any(|word| WRITES.contains(&word))
+    }
+
     /// A single statement without parameters.
     pub fn plain(place: String, sql: String) -> Self {
         let order = if has_outer_order(&sql) { Order::Exact } else { Order::Any };
@@ -78,6 +91,7 @@ impl Case {
             forms: Form::ALL.to_vec(),
             order,
             stdin: None,
+            resets: false,
             errors: Vec::new(),
         }
     }
@@ -95,10 +109,16 @@ pub fn read_all(dir: &Path) -> Vec<(String, Vec<Case>)> {
         .iter()
         .map(|path| {
             let category = path.file_stem().unwrap().to_string_lossy().into_owned();
-            let cases = read(&category, &std::fs::read_to_string(path).unwrap());
+            let mut cases = read(&category, &std::fs::read_to_string(path).unwrap());
+            cases.iter_mut().for_each(|case| case.resets = is_of_scenarios(&category));
             (category, cases)
         })
         .collect()
+}
+
+/// Whether each case of a file begins with the tables as they were loaded.
+pub fn is_of_scenarios(category: &str) -> bool {
+    category.starts_with("write")
 }
 
 fn read(category: &str, text: &str) -> Vec<Case> {

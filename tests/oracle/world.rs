@@ -42,10 +42,14 @@ pub const TABLES: &[(&str, Placement)] = &[
     ("odd", Placement::Sharded),
     ("parted_old", Placement::Sharded),
     ("parted_new", Placement::Sharded),
+    ("tickets", Placement::Sharded),
+    ("stamps", Placement::Sharded),
+    ("marks", Placement::Reference),
 ];
 
 /// Those that statements of the corpus write to.
-pub const WRITTEN: &[&str] = &["accounts", "transfers", "sessions", "words", "readings", "labels", "notes"];
+pub const WRITTEN: &[&str] =
+    &["accounts", "transfers", "sessions", "words", "readings", "labels", "notes", "tickets", "stamps", "marks"];
 
 /// Both sides. With `PGLOOM_ORACLE_SELF=1` the router is left out and the oracle is compared with a copy of itself:
 /// what differs then is a mistake of the corpus. With `PGLOOM_ORACLE_COMBINE=1` servers beside the shards finish statements.
@@ -118,6 +122,7 @@ impl World {
             let format = ["text", "csv", "binary"][index % 3];
             world.load(&mut oracle, &mut through, table, format);
         }
+        world.watch().servers().for_each(|raw| drop(raw.must(&keep_sql())));
         // Were all rows on one shard, everything would agree and nothing be shown.
         assert_eq!(world.misplaced(), Vec::<String>::new());
         world
@@ -224,6 +229,11 @@ impl World {
         }
     }
 
+    /// Makes the written tables what they were in the beginning, on both sides.
+    pub fn reset(&self, watch: &mut Watch) {
+        std::thread::scope(|scope| watch.servers().for_each(|raw| drop(scope.spawn(move || raw.must(RESET)))));
+    }
+
     /// Connections past the router, for `contents_differ`.
     pub fn watch(&self) -> Watch {
         let shards = match &self.copy {
@@ -255,6 +265,31 @@ pub struct Watch {
     oracle: Raw,
     shards: Vec<Raw>,
 }
+
+impl Watch {
+    fn servers(&mut self) -> impl Iterator<Item = &mut Raw> {
+        std::iter::once(&mut self.oracle).chain(&mut self.shards)
+    }
+}
+
+/// Puts a copy of each written table aside, and a function that brings it back.
+fn keep_sql() -> String {
+    let tables: Vec<String> = WRITTEN.iter().map(|table| format!("'{table}'")).collect();
+    let copies: Vec<String> =
+        WRITTEN.iter().map(|table| format!("CREATE TABLE kept.{table} AS TABLE public.{table}; ")).collect();
+    format!(
+        "CREATE SCHEMA kept; {}CREATE FUNCTION kept.reset() RETURNS void LANGUAGE plpgsql AS $$ DECLARE t text; c text; BEGIN \
+         TRUNCATE {}; FOREACH t IN ARRAY ARRAY[{}] LOOP \
+         SELECT string_agg(quote_ident(attname), ', ') INTO c FROM pg_attribute \
+         WHERE attrelid = ('public.' || t)::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''; \
+         EXECUTE format('INSERT INTO public.%I (%s) SELECT %s FROM kept.%I', t, c, c, t); END LOOP; END $$",
+        copies.concat(),
+        WRITTEN.iter().map(|table| format!("public.{table}")).collect::<Vec<_>>().join(", "),
+        tables.join(", ")
+    )
+}
+
+const RESET: &str = "SELECT kept.reset()";
 
 type Row = Vec<Option<Vec<u8>>>;
 

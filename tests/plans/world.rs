@@ -162,6 +162,7 @@ impl World {
             unique_keys,
             definition: None,
             has_triggers: false,
+            referenced: name == "customers",
             parent: None,
         };
         self.catalog.tables.insert(name_of, Arc::new(table));

@@ -178,6 +178,7 @@ impl Definition<'_, '_> {
             | Outcome::CopyIn(_)
             | Outcome::Routed(_)
             | Outcome::Draw(_)
+            | Outcome::Deliver(_)
             | Outcome::Insert(_) => {
                 return Err(unsupported(
                     format!("CREATE TABLE AS for table \"{table}\" from these rows"),

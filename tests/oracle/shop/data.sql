@@ -71,3 +71,7 @@ SELECT i, CASE WHEN i % 4 = 0 THEN NULL ELSE 'sel ' || i % 6 END, (ARRAY['sad', 
        'x' || i % 9, (ARRAY['Zoë', 'zoe', E'tab\t\\n', '', NULL])[1 + i % 5]
 FROM generate_series(1, 60) i;
 INSERT INTO parted SELECT 1 + i % 20, date '2023-12-20' + i, CASE WHEN i % 6 = 0 THEN NULL ELSE i * 1.25 END FROM generate_series(1, 120) i;
+INSERT INTO tickets
+SELECT 1 + i % 12, i, (ARRAY['sad', 'ok', NULL])[1 + i % 3]::mood, CASE WHEN i % 4 > 0 THEN ARRAY['t' || i % 5, NULL, 'a"b'] END, i % 101,
+       i * 1.25, 'c' || i % 7, 'l' || i % 9
+FROM generate_series(1, 36) i;

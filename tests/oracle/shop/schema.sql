@@ -60,3 +60,12 @@ CREATE VIEW customer_sums (tenant_id, who, orders, worth) AS
     SELECT c.tenant_id, c.name, count(o.id), sum(o.total) FROM customers c LEFT JOIN orders o
     ON o.tenant_id = c.tenant_id AND o.customer_id = c.id WHERE c.active GROUP BY c.tenant_id, c.id;
 CREATE VIEW top_customers AS SELECT who, worth FROM customer_sums WHERE worth > 1000 AND who <> 'Bob';
+-- Columns of every kind for rows that are written by queries, and defaults that no two servers would make alike: what `stamps` and
+-- `marks` get must be gone at the end of a case.
+CREATE TABLE tickets (
+    tenant_id int NOT NULL, id int NOT NULL, state mood, tags text[], share percent, fee numeric(8,2), code char(4),
+    label varchar(6), doubled int GENERATED ALWAYS AS (id * 2) STORED, made timestamptz DEFAULT '2024-01-01 00:00+00',
+    note text DEFAULT 'none', PRIMARY KEY (tenant_id, id));
+CREATE TABLE stamps (
+    word text PRIMARY KEY, made timestamptz NOT NULL DEFAULT now(), day date DEFAULT CURRENT_DATE, n int DEFAULT 7);
+CREATE TABLE marks (code text PRIMARY KEY, made timestamptz DEFAULT now(), token uuid DEFAULT gen_random_uuid(), n int DEFAULT 0);

@@ -1,0 +1,284 @@
+//! Rows of one server, where they have been put together, on their way to others: into their COPYs, each row to the server that it
+//! belongs to and as fast as the slowest takes them, or into arrays that go along with a statement.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::backend::Backend;
+use crate::backend::inflight::{Audience, Owed};
+use crate::exec::client::Client;
+use crate::exec::copy::{Chunks, spoke};
+use crate::exec::finish::{COPY_HEADER, text_line};
+use crate::exec::forward::Broken;
+use crate::exec::replies::{ScatterError, content, poll_client, try_content};
+use crate::fault::{Fault, SqlState};
+use crate::ids::Oid;
+use crate::wire::array::ArrayWriter;
+use crate::wire::error_fields;
+use crate::wire::frame::{Frame, HEADER};
+use crate::wire::request;
+use crate::wire::row::RowView;
+
+/// Bytes queued for the slowest server before no more rows are read.
+const HIGH: usize = 256 * 1024;
+
+/// Which of the receiving servers get a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// By its place among them.
+    One(usize),
+    All,
+}
+
+/// Asks for rows in these formats, of a query without parameters.
+pub fn ask_rows(source: &mut Backend, sql: &str, formats: &[i16]) -> Result<(), Fault> {
+    request::parse(&mut source.out, b"", sql.as_bytes(), &[])?;
+    source.inflight.push(Owed::Parse(Audience::Router));
+    let mut tail = BytesMut::new();
+    tail.put_i16(0);
+    tail.put_i16(0);
+    crate::wire::encode::count16(&mut tail, formats.len())?;
+    formats.iter().for_each(|format| tail.put_i16(*format));
+    request::bind_raw(&mut source.out, b"", b"", &tail)?;
+    source.inflight.push(Owed::Bind(Audience::Router));
+    request::execute(&mut source.out, b"", 0)?;
+    source.inflight.push(Owed::Execute(Audience::Client));
+    source.out.extend_from_slice(request::SYNC);
+    source.inflight.push(Owed::Sync(Audience::Client));
+    Ok(())
+}
+
+/// Carries the rows that were asked of `source` into the COPYs that `targets` have begun: all of them, or up to the first error. How the
+/// COPYs end is the caller's matter. Returns how many rows each of them got.
+pub async fn carry(
+    source: &mut Backend,
+    targets: &mut [&mut Backend],
+    client: &mut Client,
+    binary: bool,
+    place: impl FnMut(&RowView<'_>) -> Result<To, Fault>,
+) -> Result<Vec<u64>, ScatterError> {
+    let mut carrying = Carrying {
+        chunks: Chunks::new(targets.len()),
+        rows: vec![0; targets.len()],
+        line: BytesMut::new(),
+        binary,
+        place,
+    };
+    if binary {
+        (0..targets.len()).for_each(|at| carrying.chunks.put(at, COPY_HEADER));
+    }
+    loop {
+        match poll_fn(|cx| carrying.poll(source, targets, client, cx)).await? {
+            Event::Moved => {}
+            // Why it has failed is read when its COPY ends.
+            Event::Spoke => return Ok(carrying.rows),
+            Event::Done => break,
+        }
+    }
+    carrying.chunks.flush_all();
+    for (at, target) in targets.iter_mut().enumerate() {
+        carrying.chunks.hand_over(at, target);
+    }
+    Ok(carrying.rows)
+}
+
+enum Event {
+    Moved,
+    Done,
+    /// A receiving server has spoken in the middle of its COPY.
+    Spoke,
+}
+
+struct Carrying<F> {
+    chunks: Chunks,
+    rows: Vec<u64>,
+    line: BytesMut,
+    binary: bool,
+    place: F,
+}
+
+impl<F: FnMut(&RowView<'_>) -> Result<To, Fault>> Carrying<F> {
+    fn poll(
+        &mut self,
+        source: &mut Backend,
+        targets: &mut [&mut Backend],
+        client: &mut Client,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Event, ScatterError>> {
+        if let Poll::Ready(error) = poll_client(client, cx) {
+            return Poll::Ready(Err(error));
+        }
+        for target in targets.iter_mut() {
+            loop {
+                match target.poll_progress(cx) {
+                    Poll::Ready(Ok(())) if spoke(target) => return Poll::Ready(Ok(Event::Spoke)),
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(fault)) => return Poll::Ready(Err(Broken::Server(fault).into())),
+                    Poll::Pending => break,
+                }
+            }
+        }
+        if targets.iter().any(|target| target.out.len() >= HIGH) {
+            return Poll::Pending;
+        }
+        loop {
+            let mut moved = false;
+            while let Some(frame) = try_content(source)? {
+                if frame.tag == b'E' {
+                    return Poll::Ready(Err(ScatterError::Shard(frame)));
+                }
+                if frame.tag == b'D' {
+                    self.take(&frame)?;
+                }
+                for (at, target) in targets.iter_mut().enumerate() {
+                    moved |= self.chunks.hand_over(at, target);
+                }
+                if targets.iter().any(|target| target.out.len() >= HIGH) {
+                    break;
+                }
+            }
+            if source.inflight.is_empty() {
+                return Poll::Ready(Ok(Event::Done));
+            }
+            if moved {
+                return Poll::Ready(Ok(Event::Moved));
+            }
+            match source.poll_progress(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(fault)) => return Poll::Ready(Err(Broken::Server(fault).into())),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn take(&mut self, frame: &Frame) -> Result<(), Fault> {
+        let row = RowView::parse(&frame.bytes)?;
+        let to = (self.place)(&row)?;
+        // The body of a DataRow is a tuple of a binary COPY.
+        let bytes = match self.binary {
+            true => &frame.bytes[HEADER..],
+            false => {
+                self.line.clear();
+                text_line(&mut self.line, &row)?;
+                &self.line[..]
+            }
+        };
+        match to {
+            To::One(at) => {
+                self.chunks.put(at, bytes);
+                self.rows[at] += 1;
+            }
+            To::All => {
+                for at in 0..self.rows.len() {
+                    self.chunks.put(at, bytes);
+                    self.rows[at] += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows put into arrays, for each of some servers.
+#[derive(Debug)]
+pub struct Collected {
+    /// The columns of each server's rows; empty where it has none.
+    pub arrays: Vec<Vec<ArrayWriter>>,
+    /// The server of each row, in their order. Rows that all get are not listed.
+    pub order: Vec<u16>,
+}
+
+/// Reads the rows that were asked of `source` into arrays of these element types. Those that all servers get are the first one's.
+///
+/// # Errors
+/// `53400` beyond `limit` bytes.
+pub async fn collect(
+    source: &mut Backend,
+    client: &mut Client,
+    servers: usize,
+    elements: &[Oid],
+    limit: usize,
+    mut place: impl FnMut(&RowView<'_>) -> Result<To, Fault>,
+) -> Result<Collected, ScatterError> {
+    let mut collected = Collected { arrays: (0..servers).map(|_| Vec::new()).collect(), order: Vec::new() };
+    let mut bytes = 0;
+    while !source.inflight.is_empty() {
+        let frame = content(source, client, false).await?;
+        match frame.tag {
+            b'E' => return Err(ScatterError::Shard(frame)),
+            b'D' => {
+                bytes += frame.bytes.len();
+                if bytes > limit {
+                    return Err(too_many(limit).into());
+                }
+                let row = RowView::parse(&frame.bytes)?;
+                let at = match place(&row)? {
+                    To::One(at) => {
+                        collected.order.push(at as u16);
+                        at
+                    }
+                    To::All => 0,
+                };
+                let arrays = &mut collected.arrays[at];
+                if arrays.is_empty() {
+                    arrays.extend(elements.iter().map(|element| ArrayWriter::new(*element)));
+                }
+                for (value, array) in row.columns().zip(arrays) {
+                    array.push(value?)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(collected)
+}
+
+fn too_many(limit: usize) -> Fault {
+    Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "the statement writes too many rows at once over several shards")
+        .detail(format!("merge_max_bytes is {limit}, and with ON CONFLICT or RETURNING the rows are held at once"))
+        .hint("Write them in several statements, or raise merge_max_bytes.")
+}
+
+/// An ErrorResponse to a COPY that the client knows nothing of, without the line that it names.
+pub fn without_copy_context(frame: &Frame) -> Frame {
+    let mut out = BytesMut::with_capacity(frame.bytes.len());
+    out.extend_from_slice(b"E\0\0\0\0");
+    for (field, value) in error_fields::iter(frame.body()) {
+        let mut value = Bytes::copy_from_slice(value);
+        if field == b'W' {
+            let lines = value.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"COPY "));
+            value = lines.collect::<Vec<_>>().join(&b'\n').into();
+        }
+        if field != b'W' || !value.is_empty() {
+            out.put_u8(field);
+            out.extend_from_slice(&value);
+            out.put_u8(0);
+        }
+    }
+    out.put_u8(0);
+    let length = u32::try_from(out.len() - 1).unwrap_or(u32::MAX);
+    out[1..HEADER].copy_from_slice(&length.to_be_bytes());
+    Frame { tag: frame.tag, bytes: out.freeze() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_line_of_a_copy_that_nobody_wrote_is_left_out() {
+        let left = |context: &str| {
+            let body = format!("SERROR\0C23505\0W{context}\0\0");
+            let mut bytes = BytesMut::from(&b"E"[..]);
+            bytes.put_u32(body.len() as u32 + 4);
+            bytes.extend_from_slice(body.as_bytes());
+            let frame = without_copy_context(&Frame { tag: b'E', bytes: bytes.freeze() });
+            String::from_utf8(frame.body().to_vec()).unwrap()
+        };
+        assert_eq!(left("COPY t, line 1"), "SERROR\0C23505\0\0");
+        assert_eq!(left("PL/pgSQL function f()\nCOPY t, line 1"), "SERROR\0C23505\0WPL/pgSQL function f()\0\0");
+    }
+}

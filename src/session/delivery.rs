@@ -1,0 +1,352 @@
+//! Writes whose rows are put together first: a Postgres fills a depot on the combine connection, and from there the rows go to the shards
+//! of their keys, into their COPYs or along with an INSERT.
+
+use std::sync::Arc;
+
+use crate::backend::combine::qualified;
+use crate::backend::inflight::{Audience, Owed};
+use crate::backend::settings::quote_literal;
+use crate::exec::copy::{begun, ended, fail};
+use crate::exec::delivery::{To, ask_rows, carry, without_copy_context};
+use crate::exec::forward::{Broken, without_position};
+use crate::exec::replies::{ScatterError, content};
+use crate::exec::scatter::{RunEnd, ScatterRun};
+use crate::fault::{Fault, SqlState};
+use crate::ids::{ShardId, ShardSet};
+use crate::plan::DeliveryPlan;
+use crate::plan::route::unmapped;
+use crate::session::finish::{Original, PORTAL};
+use crate::session::run::Ask;
+use crate::session::scatter::ScatterRun as PortalRun;
+use crate::session::taking::Taken;
+use crate::session::{Failure, Session};
+use crate::sql::delivery::{Depot, Landing, Moved, Place};
+use crate::sql::pulls::quoted;
+use crate::topology::Topology;
+use crate::types::Format;
+use crate::types::canonical::{KeyError, KeyValue};
+use crate::wire::frame::command_tag;
+use crate::wire::row::RowView;
+use crate::wire::{reply, request};
+
+/// How far the delivery of rows has come when the combine connection is not needed any more.
+pub(super) enum Delivered {
+    /// Every row is where it belongs: the statement's command tag.
+    Done(String),
+    Answering(Box<Answering>),
+}
+
+/// Shards that are at work on the rows that they were sent, and answer.
+pub(super) struct Answering {
+    pub run: ScatterRun,
+    pub shards: Vec<ShardId>,
+    /// All do the same, and the first one's answer is the client's.
+    pub same: bool,
+}
+
+impl Session {
+    /// Runs the statement to its end; rows and command tag to the client. It is atomic, whether or not the client has a transaction open.
+    pub(super) async fn run_delivery(&mut self, plan: &DeliveryPlan, ask: &Ask<'_>) -> Result<(), Failure> {
+        let opened = !self.tx.is_open();
+        if opened {
+            self.tx.begin_implicit(&self.settings);
+        }
+        match self.deliver(plan, ask).await {
+            Ok(tag) => {
+                self.end_parts(opened).await?;
+                reply::command_complete(&mut self.client.out, &tag)?;
+                Ok(())
+            }
+            Err(failure) => {
+                self.tx.fail();
+                if opened && !matches!(failure, Failure::Stop(_)) {
+                    self.roll_back_quietly().await;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn deliver(&mut self, plan: &DeliveryPlan, ask: &Ask<'_>) -> Result<String, Failure> {
+        let Answering { mut run, shards, same } = match self.start_delivery(plan, ask).await? {
+            Delivered::Done(tag) => return Ok(tag),
+            Delivered::Answering(answering) => *answering,
+        };
+        let ended = {
+            let mut servers = self.held.servers(&shards);
+            run.run(&mut servers, &mut self.client, None).await
+        };
+        match ended {
+            Ok(RunEnd::Complete(_)) if same => Ok(run.common_tag()?),
+            Ok(RunEnd::Complete(tag)) => Ok(tag),
+            Ok(RunEnd::Suspended) => Err(Fault::new(SqlState::INTERNAL_ERROR, "a merge has stopped early").into()),
+            Err(error) => Err(self.scatter_failure(error, false).await),
+        }
+    }
+
+    /// The first rows of a portal that is fetched in pieces.
+    pub(super) async fn execute_delivery(
+        &mut self,
+        name: &[u8],
+        plan: &DeliveryPlan,
+        ask: &Ask<'_>,
+        max: u64,
+    ) -> Result<(), Failure> {
+        match self.start_delivery(plan, ask).await? {
+            Delivered::Done(tag) => {
+                reply::command_complete(&mut self.client.out, &tag)?;
+                Ok(())
+            }
+            Delivered::Answering(answering) => {
+                let Answering { run, shards, .. } = *answering;
+                self.resume(name, Box::new(PortalRun::new(run, shards)), Some(max)).await
+            }
+        }
+    }
+
+    /// Everything for which the combine connection is needed.
+    async fn start_delivery(&mut self, plan: &DeliveryPlan, ask: &Ask<'_>) -> Result<Delivered, Failure> {
+        if matches!(plan.landing.place, Place::Home) && self.held.iter().any(|held| held.temporary) {
+            return Err(hidden_target(&plan.landing).into());
+        }
+        let targets = plan.targets(&self.view.topology);
+        let (slot, original) = self.fill_depot(plan, ask, &targets).await?;
+        let limit = self.shared.limits.query_timeout;
+        let targets: Vec<ShardId> = targets.iter().collect();
+        let delivering = self.empty_depot(slot, plan, &targets, ask, original);
+        let delivered = match limit {
+            None => delivering.await,
+            Some(limit) => match tokio::time::timeout(limit, delivering).await {
+                Ok(delivered) => delivered,
+                Err(_) => {
+                    // In the middle of whatever it was.
+                    if let Some(at) = self.held.position(slot) {
+                        self.held[at].server.broken = true;
+                    }
+                    // A server that waits for rows heeds no cancel; one that does not lets this pass.
+                    self.held.servers(&targets).into_iter().for_each(|server| fail(server, "query_timeout"));
+                    Err(Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to query_timeout").into())
+                }
+            },
+        };
+        let delivered = match delivered {
+            Ok(delivered) => Ok(delivered),
+            Err(error) => Err(self.scatter_failure(error, false).await),
+        };
+        self.end_finish(slot).await;
+        delivered
+    }
+
+    /// Everything up to the Bind of what fills the depot. Returns the connection that has it, and the types of the client's parameters.
+    async fn fill_depot(
+        &mut self,
+        plan: &DeliveryPlan,
+        ask: &Ask<'_>,
+        targets: &ShardSet,
+    ) -> Result<(ShardId, Original), Failure> {
+        // All shards at once, so that nobody waits for one with others in his hands.
+        let (_, sources) = self.feeds(&plan.finish)?;
+        let mut shards: ShardSet = sources.iter().copied().chain([self.view.topology.home]).collect();
+        shards.union_with(targets);
+        let shards: Vec<ShardId> = shards.iter().collect();
+        self.check_fanout(shards.len())?;
+        self.enlist_all(&shards).await?;
+        let original = self.original(&plan.finish, ask).await?;
+        if let Some(moved) = &plan.landing.moved {
+            self.check_move(&plan.landing, moved).await?;
+        }
+        // What fills the depot returns no rows, whatever the statement itself returns.
+        let filling = Original { parameters: original.parameters, rows: reply::NO_DATA.into() };
+        let begun = self.begin_finish(&plan.finish, ask, filling).await?;
+        if plan.landing.moved.is_some() {
+            // Their answers were the rows that they have deleted.
+            self.held.iter_mut().filter(|held| sources.contains(&held.shard)).for_each(|held| held.wrote = true);
+        }
+        Ok(begun)
+    }
+
+    /// The rights that the UPDATE needs, and those that it takes to move the rows instead.
+    async fn check_move(&mut self, landing: &Landing, moved: &Moved) -> Result<(), Failure> {
+        let table = format!("{}.{}", quoted(&landing.table.schema), quoted(&landing.table.name));
+        let set: Vec<String> = moved.assigned.iter().map(|column| format!("{} = NULL", quoted(column))).collect();
+        let rights = ["SELECT", "INSERT", "DELETE"]
+            .map(|right| format!("pg_catalog.has_table_privilege({}, '{right}')", quote_literal(&table)));
+        let sql = format!("UPDATE {table} SET {} WHERE false; SELECT {}", set.join(", "), rights.join(" AND "));
+        let at = self.held_at(self.view.topology.home)?;
+        let answer = self.held[at].server.query(&sql).await.map_err(Fault::without_position)?;
+        let may = answer.first().and_then(|row| row.first()).is_some_and(|cell| cell.as_deref() == Some("t"));
+        if may { Ok(()) } else { Err(no_right_to_move(landing).into()) }
+    }
+
+    /// Runs what fills the depot, and delivers the rows.
+    async fn empty_depot(
+        &mut self,
+        slot: ShardId,
+        plan: &DeliveryPlan,
+        targets: &[ShardId],
+        ask: &Ask<'_>,
+        original: Original,
+    ) -> Result<Delivered, ScatterError> {
+        let depot = plan.depot().ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "a delivery without a depot"))?;
+        let rows = self.finish_depot(slot).await?;
+        if let Some(taking) = &plan.taking {
+            let landing = &plan.landing;
+            return self.take_from_depot(slot, Taken { taking, landing, depot, targets }, ask, &original).await;
+        }
+        let written = self.copy_from_depot(slot, plan, depot, targets).await?;
+        if written != rows {
+            let detail = format!("{rows} rows were put together, {written} were written");
+            return Err(Fault::new(SqlState::DATA_CORRUPTED, "rows were lost between the shards")
+                .detail(detail)
+                .into());
+        }
+        Ok(Delivered::Done(plan.landing.verb.tag(rows)))
+    }
+
+    /// How many rows the depot has in the end.
+    async fn finish_depot(&mut self, slot: ShardId) -> Result<u64, ScatterError> {
+        let at = self.held_at(slot)?;
+        let server = &mut self.held[at].server;
+        request::execute(&mut server.out, PORTAL, 0)?;
+        server.inflight.push(Owed::Execute(Audience::Client));
+        server.out.extend_from_slice(request::SYNC);
+        server.inflight.push(Owed::Sync(Audience::Client));
+        let mut rows = None;
+        while !server.inflight.is_empty() {
+            let frame = content(server, &mut self.client, true).await?;
+            match frame.tag {
+                b'C' => rows = command_tag(frame.body()).1,
+                b'E' => return Err(ScatterError::Shard(without_position(&frame))),
+                _ => {}
+            }
+        }
+        rows.ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "a depot was not filled").into())
+    }
+
+    /// The depot's rows into a COPY on each shard; how many they took, together or where all got the same on each.
+    async fn copy_from_depot(
+        &mut self,
+        slot: ShardId,
+        plan: &DeliveryPlan,
+        depot: &Depot,
+        targets: &[ShardId],
+    ) -> Result<u64, ScatterError> {
+        let binary = depot.is_portable();
+        if !binary {
+            self.check_texts()?;
+        }
+        let columns: Vec<String> = depot.columns.iter().map(|column| quoted(&column.name)).collect();
+        let columns = columns.join(", ");
+        let table = &plan.landing.table;
+        let format = if binary { " (FORMAT binary)" } else { "" };
+        let copy = format!("COPY {}.{} ({columns}) FROM STDIN{format}", quoted(&table.schema), quoted(&table.name));
+        let mut wrote = Vec::new();
+        for shard in targets {
+            let at = self.held_at(*shard)?;
+            let held = &mut self.held[at];
+            wrote.push(held.wrote);
+            held.wrote = true;
+            request::query(&mut held.server.out, copy.as_bytes())?;
+            held.server.inflight.push(Owed::Query { audience: Audience::Client, ready: Audience::Router });
+        }
+        let topology = Arc::clone(&self.view.topology);
+        let all: Vec<ShardId> = targets.iter().copied().chain([slot]).collect();
+        let mut servers = self.held.servers(&all);
+        let Some((source, servers)) = servers.split_last_mut() else { return Ok(0) };
+        if let Err(error) = begun(servers).await? {
+            return Err(ScatterError::Shard(without_copy_context(&error)));
+        }
+        ask_rows(source, &format!("SELECT {columns} FROM {}", qualified(&depot.name)), &[i16::from(binary)])?;
+        let format = if binary { Format::Binary } else { Format::Text };
+        let formats = vec![format; depot.columns.len()];
+        let place = |row: &RowView<'_>| place(row, &plan.landing, &formats, &topology, targets);
+        let carried = carry(source, servers, &mut self.client, binary, place).await;
+        let same = matches!(plan.landing.place, Place::Everywhere);
+        let got = match carried {
+            Ok(got) => got,
+            Err(error) => {
+                if !matches!(error, ScatterError::Broken(Broken::Client)) {
+                    let _ = ended(servers, Some("the rows did not all arrive"), same).await?;
+                }
+                return Err(error);
+            }
+        };
+        let ended = ended(servers, None, same).await?;
+        let rows = ended.map_err(|error| ScatterError::Shard(without_copy_context(&error)))?;
+        // Who got no rows has written nothing.
+        for ((shard, before), got) in targets.iter().zip(wrote).zip(got) {
+            let at = self.held_at(*shard)?;
+            self.held[at].wrote = before || got > 0;
+        }
+        Ok(rows)
+    }
+}
+
+/// Where a row goes. `formats`: of its columns.
+pub(super) fn place(
+    row: &RowView<'_>,
+    landing: &Landing,
+    formats: &[Format],
+    topology: &Topology,
+    targets: &[ShardId],
+) -> Result<To, Fault> {
+    let (distribution, name, key) = match &landing.place {
+        Place::Keyed { distribution, name, key } => (topology.distribution(*distribution), name, key),
+        Place::Everywhere => return Ok(To::All),
+        Place::Home => return Ok(To::One(0)),
+    };
+    let mut values: smallvec::SmallVec<[KeyValue<'_>; 2]> = smallvec::SmallVec::new();
+    for (column, key_type) in key.iter().zip(&distribution.key_types) {
+        let Some(bytes) = row.column(column.column)? else {
+            // A shard refuses it, in Postgres's words.
+            return if column.not_null { Ok(To::One(0)) } else { Err(null_key(landing)) };
+        };
+        let format = formats.get(column.column).copied().unwrap_or_default();
+        let value = match format {
+            Format::Binary => key_type.parse_typed(column.type_oid, Format::Binary, bytes),
+            Format::Text => {
+                std::str::from_utf8(bytes).map_err(|_| KeyError::Unsure).and_then(|text| key_type.parse_text(text))
+            }
+        };
+        values.push(value.map_err(|_| unread_key(landing))?);
+    }
+    let shard = distribution.locate(&values).map_err(|_| unmapped(name, &values))?;
+    let at = targets.iter().position(|target| *target == shard);
+    at.map(To::One).ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "a row's shard takes no part in the statement"))
+}
+
+/// The name of an unsharded table can be that of a temporary one too.
+fn hidden_target(landing: &Landing) -> Fault {
+    Fault::unsupported(
+        format!(
+            "a session that may have temporary tables cannot write rows of several shards to \"{}\"",
+            landing.table.name
+        ),
+        "One of them could hide the table, and the rows are put together on a connection that does not see it.",
+        "Run it in another session, or read the rows and insert them.",
+    )
+}
+
+fn no_right_to_move(landing: &Landing) -> Fault {
+    Fault::unsupported(
+        format!("changing the sharding key of table \"{}\" is not supported here", landing.table.name),
+        "its rows move to other shards, which takes the privileges SELECT, INSERT and DELETE on the table",
+        "GRANT them, or change the row as a user who has them.",
+    )
+}
+
+fn null_key(landing: &Landing) -> Fault {
+    Fault::unsupported(
+        format!("a row for sharded table \"{}\" without a sharding key is not supported", landing.table.name),
+        "its sharding key is NULL, which belongs to no shard",
+        "Give every row a key, or leave such rows out.",
+    )
+}
+
+fn unread_key(landing: &Landing) -> Fault {
+    Fault::unsupported(
+        format!("the shard of a row for table \"{}\" is not certain", landing.table.name),
+        "its sharding key cannot be read with certainty",
+        "Write the rows with the values themselves.",
+    )
+}

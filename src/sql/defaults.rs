@@ -1,0 +1,82 @@
+//! Defaults of columns, where a Postgres evaluates them for rows that it puts together before they are written.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{Expr, VisitMut, VisitorMut};
+
+use crate::catalog::{Column, ColumnDefault};
+use crate::sql::NameScope;
+use crate::sql::clock::Clock;
+use crate::sql::exprs::At;
+use crate::sql::literals::Literals;
+use crate::sql::model::{Model, Uses};
+use crate::sql::rewrite::is_faithful_in_parts;
+use crate::sql::template::Scan;
+use crate::sql::words::identifiers;
+
+/// A default as the connection evaluates it that puts the rows together.
+pub(crate) struct Evaluated {
+    pub sql: String,
+    /// A function in it that reads the clock.
+    pub clock: Option<Box<str>>,
+}
+
+/// What an expression without columns depends on; `None` where it cannot be read, or reads a sharded table.
+pub(crate) fn uses_of(scope: &NameScope<'_>, text: &str) -> Option<Uses> {
+    let expr = super::parse_expr(text)?;
+    let literals = Literals::new("", 0, &Scan::default());
+    let mut scratch = Model::new(*scope, literals, Default::default());
+    let level = scratch.add_level(None, None);
+    scratch.walk(&At { level, ctes: None, vary: false }, &expr).ok()?;
+    scratch.refs.is_empty().then_some(scratch.uses)
+}
+
+/// Whether a column's default reads the clock, which each shard would read at a moment of its own.
+pub(crate) fn reads_clock(scope: &NameScope<'_>, column: &Column) -> bool {
+    match &column.default {
+        ColumnDefault::Expression(text) => uses_of(scope, text).is_none_or(|uses| uses.clock.is_some()),
+        ColumnDefault::None | ColumnDefault::Sequence(_) => false,
+    }
+}
+
+/// The default of a column for a connection to the home shard under the client's settings. `Ok(None)`: it has none. `Err`: it could
+/// mean something else there than in the table, or leaves something behind in the session.
+pub(crate) fn evaluated(scope: &NameScope<'_>, column: &Column) -> Result<Option<Evaluated>, ()> {
+    let text = match &column.default {
+        ColumnDefault::None => return Ok(None),
+        ColumnDefault::Sequence(_) => return Err(()),
+        ColumnDefault::Expression(text) => text,
+    };
+    let uses = uses_of(scope, text).ok_or(())?;
+    let foreign = uses.one_shard().is_some()
+        || [&uses.server, &uses.unknown_function, &uses.unsafe_function, &uses.user_function, &uses.runs_sql]
+            .into_iter()
+            .any(Option::is_some);
+    // The catalog prints a type without its schema where the catalog's reader needs none; the client may.
+    let types = &scope.catalog.customs.types;
+    let names = identifiers(text, true).ok_or(())?;
+    if foreign || names.iter().any(|name| types.iter().any(|made| **made == *name)) {
+        return Err(());
+    }
+    if uses.clock.is_none() {
+        return Ok(Some(Evaluated { sql: text.to_string(), clock: None }));
+    }
+    let whole = format!("SELECT {text}");
+    let tree = super::parse(&whole).filter(|tree| is_faithful_in_parts(tree, &whole, true)).ok_or(())?;
+    let mut expr = super::parse_expr(text).filter(|expr| tree.to_string() == format!("SELECT {expr}")).ok_or(())?;
+    let _ = expr.visit(&mut OwnClock(Clock { scope: *scope, all: true }));
+    Ok(Some(Evaluated { sql: expr.to_string(), clock: uses.clock }))
+}
+
+struct OwnClock<'a>(Clock<'a>);
+
+impl VisitorMut for OwnClock<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr {
+            let _ = self.0.replace(function);
+        }
+        ControlFlow::Continue(())
+    }
+}

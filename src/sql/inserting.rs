@@ -1,0 +1,359 @@
+//! INSERT whose rows are delivered: what fills the depot, which columns it has, and what takes the rows on each shard.
+
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+
+use sqlparser::ast::{Insert, OnConflict, OnConflictAction, OnInsert, Query, Statement, Visit, Visitor, With};
+
+use crate::catalog::{Catalog, Column, ColumnDefault, Table};
+use crate::fault::Fault;
+use crate::ids::{DistributionId, QualifiedName};
+use crate::sql::analyze::Analyzer;
+use crate::sql::defaults::{evaluated, reads_clock};
+use crate::sql::delivery::{Delivery, Depot, DepotColumn, DepotKey, Landing, Place, Taking, Verb};
+use crate::sql::dialect::parse_relaxed;
+use crate::sql::exprs::At;
+use crate::sql::finish::{Parsed, Unmerged};
+use crate::sql::insert::{is_same_everywhere, target_level, walk_conflict, walk_returning};
+use crate::sql::keys::KeyName;
+use crate::sql::lexer::{Token, TokenKind};
+use crate::sql::model::{Model, Uses};
+use crate::sql::names::folded;
+use crate::sql::outcome::{Finish, FinishText};
+use crate::sql::parse;
+use crate::sql::pieces::Pieces;
+use crate::sql::pulls::{fingerprint, quoted};
+use crate::sql::splice::{Edit, Source};
+use crate::sql::words::{text_of, tokens};
+
+/// An INSERT whose rows are to be delivered.
+pub(crate) struct Inserting<'a> {
+    pub of: &'a Analyzer<'a>,
+    pub parsed: &'a Parsed<'a>,
+    pub insert: &'a Insert,
+    pub with: Option<&'a With>,
+    pub name: &'a QualifiedName,
+    pub table: &'a Table,
+    pub target: Target<'a>,
+    /// The table's columns that the source has values for, in their order there.
+    pub given: Vec<usize>,
+    /// Those that get their default, at least in some row.
+    pub omitted: Vec<usize>,
+    /// Why no shard does it by itself.
+    pub reason: &'a Fault,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Target<'a> {
+    Keyed { distribution: DistributionId, name: &'a Arc<KeyName>, key: &'a [Box<str>] },
+    Everywhere,
+    Home,
+}
+
+impl Inserting<'_> {
+    /// The delivery, or in words why there is none.
+    pub fn delivery(&self) -> Result<Delivery, String> {
+        if self.parsed.other.is_some() {
+            return Err("its text cannot be read as it is".to_owned());
+        }
+        let text = self.of.text.get(self.parsed.bytes.clone()).unwrap_or_default();
+        let regions = Regions::of(text, self.insert)
+            .ok_or("the query of its rows cannot be found in its text with certainty".to_owned())?;
+        let taking = self.taking(text, &regions)?;
+        if has_code(self.of.scope.catalog, self.table) && !(matches!(self.target, Target::Home) && taking.is_some()) {
+            return Err(format!("table \"{}\" has triggers, rules or row security", self.name.name));
+        }
+        let (depot, clock) = self.depot()?;
+        let (table, place) = (self.name.clone(), self.place(&depot)?);
+        let landing = Landing { table, place, taking, verb: Verb::Insert, moved: None };
+        let mut finish = self.fill(text, &regions, depot)?;
+        finish.own_clock |= clock.is_some();
+        finish.clock = finish.clock.or(clock);
+        let reason = self.reason.detail.as_deref().unwrap_or(&self.reason.message).into();
+        let finish = Finish {
+            reason,
+            in_transaction: Ok(finish.clone()),
+            alone: finish,
+            elsewhere: Err("it puts together rows that are written".into()),
+            copy: false,
+            cursor: None,
+        };
+        Ok(Delivery { finish, landing: Arc::new(landing) })
+    }
+
+    /// The depot, and a function in its defaults that reads the clock.
+    fn depot(&self) -> Result<(Depot, Option<Box<str>>), String> {
+        let column = |at: &usize| self.table.columns.get(*at).ok_or("a column of its table is not known".to_owned());
+        let mut columns = Vec::new();
+        let mut clock = None;
+        let mut add = |column: &Column, default: bool| -> Result<(), String> {
+            if column.generated {
+                return Err(format!("column \"{}\" is generated", column.name));
+            }
+            let default = match default {
+                false => None,
+                true => evaluated(&self.of.scope, column).map_err(|()| {
+                    format!("the default of column \"{}\" can be evaluated by its table alone", column.name)
+                })?,
+            };
+            clock = clock.take().or(default.as_ref().and_then(|default| default.clock.clone()));
+            columns.push(DepotColumn {
+                name: column.name.clone(),
+                type_oid: column.type_oid,
+                typmod: column.typmod,
+                default: default.map(|default| default.sql),
+            });
+            Ok(())
+        };
+        for at in &self.given {
+            add(column(at)?, self.omitted.contains(at))?;
+        }
+        for at in self.omitted.iter().filter(|at| !self.given.contains(at)) {
+            let column = column(at)?;
+            if self.is_evaluated_here(column) {
+                add(column, true)?;
+            }
+        }
+        let twice = |at: usize| columns[..at].iter().any(|before| before.name == columns[at].name);
+        if columns.is_empty() || (0..columns.len()).any(twice) {
+            return Err("its columns are not known".to_owned());
+        }
+        let name = depot_name(self.name, &columns);
+        Ok((Depot { name, columns }, clock))
+    }
+
+    /// Whether a column that has no value in the statement gets its default before the rows are delivered.
+    fn is_evaluated_here(&self, column: &Column) -> bool {
+        let scope = &self.of.scope;
+        match self.target {
+            Target::Keyed { key, .. } => {
+                key.iter().any(|name| **name == *column.name) || !column.generated && reads_clock(scope, column)
+            }
+            // Every shard must store the same.
+            Target::Everywhere => match &column.default {
+                ColumnDefault::Expression(text) => !is_same_everywhere(scope, text),
+                ColumnDefault::None | ColumnDefault::Sequence(_) => false,
+            },
+            Target::Home => false,
+        }
+    }
+
+    fn place(&self, depot: &Depot) -> Result<Place, String> {
+        let (distribution, name, key) = match self.target {
+            Target::Keyed { distribution, name, key } => (distribution, name, key),
+            Target::Everywhere => return Ok(Place::Everywhere),
+            Target::Home => return Ok(Place::Home),
+        };
+        let key_column = |name: &Box<str>| {
+            let column = depot.columns.iter().position(|column| column.name == *name);
+            let known = self.table.column(name).map(|(_, column)| column);
+            match (column, known) {
+                (Some(column), Some(known)) => {
+                    Ok(DepotKey { column, type_oid: known.type_oid, not_null: known.not_null })
+                }
+                _ => Err(format!("its sharding-key column \"{name}\" is not known")),
+            }
+        };
+        let key = key.iter().map(key_column).collect::<Result<_, _>>()?;
+        Ok(Place::Keyed { distribution, name: Arc::clone(name), key })
+    }
+
+    /// The statement that fills the depot.
+    fn fill(&self, text: &str, regions: &Regions, depot: Depot) -> Result<FinishText, String> {
+        let into = format!("INSERT INTO pg_temp.{}", depot.name);
+        let depot = Arc::new(depot);
+        let Some(source) = &self.insert.source else {
+            let mut sql = Pieces::default();
+            sql.push(&format!("{into} DEFAULT VALUES"));
+            return Ok(FinishText {
+                pulls: Vec::new(),
+                sql,
+                reads_home: None,
+                pulls_all: true,
+                clock: None,
+                own_clock: false,
+                foreign: false,
+                depot: Some(depot),
+            });
+        };
+        let list: Vec<String> =
+            depot.columns.iter().take(self.given.len()).map(|column| quoted(&column.name)).collect();
+        let query = match (self.with, &source.with) {
+            (Some(_), Some(_)) => return Err("there is a WITH before the INSERT and one in its query".to_owned()),
+            (with, _) => Query { with: with.cloned().or(source.with.clone()), ..(**source).clone() },
+        };
+        let edits = vec![
+            Edit { bytes: regions.head.clone(), text: format!("{into} ({}) ", list.join(", ")) },
+            Edit { bytes: regions.tail..text.len(), text: String::new() },
+        ];
+        let unmerged = Unmerged { of: self.of, parsed: self.parsed, reason: self.reason };
+        let filled =
+            unmerged.filled(&Statement::Query(Box::new(query)), edits).map_err(|why| why.detail.into_owned())?;
+        if filled.foreign {
+            return Err("it reads a table that the home shard does not have".to_owned());
+        }
+        Ok(FinishText { depot: Some(depot), ..filled })
+    }
+
+    /// The INSERT that takes the rows, where it must be one.
+    fn taking(&self, text: &str, regions: &Regions) -> Result<Option<Taking>, String> {
+        let insert = self.insert;
+        let at_home_by_code = matches!(self.target, Target::Home) && has_code(self.of.scope.catalog, self.table);
+        if insert.on.is_none() && insert.returning.is_none() && !at_home_by_code {
+            return Ok(None);
+        }
+        if regions.overrides_user {
+            return Err("OVERRIDING USER VALUE draws from a sequence".to_owned());
+        }
+        self.check_tail()?;
+        let sometimes = match &insert.on {
+            None => false,
+            Some(OnInsert::OnConflict(OnConflict { action: OnConflictAction::DoUpdate(update), .. })) => {
+                update.selection.is_some()
+            }
+            Some(_) => true,
+        };
+        let ordered = insert.source.as_ref().is_some_and(|query| query.order_by.is_some());
+        if insert.returning.is_some() && sometimes && ordered {
+            return Err(
+                "not every row comes back, and those that do would come in another order than ORDER BY says".into()
+            );
+        }
+        let mut head = format!("INSERT INTO {}.{}", quoted(&self.name.schema), quoted(&self.name.name));
+        if let Some(alias) = &insert.table_alias {
+            head.push_str(&format!(" AS {}", quoted(&folded(&alias.alias))));
+        }
+        let tail = text.get(regions.tail..).unwrap_or_default();
+        let base = self.parsed.bytes.start + regions.tail;
+        let tail = Source { text: tail, base, slots: &self.of.scan.slots };
+        Ok(Some(Taking {
+            head,
+            tail: tail.splice(Vec::new()).ok_or("its end cannot be read with certainty".to_owned())?,
+            every_row_returns: insert.returning.is_some() && !sometimes,
+        }))
+    }
+
+    /// ON CONFLICT and RETURNING run on each shard for its rows.
+    fn check_tail(&self) -> Result<(), String> {
+        if has_query(&self.insert.on) || has_query(&self.insert.returning) {
+            return Err("there is a subquery in its ON CONFLICT or RETURNING".to_owned());
+        }
+        let uses = self.uses_of_tail().ok_or("its ON CONFLICT or RETURNING is not understood".to_owned())?;
+        if let Some(what) = &uses.home {
+            return Err(format!("its ON CONFLICT or RETURNING needs the home shard for {what}"));
+        }
+        let varying = [&uses.volatile, &uses.clock, &uses.server, &uses.unknown_function, &uses.user_function];
+        match varying.into_iter().flatten().next() {
+            Some(name) if matches!(self.target, Target::Everywhere) => {
+                Err(format!("function {name}() in its ON CONFLICT or RETURNING can give another value on each shard"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn uses_of_tail(&self) -> Option<Uses> {
+        let literals = self.parsed.literals(self.of);
+        let mut scratch = Model::new(self.of.scope, literals, self.of.used.clone());
+        let alias = self.insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
+        let name = alias.unwrap_or_else(|| self.name.name.to_string());
+        let level = target_level(&mut scratch, name, Some(self.table)).ok()?;
+        let at = At { level, ctes: None, vary: false };
+        walk_conflict(&mut scratch, &at, self.insert).ok()?;
+        walk_returning(&mut scratch, &at, self.insert.returning.as_deref()).ok()?;
+        Some(scratch.uses)
+    }
+}
+
+/// The same for the same columns and defaults: a depot that is there already can be used again.
+pub(crate) fn depot_name(table: &QualifiedName, columns: &[DepotColumn]) -> String {
+    format!("pgloom_d{:08x}", fingerprint(&format!("{table}\0{columns:?}")))
+}
+
+/// Whether there is a query in a part of a statement.
+pub(crate) fn has_query(part: &impl Visit) -> bool {
+    struct HasQuery;
+    impl Visitor for HasQuery {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+    }
+    part.visit(&mut HasQuery).is_break()
+}
+
+/// The RETURNING at the end of a statement, as it is written.
+pub(crate) fn returning_text(of: &Analyzer<'_>, parsed: &Parsed<'_>, text: &str) -> Option<Pieces> {
+    let tokens = tokens(text, true)?;
+    let is_returning =
+        |token: &Token| token.kind == TokenKind::Word && text_of(text, token).eq_ignore_ascii_case("returning");
+    // It is a reserved word.
+    let mut depth = 0usize;
+    let mut found = None;
+    for token in &tokens {
+        if token.is(b'(') || token.is(b'[') {
+            depth += 1;
+        } else if token.is(b')') || token.is(b']') {
+            depth = depth.checked_sub(1)?;
+        } else if depth == 0 && found.is_none() && is_returning(token) {
+            found = Some(token.start);
+        }
+    }
+    let start = found?;
+    let tail = Source { text: text.get(start..)?, base: parsed.bytes.start + start, slots: &of.scan.slots };
+    tail.splice(Vec::new())
+}
+
+/// Whether rows of the table, or of its partitions, set off code of users.
+pub(crate) fn has_code(catalog: &Catalog, table: &Table) -> bool {
+    let child = |other: &&Arc<Table>| other.parent.as_ref() == Some(&table.name);
+    table.has_triggers || catalog.tables.values().filter(child).any(|child| has_code(catalog, child))
+}
+
+/// Where the parts of an INSERT stand in its text.
+struct Regions {
+    /// From INSERT to the query of its rows.
+    head: Range<usize>,
+    /// Where what follows that query begins.
+    tail: usize,
+    overrides_user: bool,
+}
+
+impl Regions {
+    /// `None` where the text in between is not certain to be the query.
+    fn of(text: &str, insert: &Insert) -> Option<Self> {
+        let tokens = tokens(text, true)?;
+        let word = |at: usize| tokens.get(at).map_or("", |token| text_of(text, token)).to_ascii_lowercase();
+        let mut depths = Vec::with_capacity(tokens.len());
+        let mut depth = 0usize;
+        for token in &tokens {
+            if token.is(b')') || token.is(b']') {
+                depth = depth.checked_sub(1)?;
+            }
+            depths.push(depth);
+            if token.is(b'(') || token.is(b'[') {
+                depth += 1;
+            }
+        }
+        let top = |at: &usize| depths[*at] == 0;
+        let all = || (0..tokens.len()).filter(top);
+        let start = all().find(|at| word(*at) == "insert")?;
+        let begins = |at: &usize| matches!(&*word(*at), "select" | "with" | "values" | "default");
+        let opens =
+            |at: &usize| tokens[*at].is(b'(') && (begins(&(at + 1)) || tokens.get(at + 1).is_some_and(|t| t.is(b'(')));
+        let query = all().find(|at| *at > start && (begins(at) || opens(at)))?;
+        let returning = all().find(|at| *at > query && word(*at) == "returning").unwrap_or(tokens.len());
+        let conflict = |at: &usize| *at > query && *at < returning && word(*at) == "on" && word(at + 1) == "conflict";
+        let end = all().rfind(conflict).unwrap_or(returning);
+        let byte = |at: usize| tokens.get(at).map_or(text.len(), |token| token.start);
+        let found = text.get(byte(query)..byte(end))?;
+        let same = match &insert.source {
+            Some(source) => {
+                let tree = parse(found).or_else(|| Some(parse_relaxed(found).filter(|(_, other)| other.is_none())?.0));
+                matches!(tree?, Statement::Query(query) if query.to_string() == source.to_string())
+            }
+            None => word(query) == "default" && word(query + 1) == "values" && end == query + 2,
+        };
+        let overrides_user = (start..query).any(|at| word(at) == "overriding" && word(at + 1) == "user");
+        same.then(|| Self { head: byte(start)..byte(query), tail: byte(end), overrides_user })
+    }
+}

@@ -1,0 +1,352 @@
+//! UPDATE that changes the sharding key: the shards delete the rows and return them, a Postgres makes the new rows of them, and these are
+//! delivered. All in one transaction, so that nobody sees a row twice or not at all who would not see that in one Postgres.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use sqlparser::ast::helpers::attached_token::AttachedToken;
+use sqlparser::ast::{
+    Assignment, AssignmentTarget, Delete, Expr, FromTable, Ident, SelectItem, Statement, TableFactor, Update, VisitMut,
+    VisitorMut, With,
+};
+
+use crate::catalog::{Catalog, RelationKind, Table};
+use crate::fault::Fault;
+use crate::ids::{DistributionId, QualifiedName};
+use crate::sql::analyze::Analyzer;
+use crate::sql::clock::Clock;
+use crate::sql::defaults::evaluated;
+use crate::sql::delivery::{Delivery, Depot, DepotColumn, DepotKey, Landing, Moved, Place, Taking, Verb};
+use crate::sql::exprs::At;
+use crate::sql::finish::{Parsed, is_same_at_home};
+use crate::sql::from::is_only;
+use crate::sql::insert::{is_default, target_level, walk_assignments, walk_returning};
+use crate::sql::inserting::{depot_name, has_code, has_query, returning_text};
+use crate::sql::keys::{KeyGroup, KeyName};
+use crate::sql::literals::Literals;
+use crate::sql::model::{Model, Uses};
+use crate::sql::names::{folded, parts};
+use crate::sql::outcome::{Finish, FinishText, PullSource, PullText};
+use crate::sql::pieces::{Pieces, can_have_holes, make_holes};
+use crate::sql::pulls::{quoted, share, whole_pull};
+use crate::sql::rewrite::is_faithful_in_parts;
+
+/// An UPDATE of a sharded table that sets columns of its key.
+pub(crate) struct Moving<'a> {
+    pub of: &'a Analyzer<'a>,
+    pub parsed: &'a Parsed<'a>,
+    pub update: &'a Update,
+    pub with: Option<&'a With>,
+    pub name: &'a QualifiedName,
+    pub table: &'a Table,
+    pub distribution: DistributionId,
+    pub key: &'a [Box<str>],
+    /// What its conditions say of the key.
+    pub group: KeyGroup,
+}
+
+/// What a column of the new row is.
+enum Set<'a> {
+    Kept,
+    To(&'a Expr),
+    Default,
+}
+
+impl Moving<'_> {
+    /// The delivery of the changed rows, or in words why there is none.
+    pub fn delivery(&self, reason: &Fault) -> Result<Delivery, String> {
+        let text = self.of.text.get(self.parsed.bytes.clone()).unwrap_or_default();
+        let printed = self.parsed.other.is_none()
+            && can_have_holes(text)
+            && is_faithful_in_parts(self.parsed.tree, text, self.of.scope.standard_strings);
+        if !printed {
+            return Err("its text cannot be rewritten with certainty".to_owned());
+        }
+        self.check()?;
+        let literals = self.parsed.literals(self.of);
+        let alias = self.alias()?;
+        let mut pulls = Vec::new();
+        share(&mut pulls, self.pull(&alias, &literals)?);
+        let Some(input) = pulls.first().map(|pull| pull.name.clone()) else { return Err("nothing is pulled".into()) };
+        let (depot, sql, clock) = self.fill(&alias, &input, &literals)?;
+        let fill = FinishText {
+            pulls,
+            sql: Pieces::of(&sql).ok_or("its text cannot be rewritten with certainty".to_owned())?,
+            reads_home: None,
+            pulls_all: true,
+            own_clock: clock.is_some(),
+            clock,
+            foreign: false,
+            depot: Some(Arc::new(depot)),
+        };
+        let finish = Finish {
+            reason: reason.detail.as_deref().unwrap_or(&reason.message).into(),
+            in_transaction: Ok(fill.clone()),
+            alone: fill,
+            elsewhere: Err("it puts together rows that are written".into()),
+            copy: false,
+            cursor: None,
+        };
+        let landing = Landing {
+            table: self.name.clone(),
+            place: self.place()?,
+            taking: self.taking(text)?,
+            verb: Verb::Update,
+            moved: Some(Moved { assigned: assigned(self.update).map(Into::into).collect() }),
+        };
+        Ok(Delivery { finish, landing: Arc::new(landing) })
+    }
+
+    /// What a DELETE and an INSERT would do otherwise than the UPDATE.
+    fn check(&self) -> Result<(), String> {
+        let (catalog, name) = (self.of.scope.catalog, &self.name.name);
+        if has_code(catalog, self.table) {
+            return Err(format!("table \"{name}\" has triggers, rules or row security"));
+        }
+        if is_referenced(catalog, self.table) {
+            return Err(format!("a foreign key points to table \"{name}\""));
+        }
+        let child = |table: &Arc<Table>| table.parent.as_ref() == Some(self.name);
+        if self.table.kind != RelationKind::PartitionedTable && catalog.tables.values().any(child) {
+            return Err(format!("other tables inherit from table \"{name}\""));
+        }
+        if self.with.is_some() {
+            return Err("there is a WITH before the UPDATE".to_owned());
+        }
+        if self.update.from.is_some() {
+            return Err("it has a FROM".to_owned());
+        }
+        if has_query(&self.update.assignments) || has_query(&self.update.returning) {
+            return Err("there is a subquery in its SET or RETURNING".to_owned());
+        }
+        let uses = self.uses().ok_or("its SET or RETURNING is not understood".to_owned())?;
+        if let Some(column) = &uses.system_column {
+            return Err(format!("it uses system column \"{column}\""));
+        }
+        if let Some(what) = &uses.home {
+            return Err(format!("its SET or RETURNING needs {what}"));
+        }
+        let server = uses.server.as_ref().filter(|name| !is_same_at_home(name));
+        match [&uses.unknown_function, &uses.user_function].into_iter().flatten().chain(server).next() {
+            Some(function) => {
+                Err(format!("function {function}() in its SET or RETURNING could mean something else elsewhere"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn uses(&self) -> Option<Uses> {
+        let mut scratch = Model::new(self.of.scope, self.parsed.literals(self.of), self.of.used.clone());
+        let level = target_level(&mut scratch, self.alias().ok()?, Some(self.table)).ok()?;
+        let at = At { level, ctes: None, vary: false };
+        walk_assignments(&mut scratch, &at, &self.update.assignments).ok()?;
+        walk_returning(&mut scratch, &at, self.update.returning.as_deref()).ok()?;
+        Some(scratch.uses)
+    }
+
+    /// The name by which the statement knows the table.
+    pub fn alias(&self) -> Result<String, String> {
+        let TableFactor::Table { name, alias, .. } = &self.update.table.relation else {
+            return Err("this form of table is not understood".to_owned());
+        };
+        match alias {
+            _ if is_only(name) => Err("it names ONLY its table".to_owned()),
+            Some(alias) if alias.columns.is_empty() => Ok(folded(&alias.name).into_owned()),
+            Some(_) => Err("its table has other names for its columns".to_owned()),
+            None => parts(name).map(|(_, name)| name).ok_or("this form of table name is not understood".to_owned()),
+        }
+    }
+
+    /// `DELETE FROM table WHERE ... RETURNING every column`
+    pub fn delete(&self, alias: &str) -> Delete {
+        let column = |column: &crate::catalog::Column| {
+            let names = [alias, &column.name].map(|name| Ident::with_quote('"', name));
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(names.to_vec()))
+        };
+        Delete {
+            delete_token: AttachedToken::empty(),
+            optimizer_hints: Vec::new(),
+            tables: Vec::new(),
+            from: FromTable::WithFromKeyword(vec![self.update.table.clone()]),
+            using: None,
+            selection: self.update.selection.clone(),
+            returning: Some(self.table.columns.iter().map(column).collect()),
+            output: None,
+            order_by: Vec::new(),
+            limit: None,
+        }
+    }
+
+    /// The same on the shards that the conditions allow.
+    fn pull(&self, alias: &str, literals: &Literals) -> Result<PullText, String> {
+        let mut tree = Statement::Delete(self.delete(alias));
+        make_holes(&mut tree, literals, true);
+        let whole = Pieces::of(&tree.to_string()).ok_or("its text cannot be rewritten with certainty".to_owned())?;
+        let columns: Vec<_> = self.table.columns.iter().collect();
+        let source = PullSource::Sharded(vec![self.group.clone()]);
+        Ok(PullText { whole: Some(whole), ..whole_pull(self.name, false, &columns, source) })
+    }
+
+    /// The depot, what fills it, and a function in it that reads the clock.
+    fn fill(&self, alias: &str, input: &str, literals: &Literals) -> Result<(Depot, String, Option<Box<str>>), String> {
+        let mut clock = None;
+        let (mut columns, mut values) = (Vec::new(), Vec::new());
+        for column in self.table.columns.iter().filter(|column| !column.generated) {
+            values.push(match self.set(&column.name)? {
+                Set::Kept => format!("{}.{}", quoted(alias), quoted(&column.name)),
+                Set::To(expr) => self.value(expr, alias, literals, &mut clock)?,
+                Set::Default => {
+                    let default = evaluated(&self.of.scope, column).map_err(|()| {
+                        format!("the default of column \"{}\" can be evaluated by its table alone", column.name)
+                    })?;
+                    clock = clock.take().or(default.as_ref().and_then(|default| default.clock.clone()));
+                    default.map_or_else(|| "NULL".to_owned(), |default| default.sql)
+                }
+            });
+            columns.push(DepotColumn {
+                name: column.name.clone(),
+                type_oid: column.type_oid,
+                typmod: column.typmod,
+                default: None,
+            });
+        }
+        let list: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
+        let name = depot_name(self.name, &columns);
+        let sql = format!(
+            "INSERT INTO pg_temp.{name} ({}) SELECT {} FROM pg_temp.{input} AS {}",
+            list.join(", "),
+            values.join(", "),
+            quoted(alias)
+        );
+        Ok((Depot { name, columns }, sql, clock))
+    }
+
+    fn set(&self, column: &str) -> Result<Set<'_>, String> {
+        let of = |expr| if is_default(expr) { Set::Default } else { Set::To(expr) };
+        for Assignment { target, value } in &self.update.assignments {
+            match target {
+                AssignmentTarget::ColumnName(name) => match parts(name) {
+                    Some((None, name)) if name == column => return Ok(of(value)),
+                    Some((None, _)) => {}
+                    _ => return Err("it sets a part of a column".to_owned()),
+                },
+                AssignmentTarget::Tuple(names) => {
+                    let names: Option<Vec<String>> = names
+                        .iter()
+                        .map(|name| parts(name).filter(|(of, _)| of.is_none()).map(|(_, name)| name))
+                        .collect();
+                    let at =
+                        names.ok_or("it sets a part of a column".to_owned())?.iter().position(|name| name == column);
+                    let Some(at) = at else { continue };
+                    match value {
+                        Expr::Tuple(values) => return values.get(at).map(of).ok_or("a value is missing".to_owned()),
+                        _ => return Err("it sets several columns to one expression".to_owned()),
+                    }
+                }
+            }
+        }
+        Ok(Set::Kept)
+    }
+
+    /// An expression over the old row, where that comes from an input.
+    fn value(
+        &self,
+        expr: &Expr,
+        alias: &str,
+        literals: &Literals,
+        clock: &mut Option<Box<str>>,
+    ) -> Result<String, String> {
+        let mut expr = expr.clone();
+        let mut over = OverInput {
+            clock: Clock { scope: self.of.scope, all: true },
+            alias,
+            is_column: &|name| self.table.column(name).is_some(),
+            found_clock: None,
+            whole_row: false,
+        };
+        let _ = expr.visit(&mut over);
+        if over.whole_row {
+            return Err("it uses whole rows of its table".to_owned());
+        }
+        *clock = clock.take().or(over.found_clock);
+        make_holes(&mut expr, literals, false);
+        Ok(expr.to_string())
+    }
+
+    fn place(&self) -> Result<Place, String> {
+        let stored: Vec<&crate::catalog::Column> =
+            self.table.columns.iter().filter(|column| !column.generated).collect();
+        let key_column = |name: &Box<str>| {
+            let at = stored.iter().position(|column| column.name == *name);
+            let at = at.ok_or(format!("its sharding-key column \"{name}\" is not known"))?;
+            Ok(DepotKey { column: at, type_oid: stored[at].type_oid, not_null: stored[at].not_null })
+        };
+        let name = KeyName { table: self.name.name.clone(), columns: self.key.join(", ").into() };
+        let key = self.key.iter().map(key_column).collect::<Result<_, String>>()?;
+        Ok(Place::Keyed { distribution: self.distribution, name: Arc::new(name), key })
+    }
+
+    /// RETURNING shows the new rows.
+    fn taking(&self, text: &str) -> Result<Option<Taking>, String> {
+        if self.update.returning.is_none() {
+            return Ok(None);
+        }
+        let mut head = format!("INSERT INTO {}.{}", quoted(&self.name.schema), quoted(&self.name.name));
+        let alias = self.alias()?;
+        if alias != *self.name.name {
+            head.push_str(&format!(" AS {}", quoted(&alias)));
+        }
+        let tail = returning_text(self.of, self.parsed, text).ok_or("its RETURNING cannot be found".to_owned())?;
+        Ok(Some(Taking { head, tail, every_row_returns: true }))
+    }
+}
+
+/// Whether a foreign key points to the table or, where it is one, to the table that it is a partition of.
+fn is_referenced(catalog: &Catalog, table: &Table) -> bool {
+    table.referenced
+        || table
+            .parent
+            .as_ref()
+            .and_then(|parent| catalog.table(parent))
+            .is_some_and(|table| is_referenced(catalog, table))
+}
+
+/// The columns that SET names.
+fn assigned(update: &Update) -> impl Iterator<Item = String> {
+    crate::sql::insert::assigned(&update.assignments)
+}
+
+/// Makes an expression over a table one over an input of the same name.
+struct OverInput<'a> {
+    clock: Clock<'a>,
+    alias: &'a str,
+    is_column: &'a dyn Fn(&str) -> bool,
+    found_clock: Option<Box<str>>,
+    whole_row: bool,
+}
+
+impl VisitorMut for OverInput<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Identifier(name) => self.whole_row |= folded(name) == self.alias && !(self.is_column)(self.alias),
+            Expr::CompoundIdentifier(names) => {
+                // `schema.table.column`
+                while names.len() > 2 {
+                    names.remove(0);
+                }
+                self.whole_row |= names.last().is_some_and(|name| !(self.is_column)(&folded(name)));
+            }
+            Expr::QualifiedWildcard(..) | Expr::Wildcard(_) => self.whole_row = true,
+            Expr::Function(function) => {
+                let name = parts(&function.name).map(|(_, name)| name);
+                if self.clock.replace(function).is_some() {
+                    self.found_clock = self.found_clock.take().or(name.map(Into::into));
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}

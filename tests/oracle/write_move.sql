@@ -1,0 +1,131 @@
+-- UPDATE that changes the sharding key: the row moves.
+
+-- script
+UPDATE words SET word = 'renamed' WHERE word = 'word7';
+SELECT word, n FROM words WHERE n = 7;
+UPDATE words SET word = 'renamed' WHERE word = 'word7';
+UPDATE words SET word = 'renamed', n = n + 1 WHERE word = 'renamed';
+SELECT word, n FROM words ORDER BY n, word;
+
+-- script
+UPDATE words SET word = word || '!' WHERE n < 10;
+UPDATE words SET word = upper(word), n = n * 10 WHERE n > 15;
+UPDATE words SET word = word;
+SELECT word, n FROM words ORDER BY n, word;
+
+-- script
+UPDATE readings SET day = day + 30 WHERE n = 3;
+UPDATE readings SET day = '2024-02-20', v = NULL WHERE day = '2024-01-06';
+UPDATE readings SET day = day - 1, n = n + 100, v = v * 1.5 WHERE day >= '2024-03-01';
+SELECT day, n, v FROM readings ORDER BY n, day;
+
+-- script
+UPDATE sessions SET token = md5('other')::uuid WHERE token = md5('s7')::uuid;
+UPDATE sessions SET token = md5(who || token)::uuid, seen = seen + interval '1 day' WHERE who = 'who1';
+SELECT token, who, seen FROM sessions ORDER BY seen, token;
+
+-- script
+-- ties
+UPDATE words SET word = 'ret' || n WHERE n < 6 RETURNING word, n;
+UPDATE words AS w SET word = w.word || w.n, n = -n WHERE w.n BETWEEN 6 AND 9 RETURNING w.*, w.n + 1 AS next, 'x';
+UPDATE words SET word = 'never' WHERE n > 1000 RETURNING word;
+UPDATE words SET word = 'one' WHERE word = 'word12' RETURNING n AS "N", upper(word);
+SELECT word, n FROM words ORDER BY word;
+
+-- script
+UPDATE transfers SET tenant_id = 12, account_id = NULL WHERE tenant_id = 2;
+UPDATE transfers SET tenant_id = tenant_id + 1, account_id = NULL WHERE amount > 100;
+UPDATE transfers SET tenant_id = 3 WHERE tenant_id = 12 AND account_id IS NOT NULL;
+SELECT tenant_id, id, account_id, amount FROM transfers ORDER BY id;
+
+-- Constraints hold where the row comes to lie.
+-- script
+UPDATE words SET word = 'word3' WHERE word = 'word4';
+UPDATE words SET word = 'same' WHERE n IN (1, 2, 3);
+UPDATE words SET word = NULL WHERE word = 'word5';
+UPDATE readings SET day = NULL WHERE n = 5;
+UPDATE readings SET day = 'soon' WHERE n = 5;
+UPDATE words SET word = 5 WHERE word = 'word6';
+UPDATE words SET word = 'x', nothing = 1 WHERE word = 'word6';
+UPDATE words SET word = 'x', word = 'y' WHERE word = 'word6';
+UPDATE words SET word = 'x' || 1 / (n - 6) WHERE word IN ('word6', 'word7');
+UPDATE transfers SET tenant_id = 13, id = 5 WHERE tenant_id = 1;
+SELECT count(*), sum(n) FROM words;
+
+-- script
+BEGIN;
+UPDATE words SET word = 'a' || n WHERE n < 4;
+SELECT word FROM words WHERE n < 4 ORDER BY n;
+SAVEPOINT s;
+UPDATE words SET word = 'word9' WHERE n = 3;
+ROLLBACK TO s;
+UPDATE words SET word = 'b' || word WHERE n < 4;
+UPDATE words SET n = 50 WHERE word = 'ba2';
+ROLLBACK TO s;
+UPDATE words SET word = word || '.' WHERE n = 2;
+COMMIT;
+SELECT word, n FROM words WHERE n < 5 ORDER BY n;
+
+-- script
+BEGIN;
+INSERT INTO words VALUES ('new', 77);
+UPDATE words SET word = 'newer' WHERE word = 'new';
+UPDATE words SET word = 'newest' WHERE n = 77;
+DELETE FROM words WHERE word = 'newest';
+ROLLBACK;
+SELECT count(*) FROM words WHERE n = 77;
+
+-- Rows of every type come through as they were.
+-- script
+UPDATE tickets SET tenant_id = tenant_id % 12 + 1;
+SELECT tenant_id, id, state::text, tags, share, fee, code, label, doubled, made, note FROM tickets ORDER BY id;
+UPDATE tickets SET tenant_id = 5, id = id + 100, state = 'happy', tags = tags || 'more', made = DEFAULT, note = DEFAULT, fee = fee / 3 WHERE id < 10;
+UPDATE tickets SET tenant_id = tenant_id + 1, id = doubled WHERE id = 20;
+SELECT tenant_id, id, state::text, tags, share, fee, code, label, doubled, made, note FROM tickets ORDER BY id, tenant_id;
+UPDATE tickets SET tenant_id = tenant_id + 1, share = 101 WHERE id = 30;
+UPDATE tickets SET tenant_id = tenant_id + 1, label = 'too long a text' WHERE id = 30;
+UPDATE tickets SET tenant_id = tenant_id + 1, doubled = 5 WHERE id = 30;
+
+-- script
+-- ties
+UPDATE tickets SET tenant_id = tenant_id + 1, tags = NULL WHERE id IN (3, 4) RETURNING id, state::text, tags, doubled, code, made;
+UPDATE tickets t SET (tenant_id, note, fee) = (t.tenant_id + 2, 'pair', t.fee + 1) WHERE t.id = 7 RETURNING t.tenant_id, note, fee;
+SELECT tenant_id, id, note FROM tickets WHERE id < 9 ORDER BY id;
+
+-- The key stays on its shard, or stays what it is.
+-- script
+UPDATE words SET word = 'word3', n = 33 WHERE word = 'word3';
+UPDATE words SET word = word, n = 44 WHERE word = 'word4' RETURNING word, n;
+UPDATE readings SET day = '2024-01-07' WHERE day = '2024-01-06';
+UPDATE readings SET day = '2024-01-08' WHERE day = '2024-01-07' RETURNING day, n;
+SELECT day, n FROM readings ORDER BY day LIMIT 3;
+
+-- What is referenced by others, or reads others, is refused.
+-- script
+UPDATE accounts SET tenant_id = 9 WHERE tenant_id = 9;
+UPDATE accounts SET tenant_id = tenant_id WHERE tenant_id IN (3, 4);
+SELECT count(*) FROM accounts WHERE tenant_id = 9;
+
+-- params: 'word8', 'w8'
+UPDATE words SET word = $2 WHERE word = $1
+
+-- params: 'w', 12, 5
+-- types: text, int4, int4
+UPDATE words SET word = $1 || word, n = n + $3 WHERE n > $2 RETURNING word, n
+
+-- params: '2024-01-11', '2024-04-01', '7.5'
+UPDATE readings SET day = $2, v = $3 WHERE day = $1 RETURNING *
+
+-- params: 2, 40
+UPDATE transfers SET tenant_id = $1 + 1, account_id = NULL WHERE tenant_id = $1 AND id <> $2
+
+-- One moment for all rows that move.
+-- script
+INSERT INTO stamps (word, made, day) SELECT word, '2024-01-01', '2024-01-01' FROM words;
+UPDATE stamps SET word = word || '!', made = now(), day = DEFAULT;
+SELECT count(*), count(DISTINCT made), count(DISTINCT day), bool_and(made::date = day) FROM stamps;
+BEGIN;
+UPDATE stamps SET word = word || '?', made = DEFAULT, n = extract(year FROM current_timestamp) WHERE word LIKE 'word1%';
+SELECT count(*), count(DISTINCT made) FROM stamps;
+COMMIT;
+TRUNCATE stamps;
