@@ -102,10 +102,25 @@ pub struct Column {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ColumnDefault {
     None,
-    /// `nextval(...)`, serial or identity.
-    Sequence,
-    /// Any other expression, as `pg_get_expr` prints it.
+    /// `nextval('name')` alone: serial or identity.
+    Sequence(SequenceDefault),
+    /// Any other expression, as `pg_get_expr` prints it where names must be qualified.
     Expression(Box<str>),
+}
+
+/// The sequence that a column takes its values from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SequenceDefault {
+    pub sequence: QualifiedName,
+    pub identity: Identity,
+}
+
+/// Whether a column is an identity column, and whether it takes a value that a statement gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    No,
+    ByDefault,
+    Always,
 }
 
 /// What routing must know of a user-defined function.
@@ -165,6 +180,15 @@ impl Catalog {
         self
     }
 
+    /// This catalog without some of the schemas that lie whole on one shard.
+    pub fn without_placed(mut self, gone: impl Fn(&str) -> bool) -> Self {
+        self.tables.retain(|name, _| !gone(&name.schema));
+        self.indexes.retain(|name, _| !gone(&name.schema));
+        self.schemas.retain(|schema| !gone(schema));
+        self.placed.retain(|schema, _| !gone(schema));
+        self
+    }
+
     pub fn table(&self, name: &QualifiedName) -> Option<&Arc<Table>> {
         self.tables.get(name)
     }
@@ -173,6 +197,72 @@ impl Catalog {
 impl Table {
     pub fn column(&self, name: &str) -> Option<(usize, &Column)> {
         self.columns.iter().enumerate().find(|(_, column)| &*column.name == name)
+    }
+}
+
+impl ColumnDefault {
+    /// A default as `pg_get_expr` prints it where every name must be qualified.
+    pub fn of_expression(expression: &str) -> Self {
+        match nextval_alone(expression) {
+            Some(sequence) => Self::Sequence(SequenceDefault { sequence, identity: Identity::No }),
+            None => Self::Expression(expression.into()),
+        }
+    }
+}
+
+/// The sequence of `nextval('schema.name'::regclass)`, where the expression is nothing else.
+fn nextval_alone(expression: &str) -> Option<QualifiedName> {
+    let call = expression.strip_prefix("pg_catalog.").unwrap_or(expression);
+    let literal = call.strip_prefix("nextval('")?.strip_suffix("'::regclass)")?;
+    let unquoted = literal.replace("''", "\u{0}");
+    if unquoted.contains('\'') {
+        return None;
+    }
+    match &mut name_parts(&unquoted.replace('\u{0}', "'"))?[..] {
+        [schema, name] => Some(QualifiedName::new(std::mem::take(schema), std::mem::take(name))),
+        _ => None,
+    }
+}
+
+/// The parts of a name as `regclass` reads it: `schema.name`, folded where it is not quoted. `None` where it is no name.
+pub fn name_parts(text: &str) -> Option<Vec<String>> {
+    let mut parts = Vec::new();
+    let mut rest = text.trim_matches(|c: char| c.is_ascii_whitespace());
+    loop {
+        let (part, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted_part(quoted)?,
+            None => {
+                let end = rest.find(['.', '"', ' ', '\t', '\n', '\r']).unwrap_or(rest.len());
+                (rest[..end].to_ascii_lowercase(), &rest[end..])
+            }
+        };
+        // Longer names are cut off by some of Postgres's readers, and refused by others.
+        if part.is_empty() || part.len() > 63 {
+            return None;
+        }
+        parts.push(part);
+        match after.strip_prefix('.') {
+            Some(next) => rest = next,
+            None if after.is_empty() => return Some(parts),
+            None => return None,
+        }
+    }
+}
+
+/// The name up to its closing quote, and what is behind that.
+fn quoted_part(text: &str) -> Option<(String, &str)> {
+    let mut name = String::new();
+    let mut rest = text;
+    loop {
+        let (before, after) = rest.split_once('"')?;
+        name.push_str(before);
+        match after.strip_prefix('"') {
+            Some(next) => {
+                name.push('"');
+                rest = next;
+            }
+            None => return Some((name, after)),
+        }
     }
 }
 
@@ -210,5 +300,29 @@ mod tests {
         assert_eq!(names, ["public.a", "t_1.c"]);
         assert_eq!(all.schemas[..], ["t_1".into()]);
         assert_eq!(all.unread, ShardSet::one(ShardId(2)));
+        let less = all.without_placed(|schema| schema == "t_1");
+        assert_eq!((less.tables.len(), less.schemas.len(), less.placed.len()), (1, 0, 0));
+    }
+
+    #[test]
+    fn names_are_read_as_regclass_reads_them() {
+        let parts = |text: &str| name_parts(text).map(|parts| parts.join("|"));
+        assert_eq!(parts("public.Orders_id_seq").as_deref(), Some("public|orders_id_seq"));
+        assert_eq!(parts(" \"My.Schema\".\"a\"\"b\" ").as_deref(), Some("My.Schema|a\"b"));
+        for broken in ["", "a.", "\"a", "a b", "\"a\"b", "."] {
+            assert_eq!(parts(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_default_is_a_sequence_where_it_is_nextval_alone() {
+        let sequence = |text: &str| match ColumnDefault::of_expression(text) {
+            ColumnDefault::Sequence(default) => Some(default.sequence.to_string()),
+            ColumnDefault::Expression(_) | ColumnDefault::None => None,
+        };
+        assert_eq!(sequence("nextval('public.s'::regclass)").as_deref(), Some("public.s"));
+        assert_eq!(sequence("nextval('public.\"it''s\"'::regclass)").as_deref(), Some("public.it's"));
+        assert_eq!(sequence("(nextval('public.s'::regclass) + 1)"), None);
+        assert_eq!(sequence("nextval('public.s'::regclass) + nextval('public.t'::regclass)"), None);
     }
 }

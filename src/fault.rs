@@ -167,7 +167,7 @@ impl Fault {
 
     /// Of a part of the client's text that begins after so many characters.
     pub fn moved(mut self, characters: u32) -> Self {
-        self.0.position = self.0.position.map(|position| position.saturating_add(characters));
+        self.0.position = self.0.position.and_then(|position| position.checked_add(characters));
         self
     }
 

@@ -12,6 +12,7 @@ use crate::backend::combiners::CombineServers;
 use crate::backend::defaults::{Defaults, HomeDefaults};
 use crate::backend::gate::Gate;
 use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
+use crate::backend::sequences::SequenceBlocks;
 use crate::backend::turns::Place;
 use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
@@ -280,6 +281,8 @@ pub struct Database {
     pub session_mode: bool,
     /// How a transaction that wrote on several shards is committed.
     pub two_phase_commit: TwoPhaseCommit,
+    /// Values of sequences that are taken and not given out yet.
+    pub sequences: SequenceBlocks,
     look: watch::Sender<Look>,
     /// What was last read of each shard's catalog; whoever reads holds it.
     pub parts: tokio::sync::Mutex<HashMap<ShardId, Arc<Catalog>>>,
@@ -317,6 +320,7 @@ impl Database {
             safe_functions,
             session_mode,
             two_phase_commit,
+            sequences: SequenceBlocks::default(),
             look: watch::Sender::new(Look::Pending),
             parts: tokio::sync::Mutex::default(),
         })

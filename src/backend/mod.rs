@@ -11,6 +11,7 @@ pub mod inflight;
 pub mod login;
 pub mod pool;
 pub mod prepared;
+pub mod sequences;
 pub mod settings;
 pub mod turns;
 

@@ -81,6 +81,9 @@ section! {
         /// Memory that merging one statement's rows may take (groups, distinct values); beyond it the statement fails with 53400.
         merge_max_bytes: Bytes = "64MiB",
 
+        /// Values of a sequence that the router takes from the home shard at a time, where rows of sharded and reference tables need many. What is taken and not used is a gap. 1: only what is needed, as one Postgres does.
+        sequence_block: u32 = "100",
+
         /// How clients prove who they are: `scram-sha-256`, `md5` (for old clients; SCRAM where the stored password is a SCRAM verifier) or `trust` (known users, no password).
         auth_type: AuthType = "scram-sha-256",
 

@@ -8,7 +8,8 @@ use crate::backend::cluster::Database;
 use crate::backend::settings::quote_literal;
 use crate::catalog::code;
 use crate::catalog::{
-    Catalog, Column, ColumnDefault, Customs, PlacedSchema, RelationKind, Table, UserFunction, Volatility,
+    Catalog, Column, ColumnDefault, Customs, Identity, PlacedSchema, RelationKind, SequenceDefault, Table,
+    UserFunction, Volatility,
 };
 use crate::fault::{Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId, ShardSet};
@@ -73,10 +74,21 @@ pub async fn reload(database: &Arc<Database>, stale: bool, touched: Option<&Shar
 pub async fn read(database: &Database, shard: ShardId) -> Result<Catalog, Fault> {
     let mut server = super::connect(database, shard).await?;
     let topology = Arc::clone(&database.cluster.load().topology);
-    let catalog =
-        Reader { server: &mut server, topology: &topology, shard, safe: &database.safe_functions }.read().await;
-    drop(server);
-    catalog
+    read_from(&mut server, &topology, shard, &database.safe_functions).await
+}
+
+/// The catalog of one shard as this connection sees it, in its transaction, without the schemas that belong on another. The connection's
+/// search path must be empty, so that names are qualified.
+///
+/// # Errors
+/// The server refuses to be read.
+pub async fn read_from(
+    server: &mut Backend,
+    topology: &Topology,
+    shard: ShardId,
+    safe: &[QualifiedName],
+) -> Result<Catalog, Fault> {
+    Reader { server, topology, shard, safe }.read().await
 }
 
 /// The schemas on a shard that belong on another one.
@@ -349,13 +361,18 @@ fn columns_query(filter: &str) -> String {
                 WHEN co.collname = 'default' AND cn.nspname = 'pg_catalog' THEN 'x' \
                 WHEN NOT co.collisdeterministic THEN 'i' \
                 WHEN co.collprovider = 'c' AND co.collcollate IN ('C', 'POSIX') THEN 'b' ELSE 'd' END, \
-           a.attnotnull, a.attgenerated <> '', a.attidentity <> '', pg_catalog.pg_get_expr(d.adbin, d.adrelid), \
+           a.attnotnull, a.attgenerated <> '', a.attidentity, pg_catalog.pg_get_expr(d.adbin, d.adrelid), \
            CASE WHEN co.collname = 'default' AND cn.nspname = 'pg_catalog' THEN NULL \
                 WHEN cn.nspname = 'pg_catalog' AND co.oid < 16384 THEN co.collname \
                 WHEN a.attcollation <> 0 THEN '' END, \
            pg_catalog.format_type(a.atttypid, a.atttypmod), \
            CASE WHEN a.attcollation <> t.typcollation \
-                THEN pg_catalog.quote_ident(cn.nspname) || '.' || pg_catalog.quote_ident(co.collname) END \
+                THEN pg_catalog.quote_ident(cn.nspname) || '.' || pg_catalog.quote_ident(co.collname) END, \
+           CASE WHEN a.attidentity <> '' THEN (SELECT sn.nspname || E'\\x01' || s.relname FROM pg_catalog.pg_depend p \
+             JOIN pg_catalog.pg_class s ON s.oid = p.objid AND s.relkind = 'S' \
+             JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace \
+             WHERE p.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND p.refclassid = p.classid \
+               AND p.refobjid = c.oid AND p.refobjsubid = a.attnum AND p.deptype = 'i') END \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
            JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
            JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
@@ -369,11 +386,19 @@ fn columns_query(filter: &str) -> String {
 fn read_column(row: &Row, default_collation: Collation) -> Result<Column, Fault> {
     let expression = row.get(9).and_then(Option::as_deref);
     let generated = text(row, 7)? == "t";
-    let default = match expression {
-        _ if text(row, 8)? == "t" => ColumnDefault::Sequence,
-        Some(e) if e.starts_with("nextval(") || e.starts_with("pg_catalog.nextval(") => ColumnDefault::Sequence,
-        Some(e) if !generated => ColumnDefault::Expression(e.into()),
-        _ => ColumnDefault::None,
+    let identity = match text(row, 8)? {
+        "a" => Identity::Always,
+        "d" => Identity::ByDefault,
+        _ => Identity::No,
+    };
+    let of_identity = row.get(13).and_then(Option::as_deref).and_then(|name| name.split_once('\u{1}'));
+    let default = match (of_identity, expression) {
+        (Some((schema, name)), _) => {
+            ColumnDefault::Sequence(SequenceDefault { sequence: QualifiedName::new(schema, name), identity })
+        }
+        (None, Some(_)) if generated => ColumnDefault::None,
+        (None, Some(expression)) => ColumnDefault::of_expression(expression),
+        (None, None) => ColumnDefault::None,
     };
     let column = Column {
         name: text(row, 2)?.into(),

@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod combine;
 pub mod deadlock;
 pub mod errand;
+pub mod ids;
 pub mod resolver;
 pub mod transactions;
 

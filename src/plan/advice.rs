@@ -17,9 +17,8 @@ pub fn advice(plan: &Plan, inputs: &Inputs<'_>, scan: &Scan, scope: &NameScope<'
         | PlanKind::Broadcast(_)
         | PlanKind::Split { .. }
         | PlanKind::Deliver(_)
-        | PlanKind::CopyIn(_) => {
-            return Vec::new();
-        }
+        | PlanKind::CopyIn(_)
+        | PlanKind::Draw(_) => return Vec::new(),
     }
     let examination = examine(inputs.text, scan, scope);
     let mut notes: Vec<Note> = Vec::new();

@@ -13,6 +13,8 @@ use crate::sql::advice::Note;
 use crate::sql::analyze::PinReason;
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
 use crate::sql::pulls::quoted;
+use crate::sql::sequences::fill::Cell;
+use crate::sql::sequences::{Draw, Form, Piece, Take};
 
 /// The plan as lines, the last step first, each step further in than the one that it feeds.
 pub fn text(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Vec<String> {
@@ -74,6 +76,11 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
             lines.lines.extend(text(&explain.plan, analysis, view).into_iter().map(|line| format!("  {line}")));
             return lines.lines;
         }
+        PlanKind::Draw(draw) => {
+            lines.push(0, "Draw values of sequences, then route the statement with them".to_owned());
+            lines.lines.extend(drawn(draw).into_iter().map(|sequence| format!("  Value of {sequence}")));
+            return lines.lines;
+        }
         PlanKind::Deliver(delivery) => lines.delivery(delivery, &why, view),
         PlanKind::CopyIn(copy) if copy.distribution.is_none() => {
             lines.push(0, format!("Copy in to every shard: {}", copy.table.name));
@@ -91,6 +98,22 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
         lines.push(0, format!("Pins the connection: {pin:?}"));
     }
     lines.lines
+}
+
+/// The sequences whose values go into the rows of an INSERT.
+fn drawn(draw: &Draw) -> Vec<String> {
+    let Form::Insert(fill) = &draw.form else { return Vec::new() };
+    let pieces = |cell: &Cell| match cell {
+        Cell::Plain => Vec::new(),
+        Cell::Default(pieces) | Cell::Always(pieces) => pieces.clone(),
+    };
+    let all = fill.cells.iter().flat_map(pieces).chain(fill.omitted.iter().flat_map(|(_, pieces)| pieces.clone()));
+    let sequence = |piece: Piece| match piece {
+        Piece::Take { take: Take::Next(sequence), .. } => Some(sequence.to_string()),
+        Piece::Take { take: Take::Unique, .. } => Some("pgloom.unique_id()".to_owned()),
+        Piece::Take { .. } | Piece::Text(_) => None,
+    };
+    all.filter_map(sequence).collect()
 }
 
 /// The plan as one JSON document, with what would make it another one.
@@ -112,6 +135,7 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
         }),
         PlanKind::Single(shard) => json!({ "plan": "single", "shards": [shard_name(*shard, view)] }),
         PlanKind::Any => json!({ "plan": "any" }),
+        PlanKind::Draw(draw) => json!({ "plan": "draw", "values": drawn(draw) }),
         PlanKind::Broadcast(sql) => json!({
             "plan": "broadcast", "shards": list(&view.topology.all_shards(), view), "sql": sql_text(sql),
         }),
@@ -183,6 +207,8 @@ pub fn because(why: &Why) -> String {
         Why::Ddl => "DDL".to_owned(),
         Why::Hint => "hint".to_owned(),
         Why::Refused => "refused".to_owned(),
+        Why::OneByOne(of) => format!("{}, one shard after the other", of.command),
+        Why::Sequence => "by values of sequences".to_owned(),
     }
 }
 

@@ -19,13 +19,14 @@ use crate::ids::{Oid, ShardId, ShardSet};
 use crate::sql::Analysis;
 use crate::sql::keys::{KeyGroup, KeyName};
 use crate::sql::outcome::{Count, InsertRows, KeyChange, Limit, Many, ManyRows, Outcome, Routed};
+use crate::sql::sequences::Draw;
 use crate::sql::template::Slot;
 use crate::sql::utility::{ExplainOptions, StatementKind};
 use crate::topology::Topology;
 use crate::types::{Format, oid};
 
 pub use crate::sql::Access;
-pub use crate::sql::outcome::{CopyInPlan, ShardSql, Why};
+pub use crate::sql::outcome::{CopyFill, CopyInPlan, ShardSql, Why};
 pub use combine::{Combine, Window};
 pub use delivery::{DeliveryPlan, TakingPlan};
 pub use finish::{Elsewhere, FinishPlan, InputColumn, Keys, KeysFrom, Pull, PullFrom};
@@ -66,6 +67,23 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The shard that runs the whole statement, where one does.
+    pub fn one_shard(&self) -> Option<ShardId> {
+        match &self.kind {
+            PlanKind::Single(shard) => Some(*shard),
+            PlanKind::Scatter { shards, .. } => shards.iter().next().filter(|_| shards.len() == 1),
+            PlanKind::Refuse(_)
+            | PlanKind::Any
+            | PlanKind::Broadcast(_)
+            | PlanKind::Finish(_)
+            | PlanKind::Split { .. }
+            | PlanKind::Deliver(_)
+            | PlanKind::CopyIn(_)
+            | PlanKind::Explain(_)
+            | PlanKind::Draw(_) => None,
+        }
+    }
+
     /// Shows the plan that servers beside the shards would carry out, where they may: one of them, `on` in words.
     pub fn show_on(&mut self, on: &str) {
         match &mut self.kind {
@@ -82,7 +100,8 @@ impl Plan {
             | PlanKind::Scatter { .. }
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
-            | PlanKind::CopyIn(_) => {}
+            | PlanKind::CopyIn(_)
+            | PlanKind::Draw(_) => {}
         }
     }
 }
@@ -110,6 +129,8 @@ pub enum PlanKind {
     CopyIn(Arc<CopyInPlan>),
     /// EXPLAIN of what runs on several shards: each explains its part.
     Explain(Box<ExplainPlan>),
+    /// Values of sequences are taken first; the statement with them is planned anew.
+    Draw(Arc<Draw>),
 }
 
 /// EXPLAIN of a statement that one shard alone does not run.
@@ -124,11 +145,31 @@ pub struct ExplainPlan {
 
 /// Decides one execution. For `key = value` it looks the value up and allocates nothing.
 pub fn plan(analysis: &Analysis, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
-    let plan = plan_outcome(analysis, inputs, view);
     match &analysis.kind {
-        StatementKind::Explain { inner, options } => explained(plan, *inner, *options, inputs),
-        _ => plan,
+        StatementKind::Explain { inner, options } => {
+            let plan = match &analysis.outcome {
+                Outcome::Draw(_) if options.analyze => refused(drawn_in_explain()),
+                // Nothing is taken, nothing is written.
+                Outcome::Draw(draw) => plan_outcome(&draw.as_written, analysis, inputs, view),
+                outcome => plan_outcome(outcome, analysis, inputs, view),
+            };
+            explained(plan, *inner, *options, inputs)
+        }
+        _ => plan_outcome(&analysis.outcome, analysis, inputs, view),
     }
+}
+
+/// The plan of a statement whose values of sequences stay with its server.
+pub fn plan_as_written(draw: &Draw, analysis: &Analysis, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
+    plan_outcome(&draw.as_written, analysis, inputs, view)
+}
+
+fn drawn_in_explain() -> Fault {
+    Fault::unsupported(
+        "EXPLAIN ANALYZE of a statement that takes values of sequences is not supported",
+        "the router takes the values, and would have to explain another statement",
+        "Give the column a value in the statement, or use EXPLAIN without ANALYZE.",
+    )
 }
 
 /// What runs on one shard explains itself.
@@ -157,17 +198,18 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
                 "EXPLAIN (ROUTE) shows how.",
             ));
         }
-        PlanKind::CopyIn(_) | PlanKind::Explain(_) => return refused(lost_literals()),
+        PlanKind::CopyIn(_) | PlanKind::Explain(_) | PlanKind::Draw(_) => return refused(lost_literals()),
     }
     let explain = ExplainPlan { plan, prefix: prefix.into(), options };
     Plan { kind: PlanKind::Explain(Box::new(explain)), access, why }
 }
 
 #[inline]
-fn plan_outcome(analysis: &Analysis, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
-    let (kind, why) = match &analysis.outcome {
+fn plan_outcome(outcome: &Outcome, analysis: &Analysis, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
+    let (kind, why) = match outcome {
         Outcome::Routed(routed) => return routed_plan(analysis, routed, inputs, view),
         Outcome::Insert(insert) => return insert_plan(analysis, insert, inputs, view),
+        Outcome::Draw(draw) => (PlanKind::Draw(Arc::clone(draw)), Why::Sequence),
         Outcome::Deliver(delivery) => return delivery::plan(delivery, inputs, view, analysis.parameters),
         Outcome::Refuse(fault) => (PlanKind::Refuse(fault.clone()), Why::Refused),
         Outcome::Home(why) => (PlanKind::Single(view.topology.home), why.clone()),

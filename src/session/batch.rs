@@ -36,6 +36,10 @@ pub struct Batch {
     pub(super) started: bool,
     /// What ran in this transaction may have changed the catalog: it is read again at its end.
     pub reload: Reload,
+    /// Shards on which DDL ran in the open transaction since their catalog was read as it sees it.
+    pub unread: ShardSet,
+    /// Something ran that sets sequences.
+    pub sets_sequences: bool,
     /// Where it may have; nowhere: on every shard.
     pub touched: ShardSet,
 }
@@ -72,6 +76,9 @@ impl Session {
             return;
         }
         self.tx.note_changes(&analysis.changes);
+        if reload == Reload::Surely {
+            self.note_unread(shard);
+        }
         let everywhere = self.batch.reload != Reload::No && self.batch.touched.is_empty();
         match shard {
             Some(shard) if !everywhere => self.batch.touched.insert(shard),
@@ -100,6 +107,7 @@ impl Session {
             self.offset = 0;
             self.start_clock();
             self.refresh_view();
+            self.settle_sequences();
         }
         let done = match frame.tag {
             b'P' => self.parse(&frame).await,
@@ -347,6 +355,7 @@ impl Session {
             self.release_idle();
             self.reload_catalog().await;
         }
+        self.settle_sequences();
         if ready && !ready_sent {
             reply::ready_for_query(&mut self.client.out, self.tx.status());
         }

@@ -36,6 +36,7 @@ impl Session {
                 return Err(fault.into());
             }
         };
+        self.see_own_changes().await?;
         let statement = self.current(view.statement)?;
         self.check_not_failed(&statement.analysis.kind)?;
         if view.portal.is_empty()
@@ -82,6 +83,10 @@ impl Session {
             self.answer(reply::BIND_COMPLETE);
             return Ok(());
         }
+        if let Err(fault) = self.check_sequences(&statement.analysis) {
+            self.settle_parse().await?;
+            return Err(fault.into());
+        }
         let plan = self.plan_bound(&statement, &view.parameters);
         let single = match &plan.kind {
             PlanKind::Single(shard) => Some(*shard),
@@ -98,7 +103,8 @@ impl Session {
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
             | PlanKind::CopyIn(_)
-            | PlanKind::Explain(_) => None,
+            | PlanKind::Explain(_)
+            | PlanKind::Draw(_) => None,
         };
         match single {
             Some(shard) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::backend::settings::{self, SessionSettings};
 use crate::fault::{Fault, SqlState};
-use crate::ids::ShardId;
+use crate::ids::{ShardId, ShardSet};
 use crate::session::batch::Reload;
 use crate::session::held::{Finishing, put_settings};
 use crate::session::local::LocalRows;
@@ -146,6 +146,9 @@ impl Session {
                 }
                 self.report_joined();
                 self.forget_cursors().await;
+                if self.batch.reload == Reload::Surely {
+                    self.note_unread(None);
+                }
                 Ok(Some(tag("ROLLBACK")))
             }
             TransactionStatement::TwoPhase => Err(Fault::unsupported(
@@ -440,6 +443,7 @@ impl Session {
                 self.statements.clear();
                 self.statements.clear_portals();
                 self.cursors.clear();
+                self.memory.clear();
                 let startup = (*self.startup).clone();
                 self.change_settings(startup, "RESET ALL").await?;
                 Ok(tag("DISCARD ALL"))
@@ -447,6 +451,7 @@ impl Session {
             DiscardTarget::Plans => Ok(tag("DISCARD PLANS")),
             DiscardTarget::Sequences => {
                 self.tell_pinned("DISCARD SEQUENCES").await?;
+                self.memory.clear();
                 Ok(tag("DISCARD SEQUENCES"))
             }
             DiscardTarget::Temp => {
@@ -513,6 +518,7 @@ impl Session {
             return;
         }
         let stale = std::mem::take(&mut self.batch.reload) == Reload::Surely;
+        self.batch.unread = ShardSet::new();
         let touched = std::mem::take(&mut self.batch.touched);
         let touched = Some(&touched).filter(|touched| !touched.is_empty());
         if let Err(fault) = crate::control::catalog::reload(&self.database, stale, touched).await {

@@ -29,6 +29,7 @@ impl Session {
         let (what, name) = target(frame)?;
         match what {
             b'S' => {
+                self.see_own_changes().await?;
                 let statement = self.current(name)?;
                 self.describe_statement(&statement).await
             }

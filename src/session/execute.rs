@@ -5,7 +5,7 @@ use crate::exec::columns::tables_have_changed;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
 use crate::plan::combine::Combine;
-use crate::plan::{Access, Plan, PlanKind, ShardSql};
+use crate::plan::{Access, Plan, PlanKind, ShardSql, Why};
 use crate::session::describe::target;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
@@ -46,6 +46,7 @@ impl Session {
             server.out.extend_from_slice(&frame.bytes);
             server.inflight.push(Owed::Execute(Audience::Client));
             self.note_definition(&statement.analysis, Some(shard));
+            self.note_sequences(&statement.analysis, Some(shard));
             return self.after_close(&statement.analysis.kind, shard).await;
         }
         if statement.analysis.kind == StatementKind::Empty {
@@ -148,6 +149,18 @@ impl Session {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a portal changed its place").into());
             }
         };
+        let drawn;
+        let (statement, plan) = match &plan.kind {
+            PlanKind::Draw(draw) => {
+                let (with_values, plan) = self.drawn_bound(statement, &bind, draw).await?;
+                drawn = with_values;
+                // Whoever goes on with its rows, or describes them, asks for those of the statement with the values.
+                self.statements.portal(name)?.statement = Arc::clone(&drawn);
+                (&drawn, Box::new(plan))
+            }
+            _ => (statement, plan),
+        };
+        self.note_plan_sequences(&statement.analysis, &plan);
         if let PlanKind::Finish(_) = &plan.kind {
             return self.execute_finish(name, statement, &bind, plan, max_rows).await;
         }
@@ -160,7 +173,7 @@ impl Session {
         }
         self.note_plan(&plan);
         // As in Postgres, what it writes lasts or is undone with the rest of the pipeline.
-        let alone = statement.analysis.kind == StatementKind::Maintenance;
+        let alone = matches!(plan.why, Why::OneByOne(_));
         if plan.access == Access::Write && !alone {
             self.tx.begin_implicit(&self.settings);
         }
@@ -221,7 +234,8 @@ impl Session {
             | PlanKind::Finish(_)
             | PlanKind::Deliver(_)
             | PlanKind::CopyIn(_)
-            | PlanKind::Explain(_) => Err(tables_have_changed().into()),
+            | PlanKind::Explain(_)
+            | PlanKind::Draw(_) => Err(tables_have_changed().into()),
         }
     }
 

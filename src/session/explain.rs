@@ -77,7 +77,8 @@ impl Session {
             | PlanKind::Any
             | PlanKind::Deliver(_)
             | PlanKind::CopyIn(_)
-            | PlanKind::Explain(_) => {
+            | PlanKind::Explain(_)
+            | PlanKind::Draw(_) => {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a plan that no shards explain").into());
             }
         };

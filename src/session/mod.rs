@@ -7,10 +7,12 @@ mod combine;
 pub mod commit;
 pub mod control;
 pub mod copy;
+mod copy_source;
 mod cursor;
 mod defaults;
 mod delivery;
 mod describe;
+mod draw;
 mod execute;
 mod explain;
 pub mod finish;
@@ -19,6 +21,9 @@ pub mod held;
 mod hold;
 mod large;
 pub mod local;
+mod memory;
+mod one_by_one;
+mod own_catalog;
 mod parse;
 pub mod prepared;
 pub mod probe;
@@ -94,6 +99,8 @@ pub struct SessionLimits {
     pub pull_bytes: u64,
     /// Shards that one statement may touch at once.
     pub max_fanout: usize,
+    /// Values of a sequence that the router takes at a time.
+    pub sequence_block: usize,
     pub query_timeout: Option<Duration>,
     pub idle_transaction_timeout: Option<Duration>,
     pub client_idle_timeout: Option<Duration>,
@@ -181,6 +188,8 @@ pub struct Session {
     batch: Batch,
     /// SQL cursors by name and the shard that has them.
     cursors: HashMap<Box<str>, crate::ids::ShardId>,
+    /// The values of sequences that it has taken.
+    memory: memory::SequenceMemory,
     /// Kept between statements so that a scan allocates nothing.
     scan: Scan,
     recent: recent::Recent,
@@ -235,6 +244,7 @@ impl Session {
             statements: ClientStatements::default(),
             batch: Batch::default(),
             cursors: HashMap::new(),
+            memory: memory::SequenceMemory::default(),
             scan: Scan::default(),
             recent: recent::Recent::default(),
             clock: Clock::default(),

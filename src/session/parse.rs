@@ -28,6 +28,7 @@ fn needed_shards(outcome: &Outcome) -> Option<&ShardSet> {
     match outcome {
         Outcome::Routed(routed) => Some(&routed.also),
         Outcome::Insert(insert) => Some(&insert.also),
+        Outcome::Draw(draw) => needed_shards(&draw.as_written),
         Outcome::Refuse(_)
         | Outcome::Home(_)
         | Outcome::Shard(..)
@@ -44,6 +45,7 @@ impl Session {
         let view = ParseView::read(frame.body()).map_err(Fault::from)?;
         let text = utf8(view.text)?;
         self.settle_parse().await?;
+        self.see_own_changes().await?;
         self.statements.check_new(view.name)?;
         let statement = match self.parsed_before(&view, text) {
             Some(statement) => {
@@ -59,6 +61,7 @@ impl Session {
                     .into());
                 };
                 self.check_not_failed(&analysis.kind)?;
+                let analysis = self.seen(text, analysis).await?;
                 self.client_statement(text.into(), view.types.into(), analysis)
             }
         };
@@ -178,7 +181,7 @@ impl Session {
             // Types that users made are told with the numbers that the catalog has, which clients read there.
             PlanKind::Scatter { .. } => self.view.topology.home,
             // It may name tables that only the home shard has.
-            PlanKind::Finish(_) | PlanKind::Deliver(_) => return Ok(self.view.topology.home),
+            PlanKind::Finish(_) | PlanKind::Deliver(_) | PlanKind::Draw(_) => return Ok(self.view.topology.home),
             PlanKind::Refuse(fault) if statement.analysis.parameters == 0 => {
                 return Err(self.refusal(fault, &statement.text, &statement.types).await);
             }

@@ -58,7 +58,7 @@ impl Session {
             }
             Ok(Some(frame)) => {
                 let mut theirs = ErrorFields::parse(frame.body());
-                theirs.position = theirs.position.map(|position| position.saturating_add(self.offset));
+                theirs.position = theirs.position.and_then(|position| position.checked_add(self.offset));
                 Failure::Fault(theirs.into_fault().blame(fault.blame))
             }
             Err(stop @ Failure::Stop(_)) => stop,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::backend::inflight::{Audience, Owed};
-use crate::exec::forward::Seen;
+use crate::exec::forward::{NO_POSITION, Seen};
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
 use crate::plan::{self, Inputs, Parameters, Plan, PlanKind};
@@ -33,6 +33,7 @@ impl Session {
             self.close_place(portal.place).await;
         }
         self.refresh_view();
+        self.settle_sequences();
         let outcome = self.run_query(&frame).await;
         let ready_sent = match outcome {
             Ok(ready_sent) => ready_sent,
@@ -45,6 +46,7 @@ impl Session {
             self.roll_back_quietly().await;
         }
         self.release_idle();
+        self.settle_sequences();
         if !ready_sent {
             reply::ready_for_query(&mut self.client.out, self.tx.status());
         }
@@ -72,7 +74,9 @@ impl Session {
     /// Runs every statement of the message. True: ReadyForQuery has been queued with the last server's answer.
     async fn run_query(&mut self, frame: &Frame) -> Result<bool, Failure> {
         let text = query_text(frame)?;
+        self.see_own_changes().await?;
         if let Some(analysis) = self.known_or_scanned(text)? {
+            let analysis = self.seen(text, analysis).await?;
             let alone = self.tx.state == TxState::None;
             return self.run_statement(text, Some(frame), &analysis, alone).await;
         }
@@ -87,8 +91,10 @@ impl Session {
         for part in parts {
             self.offset = u32::try_from(whole[..part.start].chars().count()).unwrap_or(u32::MAX);
             let text = &whole[part];
+            self.see_own_changes().await?;
             self.scan_one(text)?;
             let analysis = self.analysis(text);
+            let analysis = self.seen(text, analysis).await?;
             self.run_statement(text, None, &analysis, false).await?;
             if self.tx.state == TxState::None {
                 // A COMMIT within the message ended what was open: the rest is a transaction of its own again.
@@ -171,8 +177,18 @@ impl Session {
             self.reload_catalog().await;
             return Ok(false);
         }
+        self.check_sequences(analysis)?;
         let plan = self.plan(text, analysis);
+        if let PlanKind::Draw(draw) = &plan.kind {
+            let (text, analysis) = self.drawn(text, draw).await?;
+            // Where an error is in the text with the values is not where it is in the client's.
+            let offset = std::mem::replace(&mut self.offset, NO_POSITION);
+            let done = Box::pin(self.run_statement(&text, None, &analysis, last)).await;
+            self.offset = offset;
+            return done;
+        }
         self.note_plan(&plan);
+        self.note_plan_sequences(analysis, &plan);
         let done = match &plan.kind {
             PlanKind::Single(shard) => {
                 let shard = self.at_cursor(&analysis.kind, *shard).await?;
@@ -187,8 +203,7 @@ impl Session {
                 false
             }
         };
-        let shard = if let PlanKind::Single(shard) = plan.kind { Some(shard) } else { None };
-        self.note_definition(analysis, shard);
+        self.note_definition(analysis, plan.one_shard());
         self.reload_catalog().await;
         Ok(done)
     }

@@ -41,7 +41,7 @@ impl Session {
     /// EXECUTE in a simple Query. False: no server could read it either, and one says so in its words.
     pub(super) async fn run_execute(&mut self, text: &str) -> Result<bool, Failure> {
         let Some(found) = execution(text) else { return Ok(false) };
-        let Call { statement, bind } = self.call(text, &found, &[]).await?;
+        let Call { mut statement, bind } = self.call(text, &found, &[]).await?;
         if is_local(&statement.analysis.kind) {
             let text = set_config::local_text(&statement, &BindView::read(&bind)?.parameters)?;
             self.scan_one(&text)?;
@@ -52,8 +52,14 @@ impl Session {
             rows.put_rows(&mut self.client.out)?;
             return Ok(true);
         }
-        let plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
+        self.check_sequences(&statement.analysis)?;
+        let mut plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
+        if let PlanKind::Draw(draw) = &plan.kind {
+            let draw = Arc::clone(draw);
+            (statement, plan) = self.drawn_bound(&statement, &bind, &draw).await?;
+        }
         self.note_plan(&plan);
+        self.note_plan_sequences(&statement.analysis, &plan);
         if is_finished(&plan) && statement.described().is_none() {
             let (parameters, rows) = self.description_of(&statement).await?;
             statement.set_described(parameters, rows);
@@ -70,8 +76,7 @@ impl Session {
             _ => self.run_multi(&plan, &statement.analysis, &ask).await,
         };
         self.offset = offset;
-        let shard = if let PlanKind::Single(shard) = plan.kind { Some(shard) } else { None };
-        self.note_definition(&statement.analysis, shard);
+        self.note_definition(&statement.analysis, plan.one_shard());
         done.map(|()| true)
     }
 
@@ -89,6 +94,7 @@ impl Session {
 
     /// The statement that an EXECUTE runs, put in the place of the EXECUTE where something stands around it, and its values.
     pub(super) async fn call(&mut self, text: &str, found: &Execution, formats: &[i16]) -> Result<Call, Failure> {
+        self.see_own_changes().await?;
         let named = self.statement_named(&found.name)?;
         // set_config takes texts, which mean the same under any settings.
         if !is_local(&named.analysis.kind) && self.has_other_literals(&named) {
@@ -157,6 +163,7 @@ impl Session {
             portal.statement = statement;
             return Ok(());
         }
+        self.check_sequences(&statement.analysis)?;
         let plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
         let shard = match &plan.kind {
             PlanKind::Single(shard) => Some(self.at_cursor(&statement.analysis.kind, *shard).await?),
@@ -216,7 +223,8 @@ fn is_finished(plan: &Plan) -> bool {
         | PlanKind::Broadcast(_)
         | PlanKind::Scatter { .. }
         | PlanKind::Split { .. }
-        | PlanKind::CopyIn(_) => false,
+        | PlanKind::CopyIn(_)
+        | PlanKind::Draw(_) => false,
     }
 }
 

@@ -34,6 +34,7 @@ impl Session {
         let behind = self.offset.saturating_add(u32::try_from(before).unwrap_or(u32::MAX));
         self.scan_one(&query)?;
         let analysis = self.analysis(&query);
+        let analysis = self.seen(&query, analysis).await?;
         if let Outcome::Refuse(fault) = &analysis.outcome {
             return Err(fault.clone().into());
         }

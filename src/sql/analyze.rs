@@ -22,6 +22,7 @@ use crate::sql::names::{Place, creation_schema, folded, parts};
 use crate::sql::outcome::{Many, Outcome, Routed, Scatter, ScatterSql, Why};
 use crate::sql::query::check_clauses;
 use crate::sql::regroup::regroup;
+use crate::sql::sequences::{self, Draw, Form, SequenceUse};
 use crate::sql::shape;
 use crate::sql::template::Scan;
 use crate::sql::utility::{self, StatementKind};
@@ -41,6 +42,10 @@ pub struct Analysis {
     pub free_slots: SmallVec<[u16; 8]>,
     /// What is to be done, up to the values.
     pub outcome: Outcome,
+    /// What it does with sequences on its server; `None`: nothing.
+    pub sequences: Option<Box<SequenceUse>>,
+    /// It writes a distributed table that the catalog does not know, so that nothing is known of its defaults.
+    pub unseen: bool,
     /// Relations and schemas that it makes or drops, where schemas are placed: names mean something else behind it.
     pub changes: Box<[Change]>,
     /// What its names mean, as a hash; `None`: whatever the search path says.
@@ -70,13 +75,27 @@ pub(crate) struct Verdict {
     pub access: Access,
     pub pin: Option<PinReason>,
     pub free_slots: SmallVec<[u16; 8]>,
+    /// See [`crate::sql::model::Uses`].
+    pub takes: Vec<QualifiedName>,
+    pub takes_any: bool,
+    pub unseen: bool,
     pub changes: Vec<Change>,
     pub resolved: Option<u64>,
 }
 
 impl Verdict {
     pub fn new(outcome: Outcome, access: Access) -> Self {
-        Self { outcome, access, pin: None, free_slots: SmallVec::new(), changes: Vec::new(), resolved: None }
+        Self {
+            outcome,
+            access,
+            pin: None,
+            free_slots: SmallVec::new(),
+            changes: Vec::new(),
+            resolved: None,
+            takes: Vec::new(),
+            takes_any: false,
+            unseen: false,
+        }
     }
 
     pub fn refuse(fault: Fault) -> Self {
@@ -157,13 +176,38 @@ pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         _ => used.keys().max().map_or(0, |largest| largest + 1),
     };
     let analyzer = Analyzer { scope: *scope, text, scan, used, parameters };
-    let verdict = match tokens {
-        Some(tokens) => on_deep_stack(&tokens, || analyzer.verdict(&kind))
-            .unwrap_or_else(|| analyzer.not_understood("a statement as long as this")),
-        None => analyzer.unreadable(),
+    let (verdict, uses) = match tokens {
+        Some(tokens) => {
+            let verdict = on_deep_stack(&tokens, || analyzer.verdict(&kind))
+                .unwrap_or_else(|| analyzer.not_understood("a statement as long as this"));
+            let uses = sequences::uses(text, &tokens, scope);
+            let replaced = !uses.is_none() && draws(&kind) && sequences::calls_can_be_replaced(text, &tokens, scope);
+            (if replaced { with_values(verdict) } else { verdict }, uses)
+        }
+        None => (analyzer.unreadable(), SequenceUse::default()),
     };
-    let Verdict { outcome, access, pin, free_slots, changes, resolved } = verdict;
-    Analysis { kind, access, pin, parameters, free_slots, outcome, changes: changes.into(), resolved }
+    let Verdict { outcome, access, pin, free_slots, changes, resolved, takes, takes_any, unseen } = verdict;
+    let mut uses = uses;
+    uses.takes.extend(takes);
+    uses.takes_any |= takes_any;
+    let sequences = (!uses.is_none()).then(|| Box::new(uses));
+    let changes = changes.into();
+    Analysis { kind, access, pin, parameters, free_slots, outcome, changes, resolved, sequences, unseen }
+}
+
+/// Whether the router can take a statement's values of sequences before it sends it.
+fn draws(kind: &StatementKind) -> bool {
+    matches!(kind, StatementKind::Query | StatementKind::Insert | StatementKind::Update | StatementKind::Delete)
+}
+
+/// The statement with the router's values in the place of functions.
+fn with_values(verdict: Verdict) -> Verdict {
+    if let Outcome::Draw(_) = verdict.outcome {
+        return verdict;
+    }
+    let pin = verdict.pin.filter(|pin| *pin != PinReason::SequenceState);
+    let draw = Draw { as_written: verdict.outcome, form: Form::Calls };
+    Verdict { outcome: Outcome::Draw(Arc::new(draw)), pin, ..verdict }
 }
 
 impl Analyzer<'_> {
@@ -277,7 +321,8 @@ impl Analyzer<'_> {
             None => outcome,
         };
         let uses = &model.uses;
-        let changes = matches!(&outcome, Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::Refuse(_));
+        let changes =
+            matches!(&outcome, Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::Draw(_) | Outcome::Refuse(_));
         let writes = changes
             || uses.locking
             || uses.writing
@@ -290,7 +335,11 @@ impl Analyzer<'_> {
         let pin = uses.pin.filter(|_| !matches!(outcome, Outcome::Refuse(_)));
         let free_slots = model.literals.free_slots();
         let resolved = (!model.by_path).then(|| model.resolved.finish());
-        Verdict { outcome, access, pin, free_slots, changes: Vec::new(), resolved }
+        // Code of the user's can do anything with sequences.
+        let takes_any = model.uses.takes_any || (uses.user_function.is_some() && uses.volatile.is_some());
+        let unseen = uses.unseen;
+        let takes = model.uses.takes;
+        Verdict { outcome, access, pin, free_slots, changes: Vec::new(), resolved, takes, takes_any, unseen }
     }
 
     fn query(&self, model: &mut Model<'_>, parsed: &Parsed<'_>, query: &Query, rows: Rows) -> Result<Outcome, Stop> {
@@ -417,7 +466,8 @@ impl Analyzer<'_> {
             | Outcome::Broadcast(_)
             | Outcome::Parts(..)
             | Outcome::CopyIn(_)
-            | Outcome::Deliver(_) => verdict.outcome = Outcome::Refuse(refuse()),
+            | Outcome::Deliver(_)
+            | Outcome::Draw(_) => verdict.outcome = Outcome::Refuse(refuse()),
             Outcome::Refuse(_) | Outcome::Home(_) | Outcome::Shard(..) => {}
         }
         if hold {

@@ -6,12 +6,13 @@ mod places;
 
 use std::sync::Arc;
 
+use crate::catalog::RelationKind;
 use crate::fault::Fault;
 use crate::ids::QualifiedName;
 use crate::sql::analyze::{Analyzer, PinReason, Verdict, outcome_at};
 use crate::sql::ddl::places::{Belongs, Kind, Members, Name, Where};
-use crate::sql::names::{Place, distributed_names};
-use crate::sql::outcome::{Outcome, Why};
+use crate::sql::names::{Place, Relation, distributed_names, resolve};
+use crate::sql::outcome::{OneByOne, Outcome, Why};
 use crate::sql::words::Words;
 use crate::sql::{Access, Change, utility};
 
@@ -39,9 +40,23 @@ fn verdict(of: &Analyzer<'_>, belongs: Result<Belongs, Fault>, why: Why) -> Verd
             let parts: Vec<_> = parts.into_iter().map(|(shard, text)| (shard, Arc::from(text))).collect();
             Outcome::Parts(parts.into(), Why::Ddl)
         }
+        Ok(Belongs::OneByOne(steps)) => return one_by_one(steps),
         Err(fault) => return Verdict::refuse(fault),
     };
     Verdict::new(outcome, Access::Write)
+}
+
+fn one_by_one(steps: OneByOne) -> Verdict {
+    Verdict::new(Outcome::Broadcast(Why::OneByOne(Arc::new(steps))), Access::Write)
+}
+
+impl OneByOne {
+    const AGAIN: &'static str =
+        "Remove the cause and run the command again: what is done already is done once more, or skipped.";
+
+    fn again(command: impl Into<Box<str>>) -> Self {
+        Self { command: command.into(), index: None, remedy: Self::AGAIN }
+    }
 }
 
 /// A temporary relation lives in one session of one shard.
@@ -296,24 +311,42 @@ impl Definition<'_, '_> {
         self.list(Kind::Relation, &ENDS, "GRANT")
     }
 
+    /// `REINDEX [(options)] INDEX | TABLE | SCHEMA | DATABASE | SYSTEM [CONCURRENTLY] name`
     fn reindex(&mut self) -> Result<Belongs, Fault> {
-        if self.words.has("concurrently") {
-            return match self.of.distributed_name(false) {
-                Some(_) => Err(concurrent()),
-                None => self.unknown(),
-            };
-        }
+        let mut concurrently = self.words.has("concurrently");
         while self.words.take_punct(b'(') {
             while !self.words.is_done() && !self.words.take_punct(b')') {
                 self.words.at += 1;
             }
         }
-        for (word, kind) in [("table", Kind::Relation), ("index", Kind::Index), ("schema", Kind::Schema)] {
-            if self.words.take(word) {
-                return self.one(kind, "REINDEX");
+        let kinds = [("table", Kind::Relation), ("index", Kind::Index), ("schema", Kind::Schema)];
+        let belongs = match kinds.into_iter().find(|(word, _)| self.words.take(word)) {
+            Some((_, kind)) => {
+                self.words.take("concurrently");
+                let Some(name) = self.words.name() else { return self.unknown() };
+                // Of many tables, or of partitions: each is done in a transaction of its own.
+                concurrently |= kind == Kind::Schema || kind == Kind::Relation && self.is_partitioned(&name);
+                self.named(kind, "REINDEX", &name)?
             }
+            None if self.of.scope.topology.is_all_home() => self.home(),
+            None => {
+                concurrently = true;
+                Belongs::EVERYWHERE
+            }
+        };
+        Ok(match belongs {
+            Belongs::To(Where::Everywhere) if concurrently => Belongs::OneByOne(OneByOne::again("REINDEX")),
+            belongs => belongs,
+        })
+    }
+
+    fn is_partitioned(&self, (schema, name): &Name) -> bool {
+        match resolve(&self.of.scope, schema.as_deref(), name) {
+            Relation::Sharded { table, .. } | Relation::Reference { table, .. } | Relation::Unsharded { table, .. } => {
+                table.is_some_and(|table| table.kind == RelationKind::PartitionedTable)
+            }
+            Relation::View { .. } | Relation::System => false,
         }
-        Ok(if self.of.scope.topology.is_all_home() { self.home() } else { Belongs::EVERYWHERE })
     }
 
     /// A form that is not known here.
@@ -330,13 +363,15 @@ impl Definition<'_, '_> {
 
 /// VACUUM, ANALYZE, CLUSTER, CHECKPOINT.
 pub(crate) fn maintenance(of: &Analyzer<'_>) -> Verdict {
+    let text = of.text.get(of.scan.start..of.scan.end).unwrap_or_default();
+    let command = text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_uppercase();
     if of.distributed_name(false).is_some() {
-        return Verdict::new(Outcome::Broadcast(Why::Ddl), Access::Write);
+        return one_by_one(OneByOne::again(command));
     }
-    let words = of.text.get(of.scan.start..of.scan.end).and_then(|text| Words::new(text, true));
+    let words = Words::new(text, true);
     let names_none = words.is_some_and(|words| words.len() == 1 || words.len() == 2 && words.is(1, "verbose"));
     if names_none && !of.scope.topology.is_all_home() {
-        return Verdict::new(Outcome::Broadcast(Why::Ddl), Access::Write);
+        return one_by_one(OneByOne::again(command));
     }
     match of.named_place(false) {
         Ok(place) => Verdict::at(&place, &of.scope),

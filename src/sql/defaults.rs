@@ -35,7 +35,7 @@ pub(crate) fn uses_of(scope: &NameScope<'_>, text: &str) -> Option<Uses> {
 pub(crate) fn reads_clock(scope: &NameScope<'_>, column: &Column) -> bool {
     match &column.default {
         ColumnDefault::Expression(text) => uses_of(scope, text).is_none_or(|uses| uses.clock.is_some()),
-        ColumnDefault::None | ColumnDefault::Sequence => false,
+        ColumnDefault::None | ColumnDefault::Sequence(_) => false,
     }
 }
 
@@ -44,11 +44,11 @@ pub(crate) fn reads_clock(scope: &NameScope<'_>, column: &Column) -> bool {
 pub(crate) fn evaluated(scope: &NameScope<'_>, column: &Column) -> Result<Option<Evaluated>, ()> {
     let text = match &column.default {
         ColumnDefault::None => return Ok(None),
-        ColumnDefault::Sequence => return Err(()),
+        ColumnDefault::Sequence(_) => return Err(()),
         ColumnDefault::Expression(text) => text,
     };
     let uses = uses_of(scope, text).ok_or(())?;
-    let foreign = uses.home.is_some()
+    let foreign = uses.one_shard().is_some()
         || [&uses.server, &uses.unknown_function, &uses.unsafe_function, &uses.user_function, &uses.runs_sql]
             .into_iter()
             .any(Option::is_some);

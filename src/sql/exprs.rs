@@ -455,6 +455,8 @@ impl Model<'_> {
     fn note_class(&mut self, schema: Option<&str>, name: &str, args: &[FunctionArg]) -> Result<FunctionClass, Stop> {
         let class = classify(&self.scope, schema, name);
         let scope = self.scope;
+        // Sequences are found by the search path.
+        self.by_path |= matches!(class, FunctionClass::Sequence(_));
         if scope.topology.places_schemas() {
             match class {
                 FunctionClass::Server | FunctionClass::Sequence(_) => self.note_written_args(args),

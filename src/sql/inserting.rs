@@ -132,7 +132,7 @@ impl Inserting<'_> {
             // Every shard must store the same.
             Target::Everywhere => match &column.default {
                 ColumnDefault::Expression(text) => !is_same_everywhere(scope, text),
-                ColumnDefault::None | ColumnDefault::Sequence => false,
+                ColumnDefault::None | ColumnDefault::Sequence(_) => false,
             },
             Target::Home => false,
         }

@@ -47,6 +47,7 @@ mod query;
 mod regroup;
 mod replace;
 pub(crate) mod rewrite;
+pub mod sequences;
 mod shape;
 pub mod shorten;
 mod splice;

@@ -12,7 +12,7 @@ use sqlparser::ast::{Cte, Expr, Query, TableFactor};
 
 use crate::catalog::{Sets, Table};
 use crate::fault::Fault;
-use crate::ids::{DistributionId, Oid, ShardSet};
+use crate::ids::{DistributionId, Oid, QualifiedName, ShardSet};
 use crate::sql::NameScope;
 use crate::sql::analyze::PinReason;
 use crate::sql::facts::conjuncts;
@@ -232,6 +232,12 @@ pub(crate) struct Uses {
     pub writing: bool,
     /// What needs the home shard, or that of a schema, is a function with effects.
     pub home_function: bool,
+    /// Sequences that the server takes values of, for columns that the statement leaves out.
+    pub takes: Vec<QualifiedName>,
+    /// Triggers run, which may take values of any.
+    pub takes_any: bool,
+    /// It writes a distributed table that the catalog does not know.
+    pub unseen: bool,
     /// A function or type of a placed schema.
     pub placed_name: Option<Box<str>>,
 }

@@ -12,7 +12,9 @@ use crate::sql::analyze::{Analyzer, routed};
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::finish::Parsed;
 use crate::sql::from::{JoinTree, is_only, only};
-use crate::sql::insert::{assigned, is_default, walk_assignments, walk_returning, write_reference};
+use crate::sql::insert::{
+    assigned, is_default, refuse_sequence_defaults, walk_assignments, walk_returning, write_reference,
+};
 use crate::sql::keys::{KeyExpr, Operand, Value};
 use crate::sql::model::{LevelId, Model, Obstacle, Spread, Stop};
 use crate::sql::moving::Moving;
@@ -180,6 +182,11 @@ fn walk_update<'q>(model: &mut Model<'_>, update: &'q Update, ctes: &Ctes<'q>) -
     changed = join(model, changed, more, ctes)?;
     let at = At { level: changed.level, ctes: ctes.clone(), vary: true };
     condition(model, &at, update.selection.as_ref())?;
+    if let Relation::Sharded { table: Some(table), .. } | Relation::Reference { table: Some(table), .. } =
+        &changed.relation
+    {
+        refuse_sequence_defaults(table, &update.assignments)?;
+    }
     walk_assignments(model, &at, &update.assignments)?;
     walk_returning(model, &at, update.returning.as_deref())?;
     Ok(changed)

@@ -29,7 +29,7 @@ impl Analyzer<'_> {
             Ok(place) => {
                 let changes = code::sets(self.text).max(self.called_sets()) != Sets::Nothing;
                 let pin = if changes { PinReason::Setting } else { PinReason::Code };
-                Verdict { pin: Some(pin), ..Verdict::at(&place, &self.scope) }
+                Verdict { pin: Some(pin), takes_any: true, ..Verdict::at(&place, &self.scope) }
             }
             Err(fault) => Verdict::refuse(fault),
         }

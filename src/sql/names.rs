@@ -198,7 +198,11 @@ fn known(scope: &NameScope<'_>, name: &QualifiedName) -> Option<Relation> {
         return Some(relation);
     }
     match changes::relation(scope.changes, name) {
-        Some(true) => return Some(Relation::Unsharded { table: None, place: scope.place_of(&name.schema) }),
+        // Unless the catalog is that of the transaction.
+        Some(true) if table.is_none() => {
+            return Some(Relation::Unsharded { table: None, place: scope.place_of(&name.schema) });
+        }
+        Some(true) => {}
         Some(false) => return None,
         None => {}
     }

@@ -10,6 +10,7 @@ use crate::sql::combine::Combine;
 use crate::sql::delivery::{Delivery, Depot};
 use crate::sql::keys::{KeyGroup, KeyName, RowKey};
 use crate::sql::pieces::Pieces;
+use crate::sql::sequences::Draw;
 use crate::sql::template::Slot;
 use crate::sql::utility::CopyFormat;
 
@@ -32,6 +33,8 @@ pub enum Outcome {
     Routed(Routed),
     /// By the sharding keys of the rows that it brings.
     Insert(InsertRows),
+    /// Nowhere before it has its values of sequences; then as the statement that it is with them.
+    Draw(Arc<Draw>),
     /// Its rows are put together first: what they are tells where they go.
     Deliver(Arc<Delivery>),
 }
@@ -308,6 +311,17 @@ pub struct CopyInPlan {
     /// Type modifiers of the key columns (see [`crate::plan::route::fits_typmod`]).
     pub typmods: Vec<i32>,
     pub format: CopyFormat,
+    /// Columns that the rows leave out and that take values of sequences.
+    pub fill: Option<CopyFill>,
+}
+
+/// What the router adds to the rows of a COPY.
+#[derive(Clone, Debug)]
+pub struct CopyFill {
+    /// The statement that names the added columns too.
+    pub text: Arc<str>,
+    /// Each column's name and type, and the sequence.
+    pub columns: Vec<(Box<str>, Oid, QualifiedName)>,
 }
 
 /// Why a statement goes where it goes: for EXPLAIN (ROUTE), logs and metrics.
@@ -330,7 +344,22 @@ pub enum Why {
     /// It names a cursor: the session knows where that is.
     Cursor,
     Ddl,
+    /// What cannot run in a transaction: one shard after the other.
+    OneByOne(Arc<OneByOne>),
     /// A hint or `pgloom.shard` said so.
     Hint,
     Refused,
+    /// By values of sequences that are not taken yet.
+    Sequence,
+}
+
+/// A command that each shard runs for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneByOne {
+    /// As messages name it.
+    pub command: Box<str>,
+    /// The index that it makes where there is none (IF NOT EXISTS): one that is not valid must not pass for it.
+    pub index: Option<QualifiedName>,
+    /// What to do when it has failed half way.
+    pub remedy: &'static str,
 }

@@ -43,7 +43,12 @@ impl Analyzer<'_> {
             return self.not_understood("WHERE CURRENT OF");
         }
         let analysis = analyze(&every, &scanned, &self.scope);
-        match analysis.outcome {
+        let outcome = match analysis.outcome {
+            // Values of sequences are asked of the shard itself, if it knows them.
+            Outcome::Draw(draw) => draw.as_written.clone(),
+            outcome => outcome,
+        };
+        match outcome {
             // Where each shard could do it for its own rows, the one that has the cursor can.
             Outcome::Routed(routed)
                 if routed.also.is_empty()
@@ -67,7 +72,8 @@ impl Analyzer<'_> {
             | Outcome::Parts(..)
             | Outcome::CopyIn(_)
             | Outcome::Insert(_)
-            | Outcome::Deliver(_) => Verdict::refuse(Fault::unsupported(
+            | Outcome::Deliver(_)
+            | Outcome::Draw(_) => Verdict::refuse(Fault::unsupported(
                 "WHERE CURRENT OF is not supported here",
                 "the statement changes or reads rows beside those of the shard that has the cursor",
                 "Name the row by its primary key.",

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use pgloom::catalog::{
-    Catalog, Column, ColumnDefault, PlacedSchema, RelationKind, Sets, Table, UserFunction, Volatility,
+    Catalog, Column, ColumnDefault, Identity, PlacedSchema, RelationKind, SequenceDefault, Sets, Table, UserFunction,
+    Volatility,
 };
 use pgloom::ids::{DistributionId, Epoch, Oid, QualifiedName, ShardId};
 use pgloom::plan::{self, Inputs, Parameters, Plan, View};
@@ -61,7 +62,7 @@ impl World {
     }
 
     /// The same, and schemas `tenant_*` that lie whole on shards: tenant_0 on s0 (the home shard), tenant_1 on s1, tenant_2 and tenant_4
-    /// on s2, others by hash. tenant_0, 1, 2 and 4 exist and have tables accounts, orders and settings (as public has), a view
+    /// on s2, others by hash. tenant_0, 1, 2 and 4 exist and have tables accounts, orders and settings (as public has) and tickets, a view
     /// totals, a sequence numbers, an index orders_note, a type mood and functions touch (volatile) and look (stable).
     pub fn with_schemas() -> Self {
         let mut world = Self { topology: topology(true), ..Self::new() };
@@ -70,6 +71,7 @@ impl World {
             world.table("accounts", "id int8!, owner text, balance numeric", &[&["id"]]);
             world.table("orders", "id int8!=sequence, account int8, note text", &[&["id"]]);
             world.table("settings", "name text!, value text", &[]);
+            world.table("tickets", "id int8!=shared, note text", &[]);
             let view = format!(" SELECT sum(accounts.balance) AS total FROM {schema}.accounts;");
             world.view("totals", "total numeric", &view);
             world.table("numbers", "", &[]);
@@ -88,6 +90,10 @@ impl World {
             world.catalog.placed.insert(schema.into(), Arc::new(placed));
             world.catalog.schemas.push(schema.into());
         }
+        world.schema = "tenant_1".into();
+        let of_tenant = column(&world.schema, "v int4=sequence");
+        let prices = world.catalog.tables.get_mut(&QualifiedName::new("public", "prices")).map(Arc::make_mut);
+        prices.expect("was made").columns[1] = of_tenant;
         world.schema = "public".into();
         let name = |name: &str| QualifiedName::new("public", name);
         world.catalog.indexes.insert(name("audit_what"), name("audit"));
@@ -143,9 +149,9 @@ impl World {
         }
     }
 
-    /// `columns`: `name type[/c C collation | /n nondeterministic][!not null][=sequence | =(expression)]`.
+    /// `columns`: `name type[/c C collation | /n nondeterministic][!not null][=sequence | =shared (that of public) | =(expression)]`.
     fn table<'a>(&mut self, name: &'a str, columns: &str, unique: &[&[&str]]) -> &'a str {
-        let columns: Vec<Column> = split_columns(columns).iter().map(|text| column(text)).collect();
+        let columns: Vec<Column> = split_columns(columns).iter().map(|text| column(&self.schema, text)).collect();
         let place = |name: &&str| columns.iter().position(|c| &*c.name == *name).expect("unique columns exist");
         let unique_keys = unique.iter().map(|columns| columns.iter().map(place).collect()).collect();
         let name_of = QualifiedName::new(self.schema.clone(), name);
@@ -331,10 +337,16 @@ fn split_columns(text: &str) -> Vec<String> {
     columns.into_iter().map(|c| c.trim().to_owned()).collect()
 }
 
-fn column(text: &str) -> Column {
+fn sequence(schema: &str, identity: Identity) -> SequenceDefault {
+    SequenceDefault { sequence: QualifiedName::new(schema, "seq"), identity }
+}
+
+fn column(schema: &str, text: &str) -> Column {
     let (text, default) = match text.split_once('=') {
         None => (text, ColumnDefault::None),
-        Some((text, "sequence")) => (text, ColumnDefault::Sequence),
+        Some((text, "sequence")) => (text, ColumnDefault::Sequence(sequence(schema, Identity::No))),
+        Some((text, "shared")) => (text, ColumnDefault::Sequence(sequence("public", Identity::No))),
+        Some((text, "always")) => (text, ColumnDefault::Sequence(sequence(schema, Identity::Always))),
         Some((text, expr)) => (text, ColumnDefault::Expression(expr[1..expr.len() - 1].into())),
     };
     let (name, ty) = text.split_once(' ').expect("name and type");

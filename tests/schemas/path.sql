@@ -75,9 +75,11 @@ SELECT pg_table_is_visible('accounts'::regclass);
 
 -- script
 SET search_path TO tenant_1;
+BEGIN;
 INSERT INTO orders (account, plan) VALUES (1, 'plan 0') RETURNING note, placed;
 SELECT currval('orders_id_seq');
 SELECT lastval();
+COMMIT;
 SELECT nextval('orders_id_seq');
 SET search_path TO tenant_2;
 SELECT nextval('orders_id_seq');

@@ -7,6 +7,7 @@ use crate::sql::constraints;
 use crate::sql::ddl::places::{Belongs, Kind, Members, Name, Where, existing};
 use crate::sql::ddl::{Definition, concurrent, unsupported};
 use crate::sql::names::{Place, Relation, resolve};
+use crate::sql::outcome::OneByOne;
 
 impl Definition<'_, '_> {
     pub(super) fn alter(&mut self) -> Result<Belongs, Fault> {
@@ -244,12 +245,15 @@ impl Definition<'_, '_> {
         members.belong(what, self.text)
     }
 
-    /// One shard can do it.
     fn drop_index_concurrently(&mut self) -> Result<Belongs, Fault> {
         self.words.take("concurrently");
         match self.drop_list(Kind::Index, &["cascade", "restrict"], "DROP INDEX")? {
+            Belongs::To(Where::Everywhere) => Ok(Belongs::OneByOne(OneByOne {
+                remedy: "Run the command again with IF EXISTS, which skips the shards that have it no more.",
+                ..OneByOne::again("DROP INDEX CONCURRENTLY")
+            })),
             Belongs::To(Where::One(place)) => Ok(Belongs::to(place)),
-            Belongs::To(Where::Everywhere) | Belongs::Parts(_) => Err(concurrent()),
+            Belongs::Parts(_) | Belongs::OneByOne(_) => Err(concurrent()),
         }
     }
 }

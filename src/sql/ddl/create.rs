@@ -5,9 +5,9 @@ use crate::ids::QualifiedName;
 use crate::sql::Change;
 use crate::sql::constraints;
 use crate::sql::ddl::places::{Belongs, Kind, Name, Where, new_object, relation};
-use crate::sql::ddl::{Definition, concurrent, unsupported};
+use crate::sql::ddl::{Definition, unsupported};
 use crate::sql::names::{Place, Relation, creation_schema, resolve};
-use crate::sql::outcome::Outcome;
+use crate::sql::outcome::{OneByOne, Outcome};
 
 impl Definition<'_, '_> {
     pub(super) fn create(&mut self) -> Result<Belongs, Fault> {
@@ -177,6 +177,7 @@ impl Definition<'_, '_> {
             | Outcome::Parts(..)
             | Outcome::CopyIn(_)
             | Outcome::Routed(_)
+            | Outcome::Draw(_)
             | Outcome::Deliver(_)
             | Outcome::Insert(_) => {
                 return Err(unsupported(
@@ -270,10 +271,8 @@ impl Definition<'_, '_> {
 
     fn create_index(&mut self, unique: bool) -> Result<Belongs, Fault> {
         let concurrently = self.words.take("concurrently");
-        self.words.take_all(&["if", "not", "exists"]);
-        if !self.words.is(0, "on") {
-            self.words.name();
-        }
+        let if_not_exists = self.words.take_all(&["if", "not", "exists"]);
+        let index = if self.words.is(0, "on") { None } else { self.words.name() };
         if !self.words.take("on") {
             return self.unknown();
         }
@@ -283,9 +282,10 @@ impl Definition<'_, '_> {
         if !of.is_distributed() {
             return Ok(Belongs::To(relation(&self.of.scope, of)));
         }
-        if concurrently {
-            return Err(concurrent());
-        }
+        let table_schema = match &of {
+            Relation::Sharded { name, .. } | Relation::Reference { name, .. } => name.schema.clone(),
+            Relation::View { .. } | Relation::Unsharded { .. } | Relation::System => Box::default(),
+        };
         if let (true, Relation::Sharded { name, key, .. }) = (unique, &of) {
             if self.words.take("using") {
                 self.words.name();
@@ -293,7 +293,16 @@ impl Definition<'_, '_> {
             let columns = self.words.name_list().unwrap_or_default();
             constraints::check_unique(name, key, &columns, "a unique index")?;
         }
-        Ok(Belongs::EVERYWHERE)
+        if !concurrently {
+            return Ok(Belongs::EVERYWHERE);
+        }
+        // An index is in the schema of its table.
+        let index = index.filter(|_| if_not_exists).map(|(_, name)| QualifiedName::new(table_schema, name));
+        Ok(Belongs::OneByOne(OneByOne {
+            command: "CREATE INDEX CONCURRENTLY".into(),
+            index,
+            remedy: "DROP INDEX CONCURRENTLY IF EXISTS removes it from every shard, also where it is not valid; then run the command again.",
+        }))
     }
 
     /// `[IF NOT EXISTS] [name] [AUTHORIZATION role] [definitions]`

@@ -8,6 +8,7 @@ use crate::sql::NameScope;
 use crate::sql::ddl::unsupported;
 use crate::sql::functions::placed_with;
 use crate::sql::names::{Place, Relation, creation_schema, distributed_names, resolve};
+use crate::sql::outcome::OneByOne;
 use crate::sql::words::Words;
 
 /// A name with its schema, where it has one.
@@ -26,6 +27,8 @@ pub(crate) enum Belongs {
     To(Where),
     /// Each of these shards gets a text of its own.
     Parts(Vec<(ShardId, String)>),
+    /// Everywhere, but not in a transaction.
+    OneByOne(OneByOne),
 }
 
 impl Belongs {
