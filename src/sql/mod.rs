@@ -12,6 +12,7 @@ mod constraints;
 mod copying;
 mod ddl;
 mod dialect;
+mod distinct;
 mod elsewhere;
 mod exprs;
 mod facts;
