@@ -1,7 +1,7 @@
 //! plans/*.txt: SQL in, EXPLAIN (ROUTE) text out. `UPDATE=1` rewrites them; read the difference before you keep it.
 //!
 //! A case is a block of lines: the statement, perhaps a line of parameters (`$ 5 NULL int4:7 bin:int8:9`), perhaps the line
-//! `% in a transaction`, `% combine servers` or `% why` (then, in the plan's place, why it is not that of one shard), a line `----`, and the plan. Blocks are separated by blank lines; lines that begin with `#` are headings.
+//! `% in a transaction`, `% prints otherwise` (dates, floats, bytea in another form), `% combine servers` or `% why` (then, in the plan's place, why it is not that of one shard), a line `----`, and the plan. Blocks are separated by blank lines; lines that begin with `#` are headings.
 //! In `schemas.txt` also `% path a, b` (the search path; else `public`), `% made schema.name` (by the transaction) and `% temporary s2`.
 
 #![allow(clippy::unwrap_used)]
@@ -55,6 +55,7 @@ fn run(world: &mut World, block: &str, cases: &mut usize, wrong: &mut String) ->
     let sql = sql.join("\n");
     let bound = more.iter().find_map(|line| line.strip_prefix("$ ")).map(parameters);
     world.in_transaction = more.contains(&"% in a transaction");
+    world.prints_otherwise = more.contains(&"% prints otherwise");
     world.combine_servers = more.contains(&"% combine servers");
     let directive = |word: &str| more.iter().find_map(|line| line.strip_prefix("% ")?.strip_prefix(word));
     let path = directive("path ").unwrap_or("public");

@@ -81,6 +81,7 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
         topology: &cluster.topology,
         catalog: &cluster.catalog,
         in_transaction: false,
+        prints_otherwise: false,
         combine_servers: !database.combine.is_empty(),
     };
     let inputs = Inputs { text: &args.sql, slots: &scanned.slots, parameters: None };

@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use crate::backend::Backend;
 use crate::fault::{Fault, SqlState};
 use crate::merge::ColumnInfo;
-use crate::plan::combine::{Combine, Fold, Step};
+use crate::plan::combine::{Combine, Step};
 use crate::types::{Collation, Format, oid};
 use crate::wire::reply::{self, Column};
 
@@ -68,8 +68,9 @@ pub fn visible(combine: &Combine, columns: &[Column]) -> Vec<Column> {
                 .iter()
                 .filter_map(|output| {
                     let mut column = shown.get(output.column)?.clone();
-                    if matches!(output.fold, Fold::Avg { .. }) {
-                        column = Column { type_oid: oid::NUMERIC, typlen: -1, typmod: -1, ..column };
+                    if let Some(type_oid) = output.fold.makes(column.type_oid) {
+                        let typlen = if type_oid == oid::INT8 { 8 } else { -1 };
+                        column = Column { table_oid: 0, attnum: 0, type_oid, typlen, typmod: -1, ..column };
                     }
                     Some(column)
                 })

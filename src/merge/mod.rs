@@ -6,6 +6,7 @@ pub mod kway;
 pub mod steps;
 
 mod key;
+mod values;
 
 use std::collections::VecDeque;
 

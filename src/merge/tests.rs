@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::combine::{Comparison, Condition, Fold, Output, SortKey};
+use crate::plan::combine::{Comparison, Condition, DistinctFold, Fold, Output, SortKey};
 use crate::types::oid;
 
 const INT8: ColumnInfo = ColumnInfo { type_oid: oid::INT8, format: Format::Text, collation: Collation::None };
@@ -233,6 +233,9 @@ fn what_is_not_exact_is_refused_before_a_row_is_read() {
         (aggregate(vec![], Fold::BitAnd), float),
         (aggregate(vec![], Fold::BoolAnd), INT8),
         (aggregate(vec![], Fold::Count), TEXT_C),
+        (aggregate(vec![], Fold::Distinct(DistinctFold::Count)), deterministic),
+        (aggregate(vec![], Fold::Distinct(DistinctFold::Sum)), float),
+        (aggregate(vec![], Fold::Distinct(DistinctFold::Avg)), TEXT_C),
         (aggregate(vec![0], Fold::Key), nondeterministic),
         (sorted_by(vec![ascending(0)]), deterministic),
         (sorted_by(vec![ascending(0)]), json),
@@ -244,6 +247,8 @@ fn what_is_not_exact_is_refused_before_a_row_is_read() {
     }
     assert!(merge(&distinct, None, &[deterministic], 2).is_ok(), "equality needs no order");
     assert_eq!(merge(&distinct, None, &[], 2).unwrap_err().code, SqlState::INTERNAL_ERROR);
+    let unsorted = aggregate(vec![0], Fold::Distinct(DistinctFold::Count));
+    assert_eq!(merge(&unsorted, None, &[INT8], 2).unwrap_err().code, SqlState::INTERNAL_ERROR);
 }
 
 #[test]
@@ -376,6 +381,55 @@ proptest! {
         let expected: Vec<Row> = expected.into_iter().skip(offset as usize).take(limit.map_or(usize::MAX, |l| l as usize)).collect();
         prop_assert_eq!(merged(&sorted, Some(window), &columns, &rows), expected.clone());
         prop_assert_eq!(merged(&hashed, Some(window), &columns, &rows), expected);
+    }
+
+    #[test]
+    fn distinct_values_are_those_of_a_set(mut inputs in small_rows(), grouped: bool, descending: bool, width in prop::sample::select(vec![oid::INT2, oid::INT4, oid::INT8, oid::NUMERIC])) {
+        let key = |row: &(Option<i64>, String)| {
+            let value = row.0.map_or(i64::MAX, |v| if descending { -v } else { v });
+            (if grouped { row.1.clone() } else { String::new() }, value)
+        };
+        inputs.iter_mut().for_each(|rows| rows.sort_by_key(key));
+        let rows: Vec<Vec<Row>> = inputs.iter().map(|rows| rows.iter().map(row).collect()).collect();
+        let mut naive: std::collections::BTreeMap<String, (std::collections::BTreeSet<i64>, i64)> = Default::default();
+        if !grouped {
+            naive.insert(String::new(), Default::default());
+        }
+        for (value, group) in inputs.concat() {
+            let (set, counted) = naive.entry(if grouped { group } else { String::new() }).or_default();
+            set.extend(value);
+            *counted += i64::from(value.is_some());
+        }
+        let expected: Vec<Row> = naive.into_iter().map(|(group, (set, counted))| {
+            let sum: i64 = set.iter().sum();
+            let average = || {
+                let mut text = bytes::BytesMut::new();
+                decimal::Decimal::from_i64(sum).divide_by_count(set.len() as i64).write(Format::Text, &mut text);
+                String::from_utf8(text.to_vec()).unwrap()
+            };
+            let some = |text: &dyn Fn() -> String| (!set.is_empty()).then(text);
+            let own = [Some(set.len().to_string()), some(&|| sum.to_string()), some(&average), some(&|| counted.to_string())];
+            if grouped { [&[Some(group)][..], &own].concat() } else { own.to_vec() }
+        }).collect();
+        // Each row counts for one of its group: a sum of ones where there is a value.
+        let rows: Vec<Vec<Row>> = rows.into_iter().map(|rows| rows.into_iter().map(|mut row| { row.push(row[0].as_ref().map(|_| "1".into())); row }).collect()).collect();
+        let values = ColumnInfo { type_oid: width, ..INT8 };
+        let outputs = [Fold::Distinct(DistinctFold::Count), Fold::Distinct(DistinctFold::Sum), Fold::Distinct(DistinctFold::Avg)];
+        let mut outputs: Vec<Output> = outputs.into_iter().map(|fold| output(0, fold)).collect();
+        outputs.push(output(2, Fold::Sum));
+        let mut keys = vec![SortKey { descending, nulls_first: false, column: 0 }];
+        if grouped {
+            outputs.insert(0, output(1, Fold::Key));
+            keys.insert(0, ascending(1));
+        }
+        let groups = if grouped { vec![1] } else { Vec::new() };
+        let combine = Combine { steps: vec![Step::Aggregate { groups, sorted: true, outputs }], ..sorted_by(keys) };
+        let columns = [values, TEXT_C, INT8];
+        let mut merge = merge(&combine, None, &columns, rows.len()).unwrap();
+        let types: Vec<Oid> = merge.columns().iter().skip(usize::from(grouped)).map(|column| column.info.type_oid).collect();
+        let narrow = matches!(width, oid::INT2 | oid::INT4);
+        prop_assert_eq!(types, vec![oid::INT8, if narrow { oid::INT8 } else { oid::NUMERIC }, oid::NUMERIC, oid::INT8]);
+        prop_assert_eq!(run(&mut merge, &rows).unwrap(), expected);
     }
 
     #[test]

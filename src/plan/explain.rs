@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::ids::{ShardId, ShardSet};
-use crate::plan::combine::{Combine, Comparison, Fold, Gather, Output, SortKey, Step, Window};
+use crate::plan::combine::{Combine, Comparison, DistinctFold, Fold, Gather, Output, SortKey, Step, Window};
 use crate::plan::shard_plans::{ShardPlan, ShardPlans};
 use crate::plan::{
     Access, DeliveryPlan, Elsewhere, FinishPlan, Keys, KeysFrom, Plan, PlanKind, Pull, PullFrom, ShardSql, View, Why,
@@ -388,6 +388,9 @@ fn output(output: &Output) -> String {
         Fold::BitOr => format!("bit_or({column})"),
         Fold::BitXor => format!("bit_xor({column})"),
         Fold::Avg { count } => format!("avg({column}/{})", count + 1),
+        Fold::Distinct(DistinctFold::Count) => format!("count(distinct {column})"),
+        Fold::Distinct(DistinctFold::Sum) => format!("sum(distinct {column})"),
+        Fold::Distinct(DistinctFold::Avg) => format!("avg(distinct {column})"),
     }
 }
 

@@ -18,11 +18,12 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
 use crate::sql::Analysis;
 use crate::sql::keys::{KeyGroup, KeyName};
-use crate::sql::outcome::{Count, InsertRows, KeyChange, Limit, Many, ManyRows, Outcome, Routed};
+use crate::sql::outcome::{Count, Finish, InsertRows, KeyChange, Limit, Many, ManyRows, Outcome, Routed, Scatter};
 use crate::sql::sequences::Draw;
 use crate::sql::template::Slot;
 use crate::sql::utility::{ExplainOptions, StatementKind};
 use crate::topology::Topology;
+use crate::types::compare::TextStyle;
 use crate::types::{Format, oid};
 
 pub use crate::sql::Access;
@@ -56,6 +57,8 @@ pub struct View<'a> {
     /// A transaction is open, and what the statement reads must be read through its connections: a Postgres that finishes the
     /// statement sees neither its writes nor its snapshot.
     pub in_transaction: bool,
+    /// The session has values printed in another form than the statement's merge reads ([`Analysis::style`]).
+    pub prints_otherwise: bool,
 }
 
 /// What is to be done for one execution of one statement.
@@ -141,6 +144,14 @@ pub struct ExplainPlan {
     /// EXPLAIN and its options as the client wrote them.
     pub prefix: Box<str>,
     pub options: ExplainOptions,
+}
+
+impl Analysis {
+    /// How values must be printed for it to run as it does, where it can run in another way: see [`View::prints_otherwise`].
+    pub fn style(&self) -> Option<TextStyle> {
+        let Outcome::Routed(Routed { many: Ok(Many::Scatter(scatter)), .. }) = &self.outcome else { return None };
+        scatter.otherwise.is_some().then_some(scatter.style)
+    }
 }
 
 /// Decides one execution. For `key = value` it looks the value up and allocates nothing.
@@ -289,13 +300,11 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
         return Plan { kind: PlanKind::Single(shard), access, why };
     }
     let scatter = match &routed.many {
-        Ok(Many::Scatter(scatter)) => scatter,
-        Ok(Many::Finish(finish)) => {
-            return match finish::fill(finish, inputs, view) {
-                Ok(finish) => Plan { kind: PlanKind::Finish(Arc::new(finish)), access, why },
-                Err(fault) => refused(fault),
-            };
+        Ok(Many::Scatter(Scatter { otherwise: Some(finish), .. })) if view.prints_otherwise => {
+            return finished(finish, inputs, view, access, why);
         }
+        Ok(Many::Scatter(scatter)) => scatter,
+        Ok(Many::Finish(finish)) => return finished(finish, inputs, view, access, why),
         Ok(Many::Deliver(delivery)) => return delivery::plan(delivery, inputs, view, analysis.parameters),
         Err(fault) => return refused(fault.clone()),
     };
@@ -309,6 +318,13 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
     let Some(sql) = scatter.sql.fill(inputs.text, inputs.slots) else { return refused(lost_literals()) };
     let combine = scatter.combine.clone();
     Plan { kind: PlanKind::Scatter { shards, sql, combine, window }, access, why }
+}
+
+fn finished(finish: &Finish, inputs: &Inputs<'_>, view: &View<'_>, access: Access, why: Why) -> Plan {
+    match finish::fill(finish, inputs, view) {
+        Ok(finish) => Plan { kind: PlanKind::Finish(Arc::new(finish)), access, why },
+        Err(fault) => refused(fault),
+    }
 }
 
 fn insert_plan(analysis: &Analysis, insert: &InsertRows, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {

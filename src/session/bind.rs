@@ -3,7 +3,7 @@
 use crate::backend::inflight::{Audience, Owed};
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
-use crate::plan::{self, Inputs, Parameters, Plan, PlanKind};
+use crate::plan::{Inputs, Parameters, Plan, PlanKind};
 use crate::session::control::is_local;
 use crate::session::prepared::{BoundValues, ClientStatement, Place, Portal};
 use crate::session::set_config;
@@ -177,7 +177,7 @@ impl Session {
 
     pub(super) fn plan_values(&self, statement: &ClientStatement, values: &dyn Parameters) -> Plan {
         let inputs = Inputs { text: &statement.text, slots: &statement.slots, parameters: Some(values) };
-        plan::plan(&statement.analysis, &inputs, &self.plan_view())
+        self.plan_of(&statement.analysis, &inputs)
     }
 
     /// The open server has a portal of this batch.

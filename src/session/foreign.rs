@@ -9,7 +9,7 @@ use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::without_position;
 use crate::fault::Fault;
 use crate::ids::{Oid, ShardId};
-use crate::plan::{self, FinishPlan, Inputs, PlanKind};
+use crate::plan::{FinishPlan, Inputs, PlanKind};
 use crate::session::prepared::ClientStatement;
 use crate::session::promise::Description;
 use crate::session::{Failure, Session};
@@ -24,7 +24,7 @@ impl Session {
             return None;
         }
         let inputs = Inputs { text: &statement.text, slots: &statement.slots, parameters: None };
-        match plan::plan(&statement.analysis, &inputs, &self.plan_view()).kind {
+        match self.plan_of(&statement.analysis, &inputs).kind {
             PlanKind::Finish(finish) if finish.foreign => Some((*finish).clone()),
             PlanKind::Explain(explain) => match &explain.plan.kind {
                 PlanKind::Finish(finish) if finish.foreign => {

@@ -4,7 +4,7 @@ use crate::backend::inflight::{Audience, Owed};
 use crate::backend::prepared::StatementDef;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
-use crate::plan::{self, Inputs, PlanKind, View};
+use crate::plan::{self, Inputs, Plan, PlanKind, View};
 use crate::session::control::is_local;
 use crate::session::prepared::ClientStatement;
 use crate::session::simple::utf8;
@@ -172,7 +172,7 @@ impl Session {
     pub(super) async fn shard_for_describe(&mut self, statement: &Arc<ClientStatement>) -> Result<ShardId, Failure> {
         let plan = {
             let inputs = Inputs { text: &statement.text, slots: &statement.slots, parameters: None };
-            plan::plan(&statement.analysis, &inputs, &self.plan_view())
+            self.plan_of(&statement.analysis, &inputs)
         };
         let shard = match &plan.kind {
             PlanKind::Single(_) if let Some(shard) = self.cursor_shard(&statement.analysis.kind) => return Ok(shard),
@@ -232,7 +232,16 @@ impl Session {
             catalog: &self.view.catalog,
             in_transaction: self.tx.is_open(),
             combine_servers: !self.database.combine.is_empty(),
+            prints_otherwise: false,
         }
+    }
+
+    /// The plan of one execution.
+    pub(super) fn plan_of(&self, analysis: &Analysis, inputs: &Inputs<'_>) -> Plan {
+        let view = self.plan_view();
+        // Few ask, and it costs a look into the settings.
+        let prints_otherwise = analysis.style().is_some_and(|needed| !self.text_style().has(needed));
+        plan::plan(analysis, inputs, &View { prints_otherwise, ..view })
     }
 
     /// After an error nobody knows which Parse of the batch succeeded: the server's own word is asked again next time.

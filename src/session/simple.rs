@@ -210,7 +210,7 @@ impl Session {
 
     pub(super) fn plan(&self, text: &str, analysis: &Analysis) -> Plan {
         let inputs = Inputs { text, slots: &self.scan.slots, parameters: None };
-        plan::plan(analysis, &inputs, &self.plan_view())
+        self.plan_of(analysis, &inputs)
     }
 
     /// The statement runs on one shard as it is; true when the shard's own ReadyForQuery went to the client.
@@ -301,7 +301,7 @@ impl Session {
     fn routes(&self, text: &str, analysis: &Analysis, parameters: Option<&dyn Parameters>, json: bool) -> LocalRows {
         let inputs = Inputs { text, slots: &self.scan.slots, parameters };
         let view = self.plan_view();
-        let mut plan = plan::plan(analysis, &inputs, &view);
+        let mut plan = self.plan_of(analysis, &inputs);
         self.show_combine(&mut plan);
         let advice = plan::advice::advice(&plan, &inputs, &self.scan, &self.names(), &view);
         let lines = if json {

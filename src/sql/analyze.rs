@@ -27,6 +27,7 @@ use crate::sql::shape;
 use crate::sql::template::Scan;
 use crate::sql::utility::{self, StatementKind};
 use crate::sql::{Access, Change, NameScope, copying, ddl, on_deep_stack, parse, words};
+use crate::types::compare::TextStyle;
 
 /// What is known of a statement before its parameters and literals are. Shared between sessions by the plan cache.
 #[derive(Clone, Debug)]
@@ -140,6 +141,9 @@ impl Rows {
         }
     }
 }
+
+/// Why what the router could merge is finished by a Postgres.
+const PRINTED_OTHERWISE: &str = "the session's settings print values in a form that the router does not compare";
 
 /// One statement being analyzed.
 pub(crate) struct Analyzer<'s> {
@@ -364,7 +368,9 @@ impl Analyzer<'_> {
                 model.walk_limit(&at, query)?;
                 model.unused_ctes(query.with.as_ref(), &ctes)?;
                 let many = shape::scatter(model, parsed.tree, text, query, &level, self.parameters);
-                if !many.as_ref().is_ok_and(|scatter| rows.are_merged(scatter)) && parsed.other.is_none() {
+                let merged =
+                    many.as_ref().is_ok_and(|scatter| rows.are_merged(scatter) && scatter.style == TextStyle::NONE);
+                if !merged && parsed.other.is_none() {
                     regrouped = regroup(model, parsed.tree, text, query, &level);
                 }
                 many
@@ -374,18 +380,25 @@ impl Analyzer<'_> {
                 Err(Obstacle::new("a set operation over rows of several shards").fault())
             }
         };
+        let finish = |reason: Fault| {
+            let unmerged = Unmerged { of: self, parsed, reason: &reason };
+            match regrouped {
+                Some(text) => Ok(unmerged.by_parts(model, text)),
+                None => unmerged.finish(),
+            }
+            .map(Arc::new)
+        };
         let many = match many {
-            Ok(scatter) if rows.are_merged(&scatter) => Ok(Many::Scatter(scatter)),
+            Ok(mut scatter) if rows.are_merged(&scatter) => {
+                if scatter.style != TextStyle::NONE {
+                    scatter.otherwise = finish(Obstacle::new(PRINTED_OTHERWISE).fault()).ok();
+                }
+                Ok(Many::Scatter(scatter))
+            }
             Err(fault) if model.refs.is_empty() && model.needs().len() <= 1 => Err(fault),
             other => {
                 let merged = || Obstacle::new(rows.not_merged()).fault();
-                let reason = other.err().unwrap_or_else(merged);
-                let unmerged = Unmerged { of: self, parsed, reason: &reason };
-                let finish = match regrouped {
-                    Some(text) => Ok(unmerged.by_parts(model, text)),
-                    None => unmerged.finish(),
-                };
-                finish.map(|finish| Many::Finish(Arc::new(finish)))
+                finish(other.err().unwrap_or_else(merged)).map(Many::Finish)
             }
         };
         Ok(self.read_outcome(model, many))

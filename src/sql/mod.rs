@@ -14,6 +14,7 @@ mod ddl;
 mod defaults;
 pub mod delivery;
 mod dialect;
+mod distinct;
 mod elsewhere;
 mod exprs;
 mod facts;

@@ -13,6 +13,7 @@ use crate::sql::pieces::Pieces;
 use crate::sql::sequences::Draw;
 use crate::sql::template::Slot;
 use crate::sql::utility::CopyFormat;
+use crate::types::compare::TextStyle;
 
 /// Where a statement goes, as far as it can be told without its values.
 #[derive(Clone, Debug)]
@@ -203,6 +204,10 @@ pub struct Scatter {
     pub sql: ScatterSql,
     pub combine: Arc<Combine>,
     pub limit: Option<Limit>,
+    /// How values must be printed for the merge to read them.
+    pub style: TextStyle,
+    /// How the statement runs where they are printed in a form that the router cannot compare.
+    pub otherwise: Option<Arc<Finish>>,
 }
 
 /// LIMIT and OFFSET of the whole result.
@@ -222,7 +227,8 @@ pub enum Count {
 impl Scatter {
     /// Every shard runs the statement as it is; the rows come in any order.
     pub fn concat() -> Self {
-        Self { sql: ScatterSql::AsWritten, combine: Arc::new(Combine::CONCAT), limit: None }
+        let combine = Arc::new(Combine::CONCAT);
+        Self { sql: ScatterSql::AsWritten, combine, limit: None, style: TextStyle::NONE, otherwise: None }
     }
 }
 

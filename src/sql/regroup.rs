@@ -455,6 +455,11 @@ impl Parts<'_, '_, '_> {
     }
 
     fn distinct_aggregate(&mut self, function: &Function) -> Option<Expr> {
+        // What fails for a row that the filter leaves out must not be asked of the shards, who do not know the filter.
+        let plain = |expr: &Expr| matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_));
+        if function.filter.is_some() && !plain_args(function)?.into_iter().all(|expr| plain(unnest(expr))) {
+            return None;
+        }
         let mut function = function.clone();
         let FunctionArguments::List(list) = &mut function.args else { return None };
         for arg in &mut list.args {
@@ -463,6 +468,9 @@ impl Parts<'_, '_, '_> {
         }
         for clause in &mut list.clauses {
             let FunctionArgumentClause::OrderBy(items) = clause else { return None };
+            if function.filter.is_some() && !items.iter().all(|item| plain(unnest(&item.expr))) {
+                return None;
+            }
             items.iter_mut().for_each(|item| self.group_argument(&mut item.expr));
         }
         if let Some(filter) = &mut function.filter {

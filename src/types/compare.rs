@@ -16,6 +16,26 @@ pub struct TextStyle {
     pub hex_bytea: bool,
 }
 
+impl TextStyle {
+    /// Any will do.
+    pub const NONE: Self = Self { iso_dates: false, exact_floats: false, hex_bytea: false };
+
+    /// What both ask for.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            iso_dates: self.iso_dates || other.iso_dates,
+            exact_floats: self.exact_floats || other.exact_floats,
+            hex_bytea: self.hex_bytea || other.hex_bytea,
+        }
+    }
+
+    /// Whether values are printed in all ways that `needed` asks for.
+    pub fn has(self, needed: Self) -> bool {
+        self.or(needed) == self
+    }
+}
+
 impl Default for TextStyle {
     /// As Postgres's own defaults have it.
     fn default() -> Self {

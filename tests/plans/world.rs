@@ -21,6 +21,7 @@ pub struct World {
     pub search_path: Vec<Box<str>>,
     pub standard_strings: bool,
     pub in_transaction: bool,
+    pub prints_otherwise: bool,
     /// There are servers beside the shards that finish statements.
     pub combine_servers: bool,
     pub changes: Vec<Change>,
@@ -51,6 +52,7 @@ impl World {
             search_path: vec!["public".into()],
             standard_strings: true,
             in_transaction: false,
+            prints_otherwise: false,
             combine_servers: false,
             changes: Vec::new(),
             temporary: None,
@@ -195,6 +197,7 @@ impl World {
             topology: &self.topology,
             catalog: &self.catalog,
             in_transaction: self.in_transaction,
+            prints_otherwise: self.prints_otherwise,
             combine_servers: self.combine_servers,
         }
     }
