@@ -13,13 +13,13 @@ use crate::exec::copy::{Chunks, spoke};
 use crate::exec::finish::{COPY_HEADER, text_line};
 use crate::exec::forward::Broken;
 use crate::exec::replies::{ScatterError, content, poll_client, try_content};
-use crate::fault::{Fault, SqlState};
+use crate::fault::Fault;
 use crate::ids::Oid;
 use crate::wire::array::ArrayWriter;
-use crate::wire::error_fields;
 use crate::wire::frame::{Frame, HEADER};
 use crate::wire::request;
 use crate::wire::row::RowView;
+use crate::wire::{encode, error_fields};
 
 /// Bytes queued for the slowest server before no more rows are read.
 const HIGH: usize = 256 * 1024;
@@ -34,14 +34,19 @@ pub enum To {
 
 /// Asks for rows in these formats, of a query without parameters.
 pub fn ask_rows(source: &mut Backend, sql: &str, formats: &[i16]) -> Result<(), Fault> {
-    request::parse(&mut source.out, b"", sql.as_bytes(), &[])?;
+    let mut bind = BytesMut::new();
+    bind.put_i16(0);
+    bind.put_i16(0);
+    encode::count16(&mut bind, formats.len())?;
+    formats.iter().for_each(|format| bind.put_i16(*format));
+    ask_bound(source, sql, &[], &bind)
+}
+
+/// Asks for the rows of a query. `bind`: what its Bind says behind the names.
+pub fn ask_bound(source: &mut Backend, sql: &str, types: &[Oid], bind: &[u8]) -> Result<(), Fault> {
+    request::parse(&mut source.out, b"", sql.as_bytes(), types)?;
     source.inflight.push(Owed::Parse(Audience::Router));
-    let mut tail = BytesMut::new();
-    tail.put_i16(0);
-    tail.put_i16(0);
-    crate::wire::encode::count16(&mut tail, formats.len())?;
-    formats.iter().for_each(|format| tail.put_i16(*format));
-    request::bind_raw(&mut source.out, b"", b"", &tail)?;
+    request::bind_raw(&mut source.out, b"", b"", bind)?;
     source.inflight.push(Owed::Bind(Audience::Router));
     request::execute(&mut source.out, b"", 0)?;
     source.inflight.push(Owed::Execute(Audience::Client));
@@ -193,7 +198,7 @@ pub struct Collected {
 /// Reads the rows that were asked of `source` into arrays of these element types. Those that all servers get are the first one's.
 ///
 /// # Errors
-/// `53400` beyond `limit` bytes.
+/// `too_much` beyond `limit` bytes.
 pub async fn collect(
     source: &mut Backend,
     client: &mut Client,
@@ -201,6 +206,7 @@ pub async fn collect(
     elements: &[Oid],
     limit: usize,
     mut place: impl FnMut(&RowView<'_>) -> Result<To, Fault>,
+    too_much: impl Fn() -> Fault,
 ) -> Result<Collected, ScatterError> {
     let mut collected = Collected { arrays: (0..servers).map(|_| Vec::new()).collect(), order: Vec::new() };
     let mut bytes = 0;
@@ -211,7 +217,7 @@ pub async fn collect(
             b'D' => {
                 bytes += frame.bytes.len();
                 if bytes > limit {
-                    return Err(too_many(limit).into());
+                    return Err(too_much().into());
                 }
                 let row = RowView::parse(&frame.bytes)?;
                 let at = match place(&row)? {
@@ -233,12 +239,6 @@ pub async fn collect(
         }
     }
     Ok(collected)
-}
-
-fn too_many(limit: usize) -> Fault {
-    Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "the statement writes too many rows at once over several shards")
-        .detail(format!("merge_max_bytes is {limit}, and with ON CONFLICT or RETURNING the rows are held at once"))
-        .hint("Write them in several statements, or raise merge_max_bytes.")
 }
 
 /// An ErrorResponse to a COPY that the client knows nothing of, without the line that it names.

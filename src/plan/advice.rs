@@ -17,6 +17,7 @@ pub fn advice(plan: &Plan, inputs: &Inputs<'_>, scan: &Scan, scope: &NameScope<'
         | PlanKind::Broadcast(_)
         | PlanKind::Split { .. }
         | PlanKind::Deliver(_)
+        | PlanKind::Supply(_)
         | PlanKind::CopyIn(_)
         | PlanKind::Draw(_) => return Vec::new(),
     }

@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 use crate::ids::{ShardId, ShardSet};
 use crate::plan::combine::{Combine, Comparison, DistinctFold, Fold, Gather, Output, SortKey, Step, Window};
 use crate::plan::shard_plans::{ShardPlan, ShardPlans};
+use crate::plan::supply::Supplied;
 use crate::plan::{
-    Access, DeliveryPlan, Elsewhere, FinishPlan, Keys, KeysFrom, Plan, PlanKind, Pull, PullFrom, ShardSql, View, Why,
+    Access, DeliveryPlan, Elsewhere, FinishPlan, Keys, KeysFrom, Plan, PlanKind, Pull, PullFrom, ShardSql,
+    SuppliedRows, SupplyPlan, View, Why,
 };
 use crate::sql::Analysis;
 use crate::sql::advice::Note;
@@ -15,6 +17,7 @@ use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
 use crate::sql::pulls::quoted;
 use crate::sql::sequences::fill::Cell;
 use crate::sql::sequences::{Draw, Form, Piece, Take};
+use crate::sql::supply::MOMENT;
 
 /// The plan as lines, the last step first, each step further in than the one that it feeds.
 pub fn text(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Vec<String> {
@@ -82,6 +85,7 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
             return lines.lines;
         }
         PlanKind::Deliver(delivery) => lines.delivery(delivery, &why, view),
+        PlanKind::Supply(supply) => lines.supply(supply, &why, view),
         PlanKind::CopyIn(copy) if copy.distribution.is_none() => {
             lines.push(0, format!("Copy in to every shard: {}", copy.table.name));
         }
@@ -149,6 +153,12 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
                 |(shard, sql): &(ShardId, ShardSql)| json!({ "shard": shard_name(*shard, view), "sql": sql_text(sql) });
             json!({ "plan": "split", "parts": parts.iter().map(part).collect::<Vec<_>>(), "combine": steps(combine) })
         }
+        PlanKind::Supply(supply) => json!({
+            "plan": "supply", "shards": list(&supply.shards, view), "sql": supply.statement,
+            "supplies": supply.supplies.iter().map(|of| json!({ "name": of.name, "rows": supplied(of, supply) }))
+                .collect::<Vec<_>>(),
+            "moment": supply.moment, "fill": finish_document(&supply.finish, view),
+        }),
         PlanKind::Deliver(delivery) => json!({
             "plan": "deliver", "shards": list(&delivery.targets(view.topology), view), "by": taken_by(delivery),
             "fill": finish_document(&delivery.finish, view),
@@ -179,6 +189,14 @@ fn finish_document(finish: &FinishPlan, view: &View<'_>) -> Value {
         "plan": "finish", "on": finisher(finish, view), "reason": *finish.reason, "sql": finish.sql,
         "pulls": finish.pulls.iter().map(pull).collect::<Vec<_>>(),
     })
+}
+
+/// What the rows are that are sent along, for people.
+fn supplied(of: &Supplied, supply: &SupplyPlan) -> String {
+    match &of.rows {
+        SuppliedRows::Pull(at) => supply.finish.pulls.get(*at).map_or_else(String::new, |pull| pull.label.to_string()),
+        SuppliedRows::Query { sql, .. } => sql.clone(),
+    }
 }
 
 /// The statement by which a shard takes the rows that are delivered to it.
@@ -244,6 +262,25 @@ impl Lines {
         }
         self.push(1, format!("SQL: {}", finish.sql));
         finish.pulls.iter().for_each(|pull| self.pull(pull, finish, view));
+    }
+
+    /// A write that is sent what it reads.
+    fn supply(&mut self, supply: &SupplyPlan, why: &str, view: &View<'_>) {
+        self.push(0, format!("Supply {}: {why}", names(&supply.shards, view)));
+        let with = match supply.with {
+            None => "",
+            Some(true) => "WITH RECURSIVE ... ",
+            Some(false) => "WITH ... ",
+        };
+        self.push(1, format!("SQL: {with}{}", supply.statement));
+        self.push(1, format!("Because: {}", supply.finish.reason));
+        if supply.moment {
+            self.push(1, format!("With {MOMENT}: the start of the transaction"));
+        }
+        for of in &supply.supplies {
+            self.push(1, format!("With {}: {}", of.name, supplied(of, supply)));
+        }
+        supply.finish.pulls.iter().for_each(|pull| self.pull(pull, &supply.finish, view));
     }
 
     /// What fills one input of a statement that a Postgres finishes.

@@ -9,6 +9,7 @@ pub mod finish;
 pub mod route;
 pub mod shard_plans;
 mod split;
+pub mod supply;
 mod values;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::sql::Analysis;
 use crate::sql::keys::{KeyGroup, KeyName};
 use crate::sql::outcome::{Count, Finish, InsertRows, KeyChange, Limit, Many, ManyRows, Outcome, Routed, Scatter};
 use crate::sql::sequences::Draw;
+use crate::sql::supply::SupplyTarget;
 use crate::sql::template::Slot;
 use crate::sql::utility::{ExplainOptions, StatementKind};
 use crate::topology::Topology;
@@ -31,6 +33,7 @@ pub use crate::sql::outcome::{CopyFill, CopyInPlan, ShardSql, Why};
 pub use combine::{Combine, Window};
 pub use delivery::{DeliveryPlan, TakingPlan};
 pub use finish::{Elsewhere, FinishPlan, InputColumn, Keys, KeysFrom, Pull, PullFrom};
+pub use supply::{SuppliedRows, SupplyPlan};
 
 /// The values of one execution.
 pub struct Inputs<'a> {
@@ -103,6 +106,7 @@ impl Plan {
             | PlanKind::Scatter { .. }
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
+            | PlanKind::Supply(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Draw(_) => {}
         }
@@ -128,6 +132,8 @@ pub enum PlanKind {
     Split { parts: Vec<(ShardId, ShardSql)>, combine: Arc<Combine> },
     /// Rows are put together by a Postgres, and then go to the shards of their keys.
     Deliver(Arc<DeliveryPlan>),
+    /// What the statement reads is put together by a Postgres, and sent along to each shard.
+    Supply(Arc<SupplyPlan>),
     /// COPY FROM STDIN into a sharded table: rows go to the shard of their key.
     CopyIn(Arc<CopyInPlan>),
     /// EXPLAIN of what runs on several shards: each explains its part.
@@ -202,10 +208,10 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
             }
         }
         PlanKind::Broadcast(_) | PlanKind::Scatter { .. } | PlanKind::Finish(_) => {}
-        PlanKind::Deliver(_) => {
+        PlanKind::Deliver(_) | PlanKind::Supply(_) => {
             return refused(Fault::unsupported(
                 "EXPLAIN of this statement is not supported",
-                "its rows are put together in one place and then written to the shards of their keys",
+                "rows are put together in one place before any are written",
                 "EXPLAIN (ROUTE) shows how.",
             ));
         }
@@ -222,6 +228,7 @@ fn plan_outcome(outcome: &Outcome, analysis: &Analysis, inputs: &Inputs<'_>, vie
         Outcome::Insert(insert) => return insert_plan(analysis, insert, inputs, view),
         Outcome::Draw(draw) => (PlanKind::Draw(Arc::clone(draw)), Why::Sequence),
         Outcome::Deliver(delivery) => return delivery::plan(delivery, inputs, view, analysis.parameters),
+        Outcome::Supply(supply) => return supply::plan(supply, None, inputs, view, analysis.parameters),
         Outcome::Refuse(fault) => (PlanKind::Refuse(fault.clone()), Why::Refused),
         Outcome::Home(why) => (PlanKind::Single(view.topology.home), why.clone()),
         Outcome::Shard(shard, why) => (PlanKind::Single(*shard), why.clone()),
@@ -306,6 +313,10 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
         Ok(Many::Scatter(scatter)) => scatter,
         Ok(Many::Finish(finish)) => return finished(finish, inputs, view, access, why),
         Ok(Many::Deliver(delivery)) => return delivery::plan(delivery, inputs, view, analysis.parameters),
+        Ok(Many::Supply(supply)) => {
+            let why = (!matches!(supply.target, SupplyTarget::Home)).then_some(why);
+            return supply::plan(supply, why, inputs, view, analysis.parameters);
+        }
         Err(fault) => return refused(fault.clone()),
     };
     let window = match &scatter.limit {

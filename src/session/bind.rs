@@ -102,6 +102,7 @@ impl Session {
             | PlanKind::Finish(_)
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
+            | PlanKind::Supply(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
             | PlanKind::Draw(_) => None,

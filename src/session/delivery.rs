@@ -51,7 +51,13 @@ impl Session {
         if opened {
             self.tx.begin_implicit(&self.settings);
         }
-        match self.deliver(plan, ask).await {
+        let done = self.deliver(plan, ask).await;
+        self.end_write(done, opened).await
+    }
+
+    /// The end of a write in a transaction, perhaps one that was `opened` for it alone: its command tag, or nothing of it.
+    pub(super) async fn end_write(&mut self, done: Result<String, Failure>, opened: bool) -> Result<(), Failure> {
+        match done {
             Ok(tag) => {
                 self.end_parts(opened).await?;
                 reply::command_complete(&mut self.client.out, &tag)?;
@@ -68,10 +74,15 @@ impl Session {
     }
 
     async fn deliver(&mut self, plan: &DeliveryPlan, ask: &Ask<'_>) -> Result<String, Failure> {
-        let Answering { mut run, shards, same } = match self.start_delivery(plan, ask).await? {
-            Delivered::Done(tag) => return Ok(tag),
-            Delivered::Answering(answering) => *answering,
-        };
+        match self.start_delivery(plan, ask).await? {
+            Delivered::Done(tag) => Ok(tag),
+            Delivered::Answering(answering) => self.finish_answering(*answering).await,
+        }
+    }
+
+    /// What the shards answer to its end; the command tag.
+    pub(super) async fn finish_answering(&mut self, answering: Answering) -> Result<String, Failure> {
+        let Answering { mut run, shards, same } = answering;
         let ended = {
             let mut servers = self.held.servers(&shards);
             run.run(&mut servers, &mut self.client, None).await
@@ -82,6 +93,17 @@ impl Session {
             Ok(RunEnd::Suspended) => Err(Fault::new(SqlState::INTERNAL_ERROR, "a merge has stopped early").into()),
             Err(error) => Err(self.scatter_failure(error, false).await),
         }
+    }
+
+    /// The first rows of what the shards answer, for a portal that goes on with them.
+    pub(super) async fn resume_answering(
+        &mut self,
+        name: &[u8],
+        answering: Answering,
+        max: u64,
+    ) -> Result<(), Failure> {
+        let Answering { run, shards, .. } = answering;
+        self.resume(name, Box::new(PortalRun::new(run, shards)), Some(max)).await
     }
 
     /// The first rows of a portal that is fetched in pieces.
@@ -97,10 +119,7 @@ impl Session {
                 reply::command_complete(&mut self.client.out, &tag)?;
                 Ok(())
             }
-            Delivered::Answering(answering) => {
-                let Answering { run, shards, .. } = *answering;
-                self.resume(name, Box::new(PortalRun::new(run, shards)), Some(max)).await
-            }
+            Delivered::Answering(answering) => self.resume_answering(name, *answering, max).await,
         }
     }
 

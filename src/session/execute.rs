@@ -167,7 +167,7 @@ impl Session {
         if let PlanKind::Explain(_) = &plan.kind {
             return self.execute_explain(statement, &bind, plan).await;
         }
-        if let PlanKind::Deliver(_) = &plan.kind {
+        if let PlanKind::Deliver(_) | PlanKind::Supply(_) = &plan.kind {
             self.columns_of(statement).await?;
             self.leave_open().await?;
         }
@@ -182,8 +182,14 @@ impl Session {
         }
         let columns_added = self.columns_added_by(&plan);
         let ask = Ask::Bound { statement, bind: &bind, columns_added, describe: false };
-        if let (PlanKind::Deliver(delivery), Some(max)) = (&plan.kind, max) {
-            return Box::pin(self.execute_delivery(name, delivery, &ask, max)).await;
+        match (&plan.kind, max) {
+            (PlanKind::Deliver(delivery), Some(max)) => {
+                return Box::pin(self.execute_delivery(name, delivery, &ask, max)).await;
+            }
+            (PlanKind::Supply(supply), Some(max)) => {
+                return Box::pin(self.execute_supplied(name, supply, &ask, max)).await;
+            }
+            _ => {}
         }
         self.run_multi(&plan, &statement.analysis, &ask).await?;
         self.note_definition(&statement.analysis, None);
@@ -233,6 +239,7 @@ impl Session {
             | PlanKind::Broadcast(_)
             | PlanKind::Finish(_)
             | PlanKind::Deliver(_)
+            | PlanKind::Supply(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
             | PlanKind::Draw(_) => Err(tables_have_changed().into()),

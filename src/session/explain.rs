@@ -76,6 +76,7 @@ impl Session {
             | PlanKind::Single(_)
             | PlanKind::Any
             | PlanKind::Deliver(_)
+            | PlanKind::Supply(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
             | PlanKind::Draw(_) => {

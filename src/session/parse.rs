@@ -181,7 +181,9 @@ impl Session {
             // Types that users made are told with the numbers that the catalog has, which clients read there.
             PlanKind::Scatter { .. } => self.view.topology.home,
             // It may name tables that only the home shard has.
-            PlanKind::Finish(_) | PlanKind::Deliver(_) | PlanKind::Draw(_) => return Ok(self.view.topology.home),
+            PlanKind::Finish(_) | PlanKind::Deliver(_) | PlanKind::Supply(_) | PlanKind::Draw(_) => {
+                return Ok(self.view.topology.home);
+            }
             PlanKind::Refuse(fault) if statement.analysis.parameters == 0 => {
                 return Err(self.refusal(fault, &statement.text, &statement.types).await);
             }

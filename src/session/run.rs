@@ -267,6 +267,7 @@ impl Session {
             PlanKind::Finish(finish) => self.run_finish(finish, ask).await,
             PlanKind::Split { parts, combine } => self.run_parts(parts, combine, None, Access::Write, ask).await,
             PlanKind::Deliver(delivery) => Box::pin(self.run_delivery(delivery, ask)).await,
+            PlanKind::Supply(supply) => Box::pin(self.run_supplied(supply, ask)).await,
             PlanKind::CopyIn(copy) => self.run_copy_split(copy, ask).await,
             PlanKind::Explain(explain) => Box::pin(self.run_explain(explain, plan.access, analysis, ask)).await,
         }
@@ -485,6 +486,7 @@ impl Session {
             PlanKind::Split { parts, .. } => (QueryClass::Multi, parts.len()),
             PlanKind::Scatter { shards, .. } => (QueryClass::Scatter, shards.len()),
             PlanKind::Finish(finish) => (QueryClass::Finish, finish.shards().len()),
+            PlanKind::Supply(supply) => (QueryClass::Multi, supply.shards.len()),
             PlanKind::Deliver(delivery) => (QueryClass::Multi, delivery.targets(&self.view.topology).len()),
             PlanKind::Explain(_) => (QueryClass::Multi, 0),
         };

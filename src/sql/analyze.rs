@@ -451,7 +451,7 @@ impl Analyzer<'_> {
         match statement {
             Statement::Insert(insert) => self.insert(model, parsed, insert, ctes, with),
             Statement::Update(update) => self.update(model, parsed, update, ctes, with),
-            Statement::Delete(delete) => self.delete(model, delete, ctes, with),
+            Statement::Delete(delete) => self.delete(model, parsed, delete, ctes, with),
             Statement::Merge(_) => Err(Stop::NotUnderstood("MERGE")),
             _ => Err(Stop::NotUnderstood("this kind of statement")),
         }
@@ -464,6 +464,9 @@ impl Analyzer<'_> {
         let refuse = || Obstacle::new("a cursor over a statement that is no query").fault();
         match &mut verdict.outcome {
             Outcome::Routed(routed) => {
+                if let Some(change) = &mut routed.key_change {
+                    change.moved = Err(refuse());
+                }
                 let many = std::mem::replace(&mut routed.many, Err(refuse()));
                 routed.many = match (many, self.text.get(..inner)) {
                     (Ok(Many::Finish(finish)), Some(before)) => {
@@ -480,6 +483,7 @@ impl Analyzer<'_> {
             | Outcome::Parts(..)
             | Outcome::CopyIn(_)
             | Outcome::Deliver(_)
+            | Outcome::Supply(_)
             | Outcome::Draw(_) => verdict.outcome = Outcome::Refuse(refuse()),
             Outcome::Refuse(_) | Outcome::Home(_) | Outcome::Shard(..) => {}
         }

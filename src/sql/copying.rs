@@ -282,7 +282,10 @@ fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
     let Some(inner) = query_bytes(of) else { return of.not_understood("COPY of a query") };
     let mut verdict = of.statement_of(inner.clone(), Rows::Copied);
     let distributed = |outcome: &Outcome| {
-        matches!(outcome, Outcome::Routed(_) | Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::Deliver(_))
+        matches!(
+            outcome,
+            Outcome::Routed(_) | Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::Deliver(_) | Outcome::Supply(_)
+        )
     };
     if copy.endpoint != CopyEndpoint::Client && distributed(&verdict.outcome) {
         return Verdict::refuse(Fault::unsupported(
@@ -301,20 +304,26 @@ fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
     match &mut verdict.outcome {
         Outcome::Routed(routed) => {
             let whole = of.text.get(..of.scan.end).unwrap_or_default();
+            if let Some(change) = &mut routed.key_change {
+                change.moved = Err(merged());
+            }
             routed.many = match std::mem::replace(&mut routed.many, Err(merged())) {
                 Ok(Many::Scatter(_)) => concat(&copy.format).map(Many::Scatter),
                 Ok(Many::Finish(finish)) => match (whole.get(..inner.start), whole.get(inner.end..)) {
                     (Some(before), Some(after)) => Ok(Many::Finish(copied(&finish, before, after))),
                     _ => Err(merged()),
                 },
-                Ok(Many::Deliver(_)) => Err(merged()),
+                Ok(Many::Deliver(_) | Many::Supply(_)) => Err(merged()),
                 Err(fault) => Err(fault),
             };
         }
         Outcome::Insert(insert) => insert.many = Err(merged()),
-        Outcome::Broadcast(_) | Outcome::Parts(..) | Outcome::CopyIn(_) | Outcome::Deliver(_) | Outcome::Draw(_) => {
-            verdict.outcome = Outcome::Refuse(merged())
-        }
+        Outcome::Broadcast(_)
+        | Outcome::Parts(..)
+        | Outcome::CopyIn(_)
+        | Outcome::Deliver(_)
+        | Outcome::Supply(_)
+        | Outcome::Draw(_) => verdict.outcome = Outcome::Refuse(merged()),
         Outcome::Refuse(_) | Outcome::Home(_) | Outcome::Shard(..) | Outcome::Any(_) => {}
     }
     verdict

@@ -2,14 +2,17 @@
 
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{Expr, VisitMut, VisitorMut};
+use sqlparser::ast::{Assignment, Expr, Visit, VisitMut, Visitor, VisitorMut};
 
 use crate::catalog::{Column, ColumnDefault};
+use crate::fault::Fault;
 use crate::sql::NameScope;
-use crate::sql::clock::Clock;
+use crate::sql::clock::{Calls, Clock};
 use crate::sql::exprs::At;
+use crate::sql::insert::{assigned, is_default, refuse_sequences, refuse_varying_defaults};
 use crate::sql::literals::Literals;
-use crate::sql::model::{Model, Uses};
+use crate::sql::model::{Model, Obstacle, Uses};
+use crate::sql::names::Relation;
 use crate::sql::rewrite::is_faithful_in_parts;
 use crate::sql::template::Scan;
 use crate::sql::words::identifiers;
@@ -64,8 +67,44 @@ pub(crate) fn evaluated(scope: &NameScope<'_>, column: &Column) -> Result<Option
     let whole = format!("SELECT {text}");
     let tree = super::parse(&whole).filter(|tree| is_faithful_in_parts(tree, &whole, true)).ok_or(())?;
     let mut expr = super::parse_expr(text).filter(|expr| tree.to_string() == format!("SELECT {expr}")).ok_or(())?;
-    let _ = expr.visit(&mut OwnClock(Clock { scope: *scope, all: true }));
+    let _ = VisitMut::visit(&mut expr, &mut OwnClock(Clock { scope: *scope, calls: Calls::OfTransaction }));
     Ok(Some(Evaluated { sql: expr.to_string(), clock: uses.clock }))
+}
+
+/// What each shard would make of the defaults that SET gives to columns of a distributed table.
+pub(crate) fn check_assigned(
+    model: &mut Model<'_>,
+    relation: &Relation,
+    assignments: &[Assignment],
+) -> Result<(), Fault> {
+    let to_defaults = assignments.iter().filter(|assignment| assignment.visit(&mut FindDefault).is_break());
+    let names: Vec<String> = to_defaults.flat_map(|assignment| assigned(std::slice::from_ref(assignment))).collect();
+    let (Relation::Sharded { table: Some(table), .. } | Relation::Reference { table: Some(table), .. }) = relation
+    else {
+        return Ok(());
+    };
+    let columns: Vec<usize> =
+        names.iter().filter_map(|name| table.columns.iter().position(|column| *column.name == **name)).collect();
+    if let Relation::Reference { .. } = relation {
+        return refuse_varying_defaults(&model.scope, table, &columns);
+    }
+    refuse_sequences(table, &columns)?;
+    let columns = columns.iter().filter_map(|at| table.columns.get(*at));
+    if let Some(column) = columns.into_iter().find(|column| reads_clock(&model.scope, column)) {
+        let detail = format!("the default of column \"{}\" reads the clock, which differs between shards", column.name);
+        model.hinder(Obstacle::new(detail).hint("Send the time as a parameter or a literal."));
+    }
+    Ok(())
+}
+
+struct FindDefault;
+
+impl Visitor for FindDefault {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if is_default(expr) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
 }
 
 struct OwnClock<'a>(Clock<'a>);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use sqlparser::ast::{
     AccessExpr, ArrayElemTypeDef, CaseWhen, Cte, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArguments, GroupByExpr, ObjectName, OrderByExpr, Query, SelectItem, SetExpr,
+    FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, ObjectName, OrderByExpr, Query, SelectItem, SetExpr,
     Subscript, Value as Literal, WindowSpec, WindowType,
 };
 
@@ -64,9 +64,11 @@ impl Model<'_> {
                 if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("current_schema") {
                     self.note_schemas("current_schema")?;
                 }
+                self.note_unresolved(at.level, std::slice::from_ref(name));
                 Ok(())
             }
             Expr::CompoundIdentifier(names) => {
+                self.note_unresolved(at.level, names);
                 if let Some(name) = names.last() {
                     self.note_system_column(&folded(name));
                 }
@@ -213,6 +215,13 @@ impl Model<'_> {
             AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride }) => {
                 self.walk_all(at, lower_bound.iter().chain(upper_bound).chain(stride))
             }
+        }
+    }
+
+    fn note_unresolved(&mut self, level: LevelId, names: &[Ident]) {
+        if self.unresolved.is_some() && self.find_column(level, names).is_none() {
+            let name = names.last().map(|name| folded(name).into_owned());
+            self.unresolved.iter_mut().for_each(|found| found.extend(name.clone()));
         }
     }
 

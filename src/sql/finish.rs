@@ -10,7 +10,7 @@ use sqlparser::ast::{Statement, TableFactor, Visit, VisitMut, Visitor};
 use crate::fault::Fault;
 use crate::ids::ShardId;
 use crate::sql::analyze::Analyzer;
-use crate::sql::clock::Clock;
+use crate::sql::clock::{Calls, Clock};
 use crate::sql::elsewhere::{self, Needs};
 use crate::sql::from::is_only;
 use crate::sql::inner::inner_queries;
@@ -48,7 +48,7 @@ impl Parsed<'_> {
         }
     }
 
-    fn source<'s>(&'s self, of: &'s Analyzer<'_>) -> Source<'s> {
+    pub fn source<'s>(&'s self, of: &'s Analyzer<'_>) -> Source<'s> {
         match &self.other {
             Some(other) => Source { text: other, base: 0, slots: &[] },
             None => {
@@ -153,7 +153,7 @@ impl Unmerged<'_> {
 
 /// Which of a statement's texts is made.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Variant {
+pub(crate) enum Variant {
     /// On the home shard, outside of a transaction: what that has is read there.
     Alone,
     /// The client is in a transaction: every table is pulled through its connections, and the time is that of the transaction.
@@ -230,17 +230,18 @@ pub(crate) fn is_same_at_home(name: &str) -> bool {
     NAMES.contains(&name) || name.starts_with("has_") || name.starts_with("reg") || name.starts_with("pg_catalog.reg")
 }
 
-struct Rewriting<'m> {
-    model: &'m Model<'m>,
-    source: &'m Source<'m>,
+pub(crate) struct Rewriting<'m> {
+    pub model: &'m Model<'m>,
+    pub source: &'m Source<'m>,
     /// With views expanded.
-    tree: Statement,
-    around: &'m [Edit],
-    ordinals: HashMap<*const TableFactor, usize>,
-    expanded: Expanded,
+    pub tree: Statement,
+    /// What is changed in the text beside the tree.
+    pub around: &'m [Edit],
+    pub ordinals: HashMap<*const TableFactor, usize>,
+    pub expanded: Expanded,
     /// Whether what is printed of the tree is what the client wrote.
-    prints: bool,
-    variant: Variant,
+    pub prints: bool,
+    pub variant: Variant,
 }
 
 impl Rewriting<'_> {
@@ -337,6 +338,7 @@ impl Rewriting<'_> {
         let queries: HashMap<usize, &str> =
             of_queries.iter().filter_map(|(ordinal, at)| Some((*ordinal, &*pulls.get(*at)?.name))).collect();
         let mut replace = Replace {
+            schema: Some("pg_temp"),
             source: self.source,
             names: &names,
             queries: &queries,
@@ -346,7 +348,13 @@ impl Rewriting<'_> {
             behind: Vec::new(),
             edits: Vec::new(),
             complete: true,
-            clock: Clock { scope: self.model.scope, all: self.variant == Variant::InTransaction },
+            clock: Clock {
+                scope: self.model.scope,
+                calls: match self.variant {
+                    Variant::InTransaction => Calls::OfTransaction,
+                    Variant::Alone | Variant::Elsewhere => Calls::OfStatement,
+                },
+            },
             own_clock: false,
             clock_in_from: false,
         };
@@ -367,7 +375,7 @@ impl Rewriting<'_> {
     }
 
     /// What fills the input of a table at one place.
-    fn pull(
+    pub fn pull(
         &self,
         uses: &[&TableUse],
         form: Form,
@@ -407,9 +415,10 @@ impl Rewriting<'_> {
         let Form { only, renamed } = form;
         let columns: Vec<&str> = table.columns.iter().map(|column| &*column.name).collect();
         let scanned = Scanned { leaf: first.leaf, columns: &columns, qualifier: None };
-        let (mut filters, top) = match (self.prints, &self.tree) {
-            (true, Statement::Query(query)) => (filters(self.model, scanned), top(self.model, query, first, &columns)),
-            _ => (Vec::new(), None),
+        let mut filters = if self.prints { filters(self.model, scanned) } else { Vec::new() };
+        let top = match (self.prints, &self.tree) {
+            (true, Statement::Query(query)) => top(self.model, query, first, &columns),
+            _ => None,
         };
         if let Some(place) = on_shards.iter().find(|place| place.leaf == first.leaf)
             && matches!(source, PullSource::Sharded(_))
@@ -500,14 +509,14 @@ fn check_names(model: &Model<'_>) -> Result<(), Obstacle> {
 
 /// How a FROM item names its table.
 #[derive(Clone, Copy, Default)]
-struct Form {
+pub(crate) struct Form {
     only: bool,
     /// Its alias has a column list.
     renamed: bool,
 }
 
 /// The forms of all FROM items, by their ordinals.
-fn forms(tree: &Statement) -> Vec<Form> {
+pub(crate) fn forms(tree: &Statement) -> Vec<Form> {
     struct Forms(Vec<Form>);
     impl Visitor for Forms {
         type Break = ();

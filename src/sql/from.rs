@@ -420,6 +420,13 @@ impl Model<'_> {
         if let (Some(collected), Some(factor)) = (&mut self.collected, factor) {
             collected.tables.push(TableUse { factor, leaf: id, relation: relation.clone() });
         }
+        if factor.is_some_and(|factor| self.supplied.factors.contains(&factor))
+            && let Relation::Sharded { table, .. } | Relation::Unsharded { table } = &relation
+        {
+            self.leaves[id].columns = self.columns_of(id, table.as_deref());
+            rename(&mut self.leaves[id].columns, alias);
+            return Ok(JoinTree::Leaf(id));
+        }
         match relation {
             Relation::Sharded { name, table, distribution, key } => {
                 let mut columns = self.columns_of(id, table.as_deref());

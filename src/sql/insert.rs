@@ -12,7 +12,7 @@ use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::NameScope;
 use crate::sql::analyze::{Analyzer, analyze, routed};
-use crate::sql::defaults::uses_of;
+use crate::sql::defaults::{check_assigned, uses_of};
 use crate::sql::delivery::Delivery;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, unnest};
@@ -66,6 +66,9 @@ impl Analyzer<'_> {
         model.unused_ctes(with, ctes)?;
         let at = At { level, ctes: ctes.clone(), vary: true };
         walk_conflict(model, &at, insert)?;
+        if let Some(OnInsert::OnConflict(OnConflict { action: OnConflictAction::DoUpdate(update), .. })) = &insert.on {
+            check_assigned(model, &relation, &update.assignments)?;
+        }
         walk_returning(model, &at, insert.returning.as_deref())?;
         let delivered = Delivered { parsed, insert, with, columns: columns.as_deref(), source: &source };
         match relation {
@@ -533,14 +536,7 @@ pub(crate) fn target_level(model: &mut Model<'_>, name: String, table: Option<&T
 
 /// A write to a reference table: the same on every shard, or refused.
 pub(crate) fn write_reference(model: &Model<'_>, table: &str) -> Result<Outcome, Stop> {
-    let refuse = |detail: String| -> Stop {
-        Fault::unsupported(
-            format!("this write to reference table \"{table}\" is not supported"),
-            detail,
-            "Every shard must make the same rows: send the values themselves.",
-        )
-        .into()
-    };
+    let refuse = |detail: String| -> Stop { refuse_reference(table, detail).into() };
     if let Some(reference) = model.refs.first() {
         return Err(refuse(format!("it reads sharded table \"{}\"", reference.name.table)));
     }
@@ -559,6 +555,14 @@ pub(crate) fn write_reference(model: &Model<'_>, table: &str) -> Result<Outcome,
         return Err(why.clone().fault().into());
     }
     Ok(Outcome::Broadcast(Why::Reference))
+}
+
+pub(crate) fn refuse_reference(table: &str, detail: String) -> Fault {
+    Fault::unsupported(
+        format!("this write to reference table \"{table}\" is not supported"),
+        detail,
+        "Every shard must make the same rows: send the values themselves.",
+    )
 }
 
 fn check_insert(insert: &Insert) -> Result<(), Stop> {
@@ -686,7 +690,7 @@ pub(crate) fn from_sequence(column: &Column, table: &Table) -> Result<(), Fault>
     ))
 }
 
-fn refuse_sequences(table: &Table, omitted: &[usize]) -> Result<(), Fault> {
+pub(crate) fn refuse_sequences(table: &Table, omitted: &[usize]) -> Result<(), Fault> {
     omitted.iter().try_for_each(|index| from_sequence(&table.columns[*index], table))
 }
 
@@ -847,7 +851,8 @@ pub(crate) fn walk_returning<'q>(
     for item in items.unwrap_or_default() {
         match item {
             SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => model.walk(&inside, expr)?,
-            SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => {}
+            SelectItem::Wildcard(_) => model.levels[at.level].wildcard = true,
+            SelectItem::QualifiedWildcard(..) => {}
             SelectItem::ExprWithAliases { .. } => return Err(Stop::NotUnderstood("several aliases")),
         }
     }

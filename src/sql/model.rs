@@ -352,6 +352,17 @@ pub(crate) struct Model<'s> {
     pub resolved: DefaultHasher,
     /// Some name is looked up in the search path by Postgres alone.
     pub by_path: bool,
+    pub supplied: Supplied,
+    /// Names that are columns of nothing that the walk has met, where that is asked for.
+    pub unresolved: Option<Vec<String>>,
+}
+
+/// What counts as something that every shard has, because it is sent along with the statement. The pointers are compared and never followed.
+#[derive(Debug, Default)]
+pub(crate) struct Supplied {
+    pub factors: HashSet<*const TableFactor>,
+    /// Queries, and what they give.
+    pub queries: HashMap<*const Query, Columns>,
 }
 
 impl<'s> Model<'s> {
@@ -378,6 +389,8 @@ impl<'s> Model<'s> {
             correlated: 0,
             resolved: DefaultHasher::new(),
             by_path: false,
+            supplied: Supplied::default(),
+            unresolved: None,
         }
     }
 

@@ -9,18 +9,23 @@ use sqlparser::ast::{
 
 use crate::fault::Fault;
 use crate::sql::analyze::{Analyzer, routed};
+use crate::sql::defaults::check_assigned;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::finish::Parsed;
 use crate::sql::from::{JoinTree, is_only, only};
 use crate::sql::insert::{
-    assigned, is_default, refuse_sequence_defaults, walk_assignments, walk_returning, write_reference,
+    assigned, is_default, refuse_reference, refuse_sequence_defaults, walk_assignments, walk_returning, write_reference,
 };
 use crate::sql::keys::{KeyExpr, Operand, Value};
+use crate::sql::matches::several_match;
 use crate::sql::model::{LevelId, Model, Obstacle, Spread, Stop};
 use crate::sql::moving::Moving;
 use crate::sql::names::{Relation, parts};
 use crate::sql::outcome::{KeyChange, Many, Outcome, Routed, Scatter};
-use crate::sql::shape::check_scatter;
+use crate::sql::percall::check_calls;
+use crate::sql::shape::{check_clock, check_places, check_scatter};
+use crate::sql::supply::Supply;
+use crate::sql::supplying::{self, Supplying, Walked, is_update, several};
 
 /// The table that a statement changes.
 struct Changed {
@@ -43,7 +48,8 @@ impl Analyzer<'_> {
         let changed = walk_update(model, update, ctes)?;
         model.unused_ctes(with, ctes)?;
         let change = self.key_change(model, parsed, update, with, &changed);
-        let outcome = self.change_outcome(model, changed)?;
+        let outcome =
+            self.change_outcome(model, parsed, with, changed, |model, ctes| walk_update(model, update, ctes))?;
         Ok(match outcome {
             Outcome::Routed(routed) => Outcome::Routed(Routed { key_change: change.map(Box::new), ..routed }),
             other => other,
@@ -53,24 +59,58 @@ impl Analyzer<'_> {
     pub(crate) fn delete<'q>(
         &self,
         model: &mut Model<'_>,
+        parsed: &Parsed<'_>,
         delete: &'q Delete,
         ctes: &Ctes<'q>,
         with: Option<&'q With>,
     ) -> Result<Outcome, Stop> {
         let changed = walk_delete(model, delete, ctes)?;
         model.unused_ctes(with, ctes)?;
-        self.change_outcome(model, changed)
+        self.change_outcome(model, parsed, with, changed, |model, ctes| walk_delete(model, delete, ctes))
     }
 
-    fn change_outcome(&self, model: &Model<'_>, changed: Changed) -> Result<Outcome, Stop> {
+    /// `walk`: over the statement, as `changed` was made.
+    fn change_outcome<'q>(
+        &self,
+        model: &Model<'_>,
+        parsed: &Parsed<'_>,
+        with: Option<&'q With>,
+        changed: Changed,
+        walk: impl Fn(&mut Model<'_>, &Ctes<'q>) -> Result<Changed, Stop>,
+    ) -> Result<Outcome, Stop> {
+        let supplied = |reason: &Fault| -> Result<Arc<Supply>, Fault> {
+            let walk = |model: &mut Model<'_>| {
+                let ctes = model.with(with, &None)?;
+                let changed = walk(model, &ctes)?;
+                model.unused_ctes(with, &ctes)?;
+                let spread = model.spread_of(&changed.tree);
+                Ok(Walked { relation: changed.relation, level: changed.level, reference: changed.reference, spread })
+            };
+            let supplying = Supplying { of: self, parsed, reason };
+            supplying.supply(walk).map(Arc::new).map_err(|why| supplying::refused(reason, &why))
+        };
         match changed.relation {
-            Relation::Reference { name, .. } => write_reference(model, &name.name),
+            Relation::Reference { name, .. } => match write_reference(model, &name.name) {
+                Err(Stop::Refuse(reason)) => Ok(Outcome::Supply(supplied(&reason)?)),
+                done @ Ok(_) if is_update(parsed.tree) && !matches!(changed.tree, JoinTree::Leaf(_)) => {
+                    let mut again = Model::new(self.scope, parsed.literals(self), self.used.clone());
+                    again.collected = Some(Box::default());
+                    let ctes = again.with(with, &None)?;
+                    let changed = walk(&mut again, &ctes)?;
+                    match several_match(&again, changed.level) {
+                        Some(other) => Err(refuse_reference(&name.name, several(&other)).into()),
+                        None => done,
+                    }
+                }
+                done => done,
+            },
             Relation::Sharded { .. } | Relation::Unsharded { .. } | Relation::System => {
                 if model.refs.is_empty() {
                     let many = check_scatter(model, &Spread::Same).and(Err(Obstacle::new("no sharded table")));
                     return Ok(self.read_outcome(model, many.map_err(Obstacle::fault)));
                 }
-                Ok(routed(model, on_many(model, &changed.tree).map_err(Obstacle::fault)))
+                let many = on_many(self, model, parsed.tree, &changed.tree).map_err(Obstacle::fault);
+                Ok(routed(model, many.or_else(|reason| supplied(&reason).map(Many::Supply))))
             }
             Relation::View { .. } => Err(Stop::NotUnderstood("a change through a view")),
         }
@@ -125,18 +165,22 @@ impl Analyzer<'_> {
             Err(Stop::Refuse(fault)) => return Err(fault.message.to_string()),
             Err(Stop::NotUnderstood(what)) => return Err(format!("the router does not understand {what}")),
         };
-        on_many(&model, &changed.tree).map(drop).map_err(|why| why.detail.into_owned())
+        on_many(self, &model, &Statement::Delete(delete.clone()), &changed.tree)
+            .map(drop)
+            .map_err(|why| why.detail.into_owned())
     }
 }
 
 /// How a change runs on several shards.
-fn on_many(model: &Model<'_>, tree: &JoinTree) -> Result<Many, Obstacle> {
+fn on_many(of: &Analyzer<'_>, model: &Model<'_>, statement: &Statement, tree: &JoinTree) -> Result<Many, Obstacle> {
     let spread = model.spread_of(tree);
-    match (check_scatter(model, &spread), &spread) {
-        (Err(why), _) => Err(why),
+    check_places(model, &spread)?;
+    check_calls(of, statement, model)?;
+    check_clock(model)?;
+    match spread {
         // Every shard would change the rows of a table that lies elsewhere.
-        (Ok(()), Spread::Same) => Err(Obstacle::new("the changed table is not sharded")),
-        (Ok(()), _) => Ok(Many::Scatter(Scatter::concat())),
+        Spread::Same => Err(Obstacle::new("the changed table is not sharded")),
+        Spread::Parted { .. } | Spread::Tangled(_) => Ok(Many::Scatter(Scatter::concat())),
     }
 }
 
@@ -181,13 +225,14 @@ fn walk_update<'q>(model: &mut Model<'_>, update: &'q Update, ctes: &Ctes<'q>) -
     };
     changed = join(model, changed, more, ctes)?;
     let at = At { level: changed.level, ctes: ctes.clone(), vary: true };
-    condition(model, &at, update.selection.as_ref())?;
+    condition(model, &at, &changed.tree, update.selection.as_ref())?;
     if let Relation::Sharded { table: Some(table), .. } | Relation::Reference { table: Some(table), .. } =
         &changed.relation
     {
         refuse_sequence_defaults(table, &update.assignments)?;
     }
     walk_assignments(model, &at, &update.assignments)?;
+    check_assigned(model, &changed.relation, &update.assignments)?;
     walk_returning(model, &at, update.returning.as_deref())?;
     Ok(changed)
 }
@@ -203,7 +248,7 @@ fn walk_delete<'q>(model: &mut Model<'_>, delete: &'q Delete, ctes: &Ctes<'q>) -
     let changed = target(model, table)?;
     let changed = join(model, changed, delete.using.as_deref().unwrap_or_default(), ctes)?;
     let at = At { level: changed.level, ctes: ctes.clone(), vary: true };
-    condition(model, &at, delete.selection.as_ref())?;
+    condition(model, &at, &changed.tree, delete.selection.as_ref())?;
     walk_returning(model, &at, delete.returning.as_deref())?;
     Ok(changed)
 }
@@ -242,12 +287,12 @@ fn join<'q>(
     Ok(Changed { tree, ..changed })
 }
 
-fn condition<'q>(model: &mut Model<'_>, at: &At<'q>, selection: Option<&'q Expr>) -> Result<(), Stop> {
+fn condition<'q>(model: &mut Model<'_>, at: &At<'q>, tree: &JoinTree, selection: Option<&'q Expr>) -> Result<(), Stop> {
     let Some(selection) = selection else { return Ok(()) };
     model.walk(at, selection)?;
     let leaves = model.levels[at.level].leaves.clone();
     model.add_condition(at.level, selection, &leaves);
-    model.collect_filter(at.level, selection, || leaves.clone());
+    model.collect_filter(at.level, selection, || tree.preserved());
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use crate::catalog::{Catalog, RelationKind, Table};
 use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::analyze::Analyzer;
-use crate::sql::clock::Clock;
+use crate::sql::clock::{Calls, Clock};
 use crate::sql::defaults::evaluated;
 use crate::sql::delivery::{Delivery, Depot, DepotColumn, DepotKey, Landing, Moved, Place, Taking, Verb};
 use crate::sql::exprs::At;
@@ -258,7 +258,7 @@ impl Moving<'_> {
     ) -> Result<String, String> {
         let mut expr = expr.clone();
         let mut over = OverInput {
-            clock: Clock { scope: self.of.scope, all: true },
+            clock: Clock { scope: self.of.scope, calls: Calls::OfTransaction },
             alias,
             is_column: &|name| self.table.column(name).is_some(),
             found_clock: None,

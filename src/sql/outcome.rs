@@ -11,6 +11,7 @@ use crate::sql::delivery::{Delivery, Depot};
 use crate::sql::keys::{KeyGroup, KeyName, RowKey};
 use crate::sql::pieces::Pieces;
 use crate::sql::sequences::Draw;
+use crate::sql::supply::Supply;
 use crate::sql::template::Slot;
 use crate::sql::utility::CopyFormat;
 use crate::types::compare::TextStyle;
@@ -38,6 +39,8 @@ pub enum Outcome {
     Draw(Arc<Draw>),
     /// Its rows are put together first: what they are tells where they go.
     Deliver(Arc<Delivery>),
+    /// What it reads is put together first, and sent along with it.
+    Supply(Arc<Supply>),
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +72,7 @@ pub enum Many {
     Scatter(Scatter),
     Finish(Arc<Finish>),
     Deliver(Arc<Delivery>),
+    Supply(Arc<Supply>),
 }
 
 /// A Postgres finishes the statement on rows that are pulled from the shards.

@@ -73,6 +73,7 @@ impl Analyzer<'_> {
             | Outcome::CopyIn(_)
             | Outcome::Insert(_)
             | Outcome::Deliver(_)
+            | Outcome::Supply(_)
             | Outcome::Draw(_) => Verdict::refuse(Fault::unsupported(
                 "WHERE CURRENT OF is not supported here",
                 "the statement changes or reads rows beside those of the shard that has the cursor",

@@ -15,8 +15,8 @@ use crate::ids::{Oid, QualifiedName};
 use crate::sql::functions::{FunctionClass, classify};
 use crate::sql::model::{LeafId, Model, NodeId, Obstacle};
 use crate::sql::names::{folded, parts};
-use crate::sql::outcome::{PullSource, PullText, Top};
-use crate::sql::pieces::Pieces;
+use crate::sql::outcome::{FinishText, KeysFrom, PullSource, PullText, Top};
+use crate::sql::pieces::{Piece, Pieces};
 use crate::sql::words::{self, Words};
 
 /// The names that a statement mentions, wherever and as whatever.
@@ -291,6 +291,48 @@ pub(crate) fn share(pulls: &mut Vec<PullText>, pull: PullText) -> usize {
     let name = if before == 0 { base } else { format!("{base}_{}", before + 1) };
     pulls.push(PullText { name, ..pull });
     pulls.len() - 1
+}
+
+/// Adds the pulls of another query to those of a statement, under names that end with `suffix`, and puts these into its text.
+pub(crate) fn append(pulls: &mut Vec<PullText>, of: FinishText, suffix: &str) -> Pieces {
+    let base = pulls.len();
+    // The longer ones first: one can begin with another.
+    let mut names: Vec<String> = of.pulls.iter().map(|pull| pull.name.clone()).collect();
+    names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+    for mut pull in of.pulls {
+        pull.name.push_str(suffix);
+        for keys in &mut pull.keys {
+            if let KeysFrom::Input { pull, .. } = &mut keys.from {
+                *pull += base;
+            }
+        }
+        pulls.push(pull);
+    }
+    let mut sql = of.sql;
+    for piece in &mut sql.0 {
+        if let Piece::Text(text) = piece {
+            *text = rename(text, &names, suffix).into();
+        }
+    }
+    sql
+}
+
+/// The text with the suffix behind each of these inputs.
+fn rename(text: &str, names: &[String], suffix: &str) -> String {
+    const SCHEMA: &str = "pg_temp.";
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(SCHEMA) {
+        let (before, name) = rest.split_at(at + SCHEMA.len());
+        out.push_str(before);
+        rest = name;
+        if let Some(name) = names.iter().find(|name| rest.starts_with(&***name)) {
+            out.push_str(name);
+            out.push_str(suffix);
+            rest = rest.get(name.len()..).unwrap_or_default();
+        }
+    }
+    out + rest
 }
 
 /// Whether a pull from here brings every row of its table, whatever the call's values are.

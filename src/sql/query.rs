@@ -52,6 +52,9 @@ impl Model<'_> {
         leaf_of: Option<LeafId>,
         ctes: &Ctes<'q>,
     ) -> Result<Rows, Stop> {
+        if let Some(columns) = self.supplied.queries.get(&std::ptr::from_ref(query)) {
+            return Ok(Rows { columns: columns.clone(), spread: Spread::Same, bases: vec![Spread::Same] });
+        }
         check_clauses(query)?;
         let ctes = self.with(query.with.as_ref(), ctes)?;
         self.uses.locking |= !query.locks.is_empty();

@@ -9,7 +9,7 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
-use crate::sql::clock::{Clock, Replaced};
+use crate::sql::clock::{Clock, Replaced, Replacement};
 use crate::sql::from::is_only;
 use crate::sql::names::parts;
 use crate::sql::parse_query;
@@ -19,6 +19,8 @@ use crate::sql::views::Expanded;
 /// Puts inputs in the place of tables, and takes the schemas off the columns that were qualified by them: in the client's text by
 /// edits, in the definitions of views by changing the tree.
 pub(crate) struct Replace<'a> {
+    /// That of the inputs.
+    pub schema: Option<&'static str>,
     pub source: &'a Source<'a>,
     /// The inputs' names, by the ordinals of their FROM items.
     pub names: &'a HashMap<usize, &'a str>,
@@ -67,10 +69,20 @@ impl Replace<'_> {
 
     /// The connection's own function in the place of one that reads the clock.
     fn replace_clock(&mut self, function: &mut Function) {
-        if let Some(Replaced { first, last, text }) = self.clock.replace(function) {
-            self.edit(&first, &last, text);
-            self.own_clock = true;
+        let Some(Replaced { first, last, by }) = self.clock.replace(function) else { return };
+        match by {
+            Replacement::Name(text) => self.edit(&first, &last, text),
+            Replacement::Value { .. } if !is_placed(&first) => self.complete = false,
+            Replacement::Value { before, around } => match (self.source.call(&first, &last), around) {
+                (Some((bytes, _)), None) => self.edits.push(Edit { bytes, text: before }),
+                (Some((bytes, Some(argument))), Some((before, after))) => {
+                    self.edits.push(Edit { bytes: bytes.start..argument.start, text: before });
+                    self.edits.push(Edit { bytes: argument.end..bytes.end, text: after });
+                }
+                _ => self.complete = false,
+            },
         }
+        self.own_clock = true;
     }
 
     /// `input` in the place of the table that a FROM item names.
@@ -80,7 +92,7 @@ impl Replace<'_> {
             return;
         };
         let (first, last) = (first.clone(), last.clone());
-        let input = ["pg_temp", input];
+        let input: Vec<&str> = self.schema.into_iter().chain([input]).collect();
         let mut text = input.join(".");
         match alias {
             // What ONLY stands before is no alias.
@@ -95,7 +107,7 @@ impl Replace<'_> {
                 *alias = Some(TableAlias { explicit: true, name: last, columns: Vec::new(), at: None });
             }
         }
-        *name = ObjectName::from(input.map(Ident::new).to_vec());
+        *name = ObjectName::from(input.into_iter().map(Ident::new).collect::<Vec<_>>());
     }
 }
 
@@ -129,7 +141,10 @@ impl VisitorMut for Replace<'_> {
             self.behind.push(None);
             return ControlFlow::Continue(());
         };
-        let text = format!("SELECT * FROM pg_temp.{input}");
+        let text = match self.schema {
+            Some(schema) => format!("SELECT * FROM {schema}.{input}"),
+            None => format!("SELECT * FROM {input}"),
+        };
         let (items, queries) = count(query);
         self.behind.push(Some((self.next + items, self.next_query + queries)));
         let (SetExpr::Select(select), Some(other)) = (&*query.body, parse_query(&text)) else {

@@ -23,6 +23,23 @@ use crate::types::{Format, oid};
 
 /// Why nothing of a statement may run on more than one shard, whatever its shape.
 pub(crate) fn check_scatter(model: &Model<'_>, base: &Spread) -> Result<(), Obstacle> {
+    check_places(model, base)?;
+    if let Some(name) = &model.uses.volatile {
+        return Err(Obstacle::new(format!("function {name}() gives another value at each call")));
+    }
+    check_clock(model)
+}
+
+pub(crate) fn check_clock(model: &Model<'_>) -> Result<(), Obstacle> {
+    if let Some(name) = &model.uses.clock {
+        return Err(Obstacle::new(format!("function {name}() reads the clock, which differs between shards"))
+            .hint("Send the time as a parameter or a literal, or give the sharding key one value in WHERE."));
+    }
+    Ok(())
+}
+
+/// The same, with no regard to functions that give another value at each call, or on each shard.
+pub(crate) fn check_places(model: &Model<'_>, base: &Spread) -> Result<(), Obstacle> {
     if let Some(obstacle) = &model.obstacle {
         return Err(obstacle.clone());
     }
@@ -44,13 +61,6 @@ pub(crate) fn check_scatter(model: &Model<'_>, base: &Spread) -> Result<(), Obst
     }
     if let Some(column) = &uses.system_column {
         return Err(Obstacle::new(format!("system column \"{column}\"")));
-    }
-    if let Some(name) = &uses.volatile {
-        return Err(Obstacle::new(format!("function {name}() gives another value at each call")));
-    }
-    if let Some(name) = &uses.clock {
-        return Err(Obstacle::new(format!("function {name}() reads the clock, which differs between shards"))
-            .hint("Send the time as a parameter or a literal, or give the sharding key one value in WHERE."));
     }
     if let Some(name) = &uses.server {
         return Err(Obstacle::new(format!("{name} depends on the server that runs it")));

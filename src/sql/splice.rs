@@ -48,6 +48,26 @@ impl Source<'_> {
         Some(start + within)
     }
 
+    /// The bytes of a call with its arguments, and those of what stands between its parentheses, if anything does.
+    pub fn call(&self, first: &Ident, last: &Ident) -> Option<(Range<usize>, Option<Range<usize>>)> {
+        let name = self.range(first, last)?;
+        let tokens = tokens(self.text.get(name.end..)?, true)?;
+        let Some(open) = tokens.first().filter(|token| token.is(b'(')) else { return Some((name, None)) };
+        let mut depth = 0usize;
+        for (at, token) in tokens.iter().enumerate() {
+            if token.is(b'(') {
+                depth += 1;
+            } else if token.is(b')') {
+                depth -= 1;
+                if depth == 0 {
+                    let inside = name.end + open.end..name.end + token.start;
+                    return Some((name.start..name.end + token.end, (at > 1).then_some(inside)));
+                }
+            }
+        }
+        None
+    }
+
     /// What stands between the parentheses around a query, given where its SELECT is.
     pub fn parenthesised(&self, select: Location) -> Option<Range<usize>> {
         let start = self.offset(select)?;

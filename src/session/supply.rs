@@ -1,0 +1,329 @@
+//! UPDATE and DELETE that are sent what they read: rows of other tables are put together on the combine connection, held, and go along with
+//! the statement to each shard, as WITH queries over arrays.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::time::Instant;
+
+use crate::backend::clock::Moment;
+use crate::backend::combine::qualified;
+use crate::backend::inflight::{Audience, Owed};
+use crate::exec::delivery::{Collected, To, ask_bound, collect};
+use crate::exec::forward::without_position;
+use crate::exec::replies::ScatterError;
+use crate::exec::scatter::{Answer, ScatterRun};
+use crate::fault::{Fault, SqlState};
+use crate::ids::{ShardId, ShardSet};
+use crate::merge::MergeLimits;
+use crate::plan::SupplyPlan;
+use crate::plan::combine::Combine;
+use crate::plan::supply::{Supplied, SuppliedRows};
+use crate::session::bind::result_formats;
+use crate::session::delivery::Answering;
+use crate::session::finish::Original;
+use crate::session::pulls::{declared_types, values_of};
+use crate::session::run::Ask;
+use crate::session::sent::{Sent, from_arrays, names};
+use crate::session::transaction::TxState;
+use crate::session::{Failure, Session};
+use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
+use crate::sql::pulls::quoted;
+use crate::sql::supply::MOMENT;
+use crate::wire::array::ArrayWriter;
+use crate::wire::{encode, reply, request};
+
+/// Rows that are held until the statement is sent.
+struct Held {
+    name: String,
+    sent: Vec<Sent>,
+    arrays: Vec<Bytes>,
+}
+
+impl Session {
+    /// Runs the statement to its end; rows and command tag to the client. It is atomic, whether or not the client has a transaction open.
+    pub(super) async fn run_supplied(&mut self, plan: &SupplyPlan, ask: &Ask<'_>) -> Result<(), Failure> {
+        let opened = !self.tx.is_open();
+        if opened {
+            self.tx.begin_implicit(&self.settings);
+        }
+        let done = match self.start_supplied(plan, ask).await {
+            Ok(answering) => self.finish_answering(answering).await,
+            Err(failure) => Err(failure),
+        };
+        self.end_write(done, opened).await
+    }
+
+    /// The first rows of a portal that is fetched in pieces.
+    pub(super) async fn execute_supplied(
+        &mut self,
+        name: &[u8],
+        plan: &SupplyPlan,
+        ask: &Ask<'_>,
+        max: u64,
+    ) -> Result<(), Failure> {
+        let answering = self.start_supplied(plan, ask).await?;
+        self.resume_answering(name, answering, max).await
+    }
+
+    /// Everything up to the first rows of the shards' answers.
+    async fn start_supplied(&mut self, plan: &SupplyPlan, ask: &Ask<'_>) -> Result<Answering, Failure> {
+        let until = self.shared.limits.query_timeout.and_then(|limit| Instant::now().checked_add(limit));
+        // All shards at once, so that nobody waits for one with others in his hands.
+        let clock = if plan.moment { Some(self.shard_with_clock(&plan.finish)?) } else { None };
+        let (_, sources) = self.feeds(&plan.finish)?;
+        let describes = (!plan.supplies.is_empty()).then_some(self.view.topology.home);
+        let mut shards: ShardSet = sources.into_iter().chain(clock).chain(describes).collect();
+        shards.union_with(&plan.shards);
+        let shards: Vec<ShardId> = shards.iter().collect();
+        self.check_fanout(shards.len())?;
+        self.enlist_all(&shards).await?;
+        let (held, original) = match plan.supplies.is_empty() {
+            true => (Vec::new(), None),
+            false => {
+                let (held, original) = self.hold_supplies(plan, ask, until).await?;
+                (held, Some(original))
+            }
+        };
+        let moment = match clock {
+            None => Moment::default(),
+            Some(shard) => self.moment_of_supply(shard, ask).await?,
+        };
+        let supplying = self.supply_shards(plan, ask, &held, original.as_ref(), &moment);
+        let supplied = in_time(until, supplying).await.unwrap_or_else(|fault| Err(fault.into()));
+        match supplied {
+            Ok(answering) => Ok(answering),
+            Err(error) => Err(self.scatter_failure(error, false).await),
+        }
+    }
+
+    async fn moment_of_supply(&mut self, shard: ShardId, ask: &Ask<'_>) -> Result<Moment, Failure> {
+        let mut moment = self.moment_of(shard).await?;
+        if let (Ask::Query { .. }, TxState::Implicit) = (ask, self.tx.state) {
+            // A transaction of one Query message begins with its statement.
+            moment.statement.clone_from(&moment.transaction);
+        }
+        Ok(moment)
+    }
+
+    /// The rows of all supplies; and how the home shard describes the client's own statement.
+    async fn hold_supplies(
+        &mut self,
+        plan: &SupplyPlan,
+        ask: &Ask<'_>,
+        until: Option<Instant>,
+    ) -> Result<(Vec<Held>, Original), Failure> {
+        let original = self.original(&plan.finish, ask).await?;
+        // What runs on the combine connection besides the supplies returns no rows, whatever the statement itself returns.
+        let (parameters, rows) = (original.parameters.clone(), reply::NO_DATA.into());
+        let (slot, _) = self.begin_finish(&plan.finish, ask, Original { parameters, rows }).await?;
+        let holding = self.read_supplies(slot, plan, ask, &original);
+        let held = match in_time(until, holding).await {
+            Ok(held) => held,
+            Err(fault) => {
+                if let Some(at) = self.held.position(slot) {
+                    self.held[at].server.broken = true;
+                }
+                Err(fault.into())
+            }
+        };
+        let held = match held {
+            Ok(held) => Ok(held),
+            Err(error) => Err(self.scatter_failure(error, false).await),
+        };
+        self.end_finish(slot).await;
+        Ok((held?, original))
+    }
+
+    async fn read_supplies(
+        &mut self,
+        slot: ShardId,
+        plan: &SupplyPlan,
+        ask: &Ask<'_>,
+        original: &Original,
+    ) -> Result<Vec<Held>, ScatterError> {
+        let mut held = Vec::new();
+        let mut left = self.shared.limits.merge_bytes;
+        for supplied in &plan.supplies {
+            let rows = self.read_supply(slot, plan, supplied, ask, original, left).await?;
+            left = left.saturating_sub(rows.arrays.iter().map(Bytes::len).sum());
+            held.push(rows);
+        }
+        Ok(held)
+    }
+
+    async fn read_supply(
+        &mut self,
+        slot: ShardId,
+        plan: &SupplyPlan,
+        supplied: &Supplied,
+        ask: &Ask<'_>,
+        original: &Original,
+        limit: usize,
+    ) -> Result<Held, ScatterError> {
+        let of_pull;
+        let (sql, parameters) = match &supplied.rows {
+            SuppliedRows::Query { sql, parameters } => (sql, &parameters[..]),
+            SuppliedRows::Pull(at) => {
+                let pull = plan.finish.pulls.get(*at);
+                let columns = pull.map_or(&[][..], |pull| &pull.columns).iter().map(|column| quoted(&column.name));
+                let name = pull.map_or("", |pull| &pull.name);
+                of_pull = format!("SELECT {} FROM {}", columns.collect::<Vec<_>>().join(", "), qualified(name));
+                (&of_pull, &[][..])
+            }
+        };
+        let types = declared_types(parameters, original);
+        let mut sent = self.sent_columns(slot, sql, &types).await?;
+        let mut bind = values_of(ask, parameters, &Moment::default(), &[])?;
+        self.find_collations(slot, sql, &types, &bind, &mut sent).await?;
+        encode::count16(&mut bind, sent.len())?;
+        sent.iter().for_each(|sent| bind.put_i16(sent.format.code()));
+        let elements: Vec<_> = sent.iter().map(|sent| sent.element).collect();
+        let bytes = self.shared.limits.merge_bytes;
+        let at = self.held_at(slot)?;
+        let server = &mut self.held[at].server;
+        ask_bound(server, sql, &types, &bind)?;
+        let collected =
+            collect(server, &mut self.client, 1, &elements, limit, |_| Ok(To::All), || too_much(bytes)).await?;
+        Ok(Held { name: supplied.name.clone(), arrays: arrays_of(&collected, &sent)?, sent })
+    }
+
+    /// The statement on every shard, with all that is sent along.
+    async fn supply_shards(
+        &mut self,
+        plan: &SupplyPlan,
+        ask: &Ask<'_>,
+        held: &[Held],
+        original: Option<&Original>,
+        moment: &Moment,
+    ) -> Result<Answering, ScatterError> {
+        let moments: &[u16] = if plan.moment { &[TRANSACTION_MOMENT, STATEMENT_MOMENT] } else { &[] };
+        let parameters: Vec<u16> = plan.parameters.iter().chain(moments).copied().collect();
+        let text = statement(plan, held);
+        let mut types = match original {
+            Some(original) => declared_types(&parameters, original),
+            None => {
+                let (_, declared) = ask.statement();
+                let declared = Original { parameters: declared.to_vec(), rows: Bytes::new() };
+                declared_types(&parameters, &declared)
+            }
+        };
+        types.extend(held.iter().flat_map(|held| &held.sent).map(|sent| sent.array));
+        let arrays: Vec<&[u8]> = held.iter().flat_map(|held| &held.arrays).map(|array| &array[..]).collect();
+        let mut bind = values_of(ask, &parameters, moment, &arrays)?;
+        put_formats(&mut bind, ask)?;
+        let shards: Vec<ShardId> = plan.shards.iter().collect();
+        for shard in &shards {
+            let at = self.held_at(*shard)?;
+            let held = &mut self.held[at];
+            held.wrote = true;
+            let server = &mut held.server;
+            request::parse(&mut server.out, b"", text.as_bytes(), &types)?;
+            server.inflight.push(Owed::Parse(Audience::Client));
+            request::bind_raw(&mut server.out, b"", b"", &bind)?;
+            server.inflight.push(Owed::Bind(Audience::Router));
+            request::describe(&mut server.out, request::Target::Portal, b"")?;
+            server.inflight.push(Owed::DescribePortal(Audience::Client));
+            request::execute(&mut server.out, b"", 0)?;
+            server.inflight.push(Owed::Execute(Audience::Client));
+            server.out.extend_from_slice(request::SYNC);
+            server.inflight.push(Owed::Sync(Audience::Router));
+        }
+        let run = self.start_answers(&shards, &Combine::CONCAT, plan.everywhere, ask, original).await?;
+        Ok(Answering { run, shards, same: plan.everywhere })
+    }
+
+    /// The heads of the shards' answers; the client is told the columns, where it is to be told them.
+    pub(super) async fn start_answers(
+        &mut self,
+        shards: &[ShardId],
+        combine: &Combine,
+        everywhere: bool,
+        ask: &Ask<'_>,
+        original: Option<&Original>,
+    ) -> Result<ScatterRun, ScatterError> {
+        let limits = MergeLimits { max_bytes: self.shared.limits.merge_bytes };
+        let style = self.text_style();
+        let answer = if everywhere { Answer::First } else { Answer::Merged };
+        let run = {
+            let mut servers = self.held.servers(shards);
+            ScatterRun::start(&mut servers, &mut self.client, combine, None, limits, answer, style).await
+        };
+        // The text is not the client's.
+        let mut run = run.map_err(|error| match error {
+            ScatterError::Shard(frame) => ScatterError::Shard(without_position(&frame)),
+            error => error,
+        })?;
+        match self.tell_answers(&run, ask, original) {
+            Ok(()) => Ok(run),
+            Err(fault) => Err(run.fail(fault)),
+        }
+    }
+
+    /// The columns as they are described where every table exists, if they were.
+    fn tell_answers(&mut self, run: &ScatterRun, ask: &Ask<'_>, original: Option<&Original>) -> Result<(), Fault> {
+        match original {
+            Some(original) if ask.describes() && original.rows.first() == Some(&b'T') => {
+                self.client.out.extend_from_slice(&original.rows);
+                Ok(())
+            }
+            _ => self.tell_columns(run, ask),
+        }
+    }
+}
+
+/// What comes of it before that moment, if there is one.
+async fn in_time<T>(until: Option<Instant>, work: impl Future<Output = T>) -> Result<T, Fault> {
+    let Some(until) = until else { return Ok(work.await) };
+    let late = |_| Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to query_timeout");
+    tokio::time::timeout_at(until, work).await.map_err(late)
+}
+
+/// The arrays of a supply; empty ones where it has no rows.
+fn arrays_of(collected: &Collected, sent: &[Sent]) -> Result<Vec<Bytes>, Fault> {
+    match collected.arrays.first().filter(|arrays| !arrays.is_empty()) {
+        Some(arrays) => arrays.iter().map(ArrayWriter::bytes).collect(),
+        None => sent.iter().map(|sent| ArrayWriter::new(sent.element).bytes()).collect(),
+    }
+}
+
+/// The formats in which the client wants its rows, at the end of a Bind.
+pub(super) fn put_formats(bind: &mut BytesMut, ask: &Ask<'_>) -> Result<(), Fault> {
+    let formats = match ask {
+        Ask::Query { .. } => Vec::new(),
+        Ask::Bound { bind, .. } => result_formats(bind)?,
+    };
+    encode::count16(bind, formats.len())?;
+    formats.iter().for_each(|format| bind.put_i16(*format));
+    Ok(())
+}
+
+/// The client's statement behind WITH queries of what is sent along.
+fn statement(plan: &SupplyPlan, held: &[Held]) -> String {
+    let mut next = plan.parameters.len() + 1;
+    let mut with = Vec::new();
+    if plan.moment {
+        with.push(format!(
+            "{MOMENT} AS (SELECT t AS \"now\", t AS \"transaction_timestamp\", t AS \"current_timestamp\", \
+             s AS \"statement_timestamp\", t::pg_catalog.date AS \"current_date\", t::pg_catalog.timetz AS \"current_time\", \
+             t::pg_catalog.time AS \"localtime\", t::pg_catalog.timestamp AS \"localtimestamp\" \
+             FROM (SELECT ${next}::pg_catalog.timestamptz, ${}::pg_catalog.timestamptz) m (t, s))",
+            next + 1
+        ));
+        next += 2;
+    }
+    for held in held {
+        let (values, from) = from_arrays(&held.sent, next);
+        next += held.sent.len();
+        with.push(format!("{} ({}) AS (SELECT {} FROM {from})", held.name, names(&held.sent), values.join(", ")));
+    }
+    let recursive = if plan.with == Some(true) { "RECURSIVE " } else { "" };
+    let behind = if plan.with.is_some() { "," } else { "" };
+    format!("WITH {recursive}{}{behind} {}", with.join(", "), plan.statement)
+}
+
+fn too_much(limit: usize) -> Fault {
+    Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "the statement reads too much of other shards")
+        .detail(format!(
+            "merge_max_bytes is {limit}, and what a write reads of other shards is held to be sent to each"
+        ))
+        .hint("Restrict what it reads in WHERE, change the rows in several statements, or raise merge_max_bytes.")
+}

@@ -1,0 +1,163 @@
+//! Queries within an UPDATE or DELETE that look at nothing around them: one Postgres asks them once.
+
+use std::collections::HashSet;
+use std::ops::{ControlFlow, Range};
+
+use sqlparser::ast::{
+    GroupByExpr, Query, Select, SelectItem, SetExpr, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+};
+
+use crate::sql::model::{Collected, Columns, Spread, TableUse};
+use crate::sql::names::{Relation, folded};
+use crate::sql::splice::Source;
+use crate::sql::supplying::Supplying;
+
+/// A query within the statement that is asked once.
+pub(crate) struct Closed {
+    pub ordinal: usize,
+    pub query: *const Query,
+    /// Between its parentheses.
+    pub bytes: Range<usize>,
+    pub columns: Columns,
+}
+
+impl Supplying<'_> {
+    /// The outermost queries that can be asked once, and the FROM items inside of them.
+    pub fn closed(&self, source: &Source<'_>, home: bool) -> (Vec<Closed>, HashSet<*const TableFactor>) {
+        let mut find = FindClosed {
+            of: self,
+            source,
+            home,
+            next: 0,
+            depth: 0,
+            within: None,
+            found: Vec::new(),
+            inside: HashSet::new(),
+        };
+        let _ = self.parsed.tree.visit(&mut find);
+        (find.found, find.inside)
+    }
+
+    /// What a query gives, where it can be asked by itself.
+    fn closed_columns(&self, query: &Query, home: bool) -> Option<Columns> {
+        let mut scratch = self.model();
+        scratch.unresolved = Some(Vec::new());
+        scratch.collected = Some(Box::new(Collected::default()));
+        let rows = scratch.query(query, None, None, &None).ok()?;
+        let collected = scratch.collected.as_deref()?;
+        let elsewhere = |table: &TableUse| match &table.relation {
+            Relation::Sharded { .. } => true,
+            Relation::Unsharded { table, place } => table.is_some() && !(home && place.is_home(&self.of.scope)),
+            Relation::Reference { .. } | Relation::View { .. } | Relation::System => false,
+        };
+        let unknown = |table: &TableUse| matches!(&table.relation, Relation::Unsharded { table: None, .. });
+        // Of what every shard has nothing is sent, but where each could make something else of it.
+        let reads = collected.tables.iter().any(elsewhere)
+            || collected.views.iter().any(|(_, _, sharded)| *sharded)
+            || !home && (!matches!(rows.spread, Spread::Same) || scratch.uses.volatile.is_some());
+        // A name that is none of a table may be one of a WITH around it, or of a column around it; or of a column of its own output, where
+        // it orders or groups.
+        let mut bare = query.clone();
+        let _ = VisitMut::visit(&mut bare, &mut Unordered);
+        let mut again = self.model();
+        again.unresolved = Some(Vec::new());
+        again.query(&bare, None, None, &None).ok()?;
+        let aliases = aliases(query);
+        let named = again.unresolved.is_some_and(|names| names.is_empty())
+            && scratch.unresolved.take()?.iter().all(|name| aliases.contains(name));
+        if !reads || collected.tables.iter().any(unknown) || !named || scratch.uses.writing_cte {
+            return None;
+        }
+        let mut columns = rows.columns;
+        let twice = |at: usize| columns.list[..at].iter().any(|before| before.name == columns.list[at].name);
+        if !columns.complete || columns.list.is_empty() || (0..columns.list.len()).any(twice) {
+            return None;
+        }
+        columns.list.iter_mut().for_each(|column| column.node = None);
+        Some(columns)
+    }
+}
+
+struct FindClosed<'f, 'a> {
+    of: &'f Supplying<'a>,
+    source: &'f Source<'f>,
+    /// What is changed lies on the home shard, which has the unsharded tables.
+    home: bool,
+    next: usize,
+    depth: usize,
+    /// How deep the query is that the visit is inside of and that is asked once.
+    within: Option<usize>,
+    found: Vec<Closed>,
+    inside: HashSet<*const TableFactor>,
+}
+
+impl Visitor for FindClosed<'_, '_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let ordinal = self.next;
+        self.next += 1;
+        self.depth += 1;
+        if self.within.is_some() {
+            return ControlFlow::Continue(());
+        }
+        if let SetExpr::Select(select) = &*query.body
+            && query.with.is_none()
+            && let Some(bytes) = self.source.parenthesised(select.select_token.0.span.start)
+            && let Some(columns) = self.of.closed_columns(query, self.home)
+        {
+            self.within = Some(self.depth);
+            self.found.push(Closed { ordinal, query, bytes, columns });
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        if self.within == Some(self.depth) {
+            self.within = None;
+        }
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        if self.within.is_some() {
+            self.inside.insert(factor);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Leaves out where names can be those of output columns.
+struct Unordered;
+
+impl VisitorMut for Unordered {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        query.order_by = None;
+        if let SetExpr::Select(select) = &mut *query.body {
+            select.group_by = GroupByExpr::Expressions(Vec::new(), Vec::new());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The names that a query gives to what it returns, at any level.
+fn aliases(query: &Query) -> HashSet<String> {
+    struct Aliases(HashSet<String>);
+    impl Visitor for Aliases {
+        type Break = ();
+        fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+            for item in &select.projection {
+                if let SelectItem::ExprWithAlias { alias, .. } = item {
+                    self.0.insert(folded(alias).into_owned());
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut aliases = Aliases(HashSet::new());
+    let _ = query.visit(&mut aliases);
+    aliases.0
+}

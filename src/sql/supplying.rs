@@ -1,0 +1,223 @@
+//! What an UPDATE or DELETE is supplied with: queries that look at nothing around them are asked once, and of the tables that are left those
+//! whose rows lie elsewhere are brought together. With these as tables that every shard has, the rules of a scatter say whether each
+//! shard alone changes the rows that one Postgres would change there.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use sqlparser::ast::{SetExpr, Statement, TableFactor};
+
+use crate::fault::Fault;
+use crate::sql::analyze::Analyzer;
+use crate::sql::finish::Parsed;
+use crate::sql::matches::several_match;
+use crate::sql::model::{Collected, LevelId, Model, Obstacle, RefId, Spread, Stop, Supplied, TableUse};
+use crate::sql::names::Relation;
+use crate::sql::outcome::PullText;
+use crate::sql::percall::check_calls;
+use crate::sql::shape::check_places;
+use crate::sql::supply::{Supply, SupplyRows, SupplyTarget, SupplyText};
+use crate::sql::views::ordinals;
+
+/// A statement that changes rows and cannot run as it is.
+pub(crate) struct Supplying<'a> {
+    pub of: &'a Analyzer<'a>,
+    pub parsed: &'a Parsed<'a>,
+    pub reason: &'a Fault,
+}
+
+/// What a walk over the statement tells of the table that it changes.
+pub(crate) struct Walked {
+    pub relation: Relation,
+    pub level: LevelId,
+    /// Its place among the model's references, where it is sharded.
+    pub reference: Option<RefId>,
+    /// How its rows lie, joined with those of the other tables of its level.
+    pub spread: Spread,
+}
+
+impl Supplying<'_> {
+    /// The supplies, or in words why there are none. `walk`: over the statement.
+    pub fn supply<'m>(&'m self, walk: impl Fn(&mut Model<'m>) -> Result<Walked, Stop>) -> Result<Supply, String> {
+        if self.parsed.other.is_some() {
+            return Err("its text cannot be read as it is".to_owned());
+        }
+        let source = self.parsed.source(self.of);
+        let ordinals = ordinals(self.parsed.tree);
+        // As it is.
+        let mut model = self.model();
+        model.collected = Some(Box::new(Collected::default()));
+        let walked = walk(&mut model).map_err(said)?;
+        if model.uses.writing_cte {
+            return Err("WITH contains a statement that changes data".to_owned());
+        }
+        let is_foreign = |relation: &Relation| {
+            matches!(relation, Relation::Unsharded { place, .. } if !place.is_home(&self.of.scope))
+        };
+        let read = model.collected.as_deref().map_or(&[][..], |collected| &collected.tables);
+        if is_foreign(&walked.relation) || read.iter().any(|table| is_foreign(&table.relation)) {
+            return Err("it reads a table that the home shard does not have".to_owned());
+        }
+        let home = matches!(walked.relation, Relation::Unsharded { .. });
+        let (closed, inside) = self.closed(&source, home);
+        let chosen = self.choose(&model, &walked, &inside)?;
+        // With what is sent along as something that every shard has.
+        let mut with = self.model();
+        with.collected = Some(Box::default());
+        with.supplied = Supplied {
+            factors: chosen.iter().map(|table| table.factor).collect(),
+            queries: closed.iter().map(|closed| (closed.query, closed.columns.clone())).collect(),
+        };
+        let changed = walk(&mut with).map_err(said)?;
+        let target = self.target(&model, &with, &walked, &changed)?;
+        let moment = with.uses.clock.is_some() && !matches!(target, SupplyTarget::Home);
+        if chosen.is_empty() && closed.is_empty() && !moment {
+            // What it reads lies where it is.
+            return Err(String::new());
+        }
+        let mut pulls = Vec::new();
+        let (names, mut expanded) = self.pull_tables(&model, &source, &ordinals, &chosen, &mut pulls)?;
+        let mut supplies = Vec::new();
+        for at in 0..pulls.len() {
+            let name = pulls.get(at).map_or_else(String::new, |pull: &PullText| pull.name.clone());
+            supplies.push(SupplyText { name, rows: SupplyRows::Pull(at) });
+        }
+        let mut queries = HashMap::new();
+        for (at, closed) in closed.iter().enumerate() {
+            let name = format!("pgloom_query_{}", at + 1);
+            let rows = SupplyRows::Query(self.ask_once(closed, at, &source, &mut pulls)?);
+            queries.insert(closed.ordinal, name.clone());
+            supplies.push(SupplyText { name, rows });
+        }
+        let (statement, with) = self.statement(&source, &names, &queries, &mut expanded, moment)?;
+        let clock = model.uses.clock.clone();
+        Ok(Supply { finish: self.finish(pulls, clock), supplies, statement, with, moment, target })
+    }
+
+    pub fn model(&self) -> Model<'_> {
+        Model::new(self.of.scope, self.parsed.literals(self.of), self.of.used.clone())
+    }
+
+    /// The tables that are sent along.
+    fn choose<'c>(
+        &self,
+        model: &'c Model<'_>,
+        walked: &Walked,
+        inside: &HashSet<*const TableFactor>,
+    ) -> Result<Vec<&'c TableUse>, String> {
+        let collected = model.collected.as_deref();
+        let sharded_view = |(factor, _, sharded): &&(*const TableFactor, Arc<crate::catalog::Table>, bool)| {
+            *sharded && !inside.contains(factor)
+        };
+        if let Some((_, view, _)) = collected.and_then(|collected| collected.views.iter().find(sharded_view)) {
+            return Err(format!("it reads view \"{}\" beside the rows that it changes", view.name.name));
+        }
+        let tables = collected.map_or(&[][..], |collected| &collected.tables);
+        let home = matches!(walked.relation, Relation::Unsharded { .. });
+        let mut chosen = Vec::new();
+        for table in tables.iter().filter(|table| !inside.contains(&table.factor)) {
+            let leaf = &model.leaves[table.leaf].name;
+            match &table.relation {
+                Relation::Reference { .. } => {}
+                Relation::Sharded { table: Some(_), .. } if self.stays(model, walked, table) => {}
+                Relation::Sharded { table: Some(_), .. } => chosen.push(table),
+                Relation::Unsharded { .. } | Relation::System if home => {}
+                Relation::Unsharded { table: Some(_) } => chosen.push(table),
+                Relation::Unsharded { table: None } | Relation::Sharded { table: None, .. } => {
+                    return Err(format!("table \"{leaf}\" is not in the catalog"));
+                }
+                Relation::System => return Err("it reads the catalog".to_owned()),
+                Relation::View { .. } => return Err(format!("it reads view \"{leaf}\"")),
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// Whether every shard has the rows of a table that matter for its own rows of the changed one.
+    fn stays(&self, model: &Model<'_>, walked: &Walked, table: &TableUse) -> bool {
+        let Some(target) = walked.reference else { return false };
+        let in_with = model.collected.as_deref().is_some_and(|collected| {
+            collected.parts.iter().any(|part| collected.ctes.contains(&part.leaf) && part.leaves.contains(&table.leaf))
+        });
+        let reference = (0..model.refs.len()).find(|id| model.refs[*id].leaf == table.leaf);
+        !in_with && reference.is_some_and(|id| model.follows(id, target))
+    }
+
+    /// On which shards the statement runs then; or why each of them would not change what one Postgres changes.
+    fn target(
+        &self,
+        model: &Model<'_>,
+        with: &Model<'_>,
+        walked: &Walked,
+        changed: &Walked,
+    ) -> Result<SupplyTarget, String> {
+        if let Some(name) = &with.uses.unsafe_function {
+            return Err(format!("function {name}() is not known to be safe"));
+        }
+        match &walked.relation {
+            Relation::Unsharded { .. } => return Ok(SupplyTarget::Home),
+            Relation::Sharded { .. } | Relation::Reference { .. } => {}
+            Relation::View { .. } | Relation::System => return Err("it changes a view or the catalog".to_owned()),
+        }
+        self.check(with, walked, changed)?;
+        Ok(match walked.reference {
+            Some(reference) => SupplyTarget::Sharded(Arc::new(model.group_of(reference))),
+            None => SupplyTarget::Everywhere,
+        })
+    }
+
+    /// The time is sent along.
+    fn check(&self, with: &Model<'_>, walked: &Walked, changed: &Walked) -> Result<(), String> {
+        check_places(with, &changed.spread)?;
+        match (&walked.relation, &changed.spread) {
+            (Relation::Reference { .. }, _) => {
+                if let Some(name) = &with.uses.volatile {
+                    return Err(format!("function {name}() can give another value on each shard"));
+                }
+                if let Some(other) = several_match(with, changed.level).filter(|_| is_update(self.parsed.tree)) {
+                    return Err(several(&other));
+                }
+                if !with.refs.is_empty() {
+                    return Err("it reads a sharded table".to_owned());
+                }
+                Ok(())
+            }
+            (_, Spread::Same) => Err("the changed table is not sharded".to_owned()),
+            _ => Ok(check_calls(self.of, self.parsed.tree, with)?),
+        }
+    }
+}
+
+pub(crate) fn several(table: &str) -> String {
+    format!("more than one row of \"{table}\" could match one that is changed, and each shard could take another")
+}
+
+pub(crate) fn is_update(tree: &Statement) -> bool {
+    match tree {
+        Statement::Update(_) => true,
+        Statement::Query(query) => matches!(&*query.body, SetExpr::Update(_)),
+        _ => false,
+    }
+}
+
+fn said(stop: Stop) -> String {
+    match stop {
+        Stop::Refuse(fault) => fault.message.to_string(),
+        Stop::NotUnderstood(what) => format!("the router does not understand {what}"),
+    }
+}
+
+/// The same as the refusal of a statement.
+pub(crate) fn refused(before: &Fault, why: &str) -> Fault {
+    let detail = before.detail.as_deref().unwrap_or(&before.message);
+    match why.is_empty() || detail.ends_with(why) {
+        true => before.clone(),
+        false => before.clone().detail(format!("{detail}; and {why}")),
+    }
+}
+
+impl From<Obstacle> for String {
+    fn from(obstacle: Obstacle) -> Self {
+        obstacle.detail.into_owned()
+    }
+}
