@@ -36,6 +36,7 @@ fn needed_shards(outcome: &Outcome) -> Option<&ShardSet> {
         | Outcome::Broadcast(_)
         | Outcome::Parts(..)
         | Outcome::Deliver(_)
+        | Outcome::Supply(_)
         | Outcome::CopyIn(_) => None,
     }
 }

@@ -421,7 +421,7 @@ impl Model<'_> {
             collected.tables.push(TableUse { factor, leaf: id, relation: relation.clone() });
         }
         if factor.is_some_and(|factor| self.supplied.factors.contains(&factor))
-            && let Relation::Sharded { table, .. } | Relation::Unsharded { table } = &relation
+            && let Relation::Sharded { table, .. } | Relation::Unsharded { table, .. } = &relation
         {
             self.leaves[id].columns = self.columns_of(id, table.as_deref());
             rename(&mut self.leaves[id].columns, alias);

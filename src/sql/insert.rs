@@ -453,6 +453,7 @@ impl Analyzer<'_> {
             | Outcome::CopyIn(_)
             | Outcome::Routed(_)
             | Outcome::Deliver(_)
+            | Outcome::Supply(_)
             | Outcome::Insert(_) => {}
         }
         let as_written = match as_written {

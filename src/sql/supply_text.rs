@@ -131,8 +131,16 @@ impl Supplying<'_> {
     pub fn finish(&self, pulls: Vec<PullText>, clock: Option<Box<str>>) -> Finish {
         let mut nothing = Pieces::default();
         nothing.push("SET LOCAL pgloom.supplies = 'here'");
-        let text =
-            FinishText { pulls, sql: nothing, reads_home: None, pulls_all: true, clock, own_clock: false, depot: None };
+        let text = FinishText {
+            pulls,
+            sql: nothing,
+            reads_home: None,
+            pulls_all: true,
+            clock,
+            own_clock: false,
+            foreign: false,
+            depot: None,
+        };
         Finish {
             reason: self.reason.detail.as_deref().unwrap_or(&self.reason.message).into(),
             in_transaction: Ok(text.clone()),

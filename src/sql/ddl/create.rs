@@ -179,6 +179,7 @@ impl Definition<'_, '_> {
             | Outcome::Routed(_)
             | Outcome::Draw(_)
             | Outcome::Deliver(_)
+            | Outcome::Supply(_)
             | Outcome::Insert(_) => {
                 return Err(unsupported(
                     format!("CREATE TABLE AS for table \"{table}\" from these rows"),
