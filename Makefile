@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-one oracle bench bench-scatter bench-relay bench-micro fmt lint deny check clean
+.PHONY: help setup build demo test test-one oracle chaos bench bench-scatter bench-copy bench-relay bench-micro fmt lint deny check clean
 
 help: ## print this list
 	@echo "pgloom: make <target>"
@@ -34,6 +34,10 @@ oracle: ## only the comparison with one Postgres: the hand-written statements an
 	@scripts/setup test
 	@scripts/test oracle $(ARGS)
 
+chaos: ## 30 rounds of money transfers while shards and routers are killed, frozen and restarted (PGLOOM_CHAOS_ROUNDS=5: fewer)
+	@scripts/setup test
+	@scripts/test chaos $(ARGS)
+
 bench: ## pgbench directly, through PgBouncer and through pgloom: ratios and CPU a query (about 3 minutes)
 	@scripts/setup bench
 	@scripts/bench $(ARGS)
@@ -41,6 +45,10 @@ bench: ## pgbench directly, through PgBouncer and through pgloom: ratios and CPU
 bench-scatter: ## questions over several shards through pgloom, beside a coordinator Postgres over the same shards (ROWS=20000 ROUNDS=1: a short run)
 	@scripts/setup bench
 	@scripts/bench-scatter $(ARGS)
+
+bench-copy: ## COPY FROM directly and cut by key: rows a second, the router's CPU for a row (ROWS=200000 ROUNDS=1: a short run)
+	@scripts/setup bench
+	@scripts/bench-copy $(ARGS)
 
 bench-relay: ## what a bare byte relay costs on each tokio runtime, beside PgBouncer
 	@scripts/setup bench

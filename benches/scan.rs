@@ -31,8 +31,15 @@ fn scan_cost(c: &mut Criterion) {
         distributions: Vec::new(),
         tables: HashMap::new(),
     };
-    let scope =
-        NameScope { catalog: &catalog, topology: &topology, search_path: &[], standard_strings: true, fingerprint: 42 };
+    let scope = NameScope {
+        catalog: &catalog,
+        topology: &topology,
+        search_path: &[],
+        standard_strings: true,
+        changes: &[],
+        temporary: None,
+        fingerprint: 42,
+    };
     let cache = PlanCache::<u32>::new(64 << 20);
     let mut group = c.benchmark_group("scan");
     for (name, text) in [("point", POINT), ("update", UPDATE), ("insert_100_rows", insert.as_str())] {

@@ -1,10 +1,11 @@
-//! A client that asks one question several times and throws the rows away, which costs it little. Measures time, and the CPU time
-//! of the processes in between and of the servers behind (`make bench-scatter`).
+//! A client that asks one question several times and throws the rows away, which costs it little; or sends the data of a COPY. Measures
+//! time, and the CPU time of the processes in between and of the servers behind (`make bench-scatter`, `make bench-copy`).
 //!
-//! Usage: drain ADDRESS REPEAT MIDDLE [POSTMASTER...], the question on standard input. MIDDLE is the PID of a router, or `backend` for
+//! Usage: drain [--data FILE] ADDRESS REPEAT MIDDLE [POSTMASTER...], the question on standard input. MIDDLE is the PID of a router, or `backend` for
 //! the Postgres process that serves this connection; each POSTMASTER is the PID of one behind it, whose children are counted.
 //! Prints for each repetition: milliseconds, rows, bytes of rows, CPU milliseconds in the middle, CPU milliseconds in the middle and
 //! behind, and the sum of the rows' hashes. The first time is not measured: it fills caches, and its rows are hashed.
+//! With `--data` the question is a COPY FROM STDIN of this file, which is measured each time: rows are those of the command tag.
 
 use std::error::Error;
 use std::fs;
@@ -20,7 +21,12 @@ use pgloom::wire::{error_fields::ErrorFields, request};
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    let mut data = None;
+    if args.first().is_some_and(|first| first == "--data") {
+        args.remove(0);
+        data = Some(copy_messages(&fs::read(args.remove(0))?));
+    }
     let [address, repeat, middle, postmasters @ ..] = args.as_slice() else {
         return Err("usage: drain ADDRESS REPEAT MIDDLE [POSTMASTER...]".into());
     };
@@ -28,11 +34,14 @@ fn main() -> Outcome {
     stdin().read_to_string(&mut question)?;
     let mut client = Client::connect(address)?;
     let middle = if middle == "backend" { client.backend.to_string() } else { middle.clone() };
-    let warm = client.ask(&question, true)?;
+    let warm = match data {
+        Some(_) => None,
+        None => Some(client.ask(&question, None, true)?),
+    };
     for _ in 0..repeat.parse::<usize>()? {
         let before = (cpu(&middle)?, cpu_of_children(postmasters)?);
-        let answer = client.ask(&question, false)?;
-        if (answer.rows, answer.bytes) != (warm.rows, warm.bytes) {
+        let answer = client.ask(&question, data.as_deref(), false)?;
+        if let Some(warm) = warm.as_ref().filter(|warm| (answer.rows, answer.bytes) != (warm.rows, warm.bytes)) {
             return Err(format!("{} rows at first, {} now", warm.rows, answer.rows).into());
         }
         let after = (cpu(&middle)?, cpu_of_children(postmasters)?);
@@ -44,10 +53,22 @@ fn main() -> Outcome {
             answer.bytes,
             millis(middle_took),
             millis(middle_took + after.1.saturating_sub(before.1)),
-            warm.hash
+            warm.as_ref().map_or(0, |warm| warm.hash)
         );
     }
     Ok(())
+}
+
+/// What is sent for the data of a COPY: messages of 64 KiB, and CopyDone.
+fn copy_messages(data: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(data.len() + data.len() / 1024 + 16);
+    for chunk in data.chunks(1 << 16) {
+        out.push(b'd');
+        out.extend((chunk.len() as u32 + 4).to_be_bytes());
+        out.extend(chunk);
+    }
+    out.extend(b"c\0\0\0\x04");
+    out
 }
 
 fn millis(time: Duration) -> f64 {
@@ -118,14 +139,21 @@ impl Client {
         Ok(client)
     }
 
-    fn ask(&mut self, question: &str, hashed: bool) -> Outcome<Answer> {
+    /// `data` goes right behind the question: a server that does not want it passes over it.
+    fn ask(&mut self, question: &str, data: Option<&[u8]>, hashed: bool) -> Outcome<Answer> {
         let mut message = bytes::BytesMut::new();
         request::query(&mut message, question.trim().as_bytes()).map_err(|fault| fault.message.to_string())?;
         let start = Instant::now();
         self.stream.write_all(&message)?;
+        self.stream.write_all(data.unwrap_or_default())?;
         let mut answer = Answer { rows: 0, bytes: 0, time: Duration::ZERO, hash: 0 };
         let hasher = FixedState::default();
         self.replies(|tag, frame| {
+            if let (b'C', Some(data)) = (tag, data) {
+                let count = frame.rsplit(|byte| *byte == b' ').next().and_then(|count| count.strip_suffix(b"\0"));
+                answer.rows = count.and_then(|count| std::str::from_utf8(count).ok()?.parse().ok()).unwrap_or_default();
+                answer.bytes = data.len() as u64;
+            }
             if tag != b'D' && tag != b'd' {
                 return;
             }

@@ -201,6 +201,7 @@ fn session_limits(settings: &Settings) -> SessionLimits {
         pull_rows: settings.combine.max_rows,
         pull_bytes: settings.combine.max_bytes,
         max_fanout: settings.limits.scatter_max_shards.map_or(usize::MAX, |n| n.get() as usize),
+        sequence_block: settings.limits.sequence_block.get() as usize,
         query_timeout: settings.timeouts.query,
         idle_transaction_timeout: settings.timeouts.idle_transaction,
         client_idle_timeout: settings.timeouts.client_idle,
@@ -358,6 +359,8 @@ fn combine_servers(settings: &config::CombineSettings, database: &Arc<str>) -> V
 async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: Duration, looks_for_deadlocks: bool) {
     let mut read_at: Option<Instant> = None;
     let mut prepared = vec![false; database.cluster.load().topology.shards.len()];
+    // With what two-phase commit needs; without that the router makes nothing of its own on the shards.
+    let mut ids_made = database.two_phase_commit != TwoPhaseCommit::On;
     loop {
         let mut all_well = true;
         let probes = prepared.iter_mut().enumerate().map(|(at, prepared)| {
@@ -371,7 +374,15 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
         }
         let due = read_at.is_none_or(|at| at.elapsed() >= refresh);
         if due {
-            match control::catalog::reload(&database, false).await {
+            if all_well && !ids_made {
+                match control::ids::prepare(&database).await {
+                    Ok(()) => ids_made = true,
+                    Err(fault) => {
+                        tracing::warn!(database = %database.name, error = %fault, "pgloom.unique_id() cannot be made");
+                    }
+                }
+            }
+            match control::catalog::reload(&database, false, None).await {
                 Ok(()) => {
                     read_at = Some(Instant::now());
                     database.note_look(Look::Read);

@@ -1,9 +1,11 @@
 //! PURE. `Catalog`: what the shards' system catalogs say of tables, columns, views and functions, and how shards differ in it.
 
-use std::collections::HashMap;
+pub mod code;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::ids::{Oid, QualifiedName};
+use crate::ids::{Oid, QualifiedName, ShardId, ShardSet};
 use crate::types::Collation;
 
 /// The catalog of one moment. `generation` grows with every change, so that what was derived from an older one is a miss.
@@ -17,6 +19,13 @@ pub struct Catalog {
     pub schemas: Vec<Box<str>>,
     /// Names of user-defined aggregates, operators' and types' names are not needed yet.
     pub aggregates: Vec<Box<str>>,
+    /// The schemas that lie whole on a shard of their own, as they exist there. Their tables are among `tables`, but what else is
+    /// in them concerns nobody who does not name them.
+    pub placed: HashMap<Box<str>, Arc<PlacedSchema>>,
+    /// Shards of which is not known what is in the schemas that lie on them.
+    pub unread: ShardSet,
+    /// Each index with its table.
+    pub indexes: HashMap<QualifiedName, QualifiedName>,
     /// The database's default collation (`pg_database.datcollate` is C or POSIX, or not).
     pub default_collation: Collation,
     pub customs: Customs,
@@ -32,6 +41,16 @@ pub struct Customs {
     pub operators: Vec<Box<str>>,
     /// There are casts between built-in types, or conversions of encodings, which no name in a statement shows.
     pub casts: bool,
+}
+
+/// What is in a schema that lies whole on one shard, besides relations.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlacedSchema {
+    /// As [`Catalog::functions`].
+    pub functions: HashMap<Box<str>, UserFunction>,
+    pub aggregates: HashSet<Box<str>>,
+    /// Types of every kind, those of tables' rows too.
+    pub types: HashSet<Box<str>>,
 }
 
 /// `pg_class.relkind`, as far as routing cares.
@@ -76,15 +95,32 @@ pub struct Column {
     /// `GENERATED ALWAYS AS (...) STORED`.
     pub generated: bool,
     pub default: ColumnDefault,
+    /// Its type and collation as SQL, where the home shard may not have the table: in schemas that lie whole on a shard.
+    pub declared: Option<Box<str>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ColumnDefault {
     None,
-    /// `nextval(...)`, serial or identity.
-    Sequence,
-    /// Any other expression, as `pg_get_expr` prints it.
+    /// `nextval('name')` alone: serial or identity.
+    Sequence(SequenceDefault),
+    /// Any other expression, as `pg_get_expr` prints it where names must be qualified.
     Expression(Box<str>),
+}
+
+/// The sequence that a column takes its values from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SequenceDefault {
+    pub sequence: QualifiedName,
+    pub identity: Identity,
+}
+
+/// Whether a column is an identity column, and whether it takes a value that a statement gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    No,
+    ByDefault,
+    Always,
 }
 
 /// What routing must know of a user-defined function.
@@ -93,6 +129,28 @@ pub struct UserFunction {
     pub volatility: Volatility,
     /// Declared safe in the config: it reads and writes no sharded table.
     pub declared_safe: bool,
+    pub sets: Sets,
+}
+
+/// Whether code changes a setting of its session, as far as its text says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sets {
+    Nothing,
+    /// Until the transaction ends.
+    Locally,
+    Lasting,
+}
+
+impl UserFunction {
+    /// What holds of both.
+    pub fn worse(self, other: Self) -> Self {
+        let volatility = match (self.volatility, other.volatility) {
+            (Volatility::Volatile, _) | (_, Volatility::Volatile) => Volatility::Volatile,
+            (Volatility::Stable, _) | (_, Volatility::Stable) => Volatility::Stable,
+            (Volatility::Immutable, Volatility::Immutable) => Volatility::Immutable,
+        };
+        Self { volatility, declared_safe: self.declared_safe && other.declared_safe, sets: self.sets.max(other.sets) }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +161,34 @@ pub enum Volatility {
 }
 
 impl Catalog {
+    /// This catalog with the schemas that lie whole on other shards; `None`: what that shard has was never read.
+    pub fn with_placed<'a>(mut self, others: impl IntoIterator<Item = (ShardId, Option<&'a Catalog>)>) -> Self {
+        for (shard, other) in others {
+            let Some(other) = other else {
+                self.unread.insert(shard);
+                continue;
+            };
+            let placed = |name: &QualifiedName| other.placed.contains_key(&name.schema);
+            let tables = other.tables.iter().filter(|(name, _)| placed(name));
+            self.tables.extend(tables.map(|(name, table)| (name.clone(), Arc::clone(table))));
+            let indexes = other.indexes.iter().filter(|(name, _)| placed(name));
+            self.indexes.extend(indexes.map(|(index, table)| (index.clone(), table.clone())));
+            self.schemas.extend(other.placed.keys().cloned());
+            self.placed.extend(other.placed.iter().map(|(name, schema)| (name.clone(), Arc::clone(schema))));
+        }
+        self.schemas.sort_unstable();
+        self
+    }
+
+    /// This catalog without some of the schemas that lie whole on one shard.
+    pub fn without_placed(mut self, gone: impl Fn(&str) -> bool) -> Self {
+        self.tables.retain(|name, _| !gone(&name.schema));
+        self.indexes.retain(|name, _| !gone(&name.schema));
+        self.schemas.retain(|schema| !gone(schema));
+        self.placed.retain(|schema, _| !gone(schema));
+        self
+    }
+
     pub fn table(&self, name: &QualifiedName) -> Option<&Arc<Table>> {
         self.tables.get(name)
     }
@@ -111,5 +197,132 @@ impl Catalog {
 impl Table {
     pub fn column(&self, name: &str) -> Option<(usize, &Column)> {
         self.columns.iter().enumerate().find(|(_, column)| &*column.name == name)
+    }
+}
+
+impl ColumnDefault {
+    /// A default as `pg_get_expr` prints it where every name must be qualified.
+    pub fn of_expression(expression: &str) -> Self {
+        match nextval_alone(expression) {
+            Some(sequence) => Self::Sequence(SequenceDefault { sequence, identity: Identity::No }),
+            None => Self::Expression(expression.into()),
+        }
+    }
+}
+
+/// The sequence of `nextval('schema.name'::regclass)`, where the expression is nothing else.
+fn nextval_alone(expression: &str) -> Option<QualifiedName> {
+    let call = expression.strip_prefix("pg_catalog.").unwrap_or(expression);
+    let literal = call.strip_prefix("nextval('")?.strip_suffix("'::regclass)")?;
+    let unquoted = literal.replace("''", "\u{0}");
+    if unquoted.contains('\'') {
+        return None;
+    }
+    match &mut name_parts(&unquoted.replace('\u{0}', "'"))?[..] {
+        [schema, name] => Some(QualifiedName::new(std::mem::take(schema), std::mem::take(name))),
+        _ => None,
+    }
+}
+
+/// The parts of a name as `regclass` reads it: `schema.name`, folded where it is not quoted. `None` where it is no name.
+pub fn name_parts(text: &str) -> Option<Vec<String>> {
+    let mut parts = Vec::new();
+    let mut rest = text.trim_matches(|c: char| c.is_ascii_whitespace());
+    loop {
+        let (part, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted_part(quoted)?,
+            None => {
+                let end = rest.find(['.', '"', ' ', '\t', '\n', '\r']).unwrap_or(rest.len());
+                (rest[..end].to_ascii_lowercase(), &rest[end..])
+            }
+        };
+        // Longer names are cut off by some of Postgres's readers, and refused by others.
+        if part.is_empty() || part.len() > 63 {
+            return None;
+        }
+        parts.push(part);
+        match after.strip_prefix('.') {
+            Some(next) => rest = next,
+            None if after.is_empty() => return Some(parts),
+            None => return None,
+        }
+    }
+}
+
+/// The name up to its closing quote, and what is behind that.
+fn quoted_part(text: &str) -> Option<(String, &str)> {
+    let mut name = String::new();
+    let mut rest = text;
+    loop {
+        let (before, after) = rest.split_once('"')?;
+        name.push_str(before);
+        match after.strip_prefix('"') {
+            Some(next) => {
+                name.push('"');
+                rest = next;
+            }
+            None => return Some((name, after)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog(tables: &[(&str, &str)], placed: &[&str]) -> Catalog {
+        let mut catalog = Catalog::default();
+        for (schema, name) in tables {
+            let name = QualifiedName::new(*schema, *name);
+            let table = Table {
+                name: name.clone(),
+                kind: RelationKind::Table,
+                columns: Vec::new(),
+                unique_keys: Vec::new(),
+                definition: None,
+                has_triggers: false,
+                referenced: false,
+                parent: None,
+            };
+            catalog.tables.insert(name, Arc::new(table));
+        }
+        catalog.placed = placed.iter().map(|name| ((*name).into(), Arc::default())).collect();
+        catalog
+    }
+
+    #[test]
+    fn other_shards_add_the_schemas_that_lie_on_them_and_nothing_else() {
+        let home = catalog(&[("public", "a")], &[]);
+        let other = catalog(&[("public", "b"), ("t_1", "c")], &["t_1"]);
+        let all = home.with_placed([(ShardId(1), Some(&other)), (ShardId(2), None)]);
+        let mut names: Vec<String> = all.tables.keys().map(ToString::to_string).collect();
+        names.sort();
+        assert_eq!(names, ["public.a", "t_1.c"]);
+        assert_eq!(all.schemas[..], ["t_1".into()]);
+        assert_eq!(all.unread, ShardSet::one(ShardId(2)));
+        let less = all.without_placed(|schema| schema == "t_1");
+        assert_eq!((less.tables.len(), less.schemas.len(), less.placed.len()), (1, 0, 0));
+    }
+
+    #[test]
+    fn names_are_read_as_regclass_reads_them() {
+        let parts = |text: &str| name_parts(text).map(|parts| parts.join("|"));
+        assert_eq!(parts("public.Orders_id_seq").as_deref(), Some("public|orders_id_seq"));
+        assert_eq!(parts(" \"My.Schema\".\"a\"\"b\" ").as_deref(), Some("My.Schema|a\"b"));
+        for broken in ["", "a.", "\"a", "a b", "\"a\"b", "."] {
+            assert_eq!(parts(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_default_is_a_sequence_where_it_is_nextval_alone() {
+        let sequence = |text: &str| match ColumnDefault::of_expression(text) {
+            ColumnDefault::Sequence(default) => Some(default.sequence.to_string()),
+            ColumnDefault::Expression(_) | ColumnDefault::None => None,
+        };
+        assert_eq!(sequence("nextval('public.s'::regclass)").as_deref(), Some("public.s"));
+        assert_eq!(sequence("nextval('public.\"it''s\"'::regclass)").as_deref(), Some("public.it's"));
+        assert_eq!(sequence("(nextval('public.s'::regclass) + 1)"), None);
+        assert_eq!(sequence("nextval('public.s'::regclass) + nextval('public.t'::regclass)"), None);
     }
 }

@@ -29,6 +29,7 @@ sqlstates! {
     NUMERIC_VALUE_OUT_OF_RANGE = b"22003";
     INVALID_PARAMETER_VALUE = b"22023";
     INVALID_TEXT_REPRESENTATION = b"22P02";
+    DATETIME_FIELD_OVERFLOW = b"22008";
     INVALID_BINARY_REPRESENTATION = b"22P03";
     BAD_COPY_FILE_FORMAT = b"22P04";
     NOT_NULL_VIOLATION = b"23502";
@@ -166,7 +167,7 @@ impl Fault {
 
     /// Of a part of the client's text that begins after so many characters.
     pub fn moved(mut self, characters: u32) -> Self {
-        self.0.position = self.0.position.map(|position| position.saturating_add(characters));
+        self.0.position = self.0.position.and_then(|position| position.checked_add(characters));
         self
     }
 

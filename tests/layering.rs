@@ -98,7 +98,9 @@ const PURE: &[&str] = &[
     "backend/turns.rs",
     "backend/breaker.rs",
     "backend/servers.rs",
+    "backend/sequences.rs",
     "session/phase.rs",
+    "session/memory.rs",
     "session/transaction.rs",
     "session/pin.rs",
 ];

@@ -211,11 +211,14 @@ fn scenarios_of_writes_answer_and_leave_what_one_postgres_does() {
     answer_written("writes", corpus::is_of_scenarios);
 }
 
+/// Of a thousand reads (forms of them), so many have to be answered.
+const LEAST_READS: usize = 980;
+
 fn answer_written(label: &str, of: fn(&str) -> bool) {
     let cases = corpus::read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle"));
     let world = World::create(label);
     let mut bench = Bench::new(&world);
-    let mut report = Report::default();
+    let (mut report, mut reads) = (Report::default(), Report::default());
     let mut statements = 0;
     for (category, cases) in cases.iter().filter(|(category, _)| of(category)) {
         for case in cases.iter().filter(|c| wanted(c)) {
@@ -223,9 +226,14 @@ fn answer_written(label: &str, of: fn(&str) -> bool) {
             let verdicts: Vec<(&str, Verdict)> =
                 case.forms.iter().map(|form| (form.name(), bench.judge(case, *form))).collect();
             report.note(category, &case.label(), &verdicts);
+            if case.is_read() {
+                reads.note("reads", &case.label(), &verdicts);
+            }
         }
     }
     println!("{}\n{}{statements} statements; {}", report.details(), report.table(), world.shares());
+    println!("of single reads:\n{}", reads.table());
+    assert!(reads.answered() >= LEAST_READS, "{} of 1000 reads were answered", reads.answered());
     println!("finished: {:?}", world.finishes());
     assert_eq!(report.wrong(), 0, "answers that one Postgres would not give");
     assert_eq!(world.misplaced(), Vec::<String>::new(), "after all writes");
@@ -292,7 +300,7 @@ fn tangled_statements_answer_as_one_postgres_does() {
     answer_generated("tangled", tangle::statement);
 }
 
-fn answer_generated(label: &str, make: fn(&mut generate::Random, usize) -> Case) {
+fn answer_generated(label: &str, make: fn(&mut support::Random, usize) -> Case) {
     let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
     let (seed, count) = (number("PGLOOM_ORACLE_SEED", 20_240_229), number("PGLOOM_ORACLE_N", 500));
     println!("PGLOOM_ORACLE_SEED={seed} PGLOOM_ORACLE_N={count}");
@@ -301,7 +309,7 @@ fn answer_generated(label: &str, make: fn(&mut generate::Random, usize) -> Case)
     // Without statistics Postgres takes joins that make millions of rows for cheap ones, and `MOST_COST` means nothing.
     bench.oracle.must("ANALYZE");
     let mut report = Report::default();
-    let mut random = generate::Random::new(seed);
+    let mut random = support::Random::new(seed);
     for index in 0..count as usize {
         let case = make(&mut random, index);
         if !wanted(&case) || bench.cost(&case) > MOST_COST {

@@ -1,7 +1,8 @@
 //! plans/*.txt: SQL in, EXPLAIN (ROUTE) text out. `UPDATE=1` rewrites them; read the difference before you keep it.
 //!
 //! A case is a block of lines: the statement, perhaps a line of parameters (`$ 5 NULL int4:7 bin:int8:9`), perhaps the line
-//! `% in a transaction`, `% combine servers` or `% why` (then, in the plan's place, why it is not that of one shard), a line `----`, and the plan. Blocks are separated by blank lines; lines that begin with `#` are headings.
+//! `% in a transaction`, `% prints otherwise` (dates, floats, bytea in another form), `% combine servers` or `% why` (then, in the plan's place, why it is not that of one shard), a line `----`, and the plan. Blocks are separated by blank lines; lines that begin with `#` are headings.
+//! In `schemas.txt` also `% path a, b` (the search path; else `public`), `% made schema.name` (by the transaction) and `% temporary s2`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,6 +12,8 @@ mod world;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use pgloom::ids::{QualifiedName, ShardId};
+use pgloom::sql::Change;
 use pgloom::sql::template::SlotKind;
 use pgloom::types::{Format, KeyType};
 use world::{Bound, World};
@@ -27,8 +30,8 @@ fn plans_are_as_written_down() {
     let update = std::env::var_os("UPDATE").is_some();
     let mut wrong = String::new();
     let mut cases = 0;
-    let mut world = World::new();
     for path in files {
+        let mut world = if path.ends_with("schemas.txt") { World::with_schemas() } else { World::new() };
         let before = std::fs::read_to_string(&path).unwrap();
         let after: Vec<String> =
             before.trim_end().split("\n\n").map(|block| run(&mut world, block, &mut cases, &mut wrong)).collect();
@@ -52,7 +55,15 @@ fn run(world: &mut World, block: &str, cases: &mut usize, wrong: &mut String) ->
     let sql = sql.join("\n");
     let bound = more.iter().find_map(|line| line.strip_prefix("$ ")).map(parameters);
     world.in_transaction = more.contains(&"% in a transaction");
+    world.prints_otherwise = more.contains(&"% prints otherwise");
     world.combine_servers = more.contains(&"% combine servers");
+    let directive = |word: &str| more.iter().find_map(|line| line.strip_prefix("% ")?.strip_prefix(word));
+    let path = directive("path ").unwrap_or("public");
+    world.search_path = path.split(", ").map(Into::into).collect();
+    world.temporary = directive("temporary s").map(|shard| ShardId(shard.parse().unwrap()));
+    world.changes = directive("made ").and_then(|name| name.split_once('.')).map_or_else(Vec::new, |(schema, name)| {
+        vec![Change::SchemaMade(schema.into()), Change::Made(QualifiedName::new(schema, name))]
+    });
     let found = match more.contains(&"% why") {
         true => world.advice(&sql, bound.as_ref()),
         false => world.explain(&sql, bound.as_ref()),

@@ -234,7 +234,7 @@ fn parameters_keep_their_types() {
     let statements = [
         ("one", "SELECT id FROM items WHERE id = 3 AND n = $1"),
         ("all", "SELECT id FROM items WHERE n = $1 ORDER BY id"),
-        ("tier2", "SELECT count(DISTINCT name) FROM items WHERE n = $1"),
+        ("tier2", "SELECT count(DISTINCT name) + 0 FROM items WHERE n = $1"),
         ("update", "UPDATE items SET w = 1 WHERE n = $1"),
     ];
     let run = |name: &str| {

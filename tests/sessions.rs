@@ -7,8 +7,8 @@ mod support;
 use std::time::Duration;
 
 use support::raw::{Raw, Value, message as m};
-use support::script::Step::{Ready, Send, Until};
-use support::script::{Pair, Placed, batch, play, run, text};
+use support::script::Step::{self, Ready, Send, Until};
+use support::script::{Pair, Placed, batch, play, play_on, queries, run, text};
 
 const SCHEMA: &str = "CREATE TABLE items (id int PRIMARY KEY, name text COLLATE \"C\", n int CHECK (n >= 0)); \
      CREATE TABLE places (code text PRIMARY KEY, title text); CREATE TABLE plain (id int PRIMARY KEY, body text)";
@@ -639,6 +639,49 @@ fn settings_and_notices_are_reported_as_postgres_reports_them() {
         "BEGIN; BEGIN; COMMIT",
     ] {
         world.same(sql, &[Send(m::query(sql)), Ready]);
+    }
+}
+
+/// A notice comes with the row whose making it was raised by; between the rows of several shards their order is not told.
+#[test]
+fn notices_raised_for_rows_of_several_shards_are_not_lost() {
+    let schema = format!(
+        "{SCHEMA}; CREATE FUNCTION loud(id int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE NOTICE 'saw %', id; RETURN id; END $$"
+    );
+    let world = Pair::with_safe_functions("notices", &schema, &[("items", Placed::By("id"))], &["loud"]);
+    let items: Vec<String> = (1..=60).map(|id| format!("({id}, 'item {id}', {})", id % 7)).collect();
+    world.fill(&[&format!("INSERT INTO items VALUES {}", items.join(", "))]);
+    let heard = |mut raw: Raw, script: &[Step]| {
+        let mut lines = play_on(&mut raw, script);
+        // In their own order: rows and notices each.
+        lines.sort_by_key(|line| match line.as_bytes().first() {
+            Some(b'N') => line.clone(),
+            _ => String::new(),
+        });
+        lines
+    };
+    let portal = [m::parse("", "SELECT loud(id) FROM items ORDER BY id", &[]), m::bind("", "", &[], &[])].concat();
+    let pieces = batch(&[portal, m::execute("", 25), m::execute("", 25), m::execute("", 25), m::sync()]);
+    let scripts = [
+        ("merged", queries(&["SELECT loud(id) FROM items ORDER BY id"])),
+        ("folded", queries(&["SELECT sum(loud(id)) FROM items"])),
+        ("changed", queries(&["UPDATE items SET n = 1 WHERE loud(id) > 40"])),
+        ("in pieces", vec![pieces, Ready]),
+    ];
+    for (name, script) in &scripts {
+        let (theirs, ours) = (heard(world.db.oracle(), script), heard(world.through(), script));
+        assert!(theirs.iter().filter(|line| line.starts_with('N')).count() >= 60, "{name}: {theirs:?}");
+        world.compare(name, &theirs, &ours);
+    }
+    // In no order: as many of each.
+    for sql in ["SELECT loud(id) FROM items", "COPY (SELECT loud(id) FROM items) TO STDOUT"] {
+        let sorted = |raw: Raw| {
+            let mut lines = heard(raw, &queries(&[sql]));
+            lines.sort();
+            lines
+        };
+        world.compare(sql, &sorted(world.db.oracle()), &sorted(world.through()));
     }
 }
 

@@ -202,10 +202,106 @@ fn it_is_described_before_it_runs_and_pins_nothing() {
             assert!(client.must(&look).text().ends_with(&format!("|user {index}")), "{look}");
         }
     }
-    // Parameters are not followed: as before, the connection stays with its client and other shards are refused.
+}
+
+#[test]
+fn parameters_are_followed_as_literals_are() {
+    let world = World::create("setconfbind");
+    let (text, null) = (Value::text, Value::null);
+    let flag = |on: u8| Value::binary([on]);
+    let cases: Vec<(&str, Vec<u32>, Vec<Value>)> = vec![
+        ("SELECT set_config('my.user', $1, false)", vec![], vec![text("ann")]),
+        (
+            "SELECT set_config($1, $2, $3) AS who",
+            vec![25, 1043, 16],
+            vec![text("My.User"), text("It's \\ me"), text("off")],
+        ),
+        ("SELECT set_config($1, $2::text, $3)", vec![0, 705, 0], vec![text("my.user"), Value::binary("bob"), flag(0)]),
+        ("SELECT set_config('my.user', $1, $2)", vec![], vec![text("not kept"), flag(1)]),
+        ("SELECT set_config('my.user', $1, $2)", vec![], vec![null(), null()]),
+        (
+            "select set_config('search_path', $1, false), set_config('my.user', $2, false), set_config('my.user', $2, true)",
+            vec![],
+            vec![text("\"public\", other"), text("three")],
+        ),
+        ("SELECT set_config($1, 'x', false)", vec![], vec![null()]),
+        ("SELECT set_config('my.user', 'x', $1)", vec![], vec![text("maybe")]),
+        ("SELECT set_config('my.user', $1, false)", vec![], vec![Value::binary([0xff])]),
+        ("SELECT set_config('my.user', $1, false)", vec![], vec![]),
+        ("SELECT set_config('my.user', $2, false)", vec![], vec![text("a"), text("b")]),
+        (
+            "SELECT set_config('work_mem', $1, false), set_config('my.user', $2, false)",
+            vec![],
+            vec![text("much"), text("b")],
+        ),
+    ];
+    for (sql, types, values) in cases {
+        for block in [false, true] {
+            let looks = world.looks();
+            let play = |mut raw: Raw| {
+                raw.must("SELECT set_config('my.user', 'before', false)");
+                let mut seen = Vec::new();
+                if block {
+                    raw.must("BEGIN");
+                    raw.must(&looks[1]);
+                }
+                let described = [m::parse("s", sql, &types), m::describe(b'S', "s"), m::sync()].concat();
+                let reply = raw.exchange(&described, None);
+                seen.push((reply.code().to_owned(), reply.answers));
+                let bound = [m::bind("", "s", &values, &[0]), m::describe(b'P', ""), m::execute("", 0), m::sync()];
+                let reply = raw.exchange(&bound.concat(), None);
+                seen.push((reply.code().to_owned(), reply.answers));
+                let mut more: Vec<&str> = looks.iter().map(|look| &**look).collect();
+                more.extend(["SHOW search_path", "COMMIT"]);
+                more.extend(looks.iter().map(|look| &**look));
+                for sql in more {
+                    let reply = raw.simple(sql);
+                    seen.push((reply.code().to_owned(), reply.answers));
+                }
+                seen
+            };
+            assert_eq!(play(world.world.connect()), play(world.world.db.oracle()), "{sql}, in a block: {block}");
+        }
+    }
     let mut client = world.world.connect();
-    let text = ["my.user", "bob"].map(Value::text);
-    let set = client.extended("SELECT set_config($1, $2, false)", &[], &text, 0);
-    assert_eq!(set.text(), "bob");
-    assert_eq!(client.simple("SELECT count(*) FROM items").code(), "0A000");
+    let wrong = client.extended("SELECT set_config('my.user', $1, false)", &[23], &[text("5")], 0);
+    assert_eq!(wrong.code(), "0A000");
+    assert_eq!(client.simple("SELECT set_config('my.user', $1, false)").code(), "42P02");
+}
+
+#[test]
+fn what_one_shard_alone_may_know_keeps_the_others_out() {
+    let world = World::create("setconfunseen");
+    let (scatter, home) = ("SELECT count(*) FROM items", "SELECT body FROM plain");
+    // The first: what may change a setting; it is the home shard's alone.
+    for change in [
+        "DO $$ BEGIN PERFORM set_config('my.user', 'x', false); END $$",
+        "DO $$ BEGIN SET TimeZone TO 'Asia/Tokyo'; END $$",
+        "SELECT set_config('my.user', 'a' || 'b', false)",
+        "SELECT set_config('my.user', body, false) FROM plain",
+        "CREATE TEMP TABLE mine (id int); DO $$ BEGIN RESET ALL; END $$",
+    ] {
+        let mut client = world.world.connect();
+        client.must(scatter);
+        assert_eq!(client.simple(change).code(), "", "{change}");
+        client.must(home);
+        assert_eq!(client.simple(scatter).code(), "0A000", "{change}");
+        client.must(home);
+    }
+    // Until the transaction ends, also for shards that take part already.
+    let mut client = world.world.connect();
+    client.must("BEGIN");
+    client.must(scatter);
+    client.must("SELECT set_config('my.user', 'a' || 'b', true)");
+    assert_eq!(client.value("SELECT current_setting('my.user') || (SELECT max(body) FROM plain)"), "abone");
+    client.must("SAVEPOINT s");
+    assert_eq!(client.simple(scatter).code(), "0A000");
+    client.must("ROLLBACK");
+    assert_eq!(client.value(scatter), "60");
+    // Outside of one it is gone with its statement.
+    client.must("SELECT set_config('my.user', 'a' || 'b', true)");
+    assert_eq!(client.value(scatter), "60");
+    // Other code leaves the settings alone.
+    client.must("DO $$ BEGIN UPDATE plain SET body = body; END $$");
+    assert_eq!(client.value(scatter), "60");
 }

@@ -9,13 +9,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::backend::cancel::CancelHandle;
 use crate::backend::combiners::CombineServers;
+use crate::backend::defaults::{Defaults, HomeDefaults};
 use crate::backend::gate::Gate;
 use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
+use crate::backend::sequences::SequenceBlocks;
 use crate::backend::turns::Place;
 use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
 use crate::config::TwoPhaseCommit;
-use crate::fault::{Fault, SqlState};
+use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
 use crate::net::Keepalive;
 use crate::secret::Secret;
@@ -48,34 +50,92 @@ pub struct ServerConnector {
     pub address: Arc<str>,
     pub credentials: Credentials,
     pub access: ServerAccess,
+    pub start: Start,
+}
+
+/// With which settings a connection begins.
+#[derive(Clone)]
+pub enum Start {
+    /// Whatever they are: nobody relies on them.
+    Unknown,
+    /// The home shard's say what they are everywhere.
+    Home(Arc<HomeDefaults>),
+    /// Those of the home shard, which has this server.
+    Alike(Arc<HomeDefaults>, Server),
 }
 
 impl Connect for ServerConnector {
     async fn connect(&self) -> Result<Backend, Fault> {
-        let attempt = login::connect(login::Target {
-            server: &self.server,
+        tokio::time::timeout(self.access.connect_timeout, self.begin()).await.map_err(|_| {
+            self.unable().detail(format!("no answer within {:?}", self.access.connect_timeout)).blame(Blame::Server)
+        })?
+    }
+
+    fn is_current(&self, backend: &Backend) -> bool {
+        match &self.start {
+            Start::Unknown => true,
+            Start::Home(home) | Start::Alike(home, _) => home.is(&backend.defaults),
+        }
+    }
+}
+
+impl ServerConnector {
+    async fn begin(&self) -> Result<Backend, Fault> {
+        let mut backend = self.log_in(&self.server, &[]).await?;
+        let (home, server) = match &self.start {
+            Start::Unknown => return Ok(backend),
+            Start::Home(home) => {
+                backend.defaults = home.note(Defaults::ask(&mut backend).await?);
+                return Ok(backend);
+            }
+            Start::Alike(home, server) => (home, server),
+        };
+        let wanted = match home.get() {
+            Some(wanted) => wanted,
+            None => home.note(Defaults::ask(&mut self.log_in(server, &[]).await?).await?),
+        };
+        let own = Defaults::ask(&mut backend).await?;
+        let other = wanted.beyond(&own);
+        if !other.is_empty() {
+            backend = self.log_in(&self.server, &other).await?;
+            let own = Defaults::ask(&mut backend).await?;
+            if let Some((name, value)) = wanted.beyond(&own).first() {
+                let detail = format!("logins begin with {name} = '{value}' on the home shard, and not on this server");
+                return Err(self.unable().detail(detail).blame(Blame::Server));
+            }
+        }
+        backend.defaults = wanted;
+        Ok(backend)
+    }
+
+    async fn log_in(&self, server: &Server, settings: &[(&str, &str)]) -> Result<Backend, Fault> {
+        let mut parameters = vec![("application_name", "pgloom"), ("client_encoding", "UTF8")];
+        parameters.extend_from_slice(settings);
+        let logged_in = login::connect(login::Target {
+            server,
             user: &self.credentials.user,
             password: self.credentials.password.as_ref(),
             tls: &self.access.tls,
-            parameters: &[("application_name", "pgloom"), ("client_encoding", "UTF8")],
-        });
-        let logged_in = tokio::time::timeout(self.access.connect_timeout, attempt).await.map_err(|_| {
-            Fault::new(SqlState::UNABLE_TO_CONNECT, format!("could not connect to shard server {}", self.address))
-                .detail(format!("no answer within {:?}", self.access.connect_timeout))
-                .blame(crate::fault::Blame::Server)
-        })??;
+            parameters: &parameters,
+        })
+        .await?;
         if let Some(keepalive) = &self.access.keepalive {
             keepalive.apply(&logged_in.stream.socket());
         }
         let cancel = Arc::new(CancelHandle::new(
             self.shard,
-            self.server.clone(),
+            server.clone(),
             Arc::clone(&self.access.tls),
             self.access.connect_timeout,
             logged_in.key.clone(),
         ));
         let (max_message, max_prepared) = (self.access.max_message, self.access.max_prepared);
-        Ok(Backend::new(logged_in, Arc::clone(&self.address), cancel, max_message, max_prepared))
+        let address = format!("{}:{}", server.host, server.port).into();
+        Ok(Backend::new(logged_in, address, cancel, max_message, max_prepared))
+    }
+
+    fn unable(&self) -> Fault {
+        Fault::new(SqlState::UNABLE_TO_CONNECT, format!("could not connect to shard server {}", self.address))
     }
 }
 
@@ -90,6 +150,8 @@ pub struct UserPools {
     shards: usize,
     /// How many combine connections may stay with their clients: the other half is for statements that end.
     keeps: Arc<Semaphore>,
+    /// The settings that this user's logins begin with.
+    pub defaults: Arc<HomeDefaults>,
 }
 
 impl UserPools {
@@ -102,6 +164,7 @@ impl UserPools {
         combiners: &CombineServers,
     ) -> Arc<Self> {
         let gate = Arc::new(Gate::default());
+        let defaults = Arc::<HomeDefaults>::default();
         let pool = |id: ShardId, server: &Server, limits: PoolLimits| {
             let connector = ServerConnector {
                 shard: id,
@@ -109,6 +172,10 @@ impl UserPools {
                 address: format!("{}:{}", server.host, server.port).into(),
                 credentials: credentials.clone(),
                 access: access.clone(),
+                start: match id == topology.home {
+                    true => Start::Home(Arc::clone(&defaults)),
+                    false => Start::Alike(Arc::clone(&defaults), primary(topology.shard(topology.home)).clone()),
+                },
             };
             Pool::new(connector, limits, &gate)
         };
@@ -121,7 +188,7 @@ impl UserPools {
         // No shard's: nobody is to look there for what waits on a shard.
         pools.extend(combiners.servers().map(|server| pool(ShardId::combine(0), server, finish.clone())));
         let keeps = Arc::new(Semaphore::new(combine / 2));
-        Arc::new(Self { pools, shards, keeps })
+        Arc::new(Self { pools, shards, keeps, defaults })
     }
 
     /// The right to keep a combine connection beyond its transaction.
@@ -214,9 +281,11 @@ pub struct Database {
     pub session_mode: bool,
     /// How a transaction that wrote on several shards is committed.
     pub two_phase_commit: TwoPhaseCommit,
-    /// ParameterStatus values that a new client is told, once a server has been reached.
-    pub parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
+    /// Values of sequences that are taken and not given out yet.
+    pub sequences: SequenceBlocks,
     look: watch::Sender<Look>,
+    /// What was last read of each shard's catalog; whoever reads holds it.
+    pub parts: tokio::sync::Mutex<HashMap<ShardId, Arc<Catalog>>>,
 }
 
 impl Database {
@@ -251,8 +320,9 @@ impl Database {
             safe_functions,
             session_mode,
             two_phase_commit,
-            parameters: ArcSwap::default(),
+            sequences: SequenceBlocks::default(),
             look: watch::Sender::new(Look::Pending),
+            parts: tokio::sync::Mutex::default(),
         })
     }
 

@@ -5,11 +5,13 @@ pub mod clock;
 pub mod cluster;
 pub mod combine;
 pub mod combiners;
+pub mod defaults;
 pub mod gate;
 pub mod inflight;
 pub mod login;
 pub mod pool;
 pub mod prepared;
+pub mod sequences;
 pub mod settings;
 pub mod turns;
 
@@ -30,12 +32,15 @@ use crate::wire::frame::{self, Frame, Header};
 use crate::wire::reply::Status;
 use crate::wire::request;
 use cancel::CancelHandle;
+use defaults::Defaults;
 use inflight::{Audience, Inflight, Owed};
 use prepared::{PreparedSet, StatementDef};
 use settings::SessionSettings;
 
 /// Room made in the read buffer before each read.
 const READ_CHUNK: usize = 16 * 1024;
+/// The room doubles up to this while the server fills it: fewer system calls for a long answer.
+const READ_MOST: usize = 64 * 1024;
 /// A read buffer that has grown beyond this by one large frame is given back.
 const READ_KEEP: usize = 256 * 1024;
 /// A message at least this long is written from where it is.
@@ -52,6 +57,8 @@ pub struct CancelKey {
 pub struct Backend {
     stream: ServerStream,
     pub read: BytesMut,
+    /// Room made in `read` before the next read.
+    room: usize,
     /// Bytes for the server, not yet written.
     pub out: BytesMut,
     /// Large messages, and what came before them; written before `out`.
@@ -73,6 +80,8 @@ pub struct Backend {
     pub has_clock: bool,
     /// ParameterStatus values as the server reported them last.
     pub parameters: Vec<(Box<str>, Box<str>)>,
+    /// The settings of its login.
+    pub defaults: Arc<Defaults>,
     pub cancel: Arc<CancelHandle>,
     /// `host:port` for messages.
     pub address: Arc<str>,
@@ -105,6 +114,7 @@ impl Backend {
         Self {
             stream: login.stream,
             read: login.leftover,
+            room: READ_CHUNK,
             out: BytesMut::new(),
             queue: VecDeque::new(),
             inflight: Inflight::default(),
@@ -117,6 +127,7 @@ impl Backend {
             inputs: combine::Inputs::default(),
             has_clock: false,
             parameters: login.parameters,
+            defaults: Arc::default(),
             cancel,
             address,
             streaming: 0,
@@ -187,6 +198,11 @@ impl Backend {
         }
     }
 
+    /// How many whole frames with this tag stand at the start of what has been read, and their bytes.
+    pub fn run_of(&self, tag: u8) -> (u64, usize) {
+        frame::run_of(tag, &self.read, self.max_message)
+    }
+
     /// Writes what is queued and reads what is there. Ready when at least one byte was read.
     pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         if let Poll::Ready(Err(e)) = self.poll_flush(cx) {
@@ -236,10 +252,23 @@ impl Backend {
         if self.read.is_empty() && self.read.capacity() > READ_KEEP {
             self.read = BytesMut::new();
         }
-        if self.read.capacity() - self.read.len() < READ_CHUNK / 4 {
-            self.read.reserve(READ_CHUNK);
+        if self.read.capacity() - self.read.len() < self.room / 4 {
+            self.read.reserve(self.room);
         }
-        tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read)
+        let spare = self.read.capacity() - self.read.len();
+        let n = ready!(tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.read))?;
+        if n >= spare && spare >= self.room / 2 {
+            self.room = (2 * self.room).min(READ_MOST);
+        }
+        Poll::Ready(Ok(n))
+    }
+
+    /// Gives back the memory that a long answer took: an idle connection needs none.
+    pub fn slim(&mut self) {
+        if self.room > READ_CHUNK && self.read.is_empty() {
+            self.read = BytesMut::new();
+            self.room = READ_CHUNK;
+        }
     }
 
     /// Whether something came on an idle connection: a farewell, an end of file, or a lie. It must not be reused then.

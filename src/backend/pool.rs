@@ -15,6 +15,9 @@ use crate::fault::{Blame, Fault, SqlState};
 /// Makes a new connection for a pool: TCP and TLS in the router, memory in tests.
 pub trait Connect: Send + Sync {
     fn connect(&self) -> impl Future<Output = Result<Backend, Fault>> + Send;
+
+    /// Whether an idle connection is as a new one would be.
+    fn is_current(&self, backend: &Backend) -> bool;
 }
 
 /// Limits and ages of one pool.
@@ -148,7 +151,7 @@ impl<C: Connect> Pool<C> {
         loop {
             // The one used last: its caches are warm, and the others can age.
             let mut backend = idle.connections.pop()?;
-            if !backend.peer_has_spoken() {
+            if !backend.peer_has_spoken() && self.connector.is_current(&backend) {
                 backend.idle_since = None;
                 return Some(backend);
             }
@@ -163,7 +166,7 @@ impl<C: Connect> Pool<C> {
         idle.connections.retain_mut(|backend| {
             let idle_since = *backend.idle_since.get_or_insert(now);
             let stale = self.limits.idle_timeout.is_some_and(|limit| now.duration_since(idle_since) > limit);
-            !stale && !is_expired(backend, expired) && !backend.peer_has_spoken()
+            !stale && !is_expired(backend, expired) && !backend.peer_has_spoken() && self.connector.is_current(backend)
         });
     }
 
@@ -186,11 +189,12 @@ impl<C: Connect> Pool<C> {
         }
     }
 
-    fn give_back(&self, backend: Box<Backend>) {
+    fn give_back(&self, mut backend: Box<Backend>) {
         if !backend.is_clean() {
             self.counts.discards.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        backend.slim();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if !is_expired(&backend, idle.expired) {
             idle.connections.push(backend);

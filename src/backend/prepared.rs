@@ -9,7 +9,7 @@ use dashmap::DashMap;
 
 use crate::ids::Oid;
 
-/// One distinct prepared statement: same text, same declared parameter types, same catalog generation, same meaning of its names.
+/// One distinct prepared statement: same text, same declared parameter types, same catalog generation, names that mean the same.
 #[derive(Debug)]
 pub struct StatementDef {
     pub id: u64,
@@ -38,7 +38,7 @@ struct DefKey {
     types: Box<[Oid]>,
     generation: u64,
     meaning: u64,
-    scope: u64,
+    names: u64,
 }
 
 /// Gives equal statements one definition. Definitions that nobody holds any more are dropped when it grows.
@@ -53,16 +53,16 @@ impl StatementRegistry {
     const PRUNE_STEP: u64 = 4096;
 
     /// The definition for this text and these parameter types under this catalog generation. `meaning`: hash of the settings that
-    /// tell what its literals mean; `scope`: of those that tell what its names mean.
+    /// tell what its literals mean. `names`: hash of what its names mean: of one that means other tables a server has other types.
     pub fn intern(
         &self,
         text: &Arc<str>,
         types: &[Oid],
         generation: u64,
         meaning: u64,
-        scope: u64,
+        names: u64,
     ) -> Arc<StatementDef> {
-        let key = DefKey { text: Arc::clone(text), types: types.into(), generation, meaning, scope };
+        let key = DefKey { text: Arc::clone(text), types: types.into(), generation, meaning, names };
         if let Some(def) = self.defs.get(&key) {
             return Arc::clone(&def);
         }
@@ -163,6 +163,7 @@ mod tests {
         assert_eq!(a.id, registry.intern(&"SELECT $1".into(), &[23], 1, 0, 0).id);
         assert_ne!(a.id, registry.intern(&text, &[20], 1, 0, 0).id);
         assert_ne!(a.id, registry.intern(&text, &[23], 2, 0, 0).id);
+        assert_ne!(a.id, registry.intern(&text, &[23], 1, 0, 1).id);
     }
 
     #[test]

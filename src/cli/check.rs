@@ -169,8 +169,26 @@ async fn check_database(database: &Arc<Database>, findings: &mut Vec<Finding>) {
                 continue;
             }
         }
+        if topology.places_schemas() {
+            match control::catalog::misplaced(database, shard).await {
+                Ok(schemas) => {
+                    for (schema, place) in schemas {
+                        let place = &topology.shard(place).name;
+                        note(
+                            false,
+                            format!("schema {schema} is here and belongs on {place}"),
+                            Some("Move it to its shard, or pin it in the configuration to the shard where it is."),
+                        );
+                    }
+                }
+                Err(fault) => note(false, format!("its schemas cannot be read: {fault}"), None),
+            }
+        }
         match control::catalog::read(database, shard).await {
             Ok(catalog) => {
+                if topology.places_schemas() {
+                    note(true, format!("has {} schemas that lie whole on it", catalog.placed.len()), None);
+                }
                 let rules: Vec<&QualifiedName> = topology.tables.keys().collect();
                 if shard == topology.home {
                     for (table, rule) in &topology.tables {

@@ -7,7 +7,7 @@ use crate::cli::{ConfigArg, FOUND_WRONG, UNUSABLE, load, runtime};
 use crate::control;
 use crate::plan::{self, Inputs, PlanKind, View};
 use crate::sql::template::{Scan, scan};
-use crate::sql::{NameScope, analyze};
+use crate::sql::{NameScope, analyze, utility};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit status: 0 routed, 1 refused, 2 the call or the configuration cannot be used.")]
@@ -20,6 +20,9 @@ pub struct ExplainArgs {
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
+    /// The search_path under which names are looked up, as SHOW search_path prints it; the server's default when left out
+    #[arg(long)]
+    search_path: Option<String>,
     /// The statement
     sql: String,
 }
@@ -48,13 +51,20 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(code) => return code,
     };
-    if let Err(fault) = runtime.block_on(control::catalog::reload(database, false)) {
+    if let Err(fault) = runtime.block_on(control::catalog::reload(database, false, None)) {
         eprintln!("pgloom: the home shard's catalog cannot be read: {fault}");
         return ExitCode::from(UNUSABLE);
     }
     let cluster = database.cluster.load_full();
-    let search_path: [Box<str>; 2] = [database.own.user.as_str().into(), "public".into()];
+    let user = database.own.user.as_str();
+    let path = args.search_path.as_deref().unwrap_or("\"$user\", public");
+    let Some(search_path) = utility::search_path_setting(path, user) else {
+        eprintln!("pgloom: {path} is no search_path");
+        return ExitCode::from(UNUSABLE);
+    };
     let names = NameScope {
+        changes: &[],
+        temporary: None,
         catalog: &cluster.catalog,
         topology: &cluster.topology,
         search_path: &search_path,
@@ -71,6 +81,7 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
         topology: &cluster.topology,
         catalog: &cluster.catalog,
         in_transaction: false,
+        prints_otherwise: false,
         combine_servers: !database.combine.is_empty(),
     };
     let inputs = Inputs { text: &args.sql, slots: &scanned.slots, parameters: None };

@@ -81,6 +81,9 @@ section! {
         /// Memory that merging one statement's rows may take (groups, distinct values); beyond it the statement fails with 53400.
         merge_max_bytes: Bytes = "64MiB",
 
+        /// Values of a sequence that the router takes from the home shard at a time, where rows of sharded and reference tables need many. What is taken and not used is a gap. 1: only what is needed, as one Postgres does.
+        sequence_block: u32 = "100",
+
         /// How clients prove who they are: `scram-sha-256`, `md5` (for old clients; SCRAM where the stored password is a SCRAM verifier) or `trust` (known users, no password).
         auth_type: AuthType = "scram-sha-256",
 
@@ -184,7 +187,7 @@ section! {
         router_password_file: PathBuf = optional,
         /// How a transaction that wrote on several shards commits. `on`: in two phases, on all or on none (the shards need max_prepared_transactions > 0). `off`: it is refused. `best_effort`: one shard after the other, which is not atomic: where a later one fails, the earlier ones stay committed (08007 tells which).
         two_phase_commit: TwoPhaseCommit = "on",
-        /// User-defined functions, as `schema.name`, that read and write no sharded table, so that statements may use them on any shard.
+        /// User-defined functions, as `schema.name`, that read and write no sharded table, so that statements may use them on any shard. For those of many schemas `'"tenant_*".name'`.
         safe_functions: Vec<SqlName> = "",
         /// The shards. Their names place rows on the hash ring, so they never change.
         shards: Vec<Shard> = required,
@@ -230,15 +233,15 @@ section! {
     pub struct Distribution, environment false {
         /// Its name, to which tables refer.
         name: String = required,
-        /// `hash` (even spread), `range` (from .. to), `list` (value by value), `postgres_hash` (as PARTITION BY HASH places rows) or `composite` (the first column picks a group of shards, the hash of the others one of them).
+        /// `hash` (even spread), `range` (from .. to), `list` (value by value), `postgres_hash` (as PARTITION BY HASH places rows), `composite` (the first column picks a group of shards, the hash of the others one of them) or `schema` (whole schemas, by their names).
         method: MethodName = "hash",
-        /// The type of each sharding-key column, in order. They must be the columns' own types: the hash depends on them.
-        key_types: Vec<KeyType> = required,
-        /// hash, composite: points of each shard on the ring. Another number is another placement: never change it under stored rows.
+        /// The type of each sharding-key column, in order. They must be the columns' own types: the hash depends on them. Not for schema.
+        key_types: Vec<KeyType> = optional,
+        /// hash, composite, schema: points of each shard on the ring. Another number is another placement: never change it under stored rows.
         virtual_nodes: u32 = "1024",
-        /// hash: the shards on the ring. Default: all. Name them, so that a shard added later takes no keys before its rows are moved.
+        /// hash, schema: the shards on the ring. Default: all. Name them, so that a shard added later takes no keys before its rows are moved.
         shards: Vec<String> = optional,
-        /// hash: shares of the keys, as `{ shard1 = 2, shard2 = 1 }`; a shard that is not named has 1.
+        /// hash, schema: shares of the keys, as `{ shard1 = 2, shard2 = 1 }`; a shard that is not named has 1.
         weights: Named<u32> = optional,
         /// hash: explicit ranges of tokens instead of a ring, as `{ from = "0x0", to = "0x8000000000000000", shard = "..." }`.
         tokens: Vec<Range> = optional,
@@ -246,13 +249,17 @@ section! {
         ranges: Vec<Range> = optional,
         /// list: `{ value = "de", shard = "..." }` or `{ values = ["de", "at"], shard = "..." }`.
         values: Vec<Value> = optional,
-        /// list: the shard of every value that is not listed. Without it such rows are refused.
+        /// list: the shard of every value that is not listed; without it such rows are refused. schema: the shard of every schema that is not pinned, instead of the ring.
         default_shard: String = optional,
         /// postgres_hash: all partitions, as `{ modulus = 4, remainder = 0, shard = "..." }`. The key columns must be NOT NULL.
         partitions: Vec<Partition> = optional,
         /// composite: `{ values = ["de", "at"], shards = [...] }` or `{ from = 0, to = 1000, shards = [...] }`; with values, a group of `shards` alone holds every other.
         groups: Vec<Group> = optional,
-        /// Single keys placed by name whatever the method says: `{ value = 42, shard = "big" }`.
+        /// schema: patterns of the schemas' names, with `*` for any characters and `?` for one, as `"tenant_*"`; never public, pgloom and those of Postgres.
+        schemas: Vec<String> = optional,
+        /// schema: patterns of schemas that are left out, as `"tenant_template"`.
+        except: Vec<String> = optional,
+        /// Single keys placed by name whatever the method says: `{ value = 42, shard = "big" }`, `{ value = "tenant_big", shard = "big" }`.
         pins: Vec<Value> = optional,
     }
 }

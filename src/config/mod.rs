@@ -92,6 +92,8 @@ pub struct LimitSettings {
     pub scatter_max_shards: Option<NonZeroU32>,
     /// Bytes that one statement's merge may hold.
     pub merge_max_bytes: usize,
+    /// Values of a sequence that are taken at a time.
+    pub sequence_block: NonZeroU32,
 }
 
 /// Reads that a Postgres finishes.

@@ -249,6 +249,13 @@ fn topology_is_built_from_every_method() {
         method = 'list'
         key_types = ['bigint']
         values = [{{ values = [1, 2], shard = 's1' }}, {{ value = 3, shard = 's2' }}]
+        [[databases.shop.distributions]]
+        name = 's'
+        method = 'schema'
+        schemas = ['tenant_*', 'Odd']
+        except = 'tenant_template'
+        shards = ['s1']
+        pins = [{{ value = 'tenant_big', shard = 's2' }}]
         [[databases.shop.tables]]
         name = 'Sales.orders'
         distribution = 'h'
@@ -279,6 +286,11 @@ fn topology_is_built_from_every_method() {
     let list = &topology.distributions[2];
     assert_eq!([1, 2, 3].map(|key| list.locate(&[KeyValue::Int(key)])), [0, 0, 1].map(|shard| Ok(ShardId(shard))));
     assert_eq!(topology.rule(&QualifiedName::new("public", "ref")), Some(&TableRule::Reference));
+    let place = |schema: &str| topology.place_of_schema(schema).map(|(_, shard)| shard.0);
+    assert_eq!(
+        ["tenant_7", "tenant_big", "Odd", "odd", "tenant_template"].map(place),
+        [Some(0), Some(1), Some(0), None, None]
+    );
     assert_eq!(settings.warnings, []);
 }
 
@@ -323,11 +335,25 @@ fn topology_errors_name_their_lines() {
         &["1: distribution `d` is composite over one column"],
     );
     assert_rest_errors(
-        &distribution("method = 'schema'"),
-        &[
-            "4: `method` in [[databases.shop.distributions]] has the wrong value `schema`: schema distributions are not built yet",
-        ],
+        &distribution("method = 'schema'\nschemas = 't_*'"),
+        &["3: distribution `d` by schema does not use `key_types`, which goes with the keys of rows"],
     );
+    let by_schema = |rest: &str| format!("[[databases.shop.distributions]]\nname = 'd'\nmethod = 'schema'\n{rest}\n");
+    assert_rest_errors(&by_schema(""), &["1: distribution `d` by schema names no schemas"]);
+    assert_rest_errors(
+        &by_schema("schemas = ['t_*']\npins = [\n{ value = 'x', shard = 's1' }]"),
+        &["6: the pin `x` of distribution `d` is none of its schemas"],
+    );
+    assert_rest_errors(
+        &by_schema("schemas = ['t_*']\ndefault_shard = 's1'\nweights = { s1 = 2 }"),
+        &["6: distribution `d` by schema does not use `weights`, which goes with"],
+    );
+    assert_rest_errors(
+        &(by_schema("schemas = ['t_*']\ndefault_shard = 's9'")
+            + "[[databases.shop.tables]]\nname = 't_1.x'\nreference = true\n"),
+        &["5: unknown shard `s9`", "6: table t_1.x lies in a schema that distribution `d` places whole"],
+    );
+    assert_rest_errors("[[databases.shop.distributions]]\nname = 'd'\n", &["1: distribution `d` has no key_types"]);
     assert_rest_errors(
         "[[databases.shop.distributions]]\nname = 'd'\nkey_types = ['float8']\n",
         &["3: `key_types` in [[databases.shop.distributions]] has the wrong value `float8`: expected a type whose"],

@@ -386,13 +386,13 @@ words! {
 
 words! {
     /// How a distribution finds the shard of a key.
-    MethodName takes "hash, range, list, postgres_hash or composite";
+    MethodName takes "hash, range, list, postgres_hash, composite or schema";
     Hash = "hash",
     Range = "range",
     List = "list",
     PostgresHash = "postgres_hash",
     Composite = "composite",
-    ! "schema" => "schema distributions are not built yet; use hash or list over a column",
+    Schema = "schema",
 }
 
 #[cfg(test)]

@@ -1,13 +1,20 @@
-//! Reads the catalog of the home shard, and tells in what other shards differ from it.
+//! Reads the catalog of the home shard, and of other shards the schemas that lie whole on them; tells in what shards differ.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::backend::cluster::Database;
-use crate::catalog::{Catalog, Column, ColumnDefault, Customs, RelationKind, Table, UserFunction, Volatility};
+use crate::backend::settings::quote_literal;
+use crate::catalog::code;
+use crate::catalog::{
+    Catalog, Column, ColumnDefault, Customs, Identity, PlacedSchema, RelationKind, SequenceDefault, Table,
+    UserFunction, Volatility,
+};
 use crate::fault::{Fault, SqlState};
-use crate::ids::{QualifiedName, ShardId};
+use crate::ids::{QualifiedName, ShardId, ShardSet};
+use crate::topology::Topology;
+use crate::topology::schemas::matches;
 use crate::types::Collation;
 
 const USER_SCHEMAS: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname NOT LIKE 'pg\\_temp\\_%' \
@@ -26,70 +33,250 @@ const FIRST_NORMAL_OID: u32 = 16_384;
 /// Row text of a catalog query.
 type Row = Vec<Option<String>>;
 
-/// Reads the home shard's catalog and swaps it in if it has changed. `stale`: something has changed, whether it shows there or not.
+/// Reads the home shard's catalog, and the placed schemas of the other shards, and swaps them in if they have changed. `stale`:
+/// something has changed, whether it shows there or not. `touched`: the shards where something may have changed; `None`: any.
 ///
 /// # Errors
-/// The home shard cannot be reached, or refuses to be read.
-pub async fn reload(database: &Arc<Database>, stale: bool) -> Result<(), Fault> {
-    let home = database.cluster.load().topology.home;
-    let catalog = read(database, home).await?;
+/// The home shard cannot be reached, or refuses to be read. Of another shard, what was last read of it stays.
+pub async fn reload(database: &Arc<Database>, stale: bool, touched: Option<&ShardSet>) -> Result<(), Fault> {
+    // One after the other: what was read first must not take the place of what was read later.
+    let mut parts = database.parts.lock().await;
+    let topology = Arc::clone(&database.cluster.load().topology);
+    let home = topology.home;
+    let read_now = |shard: ShardId, known: bool| !known || touched.is_none_or(|touched| touched.contains(shard));
+    let shards = (0..topology.shards.len()).map(|at| ShardId(at as u16));
+    let wanted: Vec<ShardId> = shards
+        .filter(|shard| *shard == home || topology.places_schemas())
+        .filter(|shard| read_now(*shard, parts.contains_key(shard)))
+        .collect();
+    let reads = wanted.iter().map(|shard| async { (*shard, read(database, *shard).await) });
+    for (shard, read) in futures::future::join_all(reads).await {
+        match read {
+            Ok(catalog) => drop(parts.insert(shard, Arc::new(catalog))),
+            Err(fault) if shard == home => return Err(fault),
+            Err(fault) => {
+                let name = &topology.shard(shard).name;
+                tracing::warn!(database = %database.name, shard = %name, error = %fault, "the catalog cannot be read");
+            }
+        }
+    }
+    let Some(catalog) = parts.get(&home) else { return Err(unreadable()) };
+    let mut catalog = (**catalog).clone();
+    if topology.places_schemas() {
+        let others = (0..topology.shards.len()).map(|at| ShardId(at as u16)).filter(|shard| *shard != home);
+        catalog = catalog.with_placed(others.map(|shard| (shard, parts.get(&shard).map(|part| &**part))));
+    }
     database.set_catalog(catalog, stale);
     Ok(())
 }
 
-/// The catalog of one shard.
+/// The catalog of one shard, without the schemas that belong on another.
 pub async fn read(database: &Database, shard: ShardId) -> Result<Catalog, Fault> {
     let mut server = super::connect(database, shard).await?;
-    let catalog = read_from(&mut server, &database.safe_functions).await;
-    drop(server);
-    catalog
+    let topology = Arc::clone(&database.cluster.load().topology);
+    read_from(&mut server, &topology, shard, &database.safe_functions).await
 }
 
-async fn read_from(server: &mut Backend, safe_functions: &[QualifiedName]) -> Result<Catalog, Fault> {
-    let default_collation = default_collation(server).await?;
-    let mut tables = read_tables(server).await?;
-    for row in server.query(&columns_query()).await? {
-        let column = read_column(&row, default_collation)?;
-        if let Some(table) = tables.get_mut(text(&row, 0)?) {
-            table.columns.push(column);
-        }
+/// The catalog of one shard as this connection sees it, in its transaction, without the schemas that belong on another. The connection's
+/// search path must be empty, so that names are qualified.
+///
+/// # Errors
+/// The server refuses to be read.
+pub async fn read_from(
+    server: &mut Backend,
+    topology: &Topology,
+    shard: ShardId,
+    safe: &[QualifiedName],
+) -> Result<Catalog, Fault> {
+    Reader { server, topology, shard, safe }.read().await
+}
+
+/// The schemas on a shard that belong on another one.
+pub async fn misplaced(database: &Database, shard: ShardId) -> Result<Vec<(Box<str>, ShardId)>, Fault> {
+    let mut server = super::connect(database, shard).await?;
+    let topology = Arc::clone(&database.cluster.load().topology);
+    let mut found = Vec::new();
+    for schema in schemas(&mut server).await? {
+        let place = topology.place_of_schema(&schema).map(|(_, place)| place);
+        found.extend(place.filter(|place| *place != shard).map(|place| (schema, place)));
     }
-    for row in server.query(&unique_query()).await? {
-        if let Some(table) = tables.get_mut(text(&row, 0)?) {
-            let names = text(&row, 1)?;
-            let key: Option<Vec<usize>> =
-                names.split('\u{1}').map(|name| table.column(name).map(|(at, _)| at)).collect();
-            table.unique_keys.extend(key);
-        }
-    }
-    let functions = read_functions(server, safe_functions).await?;
-    let schemas = server
+    Ok(found)
+}
+
+/// Whether a schema exists on a shard.
+pub async fn has_schema(database: &Database, shard: ShardId, schema: &str) -> Result<bool, Fault> {
+    let mut server = super::connect(database, shard).await?;
+    let sql = format!("SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = {}", quote_literal(schema));
+    Ok(!server.query(&sql).await?.is_empty())
+}
+
+async fn schemas(server: &mut Backend) -> Result<Vec<Box<str>>, Fault> {
+    let rows = server
         .query(&format!("SELECT n.nspname FROM pg_catalog.pg_namespace n WHERE {USER_SCHEMAS} ORDER BY 1"))
-        .await?
-        .iter()
-        .map(|row| Ok(text(row, 0)?.into()))
-        .collect::<Result<Vec<Box<str>>, Fault>>()?;
-    let aggregates = server
-        .query(&format!(
-            "SELECT DISTINCT p.proname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
-             WHERE p.prokind = 'a' AND {USER_SCHEMAS} ORDER BY 1"
-        ))
-        .await?
-        .iter()
-        .map(|row| Ok(text(row, 0)?.into()))
-        .collect::<Result<Vec<Box<str>>, Fault>>()?;
-    Ok(Catalog {
-        generation: 0,
-        tables: tables.into_values().map(|t| (t.name.clone(), Arc::new(t))).collect(),
-        functions,
-        schemas,
-        aggregates,
-        default_collation,
-        customs: read_customs(server).await?,
-    })
+        .await?;
+    rows.iter().map(|row| Ok(text(row, 0)?.into())).collect()
 }
 
-async fn read_customs(server: &mut Backend) -> Result<Customs, Fault> {
+/// One reading of one shard.
+struct Reader<'a> {
+    server: &'a mut Backend,
+    topology: &'a Topology,
+    shard: ShardId,
+    /// A schema is a pattern.
+    safe: &'a [QualifiedName],
+}
+
+impl Reader<'_> {
+    async fn read(mut self) -> Result<Catalog, Fault> {
+        let default_collation = default_collation(self.server).await?;
+        let (mut known, mut placed, mut elsewhere) = (Vec::new(), HashMap::new(), Vec::new());
+        for schema in schemas(self.server).await? {
+            match self.topology.place_of_schema(&schema) {
+                Some((_, shard)) if shard == self.shard => {
+                    placed.insert(schema.clone(), PlacedSchema::default());
+                    known.push(schema);
+                }
+                Some(_) => elsewhere.push(quote_literal(&schema)),
+                None => known.push(schema),
+            }
+        }
+        let filter = match &elsewhere[..] {
+            [] => USER_SCHEMAS.to_owned(),
+            others => format!("{USER_SCHEMAS} AND n.nspname NOT IN ({})", others.join(", ")),
+        };
+        let mut tables = read_tables(self.server, &filter).await?;
+        for row in self.server.query(&columns_query(&filter)).await? {
+            let mut column = read_column(&row, default_collation)?;
+            if let Some(table) = tables.get_mut(text(&row, 0)?) {
+                if placed.contains_key(&table.name.schema) {
+                    column.declared = Some(declared(&row)?);
+                }
+                table.columns.push(column);
+            }
+        }
+        for row in self.server.query(&unique_query(&filter)).await? {
+            if let Some(table) = tables.get_mut(text(&row, 0)?) {
+                let names = text(&row, 1)?;
+                let key: Option<Vec<usize>> =
+                    names.split('\u{1}').map(|name| table.column(name).map(|(at, _)| at)).collect();
+                table.unique_keys.extend(key);
+            }
+        }
+        let indexes = read_indexes(self.server, &filter).await?;
+        let customs = read_customs(self.server, &filter).await?;
+        let functions = self.functions(&filter, &mut placed).await?;
+        let aggregates = self.aggregates(&filter, &mut placed).await?;
+        if !placed.is_empty() {
+            self.types(&filter, &mut placed).await?;
+        }
+        Ok(Catalog {
+            generation: 0,
+            tables: tables.into_values().map(|t| (t.name.clone(), Arc::new(t))).collect(),
+            functions,
+            schemas: known,
+            aggregates,
+            placed: placed.into_iter().map(|(name, schema)| (name, Arc::new(schema))).collect(),
+            unread: ShardSet::new(),
+            indexes,
+            default_collation,
+            customs,
+        })
+    }
+
+    async fn functions(
+        &mut self,
+        filter: &str,
+        placed: &mut HashMap<Box<str>, PlacedSchema>,
+    ) -> Result<HashMap<Box<str>, UserFunction>, Fault> {
+        let rows = self
+            .server
+            .query(&format!(
+                "SELECT n.nspname, p.proname, p.provolatile, l.lanname IN ('c', 'internal'), \
+                   CASE WHEN p.prosrc ~* '(set_config|(^|[;>/]|begin|then|else|loop)\\s*(re)?set\\s)' THEN p.prosrc ELSE '' END \
+                 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+                   JOIN pg_catalog.pg_language l ON l.oid = p.prolang WHERE {filter}"
+            ))
+            .await?;
+        let mut functions: HashMap<Box<str>, UserFunction> = HashMap::new();
+        for row in &rows {
+            let (schema, name) = (text(row, 0)?, text(row, 1)?);
+            let found = UserFunction {
+                volatility: match text(row, 2)? {
+                    "i" => Volatility::Immutable,
+                    "s" => Volatility::Stable,
+                    _ => Volatility::Volatile,
+                },
+                // Functions written in C come with extensions; they compute, and leave tables alone.
+                declared_safe: text(row, 3)? == "t" || is_safe(self.safe, schema, name),
+                sets: code::sets(text(row, 4)?),
+            };
+            // Names are overloaded: the worst of them counts.
+            placed
+                .get_mut(schema)
+                .map_or(&mut functions, |schema| &mut schema.functions)
+                .entry(name.into())
+                .and_modify(|known| *known = known.worse(found))
+                .or_insert(found);
+        }
+        Ok(functions)
+    }
+
+    async fn aggregates(
+        &mut self,
+        filter: &str,
+        placed: &mut HashMap<Box<str>, PlacedSchema>,
+    ) -> Result<Vec<Box<str>>, Fault> {
+        let rows = self
+            .server
+            .query(&format!(
+                "SELECT DISTINCT n.nspname, p.proname FROM pg_catalog.pg_proc p \
+                 JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE p.prokind = 'a' AND {filter} ORDER BY 2, 1"
+            ))
+            .await?;
+        let mut aggregates: Vec<Box<str>> = Vec::new();
+        for row in &rows {
+            let name = text(row, 1)?;
+            match placed.get_mut(text(row, 0)?) {
+                Some(schema) => drop(schema.aggregates.insert(name.into())),
+                None => aggregates.push(name.into()),
+            }
+        }
+        aggregates.dedup();
+        Ok(aggregates)
+    }
+
+    /// Of the placed schemas: elsewhere no type is looked for.
+    async fn types(&mut self, filter: &str, placed: &mut HashMap<Box<str>, PlacedSchema>) -> Result<(), Fault> {
+        let rows = self
+            .server
+            .query(&format!(
+                "SELECT n.nspname, t.typname FROM pg_catalog.pg_type t \
+                 JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE t.typcategory <> 'A' AND {filter}"
+            ))
+            .await?;
+        for row in &rows {
+            if let Some(schema) = placed.get_mut(text(row, 0)?) {
+                schema.types.insert(text(row, 1)?.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn read_indexes(server: &mut Backend, filter: &str) -> Result<HashMap<QualifiedName, QualifiedName>, Fault> {
+    let rows = server
+        .query(&format!(
+            "SELECT n.nspname, c.relname, t.relname FROM pg_catalog.pg_index i \
+             JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_class t ON t.oid = i.indrelid \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE {filter}"
+        ))
+        .await?;
+    // An index is in the schema of its table.
+    let name = |row: &Row, at| Ok::<_, Fault>(QualifiedName::new(text(row, 0)?, text(row, at)?));
+    rows.iter().map(|row| Ok((name(row, 1)?, name(row, 2)?))).collect()
+}
+
+async fn read_customs(server: &mut Backend, filter: &str) -> Result<Customs, Fault> {
     let names = async |server: &mut Backend, sql: String| -> Result<Vec<Box<str>>, Fault> {
         server.query(&sql).await?.iter().map(|row| Ok(text(row, 0)?.into())).collect()
     };
@@ -97,7 +284,7 @@ async fn read_customs(server: &mut Backend) -> Result<Customs, Fault> {
     let types = format!(
         "SELECT DISTINCT t.typname FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
            LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid \
-         WHERE t.typcategory <> 'A' AND (c.oid IS NULL OR c.relkind = 'c') AND {USER_SCHEMAS} ORDER BY 1"
+         WHERE t.typcategory <> 'A' AND (c.oid IS NULL OR c.relkind = 'c') AND {filter} ORDER BY 1"
     );
     let operators = format!(
         "SELECT DISTINCT o.oprname FROM pg_catalog.pg_operator o WHERE o.oid >= {FIRST_NORMAL_OID} \
@@ -126,7 +313,7 @@ async fn default_collation(server: &mut Backend) -> Result<Collation, Fault> {
     Ok(if text(row, 0)? == "b" { Collation::Bytes } else { Collation::Deterministic })
 }
 
-async fn read_tables(server: &mut Backend) -> Result<HashMap<String, Table>, Fault> {
+async fn read_tables(server: &mut Backend, filter: &str) -> Result<HashMap<String, Table>, Fault> {
     let rows = server
         .query(&format!(
             "SELECT c.oid, n.nspname, c.relname, c.relkind, \
@@ -139,7 +326,7 @@ async fn read_tables(server: &mut Backend) -> Result<HashMap<String, Table>, Fau
                   JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace WHERE i.inhrelid = c.oid LIMIT 1), \
                EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.confrelid = c.oid) \
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {USER_SCHEMAS}"
+             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {filter}"
         ))
         .await?;
     rows.iter().map(|row| Ok((text(row, 0)?.to_owned(), read_table(row)?))).collect()
@@ -167,34 +354,51 @@ fn read_table(row: &Row) -> Result<Table, Fault> {
     })
 }
 
-fn columns_query() -> String {
+fn columns_query(filter: &str) -> String {
     format!(
         "SELECT c.oid, a.attnum, a.attname, a.atttypid, a.atttypmod, \
            CASE WHEN a.attcollation = 0 THEN 'n' \
                 WHEN co.collname = 'default' AND cn.nspname = 'pg_catalog' THEN 'x' \
                 WHEN NOT co.collisdeterministic THEN 'i' \
                 WHEN co.collprovider = 'c' AND co.collcollate IN ('C', 'POSIX') THEN 'b' ELSE 'd' END, \
-           a.attnotnull, a.attgenerated <> '', a.attidentity <> '', pg_catalog.pg_get_expr(d.adbin, d.adrelid), \
+           a.attnotnull, a.attgenerated <> '', a.attidentity, pg_catalog.pg_get_expr(d.adbin, d.adrelid), \
            CASE WHEN co.collname = 'default' AND cn.nspname = 'pg_catalog' THEN NULL \
                 WHEN cn.nspname = 'pg_catalog' AND co.oid < 16384 THEN co.collname \
-                WHEN a.attcollation <> 0 THEN '' END \
+                WHEN a.attcollation <> 0 THEN '' END, \
+           pg_catalog.format_type(a.atttypid, a.atttypmod), \
+           CASE WHEN a.attcollation <> t.typcollation \
+                THEN pg_catalog.quote_ident(cn.nspname) || '.' || pg_catalog.quote_ident(co.collname) END, \
+           CASE WHEN a.attidentity <> '' THEN (SELECT sn.nspname || E'\\x01' || s.relname FROM pg_catalog.pg_depend p \
+             JOIN pg_catalog.pg_class s ON s.oid = p.objid AND s.relkind = 'S' \
+             JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace \
+             WHERE p.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND p.refclassid = p.classid \
+               AND p.refobjid = c.oid AND p.refobjsubid = a.attnum AND p.deptype = 'i') END \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
            JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+           JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
            LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum \
            LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation \
            LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace \
-         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {USER_SCHEMAS} ORDER BY c.oid, a.attnum"
+         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {filter} ORDER BY c.oid, a.attnum"
     )
 }
 
 fn read_column(row: &Row, default_collation: Collation) -> Result<Column, Fault> {
     let expression = row.get(9).and_then(Option::as_deref);
     let generated = text(row, 7)? == "t";
-    let default = match expression {
-        _ if text(row, 8)? == "t" => ColumnDefault::Sequence,
-        Some(e) if e.starts_with("nextval(") || e.starts_with("pg_catalog.nextval(") => ColumnDefault::Sequence,
-        Some(e) if !generated => ColumnDefault::Expression(e.into()),
-        _ => ColumnDefault::None,
+    let identity = match text(row, 8)? {
+        "a" => Identity::Always,
+        "d" => Identity::ByDefault,
+        _ => Identity::No,
+    };
+    let of_identity = row.get(13).and_then(Option::as_deref).and_then(|name| name.split_once('\u{1}'));
+    let default = match (of_identity, expression) {
+        (Some((schema, name)), _) => {
+            ColumnDefault::Sequence(SequenceDefault { sequence: QualifiedName::new(schema, name), identity })
+        }
+        (None, Some(_)) if generated => ColumnDefault::None,
+        (None, Some(expression)) => ColumnDefault::of_expression(expression),
+        (None, None) => ColumnDefault::None,
     };
     let column = Column {
         name: text(row, 2)?.into(),
@@ -211,63 +415,34 @@ fn read_column(row: &Row, default_collation: Collation) -> Result<Column, Fault>
         not_null: text(row, 6)? == "t",
         generated,
         default,
+        declared: None,
     };
     Ok(column)
 }
 
+/// The type of a column, with the collation if it is not the type's own.
+fn declared(row: &Row) -> Result<Box<str>, Fault> {
+    let declared = text(row, 11)?;
+    Ok(match row.get(12).and_then(Option::as_deref) {
+        Some(collation) => format!("{declared} COLLATE {collation}").into(),
+        None => declared.into(),
+    })
+}
+
 /// Unique indexes of plain columns over all rows, with the names of their columns.
-fn unique_query() -> String {
+fn unique_query(filter: &str) -> String {
     format!(
         "SELECT c.oid, (SELECT pg_catalog.string_agg(a.attname, E'\\x01' ORDER BY k.at) \
              FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY k(num, at) \
              JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.num WHERE k.at <= i.indnkeyatts) \
          FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid \
            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE i.indisunique AND i.indisvalid AND i.indexprs IS NULL AND i.indpred IS NULL AND {USER_SCHEMAS}"
+         WHERE i.indisunique AND i.indisvalid AND i.indexprs IS NULL AND i.indpred IS NULL AND {filter}"
     )
 }
 
-async fn read_functions(
-    server: &mut Backend,
-    safe: &[QualifiedName],
-) -> Result<HashMap<Box<str>, UserFunction>, Fault> {
-    let rows = server
-        .query(&format!(
-            "SELECT n.nspname, p.proname, p.provolatile, l.lanname IN ('c', 'internal') \
-             FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
-               JOIN pg_catalog.pg_language l ON l.oid = p.prolang WHERE {USER_SCHEMAS}"
-        ))
-        .await?;
-    let mut functions: HashMap<Box<str>, UserFunction> = HashMap::new();
-    for row in &rows {
-        let (schema, name) = (text(row, 0)?, text(row, 1)?);
-        let found = UserFunction {
-            volatility: match text(row, 2)? {
-                "i" => Volatility::Immutable,
-                "s" => Volatility::Stable,
-                _ => Volatility::Volatile,
-            },
-            // Functions written in C come with extensions; they compute, and leave tables alone.
-            declared_safe: text(row, 3)? == "t" || safe.iter().any(|s| &*s.schema == schema && &*s.name == name),
-        };
-        // Names are overloaded: the worst of them counts.
-        functions
-            .entry(name.into())
-            .and_modify(|known| {
-                known.declared_safe &= found.declared_safe;
-                known.volatility = worse(known.volatility, found.volatility);
-            })
-            .or_insert(found);
-    }
-    Ok(functions)
-}
-
-fn worse(a: Volatility, b: Volatility) -> Volatility {
-    match (a, b) {
-        (Volatility::Volatile, _) | (_, Volatility::Volatile) => Volatility::Volatile,
-        (Volatility::Stable, _) | (_, Volatility::Stable) => Volatility::Stable,
-        (Volatility::Immutable, Volatility::Immutable) => Volatility::Immutable,
-    }
+fn is_safe(safe: &[QualifiedName], schema: &str, name: &str) -> bool {
+    safe.iter().any(|s| *s.name == *name && matches(&s.schema, schema))
 }
 
 fn text(row: &Row, at: usize) -> Result<&str, Fault> {

@@ -4,13 +4,14 @@ pub mod catalog;
 pub mod combine;
 pub mod deadlock;
 pub mod errand;
+pub mod ids;
 pub mod resolver;
 pub mod transactions;
 
 use std::sync::Arc;
 
 use crate::backend::Backend;
-use crate::backend::cluster::{Credentials, Database, ServerConnector, primary};
+use crate::backend::cluster::{Credentials, Database, ServerConnector, Start, primary};
 use crate::backend::pool::Connect;
 use crate::fault::Fault;
 use crate::ids::ShardId;
@@ -54,6 +55,7 @@ pub async fn connect_to(
         address: format!("{}:{}", server.host, server.port).into(),
         credentials: login.clone(),
         access: database.access.clone(),
+        start: Start::Unknown,
     };
     let mut backend = connector.connect().await?;
     backend.query("SET search_path TO ''").await?;

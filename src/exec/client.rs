@@ -14,7 +14,7 @@ use crate::scope::Control;
 use crate::wire::frame::{self, Frame};
 
 /// Bytes for the client that are gathered before they are written while more is coming.
-pub const OUT_HIGH: usize = 32 * 1024;
+pub const OUT_HIGH: usize = 64 * 1024;
 /// Bytes of the client's that are read ahead while a server works for it.
 const READ_AHEAD: usize = 64 * 1024;
 const READ_CHUNK: usize = 8 * 1024;

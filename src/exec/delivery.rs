@@ -12,7 +12,7 @@ use crate::exec::client::Client;
 use crate::exec::copy::{Chunks, spoke};
 use crate::exec::finish::{COPY_HEADER, text_line};
 use crate::exec::forward::Broken;
-use crate::exec::scatter::{ScatterError, content, poll_client, try_content};
+use crate::exec::replies::{ScatterError, content, poll_client, try_content};
 use crate::fault::Fault;
 use crate::ids::Oid;
 use crate::wire::array::ArrayWriter;

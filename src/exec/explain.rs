@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::backend::Backend;
 use crate::exec::client::Client;
 use crate::exec::forward::{Broken, without_position};
-use crate::exec::scatter::{ScatterError, poll_client, try_content};
+use crate::exec::replies::{ScatterError, poll_client, try_content};
 use crate::wire::frame::Frame;
 use crate::wire::row::RowView;
 

@@ -1,48 +1,23 @@
 //! Several servers, one answer: heads from all, rows through the merge, tails into one.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::backend::Backend;
-use crate::backend::inflight::{Audience, Verdict};
 use crate::exec::client::{Client, OUT_HIGH};
-use crate::exec::forward::Broken;
+use crate::exec::columns::{
+    are_user_types, binary_user_type, column_info, drift, is_text, same_shape, tables_have_changed, visible,
+};
+use crate::exec::replies::{ScatterError, any_content, content, flush, pass_rows, send_all, try_content};
 use crate::fault::{Fault, SqlState};
 use crate::merge::{Advance, ColumnInfo, Merge, MergeLimits};
 use crate::plan::Window;
-use crate::plan::combine::{Combine, Fold, Step};
+use crate::plan::combine::Combine;
 use crate::types::compare::TextStyle;
-use crate::types::{Collation, Format, oid};
 use crate::wire::frame::{Frame, command_tag};
 use crate::wire::reply::{self, Column};
 use crate::wire::row::read_row_description;
-
-/// Why a scatter came to no good end. Servers may be in the middle of their answers.
-#[derive(Debug)]
-pub enum ScatterError {
-    Broken(Broken),
-    /// A shard's ErrorResponse, whole, as it is to be passed on.
-    Shard(Frame),
-    /// Our own refusal or limit.
-    Fault(Fault),
-    /// The tables are not what the catalog said when the statement was planned.
-    Stale(Fault),
-}
-
-impl From<Broken> for ScatterError {
-    fn from(broken: Broken) -> Self {
-        Self::Broken(broken)
-    }
-}
-
-impl From<Fault> for ScatterError {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
 
 /// A merge in progress over servers that the caller holds; input i is the i-th of the servers given to each call.
 pub struct ScatterRun {
@@ -60,6 +35,8 @@ pub struct ScatterRun {
     answer: Answer,
     /// COPY TO STDOUT: CopyData instead of rows.
     copy: bool,
+    /// The input that gave a row last, where any will do.
+    turn: usize,
     /// What the client's statement does, where the servers' does it in another way.
     verb: Option<&'static str>,
     finished: bool,
@@ -113,6 +90,7 @@ impl ScatterRun {
             in_pieces: false,
             answer,
             copy: false,
+            turn: 0,
             verb: None,
             finished: false,
         };
@@ -198,52 +176,85 @@ impl ScatterRun {
         client: &mut Client,
         max_rows: Option<u64>,
     ) -> Result<RunEnd, ScatterError> {
-        if self.copy {
-            return self.run_copy(servers, client).await;
-        }
         // Each Execute of a portal counts its own rows.
         self.rows = 0;
         self.in_pieces |= max_rows.is_some();
-        let mut sent = 0;
-        while max_rows.is_none_or(|max| sent < max) {
-            if let Some(row) = self.parked.pop_front() {
-                self.parked_bytes -= row.len();
-                client.out.extend_from_slice(&row);
-            } else {
-                match self.next_row(servers, client).await? {
-                    Some(row) => client.out.extend_from_slice(&row),
-                    None => return Ok(RunEnd::Complete(self.finish(servers, client).await?)),
-                }
+        if self.copy {
+            self.rows_through(b'd', servers, client).await?;
+            client.out.extend_from_slice(reply::COPY_DONE);
+        } else if max_rows.is_none() && self.passes_all() {
+            self.rows_through(b'D', servers, client).await?;
+        } else if !self.merge_rows(servers, client, max_rows.unwrap_or(u64::MAX)).await? {
+            return Ok(RunEnd::Suspended);
+        }
+        Ok(RunEnd::Complete(self.finish(servers, client).await?))
+    }
+
+    /// Whether rows need no look: all of all inputs, in whatever order they come.
+    fn passes_all(&self) -> bool {
+        let merge = self.merge.as_ref().is_some_and(Merge::passes_all);
+        merge && self.answer == Answer::Merged && self.parked.is_empty() && !self.finished
+    }
+
+    /// Sends the rows of all inputs as they come, in runs, each row whole.
+    async fn rows_through(
+        &mut self,
+        tag: u8,
+        servers: &mut [&mut Backend],
+        client: &mut Client,
+    ) -> Result<(), ScatterError> {
+        while self.inputs.iter().any(|input| !input.closed) {
+            let inputs = &self.inputs;
+            match pass_rows(tag, servers, |at| !inputs[at].closed, client, &mut self.rows).await? {
+                Some((at, frame)) => self.take(at, frame, client)?,
+                None => flush(client).await?,
             }
-            sent += 1;
+        }
+        Ok(())
+    }
+
+    /// Sends merged rows, `max` at most; whether there are no more.
+    async fn merge_rows(
+        &mut self,
+        servers: &mut [&mut Backend],
+        client: &mut Client,
+        max: u64,
+    ) -> Result<bool, ScatterError> {
+        while self.rows < max {
+            let row = match self.parked.pop_front() {
+                Some(row) => {
+                    self.parked_bytes -= row.len();
+                    row
+                }
+                None => match self.try_row(servers, client)? {
+                    Next::Row(row) => row,
+                    Next::Wait(input) => {
+                        self.wait(input, servers, client).await?;
+                        continue;
+                    }
+                    Next::Done => return Ok(true),
+                },
+            };
+            client.out.extend_from_slice(&row);
             self.rows += 1;
             if client.out.len() >= OUT_HIGH {
                 flush(client).await?;
             }
         }
-        Ok(RunEnd::Suspended)
-    }
-
-    /// CopyData of all shards, each row whole, in whatever order they come.
-    async fn run_copy(&mut self, servers: &mut [&mut Backend], client: &mut Client) -> Result<RunEnd, ScatterError> {
-        while self.inputs.iter().any(|input| !input.closed) {
-            let (at, frame) = any_content(servers, &self.inputs, client, self.answer).await?;
-            if frame.tag == b'd' {
-                client.out.extend_from_slice(&frame.bytes);
-                if client.out.len() >= OUT_HIGH {
-                    flush(client).await?;
-                }
-            } else {
-                self.take(at, frame)?;
-            }
-        }
-        client.out.extend_from_slice(reply::COPY_DONE);
-        Ok(RunEnd::Complete(self.finish(servers, client).await?))
+        Ok(false)
     }
 
     /// Merges what is left into memory, so that the servers can do other work. `53400` beyond the merge's byte limit.
     pub async fn park(&mut self, servers: &mut [&mut Backend], client: &mut Client) -> Result<(), ScatterError> {
-        while let Some(row) = self.next_row(servers, client).await? {
+        loop {
+            let row = match self.try_row(servers, client)? {
+                Next::Row(row) => row,
+                Next::Wait(input) => {
+                    self.wait(input, servers, client).await?;
+                    continue;
+                }
+                Next::Done => break,
+            };
             self.parked_bytes += row.len();
             self.parked.push_back(row);
             if self.parked_bytes > self.limits.max_bytes {
@@ -259,40 +270,61 @@ impl ScatterRun {
         self.finish(servers, client).await.map(drop)
     }
 
-    async fn next_row(
-        &mut self,
-        servers: &mut [&mut Backend],
-        client: &mut Client,
-    ) -> Result<Option<Bytes>, ScatterError> {
+    /// The next row, if it can be made of what has been read.
+    fn try_row(&mut self, servers: &mut [&mut Backend], client: &mut Client) -> Result<Next, ScatterError> {
         if self.finished {
-            return Ok(None);
+            return Ok(Next::Done);
         }
         loop {
-            let Some(merge) = &mut self.merge else {
-                return Ok(None);
-            };
-            let step = merge.advance();
-            match step {
-                Ok(Advance::Row(row)) => return Ok(Some(row)),
-                Ok(Advance::Done) => return Ok(None),
-                Ok(Advance::Need(at)) => {
-                    let frame = match try_content(servers[at])? {
-                        Some(frame) => frame,
-                        None => content(servers[at], client, self.speaks(at)).await?,
-                    };
-                    self.take(at, frame)?;
-                }
-                Ok(Advance::NeedAny) => {
-                    let (at, frame) = any_content(servers, &self.inputs, client, self.answer).await?;
-                    self.take(at, frame)?;
-                }
+            let Some(merge) = &mut self.merge else { return Ok(Next::Done) };
+            let input = match merge.advance() {
+                Ok(Advance::Row(row)) => return Ok(Next::Row(row)),
+                Ok(Advance::Done) => return Ok(Next::Done),
+                Ok(Advance::Need(at)) => Some(at),
+                Ok(Advance::NeedAny) => None,
                 Err(fault) => return Err(self.fail(fault)),
+            };
+            let found = match input {
+                Some(at) => try_content(servers[at])?.map(|frame| (at, frame)),
+                None => self.try_any(servers)?,
+            };
+            match found {
+                Some((at, frame)) => self.take(at, frame, client)?,
+                None => return Ok(Next::Wait(input)),
             }
         }
     }
 
+    /// A frame that has been read of any input, first of the one that gave the last.
+    fn try_any(&mut self, servers: &mut [&mut Backend]) -> Result<Option<(usize, Frame)>, ScatterError> {
+        for at in (self.turn..servers.len()).chain(0..self.turn) {
+            if self.inputs[at].closed {
+                continue;
+            }
+            if let Some(frame) = try_content(servers[at])? {
+                self.turn = at;
+                return Ok(Some((at, frame)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for a frame of this input, or of any.
+    async fn wait(
+        &mut self,
+        input: Option<usize>,
+        servers: &mut [&mut Backend],
+        client: &mut Client,
+    ) -> Result<(), ScatterError> {
+        let (at, frame) = match input {
+            Some(at) => (at, content(servers[at], client, self.speaks(at)).await?),
+            None => any_content(servers, |at| !self.inputs[at].closed, client).await?,
+        };
+        self.take(at, frame, client)
+    }
+
     /// One frame of input `at` into the merge.
-    fn take(&mut self, at: usize, frame: Frame) -> Result<(), ScatterError> {
+    fn take(&mut self, at: usize, frame: Frame, client: &mut Client) -> Result<(), ScatterError> {
         match frame.tag {
             b'D' if at > 0 && self.answer == Answer::First => {}
             b'D' => {
@@ -304,6 +336,7 @@ impl ScatterRun {
             }
             b'C' => self.complete(at, &frame),
             b'E' => return Err(self.shard_error(frame)),
+            b'N' if self.speaks(at) => client.out.extend_from_slice(&frame.bytes),
             _ => {}
         }
         Ok(())
@@ -406,218 +439,17 @@ impl ScatterRun {
     }
 }
 
+/// What a merge can do without waiting.
+enum Next {
+    Row(Bytes),
+    /// This input is to be read, or any.
+    Wait(Option<usize>),
+    Done,
+}
+
 enum Head {
     /// CopyOutResponse.
     Copy(Frame),
     Rows(Vec<Column>),
     NoRows,
-}
-
-/// The next frame that is part of the statement's answer, if it has been read already.
-pub(super) fn try_content(server: &mut Backend) -> Result<Option<Frame>, ScatterError> {
-    loop {
-        let Some(frame) = server.cut().map_err(Broken::Server)? else {
-            return Ok(None);
-        };
-        server.note(&frame);
-        match server.inflight.step(frame.tag) {
-            Verdict::Swallow => {}
-            Verdict::OutOfStep => return Err(Broken::Server(server.out_of_step(frame.tag)).into()),
-            Verdict::Error(Audience::Router) => {
-                // BEGIN or a setting failed: what was sent behind it must not count.
-                server.broken = true;
-                return Ok(Some(frame));
-            }
-            Verdict::Forward | Verdict::Ready(_) | Verdict::Error(Audience::Client) | Verdict::CopyIn => {
-                return Ok(Some(frame));
-            }
-        }
-    }
-}
-
-fn poll_content(server: &mut Backend, cx: &mut Context<'_>) -> Poll<Result<Frame, ScatterError>> {
-    loop {
-        match try_content(server) {
-            Ok(Some(frame)) => return Poll::Ready(Ok(frame)),
-            Ok(None) => {}
-            Err(error) => return Poll::Ready(Err(error)),
-        }
-        match server.poll_progress(cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(fault)) => return Poll::Ready(Err(Broken::Server(fault).into())),
-            Poll::Pending => return Poll::Pending,
-        }
-    }
-}
-
-/// Writes what is queued for each server, so that all of them work at once. One that cannot be written to says why when it is read.
-pub async fn send_all(servers: &mut [&mut Backend], client: &mut Client) -> Result<(), ScatterError> {
-    poll_fn(|cx| {
-        let sending = servers.iter_mut().filter_map(|server| server.poll_flush(cx).is_pending().then_some(())).count();
-        if sending == 0 { Poll::Ready(Ok(())) } else { poll_client(client, cx).map(Err) }
-    })
-    .await
-}
-
-/// Begins to write what is queued for each server. What does not go at once goes while the server is read: one that was asked
-/// several things answers the first before it takes the rest.
-pub async fn start_sending(servers: &mut [&mut Backend]) {
-    poll_fn(|cx| {
-        for server in servers.iter_mut() {
-            // One that cannot be written to says why when it is read.
-            let _ = server.poll_flush(cx);
-        }
-        Poll::Ready(())
-    })
-    .await;
-}
-
-/// Waits for one server's next frame; notices pass to the client, which is watched meanwhile.
-pub async fn content(server: &mut Backend, client: &mut Client, speaks: bool) -> Result<Frame, ScatterError> {
-    loop {
-        let frame = poll_fn(|cx| match poll_content(server, cx) {
-            Poll::Pending => poll_client(client, cx).map(Err),
-            ready => ready,
-        })
-        .await?;
-        match frame.tag {
-            b'N' if speaks => client.out.extend_from_slice(&frame.bytes),
-            b'N' => {}
-            _ => return Ok(frame),
-        }
-    }
-}
-
-async fn any_content(
-    servers: &mut [&mut Backend],
-    inputs: &[Input],
-    client: &mut Client,
-    answer: Answer,
-) -> Result<(usize, Frame), ScatterError> {
-    loop {
-        let (at, frame) = poll_fn(|cx| {
-            for (at, server) in servers.iter_mut().enumerate() {
-                if inputs[at].closed {
-                    continue;
-                }
-                if let Poll::Ready(frame) = poll_content(server, cx) {
-                    return Poll::Ready(frame.map(|frame| (at, frame)));
-                }
-            }
-            poll_client(client, cx).map(Err)
-        })
-        .await?;
-        match frame.tag {
-            b'N' if at == 0 || answer == Answer::Merged => client.out.extend_from_slice(&frame.bytes),
-            b'N' => {}
-            _ => return Ok((at, frame)),
-        }
-    }
-}
-
-/// While servers work: the client is written to and watched. Ready when it is gone or to go.
-pub fn poll_client(client: &mut Client, cx: &mut Context<'_>) -> Poll<ScatterError> {
-    if client.control.poll_kill(cx).is_ready() {
-        return Poll::Ready(Broken::Client.into());
-    }
-    if let Poll::Ready(Err(gone)) = client.poll_flush(cx) {
-        return Poll::Ready(Broken::from(gone).into());
-    }
-    client.poll_watch(cx).map(|gone| Broken::from(gone).into())
-}
-
-async fn flush(client: &mut Client) -> Result<(), ScatterError> {
-    poll_fn(|cx| {
-        if client.control.poll_kill(cx).is_ready() {
-            return Poll::Ready(Err(Broken::Client.into()));
-        }
-        client.poll_flush(cx).map_err(|gone| Broken::from(gone).into())
-    })
-    .await
-}
-
-pub use crate::types::oid::FIRST_NORMAL as FIRST_NORMAL_OID;
-
-fn same_shape(ours: &[Column], theirs: &[Column]) -> bool {
-    ours.len() == theirs.len()
-        && ours.iter().zip(theirs).all(|(a, b)| same_type(a, b) && a.format == b.format && a.name == b.name)
-}
-
-/// As text, values of a user-defined type look the same everywhere, though the type has an OID of its own on each server.
-fn same_type(a: &Column, b: &Column) -> bool {
-    a.type_oid == b.type_oid || (are_user_types(a, b) && a.format == 0)
-}
-
-fn are_user_types(a: &Column, b: &Column) -> bool {
-    a.type_oid >= FIRST_NORMAL_OID && b.type_oid >= FIRST_NORMAL_OID
-}
-
-/// Binary values of some user-defined types have OIDs inside, which mean another type on another server.
-fn binary_user_type() -> Fault {
-    Fault::unsupported(
-        "binary results of a user-defined type are not supported across shards",
-        "the type has another OID on each shard",
-        "Ask for text format, or cast the column to text.",
-    )
-}
-
-fn drift(one: &Backend, other: &Backend) -> Fault {
-    Fault::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "the shards answer with different columns")
-        .detail(format!("{} and {} differ in columns or types", one.address, other.address))
-        .hint("Run the same DDL on every shard; pgloom check reports where they differ.")
-}
-
-/// What a client is told when tables were changed behind the router's back.
-pub fn tables_have_changed() -> Fault {
-    Fault::unsupported(
-        "the tables are not what the router's catalog says",
-        "they were changed on the shards, and the statement was planned for what they were",
-        "Run the statement again: the catalog is being read anew.",
-    )
-}
-
-fn is_text(of: crate::ids::Oid) -> bool {
-    matches!(of, oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME)
-}
-
-fn column_info(column: &Column) -> ColumnInfo {
-    // Texts are compared only where the planner knows that their order is that of their bytes: see `Combine::fits`.
-    let collation = if is_text(column.type_oid) { Collation::Bytes } else { Collation::None };
-    ColumnInfo { type_oid: column.type_oid, format: Format::from_code(column.format).unwrap_or_default(), collation }
-}
-
-/// The columns that the client sees, of those that the shards return.
-pub fn visible(combine: &Combine, columns: &[Column]) -> Vec<Column> {
-    let mut shown: Vec<Column> = columns.to_vec();
-    for step in &combine.steps {
-        if let Step::Aggregate { outputs, .. } = step {
-            shown = outputs
-                .iter()
-                .filter_map(|output| {
-                    let mut column = shown.get(output.column)?.clone();
-                    if matches!(output.fold, Fold::Avg { .. }) {
-                        column = Column { type_oid: oid::NUMERIC, typlen: -1, typmod: -1, ..column };
-                    }
-                    Some(column)
-                })
-                .collect();
-        }
-    }
-    shown.truncate(shown.len().saturating_sub(combine.hidden));
-    shown
-}
-
-/// A RowDescription for `columns` with the result formats of a Bind message.
-pub fn describe_with_formats(columns: &[Column], formats: &[i16]) -> Result<BytesMut, Fault> {
-    let mut columns = columns.to_vec();
-    for (at, column) in columns.iter_mut().enumerate() {
-        column.format = match formats {
-            [] => 0,
-            [all] => *all,
-            each => each.get(at).copied().unwrap_or(0),
-        };
-    }
-    let mut out = BytesMut::new();
-    reply::row_description(&mut out, &columns)?;
-    Ok(out)
 }

@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes};
 use crate::fault::{Fault, SqlState};
 use crate::merge::decimal::{Decimal, Sum};
 use crate::merge::key::{EqualityKey, Width, column, order, unreadable};
+use crate::merge::values::{Made, Seen, Values, unsorted};
 use crate::merge::{Budget, ColumnInfo, refused};
 use crate::plan::combine::{Fold, Output};
 use crate::types::compare::{Comparator, Prepared, TextStyle, Unreadable};
@@ -50,6 +51,7 @@ enum Kind {
         count: usize,
         count_format: Format,
     },
+    Values(Values),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +70,8 @@ enum State {
     /// A sum, and how many values are in it (`Avg`: how many the shards counted).
     Sum(Sum, i64),
     Value(Prepared, Bytes),
+    /// In a box: groups in a hash table have none.
+    Values(Box<Seen>),
 }
 
 #[derive(Debug)]
@@ -107,6 +111,9 @@ impl Aggregate {
         let groups = match (key.is_empty(), sorted) {
             (true, _) => Groups::One(Some(Group::empty(&folders))),
             (false, true) => Groups::Sorted(None),
+            (false, false) if folders.iter().any(|folder| matches!(folder.kind, Kind::Values(_))) => {
+                return Err(unsorted());
+            }
             (false, false) => {
                 Groups::Hashed { index: HashMap::new(), groups: Vec::new(), scratch: Vec::new(), next: 0 }
             }
@@ -120,9 +127,9 @@ impl Aggregate {
             .iter()
             .map(|output| {
                 let info = *column(from, output.column)?;
-                let info = match output.fold {
-                    Fold::Avg { .. } => ColumnInfo { type_oid: oid::NUMERIC, collation: Collation::None, ..info },
-                    _ => info,
+                let info = match output.fold.makes(info.type_oid) {
+                    Some(type_oid) => ColumnInfo { type_oid, collation: Collation::None, ..info },
+                    None => info,
                 };
                 Ok((output.column, info))
             })
@@ -244,6 +251,7 @@ impl Folder {
                 }
                 Kind::Avg { sum: width, count, count_format: counts.format }
             }
+            Fold::Distinct(of) => Kind::Values(Values::new(of, columns, output.column, style)?),
         };
         Ok(Self { column: output.column, format: info.format, kind })
     }
@@ -252,6 +260,7 @@ impl Folder {
     fn start(&self) -> State {
         match self.kind {
             Kind::SumNumeric | Kind::Avg { .. } => State::Sum(Sum::default(), 0),
+            Kind::Values(_) => State::Values(Box::default()),
             Kind::Key | Kind::Count | Kind::SumInt(_) | Kind::Extreme(..) | Kind::Bool { .. } | Kind::Bits(..) => {
                 State::Nothing
             }
@@ -261,7 +270,7 @@ impl Folder {
     /// Whether its state grows with the value.
     fn holds_bytes(&self) -> bool {
         match self.kind {
-            Kind::SumNumeric | Kind::Extreme(..) | Kind::Avg { .. } => true,
+            Kind::SumNumeric | Kind::Extreme(..) | Kind::Avg { .. } | Kind::Values(_) => true,
             Kind::Key | Kind::Count | Kind::SumInt(_) | Kind::Bool { .. } | Kind::Bits(..) => false,
         }
     }
@@ -331,8 +340,13 @@ impl Folder {
                     Bits::Xor => *held ^ value,
                 })
             }
+            (Kind::Values(values), State::Values(seen)) => {
+                return values.fold(seen, self.format, value, || Ok(keep(row.range(self.column)?.unwrap_or_default())));
+            }
             // A state is always of its folder's kind.
-            (Kind::SumInt(_) | Kind::Bits(..) | Kind::SumNumeric | Kind::Avg { .. }, _) => return Ok(()),
+            (Kind::SumInt(_) | Kind::Bits(..) | Kind::SumNumeric | Kind::Avg { .. } | Kind::Values(_), _) => {
+                return Ok(());
+            }
         };
         *state = next;
         Ok(())
@@ -351,6 +365,13 @@ impl Folder {
             (Kind::Avg { .. }, State::Sum(sum, count @ 1..)) => {
                 self.write_numeric(&sum.total().divide_by_count(*count), writer)?;
             }
+            (Kind::Values(values), State::Values(seen)) => match (values.made, seen.count) {
+                (Made::Count, count) => self.write_int(Width::Int8, count, writer),
+                (Made::SumInt(_) | Made::Sum(_) | Made::Avg(_), 0) => writer.null(),
+                (Made::SumInt(_), _) => self.write_int(Width::Int8, seen.total, writer),
+                (Made::Sum(_), _) => self.write_numeric(&seen.sum.total(), writer)?,
+                (Made::Avg(_), count) => self.write_numeric(&seen.sum.total().divide_by_count(count), writer)?,
+            },
             (_, State::Bool(value)) => writer.column(Some(match (self.format, value) {
                 (Format::Text, true) => b"t",
                 (Format::Text, false) => b"f",
@@ -358,7 +379,7 @@ impl Folder {
                 (Format::Binary, false) => &[0],
             })),
             (_, State::Value(_, bytes)) => writer.column(Some(bytes)),
-            (_, State::Nothing | State::Sum(..) | State::Int(_)) => writer.null(),
+            (_, State::Nothing | State::Sum(..) | State::Int(_) | State::Values(_)) => writer.null(),
         }
         Ok(())
     }

@@ -85,9 +85,17 @@ impl Decimal {
     /// `magnitude` / 10000^`behind`.
     fn from_groups(mut magnitude: u128, negative: bool, behind: i32, scale: usize) -> Self {
         let mut groups = Vec::with_capacity(10);
-        while magnitude > 0 {
+        // Most are small enough for divisions of 64 bits, which cost a tenth.
+        let mut rest = loop {
+            if let Ok(rest) = u64::try_from(magnitude) {
+                break rest;
+            }
             groups.push((magnitude % u128::from(BASE)) as u16);
             magnitude /= u128::from(BASE);
+        };
+        while rest > 0 {
+            groups.push((rest % u64::from(BASE)) as u16);
+            rest /= u64::from(BASE);
         }
         groups.reverse();
         let weight = groups.len() as i32 - 1 - behind;
@@ -99,8 +107,10 @@ impl Decimal {
     /// Removes zero groups at both ends; zero has neither sign nor weight.
     fn normalize(&mut self) {
         let zeros = self.groups.iter().take_while(|group| **group == 0).count();
-        self.groups.drain(..zeros);
-        self.weight -= zeros as i32;
+        if zeros > 0 {
+            self.groups.drain(..zeros);
+            self.weight -= zeros as i32;
+        }
         while self.groups.last() == Some(&0) {
             self.groups.pop();
         }
@@ -182,14 +192,13 @@ impl Decimal {
         let scale = (MIN_SIGNIFICANT - quotient_weight * 4).max(self.scale as i64).clamp(0, MAX_SCALE);
         // Long division, down to a group behind the last digit that is kept: rounding needs one digit more.
         let bottom = -(scale / 4 + 2) as i32;
-        let divisor = u128::from(count.unsigned_abs().max(1));
-        let mut groups = Vec::new();
-        let mut rest = 0u128;
+        let divisor = count.unsigned_abs().max(1);
+        let mut groups = Vec::with_capacity(usize::try_from(self.weight.max(0) - bottom + 1).unwrap_or(0));
+        let mut rest = 0;
         for weight in (bottom..=self.weight.max(0)).rev() {
-            let part = rest * u128::from(BASE) + u128::from(self.group(weight));
-            // Below BASE, since `rest` is below the divisor.
-            groups.push((part / divisor) as u16);
-            rest = part % divisor;
+            let (group, left) = divide_step(rest, self.group(weight), divisor);
+            groups.push(group);
+            rest = left;
         }
         let mut quotient =
             Self { kind: Kind::Finite { negative }, groups, weight: self.weight.max(0), scale: scale as usize };
@@ -251,7 +260,8 @@ impl Decimal {
                 }
             }
         }
-        let digits = |group: u16| [group / 1000, group / 100 % 10, group / 10 % 10, group % 10].map(|d| b'0' + d as u8);
+        let digit = |value: u16| b'0' + (value % 10) as u8;
+        let digits = |group: u16| [digit(group / 1000), digit(group / 100), digit(group / 10), digit(group)];
         for weight in (0..=self.weight.max(0)).rev() {
             let digits = digits(self.group(weight));
             let leading =
@@ -342,6 +352,17 @@ impl Sum {
     }
 }
 
+/// The next group of a quotient and what is left of the dividend. `rest` is below the divisor, so the group is below BASE.
+fn divide_step(rest: u64, group: u16, divisor: u64) -> (u16, u64) {
+    match rest.checked_mul(u64::from(BASE)).and_then(|part| part.checked_add(u64::from(group))) {
+        Some(part) => ((part / divisor) as u16, part % divisor),
+        None => {
+            let part = u128::from(rest) * u128::from(BASE) + u128::from(group);
+            ((part / u128::from(divisor)) as u16, (part % u128::from(divisor)) as u64)
+        }
+    }
+}
+
 /// What is missing to 10000^n: turns a difference that went below zero into its magnitude.
 fn complement(groups: &mut [u16]) {
     let mut borrow = BASE;
@@ -429,6 +450,24 @@ mod tests {
             let mut binary = BytesMut::new();
             decimal(&spell(a)).write(Format::Binary, &mut binary);
             prop_assert_eq!(Decimal::read(Format::Binary, &binary).unwrap(), decimal(&spell(a)));
+        }
+
+        #[test]
+        fn a_step_of_a_division_is_that_of_wider_numbers(divisor in prop_oneof![1u64..1_000, any::<u64>().prop_map(|d| d.max(1))], rest: u64, group in 0..BASE) {
+            let rest = rest % divisor;
+            let part = u128::from(rest) * u128::from(BASE) + u128::from(group);
+            let (quotient, left) = divide_step(rest, group, divisor);
+            prop_assert_eq!((u128::from(quotient), u128::from(left)), (part / u128::from(divisor), part % u128::from(divisor)));
+            prop_assert!(quotient < BASE);
+        }
+
+        #[test]
+        fn integers_of_all_sizes_are_written_as_they_are(wide: i128, shift in 0u32..127) {
+            let value = wide >> shift;
+            let digits = format!("{:013}", value.unsigned_abs());
+            let (whole, behind) = digits.split_at(digits.len() - 12);
+            let sign = if value < 0 { "-" } else { "" };
+            prop_assert_eq!(text(&Decimal::from_small(value, 12)), format!("{sign}{whole}.{behind}"));
         }
 
         #[test]

@@ -30,18 +30,38 @@ impl OrderKey {
     }
 }
 
+/// The order of rows by `keys` as far as the first of them tells: a smaller number comes before a larger one, and of equal ones
+/// [`compare_fields`] decides. Below `u128::MAX`.
+pub(super) fn lead(keys: &[OrderKey], fields: &[Field], row: &[u8]) -> u128 {
+    let (Some(key), Some(field)) = (keys.first(), fields.first()) else { return 0 };
+    match *field {
+        Field::Null if key.nulls_first => 0,
+        Field::Null => 2 << 64,
+        Field::Value(prepared, start, end) => {
+            let lead = key.comparator.lead(prepared, bytes(row, start, end));
+            1 << 64 | u128::from(if key.descending { !lead } else { lead })
+        }
+    }
+}
+
 /// The proved order of column `index`, or a refusal.
 pub(super) fn order(columns: &[ColumnInfo], index: usize, style: TextStyle) -> Result<Comparator, Fault> {
     let column = column(columns, index)?;
-    Comparator::order(column.type_oid, column.collation, column.format, style)
-        .ok_or_else(|| refused("rows cannot be sorted across shards by a column of this type or collation", column))
+    let of = |style| Comparator::order(column.type_oid, column.collation, column.format, style);
+    of(style).ok_or_else(|| match of(TextStyle::default()) {
+        Some(_) => printed_otherwise(column),
+        None => refused("rows cannot be sorted across shards by a column of this type or collation", column),
+    })
 }
 
 /// The proved equality of column `index`, or a refusal.
 pub(super) fn equality(columns: &[ColumnInfo], index: usize, style: TextStyle) -> Result<Comparator, Fault> {
     let column = column(columns, index)?;
-    Comparator::equality(column.type_oid, column.collation, column.format, style)
-        .ok_or_else(|| refused("rows cannot be grouped across shards by a column of this type or collation", column))
+    let of = |style| Comparator::equality(column.type_oid, column.collation, column.format, style);
+    of(style).ok_or_else(|| match of(TextStyle::default()) {
+        Some(_) => printed_otherwise(column),
+        None => refused("rows cannot be grouped across shards by a column of this type or collation", column),
+    })
 }
 
 pub(super) fn column(columns: &[ColumnInfo], index: usize) -> Result<&ColumnInfo, Fault> {
@@ -49,6 +69,15 @@ pub(super) fn column(columns: &[ColumnInfo], index: usize) -> Result<&ColumnInfo
         Fault::new(SqlState::INTERNAL_ERROR, "the merge names a column that the shards' rows don't have")
             .blame(Blame::Router)
     })
+}
+
+/// The session's settings have values printed in a form that does not say their order, or not even whether they are equal.
+fn printed_otherwise(column: &ColumnInfo) -> Fault {
+    Fault::unsupported(
+        "rows cannot be compared across shards as this session's settings print them",
+        format!("A column has type OID {}, and is asked for in text format.", column.type_oid),
+        "Set DateStyle to ISO, extra_float_digits to 1 or more and bytea_output to hex, or ask for binary format.",
+    )
 }
 
 /// A shard sent a value that is not in the form that its type has.

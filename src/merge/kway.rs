@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::fault::Fault;
 use crate::merge::Flow;
-use crate::merge::key::{Field, OrderKey, compare_fields};
+use crate::merge::key::{Field, OrderKey, compare_fields, lead};
 use crate::wire::row::RowView;
 
 /// Merges N sorted inputs with a tree of losers: about log2(N) comparisons a row. Rows that are equal come in the order of
@@ -25,6 +25,8 @@ pub struct KWayMerge {
 #[derive(Debug)]
 struct Slot {
     state: State,
+    /// What mostly decides: see [`lead`]; `u128::MAX` for a closed input.
+    lead: u128,
     /// The sort keys of the row, read once.
     fields: SmallVec<[Field; 2]>,
 }
@@ -38,7 +40,7 @@ enum State {
 
 impl KWayMerge {
     pub(super) fn new(keys: Vec<OrderKey>, inputs: usize) -> Self {
-        let slot = || Slot { state: State::Empty, fields: SmallVec::new() };
+        let slot = || Slot { state: State::Empty, lead: 0, fields: SmallVec::new() };
         Self {
             keys: keys.into(),
             slots: std::iter::repeat_with(slot).take(inputs).collect(),
@@ -56,6 +58,7 @@ impl KWayMerge {
         for key in &self.keys {
             slot.fields.push(Field::read(key.comparator, &view, key.column)?);
         }
+        slot.lead = lead(&self.keys, &slot.fields, &row);
         slot.state = State::Row(row);
         self.settle(input);
         Ok(())
@@ -65,6 +68,7 @@ impl KWayMerge {
     pub(super) fn close(&mut self, input: usize) {
         if let Some(slot) = self.slots.get_mut(input) {
             slot.state = State::Closed;
+            slot.lead = u128::MAX;
             self.settle(input);
         }
     }
@@ -130,6 +134,14 @@ impl KWayMerge {
 
     /// Whether the row of input `a` comes before that of `b`; closed inputs come last.
     fn before(&self, a: usize, b: usize) -> bool {
+        let (slot_a, slot_b) = (&self.slots[a], &self.slots[b]);
+        match slot_a.lead.cmp(&slot_b.lead) {
+            Ordering::Equal => self.before_among_equals(a, b),
+            order => order.is_lt(),
+        }
+    }
+
+    fn before_among_equals(&self, a: usize, b: usize) -> bool {
         let (slot_a, slot_b) = (&self.slots[a], &self.slots[b]);
         match (&slot_a.state, &slot_b.state) {
             (State::Row(row_a), State::Row(row_b)) => {

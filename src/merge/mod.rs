@@ -6,6 +6,7 @@ pub mod kway;
 pub mod steps;
 
 mod key;
+mod values;
 
 use std::collections::VecDeque;
 
@@ -137,6 +138,12 @@ impl Merge {
     /// The columns of the rows that come out.
     pub fn columns(&self) -> &[OutputColumn] {
         &self.columns
+    }
+
+    /// Whether every row goes to the client as it is, in whatever order: the caller may then pass rows on without asking.
+    pub fn passes_all(&self) -> bool {
+        let empty = matches!(&self.gather, Gatherer::Concat { rows, .. } if rows.is_empty());
+        empty && self.stages.is_empty() && self.hidden == 0 && self.window == Window { offset: 0, limit: None }
     }
 
     /// What is to be done next. After a fault the merge is at its end.

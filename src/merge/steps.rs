@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::fault::Fault;
 use crate::merge::decimal::Decimal;
-use crate::merge::key::{EqualityKey, Field, OrderKey, column, compare_fields, equality, order, unreadable};
+use crate::merge::key::{EqualityKey, Field, OrderKey, column, compare_fields, equality, lead, order, unreadable};
 use crate::merge::{Budget, ColumnInfo, refused};
 use crate::plan::combine::{Comparison, Condition};
 use crate::types::canonical::KeyValue;
@@ -198,8 +198,9 @@ pub(super) struct Sort {
 }
 
 #[derive(Debug)]
-struct Held {
+pub(super) struct Held {
     row: Bytes,
+    lead: u128,
     fields: SmallVec<[Field; 2]>,
 }
 
@@ -217,14 +218,14 @@ impl Sort {
         for key in &self.keys {
             fields.push(Field::read(key.comparator, &view, key.column)?);
         }
-        budget.take(row.len())?;
+        budget.take(row.len() + size_of::<Held>())?;
         // A copy: the row is a part of a read buffer, and all of that would be kept with it.
-        self.held.push(Held { row: Bytes::copy_from_slice(&row), fields });
+        self.held.push(Held { lead: lead(&self.keys, &fields, &row), row: Bytes::copy_from_slice(&row), fields });
         if let Some(wanted) = self.wanted
             && self.held.len() >= wanted.saturating_mul(2).max(SMALLEST_CUT)
         {
             self.sort();
-            self.held.drain(wanted..).for_each(|held| budget.give_back(held.row.len()));
+            self.held.drain(wanted..).for_each(|held| budget.give_back(held.row.len() + size_of::<Held>()));
         }
         Ok(None)
     }
@@ -232,7 +233,9 @@ impl Sort {
     /// Stable, so that a cut in between does not change which of equal rows stay.
     fn sort(&mut self) {
         let keys = &self.keys;
-        let order = |a: &Held, b: &Held| -> Ordering { compare_fields(keys, (&a.fields, &a.row), (&b.fields, &b.row)) };
+        let order = |a: &Held, b: &Held| -> Ordering {
+            a.lead.cmp(&b.lead).then_with(|| compare_fields(keys, (&a.fields, &a.row), (&b.fields, &b.row)))
+        };
         self.held.sort_by(order);
     }
 

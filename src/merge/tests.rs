@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::combine::{Comparison, Condition, Fold, Output, SortKey};
+use crate::plan::combine::{Comparison, Condition, DistinctFold, Fold, Output, SortKey};
 use crate::types::oid;
 
 const INT8: ColumnInfo = ColumnInfo { type_oid: oid::INT8, format: Format::Text, collation: Collation::None };
@@ -98,6 +98,58 @@ fn merge_emits_nothing_until_every_shard_has_answered() {
     assert!(merge.push(1, row).is_err(), "a closed input has no rows");
 }
 
+/// The order of two rows as the merge has it: by what leads, and of equal ones by all of them.
+fn order_by_lead(keys: &[OrderKey], a: &Bytes, b: &Bytes) -> (std::cmp::Ordering, std::cmp::Ordering) {
+    let fields = |row: &Bytes| -> Vec<key::Field> {
+        let view = RowView::parse(row).unwrap();
+        keys.iter().map(|key| key::Field::read(key.comparator, &view, key.column).unwrap()).collect()
+    };
+    let (fields_a, fields_b) = (fields(a), fields(b));
+    let whole = key::compare_fields(keys, (&fields_a, a), (&fields_b, b));
+    let leads = key::lead(keys, &fields_a, a).cmp(&key::lead(keys, &fields_b, b));
+    (leads.then(whole), whole)
+}
+
+proptest! {
+    #[test]
+    fn the_order_by_what_leads_is_that_of_all_keys(
+        rows in prop::collection::vec((
+            prop::option::of("prefix-(a|b|\\x00){0,3}|[ab]?"),
+            prop::option::of(prop_oneof![Just(i64::MIN), Just(i64::MAX), -3i64..3]),
+            prop::option::of(prop::sample::select(vec!["NaN", "-0", "0", "-1.5", "Infinity", "-Infinity", "1e-320"])),
+        ), 2..8),
+        descending: [bool; 3],
+        nulls_first: [bool; 3],
+        first in 0usize..3,
+    ) {
+        const FLOAT8: ColumnInfo = ColumnInfo { type_oid: oid::FLOAT8, format: Format::Text, collation: Collation::None };
+        let keys: Vec<SortKey> = (0..3).map(|i| {
+            let column = (first + i) % 3;
+            SortKey { column, descending: descending[i], nulls_first: nulls_first[i] }
+        }).collect();
+        let keys = OrderKey::all(&keys, &[TEXT_C, INT8, FLOAT8], TextStyle::default()).unwrap();
+        let rows: Vec<Bytes> = rows.into_iter().map(|(text, int, float)| frame(&vec![text, int.map(|i| i.to_string()), float.map(str::to_owned)])).collect();
+        for (a, b) in rows.iter().flat_map(|a| rows.iter().map(move |b| (a, b))) {
+            let (by_lead, whole) = order_by_lead(&keys, a, b);
+            prop_assert_eq!(by_lead, whole, "{:?} {:?}", cells(a), cells(b));
+        }
+    }
+}
+
+#[test]
+fn a_sort_charges_what_it_keeps_beside_the_rows() {
+    let sort = steps(vec![Step::Sort(vec![ascending(0)])]);
+    let rows = [ints(&(0..1_000).map(|_| &[7][..]).collect::<Vec<_>>())];
+    let with = |max_bytes| {
+        let mut merge = Merge::new(&sort, None, &[INT8], TextStyle::default(), 1, MergeLimits { max_bytes }).unwrap();
+        run(&mut merge, &rows)
+    };
+    let row = frame(&rows[0][0]).len();
+    let entry = row + Budget::ENTRY + size_of::<steps::Held>();
+    assert!(with(1_000 * entry).is_ok());
+    assert_eq!(with(1_000 * entry - 1).unwrap_err().code, SqlState::CONFIGURATION_LIMIT_EXCEEDED);
+}
+
 #[test]
 fn a_limit_ends_the_merge_before_its_inputs_end() {
     let inputs = [ints(&[&[1], &[3], &[5]]), ints(&[&[2], &[4], &[6]])];
@@ -108,6 +160,26 @@ fn a_limit_ends_the_merge_before_its_inputs_end() {
     assert_eq!(merged(&combine, window(9, Some(1)), &[INT8], &inputs), ints(&[]));
     let mut nothing = merge(&combine, window(0, Some(0)), &[INT8], 2).unwrap();
     assert_eq!(nothing.advance(), Ok(Advance::Done));
+}
+
+#[test]
+fn rows_pass_unseen_only_where_all_go_to_the_client_as_they_are() {
+    let passes = |combine: &Combine, window| merge(combine, window, &[INT8], 2).unwrap().passes_all();
+    let window = |offset, limit| Some(Window { offset, limit });
+    assert!(passes(&Combine::CONCAT, None));
+    assert!(passes(&Combine::CONCAT, window(0, None)));
+    assert!(!passes(&Combine::CONCAT, window(0, Some(1_000))));
+    assert!(!passes(&Combine::CONCAT, window(1, None)));
+    assert!(!passes(&Combine { hidden: 1, ..Combine::CONCAT }, None));
+    assert!(!passes(&sorted_by(vec![ascending(0)]), None));
+    assert!(!passes(&Combine { gather: Gather::Interleave(vec![0, 1]), ..Combine::CONCAT }, None));
+    assert!(!passes(&steps(vec![Step::Distinct { columns: 1, sorted: false }]), None));
+    // A row that was pushed before is to come first.
+    let mut begun = merge(&Combine::CONCAT, None, &[INT8], 2).unwrap();
+    begun.push(0, frame(&ints(&[&[1]])[0])).unwrap();
+    assert!(!begun.passes_all());
+    assert!(matches!(begun.advance(), Ok(Advance::Row(_))));
+    assert!(begun.passes_all());
 }
 
 #[test]
@@ -161,6 +233,9 @@ fn what_is_not_exact_is_refused_before_a_row_is_read() {
         (aggregate(vec![], Fold::BitAnd), float),
         (aggregate(vec![], Fold::BoolAnd), INT8),
         (aggregate(vec![], Fold::Count), TEXT_C),
+        (aggregate(vec![], Fold::Distinct(DistinctFold::Count)), deterministic),
+        (aggregate(vec![], Fold::Distinct(DistinctFold::Sum)), float),
+        (aggregate(vec![], Fold::Distinct(DistinctFold::Avg)), TEXT_C),
         (aggregate(vec![0], Fold::Key), nondeterministic),
         (sorted_by(vec![ascending(0)]), deterministic),
         (sorted_by(vec![ascending(0)]), json),
@@ -172,6 +247,8 @@ fn what_is_not_exact_is_refused_before_a_row_is_read() {
     }
     assert!(merge(&distinct, None, &[deterministic], 2).is_ok(), "equality needs no order");
     assert_eq!(merge(&distinct, None, &[], 2).unwrap_err().code, SqlState::INTERNAL_ERROR);
+    let unsorted = aggregate(vec![0], Fold::Distinct(DistinctFold::Count));
+    assert_eq!(merge(&unsorted, None, &[INT8], 2).unwrap_err().code, SqlState::INTERNAL_ERROR);
 }
 
 #[test]
@@ -304,6 +381,55 @@ proptest! {
         let expected: Vec<Row> = expected.into_iter().skip(offset as usize).take(limit.map_or(usize::MAX, |l| l as usize)).collect();
         prop_assert_eq!(merged(&sorted, Some(window), &columns, &rows), expected.clone());
         prop_assert_eq!(merged(&hashed, Some(window), &columns, &rows), expected);
+    }
+
+    #[test]
+    fn distinct_values_are_those_of_a_set(mut inputs in small_rows(), grouped: bool, descending: bool, width in prop::sample::select(vec![oid::INT2, oid::INT4, oid::INT8, oid::NUMERIC])) {
+        let key = |row: &(Option<i64>, String)| {
+            let value = row.0.map_or(i64::MAX, |v| if descending { -v } else { v });
+            (if grouped { row.1.clone() } else { String::new() }, value)
+        };
+        inputs.iter_mut().for_each(|rows| rows.sort_by_key(key));
+        let rows: Vec<Vec<Row>> = inputs.iter().map(|rows| rows.iter().map(row).collect()).collect();
+        let mut naive: std::collections::BTreeMap<String, (std::collections::BTreeSet<i64>, i64)> = Default::default();
+        if !grouped {
+            naive.insert(String::new(), Default::default());
+        }
+        for (value, group) in inputs.concat() {
+            let (set, counted) = naive.entry(if grouped { group } else { String::new() }).or_default();
+            set.extend(value);
+            *counted += i64::from(value.is_some());
+        }
+        let expected: Vec<Row> = naive.into_iter().map(|(group, (set, counted))| {
+            let sum: i64 = set.iter().sum();
+            let average = || {
+                let mut text = bytes::BytesMut::new();
+                decimal::Decimal::from_i64(sum).divide_by_count(set.len() as i64).write(Format::Text, &mut text);
+                String::from_utf8(text.to_vec()).unwrap()
+            };
+            let some = |text: &dyn Fn() -> String| (!set.is_empty()).then(text);
+            let own = [Some(set.len().to_string()), some(&|| sum.to_string()), some(&average), some(&|| counted.to_string())];
+            if grouped { [&[Some(group)][..], &own].concat() } else { own.to_vec() }
+        }).collect();
+        // Each row counts for one of its group: a sum of ones where there is a value.
+        let rows: Vec<Vec<Row>> = rows.into_iter().map(|rows| rows.into_iter().map(|mut row| { row.push(row[0].as_ref().map(|_| "1".into())); row }).collect()).collect();
+        let values = ColumnInfo { type_oid: width, ..INT8 };
+        let outputs = [Fold::Distinct(DistinctFold::Count), Fold::Distinct(DistinctFold::Sum), Fold::Distinct(DistinctFold::Avg)];
+        let mut outputs: Vec<Output> = outputs.into_iter().map(|fold| output(0, fold)).collect();
+        outputs.push(output(2, Fold::Sum));
+        let mut keys = vec![SortKey { descending, nulls_first: false, column: 0 }];
+        if grouped {
+            outputs.insert(0, output(1, Fold::Key));
+            keys.insert(0, ascending(1));
+        }
+        let groups = if grouped { vec![1] } else { Vec::new() };
+        let combine = Combine { steps: vec![Step::Aggregate { groups, sorted: true, outputs }], ..sorted_by(keys) };
+        let columns = [values, TEXT_C, INT8];
+        let mut merge = merge(&combine, None, &columns, rows.len()).unwrap();
+        let types: Vec<Oid> = merge.columns().iter().skip(usize::from(grouped)).map(|column| column.info.type_oid).collect();
+        let narrow = matches!(width, oid::INT2 | oid::INT4);
+        prop_assert_eq!(types, vec![oid::INT8, if narrow { oid::INT8 } else { oid::NUMERIC }, oid::NUMERIC, oid::INT8]);
+        prop_assert_eq!(run(&mut merge, &rows).unwrap(), expected);
     }
 
     #[test]

@@ -18,9 +18,8 @@ pub fn advice(plan: &Plan, inputs: &Inputs<'_>, scan: &Scan, scope: &NameScope<'
         | PlanKind::Split { .. }
         | PlanKind::Deliver(_)
         | PlanKind::Supply(_)
-        | PlanKind::CopyIn(_) => {
-            return Vec::new();
-        }
+        | PlanKind::CopyIn(_)
+        | PlanKind::Draw(_) => return Vec::new(),
     }
     let examination = examine(inputs.text, scan, scope);
     let mut notes: Vec<Note> = Vec::new();

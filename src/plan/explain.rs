@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::ids::{ShardId, ShardSet};
-use crate::plan::combine::{Combine, Comparison, Fold, Gather, Output, SortKey, Step, Window};
+use crate::plan::combine::{Combine, Comparison, DistinctFold, Fold, Gather, Output, SortKey, Step, Window};
 use crate::plan::shard_plans::{ShardPlan, ShardPlans};
 use crate::plan::supply::Supplied;
 use crate::plan::{
@@ -12,8 +12,11 @@ use crate::plan::{
 };
 use crate::sql::Analysis;
 use crate::sql::advice::Note;
+use crate::sql::analyze::PinReason;
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
 use crate::sql::pulls::quoted;
+use crate::sql::sequences::fill::Cell;
+use crate::sql::sequences::{Draw, Form, Piece, Take};
 use crate::sql::supply::MOMENT;
 
 /// The plan as lines, the last step first, each step further in than the one that it feeds.
@@ -76,6 +79,11 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
             lines.lines.extend(text(&explain.plan, analysis, view).into_iter().map(|line| format!("  {line}")));
             return lines.lines;
         }
+        PlanKind::Draw(draw) => {
+            lines.push(0, "Draw values of sequences, then route the statement with them".to_owned());
+            lines.lines.extend(drawn(draw).into_iter().map(|sequence| format!("  Value of {sequence}")));
+            return lines.lines;
+        }
         PlanKind::Deliver(delivery) => lines.delivery(delivery, &why, view),
         PlanKind::Supply(supply) => lines.supply(supply, &why, view),
         PlanKind::CopyIn(copy) if copy.distribution.is_none() => {
@@ -90,10 +98,26 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
     if plan.access == Access::Write && !matches!(plan.kind, PlanKind::Refuse(_)) {
         lines.push(0, "Access: write".to_owned());
     }
-    if let Some(pin) = analysis.pin {
+    if let Some(pin) = analysis.pin.filter(|pin| *pin != PinReason::LocalSetting) {
         lines.push(0, format!("Pins the connection: {pin:?}"));
     }
     lines.lines
+}
+
+/// The sequences whose values go into the rows of an INSERT.
+fn drawn(draw: &Draw) -> Vec<String> {
+    let Form::Insert(fill) = &draw.form else { return Vec::new() };
+    let pieces = |cell: &Cell| match cell {
+        Cell::Plain => Vec::new(),
+        Cell::Default(pieces) | Cell::Always(pieces) => pieces.clone(),
+    };
+    let all = fill.cells.iter().flat_map(pieces).chain(fill.omitted.iter().flat_map(|(_, pieces)| pieces.clone()));
+    let sequence = |piece: Piece| match piece {
+        Piece::Take { take: Take::Next(sequence), .. } => Some(sequence.to_string()),
+        Piece::Take { take: Take::Unique, .. } => Some("pgloom.unique_id()".to_owned()),
+        Piece::Take { .. } | Piece::Text(_) => None,
+    };
+    all.filter_map(sequence).collect()
 }
 
 /// The plan as one JSON document, with what would make it another one.
@@ -115,6 +139,7 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
         }),
         PlanKind::Single(shard) => json!({ "plan": "single", "shards": [shard_name(*shard, view)] }),
         PlanKind::Any => json!({ "plan": "any" }),
+        PlanKind::Draw(draw) => json!({ "plan": "draw", "values": drawn(draw) }),
         PlanKind::Broadcast(sql) => json!({
             "plan": "broadcast", "shards": list(&view.topology.all_shards(), view), "sql": sql_text(sql),
         }),
@@ -147,7 +172,8 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
     if let Some(fields) = document.as_object_mut() {
         fields.insert("why".to_owned(), because(&plan.why).into());
         fields.insert("access".to_owned(), if plan.access == Access::Write { "write" } else { "read" }.into());
-        fields.insert("pins".to_owned(), analysis.pin.map_or(Value::Null, |pin| format!("{pin:?}").into()));
+        let pin = analysis.pin.filter(|pin| *pin != PinReason::LocalSetting);
+        fields.insert("pins".to_owned(), pin.map_or(Value::Null, |pin| format!("{pin:?}").into()));
     }
     document
 }
@@ -193,12 +219,15 @@ pub fn because(why: &Why) -> String {
         Why::NoKey(name) => format!("no condition on {}.{}", name.table, name.columns),
         Why::Contradiction => "no row can match".to_owned(),
         Why::Unsharded => "unsharded".to_owned(),
+        Why::Schema(schema) => format!("schema {schema}"),
         Why::Reference => "reference table".to_owned(),
         Why::NoTable => "no table".to_owned(),
         Why::Cursor => "or the shard that has the cursor".to_owned(),
         Why::Ddl => "DDL".to_owned(),
         Why::Hint => "hint".to_owned(),
         Why::Refused => "refused".to_owned(),
+        Why::OneByOne(of) => format!("{}, one shard after the other", of.command),
+        Why::Sequence => "by values of sequences".to_owned(),
     }
 }
 
@@ -404,6 +433,9 @@ fn output(output: &Output) -> String {
         Fold::BitOr => format!("bit_or({column})"),
         Fold::BitXor => format!("bit_xor({column})"),
         Fold::Avg { count } => format!("avg({column}/{})", count + 1),
+        Fold::Distinct(DistinctFold::Count) => format!("count(distinct {column})"),
+        Fold::Distinct(DistinctFold::Sum) => format!("sum(distinct {column})"),
+        Fold::Distinct(DistinctFold::Avg) => format!("avg(distinct {column})"),
     }
 }
 
@@ -447,7 +479,7 @@ fn sources<'a>(from: &PullFrom, view: &View<'a>) -> Vec<&'a str> {
     match from {
         PullFrom::Shards(shards) => list(shards, view),
         PullFrom::Any => Vec::new(),
-        PullFrom::Home => vec![shard_name(view.topology.home, view)],
+        PullFrom::One(shard) => vec![shard_name(*shard, view)],
     }
 }
 

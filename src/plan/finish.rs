@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::fault::Fault;
-use crate::ids::{DistributionId, Oid, QualifiedName, ShardSet};
+use crate::ids::{DistributionId, Oid, QualifiedName, ShardId, ShardSet};
 use crate::plan::values::binary_members;
 use crate::plan::{Inputs, View, Window, lost_literals, route, window};
 use crate::sql::delivery::Depot;
@@ -47,6 +47,8 @@ pub struct FinishPlan {
     pub clock: Option<Box<str>>,
     /// `sql` asks functions of the combine connection for the time, which must be told the moment.
     pub own_clock: bool,
+    /// Some table is not on the home shard, which therefore cannot describe the original statement: `sql` is described instead.
+    pub foreign: bool,
     /// Why the router does not merge the rows itself; for EXPLAIN (ROUTE).
     pub reason: Arc<str>,
     /// The table that `sql` fills, where it is an INSERT: empty, on the combine connection.
@@ -144,8 +146,10 @@ pub struct Pull {
     /// Which of the client's parameters (`$n` as n - 1) are `$1, $2, ...` of `sql`; or [`TRANSACTION_MOMENT`], [`STATEMENT_MOMENT`].
     pub parameters: Vec<u16>,
     /// Makes the empty input: `CREATE TEMP TABLE <name> AS <create> WITH NO DATA` on the home shard gives it the columns' very types,
-    /// type modifiers and collations.
+    /// type modifiers and collations. It names the table where the home shard has it.
     pub create: String,
+    /// `create` names no table.
+    pub typed: bool,
     /// `sql` is a whole query: conditions go around it.
     pub whole: bool,
     /// `sql` has a WHERE or a LIMIT; where it has none, a message about too many rows says so.
@@ -206,8 +210,8 @@ pub enum PullFrom {
     Shards(ShardSet),
     /// A reference table: any one shard, best one that the transaction holds already.
     Any,
-    /// An unsharded table: the home shard, through the session's own connection.
-    Home,
+    /// All are on this shard: an unsharded table or one of a placed schema, through the session's own connection.
+    One(ShardId),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -259,6 +263,7 @@ fn fill_text(
         reads_home: text.reads_home.clone(),
         clock: text.clock.clone(),
         own_clock: text.own_clock,
+        foreign: text.foreign,
         reason: finish.reason.clone(),
         depot: text.depot.clone(),
         elsewhere,
@@ -305,7 +310,7 @@ fn fill_pull(pull: &PullText, inputs: &Inputs<'_>, view: &View<'_>) -> Option<Pu
             PullFrom::Shards(shards)
         }
         PullSource::Reference => PullFrom::Any,
-        PullSource::Home => PullFrom::Home,
+        PullSource::One(shard) => PullFrom::One(*shard),
     };
     let column = |(name, type_oid, typmod): &(Box<str>, Oid, i32)| InputColumn {
         name: name.clone(),
@@ -322,7 +327,8 @@ fn fill_pull(pull: &PullText, inputs: &Inputs<'_>, view: &View<'_>) -> Option<Pu
         from,
         sql,
         parameters,
-        create: pull.head.clone(),
+        create: pull.create.clone().unwrap_or_else(|| pull.head.clone()),
+        typed: pull.create.is_some(),
         whole: pull.whole.is_some(),
         filtered,
         keys,

@@ -19,15 +19,17 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
 use crate::sql::Analysis;
 use crate::sql::keys::{KeyGroup, KeyName};
-use crate::sql::outcome::{Count, InsertRows, KeyChange, Limit, Many, ManyRows, Outcome, Routed};
+use crate::sql::outcome::{Count, Finish, InsertRows, KeyChange, Limit, Many, ManyRows, Outcome, Routed, Scatter};
+use crate::sql::sequences::Draw;
 use crate::sql::supply::SupplyTarget;
 use crate::sql::template::Slot;
 use crate::sql::utility::{ExplainOptions, StatementKind};
 use crate::topology::Topology;
+use crate::types::compare::TextStyle;
 use crate::types::{Format, oid};
 
 pub use crate::sql::Access;
-pub use crate::sql::outcome::{CopyInPlan, ShardSql, Why};
+pub use crate::sql::outcome::{CopyFill, CopyInPlan, ShardSql, Why};
 pub use combine::{Combine, Window};
 pub use delivery::{DeliveryPlan, TakingPlan};
 pub use finish::{Elsewhere, FinishPlan, InputColumn, Keys, KeysFrom, Pull, PullFrom};
@@ -58,6 +60,8 @@ pub struct View<'a> {
     /// A transaction is open, and what the statement reads must be read through its connections: a Postgres that finishes the
     /// statement sees neither its writes nor its snapshot.
     pub in_transaction: bool,
+    /// The session has values printed in another form than the statement's merge reads ([`Analysis::style`]).
+    pub prints_otherwise: bool,
 }
 
 /// What is to be done for one execution of one statement.
@@ -69,6 +73,24 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The shard that runs the whole statement, where one does.
+    pub fn one_shard(&self) -> Option<ShardId> {
+        match &self.kind {
+            PlanKind::Single(shard) => Some(*shard),
+            PlanKind::Scatter { shards, .. } => shards.iter().next().filter(|_| shards.len() == 1),
+            PlanKind::Refuse(_)
+            | PlanKind::Any
+            | PlanKind::Broadcast(_)
+            | PlanKind::Finish(_)
+            | PlanKind::Split { .. }
+            | PlanKind::Deliver(_)
+            | PlanKind::Supply(_)
+            | PlanKind::CopyIn(_)
+            | PlanKind::Explain(_)
+            | PlanKind::Draw(_) => None,
+        }
+    }
+
     /// Shows the plan that servers beside the shards would carry out, where they may: one of them, `on` in words.
     pub fn show_on(&mut self, on: &str) {
         match &mut self.kind {
@@ -86,7 +108,8 @@ impl Plan {
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
-            | PlanKind::CopyIn(_) => {}
+            | PlanKind::CopyIn(_)
+            | PlanKind::Draw(_) => {}
         }
     }
 }
@@ -116,6 +139,8 @@ pub enum PlanKind {
     CopyIn(Arc<CopyInPlan>),
     /// EXPLAIN of what runs on several shards: each explains its part.
     Explain(Box<ExplainPlan>),
+    /// Values of sequences are taken first; the statement with them is planned anew.
+    Draw(Arc<Draw>),
 }
 
 /// EXPLAIN of a statement that one shard alone does not run.
@@ -128,13 +153,41 @@ pub struct ExplainPlan {
     pub options: ExplainOptions,
 }
 
+impl Analysis {
+    /// How values must be printed for it to run as it does, where it can run in another way: see [`View::prints_otherwise`].
+    pub fn style(&self) -> Option<TextStyle> {
+        let Outcome::Routed(Routed { many: Ok(Many::Scatter(scatter)), .. }) = &self.outcome else { return None };
+        scatter.otherwise.is_some().then_some(scatter.style)
+    }
+}
+
 /// Decides one execution. For `key = value` it looks the value up and allocates nothing.
 pub fn plan(analysis: &Analysis, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
-    let plan = plan_outcome(analysis, inputs, view);
     match &analysis.kind {
-        StatementKind::Explain { inner, options } => explained(plan, *inner, *options, inputs),
-        _ => plan,
+        StatementKind::Explain { inner, options } => {
+            let plan = match &analysis.outcome {
+                Outcome::Draw(_) if options.analyze => refused(drawn_in_explain()),
+                // Nothing is taken, nothing is written.
+                Outcome::Draw(draw) => plan_outcome(&draw.as_written, analysis, inputs, view),
+                outcome => plan_outcome(outcome, analysis, inputs, view),
+            };
+            explained(plan, *inner, *options, inputs)
+        }
+        _ => plan_outcome(&analysis.outcome, analysis, inputs, view),
     }
+}
+
+/// The plan of a statement whose values of sequences stay with its server.
+pub fn plan_as_written(draw: &Draw, analysis: &Analysis, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
+    plan_outcome(&draw.as_written, analysis, inputs, view)
+}
+
+fn drawn_in_explain() -> Fault {
+    Fault::unsupported(
+        "EXPLAIN ANALYZE of a statement that takes values of sequences is not supported",
+        "the router takes the values, and would have to explain another statement",
+        "Give the column a value in the statement, or use EXPLAIN without ANALYZE.",
+    )
 }
 
 /// What runs on one shard explains itself.
@@ -163,23 +216,32 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
                 "EXPLAIN (ROUTE) shows how.",
             ));
         }
-        PlanKind::CopyIn(_) | PlanKind::Explain(_) => return refused(lost_literals()),
+        PlanKind::CopyIn(_) | PlanKind::Explain(_) | PlanKind::Draw(_) => return refused(lost_literals()),
     }
     let explain = ExplainPlan { plan, prefix: prefix.into(), options };
     Plan { kind: PlanKind::Explain(Box::new(explain)), access, why }
 }
 
 #[inline]
-fn plan_outcome(analysis: &Analysis, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
-    let (kind, why) = match &analysis.outcome {
+fn plan_outcome(outcome: &Outcome, analysis: &Analysis, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
+    let (kind, why) = match outcome {
         Outcome::Routed(routed) => return routed_plan(analysis, routed, inputs, view),
         Outcome::Insert(insert) => return insert_plan(analysis, insert, inputs, view),
+        Outcome::Draw(draw) => (PlanKind::Draw(Arc::clone(draw)), Why::Sequence),
         Outcome::Deliver(delivery) => return delivery::plan(delivery, inputs, view, analysis.parameters),
         Outcome::Supply(supply) => return supply::plan(supply, None, inputs, view, analysis.parameters),
         Outcome::Refuse(fault) => (PlanKind::Refuse(fault.clone()), Why::Refused),
         Outcome::Home(why) => (PlanKind::Single(view.topology.home), why.clone()),
+        Outcome::Shard(shard, why) => (PlanKind::Single(*shard), why.clone()),
         Outcome::Any(why) => (PlanKind::Any, why.clone()),
         Outcome::Broadcast(why) => (PlanKind::Broadcast(ShardSql::AsWritten), why.clone()),
+        Outcome::Parts(parts, why) => {
+            let part = |(shard, text): &(ShardId, Arc<str>)| {
+                (*shard, ShardSql::Rewritten { text: text.clone(), parameters: None })
+            };
+            let kind = PlanKind::Split { parts: parts.iter().map(part).collect(), combine: Arc::new(Combine::CONCAT) };
+            (kind, why.clone())
+        }
         Outcome::CopyIn(copy) if copy.distribution.is_none() => (PlanKind::CopyIn(copy.clone()), Why::Reference),
         Outcome::CopyIn(copy) => {
             let columns: Vec<&str> = copy.key_fields.iter().map(|(_, name)| &**name).collect();
@@ -196,7 +258,7 @@ fn refused(fault: Fault) -> Plan {
 
 #[inline]
 fn routed_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
-    if let ([group], false, None) = (&routed.groups[..], routed.home, &routed.key_change)
+    if let ([group], true, None) = (&routed.groups[..], routed.also.is_empty(), &routed.key_change)
         && let Some(shard) = route::single(group, inputs, view.topology)
     {
         return Plan { kind: PlanKind::Single(shard), access: analysis.access, why: Why::Key(group.name.clone()) };
@@ -216,20 +278,19 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
         unsure |= reach.unsure;
         open |= reach.open;
     }
-    let Some(first) = routed.groups.first() else { return refused(unknown_value(None)) };
-    let name = &first.name;
+    let first = routed.groups.first();
+    let name = first.map(|group| &group.name);
     if unsure && analysis.access == Access::Write {
-        return refused(unknown_value(Some(name)));
+        return refused(unknown_value(name.map(|name| &**name)));
     }
-    if routed.home {
-        shards.insert(topology.home);
-    }
+    shards.union_with(&routed.also);
     let access = analysis.access;
     if shards.is_empty() {
-        let shard = topology.distribution(first.distribution).shards().min().unwrap_or(topology.home);
+        let of = first.and_then(|group| topology.distribution(group.distribution).shards().min());
+        let shard = of.unwrap_or(topology.home);
         return Plan { kind: PlanKind::Single(shard), access, why: Why::Contradiction };
     }
-    if let Some(change) = &routed.key_change
+    if let (Some(change), Some(first)) = (&routed.key_change, first)
         && !stays(change, first, &shards, inputs, topology)
     {
         return match &change.moved {
@@ -237,19 +298,21 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
             Err(fault) => refused(fault.clone()),
         };
     }
-    let why = if open { Why::NoKey(name.clone()) } else { Why::Keys(name.clone()) };
+    let why = match name {
+        None => Why::Unsharded,
+        Some(name) if open => Why::NoKey(name.clone()),
+        Some(name) => Why::Keys(name.clone()),
+    };
     if let Some(shard) = shards.single() {
-        let why = if open { why } else { Why::Key(name.clone()) };
+        let why = if let Why::Keys(name) = why { Why::Key(name) } else { why };
         return Plan { kind: PlanKind::Single(shard), access, why };
     }
     let scatter = match &routed.many {
-        Ok(Many::Scatter(scatter)) => scatter,
-        Ok(Many::Finish(finish)) => {
-            return match finish::fill(finish, inputs, view) {
-                Ok(finish) => Plan { kind: PlanKind::Finish(Arc::new(finish)), access, why },
-                Err(fault) => refused(fault),
-            };
+        Ok(Many::Scatter(Scatter { otherwise: Some(finish), .. })) if view.prints_otherwise => {
+            return finished(finish, inputs, view, access, why);
         }
+        Ok(Many::Scatter(scatter)) => scatter,
+        Ok(Many::Finish(finish)) => return finished(finish, inputs, view, access, why),
         Ok(Many::Deliver(delivery)) => return delivery::plan(delivery, inputs, view, analysis.parameters),
         Ok(Many::Supply(supply)) => {
             let why = (!matches!(supply.target, SupplyTarget::Home)).then_some(why);
@@ -269,20 +332,27 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
     Plan { kind: PlanKind::Scatter { shards, sql, combine, window }, access, why }
 }
 
+fn finished(finish: &Finish, inputs: &Inputs<'_>, view: &View<'_>, access: Access, why: Why) -> Plan {
+    match finish::fill(finish, inputs, view) {
+        Ok(finish) => Plan { kind: PlanKind::Finish(Arc::new(finish)), access, why },
+        Err(fault) => refused(fault),
+    }
+}
+
 fn insert_plan(analysis: &Analysis, insert: &InsertRows, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
     let distribution = view.topology.distribution(insert.distribution);
     let shard_of = |row| route::row_shard(row, &insert.typmods, &insert.name, distribution, inputs);
     let why = Why::Key(insert.name.clone());
     let access = analysis.access;
-    if let ([row], [], false) = (&insert.rows[..], &insert.groups[..], insert.home) {
+    if let ([row], [], true) = (&insert.rows[..], &insert.groups[..], insert.also.is_empty()) {
         return match shard_of(row) {
             Ok(shard) => Plan { kind: PlanKind::Single(shard), access, why },
-            Err(fault) => refused(fault),
+            Err(none) => uncertain_plan(analysis, insert, none, inputs, view),
         };
     }
     let rows: Vec<ShardId> = match insert.rows.iter().map(shard_of).collect() {
         Ok(rows) => rows,
-        Err(fault) => return refused(fault),
+        Err(none) => return uncertain_plan(analysis, insert, none, inputs, view),
     };
     let mut shards: ShardSet = rows.iter().copied().collect();
     for group in &insert.groups {
@@ -292,9 +362,7 @@ fn insert_plan(analysis: &Analysis, insert: &InsertRows, inputs: &Inputs<'_>, vi
         }
         shards.union_with(&reach.shards);
     }
-    if insert.home {
-        shards.insert(view.topology.home);
-    }
+    shards.union_with(&insert.also);
     if let Some(shard) = shards.single() {
         return Plan { kind: PlanKind::Single(shard), access, why };
     }
@@ -306,6 +374,23 @@ fn insert_plan(analysis: &Analysis, insert: &InsertRows, inputs: &Inputs<'_>, vi
     match cut {
         Ok(kind) => Plan { kind, access, why: Why::Keys(insert.name.clone()) },
         Err(fault) => refused(fault),
+    }
+}
+
+/// A Postgres puts the rows together, which knows what is stored as their keys.
+fn uncertain_plan(
+    analysis: &Analysis,
+    insert: &InsertRows,
+    none: route::NoShard,
+    inputs: &Inputs<'_>,
+    view: &View<'_>,
+) -> Plan {
+    match (&none, &insert.uncertain, &insert.many) {
+        (route::NoShard::Uncertain(_), Some(delivery), _)
+        | (route::NoShard::Uncertain(_), None, Ok(ManyRows::Deliver(delivery))) => {
+            delivery::plan(delivery, inputs, view, analysis.parameters)
+        }
+        _ => refused(none.into()),
     }
 }
 

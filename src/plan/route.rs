@@ -142,6 +142,10 @@ impl<'a> Walk<'a> {
         };
         let certain = match operand {
             Operand::One(value) => take(evaluate(value, key_type, self.inputs)),
+            Operand::OneOrNull(value) => match evaluate(value, key_type, self.inputs) {
+                Ok(KeyValue::Null) => false,
+                value => take(value),
+            },
             // Clause 9: every member counts, so one that cannot be read leaves nothing certain.
             Operand::List(values) => values.iter().all(|value| take(evaluate(value, key_type, self.inputs))),
             Operand::Array(value) => match array(value, key_type, self.inputs) {
@@ -180,6 +184,20 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// Why the shard of a row that INSERT brings is not known.
+pub(crate) enum NoShard {
+    /// What is stored as its key, only a Postgres can tell.
+    Uncertain(Fault),
+    Fault(Fault),
+}
+
+impl From<NoShard> for Fault {
+    fn from(none: NoShard) -> Self {
+        let (NoShard::Uncertain(fault) | NoShard::Fault(fault)) = none;
+        fault
+    }
+}
+
 /// The shard of a row that INSERT brings. Clause 6: only from values that are known to be stored as they are read here.
 pub(crate) fn row_shard(
     row: &RowKey,
@@ -187,22 +205,23 @@ pub(crate) fn row_shard(
     name: &KeyName,
     distribution: &Distribution,
     inputs: &Inputs<'_>,
-) -> Result<ShardId, Fault> {
+) -> Result<ShardId, NoShard> {
+    let no_key = |detail| NoShard::Uncertain(no_key(name, detail));
     let mut key: SmallVec<[KeyValue<'_>; 1]> = SmallVec::new();
     for (i, (value, key_type)) in row.iter().zip(&distribution.key_types).enumerate() {
         let value_of = match evaluate(value, *key_type, inputs) {
-            Ok(KeyValue::Null) => return Err(no_key(name, "it is NULL")),
+            Ok(KeyValue::Null) => return Err(no_key("it is NULL")),
             Ok(value) => value,
-            Err(KeyError::Invalid) => return Err(invalid(value, *key_type, name, inputs)),
-            Err(KeyError::NoMatch) => return Err(no_key(name, "the value would be rounded or is out of range")),
-            Err(KeyError::Unsure) => return Err(no_key(name, "the value cannot be read with certainty")),
+            Err(KeyError::Invalid) => return Err(NoShard::Uncertain(invalid(value, *key_type, name, inputs))),
+            Err(KeyError::NoMatch) => return Err(no_key("the value would be rounded or is out of range")),
+            Err(KeyError::Unsure) => return Err(no_key("the value cannot be read with certainty")),
         };
         if !fits_typmod(*key_type, typmods.get(i).copied().unwrap_or(-1), &value_of) {
-            return Err(no_key(name, "the value is longer or more precise than the column, which would store another"));
+            return Err(no_key("the value is longer or more precise than the column, which would store another"));
         }
         key.push(value_of);
     }
-    distribution.locate(&key).map_err(|_| unmapped(name, &key))
+    distribution.locate(&key).map_err(|_| NoShard::Fault(unmapped(name, &key)))
 }
 
 fn no_key(name: &KeyName, detail: &'static str) -> Fault {
@@ -257,6 +276,12 @@ fn invalid(value: &Value, key_type: KeyType, name: &KeyName, inputs: &Inputs<'_>
                 return Fault::new(
                     SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
                     format!("value \"{written}\" is out of range for type {}", key_type.name()),
+                );
+            }
+            if matches!(key_type, KeyType::Date | KeyType::Timestamp | KeyType::Timestamptz) {
+                return Fault::new(
+                    SqlState::DATETIME_FIELD_OVERFLOW,
+                    format!("date/time field value out of range: \"{written}\""),
                 );
             }
             Fault::new(

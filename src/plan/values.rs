@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::ids::Oid;
 use crate::plan::Inputs;
-use crate::sql::keys::{Source, Value};
+use crate::sql::keys::{Arithmetic, Computed, Source, Value};
 use crate::sql::template::{SlotKind, number_text, string_value};
 use crate::types::canonical::{KeyError, KeyValue};
 use crate::types::{Format, KeyType, element_of, oid};
@@ -36,6 +36,56 @@ pub(crate) fn evaluate<'a>(
         },
         Source::Null => Ok(KeyValue::Null),
         Source::Parameter { index, shared } => parameter(*index, *shared, value.cast, key_type, inputs),
+        Source::Computed(computed) => {
+            // Only compared with numbers: what Postgres makes of it elsewhere is another matter.
+            if !matches!(key_type, KeyType::Int2 | KeyType::Int4 | KeyType::Int8 | KeyType::Numeric) {
+                return Err(KeyError::Unsure);
+            }
+            match compute(computed, inputs)? {
+                None => Ok(KeyValue::Null),
+                Some(result) => number(&result.unsigned_abs().to_string(), result < 0, value.cast, key_type).map(own),
+            }
+        }
+    }
+}
+
+/// The result of integer arithmetic, `None` for NULL. Whatever makes Postgres raise an error is `Unsure`: it is raised on any shard.
+fn compute(computed: &Computed, inputs: &Inputs<'_>) -> Result<Option<i64>, KeyError> {
+    let (left, right) = (integer(&computed.left, inputs)?, integer(&computed.right, inputs)?);
+    let (Some(left), Some(right)) = (left, right) else { return Ok(None) };
+    let result = match computed.op {
+        Arithmetic::Plus => left.checked_add(right),
+        Arithmetic::Minus => left.checked_sub(right),
+        Arithmetic::Times => left.checked_mul(right),
+        Arithmetic::Over => left.checked_div(right),
+        Arithmetic::Modulo => left.checked_rem(right),
+    };
+    result.map(Some).ok_or(KeyError::Unsure)
+}
+
+/// An operand, where it is an integer beyond doubt.
+fn integer(value: &Value, inputs: &Inputs<'_>) -> Result<Option<i64>, KeyError> {
+    let known = match &value.source {
+        Source::Computed(computed) => return compute(computed, inputs),
+        Source::Parameter { index, shared } => {
+            let given = inputs.parameters.and_then(|parameters| parameters.get(usize::from(*index)));
+            let (declared, ..) = given.ok_or(KeyError::Unsure)?;
+            let untyped = matches!(declared, 0 | oid::UNKNOWN);
+            // Of what is untyped, only a cast tells that it is an integer.
+            if !(matches!(declared, oid::INT2 | oid::INT4 | oid::INT8) || untyped && value.cast.is_some() && !shared) {
+                return Err(KeyError::Unsure);
+            }
+            evaluate(value, KeyType::Int8, inputs)
+        }
+        Source::Slot { .. } | Source::Text(_) | Source::Number { .. } | Source::Bool(_) | Source::Null => {
+            evaluate(value, KeyType::Int8, inputs)
+        }
+    };
+    match known {
+        Ok(KeyValue::Null) => Ok(None),
+        Ok(KeyValue::Int(value)) => Ok(Some(value)),
+        // Beyond bigint it would be a numeric, with another arithmetic.
+        Ok(_) | Err(_) => Err(KeyError::Unsure),
     }
 }
 
@@ -120,16 +170,18 @@ pub(crate) fn array<'a>(
 ) -> Option<Vec<Result<KeyValue<'a>, KeyError>>> {
     let of_text = |element: Option<Oid>, written: &str| -> Option<Vec<Result<KeyValue<'a>, KeyError>>> {
         let element = element.unwrap_or(key_type.oid());
-        let members = array_members(written)?;
-        Some(
-            members
-                .into_iter()
-                .map(|member| match member {
-                    None => Ok(KeyValue::Null),
-                    Some(member) => key_type.parse_typed(element, Format::Text, member.as_bytes()).map(own),
-                })
-                .collect(),
-        )
+        let read = |member: &str| key_type.parse_typed(element, Format::Text, member.as_bytes()).map(own);
+        let mut values = Vec::new();
+        for Member { text, quoted } in array_members(written)? {
+            if quoted || !text.eq_ignore_ascii_case("null") {
+                values.push(read(&text));
+                continue;
+            }
+            values.push(Ok(KeyValue::Null));
+            // With array_nulls off it is these four letters.
+            values.extend(read(&text).ok().map(Ok));
+        }
+        Some(values)
     };
     match &value.source {
         Source::Slot { index, negative: false } => {
@@ -159,8 +211,14 @@ pub(crate) fn array<'a>(
     }
 }
 
+/// One element of an array's text.
+struct Member {
+    text: String,
+    quoted: bool,
+}
+
 /// The elements of `{a,"b c",NULL}`, of all dimensions one after the other (`array_in`).
-fn array_members(text: &str) -> Option<Vec<Option<String>>> {
+fn array_members(text: &str) -> Option<Vec<Member>> {
     let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
     // Explicit bounds (`[0:2]={..}`) are not read.
     if !text.starts_with('{') {
@@ -206,7 +264,7 @@ fn array_members(text: &str) -> Option<Vec<Option<String>>> {
                 if !open {
                     return None;
                 }
-                members.push(Some(element));
+                members.push(Member { text: element, quoted: true });
                 open = false;
             }
             c => {
@@ -226,7 +284,7 @@ fn array_members(text: &str) -> Option<Vec<Option<String>>> {
                     chars.next();
                 }
                 let element = element.trim_end_matches(|c: char| c.is_ascii_whitespace());
-                members.push((!element.eq_ignore_ascii_case("null")).then(|| element.to_owned()));
+                members.push(Member { text: element.to_owned(), quoted: false });
                 open = false;
             }
         }
@@ -291,11 +349,12 @@ mod tests {
     #[test]
     fn array_literals_are_read_as_array_in_reads_them() {
         let read = |text: &str| {
-            array_members(text).map(|m| m.into_iter().map(|e| e.unwrap_or("∅".into())).collect::<Vec<_>>())
+            let member = |m: Member| if m.quoted { format!("'{}'", m.text) } else { m.text };
+            array_members(text).map(|m| m.into_iter().map(member).collect::<Vec<_>>())
         };
         assert_eq!(read("{1, 2,3 }").unwrap(), ["1", "2", "3"]);
         assert_eq!(read("{}").unwrap(), Vec::<String>::new());
-        assert_eq!(read(r#" {"a b","c\"d",null,"null"} "#).unwrap(), ["a b", "c\"d", "∅", "null"]);
+        assert_eq!(read(r#" {"a b","c\"d",null,"null"} "#).unwrap(), ["'a b'", "'c\"d'", "null", "'null'"]);
         assert_eq!(read("{{1,2},{3,4}}").unwrap(), ["1", "2", "3", "4"]);
         for bad in ["", "1,2", "{1,,2}", "{1", "{1}}", "[0:1]={1,2}", "{a\"b\"}", r"{a\b}"] {
             assert_eq!(read(bad), None, "{bad}");

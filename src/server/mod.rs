@@ -135,6 +135,7 @@ async fn admit(admitted: Admitted, front: &Arc<Front>) {
                 session_mode: member.session_mode.unwrap_or(database.session_mode),
                 database,
                 user: user.into(),
+                server_user: member.credentials.user.as_str().into(),
                 settings,
                 secret_len,
             };

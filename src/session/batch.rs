@@ -7,10 +7,11 @@ use bytes::Bytes;
 
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::Seen;
-use crate::ids::ShardId;
+use crate::ids::{ShardId, ShardSet};
 use crate::session::prepared::ClientStatement;
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session, Stop};
+use crate::sql::Analysis;
 use crate::sql::utility::StatementKind;
 use crate::wire::frame::Frame;
 use crate::wire::{reply, request};
@@ -35,6 +36,12 @@ pub struct Batch {
     pub(super) started: bool,
     /// What ran in this transaction may have changed the catalog: it is read again at its end.
     pub reload: Reload,
+    /// Shards on which DDL ran in the open transaction since their catalog was read as it sees it.
+    pub unread: ShardSet,
+    /// Something ran that sets sequences.
+    pub sets_sequences: bool,
+    /// Where it may have; nowhere: on every shard.
+    pub touched: ShardSet,
 }
 
 /// How much is known of a change of the catalog.
@@ -58,6 +65,29 @@ impl Reload {
     }
 }
 
+impl Session {
+    /// A statement has run that may have changed the catalog: on this shard alone, or wherever.
+    pub(super) fn note_definition(&mut self, analysis: &Analysis, shard: Option<ShardId>) {
+        let reload = match analysis.changes.is_empty() {
+            true => Reload::after(&analysis.kind),
+            false => Reload::Surely,
+        };
+        if reload == Reload::No {
+            return;
+        }
+        self.tx.note_changes(&analysis.changes);
+        if reload == Reload::Surely {
+            self.note_unread(shard);
+        }
+        let everywhere = self.batch.reload != Reload::No && self.batch.touched.is_empty();
+        match shard {
+            Some(shard) if !everywhere => self.batch.touched.insert(shard),
+            _ => self.batch.touched = ShardSet::new(),
+        }
+        self.batch.reload |= reload;
+    }
+}
+
 impl std::ops::BitOrAssign for Reload {
     fn bitor_assign(&mut self, other: Self) {
         *self = (*self).max(other);
@@ -77,6 +107,7 @@ impl Session {
             self.offset = 0;
             self.start_clock();
             self.refresh_view();
+            self.settle_sequences();
         }
         let done = match frame.tag {
             b'P' => self.parse(&frame).await,
@@ -324,6 +355,7 @@ impl Session {
             self.release_idle();
             self.reload_catalog().await;
         }
+        self.settle_sequences();
         if ready && !ready_sent {
             reply::ready_for_query(&mut self.client.out, self.tx.status());
         }

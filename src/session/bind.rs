@@ -3,9 +3,10 @@
 use crate::backend::inflight::{Audience, Owed};
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
-use crate::plan::{self, Inputs, Parameters, Plan, PlanKind};
+use crate::plan::{Inputs, Parameters, Plan, PlanKind};
 use crate::session::control::is_local;
 use crate::session::prepared::{BoundValues, ClientStatement, Place, Portal};
+use crate::session::set_config;
 use crate::session::sql_execute::{check_formats, executes};
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
@@ -35,6 +36,7 @@ impl Session {
                 return Err(fault.into());
             }
         };
+        self.see_own_changes().await?;
         let statement = self.current(view.statement)?;
         self.check_not_failed(&statement.analysis.kind)?;
         if view.portal.is_empty()
@@ -64,10 +66,10 @@ impl Session {
         let kind = &statement.analysis.kind;
         if is_local(kind) || *kind == StatementKind::Empty {
             self.settle_parse().await?;
-            self.statements.put_portal(
-                view.portal,
-                Portal { statement, formats: result_formats(frame.body())?, place: Place::Local },
-            )?;
+            let text = set_config::local_text(&statement, &view.parameters)?;
+            let place = Place::Local(text);
+            self.statements
+                .put_portal(view.portal, Portal { statement, formats: result_formats(frame.body())?, place })?;
             self.answer(reply::BIND_COMPLETE);
             return Ok(());
         }
@@ -80,6 +82,10 @@ impl Session {
             self.statements.put_portal(view.portal, Portal { statement, formats, place: Place::Execute })?;
             self.answer(reply::BIND_COMPLETE);
             return Ok(());
+        }
+        if let Err(fault) = self.check_sequences(&statement.analysis) {
+            self.settle_parse().await?;
+            return Err(fault.into());
         }
         let plan = self.plan_bound(&statement, &view.parameters);
         let single = match &plan.kind {
@@ -98,7 +104,8 @@ impl Session {
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
             | PlanKind::CopyIn(_)
-            | PlanKind::Explain(_) => None,
+            | PlanKind::Explain(_)
+            | PlanKind::Draw(_) => None,
         };
         match single {
             Some(shard) => {
@@ -129,6 +136,12 @@ impl Session {
         view: &BindView<'_>,
     ) -> Result<(), Failure> {
         const TRIAL: &[u8] = b"pgloom_bind";
+        if let Some(plan) = self.foreign_plan(statement) {
+            self.settle_parse().await?;
+            self.describe_foreign(statement, &plan).await?;
+            self.answer(reply::BIND_COMPLETE);
+            return Ok(());
+        }
         let parsing = self.parsing(statement).await?;
         let shard = self.shard_for_describe(statement).await?;
         let at = self.open(shard).await?;
@@ -165,7 +178,7 @@ impl Session {
 
     pub(super) fn plan_values(&self, statement: &ClientStatement, values: &dyn Parameters) -> Plan {
         let inputs = Inputs { text: &statement.text, slots: &statement.slots, parameters: Some(values) };
-        plan::plan(&statement.analysis, &inputs, &self.plan_view())
+        self.plan_of(&statement.analysis, &inputs)
     }
 
     /// The open server has a portal of this batch.

@@ -141,10 +141,10 @@ impl Session {
         on: Option<Running>,
         slot: &mut Option<ShardId>,
     ) -> Result<ShardId, Halt> {
-        self.check_unseen_settings()?;
         let combine = self.held.next_combine().ok_or_else(|| {
             Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many suspended portals over several shards")
         })?;
+        self.check_unseen_settings(combine)?;
         if on.is_none() {
             self.check_own_combines()?;
         }
@@ -239,7 +239,8 @@ impl Session {
         let within = self.tx.is_open();
         let level = self.snapshot_level();
         let of_table = |pull: &Pull| {
-            let table = pull.table.as_ref();
+            // What is made of types alone has no table on this server.
+            let table = pull.table.as_ref().filter(|_| !pull.typed);
             table.map(|table| format!("{}.{}", quote_identifier(&table.schema), quote_identifier(&table.name)))
         };
         let tables = plan.pulls.iter().enumerate().map(|(at, pull)| {

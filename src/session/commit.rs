@@ -262,6 +262,7 @@ impl Session {
         for held in self.held.iter_mut().filter(|h| h.joined) {
             held.joined = false;
             held.wrote = false;
+            held.unseen_locally = false;
             let before = held.server.applied_before.take();
             if !committed {
                 held.server.applied = before.flatten();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::backend::settings::{self, SessionSettings};
 use crate::fault::{Fault, SqlState};
-use crate::ids::ShardId;
+use crate::ids::{ShardId, ShardSet};
 use crate::session::batch::Reload;
 use crate::session::held::{Finishing, put_settings};
 use crate::session::local::LocalRows;
@@ -62,13 +62,18 @@ impl Session {
             }
             StatementKind::Set(statement) => {
                 let mut done = self.set(statement).await?;
+                self.look_for_schemas().await;
                 // SET x TO DEFAULT resets, and is a SET all the same.
                 if text.trim_start().get(..3).is_some_and(|word| word.eq_ignore_ascii_case("set")) {
                     done.tag = "SET".to_owned();
                 }
                 Ok(Some(done))
             }
-            StatementKind::SetConfig(columns) => self.set_config(text, columns).await,
+            StatementKind::SetConfig(query) => {
+                let done = self.set_config(text, &query.columns).await?;
+                self.look_for_schemas().await;
+                Ok(done)
+            }
             StatementKind::ShowRouter(name) => match name.strip_prefix("pgloom.").unwrap_or(name) {
                 "transactions" => Ok(Some(self.show_transactions().await)),
                 name => Ok(Some(self.show_router(name)?)),
@@ -91,8 +96,8 @@ impl Session {
         match kind {
             StatementKind::ShowRouter(name) => Ok(Some(LocalRows { rows: Vec::new(), ..self.show_router(name)? })),
             StatementKind::ExplainRoute { .. } => Ok(Some(LocalRows::of("QUERY PLAN", Vec::new(), "EXPLAIN"))),
-            StatementKind::SetConfig(columns) => {
-                Ok(Some(LocalRows { columns: columns.to_vec(), ..LocalRows::default() }))
+            StatementKind::SetConfig(query) => {
+                Ok(Some(LocalRows { columns: query.columns.to_vec(), ..LocalRows::default() }))
             }
             _ => Ok(None),
         }
@@ -139,7 +144,11 @@ impl Session {
                     }
                     self.adopt(settings);
                 }
+                self.report_joined();
                 self.forget_cursors().await;
+                if self.batch.reload == Reload::Surely {
+                    self.note_unread(None);
+                }
                 Ok(Some(tag("ROLLBACK")))
             }
             TransactionStatement::TwoPhase => Err(Fault::unsupported(
@@ -285,8 +294,10 @@ impl Session {
             }
             SetStatement::Local { name, value } => {
                 let sql = format!("SET LOCAL {}", settings::assign(name, value).trim_start_matches("SET "));
+                check_setting(name, value)?;
                 self.set_in_transaction(&sql, "SET LOCAL").await?;
                 if self.tx.in_block() {
+                    self.report_joined();
                     let value = Some(&**value).filter(|value| !value.eq_ignore_ascii_case("default"));
                     self.set_local(name, value);
                 }
@@ -381,7 +392,7 @@ impl Session {
     pub(super) fn adopt(&mut self, wanted: Arc<SessionSettings>) {
         {
             let effective = self.tx.with_locals(&wanted);
-            self.scope = SearchScope::new(&effective, &self.user, &self.database.name);
+            self.scope = SearchScope::new(&effective, &self.defaults, &self.server_user, &self.database.name);
             self.meaning = effective.meaning();
         }
         self.settings = wanted;
@@ -407,6 +418,14 @@ impl Session {
         }
     }
 
+    /// A setting has changed within the transaction: so it has on every server that takes part.
+    pub(super) fn report_joined(&mut self) {
+        let at = self.held.iter().position(|held| held.joined);
+        if let Some(at) = at {
+            self.report_parameters(at);
+        }
+    }
+
     async fn discard(&mut self, target: DiscardTarget) -> Result<LocalRows, Failure> {
         match target {
             DiscardTarget::All => {
@@ -424,6 +443,7 @@ impl Session {
                 self.statements.clear();
                 self.statements.clear_portals();
                 self.cursors.clear();
+                self.memory.clear();
                 let startup = (*self.startup).clone();
                 self.change_settings(startup, "RESET ALL").await?;
                 Ok(tag("DISCARD ALL"))
@@ -431,6 +451,7 @@ impl Session {
             DiscardTarget::Plans => Ok(tag("DISCARD PLANS")),
             DiscardTarget::Sequences => {
                 self.tell_pinned("DISCARD SEQUENCES").await?;
+                self.memory.clear();
                 Ok(tag("DISCARD SEQUENCES"))
             }
             DiscardTarget::Temp => {
@@ -497,7 +518,10 @@ impl Session {
             return;
         }
         let stale = std::mem::take(&mut self.batch.reload) == Reload::Surely;
-        if let Err(fault) = crate::control::catalog::reload(&self.database, stale).await {
+        self.batch.unread = ShardSet::new();
+        let touched = std::mem::take(&mut self.batch.touched);
+        let touched = Some(&touched).filter(|touched| !touched.is_empty());
+        if let Err(fault) = crate::control::catalog::reload(&self.database, stale, touched).await {
             tracing::warn!(error = %fault, "catalog not read after DDL");
         }
         self.refresh_view();

@@ -1,17 +1,19 @@
 //! COPY FROM STDIN: to one shard as it comes, or cut into rows that go to the shard of their key.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
 use crate::backend::inflight::{Audience, Owed};
-use crate::copy::{KeyField, Piece, RowCutter};
+use crate::copy::{KeyField, Piece, Row, RowCutter};
 use crate::exec::copy::{Chunks, CopyEnd, begun, copy_in, ended, spoke};
 use crate::exec::forward::Broken;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::CopyInPlan;
 use crate::plan::route::fits_typmod;
+use crate::session::copy_source::CopySource;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::utility::CopyFormat;
@@ -69,9 +71,11 @@ impl Session {
             Some(distribution) => topology.distribution(distribution).shards().iter().collect(),
             None => topology.all_shards().iter().collect(),
         };
-        let text = match ask {
-            Ask::Query { text } => (*text).to_owned(),
-            Ask::Bound { statement, .. } => statement.text.to_string(),
+        let mut source = self.copy_source(plan).await?;
+        let text = match (&plan.fill, ask) {
+            (Some(fill), _) => fill.text.to_string(),
+            (None, Ask::Query { text }) => (*text).to_owned(),
+            (None, Ask::Bound { statement, .. }) => statement.text.to_string(),
         };
         self.enlist_all(&shards).await?;
         for shard in &shards {
@@ -88,10 +92,17 @@ impl Session {
                 return Err(Failure::Reported);
             }
         };
-        self.client.out.extend_from_slice(&response.bytes);
+        match &plan.fill {
+            None => self.client.out.extend_from_slice(&response.bytes),
+            // The client was not asked for the columns that are added.
+            Some(_) => {
+                reply::copy_in_response(&mut self.client.out, plan.format == CopyFormat::Binary, plan.fields)?;
+            }
+        }
         self.client.flush().await?;
-        let fed = self.feed_shards(plan, &shards).await;
+        let fed = self.feed_shards(plan, &shards, &mut source).await;
         let ended = self.end_copy(&shards, fed.as_ref().err(), plan.distribution.is_none()).await;
+        self.keep_rest(source, fed.is_ok() && ended.is_ok());
         match (fed, ended) {
             (Err(failure @ Failure::Stop(_)), _) => Err(failure),
             // A shard's own error says more than that we stopped feeding it.
@@ -102,7 +113,14 @@ impl Session {
     }
 
     /// Reads the client's rows to their end and hands each to its shard.
-    async fn feed_shards(&mut self, plan: &Arc<CopyInPlan>, shards: &[ShardId]) -> Result<(), Failure> {
+    async fn feed_shards(
+        &mut self,
+        plan: &Arc<CopyInPlan>,
+        shards: &[ShardId],
+        source: &mut CopySource,
+    ) -> Result<(), Failure> {
+        // Rows that go everywhere are cut only where something is added to each.
+        let cut = plan.distribution.is_some() || plan.fill.is_some();
         let mut cutter = RowCutter::new(&plan.format, &plan.key_fields, self.shared.limits.max_message);
         cutter.csv_end_marker(!self.all_since(shards, CSV_MARKER_IS_DATA));
         let mut feed = Feed::new(self, plan, shards);
@@ -112,15 +130,20 @@ impl Session {
                 CopyInput::ServerSpoke => return Ok(()),
             };
             match frame.tag {
-                b'd' if plan.distribution.is_none() => feed.everywhere(frame.body()),
+                b'd' if !cut => feed.everywhere(frame.body()),
                 b'd' => {
                     cutter.feed(frame.body());
-                    feed.rows(&mut cutter, plan)?;
+                    while feed.rows(&mut cutter, plan, source)? == Rows::NeedValues {
+                        source.refill(self.shared.limits.sequence_block).await?;
+                        self.hand_over(shards, &mut feed)?;
+                    }
                 }
                 b'c' => {
-                    if plan.distribution.is_some() {
+                    if cut {
                         cutter.finish();
-                        feed.rows(&mut cutter, plan)?;
+                        while feed.rows(&mut cutter, plan, source)? == Rows::NeedValues {
+                            source.refill(self.shared.limits.sequence_block).await?;
+                        }
                     }
                     feed.chunks.flush_all();
                     self.hand_over(shards, &mut feed)?;
@@ -229,9 +252,43 @@ impl Session {
     }
 }
 
+/// How far the rows at hand were routed.
+#[derive(PartialEq)]
+enum Rows {
+    Done,
+    NeedValues,
+}
+
 enum CopyInput {
     Frame(Frame),
     ServerSpoke,
+}
+
+/// A row that was cut already.
+struct Waiting {
+    bytes: Vec<u8>,
+    keys: smallvec::SmallVec<[KeyField<'static>; 2]>,
+    line: u64,
+}
+
+impl Waiting {
+    fn new(row: &Row<'_>) -> Self {
+        let keys = row.keys.iter().map(|key| match key {
+            KeyField::Null => KeyField::Null,
+            KeyField::Missing => KeyField::Missing,
+            KeyField::Value(bytes) => KeyField::Value(bytes.clone().into_owned().into()),
+        });
+        Self { bytes: row.bytes.to_vec(), keys: keys.collect(), line: row.line }
+    }
+
+    fn row(&self) -> Row<'_> {
+        let keys = self.keys.iter().map(|key| match key {
+            KeyField::Null => KeyField::Null,
+            KeyField::Missing => KeyField::Missing,
+            KeyField::Value(bytes) => KeyField::Value(Cow::Borrowed(bytes)),
+        });
+        Row { bytes: &self.bytes, keys: keys.collect(), line: self.line }
+    }
 }
 
 /// Rows gathered per shard.
@@ -240,6 +297,8 @@ struct Feed {
     topology: Arc<crate::topology::Topology>,
     /// Position in `ready` by shard.
     slots: Vec<Option<usize>>,
+    /// A row for which there were no values.
+    waiting: Option<Waiting>,
     chunks: Chunks,
 }
 
@@ -251,7 +310,7 @@ impl Feed {
             slots[shard.index()] = Some(i);
         }
         let types = plan.distribution.map_or_else(Vec::new, |of| topology.distribution(of).key_types.clone());
-        Self { types, topology, slots, chunks: Chunks::new(shards.len()) }
+        Self { types, topology, slots, waiting: None, chunks: Chunks::new(shards.len()) }
     }
 
     /// Bytes of a reference table's rows, or what comes before rows: every shard gets them all.
@@ -259,22 +318,48 @@ impl Feed {
         (0..self.chunks.len()).for_each(|slot| self.chunks.put(slot, bytes));
     }
 
-    /// Routes every row that the cutter has complete.
-    fn rows(&mut self, cutter: &mut RowCutter, plan: &CopyInPlan) -> Result<(), Failure> {
-        let Some(distribution) = plan.distribution else { return Ok(()) };
-        while let Some(piece) = cutter.next_piece() {
-            let row = match piece? {
-                Piece::Row(row) => row,
-                Piece::Preamble(bytes) => {
-                    self.everywhere(bytes);
-                    continue;
-                }
+    /// Routes every row that the cutter has complete, as long as there are values for what the rows leave out.
+    fn rows(&mut self, cutter: &mut RowCutter, plan: &CopyInPlan, source: &mut CopySource) -> Result<Rows, Failure> {
+        let mut whole = Vec::new();
+        loop {
+            let held = self.waiting.take();
+            let row = match &held {
+                Some(held) => held.row(),
+                None => match cutter.next_piece() {
+                    None => return Ok(Rows::Done),
+                    Some(piece) => match piece? {
+                        Piece::Row(row) => row,
+                        Piece::Preamble(bytes) => {
+                            whole.clear();
+                            source.header(&plan.format, bytes, &mut whole);
+                            self.everywhere(&whole);
+                            continue;
+                        }
+                    },
+                },
+            };
+            if !source.has_row() {
+                self.waiting = Some(Waiting::new(&row));
+                return Ok(Rows::NeedValues);
+            }
+            whole.clear();
+            source.row(&plan.format, row.bytes, &mut whole)?;
+            let Some(distribution) = plan.distribution else {
+                self.everywhere(&whole);
+                continue;
             };
             let mut key: smallvec::SmallVec<[KeyValue<'_>; 2]> = smallvec::SmallVec::new();
             let mut missing = false;
-            for (field, (key_type, (_, column))) in row.keys.iter().zip(self.types.iter().zip(&plan.key_fields)) {
-                let of = plan.types.get(key.len()).copied().flatten();
-                match key_value(field, *key_type, of, &plan.format) {
+            for (field, (key_type, (at, column))) in row.keys.iter().zip(self.types.iter().zip(&plan.key_fields)) {
+                let given = match at.checked_sub(plan.fields) {
+                    // Behind the fields of the row: a value that was added.
+                    Some(added) => source.key(added, *key_type).map(Some).map_err(|()| KeyProblem::Unsure),
+                    None => {
+                        let of = plan.types.get(key.len()).copied().flatten();
+                        key_value(field, *key_type, of, &plan.format)
+                    }
+                };
+                match given {
                     Ok(Some(value)) => {
                         let typmod = plan.typmods.get(key.len()).copied().unwrap_or(-1);
                         if !fits_typmod(*key_type, typmod, &value) {
@@ -297,9 +382,8 @@ impl Feed {
                         Fault::new(SqlState::INTERNAL_ERROR, "a row's shard takes no part in the COPY")
                     })?
                 };
-            self.chunks.put(slot, row.bytes);
+            self.chunks.put(slot, &whole);
         }
-        Ok(())
     }
 }
 

@@ -1,24 +1,35 @@
 //! Describe: columns and parameters as one Postgres tells them, wherever the rows come from.
 
 use crate::backend::inflight::{Audience, Owed};
-use crate::exec::scatter::{describe_with_formats, visible};
+use crate::exec::columns::{describe_with_formats, visible};
 use crate::fault::{Fault, SqlState};
-use crate::ids::ShardId;
+use crate::ids::{Oid, ShardId};
 use crate::plan::combine::Combine;
 use crate::session::control::is_local;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
+use crate::types::oid;
 use crate::wire::frame::{Fields, Frame};
 use crate::wire::{reply, request};
 use bytes::BytesMut;
 use std::sync::Arc;
+
+/// What was told of a statement before it is known what it is now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Promised {
+    Nothing,
+    Parameters,
+    /// No rows come back.
+    All,
+}
 
 impl Session {
     pub(super) async fn describe(&mut self, frame: &Frame) -> Result<(), Failure> {
         let (what, name) = target(frame)?;
         match what {
             b'S' => {
+                self.see_own_changes().await?;
                 let statement = self.current(name)?;
                 self.describe_statement(&statement).await
             }
@@ -31,7 +42,7 @@ impl Session {
         if is_local(kind) || *kind == StatementKind::Empty {
             self.settle_parse().await?;
             let mut out = BytesMut::new();
-            reply::parameter_description(&mut out, &statement.types)?;
+            reply::parameter_description(&mut out, &local_parameters(statement))?;
             match self.local_columns(kind)? {
                 Some(rows) => out.extend_from_slice(&rows.describe(&[])?),
                 None => out.extend_from_slice(reply::NO_DATA),
@@ -50,6 +61,19 @@ impl Session {
             self.answer(&out);
             return Ok(());
         }
+        if let Some(plan) = self.foreign_plan(statement) {
+            self.settle_parse().await?;
+            let promised = self.answer_promised(statement)?;
+            if promised == Promised::All {
+                return Ok(());
+            }
+            let (parameters, rows) = self.describe_foreign(statement, &plan).await?;
+            if promised == Promised::Nothing {
+                self.answer(&parameters);
+            }
+            self.answer(&rows);
+            return Ok(());
+        }
         let parsing = self.parsing(statement).await?;
         let shard = self.shard_for_describe(statement).await?;
         let at = self.open(shard).await?;
@@ -59,18 +83,11 @@ impl Session {
             self.answer(&rows);
             return Ok(());
         }
-        if parsing.is_none()
-            && !statement.is_kept()
-            && let Some(promise) = statement.promise()
-        {
-            // What is wrong with it now comes behind what stays.
-            let mut out = BytesMut::new();
-            reply::parameter_description(&mut out, &promise.parameters)?;
-            self.answer(&out);
-            if promise.columns.is_none() {
-                self.answer(reply::NO_DATA);
-                return Ok(());
-            }
+        let promised = if parsing.is_none() { self.answer_promised(statement)? } else { Promised::Nothing };
+        if promised == Promised::All {
+            return Ok(());
+        }
+        if promised == Promised::Parameters {
             let def = self.known_on(at, statement, None).await?;
             let unknown = || Fault::new(SqlState::INTERNAL_ERROR, "a statement was not described");
             let (_, rows) = def.description().ok_or_else(unknown)?;
@@ -82,6 +99,19 @@ impl Session {
         request::describe(&mut server.out, request::Target::Statement, def.name.as_bytes())?;
         server.inflight.push(Owed::DescribeStatement(Audience::Client));
         Ok(())
+    }
+
+    /// The part of a description that is told whatever has become of the statement: what is wrong with it now comes behind what stays.
+    fn answer_promised(&mut self, statement: &ClientStatement) -> Result<Promised, Fault> {
+        let Some(promise) = statement.promise().filter(|_| !statement.is_kept()) else { return Ok(Promised::Nothing) };
+        let mut out = BytesMut::new();
+        reply::parameter_description(&mut out, &promise.parameters)?;
+        self.answer(&out);
+        if promise.columns.is_some() {
+            return Ok(Promised::Parameters);
+        }
+        self.answer(reply::NO_DATA);
+        Ok(Promised::All)
     }
 
     /// The shard of a cursor that was declared in SQL: to Postgres it is a portal like any other.
@@ -115,7 +145,7 @@ impl Session {
                 server.inflight.push(Owed::DescribePortal(Audience::Client));
                 return Ok(());
             }
-            Place::Local => {
+            Place::Local(_) => {
                 match self.local_columns(&statement.analysis.kind)? {
                     Some(rows) => {
                         let description = rows.describe(&formats)?;
@@ -145,7 +175,10 @@ impl Session {
         &mut self,
         statement: &Arc<ClientStatement>,
     ) -> Result<Option<Vec<reply::Column>>, Failure> {
-        let known = statement.described();
+        let known = match self.foreign_plan(statement) {
+            Some(plan) => Some(self.describe_foreign(statement, &plan).await?),
+            None => statement.described(),
+        };
         let description = match known {
             Some((_, rows)) => rows,
             None => {
@@ -158,6 +191,15 @@ impl Session {
         };
         Ok(crate::session::promise::columns(&description)?)
     }
+}
+
+/// The types of the parameters of what the router answers.
+fn local_parameters(statement: &ClientStatement) -> Vec<Oid> {
+    let StatementKind::SetConfig(query) = &statement.analysis.kind else { return statement.types.to_vec() };
+    let declared = |index: usize| statement.types.get(index).copied().filter(|of| ![0, oid::UNKNOWN].contains(of));
+    let own = |index: usize| query.parameters.get(index).copied().unwrap_or(oid::TEXT);
+    let count = statement.types.len().max(query.parameters.len());
+    (0..count).map(|index| declared(index).unwrap_or_else(|| own(index))).collect()
 }
 
 /// Kind and name in Describe and Close.

@@ -1,12 +1,11 @@
 //! Execute and Close: runs a portal on its server, in the router, or over several shards.
 
 use crate::backend::inflight::{Audience, Owed};
-use crate::exec::scatter::tables_have_changed;
+use crate::exec::columns::tables_have_changed;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
 use crate::plan::combine::Combine;
-use crate::plan::{Access, Plan, PlanKind, ShardSql};
-use crate::session::batch::Reload;
+use crate::plan::{Access, Plan, PlanKind, ShardSql, Why};
 use crate::session::describe::target;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
@@ -46,23 +45,32 @@ impl Session {
             let server = &mut self.held[at].server;
             server.out.extend_from_slice(&frame.bytes);
             server.inflight.push(Owed::Execute(Audience::Client));
-            self.batch.reload |= Reload::after(&statement.analysis.kind);
+            self.note_definition(&statement.analysis, Some(shard));
+            self.note_sequences(&statement.analysis, Some(shard));
             return self.after_close(&statement.analysis.kind, shard).await;
         }
         if statement.analysis.kind == StatementKind::Empty {
             self.answer(reply::EMPTY_QUERY);
             return Ok(());
         }
-        let local = matches!(portal.place, Place::Local);
+        let local = match &portal.place {
+            Place::Local(text) => Some(Arc::clone(text)),
+            _ => None,
+        };
         self.check_not_failed(&statement.analysis.kind)?;
-        if local {
-            return self.execute_local(name, &statement).await;
+        if let Some(text) = local {
+            return self.execute_local(name, text, &statement).await;
         }
         self.execute_routed(name, &statement, max_rows).await
     }
 
     /// BEGIN, SET, SHOW pgloom.* and their like.
-    pub(super) async fn execute_local(&mut self, name: &[u8], statement: &Arc<ClientStatement>) -> Result<(), Failure> {
+    async fn execute_local(
+        &mut self,
+        name: &[u8],
+        text: Arc<str>,
+        statement: &Arc<ClientStatement>,
+    ) -> Result<(), Failure> {
         use StatementKind as Kind;
         // The messages before it are part of what it ends or changes: they are answered first.
         let begins = matches!(
@@ -83,7 +91,6 @@ impl Session {
             // As in Postgres, it lasts or is undone with the rest of the pipeline; what is local ends with it.
             self.tx.begin_implicit(&self.settings);
         }
-        let text = Arc::clone(&statement.text);
         self.scan_one(&text)?;
         let ends = matches!(
             statement.analysis.kind,
@@ -138,10 +145,22 @@ impl Session {
                 )
                 .into());
             }
-            Place::Server(_) | Place::Local | Place::Execute => {
+            Place::Server(_) | Place::Local(_) | Place::Execute => {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a portal changed its place").into());
             }
         };
+        let drawn;
+        let (statement, plan) = match &plan.kind {
+            PlanKind::Draw(draw) => {
+                let (with_values, plan) = self.drawn_bound(statement, &bind, draw).await?;
+                drawn = with_values;
+                // Whoever goes on with its rows, or describes them, asks for those of the statement with the values.
+                self.statements.portal(name)?.statement = Arc::clone(&drawn);
+                (&drawn, Box::new(plan))
+            }
+            _ => (statement, plan),
+        };
+        self.note_plan_sequences(&statement.analysis, &plan);
         if let PlanKind::Finish(_) = &plan.kind {
             return self.execute_finish(name, statement, &bind, plan, max_rows).await;
         }
@@ -154,7 +173,7 @@ impl Session {
         }
         self.note_plan(&plan);
         // As in Postgres, what it writes lasts or is undone with the rest of the pipeline.
-        let alone = statement.analysis.kind == StatementKind::Maintenance;
+        let alone = matches!(plan.why, Why::OneByOne(_));
         if plan.access == Access::Write && !alone {
             self.tx.begin_implicit(&self.settings);
         }
@@ -173,7 +192,7 @@ impl Session {
             _ => {}
         }
         self.run_multi(&plan, &statement.analysis, &ask).await?;
-        self.batch.reload |= Reload::after(&statement.analysis.kind);
+        self.note_definition(&statement.analysis, None);
         self.reload_catalog().await;
         Ok(())
     }
@@ -222,7 +241,8 @@ impl Session {
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
             | PlanKind::CopyIn(_)
-            | PlanKind::Explain(_) => Err(tables_have_changed().into()),
+            | PlanKind::Explain(_)
+            | PlanKind::Draw(_) => Err(tables_have_changed().into()),
         }
     }
 

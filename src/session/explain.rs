@@ -11,7 +11,7 @@ use crate::backend::clock::Moment;
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::explain::{Answered, read};
 use crate::exec::finish;
-use crate::exec::scatter::ScatterError;
+use crate::exec::replies::ScatterError;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::plan::shard_plans::{ShardPlan, ShardPlans, answer};
@@ -78,7 +78,8 @@ impl Session {
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
             | PlanKind::CopyIn(_)
-            | PlanKind::Explain(_) => {
+            | PlanKind::Explain(_)
+            | PlanKind::Draw(_) => {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a plan that no shards explain").into());
             }
         };
@@ -143,7 +144,8 @@ impl Session {
         plan: &FinishPlan,
         ask: &Ask<'_>,
     ) -> Result<(FinishPlan, Bytes, ShardPlans), Failure> {
-        let original = self.original(plan, ask).await?;
+        let explained = FinishPlan { sql: format!("{}{}", explain.prefix, plan.sql), ..plan.clone() };
+        let original = self.original(&explained, ask).await?;
         let mut tried = Tried::default();
         let (carried_out, slot, asked) = loop {
             let on = self.choose_combiner(plan, &original, &mut tried);

@@ -12,9 +12,10 @@ use crate::backend::clock::{self, Moment};
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::settings::{SessionSettings, assign};
 use crate::exec::client::Client;
+use crate::exec::columns::{FIRST_NORMAL_OID, tables_have_changed};
 use crate::exec::finish::Copies;
 use crate::exec::forward::{NO_POSITION, without_position};
-use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError, content, tables_have_changed};
+use crate::exec::replies::{ScatterError, content};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::{FinishPlan, Plan, PlanKind, PullFrom};
@@ -193,6 +194,8 @@ impl Session {
 
     pub(super) async fn original(&mut self, plan: &FinishPlan, ask: &Ask<'_>) -> Result<Original, Failure> {
         let (parameters, rows) = match ask {
+            // Where it is described it is not run: nothing is held meanwhile.
+            Ask::Query { .. } if plan.foreign => self.describe_finish(plan, &[]).await?,
             Ask::Query { text } => {
                 if self.tx.is_open()
                     && let Ok((_, shards)) = self.feeds(plan)
@@ -200,7 +203,7 @@ impl Session {
                     // The home shard stays with the transaction: it is not to be held while others are waited for.
                     self.enlist_all(&with(&shards, Some(self.view.topology.home))).await?;
                 }
-                self.describe_at_home(text, &[]).await?
+                self.describe_at(self.view.topology.home, text, &[]).await?
             }
             Ask::Bound { statement, .. } => statement
                 .described()
@@ -212,8 +215,13 @@ impl Session {
     }
 
     /// ParameterDescription and RowDescription (or NoData) of a statement; its error, if it has one, goes to the client.
-    pub(super) async fn describe_at_home(&mut self, text: &str, types: &[Oid]) -> Result<(Bytes, Bytes), Failure> {
-        let at = self.enlist(self.view.topology.home).await?;
+    pub(super) async fn describe_at(
+        &mut self,
+        shard: ShardId,
+        text: &str,
+        types: &[Oid],
+    ) -> Result<(Bytes, Bytes), Failure> {
+        let at = self.enlist(shard).await?;
         let server = &mut self.held[at].server;
         request::parse(&mut server.out, b"", text.as_bytes(), types)?;
         server.inflight.push(Owed::Parse(Audience::Router));
@@ -269,7 +277,7 @@ impl Session {
 
     /// What keeps a session from having its statement finished elsewhere.
     pub(super) fn check_finish(&self, plan: &FinishPlan) -> Result<(), Fault> {
-        let pulled = plan.pulls.iter().find(|pull| pull.from == PullFrom::Home).map(|pull| &*pull.label);
+        let pulled = plan.pulls.iter().find(|pull| matches!(pull.from, PullFrom::One(_))).map(|pull| &*pull.label);
         if let Some(table) = plan.reads_home.as_deref().or(pulled)
             && self.held.iter().any(|h| h.temporary)
         {
@@ -302,11 +310,7 @@ impl Session {
     /// Whether a server's text of any value is read as that very value by another server with this session's settings.
     pub(super) fn texts_are_exact(&self) -> bool {
         let style = self.text_style();
-        let local = self.tx.settings_replay().any(|sql| {
-            let sql = sql.to_ascii_lowercase();
-            sql.contains("extra_float_digits") || sql.contains("datestyle")
-        });
-        style.iso_dates && style.exact_floats && !local
+        style.iso_dates && style.exact_floats
     }
 
     /// Parses the finishing statement and binds it.
@@ -330,6 +334,20 @@ impl Session {
         Ok(())
     }
 
+    /// The client's role and what its transaction has set, as they must be on the combine connection. `tried`: nothing is run there.
+    pub(super) fn finish_settings(&self, plan: &FinishPlan, tried: bool) -> String {
+        let before = self.tx.settings_before().unwrap_or(&self.settings);
+        let mut settings: Vec<String> =
+            roles(before).map(|(name, value)| assign(name, value).replacen("SET ", "SET LOCAL ", 1)).collect();
+        let mut changed: Vec<String> = match plan.cursor {
+            Some(_) if !tried => self.tx.history(),
+            _ => self.tx.settings_replay().map(str::to_owned).collect(),
+        };
+        changed.retain(|sql| !sql.to_ascii_lowercase().contains("temp_buffers"));
+        settings.extend(changed);
+        settings.join("; ")
+    }
+
     /// Parses the finishing statement under the client's role and settings, and checks that it has the original's columns. `copies`: those
     /// that are still to be answered; `None`: it is only tried.
     pub(super) async fn parse_finish(
@@ -346,18 +364,10 @@ impl Session {
             None => (&mut none, true),
         };
         let at = self.held_at(combine)?;
-        let before = self.tx.settings_before().unwrap_or(&self.settings);
-        let mut settings: Vec<String> =
-            roles(before).map(|(name, value)| assign(name, value).replacen("SET ", "SET LOCAL ", 1)).collect();
-        let mut changed: Vec<String> = match plan.cursor {
-            Some(_) if !tried => self.tx.history(),
-            _ => self.tx.settings_replay().map(str::to_owned).collect(),
-        };
-        changed.retain(|sql| !sql.to_ascii_lowercase().contains("temp_buffers"));
+        let settings = self.finish_settings(plan, tried);
         let server = &mut self.held[at].server;
-        settings.extend(changed);
         if !settings.is_empty() {
-            server.ask(&settings.join("; "));
+            server.ask(&settings);
         }
         if let Some(cursor) = &plan.cursor {
             check_cursor_columns(

@@ -15,7 +15,7 @@ use crate::backend::combiners::Running;
 use crate::backend::pool;
 use crate::backend::settings::SessionSettings;
 use crate::backend::turns::Place;
-use crate::exec::scatter::poll_client;
+use crate::exec::replies::poll_client;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::session::commit::lost_part;
@@ -36,6 +36,10 @@ pub struct Held {
     pub pin: Option<PinReason>,
     /// It may have temporary tables of the client.
     pub temporary: bool,
+    /// It may have settings that no other connection has, until the transaction ends.
+    pub unseen_locally: bool,
+    /// It may have settings that no other connection has.
+    pub unseen: bool,
     pub finishing: Finishing,
     /// The right to keep it beyond its transaction.
     pub keeps: Option<OwnedSemaphorePermit>,
@@ -69,9 +73,17 @@ pub enum Finishing {
 impl Held {
     /// A statement runs here that may leave something behind.
     pub fn note_pin(&mut self, pin: Option<PinReason>) {
-        if let Some(reason) = pin {
-            self.temporary |= matches!(reason, PinReason::TemporaryTable | PinReason::Code);
-            self.pin.get_or_insert(reason);
+        let Some(reason) = pin else { return };
+        self.temporary |= matches!(reason, PinReason::TemporaryTable | PinReason::Code | PinReason::Setting);
+        match reason {
+            PinReason::LocalSetting => self.unseen_locally = self.joined,
+            PinReason::Setting => {
+                self.unseen = true;
+                self.pin = Some(reason);
+            }
+            reason => {
+                self.pin.get_or_insert(reason);
+            }
         }
     }
 
@@ -210,13 +222,13 @@ impl Session {
     /// A connection to this shard with the client's settings on it, in the client's transaction if there is one.
     /// BEGIN is queued, not awaited: it travels with the statement.
     pub(super) async fn enlist(&mut self, shard: ShardId) -> Result<usize, Failure> {
+        self.check_unseen_settings(shard)?;
         let at = match self.held.position(shard) {
             // Under the settings that its statement began with.
             Some(at) if shard.is_combine() && self.held[at].finishing != Finishing::Held => return Ok(at),
             Some(at) => at,
             None if shard.is_combine() => return Err(lost_cursor().into()),
             None => {
-                self.check_unseen_settings()?;
                 let server = self.checkout(self.pools.pool(shard).place()).await?;
                 self.hold(shard, server)
             }
@@ -255,8 +267,17 @@ impl Session {
         })
     }
 
-    /// The wait for the connections ends when the client leaves or cancels.
+    /// Connections on which statements mean what they were routed for.
     pub(super) async fn try_checkout(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
+        let lent = self.lend(places).await?;
+        lent.iter()
+            .try_for_each(|server| self.check_defaults(server))
+            .map_err(|fault| Unlent::Failure(fault.into()))?;
+        Ok(lent)
+    }
+
+    /// The wait for the connections ends when the client leaves or cancels.
+    pub(super) async fn lend(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
         let Self { pools, held, client, slot, .. } = self;
         let holds: SmallVec<[Place; 4]> = held.iter().map(|held| held.server.place()).collect();
         let pools: SmallVec<[_; 4]> = places.iter().map(|place| pools.at(*place)).collect();
@@ -286,15 +307,14 @@ impl Session {
 
     /// Settings that were changed on one connection behind our back (set_config) are unknown to every other: a statement that
     /// needs another shard could mean something else there.
-    pub(super) fn check_unseen_settings(&self) -> Result<(), Fault> {
-        let unseen = !self.session_mode && self.held.iter().any(|h| h.pin == Some(PinReason::Setting));
-        if !unseen {
+    pub(super) fn check_unseen_settings(&self, shard: ShardId) -> Result<(), Fault> {
+        if !self.held.iter().any(|held| held.shard != shard && (held.unseen || held.unseen_locally)) {
             return Ok(());
         }
         Err(Fault::unsupported(
             "the session's settings are known to one shard only",
-            "set_config() has changed the session in a way that is not repeated on other shards.",
-            "Use SET instead of set_config(), or connect again.",
+            "set_config(), or code that a statement has run, may have changed the session on one shard alone.",
+            "Use SET, or SELECT set_config() with literals or parameters; to go on, end the transaction or connect again.",
         ))
     }
 
@@ -308,6 +328,8 @@ impl Session {
             wrote: false,
             pin,
             temporary: false,
+            unseen_locally: false,
+            unseen: false,
             finishing: Finishing::No,
             keeps: None,
             beside: None,

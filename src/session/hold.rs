@@ -6,7 +6,7 @@ use crate::ids::ShardId;
 use crate::session::control::cursor_of;
 use crate::session::held::Finishing;
 use crate::session::{Failure, Session};
-use crate::sql::positioned::of_many_shards;
+use crate::sql::positioned::{of_another_shard, of_many_shards};
 use crate::sql::utility::StatementKind;
 
 impl Session {
@@ -85,10 +85,15 @@ impl Session {
         if !self.cursors.contains_key(name) {
             self.find_cursor(name).await?;
         }
-        let shard = self.cursors.get(name).copied().unwrap_or(shard);
+        let of_cursor = self.cursors.get(name).copied().unwrap_or(shard);
+        let home = self.view.topology.home;
         match kind {
-            StatementKind::Positioned(cursor) if shard.is_combine() => Err(of_many_shards(cursor).into()),
-            _ => Ok(shard),
+            StatementKind::Positioned(cursor) if of_cursor.is_combine() => Err(of_many_shards(cursor).into()),
+            // A table of a placed schema; what every shard has, or the home shard alone, is planned for the home shard.
+            StatementKind::Positioned(cursor) if shard != home && of_cursor != shard => {
+                Err(of_another_shard(cursor).into())
+            }
+            _ => Ok(of_cursor),
         }
     }
 

@@ -61,7 +61,7 @@ impl Session {
             Err(malformed) => return Err(malformed.into()),
         };
         let statement = Arc::clone(self.statements.get(view.statement)?);
-        let current = statement.generation == self.view.catalog.generation && !self.tx.has_failed();
+        let current = self.is_current(&statement) && !self.tx.has_failed();
         if !current || view.count != statement.types.len().max(usize::from(statement.analysis.parameters)) {
             return Ok(None);
         }
@@ -131,9 +131,7 @@ impl Session {
         self.note_plan(plan);
         let held = &mut self.held[at];
         held.wrote |= plan.access == Access::Write;
-        if held.pin.is_none() {
-            held.pin = statement.analysis.pin;
-        }
+        held.note_pin(statement.analysis.pin);
         self.mark_bound();
         Ok((at, def))
     }

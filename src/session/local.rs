@@ -1,10 +1,14 @@
 //! Answers that the router gives itself: the rows of SHOW pgloom.* and EXPLAIN (ROUTE), in both protocols.
 
+use std::collections::HashMap;
+
 use bytes::BytesMut;
 
+use crate::catalog::{RelationKind, Table};
 use crate::control::transactions::Prepared;
 use crate::fault::{Fault, SqlState};
 use crate::session::Session;
+use crate::types::canonical::KeyValue;
 use crate::types::oid;
 use crate::wire::reply::{self, Column, NoticeLevel};
 
@@ -28,7 +32,7 @@ impl LocalRows {
     /// RowDescription. Text and binary format of text are the same bytes, so the client's wish is granted as it is.
     pub fn describe(&self, formats: &[i16]) -> Result<BytesMut, Fault> {
         let columns: Vec<Column> = self.columns.iter().map(|name| Column::text(name.clone(), oid::TEXT, -1)).collect();
-        crate::exec::scatter::describe_with_formats(&columns, formats)
+        crate::exec::columns::describe_with_formats(&columns, formats)
     }
 
     pub fn put_rows(&self, out: &mut BytesMut) -> Result<(), Fault> {
@@ -47,6 +51,7 @@ impl Session {
             "version" => Ok(LocalRows::of("pgloom.version", vec![env!("CARGO_PKG_VERSION").to_owned()], "SHOW")),
             "shards" => Ok(self.show_shards()),
             "tables" => Ok(self.show_tables()),
+            "schemas" => Ok(self.show_schemas()),
             "epoch" => Ok(LocalRows::of("pgloom.epoch", vec![self.view.topology.epoch.0.to_string()], "SHOW")),
             "pools" => Ok(self.show_pools()),
             "transactions" => Ok(transaction_rows(Vec::new())),
@@ -54,7 +59,7 @@ impl Session {
                 SqlState::UNDEFINED_OBJECT,
                 format!("unrecognized configuration parameter \"pgloom.{name}\""),
             )
-            .hint("There are pgloom.version, pgloom.epoch, pgloom.shards, pgloom.tables, pgloom.pools and pgloom.transactions.")),
+            .hint("There are pgloom.version, pgloom.epoch, pgloom.shards, pgloom.schemas, pgloom.tables, pgloom.pools and pgloom.transactions.")),
         }
     }
 
@@ -107,9 +112,43 @@ impl Session {
                 TableRule::Reference => vec![Some(name.to_string()), Some("reference".to_owned()), None, None],
             })
             .collect();
+        for table in self.view.catalog.tables.values().filter(|table| is_table(table)) {
+            if let Some((distribution, _)) = topology.place_of_schema(&table.name.schema) {
+                let distribution = topology.distribution(distribution).name.to_string();
+                rows.push(vec![Some(table.name.to_string()), Some("schema".to_owned()), Some(distribution), None]);
+            }
+        }
         rows.sort();
         LocalRows {
             columns: ["table", "kind", "distribution", "key"].map(Into::into).to_vec(),
+            rows,
+            tag: "SHOW".to_owned(),
+        }
+    }
+
+    /// The schemas that lie whole on shards, as they exist there.
+    fn show_schemas(&self) -> LocalRows {
+        let (topology, catalog) = (&self.view.topology, &self.view.catalog);
+        let mut tables: HashMap<&str, usize> = HashMap::new();
+        for table in catalog.tables.values().filter(|table| is_table(table)) {
+            *tables.entry(&table.name.schema).or_default() += 1;
+        }
+        let row = |schema: &Box<str>| {
+            let (distribution, shard) = topology.place_of_schema(schema)?;
+            let distribution = topology.distribution(distribution);
+            let pinned = distribution.map.pins().get(&[KeyValue::Text((&**schema).into())]).is_some();
+            Some(vec![
+                Some(schema.to_string()),
+                Some(distribution.name.to_string()),
+                Some(topology.shard(shard).name.to_string()),
+                Some(pinned.to_string()),
+                Some(tables.get(&**schema).copied().unwrap_or_default().to_string()),
+            ])
+        };
+        let mut rows: Vec<_> = catalog.placed.keys().filter_map(row).collect();
+        rows.sort();
+        LocalRows {
+            columns: ["schema", "distribution", "shard", "pinned", "tables"].map(Into::into).to_vec(),
             rows,
             tag: "SHOW".to_owned(),
         }
@@ -150,4 +189,8 @@ fn transaction_rows(prepared: Vec<Prepared>) -> LocalRows {
         rows: rows.collect(),
         tag: "SHOW".to_owned(),
     }
+}
+
+fn is_table(table: &Table) -> bool {
+    matches!(table.kind, RelationKind::Table | RelationKind::PartitionedTable | RelationKind::Foreign)
 }

@@ -7,16 +7,23 @@ mod combine;
 pub mod commit;
 pub mod control;
 pub mod copy;
+mod copy_source;
 mod cursor;
+mod defaults;
 mod delivery;
 mod describe;
+mod draw;
 mod execute;
 mod explain;
 pub mod finish;
+mod foreign;
 pub mod held;
 mod hold;
 mod large;
 pub mod local;
+mod memory;
+mod one_by_one;
+mod own_catalog;
 mod parse;
 pub mod prepared;
 pub mod probe;
@@ -26,6 +33,7 @@ pub mod recent;
 mod replan;
 pub mod run;
 pub mod scatter;
+mod schemas;
 pub mod scope;
 mod sent;
 mod set_config;
@@ -46,6 +54,7 @@ use bytes::BytesMut;
 use tracing::Instrument;
 
 use crate::backend::cluster::{Cluster, Database, Look, UserPools};
+use crate::backend::defaults::Defaults;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{SessionSettings, SettingsTable};
 use crate::exec::client::{Client, Idle};
@@ -55,6 +64,7 @@ use crate::net::ClientStream;
 use crate::plan::cache::PlanCache;
 use crate::scope::Control;
 use crate::session::cancel::{CancelRegistry, CancelSlot};
+use crate::sql::NameScope;
 use crate::sql::template::Scan;
 use crate::wire::frame::Frame;
 use crate::wire::reply;
@@ -91,6 +101,8 @@ pub struct SessionLimits {
     pub pull_bytes: u64,
     /// Shards that one statement may touch at once.
     pub max_fanout: usize,
+    /// Values of a sequence that the router takes at a time.
+    pub sequence_block: usize,
     pub query_timeout: Option<Duration>,
     pub idle_transaction_timeout: Option<Duration>,
     pub client_idle_timeout: Option<Duration>,
@@ -102,6 +114,8 @@ pub struct Login {
     pub leftover: BytesMut,
     pub database: Arc<Database>,
     pub user: Arc<str>,
+    /// As whom it is logged in at the servers.
+    pub server_user: Arc<str>,
     pub pools: Arc<UserPools>,
     /// Startup parameters that are settings (`options` unpacked), in order.
     pub settings: Vec<(String, String)>,
@@ -154,6 +168,7 @@ pub struct Session {
     shared: Arc<Shared>,
     database: Arc<Database>,
     user: Arc<str>,
+    server_user: Arc<str>,
     pools: Arc<UserPools>,
     client: Client,
     pid: u32,
@@ -166,6 +181,8 @@ pub struct Session {
     session_mode: bool,
     /// ParameterStatus values that the client was told.
     reported: Vec<(Box<str>, Box<str>)>,
+    /// The settings that its connections begin with.
+    defaults: Arc<Defaults>,
     scope: SearchScope,
     tx: Transaction,
     held: HeldServers,
@@ -173,6 +190,8 @@ pub struct Session {
     batch: Batch,
     /// SQL cursors by name and the shard that has them.
     cursors: HashMap<Box<str>, crate::ids::ShardId>,
+    /// The values of sequences that it has taken.
+    memory: memory::SequenceMemory,
     /// Kept between statements so that a scan allocates nothing.
     scan: Scan,
     recent: recent::Recent,
@@ -187,6 +206,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// What names mean now.
+    fn names(&self) -> NameScope<'_> {
+        self.scope.names(&self.view, &self.tx, &self.held)
+    }
+
     /// Greets the client (ParameterStatus, BackendKeyData, ReadyForQuery) and serves it until it leaves.
     pub async fn serve(login: Login, shared: Arc<Shared>) {
         let control = Arc::new(Control::default());
@@ -202,10 +226,11 @@ impl Session {
         let startup = shared.settings.share(startup);
         let view = login.database.cluster.load_full();
         let mut session = Self {
-            scope: SearchScope::new(&startup, &login.user, &login.database.name),
+            scope: SearchScope::new(&startup, &Defaults::default(), &login.server_user, &login.database.name),
             shared,
             database: login.database,
             user: login.user,
+            server_user: login.server_user,
             pools: login.pools,
             client,
             pid,
@@ -215,11 +240,13 @@ impl Session {
             startup,
             session_mode: login.session_mode,
             reported: Vec::new(),
+            defaults: Arc::default(),
             tx: Transaction::default(),
             held: HeldServers::default(),
             statements: ClientStatements::default(),
             batch: Batch::default(),
             cursors: HashMap::new(),
+            memory: memory::SequenceMemory::default(),
             scan: Scan::default(),
             recent: recent::Recent::default(),
             clock: Clock::default(),
@@ -237,6 +264,9 @@ impl Session {
     }
 
     async fn greet(&mut self, secret: &[u8]) -> Result<(), Stop> {
+        for (name, value) in self.startup.iter() {
+            control::check_setting(name, value).map_err(|fault| Stop::Fatal(fault.fatal()))?;
+        }
         if let Err(fault) = self.learn_parameters().await {
             return Err(Stop::Fatal(fault.fatal()));
         }
@@ -258,22 +288,34 @@ impl Session {
                 return Err(self.not_ready(look));
             }
         }
-        let known = self.database.parameters.load_full();
-        if known.is_empty() || !self.startup.is_empty() {
-            let home = self.view.topology.home;
-            let at = self.enlist(home).await.map_err(|failure| match failure {
-                Failure::Fault(fault) | Failure::Stop(Stop::Fatal(fault)) => fault,
-                Failure::Reported | Failure::Stop(_) => self.not_ready(Look::Read),
-            })?;
-            self.reported = self.held[at].server.parameters.clone();
-            if self.startup.is_empty() {
-                self.database.parameters.store(Arc::new(self.reported.clone()));
+        match self.pools.defaults.get() {
+            Some(known) if self.startup.is_empty() => self.begin_with(known),
+            Some(_) | None => {
+                let home = self.view.topology.home;
+                let at = self.learn_on_home(home).await.map_err(|failure| match failure {
+                    Failure::Fault(fault) | Failure::Stop(Stop::Fatal(fault)) => fault,
+                    Failure::Reported | Failure::Stop(_) => self.not_ready(Look::Read),
+                })?;
+                self.reported = self.held[at].server.parameters.clone();
+                self.release_idle();
             }
-            self.release_idle();
-        } else {
-            self.reported = known.to_vec();
         }
+        self.look_for_schemas().await;
         Ok(())
+    }
+
+    /// A connection to the home shard, with what its login began with.
+    async fn learn_on_home(&mut self, home: crate::ids::ShardId) -> Result<usize, Failure> {
+        let place = self.pools.pool(home).place();
+        let lent = self.lend(&[place]).await.map_err(|unlent| match unlent {
+            held::Unlent::Failure(failure) => failure,
+            held::Unlent::Connect(_, fault) => fault.into(),
+        })?;
+        for server in lent {
+            self.begin_with(Arc::clone(&server.defaults));
+            self.hold(home, server);
+        }
+        self.enlist(home).await
     }
 
     fn not_ready(&self, look: Look) -> Fault {
@@ -469,8 +511,15 @@ impl Session {
     }
 
     fn refresh_view(&mut self) {
-        if !self.tx.is_open() && !Arc::ptr_eq(&self.view, &self.database.cluster.load()) {
+        if self.tx.is_open() {
+            return;
+        }
+        if !Arc::ptr_eq(&self.view, &self.database.cluster.load()) {
             self.view = self.database.cluster.load_full();
+        }
+        // Connections that it holds keep the settings that they began with.
+        if self.held.is_empty() && !self.pools.defaults.is(&self.defaults) {
+            self.follow_defaults();
         }
     }
 }

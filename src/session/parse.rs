@@ -3,14 +3,15 @@
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::prepared::StatementDef;
 use crate::fault::{Fault, SqlState};
-use crate::ids::{Oid, ShardId};
-use crate::plan::{self, Inputs, PlanKind, View};
+use crate::ids::{Oid, ShardId, ShardSet};
+use crate::plan::{self, Inputs, Plan, PlanKind, View};
 use crate::session::control::is_local;
 use crate::session::prepared::ClientStatement;
 use crate::session::simple::utf8;
 use crate::session::sql_execute::other_settings;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
+use crate::sql::outcome::{Outcome, Routed};
 use crate::sql::utility::StatementKind;
 use crate::wire::frame::{Frame, ParseView};
 use crate::wire::{reply, request};
@@ -22,11 +23,30 @@ fn is_checked(kind: &StatementKind) -> bool {
     matches!(kind, StatementKind::Prepare(_) | StatementKind::Execute(_) | StatementKind::Unclear)
 }
 
+/// The shards that have what a statement names, whatever its values.
+fn needed_shards(outcome: &Outcome) -> Option<&ShardSet> {
+    match outcome {
+        Outcome::Routed(routed) => Some(&routed.also),
+        Outcome::Insert(insert) => Some(&insert.also),
+        Outcome::Draw(draw) => needed_shards(&draw.as_written),
+        Outcome::Refuse(_)
+        | Outcome::Home(_)
+        | Outcome::Shard(..)
+        | Outcome::Any(_)
+        | Outcome::Broadcast(_)
+        | Outcome::Parts(..)
+        | Outcome::Deliver(_)
+        | Outcome::Supply(_)
+        | Outcome::CopyIn(_) => None,
+    }
+}
+
 impl Session {
     pub(super) async fn parse(&mut self, frame: &Frame) -> Result<(), Failure> {
         let view = ParseView::read(frame.body()).map_err(Fault::from)?;
         let text = utf8(view.text)?;
         self.settle_parse().await?;
+        self.see_own_changes().await?;
         self.statements.check_new(view.name)?;
         let statement = match self.parsed_before(&view, text) {
             Some(statement) => {
@@ -42,6 +62,7 @@ impl Session {
                     .into());
                 };
                 self.check_not_failed(&analysis.kind)?;
+                let analysis = self.seen(text, analysis).await?;
                 self.client_statement(text.into(), view.types.into(), analysis)
             }
         };
@@ -52,7 +73,11 @@ impl Session {
             self.answer(reply::PARSE_COMPLETE);
         } else {
             // A server answers for it: the one that Bind leads to, when Bind comes next.
+            let learns = !view.name.is_empty() && self.must_promise(kind);
             self.batch.pending_parse = Some((view.name.into(), statement));
+            if learns {
+                self.settle_parse().await?;
+            }
         }
         Ok(())
     }
@@ -60,12 +85,8 @@ impl Session {
     /// The unnamed statement, when this Parse would make it again as it is.
     pub(super) fn parsed_before(&self, view: &ParseView<'_>, text: &str) -> Option<Arc<ClientStatement>> {
         let last = self.statements.get(view.name).ok().filter(|_| view.name.is_empty())?;
-        let same = *last.text == *text
-            && *view.types == *last.types
-            && last.meaning == self.meaning
-            && last.scope == self.scope.fingerprint()
-            && last.generation == self.view.catalog.generation
-            && last.epoch == self.view.topology.epoch;
+        let same =
+            *last.text == *text && *view.types == *last.types && last.meaning == self.meaning && self.is_current(last);
         same.then(|| Arc::clone(last))
     }
 
@@ -76,13 +97,16 @@ impl Session {
         types: Box<[Oid]>,
         analysis: Arc<Analysis>,
     ) -> Arc<ClientStatement> {
+        let scope = self.names().fingerprint;
         Arc::new(ClientStatement {
             text,
             types,
             slots: self.scan.slots.clone(),
             generation: self.view.catalog.generation,
             epoch: self.view.topology.epoch,
-            scope: self.scope.fingerprint(),
+            scope,
+            names: self.scope.meaning_of(analysis.resolved, scope),
+            standard_strings: self.scope.standard_strings(),
             meaning: self.meaning,
             def: Mutex::new(None),
             description: Mutex::new(None),
@@ -99,6 +123,14 @@ impl Session {
         let Some((name, statement)) = self.batch.pending_parse.take() else {
             return Ok(());
         };
+        if let Some(plan) = self.foreign_plan(&statement) {
+            let described = self.describe_foreign(&statement, &plan).await.inspect_err(|_| {
+                self.statements.remove(&name);
+            });
+            described?;
+            self.answer(reply::PARSE_COMPLETE);
+            return Ok(());
+        }
         let tried = async {
             let shard = self.shard_for_describe(&statement).await?;
             self.open(shard).await
@@ -141,7 +173,7 @@ impl Session {
     pub(super) async fn shard_for_describe(&mut self, statement: &Arc<ClientStatement>) -> Result<ShardId, Failure> {
         let plan = {
             let inputs = Inputs { text: &statement.text, slots: &statement.slots, parameters: None };
-            plan::plan(&statement.analysis, &inputs, &self.plan_view())
+            self.plan_of(&statement.analysis, &inputs)
         };
         let shard = match &plan.kind {
             PlanKind::Single(_) if let Some(shard) = self.cursor_shard(&statement.analysis.kind) => return Ok(shard),
@@ -150,15 +182,22 @@ impl Session {
             // Types that users made are told with the numbers that the catalog has, which clients read there.
             PlanKind::Scatter { .. } => self.view.topology.home,
             // It may name tables that only the home shard has.
-            PlanKind::Finish(_) | PlanKind::Deliver(_) | PlanKind::Supply(_) => return Ok(self.view.topology.home),
+            PlanKind::Finish(_) | PlanKind::Deliver(_) | PlanKind::Supply(_) | PlanKind::Draw(_) => {
+                return Ok(self.view.topology.home);
+            }
             PlanKind::Refuse(fault) if statement.analysis.parameters == 0 => {
                 return Err(self.refusal(fault, &statement.text, &statement.types).await);
             }
-            PlanKind::Refuse(_)
-            | PlanKind::Any
-            | PlanKind::Broadcast(_)
-            | PlanKind::Split { .. }
-            | PlanKind::CopyIn(_) => self.any_shard(),
+            PlanKind::Refuse(fault) => match needed_shards(&statement.analysis.outcome) {
+                Some(also) if also.len() > 1 => {
+                    return Err(self.refusal(fault, &statement.text, &statement.types).await);
+                }
+                also => match also.and_then(ShardSet::single) {
+                    Some(shard) => return Ok(shard),
+                    None => self.any_shard(),
+                },
+            },
+            PlanKind::Any | PlanKind::Broadcast(_) | PlanKind::Split { .. } | PlanKind::CopyIn(_) => self.any_shard(),
             PlanKind::Explain(explain) => match &explain.plan.kind {
                 PlanKind::Finish(_) => return Ok(self.view.topology.home),
                 _ => self.any_shard(),
@@ -171,13 +210,41 @@ impl Session {
         })
     }
 
+    /// The shard that has all that a statement names, whatever its values: the home shard, but for what lies in placed schemas.
+    pub(super) fn shard_with_tables(&self, outcome: &Outcome) -> Result<ShardId, Fault> {
+        let home = self.view.topology.home;
+        if let Outcome::Shard(shard, _) = outcome {
+            return Ok(*shard);
+        }
+        match needed_shards(outcome).filter(|also| !also.is_empty()) {
+            None => Ok(home),
+            Some(also) => also.single().ok_or_else(|| match outcome {
+                Outcome::Routed(Routed { many: Err(fault), .. }) => fault.clone(),
+                _ => Fault::unsupported(
+                    "the statement is not supported across shards",
+                    "no server has all of its tables",
+                    "Name tables of one shard: pins place schemas together, and reference tables are on every shard.",
+                ),
+            }),
+        }
+    }
+
     pub(super) fn plan_view(&self) -> View<'_> {
         View {
             topology: &self.view.topology,
             catalog: &self.view.catalog,
             in_transaction: self.tx.is_open(),
             combine_servers: !self.database.combine.is_empty(),
+            prints_otherwise: false,
         }
+    }
+
+    /// The plan of one execution.
+    pub(super) fn plan_of(&self, analysis: &Analysis, inputs: &Inputs<'_>) -> Plan {
+        let view = self.plan_view();
+        // Few ask, and it costs a look into the settings.
+        let prints_otherwise = analysis.style().is_some_and(|needed| !self.text_style().has(needed));
+        plan::plan(analysis, inputs, &View { prints_otherwise, ..view })
     }
 
     /// After an error nobody knows which Parse of the batch succeeded: the server's own word is asked again next time.
@@ -203,14 +270,7 @@ impl Session {
         statement: &Arc<ClientStatement>,
         parsing: Option<Box<[u8]>>,
     ) -> Result<Arc<StatementDef>, Fault> {
-        let def = {
-            let mut slot = statement.def.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let def = slot.get_or_insert_with(|| {
-                let of = &**statement;
-                self.shared.registry.intern(&of.text, &of.types, of.generation, of.meaning, of.scope)
-            });
-            Arc::clone(def)
-        };
+        let def = statement.definition(&self.shared.registry);
         let server = &mut self.held[at].server;
         if server.prepared.touch(def.id) {
             if parsing.is_some() {

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::backend::prepared::{PreparedSet, StatementDef};
+use crate::backend::prepared::{StatementDef, StatementRegistry};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Epoch, Oid, ShardId};
 use crate::plan::{Parameters, Plan};
-use crate::session::promise::Promise;
+use crate::session::promise::{Description, Promise};
 use crate::session::scatter::ScatterRun;
 use crate::sql::Analysis;
 use crate::sql::template::Slot;
@@ -32,6 +32,10 @@ pub struct ClientStatement {
     pub epoch: Epoch,
     /// Fingerprint of the names' scope that `analysis` is of.
     pub scope: u64,
+    /// Hash of what its names mean: equal scopes give equal ones, and others often do.
+    pub names: u64,
+    /// How its strings were read.
+    pub standard_strings: bool,
     /// Hash of the settings under which its literals were read.
     pub meaning: u64,
     /// Its definition in the registry, once a server was asked.
@@ -44,7 +48,7 @@ pub struct ClientStatement {
     pub behind: OnceLock<u32>,
     /// What the client counts on, once it is known.
     pub promise: OnceLock<Arc<Promise>>,
-    /// It keeps its promise under the catalog that `analysis` is of.
+    /// It keeps its promise under the catalog and the names that `analysis` is of.
     pub kept: AtomicBool,
 }
 
@@ -68,7 +72,12 @@ impl ClientStatement {
         }
         let def = self.def.lock().unwrap_or_else(PoisonError::into_inner);
         let description = def.as_ref().and_then(|def| def.description());
-        description.map(|of| Promise::new(&of, self.generation).map(Arc::new)).transpose()
+        description.map(|of| self.promise_of(&of)).transpose()
+    }
+
+    /// What it promises where a server describes it so.
+    pub fn promise_of(&self, description: &Description) -> Result<Arc<Promise>, Fault> {
+        Ok(Arc::new(Promise::new(description, self.generation, self.names)?))
     }
 
     pub fn set_promise(&self, promise: Arc<Promise>) {
@@ -83,18 +92,27 @@ impl ClientStatement {
         self.kept.store(true, Ordering::Relaxed);
     }
 
-    /// Its definition, where the connection that has these statements knows it; counts as a use.
-    pub fn known_as(&self, on: &mut PreparedSet) -> Option<Arc<StatementDef>> {
-        let def = self.def.lock().unwrap_or_else(PoisonError::into_inner);
-        def.as_ref().filter(|def| on.touch(def.id)).map(Arc::clone)
-    }
-
     pub fn behind(&self) -> u32 {
         self.behind.get().copied().unwrap_or(0)
     }
 
     pub fn set_behind(&self, characters: u32) {
         let _ = self.behind.set(characters);
+    }
+
+    /// Its definition, which it shares with all that are equal.
+    pub fn definition(&self, registry: &StatementRegistry) -> Arc<StatementDef> {
+        let mut def = self.def.lock().unwrap_or_else(PoisonError::into_inner);
+        let equal = || registry.intern(&self.text, &self.types, self.generation, self.meaning, self.names);
+        Arc::clone(def.get_or_insert_with(equal))
+    }
+
+    /// Whether the servers say the same of it as of another analysis of the same text.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.names == other.names
+            && self.generation == other.generation
+            && self.meaning == other.meaning
+            && self.types == other.types
     }
 
     pub fn set_arguments(&self, types: Box<[Oid]>) {
@@ -132,8 +150,8 @@ pub struct Portal {
 pub enum Place {
     /// The portal exists on this shard's connection under the client's name.
     Server(ShardId),
-    /// The router answers.
-    Local,
+    /// The router answers to this text, which has no parameters.
+    Local(Arc<str>),
     /// An EXECUTE: what it runs, and where, is known when it is executed.
     Execute,
     /// Runs on several shards when executed; the Bind message's body is kept for them.

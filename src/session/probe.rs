@@ -49,9 +49,16 @@ impl Session {
             return ours();
         }
         match self.parse_error_at_home(text, types).await {
+            // Of what is in placed schemas the home shard knows nothing.
+            Ok(Some(frame))
+                if self.view.topology.places_schemas()
+                    && crate::backend::server_fault(frame.body()).code != SqlState::SYNTAX_ERROR =>
+            {
+                ours()
+            }
             Ok(Some(frame)) => {
                 let mut theirs = ErrorFields::parse(frame.body());
-                theirs.position = theirs.position.map(|position| position.saturating_add(self.offset));
+                theirs.position = theirs.position.and_then(|position| position.checked_add(self.offset));
                 Failure::Fault(theirs.into_fault().blame(fault.blame))
             }
             Err(stop @ Failure::Stop(_)) => stop,

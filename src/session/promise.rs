@@ -20,17 +20,25 @@ pub struct Promise {
     pub columns: Option<Vec<Column>>,
     /// Of the catalog under which it was made.
     pub generation: u64,
+    /// What the names of its statement meant then.
+    pub names: u64,
 }
 
 impl Promise {
-    pub fn new(description: &Description, generation: u64) -> Result<Self, Fault> {
+    pub fn new(description: &Description, generation: u64, names: u64) -> Result<Self, Fault> {
         let (parameters, rows) = description;
-        Ok(Self { parameters: parameter_types(parameters)?, columns: columns(rows)?, generation })
+        Ok(Self { parameters: parameter_types(parameters)?, columns: columns(rows)?, generation, names })
     }
 
     /// # Errors
-    /// `0A000` as Postgres says it, when these columns are others.
-    pub fn check(&self, columns: Option<&[Column]>) -> Result<(), Fault> {
+    /// `0A000` as Postgres says it, when these columns are others. `names`: what the names of the statement mean now.
+    pub fn check(&self, columns: Option<&[Column]>, names: u64) -> Result<(), Fault> {
+        let same = |a: &Column, b: &Column| {
+            // A type that users made has another number on each server; that of another schema is another type.
+            let users = a.type_oid >= oid::FIRST_NORMAL && b.type_oid >= oid::FIRST_NORMAL;
+            let types = if users { names == self.names } else { a.type_oid == b.type_oid };
+            a.name == b.name && types && a.typmod == b.typmod
+        };
         let kept = match (self.columns.as_deref(), columns) {
             (None, None) => true,
             (Some(ours), Some(theirs)) => {
@@ -40,16 +48,23 @@ impl Promise {
         };
         if kept { Ok(()) } else { Err(changed()) }
     }
+
+    /// # Errors
+    /// `0A000` where the parameters' own types may be those of a schema that its names no longer lead to.
+    pub fn check_parameters(&self, names: u64) -> Result<(), Fault> {
+        if names == self.names || self.parameters.iter().all(|of| *of < oid::FIRST_NORMAL) {
+            return Ok(());
+        }
+        Err(Fault::unsupported(
+            "the prepared statement was made under another search_path",
+            "Its parameters have user-defined types, which may be of a schema that it does not name any more.",
+            "Prepare the statement again.",
+        ))
+    }
 }
 
 pub fn changed() -> Fault {
     Fault::new(SqlState::FEATURE_NOT_SUPPORTED, "cached plan must not change result type")
-}
-
-/// A type that users made has another number on each server.
-fn same(a: &Column, b: &Column) -> bool {
-    let users = a.type_oid >= oid::FIRST_NORMAL && b.type_oid >= oid::FIRST_NORMAL;
-    a.name == b.name && (a.type_oid == b.type_oid || users) && a.typmod == b.typmod
 }
 
 /// The columns in a RowDescription; `None` for NoData.
@@ -92,9 +107,13 @@ mod tests {
     }
 
     fn keeps(a: Option<&[(&str, Oid, i32)]>, b: Option<&[(&str, Oid, i32)]>) -> bool {
-        let promise = Promise::new(&described(a), 1).unwrap();
+        keeps_as(a, b, 1)
+    }
+
+    fn keeps_as(a: Option<&[(&str, Oid, i32)]>, b: Option<&[(&str, Oid, i32)]>, names: u64) -> bool {
+        let promise = Promise::new(&described(a), 1, 1).unwrap();
         assert_eq!(*promise.parameters, [23, 25]);
-        promise.check(columns(&described(b).1).unwrap().as_deref()).is_ok()
+        promise.check(columns(&described(b).1).unwrap().as_deref(), names).is_ok()
     }
 
     #[test]
@@ -113,6 +132,22 @@ mod tests {
             assert!(!keeps(one, other), "{other:?}");
             assert!(!keeps(other, one), "{other:?}");
         }
-        assert!(keeps(Some(&[("a", 17_000, -1)]), Some(&[("a", 18_000, -1)])), "on another server");
+        let (one, other): (Option<&[_]>, Option<&[_]>) = (Some(&[("a", 17_000, -1)]), Some(&[("a", 18_000, -1)]));
+        assert!(keeps(one, other), "on another server");
+        // Even with one number: each server counts by itself.
+        assert!(!keeps_as(one, other, 2) && !keeps_as(one, one, 2), "in another schema");
+        let plain: Option<&[_]> = Some(&[("a", 23, -1)]);
+        assert!(keeps_as(plain, plain, 2));
+    }
+
+    #[test]
+    fn parameters_of_user_defined_types_stay_in_their_schema() {
+        let of = |types: &[Oid]| {
+            let mut parameters = BytesMut::new();
+            reply::parameter_description(&mut parameters, types).unwrap();
+            Promise::new(&(parameters.freeze(), Bytes::from_static(reply::NO_DATA)), 1, 1).unwrap()
+        };
+        assert!(of(&[23]).check_parameters(2).is_ok() && of(&[17_000]).check_parameters(1).is_ok());
+        assert!(of(&[23, 17_000]).check_parameters(2).is_err());
     }
 }

@@ -8,9 +8,10 @@ use crate::backend::combine::{TypedColumn, qualified};
 use crate::backend::combiners::Running;
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::settings::quote_identifier;
+use crate::exec::columns::{FIRST_NORMAL_OID, tables_have_changed};
 use crate::exec::finish::{self, Copies, Input, Tally, Values};
 use crate::exec::forward::Broken;
-use crate::exec::scatter::{FIRST_NORMAL_OID, ScatterError, start_sending, tables_have_changed};
+use crate::exec::replies::{ScatterError, start_sending};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
 use crate::plan::{FinishPlan, Keys, KeysFrom, Pull, PullFrom};
@@ -25,6 +26,9 @@ use crate::wire::{encode, request};
 
 /// An input with more rows than this is analyzed before the planner sees it.
 const ANALYZE_ROWS: u64 = 10_000;
+/// So are all where the tables of the statement, each row with each of every other, would make more rows than this. Without statistics the
+/// planner takes any condition for one that few rows fulfil, and can join many small tables in an order that takes minutes.
+const ANALYZE_JOINED: u64 = 100_000_000;
 /// The type of what the clock says.
 const TIMESTAMPTZ: Oid = 1184;
 
@@ -144,7 +148,7 @@ impl Session {
         }
     }
 
-    async fn halted(&mut self, halt: Halt) -> Failure {
+    pub(super) async fn halted(&mut self, halt: Halt) -> Failure {
         match halt {
             // The client's own statement was found to be right: what is wrong is what was made of it.
             Halt::Scatter(ScatterError::Shard(frame)) if is_of_stale(&sqlstate(frame.body())) => {
@@ -188,7 +192,7 @@ impl Session {
         match &pull.from {
             PullFrom::Shards(shards) => shards.iter().collect(),
             PullFrom::Any => vec![plan.shards().min().unwrap_or_else(|| self.any_shard())],
-            PullFrom::Home => vec![self.view.topology.home],
+            PullFrom::One(shard) => vec![*shard],
         }
     }
 
@@ -229,6 +233,7 @@ impl Session {
             }
         }
         let last = plan.pulls.iter().map(|pull| pull.stage).max().unwrap_or(0);
+        let mut filled = vec![0; plan.pulls.len()];
         let mut asked: Vec<Option<Asked>> = plan.pulls.iter().map(|_| None).collect();
         for stage in 0..=last {
             let of_stage: Vec<usize> = (0..plan.pulls.len()).filter(|at| plan.pulls[*at].stage == stage).collect();
@@ -256,8 +261,12 @@ impl Session {
                 let (Some(input), Some(asked)) = (inputs.get_mut(at), asked[at].as_ref()) else { continue };
                 let places = asked.shards.iter().filter_map(|shard| of.shards.binary_search(shard).ok());
                 input.servers = places.collect();
-                self.fill_input(combine, &mut of, &plan.pulls[at], input, tally).await?;
+                filled[at] = self.fill_input(combine, &mut of, &plan.pulls[at], input, tally).await?;
             }
+        }
+        let at = self.held_at(combine)?;
+        for pull in to_analyze(plan, &filled) {
+            self.held[at].server.ask(&format!("ANALYZE {}", qualified(&pull.name)));
         }
         {
             let mut servers = self.held.servers(&of.shards);
@@ -310,17 +319,14 @@ impl Session {
         pull: &Pull,
         input: &Input,
         tally: &mut Tally,
-    ) -> Result<(), Halt> {
+    ) -> Result<u64, Halt> {
         let all: Vec<ShardId> = of.shards.iter().copied().chain([combine]).collect();
         let mut servers = self.held.servers(&all);
-        let Some((combine, servers)) = servers.split_last_mut() else { return Ok(()) };
+        let Some((combine, servers)) = servers.split_last_mut() else { return Ok(0) };
         let before = *tally;
         let filled = finish::fill(input, combine, servers, &mut self.client, tally, &mut of.copies).await;
         combine.inputs.note_rows(&pull.name, tally.rows - before.rows, tally.bytes - before.bytes);
-        if filled? > ANALYZE_ROWS {
-            combine.ask(&format!("ANALYZE {}", qualified(&pull.name)));
-        }
-        Ok(())
+        Ok(filled?)
     }
 
     /// What is asked for a pull, with the values that its keys have by now.
@@ -448,6 +454,17 @@ impl Loading<'_> {
         let values = values_of(self.ask, &pull.parameters, &self.moment, &arrays)?;
         Ok(Asked { sql, types, values, shards: shards.iter().collect() })
     }
+}
+
+/// The inputs that the planner must have statistics of. `filled`: the rows of each.
+fn to_analyze<'p>(plan: &'p FinishPlan, filled: &[u64]) -> impl Iterator<Item = &'p Pull> {
+    let joined = plan.pulls.iter().zip(filled).fold(1, |joined: u64, (pull, rows)| {
+        let uses = u32::try_from(plan.sql.matches(&qualified(&pull.name)).count()).unwrap_or(u32::MAX);
+        joined.saturating_mul((*rows).max(1).saturating_pow(uses))
+    });
+    let all = joined > ANALYZE_JOINED;
+    let wanted = move |rows: u64| rows > ANALYZE_ROWS || all && rows > 0;
+    plan.pulls.iter().zip(filled.to_vec()).filter(move |(_, rows)| wanted(*rows)).map(|(pull, _)| pull)
 }
 
 /// The types of chosen parameters of the client's.

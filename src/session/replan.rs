@@ -6,18 +6,21 @@ use bytes::Bytes;
 
 use crate::backend::inflight::{Audience, Owed, Verdict};
 use crate::backend::prepared::StatementDef;
+use crate::exec::columns::tables_have_changed;
 use crate::exec::forward::move_position;
-use crate::exec::scatter::tables_have_changed;
 use crate::fault::{Fault, SqlState};
-use crate::ids::{Oid, ShardId};
+use crate::ids::{Oid, ShardId, ShardSet};
 use crate::plan::{FinishPlan, Plan, PlanKind};
 use crate::session::batch::Reload;
+use crate::session::control::is_local;
 use crate::session::finish::{Original, Same, same_columns};
 use crate::session::prepared::ClientStatement;
 use crate::session::promise::{Description, Promise, changed, columns};
 use crate::session::run::Ask;
+use crate::session::sql_execute::{executes, other_settings};
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
+use crate::sql::utility::StatementKind;
 use crate::types::oid;
 use crate::wire::frame::BindView;
 use crate::wire::{error_fields, request};
@@ -26,20 +29,36 @@ impl Session {
     /// The statement of this name, as it is under the catalog, map and names of now.
     pub(super) fn current(&mut self, name: &[u8]) -> Result<Arc<ClientStatement>, Failure> {
         let statement = Arc::clone(self.statements.get(name)?);
-        let same = statement.generation == self.view.catalog.generation
+        if self.is_current(&statement) { Ok(statement) } else { self.renew(name, &statement) }
+    }
+
+    /// Whether a statement's analysis is of the catalog, map and names of now.
+    pub(super) fn is_current(&self, statement: &ClientStatement) -> bool {
+        statement.generation == self.view.catalog.generation
             && statement.epoch == self.view.topology.epoch
-            && statement.scope == self.scope.fingerprint();
-        if same { Ok(statement) } else { self.renew(name, &statement) }
+            && statement.scope == self.names().fingerprint
     }
 
     /// The statement analysed, and on the servers prepared, anew. Its parameters keep their types.
     fn renew(&mut self, name: &[u8], old: &Arc<ClientStatement>) -> Result<Arc<ClientStatement>, Failure> {
         let text = Arc::clone(&old.text);
+        if old.standard_strings != self.scope.standard_strings() && text.contains('\\') {
+            return Err(other_settings().into());
+        }
         self.scan_one(&text)?;
         let analysis = self.analysis(&text);
         let promise = old.promised()?;
         let types = promise.as_ref().map_or_else(|| old.types.clone(), |promise| kept_types(&old.types, promise));
         let statement = self.client_statement(text, types, analysis);
+        if statement.names != old.names && promise.is_none() && self.must_promise(&statement.analysis.kind) {
+            // Nobody has been told anything of it, but what its Parse has made of its parameters cannot be known any more.
+            return Err(Fault::unsupported(
+                "the prepared statement was made under another search_path",
+                "Its names mean other tables now, which could have other columns.",
+                "Prepare the statement again.",
+            )
+            .into());
+        }
         if let Some(types) = old.arguments() {
             statement.set_arguments(types);
         }
@@ -47,11 +66,20 @@ impl Session {
         if let Some(promise) = promise {
             statement.set_promise(promise);
         }
+        if let Some((parameters, rows)) = old.described().filter(|_| statement.is_like(old)) {
+            statement.set_described(parameters, rows);
+        }
         if let Some((_, pending)) = self.batch.pending_parse.as_mut().filter(|(_, p)| Arc::ptr_eq(p, old)) {
             *pending = Arc::clone(&statement);
         }
         self.statements.replace(name, Arc::clone(&statement));
         Ok(statement)
+    }
+
+    /// Whether the promise of such a statement is learned with its Parse: the search path can lead it to other shards, where nobody knows
+    /// what it was.
+    pub(super) fn must_promise(&self, kind: &StatementKind) -> bool {
+        self.view.topology.places_schemas() && !is_local(kind) && !executes(kind) && *kind != StatementKind::Empty
     }
 
     /// Makes the statement known on this connection, and sees to it that it returns there what it has promised. What the client has
@@ -65,15 +93,15 @@ impl Session {
         if parsing.is_some() {
             return Ok(self.prepare_on(at, statement, parsing)?);
         }
-        let known = statement.known_as(&mut self.held[at].server.prepared);
-        if let Some(def) = known.as_ref().filter(|_| statement.is_kept()) {
-            return Ok(Arc::clone(def));
-        }
-        if let Some(def) = known
-            && let Some(description) = def.description()
-        {
-            self.keep_promise(statement, &description)?;
-            return Ok(def);
+        let def = statement.definition(&self.shared.registry);
+        if self.held[at].server.prepared.touch(def.id) {
+            if statement.is_kept() {
+                return Ok(def);
+            }
+            if let Some(description) = def.description() {
+                self.keep_promise(statement, &description)?;
+                return Ok(def);
+            }
         }
         let (def, description) = self.describe_on(at, statement, None).await?;
         if let Err(fault) = self.keep_promise(statement, &description) {
@@ -93,8 +121,9 @@ impl Session {
         statement: &Arc<ClientStatement>,
         parsing: Box<[u8]>,
     ) -> Result<Description, Failure> {
-        let known = statement.known_as(&mut self.held[at].server.prepared).and_then(|def| def.description());
-        let description = match known {
+        let def = statement.definition(&self.shared.registry);
+        let known = self.held[at].server.prepared.touch(def.id);
+        let description = match def.description().filter(|_| known) {
             Some(description) => {
                 self.prepare_on(at, statement, Some(parsing))?;
                 description
@@ -105,11 +134,13 @@ impl Session {
         Ok(description)
     }
 
-    fn keep_promise(&mut self, statement: &ClientStatement, description: &Description) -> Result<(), Fault> {
+    /// Holds a description against what the statement has promised; the first one is its promise.
+    pub(super) fn keep_promise(&mut self, statement: &ClientStatement, description: &Description) -> Result<(), Fault> {
         match statement.promised()? {
-            None => statement.set_promise(Arc::new(Promise::new(description, statement.generation)?)),
+            None => statement.set_promise(statement.promise_of(description)?),
             Some(promise) => {
-                self.check_promise(&promise, columns(&description.1)?.as_deref())?;
+                promise.check_parameters(statement.names)?;
+                self.check_promise(&promise, statement.names, columns(&description.1)?.as_deref())?;
                 statement.set_promise(promise);
             }
         }
@@ -117,14 +148,15 @@ impl Session {
         Ok(())
     }
 
-    /// `0A000` where these are other columns. When the catalog knows of no change it is read again.
+    /// `0A000` where these are other columns. When neither the catalog nor the search path explains it, the catalog is read again.
     pub(super) fn check_promise(
         &mut self,
         promise: &Promise,
+        names: u64,
         columns: Option<&[crate::wire::reply::Column]>,
     ) -> Result<(), Fault> {
-        promise.check(columns).inspect_err(|_| {
-            if promise.generation == self.view.catalog.generation {
+        promise.check(columns, names).inspect_err(|_| {
+            if promise.generation == self.view.catalog.generation && promise.names == names {
                 self.note_stale();
             }
         })
@@ -133,21 +165,33 @@ impl Session {
     /// Tables are not what the catalog says: it is read again, and everything is planned anew, as soon as no transaction is open.
     pub(super) fn note_stale(&mut self) {
         self.batch.reload |= Reload::Surely;
+        self.batch.touched = ShardSet::new();
     }
 
-    /// The home shard's description of a statement that is executed in SQL, held against its promise.
-    pub(super) async fn keep_promise_at_home(&mut self, statement: &Arc<ClientStatement>) -> Result<(), Failure> {
+    /// The description of a statement that is executed in SQL, held against its promise.
+    pub(super) async fn keep_promise_now(&mut self, statement: &Arc<ClientStatement>) -> Result<(), Failure> {
         if statement.is_kept() && statement.described().is_some() {
             return Ok(());
         }
         self.leave_open().await?;
         let offset = std::mem::replace(&mut self.offset, statement.behind());
-        let described = self.describe_at_home(&statement.text, &statement.types).await;
+        let described = self.description_of(statement).await;
         self.offset = offset;
         let description = described?;
         self.keep_promise(statement, &description)?;
         statement.set_described(description.0, description.1);
         Ok(())
+    }
+
+    /// What a server that has all tables of a statement says of it, in no batch; or else the connection that finishes it.
+    pub(super) async fn description_of(&mut self, statement: &Arc<ClientStatement>) -> Result<Description, Failure> {
+        match self.foreign_plan(statement) {
+            Some(plan) => self.describe_finish(&plan, &statement.types).await,
+            None => {
+                let shard = self.shard_with_tables(&statement.analysis.outcome)?;
+                self.describe_at(shard, &statement.text, &statement.types).await
+            }
+        }
     }
 
     /// Whether the failure is that of an old catalog, and there is a newer one now.
@@ -195,13 +239,18 @@ impl Session {
         if !self.look_again(if differ { &stale } else { &failure }).await {
             return Err(failure);
         }
-        let (text, types) = ask.statement();
-        let described = self.describe_at_home(text, types).await?;
-        if same_columns(&original.rows, &described.1)? == Same::No {
-            return Err(changed().into());
-        }
         let (plan, _) = self.plan_again(ask)?;
         let PlanKind::Finish(plan) = plan.kind else { return Err(failure) };
+        let (text, types) = ask.statement();
+        let described = match plan.foreign {
+            true => self.describe_finish(&plan, types).await?,
+            false => self.describe_at(self.view.topology.home, text, types).await?,
+        };
+        // Who has only asked has been told nothing yet.
+        let told = matches!(ask, Ask::Bound { .. });
+        if told && same_columns(&original.rows, &described.1)? == Same::No {
+            return Err(changed().into());
+        }
         let original = Original { parameters: original.parameters, rows: described.1 };
         let (slot, _) = self.start_finish(&plan, ask, &original).await?;
         Ok((slot, original))

@@ -6,19 +6,19 @@ use bytes::{Bytes, BytesMut};
 
 use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed};
+use crate::exec::columns::tables_have_changed;
 use crate::exec::forward::{Broken, Pumped, Seen, pump};
-use crate::exec::scatter::{Answer, RunEnd, ScatterError, ScatterRun};
+use crate::exec::replies::ScatterError;
+use crate::exec::scatter::{Answer, RunEnd, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::merge::MergeLimits;
 use crate::metrics::QueryClass;
 use crate::plan::combine::Combine;
-use crate::plan::{Access, Plan, PlanKind, ShardSql, Window};
+use crate::plan::{Access, Plan, PlanKind, ShardSql, Why, Window};
 use crate::session::prepared::ClientStatement;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::Analysis;
-use crate::sql::utility::StatementKind;
-use crate::types::compare::TextStyle;
 use crate::wire::frame::Fields;
 use crate::wire::{reply, request};
 
@@ -251,9 +251,14 @@ impl Session {
                 let shard = self.any_shard();
                 self.run_parts(&[(shard, ShardSql::AsWritten)], &Combine::CONCAT, None, plan.access, ask).await
             }
+            // Planned once more, it leaves out a value that it brought before: what is written is not begun again.
+            PlanKind::Draw(_) => Err(tables_have_changed().into()),
             PlanKind::Broadcast(sql) => {
                 let shards = self.view.topology.all_shards();
-                self.run_broadcast(&shards, sql, plan.access, analysis, ask).await
+                match &plan.why {
+                    Why::OneByOne(steps) if shards.len() > 1 => self.run_one_by_one(steps, &shards, sql, ask).await,
+                    _ => self.run_broadcast(&shards, sql, plan.access, ask).await,
+                }
             }
             PlanKind::Scatter { shards, sql, combine, window } => {
                 let parts: Vec<(ShardId, ShardSql)> = shards.iter().map(|s| (s, sql.clone())).collect();
@@ -342,7 +347,7 @@ impl Session {
         if let Ask::Bound { statement, .. } = ask
             && let Some(promise) = statement.promise()
         {
-            self.check_promise(promise, run.columns.as_deref())?;
+            self.check_promise(promise, statement.names, run.columns.as_deref())?;
         }
         match &run.columns {
             Some(columns) if ask.describes() => reply::row_description(&mut self.client.out, columns),
@@ -402,23 +407,12 @@ impl Session {
         shards: &ShardSet,
         sql: &ShardSql,
         access: Access,
-        analysis: &Arc<Analysis>,
         ask: &Ask<'_>,
     ) -> Result<(), Failure> {
         let parts: Vec<(ShardId, ShardSql)> = shards.iter().map(|s| (s, sql.clone())).collect();
         if let [(only, sql)] = parts.as_slice() {
             return self.run_parts(&[(*only, sql.clone())], &Combine::CONCAT, None, access, ask).await;
         }
-        // VACUUM and its like cannot run in a transaction: each shard for itself.
-        let alone = matches!(analysis.kind, StatementKind::Maintenance);
-        if alone && self.tx.is_open() {
-            return Err(Fault::new(
-                SqlState::ACTIVE_SQL_TRANSACTION,
-                "this command over several shards cannot run inside a transaction block",
-            )
-            .into());
-        }
-        let access = if alone { Access::Read } else { access };
         let (mut run, shards, opened) =
             self.start_parts(&parts, &Combine::CONCAT, None, access, Answer::First, ask).await?;
         let result = {
@@ -440,8 +434,8 @@ impl Session {
     /// Connections to all these shards at once.
     pub(super) async fn enlist_all(&mut self, shards: &[ShardId]) -> Result<(), Failure> {
         let missing: Vec<ShardId> = shards.iter().copied().filter(|s| self.held.position(*s).is_none()).collect();
-        if !missing.is_empty() {
-            self.check_unseen_settings()?;
+        for shard in shards {
+            self.check_unseen_settings(*shard)?;
         }
         if missing.len() > 1 {
             let places: Vec<_> = missing.iter().map(|shard| self.pools.pool(*shard).place()).collect();
@@ -457,16 +451,6 @@ impl Session {
             }
         }
         Ok(())
-    }
-
-    /// How this session's servers print dates and floats.
-    pub(super) fn text_style(&self) -> TextStyle {
-        let date_style = self.reported.iter().find(|(name, _)| &**name == "DateStyle").map_or("", |(_, value)| value);
-        let digits = self.settings.get("extra_float_digits").map(|v| v.trim_matches('\'').trim().parse::<i32>());
-        TextStyle {
-            iso_dates: date_style.starts_with("ISO"),
-            exact_floats: digits.is_none_or(|digits| digits.is_ok_and(|n| n >= 1)),
-        }
     }
 
     pub(super) fn held_at(&self, shard: ShardId) -> Result<usize, Fault> {
@@ -497,7 +481,7 @@ impl Session {
         }
         let (class, shards) = match &plan.kind {
             PlanKind::Refuse(_) => (QueryClass::Rejected, 0),
-            PlanKind::Single(_) | PlanKind::Any => (QueryClass::Single, 1),
+            PlanKind::Single(_) | PlanKind::Any | PlanKind::Draw(_) => (QueryClass::Single, 1),
             PlanKind::Broadcast(_) | PlanKind::CopyIn(_) => (QueryClass::Multi, self.view.topology.shards.len()),
             PlanKind::Split { parts, .. } => (QueryClass::Multi, parts.len()),
             PlanKind::Scatter { shards, .. } => (QueryClass::Scatter, shards.len()),

@@ -138,7 +138,7 @@ impl Session {
         match place {
             Place::Running(run) => self.close_run(*run).await,
             Place::Finishing(slot) => self.end_finish(slot).await,
-            Place::Server(_) | Place::Local | Place::Execute | Place::Router { .. } | Place::Finished => {}
+            Place::Server(_) | Place::Local(_) | Place::Execute | Place::Router { .. } | Place::Finished => {}
         }
     }
 

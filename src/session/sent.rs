@@ -5,7 +5,7 @@ use bytes::{BufMut, BytesMut};
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::delivery::{To, ask_bound, collect};
 use crate::exec::forward::without_position;
-use crate::exec::scatter::ScatterError;
+use crate::exec::replies::ScatterError;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::session::Session;

@@ -1,4 +1,4 @@
-//! `SELECT set_config(...)` with literals: tracked as SET and SET LOCAL are; the row is a server's own.
+//! `SELECT set_config(...)` with literals or parameters: tracked as SET and SET LOCAL are; the row is a server's own.
 
 use std::sync::Arc;
 
@@ -6,18 +6,22 @@ use crate::backend::settings;
 use crate::fault::{Fault, SqlState};
 use crate::session::control::check_setting;
 use crate::session::local::LocalRows;
+use crate::session::prepared::ClientStatement;
+use crate::session::simple::utf8;
 use crate::session::{Failure, Session};
-use crate::sql::utility::{ConfigCall, SetStatement, config_calls};
+use crate::sql::utility::{self, ConfigCall, ConfigQuery, SetStatement, StatementKind, config_calls};
+use crate::types::{Format, oid};
+use crate::wire::frame::BindValues;
 
 impl Session {
     /// The client's own text runs on every server of its transaction, outside of one on the home shard; the other servers
     /// get the settings before their next statement.
     pub(super) async fn set_config(&mut self, text: &str, columns: &[Box<str>]) -> Result<Option<LocalRows>, Failure> {
         let Some(calls) = config_calls(text) else {
-            // A literal of the same kind that only a server can read.
+            // A literal of the same kind that only a server can read, or a parameter without a value.
             return self.run_unclear(text).await;
         };
-        for (call, _) in &calls {
+        for call in &calls {
             if let Some(value) = &call.value {
                 check_setting(&call.name, value)?;
             }
@@ -28,22 +32,21 @@ impl Session {
         }
         let row = self.ask_settings(text).await?;
         let mut wanted = (*self.settings).clone();
-        for (call, _) in calls.iter().filter(|(call, _)| !call.local && !of_transaction(&call.name)) {
+        for call in calls.iter().filter(|call| !call.local && !of_transaction(&call.name)) {
             match self.value_of(call) {
                 Some(value) => wanted.set(&call.name, &value),
                 None => wanted.remove(&call.name),
             }
         }
         let wanted = self.shared.settings.share(wanted);
-        let changed = !Arc::ptr_eq(&wanted, &self.settings);
         let open = self.tx.is_open();
-        for (call, _) in calls.iter().filter(|_| open) {
+        for call in calls.iter().filter(|_| open) {
             self.repeat_later(call);
         }
         for held in self.held.iter_mut().filter(|h| if open { h.joined } else { Some(h.shard) == row.asked }) {
             held.server.applied = Some(Arc::clone(&wanted));
         }
-        let carrier = self.held.iter().position(|h| Some(h.shard) == row.asked).filter(|_| changed);
+        let carrier = self.held.iter().position(|h| Some(h.shard) == row.asked);
         if let Some(at) = carrier {
             self.report_parameters(at);
         }
@@ -112,6 +115,53 @@ impl Session {
             self.tx.forget_local(name);
         }
     }
+}
+
+/// The text of a statement that the router answers, with the values of its parameters in it.
+pub(super) fn local_text(statement: &ClientStatement, values: &BindValues<'_>) -> Result<Arc<str>, Fault> {
+    match &statement.analysis.kind {
+        StatementKind::SetConfig(query) => bound(statement, query, values),
+        _ => Ok(Arc::clone(&statement.text)),
+    }
+}
+
+fn bound(statement: &ClientStatement, query: &ConfigQuery, values: &BindValues<'_>) -> Result<Arc<str>, Fault> {
+    if query.parameters.is_empty() {
+        return Ok(Arc::clone(&statement.text));
+    }
+    let mut texts = Vec::new();
+    for (index, wanted) in query.parameters.iter().enumerate() {
+        let declared = statement.types.get(index).copied().unwrap_or(0);
+        let known = [0, oid::UNKNOWN, *wanted];
+        if !known.contains(&declared) && (*wanted, declared) != (oid::TEXT, oid::VARCHAR) {
+            return Err(Fault::unsupported(
+                format!("a parameter of type {declared} of set_config() is not supported"),
+                "The router reads the parameters to repeat the setting on every shard.",
+                "Declare the name and the value as text, and the last parameter as boolean.",
+            ));
+        }
+        let Some((format, Some(bytes))) = values.get(index) else {
+            // What is not told is not local.
+            texts.push(if *wanted == oid::BOOL { "false" } else { "NULL" }.to_owned());
+            continue;
+        };
+        texts.push(match (*wanted, format) {
+            (oid::BOOL, Format::Binary) => matches!(bytes, [byte] if *byte != 0).to_string(),
+            (oid::BOOL, Format::Text) => {
+                let text = utf8(bytes)?;
+                let invalid = || {
+                    let message = format!("invalid input syntax for type boolean: \"{text}\"");
+                    Fault::new(SqlState::INVALID_TEXT_REPRESENTATION, message)
+                };
+                utility::parse_bool(text).ok_or_else(invalid)?.to_string()
+            }
+            _ => settings::quote_literal(utf8(bytes)?),
+        });
+    }
+    let bound = utility::config_bound(&statement.text, &texts);
+    bound
+        .map(Arc::from)
+        .ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "parameters of set_config() were not found"))
 }
 
 /// A row of set_config.

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use crate::backend::inflight::{Audience, Owed};
-use crate::exec::forward::Seen;
+use crate::exec::forward::{NO_POSITION, Seen};
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
 use crate::plan::{self, Inputs, Parameters, Plan, PlanKind};
-use crate::session::batch::Reload;
 use crate::session::control::is_local;
 use crate::session::local::LocalRows;
 use crate::session::prepared::BoundValues;
@@ -34,6 +33,7 @@ impl Session {
             self.close_place(portal.place).await;
         }
         self.refresh_view();
+        self.settle_sequences();
         let outcome = self.run_query(&frame).await;
         let ready_sent = match outcome {
             Ok(ready_sent) => ready_sent,
@@ -46,6 +46,7 @@ impl Session {
             self.roll_back_quietly().await;
         }
         self.release_idle();
+        self.settle_sequences();
         if !ready_sent {
             reply::ready_for_query(&mut self.client.out, self.tx.status());
         }
@@ -73,7 +74,9 @@ impl Session {
     /// Runs every statement of the message. True: ReadyForQuery has been queued with the last server's answer.
     async fn run_query(&mut self, frame: &Frame) -> Result<bool, Failure> {
         let text = query_text(frame)?;
+        self.see_own_changes().await?;
         if let Some(analysis) = self.known_or_scanned(text)? {
+            let analysis = self.seen(text, analysis).await?;
             let alone = self.tx.state == TxState::None;
             return self.run_statement(text, Some(frame), &analysis, alone).await;
         }
@@ -88,8 +91,10 @@ impl Session {
         for part in parts {
             self.offset = u32::try_from(whole[..part.start].chars().count()).unwrap_or(u32::MAX);
             let text = &whole[part];
+            self.see_own_changes().await?;
             self.scan_one(text)?;
             let analysis = self.analysis(text);
+            let analysis = self.seen(text, analysis).await?;
             self.run_statement(text, None, &analysis, false).await?;
             if self.tx.state == TxState::None {
                 // A COMMIT within the message ended what was open: the rest is a transaction of its own again.
@@ -104,7 +109,7 @@ impl Session {
 
     /// The analysis of `text` when it is one statement, with its literals in `self.scan`.
     pub(super) fn known_or_scanned(&mut self, text: &str) -> Result<Option<Arc<Analysis>>, Failure> {
-        let names = self.scope.names(&self.view);
+        let names = self.scope.names(&self.view, &self.tx, &self.held);
         if let Some(analysis) = self.recent.find(text, &names, &mut self.scan) {
             self.shared.metrics.plan_cache_hits.inc();
             return Ok(Some(Arc::clone(analysis)));
@@ -113,7 +118,7 @@ impl Session {
             return Ok(None);
         }
         let analysis = self.analysis(text);
-        self.recent.keep(text, &self.scan, &self.scope.names(&self.view), &analysis);
+        self.recent.keep(text, &self.scan, &self.scope.names(&self.view, &self.tx, &self.held), &analysis);
         Ok(Some(analysis))
     }
 
@@ -128,7 +133,7 @@ impl Session {
 
     /// The analysis of the statement that `self.scan` was made of.
     pub(super) fn analysis(&mut self, text: &str) -> Arc<Analysis> {
-        let names = self.scope.names(&self.view);
+        let names = self.scope.names(&self.view, &self.tx, &self.held);
         match self.shared.plans.get(&self.scan, text, &names) {
             Some(analysis) => {
                 self.shared.metrics.plan_cache_hits.inc();
@@ -172,8 +177,18 @@ impl Session {
             self.reload_catalog().await;
             return Ok(false);
         }
+        self.check_sequences(analysis)?;
         let plan = self.plan(text, analysis);
+        if let PlanKind::Draw(draw) = &plan.kind {
+            let (text, analysis) = self.drawn(text, draw).await?;
+            // Where an error is in the text with the values is not where it is in the client's.
+            let offset = std::mem::replace(&mut self.offset, NO_POSITION);
+            let done = Box::pin(self.run_statement(&text, None, &analysis, last)).await;
+            self.offset = offset;
+            return done;
+        }
         self.note_plan(&plan);
+        self.note_plan_sequences(analysis, &plan);
         let done = match &plan.kind {
             PlanKind::Single(shard) => {
                 let shard = self.at_cursor(&analysis.kind, *shard).await?;
@@ -188,14 +203,14 @@ impl Session {
                 false
             }
         };
-        self.batch.reload |= Reload::after(&analysis.kind);
+        self.note_definition(analysis, plan.one_shard());
         self.reload_catalog().await;
         Ok(done)
     }
 
     pub(super) fn plan(&self, text: &str, analysis: &Analysis) -> Plan {
         let inputs = Inputs { text, slots: &self.scan.slots, parameters: None };
-        plan::plan(analysis, &inputs, &self.plan_view())
+        self.plan_of(analysis, &inputs)
     }
 
     /// The statement runs on one shard as it is; true when the shard's own ReadyForQuery went to the client.
@@ -286,9 +301,9 @@ impl Session {
     fn routes(&self, text: &str, analysis: &Analysis, parameters: Option<&dyn Parameters>, json: bool) -> LocalRows {
         let inputs = Inputs { text, slots: &self.scan.slots, parameters };
         let view = self.plan_view();
-        let mut plan = plan::plan(analysis, &inputs, &view);
+        let mut plan = self.plan_of(analysis, &inputs);
         self.show_combine(&mut plan);
-        let advice = plan::advice::advice(&plan, &inputs, &self.scan, &self.scope.names(&self.view), &view);
+        let advice = plan::advice::advice(&plan, &inputs, &self.scan, &self.names(), &view);
         let lines = if json {
             vec![plan::explain::json(&plan, analysis, &view, &advice)]
         } else {

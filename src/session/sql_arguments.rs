@@ -1,4 +1,4 @@
-//! The arguments of an EXECUTE in SQL: expressions, which the home shard makes values of.
+//! The arguments of an EXECUTE in SQL: expressions, which a shard makes values of.
 
 use std::sync::Arc;
 
@@ -6,19 +6,21 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::backend::inflight::{Audience, Owed};
 use crate::fault::{Fault, SqlState};
-use crate::ids::Oid;
+use crate::ids::{Oid, ShardId};
 use crate::plan::Access;
 use crate::session::finish::description;
 use crate::session::prepared::ClientStatement;
 use crate::session::promise::{Description, parameter_types};
+use crate::session::sql_prepare::unknown_types;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
 use crate::sql::outcome::Outcome;
 use crate::sql::utility::Execution;
+use crate::types::oid;
 use crate::wire::{encode, request};
 
 impl Session {
-    /// The types of a statement's parameters as the home shard has them.
+    /// The types of a statement's parameters as the shard that has its tables tells them.
     pub(super) fn argument_types(&mut self, statement: &Arc<ClientStatement>) -> Result<Box<[Oid]>, Failure> {
         if let Some(types) = statement.arguments() {
             return Ok(types);
@@ -29,13 +31,14 @@ impl Session {
         Ok(types)
     }
 
-    /// How the home shard describes a statement with these types declared; `None`: it cannot.
+    /// How a shard describes a statement with these types declared; `None`: it cannot.
     pub(super) async fn found_description(
         &mut self,
+        shard: ShardId,
         query: &str,
         declared: &[Oid],
     ) -> Result<Option<Description>, Failure> {
-        let at = self.enlist(self.view.topology.home).await?;
+        let at = self.enlist(shard).await?;
         let server = &mut self.held[at].server;
         request::parse(&mut server.out, b"", query.as_bytes(), declared)?;
         server.inflight.push(Owed::Parse(Audience::Router));
@@ -49,11 +52,13 @@ impl Session {
         }
     }
 
-    /// The arguments are expressions: the home shard makes values of the parameters' types of them, as texts.
+    /// The arguments are expressions: the home shard, or that of a schema whose functions they call, makes values of the parameters'
+    /// types of them, as texts.
     pub(super) async fn evaluate(
         &mut self,
         text: &str,
         found: &Execution,
+        named: &ClientStatement,
         types: &[Oid],
     ) -> Result<Vec<Option<String>>, Failure> {
         if !types.is_empty() && !self.texts_are_exact() {
@@ -65,11 +70,21 @@ impl Session {
             .into());
         }
         let analysis = self.check_arguments(text.get(found.arguments.clone()).unwrap_or_default())?;
+        let shard = match analysis.as_deref().map(|analysis| &analysis.outcome) {
+            Some(Outcome::Shard(shard, _)) => *shard,
+            _ => self.view.topology.home,
+        };
+        // Such a type has the number that the shard of the statement's tables knows.
+        if types.iter().any(|of| *of >= oid::FIRST_NORMAL)
+            && shard != self.shard_with_tables(&named.analysis.outcome)?
+        {
+            return Err(unknown_types().into());
+        }
         self.leave_open().await?;
         let numbers: Vec<String> = (1..=types.len()).map(|n| format!("${n}")).collect();
         let query = format!("SELECT {}", numbers.join(", "));
         let name = found.name.as_bytes();
-        let at = self.enlist(self.view.topology.home).await?;
+        let at = self.enlist(shard).await?;
         let held = &mut self.held[at];
         if let Some(analysis) = analysis {
             held.note_pin(analysis.pin);

@@ -11,10 +11,10 @@ use crate::ids::ShardId;
 use crate::metrics::QueryClass;
 use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, ShardSql};
-use crate::session::batch::Reload;
 use crate::session::control::is_local;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
+use crate::session::set_config;
 use crate::session::sql_arguments::bind_body;
 use crate::session::sql_prepare::is_query;
 use crate::session::{Failure, Session};
@@ -41,20 +41,27 @@ impl Session {
     /// EXECUTE in a simple Query. False: no server could read it either, and one says so in its words.
     pub(super) async fn run_execute(&mut self, text: &str) -> Result<bool, Failure> {
         let Some(found) = execution(text) else { return Ok(false) };
-        let Call { statement, bind } = self.call(text, &found, &[]).await?;
+        let Call { mut statement, bind } = self.call(text, &found, &[]).await?;
         if is_local(&statement.analysis.kind) {
-            self.scan_one(&statement.text)?;
-            let rows = self.run_local(&statement.text, &statement.analysis).await?.unwrap_or_default();
+            let text = set_config::local_text(&statement, &BindView::read(&bind)?.parameters)?;
+            self.scan_one(&text)?;
+            let rows = self.run_local(&text, &statement.analysis).await?.unwrap_or_default();
             self.note_route(QueryClass::Local, 0);
             let description = rows.describe(&[])?;
             self.client.out.extend_from_slice(&description);
             rows.put_rows(&mut self.client.out)?;
             return Ok(true);
         }
-        let plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
+        self.check_sequences(&statement.analysis)?;
+        let mut plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
+        if let PlanKind::Draw(draw) = &plan.kind {
+            let draw = Arc::clone(draw);
+            (statement, plan) = self.drawn_bound(&statement, &bind, &draw).await?;
+        }
         self.note_plan(&plan);
+        self.note_plan_sequences(&statement.analysis, &plan);
         if is_finished(&plan) && statement.described().is_none() {
-            let (parameters, rows) = self.describe_at_home(&statement.text, &statement.types).await?;
+            let (parameters, rows) = self.description_of(&statement).await?;
             statement.set_described(parameters, rows);
         }
         let columns_added = self.columns_added_by(&plan);
@@ -69,7 +76,7 @@ impl Session {
             _ => self.run_multi(&plan, &statement.analysis, &ask).await,
         };
         self.offset = offset;
-        self.batch.reload |= Reload::after(&statement.analysis.kind);
+        self.note_definition(&statement.analysis, plan.one_shard());
         done.map(|()| true)
     }
 
@@ -87,12 +94,13 @@ impl Session {
 
     /// The statement that an EXECUTE runs, put in the place of the EXECUTE where something stands around it, and its values.
     pub(super) async fn call(&mut self, text: &str, found: &Execution, formats: &[i16]) -> Result<Call, Failure> {
+        self.see_own_changes().await?;
         let named = self.statement_named(&found.name)?;
         // set_config takes texts, which mean the same under any settings.
         if !is_local(&named.analysis.kind) && self.has_other_literals(&named) {
             return Err(other_settings().into());
         }
-        self.keep_promise_at_home(&named).await?;
+        self.keep_promise_now(&named).await?;
         let types = self.argument_types(&named)?;
         let literals = match self.scope.standard_strings() {
             true => text.get(found.arguments.clone()).and_then(|arguments| literal_arguments(arguments, &types)),
@@ -100,7 +108,7 @@ impl Session {
         };
         let values = match literals {
             Some(values) => values,
-            None => self.evaluate(text, found, &types).await?,
+            None => self.evaluate(text, found, &named, &types).await?,
         };
         let statement = match text.get(..found.whole.start).filter(|before| !before.trim().is_empty()) {
             Some(_) if found.creates && !is_query(&named) => {
@@ -149,11 +157,13 @@ impl Session {
         let found = execution(&outer.text).ok_or_else(unread)?;
         let Call { statement, bind } = self.call(&outer.text, &found, &formats).await?;
         if is_local(&statement.analysis.kind) {
+            let text = set_config::local_text(&statement, &BindView::read(&bind)?.parameters)?;
             let portal = self.statements.portal(name)?;
+            portal.place = Place::Local(text);
             portal.statement = statement;
-            portal.place = Place::Local;
             return Ok(());
         }
+        self.check_sequences(&statement.analysis)?;
         let plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
         let shard = match &plan.kind {
             PlanKind::Single(shard) => Some(self.at_cursor(&statement.analysis.kind, *shard).await?),
@@ -213,7 +223,8 @@ fn is_finished(plan: &Plan) -> bool {
         | PlanKind::Broadcast(_)
         | PlanKind::Scatter { .. }
         | PlanKind::Split { .. }
-        | PlanKind::CopyIn(_) => false,
+        | PlanKind::CopyIn(_)
+        | PlanKind::Draw(_) => false,
     }
 }
 

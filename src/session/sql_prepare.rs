@@ -1,14 +1,14 @@
 //! PREPARE in SQL: the router keeps the statement as one of the protocol, whatever tables it names, so the two share their names. The
-//! home shard has the word on types and errors.
+//! home shard, or that of the placed schema whose tables it names, has the word on types and errors.
 
 use std::sync::Arc;
 
 use crate::backend::settings::{quote_identifier, quote_literal};
 use crate::fault::{Fault, SqlState};
-use crate::ids::Oid;
+use crate::ids::{Oid, ShardId};
 use crate::session::local::LocalRows;
 use crate::session::prepared::ClientStatement;
-use crate::session::promise::{Promise, parameter_types};
+use crate::session::promise::parameter_types;
 use crate::session::{Failure, Session};
 use crate::sql::outcome::Outcome;
 use crate::sql::utility::{StatementKind, prepared};
@@ -21,15 +21,20 @@ impl Session {
     /// PREPARE, in either protocol.
     pub(super) async fn prepare_sql(&mut self, name: &str, text: &str) -> Result<LocalRows, Failure> {
         check_own_name(name)?;
-        let types = self.prepared_types(name, text).await?;
+        let inner: Option<Arc<str>> = prepared(text).and_then(|inner| text.get(inner..)).map(Into::into);
+        let shard = match &inner {
+            Some(query) if self.view.topology.places_schemas() => self.shard_for_prepare(query).await?,
+            _ => self.view.topology.home,
+        };
+        let types = self.prepared_types(shard, name, text).await?;
         self.statements.check_new(name.as_bytes())?;
         let unread = || Fault::new(SqlState::INTERNAL_ERROR, "a PREPARE that the server alone could read");
-        let inner = prepared(text).ok_or_else(unread)?;
-        let query: Arc<str> = text.get(inner..).ok_or_else(unread)?.into();
-        let before = text.get(..inner).map_or(0, |before| before.chars().count());
+        let query = inner.ok_or_else(unread)?;
+        let before = prepared(text).and_then(|inner| text.get(..inner)).map_or(0, |before| before.chars().count());
         let behind = self.offset.saturating_add(u32::try_from(before).unwrap_or(u32::MAX));
         self.scan_one(&query)?;
         let analysis = self.analysis(&query);
+        let analysis = self.seen(&query, analysis).await?;
         if let Outcome::Refuse(fault) = &analysis.outcome {
             return Err(fault.clone().into());
         }
@@ -38,7 +43,7 @@ impl Session {
         // statement.
         let everywhere = |of: &Oid| if *of >= oid::FIRST_NORMAL && !at_home { 0 } else { *of };
         let declared: Box<[Oid]> = types.iter().map(everywhere).collect();
-        let found = self.found_description(&query, &declared).await?;
+        let found = self.found_description(shard, &query, &declared).await?;
         let Some(description) = found.filter(|found| parameter_types(&found.0).is_ok_and(|found| found == types))
         else {
             return Err(unknown_types().into());
@@ -46,7 +51,7 @@ impl Session {
         let statement = self.client_statement(query, declared, analysis);
         statement.set_arguments(types);
         statement.set_behind(behind);
-        statement.set_promise(Arc::new(Promise::new(&description, statement.generation)?));
+        statement.set_promise(statement.promise_of(&description)?);
         statement.set_kept();
         statement.set_described(description.0, description.1);
         self.statements.insert(name.as_bytes(), statement, self.shared.limits.max_statements)?;
@@ -56,9 +61,29 @@ impl Session {
         Ok(LocalRows { tag: "PREPARE".to_owned(), ..LocalRows::default() })
     }
 
-    /// The types of its parameters, as the home shard finds them.
-    async fn prepared_types(&mut self, name: &str, text: &str) -> Result<Box<[Oid]>, Failure> {
-        let at = self.enlist(self.view.topology.home).await?;
+    /// Beside placed schemas: the shard that has all that the statement names. What the router refuses it refuses here, for no server
+    /// could be asked.
+    async fn shard_for_prepare(&mut self, query: &Arc<str>) -> Result<ShardId, Failure> {
+        self.scan_one(query)?;
+        let analysis = self.analysis(query);
+        if let Outcome::Refuse(fault) = &analysis.outcome {
+            return Err(self.refusal(fault, query, &[]).await);
+        }
+        let statement = self.client_statement(Arc::clone(query), Box::default(), analysis);
+        if self.foreign_plan(&statement).is_some() {
+            return Err(Fault::unsupported(
+                "PREPARE of this statement is not supported",
+                "no server has all of its tables, and so none can tell the types of its parameters",
+                "Use the driver's own prepared statements.",
+            )
+            .into());
+        }
+        Ok(self.shard_with_tables(&statement.analysis.outcome)?)
+    }
+
+    /// The types of its parameters, as this shard finds them.
+    async fn prepared_types(&mut self, shard: ShardId, name: &str, text: &str) -> Result<Box<[Oid]>, Failure> {
+        let at = self.enlist(shard).await?;
         let server = &mut self.held[at].server;
         server.ask(text);
         server.ask(&format!(
@@ -85,7 +110,7 @@ pub(super) fn is_query(statement: &ClientStatement) -> bool {
     matches!(statement.analysis.kind, StatementKind::Query | StatementKind::SetConfig(_))
 }
 
-fn unknown_types() -> Fault {
+pub(super) fn unknown_types() -> Fault {
     Fault::unsupported(
         "a prepared statement with parameters of user-defined types is not supported here",
         "such a type has another number on each shard, and it does not follow from the statement",

@@ -9,7 +9,7 @@ use crate::backend::clock::Moment;
 use crate::backend::combine::qualified;
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::delivery::{Collected, ask_rows, collect};
-use crate::exec::scatter::ScatterError;
+use crate::exec::replies::ScatterError;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::TakingPlan;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::backend::settings::SessionSettings;
 use crate::ids::{ShardId, ShardSet};
+use crate::sql::Change;
 use crate::wire::reply::Status;
 
 /// How far the client's transaction has come.
@@ -38,6 +39,8 @@ pub struct Transaction {
     settings: Option<Arc<SessionSettings>>,
     /// What SET LOCAL has set; the value DEFAULT for what it has reset.
     locals: SessionSettings,
+    /// Names that it has made and dropped.
+    changes: Vec<Change>,
 }
 
 #[derive(Debug)]
@@ -47,6 +50,7 @@ struct Savepoint {
     locals: SessionSettings,
     /// Length of `replay` just after the SAVEPOINT.
     replay: usize,
+    changes: usize,
 }
 
 #[derive(Debug)]
@@ -163,6 +167,7 @@ impl Transaction {
             settings: Arc::clone(settings),
             locals: self.locals.clone(),
             replay: self.replay.len(),
+            changes: self.changes.len(),
         });
     }
 
@@ -190,10 +195,22 @@ impl Transaction {
         self.savepoints.truncate(at + 1);
         self.replay.truncate(self.savepoints[at].replay);
         self.locals = self.savepoints[at].locals.clone();
+        self.changes.truncate(self.savepoints[at].changes);
         if self.state == TxState::Failed {
             self.state = TxState::Block;
         }
         Some(Arc::clone(&self.savepoints[at].settings))
+    }
+
+    /// A statement in it has made or dropped something.
+    pub fn note_changes(&mut self, changes: &[Change]) {
+        if self.is_open() {
+            self.changes.extend_from_slice(changes);
+        }
+    }
+
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
     }
 
     /// The session's settings at its beginning; `None` outside of a transaction.
@@ -243,6 +260,7 @@ impl Transaction {
         self.touched = ShardSet::new();
         self.savepoints.clear();
         self.replay.clear();
+        self.changes.clear();
         self.forget_locals();
         self.clock = None;
         self.settings.take()
@@ -305,6 +323,22 @@ mod tests {
         assert!(tx.has_failed());
         assert!(tx.rollback_to("a").is_some());
         assert_eq!(tx.status(), Status::InTransaction);
+    }
+
+    #[test]
+    fn what_was_made_is_undone_with_its_savepoint() {
+        let mut tx = Transaction::default();
+        let settings = Arc::default();
+        let made = |name: &str| [Change::SchemaMade(name.into())];
+        tx.note_changes(&made("outside"));
+        tx.begin("", &settings);
+        tx.note_changes(&made("a"));
+        tx.savepoint("s", &settings);
+        tx.note_changes(&made("b"));
+        assert!(tx.rollback_to("s").is_some());
+        assert_eq!(tx.changes(), made("a"));
+        tx.end();
+        assert!(tx.changes().is_empty());
     }
 
     #[test]

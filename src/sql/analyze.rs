@@ -1,13 +1,15 @@
 //! Statement -> `Analysis`: tables, access, keys, shape, volatility. Everything that does not depend on this call's values.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::hash::Hasher;
 use std::ops::Range;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use sqlparser::ast::{Query, SetExpr, Statement};
+use sqlparser::ast::{Expr, ObjectName, Query, SetExpr, Statement};
 
 use crate::fault::{Fault, SqlState};
+use crate::ids::QualifiedName;
 use crate::sql::combine::Combine;
 use crate::sql::dialect::parse_relaxed;
 use crate::sql::exprs::{At, Ctes};
@@ -17,16 +19,18 @@ use crate::sql::functions;
 use crate::sql::lexer::TokenKind;
 use crate::sql::model::{Model, Obstacle, Stop};
 use crate::sql::modifying::with_fixed;
-use crate::sql::names::{distributed_names, sharded_names};
+use crate::sql::names::{Place, creation_schema, folded, parts};
 use crate::sql::outcome::{Many, Outcome, Routed, Scatter, ScatterSql, Why};
 use crate::sql::query::check_clauses;
 use crate::sql::query::is_limited;
 use crate::sql::regroup::regroup;
+use crate::sql::sequences::{self, Draw, Form, SequenceUse};
 use crate::sql::shape;
 use crate::sql::supplying::refused;
 use crate::sql::template::Scan;
 use crate::sql::utility::{self, StatementKind};
-use crate::sql::{Access, NameScope, copying, ddl, on_deep_stack, parse, words};
+use crate::sql::{Access, Change, NameScope, copying, ddl, on_deep_stack, parse, words};
+use crate::types::compare::TextStyle;
 
 /// What is known of a statement before its parameters and literals are. Shared between sessions by the plan cache.
 #[derive(Clone, Debug)]
@@ -42,6 +46,14 @@ pub struct Analysis {
     pub free_slots: SmallVec<[u16; 8]>,
     /// What is to be done, up to the values.
     pub outcome: Outcome,
+    /// What it does with sequences on its server; `None`: nothing.
+    pub sequences: Option<Box<SequenceUse>>,
+    /// It writes a distributed table that the catalog does not know, so that nothing is known of its defaults.
+    pub unseen: bool,
+    /// Relations and schemas that it makes or drops, where schemas are placed: names mean something else behind it.
+    pub changes: Box<[Change]>,
+    /// What its names mean, as a hash; `None`: whatever the search path says.
+    pub resolved: Option<u64>,
 }
 
 /// Why one server connection must stay with one client.
@@ -53,6 +65,8 @@ pub enum PinReason {
     HoldCursor,
     /// set_config and its like: a setting that other connections do not have.
     Setting,
+    /// One that ends with the transaction.
+    LocalSetting,
     /// DO, CALL: code whose effect cannot be seen.
     Code,
     /// lastval/currval
@@ -65,11 +79,27 @@ pub(crate) struct Verdict {
     pub access: Access,
     pub pin: Option<PinReason>,
     pub free_slots: SmallVec<[u16; 8]>,
+    /// See [`crate::sql::model::Uses`].
+    pub takes: Vec<QualifiedName>,
+    pub takes_any: bool,
+    pub unseen: bool,
+    pub changes: Vec<Change>,
+    pub resolved: Option<u64>,
 }
 
 impl Verdict {
     pub fn new(outcome: Outcome, access: Access) -> Self {
-        Self { outcome, access, pin: None, free_slots: SmallVec::new() }
+        Self {
+            outcome,
+            access,
+            pin: None,
+            free_slots: SmallVec::new(),
+            changes: Vec::new(),
+            resolved: None,
+            takes: Vec::new(),
+            takes_any: false,
+            unseen: false,
+        }
     }
 
     pub fn refuse(fault: Fault) -> Self {
@@ -79,6 +109,11 @@ impl Verdict {
     /// To the home shard, as something that may write.
     pub fn home() -> Self {
         Self::new(Outcome::Home(Why::Unsharded), Access::Write)
+    }
+
+    /// To one shard, as something that may write.
+    pub fn at(place: &Place, scope: &NameScope<'_>) -> Self {
+        Self::new(outcome_at(place, scope, Why::Unsharded), Access::Write)
     }
 }
 
@@ -110,6 +145,9 @@ impl Rows {
     }
 }
 
+/// Why what the router could merge is finished by a Postgres.
+const PRINTED_OTHERWISE: &str = "the session's settings print values in a form that the router does not compare";
+
 /// One statement being analyzed.
 pub(crate) struct Analyzer<'s> {
     pub scope: NameScope<'s>,
@@ -128,7 +166,7 @@ pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     let mut kind = utility::classify(text);
     let empty = Scan::default();
     let tokens = words::tokens(text, scope.standard_strings);
-    let ours = matches!(functions::classify(scope.catalog, None, "set_config"), functions::FunctionClass::Home(_));
+    let ours = matches!(functions::classify(scope, None, "set_config"), functions::FunctionClass::Home(_));
     if matches!(kind, StatementKind::SetConfig(_)) && (tokens.is_none() || !ours) {
         kind = StatementKind::Query;
     }
@@ -145,13 +183,38 @@ pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         _ => used.keys().max().map_or(0, |largest| largest + 1),
     };
     let analyzer = Analyzer { scope: *scope, text, scan, used, parameters };
-    let verdict = match tokens {
-        Some(tokens) => on_deep_stack(&tokens, || analyzer.verdict(&kind))
-            .unwrap_or_else(|| analyzer.not_understood("a statement as long as this")),
-        None => analyzer.unreadable(),
+    let (verdict, uses) = match tokens {
+        Some(tokens) => {
+            let verdict = on_deep_stack(&tokens, || analyzer.verdict(&kind))
+                .unwrap_or_else(|| analyzer.not_understood("a statement as long as this"));
+            let uses = sequences::uses(text, &tokens, scope);
+            let replaced = !uses.is_none() && draws(&kind) && sequences::calls_can_be_replaced(text, &tokens, scope);
+            (if replaced { with_values(verdict) } else { verdict }, uses)
+        }
+        None => (analyzer.unreadable(), SequenceUse::default()),
     };
-    let Verdict { outcome, access, pin, free_slots } = verdict;
-    Analysis { kind, access, pin, parameters, free_slots, outcome }
+    let Verdict { outcome, access, pin, free_slots, changes, resolved, takes, takes_any, unseen } = verdict;
+    let mut uses = uses;
+    uses.takes.extend(takes);
+    uses.takes_any |= takes_any;
+    let sequences = (!uses.is_none()).then(|| Box::new(uses));
+    let changes = changes.into();
+    Analysis { kind, access, pin, parameters, free_slots, outcome, changes, resolved, sequences, unseen }
+}
+
+/// Whether the router can take a statement's values of sequences before it sends it.
+fn draws(kind: &StatementKind) -> bool {
+    matches!(kind, StatementKind::Query | StatementKind::Insert | StatementKind::Update | StatementKind::Delete)
+}
+
+/// The statement with the router's values in the place of functions.
+fn with_values(verdict: Verdict) -> Verdict {
+    if let Outcome::Draw(_) = verdict.outcome {
+        return verdict;
+    }
+    let pin = verdict.pin.filter(|pin| *pin != PinReason::SequenceState);
+    let draw = Draw { as_written: verdict.outcome, form: Form::Calls };
+    Verdict { outcome: Outcome::Draw(Arc::new(draw)), pin, ..verdict }
 }
 
 impl Analyzer<'_> {
@@ -218,6 +281,9 @@ impl Analyzer<'_> {
         let Some((tree, other)) = parsed else {
             return self.not_understood("the syntax of the statement");
         };
+        if let Some(verdict) = self.select_into(&tree) {
+            return verdict;
+        }
         let parsed = Parsed { tree: &tree, bytes, other };
         let literals = parsed.literals(self);
         let mut model = Model::new(self.scope, literals, self.used.clone());
@@ -232,13 +298,38 @@ impl Analyzer<'_> {
         }
     }
 
+    /// SELECT INTO makes a table where all is that it reads.
+    fn select_into(&self, tree: &Statement) -> Option<Verdict> {
+        let Statement::Query(query) = tree else { return None };
+        let into = as_select(query)?.into.as_ref()?;
+        if into.temporary || !self.scope.topology.places_schemas() {
+            return None;
+        }
+        let [target] = &into.targets[..] else { return None };
+        let (schema, name) = match target {
+            Expr::Identifier(name) => (None, folded(name).into_owned()),
+            Expr::CompoundIdentifier(names) => parts(&ObjectName::from(names.clone()))?,
+            _ => return None,
+        };
+        let schema = schema.or_else(|| creation_schema(&self.scope).map(str::to_owned))?;
+        let made = Change::Made(QualifiedName::new(schema.as_str(), name));
+        let place = self.scope.place_of(&schema);
+        let verdict = self.not_understood("SELECT INTO");
+        Some(match self.check_alone(&place) {
+            Err(fault) => Verdict::refuse(fault),
+            Ok(()) if matches!(verdict.outcome, Outcome::Refuse(_)) => verdict,
+            Ok(()) => Verdict { changes: vec![made], ..Verdict::at(&place, &self.scope) },
+        })
+    }
+
     fn finish(&self, model: Model<'_>, outcome: Outcome) -> Verdict {
         let outcome = match check_functions(&model, &outcome) {
             Some(fault) => Outcome::Refuse(fault),
             None => with_fixed(&model, outcome),
         };
         let uses = &model.uses;
-        let changes = matches!(&outcome, Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::Refuse(_));
+        let changes =
+            matches!(&outcome, Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::Draw(_) | Outcome::Refuse(_));
         let writes = changes
             || uses.locking
             || uses.writing
@@ -250,7 +341,12 @@ impl Analyzer<'_> {
         let access = if writes { Access::Write } else { Access::Read };
         let pin = uses.pin.filter(|_| !matches!(outcome, Outcome::Refuse(_)));
         let free_slots = model.literals.free_slots();
-        Verdict { outcome, access, pin, free_slots }
+        let resolved = (!model.by_path).then(|| model.resolved.finish());
+        // Code of the user's can do anything with sequences.
+        let takes_any = model.uses.takes_any || (uses.user_function.is_some() && uses.volatile.is_some());
+        let unseen = uses.unseen;
+        let takes = model.uses.takes;
+        Verdict { outcome, access, pin, free_slots, changes: Vec::new(), resolved, takes, takes_any, unseen }
     }
 
     fn query(&self, model: &mut Model<'_>, parsed: &Parsed<'_>, query: &Query, rows: Rows) -> Result<Outcome, Stop> {
@@ -275,7 +371,9 @@ impl Analyzer<'_> {
                 model.walk_limit(&at, query)?;
                 model.unused_ctes(query.with.as_ref(), &ctes)?;
                 let many = shape::scatter(model, parsed.tree, text, query, &level, self.parameters);
-                if !many.as_ref().is_ok_and(|scatter| rows.are_merged(scatter)) && parsed.other.is_none() {
+                let merged =
+                    many.as_ref().is_ok_and(|scatter| rows.are_merged(scatter) && scatter.style == TextStyle::NONE);
+                if !merged && parsed.other.is_none() {
                     regrouped = regroup(model, parsed.tree, text, query, &level);
                 }
                 many
@@ -285,24 +383,31 @@ impl Analyzer<'_> {
                 Err(Obstacle::new("a set operation over rows of several shards").fault())
             }
         };
+        let finish = |reason: Fault| {
+            let unmerged = Unmerged { of: self, parsed, reason: &reason };
+            match regrouped {
+                Some(text) => Ok(unmerged.by_parts(model, text)),
+                None => unmerged.finish(),
+            }
+            .map(Arc::new)
+        };
         let many = match many {
             // Who has enough rows would stop the shards at their work.
             Ok(_) if model.uses.writing_cte && is_limited(query) => {
                 Err(Obstacle::new("LIMIT of rows that WITH changes on several shards").fault())
             }
-            Ok(scatter) if rows.are_merged(&scatter) => Ok(Many::Scatter(scatter)),
-            Err(fault) if model.refs.is_empty() => Err(fault),
+            Ok(mut scatter) if rows.are_merged(&scatter) => {
+                if scatter.style != TextStyle::NONE && !model.uses.writing_cte {
+                    scatter.otherwise = finish(Obstacle::new(PRINTED_OTHERWISE).fault()).ok();
+                }
+                Ok(Many::Scatter(scatter))
+            }
+            Err(fault) if model.refs.is_empty() && model.needs().len() <= 1 => Err(fault),
             Ok(_) if model.uses.writing_cte => Err(Obstacle::new(rows.not_merged()).fault()),
             Err(fault) if model.uses.writing_cte => Err(refused(&fault, "WITH contains a statement that changes data")),
             other => {
                 let merged = || Obstacle::new(rows.not_merged()).fault();
-                let reason = other.err().unwrap_or_else(merged);
-                let unmerged = Unmerged { of: self, parsed, reason: &reason };
-                let finish = match regrouped {
-                    Some(text) => Ok(unmerged.by_parts(model, text)),
-                    None => unmerged.finish(),
-                };
-                finish.map(|finish| Many::Finish(Arc::new(finish)))
+                finish(other.err().unwrap_or_else(merged)).map(Many::Finish)
             }
         };
         Ok(self.read_outcome(model, many))
@@ -311,11 +416,19 @@ impl Analyzer<'_> {
     /// Where a statement that changes nothing goes.
     pub fn read_outcome(&self, model: &Model<'_>, many: Result<Many, Fault>) -> Outcome {
         let uses = &model.uses;
-        if !model.refs.is_empty() {
+        let needs = model.needs();
+        if !model.refs.is_empty() || needs.len() > 1 {
             return routed(model, many);
+        }
+        if let Some(place) = uses.places.first() {
+            return outcome_at(place, &self.scope, Why::Unsharded);
         }
         if uses.home.is_some() {
             return Outcome::Home(if uses.home_function { Why::NoTable } else { Why::Unsharded });
+        }
+        let base = self.scope.base();
+        if uses.system.is_some() {
+            return outcome_at(&base, &self.scope, Why::Unsharded);
         }
         let local = uses.volatile.is_some()
             || uses.clock.is_some()
@@ -326,9 +439,12 @@ impl Analyzer<'_> {
             || uses.writing_cte;
         match (uses.reference.is_some(), local) {
             (true, false) => Outcome::Any(Why::Reference),
-            (true, true) => Outcome::Home(Why::Reference),
-            (false, false) => Outcome::Any(Why::NoTable),
-            (false, true) => Outcome::Home(Why::NoTable),
+            // A lock on a row is one that all sessions meet.
+            (true, true) if uses.locking => Outcome::Home(Why::Reference),
+            (true, true) => outcome_at(&base, &self.scope, Why::Reference),
+            (false, false) if base.is_home(&self.scope) => Outcome::Any(Why::NoTable),
+            // Types, operators and functions can be those of the schema.
+            (false, _) => outcome_at(&base, &self.scope, Why::NoTable),
         }
     }
 
@@ -373,114 +489,37 @@ impl Analyzer<'_> {
             Outcome::Any(why) => verdict.outcome = Outcome::Home(why.clone()),
             Outcome::Insert(_)
             | Outcome::Broadcast(_)
+            | Outcome::Parts(..)
             | Outcome::CopyIn(_)
             | Outcome::Deliver(_)
-            | Outcome::Supply(_) => verdict.outcome = Outcome::Refuse(refuse()),
-            Outcome::Refuse(_) | Outcome::Home(_) => {}
+            | Outcome::Supply(_)
+            | Outcome::Draw(_) => verdict.outcome = Outcome::Refuse(refuse()),
+            Outcome::Refuse(_) | Outcome::Home(_) | Outcome::Shard(..) => {}
         }
         if hold {
             verdict.pin = Some(PinReason::HoldCursor);
         }
         verdict
     }
-
-    /// DO and CALL: code that the router cannot see into.
-    fn code(&self) -> Verdict {
-        let named = match self.scope.topology.tables.is_empty() {
-            true => None,
-            false => self.distributed_name(true),
-        };
-        match named {
-            Some(name) => Verdict::refuse(Fault::unsupported(
-                "code that names a distributed table is not supported",
-                format!("\"{name}\" is sharded or a reference table, and the code would run on the home shard alone"),
-                "Send the statements of the code one by one.",
-            )),
-            None => Verdict { pin: Some(PinReason::Code), ..Verdict::home() },
-        }
-    }
-
-    /// The first distributed table that the text names, if any. `in_strings`: also inside string literals.
-    pub fn distributed_name(&self, in_strings: bool) -> Option<Box<str>> {
-        let names = distributed_names(&self.scope);
-        if names.is_empty() {
-            return None;
-        }
-        find_name(&names, self.text, self.scope.standard_strings).or_else(|| {
-            let literals = in_strings.then_some(&self.scan.slots)?;
-            literals.iter().find_map(|slot| {
-                let text = crate::sql::template::string_value(self.text, slot)?;
-                find_name(&names, &text, true)
-            })
-        })
-    }
-
-    /// The first table that the text names and whose rows are not all on the home shard. Reference tables are there too, but only
-    /// for statements that read: one that can write counts as naming them.
-    pub fn elsewhere_name(&self) -> Option<Box<str>> {
-        const WRITING: [&str; 6] = ["insert", "update", "delete", "merge", "share", "truncate"];
-        let text = self.text;
-        let reads = words::identifiers(text, self.scope.standard_strings)
-            .is_some_and(|found| !found.iter().any(|word| WRITING.contains(&&**word)));
-        match reads {
-            true => find_name(&sharded_names(&self.scope), text, self.scope.standard_strings),
-            false => self.distributed_name(false),
-        }
-    }
-
-    /// A statement that the router cannot follow: the home shard's, unless it names a distributed table.
-    pub fn not_understood(&self, what: &str) -> Verdict {
-        match self.elsewhere_name() {
-            None => {
-                let pin = utility::creates_temporary(self.text).then_some(PinReason::TemporaryTable);
-                Verdict { pin, ..Verdict::home() }
-            }
-            Some(name) => Verdict::refuse(Fault::unsupported(
-                "statement is not supported",
-                format!(
-                    "the router does not understand {what}, and the statement names \"{name}\", which is distributed"
-                ),
-                "Write the statement in a plainer form, or send it to the shards directly.",
-            )),
-        }
-    }
-
-    /// A text that cannot even be cut into tokens.
-    fn unreadable(&self) -> Verdict {
-        let lower = self.text.to_lowercase();
-        let named = distributed_names(&self.scope).into_iter().find(|name| lower.contains(&name.to_lowercase()));
-        match named {
-            // Postgres has its own words for what it cannot read.
-            None => Verdict::home(),
-            Some(name) => Verdict::refuse(Fault::unsupported(
-                "statement is not supported",
-                format!("its literals cannot be read with certainty, and it names \"{name}\", which is distributed"),
-                "Turn standard_conforming_strings on, and write numbers and names apart.",
-            )),
-        }
-    }
 }
 
-/// The first of the names in the text; a text that cannot be read counts as naming any of them.
-fn find_name(names: &HashSet<Box<str>>, text: &str, standard_strings: bool) -> Option<Box<str>> {
-    match words::identifiers(text, standard_strings) {
-        Some(found) => found.into_iter().find(|name| names.contains(&**name)).map(Into::into),
-        None => {
-            let lower = text.to_lowercase();
-            names.iter().find(|name| lower.contains(&name.to_lowercase())).cloned()
-        }
-    }
-}
-
-/// A statement over sharded tables.
+/// A statement over sharded tables, or over what lies on several shards.
 pub(crate) fn routed(model: &Model<'_>, many: Result<Many, Fault>) -> Outcome {
-    let groups = model.groups();
-    Outcome::Routed(Routed { groups, home: model.uses.home.is_some(), key_change: None, many })
+    Outcome::Routed(Routed { groups: model.groups(), also: model.needs(), key_change: None, many })
+}
+
+/// To one shard, as it is; `why` where that is not for a schema's sake.
+pub(crate) fn outcome_at(place: &Place, scope: &NameScope<'_>, why: Why) -> Outcome {
+    match &place.schema {
+        Some(schema) => Outcome::Shard(place.shard, Why::Schema(schema.clone())),
+        None if place.shard == scope.topology.home => Outcome::Home(why),
+        None => Outcome::Shard(place.shard, why),
+    }
 }
 
 /// Functions that could read or write distributed tables behind the router's back.
 fn check_functions(model: &Model<'_>, outcome: &Outcome) -> Option<Fault> {
-    if model.scope.topology.tables.is_empty() || matches!(outcome, Outcome::Refuse(_)) {
+    if model.scope.topology.is_all_home() || matches!(outcome, Outcome::Refuse(_)) {
         return None;
     }
     if let Some(name) = &model.uses.runs_sql {

@@ -7,7 +7,7 @@ use sqlparser::ast::{
     Expr, Function, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Statement, Visit, Visitor,
 };
 
-use crate::catalog::Catalog;
+use crate::sql::NameScope;
 use crate::sql::functions::{FunctionClass, classify};
 use crate::sql::names::parts;
 use crate::sql::supply::MOMENT;
@@ -15,7 +15,7 @@ use crate::sql::supply::MOMENT;
 /// Which of the calls are replaced, and by what.
 #[derive(Clone, Copy)]
 pub(crate) struct Clock<'a> {
-    pub catalog: &'a Catalog,
+    pub scope: NameScope<'a>,
     pub calls: Calls,
 }
 
@@ -50,7 +50,7 @@ impl Clock<'_> {
     /// The name of the function that is called in the place of this one.
     pub fn replaced(&self, name: &ObjectName) -> Option<String> {
         let (schema, name) = parts(name)?;
-        let reads = classify(self.catalog, schema.as_deref(), &name) == FunctionClass::Clock;
+        let reads = classify(&self.scope, schema.as_deref(), &name) == FunctionClass::Clock;
         let which = match self.calls {
             Calls::Kept => false,
             Calls::OfStatement => name == "statement_timestamp",

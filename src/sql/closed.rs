@@ -51,10 +51,10 @@ impl Supplying<'_> {
         let collected = scratch.collected.as_deref()?;
         let elsewhere = |table: &TableUse| match &table.relation {
             Relation::Sharded { .. } => true,
-            Relation::Unsharded { table } => table.is_some() && !home,
+            Relation::Unsharded { table, place } => table.is_some() && !(home && place.is_home(&self.of.scope)),
             Relation::Reference { .. } | Relation::View { .. } | Relation::System => false,
         };
-        let unknown = |table: &TableUse| matches!(&table.relation, Relation::Unsharded { table: None });
+        let unknown = |table: &TableUse| matches!(&table.relation, Relation::Unsharded { table: None, .. });
         // Of what every shard has nothing is sent, but where each could make something else of it.
         let reads = sorted
             || collected.tables.iter().any(elsewhere)

@@ -1,5 +1,8 @@
 //! The vocabulary of tier 1: the merges that an analysis can ask for when a statement runs on several shards.
 
+use crate::ids::Oid;
+use crate::types::oid;
+
 /// The merge of a scatter. Column numbers are positions in the shards' rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Combine {
@@ -46,7 +49,7 @@ impl Combine {
     }
 
     /// Whether values of this column of the shards' rows are compared.
-    fn compares(&self, column: usize) -> bool {
+    pub(crate) fn compares(&self, column: usize) -> bool {
         let sorts = |keys: &[SortKey]| keys.iter().any(|key| key.column == column);
         let gathered = match &self.gather {
             Gather::MergeSort(keys) => sorts(keys),
@@ -56,8 +59,9 @@ impl Combine {
         gathered
             || self.steps.iter().any(|step| match step {
                 Step::Aggregate { groups, outputs, .. } => {
-                    let folds =
-                        |output: &Output| output.column == column && matches!(output.fold, Fold::Min | Fold::Max);
+                    let folds = |output: &Output| {
+                        output.column == column && matches!(output.fold, Fold::Min | Fold::Max | Fold::Distinct(_))
+                    };
                     groups.contains(&column) || outputs.iter().any(folds)
                 }
                 Step::Filter(conditions) => conditions.iter().any(|condition| condition.column == column),
@@ -128,6 +132,37 @@ pub enum Fold {
     Avg {
         count: usize,
     },
+    /// Of the distinct values of the column: no partial ones, but the values themselves, in order within their group.
+    Distinct(DistinctFold),
+}
+
+/// An aggregate over distinct values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DistinctFold {
+    Count,
+    Sum,
+    Avg,
+}
+
+impl Fold {
+    /// The type of what it makes of a column of this type, where that is another than the column's own.
+    pub fn makes(self, of: Oid) -> Option<Oid> {
+        match self {
+            Self::Key
+            | Self::Count
+            | Self::Sum
+            | Self::Min
+            | Self::Max
+            | Self::BoolAnd
+            | Self::BoolOr
+            | Self::BitAnd
+            | Self::BitOr
+            | Self::BitXor => None,
+            Self::Distinct(DistinctFold::Count) => Some(oid::INT8),
+            Self::Distinct(DistinctFold::Sum) if matches!(of, oid::INT2 | oid::INT4) => Some(oid::INT8),
+            Self::Avg { .. } | Self::Distinct(DistinctFold::Sum | DistinctFold::Avg) => Some(oid::NUMERIC),
+        }
+    }
 }
 
 /// `column op constant` over a provably comparable type; NULL is not true.

@@ -182,6 +182,7 @@ pub(crate) fn check_alter(
         ));
     }
     check_key_columns(words, name, key)?;
+    check_sequence_fill(words, name)?;
     check_detach(scope, words, name)?;
     let Relation::Sharded { distribution, .. } = relation else { return check_defaults(scope, text, words, name) };
     let adds = words.has("unique") || words.has("primary") || words.has("references") || words.has("exclude");
@@ -211,6 +212,23 @@ pub(crate) fn check_alter(
         }
     }
     Ok(())
+}
+
+/// The rows that there are would get values of each shard's own sequence.
+fn check_sequence_fill(words: &Words<'_>, name: &QualifiedName) -> Result<(), Fault> {
+    const SERIAL: [&str; 6] = ["serial", "bigserial", "smallserial", "serial2", "serial4", "serial8"];
+    let adds_column = (0..words.len()).any(|at| words.is(at, "add") && !words.is(at + 1, "generated"));
+    let fills = SERIAL.iter().any(|ty| words.has(ty))
+        || words.has("nextval") && (adds_column || words.has("using"))
+        || words.has("identity") && adds_column;
+    match fills {
+        false => Ok(()),
+        true => Err(Fault::unsupported(
+            format!("filling a column of distributed table \"{}\" from a sequence is not supported", name.name),
+            "the rows that there are would get values of each shard's own sequence, and one value could be there twice",
+            "Add the column without a default, give the rows their values, and then ALTER COLUMN ... SET DEFAULT nextval(...).",
+        )),
+    }
 }
 
 /// A new column of a reference table gets the same values on every shard.

@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
+use crate::catalog::{ColumnDefault, Table};
 use crate::fault::Fault;
-use crate::ids::{DistributionId, QualifiedName};
+use crate::ids::{DistributionId, QualifiedName, ShardSet};
 use crate::sql::Access;
 use crate::sql::analyze::{Analyzer, Rows, Verdict};
 use crate::sql::elsewhere;
 use crate::sql::finish::copied;
-use crate::sql::insert::refuse_varying_defaults;
+use crate::sql::insert::{check_sources, from_sequence, refuse_varying_defaults, sequence_of};
 use crate::sql::keys::{KeyExpr, KeyGroup, KeyName};
 use crate::sql::names::{Relation, resolve};
-use crate::sql::outcome::{CopyInPlan, Elsewhere, Finish, FinishText, Many, Outcome, PullSource, Routed, Scatter, Why};
+use crate::sql::outcome::{
+    CopyFill, CopyInPlan, Elsewhere, Finish, FinishText, Many, Outcome, PullSource, Routed, Scatter, Why,
+};
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{quoted, share, whole_pull};
+use crate::sql::sequences::check_source;
 use crate::sql::utility::{CopyDirection, CopyEndpoint, CopyFormat, CopyStatement, CopyTable};
 use crate::sql::words::{text_of, tokens};
 
@@ -29,15 +33,17 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
     }
     match (copy.direction, relation) {
         (CopyDirection::From, Relation::Sharded { name, distribution, key, table: known }) => {
-            match copy_in(&name, distribution, &key, known.as_deref(), table, copy) {
-                Ok(plan) => Verdict::new(Outcome::CopyIn(Arc::new(plan)), Access::Write),
-                Err(fault) => Verdict::refuse(fault),
+            let unseen = known.is_none();
+            match copy_in(of, &name, distribution, &key, known.as_deref(), table, copy) {
+                Ok(plan) => Verdict { unseen, ..Verdict::new(Outcome::CopyIn(Arc::new(plan)), Access::Write) },
+                Err(fault) => Verdict { unseen, ..Verdict::refuse(fault) },
             }
         }
         (CopyDirection::From, Relation::Reference { name, table: known }) => {
+            let unseen = known.is_none();
             match copy_everywhere(of, name, known.as_deref(), table, copy) {
-                Ok(plan) => Verdict::new(Outcome::CopyIn(Arc::new(plan)), Access::Write),
-                Err(fault) => Verdict::refuse(fault),
+                Ok(plan) => Verdict { unseen, ..Verdict::new(Outcome::CopyIn(Arc::new(plan)), Access::Write) },
+                Err(fault) => Verdict { unseen, ..Verdict::refuse(fault) },
             }
         }
         (CopyDirection::To, Relation::Sharded { name, distribution, key, table: known }) => {
@@ -49,13 +55,30 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
                     .map(|finish| Many::Finish(Arc::new(finish)))
                     .ok_or(fault),
             };
-            let routed = Routed { groups: vec![group], home: false, key_change: None, many };
+            let routed = Routed { groups: vec![group], also: ShardSet::new(), key_change: None, many };
             Verdict::new(Outcome::Routed(routed), Access::Read)
         }
         (CopyDirection::To, Relation::Reference { .. }) => Verdict::new(Outcome::Any(Why::Reference), Access::Read),
-        (direction, Relation::Unsharded { .. } | Relation::System) => {
+        (CopyDirection::From, Relation::Unsharded { table: known, place }) => {
+            let left_out = |known: &Arc<Table>| -> Vec<usize> {
+                let columns = known.columns.iter().enumerate();
+                columns.filter(|(_, column)| !table.columns.contains(&column.name)).map(|(at, _)| at).collect()
+            };
+            let known = known.filter(|_| !table.columns.is_empty());
+            let omitted = known.as_ref().map(left_out).unwrap_or_default();
+            let takes = known.iter().flat_map(|known| omitted.iter().filter_map(|at| sequence_of(&known.columns[*at])));
+            let takes = takes.collect();
+            match known.as_ref().map_or(Ok(()), |known| check_sources(&of.scope, known, &omitted, &place)) {
+                Ok(()) => Verdict { takes, ..Verdict::at(&place, &of.scope) },
+                Err(fault) => Verdict::refuse(fault),
+            }
+        }
+        (CopyDirection::To, Relation::Unsharded { place, .. }) => {
+            Verdict { access: Access::Read, ..Verdict::at(&place, &of.scope) }
+        }
+        (direction, Relation::System) => {
             let access = if direction == CopyDirection::From { Access::Write } else { Access::Read };
-            Verdict::new(Outcome::Home(Why::Unsharded), access)
+            Verdict { access, ..Verdict::at(&of.scope.base(), &of.scope) }
         }
         (_, Relation::View { .. }) => of.not_understood("COPY of a view"),
     }
@@ -82,6 +105,7 @@ fn readable(copy: &CopyStatement) -> Result<(), Fault> {
 }
 
 fn copy_in(
+    of: &Analyzer<'_>,
     name: &QualifiedName,
     distribution: DistributionId,
     key: &[Box<str>],
@@ -102,19 +126,11 @@ fn copy_in(
         ([], None) => return Err(refuse("the table's columns are not known".to_owned())),
         (columns, _) => columns.iter().map(|c| &**c).collect(),
     };
-    if let Some(column) = known
-        .into_iter()
-        .flat_map(|known| &known.columns)
-        .find(|column| column.default == crate::catalog::ColumnDefault::Sequence && !columns.contains(&&*column.name))
-    {
-        return Err(Fault::unsupported(
-            format!("column \"{}\" of sharded table \"{}\" takes its value from a sequence", column.name, name.name),
-            "each shard has a sequence of its own, and would give out numbers that others gave already",
-            "Give the column its values in the COPY.",
-        ));
-    }
+    let fill = fill(of, known, table)?;
+    let added: Vec<&str> = fill.iter().flat_map(|fill| &fill.columns).map(|(name, ..)| &**name).collect();
     let field = |column: &Box<str>| {
-        let position = columns.iter().position(|of| **of == **column);
+        // Values that the router adds stand behind those of the row.
+        let position = columns.iter().chain(&added).position(|of| **of == **column);
         position
             .map(|at| (at, column.clone()))
             .ok_or_else(|| refuse(format!("column \"{column}\" is not among the columns of the COPY")))
@@ -128,7 +144,39 @@ fn copy_in(
         types: key.iter().map(|column| known_column(column).map(|column| column.type_oid)).collect(),
         typmods: key.iter().map(|column| known_column(column).map_or(-1, |column| column.typmod)).collect(),
         format: copy.format.clone(),
+        fill,
     })
+}
+
+/// The columns that a COPY leaves out and that take values of sequences.
+fn fill(of: &Analyzer<'_>, known: Option<&Table>, table: &CopyTable) -> Result<Option<CopyFill>, Fault> {
+    let (Some(known), [_, ..]) = (known, &table.columns[..]) else { return Ok(None) };
+    let mut columns = Vec::new();
+    for column in known.columns.iter().filter(|column| !table.columns.contains(&column.name)) {
+        match &column.default {
+            ColumnDefault::Sequence(default) => {
+                check_source(&of.scope, known, &column.name, &default.sequence, of.scope.topology.home)?;
+                columns.push((column.name.clone(), column.type_oid, default.sequence.clone()));
+            }
+            ColumnDefault::Expression(_) | ColumnDefault::None => from_sequence(column, known)?,
+        }
+    }
+    if columns.is_empty() {
+        return Ok(None);
+    }
+    let names: String = columns.iter().map(|(name, ..)| format!(", {}", quoted(name))).collect();
+    let lost = || {
+        Fault::unsupported(
+            "this form of COPY is not supported",
+            "the router would add columns that take values of sequences, and cannot tell where its column list ends",
+            "Write the column list plainly.",
+        )
+    };
+    let end = tokens(of.text, of.scope.standard_strings)
+        .and_then(|tokens| tokens.into_iter().find(|token| token.is(b')')))
+        .ok_or_else(lost)?;
+    let (before, after) = of.text.split_at_checked(end.start).ok_or_else(lost)?;
+    Ok(Some(CopyFill { text: format!("{before}{names}{after}").into(), columns }))
 }
 
 /// Into a reference table: no key is read, but what the rows leave out must be the same on every shard.
@@ -140,10 +188,17 @@ fn copy_everywhere(
     copy: &CopyStatement,
 ) -> Result<CopyInPlan, Fault> {
     if let (Some(known), [_, ..]) = (known, &table.columns[..]) {
-        let left_out = |column: &crate::catalog::Column| !table.columns.iter().any(|of| **of == *column.name);
+        let from_sequence = |column: &crate::catalog::Column| matches!(column.default, ColumnDefault::Sequence(_));
+        let left_out = |column: &crate::catalog::Column| {
+            !table.columns.iter().any(|of| **of == *column.name) && !from_sequence(column)
+        };
         let columns = known.columns.iter().enumerate();
         let omitted: Vec<usize> = columns.filter(|(_, column)| left_out(column)).map(|(at, _)| at).collect();
         refuse_varying_defaults(&of.scope, known, &omitted)?;
+    }
+    let fill = fill(of, known, table)?;
+    if fill.is_some() {
+        readable(copy)?;
     }
     Ok(CopyInPlan {
         distribution: None,
@@ -153,6 +208,7 @@ fn copy_everywhere(
         types: Vec::new(),
         typmods: Vec::new(),
         format: copy.format.clone(),
+        fill,
     })
 }
 
@@ -189,8 +245,16 @@ fn finished(
     let input = &pulls.first()?.name;
     let mut sql = Pieces::default();
     sql.push(&format!("COPY (SELECT {} FROM pg_temp.{input}) {}", list.join(", "), text.get(to.start..)?));
-    let alone =
-        FinishText { pulls, sql, reads_home: None, pulls_all: true, clock: None, own_clock: false, depot: None };
+    let alone = FinishText {
+        pulls,
+        sql,
+        reads_home: None,
+        pulls_all: true,
+        clock: None,
+        own_clock: false,
+        foreign: false,
+        depot: None,
+    };
     let reason = why.detail.as_deref().unwrap_or(&why.message).into();
     let elsewhere = elsewhere::of_columns(of.scope.catalog, &alone.pulls)
         .map(|collations| Elsewhere { text: None, collations: collations.into() });
@@ -254,10 +318,13 @@ fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
             };
         }
         Outcome::Insert(insert) => insert.many = Err(merged()),
-        Outcome::Broadcast(_) | Outcome::CopyIn(_) | Outcome::Deliver(_) | Outcome::Supply(_) => {
-            verdict.outcome = Outcome::Refuse(merged())
-        }
-        Outcome::Refuse(_) | Outcome::Home(_) | Outcome::Any(_) => {}
+        Outcome::Broadcast(_)
+        | Outcome::Parts(..)
+        | Outcome::CopyIn(_)
+        | Outcome::Deliver(_)
+        | Outcome::Supply(_)
+        | Outcome::Draw(_) => verdict.outcome = Outcome::Refuse(merged()),
+        Outcome::Refuse(_) | Outcome::Home(_) | Outcome::Shard(..) | Outcome::Any(_) => {}
     }
     verdict
 }

@@ -1,15 +1,20 @@
 //! DDL and maintenance: which shards a definition belongs on. Told by the leading words, for the parser knows only part of it.
 
-use crate::fault::Fault;
-use crate::sql::Access;
-use crate::sql::analyze::{Analyzer, PinReason, Verdict};
-use crate::sql::constraints;
-use crate::sql::names::{Relation, creation_schema, distributed_names, resolve};
-use crate::sql::outcome::{Outcome, Why};
-use crate::sql::utility;
-use crate::sql::words::Words;
+mod alter;
+mod create;
+mod places;
 
-type Name = (Option<String>, String);
+use std::sync::Arc;
+
+use crate::catalog::RelationKind;
+use crate::fault::Fault;
+use crate::ids::QualifiedName;
+use crate::sql::analyze::{Analyzer, PinReason, Verdict, outcome_at};
+use crate::sql::ddl::places::{Belongs, Kind, Members, Name, Where};
+use crate::sql::names::{Place, Relation, distributed_names, resolve};
+use crate::sql::outcome::{OneByOne, Outcome, Why};
+use crate::sql::words::Words;
+use crate::sql::{Access, Change, utility};
 
 /// CREATE, ALTER, DROP, GRANT, REVOKE, COMMENT, TRUNCATE, REINDEX and their like.
 pub(crate) fn ddl(of: &Analyzer<'_>) -> Verdict {
@@ -21,34 +26,72 @@ pub(crate) fn ddl(of: &Analyzer<'_>) -> Verdict {
         return temporary(of, &mut words);
     }
     let verb = ["CREATE", "ALTER", "DROP"].into_iter().find(|verb| words.is(0, verb)).unwrap_or("GRANT");
-    let place = Definition { verb, of, text, words: &mut words }.place();
-    match place {
-        Ok(Place::Everywhere) => Verdict::new(Outcome::Broadcast(Why::Ddl), Access::Write),
-        Ok(Place::Home) => Verdict::new(Outcome::Home(Why::Ddl), Access::Write),
-        Err(fault) => Verdict::refuse(fault),
+    let mut definition = Definition { verb, of, text, words: &mut words, changes: Vec::new() };
+    let belongs = definition.belongs();
+    let changes = std::mem::take(&mut definition.changes);
+    Verdict { changes, ..verdict(of, belongs, Why::Ddl) }
+}
+
+fn verdict(of: &Analyzer<'_>, belongs: Result<Belongs, Fault>, why: Why) -> Verdict {
+    let outcome = match belongs {
+        Ok(Belongs::To(Where::Everywhere)) => Outcome::Broadcast(Why::Ddl),
+        Ok(Belongs::To(Where::One(place))) => outcome_at(&place, &of.scope, why),
+        Ok(Belongs::Parts(parts)) => {
+            let parts: Vec<_> = parts.into_iter().map(|(shard, text)| (shard, Arc::from(text))).collect();
+            Outcome::Parts(parts.into(), Why::Ddl)
+        }
+        Ok(Belongs::OneByOne(steps)) => return one_by_one(steps),
+        Err(fault) => return Verdict::refuse(fault),
+    };
+    Verdict::new(outcome, Access::Write)
+}
+
+fn one_by_one(steps: OneByOne) -> Verdict {
+    Verdict::new(Outcome::Broadcast(Why::OneByOne(Arc::new(steps))), Access::Write)
+}
+
+impl OneByOne {
+    const AGAIN: &'static str =
+        "Remove the cause and run the command again: what is done already is done once more, or skipped.";
+
+    fn again(command: impl Into<Box<str>>) -> Self {
+        Self { command: command.into(), index: None, remedy: Self::AGAIN }
     }
 }
 
-enum Place {
-    Home,
-    Everywhere,
-}
-
-/// A temporary relation lives in one session of the home shard.
+/// A temporary relation lives in one session of one shard.
 fn temporary(of: &Analyzer<'_>, words: &mut Words<'_>) -> Verdict {
-    // Its name must not hide a distributed table, and what it is made of must be on the home shard.
+    // Its name must not hide a distributed table, and what it is made of must be where it is.
     let distributed = distributed_names(&of.scope);
-    let hides = created_temporary(words).is_none_or(|name| distributed.contains(&*name));
+    let placed = |name: &str| {
+        let of_name =
+            |table: &&QualifiedName| *table.name == *name && of.scope.place_of_schema(&table.schema).is_some();
+        of.scope.topology.places_schemas() && of.scope.catalog.tables.keys().any(|table| of_name(&table))
+    };
+    let created = created_temporary(words);
+    let hides = created.as_ref().is_none_or(|name| distributed.contains(&**name));
     let named = if hides { of.distributed_name(false) } else { of.elsewhere_name() };
-    match named {
-        Some(name) => Verdict::refuse(Fault::unsupported(
+    let named = named.or_else(|| created.as_ref().filter(|name| placed(name)).map(|name| name.as_str().into()));
+    if let Some(name) = named {
+        return Verdict::refuse(Fault::unsupported(
             "temporary relations over distributed tables are not supported",
             format!(
-                "\"{name}\" is sharded or a reference table, and the temporary relation would be on the home shard"
+                "\"{name}\" is sharded or a reference table, and the temporary relation would be on one shard alone"
             ),
             "Give the temporary relation a name of its own, and fill it with rows that the client read.",
+        ));
+    }
+    // All temporary relations of a session are on one connection.
+    let place = match (of.named_place(false), of.scope.temporary) {
+        (Ok(place), Some(shard)) if place.shard != shard => Err(unsupported(
+            "a temporary relation on another shard",
+            "the session may have temporary relations already, and they can be on one shard only",
         )),
-        None => Verdict { pin: Some(PinReason::TemporaryTable), ..Verdict::home() },
+        (place, _) => place,
+    };
+    match place {
+        Ok(place) => Verdict { pin: Some(PinReason::TemporaryTable), ..Verdict::at(&place, &of.scope) },
+        Err(fault) => Verdict::refuse(fault),
     }
 }
 
@@ -66,16 +109,19 @@ fn created_temporary(words: &mut Words<'_>) -> Option<String> {
     Some(words.name()?.1)
 }
 
+/// One statement, read word by word.
 struct Definition<'w, 'a> {
     /// The first keyword.
     verb: &'static str,
     of: &'w Analyzer<'a>,
     text: &'w str,
     words: &'w mut Words<'a>,
+    /// What is made and dropped by it, where schemas are placed.
+    changes: Vec<Change>,
 }
 
 impl Definition<'_, '_> {
-    fn place(&mut self) -> Result<Place, Fault> {
+    fn belongs(&mut self) -> Result<Belongs, Fault> {
         if self.words.take("create") {
             return self.create();
         }
@@ -87,7 +133,7 @@ impl Definition<'_, '_> {
         }
         if self.words.take("truncate") {
             self.words.take("table");
-            return self.of_tables("TRUNCATE");
+            return self.list(Kind::Relation, &["restart", "continue", "cascade", "restrict"], "TRUNCATE");
         }
         if self.words.take_all(&["comment", "on"]) {
             return self.comment();
@@ -98,55 +144,46 @@ impl Definition<'_, '_> {
         if self.words.take("reindex") {
             return self.reindex();
         }
-        if self.words.take("refresh") || self.words.take("import") {
-            return Ok(Place::Home);
+        if self.words.take_all(&["refresh", "materialized", "view"]) {
+            self.words.take("concurrently");
+            return self.one(Kind::Relation, "REFRESH");
         }
-        Ok(Place::Everywhere)
+        if self.words.take("import") {
+            while !self.words.is_done() && !self.words.take("into") {
+                self.words.at += 1;
+            }
+            return Ok(match self.words.name() {
+                Some((_, schema)) => Belongs::to(self.of.scope.place_of(&schema)),
+                None => Belongs::to(Place::home(&self.of.scope)),
+            });
+        }
+        if self.words.take_all(&["security", "label"]) {
+            return self.label();
+        }
+        Ok(Belongs::EVERYWHERE)
     }
 
-    fn create(&mut self) -> Result<Place, Fault> {
-        self.words.take_all(&["or", "replace"]);
-        self.words.take("unlogged");
-        if self.words.take("table") {
-            self.words.take_all(&["if", "not", "exists"]);
-            return self.create_table();
+    /// `... ON kind name IS ...`
+    fn label(&mut self) -> Result<Belongs, Fault> {
+        while !self.words.is_done() && !self.words.take("on") {
+            self.words.at += 1;
         }
-        let unique = self.words.take("unique");
-        if self.words.take("index") {
-            return self.create_index(unique);
-        }
-        self.words.take("recursive");
-        if self.words.take("view") {
-            // A view is where the tables are that it reads.
-            return Ok(if self.of.distributed_name(false).is_some() { Place::Everywhere } else { Place::Home });
-        }
-        if self.words.take("materialized") {
-            return match self.of.distributed_name(false) {
-                Some(name) => Err(unsupported(
-                    "a materialized view of distributed tables",
-                    format!("\"{name}\" is sharded or a reference table"),
-                )),
-                None => Ok(Place::Home),
-            };
-        }
-        self.words.take("constraint");
-        if self.words.take("trigger") || self.words.take("policy") {
-            return self.on_table();
-        }
-        if self.words.is(0, "rule") {
-            return self.unknown();
-        }
-        if self.words.take("statistics") {
-            return Ok(if self.of.distributed_name(false).is_some() { Place::Everywhere } else { Place::Home });
-        }
-        if self.words.take("foreign") {
-            return Ok(if self.words.is(0, "table") { Place::Home } else { Place::Everywhere });
-        }
-        self.cluster_wide()
+        self.comment()
     }
 
-    /// Databases and tablespaces belong to servers, not to the one database that the router shows.
-    fn cluster_wide(&mut self) -> Result<Place, Fault> {
+    /// Notes what the statement does to names.
+    fn change(&mut self, change: Change) {
+        if self.of.scope.topology.places_schemas() {
+            self.changes.push(change);
+        }
+    }
+
+    fn home(&self) -> Belongs {
+        Belongs::to(Place::home(&self.of.scope))
+    }
+
+    /// Whatever has no name that matters here: every shard, unless the text names what is on one alone.
+    fn everywhere(&mut self) -> Result<Belongs, Fault> {
         for what in ["database", "tablespace", "subscription", "system"] {
             if self.words.is(0, what) {
                 return Err(unsupported(
@@ -155,228 +192,53 @@ impl Definition<'_, '_> {
                 ));
             }
         }
-        Ok(Place::Everywhere)
-    }
-
-    fn create_table(&mut self) -> Result<Place, Fault> {
-        let Some(name) = self.words.name() else { return self.unknown() };
-        let relation = self.created(&name);
-        let after = self.words.at;
-        let parent = self.parent();
-        self.words.at = after;
-        let relation = match parent {
-            Some(parent) if !relation.is_distributed() => parent,
-            _ => relation,
-        };
-        if !relation.is_distributed() {
-            return self.create_plain();
-        }
-        if self.words.has("select") || self.words.has("execute") {
-            return Err(unsupported(
-                format!("CREATE TABLE AS for distributed table \"{}\"", name.1),
-                "its rows would have to be spread over the shards",
-            ));
-        }
-        constraints::check_table(&self.of.scope, self.text, &relation)?;
-        Ok(Place::Everywhere)
-    }
-
-    /// A table that only the home shard will have.
-    fn create_plain(&mut self) -> Result<Place, Fault> {
-        if (self.words.has("select") || self.words.has("table"))
-            && self.words.has("as")
-            && let Some(name) = self.of.elsewhere_name()
-        {
-            return Err(unsupported(
-                "CREATE TABLE AS from distributed tables",
-                format!("\"{name}\" is sharded or a reference table"),
-            ));
-        }
-        self.check_references()?;
-        Ok(Place::Home)
-    }
-
-    /// A table of the home shard cannot refer to rows of other shards.
-    fn check_references(&mut self) -> Result<(), Fault> {
-        while !self.words.is_done() {
-            if self.words.take("references") {
-                if let Some((schema, name)) = self.words.name()
-                    && let Relation::Sharded { name, .. } = resolve(&self.of.scope, schema.as_deref(), &name)
-                {
-                    return Err(unsupported(
-                        format!("a foreign key to sharded table \"{}\"", name.name),
-                        "the rows that it refers to are on other shards",
-                    ));
-                }
-            } else {
-                self.words.at += 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// The distributed table that a new one is a partition or child of.
-    fn parent(&mut self) -> Option<Relation> {
-        let of = if self.words.take_all(&["partition", "of"]) {
-            self.words.name()
-        } else {
-            while !self.words.is_done() && !self.words.is(0, "inherits") {
-                self.words.at += 1;
-            }
-            self.words.take("inherits");
-            self.words.take_punct(b'(');
-            self.words.name()
-        };
-        let (schema, name) = of?;
-        Some(resolve(&self.of.scope, schema.as_deref(), &name)).filter(Relation::is_distributed)
-    }
-
-    /// What the topology says of a table that is about to be created.
-    fn created(&self, (schema, name): &Name) -> Relation {
-        let schema = schema.as_deref().or_else(|| creation_schema(&self.of.scope));
-        match schema {
-            Some(schema) => resolve(&self.of.scope, Some(schema), name),
-            None => Relation::Unsharded { table: None },
+        match self.of.named_schema()? {
+            Some(place) => Ok(Belongs::to(place)),
+            None => Ok(Belongs::EVERYWHERE),
         }
     }
 
-    fn create_index(&mut self, unique: bool) -> Result<Place, Fault> {
-        let concurrently = self.words.take("concurrently");
-        self.words.take_all(&["if", "not", "exists"]);
-        if !self.words.is(0, "on") {
-            self.words.name();
+    /// A list of things, and the words that end it.
+    fn list(&mut self, kind: Kind, ends: &[&str], what: &str) -> Result<Belongs, Fault> {
+        match Members::read(&self.of.scope, self.words, kind, ends)? {
+            Some(members) => members.belong(what, self.text),
+            None => self.unknown(),
         }
-        if !self.words.take("on") {
-            return self.unknown();
+    }
+
+    /// The thing whose name stands here.
+    fn one(&mut self, kind: Kind, what: &str) -> Result<Belongs, Fault> {
+        match self.words.name() {
+            Some(name) => self.named(kind, what, &name),
+            None => self.unknown(),
         }
-        self.words.take("only");
-        let Some((schema, name)) = self.words.name() else { return self.unknown() };
-        let relation = resolve(&self.of.scope, schema.as_deref(), &name);
-        if !relation.is_distributed() {
-            return Ok(Place::Home);
-        }
-        if concurrently {
-            return Err(concurrent());
-        }
-        if let (true, Relation::Sharded { name, key, .. }) = (unique, &relation) {
-            if self.words.take("using") {
-                self.words.name();
-            }
-            let columns = self.words.name_list().unwrap_or_default();
-            constraints::check_unique(name, key, &columns, "a unique index")?;
-        }
-        Ok(Place::Everywhere)
+    }
+
+    fn named(&self, kind: Kind, _what: &str, name: &Name) -> Result<Belongs, Fault> {
+        places::existing(&self.of.scope, kind, name).map(Belongs::To)
     }
 
     /// `... name ON table`
-    fn on_table(&mut self) -> Result<Place, Fault> {
+    fn on_table(&mut self) -> Result<Belongs, Fault> {
         while !self.words.is_done() && !self.words.is(0, "on") && !self.words.is(0, "to") {
             self.words.at += 1;
         }
         self.words.at += 1;
         self.words.take("only");
-        match self.words.name() {
-            Some(name) => self.of_names("the definition", &[name]),
-            None => self.unknown(),
+        let belongs = self.one(Kind::Relation, "the definition")?;
+        if let Belongs::To(Where::One(place)) = &belongs {
+            self.of.check_alone(place)?;
         }
+        Ok(belongs)
     }
 
-    fn alter(&mut self) -> Result<Place, Fault> {
-        if self.words.take("table") {
-            self.words.take_all(&["if", "exists"]);
-            if self.words.is(0, "all") {
-                return self.unknown();
-            }
-            self.words.take("only");
-            let Some(name) = self.words.name() else { return self.unknown() };
-            let relation = resolve(&self.of.scope, name.0.as_deref(), &name.1);
-            if relation.is_distributed() {
-                if self.words.has("concurrently") {
-                    return Err(concurrent());
-                }
-                constraints::check_alter(&self.of.scope, self.text, self.words, &relation)?;
-                return Ok(Place::Everywhere);
-            }
-            self.check_references()?;
-            return self.of_names("ALTER TABLE", &[name]);
-        }
-        self.words.take("materialized");
-        if self.words.take("view") {
-            self.words.take_all(&["if", "exists"]);
-            return match self.words.name() {
-                Some(name) => self.of_names("ALTER VIEW", &[name]),
-                None => self.unknown(),
-            };
-        }
-        if self.words.is(0, "trigger") || self.words.is(0, "policy") || self.words.is(0, "rule") {
-            return self.on_table();
-        }
-        if self.words.take("foreign") && self.words.is(0, "table") {
-            return Ok(Place::Home);
-        }
-        if self.words.is(0, "index") {
-            return self.of_index();
-        }
-        if self.words.take("sequence") {
-            return self.alter_sequence();
-        }
-        self.cluster_wide()
-    }
-
-    /// CREATE SEQUENCE makes one on every shard, but only the home shard's gives out values.
-    fn alter_sequence(&mut self) -> Result<Place, Fault> {
-        while !self.words.is_done() {
-            if self.words.take_all(&["owned", "by"]) {
-                let parts = self.words.parts().unwrap_or_default();
-                return match &parts[..] {
-                    [table, _] => self.of_names("ALTER SEQUENCE", &[(None, table.clone())]),
-                    [.., schema, table, _] => self.of_names("ALTER SEQUENCE", &[(Some(schema.clone()), table.clone())]),
-                    _ => Ok(Place::Home),
-                };
-            }
-            if self.words.is(0, "rename") || self.words.is(0, "owner") || self.words.is(0, "schema") {
-                return Ok(Place::Everywhere);
-            }
+    fn comment(&mut self) -> Result<Belongs, Fault> {
+        if self.words.take("materialized") || self.words.take("foreign") {
             self.words.at += 1;
+            return self.one(Kind::Relation, "COMMENT");
         }
-        Ok(Place::Home)
-    }
-
-    fn drop(&mut self) -> Result<Place, Fault> {
-        for (kind, what) in [("table", "DROP TABLE"), ("view", "DROP VIEW"), ("materialized", "DROP MATERIALIZED VIEW")]
-        {
-            if self.words.take(kind) {
-                self.words.take("view");
-                self.words.take_all(&["if", "exists"]);
-                return self.of_tables(what);
-            }
-        }
-        if self.words.is(0, "trigger") || self.words.is(0, "policy") || self.words.is(0, "rule") {
-            return self.on_table();
-        }
-        if self.words.is(0, "index") {
-            if self.words.is(1, "concurrently") && !self.of.scope.topology.tables.is_empty() {
-                return Err(concurrent());
-            }
-            return self.of_index();
-        }
-        if self.words.take("foreign") && self.words.is(0, "table") {
-            return Ok(Place::Home);
-        }
-        self.cluster_wide()
-    }
-
-    /// The catalog does not say which table an index belongs to: where no table is distributed, it is at home.
-    fn of_index(&self) -> Result<Place, Fault> {
-        Ok(if self.of.scope.topology.tables.is_empty() { Place::Home } else { Place::Everywhere })
-    }
-
-    fn comment(&mut self) -> Result<Place, Fault> {
         if self.words.take("table") || self.words.take("view") {
-            return match self.words.name() {
-                Some(name) => self.of_names("COMMENT", &[name]),
-                None => self.unknown(),
-            };
+            return self.one(Kind::Relation, "COMMENT");
         }
         if self.words.take("column") {
             let start = self.words.at;
@@ -389,81 +251,108 @@ impl Definition<'_, '_> {
                     return self.unknown();
                 }
             };
-            return self.of_names("COMMENT", &[name]);
+            return self.named(Kind::Relation, "COMMENT", &name);
         }
-        if self.words.is(0, "index") {
-            return self.of_index();
+        for (word, kind) in [("index", Kind::Index), ("sequence", Kind::Sequence), ("schema", Kind::Schema)] {
+            if self.words.take(word) {
+                return self.one(kind, "COMMENT");
+            }
         }
         if self.words.is(0, "trigger") || self.words.is(0, "policy") || self.words.is(0, "constraint") {
             return self.on_table();
         }
-        self.cluster_wide()
+        if self.take_object() {
+            return self.one(Kind::Object, "COMMENT");
+        }
+        self.everywhere()
     }
 
-    fn grant(&mut self) -> Result<Place, Fault> {
+    /// Goes past the word for a kind of thing that every shard has, if one stands here.
+    fn take_object(&mut self) -> bool {
+        const TEXT_SEARCH: [&str; 4] = ["configuration", "dictionary", "parser", "template"];
+        if self.words.is(0, "text") && self.words.is(1, "search") {
+            let kind = TEXT_SEARCH.iter().any(|kind| self.words.is(2, kind));
+            self.words.at += if kind { 3 } else { 0 };
+            return kind;
+        }
+        const OBJECTS: [&str; 8] =
+            ["function", "procedure", "routine", "aggregate", "type", "domain", "collation", "conversion"];
+        OBJECTS.iter().any(|object| self.words.take(object))
+    }
+
+    fn grant(&mut self) -> Result<Belongs, Fault> {
+        const ENDS: [&str; 2] = ["to", "from"];
         while !self.words.is_done() && !self.words.is(0, "on") {
             self.words.at += 1;
         }
         if !self.words.take("on") {
-            return Ok(Place::Everywhere);
+            return Ok(Belongs::EVERYWHERE);
+        }
+        if self.words.take("all") {
+            // TABLES IN SCHEMA and the like.
+            while !self.words.is_done() && !self.words.take("schema") {
+                self.words.at += 1;
+            }
+            return self.list(Kind::Schema, &ENDS, "GRANT");
+        }
+        for (word, kind) in [("schema", Kind::Schema), ("sequence", Kind::Sequence)] {
+            if self.words.take(word) {
+                return self.list(kind, &ENDS, "GRANT");
+            }
+        }
+        if self.take_object() {
+            return self.list(Kind::Object, &ENDS, "GRANT");
         }
         let explicit = self.words.take("table");
-        const OTHERS: [&str; 14] = [
-            "all",
-            "schema",
-            "database",
-            "function",
-            "procedure",
-            "routine",
-            "sequence",
-            "language",
-            "type",
-            "domain",
-            "foreign",
-            "large",
-            "tablespace",
-            "parameter",
-        ];
+        const OTHERS: [&str; 6] = ["database", "language", "foreign", "large", "tablespace", "parameter"];
         if !explicit && OTHERS.iter().any(|other| self.words.is(0, other)) {
-            return self.cluster_wide();
+            return self.everywhere();
         }
-        self.of_tables("GRANT")
+        self.list(Kind::Relation, &ENDS, "GRANT")
     }
 
-    fn reindex(&mut self) -> Result<Place, Fault> {
-        if self.words.has("concurrently") {
-            return match self.of.distributed_name(false) {
-                Some(_) => Err(concurrent()),
-                None => Ok(Place::Home),
-            };
-        }
+    /// `REINDEX [(options)] INDEX | TABLE | SCHEMA | DATABASE | SYSTEM [CONCURRENTLY] name`
+    fn reindex(&mut self) -> Result<Belongs, Fault> {
+        let mut concurrently = self.words.has("concurrently");
         while self.words.take_punct(b'(') {
             while !self.words.is_done() && !self.words.take_punct(b')') {
                 self.words.at += 1;
             }
         }
-        match self.words.take("table") {
-            true => self.of_tables("REINDEX"),
-            false => self.of_index(),
-        }
+        let kinds = [("table", Kind::Relation), ("index", Kind::Index), ("schema", Kind::Schema)];
+        let belongs = match kinds.into_iter().find(|(word, _)| self.words.take(word)) {
+            Some((_, kind)) => {
+                self.words.take("concurrently");
+                let Some(name) = self.words.name() else { return self.unknown() };
+                // Of many tables, or of partitions: each is done in a transaction of its own.
+                concurrently |= kind == Kind::Schema || kind == Kind::Relation && self.is_partitioned(&name);
+                self.named(kind, "REINDEX", &name)?
+            }
+            None if self.of.scope.topology.is_all_home() => self.home(),
+            None => {
+                concurrently = true;
+                Belongs::EVERYWHERE
+            }
+        };
+        Ok(match belongs {
+            Belongs::To(Where::Everywhere) if concurrently => Belongs::OneByOne(OneByOne::again("REINDEX")),
+            belongs => belongs,
+        })
     }
 
-    fn of_tables(&mut self, what: &str) -> Result<Place, Fault> {
-        match self.words.names() {
-            Some(names) => self.of_names(what, &names),
-            None => self.unknown(),
+    fn is_partitioned(&self, (schema, name): &Name) -> bool {
+        match resolve(&self.of.scope, schema.as_deref(), name) {
+            Relation::Sharded { table, .. } | Relation::Reference { table, .. } | Relation::Unsharded { table, .. } => {
+                table.is_some_and(|table| table.kind == RelationKind::PartitionedTable)
+            }
+            Relation::View { .. } | Relation::System => false,
         }
-    }
-
-    /// All of the tables everywhere, or all at home.
-    fn of_names(&self, what: &str, names: &[Name]) -> Result<Place, Fault> {
-        place_of(self.of, what, names)
     }
 
     /// A form that is not known here.
-    fn unknown(&self) -> Result<Place, Fault> {
+    fn unknown(&self) -> Result<Belongs, Fault> {
         match self.of.distributed_name(false) {
-            None => Ok(Place::Home),
+            None => self.of.named_place(false).map(Belongs::to),
             Some(name) => Err(unsupported(
                 "this form of DDL on distributed tables",
                 format!("it names \"{name}\", and the router does not know where the rest of it belongs"),
@@ -472,36 +361,21 @@ impl Definition<'_, '_> {
     }
 }
 
-/// Where tables are: everywhere or at home; some of each in one statement is refused.
-fn place_of(of: &Analyzer<'_>, what: &str, names: &[Name]) -> Result<Place, Fault> {
-    let views = distributed_names(&of.scope);
-    let is_everywhere = |(schema, name): &Name| match resolve(&of.scope, schema.as_deref(), name) {
-        Relation::Sharded { .. } | Relation::Reference { .. } => true,
-        Relation::View { name, .. } => views.contains(&name.name),
-        Relation::Unsharded { .. } | Relation::System => false,
-    };
-    let everywhere = names.iter().filter(|name| is_everywhere(name)).count();
-    match everywhere {
-        0 => Ok(Place::Home),
-        n if n == names.len() => Ok(Place::Everywhere),
-        _ => Err(unsupported(
-            format!("{what} of distributed and other tables together"),
-            "the others are on the home shard alone",
-        )),
-    }
-}
-
 /// VACUUM, ANALYZE, CLUSTER, CHECKPOINT.
 pub(crate) fn maintenance(of: &Analyzer<'_>) -> Verdict {
-    match of.distributed_name(false) {
-        Some(_) => Verdict::new(Outcome::Broadcast(Why::Ddl), Access::Write),
-        None => {
-            let words = of.text.get(of.scan.start..of.scan.end).and_then(|text| Words::new(text, true));
-            let names_none = words.is_some_and(|words| words.len() == 1 || words.len() == 2 && words.is(1, "verbose"));
-            let whole = names_none && !of.scope.topology.tables.is_empty();
-            let outcome = if whole { Outcome::Broadcast(Why::Ddl) } else { Outcome::Home(Why::Unsharded) };
-            Verdict::new(outcome, Access::Write)
-        }
+    let text = of.text.get(of.scan.start..of.scan.end).unwrap_or_default();
+    let command = text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_uppercase();
+    if of.distributed_name(false).is_some() {
+        return one_by_one(OneByOne::again(command));
+    }
+    let words = Words::new(text, true);
+    let names_none = words.is_some_and(|words| words.len() == 1 || words.len() == 2 && words.is(1, "verbose"));
+    if names_none && !of.scope.topology.is_all_home() {
+        return one_by_one(OneByOne::again(command));
+    }
+    match of.named_place(false) {
+        Ok(place) => Verdict::at(&place, &of.scope),
+        Err(fault) => Verdict::refuse(fault),
     }
 }
 
@@ -511,10 +385,9 @@ pub(crate) fn lock(of: &Analyzer<'_>) -> Verdict {
     let Some(mut words) = Words::new(text, of.scope.standard_strings) else { return of.not_understood("LOCK") };
     words.take("lock");
     words.take("table");
-    let Some(names) = words.names() else { return of.not_understood("LOCK") };
-    match place_of(of, "LOCK", &names) {
-        Ok(Place::Everywhere) => Verdict::new(Outcome::Broadcast(Why::Ddl), Access::Write),
-        Ok(Place::Home) => Verdict::home(),
+    match Members::read(&of.scope, &mut words, Kind::Relation, &["in", "nowait"]) {
+        Ok(Some(members)) => verdict(of, members.belong("LOCK", text), Why::Unsharded),
+        Ok(None) => of.not_understood("LOCK"),
         Err(fault) => Verdict::refuse(fault),
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn uses_of(scope: &NameScope<'_>, text: &str) -> Option<Uses> {
 pub(crate) fn reads_clock(scope: &NameScope<'_>, column: &Column) -> bool {
     match &column.default {
         ColumnDefault::Expression(text) => uses_of(scope, text).is_none_or(|uses| uses.clock.is_some()),
-        ColumnDefault::None | ColumnDefault::Sequence => false,
+        ColumnDefault::None | ColumnDefault::Sequence(_) => false,
     }
 }
 
@@ -47,11 +47,11 @@ pub(crate) fn reads_clock(scope: &NameScope<'_>, column: &Column) -> bool {
 pub(crate) fn evaluated(scope: &NameScope<'_>, column: &Column) -> Result<Option<Evaluated>, ()> {
     let text = match &column.default {
         ColumnDefault::None => return Ok(None),
-        ColumnDefault::Sequence => return Err(()),
+        ColumnDefault::Sequence(_) => return Err(()),
         ColumnDefault::Expression(text) => text,
     };
     let uses = uses_of(scope, text).ok_or(())?;
-    let foreign = uses.home.is_some()
+    let foreign = uses.one_shard().is_some()
         || [&uses.server, &uses.unknown_function, &uses.unsafe_function, &uses.user_function, &uses.runs_sql]
             .into_iter()
             .any(Option::is_some);
@@ -67,7 +67,7 @@ pub(crate) fn evaluated(scope: &NameScope<'_>, column: &Column) -> Result<Option
     let whole = format!("SELECT {text}");
     let tree = super::parse(&whole).filter(|tree| is_faithful_in_parts(tree, &whole, true)).ok_or(())?;
     let mut expr = super::parse_expr(text).filter(|expr| tree.to_string() == format!("SELECT {expr}")).ok_or(())?;
-    let _ = VisitMut::visit(&mut expr, &mut OwnClock(Clock { catalog: scope.catalog, calls: Calls::OfTransaction }));
+    let _ = VisitMut::visit(&mut expr, &mut OwnClock(Clock { scope: *scope, calls: Calls::OfTransaction }));
     Ok(Some(Evaluated { sql: expr.to_string(), clock: uses.clock }))
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn needs(model: &Model<'_>, tree: &Statement, text: &str, pulls: &[Pu
     if let Some(name) = [&uses.user_function, &uses.server, &uses.runs_sql].into_iter().flatten().next() {
         return Err(format!("it uses {name}").into());
     }
-    if uses.system {
+    if uses.system.is_some() {
         return Err("it reads the catalog".into());
     }
     let mut collations = of_columns(catalog, pulls)?;

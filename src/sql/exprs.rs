@@ -4,17 +4,19 @@
 use std::rc::Rc;
 
 use sqlparser::ast::{
-    AccessExpr, CaseWhen, Cte, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, GroupByExpr, Ident, ObjectName, OrderByExpr, Query, SelectItem, SetExpr, Subscript,
-    Value as Literal, WindowSpec, WindowType,
+    AccessExpr, ArrayElemTypeDef, CaseWhen, Cte, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, ObjectName, OrderByExpr, Query, SelectItem, SetExpr,
+    Subscript, Value as Literal, WindowSpec, WindowType,
 };
 
-use crate::catalog::Volatility;
-use crate::sql::analyze::PinReason;
+use crate::catalog::{Sets, Volatility};
+use crate::fault::Fault;
+use crate::sql::NameScope;
 use crate::sql::facts::plain_args;
-use crate::sql::functions::{FunctionClass, classify, is_order_sensitive};
+use crate::sql::functions::{FunctionClass, classify, is_order_sensitive, placed_with};
 use crate::sql::model::{LevelId, Model, Stop, Window};
-use crate::sql::names::{check_connection_view, fold, folded, parts};
+use crate::sql::names::{Place, Relation, check_connection_view, fold, folded, parts, resolve};
+use crate::sql::words::Words;
 
 /// The CTEs that names can mean at some place of a statement, innermost WITH first.
 #[derive(Debug)]
@@ -59,6 +61,9 @@ impl Model<'_> {
             Expr::BinaryOp { .. } => Ok(()),
             Expr::Identifier(name) => {
                 self.note_system_column(&folded(name));
+                if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("current_schema") {
+                    self.note_schemas("current_schema")?;
+                }
                 self.note_unresolved(at.level, std::slice::from_ref(name));
                 Ok(())
             }
@@ -81,7 +86,13 @@ impl Model<'_> {
                     Ok(())
                 }
             },
-            Expr::TypedString(typed) => self.walk_type(&typed.data_type),
+            Expr::TypedString(typed) => {
+                self.walk_type(&typed.data_type)?;
+                if names_of_catalog(&typed.data_type) {
+                    self.note_written_name(&typed.value.value);
+                }
+                Ok(())
+            }
             Expr::Interval(interval) => self.walk(&at.fixed(), &interval.value),
             Expr::Nested(inner)
             | Expr::IsFalse(inner)
@@ -120,6 +131,11 @@ impl Model<'_> {
             Expr::Cast { expr, data_type, format: None, kind } => match kind {
                 sqlparser::ast::CastKind::Cast | sqlparser::ast::CastKind::DoubleColon => {
                     self.walk_type(data_type)?;
+                    if names_of_catalog(data_type) && self.scope.topology.places_schemas() {
+                        self.note_written(expr);
+                        // The name says where the statement runs.
+                        return self.walk(&at.fixed(), expr);
+                    }
                     self.walk(at, expr)
                 }
                 _ => Err(Stop::NotUnderstood("TRY_CAST")),
@@ -217,11 +233,97 @@ impl Model<'_> {
 
     /// Casts to `regclass` and its like look names up in the server's catalog; their numbers differ between shards.
     fn walk_type(&mut self, data_type: &DataType) -> Result<(), Stop> {
-        let name = data_type.to_string().to_ascii_lowercase();
-        if name.starts_with("reg") || name.starts_with("pg_catalog.reg") {
+        if names_of_catalog(data_type) {
+            let name = data_type.to_string().to_ascii_lowercase();
             self.uses.server.get_or_insert_with(|| name.into());
         }
+        let mut element = data_type;
+        while let DataType::Array(ArrayElemTypeDef::AngleBracket(of) | ArrayElemTypeDef::SquareBracket(of, _)) = element
+        {
+            element = of;
+        }
+        if let DataType::Custom(name, _) = element
+            && let Some((schema, name)) = parts(name)
+        {
+            self.note_placed_type(schema.as_deref(), &name);
+        }
         Ok(())
+    }
+
+    /// A type that users have made in a placed schema is there and nowhere else.
+    fn note_placed_type(&mut self, schema: Option<&str>, name: &str) {
+        let scope = self.scope;
+        let has = |schema: &&str| scope.catalog.placed.get(*schema).is_some_and(|placed| placed.types.contains(name));
+        self.by_path |= schema.is_none() && crate::types::KeyType::from_name(name).is_none();
+        let schema = match schema {
+            Some(schema) => Some(schema).filter(|schema| scope.topology.place_of_schema(schema).is_some()),
+            None => scope.placed_path().find(has),
+        };
+        if let Some(place) = schema.and_then(|schema| scope.place_of_schema(schema)) {
+            self.uses.need(&place);
+            note(&mut self.uses.placed_name, name);
+        }
+    }
+
+    /// What the search path finds depends on the schemas that exist where it is asked.
+    fn note_schemas(&mut self, name: &str) -> Result<(), Stop> {
+        let scope = self.scope;
+        let base = scope.base();
+        if base.schema.is_none() {
+            return Ok(());
+        }
+        let elsewhere = |schema: &str| {
+            let there = scope.catalog.placed.contains_key(schema);
+            there && scope.place_of(schema).shard != base.shard
+        };
+        if name == "current_schemas" && scope.placed_path().any(elsewhere) {
+            return Err(Fault::unsupported(
+                "current_schemas() is not supported under this search_path",
+                "schemas of the path are on different shards, and none has them all",
+                "Set search_path to schemas of one shard.",
+            )
+            .into());
+        }
+        self.uses.need(&base);
+        note(&mut self.uses.server, name);
+        Ok(())
+    }
+
+    /// The names that the arguments of a function write as text lead to the shards that have what they name.
+    fn note_written_args(&mut self, args: &[FunctionArg]) {
+        for arg in args {
+            let (FunctionArg::Unnamed(arg) | FunctionArg::Named { arg, .. } | FunctionArg::ExprNamed { arg, .. }) = arg;
+            if let FunctionArgExpr::Expr(expr) = arg {
+                self.note_written(expr);
+            }
+        }
+    }
+
+    fn note_written(&mut self, expr: &Expr) {
+        match expr {
+            Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => self.note_written(inner),
+            Expr::Value(literal) => self.note_written_name(&literal.value),
+            Expr::TypedString(typed) => self.note_written_name(&typed.value.value),
+            _ => {}
+        }
+    }
+
+    fn note_written_name(&mut self, literal: &Literal) {
+        self.by_path = true;
+        if !self.scope.topology.places_schemas() {
+            return;
+        }
+        let (Literal::SingleQuotedString(text) | Literal::EscapedStringLiteral(text)) = literal else { return };
+        match place_of_text(&self.scope, text) {
+            Some(place) if place.is_home(&self.scope) => {
+                self.uses.home.get_or_insert_with(|| format!("{text:?}, which is not distributed").into());
+            }
+            Some(place) => {
+                self.uses.need(&place);
+                note(&mut self.uses.placed_name, text);
+            }
+            None => {}
+        }
     }
 
     fn walk_subquery<'q>(&mut self, at: &At<'q>, subquery: &'q Query) -> Result<(), Stop> {
@@ -310,7 +412,9 @@ impl Model<'_> {
         name: &ObjectName,
         args: &'q [FunctionArg],
     ) -> Result<(), Stop> {
-        self.note_name(name)?;
+        let (schema, function) = parts(name).ok_or(Stop::NotUnderstood("this form of function name"))?;
+        check_connection_view(&function).map_err(Stop::Refuse)?;
+        self.note_class(schema.as_deref(), &fold(&function, true), args)?;
         args.iter().try_for_each(|arg| self.walk_arg(at, arg))
     }
 
@@ -327,13 +431,17 @@ impl Model<'_> {
                     return Ok(FunctionClass::Pure);
                 }
                 "grouping" => return Ok(FunctionClass::Pure),
-                "set_config" if !sets_locally(function) => {
-                    self.uses.pin.get_or_insert(PinReason::Setting);
+                "set_config" => {
+                    self.uses.note_sets(if sets_locally(function) { Sets::Locally } else { Sets::Lasting });
                 }
                 _ => {}
             }
         }
-        let class = self.note_class(schema.as_deref(), &name);
+        let args = match &function.args {
+            FunctionArguments::List(list) => &list.args[..],
+            FunctionArguments::None | FunctionArguments::Subquery(_) => &[],
+        };
+        let class = self.note_class(schema.as_deref(), &name, args)?;
         match class {
             FunctionClass::UserAggregate(_) if function.over.is_none() => {
                 let level = &mut self.levels[level];
@@ -353,24 +461,58 @@ impl Model<'_> {
         Ok(class)
     }
 
-    fn note_name(&mut self, name: &ObjectName) -> Result<(), Stop> {
-        let (schema, name) = parts(name).ok_or(Stop::NotUnderstood("this form of function name"))?;
-        check_connection_view(&name).map_err(Stop::Refuse)?;
-        self.note_class(schema.as_deref(), &fold(&name, true));
-        Ok(())
-    }
-
-    fn note_class(&mut self, schema: Option<&str>, name: &str) -> FunctionClass {
-        let class = classify(self.scope.catalog, schema, name);
+    fn note_class(&mut self, schema: Option<&str>, name: &str, args: &[FunctionArg]) -> Result<FunctionClass, Stop> {
+        let class = classify(&self.scope, schema, name);
+        let scope = self.scope;
+        // Sequences are found by the search path.
+        self.by_path |= matches!(class, FunctionClass::Sequence(_));
+        if scope.topology.places_schemas() {
+            match class {
+                FunctionClass::Server | FunctionClass::Sequence(_) => self.note_written_args(args),
+                FunctionClass::Pure if matches!(name, "current_schema" | "current_schemas") => {
+                    self.note_schemas(name)?;
+                }
+                FunctionClass::Unknown => {
+                    // Made a moment ago, if it is there at all.
+                    if let Some(place) = schema.and_then(|schema| scope.place_of_schema(schema)) {
+                        self.uses.need(&place);
+                    }
+                }
+                _ => {}
+            }
+            for schema in placed_with(&scope, schema, name) {
+                self.uses.need(&scope.place_of(schema));
+                note(&mut self.uses.placed_name, name);
+            }
+        }
         let uses = &mut self.uses;
         match class {
             FunctionClass::Pure | FunctionClass::Aggregate | FunctionClass::Window => {}
             FunctionClass::Clock => note(&mut uses.clock, name),
-            FunctionClass::Server => note(&mut uses.server, name),
+            FunctionClass::Server => {
+                self.by_path = true;
+                note(&mut uses.server, name);
+            }
             FunctionClass::Volatile => note(&mut uses.volatile, name),
             FunctionClass::RunsSql => note(&mut uses.runs_sql, name),
-            FunctionClass::Unknown => note(&mut uses.unknown_function, name),
-            FunctionClass::Home(pin) => {
+            FunctionClass::Unknown => {
+                self.by_path |= schema.is_none();
+                note(&mut uses.unknown_function, name);
+            }
+            // By now its name has led somewhere, if it is one that is known.
+            FunctionClass::Sequence(pin) if scope.topology.places_schemas() => {
+                uses.pin = uses.pin.or(pin);
+                uses.home_function = true;
+                if uses.places.is_empty() && uses.home.is_none() {
+                    match scope.base() {
+                        base if base.is_home(&scope) => {
+                            uses.home = Some(format!("function {name}()").into());
+                        }
+                        base => uses.need(&base),
+                    }
+                }
+            }
+            FunctionClass::Home(pin) | FunctionClass::Sequence(pin) => {
                 // set_config pins by its arguments, not by its name.
                 if name != "set_config" {
                     uses.pin = uses.pin.or(pin);
@@ -379,7 +521,13 @@ impl Model<'_> {
                 uses.home.get_or_insert_with(|| format!("function {name}()").into());
             }
             FunctionClass::User(function) | FunctionClass::UserAggregate(function) => {
+                self.by_path |= schema.is_none();
                 note(&mut uses.user_function, name);
+                uses.note_sets(function.sets);
+                if function.sets != Sets::Nothing && placed_with(&scope, schema, name).is_empty() {
+                    uses.home_function |= uses.home.is_none();
+                    uses.home.get_or_insert_with(|| format!("function {name}()").into());
+                }
                 if !function.declared_safe && function.volatility != Volatility::Immutable {
                     note(&mut uses.unsafe_function, name);
                 }
@@ -388,7 +536,31 @@ impl Model<'_> {
                 }
             }
         }
-        class
+        Ok(class)
+    }
+}
+
+/// `regclass` and its like.
+fn names_of_catalog(data_type: &DataType) -> bool {
+    let name = data_type.to_string().to_ascii_lowercase();
+    name.starts_with("reg") || name.starts_with("pg_catalog.reg")
+}
+
+/// Where the text of a name leads: that of a placed schema, of something in one, or of a table that lies on one shard.
+fn place_of_text(scope: &NameScope<'_>, text: &str) -> Option<Place> {
+    let mut words = Words::new(text, true)?;
+    let names = words.parts().filter(|_| words.is_done() || words.is_punct(b'('))?;
+    let (last, qualifiers) = names.split_last()?;
+    if let Some(place) = qualifiers.iter().find_map(|part| scope.place_of_schema(part)) {
+        return Some(place);
+    }
+    if qualifiers.is_empty() && scope.catalog.placed.contains_key(&**last) {
+        return scope.place_of_schema(last);
+    }
+    match resolve(scope, qualifiers.last().map(|schema| &**schema), last) {
+        Relation::Unsharded { table: Some(_), place } => Some(place),
+        Relation::View { name, .. } => Some(scope.place_of(&name.schema)),
+        Relation::Sharded { .. } | Relation::Reference { .. } | Relation::Unsharded { .. } | Relation::System => None,
     }
 }
 

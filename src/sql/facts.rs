@@ -6,7 +6,7 @@ use sqlparser::ast::{
 };
 
 use crate::ids::Oid;
-use crate::sql::keys::{Operand, Source, Value};
+use crate::sql::keys::{Operand, Source};
 use crate::sql::model::{Column, Cond, Fact, LeafId, LevelId, Model, NodeId};
 use crate::sql::names::{fold, folded};
 use crate::types::{KeyType, oid};
@@ -100,74 +100,11 @@ impl Model<'_> {
     }
 
     /// The node of an expression that is a column with one, of a type that can be a key.
-    fn as_node(&self, level: LevelId, expr: &Expr) -> Option<(LeafId, NodeId)> {
+    pub(super) fn as_node(&self, level: LevelId, expr: &Expr) -> Option<(LeafId, NodeId)> {
         let found = self.as_column(level, expr)?;
         let node = found.column.node?;
         // Under a nondeterministic collation equal texts can differ in their bytes.
         self.nodes[node].ty.collation.equality_is_bytes().then_some((found.leaf, node))
-    }
-
-    /// The value that an expression is, where it is a constant or a parameter; marks its literal free.
-    pub fn as_value(&self, expr: &Expr) -> Option<Value> {
-        match expr {
-            Expr::Value(literal) => self.literal(literal, false),
-            Expr::Nested(inner) => self.as_value(inner),
-            Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match &**expr {
-                Expr::Value(literal @ ValueWithSpan { value: Literal::Number(..), .. }) => self.literal(literal, true),
-                _ => None,
-            },
-            Expr::UnaryOp { op: UnaryOperator::Plus, expr } => match &**expr {
-                Expr::Value(literal @ ValueWithSpan { value: Literal::Number(..), .. }) => self.literal(literal, false),
-                _ => None,
-            },
-            Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None } => {
-                let to = type_oid(data_type)?;
-                let value = self.as_value(expr)?;
-                // A cast of a cast converts twice; only the plain ones are modelled.
-                value.cast.is_none().then_some(Value { cast: Some(to), ..value })
-            }
-            Expr::TypedString(typed) => {
-                let to = type_oid(&typed.data_type)?;
-                let value = self.literal(&typed.value, false)?;
-                Some(Value { cast: Some(to), ..value })
-            }
-            _ => None,
-        }
-    }
-
-    fn literal(&self, literal: &ValueWithSpan, negative: bool) -> Option<Value> {
-        // A literal of a view's definition is no slot, wherever its span points.
-        if self.view_depth > 0 {
-            return match &literal.value {
-                Literal::Number(digits, _) => {
-                    Some(Value::plain(Source::Number { digits: digits.as_str().into(), negative }))
-                }
-                Literal::SingleQuotedString(text) => Some(Value::plain(Source::Text(text.as_str().into()))),
-                _ => None,
-            };
-        }
-        let source = match &literal.value {
-            Literal::Number(digits, _) => match self.literals.set_free(literal) {
-                Some(index) => Source::Slot { index, negative },
-                None => Source::Number { digits: digits.as_str().into(), negative },
-            },
-            Literal::SingleQuotedString(text) => match self.literals.set_free(literal) {
-                Some(index) => Source::Slot { index, negative: false },
-                None => Source::Text(text.as_str().into()),
-            },
-            Literal::EscapedStringLiteral(_) | Literal::DollarQuotedString(_) => {
-                Source::Slot { index: self.literals.set_free(literal)?, negative: false }
-            }
-            Literal::Boolean(value) => Source::Bool(*value),
-            Literal::Null => Source::Null,
-            Literal::Placeholder(name) => {
-                let index = parameter_index(name)?;
-                let shared = self.parameters.get(&index).is_some_and(|count| *count > 1);
-                Source::Parameter { index, shared }
-            }
-            _ => return None,
-        };
-        Some(Value::plain(source))
     }
 
     /// Notes what `condition` says of the rows of `leaves` that matter.
@@ -226,14 +163,63 @@ impl Model<'_> {
             Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => self.equality(level, left, right),
             Expr::BinaryOp { left, op, right } => self.inequality(level, left, op, right),
             Expr::Between { expr, negated: false, low, high } => self.between(level, expr, low, high),
-            Expr::InList { expr, list, negated: false } => self.member_of(level, expr, list),
+            Expr::InList { expr, list, negated: false } => {
+                self.member_of(level, expr, &list.iter().collect::<Vec<_>>())
+            }
+            Expr::InSubquery { expr, subquery, negated: false } => self.member_of_query(level, expr, subquery),
             Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => self.any_of(level, left, right),
+            Expr::IsNotDistinctFrom(left, right) => self.same(level, left, right),
+            Expr::IsTrue(inner) => self.condition(level, inner),
+            Expr::UnaryOp { op: UnaryOperator::Not, expr } => self.negated(level, expr),
             Expr::Value(ValueWithSpan { value: Literal::Boolean(false), .. }) => Cond::False,
             _ => Cond::True,
         }
     }
 
-    fn equality(&self, level: LevelId, left: &Expr, right: &Expr) -> Cond {
+    /// What holds where the condition is false: where it is null, its negation is not true either.
+    fn negated(&self, level: LevelId, expr: &Expr) -> Cond {
+        match unnest(expr) {
+            Expr::UnaryOp { op: UnaryOperator::Not, expr } => self.condition(level, expr),
+            Expr::BinaryOp { op: BinaryOperator::And, .. } => {
+                Cond::Either(conjuncts(expr).into_iter().map(|part| self.negated(level, part)).collect())
+            }
+            Expr::BinaryOp { op: BinaryOperator::Or, .. } => {
+                Cond::All(disjuncts(expr).into_iter().map(|part| self.negated(level, part)).collect())
+            }
+            Expr::BinaryOp { left, op: BinaryOperator::NotEq, right } => self.equality(level, left, right),
+            Expr::BinaryOp { left, op, right } => match op {
+                BinaryOperator::Gt => self.inequality(level, left, &BinaryOperator::LtEq, right),
+                BinaryOperator::GtEq => self.inequality(level, left, &BinaryOperator::Lt, right),
+                BinaryOperator::Lt => self.inequality(level, left, &BinaryOperator::GtEq, right),
+                BinaryOperator::LtEq => self.inequality(level, left, &BinaryOperator::Gt, right),
+                _ => Cond::True,
+            },
+            Expr::InList { expr, list, negated: true } => self.member_of(level, expr, &list.iter().collect::<Vec<_>>()),
+            Expr::InSubquery { expr, subquery, negated: true } => self.member_of_query(level, expr, subquery),
+            Expr::IsDistinctFrom(left, right) => self.same(level, left, right),
+            // BETWEEN says nothing here: BETWEEN SYMMETRIC is read as its negation (see `dialect`).
+            _ => Cond::True,
+        }
+    }
+
+    /// IS NOT DISTINCT FROM: two nulls are the same.
+    fn same(&self, level: LevelId, left: &Expr, right: &Expr) -> Cond {
+        match self.equality(level, left, right) {
+            Cond::Equal { node, leaf, operand: Operand::One(value) } => match value.source {
+                Source::Null => Cond::True,
+                Source::Parameter { .. } | Source::Computed(_) => {
+                    Cond::Equal { node, leaf, operand: Operand::OneOrNull(value) }
+                }
+                Source::Slot { .. } | Source::Text(_) | Source::Number { .. } | Source::Bool(_) => {
+                    Cond::Equal { node, leaf, operand: Operand::One(value) }
+                }
+            },
+            // Of rows each member would have to be looked at.
+            _ => Cond::True,
+        }
+    }
+
+    pub(super) fn equality(&self, level: LevelId, left: &Expr, right: &Expr) -> Cond {
         if let (Some(left), Some(right)) = (row(left), row(right)) {
             if left.len() != right.len() {
                 return Cond::True;
@@ -287,78 +273,6 @@ impl Model<'_> {
             cond => cond,
         }
     }
-
-    fn member_of(&self, level: LevelId, expr: &Expr, list: &[Expr]) -> Cond {
-        if row(expr).is_some() {
-            return Cond::Either(list.iter().map(|member| self.equality(level, expr, member)).collect());
-        }
-        let Some((leaf, node)) = self.as_node(level, expr) else { return Cond::True };
-        // Clause 9: a member that is not understood could be any key.
-        let values: Option<Vec<Value>> = list.iter().map(|member| self.as_value(member)).collect();
-        match values {
-            Some(values) if has_one_type(list, &values) => Cond::Equal { node, leaf, operand: Operand::List(values) },
-            _ => Cond::True,
-        }
-    }
-
-    fn any_of(&self, level: LevelId, left: &Expr, right: &Expr) -> Cond {
-        let Some((leaf, node)) = self.as_node(level, left) else { return Cond::True };
-        match self.as_array(right) {
-            Some(operand) => Cond::Equal { node, leaf, operand },
-            None => Cond::True,
-        }
-    }
-
-    fn as_array(&self, expr: &Expr) -> Option<Operand> {
-        match expr {
-            Expr::Nested(inner) => self.as_array(inner),
-            Expr::Array(array) => {
-                let values: Vec<Value> = array.elem.iter().map(|e| self.as_value(e)).collect::<Option<_>>()?;
-                has_one_type(&array.elem, &values).then_some(Operand::List(values))
-            }
-            Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None } => {
-                let element = array_element(data_type)?;
-                match self.as_array(expr)? {
-                    Operand::Array(value) if value.cast.is_none() => {
-                        Some(Operand::Array(Value { cast: Some(element), ..value }))
-                    }
-                    Operand::List(values) => {
-                        let cast =
-                            |value: Value| value.cast.is_none().then_some(Value { cast: Some(element), ..value });
-                        Some(Operand::List(values.into_iter().map(cast).collect::<Option<_>>()?))
-                    }
-                    _ => None,
-                }
-            }
-            Expr::Value(ValueWithSpan { value: Literal::Number(..) | Literal::Boolean(_), .. }) => None,
-            Expr::Value(literal) => Some(Operand::Array(self.literal(literal, false)?)),
-            _ => None,
-        }
-    }
-}
-
-/// Whether untyped members of a list are read as the column's type. Beside a fraction or a member of a named type, Postgres reads
-/// them as the type that all have in common (`k IN ('5.0', 2.5)` compares numerics).
-fn has_one_type(members: &[Expr], values: &[Value]) -> bool {
-    let is_fraction = |expr: &Expr| match unnest(expr) {
-        Expr::UnaryOp { expr, .. } => is_fractional(unnest(expr)),
-        expr => is_fractional(expr),
-    };
-    let typed = members.iter().any(is_fraction) || values.iter().any(|value| value.cast.is_some());
-    let untyped = |(member, value): (&Expr, &Value)| {
-        value.cast.is_none()
-            && match unnest(member) {
-                Expr::Value(literal) => !matches!(literal.value, Literal::Number(..) | Literal::Null),
-                Expr::UnaryOp { .. } => false,
-                _ => true,
-            }
-    };
-    !typed || !members.iter().zip(values).any(untyped)
-}
-
-fn is_fractional(expr: &Expr) -> bool {
-    matches!(expr, Expr::Value(ValueWithSpan { value: Literal::Number(digits, _), .. })
-        if !digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// `$n` as n - 1.
@@ -444,15 +358,6 @@ pub(crate) fn type_oid(data_type: &DataType) -> Option<Oid> {
         }
         _ => return None,
     })
-}
-
-/// The element type of an array type.
-fn array_element(data_type: &DataType) -> Option<Oid> {
-    use sqlparser::ast::ArrayElemTypeDef;
-    match data_type {
-        DataType::Array(ArrayElemTypeDef::SquareBracket(inner, _)) => type_oid(inner),
-        _ => None,
-    }
 }
 
 /// The plain arguments of a call; `None` where there are others.

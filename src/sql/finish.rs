@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sqlparser::ast::{Statement, TableFactor, Visit, VisitMut, Visitor};
 
 use crate::fault::Fault;
+use crate::ids::ShardId;
 use crate::sql::analyze::Analyzer;
 use crate::sql::clock::{Calls, Clock};
 use crate::sql::elsewhere::{self, Needs};
@@ -187,7 +188,7 @@ fn check_uses(model: &Model<'_>, variant: Variant) -> Result<(), Obstacle> {
         return function(name, "is not known to the router");
     }
     if uses.home_function || uses.pin.is_some() {
-        let what = uses.home.as_deref().unwrap_or("a function");
+        let what = uses.home.as_deref().unwrap_or("a function with effects");
         return Err(Obstacle::new(format!("{what} beside rows of several shards")));
     }
     if let Some(name) = &uses.server
@@ -201,7 +202,10 @@ fn check_uses(model: &Model<'_>, variant: Variant) -> Result<(), Obstacle> {
     if uses.volatile.as_deref() == Some("setseed") {
         return function("setseed", "leaves state in the session");
     }
-    if variant.pulls_all() && uses.system {
+    if let Some(name) = &uses.placed_name {
+        return Err(Obstacle::new(format!("\"{name}\", which is of one schema, beside rows of several shards")));
+    }
+    if variant.pulls_all() && uses.system.is_some() {
         return Err(Obstacle::new("a catalog relation beside rows of several shards"));
     }
     Ok(())
@@ -248,10 +252,16 @@ impl Rewriting<'_> {
         let tables: &[TableUse] = collected.map_or(&[], |collected| &collected.tables);
         // A table in a WITH query is one place of the text, however often the query is used.
         let mut places: Vec<(usize, Vec<&TableUse>)> = Vec::new();
-        let inner = match self.prints {
+        let home = self.model.scope.topology.home;
+        let is_foreign =
+            |table: &TableUse| matches!(&table.relation, Relation::Unsharded { place, .. } if place.shard != home);
+        let foreign = tables.iter().any(is_foreign);
+        let mut inner = match self.prints {
             true => inner_queries(self.model, &self.tree, self.source),
             false => Vec::new(),
         };
+        // What only the finishing statement describes has its parameters described by it too.
+        inner.retain(|inner| !(foreign && inner.has_parameters()));
         let home_views = collected.iter().flat_map(|collected| &collected.views);
         let mut reads_home = home_views.map(|(_, view, _)| view.name.name.clone()).next();
         let mut pulls_all = reads_home.is_none();
@@ -262,9 +272,10 @@ impl Rewriting<'_> {
             let Some(ordinal) = self.ordinals.get(&table.factor) else { continue };
             match &table.relation {
                 Relation::System => continue,
+                Relation::Unsharded { .. } if is_foreign(table) => {}
                 Relation::Unsharded { .. } | Relation::Reference { .. } if !self.variant.pulls_all() => {
                     pulls_all = false;
-                    if let Relation::Unsharded { table: known } = &table.relation {
+                    if let Relation::Unsharded { table: known, .. } = &table.relation {
                         let known = known.as_ref().map(|table| table.name.name.clone());
                         reads_home.get_or_insert_with(|| known.unwrap_or(self.model.leaves[table.leaf].name.clone()));
                     }
@@ -319,7 +330,7 @@ impl Rewriting<'_> {
             of_queries.insert(query.ordinal, at);
         }
         if self.prints && !self.variant.pulls_all() {
-            known.home = home_tables(tables, &self.ordinals, &forms);
+            known.home = home_tables(tables, home, &self.ordinals, &forms);
         }
         stage(self.model, &mut pulls, &known);
         let names: HashMap<usize, &str> =
@@ -339,7 +350,7 @@ impl Rewriting<'_> {
             edits: Vec::new(),
             complete: true,
             clock: Clock {
-                catalog: self.model.scope.catalog,
+                scope: self.model.scope,
                 calls: match self.variant {
                     Variant::InTransaction => Calls::OfTransaction,
                     Variant::Alone | Variant::Elsewhere => Calls::OfStatement,
@@ -361,7 +372,7 @@ impl Rewriting<'_> {
             .flatten()
             .ok_or_else(|| Obstacle::new("the names of its tables cannot be found again in its text with certainty"))?;
         let clock = self.model.uses.clock.clone();
-        Ok((FinishText { pulls, sql, reads_home, pulls_all, clock, own_clock, depot: None }, needs))
+        Ok((FinishText { pulls, sql, reads_home, pulls_all, clock, own_clock, foreign, depot: None }, needs))
     }
 
     /// What fills the input of a table at one place.
@@ -381,7 +392,7 @@ impl Rewriting<'_> {
         let (name, table, key) = match &first.relation {
             Relation::Sharded { name, table: Some(table), key, .. } => (name, table, &key[..]),
             Relation::Reference { name, table: Some(table) } => (name, table, &[][..]),
-            Relation::Unsharded { table: Some(table) } => (&table.name, table, &[][..]),
+            Relation::Unsharded { table: Some(table), .. } => (&table.name, table, &[][..]),
             _ => return Err(unknown(leaf_name)),
         };
         let source = match &first.relation {
@@ -399,7 +410,8 @@ impl Rewriting<'_> {
                 PullSource::Sharded(groups)
             }
             Relation::Reference { .. } => PullSource::Reference,
-            _ => PullSource::Home,
+            Relation::Unsharded { place, .. } => PullSource::One(place.shard),
+            Relation::View { .. } | Relation::System => PullSource::One(self.model.scope.topology.home),
         };
         let Form { only, renamed } = form;
         let columns: Vec<&str> = table.columns.iter().map(|column| &*column.name).collect();
@@ -416,7 +428,7 @@ impl Rewriting<'_> {
         }
         let scan = Scan { model: self.model, leaf: first.leaf, name, table, only, renamed, mentions };
         scan.check()?;
-        Ok(scan.pull(source, key, filters, top))
+        scan.pull(source, key, filters, top)
     }
 }
 
@@ -452,7 +464,7 @@ fn named_columns<'m>(
     pull: &'m PullText,
 ) -> impl Iterator<Item = (NodeId, Box<str>)> + 'm {
     let table = match &used.relation {
-        Relation::Sharded { table, .. } | Relation::Reference { table, .. } | Relation::Unsharded { table } => {
+        Relation::Sharded { table, .. } | Relation::Reference { table, .. } | Relation::Unsharded { table, .. } => {
             table.as_deref()
         }
         Relation::View { .. } | Relation::System => None,
@@ -463,14 +475,15 @@ fn named_columns<'m>(
     nodes.zip(names).filter_map(move |(node, name)| Some((node.filter(|_| pulled(name))?, name.clone())))
 }
 
-/// The tables that the connection which finishes the statement reads itself.
+/// The tables that the connection which finishes the statement, one to this shard, reads itself.
 fn home_tables<'m>(
     tables: &'m [TableUse],
+    shard: ShardId,
     ordinals: &HashMap<*const TableFactor, usize>,
     forms: &[Form],
 ) -> Vec<HomeTable<'m>> {
     let home = |used: &'m TableUse| match &used.relation {
-        Relation::Unsharded { table: Some(table) } => {
+        Relation::Unsharded { table: Some(table), place } if place.shard == shard => {
             let only = forms.get(*ordinals.get(&used.factor)?)?.only;
             Some(HomeTable { leaf: used.leaf, name: &table.name, table, only })
         }

@@ -15,7 +15,7 @@ use crate::sql::model::{
     Column, ColumnType, Columns, Leaf, LeafId, LevelId, Merged, Model, Obstacle, Part, Reference, Spread, Stop,
     TableUse,
 };
-use crate::sql::names::{Relation, check_connection_view, distributed_names, folded, parts, resolve};
+use crate::sql::names::{Place, Relation, check_connection_view, distributed_names, folded, parts, resolve};
 
 /// How the leaves of a FROM list are joined.
 #[derive(Debug)]
@@ -363,7 +363,7 @@ impl Model<'_> {
     }
 
     /// What a table name stands for. In a view's definition names are qualified; one that is not cannot be told.
-    pub fn relation(&self, schema: Option<&str>, table: &str) -> Result<Relation, Stop> {
+    pub fn relation(&mut self, schema: Option<&str>, table: &str) -> Result<Relation, Stop> {
         if self.view_depth > 0
             && schema.is_none()
             && distributed_names(&self.scope).contains(table)
@@ -375,6 +375,7 @@ impl Model<'_> {
         if let Relation::System = relation {
             check_connection_view(table).map_err(Stop::Refuse)?;
         }
+        self.note_resolved(table, &relation);
         Ok(relation)
     }
 
@@ -393,7 +394,12 @@ impl Model<'_> {
             let view = table.clone();
             let before = self.refs.len();
             let tree = self.derived(level, alias, Some(name), |model, leaf| model.expand_view(&view, leaf))?;
-            let sharded = self.refs.len() > before;
+            let place = self.scope.place_of(&view.name.schema);
+            let sharded = self.refs.len() > before || place.shard != self.scope.topology.home;
+            // Also one that reads nothing is where it was made.
+            if place.schema.is_some() || !sharded && !distributed_names(&self.scope).contains(&view.name.name) {
+                self.need_table(name, &place);
+            }
             if let (Some(collected), Some(factor)) = (&mut self.collected, factor) {
                 collected.views.push((factor, view, sharded));
             }
@@ -415,8 +421,9 @@ impl Model<'_> {
             collected.tables.push(TableUse { factor, leaf: id, relation: relation.clone() });
         }
         if factor.is_some_and(|factor| self.supplied.factors.contains(&factor))
-            && let Relation::Sharded { table, .. } | Relation::Reference { table, .. } | Relation::Unsharded { table } =
-                &relation
+            && let Relation::Sharded { table, .. }
+            | Relation::Reference { table, .. }
+            | Relation::Unsharded { table, .. } = &relation
         {
             self.leaves[id].columns = self.columns_of(id, table.as_deref());
             rename(&mut self.leaves[id].columns, alias);
@@ -460,18 +467,27 @@ impl Model<'_> {
                 self.leaves[id].columns = self.columns_of(id, table.as_deref());
                 self.uses.reference.get_or_insert(name.name);
             }
-            Relation::Unsharded { table, .. } => {
+            Relation::Unsharded { table, place } => {
                 self.leaves[id].columns = self.columns_of(id, table.as_deref());
-                self.uses.home.get_or_insert_with(|| format!("table {name:?}, which is not distributed").into());
+                self.need_table(name, &place);
             }
             Relation::System => {
-                self.uses.system = true;
-                self.uses.home.get_or_insert_with(|| format!("catalog relation {name:?}").into());
+                self.uses.system.get_or_insert_with(|| name.into());
             }
             Relation::View { .. } => return Err(Stop::NotUnderstood("a view here")),
         }
         rename(&mut self.leaves[id].columns, alias);
         Ok(JoinTree::Leaf(id))
+    }
+
+    /// The statement reads or changes a table that lies on one shard alone.
+    pub fn need_table(&mut self, name: &str, place: &Place) {
+        match place.is_home(&self.scope) {
+            true => {
+                self.uses.home.get_or_insert_with(|| format!("table {name:?}, which is not distributed").into());
+            }
+            false => self.uses.need(place),
+        }
     }
 
     pub fn columns_of(&mut self, leaf: LeafId, table: Option<&Table>) -> Columns {

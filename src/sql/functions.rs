@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::catalog::{Catalog, UserFunction, Volatility};
+use crate::catalog::{Sets, UserFunction, Volatility};
+use crate::sql::NameScope;
 use crate::sql::analyze::PinReason;
+use crate::topology::TableRule;
 
 /// What a function call depends on and does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +19,10 @@ pub enum FunctionClass {
     Server,
     /// Another value at each call, or effects.
     Volatile,
-    /// Sequences, advisory locks, settings, notifications, large objects: what exists once, on the home shard.
+    /// Advisory locks, settings, notifications, large objects: what exists once, on the home shard.
     Home(Option<PinReason>),
+    /// The same of a sequence, which lies where its schema lies.
+    Sequence(Option<PinReason>),
     /// Runs SQL that it gets as text or reads tables that it gets by name.
     RunsSql,
     Aggregate,
@@ -101,8 +105,8 @@ static BUILTIN: LazyLock<HashMap<&'static str, FunctionClass>> = LazyLock::new(|
         (BY_SETTINGS, FunctionClass::Pure),
         (CLOCK, FunctionClass::Clock),
         (VOLATILE, FunctionClass::Volatile),
-        (SEQUENCE, FunctionClass::Home(None)),
-        (SEQUENCE_STATE, FunctionClass::Home(Some(PinReason::SequenceState))),
+        (SEQUENCE, FunctionClass::Sequence(None)),
+        (SEQUENCE_STATE, FunctionClass::Sequence(Some(PinReason::SequenceState))),
         (SESSION_LOCK, FunctionClass::Home(Some(PinReason::AdvisoryLock))),
         (HOME, FunctionClass::Home(None)),
         ("set_config", FunctionClass::Home(Some(PinReason::Setting))),
@@ -115,19 +119,18 @@ static BUILTIN: LazyLock<HashMap<&'static str, FunctionClass>> = LazyLock::new(|
 });
 
 /// The class of a function by its (folded) name. `schema`: where the call names one.
-pub fn classify(catalog: &Catalog, schema: Option<&str>, name: &str) -> FunctionClass {
+pub fn classify(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -> FunctionClass {
+    // Ours, on every shard: it reads no table of the user's.
+    if schema == Some("pgloom") && name == "unique_id" {
+        return FunctionClass::Volatile;
+    }
     let of_system = schema.is_some_and(|schema| schema == "pg_catalog" || schema == "information_schema");
     if !of_system {
-        if catalog.aggregates.iter().any(|aggregate| &**aggregate == name) {
-            // Its transition function can be anything, unless it is declared safe.
-            let unknown = UserFunction { volatility: Volatility::Volatile, declared_safe: false };
-            return FunctionClass::UserAggregate(catalog.functions.get(name).copied().unwrap_or(unknown));
-        }
-        if let Some(function) = catalog.functions.get(name) {
-            return FunctionClass::User(*function);
-        }
-        if schema.is_some() {
-            return FunctionClass::Unknown;
+        match users(scope, schema, name) {
+            Some((function, true)) => return FunctionClass::UserAggregate(function),
+            Some((function, false)) => return FunctionClass::User(function),
+            None if schema.is_some() => return FunctionClass::Unknown,
+            None => {}
         }
     }
     match BUILTIN.get(name) {
@@ -135,6 +138,61 @@ pub fn classify(catalog: &Catalog, schema: Option<&str>, name: &str) -> Function
         None if reads_server(name) => FunctionClass::Server,
         None => FunctionClass::Unknown,
     }
+}
+
+/// What users have made of this name, the worst of all that a call could mean; and whether one of it is an aggregate.
+fn users(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -> Option<(UserFunction, bool)> {
+    let mut found: Option<(UserFunction, bool)> = None;
+    let mut add = |function: Option<UserFunction>, aggregate: bool| {
+        if function.is_none() && !aggregate {
+            return;
+        }
+        // An aggregate's transition function can be anything, unless it is declared safe.
+        let one = function.unwrap_or(UserFunction {
+            volatility: Volatility::Volatile,
+            declared_safe: false,
+            sets: Sets::Nothing,
+        });
+        found = Some(found.map_or((one, aggregate), |(before, was)| (before.worse(one), was || aggregate)));
+    };
+    if schema.is_none_or(|schema| scope.topology.place_of_schema(schema).is_none()) {
+        let catalog = scope.catalog;
+        let aggregate = catalog.aggregates.iter().any(|aggregate| **aggregate == *name);
+        add(catalog.functions.get(name).copied(), aggregate);
+    }
+    for schema in placed_with(scope, schema, name) {
+        let Some(schema) = scope.catalog.placed.get(schema) else { continue };
+        let function = schema.functions.get(name).map(|function| trusted(scope, *function));
+        add(function, schema.aggregates.contains(name));
+    }
+    found
+}
+
+/// The placed schemas in which there is a function of this name that the call can mean.
+pub fn placed_with<'a>(scope: &'a NameScope<'_>, schema: Option<&'a str>, name: &str) -> Vec<&'a str> {
+    if scope.catalog.placed.is_empty() {
+        return Vec::new();
+    }
+    let has =
+        |schema: &&str| scope.catalog.placed.get(*schema).is_some_and(|placed| placed.functions.contains_key(name));
+    match schema {
+        Some(schema) => Some(schema).into_iter().filter(has).collect(),
+        None => scope.placed_path().filter(has).collect(),
+    }
+}
+
+/// A function of a placed schema runs where all is that it can name of that schema. Beside sharded tables it could read a part of
+/// them; it must not write one copy of a reference table.
+fn trusted(scope: &NameScope<'_>, function: UserFunction) -> UserFunction {
+    let tables = &scope.topology.tables;
+    let all_there = tables.values().all(|rule| matches!(rule, TableRule::Reference));
+    let leaves_copies = tables.is_empty() || function.volatility != Volatility::Volatile;
+    UserFunction { declared_safe: function.declared_safe || all_there && leaves_copies, ..function }
+}
+
+/// Whether a function of this name could be one that users have made.
+pub fn is_users(scope: &NameScope<'_>, name: &str) -> bool {
+    users(scope, None, name).is_some()
 }
 
 /// Prefixes of the functions that look into the server's catalogs and state.
@@ -174,22 +232,44 @@ pub fn is_order_sensitive(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Catalog;
+    use crate::topology::{Topology, TopologySpec};
+
+    fn class(catalog: &Catalog, schema: Option<&str>, name: &str) -> FunctionClass {
+        let topology = Topology {
+            epoch: TopologySpec::default().epoch,
+            shards: Vec::new(),
+            home: crate::ids::ShardId(0),
+            distributions: Vec::new(),
+            tables: HashMap::new(),
+        };
+        let scope = NameScope {
+            catalog,
+            topology: &topology,
+            search_path: &[],
+            standard_strings: true,
+            changes: &[],
+            temporary: None,
+            fingerprint: 0,
+        };
+        classify(&scope, schema, name)
+    }
 
     #[test]
     fn a_user_function_hides_the_builtin_of_its_name() {
         let mut catalog = Catalog::default();
-        assert_eq!(classify(&catalog, None, "lower"), FunctionClass::Pure);
-        let function = UserFunction { volatility: Volatility::Volatile, declared_safe: false };
+        assert_eq!(class(&catalog, None, "lower"), FunctionClass::Pure);
+        let function = UserFunction { volatility: Volatility::Volatile, declared_safe: false, sets: Sets::Nothing };
         catalog.functions.insert("lower".into(), function);
-        assert_eq!(classify(&catalog, None, "lower"), FunctionClass::User(function));
-        assert_eq!(classify(&catalog, Some("pg_catalog"), "lower"), FunctionClass::Pure);
+        assert_eq!(class(&catalog, None, "lower"), FunctionClass::User(function));
+        assert_eq!(class(&catalog, Some("pg_catalog"), "lower"), FunctionClass::Pure);
     }
 
     #[test]
     fn what_is_not_in_the_lists_is_unknown() {
         let catalog = Catalog::default();
-        assert_eq!(classify(&catalog, None, "pg_backend_pid"), FunctionClass::Server);
-        assert_eq!(classify(&catalog, None, "no_such_function"), FunctionClass::Unknown);
-        assert_eq!(classify(&catalog, Some("app"), "lower"), FunctionClass::Unknown);
+        assert_eq!(class(&catalog, None, "pg_backend_pid"), FunctionClass::Server);
+        assert_eq!(class(&catalog, None, "no_such_function"), FunctionClass::Unknown);
+        assert_eq!(class(&catalog, Some("app"), "lower"), FunctionClass::Unknown);
     }
 }

@@ -1,23 +1,21 @@
 //! GROUP BY and aggregates over several shards: each shard makes partial groups, the router folds them.
 
-use std::sync::Arc;
-
-use sqlparser::ast::{
-    BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArguments, GroupByExpr, Ident, Select, SelectItem,
-    UnaryOperator, Value as Literal,
-};
+use sqlparser::ast::{BinaryOperator, Expr, GroupByExpr, Ident, Select, SelectItem, UnaryOperator, Value as Literal};
 
 use crate::sql::colnames::output_name;
-use crate::sql::combine::{Assumed, Combine, Comparison, Condition, Fold, Gather, Output, Step};
+use crate::sql::combine::{Assumed, Combine, Comparison, Condition, DistinctFold, Fold, Gather, Output, Step};
+use crate::sql::distinct::{has_distinct, is_sortable};
 use crate::sql::facts::{conjuncts, plain_args, unnest};
-use crate::sql::functions::{FunctionClass, classify};
+use crate::sql::functions::{FunctionClass, classify, is_users};
 use crate::sql::infer::type_of;
 use crate::sql::limit::set_limit;
-use crate::sql::model::{ColumnType, NodeId, Obstacle};
+use crate::sql::model::{ColumnType, Obstacle};
 use crate::sql::names::parts;
 use crate::sql::outcome::{Limit, Scatter, ScatterSql};
 use crate::sql::query::is_distinct;
-use crate::sql::shape::{Printer, Shape, Sorted, has_equality, has_order, is_ordered_text, order_by_keys, sorted};
+use crate::sql::shape::{
+    Printer, Shape, Sorted, by_bytes, has_equality, has_order, is_ordered_text, merged, order_by_keys, ordinal, sorted,
+};
 use crate::types::oid;
 
 impl Shape<'_, '_> {
@@ -80,6 +78,7 @@ impl Shape<'_, '_> {
         sort: Vec<Sorted>,
     ) -> Result<Scatter, Obstacle> {
         let hidden = partial.exprs.len() - visible;
+        let values = self.value_columns(&partial, !groups.is_empty())?;
         let averages: Vec<usize> =
             partial.exprs.iter().enumerate().filter(|(_, (_, fold))| *fold == Partly::Avg).map(|(i, _)| i).collect();
         let counts = partial.exprs.len();
@@ -88,6 +87,7 @@ impl Shape<'_, '_> {
             fold: match fold {
                 Partly::Group => Fold::Key,
                 Partly::Fold(fold) => *fold,
+                Partly::Distinct(of, _) => Fold::Distinct(*of),
                 Partly::Avg => {
                     Fold::Avg { count: counts + averages.iter().position(|average| *average == column).unwrap_or(0) }
                 }
@@ -95,9 +95,19 @@ impl Shape<'_, '_> {
         });
         let outputs: Vec<Output> = outputs.collect();
         // Groups that come in order are folded as they come; the others wait in a hash table.
-        let ordered = !groups.is_empty() && group_types.iter().all(|ty| ty.is_some_and(has_order));
-        let must_change = hidden > 0 || !averages.is_empty() || limit.is_some() || self.select.having != kept;
+        let (sortable, any): (fn(ColumnType) -> bool, _) = match values.is_empty() {
+            true => (has_order, !groups.is_empty()),
+            false => (is_sortable, true),
+        };
+        let ordered = any && group_types.iter().all(|ty| ty.is_some_and(sortable));
+        let must_change =
+            hidden > 0 || !averages.is_empty() || !values.is_empty() || limit.is_some() || self.select.having != kept;
         let sorted = ordered && (must_change || printer.is_faithful());
+        if !values.is_empty() && !(sorted && printer.is_faithful_in_parts()) {
+            return Err(Obstacle::new(
+                "DISTINCT values of groups that the shards cannot put in an order that the router knows",
+            ));
+        }
         let by_group = sort.iter().all(|key| groups.contains(&key.column));
         let mut keys: Vec<Sorted> = Vec::new();
         if sorted {
@@ -109,6 +119,8 @@ impl Shape<'_, '_> {
                     keys.push(Sorted { column: *column, descending: false, nulls_first: false });
                 }
             }
+            // The others are the same values.
+            keys.extend(values.first().map(|column| Sorted { column: *column, descending: false, nulls_first: false }));
         }
         let as_written_order = sorted && by_group && keys.len() == sort.len();
         let mut steps = vec![Step::Aggregate { groups: groups.clone(), sorted, outputs }];
@@ -122,13 +134,25 @@ impl Shape<'_, '_> {
             ScatterSql::AsWritten
         } else {
             printer.print(|query, select| {
-                let added: Vec<Expr> = partial.exprs.iter().skip(visible).map(|(expr, _)| expr.clone()).collect();
-                select.projection.extend(added.into_iter().map(SelectItem::UnnamedExpr));
+                let added = (visible..partial.exprs.len()).map(|at| partial.printed(at).clone());
+                select.projection.extend(added.map(SelectItem::UnnamedExpr));
+                for value in values.iter().filter(|value| **value < visible) {
+                    put_value(select, *value, partial.printed(*value));
+                }
+                if let (Some(value), GroupByExpr::Expressions(by, _)) = (values.first(), &mut select.group_by) {
+                    by.push(ordinal(*value));
+                }
                 for average in &averages {
                     split_average(select, *average);
                 }
                 select.having = kept;
-                query.order_by = sorted.then(|| order_by_keys(&keys));
+                query.order_by = sorted.then(|| {
+                    order_by_keys(&keys, |column| {
+                        let expr = partial.printed(column);
+                        let own = type_of(self.model, self.level, expr).is_some_and(has_order);
+                        if own { ordinal(column) } else { by_bytes(expr) }
+                    })
+                });
                 if limit.is_some() {
                     set_limit(query, None);
                 }
@@ -138,10 +162,11 @@ impl Shape<'_, '_> {
             true => Gather::MergeSort(keys.into_iter().map(Sorted::key).collect()),
             false => Gather::Concat,
         };
-        let text = |expr: &Expr| type_of(self.model, self.level, expr).is_some_and(is_ordered_text);
-        let texts = partial.exprs.iter().enumerate().filter(|(_, (expr, _))| text(expr)).map(|(at, _)| at).collect();
+        let types: Vec<_> =
+            (0..partial.exprs.len()).map(|at| type_of(self.model, self.level, partial.printed(at))).collect();
+        let texts = (0..types.len()).filter(|at| types[*at].is_some_and(is_ordered_text)).collect();
         let assumed = Assumed { texts, names: Vec::new() };
-        Ok(Scatter { sql, combine: Arc::new(Combine { gather, steps, hidden, assumed }), limit })
+        Ok(merged(sql, Combine { gather, steps, hidden, assumed }, limit, &types))
     }
 
     fn group_exprs(&self) -> Result<Vec<Expr>, Obstacle> {
@@ -176,9 +201,7 @@ impl Shape<'_, '_> {
             return Err(refuse());
         }
         let Some((schema, name)) = parts(&function.name) else { return Err(refuse()) };
-        if schema.is_some_and(|schema| schema != "pg_catalog")
-            || self.model.scope.catalog.functions.contains_key(&*name)
-        {
+        if schema.is_some_and(|schema| schema != "pg_catalog") || is_users(&self.model.scope, &name) {
             return Err(refuse());
         }
         let arg = || {
@@ -189,8 +212,11 @@ impl Shape<'_, '_> {
             }
         };
         let distinct = has_distinct(function);
-        if distinct && !matches!(&*name, "min" | "max") && !self.distinct_by_key(function) {
-            return Err(Obstacle::new(format!("{expr}: DISTINCT values of a column that is not the sharding key")));
+        // To others it is no matter how often they see a value.
+        let matters =
+            distinct && !matches!(&*name, "min" | "max" | "bool_and" | "bool_or" | "every" | "bit_and" | "bit_or");
+        if matters && (&*name == "avg" || !self.distinct_by_key(function)) {
+            return self.of_values(expr, function, &name);
         }
         let of = |types: &[u32]| arg().is_some_and(|ty| types.contains(&ty.oid));
         let fold = match &*name {
@@ -231,7 +257,7 @@ impl Shape<'_, '_> {
             Expr::Like { any: false, expr, pattern, escape_char: None, .. } => all(&[expr, pattern]),
             Expr::Function(function) => {
                 let pure = parts(&function.name).is_some_and(|(schema, name)| {
-                    classify(self.model.scope.catalog, schema.as_deref(), &name) == FunctionClass::Pure
+                    classify(&self.model.scope, schema.as_deref(), &name) == FunctionClass::Pure
                 });
                 let plain = function.over.is_none() && function.filter.is_none() && function.within_group.is_empty();
                 let args = plain_args(function).filter(|args| !args.is_empty());
@@ -239,13 +265,6 @@ impl Shape<'_, '_> {
             }
             _ => false,
         }
-    }
-
-    /// `count(DISTINCT key)`: a value lies on one shard, so no shard counts another's.
-    fn distinct_by_key(&self, function: &Function) -> bool {
-        let Some(args) = plain_args(function) else { return false };
-        let nodes: Vec<NodeId> = args.iter().filter_map(|arg| self.node(arg)).collect();
-        args.len() == 1 && self.refs.iter().any(|reference| self.model.has_key(&nodes, *reference))
     }
 
     /// HAVING as conditions on folded columns, and what of it the shards can decide: conditions on groups alone.
@@ -331,8 +350,8 @@ impl Shape<'_, '_> {
 
 /// The columns of partial groups.
 #[derive(Debug, Default)]
-struct Partial {
-    exprs: Vec<(Expr, Partly)>,
+pub(crate) struct Partial {
+    pub exprs: Vec<(Expr, Partly)>,
 }
 
 impl Partial {
@@ -340,16 +359,34 @@ impl Partial {
         self.exprs.push((expr.clone(), fold));
         self.exprs.len() - 1
     }
+
+    /// What the shards return at a place.
+    fn printed(&self, at: usize) -> &Expr {
+        match &self.exprs[at] {
+            (_, Partly::Distinct(_, value)) => value,
+            (expr, Partly::Group | Partly::Fold(_) | Partly::Avg) => expr,
+        }
+    }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Partly {
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Partly {
     Group,
     Fold(Fold),
     Avg,
+    /// The values themselves.
+    Distinct(DistinctFold, Box<Expr>),
 }
-fn has_distinct(function: &Function) -> bool {
-    matches!(&function.args, FunctionArguments::List(list) if list.duplicate_treatment == Some(DuplicateTreatment::Distinct))
+
+/// Puts values in the place of the aggregate over them, under its name.
+fn put_value(select: &mut Select, position: usize, value: &Expr) {
+    let Some(item) = select.projection.get_mut(position) else { return };
+    let alias = match item {
+        SelectItem::UnnamedExpr(expr) => Ident::with_quote('"', output_name(expr)),
+        SelectItem::ExprWithAlias { alias, .. } => alias.clone(),
+        _ => return,
+    };
+    *item = SelectItem::ExprWithAlias { expr: value.clone(), alias };
 }
 
 /// Turns `avg(x)` at a place of the select list into `sum(x)` under its name, and adds `count(x)` at the end.

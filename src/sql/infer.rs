@@ -4,6 +4,7 @@ use sqlparser::ast::{BinaryOperator, CaseWhen, DataType, Expr, Function, ObjectN
 
 use crate::ids::Oid;
 use crate::sql::facts::{plain_args, type_oid};
+use crate::sql::functions::is_users;
 use crate::sql::model::{ColumnType, LevelId, Model};
 use crate::sql::names::parts;
 use crate::types::{Collation, oid};
@@ -87,7 +88,7 @@ pub(crate) fn type_of(model: &Model<'_>, level: LevelId, expr: &Expr) -> Option<
 /// What an aggregate or function call gives.
 fn function_type(model: &Model<'_>, level: LevelId, function: &Function) -> Option<ColumnType> {
     let (schema, name) = parts(&function.name)?;
-    if schema.is_some_and(|schema| schema != "pg_catalog") || model.scope.catalog.functions.contains_key(&*name) {
+    if schema.is_some_and(|schema| schema != "pg_catalog") || is_users(&model.scope, &name) {
         return None;
     }
     let args = plain_args(function);

@@ -10,6 +10,7 @@ use sqlparser::tokenizer::Span;
 use crate::sql::model::{Collected, LeafId, Model, NodeId, Part, RefId, Spread};
 use crate::sql::names::Relation;
 use crate::sql::outcome::PullText;
+use crate::sql::pieces::Piece;
 use crate::sql::query::{is_distinct, is_grouped};
 use crate::sql::splice::Source;
 use crate::sql::whole::{can_be_stored, whole_query};
@@ -33,6 +34,11 @@ impl Inner {
 
     pub fn leaves(&self) -> impl Iterator<Item = LeafId> + '_ {
         self.leaves.iter().cloned().flatten()
+    }
+
+    pub fn has_parameters(&self) -> bool {
+        let pieces = self.pull.whole.iter().flat_map(|whole| &whole.0);
+        pieces.into_iter().any(|piece| matches!(piece, Piece::Parameter(_)))
     }
 
     pub fn is_used_once(&self) -> bool {

@@ -8,11 +8,11 @@ use sqlparser::ast::{
     SelectItem, SetExpr, TableObject, Values, With,
 };
 
-use crate::catalog::{ColumnDefault, Table};
+use crate::catalog::{Column, ColumnDefault, Table};
 use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::NameScope;
-use crate::sql::analyze::{Analyzer, routed};
+use crate::sql::analyze::{Analyzer, analyze, routed};
 use crate::sql::defaults::{check_assigned, uses_of};
 use crate::sql::delivery::Delivery;
 use crate::sql::exprs::{At, Ctes};
@@ -21,11 +21,14 @@ use crate::sql::finish::Parsed;
 use crate::sql::inserting::{self, Inserting};
 use crate::sql::keys::{KeyName, RowKey, Source, Value};
 use crate::sql::model::{Columns, Leaf, LevelId, Model, Obstacle, Spread, Stop};
-use crate::sql::names::{Relation, folded, parts};
+use crate::sql::names::{Place, Relation, folded, parts};
 use crate::sql::outcome::{InsertRows, Many, ManyRows, Outcome, Routed, Scatter, Split, Why};
 use crate::sql::query::item_expr;
+use crate::sql::sequences::fill::{Fill, Rows, expression_pieces, fill_of};
+use crate::sql::sequences::{self, Draw, Form, Piece, Take};
 use crate::sql::shape::check_scatter;
 use crate::sql::supplying;
+use crate::sql::template::Scan;
 use crate::sql::words;
 
 /// The sharded table that an INSERT writes.
@@ -53,7 +56,7 @@ impl Analyzer<'_> {
         let relation = model.relation(schema.as_deref(), &table_name)?;
         let table = match &relation {
             Relation::View { .. } => return Err(Stop::NotUnderstood("INSERT into a view")),
-            Relation::Sharded { table, .. } | Relation::Reference { table, .. } | Relation::Unsharded { table } => {
+            Relation::Sharded { table, .. } | Relation::Reference { table, .. } | Relation::Unsharded { table, .. } => {
                 table.clone()
             }
             Relation::System => None,
@@ -73,13 +76,30 @@ impl Analyzer<'_> {
         let delivered = Delivered { parsed, insert, with, columns: columns.as_deref(), source: &source, writing_cte };
         match relation {
             Relation::Sharded { name, table, distribution, key } => {
+                let fill = self.fill(table.as_deref(), columns.as_deref(), &source, Some(&key))?;
                 let target = Target { name, table, distribution, key };
                 check_conflict(insert, &target)?;
-                let direct = self.insert_sharded(model, insert, &target, columns.clone(), &source);
-                self.or_delivered(direct, &delivered, &target)
+                model.uses.unseen |= target.table.is_none();
+                if let Some(table) = &target.table {
+                    refuse_sequence_defaults(table, conflict_assignments(insert))?;
+                }
+                match fill {
+                    Some(fill) => self.draw(fill, self.insert_sharded(model, insert, &target, columns, &source, false)),
+                    None => {
+                        let direct = self.insert_sharded(model, insert, &target, columns.clone(), &source, true);
+                        self.or_delivered(direct, &delivered, &target)
+                    }
+                }
             }
             Relation::Reference { name, table } => {
+                model.uses.unseen |= table.is_none();
                 model.uses.reference.get_or_insert(name.name.clone());
+                if let Some(fill) = self.fill(table.as_deref(), columns.as_deref(), &source, None)? {
+                    return self.draw(fill, write_reference(model, &name.name));
+                }
+                if let Some(table) = &table {
+                    refuse_sequence_defaults(table, conflict_assignments(insert))?;
+                }
                 let direct = self.insert_reference(model, &name, table.as_deref(), columns.as_deref(), &source);
                 let refused = match direct {
                     Err(Stop::Refuse(fault)) => fault,
@@ -91,29 +111,39 @@ impl Analyzer<'_> {
                     Err(fault) => Err(fault.into()),
                 }
             }
-            Relation::Unsharded { table } => {
-                model
-                    .uses
-                    .home
-                    .get_or_insert_with(|| format!("table \"{table_name}\", which is not distributed").into());
+            Relation::Unsharded { table, place } => {
+                model.need_table(&table_name, &place);
+                if let Some(table) = &table {
+                    let left_out = omitted(table, columns.as_deref(), &source);
+                    check_sources(&model.scope, table, &left_out, &place)?;
+                    model.uses.takes_any = table.has_triggers;
+                    model.uses.takes = left_out.iter().filter_map(|at| sequence_of(&table.columns[*at])).collect();
+                }
                 let refused = match &source {
                     InsertSource::Query(Spread::Tangled(why), _) => why.clone().fault(),
                     InsertSource::Query(..) | InsertSource::Values(_) | InsertSource::Defaults => {
                         Obstacle::new("its rows come from other shards than the one that has the table").fault()
                     }
                 };
-                let many = match (&table, model.refs.is_empty()) {
-                    (Some(table), false) => {
+                let many = match &table {
+                    _ if model.refs.is_empty() => check_scatter(model, &Spread::Same)
+                        .map(|()| Many::Scatter(Scatter::concat()))
+                        .map_err(Obstacle::fault),
+                    Some(table) if place.is_home(&model.scope) => {
                         let home = inserting::Target::Home;
                         self.delivered(&delivered, &table.name, Some(table), home, &refused)
                             .map(|delivery| Many::Deliver(Arc::new(delivery)))
                     }
                     _ => Err(refused),
                 };
-                Ok(self.read_outcome(model, many))
+                let as_written = self.read_outcome(model, many);
+                Ok(match &source {
+                    InsertSource::Values(values) => self.calls_in(values, as_written),
+                    InsertSource::Defaults | InsertSource::Query(..) => as_written,
+                })
             }
             Relation::System => {
-                model.uses.home.get_or_insert_with(|| format!("table \"{table_name}\"").into());
+                model.uses.system.get_or_insert_with(|| table_name.as_str().into());
                 let refused = Obstacle::new("rows of several shards for a table of the catalog").fault();
                 Ok(self.read_outcome(model, Err(refused)))
             }
@@ -145,10 +175,15 @@ impl Analyzer<'_> {
         of: &Delivered<'_, '_>,
         target: &Target,
     ) -> Result<Outcome, Stop> {
+        /// Lists of more rows are rarely sent twice: they are not looked at twice for the sake of keys in odd spellings.
+        const MOST_ROWS: usize = 16;
+        let none = || Obstacle::new("its key is no plain value of its column's type").fault();
+        let certain = matches!(&direct, Ok(Outcome::Insert(InsertRows { many: Ok(_), .. })));
         let refused = match &direct {
             Err(Stop::Refuse(fault))
             | Ok(Outcome::Insert(InsertRows { many: Err(fault), .. }))
             | Ok(Outcome::Routed(Routed { many: Err(fault), .. })) => fault,
+            Ok(Outcome::Insert(insert)) if insert.rows.len() <= MOST_ROWS => &none(),
             _ => return direct,
         };
         let name = target.key_name();
@@ -157,6 +192,9 @@ impl Analyzer<'_> {
         match (direct, delivery) {
             (Err(_), Ok(delivery)) => Ok(Outcome::Deliver(Arc::new(delivery))),
             (Err(_), Err(fault)) => Err(fault.into()),
+            (Ok(Outcome::Insert(rows)), delivery) if certain => {
+                Ok(Outcome::Insert(InsertRows { uncertain: delivery.ok().map(Arc::new), ..rows }))
+            }
             (Ok(Outcome::Insert(rows)), delivery) => {
                 let many = delivery.map(|delivery| ManyRows::Deliver(Arc::new(delivery)));
                 Ok(Outcome::Insert(InsertRows { many, ..rows }))
@@ -197,6 +235,7 @@ impl Analyzer<'_> {
         })
     }
 
+    /// `alone`: nothing is written into its rows, so that what they leave out is left to the shards.
     fn insert_sharded(
         &self,
         model: &Model<'_>,
@@ -204,8 +243,9 @@ impl Analyzer<'_> {
         target: &Target,
         columns: Option<Vec<String>>,
         source: &InsertSource<'_>,
+        alone: bool,
     ) -> Result<Outcome, Stop> {
-        let rows = match keys_of(model, target, columns, source)? {
+        let rows = match keys_of(model, target, columns, source, alone)? {
             Keys::Rows(rows) => rows,
             Keys::Lie(spread) => {
                 let many = check_scatter(model, &spread).map(|()| Many::Scatter(Scatter::concat()));
@@ -219,8 +259,9 @@ impl Analyzer<'_> {
             rows,
             typmods: target.typmods(),
             groups: model.groups(),
-            home: model.uses.home.is_some(),
+            also: model.needs(),
             many,
+            uncertain: None,
         }))
     }
 
@@ -245,8 +286,8 @@ impl Analyzer<'_> {
         if let Some(table) = model.refs.first() {
             return Err(refuse(format!("it reads sharded table \"{}\"", table.name.table)));
         }
-        if let Some(what) = &model.uses.home {
-            return Err(refuse(format!("it needs the home shard for {what}"))
+        if let Some(what) = model.uses.one_shard() {
+            return Err(refuse(format!("it needs {what}"))
                 .hint("Take the value in a statement of its own, and send it with the row."));
         }
         if model.uses.writing_cte {
@@ -277,18 +318,20 @@ pub(crate) enum Keys {
 }
 
 /// The keys of the rows; refused where they are not known.
+/// `alone`: nothing is written into the rows, so that what they leave out is left to the shards.
 pub(crate) fn keys_of(
     model: &Model<'_>,
     target: &Target,
     columns: Option<Vec<String>>,
     source: &InsertSource<'_>,
+    alone: bool,
 ) -> Result<Keys, Stop> {
     let columns = match (columns, &target.table) {
         (Some(columns), _) => columns,
         (None, Some(table)) => table.columns.iter().map(|column| column.name.to_string()).collect(),
         (None, None) => return Err(missing(target, "its columns are not known; name them in the INSERT").into()),
     };
-    if let Some(table) = &target.table {
+    if let (Some(table), true) = (&target.table, alone) {
         refuse_sequences(table, &omitted(table, Some(&columns), source))?;
     }
     let positions: Vec<usize> = target
@@ -389,10 +432,88 @@ pub(crate) fn source<'q>(model: &mut Model<'_>, insert: &'q Insert, ctes: &Ctes<
     Ok(InsertSource::Query(rows.spread, (rows.columns, query)))
 }
 
+impl Analyzer<'_> {
+    /// What the router writes into the rows of an INSERT into a distributed table.
+    fn fill(
+        &self,
+        table: Option<&Table>,
+        columns: Option<&[String]>,
+        source: &InsertSource<'_>,
+        keys: Option<&[Box<str>]>,
+    ) -> Result<Option<Fill>, Fault> {
+        let (Some(table), Some(cells)) = (table, source.cells()) else { return Ok(None) };
+        let rows = Rows {
+            listed: columns,
+            width: cells.first().map_or(0, |row| row.len()),
+            keys,
+            has_default: &|at| cells.iter().any(|row| row.get(at).is_some_and(is_default)),
+            has_value: &|at| cells.iter().any(|row| row.get(at).is_some_and(|cell| !is_default(cell))),
+        };
+        fill_of(self.text, table, &rows, &self.scope)
+    }
+
+    /// An INSERT whose rows get values from the router, if the statement that it is with them can run.
+    fn draw(&self, fill: Fill, as_written: Result<Outcome, Stop>) -> Result<Outcome, Stop> {
+        let form = Form::Insert(fill);
+        let refuse = || {
+            Fault::unsupported(
+                "this form of INSERT that takes values of sequences is not supported",
+                "the router writes them into the rows, and cannot tell with certainty where, or in what order",
+                "Take the values by SELECT nextval(...) first, or let each row take one value of a sequence.",
+            )
+        };
+        let edits = sequences::edits(self.text, &form, &self.scope).ok_or_else(refuse)?;
+        let filled = sequences::write(self.text, &edits, |_| 1).ok_or_else(refuse)?;
+        let mut scan = Scan::default();
+        crate::sql::template::scan(&filled, self.scope.standard_strings, &mut scan).map_err(|_| refuse())?;
+        match analyze(&filled, &scan, &self.scope).outcome {
+            Outcome::Refuse(fault) => return Err(fault.into()),
+            // The same places would be found again and again.
+            Outcome::Draw(_) => return Err(refuse().into()),
+            Outcome::Home(_)
+            | Outcome::Shard(..)
+            | Outcome::Any(_)
+            | Outcome::Broadcast(_)
+            | Outcome::Parts(..)
+            | Outcome::CopyIn(_)
+            | Outcome::Routed(_)
+            | Outcome::Deliver(_)
+            | Outcome::Supply(_)
+            | Outcome::Insert(_) => {}
+        }
+        let as_written = match as_written {
+            Ok(outcome) => outcome,
+            Err(Stop::Refuse(fault)) => Outcome::Refuse(fault),
+            Err(Stop::NotUnderstood(what)) => return Err(Stop::NotUnderstood(what)),
+        };
+        Ok(Outcome::Draw(Arc::new(Draw { as_written, form })))
+    }
+
+    /// An INSERT into a table of the home shard, with the values of its calls if the router can take them.
+    fn calls_in(&self, values: &Values, as_written: Outcome) -> Outcome {
+        let form = Form::Insert(Fill::nothing(values.rows.first().map_or(0, |row| row.content.len())));
+        match sequences::edits(self.text, &form, &self.scope) {
+            Some(edits) if edits.takes().next().is_some() => Outcome::Draw(Arc::new(Draw { as_written, form })),
+            Some(_) | None => as_written,
+        }
+    }
+}
+
 pub(crate) enum InsertSource<'q> {
     Defaults,
     Values(&'q Values),
     Query(Spread, (Columns, &'q Query)),
+}
+
+impl InsertSource<'_> {
+    /// The rows that stand in the text.
+    fn cells(&self) -> Option<Vec<&[Expr]>> {
+        match self {
+            InsertSource::Defaults => Some(vec![&[]]),
+            InsertSource::Values(values) => Some(values.rows.iter().map(|row| &row.content[..]).collect()),
+            InsertSource::Query(..) => None,
+        }
+    }
 }
 
 /// What is known of an INSERT whose rows could be delivered.
@@ -449,8 +570,8 @@ pub(crate) fn write_reference(model: &Model<'_>, table: &str) -> Result<Outcome,
         return Err(refuse(format!("it reads sharded table \"{}\"", reference.name.table)));
     }
     let uses = &model.uses;
-    if let Some(what) = &uses.home {
-        return Err(refuse(format!("it needs the home shard for {what}")));
+    if let Some(what) = uses.one_shard() {
+        return Err(refuse(format!("it needs {what}")));
     }
     if uses.writing_cte {
         return Err(refuse("WITH contains a statement that changes data".to_owned()));
@@ -562,21 +683,88 @@ pub(crate) fn omitted(table: &Table, columns: Option<&[String]>, source: &Insert
     (0..table.columns.len()).filter(is_omitted).collect()
 }
 
+/// The sequence that a column takes its value from, alone or within an expression.
+pub(crate) fn sequence_of(column: &Column) -> Option<QualifiedName> {
+    match &column.default {
+        ColumnDefault::Sequence(default) => Some(default.sequence.clone()),
+        ColumnDefault::Expression(text) => {
+            expression_pieces(text).ok().flatten()?.into_iter().find_map(|piece| match piece {
+                Piece::Take { take: Take::Next(sequence), .. } => Some(sequence),
+                Piece::Take { .. } | Piece::Text(_) => None,
+            })
+        }
+        ColumnDefault::None => None,
+    }
+}
+
+fn takes_from_sequence(column: &Column) -> bool {
+    match &column.default {
+        ColumnDefault::Sequence(_) => true,
+        ColumnDefault::Expression(text) => expression_pieces(text) != Ok(None),
+        ColumnDefault::None => false,
+    }
+}
+
+pub(crate) fn from_sequence(column: &Column, table: &Table) -> Result<(), Fault> {
+    if !takes_from_sequence(column) {
+        return Ok(());
+    }
+    Err(Fault::unsupported(
+        format!(
+            "column \"{}\" of distributed table \"{}\" takes its value from a sequence",
+            column.name, table.name.name
+        ),
+        "each shard has a sequence of its own, and would give out numbers that others gave already",
+        "Give the column a value in the statement; rows of a VALUES list can leave it out.",
+    ))
+}
+
 pub(crate) fn refuse_sequences(table: &Table, omitted: &[usize]) -> Result<(), Fault> {
-    for index in omitted {
-        let column = &table.columns[*index];
-        if column.default == ColumnDefault::Sequence {
-            return Err(Fault::unsupported(
-                format!(
-                    "column \"{}\" of distributed table \"{}\" takes its value from a sequence",
-                    column.name, table.name.name
-                ),
-                "each shard has a sequence of its own, and would give out numbers that others gave already",
-                "Give the column a value in the statement.",
-            ));
+    omitted.iter().try_for_each(|index| from_sequence(&table.columns[*index], table))
+}
+
+/// That the shard of an undistributed table gives out the values of what is left to sequences.
+pub(crate) fn check_sources(
+    scope: &NameScope<'_>,
+    table: &Table,
+    omitted: &[usize],
+    place: &Place,
+) -> Result<(), Fault> {
+    omitted.iter().filter_map(|at| table.columns.get(*at)).try_for_each(|column| match sequence_of(column) {
+        Some(sequence) => sequences::check_source(scope, table, &column.name, &sequence, place.shard),
+        None => Ok(()),
+    })
+}
+
+/// `SET column = DEFAULT` where the default takes a value of a sequence.
+pub(crate) fn refuse_sequence_defaults(table: &Table, assignments: &[Assignment]) -> Result<(), Fault> {
+    let to_default = assignments.iter().filter(|assignment| mentions_default(&assignment.value));
+    for assignment in to_default {
+        for name in assigned(std::slice::from_ref(assignment)) {
+            if let Some((_, column)) = table.column(&name) {
+                from_sequence(column, table)?;
+            }
         }
     }
     Ok(())
+}
+
+fn mentions_default(value: &Expr) -> bool {
+    match value {
+        Expr::Tuple(members) => members.iter().any(is_default),
+        Expr::Nested(inner) => mentions_default(inner),
+        other => is_default(other),
+    }
+}
+
+/// What ON CONFLICT DO UPDATE sets.
+fn conflict_assignments(insert: &Insert) -> &[Assignment] {
+    match &insert.on {
+        Some(OnInsert::OnConflict(OnConflict { action: OnConflictAction::DoUpdate(update), .. })) => {
+            &update.assignments
+        }
+        _ => &[],
+    }
 }
 
 /// Defaults that each shard would evaluate to a value of its own.
@@ -603,7 +791,7 @@ pub(crate) fn refuse_varying_defaults(scope: &NameScope<'_>, table: &Table, omit
 /// Whether an expression without columns has the same value on every shard.
 pub(crate) fn is_same_everywhere(scope: &NameScope<'_>, text: &str) -> bool {
     uses_of(scope, text).is_some_and(|uses| {
-        uses.home.is_none()
+        uses.one_shard().is_none()
             && [&uses.volatile, &uses.clock, &uses.server, &uses.unknown_function, &uses.unsafe_function]
                 .into_iter()
                 .all(Option::is_none)

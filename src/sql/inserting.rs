@@ -132,7 +132,7 @@ impl Inserting<'_> {
             // Every shard must store the same.
             Target::Everywhere => match &column.default {
                 ColumnDefault::Expression(text) => !is_same_everywhere(scope, text),
-                ColumnDefault::None | ColumnDefault::Sequence => false,
+                ColumnDefault::None | ColumnDefault::Sequence(_) => false,
             },
             Target::Home => false,
         }
@@ -172,6 +172,7 @@ impl Inserting<'_> {
                 pulls_all: true,
                 clock: None,
                 own_clock: false,
+                foreign: false,
                 depot: Some(depot),
             });
         };
@@ -188,6 +189,9 @@ impl Inserting<'_> {
         let unmerged = Unmerged { of: self.of, parsed: self.parsed, reason: self.reason };
         let filled =
             unmerged.filled(&Statement::Query(Box::new(query)), edits).map_err(|why| why.detail.into_owned())?;
+        if filled.foreign {
+            return Err("it reads a table that the home shard does not have".to_owned());
+        }
         Ok(FinishText { depot: Some(depot), ..filled })
     }
 

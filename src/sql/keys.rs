@@ -35,6 +35,24 @@ pub enum Source {
     },
     Bool(bool),
     Null,
+    Computed(Box<Computed>),
+}
+
+/// Arithmetic on integers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Computed {
+    pub op: Arithmetic,
+    pub left: Value,
+    pub right: Value,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arithmetic {
+    Plus,
+    Minus,
+    Times,
+    Over,
+    Modulo,
 }
 
 impl Value {
@@ -47,6 +65,8 @@ impl Value {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operand {
     One(Value),
+    /// `IS NOT DISTINCT FROM`: where it is null, nothing is known.
+    OneOrNull(Value),
     /// `IN (...)`, `= ANY (ARRAY[...])`: every member counts.
     List(Vec<Value>),
     /// `= ANY ('{...}')`, `= ANY ($1)`

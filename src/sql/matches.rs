@@ -53,7 +53,7 @@ fn unique_keys<'t>(model: &Model<'_>, table: &'t TableUse) -> impl Iterator<Item
     let catalog = model.scope.catalog;
     let (of, key): (Option<&Table>, &[Box<str>]) = match &table.relation {
         Relation::Sharded { table, key, .. } => (table.as_deref(), key),
-        Relation::Reference { table, .. } | Relation::Unsharded { table } => (table.as_deref(), &[]),
+        Relation::Reference { table, .. } | Relation::Unsharded { table, .. } => (table.as_deref(), &[]),
         Relation::View { .. } | Relation::System => (None, &[]),
     };
     let heirs = |of: &&Table| {

@@ -54,7 +54,7 @@ impl Analyzer<'_> {
         check_omitted(model, table, &inserted)?;
         let overrides = words::identifiers(self.text, self.scope.standard_strings)
             .is_none_or(|words| words.iter().any(|word| *word == "overriding"));
-        if overrides && table.columns.iter().any(|column| column.default == ColumnDefault::Sequence) {
+        if overrides && table.columns.iter().any(|column| matches!(column.default, ColumnDefault::Sequence(_))) {
             return Err(Stop::NotUnderstood("OVERRIDING in MERGE"));
         }
         let leaves = &model.levels[changed.level].leaves;

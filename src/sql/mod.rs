@@ -3,16 +3,19 @@
 pub mod advice;
 pub mod analyze;
 mod carried;
+pub mod changes;
 mod clock;
 mod closed;
 mod colnames;
 pub mod combine;
+mod constants;
 mod constraints;
 mod copying;
 mod ddl;
 mod defaults;
 pub mod delivery;
 mod dialect;
+mod distinct;
 mod elsewhere;
 mod exprs;
 mod facts;
@@ -30,12 +33,14 @@ pub(crate) mod lexer;
 mod limit;
 mod literals;
 mod matches;
+mod members;
 mod merge_keys;
 mod merging;
 mod model;
 mod modify;
 mod modifying;
 mod moving;
+mod named;
 mod names;
 pub mod outcome;
 mod partners;
@@ -49,6 +54,7 @@ mod query;
 mod regroup;
 mod replace;
 pub(crate) mod rewrite;
+pub mod sequences;
 mod shape;
 pub mod shorten;
 mod splice;
@@ -69,9 +75,11 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::catalog::Catalog;
+use crate::ids::ShardId;
 use crate::topology::Topology;
 
 pub use analyze::Analysis;
+pub use changes::Change;
 
 /// Whether a statement can change data. Anything not known to only read counts as a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +97,11 @@ pub struct NameScope<'a> {
     pub search_path: &'a [Box<str>],
     /// `standard_conforming_strings`; when off, a statement with a backslash in a plain string is not understood.
     pub standard_strings: bool,
-    /// Hash of search_path and standard_strings, computed once when they change.
+    /// What the transaction has made and dropped so far; empty where no schemas are placed.
+    pub changes: &'a [Change],
+    /// The shard on whose connection the session may have temporary tables.
+    pub temporary: Option<ShardId>,
+    /// Hash of all that is not catalog or topology.
     pub fingerprint: u64,
 }
 

@@ -5,13 +5,14 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash};
 use std::sync::Arc;
 
 use sqlparser::ast::{Cte, Expr, Query, TableFactor};
 
-use crate::catalog::Table;
+use crate::catalog::{Sets, Table};
 use crate::fault::Fault;
-use crate::ids::{DistributionId, Oid};
+use crate::ids::{DistributionId, Oid, QualifiedName, ShardSet};
 use crate::sql::NameScope;
 use crate::sql::analyze::PinReason;
 use crate::sql::facts::conjuncts;
@@ -19,7 +20,7 @@ use crate::sql::infer::is_text;
 use crate::sql::keys::{Bound, KeyExpr, KeyGroup, KeyName, Operand};
 use crate::sql::literals::Literals;
 use crate::sql::modifying::{Fixed, Modified};
-use crate::sql::names::Relation;
+use crate::sql::names::{Place, Relation};
 use crate::types::{Collation, oid};
 
 pub(crate) type LevelId = usize;
@@ -211,8 +212,11 @@ pub(crate) struct Fact {
 pub(crate) struct Uses {
     /// Must run on the home shard, because of this.
     pub home: Option<Cow<'static, str>>,
+    /// Must run on the shards of these placed schemas: the first of each shard.
+    pub places: Vec<Place>,
     pub reference: Option<Box<str>>,
-    pub system: bool,
+    /// A catalog relation: that of whichever shard runs the statement.
+    pub system: Option<Box<str>>,
     pub pin: Option<PinReason>,
     pub clock: Option<Box<str>>,
     pub volatile: Option<Box<str>>,
@@ -229,8 +233,46 @@ pub(crate) struct Uses {
     pub writing_cte: bool,
     /// The statement itself is INSERT, UPDATE or DELETE.
     pub writing: bool,
-    /// What needs the home shard is a function, not a table.
+    /// What needs the home shard, or that of a schema, is a function with effects.
     pub home_function: bool,
+    /// Sequences that the server takes values of, for columns that the statement leaves out.
+    pub takes: Vec<QualifiedName>,
+    /// Triggers run, which may take values of any.
+    pub takes_any: bool,
+    /// It writes a distributed table that the catalog does not know.
+    pub unseen: bool,
+    /// A function or type of a placed schema.
+    pub placed_name: Option<Box<str>>,
+}
+
+impl Uses {
+    /// Notes that a function changes settings where it runs.
+    pub fn note_sets(&mut self, sets: Sets) {
+        self.pin = match (sets, self.pin) {
+            (Sets::Nothing, pin) => pin,
+            (Sets::Locally, None | Some(PinReason::LocalSetting)) => Some(PinReason::LocalSetting),
+            (Sets::Locally | Sets::Lasting, _) => Some(PinReason::Setting),
+        };
+    }
+
+    /// Notes that the statement must run there.
+    pub fn need(&mut self, place: &Place) {
+        if !self.places.iter().any(|known| known.shard == place.shard) {
+            self.places.push(place.clone());
+        }
+    }
+
+    /// What ties the statement to one shard, besides the keys of its tables: that shard, and why it.
+    pub fn one_shard(&self) -> Option<String> {
+        if let Some(place) = self.places.first() {
+            return Some(match &place.schema {
+                Some(schema) => format!("the shard of schema \"{schema}\""),
+                None => "the shard that has the session's temporary tables".to_owned(),
+            });
+        }
+        let system = || self.system.as_ref().map(|name| format!("the home shard for catalog relation {name:?}"));
+        self.home.as_ref().map(|what| format!("the home shard for {what}")).or_else(system)
+    }
 }
 
 /// What tier 2 asks of a walk besides. The pointers are compared and never followed.
@@ -309,6 +351,10 @@ pub(crate) struct Model<'s> {
     pub factor: Option<*const TableFactor>,
     /// How many expressions and LATERAL items the walk is inside of, where a query can look at what is around it.
     pub correlated: usize,
+    /// What the names of tables were found to mean.
+    pub resolved: DefaultHasher,
+    /// Some name is looked up in the search path by Postgres alone.
+    pub by_path: bool,
     pub supplied: Supplied,
     /// Names that are columns of nothing that the walk has met, where that is asked for.
     pub unresolved: Option<Vec<String>>,
@@ -348,6 +394,8 @@ impl<'s> Model<'s> {
             collected: None,
             factor: None,
             correlated: 0,
+            resolved: DefaultHasher::new(),
+            by_path: false,
             supplied: Supplied::default(),
             unresolved: None,
             modified: HashMap::new(),
@@ -362,6 +410,31 @@ impl<'s> Model<'s> {
             for part in conjuncts(condition) {
                 collected.filters.push(Filter { level, expr: part.clone(), leaves: leaves.clone() });
             }
+        }
+    }
+
+    /// The shards on which alone the statement can run, for the sake of all but its sharded tables.
+    pub fn needs(&self) -> ShardSet {
+        let mut shards: ShardSet = self.uses.places.iter().map(|place| place.shard).collect();
+        if self.uses.home.is_some() {
+            shards.insert(self.scope.topology.home);
+        }
+        if self.uses.system.is_some() && (shards.is_empty() || !self.refs.is_empty()) {
+            shards.insert(self.scope.base().shard);
+        }
+        shards
+    }
+
+    /// Notes what the name of a table was found to mean.
+    pub fn note_resolved(&mut self, name: &str, relation: &Relation) {
+        match relation {
+            Relation::Sharded { name, .. } | Relation::Reference { name, .. } | Relation::View { name, .. } => {
+                name.hash(&mut self.resolved);
+            }
+            Relation::Unsharded { table: Some(table), .. } => table.name.hash(&mut self.resolved),
+            // What it is, is known where it lies.
+            Relation::Unsharded { table: None, .. } => self.by_path = true,
+            Relation::System => name.hash(&mut self.resolved),
         }
     }
 

@@ -13,7 +13,9 @@ use crate::sql::defaults::check_assigned;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::finish::Parsed;
 use crate::sql::from::{JoinTree, is_only, only};
-use crate::sql::insert::{assigned, is_default, refuse_reference, walk_assignments, walk_returning, write_reference};
+use crate::sql::insert::{
+    assigned, is_default, refuse_reference, refuse_sequence_defaults, walk_assignments, walk_returning, write_reference,
+};
 use crate::sql::keys::{KeyExpr, Operand, Value};
 use crate::sql::matches::several_match;
 use crate::sql::model::{LevelId, Model, Obstacle, Spread, Stop};
@@ -21,7 +23,7 @@ use crate::sql::moving::Moving;
 use crate::sql::names::{Relation, parts};
 use crate::sql::outcome::{KeyChange, Many, Outcome, Routed, Scatter};
 use crate::sql::percall::check_calls;
-use crate::sql::shape::{check_clock, check_places};
+use crate::sql::shape::{check_clock, check_places, check_scatter};
 use crate::sql::supply::Supply;
 use crate::sql::supplying::{self, Sorted, Supplying, Walked, is_update, several};
 
@@ -96,7 +98,8 @@ impl Analyzer<'_> {
             },
             Relation::Sharded { .. } | Relation::Unsharded { .. } | Relation::System => {
                 if model.refs.is_empty() {
-                    return Ok(self.read_outcome(model, Err(Obstacle::new("no sharded table").fault())));
+                    let many = check_scatter(model, &Spread::Same).and(Err(Obstacle::new("no sharded table")));
+                    return Ok(self.read_outcome(model, many.map_err(Obstacle::fault)));
                 }
                 let many = on_many(self, model, parsed.tree, &changed.tree).map_err(Obstacle::fault);
                 Ok(routed(model, many.or_else(|reason| supplied(&reason).map(Many::Supply))))
@@ -206,6 +209,11 @@ pub(crate) fn walk_update<'q>(model: &mut Model<'_>, update: &'q Update, ctes: &
     changed = join(model, changed, more, ctes)?;
     let at = At { level: changed.level, ctes: ctes.clone(), vary: true };
     condition(model, &at, &changed.tree, update.selection.as_ref())?;
+    if let Relation::Sharded { table: Some(table), .. } | Relation::Reference { table: Some(table), .. } =
+        &changed.relation
+    {
+        refuse_sequence_defaults(table, &update.assignments)?;
+    }
     walk_assignments(model, &at, &update.assignments)?;
     check_assigned(model, &changed.relation, &update.assignments)?;
     walk_returning(model, &at, update.returning.as_deref())?;

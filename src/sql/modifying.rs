@@ -11,8 +11,8 @@ use crate::ids::DistributionId;
 use crate::sql::defaults::{check_assigned, reads_clock};
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::insert::{
-    Keys, Target, assigned, check_conflict, check_insert, column_list, keys_of, omitted, source, target_level,
-    walk_conflict, walk_returning,
+    Keys, Target, assigned, check_conflict, check_insert, check_sources, column_list, keys_of, omitted, sequence_of,
+    source, target_level, walk_conflict, walk_returning,
 };
 use crate::sql::keys::{KeyName, RowKey};
 use crate::sql::model::{Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, Reference, Spread, Stop};
@@ -113,19 +113,24 @@ impl Model<'_> {
         match relation {
             Relation::Reference { name, .. } => Err(refuse_reference(&name.name)),
             Relation::View { .. } => Err(Stop::NotUnderstood("INSERT into a view")),
-            Relation::Unsharded { .. } | Relation::System => {
-                self.uses
-                    .home
-                    .get_or_insert_with(|| format!("table \"{table_name}\", which is not distributed").into());
+            Relation::Unsharded { table, place } => {
+                self.need_table(&table_name, &place);
+                if let Some(table) = &table {
+                    let left = omitted(table, columns.as_deref(), &source);
+                    check_sources(&self.scope, table, &left, &place)?;
+                    self.uses.takes_any |= table.has_triggers;
+                    self.uses.takes.extend(left.iter().filter_map(|at| sequence_of(table.columns.get(*at)?)));
+                }
                 self.hinder(Obstacle::new("WITH changes a table that is not sharded"));
                 Ok(self.returned(level, 0, returning, None))
             }
+            Relation::System => Err(Stop::NotUnderstood("a change of a system table in WITH")),
             Relation::Sharded { name, table, distribution, key } => {
                 let target = Target { name, table, distribution, key };
                 check_conflict(insert, &target)?;
                 self.check_conflict_defaults(insert, &target)?;
                 let left = target.table.as_deref().map(|table| omitted(table, columns.as_deref(), &source));
-                match keys_of(self, &target, columns, &source)? {
+                match keys_of(self, &target, columns, &source, true)? {
                     Keys::Rows(rows) => {
                         let (name, typmods) = (target.key_name(), target.typmods());
                         self.fixed.push(Fixed { distribution, name, rows, typmods });
@@ -229,23 +234,29 @@ pub(crate) fn with_fixed(model: &Model<'_>, outcome: Outcome) -> Outcome {
     };
     let same = model.fixed.iter().all(|of| of.distribution == first.distribution && of.typmods == first.typmods);
     let mut rows: Vec<RowKey> = model.fixed.iter().flat_map(|of| of.rows.iter().cloned()).collect();
-    let (groups, home) = match outcome {
-        Outcome::Routed(Routed { groups, home, .. }) => (groups, home),
+    let (groups, also) = match outcome {
+        Outcome::Routed(Routed { groups, also, key_change: None, .. }) => (groups, also),
         Outcome::Insert(insert) if insert.distribution == first.distribution && insert.typmods == first.typmods => {
             rows.extend(insert.rows);
-            (insert.groups, insert.home)
+            (insert.groups, insert.also)
         }
-        Outcome::Home(_) | Outcome::Any(_) => (model.groups(), model.uses.home.is_some()),
+        Outcome::Home(_) | Outcome::Shard(..) | Outcome::Any(_) => (model.groups(), model.needs()),
         Outcome::Refuse(fault) => return Outcome::Refuse(fault),
-        Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::CopyIn(_) | Outcome::Deliver(_) | Outcome::Supply(_) => {
-            return Outcome::Refuse(refused());
-        }
+        Outcome::Routed(_)
+        | Outcome::Insert(_)
+        | Outcome::Broadcast(_)
+        | Outcome::Parts(..)
+        | Outcome::CopyIn(_)
+        | Outcome::Draw(_)
+        | Outcome::Deliver(_)
+        | Outcome::Supply(_) => return Outcome::Refuse(refused()),
     };
     if !same {
         return Outcome::Refuse(refused());
     }
     let (distribution, name, typmods) = (first.distribution, first.name.clone(), first.typmods.clone());
-    Outcome::Insert(InsertRows { distribution, name, rows, typmods, groups, home, many: Err(refused()) })
+    let many = Err(refused());
+    Outcome::Insert(InsertRows { distribution, name, rows, typmods, groups, also, many, uncertain: None })
 }
 
 fn refuse_reference(table: &str) -> Stop {

@@ -77,6 +77,7 @@ impl Moving<'_> {
             pulls_all: true,
             own_clock: clock.is_some(),
             clock,
+            foreign: false,
             depot: Some(Arc::new(depot)),
         };
         let finish = Finish {
@@ -299,7 +300,7 @@ impl Moving<'_> {
     ) -> Result<String, String> {
         let mut expr = expr.clone();
         let mut over = OverInput {
-            clock: Clock { catalog: self.of.scope.catalog, calls: Calls::OfTransaction },
+            clock: Clock { scope: self.of.scope, calls: Calls::OfTransaction },
             alias,
             is_column: &|name| self.table.column(name).is_some(),
             found_clock: None,

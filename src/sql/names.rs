@@ -8,8 +8,8 @@ use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 
 use crate::catalog::{RelationKind, Table};
 use crate::fault::Fault;
-use crate::ids::{DistributionId, QualifiedName};
-use crate::sql::NameScope;
+use crate::ids::{DistributionId, QualifiedName, ShardId};
+use crate::sql::{NameScope, changes};
 use crate::topology::TableRule;
 
 /// Longest name that Postgres keeps, in bytes (`NAMEDATALEN` - 1).
@@ -32,25 +32,95 @@ pub(crate) enum Relation {
         name: QualifiedName,
         table: Arc<Table>,
     },
-    /// On the home shard; `table` where the catalog knows it.
+    /// On one shard alone; `table` where the catalog knows it.
     Unsharded {
         table: Option<Arc<Table>>,
+        place: Place,
     },
     /// pg_catalog, information_schema, pg_temp, pg_toast.
     System,
+}
+
+/// The one shard on which something lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub shard: ShardId,
+    /// The placed schema for whose sake it lies there; `None`: the home shard, or that of the session's temporary tables.
+    pub schema: Option<Box<str>>,
+}
+
+impl Place {
+    pub fn home(scope: &NameScope<'_>) -> Self {
+        Self { shard: scope.topology.home, schema: None }
+    }
+
+    /// Whether it is the home shard, not for a schema's sake.
+    pub fn is_home(&self, scope: &NameScope<'_>) -> bool {
+        self.schema.is_none() && self.shard == scope.topology.home
+    }
+}
+
+impl NameScope<'_> {
+    /// Where what is in this schema lies, if the schema is placed whole.
+    pub(crate) fn place_of_schema(&self, schema: &str) -> Option<Place> {
+        let (_, shard) = self.topology.place_of_schema(schema)?;
+        Some(Place { shard, schema: Some(schema.into()) })
+    }
+
+    /// Where an undistributed relation of this schema lies.
+    pub(crate) fn place_of(&self, schema: &str) -> Place {
+        self.place_of_schema(schema).unwrap_or_else(|| Place::home(self))
+    }
+
+    /// Where statements go that name no table: the shard of the schema in which the session makes things.
+    pub(crate) fn base(&self) -> Place {
+        match self.topology.places_schemas().then(|| creation_schema(self)).flatten() {
+            Some(schema) => self.place_of(schema),
+            None => Place::home(self),
+        }
+    }
+
+    /// Where an unqualified name points that nobody knows: to a temporary table, or to what was made just now.
+    pub(crate) fn unknown(&self) -> Place {
+        self.temporary.map_or_else(|| self.base(), |shard| Place { shard, schema: None })
+    }
+
+    /// The placed schemas of the search path.
+    pub(crate) fn placed_path(&self) -> impl Iterator<Item = &str> {
+        let placed = |schema: &&str| self.topology.place_of_schema(schema).is_some();
+        self.search_path.iter().map(|schema| &**schema).filter(placed)
+    }
+
+    fn has_schema(&self, schema: &str) -> bool {
+        if let Some(there) = changes::schema(self.changes, schema) {
+            return there;
+        }
+        // Before anything is known of them, all are there.
+        self.catalog.schemas.is_empty()
+            || self.catalog.schemas.iter().any(|known| **known == *schema)
+            || self.is_unread(schema)
+    }
+
+    /// Nothing is known of what is in the schema.
+    fn is_unread(&self, schema: &str) -> bool {
+        !self.catalog.unread.is_empty()
+            && self.topology.place_of_schema(schema).is_some_and(|(_, shard)| self.catalog.unread.contains(shard))
+    }
 }
 
 impl Relation {
     /// What the catalog has of it.
     pub fn table(&self) -> Option<&Table> {
         match self {
-            Self::Sharded { table, .. } | Self::Reference { table, .. } | Self::Unsharded { table } => table.as_deref(),
+            Self::Sharded { table, .. } | Self::Reference { table, .. } | Self::Unsharded { table, .. } => {
+                table.as_deref()
+            }
             Self::View { table, .. } => Some(table),
             Self::System => None,
         }
     }
 
-    /// Whether every shard has it (and not the home shard alone).
+    /// Whether every shard has it (and not one alone).
     pub fn is_distributed(&self) -> bool {
         matches!(self, Relation::Sharded { .. } | Relation::Reference { .. })
     }
@@ -106,10 +176,11 @@ pub(crate) fn check_connection_view(name: &str) -> Result<(), Fault> {
 /// What `schema.name`, or `name` by the search path, stands for.
 pub(crate) fn resolve(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -> Relation {
     match schema {
+        Some("pg_temp") if scope.temporary.is_some() => Relation::Unsharded { table: None, place: scope.unknown() },
         Some(schema) if is_system_schema(schema) => Relation::System,
         Some(schema) => {
             let name = QualifiedName::new(schema, name);
-            known(scope, &name).unwrap_or(Relation::Unsharded { table: None })
+            known(scope, &name).unwrap_or_else(|| Relation::Unsharded { table: None, place: scope.place_of(schema) })
         }
         None => {
             for schema in scope.search_path {
@@ -119,8 +190,14 @@ pub(crate) fn resolve(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -
                 if let Some(relation) = known(scope, &QualifiedName::new(schema.clone(), name)) {
                     return relation;
                 }
+                if scope.is_unread(schema) {
+                    return Relation::Unsharded { table: None, place: scope.place_of(schema) };
+                }
             }
-            if name.starts_with("pg_") { Relation::System } else { Relation::Unsharded { table: None } }
+            match name.starts_with("pg_") {
+                true => Relation::System,
+                false => Relation::Unsharded { table: None, place: scope.unknown() },
+            }
         }
     }
 }
@@ -130,6 +207,15 @@ fn known(scope: &NameScope<'_>, name: &QualifiedName) -> Option<Relation> {
     let table = scope.catalog.table(name).cloned();
     if let Some(relation) = ruled(scope, name, table.clone()) {
         return Some(relation);
+    }
+    match changes::relation(scope.changes, name) {
+        // Unless the catalog is that of the transaction.
+        Some(true) if table.is_none() => {
+            return Some(Relation::Unsharded { table: None, place: scope.place_of(&name.schema) });
+        }
+        Some(true) => {}
+        Some(false) => return None,
+        None => {}
     }
     let table = table?;
     // A partition holds rows of its parent, so the parent's rule is its own.
@@ -149,7 +235,7 @@ fn known(scope: &NameScope<'_>, name: &QualifiedName) -> Option<Relation> {
     }
     Some(match table.kind {
         RelationKind::View => Relation::View { name: name.clone(), table },
-        _ => Relation::Unsharded { table: Some(table) },
+        _ => Relation::Unsharded { table: Some(table), place: scope.place_of(&name.schema) },
     })
 }
 
@@ -162,14 +248,13 @@ fn ruled(scope: &NameScope<'_>, name: &QualifiedName, table: Option<Arc<Table>>)
     })
 }
 
-fn is_system_schema(schema: &str) -> bool {
+pub(crate) fn is_system_schema(schema: &str) -> bool {
     schema == "information_schema" || schema.starts_with("pg_")
 }
 
 /// Where `CREATE ... name` without a schema makes it: the first schema of the search path that exists.
 pub(crate) fn creation_schema<'a>(scope: &NameScope<'a>) -> Option<&'a str> {
-    let exists = |schema: &&Box<str>| scope.catalog.schemas.is_empty() || scope.catalog.schemas.contains(schema);
-    scope.search_path.iter().find(exists).map(|schema| &**schema)
+    scope.search_path.iter().find(|schema| scope.has_schema(schema)).map(|schema| &**schema)
 }
 
 /// Names (without schema) whose mention makes a statement that cannot be read one about distributed tables: sharded and

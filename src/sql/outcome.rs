@@ -5,14 +5,16 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::fault::Fault;
-use crate::ids::{DistributionId, Oid, QualifiedName};
+use crate::ids::{DistributionId, Oid, QualifiedName, ShardId, ShardSet};
 use crate::sql::combine::Combine;
 use crate::sql::delivery::{Delivery, Depot};
 use crate::sql::keys::{KeyGroup, KeyName, RowKey};
 use crate::sql::pieces::Pieces;
+use crate::sql::sequences::Draw;
 use crate::sql::supply::Supply;
 use crate::sql::template::Slot;
 use crate::sql::utility::CopyFormat;
+use crate::types::compare::TextStyle;
 
 /// Where a statement goes, as far as it can be told without its values.
 #[derive(Clone, Debug)]
@@ -20,15 +22,21 @@ pub enum Outcome {
     Refuse(Fault),
     /// To the home shard, as it is.
     Home(Why),
+    /// To this one shard, as it is.
+    Shard(ShardId, Why),
     /// To any shard, as it is.
     Any(Why),
     /// To every shard, with the same effect on each.
     Broadcast(Why),
+    /// To each of these shards its own text, atomically; one answer.
+    Parts(Arc<[(ShardId, Arc<str>)]>, Why),
     CopyIn(Arc<CopyInPlan>),
     /// By the sharding keys of the tables that it reads or changes.
     Routed(Routed),
     /// By the sharding keys of the rows that it brings.
     Insert(InsertRows),
+    /// Nowhere before it has its values of sequences; then as the statement that it is with them.
+    Draw(Arc<Draw>),
     /// Its rows are put together first: what they are tells where they go.
     Deliver(Arc<Delivery>),
     /// What it reads is put together first, and sent along with it.
@@ -37,10 +45,10 @@ pub enum Outcome {
 
 #[derive(Clone, Debug)]
 pub struct Routed {
-    /// Never empty. One shard can run the statement when the conditions of all groups lead to it.
+    /// One shard can run the statement when the conditions of all groups lead to it.
     pub groups: Vec<KeyGroup>,
-    /// It also needs the home shard.
-    pub home: bool,
+    /// It also needs these shards. Not empty where there are no groups.
+    pub also: ShardSet,
     /// UPDATE sets columns of the sharding key.
     pub key_change: Option<Box<KeyChange>>,
     /// How it runs on several shards.
@@ -113,6 +121,8 @@ pub struct FinishText {
     pub clock: Option<Box<str>>,
     /// `sql` asks the connection's own functions for the time (see [`crate::sql::clock`]).
     pub own_clock: bool,
+    /// Some table is neither on every shard nor on the home shard.
+    pub foreign: bool,
     /// The table that `sql` fills, where it is an INSERT.
     pub depot: Option<Arc<Depot>>,
 }
@@ -143,6 +153,8 @@ pub struct PullText {
     pub path: Box<str>,
     /// The query that the shards run, where it is not `head` with conditions.
     pub whole: Option<Pieces>,
+    /// The same columns without a table, where the home shard does not have it.
+    pub create: Option<String>,
     /// Conjuncts that every row that matters fulfils.
     pub filters: Vec<Pieces>,
     /// No more than the first rows of each shard are needed, if all of `filters` go down.
@@ -186,7 +198,8 @@ pub enum PullSource {
     /// The rows that any of these conditions allows.
     Sharded(Vec<KeyGroup>),
     Reference,
-    Home,
+    /// One shard has them all.
+    One(ShardId),
 }
 
 /// How a statement runs on several shards, whichever they are.
@@ -195,6 +208,10 @@ pub struct Scatter {
     pub sql: ScatterSql,
     pub combine: Arc<Combine>,
     pub limit: Option<Limit>,
+    /// How values must be printed for the merge to read them.
+    pub style: TextStyle,
+    /// How the statement runs where they are printed in a form that the router cannot compare.
+    pub otherwise: Option<Arc<Finish>>,
 }
 
 /// LIMIT and OFFSET of the whole result.
@@ -214,7 +231,8 @@ pub enum Count {
 impl Scatter {
     /// Every shard runs the statement as it is; the rows come in any order.
     pub fn concat() -> Self {
-        Self { sql: ScatterSql::AsWritten, combine: Arc::new(Combine::CONCAT), limit: None }
+        let combine = Arc::new(Combine::CONCAT);
+        Self { sql: ScatterSql::AsWritten, combine, limit: None, style: TextStyle::NONE, otherwise: None }
     }
 }
 
@@ -229,10 +247,12 @@ pub struct InsertRows {
     pub typmods: SmallVec<[i32; 1]>,
     /// Sharded tables that the statement reads: all rows must go where these lie.
     pub groups: Vec<KeyGroup>,
-    /// It also needs the home shard.
-    pub home: bool,
+    /// It also needs these shards.
+    pub also: ShardSet,
     /// How rows for several shards are sent, or why they cannot be.
     pub many: Result<ManyRows, Fault>,
+    /// How the rows are sent where only a Postgres knows what is stored as their keys: another spelling, a value that is rounded.
+    pub uncertain: Option<Arc<Delivery>>,
 }
 
 /// How the rows of an INSERT reach several shards.
@@ -301,6 +321,17 @@ pub struct CopyInPlan {
     /// Type modifiers of the key columns (see [`crate::plan::route::fits_typmod`]).
     pub typmods: Vec<i32>,
     pub format: CopyFormat,
+    /// Columns that the rows leave out and that take values of sequences.
+    pub fill: Option<CopyFill>,
+}
+
+/// What the router adds to the rows of a COPY.
+#[derive(Clone, Debug)]
+pub struct CopyFill {
+    /// The statement that names the added columns too.
+    pub text: Arc<str>,
+    /// Each column's name and type, and the sequence.
+    pub columns: Vec<(Box<str>, Oid, QualifiedName)>,
 }
 
 /// Why a statement goes where it goes: for EXPLAIN (ROUTE), logs and metrics.
@@ -315,13 +346,30 @@ pub enum Why {
     /// Conditions that contradict each other: no row can match.
     Contradiction,
     Unsharded,
+    /// It lies in this schema, which is placed whole.
+    Schema(Box<str>),
     Reference,
     /// No table at all.
     NoTable,
     /// It names a cursor: the session knows where that is.
     Cursor,
     Ddl,
+    /// What cannot run in a transaction: one shard after the other.
+    OneByOne(Arc<OneByOne>),
     /// A hint or `pgloom.shard` said so.
     Hint,
     Refused,
+    /// By values of sequences that are not taken yet.
+    Sequence,
+}
+
+/// A command that each shard runs for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneByOne {
+    /// As messages name it.
+    pub command: Box<str>,
+    /// The index that it makes where there is none (IF NOT EXISTS): one that is not valid must not pass for it.
+    pub index: Option<QualifiedName>,
+    /// What to do when it has failed half way.
+    pub remedy: &'static str,
 }

@@ -36,7 +36,7 @@ struct Asks<'a> {
 impl Asks<'_> {
     fn note(&mut self, name: &ObjectName) {
         let Some((schema, name)) = parts(name) else { return };
-        let asked = classify(self.of.scope.catalog, schema.as_deref(), &name) == FunctionClass::Volatile;
+        let asked = classify(&self.of.scope, schema.as_deref(), &name) == FunctionClass::Volatile;
         // What it sets is for the calls of one server.
         let sets = name == "setseed";
         self.found |= asked && self.once == 0 && (self.inside > 0 || sets);

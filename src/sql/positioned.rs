@@ -43,25 +43,38 @@ impl Analyzer<'_> {
             return self.not_understood("WHERE CURRENT OF");
         }
         let analysis = analyze(&every, &scanned, &self.scope);
-        match analysis.outcome {
+        let outcome = match analysis.outcome {
+            // Values of sequences are asked of the shard itself, if it knows them.
+            Outcome::Draw(draw) => draw.as_written.clone(),
+            outcome => outcome,
+        };
+        match outcome {
             // Where each shard could do it for its own rows, the one that has the cursor can.
             Outcome::Routed(routed)
-                if !routed.home && routed.key_change.is_none() && matches!(routed.many, Ok(Many::Scatter(_))) =>
+                if routed.also.is_empty()
+                    && routed.key_change.is_none()
+                    && matches!(routed.many, Ok(Many::Scatter(_))) =>
             {
                 Verdict::new(Outcome::Home(Why::Cursor), Access::Write)
             }
             Outcome::Home(_) => {
                 Verdict { pin: analysis.pin, ..Verdict::new(Outcome::Home(Why::Cursor), Access::Write) }
             }
+            // The table is nowhere else: see [`of_another_shard`].
+            Outcome::Shard(shard, why) => {
+                Verdict { pin: analysis.pin, ..Verdict::new(Outcome::Shard(shard, why), Access::Write) }
+            }
             Outcome::Routed(Routed { many: Err(fault), .. }) => Verdict::refuse(fault),
             Outcome::Refuse(fault) => Verdict::refuse(fault),
             Outcome::Routed(_)
             | Outcome::Any(_)
             | Outcome::Broadcast(_)
+            | Outcome::Parts(..)
             | Outcome::CopyIn(_)
             | Outcome::Insert(_)
             | Outcome::Deliver(_)
-            | Outcome::Supply(_) => Verdict::refuse(Fault::unsupported(
+            | Outcome::Supply(_)
+            | Outcome::Draw(_) => Verdict::refuse(Fault::unsupported(
                 "WHERE CURRENT OF is not supported here",
                 "the statement changes or reads rows beside those of the shard that has the cursor",
                 "Name the row by its primary key.",
@@ -76,6 +89,15 @@ pub(crate) fn of_many_shards(cursor: &str) -> Fault {
         "WHERE CURRENT OF a cursor over several shards is not supported",
         format!("the rows of cursor \"{cursor}\" are copies, on another connection than the tables"),
         "Name the row by its primary key, or give the sharding key one value in the cursor's query.",
+    )
+}
+
+/// The refusal where the table is on another shard than the cursor, which therefore has none of its rows.
+pub(crate) fn of_another_shard(cursor: &str) -> Fault {
+    Fault::unsupported(
+        "WHERE CURRENT OF a cursor on another shard is not supported",
+        format!("cursor \"{cursor}\" is not on the shard of the table"),
+        "Name the row by its primary key.",
     )
 }
 

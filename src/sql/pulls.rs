@@ -17,7 +17,7 @@ use crate::sql::model::{LeafId, Model, NodeId, Obstacle};
 use crate::sql::names::{folded, parts};
 use crate::sql::outcome::{FinishText, KeysFrom, PullSource, PullText, Top};
 use crate::sql::pieces::{Piece, Pieces};
-use crate::sql::words;
+use crate::sql::words::{self, Words};
 
 /// The names that a statement mentions, wherever and as whatever.
 pub(crate) struct Mentions {
@@ -184,7 +184,7 @@ impl Scan<'_> {
                 .any(|leaf| !leaf.columns.complete || leaf.columns.list.iter().any(|c| *c.name == *column))
         };
         // `table.function` calls a function with the whole row; what is no function either is Postgres's to say.
-        let is_function = |name: &str| classify(self.model.scope.catalog, None, name) != FunctionClass::Unknown;
+        let is_function = |name: &str| classify(&self.model.scope, None, name) != FunctionClass::Unknown;
         let called = |(of, column): &&(String, String)| **of == **name && !known(column) && is_function(column);
         if let Some((_, column)) = self.mentions.qualified.iter().find(called) {
             return Err(Obstacle::new(format!("\"{name}.{column}\" is no column of table \"{}\"", self.name.name)));
@@ -205,11 +205,32 @@ impl Scan<'_> {
     }
 
     /// The pull without a name. `key`: the sharding key, of a sharded table.
-    pub fn pull(&self, source: PullSource, key: &[Box<str>], filters: Vec<Pieces>, top: Option<Top>) -> PullText {
+    pub fn pull(
+        &self,
+        source: PullSource,
+        key: &[Box<str>],
+        filters: Vec<Pieces>,
+        top: Option<Top>,
+    ) -> Result<PullText, Obstacle> {
         let columns = self.columns(key);
         let primary_key = self.primary_key(key, &columns);
         let columns: Vec<&Column> = columns.iter().map(|at| &self.table.columns[*at]).collect();
-        PullText { primary_key, filters, top, ..whole_pull(self.name, self.only, &columns, source) }
+        if let Some(column) = columns.iter().find(|column| self.has_placed_type(column)) {
+            return Err(Obstacle::new(format!("column \"{}\" has a type of one schema", column.name))
+                .hint("Leave the column out, or make the type in schema public."));
+        }
+        let foreign = matches!(&source, PullSource::One(shard) if *shard != self.model.scope.topology.home);
+        let create = foreign.then(|| typed(&columns)).flatten();
+        Ok(PullText { primary_key, filters, top, create, ..whole_pull(self.name, self.only, &columns, source) })
+    }
+
+    /// A type of a placed schema is not there where the statement is finished.
+    fn has_placed_type(&self, column: &Column) -> bool {
+        let parts = column.declared.as_deref().and_then(|declared| Words::new(declared, true)?.parts());
+        match parts.as_deref() {
+            Some([schema, _, ..]) => self.model.scope.topology.place_of_schema(schema).is_some(),
+            _ => false,
+        }
     }
 }
 
@@ -229,11 +250,28 @@ pub(crate) fn whole_pull(name: &QualifiedName, only: bool, columns: &[&Column], 
         head: format!("SELECT {} FROM {only}{table}", list.join(", ")),
         path: "".into(),
         whole: None,
+        create: None,
         filters: Vec::new(),
         top: None,
         keys: Vec::new(),
         stage: 0,
     }
+}
+
+/// A query of nothing with these columns; `None`: what they are is not known.
+pub(crate) fn typed(columns: &[&Column]) -> Option<String> {
+    let list: Option<Vec<String>> = columns
+        .iter()
+        .map(|column| {
+            let declared = column.declared.as_deref()?;
+            let (of_type, collation) = match declared.split_once(" COLLATE ") {
+                Some((of_type, collation)) => (of_type, format!(" COLLATE {collation}")),
+                None => (declared, String::new()),
+            };
+            Some(format!("CAST(NULL AS {of_type}){collation} AS {}", quoted(&column.name)))
+        })
+        .collect();
+    Some(format!("SELECT {}", list?.join(", ")))
 }
 
 /// Takes a pull among the others, or finds one of them that brings its rows already; its position.
@@ -301,7 +339,7 @@ fn rename(text: &str, names: &[String], suffix: &str) -> String {
 fn is_whole(source: &PullSource) -> bool {
     match source {
         PullSource::Sharded(groups) => groups.iter().any(|group| group.expr == crate::sql::keys::KeyExpr::Any),
-        PullSource::Reference | PullSource::Home => true,
+        PullSource::Reference | PullSource::One(_) => true,
     }
 }
 

@@ -148,7 +148,7 @@ impl Pushdown<'_, '_> {
             && function.within_group.is_empty()
             && matches!(function.parameters, FunctionArguments::None);
         let Some((schema, name)) = parts(&function.name) else { return false };
-        let pure = match classify(self.model.scope.catalog, schema.as_deref(), &name) {
+        let pure = match classify(&self.model.scope, schema.as_deref(), &name) {
             FunctionClass::Pure => true,
             FunctionClass::Clock => {
                 return plain
@@ -197,7 +197,7 @@ impl VisitorMut for Names<'_, '_> {
             Expr::CompoundIdentifier(names) => names,
             Expr::Function(function) => {
                 let class = |(schema, name): &(Option<String>, String)| {
-                    classify(self.model.scope.catalog, schema.as_deref(), name) == FunctionClass::Clock
+                    classify(&self.model.scope, schema.as_deref(), name) == FunctionClass::Clock
                 };
                 if let Some((_, name)) = parts(&function.name).filter(class)
                     && let Some(moment) = moment_of(function, &name)

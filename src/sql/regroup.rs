@@ -13,7 +13,7 @@ use sqlparser::ast::{
 };
 
 use crate::sql::facts::{plain_args, unnest};
-use crate::sql::functions::{FunctionClass, classify};
+use crate::sql::functions::{FunctionClass, classify, is_users};
 use crate::sql::infer::type_of;
 use crate::sql::limit::{read_limit, set_limit};
 use crate::sql::model::{Column, Columns, Model, RefId, Spread};
@@ -58,7 +58,16 @@ pub(crate) fn regroup(
     let mut pulls = Vec::new();
     share(&mut pulls, pull);
     let sql = finishing.over(&pulls.first()?.name, model)?;
-    Some(FinishText { pulls, sql, reads_home: None, pulls_all: true, clock: None, own_clock: false, depot: None })
+    Some(FinishText {
+        pulls,
+        sql,
+        reads_home: None,
+        pulls_all: true,
+        clock: None,
+        own_clock: false,
+        foreign: false,
+        depot: None,
+    })
 }
 
 /// The query over the input that the shards fill, still without its FROM.
@@ -374,7 +383,7 @@ impl Parts<'_, '_, '_> {
         match expr {
             Expr::Function(function) if function.over.is_none() => {
                 let (schema, name) = parts(&function.name).ok_or(Irreplaceable)?;
-                match classify(self.shape.model.scope.catalog, schema.as_deref(), &name) {
+                match classify(&self.shape.model.scope, schema.as_deref(), &name) {
                     FunctionClass::Aggregate | FunctionClass::UserAggregate(_) => {
                         self.aggregate(function, schema.as_deref(), &name).map(Some).ok_or(Irreplaceable)
                     }
@@ -410,8 +419,7 @@ impl Parts<'_, '_, '_> {
         if distinct {
             return self.distinct_aggregate(function);
         }
-        let built_in = schema.is_none_or(|schema| schema == "pg_catalog")
-            && !shape.model.scope.catalog.functions.contains_key(name);
+        let built_in = schema.is_none_or(|schema| schema == "pg_catalog") && !is_users(&shape.model.scope, name);
         if !built_in {
             return None;
         }
@@ -447,6 +455,11 @@ impl Parts<'_, '_, '_> {
     }
 
     fn distinct_aggregate(&mut self, function: &Function) -> Option<Expr> {
+        // What fails for a row that the filter leaves out must not be asked of the shards, who do not know the filter.
+        let plain = |expr: &Expr| matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_));
+        if function.filter.is_some() && !plain_args(function)?.into_iter().all(|expr| plain(unnest(expr))) {
+            return None;
+        }
         let mut function = function.clone();
         let FunctionArguments::List(list) = &mut function.args else { return None };
         for arg in &mut list.args {
@@ -455,6 +468,9 @@ impl Parts<'_, '_, '_> {
         }
         for clause in &mut list.clauses {
             let FunctionArgumentClause::OrderBy(items) = clause else { return None };
+            if function.filter.is_some() && !items.iter().all(|item| plain(unnest(&item.expr))) {
+                return None;
+            }
             items.iter_mut().for_each(|item| self.group_argument(&mut item.expr));
         }
         if let Some(filter) = &mut function.filter {

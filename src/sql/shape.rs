@@ -2,11 +2,9 @@
 //! `groups`, LIMIT in `limit`.
 //! Clause 3: what is not proved here is refused; no arm falls through.
 
-use std::sync::Arc;
-
 use sqlparser::ast::{
-    Distinct, Expr, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, OrderBySort, Query, Select, SelectItem, SetExpr,
-    Statement, Value as Literal,
+    Distinct, Expr, Ident, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, OrderBySort, Query, Select, SelectItem,
+    SetExpr, Statement, Value as Literal,
 };
 
 use crate::fault::Fault;
@@ -16,7 +14,7 @@ use crate::sql::infer::type_of;
 use crate::sql::limit::{read_limit, set_limit};
 use crate::sql::literals::Literals;
 use crate::sql::model::{Column, ColumnType, Columns, LevelId, Model, NodeId, Obstacle, RefId, Spread};
-use crate::sql::names::folded;
+use crate::sql::names::{Place, folded};
 use crate::sql::outcome::{Limit, Scatter, ScatterSql};
 use crate::sql::query::{SelectLevel, is_grouped, item_expr};
 use crate::sql::rewrite;
@@ -49,9 +47,14 @@ pub(crate) fn check_places(model: &Model<'_>, base: &Spread) -> Result<(), Obsta
         return Err(why.clone());
     }
     let uses = &model.uses;
-    if let Some(what) = &uses.home {
-        return Err(Obstacle::new(format!("the statement needs the home shard for {what}"))
-            .hint("Make the table a reference table, or give the sharding key a value that lies on the home shard."));
+    match (uses.one_shard(), uses.places.first()) {
+        (Some(what), None) => {
+            return Err(Obstacle::new(format!("the statement needs {what}")).hint(
+                "Make the table a reference table, or give the sharding key a value that lies on the home shard.",
+            ));
+        }
+        (_, Some(place)) => return Err(single_place(place)),
+        (None, None) => {}
     }
     if uses.sample {
         return Err(Obstacle::new("TABLESAMPLE"));
@@ -80,6 +83,16 @@ pub(crate) fn check_places(model: &Model<'_>, base: &Spread) -> Result<(), Obsta
         }
     }
     Ok(())
+}
+
+/// What lies on one shard alone, and not for being unsharded.
+fn single_place(place: &Place) -> Obstacle {
+    match &place.schema {
+        Some(schema) => Obstacle::new(format!("the statement needs the shard of schema \"{schema}\", and others"))
+            .hint("Name tables of one shard: pins place schemas together, and reference tables are on every shard."),
+        None => Obstacle::new("the statement needs the shard that has the session's temporary tables, and others")
+            .hint("Read what it needs of the temporary table first."),
+    }
 }
 
 /// The query's parts that shape its result.
@@ -146,6 +159,10 @@ pub(crate) struct Printer<'a> {
 impl Printer<'_> {
     pub fn is_faithful(&self) -> bool {
         rewrite::is_faithful(self.statement, self.text, self.standard_strings)
+    }
+
+    pub fn is_faithful_in_parts(&self) -> bool {
+        rewrite::is_faithful_in_parts(self.statement, self.text, self.standard_strings)
     }
 
     pub fn print(&self, change: impl FnOnce(&mut Query, &mut Select)) -> Result<ScatterSql, Obstacle> {
@@ -220,7 +237,9 @@ impl Shape<'_, '_> {
     fn rows(&mut self, limit: Option<Limit>, printer: &Printer<'_>) -> Result<Scatter, Obstacle> {
         let mut steps = Vec::new();
         let mut keys = self.order_keys()?;
-        let assumed = self.assumed();
+        let added = self.added.iter().map(|expr| type_of(self.model, self.level, expr));
+        let of_rows: Vec<Option<ColumnType>> = self.columns.list.iter().map(|column| column.ty).chain(added).collect();
+        let assumed = self.assumed(&of_rows);
         let mut sort_by_all = false;
         let mut push_limit = true;
         let distinct = matches!(self.select.distinct, Some(Distinct::Distinct));
@@ -267,14 +286,12 @@ impl Shape<'_, '_> {
             false => Gather::MergeSort(keys.into_iter().map(Sorted::key).collect()),
         };
         let assumed = if gather == Gather::Concat && steps.is_empty() { Assumed::default() } else { assumed };
-        Ok(Scatter { sql, combine: Arc::new(Combine { gather, steps, hidden, assumed }), limit })
+        Ok(merged(sql, Combine { gather, steps, hidden, assumed }, limit, &of_rows))
     }
 
     /// What the merge will count on: see [`Assumed`].
-    fn assumed(&self) -> Assumed {
-        let added = self.added.iter().map(|expr| type_of(self.model, self.level, expr));
-        let types = self.columns.list.iter().map(|column| column.ty).chain(added);
-        let texts = types.enumerate().filter(|(_, ty)| ty.is_some_and(is_ordered_text)).map(|(at, _)| at).collect();
+    fn assumed(&self, types: &[Option<ColumnType>]) -> Assumed {
+        let texts = (0..types.len()).filter(|at| types[*at].is_some_and(is_ordered_text)).collect();
         let name = |column: &Column| column.node.map(|_| column.name.clone());
         let names = match self.model.levels[self.level].wildcard {
             true => self.columns.list.iter().map(name).collect(),
@@ -425,18 +442,43 @@ pub(crate) fn has_equality(ty: ColumnType) -> bool {
         .all(|format| Comparator::equality(ty.oid, ty.collation, format, TextStyle::default()).is_some())
 }
 
-fn ordinal(position: usize) -> Expr {
+/// A merge of rows whose columns are of these types.
+pub(crate) fn merged(sql: ScatterSql, combine: Combine, limit: Option<Limit>, types: &[Option<ColumnType>]) -> Scatter {
+    let compared = (0..types.len()).filter(|at| combine.compares(*at)).filter_map(|at| types[at]);
+    let style = compared.fold(TextStyle::NONE, |style, ty| style.or(read_by(ty)));
+    Scatter { sql, combine: combine.into(), limit, style, otherwise: None }
+}
+
+/// How values of this type must be printed for their text to be compared.
+fn read_by(ty: ColumnType) -> TextStyle {
+    let reads = |style| Comparator::equality(ty.oid, ty.collation, Format::Text, style).is_some();
+    let all = TextStyle::default();
+    TextStyle {
+        iso_dates: !reads(TextStyle { iso_dates: false, ..all }),
+        exact_floats: !reads(TextStyle { exact_floats: false, ..all }),
+        hex_bytea: !reads(TextStyle { hex_bytea: false, ..all }),
+    }
+}
+
+pub(crate) fn ordinal(position: usize) -> Expr {
     Expr::value(Literal::Number((position + 1).to_string(), false))
 }
 
 fn order_by_ordinals(columns: std::ops::Range<usize>) -> OrderBy {
     let keys: Vec<Sorted> = columns.map(|column| Sorted { column, descending: false, nulls_first: false }).collect();
-    order_by_keys(&keys)
+    order_by_keys(&keys, ordinal)
 }
 
-pub(crate) fn order_by_keys(keys: &[Sorted]) -> OrderBy {
+/// Text in the order of its bytes.
+pub(crate) fn by_bytes(expr: &Expr) -> Expr {
+    let collation = sqlparser::ast::ObjectName::from(vec![Ident::new("pg_catalog"), Ident::with_quote('"', "C")]);
+    Expr::Collate { expr: Box::new(Expr::Nested(Box::new(expr.clone()))), collation }
+}
+
+/// `by`: how a column is named.
+pub(crate) fn order_by_keys(keys: &[Sorted], by: impl Fn(usize) -> Expr) -> OrderBy {
     let item = |key: &Sorted| OrderByExpr {
-        expr: ordinal(key.column),
+        expr: by(key.column),
         options: OrderByOptions {
             sort: Some(if key.descending { OrderBySort::Desc } else { OrderBySort::Asc }),
             nulls_first: Some(key.nulls_first),

@@ -108,7 +108,7 @@ impl Supplying<'_> {
             behind: Vec::new(),
             edits: Vec::new(),
             complete: true,
-            clock: Clock { catalog: self.of.scope.catalog, calls: if moment { Calls::Moment } else { Calls::Kept } },
+            clock: Clock { scope: self.of.scope, calls: if moment { Calls::Moment } else { Calls::Kept } },
             own_clock: false,
             clock_in_from: false,
         };
@@ -133,8 +133,16 @@ impl Supplying<'_> {
     pub fn finish(&self, pulls: Vec<PullText>, clock: Option<Box<str>>) -> Finish {
         let mut nothing = Pieces::default();
         nothing.push("SET LOCAL pgloom.supplies = 'here'");
-        let text =
-            FinishText { pulls, sql: nothing, reads_home: None, pulls_all: true, clock, own_clock: false, depot: None };
+        let text = FinishText {
+            pulls,
+            sql: nothing,
+            reads_home: None,
+            pulls_all: true,
+            clock,
+            own_clock: false,
+            foreign: false,
+            depot: None,
+        };
         Finish {
             reason: self.reason.detail.as_deref().unwrap_or(&self.reason.message).into(),
             in_transaction: Ok(text.clone()),

@@ -72,6 +72,11 @@ impl Supplying<'_> {
         if model.uses.writing_cte {
             return Err("WITH contains a statement that changes data".to_owned());
         }
+        let is_foreign = |relation: &Relation| matches!(relation, Relation::Unsharded { place, .. } if !place.is_home(&self.of.scope));
+        let read = model.collected.as_deref().map_or(&[][..], |collected| &collected.tables);
+        if is_foreign(&walked.relation) || read.iter().any(|table| is_foreign(&table.relation)) {
+            return Err("it reads a table that the home shard does not have".to_owned());
+        }
         let home = matches!(walked.relation, Relation::Unsharded { .. });
         let (closed, inside) = self.closed(&source, home);
         let chosen = self.choose(&model, &walked, &inside)?;
@@ -171,8 +176,8 @@ impl Supplying<'_> {
                 Relation::Sharded { table: Some(_), .. } if self.stays(model, walked, table) => {}
                 Relation::Sharded { table: Some(_), .. } => chosen.push(table),
                 Relation::Unsharded { .. } | Relation::System if home => {}
-                Relation::Unsharded { table: Some(_) } => chosen.push(table),
-                Relation::Unsharded { table: None } | Relation::Sharded { table: None, .. } => {
+                Relation::Unsharded { table: Some(_), .. } => chosen.push(table),
+                Relation::Unsharded { table: None, .. } | Relation::Sharded { table: None, .. } => {
                     return Err(format!("table \"{leaf}\" is not in the catalog"));
                 }
                 Relation::System => return Err("it reads the catalog".to_owned()),

@@ -13,7 +13,7 @@ use crate::sql::utility::cursor::Cursor;
 pub use cursor::{cut_name, fold_name};
 pub use prepared::{Execution, execution, literal_arguments, prepared};
 pub use set::{plain_value, search_path_setting, search_path_value};
-pub use set_config::{ConfigCall, config_calls};
+pub use set_config::{ConfigCall, ConfigQuery, config_bound, config_calls, config_query, parse_bool};
 
 /// What a statement is to the session: which of its own state it touches, whatever shards it goes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +32,7 @@ pub enum StatementKind {
     Transaction(TransactionStatement),
     Set(SetStatement),
     /// A query of nothing but `set_config` with literals, and the names of its columns: a SET that returns a row.
-    SetConfig(Box<[Box<str>]>),
+    SetConfig(Box<ConfigQuery>),
     /// `SHOW name` of a Postgres setting (any server answers, after the session's settings are applied).
     Show(Box<str>),
     /// `SHOW pgloom.name`: answered by the router.
@@ -256,8 +256,8 @@ pub fn classify(text: &str) -> StatementKind {
     cursor.take();
     let cursor = &mut cursor;
     match first.to_ascii_lowercase().as_str() {
-        "select" => match config_calls(text) {
-            Some(calls) => StatementKind::SetConfig(calls.into_iter().map(|(_, column)| column).collect()),
+        "select" => match config_query(text) {
+            Some(query) => StatementKind::SetConfig(Box::new(query)),
             None => StatementKind::Query,
         },
         "values" | "table" => StatementKind::Query,
@@ -279,7 +279,7 @@ pub fn classify(text: &str) -> StatementKind {
         },
         "prepare" if cursor.is("transaction") => StatementKind::Transaction(TransactionStatement::TwoPhase),
         "prepare" => cursor.name().map_or(StatementKind::Unclear, StatementKind::Prepare),
-        "execute" => cursor.name().map_or(StatementKind::Unclear, StatementKind::Execute),
+        "execute" => cursor.own_name().map_or(StatementKind::Unclear, StatementKind::Execute),
         "deallocate" => {
             cursor.accept("prepare");
             one_or_all(cursor).map_or(StatementKind::Unclear, StatementKind::Deallocate)
@@ -382,7 +382,7 @@ fn savepoint(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
 
 /// `name | ALL`; a quoted "all" is a name.
 fn one_or_all(cursor: &mut Cursor<'_>) -> Option<Option<Box<str>>> {
-    let which = if cursor.accept("all") { None } else { Some(cursor.name()?) };
+    let which = if cursor.accept("all") { None } else { Some(cursor.own_name()?) };
     cursor.at_end().then_some(which)
 }
 
@@ -399,7 +399,7 @@ fn discard(cursor: &mut Cursor<'_>) -> Option<DiscardTarget> {
 
 /// `name [options] CURSOR [WITH | WITHOUT HOLD] FOR query`
 fn declare(cursor: &mut Cursor<'_>) -> Option<StatementKind> {
-    let name = cursor.name()?;
+    let name = cursor.own_name()?;
     while cursor.is_any(&["binary", "asensitive", "insensitive", "no", "scroll"]) {
         cursor.take();
     }
@@ -420,7 +420,7 @@ fn declare(cursor: &mut Cursor<'_>) -> Option<StatementKind> {
 fn fetch(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
     let mut name = None;
     while !cursor.at_end() {
-        name = cursor.name();
+        name = cursor.own_name();
         if name.is_none() {
             cursor.take()?;
         }

@@ -9,7 +9,7 @@ use sqlparser::ast::{
 };
 
 use crate::sql::colnames::output_name;
-use crate::sql::functions::{FunctionClass, classify};
+use crate::sql::functions::{FunctionClass, classify, is_users};
 use crate::sql::keys::KeyGroup;
 use crate::sql::model::{LevelId, Model, RefId};
 use crate::sql::names::{folded, parts};
@@ -48,6 +48,7 @@ pub(crate) fn whole_query(model: &Model<'_>, query: Query, refs: &[RefId]) -> Op
         binary: None,
         source: PullSource::Sharded(groups),
         head: head.to_string(),
+        create: None,
         path: model.scope.search_path.iter().map(|schema| format!("\0{schema}")).collect::<String>().into(),
         whole: Some(Pieces::of(&query.to_string())?),
         filters: Vec::new(),
@@ -143,8 +144,8 @@ impl Visitor for Storable<'_, '_> {
             Expr::Tuple(_) | Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => return ControlFlow::Break(()),
             Expr::Function(function) => {
                 let plain = parts(&function.name).is_some_and(|(schema, name)| {
-                    classify(self.model.scope.catalog, schema.as_deref(), &name) != FunctionClass::Unknown
-                        && !self.model.scope.catalog.functions.contains_key(&*name)
+                    classify(&self.model.scope, schema.as_deref(), &name) != FunctionClass::Unknown
+                        && !is_users(&self.model.scope, &name)
                         && !OF_RECORDS.iter().any(|part| name.contains(part))
                 });
                 return if plain { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };

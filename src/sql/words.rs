@@ -134,6 +134,46 @@ impl<'a> Words<'a> {
         self.tokens.len().saturating_sub(self.at)
     }
 
+    /// Where the next token begins, in bytes.
+    pub fn position(&self) -> usize {
+        self.peek(0).map_or(self.text.len(), |token| token.start)
+    }
+
+    /// Where the last token before this place ends.
+    pub fn end_before(&self) -> usize {
+        self.at.checked_sub(1).and_then(|at| self.tokens.get(at)).map_or(0, |token| token.end)
+    }
+
+    /// Where `WITH [NO] DATA` begins that ends the text, or else its end.
+    pub fn before_with_data(&self) -> usize {
+        let word = |back: usize, keyword: &str| {
+            let token = self.tokens.len().checked_sub(back).and_then(|at| self.tokens.get(at));
+            token.is_some_and(|token| text_of(self.text, token).eq_ignore_ascii_case(keyword))
+        };
+        let back = match (word(1, "data"), word(2, "with"), word(2, "no") && word(3, "with")) {
+            (true, true, _) => 2,
+            (true, _, true) => 3,
+            _ => return self.tokens.last().map_or(0, |token| token.end),
+        };
+        self.tokens.get(self.tokens.len() - back).map_or(self.text.len(), |token| token.start)
+    }
+
+    /// Goes on to a comma or one of these keywords outside of parentheses, or to the end.
+    pub fn skip_to_comma(&mut self, keywords: &[&str]) {
+        let mut depth = 0usize;
+        while let Some(token) = self.peek(0) {
+            if depth == 0 && (token.is(b',') || token.is(b';') || keywords.iter().any(|keyword| self.is(0, keyword))) {
+                return;
+            }
+            if token.is(b'(') {
+                depth += 1;
+            } else if token.is(b')') {
+                depth = depth.saturating_sub(1);
+            }
+            self.at += 1;
+        }
+    }
+
     /// The name `ahead` tokens on.
     pub fn name_at(&self, ahead: usize) -> Option<String> {
         name_of(self.text, self.peek(ahead)?)
@@ -156,21 +196,6 @@ impl<'a> Words<'a> {
         let mut parts = self.parts()?;
         let name = parts.pop()?;
         Some((parts.pop(), name))
-    }
-
-    /// Names separated by commas; a `*` after a name (all children) is passed over.
-    pub fn names(&mut self) -> Option<Vec<(Option<String>, String)>> {
-        let mut names = Vec::new();
-        loop {
-            self.take("only");
-            names.push(self.name()?);
-            if self.peek(0).is_some_and(|t| t.kind == TokenKind::Operator && text_of(self.text, t) == "*") {
-                self.at += 1;
-            }
-            if !self.take_punct(b',') {
-                return Some(names);
-            }
-        }
     }
 
     /// Whether the keyword occurs anywhere from here on.

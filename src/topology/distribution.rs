@@ -1,10 +1,11 @@
-//! A named rule key -> shard: hash, range, list, Postgres's hash partitions, composite, with pins looked up first.
+//! A named rule key -> shard: hash, range, list, Postgres's hash partitions, composite, whole schemas, with pins looked up first.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::ids::{ShardId, ShardSet};
 use crate::topology::key_order::{compare, fits, is_collated};
+use crate::topology::schemas::Schemas;
 use crate::topology::shard_map::{Method, ShardMap};
 use crate::types::canonical::KeyValue;
 use crate::types::{Collation, KeyType};
@@ -15,6 +16,8 @@ pub struct Distribution {
     pub name: Arc<str>,
     pub key_types: Vec<KeyType>,
     pub map: ShardMap,
+    /// Method `schema`: these schemas lie whole on the shard of their names. No table names such a distribution.
+    pub schemas: Option<Schemas>,
 }
 
 /// No shard serves this key (a gap between ranges, a value that is in no list, NULL).
@@ -106,6 +109,9 @@ impl Distribution {
 
     /// The method's name as in the config.
     pub fn method_name(&self) -> &'static str {
+        if self.schemas.is_some() {
+            return "schema";
+        }
         match self.map.method() {
             Method::Hash(_) => "hash",
             Method::Range(_) => "range",
@@ -138,6 +144,7 @@ mod tests {
             name: "names".into(),
             key_types: vec![KeyType::Text],
             map: ShardMap::new(Method::Range(RangeMap::new(intervals)), KeyTable::default()),
+            schemas: None,
         }
     }
 

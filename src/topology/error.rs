@@ -122,6 +122,26 @@ pub enum TopologyError {
         "no partition of distribution `{distribution}` holds the keys of remainder {remainder} by {modulus}; give them to a shard, every key must have one"
     )]
     RemainderGap { distribution: String, modulus: u32, remainder: u32 },
+    #[error(
+        "distribution `{distribution}` by schema names no schemas; add schemas = [\"tenant_*\"], `*` stands for any characters"
+    )]
+    NoSchemas { distribution: String },
+    #[error(
+        "`{pattern}` is no pattern of schemas that can be placed; write the name as the catalog has it, with `*` for any characters, and not public, pgloom or a schema of Postgres's own"
+    )]
+    BadPattern { pattern: String },
+    #[error(
+        "the pin `{schema}` of distribution `{distribution}` is none of its schemas; correct the name, or add it to `schemas`"
+    )]
+    PinOfOtherSchema { distribution: String, schema: String },
+    #[error(
+        "table {table} lies in a schema that distribution `{distribution}` places whole; remove its entry, or add the schema to `except`"
+    )]
+    TableOfPlacedSchema { table: QualifiedName, distribution: String },
+    #[error(
+        "table {table} names distribution `{distribution}`, which places whole schemas; its tables need no entry, others need another distribution"
+    )]
+    TableBySchema { table: QualifiedName, distribution: String },
     #[error("the value `{value}` of distribution `{distribution}` is listed twice; keep one")]
     DuplicateValue { distribution: String, value: String },
     #[error("the value `{value}` of distribution `{distribution}` is pinned twice; keep one")]

@@ -4,6 +4,7 @@ pub mod distribution;
 pub mod error;
 pub mod key_order;
 pub mod ring;
+pub mod schemas;
 pub mod shard_map;
 pub mod spec;
 mod validate;
@@ -14,8 +15,11 @@ use std::sync::Arc;
 use crate::ids::{DistributionId, Epoch, QualifiedName, ShardId};
 pub use distribution::{Distribution, KeyRange, Unmapped};
 pub use error::{At, TopologyError, TopologyWarning};
+pub use schemas::Schemas;
 pub use spec::TopologySpec;
 pub use validate::{Errors, Warnings};
+
+use crate::types::canonical::KeyValue;
 
 /// Where every row of one logical database lies. Immutable: a change makes a new one with a larger epoch.
 #[derive(Clone, Debug)]
@@ -62,6 +66,25 @@ pub enum TableRule {
 impl Topology {
     pub fn rule(&self, table: &QualifiedName) -> Option<&TableRule> {
         self.tables.get(table)
+    }
+
+    /// The shard that holds a schema whole, and the distribution that says so; `None` for a schema that no distribution places.
+    pub fn place_of_schema(&self, schema: &str) -> Option<(DistributionId, ShardId)> {
+        let placed =
+            |distribution: &Distribution| distribution.schemas.as_ref().is_some_and(|schemas| schemas.has(schema));
+        let at = self.distributions.iter().position(placed)?;
+        let shard = self.distributions.get(at)?.locate(&[KeyValue::Text(schema.into())]).ok()?;
+        Some((DistributionId(u16::try_from(at).ok()?), shard))
+    }
+
+    /// Whether some schemas lie whole on shards of their own.
+    pub fn places_schemas(&self) -> bool {
+        self.distributions.iter().any(|distribution| distribution.schemas.is_some())
+    }
+
+    /// Whether everything lies on the home shard.
+    pub fn is_all_home(&self) -> bool {
+        self.tables.is_empty() && !self.places_schemas()
     }
 
     pub fn distribution(&self, id: DistributionId) -> &Distribution {

@@ -41,6 +41,15 @@ pub enum MethodSpec {
         groups: Vec<GroupSpec>,
         virtual_nodes: u32,
     },
+    /// Whole schemas, by their names. `key_types` is text.
+    Schemas {
+        /// Patterns of the names, with `*` and `?`.
+        schemas: Vec<String>,
+        except: Vec<String>,
+        /// The ring of all that are not pinned; `default` instead: one shard for them.
+        ring: RingSpec,
+        default: Option<String>,
+    },
 }
 
 /// Either values of the first column, or a range of them; without both, every other value.

@@ -11,6 +11,7 @@ use crate::topology::error::{
 };
 use crate::topology::key_order::compare;
 use crate::topology::ring::{MAX_VIRTUAL_NODES, Node, Ring};
+use crate::topology::schemas::{Schemas, is_reserved};
 use crate::topology::shard_map::{
     CompositeMap, Interval, KeyTable, Method, Outer, RangeMap, ShardMap, TokenMap, compare_from,
 };
@@ -137,6 +138,10 @@ impl<'a> Work<'a> {
                 name: Arc::from(spec.name.as_str()),
                 key_types: spec.key_types.clone(),
                 map: ShardMap::new(method, pins),
+                schemas: match &spec.method {
+                    MethodSpec::Schemas { schemas, except, .. } => Some(boxed_schemas(schemas, except)),
+                    _ => None,
+                },
             });
         }
         compiled
@@ -158,6 +163,37 @@ impl<'a> Work<'a> {
             MethodSpec::Remainders(partitions) => Method::Remainders(self.remainders(i, spec, partitions)),
             MethodSpec::Composite { groups, virtual_nodes } => {
                 self.composite(i, spec, groups, *virtual_nodes).map_or_else(Method::default, Method::Composite)
+            }
+            MethodSpec::Schemas { schemas, except, ring, default } => {
+                self.check_schemas(i, spec, schemas, except);
+                match default {
+                    Some(name) => {
+                        Method::List { values: KeyTable::default(), default: self.shard(Site::ListDefault(i), name) }
+                    }
+                    None => Method::Hash(self.ring(i, spec, ring)),
+                }
+            }
+        }
+    }
+
+    fn check_schemas(&mut self, i: usize, spec: &DistributionSpec, schemas: &[String], except: &[String]) {
+        let whole = Site::Distribution(i);
+        if schemas.is_empty() {
+            self.fail(whole, TopologyError::NoSchemas { distribution: spec.name.clone() });
+        }
+        for pattern in schemas.iter().chain(except).filter(|pattern| pattern.is_empty()) {
+            self.fail(whole, TopologyError::BadPattern { pattern: pattern.clone() });
+        }
+        for pattern in schemas.iter().filter(|pattern| is_reserved(pattern)) {
+            self.fail(whole, TopologyError::BadPattern { pattern: pattern.clone() });
+        }
+        let placed = boxed_schemas(schemas, except);
+        for (pin, value) in spec.pins.iter().enumerate() {
+            if let [schema] = &value.key[..]
+                && !placed.has(schema)
+            {
+                let (distribution, schema) = (spec.name.clone(), schema.clone());
+                self.fail(Site::Pin { distribution: i, pin }, TopologyError::PinOfOtherSchema { distribution, schema });
             }
         }
     }
@@ -550,6 +586,16 @@ impl<'a> Work<'a> {
     fn tables(&mut self) -> HashMap<QualifiedName, TableRule> {
         let mut tables = HashMap::new();
         let mut used = HashSet::new();
+        for (i, spec) in self.spec.distributions.iter().enumerate() {
+            let MethodSpec::Schemas { schemas, except, .. } = &spec.method else { continue };
+            used.insert(spec.name.as_str());
+            let placed = boxed_schemas(schemas, except);
+            for at in (0..self.spec.tables.len()).filter(|at| placed.has(&self.spec.tables[*at].name.schema)) {
+                let (table, distribution) =
+                    (self.spec.tables[at].name.clone(), self.spec.distributions[i].name.clone());
+                self.fail(Site::Table(at), TopologyError::TableOfPlacedSchema { table, distribution });
+            }
+        }
         for (i, table) in self.spec.tables.iter().enumerate() {
             let rule = match &table.rule {
                 RuleSpec::Reference => Some(TableRule::Reference),
@@ -578,6 +624,10 @@ impl<'a> Work<'a> {
             self.fail(site, TopologyError::UnknownDistribution { table: table.clone(), name: name.to_owned(), known });
             return None;
         };
+        if let MethodSpec::Schemas { .. } = self.spec.distributions.get(place)?.method {
+            self.fail(site, TopologyError::TableBySchema { table: table.clone(), distribution: name.to_owned() });
+            return None;
+        }
         let (expected, found) = (self.spec.distributions.get(place)?.key_types.len(), columns.len());
         if expected != found && expected > 0 {
             let (table, distribution) = (table.clone(), name.to_owned());
@@ -590,6 +640,11 @@ impl<'a> Work<'a> {
         let columns = columns.iter().map(|column| column.as_str().into()).collect();
         Some(TableRule::Sharded { distribution: DistributionId(u16::try_from(place).ok()?), columns })
     }
+}
+
+fn boxed_schemas(patterns: &[String], except: &[String]) -> Schemas {
+    let boxed = |list: &[String]| list.iter().map(|text| text.as_str().into()).collect();
+    Schemas { patterns: boxed(patterns), except: boxed(except) }
 }
 
 /// A value that no setting of the session can change the meaning of; NULL has no place on any shard.
@@ -769,6 +824,65 @@ mod tests {
         narrow.distributions[0].key_types.pop();
         narrow.tables = vec![sharded("t", "d", &["a"])];
         assert_refused(&narrow, whole, "distribution `d` is composite over one column");
+    }
+
+    fn by_schema(schemas: &[&str], pins: &[(&str, &str)], default: Option<&str>) -> TopologySpec {
+        let strings = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        let method = MethodSpec::Schemas {
+            schemas: strings(schemas),
+            except: strings(&["tenant_template"]),
+            ring: RingSpec::default(),
+            default: default.map(str::to_owned),
+        };
+        let mut spec = TopologySpec { tables: vec![], ..with_method(method) };
+        spec.distributions[0].key_types = vec![KeyType::Text];
+        spec.distributions[0].pins = pins.iter().map(|(schema, shard)| value(schema, shard)).collect();
+        spec
+    }
+
+    #[test]
+    fn schemas_lie_by_their_names_whole() {
+        let (topology, warnings) = by_schema(&["tenant_*"], &[("tenant_big", "b")], None).build().unwrap();
+        assert_eq!(warnings, []);
+        assert_eq!(topology.distributions[0].method_name(), "schema");
+        let place = |schema: &str| topology.place_of_schema(schema).map(|(_, shard)| shard);
+        assert_eq!(place("tenant_big"), Some(ShardId(1)));
+        assert_eq!([place("public"), place("tenant_template"), place("other")], [None, None, None]);
+        // As a hash distribution over text places the same names.
+        let mut hash = with_method(MethodSpec::Ring(RingSpec::default()));
+        hash.distributions[0].key_types = vec![KeyType::Text];
+        let (hash, _) = hash.build().unwrap();
+        let names: Vec<String> = (0..100).map(|n| format!("tenant_{n}")).collect();
+        for name in &names {
+            let key = [KeyValue::Text(name.as_str().into())];
+            assert_eq!(place(name), hash.distributions[0].locate(&key).ok());
+        }
+        assert_eq!(names.iter().filter_map(|name| place(name)).collect::<HashSet<_>>().len(), 2);
+        let (all_on_one, _) = by_schema(&["tenant_*"], &[("tenant_big", "b")], Some("a")).build().unwrap();
+        assert_eq!(all_on_one.place_of_schema("tenant_77"), Some((DistributionId(0), ShardId(0))));
+        assert_eq!(all_on_one.place_of_schema("tenant_big"), Some((DistributionId(0), ShardId(1))));
+    }
+
+    #[test]
+    fn bad_schemas_are_refused() {
+        let whole = Site::Distribution(0);
+        assert_refused(&by_schema(&[], &[], None), whole, "distribution `d` by schema names no schemas");
+        assert_refused(&by_schema(&["public"], &[], None), whole, "`public` is no pattern of schemas");
+        assert_refused(&by_schema(&["t", "pg_x"], &[], None), whole, "`pg_x` is no pattern of schemas");
+        assert_refused(&by_schema(&["t", ""], &[], None), whole, "`` is no pattern of schemas");
+        let pin = Site::Pin { distribution: 0, pin: 0 };
+        assert_refused(&by_schema(&["t*"], &[("x", "a")], None), pin, "the pin `x` of distribution `d` is none");
+        assert_refused(&by_schema(&["t*"], &[("t", "z")], None), pin, "unknown shard `z`");
+        assert_refused(&by_schema(&["t*"], &[], Some("z")), Site::ListDefault(0), "unknown shard `z`");
+        let with_table = |name: QualifiedName, rule: RuleSpec| TopologySpec {
+            tables: vec![TableSpec { name, rule }],
+            ..by_schema(&["t*"], &[], None)
+        };
+        let reference = with_table(QualifiedName::new("t_1", "x"), RuleSpec::Reference);
+        assert_refused(&reference, Site::Table(0), "table t_1.x lies in a schema that distribution `d` places whole");
+        let by = RuleSpec::Sharded { distribution: "d".into(), columns: vec!["id".into()] };
+        let sharded = with_table(QualifiedName::new("public", "x"), by);
+        assert_refused(&sharded, Site::Table(0), "table public.x names distribution `d`, which places whole schemas");
     }
 
     #[test]

@@ -12,12 +12,34 @@ pub struct TextStyle {
     pub iso_dates: bool,
     /// `extra_float_digits` is at least 1: a printed float is exactly the stored one.
     pub exact_floats: bool,
+    /// `bytea_output` is hex.
+    pub hex_bytea: bool,
+}
+
+impl TextStyle {
+    /// Any will do.
+    pub const NONE: Self = Self { iso_dates: false, exact_floats: false, hex_bytea: false };
+
+    /// What both ask for.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            iso_dates: self.iso_dates || other.iso_dates,
+            exact_floats: self.exact_floats || other.exact_floats,
+            hex_bytea: self.hex_bytea || other.hex_bytea,
+        }
+    }
+
+    /// Whether values are printed in all ways that `needed` asks for.
+    pub fn has(self, needed: Self) -> bool {
+        self.or(needed) == self
+    }
 }
 
 impl Default for TextStyle {
     /// As Postgres's own defaults have it.
     fn default() -> Self {
-        Self { iso_dates: true, exact_floats: true }
+        Self { iso_dates: true, exact_floats: true, hex_bytea: true }
     }
 }
 
@@ -101,7 +123,7 @@ impl Comparator {
             (oid::UUID, Format::Binary) => Kind::Uuid,
             (oid::NUMERIC, Format::Text) => Kind::NumericText,
             (oid::NUMERIC, Format::Binary) => Kind::Numeric,
-            (oid::BYTEA, Format::Text) => Kind::ByteaText,
+            (oid::BYTEA, Format::Text) if style.hex_bytea => Kind::ByteaText,
             (oid::BYTEA, Format::Binary) => Kind::Bytes,
             (oid::TEXT | oid::VARCHAR | oid::NAME, _) if text_is_bytes => Kind::Bytes,
             (oid::BPCHAR, _) if text_is_bytes => Kind::Bpchar,
@@ -145,6 +167,18 @@ impl Comparator {
             Kind::Bytes | Kind::Bpchar => return Some(Prepared::InPlace),
         };
         Some(Prepared::Int(value))
+    }
+
+    /// A number in the order of the values, by which most are told apart: of equal numbers nothing is known.
+    pub fn lead(self, prepared: Prepared, bytes: &[u8]) -> u64 {
+        let signed = |value: i64| value.cast_unsigned() ^ 1 << 63;
+        match (self.0, prepared) {
+            // Those of many digits are not in one order with the integers that the others are.
+            (Kind::NumericText | Kind::Numeric, _) => 0,
+            (_, Prepared::Int(value) | Prepared::Wide(value, _)) => signed(value),
+            (Kind::Bpchar, Prepared::InPlace) => first_word(without_blanks(bytes)),
+            (_, Prepared::InPlace) => first_word(bytes),
+        }
     }
 
     /// The order of two prepared values, each with the bytes that it was read from.
@@ -227,6 +261,14 @@ fn put_sized(key: &mut Vec<u8>, parts: &[&[u8]]) {
     parts.iter().for_each(|part| key.extend_from_slice(part));
 }
 
+/// The first eight bytes; none are zeros.
+fn first_word(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    let n = bytes.len().min(8);
+    word[..n].copy_from_slice(&bytes[..n]);
+    u64::from_be_bytes(word)
+}
+
 fn without_blanks(bytes: &[u8]) -> &[u8] {
     &bytes[..bytes.iter().rposition(|b| *b != b' ').map_or(0, |last| last + 1)]
 }
@@ -278,7 +320,7 @@ mod tests {
 
     use super::*;
 
-    const STYLE: TextStyle = TextStyle { iso_dates: true, exact_floats: true };
+    const STYLE: TextStyle = TextStyle { iso_dates: true, exact_floats: true, hex_bytea: true };
 
     fn order(type_oid: Oid, format: Format) -> Comparator {
         Comparator::order(type_oid, Collation::Bytes, format, STYLE).unwrap()
@@ -298,8 +340,8 @@ mod tests {
         for type_oid in [oid::JSON, oid::JSONB, oid::INTERVAL, oid::INET, 0, 16_385] {
             assert_eq!(Comparator::equality(type_oid, Collation::None, Format::Binary, STYLE), None);
         }
-        let other_style = TextStyle { iso_dates: false, exact_floats: false };
-        for type_oid in [oid::DATE, oid::TIMESTAMP, oid::TIMESTAMPTZ, oid::FLOAT4, oid::FLOAT8] {
+        let other_style = TextStyle { iso_dates: false, exact_floats: false, hex_bytea: false };
+        for type_oid in [oid::DATE, oid::TIMESTAMP, oid::TIMESTAMPTZ, oid::FLOAT4, oid::FLOAT8, oid::BYTEA] {
             assert_eq!(Comparator::order(type_oid, Collation::None, Format::Text, other_style), None);
             assert!(Comparator::order(type_oid, Collation::None, Format::Binary, other_style).is_some());
         }
@@ -354,6 +396,41 @@ mod tests {
                     prop_assert_eq!(comparator.compare(a.as_bytes(), b.as_bytes()), Ok(value_a.cmp(value_b)));
                     prop_assert_eq!(key(a) == key(b), value_a == value_b);
                 }
+            }
+        }
+
+        #[test]
+        fn what_leads_never_contradicts_the_order(
+            texts in prop::collection::vec("[ab\\x00 é]{0,12}", 2..6),
+            integers in prop::collection::vec(prop_oneof![any::<i64>(), -9i64..9], 2..6),
+            floats in prop::collection::vec(prop_oneof![any::<f64>(), Just(-0.0), Just(0.0), Just(f64::NAN), Just(f64::INFINITY)], 2..6),
+            numerics in prop::collection::vec("-?[0-9]{1,18}(\\.[0-9]{1,14})?|NaN|-?Infinity", 2..6),
+            uuids in prop::collection::vec("[01f]{8}-[0f]{4}-[0f]{4}-[0f]{4}-[0f]{12}", 2..6),
+            dates in prop::collection::vec("[0-9]{3}[1-9]-0[1-9]-0[1-9]( BC)?|-?infinity", 2..6),
+        ) {
+            let integers: Vec<String> = integers.iter().map(i64::to_string).collect();
+            let floats: Vec<String> = floats.iter().map(f64::to_string).collect();
+            let byteas: Vec<String> = texts.iter().map(|text| text.bytes().fold("\\x".to_owned(), |hex, b| format!("{hex}{b:02x}"))).collect();
+            let of_types = [
+                (oid::TEXT, &texts), (oid::BPCHAR, &texts), (oid::BYTEA, &byteas), (oid::INT8, &integers), (oid::FLOAT8, &floats),
+                (oid::NUMERIC, &numerics), (oid::UUID, &uuids), (oid::DATE, &dates),
+            ];
+            for (type_oid, values) in of_types {
+                let comparator = order(type_oid, Format::Text);
+                let lead = |text: &String| comparator.lead(comparator.prepare(text.as_bytes()).unwrap(), text.as_bytes());
+                for (a, b) in values.iter().flat_map(|a| values.iter().map(move |b| (a, b))) {
+                    let whole = comparator.compare(a.as_bytes(), b.as_bytes()).unwrap();
+                    prop_assert_eq!(lead(a).cmp(&lead(b)).then(whole), whole, "{} {:?} {:?}", type_oid, a, b);
+                }
+            }
+        }
+
+        #[test]
+        fn binary_floats_lead_as_they_are_ordered(a: f64, b: f64, special in prop::sample::select(vec![f64::NAN, -f64::NAN, -0.0, 0.0])) {
+            let comparator = order(oid::FLOAT8, Format::Binary);
+            let lead = |value: f64| comparator.lead(comparator.prepare(&value.to_be_bytes()).unwrap(), &[]);
+            for (a, b) in [(a, b), (a, special), (special, b), (0.0, special)] {
+                prop_assert_eq!(lead(a).cmp(&lead(b)), comparator.compare(&a.to_be_bytes(), &b.to_be_bytes()).unwrap());
             }
         }
 

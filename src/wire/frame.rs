@@ -42,6 +42,26 @@ pub fn take(buffer: &mut BytesMut, max: usize) -> Result<Option<Frame>, Fault> {
     }
 }
 
+/// How many whole frames with this tag stand at the start of `buffer`, and their bytes. A frame that cannot be ends the run, as one with
+/// another tag does: [`peek`] tells why.
+pub fn run_of(tag: u8, buffer: &[u8], max: usize) -> (u64, usize) {
+    let (mut frames, mut bytes) = (0, 0);
+    loop {
+        let ahead = buffer.get(bytes..).unwrap_or_default();
+        // Before the whole header is looked at: a wrong length is put into words, which costs.
+        if ahead.first() != Some(&tag) {
+            return (frames, bytes);
+        }
+        match peek(ahead, max) {
+            Ok(Some(header)) if header.len <= ahead.len() => {
+                frames += 1;
+                bytes += header.len;
+            }
+            Ok(_) | Err(_) => return (frames, bytes),
+        }
+    }
+}
+
 /// One whole frame: tag, length word and body in one buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -344,6 +364,31 @@ mod tests {
                 }
             }
             let _ = peek(&body, 1 << 20);
+        }
+
+        /// Frames of a few tags with anything behind them, also a header cut short or a length that cannot be.
+        #[test]
+        fn a_run_is_what_frames_cut_one_by_one_are(
+            frames in proptest::collection::vec((prop_oneof![8 => Just(b'D'), 1 => Just(b'C'), 1 => Just(b'N')], 0usize..12), 0..12),
+            rest in proptest::collection::vec(any::<u8>(), 0..12),
+            cut in 0usize..300,
+        ) {
+            const MAX: usize = 10;
+            let mut buffer = BytesMut::new();
+            for (tag, len) in frames {
+                buffer.put_u8(tag);
+                buffer.put_i32(len as i32 + 4);
+                buffer.put_bytes(b'D', len);
+            }
+            buffer.put_slice(&rest);
+            buffer.truncate(cut);
+            let run = run_of(b'D', &buffer, MAX);
+            let (mut count, mut bytes) = (0, 0);
+            while buffer.first() == Some(&b'D') && let Ok(Some(frame)) = take(&mut buffer, MAX) {
+                count += 1;
+                bytes += frame.bytes.len();
+            }
+            prop_assert_eq!(run, (count, bytes));
         }
     }
 }

@@ -69,6 +69,16 @@ pub struct Case {
 }
 
 impl Case {
+    /// One question that changes nothing.
+    pub fn is_read(&self) -> bool {
+        const WRITES: [&str; 5] = ["insert", "update", "delete", "merge", "share"];
+        let [statement] = &self.statements[..] else { return false };
+        let text = statement.to_ascii_lowercase();
+        let mut words = text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
+        let first = words.next().unwrap_or_default();
+        ["select", "with", "values", "table"].contains(&first) && !words.any(|word| WRITES.contains(&word))
+    }
+
     /// A single statement without parameters.
     pub fn plain(place: String, sql: String) -> Self {
         let order = if has_outer_order(&sql) { Order::Exact } else { Order::Any };

@@ -160,3 +160,30 @@ DROP ROLE nobody_here
 
 -- error: 54000|22003
 SELECT repeat('x', 2000000000)
+
+-- error: 22008
+SELECT n FROM readings WHERE day = '2023-02-29'
+
+-- error: 22007
+SELECT n FROM readings WHERE day = 'tomorrowish'
+
+-- error: 22008
+DELETE FROM readings WHERE day = '2023-13-01'
+
+-- error: 22008
+UPDATE readings SET v = 1 WHERE day IN ('2024-01-05', '2024-01-32')
+
+-- error: 22008
+INSERT INTO readings VALUES ('2023-02-29', 4, 4)
+
+-- error: 22003
+SELECT * FROM accounts WHERE tenant_id = '3000000000'
+
+-- error: 22P02
+SELECT * FROM accounts WHERE tenant_id = 'x'
+
+-- error: 22P02
+INSERT INTO sessions VALUES ('not-a-uuid', 'x')
+
+-- error: 22003
+INSERT INTO accounts (tenant_id, id) VALUES ('99999999999', 1)

@@ -4,36 +4,7 @@
 use std::fmt::Write;
 
 use crate::corpus::{Case, Form};
-
-/// A small generator (splitmix64), so that a seed means the same statements everywhere and for ever.
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    /// True in `percent` of the calls.
-    pub fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
-    }
-}
+use crate::support::Random;
 
 /// What may be done with a column.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -265,7 +236,16 @@ fn predicate(random: &mut Random, columns: &[(String, Column)], key: &str, depth
     if column.kind == Kind::Text && random.chance(15) {
         return format!("{name} LIKE '%{}%'", random.pick(&["a", "e", "1", "P", "9"]));
     }
-    match random.below(10) {
+    match random.below(15) {
+        10 => format!("NOT ({name} <> {value})"),
+        11 => format!("{name} IS NOT DISTINCT FROM {value}"),
+        12 if column.kind == Kind::Integer => format!("{name} = {value} * 2 - {other}"),
+        13 if matches!(column.kind, Kind::Integer | Kind::Text) => {
+            // Untyped constants alone would be texts.
+            let first = if column.kind == Kind::Integer { "(1), " } else { "" };
+            format!("{name} {}IN (VALUES {first}({value}), ({other}))", random.pick(&["", "", "NOT "]))
+        }
+        14 => format!("NOT ({name} < {value} OR {name} > {other})"),
         0..=4 => format!("{name} = {value}"),
         5 => format!("{name} IN ({value}, {other})"),
         6 => format!("{name} NOT IN ({value}, {other})"),

@@ -171,3 +171,263 @@ SELECT name FROM tenants WHERE NOT id <> 5
 SELECT name FROM tenants WHERE id OPERATOR(pg_catalog.=) 5
 
 SELECT name FROM tenants WHERE twice(3) = id
+
+-- Computed.
+
+SELECT name FROM tenants WHERE id = 3 + 4
+
+SELECT name FROM tenants WHERE id = 17 - 2 * 3
+
+SELECT name FROM tenants WHERE id = -(-7)
+
+SELECT name FROM tenants WHERE id = - -7
+
+SELECT name FROM tenants WHERE id = 29 / 4
+
+SELECT name FROM tenants WHERE id = -29 / 4
+
+SELECT name FROM tenants WHERE id = 29 % 11
+
+SELECT name FROM tenants WHERE id = -29 % 11 + 20
+
+SELECT name FROM tenants WHERE id = (3 + 4)::smallint
+
+SELECT name FROM tenants WHERE id = '3'::int + 4
+
+SELECT name FROM tenants WHERE id = int8 '3' + 4
+
+SELECT name FROM tenants WHERE id = 3 + NULL::int
+
+SELECT name FROM tenants WHERE id = 99999999999999999999 - 99999999999999999990
+
+SELECT name FROM tenants WHERE id = 2.5 * 2
+
+SELECT name FROM tenants WHERE id = 7 / 2.0
+
+-- error: 22012
+SELECT name FROM tenants WHERE id = 7 / 0
+
+-- error: 22003
+SELECT name FROM tenants WHERE id = 2147483647 + 1
+
+-- error: 22003
+SELECT name FROM tenants WHERE id = 32767::int2 * 2::int2
+
+-- error: 22003
+SELECT name FROM tenants WHERE id = 9223372036854775807 + 1
+
+SELECT id FROM tenants WHERE id IN (1 + 2, 2 * 4, '5', 9) ORDER BY id
+
+SELECT id FROM tenants WHERE id BETWEEN 2 + 3 AND 16 / 2 ORDER BY id
+
+SELECT count(*) FROM customers WHERE tenant_id = 1 + 2 AND id < 5 + 5
+
+-- params: 3
+-- types: int4
+SELECT name FROM tenants WHERE id = $1 + 4
+
+-- params: 3
+-- types: int8
+SELECT name FROM tenants WHERE id = 10 - $1
+
+-- params: NULL
+-- types: int4
+SELECT name FROM tenants WHERE id = $1 + 4
+
+-- params: 3
+SELECT name FROM tenants WHERE id = $1 + 4
+
+-- params: 3
+SELECT name FROM tenants WHERE id = $1::int2 + 4
+
+-- params: 7, 2
+-- types: int4, int4
+SELECT name FROM tenants WHERE id = $1 / $2 + $1
+
+-- The same plan for other literals.
+-- script
+SELECT name FROM tenants WHERE id = 3 + 4;
+SELECT name FROM tenants WHERE id = 3 + 5;
+SELECT name FROM tenants WHERE id = 4 + 5;
+SELECT name FROM tenants WHERE id = 4 + 5.5;
+SELECT name FROM tenants WHERE id = 4 + '6';
+SELECT name FROM tenants WHERE id = 4 + 99999999999;
+
+-- Cast twice.
+
+SELECT name FROM tenants WHERE id = 7::int8::int2
+
+SELECT name FROM tenants WHERE id = '07'::text::int
+
+SELECT name FROM tenants WHERE id = 7::text::int
+
+SELECT name FROM tenants WHERE id = 7::numeric::int
+
+SELECT name FROM tenants WHERE id = 6.5::numeric::int
+
+SELECT name FROM tenants WHERE id = '7.4'::numeric::int
+
+-- error: 22003
+SELECT name FROM tenants WHERE id = 70000::int2::int4
+
+SELECT version FROM kv WHERE key = 'k1'::varchar::text
+
+SELECT version FROM kv WHERE key = 'k1x'::varchar(2)::text
+
+SELECT version FROM kv WHERE key = 'k1  '::char(4)::text
+
+SELECT count(*) FROM metrics WHERE day = '2024-02-01'::text::date
+
+SELECT count(*) FROM metrics WHERE day = '2024-02-01 12:00'::timestamp::date
+
+-- params: 7
+SELECT name FROM tenants WHERE id = $1::text::int
+
+-- params: 7
+-- types: int8
+SELECT name FROM tenants WHERE id = $1::int4::int8
+
+-- In other words.
+
+SELECT name FROM tenants WHERE id IS NOT DISTINCT FROM 7
+
+SELECT name FROM tenants WHERE 3 + 4 IS NOT DISTINCT FROM id
+
+SELECT count(*) FROM tenants WHERE id IS NOT DISTINCT FROM NULL
+
+-- params: 7
+-- types: int4
+SELECT name FROM tenants WHERE id IS NOT DISTINCT FROM $1
+
+-- params: NULL
+-- types: int4
+SELECT count(*) FROM tenants WHERE id IS NOT DISTINCT FROM $1
+
+-- params: NULL
+-- types: int4
+SELECT count(*) FROM tenants WHERE id IS NOT DISTINCT FROM $1 + 1
+
+SELECT count(*) FROM kv WHERE key IS NOT DISTINCT FROM 'k1'
+
+SELECT c.id FROM tenants t LEFT JOIN customers c ON c.tenant_id = t.id AND t.id IS NOT DISTINCT FROM 7 WHERE t.id < 9 ORDER BY t.id, c.id LIMIT 12
+
+SELECT name FROM tenants WHERE (id = 7) IS TRUE
+
+SELECT name FROM tenants WHERE (id = 7 AND name <> '') IS TRUE
+
+SELECT count(*) FROM tenants WHERE (id = 7) IS NOT TRUE
+
+SELECT name FROM tenants WHERE NOT (id <> 7)
+
+SELECT name FROM tenants WHERE NOT NOT (id = 7)
+
+SELECT id FROM tenants WHERE NOT (id <> 7 AND id <> 9) ORDER BY id
+
+SELECT id FROM tenants WHERE NOT (id <> 7 OR name = 'x') ORDER BY id
+
+SELECT count(*) FROM tenants WHERE NOT (id <> 7 AND name = 'x')
+
+SELECT id FROM tenants WHERE NOT (id < 7 OR id > 9) ORDER BY id
+
+SELECT id FROM tenants WHERE NOT (id NOT IN (7, 9)) ORDER BY id
+
+SELECT id FROM tenants WHERE NOT (id IS DISTINCT FROM 9) ORDER BY id
+
+SELECT count(*) FROM tenants WHERE NOT (id = 7)
+
+SELECT id FROM tenants WHERE id BETWEEN SYMMETRIC 9 AND 7 ORDER BY id
+
+SELECT id FROM tenants WHERE NOT (id NOT BETWEEN 7 AND 9) ORDER BY id
+
+SELECT count(*) FROM tenants WHERE NOT (id BETWEEN SYMMETRIC 9 AND 7)
+
+SELECT region, count(*) FROM region_stats WHERE NOT (region < 'eu' OR region > 'eu') GROUP BY region ORDER BY region COLLATE "C"
+
+SELECT t.id, c.id FROM tenants t LEFT JOIN customers c ON NOT (c.tenant_id <> t.id) WHERE NOT (t.id <> 3) ORDER BY 1, 2 LIMIT 9
+
+-- Members of a query without tables.
+
+SELECT id FROM tenants WHERE id IN (VALUES (3), (7), (11)) ORDER BY id
+
+SELECT id FROM tenants WHERE id IN (VALUES (3), (7.0), (11.5)) ORDER BY id
+
+SELECT id FROM tenants WHERE id IN (VALUES (3), ('7'), (NULL)) ORDER BY id
+
+SELECT id FROM tenants WHERE id NOT IN (VALUES (3), (7)) AND id < 12 ORDER BY id
+
+SELECT id FROM tenants WHERE id IN (VALUES (3), (7), (11) ORDER BY 1 DESC LIMIT 2) ORDER BY id
+
+SELECT key FROM kv WHERE key IN (VALUES ('k1'), ('k2'), ('nothing')) ORDER BY key COLLATE "C"
+
+SELECT tenant_id, id FROM customers WHERE (tenant_id, id) IN (VALUES (3, 1), (5, 2), (7, 99999)) ORDER BY 1, 2
+
+SELECT tenant_id, id FROM customers WHERE (tenant_id, id) IN (VALUES (3, 1), (5.0, 2)) ORDER BY 1, 2
+
+SELECT tenant_id, id FROM customers WHERE (id, tenant_id) IN ((1, 3), (2, 5)) ORDER BY 1, 2
+
+-- params: 3, 7
+-- types: int4, int4
+SELECT id FROM tenants WHERE id IN (VALUES ($1), ($2)) ORDER BY id
+
+-- error: 42883
+SELECT id FROM tenants WHERE id IN (VALUES ('3'), ('7'))
+
+SELECT id FROM tenants WHERE id IN (SELECT unnest(ARRAY[3, 7, 7])) ORDER BY id
+
+SELECT id FROM tenants WHERE id IN (SELECT unnest('{3,7,NULL}'::int[])) ORDER BY id
+
+SELECT id FROM tenants WHERE id IN (SELECT unnest('{{3,7},{9,11}}'::int[])) ORDER BY id
+
+SELECT id FROM tenants WHERE id IN (SELECT DISTINCT unnest(ARRAY[3, 7]) LIMIT 1) AND id < 3
+
+SELECT id FROM tenants WHERE id IN (SELECT x FROM unnest(ARRAY[3, 7, 11]) AS u(x) WHERE x > 5) ORDER BY id
+
+SELECT id FROM tenants WHERE id = ANY (SELECT * FROM unnest('{3,7}'::int8[])) ORDER BY id
+
+SELECT id FROM tenants WHERE id IN (SELECT unnest(ARRAY[3, 7]) + 1) ORDER BY id
+
+-- params: '{3,7}'
+SELECT id FROM tenants WHERE id IN (SELECT unnest($1::int[])) ORDER BY id
+
+-- params: '{3,7}'
+-- types: int4[]
+-- forms: text, binary
+SELECT id FROM tenants WHERE id IN (SELECT unnest($1)) ORDER BY id
+
+-- params: NULL
+-- types: int4[]
+-- forms: text, binary
+SELECT id FROM tenants WHERE id IN (SELECT unnest($1)) ORDER BY id
+
+-- params: '{k1,k2}'
+-- types: text[]
+-- forms: text, binary
+SELECT key FROM kv WHERE key IN (SELECT unnest($1)) ORDER BY key COLLATE "C"
+
+UPDATE customers SET name = name || '!' WHERE tenant_id IN (VALUES (3), (5)) AND id = 1
+
+DELETE FROM customers WHERE tenant_id = 2 + 1 AND id = 999999
+
+UPDATE customers SET name = 'computed' WHERE NOT (tenant_id <> 4) AND id = 1
+
+-- ties
+SELECT name FROM tenants WHERE id = length('sevenyy')
+
+SELECT count(*) FROM metrics WHERE day = date '2024-01-27' + 5
+
+SELECT count(*) FROM metrics WHERE day = current_date
+
+SELECT count(*) FROM kv WHERE key = lower('K1')
+
+-- types: int4
+-- params: 100000
+-- forms: text
+INSERT INTO tenants (id, name) VALUES ($1 + 1, 'made')
+
+-- script
+INSERT INTO tenants (id, name) VALUES (200000 - 1, 'made'), (200000 + 1, 'made');
+SELECT id, name FROM tenants WHERE id > 99999 ORDER BY id;
+UPDATE tenants SET id = 100000 + 99999, name = 'kept' WHERE id = 199999;
+DELETE FROM tenants WHERE id IN (VALUES (199999), (200001));
+
+DELETE FROM tenants WHERE id = 100000 + 1

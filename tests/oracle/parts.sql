@@ -223,3 +223,8 @@ ROLLBACK;
 
 -- forms: simple
 COPY (SELECT status, sum(quantity) * 2 FROM orders GROUP BY status ORDER BY status) TO STDOUT (FORMAT csv, HEADER)
+
+-- What a filter leaves out is not evaluated: some of it would fail.
+SELECT string_agg(DISTINCT (100 / quantity)::text, ',') FILTER (WHERE quantity <> 0) FROM orders
+
+SELECT status, array_agg(DISTINCT id ORDER BY id) FILTER (WHERE quantity > 7 AND tenant_id < 9) FROM orders GROUP BY status ORDER BY status

@@ -76,6 +76,13 @@ impl Report {
         out
     }
 
+    /// How many of all forms were answered, in thousandths.
+    pub fn answered(&self) -> usize {
+        let sum = |of: fn(&Row) -> usize| self.rows.values().map(of).sum::<usize>();
+        let (asked, refused) = (sum(|row| row.matched + row.refused + row.wrong), sum(|row| row.refused));
+        ((asked - refused) * 1000).checked_div(asked).unwrap_or(1000)
+    }
+
     /// The refusals and differences, one after the other.
     pub fn details(&self) -> String {
         let mut out = String::new();

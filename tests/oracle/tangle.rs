@@ -2,7 +2,7 @@
 //! set operations, windows. Their answers are small and depend on nothing random.
 
 use crate::corpus::{Case, Form};
-use crate::generate::Random;
+use crate::support::Random;
 
 /// A table with its integer columns, and conditions on it with `@` for its name.
 struct Table {

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use pgloom::catalog::{Catalog, Column, ColumnDefault, RelationKind, Table, UserFunction, Volatility};
-use pgloom::ids::{DistributionId, Epoch, Oid, QualifiedName};
+use pgloom::catalog::{
+    Catalog, Column, ColumnDefault, Identity, PlacedSchema, RelationKind, SequenceDefault, Sets, Table, UserFunction,
+    Volatility,
+};
+use pgloom::ids::{DistributionId, Epoch, Oid, QualifiedName, ShardId};
 use pgloom::plan::{self, Inputs, Parameters, Plan, View};
 use pgloom::sql::template::{self, Scan};
-use pgloom::sql::{Analysis, NameScope, analyze::analyze};
+use pgloom::sql::{Analysis, Change, NameScope, analyze::analyze};
 use pgloom::topology::spec::{DistributionSpec, MethodSpec, RangeSpec, RingSpec, RuleSpec, TableSpec, ValueSpec};
 use pgloom::topology::{Role, Server, Shard, Topology, TopologySpec};
 use pgloom::types::{Collation, Format, KeyType, oid};
@@ -18,8 +21,13 @@ pub struct World {
     pub search_path: Vec<Box<str>>,
     pub standard_strings: bool,
     pub in_transaction: bool,
+    pub prints_otherwise: bool,
     /// There are servers beside the shards that finish statements.
     pub combine_servers: bool,
+    pub changes: Vec<Change>,
+    pub temporary: Option<ShardId>,
+    /// Where tables are made.
+    schema: Box<str>,
 }
 
 /// The parameters of a Bind message.
@@ -40,14 +48,58 @@ impl World {
     pub fn new() -> Self {
         let mut world = Self {
             catalog: Catalog { generation: 1, default_collation: Collation::Deterministic, ..Catalog::default() },
-            topology: topology(),
+            topology: topology(false),
             search_path: vec!["public".into()],
             standard_strings: true,
             in_transaction: false,
+            prints_otherwise: false,
             combine_servers: false,
+            changes: Vec::new(),
+            temporary: None,
+            schema: "public".into(),
         };
         world.catalog.schemas = vec!["public".into(), "app".into()];
         world.fill();
+        world
+    }
+
+    /// The same, and schemas `tenant_*` that lie whole on shards: tenant_0 on s0 (the home shard), tenant_1 on s1, tenant_2 and tenant_4
+    /// on s2, others by hash. tenant_0, 1, 2 and 4 exist and have tables accounts, orders and settings (as public has) and tickets, a view
+    /// totals, a sequence numbers, an index orders_note, a type mood and functions touch (volatile) and look (stable).
+    pub fn with_schemas() -> Self {
+        let mut world = Self { topology: topology(true), ..Self::new() };
+        for schema in ["tenant_0", "tenant_1", "tenant_2", "tenant_4"] {
+            world.schema = schema.into();
+            world.table("accounts", "id int8!, owner text, balance numeric", &[&["id"]]);
+            world.table("orders", "id int8!=sequence, account int8, note text", &[&["id"]]);
+            world.table("settings", "name text!, value text", &[]);
+            world.table("tickets", "id int8!=shared, note text", &[]);
+            let view = format!(" SELECT sum(accounts.balance) AS total FROM {schema}.accounts;");
+            world.view("totals", "total numeric", &view);
+            world.table("numbers", "", &[]);
+            let numbers = world.catalog.tables.get_mut(&QualifiedName::new(schema, "numbers")).map(Arc::make_mut);
+            numbers.expect("was made").kind = RelationKind::Sequence;
+            let name = |name: &str| QualifiedName::new(schema, name);
+            world.catalog.indexes.insert(name("orders_note"), name("orders"));
+            let function = |volatility| UserFunction { volatility, declared_safe: false, sets: Sets::Nothing };
+            let placed = PlacedSchema {
+                functions: [("touch", Volatility::Volatile), ("look", Volatility::Stable)]
+                    .map(|(name, volatility)| (name.into(), function(volatility)))
+                    .into(),
+                types: [Box::from("mood")].into(),
+                ..PlacedSchema::default()
+            };
+            world.catalog.placed.insert(schema.into(), Arc::new(placed));
+            world.catalog.schemas.push(schema.into());
+        }
+        world.schema = "tenant_1".into();
+        let of_tenant = column(&world.schema, "v int4=sequence");
+        let prices = world.catalog.tables.get_mut(&QualifiedName::new("public", "prices")).map(Arc::make_mut);
+        prices.expect("was made").columns[1] = of_tenant;
+        world.schema = "public".into();
+        let name = |name: &str| QualifiedName::new("public", name);
+        world.catalog.indexes.insert(name("audit_what"), name("audit"));
+        world.catalog.indexes.insert(name("customers_name"), name("customers"));
         world
     }
 
@@ -95,16 +147,16 @@ impl World {
             ("safe_fn", Volatility::Volatile, true),
             ("safe_stable", Volatility::Stable, true),
         ] {
-            self.catalog.functions.insert(name.into(), UserFunction { volatility, declared_safe });
+            self.catalog.functions.insert(name.into(), UserFunction { volatility, declared_safe, sets: Sets::Nothing });
         }
     }
 
-    /// `columns`: `name type[/c C collation | /n nondeterministic][!not null][=sequence | =(expression)]`.
+    /// `columns`: `name type[/c C collation | /n nondeterministic][!not null][=sequence | =shared (that of public) | =(expression)]`.
     fn table<'a>(&mut self, name: &'a str, columns: &str, unique: &[&[&str]]) -> &'a str {
-        let columns: Vec<Column> = split_columns(columns).iter().map(|text| column(text)).collect();
+        let columns: Vec<Column> = split_columns(columns).iter().map(|text| column(&self.schema, text)).collect();
         let place = |name: &&str| columns.iter().position(|c| &*c.name == *name).expect("unique columns exist");
         let unique_keys = unique.iter().map(|columns| columns.iter().map(place).collect()).collect();
-        let name_of = QualifiedName::new("public", name);
+        let name_of = QualifiedName::new(self.schema.clone(), name);
         let table = Table {
             name: name_of.clone(),
             kind: RelationKind::Table,
@@ -121,7 +173,7 @@ impl World {
 
     fn view(&mut self, name: &str, columns: &str, definition: &str) {
         self.table(name, columns, &[]);
-        let name = QualifiedName::new("public", name);
+        let name = QualifiedName::new(self.schema.clone(), name);
         let mut table = (*self.catalog.tables[&name]).clone();
         table.kind = RelationKind::View;
         table.definition = Some(definition.into());
@@ -130,6 +182,8 @@ impl World {
 
     pub fn scope(&self) -> NameScope<'_> {
         NameScope {
+            changes: &self.changes,
+            temporary: self.temporary,
             catalog: &self.catalog,
             topology: &self.topology,
             search_path: &self.search_path,
@@ -143,6 +197,7 @@ impl World {
             topology: &self.topology,
             catalog: &self.catalog,
             in_transaction: self.in_transaction,
+            prints_otherwise: self.prints_otherwise,
             combine_servers: self.combine_servers,
         }
     }
@@ -184,7 +239,7 @@ impl World {
     }
 }
 
-fn topology() -> Topology {
+fn topology(with_schemas: bool) -> Topology {
     let shard = |i: usize| Shard {
         name: format!("s{i}").into(),
         servers: vec![Server {
@@ -214,7 +269,7 @@ fn topology() -> Topology {
         },
     };
     let reference = |table: &str| TableSpec { name: QualifiedName::new("public", table), rule: RuleSpec::Reference };
-    let spec = TopologySpec {
+    let mut spec = TopologySpec {
         epoch: Epoch(1),
         shards: (0..4).map(shard).collect(),
         home_shard: Some("s0".to_owned()),
@@ -247,12 +302,28 @@ fn topology() -> Topology {
             reference("rates"),
         ],
     };
+    if with_schemas {
+        let pin = |schema: &str, shard: &str| ValueSpec { key: vec![schema.to_owned()], shard: shard.to_owned() };
+        let method = MethodSpec::Schemas {
+            schemas: vec!["tenant_*".to_owned()],
+            except: vec!["tenant_template".to_owned()],
+            ring: RingSpec::default(),
+            default: None,
+        };
+        spec.distributions.push(DistributionSpec {
+            pins: vec![pin("tenant_0", "s0"), pin("tenant_1", "s1"), pin("tenant_2", "s2"), pin("tenant_4", "s2")],
+            ..distribution("tenants", &[KeyType::Text], method)
+        });
+    }
     let (topology, _warnings) = spec.build().expect("the topology is valid");
     assert_eq!(topology.distributions[usize::from(DistributionId(0).0)].name.as_ref(), "tenant");
     topology
 }
 
 fn split_columns(text: &str) -> Vec<String> {
+    if text.is_empty() {
+        return Vec::new();
+    }
     let mut columns = vec![String::new()];
     let mut depth = 0;
     for c in text.chars() {
@@ -269,10 +340,16 @@ fn split_columns(text: &str) -> Vec<String> {
     columns.into_iter().map(|c| c.trim().to_owned()).collect()
 }
 
-fn column(text: &str) -> Column {
+fn sequence(schema: &str, identity: Identity) -> SequenceDefault {
+    SequenceDefault { sequence: QualifiedName::new(schema, "seq"), identity }
+}
+
+fn column(schema: &str, text: &str) -> Column {
     let (text, default) = match text.split_once('=') {
         None => (text, ColumnDefault::None),
-        Some((text, "sequence")) => (text, ColumnDefault::Sequence),
+        Some((text, "sequence")) => (text, ColumnDefault::Sequence(sequence(schema, Identity::No))),
+        Some((text, "shared")) => (text, ColumnDefault::Sequence(sequence("public", Identity::No))),
+        Some((text, "always")) => (text, ColumnDefault::Sequence(sequence(schema, Identity::Always))),
         Some((text, expr)) => (text, ColumnDefault::Expression(expr[1..expr.len() - 1].into())),
     };
     let (name, ty) = text.split_once(' ').expect("name and type");
@@ -303,5 +380,16 @@ fn column(text: &str) -> Column {
         Collation::Nondeterministic => Some("".into()),
         Collation::Deterministic | Collation::None => None,
     };
-    Column { name: name.into(), type_oid, typmod, collation, collation_name, not_null, generated: false, default }
+    let declared = Some(ty.into());
+    Column {
+        name: name.into(),
+        type_oid,
+        typmod,
+        collation,
+        collation_name,
+        not_null,
+        generated: false,
+        default,
+        declared,
+    }
 }

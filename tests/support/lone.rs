@@ -59,17 +59,33 @@ impl Lone {
         assert!(stop.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
     }
 
-    /// As a machine that loses its power: no process of it says good-bye.
-    pub fn kill(&self) {
+    /// No process of it moves, and its connections stay open.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// The postmaster first: it starts no more children then.
+    fn signal(&self, signal: Signal) {
         let pid = fs::read_to_string(self.dir.join("postmaster.pid")).unwrap_or_default();
         let Some(pid) = pid.lines().next() else { return };
-        // Its children end by themselves when the postmaster is gone; the waiting ones at once.
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        for pid in std::iter::once(pid).chain(children.split_whitespace()) {
+        let send = |pid: &str| {
             if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
-                let _ = kill_process(pid, Signal::KILL);
+                let _ = kill_process(pid, signal);
             }
-        }
+        };
+        send(pid);
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        children.split_whitespace().for_each(send);
+    }
+
+    /// As a machine that loses its power: no process of it says good-bye.
+    pub fn kill(&self) {
+        // Its children would end by themselves when the postmaster is gone; the waiting ones at once.
+        self.signal(Signal::KILL);
         // Until the last one is gone the shared memory is in use, and no other postmaster starts.
         std::thread::sleep(std::time::Duration::from_millis(300));
         // Where nobody reaps orphans, the number of a dead postmaster still counts as one that runs.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::support::Random;
+
 /// Name, distribution and sharding key; without one, a reference table. Parents before children.
 pub const TABLES: &[(&str, Option<(&str, &str)>)] = &[
     ("region", None),
@@ -71,43 +73,18 @@ const LAST_ORDER: usize = 10_440; // 1998-08-02
 /// Lines received by this day have come back or been accepted; later ones are open.
 const TODAY: usize = 9_298; // 1995-06-17
 
-/// A small generator (splitmix64), so that the rows are the same everywhere and for ever.
-struct Random(u64);
+fn words(random: &mut Random, count: usize) -> String {
+    (0..count).map(|_| *random.pick(&WORDS)).collect::<Vec<_>>().join(" ")
+}
 
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n as u64) as usize
-    }
-
-    /// From `low` to `high`, both included.
-    fn within(&mut self, low: usize, high: usize) -> usize {
-        low + self.below(high - low + 1)
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-
-    fn words(&mut self, count: usize) -> String {
-        (0..count).map(|_| self.pick(&WORDS)).collect::<Vec<_>>().join(" ")
-    }
-
-    fn phone(&mut self, nation: usize) -> String {
-        format!("{}-{}-{}-{}", nation + 10, self.within(100, 999), self.within(100, 999), self.within(1000, 9999))
-    }
+fn phone(random: &mut Random, nation: usize) -> String {
+    let (area, exchange, line) = (random.within(100, 999), random.within(100, 999), random.within(1000, 9999));
+    format!("{}-{area}-{exchange}-{line}", nation + 10)
 }
 
 /// The rows of each table of [`TABLES`] as COPY text.
 pub fn rows() -> Vec<(&'static str, String)> {
-    let mut random = Random(22);
+    let mut random = Random::new(22);
     let (orders, lines) = orders(&mut random);
     let texts = [
         regions(),
@@ -136,8 +113,9 @@ fn suppliers(random: &mut Random) -> String {
     for key in 1..=SUPPLIERS {
         let nation = NAMED_NATIONS[key % NAMED_NATIONS.len()];
         let comment = if key % 7 == 0 { "slow Customer service, many Complaints" } else { "quick" };
-        let (phone, balance) = (random.phone(nation), cents(random.within(0, 1_000_000)));
-        let _ = writeln!(out, "{key}\tSupplier#{key:09}\t{}\t{nation}\t{phone}\t{balance}\t{comment}", random.words(2));
+        let (phone, balance) = (phone(random, nation), cents(random.within(0, 1_000_000)));
+        let _ =
+            writeln!(out, "{key}\tSupplier#{key:09}\t{}\t{nation}\t{phone}\t{balance}\t{comment}", words(random, 2));
     }
     out
 }
@@ -147,26 +125,26 @@ fn parts(random: &mut Random) -> String {
     for key in 1..=PARTS {
         let maker = random.within(1, 5);
         let brand = if random.chance(50) {
-            random.pick(&["12", "23", "34", "45"]).to_owned()
+            (*random.pick(&["12", "23", "34", "45"])).to_owned()
         } else {
             format!("{maker}{}", random.within(1, 5))
         };
         let kind = if random.chance(15) {
             "ECONOMY ANODIZED STEEL".to_owned()
         } else {
-            TYPES.map(|words| random.pick(words)).join(" ")
+            TYPES.map(|words| *random.pick(words)).join(" ")
         };
         let size = if random.chance(50) {
-            random.pick(&[49, 14, 23, 45, 19, 3, 36, 9, 15, 15, 15])
+            *random.pick(&[49, 14, 23, 45, 19, 3, 36, 9, 15, 15, 15])
         } else {
             random.within(1, 50)
         };
         let container = if random.chance(50) {
-            random.pick(&["SM CASE", "MED BOX", "LG BOX"]).to_owned()
+            (*random.pick(&["SM CASE", "MED BOX", "LG BOX"])).to_owned()
         } else {
-            CONTAINERS.map(|words| random.pick(words)).join(" ")
+            CONTAINERS.map(|words| *random.pick(words)).join(" ")
         };
-        let (name, comment) = (random.words(5), random.words(2));
+        let (name, comment) = (words(random, 5), words(random, 2));
         let price = cents(price(key));
         let _ = writeln!(
             out,
@@ -192,7 +170,7 @@ fn stock(random: &mut Random) -> String {
         // Some quantities are small, so that a year's sales use them up.
         let available = if random.chance(20) { random.within(1, 20) } else { random.within(21, 9_999) };
         let cost = cents(random.within(100, 100_000));
-        let _ = writeln!(out, "{part}\t{}\t{available}\t{cost}\t{}", supplier_of(part, nth), random.words(6));
+        let _ = writeln!(out, "{part}\t{}\t{available}\t{cost}\t{}", supplier_of(part, nth), words(random, 6));
     }
     out
 }
@@ -200,13 +178,13 @@ fn stock(random: &mut Random) -> String {
 fn customers(random: &mut Random) -> String {
     let mut out = String::new();
     for key in 1..=CUSTOMERS {
-        let nation = if random.chance(40) { random.pick(&NAMED_NATIONS) } else { random.below(NATIONS.len()) };
+        let nation = if random.chance(40) { *random.pick(&NAMED_NATIONS) } else { random.below(NATIONS.len()) };
         let balance = random.within(0, 1_099_998);
         let sign = if balance < 100_000 { "-" } else { "" };
         let balance = format!("{sign}{}", cents(balance.abs_diff(100_000)));
-        let (phone, segment) = (random.phone(nation), random.pick(&SEGMENTS));
-        let address = random.words(2);
-        let comment = random.words(4);
+        let (phone, segment) = (phone(random, nation), random.pick(&SEGMENTS));
+        let address = words(random, 2);
+        let comment = words(random, 4);
         let _ =
             writeln!(out, "{key}\tCustomer#{key:09}\t{address}\t{nation}\t{phone}\t{balance}\t{segment}\t{comment}");
     }
@@ -245,12 +223,12 @@ fn orders(random: &mut Random) -> (String, String) {
                 date(shipped),
                 date(promised),
                 date(received),
-                random.words(3),
+                words(random, 3),
             );
         }
         let status = if open == 0 { "F" } else { ["P", "O"][usize::from(open == count)] };
         let (priority, clerk) = (random.pick(&PRIORITIES), random.within(1, 10));
-        let comment = if random.chance(10) { "special packages, urgent requests".to_owned() } else { random.words(4) };
+        let comment = if random.chance(10) { "special packages, urgent requests".to_owned() } else { words(random, 4) };
         let _ = writeln!(
             orders,
             "{key}\t{customer}\t{status}\t{}\t{}\t{priority}\tClerk#{clerk:09}\t0\t{comment}",

@@ -136,6 +136,7 @@ impl Build<'_> {
         let max_message_size = self.size("max_message_size", &general.max_message_size, 64 * KIB, GIB);
         let plan_cache_size = self.size("plan_cache_size", &general.plan_cache_size, MIB, 64 * GIB);
         let merge_max_bytes = self.size("merge_max_bytes", &general.merge_max_bytes, 64 * KIB, 64 * GIB);
+        let sequence_block = self.not_zero(&general.sequence_block, "no value could be taken");
         Some(LimitSettings {
             max_client_conn: max_client_conn?.get() as usize,
             max_message_size: max_message_size?,
@@ -143,6 +144,7 @@ impl Build<'_> {
             plan_cache_size: plan_cache_size?,
             scatter_max_shards: NonZeroU32::new(general.scatter_max_shards.value),
             merge_max_bytes: merge_max_bytes?,
+            sequence_block: sequence_block?,
         })
     }
 

@@ -14,9 +14,13 @@ use crate::topology::spec::{
     TopologySpec, ValueSpec,
 };
 use crate::topology::{Role, Server, Shard, Topology};
+use crate::types::KeyType;
 
 /// Every name by which clients reach the admin console.
 const RESERVED: &str = "pgloom";
+
+/// The methods that put shards on a ring and can leave some of them out.
+const RING: &str = "method = \"hash\" without tokens, and schema without default_shard";
 
 /// The lines of a spec's parts, for its errors.
 type Lines = HashMap<Site, Origin>;
@@ -118,7 +122,7 @@ impl Build<'_> {
                 });
                 DistributionSpec {
                     name: section.name.value.clone(),
-                    key_types: section.key_types.value.clone(),
+                    key_types: key_types(section),
                     method: self.method(i, section, database, lines),
                     pins: pins.unwrap_or_default(),
                 }
@@ -129,25 +133,33 @@ impl Build<'_> {
     /// A key that the method does not use is a misunderstanding.
     fn check_method_keys(&mut self, section: &file::Distribution) {
         let method = section.method.value;
-        let ring = section.tokens.is_none();
-        let keys: [(&str, Option<&Origin>, bool, &str); 9] = [
+        let by_schema = method == MethodName::Schema;
+        let on_ring = match method {
+            MethodName::Hash => section.tokens.is_none(),
+            MethodName::Schema => section.default_shard.is_none(),
+            _ => false,
+        };
+        let keys: [(&str, Option<&Origin>, bool, &str); 12] = [
+            ("key_types", origin(&section.key_types), !by_schema, "the keys of rows"),
+            ("schemas", origin(&section.schemas), by_schema, "method = \"schema\""),
+            ("except", origin(&section.except), by_schema, "method = \"schema\""),
             ("tokens", origin(&section.tokens), method == MethodName::Hash, "method = \"hash\""),
-            ("shards", origin(&section.shards), method == MethodName::Hash && ring, "method = \"hash\" without tokens"),
-            (
-                "weights",
-                origin(&section.weights),
-                method == MethodName::Hash && ring,
-                "method = \"hash\" without tokens",
-            ),
+            ("shards", origin(&section.shards), on_ring, RING),
+            ("weights", origin(&section.weights), on_ring, RING),
             (
                 "virtual_nodes",
                 Some(&section.virtual_nodes.origin).filter(|o| **o != Origin::Default),
-                method == MethodName::Hash && ring || method == MethodName::Composite,
-                "method = \"hash\" without tokens, and composite",
+                on_ring || method == MethodName::Composite,
+                "method = \"hash\" without tokens, schema without default_shard, and composite",
             ),
             ("ranges", origin(&section.ranges), method == MethodName::Range, "method = \"range\""),
             ("values", origin(&section.values), method == MethodName::List, "method = \"list\""),
-            ("default_shard", origin(&section.default_shard), method == MethodName::List, "method = \"list\""),
+            (
+                "default_shard",
+                origin(&section.default_shard),
+                method == MethodName::List || by_schema,
+                "method = \"list\" and schema",
+            ),
             (
                 "partitions",
                 origin(&section.partitions),
@@ -201,19 +213,33 @@ impl Build<'_> {
                 };
                 MethodSpec::Composite { groups: groups.map(spec).collect(), virtual_nodes: section.virtual_nodes.value }
             }
+            MethodName::Schema => {
+                let list =
+                    |list: &Option<Setting<Vec<String>>>| list.iter().flat_map(|list| list.value.clone()).collect();
+                let default = self.default_shard(i, section, lines);
+                MethodSpec::Schemas {
+                    schemas: list(&section.schemas),
+                    except: list(&section.except),
+                    ring: self.ring(i, section, database, lines),
+                    default,
+                }
+            }
             MethodName::List => {
                 let values = section.values.as_ref().map(|values| {
                     self.values(&values.value, |entry, origin| {
                         lines.insert(Site::Entry { distribution: i, entry }, origin);
                     })
                 });
-                let default = section.default_shard.as_ref().map(|default| {
-                    lines.insert(Site::ListDefault(i), default.origin.clone());
-                    default.value.clone()
-                });
+                let default = self.default_shard(i, section, lines);
                 MethodSpec::List { values: values.unwrap_or_default(), default }
             }
         }
+    }
+
+    fn default_shard(&mut self, i: usize, section: &file::Distribution, lines: &mut Lines) -> Option<String> {
+        let default = section.default_shard.as_ref()?;
+        lines.insert(Site::ListDefault(i), default.origin.clone());
+        Some(default.value.clone())
     }
 
     fn ring(&mut self, i: usize, section: &file::Distribution, database: &Database, lines: &mut Lines) -> RingSpec {
@@ -310,6 +336,14 @@ impl Build<'_> {
         };
         self.fail(&section.origin, message);
         None
+    }
+}
+
+/// The key of a whole schema is its name.
+fn key_types(section: &file::Distribution) -> Vec<KeyType> {
+    match section.method.value {
+        MethodName::Schema => vec![KeyType::Text],
+        _ => section.key_types.as_ref().map(|types| types.value.clone()).unwrap_or_default(),
     }
 }
 

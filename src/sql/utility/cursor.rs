@@ -8,6 +8,110 @@ use crate::sql::template::{self, Slot, SlotKind};
 /// Longest name in bytes (`NAMEDATALEN` - 1); Postgres cuts longer ones.
 const MAX_NAME: usize = 63;
 
+/// Keywords that are no name of a column (Postgres: `kwlist.h`, RESERVED_KEYWORD and TYPE_FUNC_NAME_KEYWORD), sorted.
+const RESERVED: [&str; 100] = [
+    "all",
+    "analyse",
+    "analyze",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "asymmetric",
+    "authorization",
+    "binary",
+    "both",
+    "case",
+    "cast",
+    "check",
+    "collate",
+    "collation",
+    "column",
+    "concurrently",
+    "constraint",
+    "create",
+    "cross",
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "default",
+    "deferrable",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "false",
+    "fetch",
+    "for",
+    "foreign",
+    "freeze",
+    "from",
+    "full",
+    "grant",
+    "group",
+    "having",
+    "ilike",
+    "in",
+    "initially",
+    "inner",
+    "intersect",
+    "into",
+    "is",
+    "isnull",
+    "join",
+    "lateral",
+    "leading",
+    "left",
+    "like",
+    "limit",
+    "localtime",
+    "localtimestamp",
+    "natural",
+    "not",
+    "notnull",
+    "null",
+    "offset",
+    "on",
+    "only",
+    "or",
+    "order",
+    "outer",
+    "overlaps",
+    "placing",
+    "primary",
+    "references",
+    "returning",
+    "right",
+    "select",
+    "session_user",
+    "similar",
+    "some",
+    "symmetric",
+    "table",
+    "tablesample",
+    "then",
+    "to",
+    "trailing",
+    "true",
+    "union",
+    "unique",
+    "user",
+    "using",
+    "variadic",
+    "verbose",
+    "when",
+    "where",
+    "window",
+    "with",
+];
+
 /// Looks one token ahead. A text without tokens ends where it stops making sense: callers that need a whole statement check
 /// [`Cursor::at_end`], which is then false.
 #[derive(Clone)]
@@ -128,6 +232,16 @@ impl<'a> Cursor<'a> {
         let name = identifier(self.text, self.ahead?)?;
         self.take();
         Some(name)
+    }
+
+    /// A name where the grammar has a ColId: of the keywords those pass that are not reserved. What the router takes by itself must
+    /// be what Postgres would take.
+    pub fn own_name(&mut self) -> Option<Box<str>> {
+        let reserved = self.word().is_some_and(|word| {
+            let word = word.to_ascii_lowercase();
+            RESERVED.binary_search(&&*word).is_ok()
+        });
+        if reserved { None } else { self.name() }
     }
 
     /// `name[.name]...`, at most three.

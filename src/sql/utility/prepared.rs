@@ -71,7 +71,7 @@ fn find_execute(cursor: &mut Cursor<'_>) -> Option<bool> {
 fn take_execute(cursor: &mut Cursor<'_>, creates: bool) -> Option<Execution> {
     let start = cursor.position();
     cursor.accept("execute").then_some(())?;
-    let name = cursor.name()?;
+    let name = cursor.own_name()?;
     let mut end = cursor.last_end();
     let mut arguments = end..end;
     if cursor.is_punct(b'(') {

@@ -1,8 +1,12 @@
 //! `SELECT set_config('name', 'value', false), ...`: a SET in the form of a query.
 
 use super::cursor::Cursor;
+use crate::ids::Oid;
+use crate::sql::facts::parameter_index;
+use crate::sql::lexer::TokenKind;
+use crate::types::oid;
 
-/// One call, its arguments being literals.
+/// One call with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigCall {
     /// Lower-cased: settings are found without regard to case.
@@ -13,9 +17,76 @@ pub struct ConfigCall {
     pub local: bool,
 }
 
-/// The calls of a query that consists of nothing else, in their order, each with the name of its column.
-/// `None`: another query, or arguments that are no literals.
-pub fn config_calls(text: &str) -> Option<Vec<(ConfigCall, Box<str>)>> {
+/// A query of calls alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigQuery {
+    /// The names of its columns.
+    pub columns: Box<[Box<str>]>,
+    /// The types that Postgres gives to its parameters.
+    pub parameters: Box<[Oid]>,
+}
+
+enum Argument {
+    Null,
+    Text(Box<str>),
+    Bool(bool),
+    /// `$n` as n - 1.
+    Parameter(u16),
+}
+
+/// `None`: another query, or arguments that are neither literals nor parameters.
+pub fn config_query(text: &str) -> Option<ConfigQuery> {
+    let calls = calls(text)?;
+    let mut parameters: Vec<Option<Oid>> = Vec::new();
+    for ([name, value, local], _) in &calls {
+        for (argument, of) in [(name, oid::TEXT), (value, oid::TEXT), (local, oid::BOOL)] {
+            let Argument::Parameter(index) = argument else { continue };
+            let index = usize::from(*index);
+            parameters.resize(parameters.len().max(index + 1), None);
+            let known = parameters.get_mut(index)?;
+            if *known.get_or_insert(of) != of {
+                return None;
+            }
+        }
+    }
+    // Of one that is not used Postgres cannot tell the type.
+    let parameters = parameters.into_iter().collect::<Option<_>>()?;
+    Some(ConfigQuery { columns: calls.into_iter().map(|(_, column)| column).collect(), parameters })
+}
+
+/// The calls in their order. `None`: no such query, or one whose arguments are not all literals.
+pub fn config_calls(text: &str) -> Option<Vec<ConfigCall>> {
+    let literal = |([name, value, local], _): ([Argument; 3], Box<str>)| {
+        let Argument::Text(name) = name else { return None };
+        let value = match value {
+            Argument::Text(value) => Some(value),
+            Argument::Null => None,
+            Argument::Bool(_) | Argument::Parameter(_) => return None,
+        };
+        let Argument::Bool(local) = local else { return None };
+        Some(ConfigCall { name: name.to_ascii_lowercase().into(), value, local })
+    };
+    calls(text)?.into_iter().map(literal).collect()
+}
+
+/// The query with values, written in SQL, in the place of its parameters.
+pub fn config_bound(text: &str, values: &[String]) -> Option<String> {
+    let mut cursor = Cursor::new(text);
+    let (mut bound, mut copied) = (String::new(), 0);
+    while let Some(token) = cursor.take() {
+        if token.kind != TokenKind::Parameter {
+            continue;
+        }
+        let index = usize::from(parameter_index(cursor.source(token))?);
+        bound.push_str(text.get(copied..token.start)?);
+        bound.push_str(values.get(index)?);
+        copied = token.end;
+    }
+    bound.push_str(text.get(copied..)?);
+    Some(bound)
+}
+
+fn calls(text: &str) -> Option<Vec<([Argument; 3], Box<str>)>> {
     let mut cursor = Cursor::new(text);
     if !cursor.accept("select") {
         return None;
@@ -43,7 +114,7 @@ pub fn config_calls(text: &str) -> Option<Vec<(ConfigCall, Box<str>)>> {
 const CLAUSES: [&str; 12] =
     ["from", "where", "group", "having", "window", "order", "limit", "offset", "fetch", "for", "into", "union"];
 
-fn call(cursor: &mut Cursor<'_>) -> Option<ConfigCall> {
+fn call(cursor: &mut Cursor<'_>) -> Option<[Argument; 3]> {
     let function = cursor.qualified_name()?;
     match function.as_slice() {
         [name] if &**name == "set_config" => {}
@@ -52,19 +123,54 @@ fn call(cursor: &mut Cursor<'_>) -> Option<ConfigCall> {
     }
     let comma = |cursor: &mut Cursor<'_>| cursor.accept_punct(b',').then_some(());
     cursor.accept_punct(b'(').then_some(())?;
-    let name = cursor.string()?.to_ascii_lowercase().into();
+    let name = argument(cursor, &["text"])?;
     comma(cursor)?;
-    let value = if cursor.accept("null") { None } else { Some(cursor.string()?.into()) };
+    let value = argument(cursor, &["text"])?;
     comma(cursor)?;
-    let local = cursor.accept("true");
-    if !local && !cursor.accept("false") {
+    let local = argument(cursor, &["bool", "boolean"])?;
+    // What is not told is not local, and a name must be told: that is the server's to say.
+    if matches!(name, Argument::Null | Argument::Bool(_)) || matches!(value, Argument::Bool(_)) {
         return None;
     }
-    cursor.accept_punct(b')').then_some(ConfigCall { name, value, local })
+    let local = match local {
+        Argument::Text(text) => Argument::Bool(parse_bool(&text)?),
+        Argument::Null => return None,
+        local => local,
+    };
+    cursor.accept_punct(b')').then_some([name, value, local])
+}
+
+/// A literal or parameter, which may be cast to what it is anyway.
+fn argument(cursor: &mut Cursor<'_>, types: &[&str]) -> Option<Argument> {
+    let argument = match cursor.peek()?.kind {
+        TokenKind::Parameter => {
+            let token = cursor.take()?;
+            Argument::Parameter(parameter_index(cursor.source(token))?)
+        }
+        TokenKind::Literal(_) => Argument::Text(cursor.string()?.into()),
+        _ if cursor.accept("null") => Argument::Null,
+        _ if cursor.accept("true") => Argument::Bool(true),
+        _ if cursor.accept("false") => Argument::Bool(false),
+        _ => return None,
+    };
+    if cursor.accept_operator("::") && !types.iter().any(|name| cursor.accept(name)) {
+        return None;
+    }
+    Some(argument)
+}
+
+/// `boolin`, without the words that are cut short.
+pub fn parse_bool(text: &str) -> Option<bool> {
+    match &*text.trim_ascii().to_ascii_lowercase() {
+        "t" | "true" | "y" | "yes" | "on" | "1" => Some(true),
+        "f" | "false" | "n" | "no" | "off" | "0" => Some(false),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn call(name: &str, value: Option<&str>, local: bool) -> ConfigCall {
@@ -75,18 +181,20 @@ mod tests {
     fn calls_with_literals_are_read() {
         assert_eq!(
             config_calls("SELECT pg_catalog.set_config('Search_Path', '', false);"),
-            Some(vec![(call("search_path", Some(""), false), "set_config".into())])
+            Some(vec![call("search_path", Some(""), false)])
         );
         assert_eq!(
             config_calls("select set_config('a.b', E'x\\'y', TRUE) AS One, SET_CONFIG('c', NULL, false) \"Two\""),
-            Some(vec![(call("a.b", Some("x'y"), true), "one".into()), (call("c", None, false), "Two".into()),])
+            Some(vec![call("a.b", Some("x'y"), true), call("c", None, false)])
         );
     }
 
     #[test]
     fn everything_else_is_a_query() {
         for sql in [
-            "SELECT set_config('a', $1, false)",
+            "SELECT set_config('a', $2, false)",
+            "SELECT set_config('a', $1, $1)",
+            "SELECT set_config('a', $1::int, false)",
             "SELECT set_config('a', 'b', id = 1) FROM t",
             "SELECT set_config('a', 'b', false) FROM t",
             "SELECT set_config('a', 'b', false) WHERE true",
@@ -102,6 +210,31 @@ mod tests {
             "SELECT 1",
         ] {
             assert_eq!(config_calls(sql), None, "{sql}");
+            assert_eq!(config_query(sql), None, "{sql}");
         }
+    }
+
+    #[test]
+    fn parameters_stand_for_literals() {
+        let sql =
+            "select set_config('search_path', $1, true), set_config($2, $3::text, $4) AS b, set_config('c', $2, 'off')";
+        let query = config_query(sql).unwrap();
+        assert_eq!(*query.columns, ["set_config".into(), "b".into(), "set_config".into()]);
+        assert_eq!(*query.parameters, [oid::TEXT, oid::TEXT, oid::TEXT, oid::BOOL]);
+        assert_eq!(config_calls(sql), None);
+        let values = ["'a, b'", "'It''s'", "NULL", "true"].map(str::to_owned);
+        let bound = config_bound(sql, &values).unwrap();
+        assert_eq!(
+            bound,
+            "select set_config('search_path', 'a, b', true), set_config('It''s', NULL::text, true) AS b, set_config('c', 'It''s', 'off')"
+        );
+        let calls = config_calls(&bound).unwrap();
+        assert_eq!(
+            calls,
+            [call("search_path", Some("a, b"), true), call("it's", None, true), call("c", Some("It's"), false)]
+        );
+        assert!(config_bound(sql, &[]).is_none());
+        let unnamed = config_bound(sql, &["NULL", "NULL", "NULL", "false"].map(str::to_owned)).unwrap();
+        assert_eq!(config_calls(&unnamed), None);
     }
 }

@@ -1,0 +1,100 @@
+//! What a login begins with: settings of the servers' own configuration (`ALTER ROLE ... SET`) that the router has to know.
+//!
+//! Only a server can tell them, so each is asked after the login. What the home shard says holds for the whole database: a shard with
+//! other settings would read a statement differently, or print its rows differently.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+use crate::backend::Backend;
+use crate::fault::Fault;
+
+/// Settings of which a client may change each, and that decide what a statement means or how a value is printed.
+const NAMES: [&str; 22] = [
+    "array_nulls",
+    "backslash_quote",
+    "bytea_output",
+    "datestyle",
+    "default_text_search_config",
+    "default_transaction_deferrable",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "extra_float_digits",
+    "intervalstyle",
+    "lc_monetary",
+    "lc_numeric",
+    "lc_time",
+    "role",
+    "row_security",
+    "search_path",
+    "standard_conforming_strings",
+    "timezone",
+    "timezone_abbreviations",
+    "transform_null_equals",
+    "xmlbinary",
+    "xmloption",
+];
+
+/// The settings of a fresh login.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// In the order of [`NAMES`]; `None`: the server knows no such setting. Empty: nobody was asked.
+    values: Vec<Option<Box<str>>>,
+    /// What ParameterStatus said.
+    pub parameters: Vec<(Box<str>, Box<str>)>,
+}
+
+impl Defaults {
+    /// Asks a connection on which nothing was set yet.
+    ///
+    /// # Errors
+    /// The loss of the connection.
+    pub async fn ask(server: &mut Backend) -> Result<Self, Fault> {
+        let values: Vec<String> =
+            NAMES.iter().map(|name| format!("pg_catalog.current_setting('{name}', true)")).collect();
+        let rows = server.query(&format!("SELECT {}", values.join(", "))).await?;
+        let values = rows.into_iter().next().unwrap_or_default();
+        Ok(Self {
+            values: values.into_iter().map(|value| value.map(Into::into)).collect(),
+            parameters: server.parameters.clone(),
+        })
+    }
+
+    /// The setting's own text.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let at = NAMES.iter().position(|known| *known == name)?;
+        self.values.get(at)?.as_deref()
+    }
+
+    /// The settings of `self` that are others in `theirs`.
+    pub fn beyond<'a>(&'a self, theirs: &Self) -> Vec<(&'static str, &'a str)> {
+        let known = NAMES.iter().filter_map(|name| Some((*name, self.get(name)?)));
+        known.filter(|(name, value)| theirs.get(name) != Some(value)).collect()
+    }
+}
+
+/// What the home shard told last, for all pools of one user.
+#[derive(Debug, Default)]
+pub struct HomeDefaults(ArcSwapOption<Defaults>);
+
+impl HomeDefaults {
+    /// `None`: no login has been tried, or none was let in.
+    pub fn get(&self) -> Option<Arc<Defaults>> {
+        self.0.load_full()
+    }
+
+    pub fn is(&self, defaults: &Arc<Defaults>) -> bool {
+        self.0.load().as_ref().is_none_or(|known| Arc::ptr_eq(known, defaults))
+    }
+
+    /// Equal settings keep their address, so that connections and sessions with them are known to be up to date.
+    pub fn note(&self, fresh: Defaults) -> Arc<Defaults> {
+        let fresh = Arc::new(fresh);
+        self.0.rcu(|known| match known {
+            Some(known) if *known == fresh => Some(Arc::clone(known)),
+            Some(_) | None => Some(Arc::clone(&fresh)),
+        });
+        self.0.load_full().unwrap_or(fresh)
+    }
+}

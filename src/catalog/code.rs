@@ -1,0 +1,88 @@
+//! What code that the router does not run itself could leave behind in its session, by the words that it is written in.
+
+use crate::catalog::Sets;
+
+const SET_CONFIG: &str = "set_config";
+
+/// Whether a function is called that changes a setting.
+pub fn calls_set_config(text: &str) -> bool {
+    text.to_ascii_lowercase().contains(SET_CONFIG)
+}
+
+/// What code may set: the body of a function, or the text of DO with its body in whatever quotes.
+pub fn sets(text: &str) -> Sets {
+    let lower = text.to_ascii_lowercase();
+    let calls = lower.split(SET_CONFIG).skip(1).map(|call| match ends_locally(call) {
+        true => Sets::Locally,
+        false => Sets::Lasting,
+    });
+    calls.chain(statements(&lower)).max().unwrap_or(Sets::Nothing)
+}
+
+/// Whether the arguments behind the name of set_config end with `true`.
+fn ends_locally(call: &str) -> bool {
+    let call = call.split(';').next().unwrap_or_default();
+    let mut parts = call.split(')').map(str::trim_end);
+    parts.any(|part| part.strip_suffix("true").is_some_and(|arguments| arguments.trim_end().ends_with(',')))
+}
+
+/// SET and RESET where a statement may begin.
+fn statements(lower: &str) -> impl Iterator<Item = Sets> {
+    let lines = lower.lines().map(|line| line.split("--").next().unwrap_or_default());
+    let words: Vec<&str> = lines.flat_map(words).collect();
+    (0..words.len()).filter_map(move |at| {
+        let begins = at.checked_sub(1).and_then(|before| words.get(before)).is_none_or(|word| begins_statement(word));
+        match (*words.get(at)?, words.get(at + 1).copied()) {
+            ("set" | "reset", _) if !begins => None,
+            ("set", Some("local")) => Some(Sets::Locally),
+            ("set", Some("transaction" | "constraints")) => None,
+            ("set" | "reset", _) => Some(Sets::Lasting),
+            _ => None,
+        }
+    })
+}
+
+/// Words, and each sign for itself.
+fn words(line: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut rest = line.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end.max(first.len_utf8()));
+        words.push(word);
+        rest = after.trim_start();
+    }
+    words
+}
+
+/// Whether a statement may stand behind this word or sign.
+fn begins_statement(before: &str) -> bool {
+    matches!(before, ";" | "'" | "$" | ">" | "/" | "begin" | "then" | "else" | "loop")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_changed_where_a_statement_begins() {
+        for (code, found) in [
+            ("DO $$ BEGIN SET search_path TO a; END $$", Sets::Lasting),
+            ("DO $body$ BEGIN PERFORM 1; reset all; END $body$", Sets::Lasting),
+            ("DO 'BEGIN IF true THEN SET LOCAL x = 1; END IF; END'", Sets::Locally),
+            ("DO $$ BEGIN EXECUTE 'SET TimeZone TO ''UTC'''; END $$", Sets::Lasting),
+            ("DO $$ BEGIN -- UPDATE t\n SET x TO y; END $$", Sets::Lasting),
+            ("DO $$ BEGIN PERFORM Set_Config('a.b', 'c', false); END $$", Sets::Lasting),
+            ("SET x TO 1", Sets::Lasting),
+            ("SELECT set_config('a', f(b), true)", Sets::Locally),
+            ("SELECT set_config('a', b, TRUE ), set_config('c', 'true', false)", Sets::Lasting),
+            ("BEGIN PERFORM set_config('a', b, is_local); PERFORM f(1, true); END", Sets::Lasting),
+            ("BEGIN SET TRANSACTION READ ONLY; SET CONSTRAINTS ALL DEFERRED; END", Sets::Nothing),
+            ("UPDATE t SET a = 1; INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET a = 2", Sets::Nothing),
+            ("DO $$ BEGIN UPDATE t AS x\n SET a = 1; END $$", Sets::Nothing),
+            ("CALL offset(1)", Sets::Nothing),
+        ] {
+            assert_eq!(sets(code), found, "{code}");
+        }
+    }
+}

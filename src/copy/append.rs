@@ -1,0 +1,156 @@
+//! Fields added behind those of a row: values that its sender left out.
+
+use crate::fault::{Fault, SqlState};
+use crate::ids::Oid;
+use crate::sql::utility::CopyFormat;
+use crate::types::oid;
+
+/// A column whose values are added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Added {
+    pub name: Box<str>,
+    pub type_oid: Oid,
+}
+
+/// `0A000` where an integer behind a row could be read as something else.
+///
+/// # Errors
+/// The format's signs are digits, or the binary form of a column's type is not known here.
+pub fn check(format: &CopyFormat, added: &[Added]) -> Result<(), Fault> {
+    let digit = |sign: u8| sign.is_ascii_digit() || sign == b'-';
+    let is_integer = |null: &str| null.parse::<i64>().is_ok();
+    let plain = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let good = match format {
+        CopyFormat::Text { delimiter, null, header } => {
+            !digit(*delimiter) && !is_integer(null) && (!header || added.iter().all(|column| plain(&column.name)))
+        }
+        CopyFormat::Csv { delimiter, quote, escape, null, header, .. } => {
+            ![delimiter, quote, escape].into_iter().any(|sign| digit(*sign))
+                && !is_integer(null)
+                && (!header || added.iter().all(|column| plain(&column.name)))
+        }
+        CopyFormat::Binary => added.iter().all(|column| matches!(column.type_oid, oid::INT2 | oid::INT4 | oid::INT8)),
+    };
+    if good {
+        return Ok(());
+    }
+    Err(Fault::unsupported(
+        "COPY that leaves out a column that takes its values from a sequence is not supported in this format",
+        "the router adds the values to the rows, where they could be read as something else",
+        "Give the column its values in the COPY, or use other signs for delimiter, quote and NULL.",
+    ))
+}
+
+/// The header line with the added columns.
+pub fn header(format: &CopyFormat, line: &[u8], added: &[Added], out: &mut Vec<u8>) {
+    let (CopyFormat::Text { delimiter, .. } | CopyFormat::Csv { delimiter, .. }) = format else {
+        out.extend_from_slice(line);
+        return;
+    };
+    let (text, newline) = cut_newline(line);
+    out.extend_from_slice(text);
+    for column in added {
+        out.push(*delimiter);
+        out.extend_from_slice(column.name.as_bytes());
+    }
+    out.extend_from_slice(newline);
+}
+
+/// The row with the values of the added columns.
+///
+/// # Errors
+/// `22003`: a value is beyond its column's type; told here for the binary format, by the server for the others.
+pub fn row(format: &CopyFormat, row: &[u8], values: &[i64], added: &[Added], out: &mut Vec<u8>) -> Result<(), Fault> {
+    match format {
+        CopyFormat::Text { delimiter, .. } | CopyFormat::Csv { delimiter, .. } => {
+            let (text, newline) = cut_newline(row);
+            out.extend_from_slice(text);
+            for value in values {
+                out.push(*delimiter);
+                out.extend_from_slice(value.to_string().as_bytes());
+            }
+            out.extend_from_slice(newline);
+            Ok(())
+        }
+        CopyFormat::Binary => binary_row(row, values, added, out),
+    }
+}
+
+fn binary_row(row: &[u8], values: &[i64], added: &[Added], out: &mut Vec<u8>) -> Result<(), Fault> {
+    let count = row.first_chunk().map(|bytes| i16::from_be_bytes(*bytes));
+    let more = i16::try_from(values.len()).ok().and_then(|more| count?.checked_add(more));
+    let (Some(0..), Some(count)) = (count, more) else {
+        // No row: the server has the words for it.
+        out.extend_from_slice(row);
+        return Ok(());
+    };
+    out.extend_from_slice(&count.to_be_bytes());
+    out.extend_from_slice(row.get(2..).unwrap_or_default());
+    for (value, column) in values.iter().zip(added) {
+        let out_of_range = |ty: &str| Fault::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, format!("{ty} out of range"));
+        match column.type_oid {
+            oid::INT2 => field(out, &i16::try_from(*value).map_err(|_| out_of_range("smallint"))?.to_be_bytes()),
+            oid::INT4 => field(out, &i32::try_from(*value).map_err(|_| out_of_range("integer"))?.to_be_bytes()),
+            _ => field(out, &value.to_be_bytes()),
+        }
+    }
+    Ok(())
+}
+
+fn field(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn cut_newline(line: &[u8]) -> (&[u8], &[u8]) {
+    let end = match line {
+        [.., b'\r', b'\n'] => line.len() - 2,
+        [.., b'\n' | b'\r'] => line.len() - 1,
+        _ => line.len(),
+    };
+    line.split_at(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn added(type_oid: Oid) -> [Added; 1] {
+        [Added { name: "id".into(), type_oid }]
+    }
+
+    fn text(null: &str, delimiter: u8) -> CopyFormat {
+        CopyFormat::Text { delimiter, null: null.into(), header: true }
+    }
+
+    #[test]
+    fn values_stand_before_the_newline() {
+        let format = text("\\N", b'\t');
+        for (line, with) in [("a\tb\n", "a\tb\t5\n"), ("a\r\n", "a\t5\r\n"), ("\n", "\t5\n"), ("a", "a\t5")] {
+            let mut out = Vec::new();
+            assert_eq!(row(&format, line.as_bytes(), &[5], &added(oid::INT4), &mut out), Ok(()));
+            assert_eq!(String::from_utf8_lossy(&out), with);
+        }
+        let mut out = Vec::new();
+        header(&format, b"a\tb\n", &added(oid::INT4), &mut out);
+        assert_eq!(out, b"a\tb\tid\n");
+    }
+
+    #[test]
+    fn a_binary_row_has_one_field_more() {
+        let mut out = Vec::new();
+        let given = [0, 1, 0, 0, 0, 1, b'x'];
+        assert_eq!(row(&CopyFormat::Binary, &given, &[7], &added(oid::INT2), &mut out), Ok(()));
+        assert_eq!(out, [0, 2, 0, 0, 0, 1, b'x', 0, 0, 0, 2, 0, 7]);
+        let beyond = row(&CopyFormat::Binary, &given, &[70_000], &added(oid::INT2), &mut Vec::new());
+        assert_eq!(beyond.map_err(|fault| fault.code), Err(SqlState::NUMERIC_VALUE_OUT_OF_RANGE));
+    }
+
+    #[test]
+    fn signs_that_are_digits_are_refused() {
+        assert!(check(&text("\\N", b'\t'), &added(oid::TEXT)).is_ok());
+        assert!(check(&text("5", b'\t'), &added(oid::INT4)).is_err());
+        assert!(check(&text("", b'1'), &added(oid::INT4)).is_err());
+        assert!(check(&CopyFormat::Binary, &added(oid::TEXT)).is_err());
+    }
+}

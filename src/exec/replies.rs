@@ -1,0 +1,196 @@
+//! What several servers say in answer to one statement: waited for while the client is watched, one frame at a time or in runs.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use bytes::Buf;
+
+use crate::backend::Backend;
+use crate::backend::inflight::{Audience, Verdict};
+use crate::exec::client::{Client, OUT_HIGH};
+use crate::exec::forward::Broken;
+use crate::fault::Fault;
+use crate::wire::frame::Frame;
+
+/// Why a scatter came to no good end. Servers may be in the middle of their answers.
+#[derive(Debug)]
+pub enum ScatterError {
+    Broken(Broken),
+    /// A shard's ErrorResponse, whole, as it is to be passed on.
+    Shard(Frame),
+    /// Our own refusal or limit.
+    Fault(Fault),
+    /// The tables are not what the catalog said when the statement was planned.
+    Stale(Fault),
+}
+
+impl From<Broken> for ScatterError {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+impl From<Fault> for ScatterError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// The next frame that is part of the statement's answer, if it has been read already.
+pub fn try_content(server: &mut Backend) -> Result<Option<Frame>, ScatterError> {
+    loop {
+        let Some(frame) = server.cut().map_err(Broken::Server)? else {
+            return Ok(None);
+        };
+        server.note(&frame);
+        match server.inflight.step(frame.tag) {
+            Verdict::Swallow => {}
+            Verdict::OutOfStep => return Err(Broken::Server(server.out_of_step(frame.tag)).into()),
+            Verdict::Error(Audience::Router) => {
+                // BEGIN or a setting failed: what was sent behind it must not count.
+                server.broken = true;
+                return Ok(Some(frame));
+            }
+            Verdict::Forward | Verdict::Ready(_) | Verdict::Error(Audience::Client) | Verdict::CopyIn => {
+                return Ok(Some(frame));
+            }
+        }
+    }
+}
+
+fn poll_content(server: &mut Backend, cx: &mut Context<'_>) -> Poll<Result<Frame, ScatterError>> {
+    loop {
+        match try_content(server) {
+            Ok(Some(frame)) => return Poll::Ready(Ok(frame)),
+            Ok(None) => {}
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        match server.poll_progress(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(fault)) => return Poll::Ready(Err(Broken::Server(fault).into())),
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+}
+
+/// Moves what has been read of rows (frames with this tag) to the client's buffer, in runs, and counts them. `None`: the buffer is full;
+/// else a frame of another kind. Reads no row: its length is all that counts.
+pub async fn pass_rows(
+    tag: u8,
+    servers: &mut [&mut Backend],
+    is_open: impl Fn(usize) -> bool,
+    client: &mut Client,
+    rows: &mut u64,
+) -> Result<Option<(usize, Frame)>, ScatterError> {
+    poll_fn(|cx| {
+        for (at, server) in servers.iter_mut().enumerate().filter(|(at, _)| is_open(*at)) {
+            loop {
+                *rows += move_run(tag, server, client);
+                if client.out.len() >= OUT_HIGH {
+                    return Poll::Ready(Ok(None));
+                }
+                if let Some(frame) = try_content(server)? {
+                    return Poll::Ready(Ok(Some((at, frame))));
+                }
+                match server.poll_progress(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(fault)) => return Poll::Ready(Err(Broken::Server(fault).into())),
+                    Poll::Pending => break,
+                }
+            }
+        }
+        poll_client(client, cx).map(Err)
+    })
+    .await
+}
+
+/// The run of rows at the start of what this server has said; how many.
+fn move_run(tag: u8, server: &mut Backend, client: &mut Client) -> u64 {
+    let (rows, bytes) = server.run_of(tag);
+    // A row takes nothing off the queue of what is owed, so what holds for the first holds for all.
+    if rows == 0 || server.inflight.step(tag) != Verdict::Forward {
+        return 0;
+    }
+    client.out.extend_from_slice(&server.read[..bytes]);
+    server.read.advance(bytes);
+    rows
+}
+
+/// Writes what is queued for each server, so that all of them work at once. One that cannot be written to says why when it is read.
+pub async fn send_all(servers: &mut [&mut Backend], client: &mut Client) -> Result<(), ScatterError> {
+    poll_fn(|cx| {
+        let sending = servers.iter_mut().filter_map(|server| server.poll_flush(cx).is_pending().then_some(())).count();
+        if sending == 0 { Poll::Ready(Ok(())) } else { poll_client(client, cx).map(Err) }
+    })
+    .await
+}
+
+/// Begins to write what is queued for each server. What does not go at once goes while the server is read: one that was asked
+/// several things answers the first before it takes the rest.
+pub async fn start_sending(servers: &mut [&mut Backend]) {
+    poll_fn(|cx| {
+        for server in servers.iter_mut() {
+            // One that cannot be written to says why when it is read.
+            let _ = server.poll_flush(cx);
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// Waits for one server's next frame; notices pass to the client, which is watched meanwhile.
+pub async fn content(server: &mut Backend, client: &mut Client, speaks: bool) -> Result<Frame, ScatterError> {
+    loop {
+        let frame = poll_fn(|cx| match poll_content(server, cx) {
+            Poll::Pending => poll_client(client, cx).map(Err),
+            ready => ready,
+        })
+        .await?;
+        match frame.tag {
+            b'N' if speaks => client.out.extend_from_slice(&frame.bytes),
+            b'N' => {}
+            _ => return Ok(frame),
+        }
+    }
+}
+
+/// Waits for the next frame of any server that is open.
+pub async fn any_content(
+    servers: &mut [&mut Backend],
+    is_open: impl Fn(usize) -> bool,
+    client: &mut Client,
+) -> Result<(usize, Frame), ScatterError> {
+    poll_fn(|cx| {
+        for (at, server) in servers.iter_mut().enumerate().filter(|(at, _)| is_open(*at)) {
+            if let Poll::Ready(frame) = poll_content(server, cx) {
+                return Poll::Ready(frame.map(|frame| (at, frame)));
+            }
+        }
+        poll_client(client, cx).map(Err)
+    })
+    .await
+}
+
+/// While servers work: the client is written to and watched. Ready when it is gone or to go.
+pub fn poll_client(client: &mut Client, cx: &mut Context<'_>) -> Poll<ScatterError> {
+    if client.control.poll_kill(cx).is_ready() {
+        return Poll::Ready(Broken::Client.into());
+    }
+    if let Poll::Ready(Err(gone)) = client.poll_flush(cx) {
+        return Poll::Ready(Broken::from(gone).into());
+    }
+    client.poll_watch(cx).map(|gone| Broken::from(gone).into())
+}
+
+pub async fn flush(client: &mut Client) -> Result<(), ScatterError> {
+    poll_fn(|cx| {
+        if client.control.poll_kill(cx).is_ready() {
+            return Poll::Ready(Err(Broken::Client.into()));
+        }
+        client.poll_flush(cx).map_err(|gone| Broken::from(gone).into())
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! Values of sequences for the columns that the rows of a COPY leave out.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::backend::Backend;
+use crate::copy::append::{self, Added};
+use crate::fault::Fault;
+use crate::ids::QualifiedName;
+use crate::plan::CopyInPlan;
+use crate::session::draw::{integers, next_values};
+use crate::session::{Failure, Session};
+use crate::sql::utility::CopyFormat;
+use crate::types::KeyType;
+use crate::types::canonical::KeyValue;
+
+/// Nothing, for rows that leave nothing out.
+#[derive(Default)]
+pub struct CopySource {
+    columns: Vec<Column>,
+    added: Vec<Added>,
+    /// A connection of the router's own: those of the session are in the middle of the COPY.
+    server: Option<Backend>,
+    /// Values of each sequence to ask for next.
+    step: usize,
+    /// One row's values.
+    row: Vec<i64>,
+}
+
+struct Column {
+    sequence: QualifiedName,
+    values: VecDeque<i64>,
+    last: Option<i64>,
+}
+
+impl CopySource {
+    /// Whether there are values for one more row.
+    pub fn has_row(&self) -> bool {
+        self.columns.iter().all(|column| !column.values.is_empty())
+    }
+
+    /// Asks for more where there are none. `most`: the size of a block.
+    pub async fn refill(&mut self, most: usize) -> Result<(), Failure> {
+        self.step = (self.step * 2).clamp(1, most);
+        let Some(server) = &mut self.server else { return Ok(()) };
+        for column in self.columns.iter_mut().filter(|column| column.values.is_empty()) {
+            // One is needed; the rest is spare, which the end of the sequence may not give.
+            let sql = next_values(&column.sequence, 1, self.step - 1);
+            column.values.extend(integers(server.query(&sql).await?)?);
+        }
+        Ok(())
+    }
+
+    pub fn header(&self, format: &CopyFormat, line: &[u8], out: &mut Vec<u8>) {
+        append::header(format, line, &self.added, out);
+    }
+
+    /// The value of an added column in the row at hand, as the sharding key that it is.
+    pub fn key(&self, added: usize, key_type: KeyType) -> Result<KeyValue<'static>, ()> {
+        let value = *self.row.get(added).ok_or(())?;
+        match key_type {
+            KeyType::Int2 => i16::try_from(value).map(|_| KeyValue::Int(value)).map_err(drop),
+            KeyType::Int4 => i32::try_from(value).map(|_| KeyValue::Int(value)).map_err(drop),
+            KeyType::Int8 => Ok(KeyValue::Int(value)),
+            _ => Err(()),
+        }
+    }
+
+    /// The row with its values, each of which is gone then.
+    pub fn row(&mut self, format: &CopyFormat, row: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+        if self.columns.is_empty() {
+            out.extend_from_slice(row);
+            return Ok(());
+        }
+        self.row.clear();
+        for column in &mut self.columns {
+            column.last = column.values.pop_front();
+            self.row.extend(column.last);
+        }
+        append::row(format, row, &self.row, &self.added, out)
+    }
+}
+
+impl Session {
+    /// The values for what a COPY leaves out; the first of each are taken as the user, who must have the right.
+    pub(super) async fn copy_source(&mut self, plan: &CopyInPlan) -> Result<CopySource, Failure> {
+        let Some(fill) = &plan.fill else { return Ok(CopySource::default()) };
+        if self.has_own_catalog() || self.has_own_role() {
+            return Err(Fault::unsupported(
+                "COPY that leaves out a column that takes its values from a sequence is not supported here",
+                "the transaction has changed definitions or the session its role, and the sequence is asked beside it",
+                "Give the column its values in the COPY, or run it in a transaction of its own.",
+            )
+            .into());
+        }
+        let added = fill.columns.iter().map(|(name, ty, _)| Added { name: name.clone(), type_oid: *ty });
+        let added: Vec<Added> = added.collect();
+        append::check(&plan.format, &added)?;
+        let mut columns = Vec::with_capacity(added.len());
+        for (_, _, sequence) in &fill.columns {
+            if columns.iter().any(|column: &Column| column.sequence == *sequence) {
+                return Err(Fault::unsupported(
+                    "COPY that leaves out two columns of one sequence is not supported",
+                    "the router would have to know in what order they take its values",
+                    "Give one of the columns its values in the COPY.",
+                )
+                .into());
+            }
+            self.may_use(sequence).await?;
+            columns.push(Column { sequence: sequence.clone(), values: VecDeque::new(), last: None });
+        }
+        let server = crate::control::connect(&self.database, self.view.topology.home).await?;
+        Ok(CopySource { columns, added, server: Some(server), step: 0, row: Vec::new() })
+    }
+
+    /// The COPY is over: what it has not used goes to the router's block, what it used last is what `lastval` says. How far one came that
+    /// failed is not known.
+    pub(super) fn keep_rest(&mut self, source: CopySource, done: bool) {
+        let generation = self.database.cluster.load().catalog.generation;
+        let most = self.shared.limits.sequence_block;
+        let mut last = None;
+        let mut taken = Vec::new();
+        for column in source.columns {
+            if !column.values.is_empty() {
+                let values = column.values.into();
+                self.database.sequences.keep(&self.user, &column.sequence, values, most, generation, Instant::now());
+            }
+            if let Some(value) = column.last {
+                last = Some(column.sequence.clone());
+                taken.push((column.sequence, value));
+            }
+        }
+        if taken.is_empty() {
+            return;
+        }
+        match done {
+            true => self.memory.took(taken, last),
+            false => self.memory.lost(taken.into_iter().map(|(sequence, _)| sequence)),
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! Takes values of sequences on the home shard and puts them into the statement, which is then planned with them like any other.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::backend::settings::quote_literal;
+use crate::fault::{Blame, Fault, SqlState};
+use crate::ids::{QualifiedName, ShardId, ShardSet};
+use crate::plan::combine::Combine;
+use crate::plan::{Plan, PlanKind, ShardSql};
+use crate::session::batch::Reload;
+use crate::session::held::put_settings;
+use crate::session::memory::Recalled;
+use crate::session::prepared::ClientStatement;
+use crate::session::{Failure, Session};
+use crate::sql::Analysis;
+use crate::sql::outcome::Outcome;
+use crate::sql::sequences::{self, Draw, Form, Take};
+use crate::wire::frame::BindView;
+
+impl Session {
+    /// The statement with its values, and what it is then.
+    pub(super) async fn drawn(&mut self, text: &str, draw: &Draw) -> Result<(String, Arc<Analysis>), Failure> {
+        let edits = sequences::edits(text, &draw.form, &self.names()).ok_or_else(lost_places)?;
+        let takes: Vec<&Take> = edits.takes().collect();
+        let fresh = matches!(draw.form, Form::Calls);
+        let recalled = self.recall_all(&takes).await?;
+        let mut wanted: Vec<(&QualifiedName, usize)> = Vec::new();
+        for take in &takes {
+            if let Take::Next(sequence) = take {
+                match wanted.iter_mut().find(|(known, _)| known == &sequence) {
+                    Some((_, count)) => *count += 1,
+                    None => wanted.push((sequence, 1)),
+                }
+            }
+        }
+        let mut next: HashMap<&QualifiedName, VecDeque<i64>> = HashMap::new();
+        for (sequence, count) in &wanted {
+            let values = self.take_values(sequence, *count, !fresh).await?;
+            next.insert(sequence, values.into());
+        }
+        let unique = takes.iter().filter(|take| matches!(take, Take::Unique)).count();
+        let mut unique: VecDeque<i64> =
+            if unique > 0 { self.unique_ids(unique).await?.into() } else { VecDeque::new() };
+        let mut taken: Vec<(QualifiedName, i64)> = Vec::new();
+        let mut values = Vec::with_capacity(takes.len());
+        for (take, recalled) in takes.iter().zip(recalled) {
+            let value = match (take, recalled) {
+                (_, Some(value)) => Some(value),
+                (Take::Next(sequence), None) => {
+                    let value = next.get_mut(sequence).and_then(VecDeque::pop_front);
+                    taken.extend(value.map(|value| (sequence.clone(), value)));
+                    value
+                }
+                (Take::Current(sequence), None) => {
+                    taken.iter().rev().find(|(of, _)| of == sequence).map(|(_, value)| *value)
+                }
+                (Take::Unique, None) => unique.pop_front(),
+                (Take::Last, None) => taken.last().map(|(_, value)| *value),
+            };
+            values.push(value.ok_or_else(lost_places)?);
+        }
+        let mut values = values.into_iter();
+        let text = sequences::write(text, &edits, |_| values.next().unwrap_or_default()).ok_or_else(lost_places)?;
+        if !taken.is_empty() {
+            self.memory.took(taken, edits.last.clone());
+        }
+        self.scan_one(&text)?;
+        let analysis = self.analysis(&text);
+        match analysis.outcome {
+            Outcome::Draw(_) => Err(lost_places().into()),
+            _ => Ok((text, analysis)),
+        }
+    }
+
+    /// What a Bind is with its values: a statement of its own, and its plan, in the form of one over several shards.
+    pub(super) async fn drawn_bound(
+        &mut self,
+        statement: &ClientStatement,
+        bind: &[u8],
+        draw: &Draw,
+    ) -> Result<(Arc<ClientStatement>, Plan), Failure> {
+        let (text, analysis) = self.drawn(&statement.text, draw).await?;
+        let promise = statement.promised()?;
+        let statement = self.client_statement(text.into(), statement.types.clone(), analysis);
+        if let Some(promise) = promise {
+            statement.set_promise(promise);
+        }
+        let mut plan = self.plan_bound(&statement, &BindView::read(bind)?.parameters);
+        let one = match plan.kind {
+            PlanKind::Single(shard) => Some(shard),
+            PlanKind::Any => Some(self.any_shard()),
+            _ => None,
+        };
+        if let Some(shard) = one {
+            plan.kind = PlanKind::Scatter {
+                shards: ShardSet::one(shard),
+                sql: ShardSql::AsWritten,
+                combine: Arc::new(Combine::CONCAT),
+                window: None,
+            };
+        }
+        Ok((statement, plan))
+    }
+
+    /// Values that the session has taken before this statement; `None` for those that it takes itself.
+    async fn recall_all(&mut self, takes: &[&Take]) -> Result<Vec<Option<i64>>, Failure> {
+        let mut recalled = Vec::with_capacity(takes.len());
+        let mut taken: Vec<&QualifiedName> = Vec::new();
+        for take in takes {
+            let known = match take {
+                Take::Next(sequence) => {
+                    taken.push(sequence);
+                    None
+                }
+                Take::Unique => None,
+                Take::Current(sequence) if taken.contains(&sequence) => None,
+                Take::Last if !taken.is_empty() => None,
+                Take::Current(_) | Take::Last => Some(self.recall(take).await?),
+            };
+            recalled.push(known);
+        }
+        Ok(recalled)
+    }
+
+    async fn recall(&mut self, take: &Take) -> Result<i64, Failure> {
+        let home = self.view.topology.home;
+        let shard = match self.memory.recall(take, home, self.is_pinned(home)) {
+            Recalled::Value(value) => return Ok(value),
+            Recalled::Fault(fault) => return Err(fault.into()),
+            Recalled::AskServer(shard) => shard,
+        };
+        let sql = match take {
+            Take::Next(sequence) | Take::Current(sequence) => {
+                format!("SELECT pg_catalog.currval({})", regclass(sequence))
+            }
+            Take::Last => "SELECT pg_catalog.lastval()".to_owned(),
+            Take::Unique => "SELECT pgloom.unique_id()".to_owned(),
+        };
+        integers(self.ask(shard, &sql, true).await?)?.first().copied().ok_or_else(|| lost_places().into())
+    }
+
+    fn is_pinned(&self, shard: ShardId) -> bool {
+        self.held.position(shard).is_some_and(|at| self.held[at].pin.is_some())
+    }
+
+    /// The next values of a sequence, from the router's block as far as it has some.
+    pub(super) async fn take_values(
+        &mut self,
+        sequence: &QualifiedName,
+        count: usize,
+        from_block: bool,
+    ) -> Result<Vec<i64>, Failure> {
+        let most = self.shared.limits.sequence_block.saturating_sub(1);
+        // The session may see another sequence than others do, or have other rights.
+        let apart = self.has_own_catalog() || self.has_own_role();
+        if !from_block || most == 0 || apart {
+            let within = apart || (!from_block && self.tx.is_open());
+            return self.ask_sequence(sequence, count, 0, within).await;
+        }
+        let generation = self.database.cluster.load().catalog.generation;
+        let database = Arc::clone(&self.database);
+        let blocks = &database.sequences;
+        let mut given = blocks.give(&self.user, sequence, count, most, generation, Instant::now());
+        let missing = count - given.values.len();
+        if missing > 0 {
+            let mut taken = self.ask_sequence(sequence, missing, given.spare, false).await?;
+            let rest = taken.split_off(missing.min(taken.len()));
+            blocks.keep(&self.user, sequence, rest, given.spare, generation, Instant::now());
+            given.values.append(&mut taken);
+        }
+        Ok(given.values)
+    }
+
+    /// Numbers of the home shard's clock, one after the other.
+    async fn unique_ids(&mut self, count: usize) -> Result<Vec<i64>, Failure> {
+        let sql = format!("SELECT pgloom.unique_id() FROM pg_catalog.generate_series(1, {count})");
+        Ok(integers(self.ask_home(&sql, false).await?)?)
+    }
+
+    /// DDL of this transaction may have changed the sequence.
+    pub(super) fn has_own_catalog(&self) -> bool {
+        self.tx.is_open() && self.batch.reload == Reload::Surely
+    }
+
+    pub(super) fn has_own_role(&self) -> bool {
+        let effective = self.tx.with_locals(&self.settings);
+        ["role", "session_authorization"].iter().any(|name| effective.get(name).is_some())
+    }
+
+    /// Raises Postgres's error where the user has no right to a sequence; an identity column's needs none.
+    pub(super) async fn may_use(&mut self, sequence: &QualifiedName) -> Result<(), Failure> {
+        let name = regclass(sequence);
+        let sql = format!("SELECT pg_catalog.nextval({name}) WHERE NOT ({})", usable(&name));
+        self.ask_home(&sql, false).await?;
+        Ok(())
+    }
+
+    async fn ask_home(&mut self, sql: &str, within: bool) -> Result<Vec<Vec<Option<String>>>, Failure> {
+        self.ask(self.view.topology.home, sql, within).await
+    }
+
+    /// Asks a shard. `within`: in the session's own transaction; else on the connection that it has there, or on one that is given
+    /// back at once.
+    async fn ask(&mut self, shard: ShardId, sql: &str, within: bool) -> Result<Vec<Vec<Option<String>>>, Failure> {
+        if within || self.held.position(shard).is_some() {
+            let at = self.enlist(shard).await?;
+            return Ok(self.held[at].server.query(sql).await?);
+        }
+        self.check_unseen_settings(shard)?;
+        let server = self.checkout(self.pools.pool(shard).place()).await?;
+        // In the session's hands, so that a cancel finds it.
+        let at = self.hold(shard, server);
+        let server = &mut self.held[at].server;
+        let asked = match put_settings(server, &self.settings).await {
+            Ok(()) => server.query(sql).await,
+            Err(fault) => Err(fault),
+        };
+        if self.held[at].pin.is_none() {
+            self.let_go(at);
+        }
+        Ok(asked?)
+    }
+
+    /// Takes values on the home shard.
+    async fn ask_sequence(
+        &mut self,
+        sequence: &QualifiedName,
+        count: usize,
+        spare: usize,
+        within: bool,
+    ) -> Result<Vec<i64>, Failure> {
+        let values = integers(self.ask_home(&next_values(sequence, count, spare), within).await?)?;
+        if let Some(values) = self.enough(values, sequence, count).await? {
+            return Ok(values);
+        }
+        // Of a sequence that the user may not use there are none, and Postgres has the words for it.
+        self.ask_home(&format!("SELECT pg_catalog.nextval({})", regclass(sequence)), within).await?;
+        Err(lost_places().into())
+    }
+
+    /// The values if they are as many; an identity column's sequence needs no right of the user's, so the router takes them itself.
+    async fn enough(
+        &self,
+        values: Vec<i64>,
+        sequence: &QualifiedName,
+        count: usize,
+    ) -> Result<Option<Vec<i64>>, Failure> {
+        if values.len() >= count {
+            return Ok(Some(values));
+        }
+        let mut server = crate::control::connect(&self.database, self.view.topology.home).await?;
+        if server.query(&of_identity(&regclass(sequence))).await?.is_empty() {
+            return Ok(None);
+        }
+        let values = integers(server.query(&next_values(sequence, count, 0)).await?)?;
+        Ok((values.len() >= count).then_some(values))
+    }
+
+    /// A statement with functions about sequences that the router does not replace: they may not say what another session did.
+    pub(super) fn check_sequences(&self, analysis: &Analysis) -> Result<(), Fault> {
+        let Some(uses) = &analysis.sequences else { return Ok(()) };
+        if matches!(analysis.outcome, Outcome::Draw(_)) {
+            return Ok(());
+        }
+        let form = || {
+            Fault::unsupported(
+                "this use of currval() or lastval() is not supported",
+                "the session's values of sequences are known to the router, which cannot put them in this place",
+                "Ask for the value in a SELECT of its own, and send it with the statement.",
+            )
+        };
+        let at = if let Outcome::Shard(shard, _) = analysis.outcome { shard } else { self.view.topology.home };
+        let pinned = self.is_pinned(at);
+        for take in &uses.reads {
+            match self.memory.recall(take, at, pinned) {
+                Recalled::AskServer(shard) if shard == at => {}
+                Recalled::AskServer(_) | Recalled::Value(_) => return Err(form()),
+                Recalled::Fault(fault) => return Err(fault),
+            }
+        }
+        if uses.reads_any && !(pinned && self.memory.is_empty()) && !self.memory.is_at(at) {
+            return Err(form());
+        }
+        Ok(())
+    }
+
+    /// A statement runs that takes or sets values of sequences on its servers.
+    pub(super) fn note_plan_sequences(&mut self, analysis: &Analysis, plan: &Plan) {
+        // What a combine connection takes, only that one knows.
+        let combined = matches!(plan.kind, PlanKind::Finish(_) | PlanKind::Deliver(_));
+        let shard = plan.one_shard().unwrap_or(self.view.topology.home);
+        self.note_sequences(analysis, (!combined).then_some(shard));
+    }
+
+    /// The same on this shard; `None`: on a connection that does not stay with the session.
+    pub(super) fn note_sequences(&mut self, analysis: &Analysis, shard: Option<ShardId>) {
+        let Some(uses) = &analysis.sequences else { return };
+        self.memory.forwarded(uses, shard);
+        if uses.sets {
+            self.database.sequences.forget();
+            // And once more when it is done: others may have taken values before it was.
+            self.batch.sets_sequences = true;
+        }
+    }
+
+    /// Between two statements: what was set is set, and a connection that was given back may serve others.
+    pub(super) fn settle_sequences(&mut self) {
+        if std::mem::take(&mut self.batch.sets_sequences) {
+            self.database.sequences.forget();
+        }
+        if !self.memory.is_empty() {
+            self.memory.keep(|shard| self.held.position(shard).is_some());
+        }
+    }
+}
+
+/// The places of values are found again at each call: they must be the same.
+fn lost_places() -> Fault {
+    Fault::new(SqlState::INTERNAL_ERROR, "the values of sequences of a statement were not found again")
+        .blame(Blame::Router)
+}
+
+/// A sequence as an argument of the functions about sequences.
+fn regclass(sequence: &QualifiedName) -> String {
+    let part = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let name = format!("{}.{}", part(&sequence.schema), part(&sequence.name));
+    format!("{}::pg_catalog.regclass", quote_literal(&name))
+}
+
+/// Takes `count` values, and `spare` more where the sequence is far from its end: who comes to the end loses what he took.
+pub(super) fn next_values(sequence: &QualifiedName, count: usize, spare: usize) -> String {
+    let name = regclass(sequence);
+    let more = match spare {
+        0 => String::new(),
+        spare => format!(
+            " + COALESCE((SELECT CASE WHEN s.seqcycle THEN {spare} ELSE GREATEST(0, LEAST({spare}, pg_catalog.floor( \
+               (CASE WHEN s.seqincrement > 0 THEN s.seqmax ELSE s.seqmin END::pg_catalog.numeric \
+                 - pg_catalog.pg_sequence_last_value(s.seqrelid)) / s.seqincrement / 16)))::pg_catalog.int8 END \
+             FROM pg_catalog.pg_sequence s WHERE s.seqrelid = {name} \
+               AND pg_catalog.has_sequence_privilege(s.seqrelid, 'USAGE,SELECT')), 0)"
+        ),
+    };
+    format!(
+        "SELECT pg_catalog.nextval({name}) FROM pg_catalog.generate_series(1, {count}::pg_catalog.int8{more}) \
+         WHERE pg_catalog.has_sequence_privilege({name}, 'USAGE,UPDATE')"
+    )
+}
+
+/// Whether the user may take values; of an identity column everybody who may insert.
+fn usable(name: &str) -> String {
+    format!("pg_catalog.has_sequence_privilege({name}, 'USAGE,UPDATE') OR EXISTS ({})", of_identity(name))
+}
+
+fn of_identity(name: &str) -> String {
+    format!(
+        "SELECT 1 FROM pg_catalog.pg_depend WHERE classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+         AND objid = {name} AND deptype = 'i'"
+    )
+}
+
+pub(super) fn integers(rows: Vec<Vec<Option<String>>>) -> Result<Vec<i64>, Fault> {
+    let value = |row: Vec<Option<String>>| row.into_iter().next().flatten()?.parse().ok();
+    rows.into_iter().map(value).collect::<Option<_>>().ok_or_else(lost_places)
+}

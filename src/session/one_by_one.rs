@@ -1,0 +1,133 @@
+//! Commands that cannot run in a transaction (CONCURRENTLY, VACUUM): one shard after the other, and a report when one fails half way.
+
+use crate::backend::server_fault;
+use crate::backend::settings::quote_literal;
+use crate::exec::forward::Broken;
+use crate::exec::replies::ScatterError;
+use crate::exec::scatter::{Answer, ScatterRun};
+use crate::fault::{Fault, SqlState};
+use crate::ids::{QualifiedName, ShardId, ShardSet};
+use crate::merge::MergeLimits;
+use crate::plan::ShardSql;
+use crate::plan::combine::Combine;
+use crate::session::run::Ask;
+use crate::session::{Failure, Session, Stop};
+use crate::sql::outcome::OneByOne;
+use crate::wire::reply;
+
+impl Session {
+    pub(super) async fn run_one_by_one(
+        &mut self,
+        steps: &OneByOne,
+        shards: &ShardSet,
+        sql: &ShardSql,
+        ask: &Ask<'_>,
+    ) -> Result<(), Failure> {
+        if self.tx.is_open() {
+            return Err(Fault::new(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                format!("{} over several shards cannot run inside a transaction block", steps.command),
+            )
+            .into());
+        }
+        let all: Vec<ShardId> = shards.iter().collect();
+        // Looked at on every shard before anything is done on one.
+        for shard in &all {
+            if let Some(index) = &steps.index {
+                self.check_valid(*shard, index).await?;
+            }
+        }
+        let mut tag = String::new();
+        for (at, shard) in all.iter().enumerate() {
+            let done = match self.enlist(*shard).await {
+                Ok(place) => self.run_alone(place, *shard, sql, ask).await,
+                Err(Failure::Fault(fault)) => Err(ScatterError::Fault(fault)),
+                Err(failure) => return Err(failure),
+            };
+            match done {
+                Ok(theirs) => tag = theirs,
+                Err(ScatterError::Broken(Broken::Client)) => return Err(Failure::Stop(Stop::Gone)),
+                Err(error) => {
+                    let fault = match error {
+                        ScatterError::Shard(frame) => server_fault(frame.body()),
+                        ScatterError::Broken(Broken::Server(fault))
+                        | ScatterError::Fault(fault)
+                        | ScatterError::Stale(fault) => fault,
+                        ScatterError::Broken(Broken::Client) => return Err(Failure::Stop(Stop::Gone)),
+                    };
+                    self.quiet(&all, false).await;
+                    self.drop_broken();
+                    self.release_idle();
+                    return Err(self.half_done(steps, &all, at, fault).into());
+                }
+            }
+            self.release_idle();
+        }
+        reply::command_complete(&mut self.client.out, &tag)?;
+        Ok(())
+    }
+
+    async fn run_alone(
+        &mut self,
+        at: usize,
+        shard: ShardId,
+        sql: &ShardSql,
+        ask: &Ask<'_>,
+    ) -> Result<String, ScatterError> {
+        ask.put(&mut self.held[at].server, sql)?;
+        let limits = MergeLimits { max_bytes: self.shared.limits.merge_bytes };
+        let style = self.text_style();
+        let mut servers = self.held.servers(&[shard]);
+        let client = &mut self.client;
+        let concat = &Combine::CONCAT;
+        let mut run = ScatterRun::start(&mut servers, client, concat, None, limits, Answer::First, style).await?;
+        run.run(&mut servers, client, None).await?;
+        Ok(run.common_tag()?)
+    }
+
+    /// IF NOT EXISTS passes over an index that is there, also one that an earlier attempt has left behind and that no query uses.
+    async fn check_valid(&mut self, shard: ShardId, index: &QualifiedName) -> Result<(), Failure> {
+        let sql = format!(
+            "SELECT 1 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname = {} AND c.relname = {} AND NOT i.indisvalid",
+            quote_literal(&index.schema),
+            quote_literal(&index.name)
+        );
+        let at = self.enlist(shard).await?;
+        let invalid = !self.held[at].server.query(&sql).await?.is_empty();
+        self.release_idle();
+        if !invalid {
+            return Ok(());
+        }
+        let name = &self.view.topology.shard(shard).name;
+        Err(Fault::new(
+            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("index \"{}\" on shard \"{name}\" is not valid", index.name),
+        )
+        .detail("An earlier attempt to build it has failed, or another one is still running.")
+        .hint("If none is running, DROP INDEX CONCURRENTLY IF EXISTS removes it from every shard; then run the command again.")
+        .into())
+    }
+
+    /// The shard's error, with what is done and what is not.
+    fn half_done(&self, steps: &OneByOne, all: &[ShardId], failed: usize, fault: Fault) -> Fault {
+        let names = |shards: &[ShardId]| {
+            let names: Vec<&str> = shards.iter().map(|shard| &*self.view.topology.shard(*shard).name).collect();
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        };
+        let (done, rest) = all.split_at(failed);
+        let report = format!(
+            "{} is done on shards: {}; failed on: {}; not sent to: {}.",
+            steps.command,
+            names(done),
+            names(rest.get(..1).unwrap_or_default()),
+            names(rest.get(1..).unwrap_or_default())
+        );
+        let detail = match &fault.detail {
+            Some(detail) => format!("{detail}\n{report}"),
+            None => report,
+        };
+        fault.detail(detail).hint(steps.remedy)
+    }
+}

@@ -1,0 +1,94 @@
+//! The catalog as the open transaction sees it: what its own DDL has made is there for its later statements.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::backend::cluster::Cluster;
+use crate::catalog::Catalog;
+use crate::control::catalog;
+use crate::fault::Fault;
+use crate::ids::{ShardId, ShardSet};
+use crate::session::{Failure, Session};
+use crate::sql::Analysis;
+
+/// Generations of catalogs that one transaction alone sees: beyond all others, and none is used twice.
+static GENERATION: AtomicU64 = AtomicU64::new(1 << 63);
+
+/// Names mean what `pg_catalog` says while the catalog is read, and what the client says afterwards.
+const BEFORE: &str = "SAVEPOINT pgloom_catalog; SET LOCAL search_path TO ''";
+const AFTER: &str = "ROLLBACK TO SAVEPOINT pgloom_catalog; RELEASE SAVEPOINT pgloom_catalog";
+
+impl Session {
+    /// The catalog is another one in the open transaction, on this shard alone, or wherever the transaction has been.
+    pub(super) fn note_unread(&mut self, shard: Option<ShardId>) {
+        let home = self.view.topology.home;
+        let mut shards = shard.map_or_else(|| self.tx.touched().clone(), ShardSet::one);
+        if shard.is_none() {
+            shards.insert(home);
+        }
+        let placed = self.view.topology.places_schemas();
+        for shard in shards.iter().filter(|shard| placed || *shard == home) {
+            self.batch.unread.insert(shard);
+        }
+    }
+
+    /// Before a statement is analyzed: what DDL of its own transaction has changed is looked at.
+    pub(super) async fn see_own_changes(&mut self) -> Result<(), Failure> {
+        if self.batch.unread.is_empty() || !self.tx.is_open() || self.tx.has_failed() {
+            return Ok(());
+        }
+        self.rest_open().await?;
+        let shards = std::mem::take(&mut self.batch.unread);
+        self.read_own_catalog(&shards).await
+    }
+
+    /// What these shards have, as the transaction sees it; of the others, what was known before.
+    async fn read_own_catalog(&mut self, shards: &ShardSet) -> Result<(), Failure> {
+        let topology = Arc::clone(&self.view.topology);
+        let mut parts = Vec::new();
+        for shard in shards.iter() {
+            let at = self.enlist(shard).await?;
+            let server = &mut self.held[at].server;
+            server.query(BEFORE).await?;
+            let part = catalog::read_from(server, &topology, shard, &self.database.safe_functions).await?;
+            server.query(AFTER).await?;
+            parts.push((shard, part));
+        }
+        let read = |schema: &str| topology.place_of_schema(schema).is_some_and(|(_, shard)| shards.contains(shard));
+        let before = Catalog::clone(&self.view.catalog).without_placed(read);
+        let catalog = match parts.iter().position(|(shard, _)| *shard == topology.home) {
+            Some(at) => {
+                let (home, part) = parts.swap_remove(at);
+                Catalog { unread: before.unread.clone(), ..part.with_placed([(home, Some(&before))]) }
+            }
+            None => before,
+        };
+        let catalog = catalog.with_placed(parts.iter().map(|(shard, part)| (*shard, Some(part))));
+        let generation = GENERATION.fetch_add(1, Ordering::Relaxed);
+        self.view =
+            Arc::new(Cluster { topology, catalog: Arc::new(Catalog { generation, ..catalog }), catalog_known: true });
+        Ok(())
+    }
+
+    /// The analysis of a statement that writes a distributed table; one that the catalog does not know is looked for once more, because
+    /// another router may have made it.
+    pub(super) async fn seen(&mut self, text: &str, analysis: Arc<Analysis>) -> Result<Arc<Analysis>, Failure> {
+        if !analysis.unseen || self.tx.has_failed() {
+            return Ok(analysis);
+        }
+        let home = ShardSet::one(self.view.topology.home);
+        if self.tx.is_open() {
+            self.rest_open().await?;
+            self.read_own_catalog(&home).await?;
+        } else {
+            catalog::reload(&self.database, false, Some(&home)).await.map_err(unreadable)?;
+            self.refresh_view();
+        }
+        self.scan_one(text)?;
+        Ok(self.analysis(text))
+    }
+}
+
+fn unreadable(fault: Fault) -> Fault {
+    fault.hint("The table is not known to the router, which looks for it on the home shard.")
+}

@@ -1,0 +1,154 @@
+//! Expressions that are a value of the statement: literals and parameters, casts that keep what they say, arithmetic on integers.
+
+use sqlparser::ast::{BinaryOperator, CastKind, Expr, UnaryOperator, Value as Literal, ValueWithSpan};
+
+use crate::ids::Oid;
+use crate::sql::facts::{parameter_index, type_oid, unnest};
+use crate::sql::keys::{Arithmetic, Computed, Source, Value};
+use crate::sql::model::Model;
+use crate::types::oid;
+
+impl Model<'_> {
+    /// The value that an expression is, where it is a constant or a parameter; marks its literal free.
+    pub fn as_value(&self, expr: &Expr) -> Option<Value> {
+        match expr {
+            Expr::Value(literal) => self.literal(literal, false),
+            Expr::Nested(inner) => self.as_value(inner),
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match unnest(expr) {
+                Expr::Value(literal @ ValueWithSpan { value: Literal::Number(..), .. }) => self.literal(literal, true),
+                inner => {
+                    let zero = Value::plain(Source::Number { digits: "0".into(), negative: false });
+                    computed(Arithmetic::Minus, zero, self.integer(inner)?)
+                }
+            },
+            Expr::UnaryOp { op: UnaryOperator::Plus, expr } => match unnest(expr) {
+                Expr::Value(literal @ ValueWithSpan { value: Literal::Number(..), .. }) => self.literal(literal, false),
+                _ => None,
+            },
+            Expr::BinaryOp { left, op, right } => {
+                let op = match op {
+                    BinaryOperator::Plus => Arithmetic::Plus,
+                    BinaryOperator::Minus => Arithmetic::Minus,
+                    BinaryOperator::Multiply => Arithmetic::Times,
+                    BinaryOperator::Divide => Arithmetic::Over,
+                    BinaryOperator::Modulo => Arithmetic::Modulo,
+                    _ => return None,
+                };
+                computed(op, self.integer(left)?, self.integer(right)?)
+            }
+            Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr: inner, data_type, format: None } => {
+                let to = type_oid(data_type)?;
+                let value = self.as_value(inner)?;
+                let keeps = value.cast.is_none_or(|from| keeps_value(inner, from, to));
+                keeps.then_some(Value { cast: Some(to), ..value })
+            }
+            Expr::TypedString(typed) => {
+                let to = type_oid(&typed.data_type)?;
+                let value = self.literal(&typed.value, false)?;
+                Some(Value { cast: Some(to), ..value })
+            }
+            _ => None,
+        }
+    }
+
+    /// An operand of integer arithmetic: an integer by what it says, or by its type.
+    fn integer(&self, expr: &Expr) -> Option<Value> {
+        let says_integer = match innermost(expr) {
+            Expr::Value(literal) => match &literal.value {
+                Literal::Number(digits, _) => digits.bytes().all(|byte| byte.is_ascii_digit()),
+                // Whether it is one is known when it is bound.
+                Literal::Placeholder(_) => true,
+                _ => false,
+            },
+            Expr::BinaryOp { .. } | Expr::UnaryOp { .. } => true,
+            Expr::TypedString(_) => false,
+            _ => return None,
+        };
+        let value = self.as_value(expr)?;
+        match value.cast {
+            None => says_integer.then_some(value),
+            Some(to) => is_integer(to).then_some(value),
+        }
+    }
+
+    fn literal(&self, literal: &ValueWithSpan, negative: bool) -> Option<Value> {
+        // A literal of a view's definition is no slot, wherever its span points.
+        if self.view_depth > 0 {
+            return match &literal.value {
+                Literal::Number(digits, _) => {
+                    Some(Value::plain(Source::Number { digits: digits.as_str().into(), negative }))
+                }
+                Literal::SingleQuotedString(text) => Some(Value::plain(Source::Text(text.as_str().into()))),
+                _ => None,
+            };
+        }
+        let source = match &literal.value {
+            Literal::Number(digits, _) => match self.literals.set_free(literal) {
+                Some(index) => Source::Slot { index, negative },
+                None => Source::Number { digits: digits.as_str().into(), negative },
+            },
+            Literal::SingleQuotedString(text) => match self.literals.set_free(literal) {
+                Some(index) => Source::Slot { index, negative: false },
+                None => Source::Text(text.as_str().into()),
+            },
+            Literal::EscapedStringLiteral(_) | Literal::DollarQuotedString(_) => {
+                Source::Slot { index: self.literals.set_free(literal)?, negative: false }
+            }
+            Literal::Boolean(value) => Source::Bool(*value),
+            Literal::Null => Source::Null,
+            Literal::Placeholder(name) => {
+                let index = parameter_index(name)?;
+                let shared = self.parameters.get(&index).is_some_and(|count| *count > 1);
+                Source::Parameter { index, shared }
+            }
+            _ => return None,
+        };
+        Some(Value::plain(source))
+    }
+}
+
+fn computed(op: Arithmetic, left: Value, right: Value) -> Option<Value> {
+    Some(Value::plain(Source::Computed(Box::new(Computed { op, left, right }))))
+}
+
+/// What stands inside all parentheses and casts.
+fn innermost(mut expr: &Expr) -> &Expr {
+    loop {
+        expr = match expr {
+            Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => inner,
+            expr => return expr,
+        };
+    }
+}
+
+/// Whether a value that was cast to `from` is, cast to `to` as well, what it is when it is cast to `to` alone. A parameter is sent as
+/// `from`.
+fn keeps_value(expr: &Expr, from: Oid, to: Oid) -> bool {
+    if from == to {
+        return true;
+    }
+    let written = |of: Oid| matches!(of, oid::TEXT | oid::VARCHAR);
+    match innermost(expr) {
+        Expr::Value(ValueWithSpan { value: Literal::Number(digits, _), .. }) => {
+            let whole = digits.bytes().all(|byte| byte.is_ascii_digit());
+            let exact = |of: Oid| is_integer(of) || of == oid::NUMERIC;
+            whole && (exact(from) || written(from)) && (exact(to) || written(to) && !written(from))
+        }
+        Expr::BinaryOp { .. } | Expr::UnaryOp { .. } => is_integer(from) && is_integer(to),
+        Expr::Value(ValueWithSpan {
+            value: Literal::SingleQuotedString(_) | Literal::EscapedStringLiteral(_) | Literal::DollarQuotedString(_),
+            ..
+        })
+        | Expr::TypedString(_) => match to {
+            oid::TEXT | oid::VARCHAR => written(from),
+            // A text becomes another type by that type's own reading of it.
+            oid::UUID | oid::DATE | oid::NUMERIC | oid::BOOL => written(from),
+            to => is_integer(to) && (written(from) || is_integer(from)),
+        },
+        _ => false,
+    }
+}
+
+fn is_integer(of: Oid) -> bool {
+    matches!(of, oid::INT2 | oid::INT4 | oid::INT8)
+}

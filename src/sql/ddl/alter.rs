@@ -1,0 +1,259 @@
+//! ALTER and DROP: where what is named lies, and that it stays there.
+
+use crate::fault::Fault;
+use crate::ids::QualifiedName;
+use crate::sql::Change;
+use crate::sql::constraints;
+use crate::sql::ddl::places::{Belongs, Kind, Members, Name, Where, existing};
+use crate::sql::ddl::{Definition, concurrent, unsupported};
+use crate::sql::names::{Place, Relation, resolve};
+use crate::sql::outcome::OneByOne;
+
+impl Definition<'_, '_> {
+    pub(super) fn alter(&mut self) -> Result<Belongs, Fault> {
+        if self.words.take("table") {
+            return self.alter_table();
+        }
+        self.words.take("materialized");
+        if self.words.take("view") {
+            return self.alter_relation(Kind::Relation);
+        }
+        if self.words.is(0, "trigger") || self.words.is(0, "policy") || self.words.is(0, "rule") {
+            return self.on_table();
+        }
+        if self.words.take_all(&["foreign", "table"]) {
+            return self.alter_relation(Kind::Relation);
+        }
+        if self.words.take("index") {
+            return self.of_kind(Kind::Index);
+        }
+        if self.words.take("sequence") {
+            return self.alter_sequence();
+        }
+        if self.words.take("schema") {
+            return self.alter_schema();
+        }
+        if self.words.take_all(&["default", "privileges"]) {
+            while !self.words.is_done() && !self.words.take_all(&["in", "schema"]) {
+                self.words.at += 1;
+            }
+            return match self.words.is_done() {
+                true => Ok(Belongs::EVERYWHERE),
+                false => self.list(Kind::Schema, &["grant", "revoke", "for"], "ALTER DEFAULT PRIVILEGES"),
+            };
+        }
+        if self.take_object() {
+            self.words.take_all(&["if", "exists"]);
+            let Some(name) = self.words.name() else { return self.unknown() };
+            let lies = existing(&self.of.scope, Kind::Object, &name)?;
+            self.check_stays(&lies)?;
+            return Ok(Belongs::To(lies));
+        }
+        self.everywhere()
+    }
+
+    fn alter_table(&mut self) -> Result<Belongs, Fault> {
+        self.words.take_all(&["if", "exists"]);
+        if self.words.is(0, "all") {
+            return self.unknown();
+        }
+        self.words.take("only");
+        let start = self.words.at;
+        let Some(name) = self.words.name() else { return self.unknown() };
+        let relation = resolve(&self.of.scope, name.0.as_deref(), &name.1);
+        if relation.is_distributed() {
+            if self.words.has("concurrently") {
+                return Err(concurrent());
+            }
+            constraints::check_alter(&self.of.scope, self.text, self.words, &relation)?;
+            return Ok(Belongs::EVERYWHERE);
+        }
+        self.words.at = start;
+        let belongs = self.alter_relation(Kind::Relation)?;
+        if let Belongs::To(Where::One(place)) = &belongs {
+            self.of.check_alone(place)?;
+        }
+        self.check_references()?;
+        Ok(belongs)
+    }
+
+    /// What can be renamed, and put into another schema.
+    fn alter_relation(&mut self, kind: Kind) -> Result<Belongs, Fault> {
+        self.words.take_all(&["if", "exists"]);
+        let Some(name) = self.words.name() else { return self.unknown() };
+        let lies = existing(&self.of.scope, kind, &name)?;
+        self.renamed(&name);
+        self.check_stays(&lies)?;
+        Ok(Belongs::To(lies))
+    }
+
+    /// Notes RENAME TO and SET SCHEMA, which stand here.
+    fn renamed(&mut self, name: &Name) {
+        let Some(old) = self.full_name(name) else { return };
+        let new = match (self.words.is(0, "rename") && self.words.is(1, "to"), self.words.is(1, "schema")) {
+            (true, _) => self.words.name_at(2).map(|new| QualifiedName::new(old.schema.clone(), new)),
+            (false, true) => self.words.name_at(2).map(|new| QualifiedName::new(new, old.name.clone())),
+            (false, false) => None,
+        };
+        if let Some(new) = new {
+            self.change(Change::Dropped(old));
+            self.change(Change::Made(new));
+        }
+    }
+
+    /// A relation's own schema and name.
+    fn full_name(&self, (schema, name): &Name) -> Option<QualifiedName> {
+        if let Some(schema) = schema {
+            return Some(QualifiedName::new(schema.as_str(), name.as_str()));
+        }
+        match resolve(&self.of.scope, None, name) {
+            Relation::Sharded { name, .. } | Relation::Reference { name, .. } | Relation::View { name, .. } => {
+                Some(name)
+            }
+            Relation::Unsharded { table: Some(table), .. } => Some(table.name.clone()),
+            Relation::Unsharded { place, .. } => Some(QualifiedName::new(place.schema?, name.as_str())),
+            Relation::System => None,
+        }
+    }
+
+    /// SET SCHEMA must not take a thing to another shard.
+    fn check_stays(&self, lies: &Where) -> Result<(), Fault> {
+        let words = &self.words;
+        let Some(at) = (0..words.len()).find(|at| words.is(*at, "set") && words.is(at + 1, "schema")) else {
+            return Ok(());
+        };
+        let Some(schema) = words.name_at(at + 2) else { return Ok(()) };
+        let target = self.of.scope.place_of_schema(&schema);
+        let stays = match (lies, &target) {
+            (Where::One(place), target) => {
+                target.as_ref().map_or(place.schema.is_none(), |target| target.shard == place.shard)
+            }
+            (Where::Everywhere, target) => target.is_none(),
+        };
+        match stays {
+            true => Ok(()),
+            false => Err(unsupported(
+                format!("moving something to schema \"{schema}\""),
+                "the schema does not lie where it lies now, and it would have to move to other shards",
+            )),
+        }
+    }
+
+    /// CREATE SEQUENCE makes one on every shard, but only the home shard's gives out values; one of a placed schema is alone.
+    fn alter_sequence(&mut self) -> Result<Belongs, Fault> {
+        self.words.take_all(&["if", "exists"]);
+        let Some(name) = self.words.name() else { return self.unknown() };
+        if let Where::One(place) = existing(&self.of.scope, Kind::Sequence, &name)? {
+            self.renamed(&name);
+            self.check_stays(&Where::One(place.clone()))?;
+            return Ok(Belongs::to(place));
+        }
+        while !self.words.is_done() {
+            if self.words.take_all(&["owned", "by"]) {
+                let parts = self.words.parts().unwrap_or_default();
+                return match &parts[..] {
+                    [table, _] => self.named(Kind::Relation, "ALTER SEQUENCE", &(None, table.clone())),
+                    [.., schema, table, _] => {
+                        self.named(Kind::Relation, "ALTER SEQUENCE", &(Some(schema.clone()), table.clone()))
+                    }
+                    _ => Ok(self.home()),
+                };
+            }
+            if self.words.is(0, "rename") || self.words.is(0, "owner") || self.words.is(0, "schema") {
+                self.check_stays(&Where::Everywhere)?;
+                return Ok(Belongs::EVERYWHERE);
+            }
+            self.words.at += 1;
+        }
+        Ok(self.home())
+    }
+
+    /// A schema that gets another name must stay on its shard.
+    fn alter_schema(&mut self) -> Result<Belongs, Fault> {
+        let Some((_, old)) = self.words.name() else { return self.unknown() };
+        let place = self.of.scope.place_of_schema(&old);
+        if !self.words.take_all(&["rename", "to"]) {
+            return Ok(Belongs::To(place.map_or(Where::Everywhere, Where::One)));
+        }
+        let Some((_, new)) = self.words.name() else { return self.unknown() };
+        let target = self.of.scope.place_of_schema(&new);
+        let shard = |place: &Option<Place>| place.as_ref().map(|place| place.shard);
+        if shard(&place) != shard(&target) {
+            return Err(unsupported(
+                format!("renaming schema \"{old}\" to \"{new}\""),
+                "a schema's name says on which shard it lies, and that of the new name is another one",
+            )
+            .hint("Pin the new name to the shard of the old one in the configuration."));
+        }
+        if self.of.scope.topology.places_schemas() {
+            let tables = self.of.scope.catalog.tables.keys().filter(|table| *table.schema == *old);
+            let made: Vec<Change> =
+                tables.map(|table| Change::Made(QualifiedName::new(new.as_str(), table.name.clone()))).collect();
+            self.change(Change::SchemaDropped(old.into()));
+            self.change(Change::SchemaMade(new.into()));
+            self.changes.extend(made);
+        }
+        Ok(Belongs::To(place.map_or(Where::Everywhere, Where::One)))
+    }
+
+    pub(super) fn drop(&mut self) -> Result<Belongs, Fault> {
+        const ENDS: [&str; 2] = ["cascade", "restrict"];
+        if self.words.take("materialized") || self.words.is(0, "foreign") && self.words.is(1, "table") {
+            self.words.take("foreign");
+        }
+        for (word, what) in [("table", "DROP TABLE"), ("view", "DROP VIEW")] {
+            if self.words.take(word) {
+                return self.drop_list(Kind::Relation, &ENDS, what);
+            }
+        }
+        if self.words.is(0, "trigger") || self.words.is(0, "policy") || self.words.is(0, "rule") {
+            return self.on_table();
+        }
+        if self.words.take("index") {
+            if self.words.is(0, "concurrently") && !self.of.scope.topology.is_all_home() {
+                return self.drop_index_concurrently();
+            }
+            return self.drop_list(Kind::Index, &ENDS, "DROP INDEX");
+        }
+        for (word, kind, what) in
+            [("sequence", Kind::Sequence, "DROP SEQUENCE"), ("schema", Kind::Schema, "DROP SCHEMA")]
+        {
+            if self.words.take(word) {
+                return self.drop_list(kind, &ENDS, what);
+            }
+        }
+        if self.take_object() {
+            return self.drop_list(Kind::Object, &ENDS, "DROP");
+        }
+        self.everywhere()
+    }
+
+    fn drop_list(&mut self, kind: Kind, ends: &[&str], what: &str) -> Result<Belongs, Fault> {
+        self.words.take_all(&["if", "exists"]);
+        let Some(members) = Members::read(&self.of.scope, self.words, kind, ends)? else { return self.unknown() };
+        for (_, name, _) in &members.list {
+            match kind {
+                Kind::Schema => self.change(Change::SchemaDropped(name.1.as_str().into())),
+                Kind::Relation | Kind::Sequence => {
+                    if let Some(name) = self.full_name(name) {
+                        self.change(Change::Dropped(name));
+                    }
+                }
+                Kind::Index | Kind::Object => {}
+            }
+        }
+        members.belong(what, self.text)
+    }
+
+    fn drop_index_concurrently(&mut self) -> Result<Belongs, Fault> {
+        self.words.take("concurrently");
+        match self.drop_list(Kind::Index, &["cascade", "restrict"], "DROP INDEX")? {
+            Belongs::To(Where::Everywhere) => Ok(Belongs::OneByOne(OneByOne {
+                remedy: "Run the command again with IF EXISTS, which skips the shards that have it no more.",
+                ..OneByOne::again("DROP INDEX CONCURRENTLY")
+            })),
+            Belongs::To(Where::One(place)) => Ok(Belongs::to(place)),
+            Belongs::Parts(_) | Belongs::OneByOne(_) => Err(concurrent()),
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! CREATE: where what is made belongs, and whether all that it is made of is there.
+
+use crate::fault::Fault;
+use crate::ids::QualifiedName;
+use crate::sql::Change;
+use crate::sql::constraints;
+use crate::sql::ddl::places::{Belongs, Kind, Name, Where, new_object, relation};
+use crate::sql::ddl::{Definition, unsupported};
+use crate::sql::names::{Place, Relation, creation_schema, resolve};
+use crate::sql::outcome::{OneByOne, Outcome};
+
+impl Definition<'_, '_> {
+    pub(super) fn create(&mut self) -> Result<Belongs, Fault> {
+        self.words.take_all(&["or", "replace"]);
+        self.words.take("unlogged");
+        if self.words.take("table") {
+            self.words.take_all(&["if", "not", "exists"]);
+            return self.create_table();
+        }
+        let unique = self.words.take("unique");
+        if self.words.take("index") {
+            return self.create_index(unique);
+        }
+        self.words.take("recursive");
+        if self.words.take("view") {
+            return self.create_view();
+        }
+        if self.words.take_all(&["materialized", "view"]) {
+            return self.create_materialized();
+        }
+        self.words.take("constraint");
+        if self.words.take("trigger") || self.words.take("policy") {
+            return self.on_table();
+        }
+        if self.words.is(0, "rule") {
+            return self.unknown();
+        }
+        if self.words.take("statistics") {
+            return match self.of.distributed_name(false).is_some() {
+                true => Ok(Belongs::EVERYWHERE),
+                false => self.of.named_place(false).map(Belongs::to),
+            };
+        }
+        if self.words.take("foreign") {
+            if !self.words.take("table") {
+                return Ok(Belongs::EVERYWHERE);
+            }
+            self.words.take_all(&["if", "not", "exists"]);
+            return match self.words.name() {
+                Some(name) => self.made(&name).map(Belongs::to),
+                None => self.unknown(),
+            };
+        }
+        if self.words.take("schema") {
+            return self.create_schema();
+        }
+        if self.words.take("sequence") {
+            self.words.take_all(&["if", "not", "exists"]);
+            let Some(name) = self.words.name() else { return self.unknown() };
+            let place = self.made(&name)?;
+            return Ok(if place.schema.is_some() { Belongs::to(place) } else { Belongs::EVERYWHERE });
+        }
+        if self.words.take("extension") {
+            return self.create_extension();
+        }
+        if self.take_object() || self.words.take("operator") {
+            let _ = self.words.take("class") || self.words.take("family");
+            self.words.take_all(&["if", "not", "exists"]);
+            // An operator's name is none, but the schema before it is.
+            let schema = match self.words.parts() {
+                Some(mut parts) if parts.len() > 1 => parts.drain(..parts.len() - 1).next_back(),
+                _ => None,
+            };
+            return Ok(Belongs::To(new_object(&self.of.scope, schema.as_deref())));
+        }
+        self.everywhere()
+    }
+
+    /// Where a relation of this name is made, if it is not distributed.
+    fn made(&mut self, (schema, name): &Name) -> Result<Place, Fault> {
+        let schema = match schema.as_deref().or_else(|| creation_schema(&self.of.scope)) {
+            Some(schema) => schema.to_owned(),
+            None => return Ok(Place::home(&self.of.scope)),
+        };
+        self.change(Change::Made(QualifiedName::new(schema.as_str(), name.as_str())));
+        Ok(self.of.scope.place_of(&schema))
+    }
+
+    /// What the topology says of a table that is about to be created.
+    fn created(&self, (schema, name): &Name) -> Relation {
+        let schema = schema.as_deref().or_else(|| creation_schema(&self.of.scope));
+        match schema {
+            Some(schema) => resolve(&self.of.scope, Some(schema), name),
+            None => Relation::Unsharded { table: None, place: Place::home(&self.of.scope) },
+        }
+    }
+
+    fn create_table(&mut self) -> Result<Belongs, Fault> {
+        let Some(name) = self.words.name() else { return self.unknown() };
+        let relation = self.created(&name);
+        let after = self.words.at;
+        let parent = self.parent();
+        self.words.at = after;
+        let place = self.made(&name)?;
+        if place.schema.is_some() {
+            if parent.is_some() {
+                return Err(unsupported(
+                    format!(
+                        "a partition or child of a distributed table in schema \"{}\"",
+                        place.schema.unwrap_or_default()
+                    ),
+                    "the schema lies whole on one shard, and the distributed table does not",
+                ));
+            }
+            self.check_source(&place, &name.1)?;
+            self.of.check_alone(&place)?;
+            self.check_references()?;
+            return Ok(Belongs::to(place));
+        }
+        let relation = match parent {
+            Some(parent) if !relation.is_distributed() => parent,
+            _ => relation,
+        };
+        if !relation.is_distributed() {
+            self.check_source(&place, &name.1)?;
+            self.of.check_alone(&place)?;
+            self.check_references()?;
+            return Ok(Belongs::to(place));
+        }
+        if self.words.has("select") || self.words.has("execute") {
+            return Err(unsupported(
+                format!("CREATE TABLE AS for distributed table \"{}\"", name.1),
+                "its rows would have to be spread over the shards",
+            ));
+        }
+        constraints::check_table(&self.of.scope, self.text, &relation)?;
+        Ok(Belongs::EVERYWHERE)
+    }
+
+    /// CREATE TABLE AS: the rows must be where the table will be.
+    fn check_source(&mut self, place: &Place, table: &str) -> Result<(), Fault> {
+        let query =
+            (self.words.has("select") || self.words.has("table") || self.words.has("values")) && self.words.has("as");
+        if !query {
+            return Ok(());
+        }
+        if !self.of.scope.topology.places_schemas() {
+            return match self.of.elsewhere_name() {
+                Some(name) => Err(unsupported(
+                    "CREATE TABLE AS from distributed tables",
+                    format!("\"{name}\" is sharded or a reference table"),
+                )),
+                None => Ok(()),
+            };
+        }
+        let start = self.words.at;
+        while !self.words.is_done() && !self.words.is(0, "as") {
+            self.words.at += 1;
+        }
+        self.words.take("as");
+        let query = self.of.scan.start + self.words.position();
+        self.words.at = start;
+        // `WITH [NO] DATA` is not the query's.
+        let end = self.of.scan.start + self.words.before_with_data();
+        self.check_rows(query..end, place, table)
+    }
+
+    /// That a query's rows are all on one shard.
+    fn check_rows(&self, query: std::ops::Range<usize>, place: &Place, table: &str) -> Result<(), Fault> {
+        let shard = match self.of.statement(query).outcome {
+            Outcome::Shard(shard, _) => Some(shard),
+            Outcome::Home(_) => Some(self.of.scope.topology.home),
+            // Every shard has them.
+            Outcome::Any(_) => None,
+            Outcome::Refuse(fault) => return Err(fault),
+            Outcome::Broadcast(_)
+            | Outcome::Parts(..)
+            | Outcome::CopyIn(_)
+            | Outcome::Routed(_)
+            | Outcome::Draw(_)
+            | Outcome::Deliver(_)
+            | Outcome::Supply(_)
+            | Outcome::Insert(_) => {
+                return Err(unsupported(
+                    format!("CREATE TABLE AS for table \"{table}\" from these rows"),
+                    "they are not all on the one shard on which the table will be",
+                ));
+            }
+        };
+        match shard.is_none_or(|shard| shard == place.shard) {
+            true => Ok(()),
+            false => Err(unsupported(
+                format!("CREATE TABLE AS for table \"{table}\" from rows of another shard"),
+                "the rows would have to move to the shard of the new table",
+            )),
+        }
+    }
+
+    /// A table of the home shard cannot refer to rows of other shards.
+    pub(super) fn check_references(&mut self) -> Result<(), Fault> {
+        while !self.words.is_done() {
+            if self.words.take("references") {
+                if let Some((schema, name)) = self.words.name()
+                    && let Relation::Sharded { name, .. } = resolve(&self.of.scope, schema.as_deref(), &name)
+                {
+                    return Err(unsupported(
+                        format!("a foreign key to sharded table \"{}\"", name.name),
+                        "the rows that it refers to are on other shards",
+                    ));
+                }
+            } else {
+                self.words.at += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The distributed table that a new one is a partition or child of.
+    fn parent(&mut self) -> Option<Relation> {
+        let of = if self.words.take_all(&["partition", "of"]) {
+            self.words.name()
+        } else {
+            while !self.words.is_done() && !self.words.is(0, "inherits") {
+                self.words.at += 1;
+            }
+            self.words.take("inherits");
+            self.words.take_punct(b'(');
+            self.words.name()
+        };
+        let (schema, name) = of?;
+        Some(resolve(&self.of.scope, schema.as_deref(), &name)).filter(Relation::is_distributed)
+    }
+
+    /// A view is where the tables are that it reads.
+    fn create_view(&mut self) -> Result<Belongs, Fault> {
+        let Some(name) = self.words.name() else { return self.unknown() };
+        let place = self.made(&name)?;
+        if place.schema.is_some() {
+            self.check_unsharded("a view")?;
+            self.of.check_alone(&place)?;
+            return Ok(Belongs::to(place));
+        }
+        self.of.check_alone(&place)?;
+        Ok(if self.of.distributed_name(false).is_some() { Belongs::EVERYWHERE } else { Belongs::to(place) })
+    }
+
+    fn create_materialized(&mut self) -> Result<Belongs, Fault> {
+        self.words.take_all(&["if", "not", "exists"]);
+        let Some(name) = self.words.name() else { return self.unknown() };
+        let place = self.made(&name)?;
+        let named = if place.schema.is_some() { self.of.sharded_name() } else { self.of.distributed_name(false) };
+        if let Some(name) = named {
+            return Err(unsupported(
+                "a materialized view of distributed tables",
+                format!("\"{name}\" is sharded or a reference table"),
+            ));
+        }
+        self.of.check_alone(&place)?;
+        Ok(Belongs::to(place))
+    }
+
+    /// What lies on one shard must not be made of a table whose rows lie on several.
+    fn check_unsharded(&self, what: &str) -> Result<(), Fault> {
+        match self.of.sharded_name() {
+            Some(name) => Err(unsupported(
+                format!("{what} of sharded table \"{name}\" in a schema that is placed whole"),
+                "its shard has only some of the rows",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn create_index(&mut self, unique: bool) -> Result<Belongs, Fault> {
+        let concurrently = self.words.take("concurrently");
+        let if_not_exists = self.words.take_all(&["if", "not", "exists"]);
+        let index = if self.words.is(0, "on") { None } else { self.words.name() };
+        if !self.words.take("on") {
+            return self.unknown();
+        }
+        self.words.take("only");
+        let Some((schema, name)) = self.words.name() else { return self.unknown() };
+        let of = resolve(&self.of.scope, schema.as_deref(), &name);
+        if !of.is_distributed() {
+            return Ok(Belongs::To(relation(&self.of.scope, of)));
+        }
+        let table_schema = match &of {
+            Relation::Sharded { name, .. } | Relation::Reference { name, .. } => name.schema.clone(),
+            Relation::View { .. } | Relation::Unsharded { .. } | Relation::System => Box::default(),
+        };
+        if let (true, Relation::Sharded { name, key, .. }) = (unique, &of) {
+            if self.words.take("using") {
+                self.words.name();
+            }
+            let columns = self.words.name_list().unwrap_or_default();
+            constraints::check_unique(name, key, &columns, "a unique index")?;
+        }
+        if !concurrently {
+            return Ok(Belongs::EVERYWHERE);
+        }
+        // An index is in the schema of its table.
+        let index = index.filter(|_| if_not_exists).map(|(_, name)| QualifiedName::new(table_schema, name));
+        Ok(Belongs::OneByOne(OneByOne {
+            command: "CREATE INDEX CONCURRENTLY".into(),
+            index,
+            remedy: "DROP INDEX CONCURRENTLY IF EXISTS removes it from every shard, also where it is not valid; then run the command again.",
+        }))
+    }
+
+    /// `[IF NOT EXISTS] [name] [AUTHORIZATION role] [definitions]`
+    fn create_schema(&mut self) -> Result<Belongs, Fault> {
+        self.words.take_all(&["if", "not", "exists"]);
+        let mut name = None;
+        if !self.words.is(0, "authorization") {
+            name = self.words.name();
+        }
+        if self.words.take("authorization") {
+            let current = ["current_user", "session_user", "current_role"].iter().any(|word| self.words.is(0, word));
+            let role = self.words.name();
+            if name.is_none() && current && self.of.scope.topology.places_schemas() {
+                return Err(unsupported(
+                    "CREATE SCHEMA without a name",
+                    "the schema's name says on which shard it lies",
+                ));
+            }
+            name = name.or(role);
+        }
+        let Some((_, schema)) = name else { return self.unknown() };
+        self.change(Change::SchemaMade(schema.as_str().into()));
+        let place = self.of.scope.place_of(&schema);
+        while !self.words.is_done() {
+            let made = ["table", "view", "sequence"].iter().any(|kind| self.words.is(1, kind));
+            if self.words.take("create") && made {
+                self.words.at += 1;
+                if let Some((_, name)) = self.words.name() {
+                    self.change(Change::Made(QualifiedName::new(schema.as_str(), name)));
+                }
+            } else {
+                self.words.at += 1;
+            }
+        }
+        if place.schema.is_none() {
+            return Ok(Belongs::EVERYWHERE);
+        }
+        self.of.check_alone(&place)?;
+        Ok(Belongs::to(place))
+    }
+
+    /// An extension is one for the whole database.
+    fn create_extension(&mut self) -> Result<Belongs, Fault> {
+        let mut target = None;
+        while !self.words.is_done() {
+            if self.words.take("schema") {
+                target = self.words.name();
+            } else {
+                self.words.at += 1;
+            }
+        }
+        let schema = target.map(|(_, schema)| schema);
+        match new_object(&self.of.scope, schema.as_deref()) {
+            Where::Everywhere => Ok(Belongs::EVERYWHERE),
+            Where::One(place) => Err(unsupported(
+                format!("an extension in schema \"{}\"", place.schema.unwrap_or_default()),
+                "the schema lies whole on one shard, and an extension is one for all schemas of a database",
+            )
+            .hint("Write CREATE EXTENSION ... SCHEMA public.")),
+        }
+    }
+
+    /// ALTER ... of what is told by a list of one.
+    pub(super) fn of_kind(&mut self, kind: Kind) -> Result<Belongs, Fault> {
+        self.words.take_all(&["if", "exists"]);
+        self.one(kind, "ALTER")
+    }
+}

@@ -1,0 +1,336 @@
+//! Statements that are not walked as a tree: what their words name, and where that leads them.
+
+use std::collections::HashSet;
+
+use crate::catalog::{Sets, code};
+use crate::fault::Fault;
+use crate::sql::analyze::{Analyzer, PinReason, Verdict};
+use crate::sql::functions::placed_with;
+use crate::sql::lexer::{Token, TokenKind};
+use crate::sql::names::{Place, Relation, distributed_names, resolve, sharded_names};
+use crate::sql::template::string_value;
+use crate::sql::{NameScope, utility, words};
+
+impl Analyzer<'_> {
+    /// DO and CALL: code that the router cannot see into.
+    pub fn code(&self) -> Verdict {
+        let named = match self.scope.topology.tables.is_empty() {
+            true => None,
+            false => self.distributed_name(true),
+        };
+        if let Some(name) = named {
+            return Verdict::refuse(Fault::unsupported(
+                "code that names a distributed table is not supported",
+                format!("\"{name}\" is sharded or a reference table, and the code would run on the home shard alone"),
+                "Send the statements of the code one by one.",
+            ));
+        }
+        match self.named_place(true) {
+            Ok(place) => {
+                let changes = code::sets(self.text).max(self.called_sets()) != Sets::Nothing;
+                let pin = if changes { PinReason::Setting } else { PinReason::Code };
+                Verdict { pin: Some(pin), takes_any: true, ..Verdict::at(&place, &self.scope) }
+            }
+            Err(fault) => Verdict::refuse(fault),
+        }
+    }
+
+    /// The first distributed table that the text names, if any. `in_strings`: also inside string literals.
+    pub fn distributed_name(&self, in_strings: bool) -> Option<Box<str>> {
+        let names = distributed_names(&self.scope);
+        if names.is_empty() {
+            return None;
+        }
+        self.find_name(&names, self.text, self.scope.standard_strings).or_else(|| {
+            let literals = in_strings.then_some(&self.scan.slots)?;
+            literals.iter().find_map(|slot| {
+                let text = string_value(self.text, slot)?;
+                self.find_name(&names, &text, true)
+            })
+        })
+    }
+
+    /// The first table that the text names and whose rows are not all on one shard. Reference tables are whole there too, but only
+    /// for statements that read: one that can write counts as naming them.
+    pub fn elsewhere_name(&self) -> Option<Box<str>> {
+        const WRITING: [&str; 6] = ["insert", "update", "delete", "merge", "share", "truncate"];
+        let text = self.text;
+        let reads = words::identifiers(text, self.scope.standard_strings)
+            .is_some_and(|found| !found.iter().any(|word| WRITING.contains(&&**word)));
+        match reads {
+            true => self.find_name(&sharded_names(&self.scope), text, self.scope.standard_strings),
+            false => self.distributed_name(false),
+        }
+    }
+
+    /// A statement that the router cannot follow: that of one shard, unless it names a distributed table.
+    pub fn not_understood(&self, what: &str) -> Verdict {
+        if let Some(name) = self.elsewhere_name() {
+            return Verdict::refuse(Fault::unsupported(
+                "statement is not supported",
+                format!(
+                    "the router does not understand {what}, and the statement names \"{name}\", which is distributed"
+                ),
+                "Write the statement in a plainer form, or send it to the shards directly.",
+            ));
+        }
+        match self.named_place(false) {
+            Ok(place) => {
+                let temporary = utility::creates_temporary(self.text).then_some(PinReason::TemporaryTable);
+                Verdict { pin: self.setting_pin().or(temporary), ..Verdict::at(&place, &self.scope) }
+            }
+            Err(fault) => Verdict::refuse(fault),
+        }
+    }
+
+    /// What the functions set whose names the text has.
+    fn called_sets(&self) -> Sets {
+        let catalog = &self.scope.catalog;
+        let lower = self.text.to_ascii_lowercase();
+        let words = lower.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let found = words.flat_map(|word| {
+            let placed = catalog.placed.values().filter_map(move |schema| schema.functions.get(word));
+            catalog.functions.get(word).into_iter().chain(placed).map(|function| function.sets)
+        });
+        found.max().unwrap_or(Sets::Nothing)
+    }
+
+    fn setting_pin(&self) -> Option<PinReason> {
+        code::calls_set_config(self.text).then_some(PinReason::Setting)
+    }
+
+    /// A text that cannot even be cut into tokens.
+    pub fn unreadable(&self) -> Verdict {
+        let lower = self.text.to_lowercase();
+        let mut names = distributed_names(&self.scope);
+        names.extend(self.scope.catalog.placed.keys().cloned());
+        let named = names.into_iter().find(|name| lower.contains(&name.to_lowercase()));
+        match named {
+            // Postgres has its own words for what it cannot read.
+            None => Verdict { pin: self.setting_pin(), ..Verdict::at(&self.scope.base(), &self.scope) },
+            Some(name) => Verdict::refuse(Fault::unsupported(
+                "statement is not supported",
+                format!("its literals cannot be read with certainty, and it names \"{name}\", which is distributed"),
+                "Turn standard_conforming_strings on, and write numbers and names apart.",
+            )),
+        }
+    }
+
+    /// The first sharded table that the text names.
+    pub fn sharded_name(&self) -> Option<Box<str>> {
+        self.find_name(&sharded_names(&self.scope), self.text, self.scope.standard_strings)
+    }
+
+    /// The placed schema that the text names by its name, if it names one: several of different shards are refused.
+    pub fn named_schema(&self) -> Result<Option<Place>, Fault> {
+        let named = self.named(By::Schemas);
+        match named.places.is_empty() {
+            true => Ok(None),
+            false => named.place(&self.scope).map(Some),
+        }
+    }
+
+    /// That all tables which the text names are on the shard where something is made of them.
+    pub fn check_alone(&self, place: &Place) -> Result<(), Fault> {
+        let mut named = self.named(By::Tables);
+        named.places.retain(|other| other.shard != place.shard);
+        if place.shard == self.scope.topology.home {
+            named.home = None;
+        }
+        let what = match (named.places.first(), named.home) {
+            (Some(other), _) => format!("schema \"{}\"", other.schema.clone().unwrap_or_default()),
+            (None, Some(table)) => format!("table \"{table}\""),
+            (None, None) => return Ok(()),
+        };
+        Err(Fault::unsupported(
+            "a definition over several shards is not supported",
+            format!("{what} is on another shard than what is defined"),
+            "Name tables of one shard: pins place schemas together, and reference tables are on every shard.",
+        ))
+    }
+
+    fn named(&self, by: By) -> Named {
+        let mut named = Named::default();
+        if self.scope.topology.places_schemas() {
+            named.read(&self.scope, self.text, self.scope.standard_strings, by);
+        }
+        named
+    }
+
+    /// The one shard that has all the undistributed things that the text names.
+    pub fn named_place(&self, in_strings: bool) -> Result<Place, Fault> {
+        let scope = &self.scope;
+        if !scope.topology.places_schemas() {
+            return Ok(Place::home(scope));
+        }
+        let mut named = self.named(By::AnyName);
+        for slot in in_strings.then_some(&self.scan.slots).into_iter().flatten() {
+            if let Some(text) = string_value(self.text, slot) {
+                named.read(scope, &text, true, By::AnyName);
+            }
+        }
+        named.place(scope)
+    }
+
+    /// The first of the names in the text; a text that cannot be read counts as naming any of them.
+    fn find_name(&self, names: &HashSet<Box<str>>, text: &str, standard_strings: bool) -> Option<Box<str>> {
+        let Some(chains) = chains(text, standard_strings) else {
+            let lower = text.to_lowercase();
+            return names.iter().find(|name| lower.contains(&name.to_lowercase())).cloned();
+        };
+        let of_chain = |chain: Chain| {
+            // A table of a placed schema may be called as a distributed one is.
+            let skipped = match (placed_schema(&self.scope, &chain), placed(&self.scope, &chain)) {
+                (Some(_), _) => chain.parts.len(),
+                (None, Some(_)) => 1,
+                (None, None) => 0,
+            };
+            chain.parts.into_iter().skip(skipped).find(|name| names.contains(&**name))
+        };
+        chains.into_iter().find_map(of_chain).map(Into::into)
+    }
+}
+
+/// A name of one or more parts, as a text has it.
+struct Chain {
+    parts: Vec<String>,
+    /// The keyword before it makes it a table.
+    is_table: bool,
+    /// A parenthesis follows.
+    is_call: bool,
+}
+
+/// Every name and keyword of a text. `None` where one of them cannot be read.
+fn chains(text: &str, standard_strings: bool) -> Option<Vec<Chain>> {
+    const BEFORE_TABLES: [&str; 11] =
+        ["from", "join", "into", "update", "using", "table", "only", "references", "like", "of", "on"];
+    let tokens = words::tokens(text, standard_strings)?;
+    let is_name = |token: &Token| matches!(token.kind, TokenKind::Word | TokenKind::Quoted);
+    let mut chains = Vec::new();
+    let mut at = 0;
+    while let Some(token) = tokens.get(at) {
+        if token.kind == TokenKind::UnicodeQuoted {
+            return None;
+        }
+        if !is_name(token) {
+            at += 1;
+            continue;
+        }
+        let before = at.checked_sub(1).and_then(|before| tokens.get(before));
+        let is_word = |token: &Token, word: &str| words::text_of(text, token).eq_ignore_ascii_case(word);
+        let inherits = at >= 2 && is_word(&tokens[at - 2], "inherits");
+        let is_table = before.is_some_and(|before| {
+            BEFORE_TABLES.iter().any(|keyword| is_word(before, keyword)) || before.is(b'(') && inherits
+        });
+        let mut parts = vec![words::name_of(text, token)?];
+        at += 1;
+        while tokens.get(at).is_some_and(|dot| dot.is(b'.')) && tokens.get(at + 1).is_some_and(is_name) {
+            parts.push(words::name_of(text, &tokens[at + 1])?);
+            at += 2;
+        }
+        chains.push(Chain { parts, is_table, is_call: tokens.get(at).is_some_and(|next| next.is(b'(')) });
+    }
+    Some(chains)
+}
+
+/// The placed schema that qualifies a name.
+fn placed_schema<'c>(scope: &NameScope<'_>, chain: &'c Chain) -> Option<&'c str> {
+    let (_, qualifiers) = chain.parts.split_last()?;
+    qualifiers.iter().map(|part| &**part).find(|part| scope.topology.place_of_schema(part).is_some())
+}
+
+/// Where a name leads to a placed schema: it is one, is qualified by one, or is found in one of the search path.
+fn placed(scope: &NameScope<'_>, chain: &Chain) -> Option<Place> {
+    let first = chain.parts.first()?;
+    if let Some(schema) = placed_schema(scope, chain) {
+        return scope.place_of_schema(schema);
+    }
+    if let ([name], true) = (&chain.parts[..], scope.catalog.placed.contains_key(&**first)) {
+        return scope.place_of_schema(name);
+    }
+    scope.placed_path().next()?;
+    let of_path = match resolve(scope, None, first) {
+        Relation::Unsharded { table: Some(_), place } => Some(place),
+        Relation::View { name, .. } => Some(scope.place_of(&name.schema)),
+        Relation::Sharded { .. } | Relation::Reference { .. } | Relation::Unsharded { .. } | Relation::System => None,
+    };
+    let of_function = || {
+        let schema = chain.is_call.then(|| placed_with(scope, None, first).first().copied()).flatten()?;
+        scope.place_of_schema(schema)
+    };
+    let of_type = || {
+        let has = |schema: &&str| scope.catalog.placed.get(*schema).is_some_and(|s| s.types.contains(&**first));
+        scope.placed_path().find(has).and_then(|schema| scope.place_of_schema(schema))
+    };
+    of_path.filter(|place| place.schema.is_some()).or_else(of_function).or_else(of_type)
+}
+
+/// Which names count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    AnyName,
+    /// Those that stand where tables stand, and those that name a placed schema.
+    Tables,
+    /// Those that name a placed schema.
+    Schemas,
+}
+
+/// What lies on single shards, by the first name that leads there.
+#[derive(Default)]
+struct Named {
+    places: Vec<Place>,
+    /// A table of the home shard.
+    home: Option<Box<str>>,
+}
+
+impl Named {
+    fn read(&mut self, scope: &NameScope<'_>, text: &str, standard_strings: bool, by: By) {
+        // What cannot be read will not be read by Postgres either, or is a name in a form that nobody uses.
+        for chain in chains(text, standard_strings).unwrap_or_default() {
+            let counts = match by {
+                By::AnyName => true,
+                By::Tables => chain.is_table || placed_schema(scope, &chain).is_some(),
+                By::Schemas => placed_schema(scope, &chain).is_some(),
+            };
+            if let Some(place) = placed(scope, &chain).filter(|_| counts) {
+                if !self.places.iter().any(|known| known.shard == place.shard) {
+                    self.places.push(place);
+                }
+                continue;
+            }
+            let (schema, name) = match &chain.parts[..] {
+                [name] => (None, name),
+                [.., schema, name] => (Some(&**schema), name),
+                [] => continue,
+            };
+            if chain.is_table
+                && let Relation::Unsharded { table: Some(_), place } = resolve(scope, schema, name)
+                && place.is_home(scope)
+            {
+                self.home.get_or_insert_with(|| name.as_str().into());
+            }
+        }
+    }
+
+    fn place(self, scope: &NameScope<'_>) -> Result<Place, Fault> {
+        let refuse = |detail: String| {
+            Fault::unsupported(
+                "statement is not supported across shards",
+                detail,
+                "Name tables of one shard: pins place schemas together, and reference tables are on every shard.",
+            )
+        };
+        let name = |place: &Place| place.schema.clone().unwrap_or_default();
+        match (&self.places[..], &self.home) {
+            ([], Some(_)) => Ok(Place::home(scope)),
+            ([], None) => Ok(scope.unknown()),
+            ([place], Some(table)) if place.shard != scope.topology.home => {
+                Err(refuse(format!("table \"{table}\" is on another shard than schema \"{}\"", name(place))))
+            }
+            ([place], _) => Ok(place.clone()),
+            ([first, second, ..], _) => {
+                Err(refuse(format!("schema \"{}\" is on another shard than schema \"{}\"", name(first), name(second))))
+            }
+        }
+    }
+}

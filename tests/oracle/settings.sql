@@ -1,0 +1,256 @@
+-- Settings that change what a literal means, or how a value is printed. Keys of type date, text and int.
+
+-- The order of day and month decides which day a literal is, and so its shard.
+-- script
+SET DateStyle = 'ISO, DMY';
+SELECT count(*), min(day) FROM metrics WHERE day = '01/02/2024';
+SELECT count(*) FROM metrics WHERE day = '2024-02-01';
+SET DateStyle = 'ISO, MDY';
+SELECT count(*), min(day) FROM metrics WHERE day = '01/02/2024';
+SELECT day, series FROM metrics WHERE day IN ('1/2/2024', '2/1/2024') ORDER BY day, series;
+SET DateStyle = 'ISO, YMD';
+SELECT count(*) FROM metrics WHERE day = '24/02/01';
+SELECT count(*) FROM metrics WHERE day BETWEEN '24-01-30' AND '24-02-02';
+SELECT count(*) FROM metrics WHERE day = date '24-02-01';
+
+-- Texts that are in no order: the rows pass, but are not merged by them.
+-- script
+SET DateStyle = 'German';
+SELECT count(*) FROM metrics WHERE day = '01.02.2024';
+SELECT id, placed FROM orders WHERE tenant_id = 3 ORDER BY placed, id LIMIT 7;
+SELECT count(DISTINCT day) FROM metrics;
+SET DateStyle = 'ISO';
+SELECT day, count(*) FROM metrics GROUP BY day ORDER BY day LIMIT 5;
+
+-- script
+SET DateStyle = 'German';
+SELECT day, count(*) FROM metrics GROUP BY day ORDER BY day LIMIT 5;
+SELECT DISTINCT day FROM metrics WHERE day < '10.01.2024' ORDER BY day;
+
+-- script
+SET DateStyle = 'German';
+SELECT min(day), max(day) FROM metrics;
+
+-- script
+SET DateStyle = 'SQL, DMY';
+SELECT max(created), min(updated) FROM customers WHERE tenant_id = 3;
+SELECT count(*) FROM metrics WHERE day = '01/02/2024';
+
+-- script
+SET DateStyle = 'Postgres, MDY';
+SELECT count(*) FROM metrics WHERE day = '02-01-2024';
+SELECT count(*) FROM metrics WHERE day IN ('02-01-2024', 'Sat 03 Feb 2024');
+SELECT updated FROM customers WHERE tenant_id = 3 ORDER BY updated, id LIMIT 4;
+
+-- Within a transaction alone.
+-- script
+BEGIN;
+SET LOCAL DateStyle = 'German';
+SELECT count(*) FROM metrics WHERE day = '01.02.2024';
+COMMIT;
+SELECT day, count(*) FROM metrics GROUP BY day ORDER BY day LIMIT 3;
+
+-- script
+BEGIN;
+SET LOCAL DateStyle = 'German';
+SELECT min(placed) FROM orders;
+COMMIT;
+
+-- script
+SET DateStyle = 'German';
+BEGIN;
+SELECT count(*) FROM metrics WHERE day = '01.02.2024';
+SAVEPOINT a;
+SET LOCAL DateStyle = 'ISO, MDY';
+SELECT DISTINCT day FROM metrics ORDER BY day LIMIT 3;
+SELECT count(*) FROM metrics WHERE day = '01/02/2024';
+ROLLBACK TO a;
+SELECT count(*) FROM metrics WHERE day = '01.02.2024';
+SET DateStyle = 'ISO, YMD';
+SELECT DISTINCT day FROM metrics ORDER BY day LIMIT 3;
+ROLLBACK;
+SELECT count(*) FROM metrics WHERE day = '01.02.2024';
+
+-- script
+BEGIN;
+SAVEPOINT a;
+SELECT set_config('DateStyle', 'German', true);
+ROLLBACK TO a;
+SELECT min(day) FROM metrics;
+SELECT set_config('DateStyle', 'German', true);
+SELECT count(*) FROM metrics WHERE day = '01.02.2024';
+COMMIT;
+SELECT max(day) FROM metrics;
+
+-- script
+SELECT set_config('DateStyle', 'ISO, DMY', false);
+SELECT count(*) FROM metrics WHERE day = '01/02/2024';
+SELECT min(day), max(day), count(DISTINCT day) FROM metrics;
+
+-- The zone decides which moment a literal is, which day a moment is, and how both are printed.
+-- script
+SET TimeZone = 'Asia/Tokyo';
+SELECT placed, count(*) FROM orders GROUP BY placed ORDER BY placed LIMIT 5;
+SELECT DISTINCT placed FROM orders ORDER BY placed DESC LIMIT 5;
+SELECT placed::date AS d, count(*) FROM orders GROUP BY 1 ORDER BY 1 LIMIT 5;
+SELECT min(placed), max(placed) FROM orders;
+SELECT count(*) FROM orders WHERE placed < '2024-02-01 00:00';
+SELECT count(*) FROM metrics WHERE day = '2024-02-01 23:00'::timestamptz;
+SELECT count(*) FROM metrics WHERE day = timestamptz '2024-02-01 00:00+09';
+SELECT count(*) FROM metrics WHERE day = timestamptz '2024-02-01 00:00+00';
+SET TimeZone = 'America/Los_Angeles';
+SELECT placed, count(*) FROM orders GROUP BY placed ORDER BY placed LIMIT 5;
+SELECT count(*) FROM orders WHERE placed < '2024-02-01 00:00';
+SELECT count(*) FROM metrics WHERE day = timestamptz '2024-02-01 00:00-08';
+SELECT count(*) FROM metrics WHERE day BETWEEN timestamptz '2024-01-31 20:00' AND timestamptz '2024-02-01 20:00';
+SET TIME ZONE INTERVAL '-03:30' HOUR TO MINUTE;
+SELECT max(placed) FROM orders;
+
+-- params: '2024-02-01 00:00+00'
+-- types: timestamptz
+SELECT count(*) FROM metrics WHERE day = $1
+
+-- params: '2024-02-01'
+-- types: timestamp
+SELECT count(*) FROM metrics WHERE day = $1
+
+-- params: '2024-02-01 12:00'
+-- types: timestamp
+SELECT count(*) FROM metrics WHERE day = $1
+
+SELECT count(*) FROM metrics WHERE day = timestamp '2024-02-01 12:00'
+
+SELECT count(*) FROM metrics WHERE day = timestamp '2024-02-01'
+
+SELECT count(*) FROM metrics WHERE day >= timestamp '2024-02-01 12:00' AND day < timestamp '2024-02-02 12:00'
+
+SELECT count(*) FROM metrics WHERE day = '2024-02-01 12:00'::date
+
+-- Fewer digits than a float has: what prints alike is not equal.
+-- script
+SET extra_float_digits = 3;
+SELECT max(score) FROM customers;
+SET extra_float_digits = 0;
+SELECT id, score FROM customers WHERE tenant_id = 3 ORDER BY score, id LIMIT 5;
+RESET extra_float_digits;
+SELECT max(score) FROM customers;
+
+-- script
+SET extra_float_digits = -3;
+SELECT DISTINCT (tenant_id / 3.0)::float8 AS f FROM customers ORDER BY f;
+
+-- script
+SET extra_float_digits = 0;
+BEGIN;
+SET LOCAL extra_float_digits = 1;
+SELECT DISTINCT CASE WHEN tenant_id % 2 = 0 THEN 0.3::float8 ELSE 0.1::float8 + 0.2 END AS f FROM customers ORDER BY f;
+COMMIT;
+RESET extra_float_digits;
+SELECT DISTINCT CASE WHEN tenant_id % 2 = 0 THEN 0.3::float8 ELSE 0.1::float8 + 0.2 END AS f FROM customers ORDER BY f;
+
+-- script
+BEGIN;
+SET LOCAL extra_float_digits = 0;
+SELECT DISTINCT CASE WHEN tenant_id % 2 = 0 THEN 0.3::float8 ELSE 0.1::float8 + 0.2 END AS f FROM customers ORDER BY f;
+COMMIT;
+
+-- script
+SELECT set_config('extra_float_digits', '0', false);
+SELECT DISTINCT CASE WHEN tenant_id % 2 = 0 THEN 0.3::float8 ELSE 0.1::float8 + 0.2 END AS f FROM customers ORDER BY f;
+
+-- script
+SET extra_float_digits TO '-0';
+SELECT DISTINCT CASE WHEN tenant_id % 2 = 0 THEN 0.3::float8 ELSE 0.1::float8 + 0.2 END AS f FROM customers ORDER BY f;
+
+-- script
+SET bytea_output = 'escape';
+SELECT max(length(raw)) FROM customers;
+SELECT bin, key FROM kv ORDER BY key COLLATE "C" LIMIT 6;
+SELECT raw FROM customers WHERE tenant_id = 3 ORDER BY raw, id;
+SELECT key FROM kv WHERE key = 'k1';
+RESET bytea_output;
+SELECT DISTINCT bin FROM kv ORDER BY bin LIMIT 5;
+
+-- script
+BEGIN;
+SET LOCAL bytea_output = 'escape';
+SELECT DISTINCT bin FROM kv ORDER BY bin LIMIT 5;
+ROLLBACK;
+
+-- script
+SET IntervalStyle = 'iso_8601';
+SELECT gap, count(*) FROM customers GROUP BY gap ORDER BY gap LIMIT 5;
+SELECT max(gap), min(gap) FROM customers;
+SET IntervalStyle = 'sql_standard';
+SELECT DISTINCT gap FROM customers ORDER BY gap LIMIT 5;
+SELECT count(*) FROM customers WHERE gap > '-1 02:03:04';
+SET IntervalStyle = 'postgres';
+SELECT count(*) FROM customers WHERE gap > '-1 02:03:04';
+
+-- Backslashes in plain strings.
+-- script
+SET standard_conforming_strings = off;
+SET escape_string_warning = off;
+SELECT version FROM kv WHERE key = 'k1';
+SELECT version FROM kv WHERE key = E'k\061';
+SELECT '\'' || name || '\'' FROM regions r (name) ORDER BY name COLLATE "C" LIMIT 1;
+SELECT count(*) FROM kv;
+SET standard_conforming_strings = 'on';
+SELECT * FROM kv WHERE key = 'k\061';
+
+-- script
+BEGIN;
+SET LOCAL standard_conforming_strings = 'fal';
+SET LOCAL escape_string_warning = off;
+SELECT version FROM kv WHERE key = E'k\061';
+COMMIT;
+SELECT version FROM kv WHERE key = 'k\061';
+
+-- script
+BEGIN;
+SET LOCAL standard_conforming_strings = off;
+SET LOCAL escape_string_warning = off;
+SELECT version FROM kv WHERE key = 'k\061';
+COMMIT;
+
+-- script
+SELECT set_config('standard_conforming_strings', 'off', false);
+SET escape_string_warning = off;
+SELECT version FROM kv WHERE key = 'k\061';
+
+-- script
+SET backslash_quote = off;
+SELECT version FROM kv WHERE key = E'k\'1';
+SELECT version FROM kv WHERE key = E'k1';
+SET backslash_quote = on;
+SELECT version FROM kv WHERE key = E'k\'1';
+
+-- script
+SET array_nulls = off;
+SELECT count(*) FROM kv WHERE key = ANY ('{NULL,k1}');
+SELECT count(*) FROM region_stats WHERE region = ANY ('{null,eu}');
+SET array_nulls = on;
+SELECT count(*) FROM kv WHERE key = ANY ('{NULL,k1}');
+
+-- script
+SET transform_null_equals = on;
+SELECT count(*) FROM sparse WHERE v = NULL;
+SELECT count(*) FROM tenants WHERE id = NULL;
+SELECT count(*) FROM customers WHERE nick = NULL AND tenant_id = 3;
+
+-- Other encodings of the client.
+-- script
+SET client_encoding = 'SQL_ASCII';
+SELECT count(*) FROM kv WHERE key = 'k1';
+RESET client_encoding;
+SELECT count(*) FROM words;
+
+-- script
+SET client_encoding = 'LATIN1';
+SELECT count(*) FROM kv WHERE key = 'k1';
+
+-- script
+BEGIN;
+SET LOCAL client_encoding = 'LATIN1';
+SELECT word FROM words ORDER BY word COLLATE "C" DESC LIMIT 3;
+COMMIT;

@@ -1,0 +1,446 @@
+//! Settings that the servers' own configuration gives to logins (`ALTER DATABASE` and `ALTER ROLE ... SET`): the home shard's hold for
+//! the whole database, as if it were one Postgres.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fmt::Write;
+
+use support::raw::{Raw, Value};
+use support::{Database, Router, SHARDS, eventually};
+
+const TABLES: &str = "CREATE TABLE log (id int PRIMARY KEY, at timestamptz, day date, f float8, b bytea, gap interval); \
+     CREATE TABLE days (day date PRIMARY KEY, n int); CREATE TABLE words (word text PRIMARY KEY, n int); \
+     CREATE TABLE moments (at timestamptz PRIMARY KEY, n int); CREATE TABLE times (at timestamp PRIMARY KEY, n int); \
+     CREATE TABLE settings_home (id int)";
+const ROWS: [&str; 5] = [
+    "INSERT INTO log SELECT g, timestamptz '2024-01-31 20:00+00' + g * interval '5 hours', date '2024-01-28' + g, \
+     CASE WHEN g % 2 = 0 THEN 0.3 ELSE 0.1::float8 + 0.2 END, decode(to_hex(g + 16), 'hex'), g * interval '1 day 02:03' \
+     FROM generate_series(1, 24) g",
+    "INSERT INTO days SELECT date '2024-01-01' + g, g FROM generate_series(0, 80) g",
+    "INSERT INTO words SELECT 'k' || g, g FROM generate_series(0, 20) g",
+    "INSERT INTO moments SELECT timestamptz '2024-01-31 00:00+00' + g * interval '30 minutes', g FROM generate_series(0, 160) g",
+    "INSERT INTO times SELECT timestamp '2024-01-31 00:00' + g * interval '30 minutes', g FROM generate_series(0, 160) g",
+];
+
+/// A database whose home shard, shard 2 and oracle were configured before the router came.
+struct World {
+    router: Option<Router>,
+    db: Database,
+    roles: Vec<String>,
+}
+
+impl World {
+    /// `~` in the statements stands for the database, `#` for roles of this test. `home` runs on the home shard and the oracle,
+    /// `other` on shard 2 alone.
+    fn create(label: &str, roles: &[&str], home: &str, other: &str) -> Self {
+        let db = Database::create(label);
+        let roles: Vec<String> = roles.iter().map(|role| format!("{}_{role}", db.name)).collect();
+        let name = |sql: &str| sql.replace('~', &db.name).replace('#', &format!("{}_", db.name));
+        let make: String = roles
+            .iter()
+            .map(|role| format!("CREATE ROLE {role} LOGIN; GRANT ALL ON SCHEMA public TO {role};"))
+            .collect();
+        db.everywhere(&format!("{TABLES}; {make} GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC"));
+        db.oracle().must(&ROWS.join("; "));
+        // Loaded before anything is configured: a server may read a literal otherwise afterwards.
+        drop(Self::load(&db, &roles));
+        db.oracle().must(&name(home));
+        db.shard(0).must(&name(home));
+        db.shard(2).must(&name(other));
+        let router = Some(Router::start(&config(&db, &roles)));
+        Self { router, db, roles }
+    }
+
+    /// Copies the oracle's rows to the shards.
+    fn load(db: &Database, roles: &[String]) -> Router {
+        let router = Router::start(&config(db, roles));
+        let (mut oracle, mut through) = (db.oracle(), router.connect(&db.name));
+        for (table, row) in [
+            ("log", "id, at, day, f, replace(b::text, '\\', '\\\\'), gap"),
+            ("days", "day, n"),
+            ("words", "word, n"),
+            ("moments", "at, n"),
+            ("times", "at, n"),
+        ] {
+            let rows = oracle.values(&format!("SELECT concat_ws('|', {row}) FROM {table}"));
+            let copied = through.copy_in(
+                &format!("COPY {table} FROM STDIN (DELIMITER '|')"),
+                format!("{}\n", rows.join("\n")).as_bytes(),
+            );
+            assert_eq!(copied.code(), "", "{}", copied.text());
+        }
+        router
+    }
+
+    fn router(&self) -> &Router {
+        self.router.as_ref().unwrap()
+    }
+
+    fn port(&self) -> u16 {
+        self.router().connect(&self.db.name).port()
+    }
+
+    fn pair(&self, user: &str) -> (Raw, Raw) {
+        let oracle = Raw::connect(self.db.oracle().port(), user, &self.db.name).unwrap();
+        (oracle, Raw::connect(self.port(), user, &self.db.name).unwrap())
+    }
+
+    fn role(&self, name: &str) -> String {
+        format!("{}_{name}", self.db.name)
+    }
+
+    /// Both sides say the same, or the router refuses what `may_refuse`.
+    #[track_caller]
+    fn same(&self, user: &str, statements: &[&str], may_refuse: bool) {
+        let (mut oracle, mut through) = self.pair(user);
+        for name in ["DateStyle", "TimeZone", "IntervalStyle", "standard_conforming_strings", "session_authorization"] {
+            assert_eq!(oracle.parameters.get(name), through.parameters.get(name), "{name}");
+        }
+        for sql in statements {
+            for form in ["simple", "text", "binary"] {
+                let ask = |raw: &mut Raw| match form {
+                    "simple" => raw.simple(sql),
+                    form => raw.extended(sql, &[], &[], i16::from(form == "binary")),
+                };
+                let (theirs, ours) = (ask(&mut oracle), ask(&mut through));
+                if may_refuse && ours.code() == "0A000" {
+                    continue;
+                }
+                assert_eq!(theirs.text(), ours.text(), "{sql} ({form})");
+            }
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.router = None;
+        let drop: String = self.roles.iter().map(|role| format!("DROP OWNED BY {role}; DROP ROLE {role};")).collect();
+        for mut raw in (0..SHARDS).map(|i| self.db.shard(i)).chain([self.db.oracle()]) {
+            let _ = raw.simple(&drop);
+        }
+    }
+}
+
+fn config(db: &Database, roles: &[String]) -> String {
+    let mut out = String::from(
+        "[general]\nport = {port}\nmetrics_listen = \"127.0.0.1:{http_port}\"\nauth_type = \"trust\"\ndefault_pool_size = 4\n\
+         [[users]]\nname = \"postgres\"\n",
+    );
+    roles.iter().for_each(|role| out += &format!("[[users]]\nname = \"{role}\"\n"));
+    let name = &db.name;
+    let _ = writeln!(out, "[databases.{name}]\nsafe_functions = ['set_who', 'set_who_here', 'say_who']");
+    for (index, port) in db.ports().iter().enumerate() {
+        let _ = writeln!(out, "[[databases.{name}.shards]]\nname = \"s{index}\"\nhost = \"127.0.0.1\"\nport = {port}");
+    }
+    for (table, column, key_type) in [
+        ("log", "id", "int4"),
+        ("days", "day", "date"),
+        ("words", "word", "text"),
+        ("moments", "at", "timestamptz"),
+        ("times", "at", "timestamp"),
+    ] {
+        let _ = writeln!(
+            out,
+            "[[databases.{name}.distributions]]\nname = \"{table}\"\nkey_types = [\"{key_type}\"]\n\
+             [[databases.{name}.tables]]\nname = \"{table}\"\ndistribution = \"{table}\"\ncolumns = [\"{column}\"]"
+        );
+    }
+    let _ = writeln!(
+        out,
+        "[[databases.{name}.distributions]]\nname = \"tenants\"\nmethod = \"schema\"\nschemas = \"tenant_*\"\n\
+         pins = [{{ value = \"tenant_1\", shard = \"s1\" }}, {{ value = \"tenant_2\", shard = \"s2\" }}]"
+    );
+    out
+}
+
+#[test]
+fn what_the_home_shard_says_holds_on_every_shard() {
+    let world = World::create(
+        "settings",
+        &[],
+        "ALTER DATABASE ~ SET DateStyle = 'ISO, DMY'; ALTER DATABASE ~ SET TimeZone = 'Asia/Tokyo'; \
+         ALTER DATABASE ~ SET IntervalStyle = 'iso_8601'; ALTER DATABASE ~ SET search_path = ''; \
+         ALTER DATABASE ~ SET default_transaction_isolation = 'repeatable read'; \
+         ALTER DATABASE ~ SET array_nulls = off",
+        "ALTER DATABASE ~ SET DateStyle = 'German'; ALTER DATABASE ~ SET TimeZone = 'America/New_York'; \
+         ALTER DATABASE ~ SET extra_float_digits = 0; ALTER DATABASE ~ SET bytea_output = 'escape'; \
+         ALTER DATABASE ~ SET default_transaction_read_only = on",
+    );
+    world.same(
+        "postgres",
+        &[
+            "SELECT id, at, day, f, b, gap FROM public.log ORDER BY id",
+            "SELECT at, count(*) FROM public.log GROUP BY at ORDER BY at",
+            "SELECT DISTINCT f FROM public.log ORDER BY f",
+            "SELECT max(b), min(day), max(at) FROM public.log",
+            "SELECT at::date AS d, count(*) FROM public.log GROUP BY 1 ORDER BY 1",
+            "SELECT count(*) FROM public.log WHERE at < '02/02/2024 06:00'",
+            "SELECT n FROM public.days WHERE day = '01/02/2024'",
+            "SELECT n FROM public.days WHERE day IN ('3/2/2024', '2024-03-02') ORDER BY n",
+            "SELECT count(*) FROM public.days WHERE day BETWEEN '01/02/2024' AND '03/02/2024'",
+            "SELECT count(*) FROM public.words WHERE word = ANY ('{NULL,k1}')",
+            "UPDATE public.log SET day = '05/03/2024' WHERE id > 20",
+            "SELECT id, day FROM public.log WHERE day = '2024-03-05' ORDER BY id",
+            "SELECT n FROM days",
+            "SHOW search_path",
+            "SHOW transaction_isolation",
+            "SET TimeZone = 'UTC'",
+            "SELECT id, at FROM public.log ORDER BY at, id LIMIT 5",
+            "RESET TimeZone",
+            "SELECT id, at FROM public.log ORDER BY at, id LIMIT 5",
+            "RESET ALL",
+            "SELECT at FROM public.log ORDER BY at LIMIT 2",
+        ],
+        false,
+    );
+}
+
+#[test]
+fn values_that_are_printed_otherwise_are_not_merged_by_their_text() {
+    let world = World::create(
+        "printed",
+        &[],
+        "ALTER DATABASE ~ SET DateStyle = 'SQL, MDY'; ALTER DATABASE ~ SET extra_float_digits = 0; \
+         ALTER DATABASE ~ SET bytea_output = 'escape'",
+        "SELECT 1",
+    );
+    world.same(
+        "postgres",
+        &[
+            "SELECT DISTINCT f FROM log ORDER BY f",
+            "SELECT f, count(*) FROM log GROUP BY f ORDER BY 2",
+            "SELECT max(b) FROM log",
+            "SELECT min(day), max(at) FROM log",
+            "SELECT day FROM log ORDER BY day DESC LIMIT 3",
+            "SELECT n FROM days WHERE day = '02/01/2024'",
+            "SELECT day, f, b FROM log WHERE id = 7",
+            "SELECT id, day, f, b FROM log ORDER BY id LIMIT 30",
+        ],
+        false,
+    );
+    let mut through = world.router().connect(&world.db.name);
+    // A Postgres compares what the router cannot.
+    let route = |through: &mut Raw| through.must("EXPLAIN (ROUTE) SELECT DISTINCT f FROM log ORDER BY f").text();
+    assert!(route(&mut through).contains("print values in a form"));
+    assert_eq!(through.values("SET extra_float_digits = 1; SELECT DISTINCT f FROM log ORDER BY f").len(), 2);
+    through.must("SET extra_float_digits = 1");
+    assert!(route(&mut through).starts_with("Unique"));
+}
+
+#[test]
+fn backslashes_mean_what_the_servers_say() {
+    let world = World::create("slashes", &[], "ALTER DATABASE ~ SET standard_conforming_strings = off", "SELECT 1");
+    world.same(
+        "postgres",
+        &[
+            "SELECT n FROM words WHERE word = 'k7'",
+            "SELECT n FROM words WHERE word = 'k\\067'",
+            "SELECT n FROM words WHERE word = E'k\\067'",
+            "SELECT '\\''||1||'\\''",
+        ],
+        true,
+    );
+    let mut through = world.router().connect(&world.db.name);
+    assert_eq!(through.simple("SELECT n FROM words WHERE word = 'k\\067'").code(), "0A000");
+}
+
+#[test]
+fn each_role_has_its_own_settings() {
+    let world = World::create(
+        "roles",
+        &["one", "two", "admin"],
+        "ALTER ROLE #one IN DATABASE ~ SET search_path = tenant_1; ALTER ROLE #two IN DATABASE ~ SET search_path = tenant_2, public; \
+         ALTER ROLE #two IN DATABASE ~ SET TimeZone = 'Asia/Tokyo'; \
+         GRANT #one TO #admin; ALTER ROLE #admin IN DATABASE ~ SET role = #one; \
+         ALTER ROLE #admin IN DATABASE ~ SET search_path = \"$user\", tenant_1",
+        "SELECT 1",
+    );
+    let (one, two, admin) = (world.role("one"), world.role("two"), world.role("admin"));
+    // The grant and the rows are everywhere, the settings at home.
+    for shard in 1..SHARDS {
+        world.db.shard(shard).must(&format!("GRANT {one} TO {admin}"));
+    }
+    let mut root = world.router().connect(&world.db.name);
+    for (tenant, who) in [("tenant_1", &one), ("tenant_2", &two)] {
+        for sql in [
+            format!("CREATE SCHEMA {tenant}"),
+            format!(
+                "CREATE TABLE {tenant}.orders AS SELECT g AS id, '{tenant}'::text AS of FROM generate_series(1, 5) g"
+            ),
+            format!("GRANT ALL ON SCHEMA {tenant} TO {who}"),
+            format!("GRANT ALL ON ALL TABLES IN SCHEMA {tenant} TO {who}"),
+        ] {
+            world.db.oracle().must(&sql);
+            root.must(&sql);
+        }
+    }
+    let reads = [
+        "SELECT * FROM orders ORDER BY id",
+        "SELECT current_schema(), current_user",
+        "SELECT current_setting('search_path')",
+        "SELECT of FROM orders WHERE id = 3",
+        "INSERT INTO orders VALUES (6, 'new')",
+        "UPDATE orders SET of = of || '!' WHERE id > 4",
+        "SELECT * FROM orders ORDER BY id, of",
+        "SET search_path TO public",
+        "SELECT count(*) FROM days",
+        "SELECT count(*) FROM orders",
+        "RESET search_path",
+        "SELECT count(*) FROM orders",
+        "SELECT at FROM public.log ORDER BY at LIMIT 3",
+    ];
+    for user in [&one, &two, &admin] {
+        world.same(user, &reads, false);
+    }
+    assert_eq!(world.db.shard(1).value("SELECT count(*) FROM tenant_1.orders WHERE of LIKE 'new%'"), "6");
+}
+
+#[test]
+fn new_settings_reach_new_connections_and_never_half_a_transaction() {
+    let world = World::create("later", &[], "SELECT 1", "SELECT 1");
+    let name = &world.db.name;
+    let mut session = world.router().connect(name);
+    session.must("SELECT count(*) FROM log");
+    let mut within = world.router().connect(name);
+    within.must("BEGIN; SELECT count(*) FROM log WHERE id = 1");
+    let held = within.value("SELECT current_setting('TimeZone')");
+    world.db.shard(0).must(&format!("ALTER DATABASE {name} SET TimeZone = 'Asia/Tokyo'"));
+    // The connections of the pool end, as they do when the server starts again.
+    let end = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{name}' AND state = 'idle' \
+         AND application_name = 'pgloom'"
+    );
+    world.db.shard(0).must(&end);
+    eventually(20, "a new session is told of the new zone", || {
+        let mut fresh = world.router().connect(name);
+        fresh.simple("SELECT count(*) FROM settings_home");
+        world.router().connect(name).parameters.get("TimeZone").is_some_and(|zone| zone == "Asia/Tokyo")
+    });
+    let mut fresh = world.router().connect(name);
+    let tokyo = "SELECT DISTINCT date_part('timezone', at) FROM log";
+    assert_eq!(fresh.values(tokyo), ["32400"], "on every shard");
+    // A session that was there before follows with its next transaction.
+    assert_eq!(session.values(tokyo), ["32400"]);
+    assert_eq!(session.value("SHOW TimeZone"), "Asia/Tokyo");
+    // One in a transaction has what it began with, or an error.
+    let rest = within.simple(tokyo);
+    assert!(rest.code() == "55000" || rest.text().contains(&held), "{}", rest.text());
+    within.must("ROLLBACK");
+    assert_eq!(within.values(tokyo), ["32400"]);
+}
+
+#[test]
+fn functions_that_change_settings_keep_them_to_their_session() {
+    let world = World::create("functions", &[], "SELECT 1", "SELECT 1");
+    let mut client = world.router().connect(&world.db.name);
+    for (name, body) in [
+        ("set_who", "SELECT set_config('my.who', $1, false)"),
+        ("set_who_here", "SELECT set_config('my.who', $1, true)"),
+        ("say_who", "SELECT coalesce(current_setting('my.who', true), '') || $1"),
+    ] {
+        client.must(&format!("CREATE FUNCTION {name}(text) RETURNS text LANGUAGE sql AS $$ {body} $$"));
+    }
+    client.must(
+        "CREATE PROCEDURE call_who(text) LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('my.who', $1, false); END $$",
+    );
+    let who = "SELECT coalesce(current_setting('my.who', true), '')";
+    let scatter = "SELECT count(*) FROM log";
+    for change in ["SELECT set_who('ann')", "SELECT set_who('ann'), say_who('!')", "CALL call_who('ann')"] {
+        let mut one = world.router().connect(&world.db.name);
+        one.must(change);
+        assert_eq!(one.value(who), "ann", "{change}");
+        assert_eq!(one.simple(scatter).code(), "0A000", "{change}");
+        drop(one);
+        let mut others: Vec<Raw> = (0..4).map(|_| world.router().connect(&world.db.name)).collect();
+        others.iter_mut().for_each(|other| {
+            other.must("BEGIN");
+            assert_eq!(other.value(who), "", "{change}");
+        });
+    }
+    client.must("BEGIN; SELECT set_who_here('bob')");
+    assert_eq!(client.value(who), "bob");
+    client.must("SAVEPOINT s");
+    assert_eq!(client.simple(scatter).code(), "0A000");
+    client.must("ROLLBACK");
+    assert_eq!(client.value(scatter), "24");
+    // Others are run as they were.
+    assert_eq!(client.value("SELECT say_who('x')"), "x");
+    assert_eq!(client.value(scatter), "24");
+    assert_eq!(client.simple("SELECT set_who(word) FROM words").code(), "0A000");
+}
+
+#[test]
+fn moments_as_keys_are_read_in_the_sessions_zone() {
+    let world = World::create("moments", &[], "ALTER DATABASE ~ SET TimeZone = 'Asia/Tokyo'", "SELECT 1");
+    let reads = [
+        "SELECT n FROM moments WHERE at = '2024-02-01 09:00'",
+        "SELECT n FROM moments WHERE at = '2024-02-01 09:00+00'",
+        "SELECT n FROM moments WHERE at = '2024-02-01 09:00:00 UTC'",
+        "SELECT n FROM moments WHERE at = timestamp '2024-02-01 09:00'",
+        "SELECT n FROM moments WHERE at = timestamptz '2024-02-01 09:00'",
+        "SELECT n FROM moments WHERE at = date '2024-02-01'",
+        "SELECT n FROM moments WHERE at = '2024-02-01'",
+        "SELECT n FROM moments WHERE at IN ('2024-02-01', '2024-02-02 00:30') ORDER BY n",
+        "SELECT n FROM moments WHERE at = ANY ('{2024-02-01,2024-02-02 00:30+00}') ORDER BY n",
+        "SELECT count(*) FROM moments WHERE at BETWEEN '2024-02-01' AND '2024-02-02'",
+        "SELECT count(*) FROM moments WHERE at >= date '2024-02-01' AND at < date '2024-02-02'",
+        "SELECT n FROM times WHERE at = '2024-02-01 09:00'",
+        "SELECT n FROM times WHERE at = '2024-02-01 09:00+05'",
+        "SELECT n FROM times WHERE at = timestamptz '2024-02-01 09:00+00'",
+        "SELECT n FROM times WHERE at = date '2024-02-01'",
+        "SELECT n FROM times WHERE at = '2024-02-01 09:00'::timestamptz::timestamp",
+        "SELECT count(*) FROM times WHERE at >= timestamptz '2024-02-01 00:00+00'",
+        "SELECT m.n, t.n FROM moments m JOIN times t ON m.at = t.at WHERE m.n < 40 ORDER BY 1, 2",
+        "UPDATE moments SET n = n + 1000 WHERE at = '2024-02-01 09:00+09'",
+        "SELECT at, n FROM moments WHERE n > 999",
+    ];
+    world.same("postgres", &reads, false);
+    for zone in ["America/New_York", "UTC", "+05:30"] {
+        let (mut oracle, mut through) = world.pair("postgres");
+        let set = format!("SET TimeZone = '{zone}'");
+        for sql in std::iter::once(&*set).chain(reads) {
+            assert_eq!(oracle.simple(sql).text(), through.simple(sql).text(), "{sql} in {zone}");
+        }
+        for (declared, value) in
+            [(0, "2024-02-01 03:00"), (1114, "2024-02-01 03:00"), (1082, "2024-02-01"), (1184, "2024-02-01 03:00Z")]
+        {
+            for table in ["moments", "times"] {
+                let sql = format!("SELECT n FROM {table} WHERE at = $1");
+                let ask = |raw: &mut Raw| raw.extended(&sql, &[declared], &[Value::text(value)], 0).text();
+                assert_eq!(ask(&mut oracle), ask(&mut through), "{sql} {value} of type {declared} in {zone}");
+            }
+        }
+        // What is written without a zone lies where it is read in this one, or is refused.
+        for (n, at) in ["2030-01-01 10:00", "2030-01-02 10:00+00", "2030-01-03"].iter().enumerate() {
+            let insert = format!("INSERT INTO moments VALUES ('{at}', {n})");
+            let reply = through.simple(&insert);
+            if reply.code().is_empty() {
+                oracle.must(&insert);
+            } else {
+                assert_eq!(reply.code(), "0A000", "{insert}");
+            }
+            let copied =
+                through.copy_in("COPY moments FROM STDIN", format!("{}\t{n}\n", at.replace("2030", "2031")).as_bytes());
+            if copied.code().is_empty() {
+                oracle.must(&insert.replace("2030", "2031"));
+            } else {
+                assert_eq!(copied.code(), "0A000", "COPY {at}: {}", copied.text());
+            }
+        }
+        let all = "SELECT at, n FROM moments WHERE at > '2029-01-01 00:00+00' ORDER BY at";
+        let rows = oracle.values(all);
+        assert!(!rows.is_empty(), "{zone}");
+        assert_eq!(rows, through.values(all), "{zone}");
+        for row in &rows {
+            let at = row.split('|').next().unwrap();
+            let one = format!("SELECT count(*) FROM moments WHERE at = '{at}'");
+            assert_eq!(through.value(&one), "1", "{one} in {zone}");
+        }
+        for raw in [&mut oracle, &mut through] {
+            raw.must("DELETE FROM moments WHERE at > '2029-01-01 00:00+00'");
+        }
+    }
+}
