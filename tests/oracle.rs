@@ -205,6 +205,9 @@ fn hand_written_statements_answer_as_one_postgres_does() {
 /// Several statements each, with every answer compared and then all tables.
 #[test]
 fn scenarios_of_writes_answer_and_leave_what_one_postgres_does() {
+    let all = corpus::read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle"));
+    let scripts = all.iter().filter(|(category, _)| corpus::is_of_scenarios(category)).flat_map(|(_, cases)| cases);
+    assert!(scripts.filter(|case| case.script).count() >= 150, "fewer scenarios than there were");
     answer_written("writes", corpus::is_of_scenarios);
 }
 

@@ -277,3 +277,81 @@ fn what_cannot_be_exact_is_refused_and_says_why() {
     assert!(refused(&mut raw, "DELETE FROM items WHERE id IN (SELECT id FROM plain)").contains("plain"));
     untouched(&world, &mut world.connect(), "what was refused");
 }
+
+#[test]
+fn rows_of_a_merge_go_to_the_shards_that_can_match_them() {
+    let world = Sharded::create("supplymerge", "merge_max_bytes = \"64KiB\"");
+    let mut raw = world.connect();
+    let free = world.free_ids(2000);
+    let merge = |values: &str| {
+        format!(
+            "MERGE INTO items i USING (VALUES {values}) v (id, n) ON i.id = v.id WHEN MATCHED THEN UPDATE SET n = v.n \
+             WHEN NOT MATCHED THEN INSERT (id, n, name) VALUES (v.id, v.n, 'new')"
+        )
+    };
+    // One row is the matter of one shard; several of those that have them.
+    let one = raw.must(&format!("EXPLAIN (ROUTE) {}", merge(&format!("({}, 1)", free[2])))).text();
+    assert!(one.starts_with("Single s2"), "{one}");
+    raw.must("BEGIN");
+    let (old, new) = (world.id(1, 0), free[3]);
+    let reply = raw.must(&merge(&format!("({old}, 1), ({new}, 2)")));
+    assert_eq!(reply.answers[0].tag.as_deref(), Some("MERGE 2"));
+    let plan = raw.must("EXPLAIN (ROUTE) COMMIT").text();
+    assert!(plan.contains("s1") && plan.contains("s3") && !plan.contains("s2"), "{plan}");
+    raw.must("COMMIT");
+    assert_eq!(world.db.shard(3).value(&format!("SELECT n FROM items WHERE id = {new}")), "2");
+    raw.must(&format!("DELETE FROM items WHERE id = {new}; UPDATE items SET n = 0"));
+    // All or nothing.
+    let error = raw.simple(&merge(&format!("({old}, 1), ({new}, -2)"))).error.unwrap();
+    assert_eq!(error.code(), "23514", "{error}");
+    let error = raw.simple(&merge(&format!("({old}, 1), ({new}, 2), ({old}, 3)"))).error.unwrap();
+    assert_eq!(error.code(), "21000", "{error}");
+    let error = raw.simple(&merge(&format!("({old}, 1), (NULL, 2)"))).error.unwrap();
+    assert_eq!(error.code(), "23502", "{error}");
+    untouched(&world, &mut raw, "what could not all be done");
+    // A key that would be rounded is not sent anywhere; one that is an integer is.
+    raw.must(&merge(&format!("({old}.0, 0), ({}, 0)", world.id(2, 0))));
+    let error = raw.simple(&merge(&format!("({old}.5, 1), ({new}, 2)"))).error.unwrap();
+    assert_eq!(error.code(), "0A000", "{error}");
+    untouched(&world, &mut raw, "a key that is none");
+    let large = "MERGE INTO items i USING (SELECT g AS id, repeat('x', 1000) AS n FROM generate_series(3001, 3100) g) v \
+                 ON i.id = v.id WHEN NOT MATCHED THEN INSERT VALUES (v.id, 1, v.n)";
+    let error = raw.simple(large).error.unwrap();
+    assert_eq!(error.code(), "53400", "{error}");
+    untouched(&world, &mut raw, "too much to hold");
+}
+
+#[test]
+fn with_that_changes_data_is_atomic_and_runs_to_its_end() {
+    let world = Sharded::create("supplywith", "");
+    let mut raw = world.connect();
+    raw.must("ALTER TABLE parts DROP CONSTRAINT parts_id_fkey");
+    let bad = world.id(1, 2);
+    let moves = "WITH d AS (DELETE FROM items RETURNING *) INSERT INTO parts SELECT id, name FROM d";
+    raw.must(&format!("INSERT INTO parts VALUES ({bad}, 'taken')"));
+    assert_eq!(raw.simple(moves).code(), "23505");
+    untouched(&world, &mut raw, "a row that was there");
+    raw.must("DELETE FROM parts");
+    raw.must("BEGIN");
+    assert_eq!(raw.must(moves).answers[0].tag.as_deref(), Some("INSERT 0 60"));
+    assert_eq!(raw.value("SELECT count(*) FROM items"), "0");
+    raw.must("ROLLBACK");
+    untouched(&world, &mut raw, "what was rolled back");
+    assert_eq!(raw.value("SELECT count(*) FROM parts"), "0");
+    // Who takes only a few of the rows has changed all of them, as in Postgres.
+    let sql = "WITH u AS (UPDATE items SET n = 1 RETURNING id) SELECT id FROM u";
+    let few = [m::parse("", sql, &[]), m::bind("p", "", &[], &[]), m::execute("p", 3), m::close(b'P', "p"), m::sync()];
+    let reply = raw.exchange_with(&few.concat(), None, true);
+    assert!(reply.error.is_none(), "{reply:?}");
+    assert_eq!(world.on_each("SELECT DISTINCT n FROM items"), vec!["1"; SHARDS]);
+    raw.must("BEGIN");
+    raw.must("WITH u AS (UPDATE items SET n = 0 RETURNING id) SELECT count(*) FROM u");
+    let plan = raw.must("EXPLAIN (ROUTE) COMMIT").text();
+    assert!(plan.contains("TwoPhase"), "{plan}");
+    raw.must("COMMIT");
+    untouched(&world, &mut raw, "after all");
+    let mut lone = world.connect();
+    lone.must("BEGIN READ ONLY");
+    assert_eq!(lone.simple("WITH u AS (UPDATE items SET n = 0 RETURNING id) SELECT count(*) FROM u").code(), "25006");
+    lone.must("ROLLBACK");
+}

@@ -155,7 +155,8 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
         }
         PlanKind::Supply(supply) => json!({
             "plan": "supply", "shards": list(&supply.shards, view), "sql": supply.statement,
-            "supplies": supply.supplies.iter().map(|of| json!({ "name": of.name, "rows": supplied(of, supply) }))
+            "supplies": supply.supplies.iter().map(|of| json!({ "name": of.name, "rows": supplied(of, supply),
+                    "by": of.place.as_ref().map(|place| place.key.iter().map(|(name, _)| name).collect::<Vec<_>>()) }))
                 .collect::<Vec<_>>(),
             "moment": supply.moment, "fill": finish_document(&supply.finish, view),
         }),
@@ -278,7 +279,14 @@ impl Lines {
             self.push(1, format!("With {MOMENT}: the start of the transaction"));
         }
         for of in &supply.supplies {
-            self.push(1, format!("With {}: {}", of.name, supplied(of, supply)));
+            let sorted = match &of.place {
+                Some(place) => {
+                    let key = place.key.iter().map(|(name, _)| quoted(name)).collect::<Vec<_>>().join(", ");
+                    format!(", each row to the shard of {key}")
+                }
+                None => String::new(),
+            };
+            self.push(1, format!("With {}{sorted}: {}", of.name, supplied(of, supply)));
         }
         supply.finish.pulls.iter().for_each(|pull| self.pull(pull, &supply.finish, view));
     }

@@ -10,7 +10,7 @@ use crate::plan::{
 use crate::sql::Access;
 use crate::sql::pieces::Pieces;
 use crate::sql::rewrite::renumber;
-use crate::sql::supply::{Supply, SupplyRows, SupplyTarget};
+use crate::sql::supply::{Supply, SupplyPlace, SupplyRows, SupplyTarget};
 
 /// A write for which rows of other tables are put together first.
 ///
@@ -40,6 +40,8 @@ pub struct SupplyPlan {
 pub struct Supplied {
     pub name: String,
     pub rows: SuppliedRows,
+    /// Each row to one shard only.
+    pub place: Option<SupplyPlace>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,9 +55,10 @@ pub enum SuppliedRows {
 pub(super) fn plan(supply: &Supply, why: Option<Why>, inputs: &Inputs<'_>, view: &View<'_>, parameters: u16) -> Plan {
     match fill(supply, inputs, view, parameters) {
         Ok(plan) => {
-            let why = why.unwrap_or(match plan.everywhere {
-                true => Why::Reference,
-                false => Why::Unsharded,
+            let why = why.unwrap_or_else(|| match &supply.target {
+                SupplyTarget::Sharded(group) => Why::NoKey(group.name.clone()),
+                SupplyTarget::Everywhere => Why::Reference,
+                SupplyTarget::Home => Why::Unsharded,
             });
             Plan { kind: PlanKind::Supply(Arc::new(plan)), access: Access::Write, why }
         }
@@ -99,7 +102,7 @@ fn fill(supply: &Supply, inputs: &Inputs<'_>, view: &View<'_>, parameters: u16) 
                 SuppliedRows::Query { sql, parameters }
             }
         };
-        Ok(Supplied { name: of.name.clone(), rows })
+        Ok(Supplied { name: of.name.clone(), rows, place: of.place.clone() })
     });
     // It runs in a transaction, whether or not the client has one open.
     let in_transaction = View { in_transaction: true, ..*view };

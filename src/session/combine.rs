@@ -356,7 +356,7 @@ fn depot_columns(depot: &Depot) -> Vec<TypedColumn> {
         collation: None,
         default: column.default.clone(),
     };
-    depot.columns.iter().map(column).collect()
+    depot.columns.iter().chain(&depot.beside).map(column).collect()
 }
 
 /// The settings under which inputs are made and filled. temp_buffers cannot be changed where there are temporary tables already.

@@ -12,7 +12,7 @@ use crate::exec::forward::{Broken, without_position};
 use crate::exec::replies::{ScatterError, content};
 use crate::exec::scatter::{RunEnd, ScatterRun};
 use crate::fault::{Fault, SqlState};
-use crate::ids::{ShardId, ShardSet};
+use crate::ids::{QualifiedName, ShardId, ShardSet};
 use crate::plan::DeliveryPlan;
 use crate::plan::route::unmapped;
 use crate::session::finish::{Original, PORTAL};
@@ -210,9 +210,12 @@ impl Session {
         let rows = self.finish_depot(slot).await?;
         if let Some(taking) = &plan.taking {
             let landing = &plan.landing;
+            self.check_takes_over(slot, landing).await?;
             return self.take_from_depot(slot, Taken { taking, landing, depot, targets }, ask, &original).await;
         }
         let written = self.copy_from_depot(slot, plan, depot, targets).await?;
+        // What is there already is told first.
+        self.check_takes_over(slot, &plan.landing).await?;
         if written != rows {
             let detail = format!("{rows} rows were put together, {written} were written");
             return Err(Fault::new(SqlState::DATA_CORRUPTED, "rows were lost between the shards")
@@ -220,6 +223,17 @@ impl Session {
                 .into());
         }
         Ok(Delivered::Done(plan.landing.verb.tag(rows)))
+    }
+
+    /// Refuses rows of which one takes over what must be unique from another.
+    async fn check_takes_over(&mut self, slot: ShardId, landing: &Landing) -> Result<(), ScatterError> {
+        let Some(sql) = landing.moved.as_ref().and_then(|moved| moved.takes_over.as_ref()) else { return Ok(()) };
+        let at = self.held_at(slot)?;
+        let answer = self.held[at].server.query(sql).await.map_err(Fault::without_position)?;
+        match answer.first().and_then(|row| row.first()) {
+            Some(cell) if cell.as_deref() == Some("f") => Ok(()),
+            _ => Err(takes_over(landing).into()),
+        }
     }
 
     /// How many rows the depot has in the end.
@@ -278,7 +292,8 @@ impl Session {
         ask_rows(source, &format!("SELECT {columns} FROM {}", qualified(&depot.name)), &[i16::from(binary)])?;
         let format = if binary { Format::Binary } else { Format::Text };
         let formats = vec![format; depot.columns.len()];
-        let place = |row: &RowView<'_>| place(row, &plan.landing, &formats, &topology, targets);
+        let place =
+            |row: &RowView<'_>| place(row, &plan.landing.place, &plan.landing.table, &formats, &topology, targets);
         let carried = carry(source, servers, &mut self.client, binary, place).await;
         let same = matches!(plan.landing.place, Place::Everywhere);
         let got = match carried {
@@ -304,12 +319,13 @@ impl Session {
 /// Where a row goes. `formats`: of its columns.
 pub(super) fn place(
     row: &RowView<'_>,
-    landing: &Landing,
+    place: &Place,
+    table: &QualifiedName,
     formats: &[Format],
     topology: &Topology,
     targets: &[ShardId],
 ) -> Result<To, Fault> {
-    let (distribution, name, key) = match &landing.place {
+    let (distribution, name, key) = match place {
         Place::Keyed { distribution, name, key } => (topology.distribution(*distribution), name, key),
         Place::Everywhere => return Ok(To::All),
         Place::Home => return Ok(To::One(0)),
@@ -318,7 +334,7 @@ pub(super) fn place(
     for (column, key_type) in key.iter().zip(&distribution.key_types) {
         let Some(bytes) = row.column(column.column)? else {
             // A shard refuses it, in Postgres's words.
-            return if column.not_null { Ok(To::One(0)) } else { Err(null_key(landing)) };
+            return if column.not_null { Ok(To::One(0)) } else { Err(null_key(table)) };
         };
         let format = formats.get(column.column).copied().unwrap_or_default();
         let value = match format {
@@ -327,7 +343,7 @@ pub(super) fn place(
                 std::str::from_utf8(bytes).map_err(|_| KeyError::Unsure).and_then(|text| key_type.parse_text(text))
             }
         };
-        values.push(value.map_err(|_| unread_key(landing))?);
+        values.push(value.map_err(|_| unread_key(table))?);
     }
     let shard = distribution.locate(&values).map_err(|_| unmapped(name, &values))?;
     let at = targets.iter().position(|target| *target == shard);
@@ -354,17 +370,25 @@ fn no_right_to_move(landing: &Landing) -> Fault {
     )
 }
 
-fn null_key(landing: &Landing) -> Fault {
+fn takes_over(landing: &Landing) -> Fault {
     Fault::unsupported(
-        format!("a row for sharded table \"{}\" without a sharding key is not supported", landing.table.name),
+        format!("this change of the sharding key of table \"{}\" is not supported", landing.table.name),
+        "a row would take over what must be unique from another row that is changed too, which succeeds or fails by the order of the rows",
+        "Change the rows in several statements.",
+    )
+}
+
+fn null_key(table: &QualifiedName) -> Fault {
+    Fault::unsupported(
+        format!("a row for sharded table \"{}\" without a sharding key is not supported", table.name),
         "its sharding key is NULL, which belongs to no shard",
         "Give every row a key, or leave such rows out.",
     )
 }
 
-fn unread_key(landing: &Landing) -> Fault {
+pub(super) fn unread_key(table: &QualifiedName) -> Fault {
     Fault::unsupported(
-        format!("the shard of a row for table \"{}\" is not certain", landing.table.name),
+        format!("the shard of a row for table \"{}\" is not certain", table.name),
         "its sharding key cannot be read with certainty",
         "Write the rows with the values themselves.",
     )

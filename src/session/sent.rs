@@ -38,8 +38,8 @@ pub(super) enum Collation {
     None,
     /// Its type has one, which has not been asked for.
     Some,
-    /// In SQL.
-    Known(String),
+    /// In SQL; and whether what it takes for equal can differ in its bytes.
+    Known { name: String, folds: bool },
 }
 
 /// A FROM item of the arrays that are the parameters from `first` on, and what is to be selected of it to have the columns.
@@ -47,7 +47,7 @@ pub(super) fn from_arrays(sent: &[Sent], first: usize) -> (Vec<String>, String) 
     let numbered = || sent.iter().zip(1..);
     let value = |(sent, n): (&Sent, usize)| match &sent.collation {
         Collation::None | Collation::Some => format!("CAST(pgloom.c{n} AS {})", sent.sql_type),
-        Collation::Known(collation) => format!("CAST(pgloom.c{n} AS {}) COLLATE {collation}", sent.sql_type),
+        Collation::Known { name, .. } => format!("CAST(pgloom.c{n} AS {}) COLLATE {name}", sent.sql_type),
     };
     let values = numbered().map(value).collect();
     let arrays: Vec<String> = numbered().map(|(_, n)| format!("pg_catalog.unnest(${})", first + n - 1)).collect();
@@ -132,8 +132,14 @@ impl Session {
             return Ok(());
         }
         // One row of NULLs, whatever the query would give.
-        let asked: Vec<String> =
-            collatable.iter().map(|(at, _)| format!("pg_catalog.pg_collation_for(pgloom.c{at})")).collect();
+        let asked = collatable.iter().map(|(at, _)| {
+            let name = format!("pg_catalog.pg_collation_for(pgloom.c{at})");
+            format!(
+                "{name}, (SELECT NOT collisdeterministic FROM pg_catalog.pg_collation \
+                   WHERE oid OPERATOR(pg_catalog.=) {name}::pg_catalog.regcollation)"
+            )
+        });
+        let asked: Vec<String> = asked.collect();
         let names: Vec<String> =
             (0..collatable.last().map_or(0, |(at, _)| at + 1)).map(|at| format!("c{at}")).collect();
         let sql = format!(
@@ -146,29 +152,31 @@ impl Session {
         let at = self.held_at(slot)?;
         let server = &mut self.held[at].server;
         ask_bound(server, &sql, types, &bind)?;
-        let mut found = Vec::new();
+        let mut found: Vec<Option<String>> = Vec::new();
         let note = |row: &RowView<'_>| {
             let texts = row.columns().map(|value| Ok(value?.map(|text| String::from_utf8_lossy(text).into_owned())));
             found = texts.collect::<Result<_, Fault>>()?;
             Ok(To::All)
         };
-        let elements = vec![oid::TEXT; collatable.len()];
+        let elements = vec![oid::TEXT; 2 * collatable.len()];
         collect(server, &mut self.client, 1, &elements, usize::MAX, note, unread).await?;
-        if found.len() != collatable.len() {
+        if found.len() != 2 * collatable.len() {
             return Err(unread().into());
         }
-        for ((_, sent), collation) in collatable.iter_mut().zip(found) {
-            let collation = collation.ok_or_else(|| {
-                Fault::unsupported(
-                    "statement is not supported across shards",
-                    format!("it is not clear by which collation column \"{}\" of what it reads is compared", sent.name),
-                    "Say the collation with COLLATE.",
-                )
-            })?;
-            sent.collation = Collation::Known(collation);
+        for ((_, sent), found) in collatable.iter_mut().zip(found.chunks(2)) {
+            let [Some(name), Some(folds)] = found else { return Err(unclear(&sent.name).into()) };
+            sent.collation = Collation::Known { name: name.clone(), folds: folds == "t" };
         }
         Ok(())
     }
+}
+
+fn unclear(column: &str) -> Fault {
+    Fault::unsupported(
+        "statement is not supported across shards",
+        format!("it is not clear by which collation column \"{column}\" of what it reads is compared"),
+        "Say the collation with COLLATE.",
+    )
 }
 
 fn unread() -> Fault {

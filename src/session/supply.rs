@@ -1,13 +1,15 @@
 //! UPDATE and DELETE that are sent what they read: rows of other tables are put together on the combine connection, held, and go along with
 //! the statement to each shard, as WITH queries over arrays.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::time::Instant;
 
 use crate::backend::clock::Moment;
 use crate::backend::combine::qualified;
 use crate::backend::inflight::{Audience, Owed};
-use crate::exec::delivery::{Collected, To, ask_bound, collect};
+use crate::exec::delivery::{To, ask_bound, collect};
 use crate::exec::forward::without_position;
 use crate::exec::replies::ScatterError;
 use crate::exec::scatter::{Answer, ScatterRun};
@@ -18,24 +20,30 @@ use crate::plan::SupplyPlan;
 use crate::plan::combine::Combine;
 use crate::plan::supply::{Supplied, SuppliedRows};
 use crate::session::bind::result_formats;
-use crate::session::delivery::Answering;
+use crate::session::delivery::{Answering, place, unread_key};
 use crate::session::finish::Original;
 use crate::session::pulls::{declared_types, values_of};
 use crate::session::run::Ask;
-use crate::session::sent::{Sent, from_arrays, names};
+use crate::session::sent::{Collation, Sent, from_arrays, names};
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session};
+use crate::sql::delivery::{DepotKey, Place};
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
 use crate::sql::pulls::quoted;
-use crate::sql::supply::MOMENT;
+use crate::sql::supply::{MOMENT, SupplyPlace};
+use crate::types::Format;
 use crate::wire::array::ArrayWriter;
+use crate::wire::row::RowView;
 use crate::wire::{encode, reply, request};
 
 /// Rows that are held until the statement is sent.
 struct Held {
     name: String,
     sent: Vec<Sent>,
-    arrays: Vec<Bytes>,
+    /// For each shard that has a part in the statement; or the same for all of them.
+    arrays: Vec<Vec<Bytes>>,
+    /// The shards that got rows, where each gets rows of its own.
+    sorted: Option<Vec<bool>>,
 }
 
 impl Session {
@@ -144,7 +152,7 @@ impl Session {
         let mut left = self.shared.limits.merge_bytes;
         for supplied in &plan.supplies {
             let rows = self.read_supply(slot, plan, supplied, ask, original, left).await?;
-            left = left.saturating_sub(rows.arrays.iter().map(Bytes::len).sum());
+            left = left.saturating_sub(rows.arrays.iter().flatten().map(Bytes::len).sum());
             held.push(rows);
         }
         Ok(held)
@@ -178,12 +186,22 @@ impl Session {
         sent.iter().for_each(|sent| bind.put_i16(sent.format.code()));
         let elements: Vec<_> = sent.iter().map(|sent| sent.element).collect();
         let bytes = self.shared.limits.merge_bytes;
+        let topology = Arc::clone(&self.view.topology);
+        let targets: Vec<ShardId> = plan.shards.iter().collect();
+        let to = supplied.place.as_ref().map(|of| Ok::<_, Fault>((place_of(of, &sent)?, &of.table))).transpose()?;
+        let formats: Vec<Format> = sent.iter().map(|sent| sent.format).collect();
+        let sort = |row: &RowView<'_>| match &to {
+            None => Ok(To::All),
+            Some((to, table)) => place(row, to, table, &formats, &topology, &targets),
+        };
         let at = self.held_at(slot)?;
         let server = &mut self.held[at].server;
         ask_bound(server, sql, &types, &bind)?;
-        let collected =
-            collect(server, &mut self.client, 1, &elements, limit, |_| Ok(To::All), || too_much(bytes)).await?;
-        Ok(Held { name: supplied.name.clone(), arrays: arrays_of(&collected, &sent)?, sent })
+        let shards = if to.is_some() { targets.len() } else { 1 };
+        let collected = collect(server, &mut self.client, shards, &elements, limit, sort, || too_much(bytes)).await?;
+        let arrays = collected.arrays.iter().map(|arrays| arrays_of(arrays, &sent)).collect::<Result<_, _>>()?;
+        let sorted = to.is_some().then(|| collected.arrays.iter().map(|arrays| !arrays.is_empty()).collect());
+        Ok(Held { name: supplied.name.clone(), arrays, sorted, sent })
     }
 
     /// The statement on every shard, with all that is sent along.
@@ -207,11 +225,12 @@ impl Session {
             }
         };
         types.extend(held.iter().flat_map(|held| &held.sent).map(|sent| sent.array));
-        let arrays: Vec<&[u8]> = held.iter().flat_map(|held| &held.arrays).map(|array| &array[..]).collect();
-        let mut bind = values_of(ask, &parameters, moment, &arrays)?;
-        put_formats(&mut bind, ask)?;
-        let shards: Vec<ShardId> = plan.shards.iter().collect();
-        for shard in &shards {
+        let shards = who_runs(plan, held);
+        for (place, shard) in &shards {
+            let arrays = held.iter().flat_map(|held| held.arrays.get(*place).or(held.arrays.first()));
+            let arrays: Vec<&[u8]> = arrays.flatten().map(|array| &array[..]).collect();
+            let mut bind = values_of(ask, &parameters, moment, &arrays)?;
+            put_formats(&mut bind, ask)?;
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
             held.wrote = true;
@@ -227,6 +246,7 @@ impl Session {
             server.out.extend_from_slice(request::SYNC);
             server.inflight.push(Owed::Sync(Audience::Router));
         }
+        let shards: Vec<ShardId> = shards.into_iter().map(|(_, shard)| shard).collect();
         let run = self.start_answers(&shards, &Combine::CONCAT, plan.everywhere, ask, original).await?;
         Ok(Answering { run, shards, same: plan.everywhere })
     }
@@ -277,11 +297,39 @@ async fn in_time<T>(until: Option<Instant>, work: impl Future<Output = T>) -> Re
     tokio::time::timeout_at(until, work).await.map_err(late)
 }
 
+/// The shards that run the statement, by their places among those that have a part in it: where each gets rows of its own only who got
+/// some, but at least one.
+fn who_runs(plan: &SupplyPlan, held: &[Held]) -> Vec<(usize, ShardId)> {
+    let sorted: Vec<&Vec<bool>> = held.iter().filter_map(|held| held.sorted.as_ref()).collect();
+    let all: Vec<(usize, ShardId)> = plan.shards.iter().enumerate().collect();
+    let got = |(place, _): &(usize, ShardId)| sorted.iter().all(|sorted| sorted.get(*place) == Some(&true));
+    let mut runs: Vec<(usize, ShardId)> = all.iter().copied().filter(got).collect();
+    if runs.is_empty() {
+        runs.extend(all.first());
+    }
+    runs
+}
+
+/// Where the rows of a supply go whose columns have these types.
+fn place_of(of: &SupplyPlace, sent: &[Sent]) -> Result<Place, Fault> {
+    let key = of.key.iter().map(|(name, not_null)| {
+        // Equal texts that differ in their bytes would belong to several shards.
+        let read = |sent: &Sent| {
+            sent.format == Format::Binary && !matches!(sent.collation, Collation::Known { folds: true, .. })
+        };
+        let column = sent.iter().position(|sent| sent.name == *name && read(sent));
+        let column = column.ok_or_else(|| unread_key(&of.table))?;
+        Ok(DepotKey { column, type_oid: sent[column].element, not_null: *not_null })
+    });
+    let key = key.collect::<Result<_, Fault>>()?;
+    Ok(Place::Keyed { distribution: of.distribution, name: Arc::clone(&of.name), key })
+}
+
 /// The arrays of a supply; empty ones where it has no rows.
-fn arrays_of(collected: &Collected, sent: &[Sent]) -> Result<Vec<Bytes>, Fault> {
-    match collected.arrays.first().filter(|arrays| !arrays.is_empty()) {
-        Some(arrays) => arrays.iter().map(ArrayWriter::bytes).collect(),
-        None => sent.iter().map(|sent| ArrayWriter::new(sent.element).bytes()).collect(),
+fn arrays_of(arrays: &[ArrayWriter], sent: &[Sent]) -> Result<Vec<Bytes>, Fault> {
+    match arrays.is_empty() {
+        false => arrays.iter().map(ArrayWriter::bytes).collect(),
+        true => sent.iter().map(|sent| ArrayWriter::new(sent.element).bytes()).collect(),
     }
 }
 

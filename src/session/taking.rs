@@ -97,7 +97,8 @@ impl Session {
         let at = self.held_at(slot)?;
         let source = &mut self.held[at].server;
         ask_rows(source, rows, &codes)?;
-        let place = |row: &RowView<'_>| place(row, of.landing, &formats, &topology, of.targets);
+        let place =
+            |row: &RowView<'_>| place(row, &of.landing.place, &of.landing.table, &formats, &topology, of.targets);
         collect(source, &mut self.client, of.targets.len(), &elements, limit, place, || too_many(limit)).await
     }
 }

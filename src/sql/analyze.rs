@@ -18,12 +18,15 @@ use crate::sql::finish::{self, Parsed, Unmerged};
 use crate::sql::functions;
 use crate::sql::lexer::TokenKind;
 use crate::sql::model::{Model, Obstacle, Stop};
+use crate::sql::modifying::with_fixed;
 use crate::sql::names::{Place, creation_schema, folded, parts};
 use crate::sql::outcome::{Many, Outcome, Routed, Scatter, ScatterSql, Why};
 use crate::sql::query::check_clauses;
+use crate::sql::query::is_limited;
 use crate::sql::regroup::regroup;
 use crate::sql::sequences::{self, Draw, Form, SequenceUse};
 use crate::sql::shape;
+use crate::sql::supplying::refused;
 use crate::sql::template::Scan;
 use crate::sql::utility::{self, StatementKind};
 use crate::sql::{Access, Change, NameScope, copying, ddl, on_deep_stack, parse, words};
@@ -322,7 +325,7 @@ impl Analyzer<'_> {
     fn finish(&self, model: Model<'_>, outcome: Outcome) -> Verdict {
         let outcome = match check_functions(&model, &outcome) {
             Some(fault) => Outcome::Refuse(fault),
-            None => outcome,
+            None => with_fixed(&model, outcome),
         };
         let uses = &model.uses;
         let changes =
@@ -389,13 +392,19 @@ impl Analyzer<'_> {
             .map(Arc::new)
         };
         let many = match many {
+            // Who has enough rows would stop the shards at their work.
+            Ok(_) if model.uses.writing_cte && is_limited(query) => {
+                Err(Obstacle::new("LIMIT of rows that WITH changes on several shards").fault())
+            }
             Ok(mut scatter) if rows.are_merged(&scatter) => {
-                if scatter.style != TextStyle::NONE {
+                if scatter.style != TextStyle::NONE && !model.uses.writing_cte {
                     scatter.otherwise = finish(Obstacle::new(PRINTED_OTHERWISE).fault()).ok();
                 }
                 Ok(Many::Scatter(scatter))
             }
             Err(fault) if model.refs.is_empty() && model.needs().len() <= 1 => Err(fault),
+            Ok(_) if model.uses.writing_cte => Err(Obstacle::new(rows.not_merged()).fault()),
+            Err(fault) if model.uses.writing_cte => Err(refused(&fault, "WITH contains a statement that changes data")),
             other => {
                 let merged = || Obstacle::new(rows.not_merged()).fault();
                 finish(other.err().unwrap_or_else(merged)).map(Many::Finish)
@@ -452,7 +461,7 @@ impl Analyzer<'_> {
             Statement::Insert(insert) => self.insert(model, parsed, insert, ctes, with),
             Statement::Update(update) => self.update(model, parsed, update, ctes, with),
             Statement::Delete(delete) => self.delete(model, parsed, delete, ctes, with),
-            Statement::Merge(_) => Err(Stop::NotUnderstood("MERGE")),
+            Statement::Merge(merge) => self.merge(model, parsed, merge, ctes, with),
             _ => Err(Stop::NotUnderstood("this kind of statement")),
         }
     }

@@ -11,6 +11,7 @@ use crate::sql::model::{Collected, Columns, Spread, TableUse};
 use crate::sql::names::{Relation, folded};
 use crate::sql::splice::Source;
 use crate::sql::supplying::Supplying;
+use crate::sql::words::{text_of, tokens};
 
 /// A query within the statement that is asked once.
 pub(crate) struct Closed {
@@ -19,6 +20,8 @@ pub(crate) struct Closed {
     /// Between its parentheses.
     pub bytes: Range<usize>,
     pub columns: Columns,
+    /// It is the source of a MERGE whose rows are sorted.
+    pub source: bool,
 }
 
 impl Supplying<'_> {
@@ -31,6 +34,7 @@ impl Supplying<'_> {
             next: 0,
             depth: 0,
             within: None,
+            sorted: false,
             found: Vec::new(),
             inside: HashSet::new(),
         };
@@ -39,7 +43,7 @@ impl Supplying<'_> {
     }
 
     /// What a query gives, where it can be asked by itself.
-    fn closed_columns(&self, query: &Query, home: bool) -> Option<Columns> {
+    fn closed_columns(&self, query: &Query, home: bool, sorted: bool) -> Option<Columns> {
         let mut scratch = self.model();
         scratch.unresolved = Some(Vec::new());
         scratch.collected = Some(Box::new(Collected::default()));
@@ -52,7 +56,8 @@ impl Supplying<'_> {
         };
         let unknown = |table: &TableUse| matches!(&table.relation, Relation::Unsharded { table: None, .. });
         // Of what every shard has nothing is sent, but where each could make something else of it.
-        let reads = collected.tables.iter().any(elsewhere)
+        let reads = sorted
+            || collected.tables.iter().any(elsewhere)
             || collected.views.iter().any(|(_, _, sharded)| *sharded)
             || !home && (!matches!(rows.spread, Spread::Same) || scratch.uses.volatile.is_some());
         // A name that is none of a table may be one of a WITH around it, or of a column around it; or of a column of its own output, where
@@ -87,6 +92,8 @@ struct FindClosed<'f, 'a> {
     depth: usize,
     /// How deep the query is that the visit is inside of and that is asked once.
     within: Option<usize>,
+    /// The next query is the source of a MERGE whose rows are sorted.
+    sorted: bool,
     found: Vec<Closed>,
     inside: HashSet<*const TableFactor>,
 }
@@ -101,13 +108,19 @@ impl Visitor for FindClosed<'_, '_> {
         if self.within.is_some() {
             return ControlFlow::Continue(());
         }
-        if let SetExpr::Select(select) = &*query.body
-            && query.with.is_none()
-            && let Some(bytes) = self.source.parenthesised(select.select_token.0.span.start)
-            && let Some(columns) = self.of.closed_columns(query, self.home)
+        let sorted = std::mem::take(&mut self.sorted);
+        let bytes = match &*query.body {
+            SetExpr::Select(select) if query.with.is_none() => {
+                self.source.parenthesised(select.select_token.0.span.start)
+            }
+            _ if sorted => source_of_merge(self.source.text),
+            _ => None,
+        };
+        if let Some(bytes) = bytes
+            && let Some(columns) = self.of.closed_columns(query, self.home, sorted)
         {
             self.within = Some(self.depth);
-            self.found.push(Closed { ordinal, query, bytes, columns });
+            self.found.push(Closed { ordinal, query, bytes, columns, source: sorted });
         }
         ControlFlow::Continue(())
     }
@@ -124,8 +137,33 @@ impl Visitor for FindClosed<'_, '_> {
         if self.within.is_some() {
             self.inside.insert(factor);
         }
+        self.sorted = self.of.sorts(factor);
         ControlFlow::Continue(())
     }
+}
+
+/// What stands between the parentheses behind USING.
+fn source_of_merge(text: &str) -> Option<Range<usize>> {
+    let tokens = tokens(text, true)?;
+    let mut depth = 0usize;
+    let mut merges = false;
+    let mut open = None;
+    for (at, token) in tokens.iter().enumerate() {
+        let word = text_of(text, token);
+        if token.is(b'(') {
+            depth += 1;
+        } else if token.is(b')') {
+            depth = depth.checked_sub(1)?;
+            if let Some(open) = open.filter(|_| depth == 0) {
+                return Some(open..token.start);
+            }
+        } else if depth == 0 && word.eq_ignore_ascii_case("merge") {
+            merges = true;
+        } else if depth == 0 && merges && word.eq_ignore_ascii_case("using") && open.is_none() {
+            open = Some(tokens.get(at + 1).filter(|next| next.is(b'('))?.end);
+        }
+    }
+    None
 }
 
 /// Leaves out where names can be those of output columns.

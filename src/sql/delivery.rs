@@ -24,6 +24,8 @@ pub struct Depot {
     /// It is the temporary table `pg_temp.<name>`; a name always stands for the same columns and defaults.
     pub name: String,
     pub columns: Vec<DepotColumn>,
+    /// Columns that are not delivered.
+    pub beside: Vec<DepotColumn>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +83,8 @@ impl Verb {
 pub struct Moved {
     /// The columns that the UPDATE sets.
     pub assigned: Vec<Box<str>>,
+    /// A query of the depot: whether some row takes what must be unique from another that is moved too.
+    pub takes_over: Option<String>,
 }
 
 #[derive(Clone, Debug)]

@@ -338,6 +338,7 @@ impl Rewriting<'_> {
         let queries: HashMap<usize, &str> =
             of_queries.iter().filter_map(|(ordinal, at)| Some((*ordinal, &*pulls.get(*at)?.name))).collect();
         let mut replace = Replace {
+            places: None,
             schema: Some("pg_temp"),
             source: self.source,
             names: &names,

@@ -198,7 +198,7 @@ impl Model<'_> {
         Some(common)
     }
 
-    fn factor<'q>(&mut self, level: LevelId, factor: &'q TableFactor, ctes: &Ctes<'q>) -> Result<JoinTree, Stop> {
+    pub fn factor<'q>(&mut self, level: LevelId, factor: &'q TableFactor, ctes: &Ctes<'q>) -> Result<JoinTree, Stop> {
         match factor {
             TableFactor::Table {
                 name,
@@ -421,7 +421,9 @@ impl Model<'_> {
             collected.tables.push(TableUse { factor, leaf: id, relation: relation.clone() });
         }
         if factor.is_some_and(|factor| self.supplied.factors.contains(&factor))
-            && let Relation::Sharded { table, .. } | Relation::Unsharded { table, .. } = &relation
+            && let Relation::Sharded { table, .. }
+            | Relation::Reference { table, .. }
+            | Relation::Unsharded { table, .. } = &relation
         {
             self.leaves[id].columns = self.columns_of(id, table.as_deref());
             rename(&mut self.leaves[id].columns, alias);
@@ -454,6 +456,7 @@ impl Model<'_> {
                     distribution,
                     name: Arc::new(KeyName { table: name.name.clone(), columns: key.join(", ").into() }),
                     key: nodes,
+                    made: false,
                 };
                 self.refs.push(reference);
                 let id_of_ref = self.refs.len() - 1;

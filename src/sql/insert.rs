@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use sqlparser::ast::{
     Assignment, AssignmentTarget, ConflictTarget, Expr, Insert, OnConflict, OnConflictAction, OnInsert, Query, Select,
     SelectItem, SetExpr, TableObject, Values, With,
@@ -26,15 +27,16 @@ use crate::sql::query::item_expr;
 use crate::sql::sequences::fill::{Fill, Rows, expression_pieces, fill_of};
 use crate::sql::sequences::{self, Draw, Form, Piece, Take};
 use crate::sql::shape::check_scatter;
+use crate::sql::supplying;
 use crate::sql::template::Scan;
 use crate::sql::words;
 
 /// The sharded table that an INSERT writes.
-struct Target {
-    name: QualifiedName,
-    table: Option<Arc<Table>>,
-    distribution: DistributionId,
-    key: Vec<Box<str>>,
+pub(crate) struct Target {
+    pub name: QualifiedName,
+    pub table: Option<Arc<Table>>,
+    pub distribution: DistributionId,
+    pub key: Vec<Box<str>>,
 }
 
 impl Analyzer<'_> {
@@ -62,7 +64,7 @@ impl Analyzer<'_> {
         let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
         let level = target_level(model, alias.unwrap_or(table_name.clone()), table.as_deref())?;
         let columns = column_list(insert)?;
-        let source = self.source(model, insert, ctes)?;
+        let source = source(model, insert, ctes)?;
         model.unused_ctes(with, ctes)?;
         let at = At { level, ctes: ctes.clone(), vary: true };
         walk_conflict(model, &at, insert)?;
@@ -70,7 +72,8 @@ impl Analyzer<'_> {
             check_assigned(model, &relation, &update.assignments)?;
         }
         walk_returning(model, &at, insert.returning.as_deref())?;
-        let delivered = Delivered { parsed, insert, with, columns: columns.as_deref(), source: &source };
+        let writing_cte = model.uses.writing_cte;
+        let delivered = Delivered { parsed, insert, with, columns: columns.as_deref(), source: &source, writing_cte };
         match relation {
             Relation::Sharded { name, table, distribution, key } => {
                 let fill = self.fill(table.as_deref(), columns.as_deref(), &source, Some(&key))?;
@@ -216,6 +219,9 @@ impl Analyzer<'_> {
         let Some((table, given)) = table.and_then(|table| Some((table, of.given(table)?))) else {
             return Err(refused.clone());
         };
+        if of.writing_cte {
+            return Err(supplying::refused(refused, "WITH contains a statement that changes data"));
+        }
         let omitted = omitted(table, of.columns, of.source);
         if !matches!(target, inserting::Target::Home) {
             refuse_sequences(table, &omitted)?;
@@ -229,29 +235,6 @@ impl Analyzer<'_> {
         })
     }
 
-    fn source<'q>(&self, model: &mut Model<'_>, insert: &'q Insert, ctes: &Ctes<'q>) -> Result<InsertSource<'q>, Stop> {
-        let Some(query) = &insert.source else { return Ok(InsertSource::Defaults) };
-        if let SetExpr::Values(values) = &*query.body
-            && query.with.is_none()
-            && query.order_by.is_none()
-            && query.limit_clause.is_none()
-            && query.fetch.is_none()
-        {
-            let level = model.add_level(None, None);
-            let at = At { level, ctes: ctes.clone(), vary: true };
-            for row in &values.rows {
-                for cell in &row.content {
-                    if !is_default(cell) {
-                        model.walk(&at, cell)?;
-                    }
-                }
-            }
-            return Ok(InsertSource::Values(values));
-        }
-        let rows = model.query(query, None, None, ctes)?;
-        Ok(InsertSource::Query(rows.spread, (rows.columns, query)))
-    }
-
     /// `alone`: nothing is written into its rows, so that what they leave out is left to the shards.
     fn insert_sharded(
         &self,
@@ -262,105 +245,24 @@ impl Analyzer<'_> {
         source: &InsertSource<'_>,
         alone: bool,
     ) -> Result<Outcome, Stop> {
-        let columns = match (columns, &target.table) {
-            (Some(columns), _) => columns,
-            (None, Some(table)) => table.columns.iter().map(|column| column.name.to_string()).collect(),
-            (None, None) => return Err(missing(target, "its columns are not known; name them in the INSERT").into()),
-        };
-        if let (Some(table), true) = (&target.table, alone) {
-            refuse_sequences(table, &omitted(table, Some(&columns), source))?;
-        }
-        let positions: Vec<usize> = target
-            .key
-            .iter()
-            .map(|key| {
-                let position = columns.iter().position(|column| **column == **key);
-                position.ok_or_else(|| missing(target, format!("column \"{key}\" is not in the column list")))
-            })
-            .collect::<Result<_, Fault>>()?;
-        let rows: Vec<RowKey> = match source {
-            InsertSource::Defaults => return Err(missing(target, "DEFAULT VALUES gives it none").into()),
-            InsertSource::Values(values) => {
-                let key = |row: &[Expr]| -> Result<RowKey, Fault> {
-                    positions.iter().map(|at| key_cell(model, target, row.get(*at))).collect()
-                };
-                values.rows.iter().map(|row| key(&row.content)).collect::<Result<_, _>>()?
-            }
-            InsertSource::Query(spread, (output, query)) => {
-                match self.from_query(model, target, &positions, spread, output, query)? {
-                    Selected::Outcome(outcome) => return Ok(*outcome),
-                    Selected::Row(row) => vec![row],
-                }
+        let rows = match keys_of(model, target, columns, source, alone)? {
+            Keys::Rows(rows) => rows,
+            Keys::Lie(spread) => {
+                let many = check_scatter(model, &spread).map(|()| Many::Scatter(Scatter::concat()));
+                return Ok(routed(model, many.map_err(Obstacle::fault)));
             }
         };
         let many = self.splittable(model, insert, source, rows.len()).map(ManyRows::Split);
-        let typmod = |key: &Box<str>| {
-            target.table.as_ref().and_then(|table| table.column(key)).map_or(-1, |(_, column)| column.typmod)
-        };
         Ok(Outcome::Insert(InsertRows {
             distribution: target.distribution,
             name: target.key_name(),
             rows,
-            typmods: target.key.iter().map(typmod).collect(),
+            typmods: target.typmods(),
             groups: model.groups(),
             also: model.needs(),
             many,
             uncertain: None,
         }))
-    }
-
-    /// INSERT ... SELECT: pushed down where each row is already on the shard that it goes to, or where its key is one constant.
-    fn from_query(
-        &self,
-        model: &Model<'_>,
-        target: &Target,
-        positions: &[usize],
-        spread: &Spread,
-        output: &Columns,
-        query: &Query,
-    ) -> Result<Selected, Stop> {
-        let refuse = |detail: String| {
-            Fault::unsupported(
-                format!("INSERT ... SELECT into sharded table \"{}\" is not supported in this form", target.name.name),
-                detail,
-                "Select the sharding key of a co-located table as the new row's key, or read the rows and insert them.",
-            )
-        };
-        if let Some(row) = as_select(query).and_then(|select| constant_key(model, select, positions)) {
-            return Ok(Selected::Row(row));
-        }
-        if !output.complete {
-            return Err(refuse("the columns that * stands for are not all known".to_owned()).into());
-        }
-        let nodes: Option<Vec<usize>> =
-            positions.iter().map(|at| output.list.get(*at).and_then(|column| column.node)).collect();
-        let tied = nodes.and_then(|nodes| {
-            let same_key = |r: &usize| {
-                let reference = &model.refs[*r];
-                // A column of another length or precision could store another value than its source has.
-                let stored_as_is = reference.key.iter().zip(&target.key).all(|(node, column)| {
-                    let typmod = target.table.as_ref().and_then(|table| table.column(column)).map(|(_, c)| c.typmod);
-                    typmod.is_none_or(|typmod| typmod < 0 || typmod == model.nodes[*node].typmod)
-                });
-                stored_as_is
-                    && reference.distribution == target.distribution
-                    && reference.key.iter().zip(&nodes).all(|(key, node)| {
-                        key == node || (model.reach(*key).contains(node) && model.reach(*node).contains(key))
-                    })
-            };
-            match spread {
-                Spread::Parted { anchors, .. } => anchors.iter().copied().find(|r| same_key(r)),
-                _ => (0..model.refs.len()).find(|r| same_key(r)),
-            }
-        });
-        if tied.is_none() {
-            return Err(refuse(
-                "the key of the new rows is not the key of a co-located table that they come from".to_owned(),
-            )
-            .into());
-        }
-        let many = check_scatter(model, spread).map(|()| Many::Scatter(Scatter::concat())).map_err(Obstacle::fault);
-        Ok(Selected::Outcome(Box::new(routed(model, many))))
     }
 
     /// Whether the rows of a VALUES list can be sent to several shards.
@@ -405,6 +307,129 @@ impl Analyzer<'_> {
             };
         Ok(Split { every_row_returns })
     }
+}
+
+/// Where the rows of an INSERT into a sharded table belong.
+pub(crate) enum Keys {
+    /// By these keys, in the order of VALUES; of a query all rows have the one.
+    Rows(Vec<RowKey>),
+    /// Where the rows lie that they come from.
+    Lie(Spread),
+}
+
+/// The keys of the rows; refused where they are not known.
+/// `alone`: nothing is written into the rows, so that what they leave out is left to the shards.
+pub(crate) fn keys_of(
+    model: &Model<'_>,
+    target: &Target,
+    columns: Option<Vec<String>>,
+    source: &InsertSource<'_>,
+    alone: bool,
+) -> Result<Keys, Stop> {
+    let columns = match (columns, &target.table) {
+        (Some(columns), _) => columns,
+        (None, Some(table)) => table.columns.iter().map(|column| column.name.to_string()).collect(),
+        (None, None) => return Err(missing(target, "its columns are not known; name them in the INSERT").into()),
+    };
+    if let (Some(table), true) = (&target.table, alone) {
+        refuse_sequences(table, &omitted(table, Some(&columns), source))?;
+    }
+    let positions: Vec<usize> = target
+        .key
+        .iter()
+        .map(|key| {
+            let position = columns.iter().position(|column| **column == **key);
+            position.ok_or_else(|| missing(target, format!("column \"{key}\" is not in the column list")))
+        })
+        .collect::<Result<_, Fault>>()?;
+    let rows: Vec<RowKey> = match source {
+        InsertSource::Defaults => return Err(missing(target, "DEFAULT VALUES gives it none").into()),
+        InsertSource::Values(values) => {
+            let key = |row: &[Expr]| -> Result<RowKey, Fault> {
+                positions.iter().map(|at| key_cell(model, target, row.get(*at))).collect()
+            };
+            values.rows.iter().map(|row| key(&row.content)).collect::<Result<_, _>>()?
+        }
+        InsertSource::Query(spread, (output, query)) => {
+            return from_query(model, target, &positions, spread, output, query);
+        }
+    };
+    Ok(Keys::Rows(rows))
+}
+
+/// INSERT ... SELECT: pushed down where each row is already on the shard that it goes to, or where its key is one constant.
+fn from_query(
+    model: &Model<'_>,
+    target: &Target,
+    positions: &[usize],
+    spread: &Spread,
+    output: &Columns,
+    query: &Query,
+) -> Result<Keys, Stop> {
+    let refuse = |detail: String| {
+        Fault::unsupported(
+            format!("INSERT ... SELECT into sharded table \"{}\" is not supported in this form", target.name.name),
+            detail,
+            "Select the sharding key of a co-located table as the new row's key, or read the rows and insert them.",
+        )
+    };
+    if let Some(row) = as_select(query).and_then(|select| constant_key(model, select, positions)) {
+        return Ok(Keys::Rows(vec![row]));
+    }
+    if !output.complete {
+        return Err(refuse("the columns that * stands for are not all known".to_owned()).into());
+    }
+    let nodes: Option<Vec<usize>> =
+        positions.iter().map(|at| output.list.get(*at).and_then(|column| column.node)).collect();
+    let tied = nodes.and_then(|nodes| {
+        let same_key = |r: &usize| {
+            let reference = &model.refs[*r];
+            // A column of another length or precision could store another value than its source has.
+            let stored_as_is = reference.key.iter().zip(&target.key).all(|(node, column)| {
+                let typmod = target.table.as_ref().and_then(|table| table.column(column)).map(|(_, c)| c.typmod);
+                typmod.is_none_or(|typmod| typmod < 0 || typmod == model.nodes[*node].typmod)
+            });
+            stored_as_is
+                && reference.distribution == target.distribution
+                && reference.key.iter().zip(&nodes).all(|(key, node)| {
+                    key == node || (model.reach(*key).contains(node) && model.reach(*node).contains(key))
+                })
+        };
+        match spread {
+            Spread::Parted { anchors, .. } => anchors.iter().copied().find(|r| same_key(r)),
+            _ => (0..model.refs.len()).find(|r| same_key(r)),
+        }
+    });
+    if tied.is_none() {
+        return Err(refuse(
+            "the key of the new rows is not the key of a co-located table that they come from".to_owned(),
+        )
+        .into());
+    }
+    Ok(Keys::Lie(spread.clone()))
+}
+
+pub(crate) fn source<'q>(model: &mut Model<'_>, insert: &'q Insert, ctes: &Ctes<'q>) -> Result<InsertSource<'q>, Stop> {
+    let Some(query) = &insert.source else { return Ok(InsertSource::Defaults) };
+    if let SetExpr::Values(values) = &*query.body
+        && query.with.is_none()
+        && query.order_by.is_none()
+        && query.limit_clause.is_none()
+        && query.fetch.is_none()
+    {
+        let level = model.add_level(None, None);
+        let at = At { level, ctes: ctes.clone(), vary: true };
+        for row in &values.rows {
+            for cell in &row.content {
+                if !is_default(cell) {
+                    model.walk(&at, cell)?;
+                }
+            }
+        }
+        return Ok(InsertSource::Values(values));
+    }
+    let rows = model.query(query, None, None, ctes)?;
+    Ok(InsertSource::Query(rows.spread, (rows.columns, query)))
 }
 
 impl Analyzer<'_> {
@@ -474,7 +499,7 @@ impl Analyzer<'_> {
     }
 }
 
-enum InsertSource<'q> {
+pub(crate) enum InsertSource<'q> {
     Defaults,
     Values(&'q Values),
     Query(Spread, (Columns, &'q Query)),
@@ -498,6 +523,7 @@ struct Delivered<'a, 'q> {
     with: Option<&'q With>,
     columns: Option<&'a [String]>,
     source: &'a InsertSource<'q>,
+    writing_cte: bool,
 }
 
 impl Delivered<'_, '_> {
@@ -515,13 +541,15 @@ impl Delivered<'_, '_> {
     }
 }
 
-enum Selected {
-    Outcome(Box<Outcome>),
-    Row(RowKey),
-}
-
 impl Target {
-    fn key_name(&self) -> Arc<KeyName> {
+    pub fn typmods(&self) -> SmallVec<[i32; 1]> {
+        let typmod = |key: &Box<str>| {
+            self.table.as_ref().and_then(|table| table.column(key)).map_or(-1, |(_, column)| column.typmod)
+        };
+        self.key.iter().map(typmod).collect()
+    }
+
+    pub fn key_name(&self) -> Arc<KeyName> {
         Arc::new(KeyName { table: self.name.name.clone(), columns: self.key.join(", ").into() })
     }
 }
@@ -566,7 +594,7 @@ pub(crate) fn refuse_reference(table: &str, detail: String) -> Fault {
     )
 }
 
-fn check_insert(insert: &Insert) -> Result<(), Stop> {
+pub(crate) fn check_insert(insert: &Insert) -> Result<(), Stop> {
     let foreign = insert.or.is_some()
         || insert.ignore
         || insert.overwrite
@@ -586,7 +614,7 @@ fn check_insert(insert: &Insert) -> Result<(), Stop> {
 }
 
 /// The column list; `None` where the statement has none. A list with anything but plain names is not understood.
-fn column_list(insert: &Insert) -> Result<Option<Vec<String>>, Stop> {
+pub(crate) fn column_list(insert: &Insert) -> Result<Option<Vec<String>>, Stop> {
     if insert.columns.is_empty() {
         return Ok(None);
     }
@@ -635,7 +663,7 @@ fn constant_key(model: &Model<'_>, select: &Select, positions: &[usize]) -> Opti
 }
 
 /// The columns that get their defaults: not in the list, or DEFAULT in some row.
-fn omitted(table: &Table, columns: Option<&[String]>, source: &InsertSource<'_>) -> Vec<usize> {
+pub(crate) fn omitted(table: &Table, columns: Option<&[String]>, source: &InsertSource<'_>) -> Vec<usize> {
     let defaulted = |position: usize, width: usize| match source {
         InsertSource::Defaults => true,
         InsertSource::Values(values) => {
@@ -771,7 +799,7 @@ pub(crate) fn is_same_everywhere(scope: &NameScope<'_>, text: &str) -> bool {
 }
 
 /// ON CONFLICT over a sharded table: only by indexes that hold the key, so that no other shard can have the conflicting row.
-fn check_conflict(insert: &Insert, target: &Target) -> Result<(), Stop> {
+pub(crate) fn check_conflict(insert: &Insert, target: &Target) -> Result<(), Stop> {
     let conflict = match &insert.on {
         None => return Ok(()),
         Some(OnInsert::OnConflict(conflict)) => conflict,

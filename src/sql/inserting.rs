@@ -118,8 +118,8 @@ impl Inserting<'_> {
         if columns.is_empty() || (0..columns.len()).any(twice) {
             return Err("its columns are not known".to_owned());
         }
-        let name = depot_name(self.name, &columns);
-        Ok((Depot { name, columns }, clock))
+        let name = depot_name(self.name, &columns, &[]);
+        Ok((Depot { name, columns, beside: Vec::new() }, clock))
     }
 
     /// Whether a column that has no value in the statement gets its default before the rows are delivered.
@@ -265,8 +265,8 @@ impl Inserting<'_> {
 }
 
 /// The same for the same columns and defaults: a depot that is there already can be used again.
-pub(crate) fn depot_name(table: &QualifiedName, columns: &[DepotColumn]) -> String {
-    format!("pgloom_d{:08x}", fingerprint(&format!("{table}\0{columns:?}")))
+pub(crate) fn depot_name(table: &QualifiedName, columns: &[DepotColumn], beside: &[DepotColumn]) -> String {
+    format!("pgloom_d{:08x}", fingerprint(&format!("{table}\0{columns:?}\0{beside:?}")))
 }
 
 /// Whether there is a query in a part of a statement.

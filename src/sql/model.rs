@@ -19,6 +19,7 @@ use crate::sql::facts::conjuncts;
 use crate::sql::infer::is_text;
 use crate::sql::keys::{Bound, KeyExpr, KeyGroup, KeyName, Operand};
 use crate::sql::literals::Literals;
+use crate::sql::modifying::{Fixed, Modified};
 use crate::sql::names::{Place, Relation};
 use crate::types::{Collation, oid};
 
@@ -144,6 +145,8 @@ pub(crate) struct Reference {
     pub name: Arc<KeyName>,
     /// The nodes of the key columns.
     pub key: Vec<NodeId>,
+    /// It is no table: a statement in WITH has returned the rows.
+    pub made: bool,
 }
 
 /// A column name that USING or NATURAL made one of two.
@@ -355,6 +358,10 @@ pub(crate) struct Model<'s> {
     pub supplied: Supplied,
     /// Names that are columns of nothing that the walk has met, where that is asked for.
     pub unresolved: Option<Vec<String>>,
+    /// What statements in WITH return that change data; by the address of the WITH query.
+    pub modified: HashMap<*const Cte, Modified>,
+    /// What they insert by given keys.
+    pub fixed: Vec<Fixed>,
 }
 
 /// What counts as something that every shard has, because it is sent along with the statement. The pointers are compared and never followed.
@@ -391,6 +398,8 @@ impl<'s> Model<'s> {
             by_path: false,
             supplied: Supplied::default(),
             unresolved: None,
+            modified: HashMap::new(),
+            fixed: Vec::new(),
         }
     }
 
@@ -572,7 +581,7 @@ impl<'s> Model<'s> {
     /// The references, those with one and the same condition taken together.
     pub fn groups(&self) -> Vec<KeyGroup> {
         let mut groups: Vec<KeyGroup> = Vec::new();
-        for id in 0..self.refs.len() {
+        for id in (0..self.refs.len()).filter(|id| !self.refs[*id].made) {
             let group = self.group_of(id);
             if !groups.iter().any(|g| g.distribution == group.distribution && g.expr == group.expr) {
                 groups.push(group);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, Delete, Expr, FromTable, Query, SetExpr, Statement, TableFactor, TableWithJoins,
-    Update, UpdateTableFromKind, With,
+    Assignment, AssignmentTarget, Delete, Expr, FromTable, Statement, TableFactor, TableWithJoins, Update,
+    UpdateTableFromKind, With,
 };
 
 use crate::fault::Fault;
@@ -25,15 +25,15 @@ use crate::sql::outcome::{KeyChange, Many, Outcome, Routed, Scatter};
 use crate::sql::percall::check_calls;
 use crate::sql::shape::{check_clock, check_places, check_scatter};
 use crate::sql::supply::Supply;
-use crate::sql::supplying::{self, Supplying, Walked, is_update, several};
+use crate::sql::supplying::{self, Sorted, Supplying, Walked, is_update, several};
 
 /// The table that a statement changes.
-struct Changed {
-    relation: Relation,
-    level: LevelId,
-    tree: JoinTree,
+pub(crate) struct Changed {
+    pub relation: Relation,
+    pub level: LevelId,
+    pub tree: JoinTree,
     /// Its place among the model's references, where it is sharded.
-    reference: Option<usize>,
+    pub reference: Option<usize>,
 }
 
 impl Analyzer<'_> {
@@ -48,8 +48,9 @@ impl Analyzer<'_> {
         let changed = walk_update(model, update, ctes)?;
         model.unused_ctes(with, ctes)?;
         let change = self.key_change(model, parsed, update, with, &changed);
-        let outcome =
-            self.change_outcome(model, parsed, with, changed, |model, ctes| walk_update(model, update, ctes))?;
+        let outcome = self.change_outcome(model, parsed, with, changed, Sorted::Any, |model, ctes| {
+            walk_update(model, update, ctes)
+        })?;
         Ok(match outcome {
             Outcome::Routed(routed) => Outcome::Routed(Routed { key_change: change.map(Box::new), ..routed }),
             other => other,
@@ -66,29 +67,20 @@ impl Analyzer<'_> {
     ) -> Result<Outcome, Stop> {
         let changed = walk_delete(model, delete, ctes)?;
         model.unused_ctes(with, ctes)?;
-        self.change_outcome(model, parsed, with, changed, |model, ctes| walk_delete(model, delete, ctes))
+        self.change_outcome(model, parsed, with, changed, Sorted::Any, |model, ctes| walk_delete(model, delete, ctes))
     }
 
     /// `walk`: over the statement, as `changed` was made.
-    fn change_outcome<'q>(
+    pub fn change_outcome<'q>(
         &self,
         model: &Model<'_>,
         parsed: &Parsed<'_>,
         with: Option<&'q With>,
         changed: Changed,
+        sorted: Sorted,
         walk: impl Fn(&mut Model<'_>, &Ctes<'q>) -> Result<Changed, Stop>,
     ) -> Result<Outcome, Stop> {
-        let supplied = |reason: &Fault| -> Result<Arc<Supply>, Fault> {
-            let walk = |model: &mut Model<'_>| {
-                let ctes = model.with(with, &None)?;
-                let changed = walk(model, &ctes)?;
-                model.unused_ctes(with, &ctes)?;
-                let spread = model.spread_of(&changed.tree);
-                Ok(Walked { relation: changed.relation, level: changed.level, reference: changed.reference, spread })
-            };
-            let supplying = Supplying { of: self, parsed, reason };
-            supplying.supply(walk).map(Arc::new).map_err(|why| supplying::refused(reason, &why))
-        };
+        let supplied = |reason: &Fault| self.supplied(parsed, with, reason, sorted, &walk);
         match changed.relation {
             Relation::Reference { name, .. } => match write_reference(model, &name.name) {
                 Err(Stop::Refuse(reason)) => Ok(Outcome::Supply(supplied(&reason)?)),
@@ -106,14 +98,39 @@ impl Analyzer<'_> {
             },
             Relation::Sharded { .. } | Relation::Unsharded { .. } | Relation::System => {
                 if model.refs.is_empty() {
-                    let many = check_scatter(model, &Spread::Same).and(Err(Obstacle::new("no sharded table")));
-                    return Ok(self.read_outcome(model, many.map_err(Obstacle::fault)));
+                    return Ok(self.unsharded_outcome(model));
                 }
                 let many = on_many(self, model, parsed.tree, &changed.tree).map_err(Obstacle::fault);
                 Ok(routed(model, many.or_else(|reason| supplied(&reason).map(Many::Supply))))
             }
             Relation::View { .. } => Err(Stop::NotUnderstood("a change through a view")),
         }
+    }
+
+    /// Of a change that names no sharded table: it runs where the tables are, if that is one shard.
+    pub fn unsharded_outcome(&self, model: &Model<'_>) -> Outcome {
+        let many = check_scatter(model, &Spread::Same).and(Err(Obstacle::new("no sharded table")));
+        self.read_outcome(model, many.map_err(Obstacle::fault))
+    }
+
+    /// What is sent along so that the statement can run; or `reason`, with what stands in its way.
+    pub fn supplied<'q>(
+        &self,
+        parsed: &Parsed<'_>,
+        with: Option<&'q With>,
+        reason: &Fault,
+        sorted: Sorted,
+        walk: impl Fn(&mut Model<'_>, &Ctes<'q>) -> Result<Changed, Stop>,
+    ) -> Result<Arc<Supply>, Fault> {
+        let walk = |model: &mut Model<'_>| {
+            let ctes = model.with(with, &None)?;
+            let changed = walk(model, &ctes)?;
+            model.unused_ctes(with, &ctes)?;
+            let spread = model.spread_of(&changed.tree);
+            Ok(Walked { relation: changed.relation, level: changed.level, reference: changed.reference, spread })
+        };
+        let supplying = Supplying { of: self, parsed, reason, sorted };
+        supplying.supply(walk).map(Arc::new).map_err(|why| supplying::refused(reason, &why))
     }
 
     /// What becomes of rows whose key an UPDATE sets.
@@ -184,40 +201,11 @@ fn on_many(of: &Analyzer<'_>, model: &Model<'_>, statement: &Statement, tree: &J
     }
 }
 
-impl Model<'_> {
-    /// UPDATE or DELETE inside WITH: only one shard can run the statement around it.
-    pub(crate) fn modifying_cte<'q>(&mut self, query: &'q Query, ctes: &Ctes<'q>) -> Result<(), Stop> {
-        let ctes = self.with(query.with.as_ref(), ctes)?;
-        let changed = match &*query.body {
-            SetExpr::Update(Statement::Update(update)) => {
-                let changed = walk_update(self, update, &ctes)?;
-                if let (Relation::Sharded { key, .. }, Some(_)) = (&changed.relation, changed.reference)
-                    && let Some(name) = assigned(&update.assignments).find(|name| key.iter().any(|k| **k == **name))
-                {
-                    return Err(key_change(&name).into());
-                }
-                changed
-            }
-            SetExpr::Delete(Statement::Delete(delete)) => walk_delete(self, delete, &ctes)?,
-            _ => return Err(Stop::NotUnderstood("INSERT or MERGE inside WITH")),
-        };
-        match changed.relation {
-            Relation::Reference { name, .. } => Err(Fault::unsupported(
-                format!("writing to reference table \"{}\" inside WITH is not supported", name.name),
-                "the write must reach every shard, and the statement around it runs on one",
-                "Send the write as a statement of its own.",
-            )
-            .into()),
-            _ => self.unused_ctes(query.with.as_ref(), &ctes),
-        }
-    }
-}
-
-fn walk_update<'q>(model: &mut Model<'_>, update: &'q Update, ctes: &Ctes<'q>) -> Result<Changed, Stop> {
+pub(crate) fn walk_update<'q>(model: &mut Model<'_>, update: &'q Update, ctes: &Ctes<'q>) -> Result<Changed, Stop> {
     if update.or.is_some() || update.limit.is_some() || !update.order_by.is_empty() || update.output.is_some() {
         return Err(Stop::NotUnderstood("this form of UPDATE"));
     }
-    let mut changed = target(model, &update.table)?;
+    let mut changed = target(model, alone(&update.table)?)?;
     let more: &[TableWithJoins] = match &update.from {
         None => &[],
         Some(UpdateTableFromKind::AfterSet(from)) => from,
@@ -237,7 +225,7 @@ fn walk_update<'q>(model: &mut Model<'_>, update: &'q Update, ctes: &Ctes<'q>) -
     Ok(changed)
 }
 
-fn walk_delete<'q>(model: &mut Model<'_>, delete: &'q Delete, ctes: &Ctes<'q>) -> Result<Changed, Stop> {
+pub(crate) fn walk_delete<'q>(model: &mut Model<'_>, delete: &'q Delete, ctes: &Ctes<'q>) -> Result<Changed, Stop> {
     let foreign =
         !delete.tables.is_empty() || delete.limit.is_some() || !delete.order_by.is_empty() || delete.output.is_some();
     let from = match &delete.from {
@@ -245,7 +233,7 @@ fn walk_delete<'q>(model: &mut Model<'_>, delete: &'q Delete, ctes: &Ctes<'q>) -
         _ => return Err(Stop::NotUnderstood("this form of DELETE")),
     };
     let [table] = &from[..] else { return Err(Stop::NotUnderstood("this form of DELETE")) };
-    let changed = target(model, table)?;
+    let changed = target(model, alone(table)?)?;
     let changed = join(model, changed, delete.using.as_deref().unwrap_or_default(), ctes)?;
     let at = At { level: changed.level, ctes: ctes.clone(), vary: true };
     condition(model, &at, &changed.tree, delete.selection.as_ref())?;
@@ -253,14 +241,15 @@ fn walk_delete<'q>(model: &mut Model<'_>, delete: &'q Delete, ctes: &Ctes<'q>) -
     Ok(changed)
 }
 
+fn alone(table: &TableWithJoins) -> Result<&TableFactor, Stop> {
+    if table.joins.is_empty() { Ok(&table.relation) } else { Err(Stop::NotUnderstood("this form of table")) }
+}
+
 /// The changed table as the first leaf of the statement's level. A CTE of its name does not hide it.
-fn target(model: &mut Model<'_>, table: &TableWithJoins) -> Result<Changed, Stop> {
-    let TableFactor::Table { name, alias, args: None, sample: None, .. } = &table.relation else {
+pub(crate) fn target(model: &mut Model<'_>, table: &TableFactor) -> Result<Changed, Stop> {
+    let TableFactor::Table { name, alias, args: None, sample: None, .. } = table else {
         return Err(Stop::NotUnderstood("this form of table"));
     };
-    if !table.joins.is_empty() {
-        return Err(Stop::NotUnderstood("this form of table"));
-    }
     let only = if is_only(name) { Some(only(alias.as_ref())?) } else { None };
     let alias = alias.as_ref().filter(|_| only.is_none());
     let (schema, table_name) =
@@ -296,7 +285,7 @@ fn condition<'q>(model: &mut Model<'_>, at: &At<'q>, tree: &JoinTree, selection:
     Ok(())
 }
 
-fn key_change(column: &str) -> Fault {
+pub(crate) fn key_change(column: &str) -> Fault {
     Fault::unsupported(
         format!("changing the sharding key \"{column}\" is not supported"),
         "the row would have to move to another shard",

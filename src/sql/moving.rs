@@ -69,6 +69,7 @@ impl Moving<'_> {
         share(&mut pulls, self.pull(&alias, &literals)?);
         let Some(input) = pulls.first().map(|pull| pull.name.clone()) else { return Err("nothing is pulled".into()) };
         let (depot, sql, clock) = self.fill(&alias, &input, &literals)?;
+        let takes_over = self.takes_over(&depot.name);
         let fill = FinishText {
             pulls,
             sql: Pieces::of(&sql).ok_or("its text cannot be rewritten with certainty".to_owned())?,
@@ -92,7 +93,7 @@ impl Moving<'_> {
             place: self.place()?,
             taking: self.taking(text)?,
             verb: Verb::Update,
-            moved: Some(Moved { assigned: assigned(self.update).map(Into::into).collect() }),
+            moved: Some(Moved { assigned: assigned(self.update).map(Into::into).collect(), takes_over }),
         };
         Ok(Delivery { finish, landing: Arc::new(landing) })
     }
@@ -210,15 +211,56 @@ impl Moving<'_> {
                 default: None,
             });
         }
-        let list: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
-        let name = depot_name(self.name, &columns);
+        let beside = self.olds();
+        values.extend(beside.iter().map(|(column, _)| format!("{}.{}", quoted(alias), quoted(&column.name))));
+        let beside: Vec<DepotColumn> = beside.into_iter().map(|(_, beside)| beside).collect();
+        let list: Vec<String> = columns.iter().chain(&beside).map(|column| quoted(&column.name)).collect();
+        let name = depot_name(self.name, &columns, &beside);
         let sql = format!(
             "INSERT INTO pg_temp.{name} ({}) SELECT {} FROM pg_temp.{input} AS {}",
             list.join(", "),
             values.join(", "),
             quoted(alias)
         );
-        Ok((Depot { name, columns }, sql, clock))
+        Ok((Depot { name, columns, beside }, sql, clock))
+    }
+
+    /// What must be unique and is set.
+    fn unique(&self) -> impl Iterator<Item = &Vec<usize>> {
+        let set: Vec<String> = assigned(self.update).collect();
+        let is_set = move |at: &usize| {
+            self.table.columns.get(*at).is_some_and(|column| set.iter().any(|name| **name == *column.name))
+        };
+        self.table.unique_keys.iter().filter(move |key| key.iter().any(&is_set))
+    }
+
+    /// The columns whose old values lie beside the new rows, and under which names.
+    fn olds(&self) -> Vec<(&crate::catalog::Column, DepotColumn)> {
+        let mut places: Vec<usize> = self.unique().flatten().copied().collect();
+        places.sort_unstable();
+        places.dedup();
+        let old = |at: usize| {
+            let column = self.table.columns.get(at)?;
+            let (type_oid, typmod) = (column.type_oid, column.typmod);
+            Some((column, DepotColumn { name: old_name(at).into(), type_oid, typmod, default: None }))
+        };
+        places.into_iter().filter_map(old).collect()
+    }
+
+    /// One Postgres changes one row after the other: whether a row can take over what another one gives up depends on which is the first.
+    fn takes_over(&self, depot: &str) -> Option<String> {
+        let same = |at: &usize| {
+            let column = self.table.columns.get(*at)?;
+            Some(format!("a.{} = b.{}", quoted(&column.name), quoted(&old_name(*at))))
+        };
+        let exists = |key: &Vec<usize>| {
+            let all = key.iter().map(same).collect::<Option<Vec<_>>>()?.join(" AND ");
+            Some(format!(
+                "EXISTS (SELECT FROM pg_temp.{depot} a JOIN pg_temp.{depot} b ON {all} WHERE a.ctid OPERATOR(pg_catalog.<>) b.ctid)"
+            ))
+        };
+        let any = self.unique().filter_map(exists).collect::<Vec<_>>();
+        (!any.is_empty()).then(|| format!("SELECT {}", any.join(" OR ")))
     }
 
     fn set(&self, column: &str) -> Result<Set<'_>, String> {
@@ -309,6 +351,11 @@ fn is_referenced(catalog: &Catalog, table: &Table) -> bool {
             .as_ref()
             .and_then(|parent| catalog.table(parent))
             .is_some_and(|table| is_referenced(catalog, table))
+}
+
+/// Beside the new row, no column of a table.
+fn old_name(at: usize) -> String {
+    format!("pgloom_old_{at}")
 }
 
 /// The columns that SET names.

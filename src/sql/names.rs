@@ -109,6 +109,17 @@ impl NameScope<'_> {
 }
 
 impl Relation {
+    /// What the catalog has of it.
+    pub fn table(&self) -> Option<&Table> {
+        match self {
+            Self::Sharded { table, .. } | Self::Reference { table, .. } | Self::Unsharded { table, .. } => {
+                table.as_deref()
+            }
+            Self::View { table, .. } => Some(table),
+            Self::System => None,
+        }
+    }
+
     /// Whether every shard has it (and not one alone).
     pub fn is_distributed(&self) -> bool {
         matches!(self, Relation::Sharded { .. } | Relation::Reference { .. })

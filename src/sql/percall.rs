@@ -49,7 +49,7 @@ impl Asks<'_> {
 
 /// The statement itself can stand behind a WITH.
 fn is_query(query: &Query) -> bool {
-    !matches!(&*query.body, SetExpr::Update(_) | SetExpr::Delete(_))
+    !matches!(&*query.body, SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_))
 }
 
 impl Visitor for Asks<'_> {

@@ -160,10 +160,8 @@ impl Model<'_> {
             }
             let visible = if with.recursive { list.len() } else { i };
             if is_modifying(&cte.query) {
-                self.uses.writing_cte = true;
-                self.hinder(Obstacle::new("WITH contains a statement that changes data"));
                 let inside = Some(Rc::new(CteScope { parent: ctes.clone(), list, visible, recursive: with.recursive }));
-                self.modifying_cte(&cte.query, &inside)?;
+                self.modifying_cte(cte, &inside)?;
             }
         }
         Ok(Some(Rc::new(CteScope { parent: ctes.clone(), list, visible: list.len(), recursive: with.recursive })))
@@ -211,7 +209,12 @@ impl Model<'_> {
         let cte = found.cte;
         let key = std::ptr::from_ref(cte);
         self.referenced.insert(key);
-        if self.expanding.contains(&key) || is_modifying(&cte.query) {
+        if is_modifying(&cte.query) {
+            let mut rows = self.use_modified(key, leaf);
+            rename(&mut rows.columns, Some(&cte.alias));
+            return Ok(rows);
+        }
+        if self.expanding.contains(&key) {
             // A recursive reference gives rows that the query itself made; they lie as its other rows do.
             return Ok(Rows { columns: Columns::default(), spread: Spread::Same, bases: Vec::new() });
         }
@@ -304,7 +307,7 @@ impl Model<'_> {
                 collected.groups.push((level, nodes));
             }
         }
-        let columns = self.output(level, select);
+        let columns = self.output(level, &select.projection);
         Ok(SelectLevel { level, base, columns })
     }
 
@@ -328,9 +331,9 @@ impl Model<'_> {
     }
 
     /// The output columns of a SELECT; not complete where `*` stands for columns that are not known.
-    fn output(&self, level: LevelId, select: &Select) -> Columns {
+    pub fn output(&self, level: LevelId, items: &[SelectItem]) -> Columns {
         let mut columns = Columns { list: Vec::new(), complete: true };
-        for item in &select.projection {
+        for item in items {
             match item {
                 SelectItem::UnnamedExpr(expr) => columns.list.push(self.output_column(level, expr, None)),
                 SelectItem::ExprWithAlias { expr, alias } => {

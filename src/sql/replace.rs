@@ -1,7 +1,7 @@
 //! Inputs in the place of tables: the edits of the client's text, and the same in the definitions of views.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem,
@@ -27,6 +27,8 @@ pub(crate) struct Replace<'a> {
     /// Those that stand for whole queries, by the ordinals of these.
     pub queries: &'a HashMap<usize, &'a str>,
     pub expanded: &'a Expanded,
+    /// Where the text has these queries, if that is known already.
+    pub places: Option<HashMap<usize, Range<usize>>>,
     pub next: usize,
     pub next_query: usize,
     /// For each query that the visit is inside of and that an input stands for: the ordinals behind it.
@@ -147,15 +149,21 @@ impl VisitorMut for Replace<'_> {
         };
         let (items, queries) = count(query);
         self.behind.push(Some((self.next + items, self.next_query + queries)));
-        let (SetExpr::Select(select), Some(other)) = (&*query.body, parse_query(&text)) else {
+        let Some(other) = parse_query(&text) else {
             self.complete = false;
             return ControlFlow::Break(());
         };
-        let span = select.select_token.0.span;
-        if span != Span::empty() {
-            match self.source.parenthesised(span.start) {
+        let known = self.places.as_ref().and_then(|places| places.get(&(self.next_query - 1)).cloned());
+        match (known, &*query.body) {
+            (Some(bytes), _) => self.edits.push(Edit { bytes, text }),
+            (None, SetExpr::Select(select)) if select.select_token.0.span == Span::empty() => {}
+            (None, SetExpr::Select(select)) => match self.source.parenthesised(select.select_token.0.span.start) {
                 Some(bytes) => self.edits.push(Edit { bytes, text }),
                 None => self.complete = false,
+            },
+            (None, _) => {
+                self.complete = false;
+                return ControlFlow::Break(());
             }
         }
         *query = *other;

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::sql::keys::KeyGroup;
+use crate::ids::{DistributionId, QualifiedName};
+use crate::sql::keys::{KeyGroup, KeyName};
 use crate::sql::outcome::Finish;
 use crate::sql::pieces::Pieces;
 
@@ -25,12 +26,28 @@ pub struct Supply {
 /// The name of the one row that says what time it is, with a column for each function that reads the clock.
 pub const MOMENT: &str = "pgloom_moment";
 
+/// The name of a MERGE's source whose rows go to one shard each.
+pub const SOURCE: &str = "pgloom_source";
+
 /// Rows that are sent along.
 #[derive(Clone, Debug)]
 pub struct SupplyText {
     /// By which the statement knows them.
     pub name: String,
     pub rows: SupplyRows,
+    /// Each row to one shard only.
+    pub place: Option<SupplyPlace>,
+}
+
+/// Which shard a row of a MERGE's source goes to: the one of the rows that it can match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SupplyPlace {
+    pub distribution: DistributionId,
+    pub name: Arc<KeyName>,
+    /// The changed table.
+    pub table: QualifiedName,
+    /// The supply's columns that are the key; and whether the table's own refuse NULL by themselves.
+    pub key: Vec<(Box<str>, bool)>,
 }
 
 #[derive(Clone, Debug)]

@@ -89,17 +89,19 @@ impl Supplying<'_> {
         &self,
         source: &Source<'_>,
         names: &HashMap<usize, String>,
-        queries: &HashMap<usize, String>,
+        queries: &HashMap<usize, (String, Range<usize>)>,
         expanded: &mut Expanded,
         moment: bool,
     ) -> Result<(Pieces, Option<bool>), String> {
         let names: HashMap<usize, &str> = names.iter().map(|(ordinal, name)| (*ordinal, &**name)).collect();
-        let queries: HashMap<usize, &str> = queries.iter().map(|(ordinal, name)| (*ordinal, &**name)).collect();
+        let places = queries.iter().map(|(ordinal, (_, bytes))| (*ordinal, bytes.clone())).collect();
+        let queries: HashMap<usize, &str> = queries.iter().map(|(ordinal, (name, _))| (*ordinal, &**name)).collect();
         let mut replace = Replace {
             schema: None,
             source,
             names: &names,
             queries: &queries,
+            places: Some(places),
             expanded,
             next: 0,
             next_query: 0,

@@ -8,15 +8,18 @@ use std::sync::Arc;
 use sqlparser::ast::{SetExpr, Statement, TableFactor};
 
 use crate::fault::Fault;
+use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::analyze::Analyzer;
+use crate::sql::closed::Closed;
 use crate::sql::finish::Parsed;
+use crate::sql::keys::{KeyExpr, KeyGroup};
 use crate::sql::matches::several_match;
 use crate::sql::model::{Collected, LevelId, Model, Obstacle, RefId, Spread, Stop, Supplied, TableUse};
 use crate::sql::names::Relation;
 use crate::sql::outcome::PullText;
 use crate::sql::percall::check_calls;
 use crate::sql::shape::check_places;
-use crate::sql::supply::{Supply, SupplyRows, SupplyTarget, SupplyText};
+use crate::sql::supply::{SOURCE, Supply, SupplyPlace, SupplyRows, SupplyTarget, SupplyText};
 use crate::sql::views::ordinals;
 
 /// A statement that changes rows and cannot run as it is.
@@ -24,6 +27,24 @@ pub(crate) struct Supplying<'a> {
     pub of: &'a Analyzer<'a>,
     pub parsed: &'a Parsed<'a>,
     pub reason: &'a Fault,
+    pub sorted: Sorted,
+}
+
+/// Which rows of what a statement reads must be on which shard.
+pub(crate) enum Sorted {
+    /// Every shard has the same.
+    Any,
+    /// Those of a sharded table count on the shard where they lie.
+    Lies(RefId),
+    /// The rows of a MERGE's source go to the shards of their keys.
+    By {
+        source: *const TableFactor,
+        /// The source's columns that are the key, by their places.
+        columns: Vec<usize>,
+        not_null: Vec<bool>,
+        distribution: DistributionId,
+        table: QualifiedName,
+    },
 }
 
 /// What a walk over the statement tells of the table that it changes.
@@ -74,22 +95,55 @@ impl Supplying<'_> {
             return Err(String::new());
         }
         let mut pulls = Vec::new();
-        let (names, mut expanded) = self.pull_tables(&model, &source, &ordinals, &chosen, &mut pulls)?;
+        let (mut names, mut expanded) = self.pull_tables(&model, &source, &ordinals, &chosen, &mut pulls)?;
         let mut supplies = Vec::new();
-        for at in 0..pulls.len() {
-            let name = pulls.get(at).map_or_else(String::new, |pull: &PullText| pull.name.clone());
-            supplies.push(SupplyText { name, rows: SupplyRows::Pull(at) });
+        let mut place = self.place(&model, &walked, &chosen, &closed)?;
+        if let Sorted::By { source, .. } = &self.sorted
+            && let Some(name) = ordinals.get(source).and_then(|ordinal| names.get_mut(ordinal))
+        {
+            // Others may read the same pull, and get all of it.
+            let pulled = std::mem::replace(name, SOURCE.to_owned());
+            let at = pulls.iter().position(|pull: &PullText| pull.name == pulled).unwrap_or_default();
+            supplies.push(SupplyText { name: SOURCE.to_owned(), rows: SupplyRows::Pull(at), place: place.take() });
+        }
+        for (at, pull) in pulls.iter().enumerate().filter(|(_, pull)| names.values().any(|name| *name == pull.name)) {
+            supplies.push(SupplyText { name: pull.name.clone(), rows: SupplyRows::Pull(at), place: None });
         }
         let mut queries = HashMap::new();
         for (at, closed) in closed.iter().enumerate() {
-            let name = format!("pgloom_query_{}", at + 1);
+            let name = if closed.source { SOURCE.to_owned() } else { format!("pgloom_query_{}", at + 1) };
             let rows = SupplyRows::Query(self.ask_once(closed, at, &source, &mut pulls)?);
-            queries.insert(closed.ordinal, name.clone());
-            supplies.push(SupplyText { name, rows });
+            queries.insert(closed.ordinal, (name.clone(), closed.bytes.clone()));
+            let place = if closed.source { place.take() } else { None };
+            supplies.push(SupplyText { name, rows, place });
         }
         let (statement, with) = self.statement(&source, &names, &queries, &mut expanded, moment)?;
         let clock = model.uses.clock.clone();
         Ok(Supply { finish: self.finish(pulls, clock), supplies, statement, with, moment, target })
+    }
+
+    /// Where the rows of a MERGE's source go. It is something that is sent along.
+    fn place(
+        &self,
+        model: &Model<'_>,
+        walked: &Walked,
+        chosen: &[&TableUse],
+        closed: &[Closed],
+    ) -> Result<Option<SupplyPlace>, String> {
+        let Sorted::By { source, columns, not_null, distribution, table, .. } = &self.sorted else { return Ok(None) };
+        let names: Vec<Box<str>> = match (closed.iter().find(|closed| closed.source), chosen) {
+            (Some(closed), _) => closed.columns.list.iter().map(|column| column.name.clone()).collect(),
+            (None, chosen) => {
+                let of = chosen.iter().find(|table| table.factor == *source).and_then(|of| of.relation.table());
+                let of = of.ok_or("its source is neither a table nor a query that can be asked by itself")?;
+                of.columns.iter().map(|column| column.name.clone()).collect()
+            }
+        };
+        let key = columns.iter().zip(not_null).map(|(at, not_null)| Some((names.get(*at)?.clone(), *not_null)));
+        let key = key.collect::<Option<_>>().ok_or("its source's columns are not known")?;
+        let name = walked.reference.and_then(|id| model.refs.get(id)).map(|reference| reference.name.clone());
+        let name = name.ok_or("the changed table is not sharded")?;
+        Ok(Some(SupplyPlace { distribution: *distribution, name, table: table.clone(), key }))
     }
 
     pub fn model(&self) -> Model<'_> {
@@ -116,7 +170,9 @@ impl Supplying<'_> {
         for table in tables.iter().filter(|table| !inside.contains(&table.factor)) {
             let leaf = &model.leaves[table.leaf].name;
             match &table.relation {
+                Relation::Reference { table: Some(_), .. } if self.sorts(table.factor) => chosen.push(table),
                 Relation::Reference { .. } => {}
+                Relation::Sharded { table: Some(_), .. } if self.sorts(table.factor) => chosen.push(table),
                 Relation::Sharded { table: Some(_), .. } if self.stays(model, walked, table) => {}
                 Relation::Sharded { table: Some(_), .. } => chosen.push(table),
                 Relation::Unsharded { .. } | Relation::System if home => {}
@@ -138,7 +194,16 @@ impl Supplying<'_> {
             collected.parts.iter().any(|part| collected.ctes.contains(&part.leaf) && part.leaves.contains(&table.leaf))
         });
         let reference = (0..model.refs.len()).find(|id| model.refs[*id].leaf == table.leaf);
-        !in_with && reference.is_some_and(|id| model.follows(id, target))
+        !in_with
+            && reference.is_some_and(|id| {
+                let lies = |of| id == of || model.follows(id, of);
+                model.follows(id, target) || matches!(self.sorted, Sorted::Lies(of) if lies(of))
+            })
+    }
+
+    /// Whether it is the source of a MERGE whose rows are sorted.
+    pub fn sorts(&self, factor: *const TableFactor) -> bool {
+        matches!(&self.sorted, Sorted::By { source, .. } if *source == factor)
     }
 
     /// On which shards the statement runs then; or why each of them would not change what one Postgres changes.
@@ -158,9 +223,14 @@ impl Supplying<'_> {
             Relation::View { .. } | Relation::System => return Err("it changes a view or the catalog".to_owned()),
         }
         self.check(with, walked, changed)?;
-        Ok(match walked.reference {
-            Some(reference) => SupplyTarget::Sharded(Arc::new(model.group_of(reference))),
-            None => SupplyTarget::Everywhere,
+        Ok(match (walked.reference, &self.sorted) {
+            (Some(reference), Sorted::Any) => SupplyTarget::Sharded(Arc::new(model.group_of(reference))),
+            // What has no match is on the shards of the source.
+            (Some(_), Sorted::Lies(of)) => SupplyTarget::Sharded(Arc::new(model.group_of(*of))),
+            (Some(reference), Sorted::By { .. }) => {
+                SupplyTarget::Sharded(Arc::new(KeyGroup { expr: KeyExpr::Any, ..model.group_of(reference) }))
+            }
+            (None, _) => SupplyTarget::Everywhere,
         })
     }
 

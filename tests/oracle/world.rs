@@ -48,8 +48,22 @@ pub const TABLES: &[(&str, Placement)] = &[
 ];
 
 /// Those that statements of the corpus write to.
-pub const WRITTEN: &[&str] =
-    &["accounts", "transfers", "sessions", "words", "readings", "labels", "notes", "tickets", "stamps", "marks"];
+pub const WRITTEN: &[&str] = &[
+    "accounts",
+    "transfers",
+    "sessions",
+    "words",
+    "readings",
+    "labels",
+    "notes",
+    "tickets",
+    "stamps",
+    "marks",
+    "metrics",
+    "odd",
+    "parted_old",
+    "parted_new",
+];
 
 /// Both sides. With `PGLOOM_ORACLE_SELF=1` the router is left out and the oracle is compared with a copy of itself:
 /// what differs then is a mistake of the corpus. With `PGLOOM_ORACLE_COMBINE=1` servers beside the shards finish statements.
@@ -97,6 +111,7 @@ impl World {
         oracle.must(DATA);
         if std::env::var("PGLOOM_ORACLE_SELF").is_ok_and(|v| v == "1") {
             let copy = format!("{}_copy", db.name);
+            oracle.must(&keep_sql());
             drop(oracle);
             db.cluster.oracle.connect("postgres").must(&format!("CREATE DATABASE {copy} TEMPLATE {}", db.name));
             return Self { router: None, combine: None, copy: Some(copy), db };

@@ -129,3 +129,18 @@ UPDATE stamps SET word = word || '?', made = DEFAULT, n = extract(year FROM curr
 SELECT count(*), count(DISTINCT made) FROM stamps;
 COMMIT;
 TRUNCATE stamps;
+
+-- There and back, through everything.
+-- script
+UPDATE words SET word = reverse(word);
+INSERT INTO words VALUES ('word1', 100) ON CONFLICT DO NOTHING;
+UPDATE words SET word = reverse(word) WHERE n < 100 AND word <> '1drow';
+UPDATE words SET word = 'word' || (n + 40) WHERE n BETWEEN 2 AND 20;
+SELECT word, n FROM words ORDER BY n, word;
+
+-- script
+UPDATE metrics SET day = day + 1000, series = series + 1 WHERE value IS NULL RETURNING day, series, ratio;
+UPDATE metrics SET day = (day + interval '1 month')::date WHERE series = 0;
+UPDATE metrics SET day = '2024-01-01' WHERE series = 2;
+UPDATE metrics SET day = day - 2000 WHERE day > '2024-03-01';
+SELECT count(*), sum(value), min(day), max(day) FROM metrics;

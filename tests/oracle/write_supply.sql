@@ -246,3 +246,38 @@ UPDATE accounts SET hits = (SELECT count(*) FROM tenants WHERE id < $1) + $2 WHE
 -- params: 2
 -- types: int8
 DELETE FROM words WHERE word IN (SELECT word FROM words ORDER BY n LIMIT $1) RETURNING *
+
+-- Values of every type come along as they are.
+-- script
+UPDATE accounts a SET note = concat_ws('|', c.meta, c.raw, c.ip, c.gap, c.slot, c.tags, c.score, c.rating, c.balance, c.born, c.created, c.updated, c.guid, c.active, c.level, c.country) FROM customers c WHERE c.id = a.id;
+UPDATE accounts a SET note = note || e.payload::text || e.value || e.flags || e.at FROM events e WHERE e.seq = a.id AND e.kind = 'open';
+UPDATE accounts a SET hits = (c.meta->'deep'->>'k')::int, amount = c.balance::float8 * c.score FROM customers c WHERE c.id = a.id AND c.score > 0 AND c.balance > 0;
+UPDATE accounts a SET note = (SELECT sum(length(c.meta::text)) FROM customers c WHERE c.id < a.id) WHERE a.id < 6;
+UPDATE accounts SET note = (SELECT array_agg(raw ORDER BY id)::text FROM customers WHERE id < 4) WHERE id BETWEEN 6 AND 8;
+UPDATE accounts SET note = (SELECT (created, gap, tags)::text FROM customers WHERE id = 17) WHERE id = 9;
+SELECT id, hits, amount, note FROM accounts ORDER BY id;
+
+-- Texts are compared by the collations of their columns.
+-- script
+UPDATE tickets SET note = 'loose' WHERE label IN (SELECT 'L' || substr(ci, 3) FROM odd) OR code IN (SELECT ci FROM odd);
+UPDATE tickets t SET note = o.ci FROM odd o WHERE o.ci = t.note;
+UPDATE words SET n = 0 WHERE word < ALL (SELECT owner FROM accounts);
+UPDATE words SET n = -1 WHERE word > ANY (SELECT code FROM tickets);
+UPDATE words w SET n = (SELECT count(*) FROM accounts a WHERE a.owner < w.word);
+UPDATE words w SET n = (SELECT count(*) FROM kv WHERE kv.key < w.word AND kv.key > 'K');
+UPDATE words SET n = 5 WHERE word IN (SELECT nick FROM customers UNION SELECT name FROM tenants);
+UPDATE tickets SET note = NULL WHERE code = ANY (SELECT 'c' || n FROM words);
+SELECT id, note FROM tickets ORDER BY id;
+SELECT word, n FROM words ORDER BY word;
+
+-- Rows of rows, and rows of nothing.
+-- script
+UPDATE words SET n = (SELECT count(*) FROM (SELECT DISTINCT ON (tenant_id) * FROM accounts ORDER BY tenant_id, id) s WHERE s.hits > 3);
+UPDATE words w SET n = s.rn FROM (SELECT owner, row_number() OVER (ORDER BY id) AS rn FROM accounts) s WHERE 'word' || s.rn = w.word;
+UPDATE words SET n = x.n FROM (VALUES ('word1', 11), ('word2', 22)) AS x (w, n), tenants t WHERE x.w = word AND t.id = 1;
+DELETE FROM words WHERE (n, word) IN (SELECT id, 'word' || id FROM accounts WHERE id > 15);
+DELETE FROM words WHERE n = ALL (SELECT id FROM accounts WHERE id < 0) AND word = 'word1';
+DELETE FROM words WHERE n <> ALL (SELECT id FROM accounts) IS NULL;
+DELETE FROM words WHERE ROW (n, 1) < ROW ((SELECT min(id) + 3 FROM accounts), 2);
+DELETE FROM words WHERE CASE WHEN n > 10 THEN EXISTS (SELECT FROM accounts WHERE id = n) ELSE false END;
+SELECT word, n FROM words ORDER BY word;

@@ -1,0 +1,117 @@
+-- WITH that changes data.
+
+-- On one shard.
+-- script
+WITH u AS (UPDATE accounts SET hits = 50 WHERE tenant_id = 3 RETURNING id, hits) SELECT count(*), sum(hits) FROM u;
+WITH d AS (DELETE FROM transfers WHERE tenant_id = 3 RETURNING *) SELECT id, account_id, amount FROM d ORDER BY id;
+WITH d AS (DELETE FROM transfers WHERE tenant_id = 5 RETURNING *) INSERT INTO transfers SELECT tenant_id, id + 1000, account_id, amount FROM d;
+WITH i AS (INSERT INTO accounts (tenant_id, id, owner) VALUES (4, 901, 'with') RETURNING *) SELECT tenant_id, id, owner, amount, note FROM i;
+WITH i AS (INSERT INTO accounts (tenant_id, id, owner) VALUES (4, 902, 'too') RETURNING tenant_id, id) INSERT INTO transfers (tenant_id, id, account_id) SELECT tenant_id, id + 1, id FROM i RETURNING *;
+WITH u AS (UPDATE accounts SET note = 'there' WHERE tenant_id = 4 AND id = 901 RETURNING id) INSERT INTO accounts (tenant_id, id, note) SELECT 4, 901, 'new' WHERE NOT EXISTS (SELECT 1 FROM u);
+WITH u AS (UPDATE accounts SET note = 'there' WHERE tenant_id = 4 AND id = 903 RETURNING id) INSERT INTO accounts (tenant_id, id, note) SELECT 4, 903, 'new' WHERE NOT EXISTS (SELECT 1 FROM u);
+WITH d AS (DELETE FROM words WHERE word = 'word3' RETURNING n) INSERT INTO words SELECT 'word3', n * 100 FROM d RETURNING *;
+SELECT tenant_id, id, owner, note, hits FROM accounts WHERE tenant_id IN (3, 4) ORDER BY id;
+SELECT tenant_id, id, account_id, amount FROM transfers ORDER BY id;
+SELECT word, n FROM words ORDER BY n;
+
+-- On all shards, each with its own rows.
+-- script
+WITH u AS (UPDATE accounts SET hits = 1 RETURNING id) SELECT count(*) FROM u;
+WITH u AS (UPDATE accounts SET hits = hits + id RETURNING tenant_id, id, hits) SELECT tenant_id, count(*), sum(hits), avg(hits) FROM u GROUP BY tenant_id ORDER BY tenant_id;
+WITH u AS (UPDATE accounts SET amount = amount + 0.25 RETURNING id % 5 AS m, amount) SELECT m, max(amount), min(amount) FROM u GROUP BY m ORDER BY m;
+WITH d AS (DELETE FROM transfers WHERE amount > 50 RETURNING *) SELECT * FROM d ORDER BY id;
+WITH d AS (DELETE FROM transfers WHERE amount > 40 RETURNING tenant_id, account_id) SELECT d.account_id, a.owner FROM d JOIN accounts a ON a.tenant_id = d.tenant_id AND a.id = d.account_id ORDER BY 1;
+WITH d AS (DELETE FROM words WHERE n > 15 RETURNING n) SELECT DISTINCT n % 3 AS r FROM d ORDER BY r;
+SELECT id, amount, hits FROM accounts ORDER BY id;
+SELECT id FROM transfers ORDER BY id;
+SELECT n FROM words ORDER BY n;
+
+-- From one table into another of its distribution.
+-- script
+WITH d AS (DELETE FROM transfers WHERE amount < 60 RETURNING *) INSERT INTO accounts (tenant_id, id, owner, amount) SELECT tenant_id, 7000 + id, 'was ' || id, amount FROM d;
+WITH d AS (DELETE FROM transfers RETURNING *) INSERT INTO accounts (tenant_id, id, owner, amount) SELECT tenant_id, 8000 + id, 'was ' || id, amount FROM d WHERE account_id % 4 = 0;
+WITH i AS (INSERT INTO transfers SELECT tenant_id, id, id, amount FROM accounts WHERE id < 30 RETURNING tenant_id, id, amount) UPDATE accounts SET amount = accounts.amount - i.amount, note = 'moved' FROM i WHERE i.tenant_id = accounts.tenant_id AND i.id = accounts.id;
+WITH u AS (UPDATE accounts SET hits = NULL WHERE hits = 4 RETURNING tenant_id, id), d AS (DELETE FROM transfers USING u WHERE u.tenant_id = transfers.tenant_id AND u.id = transfers.account_id RETURNING transfers.*) SELECT count(*), sum(amount) FROM d;
+WITH d AS (DELETE FROM accounts WHERE id > 8000 RETURNING *) DELETE FROM accounts a USING d WHERE d.tenant_id = a.tenant_id AND a.id = d.id - 1000;
+WITH d (t, i) AS (DELETE FROM accounts WHERE id < 10 RETURNING tenant_id, id) UPDATE accounts SET note = 'left' WHERE tenant_id IN (SELECT t FROM d);
+SELECT tenant_id, id, owner, amount, note, hits FROM accounts ORDER BY id;
+SELECT tenant_id, id, account_id, amount FROM transfers ORDER BY id;
+
+-- What is asked of the returned rows does not say which rows are changed.
+-- script
+WITH d AS (DELETE FROM transfers RETURNING tenant_id, id) SELECT id FROM d WHERE tenant_id = 3 ORDER BY id;
+SELECT count(*) FROM transfers;
+WITH u AS (UPDATE accounts SET note = 'all' RETURNING tenant_id, id) SELECT u.id FROM u JOIN accounts a ON a.tenant_id = u.tenant_id AND a.id = u.id WHERE a.tenant_id = 4 AND a.note IS NULL ORDER BY 1;
+SELECT count(*) FROM accounts WHERE note = 'all';
+WITH d AS (DELETE FROM words RETURNING word) SELECT count(*) FROM d WHERE word = 'word1';
+SELECT count(*) FROM words;
+WITH d AS (DELETE FROM readings WHERE n > 20) SELECT count(*) FROM accounts WHERE tenant_id = 3;
+WITH d AS (DELETE FROM readings WHERE day = '2024-01-06') UPDATE readings SET v = -1 WHERE day = '2024-01-06';
+SELECT n, v FROM readings ORDER BY n;
+
+-- Tables of the home shard.
+-- script
+WITH d AS (DELETE FROM notes WHERE id < 4 RETURNING *) SELECT * FROM d ORDER BY id;
+WITH d AS (DELETE FROM notes WHERE id < 6 RETURNING *), i AS (INSERT INTO notes SELECT id + 100, body FROM d RETURNING id) SELECT sum(id) FROM i;
+WITH i AS (INSERT INTO notes VALUES (500, 'x') ON CONFLICT (id) DO UPDATE SET body = 'y' RETURNING body) UPDATE notes SET body = i.body FROM i WHERE id = 7;
+SELECT id, body FROM notes ORDER BY id;
+
+-- All see the table as it was.
+-- script
+WITH d AS (DELETE FROM accounts WHERE id > 20 RETURNING id) SELECT count(*) FROM accounts;
+WITH u AS (UPDATE accounts SET hits = 0 RETURNING tenant_id, id) SELECT a.id, a.hits FROM accounts a JOIN u ON u.tenant_id = a.tenant_id AND u.id = a.id ORDER BY a.id;
+WITH u AS (UPDATE accounts SET hits = 7 WHERE id < 5) UPDATE accounts SET note = 'zero' WHERE hits = 0;
+SELECT id, note, hits FROM accounts ORDER BY id;
+
+-- Errors undo all of it, on all shards.
+-- script
+WITH u AS (UPDATE accounts SET hits = hits - 5 RETURNING id) SELECT count(*) FROM u;
+WITH d AS (DELETE FROM transfers RETURNING *) INSERT INTO accounts (tenant_id, id) SELECT tenant_id, account_id FROM d;
+WITH d AS (DELETE FROM transfers RETURNING *) SELECT sum(1 / (id - 20)) FROM d;
+WITH i AS (INSERT INTO accounts (tenant_id, id) VALUES (2, 1) RETURNING id) INSERT INTO transfers (tenant_id, id, account_id) SELECT 2, 4000, id + 77 FROM i;
+WITH d AS (DELETE FROM transfers RETURNING *) SELECT nothing FROM d;
+WITH d AS (DELETE FROM transfers) SELECT * FROM d;
+WITH d AS (DELETE FROM nowhere RETURNING *) SELECT * FROM d;
+SELECT * FROM (WITH d AS (DELETE FROM transfers RETURNING *) SELECT * FROM d) s;
+SELECT count(*), sum(hits) FROM accounts;
+SELECT count(*) FROM transfers;
+
+-- script
+BEGIN;
+WITH d AS (DELETE FROM transfers WHERE amount > 50 RETURNING *) INSERT INTO transfers SELECT tenant_id, id + 1000, account_id, amount FROM d;
+SELECT count(*), max(id) FROM transfers;
+SAVEPOINT s;
+WITH u AS (UPDATE transfers SET amount = -amount RETURNING amount) SELECT sum(amount) FROM u;
+ROLLBACK TO s;
+WITH u AS (UPDATE transfers SET amount = amount + 1 WHERE tenant_id = 3 RETURNING amount) SELECT sum(amount) FROM u;
+COMMIT;
+SELECT id, amount FROM transfers ORDER BY id;
+
+-- params: 3, 'param'
+WITH u AS (UPDATE accounts SET note = $2 WHERE tenant_id = $1 RETURNING id) SELECT id FROM u ORDER BY id
+
+-- params: 30, 'param'
+WITH u AS (UPDATE accounts SET note = $2 WHERE id > $1 RETURNING id, note) SELECT count(*), sum(id) FROM u
+
+-- params: 6, 9000
+-- types: int4, int4
+WITH i AS (INSERT INTO accounts (tenant_id, id) VALUES ($1, $2) RETURNING tenant_id, id) INSERT INTO transfers (tenant_id, id, account_id) SELECT tenant_id, id, id FROM i RETURNING *
+
+-- script
+-- ties
+WITH u AS (UPDATE accounts SET hits = hits + 1 WHERE id % 3 = 0 RETURNING *) UPDATE transfers x SET amount = x.amount + u.hits FROM u WHERE u.tenant_id = x.tenant_id AND u.id = x.account_id RETURNING x.id, x.amount, u.hits;
+WITH u AS (UPDATE accounts SET note = 'w' WHERE id < 20 RETURNING tenant_id, id), d AS (DELETE FROM transfers USING u WHERE u.tenant_id = transfers.tenant_id AND u.id = transfers.account_id RETURNING transfers.tenant_id, transfers.id AS t) SELECT u.id, d.t FROM u LEFT JOIN d ON d.tenant_id = u.tenant_id AND d.t = u.id * 2;
+WITH l AS (SELECT code, rank FROM labels WHERE rank > 1), u AS (UPDATE accounts SET note = l.code FROM l WHERE l.rank = accounts.hits RETURNING tenant_id, id) SELECT tenant_id, count(*) FROM u GROUP BY tenant_id;
+WITH i AS (INSERT INTO transfers SELECT tenant_id, id + 100, id, 1 FROM accounts WHERE id > 50 ON CONFLICT DO NOTHING RETURNING tenant_id, id) SELECT count(*), max(id) FROM i;
+WITH i AS (INSERT INTO transfers SELECT tenant_id, id + 100, id, 2 FROM accounts WHERE id > 45 ON CONFLICT (tenant_id, id) DO UPDATE SET amount = transfers.amount + excluded.amount RETURNING *) SELECT count(*), sum(amount) FROM i;
+SELECT id, note, hits FROM accounts ORDER BY id;
+SELECT tenant_id, id, account_id, amount FROM transfers ORDER BY id;
+
+-- Keys of text and days.
+-- script
+WITH d AS (DELETE FROM words WHERE word IN ('word1', 'word2', 'word3') RETURNING word, n) INSERT INTO words SELECT word, n * 7 FROM d ON CONFLICT DO NOTHING;
+SELECT word, n FROM words ORDER BY n, word;
+WITH u AS (UPDATE readings SET v = v * 2 WHERE day < '2024-02-01' RETURNING day, v) SELECT sum(v), min(day), max(day), count(DISTINCT day) FROM u;
+WITH u AS (UPDATE readings SET v = 0 WHERE day = '2024-01-06' RETURNING day, n) DELETE FROM readings USING u WHERE readings.day = u.day AND readings.n = u.n + 1;
+WITH i AS (INSERT INTO readings VALUES ('2024-01-06', 500, 1), ('2024-01-06', 501, 2) RETURNING day, n) SELECT count(*), max(n) FROM i;
+SELECT day, n, v FROM readings ORDER BY n, day;
