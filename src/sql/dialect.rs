@@ -32,7 +32,21 @@ pub(crate) fn parse_relaxed(text: &str) -> Option<(Statement, Option<String>)> {
     if let Some(select) = table_as_select(text) {
         return Some((parse(&select)?, Some(select)));
     }
-    Some((parse(&relaxed(text)?)?, None))
+    if let Some(statement) = relaxed(text).and_then(|text| parse(&text)) {
+        return Some((statement, None));
+    }
+    let conditioned = conditioned(text)?;
+    Some((parse(&conditioned)?, Some(conditioned)))
+}
+
+/// `INSERT ... SELECT 1 ON CONFLICT`: the parser takes ON for a name of the column, but not behind a condition.
+fn conditioned(text: &str) -> Option<String> {
+    let tokens = tokens(text, true)?;
+    let is =
+        |at: usize, word: &str| tokens.get(at).is_some_and(|token| text_of(text, token).eq_ignore_ascii_case(word));
+    let at = (0..tokens.len()).find(|at| is(*at, "on") && is(at + 1, "conflict"))?;
+    let (before, behind) = text.split_at_checked(tokens.get(at)?.start)?;
+    Some(format!("{before}WHERE true {behind}"))
 }
 
 /// `TABLE name ...` is short for `SELECT * FROM name ...`.
@@ -84,6 +98,8 @@ mod tests {
         assert!(other.contains("not between"));
         assert_eq!(relaxed("SELECT 1"), None);
         assert!(parse_relaxed("TABLE t LIMIT 3").is_some());
+        let (_, other) = parse_relaxed("INSERT INTO t SELECT 1, 'x' ON CONFLICT (a) DO UPDATE SET b = 2").unwrap();
+        assert!(other.unwrap().contains("'x' WHERE true ON CONFLICT"));
         assert!(parse_relaxed("SELECT 1 FROM t FOR NO KEY UPDATE SKIP LOCKED").is_some());
     }
 }
