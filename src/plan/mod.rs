@@ -81,6 +81,7 @@ impl Plan {
             PlanKind::Refuse(_)
             | PlanKind::Any
             | PlanKind::Broadcast(_)
+            | PlanKind::Each(_)
             | PlanKind::Finish(_)
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
@@ -104,6 +105,7 @@ impl Plan {
             | PlanKind::Single(_)
             | PlanKind::Any
             | PlanKind::Broadcast(_)
+            | PlanKind::Each(_)
             | PlanKind::Scatter { .. }
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
@@ -125,6 +127,8 @@ pub enum PlanKind {
     /// The same statement with the same effect on every shard (DDL, writes to reference tables); the client sees one answer.
     /// All must agree on the command tag.
     Broadcast(ShardSql),
+    /// Some shards each with a text of its own, to one effect; the client sees the answer of the first.
+    Each(Vec<(ShardId, ShardSql)>),
     /// Every shard answers a part. Also UPDATE and DELETE over several shards (tags are added up).
     Scatter { shards: ShardSet, sql: ShardSql, combine: Arc<Combine>, window: Option<Window> },
     /// Tier 2: rows are pulled from the shards, and a Postgres finishes the statement on them.
@@ -208,7 +212,7 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
                 }
             }
         }
-        PlanKind::Broadcast(_) | PlanKind::Scatter { .. } | PlanKind::Finish(_) => {}
+        PlanKind::Broadcast(_) | PlanKind::Each(_) | PlanKind::Scatter { .. } | PlanKind::Finish(_) => {}
         PlanKind::Deliver(_) | PlanKind::Supply(_) => {
             return refused(Fault::unsupported(
                 "EXPLAIN of this statement is not supported",
@@ -236,12 +240,9 @@ fn plan_outcome(outcome: &Outcome, analysis: &Analysis, inputs: &Inputs<'_>, vie
         Outcome::Any(why) => (PlanKind::Any, why.clone()),
         Outcome::Broadcast(why) => (PlanKind::Broadcast(ShardSql::AsWritten), why.clone()),
         Outcome::Parts(parts, why) => {
-            let part = |(shard, text): &(ShardId, Arc<str>)| {
-                (*shard, ShardSql::Rewritten { text: text.clone(), parameters: None })
-            };
-            let kind = PlanKind::Split { parts: parts.iter().map(part).collect(), combine: Arc::new(Combine::CONCAT) };
-            (kind, why.clone())
+            (PlanKind::Split { parts: texts(parts), combine: Arc::new(Combine::CONCAT) }, why.clone())
         }
+        Outcome::Each(parts, why) => (PlanKind::Each(texts(parts)), why.clone()),
         Outcome::CopyIn(copy) if copy.distribution.is_none() => (PlanKind::CopyIn(copy.clone()), Why::Reference),
         Outcome::CopyIn(copy) => {
             let columns: Vec<&str> = copy.key_fields.iter().map(|(_, name)| &**name).collect();
@@ -250,6 +251,12 @@ fn plan_outcome(outcome: &Outcome, analysis: &Analysis, inputs: &Inputs<'_>, vie
         }
     };
     Plan { kind, access: analysis.access, why }
+}
+
+fn texts(parts: &[(ShardId, Arc<str>)]) -> Vec<(ShardId, ShardSql)> {
+    let part =
+        |(shard, text): &(ShardId, Arc<str>)| (*shard, ShardSql::Rewritten { text: text.clone(), parameters: None });
+    parts.iter().map(part).collect()
 }
 
 fn refused(fault: Fault) -> Plan {

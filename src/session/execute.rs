@@ -237,6 +237,7 @@ impl Session {
             PlanKind::Refuse(fault) => Err(fault.clone().into()),
             PlanKind::Any
             | PlanKind::Broadcast(_)
+            | PlanKind::Each(_)
             | PlanKind::Finish(_)
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)

@@ -35,6 +35,7 @@ fn needed_shards(outcome: &Outcome) -> Option<&ShardSet> {
         | Outcome::Any(_)
         | Outcome::Broadcast(_)
         | Outcome::Parts(..)
+        | Outcome::Each(..)
         | Outcome::Deliver(_)
         | Outcome::Supply(_)
         | Outcome::CopyIn(_) => None,
@@ -197,7 +198,11 @@ impl Session {
                     None => self.any_shard(),
                 },
             },
-            PlanKind::Any | PlanKind::Broadcast(_) | PlanKind::Split { .. } | PlanKind::CopyIn(_) => self.any_shard(),
+            PlanKind::Any
+            | PlanKind::Broadcast(_)
+            | PlanKind::Each(_)
+            | PlanKind::Split { .. }
+            | PlanKind::CopyIn(_) => self.any_shard(),
             PlanKind::Explain(explain) => match &explain.plan.kind {
                 PlanKind::Finish(_) => return Ok(self.view.topology.home),
                 _ => self.any_shard(),

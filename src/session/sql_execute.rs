@@ -221,6 +221,7 @@ fn is_finished(plan: &Plan) -> bool {
         | PlanKind::Single(_)
         | PlanKind::Any
         | PlanKind::Broadcast(_)
+        | PlanKind::Each(_)
         | PlanKind::Scatter { .. }
         | PlanKind::Split { .. }
         | PlanKind::CopyIn(_)

@@ -185,8 +185,11 @@ pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     let analyzer = Analyzer { scope: *scope, text, scan, used, parameters };
     let (verdict, uses) = match tokens {
         Some(tokens) => {
-            let verdict = on_deep_stack(&tokens, || analyzer.verdict(&kind))
-                .unwrap_or_else(|| analyzer.not_understood("a statement as long as this"));
+            let verdict = match analyzer.check_families(&kind) {
+                Ok(()) => on_deep_stack(&tokens, || analyzer.verdict(&kind))
+                    .unwrap_or_else(|| analyzer.not_understood("a statement as long as this")),
+                Err(fault) => Verdict::refuse(fault),
+            };
             let uses = sequences::uses(text, &tokens, scope);
             let replaced = !uses.is_none() && draws(&kind) && sequences::calls_can_be_replaced(text, &tokens, scope);
             (if replaced { with_values(verdict) } else { verdict }, uses)
@@ -490,6 +493,7 @@ impl Analyzer<'_> {
             Outcome::Insert(_)
             | Outcome::Broadcast(_)
             | Outcome::Parts(..)
+            | Outcome::Each(..)
             | Outcome::CopyIn(_)
             | Outcome::Deliver(_)
             | Outcome::Supply(_)

@@ -320,6 +320,7 @@ fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
         Outcome::Insert(insert) => insert.many = Err(merged()),
         Outcome::Broadcast(_)
         | Outcome::Parts(..)
+        | Outcome::Each(..)
         | Outcome::CopyIn(_)
         | Outcome::Deliver(_)
         | Outcome::Supply(_)

@@ -475,6 +475,7 @@ impl Analyzer<'_> {
             | Outcome::Any(_)
             | Outcome::Broadcast(_)
             | Outcome::Parts(..)
+            | Outcome::Each(..)
             | Outcome::CopyIn(_)
             | Outcome::Routed(_)
             | Outcome::Deliver(_)

@@ -19,10 +19,12 @@ mod distinct;
 mod elsewhere;
 mod exprs;
 mod facts;
+mod families;
 mod finish;
 mod from;
 mod functions;
 mod groups;
+mod homeward;
 mod infer;
 mod inner;
 mod insert;
@@ -130,6 +132,12 @@ fn parse_query(text: &str) -> Option<Box<Query>> {
 
 fn parse_expr(text: &str) -> Option<Expr> {
     parser(text)?.parse_expr().ok()
+}
+
+fn parse_data_type(text: &str) -> Option<sqlparser::ast::DataType> {
+    let mut parser = parser(text)?;
+    let ty = parser.parse_data_type().ok()?;
+    (parser.peek_token().token == Token::EOF).then_some(ty)
 }
 
 fn parser(text: &str) -> Option<Parser<'static>> {

@@ -246,6 +246,7 @@ pub(crate) fn with_fixed(model: &Model<'_>, outcome: Outcome) -> Outcome {
         | Outcome::Insert(_)
         | Outcome::Broadcast(_)
         | Outcome::Parts(..)
+        | Outcome::Each(..)
         | Outcome::CopyIn(_)
         | Outcome::Draw(_)
         | Outcome::Deliver(_)

@@ -173,7 +173,7 @@ impl Analyzer<'_> {
     }
 
     /// The first of the names in the text; a text that cannot be read counts as naming any of them.
-    fn find_name(&self, names: &HashSet<Box<str>>, text: &str, standard_strings: bool) -> Option<Box<str>> {
+    pub fn find_name(&self, names: &HashSet<Box<str>>, text: &str, standard_strings: bool) -> Option<Box<str>> {
         let Some(chains) = chains(text, standard_strings) else {
             let lower = text.to_lowercase();
             return names.iter().find(|name| lower.contains(&name.to_lowercase())).cloned();

@@ -30,6 +30,8 @@ pub enum Outcome {
     Broadcast(Why),
     /// To each of these shards its own text, atomically; one answer.
     Parts(Arc<[(ShardId, Arc<str>)]>, Why),
+    /// To each of these shards its own text, atomically and to one effect: the answer of the first is the client's.
+    Each(Arc<[(ShardId, Arc<str>)]>, Why),
     CopyIn(Arc<CopyInPlan>),
     /// By the sharding keys of the tables that it reads or changes.
     Routed(Routed),
@@ -370,6 +372,8 @@ pub struct OneByOne {
     pub command: Box<str>,
     /// The index that it makes where there is none (IF NOT EXISTS): one that is not valid must not pass for it.
     pub index: Option<QualifiedName>,
+    /// The parent and the partition that it detaches: what has been detached on a shard is not detached again.
+    pub detached: Option<(QualifiedName, QualifiedName)>,
     /// What to do when it has failed half way.
     pub remedy: &'static str,
 }

@@ -70,6 +70,7 @@ impl Analyzer<'_> {
             | Outcome::Any(_)
             | Outcome::Broadcast(_)
             | Outcome::Parts(..)
+            | Outcome::Each(..)
             | Outcome::CopyIn(_)
             | Outcome::Insert(_)
             | Outcome::Deliver(_)
