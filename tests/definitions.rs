@@ -21,7 +21,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use corpus::{Case, Form, Order};
-use support::raw::Raw;
+use support::raw::{Raw, Value};
 use support::{Database, Router, SHARDS};
 
 /// Tables that the configuration names, with their distribution and key. Statements make and drop them.
@@ -288,4 +288,38 @@ fn constraints_hold_across_shards_or_are_refused() {
 #[test]
 fn definitions_of_every_kind() {
     check("kinds", 100);
+}
+
+#[test]
+fn tables_are_made_of_rows_that_lie_elsewhere() {
+    check("create_as", 80);
+}
+
+/// With parameters, in both formats.
+#[test]
+fn tables_are_made_with_parameters() {
+    let world = World::create("def_parameters");
+    let (mut oracle, mut router) = (world.db.oracle(), world.through());
+    for sql in [
+        "CREATE TABLE items (id int PRIMARY KEY, v int)",
+        "INSERT INTO items SELECT g, g * 2 FROM generate_series(1, 20) g",
+    ] {
+        oracle.must(sql);
+        router.must(sql);
+    }
+    let values = [Value::binary(11_i32.to_be_bytes().to_vec()), Value::text("word")];
+    let types = [23, 25];
+    for (table, query) in [
+        ("copied", "SELECT id, v, $2 AS word FROM items WHERE v > $1"),
+        ("parts", "SELECT id + $1 AS id, $2 || v AS word FROM items"),
+        ("counted", "SELECT count(*) AS n, $2::text AS word FROM items WHERE id < $1 GROUP BY v % 3"),
+    ] {
+        let sql = format!("CREATE TABLE {table} AS {query}");
+        let (theirs, ours) = (oracle.extended(&sql, &types, &values, 0), router.extended(&sql, &types, &values, 0));
+        assert_eq!(compare::difference(&theirs, &ours, &Order::Exact, None), None, "{sql}: {:?}", ours.error);
+        let read = format!("SELECT t::text FROM {table} t ORDER BY t::text COLLATE \"C\"");
+        assert_eq!(router.values(&read), oracle.values(&read), "{sql}");
+    }
+    let shards = (0..SHARDS).map(|shard| world.db.shard(shard)).collect();
+    assert_eq!(Watch { oracle: world.db.oracle(), shards }.drift(), None);
 }

@@ -16,6 +16,7 @@ pub fn advice(plan: &Plan, inputs: &Inputs<'_>, scan: &Scan, scope: &NameScope<'
         | PlanKind::Any
         | PlanKind::Broadcast(_)
         | PlanKind::Each(_)
+        | PlanKind::CreateAs(_)
         | PlanKind::Split { .. }
         | PlanKind::Deliver(_)
         | PlanKind::Supply(_)

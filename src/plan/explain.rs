@@ -64,6 +64,17 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
                 lines.shard_plans(2, shards.pulls.get(at).map_or(&[][..], Vec::as_slice), view);
             }
         }
+        PlanKind::CreateAs(create) => {
+            let shards = match create.copies {
+                Some(_) => list(&view.topology.all_shards(), view).join(", "),
+                None => shard_name(view.topology.home, view).to_owned(),
+            };
+            lines.push(0, format!("Create {} without rows on {shards}", create.table));
+            lines.push(1, format!("SQL: {}", create.empty));
+            if let Some(insert) = &create.insert {
+                lines.push(1, format!("Then, planned by itself: {}", insert));
+            }
+        }
         PlanKind::Each(parts) => {
             lines.push(0, format!("Each: {why}"));
             for (shard, sql) in parts {
@@ -159,6 +170,9 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
             "limit": window.and_then(|w| w.limit), "offset": window.map(|w| w.offset),
         }),
         PlanKind::Finish(finish) => finish_document(finish, view),
+        PlanKind::CreateAs(create) => {
+            json!({ "plan": "create as", "sql": &*create.empty, "insert": create.insert.as_deref() })
+        }
         PlanKind::Each(parts) => json!({ "plan": "each", "parts": parts_document(parts, view) }),
         PlanKind::Split { parts, combine } => {
             json!({ "plan": "split", "parts": parts_document(parts, view), "combine": steps(combine) })

@@ -18,6 +18,7 @@ use crate::catalog::Catalog;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
 use crate::sql::Analysis;
+use crate::sql::create_as::CreateAs;
 use crate::sql::keys::{KeyGroup, KeyName};
 use crate::sql::outcome::{Count, Finish, InsertRows, KeyChange, Limit, Many, ManyRows, Outcome, Routed, Scatter};
 use crate::sql::sequences::Draw;
@@ -82,6 +83,7 @@ impl Plan {
             | PlanKind::Any
             | PlanKind::Broadcast(_)
             | PlanKind::Each(_)
+            | PlanKind::CreateAs(_)
             | PlanKind::Finish(_)
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
@@ -106,6 +108,7 @@ impl Plan {
             | PlanKind::Any
             | PlanKind::Broadcast(_)
             | PlanKind::Each(_)
+            | PlanKind::CreateAs(_)
             | PlanKind::Scatter { .. }
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
@@ -129,6 +132,8 @@ pub enum PlanKind {
     Broadcast(ShardSql),
     /// Some shards each with a text of its own, to one effect; the client sees the answer of the first.
     Each(Vec<(ShardId, ShardSql)>),
+    /// A table is made of rows that lie elsewhere: made empty, then filled by a statement that is planned when it is there.
+    CreateAs(Arc<CreateAs>),
     /// Every shard answers a part. Also UPDATE and DELETE over several shards (tags are added up).
     Scatter { shards: ShardSet, sql: ShardSql, combine: Arc<Combine>, window: Option<Window> },
     /// Tier 2: rows are pulled from the shards, and a Postgres finishes the statement on them.
@@ -220,7 +225,9 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
                 "EXPLAIN (ROUTE) shows how.",
             ));
         }
-        PlanKind::CopyIn(_) | PlanKind::Explain(_) | PlanKind::Draw(_) => return refused(lost_literals()),
+        PlanKind::CopyIn(_) | PlanKind::CreateAs(_) | PlanKind::Explain(_) | PlanKind::Draw(_) => {
+            return refused(lost_literals());
+        }
     }
     let explain = ExplainPlan { plan, prefix: prefix.into(), options };
     Plan { kind: PlanKind::Explain(Box::new(explain)), access, why }
@@ -243,6 +250,7 @@ fn plan_outcome(outcome: &Outcome, analysis: &Analysis, inputs: &Inputs<'_>, vie
             (PlanKind::Split { parts: texts(parts), combine: Arc::new(Combine::CONCAT) }, why.clone())
         }
         Outcome::Each(parts, why) => (PlanKind::Each(texts(parts)), why.clone()),
+        Outcome::CreateAs(create) => (PlanKind::CreateAs(Arc::clone(create)), Why::Ddl),
         Outcome::CopyIn(copy) if copy.distribution.is_none() => (PlanKind::CopyIn(copy.clone()), Why::Reference),
         Outcome::CopyIn(copy) => {
             let columns: Vec<&str> = copy.key_fields.iter().map(|(_, name)| &**name).collect();

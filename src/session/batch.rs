@@ -12,6 +12,7 @@ use crate::session::prepared::ClientStatement;
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::Analysis;
+use crate::sql::outcome::Outcome;
 use crate::sql::utility::StatementKind;
 use crate::wire::frame::Frame;
 use crate::wire::{reply, request};
@@ -68,7 +69,7 @@ impl Reload {
 impl Session {
     /// A statement has run that may have changed the catalog: on this shard alone, or wherever.
     pub(super) fn note_definition(&mut self, analysis: &Analysis, shard: Option<ShardId>) {
-        let reload = match analysis.changes.is_empty() {
+        let reload = match analysis.changes.is_empty() && !matches!(analysis.outcome, Outcome::CreateAs(_)) {
             true => Reload::after(&analysis.kind),
             false => Reload::Surely,
         };

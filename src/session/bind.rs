@@ -99,6 +99,7 @@ impl Session {
             }
             PlanKind::Broadcast(_)
             | PlanKind::Each(_)
+            | PlanKind::CreateAs(_)
             | PlanKind::Scatter { .. }
             | PlanKind::Finish(_)
             | PlanKind::Split { .. }

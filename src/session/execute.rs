@@ -238,6 +238,7 @@ impl Session {
             PlanKind::Any
             | PlanKind::Broadcast(_)
             | PlanKind::Each(_)
+            | PlanKind::CreateAs(_)
             | PlanKind::Finish(_)
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)

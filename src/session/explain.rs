@@ -80,6 +80,7 @@ impl Session {
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
             | PlanKind::CopyIn(_)
+            | PlanKind::CreateAs(_)
             | PlanKind::Explain(_)
             | PlanKind::Draw(_) => {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a plan that no shards explain").into());

@@ -8,6 +8,7 @@ pub mod commit;
 pub mod control;
 pub mod copy;
 mod copy_source;
+mod create_as;
 mod cursor;
 mod defaults;
 mod delivery;
@@ -203,6 +204,7 @@ pub struct Session {
     view: Arc<Cluster>,
     /// The client knows that its transactions over several shards are not atomic.
     told_best_effort: bool,
+    told: create_as::Told,
 }
 
 impl Session {
@@ -253,6 +255,7 @@ impl Session {
             offset: 0,
             view,
             told_best_effort: false,
+            told: create_as::Told::Client,
         };
         session.shared.metrics.clients.inc();
         let end = match session.greet(&secret).await {

@@ -36,6 +36,7 @@ fn needed_shards(outcome: &Outcome) -> Option<&ShardSet> {
         | Outcome::Broadcast(_)
         | Outcome::Parts(..)
         | Outcome::Each(..)
+        | Outcome::CreateAs(_)
         | Outcome::Deliver(_)
         | Outcome::Supply(_)
         | Outcome::CopyIn(_) => None,
@@ -198,6 +199,7 @@ impl Session {
                     None => self.any_shard(),
                 },
             },
+            PlanKind::CreateAs(_) => return Ok(self.view.topology.home),
             PlanKind::Any
             | PlanKind::Broadcast(_)
             | PlanKind::Each(_)

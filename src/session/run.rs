@@ -238,7 +238,12 @@ impl Session {
         }
     }
 
-    async fn run_plan(&mut self, plan: &Plan, analysis: &Arc<Analysis>, ask: &Ask<'_>) -> Result<(), Failure> {
+    pub(super) async fn run_plan(
+        &mut self,
+        plan: &Plan,
+        analysis: &Arc<Analysis>,
+        ask: &Ask<'_>,
+    ) -> Result<(), Failure> {
         match &plan.kind {
             PlanKind::Refuse(fault) => {
                 self.shared.metrics.refused("plan");
@@ -275,6 +280,7 @@ impl Session {
             PlanKind::Deliver(delivery) => Box::pin(self.run_delivery(delivery, ask)).await,
             PlanKind::Supply(supply) => Box::pin(self.run_supplied(supply, ask)).await,
             PlanKind::CopyIn(copy) => self.run_copy_split(copy, ask).await,
+            PlanKind::CreateAs(create) => Box::pin(self.run_create_as(create, ask)).await,
             PlanKind::Explain(explain) => Box::pin(self.run_explain(explain, plan.access, analysis, ask)).await,
         }
     }
@@ -299,7 +305,7 @@ impl Session {
         };
         self.end_parts(opened).await?;
         match end {
-            RunEnd::Complete(tag) => reply::command_complete(&mut self.client.out, &tag)?,
+            RunEnd::Complete(tag) => self.tell_tag(&tag)?,
             RunEnd::Suspended => {}
         }
         Ok(())
@@ -440,7 +446,7 @@ impl Session {
             Err(fault) => return Err(self.scatter_failure(ScatterError::Fault(fault), opened).await),
         };
         self.end_parts(opened).await?;
-        reply::command_complete(&mut self.client.out, &tag)?;
+        self.tell_tag(&tag)?;
         Ok(())
     }
 
@@ -520,7 +526,7 @@ impl Session {
             PlanKind::Finish(finish) => (QueryClass::Finish, finish.shards().len()),
             PlanKind::Supply(supply) => (QueryClass::Multi, supply.shards.len()),
             PlanKind::Deliver(delivery) => (QueryClass::Multi, delivery.targets(&self.view.topology).len()),
-            PlanKind::Explain(_) => (QueryClass::Multi, 0),
+            PlanKind::CreateAs(_) | PlanKind::Explain(_) => (QueryClass::Multi, 0),
         };
         self.note_route(class, shards);
         if tracing::enabled!(tracing::Level::DEBUG) {

@@ -222,6 +222,7 @@ fn is_finished(plan: &Plan) -> bool {
         | PlanKind::Any
         | PlanKind::Broadcast(_)
         | PlanKind::Each(_)
+        | PlanKind::CreateAs(_)
         | PlanKind::Scatter { .. }
         | PlanKind::Split { .. }
         | PlanKind::CopyIn(_)

@@ -11,6 +11,7 @@ use sqlparser::ast::{Expr, ObjectName, Query, SetExpr, Statement};
 use crate::fault::{Fault, SqlState};
 use crate::ids::QualifiedName;
 use crate::sql::combine::Combine;
+use crate::sql::create_as::{self, CreateAs};
 use crate::sql::dialect::parse_relaxed;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, parameter_index};
@@ -284,7 +285,7 @@ impl Analyzer<'_> {
         let Some((tree, other)) = parsed else {
             return self.not_understood("the syntax of the statement");
         };
-        if let Some(verdict) = self.select_into(&tree) {
+        if let Some(verdict) = self.select_into(&tree, text) {
             return verdict;
         }
         let parsed = Parsed { tree: &tree, bytes, other };
@@ -301,11 +302,11 @@ impl Analyzer<'_> {
         }
     }
 
-    /// SELECT INTO makes a table where all is that it reads.
-    fn select_into(&self, tree: &Statement) -> Option<Verdict> {
+    /// SELECT INTO makes a table where all is that it reads, or is a CREATE TABLE AS.
+    fn select_into(&self, tree: &Statement, text: &str) -> Option<Verdict> {
         let Statement::Query(query) = tree else { return None };
         let into = as_select(query)?.into.as_ref()?;
-        if into.temporary || !self.scope.topology.places_schemas() {
+        if into.temporary || self.scope.topology.is_all_home() {
             return None;
         }
         let [target] = &into.targets[..] else { return None };
@@ -315,13 +316,24 @@ impl Analyzer<'_> {
             _ => return None,
         };
         let schema = schema.or_else(|| creation_schema(&self.scope).map(str::to_owned))?;
-        let made = Change::Made(QualifiedName::new(schema.as_str(), name));
+        let table = QualifiedName::new(schema.as_str(), name);
+        let made = Change::Made(table.clone());
+        let changes = if self.scope.topology.places_schemas() { vec![made] } else { Vec::new() };
         let place = self.scope.place_of(&schema);
+        let distributed = create_as::is_distributed(&self.scope, &table);
         let verdict = self.not_understood("SELECT INTO");
+        let refused = matches!(verdict.outcome, Outcome::Refuse(_));
+        if (distributed || refused && place.is_home(&self.scope)) && self.is_known_at_home() {
+            let create = CreateAs::of_select_into(text, table, distributed)?;
+            return Some(Verdict { changes, ..Verdict::new(Outcome::CreateAs(Arc::new(create)), Access::Write) });
+        }
+        if distributed {
+            return Some(Verdict::refuse(ddl::create::unknown_at_home(&table.name)));
+        }
         Some(match self.check_alone(&place) {
             Err(fault) => Verdict::refuse(fault),
-            Ok(()) if matches!(verdict.outcome, Outcome::Refuse(_)) => verdict,
-            Ok(()) => Verdict { changes: vec![made], ..Verdict::at(&place, &self.scope) },
+            Ok(()) if refused => verdict,
+            Ok(()) => Verdict { changes, ..Verdict::at(&place, &self.scope) },
         })
     }
 
@@ -494,6 +506,7 @@ impl Analyzer<'_> {
             | Outcome::Broadcast(_)
             | Outcome::Parts(..)
             | Outcome::Each(..)
+            | Outcome::CreateAs(_)
             | Outcome::CopyIn(_)
             | Outcome::Deliver(_)
             | Outcome::Supply(_)

@@ -71,6 +71,21 @@ fn check_key(
     Ok(())
 }
 
+/// A table that has been made of a query has its sharding key.
+pub(crate) fn check_made(scope: &NameScope<'_>, relation: &Relation) -> Result<(), Fault> {
+    match relation {
+        Relation::Sharded { name, distribution, key, table: Some(_) } => {
+            let like = Element::Like { table: (Some(name.schema.to_string()), name.name.to_string()), indexes: false };
+            check_key(scope, name, *distribution, key, &[like])
+        }
+        Relation::Sharded { .. }
+        | Relation::Reference { .. }
+        | Relation::View { .. }
+        | Relation::Unsharded { .. }
+        | Relation::System => Ok(()),
+    }
+}
+
 /// The constraints that stand at a column.
 pub(crate) fn check_column(scope: &NameScope<'_>, relation: &Relation, column: &ColumnElement) -> Result<(), Fault> {
     column.constraints.iter().try_for_each(|constraint| check_constraint(scope, relation, constraint))

@@ -321,6 +321,7 @@ fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
         Outcome::Broadcast(_)
         | Outcome::Parts(..)
         | Outcome::Each(..)
+        | Outcome::CreateAs(_)
         | Outcome::CopyIn(_)
         | Outcome::Deliver(_)
         | Outcome::Supply(_)

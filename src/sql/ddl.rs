@@ -2,7 +2,7 @@
 
 mod alter;
 mod alter_table;
-mod create;
+pub(crate) mod create;
 pub(crate) mod elements;
 mod fills;
 mod places;
@@ -48,6 +48,7 @@ fn verdict(of: &Analyzer<'_>, belongs: Result<Belongs, Fault>, why: Why) -> Verd
             let parts: Vec<_> = parts.into_iter().map(|(shard, text)| (shard, Arc::from(text))).collect();
             Outcome::Each(parts.into(), Why::Ddl)
         }
+        Ok(Belongs::CreateAs(create)) => Outcome::CreateAs(Arc::new(create)),
         Ok(Belongs::OneByOne(steps)) => return one_by_one(steps),
         Err(fault) => return Verdict::refuse(fault),
     };
@@ -86,7 +87,7 @@ fn temporary(of: &Analyzer<'_>, words: &mut Words<'_>) -> Verdict {
             format!(
                 "\"{name}\" is sharded or a reference table, and the temporary relation would be on one shard alone"
             ),
-            "Give the temporary relation a name of its own, and fill it with rows that the client read.",
+            "Give it a name of its own; CREATE UNLOGGED TABLE ... AS makes a table of rows that lie on several shards.",
         ));
     }
     // All temporary relations of a session are on one connection.

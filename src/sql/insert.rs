@@ -476,6 +476,7 @@ impl Analyzer<'_> {
             | Outcome::Broadcast(_)
             | Outcome::Parts(..)
             | Outcome::Each(..)
+            | Outcome::CreateAs(_)
             | Outcome::CopyIn(_)
             | Outcome::Routed(_)
             | Outcome::Deliver(_)

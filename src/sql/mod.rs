@@ -11,6 +11,7 @@ pub mod combine;
 mod constants;
 mod constraints;
 mod copying;
+pub mod create_as;
 mod ddl;
 mod defaults;
 pub mod delivery;

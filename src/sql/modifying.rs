@@ -247,6 +247,7 @@ pub(crate) fn with_fixed(model: &Model<'_>, outcome: Outcome) -> Outcome {
         | Outcome::Broadcast(_)
         | Outcome::Parts(..)
         | Outcome::Each(..)
+        | Outcome::CreateAs(_)
         | Outcome::CopyIn(_)
         | Outcome::Draw(_)
         | Outcome::Deliver(_)

@@ -149,6 +149,11 @@ impl Analyzer<'_> {
         ))
     }
 
+    /// Whether the home shard has, with or without its rows, all that the text names.
+    pub fn is_known_at_home(&self) -> bool {
+        self.named_place(false).is_ok_and(|place| place.shard == self.scope.topology.home)
+    }
+
     fn named(&self, by: By) -> Named {
         let mut named = Named::default();
         if self.scope.topology.places_schemas() {

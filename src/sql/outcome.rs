@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid, QualifiedName, ShardId, ShardSet};
 use crate::sql::combine::Combine;
+use crate::sql::create_as::CreateAs;
 use crate::sql::delivery::{Delivery, Depot};
 use crate::sql::keys::{KeyGroup, KeyName, RowKey};
 use crate::sql::pieces::Pieces;
@@ -33,6 +34,8 @@ pub enum Outcome {
     /// To each of these shards its own text, atomically and to one effect: the answer of the first is the client's.
     Each(Arc<[(ShardId, Arc<str>)]>, Why),
     CopyIn(Arc<CopyInPlan>),
+    /// A table is made of rows that lie elsewhere.
+    CreateAs(Arc<CreateAs>),
     /// By the sharding keys of the tables that it reads or changes.
     Routed(Routed),
     /// By the sharding keys of the rows that it brings.

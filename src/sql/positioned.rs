@@ -71,6 +71,7 @@ impl Analyzer<'_> {
             | Outcome::Broadcast(_)
             | Outcome::Parts(..)
             | Outcome::Each(..)
+            | Outcome::CreateAs(_)
             | Outcome::CopyIn(_)
             | Outcome::Insert(_)
             | Outcome::Deliver(_)

@@ -4,6 +4,7 @@ use crate::fault::Fault;
 use crate::ids::QualifiedName;
 use crate::sql::Change;
 use crate::sql::constraints;
+use crate::sql::create_as::CreateAs;
 use crate::sql::ddl::elements::{elements, index_column};
 use crate::sql::ddl::places::{Belongs, Kind, Name, Where, new_object, relation};
 use crate::sql::ddl::{Definition, unsupported};
@@ -143,16 +144,21 @@ impl Definition<'_, '_> {
         }
         self.check_parents(&relation, &name.1, &parents)?;
         if !relation.is_distributed() {
-            self.check_source(&place, &name.1)?;
+            if let Err(fault) = self.check_source(&place, &name.1) {
+                return match place.is_home(&self.of.scope) && self.is_query() && self.of.is_known_at_home() {
+                    true => self.create_as(&name, false),
+                    false => Err(fault),
+                };
+            }
             self.of.check_alone(&place)?;
             self.check_references()?;
             return Ok(Belongs::to(place));
         }
         if self.is_query() {
-            return Err(unsupported(
-                format!("CREATE TABLE AS for distributed table \"{}\"", name.1),
-                "its rows would have to be spread over the shards",
-            ));
+            if !self.of.is_known_at_home() {
+                return Err(unknown_at_home(&name.1));
+            }
+            return self.create_as(&name, true);
         }
         self.check_elements(&relation, &name.1)?;
         Ok(Belongs::EVERYWHERE)
@@ -163,6 +169,16 @@ impl Definition<'_, '_> {
         let mut words = self.words.part(self.words.at..self.words.at + self.words.len());
         words.skip_to(&["as"]);
         !words.is_done()
+    }
+
+    /// The words stand behind the name.
+    fn create_as(&mut self, (schema, name): &Name, distributed: bool) -> Result<Belongs, Fault> {
+        let schema = schema.as_deref().or_else(|| creation_schema(&self.of.scope)).unwrap_or("public");
+        let table = QualifiedName::new(schema, name.as_str());
+        match CreateAs::read(self.text, self.words, table, distributed) {
+            Some(create) => Ok(Belongs::CreateAs(create)),
+            None => self.unknown(),
+        }
     }
 
     /// A table of this name that lies as its parent does.
@@ -258,6 +274,7 @@ impl Definition<'_, '_> {
             Outcome::Broadcast(_)
             | Outcome::Parts(..)
             | Outcome::Each(..)
+            | Outcome::CreateAs(_)
             | Outcome::CopyIn(_)
             | Outcome::Routed(_)
             | Outcome::Draw(_)
@@ -512,4 +529,13 @@ impl Definition<'_, '_> {
         self.words.take_all(&["if", "exists"]);
         self.one(kind, "ALTER")
     }
+}
+
+/// A distributed table is made where everything can be read.
+pub(crate) fn unknown_at_home(table: &str) -> Fault {
+    unsupported(
+        format!("making distributed table \"{table}\" of what lies in a placed schema"),
+        "the home shard, which makes the table by the query, does not have it",
+    )
+    .hint("Create the table with its columns, and fill it by INSERT ... SELECT.")
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::fault::Fault;
 use crate::ids::{QualifiedName, ShardId};
 use crate::sql::NameScope;
+use crate::sql::create_as::CreateAs;
 use crate::sql::ddl::unsupported;
 use crate::sql::functions::placed_with;
 use crate::sql::homeward::is_at_home;
@@ -31,6 +32,8 @@ pub(crate) enum Belongs {
     Parts(Vec<(ShardId, String)>),
     /// Each of these shards gets a text of its own, to one effect.
     Each(Vec<(ShardId, String)>),
+    /// A table made of rows that lie elsewhere.
+    CreateAs(CreateAs),
     /// Everywhere, but not in a transaction.
     OneByOne(OneByOne),
 }
