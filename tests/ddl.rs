@@ -151,3 +151,88 @@ fn definitions_are_atomic_and_known_to_every_router() {
     assert_eq!(client.value("SELECT count(*) FROM items WHERE mood = 'glad'"), "60");
     assert!(world.prepared().is_empty());
 }
+
+/// Roles are of a server: one that holds two shards gets their definition once.
+#[test]
+fn roles_are_made_once_on_each_server() {
+    let db = support::Database::create("ddl_roles");
+    let second = format!("{}_too", db.name);
+    db.cluster.shards[0].connect("postgres").must(&format!("CREATE DATABASE {second} TEMPLATE template0"));
+    let mut sections = String::new();
+    for (index, (server, name)) in [(0, &db.name), (0, &second), (1, &db.name)].into_iter().enumerate() {
+        let port = db.ports()[server];
+        sections += &format!(
+            "[[databases.{0}.shards]]\nname = \"s{index}\"\nhost = \"127.0.0.1\"\nport = {port}\ndbname = \"{name}\"\n",
+            db.name
+        );
+    }
+    let toml = format!(
+        "[general]\nport = {{port}}\nmetrics_listen = \"127.0.0.1:{{http_port}}\"\nauth_type = \"trust\"\n[[users]]\nname = \"postgres\"\n\
+         [databases.{0}]\n{sections}[[databases.{0}.distributions]]\nname = \"key\"\nkey_types = [\"int4\"]\n\
+         [[databases.{0}.tables]]\nname = \"items\"\ndistribution = \"key\"\ncolumns = [\"id\"]\n",
+        db.name
+    );
+    let router = Router::start(&toml);
+    let mut client = router.connect(&db.name);
+    // Servers are shared with other tests: the names are this test's own.
+    let (role, group) = (format!("r_{}", db.name), format!("g_{}", db.name));
+    let count = |sql: &str| -> Vec<String> {
+        (0..2).map(|index| db.cluster.shards[index].connect("postgres").value(sql)).collect()
+    };
+    client.must(&format!("CREATE ROLE {role} LOGIN PASSWORD 'x'"));
+    client.must(&format!("CREATE GROUP {group}"));
+    client.must("CREATE TABLE items (id int PRIMARY KEY, v int)");
+    client.must(&format!("GRANT {group} TO {role}; COMMENT ON ROLE {role} IS 'made once'"));
+    client.must(&format!("ALTER ROLE {role} SET work_mem = '9MB'"));
+    assert_eq!(
+        client.simple(&format!("ALTER ROLE {role} IN DATABASE {} SET work_mem = '9MB'", db.name)).code(),
+        "0A000"
+    );
+    client.must(&format!("GRANT SELECT ON items TO {group} WITH GRANT OPTION"));
+    assert_eq!(client.simple(&format!("CREATE ROLE {role}")).code(), "42710");
+    assert_eq!(count(&format!("SELECT count(*) FROM pg_roles WHERE rolname IN ('{role}', '{group}')")), ["2", "2"]);
+    assert_eq!(count(&format!("SELECT count(*) FROM pg_auth_members WHERE member = '{role}'::regrole")), ["1", "1"]);
+    // Of one transaction with definitions of all shards, and undone with them.
+    client.must(&format!("BEGIN; ALTER ROLE {role} RENAME TO {role}_too; CREATE TYPE mood AS ENUM ('ok'); ROLLBACK"));
+    client.must(&format!("BEGIN; ALTER ROLE {role} NOLOGIN; CREATE TYPE mood AS ENUM ('ok'); COMMIT"));
+    assert_eq!(count(&format!("SELECT rolcanlogin FROM pg_roles WHERE rolname = '{role}'")), ["f", "f"]);
+    let extended = client.extended(&format!("REVOKE {group} FROM {role}"), &[], &[] as &[Value], 0);
+    assert!(extended.error.is_none(), "{:?}", extended.error);
+    client.must(&format!("REASSIGN OWNED BY {role} TO postgres; DROP OWNED BY {group}"));
+    client.must(&format!("DROP ROLE {role}, {group}"));
+    assert_eq!(count(&format!("SELECT count(*) FROM pg_roles WHERE rolname IN ('{role}', '{group}')")), ["0", "0"]);
+    drop(client);
+    drop(router);
+    db.cluster.shards[0].connect("postgres").must(&format!("DROP DATABASE {second} WITH (FORCE)"));
+}
+
+/// A partition that is detached on some shards is detached on the others.
+#[test]
+fn detaching_concurrently_goes_on_where_it_stopped() {
+    let world = Sharded::create("ddl_detach", "");
+    let mut client = world.connect();
+    client.must("DROP TABLE parts; DROP TABLE items; CREATE TABLE items (id int, day date) PARTITION BY RANGE (day)");
+    client.must("CREATE TABLE parts (id int, day date)");
+    client.must("ALTER TABLE items ATTACH PARTITION parts FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')");
+    client.must("INSERT INTO parts SELECT g, '2024-02-02' FROM generate_series(1, 40) g");
+    let attached = "SELECT count(*) FROM pg_inherits WHERE inhrelid = 'parts'::regclass";
+    // A reader of the third shard keeps the partition, until the wait is given up.
+    let mut reader = world.db.shard(2);
+    reader.must("BEGIN; SELECT count(*) FROM items");
+    client.must("SET lock_timeout = '300ms'");
+    let detach = "ALTER TABLE items DETACH PARTITION parts CONCURRENTLY";
+    let error = client.simple(detach).error.unwrap();
+    assert_eq!(error.code(), "55P03", "{error}");
+    let detail = error.0.get(&'D').cloned().unwrap_or_default();
+    assert!(detail.contains("is done on shards: s0, s1; failed on: s2; not sent to: s3."), "{detail}");
+    assert!(error.hint().contains("FINALIZE"), "{error}");
+    reader.must("ROLLBACK");
+    world.db.shard(2).must("ALTER TABLE items DETACH PARTITION parts FINALIZE");
+    client.must(detach);
+    assert_eq!(world.on_each(attached), vec!["0"; SHARDS]);
+    assert_eq!(client.value("SELECT count(*) FROM parts"), "40");
+    assert_eq!(client.value("SELECT count(*) FROM items"), "0");
+    assert_eq!(client.simple(detach).code(), "42P01");
+    client.must("BEGIN");
+    assert_eq!(client.simple(detach).code(), "25001");
+}
