@@ -236,3 +236,39 @@ fn detaching_concurrently_goes_on_where_it_stopped() {
     client.must("BEGIN");
     assert_eq!(client.simple(detach).code(), "25001");
 }
+
+/// What another router, or somebody on the servers, has made a moment ago lies where it must, also named for the first time.
+#[test]
+fn partitions_that_others_make_are_known_when_they_are_named() {
+    let world = Sharded::create("ddl_others", "catalog_refresh_interval = \"1h\"");
+    let general = "catalog_refresh_interval = \"1h\"";
+    let second = Router::start(&support::sharded::config(&world.db.name, &world.db.ports(), general, ""));
+    let (mut client, mut other) = (world.connect(), second.connect(&world.db.name));
+    client.must("DROP TABLE parts; DROP TABLE items; CREATE TABLE items (id int, day date) PARTITION BY RANGE (day)");
+    other.must("SELECT count(*) FROM items");
+    for (index, server) in world.db.cluster.shards.iter().enumerate() {
+        let mut raw = server.connect(&world.db.name);
+        raw.must("CREATE TABLE items_24 PARTITION OF items FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')");
+        raw.must("CREATE TABLE items_25 PARTITION OF items FOR VALUES FROM ('2025-01-01') TO ('2026-01-01')");
+        assert!(index < SHARDS);
+    }
+    let rows = |year: u32| (1..=40).map(|id| format!("({id}, '{year}-02-02')")).collect::<Vec<_>>().join(", ");
+    other.must(&format!("INSERT INTO items_24 VALUES {}", rows(2024)));
+    let home: i32 = world.on_each("SELECT count(*) FROM items_24")[0].parse().unwrap();
+    assert!((1..40).contains(&home), "{home} rows on the home shard");
+    assert_eq!(other.value("SELECT count(*) FROM items_24"), "40");
+    // Named first in a read, in a transaction, and by Parse.
+    client.must("BEGIN");
+    client.must("INSERT INTO items VALUES (1, '2025-03-03'), (2, '2025-03-03'), (3, '2025-03-03')");
+    assert_eq!(client.value("SELECT count(*) FROM items_25"), "3");
+    client.must("ROLLBACK");
+    let inserted = client.extended(&format!("INSERT INTO items_24 VALUES {}", rows(2024)), &[], &[] as &[Value], 0);
+    assert!(inserted.error.is_none(), "{:?}", inserted.error);
+    assert_eq!(client.value("SELECT count(*) FROM items_24"), "80");
+    // Temporary tables and names that nobody has.
+    client.must("CREATE TEMP TABLE scratch (x int); INSERT INTO scratch VALUES (1)");
+    assert_eq!(client.value("SELECT count(*) FROM scratch"), "1");
+    assert_eq!(client.value("SELECT count(*) FROM scratch"), "1");
+    assert_eq!(client.simple("SELECT * FROM nobody").code(), "42P01");
+    assert_eq!(client.simple("INSERT INTO nobody VALUES (1)").code(), "42P01");
+}

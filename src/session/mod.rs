@@ -47,7 +47,7 @@ mod taking;
 pub mod transaction;
 mod two_phase;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -205,6 +205,8 @@ pub struct Session {
     /// The client knows that its transactions over several shards are not atomic.
     told_best_effort: bool,
     told: create_as::Told,
+    /// Names that nobody knew, and that turned out to be temporary tables, under the catalog of this generation.
+    temporaries: (u64, HashSet<Box<str>>),
 }
 
 impl Session {
@@ -256,6 +258,7 @@ impl Session {
             view,
             told_best_effort: false,
             told: create_as::Told::Client,
+            temporaries: (0, HashSet::new()),
         };
         session.shared.metrics.clients.inc();
         let end = match session.greet(&secret).await {

@@ -30,7 +30,7 @@ use crate::sql::shape;
 use crate::sql::supplying::refused;
 use crate::sql::template::Scan;
 use crate::sql::utility::{self, StatementKind};
-use crate::sql::{Access, Change, NameScope, copying, ddl, on_deep_stack, parse, words};
+use crate::sql::{Access, Change, NameScope, Unknown, copying, ddl, on_deep_stack, parse, words};
 use crate::types::compare::TextStyle;
 
 /// What is known of a statement before its parameters and literals are. Shared between sessions by the plan cache.
@@ -51,6 +51,8 @@ pub struct Analysis {
     pub sequences: Option<Box<SequenceUse>>,
     /// It writes a distributed table that the catalog does not know, so that nothing is known of its defaults.
     pub unseen: bool,
+    /// Names of relations that nobody knows, as SQL: there may be some that another router has made.
+    pub unknown: Box<[Box<str>]>,
     /// Relations and schemas that it makes or drops, where schemas are placed: names mean something else behind it.
     pub changes: Box<[Change]>,
     /// What its names mean, as a hash; `None`: whatever the search path says.
@@ -164,6 +166,12 @@ pub(crate) struct Analyzer<'s> {
 ///
 /// `scan` is the scan of the same text; where scanning failed its contents do not matter.
 pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
+    let unknown = Unknown::default();
+    let analysis = analyze_in(text, scan, &NameScope { unknown: Some(&unknown), ..*scope });
+    Analysis { unknown: unknown.into_inner().into(), ..analysis }
+}
+
+fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     let mut kind = utility::classify(text);
     let empty = Scan::default();
     let tokens = words::tokens(text, scope.standard_strings);
@@ -203,7 +211,8 @@ pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     uses.takes_any |= takes_any;
     let sequences = (!uses.is_none()).then(|| Box::new(uses));
     let changes = changes.into();
-    Analysis { kind, access, pin, parameters, free_slots, outcome, changes, resolved, sequences, unseen }
+    let unknown = Box::default();
+    Analysis { kind, access, pin, parameters, free_slots, outcome, changes, resolved, sequences, unseen, unknown }
 }
 
 /// Whether the router can take a statement's values of sequences before it sends it.

@@ -106,7 +106,12 @@ pub struct NameScope<'a> {
     pub temporary: Option<ShardId>,
     /// Hash of all that is not catalog or topology.
     pub fingerprint: u64,
+    /// Names that were looked for and that nobody knows are noted here.
+    pub unknown: Option<&'a Unknown>,
 }
+
+/// Names of relations, as SQL, that neither the catalog nor the topology knows: another router may have made them.
+pub type Unknown = std::cell::RefCell<Vec<Box<str>>>;
 
 /// How deep expressions and queries may nest. The parser counts a level for each pair of parentheses and each subquery.
 const MAX_DEPTH: usize = 64;

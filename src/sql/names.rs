@@ -9,6 +9,7 @@ use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use crate::catalog::{RelationKind, Table};
 use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName, ShardId};
+use crate::sql::pulls::quoted;
 use crate::sql::{NameScope, changes, families};
 use crate::topology::TableRule;
 
@@ -101,6 +102,20 @@ impl NameScope<'_> {
             || self.is_unread(schema)
     }
 
+    fn note_unknown(&self, schema: Option<&str>, name: &str) {
+        let Some(unknown) = self.unknown.filter(|_| self.temporary.is_none() && !self.topology.is_all_home()) else {
+            return;
+        };
+        let name = match schema {
+            Some(schema) => format!("{}.{}", quoted(schema), quoted(name)),
+            None => quoted(name),
+        };
+        let mut unknown = unknown.borrow_mut();
+        if !unknown.iter().any(|known| **known == *name) {
+            unknown.push(name.into());
+        }
+    }
+
     /// Nothing is known of what is in the schema.
     fn is_unread(&self, schema: &str) -> bool {
         !self.catalog.unread.is_empty()
@@ -180,7 +195,10 @@ pub(crate) fn resolve(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -
         Some(schema) if is_system_schema(schema) => Relation::System,
         Some(schema) => {
             let name = QualifiedName::new(schema, name);
-            known(scope, &name).unwrap_or_else(|| Relation::Unsharded { table: None, place: scope.place_of(schema) })
+            known(scope, &name).unwrap_or_else(|| {
+                scope.note_unknown(Some(schema), &name.name);
+                Relation::Unsharded { table: None, place: scope.place_of(schema) }
+            })
         }
         None => {
             for schema in scope.search_path {
@@ -196,7 +214,10 @@ pub(crate) fn resolve(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -
             }
             match name.starts_with("pg_") {
                 true => Relation::System,
-                false => Relation::Unsharded { table: None, place: scope.unknown() },
+                false => {
+                    scope.note_unknown(None, name);
+                    Relation::Unsharded { table: None, place: scope.unknown() }
+                }
             }
         }
     }

@@ -190,6 +190,7 @@ impl World {
             search_path: &self.search_path,
             standard_strings: self.standard_strings,
             fingerprint: 1,
+            unknown: None,
         }
     }
 
