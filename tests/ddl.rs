@@ -272,3 +272,31 @@ fn partitions_that_others_make_are_known_when_they_are_named() {
     assert_eq!(client.simple("SELECT * FROM nobody").code(), "42P01");
     assert_eq!(client.simple("INSERT INTO nobody VALUES (1)").code(), "42P01");
 }
+
+/// No router waits for its time to read the catalog.
+#[test]
+fn other_routers_hear_of_definitions() {
+    let general = "catalog_refresh_interval = \"1h\"";
+    let world = Sharded::create("ddl_news", general);
+    let second = Router::start(&support::sharded::config(&world.db.name, &world.db.ports(), general, ""));
+    let (mut client, mut other) = (world.connect(), second.connect(&world.db.name));
+    let listening = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+    eventually(20, "both routers listen", || world.db.shard(0).value(listening) == "2");
+    let route = |other: &mut support::Raw, sql: &str| other.must(&format!("EXPLAIN (ROUTE) {sql}")).text();
+    // What is planned by the catalog alone, without a word with a server.
+    assert!(route(&mut other, "SELECT count(*) FROM shown").contains("Single s0"));
+    client.must("CREATE VIEW shown AS SELECT id FROM items");
+    eventually(10, "the other router knows the view", || {
+        route(&mut other, "SELECT count(*) FROM shown").contains("Scatter")
+    });
+    client.must(
+        "BEGIN; CREATE OR REPLACE VIEW shown AS SELECT id, n FROM items; ALTER TABLE items ADD COLUMN more int; COMMIT",
+    );
+    eventually(10, "the other router knows the columns", || {
+        route(&mut other, "SELECT * FROM items ORDER BY more").contains("MergeSort 4")
+    });
+    other.must("DROP VIEW shown");
+    eventually(10, "the first router knows that it is gone", || {
+        route(&mut client, "SELECT count(*) FROM shown").contains("Single s0")
+    });
+}
