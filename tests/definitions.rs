@@ -323,3 +323,52 @@ fn tables_are_made_with_parameters() {
     let shards = (0..SHARDS).map(|shard| world.db.shard(shard)).collect();
     assert_eq!(Watch { oracle: world.db.oracle(), shards }.drift(), None);
 }
+
+/// The rows of all shards get the same time, that of the transaction, and new rows get theirs.
+#[test]
+fn columns_are_filled_with_one_time() {
+    let world = World::create("def_stamps");
+    let mut router = world.through();
+    router.must("CREATE TABLE items (id int PRIMARY KEY); CREATE TABLE ref (code text PRIMARY KEY)");
+    router.must("INSERT INTO items SELECT generate_series(1, 40); INSERT INTO ref VALUES ('a'), ('b')");
+    let tag = router.must(
+        "ALTER TABLE items ADD COLUMN at timestamptz NOT NULL DEFAULT now(), ADD COLUMN day text DEFAULT (current_date - 1)::text || 'x', \
+         ADD COLUMN n int DEFAULT 5",
+    );
+    assert_eq!(tag.answers[0].tag.as_deref(), Some("ALTER TABLE"));
+    assert_eq!(
+        router.value("SELECT count(*) || ' ' || count(DISTINCT at) || ' ' || count(DISTINCT day) FROM items"),
+        "40 1 1"
+    );
+    assert_eq!(router.value("SELECT count(*) FROM items WHERE at BETWEEN now() - interval '1 min' AND now()"), "40");
+    // New rows get the time at which they are made.
+    router.must("INSERT INTO items VALUES (41)");
+    assert_eq!(router.value("SELECT count(DISTINCT at) FROM items"), "2");
+    let added =
+        router.extended("ALTER TABLE ref ADD COLUMN at timestamp DEFAULT localtimestamp", &[], &[] as &[Value], 0);
+    assert!(added.error.is_none(), "{:?}", added.error);
+    let seen: BTreeSet<String> =
+        (0..SHARDS).flat_map(|shard| world.db.shard(shard).values("SELECT DISTINCT at::text FROM ref")).collect();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    // In a transaction of definitions it is that of the transaction; one that is there already is left alone.
+    router.must("BEGIN; CREATE TABLE parts (id int PRIMARY KEY)");
+    router.must("ALTER TABLE items ADD COLUMN later timestamptz DEFAULT now()");
+    router.must("ALTER TABLE items ADD COLUMN IF NOT EXISTS at timestamptz DEFAULT now() - interval '1 year'");
+    router.must("COMMIT");
+    assert_eq!(router.value("SELECT count(later) || ' ' || count(DISTINCT later) FROM items"), "41 1");
+    assert_eq!(router.value("SELECT count(*) FROM items WHERE at < now() - interval '1 month'"), "0");
+    let default = "SELECT count(*) FROM pg_attrdef WHERE pg_get_expr(adbin, adrelid) ~ 'year'";
+    assert_eq!(router.value(default), "0");
+    // Rows that have the time of their own shards already.
+    router.must("BEGIN; INSERT INTO items (id) VALUES (50), (51), (52), (53), (54), (55), (56)");
+    let refused = router.simple("ALTER TABLE items ADD COLUMN never timestamptz DEFAULT now()");
+    assert_eq!(refused.code(), "0A000", "{:?}", refused.error);
+    router.must("ROLLBACK");
+    router.must("SET DateStyle = 'German'");
+    assert_eq!(router.simple("ALTER TABLE items ADD COLUMN never timestamptz DEFAULT now()").code(), "0A000");
+    router.must("RESET DateStyle");
+    assert_eq!(router.simple("ALTER TABLE items ADD COLUMN never int DEFAULT now()").code(), "42846");
+    assert_eq!(router.simple("ALTER TABLE items ADD COLUMN at timestamptz DEFAULT now()").code(), "42701");
+    router.must("ALTER TABLE items ADD COLUMN empty date DEFAULT nullif(current_date, current_date)");
+    assert_eq!(router.value("SELECT count(empty) FROM items"), "0");
+}

@@ -17,6 +17,7 @@ pub fn advice(plan: &Plan, inputs: &Inputs<'_>, scan: &Scan, scope: &NameScope<'
         | PlanKind::Broadcast(_)
         | PlanKind::Each(_)
         | PlanKind::CreateAs(_)
+        | PlanKind::Stamp(_)
         | PlanKind::Split { .. }
         | PlanKind::Deliver(_)
         | PlanKind::Supply(_)

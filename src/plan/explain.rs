@@ -64,6 +64,10 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
                 lines.shard_plans(2, shards.pulls.get(at).map_or(&[][..], Vec::as_slice), view);
             }
         }
+        PlanKind::Stamp(stamped) => {
+            lines.push(0, format!("Broadcast, with one value of the clock: {why}"));
+            lines.push(1, format!("Value: {}", stamped.question()));
+        }
         PlanKind::CreateAs(create) => {
             let shards = match create.copies {
                 Some(_) => list(&view.topology.all_shards(), view).join(", "),
@@ -170,6 +174,7 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
             "limit": window.and_then(|w| w.limit), "offset": window.map(|w| w.offset),
         }),
         PlanKind::Finish(finish) => finish_document(finish, view),
+        PlanKind::Stamp(stamped) => json!({ "plan": "stamp", "value": stamped.question() }),
         PlanKind::CreateAs(create) => {
             json!({ "plan": "create as", "sql": &*create.empty, "insert": create.insert.as_deref() })
         }

@@ -22,6 +22,7 @@ use crate::sql::create_as::CreateAs;
 use crate::sql::keys::{KeyGroup, KeyName};
 use crate::sql::outcome::{Count, Finish, InsertRows, KeyChange, Limit, Many, ManyRows, Outcome, Routed, Scatter};
 use crate::sql::sequences::Draw;
+use crate::sql::stamp::Stamped;
 use crate::sql::supply::SupplyTarget;
 use crate::sql::template::Slot;
 use crate::sql::utility::{ExplainOptions, StatementKind};
@@ -84,6 +85,7 @@ impl Plan {
             | PlanKind::Broadcast(_)
             | PlanKind::Each(_)
             | PlanKind::CreateAs(_)
+            | PlanKind::Stamp(_)
             | PlanKind::Finish(_)
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
@@ -109,6 +111,7 @@ impl Plan {
             | PlanKind::Broadcast(_)
             | PlanKind::Each(_)
             | PlanKind::CreateAs(_)
+            | PlanKind::Stamp(_)
             | PlanKind::Scatter { .. }
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
@@ -134,6 +137,8 @@ pub enum PlanKind {
     Each(Vec<(ShardId, ShardSql)>),
     /// A table is made of rows that lie elsewhere: made empty, then filled by a statement that is planned when it is there.
     CreateAs(Arc<CreateAs>),
+    /// A definition on every shard, with values of the clock that are asked for first.
+    Stamp(Arc<Stamped>),
     /// Every shard answers a part. Also UPDATE and DELETE over several shards (tags are added up).
     Scatter { shards: ShardSet, sql: ShardSql, combine: Arc<Combine>, window: Option<Window> },
     /// Tier 2: rows are pulled from the shards, and a Postgres finishes the statement on them.
@@ -225,7 +230,7 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
                 "EXPLAIN (ROUTE) shows how.",
             ));
         }
-        PlanKind::CopyIn(_) | PlanKind::CreateAs(_) | PlanKind::Explain(_) | PlanKind::Draw(_) => {
+        PlanKind::CopyIn(_) | PlanKind::CreateAs(_) | PlanKind::Stamp(_) | PlanKind::Explain(_) | PlanKind::Draw(_) => {
             return refused(lost_literals());
         }
     }
@@ -250,6 +255,7 @@ fn plan_outcome(outcome: &Outcome, analysis: &Analysis, inputs: &Inputs<'_>, vie
             (PlanKind::Split { parts: texts(parts), combine: Arc::new(Combine::CONCAT) }, why.clone())
         }
         Outcome::Each(parts, why) => (PlanKind::Each(texts(parts)), why.clone()),
+        Outcome::Stamp(stamped) => (PlanKind::Stamp(Arc::clone(stamped)), Why::Ddl),
         Outcome::CreateAs(create) => (PlanKind::CreateAs(Arc::clone(create)), Why::Ddl),
         Outcome::CopyIn(copy) if copy.distribution.is_none() => (PlanKind::CopyIn(copy.clone()), Why::Reference),
         Outcome::CopyIn(copy) => {

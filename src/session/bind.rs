@@ -100,6 +100,7 @@ impl Session {
             PlanKind::Broadcast(_)
             | PlanKind::Each(_)
             | PlanKind::CreateAs(_)
+            | PlanKind::Stamp(_)
             | PlanKind::Scatter { .. }
             | PlanKind::Finish(_)
             | PlanKind::Split { .. }

@@ -167,7 +167,7 @@ impl Session {
         }
     }
 
-    fn kept_tag(&mut self) -> Result<String, Failure> {
+    pub(super) fn kept_tag(&mut self) -> Result<String, Failure> {
         match std::mem::take(&mut self.told) {
             Told::Kept(tag) => Ok(tag),
             Told::Client => Err(Fault::new(SqlState::INTERNAL_ERROR, "a step told its tag to the client").into()),

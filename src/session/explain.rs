@@ -81,6 +81,7 @@ impl Session {
             | PlanKind::Supply(_)
             | PlanKind::CopyIn(_)
             | PlanKind::CreateAs(_)
+            | PlanKind::Stamp(_)
             | PlanKind::Explain(_)
             | PlanKind::Draw(_) => {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a plan that no shards explain").into());

@@ -42,6 +42,7 @@ pub mod simple;
 mod sql_arguments;
 mod sql_execute;
 mod sql_prepare;
+mod stamp;
 mod supply;
 mod taking;
 pub mod transaction;

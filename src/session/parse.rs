@@ -37,6 +37,7 @@ fn needed_shards(outcome: &Outcome) -> Option<&ShardSet> {
         | Outcome::Parts(..)
         | Outcome::Each(..)
         | Outcome::CreateAs(_)
+        | Outcome::Stamp(_)
         | Outcome::Deliver(_)
         | Outcome::Supply(_)
         | Outcome::CopyIn(_) => None,
@@ -199,7 +200,7 @@ impl Session {
                     None => self.any_shard(),
                 },
             },
-            PlanKind::CreateAs(_) => return Ok(self.view.topology.home),
+            PlanKind::CreateAs(_) | PlanKind::Stamp(_) => return Ok(self.view.topology.home),
             PlanKind::Any
             | PlanKind::Broadcast(_)
             | PlanKind::Each(_)

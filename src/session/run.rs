@@ -280,6 +280,7 @@ impl Session {
             PlanKind::Deliver(delivery) => Box::pin(self.run_delivery(delivery, ask)).await,
             PlanKind::Supply(supply) => Box::pin(self.run_supplied(supply, ask)).await,
             PlanKind::CopyIn(copy) => self.run_copy_split(copy, ask).await,
+            PlanKind::Stamp(stamped) => Box::pin(self.run_stamped(stamped, ask)).await,
             PlanKind::CreateAs(create) => Box::pin(self.run_create_as(create, ask)).await,
             PlanKind::Explain(explain) => Box::pin(self.run_explain(explain, plan.access, analysis, ask)).await,
         }
@@ -420,7 +421,7 @@ impl Session {
     }
 
     /// The same effect on every one of these shards; the answer of the first is the client's, which is the home shard where it is one.
-    async fn run_each(
+    pub(super) async fn run_each(
         &mut self,
         mut parts: Vec<(ShardId, ShardSql)>,
         access: Access,
@@ -526,7 +527,7 @@ impl Session {
             PlanKind::Finish(finish) => (QueryClass::Finish, finish.shards().len()),
             PlanKind::Supply(supply) => (QueryClass::Multi, supply.shards.len()),
             PlanKind::Deliver(delivery) => (QueryClass::Multi, delivery.targets(&self.view.topology).len()),
-            PlanKind::CreateAs(_) | PlanKind::Explain(_) => (QueryClass::Multi, 0),
+            PlanKind::CreateAs(_) | PlanKind::Stamp(_) | PlanKind::Explain(_) => (QueryClass::Multi, 0),
         };
         self.note_route(class, shards);
         if tracing::enabled!(tracing::Level::DEBUG) {

@@ -223,6 +223,7 @@ fn is_finished(plan: &Plan) -> bool {
         | PlanKind::Broadcast(_)
         | PlanKind::Each(_)
         | PlanKind::CreateAs(_)
+        | PlanKind::Stamp(_)
         | PlanKind::Scatter { .. }
         | PlanKind::Split { .. }
         | PlanKind::CopyIn(_)

@@ -516,6 +516,7 @@ impl Analyzer<'_> {
             | Outcome::Parts(..)
             | Outcome::Each(..)
             | Outcome::CreateAs(_)
+            | Outcome::Stamp(_)
             | Outcome::CopyIn(_)
             | Outcome::Deliver(_)
             | Outcome::Supply(_)

@@ -322,6 +322,7 @@ fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
         | Outcome::Parts(..)
         | Outcome::Each(..)
         | Outcome::CreateAs(_)
+        | Outcome::Stamp(_)
         | Outcome::CopyIn(_)
         | Outcome::Deliver(_)
         | Outcome::Supply(_)

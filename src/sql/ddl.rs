@@ -48,6 +48,7 @@ fn verdict(of: &Analyzer<'_>, belongs: Result<Belongs, Fault>, why: Why) -> Verd
             let parts: Vec<_> = parts.into_iter().map(|(shard, text)| (shard, Arc::from(text))).collect();
             Outcome::Each(parts.into(), Why::Ddl)
         }
+        Ok(Belongs::Stamp(stamped)) => Outcome::Stamp(Arc::new(stamped)),
         Ok(Belongs::CreateAs(create)) => Outcome::CreateAs(Arc::new(create)),
         Ok(Belongs::OneByOne(steps)) => return one_by_one(steps),
         Err(fault) => return Verdict::refuse(fault),

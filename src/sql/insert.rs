@@ -477,6 +477,7 @@ impl Analyzer<'_> {
             | Outcome::Parts(..)
             | Outcome::Each(..)
             | Outcome::CreateAs(_)
+            | Outcome::Stamp(_)
             | Outcome::CopyIn(_)
             | Outcome::Routed(_)
             | Outcome::Deliver(_)

@@ -62,6 +62,7 @@ mod shape;
 pub mod shorten;
 mod splice;
 pub mod split;
+pub mod stamp;
 pub mod supply;
 mod supply_text;
 mod supplying;

@@ -248,6 +248,7 @@ pub(crate) fn with_fixed(model: &Model<'_>, outcome: Outcome) -> Outcome {
         | Outcome::Parts(..)
         | Outcome::Each(..)
         | Outcome::CreateAs(_)
+        | Outcome::Stamp(_)
         | Outcome::CopyIn(_)
         | Outcome::Draw(_)
         | Outcome::Deliver(_)

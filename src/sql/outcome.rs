@@ -12,6 +12,7 @@ use crate::sql::delivery::{Delivery, Depot};
 use crate::sql::keys::{KeyGroup, KeyName, RowKey};
 use crate::sql::pieces::Pieces;
 use crate::sql::sequences::Draw;
+use crate::sql::stamp::Stamped;
 use crate::sql::supply::Supply;
 use crate::sql::template::Slot;
 use crate::sql::utility::CopyFormat;
@@ -34,6 +35,8 @@ pub enum Outcome {
     /// To each of these shards its own text, atomically and to one effect: the answer of the first is the client's.
     Each(Arc<[(ShardId, Arc<str>)]>, Why),
     CopyIn(Arc<CopyInPlan>),
+    /// A definition on every shard, with values of the clock that are asked for first.
+    Stamp(Arc<Stamped>),
     /// A table is made of rows that lie elsewhere.
     CreateAs(Arc<CreateAs>),
     /// By the sharding keys of the tables that it reads or changes.

@@ -72,6 +72,7 @@ impl Analyzer<'_> {
             | Outcome::Parts(..)
             | Outcome::Each(..)
             | Outcome::CreateAs(_)
+            | Outcome::Stamp(_)
             | Outcome::CopyIn(_)
             | Outcome::Insert(_)
             | Outcome::Deliver(_)

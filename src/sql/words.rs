@@ -239,6 +239,15 @@ impl<'a> Words<'a> {
         self.text.get(self.position()..end).unwrap_or_default()
     }
 
+    /// Where the tokens between two places stand in the text.
+    pub fn bytes_of(&self, range: Range<usize>) -> Range<usize> {
+        match self.tokens.get(range).unwrap_or_default() {
+            [first, .., last] => first.start..last.end,
+            [only] => only.start..only.end,
+            [] => 0..0,
+        }
+    }
+
     /// The bytes of the tokens between two places.
     pub fn text_of(&self, range: Range<usize>) -> &'a str {
         match self.tokens.get(range).unwrap_or_default() {

@@ -266,7 +266,9 @@ impl Definition<'_, '_> {
                 ..OneByOne::again("DROP INDEX CONCURRENTLY")
             })),
             Belongs::To(Where::One(place)) => Ok(Belongs::to(place)),
-            Belongs::Parts(_) | Belongs::Each(_) | Belongs::CreateAs(_) | Belongs::OneByOne(_) => Err(concurrent()),
+            Belongs::Parts(_) | Belongs::Each(_) | Belongs::CreateAs(_) | Belongs::Stamp(_) | Belongs::OneByOne(_) => {
+                Err(concurrent())
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::sql::ddl::{Definition, unsupported};
 use crate::sql::families::lie_alike;
 use crate::sql::names::{Relation, resolve};
 use crate::sql::outcome::OneByOne;
+use crate::sql::stamp::{Stamp, Stamped};
 use crate::sql::words::Words;
 
 impl Definition<'_, '_> {
@@ -42,8 +43,12 @@ impl Definition<'_, '_> {
         }
         let actions = self.words.cut_at_commas();
         self.check_family(&relation, &name.1, &actions)?;
+        let mut stamps = Vec::new();
         for action in &actions {
-            self.check_action(&relation, &name, action)?;
+            self.check_action(&relation, &name, action, &mut stamps)?;
+        }
+        if let (false, Some(table)) = (stamps.is_empty(), self.full_name(&name)) {
+            return Ok(Belongs::Stamp(Stamped { text: self.text.into(), table, stamps }));
         }
         Ok(self.detach_concurrently(&relation, &actions).unwrap_or(Belongs::EVERYWHERE))
     }
@@ -87,8 +92,14 @@ impl Definition<'_, '_> {
         }
     }
 
-    /// What an action does to a distributed table.
-    fn check_action(&self, relation: &Relation, name: &Name, action: &Words<'_>) -> Result<(), Fault> {
+    /// What an action does to a distributed table. `stamps`: columns that are filled with a time.
+    fn check_action(
+        &self,
+        relation: &Relation,
+        name: &Name,
+        action: &Words<'_>,
+        stamps: &mut Vec<Stamp>,
+    ) -> Result<(), Fault> {
         let scope = &self.of.scope;
         let mut words = action.part(0..action.len());
         let (full, key): (&QualifiedName, &[Box<str>]) = match relation {
@@ -111,10 +122,11 @@ impl Definition<'_, '_> {
                 return constraints::check_constraint(scope, relation, &constraint(&mut words).ok_or_else(unreadable)?);
             }
             words.take("column");
-            words.take_all(&["if", "not", "exists"]);
+            let if_not_exists = words.take_all(&["if", "not", "exists"]);
             let Some(added) = column(words) else { return Err(constraints::unreadable(&full.name)) };
             constraints::check_column(scope, relation, &added)?;
-            return fills::check_added(scope, relation, &full.name, &added);
+            stamps.extend(fills::check_added(scope, relation, &full.name, &added, if_not_exists)?);
+            return Ok(());
         }
         if words.take("drop") {
             if words.take("constraint") {

@@ -275,6 +275,7 @@ impl Definition<'_, '_> {
             | Outcome::Parts(..)
             | Outcome::Each(..)
             | Outcome::CreateAs(_)
+            | Outcome::Stamp(_)
             | Outcome::CopyIn(_)
             | Outcome::Routed(_)
             | Outcome::Draw(_)

@@ -1,6 +1,8 @@
 //! The elements of a table's definition, read word by word: columns, constraints, LIKE. What is reserved in Postgres's grammar cannot be a
 //! name here, so the keywords outside of parentheses tell where each part begins.
 
+use std::ops::Range;
+
 use sqlparser::ast::DataType;
 
 use crate::sql::ddl::places::Name;
@@ -37,6 +39,10 @@ pub(crate) struct ColumnElement {
     pub ty: Option<DataType>,
     pub constraints: Vec<Constraint>,
     pub default: Option<String>,
+    /// Where the default stands in the text.
+    pub default_bytes: Range<usize>,
+    /// The type as written.
+    pub type_text: String,
     /// GENERATED ... AS IDENTITY
     pub identity: bool,
 }
@@ -187,8 +193,17 @@ pub(crate) fn column(mut words: Words<'_>) -> Option<ColumnElement> {
     words.at += 1;
     let start = words.at;
     words.skip_to(&PARTS);
-    let ty = parse_data_type(words.text_of(start..words.at));
-    let mut column = ColumnElement { name, ty, constraints: Vec::new(), default: None, identity: false };
+    let type_text = words.text_of(start..words.at).to_owned();
+    let ty = parse_data_type(&type_text);
+    let mut column = ColumnElement {
+        name,
+        ty,
+        constraints: Vec::new(),
+        default: None,
+        default_bytes: 0..0,
+        type_text,
+        identity: false,
+    };
     while !words.is_done() {
         let own = || vec![column.name.clone()];
         if words.take_all(&["primary", "key"]) {
@@ -206,6 +221,7 @@ pub(crate) fn column(mut words: Words<'_>) -> Option<ColumnElement> {
             words.skip_one();
             words.skip_to(&PARTS);
             column.default = Some(words.text_of(start..words.at).to_owned());
+            column.default_bytes = words.bytes_of(start..words.at);
         } else if words.take("generated") {
             let identity = (0..4).any(|ahead| words.is(ahead, "identity"));
             column.identity |= identity;

@@ -7,9 +7,12 @@ use crate::sql::ddl::elements::ColumnElement;
 use crate::sql::ddl::unsupported;
 use crate::sql::defaults::uses_of;
 use crate::sql::insert::is_same_everywhere;
+use crate::sql::lexer::TokenKind;
 use crate::sql::model::Uses;
 use crate::sql::names::Relation;
-use crate::sql::words::Words;
+use crate::sql::pushdown::reads_clock;
+use crate::sql::stamp::Stamp;
+use crate::sql::words::{Words, text_of, tokens};
 
 const LATER: &str =
     "Add the column without a default, give the rows their values by UPDATE, and then ALTER COLUMN ... SET DEFAULT.";
@@ -20,7 +23,8 @@ pub(super) fn check_added(
     relation: &Relation,
     table: &str,
     column: &ColumnElement,
-) -> Result<(), Fault> {
+    if_not_exists: bool,
+) -> Result<Option<Stamp>, Fault> {
     const SERIAL: [&str; 6] = ["serial", "bigserial", "smallserial", "serial2", "serial4", "serial8"];
     let ty = column.ty.as_ref().map(|ty| ty.to_string().to_ascii_lowercase());
     let draws = |text: &str| Words::new(text, scope.standard_strings).is_none_or(|words| words.has("nextval"));
@@ -28,10 +32,30 @@ pub(super) fn check_added(
     if serial || column.identity || column.default.as_deref().is_some_and(draws) {
         return Err(from_sequence(table));
     }
-    match &column.default {
-        Some(default) => check_expression(scope, relation, table, default),
-        None => Ok(()),
+    let Some(default) = &column.default else { return Ok(None) };
+    if is_of_a_moment(scope, default) {
+        return Ok(Some(Stamp {
+            column: column.name.as_str().into(),
+            ty: column.type_text.as_str().into(),
+            default: column.default_bytes.clone(),
+            if_not_exists,
+        }));
     }
+    check_expression(scope, relation, table, default).map(|()| None)
+}
+
+/// Whether an expression has one value in a transaction, by the clock and nothing else.
+fn is_of_a_moment(scope: &NameScope<'_>, text: &str) -> bool {
+    uses_of(scope, text).is_some_and(|uses| {
+        let others = [&uses.volatile, &uses.server, &uses.unknown_function, &uses.unsafe_function, &uses.user_function];
+        uses.clock.is_some() && uses.one_shard().is_none() && others.into_iter().all(Option::is_none)
+    })
+}
+
+/// Whether a text in the expression could be read as a moment, by each shard as one of its own.
+fn has_moment_text(text: &str, standard_strings: bool) -> bool {
+    let Some(tokens) = tokens(text, standard_strings) else { return true };
+    tokens.iter().any(|token| matches!(token.kind, TokenKind::Literal(_)) && reads_clock(text_of(text, token)))
 }
 
 /// The rows that there are get what USING makes of them.
@@ -51,7 +75,7 @@ fn check_expression(scope: &NameScope<'_>, relation: &Relation, table: &str, tex
         (false, Some(uses)) => differs_by_row_alone(scope, uses),
         (false, None) => false,
     };
-    if same {
+    if same && !has_moment_text(text, scope.standard_strings) {
         return Ok(());
     }
     let kind = if is_copy { "reference" } else { "sharded" };

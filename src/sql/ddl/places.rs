@@ -12,6 +12,7 @@ use crate::sql::functions::placed_with;
 use crate::sql::homeward::is_at_home;
 use crate::sql::names::{Place, Relation, creation_schema, distributed_names, resolve};
 use crate::sql::outcome::OneByOne;
+use crate::sql::stamp::Stamped;
 use crate::sql::words::Words;
 
 /// A name with its schema, where it has one.
@@ -34,6 +35,8 @@ pub(crate) enum Belongs {
     Each(Vec<(ShardId, String)>),
     /// A table made of rows that lie elsewhere.
     CreateAs(CreateAs),
+    /// Everywhere, with values of the clock.
+    Stamp(Stamped),
     /// Everywhere, but not in a transaction.
     OneByOne(OneByOne),
 }
