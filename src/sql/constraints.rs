@@ -4,6 +4,7 @@ use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::NameScope;
 use crate::sql::ddl::elements::{ColumnElement, Constraint, Element, Foreign};
+use crate::sql::ddl::fills::check_default;
 use crate::sql::facts::type_oid;
 use crate::sql::model::family;
 use crate::sql::names::{Relation, resolve};
@@ -88,6 +89,11 @@ pub(crate) fn check_made(scope: &NameScope<'_>, relation: &Relation) -> Result<(
 
 /// The constraints that stand at a column.
 pub(crate) fn check_column(scope: &NameScope<'_>, relation: &Relation, column: &ColumnElement) -> Result<(), Fault> {
+    if let (Relation::Sharded { name, .. } | Relation::Reference { name, .. }, Some(default)) =
+        (relation, &column.default)
+    {
+        check_default(scope, &name.name, &column.name, column.is_text(), default)?;
+    }
     column.constraints.iter().try_for_each(|constraint| check_constraint(scope, relation, constraint))
 }
 

@@ -4,7 +4,7 @@ mod alter;
 mod alter_table;
 pub(crate) mod create;
 pub(crate) mod elements;
-mod fills;
+pub(crate) mod fills;
 mod places;
 mod servers;
 

@@ -12,6 +12,7 @@ use crate::sql::names::{Relation, resolve};
 use crate::sql::outcome::OneByOne;
 use crate::sql::stamp::{Stamp, Stamped};
 use crate::sql::words::Words;
+use crate::types::oid;
 
 impl Definition<'_, '_> {
     pub(super) fn alter_table(&mut self) -> Result<Belongs, Fault> {
@@ -148,6 +149,11 @@ impl Definition<'_, '_> {
                 words.skip_to(&["using"]);
                 let using = words.take("using").then(|| words.rest());
                 return using.map_or(Ok(()), |using| fills::check_using(scope, relation, &full.name, using));
+            }
+            if let (true, Some(column)) = (words.take_all(&["set", "default"]), column) {
+                let ty = relation.table().and_then(|table| Some(table.column(&column)?.1.type_oid));
+                let is_text = ty.is_some_and(|ty| [oid::TEXT, oid::VARCHAR, oid::BPCHAR].contains(&ty));
+                return fills::check_default(scope, &full.name, &column, is_text, words.rest());
             }
             return Ok(());
         }

@@ -47,6 +47,14 @@ pub(crate) struct ColumnElement {
     pub identity: bool,
 }
 
+impl ColumnElement {
+    /// Whether its values are texts.
+    pub fn is_text(&self) -> bool {
+        use DataType::{Char, CharVarying, Character, CharacterVarying, Text, Varchar};
+        matches!(self.ty, Some(Text | Varchar(_) | CharacterVarying(_) | CharVarying(_) | Char(_) | Character(_)))
+    }
+}
+
 pub(crate) enum Constraint {
     /// Unique, or a primary key, in these columns.
     Unique {

@@ -7,7 +7,7 @@ use crate::sql::ddl::elements::ColumnElement;
 use crate::sql::ddl::unsupported;
 use crate::sql::defaults::uses_of;
 use crate::sql::insert::is_same_everywhere;
-use crate::sql::lexer::TokenKind;
+use crate::sql::lexer::{Token, TokenKind};
 use crate::sql::model::Uses;
 use crate::sql::names::Relation;
 use crate::sql::pushdown::reads_clock;
@@ -41,6 +41,7 @@ pub(super) fn check_added(
             if_not_exists,
         }));
     }
+    check_default(scope, table, &column.name, column.is_text(), default)?;
     check_expression(scope, relation, table, default).map(|()| None)
 }
 
@@ -52,16 +53,41 @@ fn is_of_a_moment(scope: &NameScope<'_>, text: &str) -> bool {
     })
 }
 
-/// Whether a text in the expression could be read as a moment, by each shard as one of its own.
-fn has_moment_text(text: &str, standard_strings: bool) -> bool {
+/// Whether a text in an expression for a column, of texts or of something else, could be read as a moment (`'now'`), by each shard as one of its own.
+fn has_moment_text(text: &str, is_text: bool, standard_strings: bool) -> bool {
     let Some(tokens) = tokens(text, standard_strings) else { return true };
+    let cast = |token: &Token| text_of(text, token) == "::" || text_of(text, token).eq_ignore_ascii_case("cast");
+    if is_text && !tokens.iter().any(cast) {
+        return false;
+    }
     tokens.iter().any(|token| matches!(token.kind, TokenKind::Literal(_)) && reads_clock(text_of(text, token)))
+}
+
+/// A default that is a constant is one of the moment at which it is defined.
+pub(crate) fn check_default(
+    scope: &NameScope<'_>,
+    table: &str,
+    column: &str,
+    is_text: bool,
+    default: &str,
+) -> Result<(), Fault> {
+    match has_moment_text(default, is_text, scope.standard_strings) {
+        false => Ok(()),
+        true => Err(unsupported(
+            format!("this default of column \"{column}\" of distributed table \"{table}\""),
+            "it has a text that is read as the moment at which it is defined, and each shard has a moment of its own",
+        )
+        .hint("Write now() or current_date for the time of each row, or the time itself.")),
+    }
 }
 
 /// The rows that there are get what USING makes of them.
 pub(super) fn check_using(scope: &NameScope<'_>, relation: &Relation, table: &str, using: &str) -> Result<(), Fault> {
     if Words::new(using, scope.standard_strings).is_none_or(|words| words.has("nextval")) {
         return Err(from_sequence(table));
+    }
+    if has_moment_text(using, false, scope.standard_strings) {
+        return Err(differs(relation, table));
     }
     check_expression(scope, relation, table, using)
 }
@@ -75,15 +101,17 @@ fn check_expression(scope: &NameScope<'_>, relation: &Relation, table: &str, tex
         (false, Some(uses)) => differs_by_row_alone(scope, uses),
         (false, None) => false,
     };
-    if same && !has_moment_text(text, scope.standard_strings) {
-        return Ok(());
-    }
+    if same { Ok(()) } else { Err(differs(relation, table)) }
+}
+
+fn differs(relation: &Relation, table: &str) -> Fault {
+    let is_copy = matches!(relation, Relation::Reference { .. });
     let kind = if is_copy { "reference" } else { "sharded" };
-    Err(unsupported(
+    unsupported(
         format!("filling a column of {kind} table \"{table}\" by this expression"),
         "each shard would evaluate it, perhaps to a value of its own",
     )
-    .hint(LATER))
+    .hint(LATER)
 }
 
 fn differs_by_row_alone(scope: &NameScope<'_>, uses: &Uses) -> bool {
