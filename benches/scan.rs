@@ -39,6 +39,7 @@ fn scan_cost(c: &mut Criterion) {
         changes: &[],
         temporary: None,
         fingerprint: 42,
+        unknown: None,
     };
     let cache = PlanCache::<u32>::new(64 << 20);
     let mut group = c.benchmark_group("scan");

@@ -136,6 +136,9 @@ impl Router {
             let health = Arc::clone(&self.health);
             jobs.spawn(watch_database(Arc::clone(database), health, self.catalog_refresh, looks_for_deadlocks));
             jobs.spawn(resolve_database(Arc::clone(database), self.two_phase_grace));
+            if !database.cluster.load().topology.is_all_home() {
+                jobs.spawn(control::news::follow(Arc::clone(database), self.front.shared.router.clone()));
+            }
             if let Some(bound) = self.deadlock_timeout.filter(|_| database.cluster.load().topology.shards.len() > 1) {
                 let shared = &self.front.shared;
                 let (sessions, metrics) = (Arc::clone(&shared.cancels), Arc::clone(&shared.metrics));

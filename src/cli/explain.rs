@@ -70,6 +70,7 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
         search_path: &search_path,
         standard_strings: true,
         fingerprint: 0,
+        unknown: None,
     };
     let mut scanned = Scan::default();
     if scan(&args.sql, true, &mut scanned).is_err() {

@@ -5,6 +5,7 @@ pub mod combine;
 pub mod deadlock;
 pub mod errand;
 pub mod ids;
+pub mod news;
 pub mod resolver;
 pub mod transactions;
 

@@ -15,6 +15,9 @@ pub fn advice(plan: &Plan, inputs: &Inputs<'_>, scan: &Scan, scope: &NameScope<'
         PlanKind::Single(_)
         | PlanKind::Any
         | PlanKind::Broadcast(_)
+        | PlanKind::Each(_)
+        | PlanKind::CreateAs(_)
+        | PlanKind::Stamp(_)
         | PlanKind::Split { .. }
         | PlanKind::Deliver(_)
         | PlanKind::Supply(_)

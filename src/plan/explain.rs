@@ -64,6 +64,28 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
                 lines.shard_plans(2, shards.pulls.get(at).map_or(&[][..], Vec::as_slice), view);
             }
         }
+        PlanKind::Stamp(stamped) => {
+            lines.push(0, format!("Broadcast, with one value of the clock: {why}"));
+            lines.push(1, format!("Value: {}", stamped.question()));
+        }
+        PlanKind::CreateAs(create) => {
+            let shards = match create.copies {
+                Some(_) => list(&view.topology.all_shards(), view).join(", "),
+                None => shard_name(view.topology.home, view).to_owned(),
+            };
+            lines.push(0, format!("Create {} without rows on {shards}", create.table));
+            lines.push(1, format!("SQL: {}", create.empty));
+            if let Some(insert) = &create.insert {
+                lines.push(1, format!("Then, planned by itself: {}", insert));
+            }
+        }
+        PlanKind::Each(parts) => {
+            lines.push(0, format!("Each: {why}"));
+            for (shard, sql) in parts {
+                lines.push(1, shard_name(*shard, view).to_owned());
+                lines.sql(2, sql);
+            }
+        }
         PlanKind::Split { parts, combine } => {
             let depth = lines.combine(combine, None, shards.rows());
             lines.push(depth, format!("Split: {why}"));
@@ -102,6 +124,10 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
         lines.push(0, format!("Pins the connection: {pin:?}"));
     }
     lines.lines
+}
+
+fn parts_document(parts: &[(ShardId, ShardSql)], view: &View<'_>) -> Vec<Value> {
+    parts.iter().map(|(shard, sql)| json!({ "shard": shard_name(*shard, view), "sql": sql_text(sql) })).collect()
 }
 
 /// The sequences whose values go into the rows of an INSERT.
@@ -148,10 +174,13 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
             "limit": window.and_then(|w| w.limit), "offset": window.map(|w| w.offset),
         }),
         PlanKind::Finish(finish) => finish_document(finish, view),
+        PlanKind::Stamp(stamped) => json!({ "plan": "stamp", "value": stamped.question() }),
+        PlanKind::CreateAs(create) => {
+            json!({ "plan": "create as", "sql": &*create.empty, "insert": create.insert.as_deref() })
+        }
+        PlanKind::Each(parts) => json!({ "plan": "each", "parts": parts_document(parts, view) }),
         PlanKind::Split { parts, combine } => {
-            let part =
-                |(shard, sql): &(ShardId, ShardSql)| json!({ "shard": shard_name(*shard, view), "sql": sql_text(sql) });
-            json!({ "plan": "split", "parts": parts.iter().map(part).collect::<Vec<_>>(), "combine": steps(combine) })
+            json!({ "plan": "split", "parts": parts_document(parts, view), "combine": steps(combine) })
         }
         PlanKind::Supply(supply) => json!({
             "plan": "supply", "shards": list(&supply.shards, view), "sql": supply.statement,

@@ -18,9 +18,11 @@ use crate::catalog::Catalog;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
 use crate::sql::Analysis;
+use crate::sql::create_as::CreateAs;
 use crate::sql::keys::{KeyGroup, KeyName};
 use crate::sql::outcome::{Count, Finish, InsertRows, KeyChange, Limit, Many, ManyRows, Outcome, Routed, Scatter};
 use crate::sql::sequences::Draw;
+use crate::sql::stamp::Stamped;
 use crate::sql::supply::SupplyTarget;
 use crate::sql::template::Slot;
 use crate::sql::utility::{ExplainOptions, StatementKind};
@@ -81,6 +83,9 @@ impl Plan {
             PlanKind::Refuse(_)
             | PlanKind::Any
             | PlanKind::Broadcast(_)
+            | PlanKind::Each(_)
+            | PlanKind::CreateAs(_)
+            | PlanKind::Stamp(_)
             | PlanKind::Finish(_)
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
@@ -104,6 +109,9 @@ impl Plan {
             | PlanKind::Single(_)
             | PlanKind::Any
             | PlanKind::Broadcast(_)
+            | PlanKind::Each(_)
+            | PlanKind::CreateAs(_)
+            | PlanKind::Stamp(_)
             | PlanKind::Scatter { .. }
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
@@ -125,6 +133,12 @@ pub enum PlanKind {
     /// The same statement with the same effect on every shard (DDL, writes to reference tables); the client sees one answer.
     /// All must agree on the command tag.
     Broadcast(ShardSql),
+    /// Some shards each with a text of its own, to one effect; the client sees the answer of the first.
+    Each(Vec<(ShardId, ShardSql)>),
+    /// A table is made of rows that lie elsewhere: made empty, then filled by a statement that is planned when it is there.
+    CreateAs(Arc<CreateAs>),
+    /// A definition on every shard, with values of the clock that are asked for first.
+    Stamp(Arc<Stamped>),
     /// Every shard answers a part. Also UPDATE and DELETE over several shards (tags are added up).
     Scatter { shards: ShardSet, sql: ShardSql, combine: Arc<Combine>, window: Option<Window> },
     /// Tier 2: rows are pulled from the shards, and a Postgres finishes the statement on them.
@@ -208,7 +222,7 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
                 }
             }
         }
-        PlanKind::Broadcast(_) | PlanKind::Scatter { .. } | PlanKind::Finish(_) => {}
+        PlanKind::Broadcast(_) | PlanKind::Each(_) | PlanKind::Scatter { .. } | PlanKind::Finish(_) => {}
         PlanKind::Deliver(_) | PlanKind::Supply(_) => {
             return refused(Fault::unsupported(
                 "EXPLAIN of this statement is not supported",
@@ -216,7 +230,9 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
                 "EXPLAIN (ROUTE) shows how.",
             ));
         }
-        PlanKind::CopyIn(_) | PlanKind::Explain(_) | PlanKind::Draw(_) => return refused(lost_literals()),
+        PlanKind::CopyIn(_) | PlanKind::CreateAs(_) | PlanKind::Stamp(_) | PlanKind::Explain(_) | PlanKind::Draw(_) => {
+            return refused(lost_literals());
+        }
     }
     let explain = ExplainPlan { plan, prefix: prefix.into(), options };
     Plan { kind: PlanKind::Explain(Box::new(explain)), access, why }
@@ -236,12 +252,11 @@ fn plan_outcome(outcome: &Outcome, analysis: &Analysis, inputs: &Inputs<'_>, vie
         Outcome::Any(why) => (PlanKind::Any, why.clone()),
         Outcome::Broadcast(why) => (PlanKind::Broadcast(ShardSql::AsWritten), why.clone()),
         Outcome::Parts(parts, why) => {
-            let part = |(shard, text): &(ShardId, Arc<str>)| {
-                (*shard, ShardSql::Rewritten { text: text.clone(), parameters: None })
-            };
-            let kind = PlanKind::Split { parts: parts.iter().map(part).collect(), combine: Arc::new(Combine::CONCAT) };
-            (kind, why.clone())
+            (PlanKind::Split { parts: texts(parts), combine: Arc::new(Combine::CONCAT) }, why.clone())
         }
+        Outcome::Each(parts, why) => (PlanKind::Each(texts(parts)), why.clone()),
+        Outcome::Stamp(stamped) => (PlanKind::Stamp(Arc::clone(stamped)), Why::Ddl),
+        Outcome::CreateAs(create) => (PlanKind::CreateAs(Arc::clone(create)), Why::Ddl),
         Outcome::CopyIn(copy) if copy.distribution.is_none() => (PlanKind::CopyIn(copy.clone()), Why::Reference),
         Outcome::CopyIn(copy) => {
             let columns: Vec<&str> = copy.key_fields.iter().map(|(_, name)| &**name).collect();
@@ -250,6 +265,12 @@ fn plan_outcome(outcome: &Outcome, analysis: &Analysis, inputs: &Inputs<'_>, vie
         }
     };
     Plan { kind, access: analysis.access, why }
+}
+
+fn texts(parts: &[(ShardId, Arc<str>)]) -> Vec<(ShardId, ShardSql)> {
+    let part =
+        |(shard, text): &(ShardId, Arc<str>)| (*shard, ShardSql::Rewritten { text: text.clone(), parameters: None });
+    parts.iter().map(part).collect()
 }
 
 fn refused(fault: Fault) -> Plan {

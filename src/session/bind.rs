@@ -98,6 +98,9 @@ impl Session {
                 return Err(self.refusal(fault, &statement.text, &statement.types).await);
             }
             PlanKind::Broadcast(_)
+            | PlanKind::Each(_)
+            | PlanKind::CreateAs(_)
+            | PlanKind::Stamp(_)
             | PlanKind::Scatter { .. }
             | PlanKind::Finish(_)
             | PlanKind::Split { .. }

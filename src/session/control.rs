@@ -525,6 +525,9 @@ impl Session {
             tracing::warn!(error = %fault, "catalog not read after DDL");
         }
         self.refresh_view();
+        if stale && !self.view.topology.is_all_home() {
+            crate::control::news::tell(&self.database, &self.shared.router).await;
+        }
     }
 }
 

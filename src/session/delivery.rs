@@ -60,7 +60,7 @@ impl Session {
         match done {
             Ok(tag) => {
                 self.end_parts(opened).await?;
-                reply::command_complete(&mut self.client.out, &tag)?;
+                self.tell_tag(&tag)?;
                 Ok(())
             }
             Err(failure) => {

@@ -203,7 +203,12 @@ impl Session {
 
     /// Asks a shard. `within`: in the session's own transaction; else on the connection that it has there, or on one that is given
     /// back at once.
-    async fn ask(&mut self, shard: ShardId, sql: &str, within: bool) -> Result<Vec<Vec<Option<String>>>, Failure> {
+    pub(super) async fn ask(
+        &mut self,
+        shard: ShardId,
+        sql: &str,
+        within: bool,
+    ) -> Result<Vec<Vec<Option<String>>>, Failure> {
         if within || self.held.position(shard).is_some() {
             let at = self.enlist(shard).await?;
             return Ok(self.held[at].server.query(sql).await?);

@@ -176,6 +176,7 @@ impl Session {
         let alone = matches!(plan.why, Why::OneByOne(_));
         if plan.access == Access::Write && !alone {
             self.tx.begin_implicit(&self.settings);
+            self.note_rows(&statement.analysis);
         }
         if let (PlanKind::Scatter { .. } | PlanKind::Split { .. }, Some(max)) = (&plan.kind, max) {
             return self.execute_pieces(name, statement, &bind, &plan, max).await;
@@ -237,6 +238,9 @@ impl Session {
             PlanKind::Refuse(fault) => Err(fault.clone().into()),
             PlanKind::Any
             | PlanKind::Broadcast(_)
+            | PlanKind::Each(_)
+            | PlanKind::CreateAs(_)
+            | PlanKind::Stamp(_)
             | PlanKind::Finish(_)
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)

@@ -65,7 +65,9 @@ impl Session {
                 let parts: Vec<_> = shards.iter().map(|shard| (shard, sql.clone())).collect();
                 self.explain_parts(&explain, &parts, access, ask).await?
             }
-            PlanKind::Split { parts, .. } => self.explain_parts(&explain, parts, access, ask).await?,
+            PlanKind::Each(parts) | PlanKind::Split { parts, .. } => {
+                self.explain_parts(&explain, parts, access, ask).await?
+            }
             PlanKind::Finish(finish) => {
                 let (carried_out, head, plans) = self.explain_finish(&explain, finish, ask).await?;
                 let plan = Plan { kind: PlanKind::Finish(Arc::new(carried_out)), ..explain.plan.clone() };
@@ -78,6 +80,8 @@ impl Session {
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
             | PlanKind::CopyIn(_)
+            | PlanKind::CreateAs(_)
+            | PlanKind::Stamp(_)
             | PlanKind::Explain(_)
             | PlanKind::Draw(_) => {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a plan that no shards explain").into());

@@ -8,6 +8,7 @@ pub mod commit;
 pub mod control;
 pub mod copy;
 mod copy_source;
+mod create_as;
 mod cursor;
 mod defaults;
 mod delivery;
@@ -41,12 +42,13 @@ pub mod simple;
 mod sql_arguments;
 mod sql_execute;
 mod sql_prepare;
+mod stamp;
 mod supply;
 mod taking;
 pub mod transaction;
 mod two_phase;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -203,6 +205,9 @@ pub struct Session {
     view: Arc<Cluster>,
     /// The client knows that its transactions over several shards are not atomic.
     told_best_effort: bool,
+    told: create_as::Told,
+    /// Names that nobody knew, and that turned out to be temporary tables, under the catalog of this generation.
+    temporaries: (u64, HashSet<Box<str>>),
 }
 
 impl Session {
@@ -253,6 +258,8 @@ impl Session {
             offset: 0,
             view,
             told_best_effort: false,
+            told: create_as::Told::Client,
+            temporaries: (0, HashSet::new()),
         };
         session.shared.metrics.clients.inc();
         let end = match session.greet(&secret).await {

@@ -1,9 +1,11 @@
 //! The catalog as the open transaction sees it: what its own DDL has made is there for its later statements.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::backend::cluster::Cluster;
+use crate::backend::settings::quote_literal;
 use crate::catalog::Catalog;
 use crate::control::catalog;
 use crate::fault::Fault;
@@ -73,7 +75,7 @@ impl Session {
     /// The analysis of a statement that writes a distributed table; one that the catalog does not know is looked for once more, because
     /// another router may have made it.
     pub(super) async fn seen(&mut self, text: &str, analysis: Arc<Analysis>) -> Result<Arc<Analysis>, Failure> {
-        if !analysis.unseen || self.tx.has_failed() {
+        if self.tx.has_failed() || !analysis.unseen && !self.is_made_elsewhere(&analysis).await? {
             return Ok(analysis);
         }
         let home = ShardSet::one(self.view.topology.home);
@@ -86,6 +88,33 @@ impl Session {
         }
         self.scan_one(text)?;
         Ok(self.analysis(text))
+    }
+}
+
+impl Session {
+    /// Whether the home shard has something of a name that nobody here knows: a partition that counted as a table of the home shard would be
+    /// read and written in the wrong place.
+    async fn is_made_elsewhere(&mut self, analysis: &Analysis) -> Result<bool, Failure> {
+        let generation = self.view.catalog.generation;
+        if self.temporaries.0 != generation {
+            self.temporaries = (generation, HashSet::new());
+        }
+        let names = analysis.unknown.iter().filter(|name| !self.temporaries.1.contains(*name));
+        let found: Vec<String> = names.map(|name| format!("pg_catalog.to_regclass({})", quote_literal(name))).collect();
+        if found.is_empty() {
+            return Ok(false);
+        }
+        if self.tx.is_open() {
+            self.rest_open().await?;
+        }
+        let sql =
+            format!("SELECT DISTINCT relpersistence FROM pg_catalog.pg_class WHERE oid IN ({})", found.join(", "));
+        let kinds = self.ask(self.view.topology.home, &sql, false).await?;
+        let temporary = |row: &Vec<Option<String>>| row.iter().flatten().any(|kind| kind == "t");
+        if !kinds.is_empty() && kinds.iter().all(temporary) {
+            self.temporaries.1.extend(analysis.unknown.iter().cloned());
+        }
+        Ok(kinds.iter().any(|row| !temporary(row)))
     }
 }
 

@@ -35,6 +35,9 @@ fn needed_shards(outcome: &Outcome) -> Option<&ShardSet> {
         | Outcome::Any(_)
         | Outcome::Broadcast(_)
         | Outcome::Parts(..)
+        | Outcome::Each(..)
+        | Outcome::CreateAs(_)
+        | Outcome::Stamp(_)
         | Outcome::Deliver(_)
         | Outcome::Supply(_)
         | Outcome::CopyIn(_) => None,
@@ -197,7 +200,12 @@ impl Session {
                     None => self.any_shard(),
                 },
             },
-            PlanKind::Any | PlanKind::Broadcast(_) | PlanKind::Split { .. } | PlanKind::CopyIn(_) => self.any_shard(),
+            PlanKind::CreateAs(_) | PlanKind::Stamp(_) => return Ok(self.view.topology.home),
+            PlanKind::Any
+            | PlanKind::Broadcast(_)
+            | PlanKind::Each(_)
+            | PlanKind::Split { .. }
+            | PlanKind::CopyIn(_) => self.any_shard(),
             PlanKind::Explain(explain) => match &explain.plan.kind {
                 PlanKind::Finish(_) => return Ok(self.view.topology.home),
                 _ => self.any_shard(),

@@ -221,6 +221,9 @@ fn is_finished(plan: &Plan) -> bool {
         | PlanKind::Single(_)
         | PlanKind::Any
         | PlanKind::Broadcast(_)
+        | PlanKind::Each(_)
+        | PlanKind::CreateAs(_)
+        | PlanKind::Stamp(_)
         | PlanKind::Scatter { .. }
         | PlanKind::Split { .. }
         | PlanKind::CopyIn(_)

@@ -11,6 +11,7 @@ use sqlparser::ast::{Expr, ObjectName, Query, SetExpr, Statement};
 use crate::fault::{Fault, SqlState};
 use crate::ids::QualifiedName;
 use crate::sql::combine::Combine;
+use crate::sql::create_as::{self, CreateAs};
 use crate::sql::dialect::parse_relaxed;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, parameter_index};
@@ -29,7 +30,7 @@ use crate::sql::shape;
 use crate::sql::supplying::refused;
 use crate::sql::template::Scan;
 use crate::sql::utility::{self, StatementKind};
-use crate::sql::{Access, Change, NameScope, copying, ddl, on_deep_stack, parse, words};
+use crate::sql::{Access, Change, NameScope, Unknown, copying, ddl, on_deep_stack, parse, words};
 use crate::types::compare::TextStyle;
 
 /// What is known of a statement before its parameters and literals are. Shared between sessions by the plan cache.
@@ -50,6 +51,8 @@ pub struct Analysis {
     pub sequences: Option<Box<SequenceUse>>,
     /// It writes a distributed table that the catalog does not know, so that nothing is known of its defaults.
     pub unseen: bool,
+    /// Names of relations that nobody knows, as SQL: there may be some that another router has made.
+    pub unknown: Box<[Box<str>]>,
     /// Relations and schemas that it makes or drops, where schemas are placed: names mean something else behind it.
     pub changes: Box<[Change]>,
     /// What its names mean, as a hash; `None`: whatever the search path says.
@@ -163,6 +166,12 @@ pub(crate) struct Analyzer<'s> {
 ///
 /// `scan` is the scan of the same text; where scanning failed its contents do not matter.
 pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
+    let unknown = Unknown::default();
+    let analysis = analyze_in(text, scan, &NameScope { unknown: Some(&unknown), ..*scope });
+    Analysis { unknown: unknown.into_inner().into(), ..analysis }
+}
+
+fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     let mut kind = utility::classify(text);
     let empty = Scan::default();
     let tokens = words::tokens(text, scope.standard_strings);
@@ -185,8 +194,11 @@ pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     let analyzer = Analyzer { scope: *scope, text, scan, used, parameters };
     let (verdict, uses) = match tokens {
         Some(tokens) => {
-            let verdict = on_deep_stack(&tokens, || analyzer.verdict(&kind))
-                .unwrap_or_else(|| analyzer.not_understood("a statement as long as this"));
+            let verdict = match analyzer.check_families(&kind) {
+                Ok(()) => on_deep_stack(&tokens, || analyzer.verdict(&kind))
+                    .unwrap_or_else(|| analyzer.not_understood("a statement as long as this")),
+                Err(fault) => Verdict::refuse(fault),
+            };
             let uses = sequences::uses(text, &tokens, scope);
             let replaced = !uses.is_none() && draws(&kind) && sequences::calls_can_be_replaced(text, &tokens, scope);
             (if replaced { with_values(verdict) } else { verdict }, uses)
@@ -199,7 +211,8 @@ pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     uses.takes_any |= takes_any;
     let sequences = (!uses.is_none()).then(|| Box::new(uses));
     let changes = changes.into();
-    Analysis { kind, access, pin, parameters, free_slots, outcome, changes, resolved, sequences, unseen }
+    let unknown = Box::default();
+    Analysis { kind, access, pin, parameters, free_slots, outcome, changes, resolved, sequences, unseen, unknown }
 }
 
 /// Whether the router can take a statement's values of sequences before it sends it.
@@ -281,7 +294,7 @@ impl Analyzer<'_> {
         let Some((tree, other)) = parsed else {
             return self.not_understood("the syntax of the statement");
         };
-        if let Some(verdict) = self.select_into(&tree) {
+        if let Some(verdict) = self.select_into(&tree, text) {
             return verdict;
         }
         let parsed = Parsed { tree: &tree, bytes, other };
@@ -298,11 +311,11 @@ impl Analyzer<'_> {
         }
     }
 
-    /// SELECT INTO makes a table where all is that it reads.
-    fn select_into(&self, tree: &Statement) -> Option<Verdict> {
+    /// SELECT INTO makes a table where all is that it reads, or is a CREATE TABLE AS.
+    fn select_into(&self, tree: &Statement, text: &str) -> Option<Verdict> {
         let Statement::Query(query) = tree else { return None };
         let into = as_select(query)?.into.as_ref()?;
-        if into.temporary || !self.scope.topology.places_schemas() {
+        if into.temporary || self.scope.topology.is_all_home() {
             return None;
         }
         let [target] = &into.targets[..] else { return None };
@@ -312,13 +325,24 @@ impl Analyzer<'_> {
             _ => return None,
         };
         let schema = schema.or_else(|| creation_schema(&self.scope).map(str::to_owned))?;
-        let made = Change::Made(QualifiedName::new(schema.as_str(), name));
+        let table = QualifiedName::new(schema.as_str(), name);
+        let made = Change::Made(table.clone());
+        let changes = if self.scope.topology.places_schemas() { vec![made] } else { Vec::new() };
         let place = self.scope.place_of(&schema);
+        let distributed = create_as::is_distributed(&self.scope, &table);
         let verdict = self.not_understood("SELECT INTO");
+        let refused = matches!(verdict.outcome, Outcome::Refuse(_));
+        if (distributed || refused && place.is_home(&self.scope)) && self.is_known_at_home() {
+            let create = CreateAs::of_select_into(text, table, distributed)?;
+            return Some(Verdict { changes, ..Verdict::new(Outcome::CreateAs(Arc::new(create)), Access::Write) });
+        }
+        if distributed {
+            return Some(Verdict::refuse(ddl::create::unknown_at_home(&table.name)));
+        }
         Some(match self.check_alone(&place) {
             Err(fault) => Verdict::refuse(fault),
-            Ok(()) if matches!(verdict.outcome, Outcome::Refuse(_)) => verdict,
-            Ok(()) => Verdict { changes: vec![made], ..Verdict::at(&place, &self.scope) },
+            Ok(()) if refused => verdict,
+            Ok(()) => Verdict { changes, ..Verdict::at(&place, &self.scope) },
         })
     }
 
@@ -490,6 +514,9 @@ impl Analyzer<'_> {
             Outcome::Insert(_)
             | Outcome::Broadcast(_)
             | Outcome::Parts(..)
+            | Outcome::Each(..)
+            | Outcome::CreateAs(_)
+            | Outcome::Stamp(_)
             | Outcome::CopyIn(_)
             | Outcome::Deliver(_)
             | Outcome::Supply(_)

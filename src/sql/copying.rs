@@ -320,6 +320,9 @@ fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
         Outcome::Insert(insert) => insert.many = Err(merged()),
         Outcome::Broadcast(_)
         | Outcome::Parts(..)
+        | Outcome::Each(..)
+        | Outcome::CreateAs(_)
+        | Outcome::Stamp(_)
         | Outcome::CopyIn(_)
         | Outcome::Deliver(_)
         | Outcome::Supply(_)

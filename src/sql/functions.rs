@@ -251,6 +251,7 @@ mod tests {
             changes: &[],
             temporary: None,
             fingerprint: 0,
+            unknown: None,
         };
         classify(&scope, schema, name)
     }

@@ -305,7 +305,7 @@ pub(crate) fn returning_text(of: &Analyzer<'_>, parsed: &Parsed<'_>, text: &str)
 
 /// Whether rows of the table, or of its partitions, set off code of users.
 pub(crate) fn has_code(catalog: &Catalog, table: &Table) -> bool {
-    let child = |other: &&Arc<Table>| other.parent.as_ref() == Some(&table.name);
+    let child = |other: &&Arc<Table>| other.is_child_of(&table.name);
     table.has_triggers || catalog.tables.values().filter(child).any(|child| has_code(catalog, child))
 }
 

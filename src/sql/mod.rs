@@ -11,6 +11,7 @@ pub mod combine;
 mod constants;
 mod constraints;
 mod copying;
+pub mod create_as;
 mod ddl;
 mod defaults;
 pub mod delivery;
@@ -19,10 +20,12 @@ mod distinct;
 mod elsewhere;
 mod exprs;
 mod facts;
+mod families;
 mod finish;
 mod from;
 mod functions;
 mod groups;
+mod homeward;
 mod infer;
 mod inner;
 mod insert;
@@ -59,6 +62,7 @@ mod shape;
 pub mod shorten;
 mod splice;
 pub mod split;
+pub mod stamp;
 pub mod supply;
 mod supply_text;
 mod supplying;
@@ -103,7 +107,12 @@ pub struct NameScope<'a> {
     pub temporary: Option<ShardId>,
     /// Hash of all that is not catalog or topology.
     pub fingerprint: u64,
+    /// Names that were looked for and that nobody knows are noted here.
+    pub unknown: Option<&'a Unknown>,
 }
+
+/// Names of relations, as SQL, that neither the catalog nor the topology knows: another router may have made them.
+pub type Unknown = std::cell::RefCell<Vec<Box<str>>>;
 
 /// How deep expressions and queries may nest. The parser counts a level for each pair of parentheses and each subquery.
 const MAX_DEPTH: usize = 64;
@@ -130,6 +139,12 @@ fn parse_query(text: &str) -> Option<Box<Query>> {
 
 fn parse_expr(text: &str) -> Option<Expr> {
     parser(text)?.parse_expr().ok()
+}
+
+fn parse_data_type(text: &str) -> Option<sqlparser::ast::DataType> {
+    let mut parser = parser(text)?;
+    let ty = parser.parse_data_type().ok()?;
+    (parser.peek_token().token == Token::EOF).then_some(ty)
 }
 
 fn parser(text: &str) -> Option<Parser<'static>> {

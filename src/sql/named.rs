@@ -149,6 +149,11 @@ impl Analyzer<'_> {
         ))
     }
 
+    /// Whether the home shard has, with or without its rows, all that the text names.
+    pub fn is_known_at_home(&self) -> bool {
+        self.named_place(false).is_ok_and(|place| place.shard == self.scope.topology.home)
+    }
+
     fn named(&self, by: By) -> Named {
         let mut named = Named::default();
         if self.scope.topology.places_schemas() {
@@ -173,7 +178,7 @@ impl Analyzer<'_> {
     }
 
     /// The first of the names in the text; a text that cannot be read counts as naming any of them.
-    fn find_name(&self, names: &HashSet<Box<str>>, text: &str, standard_strings: bool) -> Option<Box<str>> {
+    pub fn find_name(&self, names: &HashSet<Box<str>>, text: &str, standard_strings: bool) -> Option<Box<str>> {
         let Some(chains) = chains(text, standard_strings) else {
             let lower = text.to_lowercase();
             return names.iter().find(|name| lower.contains(&name.to_lowercase())).cloned();

@@ -7,10 +7,12 @@ use smallvec::SmallVec;
 use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid, QualifiedName, ShardId, ShardSet};
 use crate::sql::combine::Combine;
+use crate::sql::create_as::CreateAs;
 use crate::sql::delivery::{Delivery, Depot};
 use crate::sql::keys::{KeyGroup, KeyName, RowKey};
 use crate::sql::pieces::Pieces;
 use crate::sql::sequences::Draw;
+use crate::sql::stamp::Stamped;
 use crate::sql::supply::Supply;
 use crate::sql::template::Slot;
 use crate::sql::utility::CopyFormat;
@@ -30,7 +32,13 @@ pub enum Outcome {
     Broadcast(Why),
     /// To each of these shards its own text, atomically; one answer.
     Parts(Arc<[(ShardId, Arc<str>)]>, Why),
+    /// To each of these shards its own text, atomically and to one effect: the answer of the first is the client's.
+    Each(Arc<[(ShardId, Arc<str>)]>, Why),
     CopyIn(Arc<CopyInPlan>),
+    /// A definition on every shard, with values of the clock that are asked for first.
+    Stamp(Arc<Stamped>),
+    /// A table is made of rows that lie elsewhere.
+    CreateAs(Arc<CreateAs>),
     /// By the sharding keys of the tables that it reads or changes.
     Routed(Routed),
     /// By the sharding keys of the rows that it brings.
@@ -370,6 +378,8 @@ pub struct OneByOne {
     pub command: Box<str>,
     /// The index that it makes where there is none (IF NOT EXISTS): one that is not valid must not pass for it.
     pub index: Option<QualifiedName>,
+    /// The parent and the partition that it detaches: what has been detached on a shard is not detached again.
+    pub detached: Option<(QualifiedName, QualifiedName)>,
     /// What to do when it has failed half way.
     pub remedy: &'static str,
 }

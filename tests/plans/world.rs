@@ -136,7 +136,7 @@ impl World {
         let part = self.table("orders_2024", "tenant_id int8!, id int8!, customer_id int8", &[]);
         let name = QualifiedName::new("public", part);
         let mut table = (*self.catalog.tables[&name]).clone();
-        table.parent = Some(QualifiedName::new("public", "orders"));
+        table.parents = vec![QualifiedName::new("public", "orders")];
         self.catalog.tables.insert(name, Arc::new(table));
         let orders = self.catalog.tables.get_mut(&QualifiedName::new("public", "orders")).map(Arc::make_mut);
         orders.expect("orders was made").kind = RelationKind::PartitionedTable;
@@ -165,7 +165,8 @@ impl World {
             definition: None,
             has_triggers: false,
             referenced: name == "customers",
-            parent: None,
+            parents: Vec::new(),
+            owner: None,
         };
         self.catalog.tables.insert(name_of, Arc::new(table));
         name
@@ -189,6 +190,7 @@ impl World {
             search_path: &self.search_path,
             standard_strings: self.standard_strings,
             fingerprint: 1,
+            unknown: None,
         }
     }
 
