@@ -3,9 +3,11 @@
 pub mod catalog;
 pub mod combine;
 pub mod deadlock;
+pub mod definition;
 pub mod errand;
 pub mod ids;
 pub mod resolver;
+pub mod rules;
 pub mod transactions;
 
 use std::sync::Arc;
@@ -56,6 +58,7 @@ pub async fn connect_to(
         credentials: login.clone(),
         access: database.access.clone(),
         start: Start::Unknown,
+        rules: None,
     };
     let mut backend = connector.connect().await?;
     backend.query("SET search_path TO ''").await?;

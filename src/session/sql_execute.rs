@@ -89,6 +89,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let at = self.enlist(shard).await?;
         self.held[at].note_pin(analysis.pin);
+        self.held[at].note_unlocks(analysis.unlocks);
         self.run_parts(&[(shard, ShardSql::AsWritten)], &Combine::CONCAT, None, access, ask).await
     }
 

@@ -270,7 +270,7 @@ pub(crate) fn sharded_names(scope: &NameScope<'_>) -> HashSet<Box<str>> {
 }
 
 /// Adds partitions of the named tables, and views that mention them.
-fn with_derived(scope: &NameScope<'_>, mut names: HashSet<Box<str>>) -> HashSet<Box<str>> {
+pub(crate) fn with_derived(scope: &NameScope<'_>, mut names: HashSet<Box<str>>) -> HashSet<Box<str>> {
     if names.is_empty() {
         return names;
     }
