@@ -4,7 +4,11 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use support::raw::Value;
+use support::relay::{Relay, Then, When};
 use support::{Raw, Router, SHARDS, Sharded, eventually};
 
 /// A table with everything that a definition can have.
@@ -102,7 +106,8 @@ fn a_definition_is_the_same_on_every_shard() {
         let found = world.on_each(catalog);
         assert!(found.iter().all(|of| *of == found[0] && !of.is_empty()), "{catalog}\n{}", found.join("\n---\n"));
     }
-    client.must("INSERT INTO \"Rich\" (tenant, place, body) SELECT n, 'a', 'b' || n FROM generate_series(1, 40) n");
+    let rows: Vec<String> = (1..=40).map(|n| format!("({n}, 'a', 'b{n}')")).collect();
+    client.must(&format!("INSERT INTO \"Rich\" (tenant, place, body) VALUES {}", rows.join(", ")));
     assert_eq!(
         client.value("SELECT count(*) || ' ' || count(DISTINCT id) || ' ' || count(DISTINCT seq) FROM \"Rich\""),
         "40 40 40"
@@ -281,7 +286,7 @@ fn other_routers_follow_under_load() {
         &world,
         "CREATE TABLE hot (k int PRIMARY KEY, n int NOT NULL); INSERT INTO hot SELECT n, 0 FROM generate_series(1, 2000) n",
     );
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let stop = AtomicBool::new(false);
     let done: u64 = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..4)
             .map(|nth| {
@@ -291,7 +296,7 @@ fn other_routers_follow_under_load() {
                     let mut raw = router.connect(&world.db.name);
                     let mut done = 0;
                     let mut k = nth + 1;
-                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    while !stop.load(Ordering::Relaxed) {
                         k = (k * 31 + 7) % 2000 + 1;
                         let reply = match done % 3 {
                             0 => raw.simple(&format!("UPDATE hot SET n = n + 1 WHERE k = {k}")),
@@ -316,14 +321,14 @@ fn other_routers_follow_under_load() {
             .collect();
         let mut client = world.connect();
         for _ in 0..3 {
-            std::thread::sleep(std::time::Duration::from_millis(400));
+            std::thread::sleep(Duration::from_millis(400));
             client.must("SELECT pgloom.distribute('hot', 'k')");
-            std::thread::sleep(std::time::Duration::from_millis(400));
+            std::thread::sleep(Duration::from_millis(400));
             client.must("SELECT pgloom.undistribute('hot')");
         }
         client.must("SELECT pgloom.distribute('hot', 'k')");
-        std::thread::sleep(std::time::Duration::from_millis(400));
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(400));
+        stop.store(true, Ordering::Relaxed);
         workers.into_iter().map(|worker| worker.join().unwrap()).sum()
     });
     // No update was lost, none was made twice, and every row is where it belongs.
@@ -382,11 +387,11 @@ fn open_transactions_are_waited_for() {
     early.must("BEGIN; INSERT INTO t SELECT n FROM generate_series(1, 50) n");
     std::thread::scope(|scope| {
         let mover = scope.spawn(|| world.connect().value("SELECT pgloom.distribute('t', 'k')"));
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        std::thread::sleep(Duration::from_millis(500));
         // It goes on under its own rules, while others wait.
         early.must("INSERT INTO t VALUES (51)");
         let waiting = scope.spawn(|| world.connect().value("SELECT count(*) FROM t"));
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(300));
         assert!(!mover.is_finished() && !waiting.is_finished());
         early.must("COMMIT");
         assert!(mover.join().unwrap().starts_with("sharded by k"));
@@ -427,4 +432,87 @@ fn marks_come_back_behind_unlock_all() {
     client.must("COMMIT");
     client.must("SELECT pgloom.distribute('t', 'k')");
     assert_eq!(client.value("SELECT count(*) FROM t"), "2");
+}
+
+/// The router is killed, or a connection cut, at any message: the rows and their rule have changed together, or not at all.
+#[test]
+fn whatever_breaks_rows_and_rule_change_together() {
+    let points = [
+        ("WITH taken AS", 0, When::Behind, false),
+        ("INSERT INTO pgloom.fence AS f", 2, When::Before, false),
+        ("SELECT pgloom.settle_rule", 0, When::Behind, false),
+        ("LOCK TABLE", 0, When::Before, false),
+        ("CREATE TABLE", 2, When::Answered, false),
+        ("COPY public", 1, When::Before, false),
+        ("DELETE FROM ONLY", 0, When::Behind, false),
+        ("INSERT INTO pgloom.decision", 0, When::Behind, false),
+        ("PREPARE TRANSACTION", 3, When::Behind, false),
+        ("COMMIT$", 0, When::Before, false),
+        ("COMMIT$", 0, When::Behind, true),
+        ("COMMIT PREPARED", 1, When::Before, true),
+    ];
+    let world = Sharded::create("place_crash", "two_phase_grace = \"1s\"");
+    let relays: Vec<Relay> = world.db.ports().iter().map(|port| Relay::start(*port)).collect();
+    let ports: Vec<u16> = relays.iter().map(|relay| relay.port).collect();
+    let general = "server_tls_sslmode = \"disable\"\ntwo_phase_grace = \"10min\"";
+    let config = support::sharded::config(&world.db.name, &ports, general, "");
+    let living = Router::start(&config);
+    let mut through = world.connect();
+    for (nth, (text, shard, when, decided)) in points.into_iter().enumerate() {
+        for kills in [true, false] {
+            let what = format!("{text} on s{shard} {when:?}, kills: {kills}");
+            // In the commit itself an answer that is lost is asked for again.
+            let committing =
+                ["PREPARE", "COMMIT", "INSERT INTO pgloom.decision"].iter().any(|word| text.starts_with(word));
+            if committing && !kills {
+                continue;
+            }
+            let table = format!("t{nth}{kills}");
+            unsharded(
+                &world,
+                &format!(
+                    "CREATE TABLE {table} (k int PRIMARY KEY); INSERT INTO {table} SELECT n FROM generate_series(1, 200) n"
+                ),
+            );
+            let victim = kills.then(|| Router::start(&config));
+            let router = victim.as_ref().unwrap_or(&living);
+            let mut raw = router.connect(&world.db.name);
+            let pid = rustix::process::Pid::from_raw(router.pid().cast_signed()).unwrap();
+            let act = move || {
+                if kills {
+                    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+                }
+            };
+            let sprung = relays[shard].set(text, when, Then::Cut, act);
+            let mut told = None;
+            if kills {
+                // Whatever is left of its connection.
+                let _ = raw.send(&support::raw::message::query(&format!("SELECT pgloom.distribute('{table}', 'k')")));
+            } else {
+                told = raw.simple(&format!("SELECT pgloom.distribute('{table}', 'k')")).error;
+                assert!(told.is_some(), "{what}");
+            }
+            sprung.recv_timeout(Duration::from_secs(30)).unwrap_or_else(|_| panic!("{what} was never reached"));
+            if kills {
+                // Nobody waits for so long in a test.
+                world
+                    .db
+                    .shard(0)
+                    .must("UPDATE pgloom.table_rule SET since = now() - interval '1 hour' WHERE mover IS NOT NULL");
+            }
+            eventually(60, &what, || through.simple(&format!("SELECT count(*) FROM {table}")).text() == "200");
+            eventually(30, &what, || world.prepared().is_empty());
+            let closed = "SELECT count(*) FROM pgloom.table_rule WHERE mover IS NOT NULL";
+            eventually(30, &what, || world.db.shard(0).value(closed) == "0");
+            let exists = world.on_each(&format!("SELECT count(*) FROM pg_class WHERE relname = '{table}'"));
+            let rule = world
+                .db
+                .shard(0)
+                .value(&format!("SELECT count(*) FROM pgloom.table_rule WHERE table_name = '{table}'"));
+            let expected = if decided { "1" } else { "0" };
+            assert_eq!((&exists[1..], &*rule), (&[expected; 3].map(str::to_owned)[..], expected), "{what}: {told:?}");
+            let home = world.db.shard(0).value(&format!("SELECT count(*) FROM {table}"));
+            assert_eq!(home != "200", decided, "{what}");
+        }
+    }
 }

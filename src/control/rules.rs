@@ -172,12 +172,12 @@ async fn follow(database: &Database) -> Result<(), Fault> {
     }
 }
 
-/// Closes a table, and raises the fence of every shard.
+/// Closes a table, and raises the fence of every shard. What rule the table has had is in the rules that are returned.
 ///
 /// # Errors
 /// Somebody else moves it, a shard cannot be reached, or the router's user may not make what is needed there. The table may be closed
 /// all the same: see [`open`].
-pub async fn close(database: &Arc<Database>, closing: &mut Closing) -> Result<(), Fault> {
+pub async fn close(database: &Arc<Database>, closing: &mut Closing) -> Result<StoredRules, Fault> {
     let topology = Arc::clone(&database.cluster.load().topology);
     let mut servers = Vec::new();
     for shard in (0..topology.shards.len()).map(|at| ShardId(at as u16)) {
@@ -210,38 +210,42 @@ pub async fn close(database: &Arc<Database>, closing: &mut Closing) -> Result<()
         }
     }
     let Some((_, home)) = servers.first_mut() else { return Err(unreadable()) };
-    reload_from(database, home).await?;
-    tell(home).await
+    let stored = reload_from(database, home).await?;
+    tell(home).await?;
+    Ok(stored)
 }
 
 /// Makes the mover the table's own, on the home shard; the new fence.
 async fn take(home: &mut Backend, closing: &Closing) -> Result<u64, Fault> {
     let (schema, table) = (quote_literal(&closing.table.schema), quote_literal(&closing.table.name));
     let mover = quote_literal(&closing.mover);
+    // Who moves the table now has its row.
+    home.query("SET lock_timeout TO '5s'").await?;
     home.query("INSERT INTO pgloom.fence (epoch, fence, home) VALUES (0, 0, true) ON CONFLICT DO NOTHING").await?;
-    home.query("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
-    let fence =
-        home.query("UPDATE pgloom.fence SET epoch = epoch + 1, fence = epoch + 1 WHERE home RETURNING fence").await?;
     let taken = home
         .query(&format!(
-            "INSERT INTO pgloom.table_rule AS r (schema_name, table_name, kind, mover, since) \
-             VALUES ({schema}, {table}, 'unsharded', {mover}, pg_catalog.now()) \
-             ON CONFLICT (schema_name, table_name) DO UPDATE SET mover = EXCLUDED.mover, since = EXCLUDED.since \
-             WHERE r.mover IS NULL RETURNING 1"
+            "WITH taken AS (INSERT INTO pgloom.table_rule AS r (schema_name, table_name, kind, mover, since) \
+                 VALUES ({schema}, {table}, 'unsharded', {mover}, pg_catalog.now()) \
+                 ON CONFLICT (schema_name, table_name) DO UPDATE SET mover = EXCLUDED.mover, since = EXCLUDED.since \
+                 WHERE r.mover IS NULL RETURNING 1), \
+               raised AS (UPDATE pgloom.fence f SET epoch = f.epoch + 1, fence = f.epoch + 1 \
+                 WHERE f.home AND EXISTS (SELECT FROM taken) RETURNING f.fence) \
+             SELECT (SELECT pg_catalog.count(*) FROM taken), (SELECT fence FROM raised)"
         ))
         .await?;
-    if taken.is_empty() {
-        home.query("ROLLBACK").await?;
+    let row = taken.first().ok_or_else(unreadable)?;
+    if text(row, 0)? == "0" {
         return Err(Fault::new(
             SqlState::LOCK_NOT_AVAILABLE,
             format!("table \"{}\" is being moved by another session", closing.table.name),
         )
         .hint("Try again when it is done."));
     }
-    // Not the home shard of whoever made the first rule: its transaction ends with the connection.
-    let fence = number(fence.first().ok_or_else(elsewhere)?, 0)?;
-    home.query("COMMIT").await?;
-    Ok(fence)
+    // Not the home shard of whoever made the first rule.
+    if row.get(1).is_none_or(Option::is_none) {
+        return Err(elsewhere());
+    }
+    number(row, 1)
 }
 
 fn elsewhere() -> Fault {

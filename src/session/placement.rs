@@ -246,7 +246,7 @@ impl Session {
         let mover = format!("{}-{number}", self.shared.router);
         let mut closing = Closing { table: wanted.table.clone(), mover, fence: Epoch(0) };
         tracing::info!(database = %self.database.name, table = %wanted.table, from = ?wanted.from, to = ?wanted.to, "placement changes");
-        let done = match self.close_table(&mut closing).await {
+        let done = match self.close_table(wanted, &mut closing).await {
             Ok(()) => self.move_table(wanted, &closing).await,
             Err(failure) => Err(failure),
         };
@@ -267,10 +267,18 @@ impl Session {
     }
 
     /// Nobody touches the table any more when this is done.
-    async fn close_table(&mut self, closing: &mut Closing) -> Result<(), Failure> {
+    async fn close_table(&mut self, wanted: &Move, closing: &mut Closing) -> Result<(), Failure> {
         let database = Arc::clone(&self.database);
-        rules::close(&database, closing).await?;
+        let stored = rules::close(&database, closing).await?;
         self.refresh_view();
+        let was = stored.rules.iter().find(|rule| rule.table == wanted.table).map(|rule| &rule.kind);
+        if was != Some(&self::stored(&wanted.from, &self.view.topology)) {
+            return Err(Fault::new(
+                SqlState::SERIALIZATION_FAILURE,
+                format!("the placement of table \"{}\" was changed by another session", wanted.table.name),
+            )
+            .into());
+        }
         let slot = Arc::clone(&self.slot);
         let _waiting = slot.wait();
         let until = Instant::now() + CLOSING;
