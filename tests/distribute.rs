@@ -408,6 +408,49 @@ fn open_transactions_are_waited_for() {
     assert_eq!(late.value("SELECT count(*) FROM t"), "51");
 }
 
+/// Sessions that keep their connections move on while they are idle, whatever keeps them.
+#[test]
+fn sessions_with_state_of_their_own_follow() {
+    let world = Sharded::create("place_pinned", "pool_mode = \"session\"");
+    unsharded(&world, "CREATE TABLE t (k int PRIMARY KEY); INSERT INTO t SELECT n FROM generate_series(1, 40) n");
+    let mut first = world.connect();
+    first.must("CREATE TEMP TABLE mine (a int); INSERT INTO mine VALUES (7)");
+    first.must("SELECT count(*) FROM t");
+    let mut second = world.connect();
+    second.must("SELECT pg_advisory_lock(5)");
+    second.must("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ");
+    // Its own snapshot is of no account.
+    second.must("SELECT pgloom.distribute('t', 'k')");
+    assert_eq!(first.value("SELECT count(*) FROM t"), "40");
+    assert_eq!(first.value("SELECT a FROM mine"), "7");
+    assert_eq!(second.value("SELECT count(*) FROM t"), "40");
+    assert_eq!(first.value("SELECT pg_try_advisory_lock(5)"), "f");
+    first.must("SELECT pgloom.undistribute('t')");
+    assert_eq!(second.value("SELECT count(*) FROM t"), "40");
+}
+
+/// A cancel ends the wait, and everything is as before.
+#[test]
+fn a_cancel_leaves_everything_as_it_was() {
+    let world = Sharded::create("place_cancel", "");
+    unsharded(&world, "CREATE TABLE t (k int PRIMARY KEY); INSERT INTO t SELECT n FROM generate_series(1, 40) n");
+    let mut early = world.connect();
+    early.must("BEGIN; INSERT INTO t VALUES (41)");
+    let mut client = world.connect();
+    let key = client.key.clone();
+    std::thread::scope(|scope| {
+        let mover = scope.spawn(|| client.simple("SELECT pgloom.distribute('t', 'k')"));
+        std::thread::sleep(Duration::from_millis(700));
+        support::raw::cancel(world.router.port, key.0, &key.1);
+        assert_eq!(mover.join().unwrap().code(), "57014");
+    });
+    early.must("COMMIT");
+    assert_eq!(client.value("SELECT count(*) FROM t"), "41");
+    assert_eq!(world.db.shard(0).value("SELECT count(*) FROM pgloom.table_rule"), "0");
+    client.must("SELECT pgloom.distribute('t', 'k')");
+    assert_eq!(client.value("SELECT count(*) FROM t"), "41");
+}
+
 /// Who releases all advisory locks releases the mark too: it comes back before the next statement.
 #[test]
 fn marks_come_back_behind_unlock_all() {

@@ -54,6 +54,11 @@ impl Rules {
         });
     }
 
+    /// Tells when the fence is raised.
+    pub fn changes(&self) -> watch::Receiver<Epoch> {
+        self.fence.subscribe()
+    }
+
     /// Somebody has met rules that the router does not know.
     pub fn note_stale(&self) {
         self.stale.notify_one();

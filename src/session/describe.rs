@@ -30,7 +30,10 @@ impl Session {
         match what {
             b'S' => {
                 self.see_own_changes().await?;
-                let statement = self.current(name)?;
+                let mut statement = self.current(name)?;
+                if statement.analysis.closed && self.wait_for_moves().await? {
+                    statement = self.current(name)?;
+                }
                 self.describe_statement(&statement).await
             }
             _ => self.describe_portal(name).await,

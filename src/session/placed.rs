@@ -54,6 +54,22 @@ impl Session {
         Ok(self.check_mark(&self.held[at].server)?)
     }
 
+    /// The connections that the session keeps while it is idle get the mark of now.
+    pub(super) async fn follow_fence(&mut self) -> Result<(), Fault> {
+        self.refresh_view();
+        for at in 0..self.held.len() {
+            match self.keep_marked(at).await {
+                Ok(()) => {}
+                Err(Failure::Fault(fault)) if self.held[at].server.broken => return Err(fault.fatal()),
+                // Its next statement says so.
+                Err(Failure::Fault(fault)) => tracing::debug!(error = %fault, "a connection keeps its mark"),
+                Err(Failure::Stop(Stop::Fatal(fault))) => return Err(fault),
+                Err(Failure::Reported | Failure::Stop(_)) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until no rows move any more, outside of a transaction. False: it was not waited.
     pub(super) async fn wait_for_moves(&mut self) -> Result<bool, Failure> {
         if self.tx.is_open() || self.batch.open.is_some() {

@@ -29,8 +29,10 @@ static MOVER: AtomicU64 = AtomicU64::new(0);
 /// Connections that a message names at most.
 const NAMED: usize = 5;
 
-/// For each lock, so that others do not wait behind one that is waited for in vain.
-const LOCKS: &str = "SET LOCAL lock_timeout TO '30s'";
+/// What the transaction needs, whatever the session's settings are. It must see what was committed before it has its lock; others are not
+/// to wait behind a lock that is waited for in vain; and a shard is idle while another one is at work.
+const MODES: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout TO '30s'; \
+    SET LOCAL idle_in_transaction_session_timeout TO 0";
 
 /// Names mean what `pg_catalog` says.
 const NAMES: &str = "SET LOCAL search_path TO ''";
@@ -327,7 +329,7 @@ impl Session {
             let at = self.held_at(*shard)?;
             self.held[at].wrote = true;
             let server = &mut self.held[at].server;
-            server.query(LOCKS).await?;
+            server.query(MODES).await?;
             server.query(NAMES).await?;
         }
         self.ask_on(home, &rules::settle(closing, None)).await?;
@@ -344,6 +346,7 @@ impl Session {
         self.check_code(&all).await?;
         let rows = match (&wanted.from, &wanted.to) {
             (Target::Home, Target::Sharded { distribution, columns }) => {
+                self.check_own_keys(&wanted.table, &definition).await?;
                 self.make_on(&others, &wanted.table, &definition).await?;
                 self.spread(&wanted.table, &definition, *distribution, columns, &others).await?
             }
@@ -395,6 +398,21 @@ impl Session {
     async fn definition_on(&mut self, shard: ShardId, table: &QualifiedName) -> Result<Definition, Failure> {
         let at = self.held_at(shard)?;
         Ok(definition::read(&mut self.held[at].server, table).await?)
+    }
+
+    /// Rows that refer to others of their table cannot be deleted one behind the other.
+    async fn check_own_keys(&mut self, table: &QualifiedName, definition: &Definition) -> Result<(), Failure> {
+        let Some(key) = definition.foreign_keys.iter().find(|key| key.target == *table) else { return Ok(()) };
+        let home = self.view.topology.home;
+        let rows = self.ask_on(home, &format!("SELECT FROM ONLY {} LIMIT 1", quoted(table))).await?;
+        match rows.is_empty() {
+            true => Ok(()),
+            false => {
+                let found = format!("has rows, and foreign key \"{}\" to itself", key.name);
+                Err(unfit(table, &Target::Sharded { distribution: DistributionId(0), columns: Vec::new() }, &[found])
+                    .into())
+            }
+        }
     }
 
     /// Makes the table where it is not; one that is there must be the same, and empty.
