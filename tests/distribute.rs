@@ -119,6 +119,12 @@ fn a_definition_is_the_same_on_every_shard() {
         .unwrap();
     let said = String::from_utf8_lossy(&check.stdout).into_owned();
     assert!(!said.contains("drift") && said.contains("public.Rich"), "{said}");
+    let explained = std::process::Command::new(env!("CARGO_BIN_EXE_pgloom"))
+        .args(["explain", "SELECT count(*) FROM \"Rich\"", "--config"])
+        .arg(&world.router.config)
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&explained.stdout).contains("Scatter"), "{explained:?}");
 }
 
 #[test]
@@ -319,6 +325,16 @@ fn other_routers_follow_under_load() {
                 })
             })
             .collect();
+        let (halting, halted) = (&second, &stop);
+        // It is halted again and again, with whatever it has in its hands.
+        scope.spawn(move || {
+            while !halted.load(Ordering::Relaxed) {
+                halting.signal("STOP");
+                std::thread::sleep(Duration::from_millis(150));
+                halting.signal("CONT");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
         let mut client = world.connect();
         for _ in 0..3 {
             std::thread::sleep(Duration::from_millis(400));

@@ -216,9 +216,9 @@ impl<F: FnMut(&RowView<'_>) -> Result<To, Fault>> Carrying<'_, F> {
                 rows[at] += 1;
             }
             To::All => {
-                for at in 0..rows.len() {
+                for (at, rows) in rows.iter_mut().enumerate() {
                     chunks.put(at, bytes);
-                    rows[at] += 1;
+                    *rows += 1;
                 }
             }
         }

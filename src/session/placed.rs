@@ -30,7 +30,7 @@ impl Session {
     pub(super) fn is_well_marked(&self, at: usize) -> bool {
         let held = &self.held[at];
         let current = || held.server.mark.is_none_or(|mark| mark >= self.database.rules.fence());
-        held.is_marked() && (current() || held.server.status != Status::Idle)
+        held.is_marked() && (held.joined || held.server.status != Status::Idle || current())
     }
 
     /// A statement is to run on this connection.
