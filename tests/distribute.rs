@@ -424,6 +424,51 @@ fn open_transactions_are_waited_for() {
     assert_eq!(late.value("SELECT count(*) FROM t"), "51");
 }
 
+/// Several tables at once, through two routers; and one table that two sessions want to move.
+#[test]
+fn changes_that_meet_each_other_all_come_to_an_end() {
+    let world = Sharded::create("place_meet", "");
+    let second = Router::start(&support::sharded::config(&world.db.name, &world.db.ports(), "", ""));
+    let tables: Vec<String> = (0..4).map(|nth| format!("t{nth}")).collect();
+    for table in &tables {
+        unsharded(
+            &world,
+            &format!(
+                "CREATE TABLE {table} (k int PRIMARY KEY); INSERT INTO {table} SELECT n FROM generate_series(1, 500) n"
+            ),
+        );
+    }
+    std::thread::scope(|scope| {
+        for (nth, table) in tables.iter().enumerate() {
+            let router = if nth % 2 == 0 { &world.router } else { &second };
+            let mut raw = router.connect(&world.db.name);
+            scope.spawn(move || raw.must(&format!("SELECT pgloom.distribute('{table}', 'k')")));
+        }
+    });
+    for table in &tables {
+        let counts = world.on_each(&format!("SELECT count(*) FROM {table}"));
+        assert!(counts.iter().all(|count| count != "0" && count != "500"), "{table}: {counts:?}");
+        for router in [&world.router, &second] {
+            assert_eq!(router.connect(&world.db.name).value(&format!("SELECT count(*) FROM {table}")), "500");
+        }
+    }
+    let codes: Vec<String> = std::thread::scope(|scope| {
+        let movers: Vec<_> = (0..4)
+            .map(|nth| {
+                let router = if nth % 2 == 0 { &world.router } else { &second };
+                let mut raw = router.connect(&world.db.name);
+                scope.spawn(move || raw.simple("SELECT pgloom.undistribute('t0')").code().to_owned())
+            })
+            .collect();
+        movers.into_iter().map(|mover| mover.join().unwrap()).collect()
+    });
+    assert_eq!(codes.iter().filter(|code| code.is_empty()).count(), 1, "{codes:?}");
+    assert!(codes.iter().all(|code| ["", "55P03", "55000", "40001"].contains(&&**code)), "{codes:?}");
+    assert_eq!(world.on_each("SELECT count(*) FROM pg_class WHERE relname = 't0'"), ["1", "0", "0", "0"]);
+    assert_eq!(second.connect(&world.db.name).value("SELECT count(*) FROM t0"), "500");
+    assert_eq!(world.db.shard(0).value("SELECT count(*) FROM pgloom.table_rule WHERE mover IS NOT NULL"), "0");
+}
+
 /// Sessions that keep their connections move on while they are idle, whatever keeps them.
 #[test]
 fn sessions_with_state_of_their_own_follow() {

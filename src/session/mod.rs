@@ -33,6 +33,7 @@ pub mod probe;
 mod promise;
 mod pulls;
 pub mod recent;
+mod replacing;
 mod replan;
 pub mod run;
 pub mod scatter;

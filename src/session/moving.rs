@@ -11,7 +11,7 @@ use crate::exec::forward::Broken;
 use crate::exec::replies::ScatterError;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{DistributionId, QualifiedName, ShardId};
-use crate::session::placement::TELL;
+use crate::session::replacing::TELL;
 use crate::session::{Failure, Session};
 use crate::sql::pulls;
 use crate::topology::Topology;

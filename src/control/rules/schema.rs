@@ -5,7 +5,8 @@
 /// `settle_rule` has the rights of the router's user, who made it: it sees to it that its caller owns the table. The name of its mover is
 /// no secret; who calls it without having moved anything has mislaid a table of his own.
 pub fn made() -> String {
-    const TABLES: &str = "DO $do$ BEGIN \
+    // One after the other: nobody else makes the same in this moment.
+    const TABLES: &str = "DO $do$ BEGIN PERFORM pg_catalog.pg_advisory_xact_lock(1885826930, 3); \
         IF pg_catalog.to_regnamespace('pgloom') IS NULL THEN \
             CREATE SCHEMA pgloom; GRANT USAGE ON SCHEMA pgloom TO PUBLIC; \
         END IF; \
