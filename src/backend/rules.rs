@@ -26,8 +26,8 @@ const FENCE: &str = "SELECT f.fence FROM pgloom.fence f";
 /// The first half of the locks' names.
 pub const KEY: u32 = 1_885_826_931;
 
-/// How long somebody waits for the router to learn of rules that he has met.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a session waits for the router to learn of rules that it has met.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the connections of one logical database have in common.
 #[derive(Debug, Default)]
@@ -74,11 +74,12 @@ impl Rules {
         server.mark == Some(self.fence())
     }
 
-    /// Puts the mark of now on a connection that is in no transaction, and takes off the one from before.
+    /// Puts the mark of now on a connection that is in no transaction, and takes off the one from before. `patience`: how long to wait for
+    /// the router to learn of rules that the server knows.
     ///
     /// # Errors
     /// The loss of the connection, or its server's refusal.
-    pub async fn mark(&self, server: &mut Backend) -> Result<(), Fault> {
+    pub async fn mark(&self, server: &mut Backend, patience: Duration) -> Result<(), Fault> {
         loop {
             let mark = self.fence();
             server.ask(&lock(mark));
@@ -92,7 +93,7 @@ impl Rules {
             if seen <= mark {
                 return Ok(());
             }
-            self.follow(seen).await?;
+            self.follow(seen, patience).await?;
         }
     }
 
@@ -103,7 +104,7 @@ impl Rules {
     /// As [`Self::mark`]; `40001` where the fence is another by now.
     pub async fn mark_again(&self, server: &mut Backend) -> Result<Option<()>, Fault> {
         if server.status == Status::Idle {
-            return self.mark(server).await.map(Some);
+            return self.mark(server, PATIENCE).await.map(Some);
         }
         let Some(mark) = server.mark else { return Ok(Some(())) };
         server.ask(&lock(mark));
@@ -142,10 +143,10 @@ impl Rules {
     }
 
     /// Waits until the router has rules of this epoch.
-    async fn follow(&self, fence: Epoch) -> Result<(), Fault> {
+    async fn follow(&self, fence: Epoch, patience: Duration) -> Result<(), Fault> {
         self.note_stale();
         let mut known = self.fence.subscribe();
-        match tokio::time::timeout(PATIENCE, known.wait_for(|known| *known >= fence)).await {
+        match tokio::time::timeout(patience, known.wait_for(|known| *known >= fence)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Fault::new(
                 SqlState::CANNOT_CONNECT_NOW,

@@ -2,6 +2,7 @@
 
 pub mod decision;
 mod gid;
+pub mod seal;
 pub mod two_phase;
 
 use crate::ids::ShardId;

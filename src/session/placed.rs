@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
-use crate::backend::rules::changed;
+use crate::backend::rules::{PATIENCE, changed};
 use crate::control::rules;
 use crate::exec::replies::poll_client;
 use crate::fault::{Fault, SqlState};
@@ -43,7 +43,7 @@ impl Session {
         let database = Arc::clone(&self.database);
         let server = &mut self.held[at].server;
         let kept = match marked {
-            true => database.rules.mark(server).await.map(Some),
+            true => database.rules.mark(server, PATIENCE).await.map(Some),
             false => database.rules.mark_again(server).await,
         }?;
         let mark = server.mark;
