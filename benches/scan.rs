@@ -30,6 +30,8 @@ fn scan_cost(c: &mut Criterion) {
         home: ShardId(0),
         distributions: Vec::new(),
         tables: HashMap::new(),
+        from_sql: std::collections::HashSet::new(),
+        closed: HashMap::new(),
     };
     let scope = NameScope {
         catalog: &catalog,

@@ -139,6 +139,7 @@ impl Router {
             if !database.cluster.load().topology.is_all_home() {
                 jobs.spawn(control::news::follow(Arc::clone(database), self.front.shared.router.clone()));
             }
+            jobs.spawn(control::rules::watch(Arc::clone(database)));
             if let Some(bound) = self.deadlock_timeout.filter(|_| database.cluster.load().topology.shards.len() > 1) {
                 let shared = &self.front.shared;
                 let (sessions, metrics) = (Arc::clone(&shared.cancels), Arc::clone(&shared.metrics));
@@ -398,7 +399,16 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
                     }
                 }
             }
-            match control::catalog::reload(&database, false, None).await {
+            // Rules first: whoever has a catalog is served.
+            let known = match read_at {
+                None => control::rules::reload(&database).await,
+                Some(_) => Ok(()),
+            };
+            let read = match known {
+                Ok(()) => control::catalog::reload(&database, false, None).await,
+                Err(fault) => Err(fault),
+            };
+            match read {
                 Ok(()) => {
                     read_at = Some(Instant::now());
                     database.note_look(Look::Read);

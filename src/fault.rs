@@ -16,6 +16,7 @@ macro_rules! sqlstates {
 }
 
 sqlstates! {
+    SUCCESSFUL_COMPLETION = b"00000";
     WARNING = b"01000";
     CONNECTION_EXCEPTION = b"08000";
     CANNOT_CONNECT_NOW = b"57P03";

@@ -51,7 +51,11 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(code) => return code,
     };
-    if let Err(fault) = runtime.block_on(control::catalog::reload(database, false, None)) {
+    let known = runtime.block_on(async {
+        control::rules::reload(database).await?;
+        control::catalog::reload(database, false, None).await
+    });
+    if let Err(fault) = known {
         eprintln!("pgloom: the home shard's catalog cannot be read: {fault}");
         return ExitCode::from(UNUSABLE);
     }

@@ -478,6 +478,13 @@ fn unreadable() -> Fault {
     Fault::new(SqlState::INTERNAL_ERROR, "the shard's catalog answered in a form that is not understood")
 }
 
+/// Types that users made have other numbers on each server.
+fn has_other_type(ours: &Column, theirs: &Column) -> bool {
+    let of_users = |column: &Column| column.type_oid >= FIRST_NORMAL_OID;
+    let other = ours.type_oid != theirs.type_oid && !(of_users(ours) && of_users(theirs));
+    other || ours.typmod != theirs.typmod
+}
+
 /// In what the sharded and reference tables of `other` differ from those of `ours`; one line each.
 pub fn drift(ours: &Catalog, other: &Catalog, tables: &[&QualifiedName]) -> Vec<String> {
     let mut lines = Vec::new();
@@ -490,7 +497,7 @@ pub fn drift(ours: &Catalog, other: &Catalog, tables: &[&QualifiedName]) -> Vec<
         for column in &a.columns {
             match b.column(&column.name) {
                 None => lines.push(format!("column {name}.{} is missing", column.name)),
-                Some((_, theirs)) if theirs.type_oid != column.type_oid || theirs.typmod != column.typmod => {
+                Some((_, theirs)) if has_other_type(column, theirs) => {
                     lines.push(format!("column {name}.{} has another type", column.name));
                 }
                 Some((_, theirs)) if theirs.collation != column.collation => {

@@ -3,10 +3,12 @@
 pub mod catalog;
 pub mod combine;
 pub mod deadlock;
+pub mod definition;
 pub mod errand;
 pub mod ids;
 pub mod news;
 pub mod resolver;
+pub mod rules;
 pub mod transactions;
 
 use std::sync::Arc;

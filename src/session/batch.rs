@@ -197,6 +197,7 @@ impl Session {
         if let Some(open) = self.batch.open {
             if open == shard
                 && let Some(at) = self.held.position(shard)
+                && self.held[at].is_marked()
             {
                 return Ok(at);
             }

@@ -37,7 +37,10 @@ impl Session {
             }
         };
         self.see_own_changes().await?;
-        let statement = self.current(view.statement)?;
+        let mut statement = self.current(view.statement)?;
+        if statement.analysis.closed && self.wait_for_moves().await? {
+            statement = self.current(view.statement)?;
+        }
         self.check_not_failed(&statement.analysis.kind)?;
         if view.portal.is_empty()
             && let Some(portal) = self.statements.remove_portal(b"")

@@ -45,6 +45,7 @@ impl Session {
             let server = &mut self.held[at].server;
             server.out.extend_from_slice(&frame.bytes);
             server.inflight.push(Owed::Execute(Audience::Client));
+            self.held[at].note_unlocks(statement.analysis.unlocks);
             self.note_definition(&statement.analysis, Some(shard));
             self.note_sequences(&statement.analysis, Some(shard));
             return self.after_close(&statement.analysis.kind, shard).await;
@@ -253,7 +254,9 @@ impl Session {
     /// What a portal says that has returned its rows already; `None`: it returns none.
     async fn tag_of_no_rows(&mut self, statement: &Arc<ClientStatement>) -> Result<Option<&'static str>, Failure> {
         let tag = match statement.analysis.kind {
-            StatementKind::Query | StatementKind::SetConfig(_) => return Ok(Some("SELECT 0")),
+            StatementKind::Query | StatementKind::SetConfig(_) | StatementKind::Placement(_) => {
+                return Ok(Some("SELECT 0"));
+            }
             StatementKind::Insert => "INSERT 0 0",
             StatementKind::Update => "UPDATE 0",
             StatementKind::Delete => "DELETE 0",

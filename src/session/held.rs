@@ -87,6 +87,16 @@ impl Held {
         }
     }
 
+    /// A statement is to run here that may release the lock by which others see the connection.
+    pub fn note_unlocks(&mut self, unlocks: bool) {
+        self.server.is_marked &= !unlocks;
+    }
+
+    /// Whether others see it, where they are to.
+    pub fn is_marked(&self) -> bool {
+        self.server.is_marked || self.server.mark.is_none()
+    }
+
     pub fn running(&self) -> Arc<CancelHandle> {
         Arc::clone(&self.server.cancel)
     }
@@ -236,6 +246,9 @@ impl Session {
         if self.statements.has_running() {
             self.park_runs().await?;
         }
+        if !self.is_well_marked(at) {
+            self.keep_marked(at).await?;
+        }
         if !self.held[at].joined {
             let wanted = self.tx.settings_before().unwrap_or(&self.settings);
             if let Err(fault) = put_settings(&mut self.held[at].server, wanted).await {
@@ -271,7 +284,10 @@ impl Session {
     pub(super) async fn try_checkout(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
         let lent = self.lend(places).await?;
         lent.iter()
-            .try_for_each(|server| self.check_defaults(server))
+            .try_for_each(|server| {
+                self.check_defaults(server)?;
+                self.check_mark(server)
+            })
             .map_err(|fault| Unlent::Failure(fault.into()))?;
         Ok(lent)
     }

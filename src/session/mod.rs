@@ -23,14 +23,18 @@ mod hold;
 mod large;
 pub mod local;
 mod memory;
+mod moving;
 mod one_by_one;
 mod own_catalog;
 mod parse;
+mod placed;
+mod placement;
 pub mod prepared;
 pub mod probe;
 mod promise;
 mod pulls;
 pub mod recent;
+mod replacing;
 mod replan;
 pub mod run;
 pub mod scatter;
@@ -409,12 +413,19 @@ impl Session {
     async fn wait_idle(&mut self) -> Result<Idle, Fault> {
         // A drain waits for the end of a block; only a kill ends it inside.
         let patient = self.tx.in_block();
+        let keeps = !self.held.is_empty() && !self.tx.is_open();
+        let mut fences = keeps.then(|| self.database.rules.changes());
+        // One that was raised while a statement ran is not told again.
+        if keeps && (0..self.held.len()).any(|at| !self.is_well_marked(at)) {
+            self.follow_fence().await?;
+        }
         loop {
             if let Some(frame) = self.client.cut()? {
                 return Ok(Idle::Frame(frame));
             }
             let client = &mut self.client;
             let held = &mut self.held;
+            let mut fence = fences.as_mut().map(|fences| Box::pin(fences.changed()));
             let event = std::future::poll_fn(|cx| {
                 use std::task::Poll;
                 let end = if patient { client.control.poll_kill(cx) } else { client.control.poll_end(cx) };
@@ -427,6 +438,9 @@ impl Session {
                 if let Poll::Ready(read) = client.poll_read(cx) {
                     return Poll::Ready(if read.is_ok() { Event::Read } else { Event::Gone });
                 }
+                if fence.as_mut().is_some_and(|fence| fence.as_mut().poll(cx).is_ready()) {
+                    return Poll::Ready(Event::Fence);
+                }
                 held.poll_unasked(cx).map(Event::Server)
             });
             match event.await {
@@ -435,6 +449,8 @@ impl Session {
                 Event::Ended => return Ok(Idle::Ended),
                 Event::Server(Ok(frame)) => self.client.out.extend_from_slice(&frame.bytes),
                 Event::Server(Err(fault)) => return Err(fault.fatal()),
+                // Whoever has raised it waits for the connections that this session keeps.
+                Event::Fence => self.follow_fence().await?,
             }
         }
     }
@@ -557,6 +573,7 @@ enum Event {
     Gone,
     Ended,
     Server(Result<Frame, Fault>),
+    Fence,
 }
 
 struct Registered {

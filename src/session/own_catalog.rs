@@ -75,6 +75,10 @@ impl Session {
     /// The analysis of a statement that writes a distributed table; one that the catalog does not know is looked for once more, because
     /// another router may have made it.
     pub(super) async fn seen(&mut self, text: &str, analysis: Arc<Analysis>) -> Result<Arc<Analysis>, Failure> {
+        if analysis.closed && self.wait_for_moves().await? {
+            self.scan_one(text)?;
+            return Ok(self.analysis(text));
+        }
         if self.tx.has_failed() || !analysis.unseen && !self.is_made_elsewhere(&analysis).await? {
             return Ok(analysis);
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::backend::inflight::{Audience, Owed};
+use crate::backend::rules::changed;
 use crate::exec::forward::{NO_POSITION, Seen};
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
@@ -34,7 +35,12 @@ impl Session {
         }
         self.refresh_view();
         self.settle_sequences();
-        let outcome = self.run_query(&frame).await;
+        let mut outcome = self.run_query(&frame).await;
+        if self.tx.state == TxState::None && matches!(&outcome, Err(Failure::Fault(fault)) if *fault == changed()) {
+            // Nothing was sent yet: what was planned for another placement is planned anew.
+            self.refresh_view();
+            outcome = self.run_query(&frame).await;
+        }
         let ready_sent = match outcome {
             Ok(ready_sent) => ready_sent,
             Err(failure) => {
@@ -229,6 +235,7 @@ impl Session {
         let held = &mut self.held[at];
         held.wrote |= plan.access == plan::Access::Write;
         held.note_pin(analysis.pin);
+        held.note_unlocks(analysis.unlocks);
         match frame {
             Some(frame) => held.server.put(&frame.bytes),
             None => crate::wire::request::query(&mut held.server.out, text.as_bytes())?,

@@ -41,7 +41,10 @@ impl Session {
     /// EXECUTE in a simple Query. False: no server could read it either, and one says so in its words.
     pub(super) async fn run_execute(&mut self, text: &str) -> Result<bool, Failure> {
         let Some(found) = execution(text) else { return Ok(false) };
-        let Call { mut statement, bind } = self.call(text, &found, &[]).await?;
+        let Call { mut statement, mut bind } = self.call(text, &found, &[]).await?;
+        if statement.analysis.closed && self.wait_for_moves().await? {
+            Call { statement, bind } = self.call(text, &found, &[]).await?;
+        }
         if is_local(&statement.analysis.kind) {
             let text = set_config::local_text(&statement, &BindView::read(&bind)?.parameters)?;
             self.scan_one(&text)?;
@@ -89,6 +92,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let at = self.enlist(shard).await?;
         self.held[at].note_pin(analysis.pin);
+        self.held[at].note_unlocks(analysis.unlocks);
         self.run_parts(&[(shard, ShardSql::AsWritten)], &Combine::CONCAT, None, access, ask).await
     }
 

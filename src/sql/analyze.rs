@@ -57,6 +57,10 @@ pub struct Analysis {
     pub changes: Box<[Change]>,
     /// What its names mean, as a hash; `None`: whatever the search path says.
     pub resolved: Option<u64>,
+    /// It is refused because it names a table whose rows are being moved.
+    pub closed: bool,
+    /// It may release all session-level advisory locks of its connection, the router's own too.
+    pub unlocks: bool,
 }
 
 /// Why one server connection must stay with one client.
@@ -192,6 +196,14 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         _ => used.keys().max().map_or(0, |largest| largest + 1),
     };
     let analyzer = Analyzer { scope: *scope, text, scan, used, parameters };
+    let unlocks = match kind {
+        StatementKind::Code => text.to_ascii_lowercase().contains(UNLOCK),
+        _ => tokens.iter().flatten().any(|token| {
+            matches!(token.kind, TokenKind::Word | TokenKind::Quoted)
+                && words::text_of(text, token).to_ascii_lowercase().contains(UNLOCK)
+        }),
+    };
+    let closed = analyzer.closed(&kind);
     let (verdict, uses) = match tokens {
         Some(tokens) => {
             let verdict = match analyzer.check_families(&kind) {
@@ -211,8 +223,40 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     uses.takes_any |= takes_any;
     let sequences = (!uses.is_none()).then(|| Box::new(uses));
     let changes = changes.into();
+    let alone = matches!(outcome, Outcome::Home(_) | Outcome::Shard(..) | Outcome::Any(_) | Outcome::Refuse(_));
+    let (is_closed, outcome) = match closed {
+        Some(fault) => (true, Outcome::Refuse(fault)),
+        None if unlocks && !alone => (false, Outcome::Refuse(unlocks_everywhere())),
+        None => (false, outcome),
+    };
+    let closed = is_closed;
     let unknown = Box::default();
-    Analysis { kind, access, pin, parameters, free_slots, outcome, changes, resolved, sequences, unseen, unknown }
+    Analysis {
+        kind,
+        access,
+        pin,
+        parameters,
+        free_slots,
+        outcome,
+        changes,
+        resolved,
+        sequences,
+        unseen,
+        closed,
+        unlocks,
+        unknown,
+    }
+}
+
+/// The function that releases all session-level advisory locks, the router's own too.
+const UNLOCK: &str = "advisory_unlock_all";
+
+fn unlocks_everywhere() -> Fault {
+    Fault::unsupported(
+        "releasing advisory locks in a statement over several shards is not supported",
+        "Advisory locks are the home shard's.",
+        "Release them in a statement of its own.",
+    )
 }
 
 /// Whether the router can take a statement's values of sequences before it sends it.
@@ -271,6 +315,7 @@ impl Analyzer<'_> {
             | StatementKind::Transaction(_)
             | StatementKind::Set(_)
             | StatementKind::SetConfig(_)
+            | StatementKind::Placement(_)
             | StatementKind::ShowRouter(_)
             | StatementKind::ExplainRoute { .. }
             | StatementKind::Prepare(_)

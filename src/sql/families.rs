@@ -151,6 +151,7 @@ fn names_tables(kind: &StatementKind) -> bool {
         | StatementKind::Unlisten
         | StatementKind::Notify
         | StatementKind::Discard(_)
+        | StatementKind::Placement(_)
         | StatementKind::Unclear => false,
     }
 }
