@@ -96,7 +96,9 @@ impl Session {
         let mut joined: Vec<&Held> = self.held.iter().filter(|h| h.joined).collect();
         // What has made a cursor WITH HOLD cannot be prepared: best it is the anchor.
         joined.sort_by_key(|h| h.pin != Some(PinReason::HoldCursor));
-        CommitPlan::of(&joined.iter().map(|h| (h.shard, h.wrote)).collect::<Vec<_>>())
+        // Locks are kept until what they guard is there to be seen: not given back with those who only read.
+        let any = joined.iter().any(|h| h.wrote);
+        CommitPlan::of(&joined.iter().map(|h| (h.shard, h.wrote || any && h.locked)).collect::<Vec<_>>())
     }
 
     /// What EXPLAIN (ROUTE) COMMIT says: how the transaction would end that the client is in.
@@ -262,6 +264,7 @@ impl Session {
         for held in self.held.iter_mut().filter(|h| h.joined) {
             held.joined = false;
             held.wrote = false;
+            held.locked = false;
             held.unseen_locally = false;
             let before = held.server.applied_before.take();
             if !committed {

@@ -77,6 +77,7 @@ impl Session {
             | PlanKind::Any
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
+            | PlanKind::Claim(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
             | PlanKind::Draw(_) => {
@@ -105,7 +106,7 @@ impl Session {
         ask: &Ask<'_>,
     ) -> Result<(Bytes, ShardPlans), Failure> {
         self.check_fanout(parts.len())?;
-        let opened = access == Access::Write && parts.len() > 1 && !self.tx.is_open();
+        let opened = access != Access::Read && parts.len() > 1 && !self.tx.is_open();
         if opened {
             self.tx.begin_implicit(&self.settings);
         }
@@ -114,7 +115,7 @@ impl Session {
         for (shard, sql) in parts {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
-            held.wrote |= access == Access::Write;
+            held.note_access(access);
             let sql = match sql {
                 // EXPLAIN and all.
                 ShardSql::AsWritten => ShardSql::AsWritten,

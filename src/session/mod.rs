@@ -3,6 +3,7 @@
 pub mod batch;
 mod bind;
 pub mod cancel;
+mod claim;
 mod combine;
 pub mod commit;
 pub mod control;

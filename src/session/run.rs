@@ -268,6 +268,7 @@ impl Session {
             PlanKind::Split { parts, combine } => self.run_parts(parts, combine, None, Access::Write, ask).await,
             PlanKind::Deliver(delivery) => Box::pin(self.run_delivery(delivery, ask)).await,
             PlanKind::Supply(supply) => Box::pin(self.run_supplied(supply, ask)).await,
+            PlanKind::Claim(claim) => Box::pin(self.run_claim(claim, ask)).await,
             PlanKind::CopyIn(copy) => self.run_copy_split(copy, ask).await,
             PlanKind::Explain(explain) => Box::pin(self.run_explain(explain, plan.access, analysis, ask)).await,
         }
@@ -311,7 +312,7 @@ impl Session {
     ) -> Result<(ScatterRun, Vec<ShardId>, bool), Failure> {
         self.check_fanout(parts.len())?;
         // A statement that writes on several shards is atomic, also when the client opened no transaction.
-        let opened = access == Access::Write && parts.len() > 1 && !self.tx.is_open();
+        let opened = access != Access::Read && parts.len() > 1 && !self.tx.is_open();
         if opened {
             self.tx.begin_implicit(&self.settings);
         }
@@ -320,7 +321,7 @@ impl Session {
         for (shard, sql) in parts {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
-            held.wrote |= access == Access::Write;
+            held.note_access(access);
             ask.put(&mut held.server, sql)?;
         }
         let limits = MergeLimits { max_bytes: self.shared.limits.merge_bytes };
@@ -487,6 +488,7 @@ impl Session {
             PlanKind::Scatter { shards, .. } => (QueryClass::Scatter, shards.len()),
             PlanKind::Finish(finish) => (QueryClass::Finish, finish.shards().len()),
             PlanKind::Supply(supply) => (QueryClass::Multi, supply.shards.len()),
+            PlanKind::Claim(claim) => (QueryClass::Scatter, claim.shards.len()),
             PlanKind::Deliver(delivery) => (QueryClass::Multi, delivery.targets(&self.view.topology).len()),
             PlanKind::Explain(_) => (QueryClass::Multi, 0),
         };

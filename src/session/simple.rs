@@ -227,7 +227,7 @@ impl Session {
         let at = self.enlist(shard).await?;
         let ready = if last && !self.tx.is_open() { Audience::Client } else { Audience::Router };
         let held = &mut self.held[at];
-        held.wrote |= plan.access == plan::Access::Write;
+        held.note_access(plan.access);
         held.note_pin(analysis.pin);
         match frame {
             Some(frame) => held.server.put(&frame.bytes),

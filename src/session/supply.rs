@@ -291,7 +291,7 @@ impl Session {
 }
 
 /// What comes of it before that moment, if there is one.
-async fn in_time<T>(until: Option<Instant>, work: impl Future<Output = T>) -> Result<T, Fault> {
+pub(super) async fn in_time<T>(until: Option<Instant>, work: impl Future<Output = T>) -> Result<T, Fault> {
     let Some(until) = until else { return Ok(work.await) };
     let late = |_| Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to query_timeout");
     tokio::time::timeout_at(until, work).await.map_err(late)

@@ -4,6 +4,7 @@
 
 use sqlparser::ast::Statement;
 
+use crate::sql::lexer::Token;
 use crate::sql::parse;
 use crate::sql::words::{text_of, tokens};
 
@@ -67,7 +68,29 @@ fn relaxed(text: &str) -> Option<String> {
             }
         }
     }
+    changed |= blank_lists(text, &tokens, &mut out).is_some();
     changed.then_some(out)
+}
+
+/// `FOR UPDATE OF a, b` names several tables: without the list it is for all of them, which is never less.
+fn blank_lists(text: &str, tokens: &[Token], out: &mut String) -> Option<()> {
+    let is = |at: usize, words: &[&str]| {
+        tokens.get(at).is_some_and(|token| words.iter().any(|word| text_of(text, token).eq_ignore_ascii_case(word)))
+    };
+    let comma = |at: usize| tokens.get(at).is_some_and(|token| token.is(b','));
+    let mut found = None;
+    for at in (1..tokens.len()).filter(|at| is(*at, &["of"]) && is(at - 1, &["update", "share"]) && comma(at + 2)) {
+        let mut last = at + 1;
+        while comma(last + 1) {
+            last += 2;
+        }
+        let bytes = tokens.get(at)?.start..tokens.get(last)?.end;
+        let blank = text.get(bytes.clone())?.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' });
+        let blank: String = blank.collect();
+        out.replace_range(bytes, &blank);
+        found = Some(());
+    }
+    found
 }
 
 #[cfg(test)]
@@ -85,5 +108,7 @@ mod tests {
         assert_eq!(relaxed("SELECT 1"), None);
         assert!(parse_relaxed("TABLE t LIMIT 3").is_some());
         assert!(parse_relaxed("SELECT 1 FROM t FOR NO KEY UPDATE SKIP LOCKED").is_some());
+        assert!(parse_relaxed("SELECT 1 FROM t, u, v FOR KEY SHARE OF t, u NOWAIT").is_some());
+        assert!(parse_relaxed("SELECT 1 FROM t, u FOR UPDATE OF t, u LIMIT 1").is_some());
     }
 }
