@@ -25,7 +25,7 @@ use crate::sql::inserting::has_query;
 use crate::sql::limit::read_limit;
 use crate::sql::locking::{Busy, LockText};
 use crate::sql::model::{ColumnType, Model, Obstacle, Spread};
-use crate::sql::names::{Relation, resolve};
+use crate::sql::names::{Relation, folded, resolve};
 use crate::sql::outcome::Limit;
 use crate::sql::pieces::{Pieces, can_have_holes, make_holes, parameter_hole};
 use crate::sql::pulls::is_portable;
@@ -181,12 +181,25 @@ fn sort_expressions(shape: &Shape<'_, '_>, keys: &[Sorted]) -> Result<Vec<(Expr,
         let named = column.node.and_then(|node| leaf.columns.list.iter().find(|of| of.node == Some(node)));
         let expr = match named {
             Some(named) => Expr::Identifier(Ident::with_quote('"', &*named.name)),
-            None => item_expr(shape.select, key.column)?.clone(),
+            None => match item_expr(shape.select, key.column) {
+                Some(expr) => expr.clone(),
+                // Behind a `*` items are found by their names.
+                None => named_item(shape.select, &column.name)?,
+            },
         };
         Some((expr, column.ty?))
     };
     let all = keys.iter().map(expression).collect::<Option<_>>();
     all.ok_or_else(|| simple_only("what it is sorted by cannot be told with certainty"))
+}
+
+/// The expression of the only item that has this name.
+fn named_item(select: &Select, name: &str) -> Option<Expr> {
+    let mut found = select.projection.iter().filter_map(|item| match item {
+        SelectItem::ExprWithAlias { expr, alias } if *folded(alias) == *name => Some(expr),
+        _ => None,
+    });
+    found.next().filter(|_| found.next().is_none()).cloned()
 }
 
 /// Makes the texts of a claim out of the statement without its lock clause.

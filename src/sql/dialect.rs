@@ -5,6 +5,7 @@
 use sqlparser::ast::Statement;
 
 use crate::sql::lexer::Token;
+use crate::sql::locking::LockText;
 use crate::sql::parse;
 use crate::sql::words::{text_of, tokens};
 
@@ -33,7 +34,20 @@ pub(crate) fn parse_relaxed(text: &str) -> Option<(Statement, Option<String>)> {
     if let Some(select) = table_as_select(text) {
         return Some((parse(&select)?, Some(select)));
     }
+    if let Some(tree) = without_locks(text) {
+        return Some((tree, None));
+    }
     Some((parse(&relaxed(text)?)?, None))
+}
+
+/// A query whose lock clause alone is not understood: nothing else of it is read as something else.
+fn without_locks(text: &str) -> Option<Statement> {
+    let LockText { clause, without, .. } = LockText::cut(text)?;
+    let Statement::Query(mut query) = parse(&without)? else { return None };
+    let alone = format!("SELECT FROM t {clause}");
+    let Statement::Query(locks) = parse(&relaxed(&alone)?)? else { return None };
+    query.locks = locks.locks;
+    Some(Statement::Query(query))
 }
 
 /// `TABLE name ...` is short for `SELECT * FROM name ...`.
@@ -110,5 +124,7 @@ mod tests {
         assert!(parse_relaxed("SELECT 1 FROM t FOR NO KEY UPDATE SKIP LOCKED").is_some());
         assert!(parse_relaxed("SELECT 1 FROM t, u, v FOR KEY SHARE OF t, u NOWAIT").is_some());
         assert!(parse_relaxed("SELECT 1 FROM t, u FOR UPDATE OF t, u LIMIT 1").is_some());
+        let (tree, _) = parse_relaxed("SELECT a FROM t ORDER BY a COLLATE \"C\" FOR KEY SHARE NOWAIT").unwrap();
+        assert_eq!(tree.to_string(), "SELECT a FROM t ORDER BY a COLLATE \"C\" FOR SHARE NOWAIT");
     }
 }
