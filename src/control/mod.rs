@@ -7,6 +7,7 @@ pub mod errand;
 pub mod ids;
 pub mod resolver;
 pub mod transactions;
+pub mod uniques;
 
 use std::sync::Arc;
 

@@ -51,6 +51,7 @@ impl Session {
 
     async fn commit_everywhere(&mut self) -> Result<(), Fault> {
         self.check_whole()?;
+        self.register_values().await?;
         match self.commit_plan() {
             CommitPlan::Nothing => Ok(()),
             CommitPlan::OnePhase { writer, readers } => {
@@ -261,6 +262,7 @@ impl Session {
 
     /// After the end on the servers: each is out of the transaction, or of no use.
     fn finish_joined(&mut self, committed: bool) {
+        self.changed_rows = false;
         for held in self.held.iter_mut().filter(|h| h.joined) {
             held.joined = false;
             held.wrote = false;

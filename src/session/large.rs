@@ -125,6 +125,7 @@ impl Session {
         statement: &Arc<ClientStatement>,
         plan: &Plan,
     ) -> Result<(usize, Arc<crate::backend::prepared::StatementDef>), Failure> {
+        self.begin_registering(plan).await?;
         let parsing = self.parsing(statement).await?;
         let at = self.open(shard).await?;
         let def = self.known_on(at, statement, parsing).await?;

@@ -312,7 +312,8 @@ impl Session {
     ) -> Result<(ScatterRun, Vec<ShardId>, bool), Failure> {
         self.check_fanout(parts.len())?;
         // A statement that writes on several shards is atomic, also when the client opened no transaction.
-        let opened = access != Access::Read && parts.len() > 1 && !self.tx.is_open();
+        let several = parts.len() > 1 || access == Access::Write && self.changed_rows;
+        let opened = access != Access::Read && several && !self.tx.is_open();
         if opened {
             self.tx.begin_implicit(&self.settings);
         }
@@ -480,6 +481,7 @@ impl Session {
         if let PlanKind::Explain(explain) = &plan.kind {
             return self.note_plan(&explain.plan);
         }
+        self.changed_rows = self.registers(plan) || self.tx.is_open() && self.changed_rows;
         let (class, shards) = match &plan.kind {
             PlanKind::Refuse(_) => (QueryClass::Rejected, 0),
             PlanKind::Single(_) | PlanKind::Any | PlanKind::Draw(_) => (QueryClass::Single, 1),

@@ -80,7 +80,8 @@ impl Session {
         done.map(|()| true)
     }
 
-    async fn run_call(
+    /// On one shard, as a statement that may be a transaction of ours.
+    pub(super) async fn run_call(
         &mut self,
         shard: ShardId,
         access: Access,
