@@ -170,6 +170,50 @@ fn workers_of_a_queue_share_its_rows() {
     assert_eq!(world.connect().value("SELECT sum(n) FROM items"), "60");
 }
 
+/// The same in one statement: what the query within it locks is what is changed.
+#[test]
+fn workers_take_their_rows_by_one_update() {
+    let world = Sharded::create("locks_update", "default_pool_size = 8");
+    let take = "UPDATE items SET n = n + 1 WHERE id IN (SELECT id FROM items WHERE n = 0 ORDER BY id LIMIT 3 FOR UPDATE SKIP LOCKED) RETURNING id";
+    let mut holder = world.connect();
+    holder.must("BEGIN; SELECT id FROM items WHERE id IN (1, 3) FOR UPDATE");
+    let mut raw = world.connect();
+    raw.must("BEGIN");
+    let mut ids = ints(raw.values(take));
+    ids.sort_unstable();
+    assert_eq!(ids, [2, 4, 5]);
+    assert_eq!(locked(&world), [1, 2, 3, 4, 5]);
+    raw.must("ROLLBACK");
+    let first = "DELETE FROM items i WHERE i.id = (SELECT j.id FROM items j WHERE j.n >= $1 ORDER BY j.name COLLATE \"C\", j.id \
+                 FOR NO KEY UPDATE OF j SKIP LOCKED LIMIT $2) RETURNING i.id, i.name";
+    let reply = raw.extended(first, &[], &[Value::text("0"), Value::text("1")], 0);
+    assert_eq!((reply.text(), reply.status), ("10|item 10".to_owned(), b'I'));
+    let none = raw.extended(first, &[], &[Value::text("5"), Value::text("1")], 0);
+    assert_eq!((none.code(), none.answers[0].tag.as_deref()), ("", Some("DELETE 0")));
+    let waits = "UPDATE items SET n = 5 WHERE id = (SELECT id FROM items ORDER BY id LIMIT 1 FOR UPDATE NOWAIT)";
+    assert_eq!(raw.simple(waits).code(), "55P03");
+    holder.must("ROLLBACK");
+    let work = || {
+        let mut raw = world.connect();
+        let mut mine = Vec::new();
+        loop {
+            let ids = ints(raw.values(take));
+            mine.extend(&ids);
+            if ids.is_empty() && raw.value("SELECT count(*) FROM items WHERE n = 0") == "0" {
+                return mine;
+            }
+        }
+    };
+    let mut taken: Vec<i32> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    taken.sort_unstable();
+    assert_eq!(taken, (1..=60).filter(|id| *id != 10).collect::<Vec<i32>>());
+    assert_eq!(world.connect().value("SELECT sum(n) FROM items"), "59");
+    assert!(world.prepared().is_empty());
+}
+
 /// A lock on a reference table's row is one that all sessions meet, wherever the statement runs.
 #[test]
 fn rows_of_reference_tables_are_locked_at_home() {

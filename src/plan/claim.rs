@@ -19,7 +19,7 @@ use crate::types::Collation;
 /// 2. As many of them as are missing are locked by their keys; those that are skipped, or that another transaction has changed so that
 ///    they do not belong to the result any more, are missing again.
 /// 3. `rows` reads what is locked, behind the OFFSET.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClaimPlan {
     pub shards: ShardSet,
     pub candidates: ClaimText,
@@ -66,7 +66,7 @@ pub(super) fn plan(claim: &Claim, shards: ShardSet, why: Why, inputs: &Inputs<'_
     }
 }
 
-fn fill(claim: &Claim, shards: ShardSet, inputs: &Inputs<'_>) -> Result<ClaimPlan, Fault> {
+pub(super) fn fill(claim: &Claim, shards: ShardSet, inputs: &Inputs<'_>) -> Result<ClaimPlan, Fault> {
     Ok(ClaimPlan {
         shards,
         candidates: ClaimText::of(&claim.candidates, inputs)?,

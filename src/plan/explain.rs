@@ -202,6 +202,10 @@ fn supplied(of: &Supplied, supply: &SupplyPlan) -> String {
     match &of.rows {
         SuppliedRows::Pull(at) => supply.finish.pulls.get(*at).map_or_else(String::new, |pull| pull.label.to_string()),
         SuppliedRows::Query { sql, .. } => sql.clone(),
+        SuppliedRows::Claim(claim) => match claim.window.limit {
+            Some(limit) => format!("the first {limit} rows that are locked for it"),
+            None => "the rows that are locked for it".to_owned(),
+        },
     }
 }
 
@@ -300,6 +304,9 @@ impl Lines {
                 None => String::new(),
             };
             self.push(1, format!("With {}{sorted}: {}", of.name, supplied(of, supply)));
+            if let SuppliedRows::Claim(claim) = &of.rows {
+                self.claim_texts(2, claim);
+            }
         }
         supply.finish.pulls.iter().for_each(|pull| self.pull(pull, &supply.finish, view));
     }
@@ -310,15 +317,19 @@ impl Lines {
         let limit = limit.map_or_else(|| "all".to_owned(), |limit| limit.to_string());
         let offset = if offset > 0 { format!(" behind {offset}") } else { String::new() };
         self.push(0, format!("Claim {limit}{offset} of {}: {why}", names(&claim.shards, view)));
+        self.claim_texts(1, claim);
+    }
+
+    fn claim_texts(&mut self, depth: usize, claim: &ClaimPlan) {
         let gather = match &claim.gather {
             Gather::MergeSort(keys) => format!(", MergeSort {}", sort_keys(keys)),
             Gather::Concat | Gather::Interleave(_) => String::new(),
         };
         let parts = [("Candidates", &claim.candidates, &*gather), ("Lock", &claim.lock, ""), ("Rows", &claim.rows, "")];
         for (what, of, how) in parts {
-            self.push(1, format!("{what}{how}: {}", of.text));
+            self.push(depth, format!("{what}{how}: {}", of.text));
             if !of.parameters.is_empty() {
-                self.push(2, format!("Parameters: {}", of.describe()));
+                self.push(depth + 1, format!("Parameters: {}", of.describe()));
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::client::Client;
 use crate::exec::columns::{FIRST_NORMAL_OID, tables_have_changed};
+use crate::exec::delivery::ask_bound;
 use crate::exec::finish::settle;
 use crate::exec::forward::without_position;
 use crate::exec::replies::{ScatterError, content, send_all};
@@ -21,6 +22,7 @@ use crate::plan::{Access, ClaimPlan, ClaimText};
 use crate::session::bind::result_formats;
 use crate::session::delivery::Answering;
 use crate::session::run::Ask;
+use crate::session::sent::Sent;
 use crate::session::supply::in_time;
 use crate::session::{Failure, Session};
 use crate::sql::claim::{KEYS, WHICH_SHARD};
@@ -94,28 +96,21 @@ impl Session {
         ask: &Ask<'_>,
         shards: Vec<ShardId>,
     ) -> Result<Answering, ScatterError> {
-        let limit = self.shared.limits.merge_bytes;
-        let mut of = Claiming::new(plan, ask, shards, limit)?;
-        let wanted = plan.window.limit.map_or(u64::MAX, |limit| match limit {
-            0 => 0,
-            limit => limit.saturating_add(plan.window.offset),
-        });
-        let mut claimed: Vec<Row> = Vec::new();
-        if wanted > 0 {
-            of.open(self, wanted).await?;
-            loop {
-                let missing = wanted.saturating_sub(claimed.len() as u64);
-                let next = of.next(self, missing.min(AT_ONCE as u64) as usize).await?;
-                if next.is_empty() {
-                    break;
-                }
-                claimed.extend(of.lock(self, next).await?);
-            }
-            of.close(self).await?;
-        }
-        let behind = usize::try_from(plan.window.offset).unwrap_or(usize::MAX).min(claimed.len());
-        claimed.drain(..behind);
+        let mut of = Claiming::new(plan, ask, shards, self.shared.limits.merge_bytes)?;
+        let claimed = of.claimed(self).await?;
         of.read(self, &claimed).await
+    }
+
+    /// The rows that a query within a statement locks, in arrays: what their columns are, and the columns. Its shards are at hand.
+    pub(super) async fn claim_supply(
+        &mut self,
+        plan: &ClaimPlan,
+        ask: &Ask<'_>,
+        limit: usize,
+    ) -> Result<(Vec<Sent>, Vec<Bytes>), ScatterError> {
+        let mut of = Claiming::new(plan, ask, plan.shards.iter().collect(), limit)?;
+        let claimed = of.claimed(self).await?;
+        of.collect(self, &claimed).await
     }
 }
 
@@ -132,6 +127,31 @@ impl<'a> Claiming<'a> {
         let merge = Merge::new(&combine, None, &columns, Default::default(), shards.len(), limits)?;
         let (told, open) = (shards.iter().map(|_| VecDeque::new()).collect(), vec![true; shards.len()]);
         Ok(Self { plan, ask, types: types_of(ask)?, shards, merge, told, open, left: limit, limit })
+    }
+
+    /// Locks the rows of the result; those that are behind its OFFSET.
+    async fn claimed(&mut self, session: &mut Session) -> Result<Vec<Row>, ScatterError> {
+        let window = self.plan.window;
+        let wanted = window.limit.map_or(u64::MAX, |limit| match limit {
+            0 => 0,
+            limit => limit.saturating_add(window.offset),
+        });
+        let mut claimed: Vec<Row> = Vec::new();
+        if wanted > 0 {
+            self.open(session, wanted).await?;
+            loop {
+                let missing = wanted.saturating_sub(claimed.len() as u64);
+                let next = self.next(session, missing.min(AT_ONCE as u64) as usize).await?;
+                if next.is_empty() {
+                    break;
+                }
+                claimed.extend(self.lock(session, next).await?);
+            }
+            self.close(session).await?;
+        }
+        let behind = usize::try_from(window.offset).unwrap_or(usize::MAX).min(claimed.len());
+        claimed.drain(..behind);
+        Ok(claimed)
     }
 
     /// Asks every shard for its first candidates.
@@ -342,6 +362,49 @@ impl<'a> Claiming<'a> {
         let combine = Combine { gather, hidden: 1, ..Combine::CONCAT };
         let run = session.start_answers(&shards, &combine, false, self.ask, None).await?;
         Ok(Answering { run, shards, same: false })
+    }
+
+    /// Reads the rows that are claimed into arrays.
+    async fn collect(
+        &mut self,
+        session: &mut Session,
+        claimed: &[Row],
+    ) -> Result<(Vec<Sent>, Vec<Bytes>), ScatterError> {
+        let text = &self.plan.rows;
+        let types = self.declared(text);
+        let Some(first) = self.shards.first().copied() else { return Err(lost().into()) };
+        let mut sent = session.sent_columns(first, &text.text, &types).await?;
+        // The places are the last column.
+        sent.pop();
+        let none = self.bind(text, 0, &self.arrays(std::iter::empty())?)?;
+        session.find_collations(first, &text.text, &types, &none, &mut sent).await?;
+        let formats: Vec<i16> = sent.iter().map(|sent| sent.format.code()).chain([0]).collect();
+        let mut arrays: Vec<ArrayWriter> = sent.iter().map(|sent| ArrayWriter::new(sent.element)).collect();
+        for (at, shard) in self.shards.iter().enumerate() {
+            if !claimed.iter().any(|row| row.shard == at) {
+                continue;
+            }
+            let keys = self.arrays(claimed.iter().filter(|row| row.shard == at))?;
+            let bind = with_formats(self.bind(text, at, &keys)?, &formats)?;
+            let held = session.held_at(*shard)?;
+            let server = &mut session.held[held].server;
+            ask_bound(server, &text.text, &types, &bind)?;
+            while !server.inflight.is_empty() {
+                let frame = content(server, &mut session.client, false).await?;
+                match frame.tag {
+                    b'D' => {
+                        self.left = self.left.checked_sub(frame.bytes.len()).ok_or_else(|| too_many(self.limit))?;
+                        for (value, array) in RowView::parse(&frame.bytes)?.columns().zip(&mut arrays) {
+                            array.push(value?)?;
+                        }
+                    }
+                    b'E' => return Err(ScatterError::Shard(without_position(&frame))),
+                    _ => {}
+                }
+            }
+        }
+        let arrays = arrays.iter().map(ArrayWriter::bytes).collect::<Result<_, _>>()?;
+        Ok((sent, arrays))
     }
 
     /// The keys of rows, column by column.

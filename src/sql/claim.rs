@@ -17,14 +17,18 @@ use sqlparser::ast::{
 use crate::catalog::Table;
 use crate::ids::Oid;
 use crate::sql::analyze::Analyzer;
+use crate::sql::closed::Closed;
 use crate::sql::combine::Gather;
+use crate::sql::dialect::parse_relaxed;
+use crate::sql::exprs::At;
 use crate::sql::facts::as_select;
 use crate::sql::finish::Parsed;
 use crate::sql::from::is_only;
 use crate::sql::inserting::has_query;
+use crate::sql::keys::KeyGroup;
 use crate::sql::limit::read_limit;
 use crate::sql::locking::{Busy, LockText};
-use crate::sql::model::{ColumnType, Model, Obstacle, Spread};
+use crate::sql::model::{ColumnType, Model, Obstacle, Spread, Stop};
 use crate::sql::names::{Relation, folded, resolve};
 use crate::sql::outcome::Limit;
 use crate::sql::pieces::{Pieces, can_have_holes, make_holes, parameter_hole};
@@ -32,6 +36,9 @@ use crate::sql::pulls::is_portable;
 use crate::sql::query::{SelectLevel, is_grouped, item_expr};
 use crate::sql::rewrite::is_faithful;
 use crate::sql::shape::{Shape, Sorted, check_scatter, order_by_keys, ordinal};
+use crate::sql::splice::Source;
+use crate::sql::supplying::Supplying;
+use crate::sql::words::{text_of, tokens};
 use crate::types::{Collation, array_of};
 
 /// A parameter of ours, as n - 1: which of the shards it is that runs the statement.
@@ -121,6 +128,51 @@ pub(crate) fn claim(
         rows: texts.rows().ok_or_else(unread)?,
         limit,
     })
+}
+
+impl Supplying<'_> {
+    /// A query within a statement that locks the rows that it gives, where it does: how it is carried out, and the tables that it reads.
+    pub fn claimed(&self, closed: &Closed, source: &Source<'_>) -> Result<Option<(Claim, Vec<KeyGroup>)>, String> {
+        let unread = || "a query of it cannot be found in its text with certainty".to_owned();
+        let text = source.text.get(closed.bytes.clone()).ok_or_else(unread)?;
+        let tree = super::parse(text).or_else(|| Some(parse_relaxed(text)?.0)).ok_or_else(unread)?;
+        let Statement::Query(query) = &tree else { return Err(unread()) };
+        if query.locks.is_empty() {
+            return Ok(None);
+        }
+        if behind_exists(source.text, closed.bytes.start) {
+            // Its first row is enough for Postgres, which locks no more then.
+            return Err("EXISTS over rows that are locked".to_owned());
+        }
+        let bytes = source.base + closed.bytes.start..source.base + closed.bytes.end;
+        let parsed = Parsed { tree: &tree, bytes, other: None };
+        let mut model = Model::new(self.of.scope, parsed.literals(self.of), self.of.used.clone());
+        let walked = walk(&mut model, query).map_err(|_| "a query that locks rows is not understood".to_owned())?;
+        let level = walked.ok_or_else(|| "a set operation cannot lock rows".to_owned())?;
+        if closed.source || model.refs.is_empty() || !model.needs().is_empty() {
+            return Err("it locks rows that are not those of one sharded table".to_owned());
+        }
+        let claim = claim(self.of, &model, &parsed, query, &level)?;
+        Ok(Some((claim, model.groups())))
+    }
+}
+
+/// Whether the parenthesis that ends at this byte is that of EXISTS.
+fn behind_exists(text: &str, start: usize) -> bool {
+    let before = tokens(text, true).unwrap_or_default();
+    let mut before = before.iter().rev().skip_while(|token| token.end > start);
+    let opens = before.next().is_some_and(|token| token.is(b'('));
+    !opens || before.next().is_some_and(|token| text_of(text, token).eq_ignore_ascii_case("exists"))
+}
+
+fn walk(model: &mut Model<'_>, query: &Query) -> Result<Option<SelectLevel>, Stop> {
+    let Some(select) = as_select(query) else { return Ok(None) };
+    let level = model.select(select, None, None, &None)?;
+    model.note_locks(query, level.level);
+    let at = At { level: level.level, ctes: None, vary: false };
+    model.walk_order_by(&at, query.order_by.as_ref())?;
+    model.walk_limit(&at, query)?;
+    Ok(Some(level))
 }
 
 /// Why a statement locks rows in no form that is carried out over several shards.
