@@ -11,16 +11,18 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
+use crate::backend::breaker::{BreakerLimits, BreakerState};
+use crate::backend::breakers::{Breakers, ServerBreaker};
 use crate::backend::cluster::{Credentials, Database, Look, ServerAccess};
 use crate::backend::combiners::CombineServers;
 use crate::backend::pool::PoolLimits;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::SettingsTable;
-use crate::config::{self, AuthType, PoolMode, Settings, SslMode, TlsSettings, TwoPhaseCommit};
+use crate::config::{self, AuthType, BreakerSettings, PoolMode, Settings, SslMode, TlsSettings, TwoPhaseCommit};
 use crate::control;
 use crate::fault::Fault;
 use crate::ids::ShardId;
-use crate::metrics::{BreakerSample, Metrics, PoolSample, Sample, Source, TopologySample};
+use crate::metrics::{BreakerCounts, BreakerSample, Metrics, PoolSample, Sample, Source, TopologySample};
 use crate::plan::cache::PlanCache;
 use crate::scope::Wish;
 use crate::secret::Secret;
@@ -303,6 +305,7 @@ pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> 
         connect_timeout: settings.timeouts.server_connect,
         max_message: settings.limits.max_message_size,
         max_prepared: settings.limits.max_prepared_statements,
+        breakers: Breakers::new(breaker_limits(settings.breakers)),
     };
     let made = settings.databases.iter().filter_map(|database| {
         // Nobody may connect to it: there is nothing to serve.
@@ -331,6 +334,11 @@ pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> 
         ))
     });
     Ok(made.collect())
+}
+
+fn breaker_limits(settings: BreakerSettings) -> BreakerLimits {
+    let BreakerSettings { failures, error_percent, window, open, longest } = settings;
+    BreakerLimits { failures, error_percent, window, open, longest }
 }
 
 /// As whom clients' statements run on the shards of a database, each once.
@@ -366,12 +374,17 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
         let mut all_well = true;
         let probes = prepared.iter_mut().enumerate().map(|(at, prepared)| {
             let (shard, database) = (ShardId(at as u16), &database);
-            async move { (shard, probe(database, shard, prepared, looks_for_deadlocks).await) }
+            let health = &health;
+            async move {
+                let tried = probe(database, shard, prepared, looks_for_deadlocks).await;
+                let answers = tried.is_ok();
+                health.note(database, shard, tried.err());
+                answers
+            }
         });
         // All at once: one that hangs must not hide what the others say.
-        for (shard, tried) in futures::future::join_all(probes).await {
-            all_well &= tried.is_ok();
-            health.note(&database, shard, tried.err());
+        for answers in futures::future::join_all(probes).await {
+            all_well &= answers;
         }
         let due = read_at.is_none_or(|at| at.elapsed() >= refresh);
         if due {
@@ -501,6 +514,14 @@ impl Readiness for Health {
     }
 }
 
+fn breaker_counts(breaker: &ServerBreaker) -> BreakerCounts {
+    BreakerCounts {
+        host: breaker.address.to_string(),
+        opened: breaker.opened.load(Ordering::Relaxed),
+        rejected: breaker.rejected.load(Ordering::Relaxed),
+    }
+}
+
 /// What a scrape of the metrics reads.
 struct Watcher {
     health: Arc<Health>,
@@ -509,6 +530,9 @@ struct Watcher {
 impl Source for Watcher {
     fn sample(&self) -> Sample {
         let mut sample = Sample { ready: self.health.unready().is_empty(), ..Sample::default() };
+        // One register for all databases.
+        let breakers = self.health.databases.first().map(|database| database.access.breakers.all());
+        sample.breakers = breakers.iter().flatten().map(|breaker| breaker_counts(breaker)).collect();
         for database in &self.health.databases {
             let topology = Arc::clone(&database.cluster.load().topology);
             sample.topologies.push(TopologySample {
@@ -535,7 +559,11 @@ impl Source for Watcher {
                         sv_idle: pool.idle_count() as i64,
                         sv_active: active,
                         maxwait: Duration::ZERO,
-                        breaker: BreakerSample::Closed,
+                        breaker: match pool.connector.breaker.report().state {
+                            BreakerState::Closed => BreakerSample::Closed,
+                            BreakerState::Open => BreakerSample::Open,
+                            BreakerState::Probing => BreakerSample::Probing,
+                        },
                     });
                 }
             }

@@ -134,6 +134,7 @@ pub struct Sample {
     pub ready: bool,
     pub pools: Vec<PoolSample>,
     pub topologies: Vec<TopologySample>,
+    pub breakers: Vec<BreakerCounts>,
 }
 
 /// One pool: the server connections of one user on one server of one shard.
@@ -163,6 +164,15 @@ pub enum BreakerSample {
     Probing,
 }
 
+/// How often the breaker of one server has acted since the start.
+#[derive(Clone, Debug, Default)]
+pub struct BreakerCounts {
+    /// `host:port` of the server.
+    pub host: String,
+    pub opened: u64,
+    pub rejected: u64,
+}
+
 /// The map that one database is served by.
 #[derive(Clone, Debug, Default)]
 pub struct TopologySample {
@@ -182,6 +192,8 @@ struct Sampled {
     sv_active: IntGaugeVec,
     maxwait: GaugeVec,
     breaker: IntGaugeVec,
+    breaker_opened: IntCounterVec,
+    breaker_rejected: IntCounterVec,
     topology_version: IntGaugeVec,
     topology_stale: GaugeVec,
     uptime: Gauge,
@@ -329,6 +341,13 @@ impl Sampled {
             sv_active: gauges(r, "pgloom_pool_sv_active", "server connections that a client holds", &pool),
             maxwait: float_gauges(r, "pgloom_pool_maxwait_seconds", "longest wait of a client now", &pool),
             breaker: gauges(r, "pgloom_breaker_state", "0 closed, 1 open, 2 probing", &pool),
+            breaker_opened: vector(r, "pgloom_breaker_opened_total", "times that a server failed too often", &["host"]),
+            breaker_rejected: vector(
+                r,
+                "pgloom_breaker_rejected_total",
+                "requests for a connection that failed at once because a breaker was open",
+                &["host"],
+            ),
             topology_version: gauges(r, "pgloom_topology_version", "epoch of the shard map", &["database"]),
             topology_stale: float_gauges(
                 r,
@@ -368,6 +387,14 @@ impl Sampled {
                 BreakerSample::Open => 1,
                 BreakerSample::Probing => 2,
             });
+        }
+        for breaker in &sample.breakers {
+            let counted = |counts: &IntCounterVec, value: u64| {
+                let count = counts.with_label_values(&[&*breaker.host]);
+                count.inc_by(value.saturating_sub(count.get()));
+            };
+            counted(&self.breaker_opened, breaker.opened);
+            counted(&self.breaker_rejected, breaker.rejected);
         }
         for topology in &sample.topologies {
             let epoch = i64::try_from(topology.epoch).unwrap_or(i64::MAX);
@@ -488,15 +515,20 @@ mod tests {
         };
         let topologies = vec![TopologySample { database: "shop".into(), epoch: 7, stale: Duration::ZERO }];
         let metrics = Metrics::new();
-        metrics.set_source(Once(vec![Sample { ready: true, pools: vec![pool], topologies }].into()));
+        let breakers = vec![BreakerCounts { host: "h:1".into(), opened: 2, rejected: 9 }];
+        metrics.set_source(Once(vec![Sample { ready: true, pools: vec![pool], topologies, breakers }].into()));
 
         let labels = "{database=\"shop\",host=\"h:1\",role=\"primary\",shard=\"s1\",user=\"app\"}";
         let first = text(&metrics);
         assert!(first.contains(&format!("pgloom_pool_sv_idle{labels} 3\n")), "{first}");
         assert!(first.contains(&format!("pgloom_breaker_state{labels} 1\n")), "{first}");
+        assert!(first.contains("pgloom_breaker_opened_total{host=\"h:1\"} 2\n"), "{first}");
+        assert!(first.contains("pgloom_breaker_rejected_total{host=\"h:1\"} 9\n"), "{first}");
         assert!(first.contains("pgloom_ready 1\n") && first.contains("pgloom_topology_version{database=\"shop\"} 7\n"));
         let second = text(&metrics);
         assert!(second.contains("pgloom_ready 0\n") && !second.contains("shop"), "{second}");
+        // A count does not go back.
+        assert!(second.contains("pgloom_breaker_opened_total{host=\"h:1\"} 2\n"), "{second}");
     }
 
     #[test]

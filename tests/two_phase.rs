@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Duration;
 
+use pgloom::commit::seal::Seal;
 use support::raw::{Raw, Value, message as m};
 use support::{Sharded, eventually};
 
@@ -301,6 +302,36 @@ fn what_a_lost_router_left_prepared_is_finished() {
     for name in foreign {
         world.db.shard(0).must(&format!("ROLLBACK PREPARED '{name}'"));
     }
+}
+
+/// Every client may write decision rows, and read the names of what is prepared.
+#[test]
+fn nobody_decides_of_a_transaction_that_is_not_his() {
+    let world = Sharded::create("forged", GRACE);
+    let (own, forged) = (Seal::of([1; 16]), Seal::of([2; 16]));
+    let gid = |seal: &Seal, number| format!("pgloom:{}:{}:s1", world.db.name, seal.transaction("00ff", number));
+    let (first, second) = (gid(&own, 1), gid(&own, 2));
+    let decide = |gid: &str, proof: &str| {
+        let mut client = Raw::connect_with(
+            world.db.ports()[1],
+            &[("user", "plain_user"), ("database", &world.db.name)],
+            Some("secret"),
+        );
+        client
+            .as_mut()
+            .unwrap()
+            .must(&format!("INSERT INTO pgloom.decision (gid, committed, proof) VALUES ('{gid}', true, {proof})"));
+    };
+    decide(&first, &format!("'{}'", own.proof()));
+    decide(&second, &format!("'{}'", forged.proof()));
+    let third = gid(&own, 3);
+    decide(&third, "NULL");
+    for (shard, gid) in [(0, &first), (2, &second), (3, &third)] {
+        let update = format!("UPDATE items SET n = 1 WHERE id = {}", world.id(shard, 0));
+        world.db.shard(shard).must(&format!("BEGIN; {update}; PREPARE TRANSACTION '{gid}:s{shard}'"));
+    }
+    eventually(30, "all are finished", || world.prepared().is_empty());
+    assert_eq!(world.on_each("SELECT sum(n) FROM items"), ["1", "0", "0", "0"]);
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::backend::breakers::{Breakers, Probe, ServerBreaker};
 use crate::backend::cancel::CancelHandle;
 use crate::backend::combiners::CombineServers;
 use crate::backend::defaults::{Defaults, HomeDefaults};
@@ -40,6 +41,8 @@ pub struct ServerAccess {
     pub connect_timeout: Duration,
     pub max_message: usize,
     pub max_prepared: usize,
+    /// Of all servers that this router knows.
+    pub breakers: Arc<Breakers>,
 }
 
 /// Connects over TCP (and TLS) as one user to one server.
@@ -51,6 +54,7 @@ pub struct ServerConnector {
     pub credentials: Credentials,
     pub access: ServerAccess,
     pub start: Start,
+    pub breaker: Arc<ServerBreaker>,
 }
 
 /// With which settings a connection begins.
@@ -66,9 +70,13 @@ pub enum Start {
 
 impl Connect for ServerConnector {
     async fn connect(&self) -> Result<Backend, Fault> {
-        tokio::time::timeout(self.access.connect_timeout, self.begin()).await.map_err(|_| {
-            self.unable().detail(format!("no answer within {:?}", self.access.connect_timeout)).blame(Blame::Server)
-        })?
+        let deadline = Instant::now() + self.access.connect_timeout;
+        let begun = tokio::time::timeout_at(deadline.into(), self.begin(deadline)).await;
+        begun.unwrap_or_else(|_| {
+            let fault = self.timed_out(&self.address);
+            self.breaker.failed(&fault);
+            Err(fault)
+        })
     }
 
     fn is_current(&self, backend: &Backend) -> bool {
@@ -77,11 +85,59 @@ impl Connect for ServerConnector {
             Start::Home(home) | Start::Alike(home, _) => home.is(&backend.defaults),
         }
     }
+
+    fn check(&self) -> Result<(), Fault> {
+        self.breaker.check()
+    }
+
+    fn admit(&self) -> Result<Option<Probe>, Fault> {
+        self.breaker.admit()
+    }
+
+    fn is_doubtful(&self, backend: &Backend) -> bool {
+        self.breaker.is_doubtful(backend.proven_at)
+    }
+
+    async fn try_out(&self, backend: &mut Backend) -> bool {
+        let answered = tokio::time::timeout(self.access.connect_timeout, backend.query("SELECT 1")).await;
+        let answers = matches!(answered, Ok(Ok(_)));
+        if answers {
+            backend.proven_at = Instant::now();
+            self.breaker.succeeded();
+        }
+        answers
+    }
+
+    fn note(&self, backend: &Backend) {
+        if backend.broke_off() {
+            self.breaker.failed(&self.lost_connection());
+        } else if backend.heard {
+            self.breaker.succeeded();
+        }
+    }
 }
 
 impl ServerConnector {
-    async fn begin(&self) -> Result<Backend, Fault> {
-        let mut backend = self.log_in(&self.server, &[]).await?;
+    pub fn new(
+        shard: ShardId,
+        server: &Server,
+        credentials: &Credentials,
+        access: &ServerAccess,
+        start: Start,
+    ) -> Self {
+        Self {
+            shard,
+            server: server.clone(),
+            address: format!("{}:{}", server.host, server.port).into(),
+            credentials: credentials.clone(),
+            breaker: access.breakers.of(server),
+            access: access.clone(),
+            start,
+        }
+    }
+
+    async fn begin(&self, deadline: Instant) -> Result<Backend, Fault> {
+        let mut backend = self.log_in(&self.server, &[], deadline).await?;
         let (home, server) = match &self.start {
             Start::Unknown => return Ok(backend),
             Start::Home(home) => {
@@ -92,12 +148,12 @@ impl ServerConnector {
         };
         let wanted = match home.get() {
             Some(wanted) => wanted,
-            None => home.note(Defaults::ask(&mut self.log_in(server, &[]).await?).await?),
+            None => home.note(Defaults::ask(&mut self.log_in(server, &[], deadline).await?).await?),
         };
         let own = Defaults::ask(&mut backend).await?;
         let other = wanted.beyond(&own);
         if !other.is_empty() {
-            backend = self.log_in(&self.server, &other).await?;
+            backend = self.log_in(&self.server, &other, deadline).await?;
             let own = Defaults::ask(&mut backend).await?;
             if let Some((name, value)) = wanted.beyond(&own).first() {
                 let detail = format!("logins begin with {name} = '{value}' on the home shard, and not on this server");
@@ -108,7 +164,19 @@ impl ServerConnector {
         Ok(backend)
     }
 
-    async fn log_in(&self, server: &Server, settings: &[(&str, &str)]) -> Result<Backend, Fault> {
+    /// How it ends is told to the server's breaker.
+    async fn log_in(&self, server: &Server, settings: &[(&str, &str)], deadline: Instant) -> Result<Backend, Fault> {
+        let logged_in = tokio::time::timeout_at(deadline.into(), self.try_log_in(server, settings)).await;
+        let logged_in = logged_in.unwrap_or_else(|_| Err(self.timed_out(&format!("{}:{}", server.host, server.port))));
+        let breaker = if *server == self.server { Arc::clone(&self.breaker) } else { self.access.breakers.of(server) };
+        match &logged_in {
+            Ok(_) => breaker.succeeded(),
+            Err(fault) => breaker.failed(fault),
+        }
+        logged_in
+    }
+
+    async fn try_log_in(&self, server: &Server, settings: &[(&str, &str)]) -> Result<Backend, Fault> {
         let mut parameters = vec![("application_name", "pgloom"), ("client_encoding", "UTF8")];
         parameters.extend_from_slice(settings);
         let logged_in = login::connect(login::Target {
@@ -132,6 +200,17 @@ impl ServerConnector {
         let (max_message, max_prepared) = (self.access.max_message, self.access.max_prepared);
         let address = format!("{}:{}", server.host, server.port).into();
         Ok(Backend::new(logged_in, address, cancel, max_message, max_prepared))
+    }
+
+    fn timed_out(&self, address: &str) -> Fault {
+        Fault::new(SqlState::UNABLE_TO_CONNECT, format!("could not connect to shard server {address}"))
+            .detail(format!("no answer within {:?}", self.access.connect_timeout))
+            .blame(Blame::Server)
+    }
+
+    fn lost_connection(&self) -> Fault {
+        Fault::new(SqlState::CONNECTION_FAILURE, format!("lost connection to shard server {}", self.address))
+            .blame(Blame::Server)
     }
 
     fn unable(&self) -> Fault {
@@ -166,17 +245,11 @@ impl UserPools {
         let gate = Arc::new(Gate::default());
         let defaults = Arc::<HomeDefaults>::default();
         let pool = |id: ShardId, server: &Server, limits: PoolLimits| {
-            let connector = ServerConnector {
-                shard: id,
-                server: server.clone(),
-                address: format!("{}:{}", server.host, server.port).into(),
-                credentials: credentials.clone(),
-                access: access.clone(),
-                start: match id == topology.home {
-                    true => Start::Home(Arc::clone(&defaults)),
-                    false => Start::Alike(Arc::clone(&defaults), primary(topology.shard(topology.home)).clone()),
-                },
+            let start = match id == topology.home {
+                true => Start::Home(Arc::clone(&defaults)),
+                false => Start::Alike(Arc::clone(&defaults), primary(topology.shard(topology.home)).clone()),
             };
+            let connector = ServerConnector::new(id, server, credentials, access, start);
             Pool::new(connector, limits, &gate)
         };
         let shards = topology.all_shards();

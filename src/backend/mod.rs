@@ -1,5 +1,7 @@
 //! `Backend`: one server connection, what it owes, what state it carries. Knows nothing of clients and plans.
 
+pub mod breaker;
+pub mod breakers;
 pub mod cancel;
 pub mod clock;
 pub mod cluster;
@@ -27,7 +29,7 @@ use tokio::io::AsyncWrite;
 
 use crate::fault::{Blame, Fault, SqlState};
 use crate::net::ServerStream;
-use crate::wire::error_fields::ErrorFields;
+use crate::wire::error_fields::{self, ErrorFields};
 use crate::wire::frame::{self, Frame, Header};
 use crate::wire::reply::Status;
 use crate::wire::request;
@@ -88,12 +90,18 @@ pub struct Backend {
     /// Bytes of a large frame whose header has gone by and whose rest is passed through.
     pub streaming: usize,
     pub connected_at: Instant,
+    /// When its server was last known to be at the other end.
+    pub proven_at: Instant,
     /// When a sweep first found it in nobody's hands.
     pub idle_since: Option<Instant>,
     /// The stream can no longer be trusted: never reuse.
     pub broken: bool,
     /// It ended or made no sense, which was not our doing.
     pub lost: bool,
+    /// The server has sent something since the connection was lent.
+    pub heard: bool,
+    /// The server has said that it ends the connection (FATAL).
+    farewell: bool,
     /// Which run of which configuration of a server this is, where that has been asked.
     pub incarnation: Option<Box<str>>,
     /// TLS may still hold bytes that were written into it.
@@ -132,9 +140,12 @@ impl Backend {
             address,
             streaming: 0,
             connected_at: now,
+            proven_at: now,
             idle_since: None,
             broken: false,
             lost: false,
+            heard: true,
+            farewell: false,
             incarnation: None,
             unflushed: false,
             max_message,
@@ -187,6 +198,7 @@ impl Backend {
             Some(header) if self.read.len() >= header.len => {
                 let bytes = self.read.split_to(header.len).freeze();
                 let frame = Frame { tag: header.tag, bytes };
+                self.farewell |= header.tag == b'E' && error_fields::is_fatal(frame.body());
                 let judged = (header.tag == b'E').then(|| self.cancel.judge(frame.body())).flatten();
                 Ok(Some(judged.map_or(frame, |bytes| Frame { tag: header.tag, bytes })))
             }
@@ -260,6 +272,7 @@ impl Backend {
         if n >= spare && spare >= self.room / 2 {
             self.room = (2 * self.room).min(READ_MOST);
         }
+        self.heard |= n > 0;
         Poll::Ready(Ok(n))
     }
 
@@ -367,6 +380,11 @@ impl Backend {
             }
         }
         Ok(())
+    }
+
+    /// Whether the connection broke without a word from the server.
+    pub fn broke_off(&self) -> bool {
+        self.lost && !self.farewell
     }
 
     /// The connection is lost: nothing may be sent on it again.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use crate::backend::Backend;
+use crate::backend::breakers::Probe;
 use crate::backend::gate::{Denied, Gate};
 use crate::backend::turns::Place;
 use crate::fault::{Blame, Fault, SqlState};
@@ -18,6 +19,25 @@ pub trait Connect: Send + Sync {
 
     /// Whether an idle connection is as a new one would be.
     fn is_current(&self, backend: &Backend) -> bool;
+
+    /// # Errors
+    /// `57P03` while nobody is to wait for the server.
+    fn check(&self) -> Result<(), Fault>;
+
+    /// The right to try the server; what is returned is kept while it is tried.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    fn admit(&self) -> Result<Option<Probe>, Fault>;
+
+    /// Whether an idle connection may hang where no server is any more.
+    fn is_doubtful(&self, backend: &Backend) -> bool;
+
+    /// Whether the server at the other end of an idle connection answers.
+    fn try_out(&self, backend: &mut Backend) -> impl Future<Output = bool> + Send;
+
+    /// A connection comes back from its client: what became of it tells of the server.
+    fn note(&self, backend: &Backend);
 }
 
 /// Limits and ages of one pool.
@@ -137,6 +157,7 @@ impl<C: Connect> Pool<C> {
     }
 
     async fn connect(&self) -> Result<Backend, Fault> {
+        let _probe = self.connector.admit()?;
         self.counts.connects.fetch_add(1, Ordering::Relaxed);
         let connected = self.connector.connect().await;
         if connected.is_err() {
@@ -146,6 +167,18 @@ impl<C: Connect> Pool<C> {
         connected
     }
 
+    /// A connection to a server that answers: the idle one that may hang, or a new one.
+    async fn revive(&self, idle: Option<Box<Backend>>) -> Result<Box<Backend>, Fault> {
+        if let Some(mut backend) = idle {
+            let probe = self.connector.admit()?;
+            if self.connector.try_out(&mut backend).await {
+                return Ok(backend);
+            }
+            drop(probe);
+        }
+        self.connect().await.map(Box::new)
+    }
+
     fn take_idle(&self) -> Option<Box<Backend>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -153,6 +186,7 @@ impl<C: Connect> Pool<C> {
             let mut backend = idle.connections.pop()?;
             if !backend.peer_has_spoken() && self.connector.is_current(&backend) {
                 backend.idle_since = None;
+                backend.heard = false;
                 return Some(backend);
             }
         }
@@ -190,6 +224,7 @@ impl<C: Connect> Pool<C> {
     }
 
     fn give_back(&self, mut backend: Box<Backend>) {
+        self.connector.note(&backend);
         if !backend.is_clean() {
             self.counts.discards.fetch_add(1, Ordering::Relaxed);
             return;
@@ -218,13 +253,16 @@ pub struct Unlent {
 /// none: nobody keeps one pool from others while it waits for another one.
 ///
 /// # Errors
-/// `53300` when they did not come free in time; `40P01` when they never could; a connector's fault when a new connection could not
-/// be made.
+/// `57P03` at once while nobody is to wait for one of the servers; `53300` when they did not come free in time; `40P01` when they never
+/// could; a connector's fault when a new connection could not be made.
 pub async fn checkout<C: Connect>(
     pools: &[&Arc<Pool<C>>],
     holds: &[Place],
 ) -> Result<SmallVec<[Checkout<C>; 1]>, Unlent> {
     let Some(first) = pools.first() else { return Ok(SmallVec::new()) };
+    for pool in pools {
+        pool.connector.check().map_err(|fault| Unlent { place: Some(pool.place), fault })?;
+    }
     let wants: SmallVec<[Place; 4]> = pools.iter().map(|pool| pool.place).collect();
     if let Err(denied) = first.gate.enter(&wants, holds, first.limits.wait).await {
         let short = match denied {
@@ -234,12 +272,12 @@ pub async fn checkout<C: Connect>(
         return Err(Unlent { place: None, fault: short.unwrap_or(first).denied(denied) });
     }
     let mut checkouts: SmallVec<[Checkout<C>; 1]> = pools.iter().map(|pool| pool.lend()).collect();
-    if checkouts.iter().any(|checkout| checkout.backend.is_none()) {
-        let missing = checkouts.iter_mut().filter(|checkout| checkout.backend.is_none());
+    if checkouts.iter().any(Checkout::needs_connecting) {
+        let missing = checkouts.iter_mut().filter(|checkout| checkout.needs_connecting());
         let connects = missing.map(async |checkout| {
             let place = Some(checkout.pool.place);
-            let connected = checkout.pool.connect().await.map_err(|fault| Unlent { place, fault })?;
-            checkout.backend = Some(Box::new(connected));
+            let idle = checkout.backend.take();
+            checkout.backend = Some(checkout.pool.revive(idle).await.map_err(|fault| Unlent { place, fault })?);
             Ok::<_, Unlent>(())
         });
         futures::future::try_join_all(connects).await?;
@@ -254,6 +292,11 @@ pub struct Checkout<C: Connect> {
 }
 
 impl<C: Connect> Checkout<C> {
+    /// Whether it has no connection, or one that may hang.
+    fn needs_connecting(&self) -> bool {
+        self.backend.as_ref().is_none_or(|backend| self.pool.connector.is_doubtful(backend))
+    }
+
     /// What reaches this connection's server: for cancel requests.
     pub fn connector(&self) -> Arc<C> {
         Arc::clone(&self.pool.connector)

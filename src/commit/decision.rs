@@ -1,6 +1,7 @@
 //! The decision rows: `pgloom.decision` on every shard, and the statements that write, read and forget them.
 
 use crate::commit::gid::{Gid, tag};
+use crate::commit::seal::{Seal, is_proven};
 
 /// What the decision rows need, on every shard. Run by the router's own user; idempotent, and asks for no right where all is
 /// there: an administrator may have made it.
@@ -11,11 +12,14 @@ pub const SCHEMA: &str = "DO $$ BEGIN \
     IF pg_catalog.to_regclass('pgloom.decision') IS NULL THEN \
         CREATE TABLE pgloom.decision (\
             gid text PRIMARY KEY, committed boolean NOT NULL, decided_at timestamptz NOT NULL DEFAULT pg_catalog.now(), \
-            participants text[] NOT NULL DEFAULT '{}'); \
+            participants text[] NOT NULL DEFAULT '{}', proof text); \
         GRANT INSERT ON pgloom.decision TO PUBLIC; \
     ELSIF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = 'pgloom.decision'::pg_catalog.regclass \
             AND attname = 'participants' AND NOT attisdropped) THEN \
-        ALTER TABLE pgloom.decision ADD COLUMN participants text[] NOT NULL DEFAULT '{}'; \
+        ALTER TABLE pgloom.decision ADD COLUMN participants text[] NOT NULL DEFAULT '{}', ADD COLUMN proof text; \
+    ELSIF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = 'pgloom.decision'::pg_catalog.regclass \
+            AND attname = 'proof' AND NOT attisdropped) THEN \
+        ALTER TABLE pgloom.decision ADD COLUMN proof text; \
     END IF; END $$";
 
 /// The anchor's row, inside its own transaction: committed with it or not at all. It names those who will be prepared, so that
@@ -23,12 +27,13 @@ pub const SCHEMA: &str = "DO $$ BEGIN \
 ///
 /// The others' COMMIT PREPARED is always on disk before it is answered; so must be the decision that it follows, also where the
 /// client, or the server, has turned `synchronous_commit` off.
-pub fn decide<'a>(gid: &Gid, participants: impl IntoIterator<Item = &'a str>) -> String {
+pub fn decide<'a>(gid: &Gid, seal: &Seal, participants: impl IntoIterator<Item = &'a str>) -> String {
     let participants = tags(participants);
     format!(
-        "INSERT INTO pgloom.decision (gid, committed, participants) VALUES ('{gid}', true, '{{{participants}}}') \
+        "INSERT INTO pgloom.decision (gid, committed, proof, participants) VALUES ('{gid}', true, '{}', '{{{participants}}}') \
          RETURNING pg_catalog.pg_current_xact_id(), CASE pg_catalog.current_setting('synchronous_commit') \
-         WHEN 'off' THEN pg_catalog.set_config('synchronous_commit', 'on', true) END"
+         WHEN 'off' THEN pg_catalog.set_config('synchronous_commit', 'on', true) END",
+        seal.proof()
     )
 }
 
@@ -37,8 +42,10 @@ pub fn tombstone(gid: &Gid) -> String {
     format!("INSERT INTO pgloom.decision (gid, committed) VALUES ('{gid}', false) ON CONFLICT (gid) DO NOTHING")
 }
 
+/// Whether the transaction is committed, and its gid, once there is a row. One that is not of who began the transaction stands in its anchor's way, as a
+/// tombstone does.
 pub fn verdict(gid: &Gid) -> String {
-    format!("SELECT committed FROM pgloom.decision WHERE gid = '{gid}'")
+    format!("SELECT committed AND {}, gid FROM pgloom.decision WHERE gid = '{gid}'", is_proven(&gid.transaction))
 }
 
 /// What became of the anchor's transaction. Behind the fence `aborted` is true whatever happened since; `committed` may be said of
@@ -82,7 +89,9 @@ mod tests {
     #[test]
     fn a_decision_names_its_participants() {
         let gid = Gid::new("shop", "1-1".to_owned(), "s1");
-        let row = "VALUES ('pgloom:shop:1-1:s1', true, '{\"s2\",\"NULL\"}')";
-        assert!(decide(&gid, ["s2", "NULL"]).contains(row), "{}", decide(&gid, ["s2", "NULL"]));
+        let seal = Seal::of([0; 16]);
+        let row = format!("VALUES ('pgloom:shop:1-1:s1', true, '{}', '{{\"s2\",\"NULL\"}}')", seal.proof());
+        let decide = decide(&gid, &seal, ["s2", "NULL"]);
+        assert!(decide.contains(&row), "{decide}");
     }
 }

@@ -3,6 +3,7 @@
 pub mod decision;
 mod gid;
 pub mod registry;
+pub mod seal;
 pub mod two_phase;
 
 use crate::ids::ShardId;

@@ -107,6 +107,7 @@ impl Build<'_> {
             listen: parts.listen,
             timeouts: parts.timeouts,
             limits: parts.limits,
+            breakers: parts.breakers,
             combine: combine?,
             auth_type: parts.auth_type,
             client_tls: parts.client_tls,

@@ -59,6 +59,16 @@ section! {
         idle_transaction_timeout: Duration = "0",
         /// Time to connect and log in to a server. PgBouncer's default is 15 s; clients wait for it, so here it is shorter.
         server_connect_timeout: Duration = "5s",
+        /// Failures in a row (a connection refused, timed out or broken off) after which a server is left alone for a while: statements that need it fail at once (57P03). 0: never.
+        breaker_failures: u32 = "5",
+        /// Failures in a hundred uses of a server, of at least 20 within breaker_window, that do the same. 0: they are not counted.
+        breaker_error_percent: u32 = "50",
+        /// How long uses are counted for breaker_error_percent, from the first failure on.
+        breaker_window: Duration = "10s",
+        /// How long a server is left alone at first; then one tries it for all. Each time that fails, the time doubles.
+        breaker_open_time: Duration = "1s",
+        /// How long a server is left alone at most.
+        breaker_max_open_time: Duration = "10s",
         /// A server connection that is unused for longer is closed. 0: never.
         server_idle_timeout: Duration = "10min",
         /// A server connection that is older is closed when it is next free. 0: never.

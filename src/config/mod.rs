@@ -36,6 +36,7 @@ pub struct Settings {
     pub listen: ListenSettings,
     pub timeouts: Timeouts,
     pub limits: LimitSettings,
+    pub breakers: BreakerSettings,
     pub combine: CombineSettings,
     pub auth_type: AuthType,
     pub client_tls: TlsSettings,
@@ -94,6 +95,20 @@ pub struct LimitSettings {
     pub merge_max_bytes: usize,
     /// Values of a sequence that are taken at a time.
     pub sequence_block: NonZeroU32,
+}
+
+/// When a server is left alone, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerSettings {
+    /// Failures in a row; 0: it never is.
+    pub failures: u32,
+    /// Of the uses within `window`; 0: they are not counted.
+    pub error_percent: u32,
+    pub window: Duration,
+    /// At first.
+    pub open: Duration,
+    /// At most, not less than `open`.
+    pub longest: Duration,
 }
 
 /// Reads that a Postgres finishes.

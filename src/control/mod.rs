@@ -50,14 +50,8 @@ pub async fn connect_to(
     server: &Server,
     login: &Credentials,
 ) -> Result<Backend, Fault> {
-    let connector = ServerConnector {
-        shard,
-        server: server.clone(),
-        address: format!("{}:{}", server.host, server.port).into(),
-        credentials: login.clone(),
-        access: database.access.clone(),
-        start: Start::Unknown,
-    };
+    // It is not kept from a server that others are not to wait for: its attempts tell them when the server is back.
+    let connector = ServerConnector::new(shard, server, login, &database.access, Start::Unknown);
     let mut backend = connector.connect().await?;
     backend.query("SET search_path TO ''").await?;
     Ok(backend)

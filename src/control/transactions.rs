@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::backend::cluster::Database;
 use crate::commit::Gid;
+use crate::commit::decision::verdict;
 use crate::control::resolver::by_tag;
 use crate::fault::Fault;
 use crate::ids::ShardId;
@@ -139,13 +140,11 @@ async fn decisions(
     gids: &[Gid],
 ) -> Result<Vec<(String, Decision)>, Fault> {
     let mut server = super::connect_as(database, topology, anchor, &database.own).await?;
-    let names: Vec<String> = gids.iter().map(|gid| format!("'{gid}'")).collect();
-    let rows = server
-        .query(&format!("SELECT gid, committed FROM pgloom.decision WHERE gid IN ({})", names.join(", ")))
-        .await?;
+    let asks: Vec<String> = gids.iter().map(|gid| verdict(gid)).collect();
+    let rows = server.query(&asks.join(" UNION ALL ")).await?;
     let decisions = rows.into_iter().filter_map(|row| match <[Option<String>; 2]>::try_from(row).ok()? {
-        [Some(gid), Some(committed)] if committed == "t" => Some((gid, Decision::Committed)),
-        [Some(gid), Some(_)] => Some((gid, Decision::RolledBack)),
+        [Some(committed), Some(gid)] if committed == "t" => Some((gid, Decision::Committed)),
+        [Some(_), Some(gid)] => Some((gid, Decision::RolledBack)),
         _ => None,
     });
     Ok(decisions.collect())

@@ -54,12 +54,13 @@ impl Session {
             "schemas" => Ok(self.show_schemas()),
             "epoch" => Ok(LocalRows::of("pgloom.epoch", vec![self.view.topology.epoch.0.to_string()], "SHOW")),
             "pools" => Ok(self.show_pools()),
+            "breakers" => Ok(self.show_breakers()),
             "transactions" => Ok(transaction_rows(Vec::new())),
             _ => Err(Fault::new(
                 SqlState::UNDEFINED_OBJECT,
                 format!("unrecognized configuration parameter \"pgloom.{name}\""),
             )
-            .hint("There are pgloom.version, pgloom.epoch, pgloom.shards, pgloom.schemas, pgloom.tables, pgloom.pools and pgloom.transactions.")),
+            .hint("There are pgloom.version, pgloom.epoch, pgloom.shards, pgloom.schemas, pgloom.tables, pgloom.pools, pgloom.breakers and pgloom.transactions.")),
         }
     }
 
@@ -150,6 +151,35 @@ impl Session {
         LocalRows {
             columns: ["schema", "distribution", "shard", "pinned", "tables"].map(Into::into).to_vec(),
             rows,
+            tag: "SHOW".to_owned(),
+        }
+    }
+
+    /// The servers of this database, and whether they are left alone.
+    fn show_breakers(&self) -> LocalRows {
+        use std::sync::atomic::Ordering;
+        let shards = self.view.topology.shards.iter().flat_map(|shard| &shard.servers);
+        let servers = shards.chain(self.database.combine.servers());
+        let mut breakers: Vec<_> = servers.map(|server| self.database.access.breakers.of(server)).collect();
+        breakers.sort_by(|a, b| a.address.cmp(&b.address));
+        breakers.dedup_by(|a, b| a.address == b.address);
+        let rows = breakers.into_iter().map(|breaker| {
+            let report = breaker.report();
+            vec![
+                Some(breaker.address.to_string()),
+                Some(report.state.label().to_owned()),
+                Some(report.failures.to_string()),
+                report.wait.map(|wait| wait.as_millis().to_string()),
+                Some(breaker.opened.load(Ordering::Relaxed).to_string()),
+                Some(breaker.rejected.load(Ordering::Relaxed).to_string()),
+                report.cause.map(|cause| cause.to_string()),
+            ]
+        });
+        LocalRows {
+            columns: ["server", "state", "failures", "retry_in_ms", "opened", "rejected", "last_failure"]
+                .map(Into::into)
+                .to_vec(),
+            rows: rows.collect(),
             tag: "SHOW".to_owned(),
         }
     }

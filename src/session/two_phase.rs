@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::Instant;
 
 use crate::backend::Backend;
 use crate::commit::Gid;
 use crate::commit::decision::decide;
+use crate::commit::seal::Seal;
 use crate::commit::two_phase::{Action, Event, Outcome, Reply, Request, TwoPhase};
 use crate::control::errand::{Errands, finish_on};
 use crate::fault::{Blame, Fault, SqlState};
@@ -33,6 +35,14 @@ struct Run {
     faults: Vec<Failed>,
     /// Connections of the router's own, once they are needed, and how long they may be.
     errands: Option<(Errands, Instant)>,
+}
+
+fn unguessable() -> Result<[u8; 16], Fault> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| {
+        Fault::new(SqlState::SYSTEM_ERROR, "the operating system gives no random numbers").blame(Blame::Router)
+    })?;
+    Ok(bytes)
 }
 
 struct Failed {
@@ -92,10 +102,11 @@ impl Session {
     pub(super) async fn commit_two_phase(&mut self, anchor: ShardId, others: &[ShardId]) -> Result<(), Fault> {
         let topology = Arc::clone(&self.view.topology);
         let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
-        let transaction = format!("{}-{sequence}", self.shared.router);
+        let seal = Seal::of(unguessable()?);
+        let transaction = seal.transaction(&self.shared.router, sequence);
         let name = |shard: ShardId| topology.shards.get(shard.index()).map_or("", |shard| &*shard.name);
         let gid = Gid::new(&self.database.name, transaction, name(anchor));
-        let decide = decide(&gid, others.iter().map(|shard| name(*shard)));
+        let decide = decide(&gid, &seal, others.iter().map(|shard| name(*shard)));
         let topology = Arc::clone(&topology);
         let mut run = Run { gid, topology, decide, number: None, faults: Vec::new(), errands: None };
         self.slot.note_commit(Some(run.gid.to_string()));

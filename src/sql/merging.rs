@@ -110,7 +110,7 @@ impl Analyzer<'_> {
                 Ok(Outcome::Supply(self.supplied(parsed, with, &refused, Sorted::Any, walk)?))
             }
             Relation::Sharded { .. } | Relation::Unsharded { .. } | Relation::System if model.refs.is_empty() => {
-                Ok(self.read_outcome(model, Err(Obstacle::new("no sharded table").fault())))
+                Ok(self.unsharded_outcome(model))
             }
             Relation::Sharded { .. } | Relation::Unsharded { .. } | Relation::System => {
                 let refused = Obstacle::new("MERGE of rows of several shards").fault();

@@ -98,14 +98,19 @@ impl Analyzer<'_> {
             },
             Relation::Sharded { .. } | Relation::Unsharded { .. } | Relation::System => {
                 if model.refs.is_empty() {
-                    let many = check_scatter(model, &Spread::Same).and(Err(Obstacle::new("no sharded table")));
-                    return Ok(self.read_outcome(model, many.map_err(Obstacle::fault)));
+                    return Ok(self.unsharded_outcome(model));
                 }
                 let many = on_many(self, model, parsed.tree, &changed.tree).map_err(Obstacle::fault);
                 Ok(routed(model, many.or_else(|reason| supplied(&reason).map(Many::Supply))))
             }
             Relation::View { .. } => Err(Stop::NotUnderstood("a change through a view")),
         }
+    }
+
+    /// Of a change that names no sharded table: it runs where the tables are, if that is one shard.
+    pub fn unsharded_outcome(&self, model: &Model<'_>) -> Outcome {
+        let many = check_scatter(model, &Spread::Same).and(Err(Obstacle::new("no sharded table")));
+        self.read_outcome(model, many.map_err(Obstacle::fault))
     }
 
     /// What is sent along so that the statement can run; or `reason`, with what stands in its way.

@@ -44,7 +44,7 @@ pub(crate) fn top(model: &Model<'_>, query: &Query, table: &TableUse, columns: &
     let OrderByKind::Expressions(items) = &query.order_by.as_ref()?.kind else { return None };
     let mut order = Pieces::default();
     for (i, item) in items.iter().enumerate() {
-        if matches!(item.options.sort, Some(OrderBySort::Using(_))) || item.with_fill.is_some() {
+        if !is_default_order(item) || item.with_fill.is_some() {
             return None;
         }
         if i > 0 {
@@ -56,6 +56,14 @@ pub(crate) fn top(model: &Model<'_>, query: &Query, table: &TableUse, columns: &
         order.push(options.to_string().strip_prefix('x')?);
     }
     Some(Top { order, limit })
+}
+
+/// Whether an item sorts as its type does by default, up or down. `USING <` does: the shards order by the very same operator.
+fn is_default_order(item: &OrderByExpr) -> bool {
+    match &item.options.sort {
+        None | Some(OrderBySort::Asc | OrderBySort::Desc) => true,
+        Some(OrderBySort::Using(operator)) => matches!(operator.to_string().as_str(), "<" | ">"),
+    }
 }
 
 /// The expression over the table's columns that an item of ORDER BY means: an ordinal or an output name is that of the select list.

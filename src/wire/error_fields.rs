@@ -91,6 +91,13 @@ pub fn is_changed_plan(body: &[u8]) -> bool {
     has(b'C', b"0A000") && has(b'R', b"RevalidateCachedQuery")
 }
 
+/// Whether the connection is gone after this error, without keeping its texts.
+pub fn is_fatal(body: &[u8]) -> bool {
+    let severity = |wanted: u8| iter(body).find(|(field, _)| *field == wanted).map(|(_, value)| value);
+    // V is the same word in every language.
+    matches!(severity(b'V').or_else(|| severity(b'S')), Some(b"FATAL" | b"PANIC"))
+}
+
 /// The fields in the order in which they were sent. Ends at the terminator, or where the body is cut.
 pub fn iter(body: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = body;

@@ -589,3 +589,13 @@ SELECT id, level::text COLLATE "C" FROM customers WHERE tenant_id IN (2, 3) ORDE
 SELECT max(level::text COLLATE "C"), count(DISTINCT nick::text COLLATE "POSIX") FROM customers
 
 SELECT status::text COLLATE "C", count(*) FROM orders GROUP BY 1 ORDER BY 1
+
+SELECT id, name FROM customers ORDER BY id USING < LIMIT 7
+
+SELECT id, score FROM customers ORDER BY score USING > NULLS LAST, id USING < LIMIT 9 OFFSET 3
+
+SELECT id, nick FROM customers ORDER BY nick USING <, id USING > LIMIT 12
+
+SELECT id FROM customers ORDER BY id USING OPERATOR(pg_catalog.>) LIMIT 4
+
+SELECT id, nick FROM customers ORDER BY nick USING ~<~, id LIMIT 5

@@ -11,7 +11,8 @@ use crate::config::file::General;
 use crate::config::section::Setting;
 use crate::config::units::{AuthType, Bytes, SslMode};
 use crate::config::{
-    Keepalive, LimitSettings, ListenSettings, LogSettings, MetricsSettings, Timeouts, TlsIdentity, TlsSettings,
+    BreakerSettings, Keepalive, LimitSettings, ListenSettings, LogSettings, MetricsSettings, Timeouts, TlsIdentity,
+    TlsSettings,
 };
 
 const KIB: u64 = 1 << 10;
@@ -23,6 +24,7 @@ pub(super) struct Parts {
     pub listen: ListenSettings,
     pub timeouts: Timeouts,
     pub limits: LimitSettings,
+    pub breakers: BreakerSettings,
     pub auth_type: AuthType,
     pub client_tls: TlsSettings,
     pub server_tls: TlsSettings,
@@ -35,6 +37,7 @@ impl Build<'_> {
         let listen = self.listen(general);
         let timeouts = self.timeouts(general);
         let limits = self.limits(general);
+        let breakers = self.breakers(general);
         let client_tls = self.client_tls(general);
         let server_tls = self.server_tls(general);
         let reachable = general.host.value.iter().any(|ip| !ip.is_loopback());
@@ -46,6 +49,7 @@ impl Build<'_> {
             listen: listen?,
             timeouts: timeouts?,
             limits: limits?,
+            breakers,
             auth_type: general.auth_type.value,
             client_tls: client_tls?,
             server_tls: server_tls?,
@@ -129,6 +133,23 @@ impl Build<'_> {
             deadlock: limit(&general.deadlock_timeout),
             catalog_refresh: general.catalog_refresh_interval.value,
         })
+    }
+
+    fn breakers(&mut self, general: &General) -> BreakerSettings {
+        if general.breaker_error_percent.value > 100 {
+            self.fail(&general.breaker_error_percent.origin, "breaker_error_percent is more than 100");
+        }
+        let (open, longest) = (&general.breaker_open_time, &general.breaker_max_open_time);
+        if longest.value < open.value {
+            self.fail(&longest.origin, "breaker_max_open_time is less than breaker_open_time");
+        }
+        BreakerSettings {
+            failures: general.breaker_failures.value,
+            error_percent: general.breaker_error_percent.value,
+            window: general.breaker_window.value,
+            open: open.value,
+            longest: longest.value,
+        }
     }
 
     fn limits(&mut self, general: &General) -> Option<LimitSettings> {
