@@ -332,6 +332,7 @@ pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> 
             own,
             logins(settings, &database.name),
             database.safe_functions.clone(),
+            database.uniques.clone(),
             database.pool.mode == PoolMode::Session,
             database.two_phase_commit,
         ))

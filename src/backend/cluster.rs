@@ -18,7 +18,7 @@ use crate::backend::sequences::SequenceBlocks;
 use crate::backend::turns::Place;
 use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
-use crate::config::TwoPhaseCommit;
+use crate::config::{TwoPhaseCommit, UniqueRule};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
 use crate::net::Keepalive;
@@ -371,6 +371,8 @@ pub struct Database {
     pub logins: Vec<Credentials>,
     /// Functions that the config declares to touch no sharded table.
     pub safe_functions: Vec<crate::ids::QualifiedName>,
+    /// Values that are unique over all shards.
+    pub uniques: Vec<UniqueRule>,
     /// Server connections stay with their client until it leaves.
     pub session_mode: bool,
     /// How a transaction that wrote on several shards is committed.
@@ -394,6 +396,7 @@ impl Database {
         own: Credentials,
         logins: Vec<Credentials>,
         safe_functions: Vec<crate::ids::QualifiedName>,
+        uniques: Vec<UniqueRule>,
         session_mode: bool,
         two_phase_commit: TwoPhaseCommit,
     ) -> Arc<Self> {
@@ -415,6 +418,7 @@ impl Database {
             own,
             logins,
             safe_functions,
+            uniques,
             session_mode,
             two_phase_commit,
             sequences: SequenceBlocks::default(),

@@ -170,6 +170,27 @@ async fn check_database(database: &Arc<Database>, findings: &mut Vec<Finding>) {
                 continue;
             }
         }
+        if !database.uniques.is_empty() {
+            match control::uniques::look(database, shard).await {
+                Ok(lacks) => {
+                    for rule in lacks.rules {
+                        let what =
+                            format!("the values of {rule} are not registered: writes of sharded tables are refused");
+                        note(false, what, Some("Run pgloom unique."));
+                    }
+                    if lacks.notes > 0 {
+                        note(
+                            false,
+                            format!("{} values were written past the registry of unique values", lacks.notes),
+                            Some(
+                                "Give every router the same [[databases.NAME.uniques]], write through them, then empty pgloom.unique_log and run pgloom unique.",
+                            ),
+                        );
+                    }
+                }
+                Err(fault) => note(false, format!("its registry of unique values cannot be read: {fault}"), None),
+            }
+        }
         if topology.places_schemas() {
             match control::catalog::misplaced(database, shard).await {
                 Ok(schemas) => {

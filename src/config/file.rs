@@ -11,7 +11,7 @@ use crate::config::error::{Origin, did_you_mean};
 use crate::config::section::{Fields, FromToml, Key, Named, Need, Reader, Section, Setting, section};
 use crate::config::units::{
     AuthType, Bytes, KeyText, ListenAt, LogFormat, LogLevel, MethodName, PoolMode, ServerRole, SqlName, SslMode,
-    TwoPhaseCommit,
+    TwoPhaseCommit, UniqueScope,
 };
 use crate::secret::Secret;
 use crate::types::KeyType;
@@ -205,6 +205,8 @@ section! {
         distributions: Vec<Distribution> = "",
         /// The sharded and the reference tables; every other table lies on the home shard.
         tables: Vec<Table> = "",
+        /// Values that no two rows of a sharded table may share, wherever they lie.
+        uniques: Vec<Unique> = "",
     }
 }
 
@@ -337,6 +339,20 @@ section! {
         columns: Vec<SqlName> = optional,
         /// A full copy on every shard, instead of a distribution.
         reference: bool = "false",
+    }
+}
+
+section! {
+    /// Columns of a sharded table that are unique over all shards, `[[databases.NAME.uniques]]`. `pgloom unique` makes what it needs and registers the rows that are there; until then writes to sharded tables are refused. Checked when a transaction ends, like a constraint that is DEFERRABLE INITIALLY DEFERRED.
+    pub struct Unique, environment false {
+        /// The table, sharded, as in its own entry.
+        table: SqlName = required,
+        /// The columns: integers, text, varchar or uuid. Rows with NULL in one of them are not compared.
+        columns: Vec<SqlName> = required,
+        /// How errors name it. Default: as Postgres would, `table_column_key`.
+        name: String = optional,
+        /// Where the values are compared: `cluster`, over all shards. (Over one shard a unique index of Postgres does it.)
+        unique_scope: UniqueScope = "cluster",
     }
 }
 

@@ -194,6 +194,23 @@ pub struct Database {
     pub two_phase_commit: TwoPhaseCommit,
     /// Functions declared to read and write no sharded table.
     pub safe_functions: Vec<QualifiedName>,
+    pub uniques: Vec<UniqueRule>,
+}
+
+/// Columns of a sharded table of which no two rows may have the same values, whichever shards they lie on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UniqueRule {
+    pub table: QualifiedName,
+    pub columns: Vec<Box<str>>,
+    /// By which errors name it.
+    pub name: Box<str>,
+}
+
+impl UniqueRule {
+    /// By which the registry knows it.
+    pub fn scope(&self) -> String {
+        format!("{} ({})", self.table, self.columns.join(", "))
+    }
 }
 
 /// For each shard and user.

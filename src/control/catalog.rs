@@ -331,7 +331,8 @@ async fn read_tables(server: &mut Backend, filter: &str) -> Result<HashMap<Strin
     let rows = server
         .query(&format!(
             "SELECT c.oid, n.nspname, c.relname, c.relkind, \
-               (EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) \
+               (EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal \
+                 AND t.tgname NOT LIKE 'pgloom\\_unique\\_%') \
                  OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') \
                  OR c.relrowsecurity OR c.relkind = 'v' AND EXISTS ({READS_ROW_SECURITY})), \
                CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(c.oid) END, \

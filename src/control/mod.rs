@@ -10,6 +10,7 @@ pub mod news;
 pub mod resolver;
 pub mod rules;
 pub mod transactions;
+pub mod uniques;
 
 use std::sync::Arc;
 

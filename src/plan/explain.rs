@@ -7,7 +7,7 @@ use crate::plan::combine::{Combine, Comparison, DistinctFold, Fold, Gather, Outp
 use crate::plan::shard_plans::{ShardPlan, ShardPlans};
 use crate::plan::supply::Supplied;
 use crate::plan::{
-    Access, DeliveryPlan, Elsewhere, FinishPlan, Keys, KeysFrom, Plan, PlanKind, Pull, PullFrom, ShardSql,
+    Access, ClaimPlan, DeliveryPlan, Elsewhere, FinishPlan, Keys, KeysFrom, Plan, PlanKind, Pull, PullFrom, ShardSql,
     SuppliedRows, SupplyPlan, View, Why,
 };
 use crate::sql::Analysis;
@@ -108,6 +108,7 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
         }
         PlanKind::Deliver(delivery) => lines.delivery(delivery, &why, view),
         PlanKind::Supply(supply) => lines.supply(supply, &why, view),
+        PlanKind::Claim(claim) => lines.claim(claim, &why, view),
         PlanKind::CopyIn(copy) if copy.distribution.is_none() => {
             lines.push(0, format!("Copy in to every shard: {}", copy.table.name));
         }
@@ -117,8 +118,8 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
             lines.push(0, format!("Copy in by key: {} of {}", keys.join(", "), copy.table.name));
         }
     }
-    if plan.access == Access::Write && !matches!(plan.kind, PlanKind::Refuse(_)) {
-        lines.push(0, "Access: write".to_owned());
+    if plan.access != Access::Read && !matches!(plan.kind, PlanKind::Refuse(_)) {
+        lines.push(0, format!("Access: {}", access(plan.access)));
     }
     if let Some(pin) = analysis.pin.filter(|pin| *pin != PinReason::LocalSetting) {
         lines.push(0, format!("Pins the connection: {pin:?}"));
@@ -189,6 +190,10 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
                 .collect::<Vec<_>>(),
             "moment": supply.moment, "fill": finish_document(&supply.finish, view),
         }),
+        PlanKind::Claim(claim) => json!({
+            "plan": "claim", "shards": list(&claim.shards, view), "candidates": claim.candidates.text,
+            "lock": claim.lock.text, "rows": claim.rows.text, "limit": claim.window.limit, "offset": claim.window.offset,
+        }),
         PlanKind::Deliver(delivery) => json!({
             "plan": "deliver", "shards": list(&delivery.targets(view.topology), view), "by": taken_by(delivery),
             "fill": finish_document(&delivery.finish, view),
@@ -200,7 +205,7 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
     };
     if let Some(fields) = document.as_object_mut() {
         fields.insert("why".to_owned(), because(&plan.why).into());
-        fields.insert("access".to_owned(), if plan.access == Access::Write { "write" } else { "read" }.into());
+        fields.insert("access".to_owned(), access(plan.access).into());
         let pin = analysis.pin.filter(|pin| *pin != PinReason::LocalSetting);
         fields.insert("pins".to_owned(), pin.map_or(Value::Null, |pin| format!("{pin:?}").into()));
     }
@@ -226,6 +231,10 @@ fn supplied(of: &Supplied, supply: &SupplyPlan) -> String {
     match &of.rows {
         SuppliedRows::Pull(at) => supply.finish.pulls.get(*at).map_or_else(String::new, |pull| pull.label.to_string()),
         SuppliedRows::Query { sql, .. } => sql.clone(),
+        SuppliedRows::Claim(claim) => match claim.window.limit {
+            Some(limit) => format!("the first {limit} rows that are locked for it"),
+            None => "the rows that are locked for it".to_owned(),
+        },
     }
 }
 
@@ -237,6 +246,14 @@ fn taken_by(delivery: &DeliveryPlan) -> String {
     match &delivery.taking {
         Some(taking) => format!("{} ({columns}) rows{}", taking.head, tail(&taking.tail)),
         None => format!("COPY {} ({columns})", delivery.landing.table),
+    }
+}
+
+fn access(of: Access) -> &'static str {
+    match of {
+        Access::Read => "read",
+        Access::Lock => "lock",
+        Access::Write => "write",
     }
 }
 
@@ -316,8 +333,34 @@ impl Lines {
                 None => String::new(),
             };
             self.push(1, format!("With {}{sorted}: {}", of.name, supplied(of, supply)));
+            if let SuppliedRows::Claim(claim) = &of.rows {
+                self.claim_texts(2, claim);
+            }
         }
         supply.finish.pulls.iter().for_each(|pull| self.pull(pull, &supply.finish, view));
+    }
+
+    /// Rows that are locked until there are enough.
+    fn claim(&mut self, claim: &ClaimPlan, why: &str, view: &View<'_>) {
+        let Window { offset, limit } = claim.window;
+        let limit = limit.map_or_else(|| "all".to_owned(), |limit| limit.to_string());
+        let offset = if offset > 0 { format!(" behind {offset}") } else { String::new() };
+        self.push(0, format!("Claim {limit}{offset} of {}: {why}", names(&claim.shards, view)));
+        self.claim_texts(1, claim);
+    }
+
+    fn claim_texts(&mut self, depth: usize, claim: &ClaimPlan) {
+        let gather = match &claim.gather {
+            Gather::MergeSort(keys) => format!(", MergeSort {}", sort_keys(keys)),
+            Gather::Concat | Gather::Interleave(_) => String::new(),
+        };
+        let parts = [("Candidates", &claim.candidates, &*gather), ("Lock", &claim.lock, ""), ("Rows", &claim.rows, "")];
+        for (what, of, how) in parts {
+            self.push(depth, format!("{what}{how}: {}", of.text));
+            if !of.parameters.is_empty() {
+                self.push(depth + 1, format!("Parameters: {}", of.describe()));
+            }
+        }
     }
 
     /// What fills one input of a statement that a Postgres finishes.

@@ -2,6 +2,7 @@
 
 pub mod advice;
 pub mod cache;
+pub mod claim;
 pub mod combine;
 pub mod delivery;
 pub mod explain;
@@ -32,6 +33,7 @@ use crate::types::{Format, oid};
 
 pub use crate::sql::Access;
 pub use crate::sql::outcome::{CopyFill, CopyInPlan, ShardSql, Why};
+pub use claim::{ClaimPlan, ClaimText};
 pub use combine::{Combine, Window};
 pub use delivery::{DeliveryPlan, TakingPlan};
 pub use finish::{Elsewhere, FinishPlan, InputColumn, Keys, KeysFrom, Pull, PullFrom};
@@ -90,6 +92,7 @@ impl Plan {
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
+            | PlanKind::Claim(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
             | PlanKind::Draw(_) => None,
@@ -116,6 +119,7 @@ impl Plan {
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
+            | PlanKind::Claim(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Draw(_) => {}
         }
@@ -149,6 +153,8 @@ pub enum PlanKind {
     Deliver(Arc<DeliveryPlan>),
     /// What the statement reads is put together by a Postgres, and sent along to each shard.
     Supply(Arc<SupplyPlan>),
+    /// Rows are locked one after the other until there are as many as LIMIT says.
+    Claim(Arc<ClaimPlan>),
     /// COPY FROM STDIN into a sharded table: rows go to the shard of their key.
     CopyIn(Arc<CopyInPlan>),
     /// EXPLAIN of what runs on several shards: each explains its part.
@@ -227,6 +233,13 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
             return refused(Fault::unsupported(
                 "EXPLAIN of this statement is not supported",
                 "rows are put together in one place before any are written",
+                "EXPLAIN (ROUTE) shows how.",
+            ));
+        }
+        PlanKind::Claim(_) => {
+            return refused(Fault::unsupported(
+                "EXPLAIN of this statement is not supported",
+                "rows are locked one after the other until there are enough",
                 "EXPLAIN (ROUTE) shows how.",
             ));
         }
@@ -339,6 +352,7 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
             let why = (!matches!(supply.target, SupplyTarget::Home)).then_some(why);
             return supply::plan(supply, why, inputs, view, analysis.parameters);
         }
+        Ok(Many::Claim(claim)) => return claim::plan(claim, shards, why, inputs),
         Err(fault) => return refused(fault.clone()),
     };
     let window = match &scatter.limit {

@@ -168,16 +168,19 @@ impl Session {
         if let PlanKind::Explain(_) = &plan.kind {
             return self.execute_explain(statement, &bind, plan).await;
         }
-        if let PlanKind::Deliver(_) | PlanKind::Supply(_) = &plan.kind {
+        if let PlanKind::Deliver(_) | PlanKind::Supply(_) | PlanKind::Claim(_) = &plan.kind {
             self.columns_of(statement).await?;
             self.leave_open().await?;
         }
         self.note_plan(&plan);
         // As in Postgres, what it writes lasts or is undone with the rest of the pipeline.
         let alone = matches!(plan.why, Why::OneByOne(_));
-        if plan.access == Access::Write && !alone {
+        if plan.access != Access::Read && !alone {
             self.tx.begin_implicit(&self.settings);
             self.note_rows(&statement.analysis);
+        }
+        if let Some(max) = max {
+            check_locked_pieces(&plan, max)?;
         }
         if let (PlanKind::Scatter { .. } | PlanKind::Split { .. }, Some(max)) = (&plan.kind, max) {
             return self.execute_pieces(name, statement, &bind, &plan, max).await;
@@ -245,6 +248,7 @@ impl Session {
             | PlanKind::Finish(_)
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
+            | PlanKind::Claim(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
             | PlanKind::Draw(_) => Err(tables_have_changed().into()),
@@ -287,4 +291,34 @@ impl Session {
         self.answer(reply::CLOSE_COMPLETE);
         Ok(())
     }
+}
+
+/// Rows that are locked on several shards are locked at once; one Postgres locks those of a portal as they are fetched.
+fn check_locked_pieces(plan: &Plan, max: u64) -> Result<(), Fault> {
+    let at_once = match &plan.kind {
+        PlanKind::Scatter { shards, .. } => plan.access != Access::Lock || shards.len() < 2,
+        PlanKind::Claim(claim) => claim.window.limit.is_some_and(|limit| limit <= max),
+        PlanKind::Refuse(_)
+        | PlanKind::Single(_)
+        | PlanKind::Any
+        | PlanKind::Broadcast(_)
+        | PlanKind::Each(_)
+        | PlanKind::CreateAs(_)
+        | PlanKind::Stamp(_)
+        | PlanKind::Finish(_)
+        | PlanKind::Split { .. }
+        | PlanKind::Deliver(_)
+        | PlanKind::Supply(_)
+        | PlanKind::CopyIn(_)
+        | PlanKind::Explain(_)
+        | PlanKind::Draw(_) => true,
+    };
+    if at_once {
+        return Ok(());
+    }
+    Err(Fault::unsupported(
+        "fetching rows in pieces that are locked on several shards is not supported",
+        "each shard would lock all of them at once, and not as they are fetched",
+        "Fetch all rows at once (without a row limit or fetch size), or give the sharding key one value in WHERE.",
+    ))
 }

@@ -79,6 +79,7 @@ impl Session {
             | PlanKind::Any
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
+            | PlanKind::Claim(_)
             | PlanKind::CopyIn(_)
             | PlanKind::CreateAs(_)
             | PlanKind::Stamp(_)
@@ -109,7 +110,7 @@ impl Session {
         ask: &Ask<'_>,
     ) -> Result<(Bytes, ShardPlans), Failure> {
         self.check_fanout(parts.len())?;
-        let opened = access == Access::Write && parts.len() > 1 && !self.tx.is_open();
+        let opened = access != Access::Read && parts.len() > 1 && !self.tx.is_open();
         if opened {
             self.tx.begin_implicit(&self.settings);
         }
@@ -118,7 +119,7 @@ impl Session {
         for (shard, sql) in parts {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
-            held.wrote |= access == Access::Write;
+            held.note_access(access);
             let sql = match sql {
                 // EXPLAIN and all.
                 ShardSql::AsWritten => ShardSql::AsWritten,

@@ -18,6 +18,7 @@ use crate::backend::turns::Place;
 use crate::exec::replies::poll_client;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
+use crate::plan::Access;
 use crate::session::commit::lost_part;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::analyze::PinReason;
@@ -32,6 +33,8 @@ pub struct Held {
     pub joined: bool,
     /// It may have written in this transaction.
     pub wrote: bool,
+    /// It may have locked rows in it.
+    pub locked: bool,
     /// Why it stays with the client after the transaction.
     pub pin: Option<PinReason>,
     /// It may have temporary tables of the client.
@@ -71,6 +74,15 @@ pub enum Finishing {
 }
 
 impl Held {
+    /// A statement runs here that may do this.
+    pub fn note_access(&mut self, access: Access) {
+        match access {
+            Access::Read => {}
+            Access::Lock => self.locked = true,
+            Access::Write => self.wrote = true,
+        }
+    }
+
     /// A statement runs here that may leave something behind.
     pub fn note_pin(&mut self, pin: Option<PinReason>) {
         let Some(reason) = pin else { return };
@@ -267,6 +279,7 @@ impl Session {
                 held.server.ask(&self.tx.opening());
                 held.joined = true;
                 held.wrote = false;
+                held.locked = false;
             }
         }
         Ok(at)
@@ -342,6 +355,7 @@ impl Session {
             server,
             joined: false,
             wrote: false,
+            locked: false,
             pin,
             temporary: false,
             unseen_locally: false,

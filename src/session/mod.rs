@@ -3,6 +3,7 @@
 pub mod batch;
 mod bind;
 pub mod cancel;
+mod claim;
 mod combine;
 pub mod commit;
 pub mod control;
@@ -51,6 +52,7 @@ mod supply;
 mod taking;
 pub mod transaction;
 mod two_phase;
+mod uniques;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -198,6 +200,8 @@ pub struct Session {
     cursors: HashMap<Box<str>, crate::ids::ShardId>,
     /// The values of sequences that it has taken.
     memory: memory::SequenceMemory,
+    /// The transaction may have written rows whose values are registered.
+    changed_rows: bool,
     /// Kept between statements so that a scan allocates nothing.
     scan: Scan,
     recent: recent::Recent,
@@ -256,6 +260,7 @@ impl Session {
             batch: Batch::default(),
             cursors: HashMap::new(),
             memory: memory::SequenceMemory::default(),
+            changed_rows: false,
             scan: Scan::default(),
             recent: recent::Recent::default(),
             clock: Clock::default(),

@@ -279,6 +279,7 @@ impl Session {
             PlanKind::Split { parts, combine } => self.run_parts(parts, combine, None, Access::Write, ask).await,
             PlanKind::Deliver(delivery) => Box::pin(self.run_delivery(delivery, ask)).await,
             PlanKind::Supply(supply) => Box::pin(self.run_supplied(supply, ask)).await,
+            PlanKind::Claim(claim) => Box::pin(self.run_claim(claim, ask)).await,
             PlanKind::CopyIn(copy) => self.run_copy_split(copy, ask).await,
             PlanKind::Stamp(stamped) => Box::pin(self.run_stamped(stamped, ask)).await,
             PlanKind::CreateAs(create) => Box::pin(self.run_create_as(create, ask)).await,
@@ -324,7 +325,8 @@ impl Session {
     ) -> Result<(ScatterRun, Vec<ShardId>, bool), Failure> {
         self.check_fanout(parts.len())?;
         // A statement that writes on several shards is atomic, also when the client opened no transaction.
-        let opened = access == Access::Write && parts.len() > 1 && !self.tx.is_open();
+        let several = parts.len() > 1 || access == Access::Write && self.changed_rows;
+        let opened = access != Access::Read && several && !self.tx.is_open();
         if opened {
             self.tx.begin_implicit(&self.settings);
         }
@@ -333,7 +335,7 @@ impl Session {
         for (shard, sql) in parts {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
-            held.wrote |= access == Access::Write;
+            held.note_access(access);
             ask.put(&mut held.server, sql)?;
         }
         let limits = MergeLimits { max_bytes: self.shared.limits.merge_bytes };
@@ -518,6 +520,7 @@ impl Session {
         if let PlanKind::Explain(explain) = &plan.kind {
             return self.note_plan(&explain.plan);
         }
+        self.changed_rows = self.registers(plan) || self.tx.is_open() && self.changed_rows;
         let (class, shards) = match &plan.kind {
             PlanKind::Refuse(_) => (QueryClass::Rejected, 0),
             PlanKind::Single(_) | PlanKind::Any | PlanKind::Draw(_) => (QueryClass::Single, 1),
@@ -526,6 +529,7 @@ impl Session {
             PlanKind::Scatter { shards, .. } => (QueryClass::Scatter, shards.len()),
             PlanKind::Finish(finish) => (QueryClass::Finish, finish.shards().len()),
             PlanKind::Supply(supply) => (QueryClass::Multi, supply.shards.len()),
+            PlanKind::Claim(claim) => (QueryClass::Scatter, claim.shards.len()),
             PlanKind::Deliver(delivery) => (QueryClass::Multi, delivery.targets(&self.view.topology).len()),
             PlanKind::CreateAs(_) | PlanKind::Stamp(_) | PlanKind::Explain(_) => (QueryClass::Multi, 0),
         };

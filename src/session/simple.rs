@@ -196,6 +196,12 @@ impl Session {
         self.note_plan(&plan);
         self.note_plan_sequences(analysis, &plan);
         let done = match &plan.kind {
+            // Its shard does not commit it alone.
+            PlanKind::Single(shard) if self.registers(&plan) && !self.tx.is_open() => {
+                let shard = self.at_cursor(&analysis.kind, *shard).await?;
+                self.run_call(shard, plan.access, analysis, &Ask::Query { text }).await?;
+                false
+            }
             PlanKind::Single(shard) => {
                 let shard = self.at_cursor(&analysis.kind, *shard).await?;
                 self.single_query(shard, text, frame, analysis, &plan, last).await?
@@ -233,7 +239,7 @@ impl Session {
         let at = self.enlist(shard).await?;
         let ready = if last && !self.tx.is_open() { Audience::Client } else { Audience::Router };
         let held = &mut self.held[at];
-        held.wrote |= plan.access == plan::Access::Write;
+        held.note_access(plan.access);
         held.note_pin(analysis.pin);
         held.note_unlocks(analysis.unlocks);
         match frame {

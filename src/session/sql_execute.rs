@@ -83,7 +83,8 @@ impl Session {
         done.map(|()| true)
     }
 
-    async fn run_call(
+    /// On one shard, as a statement that may be a transaction of ours.
+    pub(super) async fn run_call(
         &mut self,
         shard: ShardId,
         access: Access,
@@ -219,7 +220,7 @@ pub(super) fn other_settings() -> Fault {
 /// Whether a Postgres finishes the statement, so that its description must be known.
 fn is_finished(plan: &Plan) -> bool {
     match &plan.kind {
-        PlanKind::Finish(_) | PlanKind::Deliver(_) | PlanKind::Supply(_) => true,
+        PlanKind::Finish(_) | PlanKind::Deliver(_) | PlanKind::Supply(_) | PlanKind::Claim(_) => true,
         PlanKind::Explain(explain) => is_finished(&explain.plan),
         PlanKind::Refuse(_)
         | PlanKind::Single(_)

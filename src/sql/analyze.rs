@@ -10,6 +10,7 @@ use sqlparser::ast::{Expr, ObjectName, Query, SetExpr, Statement};
 
 use crate::fault::{Fault, SqlState};
 use crate::ids::QualifiedName;
+use crate::sql::claim::claim;
 use crate::sql::combine::Combine;
 use crate::sql::create_as::{self, CreateAs};
 use crate::sql::dialect::parse_relaxed;
@@ -400,14 +401,17 @@ impl Analyzer<'_> {
         let changes =
             matches!(&outcome, Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::Draw(_) | Outcome::Refuse(_));
         let writes = changes
-            || uses.locking
             || uses.writing
             || uses.writing_cte
             || uses.home_function
             || uses.unknown_function.is_some()
             || uses.unsafe_function.is_some()
             || (uses.user_function.is_some() && uses.volatile.is_some());
-        let access = if writes { Access::Write } else { Access::Read };
+        let access = match (writes, uses.locking) {
+            (true, _) => Access::Write,
+            (false, true) => Access::Lock,
+            (false, false) => Access::Read,
+        };
         let pin = uses.pin.filter(|_| !matches!(outcome, Outcome::Refuse(_)));
         let free_slots = model.literals.free_slots();
         let resolved = (!model.by_path).then(|| model.resolved.finish());
@@ -435,10 +439,16 @@ impl Analyzer<'_> {
         let many = match as_select(query) {
             Some(select) => {
                 let level = model.select(select, None, None, &ctes)?;
+                model.note_locks(query, level.level);
                 let at = At { level: level.level, ctes: ctes.clone(), vary: false };
                 model.walk_order_by(&at, query.order_by.as_ref())?;
                 model.walk_limit(&at, query)?;
                 model.unused_ctes(query.with.as_ref(), &ctes)?;
+                if model.uses.locking && is_limited(query) && rows == Rows::Result && !model.refs.is_empty() {
+                    let claim = claim(self, model, parsed, query, &level);
+                    let many = claim.map(|claim| Many::Claim(Arc::new(claim))).map_err(Obstacle::fault);
+                    return Ok(self.read_outcome(model, many));
+                }
                 let many = shape::scatter(model, parsed.tree, text, query, &level, self.parameters);
                 let merged =
                     many.as_ref().is_ok_and(|scatter| rows.are_merged(scatter) && scatter.style == TextStyle::NONE);
@@ -472,6 +482,9 @@ impl Analyzer<'_> {
                 Ok(Many::Scatter(scatter))
             }
             Err(fault) if model.refs.is_empty() && model.needs().len() <= 1 => Err(fault),
+            Err(fault) if model.uses.locks_copies => Err(fault.hint(
+                "Lock the reference table's rows in a statement of their own, or the sharded table's alone: FOR UPDATE OF table.",
+            )),
             Ok(_) if model.uses.writing_cte => Err(Obstacle::new(rows.not_merged()).fault()),
             Err(fault) if model.uses.writing_cte => Err(refused(&fault, "WITH contains a statement that changes data")),
             other => {
@@ -493,7 +506,13 @@ impl Analyzer<'_> {
             return outcome_at(place, &self.scope, Why::Unsharded);
         }
         if uses.home.is_some() {
-            return Outcome::Home(if uses.home_function { Why::NoTable } else { Why::Unsharded });
+            let why = match (uses.home_function, uses.locks_copies) {
+                (true, _) => Why::NoTable,
+                // A lock on a row is one that all sessions meet.
+                (false, true) => Why::Reference,
+                (false, false) => Why::Unsharded,
+            };
+            return Outcome::Home(why);
         }
         let base = self.scope.base();
         if uses.system.is_some() {
@@ -508,8 +527,6 @@ impl Analyzer<'_> {
             || uses.writing_cte;
         match (uses.reference.is_some(), local) {
             (true, false) => Outcome::Any(Why::Reference),
-            // A lock on a row is one that all sessions meet.
-            (true, true) if uses.locking => Outcome::Home(Why::Reference),
             (true, true) => outcome_at(&base, &self.scope, Why::Reference),
             (false, false) if base.is_home(&self.scope) => Outcome::Any(Why::NoTable),
             // Types, operators and functions can be those of the schema.

@@ -465,6 +465,7 @@ impl Model<'_> {
             }
             Relation::Reference { name, table } => {
                 self.leaves[id].columns = self.columns_of(id, table.as_deref());
+                self.copies.push((id, name.name.clone()));
                 self.uses.reference.get_or_insert(name.name);
             }
             Relation::Unsharded { table, place } => {

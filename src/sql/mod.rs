@@ -4,6 +4,7 @@ pub mod advice;
 pub mod analyze;
 mod carried;
 pub mod changes;
+pub mod claim;
 mod clock;
 mod closed;
 mod colnames;
@@ -35,6 +36,7 @@ pub mod keys;
 pub(crate) mod lexer;
 mod limit;
 mod literals;
+pub mod locking;
 mod matches;
 mod members;
 mod merge_keys;
@@ -89,6 +91,8 @@ pub use changes::Change;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     Read,
+    /// It reads, and locks rows until its transaction ends.
+    Lock,
     Write,
 }
 

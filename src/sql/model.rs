@@ -227,7 +227,10 @@ pub(crate) struct Uses {
     pub user_function: Option<Box<str>>,
     pub runs_sql: Option<Box<str>>,
     pub system_column: Option<Box<str>>,
+    /// It locks rows.
     pub locking: bool,
+    /// It locks rows of a reference table.
+    pub locks_copies: bool,
     pub sample: bool,
     /// INSERT, UPDATE or DELETE anywhere below the top.
     pub writing_cte: bool,
@@ -330,6 +333,8 @@ pub(crate) struct Model<'s> {
     pub parameters: HashMap<u16, u32>,
     pub levels: Vec<Level>,
     pub leaves: Vec<Leaf>,
+    /// The leaves that scan reference tables, and their names.
+    pub copies: Vec<(LeafId, Box<str>)>,
     pub nodes: Vec<Node>,
     pub refs: Vec<Reference>,
     pub edges: Vec<(NodeId, NodeId)>,
@@ -380,6 +385,7 @@ impl<'s> Model<'s> {
             parameters,
             levels: Vec::new(),
             leaves: Vec::new(),
+            copies: Vec::new(),
             nodes: Vec::new(),
             refs: Vec::new(),
             edges: Vec::new(),

@@ -16,7 +16,7 @@ use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::analyze::Analyzer;
 use crate::sql::clock::{Calls, Clock};
 use crate::sql::defaults::evaluated;
-use crate::sql::delivery::{Delivery, Depot, DepotColumn, DepotKey, Landing, Moved, Place, Taking, Verb};
+use crate::sql::delivery::{Delivery, Depot, DepotColumn, DepotKey, Draws, Landing, Moved, Place, Taking, Verb};
 use crate::sql::exprs::At;
 use crate::sql::finish::{Parsed, is_same_at_home};
 use crate::sql::from::is_only;
@@ -94,6 +94,7 @@ impl Moving<'_> {
             taking: self.taking(text)?,
             verb: Verb::Update,
             moved: Some(Moved { assigned: assigned(self.update).map(Into::into).collect(), takes_over }),
+            draws: Draws::default(),
         };
         Ok(Delivery { finish, landing: Arc::new(landing) })
     }

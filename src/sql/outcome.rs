@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid, QualifiedName, ShardId, ShardSet};
+use crate::sql::claim::Claim;
 use crate::sql::combine::Combine;
 use crate::sql::create_as::CreateAs;
 use crate::sql::delivery::{Delivery, Depot};
@@ -81,6 +82,7 @@ pub enum Many {
     Finish(Arc<Finish>),
     Deliver(Arc<Delivery>),
     Supply(Arc<Supply>),
+    Claim(Arc<Claim>),
 }
 
 /// A Postgres finishes the statement on rows that are pulled from the shards.
