@@ -117,6 +117,36 @@ fn limit_locks_what_it_returns_and_nothing_else() {
     assert!(world.prepared().is_empty());
 }
 
+/// More candidates than are asked for or locked at a time, half of them locked by somebody else; and what may be held.
+#[test]
+fn long_lists_are_claimed_in_pieces() {
+    let world = Sharded::create("locks_long", "merge_max_bytes = \"256kB\"");
+    let mut holder = world.connect();
+    holder.must("INSERT INTO items SELECT n, 0, 'item ' || n FROM generate_series(61, 3000) n");
+    holder.must("BEGIN");
+    assert_eq!(holder.values("SELECT id FROM items WHERE id % 2 = 0 AND id <= 2000 FOR UPDATE").len(), 1000);
+    let mut raw = world.connect();
+    raw.must("BEGIN");
+    let limited = "SELECT id FROM items ORDER BY id LIMIT 1300 OFFSET 100 FOR UPDATE SKIP LOCKED";
+    let left: Vec<i32> = (1..=3000).filter(|id| id % 2 == 1 || *id > 2000).collect();
+    for _ in 0..2 {
+        assert_eq!(ints(raw.values(limited)), left[100..1400]);
+    }
+    assert_eq!(free(&world).len(), 600);
+    raw.must("ROLLBACK");
+    holder.must("ROLLBACK");
+    // Waiting for nobody, in order, and without any order.
+    assert_eq!(
+        ints(raw.values("SELECT id FROM items ORDER BY id DESC LIMIT 600 FOR SHARE")),
+        (2401..=3000).rev().collect::<Vec<i32>>()
+    );
+    assert_eq!(raw.values("SELECT id FROM items LIMIT 700 FOR UPDATE SKIP LOCKED").len(), 700);
+    let held = "SELECT id FROM items ORDER BY repeat(name, 100) COLLATE \"C\" LIMIT 2500 FOR UPDATE SKIP LOCKED";
+    let reply = raw.simple(held);
+    assert_eq!((reply.code(), reply.status), ("53400", b'I'), "{}", reply.text());
+    assert_eq!(free(&world).len(), 3000);
+}
+
 /// A worker that waits for its first row gets what is left of it, and does not touch the rows behind it.
 #[test]
 fn limit_waits_in_order_and_checks_again() {

@@ -283,6 +283,25 @@ fn transactions_are_checked_when_they_end() {
     world.check();
 }
 
+/// What Postgres itself puts off to the end of a transaction is noted too.
+#[test]
+fn deferred_triggers_come_before_the_registry() {
+    let world = World::create("uniq_late");
+    world.db.everywhere(
+        "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+           UPDATE public.users SET email = 'late@' || email WHERE tenant = NEW.tenant AND id = NEW.id AND email LIKE 'soon%'; RETURN NULL; END $$; \
+         CREATE CONSTRAINT TRIGGER late AFTER INSERT ON users DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late()",
+    );
+    let mut raw = world.connect();
+    raw.must(&world.row(0, 1, "soon"));
+    assert_eq!(world.emails(), ["{late@soon}"]);
+    world.check();
+    raw.must("BEGIN");
+    raw.must(&world.row(1, 1, "soon"));
+    duplicate(&raw.simple("COMMIT"), "users_email_key", "(email)=(late@soon)");
+    world.check();
+}
+
 #[test]
 fn two_routers_never_both_register_a_value() {
     let world = World::create("uniq_race");

@@ -163,8 +163,10 @@ pub fn take(rules: &[UniqueRule], shards: &[&str]) -> String {
         let texts: Vec<String> = rules.iter().map(|rule| quote_literal(&of(rule))).collect();
         format!("ARRAY[{}]::pg_catalog.text[]", texts.join(", "))
     };
+    // What is deferred could change values once more.
     format!(
-        "SELECT of_scope, of_value, shown, changed FROM pgloom.unique_take({}, {}, {}, {})",
+        "SET CONSTRAINTS ALL IMMEDIATE; \
+         SELECT of_scope, of_value, shown, changed FROM pgloom.unique_take({}, {}, {}, {})",
         array(&UniqueRule::scope),
         array(&|rule| fingerprint(&rule.scope(), shards.iter().copied())),
         array(&table_of),

@@ -311,11 +311,9 @@ impl<'a> Claiming<'a> {
         Ok(locked)
     }
 
-    /// What is suspended is over.
+    /// The portals are closed, also those that have told all: in a block they would stand in the way of the next ones.
     async fn close(&mut self, session: &mut Session) -> Result<(), ScatterError> {
-        let open = self.shards.iter().zip(&self.open).filter(|(_, open)| **open).map(|(shard, _)| *shard);
-        let open: Vec<ShardId> = open.collect();
-        let mut servers = session.held.servers(&open);
+        let mut servers = session.held.servers(&self.shards);
         for server in &mut servers {
             request::close(&mut server.out, request::Target::Portal, PORTAL)?;
             server.inflight.push(Owed::Close(Audience::Router));

@@ -89,6 +89,10 @@ pub(crate) fn claim(
     let text = of.text.get(parsed.bytes.clone()).unwrap_or_default();
     let unread = || simple_only("its text cannot be changed with certainty");
     let locks = LockText::cut(text).ok_or_else(unread)?;
+    if locks.weak {
+        // What is read behind the lock could be another version of the row.
+        return Err(simple_only("a row that is locked FOR KEY SHARE can be changed by others").hint("Use FOR SHARE."));
+    }
     let tree = super::parse(&locks.without).ok_or_else(unread)?;
     let plain = is_faithful(&tree, &locks.without, of.scope.standard_strings) && !text.contains("pgloom_");
     if !plain || of.parameters > OWN_PARAMETERS {

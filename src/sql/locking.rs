@@ -60,6 +60,8 @@ pub(crate) struct LockText {
     /// The statement with blanks in its place: everything else stands where it stood.
     pub without: String,
     pub busy: Busy,
+    /// FOR KEY SHARE: others may change the row meanwhile, but for its keys.
+    pub weak: bool,
 }
 
 impl LockText {
@@ -101,7 +103,7 @@ impl LockText {
         };
         let blank: String = clause.chars().map(|c| if c == '\n' { c } else { ' ' }).collect();
         let without = format!("{}{blank}{}", text.get(..bytes.start)?, text.get(bytes.end..)?);
-        Some(Self { clause: clause.to_owned(), without, busy })
+        Some(Self { clause: clause.to_owned(), without, busy, weak: word(top.get(start + 1)?, "key") })
     }
 }
 

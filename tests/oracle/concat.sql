@@ -205,7 +205,7 @@ SELECT o.*, o.id + 1 AS next FROM orders o WHERE o.id > 3 ORDER BY next DESC, te
 -- params: 4, 6
 -- types: int4, int8
 -- forms: simple, text, binary
-SELECT id, name FROM tenants WHERE id > $1 ORDER BY name COLLATE "C" DESC, id LIMIT $2 FOR KEY SHARE
+SELECT id, name FROM tenants WHERE id > $1 ORDER BY name COLLATE "C" DESC, id LIMIT $2 FOR NO KEY UPDATE
 
 -- forms: simple, text, binary
 SELECT t.id, c.id FROM tenants t JOIN customers c ON c.tenant_id = t.id ORDER BY t.id, c.id FOR UPDATE OF t, c SKIP LOCKED
