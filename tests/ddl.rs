@@ -265,6 +265,27 @@ fn partitions_that_others_make_are_known_when_they_are_named() {
     let inserted = client.extended(&format!("INSERT INTO items_24 VALUES {}", rows(2024)), &[], &[] as &[Value], 0);
     assert!(inserted.error.is_none(), "{:?}", inserted.error);
     assert_eq!(client.value("SELECT count(*) FROM items_24"), "80");
+    // In the middle of a pipeline, whose answers come in their order.
+    let mut late = world.connect();
+    late.must("SELECT count(*) FROM plain");
+    for server in &world.db.cluster.shards {
+        server
+            .connect(&world.db.name)
+            .must("CREATE TABLE items_26 PARTITION OF items FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')");
+    }
+    let run =
+        |sql: &str| [message::parse("", sql, &[]), message::bind("", "", &[], &[]), message::execute("", 0)].concat();
+    let batch = [
+        run("SELECT 'first'"),
+        run(&format!("INSERT INTO items_26 VALUES {}", rows(2026))),
+        run("SELECT count(*) FROM items_26"),
+        message::sync(),
+    ];
+    let reply = late.exchange(&batch.concat(), None);
+    assert!(reply.error.is_none(), "{:?}", reply.error);
+    let tags: Vec<_> = reply.answers.iter().filter_map(|answer| answer.tag.clone()).collect();
+    assert_eq!(tags, ["SELECT 1", "INSERT 0 40", "SELECT 1"]);
+    assert_eq!(client.value("SELECT count(*) FROM items_26"), "40");
     // Temporary tables and names that nobody has.
     client.must("CREATE TEMP TABLE scratch (x int); INSERT INTO scratch VALUES (1)");
     assert_eq!(client.value("SELECT count(*) FROM scratch"), "1");

@@ -372,3 +372,38 @@ fn columns_are_filled_with_one_time() {
     router.must("ALTER TABLE items ADD COLUMN empty date DEFAULT nullif(current_date, current_date)");
     assert_eq!(router.value("SELECT count(empty) FROM items"), "0");
 }
+
+/// A family whose members the configuration places differently is of no use, however it came to be; its own rows are.
+#[test]
+fn families_that_are_torn_are_refused() {
+    let world = World::create("def_torn");
+    for server in world.db.cluster.shards.iter().chain([&world.db.cluster.oracle]) {
+        server.connect(&world.db.name).must(
+            "CREATE TABLE logs (id int, word text) PARTITION BY LIST (word); CREATE TABLE wordy PARTITION OF logs DEFAULT; \
+             CREATE VIEW seen AS SELECT * FROM logs; CREATE TABLE plain (id int); CREATE TABLE items () INHERITS (plain); \
+             CREATE TABLE above (id int); ALTER TABLE plain INHERIT above; CREATE TABLE alone (id int)",
+        );
+    }
+    let mut router = world.through();
+    support::eventually(10, "the router knows the tables", || router.simple("SELECT * FROM logs").code() == "0A000");
+    for sql in [
+        "SELECT * FROM logs",
+        "INSERT INTO logs VALUES (1, 'x')",
+        "UPDATE logs SET word = 'y' WHERE id = 1",
+        "COPY logs TO STDOUT",
+        "SELECT count(*) FROM seen",
+        "SELECT * FROM plain",
+        "SELECT * FROM above",
+        "DELETE FROM above",
+        "EXPLAIN SELECT * FROM above",
+    ] {
+        let reply = router.simple(sql);
+        assert_eq!(reply.code(), "0A000", "{sql}: {:?}", reply.error);
+    }
+    let refused = router.simple("SELECT * FROM above").error.unwrap();
+    assert!(refused.to_string().contains("is a partition or child of"), "{refused}");
+    let named = router.simple("SELECT 'logs' AS logs_").error;
+    assert!(named.is_none(), "{named:?}");
+    router.must("INSERT INTO alone VALUES (1)");
+    assert_eq!(router.value("SELECT count(*) FROM alone"), "1");
+}

@@ -28,6 +28,8 @@ pub async fn tell(database: &Database, router: &str) {
 
 /// Reads the catalog whenever another router has run DDL. Never ends.
 pub async fn follow(database: Arc<Database>, router: Box<str>) {
+    // The first look makes what the router needs on the shards: read before that, the catalog would be another one afterwards.
+    let _ = database.look().await;
     loop {
         if let Err(fault) = listen(&database, &router).await {
             tracing::debug!(database = %database.name, error = %fault, "news of definitions are not heard");

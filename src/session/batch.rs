@@ -67,10 +67,11 @@ impl Reload {
 }
 
 impl Session {
-    /// A statement of the open transaction may have written rows.
+    /// A statement may have written rows.
     pub(super) fn note_rows(&mut self, analysis: &Analysis) {
         let defines = analysis.kind == StatementKind::Ddl && !matches!(analysis.outcome, Outcome::CreateAs(_));
-        self.tx.wrote_rows |= self.tx.is_open() && analysis.access == Access::Write && !defines;
+        // Also outside of one: what stands in a pipeline becomes part of one that begins behind it.
+        self.tx.wrote_rows |= analysis.access == Access::Write && !defines;
     }
 
     /// A statement has run that may have changed the catalog: on this shard alone, or wherever.

@@ -67,6 +67,7 @@ use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{SessionSettings, SettingsTable};
 use crate::exec::client::{Client, Idle};
 use crate::fault::{Blame, Fault, SqlState};
+use crate::ids::QualifiedName;
 use crate::metrics::{Metrics, QueryClass};
 use crate::net::ClientStream;
 use crate::plan::cache::PlanCache;
@@ -214,8 +215,8 @@ pub struct Session {
     /// The client knows that its transactions over several shards are not atomic.
     told_best_effort: bool,
     told: create_as::Told,
-    /// Names that nobody knew, and that turned out to be temporary tables, under the catalog of this generation.
-    temporaries: (u64, HashSet<Box<str>>),
+    /// Under the catalog of this generation: names that nobody knows, in a session that has temporary tables.
+    temporaries: (u64, HashSet<QualifiedName>),
 }
 
 impl Session {

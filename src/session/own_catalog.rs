@@ -99,26 +99,37 @@ impl Session {
     /// Whether the home shard has something of a name that nobody here knows: a partition that counted as a table of the home shard would be
     /// read and written in the wrong place.
     async fn is_made_elsewhere(&mut self, analysis: &Analysis) -> Result<bool, Failure> {
+        if analysis.unknown.is_empty() {
+            return Ok(false);
+        }
         let generation = self.view.catalog.generation;
         if self.temporaries.0 != generation {
             self.temporaries = (generation, HashSet::new());
         }
-        let names = analysis.unknown.iter().filter(|name| !self.temporaries.1.contains(*name));
-        let found: Vec<String> = names.map(|name| format!("pg_catalog.to_regclass({})", quote_literal(name))).collect();
-        if found.is_empty() {
+        let names: Vec<String> = analysis
+            .unknown
+            .iter()
+            .filter(|name| !self.temporaries.1.contains(*name))
+            .map(|name| format!("({}, {})", quote_literal(&name.schema), quote_literal(&name.name)))
+            .collect();
+        if names.is_empty() {
             return Ok(false);
         }
-        if self.tx.is_open() {
-            self.rest_open().await?;
-        }
-        let sql =
-            format!("SELECT DISTINCT relpersistence FROM pg_catalog.pg_class WHERE oid IN ({})", found.join(", "));
-        let kinds = self.ask(self.view.topology.home, &sql, false).await?;
-        let temporary = |row: &Vec<Option<String>>| row.iter().flatten().any(|kind| kind == "t");
-        if !kinds.is_empty() && kinds.iter().all(temporary) {
+        let sql = format!(
+            "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND (n.nspname, c.relname) IN ({}) LIMIT 1",
+            names.join(", ")
+        );
+        let home = self.view.topology.home;
+        // What the session's own connection is at is not disturbed, and a transaction there may see an older catalog.
+        let found = match self.tx.is_open() || self.batch.open.is_some() {
+            true => crate::control::connect(&self.database, home).await?.query(&sql).await?,
+            false => self.ask(home, &sql, false).await?,
+        };
+        if found.is_empty() && self.held.iter().any(|held| held.temporary) {
             self.temporaries.1.extend(analysis.unknown.iter().cloned());
         }
-        Ok(kinds.iter().any(|row| !temporary(row)))
+        Ok(!found.is_empty())
     }
 }
 

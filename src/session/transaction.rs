@@ -86,6 +86,7 @@ impl Transaction {
     pub fn begin(&mut self, modes: &str, settings: &Arc<SessionSettings>) {
         if self.state == TxState::None {
             self.settings = Some(Arc::clone(settings));
+            self.wrote_rows = false;
         }
         self.state = TxState::Block;
         self.modes = modes.into();

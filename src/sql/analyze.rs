@@ -52,8 +52,8 @@ pub struct Analysis {
     pub sequences: Option<Box<SequenceUse>>,
     /// It writes a distributed table that the catalog does not know, so that nothing is known of its defaults.
     pub unseen: bool,
-    /// Names of relations that nobody knows, as SQL: there may be some that another router has made.
-    pub unknown: Box<[Box<str>]>,
+    /// Relations that its names could mean and that nobody knows: there may be one that another router has made.
+    pub unknown: Box<[QualifiedName]>,
     /// Relations and schemas that it makes or drops, where schemas are placed: names mean something else behind it.
     pub changes: Box<[Change]>,
     /// What its names mean, as a hash; `None`: whatever the search path says.

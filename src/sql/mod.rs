@@ -81,7 +81,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::catalog::Catalog;
-use crate::ids::ShardId;
+use crate::ids::{QualifiedName, ShardId};
 use crate::topology::Topology;
 
 pub use analyze::Analysis;
@@ -115,8 +115,8 @@ pub struct NameScope<'a> {
     pub unknown: Option<&'a Unknown>,
 }
 
-/// Names of relations, as SQL, that neither the catalog nor the topology knows: another router may have made them.
-pub type Unknown = std::cell::RefCell<Vec<Box<str>>>;
+/// Relations that a name could mean and that neither the catalog nor the topology knows: another router may have made one.
+pub type Unknown = std::cell::RefCell<Vec<QualifiedName>>;
 
 /// How deep expressions and queries may nest. The parser counts a level for each pair of parentheses and each subquery.
 const MAX_DEPTH: usize = 64;

@@ -9,7 +9,6 @@ use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use crate::catalog::{RelationKind, Table};
 use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName, ShardId};
-use crate::sql::pulls::quoted;
 use crate::sql::{NameScope, changes, families};
 use crate::topology::TableRule;
 
@@ -106,13 +105,18 @@ impl NameScope<'_> {
         let Some(unknown) = self.unknown.filter(|_| self.temporary.is_none() && !self.topology.is_all_home()) else {
             return;
         };
-        let name = match schema {
-            Some(schema) => format!("{}.{}", quoted(schema), quoted(name)),
-            None => quoted(name),
+        let schemas: Vec<&str> = match schema {
+            Some(schema) => vec![schema],
+            None => {
+                self.search_path.iter().map(|schema| &**schema).filter(|schema| !is_system_schema(schema)).collect()
+            }
         };
         let mut unknown = unknown.borrow_mut();
-        if !unknown.iter().any(|known| **known == *name) {
-            unknown.push(name.into());
+        for schema in schemas {
+            let name = QualifiedName::new(schema, name);
+            if !unknown.contains(&name) {
+                unknown.push(name);
+            }
         }
     }
 

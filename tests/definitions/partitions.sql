@@ -218,3 +218,21 @@ SELECT count(*) FROM logs;
 COMMIT;
 SELECT count(*) FROM logs_named;
 DROP TABLE logs;
+
+-- Rows copied into a table and into its partition, whose columns stand in another order.
+-- script
+-- stdin: 2024-01-01\t1\n2024-01-02\t2\n2024-01-03\t3\n2024-01-04\t4\n2024-01-05\t5\n
+CREATE TABLE logs (id int, day date) PARTITION BY RANGE (day);
+CREATE TABLE logs_named (day date, id int);
+ALTER TABLE logs ATTACH PARTITION logs_named FOR VALUES FROM ('2024-01-01') TO ('2024-02-01');
+COPY logs_named FROM STDIN;
+COPY logs (day, id) FROM STDIN;
+SELECT id, count(*) FROM logs_named GROUP BY id ORDER BY id;
+SELECT * FROM logs_named WHERE id = 3;
+COPY (SELECT * FROM logs_named ORDER BY id) TO STDOUT;
+COPY logs_named TO STDOUT;
+PREPARE one (int) AS SELECT count(*) FROM logs_named WHERE id = $1;
+EXECUTE one(2);
+ALTER TABLE logs DETACH PARTITION logs_named;
+EXECUTE one(2);
+DROP TABLE logs, logs_named;

@@ -231,8 +231,8 @@ pub(crate) fn column(mut words: Words<'_>) -> Option<ColumnElement> {
             column.default = Some(words.text_of(start..words.at).to_owned());
             column.default_bytes = words.bytes_of(start..words.at);
         } else if words.take("generated") {
-            let identity = (0..4).any(|ahead| words.is(ahead, "identity"));
-            column.identity |= identity;
+            let _ = words.take_all(&["by", "default"]) || words.take("always");
+            column.identity |= words.take_all(&["as", "identity"]);
         } else {
             words.skip_one();
         }
