@@ -146,6 +146,7 @@ fn rows_move_to_the_shards_of_their_keys_and_back() {
     let counts: Vec<u64> =
         world.on_each("SELECT count(*) FROM big").iter().map(|count| count.parse().unwrap()).collect();
     assert!(counts.iter().all(|count| *count > 1000), "{counts:?}");
+    assert!(world.router.http("/metrics").1.contains("pgloom_moved_rows_total 18182\n"));
     // Each is where its key leads.
     for k in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] {
         assert_eq!(client.value(&format!("SELECT count(*) FROM big WHERE k = {k}")), "1");
