@@ -77,9 +77,11 @@ impl Lone {
                 let _ = kill_process(pid, signal);
             }
         };
+        let children = || fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        // One that is killed has no children any more when it is asked.
+        let before = children();
         send(pid);
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        children.split_whitespace().for_each(send);
+        before.split_whitespace().chain(children().split_whitespace()).for_each(send);
     }
 
     /// As a machine that loses its power: no process of it says good-bye.
