@@ -206,7 +206,9 @@ fn what_cannot_hold_across_shards_is_refused_and_nothing_is_changed() {
          CREATE TRIGGER t BEFORE INSERT ON e FOR EACH ROW EXECUTE FUNCTION f(); \
          CREATE TABLE g (k bigint, i int); CREATE TABLE h (k int); INSERT INTO h VALUES (1), (2), (NULL); \
          CREATE TABLE p (k int) PARTITION BY LIST (k); CREATE TABLE r (k int) ; ALTER TABLE r ENABLE ROW LEVEL SECURITY; \
-         CREATE TABLE x (k int, EXCLUDE (k WITH =))",
+         CREATE TABLE x (k int, EXCLUDE (k WITH =)); CREATE TABLE y (k int); CREATE TABLE z (k int); \
+         CREATE PROCEDURE fill() LANGUAGE plpgsql AS 'BEGIN INSERT INTO y VALUES (1); END'; \
+         CREATE PROCEDURE drain() LANGUAGE sql BEGIN ATOMIC DELETE FROM z; END",
     );
     let mut refused = |sql: &str, code: &str, word: &str| {
         let error = client.simple(sql).error.unwrap_or_else(|| panic!("{sql}"));
@@ -227,6 +229,8 @@ fn what_cannot_hold_across_shards_is_refused_and_nothing_is_changed() {
     refused("SELECT pgloom.distribute('p', 'k')", "0A000", "partitioned");
     refused("SELECT pgloom.distribute('r', 'k')", "0A000", "row security");
     refused("SELECT pgloom.distribute('x', 'k')", "0A000", "exclusion");
+    refused("SELECT pgloom.distribute('y', 'k')", "0A000", "fill()");
+    refused("SELECT pgloom.reference('z')", "0A000", "drain()");
     refused("SELECT pgloom.distribute('items', 'id')", "55000", "configuration");
     refused("SELECT pgloom.undistribute('places')", "55000", "configuration");
     refused("SELECT pgloom.undistribute('plain')", "55000", "not distributed");
