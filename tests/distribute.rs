@@ -146,6 +146,7 @@ fn rows_move_to_the_shards_of_their_keys_and_back() {
     let counts: Vec<u64> =
         world.on_each("SELECT count(*) FROM big").iter().map(|count| count.parse().unwrap()).collect();
     assert!(counts.iter().all(|count| *count > 1000), "{counts:?}");
+    assert!(world.router.http("/metrics").1.contains("pgloom_moved_rows_total 18182\n"));
     // Each is where its key leads.
     for k in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] {
         assert_eq!(client.value(&format!("SELECT count(*) FROM big WHERE k = {k}")), "1");
@@ -205,7 +206,9 @@ fn what_cannot_hold_across_shards_is_refused_and_nothing_is_changed() {
          CREATE TRIGGER t BEFORE INSERT ON e FOR EACH ROW EXECUTE FUNCTION f(); \
          CREATE TABLE g (k bigint, i int); CREATE TABLE h (k int); INSERT INTO h VALUES (1), (2), (NULL); \
          CREATE TABLE p (k int) PARTITION BY LIST (k); CREATE TABLE r (k int) ; ALTER TABLE r ENABLE ROW LEVEL SECURITY; \
-         CREATE TABLE x (k int, EXCLUDE (k WITH =))",
+         CREATE TABLE x (k int, EXCLUDE (k WITH =)); CREATE TABLE y (k int); CREATE TABLE z (k int); \
+         CREATE PROCEDURE fill() LANGUAGE plpgsql AS 'BEGIN INSERT INTO y VALUES (1); END'; \
+         CREATE PROCEDURE drain() LANGUAGE sql BEGIN ATOMIC DELETE FROM z; END",
     );
     let mut refused = |sql: &str, code: &str, word: &str| {
         let error = client.simple(sql).error.unwrap_or_else(|| panic!("{sql}"));
@@ -226,6 +229,8 @@ fn what_cannot_hold_across_shards_is_refused_and_nothing_is_changed() {
     refused("SELECT pgloom.distribute('p', 'k')", "0A000", "partitioned");
     refused("SELECT pgloom.distribute('r', 'k')", "0A000", "row security");
     refused("SELECT pgloom.distribute('x', 'k')", "0A000", "exclusion");
+    refused("SELECT pgloom.distribute('y', 'k')", "0A000", "fill()");
+    refused("SELECT pgloom.reference('z')", "0A000", "drain()");
     refused("SELECT pgloom.distribute('items', 'id')", "55000", "configuration");
     refused("SELECT pgloom.undistribute('places')", "55000", "configuration");
     refused("SELECT pgloom.undistribute('plain')", "55000", "not distributed");

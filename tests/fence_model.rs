@@ -9,7 +9,6 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 
 const HOME: usize = 0;
 const SHARDS: usize = 2;
-const ROUTERS: usize = 2;
 
 /// Where the rows of the only table are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,7 +75,7 @@ struct World {
     stored: Rules,
     fences: [u8; SHARDS],
     rows: At,
-    routers: [Router; ROUTERS],
+    routers: Vec<Router>,
     mover: Mover,
     /// How many changes may still begin.
     changes: u8,
@@ -129,6 +128,7 @@ impl Rule {
 
 struct Fence {
     rule: Rule,
+    routers: usize,
     changes: u8,
 }
 
@@ -298,7 +298,7 @@ impl Model for Fence {
             stored: rules,
             fences: [0; SHARDS],
             rows: At::Home,
-            routers: [router; ROUTERS],
+            routers: vec![router; self.routers],
             mover: Mover::Idle,
             changes: self.changes,
             wrong: false,
@@ -331,9 +331,18 @@ impl Model for Fence {
 }
 
 impl Fence {
+    fn holds(routers: usize, changes: u8) {
+        let start = std::time::Instant::now();
+        let checker = Fence { rule: Rule::Right, routers, changes }.checker().threads(2).spawn_bfs().join();
+        let (states, seconds) = (checker.unique_state_count(), start.elapsed().as_secs_f64());
+        println!("{routers} routers, {changes} changes: {states} states, {seconds:.1} s");
+        checker.assert_properties();
+    }
+
+    /// The checker finds a way to break the promise; it is printed.
     fn breaks(rule: Rule, changes: u8) {
         let found = HasDiscoveries::AllOf(BTreeSet::from([SAFE]));
-        let checker = Fence { rule, changes }.checker().finish_when(found).spawn_bfs().join();
+        let checker = Fence { rule, routers: 2, changes }.checker().finish_when(found).spawn_bfs().join();
         let Some(path) = checker.discovery(SAFE) else {
             panic!("{rule:?}: no counterexample in {} states", checker.unique_state_count());
         };
@@ -343,10 +352,12 @@ impl Fence {
 
 #[test]
 fn nobody_acts_on_a_placement_that_is_over() {
-    let start = std::time::Instant::now();
-    let checker = Fence { rule: Rule::Right, changes: 2 }.checker().threads(2).spawn_bfs().join();
-    println!("{} states, {:.1} s", checker.unique_state_count(), start.elapsed().as_secs_f64());
-    checker.assert_properties();
+    Fence::holds(2, 1);
+}
+
+#[test]
+fn one_router_follows_there_and_back() {
+    Fence::holds(1, 3);
 }
 
 #[test]

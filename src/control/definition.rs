@@ -151,7 +151,12 @@ impl Reader<'_> {
              UNION ALL SELECT DISTINCT 'is named by function ' || p.proname || '() of trigger \"' || t.tgname || '\"' \
                  FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid \
                  JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
-                 WHERE {user} AND NOT t.tgisinternal AND t.tgrelid <> {id} AND p.prosrc ~* {mentions}"
+                 WHERE {user} AND NOT t.tgisinternal AND t.tgrelid <> {id} AND p.prosrc ~* {mentions} \
+             UNION ALL SELECT 'is named by procedure ' || p.proname || '()' FROM pg_catalog.pg_proc p \
+                 JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+                 WHERE {user} AND p.prokind = 'p' AND (p.prosrc ~* {mentions} OR EXISTS (SELECT FROM pg_catalog.pg_depend d \
+                   WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid \
+                     AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = {id}))"
         );
         self.definition.obstacles = self.texts(&sql).await?;
         Ok(())

@@ -256,23 +256,42 @@ fn elsewhere() -> Fault {
     .hint("They stay on the shard that was the home shard when the first one was made: make it the home shard again.")
 }
 
-/// The connections, of whichever router, that still work under rules of before the fence.
-///
-/// # Errors
-/// A shard cannot be reached, or its fence is not raised: nothing is known then.
-pub async fn holders(database: &Arc<Database>, closing: &Closing) -> Result<Vec<Holder>, Fault> {
-    let shards = database.cluster.load().topology.shards.len();
-    let asks = (0..shards).map(|at| holders_on(database, ShardId(at as u16), closing.fence));
-    let found = futures::future::try_join_all(asks).await?;
-    Ok(found.into_iter().flatten().collect())
+/// Looks at every shard for connections, of whichever router, that still work under rules of before a fence.
+pub struct Lookout {
+    servers: Vec<(ShardId, Backend)>,
+    fence: Epoch,
 }
 
-async fn holders_on(database: &Arc<Database>, shard: ShardId, fence: Epoch) -> Result<Vec<Holder>, Fault> {
-    let mut server = super::connect(database, shard).await?;
-    let raised = database.rules.fence_of(&mut server).await?;
-    if raised < fence {
-        return Err(Fault::new(SqlState::INTERNAL_ERROR, "the fence of a shard was lowered"));
+impl Lookout {
+    /// # Errors
+    /// A shard cannot be reached, or its fence is not raised: nothing is known then.
+    pub async fn new(database: &Arc<Database>, closing: &Closing) -> Result<Self, Fault> {
+        let shards = database.cluster.load().topology.shards.len();
+        let fence = closing.fence;
+        let asks = (0..shards).map(|at| async move {
+            let shard = ShardId(u16::try_from(at).map_err(|_| unreadable())?);
+            let mut server = super::connect(database, shard).await?;
+            match database.rules.fence_of(&mut server).await? >= fence {
+                true => Ok((shard, server)),
+                false => Err(Fault::new(SqlState::INTERNAL_ERROR, "the fence of a shard was lowered")),
+            }
+        });
+        Ok(Self { servers: futures::future::try_join_all(asks).await?, fence })
     }
+
+    /// Where there are none, there will be none.
+    ///
+    /// # Errors
+    /// The loss of a connection.
+    pub async fn holders(&mut self) -> Result<Vec<Holder>, Fault> {
+        let fence = self.fence;
+        let asks = self.servers.iter_mut().map(|(shard, server)| holders_on(*shard, server, fence));
+        let found = futures::future::try_join_all(asks).await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+}
+
+async fn holders_on(shard: ShardId, server: &mut Backend, fence: Epoch) -> Result<Vec<Holder>, Fault> {
     let rows = server
         .query(&format!(
             "SELECT l.pid, coalesce(a.usename, '?'), coalesce(a.state, '?') FROM pg_catalog.pg_locks l \

@@ -166,6 +166,7 @@ impl Session {
                 return Err(Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to user request").into());
             }
             seen += fetched;
+            self.shared.metrics.moved_rows.inc_by(fetched);
             if told.elapsed() >= TELL {
                 told = Instant::now();
                 self.tell_progress(seen, estimate);
@@ -241,6 +242,7 @@ impl Session {
         match (carried, ended) {
             (Ok(rows), Ok(copied)) => {
                 self.check_count(rows.first().copied().unwrap_or(0), copied)?;
+                self.shared.metrics.moved_rows.inc_by(copied);
                 Ok(copied)
             }
             (_, Err(error)) | (Err(error), Ok(_)) => Err(self.scatter_failure(error, false).await),

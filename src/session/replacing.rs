@@ -8,7 +8,7 @@ use crate::backend::rules::changed;
 use crate::control::catalog;
 use crate::control::definition::fits::{Target, obstacles};
 use crate::control::definition::{self, Definition, exists, quoted};
-use crate::control::rules::{self, CLOSING, Closing, Holder};
+use crate::control::rules::{self, CLOSING, Closing, Holder, Lookout};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{DistributionId, Epoch, QualifiedName, ShardId};
 use crate::session::placed::PAUSE;
@@ -74,13 +74,14 @@ impl Session {
         }
         let slot = Arc::clone(&self.slot);
         let _waiting = slot.wait();
+        let mut lookout = Lookout::new(&database, closing).await?;
         let until = Instant::now() + CLOSING;
         loop {
             // What this session keeps moves on too.
             for at in 0..self.held.len() {
                 self.keep_marked(at).await?;
             }
-            let holders = rules::holders(&database, closing).await?;
+            let holders = lookout.holders().await?;
             if holders.is_empty() {
                 return Ok(());
             }
