@@ -618,14 +618,17 @@ fn check_functions(model: &Model<'_>, outcome: &Outcome) -> Option<Fault> {
             "Run the query itself.",
         ));
     }
-    let name = model.uses.unsafe_function.as_ref()?;
-    Some(Fault::unsupported(
+    model.uses.unsafe_function.as_deref().map(unsafe_function)
+}
+
+pub(crate) fn unsafe_function(name: &str) -> Fault {
+    Fault::unsupported(
         format!("function {name}() is not known to be safe"),
         "a user-defined function could read or write distributed tables behind the router's back",
         format!(
             "If it does not, declare it in the database's section of the configuration: safe_functions = [\"{name}\"]."
         ),
-    ))
+    )
 }
 
 /// Whether the rows are those of every shard, one behind the other.

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use crate::catalog::{Sets, code};
+use crate::catalog::{Sets, UserFunction, Volatility, code};
 use crate::fault::{Fault, SqlState};
-use crate::sql::analyze::{Analyzer, PinReason, Verdict};
+use crate::sql::analyze::{Analyzer, PinReason, Verdict, unsafe_function};
 use crate::sql::functions::placed_with;
 use crate::sql::lexer::{Token, TokenKind};
 use crate::sql::names::{Place, Relation, distributed_names, resolve, sharded_names, with_derived};
@@ -27,6 +27,9 @@ impl Analyzer<'_> {
                 "Send the statements of the code one by one.",
             ));
         }
+        if let Some(name) = self.unsafe_call() {
+            return Verdict::refuse(unsafe_function(&name));
+        }
         match self.named_place(true) {
             Ok(place) => {
                 let changes = code::sets(self.text).max(self.called_sets()) != Sets::Nothing;
@@ -35,6 +38,29 @@ impl Analyzer<'_> {
             }
             Err(fault) => Verdict::refuse(fault),
         }
+    }
+
+    /// A function or procedure of users that the code calls, and that could read or write distributed tables.
+    fn unsafe_call(&self) -> Option<String> {
+        let catalog = &self.scope.catalog;
+        if self.scope.topology.is_all_home() {
+            return None;
+        }
+        let lower = self.text.to_ascii_lowercase();
+        let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+        // Whatever stands before a parenthesis, in quotes or not.
+        let called = lower.match_indices('(').filter_map(|(at, _)| {
+            let before = lower.get(..at)?.trim_end().trim_end_matches('"');
+            let word = before.rsplit(|c: char| !is_word(c)).next()?;
+            (!word.is_empty()).then_some(word)
+        });
+        let is_unsafe =
+            |function: &UserFunction| !function.declared_safe && function.volatility != Volatility::Immutable;
+        let mut found = called.filter(|word| {
+            let placed = catalog.placed.values().filter_map(|schema| schema.functions.get(*word));
+            catalog.functions.get(*word).into_iter().chain(placed).any(is_unsafe)
+        });
+        found.next().map(str::to_owned)
     }
 
     /// The first distributed table that the text names, if any. `in_strings`: also inside string literals.
