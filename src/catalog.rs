@@ -79,12 +79,22 @@ pub struct Table {
     /// Has triggers, rules or row security that can read or write other tables; a view also when a table that it reads has row
     /// security, which asks who owns the view.
     pub has_triggers: bool,
+    /// What its triggers run, without functions that are declared safe.
+    pub trigger_code: Vec<TriggerCode>,
     /// A foreign key of another table points to it.
     pub referenced: bool,
     /// The table that it is a partition of, or those that it inherits from.
     pub parents: Vec<QualifiedName>,
     /// Of a sequence: the table with the column that it belongs to.
     pub owner: Option<QualifiedName>,
+}
+
+/// A function that a trigger runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TriggerCode {
+    pub function: QualifiedName,
+    /// `pg_proc.prosrc`.
+    pub source: Box<str>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -293,6 +303,7 @@ mod tests {
                 unique_keys: Vec::new(),
                 definition: None,
                 has_triggers: false,
+                trigger_code: Vec::new(),
                 referenced: false,
                 parents: Vec::new(),
                 owner: None,

@@ -8,7 +8,7 @@ use crate::backend::cluster::Database;
 use crate::backend::settings::quote_literal;
 use crate::catalog::code;
 use crate::catalog::{
-    Catalog, Column, ColumnDefault, Customs, Identity, PlacedSchema, RelationKind, SequenceDefault, Table,
+    Catalog, Column, ColumnDefault, Customs, Identity, PlacedSchema, RelationKind, SequenceDefault, Table, TriggerCode,
     UserFunction, Volatility,
 };
 use crate::fault::{Fault, SqlState};
@@ -145,6 +145,11 @@ impl Reader<'_> {
             others => format!("{USER_SCHEMAS} AND n.nspname NOT IN ({})", others.join(", ")),
         };
         let mut tables = read_tables(self.server, &filter).await?;
+        for (table, code) in read_triggers(self.server, &filter, self.safe).await? {
+            if let Some(table) = tables.get_mut(&table) {
+                table.trigger_code = code;
+            }
+        }
         for row in self.server.query(&columns_query(&filter)).await? {
             let mut column = read_column(&row, default_collation)?;
             if let Some(table) = tables.get_mut(text(&row, 0)?) {
@@ -327,6 +332,33 @@ async fn default_collation(server: &mut Backend) -> Result<Collation, Fault> {
     Ok(if text(row, 0)? == "b" { Collation::Bytes } else { Collation::Deterministic })
 }
 
+/// What triggers run, by the table's OID. Functions in C come with extensions, and leave tables alone.
+async fn read_triggers(
+    server: &mut Backend,
+    filter: &str,
+    safe: &[QualifiedName],
+) -> Result<HashMap<String, Vec<TriggerCode>>, Fault> {
+    let rows = server
+        .query(&format!(
+            "SELECT DISTINCT t.tgrelid, pn.nspname, p.proname, p.prosrc FROM pg_catalog.pg_trigger t \
+             JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.pronamespace \
+             JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
+             WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND l.lanname NOT IN ('c', 'internal') \
+               AND pn.nspname <> 'pgloom' AND {filter} ORDER BY 1, 2, 3, 4"
+        ))
+        .await?;
+    let mut found: HashMap<String, Vec<TriggerCode>> = HashMap::new();
+    for row in &rows {
+        let (schema, name) = (text(row, 1)?, text(row, 2)?);
+        if !is_safe(safe, schema, name) {
+            let code = TriggerCode { function: QualifiedName::new(schema, name), source: text(row, 3)?.into() };
+            found.entry(text(row, 0)?.to_owned()).or_default().push(code);
+        }
+    }
+    Ok(found)
+}
+
 async fn read_tables(server: &mut Backend, filter: &str) -> Result<HashMap<String, Table>, Fault> {
     let rows = server
         .query(&format!(
@@ -369,6 +401,7 @@ fn read_table(row: &Row) -> Result<Table, Fault> {
         unique_keys: Vec::new(),
         definition: row.get(5).and_then(Option::as_deref).map(Into::into),
         has_triggers: text(row, 4)? == "t",
+        trigger_code: Vec::new(),
         referenced: text(row, 7)? == "t",
         parents: parents.split('\u{2}').filter_map(name).collect(),
         owner: row.get(8).and_then(Option::as_deref).and_then(name),

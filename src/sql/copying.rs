@@ -18,6 +18,7 @@ use crate::sql::outcome::{
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{quoted, share, whole_pull};
 use crate::sql::sequences::check_source;
+use crate::sql::triggers::check_triggers;
 use crate::sql::utility::{CopyDirection, CopyEndpoint, CopyFormat, CopyStatement, CopyTable};
 use crate::sql::words::{text_of, tokens};
 
@@ -30,6 +31,11 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
             "the file or program is on one server",
             "Use COPY FROM STDIN or COPY TO STDOUT.",
         ));
+    }
+    if copy.direction == CopyDirection::From
+        && let Err(fault) = check_triggers(&of.scope, relation.table())
+    {
+        return Verdict::refuse(fault);
     }
     match (copy.direction, relation) {
         (CopyDirection::From, Relation::Sharded { name, distribution, key, table: known }) => {

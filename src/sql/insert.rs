@@ -29,6 +29,7 @@ use crate::sql::sequences::{self, Draw, Form, Piece, Take};
 use crate::sql::shape::check_scatter;
 use crate::sql::supplying;
 use crate::sql::template::Scan;
+use crate::sql::triggers::check_triggers;
 use crate::sql::words;
 
 /// The sharded table that an INSERT writes.
@@ -61,6 +62,7 @@ impl Analyzer<'_> {
             }
             Relation::System => None,
         };
+        check_triggers(&model.scope, table.as_deref())?;
         let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
         let level = target_level(model, alias.unwrap_or(table_name.clone()), table.as_deref())?;
         let columns = column_list(insert)?;

@@ -70,6 +70,7 @@ mod supply_text;
 mod supplying;
 pub mod template;
 mod top;
+mod triggers;
 pub mod utility;
 mod views;
 mod whole;

@@ -26,6 +26,7 @@ use crate::sql::percall::check_calls;
 use crate::sql::shape::{check_clock, check_places, check_scatter};
 use crate::sql::supply::Supply;
 use crate::sql::supplying::{self, Sorted, Supplying, Walked, is_update, several};
+use crate::sql::triggers::check_triggers;
 
 /// The table that a statement changes.
 pub(crate) struct Changed {
@@ -258,6 +259,7 @@ pub(crate) fn target(model: &mut Model<'_>, table: &TableFactor) -> Result<Chang
     if matches!(relation, Relation::View { .. }) {
         return Err(Stop::NotUnderstood("a change through a view"));
     }
+    check_triggers(&model.scope, relation.table())?;
     let level = model.add_level(None, None);
     let before = model.refs.len();
     let tree = model.relation_leaf(level, schema, &table_name, relation.clone(), alias)?;

@@ -164,6 +164,7 @@ impl World {
             unique_keys,
             definition: None,
             has_triggers: false,
+            trigger_code: Vec::new(),
             referenced: name == "customers",
             parents: Vec::new(),
             owner: None,
