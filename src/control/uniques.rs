@@ -101,8 +101,10 @@ const FIND: &str = "\
         OR NOT EXISTS (SELECT FROM pgloom.unique_ready y WHERE y.scope = of_scope AND y.fingerprint = print AND y.columns = COLUMNS) \
         OR (SELECT pg_catalog.count(*) FROM pg_catalog.pg_trigger g WHERE g.tgrelid = id AND g.tgenabled = 'A' \
               AND pg_catalog.left(g.tgname, -1) = trigger) <> 4 \
-        OR EXISTS (SELECT FROM pgloom.unique_log) \
-        OR EXISTS (SELECT FROM unnest(names) n WHERE NOT pg_catalog.has_column_privilege(session_user, id, n, 'SELECT')) \
+        OR EXISTS (SELECT FROM pgloom.unique_log) THEN \
+        RETURN; \
+      END IF; \
+      IF EXISTS (SELECT FROM unnest(names) n WHERE NOT pg_catalog.has_column_privilege(session_user, id, n, 'SELECT')) \
         OR EXISTS (SELECT FROM pgloom.unique_value u WHERE u.scope = of_scope AND u.shard IS NULL \
               AND u.value IN (SELECT e::text[] FROM unnest(entries) e)) THEN \
         RETURN; \
@@ -162,6 +164,8 @@ pub struct Registered {
 pub struct Lacks {
     /// Rules without triggers, or that are not ready.
     pub rules: Vec<String>,
+    /// Rules whose columns are not those that were registered: rows are not found by them.
+    pub unread: Vec<String>,
     /// Notes that nobody took: values were written past the router, or by one that does not know the rule.
     pub notes: u64,
 }
@@ -432,18 +436,23 @@ pub async fn look(database: &Database, shard: ShardId) -> Result<Lacks, Fault> {
         let rows = server
             .query(&format!(
                 "SELECT EXISTS (SELECT FROM pgloom.unique_ready y WHERE scope = {} AND fingerprint = {} \
-                     AND pg_catalog.to_jsonb(y) ->> 'columns' = {}) \
+                     AND pg_catalog.to_jsonb(y) ->> 'columns' IS NOT NULL) \
                    AND (SELECT pg_catalog.count(*) FROM pg_catalog.pg_trigger WHERE tgrelid = pg_catalog.to_regclass({}) \
-                     AND tgenabled = 'A' AND pg_catalog.left(tgname, -1) = {}) = {TRIGGERS}",
+                     AND tgenabled = 'A' AND pg_catalog.left(tgname, -1) = {}) = {TRIGGERS}, \
+                   EXISTS (SELECT FROM pgloom.unique_ready y WHERE scope = {} AND pg_catalog.to_jsonb(y) ->> 'columns' = {})",
                 quote_literal(&rule.scope()),
                 quote_literal(&print),
-                columns_now(rule),
                 quote_literal(&table_of(rule)),
                 quote_literal(&trigger(rule)),
+                quote_literal(&rule.scope()),
+                columns_now(rule),
             ))
             .await?;
-        if rows.first().and_then(|row| row.first()).is_none_or(|cell| cell.as_deref() != Some("t")) {
+        let yes = |at: usize| rows.first().and_then(|row| row.get(at)?.as_deref()) == Some("t");
+        if !yes(0) {
             lacks.rules.push(rule.scope());
+        } else if !yes(1) {
+            lacks.unread.push(rule.scope());
         }
     }
     let notes = server.query("SELECT pg_catalog.count(*) FROM pgloom.unique_log").await?;

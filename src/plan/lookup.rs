@@ -94,11 +94,9 @@ fn values(found: &FoundBy, inputs: &Inputs<'_>) -> Option<Vec<Vec<String>>> {
     };
     let mut all = vec![Vec::new()];
     for (at, key_type) in found.types.iter().enumerate() {
-        let of_column = parts.iter().find_map(|part| match part {
-            KeyExpr::Equal { column, operand } if usize::from(*column) == at => {
-                column_values(operand, *key_type, inputs)
-            }
-            _ => None,
+        let of_column = parts.iter().find_map(|part| {
+            let KeyExpr::Equal { column, operand } = part else { return None };
+            if usize::from(*column) == at { column_values(operand, *key_type, inputs) } else { None }
         })?;
         if all.len() * of_column.len() > MOST {
             return None;

@@ -104,9 +104,9 @@ impl Plan {
 
     /// What is done where the registry is not asked.
     pub fn without_lookup(self) -> Self {
-        match self.kind {
-            PlanKind::Lookup(lookup) => lookup.otherwise,
-            _ => self,
+        match self {
+            Plan { kind: PlanKind::Lookup(lookup), .. } => lookup.otherwise,
+            other => other,
         }
     }
 

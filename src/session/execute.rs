@@ -161,10 +161,7 @@ impl Session {
             }
             _ => (statement, plan),
         };
-        let plan = match &plan.kind {
-            PlanKind::Lookup(_) => Box::new(self.look_up(*plan).await?),
-            _ => plan,
-        };
+        let plan = if let PlanKind::Lookup(_) = &plan.kind { Box::new(self.look_up(*plan).await?) } else { plan };
         self.note_plan_sequences(&statement.analysis, &plan);
         if let PlanKind::Finish(_) = &plan.kind {
             return self.execute_finish(name, statement, &bind, plan, max_rows).await;

@@ -81,15 +81,18 @@ impl Session {
     /// The plan of a statement when the registry has said where its rows are, where it is to be asked first.
     pub(super) async fn look_up(&mut self, plan: Plan) -> Result<Plan, Failure> {
         let PlanKind::Lookup(lookup) = plan.kind else { return Ok(plan) };
-        Ok(match self.shards_of_values(&lookup).await? {
+        Ok(match Box::pin(self.shards_of_values(&lookup)).await? {
             Some(shards) => lookup.found(&shards),
             None => lookup.otherwise,
         })
     }
 
-    /// The same for one that is only shown: a transaction is not to have a part on one more shard for that.
+    /// The same for one that is only shown: a transaction, or a pipeline, is not to have a part on one more shard for that.
     pub(super) async fn look_up_shown(&mut self, plan: Plan) -> Result<Plan, Failure> {
-        if self.tx.is_open() { Ok(plan) } else { self.look_up(plan).await }
+        if self.tx.is_open() || self.batch.open.is_some() {
+            return Ok(plan);
+        }
+        self.look_up(plan).await
     }
 
     /// The shards that have the rows; `None` where the registry cannot tell.
