@@ -101,7 +101,7 @@ fn values(found: &FoundBy, inputs: &Inputs<'_>) -> Option<Vec<Vec<String>>> {
         if all.len() * of_column.len() > MOST {
             return None;
         }
-        let extended = |before: &Vec<String>, value: &String| [before.as_slice(), &[value.clone()]].concat();
+        let extended = |before: &Vec<String>, value: &String| [before.as_slice(), std::slice::from_ref(value)].concat();
         all = all.iter().flat_map(|before| of_column.iter().map(|value| extended(before, value))).collect();
     }
     Some(all)
