@@ -32,6 +32,7 @@ fn scan_cost(c: &mut Criterion) {
         tables: HashMap::new(),
         from_sql: std::collections::HashSet::new(),
         closed: HashMap::new(),
+        uniques: Vec::new(),
     };
     let scope = NameScope {
         catalog: &catalog,

@@ -403,3 +403,307 @@ fn nothing_is_written_before_all_is_in_place() {
     raw.must(&format!("UPDATE users SET tenant = {} WHERE id = 6", world.tenants[1]));
     world.check();
 }
+
+/// Where a statement goes, by EXPLAIN (ROUTE).
+fn route(raw: &mut Raw, sql: &str) -> String {
+    raw.values(&format!("EXPLAIN (ROUTE) {sql}")).remove(0)
+}
+
+fn single(shard: usize) -> String {
+    format!("Single s{shard}: found by unique (email) of users")
+}
+
+const EVERYWHERE: &str = "Scatter s0, s1, s2, s3: no condition on users.tenant";
+const UNKNOWN: &str = "Single, on the shard that has the row: found by unique (email) of users";
+
+fn by_email(email: &str) -> String {
+    format!("SELECT id FROM users WHERE email = '{}'", email.replace('\'', "''"))
+}
+
+#[test]
+fn a_row_is_read_on_the_shard_that_the_registry_names() {
+    let world = World::create("uniq_read");
+    let mut raw = world.connect();
+    let odd = ["", "NULL", "null", "{", "a,b", " ", "it's", "a\"b", "back\\slash", "tab\there", "ä€", "{}", "\u{a0}"];
+    for shard in 0..SHARDS {
+        raw.must(&world.row(shard, 10 + shard as i32, &format!("e{shard}")));
+    }
+    for (at, email) in odd.iter().enumerate() {
+        raw.must(&world.row(at % SHARDS, 100 + at as i32, &email.replace('\'', "''")));
+    }
+    world.check();
+    for shard in 0..SHARDS {
+        let (sql, id) = (by_email(&format!("e{shard}")), format!("{}", 10 + shard));
+        assert_eq!(route(&mut raw, &sql), single(shard));
+        assert_eq!(raw.values(&sql), std::slice::from_ref(&id));
+        let bound = "SELECT id FROM users WHERE email = $1";
+        for (types, value) in
+            [(&[][..], Value::text(&format!("e{shard}"))), (&[25], Value::binary(format!("e{shard}")))]
+        {
+            for format in [0, 1] {
+                let reply = raw.extended(bound, types, std::slice::from_ref(&value), format);
+                assert_eq!(
+                    (reply.code(), reply.answers[0].rows.len(), reply.status),
+                    ("", 1, b'I'),
+                    "{}",
+                    reply.text()
+                );
+            }
+        }
+        let upper = format!("SELECT count(*), max(upper(email)) FROM users WHERE email = 'e{shard}' AND id = {id}");
+        assert_eq!(raw.must(&upper).text(), raw.must(&upper.replace("email =", "email || '' =")).text());
+    }
+    for (at, email) in odd.iter().enumerate() {
+        assert_eq!(route(&mut raw, &by_email(email)), single(at % SHARDS), "{email}");
+        assert_eq!(raw.values(&by_email(email)), [format!("{}", 100 + at)], "{email}");
+    }
+    // Nobody has it: an answer without rows, with its columns.
+    for sql in ["SELECT id FROM users WHERE email = 'none'", "SELECT id FROM users WHERE email = NULL"] {
+        let answer = &raw.must(sql).answers[0];
+        assert_eq!((answer.columns.as_ref().unwrap().len(), answer.tag.as_deref()), (1, Some("SELECT 0")));
+        assert_eq!(raw.value(&sql.replace("SELECT id", "SELECT count(*)")), "0");
+    }
+    let null = raw.extended("SELECT id FROM users WHERE email = $1", &[], &[Value::null()], 0);
+    assert_eq!((null.code(), null.answers[0].rows.len()), ("", 0));
+    assert_eq!(raw.simple("SELECT id / (id - id) FROM users WHERE email = 'e1'").code(), "22012");
+    assert_eq!(raw.must("UPDATE users SET n = 1 WHERE email = 'none'").answers[0].tag.as_deref(), Some("UPDATE 0"));
+    // Several values, on one shard and on two.
+    assert_eq!(raw.values("SELECT id FROM users WHERE email IN ('e2', 'e1', 'none') ORDER BY id"), ["11", "12"]);
+    assert_eq!(
+        route(&mut raw, "SELECT id FROM users WHERE email IN ('e2', 'e1', 'none')"),
+        "Scatter s1, s2: found by unique (email) of users"
+    );
+    assert_eq!(route(&mut raw, "SELECT id FROM users WHERE email IN ('e2', 'none')"), single(2));
+    // With what lies beside it.
+    let joined = "SELECT o.name FROM users u JOIN orgs o ON o.id = u.tenant WHERE u.email = 'e3'";
+    assert_eq!((route(&mut raw, joined), raw.values(joined)), (single(3), vec!["org".to_owned()]));
+    // Two columns together.
+    raw.must(&format!("INSERT INTO users (tenant, id, nick, n) VALUES ({}, 40, 'nick', -7)", world.tenants[2]));
+    let nick = "SELECT id FROM users WHERE nick = 'nick' AND n = -7";
+    assert_eq!(route(&mut raw, nick), "Single s2: found by unique (nick, n) of users");
+    assert_eq!(raw.values(nick), ["40"]);
+    assert!(route(&mut raw, "SELECT id FROM users WHERE nick = 'nick'").starts_with("Scatter"));
+    // It is what was asked: one that names another shard is believed.
+    let lie = "UPDATE pgloom.unique_value SET shard = 's0' WHERE value = ARRAY['e3']";
+    (0..SHARDS).for_each(|index| drop(world.db.shard(index).must(lie)));
+    assert!(raw.values(&by_email("e3")).is_empty());
+    assert_eq!(
+        raw.extended("SELECT id FROM users WHERE email = $1", &[], &[Value::text("e3")], 0).answers[0].rows.len(),
+        0
+    );
+    raw.must("PREPARE p AS SELECT id FROM users WHERE email = $1");
+    assert!(raw.values("EXECUTE p ('e3')").is_empty());
+    assert_eq!(raw.values("EXECUTE p ('e2')"), ["12"]);
+    // One snapshot for all of a transaction, which the registry is not a part of.
+    for begin in ["BEGIN ISOLATION LEVEL REPEATABLE READ", "BEGIN ISOLATION LEVEL SERIALIZABLE"] {
+        raw.must(begin);
+        assert_eq!(raw.values(&by_email("e3")), ["13"]);
+        raw.must("COMMIT");
+    }
+    raw.must("SET default_transaction_isolation = 'repeatable read'");
+    assert_eq!(raw.values(&by_email("e3")), ["13"]);
+    raw.must("RESET default_transaction_isolation");
+    raw.must("BEGIN");
+    assert!(raw.values(&by_email("e3")).is_empty());
+    raw.must("COMMIT");
+}
+
+#[test]
+fn changes_by_a_unique_value_find_their_row() {
+    let world = World::create("uniq_find");
+    let mut raw = world.connect();
+    (0..SHARDS).for_each(|shard| drop(raw.must(&world.row(shard, 10 + shard as i32, &format!("e{shard}")))));
+    let tag = |raw: &mut Raw, sql: &str| raw.must(sql).answers[0].tag.clone().unwrap();
+    assert_eq!(tag(&mut raw, "UPDATE users SET n = 5 WHERE email = 'e1'"), "UPDATE 1");
+    assert_eq!(raw.values("UPDATE users SET email = 'f1' WHERE email = 'e1' RETURNING id, n"), ["11"]);
+    world.check();
+    assert_eq!(tag(&mut raw, "DELETE FROM users WHERE email = 'e1'"), "DELETE 0");
+    assert_eq!(raw.values(&by_email("f1")), ["11"]);
+    let set = "UPDATE users SET n = n + 1 WHERE email = $1 RETURNING n";
+    let reply = raw.extended(set, &[], &[Value::text("f1")], 1);
+    assert_eq!(reply.answers[0].rows, [[Some(6_i32.to_be_bytes().to_vec())]], "{}", reply.text());
+    assert_eq!(raw.values("SELECT id FROM users WHERE email = 'f1' FOR UPDATE"), ["11"]);
+    // A portal that is fetched row by row.
+    let pieces = [
+        m::parse("", "SELECT id FROM users WHERE email = $1", &[]),
+        m::bind("", "", &[Value::text("f1")], &[]),
+        m::describe(b'P', ""),
+        m::execute("", 1),
+        m::execute("", 1),
+        m::sync(),
+    ];
+    let reply = raw.exchange(&pieces.concat(), None);
+    assert_eq!(reply.code(), "", "{}", reply.text());
+    assert_eq!(reply.answers.iter().map(|answer| answer.rows.len()).sum::<usize>(), 1, "{}", reply.text());
+    assert!(raw.values("EXPLAIN SELECT id FROM users WHERE email = 'f1'")[0].contains("Scan"), "Postgres's own plan");
+    assert_eq!(raw.must("EXPLAIN ANALYZE UPDATE users SET n = 0 WHERE email = 'f1'").code(), "");
+    assert_eq!(raw.value("SELECT n FROM users WHERE email = 'f1'"), "0");
+    // Rows that go to another shard: the value stays, its shard changes.
+    for to in [3, 0, 2] {
+        raw.must(&format!("UPDATE users SET tenant = {} WHERE email = 'f1'", world.tenants[to]));
+        world.check();
+        assert_eq!(route(&mut raw, &by_email("f1")), single(to));
+        assert_eq!(raw.values(&by_email("f1")), ["11"]);
+    }
+    // By hand, in a transaction.
+    let [a, b, ..] = world.tenants[..] else { panic!("four shards") };
+    raw.must("BEGIN; DELETE FROM users WHERE email = 'e0'");
+    assert!(raw.values(&by_email("e0")).is_empty());
+    raw.must(&world.row(1, 77, "e0"));
+    // What the transaction itself has done is seen, though nothing of it is registered yet.
+    assert_eq!(raw.values(&by_email("e0")), ["77"]);
+    assert_eq!(tag(&mut raw, "UPDATE users SET n = 1 WHERE email = 'e0'"), "UPDATE 1");
+    assert_eq!(route(&mut raw, &by_email("e0")), UNKNOWN);
+    raw.must("COMMIT");
+    world.check();
+    assert_eq!(route(&mut raw, &by_email("e0")), single(1));
+    raw.must(&format!("BEGIN; UPDATE users SET tenant = {a} WHERE tenant = {b} AND id = 77"));
+    raw.must("ROLLBACK");
+    assert_eq!(route(&mut raw, &by_email("e0")), single(1));
+    assert_eq!(raw.values(&by_email("e0")), ["77"]);
+    // Two rows swap, over two shards.
+    raw.must("UPDATE users SET email = CASE email WHEN 'e0' THEN 'e3' ELSE 'e0' END WHERE email IN ('e0', 'e3')");
+    world.check();
+    assert_eq!(
+        (raw.values(&by_email("e0")), raw.values(&by_email("e3"))),
+        (vec!["13".to_owned()], vec!["77".to_owned()])
+    );
+    assert_eq!((route(&mut raw, &by_email("e0")), route(&mut raw, &by_email("e3"))), (single(3), single(1)));
+    // Several statements of one message, and a pipeline, are one transaction.
+    let both = format!("{}; {}", world.row(2, 90, "new"), by_email("new"));
+    assert_eq!(raw.must(&both).answers[1].rows.len(), 1);
+    let insert = "INSERT INTO users (tenant, id, email) VALUES ($1, $2, $3)";
+    let values = [Value::text(&a.to_string()), Value::text("91"), Value::text("newer")];
+    let pipeline = [
+        m::parse("", insert, &[]),
+        m::bind("", "", &values, &[]),
+        m::execute("", 0),
+        m::parse("", "SELECT id FROM users WHERE email = $1", &[]),
+        m::bind("", "", &[Value::text("newer")], &[]),
+        m::execute("", 0),
+        m::sync(),
+    ];
+    let reply = raw.exchange(&pipeline.concat(), None);
+    assert_eq!((reply.code(), reply.answers[1].rows.len()), ("", 1), "{}", reply.text());
+    world.check();
+}
+
+#[test]
+fn a_registry_that_is_not_ready_is_not_read() {
+    let world = World::bare("uniq_unready");
+    let mut raw = world.connect();
+    (0..SHARDS).for_each(|shard| drop(world.db.shard(shard).must(&world.row(shard, 10, &format!("E{shard}")))));
+    let reads = |raw: &mut Raw| {
+        for begin in ["SELECT 1", "BEGIN"] {
+            raw.must(begin);
+            let rows = |raw: &mut Raw, of: usize| raw.values(&by_email(&format!("E{of}")));
+            (0..SHARDS).for_each(|shard| assert_eq!(rows(raw, shard), ["10"]));
+            raw.must("COMMIT");
+        }
+    };
+    let all = |sql: &str| (0..SHARDS).for_each(|index| drop(world.db.shard(index).must(sql)));
+    reads(&mut raw);
+    assert_eq!(route(&mut raw, &by_email("E1")), EVERYWHERE);
+    let make = |raw: &mut Raw| {
+        let (code, said) = world.unique();
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(world.command("check").0, Some(0), "{}", world.command("check").1);
+        assert_eq!(route(raw, &by_email("E1")), single(1));
+        reads(raw);
+    };
+    make(&mut raw);
+    // No mark, or that of other shards; a note that nobody took; no triggers; a row that an older version has registered.
+    for (undo, redo) in [
+        ("DELETE FROM pgloom.unique_ready", None),
+        ("UPDATE pgloom.unique_ready SET fingerprint = 'x'", None),
+        ("UPDATE pgloom.unique_ready SET columns = NULL", None),
+        (
+            "INSERT INTO pgloom.unique_log (scope, value, change) VALUES ('x', '{x}', 1)",
+            Some("DELETE FROM pgloom.unique_log"),
+        ),
+        ("ALTER TABLE users DISABLE TRIGGER USER", None),
+        ("UPDATE pgloom.unique_value SET shard = NULL", None),
+    ] {
+        all(undo);
+        assert_eq!(route(&mut raw, &by_email("E1")), EVERYWHERE, "{undo}");
+        reads(&mut raw);
+        redo.iter().for_each(|redo| all(redo));
+        make(&mut raw);
+    }
+    // Columns that have other values without any trigger.
+    raw.must("ALTER TABLE users ALTER email TYPE text USING lower(email)");
+    assert_eq!(raw.values(&by_email("e2")), ["10"]);
+    assert!(raw.values(&by_email("E2")).is_empty());
+    let (code, said) = world.command("check");
+    assert_eq!(code, Some(1));
+    assert!(said.contains("columns of public.users (email) were changed since their values were registered"), "{said}");
+    raw.must("ALTER TABLE users ALTER email TYPE text USING upper(email)");
+    make(&mut raw);
+    // What an older version has left.
+    let old = "ALTER TABLE pgloom.unique_value DROP COLUMN shard; ALTER TABLE pgloom.unique_ready DROP COLUMN columns; \
+               DROP FUNCTION pgloom.unique_find; DROP FUNCTION pgloom.unique_put; \
+               CREATE FUNCTION pgloom.unique_put(text[], text[], integer[]) RETURNS TABLE (of_scope text, shown text) LANGUAGE sql AS 'SELECT 1, 2 WHERE false'";
+    all(&old.replace("SELECT 1, 2", "SELECT NULL::text, NULL::text"));
+    let second = Router::start(&config(&world.db, UNIQUES));
+    let mut other = second.connect(&world.db.name);
+    reads(&mut other);
+    assert_eq!(route(&mut other, &by_email("E1")), EVERYWHERE);
+    assert_eq!(other.simple(&world.row(0, 50, "old")).code(), "42883");
+    assert_eq!(world.command("check").0, Some(1));
+    make(&mut other);
+    other.must(&world.row(0, 50, "old"));
+    assert_eq!(route(&mut other, &by_email("old")), single(0));
+    world.check();
+}
+
+/// Who may not read the column learns nothing of it, and hears what Postgres says.
+#[test]
+fn the_registry_answers_only_who_may_read_the_columns() {
+    let world = World::create("uniq_rights");
+    let mut raw = world.connect();
+    raw.must(&world.row(2, 1, "a"));
+    let role = format!("reader_{}", world.db.name);
+    world
+        .db
+        .everywhere(&format!("DROP ROLE IF EXISTS {role}; CREATE ROLE {role}; GRANT SELECT (id) ON users TO {role}"));
+    raw.must(&format!("SET SESSION AUTHORIZATION {role}"));
+    assert_eq!(route(&mut raw, &by_email("a")), EVERYWHERE);
+    assert_eq!(raw.simple(&by_email("a")).code(), "42501");
+    assert_eq!(raw.simple(&by_email("none")).code(), "42501");
+    raw.must("RESET SESSION AUTHORIZATION");
+    assert_eq!(raw.values(&by_email("a")), ["1"]);
+    world.db.everywhere(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+/// While a row moves between shards it may be missed, as by a read of all shards; never is it there twice, and nothing fails.
+#[test]
+fn a_row_that_moves_is_read_at_most_once() {
+    let world = World::create("uniq_moves");
+    let mut raw = world.connect();
+    raw.must(&world.row(0, 1, "wanderer"));
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let reads = || {
+        let mut raw = world.connect();
+        let (mut seen, mut n) = (0, 0);
+        while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            let found = raw.values(&by_email("wanderer"));
+            assert!(found.is_empty() || found == ["1"], "{found:?}");
+            (seen, n) = (seen + found.len(), n + 1);
+        }
+        (seen, n)
+    };
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..2).map(|_| scope.spawn(reads)).collect();
+        for n in 0..60 {
+            raw.must(&format!("UPDATE users SET tenant = {} WHERE id = 1", world.tenants[n % SHARDS]));
+            // Who was told of the commit finds it.
+            assert_eq!(world.connect().values(&by_email("wanderer")), ["1"]);
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        for reader in readers {
+            let (seen, n) = reader.join().unwrap();
+            assert!(seen > 0, "{seen} of {n}");
+        }
+    });
+    world.check();
+}

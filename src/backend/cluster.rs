@@ -20,7 +20,7 @@ use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
 use crate::config::{TwoPhaseCommit, UniqueRule};
 use crate::fault::{Blame, Fault, SqlState};
-use crate::ids::ShardId;
+use crate::ids::{ShardId, ShardSet};
 use crate::net::Keepalive;
 use crate::secret::Secret;
 use crate::tls::ServerTls;
@@ -373,6 +373,8 @@ pub struct Database {
     pub safe_functions: Vec<crate::ids::QualifiedName>,
     /// Values that are unique over all shards.
     pub uniques: Vec<UniqueRule>,
+    /// The shards that can be asked for the rows of such values.
+    pub finds: Finds,
     /// Server connections stay with their client until it leaves.
     pub session_mode: bool,
     /// How a transaction that wrote on several shards is committed.
@@ -382,6 +384,20 @@ pub struct Database {
     look: watch::Sender<Look>,
     /// What was last read of each shard's catalog; whoever reads holds it.
     pub parts: tokio::sync::Mutex<HashMap<ShardId, Arc<Catalog>>>,
+}
+
+/// Shards that are known to have the function that finds rows by their unique values. It is never taken away.
+#[derive(Default)]
+pub struct Finds(Mutex<ShardSet>);
+
+impl Finds {
+    pub fn knows(&self, shard: ShardId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(shard)
+    }
+
+    pub fn note(&self, shard: ShardId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(shard);
+    }
 }
 
 impl Database {
@@ -419,6 +435,7 @@ impl Database {
             logins,
             safe_functions,
             uniques,
+            finds: Finds::default(),
             session_mode,
             two_phase_commit,
             sequences: SequenceBlocks::default(),

@@ -178,6 +178,12 @@ async fn check_database(database: &Arc<Database>, findings: &mut Vec<Finding>) {
                             format!("the values of {rule} are not registered: writes of sharded tables are refused");
                         note(false, what, Some("Run pgloom unique."));
                     }
+                    for rule in lacks.unread {
+                        let what = format!(
+                            "columns of {rule} were changed since their values were registered: statements by them go to all shards"
+                        );
+                        note(false, what, Some("Run pgloom unique."));
+                    }
                     if lacks.notes > 0 {
                         note(
                             false,

@@ -12,18 +12,44 @@ pub struct Entry {
     pub value: String,
     /// For people.
     pub shown: String,
-    /// Registered, or given up.
-    pub added: bool,
+    pub change: Change,
+    /// The shard that has the row now.
+    pub shard: usize,
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// No row had the value.
+    Added,
+    /// No row has it any more.
+    Removed,
+    /// A row on another shard has it.
+    Moved,
+}
+
+impl Change {
+    /// The rows that have the value now, less those that had it.
+    pub fn rows(self) -> i8 {
+        match self {
+            Self::Added => 1,
+            Self::Removed => -1,
+            Self::Moved => 0,
+        }
+    }
+}
+
+/// What is shown of a value, and by shard the rows that have it now, less those that have it no more.
+type Noted = (String, BTreeMap<usize, i64>);
 
 /// What the shards have noted of one transaction.
 #[derive(Debug, Default)]
-pub struct Changes(BTreeMap<(String, String), (String, i64)>);
+pub struct Changes(BTreeMap<(String, String), Noted>);
 
 impl Changes {
-    /// `change`: rows that have the value now, less those that have it no more.
-    pub fn note(&mut self, scope: String, value: String, shown: String, change: i64) {
-        self.0.entry((scope, value)).or_insert((shown, 0)).1 += change;
+    /// `change`: rows of this shard that have the value now, less those that have it no more.
+    pub fn note(&mut self, scope: String, value: String, shown: String, shard: usize, change: i64) {
+        let (_, by_shard) = self.0.entry((scope, value)).or_insert_with(|| (shown, BTreeMap::new()));
+        *by_shard.entry(shard).or_default() += change;
     }
 
     /// The changes of the registry, by the place of each shard among `shards`, in an order that is the same for all.
@@ -32,14 +58,21 @@ impl Changes {
     /// A value that two rows have now.
     pub fn by_shard(self, shards: usize) -> Result<BTreeMap<usize, Vec<Entry>>, Entry> {
         let mut found: BTreeMap<usize, Vec<Entry>> = BTreeMap::new();
-        for ((scope, value), (shown, change)) in self.0 {
+        for ((scope, value), (shown, by_shard)) in self.0 {
             let at = place(&scope, &value, shards);
-            let entry = Entry { scope, value, shown, added: change > 0 };
-            match change {
-                0 => {}
-                2.. => return Err(entry),
-                _ => found.entry(at).or_default().push(entry),
+            let gained = by_shard.iter().find(|(_, change)| **change > 0).map(|(shard, _)| *shard);
+            let (change, twice) = match (by_shard.values().sum::<i64>(), gained) {
+                // Of all shards, none has it more or less than before.
+                (0, None) => continue,
+                (0, Some(_)) => (Change::Moved, false),
+                (1.., _) => (Change::Added, by_shard.values().sum::<i64>() > 1),
+                (..0, _) => (Change::Removed, false),
+            };
+            let entry = Entry { scope, value, shown, change, shard: gained.unwrap_or_default() };
+            if twice {
+                return Err(entry);
             }
+            found.entry(at).or_default().push(entry);
         }
         Ok(found)
     }
@@ -51,6 +84,18 @@ pub fn place(scope: &str, value: &str, shards: usize) -> usize {
     let hash = fnv(hash, value.as_bytes());
     // FNV's low bits alone are poor.
     ((hash ^ (hash >> 32)) % (shards.max(1) as u64)) as usize
+}
+
+/// A value as Postgres prints it: an array of the columns' values (`array_out`).
+pub fn value_of(columns: &[String]) -> String {
+    let element = |text: &String| {
+        let special = |c: char| matches!(c, '"' | '\\' | '{' | '}' | ',' | ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c');
+        if !text.is_empty() && !text.eq_ignore_ascii_case("null") && !text.contains(special) {
+            return text.clone();
+        }
+        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    };
+    format!("{{{}}}", columns.iter().map(element).collect::<Vec<_>>().join(","))
 }
 
 /// What a registry was made for: under other shards its values are elsewhere.
@@ -76,13 +121,39 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn noted(list: &[(&str, i64)]) -> Result<Vec<(String, bool)>, String> {
+    fn noted_on(list: &[(&str, usize, i64)]) -> Result<Vec<(String, Change, usize)>, String> {
         let mut changes = Changes::default();
-        for (value, change) in list {
-            changes.note("t (a)".to_owned(), (*value).to_owned(), (*value).to_owned(), *change);
+        for (value, shard, change) in list {
+            changes.note("t (a)".to_owned(), (*value).to_owned(), (*value).to_owned(), *shard, *change);
         }
         let entries = changes.by_shard(1).map_err(|entry| entry.value)?;
-        Ok(entries.into_values().flatten().map(|entry| (entry.value, entry.added)).collect())
+        Ok(entries.into_values().flatten().map(|entry| (entry.value, entry.change, entry.shard)).collect())
+    }
+
+    fn noted(list: &[(&str, i64)]) -> Result<Vec<(String, bool)>, String> {
+        let list: Vec<(&str, usize, i64)> = list.iter().map(|(value, change)| (*value, 0, *change)).collect();
+        let entries = noted_on(&list)?;
+        Ok(entries.into_iter().map(|(value, change, _)| (value, change == Change::Added)).collect())
+    }
+
+    #[test]
+    fn a_value_that_goes_to_another_shard_stays_registered() {
+        let a = |change, shard| Ok(vec![("a".to_owned(), change, shard)]);
+        assert_eq!(noted_on(&[("a", 0, -1), ("a", 2, 1)]), a(Change::Moved, 2));
+        assert_eq!(noted_on(&[("a", 0, -1), ("a", 2, 1), ("a", 2, -1), ("a", 1, 1)]), a(Change::Moved, 1));
+        assert_eq!(noted_on(&[("a", 0, -1), ("a", 2, 1), ("a", 2, -1), ("a", 0, 1)]), Ok(Vec::new()));
+        assert_eq!(noted_on(&[("a", 3, 1)]), a(Change::Added, 3));
+        assert_eq!(noted_on(&[("a", 0, -1), ("a", 2, 1), ("a", 2, -1)]), a(Change::Removed, 0));
+        assert_eq!(noted_on(&[("a", 0, 1), ("a", 2, 1)]), Err("a".to_owned()));
+    }
+
+    #[test]
+    fn values_are_written_as_postgres_prints_them() {
+        let value = |columns: &[&str]| value_of(&columns.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        assert_eq!(value(&["a@x"]), "{a@x}");
+        assert_eq!(value(&["nick", "-1"]), "{nick,-1}");
+        assert_eq!(value(&["", "NuLL", "a b", "ä"]), r#"{"","NuLL","a b",ä}"#);
+        assert_eq!(value(&[r#"a"b\c"#, "{", "x,y", "\t"]), "{\"a\\\"b\\\\c\",\"{\",\"x,y\",\"\t\"}");
     }
 
     #[test]

@@ -90,7 +90,8 @@ impl Build<'_> {
                 let message = "two_phase_commit = \"best_effort\": transactions over several shards are not atomic";
                 self.warn(&section.two_phase_commit.origin, message);
             }
-            let (Some(topology), Some(pool)) = (topology, pool) else { continue };
+            let (Some(mut topology), Some(pool)) = (topology, pool) else { continue };
+            topology.uniques = uniques.iter().cloned().map(Arc::new).collect();
             databases.push(Database {
                 name: name.as_str().into(),
                 topology: Arc::new(topology),

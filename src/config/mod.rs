@@ -29,6 +29,7 @@ use crate::ids::QualifiedName;
 use crate::net::Keepalive;
 use crate::secret::Secret;
 use crate::topology::Topology;
+pub use crate::topology::UniqueRule;
 
 /// One valid configuration. Immutable: a reload makes a new one and swaps it in whole.
 #[derive(Clone, Debug)]
@@ -195,22 +196,6 @@ pub struct Database {
     /// Functions declared to read and write no sharded table.
     pub safe_functions: Vec<QualifiedName>,
     pub uniques: Vec<UniqueRule>,
-}
-
-/// Columns of a sharded table of which no two rows may have the same values, whichever shards they lie on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UniqueRule {
-    pub table: QualifiedName,
-    pub columns: Vec<Box<str>>,
-    /// By which errors name it.
-    pub name: Box<str>,
-}
-
-impl UniqueRule {
-    /// By which the registry knows it.
-    pub fn scope(&self) -> String {
-        format!("{} ({})", self.table, self.columns.join(", "))
-    }
 }
 
 /// For each shard and user.

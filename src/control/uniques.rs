@@ -3,7 +3,8 @@
 //! Triggers note in `pgloom.unique_log` which values a transaction gives to rows and takes from them. Before it commits, the router takes
 //! these notes from every shard that was written, and changes the registry by them, in the same transaction: `pgloom.unique_value` on the
 //! shard of the value's hash, whose primary key says no to what is there already. `pgloom.unique_ready` tells that all of that is in
-//! place; without it no write of a sharded table commits.
+//! place; without it no write of a sharded table commits. The registry also tells on which shard the row of a value is, so that a statement
+//! by such a value goes there alone: what is asked with `find`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use crate::backend::Backend;
 use crate::backend::cluster::Database;
 use crate::backend::settings::{quote_identifier, quote_literal};
-use crate::commit::registry::{fingerprint, place, short};
+use crate::commit::registry::{Entry, fingerprint, place, short};
 use crate::config::UniqueRule;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId};
@@ -31,7 +32,10 @@ const SCHEMA: &str = "\
     CREATE INDEX IF NOT EXISTS unique_log_transaction ON pgloom.unique_log (transaction); \
     CREATE TABLE IF NOT EXISTS pgloom.unique_value (scope text COLLATE \"C\" NOT NULL, value text[] COLLATE \"C\" NOT NULL, \
       PRIMARY KEY (scope, value)); \
+    ALTER TABLE pgloom.unique_value ADD COLUMN IF NOT EXISTS shard text; \
     CREATE TABLE IF NOT EXISTS pgloom.unique_ready (scope text PRIMARY KEY, fingerprint text NOT NULL); \
+    ALTER TABLE pgloom.unique_ready ADD COLUMN IF NOT EXISTS columns text; \
+    DROP FUNCTION IF EXISTS pgloom.unique_put(text[], text[], integer[]); \
     CREATE OR REPLACE FUNCTION pgloom.unique_take(scopes text[], fingerprints text[], relations text[], triggers text[]) \
     RETURNS TABLE (of_scope text, of_value text, shown text, changed bigint) \
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $body$ \
@@ -52,32 +56,99 @@ const SCHEMA: &str = "\
         SELECT o.scope, o.value::text, pg_catalog.array_to_string(o.value, ', '), pg_catalog.sum(o.change) \
         FROM gone o GROUP BY o.scope, o.value HAVING pg_catalog.sum(o.change) <> 0; \
     END $body$; \
-    CREATE OR REPLACE FUNCTION pgloom.unique_put(scopes text[], entries text[], changes integer[]) \
+    CREATE OR REPLACE FUNCTION pgloom.unique_put(scopes text[], entries text[], changes integer[], shards text[]) \
     RETURNS TABLE (of_scope text, shown text) \
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $body$ \
-    DECLARE entry record; gone bigint; \
+    DECLARE entry record; gone bigint; moved bigint; \
     BEGIN \
       DELETE FROM pgloom.unique_value u USING unnest(scopes, entries, changes) x (s, v, c) \
         WHERE x.c < 0 AND u.scope = x.s AND u.value = x.v::text[]; \
       GET DIAGNOSTICS gone = ROW_COUNT; \
+      UPDATE pgloom.unique_value u SET shard = x.h FROM unnest(scopes, entries, changes, shards) x (s, v, c, h) \
+        WHERE x.c = 0 AND u.scope = x.s AND u.value = x.v::text[]; \
+      GET DIAGNOSTICS moved = ROW_COUNT; \
       IF pg_catalog.current_setting('transaction_isolation') IN ('repeatable read', 'serializable') \
-        AND gone < (SELECT pg_catalog.count(*) FROM unnest(changes) c WHERE c < 0) THEN \
+        AND gone + moved < (SELECT pg_catalog.count(*) FROM unnest(changes) c WHERE c <= 0) THEN \
         RAISE EXCEPTION 'could not serialize access due to concurrent update' USING ERRCODE = 'serialization_failure'; \
       END IF; \
       BEGIN \
-        INSERT INTO pgloom.unique_value (scope, value) SELECT x.s, x.v::text[] FROM unnest(scopes, entries, changes) x (s, v, c) \
+        INSERT INTO pgloom.unique_value (scope, value, shard) SELECT x.s, x.v::text[], x.h \
+          FROM unnest(scopes, entries, changes, shards) x (s, v, c, h) \
           WHERE x.c > 0 ORDER BY 1, 2; \
         RETURN; \
       EXCEPTION WHEN unique_violation THEN NULL; \
       END; \
-      FOR entry IN SELECT x.s, x.v::text[] AS v FROM unnest(scopes, entries, changes) x (s, v, c) WHERE x.c > 0 ORDER BY 1, 2 LOOP \
+      FOR entry IN SELECT x.s, x.v::text[] AS v, x.h FROM unnest(scopes, entries, changes, shards) x (s, v, c, h) \
+        WHERE x.c > 0 ORDER BY 1, 2 LOOP \
         BEGIN \
-          INSERT INTO pgloom.unique_value (scope, value) VALUES (entry.s, entry.v); \
+          INSERT INTO pgloom.unique_value (scope, value, shard) VALUES (entry.s, entry.v, entry.h); \
         EXCEPTION WHEN unique_violation THEN \
           of_scope := entry.s; shown := pg_catalog.array_to_string(entry.v, ', '); RETURN NEXT; RETURN; \
         END; \
       END LOOP; \
     END $body$";
+
+/// Tells the shards of the rows that have values; a row for each value. No row: the registry cannot be relied on here. Then it was not made
+/// for these shards and columns (an older version made it, a column has been changed or made anew), the triggers are not in place, values
+/// were written past it, the transaction does not see what was committed last, or who asks may not read the columns.
+const FIND: &str = "\
+    CREATE OR REPLACE FUNCTION pgloom.unique_find(of_scope text, print text, relation text, trigger text, names text[], entries text[]) \
+    RETURNS TABLE (has_row boolean, on_shard text) \
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = '' AS $body$ \
+    DECLARE id oid := pg_catalog.to_regclass(relation); \
+    BEGIN \
+      IF id IS NULL OR pg_catalog.current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') \
+        OR NOT EXISTS (SELECT FROM pgloom.unique_ready y WHERE y.scope = of_scope AND y.fingerprint = print AND y.columns = COLUMNS) \
+        OR (SELECT pg_catalog.count(*) FROM pg_catalog.pg_trigger g WHERE g.tgrelid = id AND g.tgenabled = 'A' \
+              AND pg_catalog.left(g.tgname, -1) = trigger) <> 4 \
+        OR EXISTS (SELECT FROM pgloom.unique_log) THEN \
+        RETURN; \
+      END IF; \
+      IF EXISTS (SELECT FROM unnest(names) n WHERE NOT pg_catalog.has_column_privilege(session_user, id, n, 'SELECT')) \
+        OR EXISTS (SELECT FROM pgloom.unique_value u WHERE u.scope = of_scope AND u.shard IS NULL \
+              AND u.value IN (SELECT e::text[] FROM unnest(entries) e)) THEN \
+        RETURN; \
+      END IF; \
+      RETURN QUERY SELECT u.value IS NOT NULL, u.shard FROM unnest(entries) e \
+        LEFT JOIN pgloom.unique_value u ON u.scope = of_scope AND u.value = e::text[]; \
+    END $body$";
+
+/// What tells that columns are still those whose values were registered: a column that is altered or made anew has another row in the catalog.
+/// Of the table `id` and the columns `names`, both SQL.
+fn columns_mark(id: &str, names: &str) -> String {
+    format!(
+        "(SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attrelid, a.attnum, a.xmin), ',' ORDER BY a.attnum) \
+         FROM pg_catalog.pg_attribute a WHERE a.attrelid = {id} AND a.attname = ANY ({names}) AND NOT a.attisdropped)"
+    )
+}
+
+/// [`columns_mark`] of a rule's columns now.
+fn columns_now(rule: &UniqueRule) -> String {
+    columns_mark(&format!("pg_catalog.to_regclass({})", quote_literal(&table_of(rule))), &names_of(rule))
+}
+
+fn names_of(rule: &UniqueRule) -> String {
+    let names: Vec<String> = rule.columns.iter().map(|name| quote_literal(name)).collect();
+    format!("ARRAY[{}]::pg_catalog.text[]", names.join(", "))
+}
+
+/// Whether a server can be asked with [`find`].
+pub const CAN_FIND: &str =
+    "SELECT pg_catalog.to_regprocedure('pgloom.unique_find(text, text, text, text, text[], text[])') IS NOT NULL";
+
+/// On which shards the rows with these values are, all of them registered on the server that is asked; see [`FIND`].
+pub fn find(rule: &UniqueRule, shards: &[&str], values: &[String]) -> String {
+    let list: Vec<String> = values.iter().map(|value| quote_literal(value)).collect();
+    format!(
+        "SELECT has_row, on_shard FROM pgloom.unique_find({}, {}, {}, {}, {}, ARRAY[{}]::pg_catalog.text[])",
+        quote_literal(&rule.scope()),
+        quote_literal(&fingerprint(&rule.scope(), shards.iter().copied())),
+        quote_literal(&table_of(rule)),
+        quote_literal(&trigger(rule)),
+        names_of(rule),
+        list.join(", "),
+    )
+}
 
 /// What `pgloom unique` did for one rule.
 #[derive(Debug, PartialEq, Eq)]
@@ -93,6 +164,8 @@ pub struct Registered {
 pub struct Lacks {
     /// Rules without triggers, or that are not ready.
     pub rules: Vec<String>,
+    /// Rules whose columns are not those that were registered: rows are not found by them.
+    pub unread: Vec<String>,
     /// Notes that nobody took: values were written past the router, or by one that does not know the rule.
     pub notes: u64,
 }
@@ -175,14 +248,15 @@ pub fn take(rules: &[UniqueRule], shards: &[&str]) -> String {
 }
 
 /// Changes the registry of one shard: a row for a value that is there already.
-pub fn put<'e>(entries: impl Iterator<Item = (&'e str, &'e str, bool)> + Clone) -> String {
-    let list = |texts: Vec<String>| texts.join(", ");
+pub fn put(entries: &[Entry], shards: &[&str]) -> String {
+    let list = |of: &dyn Fn(&Entry) -> String| entries.iter().map(of).collect::<Vec<_>>().join(", ");
     format!(
         "SELECT of_scope, shown FROM pgloom.unique_put(ARRAY[{}]::pg_catalog.text[], ARRAY[{}]::pg_catalog.text[], \
-         ARRAY[{}]::pg_catalog.int4[])",
-        list(entries.clone().map(|(scope, _, _)| quote_literal(scope)).collect()),
-        list(entries.clone().map(|(_, value, _)| quote_literal(value)).collect()),
-        list(entries.map(|(_, _, added)| if added { "1" } else { "-1" }.to_owned()).collect()),
+         ARRAY[{}]::pg_catalog.int4[], ARRAY[{}]::pg_catalog.text[])",
+        list(&|entry| quote_literal(&entry.scope)),
+        list(&|entry| quote_literal(&entry.value)),
+        list(&|entry| entry.change.rows().to_string()),
+        list(&|entry| quote_literal(shards.get(entry.shard).copied().unwrap_or_default())),
     )
 }
 
@@ -203,6 +277,7 @@ pub async fn register(database: &Arc<Database>) -> Result<Vec<Registered>, Fault
             check_columns(&mut server, rule).await?;
         }
         server.query(SCHEMA).await?;
+        server.query(&FIND.replace("COLUMNS", &columns_mark("id", "names"))).await?;
         server.query(&format!("DELETE FROM pgloom.unique_ready WHERE scope IN ({scopes})")).await?;
         for rule in rules {
             server.query(&triggers(rule)).await?;
@@ -225,8 +300,8 @@ pub async fn register(database: &Arc<Database>) -> Result<Vec<Registered>, Fault
     let mut done = Vec::new();
     for rule in rules {
         let mut registered = Registered { scope: rule.scope(), values: 0, duplicates: Vec::new() };
-        for server in &mut tables {
-            fill(rule, server, &mut registries, &mut registered).await?;
+        for (server, shard) in tables.iter_mut().zip(&topology.shards) {
+            fill(rule, server, &shard.name, &mut registries, &mut registered).await?;
         }
         done.push(registered);
     }
@@ -241,7 +316,10 @@ pub async fn register(database: &Arc<Database>) -> Result<Vec<Registered>, Fault
             let print = fingerprint(&rule.scope(), topology.shards.iter().map(|shard| &*shard.name));
             let (scope, print) = (quote_literal(&rule.scope()), quote_literal(&print));
             server
-                .query(&format!("INSERT INTO pgloom.unique_ready (scope, fingerprint) VALUES ({scope}, {print})"))
+                .query(&format!(
+                    "INSERT INTO pgloom.unique_ready (scope, fingerprint, columns) VALUES ({scope}, {print}, {})",
+                    columns_now(rule)
+                ))
                 .await?;
         }
         expect_commit(server).await?;
@@ -260,6 +338,7 @@ async fn expect_commit(server: &mut Backend) -> Result<(), Fault> {
 async fn fill(
     rule: &UniqueRule,
     table: &mut Backend,
+    shard: &str,
     registries: &mut [Backend],
     registered: &mut Registered,
 ) -> Result<(), Fault> {
@@ -284,9 +363,10 @@ async fn fill(
             let list: Vec<String> = values.iter().map(|value| quote_literal(value)).collect();
             let put = server
                 .query(&format!(
-                    "INSERT INTO pgloom.unique_value (scope, value) SELECT {}, v::pg_catalog.text[] \
+                    "INSERT INTO pgloom.unique_value (scope, value, shard) SELECT {}, v::pg_catalog.text[], {} \
                      FROM pg_catalog.unnest(ARRAY[{}]::pg_catalog.text[]) v ON CONFLICT DO NOTHING RETURNING value::pg_catalog.text",
                     quote_literal(&rule.scope()),
+                    quote_literal(shard),
                     list.join(", ")
                 ))
                 .await?;
@@ -355,17 +435,24 @@ pub async fn look(database: &Database, shard: ShardId) -> Result<Lacks, Fault> {
         let print = fingerprint(&rule.scope(), topology.shards.iter().map(|shard| &*shard.name));
         let rows = server
             .query(&format!(
-                "SELECT EXISTS (SELECT FROM pgloom.unique_ready WHERE scope = {} AND fingerprint = {}) \
+                "SELECT EXISTS (SELECT FROM pgloom.unique_ready y WHERE scope = {} AND fingerprint = {} \
+                     AND pg_catalog.to_jsonb(y) ->> 'columns' IS NOT NULL) \
                    AND (SELECT pg_catalog.count(*) FROM pg_catalog.pg_trigger WHERE tgrelid = pg_catalog.to_regclass({}) \
-                     AND tgenabled = 'A' AND pg_catalog.left(tgname, -1) = {}) = {TRIGGERS}",
+                     AND tgenabled = 'A' AND pg_catalog.left(tgname, -1) = {}) = {TRIGGERS}, \
+                   EXISTS (SELECT FROM pgloom.unique_ready y WHERE scope = {} AND pg_catalog.to_jsonb(y) ->> 'columns' = {})",
                 quote_literal(&rule.scope()),
                 quote_literal(&print),
                 quote_literal(&table_of(rule)),
                 quote_literal(&trigger(rule)),
+                quote_literal(&rule.scope()),
+                columns_now(rule),
             ))
             .await?;
-        if rows.first().and_then(|row| row.first()).is_none_or(|cell| cell.as_deref() != Some("t")) {
+        let yes = |at: usize| rows.first().and_then(|row| row.get(at)?.as_deref()) == Some("t");
+        if !yes(0) {
             lacks.rules.push(rule.scope());
+        } else if !yes(1) {
+            lacks.unread.push(rule.scope());
         }
     }
     let notes = server.query("SELECT pg_catalog.count(*) FROM pgloom.unique_log").await?;

@@ -22,6 +22,7 @@ pub fn advice(plan: &Plan, inputs: &Inputs<'_>, scan: &Scan, scope: &NameScope<'
         | PlanKind::Deliver(_)
         | PlanKind::Supply(_)
         | PlanKind::CopyIn(_)
+        | PlanKind::Lookup(_)
         | PlanKind::Draw(_) => return Vec::new(),
     }
     let examination = examine(inputs.text, scan, scope);
@@ -54,7 +55,7 @@ pub fn advice(plan: &Plan, inputs: &Inputs<'_>, scan: &Scan, scope: &NameScope<'
             Some(join) if reach.open => vec![join.clone()],
             _ if reach.open => vec![Note {
                 because: format!("no condition on {name}.{key}"),
-                remedy: format!("give {name}.{key} a value in WHERE"),
+                remedy: format!("give {name}.{key} a value in WHERE{}", or_unique(&table.group.name.table, view)),
             }],
             _ => vec![Note {
                 because: format!("the values of {name}.{key} lie on {}", shards.join(", ")),
@@ -79,6 +80,14 @@ pub fn advice(plan: &Plan, inputs: &Inputs<'_>, scan: &Scan, scope: &NameScope<'
         });
     }
     notes
+}
+
+/// Columns by whose values the registry finds the row.
+fn or_unique(table: &str, view: &View<'_>) -> String {
+    let rules = view.topology.uniques.iter().filter(|rule| *rule.table.name == *table);
+    rules
+        .map(|rule| format!(", or its unique ({}), by which the registry finds the shard", rule.columns.join(", ")))
+        .collect()
 }
 
 fn types(table: &crate::sql::advice::Examined, view: &View<'_>) -> String {

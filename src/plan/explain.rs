@@ -40,6 +40,13 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
         }
         PlanKind::Single(shard) => lines.push(0, format!("Single {}: {why}", shard_name(*shard, view))),
         PlanKind::Any => lines.push(0, format!("Any shard: {why}")),
+        PlanKind::Lookup(lookup) => {
+            lines.push(0, format!("Single, on the shard that has the row: {why}"));
+            lines.push(1, "Where the registry does not tell:".to_owned());
+            let otherwise = text_with(&lookup.otherwise, analysis, view, shards);
+            lines.lines.extend(otherwise.into_iter().map(|line| format!("    {line}")));
+            return lines.lines;
+        }
         PlanKind::Broadcast(sql) => {
             lines.push(0, format!("Broadcast {}: {why}", names(&view.topology.all_shards(), view)));
             lines.sql(1, sql);
@@ -166,6 +173,9 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
         }),
         PlanKind::Single(shard) => json!({ "plan": "single", "shards": [shard_name(*shard, view)] }),
         PlanKind::Any => json!({ "plan": "any" }),
+        PlanKind::Lookup(lookup) => {
+            json!({ "plan": "lookup", "otherwise": self::document(&lookup.otherwise, analysis, view) })
+        }
         PlanKind::Draw(draw) => json!({ "plan": "draw", "values": drawn(draw) }),
         PlanKind::Broadcast(sql) => json!({
             "plan": "broadcast", "shards": list(&view.topology.all_shards(), view), "sql": sql_text(sql),
@@ -270,6 +280,7 @@ pub fn because(why: &Why) -> String {
         Why::NoTable => "no table".to_owned(),
         Why::Cursor => "or the shard that has the cursor".to_owned(),
         Why::Ddl => "DDL".to_owned(),
+        Why::Unique(rule) => format!("found by unique ({}) of {}", rule.columns.join(", "), rule.table.name),
         Why::Hint => "hint".to_owned(),
         Why::Refused => "refused".to_owned(),
         Why::OneByOne(of) => format!("{}, one shard after the other", of.command),

@@ -7,6 +7,7 @@ pub mod combine;
 pub mod delivery;
 pub mod explain;
 pub mod finish;
+pub mod lookup;
 pub mod route;
 pub mod shard_plans;
 mod split;
@@ -37,6 +38,7 @@ pub use claim::{ClaimPlan, ClaimText};
 pub use combine::{Combine, Window};
 pub use delivery::{DeliveryPlan, TakingPlan};
 pub use finish::{Elsewhere, FinishPlan, InputColumn, Keys, KeysFrom, Pull, PullFrom};
+pub use lookup::LookupPlan;
 pub use supply::{SuppliedRows, SupplyPlan};
 
 /// The values of one execution.
@@ -95,7 +97,16 @@ impl Plan {
             | PlanKind::Claim(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
+            | PlanKind::Lookup(_)
             | PlanKind::Draw(_) => None,
+        }
+    }
+
+    /// What is done where the registry is not asked.
+    pub fn without_lookup(self) -> Self {
+        match self {
+            Plan { kind: PlanKind::Lookup(lookup), .. } => lookup.otherwise,
+            other => other,
         }
     }
 
@@ -108,6 +119,7 @@ impl Plan {
                 }
             }
             PlanKind::Explain(explain) => explain.plan.show_on(on),
+            PlanKind::Lookup(lookup) => lookup.otherwise.show_on(on),
             PlanKind::Refuse(_)
             | PlanKind::Single(_)
             | PlanKind::Any
@@ -159,6 +171,8 @@ pub enum PlanKind {
     CopyIn(Arc<CopyInPlan>),
     /// EXPLAIN of what runs on several shards: each explains its part.
     Explain(Box<ExplainPlan>),
+    /// The registry of unique values is asked first for the shard that has the row.
+    Lookup(Box<LookupPlan>),
     /// Values of sequences are taken first; the statement with them is planned anew.
     Draw(Arc<Draw>),
 }
@@ -218,6 +232,12 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
     let prefix = inputs.text.get(..inner).unwrap_or_default();
     match &mut plan.kind {
         PlanKind::Refuse(_) | PlanKind::Single(_) | PlanKind::Any => return Plan { access, ..plan },
+        // One shard explains it alone, where the registry tells which.
+        PlanKind::Lookup(lookup) => {
+            let otherwise = std::mem::replace(&mut lookup.otherwise, refused(lost_literals()));
+            lookup.otherwise = Plan { access, ..explained(otherwise, inner, options, inputs) };
+            return Plan { access, ..plan };
+        }
         // Its parts are cut out of the whole text.
         PlanKind::Split { parts, .. } => {
             for (_, sql) in parts {
@@ -297,7 +317,11 @@ fn routed_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view: 
     {
         return Plan { kind: PlanKind::Single(shard), access: analysis.access, why: Why::Key(group.name.clone()) };
     }
-    general_plan(analysis, routed, inputs, view)
+    let plan = general_plan(analysis, routed, inputs, view);
+    if routed.found_by.is_empty() {
+        return plan;
+    }
+    lookup::before(plan, analysis, routed, inputs, view)
 }
 
 fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {

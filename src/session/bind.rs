@@ -112,6 +112,7 @@ impl Session {
             | PlanKind::Claim(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
+            | PlanKind::Lookup(_)
             | PlanKind::Draw(_) => None,
         };
         match single {

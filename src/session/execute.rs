@@ -161,6 +161,7 @@ impl Session {
             }
             _ => (statement, plan),
         };
+        let plan = if let PlanKind::Lookup(_) = &plan.kind { Box::new(self.look_up(*plan).await?) } else { plan };
         self.note_plan_sequences(&statement.analysis, &plan);
         if let PlanKind::Finish(_) = &plan.kind {
             return self.execute_finish(name, statement, &bind, plan, max_rows).await;
@@ -182,7 +183,8 @@ impl Session {
         if let Some(max) = max {
             check_locked_pieces(&plan, max)?;
         }
-        if let (PlanKind::Scatter { .. } | PlanKind::Split { .. }, Some(max)) = (&plan.kind, max) {
+        if let (PlanKind::Single(_) | PlanKind::Scatter { .. } | PlanKind::Split { .. }, Some(max)) = (&plan.kind, max)
+        {
             return self.execute_pieces(name, statement, &bind, &plan, max).await;
         }
         let columns_added = self.columns_added_by(&plan);
@@ -251,6 +253,7 @@ impl Session {
             | PlanKind::Claim(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
+            | PlanKind::Lookup(_)
             | PlanKind::Draw(_) => Err(tables_have_changed().into()),
         }
     }
@@ -311,6 +314,7 @@ fn check_locked_pieces(plan: &Plan, max: u64) -> Result<(), Fault> {
         | PlanKind::Supply(_)
         | PlanKind::CopyIn(_)
         | PlanKind::Explain(_)
+        | PlanKind::Lookup(_)
         | PlanKind::Draw(_) => true,
     };
     if at_once {

@@ -36,7 +36,7 @@ impl Session {
     ) -> Result<(), Failure> {
         // See execute_finish.
         if self.tx.is_open() {
-            *plan = self.plan_bound(statement, &BindView::read(bind)?.parameters);
+            *plan = self.plan_bound(statement, &BindView::read(bind)?.parameters).without_lookup();
         }
         self.note_plan(&plan);
         self.columns_of(statement).await?;
@@ -84,6 +84,7 @@ impl Session {
             | PlanKind::CreateAs(_)
             | PlanKind::Stamp(_)
             | PlanKind::Explain(_)
+            | PlanKind::Lookup(_)
             | PlanKind::Draw(_) => {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a plan that no shards explain").into());
             }

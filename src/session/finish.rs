@@ -109,7 +109,7 @@ impl Session {
         if self.tx.is_open()
             && let PlanKind::Finish(_) = &plan.kind
         {
-            *plan = self.plan_bound(statement, &BindView::read(bind)?.parameters);
+            *plan = self.plan_bound(statement, &BindView::read(bind)?.parameters).without_lookup();
         }
         self.note_plan(&plan);
         let ask = Ask::Bound { statement, bind, columns_added: 0, describe: false };

@@ -183,7 +183,7 @@ impl Session {
             PlanKind::Single(_) if is_checked(&statement.analysis.kind) => self.any_shard(),
             PlanKind::Single(shard) => *shard,
             // Types that users made are told with the numbers that the catalog has, which clients read there.
-            PlanKind::Scatter { .. } | PlanKind::Claim(_) => self.view.topology.home,
+            PlanKind::Scatter { .. } | PlanKind::Claim(_) | PlanKind::Lookup(_) => self.view.topology.home,
             // It may name tables that only the home shard has.
             PlanKind::Finish(_) | PlanKind::Deliver(_) | PlanKind::Supply(_) | PlanKind::Draw(_) => {
                 return Ok(self.view.topology.home);

@@ -283,6 +283,7 @@ impl Session {
             PlanKind::CopyIn(copy) => self.run_copy_split(copy, ask).await,
             PlanKind::Stamp(stamped) => Box::pin(self.run_stamped(stamped, ask)).await,
             PlanKind::CreateAs(create) => Box::pin(self.run_create_as(create, ask)).await,
+            PlanKind::Lookup(lookup) => Box::pin(self.run_plan(&lookup.otherwise, analysis, ask)).await,
             PlanKind::Explain(explain) => Box::pin(self.run_explain(explain, plan.access, analysis, ask)).await,
         }
     }
@@ -520,6 +521,9 @@ impl Session {
         if let PlanKind::Explain(explain) = &plan.kind {
             return self.note_plan(&explain.plan);
         }
+        if let PlanKind::Lookup(lookup) = &plan.kind {
+            return self.note_plan(&lookup.otherwise);
+        }
         self.changed_rows = self.registers(plan) || self.tx.is_open() && self.changed_rows;
         let (class, shards) = match &plan.kind {
             PlanKind::Refuse(_) => (QueryClass::Rejected, 0),
@@ -531,7 +535,9 @@ impl Session {
             PlanKind::Supply(supply) => (QueryClass::Multi, supply.shards.len()),
             PlanKind::Claim(claim) => (QueryClass::Scatter, claim.shards.len()),
             PlanKind::Deliver(delivery) => (QueryClass::Multi, delivery.targets(&self.view.topology).len()),
-            PlanKind::CreateAs(_) | PlanKind::Stamp(_) | PlanKind::Explain(_) => (QueryClass::Multi, 0),
+            PlanKind::CreateAs(_) | PlanKind::Stamp(_) | PlanKind::Explain(_) | PlanKind::Lookup(_) => {
+                (QueryClass::Multi, 0)
+            }
         };
         self.note_route(class, shards);
         if tracing::enabled!(tracing::Level::DEBUG) {

@@ -193,6 +193,7 @@ impl Session {
             self.offset = offset;
             return done;
         }
+        let plan = self.look_up(plan).await?;
         self.note_plan(&plan);
         self.note_plan_sequences(analysis, &plan);
         let done = match &plan.kind {
@@ -304,17 +305,29 @@ impl Session {
                 self.scan_one(&statement.text)?;
                 let values = BindView::read(&bind)?.parameters;
                 let values = BoundValues { types: &statement.types, values: &values };
-                Ok(self.routes(&statement.text, &statement.analysis, Some(&values), json))
+                let plan = self.plan_values(&statement, &values);
+                let plan = self.look_up_shown(plan).await?;
+                Ok(self.routes(plan, &statement.text, &statement.analysis, Some(&values), json))
             }
-            _ => Ok(self.routes(text, &analysis, None, json)),
+            _ => {
+                let plan = self.plan(text, &analysis);
+                let plan = self.look_up_shown(plan).await?;
+                Ok(self.routes(plan, text, &analysis, None, json))
+            }
         }
     }
 
     /// How the statement that `self.scan` was made of is routed, line by line.
-    fn routes(&self, text: &str, analysis: &Analysis, parameters: Option<&dyn Parameters>, json: bool) -> LocalRows {
+    fn routes(
+        &self,
+        mut plan: Plan,
+        text: &str,
+        analysis: &Analysis,
+        parameters: Option<&dyn Parameters>,
+        json: bool,
+    ) -> LocalRows {
         let inputs = Inputs { text, slots: &self.scan.slots, parameters };
         let view = self.plan_view();
-        let mut plan = self.plan_of(analysis, &inputs);
         self.show_combine(&mut plan);
         let advice = plan::advice::advice(&plan, &inputs, &self.scan, &self.names(), &view);
         let lines = if json {

@@ -61,6 +61,7 @@ impl Session {
             let draw = Arc::clone(draw);
             (statement, plan) = self.drawn_bound(&statement, &bind, &draw).await?;
         }
+        let plan = self.look_up(plan).await?;
         self.note_plan(&plan);
         self.note_plan_sequences(&statement.analysis, &plan);
         if is_finished(&plan) && statement.described().is_none() {
@@ -232,6 +233,7 @@ fn is_finished(plan: &Plan) -> bool {
         | PlanKind::Scatter { .. }
         | PlanKind::Split { .. }
         | PlanKind::CopyIn(_)
+        | PlanKind::Lookup(_)
         | PlanKind::Draw(_) => false,
     }
 }

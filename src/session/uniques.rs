@@ -1,11 +1,13 @@
 //! Values that are unique over all shards: before a transaction commits, what it has changed of them goes into the registry, on the shards
-//! of the values, as a part of the transaction.
+//! of the values, as a part of the transaction. And the other way round: a statement by such a value goes to the shard that the registry names.
 
-use crate::commit::registry::{Changes, Entry};
-use crate::control::uniques::{put, take};
+use std::collections::BTreeMap;
+
+use crate::commit::registry::{Changes, place, value_of};
+use crate::control::uniques::{CAN_FIND, find, put, take};
 use crate::fault::{Fault, SqlState};
-use crate::ids::ShardId;
-use crate::plan::{Access, Plan, Why};
+use crate::ids::{ShardId, ShardSet};
+use crate::plan::{Access, LookupPlan, Plan, PlanKind, Why};
 use crate::session::{Failure, Session};
 
 impl Session {
@@ -57,7 +59,7 @@ impl Session {
             for row in server.query(&sql).await? {
                 let [Some(scope), Some(value), Some(shown), Some(change)] = &row[..] else { return Err(unread()) };
                 let change = change.parse().map_err(|_| unread())?;
-                changes.note(scope.clone(), value.clone(), shown.clone(), change);
+                changes.note(scope.clone(), value.clone(), shown.clone(), shard.index(), change);
             }
         }
         let parts =
@@ -68,15 +70,80 @@ impl Session {
             let at = self.enlist(shard).await.map_err(fault_of)?;
             let held = &mut self.held[at];
             held.wrote = true;
-            let of = |entry: &'_ Entry| (entry.scope.clone(), entry.value.clone(), entry.added);
-            let list: Vec<(String, String, bool)> = entries.iter().map(of).collect();
-            let rows =
-                held.server.query(&put(list.iter().map(|(scope, value, added)| (&**scope, &**value, *added)))).await?;
+            let rows = held.server.query(&put(&entries, &names)).await?;
             if let Some([Some(scope), Some(shown)]) = rows.first().map(|row| &row[..]) {
                 return Err(self.duplicate(scope, shown));
             }
         }
         Ok(())
+    }
+
+    /// The plan of a statement when the registry has said where its rows are, where it is to be asked first.
+    pub(super) async fn look_up(&mut self, plan: Plan) -> Result<Plan, Failure> {
+        let PlanKind::Lookup(lookup) = plan.kind else { return Ok(plan) };
+        Ok(match Box::pin(self.shards_of_values(&lookup)).await? {
+            Some(shards) => lookup.found(&shards),
+            None => lookup.otherwise,
+        })
+    }
+
+    /// The same for one that is only shown: a transaction, or a pipeline, is not to have a part on one more shard for that.
+    pub(super) async fn look_up_shown(&mut self, plan: Plan) -> Result<Plan, Failure> {
+        if self.tx.is_open() || self.batch.open.is_some() {
+            return Ok(plan);
+        }
+        self.look_up(plan).await
+    }
+
+    /// The shards that have the rows; `None` where the registry cannot tell.
+    async fn shards_of_values(&mut self, lookup: &LookupPlan) -> Result<Option<ShardSet>, Failure> {
+        // What the transaction has changed is registered when it ends.
+        let changed = self.tx.is_open() && self.changed_rows || self.held.iter().any(|held| held.joined && held.wrote);
+        if changed || !self.database.uniques.contains(&lookup.rule) {
+            return Ok(None);
+        }
+        let topology = std::sync::Arc::clone(&self.view.topology);
+        let names: Vec<&str> = topology.shards.iter().map(|shard| &*shard.name).collect();
+        let scope = lookup.rule.scope();
+        let mut asked: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        for value in lookup.values.iter().map(|columns| value_of(columns)) {
+            asked.entry(place(&scope, &value, names.len())).or_default().push(value);
+        }
+        let mut found = ShardSet::new();
+        for (at, values) in asked {
+            let shard = ShardId(u16::try_from(at).map_err(|_| unread())?);
+            let rows = self.ask_registry(shard, &find(&lookup.rule, &names, &values)).await?;
+            if rows.len() != values.len() {
+                return Ok(None);
+            }
+            for row in rows {
+                match &row[..] {
+                    [Some(there), None] if there == "f" => {}
+                    [Some(_), Some(name)] => match names.iter().position(|known| known == name) {
+                        Some(at) => found.insert(ShardId(u16::try_from(at).map_err(|_| unread())?)),
+                        None => return Ok(None),
+                    },
+                    _ => return Err(unread().into()),
+                }
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// The rows of [`find`]; none where the shard has no such function.
+    async fn ask_registry(&mut self, shard: ShardId, sql: &str) -> Result<Vec<Vec<Option<String>>>, Failure> {
+        let at = self.enlist(shard).await?;
+        let server = &mut self.held[at].server;
+        let known = self.database.finds.knows(shard);
+        let can = known || says_yes(server, CAN_FIND).await?;
+        if can && !known {
+            self.database.finds.note(shard);
+        }
+        let rows = if can { server.query(sql).await? } else { Vec::new() };
+        if !self.tx.is_open() {
+            self.release_idle();
+        }
+        Ok(rows)
     }
 
     /// As Postgres says it.
@@ -95,6 +162,7 @@ fn writes_rows(why: &Why) -> bool {
         | Why::Keys(_)
         | Why::NoKey(_)
         | Why::Contradiction
+        | Why::Unique(_)
         | Why::Reference
         | Why::Cursor
         | Why::Sequence => true,
@@ -105,7 +173,11 @@ fn writes_rows(why: &Why) -> bool {
 }
 
 async fn is_made(server: &mut crate::backend::Backend) -> Result<bool, Fault> {
-    let rows = server.query("SELECT pg_catalog.to_regproc('pgloom.unique_take') IS NOT NULL").await?;
+    says_yes(server, "SELECT pg_catalog.to_regproc('pgloom.unique_take') IS NOT NULL").await
+}
+
+async fn says_yes(server: &mut crate::backend::Backend, sql: &str) -> Result<bool, Fault> {
+    let rows = server.query(sql).await?;
     Ok(rows.first().and_then(|row| row.first()).is_some_and(|cell| cell.as_deref() == Some("t")))
 }
 

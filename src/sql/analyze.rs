@@ -500,7 +500,7 @@ impl Analyzer<'_> {
         let uses = &model.uses;
         let needs = model.needs();
         if !model.refs.is_empty() || needs.len() > 1 {
-            return routed(model, many);
+            return routed_by_values(model, many);
         }
         if let Some(place) = uses.places.first() {
             return outcome_at(place, &self.scope, Why::Unsharded);
@@ -562,6 +562,7 @@ impl Analyzer<'_> {
                 if let Some(change) = &mut routed.key_change {
                     change.moved = Err(refuse());
                 }
+                routed.found_by.clear();
                 let many = std::mem::replace(&mut routed.many, Err(refuse()));
                 routed.many = match (many, self.text.get(..inner)) {
                     (Ok(Many::Finish(finish)), Some(before)) => {
@@ -594,7 +595,16 @@ impl Analyzer<'_> {
 
 /// A statement over sharded tables, or over what lies on several shards.
 pub(crate) fn routed(model: &Model<'_>, many: Result<Many, Fault>) -> Outcome {
-    Outcome::Routed(Routed { groups: model.groups(), also: model.needs(), key_change: None, many })
+    let (groups, also) = (model.groups(), model.needs());
+    Outcome::Routed(Routed { groups, also, key_change: None, found_by: Vec::new(), many })
+}
+
+/// The same, of a statement that also a row's unique values can lead to one shard.
+pub(crate) fn routed_by_values(model: &Model<'_>, many: Result<Many, Fault>) -> Outcome {
+    match routed(model, many) {
+        Outcome::Routed(routed) => Outcome::Routed(Routed { found_by: model.found_by(), ..routed }),
+        other => other,
+    }
 }
 
 /// To one shard, as it is; `why` where that is not for a schema's sake.

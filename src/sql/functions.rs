@@ -245,6 +245,7 @@ mod tests {
             tables: HashMap::new(),
             from_sql: std::collections::HashSet::new(),
             closed: HashMap::new(),
+            uniques: Vec::new(),
         };
         let scope = NameScope {
             catalog,

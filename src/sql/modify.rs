@@ -8,7 +8,7 @@ use sqlparser::ast::{
 };
 
 use crate::fault::Fault;
-use crate::sql::analyze::{Analyzer, routed};
+use crate::sql::analyze::{Analyzer, routed_by_values};
 use crate::sql::defaults::check_assigned;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::finish::Parsed;
@@ -102,7 +102,7 @@ impl Analyzer<'_> {
                     return Ok(self.unsharded_outcome(model));
                 }
                 let many = on_many(self, model, parsed.tree, &changed.tree).map_err(Obstacle::fault);
-                Ok(routed(model, many.or_else(|reason| supplied(&reason).map(Many::Supply))))
+                Ok(routed_by_values(model, many.or_else(|reason| supplied(&reason).map(Many::Supply))))
             }
             Relation::View { .. } => Err(Stop::NotUnderstood("a change through a view")),
         }

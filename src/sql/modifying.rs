@@ -216,7 +216,7 @@ impl Model<'_> {
             let (ty, typmod) = (self.nodes[node].ty, self.nodes[node].typmod);
             key.push(found.unwrap_or_else(|| self.add_node(leaf, ty, typmod)));
         }
-        self.refs.push(Reference { leaf, distribution, name, key, made: true });
+        self.refs.push(Reference { leaf, distribution, name, key, made: true, uniques: Vec::new() });
         let id = self.refs.len() - 1;
         let anchors = if returned && columns.complete { vec![id] } else { Vec::new() };
         let spread = Spread::Parted { refs: vec![id], anchors };

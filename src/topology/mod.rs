@@ -8,6 +8,7 @@ pub mod rules;
 pub mod schemas;
 pub mod shard_map;
 pub mod spec;
+pub mod uniques;
 mod validate;
 
 use std::collections::{HashMap, HashSet};
@@ -19,6 +20,7 @@ pub use error::{At, TopologyError, TopologyWarning};
 pub use rules::{Closed, StoredKind, StoredRule, StoredRules};
 pub use schemas::Schemas;
 pub use spec::TopologySpec;
+pub use uniques::UniqueRule;
 pub use validate::{Errors, Warnings};
 
 use crate::types::canonical::KeyValue;
@@ -36,6 +38,8 @@ pub struct Topology {
     pub from_sql: HashSet<QualifiedName>,
     /// Tables of which nobody may say where their rows are: no statement touches them.
     pub closed: HashMap<QualifiedName, Closed>,
+    /// Columns that are unique over all shards: a registry tells where a row with given values of them is.
+    pub uniques: Vec<Arc<UniqueRule>>,
 }
 
 /// A Postgres primary with its replicas.

@@ -46,6 +46,7 @@ impl TopologySpec {
             tables,
             from_sql: HashSet::new(),
             closed: HashMap::new(),
+            uniques: Vec::new(),
         };
         Ok((topology, work.warnings))
     }

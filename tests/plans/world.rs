@@ -11,7 +11,7 @@ use pgloom::plan::{self, Inputs, Parameters, Plan, View};
 use pgloom::sql::template::{self, Scan};
 use pgloom::sql::{Analysis, Change, NameScope, analyze::analyze};
 use pgloom::topology::spec::{DistributionSpec, MethodSpec, RangeSpec, RingSpec, RuleSpec, TableSpec, ValueSpec};
-use pgloom::topology::{Role, Server, Shard, Topology, TopologySpec};
+use pgloom::topology::{Role, Server, Shard, Topology, TopologySpec, UniqueRule};
 use pgloom::types::{Collation, Format, KeyType, oid};
 
 /// Catalog and topology of one moment, and a search path.
@@ -100,6 +100,25 @@ impl World {
         let name = |name: &str| QualifiedName::new("public", name);
         world.catalog.indexes.insert(name("audit_what"), name("audit"));
         world.catalog.indexes.insert(name("customers_name"), name("customers"));
+        world
+    }
+
+    /// The same, and values that are unique over all shards: customers (name), orders (code, qty), orders (tag), customers (email), whose
+    /// collation is nondeterministic.
+    pub fn with_uniques() -> Self {
+        let mut world = Self::new();
+        for (table, columns) in [
+            ("customers", &["name"][..]),
+            ("orders", &["code", "qty"]),
+            ("orders", &["tag"]),
+            ("customers", &["email"]),
+        ] {
+            world.topology.uniques.push(Arc::new(UniqueRule {
+                table: QualifiedName::new("public", table),
+                columns: columns.iter().map(|column| (*column).into()).collect(),
+                name: "unique".into(),
+            }));
+        }
         world
     }
 
