@@ -30,6 +30,9 @@ fn scan_cost(c: &mut Criterion) {
         home: ShardId(0),
         distributions: Vec::new(),
         tables: HashMap::new(),
+        from_sql: std::collections::HashSet::new(),
+        closed: HashMap::new(),
+        uniques: Vec::new(),
     };
     let scope = NameScope {
         catalog: &catalog,
@@ -39,6 +42,7 @@ fn scan_cost(c: &mut Criterion) {
         changes: &[],
         temporary: None,
         fingerprint: 42,
+        unknown: None,
     };
     let cache = PlanCache::<u32>::new(64 << 20);
     let mut group = c.benchmark_group("scan");

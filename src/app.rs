@@ -136,6 +136,10 @@ impl Router {
             let health = Arc::clone(&self.health);
             jobs.spawn(watch_database(Arc::clone(database), health, self.catalog_refresh, looks_for_deadlocks));
             jobs.spawn(resolve_database(Arc::clone(database), self.two_phase_grace));
+            if !database.cluster.load().topology.is_all_home() {
+                jobs.spawn(control::news::follow(Arc::clone(database), self.front.shared.router.clone()));
+            }
+            jobs.spawn(control::rules::watch(Arc::clone(database)));
             if let Some(bound) = self.deadlock_timeout.filter(|_| database.cluster.load().topology.shards.len() > 1) {
                 let shared = &self.front.shared;
                 let (sessions, metrics) = (Arc::clone(&shared.cancels), Arc::clone(&shared.metrics));
@@ -328,6 +332,7 @@ pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> 
             own,
             logins(settings, &database.name),
             database.safe_functions.clone(),
+            database.uniques.clone(),
             database.pool.mode == PoolMode::Session,
             database.two_phase_commit,
         ))
@@ -395,7 +400,16 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
                     }
                 }
             }
-            match control::catalog::reload(&database, false, None).await {
+            // Rules first: whoever has a catalog is served.
+            let known = match read_at {
+                None => control::rules::reload(&database).await,
+                Some(_) => Ok(()),
+            };
+            let read = match known {
+                Ok(()) => control::catalog::reload(&database, false, None).await,
+                Err(fault) => Err(fault),
+            };
+            match read {
                 Ok(()) => {
                     read_at = Some(Instant::now());
                     database.note_look(Look::Read);

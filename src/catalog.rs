@@ -26,6 +26,8 @@ pub struct Catalog {
     pub unread: ShardSet,
     /// Each index with its table.
     pub indexes: HashMap<QualifiedName, QualifiedName>,
+    /// Each object of extended statistics with its table.
+    pub statistics: HashMap<QualifiedName, QualifiedName>,
     /// The database's default collation (`pg_database.datcollate` is C or POSIX, or not).
     pub default_collation: Collation,
     pub customs: Customs,
@@ -70,17 +72,29 @@ pub struct Table {
     pub kind: RelationKind,
     /// In `attnum` order, dropped ones left out.
     pub columns: Vec<Column>,
-    /// Column positions of each unique index or primary key without expressions or predicate.
+    /// Column positions of each unique index or primary key without expressions or predicate; the primary key first.
     pub unique_keys: Vec<Vec<usize>>,
     /// The view's defining query (`pg_get_viewdef`), for views.
     pub definition: Option<Box<str>>,
     /// Has triggers, rules or row security that can read or write other tables; a view also when a table that it reads has row
     /// security, which asks who owns the view.
     pub has_triggers: bool,
+    /// What its triggers run, without functions that are declared safe.
+    pub trigger_code: Vec<TriggerCode>,
     /// A foreign key of another table points to it.
     pub referenced: bool,
-    /// Inheritance or partition parent.
-    pub parent: Option<QualifiedName>,
+    /// The table that it is a partition of, or those that it inherits from.
+    pub parents: Vec<QualifiedName>,
+    /// Of a sequence: the table with the column that it belongs to.
+    pub owner: Option<QualifiedName>,
+}
+
+/// A function that a trigger runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TriggerCode {
+    pub function: QualifiedName,
+    /// `pg_proc.prosrc`.
+    pub source: Box<str>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -173,6 +187,8 @@ impl Catalog {
             self.tables.extend(tables.map(|(name, table)| (name.clone(), Arc::clone(table))));
             let indexes = other.indexes.iter().filter(|(name, _)| placed(name));
             self.indexes.extend(indexes.map(|(index, table)| (index.clone(), table.clone())));
+            let statistics = other.statistics.iter().filter(|(name, _)| placed(name));
+            self.statistics.extend(statistics.map(|(name, table)| (name.clone(), table.clone())));
             self.schemas.extend(other.placed.keys().cloned());
             self.placed.extend(other.placed.iter().map(|(name, schema)| (name.clone(), Arc::clone(schema))));
         }
@@ -184,6 +200,7 @@ impl Catalog {
     pub fn without_placed(mut self, gone: impl Fn(&str) -> bool) -> Self {
         self.tables.retain(|name, _| !gone(&name.schema));
         self.indexes.retain(|name, _| !gone(&name.schema));
+        self.statistics.retain(|name, _| !gone(&name.schema));
         self.schemas.retain(|schema| !gone(schema));
         self.placed.retain(|schema, _| !gone(schema));
         self
@@ -195,6 +212,11 @@ impl Catalog {
 }
 
 impl Table {
+    /// Whether its rows are rows of that table too, directly.
+    pub fn is_child_of(&self, table: &QualifiedName) -> bool {
+        self.parents.contains(table)
+    }
+
     pub fn column(&self, name: &str) -> Option<(usize, &Column)> {
         self.columns.iter().enumerate().find(|(_, column)| &*column.name == name)
     }
@@ -281,8 +303,10 @@ mod tests {
                 unique_keys: Vec::new(),
                 definition: None,
                 has_triggers: false,
+                trigger_code: Vec::new(),
                 referenced: false,
-                parent: None,
+                parents: Vec::new(),
+                owner: None,
             };
             catalog.tables.insert(name, Arc::new(table));
         }

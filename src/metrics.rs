@@ -88,6 +88,8 @@ pub struct Metrics {
     pub plan_cache_hits: IntCounter,
     /// Statements that had to be parsed.
     pub plan_cache_misses: IntCounter,
+    /// Rows looked at while tables changed their placement.
+    pub moved_rows: IntCounter,
     /// Bytes that the plan cache holds.
     pub plan_cache_bytes: IntGauge,
     /// Time from the first row asked for to the last row merged.
@@ -251,6 +253,7 @@ impl Metrics {
             cancels: counter(r, "pgloom_cancels_total", "cancel requests for a live session"),
             deadlocks: counter(r, "pgloom_deadlocks_total", "deadlocks over shards broken"),
             plan_cache_hits: counter(r, "pgloom_plan_cache_hits_total", "statements not parsed again"),
+            moved_rows: counter(r, "pgloom_moved_rows_total", "rows looked at while tables changed their placement"),
             plan_cache_misses: counter(r, "pgloom_plan_cache_misses_total", "statements parsed"),
             plan_cache_bytes: gauge(r, "pgloom_plan_cache_bytes", "held by the plan cache"),
             merge_seconds: histogram(r, "pgloom_merge_seconds", "time that one merge took", &SECONDS),

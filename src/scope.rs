@@ -54,6 +54,10 @@ impl Control {
         if self.canceled.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
     }
 
+    pub fn is_canceled(&self) -> bool {
+        self.canceled.load(Ordering::Acquire)
+    }
+
     /// Ready once the session is to end at its next idle moment.
     pub fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_at_least(cx, Wish::Drain)

@@ -99,8 +99,12 @@ fn commands_on_indexes_follow_their_tables() {
     client.must("REINDEX INDEX CONCURRENTLY plain_text");
     client.must("DROP INDEX CONCURRENTLY plain_text");
     client.must("CREATE INDEX plain_body ON plain (body)");
-    assert_eq!(client.simple("DROP INDEX plain_body, items_name").code(), "0A000");
-    client.must("DROP INDEX plain_body");
+    client.must("CREATE INDEX items_n ON items (n)");
+    client.must("DROP INDEX plain_body, items_n");
+    assert_eq!(
+        world.on_each("SELECT count(*) FROM pg_indexes WHERE indexname IN ('plain_body', 'items_n')"),
+        vec!["0"; SHARDS]
+    );
     client.must("ALTER INDEX items_name RENAME TO items_title");
     client.must("DROP INDEX items_title");
     assert_eq!(client.simple("DROP INDEX items_title").code(), "42704");
@@ -146,4 +150,174 @@ fn definitions_are_atomic_and_known_to_every_router() {
     client.must("UPDATE items SET mood = 'glad'");
     assert_eq!(client.value("SELECT count(*) FROM items WHERE mood = 'glad'"), "60");
     assert!(world.prepared().is_empty());
+}
+
+/// Roles are of a server: one that holds two shards gets their definition once.
+#[test]
+fn roles_are_made_once_on_each_server() {
+    let db = support::Database::create("ddl_roles");
+    let second = format!("{}_too", db.name);
+    db.cluster.shards[0].connect("postgres").must(&format!("CREATE DATABASE {second} TEMPLATE template0"));
+    let mut sections = String::new();
+    for (index, (server, name)) in [(0, &db.name), (0, &second), (1, &db.name)].into_iter().enumerate() {
+        let port = db.ports()[server];
+        sections += &format!(
+            "[[databases.{0}.shards]]\nname = \"s{index}\"\nhost = \"127.0.0.1\"\nport = {port}\ndbname = \"{name}\"\n",
+            db.name
+        );
+    }
+    let toml = format!(
+        "[general]\nport = {{port}}\nmetrics_listen = \"127.0.0.1:{{http_port}}\"\nauth_type = \"trust\"\n[[users]]\nname = \"postgres\"\n\
+         [databases.{0}]\n{sections}[[databases.{0}.distributions]]\nname = \"key\"\nkey_types = [\"int4\"]\n\
+         [[databases.{0}.tables]]\nname = \"items\"\ndistribution = \"key\"\ncolumns = [\"id\"]\n",
+        db.name
+    );
+    let router = Router::start(&toml);
+    let mut client = router.connect(&db.name);
+    // Servers are shared with other tests: the names are this test's own.
+    let (role, group) = (format!("r_{}", db.name), format!("g_{}", db.name));
+    let count = |sql: &str| -> Vec<String> {
+        (0..2).map(|index| db.cluster.shards[index].connect("postgres").value(sql)).collect()
+    };
+    client.must(&format!("CREATE ROLE {role} LOGIN PASSWORD 'x'"));
+    client.must(&format!("CREATE GROUP {group}"));
+    client.must("CREATE TABLE items (id int PRIMARY KEY, v int)");
+    client.must(&format!("GRANT {group} TO {role}; COMMENT ON ROLE {role} IS 'made once'"));
+    client.must(&format!("ALTER ROLE {role} SET work_mem = '9MB'"));
+    assert_eq!(
+        client.simple(&format!("ALTER ROLE {role} IN DATABASE {} SET work_mem = '9MB'", db.name)).code(),
+        "0A000"
+    );
+    client.must(&format!("GRANT SELECT ON items TO {group} WITH GRANT OPTION"));
+    assert_eq!(client.simple(&format!("CREATE ROLE {role}")).code(), "42710");
+    assert_eq!(count(&format!("SELECT count(*) FROM pg_roles WHERE rolname IN ('{role}', '{group}')")), ["2", "2"]);
+    assert_eq!(count(&format!("SELECT count(*) FROM pg_auth_members WHERE member = '{role}'::regrole")), ["1", "1"]);
+    // Of one transaction with definitions of all shards, and undone with them.
+    client.must(&format!("BEGIN; ALTER ROLE {role} RENAME TO {role}_too; CREATE TYPE mood AS ENUM ('ok'); ROLLBACK"));
+    client.must(&format!("BEGIN; ALTER ROLE {role} NOLOGIN; CREATE TYPE mood AS ENUM ('ok'); COMMIT"));
+    assert_eq!(count(&format!("SELECT rolcanlogin FROM pg_roles WHERE rolname = '{role}'")), ["f", "f"]);
+    let extended = client.extended(&format!("REVOKE {group} FROM {role}"), &[], &[] as &[Value], 0);
+    assert!(extended.error.is_none(), "{:?}", extended.error);
+    client.must(&format!("REASSIGN OWNED BY {role} TO postgres; DROP OWNED BY {group}"));
+    client.must(&format!("DROP ROLE {role}, {group}"));
+    assert_eq!(count(&format!("SELECT count(*) FROM pg_roles WHERE rolname IN ('{role}', '{group}')")), ["0", "0"]);
+    drop(client);
+    drop(router);
+    db.cluster.shards[0].connect("postgres").must(&format!("DROP DATABASE {second} WITH (FORCE)"));
+}
+
+/// A partition that is detached on some shards is detached on the others.
+#[test]
+fn detaching_concurrently_goes_on_where_it_stopped() {
+    let world = Sharded::create("ddl_detach", "");
+    let mut client = world.connect();
+    client.must("DROP TABLE parts; DROP TABLE items; CREATE TABLE items (id int, day date) PARTITION BY RANGE (day)");
+    client.must("CREATE TABLE parts (id int, day date)");
+    client.must("ALTER TABLE items ATTACH PARTITION parts FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')");
+    client.must("INSERT INTO parts SELECT g, '2024-02-02' FROM generate_series(1, 40) g");
+    let attached = "SELECT count(*) FROM pg_inherits WHERE inhrelid = 'parts'::regclass";
+    // A reader of the third shard keeps the partition, until the wait is given up.
+    let mut reader = world.db.shard(2);
+    reader.must("BEGIN; SELECT count(*) FROM items");
+    client.must("SET lock_timeout = '300ms'");
+    let detach = "ALTER TABLE items DETACH PARTITION parts CONCURRENTLY";
+    let error = client.simple(detach).error.unwrap();
+    assert_eq!(error.code(), "55P03", "{error}");
+    let detail = error.0.get(&'D').cloned().unwrap_or_default();
+    assert!(detail.contains("is done on shards: s0, s1; failed on: s2; not sent to: s3."), "{detail}");
+    assert!(error.hint().contains("FINALIZE"), "{error}");
+    reader.must("ROLLBACK");
+    world.db.shard(2).must("ALTER TABLE items DETACH PARTITION parts FINALIZE");
+    client.must(detach);
+    assert_eq!(world.on_each(attached), vec!["0"; SHARDS]);
+    assert_eq!(client.value("SELECT count(*) FROM parts"), "40");
+    assert_eq!(client.value("SELECT count(*) FROM items"), "0");
+    assert_eq!(client.simple(detach).code(), "42P01");
+    client.must("BEGIN");
+    assert_eq!(client.simple(detach).code(), "25001");
+}
+
+/// What another router, or somebody on the servers, has made a moment ago lies where it must, also named for the first time.
+#[test]
+fn partitions_that_others_make_are_known_when_they_are_named() {
+    let world = Sharded::create("ddl_others", "catalog_refresh_interval = \"1h\"");
+    let general = "catalog_refresh_interval = \"1h\"";
+    let second = Router::start(&support::sharded::config(&world.db.name, &world.db.ports(), general, ""));
+    let (mut client, mut other) = (world.connect(), second.connect(&world.db.name));
+    client.must("DROP TABLE parts; DROP TABLE items; CREATE TABLE items (id int, day date) PARTITION BY RANGE (day)");
+    other.must("SELECT count(*) FROM items");
+    for (index, server) in world.db.cluster.shards.iter().enumerate() {
+        let mut raw = server.connect(&world.db.name);
+        raw.must("CREATE TABLE items_24 PARTITION OF items FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')");
+        raw.must("CREATE TABLE items_25 PARTITION OF items FOR VALUES FROM ('2025-01-01') TO ('2026-01-01')");
+        assert!(index < SHARDS);
+    }
+    let rows = |year: u32| (1..=40).map(|id| format!("({id}, '{year}-02-02')")).collect::<Vec<_>>().join(", ");
+    other.must(&format!("INSERT INTO items_24 VALUES {}", rows(2024)));
+    let home: i32 = world.on_each("SELECT count(*) FROM items_24")[0].parse().unwrap();
+    assert!((1..40).contains(&home), "{home} rows on the home shard");
+    assert_eq!(other.value("SELECT count(*) FROM items_24"), "40");
+    // Named first in a read, in a transaction, and by Parse.
+    client.must("BEGIN");
+    client.must("INSERT INTO items VALUES (1, '2025-03-03'), (2, '2025-03-03'), (3, '2025-03-03')");
+    assert_eq!(client.value("SELECT count(*) FROM items_25"), "3");
+    client.must("ROLLBACK");
+    let inserted = client.extended(&format!("INSERT INTO items_24 VALUES {}", rows(2024)), &[], &[] as &[Value], 0);
+    assert!(inserted.error.is_none(), "{:?}", inserted.error);
+    assert_eq!(client.value("SELECT count(*) FROM items_24"), "80");
+    // In the middle of a pipeline, whose answers come in their order.
+    let mut late = world.connect();
+    late.must("SELECT count(*) FROM plain");
+    for server in &world.db.cluster.shards {
+        server
+            .connect(&world.db.name)
+            .must("CREATE TABLE items_26 PARTITION OF items FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')");
+    }
+    let run =
+        |sql: &str| [message::parse("", sql, &[]), message::bind("", "", &[], &[]), message::execute("", 0)].concat();
+    let batch = [
+        run("SELECT 'first'"),
+        run(&format!("INSERT INTO items_26 VALUES {}", rows(2026))),
+        run("SELECT count(*) FROM items_26"),
+        message::sync(),
+    ];
+    let reply = late.exchange(&batch.concat(), None);
+    assert!(reply.error.is_none(), "{:?}", reply.error);
+    let tags: Vec<_> = reply.answers.iter().filter_map(|answer| answer.tag.clone()).collect();
+    assert_eq!(tags, ["SELECT 1", "INSERT 0 40", "SELECT 1"]);
+    assert_eq!(client.value("SELECT count(*) FROM items_26"), "40");
+    // Temporary tables and names that nobody has.
+    client.must("CREATE TEMP TABLE scratch (x int); INSERT INTO scratch VALUES (1)");
+    assert_eq!(client.value("SELECT count(*) FROM scratch"), "1");
+    assert_eq!(client.value("SELECT count(*) FROM scratch"), "1");
+    assert_eq!(client.simple("SELECT * FROM nobody").code(), "42P01");
+    assert_eq!(client.simple("INSERT INTO nobody VALUES (1)").code(), "42P01");
+}
+
+/// No router waits for its time to read the catalog.
+#[test]
+fn other_routers_hear_of_definitions() {
+    let general = "catalog_refresh_interval = \"1h\"";
+    let world = Sharded::create("ddl_news", general);
+    let second = Router::start(&support::sharded::config(&world.db.name, &world.db.ports(), general, ""));
+    let (mut client, mut other) = (world.connect(), second.connect(&world.db.name));
+    let listening = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+    eventually(20, "both routers listen", || world.db.shard(0).value(listening) == "2");
+    let route = |other: &mut support::Raw, sql: &str| other.must(&format!("EXPLAIN (ROUTE) {sql}")).text();
+    // What is planned by the catalog alone, without a word with a server.
+    assert!(route(&mut other, "SELECT count(*) FROM shown").contains("Single s0"));
+    client.must("CREATE VIEW shown AS SELECT id FROM items");
+    eventually(10, "the other router knows the view", || {
+        route(&mut other, "SELECT count(*) FROM shown").contains("Scatter")
+    });
+    client.must(
+        "BEGIN; CREATE OR REPLACE VIEW shown AS SELECT id, n FROM items; ALTER TABLE items ADD COLUMN more int; COMMIT",
+    );
+    eventually(10, "the other router knows the columns", || {
+        route(&mut other, "SELECT * FROM items ORDER BY more").contains("MergeSort 4")
+    });
+    other.must("DROP VIEW shown");
+    eventually(10, "the first router knows that it is gone", || {
+        route(&mut client, "SELECT count(*) FROM shown").contains("Single s0")
+    });
 }

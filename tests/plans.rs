@@ -31,7 +31,11 @@ fn plans_are_as_written_down() {
     let mut wrong = String::new();
     let mut cases = 0;
     for path in files {
-        let mut world = if path.ends_with("schemas.txt") { World::with_schemas() } else { World::new() };
+        let mut world = match path.file_name().and_then(|name| name.to_str()) {
+            Some("schemas.txt") => World::with_schemas(),
+            Some("uniques.txt") => World::with_uniques(),
+            _ => World::new(),
+        };
         let before = std::fs::read_to_string(&path).unwrap();
         let after: Vec<String> =
             before.trim_end().split("\n\n").map(|block| run(&mut world, block, &mut cases, &mut wrong)).collect();

@@ -19,7 +19,7 @@ use std::path::Path;
 
 use corpus::{Case, Form, Order};
 use support::raw::{Raw, Reply, Value, message};
-use support::{Database, Router, SHARDS};
+use support::{Database, Router, SHARDS, eventually};
 
 /// The schemas that the configuration pins, and their shards.
 const PINNED: [(&str, usize); 4] = [("tenant_0", 0), ("tenant_1", 1), ("tenant_2", 2), ("tenant_3", 3)];
@@ -401,6 +401,8 @@ fn a_schema_that_another_router_has_made_is_found() {
     world.through().must("CREATE TABLE tenant_30.orders (note text)");
     world.through().must("INSERT INTO tenant_30.orders VALUES ('new')");
     other.must("SET search_path TO tenant_30, public");
+    // It may have heard of the schema alone a moment ago, and takes the name for that of another table then.
+    eventually(10, "the table is heard of", || other.simple("SELECT note FROM orders").error.is_none());
     assert_eq!(other.value("SELECT note FROM orders"), "new");
     assert_eq!(other.value("SELECT current_schema()"), "tenant_30");
     let mut third = second.connect(&world.db.name);

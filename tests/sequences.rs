@@ -561,6 +561,76 @@ fn rows_that_are_delivered_take_values() {
     assert_eq!(ours.simple("SELECT currval('plain_id_seq')").code(), "0A000");
 }
 
+/// INSERT ... SELECT that leaves the column out: the rows are numbered in the query's order.
+#[test]
+fn rows_of_a_query_take_values() {
+    let world = World::create("seq_query", "sequence_block = 1");
+    let (mut ours, mut theirs) = (world.connect(), world.db.oracle());
+    compare(
+        &mut ours,
+        &mut theirs,
+        &[
+            "INSERT INTO plain (body) VALUES ('d'), ('a'), ('c'), ('b')",
+            "INSERT INTO notes (tenant, body) SELECT id, body FROM plain ORDER BY body RETURNING tenant, id, body",
+            "SELECT currval('notes_id_seq'), lastval()",
+            "INSERT INTO notes (tenant, body) SELECT tenant + 10, body FROM notes WHERE tenant > 1000",
+            "SELECT currval('notes_id_seq')",
+            "INSERT INTO notes (tenant, body) SELECT 1, 'x'",
+            "INSERT INTO notes (tenant, body) SELECT tenant, body || '!' FROM notes ORDER BY tenant, id",
+            "SELECT * FROM notes ORDER BY id",
+            "INSERT INTO auto (body) SELECT body FROM notes ORDER BY id DESC LIMIT 5 RETURNING id, body",
+            "INSERT INTO auto SELECT 100 + id, body FROM plain",
+            "INSERT INTO auto (body) VALUES ('behind') RETURNING id",
+            "INSERT INTO strict (tenant, body) SELECT tenant, body FROM notes ORDER BY id LIMIT 3 RETURNING *",
+            "INSERT INTO strict (tenant, id) SELECT tenant, id FROM notes",
+            "INSERT INTO strict (tenant, id) OVERRIDING SYSTEM VALUE SELECT 5, 77",
+            "INSERT INTO strict (tenant, body) OVERRIDING USER VALUE SELECT 6, 'u' RETURNING id",
+            "SELECT * FROM strict ORDER BY id",
+            "INSERT INTO loose (tenant, body) SELECT tenant, body FROM notes ORDER BY id LIMIT 2 RETURNING id",
+            "SELECT currval('loose_id_seq')",
+            "INSERT INTO invoices (tenant, total) SELECT tenant, id FROM notes ORDER BY id LIMIT 7",
+            "SELECT no, total FROM invoices ORDER BY total",
+            "INSERT INTO two (tenant) SELECT tenant FROM notes ORDER BY id LIMIT 3 RETURNING *",
+            "SELECT currval('invoice_seq'), currval('two_a_seq'), lastval()",
+            "INSERT INTO places (title) SELECT body FROM notes ORDER BY id LIMIT 2 RETURNING code, title",
+            "INSERT INTO places (title) SELECT 'one' FROM plain WHERE id = 1 ON CONFLICT DO NOTHING",
+            "SELECT code, title FROM places ORDER BY code",
+            "INSERT INTO odd (tenant) SELECT tenant FROM notes ORDER BY id LIMIT 4 RETURNING small",
+            "INSERT INTO odd (tenant) SELECT tenant FROM notes ORDER BY id LIMIT 2",
+            "BEGIN",
+            "INSERT INTO notes (tenant, body) VALUES (3, 'in a block') RETURNING id",
+            "INSERT INTO notes (tenant, body) SELECT tenant + 1, body FROM notes WHERE body = 'in a block' RETURNING id",
+            "SELECT lastval()",
+            "ROLLBACK",
+            "INSERT INTO notes (tenant) VALUES (4) RETURNING id",
+            "WITH w AS (SELECT 9 AS t) INSERT INTO notes (tenant, body) SELECT t, 'with' FROM w RETURNING id",
+        ],
+    );
+    // What a depot's default names does not stand in the way of its end.
+    world.connect().must("DROP TABLE two");
+    let home = world.db.shard(0).values("SELECT count(*) FROM pg_class WHERE relname = 'two_a_seq'");
+    assert_eq!(home, ["0"]);
+}
+
+/// Blocks that a router has are not given out behind greater values.
+#[test]
+fn rows_of_a_query_and_blocks_give_no_value_twice() {
+    let world = World::create("seq_mixed", "sequence_block = 50");
+    let mut ids: Vec<String> = Vec::new();
+    let mut raw = world.connect();
+    for turn in 0..6 {
+        ids.extend(raw.values(&format!("INSERT INTO auto (body) VALUES ('{turn}'), ('x'), ('y') RETURNING id")));
+        ids.extend(
+            raw.values(&format!("INSERT INTO auto (body) SELECT body FROM auto WHERE body = '{turn}' RETURNING id")),
+        );
+    }
+    let mut numbers: Vec<i64> = ids.iter().map(|id| id.parse().unwrap()).collect();
+    assert!(numbers.is_sorted(), "{numbers:?}");
+    numbers.dedup();
+    assert_eq!(numbers.len(), 24);
+    assert_eq!(world.rows("SELECT id FROM auto").into_iter().collect::<BTreeSet<_>>().len(), 24);
+}
+
 /// A sequence is used with the user's rights; an identity column's needs none.
 #[test]
 fn rights_are_the_users() {
@@ -588,6 +658,11 @@ fn rights_are_the_users() {
         let (a, b) = (ours.copy_in(sql, b"1\n"), theirs.copy_in(sql, b"1\n"));
         assert_eq!(a.code(), b.code(), "{sql} {:?}", a.error);
     }
+    // Rows of a query are put together with the user's own rights.
+    compare(&mut ours, &mut theirs, &["INSERT INTO auto (body) SELECT body FROM notes"]);
+    let identity = ours.simple("INSERT INTO strict (tenant) SELECT tenant FROM notes");
+    assert_eq!(identity.code(), "0A000", "{}", identity.text());
+    assert!(identity.error.unwrap().hint().contains("GRANT USAGE"));
     world.db.everywhere("GRANT USAGE ON SEQUENCE auto_id_seq TO seq_user");
     assert_eq!(ours.simple("INSERT INTO auto (body) VALUES ('x') RETURNING id").code(), "");
     // REVOKE through the router counts at once.
@@ -602,8 +677,9 @@ fn what_is_not_certain_is_refused() {
     let mut client = world.connect();
     client.must("INSERT INTO notes (tenant, body) VALUES (1, 'a')");
     for sql in [
-        "INSERT INTO notes (tenant, body) SELECT tenant, body FROM notes",
-        "INSERT INTO notes (tenant, body) SELECT 1, 'x'",
+        "INSERT INTO strict (tenant, id) OVERRIDING USER VALUE SELECT tenant, id FROM notes",
+        "MERGE INTO notes n USING (VALUES (1, 'x')) v (tenant, body) ON n.tenant = v.tenant AND n.id = 77 \
+         WHEN NOT MATCHED THEN INSERT (tenant, body) VALUES (v.tenant, v.body)",
         "INSERT INTO notes (tenant, id) VALUES (1, CASE WHEN true THEN nextval('notes_id_seq') END)",
         "INSERT INTO notes (tenant, body) VALUES (1, lastval()::text)",
         "INSERT INTO notes (tenant, body) VALUES (1, currval('notes_id_seq')::text)",
@@ -622,6 +698,10 @@ fn what_is_not_certain_is_refused() {
         assert_eq!(reply.code(), "0A000", "{sql}: {}", reply.text());
         assert!(!reply.error.unwrap().hint().is_empty(), "{sql}");
     }
+    // The values would be taken on a connection that does not see what the transaction has made of the sequence.
+    let behind = "BEGIN; ALTER SEQUENCE notes_id_seq MAXVALUE 1000; INSERT INTO notes (tenant, body) SELECT tenant, body FROM notes";
+    assert_eq!(client.simple(behind).code(), "0A000");
+    client.must("ROLLBACK");
     assert_eq!(world.rows("SELECT id, body FROM notes"), ["1"]);
     let explained = client.must("EXPLAIN INSERT INTO notes (tenant) VALUES (1)").text();
     assert!(explained.contains("Insert on notes"), "{explained}");

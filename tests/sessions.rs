@@ -721,7 +721,7 @@ fn nothing_of_one_client_is_seen_by_another() {
         ("PREPARE leftover AS SELECT 1", "EXECUTE leftover"),
         ("CREATE TEMPORARY TABLE leftover (id int)", "SELECT count(*) FROM pg_class WHERE relname = 'leftover'"),
         ("BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT 1; COMMIT", "FETCH 1 FROM c"),
-        ("SELECT pg_advisory_lock(7)", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"),
+        ("SELECT pg_advisory_lock(7)", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"),
         ("LISTEN leftover", "SELECT count(*) FROM pg_listening_channels()"),
         ("SET ROLE pg_monitor", "SELECT current_user"),
         ("SET SESSION AUTHORIZATION pg_monitor", "SELECT session_user"),

@@ -131,7 +131,7 @@ fn config(db: &Database, roles: &[String]) -> String {
     );
     roles.iter().for_each(|role| out += &format!("[[users]]\nname = \"{role}\"\n"));
     let name = &db.name;
-    let _ = writeln!(out, "[databases.{name}]\nsafe_functions = ['set_who', 'set_who_here', 'say_who']");
+    let _ = writeln!(out, "[databases.{name}]\nsafe_functions = ['set_who', 'set_who_here', 'say_who', 'call_who']");
     for (index, port) in db.ports().iter().enumerate() {
         let _ = writeln!(out, "[[databases.{name}.shards]]\nname = \"s{index}\"\nhost = \"127.0.0.1\"\nport = {port}");
     }

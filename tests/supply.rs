@@ -262,7 +262,8 @@ fn what_cannot_be_exact_is_refused_and_says_why() {
     };
     assert!(refused(&mut raw, &format!("EXPLAIN {COUNT}")).contains("EXPLAIN (ROUTE)"));
     assert!(raw.must(&format!("EXPLAIN (ROUTE) {COUNT}")).text().starts_with("Supply s0, s1, s2, s3"));
-    let locks = "DELETE FROM items WHERE id IN (SELECT id FROM items LIMIT 1 FOR UPDATE SKIP LOCKED)";
+    let locks =
+        "DELETE FROM items WHERE id IN (SELECT i.id FROM items i JOIN parts USING (id) LIMIT 1 FOR UPDATE SKIP LOCKED)";
     assert!(refused(&mut raw, locks).contains("FOR UPDATE"));
     // Two collations that contradict each other are none.
     let mixed = "DELETE FROM items WHERE name COLLATE \"C\" IN \

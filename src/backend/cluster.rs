@@ -13,17 +13,18 @@ use crate::backend::combiners::CombineServers;
 use crate::backend::defaults::{Defaults, HomeDefaults};
 use crate::backend::gate::Gate;
 use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
+use crate::backend::rules::Rules;
 use crate::backend::sequences::SequenceBlocks;
 use crate::backend::turns::Place;
 use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
-use crate::config::TwoPhaseCommit;
+use crate::config::{TwoPhaseCommit, UniqueRule};
 use crate::fault::{Blame, Fault, SqlState};
-use crate::ids::ShardId;
+use crate::ids::{ShardId, ShardSet};
 use crate::net::Keepalive;
 use crate::secret::Secret;
 use crate::tls::ServerTls;
-use crate::topology::{Role, Server, Shard, Topology};
+use crate::topology::{Role, Server, Shard, StoredRules, Topology};
 
 /// Who we are to the shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub struct ServerConnector {
     pub access: ServerAccess,
     pub start: Start,
     pub breaker: Arc<ServerBreaker>,
+    /// Those of a shard on which clients' statements run.
+    pub rules: Option<Arc<Rules>>,
 }
 
 /// With which settings a connection begins.
@@ -80,10 +83,11 @@ impl Connect for ServerConnector {
     }
 
     fn is_current(&self, backend: &Backend) -> bool {
-        match &self.start {
+        let begins = match &self.start {
             Start::Unknown => true,
             Start::Home(home) | Start::Alike(home, _) => home.is(&backend.defaults),
-        }
+        };
+        begins && self.rules.as_ref().is_none_or(|rules| rules.is_current(backend))
     }
 
     fn check(&self) -> Result<(), Fault> {
@@ -133,10 +137,21 @@ impl ServerConnector {
             breaker: access.breakers.of(server),
             access: access.clone(),
             start,
+            rules: None,
         }
     }
 
     async fn begin(&self, deadline: Instant) -> Result<Backend, Fault> {
+        let mut backend = self.begin_alike(deadline).await?;
+        if let Some(rules) = &self.rules {
+            // Who waits for the router's rules has not waited for the server.
+            let patience = deadline.saturating_duration_since(Instant::now()) / 2;
+            rules.mark(&mut backend, patience).await?;
+        }
+        Ok(backend)
+    }
+
+    async fn begin_alike(&self, deadline: Instant) -> Result<Backend, Fault> {
         let mut backend = self.log_in(&self.server, &[], deadline).await?;
         let (home, server) = match &self.start {
             Start::Unknown => return Ok(backend),
@@ -241,6 +256,7 @@ impl UserPools {
         limits: &PoolLimits,
         combine: usize,
         combiners: &CombineServers,
+        rules: &Arc<Rules>,
     ) -> Arc<Self> {
         let gate = Arc::new(Gate::default());
         let defaults = Arc::<HomeDefaults>::default();
@@ -249,7 +265,9 @@ impl UserPools {
                 true => Start::Home(Arc::clone(&defaults)),
                 false => Start::Alike(Arc::clone(&defaults), primary(topology.shard(topology.home)).clone()),
             };
-            let connector = ServerConnector::new(id, server, credentials, access, start);
+            // Servers beside the shards have no tables of the users'.
+            let rules = (!id.is_combine()).then(|| Arc::clone(rules));
+            let connector = ServerConnector { rules, ..ServerConnector::new(id, server, credentials, access, start) };
             Pool::new(connector, limits, &gate)
         };
         let shards = topology.all_shards();
@@ -336,6 +354,9 @@ pub enum Look {
 pub struct Database {
     pub name: Arc<str>,
     pub cluster: ArcSwap<Cluster>,
+    /// The topology of the configuration alone.
+    pub configured: Arc<Topology>,
+    pub rules: Arc<Rules>,
     pub access: ServerAccess,
     pub limits: PoolLimits,
     /// Combine connections for each user and server.
@@ -350,6 +371,10 @@ pub struct Database {
     pub logins: Vec<Credentials>,
     /// Functions that the config declares to touch no sharded table.
     pub safe_functions: Vec<crate::ids::QualifiedName>,
+    /// Values that are unique over all shards.
+    pub uniques: Vec<UniqueRule>,
+    /// The shards that can be asked for the rows of such values.
+    pub finds: Finds,
     /// Server connections stay with their client until it leaves.
     pub session_mode: bool,
     /// How a transaction that wrote on several shards is committed.
@@ -359,6 +384,20 @@ pub struct Database {
     look: watch::Sender<Look>,
     /// What was last read of each shard's catalog; whoever reads holds it.
     pub parts: tokio::sync::Mutex<HashMap<ShardId, Arc<Catalog>>>,
+}
+
+/// Shards that are known to have the function that finds rows by their unique values. It is never taken away.
+#[derive(Default)]
+pub struct Finds(Mutex<ShardSet>);
+
+impl Finds {
+    pub fn knows(&self, shard: ShardId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(shard)
+    }
+
+    pub fn note(&self, shard: ShardId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(shard);
+    }
 }
 
 impl Database {
@@ -373,16 +412,20 @@ impl Database {
         own: Credentials,
         logins: Vec<Credentials>,
         safe_functions: Vec<crate::ids::QualifiedName>,
+        uniques: Vec<UniqueRule>,
         session_mode: bool,
         two_phase_commit: TwoPhaseCommit,
     ) -> Arc<Self> {
+        let configured = Arc::new(topology);
         Arc::new(Self {
+            rules: Arc::default(),
             name,
             cluster: ArcSwap::from_pointee(Cluster {
-                topology: Arc::new(topology),
+                topology: Arc::clone(&configured),
                 catalog: Arc::default(),
                 catalog_known: false,
             }),
+            configured,
             access,
             limits,
             combine_size,
@@ -391,6 +434,8 @@ impl Database {
             own,
             logins,
             safe_functions,
+            uniques,
+            finds: Finds::default(),
             session_mode,
             two_phase_commit,
             sequences: SequenceBlocks::default(),
@@ -420,7 +465,15 @@ impl Database {
         let mut limits = self.limits.clone();
         limits.size = size.unwrap_or(limits.size);
         let topology = Arc::clone(&self.cluster.load().topology);
-        let made = UserPools::new(&topology, credentials, &self.access, &limits, self.combine_size, &self.combine);
+        let made = UserPools::new(
+            &topology,
+            credentials,
+            &self.access,
+            &limits,
+            self.combine_size,
+            &self.combine,
+            &self.rules,
+        );
         pools.insert(user.into(), Arc::clone(&made));
         made
     }
@@ -431,6 +484,34 @@ impl Database {
         let mut all: Vec<_> = pools.iter().map(|(user, p)| (user.clone(), Arc::clone(p))).collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
+    }
+
+    /// Swaps in the rules of a later epoch, and closes the connections that were made under those of before a new fence. One that is in
+    /// use is closed when it is given back. Rules of an epoch that has gone by are left alone.
+    pub fn set_rules(&self, stored: &StoredRules) {
+        let mut newer = false;
+        let topology = Arc::new(self.configured.with_rules(stored));
+        self.cluster.rcu(|old| {
+            newer = stored.epoch > old.topology.epoch;
+            if !newer {
+                return Arc::clone(old);
+            }
+            let (catalog, catalog_known) = (Arc::clone(&old.catalog), old.catalog_known);
+            Arc::new(Cluster { topology: Arc::clone(&topology), catalog, catalog_known })
+        });
+        if newer {
+            // Behind the rules: who sees the fence has them.
+            self.rules.raise(stored.fence);
+            self.sweep();
+        }
+    }
+
+    /// Closes the idle connections that nobody may use any more.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        for (_, pools) in self.all_pools() {
+            pools.pools.iter().for_each(|pool| pool.sweep(now));
+        }
     }
 
     /// Swaps in a newer catalog. One that says the same is not newer, unless the servers' own plans are known to be `stale`: what

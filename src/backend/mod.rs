@@ -13,6 +13,7 @@ pub mod inflight;
 pub mod login;
 pub mod pool;
 pub mod prepared;
+pub mod rules;
 pub mod sequences;
 pub mod settings;
 pub mod turns;
@@ -28,6 +29,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
 use crate::fault::{Blame, Fault, SqlState};
+use crate::ids::Epoch;
 use crate::net::ServerStream;
 use crate::wire::error_fields::{self, ErrorFields};
 use crate::wire::frame::{self, Frame, Header};
@@ -104,6 +106,10 @@ pub struct Backend {
     farewell: bool,
     /// Which run of which configuration of a server this is, where that has been asked.
     pub incarnation: Option<Box<str>>,
+    /// The fence that it is marked with; see [`rules`].
+    pub mark: Option<Epoch>,
+    /// Nothing has run that may have taken the mark off.
+    pub is_marked: bool,
     /// TLS may still hold bytes that were written into it.
     unflushed: bool,
     max_message: usize,
@@ -147,6 +153,8 @@ impl Backend {
             heard: true,
             farewell: false,
             incarnation: None,
+            mark: None,
+            is_marked: false,
             unflushed: false,
             max_message,
         }

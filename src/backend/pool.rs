@@ -231,7 +231,7 @@ impl<C: Connect> Pool<C> {
         }
         backend.slim();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if !is_expired(&backend, idle.expired) {
+        if !is_expired(&backend, idle.expired) && self.connector.is_current(&backend) {
             idle.connections.push(backend);
         }
     }

@@ -90,6 +90,12 @@ impl SequenceBlocks {
         block.values.extend(values);
     }
 
+    /// Values were taken past the blocks: none that was taken before them is given out behind them.
+    pub fn forget_one(&self, sequence: &QualifiedName) {
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        blocks.retain(|(_, of), _| of != sequence);
+    }
+
     /// A sequence may have been set to another value: none that was taken before is given out.
     pub fn forget(&self) {
         self.blocks.lock().unwrap_or_else(PoisonError::into_inner).clear();

@@ -14,7 +14,7 @@ use crate::config::TwoPhaseCommit;
 use crate::control;
 use crate::fault::Fault;
 use crate::ids::{QualifiedName, ShardId};
-use crate::topology::TableRule;
+use crate::topology::{Closed, TableRule};
 
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
@@ -99,6 +99,7 @@ fn print(file: &str, findings: &[Finding], json: bool) {
 }
 
 async fn check_database(database: &Arc<Database>, findings: &mut Vec<Finding>) {
+    check_rules(database, findings).await;
     let topology = Arc::clone(&database.cluster.load().topology);
     let mut home: Option<Catalog> = None;
     let order = std::iter::once(topology.home)
@@ -169,6 +170,33 @@ async fn check_database(database: &Arc<Database>, findings: &mut Vec<Finding>) {
                 continue;
             }
         }
+        if !database.uniques.is_empty() {
+            match control::uniques::look(database, shard).await {
+                Ok(lacks) => {
+                    for rule in lacks.rules {
+                        let what =
+                            format!("the values of {rule} are not registered: writes of sharded tables are refused");
+                        note(false, what, Some("Run pgloom unique."));
+                    }
+                    for rule in lacks.unread {
+                        let what = format!(
+                            "columns of {rule} were changed since their values were registered: statements by them go to all shards"
+                        );
+                        note(false, what, Some("Run pgloom unique."));
+                    }
+                    if lacks.notes > 0 {
+                        note(
+                            false,
+                            format!("{} values were written past the registry of unique values", lacks.notes),
+                            Some(
+                                "Give every router the same [[databases.NAME.uniques]], write through them, then empty pgloom.unique_log and run pgloom unique.",
+                            ),
+                        );
+                    }
+                }
+                Err(fault) => note(false, format!("its registry of unique values cannot be read: {fault}"), None),
+            }
+        }
         if topology.places_schemas() {
             match control::catalog::misplaced(database, shard).await {
                 Ok(schemas) => {
@@ -223,6 +251,54 @@ async fn check_database(database: &Arc<Database>, findings: &mut Vec<Finding>) {
     }
 }
 
+/// The rules that SQL has made. What is wrong with the home shard is told with the shards.
+async fn check_rules(database: &Arc<Database>, findings: &mut Vec<Finding>) {
+    let configured = Arc::clone(&database.configured);
+    let Ok(mut server) = control::connect(database, configured.home).await else { return };
+    let stored = control::rules::read(&mut server).await;
+    let mut note = |ok: bool, what: String, hint: Option<&str>| {
+        let database = database.name.to_string();
+        findings.push(Finding { database, shard: None, ok, what, hint: hint.map(str::to_owned) });
+    };
+    let stored = match stored {
+        Ok(stored) => stored,
+        Err(fault) => {
+            return note(false, format!("the rules that SQL has made cannot be read: {fault}"), None);
+        }
+    };
+    database.set_rules(&stored);
+    let topology = Arc::clone(&database.cluster.load().topology);
+    for rule in &stored.rules {
+        let table = &rule.table;
+        if configured.rule(table).is_some() {
+            note(
+                false,
+                format!("table {table} has a rule by SQL and another one in the configuration, which holds"),
+                Some(
+                    "Remove it from the configuration, or take it back with SELECT pgloom.undistribute() and without the configuration's.",
+                ),
+            );
+            continue;
+        }
+        match (topology.closed.get(table), topology.rule(table)) {
+            (Some(Closed::Moving), _) => note(true, format!("table {table}: its rows are being moved"), None),
+            (Some(Closed::Unknown(why)), _) => note(
+                false,
+                format!("table {table} has no place: {why}"),
+                Some("Correct the configuration: what SQL has placed needs the distribution that it was placed by."),
+            ),
+            (None, Some(TableRule::Sharded { distribution, columns })) => {
+                let (name, key) = (&topology.distribution(*distribution).name, columns.join(", "));
+                note(true, format!("table {table} is sharded by {key} (distribution {name}), by SQL"), None);
+            }
+            (None, Some(TableRule::Reference)) => {
+                note(true, format!("table {table} is a reference table, by SQL"), None)
+            }
+            (None, None) => {}
+        }
+    }
+}
+
 /// The servers beside the shards that finish statements.
 async fn check_combine(database: &Arc<Database>, catalog: &Catalog, findings: &mut Vec<Finding>) {
     for (at, address) in database.combine.addresses().into_iter().enumerate() {
@@ -266,7 +342,7 @@ fn table_findings(
     topology: &crate::topology::Topology,
 ) -> Vec<String> {
     let Some(found) = catalog.table(table) else {
-        return vec![format!("table {table} is in the configuration and not on the home shard")];
+        return vec![format!("table {table} has a rule and is not on the home shard")];
     };
     let TableRule::Sharded { distribution, columns } = rule else {
         return Vec::new();

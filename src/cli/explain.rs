@@ -51,7 +51,11 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(code) => return code,
     };
-    if let Err(fault) = runtime.block_on(control::catalog::reload(database, false, None)) {
+    let known = runtime.block_on(async {
+        control::rules::reload(database).await?;
+        control::catalog::reload(database, false, None).await
+    });
+    if let Err(fault) = known {
         eprintln!("pgloom: the home shard's catalog cannot be read: {fault}");
         return ExitCode::from(UNUSABLE);
     }
@@ -70,6 +74,7 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
         search_path: &search_path,
         standard_strings: true,
         fingerprint: 0,
+        unknown: None,
     };
     let mut scanned = Scan::default();
     if scan(&args.sql, true, &mut scanned).is_err() {

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod explain;
 pub mod serve;
 pub mod txn;
+pub mod unique;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,6 +46,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// List or finish what commits over several shards have left prepared
     Txn(txn::TxnArgs),
+    /// Register the values that are unique over all shards
+    Unique(unique::UniqueArgs),
     /// Start real local shards and a router, load a sample shop, show what happens
     Demo(demo::DemoArgs),
 }
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Txn(args) => txn::run(&args),
+        Command::Unique(args) => unique::run(&args),
         Command::Demo(args) => demo::run(&args),
     }
 }

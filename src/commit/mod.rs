@@ -2,6 +2,7 @@
 
 pub mod decision;
 mod gid;
+pub mod registry;
 pub mod seal;
 pub mod two_phase;
 

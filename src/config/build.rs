@@ -11,8 +11,9 @@ use std::sync::Arc;
 use crate::config::error::{ConfigError, ConfigErrors, Origin, did_you_mean};
 use crate::config::file::{self, File, General};
 use crate::config::section::{Reader, Section, Setting};
-use crate::config::{CombineServer, CombineSettings, Database, PoolSettings, Settings, TwoPhaseCommit};
+use crate::config::{CombineServer, CombineSettings, Database, PoolSettings, Settings, TwoPhaseCommit, UniqueRule};
 use crate::ids::QualifiedName;
+use crate::topology::{TableRule, Topology};
 
 /// Environment variables of ours that are no settings.
 const OTHER_VARIABLES: [&str; 2] = ["PGLOOM_CONFIG", "PGLOOM_LOG"];
@@ -84,11 +85,13 @@ impl Build<'_> {
             let pool = general.as_ref().and_then(|(general, _)| self.pool(general, section));
             let router = self.router(name, section, users.as_deref().unwrap_or_default());
             let safe_functions = self.safe_functions(section);
+            let uniques = self.uniques(section, topology.as_ref());
             if section.two_phase_commit.value == TwoPhaseCommit::BestEffort {
                 let message = "two_phase_commit = \"best_effort\": transactions over several shards are not atomic";
                 self.warn(&section.two_phase_commit.origin, message);
             }
-            let (Some(topology), Some(pool)) = (topology, pool) else { continue };
+            let (Some(mut topology), Some(pool)) = (topology, pool) else { continue };
+            topology.uniques = uniques.iter().cloned().map(Arc::new).collect();
             databases.push(Database {
                 name: name.as_str().into(),
                 topology: Arc::new(topology),
@@ -96,6 +99,7 @@ impl Build<'_> {
                 router,
                 two_phase_commit: section.two_phase_commit.value,
                 safe_functions,
+                uniques,
             });
         }
         let (_, general) = general?;
@@ -170,6 +174,39 @@ impl Build<'_> {
             self.fail(&setting.origin, format!("wrong value `0`: {why}"));
         }
         number
+    }
+
+    fn uniques(&mut self, database: &file::Database, topology: Option<&Topology>) -> Vec<UniqueRule> {
+        let mut rules: Vec<UniqueRule> = Vec::new();
+        let two_phase = &database.two_phase_commit;
+        if let (Some(section), true) = (database.uniques.value.first(), two_phase.value != TwoPhaseCommit::On) {
+            let message = "values that are unique over all shards need two_phase_commit = \"on\": they are registered on other shards than their rows";
+            self.fail(&section.origin, message);
+        }
+        for section in &database.uniques.value {
+            let Some(table) = section.table.value.qualified("public") else { continue };
+            if topology.is_some_and(|topology| !matches!(topology.rule(&table), Some(TableRule::Sharded { .. }))) {
+                let message =
+                    format!("{table} is no sharded table of this database; over one shard a unique index does it");
+                self.fail(&section.table.origin, message);
+            }
+            let columns: Vec<Box<str>> =
+                section.columns.value.iter().filter_map(|name| name.single().map(Into::into)).collect();
+            if columns.is_empty() || columns.len() != section.columns.value.len() {
+                self.fail(&section.columns.origin, "write the names of the columns that are unique together");
+                continue;
+            }
+            let name = match &section.name {
+                Some(name) => name.value.as_str().into(),
+                None => format!("{}_{}_key", table.name, columns.join("_")).into(),
+            };
+            let rule = UniqueRule { table, columns, name };
+            if rules.iter().any(|other| other.scope() == rule.scope()) {
+                self.fail(&section.origin, format!("{} is unique twice; keep one", rule.scope()));
+            }
+            rules.push(rule);
+        }
+        rules
     }
 
     fn safe_functions(&mut self, database: &file::Database) -> Vec<QualifiedName> {

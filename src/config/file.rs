@@ -11,7 +11,7 @@ use crate::config::error::{Origin, did_you_mean};
 use crate::config::section::{Fields, FromToml, Key, Named, Need, Reader, Section, Setting, section};
 use crate::config::units::{
     AuthType, Bytes, KeyText, ListenAt, LogFormat, LogLevel, MethodName, PoolMode, ServerRole, SqlName, SslMode,
-    TwoPhaseCommit,
+    TwoPhaseCommit, UniqueScope,
 };
 use crate::secret::Secret;
 use crate::types::KeyType;
@@ -197,7 +197,7 @@ section! {
         router_password_file: PathBuf = optional,
         /// How a transaction that wrote on several shards commits. `on`: in two phases, on all or on none (the shards need max_prepared_transactions > 0). `off`: it is refused. `best_effort`: one shard after the other, which is not atomic: where a later one fails, the earlier ones stay committed (08007 tells which).
         two_phase_commit: TwoPhaseCommit = "on",
-        /// User-defined functions, as `schema.name`, that read and write no sharded table, so that statements may use them on any shard. For those of many schemas `'"tenant_*".name'`.
+        /// User-defined functions, as `schema.name`, that read and write no sharded table, so that statements may use them on any shard; procedures, too. For those of many schemas `'"tenant_*".name'`.
         safe_functions: Vec<SqlName> = "",
         /// The shards. Their names place rows on the hash ring, so they never change.
         shards: Vec<Shard> = required,
@@ -205,6 +205,8 @@ section! {
         distributions: Vec<Distribution> = "",
         /// The sharded and the reference tables; every other table lies on the home shard.
         tables: Vec<Table> = "",
+        /// Values that no two rows of a sharded table may share, wherever they lie.
+        uniques: Vec<Unique> = "",
     }
 }
 
@@ -337,6 +339,20 @@ section! {
         columns: Vec<SqlName> = optional,
         /// A full copy on every shard, instead of a distribution.
         reference: bool = "false",
+    }
+}
+
+section! {
+    /// Columns of a sharded table that are unique over all shards, `[[databases.NAME.uniques]]`. `pgloom unique` makes what it needs and registers the rows that are there; until then writes to sharded tables are refused. Checked when a transaction ends, like a constraint that is DEFERRABLE INITIALLY DEFERRED.
+    pub struct Unique, environment false {
+        /// The table, sharded, as in its own entry.
+        table: SqlName = required,
+        /// The columns: integers, text, varchar or uuid. Rows with NULL in one of them are not compared.
+        columns: Vec<SqlName> = required,
+        /// How errors name it. Default: as Postgres would, `table_column_key`.
+        name: String = optional,
+        /// Where the values are compared: `cluster`, over all shards. (Over one shard a unique index of Postgres does it.)
+        unique_scope: UniqueScope = "cluster",
     }
 }
 

@@ -29,6 +29,7 @@ use crate::ids::QualifiedName;
 use crate::net::Keepalive;
 use crate::secret::Secret;
 use crate::topology::Topology;
+pub use crate::topology::UniqueRule;
 
 /// One valid configuration. Immutable: a reload makes a new one and swaps it in whole.
 #[derive(Clone, Debug)]
@@ -194,6 +195,7 @@ pub struct Database {
     pub two_phase_commit: TwoPhaseCommit,
     /// Functions declared to read and write no sharded table.
     pub safe_functions: Vec<QualifiedName>,
+    pub uniques: Vec<UniqueRule>,
 }
 
 /// For each shard and user.

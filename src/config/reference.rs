@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Settings;
 use crate::config::file::{
-    Combine, CombineServer, Database, Distribution, General, Range, Server, Shard, Table, User, Value,
+    Combine, CombineServer, Database, Distribution, General, Range, Server, Shard, Table, Unique, User, Value,
 };
 use crate::config::section::{Key, Need, Section};
 
-const SECTIONS: [(&str, &[Key]); 11] = [
+const SECTIONS: [(&str, &[Key]); 12] = [
     ("general", General::KEYS),
     ("combine", Combine::KEYS),
     ("combine servers", CombineServer::KEYS),
@@ -22,6 +22,7 @@ const SECTIONS: [(&str, &[Key]); 11] = [
     ("ranges", Range::KEYS),
     ("values", Value::KEYS),
     ("tables", Table::KEYS),
+    ("uniques", Unique::KEYS),
 ];
 
 /// The line of config/pgloom.toml above which all is generated.

@@ -48,6 +48,34 @@ fn assert_rest_errors(rest: &str, starts: &[&str]) {
 }
 
 #[test]
+fn unique_columns_are_those_of_sharded_tables() {
+    let tables = "[[databases.shop.distributions]]\nname = 'd'\nkey_types = ['int8']\n\
+        [[databases.shop.tables]]\nname = 'users'\ndistribution = 'd'\ncolumns = ['id']\n\
+        [[databases.shop.tables]]\nname = 'places'\nreference = true\n";
+    let unique = |table: &str, more: &str| format!("[[databases.shop.uniques]]\ntable = '{table}'\n{more}\n");
+    let text =
+        format!("{HEAD}{tables}{}", unique("users", "columns = ['email', '\"Nick\"']\nunique_scope = 'cluster'"));
+    let settings = good(&text);
+    let rule = &settings.database("shop").unwrap().uniques[0];
+    assert_eq!((&*rule.name, rule.scope()), ("users_email_Nick_key", "public.users (email, Nick)".to_owned()));
+    let twice = unique("users", "columns = ['email']").repeat(2);
+    let all = [&*twice, &unique("places", "columns = ['code']"), &unique("gone", "columns = []")].concat();
+    let line = tables.lines().count();
+    let at = |n: usize| format!("{}: ", line + n);
+    assert_rest_errors(
+        &format!("{tables}{all}"),
+        &[
+            &(at(4) + "public.users (email) is unique twice"),
+            &(at(8) + "public.places is no sharded table"),
+            &(at(11) + "public.gone is no sharded table"),
+            &(at(12) + "write the names of the columns"),
+        ],
+    );
+    let off = text.replacen("[databases.shop]\n", "[databases.shop]\ntwo_phase_commit = 'best_effort'\n", 1);
+    assert!(messages(&off).iter().any(|message| message.contains("need two_phase_commit = \"on\"")));
+}
+
+#[test]
 fn smallest_file_has_every_default() {
     let settings = good(HEAD);
     assert_eq!(settings.listen.addresses, ["127.0.0.1:6432".parse().unwrap()]);

@@ -378,6 +378,12 @@ impl Scalar for TwoPhaseCommit {
 }
 
 words! {
+    /// Where values are compared that must be unique.
+    UniqueScope takes "cluster";
+    Cluster = "cluster",
+}
+
+words! {
     /// What a server of a shard does.
     ServerRole takes "primary or replica";
     Primary = "primary",

@@ -8,7 +8,7 @@ use crate::backend::cluster::Database;
 use crate::backend::settings::quote_literal;
 use crate::catalog::code;
 use crate::catalog::{
-    Catalog, Column, ColumnDefault, Customs, Identity, PlacedSchema, RelationKind, SequenceDefault, Table,
+    Catalog, Column, ColumnDefault, Customs, Identity, PlacedSchema, RelationKind, SequenceDefault, Table, TriggerCode,
     UserFunction, Volatility,
 };
 use crate::fault::{Fault, SqlState};
@@ -145,6 +145,11 @@ impl Reader<'_> {
             others => format!("{USER_SCHEMAS} AND n.nspname NOT IN ({})", others.join(", ")),
         };
         let mut tables = read_tables(self.server, &filter).await?;
+        for (table, code) in read_triggers(self.server, &filter, self.safe).await? {
+            if let Some(table) = tables.get_mut(&table) {
+                table.trigger_code = code;
+            }
+        }
         for row in self.server.query(&columns_query(&filter)).await? {
             let mut column = read_column(&row, default_collation)?;
             if let Some(table) = tables.get_mut(text(&row, 0)?) {
@@ -163,6 +168,7 @@ impl Reader<'_> {
             }
         }
         let indexes = read_indexes(self.server, &filter).await?;
+        let statistics = read_statistics(self.server, &filter).await?;
         let customs = read_customs(self.server, &filter).await?;
         let functions = self.functions(&filter, &mut placed).await?;
         let aggregates = self.aggregates(&filter, &mut placed).await?;
@@ -178,6 +184,7 @@ impl Reader<'_> {
             placed: placed.into_iter().map(|(name, schema)| (name, Arc::new(schema))).collect(),
             unread: ShardSet::new(),
             indexes,
+            statistics,
             default_collation,
             customs,
         })
@@ -276,6 +283,18 @@ async fn read_indexes(server: &mut Backend, filter: &str) -> Result<HashMap<Qual
     rows.iter().map(|row| Ok((name(row, 1)?, name(row, 2)?))).collect()
 }
 
+async fn read_statistics(server: &mut Backend, filter: &str) -> Result<HashMap<QualifiedName, QualifiedName>, Fault> {
+    let rows = server
+        .query(&format!(
+            "SELECT n.nspname, s.stxname, tn.nspname, t.relname FROM pg_catalog.pg_statistic_ext s \
+             JOIN pg_catalog.pg_class t ON t.oid = s.stxrelid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace \
+             JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace WHERE {filter}"
+        ))
+        .await?;
+    let name = |row: &Row, at| Ok::<_, Fault>(QualifiedName::new(text(row, at)?, text(row, at + 1)?));
+    rows.iter().map(|row| Ok((name(row, 0)?, name(row, 2)?))).collect()
+}
+
 async fn read_customs(server: &mut Backend, filter: &str) -> Result<Customs, Fault> {
     let names = async |server: &mut Backend, sql: String| -> Result<Vec<Box<str>>, Fault> {
         server.query(&sql).await?.iter().map(|row| Ok(text(row, 0)?.into())).collect()
@@ -313,18 +332,50 @@ async fn default_collation(server: &mut Backend) -> Result<Collation, Fault> {
     Ok(if text(row, 0)? == "b" { Collation::Bytes } else { Collation::Deterministic })
 }
 
+/// What triggers run, by the table's OID. Functions in C come with extensions, and leave tables alone.
+async fn read_triggers(
+    server: &mut Backend,
+    filter: &str,
+    safe: &[QualifiedName],
+) -> Result<HashMap<String, Vec<TriggerCode>>, Fault> {
+    let rows = server
+        .query(&format!(
+            "SELECT DISTINCT t.tgrelid, pn.nspname, p.proname, p.prosrc FROM pg_catalog.pg_trigger t \
+             JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.pronamespace \
+             JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
+             WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND l.lanname NOT IN ('c', 'internal') \
+               AND pn.nspname <> 'pgloom' AND {filter} ORDER BY 1, 2, 3, 4"
+        ))
+        .await?;
+    let mut found: HashMap<String, Vec<TriggerCode>> = HashMap::new();
+    for row in &rows {
+        let (schema, name) = (text(row, 1)?, text(row, 2)?);
+        if !is_safe(safe, schema, name) {
+            let code = TriggerCode { function: QualifiedName::new(schema, name), source: text(row, 3)?.into() };
+            found.entry(text(row, 0)?.to_owned()).or_default().push(code);
+        }
+    }
+    Ok(found)
+}
+
 async fn read_tables(server: &mut Backend, filter: &str) -> Result<HashMap<String, Table>, Fault> {
     let rows = server
         .query(&format!(
             "SELECT c.oid, n.nspname, c.relname, c.relkind, \
-               (EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) \
+               (EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal \
+                 AND t.tgname NOT LIKE 'pgloom\\_unique\\_%') \
                  OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') \
                  OR c.relrowsecurity OR c.relkind = 'v' AND EXISTS ({READS_ROW_SECURITY})), \
                CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(c.oid) END, \
-               (SELECT pn.nspname || E'\\x01' || p.relname FROM pg_catalog.pg_inherits i \
-                  JOIN pg_catalog.pg_class p ON p.oid = i.inhparent \
-                  JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace WHERE i.inhrelid = c.oid LIMIT 1), \
-               EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.confrelid = c.oid) \
+               (SELECT pg_catalog.string_agg(pn.nspname || E'\\x01' || p.relname, E'\\x02' ORDER BY i.inhseqno) \
+                  FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class p ON p.oid = i.inhparent \
+                  JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace WHERE i.inhrelid = c.oid), \
+               EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.confrelid = c.oid), \
+               CASE WHEN c.relkind = 'S' THEN (SELECT tn.nspname || E'\\x01' || t.relname FROM pg_catalog.pg_depend d \
+                  JOIN pg_catalog.pg_class t ON t.oid = d.refobjid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace \
+                  WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid \
+                    AND d.refclassid = d.classid AND d.deptype IN ('a', 'i') LIMIT 1) END \
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {filter}"
         ))
@@ -341,7 +392,8 @@ fn read_table(row: &Row) -> Result<Table, Fault> {
         "S" => RelationKind::Sequence,
         _ => RelationKind::Table,
     };
-    let parent = row.get(6).and_then(Option::as_deref).and_then(|p| p.split_once('\u{1}'));
+    let name = |text: &str| text.split_once('\u{1}').map(|(schema, name)| QualifiedName::new(schema, name));
+    let parents = row.get(6).and_then(Option::as_deref).unwrap_or_default();
     Ok(Table {
         name: QualifiedName::new(text(row, 1)?, text(row, 2)?),
         kind,
@@ -349,8 +401,10 @@ fn read_table(row: &Row) -> Result<Table, Fault> {
         unique_keys: Vec::new(),
         definition: row.get(5).and_then(Option::as_deref).map(Into::into),
         has_triggers: text(row, 4)? == "t",
+        trigger_code: Vec::new(),
         referenced: text(row, 7)? == "t",
-        parent: parent.map(|(schema, name)| QualifiedName::new(schema, name)),
+        parents: parents.split('\u{2}').filter_map(name).collect(),
+        owner: row.get(8).and_then(Option::as_deref).and_then(name),
     })
 }
 
@@ -429,7 +483,7 @@ fn declared(row: &Row) -> Result<Box<str>, Fault> {
     })
 }
 
-/// Unique indexes of plain columns over all rows, with the names of their columns.
+/// Unique indexes of plain columns over all rows, with the names of their columns; the primary key first.
 fn unique_query(filter: &str) -> String {
     format!(
         "SELECT c.oid, (SELECT pg_catalog.string_agg(a.attname, E'\\x01' ORDER BY k.at) \
@@ -437,7 +491,8 @@ fn unique_query(filter: &str) -> String {
              JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.num WHERE k.at <= i.indnkeyatts) \
          FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid \
            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE i.indisunique AND i.indisvalid AND i.indexprs IS NULL AND i.indpred IS NULL AND {filter}"
+         WHERE i.indisunique AND i.indisvalid AND i.indexprs IS NULL AND i.indpred IS NULL AND {filter} \
+         ORDER BY i.indisprimary DESC, i.indexrelid"
     )
 }
 
@@ -457,6 +512,13 @@ fn unreadable() -> Fault {
     Fault::new(SqlState::INTERNAL_ERROR, "the shard's catalog answered in a form that is not understood")
 }
 
+/// Types that users made have other numbers on each server.
+fn has_other_type(ours: &Column, theirs: &Column) -> bool {
+    let of_users = |column: &Column| column.type_oid >= FIRST_NORMAL_OID;
+    let other = ours.type_oid != theirs.type_oid && !(of_users(ours) && of_users(theirs));
+    other || ours.typmod != theirs.typmod
+}
+
 /// In what the sharded and reference tables of `other` differ from those of `ours`; one line each.
 pub fn drift(ours: &Catalog, other: &Catalog, tables: &[&QualifiedName]) -> Vec<String> {
     let mut lines = Vec::new();
@@ -469,7 +531,7 @@ pub fn drift(ours: &Catalog, other: &Catalog, tables: &[&QualifiedName]) -> Vec<
         for column in &a.columns {
             match b.column(&column.name) {
                 None => lines.push(format!("column {name}.{} is missing", column.name)),
-                Some((_, theirs)) if theirs.type_oid != column.type_oid || theirs.typmod != column.typmod => {
+                Some((_, theirs)) if has_other_type(column, theirs) => {
                     lines.push(format!("column {name}.{} has another type", column.name));
                 }
                 Some((_, theirs)) if theirs.collation != column.collation => {

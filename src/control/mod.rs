@@ -3,10 +3,14 @@
 pub mod catalog;
 pub mod combine;
 pub mod deadlock;
+pub mod definition;
 pub mod errand;
 pub mod ids;
+pub mod news;
 pub mod resolver;
+pub mod rules;
 pub mod transactions;
+pub mod uniques;
 
 use std::sync::Arc;
 

@@ -140,7 +140,7 @@ async fn decisions(
     gids: &[Gid],
 ) -> Result<Vec<(String, Decision)>, Fault> {
     let mut server = super::connect_as(database, topology, anchor, &database.own).await?;
-    let asks: Vec<String> = gids.iter().map(|gid| verdict(gid)).collect();
+    let asks: Vec<String> = gids.iter().map(verdict).collect();
     let rows = server.query(&asks.join(" UNION ALL ")).await?;
     let decisions = rows.into_iter().filter_map(|row| match <[Option<String>; 2]>::try_from(row).ok()? {
         [Some(committed), Some(gid)] if committed == "t" => Some((gid, Decision::Committed)),

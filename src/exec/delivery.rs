@@ -30,6 +30,8 @@ pub enum To {
     /// By its place among them.
     One(usize),
     All,
+    /// It stays where it is.
+    Nowhere,
 }
 
 /// Asks for rows in these formats, of a query without parameters.
@@ -64,29 +66,58 @@ pub async fn carry(
     binary: bool,
     place: impl FnMut(&RowView<'_>) -> Result<To, Fault>,
 ) -> Result<Vec<u64>, ScatterError> {
-    let mut carrying = Carrying {
-        chunks: Chunks::new(targets.len()),
-        rows: vec![0; targets.len()],
-        line: BytesMut::new(),
-        binary,
-        place,
-    };
-    if binary {
-        (0..targets.len()).for_each(|at| carrying.chunks.put(at, COPY_HEADER));
+    let mut carrier = Carrier::new(targets.len(), binary, 0);
+    if carrier.carry(source, targets, client, place).await? {
+        carrier.finish(targets);
     }
-    loop {
-        match poll_fn(|cx| carrying.poll(source, targets, client, cx)).await? {
-            Event::Moved => {}
-            // Why it has failed is read when its COPY ends.
-            Event::Spoke => return Ok(carrying.rows),
-            Event::Done => break,
+    Ok(carrier.rows)
+}
+
+/// Rows on their way, of one query or of several.
+pub struct Carrier {
+    chunks: Chunks,
+    /// How many each server got.
+    pub rows: Vec<u64>,
+    line: BytesMut,
+    binary: bool,
+    /// So many columns of a row stand before those that are carried.
+    skip: usize,
+}
+
+impl Carrier {
+    pub fn new(targets: usize, binary: bool, skip: usize) -> Self {
+        let mut chunks = Chunks::new(targets);
+        if binary {
+            (0..targets).for_each(|at| chunks.put(at, COPY_HEADER));
+        }
+        Self { chunks, rows: vec![0; targets], line: BytesMut::new(), binary, skip }
+    }
+
+    /// As [`carry`], of one query. False: one of the servers has spoken; why it has failed is read when its COPY ends.
+    pub async fn carry(
+        &mut self,
+        source: &mut Backend,
+        targets: &mut [&mut Backend],
+        client: &mut Client,
+        place: impl FnMut(&RowView<'_>) -> Result<To, Fault>,
+    ) -> Result<bool, ScatterError> {
+        let mut carrying = Carrying { carrier: self, place };
+        loop {
+            match poll_fn(|cx| carrying.poll(source, targets, client, cx)).await? {
+                Event::Moved => {}
+                Event::Spoke => return Ok(false),
+                Event::Done => return Ok(true),
+            }
         }
     }
-    carrying.chunks.flush_all();
-    for (at, target) in targets.iter_mut().enumerate() {
-        carrying.chunks.hand_over(at, target);
+
+    /// Everything is handed over that was gathered.
+    pub fn finish(&mut self, targets: &mut [&mut Backend]) {
+        self.chunks.flush_all();
+        for (at, target) in targets.iter_mut().enumerate() {
+            self.chunks.hand_over(at, target);
+        }
     }
-    Ok(carrying.rows)
 }
 
 enum Event {
@@ -96,15 +127,12 @@ enum Event {
     Spoke,
 }
 
-struct Carrying<F> {
-    chunks: Chunks,
-    rows: Vec<u64>,
-    line: BytesMut,
-    binary: bool,
+struct Carrying<'a, F> {
+    carrier: &'a mut Carrier,
     place: F,
 }
 
-impl<F: FnMut(&RowView<'_>) -> Result<To, Fault>> Carrying<F> {
+impl<F: FnMut(&RowView<'_>) -> Result<To, Fault>> Carrying<'_, F> {
     fn poll(
         &mut self,
         source: &mut Backend,
@@ -138,7 +166,7 @@ impl<F: FnMut(&RowView<'_>) -> Result<To, Fault>> Carrying<F> {
                     self.take(&frame)?;
                 }
                 for (at, target) in targets.iter_mut().enumerate() {
-                    moved |= self.chunks.hand_over(at, target);
+                    moved |= self.carrier.chunks.hand_over(at, target);
                 }
                 if targets.iter().any(|target| target.out.len() >= HIGH) {
                     break;
@@ -161,24 +189,36 @@ impl<F: FnMut(&RowView<'_>) -> Result<To, Fault>> Carrying<F> {
     fn take(&mut self, frame: &Frame) -> Result<(), Fault> {
         let row = RowView::parse(&frame.bytes)?;
         let to = (self.place)(&row)?;
+        if to == To::Nowhere {
+            return Ok(());
+        }
+        let Carrier { chunks, rows, line, binary, skip } = &mut *self.carrier;
+        line.clear();
         // The body of a DataRow is a tuple of a binary COPY.
-        let bytes = match self.binary {
-            true => &frame.bytes[HEADER..],
-            false => {
-                self.line.clear();
-                text_line(&mut self.line, &row)?;
-                &self.line[..]
+        let bytes = match (*binary, *skip) {
+            (true, 0) => &frame.bytes[HEADER..],
+            (true, skip) => {
+                encode::count16(line, row.columns().count().saturating_sub(skip))?;
+                for value in row.columns().skip(skip) {
+                    encode::value(line, value?)?;
+                }
+                &line[..]
+            }
+            (false, skip) => {
+                text_line(line, row.columns().skip(skip))?;
+                &line[..]
             }
         };
         match to {
+            To::Nowhere => {}
             To::One(at) => {
-                self.chunks.put(at, bytes);
-                self.rows[at] += 1;
+                chunks.put(at, bytes);
+                rows[at] += 1;
             }
             To::All => {
-                for at in 0..self.rows.len() {
-                    self.chunks.put(at, bytes);
-                    self.rows[at] += 1;
+                for (at, rows) in rows.iter_mut().enumerate() {
+                    chunks.put(at, bytes);
+                    *rows += 1;
                 }
             }
         }
@@ -226,6 +266,7 @@ pub async fn collect(
                         at
                     }
                     To::All => 0,
+                    To::Nowhere => continue,
                 };
                 let arrays = &mut collected.arrays[at];
                 if arrays.is_empty() {

@@ -438,13 +438,16 @@ fn copy_data(out: &mut BytesMut, body: &[u8]) -> Result<(), Fault> {
 
 fn copy_text(out: &mut BytesMut, row: &Frame) -> Result<(), Fault> {
     let mut line = BytesMut::with_capacity(row.bytes.len());
-    text_line(&mut line, &RowView::parse(&row.bytes)?)?;
+    text_line(&mut line, RowView::parse(&row.bytes)?.columns())?;
     copy_data(out, &line)
 }
 
 /// A row of text values as a line of COPY's text format.
-pub(super) fn text_line(line: &mut BytesMut, row: &RowView<'_>) -> Result<(), Fault> {
-    for (at, value) in row.columns().enumerate() {
+pub(super) fn text_line<'a>(
+    line: &mut BytesMut,
+    values: impl Iterator<Item = Result<Option<&'a [u8]>, Fault>>,
+) -> Result<(), Fault> {
+    for (at, value) in values.enumerate() {
         if at > 0 {
             line.put_u8(b'\t');
         }

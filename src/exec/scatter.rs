@@ -49,6 +49,8 @@ pub enum Answer {
     Merged,
     /// The first input's: all do the same.
     First,
+    /// The first input's, of definitions.
+    Defined,
 }
 
 #[derive(Debug, Default)]
@@ -128,7 +130,7 @@ impl ScatterRun {
                 return Err(run.stale());
             }
             let infos: Vec<ColumnInfo> = columns.iter().map(column_info).collect();
-            let inputs = if answer == Answer::First { 1 } else { servers.len() };
+            let inputs = if answer == Answer::Merged { servers.len() } else { 1 };
             match Merge::new(combine, window, &infos, style, inputs, run.limits) {
                 Ok(merge) => run.merge = Some(merge),
                 // For the columns that the plan knew it can be done.
@@ -326,7 +328,7 @@ impl ScatterRun {
     /// One frame of input `at` into the merge.
     fn take(&mut self, at: usize, frame: Frame, client: &mut Client) -> Result<(), ScatterError> {
         match frame.tag {
-            b'D' if at > 0 && self.answer == Answer::First => {}
+            b'D' if at > 0 && self.answer != Answer::Merged => {}
             b'D' => {
                 if let Some(merge) = &mut self.merge
                     && let Err(fault) = merge.push(at, frame.bytes)

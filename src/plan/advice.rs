@@ -10,15 +10,19 @@ use crate::sql::template::Scan;
 /// The reasons; none for a statement that runs on one shard or must run on all. `scan` is the scan of the text of `inputs`.
 pub fn advice(plan: &Plan, inputs: &Inputs<'_>, scan: &Scan, scope: &NameScope<'_>, view: &View<'_>) -> Vec<Note> {
     match &plan.kind {
-        PlanKind::Scatter { .. } | PlanKind::Finish(_) | PlanKind::Refuse(_) => {}
+        PlanKind::Scatter { .. } | PlanKind::Claim(_) | PlanKind::Finish(_) | PlanKind::Refuse(_) => {}
         PlanKind::Explain(explain) => return advice(&explain.plan, inputs, scan, scope, view),
         PlanKind::Single(_)
         | PlanKind::Any
         | PlanKind::Broadcast(_)
+        | PlanKind::Each(_)
+        | PlanKind::CreateAs(_)
+        | PlanKind::Stamp(_)
         | PlanKind::Split { .. }
         | PlanKind::Deliver(_)
         | PlanKind::Supply(_)
         | PlanKind::CopyIn(_)
+        | PlanKind::Lookup(_)
         | PlanKind::Draw(_) => return Vec::new(),
     }
     let examination = examine(inputs.text, scan, scope);
@@ -51,7 +55,7 @@ pub fn advice(plan: &Plan, inputs: &Inputs<'_>, scan: &Scan, scope: &NameScope<'
             Some(join) if reach.open => vec![join.clone()],
             _ if reach.open => vec![Note {
                 because: format!("no condition on {name}.{key}"),
-                remedy: format!("give {name}.{key} a value in WHERE"),
+                remedy: format!("give {name}.{key} a value in WHERE{}", or_unique(&table.group.name.table, view)),
             }],
             _ => vec![Note {
                 because: format!("the values of {name}.{key} lie on {}", shards.join(", ")),
@@ -76,6 +80,14 @@ pub fn advice(plan: &Plan, inputs: &Inputs<'_>, scan: &Scan, scope: &NameScope<'
         });
     }
     notes
+}
+
+/// Columns by whose values the registry finds the row.
+fn or_unique(table: &str, view: &View<'_>) -> String {
+    let rules = view.topology.uniques.iter().filter(|rule| *rule.table.name == *table);
+    rules
+        .map(|rule| format!(", or its unique ({}), by which the registry finds the shard", rule.columns.join(", ")))
+        .collect()
 }
 
 fn types(table: &crate::sql::advice::Examined, view: &View<'_>) -> String {

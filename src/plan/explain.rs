@@ -7,7 +7,7 @@ use crate::plan::combine::{Combine, Comparison, DistinctFold, Fold, Gather, Outp
 use crate::plan::shard_plans::{ShardPlan, ShardPlans};
 use crate::plan::supply::Supplied;
 use crate::plan::{
-    Access, DeliveryPlan, Elsewhere, FinishPlan, Keys, KeysFrom, Plan, PlanKind, Pull, PullFrom, ShardSql,
+    Access, ClaimPlan, DeliveryPlan, Elsewhere, FinishPlan, Keys, KeysFrom, Plan, PlanKind, Pull, PullFrom, ShardSql,
     SuppliedRows, SupplyPlan, View, Why,
 };
 use crate::sql::Analysis;
@@ -40,6 +40,13 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
         }
         PlanKind::Single(shard) => lines.push(0, format!("Single {}: {why}", shard_name(*shard, view))),
         PlanKind::Any => lines.push(0, format!("Any shard: {why}")),
+        PlanKind::Lookup(lookup) => {
+            lines.push(0, format!("Single, on the shard that has the row: {why}"));
+            lines.push(1, "Where the registry does not tell:".to_owned());
+            let otherwise = text_with(&lookup.otherwise, analysis, view, shards);
+            lines.lines.extend(otherwise.into_iter().map(|line| format!("    {line}")));
+            return lines.lines;
+        }
         PlanKind::Broadcast(sql) => {
             lines.push(0, format!("Broadcast {}: {why}", names(&view.topology.all_shards(), view)));
             lines.sql(1, sql);
@@ -64,6 +71,28 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
                 lines.shard_plans(2, shards.pulls.get(at).map_or(&[][..], Vec::as_slice), view);
             }
         }
+        PlanKind::Stamp(stamped) => {
+            lines.push(0, format!("Broadcast, with one value of the clock: {why}"));
+            lines.push(1, format!("Value: {}", stamped.question()));
+        }
+        PlanKind::CreateAs(create) => {
+            let shards = match create.copies {
+                Some(_) => list(&view.topology.all_shards(), view).join(", "),
+                None => shard_name(view.topology.home, view).to_owned(),
+            };
+            lines.push(0, format!("Create {} without rows on {shards}", create.table));
+            lines.push(1, format!("SQL: {}", create.empty));
+            if let Some(insert) = &create.insert {
+                lines.push(1, format!("Then, planned by itself: {}", insert));
+            }
+        }
+        PlanKind::Each(parts) => {
+            lines.push(0, format!("Each: {why}"));
+            for (shard, sql) in parts {
+                lines.push(1, shard_name(*shard, view).to_owned());
+                lines.sql(2, sql);
+            }
+        }
         PlanKind::Split { parts, combine } => {
             let depth = lines.combine(combine, None, shards.rows());
             lines.push(depth, format!("Split: {why}"));
@@ -86,6 +115,7 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
         }
         PlanKind::Deliver(delivery) => lines.delivery(delivery, &why, view),
         PlanKind::Supply(supply) => lines.supply(supply, &why, view),
+        PlanKind::Claim(claim) => lines.claim(claim, &why, view),
         PlanKind::CopyIn(copy) if copy.distribution.is_none() => {
             lines.push(0, format!("Copy in to every shard: {}", copy.table.name));
         }
@@ -95,13 +125,17 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
             lines.push(0, format!("Copy in by key: {} of {}", keys.join(", "), copy.table.name));
         }
     }
-    if plan.access == Access::Write && !matches!(plan.kind, PlanKind::Refuse(_)) {
-        lines.push(0, "Access: write".to_owned());
+    if plan.access != Access::Read && !matches!(plan.kind, PlanKind::Refuse(_)) {
+        lines.push(0, format!("Access: {}", access(plan.access)));
     }
     if let Some(pin) = analysis.pin.filter(|pin| *pin != PinReason::LocalSetting) {
         lines.push(0, format!("Pins the connection: {pin:?}"));
     }
     lines.lines
+}
+
+fn parts_document(parts: &[(ShardId, ShardSql)], view: &View<'_>) -> Vec<Value> {
+    parts.iter().map(|(shard, sql)| json!({ "shard": shard_name(*shard, view), "sql": sql_text(sql) })).collect()
 }
 
 /// The sequences whose values go into the rows of an INSERT.
@@ -139,6 +173,9 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
         }),
         PlanKind::Single(shard) => json!({ "plan": "single", "shards": [shard_name(*shard, view)] }),
         PlanKind::Any => json!({ "plan": "any" }),
+        PlanKind::Lookup(lookup) => {
+            json!({ "plan": "lookup", "otherwise": self::document(&lookup.otherwise, analysis, view) })
+        }
         PlanKind::Draw(draw) => json!({ "plan": "draw", "values": drawn(draw) }),
         PlanKind::Broadcast(sql) => json!({
             "plan": "broadcast", "shards": list(&view.topology.all_shards(), view), "sql": sql_text(sql),
@@ -148,10 +185,13 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
             "limit": window.and_then(|w| w.limit), "offset": window.map(|w| w.offset),
         }),
         PlanKind::Finish(finish) => finish_document(finish, view),
+        PlanKind::Stamp(stamped) => json!({ "plan": "stamp", "value": stamped.question() }),
+        PlanKind::CreateAs(create) => {
+            json!({ "plan": "create as", "sql": &*create.empty, "insert": create.insert.as_deref() })
+        }
+        PlanKind::Each(parts) => json!({ "plan": "each", "parts": parts_document(parts, view) }),
         PlanKind::Split { parts, combine } => {
-            let part =
-                |(shard, sql): &(ShardId, ShardSql)| json!({ "shard": shard_name(*shard, view), "sql": sql_text(sql) });
-            json!({ "plan": "split", "parts": parts.iter().map(part).collect::<Vec<_>>(), "combine": steps(combine) })
+            json!({ "plan": "split", "parts": parts_document(parts, view), "combine": steps(combine) })
         }
         PlanKind::Supply(supply) => json!({
             "plan": "supply", "shards": list(&supply.shards, view), "sql": supply.statement,
@@ -159,6 +199,10 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
                     "by": of.place.as_ref().map(|place| place.key.iter().map(|(name, _)| name).collect::<Vec<_>>()) }))
                 .collect::<Vec<_>>(),
             "moment": supply.moment, "fill": finish_document(&supply.finish, view),
+        }),
+        PlanKind::Claim(claim) => json!({
+            "plan": "claim", "shards": list(&claim.shards, view), "candidates": claim.candidates.text,
+            "lock": claim.lock.text, "rows": claim.rows.text, "limit": claim.window.limit, "offset": claim.window.offset,
         }),
         PlanKind::Deliver(delivery) => json!({
             "plan": "deliver", "shards": list(&delivery.targets(view.topology), view), "by": taken_by(delivery),
@@ -171,7 +215,7 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
     };
     if let Some(fields) = document.as_object_mut() {
         fields.insert("why".to_owned(), because(&plan.why).into());
-        fields.insert("access".to_owned(), if plan.access == Access::Write { "write" } else { "read" }.into());
+        fields.insert("access".to_owned(), access(plan.access).into());
         let pin = analysis.pin.filter(|pin| *pin != PinReason::LocalSetting);
         fields.insert("pins".to_owned(), pin.map_or(Value::Null, |pin| format!("{pin:?}").into()));
     }
@@ -197,6 +241,10 @@ fn supplied(of: &Supplied, supply: &SupplyPlan) -> String {
     match &of.rows {
         SuppliedRows::Pull(at) => supply.finish.pulls.get(*at).map_or_else(String::new, |pull| pull.label.to_string()),
         SuppliedRows::Query { sql, .. } => sql.clone(),
+        SuppliedRows::Claim(claim) => match claim.window.limit {
+            Some(limit) => format!("the first {limit} rows that are locked for it"),
+            None => "the rows that are locked for it".to_owned(),
+        },
     }
 }
 
@@ -208,6 +256,14 @@ fn taken_by(delivery: &DeliveryPlan) -> String {
     match &delivery.taking {
         Some(taking) => format!("{} ({columns}) rows{}", taking.head, tail(&taking.tail)),
         None => format!("COPY {} ({columns})", delivery.landing.table),
+    }
+}
+
+fn access(of: Access) -> &'static str {
+    match of {
+        Access::Read => "read",
+        Access::Lock => "lock",
+        Access::Write => "write",
     }
 }
 
@@ -224,6 +280,7 @@ pub fn because(why: &Why) -> String {
         Why::NoTable => "no table".to_owned(),
         Why::Cursor => "or the shard that has the cursor".to_owned(),
         Why::Ddl => "DDL".to_owned(),
+        Why::Unique(rule) => format!("found by unique ({}) of {}", rule.columns.join(", "), rule.table.name),
         Why::Hint => "hint".to_owned(),
         Why::Refused => "refused".to_owned(),
         Why::OneByOne(of) => format!("{}, one shard after the other", of.command),
@@ -287,8 +344,34 @@ impl Lines {
                 None => String::new(),
             };
             self.push(1, format!("With {}{sorted}: {}", of.name, supplied(of, supply)));
+            if let SuppliedRows::Claim(claim) = &of.rows {
+                self.claim_texts(2, claim);
+            }
         }
         supply.finish.pulls.iter().for_each(|pull| self.pull(pull, &supply.finish, view));
+    }
+
+    /// Rows that are locked until there are enough.
+    fn claim(&mut self, claim: &ClaimPlan, why: &str, view: &View<'_>) {
+        let Window { offset, limit } = claim.window;
+        let limit = limit.map_or_else(|| "all".to_owned(), |limit| limit.to_string());
+        let offset = if offset > 0 { format!(" behind {offset}") } else { String::new() };
+        self.push(0, format!("Claim {limit}{offset} of {}: {why}", names(&claim.shards, view)));
+        self.claim_texts(1, claim);
+    }
+
+    fn claim_texts(&mut self, depth: usize, claim: &ClaimPlan) {
+        let gather = match &claim.gather {
+            Gather::MergeSort(keys) => format!(", MergeSort {}", sort_keys(keys)),
+            Gather::Concat | Gather::Interleave(_) => String::new(),
+        };
+        let parts = [("Candidates", &claim.candidates, &*gather), ("Lock", &claim.lock, ""), ("Rows", &claim.rows, "")];
+        for (what, of, how) in parts {
+            self.push(depth, format!("{what}{how}: {}", of.text));
+            if !of.parameters.is_empty() {
+                self.push(depth + 1, format!("Parameters: {}", of.describe()));
+            }
+        }
     }
 
     /// What fills one input of a statement that a Postgres finishes.

@@ -2,10 +2,12 @@
 
 pub mod advice;
 pub mod cache;
+pub mod claim;
 pub mod combine;
 pub mod delivery;
 pub mod explain;
 pub mod finish;
+pub mod lookup;
 pub mod route;
 pub mod shard_plans;
 mod split;
@@ -18,9 +20,11 @@ use crate::catalog::Catalog;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
 use crate::sql::Analysis;
+use crate::sql::create_as::CreateAs;
 use crate::sql::keys::{KeyGroup, KeyName};
 use crate::sql::outcome::{Count, Finish, InsertRows, KeyChange, Limit, Many, ManyRows, Outcome, Routed, Scatter};
 use crate::sql::sequences::Draw;
+use crate::sql::stamp::Stamped;
 use crate::sql::supply::SupplyTarget;
 use crate::sql::template::Slot;
 use crate::sql::utility::{ExplainOptions, StatementKind};
@@ -30,9 +34,11 @@ use crate::types::{Format, oid};
 
 pub use crate::sql::Access;
 pub use crate::sql::outcome::{CopyFill, CopyInPlan, ShardSql, Why};
+pub use claim::{ClaimPlan, ClaimText};
 pub use combine::{Combine, Window};
 pub use delivery::{DeliveryPlan, TakingPlan};
 pub use finish::{Elsewhere, FinishPlan, InputColumn, Keys, KeysFrom, Pull, PullFrom};
+pub use lookup::LookupPlan;
 pub use supply::{SuppliedRows, SupplyPlan};
 
 /// The values of one execution.
@@ -81,13 +87,26 @@ impl Plan {
             PlanKind::Refuse(_)
             | PlanKind::Any
             | PlanKind::Broadcast(_)
+            | PlanKind::Each(_)
+            | PlanKind::CreateAs(_)
+            | PlanKind::Stamp(_)
             | PlanKind::Finish(_)
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
+            | PlanKind::Claim(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
+            | PlanKind::Lookup(_)
             | PlanKind::Draw(_) => None,
+        }
+    }
+
+    /// What is done where the registry is not asked.
+    pub fn without_lookup(self) -> Self {
+        match self {
+            Plan { kind: PlanKind::Lookup(lookup), .. } => lookup.otherwise,
+            other => other,
         }
     }
 
@@ -100,14 +119,19 @@ impl Plan {
                 }
             }
             PlanKind::Explain(explain) => explain.plan.show_on(on),
+            PlanKind::Lookup(lookup) => lookup.otherwise.show_on(on),
             PlanKind::Refuse(_)
             | PlanKind::Single(_)
             | PlanKind::Any
             | PlanKind::Broadcast(_)
+            | PlanKind::Each(_)
+            | PlanKind::CreateAs(_)
+            | PlanKind::Stamp(_)
             | PlanKind::Scatter { .. }
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
+            | PlanKind::Claim(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Draw(_) => {}
         }
@@ -125,6 +149,12 @@ pub enum PlanKind {
     /// The same statement with the same effect on every shard (DDL, writes to reference tables); the client sees one answer.
     /// All must agree on the command tag.
     Broadcast(ShardSql),
+    /// Some shards each with a text of its own, to one effect; the client sees the answer of the first.
+    Each(Vec<(ShardId, ShardSql)>),
+    /// A table is made of rows that lie elsewhere: made empty, then filled by a statement that is planned when it is there.
+    CreateAs(Arc<CreateAs>),
+    /// A definition on every shard, with values of the clock that are asked for first.
+    Stamp(Arc<Stamped>),
     /// Every shard answers a part. Also UPDATE and DELETE over several shards (tags are added up).
     Scatter { shards: ShardSet, sql: ShardSql, combine: Arc<Combine>, window: Option<Window> },
     /// Tier 2: rows are pulled from the shards, and a Postgres finishes the statement on them.
@@ -135,10 +165,14 @@ pub enum PlanKind {
     Deliver(Arc<DeliveryPlan>),
     /// What the statement reads is put together by a Postgres, and sent along to each shard.
     Supply(Arc<SupplyPlan>),
+    /// Rows are locked one after the other until there are as many as LIMIT says.
+    Claim(Arc<ClaimPlan>),
     /// COPY FROM STDIN into a sharded table: rows go to the shard of their key.
     CopyIn(Arc<CopyInPlan>),
     /// EXPLAIN of what runs on several shards: each explains its part.
     Explain(Box<ExplainPlan>),
+    /// The registry of unique values is asked first for the shard that has the row.
+    Lookup(Box<LookupPlan>),
     /// Values of sequences are taken first; the statement with them is planned anew.
     Draw(Arc<Draw>),
 }
@@ -198,6 +232,12 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
     let prefix = inputs.text.get(..inner).unwrap_or_default();
     match &mut plan.kind {
         PlanKind::Refuse(_) | PlanKind::Single(_) | PlanKind::Any => return Plan { access, ..plan },
+        // One shard explains it alone, where the registry tells which.
+        PlanKind::Lookup(lookup) => {
+            let otherwise = std::mem::replace(&mut lookup.otherwise, refused(lost_literals()));
+            lookup.otherwise = Plan { access, ..explained(otherwise, inner, options, inputs) };
+            return Plan { access, ..plan };
+        }
         // Its parts are cut out of the whole text.
         PlanKind::Split { parts, .. } => {
             for (_, sql) in parts {
@@ -208,7 +248,7 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
                 }
             }
         }
-        PlanKind::Broadcast(_) | PlanKind::Scatter { .. } | PlanKind::Finish(_) => {}
+        PlanKind::Broadcast(_) | PlanKind::Each(_) | PlanKind::Scatter { .. } | PlanKind::Finish(_) => {}
         PlanKind::Deliver(_) | PlanKind::Supply(_) => {
             return refused(Fault::unsupported(
                 "EXPLAIN of this statement is not supported",
@@ -216,7 +256,16 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
                 "EXPLAIN (ROUTE) shows how.",
             ));
         }
-        PlanKind::CopyIn(_) | PlanKind::Explain(_) | PlanKind::Draw(_) => return refused(lost_literals()),
+        PlanKind::Claim(_) => {
+            return refused(Fault::unsupported(
+                "EXPLAIN of this statement is not supported",
+                "rows are locked one after the other until there are enough",
+                "EXPLAIN (ROUTE) shows how.",
+            ));
+        }
+        PlanKind::CopyIn(_) | PlanKind::CreateAs(_) | PlanKind::Stamp(_) | PlanKind::Explain(_) | PlanKind::Draw(_) => {
+            return refused(lost_literals());
+        }
     }
     let explain = ExplainPlan { plan, prefix: prefix.into(), options };
     Plan { kind: PlanKind::Explain(Box::new(explain)), access, why }
@@ -236,12 +285,11 @@ fn plan_outcome(outcome: &Outcome, analysis: &Analysis, inputs: &Inputs<'_>, vie
         Outcome::Any(why) => (PlanKind::Any, why.clone()),
         Outcome::Broadcast(why) => (PlanKind::Broadcast(ShardSql::AsWritten), why.clone()),
         Outcome::Parts(parts, why) => {
-            let part = |(shard, text): &(ShardId, Arc<str>)| {
-                (*shard, ShardSql::Rewritten { text: text.clone(), parameters: None })
-            };
-            let kind = PlanKind::Split { parts: parts.iter().map(part).collect(), combine: Arc::new(Combine::CONCAT) };
-            (kind, why.clone())
+            (PlanKind::Split { parts: texts(parts), combine: Arc::new(Combine::CONCAT) }, why.clone())
         }
+        Outcome::Each(parts, why) => (PlanKind::Each(texts(parts)), why.clone()),
+        Outcome::Stamp(stamped) => (PlanKind::Stamp(Arc::clone(stamped)), Why::Ddl),
+        Outcome::CreateAs(create) => (PlanKind::CreateAs(Arc::clone(create)), Why::Ddl),
         Outcome::CopyIn(copy) if copy.distribution.is_none() => (PlanKind::CopyIn(copy.clone()), Why::Reference),
         Outcome::CopyIn(copy) => {
             let columns: Vec<&str> = copy.key_fields.iter().map(|(_, name)| &**name).collect();
@@ -250,6 +298,12 @@ fn plan_outcome(outcome: &Outcome, analysis: &Analysis, inputs: &Inputs<'_>, vie
         }
     };
     Plan { kind, access: analysis.access, why }
+}
+
+fn texts(parts: &[(ShardId, Arc<str>)]) -> Vec<(ShardId, ShardSql)> {
+    let part =
+        |(shard, text): &(ShardId, Arc<str>)| (*shard, ShardSql::Rewritten { text: text.clone(), parameters: None });
+    parts.iter().map(part).collect()
 }
 
 fn refused(fault: Fault) -> Plan {
@@ -263,7 +317,11 @@ fn routed_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view: 
     {
         return Plan { kind: PlanKind::Single(shard), access: analysis.access, why: Why::Key(group.name.clone()) };
     }
-    general_plan(analysis, routed, inputs, view)
+    let plan = general_plan(analysis, routed, inputs, view);
+    if routed.found_by.is_empty() {
+        return plan;
+    }
+    lookup::before(plan, analysis, routed, inputs, view)
 }
 
 fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
@@ -318,6 +376,7 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
             let why = (!matches!(supply.target, SupplyTarget::Home)).then_some(why);
             return supply::plan(supply, why, inputs, view, analysis.parameters);
         }
+        Ok(Many::Claim(claim)) => return claim::plan(claim, shards, why, inputs),
         Err(fault) => return refused(fault.clone()),
     };
     let window = match &scatter.limit {

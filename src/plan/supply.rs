@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::fault::Fault;
 use crate::ids::ShardSet;
 use crate::plan::{
-    FinishPlan, Inputs, Plan, PlanKind, View, Why, finish, lost_literals, refused, route, unknown_value,
+    ClaimPlan, FinishPlan, Inputs, Plan, PlanKind, View, Why, claim, finish, lost_literals, refused, route,
+    unknown_value,
 };
 use crate::sql::Access;
 use crate::sql::pieces::Pieces;
@@ -36,7 +37,7 @@ pub struct SupplyPlan {
 }
 
 /// Rows that are sent along.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Supplied {
     pub name: String,
     pub rows: SuppliedRows,
@@ -44,12 +45,14 @@ pub struct Supplied {
     pub place: Option<SupplyPlace>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SuppliedRows {
     /// Those of the input of this pull.
     Pull(usize),
     /// Those that a query gives on the combine connection; and which of the client's parameters are its own.
     Query { sql: String, parameters: Vec<u16> },
+    /// Those that a query locks on the shards.
+    Claim(Box<ClaimPlan>),
 }
 
 pub(super) fn plan(supply: &Supply, why: Option<Why>, inputs: &Inputs<'_>, view: &View<'_>, parameters: u16) -> Plan {
@@ -100,6 +103,15 @@ fn fill(supply: &Supply, inputs: &Inputs<'_>, view: &View<'_>, parameters: u16) 
             SupplyRows::Query(sql) => {
                 let (sql, parameters) = text(sql)?;
                 SuppliedRows::Query { sql, parameters }
+            }
+            SupplyRows::Claim { claim, groups } => {
+                let mut shards = ShardSet::new();
+                groups.iter().for_each(|group| shards.union_with(&route::reach(group, inputs, topology).shards));
+                if let (true, Some(group)) = (shards.is_empty(), groups.first()) {
+                    // Some shard says what the columns are.
+                    topology.distribution(group.distribution).shards().min().into_iter().for_each(|s| shards.insert(s));
+                }
+                SuppliedRows::Claim(Box::new(claim::fill(claim, shards, inputs)?))
             }
         };
         Ok(Supplied { name: of.name.clone(), rows, place: of.place.clone() })

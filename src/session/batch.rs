@@ -11,8 +11,9 @@ use crate::ids::{ShardId, ShardSet};
 use crate::session::prepared::ClientStatement;
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session, Stop};
-use crate::sql::Analysis;
+use crate::sql::outcome::Outcome;
 use crate::sql::utility::StatementKind;
+use crate::sql::{Access, Analysis};
 use crate::wire::frame::Frame;
 use crate::wire::{reply, request};
 
@@ -66,9 +67,17 @@ impl Reload {
 }
 
 impl Session {
+    /// A statement may have written rows.
+    pub(super) fn note_rows(&mut self, analysis: &Analysis) {
+        let defines = analysis.kind == StatementKind::Ddl && !matches!(analysis.outcome, Outcome::CreateAs(_));
+        // Also outside of one: what stands in a pipeline becomes part of one that begins behind it.
+        self.tx.wrote_rows |= analysis.access == Access::Write && !defines;
+    }
+
     /// A statement has run that may have changed the catalog: on this shard alone, or wherever.
     pub(super) fn note_definition(&mut self, analysis: &Analysis, shard: Option<ShardId>) {
-        let reload = match analysis.changes.is_empty() {
+        self.note_rows(analysis);
+        let reload = match analysis.changes.is_empty() && !matches!(analysis.outcome, Outcome::CreateAs(_)) {
             true => Reload::after(&analysis.kind),
             false => Reload::Surely,
         };
@@ -189,6 +198,7 @@ impl Session {
         if let Some(open) = self.batch.open {
             if open == shard
                 && let Some(at) = self.held.position(shard)
+                && self.held[at].is_marked()
             {
                 return Ok(at);
             }

@@ -37,7 +37,10 @@ impl Session {
             }
         };
         self.see_own_changes().await?;
-        let statement = self.current(view.statement)?;
+        let mut statement = self.current(view.statement)?;
+        if statement.analysis.closed && self.wait_for_moves().await? {
+            statement = self.current(view.statement)?;
+        }
         self.check_not_failed(&statement.analysis.kind)?;
         if view.portal.is_empty()
             && let Some(portal) = self.statements.remove_portal(b"")
@@ -98,13 +101,18 @@ impl Session {
                 return Err(self.refusal(fault, &statement.text, &statement.types).await);
             }
             PlanKind::Broadcast(_)
+            | PlanKind::Each(_)
+            | PlanKind::CreateAs(_)
+            | PlanKind::Stamp(_)
             | PlanKind::Scatter { .. }
             | PlanKind::Finish(_)
             | PlanKind::Split { .. }
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
+            | PlanKind::Claim(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
+            | PlanKind::Lookup(_)
             | PlanKind::Draw(_) => None,
         };
         match single {

@@ -51,6 +51,7 @@ impl Session {
 
     async fn commit_everywhere(&mut self) -> Result<(), Fault> {
         self.check_whole()?;
+        self.register_values().await?;
         match self.commit_plan() {
             CommitPlan::Nothing => Ok(()),
             CommitPlan::OnePhase { writer, readers } => {
@@ -96,7 +97,9 @@ impl Session {
         let mut joined: Vec<&Held> = self.held.iter().filter(|h| h.joined).collect();
         // What has made a cursor WITH HOLD cannot be prepared: best it is the anchor.
         joined.sort_by_key(|h| h.pin != Some(PinReason::HoldCursor));
-        CommitPlan::of(&joined.iter().map(|h| (h.shard, h.wrote)).collect::<Vec<_>>())
+        // Locks are kept until what they guard is there to be seen: not given back with those who only read.
+        let any = joined.iter().any(|h| h.wrote);
+        CommitPlan::of(&joined.iter().map(|h| (h.shard, h.wrote || any && h.locked)).collect::<Vec<_>>())
     }
 
     /// What EXPLAIN (ROUTE) COMMIT says: how the transaction would end that the client is in.
@@ -259,9 +262,11 @@ impl Session {
 
     /// After the end on the servers: each is out of the transaction, or of no use.
     fn finish_joined(&mut self, committed: bool) {
+        self.changed_rows = false;
         for held in self.held.iter_mut().filter(|h| h.joined) {
             held.joined = false;
             held.wrote = false;
+            held.locked = false;
             held.unseen_locally = false;
             let before = held.server.applied_before.take();
             if !committed {

@@ -37,6 +37,7 @@ pub fn is_local(kind: &StatementKind) -> bool {
         }
         StatementKind::Set(_)
         | StatementKind::SetConfig(_)
+        | StatementKind::Placement(_)
         | StatementKind::ShowRouter(_)
         | StatementKind::ExplainRoute { .. }
         | StatementKind::Discard(_)
@@ -74,6 +75,7 @@ impl Session {
                 self.look_for_schemas().await;
                 Ok(done)
             }
+            StatementKind::Placement(query) => Box::pin(self.place(text, query)).await.map(Some),
             StatementKind::ShowRouter(name) => match name.strip_prefix("pgloom.").unwrap_or(name) {
                 "transactions" => Ok(Some(self.show_transactions().await)),
                 name => Ok(Some(self.show_router(name)?)),
@@ -96,6 +98,9 @@ impl Session {
         match kind {
             StatementKind::ShowRouter(name) => Ok(Some(LocalRows { rows: Vec::new(), ..self.show_router(name)? })),
             StatementKind::ExplainRoute { .. } => Ok(Some(LocalRows::of("QUERY PLAN", Vec::new(), "EXPLAIN"))),
+            StatementKind::Placement(query) => {
+                Ok(Some(LocalRows { columns: vec![query.column.clone()], ..LocalRows::default() }))
+            }
             StatementKind::SetConfig(query) => {
                 Ok(Some(LocalRows { columns: query.columns.to_vec(), ..LocalRows::default() }))
             }
@@ -525,6 +530,9 @@ impl Session {
             tracing::warn!(error = %fault, "catalog not read after DDL");
         }
         self.refresh_view();
+        if stale && !self.view.topology.is_all_home() {
+            crate::control::news::tell(&self.database, &self.shared.router).await;
+        }
     }
 }
 

@@ -15,12 +15,13 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId, ShardSet};
 use crate::plan::DeliveryPlan;
 use crate::plan::route::unmapped;
+use crate::session::draw::current_value;
 use crate::session::finish::{Original, PORTAL};
 use crate::session::run::Ask;
 use crate::session::scatter::ScatterRun as PortalRun;
 use crate::session::taking::Taken;
 use crate::session::{Failure, Session};
-use crate::sql::delivery::{Depot, Landing, Moved, Place};
+use crate::sql::delivery::{Depot, Draws, Landing, Moved, Place};
 use crate::sql::pulls::quoted;
 use crate::topology::Topology;
 use crate::types::Format;
@@ -60,7 +61,7 @@ impl Session {
         match done {
             Ok(tag) => {
                 self.end_parts(opened).await?;
-                reply::command_complete(&mut self.client.out, &tag)?;
+                self.tell_tag(&tag)?;
                 Ok(())
             }
             Err(failure) => {
@@ -129,10 +130,12 @@ impl Session {
             return Err(hidden_target(&plan.landing).into());
         }
         let targets = plan.targets(&self.view.topology);
+        let draws = &plan.landing.draws;
         let (slot, original) = self.fill_depot(plan, ask, &targets).await?;
         let limit = self.shared.limits.query_timeout;
         let targets: Vec<ShardId> = targets.iter().collect();
-        let delivering = self.empty_depot(slot, plan, &targets, ask, original);
+        let mut filled = 0;
+        let delivering = self.empty_depot(slot, plan, &targets, ask, original, &mut filled);
         let delivered = match limit {
             None => delivering.await,
             Some(limit) => match tokio::time::timeout(limit, delivering).await {
@@ -149,11 +152,71 @@ impl Session {
             },
         };
         let delivered = match delivered {
-            Ok(delivered) => Ok(delivered),
-            Err(error) => Err(self.scatter_failure(error, false).await),
+            Ok(delivered) => {
+                self.note_draws(slot, draws, filled).await;
+                Ok(delivered)
+            }
+            Err(error) => {
+                self.memory.lost(draws.sequences.iter().cloned());
+                Err(self.scatter_failure(error, false).await)
+            }
         };
         self.end_finish(slot).await;
         delivered
+    }
+
+    /// What the depot will take of sequences, it takes on a connection of its own.
+    async fn check_draws(&mut self, draws: &Draws) -> Result<(), Failure> {
+        if draws.sequences.is_empty() {
+            return Ok(());
+        }
+        if self.has_own_catalog() {
+            return Err(Fault::unsupported(
+                "INSERT of a query's rows that take values of sequences is not supported behind DDL",
+                "the transaction may have changed the sequence, and the values are taken on another connection",
+                "Run it in a transaction of its own.",
+            )
+            .into());
+        }
+        for sequence in &draws.of_identity {
+            if !self.may_take(sequence).await? {
+                return Err(Fault::unsupported(
+                    "INSERT of a query's rows that take values of an identity column is not supported for this user",
+                    format!(
+                        "the rows are put together in one place first, which takes the right to use sequence {sequence}"
+                    ),
+                    format!("GRANT USAGE ON SEQUENCE {sequence} to the user, or give the column a value."),
+                )
+                .into());
+            }
+        }
+        // What this router has left of earlier values is smaller than what comes now.
+        draws.sequences.iter().for_each(|sequence| self.database.sequences.forget_one(sequence));
+        Ok(())
+    }
+
+    /// What `currval` and `lastval` say of the values that the depot's `rows` have taken. That they are not told is not worth an error.
+    async fn note_draws(&mut self, slot: ShardId, draws: &Draws, rows: u64) {
+        if draws.sequences.is_empty() || rows == 0 {
+            return;
+        }
+        match self.drawn_last(slot, draws).await {
+            Ok(values) => self.memory.took(values, draws.sequences.last().filter(|_| draws.alone).cloned()),
+            Err(_) => self.memory.lost(draws.sequences.iter().cloned()),
+        }
+    }
+
+    /// The last value of each sequence, which the connection knows that has put the rows together.
+    async fn drawn_last(&mut self, slot: ShardId, draws: &Draws) -> Result<Vec<(QualifiedName, i64)>, Fault> {
+        let at = self.held_at(slot)?;
+        let server = &mut self.held[at].server;
+        let list: Vec<String> = draws.sequences.iter().map(current_value).collect();
+        let rows = server.query(&format!("SELECT {}", list.join(", "))).await?;
+        let values = rows.into_iter().next().unwrap_or_default().into_iter().map(|value| value?.parse().ok());
+        let values: Option<Vec<i64>> = values.collect();
+        let values = values.filter(|values| values.len() == draws.sequences.len());
+        let values = values.ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "a sequence did not tell its value"))?;
+        Ok(draws.sequences.iter().cloned().zip(values).collect())
     }
 
     /// Everything up to the Bind of what fills the depot. Returns the connection that has it, and the types of the client's parameters.
@@ -170,6 +233,7 @@ impl Session {
         let shards: Vec<ShardId> = shards.iter().collect();
         self.check_fanout(shards.len())?;
         self.enlist_all(&shards).await?;
+        self.check_draws(&plan.landing.draws).await?;
         let original = self.original(&plan.finish, ask).await?;
         if let Some(moved) = &plan.landing.moved {
             self.check_move(&plan.landing, moved).await?;
@@ -205,9 +269,11 @@ impl Session {
         targets: &[ShardId],
         ask: &Ask<'_>,
         original: Original,
+        filled: &mut u64,
     ) -> Result<Delivered, ScatterError> {
         let depot = plan.depot().ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "a delivery without a depot"))?;
         let rows = self.finish_depot(slot).await?;
+        *filled = rows;
         if let Some(taking) = &plan.taking {
             let landing = &plan.landing;
             self.check_takes_over(slot, landing).await?;

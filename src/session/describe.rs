@@ -30,7 +30,10 @@ impl Session {
         match what {
             b'S' => {
                 self.see_own_changes().await?;
-                let statement = self.current(name)?;
+                let mut statement = self.current(name)?;
+                if statement.analysis.closed && self.wait_for_moves().await? {
+                    statement = self.current(name)?;
+                }
                 self.describe_statement(&statement).await
             }
             _ => self.describe_portal(name).await,
@@ -195,10 +198,14 @@ impl Session {
 
 /// The types of the parameters of what the router answers.
 fn local_parameters(statement: &ClientStatement) -> Vec<Oid> {
-    let StatementKind::SetConfig(query) = &statement.analysis.kind else { return statement.types.to_vec() };
+    let parameters = match &statement.analysis.kind {
+        StatementKind::SetConfig(query) => &query.parameters[..],
+        StatementKind::Placement(_) => &[],
+        _ => return statement.types.to_vec(),
+    };
     let declared = |index: usize| statement.types.get(index).copied().filter(|of| ![0, oid::UNKNOWN].contains(of));
-    let own = |index: usize| query.parameters.get(index).copied().unwrap_or(oid::TEXT);
-    let count = statement.types.len().max(query.parameters.len());
+    let own = |index: usize| parameters.get(index).copied().unwrap_or(oid::TEXT);
+    let count = statement.types.len().max(usize::from(statement.analysis.parameters));
     (0..count).map(|index| declared(index).unwrap_or_else(|| own(index))).collect()
 }
 

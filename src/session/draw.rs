@@ -197,13 +197,26 @@ impl Session {
         Ok(())
     }
 
+    /// Whether a depot's default may take values, or would be told that it may not as the statement itself: not so for the sequence of an
+    /// identity column that the user has no right to.
+    pub(super) async fn may_take(&mut self, sequence: &QualifiedName) -> Result<bool, Failure> {
+        let sql = format!("SELECT pg_catalog.has_sequence_privilege({}, 'USAGE,UPDATE')", regclass(sequence));
+        let rows = self.ask_home(&sql, true).await?;
+        Ok(rows.first().and_then(|row| row.first()).is_some_and(|may| may.as_deref() == Some("t")))
+    }
+
     async fn ask_home(&mut self, sql: &str, within: bool) -> Result<Vec<Vec<Option<String>>>, Failure> {
         self.ask(self.view.topology.home, sql, within).await
     }
 
     /// Asks a shard. `within`: in the session's own transaction; else on the connection that it has there, or on one that is given
     /// back at once.
-    async fn ask(&mut self, shard: ShardId, sql: &str, within: bool) -> Result<Vec<Vec<Option<String>>>, Failure> {
+    pub(super) async fn ask(
+        &mut self,
+        shard: ShardId,
+        sql: &str,
+        within: bool,
+    ) -> Result<Vec<Vec<Option<String>>>, Failure> {
         if within || self.held.position(shard).is_some() {
             let at = self.enlist(shard).await?;
             return Ok(self.held[at].server.query(sql).await?);
@@ -327,6 +340,11 @@ fn regclass(sequence: &QualifiedName) -> String {
     let part = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let name = format!("{}.{}", part(&sequence.schema), part(&sequence.name));
     format!("{}::pg_catalog.regclass", quote_literal(&name))
+}
+
+/// What the session says that it took of a sequence last, in SQL.
+pub(super) fn current_value(sequence: &QualifiedName) -> String {
+    format!("pg_catalog.currval({})", regclass(sequence))
 }
 
 /// Takes `count` values, and `spare` more where the sequence is far from its end: who comes to the end loses what he took.

@@ -45,6 +45,7 @@ impl Session {
             let server = &mut self.held[at].server;
             server.out.extend_from_slice(&frame.bytes);
             server.inflight.push(Owed::Execute(Audience::Client));
+            self.held[at].note_unlocks(statement.analysis.unlocks);
             self.note_definition(&statement.analysis, Some(shard));
             self.note_sequences(&statement.analysis, Some(shard));
             return self.after_close(&statement.analysis.kind, shard).await;
@@ -160,6 +161,7 @@ impl Session {
             }
             _ => (statement, plan),
         };
+        let plan = if let PlanKind::Lookup(_) = &plan.kind { Box::new(self.look_up(*plan).await?) } else { plan };
         self.note_plan_sequences(&statement.analysis, &plan);
         if let PlanKind::Finish(_) = &plan.kind {
             return self.execute_finish(name, statement, &bind, plan, max_rows).await;
@@ -167,17 +169,22 @@ impl Session {
         if let PlanKind::Explain(_) = &plan.kind {
             return self.execute_explain(statement, &bind, plan).await;
         }
-        if let PlanKind::Deliver(_) | PlanKind::Supply(_) = &plan.kind {
+        if let PlanKind::Deliver(_) | PlanKind::Supply(_) | PlanKind::Claim(_) = &plan.kind {
             self.columns_of(statement).await?;
             self.leave_open().await?;
         }
         self.note_plan(&plan);
         // As in Postgres, what it writes lasts or is undone with the rest of the pipeline.
         let alone = matches!(plan.why, Why::OneByOne(_));
-        if plan.access == Access::Write && !alone {
+        if plan.access != Access::Read && !alone {
             self.tx.begin_implicit(&self.settings);
+            self.note_rows(&statement.analysis);
         }
-        if let (PlanKind::Scatter { .. } | PlanKind::Split { .. }, Some(max)) = (&plan.kind, max) {
+        if let Some(max) = max {
+            check_locked_pieces(&plan, max)?;
+        }
+        if let (PlanKind::Single(_) | PlanKind::Scatter { .. } | PlanKind::Split { .. }, Some(max)) = (&plan.kind, max)
+        {
             return self.execute_pieces(name, statement, &bind, &plan, max).await;
         }
         let columns_added = self.columns_added_by(&plan);
@@ -237,11 +244,16 @@ impl Session {
             PlanKind::Refuse(fault) => Err(fault.clone().into()),
             PlanKind::Any
             | PlanKind::Broadcast(_)
+            | PlanKind::Each(_)
+            | PlanKind::CreateAs(_)
+            | PlanKind::Stamp(_)
             | PlanKind::Finish(_)
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
+            | PlanKind::Claim(_)
             | PlanKind::CopyIn(_)
             | PlanKind::Explain(_)
+            | PlanKind::Lookup(_)
             | PlanKind::Draw(_) => Err(tables_have_changed().into()),
         }
     }
@@ -249,7 +261,9 @@ impl Session {
     /// What a portal says that has returned its rows already; `None`: it returns none.
     async fn tag_of_no_rows(&mut self, statement: &Arc<ClientStatement>) -> Result<Option<&'static str>, Failure> {
         let tag = match statement.analysis.kind {
-            StatementKind::Query | StatementKind::SetConfig(_) => return Ok(Some("SELECT 0")),
+            StatementKind::Query | StatementKind::SetConfig(_) | StatementKind::Placement(_) => {
+                return Ok(Some("SELECT 0"));
+            }
             StatementKind::Insert => "INSERT 0 0",
             StatementKind::Update => "UPDATE 0",
             StatementKind::Delete => "DELETE 0",
@@ -280,4 +294,35 @@ impl Session {
         self.answer(reply::CLOSE_COMPLETE);
         Ok(())
     }
+}
+
+/// Rows that are locked on several shards are locked at once; one Postgres locks those of a portal as they are fetched.
+fn check_locked_pieces(plan: &Plan, max: u64) -> Result<(), Fault> {
+    let at_once = match &plan.kind {
+        PlanKind::Scatter { shards, .. } => plan.access != Access::Lock || shards.len() < 2,
+        PlanKind::Claim(claim) => claim.window.limit.is_some_and(|limit| limit <= max),
+        PlanKind::Refuse(_)
+        | PlanKind::Single(_)
+        | PlanKind::Any
+        | PlanKind::Broadcast(_)
+        | PlanKind::Each(_)
+        | PlanKind::CreateAs(_)
+        | PlanKind::Stamp(_)
+        | PlanKind::Finish(_)
+        | PlanKind::Split { .. }
+        | PlanKind::Deliver(_)
+        | PlanKind::Supply(_)
+        | PlanKind::CopyIn(_)
+        | PlanKind::Explain(_)
+        | PlanKind::Lookup(_)
+        | PlanKind::Draw(_) => true,
+    };
+    if at_once {
+        return Ok(());
+    }
+    Err(Fault::unsupported(
+        "fetching rows in pieces that are locked on several shards is not supported",
+        "each shard would lock all of them at once, and not as they are fetched",
+        "Fetch all rows at once (without a row limit or fetch size), or give the sharding key one value in WHERE.",
+    ))
 }

@@ -36,7 +36,7 @@ impl Session {
     ) -> Result<(), Failure> {
         // See execute_finish.
         if self.tx.is_open() {
-            *plan = self.plan_bound(statement, &BindView::read(bind)?.parameters);
+            *plan = self.plan_bound(statement, &BindView::read(bind)?.parameters).without_lookup();
         }
         self.note_plan(&plan);
         self.columns_of(statement).await?;
@@ -65,7 +65,9 @@ impl Session {
                 let parts: Vec<_> = shards.iter().map(|shard| (shard, sql.clone())).collect();
                 self.explain_parts(&explain, &parts, access, ask).await?
             }
-            PlanKind::Split { parts, .. } => self.explain_parts(&explain, parts, access, ask).await?,
+            PlanKind::Each(parts) | PlanKind::Split { parts, .. } => {
+                self.explain_parts(&explain, parts, access, ask).await?
+            }
             PlanKind::Finish(finish) => {
                 let (carried_out, head, plans) = self.explain_finish(&explain, finish, ask).await?;
                 let plan = Plan { kind: PlanKind::Finish(Arc::new(carried_out)), ..explain.plan.clone() };
@@ -77,8 +79,12 @@ impl Session {
             | PlanKind::Any
             | PlanKind::Deliver(_)
             | PlanKind::Supply(_)
+            | PlanKind::Claim(_)
             | PlanKind::CopyIn(_)
+            | PlanKind::CreateAs(_)
+            | PlanKind::Stamp(_)
             | PlanKind::Explain(_)
+            | PlanKind::Lookup(_)
             | PlanKind::Draw(_) => {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a plan that no shards explain").into());
             }
@@ -105,7 +111,7 @@ impl Session {
         ask: &Ask<'_>,
     ) -> Result<(Bytes, ShardPlans), Failure> {
         self.check_fanout(parts.len())?;
-        let opened = access == Access::Write && parts.len() > 1 && !self.tx.is_open();
+        let opened = access != Access::Read && parts.len() > 1 && !self.tx.is_open();
         if opened {
             self.tx.begin_implicit(&self.settings);
         }
@@ -114,7 +120,7 @@ impl Session {
         for (shard, sql) in parts {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
-            held.wrote |= access == Access::Write;
+            held.note_access(access);
             let sql = match sql {
                 // EXPLAIN and all.
                 ShardSql::AsWritten => ShardSql::AsWritten,

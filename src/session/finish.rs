@@ -109,7 +109,7 @@ impl Session {
         if self.tx.is_open()
             && let PlanKind::Finish(_) = &plan.kind
         {
-            *plan = self.plan_bound(statement, &BindView::read(bind)?.parameters);
+            *plan = self.plan_bound(statement, &BindView::read(bind)?.parameters).without_lookup();
         }
         self.note_plan(&plan);
         let ask = Ask::Bound { statement, bind, columns_added: 0, describe: false };
@@ -250,17 +250,23 @@ impl Session {
     /// The shard that tells the moment of a statement in a transaction. Every shard has begun its part of it at a time of its own; rows
     /// that were written in it have the time of their shard, so that one's clock is read.
     pub(super) fn shard_with_clock(&self, plan: &FinishPlan) -> Result<ShardId, Fault> {
+        self.shard_with_moment(plan.clock.as_deref().unwrap_or("now"))
+    }
+
+    /// The same for the function of this name.
+    pub(super) fn shard_with_moment(&self, function: &str) -> Result<ShardId, Fault> {
         let home = self.view.topology.home;
+        // Definitions alone have no time in them.
+        if !self.tx.wrote_rows {
+            return Ok(self.tx.clock.unwrap_or(home));
+        }
         let wrote: Vec<ShardId> = self.held.iter().filter(|h| h.joined && h.wrote).map(|h| h.shard).collect();
         let shard = self.tx.clock.unwrap_or(wrote.first().copied().unwrap_or(home));
         if wrote.iter().all(|other| *other == shard) {
             return Ok(shard);
         }
         Err(Fault::unsupported(
-            format!(
-                "function {}() is not supported here behind writes on several shards",
-                plan.clock.as_deref().unwrap_or("now")
-            ),
+            format!("function {function}() is not supported here behind writes on several shards"),
             "Each shard has begun its part of the transaction at a time of its own, which rows written in it may have.",
             "Send the time as a parameter or a literal, or run the statement outside of the transaction.",
         ))

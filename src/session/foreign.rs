@@ -24,7 +24,7 @@ impl Session {
             return None;
         }
         let inputs = Inputs { text: &statement.text, slots: &statement.slots, parameters: None };
-        match self.plan_of(&statement.analysis, &inputs).kind {
+        match self.plan_of(&statement.analysis, &inputs).without_lookup().kind {
             PlanKind::Finish(finish) if finish.foreign => Some((*finish).clone()),
             PlanKind::Explain(explain) => match &explain.plan.kind {
                 PlanKind::Finish(finish) if finish.foreign => {

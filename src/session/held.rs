@@ -18,6 +18,7 @@ use crate::backend::turns::Place;
 use crate::exec::replies::poll_client;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
+use crate::plan::Access;
 use crate::session::commit::lost_part;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::analyze::PinReason;
@@ -32,6 +33,8 @@ pub struct Held {
     pub joined: bool,
     /// It may have written in this transaction.
     pub wrote: bool,
+    /// It may have locked rows in it.
+    pub locked: bool,
     /// Why it stays with the client after the transaction.
     pub pin: Option<PinReason>,
     /// It may have temporary tables of the client.
@@ -71,6 +74,15 @@ pub enum Finishing {
 }
 
 impl Held {
+    /// A statement runs here that may do this.
+    pub fn note_access(&mut self, access: Access) {
+        match access {
+            Access::Read => {}
+            Access::Lock => self.locked = true,
+            Access::Write => self.wrote = true,
+        }
+    }
+
     /// A statement runs here that may leave something behind.
     pub fn note_pin(&mut self, pin: Option<PinReason>) {
         let Some(reason) = pin else { return };
@@ -85,6 +97,16 @@ impl Held {
                 self.pin.get_or_insert(reason);
             }
         }
+    }
+
+    /// A statement is to run here that may release the lock by which others see the connection.
+    pub fn note_unlocks(&mut self, unlocks: bool) {
+        self.server.is_marked &= !unlocks;
+    }
+
+    /// Whether others see it, where they are to.
+    pub fn is_marked(&self) -> bool {
+        self.server.is_marked || self.server.mark.is_none()
     }
 
     pub fn running(&self) -> Arc<CancelHandle> {
@@ -236,6 +258,9 @@ impl Session {
         if self.statements.has_running() {
             self.park_runs().await?;
         }
+        if !self.is_well_marked(at) {
+            self.keep_marked(at).await?;
+        }
         if !self.held[at].joined {
             let wanted = self.tx.settings_before().unwrap_or(&self.settings);
             if let Err(fault) = put_settings(&mut self.held[at].server, wanted).await {
@@ -254,6 +279,7 @@ impl Session {
                 held.server.ask(&self.tx.opening());
                 held.joined = true;
                 held.wrote = false;
+                held.locked = false;
             }
         }
         Ok(at)
@@ -271,7 +297,10 @@ impl Session {
     pub(super) async fn try_checkout(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
         let lent = self.lend(places).await?;
         lent.iter()
-            .try_for_each(|server| self.check_defaults(server))
+            .try_for_each(|server| {
+                self.check_defaults(server)?;
+                self.check_mark(server)
+            })
             .map_err(|fault| Unlent::Failure(fault.into()))?;
         Ok(lent)
     }
@@ -326,6 +355,7 @@ impl Session {
             server,
             joined: false,
             wrote: false,
+            locked: false,
             pin,
             temporary: false,
             unseen_locally: false,

@@ -9,7 +9,7 @@ use crate::backend::inflight::{Audience, Owed};
 use crate::exec::copy::pass_frame;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
-use crate::plan::{Access, Parameters, Plan, PlanKind};
+use crate::plan::{Parameters, Plan, PlanKind};
 use crate::session::prepared::{BoundValues, ClientStatement, Place, Portal};
 use crate::session::{Failure, Session, Stop};
 use crate::types::Format;
@@ -125,12 +125,13 @@ impl Session {
         statement: &Arc<ClientStatement>,
         plan: &Plan,
     ) -> Result<(usize, Arc<crate::backend::prepared::StatementDef>), Failure> {
+        self.begin_registering(plan).await?;
         let parsing = self.parsing(statement).await?;
         let at = self.open(shard).await?;
         let def = self.known_on(at, statement, parsing).await?;
         self.note_plan(plan);
         let held = &mut self.held[at];
-        held.wrote |= plan.access == Access::Write;
+        held.note_access(plan.access);
         held.note_pin(statement.analysis.pin);
         self.mark_bound();
         Ok((at, def))

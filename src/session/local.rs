@@ -100,28 +100,40 @@ impl Session {
     fn show_tables(&self) -> LocalRows {
         use crate::topology::TableRule;
         let topology = &self.view.topology;
+        let source = |name| if topology.from_sql.contains(name) { "SQL" } else { "configuration" };
         let mut rows: Vec<Vec<Option<String>>> = topology
             .tables
             .iter()
-            .map(|(name, rule)| match rule {
-                TableRule::Sharded { distribution, columns } => vec![
-                    Some(name.to_string()),
-                    Some("sharded".to_owned()),
-                    Some(topology.distribution(*distribution).name.to_string()),
-                    Some(columns.join(", ")),
-                ],
-                TableRule::Reference => vec![Some(name.to_string()), Some("reference".to_owned()), None, None],
+            .map(|(name, rule)| {
+                let (kind, distribution, key) = match rule {
+                    TableRule::Sharded { distribution, columns } => {
+                        let distribution = topology.distribution(*distribution).name.to_string();
+                        ("sharded", Some(distribution), Some(columns.join(", ")))
+                    }
+                    TableRule::Reference => ("reference", None, None),
+                };
+                vec![Some(name.to_string()), Some(kind.to_owned()), distribution, key, Some(source(name).to_owned())]
             })
             .collect();
+        for (name, why) in &topology.closed {
+            let kind = Some(format!("closed: {why}"));
+            rows.push(vec![Some(name.to_string()), kind, None, None, Some("SQL".to_owned())]);
+        }
         for table in self.view.catalog.tables.values().filter(|table| is_table(table)) {
             if let Some((distribution, _)) = topology.place_of_schema(&table.name.schema) {
                 let distribution = topology.distribution(distribution).name.to_string();
-                rows.push(vec![Some(table.name.to_string()), Some("schema".to_owned()), Some(distribution), None]);
+                rows.push(vec![
+                    Some(table.name.to_string()),
+                    Some("schema".to_owned()),
+                    Some(distribution),
+                    None,
+                    Some("configuration".to_owned()),
+                ]);
             }
         }
         rows.sort();
         LocalRows {
-            columns: ["table", "kind", "distribution", "key"].map(Into::into).to_vec(),
+            columns: ["table", "kind", "distribution", "key", "source"].map(Into::into).to_vec(),
             rows,
             tag: "SHOW".to_owned(),
         }

@@ -3,11 +3,13 @@
 pub mod batch;
 mod bind;
 pub mod cancel;
+mod claim;
 mod combine;
 pub mod commit;
 pub mod control;
 pub mod copy;
 mod copy_source;
+mod create_as;
 mod cursor;
 mod defaults;
 mod delivery;
@@ -22,14 +24,18 @@ mod hold;
 mod large;
 pub mod local;
 mod memory;
+mod moving;
 mod one_by_one;
 mod own_catalog;
 mod parse;
+mod placed;
+mod placement;
 pub mod prepared;
 pub mod probe;
 mod promise;
 mod pulls;
 pub mod recent;
+mod replacing;
 mod replan;
 pub mod run;
 pub mod scatter;
@@ -41,12 +47,14 @@ pub mod simple;
 mod sql_arguments;
 mod sql_execute;
 mod sql_prepare;
+mod stamp;
 mod supply;
 mod taking;
 pub mod transaction;
 mod two_phase;
+mod uniques;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,6 +67,7 @@ use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{SessionSettings, SettingsTable};
 use crate::exec::client::{Client, Idle};
 use crate::fault::{Blame, Fault, SqlState};
+use crate::ids::QualifiedName;
 use crate::metrics::{Metrics, QueryClass};
 use crate::net::ClientStream;
 use crate::plan::cache::PlanCache;
@@ -192,6 +201,8 @@ pub struct Session {
     cursors: HashMap<Box<str>, crate::ids::ShardId>,
     /// The values of sequences that it has taken.
     memory: memory::SequenceMemory,
+    /// The transaction may have written rows whose values are registered.
+    changed_rows: bool,
     /// Kept between statements so that a scan allocates nothing.
     scan: Scan,
     recent: recent::Recent,
@@ -203,6 +214,9 @@ pub struct Session {
     view: Arc<Cluster>,
     /// The client knows that its transactions over several shards are not atomic.
     told_best_effort: bool,
+    told: create_as::Told,
+    /// Under the catalog of this generation: names that nobody knows, in a session that has temporary tables.
+    temporaries: (u64, HashSet<QualifiedName>),
 }
 
 impl Session {
@@ -247,12 +261,15 @@ impl Session {
             batch: Batch::default(),
             cursors: HashMap::new(),
             memory: memory::SequenceMemory::default(),
+            changed_rows: false,
             scan: Scan::default(),
             recent: recent::Recent::default(),
             clock: Clock::default(),
             offset: 0,
             view,
             told_best_effort: false,
+            told: create_as::Told::Client,
+            temporaries: (0, HashSet::new()),
         };
         session.shared.metrics.clients.inc();
         let end = match session.greet(&secret).await {
@@ -402,12 +419,19 @@ impl Session {
     async fn wait_idle(&mut self) -> Result<Idle, Fault> {
         // A drain waits for the end of a block; only a kill ends it inside.
         let patient = self.tx.in_block();
+        let keeps = !self.held.is_empty() && !self.tx.is_open();
+        let mut fences = keeps.then(|| self.database.rules.changes());
+        // One that was raised while a statement ran is not told again.
+        if keeps && (0..self.held.len()).any(|at| !self.is_well_marked(at)) {
+            self.follow_fence().await?;
+        }
         loop {
             if let Some(frame) = self.client.cut()? {
                 return Ok(Idle::Frame(frame));
             }
             let client = &mut self.client;
             let held = &mut self.held;
+            let mut fence = fences.as_mut().map(|fences| Box::pin(fences.changed()));
             let event = std::future::poll_fn(|cx| {
                 use std::task::Poll;
                 let end = if patient { client.control.poll_kill(cx) } else { client.control.poll_end(cx) };
@@ -420,6 +444,9 @@ impl Session {
                 if let Poll::Ready(read) = client.poll_read(cx) {
                     return Poll::Ready(if read.is_ok() { Event::Read } else { Event::Gone });
                 }
+                if fence.as_mut().is_some_and(|fence| fence.as_mut().poll(cx).is_ready()) {
+                    return Poll::Ready(Event::Fence);
+                }
                 held.poll_unasked(cx).map(Event::Server)
             });
             match event.await {
@@ -428,6 +455,8 @@ impl Session {
                 Event::Ended => return Ok(Idle::Ended),
                 Event::Server(Ok(frame)) => self.client.out.extend_from_slice(&frame.bytes),
                 Event::Server(Err(fault)) => return Err(fault.fatal()),
+                // Whoever has raised it waits for the connections that this session keeps.
+                Event::Fence => self.follow_fence().await?,
             }
         }
     }
@@ -550,6 +579,7 @@ enum Event {
     Gone,
     Ended,
     Server(Result<Frame, Fault>),
+    Fence,
 }
 
 struct Registered {

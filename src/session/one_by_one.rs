@@ -13,6 +13,7 @@ use crate::plan::combine::Combine;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::outcome::OneByOne;
+use crate::sql::pulls::quoted;
 use crate::wire::reply;
 
 impl Session {
@@ -30,7 +31,10 @@ impl Session {
             )
             .into());
         }
-        let all: Vec<ShardId> = shards.iter().collect();
+        let mut all: Vec<ShardId> = shards.iter().collect();
+        if let Some((parent, partition)) = &steps.detached {
+            all = self.still_attached(all, parent, partition).await?;
+        }
         // Looked at on every shard before anything is done on one.
         for shard in &all {
             if let Some(index) = &steps.index {
@@ -108,6 +112,31 @@ impl Session {
         .detail("An earlier attempt to build it has failed, or another one is still running.")
         .hint("If none is running, DROP INDEX CONCURRENTLY IF EXISTS removes it from every shard; then run the command again.")
         .into())
+    }
+
+    /// The shards on which a partition is one still. If there is none, the first: it says so in its words.
+    async fn still_attached(
+        &mut self,
+        all: Vec<ShardId>,
+        parent: &QualifiedName,
+        partition: &QualifiedName,
+    ) -> Result<Vec<ShardId>, Failure> {
+        let name = |name: &QualifiedName| quote_literal(&format!("{}.{}", quoted(&name.schema), quoted(&name.name)));
+        let sql = format!(
+            "SELECT 1 FROM pg_catalog.pg_inherits WHERE inhparent = pg_catalog.to_regclass({}) \
+             AND inhrelid = pg_catalog.to_regclass({})",
+            name(parent),
+            name(partition)
+        );
+        let mut left = Vec::new();
+        for shard in &all {
+            let at = self.enlist(*shard).await?;
+            if !self.held[at].server.query(&sql).await?.is_empty() {
+                left.push(*shard);
+            }
+            self.release_idle();
+        }
+        Ok(if left.is_empty() { all.into_iter().take(1).collect() } else { left })
     }
 
     /// The shard's error, with what is done and what is not.

@@ -1,9 +1,11 @@
 //! The catalog as the open transaction sees it: what its own DDL has made is there for its later statements.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::backend::cluster::Cluster;
+use crate::backend::settings::quote_literal;
 use crate::catalog::Catalog;
 use crate::control::catalog;
 use crate::fault::Fault;
@@ -73,7 +75,11 @@ impl Session {
     /// The analysis of a statement that writes a distributed table; one that the catalog does not know is looked for once more, because
     /// another router may have made it.
     pub(super) async fn seen(&mut self, text: &str, analysis: Arc<Analysis>) -> Result<Arc<Analysis>, Failure> {
-        if !analysis.unseen || self.tx.has_failed() {
+        if analysis.closed && self.wait_for_moves().await? {
+            self.scan_one(text)?;
+            return Ok(self.analysis(text));
+        }
+        if self.tx.has_failed() || !analysis.unseen && !self.is_made_elsewhere(&analysis).await? {
             return Ok(analysis);
         }
         let home = ShardSet::one(self.view.topology.home);
@@ -86,6 +92,44 @@ impl Session {
         }
         self.scan_one(text)?;
         Ok(self.analysis(text))
+    }
+}
+
+impl Session {
+    /// Whether the home shard has something of a name that nobody here knows: a partition that counted as a table of the home shard would be
+    /// read and written in the wrong place.
+    async fn is_made_elsewhere(&mut self, analysis: &Analysis) -> Result<bool, Failure> {
+        if analysis.unknown.is_empty() {
+            return Ok(false);
+        }
+        let generation = self.view.catalog.generation;
+        if self.temporaries.0 != generation {
+            self.temporaries = (generation, HashSet::new());
+        }
+        let names: Vec<String> = analysis
+            .unknown
+            .iter()
+            .filter(|name| !self.temporaries.1.contains(*name))
+            .map(|name| format!("({}, {})", quote_literal(&name.schema), quote_literal(&name.name)))
+            .collect();
+        if names.is_empty() {
+            return Ok(false);
+        }
+        let sql = format!(
+            "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND (n.nspname, c.relname) IN ({}) LIMIT 1",
+            names.join(", ")
+        );
+        let home = self.view.topology.home;
+        // What the session's own connection is at is not disturbed, and a transaction there may see an older catalog.
+        let found = match self.tx.is_open() || self.batch.open.is_some() {
+            true => crate::control::connect(&self.database, home).await?.query(&sql).await?,
+            false => self.ask(home, &sql, false).await?,
+        };
+        if found.is_empty() && self.held.iter().any(|held| held.temporary) {
+            self.temporaries.1.extend(analysis.unknown.iter().cloned());
+        }
+        Ok(!found.is_empty())
     }
 }
 

@@ -35,6 +35,9 @@ fn needed_shards(outcome: &Outcome) -> Option<&ShardSet> {
         | Outcome::Any(_)
         | Outcome::Broadcast(_)
         | Outcome::Parts(..)
+        | Outcome::Each(..)
+        | Outcome::CreateAs(_)
+        | Outcome::Stamp(_)
         | Outcome::Deliver(_)
         | Outcome::Supply(_)
         | Outcome::CopyIn(_) => None,
@@ -180,7 +183,7 @@ impl Session {
             PlanKind::Single(_) if is_checked(&statement.analysis.kind) => self.any_shard(),
             PlanKind::Single(shard) => *shard,
             // Types that users made are told with the numbers that the catalog has, which clients read there.
-            PlanKind::Scatter { .. } => self.view.topology.home,
+            PlanKind::Scatter { .. } | PlanKind::Claim(_) | PlanKind::Lookup(_) => self.view.topology.home,
             // It may name tables that only the home shard has.
             PlanKind::Finish(_) | PlanKind::Deliver(_) | PlanKind::Supply(_) | PlanKind::Draw(_) => {
                 return Ok(self.view.topology.home);
@@ -197,7 +200,12 @@ impl Session {
                     None => self.any_shard(),
                 },
             },
-            PlanKind::Any | PlanKind::Broadcast(_) | PlanKind::Split { .. } | PlanKind::CopyIn(_) => self.any_shard(),
+            PlanKind::CreateAs(_) | PlanKind::Stamp(_) => return Ok(self.view.topology.home),
+            PlanKind::Any
+            | PlanKind::Broadcast(_)
+            | PlanKind::Each(_)
+            | PlanKind::Split { .. }
+            | PlanKind::CopyIn(_) => self.any_shard(),
             PlanKind::Explain(explain) => match &explain.plan.kind {
                 PlanKind::Finish(_) => return Ok(self.view.topology.home),
                 _ => self.any_shard(),

@@ -207,15 +207,16 @@ impl Session {
     }
 
     /// The plan of the same request under the catalog of now.
+    /// Without a look into the registry: what was read of it is not of this moment.
     pub(super) fn plan_again(&mut self, ask: &Ask<'_>) -> Result<(Plan, Arc<Analysis>), Failure> {
         let (text, types) = ask.statement();
         self.scan_one(text)?;
         let analysis = self.analysis(text);
         let plan = match ask {
-            Ask::Query { text } => self.plan(text, &analysis),
+            Ask::Query { text } => self.plan(text, &analysis).without_lookup(),
             Ask::Bound { bind, .. } => {
                 let statement = self.client_statement(text.into(), types.into(), Arc::clone(&analysis));
-                self.plan_bound(&statement, &BindView::read(bind)?.parameters)
+                self.plan_bound(&statement, &BindView::read(bind)?.parameters).without_lookup()
             }
         };
         Ok((plan, analysis))

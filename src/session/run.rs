@@ -6,16 +6,18 @@ use bytes::{Bytes, BytesMut};
 
 use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed};
+use crate::backend::server_fault;
 use crate::exec::columns::tables_have_changed;
 use crate::exec::forward::{Broken, Pumped, Seen, pump};
 use crate::exec::replies::ScatterError;
 use crate::exec::scatter::{Answer, RunEnd, ScatterRun};
 use crate::fault::{Fault, SqlState};
-use crate::ids::{ShardId, ShardSet};
+use crate::ids::ShardId;
 use crate::merge::MergeLimits;
 use crate::metrics::QueryClass;
 use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, ShardSql, Why, Window};
+use crate::session::held::Held;
 use crate::session::prepared::ClientStatement;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::Analysis;
@@ -236,7 +238,12 @@ impl Session {
         }
     }
 
-    async fn run_plan(&mut self, plan: &Plan, analysis: &Arc<Analysis>, ask: &Ask<'_>) -> Result<(), Failure> {
+    pub(super) async fn run_plan(
+        &mut self,
+        plan: &Plan,
+        analysis: &Arc<Analysis>,
+        ask: &Ask<'_>,
+    ) -> Result<(), Failure> {
         match &plan.kind {
             PlanKind::Refuse(fault) => {
                 self.shared.metrics.refused("plan");
@@ -257,9 +264,13 @@ impl Session {
                 let shards = self.view.topology.all_shards();
                 match &plan.why {
                     Why::OneByOne(steps) if shards.len() > 1 => self.run_one_by_one(steps, &shards, sql, ask).await,
-                    _ => self.run_broadcast(&shards, sql, plan.access, ask).await,
+                    _ => {
+                        let parts: Vec<_> = shards.iter().map(|shard| (shard, sql.clone())).collect();
+                        self.run_each(parts, plan.access, &plan.why, ask).await
+                    }
                 }
             }
+            PlanKind::Each(parts) => self.run_each(parts.clone(), plan.access, &plan.why, ask).await,
             PlanKind::Scatter { shards, sql, combine, window } => {
                 let parts: Vec<(ShardId, ShardSql)> = shards.iter().map(|s| (s, sql.clone())).collect();
                 self.run_parts(&parts, combine, *window, plan.access, ask).await
@@ -268,7 +279,11 @@ impl Session {
             PlanKind::Split { parts, combine } => self.run_parts(parts, combine, None, Access::Write, ask).await,
             PlanKind::Deliver(delivery) => Box::pin(self.run_delivery(delivery, ask)).await,
             PlanKind::Supply(supply) => Box::pin(self.run_supplied(supply, ask)).await,
+            PlanKind::Claim(claim) => Box::pin(self.run_claim(claim, ask)).await,
             PlanKind::CopyIn(copy) => self.run_copy_split(copy, ask).await,
+            PlanKind::Stamp(stamped) => Box::pin(self.run_stamped(stamped, ask)).await,
+            PlanKind::CreateAs(create) => Box::pin(self.run_create_as(create, ask)).await,
+            PlanKind::Lookup(lookup) => Box::pin(self.run_plan(&lookup.otherwise, analysis, ask)).await,
             PlanKind::Explain(explain) => Box::pin(self.run_explain(explain, plan.access, analysis, ask)).await,
         }
     }
@@ -293,7 +308,7 @@ impl Session {
         };
         self.end_parts(opened).await?;
         match end {
-            RunEnd::Complete(tag) => reply::command_complete(&mut self.client.out, &tag)?,
+            RunEnd::Complete(tag) => self.tell_tag(&tag)?,
             RunEnd::Suspended => {}
         }
         Ok(())
@@ -311,7 +326,8 @@ impl Session {
     ) -> Result<(ScatterRun, Vec<ShardId>, bool), Failure> {
         self.check_fanout(parts.len())?;
         // A statement that writes on several shards is atomic, also when the client opened no transaction.
-        let opened = access == Access::Write && parts.len() > 1 && !self.tx.is_open();
+        let several = parts.len() > 1 || access == Access::Write && self.changed_rows;
+        let opened = access != Access::Read && several && !self.tx.is_open();
         if opened {
             self.tx.begin_implicit(&self.settings);
         }
@@ -320,7 +336,7 @@ impl Session {
         for (shard, sql) in parts {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
-            held.wrote |= access == Access::Write;
+            held.note_access(access);
             ask.put(&mut held.server, sql)?;
         }
         let limits = MergeLimits { max_bytes: self.shared.limits.merge_bytes };
@@ -338,7 +354,13 @@ impl Session {
         };
         match begun {
             Ok(run) => Ok((run, shards, opened)),
-            Err(error) => Err(self.scatter_failure(error, opened).await),
+            Err(error) => {
+                let error = match answer {
+                    Answer::Defined => self.lacking(error, shards.first().copied()).await,
+                    Answer::Merged | Answer::First => error,
+                };
+                Err(self.scatter_failure(error, opened).await)
+            }
         }
     }
 
@@ -401,20 +423,21 @@ impl Session {
         }
     }
 
-    /// The same statement with the same effect on every shard; the first one's answer is the client's.
-    async fn run_broadcast(
+    /// The same effect on every one of these shards; the answer of the first is the client's, which is the home shard where it is one.
+    pub(super) async fn run_each(
         &mut self,
-        shards: &ShardSet,
-        sql: &ShardSql,
+        mut parts: Vec<(ShardId, ShardSql)>,
         access: Access,
+        why: &Why,
         ask: &Ask<'_>,
     ) -> Result<(), Failure> {
-        let parts: Vec<(ShardId, ShardSql)> = shards.iter().map(|s| (s, sql.clone())).collect();
+        let home = self.view.topology.home;
+        parts.sort_by_key(|(shard, _)| *shard != home);
         if let [(only, sql)] = parts.as_slice() {
             return self.run_parts(&[(*only, sql.clone())], &Combine::CONCAT, None, access, ask).await;
         }
-        let (mut run, shards, opened) =
-            self.start_parts(&parts, &Combine::CONCAT, None, access, Answer::First, ask).await?;
+        let answer = if *why == Why::Ddl { Answer::Defined } else { Answer::First };
+        let (mut run, shards, opened) = self.start_parts(&parts, &Combine::CONCAT, None, access, answer, ask).await?;
         let result = {
             let mut servers = self.held.servers(&shards);
             run.run(&mut servers, &mut self.client, None).await
@@ -427,8 +450,27 @@ impl Session {
             Err(fault) => return Err(self.scatter_failure(ScatterError::Fault(fault), opened).await),
         };
         self.end_parts(opened).await?;
-        reply::command_complete(&mut self.client.out, &tag)?;
+        self.tell_tag(&tag)?;
         Ok(())
+    }
+
+    /// What the first shard, which has everything, has defined, and another could not for want of something that it names: one Postgres
+    /// would have done it.
+    async fn lacking(&mut self, error: ScatterError, first: Option<ShardId>) -> ScatterError {
+        let ScatterError::Shard(frame) = &error else { return error };
+        let fault = server_fault(frame.body());
+        const UNDEFINED: [&[u8; 5]; 5] = [b"42P01", b"42704", b"42883", b"42703", b"3F000"];
+        let Some(first) = first.filter(|_| UNDEFINED.contains(&&fault.code.0)) else { return error };
+        self.quiet(&[first], true).await;
+        let done = |held: &Held| held.server.status == reply::Status::InTransaction;
+        if !self.held.position(first).is_some_and(|at| done(&self.held[at])) {
+            return error;
+        }
+        ScatterError::Fault(Fault::unsupported(
+            "this definition is not supported over several shards",
+            format!("It is made on every shard, and one of them says: {}", fault.message),
+            "It can name what every shard has: sharded and reference tables, functions, types. With check_function_bodies = off the body of a function is not looked at.",
+        ))
     }
 
     /// Connections to all these shards at once.
@@ -479,16 +521,23 @@ impl Session {
         if let PlanKind::Explain(explain) = &plan.kind {
             return self.note_plan(&explain.plan);
         }
+        if let PlanKind::Lookup(lookup) = &plan.kind {
+            return self.note_plan(&lookup.otherwise);
+        }
+        self.changed_rows = self.registers(plan) || self.tx.is_open() && self.changed_rows;
         let (class, shards) = match &plan.kind {
             PlanKind::Refuse(_) => (QueryClass::Rejected, 0),
             PlanKind::Single(_) | PlanKind::Any | PlanKind::Draw(_) => (QueryClass::Single, 1),
             PlanKind::Broadcast(_) | PlanKind::CopyIn(_) => (QueryClass::Multi, self.view.topology.shards.len()),
-            PlanKind::Split { parts, .. } => (QueryClass::Multi, parts.len()),
+            PlanKind::Each(parts) | PlanKind::Split { parts, .. } => (QueryClass::Multi, parts.len()),
             PlanKind::Scatter { shards, .. } => (QueryClass::Scatter, shards.len()),
             PlanKind::Finish(finish) => (QueryClass::Finish, finish.shards().len()),
             PlanKind::Supply(supply) => (QueryClass::Multi, supply.shards.len()),
+            PlanKind::Claim(claim) => (QueryClass::Scatter, claim.shards.len()),
             PlanKind::Deliver(delivery) => (QueryClass::Multi, delivery.targets(&self.view.topology).len()),
-            PlanKind::Explain(_) => (QueryClass::Multi, 0),
+            PlanKind::CreateAs(_) | PlanKind::Stamp(_) | PlanKind::Explain(_) | PlanKind::Lookup(_) => {
+                (QueryClass::Multi, 0)
+            }
         };
         self.note_route(class, shards);
         if tracing::enabled!(tracing::Level::DEBUG) {

@@ -72,6 +72,7 @@ impl SearchScope {
             changes: &[],
             temporary: None,
             fingerprint: self.fingerprint,
+            unknown: None,
         };
         if view.topology.places_schemas() {
             scope.changes = tx.changes();

@@ -6,6 +6,7 @@ use crate::backend::settings;
 use crate::fault::{Fault, SqlState};
 use crate::session::control::check_setting;
 use crate::session::local::LocalRows;
+use crate::session::placement;
 use crate::session::prepared::ClientStatement;
 use crate::session::simple::utf8;
 use crate::session::{Failure, Session};
@@ -121,6 +122,7 @@ impl Session {
 pub(super) fn local_text(statement: &ClientStatement, values: &BindValues<'_>) -> Result<Arc<str>, Fault> {
     match &statement.analysis.kind {
         StatementKind::SetConfig(query) => bound(statement, query, values),
+        StatementKind::Placement(query) => placement::bound(statement, query, values),
         _ => Ok(Arc::clone(&statement.text)),
     }
 }

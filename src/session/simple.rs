@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::backend::inflight::{Audience, Owed};
+use crate::backend::rules::changed;
 use crate::exec::forward::{NO_POSITION, Seen};
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
@@ -34,7 +35,12 @@ impl Session {
         }
         self.refresh_view();
         self.settle_sequences();
-        let outcome = self.run_query(&frame).await;
+        let mut outcome = self.run_query(&frame).await;
+        if self.tx.state == TxState::None && matches!(&outcome, Err(Failure::Fault(fault)) if *fault == changed()) {
+            // Nothing was sent yet: what was planned for another placement is planned anew.
+            self.refresh_view();
+            outcome = self.run_query(&frame).await;
+        }
         let ready_sent = match outcome {
             Ok(ready_sent) => ready_sent,
             Err(failure) => {
@@ -187,9 +193,16 @@ impl Session {
             self.offset = offset;
             return done;
         }
+        let plan = self.look_up(plan).await?;
         self.note_plan(&plan);
         self.note_plan_sequences(analysis, &plan);
         let done = match &plan.kind {
+            // Its shard does not commit it alone.
+            PlanKind::Single(shard) if self.registers(&plan) && !self.tx.is_open() => {
+                let shard = self.at_cursor(&analysis.kind, *shard).await?;
+                self.run_call(shard, plan.access, analysis, &Ask::Query { text }).await?;
+                false
+            }
             PlanKind::Single(shard) => {
                 let shard = self.at_cursor(&analysis.kind, *shard).await?;
                 self.single_query(shard, text, frame, analysis, &plan, last).await?
@@ -227,8 +240,9 @@ impl Session {
         let at = self.enlist(shard).await?;
         let ready = if last && !self.tx.is_open() { Audience::Client } else { Audience::Router };
         let held = &mut self.held[at];
-        held.wrote |= plan.access == plan::Access::Write;
+        held.note_access(plan.access);
         held.note_pin(analysis.pin);
+        held.note_unlocks(analysis.unlocks);
         match frame {
             Some(frame) => held.server.put(&frame.bytes),
             None => crate::wire::request::query(&mut held.server.out, text.as_bytes())?,
@@ -291,17 +305,29 @@ impl Session {
                 self.scan_one(&statement.text)?;
                 let values = BindView::read(&bind)?.parameters;
                 let values = BoundValues { types: &statement.types, values: &values };
-                Ok(self.routes(&statement.text, &statement.analysis, Some(&values), json))
+                let plan = self.plan_values(&statement, &values);
+                let plan = self.look_up_shown(plan).await?;
+                Ok(self.routes(plan, &statement.text, &statement.analysis, Some(&values), json))
             }
-            _ => Ok(self.routes(text, &analysis, None, json)),
+            _ => {
+                let plan = self.plan(text, &analysis);
+                let plan = self.look_up_shown(plan).await?;
+                Ok(self.routes(plan, text, &analysis, None, json))
+            }
         }
     }
 
     /// How the statement that `self.scan` was made of is routed, line by line.
-    fn routes(&self, text: &str, analysis: &Analysis, parameters: Option<&dyn Parameters>, json: bool) -> LocalRows {
+    fn routes(
+        &self,
+        mut plan: Plan,
+        text: &str,
+        analysis: &Analysis,
+        parameters: Option<&dyn Parameters>,
+        json: bool,
+    ) -> LocalRows {
         let inputs = Inputs { text, slots: &self.scan.slots, parameters };
         let view = self.plan_view();
-        let mut plan = self.plan_of(analysis, &inputs);
         self.show_combine(&mut plan);
         let advice = plan::advice::advice(&plan, &inputs, &self.scan, &self.names(), &view);
         let lines = if json {

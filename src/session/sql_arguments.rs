@@ -7,7 +7,6 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::backend::inflight::{Audience, Owed};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
-use crate::plan::Access;
 use crate::session::finish::description;
 use crate::session::prepared::ClientStatement;
 use crate::session::promise::{Description, parameter_types};
@@ -88,7 +87,7 @@ impl Session {
         let held = &mut self.held[at];
         if let Some(analysis) = analysis {
             held.note_pin(analysis.pin);
-            held.wrote |= analysis.access == Access::Write;
+            held.note_access(analysis.access);
         }
         let server = &mut held.server;
         request::parse(&mut server.out, name, query.as_bytes(), types)?;

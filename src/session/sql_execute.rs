@@ -41,7 +41,10 @@ impl Session {
     /// EXECUTE in a simple Query. False: no server could read it either, and one says so in its words.
     pub(super) async fn run_execute(&mut self, text: &str) -> Result<bool, Failure> {
         let Some(found) = execution(text) else { return Ok(false) };
-        let Call { mut statement, bind } = self.call(text, &found, &[]).await?;
+        let Call { mut statement, mut bind } = self.call(text, &found, &[]).await?;
+        if statement.analysis.closed && self.wait_for_moves().await? {
+            Call { statement, bind } = self.call(text, &found, &[]).await?;
+        }
         if is_local(&statement.analysis.kind) {
             let text = set_config::local_text(&statement, &BindView::read(&bind)?.parameters)?;
             self.scan_one(&text)?;
@@ -58,6 +61,7 @@ impl Session {
             let draw = Arc::clone(draw);
             (statement, plan) = self.drawn_bound(&statement, &bind, &draw).await?;
         }
+        let plan = self.look_up(plan).await?;
         self.note_plan(&plan);
         self.note_plan_sequences(&statement.analysis, &plan);
         if is_finished(&plan) && statement.described().is_none() {
@@ -80,7 +84,8 @@ impl Session {
         done.map(|()| true)
     }
 
-    async fn run_call(
+    /// On one shard, as a statement that may be a transaction of ours.
+    pub(super) async fn run_call(
         &mut self,
         shard: ShardId,
         access: Access,
@@ -89,6 +94,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let at = self.enlist(shard).await?;
         self.held[at].note_pin(analysis.pin);
+        self.held[at].note_unlocks(analysis.unlocks);
         self.run_parts(&[(shard, ShardSql::AsWritten)], &Combine::CONCAT, None, access, ask).await
     }
 
@@ -215,15 +221,19 @@ pub(super) fn other_settings() -> Fault {
 /// Whether a Postgres finishes the statement, so that its description must be known.
 fn is_finished(plan: &Plan) -> bool {
     match &plan.kind {
-        PlanKind::Finish(_) | PlanKind::Deliver(_) | PlanKind::Supply(_) => true,
+        PlanKind::Finish(_) | PlanKind::Deliver(_) | PlanKind::Supply(_) | PlanKind::Claim(_) => true,
         PlanKind::Explain(explain) => is_finished(&explain.plan),
         PlanKind::Refuse(_)
         | PlanKind::Single(_)
         | PlanKind::Any
         | PlanKind::Broadcast(_)
+        | PlanKind::Each(_)
+        | PlanKind::CreateAs(_)
+        | PlanKind::Stamp(_)
         | PlanKind::Scatter { .. }
         | PlanKind::Split { .. }
         | PlanKind::CopyIn(_)
+        | PlanKind::Lookup(_)
         | PlanKind::Draw(_) => false,
     }
 }

@@ -16,9 +16,9 @@ use crate::exec::scatter::{Answer, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::merge::MergeLimits;
-use crate::plan::SupplyPlan;
 use crate::plan::combine::Combine;
 use crate::plan::supply::{Supplied, SuppliedRows};
+use crate::plan::{ClaimPlan, SupplyPlan};
 use crate::session::bind::result_formats;
 use crate::session::delivery::{Answering, place, unread_key};
 use crate::session::finish::Original;
@@ -81,6 +81,7 @@ impl Session {
         let describes = (!plan.supplies.is_empty()).then_some(self.view.topology.home);
         let mut shards: ShardSet = sources.into_iter().chain(clock).chain(describes).collect();
         shards.union_with(&plan.shards);
+        plan.supplies.iter().filter_map(claimed).for_each(|claim| shards.union_with(&claim.shards));
         let shards: Vec<ShardId> = shards.iter().collect();
         self.check_fanout(shards.len())?;
         self.enlist_all(&shards).await?;
@@ -120,10 +121,17 @@ impl Session {
         until: Option<Instant>,
     ) -> Result<(Vec<Held>, Original), Failure> {
         let original = self.original(&plan.finish, ask).await?;
+        if plan.supplies.iter().all(|supplied| claimed(supplied).is_some()) {
+            let claiming = in_time(until, self.read_supplies(None, plan, ask, &original)).await;
+            return match claiming.unwrap_or_else(|fault| Err(fault.into())) {
+                Ok(held) => Ok((held, original)),
+                Err(error) => Err(self.scatter_failure(error, false).await),
+            };
+        }
         // What runs on the combine connection besides the supplies returns no rows, whatever the statement itself returns.
         let (parameters, rows) = (original.parameters.clone(), reply::NO_DATA.into());
         let (slot, _) = self.begin_finish(&plan.finish, ask, Original { parameters, rows }).await?;
-        let holding = self.read_supplies(slot, plan, ask, &original);
+        let holding = self.read_supplies(Some(slot), plan, ask, &original);
         let held = match in_time(until, holding).await {
             Ok(held) => held,
             Err(fault) => {
@@ -143,15 +151,24 @@ impl Session {
 
     async fn read_supplies(
         &mut self,
-        slot: ShardId,
+        slot: Option<ShardId>,
         plan: &SupplyPlan,
         ask: &Ask<'_>,
         original: &Original,
     ) -> Result<Vec<Held>, ScatterError> {
         let mut held = Vec::new();
         let mut left = self.shared.limits.merge_bytes;
+        let nowhere = || {
+            Fault::new(SqlState::INTERNAL_ERROR, "rows to be sent along without a place where they are put together")
+        };
         for supplied in &plan.supplies {
-            let rows = self.read_supply(slot, plan, supplied, ask, original, left).await?;
+            let rows = match claimed(supplied) {
+                Some(claim) => {
+                    let (sent, arrays) = self.claim_supply(claim, ask, left).await?;
+                    Held { name: supplied.name.clone(), sent, arrays: vec![arrays], sorted: None }
+                }
+                None => self.read_supply(slot.ok_or_else(nowhere)?, plan, supplied, ask, original, left).await?,
+            };
             left = left.saturating_sub(rows.arrays.iter().flatten().map(Bytes::len).sum());
             held.push(rows);
         }
@@ -170,6 +187,11 @@ impl Session {
         let of_pull;
         let (sql, parameters) = match &supplied.rows {
             SuppliedRows::Query { sql, parameters } => (sql, &parameters[..]),
+            SuppliedRows::Claim(_) => {
+                return Err(
+                    Fault::new(SqlState::INTERNAL_ERROR, "locked rows are not put together in one place").into()
+                );
+            }
             SuppliedRows::Pull(at) => {
                 let pull = plan.finish.pulls.get(*at);
                 let columns = pull.map_or(&[][..], |pull| &pull.columns).iter().map(|column| quoted(&column.name));
@@ -290,8 +312,16 @@ impl Session {
     }
 }
 
+/// The claim whose rows are sent along.
+fn claimed(supplied: &Supplied) -> Option<&ClaimPlan> {
+    match &supplied.rows {
+        SuppliedRows::Claim(claim) => Some(claim),
+        SuppliedRows::Pull(_) | SuppliedRows::Query { .. } => None,
+    }
+}
+
 /// What comes of it before that moment, if there is one.
-async fn in_time<T>(until: Option<Instant>, work: impl Future<Output = T>) -> Result<T, Fault> {
+pub(super) async fn in_time<T>(until: Option<Instant>, work: impl Future<Output = T>) -> Result<T, Fault> {
     let Some(until) = until else { return Ok(work.await) };
     let late = |_| Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to query_timeout");
     tokio::time::timeout_at(until, work).await.map_err(late)

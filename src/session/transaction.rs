@@ -35,6 +35,8 @@ pub struct Transaction {
     replay: Vec<Replay>,
     /// The shard whose clock statements over several shards have read in this transaction.
     pub clock: Option<ShardId>,
+    /// Rows may have been written in it, with the time of their shards: not only definitions.
+    pub wrote_rows: bool,
     /// The session's settings when the transaction began: a rollback brings them back.
     settings: Option<Arc<SessionSettings>>,
     /// What SET LOCAL has set; the value DEFAULT for what it has reset.
@@ -84,6 +86,7 @@ impl Transaction {
     pub fn begin(&mut self, modes: &str, settings: &Arc<SessionSettings>) {
         if self.state == TxState::None {
             self.settings = Some(Arc::clone(settings));
+            self.wrote_rows = false;
         }
         self.state = TxState::Block;
         self.modes = modes.into();
@@ -263,6 +266,7 @@ impl Transaction {
         self.changes.clear();
         self.forget_locals();
         self.clock = None;
+        self.wrote_rows = false;
         self.settings.take()
     }
 }

@@ -10,7 +10,9 @@ use sqlparser::ast::{Expr, ObjectName, Query, SetExpr, Statement};
 
 use crate::fault::{Fault, SqlState};
 use crate::ids::QualifiedName;
+use crate::sql::claim::claim;
 use crate::sql::combine::Combine;
+use crate::sql::create_as::{self, CreateAs};
 use crate::sql::dialect::parse_relaxed;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, parameter_index};
@@ -29,7 +31,7 @@ use crate::sql::shape;
 use crate::sql::supplying::refused;
 use crate::sql::template::Scan;
 use crate::sql::utility::{self, StatementKind};
-use crate::sql::{Access, Change, NameScope, copying, ddl, on_deep_stack, parse, words};
+use crate::sql::{Access, Change, NameScope, Unknown, copying, ddl, on_deep_stack, parse, words};
 use crate::types::compare::TextStyle;
 
 /// What is known of a statement before its parameters and literals are. Shared between sessions by the plan cache.
@@ -50,10 +52,16 @@ pub struct Analysis {
     pub sequences: Option<Box<SequenceUse>>,
     /// It writes a distributed table that the catalog does not know, so that nothing is known of its defaults.
     pub unseen: bool,
+    /// Relations that its names could mean and that nobody knows: there may be one that another router has made.
+    pub unknown: Box<[QualifiedName]>,
     /// Relations and schemas that it makes or drops, where schemas are placed: names mean something else behind it.
     pub changes: Box<[Change]>,
     /// What its names mean, as a hash; `None`: whatever the search path says.
     pub resolved: Option<u64>,
+    /// It is refused because it names a table whose rows are being moved.
+    pub closed: bool,
+    /// It may release all session-level advisory locks of its connection, the router's own too.
+    pub unlocks: bool,
 }
 
 /// Why one server connection must stay with one client.
@@ -163,6 +171,12 @@ pub(crate) struct Analyzer<'s> {
 ///
 /// `scan` is the scan of the same text; where scanning failed its contents do not matter.
 pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
+    let unknown = Unknown::default();
+    let analysis = analyze_in(text, scan, &NameScope { unknown: Some(&unknown), ..*scope });
+    Analysis { unknown: unknown.into_inner().into(), ..analysis }
+}
+
+fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     let mut kind = utility::classify(text);
     let empty = Scan::default();
     let tokens = words::tokens(text, scope.standard_strings);
@@ -183,10 +197,21 @@ pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         _ => used.keys().max().map_or(0, |largest| largest + 1),
     };
     let analyzer = Analyzer { scope: *scope, text, scan, used, parameters };
+    let unlocks = match kind {
+        StatementKind::Code => text.to_ascii_lowercase().contains(UNLOCK),
+        _ => tokens.iter().flatten().any(|token| {
+            matches!(token.kind, TokenKind::Word | TokenKind::Quoted)
+                && words::text_of(text, token).to_ascii_lowercase().contains(UNLOCK)
+        }),
+    };
+    let closed = analyzer.closed(&kind);
     let (verdict, uses) = match tokens {
         Some(tokens) => {
-            let verdict = on_deep_stack(&tokens, || analyzer.verdict(&kind))
-                .unwrap_or_else(|| analyzer.not_understood("a statement as long as this"));
+            let verdict = match analyzer.check_families(&kind) {
+                Ok(()) => on_deep_stack(&tokens, || analyzer.verdict(&kind))
+                    .unwrap_or_else(|| analyzer.not_understood("a statement as long as this")),
+                Err(fault) => Verdict::refuse(fault),
+            };
             let uses = sequences::uses(text, &tokens, scope);
             let replaced = !uses.is_none() && draws(&kind) && sequences::calls_can_be_replaced(text, &tokens, scope);
             (if replaced { with_values(verdict) } else { verdict }, uses)
@@ -199,7 +224,40 @@ pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     uses.takes_any |= takes_any;
     let sequences = (!uses.is_none()).then(|| Box::new(uses));
     let changes = changes.into();
-    Analysis { kind, access, pin, parameters, free_slots, outcome, changes, resolved, sequences, unseen }
+    let alone = matches!(outcome, Outcome::Home(_) | Outcome::Shard(..) | Outcome::Any(_) | Outcome::Refuse(_));
+    let (is_closed, outcome) = match closed {
+        Some(fault) => (true, Outcome::Refuse(fault)),
+        None if unlocks && !alone => (false, Outcome::Refuse(unlocks_everywhere())),
+        None => (false, outcome),
+    };
+    let closed = is_closed;
+    let unknown = Box::default();
+    Analysis {
+        kind,
+        access,
+        pin,
+        parameters,
+        free_slots,
+        outcome,
+        changes,
+        resolved,
+        sequences,
+        unseen,
+        closed,
+        unlocks,
+        unknown,
+    }
+}
+
+/// The function that releases all session-level advisory locks, the router's own too.
+const UNLOCK: &str = "advisory_unlock_all";
+
+fn unlocks_everywhere() -> Fault {
+    Fault::unsupported(
+        "releasing advisory locks in a statement over several shards is not supported",
+        "Advisory locks are the home shard's.",
+        "Release them in a statement of its own.",
+    )
 }
 
 /// Whether the router can take a statement's values of sequences before it sends it.
@@ -258,6 +316,7 @@ impl Analyzer<'_> {
             | StatementKind::Transaction(_)
             | StatementKind::Set(_)
             | StatementKind::SetConfig(_)
+            | StatementKind::Placement(_)
             | StatementKind::ShowRouter(_)
             | StatementKind::ExplainRoute { .. }
             | StatementKind::Prepare(_)
@@ -281,7 +340,7 @@ impl Analyzer<'_> {
         let Some((tree, other)) = parsed else {
             return self.not_understood("the syntax of the statement");
         };
-        if let Some(verdict) = self.select_into(&tree) {
+        if let Some(verdict) = self.select_into(&tree, text) {
             return verdict;
         }
         let parsed = Parsed { tree: &tree, bytes, other };
@@ -298,11 +357,11 @@ impl Analyzer<'_> {
         }
     }
 
-    /// SELECT INTO makes a table where all is that it reads.
-    fn select_into(&self, tree: &Statement) -> Option<Verdict> {
+    /// SELECT INTO makes a table where all is that it reads, or is a CREATE TABLE AS.
+    fn select_into(&self, tree: &Statement, text: &str) -> Option<Verdict> {
         let Statement::Query(query) = tree else { return None };
         let into = as_select(query)?.into.as_ref()?;
-        if into.temporary || !self.scope.topology.places_schemas() {
+        if into.temporary || self.scope.topology.is_all_home() {
             return None;
         }
         let [target] = &into.targets[..] else { return None };
@@ -312,13 +371,24 @@ impl Analyzer<'_> {
             _ => return None,
         };
         let schema = schema.or_else(|| creation_schema(&self.scope).map(str::to_owned))?;
-        let made = Change::Made(QualifiedName::new(schema.as_str(), name));
+        let table = QualifiedName::new(schema.as_str(), name);
+        let made = Change::Made(table.clone());
+        let changes = if self.scope.topology.places_schemas() { vec![made] } else { Vec::new() };
         let place = self.scope.place_of(&schema);
+        let distributed = create_as::is_distributed(&self.scope, &table);
         let verdict = self.not_understood("SELECT INTO");
+        let refused = matches!(verdict.outcome, Outcome::Refuse(_));
+        if (distributed || refused && place.is_home(&self.scope)) && self.is_known_at_home() {
+            let create = CreateAs::of_select_into(text, table, distributed)?;
+            return Some(Verdict { changes, ..Verdict::new(Outcome::CreateAs(Arc::new(create)), Access::Write) });
+        }
+        if distributed {
+            return Some(Verdict::refuse(ddl::create::unknown_at_home(&table.name)));
+        }
         Some(match self.check_alone(&place) {
             Err(fault) => Verdict::refuse(fault),
-            Ok(()) if matches!(verdict.outcome, Outcome::Refuse(_)) => verdict,
-            Ok(()) => Verdict { changes: vec![made], ..Verdict::at(&place, &self.scope) },
+            Ok(()) if refused => verdict,
+            Ok(()) => Verdict { changes, ..Verdict::at(&place, &self.scope) },
         })
     }
 
@@ -331,14 +401,17 @@ impl Analyzer<'_> {
         let changes =
             matches!(&outcome, Outcome::Insert(_) | Outcome::Broadcast(_) | Outcome::Draw(_) | Outcome::Refuse(_));
         let writes = changes
-            || uses.locking
             || uses.writing
             || uses.writing_cte
             || uses.home_function
             || uses.unknown_function.is_some()
             || uses.unsafe_function.is_some()
             || (uses.user_function.is_some() && uses.volatile.is_some());
-        let access = if writes { Access::Write } else { Access::Read };
+        let access = match (writes, uses.locking) {
+            (true, _) => Access::Write,
+            (false, true) => Access::Lock,
+            (false, false) => Access::Read,
+        };
         let pin = uses.pin.filter(|_| !matches!(outcome, Outcome::Refuse(_)));
         let free_slots = model.literals.free_slots();
         let resolved = (!model.by_path).then(|| model.resolved.finish());
@@ -366,10 +439,16 @@ impl Analyzer<'_> {
         let many = match as_select(query) {
             Some(select) => {
                 let level = model.select(select, None, None, &ctes)?;
+                model.note_locks(query, level.level);
                 let at = At { level: level.level, ctes: ctes.clone(), vary: false };
                 model.walk_order_by(&at, query.order_by.as_ref())?;
                 model.walk_limit(&at, query)?;
                 model.unused_ctes(query.with.as_ref(), &ctes)?;
+                if model.uses.locking && is_limited(query) && rows == Rows::Result && !model.refs.is_empty() {
+                    let claim = claim(self, model, parsed, query, &level);
+                    let many = claim.map(|claim| Many::Claim(Arc::new(claim))).map_err(Obstacle::fault);
+                    return Ok(self.read_outcome(model, many));
+                }
                 let many = shape::scatter(model, parsed.tree, text, query, &level, self.parameters);
                 let merged =
                     many.as_ref().is_ok_and(|scatter| rows.are_merged(scatter) && scatter.style == TextStyle::NONE);
@@ -403,6 +482,9 @@ impl Analyzer<'_> {
                 Ok(Many::Scatter(scatter))
             }
             Err(fault) if model.refs.is_empty() && model.needs().len() <= 1 => Err(fault),
+            Err(fault) if model.uses.locks_copies => Err(fault.hint(
+                "Lock the reference table's rows in a statement of their own, or the sharded table's alone: FOR UPDATE OF table.",
+            )),
             Ok(_) if model.uses.writing_cte => Err(Obstacle::new(rows.not_merged()).fault()),
             Err(fault) if model.uses.writing_cte => Err(refused(&fault, "WITH contains a statement that changes data")),
             other => {
@@ -418,13 +500,19 @@ impl Analyzer<'_> {
         let uses = &model.uses;
         let needs = model.needs();
         if !model.refs.is_empty() || needs.len() > 1 {
-            return routed(model, many);
+            return routed_by_values(model, many);
         }
         if let Some(place) = uses.places.first() {
             return outcome_at(place, &self.scope, Why::Unsharded);
         }
         if uses.home.is_some() {
-            return Outcome::Home(if uses.home_function { Why::NoTable } else { Why::Unsharded });
+            let why = match (uses.home_function, uses.locks_copies) {
+                (true, _) => Why::NoTable,
+                // A lock on a row is one that all sessions meet.
+                (false, true) => Why::Reference,
+                (false, false) => Why::Unsharded,
+            };
+            return Outcome::Home(why);
         }
         let base = self.scope.base();
         if uses.system.is_some() {
@@ -439,8 +527,6 @@ impl Analyzer<'_> {
             || uses.writing_cte;
         match (uses.reference.is_some(), local) {
             (true, false) => Outcome::Any(Why::Reference),
-            // A lock on a row is one that all sessions meet.
-            (true, true) if uses.locking => Outcome::Home(Why::Reference),
             (true, true) => outcome_at(&base, &self.scope, Why::Reference),
             (false, false) if base.is_home(&self.scope) => Outcome::Any(Why::NoTable),
             // Types, operators and functions can be those of the schema.
@@ -476,6 +562,7 @@ impl Analyzer<'_> {
                 if let Some(change) = &mut routed.key_change {
                     change.moved = Err(refuse());
                 }
+                routed.found_by.clear();
                 let many = std::mem::replace(&mut routed.many, Err(refuse()));
                 routed.many = match (many, self.text.get(..inner)) {
                     (Ok(Many::Finish(finish)), Some(before)) => {
@@ -490,6 +577,9 @@ impl Analyzer<'_> {
             Outcome::Insert(_)
             | Outcome::Broadcast(_)
             | Outcome::Parts(..)
+            | Outcome::Each(..)
+            | Outcome::CreateAs(_)
+            | Outcome::Stamp(_)
             | Outcome::CopyIn(_)
             | Outcome::Deliver(_)
             | Outcome::Supply(_)
@@ -505,7 +595,16 @@ impl Analyzer<'_> {
 
 /// A statement over sharded tables, or over what lies on several shards.
 pub(crate) fn routed(model: &Model<'_>, many: Result<Many, Fault>) -> Outcome {
-    Outcome::Routed(Routed { groups: model.groups(), also: model.needs(), key_change: None, many })
+    let (groups, also) = (model.groups(), model.needs());
+    Outcome::Routed(Routed { groups, also, key_change: None, found_by: Vec::new(), many })
+}
+
+/// The same, of a statement that also a row's unique values can lead to one shard.
+pub(crate) fn routed_by_values(model: &Model<'_>, many: Result<Many, Fault>) -> Outcome {
+    match routed(model, many) {
+        Outcome::Routed(routed) => Outcome::Routed(Routed { found_by: model.found_by(), ..routed }),
+        other => other,
+    }
 }
 
 /// To one shard, as it is; `why` where that is not for a schema's sake.
@@ -529,14 +628,17 @@ fn check_functions(model: &Model<'_>, outcome: &Outcome) -> Option<Fault> {
             "Run the query itself.",
         ));
     }
-    let name = model.uses.unsafe_function.as_ref()?;
-    Some(Fault::unsupported(
+    model.uses.unsafe_function.as_deref().map(unsafe_function)
+}
+
+pub(crate) fn unsafe_function(name: &str) -> Fault {
+    Fault::unsupported(
         format!("function {name}() is not known to be safe"),
         "a user-defined function could read or write distributed tables behind the router's back",
         format!(
             "If it does not, declare it in the database's section of the configuration: safe_functions = [\"{name}\"]."
         ),
-    ))
+    )
 }
 
 /// Whether the rows are those of every shard, one behind the other.

@@ -1,100 +1,125 @@
 //! Constraints that cannot hold across shards: unique ones without the sharding key, foreign keys to rows that lie elsewhere.
 
-use sqlparser::ast::{
-    ColumnOption, CreateTable, Expr, ForeignKeyConstraint, Ident, IndexColumn, Statement, TableConstraint,
-};
-
 use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
+use crate::sql::NameScope;
+use crate::sql::ddl::elements::{ColumnElement, Constraint, Element, Foreign};
+use crate::sql::ddl::fills::check_default;
 use crate::sql::facts::type_oid;
-use crate::sql::insert::is_same_everywhere;
 use crate::sql::model::family;
-use crate::sql::names::{Relation, folded, parts, resolve};
-use crate::sql::words::Words;
-use crate::sql::{NameScope, parse};
+use crate::sql::names::{Relation, resolve};
 
-/// CREATE TABLE of a distributed table.
-pub(crate) fn check_table(scope: &NameScope<'_>, text: &str, relation: &Relation) -> Result<(), Fault> {
-    let Relation::Sharded { name, distribution, key, .. } = relation else { return Ok(()) };
-    let Some(Statement::CreateTable(table)) = parse(text) else {
-        return check_words(text, name);
-    };
-    // A partition has the columns of its parent.
-    if table.partition_of.is_none() && table.inherits.is_none() && table.like.is_none() {
-        for (position, column) in key.iter().enumerate() {
-            let Some(defined) = table.columns.iter().find(|of| *folded(&of.name) == **column) else {
-                return Err(refuse(
-                    format!("table \"{}\" without its sharding-key column \"{column}\"", name.name),
-                    "the configuration says that the table is sharded by it",
-                ));
-            };
-            let asked = scope.topology.distribution(*distribution).key_types.get(position).map(|ty| ty.oid());
-            let given = type_oid(&defined.data_type);
-            if let (Some(asked), Some(given)) = (asked, given)
-                && family(asked) != family(given)
-            {
-                return Err(refuse(
-                    format!(
-                        "column \"{column}\" of type {} as the sharding key of table \"{}\"",
-                        defined.data_type, name.name
-                    ),
-                    "the distribution's key is of another type, and rows would be placed by other bytes",
-                ));
-            }
-        }
-    }
-    check_columns(scope, &table, name, *distribution, key)?;
-    for constraint in &table.constraints {
-        check_constraint(scope, constraint, name, *distribution, key)?;
-    }
-    Ok(())
-}
-
-fn check_columns(
+/// The elements of a new distributed table. `whole`: no other table and no type adds columns.
+pub(crate) fn check_elements(
     scope: &NameScope<'_>,
-    table: &CreateTable,
-    name: &QualifiedName,
-    distribution: DistributionId,
-    key: &[Box<str>],
+    relation: &Relation,
+    elements: &[Element],
+    whole: bool,
 ) -> Result<(), Fault> {
-    for column in &table.columns {
-        let own = [folded(&column.name).into_owned()];
-        for option in &column.options {
-            match &option.option {
-                ColumnOption::PrimaryKey(_) => check_unique(name, key, &own, "a primary key")?,
-                ColumnOption::Unique(_) => check_unique(name, key, &own, "a unique constraint")?,
-                ColumnOption::ForeignKey(foreign) => check_foreign(scope, foreign, &own, name, distribution, key)?,
-                _ => {}
+    if let (Relation::Sharded { name, distribution, key, .. }, true) = (relation, whole) {
+        check_key(scope, name, *distribution, key, elements)?;
+    }
+    for element in elements {
+        match element {
+            Element::Column(column) => check_column(scope, relation, column)?,
+            Element::Constraint(constraint) => check_constraint(scope, relation, constraint)?,
+            Element::Like { table, indexes } => {
+                let (schema, name) = table;
+                check_like(relation, &resolve(scope, schema.as_deref(), name), name, *indexes)?;
             }
         }
     }
     Ok(())
 }
 
-fn check_constraint(
+/// A new table has its sharding key, in the type by which rows are placed.
+fn check_key(
     scope: &NameScope<'_>,
-    constraint: &TableConstraint,
     name: &QualifiedName,
     distribution: DistributionId,
     key: &[Box<str>],
+    elements: &[Element],
 ) -> Result<(), Fault> {
-    match constraint {
-        TableConstraint::PrimaryKey(of) => check_unique(name, key, &index_columns(&of.columns), "a primary key"),
-        TableConstraint::Unique(of) => check_unique(name, key, &index_columns(&of.columns), "a unique constraint"),
-        TableConstraint::ForeignKey(foreign) => {
-            let columns: Vec<String> = foreign.columns.iter().map(ident).collect();
-            check_foreign(scope, foreign, &columns, name, distribution, key)
+    let key_types = &scope.topology.distribution(distribution).key_types;
+    for (column, asked) in key.iter().zip(key_types) {
+        let given = elements.iter().find_map(|element| match element {
+            Element::Column(of) if *of.name == **column => {
+                Some(of.ty.as_ref().map(|ty| (ty.to_string(), type_oid(ty))))
+            }
+            Element::Like { table: (schema, name), .. } => {
+                let relation = resolve(scope, schema.as_deref(), name);
+                // Of a table that nobody knows nothing can be said.
+                let Some(table) = relation.table() else { return Some(None) };
+                table.column(column).map(|(_, of)| Some((format!("OID {}", of.type_oid), Some(of.type_oid))))
+            }
+            Element::Column(_) | Element::Constraint(_) => None,
+        });
+        let Some(given) = given else {
+            return Err(refuse(
+                format!("table \"{}\" without its sharding-key column \"{column}\"", name.name),
+                "the configuration says that the table is sharded by it",
+            ));
+        };
+        if let Some((ty, Some(given))) = given
+            && family(asked.oid()) != family(given)
+        {
+            return Err(refuse(
+                format!("column \"{column}\" of type {ty} as the sharding key of table \"{}\"", name.name),
+                "the distribution's key is of another type, and rows would be placed by other bytes",
+            ));
         }
-        TableConstraint::Check(_) => Ok(()),
-        TableConstraint::Exclude(_) => Err(refuse(
-            format!("an exclusion constraint on sharded table \"{}\"", name.name),
-            "each shard would check its own rows only",
-        )),
-        // By an index that exists: it was checked when it was made.
-        TableConstraint::PrimaryKeyUsingIndex(_) | TableConstraint::UniqueUsingIndex(_) => Ok(()),
-        TableConstraint::Index(_) | TableConstraint::FulltextOrSpatial(_) => {
-            Err(refuse("this form of constraint", "the router does not know it"))
+    }
+    Ok(())
+}
+
+/// A table that has been made of a query has its sharding key.
+pub(crate) fn check_made(scope: &NameScope<'_>, relation: &Relation) -> Result<(), Fault> {
+    match relation {
+        Relation::Sharded { name, distribution, key, table: Some(_) } => {
+            let like = Element::Like { table: (Some(name.schema.to_string()), name.name.to_string()), indexes: false };
+            check_key(scope, name, *distribution, key, &[like])
         }
+        Relation::Sharded { .. }
+        | Relation::Reference { .. }
+        | Relation::View { .. }
+        | Relation::Unsharded { .. }
+        | Relation::System => Ok(()),
+    }
+}
+
+/// The constraints that stand at a column.
+pub(crate) fn check_column(scope: &NameScope<'_>, relation: &Relation, column: &ColumnElement) -> Result<(), Fault> {
+    if let (Relation::Sharded { name, .. } | Relation::Reference { name, .. }, Some(default)) =
+        (relation, &column.default)
+    {
+        check_default(scope, &name.name, &column.name, column.is_text(), default)?;
+    }
+    column.constraints.iter().try_for_each(|constraint| check_constraint(scope, relation, constraint))
+}
+
+pub(crate) fn check_constraint(
+    scope: &NameScope<'_>,
+    relation: &Relation,
+    constraint: &Constraint,
+) -> Result<(), Fault> {
+    match (relation, constraint) {
+        (Relation::Sharded { name, key, .. }, Constraint::Unique { what, columns }) => {
+            check_unique(name, key, columns, what)
+        }
+        (Relation::Sharded { name, key, .. }, Constraint::Exclude { columns }) => {
+            check_unique(name, key, columns, "an exclusion constraint")
+        }
+        (Relation::Sharded { .. } | Relation::Reference { .. }, Constraint::Foreign(foreign)) => {
+            check_foreign(scope, relation, foreign)
+        }
+        (
+            Relation::Sharded { .. }
+            | Relation::Reference { .. }
+            | Relation::View { .. }
+            | Relation::Unsharded { .. }
+            | Relation::System,
+            Constraint::Unique { .. } | Constraint::Exclude { .. } | Constraint::Foreign(_) | Constraint::Own,
+        ) => Ok(()),
     }
 }
 
@@ -114,217 +139,106 @@ pub(crate) fn check_unique(
     }
 }
 
-fn check_foreign(
-    scope: &NameScope<'_>,
-    foreign: &ForeignKeyConstraint,
-    columns: &[String],
-    name: &QualifiedName,
-    distribution: DistributionId,
-    key: &[Box<str>],
-) -> Result<(), Fault> {
-    let Some((schema, target)) = parts(&foreign.foreign_table) else {
-        return Err(refuse("this form of foreign key", "the name of its table is not understood"));
+/// What LIKE copies must be on every shard, and its unique indexes must hold the new table's key.
+fn check_like(relation: &Relation, source: &Relation, of: &str, indexes: bool) -> Result<(), Fault> {
+    let name = match relation {
+        Relation::Sharded { name, .. } | Relation::Reference { name, .. } => &name.name,
+        Relation::View { .. } | Relation::Unsharded { .. } | Relation::System => return Ok(()),
     };
+    if !source.is_distributed() {
+        return Err(refuse(
+            format!("a distributed table \"{name}\" LIKE table \"{of}\""),
+            "that table is on one shard alone, and the others cannot look at it",
+        )
+        .hint("Write the columns out."));
+    }
+    let same_key = matches!(
+        (relation, source),
+        (Relation::Sharded { key, .. }, Relation::Sharded { key: other, .. }) if key == other
+    );
+    match relation {
+        Relation::Sharded { .. } if indexes && !same_key => Err(refuse(
+            format!("a sharded table \"{name}\" LIKE table \"{of}\" INCLUDING INDEXES"),
+            "that table is not sharded by the same columns, so its unique indexes need not hold the sharding key",
+        )
+        .hint("Write EXCLUDING INDEXES, and make the indexes one by one.")),
+        Relation::Sharded { .. }
+        | Relation::Reference { .. }
+        | Relation::View { .. }
+        | Relation::Unsharded { .. }
+        | Relation::System => Ok(()),
+    }
+}
+
+fn check_foreign(scope: &NameScope<'_>, relation: &Relation, foreign: &Foreign) -> Result<(), Fault> {
+    let (name, own, key): (&QualifiedName, Option<DistributionId>, &[Box<str>]) = match relation {
+        Relation::Sharded { name, distribution, key, .. } => (name, Some(*distribution), key),
+        Relation::Reference { name, .. } => (name, None, &[]),
+        Relation::View { .. } | Relation::Unsharded { .. } | Relation::System => return Ok(()),
+    };
+    let (schema, target) = &foreign.table;
+    let same_table = **target == *name.name && schema.as_deref().is_none_or(|schema| *schema == *name.schema);
+    let other = if same_table { relation.clone() } else { resolve(scope, schema.as_deref(), target) };
+    let kind = if own.is_none() { "reference" } else { "sharded" };
     let refused = |detail: &str| {
         Err(refuse(
-            format!("a foreign key from sharded table \"{}\" to table \"{target}\"", name.name),
+            format!("a foreign key from {kind} table \"{}\" to table \"{target}\"", name.name),
             detail.to_owned(),
         ))
     };
-    let same_table = *target == *name.name && schema.as_deref().is_none_or(|schema| *schema == *name.schema);
-    let target_key: Vec<Box<str>> = match resolve(scope, schema.as_deref(), &target) {
-        Relation::Reference { .. } => return Ok(()),
-        Relation::Sharded { distribution: other, key, .. } if other == distribution => key,
-        Relation::Sharded { .. } => return refused("the two are not co-located"),
-        _ if same_table => key.to_vec(),
-        _ => return refused("that table is on the home shard alone"),
-    };
-    let referred: Vec<String> = match foreign.referred_columns.is_empty() {
-        false => foreign.referred_columns.iter().map(ident).collect(),
-        // The primary key of the other table, in its order.
-        true => {
-            let other = scope
-                .catalog
-                .table(&QualifiedName::new(schema.clone().unwrap_or_else(|| name.schema.to_string()), target.clone()));
-            match other.and_then(|table| Some((table, table.unique_keys.first()?))) {
-                Some((table, unique)) => {
-                    unique.iter().filter_map(|i| Some(table.columns.get(*i)?.name.to_string())).collect()
-                }
-                None => return refused("name the columns that it refers to"),
+    let in_key = |columns: &[String]| columns.iter().any(|column| key.iter().any(|of| **of == **column));
+    if in_key(&foreign.set) {
+        return refused("it would set the sharding key, by which rows are placed");
+    }
+    match &other {
+        Relation::Reference { .. } if foreign.follows && in_key(&foreign.columns) => {
+            refused("it would change the sharding key, by which rows are placed")
+        }
+        Relation::Reference { .. } => Ok(()),
+        Relation::Sharded { .. } if own.is_none() => refused("each shard has only some of the rows that it refers to"),
+        Relation::Sharded { distribution, key: other_key, .. } if own == Some(*distribution) => {
+            match referred(scope, &other, foreign, same_table) {
+                None => refused("name the columns that it refers to"),
+                Some(columns) if is_tied(key, other_key, &foreign.columns, &columns) => Ok(()),
+                Some(_) => refused("it does not tie the sharding keys of the two to each other"),
             }
         }
+        Relation::Sharded { .. } => refused("the two are not co-located"),
+        Relation::View { .. } | Relation::Unsharded { .. } | Relation::System => {
+            refused("that table is on the home shard alone")
+        }
+    }
+}
+
+/// The columns that a foreign key refers to: those of the primary key, where it names none.
+fn referred(scope: &NameScope<'_>, other: &Relation, foreign: &Foreign, same_table: bool) -> Option<Vec<String>> {
+    if !foreign.referred.is_empty() {
+        return Some(foreign.referred.clone());
+    }
+    let known = match other {
+        Relation::Sharded { name, .. } if same_table => scope.catalog.table(name).map(|table| &**table),
+        _ => other.table(),
     };
+    let table = known?;
+    let unique = table.unique_keys.first()?;
+    unique.iter().map(|at| Some(table.columns.get(*at)?.name.to_string())).collect()
+}
+
+/// Whether each column of the key refers to that column of the other key at which it stands.
+fn is_tied(key: &[Box<str>], other_key: &[Box<str>], columns: &[String], referred: &[String]) -> bool {
     let at = |list: &[String], column: &str| list.iter().position(|of| of == column);
-    let tied = key.iter().zip(&target_key).all(|(own, other)| {
+    key.iter().zip(other_key).all(|(own, other)| {
         let place = at(columns, own);
-        place.is_some() && place == at(&referred, other)
-    });
-    if tied { Ok(()) } else { refused("it does not tie the sharding keys of the two to each other") }
+        place.is_some() && place == at(referred, other)
+    })
 }
 
-/// ALTER TABLE of a distributed table; the words stand behind its name.
-pub(crate) fn check_alter(
-    scope: &NameScope<'_>,
-    text: &str,
-    words: &mut Words<'_>,
-    relation: &Relation,
-) -> Result<(), Fault> {
-    let (name, key): (&QualifiedName, &[Box<str>]) = match relation {
-        Relation::Sharded { name, key, .. } => (name, key),
-        Relation::Reference { name, .. } => (name, &[]),
-        _ => return Ok(()),
-    };
-    if words.is(0, "rename") && (words.is(1, "to") || words.is(1, "as")) || words.is(0, "set") && words.is(1, "schema")
-    {
-        return Err(refuse(
-            format!("renaming distributed table \"{}\"", name.name),
-            "the configuration knows it by its name",
-        ));
-    }
-    check_key_columns(words, name, key)?;
-    check_sequence_fill(words, name)?;
-    check_detach(scope, words, name)?;
-    let Relation::Sharded { distribution, .. } = relation else { return check_defaults(scope, text, words, name) };
-    let adds = words.has("unique") || words.has("primary") || words.has("references") || words.has("exclude");
-    if !adds {
-        return Ok(());
-    }
-    let Some(Statement::AlterTable(alter)) = parse(text) else { return check_words(text, name) };
-    for operation in &alter.operations {
-        match operation {
-            sqlparser::ast::AlterTableOperation::AddConstraint { constraint, .. } => {
-                check_constraint(scope, constraint, name, *distribution, key)?;
-            }
-            sqlparser::ast::AlterTableOperation::AddColumn { column_def, .. } => {
-                let own = [folded(&column_def.name).into_owned()];
-                for option in &column_def.options {
-                    match &option.option {
-                        ColumnOption::PrimaryKey(_) => check_unique(name, key, &own, "a primary key")?,
-                        ColumnOption::Unique(_) => check_unique(name, key, &own, "a unique constraint")?,
-                        ColumnOption::ForeignKey(foreign) => {
-                            check_foreign(scope, foreign, &own, name, *distribution, key)?;
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// The rows that there are would get values of each shard's own sequence.
-fn check_sequence_fill(words: &Words<'_>, name: &QualifiedName) -> Result<(), Fault> {
-    const SERIAL: [&str; 6] = ["serial", "bigserial", "smallserial", "serial2", "serial4", "serial8"];
-    let adds_column = (0..words.len()).any(|at| words.is(at, "add") && !words.is(at + 1, "generated"));
-    let fills = SERIAL.iter().any(|ty| words.has(ty))
-        || words.has("nextval") && (adds_column || words.has("using"))
-        || words.has("identity") && adds_column;
-    match fills {
-        false => Ok(()),
-        true => Err(Fault::unsupported(
-            format!("filling a column of distributed table \"{}\" from a sequence is not supported", name.name),
-            "the rows that there are would get values of each shard's own sequence, and one value could be there twice",
-            "Add the column without a default, give the rows their values, and then ALTER COLUMN ... SET DEFAULT nextval(...).",
-        )),
-    }
-}
-
-/// A new column of a reference table gets the same values on every shard.
-fn check_defaults(scope: &NameScope<'_>, text: &str, words: &Words<'_>, name: &QualifiedName) -> Result<(), Fault> {
-    let fills = words.has("add") && words.has("default") || words.has("using");
-    if !fills {
-        return Ok(());
-    }
-    let known = match parse(text) {
-        Some(Statement::AlterTable(alter)) => alter.operations.iter().all(|operation| match operation {
-            sqlparser::ast::AlterTableOperation::AddColumn { column_def, .. } => {
-                column_def.options.iter().all(|option| match &option.option {
-                    ColumnOption::Default(expr) => is_same_everywhere(scope, &expr.to_string()),
-                    _ => true,
-                })
-            }
-            _ => !words.has("using"),
-        }),
-        _ => false,
-    };
-    match known {
-        true => Ok(()),
-        false => Err(refuse(
-            format!("filling a column of reference table \"{}\" by this expression", name.name),
-            "each shard would evaluate it, perhaps to a value of its own",
-        )),
-    }
-}
-
-/// A partition that leaves its table would count as a table of the home shard, with rows on all.
-fn check_detach(scope: &NameScope<'_>, words: &Words<'_>, name: &QualifiedName) -> Result<(), Fault> {
-    let Some(at) = (0..words.len()).find(|at| words.is(*at, "detach")) else { return Ok(()) };
-    let ruled = words.name_at(at + 2).is_some_and(|partition| {
-        scope.topology.tables.keys().any(|known| *known.name == *partition && known.schema == name.schema)
-    });
-    match ruled {
-        true => Ok(()),
-        false => Err(refuse(
-            format!("detaching a partition of distributed table \"{}\"", name.name),
-            "the partition would no longer be known as distributed, while every shard has rows of it",
-        )),
-    }
-}
-
-/// The sharding key's columns stay as they are.
-fn check_key_columns(words: &Words<'_>, name: &QualifiedName, key: &[Box<str>]) -> Result<(), Fault> {
-    for at in 0..words.len() {
-        let column = |ahead: usize| words.name_at(ahead).filter(|of| key.iter().any(|key| **key == **of));
-        let start = ["drop", "rename", "alter"].iter().any(|verb| words.is(at, verb));
-        if start {
-            let mut next = at + 1;
-            if words.is(next, "column") {
-                next += 1;
-            }
-            if words.is(next, "if") {
-                next += 2;
-            }
-            if let Some(column) = column(next) {
-                let typed = words.is(next + 1, "type") || words.is(next + 1, "set") && words.is(next + 2, "data");
-                if !words.is(at, "alter") || typed {
-                    return Err(refuse(
-                        format!("changing sharding-key column \"{column}\" of table \"{}\"", name.name),
-                        "rows are placed by it",
-                    ));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// For a text that the parser does not know: the words of constraints that would have to be checked.
-fn check_words(text: &str, name: &QualifiedName) -> Result<(), Fault> {
-    let found = Words::new(text, true)
-        .and_then(|words| ["unique", "primary", "references", "exclude"].into_iter().find(|word| words.has(word)));
-    match found {
-        None => Ok(()),
-        Some(word) => Err(refuse(
-            format!("a constraint with {} on sharded table \"{}\" in this form", word.to_uppercase(), name.name),
-            "the router cannot read the statement, and so cannot tell that the constraint holds across shards",
-        )),
-    }
-}
-
-fn index_columns(columns: &[IndexColumn]) -> Vec<String> {
-    columns
-        .iter()
-        .filter_map(|column| match &column.column.expr {
-            Expr::Identifier(name) => Some(folded(name).into_owned()),
-            _ => None,
-        })
-        .collect()
-}
-
-fn ident(name: &Ident) -> String {
-    folded(name).into_owned()
+/// Elements that cannot be read may hold a constraint that would have to be looked at.
+pub(crate) fn unreadable(name: &str) -> Fault {
+    refuse(
+        format!("this form of the definition of distributed table \"{name}\""),
+        "the router cannot read it, and so cannot tell that its constraints hold across shards",
+    )
 }
 
 fn refuse(what: impl std::fmt::Display, detail: impl Into<String>) -> Fault {

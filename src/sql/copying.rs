@@ -18,6 +18,7 @@ use crate::sql::outcome::{
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{quoted, share, whole_pull};
 use crate::sql::sequences::check_source;
+use crate::sql::triggers::check_triggers;
 use crate::sql::utility::{CopyDirection, CopyEndpoint, CopyFormat, CopyStatement, CopyTable};
 use crate::sql::words::{text_of, tokens};
 
@@ -30,6 +31,11 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
             "the file or program is on one server",
             "Use COPY FROM STDIN or COPY TO STDOUT.",
         ));
+    }
+    if copy.direction == CopyDirection::From
+        && let Err(fault) = check_triggers(&of.scope, relation.table())
+    {
+        return Verdict::refuse(fault);
     }
     match (copy.direction, relation) {
         (CopyDirection::From, Relation::Sharded { name, distribution, key, table: known }) => {
@@ -55,7 +61,8 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
                     .map(|finish| Many::Finish(Arc::new(finish)))
                     .ok_or(fault),
             };
-            let routed = Routed { groups: vec![group], also: ShardSet::new(), key_change: None, many };
+            let routed =
+                Routed { groups: vec![group], also: ShardSet::new(), key_change: None, found_by: Vec::new(), many };
             Verdict::new(Outcome::Routed(routed), Access::Read)
         }
         (CopyDirection::To, Relation::Reference { .. }) => Verdict::new(Outcome::Any(Why::Reference), Access::Read),
@@ -313,13 +320,16 @@ fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
                     (Some(before), Some(after)) => Ok(Many::Finish(copied(&finish, before, after))),
                     _ => Err(merged()),
                 },
-                Ok(Many::Deliver(_) | Many::Supply(_)) => Err(merged()),
+                Ok(Many::Deliver(_) | Many::Supply(_) | Many::Claim(_)) => Err(merged()),
                 Err(fault) => Err(fault),
             };
         }
         Outcome::Insert(insert) => insert.many = Err(merged()),
         Outcome::Broadcast(_)
         | Outcome::Parts(..)
+        | Outcome::Each(..)
+        | Outcome::CreateAs(_)
+        | Outcome::Stamp(_)
         | Outcome::CopyIn(_)
         | Outcome::Deliver(_)
         | Outcome::Supply(_)

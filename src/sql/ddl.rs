@@ -1,8 +1,12 @@
 //! DDL and maintenance: which shards a definition belongs on. Told by the leading words, for the parser knows only part of it.
 
 mod alter;
-mod create;
+mod alter_table;
+pub(crate) mod create;
+pub(crate) mod elements;
+pub(crate) mod fills;
 mod places;
+mod servers;
 
 use std::sync::Arc;
 
@@ -40,6 +44,12 @@ fn verdict(of: &Analyzer<'_>, belongs: Result<Belongs, Fault>, why: Why) -> Verd
             let parts: Vec<_> = parts.into_iter().map(|(shard, text)| (shard, Arc::from(text))).collect();
             Outcome::Parts(parts.into(), Why::Ddl)
         }
+        Ok(Belongs::Each(parts)) => {
+            let parts: Vec<_> = parts.into_iter().map(|(shard, text)| (shard, Arc::from(text))).collect();
+            Outcome::Each(parts.into(), Why::Ddl)
+        }
+        Ok(Belongs::Stamp(stamped)) => Outcome::Stamp(Arc::new(stamped)),
+        Ok(Belongs::CreateAs(create)) => Outcome::CreateAs(Arc::new(create)),
         Ok(Belongs::OneByOne(steps)) => return one_by_one(steps),
         Err(fault) => return Verdict::refuse(fault),
     };
@@ -55,7 +65,7 @@ impl OneByOne {
         "Remove the cause and run the command again: what is done already is done once more, or skipped.";
 
     fn again(command: impl Into<Box<str>>) -> Self {
-        Self { command: command.into(), index: None, remedy: Self::AGAIN }
+        Self { command: command.into(), index: None, detached: None, remedy: Self::AGAIN }
     }
 }
 
@@ -78,7 +88,7 @@ fn temporary(of: &Analyzer<'_>, words: &mut Words<'_>) -> Verdict {
             format!(
                 "\"{name}\" is sharded or a reference table, and the temporary relation would be on one shard alone"
             ),
-            "Give the temporary relation a name of its own, and fill it with rows that the client read.",
+            "Give it a name of its own; CREATE UNLOGGED TABLE ... AS makes a table of rows that lie on several shards.",
         ));
     }
     // All temporary relations of a session are on one connection.
@@ -122,6 +132,9 @@ struct Definition<'w, 'a> {
 
 impl Definition<'_, '_> {
     fn belongs(&mut self) -> Result<Belongs, Fault> {
+        if self.is_of_servers() {
+            return self.on_servers();
+        }
         if self.words.take("create") {
             return self.create();
         }
@@ -201,7 +214,7 @@ impl Definition<'_, '_> {
     /// A list of things, and the words that end it.
     fn list(&mut self, kind: Kind, ends: &[&str], what: &str) -> Result<Belongs, Fault> {
         match Members::read(&self.of.scope, self.words, kind, ends)? {
-            Some(members) => members.belong(what, self.text),
+            Some(members) => members.belong(&self.of.scope, what, self.text),
             None => self.unknown(),
         }
     }
@@ -240,6 +253,19 @@ impl Definition<'_, '_> {
         if self.words.take("table") || self.words.take("view") {
             return self.one(Kind::Relation, "COMMENT");
         }
+        if self.words.is(0, "large") {
+            return Ok(self.home());
+        }
+        if self.words.take("statistics") {
+            return self.one(Kind::Statistics, "COMMENT");
+        }
+        if self.words.is(0, "constraint") {
+            self.words.skip_to(&["on"]);
+            if self.words.is(1, "domain") {
+                return Ok(Belongs::EVERYWHERE);
+            }
+            return self.on_table();
+        }
         if self.words.take("column") {
             let start = self.words.at;
             let parts = self.words.parts().unwrap_or_default();
@@ -258,7 +284,7 @@ impl Definition<'_, '_> {
                 return self.one(kind, "COMMENT");
             }
         }
-        if self.words.is(0, "trigger") || self.words.is(0, "policy") || self.words.is(0, "constraint") {
+        if ["trigger", "policy", "rule"].iter().any(|kind| self.words.is(0, kind)) {
             return self.on_table();
         }
         if self.take_object() {
@@ -302,6 +328,9 @@ impl Definition<'_, '_> {
         }
         if self.take_object() {
             return self.list(Kind::Object, &ENDS, "GRANT");
+        }
+        if self.words.is(0, "large") {
+            return Ok(self.home());
         }
         let explicit = self.words.take("table");
         const OTHERS: [&str; 6] = ["database", "language", "foreign", "large", "tablespace", "parameter"];
@@ -386,7 +415,7 @@ pub(crate) fn lock(of: &Analyzer<'_>) -> Verdict {
     words.take("lock");
     words.take("table");
     match Members::read(&of.scope, &mut words, Kind::Relation, &["in", "nowait"]) {
-        Ok(Some(members)) => verdict(of, members.belong("LOCK", text), Why::Unsharded),
+        Ok(Some(members)) => verdict(of, members.belong(&of.scope, "LOCK", text), Why::Unsharded),
         Ok(None) => of.not_understood("LOCK"),
         Err(fault) => Verdict::refuse(fault),
     }

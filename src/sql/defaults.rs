@@ -6,6 +6,7 @@ use sqlparser::ast::{Assignment, Expr, Visit, VisitMut, Visitor, VisitorMut};
 
 use crate::catalog::{Column, ColumnDefault};
 use crate::fault::Fault;
+use crate::ids::QualifiedName;
 use crate::sql::NameScope;
 use crate::sql::clock::{Calls, Clock};
 use crate::sql::exprs::At;
@@ -13,7 +14,10 @@ use crate::sql::insert::{assigned, is_default, refuse_sequences, refuse_varying_
 use crate::sql::literals::Literals;
 use crate::sql::model::{Model, Obstacle, Uses};
 use crate::sql::names::Relation;
+use crate::sql::pulls::quoted;
 use crate::sql::rewrite::is_faithful_in_parts;
+use crate::sql::sequences::fill::expression_pieces;
+use crate::sql::sequences::{Piece, Take};
 use crate::sql::template::Scan;
 use crate::sql::words::identifiers;
 
@@ -22,6 +26,8 @@ pub(crate) struct Evaluated {
     pub sql: String,
     /// A function in it that reads the clock.
     pub clock: Option<Box<str>>,
+    /// The sequences that it takes values of, in order.
+    pub takes: Vec<QualifiedName>,
 }
 
 /// What an expression without columns depends on; `None` where it cannot be read, or reads a sharded table.
@@ -47,9 +53,56 @@ pub(crate) fn reads_clock(scope: &NameScope<'_>, column: &Column) -> bool {
 pub(crate) fn evaluated(scope: &NameScope<'_>, column: &Column) -> Result<Option<Evaluated>, ()> {
     let text = match &column.default {
         ColumnDefault::None => return Ok(None),
-        ColumnDefault::Sequence(_) => return Err(()),
-        ColumnDefault::Expression(text) => text,
+        ColumnDefault::Sequence(default) => return Ok(Some(next_value(scope, &default.sequence)?)),
+        ColumnDefault::Expression(text) => match expression_pieces(text)? {
+            Some(pieces) if pieces.iter().any(|piece| matches!(piece, Piece::Take { take: Take::Next(_), .. })) => {
+                return Ok(Some(with_next_values(scope, column, &pieces)?));
+            }
+            Some(_) | None => text,
+        },
     };
+    evaluated_text(scope, text)
+}
+
+/// A value of a sequence of the home shard.
+fn next_value(scope: &NameScope<'_>, sequence: &QualifiedName) -> Result<Evaluated, ()> {
+    if scope.place_of(&sequence.schema).shard != scope.topology.home {
+        return Err(());
+    }
+    let name = format!("{}.{}", quoted(&sequence.schema), quoted(&sequence.name));
+    // Read alike whatever standard_conforming_strings is.
+    let name = format!("E'{}'", name.replace('\\', "\\\\").replace('\'', "''"));
+    // By its name as a text: a default with the sequence itself would stand in the way of its DROP.
+    let sql = format!("pg_catalog.nextval({name}::pg_catalog.text::pg_catalog.regclass)");
+    Ok(Evaluated { sql, clock: None, takes: vec![sequence.clone()] })
+}
+
+/// An expression with values of sequences in it.
+fn with_next_values(scope: &NameScope<'_>, column: &Column, pieces: &[Piece]) -> Result<Evaluated, ()> {
+    let (mut sql, mut with_zeros, mut takes) = (String::new(), String::new(), Vec::new());
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => {
+                sql.push_str(text);
+                with_zeros.push_str(text);
+            }
+            Piece::Take { take: Take::Next(sequence), .. } => {
+                let value = next_value(scope, sequence)?;
+                sql.push_str(&value.sql);
+                with_zeros.push_str("0::bigint");
+                takes.extend(value.takes);
+            }
+            Piece::Take { .. } => return Err(()),
+        }
+    }
+    let rest = Column { default: ColumnDefault::Expression(with_zeros.into()), ..column.clone() };
+    match evaluated(scope, &rest)? {
+        Some(Evaluated { clock: None, .. }) => Ok(Evaluated { sql, clock: None, takes }),
+        _ => Err(()),
+    }
+}
+
+fn evaluated_text(scope: &NameScope<'_>, text: &str) -> Result<Option<Evaluated>, ()> {
     let uses = uses_of(scope, text).ok_or(())?;
     let foreign = uses.one_shard().is_some()
         || [&uses.server, &uses.unknown_function, &uses.unsafe_function, &uses.user_function, &uses.runs_sql]
@@ -62,13 +115,13 @@ pub(crate) fn evaluated(scope: &NameScope<'_>, column: &Column) -> Result<Option
         return Err(());
     }
     if uses.clock.is_none() {
-        return Ok(Some(Evaluated { sql: text.to_string(), clock: None }));
+        return Ok(Some(Evaluated { sql: text.to_owned(), clock: None, takes: Vec::new() }));
     }
     let whole = format!("SELECT {text}");
     let tree = super::parse(&whole).filter(|tree| is_faithful_in_parts(tree, &whole, true)).ok_or(())?;
     let mut expr = super::parse_expr(text).filter(|expr| tree.to_string() == format!("SELECT {expr}")).ok_or(())?;
     let _ = VisitMut::visit(&mut expr, &mut OwnClock(Clock { scope: *scope, calls: Calls::OfTransaction }));
-    Ok(Some(Evaluated { sql: expr.to_string(), clock: uses.clock }))
+    Ok(Some(Evaluated { sql: expr.to_string(), clock: uses.clock, takes: Vec::new() }))
 }
 
 /// What each shard would make of the defaults that SET gives to columns of a distributed table.

@@ -56,6 +56,18 @@ pub struct Landing {
     pub verb: Verb,
     /// The rows were there before: the shards that had them have deleted them.
     pub moved: Option<Moved>,
+    pub draws: Draws,
+}
+
+/// Values of the home shard's sequences that the depot's defaults take for each row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Draws {
+    /// In the order in which a row takes them.
+    pub sequences: Vec<QualifiedName>,
+    /// Those of identity columns: who may insert needs no right to them.
+    pub of_identity: Vec<QualifiedName>,
+    /// The statement itself takes no others.
+    pub alone: bool,
 }
 
 /// The first word of a command tag.

@@ -4,6 +4,8 @@
 
 use sqlparser::ast::Statement;
 
+use crate::sql::lexer::Token;
+use crate::sql::locking::LockText;
 use crate::sql::parse;
 use crate::sql::words::{text_of, tokens};
 
@@ -32,7 +34,34 @@ pub(crate) fn parse_relaxed(text: &str) -> Option<(Statement, Option<String>)> {
     if let Some(select) = table_as_select(text) {
         return Some((parse(&select)?, Some(select)));
     }
-    Some((parse(&relaxed(text)?)?, None))
+    if let Some(tree) = without_locks(text) {
+        return Some((tree, None));
+    }
+    if let Some(statement) = relaxed(text).and_then(|text| parse(&text)) {
+        return Some((statement, None));
+    }
+    let conditioned = conditioned(text)?;
+    Some((parse(&conditioned)?, Some(conditioned)))
+}
+
+/// `INSERT ... SELECT 1 ON CONFLICT`: the parser takes ON for a name of the column, but not behind a condition.
+fn conditioned(text: &str) -> Option<String> {
+    let tokens = tokens(text, true)?;
+    let is =
+        |at: usize, word: &str| tokens.get(at).is_some_and(|token| text_of(text, token).eq_ignore_ascii_case(word));
+    let at = (0..tokens.len()).find(|at| is(*at, "on") && is(at + 1, "conflict"))?;
+    let (before, behind) = text.split_at_checked(tokens.get(at)?.start)?;
+    Some(format!("{before}WHERE true {behind}"))
+}
+
+/// A query whose lock clause alone is not understood: nothing else of it is read as something else.
+fn without_locks(text: &str) -> Option<Statement> {
+    let LockText { clause, without, .. } = LockText::cut(text)?;
+    let Statement::Query(mut query) = parse(&without)? else { return None };
+    let alone = format!("SELECT FROM t {clause}");
+    let Statement::Query(locks) = parse(&relaxed(&alone)?)? else { return None };
+    query.locks = locks.locks;
+    Some(Statement::Query(query))
 }
 
 /// `TABLE name ...` is short for `SELECT * FROM name ...`.
@@ -67,7 +96,29 @@ fn relaxed(text: &str) -> Option<String> {
             }
         }
     }
+    changed |= blank_lists(text, &tokens, &mut out).is_some();
     changed.then_some(out)
+}
+
+/// `FOR UPDATE OF a, b` names several tables: without the list it is for all of them, which is never less.
+fn blank_lists(text: &str, tokens: &[Token], out: &mut String) -> Option<()> {
+    let is = |at: usize, words: &[&str]| {
+        tokens.get(at).is_some_and(|token| words.iter().any(|word| text_of(text, token).eq_ignore_ascii_case(word)))
+    };
+    let comma = |at: usize| tokens.get(at).is_some_and(|token| token.is(b','));
+    let mut found = None;
+    for at in (1..tokens.len()).filter(|at| is(*at, &["of"]) && is(at - 1, &["update", "share"]) && comma(at + 2)) {
+        let mut last = at + 1;
+        while comma(last + 1) {
+            last += 2;
+        }
+        let bytes = tokens.get(at)?.start..tokens.get(last)?.end;
+        let blank = text.get(bytes.clone())?.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' });
+        let blank: String = blank.collect();
+        out.replace_range(bytes, &blank);
+        found = Some(());
+    }
+    found
 }
 
 #[cfg(test)]
@@ -84,6 +135,12 @@ mod tests {
         assert!(other.contains("not between"));
         assert_eq!(relaxed("SELECT 1"), None);
         assert!(parse_relaxed("TABLE t LIMIT 3").is_some());
+        let (_, other) = parse_relaxed("INSERT INTO t SELECT 1, 'x' ON CONFLICT (a) DO UPDATE SET b = 2").unwrap();
+        assert!(other.unwrap().contains("'x' WHERE true ON CONFLICT"));
         assert!(parse_relaxed("SELECT 1 FROM t FOR NO KEY UPDATE SKIP LOCKED").is_some());
+        assert!(parse_relaxed("SELECT 1 FROM t, u, v FOR KEY SHARE OF t, u NOWAIT").is_some());
+        assert!(parse_relaxed("SELECT 1 FROM t, u FOR UPDATE OF t, u LIMIT 1").is_some());
+        let (tree, _) = parse_relaxed("SELECT a FROM t ORDER BY a COLLATE \"C\" FOR KEY SHARE NOWAIT").unwrap();
+        assert_eq!(tree.to_string(), "SELECT a FROM t ORDER BY a COLLATE \"C\" FOR SHARE NOWAIT");
     }
 }

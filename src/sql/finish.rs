@@ -16,6 +16,7 @@ use crate::sql::from::is_only;
 use crate::sql::inner::inner_queries;
 use crate::sql::keyed::{HomeTable, Known, stage};
 use crate::sql::literals::Literals;
+use crate::sql::locking::locks_copies;
 use crate::sql::model::{Collected, Model, NodeId, Obstacle, Stop, TableUse};
 use crate::sql::names::Relation;
 use crate::sql::outcome::{Cursor, Elsewhere, Finish, FinishText, PullSource, PullText};
@@ -176,7 +177,7 @@ fn check_uses(model: &Model<'_>, variant: Variant) -> Result<(), Obstacle> {
         return Err(Obstacle::new("WITH contains a statement that changes data"));
     }
     if uses.locking {
-        return Err(Obstacle::new("FOR UPDATE or FOR SHARE of rows of several shards"));
+        return Err(locks_copies());
     }
     if uses.sample {
         return Err(Obstacle::new("TABLESAMPLE"));

@@ -8,14 +8,16 @@ use sqlparser::ast::{
 };
 
 use crate::catalog::Table;
+use crate::ids::QualifiedName;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::infer::type_of;
 use crate::sql::keys::KeyName;
 use crate::sql::model::{
-    Column, ColumnType, Columns, Leaf, LeafId, LevelId, Merged, Model, Obstacle, Part, Reference, Spread, Stop,
+    Column, ColumnType, Columns, Leaf, LeafId, LevelId, Merged, Model, NodeId, Obstacle, Part, Reference, Spread, Stop,
     TableUse,
 };
 use crate::sql::names::{Place, Relation, check_connection_view, distributed_names, folded, parts, resolve};
+use crate::topology::UniqueRule;
 
 /// How the leaves of a FROM list are joined.
 #[derive(Debug)]
@@ -451,12 +453,14 @@ impl Model<'_> {
                     };
                     nodes.push(node);
                 }
+                let uniques = self.uniques_of(&name, &columns);
                 let reference = Reference {
                     leaf: id,
                     distribution,
                     name: Arc::new(KeyName { table: name.name.clone(), columns: key.join(", ").into() }),
                     key: nodes,
                     made: false,
+                    uniques,
                 };
                 self.refs.push(reference);
                 let id_of_ref = self.refs.len() - 1;
@@ -465,6 +469,7 @@ impl Model<'_> {
             }
             Relation::Reference { name, table } => {
                 self.leaves[id].columns = self.columns_of(id, table.as_deref());
+                self.copies.push((id, name.name.clone()));
                 self.uses.reference.get_or_insert(name.name);
             }
             Relation::Unsharded { table, place } => {
@@ -498,6 +503,19 @@ impl Model<'_> {
             Column { name: c.name.clone(), ty: Some(ty), node: Some(node) }
         };
         Columns { list: table.columns.iter().map(column).collect(), complete: true }
+    }
+
+    /// The columns of a table that are unique over all shards, where all of them are known.
+    fn uniques_of(&self, table: &QualifiedName, columns: &Columns) -> Vec<(Arc<UniqueRule>, Vec<NodeId>)> {
+        let node = |name: &Box<str>| {
+            let node = columns.list.iter().find(|column| column.name == *name)?.node?;
+            self.nodes[node].ty.collation.equality_is_bytes().then_some(node)
+        };
+        let rules = self.scope.topology.uniques.iter().filter(|rule| rule.table == *table);
+        let known = |rule: &Arc<UniqueRule>| {
+            Some((Arc::clone(rule), rule.columns.iter().map(node).collect::<Option<Vec<_>>>()?))
+        };
+        rules.filter_map(known).collect()
     }
 
     /// How the rows of a join lie, once every condition of the level is known.

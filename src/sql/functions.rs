@@ -186,6 +186,7 @@ pub fn placed_with<'a>(scope: &'a NameScope<'_>, schema: Option<&'a str>, name: 
 fn trusted(scope: &NameScope<'_>, function: UserFunction) -> UserFunction {
     let tables = &scope.topology.tables;
     let all_there = tables.values().all(|rule| matches!(rule, TableRule::Reference));
+    let all_there = all_there && scope.topology.closed.is_empty();
     let leaves_copies = tables.is_empty() || function.volatility != Volatility::Volatile;
     UserFunction { declared_safe: function.declared_safe || all_there && leaves_copies, ..function }
 }
@@ -242,6 +243,9 @@ mod tests {
             home: crate::ids::ShardId(0),
             distributions: Vec::new(),
             tables: HashMap::new(),
+            from_sql: std::collections::HashSet::new(),
+            closed: HashMap::new(),
+            uniques: Vec::new(),
         };
         let scope = NameScope {
             catalog,
@@ -251,6 +255,7 @@ mod tests {
             changes: &[],
             temporary: None,
             fingerprint: 0,
+            unknown: None,
         };
         classify(&scope, schema, name)
     }

@@ -8,7 +8,7 @@ use sqlparser::ast::{
     SelectItem, SetExpr, TableObject, Values, With,
 };
 
-use crate::catalog::{Column, ColumnDefault, Table};
+use crate::catalog::{Column, ColumnDefault, Identity, Table};
 use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::NameScope;
@@ -29,6 +29,7 @@ use crate::sql::sequences::{self, Draw, Form, Piece, Take};
 use crate::sql::shape::check_scatter;
 use crate::sql::supplying;
 use crate::sql::template::Scan;
+use crate::sql::triggers::check_triggers;
 use crate::sql::words;
 
 /// The sharded table that an INSERT writes.
@@ -61,6 +62,7 @@ impl Analyzer<'_> {
             }
             Relation::System => None,
         };
+        check_triggers(&model.scope, table.as_deref())?;
         let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
         let level = target_level(model, alias.unwrap_or(table_name.clone()), table.as_deref())?;
         let columns = column_list(insert)?;
@@ -72,6 +74,9 @@ impl Analyzer<'_> {
             check_assigned(model, &relation, &update.assignments)?;
         }
         walk_returning(model, &at, insert.returning.as_deref())?;
+        if let (Some(table), Relation::Sharded { .. } | Relation::Reference { .. }) = (&table, &relation) {
+            self.check_overriding(table, columns.as_deref(), &source)?;
+        }
         let writing_cte = model.uses.writing_cte;
         let delivered = Delivered { parsed, insert, with, columns: columns.as_deref(), source: &source, writing_cte };
         match relation {
@@ -151,6 +156,33 @@ impl Analyzer<'_> {
         }
     }
 
+    /// OVERRIDING USER VALUE: what a query gives an identity column is thrown away, and a value drawn in its place.
+    fn check_overriding(
+        &self,
+        table: &Table,
+        columns: Option<&[String]>,
+        source: &InsertSource<'_>,
+    ) -> Result<(), Fault> {
+        let InsertSource::Query(..) = source else { return Ok(()) };
+        let words = words::identifiers(self.text, self.scope.standard_strings).unwrap_or_default();
+        let overrides = words
+            .windows(3)
+            .any(|words| matches!(words, [a, b, c] if *a == "overriding" && *b == "user" && *c == "value"));
+        let left_out = omitted(table, columns, source);
+        let mut given = (0..table.columns.len()).filter(|at| !left_out.contains(at)).map(|at| &table.columns[at]);
+        match given.find(|column| inserting::identity_of(column) != Identity::No).filter(|_| overrides) {
+            None => Ok(()),
+            Some(column) => Err(Fault::unsupported(
+                format!("OVERRIDING USER VALUE of a query's rows for table \"{}\" is not supported", table.name.name),
+                format!(
+                    "column \"{}\" would take a value of a sequence in the place of the one that is given",
+                    column.name
+                ),
+                format!("Leave column \"{}\" out of the statement.", column.name),
+            )),
+        }
+    }
+
     fn insert_reference(
         &self,
         model: &Model<'_>,
@@ -223,9 +255,6 @@ impl Analyzer<'_> {
             return Err(supplying::refused(refused, "WITH contains a statement that changes data"));
         }
         let omitted = omitted(table, of.columns, of.source);
-        if !matches!(target, inserting::Target::Home) {
-            refuse_sequences(table, &omitted)?;
-        }
         let Delivered { parsed, insert, with, .. } = *of;
         let inserting =
             Inserting { of: self, parsed, insert, with, name, table, target, given, omitted, reason: refused };
@@ -475,6 +504,9 @@ impl Analyzer<'_> {
             | Outcome::Any(_)
             | Outcome::Broadcast(_)
             | Outcome::Parts(..)
+            | Outcome::Each(..)
+            | Outcome::CreateAs(_)
+            | Outcome::Stamp(_)
             | Outcome::CopyIn(_)
             | Outcome::Routed(_)
             | Outcome::Deliver(_)
@@ -697,7 +729,7 @@ pub(crate) fn sequence_of(column: &Column) -> Option<QualifiedName> {
     }
 }
 
-fn takes_from_sequence(column: &Column) -> bool {
+pub(crate) fn takes_from_sequence(column: &Column) -> bool {
     match &column.default {
         ColumnDefault::Sequence(_) => true,
         ColumnDefault::Expression(text) => expression_pieces(text) != Ok(None),

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use sqlparser::ast::{Insert, OnConflict, OnConflictAction, OnInsert, Query, Statement, Visit, Visitor, With};
 
-use crate::catalog::{Catalog, Column, ColumnDefault, Table};
+use crate::catalog::{Catalog, Column, ColumnDefault, Identity, Table};
 use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
+use crate::sql::NameScope;
 use crate::sql::analyze::Analyzer;
 use crate::sql::defaults::{evaluated, reads_clock};
-use crate::sql::delivery::{Delivery, Depot, DepotColumn, DepotKey, Landing, Place, Taking, Verb};
+use crate::sql::delivery::{Delivery, Depot, DepotColumn, DepotKey, Draws, Landing, Place, Taking, Verb};
 use crate::sql::dialect::parse_relaxed;
 use crate::sql::exprs::At;
 use crate::sql::finish::{Parsed, Unmerged};
-use crate::sql::insert::{is_same_everywhere, target_level, walk_conflict, walk_returning};
+use crate::sql::insert::{is_same_everywhere, takes_from_sequence, target_level, walk_conflict, walk_returning};
 use crate::sql::keys::KeyName;
 use crate::sql::lexer::{Token, TokenKind};
 use crate::sql::model::{Model, Uses};
@@ -23,6 +24,7 @@ use crate::sql::outcome::{Finish, FinishText};
 use crate::sql::parse;
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{fingerprint, quoted};
+use crate::sql::sequences;
 use crate::sql::splice::{Edit, Source};
 use crate::sql::words::{text_of, tokens};
 
@@ -63,9 +65,9 @@ impl Inserting<'_> {
         if has_code(self.of.scope.catalog, self.table) && !(matches!(self.target, Target::Home) && taking.is_some()) {
             return Err(format!("table \"{}\" has triggers, rules or row security", self.name.name));
         }
-        let (depot, clock) = self.depot()?;
+        let (depot, clock, draws) = self.depot(text, &regions)?;
         let (table, place) = (self.name.clone(), self.place(&depot)?);
-        let landing = Landing { table, place, taking, verb: Verb::Insert, moved: None };
+        let landing = Landing { table, place, taking, verb: Verb::Insert, moved: None, draws };
         let mut finish = self.fill(text, &regions, depot)?;
         finish.own_clock |= clock.is_some();
         finish.clock = finish.clock.or(clock);
@@ -81,11 +83,12 @@ impl Inserting<'_> {
         Ok(Delivery { finish, landing: Arc::new(landing) })
     }
 
-    /// The depot, and a function in its defaults that reads the clock.
-    fn depot(&self) -> Result<(Depot, Option<Box<str>>), String> {
+    /// The depot, a function in its defaults that reads the clock, and what they take of sequences.
+    fn depot(&self, text: &str, regions: &Regions) -> Result<(Depot, Option<Box<str>>, Draws), String> {
         let column = |at: &usize| self.table.columns.get(*at).ok_or("a column of its table is not known".to_owned());
         let mut columns = Vec::new();
         let mut clock = None;
+        let mut draws = Draws { alone: calls_no_sequence(text, &self.of.scope), ..Draws::default() };
         let mut add = |column: &Column, default: bool| -> Result<(), String> {
             if column.generated {
                 return Err(format!("column \"{}\" is generated", column.name));
@@ -97,6 +100,9 @@ impl Inserting<'_> {
                 })?,
             };
             clock = clock.take().or(default.as_ref().and_then(|default| default.clock.clone()));
+            let takes = default.iter().flat_map(|default| &default.takes);
+            draws.of_identity.extend(takes.clone().filter(|_| identity_of(column) != Identity::No).cloned());
+            draws.sequences.extend(takes.cloned());
             columns.push(DepotColumn {
                 name: column.name.clone(),
                 type_oid: column.type_oid,
@@ -106,7 +112,13 @@ impl Inserting<'_> {
             Ok(())
         };
         for at in &self.given {
-            add(column(at)?, self.omitted.contains(at))?;
+            let column = column(at)?;
+            if regions.overrides_user && identity_of(column) != Identity::No {
+                return Err(
+                    "OVERRIDING USER VALUE draws from a sequence in the place of values that it gives".to_owned()
+                );
+            }
+            add(column, self.omitted.contains(at))?;
         }
         for at in self.omitted.iter().filter(|at| !self.given.contains(at)) {
             let column = column(at)?;
@@ -119,12 +131,16 @@ impl Inserting<'_> {
             return Err("its columns are not known".to_owned());
         }
         let name = depot_name(self.name, &columns, &[]);
-        Ok((Depot { name, columns, beside: Vec::new() }, clock))
+        Ok((Depot { name, columns, beside: Vec::new() }, clock, draws))
     }
 
     /// Whether a column that has no value in the statement gets its default before the rows are delivered.
     fn is_evaluated_here(&self, column: &Column) -> bool {
         let scope = &self.of.scope;
+        // Every shard has a sequence of its own, and the home shard's is the one.
+        if !matches!(self.target, Target::Home) && takes_from_sequence(column) {
+            return true;
+        }
         match self.target {
             Target::Keyed { key, .. } => {
                 key.iter().any(|name| **name == *column.name) || !column.generated && reads_clock(scope, column)
@@ -202,9 +218,6 @@ impl Inserting<'_> {
         if insert.on.is_none() && insert.returning.is_none() && !at_home_by_code {
             return Ok(None);
         }
-        if regions.overrides_user {
-            return Err("OVERRIDING USER VALUE draws from a sequence".to_owned());
-        }
         self.check_tail()?;
         let sometimes = match &insert.on {
             None => false,
@@ -264,6 +277,18 @@ impl Inserting<'_> {
     }
 }
 
+/// Whether the text takes or reads no values of sequences.
+fn calls_no_sequence(text: &str, scope: &NameScope<'_>) -> bool {
+    tokens(text, scope.standard_strings).is_some_and(|tokens| sequences::uses(text, &tokens, scope).is_none())
+}
+
+pub(crate) fn identity_of(column: &Column) -> Identity {
+    match &column.default {
+        ColumnDefault::Sequence(default) => default.identity,
+        ColumnDefault::None | ColumnDefault::Expression(_) => Identity::No,
+    }
+}
+
 /// The same for the same columns and defaults: a depot that is there already can be used again.
 pub(crate) fn depot_name(table: &QualifiedName, columns: &[DepotColumn], beside: &[DepotColumn]) -> String {
     format!("pgloom_d{:08x}", fingerprint(&format!("{table}\0{columns:?}\0{beside:?}")))
@@ -305,7 +330,7 @@ pub(crate) fn returning_text(of: &Analyzer<'_>, parsed: &Parsed<'_>, text: &str)
 
 /// Whether rows of the table, or of its partitions, set off code of users.
 pub(crate) fn has_code(catalog: &Catalog, table: &Table) -> bool {
-    let child = |other: &&Arc<Table>| other.parent.as_ref() == Some(&table.name);
+    let child = |other: &&Arc<Table>| other.is_child_of(&table.name);
     table.has_triggers || catalog.tables.values().filter(child).any(|child| has_code(catalog, child))
 }
 

@@ -57,7 +57,7 @@ fn unique_keys<'t>(model: &Model<'_>, table: &'t TableUse) -> impl Iterator<Item
         Relation::View { .. } | Relation::System => (None, &[]),
     };
     let heirs = |of: &&Table| {
-        let child = |table: &std::sync::Arc<Table>| table.parent.as_ref() == Some(&of.name);
+        let child = |table: &std::sync::Arc<Table>| table.is_child_of(&of.name);
         of.kind != RelationKind::PartitionedTable && catalog.tables.values().any(child)
     };
     let of = of.filter(|of| !heirs(of));

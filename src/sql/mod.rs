@@ -4,6 +4,7 @@ pub mod advice;
 pub mod analyze;
 mod carried;
 pub mod changes;
+pub mod claim;
 mod clock;
 mod closed;
 mod colnames;
@@ -11,6 +12,7 @@ pub mod combine;
 mod constants;
 mod constraints;
 mod copying;
+pub mod create_as;
 mod ddl;
 mod defaults;
 pub mod delivery;
@@ -19,10 +21,12 @@ mod distinct;
 mod elsewhere;
 mod exprs;
 mod facts;
+mod families;
 mod finish;
 mod from;
 mod functions;
 mod groups;
+mod homeward;
 mod infer;
 mod inner;
 mod insert;
@@ -32,6 +36,7 @@ pub mod keys;
 pub(crate) mod lexer;
 mod limit;
 mod literals;
+pub mod locking;
 mod matches;
 mod members;
 mod merge_keys;
@@ -59,11 +64,13 @@ mod shape;
 pub mod shorten;
 mod splice;
 pub mod split;
+pub mod stamp;
 pub mod supply;
 mod supply_text;
 mod supplying;
 pub mod template;
 mod top;
+mod triggers;
 pub mod utility;
 mod views;
 mod whole;
@@ -75,7 +82,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::catalog::Catalog;
-use crate::ids::ShardId;
+use crate::ids::{QualifiedName, ShardId};
 use crate::topology::Topology;
 
 pub use analyze::Analysis;
@@ -85,6 +92,8 @@ pub use changes::Change;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     Read,
+    /// It reads, and locks rows until its transaction ends.
+    Lock,
     Write,
 }
 
@@ -103,7 +112,12 @@ pub struct NameScope<'a> {
     pub temporary: Option<ShardId>,
     /// Hash of all that is not catalog or topology.
     pub fingerprint: u64,
+    /// Names that were looked for and that nobody knows are noted here.
+    pub unknown: Option<&'a Unknown>,
 }
+
+/// Relations that a name could mean and that neither the catalog nor the topology knows: another router may have made one.
+pub type Unknown = std::cell::RefCell<Vec<QualifiedName>>;
 
 /// How deep expressions and queries may nest. The parser counts a level for each pair of parentheses and each subquery.
 const MAX_DEPTH: usize = 64;
@@ -130,6 +144,12 @@ fn parse_query(text: &str) -> Option<Box<Query>> {
 
 fn parse_expr(text: &str) -> Option<Expr> {
     parser(text)?.parse_expr().ok()
+}
+
+fn parse_data_type(text: &str) -> Option<sqlparser::ast::DataType> {
+    let mut parser = parser(text)?;
+    let ty = parser.parse_data_type().ok()?;
+    (parser.peek_token().token == Token::EOF).then_some(ty)
 }
 
 fn parser(text: &str) -> Option<Parser<'static>> {

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use sqlparser::ast::{Cte, Expr, Query, TableFactor};
 
 use crate::catalog::{Sets, Table};
@@ -21,7 +22,9 @@ use crate::sql::keys::{Bound, KeyExpr, KeyGroup, KeyName, Operand};
 use crate::sql::literals::Literals;
 use crate::sql::modifying::{Fixed, Modified};
 use crate::sql::names::{Place, Relation};
-use crate::types::{Collation, oid};
+use crate::sql::outcome::FoundBy;
+use crate::topology::UniqueRule;
+use crate::types::{Collation, KeyType, oid};
 
 pub(crate) type LevelId = usize;
 pub(crate) type LeafId = usize;
@@ -147,6 +150,8 @@ pub(crate) struct Reference {
     pub key: Vec<NodeId>,
     /// It is no table: a statement in WITH has returned the rows.
     pub made: bool,
+    /// Those of its columns that are unique over all shards.
+    pub uniques: Vec<(Arc<UniqueRule>, Vec<NodeId>)>,
 }
 
 /// A column name that USING or NATURAL made one of two.
@@ -227,7 +232,10 @@ pub(crate) struct Uses {
     pub user_function: Option<Box<str>>,
     pub runs_sql: Option<Box<str>>,
     pub system_column: Option<Box<str>>,
+    /// It locks rows.
     pub locking: bool,
+    /// It locks rows of a reference table.
+    pub locks_copies: bool,
     pub sample: bool,
     /// INSERT, UPDATE or DELETE anywhere below the top.
     pub writing_cte: bool,
@@ -330,6 +338,8 @@ pub(crate) struct Model<'s> {
     pub parameters: HashMap<u16, u32>,
     pub levels: Vec<Level>,
     pub leaves: Vec<Leaf>,
+    /// The leaves that scan reference tables, and their names.
+    pub copies: Vec<(LeafId, Box<str>)>,
     pub nodes: Vec<Node>,
     pub refs: Vec<Reference>,
     pub edges: Vec<(NodeId, NodeId)>,
@@ -380,6 +390,7 @@ impl<'s> Model<'s> {
             parameters,
             levels: Vec::new(),
             leaves: Vec::new(),
+            copies: Vec::new(),
             nodes: Vec::new(),
             refs: Vec::new(),
             edges: Vec::new(),
@@ -534,8 +545,14 @@ impl<'s> Model<'s> {
 
     /// What all facts together say of the key of a reference.
     pub fn key_expr(&self, reference: RefId) -> KeyExpr {
-        let enclosing = self.enclosing(self.refs[reference].leaf);
-        let reach: Vec<Vec<NodeId>> = self.refs[reference].key.iter().map(|node| self.reach(*node)).collect();
+        let reference = &self.refs[reference];
+        self.known_of(reference.leaf, &reference.key)
+    }
+
+    /// What all facts together say of some columns of a leaf.
+    fn known_of(&self, leaf: LeafId, columns: &[NodeId]) -> KeyExpr {
+        let enclosing = self.enclosing(leaf);
+        let reach: Vec<Vec<NodeId>> = columns.iter().map(|node| self.reach(*node)).collect();
         let parts = self.facts.iter().map(|fact| {
             let whole = fact.leaves.iter().any(|leaf| enclosing.contains(leaf));
             self.restrict(&fact.cond, fact, whole, &reach)
@@ -571,6 +588,31 @@ impl<'s> Model<'s> {
         }
     }
 
+    /// The values that are unique over all shards and lead to all rows that matter: those of a row with which every other row goes by
+    /// its sharding key.
+    pub fn found_by(&self) -> Vec<FoundBy> {
+        let plain = self.fixed.is_empty() && !self.uses.writing_cte && self.needs().is_empty();
+        if !plain || self.refs.iter().any(|reference| reference.made) {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        for (id, reference) in self.refs.iter().enumerate().filter(|(_, reference)| !reference.uniques.is_empty()) {
+            if !(0..self.refs.len()).all(|other| other == id || self.follows(other, id)) {
+                continue;
+            }
+            for (rule, nodes) in &reference.uniques {
+                let types =
+                    nodes.iter().map(|node| KeyType::from_oid(self.nodes[*node].ty.oid).filter(|of| has_one_text(*of)));
+                let Some(types) = types.collect::<Option<SmallVec<_>>>() else { continue };
+                let expr = self.known_of(reference.leaf, nodes);
+                if expr != KeyExpr::Any {
+                    found.push(FoundBy { rule: Arc::clone(rule), distribution: reference.distribution, types, expr });
+                }
+            }
+        }
+        found
+    }
+
     /// What is known of the rows of one reference.
     pub fn group_of(&self, id: RefId) -> KeyGroup {
         let reference = &self.refs[id];
@@ -588,6 +630,21 @@ impl<'s> Model<'s> {
             }
         }
         groups
+    }
+}
+
+/// Whether equal values of the type are printed alike, under a deterministic collation.
+fn has_one_text(of: KeyType) -> bool {
+    match of {
+        KeyType::Int2 | KeyType::Int4 | KeyType::Int8 | KeyType::Text | KeyType::Varchar | KeyType::Uuid => true,
+        KeyType::Bpchar
+        | KeyType::Date
+        | KeyType::Timestamp
+        | KeyType::Timestamptz
+        | KeyType::Numeric
+        | KeyType::Bytea
+        | KeyType::Bool
+        | KeyType::Inet => false,
     }
 }
 

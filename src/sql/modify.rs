@@ -8,7 +8,7 @@ use sqlparser::ast::{
 };
 
 use crate::fault::Fault;
-use crate::sql::analyze::{Analyzer, routed};
+use crate::sql::analyze::{Analyzer, routed_by_values};
 use crate::sql::defaults::check_assigned;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::finish::Parsed;
@@ -26,6 +26,7 @@ use crate::sql::percall::check_calls;
 use crate::sql::shape::{check_clock, check_places, check_scatter};
 use crate::sql::supply::Supply;
 use crate::sql::supplying::{self, Sorted, Supplying, Walked, is_update, several};
+use crate::sql::triggers::check_triggers;
 
 /// The table that a statement changes.
 pub(crate) struct Changed {
@@ -101,7 +102,7 @@ impl Analyzer<'_> {
                     return Ok(self.unsharded_outcome(model));
                 }
                 let many = on_many(self, model, parsed.tree, &changed.tree).map_err(Obstacle::fault);
-                Ok(routed(model, many.or_else(|reason| supplied(&reason).map(Many::Supply))))
+                Ok(routed_by_values(model, many.or_else(|reason| supplied(&reason).map(Many::Supply))))
             }
             Relation::View { .. } => Err(Stop::NotUnderstood("a change through a view")),
         }
@@ -258,6 +259,7 @@ pub(crate) fn target(model: &mut Model<'_>, table: &TableFactor) -> Result<Chang
     if matches!(relation, Relation::View { .. }) {
         return Err(Stop::NotUnderstood("a change through a view"));
     }
+    check_triggers(&model.scope, relation.table())?;
     let level = model.add_level(None, None);
     let before = model.refs.len();
     let tree = model.relation_leaf(level, schema, &table_name, relation.clone(), alias)?;

@@ -20,6 +20,7 @@ use crate::sql::modify::{Changed, key_change, walk_delete, walk_update};
 use crate::sql::names::{Relation, folded, parts};
 use crate::sql::outcome::{InsertRows, Outcome, Routed};
 use crate::sql::query::Rows;
+use crate::sql::triggers::check_triggers;
 
 /// What a statement in WITH returns.
 #[derive(Clone, Debug)]
@@ -102,6 +103,7 @@ impl Model<'_> {
         };
         let (schema, table_name) = parts(name).ok_or(Stop::NotUnderstood("this form of table name"))?;
         let relation = self.relation(schema.as_deref(), &table_name)?;
+        check_triggers(&self.scope, relation.table())?;
         let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
         let level = target_level(self, alias.unwrap_or(table_name.clone()), relation.table())?;
         let columns = column_list(insert)?;
@@ -214,7 +216,7 @@ impl Model<'_> {
             let (ty, typmod) = (self.nodes[node].ty, self.nodes[node].typmod);
             key.push(found.unwrap_or_else(|| self.add_node(leaf, ty, typmod)));
         }
-        self.refs.push(Reference { leaf, distribution, name, key, made: true });
+        self.refs.push(Reference { leaf, distribution, name, key, made: true, uniques: Vec::new() });
         let id = self.refs.len() - 1;
         let anchors = if returned && columns.complete { vec![id] } else { Vec::new() };
         let spread = Spread::Parted { refs: vec![id], anchors };
@@ -246,6 +248,9 @@ pub(crate) fn with_fixed(model: &Model<'_>, outcome: Outcome) -> Outcome {
         | Outcome::Insert(_)
         | Outcome::Broadcast(_)
         | Outcome::Parts(..)
+        | Outcome::Each(..)
+        | Outcome::CreateAs(_)
+        | Outcome::Stamp(_)
         | Outcome::CopyIn(_)
         | Outcome::Draw(_)
         | Outcome::Deliver(_)

@@ -16,7 +16,7 @@ use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::analyze::Analyzer;
 use crate::sql::clock::{Calls, Clock};
 use crate::sql::defaults::evaluated;
-use crate::sql::delivery::{Delivery, Depot, DepotColumn, DepotKey, Landing, Moved, Place, Taking, Verb};
+use crate::sql::delivery::{Delivery, Depot, DepotColumn, DepotKey, Draws, Landing, Moved, Place, Taking, Verb};
 use crate::sql::exprs::At;
 use crate::sql::finish::{Parsed, is_same_at_home};
 use crate::sql::from::is_only;
@@ -94,6 +94,7 @@ impl Moving<'_> {
             taking: self.taking(text)?,
             verb: Verb::Update,
             moved: Some(Moved { assigned: assigned(self.update).map(Into::into).collect(), takes_over }),
+            draws: Draws::default(),
         };
         Ok(Delivery { finish, landing: Arc::new(landing) })
     }
@@ -107,7 +108,7 @@ impl Moving<'_> {
         if is_referenced(catalog, self.table) {
             return Err(format!("a foreign key points to table \"{name}\""));
         }
-        let child = |table: &Arc<Table>| table.parent.as_ref() == Some(self.name);
+        let child = |table: &Arc<Table>| table.is_child_of(self.name);
         if self.table.kind != RelationKind::PartitionedTable && catalog.tables.values().any(child) {
             return Err(format!("other tables inherit from table \"{name}\""));
         }
@@ -346,11 +347,7 @@ impl Moving<'_> {
 /// Whether a foreign key points to the table or, where it is one, to the table that it is a partition of.
 fn is_referenced(catalog: &Catalog, table: &Table) -> bool {
     table.referenced
-        || table
-            .parent
-            .as_ref()
-            .and_then(|parent| catalog.table(parent))
-            .is_some_and(|table| is_referenced(catalog, table))
+        || table.parents.iter().filter_map(|parent| catalog.table(parent)).any(|table| is_referenced(catalog, table))
 }
 
 /// Beside the new row, no column of a table.

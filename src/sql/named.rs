@@ -2,14 +2,16 @@
 
 use std::collections::HashSet;
 
-use crate::catalog::{Sets, code};
-use crate::fault::Fault;
-use crate::sql::analyze::{Analyzer, PinReason, Verdict};
+use crate::catalog::{Sets, UserFunction, Volatility, code};
+use crate::fault::{Fault, SqlState};
+use crate::sql::analyze::{Analyzer, PinReason, Verdict, unsafe_function};
 use crate::sql::functions::placed_with;
 use crate::sql::lexer::{Token, TokenKind};
-use crate::sql::names::{Place, Relation, distributed_names, resolve, sharded_names};
+use crate::sql::names::{Place, Relation, distributed_names, resolve, sharded_names, with_derived};
 use crate::sql::template::string_value;
+use crate::sql::utility::StatementKind;
 use crate::sql::{NameScope, utility, words};
+use crate::topology::Closed;
 
 impl Analyzer<'_> {
     /// DO and CALL: code that the router cannot see into.
@@ -25,6 +27,9 @@ impl Analyzer<'_> {
                 "Send the statements of the code one by one.",
             ));
         }
+        if let Some(name) = self.unsafe_call() {
+            return Verdict::refuse(unsafe_function(&name));
+        }
         match self.named_place(true) {
             Ok(place) => {
                 let changes = code::sets(self.text).max(self.called_sets()) != Sets::Nothing;
@@ -35,18 +40,68 @@ impl Analyzer<'_> {
         }
     }
 
+    /// A function or procedure of users that the code calls, and that could read or write distributed tables.
+    fn unsafe_call(&self) -> Option<String> {
+        let catalog = &self.scope.catalog;
+        if self.scope.topology.is_all_home() {
+            return None;
+        }
+        let lower = self.text.to_ascii_lowercase();
+        let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+        // Whatever stands before a parenthesis, in quotes or not.
+        let called = lower.match_indices('(').filter_map(|(at, _)| {
+            let before = lower.get(..at)?.trim_end().trim_end_matches('"');
+            let word = before.rsplit(|c: char| !is_word(c)).next()?;
+            (!word.is_empty()).then_some(word)
+        });
+        let is_unsafe =
+            |function: &UserFunction| !function.declared_safe && function.volatility != Volatility::Immutable;
+        let mut found = called.filter(|word| {
+            let placed = catalog.placed.values().filter_map(|schema| schema.functions.get(*word));
+            catalog.functions.get(*word).into_iter().chain(placed).any(is_unsafe)
+        });
+        found.next().map(str::to_owned)
+    }
+
     /// The first distributed table that the text names, if any. `in_strings`: also inside string literals.
     pub fn distributed_name(&self, in_strings: bool) -> Option<Box<str>> {
-        let names = distributed_names(&self.scope);
+        self.first_name(&distributed_names(&self.scope), in_strings)
+    }
+
+    fn first_name(&self, names: &HashSet<Box<str>>, in_strings: bool) -> Option<Box<str>> {
         if names.is_empty() {
             return None;
         }
-        self.find_name(&names, self.text, self.scope.standard_strings).or_else(|| {
+        self.find_name(names, self.text, self.scope.standard_strings).or_else(|| {
             let literals = in_strings.then_some(&self.scan.slots)?;
             literals.iter().find_map(|slot| {
                 let text = string_value(self.text, slot)?;
-                self.find_name(&names, &text, true)
+                self.find_name(names, &text, true)
             })
+        })
+    }
+
+    /// Why the statement must wait: it names a table of which nobody may say where its rows are, or what is made of it.
+    pub fn closed(&self, kind: &StatementKind) -> Option<Fault> {
+        let closed = &self.scope.topology.closed;
+        // What the router answers itself touches no table. What a PREPARE prepares is looked at when it is executed.
+        if closed.is_empty() || is_about_session(kind) {
+            return None;
+        }
+        let names = with_derived(&self.scope, closed.keys().map(|name| name.name.clone()).collect());
+        let in_strings = matches!(kind, StatementKind::Code);
+        let name = self.first_name(&names, in_strings)?;
+        let why = closed.iter().find(|(table, _)| table.name == name).map_or(&Closed::Moving, |(_, why)| why);
+        Some(match why {
+            Closed::Moving => {
+                Fault::new(SqlState::LOCK_NOT_AVAILABLE, format!("table \"{name}\" is being moved between shards"))
+                    .hint("Try again when it is done.")
+            }
+            Closed::Unknown(why) => {
+                Fault::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, format!("table \"{name}\" has no place"))
+                    .detail(why.clone())
+                    .hint("Correct the configuration; \"pgloom check\" tells what is wrong.")
+            }
         })
     }
 
@@ -149,6 +204,11 @@ impl Analyzer<'_> {
         ))
     }
 
+    /// Whether the home shard has, with or without its rows, all that the text names.
+    pub fn is_known_at_home(&self) -> bool {
+        self.named_place(false).is_ok_and(|place| place.shard == self.scope.topology.home)
+    }
+
     fn named(&self, by: By) -> Named {
         let mut named = Named::default();
         if self.scope.topology.places_schemas() {
@@ -173,7 +233,7 @@ impl Analyzer<'_> {
     }
 
     /// The first of the names in the text; a text that cannot be read counts as naming any of them.
-    fn find_name(&self, names: &HashSet<Box<str>>, text: &str, standard_strings: bool) -> Option<Box<str>> {
+    pub fn find_name(&self, names: &HashSet<Box<str>>, text: &str, standard_strings: bool) -> Option<Box<str>> {
         let Some(chains) = chains(text, standard_strings) else {
             let lower = text.to_lowercase();
             return names.iter().find(|name| lower.contains(&name.to_lowercase())).cloned();
@@ -332,5 +392,44 @@ impl Named {
                 Err(refuse(format!("schema \"{}\" is on another shard than schema \"{}\"", name(first), name(second))))
             }
         }
+    }
+}
+
+/// Statements that touch no table, or that are looked at again when the statement inside runs.
+fn is_about_session(kind: &StatementKind) -> bool {
+    match kind {
+        StatementKind::Query
+        | StatementKind::Insert
+        | StatementKind::Update
+        | StatementKind::Delete
+        | StatementKind::Positioned(_)
+        | StatementKind::Merge
+        | StatementKind::Copy(_)
+        | StatementKind::Explain { .. }
+        | StatementKind::Declare { .. }
+        | StatementKind::Ddl
+        | StatementKind::Maintenance
+        | StatementKind::Lock
+        | StatementKind::Code
+        | StatementKind::Other => false,
+        StatementKind::Empty
+        | StatementKind::Transaction(_)
+        | StatementKind::Set(_)
+        | StatementKind::SetConfig(_)
+        | StatementKind::Placement(_)
+        | StatementKind::Show(_)
+        | StatementKind::ShowRouter(_)
+        | StatementKind::ExplainRoute { .. }
+        | StatementKind::Prepare(_)
+        | StatementKind::Execute(_)
+        | StatementKind::AroundExecute(_)
+        | StatementKind::Deallocate(_)
+        | StatementKind::Fetch(_)
+        | StatementKind::CloseCursor(_)
+        | StatementKind::Listen
+        | StatementKind::Unlisten
+        | StatementKind::Notify
+        | StatementKind::Discard(_)
+        | StatementKind::Unclear => true,
     }
 }

@@ -9,7 +9,7 @@ use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use crate::catalog::{RelationKind, Table};
 use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName, ShardId};
-use crate::sql::{NameScope, changes};
+use crate::sql::{NameScope, changes, families};
 use crate::topology::TableRule;
 
 /// Longest name that Postgres keeps, in bytes (`NAMEDATALEN` - 1).
@@ -101,6 +101,25 @@ impl NameScope<'_> {
             || self.is_unread(schema)
     }
 
+    fn note_unknown(&self, schema: Option<&str>, name: &str) {
+        let Some(unknown) = self.unknown.filter(|_| self.temporary.is_none() && !self.topology.is_all_home()) else {
+            return;
+        };
+        let schemas: Vec<&str> = match schema {
+            Some(schema) => vec![schema],
+            None => {
+                self.search_path.iter().map(|schema| &**schema).filter(|schema| !is_system_schema(schema)).collect()
+            }
+        };
+        let mut unknown = unknown.borrow_mut();
+        for schema in schemas {
+            let name = QualifiedName::new(schema, name);
+            if !unknown.contains(&name) {
+                unknown.push(name);
+            }
+        }
+    }
+
     /// Nothing is known of what is in the schema.
     fn is_unread(&self, schema: &str) -> bool {
         !self.catalog.unread.is_empty()
@@ -180,7 +199,10 @@ pub(crate) fn resolve(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -
         Some(schema) if is_system_schema(schema) => Relation::System,
         Some(schema) => {
             let name = QualifiedName::new(schema, name);
-            known(scope, &name).unwrap_or_else(|| Relation::Unsharded { table: None, place: scope.place_of(schema) })
+            known(scope, &name).unwrap_or_else(|| {
+                scope.note_unknown(Some(schema), &name.name);
+                Relation::Unsharded { table: None, place: scope.place_of(schema) }
+            })
         }
         None => {
             for schema in scope.search_path {
@@ -196,7 +218,10 @@ pub(crate) fn resolve(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -
             }
             match name.starts_with("pg_") {
                 true => Relation::System,
-                false => Relation::Unsharded { table: None, place: scope.unknown() },
+                false => {
+                    scope.note_unknown(None, name);
+                    Relation::Unsharded { table: None, place: scope.unknown() }
+                }
             }
         }
     }
@@ -218,20 +243,9 @@ fn known(scope: &NameScope<'_>, name: &QualifiedName) -> Option<Relation> {
         None => {}
     }
     let table = table?;
-    // A partition holds rows of its parent, so the parent's rule is its own.
-    let mut parent = table.parent.clone();
-    for _ in 0..32 {
-        let Some(above) = parent else { break };
-        if let Some(relation) = ruled(scope, &above, Some(table.clone())) {
-            return Some(match relation {
-                Relation::Sharded { table, distribution, key, .. } => {
-                    Relation::Sharded { name: name.clone(), table, distribution, key }
-                }
-                Relation::Reference { table, .. } => Relation::Reference { name: name.clone(), table },
-                other => other,
-            });
-        }
-        parent = scope.catalog.table(&above).and_then(|table| table.parent.clone());
+    // A partition or child holds rows of its parent, so the parent's rule is its own.
+    if let Some(rule) = families::rule_above(scope, &table) {
+        return Some(of_rule(rule, name, Some(table)));
     }
     Some(match table.kind {
         RelationKind::View => Relation::View { name: name.clone(), table },
@@ -240,12 +254,16 @@ fn known(scope: &NameScope<'_>, name: &QualifiedName) -> Option<Relation> {
 }
 
 fn ruled(scope: &NameScope<'_>, name: &QualifiedName, table: Option<Arc<Table>>) -> Option<Relation> {
-    Some(match scope.topology.rule(name)? {
+    Some(of_rule(scope.topology.rule(name)?, name, table))
+}
+
+fn of_rule(rule: &TableRule, name: &QualifiedName, table: Option<Arc<Table>>) -> Relation {
+    match rule {
         TableRule::Sharded { distribution, columns } => {
             Relation::Sharded { name: name.clone(), table, distribution: *distribution, key: columns.clone() }
         }
         TableRule::Reference => Relation::Reference { name: name.clone(), table },
-    })
+    }
 }
 
 pub(crate) fn is_system_schema(schema: &str) -> bool {
@@ -270,7 +288,7 @@ pub(crate) fn sharded_names(scope: &NameScope<'_>) -> HashSet<Box<str>> {
 }
 
 /// Adds partitions of the named tables, and views that mention them.
-fn with_derived(scope: &NameScope<'_>, mut names: HashSet<Box<str>>) -> HashSet<Box<str>> {
+pub(crate) fn with_derived(scope: &NameScope<'_>, mut names: HashSet<Box<str>>) -> HashSet<Box<str>> {
     if names.is_empty() {
         return names;
     }
@@ -281,7 +299,7 @@ fn with_derived(scope: &NameScope<'_>, mut names: HashSet<Box<str>>) -> HashSet<
     loop {
         let before = names.len();
         for table in scope.catalog.tables.values() {
-            let by_parent = table.parent.as_ref().is_some_and(|parent| names.contains(&parent.name));
+            let by_parent = table.parents.iter().any(|parent| names.contains(&parent.name));
             let by_text = table.kind == RelationKind::View
                 && !names.contains(&table.name.name)
                 && table.definition.as_ref().is_some_and(|text| mentions(&names, text));

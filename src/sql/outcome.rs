@@ -6,14 +6,19 @@ use smallvec::SmallVec;
 
 use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid, QualifiedName, ShardId, ShardSet};
+use crate::sql::claim::Claim;
 use crate::sql::combine::Combine;
+use crate::sql::create_as::CreateAs;
 use crate::sql::delivery::{Delivery, Depot};
-use crate::sql::keys::{KeyGroup, KeyName, RowKey};
+use crate::sql::keys::{KeyExpr, KeyGroup, KeyName, RowKey};
 use crate::sql::pieces::Pieces;
 use crate::sql::sequences::Draw;
+use crate::sql::stamp::Stamped;
 use crate::sql::supply::Supply;
 use crate::sql::template::Slot;
 use crate::sql::utility::CopyFormat;
+use crate::topology::UniqueRule;
+use crate::types::KeyType;
 use crate::types::compare::TextStyle;
 
 /// Where a statement goes, as far as it can be told without its values.
@@ -30,7 +35,13 @@ pub enum Outcome {
     Broadcast(Why),
     /// To each of these shards its own text, atomically; one answer.
     Parts(Arc<[(ShardId, Arc<str>)]>, Why),
+    /// To each of these shards its own text, atomically and to one effect: the answer of the first is the client's.
+    Each(Arc<[(ShardId, Arc<str>)]>, Why),
     CopyIn(Arc<CopyInPlan>),
+    /// A definition on every shard, with values of the clock that are asked for first.
+    Stamp(Arc<Stamped>),
+    /// A table is made of rows that lie elsewhere.
+    CreateAs(Arc<CreateAs>),
     /// By the sharding keys of the tables that it reads or changes.
     Routed(Routed),
     /// By the sharding keys of the rows that it brings.
@@ -51,8 +62,22 @@ pub struct Routed {
     pub also: ShardSet,
     /// UPDATE sets columns of the sharding key.
     pub key_change: Option<Box<KeyChange>>,
+    /// What else can tell the one shard, where the sharding key does not.
+    pub found_by: Vec<FoundBy>,
     /// How it runs on several shards.
     pub many: Result<Many, Fault>,
+}
+
+/// Values that are unique over all shards: all rows that matter lie on the shard of the one row that has them.
+#[derive(Clone, Debug)]
+pub struct FoundBy {
+    pub rule: Arc<UniqueRule>,
+    /// Of the table with that row.
+    pub distribution: DistributionId,
+    /// Of the rule's columns.
+    pub types: SmallVec<[KeyType; 1]>,
+    /// What is known of the rule's columns, by their places.
+    pub expr: KeyExpr,
 }
 
 /// An UPDATE of the sharding key. Where the only shard that has such rows is that of the new key too, they stay there.
@@ -73,6 +98,7 @@ pub enum Many {
     Finish(Arc<Finish>),
     Deliver(Arc<Delivery>),
     Supply(Arc<Supply>),
+    Claim(Arc<Claim>),
 }
 
 /// A Postgres finishes the statement on rows that are pulled from the shards.
@@ -356,6 +382,8 @@ pub enum Why {
     Ddl,
     /// What cannot run in a transaction: one shard after the other.
     OneByOne(Arc<OneByOne>),
+    /// The registry of values that are unique over all shards says where the row is.
+    Unique(Arc<UniqueRule>),
     /// A hint or `pgloom.shard` said so.
     Hint,
     Refused,
@@ -370,6 +398,8 @@ pub struct OneByOne {
     pub command: Box<str>,
     /// The index that it makes where there is none (IF NOT EXISTS): one that is not valid must not pass for it.
     pub index: Option<QualifiedName>,
+    /// The parent and the partition that it detaches: what has been detached on a shard is not detached again.
+    pub detached: Option<(QualifiedName, QualifiedName)>,
     /// What to do when it has failed half way.
     pub remedy: &'static str,
 }

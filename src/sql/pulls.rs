@@ -161,7 +161,7 @@ impl Scan<'_> {
         };
         let Some(unique) = self.table.unique_keys.iter().find(holds) else { return Vec::new() };
         // The key of a table is none of its children's, whose rows come with it.
-        let parent = |table: &&Arc<Table>| table.parent.as_ref() == Some(self.name);
+        let parent = |table: &&Arc<Table>| table.is_child_of(self.name);
         if !self.only
             && self.table.kind != RelationKind::PartitionedTable
             && self.model.scope.catalog.tables.values().any(|table| parent(&table))

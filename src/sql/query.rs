@@ -145,6 +145,7 @@ impl Model<'_> {
         ctes: &Ctes<'q>,
     ) -> Result<Rows, Stop> {
         let level = self.select(select, outer, leaf_of, ctes)?;
+        self.note_locks(query, level.level);
         let at = At { level: level.level, ctes: ctes.clone(), vary: false };
         self.walk_order_by(&at, query.order_by.as_ref())?;
         Ok(self.rows_of(select, level, is_limited(query), outer))

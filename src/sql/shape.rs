@@ -13,6 +13,7 @@ use crate::sql::facts::{as_select, unnest};
 use crate::sql::infer::type_of;
 use crate::sql::limit::{read_limit, set_limit};
 use crate::sql::literals::Literals;
+use crate::sql::locking::LockText;
 use crate::sql::model::{Column, ColumnType, Columns, LevelId, Model, NodeId, Obstacle, RefId, Spread};
 use crate::sql::names::{Place, folded};
 use crate::sql::outcome::{Limit, Scatter, ScatterSql};
@@ -168,10 +169,11 @@ impl Printer<'_> {
     pub fn print(&self, change: impl FnOnce(&mut Query, &mut Select)) -> Result<ScatterSql, Obstacle> {
         let unprintable =
             || Obstacle::new("the statement must be changed for the shards, and cannot be printed faithfully");
-        if !self.is_faithful() {
-            return Err(unprintable());
-        }
-        let mut tree = self.statement.clone();
+        let (mut tree, clause) = match self.is_faithful() {
+            true => (self.statement.clone(), None),
+            // The parser does not know every lock clause: what stands before and behind it is printed, and it goes as it is.
+            false => self.without_locks().map(|(tree, clause)| (tree, Some(clause))).ok_or_else(unprintable)?,
+        };
         let query = match &mut tree {
             Statement::Query(query) => query,
             _ => return Err(unprintable()),
@@ -186,7 +188,18 @@ impl Printer<'_> {
             }
             _ => return Err(unprintable()),
         }
-        rewrite::shard_sql(tree, self.parameters, self.literals).ok_or_else(unprintable)
+        let mut sql = rewrite::shard_sql(tree, self.parameters, self.literals).ok_or_else(unprintable)?;
+        if let (ScatterSql::Rewritten { text, .. }, Some(clause)) = (&mut sql, clause) {
+            text.push(&format!(" {clause}"));
+        }
+        Ok(sql)
+    }
+
+    /// The statement without its lock clause, and that.
+    fn without_locks(&self) -> Option<(Statement, String)> {
+        let LockText { clause, without, .. } = LockText::cut(self.text)?;
+        let tree = super::parse(&without)?;
+        rewrite::is_faithful(&tree, &without, self.standard_strings).then_some((tree, clause))
     }
 }
 
@@ -210,6 +223,7 @@ impl Shape<'_, '_> {
             }
         }
         if self.model.uses.locking && limit.is_some() {
+            // Each shard would lock rows that are not returned.
             return Err(Obstacle::new("FOR UPDATE or FOR SHARE with LIMIT over several shards"));
         }
         let grouped = is_grouped(self.select) || level.aggregates;
@@ -323,7 +337,7 @@ impl Shape<'_, '_> {
     }
 
     /// The columns that ORDER BY sorts by; what is no output column is added behind them.
-    fn order_keys(&mut self) -> Result<Vec<Sorted>, Obstacle> {
+    pub fn order_keys(&mut self) -> Result<Vec<Sorted>, Obstacle> {
         let mut keys = Vec::new();
         for item in self.order_items()?.to_vec() {
             if !self.columns.complete {

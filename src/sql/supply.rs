@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::ids::{DistributionId, QualifiedName};
+use crate::sql::claim::Claim;
 use crate::sql::keys::{KeyGroup, KeyName};
 use crate::sql::outcome::Finish;
 use crate::sql::pieces::Pieces;
@@ -56,6 +57,8 @@ pub enum SupplyRows {
     Pull(usize),
     /// Those of a query of the statement, which is asked once. It has the client's parameters under their own numbers.
     Query(Pieces),
+    /// Those of a query of the statement that locks its rows: as many as its LIMIT says, of these tables' shards.
+    Claim { claim: Arc<Claim>, groups: Vec<KeyGroup> },
 }
 
 /// Whose rows are changed.

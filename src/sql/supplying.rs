@@ -112,7 +112,10 @@ impl Supplying<'_> {
         let mut queries = HashMap::new();
         for (at, closed) in closed.iter().enumerate() {
             let name = if closed.source { SOURCE.to_owned() } else { format!("pgloom_query_{}", at + 1) };
-            let rows = SupplyRows::Query(self.ask_once(closed, at, &source, &mut pulls)?);
+            let rows = match self.claimed(closed, &source)? {
+                Some((claim, groups)) => SupplyRows::Claim { claim: Arc::new(claim), groups },
+                None => SupplyRows::Query(self.ask_once(closed, at, &source, &mut pulls)?),
+            };
             queries.insert(closed.ordinal, (name.clone(), closed.bytes.clone()));
             let place = if closed.source { place.take() } else { None };
             supplies.push(SupplyText { name, rows, place });

@@ -2,6 +2,7 @@
 
 mod copy;
 pub(crate) mod cursor;
+mod placement;
 mod prepared;
 mod set;
 mod set_config;
@@ -11,6 +12,7 @@ use crate::sql::positioned::position;
 use crate::sql::utility::cursor::Cursor;
 
 pub use cursor::{cut_name, fold_name};
+pub use placement::{PlacementCall, PlacementQuery, Verb, placement_bound, placement_call};
 pub use prepared::{Execution, execution, literal_arguments, prepared};
 pub use set::{plain_value, search_path_setting, search_path_value};
 pub use set_config::{ConfigCall, ConfigQuery, config_bound, config_calls, config_query, parse_bool};
@@ -33,6 +35,8 @@ pub enum StatementKind {
     Set(SetStatement),
     /// A query of nothing but `set_config` with literals, and the names of its columns: a SET that returns a row.
     SetConfig(Box<ConfigQuery>),
+    /// `SELECT pgloom.distribute(...)` and its like: changes where the rows of a table are.
+    Placement(Box<PlacementQuery>),
     /// `SHOW name` of a Postgres setting (any server answers, after the session's settings are applied).
     Show(Box<str>),
     /// `SHOW pgloom.name`: answered by the router.
@@ -256,9 +260,10 @@ pub fn classify(text: &str) -> StatementKind {
     cursor.take();
     let cursor = &mut cursor;
     match first.to_ascii_lowercase().as_str() {
-        "select" => match config_query(text) {
-            Some(query) => StatementKind::SetConfig(Box::new(query)),
-            None => StatementKind::Query,
+        "select" => match (config_query(text), placement::placement_query(text)) {
+            (Some(query), _) => StatementKind::SetConfig(Box::new(query)),
+            (None, Some(query)) => StatementKind::Placement(Box::new(query)),
+            (None, None) => StatementKind::Query,
         },
         "values" | "table" => StatementKind::Query,
         "with" => with(cursor),

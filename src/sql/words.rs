@@ -129,6 +129,13 @@ impl<'a> Words<'a> {
         found
     }
 
+    /// Goes past the operator, if it stands here.
+    pub fn take_operator(&mut self, operator: &str) -> bool {
+        let found = self.peek(0).is_some_and(|t| t.kind == TokenKind::Operator && text_of(self.text, t) == operator);
+        self.at += usize::from(found);
+        found
+    }
+
     /// Tokens that are left.
     pub fn len(&self) -> usize {
         self.tokens.len().saturating_sub(self.at)
@@ -165,12 +172,88 @@ impl<'a> Words<'a> {
             if depth == 0 && (token.is(b',') || token.is(b';') || keywords.iter().any(|keyword| self.is(0, keyword))) {
                 return;
             }
+            if token.is(b'(') || token.is(b'[') {
+                depth += 1;
+            } else if token.is(b')') || token.is(b']') {
+                depth = depth.saturating_sub(1);
+            }
+            self.at += 1;
+        }
+    }
+
+    /// Goes on to one of these keywords outside of parentheses, or to the end.
+    pub fn skip_to(&mut self, keywords: &[&str]) {
+        while !self.is_done() && !keywords.iter().any(|keyword| self.is(0, keyword)) {
+            self.skip_one();
+        }
+    }
+
+    /// Goes past one token, or past parentheses with all that is in them.
+    pub fn skip_one(&mut self) {
+        let mut depth = 0usize;
+        while let Some(token) = self.peek(0) {
             if token.is(b'(') {
                 depth += 1;
             } else if token.is(b')') {
                 depth = depth.saturating_sub(1);
             }
             self.at += 1;
+            if depth == 0 {
+                return;
+            }
+        }
+    }
+
+    /// What is left, cut at the commas outside of parentheses.
+    pub fn cut_at_commas(&self) -> Vec<Words<'a>> {
+        let mut rest = Words { text: self.text, tokens: self.tokens.clone(), at: self.at };
+        let mut parts = Vec::new();
+        loop {
+            let start = rest.at;
+            rest.skip_to_comma(&[]);
+            parts.push(rest.part(start..rest.at));
+            if !rest.take_punct(b',') {
+                return parts;
+            }
+        }
+    }
+
+    /// What stands in the parentheses that begin here, cut at its commas; goes past them. `None`: none begin here.
+    pub fn take_list(&mut self) -> Option<Vec<Words<'a>>> {
+        if !self.is_punct(b'(') {
+            return None;
+        }
+        let start = self.at + 1;
+        self.skip_one();
+        Some(self.part(start..self.at.saturating_sub(1).max(start)).cut_at_commas())
+    }
+
+    /// Some of the tokens, by themselves.
+    pub fn part(&self, range: Range<usize>) -> Words<'a> {
+        Words { text: self.text, tokens: self.tokens.get(range).unwrap_or_default().to_vec(), at: 0 }
+    }
+
+    /// The bytes of the tokens from this place on.
+    pub fn rest(&self) -> &'a str {
+        let end = self.tokens.last().map_or(0, |token| token.end);
+        self.text.get(self.position()..end).unwrap_or_default()
+    }
+
+    /// Where the tokens between two places stand in the text.
+    pub fn bytes_of(&self, range: Range<usize>) -> Range<usize> {
+        match self.tokens.get(range).unwrap_or_default() {
+            [first, .., last] => first.start..last.end,
+            [only] => only.start..only.end,
+            [] => 0..0,
+        }
+    }
+
+    /// The bytes of the tokens between two places.
+    pub fn text_of(&self, range: Range<usize>) -> &'a str {
+        match self.tokens.get(range).unwrap_or_default() {
+            [first, .., last] => self.text.get(first.start..last.end).unwrap_or_default(),
+            [only] => text_of(self.text, only),
+            [] => "",
         }
     }
 

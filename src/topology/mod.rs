@@ -4,19 +4,23 @@ pub mod distribution;
 pub mod error;
 pub mod key_order;
 pub mod ring;
+pub mod rules;
 pub mod schemas;
 pub mod shard_map;
 pub mod spec;
+pub mod uniques;
 mod validate;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::ids::{DistributionId, Epoch, QualifiedName, ShardId};
 pub use distribution::{Distribution, KeyRange, Unmapped};
 pub use error::{At, TopologyError, TopologyWarning};
+pub use rules::{Closed, StoredKind, StoredRule, StoredRules};
 pub use schemas::Schemas;
 pub use spec::TopologySpec;
+pub use uniques::UniqueRule;
 pub use validate::{Errors, Warnings};
 
 use crate::types::canonical::KeyValue;
@@ -30,6 +34,12 @@ pub struct Topology {
     pub home: ShardId,
     pub distributions: Vec<Distribution>,
     pub tables: HashMap<QualifiedName, TableRule>,
+    /// Those of `tables` whose rule was made in SQL.
+    pub from_sql: HashSet<QualifiedName>,
+    /// Tables of which nobody may say where their rows are: no statement touches them.
+    pub closed: HashMap<QualifiedName, Closed>,
+    /// Columns that are unique over all shards: a registry tells where a row with given values of them is.
+    pub uniques: Vec<Arc<UniqueRule>>,
 }
 
 /// A Postgres primary with its replicas.
@@ -84,7 +94,7 @@ impl Topology {
 
     /// Whether everything lies on the home shard.
     pub fn is_all_home(&self) -> bool {
-        self.tables.is_empty() && !self.places_schemas()
+        self.tables.is_empty() && self.closed.is_empty() && !self.places_schemas()
     }
 
     pub fn distribution(&self, id: DistributionId) -> &Distribution {

@@ -38,7 +38,16 @@ impl TopologySpec {
         if !work.errors.is_empty() {
             return Err(work.errors);
         }
-        let topology = Topology { epoch: self.epoch, shards: self.shards.clone(), home, distributions, tables };
+        let topology = Topology {
+            epoch: self.epoch,
+            shards: self.shards.clone(),
+            home,
+            distributions,
+            tables,
+            from_sql: HashSet::new(),
+            closed: HashMap::new(),
+            uniques: Vec::new(),
+        };
         Ok((topology, work.warnings))
     }
 }

@@ -188,6 +188,28 @@ SELECT id FROM tenants WHERE name = 'Acme' OR name LIKE '%ë%' ORDER BY id
 
 SELECT id FROM ONLY tenants ORDER BY id LIMIT 2
 
+-- forms: simple, text, binary
 SELECT id FROM tenants ORDER BY id FOR UPDATE
 
 SELECT id FROM tenants WHERE id = 5 FOR UPDATE NOWAIT
+
+-- forms: simple, text, binary
+SELECT id, name FROM tenants ORDER BY id DESC FOR NO KEY UPDATE
+
+-- forms: simple, text, binary
+SELECT tenant_id, id FROM orders ORDER BY tenant_id, id LIMIT 7 FOR UPDATE SKIP LOCKED
+
+-- forms: simple, text, binary
+SELECT o.*, o.id + 1 AS next FROM orders o WHERE o.id > 3 ORDER BY next DESC, tenant_id FOR SHARE OF o NOWAIT LIMIT 5 OFFSET 2
+
+-- params: 4, 6
+-- types: int4, int8
+-- forms: simple, text, binary
+SELECT id, name FROM tenants WHERE id > $1 ORDER BY name COLLATE "C" DESC, id LIMIT $2 FOR NO KEY UPDATE
+
+-- forms: simple, text, binary
+SELECT t.id, c.id FROM tenants t JOIN customers c ON c.tenant_id = t.id ORDER BY t.id, c.id FOR UPDATE OF t, c SKIP LOCKED
+
+SELECT id FROM tenants ORDER BY id LIMIT 0 FOR UPDATE
+
+SELECT id FROM tenants WHERE id < 0 ORDER BY id LIMIT 3 FOR UPDATE

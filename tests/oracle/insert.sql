@@ -112,3 +112,9 @@ INSERT INTO accounts (tenant_id, id, owner) VALUES (11, 6001, 'a'), (12, 6001, '
 
 INSERT INTO accounts (tenant_id, id, note) VALUES (1, 7001, 'line
 break; -- not a comment'), (2, 7002, '/* nor this */') ON CONFLICT DO NOTHING
+
+INSERT INTO accounts AS a (tenant_id, id, owner) SELECT 4, 3001, 'again' ON CONFLICT (tenant_id, id) DO UPDATE SET note = excluded.owner || a.id RETURNING *
+
+-- params: 4, 3001
+-- types: int4, int4
+INSERT INTO accounts (tenant_id, id) SELECT $1, $2 ON CONFLICT DO NOTHING RETURNING id

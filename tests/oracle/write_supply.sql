@@ -281,3 +281,13 @@ DELETE FROM words WHERE n <> ALL (SELECT id FROM accounts) IS NULL;
 DELETE FROM words WHERE ROW (n, 1) < ROW ((SELECT min(id) + 3 FROM accounts), 2);
 DELETE FROM words WHERE CASE WHEN n > 10 THEN EXISTS (SELECT FROM accounts WHERE id = n) ELSE false END;
 SELECT word, n FROM words ORDER BY word;
+
+-- What a query locks first is what is changed.
+-- script
+UPDATE accounts SET hits = hits + 1 WHERE (tenant_id, id) IN (SELECT tenant_id, id FROM accounts ORDER BY id DESC, tenant_id LIMIT 5 OFFSET 2 FOR UPDATE SKIP LOCKED);
+SELECT tenant_id, id, hits FROM accounts ORDER BY id DESC, tenant_id LIMIT 9;
+BEGIN;
+UPDATE accounts SET note = 'taken' WHERE id = (SELECT id FROM accounts WHERE amount > 5 ORDER BY amount, id, tenant_id FOR NO KEY UPDATE LIMIT 1) RETURNING id;
+DELETE FROM words WHERE word IN (SELECT w.word FROM words w WHERE w.n > 2 ORDER BY w.n, w.word COLLATE "C" LIMIT 3 FOR UPDATE OF w NOWAIT);
+SELECT count(*) FROM words;
+COMMIT;

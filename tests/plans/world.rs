@@ -11,7 +11,7 @@ use pgloom::plan::{self, Inputs, Parameters, Plan, View};
 use pgloom::sql::template::{self, Scan};
 use pgloom::sql::{Analysis, Change, NameScope, analyze::analyze};
 use pgloom::topology::spec::{DistributionSpec, MethodSpec, RangeSpec, RingSpec, RuleSpec, TableSpec, ValueSpec};
-use pgloom::topology::{Role, Server, Shard, Topology, TopologySpec};
+use pgloom::topology::{Role, Server, Shard, Topology, TopologySpec, UniqueRule};
 use pgloom::types::{Collation, Format, KeyType, oid};
 
 /// Catalog and topology of one moment, and a search path.
@@ -103,6 +103,25 @@ impl World {
         world
     }
 
+    /// The same, and values that are unique over all shards: customers (name), orders (code, qty), orders (tag), customers (email), whose
+    /// collation is nondeterministic.
+    pub fn with_uniques() -> Self {
+        let mut world = Self::new();
+        for (table, columns) in [
+            ("customers", &["name"][..]),
+            ("orders", &["code", "qty"]),
+            ("orders", &["tag"]),
+            ("customers", &["email"]),
+        ] {
+            world.topology.uniques.push(Arc::new(UniqueRule {
+                table: QualifiedName::new("public", table),
+                columns: columns.iter().map(|column| (*column).into()).collect(),
+                name: "unique".into(),
+            }));
+        }
+        world
+    }
+
     fn fill(&mut self) {
         self.table(
             "orders",
@@ -136,7 +155,7 @@ impl World {
         let part = self.table("orders_2024", "tenant_id int8!, id int8!, customer_id int8", &[]);
         let name = QualifiedName::new("public", part);
         let mut table = (*self.catalog.tables[&name]).clone();
-        table.parent = Some(QualifiedName::new("public", "orders"));
+        table.parents = vec![QualifiedName::new("public", "orders")];
         self.catalog.tables.insert(name, Arc::new(table));
         let orders = self.catalog.tables.get_mut(&QualifiedName::new("public", "orders")).map(Arc::make_mut);
         orders.expect("orders was made").kind = RelationKind::PartitionedTable;
@@ -164,8 +183,10 @@ impl World {
             unique_keys,
             definition: None,
             has_triggers: false,
+            trigger_code: Vec::new(),
             referenced: name == "customers",
-            parent: None,
+            parents: Vec::new(),
+            owner: None,
         };
         self.catalog.tables.insert(name_of, Arc::new(table));
         name
@@ -189,6 +210,7 @@ impl World {
             search_path: &self.search_path,
             standard_strings: self.standard_strings,
             fingerprint: 1,
+            unknown: None,
         }
     }
 

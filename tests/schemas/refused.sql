@@ -29,8 +29,6 @@ CREATE TABLE public.bad (id int REFERENCES tenant_1.accounts)
 
 SELECT a.id INTO tenant_1.bad FROM tenant_2.accounts a
 
-DROP TABLE tenant_1.accounts, events
-
 DO $$ BEGIN DELETE FROM tenant_1.orders; DELETE FROM tenant_2.orders; END $$
 
 SELECT nextval('tenant_1.orders_id_seq'), id FROM tenant_2.accounts

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::cluster::{as_postgres, free_port, postgres_bin};
+use super::cluster::{as_postgres, data_root, free_port, postgres_bin};
 use super::raw::Raw;
 
 /// Stopped and removed with the value. Superuser `postgres`, trust on 127.0.0.1.
@@ -24,7 +24,8 @@ impl Lone {
     /// With these options of initdb.
     pub fn create_with(options: &[&str]) -> Self {
         let port = free_port();
-        let lone = Self { port, dir: PathBuf::from(format!("/tmp/pgloom-lone-{}-{port}", std::process::id())) };
+        let lone =
+            Self { port, dir: PathBuf::from(format!("{}/pgloom-lone-{}-{port}", data_root(), std::process::id())) };
         let mut initdb = as_postgres(postgres_bin().join("initdb"));
         initdb.arg("-D").arg(&lone.dir).args(["-U", "postgres", "-N", "-E", "UTF8", "--auth=trust"]);
         initdb.args(options);
@@ -69,31 +70,41 @@ impl Lone {
     }
 
     /// The postmaster first: it starts no more children then.
-    fn signal(&self, signal: Signal) {
+    fn signal(&self, signal: Signal) -> Vec<String> {
         let pid = fs::read_to_string(self.dir.join("postmaster.pid")).unwrap_or_default();
-        let Some(pid) = pid.lines().next() else { return };
-        let send = |pid: &str| {
-            if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
-                let _ = kill_process(pid, signal);
-            }
-        };
-        send(pid);
+        let Some(pid) = pid.lines().next() else { return Vec::new() };
+        send(pid, signal);
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        children.split_whitespace().for_each(send);
+        let all = std::iter::once(pid).chain(children.split_whitespace());
+        all.clone().skip(1).for_each(|child| send(child, signal));
+        all.map(str::to_owned).collect()
     }
 
     /// As a machine that loses its power: no process of it says good-bye.
     pub fn kill(&self) {
-        // Its children would end by themselves when the postmaster is gone; the waiting ones at once.
-        self.signal(Signal::KILL);
+        // Stopped first: the children of a postmaster that is gone cannot be found any more.
+        let all = self.signal(Signal::STOP);
+        all.iter().for_each(|pid| send(pid, Signal::KILL));
         // Until the last one is gone the shared memory is in use, and no other postmaster starts.
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        let runs = |pid: &String| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.rsplit(") ").next().is_some_and(|state| !state.is_empty() && !state.starts_with(['Z', 'X']))
+        };
+        while all.iter().any(runs) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
         // Where nobody reaps orphans, the number of a dead postmaster still counts as one that runs.
         let _ = fs::remove_file(self.dir.join("postmaster.pid"));
     }
 
     pub fn connect(&self, database: &str) -> Raw {
         Raw::connect(self.port, "postgres", database).unwrap()
+    }
+}
+
+fn send(pid: &str, signal: Signal) {
+    if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
     }
 }
 

@@ -3,11 +3,11 @@
 use crate::fault::Fault;
 use crate::ids::QualifiedName;
 use crate::sql::Change;
-use crate::sql::constraints;
 use crate::sql::ddl::places::{Belongs, Kind, Members, Name, Where, existing};
 use crate::sql::ddl::{Definition, concurrent, unsupported};
 use crate::sql::names::{Place, Relation, resolve};
 use crate::sql::outcome::OneByOne;
+use crate::sql::words::Words;
 
 impl Definition<'_, '_> {
     pub(super) fn alter(&mut self) -> Result<Belongs, Fault> {
@@ -42,6 +42,12 @@ impl Definition<'_, '_> {
                 false => self.list(Kind::Schema, &["grant", "revoke", "for"], "ALTER DEFAULT PRIVILEGES"),
             };
         }
+        if self.words.is(0, "large") {
+            return Ok(self.home());
+        }
+        if self.words.take("statistics") {
+            return self.of_kind(Kind::Statistics);
+        }
         if self.take_object() {
             self.words.take_all(&["if", "exists"]);
             let Some(name) = self.words.name() else { return self.unknown() };
@@ -52,36 +58,12 @@ impl Definition<'_, '_> {
         self.everywhere()
     }
 
-    fn alter_table(&mut self) -> Result<Belongs, Fault> {
-        self.words.take_all(&["if", "exists"]);
-        if self.words.is(0, "all") {
-            return self.unknown();
-        }
-        self.words.take("only");
-        let start = self.words.at;
-        let Some(name) = self.words.name() else { return self.unknown() };
-        let relation = resolve(&self.of.scope, name.0.as_deref(), &name.1);
-        if relation.is_distributed() {
-            if self.words.has("concurrently") {
-                return Err(concurrent());
-            }
-            constraints::check_alter(&self.of.scope, self.text, self.words, &relation)?;
-            return Ok(Belongs::EVERYWHERE);
-        }
-        self.words.at = start;
-        let belongs = self.alter_relation(Kind::Relation)?;
-        if let Belongs::To(Where::One(place)) = &belongs {
-            self.of.check_alone(place)?;
-        }
-        self.check_references()?;
-        Ok(belongs)
-    }
-
     /// What can be renamed, and put into another schema.
-    fn alter_relation(&mut self, kind: Kind) -> Result<Belongs, Fault> {
+    pub(super) fn alter_relation(&mut self, kind: Kind) -> Result<Belongs, Fault> {
         self.words.take_all(&["if", "exists"]);
         let Some(name) = self.words.name() else { return self.unknown() };
         let lies = existing(&self.of.scope, kind, &name)?;
+        self.check_new_name(&name)?;
         self.renamed(&name);
         self.check_stays(&lies)?;
         Ok(Belongs::To(lies))
@@ -102,7 +84,7 @@ impl Definition<'_, '_> {
     }
 
     /// A relation's own schema and name.
-    fn full_name(&self, (schema, name): &Name) -> Option<QualifiedName> {
+    pub(super) fn full_name(&self, (schema, name): &Name) -> Option<QualifiedName> {
         if let Some(schema) = schema {
             return Some(QualifiedName::new(schema.as_str(), name.as_str()));
         }
@@ -117,7 +99,7 @@ impl Definition<'_, '_> {
     }
 
     /// SET SCHEMA must not take a thing to another shard.
-    fn check_stays(&self, lies: &Where) -> Result<(), Fault> {
+    pub(super) fn check_stays(&self, lies: &Where) -> Result<(), Fault> {
         let words = &self.words;
         let Some(at) = (0..words.len()).find(|at| words.is(*at, "set") && words.is(at + 1, "schema")) else {
             return Ok(());
@@ -140,7 +122,7 @@ impl Definition<'_, '_> {
     }
 
     /// CREATE SEQUENCE makes one on every shard, but only the home shard's gives out values; one of a placed schema is alone.
-    fn alter_sequence(&mut self) -> Result<Belongs, Fault> {
+    pub(super) fn alter_sequence(&mut self) -> Result<Belongs, Fault> {
         self.words.take_all(&["if", "exists"]);
         let Some(name) = self.words.name() else { return self.unknown() };
         if let Where::One(place) = existing(&self.of.scope, Kind::Sequence, &name)? {
@@ -176,6 +158,13 @@ impl Definition<'_, '_> {
             return Ok(Belongs::To(place.map_or(Where::Everywhere, Where::One)));
         }
         let Some((_, new)) = self.words.name() else { return self.unknown() };
+        let ruled = |schema: &str| self.of.scope.topology.tables.keys().find(|table| *table.schema == *schema);
+        if let Some(table) = ruled(&old).or_else(|| ruled(&new)) {
+            return Err(unsupported(
+                format!("renaming schema \"{old}\" to \"{new}\""),
+                format!("the configuration knows table {table} by the schema's name"),
+            ));
+        }
         let target = self.of.scope.place_of_schema(&new);
         let shard = |place: &Option<Place>| place.as_ref().map(|place| place.shard);
         if shard(&place) != shard(&target) {
@@ -215,17 +204,41 @@ impl Definition<'_, '_> {
             }
             return self.drop_list(Kind::Index, &ENDS, "DROP INDEX");
         }
+        if self.words.take("sequence") {
+            let belongs = self.drop_list(Kind::Sequence, &ENDS, "DROP SEQUENCE")?;
+            return Ok(self.if_there(belongs, "sequence"));
+        }
         for (word, kind, what) in
-            [("sequence", Kind::Sequence, "DROP SEQUENCE"), ("schema", Kind::Schema, "DROP SCHEMA")]
+            [("statistics", Kind::Statistics, "DROP STATISTICS"), ("schema", Kind::Schema, "DROP SCHEMA")]
         {
             if self.words.take(word) {
                 return self.drop_list(kind, &ENDS, what);
             }
         }
+        let start = self.words.at;
         if self.take_object() {
-            return self.drop_list(Kind::Object, &ENDS, "DROP");
+            let kind = self.words.text_of(start..self.words.at);
+            let belongs = self.drop_list(Kind::Object, &ENDS, "DROP")?;
+            return Ok(self.if_there(belongs, kind));
         }
         self.everywhere()
+    }
+
+    /// What the home shard alone has, from a time before the router, is dropped there: the others need not have it.
+    fn if_there(&self, belongs: Belongs, kind: &str) -> Belongs {
+        let topology = self.of.scope.topology;
+        let Some(names) = behind_kind(self.text, kind, self.of.scope.standard_strings) else {
+            return belongs;
+        };
+        if belongs != Belongs::EVERYWHERE || topology.shards.len() < 2 {
+            return belongs;
+        }
+        let (before, after) = self.text.split_at(names);
+        let part = |shard| match shard == topology.home {
+            true => (shard, self.text.to_owned()),
+            false => (shard, format!("{before} IF EXISTS {after}")),
+        };
+        Belongs::Each(topology.all_shards().iter().map(part).collect())
     }
 
     fn drop_list(&mut self, kind: Kind, ends: &[&str], what: &str) -> Result<Belongs, Fault> {
@@ -239,10 +252,10 @@ impl Definition<'_, '_> {
                         self.change(Change::Dropped(name));
                     }
                 }
-                Kind::Index | Kind::Object => {}
+                Kind::Index | Kind::Statistics | Kind::Object => {}
             }
         }
-        members.belong(what, self.text)
+        members.belong(&self.of.scope, what, self.text)
     }
 
     fn drop_index_concurrently(&mut self) -> Result<Belongs, Fault> {
@@ -253,7 +266,18 @@ impl Definition<'_, '_> {
                 ..OneByOne::again("DROP INDEX CONCURRENTLY")
             })),
             Belongs::To(Where::One(place)) => Ok(Belongs::to(place)),
-            Belongs::Parts(_) | Belongs::OneByOne(_) => Err(concurrent()),
+            Belongs::Parts(_) | Belongs::Each(_) | Belongs::CreateAs(_) | Belongs::Stamp(_) | Belongs::OneByOne(_) => {
+                Err(concurrent())
+            }
         }
     }
+}
+
+/// Where the names of a DROP begin, behind the word or words for their kind; `None`: IF EXISTS stands there.
+fn behind_kind(text: &str, kind: &str, standard_strings: bool) -> Option<usize> {
+    let mut words = Words::new(text, standard_strings)?;
+    words.take("drop");
+    let kinds = Words::new(kind, true)?.len();
+    words.at += kinds;
+    (!words.is(0, "if")).then(|| words.position())
 }

@@ -4,10 +4,15 @@ use crate::fault::Fault;
 use crate::ids::QualifiedName;
 use crate::sql::Change;
 use crate::sql::constraints;
+use crate::sql::create_as::CreateAs;
+use crate::sql::ddl::elements::{elements, index_column};
 use crate::sql::ddl::places::{Belongs, Kind, Name, Where, new_object, relation};
 use crate::sql::ddl::{Definition, unsupported};
+use crate::sql::families::lie_alike;
+use crate::sql::homeward::names_home;
 use crate::sql::names::{Place, Relation, creation_schema, resolve};
 use crate::sql::outcome::{OneByOne, Outcome};
+use crate::sql::parse;
 
 impl Definition<'_, '_> {
     pub(super) fn create(&mut self) -> Result<Belongs, Fault> {
@@ -23,17 +28,22 @@ impl Definition<'_, '_> {
         }
         self.words.take("recursive");
         if self.words.take("view") {
+            self.check_unruled()?;
             return self.create_view();
         }
         if self.words.take_all(&["materialized", "view"]) {
+            self.check_unruled()?;
             return self.create_materialized();
         }
         self.words.take("constraint");
-        if self.words.take("trigger") || self.words.take("policy") {
+        if self.words.take("trigger") {
+            return self.create_trigger();
+        }
+        if self.words.take("policy") {
             return self.on_table();
         }
         if self.words.is(0, "rule") {
-            return self.unknown();
+            return self.create_rule();
         }
         if self.words.take("statistics") {
             return match self.of.distributed_name(false).is_some() {
@@ -45,7 +55,17 @@ impl Definition<'_, '_> {
             if !self.words.take("table") {
                 return Ok(Belongs::EVERYWHERE);
             }
+            self.check_unruled()?;
             self.words.take_all(&["if", "not", "exists"]);
+            let after = self.words.at;
+            self.words.name();
+            if let Some((_, parent)) = self.parents().into_iter().find(|(parent, _)| parent.is_distributed()) {
+                return Err(unsupported(
+                    format!("a foreign table as a partition or child of distributed table \"{parent}\""),
+                    "every shard would read the same rows of another server",
+                ));
+            }
+            self.words.at = after;
             return match self.words.name() {
                 Some(name) => self.made(&name).map(Belongs::to),
                 None => self.unknown(),
@@ -55,9 +75,19 @@ impl Definition<'_, '_> {
             return self.create_schema();
         }
         if self.words.take("sequence") {
+            self.check_unruled()?;
             self.words.take_all(&["if", "not", "exists"]);
             let Some(name) = self.words.name() else { return self.unknown() };
             let place = self.made(&name)?;
+            self.words.skip_to(&["owned"]);
+            // One that belongs to a column goes with its table.
+            if self.words.take_all(&["owned", "by"])
+                && let Some(parts) = self.words.parts()
+                && let [.., table, _] = &parts[..]
+            {
+                let schema = parts.len().checked_sub(3).and_then(|at| parts.get(at)).cloned();
+                return self.named(Kind::Relation, "CREATE SEQUENCE", &(schema, table.clone()));
+            }
             return Ok(if place.schema.is_some() { Belongs::to(place) } else { Belongs::EVERYWHERE });
         }
         if self.words.take("extension") {
@@ -97,44 +127,112 @@ impl Definition<'_, '_> {
 
     fn create_table(&mut self) -> Result<Belongs, Fault> {
         let Some(name) = self.words.name() else { return self.unknown() };
-        let relation = self.created(&name);
+        let created = self.created(&name);
         let after = self.words.at;
-        let parent = self.parent();
+        let parents = self.parents();
         self.words.at = after;
         let place = self.made(&name)?;
-        if place.schema.is_some() {
-            if parent.is_some() {
-                return Err(unsupported(
-                    format!(
-                        "a partition or child of a distributed table in schema \"{}\"",
-                        place.schema.unwrap_or_default()
-                    ),
-                    "the schema lies whole on one shard, and the distributed table does not",
-                ));
-            }
-            self.check_source(&place, &name.1)?;
-            self.of.check_alone(&place)?;
-            self.check_references()?;
-            return Ok(Belongs::to(place));
-        }
-        let relation = match parent {
-            Some(parent) if !relation.is_distributed() => parent,
-            _ => relation,
+        let relation = match parents.iter().find(|(parent, _)| parent.is_distributed()) {
+            Some((parent, _)) if !created.is_distributed() => self.like(parent, &name),
+            _ => created,
         };
-        if !relation.is_distributed() {
-            self.check_source(&place, &name.1)?;
-            self.of.check_alone(&place)?;
-            self.check_references()?;
-            return Ok(Belongs::to(place));
-        }
-        if self.words.has("select") || self.words.has("execute") {
+        if relation.is_distributed() && place.schema.is_some() {
             return Err(unsupported(
-                format!("CREATE TABLE AS for distributed table \"{}\"", name.1),
-                "its rows would have to be spread over the shards",
+                format!("a distributed table in schema \"{}\"", place.schema.unwrap_or_default()),
+                "the schema lies whole on one shard, and the distributed table does not",
             ));
         }
-        constraints::check_table(&self.of.scope, self.text, &relation)?;
+        self.check_parents(&relation, &name.1, &parents)?;
+        if !relation.is_distributed() {
+            if let Err(fault) = self.check_source(&place, &name.1) {
+                return match place.is_home(&self.of.scope) && self.is_query() && self.of.is_known_at_home() {
+                    true => self.create_as(&name, false),
+                    false => Err(fault),
+                };
+            }
+            self.of.check_alone(&place)?;
+            self.check_references()?;
+            return Ok(Belongs::to(place));
+        }
+        if self.is_query() {
+            if !self.of.is_known_at_home() {
+                return Err(unknown_at_home(&name.1));
+            }
+            return self.create_as(&name, true);
+        }
+        self.check_elements(&relation, &name.1)?;
         Ok(Belongs::EVERYWHERE)
+    }
+
+    /// CREATE TABLE AS: outside of parentheses the word stands in no other form.
+    fn is_query(&self) -> bool {
+        let mut words = self.words.part(self.words.at..self.words.at + self.words.len());
+        words.skip_to(&["as"]);
+        !words.is_done()
+    }
+
+    /// The words stand behind the name.
+    fn create_as(&mut self, (schema, name): &Name, distributed: bool) -> Result<Belongs, Fault> {
+        let schema = schema.as_deref().or_else(|| creation_schema(&self.of.scope)).unwrap_or("public");
+        let table = QualifiedName::new(schema, name.as_str());
+        match CreateAs::read(self.text, self.words, table, distributed) {
+            Some(create) => Ok(Belongs::CreateAs(create)),
+            None => self.unknown(),
+        }
+    }
+
+    /// A table of this name that lies as its parent does.
+    fn like(&self, parent: &Relation, (schema, name): &Name) -> Relation {
+        let schema = schema.as_deref().or_else(|| creation_schema(&self.of.scope)).unwrap_or("public");
+        let name = QualifiedName::new(schema, name.as_str());
+        match parent {
+            Relation::Sharded { distribution, key, .. } => {
+                Relation::Sharded { name, table: None, distribution: *distribution, key: key.clone() }
+            }
+            Relation::Reference { .. } => Relation::Reference { name, table: None },
+            Relation::View { .. } | Relation::Unsharded { .. } | Relation::System => parent.clone(),
+        }
+    }
+
+    /// The tables that a new one is a partition or child of. The words stand behind its name.
+    fn parents(&mut self) -> Vec<(Relation, String)> {
+        let mut names = Vec::new();
+        if self.words.take_all(&["partition", "of"]) {
+            names.extend(self.words.name());
+        } else {
+            self.words.skip_to(&["inherits"]);
+            self.words.take("inherits");
+            names.extend(self.words.take_list().into_iter().flatten().filter_map(|mut words| words.name()));
+        }
+        let scope = &self.of.scope;
+        names.into_iter().map(|(schema, name)| (resolve(scope, schema.as_deref(), &name), name)).collect()
+    }
+
+    /// What holds rows of another table lies as that one does.
+    fn check_parents(&self, relation: &Relation, name: &str, parents: &[(Relation, String)]) -> Result<(), Fault> {
+        let known = |parent: &Relation| !matches!(parent, Relation::Unsharded { table: None, .. });
+        let other = parents.iter().find(|(parent, _)| known(parent) && !lie_alike(relation, parent));
+        let Some((_, parent)) = other else { return Ok(()) };
+        let kind = if self.words.is(0, "partition") { "partition" } else { "child" };
+        Err(unsupported(
+            format!("table \"{name}\" as a {kind} of table \"{parent}\""),
+            "its rows would lie otherwise than those of the other table",
+        )
+        .hint("Let the configuration say the same of both."))
+    }
+
+    /// The columns and constraints of a distributed table; the words stand behind its name.
+    fn check_elements(&mut self, relation: &Relation, name: &str) -> Result<(), Fault> {
+        let partition = self.words.take_all(&["partition", "of"]);
+        let typed = !partition && self.words.take("of");
+        if partition || typed {
+            self.words.name();
+        }
+        let list = self.words.take_list().unwrap_or_default();
+        let list: Vec<_> = list.into_iter().filter(|words| !words.is_done()).collect();
+        let elements = elements(list).ok_or_else(|| constraints::unreadable(name))?;
+        let whole = !partition && !typed && !self.words.has("inherits");
+        constraints::check_elements(&self.of.scope, relation, &elements, whole)
     }
 
     /// CREATE TABLE AS: the rows must be where the table will be.
@@ -175,6 +273,9 @@ impl Definition<'_, '_> {
             Outcome::Refuse(fault) => return Err(fault),
             Outcome::Broadcast(_)
             | Outcome::Parts(..)
+            | Outcome::Each(..)
+            | Outcome::CreateAs(_)
+            | Outcome::Stamp(_)
             | Outcome::CopyIn(_)
             | Outcome::Routed(_)
             | Outcome::Draw(_)
@@ -215,20 +316,59 @@ impl Definition<'_, '_> {
         Ok(())
     }
 
-    /// The distributed table that a new one is a partition or child of.
-    fn parent(&mut self) -> Option<Relation> {
-        let of = if self.words.take_all(&["partition", "of"]) {
-            self.words.name()
-        } else {
-            while !self.words.is_done() && !self.words.is(0, "inherits") {
-                self.words.at += 1;
+    /// What the configuration says is a distributed table must be one.
+    fn check_unruled(&self) -> Result<(), Fault> {
+        let mut words = self.words.part(self.words.at..self.words.at + self.words.len());
+        words.take_all(&["if", "not", "exists"]);
+        let Some(name) = words.name() else { return Ok(()) };
+        match self.created(&name) {
+            Relation::Sharded { name, .. } | Relation::Reference { name, .. }
+                if self.of.scope.topology.rule(&name).is_some() =>
+            {
+                Err(unsupported(
+                    format!("something of the name {name} that is no table"),
+                    "the configuration places a table of this name",
+                ))
             }
-            self.words.take("inherits");
-            self.words.take_punct(b'(');
-            self.words.name()
-        };
-        let (schema, name) = of?;
-        Some(resolve(&self.of.scope, schema.as_deref(), &name)).filter(Relation::is_distributed)
+            Relation::Sharded { .. }
+            | Relation::Reference { .. }
+            | Relation::View { .. }
+            | Relation::Unsharded { .. }
+            | Relation::System => Ok(()),
+        }
+    }
+
+    /// A trigger for each statement would fire on each shard that the statement reaches.
+    fn create_trigger(&mut self) -> Result<Belongs, Fault> {
+        let each_row = (0..self.words.len()).any(|at| {
+            self.words.is(at, "for")
+                && (self.words.is(at + 1, "row") || self.words.is(at + 1, "each") && self.words.is(at + 2, "row"))
+        });
+        let belongs = self.on_table()?;
+        if each_row || belongs != Belongs::EVERYWHERE || self.of.scope.topology.shards.len() < 2 {
+            return Ok(belongs);
+        }
+        Err(unsupported(
+            "a trigger FOR EACH STATEMENT on a distributed table",
+            "it would fire once on each shard that the statement reaches",
+        )
+        .hint("Write FOR EACH ROW."))
+    }
+
+    /// The commands of a rule would run on each shard, beside its part of the rows.
+    fn create_rule(&mut self) -> Result<Belongs, Fault> {
+        let start = self.words.at;
+        self.words.skip_to(&["to"]);
+        let belongs = self.on_table()?;
+        self.words.at = start;
+        if belongs != Belongs::EVERYWHERE {
+            return self.unknown();
+        }
+        Err(unsupported(
+            "a rule on a distributed table",
+            "each shard would rewrite its part of a statement for itself, and the router would not know what it writes then",
+        )
+        .hint("Use a trigger FOR EACH ROW."))
     }
 
     /// A view is where the tables are that it reads.
@@ -241,18 +381,25 @@ impl Definition<'_, '_> {
             return Ok(Belongs::to(place));
         }
         self.of.check_alone(&place)?;
-        Ok(if self.of.distributed_name(false).is_some() { Belongs::EVERYWHERE } else { Belongs::to(place) })
+        // What reads a table of the home shard can be there alone; the router puts its definition in its place.
+        self.words.skip_to(&["as"]);
+        self.words.take("as");
+        let query = parse(self.words.rest()).or_else(|| parse(self.text));
+        let at_home = query.is_some_and(|query| names_home(&self.of.scope, &query));
+        Ok(if self.of.distributed_name(false).is_some() && !at_home { Belongs::EVERYWHERE } else { Belongs::to(place) })
     }
 
     fn create_materialized(&mut self) -> Result<Belongs, Fault> {
         self.words.take_all(&["if", "not", "exists"]);
         let Some(name) = self.words.name() else { return self.unknown() };
         let place = self.made(&name)?;
-        let named = if place.schema.is_some() { self.of.sharded_name() } else { self.of.distributed_name(false) };
-        if let Some(name) = named {
+        if let Some(name) = self.of.sharded_name() {
             return Err(unsupported(
-                "a materialized view of distributed tables",
-                format!("\"{name}\" is sharded or a reference table"),
+                "a materialized view of sharded tables",
+                format!("\"{name}\" is sharded, and REFRESH would have to run the query over all shards"),
+            )
+            .hint(
+                "CREATE TABLE ... AS puts such rows together once; fill it anew by TRUNCATE and INSERT ... SELECT.",
             ));
         }
         self.of.check_alone(&place)?;
@@ -291,7 +438,8 @@ impl Definition<'_, '_> {
             if self.words.take("using") {
                 self.words.name();
             }
-            let columns = self.words.name_list().unwrap_or_default();
+            let columns = self.words.take_list().unwrap_or_default();
+            let columns: Vec<String> = columns.iter().filter_map(index_column).collect();
             constraints::check_unique(name, key, &columns, "a unique index")?;
         }
         if !concurrently {
@@ -302,6 +450,7 @@ impl Definition<'_, '_> {
         Ok(Belongs::OneByOne(OneByOne {
             command: "CREATE INDEX CONCURRENTLY".into(),
             index,
+            detached: None,
             remedy: "DROP INDEX CONCURRENTLY IF EXISTS removes it from every shard, also where it is not valid; then run the command again.",
         }))
     }
@@ -325,6 +474,16 @@ impl Definition<'_, '_> {
             name = name.or(role);
         }
         let Some((_, schema)) = name else { return self.unknown() };
+        if self.words.has("create")
+            && !self.of.scope.topology.is_all_home()
+            && self.of.scope.place_of_schema(&schema).is_none()
+        {
+            return Err(unsupported(
+                "CREATE SCHEMA with the definitions of what is in it",
+                "the schema is made on every shard, but not everything in it belongs on every shard",
+            )
+            .hint("Create the schema, and then what is in it one by one."));
+        }
         self.change(Change::SchemaMade(schema.as_str().into()));
         let place = self.of.scope.place_of(&schema);
         while !self.words.is_done() {
@@ -371,4 +530,13 @@ impl Definition<'_, '_> {
         self.words.take_all(&["if", "exists"]);
         self.one(kind, "ALTER")
     }
+}
+
+/// A distributed table is made where everything can be read.
+pub(crate) fn unknown_at_home(table: &str) -> Fault {
+    unsupported(
+        format!("making distributed table \"{table}\" of what lies in a placed schema"),
+        "the home shard, which makes the table by the query, does not have it",
+    )
+    .hint("Create the table with its columns, and fill it by INSERT ... SELECT.")
 }

@@ -1,14 +1,18 @@
 //! Where what a definition names lies, and lists of names cut by shard.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::fault::Fault;
 use crate::ids::{QualifiedName, ShardId};
 use crate::sql::NameScope;
+use crate::sql::create_as::CreateAs;
 use crate::sql::ddl::unsupported;
 use crate::sql::functions::placed_with;
+use crate::sql::homeward::is_at_home;
 use crate::sql::names::{Place, Relation, creation_schema, distributed_names, resolve};
 use crate::sql::outcome::OneByOne;
+use crate::sql::stamp::Stamped;
 use crate::sql::words::Words;
 
 /// A name with its schema, where it has one.
@@ -27,6 +31,12 @@ pub(crate) enum Belongs {
     To(Where),
     /// Each of these shards gets a text of its own.
     Parts(Vec<(ShardId, String)>),
+    /// Each of these shards gets a text of its own, to one effect.
+    Each(Vec<(ShardId, String)>),
+    /// A table made of rows that lie elsewhere.
+    CreateAs(CreateAs),
+    /// Everywhere, with values of the clock.
+    Stamp(Stamped),
     /// Everywhere, but not in a transaction.
     OneByOne(OneByOne),
 }
@@ -46,6 +56,7 @@ pub(crate) enum Kind {
     Relation,
     Sequence,
     Index,
+    Statistics,
     Schema,
     /// Functions, types, collations and the like: every shard has those of schemas that are not placed.
     Object,
@@ -58,10 +69,16 @@ pub(crate) fn existing(scope: &NameScope<'_>, kind: Kind, (schema, name): &Name)
         Kind::Relation => relation(scope, resolve(scope, schema, name)),
         Kind::Sequence => match resolve(scope, schema, name) {
             Relation::Unsharded { place, .. } if place.schema.is_some() => Where::One(place),
+            // That of a column is where its table is.
+            Relation::Unsharded { table: Some(table), .. } if table.owner.is_some() => match &table.owner {
+                Some(owner) => relation(scope, resolve(scope, Some(&owner.schema), &owner.name)),
+                None => Where::Everywhere,
+            },
             // CREATE SEQUENCE makes one on every shard.
             _ => Where::Everywhere,
         },
-        Kind::Index => index(scope, schema, name),
+        Kind::Index => of_table(scope, &scope.catalog.indexes, schema, name),
+        Kind::Statistics => of_table(scope, &scope.catalog.statistics, schema, name),
         Kind::Schema => scope.place_of_schema(name).map_or(Where::Everywhere, Where::One),
         Kind::Object => return object(scope, schema, name),
     })
@@ -70,8 +87,9 @@ pub(crate) fn existing(scope: &NameScope<'_>, kind: Kind, (schema, name): &Name)
 pub(crate) fn relation(scope: &NameScope<'_>, relation: Relation) -> Where {
     match relation {
         Relation::Sharded { .. } | Relation::Reference { .. } => Where::Everywhere,
-        Relation::View { name, .. } => match scope.place_of_schema(&name.schema) {
+        Relation::View { name, table } => match scope.place_of_schema(&name.schema) {
             Some(place) => Where::One(place),
+            None if is_at_home(scope, &table) => Where::One(Place::home(scope)),
             None if distributed_names(scope).contains(&name.name) => Where::Everywhere,
             None => Where::One(Place::home(scope)),
         },
@@ -80,13 +98,18 @@ pub(crate) fn relation(scope: &NameScope<'_>, relation: Relation) -> Where {
     }
 }
 
-/// An index is where its table is.
-fn index(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -> Where {
+/// An index is where its table is, and so are extended statistics. `all`: each with its table.
+fn of_table(
+    scope: &NameScope<'_>,
+    all: &HashMap<QualifiedName, QualifiedName>,
+    schema: Option<&str>,
+    name: &str,
+) -> Where {
     let path: Vec<&str> = match schema {
         Some(schema) => vec![schema],
         None => scope.search_path.iter().map(|schema| &**schema).collect(),
     };
-    let table = path.iter().find_map(|schema| scope.catalog.indexes.get(&QualifiedName::new(*schema, name)));
+    let table = path.iter().find_map(|schema| all.get(&QualifiedName::new(*schema, name)));
     if let Some(table) = table {
         return relation(scope, resolve(scope, Some(&table.schema), &table.name));
     }
@@ -159,35 +182,42 @@ impl Members {
     }
 
     /// All of them in one place, or each where it lies: `text` is the whole statement.
-    pub fn belong(&self, what: &str, text: &str) -> Result<Belongs, Fault> {
+    pub fn belong(&self, scope: &NameScope<'_>, what: &str, text: &str) -> Result<Belongs, Fault> {
         let mut parts: Vec<(ShardId, Vec<&str>)> = Vec::new();
-        let mut first: Option<&Where> = None;
+        let mut shared: Vec<&str> = Vec::new();
         for (bytes, _, lies) in &self.list {
             let member = text.get(bytes.clone()).unwrap_or_default();
-            match (lies, first) {
-                (Where::Everywhere, Some(Where::One(_))) | (Where::One(_), Some(Where::Everywhere)) => {
-                    return Err(unsupported(
-                        format!("{what} of distributed and other tables together"),
-                        "the others are on one shard alone",
-                    ));
-                }
-                _ => {}
-            }
-            first = first.or(Some(lies));
-            let Where::One(place) = lies else { continue };
+            let Where::One(place) = lies else {
+                shared.push(member);
+                continue;
+            };
             match parts.iter_mut().find(|(shard, _)| *shard == place.shard) {
                 Some((_, members)) => members.push(member),
                 None => parts.push((place.shard, vec![member])),
             }
         }
-        let (before, after) = (text.get(..self.bytes.start), text.get(self.bytes.end..));
-        Ok(match (first, &parts[..], before, after) {
-            (Some(lies), [] | [_], ..) => Belongs::To(lies.clone()),
-            (Some(_), _, Some(before), Some(after)) => {
-                let text = |members: &[&str]| format!("{before}{}{after}", members.join(", "));
-                Belongs::Parts(parts.iter().map(|(shard, members)| (*shard, text(members))).collect())
+        let (Some(before), Some(after)) = (text.get(..self.bytes.start), text.get(self.bytes.end..)) else {
+            return Err(unsupported(format!("{what} in this form"), "its names are not understood"));
+        };
+        let written = |members: &[&str]| format!("{before}{}{after}", members.join(", "));
+        Ok(match (&self.list[..], shared.is_empty(), &parts[..]) {
+            (_, false, []) => Belongs::EVERYWHERE,
+            ([(_, _, lies), ..], true, [_]) => Belongs::To(lies.clone()),
+            (_, true, parts) => {
+                Belongs::Parts(parts.iter().map(|(shard, members)| (*shard, written(members))).collect())
             }
-            _ => return Err(unsupported(format!("{what} in this form"), "its names are not understood")),
+            // One shard has all of them, the others those that are everywhere.
+            (_, false, [(one, _)]) => {
+                let shards = scope.topology.all_shards();
+                let part = |shard| (shard, if shard == *one { text.to_owned() } else { written(&shared) });
+                Belongs::Each(shards.iter().map(part).collect())
+            }
+            (_, false, _) => {
+                return Err(unsupported(
+                    format!("{what} of distributed tables and others of several shards together"),
+                    "the others are on different shards",
+                ));
+            }
         })
     }
 }

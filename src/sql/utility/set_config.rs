@@ -71,6 +71,10 @@ pub fn config_calls(text: &str) -> Option<Vec<ConfigCall>> {
 
 /// The query with values, written in SQL, in the place of its parameters.
 pub fn config_bound(text: &str, values: &[String]) -> Option<String> {
+    bound(text, values)
+}
+
+pub(super) fn bound(text: &str, values: &[String]) -> Option<String> {
     let mut cursor = Cursor::new(text);
     let (mut bound, mut copied) = (String::new(), 0);
     while let Some(token) = cursor.take() {

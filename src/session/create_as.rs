@@ -1,0 +1,187 @@
+//! CREATE TABLE AS over rows that lie elsewhere: the home shard makes the table empty, by the query itself, so that names, types and
+//! collations are Postgres's own; the other shards make theirs like it, where they have one; then an INSERT brings the rows. All of it is
+//! one transaction.
+
+use std::sync::Arc;
+
+use crate::backend::settings::quote_literal;
+use crate::exec::forward::NO_POSITION;
+use crate::fault::{Fault, SqlState};
+use crate::ids::ShardId;
+use crate::plan::combine::Combine;
+use crate::plan::{Access, Plan, PlanKind, ShardSql};
+use crate::session::prepared::ClientStatement;
+use crate::session::run::Ask;
+use crate::session::{Failure, Session};
+use crate::sql::create_as::{CreateAs, check_key};
+use crate::wire::frame::BindView;
+
+/// Who is told the tag of a command that has run.
+#[derive(Debug, Default)]
+pub(super) enum Told {
+    #[default]
+    Client,
+    /// It is kept: the command was only a step.
+    Kept(String),
+}
+
+impl Session {
+    pub(super) async fn run_create_as(&mut self, create: &CreateAs, ask: &Ask<'_>) -> Result<(), Failure> {
+        let opened = !self.tx.is_open();
+        if opened {
+            self.tx.begin_implicit(&self.settings);
+        }
+        let done = Box::pin(self.create_as(create, ask)).await;
+        self.told = Told::Client;
+        self.end_write(done, opened).await
+    }
+
+    /// The command tag.
+    async fn create_as(&mut self, create: &CreateAs, ask: &Ask<'_>) -> Result<String, Failure> {
+        let home = self.view.topology.home;
+        if create.if_not_exists && self.is_there(home, create).await? {
+            // With Postgres's own notice.
+            let (text, _) = ask.statement();
+            let text: Arc<str> = text.into();
+            return self.step_at(home, text, ask).await;
+        }
+        let shards: Vec<ShardId> = match create.copies {
+            Some(_) => self.view.topology.all_shards().iter().collect(),
+            None => vec![home],
+        };
+        self.check_fanout(shards.len())?;
+        self.enlist_all(&shards).await?;
+        let tag = self.step_at(home, Arc::clone(&create.empty), ask).await?;
+        if let Some(copies) = &create.copies {
+            let columns = self.columns_made(home, create).await?;
+            let sql = create.copy_text(copies, &columns);
+            for shard in shards.iter().filter(|shard| **shard != home) {
+                let at = self.enlist(*shard).await?;
+                self.held[at].wrote = true;
+                self.held[at].server.query(&sql).await.map_err(Fault::without_position)?;
+            }
+        }
+        self.note_unread(Some(home));
+        self.see_own_changes().await?;
+        check_key(&self.names(), &create.table)?;
+        let Some(insert) = &create.insert else { return Ok(tag) };
+        let tag = self.fill(insert, ask).await?;
+        let rows = tag.rsplit(' ').next().unwrap_or_default();
+        Ok(format!("SELECT {rows}"))
+    }
+
+    async fn is_there(&mut self, home: ShardId, create: &CreateAs) -> Result<bool, Failure> {
+        let sql = format!("SELECT 1 WHERE pg_catalog.to_regclass({}) IS NOT NULL", quote_literal(&create.name()));
+        let at = self.enlist(home).await?;
+        Ok(!self.held[at].server.query(&sql).await?.is_empty())
+    }
+
+    /// The columns of the new table, as SQL.
+    async fn columns_made(&mut self, home: ShardId, create: &CreateAs) -> Result<String, Failure> {
+        let sql = format!(
+            "SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname) || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod) || \
+               CASE WHEN a.attcollation <> t.typcollation THEN ' COLLATE ' || a.attcollation::pg_catalog.regcollation ELSE '' END, \
+               ', ' ORDER BY a.attnum) \
+             FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+             WHERE a.attrelid = pg_catalog.to_regclass({}) AND a.attnum > 0",
+            quote_literal(&create.name())
+        );
+        let at = self.enlist(home).await?;
+        let rows = self.held[at].server.query(&sql).await?;
+        Ok(rows.into_iter().flatten().flatten().next().unwrap_or_default())
+    }
+
+    /// One statement on one shard, as a step: its tag.
+    async fn step_at(&mut self, shard: ShardId, text: Arc<str>, ask: &Ask<'_>) -> Result<String, Failure> {
+        self.told = Told::Kept(String::new());
+        let parts = [(shard, ShardSql::AsWritten)];
+        match ask {
+            Ask::Query { text: whole } => {
+                let offset = if **whole == *text { self.offset } else { NO_POSITION };
+                let offset = std::mem::replace(&mut self.offset, offset);
+                let ask = Ask::Query { text: &text };
+                let done = self.run_parts(&parts, &Combine::CONCAT, None, Access::Write, &ask).await;
+                self.offset = offset;
+                done?;
+            }
+            Ask::Bound { statement, bind, .. } => {
+                let statement = self.statement_like(statement, text)?;
+                let ask = Ask::Bound { statement: &statement, bind, columns_added: 0, describe: false };
+                self.run_parts(&parts, &Combine::CONCAT, None, Access::Write, &ask).await?;
+            }
+        }
+        self.kept_tag()
+    }
+
+    /// Another text with the parameters of the client's statement.
+    fn statement_like(&mut self, statement: &ClientStatement, text: Arc<str>) -> Result<Arc<ClientStatement>, Failure> {
+        self.scan_one(&text)?;
+        let analysis = self.analysis(&text);
+        Ok(self.client_statement(text, statement.types.clone(), analysis))
+    }
+
+    /// Runs the INSERT, as a step: its tag.
+    async fn fill(&mut self, insert: &Arc<str>, ask: &Ask<'_>) -> Result<String, Failure> {
+        let offset = std::mem::replace(&mut self.offset, NO_POSITION);
+        let done = self.fill_planned(insert, ask).await;
+        self.offset = offset;
+        done?;
+        self.kept_tag()
+    }
+
+    async fn fill_planned(&mut self, insert: &Arc<str>, ask: &Ask<'_>) -> Result<(), Failure> {
+        self.told = Told::Kept(String::new());
+        match ask {
+            Ask::Query { .. } => {
+                self.scan_one(insert)?;
+                let analysis = self.analysis(insert);
+                self.check_sequences(&analysis)?;
+                let plan = self.plan(insert, &analysis);
+                let (text, analysis, plan) = match &plan.kind {
+                    PlanKind::Draw(draw) => {
+                        let (text, analysis) = self.drawn(insert, draw).await?;
+                        let plan = self.plan(&text, &analysis);
+                        (text.into(), analysis, plan)
+                    }
+                    _ => (Arc::clone(insert), analysis, plan),
+                };
+                self.note_plan_sequences(&analysis, &plan);
+                self.run_plan(&plan, &analysis, &Ask::Query { text: &text }).await
+            }
+            Ask::Bound { statement, bind, .. } => {
+                let mut statement = self.statement_like(statement, Arc::clone(insert))?;
+                self.check_sequences(&statement.analysis)?;
+                let mut plan: Plan = self.plan_bound(&statement, &BindView::read(bind)?.parameters);
+                if let PlanKind::Draw(draw) = &plan.kind {
+                    let draw = Arc::clone(draw);
+                    (statement, plan) = self.drawn_bound(&statement, bind, &draw).await?;
+                }
+                self.note_plan_sequences(&statement.analysis, &plan);
+                if matches!(plan.kind, PlanKind::Deliver(_)) {
+                    let (parameters, rows) = self.description_of(&statement).await?;
+                    statement.set_described(parameters, rows);
+                }
+                let ask = Ask::Bound { statement: &statement, bind, columns_added: 0, describe: false };
+                self.run_plan(&plan, &statement.analysis, &ask).await
+            }
+        }
+    }
+
+    pub(super) fn kept_tag(&mut self) -> Result<String, Failure> {
+        match std::mem::take(&mut self.told) {
+            Told::Kept(tag) => Ok(tag),
+            Told::Client => Err(Fault::new(SqlState::INTERNAL_ERROR, "a step told its tag to the client").into()),
+        }
+    }
+
+    /// A command has run: its tag goes to the client, or is kept.
+    pub(super) fn tell_tag(&mut self, tag: &str) -> Result<(), Fault> {
+        match &mut self.told {
+            Told::Client => crate::wire::reply::command_complete(&mut self.client.out, tag),
+            Told::Kept(kept) => {
+                tag.clone_into(kept);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+-- CREATE TABLE AS and SELECT INTO, from rows that lie elsewhere than the table.
+
+-- Into tables of the home shard.
+-- script
+CREATE TABLE items (id int PRIMARY KEY, v numeric(8,2), t varchar(10) COLLATE "C", at timestamptz(0), d text DEFAULT 'x' NOT NULL);
+CREATE TABLE ref (code text PRIMARY KEY, v int);
+CREATE TABLE plain (id int PRIMARY KEY, v int);
+INSERT INTO items SELECT g, g / 3.0, 'item ' || g, '2024-01-01 12:00+00' FROM generate_series(1, 30) g;
+INSERT INTO ref VALUES ('a', 1), ('b', 2);
+INSERT INTO plain VALUES (1, 1), (2, 2), (3, 3);
+CREATE TABLE copied AS SELECT * FROM items;
+SELECT * FROM copied ORDER BY id LIMIT 3;
+INSERT INTO copied (id) VALUES (99);
+SELECT count(*), count(d) FROM copied;
+CREATE TABLE counted (n, total) AS SELECT count(*), sum(v) FROM items;
+SELECT * FROM counted;
+CREATE TABLE grouped AS SELECT i.id % 3 AS part, count(*) AS n, avg(i.v) AS average, array_agg(i.t ORDER BY i.id) AS names, NULL AS nothing, 'word' AS word FROM items i GROUP BY 1;
+SELECT * FROM grouped ORDER BY part;
+CREATE TABLE joined WITH (fillfactor = 70) AS SELECT i.id, p.v, r.code FROM items i JOIN plain p ON p.id = i.id LEFT JOIN ref r ON r.v = p.v WITH DATA;
+SELECT * FROM joined ORDER BY id;
+CREATE UNLOGGED TABLE one AS SELECT * FROM items WHERE id = 5;
+SELECT * FROM one;
+CREATE TABLE IF NOT EXISTS one AS SELECT * FROM items;
+SELECT count(*) FROM one;
+CREATE TABLE one AS SELECT * FROM items;
+CREATE TABLE IF NOT EXISTS two AS SELECT id FROM items WHERE v > 3;
+SELECT count(*) FROM two;
+CREATE TABLE empty AS SELECT id, t, v + 1 AS w FROM items WITH NO DATA;
+SELECT count(*) FROM empty;
+CREATE TABLE listed AS WITH x AS (SELECT id FROM items WHERE v > 5) SELECT count(*) FROM x;
+SELECT * FROM listed;
+CREATE TABLE tabled AS TABLE items;
+SELECT count(*) FROM tabled;
+CREATE TABLE united AS (SELECT id FROM items UNION SELECT id FROM plain);
+SELECT count(*) FROM united;
+CREATE TABLE twice_named AS SELECT id, id FROM items;
+CREATE TABLE wrong AS SELECT nothing FROM items;
+CREATE TABLE wrong AS SELECT 1 / (id - 5) AS x FROM items;
+CREATE TABLE wrong (a) AS SELECT id, v FROM items;
+CREATE TABLE wrong (a, b) AS SELECT id FROM items;
+SELECT * FROM wrong;
+CREATE TABLE of_ref AS SELECT r.code, count(*) FROM ref r, plain p GROUP BY 1;
+SELECT * FROM of_ref ORDER BY code;
+SELECT id, v INTO chosen FROM items WHERE id < 4;
+SELECT * FROM chosen ORDER BY id;
+SELECT id INTO UNLOGGED TABLE public.chosen_too FROM items WHERE t > 'item 3' ORDER BY id;
+SELECT count(*) FROM chosen_too;
+SELECT id INTO chosen FROM items;
+DROP TABLE copied, counted, grouped, joined, one, two, empty, listed, tabled, united, of_ref, chosen, chosen_too;
+DROP TABLE items, ref, plain;
+
+-- Into sharded and reference tables.
+-- script
+CREATE TABLE items (id int PRIMARY KEY, v numeric(8,2), t varchar(10) COLLATE "C");
+CREATE TABLE plain (id int PRIMARY KEY, v int);
+INSERT INTO items SELECT g, g / 3.0, 'item ' || g FROM generate_series(1, 30) g;
+INSERT INTO plain VALUES (1, 1), (2, 2), (3, 3);
+CREATE TABLE parts AS SELECT * FROM items WHERE v > 2;
+SELECT count(*), sum(v) FROM parts;
+CREATE TABLE tenants (tenant_id, name) AS SELECT id * 10, t FROM items;
+SELECT * FROM tenants WHERE tenant_id = 50;
+CREATE TABLE logs WITH (fillfactor = 50) AS SELECT id, v FROM plain;
+SELECT * FROM logs ORDER BY id;
+CREATE TABLE ref AS SELECT id % 4 AS code, count(*) AS n FROM items GROUP BY 1;
+SELECT * FROM ref ORDER BY code;
+SELECT i.id, r.n FROM items i JOIN ref r ON r.code = i.id ORDER BY 1;
+CREATE TABLE IF NOT EXISTS ref AS SELECT 1 AS code;
+CREATE TABLE refs AS SELECT id, t FROM items WITH NO DATA;
+INSERT INTO refs VALUES (1, 'a');
+SELECT * FROM refs;
+/* refused: without its sharding-key column */ SELECT id, v INTO notes FROM items WHERE false;
+/* refused: without its sharding-key column */ SELECT id, v INTO wordy FROM items;
+/* refused: of type */ CREATE TABLE words AS SELECT id AS word FROM items;
+SELECT t AS word, v INTO words FROM items;
+SELECT * FROM words WHERE word = 'item 7';
+DROP TABLE parts, tenants, logs, ref, refs, words;
+DROP TABLE items, plain;
+
+-- script
+CREATE TABLE items (id int PRIMARY KEY, v int);
+INSERT INTO items SELECT g, g FROM generate_series(1, 30) g;
+BEGIN;
+INSERT INTO items VALUES (31, 31), (32, 32);
+CREATE TABLE copied AS SELECT * FROM items;
+SELECT count(*) FROM copied;
+UPDATE items SET v = 0;
+SAVEPOINT s;
+CREATE TABLE parts AS SELECT id, v FROM items WHERE id > 10;
+SELECT count(*), sum(v) FROM parts;
+ROLLBACK TO s;
+SELECT count(*) FROM parts;
+ROLLBACK;
+SELECT count(*) FROM copied;
+BEGIN;
+CREATE TABLE copied AS SELECT max(v) AS most FROM items;
+ALTER TABLE copied ADD COLUMN at int DEFAULT 7;
+COMMIT;
+SELECT * FROM copied;
+PREPARE chosen (int, text) AS SELECT id, v, $2 AS word FROM items WHERE v > $1;
+CREATE TABLE chosen AS EXECUTE chosen(27, 'x');
+SELECT * FROM chosen ORDER BY id;
+CREATE TABLE parts AS EXECUTE chosen(25, 'y');
+SELECT * FROM parts ORDER BY id;
+CREATE TABLE drawn AS SELECT id, nextval('numbers') FROM items;
+CREATE SEQUENCE numbers;
+CREATE TABLE numbered AS SELECT count(*) AS n FROM items;
+DROP SEQUENCE numbers;
+DROP TABLE items, copied, chosen, parts, numbered;

@@ -1,0 +1,178 @@
+-- Definitions of every other kind.
+
+-- Views lie where all is that they read: everywhere, or on the home shard.
+-- script
+CREATE TABLE items (id int PRIMARY KEY, v int);
+CREATE TABLE ref (code text PRIMARY KEY, v int);
+CREATE TABLE plain (id int PRIMARY KEY, v int);
+INSERT INTO items SELECT g, g % 3 FROM generate_series(1, 20) g;
+INSERT INTO ref VALUES ('a', 1), ('b', 2);
+INSERT INTO plain VALUES (1, 1), (2, 2);
+CREATE VIEW of_items AS SELECT id, v FROM items WHERE v > 0;
+CREATE VIEW of_both AS SELECT i.id, p.v FROM items i, plain p WHERE i.v = p.v;
+CREATE VIEW of_ref AS SELECT r.code, p.id FROM ref r JOIN plain p USING (v);
+CREATE VIEW of_views AS SELECT o.id FROM of_items o WHERE EXISTS (SELECT FROM of_both b WHERE b.id = o.id);
+SELECT count(*) FROM of_both;
+SELECT * FROM of_both WHERE id = 4;
+SELECT * FROM of_ref ORDER BY code;
+SELECT count(*) FROM of_views;
+CREATE OR REPLACE VIEW of_both AS SELECT i.id, p.v FROM items i JOIN plain p USING (v);
+CREATE OR REPLACE VIEW of_items WITH (security_barrier) AS SELECT id, v FROM items WHERE v > 1;
+ALTER VIEW of_both ALTER COLUMN v SET DEFAULT 3;
+ALTER VIEW of_both SET (security_barrier = true);
+COMMENT ON VIEW of_both IS 'both';
+GRANT SELECT ON of_both, of_items TO app;
+GRANT SELECT ON items, plain, ref TO app;
+REVOKE SELECT ON items, plain FROM app;
+DROP VIEW of_views, of_both;
+DROP VIEW of_ref, of_items;
+DROP VIEW of_items;
+DROP TABLE items, ref, plain;
+
+-- Lists of things that lie in different places.
+-- script
+CREATE TABLE items (id int PRIMARY KEY, v int);
+CREATE TABLE ref (code text PRIMARY KEY);
+CREATE TABLE plain (id int PRIMARY KEY);
+CREATE TABLE plain_too (id int PRIMARY KEY);
+INSERT INTO items VALUES (1, 1), (2, 2), (3, 3);
+INSERT INTO plain VALUES (1), (2);
+BEGIN;
+LOCK TABLE items, plain IN EXCLUSIVE MODE;
+TRUNCATE items, plain;
+SELECT count(*) FROM items;
+SELECT count(*) FROM plain;
+ROLLBACK;
+TRUNCATE TABLE plain, ref, items CASCADE;
+SELECT (SELECT count(*) FROM items), (SELECT count(*) FROM plain);
+GRANT ALL ON TABLE items, plain TO app WITH GRANT OPTION;
+GRANT SELECT (id), UPDATE (v) ON items TO app;
+DROP TABLE IF EXISTS items, nothing, plain, nothing_else;
+DROP TABLE plain_too, ref, nothing;
+DROP TABLE plain_too, ref;
+
+-- Materialized views of what the home shard has.
+-- script
+CREATE TABLE items (id int PRIMARY KEY);
+CREATE TABLE ref (code text PRIMARY KEY, v int);
+CREATE TABLE plain (id int PRIMARY KEY, v int);
+INSERT INTO ref VALUES ('a', 1), ('b', 2);
+INSERT INTO plain VALUES (1, 1), (2, 2);
+CREATE MATERIALIZED VIEW joined AS SELECT code, id FROM ref JOIN plain USING (v) WITH NO DATA;
+REFRESH MATERIALIZED VIEW joined;
+CREATE UNIQUE INDEX ON joined (code);
+INSERT INTO ref VALUES ('c', 1);
+REFRESH MATERIALIZED VIEW CONCURRENTLY joined;
+SELECT * FROM joined ORDER BY code;
+ALTER MATERIALIZED VIEW joined RENAME TO joined_too;
+COMMENT ON MATERIALIZED VIEW joined_too IS 'both';
+/* refused: a materialized view of sharded tables */ CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM items;
+CREATE VIEW of_items AS SELECT * FROM items;
+/* refused: a materialized view of sharded tables */ CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM of_items;
+DROP MATERIALIZED VIEW joined_too;
+DROP VIEW of_items;
+DROP TABLE items, ref, plain;
+
+-- Types, functions, operators and what else a database has.
+-- script
+CREATE TABLE items (id int PRIMARY KEY, v int);
+CREATE TABLE plain (id int PRIMARY KEY, v int);
+INSERT INTO items VALUES (1, 1), (2, 2), (3, 3);
+CREATE TYPE mood AS ENUM ('sad', 'ok');
+ALTER TYPE mood ADD VALUE 'glad' AFTER 'sad';
+ALTER TYPE mood RENAME VALUE 'ok' TO 'well';
+CREATE DOMAIN small AS int CHECK (VALUE < 10);
+ALTER DOMAIN small ADD CONSTRAINT above CHECK (VALUE > -10);
+COMMENT ON CONSTRAINT above ON DOMAIN small IS 'not below';
+COMMENT ON TYPE mood IS 'how it is';
+ALTER TABLE items ADD COLUMN m mood DEFAULT 'glad', ADD COLUMN s small DEFAULT 3;
+SELECT * FROM items ORDER BY id;
+CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
+CREATE OR REPLACE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + $1';
+SELECT id, twice(v) FROM items ORDER BY id;
+CREATE FUNCTION of_plain() RETURNS bigint LANGUAGE plpgsql STABLE AS 'BEGIN RETURN (SELECT count(*) FROM plain); END';
+/* refused: not supported over several shards */ CREATE FUNCTION of_plain_too() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM plain';
+SET check_function_bodies = off;
+CREATE FUNCTION of_plain_too() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM plain';
+RESET check_function_bodies;
+ALTER FUNCTION of_plain() COST 50;
+ALTER FUNCTION of_plain RENAME TO count_plain;
+GRANT EXECUTE ON FUNCTION twice(int) TO app;
+COMMENT ON FUNCTION twice(int) IS 'doubles';
+DROP FUNCTION count_plain(), of_plain_too();
+DROP FUNCTION count_plain();
+DROP FUNCTION IF EXISTS count_plain();
+CREATE PROCEDURE nothing() LANGUAGE sql AS 'SELECT 1';
+ALTER PROCEDURE nothing() SECURITY DEFINER;
+DROP PROCEDURE nothing();
+CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int, INITCOND = '0');
+ALTER AGGREGATE total(int) RENAME TO total_of;
+DROP AGGREGATE total_of(int);
+CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq);
+COMMENT ON OPERATOR === (int, int) IS 'equal';
+DROP OPERATOR === (int, int);
+CREATE CAST (mood AS int) WITHOUT FUNCTION;
+CREATE FUNCTION mood_number(mood) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+CREATE CAST (mood AS int) WITH FUNCTION mood_number(mood);
+DROP CAST (mood AS int);
+DROP FUNCTION mood_number;
+CREATE COLLATION german (provider = icu, locale = 'de');
+CREATE TEXT SEARCH CONFIGURATION plain_english (COPY = english);
+ALTER TEXT SEARCH CONFIGURATION plain_english DROP MAPPING FOR url;
+DROP TEXT SEARCH CONFIGURATION plain_english;
+DROP COLLATION german;
+CREATE STATISTICS of_both ON id, v FROM items;
+CREATE STATISTICS of_plain (dependencies) ON id, v FROM plain;
+ALTER STATISTICS of_plain SET STATISTICS 50;
+ALTER STATISTICS of_both RENAME TO of_items;
+COMMENT ON STATISTICS of_plain IS 'of plain';
+DROP STATISTICS of_items, of_plain;
+DROP TABLE items, plain;
+DROP TYPE mood;
+DROP DOMAIN small CASCADE;
+DROP FUNCTION twice;
+
+-- Schemas, extensions, comments, publications, event triggers, foreign data.
+-- script
+CREATE SCHEMA app AUTHORIZATION postgres;
+CREATE SCHEMA IF NOT EXISTS app;
+CREATE SCHEMA app;
+/* refused: CREATE SCHEMA with */ CREATE SCHEMA other CREATE TABLE plain (id int);
+CREATE TABLE app.things (id int PRIMARY KEY);
+CREATE TABLE app.plain (id int PRIMARY KEY);
+INSERT INTO app.things VALUES (1), (2), (3);
+GRANT USAGE ON SCHEMA app TO app;
+GRANT SELECT ON ALL TABLES IN SCHEMA app TO app;
+ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT SELECT ON TABLES TO app;
+ALTER DEFAULT PRIVILEGES IN SCHEMA app REVOKE SELECT ON TABLES FROM app;
+ALTER SCHEMA app OWNER TO app;
+COMMENT ON SCHEMA app IS 'of an app';
+COMMENT ON TABLE app.plain IS 'plain';
+COMMENT ON COLUMN app.things.id IS 'key';
+CREATE EXTENSION hstore WITH SCHEMA app;
+COMMENT ON EXTENSION hstore IS 'pairs';
+ALTER EXTENSION hstore SET SCHEMA public;
+DROP EXTENSION hstore;
+DROP EXTENSION IF EXISTS hstore;
+CREATE PUBLICATION everything FOR ALL TABLES;
+CREATE PUBLICATION some FOR TABLE app.things;
+ALTER PUBLICATION some SET (publish = 'insert');
+/* refused: not supported over several shards */ CREATE PUBLICATION more FOR TABLE app.plain;
+DROP PUBLICATION everything, some;
+CREATE FUNCTION stamp() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+CREATE EVENT TRIGGER watched ON ddl_command_end EXECUTE FUNCTION stamp();
+ALTER EVENT TRIGGER watched DISABLE;
+DROP EVENT TRIGGER watched;
+DROP FUNCTION stamp;
+CREATE FOREIGN DATA WRAPPER nothing;
+CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing OPTIONS (host 'x');
+CREATE USER MAPPING FOR app SERVER nowhere;
+DROP USER MAPPING FOR app SERVER nowhere;
+CREATE FOREIGN TABLE outside (id int) SERVER nowhere;
+ALTER FOREIGN TABLE outside ADD COLUMN v int;
+DROP FOREIGN TABLE outside;
+DROP SERVER nowhere;
+DROP FOREIGN DATA WRAPPER nothing;
+/* refused: CREATE DATABASE */ CREATE DATABASE other;
+/* refused: ALTER SYSTEM */ ALTER SYSTEM SET work_mem = '5MB';
+DROP SCHEMA app CASCADE;
