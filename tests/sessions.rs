@@ -780,3 +780,56 @@ fn unknown_and_broken_messages() {
     world.same("text that is not UTF-8", &[Send(m::frame(b'Q', b"SELECT '\xff'\0")), Ready]);
     world.same("terminate", &[batch(&[m::query("SELECT 1"), m::terminate()]), Ready, Ready]);
 }
+
+/// Rows in other encodings are cut by bytes that are ASCII wherever they stand; keys that are more than ASCII are not guessed at.
+#[test]
+fn copy_of_rows_in_other_encodings() {
+    let schema = "CREATE TABLE lines (id int PRIMARY KEY, body text)";
+    let world = Pair::create("encodings", schema, &[("lines", Placed::By("id"))], "");
+    let schema = "CREATE TABLE cities (name text PRIMARY KEY, country text)";
+    let towns = Pair::with_key_type("towns", schema, ("cities", "name"), "text");
+    let undo = "DELETE FROM lines";
+    let copy = |sql: &str, rows: &[u8], ask: &str, undo: &str| {
+        [
+            Send(m::query(sql)),
+            Until(b'G'),
+            batch(&[m::copy_data(rows), m::copy_done()]),
+            Ready,
+            Send(m::query(ask)),
+            Ready,
+            Send(m::query(undo)),
+            Ready,
+        ]
+    };
+    let lines = "SELECT id, body FROM lines ORDER BY id";
+    for (encoding, rows) in [
+        ("LATIN1", &b"1\tcaf\xe9\n2\tna\xefve \\\\ \xa7\n3\tplain\n"[..]),
+        ("windows-1252", b"1\t\x80 5\n2\tx\n"),
+        ("EUC_JP", b"1\t\xc6\xfc\xcb\xdc\n2\tx\n3\t\xa4\xa2\n"),
+        ("koi8-r", b"1\t\xf0\xf2\n2\t\xc1\n"),
+        ("utf-8", "1\tä\n2\tö\n".as_bytes()),
+        // Not of the encoding.
+        ("EUC_JP", b"1\t\xc6\n2\tx\n"),
+    ] {
+        let sql = format!("COPY lines FROM STDIN (ENCODING '{encoding}')");
+        world.answers(&sql, &copy(&sql, rows, lines, undo));
+        let csv = format!("COPY lines FROM STDIN (FORMAT csv, DELIMITER E'\\t', ENCODING '{encoding}')");
+        world.answers(&csv, &copy(&csv, rows, lines, undo));
+    }
+    let cities = "SELECT name, country FROM cities ORDER BY name COLLATE \"C\"";
+    let ascii = "COPY cities FROM STDIN (ENCODING 'LATIN1')";
+    towns.answers("ascii keys", &copy(ascii, b"Paris\tR\xe9p\nBonn\tX\n", cities, "DELETE FROM cities"));
+    let mut raw = towns.through();
+    for (sql, rows) in [
+        (ascii, &b"Paris\tFR\nM\xfcnchen\tDE\n"[..]),
+        ("COPY cities FROM STDIN (FORMAT csv, ENCODING 'win1251')", "\"Köln\",DE\n".as_bytes()),
+    ] {
+        let refused = raw.copy_in(sql, rows).error.unwrap();
+        assert!(refused.code() == "0A000" && refused.to_string().contains("not in UTF-8"), "{sql}: {refused}");
+    }
+    for unsafe_one in ["SJIS", "big5", "GB18030", "no_such"] {
+        let refused = raw.copy_in(&format!("COPY cities FROM STDIN (ENCODING '{unsafe_one}')"), b"a\tx\n");
+        assert_eq!(refused.code(), "0A000", "{unsafe_one}");
+    }
+    assert_eq!(raw.value("SELECT count(*) FROM cities"), "0");
+}

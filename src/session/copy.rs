@@ -356,7 +356,7 @@ impl Feed {
                     Some(added) => source.key(added, *key_type).map(Some).map_err(|()| KeyProblem::Unsure),
                     None => {
                         let of = plan.types.get(key.len()).copied().flatten();
-                        key_value(field, *key_type, of, &plan.format)
+                        key_value(field, *key_type, of, plan)
                     }
                 };
                 match given {
@@ -391,6 +391,8 @@ impl Feed {
 enum KeyProblem {
     Null,
     Unsure,
+    /// In an encoding that is not read here.
+    Foreign,
 }
 
 impl KeyProblem {
@@ -401,6 +403,11 @@ impl KeyProblem {
                 format!("null value in sharding-key column \"{column}\" of relation \"{}\"", plan.table.name),
             )
             .detail(format!("COPY {}, line {line}", plan.table.name)),
+            Self::Foreign => Fault::unsupported(
+                format!("cannot tell the shard of a value of column \"{column}\""),
+                format!("COPY {}, line {line}: it is not in UTF-8", plan.table.name),
+                "Send the rows in UTF-8, or keys in ASCII.",
+            ),
             Self::Unsure => Fault::unsupported(
                 format!("cannot tell the shard of a value of column \"{column}\""),
                 format!("COPY {}, line {line}: the spelling depends on settings of the server", plan.table.name),
@@ -414,9 +421,17 @@ fn key_value<'a>(
     field: &'a KeyField<'_>,
     key_type: KeyType,
     of: Option<Oid>,
-    format: &CopyFormat,
+    plan: &CopyInPlan,
 ) -> Result<Option<KeyValue<'a>>, KeyProblem> {
-    let parsed = match (field, format) {
+    let is_text = matches!(key_type, KeyType::Text | KeyType::Varchar | KeyType::Bpchar);
+    if plan.foreign_encoding
+        && let KeyField::Value(bytes) = field
+        && !bytes.is_ascii()
+        && (is_text || plan.format != CopyFormat::Binary)
+    {
+        return Err(KeyProblem::Foreign);
+    }
+    let parsed = match (field, &plan.format) {
         (KeyField::Missing, _) => return Ok(None),
         (KeyField::Null, _) => return Err(KeyProblem::Null),
         (KeyField::Value(bytes), CopyFormat::Binary) => {
