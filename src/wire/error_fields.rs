@@ -128,7 +128,9 @@ pub fn with_context(frame: &Frame, change: impl Fn(&[u8]) -> Vec<u8>) -> Frame {
     }
     out.put_u8(0);
     let length = u32::try_from(out.len() - 1).unwrap_or(u32::MAX);
-    out[1..HEADER].copy_from_slice(&length.to_be_bytes());
+    if let Some(place) = out.get_mut(1..HEADER) {
+        place.copy_from_slice(&length.to_be_bytes());
+    }
     Frame { tag: frame.tag, bytes: out.freeze() }
 }
 
