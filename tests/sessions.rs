@@ -780,3 +780,105 @@ fn unknown_and_broken_messages() {
     world.same("text that is not UTF-8", &[Send(m::frame(b'Q', b"SELECT '\xff'\0")), Ready]);
     world.same("terminate", &[batch(&[m::query("SELECT 1"), m::terminate()]), Ready, Ready]);
 }
+
+/// Rows in other encodings are cut by bytes that are ASCII wherever they stand; keys that are more than ASCII are not guessed at.
+#[test]
+fn copy_of_rows_in_other_encodings() {
+    let schema = "CREATE TABLE lines (id int PRIMARY KEY, body text)";
+    let world = Pair::create("encodings", schema, &[("lines", Placed::By("id"))], "");
+    let schema = "CREATE TABLE cities (name text PRIMARY KEY, country text)";
+    let towns = Pair::with_key_type("towns", schema, ("cities", "name"), "text");
+    let undo = "DELETE FROM lines";
+    let copy = |sql: &str, rows: &[u8], ask: &str, undo: &str| {
+        [
+            Send(m::query(sql)),
+            Until(b'G'),
+            batch(&[m::copy_data(rows), m::copy_done()]),
+            Ready,
+            Send(m::query(ask)),
+            Ready,
+            Send(m::query(undo)),
+            Ready,
+        ]
+    };
+    let lines = "SELECT id, body FROM lines ORDER BY id";
+    for (encoding, rows) in [
+        ("LATIN1", &b"1\tcaf\xe9\n2\tna\xefve \\\\ \xa7\n3\tplain\n"[..]),
+        ("windows-1252", b"1\t\x80 5\n2\tx\n"),
+        ("EUC_JP", b"1\t\xc6\xfc\xcb\xdc\n2\tx\n3\t\xa4\xa2\n"),
+        ("koi8-r", b"1\t\xf0\xf2\n2\t\xc1\n"),
+        ("utf-8", "1\tä\n2\tö\n".as_bytes()),
+        // Not of the encoding.
+        ("EUC_JP", b"1\t\xc6\n2\tx\n"),
+    ] {
+        let sql = format!("COPY lines FROM STDIN (ENCODING '{encoding}')");
+        world.answers(&sql, &copy(&sql, rows, lines, undo));
+        let csv = format!("COPY lines FROM STDIN (FORMAT csv, DELIMITER E'\\t', ENCODING '{encoding}')");
+        world.answers(&csv, &copy(&csv, rows, lines, undo));
+    }
+    let cities = "SELECT name, country FROM cities ORDER BY name COLLATE \"C\"";
+    let ascii = "COPY cities FROM STDIN (ENCODING 'LATIN1')";
+    towns.answers("ascii keys", &copy(ascii, b"Paris\tR\xe9p\nBonn\tX\n", cities, "DELETE FROM cities"));
+    let mut raw = towns.through();
+    for (sql, rows) in [
+        (ascii, &b"Paris\tFR\nM\xfcnchen\tDE\n"[..]),
+        ("COPY cities FROM STDIN (FORMAT csv, ENCODING 'win1251')", "\"Köln\",DE\n".as_bytes()),
+    ] {
+        let refused = raw.copy_in(sql, rows).error.unwrap();
+        assert!(refused.code() == "0A000" && refused.to_string().contains("not in UTF-8"), "{sql}: {refused}");
+    }
+    for unsafe_one in ["SJIS", "big5", "GB18030", "no_such"] {
+        let refused = raw.copy_in(&format!("COPY cities FROM STDIN (ENCODING '{unsafe_one}')"), b"a\tx\n");
+        assert_eq!(refused.code(), "0A000", "{unsafe_one}");
+    }
+    assert_eq!(raw.value("SELECT count(*) FROM cities"), "0");
+}
+
+/// Each shard counts the rows that it got; who sent them is told of the line that he sent.
+#[test]
+fn errors_of_copied_rows_name_the_clients_line() {
+    let schema = "CREATE TABLE lines (id int PRIMARY KEY, n int CHECK (n < 5000), body text)";
+    let world = Pair::create("lines", schema, &[("lines", Placed::By("id"))], "");
+    let rows = |bad: usize, row: &str, of: &dyn Fn(usize) -> String| -> Vec<u8> {
+        (1..=3000).map(|at| if at == bad { row.to_owned() } else { of(at) }).collect::<String>().into_bytes()
+    };
+    let text = |at: usize| format!("{at}\t{}\tbody {at}\n", at % 4000);
+    // Some rows have several lines.
+    let csv = |at: usize| match at % 7 {
+        0 => format!("{at},1,\"a\nb\n{at}\"\n"),
+        _ => format!("{at},1,plain\n"),
+    };
+    let binary = |bad: usize| -> Vec<u8> {
+        let mut data = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
+        for at in 1..=3000_i32 {
+            let n = if at as usize == bad { 9000 } else { 1 };
+            data.extend([0, 3, 0, 0, 0, 4].into_iter().chain(at.to_be_bytes()));
+            data.extend([0, 0, 0, 4].into_iter().chain(i32::to_be_bytes(n)));
+            data.extend([0, 0, 0, 1, b'x']);
+        }
+        data.extend([0xff, 0xff]);
+        data
+    };
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("COPY lines FROM STDIN", rows(1, "1\tx\tfirst\n", &text)),
+        ("COPY lines FROM STDIN", rows(2077, "2077\tx\tno number\n", &text)),
+        ("COPY lines FROM STDIN", rows(2500, "2500\t9000\ttoo large\n", &text)),
+        ("COPY lines FROM STDIN", rows(2999, "17\t1\ttwice\n", &text)),
+        ("COPY lines FROM STDIN", rows(1444, "1444\t1\ttoo\tmany\n", &text)),
+        ("COPY lines FROM STDIN", rows(1444, "1444\n", &text)),
+        ("COPY lines (body, n, id) FROM STDIN", rows(3, "b\ty\t3\n", &|at| format!("b\t1\t{at}\n"))),
+        ("COPY lines FROM STDIN (FORMAT csv)", rows(2078, "2078,x,bad\n", &csv)),
+        (
+            "COPY lines FROM STDIN (FORMAT csv, HEADER)",
+            [b"id,n,body\n".to_vec(), rows(1999, "1999,x,\"q\nq\"\n", &csv)].concat(),
+        ),
+        ("COPY lines FROM STDIN (FORMAT binary)", binary(1234)),
+    ];
+    for (sql, data) in cases {
+        let (theirs, ours) = (world.db.oracle().copy_in(sql, &data), world.through().copy_in(sql, &data));
+        let (theirs, ours) = (theirs.error.unwrap(), ours.error.unwrap());
+        let shown = |report: &support::raw::Report| (report.to_string(), report.0.get(&'W').cloned());
+        assert_eq!(shown(&ours), shown(&theirs), "{sql}");
+    }
+    assert_eq!(world.through().value("SELECT count(*) FROM lines"), "0");
+}

@@ -8,6 +8,7 @@ pub mod append;
 mod binary;
 mod fields;
 mod lines;
+pub mod origins;
 mod rows;
 
 use std::borrow::Cow;

@@ -252,7 +252,7 @@ pub async fn ended(
     servers: &mut [&mut Backend],
     reason: Option<&str>,
     same: bool,
-) -> Result<Result<u64, Frame>, Fault> {
+) -> Result<Result<u64, (usize, Frame)>, Fault> {
     // One server's error fails all: the others are told before they could take what they have for the whole.
     let spoke = servers.iter_mut().any(|server| spoke(server));
     let reason = reason.or(spoke.then_some("the COPY failed on another shard"));
@@ -263,14 +263,14 @@ pub async fn ended(
         }
     }
     let (mut rows, mut error, mut lost) = (0, None, None);
-    for server in servers.iter_mut() {
+    for (nth, server) in servers.iter_mut().enumerate() {
         match end(server).await {
             Ok(Ok(copied)) if same => rows = copied,
             Ok(Ok(copied)) => rows += copied,
             // Our own CopyFail comes back as 57014.
             Ok(Err(frame)) => {
                 if error.is_none() || error_fields::code(frame.body()) != SqlState::QUERY_CANCELED {
-                    error = Some(frame);
+                    error = Some((nth, frame));
                 }
             }
             Err(fault) => lost = lost.or(Some(fault)),

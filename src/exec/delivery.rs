@@ -4,7 +4,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 
 use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed};
@@ -284,24 +284,10 @@ pub async fn collect(
 
 /// An ErrorResponse to a COPY that the client knows nothing of, without the line that it names.
 pub fn without_copy_context(frame: &Frame) -> Frame {
-    let mut out = BytesMut::with_capacity(frame.bytes.len());
-    out.extend_from_slice(b"E\0\0\0\0");
-    for (field, value) in error_fields::iter(frame.body()) {
-        let mut value = Bytes::copy_from_slice(value);
-        if field == b'W' {
-            let lines = value.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"COPY "));
-            value = lines.collect::<Vec<_>>().join(&b'\n').into();
-        }
-        if field != b'W' || !value.is_empty() {
-            out.put_u8(field);
-            out.extend_from_slice(&value);
-            out.put_u8(0);
-        }
-    }
-    out.put_u8(0);
-    let length = u32::try_from(out.len() - 1).unwrap_or(u32::MAX);
-    out[1..HEADER].copy_from_slice(&length.to_be_bytes());
-    Frame { tag: frame.tag, bytes: out.freeze() }
+    error_fields::with_context(frame, |context| {
+        let lines = context.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"COPY "));
+        lines.collect::<Vec<_>>().join(&b'\n')
+    })
 }
 
 #[cfg(test)]

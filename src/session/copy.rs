@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use crate::backend::inflight::{Audience, Owed};
+use crate::copy::origins::{Origins, context};
 use crate::copy::{KeyField, Piece, Row, RowCutter};
 use crate::exec::copy::{Chunks, CopyEnd, begun, copy_in, ended, spoke};
 use crate::exec::forward::Broken;
@@ -20,7 +21,7 @@ use crate::sql::utility::CopyFormat;
 use crate::types::canonical::{KeyError, KeyValue};
 use crate::types::{Format, KeyType};
 use crate::wire::frame::Frame;
-use crate::wire::{reply, request};
+use crate::wire::{error_fields, reply, request};
 
 /// Bytes queued for the slowest shard before the client is no longer read.
 const SHARD_HIGH: usize = 256 * 1024;
@@ -100,8 +101,9 @@ impl Session {
             }
         }
         self.client.flush().await?;
-        let fed = self.feed_shards(plan, &shards, &mut source).await;
-        let ended = self.end_copy(&shards, fed.as_ref().err(), plan.distribution.is_none()).await;
+        let mut feed = Feed::new(self, plan, &shards);
+        let fed = self.feed_shards(plan, &shards, &mut source, &mut feed).await;
+        let ended = self.end_copy(plan, &shards, fed.as_ref().err(), &feed.origins).await;
         self.keep_rest(source, fed.is_ok() && ended.is_ok());
         match (fed, ended) {
             (Err(failure @ Failure::Stop(_)), _) => Err(failure),
@@ -118,14 +120,14 @@ impl Session {
         plan: &Arc<CopyInPlan>,
         shards: &[ShardId],
         source: &mut CopySource,
+        feed: &mut Feed,
     ) -> Result<(), Failure> {
         // Rows that go everywhere are cut only where something is added to each.
         let cut = plan.distribution.is_some() || plan.fill.is_some();
         let mut cutter = RowCutter::new(&plan.format, &plan.key_fields, self.shared.limits.max_message);
         cutter.csv_end_marker(!self.all_since(shards, CSV_MARKER_IS_DATA));
-        let mut feed = Feed::new(self, plan, shards);
         loop {
-            let frame = match self.next_copy_frame(shards, &mut feed).await? {
+            let frame = match self.next_copy_frame(shards, feed).await? {
                 CopyInput::Frame(frame) => frame,
                 CopyInput::ServerSpoke => return Ok(()),
             };
@@ -135,7 +137,7 @@ impl Session {
                     cutter.feed(frame.body());
                     while feed.rows(&mut cutter, plan, source)? == Rows::NeedValues {
                         source.refill(self.shared.limits.sequence_block).await?;
-                        self.hand_over(shards, &mut feed)?;
+                        self.hand_over(shards, feed)?;
                     }
                 }
                 b'c' => {
@@ -146,7 +148,7 @@ impl Session {
                         }
                     }
                     feed.chunks.flush_all();
-                    self.hand_over(shards, &mut feed)?;
+                    self.hand_over(shards, feed)?;
                     return Ok(());
                 }
                 b'f' => {
@@ -166,7 +168,7 @@ impl Session {
                     .into());
                 }
             }
-            self.hand_over(shards, &mut feed)?;
+            self.hand_over(shards, feed)?;
         }
     }
 
@@ -234,8 +236,15 @@ impl Session {
         self.held.servers(shards).into_iter().any(spoke)
     }
 
-    /// CopyDone (or CopyFail) to every shard, and their answers: rows copied in all, or on each where all got the `same`.
-    async fn end_copy(&mut self, shards: &[ShardId], failed: Option<&Failure>, same: bool) -> Result<u64, Failure> {
+    /// CopyDone (or CopyFail) to every shard, and their answers: rows copied in all, or on each where all got the same.
+    async fn end_copy(
+        &mut self,
+        plan: &CopyInPlan,
+        shards: &[ShardId],
+        failed: Option<&Failure>,
+        origins: &[Origins],
+    ) -> Result<u64, Failure> {
+        let same = plan.distribution.is_none();
         let reason = match failed {
             Some(Failure::Stop(_)) => return Ok(0),
             Some(Failure::Fault(fault)) => Some(&*fault.message),
@@ -243,7 +252,11 @@ impl Session {
             None => None,
         };
         match ended(&mut self.held.servers(shards), reason, same).await? {
-            Err(frame) if failed.is_none() => {
+            Err((nth, frame)) if failed.is_none() => {
+                let frame = match origins.get(nth) {
+                    Some(origins) => with_client_line(&frame, &plan.table.name, origins),
+                    None => frame,
+                };
                 self.client.out.extend_from_slice(&frame.bytes);
                 Err(Failure::Reported)
             }
@@ -300,6 +313,12 @@ struct Feed {
     /// A row for which there were no values.
     waiting: Option<Waiting>,
     chunks: Chunks,
+    /// By position, where shards get different rows.
+    origins: Vec<Origins>,
+    /// The client's line that was cut last.
+    line: u64,
+    /// What comes before the rows was cut, and its lines are not counted yet.
+    has_preamble: bool,
 }
 
 impl Feed {
@@ -310,7 +329,18 @@ impl Feed {
             slots[shard.index()] = Some(i);
         }
         let types = plan.distribution.map_or_else(Vec::new, |of| topology.distribution(of).key_types.clone());
-        Self { types, topology, slots, waiting: None, chunks: Chunks::new(shards.len()) }
+        let apart = if plan.distribution.is_some() { shards.len() } else { 0 };
+        let origins = (0..apart).map(|_| Origins::new(apart)).collect();
+        Self {
+            types,
+            topology,
+            slots,
+            waiting: None,
+            chunks: Chunks::new(shards.len()),
+            origins,
+            line: 0,
+            has_preamble: false,
+        }
     }
 
     /// Bytes of a reference table's rows, or what comes before rows: every shard gets them all.
@@ -322,6 +352,11 @@ impl Feed {
     fn rows(&mut self, cutter: &mut RowCutter, plan: &CopyInPlan, source: &mut CopySource) -> Result<Rows, Failure> {
         let mut whole = Vec::new();
         loop {
+            if std::mem::take(&mut self.has_preamble) {
+                let lines = cutter.line().saturating_sub(self.line);
+                self.line = cutter.line();
+                self.origins.iter_mut().for_each(|origins| origins.preamble(lines));
+            }
             let held = self.waiting.take();
             let row = match &held {
                 Some(held) => held.row(),
@@ -333,6 +368,7 @@ impl Feed {
                             whole.clear();
                             source.header(&plan.format, bytes, &mut whole);
                             self.everywhere(&whole);
+                            self.has_preamble = true;
                             continue;
                         }
                     },
@@ -356,7 +392,7 @@ impl Feed {
                     Some(added) => source.key(added, *key_type).map(Some).map_err(|()| KeyProblem::Unsure),
                     None => {
                         let of = plan.types.get(key.len()).copied().flatten();
-                        key_value(field, *key_type, of, &plan.format)
+                        key_value(field, *key_type, of, plan)
                     }
                 };
                 match given {
@@ -383,14 +419,30 @@ impl Feed {
                     })?
                 };
             self.chunks.put(slot, &whole);
+            if let Some(origins) = self.origins.get_mut(slot) {
+                origins.row(row.line.saturating_sub(self.line), row.line);
+            }
+            self.line = row.line;
         }
     }
+}
+
+/// A shard's error with the line that the client sent; with none where that is not known.
+fn with_client_line(error: &Frame, table: &str, origins: &Origins) -> Frame {
+    error_fields::with_context(error, |shown| {
+        let shown = String::from_utf8_lossy(shown);
+        let own = |line: &&str| !line.starts_with("COPY ");
+        let without = || shown.lines().filter(own).collect::<Vec<_>>().join("\n");
+        context(&shown, table, origins).unwrap_or_else(without).into_bytes()
+    })
 }
 
 /// Why a row has no shard.
 enum KeyProblem {
     Null,
     Unsure,
+    /// In an encoding that is not read here.
+    Foreign,
 }
 
 impl KeyProblem {
@@ -401,6 +453,11 @@ impl KeyProblem {
                 format!("null value in sharding-key column \"{column}\" of relation \"{}\"", plan.table.name),
             )
             .detail(format!("COPY {}, line {line}", plan.table.name)),
+            Self::Foreign => Fault::unsupported(
+                format!("cannot tell the shard of a value of column \"{column}\""),
+                format!("COPY {}, line {line}: it is not in UTF-8", plan.table.name),
+                "Send the rows in UTF-8, or keys in ASCII.",
+            ),
             Self::Unsure => Fault::unsupported(
                 format!("cannot tell the shard of a value of column \"{column}\""),
                 format!("COPY {}, line {line}: the spelling depends on settings of the server", plan.table.name),
@@ -414,9 +471,17 @@ fn key_value<'a>(
     field: &'a KeyField<'_>,
     key_type: KeyType,
     of: Option<Oid>,
-    format: &CopyFormat,
+    plan: &CopyInPlan,
 ) -> Result<Option<KeyValue<'a>>, KeyProblem> {
-    let parsed = match (field, format) {
+    let is_text = matches!(key_type, KeyType::Text | KeyType::Varchar | KeyType::Bpchar);
+    if plan.foreign_encoding
+        && let KeyField::Value(bytes) = field
+        && !bytes.is_ascii()
+        && (is_text || plan.format != CopyFormat::Binary)
+    {
+        return Err(KeyProblem::Foreign);
+    }
+    let parsed = match (field, &plan.format) {
         (KeyField::Missing, _) => return Ok(None),
         (KeyField::Null, _) => return Err(KeyProblem::Null),
         (KeyField::Value(bytes), CopyFormat::Binary) => {

@@ -372,7 +372,7 @@ impl Session {
             }
         };
         let ended = ended(servers, None, same).await?;
-        let rows = ended.map_err(|error| ScatterError::Shard(without_copy_context(&error)))?;
+        let rows = ended.map_err(|(_, error)| ScatterError::Shard(without_copy_context(&error)))?;
         // Who got no rows has written nothing.
         for ((shard, before), got) in targets.iter().zip(wrote).zip(got) {
             let at = self.held_at(*shard)?;

@@ -292,7 +292,7 @@ impl Session {
             Ok(rows) => Ok(rows),
             // Those that were told to stop say so.
             Err(_) if failed.is_some() => Ok(0),
-            Err(error) => Err(ScatterError::Shard(without_copy_context(&error))),
+            Err((_, error)) => Err(ScatterError::Shard(without_copy_context(&error))),
         }
     }
 

@@ -93,11 +93,10 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
 
 /// The rows must be cut here exactly as the shards would cut them.
 fn readable(copy: &CopyStatement) -> Result<(), Fault> {
-    let utf8 = |encoding: &str| matches!(&*encoding.to_ascii_lowercase().replace(['-', '_'], ""), "utf8" | "unicode");
-    if copy.encoding.as_deref().is_some_and(|encoding| !utf8(encoding)) {
+    if copy.encoding.as_deref().is_some_and(|encoding| encoding_of(encoding) == Encoding::Unsafe) {
         return Err(Fault::unsupported(
-            "COPY into a sharded table with another ENCODING is not supported",
-            "pgloom reads the rows' sharding keys, as UTF-8",
+            "COPY into a sharded table with this ENCODING is not supported",
+            "its characters of several bytes can hold bytes that end a field or a row",
             "Send the rows in UTF-8.",
         ));
     }
@@ -109,6 +108,34 @@ fn readable(copy: &CopyStatement) -> Result<(), Fault> {
         ));
     }
     Ok(())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encoding {
+    Utf8,
+    /// Bytes below 128 are ASCII wherever they stand (Postgres: those that a server can have).
+    AsciiSafe,
+    /// They can be parts of other characters; or nobody knows.
+    Unsafe,
+}
+
+/// By Postgres's names and aliases (`pg_encname_tbl`), of which letters and digits count alone.
+fn encoding_of(name: &str) -> Encoding {
+    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let windows = name.strip_prefix("windows").or_else(|| name.strip_prefix("win"));
+    let page = windows.is_some_and(|page| matches!(page, "866" | "874") || page.len() == 4 && page.starts_with("125"));
+    match &*name {
+        "utf8" | "unicode" => Encoding::Utf8,
+        "sqlascii" | "muleinternal" | "abc" | "alt" | "tcvn" | "tcvn5712" | "vscii" | "win" => Encoding::AsciiSafe,
+        name if page || ["latin", "iso8859", "koi8", "euc"].iter().any(|family| name.starts_with(family)) => {
+            Encoding::AsciiSafe
+        }
+        _ => Encoding::Unsafe,
+    }
+}
+
+fn is_foreign(copy: &CopyStatement) -> bool {
+    copy.encoding.as_deref().is_some_and(|encoding| encoding_of(encoding) != Encoding::Utf8)
 }
 
 fn copy_in(
@@ -151,6 +178,7 @@ fn copy_in(
         types: key.iter().map(|column| known_column(column).map(|column| column.type_oid)).collect(),
         typmods: key.iter().map(|column| known_column(column).map_or(-1, |column| column.typmod)).collect(),
         format: copy.format.clone(),
+        foreign_encoding: is_foreign(copy),
         fill,
     })
 }
@@ -215,6 +243,7 @@ fn copy_everywhere(
         types: Vec::new(),
         typmods: Vec::new(),
         format: copy.format.clone(),
+        foreign_encoding: is_foreign(copy),
         fill,
     })
 }

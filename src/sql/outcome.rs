@@ -347,6 +347,8 @@ pub struct CopyInPlan {
     /// Type modifiers of the key columns (see [`crate::plan::route::fits_typmod`]).
     pub typmods: Vec<i32>,
     pub format: CopyFormat,
+    /// The rows are in another encoding than UTF-8: keys that are more than ASCII cannot be read.
+    pub foreign_encoding: bool,
     /// Columns that the rows leave out and that take values of sequences.
     pub fill: Option<CopyFill>,
 }

@@ -2,7 +2,10 @@
 
 #![deny(clippy::as_conversions, clippy::indexing_slicing, clippy::unwrap_used)]
 
+use bytes::{BufMut, BytesMut};
+
 use crate::fault::{Blame, Fault, SqlState};
+use crate::wire::frame::{Frame, HEADER};
 
 /// A text of a server's error is cut here, in bytes: it is kept in memory and told to a client.
 const MAX_TEXT: usize = 64 * 1024;
@@ -108,6 +111,27 @@ pub fn iter(body: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
         rest = tail.get(1..)?;
         Some((field, raw))
     })
+}
+
+/// The error with another CONTEXT, if it has one; without it where that is empty then.
+pub fn with_context(frame: &Frame, change: impl Fn(&[u8]) -> Vec<u8>) -> Frame {
+    let mut out = BytesMut::with_capacity(frame.bytes.len());
+    out.extend_from_slice(b"E\0\0\0\0");
+    for (field, value) in iter(frame.body()) {
+        let changed = (field == b'W').then(|| change(value));
+        let value = changed.as_deref().unwrap_or(value);
+        if field != b'W' || !value.is_empty() {
+            out.put_u8(field);
+            out.extend_from_slice(value);
+            out.put_u8(0);
+        }
+    }
+    out.put_u8(0);
+    let length = u32::try_from(out.len() - 1).unwrap_or(u32::MAX);
+    if let Some(place) = out.get_mut(1..HEADER) {
+        place.copy_from_slice(&length.to_be_bytes());
+    }
+    Frame { tag: frame.tag, bytes: out.freeze() }
 }
 
 /// The SQLSTATE of an error, without keeping its texts.

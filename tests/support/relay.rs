@@ -158,13 +158,13 @@ fn answer(from: &mut TcpStream, to: &mut TcpStream, armed: &Armed) -> io::Result
             // First the server's side: what the router says next is not to be heard.
             let _ = from.shutdown(Shutdown::Both);
         }
-        if trap.when == When::Answered {
-            to.write_all(&frame)?;
-        }
+        // Whoever was to read it may be gone by `act`.
+        let answered = if trap.when == When::Answered { to.write_all(&frame) } else { Ok(()) };
         let _ = trap.sprung.send(());
         if trap.then == Then::Cut {
             return Ok(());
         }
+        answered?;
     }
 }
 

@@ -77,6 +77,14 @@ impl Pair {
         Self { failures: RefCell::default(), router: (!own).then(|| Router::start(&toml)), db }
     }
 
+    /// One table, sharded by a column of another type.
+    pub fn with_key_type(label: &str, schema: &str, (table, column): (&str, &'static str), key_type: &str) -> Self {
+        let db = Database::create(label);
+        db.everywhere(schema);
+        let toml = config(&db, &[(table, Placed::By(column))], "").replacen("int4", key_type, 1);
+        Self { failures: RefCell::default(), router: Some(Router::start(&toml)), db }
+    }
+
     pub fn through(&self) -> Raw {
         self.router.as_ref().map_or_else(|| self.db.oracle(), |router| router.connect(&self.db.name))
     }

@@ -1,0 +1,135 @@
+//! `Origins`: which line of the client's data a shard means when it tells where an error is. Each shard counts the rows that it got.
+
+use std::collections::VecDeque;
+
+/// Most bytes for all shards of one COPY, and bounds for one.
+const MOST: usize = 16 << 20;
+const BOUNDS: (usize, usize) = (64 << 10, 1 << 20);
+/// Introduces two numbers of four bytes, where one byte does not do.
+const LONG: u8 = 0;
+
+/// The rows that one shard got last: what was sent long ago it has read, and will not complain of.
+#[derive(Debug)]
+pub struct Origins {
+    /// Before the first row that is kept: a line of the shard's data, and that of the client's.
+    before: (u64, u64),
+    /// Behind the last.
+    last: (u64, u64),
+    /// How much further each row is: one byte for the client's lines where the shard's are one, else [`LONG`] and both.
+    steps: VecDeque<u8>,
+    most: usize,
+}
+
+impl Origins {
+    /// `shards`: how many share the memory.
+    pub fn new(shards: usize) -> Self {
+        let most = (MOST / shards.max(1)).clamp(BOUNDS.0, BOUNDS.1);
+        Self { before: (0, 0), last: (0, 0), steps: VecDeque::new(), most }
+    }
+
+    /// What comes before the rows, and has this many lines.
+    pub fn preamble(&mut self, lines: u64) {
+        self.last = (self.last.0 + lines, self.last.1 + lines);
+        self.before = self.last;
+    }
+
+    /// A row of so many lines, of which the last is this one of the client's.
+    pub fn row(&mut self, lines: u64, line: u64) {
+        let further = line.saturating_sub(self.last.1);
+        self.last = (self.last.0 + lines, line);
+        match (lines, u8::try_from(further)) {
+            (1, Ok(further)) if further != LONG => self.steps.push_back(further),
+            _ => {
+                self.steps.push_back(LONG);
+                self.steps.extend(u32::try_from(lines).unwrap_or(u32::MAX).to_le_bytes());
+                self.steps.extend(u32::try_from(further).unwrap_or(u32::MAX).to_le_bytes());
+            }
+        }
+        while self.steps.len() > self.most {
+            let Some((lines, further)) = self.step(&mut 0) else { break };
+            let bytes = if self.steps.front() == Some(&LONG) { 9 } else { 1 };
+            self.steps.drain(..bytes);
+            self.before = (self.before.0 + lines, self.before.1 + further);
+        }
+    }
+
+    /// The client's line of the row that ends with this line of the shard's; `None` where that is not known any more.
+    pub fn client_line(&self, line: u64) -> Option<u64> {
+        let (mut own, mut client) = self.before;
+        let mut at = 0;
+        while own < line {
+            let (lines, further) = self.step(&mut at)?;
+            (own, client) = (own + lines, client + further);
+        }
+        (own == line && at > 0).then_some(client)
+    }
+
+    /// The step that begins there.
+    fn step(&self, at: &mut usize) -> Option<(u64, u64)> {
+        let first = *self.steps.get(*at)?;
+        if first != LONG {
+            *at += 1;
+            return Some((1, first.into()));
+        }
+        let number = |from: usize| {
+            let byte = |i| self.steps.get(from + i).copied();
+            Some(u64::from(u32::from_le_bytes([byte(0)?, byte(1)?, byte(2)?, byte(3)?])))
+        };
+        let step = (number(*at + 1)?, number(*at + 5)?);
+        *at += 9;
+        Some(step)
+    }
+}
+
+/// A shard's CONTEXT (`COPY table, line 7, column n: "x"`) with the client's line in it. `None` where it names no line of this table's rows, or
+/// one that is not known.
+pub fn context(context: &str, table: &str, origins: &Origins) -> Option<String> {
+    let start = context.find(&format!("COPY {table}, "))? + "COPY , ".len() + table.len();
+    let digits = start + context.get(start..)?.find(|c: char| c.is_ascii_digit())?;
+    let rest = context.get(digits..)?;
+    let end = digits + rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let line = origins.client_line(context.get(digits..end)?.parse().ok()?)?;
+    Some(format!("{}{line}{}", context.get(..digits)?, context.get(end..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_line_of_a_context_is_the_clients() {
+        let mut origins = Origins::new(4);
+        origins.preamble(1);
+        origins.row(1, 5);
+        origins.row(3, 900);
+        let of = |text: &str| context(text, "t 7", &origins);
+        assert_eq!(of("COPY t 7, line 2, column n: \"1\"").as_deref(), Some("COPY t 7, line 5, column n: \"1\""));
+        assert_eq!(of("PL/x\nCOPY t 7, Zeile 5").as_deref(), Some("PL/x\nCOPY t 7, Zeile 900"));
+        assert_eq!(of("COPY t 7, line 3"), None);
+        assert_eq!(of("COPY other, line 2"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn rows_are_found_or_forgotten(rows in prop::collection::vec((1..4_u64, 1..600_u64), 0..300), most in 9..200_usize) {
+            let mut origins = Origins { most, ..Origins::new(1) };
+            let (mut own, mut line) = (0, 0);
+            let mut ends = Vec::new();
+            for (lines, further) in rows {
+                own += lines;
+                line += further;
+                origins.row(lines, line);
+                ends.push((own, line));
+            }
+            prop_assert!(origins.steps.len() <= most);
+            for (nth, (own, line)) in ends.iter().rev().enumerate() {
+                match origins.client_line(*own) {
+                    Some(found) => prop_assert_eq!(found, *line),
+                    None => prop_assert!(nth * 9 + 9 > most.saturating_sub(9)),
+                }
+            }
+        }
+    }
+}
