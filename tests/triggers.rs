@@ -22,7 +22,7 @@ fn triggers_that_name_tables_of_several_shards_are_refused() {
         ("counts", "UPDATE items SET n = n + 1; RETURN NEW"),
         ("looks", "IF EXISTS (SELECT FROM Items i WHERE i.id = NEW.id) THEN RETURN NULL; END IF; RETURN NEW"),
         ("titles", "NEW.label := (SELECT title FROM places WHERE code = NEW.label); RETURN NEW"),
-        ("adds", "INSERT INTO public.places VALUES (NEW.label, NEW.label); RETURN NEW"),
+        ("\"Adds\"", "INSERT INTO public.places VALUES (NEW.label, NEW.label); RETURN NEW"),
         ("shouts", "NEW.body := upper(NEW.body); RETURN NEW"),
     ] {
         raw.must(&format!("CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}; END $$"));
@@ -60,11 +60,17 @@ fn triggers_that_name_tables_of_several_shards_are_refused() {
     raw.must("INSERT INTO parts VALUES (1, 'a'), (2, 'a'), (3, 'a')");
     assert_eq!(raw.value("SELECT count(*) FROM parts WHERE label = 'A'"), "3");
     off(&mut raw, "parts");
-    for function in ["adds", "looks"] {
+    for function in ["\"Adds\"", "looks"] {
         on(&mut raw, "parts", function);
-        refused(&mut raw, "INSERT INTO parts VALUES (5, 'a')", function);
-        refused(&mut raw, "UPDATE parts SET label = 'b' WHERE id = 1", function);
+        let named = function.trim_matches('"');
+        refused(&mut raw, "INSERT INTO parts VALUES (5, 'a')", named);
+        refused(&mut raw, "UPDATE parts SET label = 'b' WHERE id = 1", named);
         off(&mut raw, "parts");
+    }
+    // Code by itself, in whatever case and spelling.
+    raw.must("CREATE PROCEDURE \"Empty All\"() LANGUAGE sql AS 'DELETE FROM items'");
+    for sql in ["CALL \"Empty All\"()", "DO 'BEGIN CALL \"Empty All\" /* now */ (); END'"] {
+        refused(&mut raw, sql, "Empty All");
     }
     // The configuration knows better.
     on(&mut raw, "parts", "looks");

@@ -8,6 +8,7 @@ use crate::fault::Fault;
 use crate::ids::{QualifiedName, ShardId};
 use crate::sql::NameScope;
 use crate::sql::analyze::Analyzer;
+use crate::sql::named::is_about_session;
 use crate::sql::names::{Relation, with_derived};
 use crate::sql::utility::StatementKind;
 use crate::topology::TableRule;
@@ -119,39 +120,5 @@ impl Analyzer<'_> {
 
 /// Whether the names in such a statement can be those of tables. (Statements within others are looked at by themselves.)
 fn names_tables(kind: &StatementKind) -> bool {
-    match kind {
-        StatementKind::Query
-        | StatementKind::Insert
-        | StatementKind::Update
-        | StatementKind::Delete
-        | StatementKind::Positioned(_)
-        | StatementKind::Merge
-        | StatementKind::Copy(_)
-        | StatementKind::Explain { .. }
-        | StatementKind::AroundExecute(_)
-        | StatementKind::Declare { .. }
-        | StatementKind::Ddl
-        | StatementKind::Maintenance
-        | StatementKind::Lock
-        | StatementKind::Code
-        | StatementKind::Other => true,
-        StatementKind::Empty
-        | StatementKind::Transaction(_)
-        | StatementKind::Set(_)
-        | StatementKind::SetConfig(_)
-        | StatementKind::Show(_)
-        | StatementKind::ShowRouter(_)
-        | StatementKind::ExplainRoute { .. }
-        | StatementKind::Prepare(_)
-        | StatementKind::Execute(_)
-        | StatementKind::Deallocate(_)
-        | StatementKind::Fetch(_)
-        | StatementKind::CloseCursor(_)
-        | StatementKind::Listen
-        | StatementKind::Unlisten
-        | StatementKind::Notify
-        | StatementKind::Discard(_)
-        | StatementKind::Placement(_)
-        | StatementKind::Unclear => false,
-    }
+    matches!(kind, StatementKind::AroundExecute(_)) || !is_about_session(kind)
 }

@@ -46,21 +46,22 @@ impl Analyzer<'_> {
         if self.scope.topology.is_all_home() {
             return None;
         }
-        let lower = self.text.to_ascii_lowercase();
-        let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
-        // Whatever stands before a parenthesis, in quotes or not.
-        let called = lower.match_indices('(').filter_map(|(at, _)| {
-            let before = lower.get(..at)?.trim_end().trim_end_matches('"');
-            let word = before.rsplit(|c: char| !is_word(c)).next()?;
-            (!word.is_empty()).then_some(word)
-        });
+        let lower = self.text.to_lowercase();
+        let words: HashSet<&str> = lower
+            .split(|c: char| !c.is_alphanumeric() && c != '_' && c != '$')
+            .filter(|word| !word.is_empty())
+            .collect();
+        // In whatever case and quotes; names that are more than a word stand there as they are.
+        let is_named = |name: &str| {
+            let name = name.to_lowercase();
+            let is_word = name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '$');
+            if is_word { words.contains(&*name) } else { lower.contains(&name) }
+        };
+        let placed = catalog.placed.values().flat_map(|schema| &schema.functions);
         let is_unsafe =
             |function: &UserFunction| !function.declared_safe && function.volatility != Volatility::Immutable;
-        let mut found = called.filter(|word| {
-            let placed = catalog.placed.values().filter_map(|schema| schema.functions.get(*word));
-            catalog.functions.get(*word).into_iter().chain(placed).any(is_unsafe)
-        });
-        found.next().map(str::to_owned)
+        let mut found = catalog.functions.iter().chain(placed).filter(|(_, function)| is_unsafe(function));
+        found.find(|(name, _)| is_named(name)).map(|(name, _)| name.to_string())
     }
 
     /// The first distributed table that the text names, if any. `in_strings`: also inside string literals.
@@ -396,7 +397,7 @@ impl Named {
 }
 
 /// Statements that touch no table, or that are looked at again when the statement inside runs.
-fn is_about_session(kind: &StatementKind) -> bool {
+pub(crate) fn is_about_session(kind: &StatementKind) -> bool {
     match kind {
         StatementKind::Query
         | StatementKind::Insert

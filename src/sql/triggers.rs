@@ -1,5 +1,7 @@
 //! Triggers: code of users that runs where a row is written, and sees the tables of that shard alone.
 
+use std::collections::HashSet;
+
 use crate::catalog::Table;
 use crate::fault::Fault;
 use crate::ids::QualifiedName;
@@ -14,7 +16,8 @@ pub(crate) fn check_triggers(scope: &NameScope<'_>, table: Option<&Table>) -> Re
     if code.is_empty() {
         return Ok(());
     }
-    let (sharded, distributed) = (sharded_names(scope), distributed_names(scope));
+    let lowered = |names: HashSet<Box<str>>| names.into_iter().map(|name| name.to_lowercase()).collect::<HashSet<_>>();
+    let (sharded, distributed) = (lowered(sharded_names(scope)), lowered(distributed_names(scope)));
     for (function, source) in code {
         let lower = source.to_lowercase();
         let words: Vec<&str> = words(&lower).collect();
@@ -52,13 +55,12 @@ fn code_of<'a>(scope: &NameScope<'a>, table: &'a Table, depth: usize) -> Vec<(&'
 
 /// Whether what these words stand before is written.
 fn is_written(before: &[&str]) -> bool {
-    let skipped = |word: &&&str| !matches!(**word, "only" | "public");
-    let mut back = before.iter().rev().filter(skipped);
-    match back.next() {
-        Some(&("into" | "update" | "truncate" | "table")) => true,
-        Some(&"from") => back.next() == Some(&"delete"),
-        _ => false,
-    }
+    let back: Vec<&str> = before.iter().rev().filter(|word| **word != "only").take(3).copied().collect();
+    let verb = |back: &[&str]| {
+        matches!(back, ["into" | "update" | "truncate" | "table" | "merge", ..] | ["from", "delete", ..])
+    };
+    // Between them may be a schema.
+    verb(&back) || back.get(1..).is_some_and(verb)
 }
 
 fn words(lower: &str) -> impl Iterator<Item = &str> {
@@ -72,7 +74,11 @@ mod tests {
     #[test]
     fn a_name_behind_a_verb_is_written() {
         let written = |text: &str| is_written(&words(text).collect::<Vec<_>>());
-        assert!(["insert into ", "update only", "delete from public.", "truncate table"].into_iter().all(written));
+        assert!(
+            ["insert into ", "update only", "delete from app.", "truncate table", "insert into app."]
+                .into_iter()
+                .all(written)
+        );
         assert!(!["select rate from", "join", ""].into_iter().any(written));
     }
 }
