@@ -49,6 +49,18 @@ impl Gate {
         self.state().turns.add(size)
     }
 
+    /// A pool is gone, with all who knew it.
+    pub fn remove(&self, place: Place) {
+        self.state().turns.remove(place);
+    }
+
+    /// So many connections may a pool have from now on.
+    pub fn resize(&self, place: Place, size: usize) {
+        let mut state = self.state();
+        let admitted = state.turns.resize(place, size);
+        state.ring(admitted);
+    }
+
     /// A connection of each of these pools, of which the asker has `holds` already, is the caller's; each is to be given back.
     pub async fn enter(&self, wants: &[Place], holds: &[Place], wait: Duration) -> Result<(), Denied> {
         let mut waiting = {

@@ -85,6 +85,8 @@ impl Session {
         let started = Instant::now();
         let mut told = Instant::now();
         self.database.rules.note_stale();
+        // Nobody is to wait for a session that waits.
+        self.seat.rest();
         while started.elapsed() < limit && self.rows_move() {
             if told.elapsed() > Duration::from_secs(1) {
                 told = Instant::now();
@@ -92,11 +94,14 @@ impl Session {
             }
             self.pause(PAUSE).await?;
         }
-        self.refresh_view();
+        self.begin_view().await?;
         Ok(true)
     }
 
     fn rows_move(&self) -> bool {
+        if self.database.is_over() {
+            return false;
+        }
         let topology = Arc::clone(&self.database.cluster.load().topology);
         topology.closed.values().any(|why| *why == Closed::Moving)
     }

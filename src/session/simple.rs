@@ -33,9 +33,13 @@ impl Session {
         if let Some(portal) = self.statements.remove_portal(b"") {
             self.close_place(portal.place).await;
         }
-        self.refresh_view();
-        self.settle_sequences();
-        let mut outcome = self.run_query(&frame).await;
+        let mut outcome = match self.begin_view().await {
+            Ok(()) => {
+                self.settle_sequences();
+                self.run_query(&frame).await
+            }
+            Err(failure) => Err(failure),
+        };
         if self.tx.state == TxState::None && matches!(&outcome, Err(Failure::Fault(fault)) if *fault == changed()) {
             // Nothing was sent yet: what was planned for another placement is planned anew.
             self.refresh_view();
