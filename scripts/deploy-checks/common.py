@@ -39,7 +39,7 @@ class Tree:
         """A tool's verdict becomes ours."""
         done = subprocess.run([str(c) for c in command], capture_output=True, text=True, **more)
         self.must(done.returncode == 0, where, f"{Path(command[0]).name} says:\n{(done.stdout + done.stderr).strip()}")
-        return done.stdout
+        return done
 
 
 class Strict(yaml.SafeLoader):

@@ -109,7 +109,7 @@ def rendered(tree):
     if not kubectl:
         tree.unchecked.append("kubernetes: kustomize (no kubectl)")
         return
-    text = tree.run(f"{PLACE}/monitoring", kubectl, "kustomize", tree.root / PLACE / "monitoring")
+    text = tree.run(f"{PLACE}/monitoring", kubectl, "kustomize", tree.root / PLACE / "monitoring").stdout
     for document in yaml.safe_load_all(text):
         kind, namespace = document["kind"], document["metadata"].get("namespace")
         tree.must(namespace == "pgloom" or kind == "Namespace", PLACE, f"{kind} is in namespace {namespace}")

@@ -33,5 +33,6 @@ def check(tree):
         unit = Path(place) / "pgloom.service"
         unit.write_text(text.replace("=/usr/bin/pgloom ", "=/usr/bin/env "))
         said = tree.run(PLACE, analyze, "verify", "--man=no", unit)
-        tree.must(not said.strip(), PLACE, said)
+        # A key that it does not know is only a warning to it, and without that key the service is less hardened than it reads.
+        tree.must(not (said.stdout + said.stderr).strip(), PLACE, f"systemd-analyze says:\n{said.stdout}{said.stderr}")
         tree.run(PLACE, analyze, "security", "--offline=true", f"--threshold={MOST_EXPOSED}", unit)
