@@ -258,7 +258,10 @@ impl UserPools {
         combiners: &CombineServers,
         rules: &Arc<Rules>,
     ) -> Arc<Self> {
-        let gate = Arc::new(Gate::default());
+        let gate = Arc::new(match limits.share {
+            100.. => Gate::default(),
+            share => Gate::with_share((limits.size * share / 100).max(1)),
+        });
         let defaults = Arc::<HomeDefaults>::default();
         let pool = |id: ShardId, server: &Server, limits: PoolLimits| {
             let start = match id == topology.home {
