@@ -22,7 +22,7 @@ use crate::config::{self, AuthType, BreakerSettings, PoolMode, Settings, SslMode
 use crate::control;
 use crate::fault::Fault;
 use crate::ids::ShardId;
-use crate::metrics::{BreakerCounts, BreakerSample, Metrics, PoolSample, Sample, Source, TopologySample};
+use crate::metrics::{BreakerCounts, BreakerSample, Metrics, PoolSample, Sample, ServerSample, Source, TopologySample};
 use crate::plan::cache::PlanCache;
 use crate::scope::Wish;
 use crate::secret::Secret;
@@ -31,7 +31,7 @@ use crate::server::http::{self, Readiness, Unready};
 use crate::server::{Front, Member, accept};
 use crate::session::{SessionLimits, Shared};
 use crate::tls::{ClientTls, ClientTlsMode, ServerTls, ServerTlsFiles, ServerTlsMode, TlsError};
-use crate::topology::{Role, Server};
+use crate::topology::Server;
 use crate::wire::auth::{MockKey, Verifier, VerifierError};
 
 /// Idle connections are looked at this often.
@@ -72,6 +72,7 @@ pub struct Router {
     drain: Duration,
     catalog_refresh: Duration,
     two_phase_grace: Duration,
+    server_check: Duration,
     /// `None`: deadlocks over shards are not looked for.
     deadlock_timeout: Option<Duration>,
 }
@@ -119,6 +120,7 @@ impl Router {
             drain: settings.timeouts.shutdown,
             catalog_refresh: settings.timeouts.catalog_refresh,
             two_phase_grace: settings.timeouts.two_phase_grace,
+            server_check: settings.timeouts.server_check,
             deadlock_timeout: settings.timeouts.deadlock,
         })
     }
@@ -136,6 +138,7 @@ impl Router {
             let health = Arc::clone(&self.health);
             jobs.spawn(watch_database(Arc::clone(database), health, self.catalog_refresh, looks_for_deadlocks));
             jobs.spawn(resolve_database(Arc::clone(database), self.two_phase_grace));
+            jobs.spawn(control::servers::watch(Arc::clone(database), self.server_check));
             if !database.cluster.load().topology.is_all_home() {
                 jobs.spawn(control::news::follow(Arc::clone(database), self.front.shared.router.clone()));
             }
@@ -211,6 +214,7 @@ fn session_limits(settings: &Settings) -> SessionLimits {
         query_timeout: settings.timeouts.query,
         idle_transaction_timeout: settings.timeouts.idle_transaction,
         client_idle_timeout: settings.timeouts.client_idle,
+        failover_timeout: settings.timeouts.failover,
     }
 }
 
@@ -310,6 +314,7 @@ pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> 
         max_message: settings.limits.max_message_size,
         max_prepared: settings.limits.max_prepared_statements,
         breakers: Breakers::new(breaker_limits(settings.breakers)),
+        servers: Arc::default(),
     };
     let made = settings.databases.iter().filter_map(|database| {
         // Nobody may connect to it: there is nothing to serve.
@@ -359,11 +364,8 @@ fn logins(settings: &Settings, database: &str) -> Vec<Credentials> {
 
 /// The servers that finish statements of a logical database.
 fn combine_servers(settings: &config::CombineSettings, database: &Arc<str>) -> Vec<Server> {
-    let server = |server: &config::CombineServer| Server {
-        host: Arc::clone(&server.host),
-        port: server.port,
-        dbname: server.dbname.clone().unwrap_or_else(|| Arc::clone(database)),
-        role: Role::Primary,
+    let server = |server: &config::CombineServer| {
+        Server::new(&server.host, server.port, server.dbname.as_ref().unwrap_or(database))
     };
     settings.servers.iter().map(server).collect()
 }
@@ -430,6 +432,7 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
             }
             pools.combine().sweep(Instant::now());
             pools.combiners().iter().for_each(|pool| pool.sweep(Instant::now()));
+            pools.replicas().for_each(|(_, pool)| pool.sweep(Instant::now()));
         }
         tokio::time::sleep(if all_well { SWEEP } else { PROBE }).await;
     }
@@ -535,6 +538,25 @@ fn breaker_counts(breaker: &ServerBreaker) -> BreakerCounts {
     }
 }
 
+/// The servers of the shards that have several.
+fn server_samples(database: &Database) -> Vec<ServerSample> {
+    let topology = Arc::clone(&database.cluster.load().topology);
+    let several = topology.shards.iter().map(|shard| (shard, database.servers(shard)));
+    let several = several.filter(|(_, servers)| !servers.is_lone());
+    let samples = several.flat_map(|(shard, servers)| {
+        servers.report().into_iter().map(|report| ServerSample {
+            database: database.name.to_string(),
+            shard: shard.name.to_string(),
+            server: report.server.address(),
+            role: report.role.label(),
+            lag_bytes: report.lag_bytes,
+            lag: report.lag,
+            latency: report.latency,
+        })
+    });
+    samples.collect()
+}
+
 /// What a scrape of the metrics reads.
 struct Watcher {
     health: Arc<Health>,
@@ -546,6 +568,7 @@ impl Source for Watcher {
         // One register for all databases.
         let breakers = self.health.databases.first().map(|database| database.access.breakers.all());
         sample.breakers = breakers.iter().flatten().map(|breaker| breaker_counts(breaker)).collect();
+        sample.servers = self.health.databases.iter().flat_map(|database| server_samples(database)).collect();
         for database in &self.health.databases {
             let topology = Arc::clone(&database.cluster.load().topology);
             sample.topologies.push(TopologySample {
@@ -559,20 +582,21 @@ impl Source for Watcher {
                 let combine = (name(topology.home), "combine", pools.combine());
                 // The host tells which.
                 let beside = pools.combiners().iter().map(|pool| (String::new(), "combine", pool));
-                for (shard, role, pool) in shards.chain([combine]).chain(beside) {
+                let replicas = pools.replicas().map(|(shard, pool)| (name(shard), "replica", pool));
+                for (shard, role, pool) in shards.chain([combine]).chain(beside).chain(replicas) {
                     let active = pool.counts.active.load(Ordering::Relaxed) as i64;
                     sample.pools.push(PoolSample {
                         database: database.name.to_string(),
                         user: user.to_string(),
                         shard,
                         role,
-                        host: pool.connector.address.to_string(),
+                        host: pool.connector.address().to_string(),
                         cl_active: active,
                         cl_waiting: pool.waiting() as i64,
                         sv_idle: pool.idle_count() as i64,
                         sv_active: active,
                         maxwait: Duration::ZERO,
-                        breaker: match pool.connector.breaker.report().state {
+                        breaker: match pool.connector.breaker().report().state {
                             BreakerState::Closed => BreakerSample::Closed,
                             BreakerState::Open => BreakerSample::Open,
                             BreakerState::Probing => BreakerSample::Probing,

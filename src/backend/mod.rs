@@ -13,8 +13,11 @@ pub mod inflight;
 pub mod login;
 pub mod pool;
 pub mod prepared;
+pub mod retry;
+pub mod roles;
 pub mod rules;
 pub mod sequences;
+pub mod servers;
 pub mod settings;
 pub mod turns;
 
@@ -110,6 +113,8 @@ pub struct Backend {
     pub mark: Option<Epoch>,
     /// Nothing has run that may have taken the mark off.
     pub is_marked: bool,
+    /// The stint of its server, where the shard has several; see [`servers`].
+    pub stint: u64,
     /// TLS may still hold bytes that were written into it.
     unflushed: bool,
     max_message: usize,
@@ -155,6 +160,7 @@ impl Backend {
             incarnation: None,
             mark: None,
             is_marked: false,
+            stint: 0,
             unflushed: false,
             max_message,
         }

@@ -10,8 +10,8 @@ use toml::de::{DeTable, DeValue};
 use crate::config::error::{Origin, did_you_mean};
 use crate::config::section::{Fields, FromToml, Key, Named, Need, Reader, Section, Setting, section};
 use crate::config::units::{
-    AuthType, Bytes, KeyText, ListenAt, LogFormat, LogLevel, MethodName, PoolMode, ServerRole, SqlName, SslMode,
-    TwoPhaseCommit, UniqueScope,
+    AuthType, Bytes, KeyText, ListenAt, LogFormat, LogLevel, MethodName, PoolMode, SqlName, SslMode, TwoPhaseCommit,
+    UniqueScope,
 };
 use crate::secret::Secret;
 use crate::types::KeyType;
@@ -73,6 +73,10 @@ section! {
         server_idle_timeout: Duration = "10min",
         /// A server connection that is older is closed when it is next free. 0: never.
         server_lifetime: Duration = "1h",
+        /// How often the servers of a shard that has several are asked which one is the primary, and how far the replicas have come. When a connection fails they are asked at once.
+        server_check_interval: Duration = "1s",
+        /// How long a statement waits for a primary where a shard of several servers has none that answers, as in a failover or a restart (57P03 afterwards). Nothing of the statement has been sent then. 0: it fails at once.
+        failover_timeout: Duration = "10s",
         /// How long running transactions may take to finish at shutdown.
         shutdown_timeout: Duration = "30s",
         /// How long a prepared transaction may wait for the router that prepared it before another one finishes it, by the decision that its first shard holds.
@@ -215,19 +219,19 @@ section! {
     pub struct Shard, environment false {
         /// Its name, unique in the database.
         name: String = required,
-        /// Host name or IP address of the primary, or the directory of its Unix socket.
+        /// Host name or IP address of its server, or the directory of its Unix socket.
         host: String = optional,
-        /// Port of the primary.
+        /// Port of its server.
         port: u16 = "5432",
         /// The database on the server that holds the shard. Default: NAME.
         dbname: String = optional,
-        /// More servers of this shard, as `{ host = "...", port = 5432, role = "replica" }`.
+        /// More servers with the same data, or all of them, as `{ host = "...", port = 5432 }`: a primary and its replicas. Which one is the primary is never written down: the servers are asked, and a failover is followed.
         servers: Vec<Server> = "",
     }
 }
 
 section! {
-    /// One more server of a shard, in `servers`.
+    /// One server of a shard, in `servers`.
     pub struct Server, environment false {
         /// Host name, IP address, or the directory of its Unix socket.
         host: String = required,
@@ -235,8 +239,8 @@ section! {
         port: u16 = optional,
         /// Default: the shard's dbname.
         dbname: String = optional,
-        /// `primary` or `replica`.
-        role: ServerRole = "replica",
+        /// Its share of the reads that go to replicas: with 2 it gets twice as many as one with 1 that answers as fast.
+        weight: u16 = "1",
     }
 }
 

@@ -74,6 +74,10 @@ pub struct Timeouts {
     pub server_connect: Duration,
     pub server_idle: Option<Duration>,
     pub server_lifetime: Option<Duration>,
+    /// Between two looks at who is the primary of a shard.
+    pub server_check: Duration,
+    /// Waiting for a shard to have a primary.
+    pub failover: Duration,
     pub shutdown: Duration,
     pub two_phase_grace: Duration,
     /// `None`: deadlocks over shards are not looked for.

@@ -384,13 +384,6 @@ words! {
 }
 
 words! {
-    /// What a server of a shard does.
-    ServerRole takes "primary or replica";
-    Primary = "primary",
-    Replica = "replica",
-}
-
-words! {
     /// How a distribution finds the shard of a key.
     MethodName takes "hash, range, list, postgres_hash, composite or schema";
     Hash = "hash",

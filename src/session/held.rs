@@ -1,6 +1,5 @@
 //! The server connections that this client holds now: for its transaction, for a batch, or pinned.
 
-use std::future::poll_fn;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,15 +11,13 @@ use crate::backend::Backend;
 use crate::backend::cancel::CancelHandle;
 use crate::backend::cluster::ServerCheckout;
 use crate::backend::combiners::Running;
-use crate::backend::pool;
 use crate::backend::settings::SessionSettings;
 use crate::backend::turns::Place;
-use crate::exec::replies::poll_client;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::Access;
 use crate::session::commit::lost_part;
-use crate::session::{Failure, Session, Stop};
+use crate::session::{Failure, Session};
 use crate::sql::analyze::PinReason;
 use crate::wire::frame::Frame;
 use crate::wire::reply::Status;
@@ -111,6 +108,11 @@ impl Held {
 
     pub fn running(&self) -> Arc<CancelHandle> {
         Arc::clone(&self.server.cancel)
+    }
+
+    /// Whether its server is still what it was when the connection was made: the primary of its shard.
+    pub fn is_of_its_stint(&self) -> bool {
+        self.server.connector().is_of_its_stint(&self.server)
     }
 
     fn is_busy(&self) -> bool {
@@ -248,9 +250,12 @@ impl Session {
         let at = match self.held.position(shard) {
             // Under the settings that its statement began with.
             Some(at) if shard.is_combine() && self.held[at].finishing != Finishing::Held => return Ok(at),
-            Some(at) => at,
+            Some(at) if self.held[at].is_of_its_stint() => at,
             None if shard.is_combine() => return Err(lost_cursor().into()),
-            None => {
+            stale => {
+                if let Some(at) = stale {
+                    self.give_up(at)?;
+                }
                 let server = self.checkout(self.pools.pool(shard).place()).await?;
                 self.hold(shard, server)
             }
@@ -303,30 +308,6 @@ impl Session {
             })
             .map_err(|fault| Unlent::Failure(fault.into()))?;
         Ok(lent)
-    }
-
-    /// The wait for the connections ends when the client leaves or cancels.
-    pub(super) async fn lend(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
-        let Self { pools, held, client, slot, .. } = self;
-        let holds: SmallVec<[Place; 4]> = held.iter().map(|held| held.server.place()).collect();
-        let pools: SmallVec<[_; 4]> = places.iter().map(|place| pools.at(*place)).collect();
-        let mut lending = std::pin::pin!(pool::checkout(&pools, &holds));
-        let mut waiting = None;
-        poll_fn(|cx| {
-            if let Poll::Ready(lent) = lending.as_mut().poll(cx) {
-                return Poll::Ready(lent.map_err(|pool::Unlent { place, fault }| match place {
-                    Some(place) => Unlent::Connect(place, fault),
-                    None => Unlent::Failure(fault.into()),
-                }));
-            }
-            waiting.get_or_insert_with(|| slot.wait());
-            if client.control.poll_cancel(cx).is_ready() {
-                let canceled = Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to user request");
-                return Poll::Ready(Err(Unlent::Failure(canceled.into())));
-            }
-            poll_client(client, cx).map(|_| Err(Unlent::Failure(Stop::Gone.into())))
-        })
-        .await
     }
 
     pub(super) async fn checkout(&mut self, place: Place) -> Result<ServerCheckout, Failure> {

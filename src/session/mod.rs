@@ -22,6 +22,7 @@ mod foreign;
 pub mod held;
 mod hold;
 mod large;
+mod lend;
 pub mod local;
 mod memory;
 mod moving;
@@ -115,6 +116,8 @@ pub struct SessionLimits {
     pub query_timeout: Option<Duration>,
     pub idle_transaction_timeout: Option<Duration>,
     pub client_idle_timeout: Option<Duration>,
+    /// How long a statement waits for a shard to have a primary that answers.
+    pub failover_timeout: Duration,
 }
 
 /// A client that has proven who it is.

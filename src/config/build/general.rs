@@ -109,6 +109,7 @@ impl Build<'_> {
             ("client_login_timeout", &general.client_login_timeout),
             ("server_connect_timeout", &general.server_connect_timeout),
             ("catalog_refresh_interval", &general.catalog_refresh_interval),
+            ("server_check_interval", &general.server_check_interval),
         ];
         for (key, setting) in needed {
             if setting.value.is_zero() {
@@ -128,6 +129,8 @@ impl Build<'_> {
             server_connect: general.server_connect_timeout.value,
             server_idle: limit(&general.server_idle_timeout),
             server_lifetime: limit(&general.server_lifetime),
+            server_check: general.server_check_interval.value,
+            failover: general.failover_timeout.value,
             shutdown: general.shutdown_timeout.value,
             two_phase_grace: general.two_phase_grace.value,
             deadlock: limit(&general.deadlock_timeout),
