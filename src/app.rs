@@ -215,6 +215,9 @@ fn session_limits(settings: &Settings) -> SessionLimits {
         idle_transaction_timeout: settings.timeouts.idle_transaction,
         client_idle_timeout: settings.timeouts.client_idle,
         failover_timeout: settings.timeouts.failover,
+        max_replica_lag: settings.limits.replicas.max_lag,
+        max_replica_lag_bytes: settings.limits.replicas.max_lag_bytes,
+        read_your_writes: settings.limits.replicas.read_your_writes,
     }
 }
 
@@ -279,6 +282,7 @@ fn members(settings: &Settings) -> Result<HashMap<Box<str>, Member>, StartError>
                 credentials: credentials(&user.server),
                 pool_size: user.pool_size.map(|n| n.get() as usize),
                 session_mode: user.pool_mode.map(|mode| mode == PoolMode::Session),
+                read_preference: user.read_preference,
             };
             Ok((user.name.as_ref().into(), member))
         })
@@ -339,6 +343,7 @@ pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> 
             database.safe_functions.clone(),
             database.uniques.clone(),
             database.pool.mode == PoolMode::Session,
+            database.read_preference,
             database.two_phase_commit,
         ))
     });

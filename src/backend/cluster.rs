@@ -20,7 +20,7 @@ use crate::backend::servers::{self, ServerBook, ShardServers};
 use crate::backend::turns::Place;
 use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
-use crate::config::{TwoPhaseCommit, UniqueRule};
+use crate::config::{ReadPreference, TwoPhaseCommit, UniqueRule};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::net::Keepalive;
@@ -282,6 +282,13 @@ impl ServerConnector {
         // A name can lead to another server by now, and a server can have become another one.
         servers.hear(servers::place_of(word), asked, Heard::Said(servers::who(&mut backend).await?));
         backend.stint = word;
+        if matches!(self.aim, Aim::Replica(..)) {
+            let level = backend.query("SHOW default_transaction_isolation").await?;
+            if level.first().and_then(|row| row.first()?.as_deref()) == Some("serializable") {
+                let detail = "a replica cannot be read under SERIALIZABLE, which is the default there";
+                return Err(unable(&backend.address).detail(detail));
+            }
+        }
         if self.is_of_its_stint(&backend) {
             return Ok(backend);
         }
@@ -324,8 +331,10 @@ impl ServerConnector {
         if let Some(keepalive) = &self.access.keepalive {
             keepalive.apply(&logged_in.stream.socket());
         }
+        // What waits on a primary is not to be taken for what runs on a replica.
+        let shard = if matches!(self.aim, Aim::Replica(..)) { ShardId::combine(0) } else { self.shard };
         let cancel = Arc::new(CancelHandle::new(
-            self.shard,
+            shard,
             server.clone(),
             Arc::clone(&self.access.tls),
             self.access.connect_timeout,
@@ -459,6 +468,11 @@ impl UserPools {
         self.pools.get(first + at)
     }
 
+    /// Whether some shard has several servers.
+    pub fn has_replicas(&self) -> bool {
+        self.pools.len() > self.shards + 1 + self.beside
+    }
+
     /// All of those, with their shards.
     pub fn replicas(&self) -> impl Iterator<Item = (ShardId, &Arc<ServerPool>)> {
         self.pools[self.shards + 1 + self.beside..].iter().map(|pool| (pool.connector.shard, pool))
@@ -484,6 +498,8 @@ pub struct Cluster {
     pub catalog: Arc<Catalog>,
     /// Whether the catalog was ever read: before that nothing can be routed.
     pub catalog_known: bool,
+    /// When it came: what it says was true on the primaries by then. Replicas that lack what was written before are not asked by it.
+    pub since: Instant,
 }
 
 /// How the last attempt to read a database's catalog ended.
@@ -522,6 +538,8 @@ pub struct Database {
     pub finds: Finds,
     /// Server connections stay with their client until it leaves.
     pub session_mode: bool,
+    /// Which servers answer reads, where neither user nor session say.
+    pub read_preference: ReadPreference,
     /// How a transaction that wrote on several shards is committed.
     pub two_phase_commit: TwoPhaseCommit,
     /// Values of sequences that are taken and not given out yet.
@@ -559,6 +577,7 @@ impl Database {
         safe_functions: Vec<crate::ids::QualifiedName>,
         uniques: Vec<UniqueRule>,
         session_mode: bool,
+        read_preference: ReadPreference,
         two_phase_commit: TwoPhaseCommit,
     ) -> Arc<Self> {
         let configured = Arc::new(topology);
@@ -569,6 +588,7 @@ impl Database {
                 topology: Arc::clone(&configured),
                 catalog: Arc::default(),
                 catalog_known: false,
+                since: Instant::now(),
             }),
             configured,
             access,
@@ -582,6 +602,7 @@ impl Database {
             uniques,
             finds: Finds::default(),
             session_mode,
+            read_preference,
             two_phase_commit,
             sequences: SequenceBlocks::default(),
             look: watch::Sender::new(Look::Pending),
@@ -647,7 +668,7 @@ impl Database {
                 return Arc::clone(old);
             }
             let (catalog, catalog_known) = (Arc::clone(&old.catalog), old.catalog_known);
-            Arc::new(Cluster { topology: Arc::clone(&topology), catalog, catalog_known })
+            Arc::new(Cluster { topology: Arc::clone(&topology), catalog, catalog_known, since: Instant::now() })
         });
         if newer {
             // Behind the rules: who sees the fence has them.
@@ -677,6 +698,7 @@ impl Database {
                 topology: Arc::clone(&old.topology),
                 catalog: Arc::new(catalog.clone()),
                 catalog_known: true,
+                since: Instant::now(),
             })
         });
     }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::backend::Backend;
 use crate::backend::breakers::{Breakers, ServerBreaker};
+use crate::backend::cluster::ServerPool;
 use crate::backend::roles::{Fact, Heard, Lsn, Role, Roles, Stint};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::topology::{Server, Shard};
@@ -89,6 +90,25 @@ pub struct Member {
     replica: AtomicU64,
     /// Microseconds that it takes to answer, smoothed. 0: not measured yet.
     latency: AtomicU64,
+}
+
+/// What a replica must have, to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Freshness {
+    /// All that was written so long ago.
+    pub longest: Option<Duration>,
+    /// All but so many bytes.
+    pub bytes: Option<u64>,
+    /// All that was written by then.
+    pub since: Instant,
+}
+
+/// The lower, the sooner an answer is to be expected of a server: by the time that it takes, how many ask it already, and its weight.
+pub fn score(member: &Member, pool: &ServerPool) -> f64 {
+    // Microseconds of a network, below which servers do not differ.
+    let latency = member.latency.load(Ordering::Relaxed) as f64 + 200.0;
+    let asked = pool.counts.active.load(Ordering::Relaxed) as f64 + pool.waiting() as f64 + 1.0;
+    latency * asked / f64::from(member.server.weight.max(1))
 }
 
 /// A server as SHOW, metrics and the console tell of it.
@@ -216,6 +236,23 @@ impl ShardServers {
 
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// The replicas that have what is needed.
+    pub fn readable(&self, needs: &Freshness, now: Instant) -> Vec<(usize, &Member)> {
+        let roles = self.roles();
+        let has = |at: usize| {
+            let seat = &roles.seats()[at];
+            let fresh = seat.fresh_as_of.filter(|_| seat.role == Role::Replica && !seat.silent);
+            let young = |fresh: &Instant| {
+                let lag = now.saturating_duration_since(*fresh);
+                *fresh >= needs.since && needs.longest.is_none_or(|longest| lag <= longest)
+            };
+            let near = || needs.bytes.is_none_or(|most| roles.lag_bytes(at).is_some_and(|bytes| bytes <= most));
+            fresh.is_some_and(|fresh| young(&fresh)) && near()
+        };
+        let members = self.members.iter().enumerate();
+        members.filter(|(at, member)| has(*at) && member.breaker.check().is_ok()).collect()
     }
 
     /// Whether the primary answered when it was asked last.

@@ -10,8 +10,8 @@ use toml::de::{DeTable, DeValue};
 use crate::config::error::{Origin, did_you_mean};
 use crate::config::section::{Fields, FromToml, Key, Named, Need, Reader, Section, Setting, section};
 use crate::config::units::{
-    AuthType, Bytes, KeyText, ListenAt, LogFormat, LogLevel, MethodName, PoolMode, SqlName, SslMode, TwoPhaseCommit,
-    UniqueScope,
+    AuthType, Bytes, KeyText, ListenAt, LogFormat, LogLevel, MethodName, PoolMode, ReadPreference, SqlName, SslMode,
+    TwoPhaseCommit, UniqueScope,
 };
 use crate::secret::Secret;
 use crate::types::KeyType;
@@ -77,6 +77,14 @@ section! {
         server_check_interval: Duration = "1s",
         /// How long a statement waits for a primary where a shard of several servers has none that answers, as in a failover or a restart (57P03 afterwards). Nothing of the statement has been sent then. 0: it fails at once.
         failover_timeout: Duration = "10s",
+        /// Which servers of a shard answer statements that provably only read, outside of transactions or in READ ONLY ones: `primary`, `replica` (where there is one that is fresh enough, else the primary) or `nearest` (whichever answers soonest). What replicas answer is of a moment before. A session chooses with SET pgloom.read_preference.
+        read_preference: ReadPreference = "primary",
+        /// A replica that may lack what was written longer ago is not read. It is known once each server_check_interval. 0: no limit.
+        max_replica_lag: Duration = "10s",
+        /// A replica that is further behind is not read. 0: no limit.
+        max_replica_lag_bytes: Bytes = "0",
+        /// A session reads from a replica only when that has all that the session has written itself.
+        read_your_writes: bool = "true",
         /// How long running transactions may take to finish at shutdown.
         shutdown_timeout: Duration = "30s",
         /// How long a prepared transaction may wait for the router that prepared it before another one finishes it, by the decision that its first shard holds.
@@ -173,6 +181,8 @@ section! {
         pool_size: u32 = optional,
         /// Default: the database's pool_mode.
         pool_mode: PoolMode = optional,
+        /// Default: the database's read_preference.
+        read_preference: ReadPreference = optional,
         /// The user to log in to the shards as. Default: `name`.
         server_user: String = optional,
         /// The password to log in to the shards with. Default: `password`, where that is in clear text.
@@ -193,6 +203,8 @@ section! {
         min_pool_size: u32 = optional,
         /// Default: that of [general].
         pool_mode: PoolMode = optional,
+        /// Default: that of [general].
+        read_preference: ReadPreference = optional,
         /// The user with which the router itself logs in to the shards, to read the catalog. Default: the first of the users who may connect to this database.
         router_user: String = optional,
         /// The password of router_user. Default: that of the user with this name.

@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::backend::cluster::{Credentials, Database};
+use crate::config::ReadPreference;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::net::{ClientStream, Keepalive};
 use crate::session::{Login, Session, Shared};
@@ -36,6 +37,8 @@ pub struct Member {
     pub pool_size: Option<usize>,
     /// `None`: as the database says.
     pub session_mode: Option<bool>,
+    /// `None`: as the database says.
+    pub read_preference: Option<ReadPreference>,
 }
 
 /// Everything a listener needs for a client.
@@ -133,6 +136,7 @@ async fn admit(admitted: Admitted, front: &Arc<Front>) {
                 leftover,
                 pools: database.pools(&user, &member.credentials, member.pool_size),
                 session_mode: member.session_mode.unwrap_or(database.session_mode),
+                prefers: member.read_preference.unwrap_or(database.read_preference),
                 database,
                 user: user.into(),
                 server_user: member.credentials.user.as_str().into(),

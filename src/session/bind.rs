@@ -76,6 +76,11 @@ impl Session {
             self.answer(reply::BIND_COMPLETE);
             return Ok(());
         }
+        if let Err(fault) = self.check_replicas(&statement.analysis) {
+            self.settle_parse().await?;
+            return Err(fault.into());
+        }
+        let kind = &statement.analysis.kind;
         if executes(kind) {
             self.settle_parse().await?;
             let formats = result_formats(frame.body())?;

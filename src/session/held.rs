@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::backend::Backend;
 use crate::backend::cancel::CancelHandle;
-use crate::backend::cluster::ServerCheckout;
+use crate::backend::cluster::{Aim, ServerCheckout};
 use crate::backend::combiners::Running;
 use crate::backend::settings::SessionSettings;
 use crate::backend::turns::Place;
@@ -17,6 +17,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::Access;
 use crate::session::commit::lost_part;
+use crate::session::replica::Servers;
 use crate::session::{Failure, Session};
 use crate::sql::analyze::PinReason;
 use crate::wire::frame::Frame;
@@ -108,6 +109,16 @@ impl Held {
 
     pub fn running(&self) -> Arc<CancelHandle> {
         Arc::clone(&self.server.cancel)
+    }
+
+    /// Whether it is a connection to a replica.
+    pub fn is_replica(&self) -> bool {
+        matches!(self.server.connector().aim, Aim::Replica(..))
+    }
+
+    /// Whether statements that need these servers can run on it.
+    fn serves(&self, servers: Servers) -> bool {
+        self.is_of_its_stint() && (servers == Servers::Replicas || !self.is_replica())
     }
 
     /// Whether its server is still what it was when the connection was made: the primary of its shard.
@@ -246,18 +257,26 @@ impl Session {
     /// A connection to this shard with the client's settings on it, in the client's transaction if there is one.
     /// BEGIN is queued, not awaited: it travels with the statement.
     pub(super) async fn enlist(&mut self, shard: ShardId) -> Result<usize, Failure> {
+        self.enlist_on(shard, self.servers_of_transaction()).await
+    }
+
+    /// The same on servers of this kind.
+    pub(super) async fn enlist_on(&mut self, shard: ShardId, servers: Servers) -> Result<usize, Failure> {
         self.check_unseen_settings(shard)?;
         let at = match self.held.position(shard) {
             // Under the settings that its statement began with.
             Some(at) if shard.is_combine() && self.held[at].finishing != Finishing::Held => return Ok(at),
-            Some(at) if self.held[at].is_of_its_stint() => at,
+            Some(at) if self.held[at].serves(servers) => at,
             None if shard.is_combine() => return Err(lost_cursor().into()),
             stale => {
                 if let Some(at) = stale {
                     self.give_up(at)?;
                 }
-                let server = self.checkout(self.pools.pool(shard).place()).await?;
-                self.hold(shard, server)
+                if shard.is_combine() {
+                    return Err(lost_cursor().into());
+                }
+                self.hold_all(&[shard], servers).await?;
+                self.held_at(shard)?
             }
         };
         if self.statements.has_running() {
@@ -279,6 +298,7 @@ impl Session {
                     return Err(lost_part(&self.shard_names(&[shard])).into());
                 }
                 self.tx.touch(shard);
+                self.tx.on_replicas.get_or_insert(false);
                 let held = &mut self.held[at];
                 held.server.applied_before = Some(held.server.applied.replace(Arc::clone(&self.settings)));
                 held.server.ask(&self.tx.opening());
@@ -330,7 +350,8 @@ impl Session {
 
     /// Takes a connection into the client's hands.
     pub(super) fn hold(&mut self, shard: ShardId, server: ServerCheckout) -> usize {
-        let pin = self.session_mode.then_some(PinReason::Setting);
+        let replica = matches!(server.connector().aim, Aim::Replica(..));
+        let pin = (self.session_mode && !replica).then_some(PinReason::Setting);
         let at = self.held.push(Held {
             shard,
             server,

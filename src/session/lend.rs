@@ -82,13 +82,14 @@ impl Session {
         .await
     }
 
-    /// Closes a connection whose server is the primary no more; what the session had there is lost.
+    /// Lets go of a connection on which a statement cannot run. Where its server is the primary no more, it is closed, and what the
+    /// session had there is lost.
     ///
     /// # Errors
     /// `40000` where its transaction has a part there, `57P01`, with which the session ends, where the connection had something of it.
     pub(super) fn give_up(&mut self, at: usize) -> Result<(), Failure> {
         let held = &mut self.held[at];
-        held.server.broken = true;
+        held.server.broken |= !held.is_of_its_stint();
         let (shard, joined, pinned) = (held.shard, held.joined, held.pin.is_some());
         self.let_go(at);
         let name = self.shard_names(&[shard]);

@@ -54,6 +54,10 @@ impl Session {
             "schemas" => Ok(self.show_schemas()),
             "epoch" => Ok(LocalRows::of("pgloom.epoch", vec![self.view.topology.epoch.0.to_string()], "SHOW")),
             "pools" => Ok(self.show_pools()),
+            "read_preference" => {
+                let wanted = self.read_preference().unwrap_or(self.prefers);
+                Ok(LocalRows::of("pgloom.read_preference", vec![wanted.word().to_owned()], "SHOW"))
+            }
             "breakers" => Ok(self.show_breakers()),
             "servers" => Ok(self.show_servers()),
             "transactions" => Ok(transaction_rows(Vec::new())),
@@ -61,7 +65,7 @@ impl Session {
                 SqlState::UNDEFINED_OBJECT,
                 format!("unrecognized configuration parameter \"pgloom.{name}\""),
             )
-            .hint("There are pgloom.version, pgloom.epoch, pgloom.shards, pgloom.servers, pgloom.schemas, pgloom.tables, pgloom.pools, pgloom.breakers and pgloom.transactions.")),
+            .hint("There are pgloom.version, pgloom.epoch, pgloom.shards, pgloom.servers, pgloom.schemas, pgloom.tables, pgloom.pools, pgloom.breakers, pgloom.read_preference and pgloom.transactions.")),
         }
     }
 

@@ -38,6 +38,7 @@ mod pulls;
 pub mod recent;
 mod replacing;
 mod replan;
+mod replica;
 pub mod run;
 pub mod scatter;
 mod schemas;
@@ -66,6 +67,7 @@ use crate::backend::cluster::{Cluster, Database, Look, UserPools};
 use crate::backend::defaults::Defaults;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{SessionSettings, SettingsTable};
+use crate::config::ReadPreference;
 use crate::exec::client::{Client, Idle};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::QualifiedName;
@@ -118,6 +120,11 @@ pub struct SessionLimits {
     pub client_idle_timeout: Option<Duration>,
     /// How long a statement waits for a shard to have a primary that answers.
     pub failover_timeout: Duration,
+    /// A replica that is further behind is not read.
+    pub max_replica_lag: Option<Duration>,
+    pub max_replica_lag_bytes: Option<u64>,
+    /// Nor one that lacks what the session has written.
+    pub read_your_writes: bool,
 }
 
 /// A client that has proven who it is.
@@ -133,6 +140,8 @@ pub struct Login {
     pub settings: Vec<(String, String)>,
     /// Server connections stay with the client until it leaves.
     pub session_mode: bool,
+    /// Which servers answer its reads, where it does not say.
+    pub prefers: ReadPreference,
     /// Bytes of the cancel key's secret: 4 in protocol 3.0, 32 in 3.2.
     pub secret_len: usize,
 }
@@ -191,6 +200,11 @@ pub struct Session {
     /// [`SessionSettings::meaning`] of `settings`.
     meaning: u64,
     session_mode: bool,
+    prefers: ReadPreference,
+    /// Something was written since it was last noted when.
+    wrote: bool,
+    /// When the session's last write was over.
+    wrote_at: Option<Instant>,
     /// ParameterStatus values that the client was told.
     reported: Vec<(Box<str>, Box<str>)>,
     /// The settings that its connections begin with.
@@ -256,6 +270,9 @@ impl Session {
             meaning: startup.meaning(),
             startup,
             session_mode: login.session_mode,
+            prefers: login.prefers,
+            wrote: false,
+            wrote_at: None,
             reported: Vec::new(),
             defaults: Arc::default(),
             tx: Transaction::default(),
@@ -529,6 +546,7 @@ impl Session {
 
     /// The statement that was routed last has its answer; or its part of it, in a batch.
     fn stop_clock(&mut self) {
+        self.note_written();
         if let (Some(started), Some((class, shards))) = (self.clock.started, self.clock.routed.take()) {
             let took = started.elapsed();
             self.shared.metrics.query(class, shards, took);

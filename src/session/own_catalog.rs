@@ -67,8 +67,12 @@ impl Session {
         };
         let catalog = catalog.with_placed(parts.iter().map(|(shard, part)| (*shard, Some(part))));
         let generation = GENERATION.fetch_add(1, Ordering::Relaxed);
-        self.view =
-            Arc::new(Cluster { topology, catalog: Arc::new(Catalog { generation, ..catalog }), catalog_known: true });
+        self.view = Arc::new(Cluster {
+            topology,
+            catalog: Arc::new(Catalog { generation, ..catalog }),
+            catalog_known: true,
+            since: self.view.since,
+        });
         Ok(())
     }
 

@@ -11,8 +11,8 @@ use crate::config::file::General;
 use crate::config::section::Setting;
 use crate::config::units::{AuthType, Bytes, SslMode};
 use crate::config::{
-    BreakerSettings, Keepalive, LimitSettings, ListenSettings, LogSettings, MetricsSettings, Timeouts, TlsIdentity,
-    TlsSettings,
+    BreakerSettings, Keepalive, LimitSettings, ListenSettings, LogSettings, MetricsSettings, ReplicaSettings, Timeouts,
+    TlsIdentity, TlsSettings,
 };
 
 const KIB: u64 = 1 << 10;
@@ -169,6 +169,11 @@ impl Build<'_> {
             scatter_max_shards: NonZeroU32::new(general.scatter_max_shards.value),
             merge_max_bytes: merge_max_bytes?,
             sequence_block: sequence_block?,
+            replicas: ReplicaSettings {
+                max_lag: (!general.max_replica_lag.value.is_zero()).then_some(general.max_replica_lag.value),
+                max_lag_bytes: Some(general.max_replica_lag_bytes.value.0).filter(|bytes| *bytes > 0),
+                read_your_writes: general.read_your_writes.value,
+            },
         })
     }
 
