@@ -73,6 +73,8 @@ pub struct Router {
     catalog_refresh: Duration,
     two_phase_grace: Duration,
     server_check: Duration,
+    /// `None`: names are looked up for new connections alone.
+    dns: Option<Duration>,
     /// `None`: deadlocks over shards are not looked for.
     deadlock_timeout: Option<Duration>,
 }
@@ -121,6 +123,7 @@ impl Router {
             catalog_refresh: settings.timeouts.catalog_refresh,
             two_phase_grace: settings.timeouts.two_phase_grace,
             server_check: settings.timeouts.server_check,
+            dns: settings.timeouts.dns,
             deadlock_timeout: settings.timeouts.deadlock,
         })
     }
@@ -149,6 +152,16 @@ impl Router {
                 let (database, router) = (Arc::clone(database), shared.router.clone());
                 jobs.spawn(control::deadlock::watch(database, router, bound, sessions, metrics));
             }
+        }
+        if let Some((pause, database)) = self.dns.zip(self.health.databases.first()) {
+            // One register for all databases.
+            let names = Arc::clone(&database.access.names);
+            jobs.spawn(async move {
+                loop {
+                    tokio::time::sleep(pause).await;
+                    names.look_up().await;
+                }
+            });
         }
         if let Some(listener) = self.metrics_listener {
             let readiness: Arc<dyn Readiness> = Arc::clone(&self.health) as Arc<dyn Readiness>;
@@ -319,6 +332,7 @@ pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> 
         max_prepared: settings.limits.max_prepared_statements,
         breakers: Breakers::new(breaker_limits(settings.breakers)),
         servers: Arc::default(),
+        names: Arc::default(),
     };
     let made = settings.databases.iter().filter_map(|database| {
         // Nobody may connect to it: there is nothing to serve.

@@ -1,6 +1,6 @@
 //! Shards of several servers: who is the primary is found by asking, failovers and restarts are followed, an old primary is fenced.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, dead_code)]
 
 #[path = "chaos/bank.rs"]
 mod bank;

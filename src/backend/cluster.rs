@@ -12,6 +12,7 @@ use crate::backend::cancel::CancelHandle;
 use crate::backend::combiners::CombineServers;
 use crate::backend::defaults::{Defaults, HomeDefaults};
 use crate::backend::gate::Gate;
+use crate::backend::names::Names;
 use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
 use crate::backend::roles::Heard;
 use crate::backend::rules::Rules;
@@ -48,6 +49,8 @@ pub struct ServerAccess {
     pub breakers: Arc<Breakers>,
     /// Of all shards that it knows.
     pub servers: Arc<ServerBook>,
+    /// Of servers.
+    pub names: Arc<Names>,
 }
 
 /// Connects over TCP (and TLS) as one user.
@@ -159,7 +162,10 @@ impl Connect for ServerConnector {
             Start::Unknown => true,
             Start::Home(home) | Start::Alike(home, _) => home.is(&backend.defaults),
         };
-        begins && self.is_of_its_stint(backend) && self.rules.as_ref().is_none_or(|rules| rules.is_current(backend))
+        begins
+            && backend.is_where_its_name_leads()
+            && self.is_of_its_stint(backend)
+            && self.rules.as_ref().is_none_or(|rules| rules.is_current(backend))
     }
 
     fn check(&self) -> Result<(), Fault> {
@@ -341,8 +347,10 @@ impl ServerConnector {
             logged_in.key.clone(),
         ));
         let (max_message, max_prepared) = (self.access.max_message, self.access.max_prepared);
+        let named = logged_in.stream.peer_addr().map(|peer| peer.ip());
+        let named = named.and_then(|peer| Some((self.access.names.note(&server.host, peer)?, peer)));
         let address = server.address().into();
-        Ok(Backend::new(logged_in, address, cancel, max_message, max_prepared))
+        Ok(Backend { named, ..Backend::new(logged_in, address, cancel, max_message, max_prepared) })
     }
 
     fn timed_out(&self, address: &str) -> Fault {

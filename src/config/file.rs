@@ -75,6 +75,8 @@ section! {
         server_lifetime: Duration = "1h",
         /// How often the servers of a shard that has several are asked which one is the primary, and how far the replicas have come. When a connection fails they are asked at once.
         server_check_interval: Duration = "1s",
+        /// How often the names of servers are looked up for connections that are there: those to an address that its name does not have any more are closed when they are free. A new connection always looks its name up. 0: never.
+        dns_max_ttl: Duration = "15s",
         /// How long a statement waits for a primary where a shard of several servers has none that answers, as in a failover or a restart (57P03 afterwards). Nothing of the statement has been sent then. 0: it fails at once.
         failover_timeout: Duration = "10s",
         /// Which servers of a shard answer statements that provably only read, outside of transactions or in READ ONLY ones: `primary`, `replica` (where there is one that is fresh enough, else the primary) or `nearest` (whichever answers soonest). What replicas answer is of a moment before. A session chooses with SET pgloom.read_preference.

@@ -76,6 +76,8 @@ pub struct Timeouts {
     pub server_lifetime: Option<Duration>,
     /// Between two looks at who is the primary of a shard.
     pub server_check: Duration,
+    /// Between two looks at what the names of servers lead to; `None`: they are looked up for new connections alone.
+    pub dns: Option<Duration>,
     /// Waiting for a shard to have a primary.
     pub failover: Duration,
     pub shutdown: Duration,

@@ -99,7 +99,8 @@ async fn ask_on(
     at: usize,
     connection: &mut Option<Backend>,
 ) -> Result<Fact, Fault> {
-    let known = connection.take().map(|mut server| (!server.peer_has_spoken(), server));
+    let known =
+        connection.take().map(|mut server| (server.is_where_its_name_leads() && !server.peer_has_spoken(), server));
     let server = match known {
         Some((true, server)) => connection.insert(server),
         Some((false, _)) | None => {

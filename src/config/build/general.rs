@@ -130,6 +130,7 @@ impl Build<'_> {
             server_idle: limit(&general.server_idle_timeout),
             server_lifetime: limit(&general.server_lifetime),
             server_check: general.server_check_interval.value,
+            dns: limit(&general.dns_max_ttl),
             failover: general.failover_timeout.value,
             shutdown: general.shutdown_timeout.value,
             two_phase_grace: general.two_phase_grace.value,
