@@ -344,6 +344,8 @@ pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> 
             idle_timeout: settings.timeouts.server_idle,
             lifetime: settings.timeouts.server_lifetime,
             size_setting: "default_pool_size",
+            queue: settings.limits.pool_queue_size.map_or(usize::MAX, |n| n.get() as usize),
+            share: settings.limits.scatter_pool_share as usize,
         };
         Some(Database::new(
             Arc::clone(&database.name),

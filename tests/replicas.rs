@@ -63,11 +63,15 @@ fn reads_go_to_replicas_where_they_are_asked_for_and_nothing_else_does() {
     let (mut plain, account) = world.client();
     let mut raw = replica_client(&world.router);
     let read = format!("SELECT balance FROM accounts WHERE id = {account}");
+    let nearest = world.another(&format!("{ANY_LAG}\nread_preference = \"nearest\""));
+    let mut near = nearest.connect(NAME);
     // A replica is read when it has what the router's catalog was read after.
-    eventually(10, "the replica is read", || {
-        raw.must(&read);
-        replica_is_used(&world, &world.router)
-    });
+    for (raw, router) in [(&mut raw, &world.router), (&mut near, &nearest)] {
+        eventually(20, "the replica is read", || {
+            raw.must(&read);
+            replica_is_used(&world, router)
+        });
+    }
     world.part_ways(account);
     assert_eq!(who(&plain.value(&read)), "primary");
     assert_eq!(raw.value("SHOW pgloom.read_preference"), "replica");
@@ -106,8 +110,17 @@ fn reads_go_to_replicas_where_they_are_asked_for_and_nothing_else_does() {
         };
         assert_eq!(who(&cell(&reply)), "primary", "{sql}");
     }
-    // The next read goes to the replica again, also in the middle of a pipeline that writes.
+    // The next read goes to the replica again; in a pipeline those that stand before what is written.
     assert_eq!(who(&raw.value(&read)), "replica");
+    let step = |sql: &str| [Raw::parse("", sql, &[]), Raw::bind("", "", &[], &[]), Raw::execute("", 0)].concat();
+    let touch = format!("UPDATE accounts SET balance = balance WHERE id = {account}");
+    let pipeline = [step(&read), step(&touch), step(&read), Raw::sync()].concat();
+    let reply = raw.exchange_with(&pipeline, None, true);
+    assert_eq!((reply.code(), reply.status), ("", b'I'), "{reply:?}");
+    let balances = reply.answers.iter().flat_map(|answer| &answer.rows);
+    let balances: Vec<&str> =
+        balances.map(|row| who(std::str::from_utf8(row[0].as_deref().unwrap()).unwrap())).collect();
+    assert_eq!(balances, ["replica", "primary"]);
 
     // A READ ONLY transaction reads from one server of each shard.
     raw.must("BEGIN READ ONLY");
@@ -134,9 +147,7 @@ fn reads_go_to_replicas_where_they_are_asked_for_and_nothing_else_does() {
     assert_eq!(who(&raw.value(&read)), "primary");
 
     // By the configuration; and of two that answer alike, both are asked.
-    let nearest = world.another(&format!("{ANY_LAG}\nread_preference = \"nearest\""));
-    let mut raw = nearest.connect(NAME);
-    let mut seen: Vec<&str> = (0..100).map(|_| who(&raw.value(&read))).collect();
+    let mut seen: Vec<&str> = (0..100).map(|_| who(&near.value(&read))).collect();
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen, ["primary", "replica"]);

@@ -94,6 +94,11 @@ impl ServerBreaker {
         !self.troubled.load(Ordering::Acquire)
     }
 
+    /// Whether the server is to be chosen where there are others.
+    pub fn is_closed(&self) -> bool {
+        self.is_calm() || self.inner().breaker.state() == BreakerState::Closed
+    }
+
     /// # Errors
     /// `57P03` while nobody is to wait for the server.
     pub fn check(&self) -> Result<(), Fault> {

@@ -397,7 +397,10 @@ impl UserPools {
         combiners: &CombineServers,
         rules: &Arc<Rules>,
     ) -> Arc<Self> {
-        let gate = Arc::new(Gate::default());
+        let gate = Arc::new(match limits.share {
+            100.. => Gate::default(),
+            share => Gate::with_share((limits.size * share / 100).max(1)),
+        });
         let defaults = Arc::<HomeDefaults>::default();
         let of = |shard: ShardId| access.servers.of(topology.shard(shard), &access.breakers);
         let home = of(topology.home);

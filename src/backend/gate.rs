@@ -2,10 +2,10 @@
 //! so long and no longer, in the order of [`Turns`].
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::backend::turns::{Entry, Place, Ticket, Turns};
 
@@ -18,11 +18,16 @@ pub enum Denied {
     Alone(Place),
     /// See [`Entry::Circle`].
     Circle,
+    /// See [`Entry::Crowded`].
+    Crowded(Place),
+    /// Too many had several pools for too long.
+    Share,
 }
 
 #[derive(Debug, Default)]
 pub struct Gate {
     state: Mutex<State>,
+    share: Option<Arc<Semaphore>>,
 }
 
 #[derive(Debug, Default)]
@@ -44,9 +49,25 @@ impl State {
 }
 
 impl Gate {
-    /// One more pool behind this gate.
-    pub fn add(&self, size: usize) -> Place {
-        self.state().turns.add(size)
+    /// One more pool behind this gate, for which so many newcomers may wait.
+    pub fn add(&self, size: usize, queue: usize) -> Place {
+        self.state().turns.add(size, queue)
+    }
+
+    /// A gate where so many statements at a time may want connections of several pools: the others are for those that need one.
+    pub fn with_share(size: usize) -> Self {
+        Self { share: Some(Arc::new(Semaphore::new(size))), ..Self::default() }
+    }
+
+    /// The right to want several pools, for somebody who holds nothing. Who waits for it stands in no line, where it would keep
+    /// connections from those who need one.
+    pub async fn share(&self, wait: Duration) -> Result<Option<OwnedSemaphorePermit>, Denied> {
+        let Some(share) = &self.share else { return Ok(None) };
+        match tokio::time::timeout(wait, Arc::clone(share).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(Some(permit)),
+            // It is never closed.
+            Ok(Err(_)) | Err(_) => Err(Denied::Share),
+        }
     }
 
     /// A connection of each of these pools, of which the asker has `holds` already, is the caller's; each is to be given back.
@@ -57,6 +78,7 @@ impl Gate {
                 Entry::Admitted => return Ok(()),
                 Entry::Alone(place) => return Err(Denied::Alone(place)),
                 Entry::Circle => return Err(Denied::Circle),
+                Entry::Crowded(place) => return Err(Denied::Crowded(place)),
                 Entry::Waits(ticket) => {
                     let (bell, rung) = oneshot::channel();
                     state.bells.insert(ticket, bell);
@@ -88,7 +110,7 @@ impl Gate {
                 state.ring(admitted.into_iter().flatten());
                 false
             }
-            Entry::Alone(_) | Entry::Circle => false,
+            Entry::Alone(_) | Entry::Circle | Entry::Crowded(_) => false,
         }
     }
 
@@ -153,7 +175,7 @@ mod tests {
     fn gate(sizes: &[usize]) -> Arc<Gate> {
         let gate = Gate::default();
         for size in sizes {
-            gate.add(*size);
+            gate.add(*size, usize::MAX);
         }
         Arc::new(gate)
     }

@@ -192,12 +192,14 @@ impl ShardServers {
     pub fn hear(&self, at: usize, asked: Instant, heard: Heard) {
         let mut roles = self.roles();
         let before = roles.primary();
+        let stints: Vec<Stint> = roles.seats().iter().map(|seat| seat.stint).collect();
         if !roles.note(at, asked, heard) {
             return;
         }
         for (at, (member, seat)) in self.members.iter().zip(roles.seats()).enumerate() {
             let word = if seat.role == Role::Replica { word(at, seat.stint) } else { 0 };
-            if member.replica.swap(word, Ordering::AcqRel) != word || seat.role != Role::Replica {
+            member.replica.store(word, Ordering::Release);
+            if seat.stint != stints[at] {
                 tracing::info!(shard = %self.shard, server = %member.address, role = seat.role.label(), why = seat.role.reason(), "role of a server");
             }
         }
@@ -252,7 +254,7 @@ impl ShardServers {
             fresh.is_some_and(|fresh| young(&fresh)) && near()
         };
         let members = self.members.iter().enumerate();
-        members.filter(|(at, member)| has(*at) && member.breaker.check().is_ok()).collect()
+        members.filter(|(at, member)| has(*at) && member.breaker.is_closed()).collect()
     }
 
     /// Whether the primary answered when it was asked last.

@@ -5,6 +5,8 @@
 //! connections, have a claim on one; who has a claim at every pool that it wants gets them all. So nobody overtakes whom it would
 //! delay, and a connection that a claim cannot use yet is still in the pool.
 //!
+//! A line may have a limit: who would make it longer is told at once, which is better than to wait for nothing.
+//!
 //! Who holds connections already (a transaction that goes on to more shards) is given what is free before all claims: others may
 //! wait for what it holds. Among such a circle is possible, because applications choose the order in which a transaction meets its
 //! shards. The one that would close it is told so instead of waiting.
@@ -31,6 +33,8 @@ pub enum Entry {
     Alone(Place),
     /// Others wait for what it holds, and it would wait for what they hold.
     Circle,
+    /// As many as may wait for this pool are waiting.
+    Crowded(Place),
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +52,8 @@ struct Pool {
     free: usize,
     /// The first `free` of them have a claim.
     line: VecDeque<Ticket>,
+    /// Newcomers that may wait without a claim.
+    queue: usize,
 }
 
 #[derive(Debug)]
@@ -64,9 +70,9 @@ struct Holder {
 }
 
 impl Turns {
-    /// One more pool.
-    pub fn add(&mut self, size: usize) -> Place {
-        self.pools.push(Pool { size, free: size, line: VecDeque::new() });
+    /// One more pool, for which so many newcomers may wait.
+    pub fn add(&mut self, size: usize, queue: usize) -> Place {
+        self.pools.push(Pool { size, free: size, line: VecDeque::new(), queue });
         self.pools.len() - 1
     }
 
@@ -79,6 +85,10 @@ impl Turns {
         if wants.iter().all(|place| self.pools[*place].free > self.pools[*place].line.len()) {
             wants.iter().for_each(|place| self.pools[*place].free -= 1);
             return Entry::Admitted;
+        }
+        let crowded = |pool: &Pool| pool.free <= pool.line.len() && pool.line.len() - pool.free >= pool.queue;
+        if let Some(place) = wants.iter().find(|place| crowded(&self.pools[**place])) {
+            return Entry::Crowded(*place);
         }
         let ticket = self.ticket();
         let mut missing = 0;

@@ -70,6 +70,12 @@ async fn connect_aimed(database: &Database, shard: ShardId, aim: Aim, login: &Cr
     Ok(backend)
 }
 
+/// Whether a connection of [`connect_as`] is one to the server that is the primary now.
+pub fn is_to_primary(database: &Database, topology: &Topology, shard: ShardId, server: &Backend) -> bool {
+    let shard = topology.shards.get(shard.index());
+    shard.is_some_and(|shard| database.servers(shard).primary_word() == server.stint)
+}
+
 /// # Errors
 /// The topology has no such shard (any more).
 pub fn shard(topology: &Topology, shard: ShardId) -> Result<&Shard, Fault> {

@@ -132,7 +132,7 @@ impl Session {
         if servers == Servers::Primaries {
             self.leave_replica().await?;
         }
-        let at = self.open_on(shard, servers).await?;
+        let at = self.open_parsing(shard, servers, statement, &parsing).await?;
         let def = self.known_on(at, statement, parsing).await?;
         self.note_plan(plan);
         let held = &mut self.held[at];

@@ -920,8 +920,8 @@ mod tests {
         );
         let shared = with(&|s| s.shards[1].servers[0].host = "a".into());
         assert_refused(&shared, second, "shard `b` and shard `a` are both the database `shop` at a:5432");
-        let two = with(&|s| s.shards[1].servers.push(Server { port: 5433, ..shard("b").servers[0].clone() }));
-        assert_refused(&two, second, "shard `b` has 2 primaries");
+        let two = with(&|s| s.shards[1].servers.push(shard("b").servers[0].clone()));
+        assert_refused(&two, second, "shard `b` and shard `b` are both the database `shop` at b:5432");
         let named = with(&|s| s.shards[1].name = "a".into());
         assert_refused(&named, second, "two shards are named `a`");
         let mut crowd = good();
