@@ -1,7 +1,8 @@
 //! `Cluster`: topology, catalog and pools of one moment, swapped whole by arc-swap.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -18,6 +19,7 @@ use crate::backend::roles::Heard;
 use crate::backend::rules::Rules;
 use crate::backend::sequences::SequenceBlocks;
 use crate::backend::servers::{self, ServerBook, ShardServers};
+use crate::backend::succession::Lasting;
 use crate::backend::turns::Place;
 use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
@@ -51,6 +53,18 @@ pub struct ServerAccess {
     pub servers: Arc<ServerBook>,
     /// Of servers.
     pub names: Arc<Names>,
+}
+
+impl ServerAccess {
+    /// Whether connections that were made in one way are as those made in the other.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.tls, &other.tls)
+            && self.keepalive == other.keepalive
+            && self.connect_timeout == other.connect_timeout
+            && self.max_message == other.max_message
+            && self.max_prepared == other.max_prepared
+            && Arc::ptr_eq(&self.breakers, &other.breakers)
+    }
 }
 
 /// Connects over TCP (and TLS) as one user.
@@ -104,6 +118,16 @@ impl Aim {
         }
     }
 
+    /// Whether both go to the same server.
+    fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::One(one), Self::One(other)) => one.server == other.server,
+            (Self::Primary(of), Self::Primary(other)) => Arc::ptr_eq(of, other),
+            (Self::Replica(of, at), Self::Replica(other, place)) => Arc::ptr_eq(of, other) && at == place,
+            (Self::One(_) | Self::Primary(_) | Self::Replica(..), _) => false,
+        }
+    }
+
     /// The shard's servers, where there are several.
     pub fn several(&self) -> Option<&Arc<ShardServers>> {
         match self {
@@ -143,6 +167,19 @@ pub enum Start {
     Home(Arc<HomeDefaults>),
     /// Those of the home shard, whose servers these are.
     Alike(Arc<HomeDefaults>, Arc<ShardServers>),
+}
+
+impl Start {
+    fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unknown, Self::Unknown) => true,
+            (Self::Home(home), Self::Home(other)) => Arc::ptr_eq(home, other),
+            (Self::Alike(home, server), Self::Alike(other, theirs)) => {
+                Arc::ptr_eq(home, other) && Arc::ptr_eq(server, theirs)
+            }
+            (Self::Unknown | Self::Home(_) | Self::Alike(..), _) => false,
+        }
+    }
 }
 
 impl Connect for ServerConnector {
@@ -235,6 +272,21 @@ impl ServerConnector {
     /// Whether a connection is one to the server that is still what it was when it was made.
     pub fn is_of_its_stint(&self, backend: &Backend) -> bool {
         backend.stint == self.aim.word()
+    }
+
+    /// Whether the connections of one are as those of the other.
+    fn is_like(&self, other: &Self) -> bool {
+        let rules = match (&self.rules, &other.rules) {
+            (Some(rules), Some(other)) => Arc::ptr_eq(rules, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        rules
+            && self.shard == other.shard
+            && self.aim.is_like(&other.aim)
+            && self.credentials == other.credentials
+            && self.access.is_like(&other.access)
+            && self.start.is_like(&other.start)
     }
 
     async fn begin(&self, deadline: Instant) -> Result<Backend, Fault> {
@@ -380,7 +432,14 @@ pub struct UserPools {
     /// How many are those of servers beside them.
     beside: usize,
     /// Of each shard of several servers, where the pools of its replicas begin.
-    replicas: Vec<Option<Place>>,
+    replicas: Vec<Option<usize>>,
+    gate: Arc<Gate>,
+    /// Of the places behind the gate, which of `pools` has it. Others are of pools from before.
+    by_place: Vec<Option<usize>>,
+    credentials: Credentials,
+    /// The servers that have `defaults`.
+    home: Arc<ShardServers>,
+    combine_size: usize,
     /// How many combine connections may stay with their clients: the other half is for statements that end.
     keeps: Arc<Semaphore>,
     /// The settings that this user's logins begin with.
@@ -388,23 +447,21 @@ pub struct UserPools {
 }
 
 impl UserPools {
-    pub fn new(
-        topology: &Topology,
-        credentials: &Credentials,
-        access: &ServerAccess,
-        limits: &PoolLimits,
-        combine: usize,
-        combiners: &CombineServers,
-        rules: &Arc<Rules>,
-    ) -> Arc<Self> {
-        let gate = Arc::new(match limits.share {
-            100.. => Gate::default(),
-            share => Gate::with_share((limits.size * share / 100).max(1)),
+    /// The pools of a user of this database. Those of `before` that would be the same ones are the same ones, with the limits of now; the
+    /// others retire.
+    pub fn new(of: &Database, topology: &Topology, member: &Membership, before: Option<&Self>) -> Arc<Self> {
+        let (credentials, combine_size) = (member.credentials.clone(), of.combine_size);
+        let limits = PoolLimits { size: member.pool_size.unwrap_or(of.limits.size), ..of.limits.clone() };
+        let servers = |shard: ShardId| of.servers(topology.shard(shard));
+        let home = servers(topology.home);
+        let alike = before.filter(|before| before.credentials == credentials && Arc::ptr_eq(&before.home, &home));
+        let defaults = alike.map(|before| Arc::clone(&before.defaults)).unwrap_or_default();
+        let gate = before.map(|before| Arc::clone(&before.gate)).unwrap_or_default();
+        gate.set_share(match limits.share {
+            100.. => None,
+            share => Some((limits.size * share / 100).max(1)),
         });
-        let defaults = Arc::<HomeDefaults>::default();
-        let of = |shard: ShardId| access.servers.of(topology.shard(shard), &access.breakers);
-        let home = of(topology.home);
-        let pool = |id: ShardId, aim: Aim, limits: PoolLimits| {
+        let pool = |id: ShardId, aim: Aim, limits: &PoolLimits, old: &[Arc<ServerPool>]| {
             let start = match &aim {
                 Aim::One(_) | Aim::Primary(_) if id == topology.home => Start::Home(Arc::clone(&defaults)),
                 Aim::One(_) | Aim::Primary(_) | Aim::Replica(..) => {
@@ -413,33 +470,77 @@ impl UserPools {
             };
             // Servers beside the shards have no tables of the users', and what is read on replicas cannot be moved.
             let marked = !id.is_combine() && !matches!(aim, Aim::Replica(..));
-            let rules = marked.then(|| Arc::clone(rules));
-            let connector = ServerConnector { rules, ..ServerConnector::new(id, aim, credentials, access, start) };
-            Pool::new(connector, limits, &gate)
+            let rules = marked.then(|| Arc::clone(&of.rules));
+            let access = &of.access;
+            let connector = ServerConnector { rules, ..ServerConnector::new(id, aim, &credentials, access, start) };
+            match old.iter().find(|old| old.connector.is_like(&connector)) {
+                Some(old) => {
+                    old.set_limits(limits.clone());
+                    Arc::clone(old)
+                }
+                None => Pool::new(connector, limits.clone(), &gate),
+            }
         };
-        let primary = |shard: ShardId| Aim::primary(&of(shard), access);
-        let mut pools: Vec<_> =
-            topology.all_shards().iter().map(|shard| pool(shard, primary(shard), limits.clone())).collect();
-        let finish = PoolLimits { size: combine, min_size: 0, size_setting: "[combine] pool_size", ..limits.clone() };
+        let old = |which: fn(&Self) -> &[Arc<ServerPool>]| before.map_or(&[][..], which);
+        let primary = |shard: ShardId| Aim::primary(&servers(shard), &of.access);
+        let of_shards = old(|before| &before.pools[..before.shards]);
+        let shards = topology.all_shards();
+        let mut pools: Vec<_> = shards.iter().map(|shard| pool(shard, primary(shard), &limits, of_shards)).collect();
+        let finish =
+            PoolLimits { size: combine_size, min_size: 0, size_setting: "[combine] pool_size", ..limits.clone() };
         let shards = pools.len();
-        pools.push(pool(topology.home, primary(topology.home), finish.clone()));
+        let own = old(|before| std::slice::from_ref(before.combine()));
+        pools.push(pool(topology.home, primary(topology.home), &finish, own));
         // No shard's: nobody is to look there for what waits on a shard.
-        pools.extend(
-            combiners.servers().map(|server| pool(ShardId::combine(0), Aim::one(server, access), finish.clone())),
-        );
+        let beside = old(Self::combiners);
+        let aim = |server: &Server| Aim::one(server, &of.access);
+        pools.extend(of.combine.servers().map(|server| pool(ShardId::combine(0), aim(server), &finish, beside)));
         let beside = pools.len() - shards - 1;
+        let old_replicas = old(Self::replica_pools);
+        let limits = PoolLimits { min_size: 0, ..limits };
         let mut replicas = Vec::with_capacity(shards);
         for shard in topology.all_shards().iter() {
-            let servers = of(shard);
+            let servers = servers(shard);
             replicas.push((!servers.is_lone()).then_some(pools.len()));
             if !servers.is_lone() {
-                let limits = PoolLimits { min_size: 0, ..limits.clone() };
                 let aims = (0..servers.members().len()).map(|at| Aim::Replica(Arc::clone(&servers), at));
-                pools.extend(aims.map(|aim| pool(shard, aim, limits.clone())));
+                pools.extend(aims.map(|aim| pool(shard, aim, &limits, old_replicas)));
             }
         }
-        let keeps = Arc::new(Semaphore::new(combine / 2));
-        Arc::new(Self { pools, shards, beside, replicas, keeps, defaults })
+        let keeps = before.filter(|before| before.combine_size == combine_size).map(|before| Arc::clone(&before.keeps));
+        let keeps = keeps.unwrap_or_else(|| Arc::new(Semaphore::new(combine_size / 2)));
+        let mut by_place = Vec::new();
+        for (at, pool) in pools.iter().enumerate() {
+            by_place.resize(by_place.len().max(pool.place() + 1), None);
+            by_place[pool.place()] = Some(at);
+        }
+        if let Some(before) = before {
+            let kept = |old: &&Arc<ServerPool>| !pools.iter().any(|pool| Arc::ptr_eq(pool, old));
+            before.pools.iter().filter(kept).for_each(|pool| pool.dissolve());
+        }
+        Arc::new(Self {
+            pools,
+            shards,
+            beside,
+            replicas,
+            gate,
+            by_place,
+            credentials,
+            home,
+            combine_size,
+            keeps,
+            defaults,
+        })
+    }
+
+    /// Nobody comes to these pools any more.
+    pub fn dissolve(&self) {
+        self.pools.iter().for_each(|pool| pool.dissolve());
+    }
+
+    /// As whom its connections are logged in.
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
 
     /// The right to keep a combine connection beyond its transaction.
@@ -481,17 +582,22 @@ impl UserPools {
 
     /// Whether some shard has several servers.
     pub fn has_replicas(&self) -> bool {
-        self.pools.len() > self.shards + 1 + self.beside
+        !self.replica_pools().is_empty()
+    }
+
+    fn replica_pools(&self) -> &[Arc<ServerPool>] {
+        &self.pools[self.shards + 1 + self.beside..]
     }
 
     /// All of those, with their shards.
     pub fn replicas(&self) -> impl Iterator<Item = (ShardId, &Arc<ServerPool>)> {
-        self.pools[self.shards + 1 + self.beside..].iter().map(|pool| (pool.connector.shard, pool))
+        self.replica_pools().iter().map(|pool| (pool.connector.shard, pool))
     }
 
     /// The pool at this place behind the gate.
     pub fn at(&self, place: Place) -> &Arc<ServerPool> {
-        &self.pools[place]
+        let at = self.by_place.get(place).copied().flatten();
+        &self.pools[at.expect("a place is that of one of these pools")]
     }
 
     pub fn pool(&self, shard: ShardId) -> &Arc<ServerPool> {
@@ -509,6 +615,8 @@ pub struct Cluster {
     pub catalog: Arc<Catalog>,
     /// Whether the catalog was ever read: before that nothing can be routed.
     pub catalog_known: bool,
+    /// Greater than that of every view before: see [`Traffic`](crate::backend::traffic::Traffic).
+    pub turn: u64,
     /// When it came: what it says was true on the primaries by then. Replicas that lack what was written before are not asked by it.
     pub since: Instant,
 }
@@ -522,13 +630,51 @@ pub enum Look {
     Failed(Fault),
 }
 
-/// One logical database that clients connect to.
+/// How a user works in a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// How its connections log in at the shards.
+    pub credentials: Credentials,
+    /// Connections to each shard; `None`: as the database says.
+    pub pool_size: Option<usize>,
+    /// `None`: as the database says.
+    pub session_mode: Option<bool>,
+    /// `None`: as the database says.
+    pub read_preference: Option<ReadPreference>,
+}
+
+/// What a configuration says of a logical database.
+#[derive(Clone)]
+pub struct DatabaseSettings {
+    pub topology: Topology,
+    pub access: ServerAccess,
+    pub limits: PoolLimits,
+    pub combine_size: usize,
+    pub combine: Vec<Server>,
+    pub own: Credentials,
+    pub logins: Vec<Credentials>,
+    pub safe_functions: Vec<crate::ids::QualifiedName>,
+    pub uniques: Vec<UniqueRule>,
+    pub session_mode: bool,
+    pub read_preference: ReadPreference,
+    pub two_phase_commit: TwoPhaseCommit,
+    /// Those who may connect.
+    pub members: HashMap<Box<str>, Membership>,
+}
+
+/// One logical database that clients connect to, under one configuration. Another configuration is another value, its successor: see
+/// [`crate::backend::succession`].
 pub struct Database {
     pub name: Arc<str>,
     pub cluster: ArcSwap<Cluster>,
     /// The topology of the configuration alone.
     pub configured: Arc<Topology>,
     pub rules: Arc<Rules>,
+    pub(super) lasting: Lasting,
+    /// What has taken its place; `None` within: nothing, the configuration does not have it any more.
+    pub(super) successor: OnceLock<Option<Arc<Database>>>,
+    /// Those who may connect.
+    pub members: HashMap<Box<str>, Membership>,
     pub access: ServerAccess,
     pub limits: PoolLimits,
     /// Combine connections for each user and server.
@@ -536,7 +682,7 @@ pub struct Database {
     /// The servers beside the shards that finish statements.
     pub combine: Arc<CombineServers>,
     /// By client user.
-    pools: Mutex<HashMap<Box<str>, Arc<UserPools>>>,
+    pub(super) pools: Mutex<HashMap<Box<str>, Arc<UserPools>>>,
     /// The credentials with which the router itself reads catalogs and resolves transactions.
     pub own: Credentials,
     /// Those with which clients' statements run on the shards: what they have prepared, only they may finish, or a superuser.
@@ -575,46 +721,55 @@ impl Finds {
 }
 
 impl Database {
-    #[allow(clippy::too_many_arguments)]
-    pub fn new(
-        name: Arc<str>,
-        topology: Topology,
-        access: ServerAccess,
-        limits: PoolLimits,
-        combine_size: usize,
-        combine: Arc<CombineServers>,
-        own: Credentials,
-        logins: Vec<Credentials>,
-        safe_functions: Vec<crate::ids::QualifiedName>,
-        uniques: Vec<UniqueRule>,
-        session_mode: bool,
-        read_preference: ReadPreference,
-        two_phase_commit: TwoPhaseCommit,
-    ) -> Arc<Self> {
-        let configured = Arc::new(topology);
-        Arc::new(Self {
-            rules: Arc::default(),
+    /// A database that has not been here before.
+    pub fn new(name: Arc<str>, settings: DatabaseSettings) -> Arc<Self> {
+        let combine = CombineServers::new(settings.combine.clone());
+        Self::build(
             name,
-            cluster: ArcSwap::from_pointee(Cluster {
-                topology: Arc::clone(&configured),
-                catalog: Arc::default(),
-                catalog_known: false,
-                since: Instant::now(),
-            }),
+            settings,
+            combine,
+            Lasting::default(),
+            Catalog { generation: first_generation(), ..Catalog::default() },
+        )
+    }
+
+    /// `catalog`: not read yet; of the generation that is to be the one before the first.
+    pub(super) fn build(
+        name: Arc<str>,
+        settings: DatabaseSettings,
+        combine: Arc<CombineServers>,
+        lasting: Lasting,
+        catalog: Catalog,
+    ) -> Arc<Self> {
+        let configured = Arc::new(settings.topology);
+        let cluster = Cluster {
+            topology: Arc::new(lasting.placed(&configured)),
+            catalog: Arc::new(catalog),
+            catalog_known: false,
+            turn: lasting.traffic.next_turn(),
+            since: Instant::now(),
+        };
+        Arc::new(Self {
+            rules: Arc::clone(&lasting.rules),
+            lasting,
+            successor: OnceLock::new(),
+            members: settings.members,
+            name,
+            cluster: ArcSwap::from_pointee(cluster),
             configured,
-            access,
-            limits,
-            combine_size,
+            access: settings.access,
+            limits: settings.limits,
+            combine_size: settings.combine_size,
             combine,
             pools: Mutex::default(),
-            own,
-            logins,
-            safe_functions,
-            uniques,
+            own: settings.own,
+            logins: settings.logins,
+            safe_functions: settings.safe_functions,
+            uniques: settings.uniques,
             finds: Finds::default(),
-            session_mode,
-            read_preference,
-            two_phase_commit,
+            session_mode: settings.session_mode,
+            read_preference: settings.read_preference,
+            two_phase_commit: settings.two_phase_commit,
             sequences: SequenceBlocks::default(),
             look: watch::Sender::new(Look::Pending),
             parts: tokio::sync::Mutex::default(),
@@ -633,26 +788,28 @@ impl Database {
         seen.map_or(Look::Pending, |look| look.clone())
     }
 
-    /// The pools of one client user, made at its first login.
-    pub fn pools(&self, user: &str, credentials: &Credentials, size: Option<usize>) -> Arc<UserPools> {
+    /// The pools of one client user, made at its first login. `None`: it may not connect.
+    pub fn pools(&self, user: &str) -> Option<Arc<UserPools>> {
+        let member = self.members.get(user)?;
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = pools.get(user) {
-            return Arc::clone(found);
+            return Some(Arc::clone(found));
         }
-        let mut limits = self.limits.clone();
-        limits.size = size.unwrap_or(limits.size);
-        let topology = Arc::clone(&self.cluster.load().topology);
-        let made = UserPools::new(
-            &topology,
-            credentials,
-            &self.access,
-            &limits,
-            self.combine_size,
-            &self.combine,
-            &self.rules,
-        );
+        let made = UserPools::new(self, &self.configured, member, None);
         pools.insert(user.into(), Arc::clone(&made));
-        made
+        Some(made)
+    }
+
+    /// Whether a user's server connections stay with it until it leaves.
+    pub fn keeps_connections(&self, user: &str) -> bool {
+        let own = self.members.get(user).and_then(|member| member.session_mode);
+        own.unwrap_or(self.session_mode)
+    }
+
+    /// Which servers answer a user's reads, where its session does not say.
+    pub fn prefers(&self, user: &str) -> ReadPreference {
+        let own = self.members.get(user).and_then(|member| member.read_preference);
+        own.unwrap_or(self.read_preference)
     }
 
     /// The servers of a shard of this database.
@@ -671,21 +828,37 @@ impl Database {
     /// Swaps in the rules of a later epoch, and closes the connections that were made under those of before a new fence. One that is in
     /// use is closed when it is given back. Rules of an epoch that has gone by are left alone.
     pub fn set_rules(&self, stored: &StoredRules) {
-        let mut newer = false;
-        let topology = Arc::new(self.configured.with_rules(stored));
-        self.cluster.rcu(|old| {
-            newer = stored.epoch > old.topology.epoch;
-            if !newer {
-                return Arc::clone(old);
-            }
-            let (catalog, catalog_known) = (Arc::clone(&old.catalog), old.catalog_known);
-            Arc::new(Cluster { topology: Arc::clone(&topology), catalog, catalog_known, since: Instant::now() })
-        });
-        if newer {
-            // Behind the rules: who sees the fence has them.
-            self.rules.raise(stored.fence);
-            self.sweep();
+        let mut placements = self.lasting.placements();
+        if stored.epoch <= placements.stored.epoch {
+            return;
         }
+        placements.stored = stored.clone();
+        let newest = self.newest();
+        let all = || std::iter::once(self).chain(newest.as_deref());
+        for database in all() {
+            database.put_topology(placements.over(&database.configured));
+        }
+        // Behind the rules: who sees the fence has them.
+        self.rules.raise(stored.fence);
+        all().for_each(Self::sweep);
+    }
+
+    /// The topology is another one. Who has planned under the one before plans anew: by its epoch, or by the catalog's generation.
+    pub(super) fn put_topology(&self, topology: Topology) {
+        let topology = Arc::new(topology);
+        self.cluster.rcu(|old| {
+            let catalog = match topology.epoch > old.topology.epoch {
+                true => Arc::clone(&old.catalog),
+                false => {
+                    let mut catalog = Catalog::clone(&old.catalog);
+                    catalog.generation += 1;
+                    Arc::new(catalog)
+                }
+            };
+            let turn = self.lasting.traffic.next_turn();
+            let (topology, catalog_known) = (Arc::clone(&topology), old.catalog_known);
+            Arc::new(Cluster { topology, catalog, catalog_known, turn, since: Instant::now() })
+        });
     }
 
     /// Closes the idle connections that nobody may use any more.
@@ -709,8 +882,15 @@ impl Database {
                 topology: Arc::clone(&old.topology),
                 catalog: Arc::new(catalog.clone()),
                 catalog_known: true,
+                turn: self.lasting.traffic.next_turn(),
                 since: Instant::now(),
             })
         });
     }
+}
+
+/// Databases come and go, and their names return: no two of them ever have a generation of the catalog in common.
+fn first_generation() -> u64 {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    MADE.fetch_add(1, Ordering::Relaxed) << 40
 }

@@ -27,7 +27,6 @@ pub enum Denied {
 #[derive(Debug, Default)]
 pub struct Gate {
     state: Mutex<State>,
-    share: Option<Arc<Semaphore>>,
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +34,8 @@ struct State {
     turns: Turns,
     /// How those who wait are told that they have been admitted.
     bells: HashMap<Ticket, oneshot::Sender<()>>,
+    /// With its size.
+    share: Option<(usize, Arc<Semaphore>)>,
 }
 
 impl State {
@@ -54,20 +55,36 @@ impl Gate {
         self.state().turns.add(size, queue)
     }
 
-    /// A gate where so many statements at a time may want connections of several pools: the others are for those that need one.
-    pub fn with_share(size: usize) -> Self {
-        Self { share: Some(Arc::new(Semaphore::new(size))), ..Self::default() }
+    /// So many statements at a time may want connections of several pools from now on: the others are for those that need one. `None`: any
+    /// number.
+    pub fn set_share(&self, size: Option<usize>) {
+        let mut state = self.state();
+        if state.share.as_ref().map(|(size, _)| *size) != size {
+            state.share = size.map(|size| (size, Arc::new(Semaphore::new(size))));
+        }
     }
 
     /// The right to want several pools, for somebody who holds nothing. Who waits for it stands in no line, where it would keep
     /// connections from those who need one.
     pub async fn share(&self, wait: Duration) -> Result<Option<OwnedSemaphorePermit>, Denied> {
-        let Some(share) = &self.share else { return Ok(None) };
-        match tokio::time::timeout(wait, Arc::clone(share).acquire_owned()).await {
+        let Some((_, share)) = self.state().share.clone() else { return Ok(None) };
+        match tokio::time::timeout(wait, share.acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Some(permit)),
             // It is never closed.
             Ok(Err(_)) | Err(_) => Err(Denied::Share),
         }
+    }
+
+    /// A pool is gone, with all who knew it.
+    pub fn remove(&self, place: Place) {
+        self.state().turns.remove(place);
+    }
+
+    /// So many connections may a pool have from now on, and so many newcomers wait for it.
+    pub fn resize(&self, place: Place, size: usize, queue: usize) {
+        let mut state = self.state();
+        let admitted = state.turns.resize(place, size, queue);
+        state.ring(admitted);
     }
 
     /// A connection of each of these pools, of which the asker has `holds` already, is the caller's; each is to be given back.

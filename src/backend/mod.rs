@@ -20,6 +20,8 @@ pub mod rules;
 pub mod sequences;
 pub mod servers;
 pub mod settings;
+pub mod succession;
+pub mod traffic;
 pub mod turns;
 
 use std::collections::VecDeque;

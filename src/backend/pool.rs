@@ -1,10 +1,11 @@
 //! `Pool`: the connections to one server for one user. A `Checkout` gives back a clean connection or discards it. How many there may
 //! be, and who gets the next one, is the business of the [`Gate`] that a user's pools share.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use smallvec::SmallVec;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -73,7 +74,9 @@ pub struct PoolCounts {
 
 pub struct Pool<C> {
     pub connector: Arc<C>,
-    limits: PoolLimits,
+    limits: ArcSwap<PoolLimits>,
+    /// The configuration has another one in its place: what comes back is closed.
+    dissolved: AtomicBool,
     gate: Arc<Gate>,
     place: Place,
     idle: Mutex<Idle>,
@@ -100,7 +103,8 @@ impl<C: Connect> Pool<C> {
             place: gate.add(limits.size, limits.queue),
             gate: Arc::clone(gate),
             connector: Arc::new(connector),
-            limits,
+            limits: ArcSwap::from_pointee(limits),
+            dissolved: AtomicBool::new(false),
             idle: Mutex::default(),
             counts: PoolCounts::default(),
             last_failure: Mutex::default(),
@@ -122,8 +126,24 @@ impl<C: Connect> Pool<C> {
         self.gate.waiting(self.place)
     }
 
-    pub fn limits(&self) -> &PoolLimits {
-        &self.limits
+    pub fn limits(&self) -> Arc<PoolLimits> {
+        self.limits.load_full()
+    }
+
+    /// Other limits from now on. Connections in use stay so; those that are too many then are closed when they come back.
+    pub fn set_limits(&self, mut limits: PoolLimits) {
+        limits.size = limits.size.max(1);
+        let (size, queue) = (limits.size, limits.queue);
+        if *self.limits.swap(Arc::new(limits)) != **self.limits.load() {
+            self.gate.resize(self.place, size, queue);
+            self.sweep(Instant::now());
+        }
+    }
+
+    /// Nobody new comes to this pool: its idle connections are closed, and the others when they come back.
+    pub fn dissolve(&self) {
+        self.dissolved.store(true, Ordering::Release);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).connections.clear();
     }
 
     /// Number of connections that nobody uses.
@@ -142,7 +162,7 @@ impl<C: Connect> Pool<C> {
     }
 
     fn denied(&self, denied: Denied) -> Fault {
-        let Self { limits: PoolLimits { size, size_setting, wait, queue, .. }, .. } = self;
+        let PoolLimits { size, size_setting, wait, queue, .. } = &**self.limits.load();
         let fault = match denied {
             Denied::Share => Fault::new(SqlState::TOO_MANY_CONNECTIONS, "query_wait_timeout")
                 .detail(format!("as many statements over several shards as may run at once ran for {wait:?}"))
@@ -208,11 +228,16 @@ impl<C: Connect> Pool<C> {
     /// Closes connections that were idle or alive for too long. Called now and then.
     pub fn sweep(&self, now: Instant) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.expired = self.limits.lifetime.and_then(|limit| now.checked_sub(limit));
+        let limits = self.limits.load();
+        idle.expired = limits.lifetime.and_then(|limit| now.checked_sub(limit));
         let expired = idle.expired;
+        let most = limits.size.saturating_sub(self.counts.active.load(Ordering::Relaxed));
+        // Those used longest ago are at the front.
+        let surplus = idle.connections.len().saturating_sub(most);
+        idle.connections.drain(..surplus);
         idle.connections.retain_mut(|backend| {
             let idle_since = *backend.idle_since.get_or_insert(now);
-            let stale = self.limits.idle_timeout.is_some_and(|limit| now.duration_since(idle_since) > limit);
+            let stale = limits.idle_timeout.is_some_and(|limit| now.duration_since(idle_since) > limit);
             !stale && !is_expired(backend, expired) && !backend.peer_has_spoken() && self.connector.is_current(backend)
         });
     }
@@ -220,9 +245,8 @@ impl<C: Connect> Pool<C> {
     /// Opens connections until `min_size` are there. Called now and then; a server that does not answer is left alone.
     pub async fn fill(self: &Arc<Self>) {
         let mut fresh = Vec::new();
-        while self.idle_count() + self.counts.active.load(Ordering::Relaxed)
-            < self.limits.min_size.min(self.limits.size)
-        {
+        let limits = self.limits();
+        while self.idle_count() + self.counts.active.load(Ordering::Relaxed) < limits.min_size.min(limits.size) {
             if !self.gate.try_enter(self.place) {
                 break;
             }
@@ -244,9 +268,17 @@ impl<C: Connect> Pool<C> {
         }
         backend.slim();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if !is_expired(&backend, idle.expired) && self.connector.is_current(&backend) {
+        // Looked at under the lock: who dissolves the pool closes what was put there before.
+        let wanted = !self.dissolved.load(Ordering::Acquire) && idle.connections.len() < self.limits.load().size;
+        if wanted && !is_expired(&backend, idle.expired) && self.connector.is_current(&backend) {
             idle.connections.push(backend);
         }
+    }
+}
+
+impl<C> Drop for Pool<C> {
+    fn drop(&mut self) {
+        self.gate.remove(self.place);
     }
 }
 
@@ -276,14 +308,15 @@ pub async fn checkout<C: Connect>(
     for pool in pools {
         pool.connector.check().map_err(|fault| Unlent { place: Some(pool.place), fault })?;
     }
+    let wait = first.limits.load().wait;
     // A transaction that goes on to more shards must not wait for those that have begun later.
     let share = match pools.len() > 1 && holds.is_empty() {
-        true => first.gate.share(first.limits.wait).await,
+        true => first.gate.share(wait).await,
         false => Ok(None),
     };
     let share = share.map_err(|denied| Unlent { place: None, fault: first.denied(denied) })?;
     let wants: SmallVec<[Place; 4]> = pools.iter().map(|pool| pool.place).collect();
-    if let Err(denied) = first.gate.enter(&wants, holds, first.limits.wait).await {
+    if let Err(denied) = first.gate.enter(&wants, holds, wait).await {
         let short = match denied {
             Denied::Timeout(place) | Denied::Alone(place) | Denied::Crowded(place) => {
                 pools.iter().find(|pool| pool.place == place)

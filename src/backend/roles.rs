@@ -142,6 +142,11 @@ impl Roles {
         Self { seats: vec![seat; servers], system: None, newest: 0, primary: None, samples: VecDeque::new(), stints: 0 }
     }
 
+    /// The roles of other servers of the same shard, which know as much of its cluster.
+    pub fn of_others(&self, servers: usize) -> Self {
+        Self { system: self.system, newest: self.newest, stints: self.stints, ..Self::new(servers) }
+    }
+
     pub fn seats(&self) -> &[Seat] {
         &self.seats
     }
@@ -189,6 +194,9 @@ impl Roles {
 
     /// Who of those that take writes is the primary.
     fn choose(&mut self) {
+        if self.seats.iter().any(|seat| seat.asked.is_none()) {
+            return;
+        }
         if let Some(system) = self.system
             && let Some(other) = self.first_system()
             && other != system
@@ -234,11 +242,8 @@ impl Roles {
         }
     }
 
-    /// The cluster that this shard is, where everybody was asked and nobody has said otherwise last.
+    /// The cluster that this shard is, where nobody has said otherwise last.
     fn first_system(&self) -> Option<u64> {
-        if self.seats.iter().any(|seat| seat.asked.is_none()) {
-            return None;
-        }
         let mut systems = self.seats.iter().filter_map(|seat| seat.fact).map(|fact| fact.system);
         let first = systems.next()?;
         systems.all(|system| system == first).then_some(first)

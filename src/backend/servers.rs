@@ -62,8 +62,16 @@ pub struct ServerBook(Mutex<HashMap<Vec<Server>, Arc<ShardServers>>>);
 impl ServerBook {
     pub fn of(&self, shard: &Shard, breakers: &Breakers) -> Arc<ShardServers> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = || Arc::new(ShardServers::new(shard, breakers));
-        Arc::clone(known.entry(shard.servers.clone()).or_insert_with(made))
+        if let Some(found) = known.get(&shard.servers) {
+            return Arc::clone(found);
+        }
+        // The same shard with other servers: what was heard of its timelines is not forgotten.
+        let before = known.iter().find(|(servers, _)| servers.iter().any(|server| shard.servers.contains(server)));
+        let roles = before.map(|(_, before)| before.roles().of_others(shard.servers.len()));
+        let roles = roles.unwrap_or_else(|| Roles::new(shard.servers.len()));
+        let made = Arc::new(ShardServers::new(shard, breakers, roles));
+        known.insert(shard.servers.clone(), Arc::clone(&made));
+        made
     }
 }
 
@@ -138,7 +146,7 @@ pub fn place_of(word: u64) -> usize {
 }
 
 impl ShardServers {
-    fn new(shard: &Shard, breakers: &Breakers) -> Self {
+    fn new(shard: &Shard, breakers: &Breakers, roles: Roles) -> Self {
         let member = |server: &Server| Member {
             server: server.clone(),
             address: server.address().into(),
@@ -150,7 +158,7 @@ impl ShardServers {
             shard: Arc::clone(&shard.name),
             members: shard.servers.iter().map(member).collect(),
             primary: AtomicU64::new(0),
-            roles: Mutex::new(Roles::new(shard.servers.len())),
+            roles: Mutex::new(roles),
             changes: watch::Sender::new(0),
             doubts: watch::Sender::new(0),
         }

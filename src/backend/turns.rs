@@ -42,6 +42,8 @@ pub struct Turns {
     pools: Vec<Pool>,
     newcomers: BTreeMap<Ticket, Newcomer>,
     holders: BTreeMap<Ticket, Holder>,
+    /// Places of pools that are gone.
+    vacant: Vec<Place>,
     last: u64,
 }
 
@@ -50,6 +52,8 @@ struct Pool {
     size: usize,
     /// Connections that nobody has.
     free: usize,
+    /// Connections that came to be too many while they were in use: what comes back is not lent again until these are gone.
+    surplus: usize,
     /// The first `free` of them have a claim.
     line: VecDeque<Ticket>,
     /// Newcomers that may wait without a claim.
@@ -72,8 +76,35 @@ struct Holder {
 impl Turns {
     /// One more pool, for which so many newcomers may wait.
     pub fn add(&mut self, size: usize, queue: usize) -> Place {
-        self.pools.push(Pool { size, free: size, line: VecDeque::new(), queue });
+        let pool = Pool { size, free: size, surplus: 0, line: VecDeque::new(), queue };
+        if let Some(place) = self.vacant.pop() {
+            self.pools[place] = pool;
+            return place;
+        }
+        self.pools.push(pool);
         self.pools.len() - 1
+    }
+
+    /// A pool of which nobody holds or wants a connection is gone.
+    pub fn remove(&mut self, place: Place) {
+        self.vacant.push(place);
+    }
+
+    /// A pool may have more connections, or fewer: what is in use stays in use. Returns who has been admitted by that.
+    pub fn resize(&mut self, place: Place, size: usize, queue: usize) -> SmallVec<[Ticket; 4]> {
+        let pool = &mut self.pools[place];
+        pool.queue = queue;
+        let before = std::mem::replace(&mut pool.size, size);
+        let kept = pool.surplus.min(size.saturating_sub(before));
+        pool.surplus -= kept;
+        let more = size.saturating_sub(before) - kept;
+        for _ in size..before {
+            match self.pools[place].free {
+                0 => self.pools[place].surplus += 1,
+                _ => self.take_before_claims(place),
+            }
+        }
+        (0..more).filter_map(|_| self.admit_one(place)).collect()
     }
 
     /// Somebody wants a connection of each of `wants`, which are different pools, and has some of `holds` already.
@@ -121,6 +152,16 @@ impl Turns {
 
     /// A connection is nobody's again. Returns who has been admitted by that.
     pub fn give_back(&mut self, place: Place) -> Option<Ticket> {
+        let pool = &mut self.pools[place];
+        if pool.surplus > 0 {
+            pool.surplus -= 1;
+            return None;
+        }
+        self.admit_one(place)
+    }
+
+    /// There is one more free connection.
+    fn admit_one(&mut self, place: Place) -> Option<Ticket> {
         self.pools[place].free += 1;
         let pools = &self.pools;
         let next = self.holders.iter().find(|(_, holder)| {

@@ -32,8 +32,10 @@ use crate::topology::Topology;
 pub use crate::topology::UniqueRule;
 
 /// One valid configuration. Immutable: a reload makes a new one and swaps it in whole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// The files that it was read from, as they are named: the configuration itself, certificates, keys, passwords.
+    pub files: Vec<PathBuf>,
     pub listen: ListenSettings,
     pub timeouts: Timeouts,
     pub limits: LimitSettings,
@@ -205,7 +207,7 @@ pub struct Login {
 }
 
 /// A logical database: what clients connect to by name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
     pub name: Arc<str>,
     pub topology: Arc<Topology>,
@@ -249,7 +251,9 @@ impl Settings {
         // A variable that is not UTF-8 can't be one of ours.
         let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         let ours = variables.filter(|(name, _)| name.starts_with("PGLOOM_"));
-        Self::parse(&shown, &text, path.parent().unwrap_or(Path::new("")), ours.collect())
+        let mut settings = Self::parse(&shown, &text, path.parent().unwrap_or(Path::new("")), ours.collect())?;
+        settings.files.insert(0, path.to_owned());
+        Ok(settings)
     }
 
     /// Checks `text`. `file` is the name in messages, relative paths start at `directory`, `environment` overrides [general].

@@ -132,7 +132,7 @@ impl Session {
         let targets = plan.targets(&self.view.topology);
         let draws = &plan.landing.draws;
         let (slot, original) = self.fill_depot(plan, ask, &targets).await?;
-        let limit = self.shared.limits.query_timeout;
+        let limit = self.limits.query_timeout;
         let targets: Vec<ShardId> = targets.iter().collect();
         let mut filled = 0;
         let delivering = self.empty_depot(slot, plan, &targets, ask, original, &mut filled);

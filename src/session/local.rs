@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bytes::BytesMut;
 
 use crate::catalog::{RelationKind, Table};
+use crate::config::ReadPreference;
 use crate::control::transactions::Prepared;
 use crate::fault::{Fault, SqlState};
 use crate::session::Session;
@@ -55,7 +56,7 @@ impl Session {
             "epoch" => Ok(LocalRows::of("pgloom.epoch", vec![self.view.topology.epoch.0.to_string()], "SHOW")),
             "pools" => Ok(self.show_pools()),
             "read_preference" => {
-                let wanted = self.read_preference().unwrap_or(self.prefers);
+                let wanted = self.read_preference().unwrap_or(ReadPreference::Primary);
                 Ok(LocalRows::of("pgloom.read_preference", vec![wanted.word().to_owned()], "SHOW"))
             }
             "breakers" => Ok(self.show_breakers()),

@@ -40,7 +40,7 @@ impl Session {
     /// What the client asks for now.
     pub(super) fn read_preference(&self) -> Option<ReadPreference> {
         let settings = self.tx.with_locals(&self.settings);
-        settings.get(SETTING).map_or(Some(self.prefers), preference)
+        settings.get(SETTING).map_or_else(|| Some(self.database.prefers(&self.user)), preference)
     }
 
     /// On which servers a statement that begins now may run; in a READ ONLY transaction, it and all that follow.
@@ -127,8 +127,8 @@ impl Session {
             return primary.place();
         };
         let needs = Freshness {
-            longest: self.shared.limits.max_replica_lag,
-            bytes: self.shared.limits.max_replica_lag_bytes,
+            longest: self.limits.max_replica_lag,
+            bytes: self.limits.max_replica_lag_bytes,
             // What the router plans by, and what the session has written, is there.
             since: self.wrote_at.map_or(self.view.since, |wrote| wrote.max(self.view.since)),
         };
@@ -169,7 +169,7 @@ impl Session {
     /// Waits for the first word of an answer, of which the client has nothing yet. False: another server is to be asked, because the
     /// connection broke, the server ends, or a replica says what a primary would not; the connection is gone.
     pub(super) async fn answers(&mut self, at: usize) -> Result<bool, Failure> {
-        let limit = self.shared.limits.query_timeout;
+        let limit = self.limits.query_timeout;
         let Self { held, client, .. } = self;
         let held = &mut held[at];
         let is_replica = held.is_replica();
@@ -209,7 +209,7 @@ impl Session {
     pub(super) fn note_written(&mut self) {
         if self.wrote && !self.tx.is_open() {
             self.wrote = false;
-            if self.shared.limits.read_your_writes && self.pools.has_replicas() {
+            if self.limits.read_your_writes && self.pools.has_replicas() {
                 self.wrote_at = Some(Instant::now());
             }
         }

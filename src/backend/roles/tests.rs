@@ -82,6 +82,21 @@ fn a_promoted_replica_takes_over_and_the_old_primary_is_fenced_when_it_comes_bac
 }
 
 #[test]
+fn when_servers_are_added_the_newest_timeline_is_still_known() {
+    let mut shard = Shard::new(2);
+    shard.says(0, fact(3, false, 100)).says(1, fact(3, true, 100));
+    let stint = shard.roles.seats()[0].stint;
+    shard.roles = shard.roles.of_others(2);
+    shard.says(0, fact(2, false, 900));
+    assert_eq!(shard.roles.primary(), None);
+    shard.says(1, fact(2, true, 900));
+    assert_eq!((shard.labels(), shard.roles.primary()), (vec!["fenced", "replica"], None));
+    shard.says(1, fact(4, false, 901));
+    assert_eq!(shard.labels(), ["fenced", "primary"]);
+    assert!(shard.roles.seats()[1].stint > stint);
+}
+
+#[test]
 fn a_replica_that_knows_a_newer_timeline_fences_the_old_primary() {
     let mut shard = Shard::new(2);
     shard.says(0, fact(1, false, 100)).says(1, fact(1, true, 100)).says(1, fact(2, true, 100));

@@ -258,3 +258,39 @@ proptest! {
         prop_assert!(!single || world.circles == 0, "statements of their own never close a circle");
     }
 }
+
+#[test]
+fn a_pool_that_grows_lets_in_who_waits() {
+    let mut turns = turns(&[1]);
+    assert_eq!(turns.enter(&[0], &[]), Entry::Admitted);
+    let (first, second) = (waits(turns.enter(&[0], &[])), waits(turns.enter(&[0], &[])));
+    assert_eq!(turns.resize(0, 3, usize::MAX).as_slice(), [first, second]);
+    assert!(turns.is_full(0));
+}
+
+#[test]
+fn a_pool_that_shrinks_lends_less_as_connections_come_back() {
+    let mut turns = turns(&[3, 1]);
+    assert_eq!(turns.enter(&[1], &[]), Entry::Admitted);
+    (0..2).for_each(|_| assert_eq!(turns.enter(&[0], &[]), Entry::Admitted));
+    // It has a claim on the last connection of pool 0, which it loses.
+    let both = waits(turns.enter(&[0, 1], &[]));
+    assert!(turns.resize(0, 1, usize::MAX).is_empty());
+    assert!(turns.is_missing(both, 0));
+    assert_eq!(turns.give_back(1), None);
+    assert_eq!((turns.give_back(0), turns.is_full(0)), (None, true));
+    // What was too much is gone: this one is lent again.
+    assert_eq!(turns.give_back(0), Some(both));
+    // And half of what was to be given up is wanted again.
+    assert!(turns.resize(0, 0, usize::MAX).is_empty() && turns.resize(0, 2, usize::MAX).is_empty());
+    assert_eq!(turns.enter(&[0], &[]), Entry::Admitted);
+    assert!(turns.is_full(0));
+}
+
+#[test]
+fn the_place_of_a_pool_that_is_gone_is_used_again() {
+    let mut turns = turns(&[1, 1]);
+    turns.remove(0);
+    assert_eq!((turns.add(2, usize::MAX), turns.add(1, usize::MAX)), (0, 2));
+    (0..2).for_each(|_| assert_eq!(turns.enter(&[0], &[]), Entry::Admitted));
+}
