@@ -11,10 +11,14 @@ pub mod defaults;
 pub mod gate;
 pub mod inflight;
 pub mod login;
+pub mod names;
 pub mod pool;
 pub mod prepared;
+pub mod retry;
+pub mod roles;
 pub mod rules;
 pub mod sequences;
+pub mod servers;
 pub mod settings;
 pub mod succession;
 pub mod traffic;
@@ -112,6 +116,10 @@ pub struct Backend {
     pub mark: Option<Epoch>,
     /// Nothing has run that may have taken the mark off.
     pub is_marked: bool,
+    /// The name by which it was made, and the address that the name led to.
+    pub named: Option<(Arc<names::Name>, std::net::IpAddr)>,
+    /// The stint of its server, where the shard has several; see [`servers`].
+    pub stint: u64,
     /// TLS may still hold bytes that were written into it.
     unflushed: bool,
     max_message: usize,
@@ -157,9 +165,16 @@ impl Backend {
             incarnation: None,
             mark: None,
             is_marked: false,
+            named: None,
+            stint: 0,
             unflushed: false,
             max_message,
         }
+    }
+
+    /// Whether the name by which it was made still leads to where it is.
+    pub fn is_where_its_name_leads(&self) -> bool {
+        self.named.as_ref().is_none_or(|(name, address)| name.has(*address))
     }
 
     /// Whether the connection owes nothing, holds no byte and is outside any transaction: fit for another client.

@@ -82,10 +82,11 @@ impl Session {
     /// Every shard that the transaction has touched still has its part of it: else there is nothing whole to commit.
     fn check_whole(&self) -> Result<(), Fault> {
         let well = |shard: ShardId| {
-            self.held
-                .position(shard)
-                .map(|at| &self.held[at])
-                .is_some_and(|held| held.joined && !held.server.broken && held.server.status != Status::Failed)
+            self.held.position(shard).map(|at| &self.held[at]).is_some_and(|held| {
+                let well = held.joined && !held.server.broken && held.server.status != Status::Failed;
+                // What another server has taken over from is not to be asked to commit.
+                well && held.is_of_its_stint()
+            })
         };
         match self.tx.touched().iter().find(|shard| !well(*shard)) {
             None => Ok(()),

@@ -9,6 +9,7 @@ use crate::ids::{ShardId, ShardSet};
 use crate::session::batch::Reload;
 use crate::session::held::{Finishing, put_settings};
 use crate::session::local::LocalRows;
+use crate::session::replica;
 use crate::session::scope::SearchScope;
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session};
@@ -324,9 +325,23 @@ impl Session {
             SetStatement::TransactionSnapshot | SetStatement::Opaque => {
                 Err(Fault::new(SqlState::INTERNAL_ERROR, "an unclear SET reached the settings").into())
             }
+            SetStatement::Router { name, value, local } if &**name == "read_preference" => {
+                value.iter().try_for_each(|value| replica::check_preference(value))?;
+                // Kept as any other setting is: undone with its transaction, and told to the servers, who do not mind.
+                let name = replica::SETTING.into();
+                let value = value.clone();
+                let statement = match (local, value) {
+                    (true, value) => SetStatement::Local { name, value: value.unwrap_or_else(|| "DEFAULT".into()) },
+                    (false, Some(value)) => SetStatement::Session { name, value },
+                    (false, None) => SetStatement::Reset(name),
+                };
+                Box::pin(self.set(&statement)).await
+            }
             SetStatement::Router { name, .. } => {
                 Err(Fault::new(SqlState::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\""))
-                    .hint("This version of pgloom has no settings of its own that can be changed in a session.")
+                    .hint(
+                        "The only setting of pgloom's own that can be changed in a session is pgloom.read_preference.",
+                    )
                     .into())
             }
         }
@@ -548,6 +563,9 @@ pub(super) fn cursor_of(kind: &StatementKind) -> Option<&str> {
 
 /// Settings that would break what the router relies on.
 pub(super) fn check_setting(name: &str, value: &str) -> Result<(), Fault> {
+    if name == replica::SETTING {
+        return replica::check_preference(value);
+    }
     let plain = value.trim().trim_matches('\'').to_ascii_lowercase().replace(['-', '_'], "");
     if name == "client_encoding" && !matches!(plain.as_str(), "utf8" | "unicode" | "sqlascii") {
         return Err(Fault::unsupported(

@@ -22,6 +22,7 @@ mod foreign;
 pub mod held;
 mod hold;
 mod large;
+mod lend;
 pub mod local;
 mod memory;
 mod moving;
@@ -37,6 +38,7 @@ mod pulls;
 pub mod recent;
 mod replacing;
 mod replan;
+mod replica;
 mod returned;
 pub mod run;
 pub mod scatter;
@@ -123,6 +125,13 @@ pub struct SessionLimits {
     pub query_timeout: Option<Duration>,
     pub idle_transaction_timeout: Option<Duration>,
     pub client_idle_timeout: Option<Duration>,
+    /// How long a statement waits for a shard to have a primary that answers.
+    pub failover_timeout: Duration,
+    /// A replica that is further behind is not read.
+    pub max_replica_lag: Option<Duration>,
+    pub max_replica_lag_bytes: Option<u64>,
+    /// Nor one that lacks what the session has written.
+    pub read_your_writes: bool,
     /// Whether the log tells of sessions that end.
     pub log_disconnections: bool,
 }
@@ -199,6 +208,10 @@ pub struct Session {
     /// [`SessionSettings::meaning`] of `settings`.
     meaning: u64,
     session_mode: bool,
+    /// Something was written since it was last noted when.
+    wrote: bool,
+    /// When the session's last write was over.
+    wrote_at: Option<Instant>,
     /// ParameterStatus values that the client was told.
     reported: Vec<(Box<str>, Box<str>)>,
     /// The settings that its connections begin with.
@@ -273,6 +286,8 @@ impl Session {
             meaning: startup.meaning(),
             startup,
             session_mode: login.session_mode,
+            wrote: false,
+            wrote_at: None,
             reported: Vec::new(),
             defaults: Arc::default(),
             tx: Transaction::default(),
@@ -546,6 +561,7 @@ impl Session {
 
     /// The statement that was routed last has its answer; or its part of it, in a batch.
     fn stop_clock(&mut self) {
+        self.note_written();
         if let (Some(started), Some((class, shards))) = (self.clock.started, self.clock.routed.take()) {
             let took = started.elapsed();
             self.shared.metrics.query(class, shards, took);

@@ -11,6 +11,7 @@ use crate::session::batch::MOVES;
 use crate::session::control::is_local;
 use crate::session::local::LocalRows;
 use crate::session::prepared::BoundValues;
+use crate::session::replica::Servers;
 use crate::session::run::Ask;
 use crate::session::sql_execute::{Call, executes};
 use crate::session::transaction::TxState;
@@ -199,6 +200,7 @@ impl Session {
             local.put_rows(&mut self.client.out)?;
             return Ok(false);
         }
+        self.check_replicas(analysis)?;
         if executes(&analysis.kind) && self.run_execute(text).await? {
             self.reload_catalog().await;
             return Ok(false);
@@ -213,6 +215,8 @@ impl Session {
             self.offset = offset;
             return done;
         }
+        // What a registry has found on the primaries need not have come to a replica.
+        let found = matches!(plan.kind, PlanKind::Lookup(_));
         let plan = self.look_up(plan).await?;
         self.note_plan(&plan);
         self.note_plan_sequences(analysis, &plan);
@@ -225,11 +229,11 @@ impl Session {
             }
             PlanKind::Single(shard) => {
                 let shard = self.at_cursor(&analysis.kind, *shard).await?;
-                self.single_query(shard, text, frame, analysis, &plan, last).await?
+                self.single_query(shard, text, frame, analysis, &plan, Place { last, found }).await?
             }
             PlanKind::Any => {
                 let shard = self.any_shard();
-                self.single_query(shard, text, frame, analysis, &plan, last).await?
+                self.single_query(shard, text, frame, analysis, &plan, Place { last, found }).await?
             }
             _ => {
                 self.run_multi(&plan, analysis, &Ask::Query { text }).await?;
@@ -254,20 +258,33 @@ impl Session {
         frame: Option<&Frame>,
         analysis: &Analysis,
         plan: &Plan,
-        last: bool,
+        Place { last, found }: Place,
     ) -> Result<bool, Failure> {
         self.check_cursor_of_shard(&analysis.kind, shard).await?;
-        let at = self.enlist(shard).await?;
-        let ready = if last && !self.tx.is_open() { Audience::Client } else { Audience::Router };
-        let held = &mut self.held[at];
-        held.note_access(plan.access);
-        held.note_pin(analysis.pin);
-        held.note_unlocks(analysis.unlocks);
-        match frame {
-            Some(frame) => held.server.put(&frame.bytes),
-            None => crate::wire::request::query(&mut held.server.out, text.as_bytes())?,
+        let mut servers = self.servers_for(analysis)?;
+        if self.tx.on_replicas.is_none() && found {
+            servers = Servers::Primaries;
         }
-        held.server.inflight.push(Owed::Query { audience: Audience::Client, ready });
+        let ready = if last && !self.tx.is_open() { Audience::Client } else { Audience::Router };
+        let mut again = true;
+        let at = loop {
+            let at = self.enlist_on(shard, servers).await?;
+            let held = &mut self.held[at];
+            held.note_access(plan.access);
+            held.note_pin(analysis.pin);
+            held.note_unlocks(analysis.unlocks);
+            match frame {
+                Some(frame) => held.server.put(&frame.bytes),
+                None => crate::wire::request::query(&mut held.server.out, text.as_bytes())?,
+            }
+            held.server.inflight.push(Owed::Query { audience: Audience::Client, ready });
+            if !again || !self.may_ask_again(at, analysis) || self.answers(at).await? {
+                break at;
+            }
+            // Once, and of the primary: it has the last word.
+            self.shared.metrics.retry("read");
+            (again, servers) = (false, Servers::Primaries);
+        };
         let seen = self.pump_held(at).await?;
         self.note_cursor(&analysis.kind, shard);
         self.after_single(at, seen)?;
@@ -359,6 +376,14 @@ impl Session {
         };
         LocalRows::of("QUERY PLAN", lines, "EXPLAIN")
     }
+}
+
+/// How a statement stands that one shard runs as it is.
+struct Place {
+    /// It is the only one of its message.
+    last: bool,
+    /// A registry has told its shard.
+    found: bool,
 }
 
 /// The text of a Query message.

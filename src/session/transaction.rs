@@ -43,6 +43,8 @@ pub struct Transaction {
     locals: SessionSettings,
     /// Names that it has made and dropped.
     changes: Vec<Change>,
+    /// Whether it reads from replicas; `None` until it has a part on some server.
+    pub on_replicas: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -110,6 +112,15 @@ impl Transaction {
         if self.state == TxState::Block {
             self.state = TxState::Failed;
         }
+    }
+
+    /// Whether nothing can be written in it, and a replica can take part in it.
+    pub fn is_read_only(&self) -> bool {
+        let modes = self.modes.to_ascii_uppercase();
+        let words: Vec<&str> = modes.split([',', ' ', '\t', '\n', '\r']).filter(|word| !word.is_empty()).collect();
+        let last = words.windows(2).rev().find(|pair| pair[0] == "READ" && matches!(pair[1], "ONLY" | "WRITE"));
+        let changed = self.replay.iter().any(|item| matches!(item, Replay::Statement(text) if is_of_transaction(text)));
+        last.is_some_and(|pair| pair[1] == "ONLY") && !words.contains(&"SERIALIZABLE") && !changed
     }
 
     pub fn modes(&self) -> &str {
@@ -272,6 +283,7 @@ impl Transaction {
         self.forget_locals();
         self.clock = None;
         self.wrote_rows = false;
+        self.on_replicas = None;
         self.settings.take()
     }
 }
@@ -307,6 +319,25 @@ mod tests {
             tx.remember(sql);
         }
         assert_eq!(tx.settings_replay().collect::<Vec<_>>(), ["SET a TO 1"]);
+    }
+
+    #[test]
+    fn only_what_is_read_only_for_good_can_be_read_on_replicas() {
+        for (modes, expected) in [
+            ("", false),
+            ("READ ONLY", true),
+            ("isolation level repeatable read, read only", true),
+            ("READ ONLY, READ WRITE", false),
+            ("READ WRITE READ ONLY", true),
+            ("ISOLATION LEVEL SERIALIZABLE, READ ONLY", false),
+            ("ISOLATION LEVEL READ COMMITTED", false),
+        ] {
+            let mut tx = Transaction::default();
+            tx.begin(modes, &Arc::default());
+            assert_eq!(tx.is_read_only(), expected, "{modes}");
+            tx.remember("SET TRANSACTION READ WRITE");
+            assert!(!tx.is_read_only(), "{modes}");
+        }
     }
 
     #[test]
