@@ -12,7 +12,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 use bank::{ACCOUNTS, BALANCE, NAME};
-use support::raw::Value;
+use support::raw::{Value, message};
 use support::{Raw, Router, eventually};
 use world::World;
 
@@ -112,9 +112,10 @@ fn reads_go_to_replicas_where_they_are_asked_for_and_nothing_else_does() {
     }
     // The next read goes to the replica again; in a pipeline those that stand before what is written.
     assert_eq!(who(&raw.value(&read)), "replica");
-    let step = |sql: &str| [Raw::parse("", sql, &[]), Raw::bind("", "", &[], &[]), Raw::execute("", 0)].concat();
+    let step =
+        |sql: &str| [message::parse("", sql, &[]), message::bind("", "", &[], &[]), message::execute("", 0)].concat();
     let touch = format!("UPDATE accounts SET balance = balance WHERE id = {account}");
-    let pipeline = [step(&read), step(&touch), step(&read), Raw::sync()].concat();
+    let pipeline = [step(&read), step(&touch), step(&read), message::sync()].concat();
     let reply = raw.exchange_with(&pipeline, None, true);
     assert_eq!((reply.code(), reply.status), ("", b'I'), "{reply:?}");
     let balances = reply.answers.iter().flat_map(|answer| &answer.rows);

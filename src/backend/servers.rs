@@ -66,7 +66,10 @@ impl ServerBook {
             return Arc::clone(found);
         }
         // The same shard with other servers: what was heard of its timelines is not forgotten.
-        let before = known.iter().find(|(servers, _)| servers.iter().any(|server| shard.servers.contains(server)));
+        let is_here = |server: &Server| {
+            shard.servers.iter().any(|own| own.address() == server.address() && own.dbname == server.dbname)
+        };
+        let before = known.iter().find(|(servers, _)| servers.iter().any(is_here));
         let roles = before.map(|(_, before)| before.roles().of_others(shard.servers.len()));
         let roles = roles.unwrap_or_else(|| Roles::new(shard.servers.len()));
         let made = Arc::new(ShardServers::new(shard, breakers, roles));

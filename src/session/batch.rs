@@ -356,6 +356,7 @@ impl Session {
             self.fail_batch(failure).await?;
         }
         self.end_batch(true).await?;
+        self.note_written();
         let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
         self.stop_clock();
         self.slot.note_statement(0);

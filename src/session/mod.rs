@@ -561,7 +561,6 @@ impl Session {
 
     /// The statement that was routed last has its answer; or its part of it, in a batch.
     fn stop_clock(&mut self) {
-        self.note_written();
         if let (Some(started), Some((class, shards))) = (self.clock.started, self.clock.routed.take()) {
             let took = started.elapsed();
             self.shared.metrics.query(class, shards, took);

@@ -56,6 +56,8 @@ impl Session {
         if !ready_sent {
             reply::ready_for_query(&mut self.client.out, self.tx.status());
         }
+        // Behind the end of what it has done: in the middle of a pipeline nothing is committed yet.
+        self.note_written();
         let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
         self.stop_clock();
         self.slot.note_statement(0);
