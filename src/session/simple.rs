@@ -48,7 +48,7 @@ impl Session {
         self.release_idle();
         self.settle_sequences();
         if !ready_sent {
-            reply::ready_for_query(&mut self.client.out, self.tx.status());
+            self.ready_for_query();
         }
         let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
         self.stop_clock();
