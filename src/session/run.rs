@@ -21,6 +21,7 @@ use crate::session::held::Held;
 use crate::session::prepared::ClientStatement;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::Analysis;
+use crate::sql::utility::StatementKind;
 use crate::wire::frame::Fields;
 use crate::wire::{reply, request};
 
@@ -244,6 +245,10 @@ impl Session {
         analysis: &Arc<Analysis>,
         ask: &Ask<'_>,
     ) -> Result<(), Failure> {
+        // One shard alone says so itself.
+        if analysis.kind == StatementKind::Lock && !self.tx.counts_as_block() {
+            self.need_block("LOCK TABLE")?;
+        }
         match &plan.kind {
             PlanKind::Refuse(fault) => {
                 self.shared.metrics.refused("plan");
