@@ -346,6 +346,8 @@ pub struct CopyInPlan {
     pub types: Vec<Option<Oid>>,
     /// Type modifiers of the key columns (see [`crate::plan::route::fits_typmod`]).
     pub typmods: Vec<i32>,
+    /// Which of the key columns no shard takes a NULL for: such a row is WHERE's or the shard's to refuse, whichever it is sent to.
+    pub not_null: Vec<bool>,
     pub format: CopyFormat,
     /// The rows are in another encoding than UTF-8: keys that are more than ASCII cannot be read.
     pub foreign_encoding: bool,
