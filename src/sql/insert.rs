@@ -277,7 +277,14 @@ impl Analyzer<'_> {
         let rows = match keys_of(model, target, columns, source, alone)? {
             Keys::Rows(rows) => rows,
             Keys::Lie(spread) => {
-                let many = check_scatter(model, &spread).map(|()| Many::Scatter(Scatter::concat()));
+                let ordered = insert.source.as_ref().is_some_and(|query| query.order_by.is_some());
+                let many = match check_scatter(model, &spread) {
+                    Ok(()) if insert.returning.is_some() && ordered => {
+                        Err(Obstacle::new("each shard would return its rows in an order of its own"))
+                    }
+                    Ok(()) => Ok(Many::Scatter(Scatter::concat())),
+                    Err(obstacle) => Err(obstacle),
+                };
                 return Ok(routed(model, many.map_err(Obstacle::fault)));
             }
         };
@@ -326,15 +333,7 @@ impl Analyzer<'_> {
         if words::value_rows(self.text).is_none_or(|found| found.len() != rows) {
             return Err(refuse("the rows of its VALUES list cannot be told apart with certainty".to_owned()));
         }
-        let every_row_returns = insert.returning.is_some()
-            && match &insert.on {
-                None => true,
-                Some(OnInsert::OnConflict(OnConflict { action: OnConflictAction::DoUpdate(update), .. })) => {
-                    update.selection.is_none()
-                }
-                Some(_) => false,
-            };
-        Ok(Split { every_row_returns })
+        Ok(Split { returns: insert.returning.is_some() })
     }
 }
 

@@ -291,8 +291,8 @@ pub enum ManyRows {
 /// INSERT ... VALUES cut by shard: each gets the text with its own rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Split {
-    /// Every row comes back once, by RETURNING, and in the order of VALUES.
-    pub every_row_returns: bool,
+    /// Rows come back by RETURNING, in the order of VALUES.
+    pub returns: bool,
 }
 
 /// The text that every shard gets, up to the values of a call.
