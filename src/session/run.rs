@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::server_fault;
 use crate::exec::columns::tables_have_changed;
-use crate::exec::forward::{Broken, Pumped, Seen, pump};
+use crate::exec::forward::{Broken, NO_POSITION, Pumped, Seen, move_position, pump};
 use crate::exec::replies::ScatterError;
 use crate::exec::scatter::{Answer, RunEnd, ScatterRun};
 use crate::fault::{Fault, SqlState};
@@ -281,7 +281,13 @@ impl Session {
                 self.run_parts(&parts, combine, *window, plan.access, ask).await
             }
             PlanKind::Finish(finish) => self.run_finish(finish, ask).await,
-            PlanKind::Split { parts, combine } => self.run_parts(parts, combine, None, Access::Write, ask).await,
+            PlanKind::Split { parts, combine } => {
+                // Where an error is in a shard's rows is not where it is in the client's.
+                let offset = std::mem::replace(&mut self.offset, NO_POSITION);
+                let done = self.run_parts(parts, combine, None, Access::Write, ask).await;
+                self.offset = offset;
+                done
+            }
             PlanKind::Deliver(delivery) => Box::pin(self.run_delivery(delivery, ask)).await,
             PlanKind::Supply(supply) => Box::pin(self.run_supplied(supply, ask)).await,
             PlanKind::Claim(claim) => Box::pin(self.run_claim(claim, ask)).await,
@@ -422,7 +428,10 @@ impl Session {
                 fault.into()
             }
             ScatterError::Shard(frame) => {
-                self.client.out.extend_from_slice(&frame.bytes);
+                match self.offset {
+                    0 => self.client.out.extend_from_slice(&frame.bytes),
+                    behind => self.client.out.extend_from_slice(&move_position(frame.body(), behind)),
+                }
                 Failure::Reported
             }
         }
