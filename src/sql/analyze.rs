@@ -31,7 +31,7 @@ use crate::sql::shape;
 use crate::sql::supplying::refused;
 use crate::sql::template::Scan;
 use crate::sql::utility::{self, StatementKind};
-use crate::sql::{Access, Change, NameScope, Unknown, copying, ddl, on_deep_stack, parse, words};
+use crate::sql::{Access, Change, NameScope, Unknown, copying, ddl, on_deep_stack, parse, ragged, words};
 use crate::types::compare::TextStyle;
 
 /// What is known of a statement before its parameters and literals are. Shared between sessions by the plan cache.
@@ -367,7 +367,7 @@ impl Analyzer<'_> {
         let Some((tree, other)) = parsed else {
             return self.not_understood("the syntax of the statement");
         };
-        if let Some(verdict) = self.select_into(&tree, text) {
+        if let Some(verdict) = ragged::verdict(self, &tree).or_else(|| self.select_into(&tree, text)) {
             return verdict;
         }
         let parsed = Parsed { tree: &tree, bytes, other };
