@@ -196,7 +196,7 @@ fn users_come_go_and_change_their_passwords() {
     let text = world.router.config_text().replace("[[users]]", &format!("{guest}[[users]]"));
     assert_eq!(world.router.reload(&text), "applied");
     let (mut stays, mut goes) = (world.connect(), Raw::connect(world.router.port, "guest", name).unwrap());
-    goes.must("BEGIN");
+    goes.must("BEGIN; SELECT FROM items");
     let text = text.replace("auth_type = \"trust\"", "auth_type = \"scram-sha-256\"");
     let text = text.replace("name = \"guest\"", "name = \"visitor\"\npassword = \"v\"");
     let text = text.replace("name = \"postgres\"", "name = \"postgres\"\npassword = \"one\"");
@@ -283,4 +283,29 @@ fn shards_are_added_while_clients_run() {
     traffic.goes_on();
     assert_eq!(raw.value("SELECT count(*) FROM far"), "0");
     traffic.end();
+}
+
+/// One that has touched what stays, and then comes to what moves, waits and goes on: it has not seen that yet.
+#[test]
+fn a_transaction_waits_for_what_moves_and_goes_on_under_the_new_map() {
+    let world = Sharded::create("follows", "");
+    let (id, text) = pinned(&world, 1);
+    let (mut old, mut through) = (world.connect(), world.connect());
+    old.must(&format!("BEGIN; UPDATE items SET n = 1 WHERE id = {}", world.id(1, 0)));
+    let before = world.router.reloads();
+    world.router.replace_config(&text);
+    world.router.signal("HUP");
+    std::thread::sleep(Duration::from_millis(500));
+    through.must("BEGIN; UPDATE plain SET body = 'mine'");
+    let waits = std::thread::spawn(move || {
+        through.must(&format!("INSERT INTO items VALUES ({id}, 1, 'new')"));
+        through.must("COMMIT");
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!waits.is_finished());
+    old.must("COMMIT");
+    assert_eq!(world.router.next_reload(&before), "applied");
+    waits.join().unwrap();
+    assert_eq!(world.db.shard(2).value(&format!("SELECT name FROM items WHERE id = {id}")), "new");
+    assert_eq!(world.connect().value("SELECT body FROM plain"), "mine");
 }

@@ -22,7 +22,7 @@ use crate::control::live::{Applied, Steering};
 use crate::control::rules::CLOSING;
 use crate::fault::{Blame, SqlState};
 use crate::server::accept;
-use crate::topology::Moved;
+use crate::topology::{Moved, Shard};
 
 /// How often the catalog is read once more because somebody has changed something meanwhile. Behind the change it is read in any case.
 const READS: usize = 3;
@@ -325,7 +325,10 @@ impl Live {
             let moved =
                 ways.iter().any(|way| matches!(way, Way::Everything { before: of, .. } if Arc::ptr_eq(of, before)));
             match read_catalog(before, next, moved).await {
-                Ok(generation) => read.push((Arc::clone(before), Arc::clone(next), generation)),
+                Ok(generation) => {
+                    furnish(before, next, ready.settings.timeouts.deadlock.is_some()).await;
+                    read.push((Arc::clone(before), Arc::clone(next), generation));
+                }
                 Err(fault) => return Err(vec![format!("database {}: {fault}", next.name)]),
             }
         }
@@ -455,6 +458,18 @@ async fn read_catalog(before: &Database, next: &Arc<Database>, moved: bool) -> R
             Ok(None)
         }
     }
+}
+
+/// Shards that were not there before get the tables of our own that they need, where they answer.
+async fn furnish(before: &Database, next: &Database, looks_for_deadlocks: bool) {
+    let known = |shard: &Shard| before.configured.shards.contains(shard);
+    let fresh = next.configured.shards.iter().enumerate().filter(|(_, shard)| !known(shard));
+    let probes = fresh.map(|(at, shard)| async move {
+        if let Err(fault) = probe(next, ShardId(at as u16), &mut false, looks_for_deadlocks).await {
+            tracing::warn!(database = %next.name, shard = %shard.name, error = %fault, "the new shard does not answer");
+        }
+    });
+    futures::future::join_all(probes).await;
 }
 
 /// `read`: the generation that the catalog of before had when that of the next one was read.

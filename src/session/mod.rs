@@ -404,7 +404,7 @@ impl Session {
                 Err(fault) => Err(Stop::Fatal(fault)),
             };
         }
-        if !self.tx.is_open() {
+        if !self.has_begun() {
             self.seat.rest();
         }
         let limit =
@@ -558,7 +558,7 @@ impl Session {
     }
 
     fn refresh_view(&mut self) {
-        if self.tx.is_open() {
+        if self.has_begun() {
             return;
         }
         let now = self.database.cluster.load();

@@ -7,12 +7,19 @@ use std::task::Poll;
 use crate::backend::cluster::{Database, primary};
 use crate::exec::replies::poll_client;
 use crate::fault::{Blame, Fault, SqlState};
+use crate::session::own_catalog::is_own;
 use crate::session::{Failure, Session, Stop};
+use crate::topology::Moved;
 
 impl Session {
-    /// Takes the view of now, and goes over to the configuration of now. Within a transaction everything stays as it is.
+    /// Whether a transaction has begun on a server: what it works under stays.
+    pub(super) fn has_begun(&self) -> bool {
+        self.tx.is_open() && !self.tx.is_untouched()
+    }
+
+    /// Takes the view of now, and goes over to the configuration of now. In a transaction that has begun everything stays as it is.
     pub(super) async fn begin_view(&mut self) -> Result<(), Failure> {
-        if self.tx.is_open() {
+        if self.has_begun() {
             return Ok(());
         }
         loop {
@@ -32,7 +39,7 @@ impl Session {
 
     /// The same under the same configuration: nothing of what was planned before is used any more.
     pub(super) fn retake_view(&mut self) {
-        if self.tx.is_open() {
+        if self.has_begun() {
             return;
         }
         loop {
@@ -67,6 +74,25 @@ impl Session {
             poll_client(client, cx).map(|_| Err(Stop::Gone.into()))
         })
         .await
+    }
+
+    /// A transaction that waited for what the new configuration places elsewhere, and had not touched it, goes on under that one.
+    /// False: something else is another there, too.
+    pub(super) fn follow_configuration(&mut self) -> Result<bool, Failure> {
+        let Some(next) = self.database.newest() else { return Ok(false) };
+        let now = next.cluster.load_full();
+        let opened = match now.topology.moved_since(&self.view.topology) {
+            Moved::Tables(tables) => tables.iter().all(|table| self.view.topology.closed.contains_key(table)),
+            Moved::Everything => false,
+        };
+        let same_login =
+            next.members.get(&*self.user).is_some_and(|member| *member.credentials.user == *self.server_user);
+        if !opened || !same_login || is_own(&self.view.catalog) || self.lost_shard(&next).is_some() {
+            return Ok(false);
+        }
+        self.succeed()?;
+        self.view = now;
+        Ok(true)
     }
 
     /// Goes over to the configuration that has taken the place of the session's own.
