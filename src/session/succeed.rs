@@ -7,6 +7,7 @@ use std::task::Poll;
 use crate::backend::cluster::{Database, primary};
 use crate::exec::replies::poll_client;
 use crate::fault::{Blame, Fault, SqlState};
+use crate::ids::ShardId;
 use crate::session::own_catalog::is_own;
 use crate::session::{Failure, Session, Stop};
 use crate::topology::Moved;
@@ -54,17 +55,38 @@ impl Session {
 
     /// Work is held back: for a moment, or for as long as an operator wants.
     async fn wait_for_release(&mut self) -> Result<(), Failure> {
+        let traffic = Arc::clone(self.database.traffic());
+        self.wait_out(traffic.released(), "the database").await
+    }
+
+    /// A statement is about to use these shards: it waits while one of them is paused for it.
+    pub(super) async fn wait_for_shards(&mut self, shards: impl Iterator<Item = ShardId>) -> Result<(), Failure> {
+        if !self.database.traffic().has_paused_shards() {
+            return Ok(());
+        }
+        let traffic = Arc::clone(self.database.traffic());
+        let (turn, configured) = (self.seat.turn(), Arc::clone(&self.database.configured));
+        let names = shards.filter_map(|shard| configured.shards.get(shard.index()));
+        let paused = |name: &Arc<str>| traffic.is_shard_paused(name, turn);
+        let names: Vec<Arc<str>> = names.map(|shard| Arc::clone(&shard.name)).filter(paused).collect();
+        let Some(first) = names.first() else { return Ok(()) };
+        let what = format!("shard {first}");
+        self.wait_out(traffic.shards_released(&names, turn), &what).await
+    }
+
+    /// Waits for the end of what an operator has paused, as for a server connection.
+    async fn wait_out(&mut self, end: impl Future<Output = ()>, what: &str) -> Result<(), Failure> {
         let slot = Arc::clone(&self.slot);
         let _waiting = slot.wait();
-        let traffic = Arc::clone(self.database.traffic());
-        let limit = self.database.limits.wait;
+        let (limit, has_begun) = (self.database.limits.wait, self.has_begun());
         let client = &mut self.client;
-        let mut released = std::pin::pin!(tokio::time::timeout(limit, traffic.released()));
+        let mut released = std::pin::pin!(tokio::time::timeout(limit, end));
         poll_fn(|cx| {
             if let Poll::Ready(released) = released.as_mut().poll(cx) {
-                return Poll::Ready(released.map_err(|_| paused(limit).into()));
+                return Poll::Ready(released.map_err(|_| paused(what, limit).into()));
             }
-            if client.control.poll_end(cx).is_ready() {
+            let ends = if has_begun { client.control.poll_kill(cx) } else { client.control.poll_end(cx) };
+            if ends.is_ready() {
                 return Poll::Ready(Err(Stop::Fatal(ended()).into()));
             }
             if client.control.poll_cancel(cx).is_ready() {
@@ -123,7 +145,7 @@ impl Session {
     /// A shard on which the session keeps a connection, and of which the primary is another server by the next configuration.
     fn lost_shard(&self, next: &Database) -> Option<Arc<str>> {
         let (old, new) = (&self.database.configured, &next.configured);
-        let is_same = |shard: crate::ids::ShardId| {
+        let is_same = |shard: ShardId| {
             let known = new.shards.get(shard.index());
             known
                 .is_some_and(|known| known.name == old.shard(shard).name && primary(known) == primary(old.shard(shard)))
@@ -141,8 +163,8 @@ fn ended() -> Fault {
     Fault::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command").fatal()
 }
 
-fn paused(limit: std::time::Duration) -> Fault {
+fn paused(what: &str, limit: std::time::Duration) -> Fault {
     Fault::new(SqlState::TOO_MANY_CONNECTIONS, "query_wait_timeout")
-        .detail(format!("the database was paused for {limit:?}"))
+        .detail(format!("{what} was paused for {limit:?}"))
         .blame(Blame::Router)
 }
