@@ -301,6 +301,8 @@ fn database_settings(
             idle_timeout: settings.timeouts.server_idle,
             lifetime: settings.timeouts.server_lifetime,
             size_setting: "default_pool_size",
+            queue: settings.limits.pool_queue_size.map_or(usize::MAX, |n| n.get() as usize),
+            share: settings.limits.scatter_pool_share as usize,
         },
         combine_size: settings.combine.pool_size.get() as usize,
         combine: combine_servers(&settings.combine, &database.name),

@@ -106,10 +106,9 @@ fn a_bad_configuration_is_rejected_whole() {
     // Each of them has something good in it, too.
     let more_users = "[[users]]\nname = \"other\"\n[databases";
     for bad in [
-        text.replacen("[databases", &format!("{more_users}"), 1)
-            .replace("distribution = \"key\"", "distribution = \"nothing\""),
-        text.replacen("[databases", &format!("{more_users}"), 1) + "\nnonsense = 1",
-        text.replacen("[databases", &format!("{more_users}"), 1).replacen(
+        text.replacen("[databases", more_users, 1).replace("distribution = \"key\"", "distribution = \"nothing\""),
+        text.replacen("[databases", more_users, 1) + "\nnonsense = 1",
+        text.replacen("[databases", more_users, 1).replacen(
             "[general]",
             "[general]\nserver_tls_sslmode = \"verify-ca\"\nserver_tls_ca_file = \"/nowhere\"",
             1,

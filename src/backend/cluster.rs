@@ -305,6 +305,10 @@ impl UserPools {
         let alike = before.filter(|before| before.credentials == credentials && before.home == home);
         let defaults = alike.map(|before| Arc::clone(&before.defaults)).unwrap_or_default();
         let gate = before.map(|before| Arc::clone(&before.gate)).unwrap_or_default();
+        gate.set_share(match limits.share {
+            100.. => None,
+            share => Some((limits.size * share / 100).max(1)),
+        });
         let pool = |id: ShardId, server: &Server, limits: &PoolLimits, old: &[Arc<ServerPool>]| {
             let start = match id == topology.home {
                 true => Start::Home(Arc::clone(&defaults)),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use smallvec::SmallVec;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::backend::Backend;
 use crate::backend::breakers::Probe;
@@ -56,6 +57,10 @@ pub struct PoolLimits {
     pub lifetime: Option<Duration>,
     /// The setting that `size` comes from, for messages.
     pub size_setting: &'static str,
+    /// Clients that may wait for a connection; who comes then is told at once.
+    pub queue: usize,
+    /// Of a hundred connections, those that statements which need several pools may have.
+    pub share: usize,
 }
 
 /// Counts that metrics and the console read.
@@ -95,7 +100,7 @@ impl<C: Connect> Pool<C> {
     pub fn new(connector: C, mut limits: PoolLimits, gate: &Arc<Gate>) -> Arc<Self> {
         limits.size = limits.size.max(1);
         Arc::new(Self {
-            place: gate.add(limits.size),
+            place: gate.add(limits.size, limits.queue),
             gate: Arc::clone(gate),
             connector: Arc::new(connector),
             limits: ArcSwap::from_pointee(limits),
@@ -128,9 +133,9 @@ impl<C: Connect> Pool<C> {
     /// Other limits from now on. Connections in use stay so; those that are too many then are closed when they come back.
     pub fn set_limits(&self, mut limits: PoolLimits) {
         limits.size = limits.size.max(1);
-        let size = limits.size;
+        let (size, queue) = (limits.size, limits.queue);
         if *self.limits.swap(Arc::new(limits)) != **self.limits.load() {
-            self.gate.resize(self.place, size);
+            self.gate.resize(self.place, size, queue);
             self.sweep(Instant::now());
         }
     }
@@ -153,12 +158,20 @@ impl<C: Connect> Pool<C> {
     /// The checkout of somebody whom the gate has let in; it has no connection yet where none is idle.
     fn lend(self: &Arc<Self>) -> Checkout<C> {
         self.counts.active.fetch_add(1, Ordering::Relaxed);
-        Checkout { backend: self.take_idle(), pool: Arc::clone(self) }
+        Checkout { backend: self.take_idle(), pool: Arc::clone(self), share: None }
     }
 
     fn denied(&self, denied: Denied) -> Fault {
-        let PoolLimits { size, size_setting, wait, .. } = &**self.limits.load();
+        let PoolLimits { size, size_setting, wait, queue, .. } = &**self.limits.load();
         let fault = match denied {
+            Denied::Share => Fault::new(SqlState::TOO_MANY_CONNECTIONS, "query_wait_timeout")
+                .detail(format!("as many statements over several shards as may run at once ran for {wait:?}"))
+                .hint("Raise scatter_pool_share or the pool's size, or give statements the sharding key."),
+            Denied::Crowded(_) => {
+                Fault::new(SqlState::TOO_MANY_CONNECTIONS, "too many clients wait for server connections")
+                    .detail(format!("{queue} wait already for one of the pool's {size} connections"))
+                    .hint("Try again later; pool_queue_size limits how many wait.")
+            }
             Denied::Timeout(_) => Fault::new(SqlState::TOO_MANY_CONNECTIONS, "query_wait_timeout")
                 .detail(format!("all {size} server connections of the pool were busy for {wait:?}"))
                 .hint(format!("Raise {size_setting} or query_wait_timeout, or look for long transactions.")),
@@ -238,7 +251,7 @@ impl<C: Connect> Pool<C> {
                 break;
             }
             self.counts.active.fetch_add(1, Ordering::Relaxed);
-            let mut checkout = Checkout { backend: None, pool: Arc::clone(self) };
+            let mut checkout = Checkout { backend: None, pool: Arc::clone(self), share: None };
             match self.connect().await {
                 Ok(backend) => checkout.backend = Some(Box::new(backend)),
                 Err(_) => break,
@@ -296,15 +309,26 @@ pub async fn checkout<C: Connect>(
         pool.connector.check().map_err(|fault| Unlent { place: Some(pool.place), fault })?;
     }
     let wait = first.limits.load().wait;
+    // A transaction that goes on to more shards must not wait for those that have begun later.
+    let share = match pools.len() > 1 && holds.is_empty() {
+        true => first.gate.share(wait).await,
+        false => Ok(None),
+    };
+    let share = share.map_err(|denied| Unlent { place: None, fault: first.denied(denied) })?;
     let wants: SmallVec<[Place; 4]> = pools.iter().map(|pool| pool.place).collect();
     if let Err(denied) = first.gate.enter(&wants, holds, wait).await {
         let short = match denied {
-            Denied::Timeout(place) | Denied::Alone(place) => pools.iter().find(|pool| pool.place == place),
-            Denied::Circle => None,
+            Denied::Timeout(place) | Denied::Alone(place) | Denied::Crowded(place) => {
+                pools.iter().find(|pool| pool.place == place)
+            }
+            Denied::Circle | Denied::Share => None,
         };
         return Err(Unlent { place: None, fault: short.unwrap_or(first).denied(denied) });
     }
     let mut checkouts: SmallVec<[Checkout<C>; 1]> = pools.iter().map(|pool| pool.lend()).collect();
+    if let Some(checkout) = checkouts.first_mut() {
+        checkout.share = share;
+    }
     if checkouts.iter().any(Checkout::needs_connecting) {
         let missing = checkouts.iter_mut().filter(|checkout| checkout.needs_connecting());
         let connects = missing.map(async |checkout| {
@@ -322,6 +346,8 @@ pub async fn checkout<C: Connect>(
 pub struct Checkout<C: Connect> {
     backend: Option<Box<Backend>>,
     pool: Arc<Pool<C>>,
+    /// Its statement's right to several pools.
+    share: Option<OwnedSemaphorePermit>,
 }
 
 impl<C: Connect> Checkout<C> {

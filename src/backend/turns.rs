@@ -5,6 +5,8 @@
 //! connections, have a claim on one; who has a claim at every pool that it wants gets them all. So nobody overtakes whom it would
 //! delay, and a connection that a claim cannot use yet is still in the pool.
 //!
+//! A line may have a limit: who would make it longer is told at once, which is better than to wait for nothing.
+//!
 //! Who holds connections already (a transaction that goes on to more shards) is given what is free before all claims: others may
 //! wait for what it holds. Among such a circle is possible, because applications choose the order in which a transaction meets its
 //! shards. The one that would close it is told so instead of waiting.
@@ -31,6 +33,8 @@ pub enum Entry {
     Alone(Place),
     /// Others wait for what it holds, and it would wait for what they hold.
     Circle,
+    /// As many as may wait for this pool are waiting.
+    Crowded(Place),
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +56,8 @@ struct Pool {
     surplus: usize,
     /// The first `free` of them have a claim.
     line: VecDeque<Ticket>,
+    /// Newcomers that may wait without a claim.
+    queue: usize,
 }
 
 #[derive(Debug)]
@@ -68,9 +74,9 @@ struct Holder {
 }
 
 impl Turns {
-    /// One more pool.
-    pub fn add(&mut self, size: usize) -> Place {
-        let pool = Pool { size, free: size, surplus: 0, line: VecDeque::new() };
+    /// One more pool, for which so many newcomers may wait.
+    pub fn add(&mut self, size: usize, queue: usize) -> Place {
+        let pool = Pool { size, free: size, surplus: 0, line: VecDeque::new(), queue };
         if let Some(place) = self.vacant.pop() {
             self.pools[place] = pool;
             return place;
@@ -85,8 +91,9 @@ impl Turns {
     }
 
     /// A pool may have more connections, or fewer: what is in use stays in use. Returns who has been admitted by that.
-    pub fn resize(&mut self, place: Place, size: usize) -> SmallVec<[Ticket; 4]> {
+    pub fn resize(&mut self, place: Place, size: usize, queue: usize) -> SmallVec<[Ticket; 4]> {
         let pool = &mut self.pools[place];
+        pool.queue = queue;
         let before = std::mem::replace(&mut pool.size, size);
         let kept = pool.surplus.min(size.saturating_sub(before));
         pool.surplus -= kept;
@@ -109,6 +116,10 @@ impl Turns {
         if wants.iter().all(|place| self.pools[*place].free > self.pools[*place].line.len()) {
             wants.iter().for_each(|place| self.pools[*place].free -= 1);
             return Entry::Admitted;
+        }
+        let crowded = |pool: &Pool| pool.free <= pool.line.len() && pool.line.len() - pool.free >= pool.queue;
+        if let Some(place) = wants.iter().find(|place| crowded(&self.pools[**place])) {
+            return Entry::Crowded(*place);
         }
         let ticket = self.ticket();
         let mut missing = 0;

@@ -98,6 +98,10 @@ pub struct LimitSettings {
     pub plan_cache_size: usize,
     /// Shards that one statement may read; `None`: all.
     pub scatter_max_shards: Option<NonZeroU32>,
+    /// Of a hundred connections of a pool, those that statements over several shards may have; 1 to 100.
+    pub scatter_pool_share: u32,
+    /// Clients that may wait for a pool; `None`: any number.
+    pub pool_queue_size: Option<NonZeroU32>,
     /// Bytes that one statement's merge may hold.
     pub merge_max_bytes: usize,
     /// Values of a sequence that are taken at a time.
