@@ -232,7 +232,10 @@ impl Session {
         shards.union_with(targets);
         let shards: Vec<ShardId> = shards.iter().collect();
         self.check_fanout(shards.len())?;
-        self.enlist_all(&shards).await?;
+        match plan.landing.place {
+            Place::Everywhere => self.take_turn(&shards, None).await?,
+            Place::Keyed { .. } | Place::Home => self.enlist_all(&shards).await?,
+        }
         self.check_draws(&plan.landing.draws).await?;
         let original = self.original(&plan.finish, ask).await?;
         if let Some(moved) = &plan.landing.moved {

@@ -52,6 +52,7 @@ mod succeed;
 mod supply;
 mod taking;
 pub mod transaction;
+mod turn;
 mod two_phase;
 mod uniques;
 
