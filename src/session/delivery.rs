@@ -243,12 +243,7 @@ impl Session {
         }
         // What fills the depot returns no rows, whatever the statement itself returns.
         let filling = Original { parameters: original.parameters, rows: reply::NO_DATA.into() };
-        let begun = self.begin_finish(&plan.finish, ask, filling).await?;
-        if plan.landing.moved.is_some() {
-            // Their answers were the rows that they have deleted.
-            self.held.iter_mut().filter(|held| sources.contains(&held.shard)).for_each(|held| held.wrote = true);
-        }
-        Ok(begun)
+        self.begin_finish(&plan.finish, ask, filling).await
     }
 
     /// The rights that the UPDATE needs, and those that it takes to move the rows instead.

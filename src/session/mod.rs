@@ -37,6 +37,7 @@ mod pulls;
 pub mod recent;
 mod replacing;
 mod replan;
+mod returned;
 pub mod run;
 pub mod scatter;
 mod schemas;

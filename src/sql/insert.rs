@@ -27,7 +27,6 @@ use crate::sql::query::item_expr;
 use crate::sql::sequences::fill::{Fill, Rows, expression_pieces, fill_of};
 use crate::sql::sequences::{self, Draw, Form, Piece, Take};
 use crate::sql::shape::check_scatter;
-use crate::sql::supplying;
 use crate::sql::template::Scan;
 use crate::sql::triggers::check_triggers;
 use crate::sql::words;
@@ -77,8 +76,7 @@ impl Analyzer<'_> {
         if let (Some(table), Relation::Sharded { .. } | Relation::Reference { .. }) = (&table, &relation) {
             self.check_overriding(table, columns.as_deref(), &source)?;
         }
-        let writing_cte = model.uses.writing_cte;
-        let delivered = Delivered { parsed, insert, with, columns: columns.as_deref(), source: &source, writing_cte };
+        let delivered = Delivered { parsed, insert, with, columns: columns.as_deref(), source: &source };
         match relation {
             Relation::Sharded { name, table, distribution, key } => {
                 let fill = self.fill(table.as_deref(), columns.as_deref(), &source, Some(&key))?;
@@ -251,9 +249,6 @@ impl Analyzer<'_> {
         let Some((table, given)) = table.and_then(|table| Some((table, of.given(table)?))) else {
             return Err(refused.clone());
         };
-        if of.writing_cte {
-            return Err(supplying::refused(refused, "WITH contains a statement that changes data"));
-        }
         let omitted = omitted(table, of.columns, of.source);
         let Delivered { parsed, insert, with, .. } = *of;
         let inserting =
@@ -572,7 +567,6 @@ struct Delivered<'a, 'q> {
     with: Option<&'q With>,
     columns: Option<&'a [String]>,
     source: &'a InsertSource<'q>,
-    writing_cte: bool,
 }
 
 impl Delivered<'_, '_> {
@@ -798,7 +792,7 @@ pub(crate) fn refuse_sequence_defaults(table: &Table, assignments: &[Assignment]
     Ok(())
 }
 
-fn mentions_default(value: &Expr) -> bool {
+pub(crate) fn mentions_default(value: &Expr) -> bool {
     match value {
         Expr::Tuple(members) => members.iter().any(is_default),
         Expr::Nested(inner) => mentions_default(inner),
