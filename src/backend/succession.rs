@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::backend::cluster::{Cluster, Database, DatabaseSettings, Look, UserPools};
 use crate::backend::combiners::CombineServers;
@@ -81,6 +82,7 @@ impl Database {
             && self.safe_functions == settings.safe_functions
             && self.uniques == settings.uniques
             && self.session_mode == settings.session_mode
+            && self.read_preference == settings.read_preference
             && self.two_phase_commit == settings.two_phase_commit
             && self.members == settings.members
     }
@@ -141,7 +143,7 @@ impl Database {
         let catalog_known = source.catalog_known;
         let (topology, catalog) = (Arc::new(topology), Arc::new(catalog));
         let turn = self.lasting.traffic.next_turn();
-        next.cluster.store(Arc::new(Cluster { topology, catalog, catalog_known, turn }));
+        next.cluster.store(Arc::new(Cluster { topology, catalog, catalog_known, turn, since: Instant::now() }));
         if catalog_known {
             next.note_look(Look::Read);
         }
