@@ -132,7 +132,7 @@ impl Session {
         let targets = plan.targets(&self.view.topology);
         let draws = &plan.landing.draws;
         let (slot, original) = self.fill_depot(plan, ask, &targets).await?;
-        let limit = self.shared.limits.query_timeout;
+        let limit = self.limits.query_timeout;
         let targets: Vec<ShardId> = targets.iter().collect();
         let mut filled = 0;
         let delivering = self.empty_depot(slot, plan, &targets, ask, original, &mut filled);
@@ -232,7 +232,10 @@ impl Session {
         shards.union_with(targets);
         let shards: Vec<ShardId> = shards.iter().collect();
         self.check_fanout(shards.len())?;
-        self.enlist_all(&shards).await?;
+        match plan.landing.place {
+            Place::Everywhere => self.take_turn(&shards, None).await?,
+            Place::Keyed { .. } | Place::Home => self.enlist_all(&shards).await?,
+        }
         self.check_draws(&plan.landing.draws).await?;
         let original = self.original(&plan.finish, ask).await?;
         if let Some(moved) = &plan.landing.moved {

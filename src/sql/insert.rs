@@ -13,7 +13,7 @@ use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::NameScope;
 use crate::sql::analyze::{Analyzer, analyze, routed};
-use crate::sql::defaults::{check_assigned, uses_of};
+use crate::sql::defaults::{check_assigned, reads_clock, uses_of};
 use crate::sql::delivery::Delivery;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, unnest};
@@ -269,6 +269,11 @@ impl Analyzer<'_> {
         source: &InsertSource<'_>,
         alone: bool,
     ) -> Result<Outcome, Stop> {
+        let late = target.table.as_deref().and_then(|table| {
+            let left = omitted(table, columns.as_deref(), source);
+            let column = left.into_iter().filter_map(|at| table.columns.get(at));
+            column.filter(|column| reads_clock(&model.scope, column)).map(|column| column.name.clone()).next()
+        });
         let rows = match keys_of(model, target, columns, source, alone)? {
             Keys::Rows(rows) => rows,
             Keys::Lie(spread) => {
@@ -276,7 +281,12 @@ impl Analyzer<'_> {
                 return Ok(routed(model, many.map_err(Obstacle::fault)));
             }
         };
-        let many = self.splittable(model, insert, source, rows.len()).map(ManyRows::Split);
+        let many = match late {
+            Some(column) => {
+                Err(apart(format!("the default of column \"{column}\" reads the clock, which differs between shards")))
+            }
+            None => self.splittable(model, insert, source, rows.len()).map(ManyRows::Split),
+        };
         Ok(Outcome::Insert(InsertRows {
             distribution: target.distribution,
             name: target.key_name(),
@@ -297,13 +307,11 @@ impl Analyzer<'_> {
         source: &InsertSource<'_>,
         rows: usize,
     ) -> Result<Split, Fault> {
-        let refuse = |detail: String| {
-            Fault::unsupported(
-                "INSERT of rows for several shards is not supported in this form",
-                detail,
-                "Insert the rows in one statement a shard, or one by one.",
-            )
-        };
+        let refuse = apart;
+        let elsewhere = [&model.uses.clock, &model.uses.server].into_iter().flatten().next();
+        if let Some(name) = elsewhere {
+            return Err(refuse(format!("{name} would say something else on each shard")));
+        }
         if !matches!(source, InsertSource::Values(_)) {
             return Err(refuse("the rows do not come from a VALUES list".to_owned()));
         }
@@ -331,6 +339,15 @@ impl Analyzer<'_> {
             };
         Ok(Split { every_row_returns })
     }
+}
+
+/// The rows of an INSERT cannot be cut apart.
+fn apart(detail: String) -> Fault {
+    Fault::unsupported(
+        "INSERT of rows for several shards is not supported in this form",
+        detail,
+        "Insert the rows in one statement a shard, or one by one.",
+    )
 }
 
 /// Where the rows of an INSERT into a sharded table belong.
