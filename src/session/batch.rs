@@ -16,7 +16,7 @@ use crate::sql::outcome::Outcome;
 use crate::sql::utility::StatementKind;
 use crate::sql::{Access, Analysis};
 use crate::wire::frame::Frame;
-use crate::wire::{reply, request};
+use crate::wire::request;
 
 /// Bytes queued for a server in one batch before they are written though no Sync has come.
 const BATCH_HIGH: usize = 64 * 1024;
@@ -414,7 +414,7 @@ impl Session {
         }
         self.settle_sequences();
         if ready && !ready_sent {
-            reply::ready_for_query(&mut self.client.out, self.tx.status());
+            self.ready_for_query();
         }
         Ok(())
     }

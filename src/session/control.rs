@@ -164,9 +164,13 @@ impl Session {
             )
             .into()),
             TransactionStatement::SetConstraints => {
-                self.need_block("SET CONSTRAINTS")?;
-                self.tell_joined(text).await?;
-                self.tx.remember(text);
+                if self.tx.counts_as_block() {
+                    self.tell_joined(text).await?;
+                    self.tx.remember(text);
+                } else {
+                    let message = "SET CONSTRAINTS can only be used in transaction blocks";
+                    self.warn(SqlState::NO_ACTIVE_SQL_TRANSACTION, message);
+                }
                 Ok(Some(tag("SET CONSTRAINTS")))
             }
         }
@@ -218,7 +222,7 @@ impl Session {
         Ok(tag(done))
     }
 
-    fn need_block(&self, what: &str) -> Result<(), Fault> {
+    pub(super) fn need_block(&self, what: &str) -> Result<(), Fault> {
         if self.tx.in_block() {
             return Ok(());
         }
@@ -302,7 +306,7 @@ impl Session {
                 let sql = format!("SET LOCAL {}", settings::assign(name, value).trim_start_matches("SET "));
                 check_setting(name, value)?;
                 self.set_in_transaction(&sql, "SET LOCAL").await?;
-                if self.tx.in_block() {
+                if self.tx.counts_as_block() {
                     self.report_joined();
                     let value = Some(&**value).filter(|value| !value.eq_ignore_ascii_case("default"));
                     self.set_local(name, value);
@@ -349,7 +353,7 @@ impl Session {
 
     /// SET LOCAL and SET TRANSACTION: for the shards in the transaction now, and for those that join later.
     async fn set_in_transaction(&mut self, sql: &str, what: &'static str) -> Result<(), Failure> {
-        if !self.tx.in_block() {
+        if !self.tx.counts_as_block() {
             let message = match what {
                 "SET LOCAL" => "SET LOCAL can only be used in transaction blocks",
                 _ => "SET TRANSACTION can only be used in transaction blocks",
@@ -449,7 +453,7 @@ impl Session {
     async fn discard(&mut self, target: DiscardTarget) -> Result<LocalRows, Failure> {
         match target {
             DiscardTarget::All => {
-                if self.tx.in_block() {
+                if self.tx.counts_as_block() {
                     return Err(Fault::new(
                         SqlState::ACTIVE_SQL_TRANSACTION,
                         "DISCARD ALL cannot run inside a transaction block",

@@ -389,6 +389,8 @@ impl Session {
         if self.held.is_empty() {
             return;
         }
+        // None may stay behind on a connection that another client gets.
+        self.pass_news();
         let mut at = 0;
         let mut released: SmallVec<[Held; 1]> = SmallVec::new();
         while at < self.held.len() {

@@ -39,6 +39,7 @@ pub mod recent;
 mod replacing;
 mod replan;
 mod replica;
+mod returned;
 pub mod run;
 pub mod scatter;
 mod schemas;
@@ -54,6 +55,7 @@ mod succeed;
 mod supply;
 mod taking;
 pub mod transaction;
+mod turn;
 mod two_phase;
 mod uniques;
 
@@ -459,6 +461,7 @@ impl Session {
             self.follow_fence().await?;
         }
         loop {
+            self.pass_news();
             if let Some(frame) = self.client.cut()? {
                 return Ok(Idle::Frame(frame));
             }
@@ -510,13 +513,24 @@ impl Session {
                 );
                 self.tell(&fault);
                 self.tx.fail();
-                reply::ready_for_query(&mut self.client.out, self.tx.status());
+                self.ready_for_query();
                 self.client.flush().await.map_err(|_| Stop::Gone)
             }
             // What is left of a COPY that has failed.
             b'd' | b'c' | b'f' => Ok(()),
             tag => Err(Stop::Fatal(Fault::protocol(format!("invalid frontend message type {tag}")))),
         }
+    }
+
+    /// ReadyForQuery, behind the notifications that came on the way, as in Postgres.
+    fn ready_for_query(&mut self) {
+        self.pass_news();
+        reply::ready_for_query(&mut self.client.out, self.tx.status());
+    }
+
+    /// Tells the client of the notifications that came while the router was answered.
+    fn pass_news(&mut self) {
+        self.held.iter_mut().for_each(|held| held.server.pass_news(&mut self.client.out));
     }
 
     /// Queues an ErrorResponse.

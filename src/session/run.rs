@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::server_fault;
 use crate::exec::columns::tables_have_changed;
-use crate::exec::forward::{Broken, Pumped, Seen, pump};
+use crate::exec::forward::{Broken, NO_POSITION, Pumped, Seen, move_position, pump};
 use crate::exec::replies::ScatterError;
 use crate::exec::scatter::{Answer, RunEnd, ScatterRun};
 use crate::fault::{Fault, SqlState};
@@ -22,6 +22,7 @@ use crate::session::prepared::ClientStatement;
 use crate::session::replica::Servers;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::Analysis;
+use crate::sql::utility::StatementKind;
 use crate::wire::frame::Fields;
 use crate::wire::{reply, request};
 
@@ -258,6 +259,10 @@ impl Session {
         analysis: &Arc<Analysis>,
         ask: &Ask<'_>,
     ) -> Result<(), Failure> {
+        // One shard alone says so itself.
+        if analysis.kind == StatementKind::Lock && !self.tx.counts_as_block() {
+            self.need_block("LOCK TABLE")?;
+        }
         match &plan.kind {
             PlanKind::Refuse(fault) => {
                 self.shared.metrics.refused("plan");
@@ -291,7 +296,13 @@ impl Session {
                 self.run_parts(&parts, combine, *window, reach, ask).await
             }
             PlanKind::Finish(finish) => self.run_finish(finish, ask).await,
-            PlanKind::Split { parts, combine } => self.run_parts(parts, combine, None, Access::Write, ask).await,
+            PlanKind::Split { parts, combine } => {
+                // Where an error is in a shard's rows is not where it is in the client's.
+                let offset = std::mem::replace(&mut self.offset, NO_POSITION);
+                let done = self.run_parts(parts, combine, None, Access::Write, ask).await;
+                self.offset = offset;
+                done
+            }
             PlanKind::Deliver(delivery) => Box::pin(self.run_delivery(delivery, ask)).await,
             PlanKind::Supply(supply) => Box::pin(self.run_supplied(supply, ask)).await,
             PlanKind::Claim(claim) => Box::pin(self.run_claim(claim, ask)).await,
@@ -348,9 +359,10 @@ impl Session {
             self.tx.begin_implicit(&self.settings);
         }
         let shards: Vec<ShardId> = parts.iter().map(|(shard, _)| *shard).collect();
-        match servers {
-            Servers::Primaries => self.enlist_all(&shards).await?,
-            Servers::Replicas => self.enlist_all_on(&shards, servers).await?,
+        match (servers, answer == Answer::First && access == Access::Write) {
+            (_, true) => self.take_turn(&shards, Some(ask.statement().0)).await?,
+            (Servers::Primaries, false) => self.enlist_all(&shards).await?,
+            (Servers::Replicas, false) => self.enlist_all_on(&shards, servers).await?,
         }
         for (shard, sql) in parts {
             let at = self.held_at(*shard)?;
@@ -436,7 +448,10 @@ impl Session {
                 fault.into()
             }
             ScatterError::Shard(frame) => {
-                self.client.out.extend_from_slice(&frame.bytes);
+                match self.offset {
+                    0 => self.client.out.extend_from_slice(&frame.bytes),
+                    behind => self.client.out.extend_from_slice(&move_position(frame.body(), behind)),
+                }
                 Failure::Reported
             }
         }

@@ -54,7 +54,7 @@ impl Session {
         self.release_idle();
         self.settle_sequences();
         if !ready_sent {
-            reply::ready_for_query(&mut self.client.out, self.tx.status());
+            self.ready_for_query();
         }
         // Behind the end of what it has done: in the middle of a pipeline nothing is committed yet.
         self.note_written();
@@ -94,7 +94,7 @@ impl Session {
             return Ok(false);
         }
         self.check_syntax(text).await?;
-        self.tx.begin_implicit(&self.settings);
+        self.tx.begin_message(&self.settings);
         let whole = text;
         for part in parts {
             self.offset = u32::try_from(whole[..part.start].chars().count()).unwrap_or(u32::MAX);
@@ -106,7 +106,7 @@ impl Session {
             self.run_placed(text, None, analysis, false).await?;
             if self.tx.state == TxState::None {
                 // A COMMIT within the message ended what was open: the rest is a transaction of its own again.
-                self.tx.begin_implicit(&self.settings);
+                self.tx.begin_message(&self.settings);
             }
         }
         if self.tx.state == TxState::Implicit {

@@ -39,6 +39,8 @@ pub struct Transaction {
     pub wrote_rows: bool,
     /// The session's settings when the transaction began: a rollback brings them back.
     settings: Option<Arc<SessionSettings>>,
+    /// Around the statements of one simple Query: what the commands that need a block take for one, as in Postgres.
+    around_message: bool,
     /// What SET LOCAL has set; the value DEFAULT for what it has reset.
     locals: SessionSettings,
     /// Names that it has made and dropped.
@@ -77,6 +79,11 @@ impl Transaction {
         matches!(self.state, TxState::Block | TxState::Failed)
     }
 
+    /// Whether a statement that counts in a block only has one: the client's, or that of a message of several statements.
+    pub fn counts_as_block(&self) -> bool {
+        self.in_block() || self.around_message
+    }
+
     pub fn has_failed(&self) -> bool {
         self.state == TxState::Failed
     }
@@ -96,6 +103,7 @@ impl Transaction {
             self.wrote_rows = false;
         }
         self.state = TxState::Block;
+        self.around_message = false;
         self.modes = modes.into();
     }
 
@@ -105,6 +113,12 @@ impl Transaction {
             self.modes = Box::default();
             self.settings = Some(Arc::clone(settings));
         }
+    }
+
+    /// Opens it around the statements of one simple Query.
+    pub fn begin_message(&mut self, settings: &Arc<SessionSettings>) {
+        self.begin_implicit(settings);
+        self.around_message = true;
     }
 
     /// An error reached the client: a block waits for its end.
@@ -275,6 +289,7 @@ impl Transaction {
     /// The end, either way. Returns the settings from before the transaction.
     pub fn end(&mut self) -> Option<Arc<SessionSettings>> {
         self.state = TxState::None;
+        self.around_message = false;
         self.modes = Box::default();
         self.touched = ShardSet::new();
         self.savepoints.clear();
