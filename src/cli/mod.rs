@@ -1,9 +1,12 @@
 //! The commands, one file (or folder) each.
 
 pub mod check;
+pub mod clock;
 pub mod demo;
 pub mod explain;
+pub mod routers;
 pub mod serve;
+pub mod topology;
 pub mod txn;
 pub mod unique;
 
@@ -46,6 +49,10 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// List or finish what commits over several shards have left prepared
     Txn(txn::TxnArgs),
+    /// Make, read, compare and change the shard map that routers share through etcd
+    Topology(topology::TopologyArgs),
+    /// List the routers that share a shard map, and the epoch that each serves
+    Routers(routers::RoutersArgs),
     /// Register the values that are unique over all shards
     Unique(unique::UniqueArgs),
     /// Start real local shards and a router, load a sample shop, show what happens
@@ -59,6 +66,8 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Txn(args) => txn::run(&args),
+        Command::Topology(args) => topology::run(&args),
+        Command::Routers(args) => routers::run(&args),
         Command::Unique(args) => unique::run(&args),
         Command::Demo(args) => demo::run(&args),
     }

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use crate::config::build;
-use crate::config::error::{ConfigError, ConfigErrors};
+use crate::config::error::{ConfigError, ConfigErrors, Origin};
+use crate::config::file::Placement;
+use crate::config::section::Section;
+use crate::config::tree::{Kind, Member, Value};
 use crate::topology::{Topology, UniqueRule};
 
 /// The version of the format that this program reads and writes.
@@ -67,6 +70,45 @@ pub fn stamped(text: &str, change: &Change) -> Option<String> {
     }
     let body: Body<'_> = serde_json::from_str(text).ok()?;
     Some(with_head(change, body.databases.get()))
+}
+
+/// The databases of a configuration file as a document without epoch, with all that says where rows lie.
+///
+/// # Errors
+/// It is not TOML, or has no databases.
+pub fn from_config(file: &str, text: &str) -> Result<String, ConfigErrors> {
+    let fail = |origin, message: &str| {
+        ConfigErrors(vec![ConfigError { file: file.into(), origin, message: message.to_owned() }])
+    };
+    let tree = Value::from_toml(text).map_err(|errors| {
+        let first = errors.first().map_or("not TOML", |error| &error.message);
+        fail(Origin::Default, first)
+    })?;
+    let none = || fail(Origin::Default, "it has no [databases.NAME]");
+    let databases = members_of(&tree).iter().find(|member| member.name == "databases").ok_or_else(none)?;
+    let placements = members_of(&databases.value).iter().map(|database| {
+        let keys = members_of(&database.value).iter();
+        let keys = keys.filter(|member| Placement::KEYS.iter().any(|key| key.name == member.name)).cloned();
+        let value = Value { at: database.at, kind: Kind::Table(keys.collect()) };
+        Member { name: database.name.clone(), at: database.at, value }
+    });
+    let placements = placements.collect();
+    let mut written = String::new();
+    Value { at: 0, kind: Kind::Table(placements) }.write_json(&mut written, 1);
+    Ok(format!("{{\n  \"format\": {FORMAT},\n  \"databases\": {written}\n}}\n"))
+}
+
+fn members_of<'v, 'a>(value: &'v Value<'a>) -> &'v [Member<'a>] {
+    match &value.kind {
+        Kind::Table(members) => members,
+        Kind::Text(_)
+        | Kind::Integer(_)
+        | Kind::Float(_)
+        | Kind::Boolean(_)
+        | Kind::Moment(_)
+        | Kind::Null
+        | Kind::List(_) => &[],
+    }
 }
 
 /// A document with these databases, a JSON object.

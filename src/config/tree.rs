@@ -78,6 +78,63 @@ impl<'a> Value<'a> {
     }
 }
 
+impl Value<'_> {
+    /// The same as JSON, indented by so many steps. A list or table without others in it stands on one line.
+    pub fn write_json(&self, out: &mut String, depth: usize) {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        match &self.kind {
+            Kind::Text(text) => out.push_str(&quoted(text)),
+            Kind::Integer(number) | Kind::Float(number) => match serde_json::from_str::<serde_json::Number>(number) {
+                Ok(_) => out.push_str(number),
+                // As TOML writes it, and JSON does not: `+1`, `inf`.
+                Err(_) => out.push_str(&quoted(number)),
+            },
+            Kind::Boolean(flag) => out.push_str(if *flag { "true" } else { "false" }),
+            Kind::Moment(moment) => out.push_str(&quoted(moment)),
+            Kind::Null => out.push_str("null"),
+            Kind::List(members) => {
+                let flat = members.iter().all(Self::is_single);
+                parts(out, depth, flat, ['[', ']'], members, |out, member| member.write_json(out, depth + 1));
+            }
+            Kind::Table(members) => {
+                let flat = members.iter().all(|member| member.value.is_single() || member.value.is_plain_list());
+                parts(out, depth, flat && depth > 2, ['{', '}'], members, |out, member| {
+                    out.push_str(&quoted(&member.name));
+                    out.push_str(": ");
+                    member.value.write_json(out, depth + 1);
+                });
+            }
+        }
+    }
+
+    fn is_single(&self) -> bool {
+        !matches!(self.kind, Kind::List(_) | Kind::Table(_))
+    }
+
+    fn is_plain_list(&self) -> bool {
+        matches!(&self.kind, Kind::List(members) if members.iter().all(Self::is_single))
+    }
+}
+
+fn parts<T>(out: &mut String, depth: usize, flat: bool, ends: [char; 2], parts: &[T], write: impl Fn(&mut String, &T)) {
+    let line = |out: &mut String, depth: usize| {
+        if !flat && !parts.is_empty() {
+            out.push('\n');
+            out.push_str(&"  ".repeat(depth));
+        }
+    };
+    out.push(ends[0]);
+    for (number, part) in parts.iter().enumerate() {
+        if number > 0 {
+            out.push_str(if flat { ", " } else { "," });
+        }
+        line(out, depth + 1);
+        write(out, part);
+    }
+    line(out, depth);
+    out.push(ends[1]);
+}
+
 fn table_of<'a>(table: DeTable<'a>) -> Kind<'a> {
     let mut members: Vec<Member<'a>> = table
         .into_iter()

@@ -1,0 +1,9 @@
+//! The shard map that stands elsewhere: followed, kept on disk, and told of. Who serves it is not its business.
+
+pub mod copy;
+pub mod follow;
+pub mod registry;
+mod state;
+pub mod watcher;
+
+pub use state::{MapState, MapStatus};
