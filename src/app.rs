@@ -2,13 +2,14 @@
 
 mod doors;
 pub mod live;
+pub mod map;
 mod words;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -24,9 +25,10 @@ use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::SettingsTable;
 use crate::config::{self, AuthType, BreakerSettings, PoolMode, Settings, SslMode, TlsSettings, TwoPhaseCommit};
 use crate::control;
+use crate::control::map::MapState;
 use crate::fault::Fault;
 use crate::ids::ShardId;
-use crate::metrics::{BreakerCounts, BreakerSample, Metrics, PoolSample, Sample, Source, TopologySample};
+use crate::metrics::{BreakerCounts, BreakerSample, MapSample, Metrics, PoolSample, Sample, Source, TopologySample};
 use crate::plan::cache::PlanCache;
 use crate::scope::Wish;
 use crate::secret::Secret;
@@ -501,11 +503,19 @@ fn breaker_counts(breaker: &ServerBreaker) -> BreakerCounts {
 /// What a scrape of the metrics reads.
 struct Watcher {
     health: Arc<Health>,
+    map: Arc<OnceLock<Arc<MapState>>>,
 }
 
 impl Source for Watcher {
     fn sample(&self) -> Sample {
         let mut sample = Sample { ready: self.health.unready().is_empty(), ..Sample::default() };
+        let map = self.map.get();
+        sample.map = map.map(|map| map.status()).map(|status| MapSample {
+            epoch: status.epoch.unwrap_or_default(),
+            rejected: status.rejected,
+            troubled: status.problem.is_some(),
+        });
+        let stale = map.map_or(Duration::ZERO, |map| map.stale());
         // One register for all databases.
         let databases = self.health.databases.load();
         let breakers = databases.first().map(|database| database.access.breakers.all());
@@ -515,7 +525,7 @@ impl Source for Watcher {
             sample.topologies.push(TopologySample {
                 database: database.name.to_string(),
                 epoch: topology.epoch.0,
-                stale: Duration::ZERO,
+                stale,
             });
             for (user, pools) in database.all_pools() {
                 let name = |shard| topology.shard(shard).name.to_string();

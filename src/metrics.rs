@@ -139,6 +139,8 @@ pub struct Sample {
     pub ready: bool,
     pub pools: Vec<PoolSample>,
     pub topologies: Vec<TopologySample>,
+    /// Where the map does not stand in the configuration.
+    pub map: Option<MapSample>,
     pub breakers: Vec<BreakerCounts>,
 }
 
@@ -187,6 +189,16 @@ pub struct TopologySample {
     pub stale: Duration,
 }
 
+/// The document that all databases are placed by.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MapSample {
+    pub epoch: u64,
+    /// Documents that were not served.
+    pub rejected: u64,
+    /// Whether something is in the way now.
+    pub troubled: bool,
+}
+
 /// Gauges that a scrape sets.
 struct Sampled {
     started: Instant,
@@ -199,6 +211,9 @@ struct Sampled {
     breaker: IntGaugeVec,
     breaker_opened: IntCounterVec,
     breaker_rejected: IntCounterVec,
+    map_epoch: IntGaugeVec,
+    map_rejected: IntCounterVec,
+    map_troubled: IntGaugeVec,
     topology_version: IntGaugeVec,
     topology_stale: GaugeVec,
     uptime: Gauge,
@@ -381,7 +396,15 @@ impl Sampled {
                 "requests for a connection that failed at once because a breaker was open",
                 &["host"],
             ),
-            topology_version: gauges(r, "pgloom_topology_version", "epoch of the shard map", &["database"]),
+            map_epoch: gauges(r, "pgloom_topology_epoch", "epoch of the document that is served", &[]),
+            map_rejected: vector(r, "pgloom_topology_rejected_total", "documents that were not served", &[]),
+            map_troubled: gauges(r, "pgloom_topology_troubled", "1 while the document cannot be followed", &[]),
+            topology_version: gauges(
+                r,
+                "pgloom_topology_version",
+                "epoch of the rules that SQL has made",
+                &["database"],
+            ),
             topology_stale: float_gauges(
                 r,
                 "pgloom_topology_stale_seconds",
@@ -406,6 +429,14 @@ impl Sampled {
             gauges.reset();
         }
         self.maxwait.reset();
+        self.map_epoch.reset();
+        self.map_rejected.reset();
+        self.map_troubled.reset();
+        if let Some(map) = sample.map {
+            self.map_epoch.with_label_values::<&str>(&[]).set(i64::try_from(map.epoch).unwrap_or(i64::MAX));
+            self.map_rejected.with_label_values::<&str>(&[]).inc_by(map.rejected);
+            self.map_troubled.with_label_values::<&str>(&[]).set(map.troubled.into());
+        }
         self.topology_version.reset();
         self.topology_stale.reset();
         for pool in &sample.pools {

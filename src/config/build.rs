@@ -14,7 +14,7 @@ use crate::config::error::{ConfigError, ConfigErrors, Origin, did_you_mean};
 use crate::config::file::{self, File, General};
 use crate::config::section::{Reader, Section, Setting};
 use crate::config::{
-    CombineServer, CombineSettings, Database, MapSettings, PoolSettings, Settings, TwoPhaseCommit, UniqueRule,
+    CombineServer, CombineSettings, Database, Early, MapSettings, PoolSettings, Settings, TwoPhaseCommit, UniqueRule,
 };
 use crate::ids::QualifiedName;
 use crate::topology::{TableRule, Topology};
@@ -46,6 +46,19 @@ pub(super) fn settings(source: &Source, map: Option<&Document>) -> Result<Settin
     let (mut settings, warnings) = build.finish(settings)?;
     settings.files.splice(0..0, source.path.clone());
     Ok(Settings { warnings, ..settings })
+}
+
+/// What does not depend on the map.
+pub(super) fn early(source: &Source) -> Result<Early, ConfigErrors> {
+    let mut reader = Reader::new(&source.file, &source.text, source.environment.clone());
+    let read = File::read(&source.text, &mut reader);
+    let mut build = Build::new(reader, &source.directory);
+    let early = read.and_then(|file| {
+        let general = build.general(&file.general?)?;
+        let map = build.map_source(&file.topology?)?;
+        Some(Early { map, log: general.log, workers: general.listen.workers })
+    });
+    build.finish(early).map(|(early, _)| early)
 }
 
 /// `[topology]` alone.

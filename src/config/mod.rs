@@ -253,6 +253,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     units::Scalar::parse(text)
 }
 
+/// What a process needs before it has the map.
+#[derive(Clone, Debug)]
+pub struct Early {
+    pub map: MapSettings,
+    pub log: LogSettings,
+    pub workers: usize,
+}
+
 /// A file that was read, and is not settings yet: the shard map may be elsewhere.
 #[derive(Clone, Debug)]
 pub struct Draft(build::Source);
@@ -292,6 +300,14 @@ impl Draft {
         build::map_settings(&self.0)
     }
 
+    /// What is known before the map is.
+    ///
+    /// # Errors
+    /// As [`Self::map_source`], and what is wrong with `[general]`.
+    pub fn early(&self) -> Result<Early, ConfigErrors> {
+        build::early(&self.0)
+    }
+
     /// `map`: the document that places the databases, where the file does not.
     ///
     /// # Errors
@@ -321,6 +337,26 @@ impl Settings {
         environment: HashMap<String, String>,
     ) -> Result<Self, ConfigErrors> {
         Draft::new(file, text, directory, environment).settings(None)
+    }
+
+    /// The same with the databases placed by another document.
+    ///
+    /// # Errors
+    /// It does not place all of them, or as the other settings allow.
+    pub fn placed_by(&self, document: &Document) -> Result<Self, String> {
+        let mut settings = self.clone();
+        for database in &mut settings.databases {
+            let name = &database.name;
+            let placed = document
+                .placed(name)
+                .ok_or_else(|| format!("it places no database `{name}`, which this router serves"))?;
+            if !placed.uniques.is_empty() && database.two_phase_commit != TwoPhaseCommit::On {
+                return Err(format!("database `{name}` has uniques, which need two_phase_commit = \"on\" here"));
+            }
+            (database.topology, database.uniques) = (Arc::clone(&placed.topology), placed.uniques.clone());
+        }
+        settings.epoch = document.epoch;
+        Ok(settings)
     }
 
     pub fn database(&self, name: &str) -> Option<&Database> {

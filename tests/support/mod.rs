@@ -9,6 +9,7 @@ pub mod database;
 pub mod empty;
 pub mod etcd;
 pub mod lone;
+pub mod pipe;
 pub mod random;
 pub mod raw;
 pub mod relay;

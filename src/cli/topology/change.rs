@@ -6,10 +6,12 @@ use std::time::SystemTime;
 
 use super::read::gone;
 use super::{Failed, MapFile, changes, connect, current, document_of, print_changes, text_of};
-use crate::cli::{ConfigArg, clock};
+use crate::cli::ConfigArg;
 use crate::config::Document;
 use crate::config::document::{Change, from_config, stamped};
 use crate::control::etcd::{Connection, Swap};
+use crate::control::map::registry::Entry;
+use crate::control::map::{self, copy};
 use crate::topology::diff::Difference;
 
 /// What is written down with a change.
@@ -39,14 +41,20 @@ pub(super) async fn init(args: &InitArgs) -> Result<ExitCode, Failed> {
     if args.from.extension().is_some_and(|extension| extension == "toml") {
         text = from_config(&args.from.display().to_string(), &text)?;
     }
-    document_of(&args.from, &text)?;
+    // Also the copy that a router keeps: what is left where etcd has lost all.
+    if let Some(kept) = copy::map_of(&text) {
+        text = kept;
+    }
+    let base = document_of(&args.from, &text)?.epoch;
     let mut connection = connect(&args.config).await?;
     if connection.look().await?.map.is_some() {
         return Err(Failed::refused("there is a map already; change it with pgloom topology apply"));
     }
-    // Routers that are running may know later epochs than an etcd that was emptied.
-    let kept = connection.epochs().await?.first().copied().unwrap_or(0);
-    store(&mut connection, None, kept + 1, &text, &args.why).await
+    // Routers that run may know later epochs than an etcd that was emptied.
+    let routers = connection.routers().await?;
+    let served = routers.iter().filter_map(|text| Entry::read(text)?.epoch);
+    let known = connection.epochs().await?.into_iter().chain(served).chain(base).max();
+    store(&mut connection, None, known.unwrap_or(0) + 1, &text, &args.why).await
 }
 
 #[derive(Debug, clap::Args)]
@@ -139,8 +147,8 @@ async fn store(
     text: &str,
     why: &Why,
 ) -> Result<ExitCode, Failed> {
-    let by = why.by.clone().unwrap_or_else(clock::user_at_host);
-    let change = Change { epoch, at: clock::utc(SystemTime::now()), by, reason: why.reason.clone() };
+    let by = why.by.clone().unwrap_or_else(map::user_at_host);
+    let change = Change { epoch, at: map::utc(SystemTime::now()), by, reason: why.reason.clone() };
     let text = stamped(text, &change).ok_or_else(|| Failed::unusable("the map has no databases"))?;
     // What is written is what routers will read.
     Document::parse("the map", &text)?;

@@ -60,6 +60,11 @@ pub fn read(path: &Path, prefix: &str) -> io::Result<Option<Kept>> {
     Ok((&*copied.prefix == prefix).then(|| Kept { text: copied.map.get().to_owned(), since }))
 }
 
+/// The map of a text that is such a copy.
+pub fn map_of(text: &str) -> Option<String> {
+    serde_json::from_str::<Copied<'_>>(text).ok().map(|copied| copied.map.get().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::config::{Document, Draft, Settings};
+use crate::config::{ConfigErrors, Document, Draft, Settings};
 use crate::control::etcd::{Connection, Etcd, Heard, StoreError, Stored};
 use crate::control::map::watcher::{Found, Watcher};
 use crate::control::map::{MapState, copy};
@@ -31,6 +31,8 @@ pub struct Follower {
     etcd: Etcd,
     watcher: Watcher,
     state: Arc<MapState>,
+    /// Whether what was last found is what is served.
+    current: bool,
 }
 
 impl Follower {
@@ -38,25 +40,35 @@ impl Follower {
     /// A certificate cannot be read.
     pub fn new(etcd: Etcd, state: Arc<MapState>) -> Self {
         let member = (random() * etcd.settings().endpoints.len() as f64) as usize;
-        Self { etcd, watcher: Watcher::new(member), state }
+        Self { etcd, watcher: Watcher::new(member), state, current: false }
     }
 
     /// The document with which the router starts: that of etcd, or, where that cannot be had in time, the copy on disk. Without a copy
     /// it waits until there is a map.
-    pub async fn first(&mut self, draft: &Draft) -> (Document, Settings) {
+    ///
+    /// # Errors
+    /// All that is wrong with the file beside the map, or that does not go with it.
+    pub async fn first(&mut self, draft: &Draft) -> Result<(Document, Settings), ConfigErrors> {
         let deadline = Instant::now() + self.etcd.settings().start_timeout;
         let mut may_use_copy = true;
         loop {
-            let problem = match self.try_first(draft).await {
-                Ok(first) => return first,
+            let problem = match self.try_first().await {
+                Ok((document, stored, endpoint)) => {
+                    let settings = draft.settings(Some(&document))?;
+                    self.took(&document, &stored, &endpoint);
+                    return Ok((document, settings));
+                }
                 Err(problem) => problem,
             };
             self.state.update(|status| status.problem = Some(problem.as_str().into()));
             tracing::warn!(error = %problem, "no map from etcd");
             // A map that is there and wrong does not become right by waiting.
             if may_use_copy && Instant::now() >= deadline {
-                match self.from_copy(draft) {
-                    Some(first) => return first,
+                match self.from_copy() {
+                    Some(document) => {
+                        let settings = draft.settings(Some(&document))?;
+                        return Ok((document, settings));
+                    }
                     None => may_use_copy = false,
                 }
             }
@@ -64,7 +76,7 @@ impl Follower {
         }
     }
 
-    async fn try_first(&mut self, draft: &Draft) -> Result<(Document, Settings), String> {
+    async fn try_first(&mut self) -> Result<(Document, Stored, Box<str>), String> {
         let mut connection = self.etcd.connect(self.watcher.member()).await.map_err(|StoreError(error)| error)?;
         let look = connection.look().await.map_err(|StoreError(error)| error)?;
         let prefix = &self.etcd.settings().prefix;
@@ -74,19 +86,17 @@ impl Follower {
                 connection.endpoint
             ));
         };
-        let (document, settings) = self.read(&stored.text, draft)?;
-        self.took(&document, &stored, &connection.endpoint);
-        Ok((document, settings))
+        let document = self.read(&stored.text)?;
+        Ok((document, stored, connection.endpoint.clone()))
     }
 
-    fn read(&self, text: &str, draft: &Draft) -> Result<(Document, Settings), String> {
+    /// A document that may be served.
+    fn read(&self, text: &str) -> Result<Document, String> {
         let document = Document::parse(&self.name(), text).map_err(|errors| errors.to_string())?;
-        self.watcher.judge(document.epoch)?;
-        let settings = draft.settings(Some(&document)).map_err(|errors| errors.to_string())?;
-        Ok((document, settings))
+        self.watcher.judge(document.epoch).map(|_| document)
     }
 
-    fn from_copy(&mut self, draft: &Draft) -> Option<(Document, Settings)> {
+    fn from_copy(&mut self) -> Option<Document> {
         let path = &self.etcd.settings().copy_file;
         let kept = match copy::read(path, &self.etcd.settings().prefix) {
             Ok(kept) => kept?,
@@ -95,7 +105,7 @@ impl Follower {
                 return None;
             }
         };
-        let (document, settings) = match self.read(&kept.text, draft) {
+        let document = match self.read(&kept.text) {
             Ok(read) => read,
             Err(error) => {
                 tracing::warn!(file = %path.display(), %error, "the copy of the map cannot be used");
@@ -113,7 +123,7 @@ impl Follower {
             // Confirmed when it was written, as far as this clock goes back.
             status.confirmed = Instant::now().checked_sub(age);
         });
-        Some((document, settings))
+        Some(document)
     }
 
     /// Follows the map for ever.
@@ -141,10 +151,11 @@ impl Follower {
                     let (at, revision) = connection.revision().await?;
                     // A store that has gone back is another one: it was restored, or begun anew.
                     let same = revision == seen.1 && at >= seen.0;
-                    if same && revision.is_some() {
+                    if same && self.current {
                         self.confirm(&connection);
                     }
-                    !same || self.pending()
+                    // What could not be served may be served by now.
+                    !same || !self.current
                 }
             };
             if again {
@@ -154,16 +165,13 @@ impl Follower {
         }
     }
 
-    /// Whether there is something to try again: the map that was found is not the one that is served.
-    fn pending(&self) -> bool {
-        self.state.status().problem.is_some()
-    }
-
     /// What is there now; the revisions of the store and of the map.
     async fn look(&mut self, connection: &mut Connection, taker: &dyn Taker) -> Result<(i64, Option<i64>), StoreError> {
         let look = connection.look().await?;
         let revision = look.map.as_ref().map(|stored| stored.revision);
-        match self.watcher.found(look.map.as_ref()) {
+        let found = self.watcher.found(look.map.as_ref());
+        self.current = found == Found::Same;
+        match found {
             Found::Same => {
                 self.state.update(|status| {
                     status.source = "etcd";
@@ -186,9 +194,7 @@ impl Follower {
     }
 
     async fn offer(&mut self, stored: &Stored, endpoint: &str, taker: &dyn Taker) {
-        let document = Document::parse(&self.name(), &stored.text).map_err(|errors| errors.to_string());
-        let document = document.and_then(|document| self.watcher.judge(document.epoch).map(|_| document));
-        let taken = match document {
+        let taken = match self.read(&stored.text) {
             Ok(document) => taker.take(document.clone()).await.map(|()| document),
             Err(why) => Err(NotTaken::Wrong(why)),
         };
@@ -216,6 +222,7 @@ impl Follower {
 
     fn took(&mut self, document: &Document, stored: &Stored, endpoint: &str) {
         self.watcher.took(document.epoch.unwrap_or_default(), &stored.text);
+        self.current = true;
         let settings = self.etcd.settings();
         let kept = copy::write(&settings.copy_file, &settings.prefix, &stored.text);
         let problem = kept.err().map(|error| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::etcd::{Etcd, StoreError};
+use crate::control::etcd::{Connection, Etcd, Lease, StoreError};
 use crate::control::map::MapState;
 use crate::control::map::follow::random;
 
@@ -39,12 +39,19 @@ pub async fn register(etcd: Etcd, mut entry: Entry, state: Arc<MapState>, stop: 
     let mut member = (random() * etcd.settings().endpoints.len() as f64) as usize;
     tokio::pin!(stop);
     loop {
-        let stopped = tokio::select! {
+        let mut place = None;
+        let ended = tokio::select! {
             biased;
-            () = &mut stop => return,
-            ended = stay(&etcd, member, &mut entry, &state) => ended,
+            () = &mut stop => {
+                // It would go by itself, a little later.
+                if let Some((mut connection, lease)) = place {
+                    let _: Result<(), StoreError> = Connection::leave(&mut connection, &lease).await;
+                }
+                return;
+            }
+            ended = stay(&etcd, member, &mut entry, &state, &mut place) => ended,
         };
-        let Err(StoreError(error)) = stopped;
+        let Err(StoreError(error)) = ended;
         tracing::debug!(%error, "this router is not in the list of routers");
         member = member.wrapping_add(1);
         tokio::time::sleep(RETRY.mul_f64(0.5 + random() / 2.0)).await;
@@ -57,16 +64,18 @@ async fn stay(
     member: usize,
     entry: &mut Entry,
     state: &MapState,
+    place: &mut Option<(Connection, Lease)>,
 ) -> Result<std::convert::Infallible, StoreError> {
     let mut epochs = state.epochs();
     let ttl = etcd.settings().router_ttl;
     let mut connection = etcd.connect(member).await?;
-    let mut lease = connection.lease(ttl).await?;
+    let lease = connection.lease(ttl).await?;
+    let (connection, lease) = place.insert((connection, lease));
     loop {
         entry.epoch = *epochs.borrow_and_update();
-        // Four strings and numbers: they always serialise.
+        // Texts and numbers: they always serialise.
         let text = serde_json::to_string(&entry).unwrap_or_default();
-        connection.announce(&lease, &entry.id, &text).await?;
+        connection.announce(lease, &entry.id, &text).await?;
         loop {
             tokio::select! {
                 biased;
@@ -76,7 +85,7 @@ async fn stay(
                 },
                 () = tokio::time::sleep(ttl / 3) => {}
             }
-            connection.keep(&mut lease).await?;
+            connection.keep(lease).await?;
         }
     }
 }
