@@ -17,7 +17,7 @@ use support::sharded::config;
 use support::{Database, EtcdCluster, Raw, Router, SHARDS, eventually};
 
 const QUICK: &str =
-    "request_timeout = \"500ms\"\ncheck_interval = \"500ms\"\nrouter_ttl = \"2s\"\nstart_timeout = \"1s\"\n";
+    "request_timeout = \"500ms\"\ncheck_interval = \"500ms\"\nrouter_ttl = \"5s\"\nstart_timeout = \"1s\"\n";
 
 /// A database whose map is in an etcd of its own.
 struct World {
