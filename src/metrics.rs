@@ -586,7 +586,8 @@ mod tests {
         let topologies = vec![TopologySample { database: "shop".into(), epoch: 7, stale: Duration::ZERO }];
         let metrics = Metrics::new();
         let breakers = vec![BreakerCounts { host: "h:1".into(), opened: 2, rejected: 9 }];
-        metrics.set_source(Once(vec![Sample { ready: true, pools: vec![pool], topologies, breakers }].into()));
+        metrics
+            .set_source(Once(vec![Sample { ready: true, pools: vec![pool], topologies, map: None, breakers }].into()));
 
         let labels = "{database=\"shop\",host=\"h:1\",role=\"primary\",shard=\"s1\",user=\"app\"}";
         let first = text(&metrics);

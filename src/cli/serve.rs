@@ -25,7 +25,7 @@ pub struct ServeArgs {
 enum Begin {
     Whole(Box<Settings>),
     /// The map is in etcd, and the log tells how it is found.
-    Elsewhere(Box<Draft>, EtcdSettings),
+    Elsewhere(Box<Draft>, Box<EtcdSettings>),
 }
 
 pub fn run(args: &ServeArgs) -> ExitCode {

@@ -141,7 +141,7 @@ pub struct CombineSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MapSettings {
     File,
-    Etcd(EtcdSettings),
+    Etcd(Box<EtcdSettings>),
 }
 
 /// How etcd is reached, and what of it is ours.

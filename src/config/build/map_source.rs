@@ -22,7 +22,7 @@ impl Build<'_> {
                 }
                 Some(MapSettings::File)
             }
-            MapSource::Etcd => self.etcd(section).map(MapSettings::Etcd),
+            MapSource::Etcd => self.etcd(section).map(|etcd| MapSettings::Etcd(Box::new(etcd))),
         }
     }
 

@@ -22,6 +22,9 @@ const RESERVED: &str = "pgloom";
 /// The methods that put shards on a ring and can leave some of them out.
 const RING: &str = "method = \"hash\" without tokens, and schema without default_shard";
 
+/// Errors, and warnings, of one database that are told.
+const MOST_FINDINGS: usize = 100;
+
 /// The lines of a spec's parts, for its errors. Those of entries and pins, of which there may be millions, are looked for when needed.
 type Lines = HashMap<Site, Origin>;
 
@@ -64,14 +67,19 @@ impl Build<'_> {
         };
         match spec.build() {
             Ok((topology, warnings)) => {
-                for warning in warnings {
+                for warning in warnings.into_iter().take(MOST_FINDINGS) {
                     self.warn(line(&warning.site), warning.finding.to_string());
                 }
                 (self.errors.len() == before).then_some(topology)
             }
             Err(errors) => {
-                for error in errors {
+                // Of a million entries with one mistake, nobody reads more.
+                let more = errors.len().saturating_sub(MOST_FINDINGS);
+                for error in errors.into_iter().take(MOST_FINDINGS) {
                     self.fail(line(&error.site), error.finding.to_string());
+                }
+                if more > 0 {
+                    self.fail(&placement.origin, format!("and {more} errors more"));
                 }
                 None
             }
@@ -264,10 +272,10 @@ impl Build<'_> {
         let named = section.shards.as_ref().map(|shards| shards.value.clone());
         let all = || placement.shards.value.iter().map(|shard| shard.name.value.clone()).collect();
         let shards: Vec<String> = named.unwrap_or_else(all);
-        if let Some(list) = &section.shards {
-            if shards.is_empty() {
-                self.fail(&list.origin, "the ring has no shards; name at least one, or leave `shards` out for all");
-            }
+        if let Some(list) = &section.shards
+            && shards.is_empty()
+        {
+            self.fail(&list.origin, "the ring has no shards; name at least one, or leave `shards` out for all");
         }
         let mut weights = HashMap::new();
         for (name, weight) in section.weights.iter().flat_map(|weights| &weights.value.0) {

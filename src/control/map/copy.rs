@@ -34,7 +34,7 @@ pub fn write(path: &Path, prefix: &str, map: &str) -> io::Result<()> {
     let beside = directory.join(format!(".{name}.{}", std::process::id()));
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        write!(file, "{{\"prefix\": {}, \"map\": {}}}\n", serde_json::Value::from(prefix), map.trim())?;
+        writeln!(file, "{{\"prefix\": {}, \"map\": {}}}", serde_json::Value::from(prefix), map.trim())?;
         file.sync_all()?;
         std::fs::rename(&beside, path)
     })();
