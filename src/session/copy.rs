@@ -78,7 +78,10 @@ impl Session {
             (None, Ask::Query { text }) => (*text).to_owned(),
             (None, Ask::Bound { statement, .. }) => statement.text.to_string(),
         };
-        self.enlist_all(&shards).await?;
+        match plan.distribution {
+            None => self.take_turn(&shards, None).await?,
+            Some(_) => self.enlist_all(&shards).await?,
+        }
         for shard in &shards {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];

@@ -37,6 +37,7 @@ mod pulls;
 pub mod recent;
 mod replacing;
 mod replan;
+mod returned;
 pub mod run;
 pub mod scatter;
 mod schemas;
@@ -52,6 +53,7 @@ mod succeed;
 mod supply;
 mod taking;
 pub mod transaction;
+mod turn;
 mod two_phase;
 mod uniques;
 

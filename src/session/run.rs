@@ -332,7 +332,10 @@ impl Session {
             self.tx.begin_implicit(&self.settings);
         }
         let shards: Vec<ShardId> = parts.iter().map(|(shard, _)| *shard).collect();
-        self.enlist_all(&shards).await?;
+        match answer == Answer::First && access == Access::Write {
+            true => self.take_turn(&shards, Some(ask.statement().0)).await?,
+            false => self.enlist_all(&shards).await?,
+        }
         for (shard, sql) in parts {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
