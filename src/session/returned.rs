@@ -89,7 +89,7 @@ impl Session {
         server.inflight.push(Owed::Execute(Audience::Client));
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Router));
-        let limits = MergeLimits { max_bytes: self.shared.limits.merge_bytes };
+        let limits = MergeLimits { max_bytes: self.limits.merge_bytes };
         let style = self.text_style();
         let mut servers = self.held.servers(&[slot]);
         ScatterRun::start(&mut servers, &mut self.client, &Combine::CONCAT, None, limits, Answer::Merged, style).await
@@ -97,7 +97,7 @@ impl Session {
 
     /// When the statement may run no longer.
     fn until(&self) -> Option<Instant> {
-        self.shared.limits.query_timeout.and_then(|limit| Instant::now().checked_add(limit))
+        self.limits.query_timeout.and_then(|limit| Instant::now().checked_add(limit))
     }
 
     /// The combine connection is not needed any more. `done`: what came of it, in time.
