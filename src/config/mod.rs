@@ -83,6 +83,10 @@ pub struct Timeouts {
     pub server_idle: Option<Duration>,
     pub server_lifetime: Option<Duration>,
     pub shutdown: Duration,
+    pub shutdown_clients: Duration,
+    pub shutdown_delay: Duration,
+    /// How often the configuration's files are looked at; `None`: they are not.
+    pub autoreload: Option<Duration>,
     pub two_phase_grace: Duration,
     /// `None`: deadlocks over shards are not looked for.
     pub deadlock: Option<Duration>,

@@ -249,7 +249,11 @@ impl Session {
         let at = match self.held.position(shard) {
             // Under the settings that its statement began with.
             Some(at) if shard.is_combine() && self.held[at].finishing != Finishing::Held => return Ok(at),
-            Some(at) => at,
+            Some(at) if self.held[at].joined => at,
+            Some(at) => {
+                self.wait_for_shards(std::iter::once(shard)).await?;
+                at
+            }
             None if shard.is_combine() => return Err(lost_cursor().into()),
             None => {
                 let server = self.checkout(self.pools.pool(shard).place()).await?;
@@ -310,6 +314,10 @@ impl Session {
 
     /// The wait for the connections ends when the client leaves or cancels.
     pub(super) async fn lend(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
+        if self.database.traffic().has_paused_shards() {
+            let shards: Vec<ShardId> = places.iter().map(|place| self.pools.at(*place).connector.shard).collect();
+            self.wait_for_shards(shards.into_iter()).await.map_err(Unlent::Failure)?;
+        }
         let Self { pools, held, client, slot, .. } = self;
         let holds: SmallVec<[Place; 4]> = held.iter().map(|held| held.server.place()).collect();
         let pools: SmallVec<[_; 4]> = places.iter().map(|place| pools.at(*place)).collect();

@@ -409,7 +409,7 @@ impl Session {
                 Err(fault) => Err(Stop::Fatal(fault)),
             };
         }
-        if !self.tx.is_open() {
+        if !self.has_begun() {
             self.seat.rest();
         }
         let limit =
@@ -563,7 +563,7 @@ impl Session {
     }
 
     fn refresh_view(&mut self) {
-        if self.tx.is_open() && !self.tx.is_untouched() {
+        if self.has_begun() {
             return;
         }
         let now = self.database.cluster.load();
