@@ -30,7 +30,10 @@ fn what_reads_copies_writes_the_same_everywhere() {
                     let at = 1000 * (kind + 1) + run;
                     let sql = match kind {
                         0 => format!("INSERT INTO c SELECT {at}, n FROM c WHERE id = 2"),
-                        1 => format!("UPDATE c SET n = (SELECT sum(n) FROM c r WHERE r.id = 2) WHERE id = {}", 3 + run % 9),
+                        1 => format!(
+                            "UPDATE c SET n = (SELECT sum(n) FROM c r WHERE r.id = 2) WHERE id = {}",
+                            3 + run % 9
+                        ),
                         _ => "UPDATE c a SET n = b.n FROM c b WHERE b.id = 2 AND a.id = 15".to_owned(),
                     };
                     other.must(&sql);

@@ -14,7 +14,8 @@ use crate::config::error::{ConfigError, ConfigErrors, Origin, did_you_mean};
 use crate::config::file::{self, File, General};
 use crate::config::section::{Reader, Section, Setting};
 use crate::config::{
-    CombineServer, CombineSettings, Database, Early, MapSettings, PoolSettings, Settings, TwoPhaseCommit, UniqueRule,
+    CombineServer, CombineSettings, Database, Early, MapSettings, PoolSettings, ReadPreference, Settings,
+    TwoPhaseCommit, UniqueRule,
 };
 use crate::ids::QualifiedName;
 use crate::topology::{TableRule, Topology};
@@ -140,6 +141,9 @@ impl<'a> Build<'a> {
                 None => self.placed_elsewhere(name, section, map),
             };
             let pool = general.as_ref().and_then(|(general, _)| self.pool(general, section));
+            let read_preference = section.read_preference.as_ref().map(|wanted| wanted.value);
+            let read_preference =
+                read_preference.or_else(|| general.as_ref().map(|(general, _)| general.read_preference.value));
             let router = self.router(name, section, users.as_deref().unwrap_or_default());
             let safe_functions = self.safe_functions(section);
             if section.two_phase_commit.value == TwoPhaseCommit::BestEffort {
@@ -154,6 +158,7 @@ impl<'a> Build<'a> {
                 pool,
                 router,
                 two_phase_commit: section.two_phase_commit.value,
+                read_preference: read_preference.unwrap_or(ReadPreference::Primary),
                 safe_functions,
                 uniques: placed.uniques,
             });
