@@ -27,6 +27,7 @@ mod from;
 mod functions;
 mod groups;
 mod homeward;
+mod implicit;
 mod infer;
 mod inner;
 mod insert;
@@ -70,7 +71,6 @@ mod supply_text;
 mod supplying;
 pub mod template;
 mod top;
-mod triggers;
 pub mod utility;
 mod views;
 mod whole;
@@ -87,6 +87,7 @@ use crate::topology::Topology;
 
 pub use analyze::Analysis;
 pub use changes::Change;
+pub use implicit::refused_by_code;
 
 /// Whether a statement can change data. Anything not known to only read counts as a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -183,7 +183,7 @@ impl World {
             unique_keys,
             definition: None,
             has_triggers: false,
-            trigger_code: Vec::new(),
+            effects: None,
             referenced: name == "customers",
             parents: Vec::new(),
             owner: None,
