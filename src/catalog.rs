@@ -83,8 +83,8 @@ pub struct Table {
     pub has_triggers: bool,
     /// What code that is tied to it does where its rows are read or written, without functions that are declared safe; `None`: nothing.
     pub effects: Option<Arc<effects::Effects>>,
-    /// A foreign key of another table points to it.
-    pub referenced: bool,
+    /// The tables with foreign keys that point to it.
+    pub referenced_by: Vec<QualifiedName>,
     /// The table that it is a partition of, or those that it inherits from.
     pub parents: Vec<QualifiedName>,
     /// Of a sequence: the table with the column that it belongs to.
@@ -211,6 +211,11 @@ impl Table {
         self.parents.contains(table)
     }
 
+    /// Whether a foreign key points to it.
+    pub fn is_referenced(&self) -> bool {
+        !self.referenced_by.is_empty()
+    }
+
     pub fn column(&self, name: &str) -> Option<(usize, &Column)> {
         self.columns.iter().enumerate().find(|(_, column)| &*column.name == name)
     }
@@ -298,7 +303,7 @@ mod tests {
                 definition: None,
                 has_triggers: false,
                 effects: None,
-                referenced: false,
+                referenced_by: Vec::new(),
                 parents: Vec::new(),
                 owner: None,
             };

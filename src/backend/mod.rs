@@ -16,6 +16,8 @@ pub mod prepared;
 pub mod rules;
 pub mod sequences;
 pub mod settings;
+pub mod succession;
+pub mod traffic;
 pub mod turns;
 
 use std::collections::VecDeque;

@@ -27,7 +27,13 @@ pub(super) fn settings(
     let strangers = unknown_variables(&environment);
     let mut reader = Reader::new(file, text, environment);
     let read = File::read(text, &mut reader);
-    let mut build = Build { file: Arc::clone(&reader.file), directory, errors: reader.errors, warnings: Vec::new() };
+    let mut build = Build {
+        file: Arc::clone(&reader.file),
+        directory,
+        errors: reader.errors,
+        warnings: Vec::new(),
+        files: Vec::new(),
+    };
     for (name, remedy) in strangers {
         build.warn(&Origin::Environment(name), format!("no setting of [general] has this name{remedy}"));
     }
@@ -57,6 +63,8 @@ struct Build<'a> {
     directory: &'a Path,
     errors: Vec<ConfigError>,
     warnings: Vec<ConfigError>,
+    /// Those that it names.
+    files: Vec<PathBuf>,
 }
 
 impl Build<'_> {
@@ -105,6 +113,7 @@ impl Build<'_> {
         let (_, general) = general?;
         let parts = general?;
         Some(Settings {
+            files: std::mem::take(&mut self.files),
             listen: parts.listen,
             timeouts: parts.timeouts,
             limits: parts.limits,
@@ -214,8 +223,10 @@ impl Build<'_> {
     }
 
     /// The path as given, relative ones from the config file's directory; `None` for an empty one.
-    fn path(&self, path: &Path) -> Option<PathBuf> {
-        (!path.as_os_str().is_empty()).then(|| self.directory.join(path))
+    fn path(&mut self, path: &Path) -> Option<PathBuf> {
+        let path = (!path.as_os_str().is_empty()).then(|| self.directory.join(path))?;
+        self.files.push(path.clone());
+        Some(path)
     }
 
     /// Like [`Self::path`]; the file must be readable.

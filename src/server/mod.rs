@@ -8,40 +8,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::backend::cluster::{Credentials, Database};
+use crate::backend::cluster::{Database, UserPools};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::net::{ClientStream, Keepalive};
 use crate::session::{Login, Session, Shared};
-use crate::wire::auth::Verifier;
 use crate::wire::reply;
-use handshake::{Account, Accounts, Admitted, Applicant, AuthMethod, Handshake, HandshakeContext, handshake};
+use handshake::{Account, Accounts, Admitted, Applicant, Handshake, HandshakeContext, handshake};
 
 /// A client's CancelRequest may take so long before its connection is closed all the same.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
 /// For telling a client why it cannot come in.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// A user of the config, ready for logins.
-pub struct Member {
-    pub method: AuthMethod,
-    pub verifier: Option<Arc<Verifier>>,
-    /// `None`: every database.
-    pub databases: Option<Vec<Arc<str>>>,
-    /// How its connections log in at the shards.
-    pub credentials: Credentials,
-    pub pool_size: Option<usize>,
-    /// `None`: as the database says.
-    pub session_mode: Option<bool>,
-}
-
-/// Everything a listener needs for a client.
+/// Everything a listener needs for a client, by the configuration of now.
 pub struct Front {
     pub shared: Arc<Shared>,
-    pub members: HashMap<Box<str>, Member>,
+    /// The users of the configuration.
+    pub accounts: HashMap<Box<str>, Account>,
     pub databases: HashMap<Box<str>, Arc<Database>>,
     pub context: HandshakeContext,
     pub max_clients: usize,
@@ -49,18 +37,17 @@ pub struct Front {
     pub keepalive: Option<Keepalive>,
     pub log_connections: bool,
     /// Sockets open now, logins included.
-    pub open: AtomicUsize,
+    pub open: Arc<AtomicUsize>,
 }
 
 impl Accounts for Front {
     fn lookup(&self, applicant: Applicant<'_>) -> Option<Account> {
-        let member = self.members.get(applicant.user)?;
-        Some(Account { method: member.method, verifier: member.verifier.clone() })
+        self.accounts.get(applicant.user).cloned()
     }
 }
 
 /// Accepts clients until `shutdown` resolves. Each is served by a task of its own.
-pub async fn accept(listener: TcpListener, front: Arc<Front>, shutdown: impl Future<Output = ()>) {
+pub async fn accept(listener: TcpListener, front: Arc<ArcSwap<Front>>, shutdown: impl Future<Output = ()>) {
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
@@ -68,7 +55,7 @@ pub async fn accept(listener: TcpListener, front: Arc<Front>, shutdown: impl Fut
             () = &mut shutdown => return,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let front = Arc::clone(&front);
+                    let front = front.load_full();
                     tokio::spawn(async move { serve(stream, front).await });
                 }
                 Err(error) => {
@@ -123,7 +110,7 @@ async fn admit(admitted: Admitted, front: &Arc<Front>) {
     let secret_len = admitted.cancel_secret_len();
     let Admitted { stream, leftover, user, database: name, settings, .. } = admitted;
     match enter(front, &user, &name) {
-        Ok((member, database)) => {
+        Ok((database, pools)) => {
             front.shared.metrics.logins.inc();
             if front.log_connections {
                 tracing::info!(user, database = %database.name, tls = stream.is_tls(), "login");
@@ -131,11 +118,11 @@ async fn admit(admitted: Admitted, front: &Arc<Front>) {
             let login = Login {
                 stream,
                 leftover,
-                pools: database.pools(&user, &member.credentials, member.pool_size),
-                session_mode: member.session_mode.unwrap_or(database.session_mode),
+                server_user: pools.credentials().user.as_str().into(),
+                pools,
+                session_mode: database.keeps_connections(&user),
                 database,
                 user: user.into(),
-                server_user: member.credentials.user.as_str().into(),
                 settings,
                 secret_len,
             };
@@ -148,26 +135,26 @@ async fn admit(admitted: Admitted, front: &Arc<Front>) {
     }
 }
 
-/// The member and database of a client that has proven who it is, or why it still cannot come in.
-fn enter<'a>(front: &'a Front, user: &str, name: &str) -> Result<(&'a Member, Arc<Database>), Fault> {
+/// The database of a client that has proven who it is, and its pools there, or why it still cannot come in.
+fn enter(front: &Front, user: &str, name: &str) -> Result<(Arc<Database>, Arc<UserPools>), Fault> {
     let unknown = || Fault::new(SqlState::INVALID_CATALOG_NAME, format!("database \"{name}\" does not exist")).fatal();
-    let member = front.members.get(user).ok_or_else(unknown)?;
     let database = front.databases.get(name).ok_or_else(unknown)?;
-    let allowed = member.databases.as_ref().is_none_or(|names| names.iter().any(|n| **n == *name));
-    if !allowed {
+    // One that came while the configuration changed is a client of the new one.
+    let database = database.newest().unwrap_or_else(|| Arc::clone(database));
+    let Some(pools) = database.pools(user) else {
         return Err(Fault::new(
             SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
             format!("user \"{user}\" may not connect to database \"{name}\""),
         )
         .fatal());
-    }
+    };
     if front.shared.cancels.len() >= front.max_clients {
         return Err(Fault::new(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
             .detail(format!("max_client_conn is {}", front.max_clients))
             .blame(Blame::Router)
             .fatal());
     }
-    Ok((member, Arc::clone(database)))
+    Ok((database, pools))
 }
 
 async fn dismiss(mut stream: ClientStream, fault: &Fault) {

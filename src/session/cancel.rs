@@ -18,6 +18,7 @@ use crate::secret::Secret;
 pub struct CancelSlot {
     secret: Secret,
     database: Arc<str>,
+    user: Arc<str>,
     running: Mutex<Running>,
     /// When it began to hold the first of them, and when the statement that runs was read (0: none runs); in microseconds since the
     /// registry was made.
@@ -112,6 +113,7 @@ impl CancelRegistry {
         &self,
         secret_len: usize,
         database: Arc<str>,
+        user: Arc<str>,
         control: Arc<Control>,
     ) -> (u32, Vec<u8>, Arc<CancelSlot>) {
         let mut secret = vec![0; secret_len];
@@ -120,6 +122,7 @@ impl CancelRegistry {
         let slot = Arc::new(CancelSlot {
             secret: Secret::new(secret.clone()),
             database,
+            user,
             running: Mutex::default(),
             began: AtomicU64::new(0),
             statement: AtomicU64::new(0),
@@ -153,6 +156,13 @@ impl CancelRegistry {
     /// Wishes something of every client.
     pub fn ask_all(&self, wish: Wish) {
         for client in &self.clients {
+            client.control.ask(wish);
+        }
+    }
+
+    /// Wishes something of the clients of which this is true: of their database and user.
+    pub fn ask_those(&self, wish: Wish, which: impl Fn(&str, &str) -> bool) {
+        for client in self.clients.iter().filter(|client| which(&client.database, &client.user)) {
             client.control.ask(wish);
         }
     }

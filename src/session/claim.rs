@@ -79,7 +79,7 @@ impl Session {
 
     /// Everything up to the first row of the result.
     async fn start_claim(&mut self, plan: &ClaimPlan, ask: &Ask<'_>) -> Result<Answering, Failure> {
-        let until = self.shared.limits.query_timeout.and_then(|limit| Instant::now().checked_add(limit));
+        let until = self.limits.query_timeout.and_then(|limit| Instant::now().checked_add(limit));
         let shards: Vec<ShardId> = plan.shards.iter().collect();
         self.check_fanout(shards.len())?;
         self.enlist_all(&shards).await?;
@@ -96,7 +96,7 @@ impl Session {
         ask: &Ask<'_>,
         shards: Vec<ShardId>,
     ) -> Result<Answering, ScatterError> {
-        let mut of = Claiming::new(plan, ask, shards, self.shared.limits.merge_bytes)?;
+        let mut of = Claiming::new(plan, ask, shards, self.limits.merge_bytes)?;
         let claimed = of.claimed(self).await?;
         of.read(self, &claimed).await
     }

@@ -241,7 +241,7 @@ impl Session {
 
     /// The answers of these servers, within the time that a statement may take.
     async fn read_answers(&mut self, shards: &[ShardId]) -> Result<Vec<Vec<Answered>>, ScatterError> {
-        let limit = self.shared.limits.query_timeout.unwrap_or(Duration::MAX);
+        let limit = self.limits.query_timeout.unwrap_or(Duration::MAX);
         let mut servers = self.held.servers(shards);
         match tokio::time::timeout(limit, read(&mut servers, &mut self.client)).await {
             Ok(answers) => answers,

@@ -30,7 +30,7 @@ impl Session {
     pub(super) async fn keep_cursor(&mut self, slot: ShardId) -> Result<(), Failure> {
         let at = self.held_at(slot)?;
         let running = self.held[at].running();
-        let limit = self.shared.limits.query_timeout;
+        let limit = self.limits.query_timeout;
         let server = &mut self.held[at].server;
         let committing = async {
             server.query("COMMIT").await?;

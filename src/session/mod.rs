@@ -37,6 +37,7 @@ mod pulls;
 pub mod recent;
 mod replacing;
 mod replan;
+mod returned;
 pub mod run;
 pub mod scatter;
 mod schemas;
@@ -48,16 +49,19 @@ mod sql_arguments;
 mod sql_execute;
 mod sql_prepare;
 mod stamp;
+mod succeed;
 mod supply;
 mod taking;
 pub mod transaction;
+mod turn;
 mod two_phase;
 mod uniques;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use tracing::Instrument;
 
@@ -65,6 +69,8 @@ use crate::backend::cluster::{Cluster, Database, Look, UserPools};
 use crate::backend::defaults::Defaults;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{SessionSettings, SettingsTable};
+use crate::backend::traffic::Seat;
+use crate::control::live::Steering;
 use crate::exec::client::{Client, Idle};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::QualifiedName;
@@ -90,10 +96,12 @@ pub struct Shared {
     pub settings: SettingsTable,
     pub cancels: Arc<CancelRegistry>,
     pub metrics: Arc<Metrics>,
-    pub limits: SessionLimits,
-    pub log_disconnections: bool,
+    /// Those of now: a session follows them with its next statement outside of a transaction.
+    pub limits: ArcSwap<SessionLimits>,
     /// Names this router in two-phase transactions.
     pub router: Box<str>,
+    /// Those who may ask the router for something as a whole.
+    pub steering: OnceLock<Weak<dyn Steering>>,
 }
 
 /// Bounds on what one session may take.
@@ -115,6 +123,8 @@ pub struct SessionLimits {
     pub query_timeout: Option<Duration>,
     pub idle_transaction_timeout: Option<Duration>,
     pub client_idle_timeout: Option<Duration>,
+    /// Whether the log tells of sessions that end.
+    pub log_disconnections: bool,
 }
 
 /// A client that has proven who it is.
@@ -175,6 +185,7 @@ impl From<crate::exec::client::ClientGone> for Failure {
 
 pub struct Session {
     shared: Arc<Shared>,
+    limits: Arc<SessionLimits>,
     database: Arc<Database>,
     user: Arc<str>,
     server_user: Arc<str>,
@@ -212,6 +223,8 @@ pub struct Session {
     offset: u32,
     /// The map and catalog that the running statement, or transaction, sees.
     view: Arc<Cluster>,
+    /// Tells others since which view it works.
+    seat: Seat,
     /// The client knows that its transactions over several shards are not atomic.
     told_best_effort: bool,
     told: create_as::Told,
@@ -228,10 +241,15 @@ impl Session {
     /// Greets the client (ParameterStatus, BackendKeyData, ReadyForQuery) and serves it until it leaves.
     pub async fn serve(login: Login, shared: Arc<Shared>) {
         let control = Arc::new(Control::default());
-        let (pid, secret, slot) =
-            shared.cancels.register(login.secret_len, Arc::clone(&login.database.name), Arc::clone(&control));
+        let (pid, secret, slot) = shared.cancels.register(
+            login.secret_len,
+            Arc::clone(&login.database.name),
+            Arc::clone(&login.user),
+            Arc::clone(&control),
+        );
         let _entry = Registered { shared: Arc::clone(&shared), pid };
-        let client = Client::new(login.stream, login.leftover, control, shared.limits.max_message);
+        let limits = shared.limits.load_full();
+        let client = Client::new(login.stream, login.leftover, control, limits.max_message);
         let mut startup = SessionSettings::default();
         for (name, value) in &login.settings {
             let name = name.to_ascii_lowercase();
@@ -241,7 +259,9 @@ impl Session {
         let view = login.database.cluster.load_full();
         let mut session = Self {
             scope: SearchScope::new(&startup, &Defaults::default(), &login.server_user, &login.database.name),
+            seat: login.database.traffic().sit(),
             shared,
+            limits,
             database: login.database,
             user: login.user,
             server_user: login.server_user,
@@ -386,11 +406,11 @@ impl Session {
                 Err(fault) => Err(Stop::Fatal(fault)),
             };
         }
-        let limit = if self.tx.in_block() {
-            self.shared.limits.idle_transaction_timeout
-        } else {
-            self.shared.limits.client_idle_timeout
-        };
+        if !self.tx.is_open() {
+            self.seat.rest();
+        }
+        let limit =
+            if self.tx.in_block() { self.limits.idle_transaction_timeout } else { self.limits.client_idle_timeout };
         let waited = match limit {
             Some(limit) => tokio::time::timeout(limit, self.wait_idle()).await,
             None => Ok(self.wait_idle().await),
@@ -500,7 +520,7 @@ impl Session {
             self.tell(&fault);
             let _ = tokio::time::timeout(Duration::from_secs(1), self.client.flush()).await;
         }
-        if self.shared.log_disconnections {
+        if self.limits.log_disconnections {
             tracing::info!(user = %self.user, database = %self.database.name, reason = ?end, "disconnect");
         }
         self.slot.clear();
@@ -543,9 +563,11 @@ impl Session {
         if self.tx.is_open() && !self.tx.is_untouched() {
             return;
         }
-        if !Arc::ptr_eq(&self.view, &self.database.cluster.load()) {
-            self.view = self.database.cluster.load_full();
+        let now = self.database.cluster.load();
+        if !Arc::ptr_eq(&self.view, &now) {
+            self.view = Arc::clone(&now);
         }
+        drop(now);
         // Connections that it holds keep the settings that they began with.
         if self.held.is_empty() && !self.pools.defaults.is(&self.defaults) {
             self.follow_defaults();

@@ -146,7 +146,7 @@ impl Session {
     pub(super) async fn pump_held(&mut self, at: usize) -> Result<Seen, Failure> {
         let mut seen = Seen { offset: self.offset, ..Seen::default() };
         loop {
-            let limit = self.shared.limits.query_timeout;
+            let limit = self.limits.query_timeout;
             let held = &mut self.held[at];
             let pumping = pump(&mut held.server, &mut self.client, &mut seen);
             let pumped = match limit {
@@ -332,14 +332,17 @@ impl Session {
             self.tx.begin_implicit(&self.settings);
         }
         let shards: Vec<ShardId> = parts.iter().map(|(shard, _)| *shard).collect();
-        self.enlist_all(&shards).await?;
+        match answer == Answer::First && access == Access::Write {
+            true => self.take_turn(&shards, Some(ask.statement().0)).await?,
+            false => self.enlist_all(&shards).await?,
+        }
         for (shard, sql) in parts {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
             held.note_access(access);
             ask.put(&mut held.server, sql)?;
         }
-        let limits = MergeLimits { max_bytes: self.shared.limits.merge_bytes };
+        let limits = MergeLimits { max_bytes: self.limits.merge_bytes };
         let style = self.text_style();
         let started = {
             let mut servers = self.held.servers(&shards);
@@ -379,11 +382,11 @@ impl Session {
 
     /// `53400` for a statement that touches more shards than it may.
     pub(super) fn check_fanout(&self, shards: usize) -> Result<(), Fault> {
-        if shards <= self.shared.limits.max_fanout {
+        if shards <= self.limits.max_fanout {
             return Ok(());
         }
         Err(Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, format!("the statement touches {shards} shards"))
-            .detail(format!("scatter_max_shards is {}", self.shared.limits.max_fanout))
+            .detail(format!("scatter_max_shards is {}", self.limits.max_fanout))
             .hint("Restrict the sharding key, or raise scatter_max_shards."))
     }
 

@@ -74,7 +74,7 @@ impl Session {
 
     /// Everything up to the first rows of the shards' answers.
     async fn start_supplied(&mut self, plan: &SupplyPlan, ask: &Ask<'_>) -> Result<Answering, Failure> {
-        let until = self.shared.limits.query_timeout.and_then(|limit| Instant::now().checked_add(limit));
+        let until = self.limits.query_timeout.and_then(|limit| Instant::now().checked_add(limit));
         // All shards at once, so that nobody waits for one with others in his hands.
         let clock = if plan.moment { Some(self.shard_with_clock(&plan.finish)?) } else { None };
         let (_, sources) = self.feeds(&plan.finish)?;
@@ -84,7 +84,10 @@ impl Session {
         plan.supplies.iter().filter_map(claimed).for_each(|claim| shards.union_with(&claim.shards));
         let shards: Vec<ShardId> = shards.iter().collect();
         self.check_fanout(shards.len())?;
-        self.enlist_all(&shards).await?;
+        match plan.everywhere {
+            true => self.take_turn(&shards, None).await?,
+            false => self.enlist_all(&shards).await?,
+        }
         let (held, original) = match plan.supplies.is_empty() {
             true => (Vec::new(), None),
             false => {
@@ -157,7 +160,7 @@ impl Session {
         original: &Original,
     ) -> Result<Vec<Held>, ScatterError> {
         let mut held = Vec::new();
-        let mut left = self.shared.limits.merge_bytes;
+        let mut left = self.limits.merge_bytes;
         let nowhere = || {
             Fault::new(SqlState::INTERNAL_ERROR, "rows to be sent along without a place where they are put together")
         };
@@ -207,7 +210,7 @@ impl Session {
         encode::count16(&mut bind, sent.len())?;
         sent.iter().for_each(|sent| bind.put_i16(sent.format.code()));
         let elements: Vec<_> = sent.iter().map(|sent| sent.element).collect();
-        let bytes = self.shared.limits.merge_bytes;
+        let bytes = self.limits.merge_bytes;
         let topology = Arc::clone(&self.view.topology);
         let targets: Vec<ShardId> = plan.shards.iter().collect();
         let to = supplied.place.as_ref().map(|of| Ok::<_, Fault>((place_of(of, &sent)?, &of.table))).transpose()?;
@@ -282,7 +285,7 @@ impl Session {
         ask: &Ask<'_>,
         original: Option<&Original>,
     ) -> Result<ScatterRun, ScatterError> {
-        let limits = MergeLimits { max_bytes: self.shared.limits.merge_bytes };
+        let limits = MergeLimits { max_bytes: self.limits.merge_bytes };
         let style = self.text_style();
         let answer = if everywhere { Answer::First } else { Answer::Merged };
         let run = {

@@ -452,7 +452,7 @@ impl Analyzer<'_> {
                 let many = shape::scatter(model, parsed.tree, text, query, &level, self.parameters);
                 let merged =
                     many.as_ref().is_ok_and(|scatter| rows.are_merged(scatter) && scatter.style == TextStyle::NONE);
-                if !merged && parsed.other.is_none() {
+                if !merged && parsed.other.is_none() && !model.uses.writing_cte {
                     regrouped = regroup(model, parsed.tree, text, query, &level);
                 }
                 many
@@ -463,20 +463,24 @@ impl Analyzer<'_> {
             }
         };
         let finish = |reason: Fault| {
-            let unmerged = Unmerged { of: self, parsed, reason: &reason };
+            let unmerged = Unmerged { of: self, parsed, reason: &reason, written: None };
             match regrouped {
                 Some(text) => Ok(unmerged.by_parts(model, text)),
                 None => unmerged.finish(),
             }
             .map(Arc::new)
         };
+        let changes = model.uses.writing_cte;
         let many = match many {
             // Who has enough rows would stop the shards at their work.
-            Ok(_) if model.uses.writing_cte && is_limited(query) => {
+            Ok(_) if changes && is_limited(query) => {
                 Err(Obstacle::new("LIMIT of rows that WITH changes on several shards").fault())
             }
+            other => other,
+        };
+        let many = match many {
             Ok(mut scatter) if rows.are_merged(&scatter) => {
-                if scatter.style != TextStyle::NONE && !model.uses.writing_cte {
+                if scatter.style != TextStyle::NONE {
                     scatter.otherwise = finish(Obstacle::new(PRINTED_OTHERWISE).fault()).ok();
                 }
                 Ok(Many::Scatter(scatter))
@@ -485,8 +489,14 @@ impl Analyzer<'_> {
             Err(fault) if model.uses.locks_copies => Err(fault.hint(
                 "Lock the reference table's rows in a statement of their own, or the sharded table's alone: FOR UPDATE OF table.",
             )),
-            Ok(_) if model.uses.writing_cte => Err(Obstacle::new(rows.not_merged()).fault()),
-            Err(fault) if model.uses.writing_cte => Err(refused(&fault, "WITH contains a statement that changes data")),
+            Ok(_) if changes => Err(Obstacle::new(rows.not_merged()).fault()),
+            Err(fault) if changes && rows != Rows::Result => {
+                Err(refused(&fault, "WITH contains a statement that changes data"))
+            }
+            Err(fault) if changes => {
+                let finished = finish(fault.clone()).map(Many::Finish);
+                finished.map_err(|why| refused(&fault, why.detail.as_deref().unwrap_or(&why.message)))
+            }
             other => {
                 let merged = || Obstacle::new(rows.not_merged()).fault();
                 finish(other.err().unwrap_or_else(merged)).map(Many::Finish)

@@ -13,7 +13,7 @@ use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::NameScope;
 use crate::sql::analyze::{Analyzer, analyze, routed};
-use crate::sql::defaults::{check_assigned, uses_of};
+use crate::sql::defaults::{check_assigned, reads_clock, uses_of};
 use crate::sql::delivery::Delivery;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, unnest};
@@ -28,7 +28,6 @@ use crate::sql::query::item_expr;
 use crate::sql::sequences::fill::{Fill, Rows, expression_pieces, fill_of};
 use crate::sql::sequences::{self, Draw, Form, Piece, Take};
 use crate::sql::shape::check_scatter;
-use crate::sql::supplying;
 use crate::sql::template::Scan;
 use crate::sql::words;
 
@@ -80,8 +79,7 @@ impl Analyzer<'_> {
         if let (Some(table), Relation::Sharded { .. } | Relation::Reference { .. }) = (&table, &relation) {
             self.check_overriding(table, columns.as_deref(), &source)?;
         }
-        let writing_cte = model.uses.writing_cte;
-        let delivered = Delivered { parsed, insert, with, columns: columns.as_deref(), source: &source, writing_cte };
+        let delivered = Delivered { parsed, insert, with, columns: columns.as_deref(), source: &source };
         match relation {
             Relation::Sharded { name, table, distribution, key } => {
                 let fill = self.fill(table.as_deref(), columns.as_deref(), &source, Some(&key))?;
@@ -254,9 +252,6 @@ impl Analyzer<'_> {
         let Some((table, given)) = table.and_then(|table| Some((table, of.given(table)?))) else {
             return Err(refused.clone());
         };
-        if of.writing_cte {
-            return Err(supplying::refused(refused, "WITH contains a statement that changes data"));
-        }
         let omitted = omitted(table, of.columns, of.source);
         let Delivered { parsed, insert, with, .. } = *of;
         let inserting =
@@ -277,6 +272,11 @@ impl Analyzer<'_> {
         source: &InsertSource<'_>,
         alone: bool,
     ) -> Result<Outcome, Stop> {
+        let late = target.table.as_deref().and_then(|table| {
+            let left = omitted(table, columns.as_deref(), source);
+            let column = left.into_iter().filter_map(|at| table.columns.get(at));
+            column.filter(|column| reads_clock(&model.scope, column)).map(|column| column.name.clone()).next()
+        });
         let rows = match keys_of(model, target, columns, source, alone)? {
             Keys::Rows(rows) => rows,
             Keys::Lie(spread) => {
@@ -284,7 +284,12 @@ impl Analyzer<'_> {
                 return Ok(routed(model, many.map_err(Obstacle::fault)));
             }
         };
-        let many = self.splittable(model, insert, source, rows.len()).map(ManyRows::Split);
+        let many = match late {
+            Some(column) => {
+                Err(apart(format!("the default of column \"{column}\" reads the clock, which differs between shards")))
+            }
+            None => self.splittable(model, insert, source, rows.len()).map(ManyRows::Split),
+        };
         Ok(Outcome::Insert(InsertRows {
             distribution: target.distribution,
             name: target.key_name(),
@@ -305,13 +310,11 @@ impl Analyzer<'_> {
         source: &InsertSource<'_>,
         rows: usize,
     ) -> Result<Split, Fault> {
-        let refuse = |detail: String| {
-            Fault::unsupported(
-                "INSERT of rows for several shards is not supported in this form",
-                detail,
-                "Insert the rows in one statement a shard, or one by one.",
-            )
-        };
+        let refuse = apart;
+        let elsewhere = [&model.uses.clock, &model.uses.server].into_iter().flatten().next();
+        if let Some(name) = elsewhere {
+            return Err(refuse(format!("{name} would say something else on each shard")));
+        }
         if !matches!(source, InsertSource::Values(_)) {
             return Err(refuse("the rows do not come from a VALUES list".to_owned()));
         }
@@ -339,6 +342,15 @@ impl Analyzer<'_> {
             };
         Ok(Split { every_row_returns })
     }
+}
+
+/// The rows of an INSERT cannot be cut apart.
+fn apart(detail: String) -> Fault {
+    Fault::unsupported(
+        "INSERT of rows for several shards is not supported in this form",
+        detail,
+        "Insert the rows in one statement a shard, or one by one.",
+    )
 }
 
 /// Where the rows of an INSERT into a sharded table belong.
@@ -558,7 +570,6 @@ struct Delivered<'a, 'q> {
     with: Option<&'q With>,
     columns: Option<&'a [String]>,
     source: &'a InsertSource<'q>,
-    writing_cte: bool,
 }
 
 impl Delivered<'_, '_> {
@@ -784,7 +795,7 @@ pub(crate) fn refuse_sequence_defaults(table: &Table, assignments: &[Assignment]
     Ok(())
 }
 
-fn mentions_default(value: &Expr) -> bool {
+pub(crate) fn mentions_default(value: &Expr) -> bool {
     match value {
         Expr::Tuple(members) => members.iter().any(is_default),
         Expr::Nested(inner) => mentions_default(inner),

@@ -24,6 +24,7 @@ use crate::sql::outcome::{Finish, FinishText};
 use crate::sql::parse;
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{fingerprint, quoted};
+use crate::sql::query::is_modifying;
 use crate::sql::sequences;
 use crate::sql::splice::{Edit, Source};
 use crate::sql::words::{text_of, tokens};
@@ -196,13 +197,18 @@ impl Inserting<'_> {
             depot.columns.iter().take(self.given.len()).map(|column| quoted(&column.name)).collect();
         let query = match (self.with, &source.with) {
             (Some(_), Some(_)) => return Err("there is a WITH before the INSERT and one in its query".to_owned()),
+            (None, Some(with)) if with.cte_tables.iter().any(|cte| is_modifying(&cte.query)) => {
+                return Err(
+                    "WITH contains a statement that changes data, and does not stand before the INSERT".to_owned()
+                );
+            }
             (with, _) => Query { with: with.cloned().or(source.with.clone()), ..(**source).clone() },
         };
         let edits = vec![
             Edit { bytes: regions.head.clone(), text: format!("{into} ({}) ", list.join(", ")) },
             Edit { bytes: regions.tail..text.len(), text: String::new() },
         ];
-        let unmerged = Unmerged { of: self.of, parsed: self.parsed, reason: self.reason };
+        let unmerged = Unmerged { of: self.of, parsed: self.parsed, reason: self.reason, written: Some(self.name) };
         let filled =
             unmerged.filled(&Statement::Query(Box::new(query)), edits).map_err(|why| why.detail.into_owned())?;
         if filled.foreign {

@@ -118,6 +118,13 @@ pub struct Finish {
     pub cursor: Option<Cursor>,
 }
 
+impl Finish {
+    /// Whether some of its pulls change data.
+    pub fn writes(&self) -> bool {
+        self.alone.pulls.iter().any(|pull| pull.writes)
+    }
+}
+
 /// How a Postgres beside the shards finishes a statement outside of a transaction; in one, every table is pulled anyhow.
 #[derive(Clone, Debug)]
 pub struct Elsewhere {
@@ -189,6 +196,8 @@ pub struct PullText {
     pub keys: Vec<Keys>,
     /// Asked for when all pulls of earlier stages have arrived.
     pub stage: usize,
+    /// It changes data, and its rows are what it returns.
+    pub writes: bool,
 }
 
 /// Values that a column must have, known when other rows have arrived.

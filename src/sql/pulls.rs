@@ -255,6 +255,7 @@ pub(crate) fn whole_pull(name: &QualifiedName, only: bool, columns: &[&Column], 
         top: None,
         keys: Vec::new(),
         stage: 0,
+        writes: false,
     }
 }
 
@@ -283,9 +284,14 @@ pub(crate) fn share(pulls: &mut Vec<PullText>, pull: PullText) -> usize {
             && other.primary_key == pull.primary_key
             && (whole || (other.filters == pull.filters && other.source == pull.source && other.top == pull.top))
     };
-    if let Some(at) = pulls.iter().position(same) {
-        return at;
+    match pulls.iter().position(same) {
+        Some(at) => at,
+        None => add(pulls, pull),
     }
+}
+
+/// Takes a pull among the others under a name of its own; its position.
+pub(crate) fn add(pulls: &mut Vec<PullText>, pull: PullText) -> usize {
     let base = input_name(&pull);
     let before = pulls.iter().filter(|other| other.name.starts_with(&base)).count();
     let name = if before == 0 { base } else { format!("{base}_{}", before + 1) };

@@ -70,6 +70,9 @@ impl Model<'_> {
                     }
                 }
                 // ORDER BY of a set operation names output columns only.
+                if let (Some(leaf), Some(_)) = (leaf_of, &query.order_by) {
+                    self.ordered.insert(leaf);
+                }
                 rows
             }
         };
@@ -148,7 +151,19 @@ impl Model<'_> {
         self.note_locks(query, level.level);
         let at = At { level: level.level, ctes: ctes.clone(), vary: false };
         self.walk_order_by(&at, query.order_by.as_ref())?;
+        if let Some(leaf) = leaf_of
+            && (query.order_by.is_some() || self.passes_order(select, level.level))
+        {
+            self.ordered.insert(leaf);
+        }
         Ok(self.rows_of(select, level, is_limited(query), outer))
+    }
+
+    /// Whether the rows of a SELECT come in the order of those of a subquery in FROM. SQL does not say so; Postgres does it.
+    pub fn passes_order(&self, select: &Select, level: LevelId) -> bool {
+        let of_level = &self.levels[level];
+        let ordered = matches!(of_level.leaves[..], [leaf] if self.ordered.contains(&leaf));
+        ordered && !is_grouped(select) && !of_level.aggregates && !is_distinct(select)
     }
 
     /// WITH: the CTEs that the query sees. One that changes data or is never used is walked here, the others where they are used.
@@ -160,7 +175,7 @@ impl Model<'_> {
                 return Err(Stop::NotUnderstood("this form of WITH"));
             }
             let visible = if with.recursive { list.len() } else { i };
-            if is_modifying(&cte.query) {
+            if self.changes_data(&cte.query) {
                 let inside = Some(Rc::new(CteScope { parent: ctes.clone(), list, visible, recursive: with.recursive }));
                 self.modifying_cte(cte, &inside)?;
             }
@@ -172,7 +187,7 @@ impl Model<'_> {
     pub fn unused_ctes<'q>(&mut self, with: Option<&'q With>, ctes: &Ctes<'q>) -> Result<(), Stop> {
         let (Some(with), Some(scope)) = (with, ctes) else { return Ok(()) };
         for (i, cte) in with.cte_tables.iter().enumerate() {
-            if !self.referenced.contains(&std::ptr::from_ref(cte)) && !is_modifying(&cte.query) {
+            if !self.referenced.contains(&std::ptr::from_ref(cte)) && !self.changes_data(&cte.query) {
                 let visible = if with.recursive { with.cte_tables.len() } else { i };
                 let (parent, list) = (scope.parent.clone(), scope.list);
                 let inside = Some(Rc::new(CteScope { parent, list, visible, recursive: with.recursive }));
@@ -185,6 +200,11 @@ impl Model<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a query of a WITH changes data here: not where its rows are supplied.
+    fn changes_data(&self, query: &Query) -> bool {
+        is_modifying(query) && !self.supplied.queries.contains_key(&std::ptr::from_ref(query))
     }
 
     pub fn find_cte<'q>(&self, name: &str, ctes: &Ctes<'q>) -> Option<FoundCte<'q>> {
@@ -210,7 +230,7 @@ impl Model<'_> {
         let cte = found.cte;
         let key = std::ptr::from_ref(cte);
         self.referenced.insert(key);
-        if is_modifying(&cte.query) {
+        if self.changes_data(&cte.query) {
             let mut rows = self.use_modified(key, leaf);
             rename(&mut rows.columns, Some(&cte.alias));
             return Ok(rows);
@@ -493,11 +513,16 @@ impl Model<'_> {
                 if self.find_column(level, std::slice::from_ref(name)).is_some() {
                     return Some(expr);
                 }
+                let of_level = &self.levels[level];
+                let known = of_level.leaves.iter().all(|leaf| self.leaves[*leaf].columns.complete);
                 let mut named = select.projection.iter().filter_map(|item| match item {
                     SelectItem::ExprWithAlias { expr, alias } if folded(alias) == folded(name) => Some(expr),
                     _ => None,
                 });
-                named.next().or(Some(expr))
+                match named.next() {
+                    Some(aliased) => known.then_some(aliased),
+                    None => Some(expr),
+                }
             }
             _ => Some(expr),
         }

@@ -45,6 +45,7 @@ impl Supplying<'_> {
             expanded: Expanded::default(),
             prints,
             variant: Variant::InTransaction,
+            returned: &[],
         };
         let mut names = HashMap::new();
         let mut expanded = Expanded::default();
@@ -79,7 +80,7 @@ impl Supplying<'_> {
         let tree = parse(text).ok_or_else(unread)?;
         let bytes = source.base + closed.bytes.start..source.base + closed.bytes.end;
         let parsed = Parsed { tree: &tree, bytes, other: None };
-        let unmerged = Unmerged { of: self.of, parsed: &parsed, reason: self.reason };
+        let unmerged = Unmerged { of: self.of, parsed: &parsed, reason: self.reason, written: None };
         let filled = unmerged.filled(&tree, Vec::new()).map_err(|why| why.detail.into_owned())?;
         Ok(append(pulls, filled, &format!("_q{}", at + 1)))
     }

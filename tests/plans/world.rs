@@ -184,7 +184,10 @@ impl World {
             definition: None,
             has_triggers: false,
             effects: None,
-            referenced: name == "customers",
+            referenced_by: match name {
+                "customers" => vec![QualifiedName::new(self.schema.clone(), "orders")],
+                _ => Vec::new(),
+            },
             parents: Vec::new(),
             owner: None,
         };
