@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::backend::cluster::{Cluster, Database, DatabaseSettings, Look, UserPools};
 use crate::backend::combiners::CombineServers;
@@ -14,6 +15,10 @@ use crate::backend::traffic::Traffic;
 use crate::catalog::Catalog;
 use crate::ids::QualifiedName;
 use crate::topology::{Closed, StoredRules, Topology};
+
+/// A database has no shard of this name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownShard;
 
 /// What a logical database keeps under every configuration.
 #[derive(Clone, Default)]
@@ -60,6 +65,48 @@ impl Database {
         &self.lasting.traffic
     }
 
+    /// From now on new work waits; ends when what runs has ended. Given up before that, it is paused all the same.
+    pub async fn pause(&self) {
+        self.traffic().pause();
+        // Without a limit nobody is left.
+        let _ = self.traffic().come_to_rest(None).await;
+    }
+
+    /// False: it was not paused.
+    pub fn resume(&self) -> bool {
+        self.traffic().resume()
+    }
+
+    /// The same for what uses one shard. A transaction that has begun before goes on, also to this shard.
+    ///
+    /// # Errors
+    /// There is no shard of this name.
+    pub async fn pause_shard(&self, name: &str) -> Result<(), UnknownShard> {
+        let shard = self.configured.shards.iter().find(|shard| *shard.name == *name).ok_or(UnknownShard)?;
+        let turn = self.traffic().next_turn();
+        self.traffic().pause_shard(Arc::clone(&shard.name), turn);
+        // Who begins behind this works under a later turn.
+        let newest = self.newest();
+        newest.as_deref().unwrap_or(self).turn_over();
+        let _ = self.traffic().settle(turn, None).await;
+        Ok(())
+    }
+
+    /// False: it was not paused.
+    pub fn resume_shard(&self, name: &str) -> bool {
+        self.traffic().resume_shard(name)
+    }
+
+    /// The same view under a later turn.
+    fn turn_over(&self) {
+        self.cluster.rcu(|old| {
+            let Cluster { topology, catalog, catalog_known, since, .. } = &**old;
+            let (topology, catalog) = (Arc::clone(topology), Arc::clone(catalog));
+            let turn = self.traffic().next_turn();
+            Cluster { topology, catalog, catalog_known: *catalog_known, turn, since: *since }
+        });
+    }
+
     /// The same database under another configuration. Nobody is there yet; what was `read` of the catalog is that of the one before.
     pub fn next(&self, settings: DatabaseSettings) -> Arc<Self> {
         let same = self.combine.servers().eq(&settings.combine);
@@ -81,6 +128,7 @@ impl Database {
             && self.safe_functions == settings.safe_functions
             && self.uniques == settings.uniques
             && self.session_mode == settings.session_mode
+            && self.read_preference == settings.read_preference
             && self.two_phase_commit == settings.two_phase_commit
             && self.members == settings.members
     }
@@ -141,7 +189,7 @@ impl Database {
         let catalog_known = source.catalog_known;
         let (topology, catalog) = (Arc::new(topology), Arc::new(catalog));
         let turn = self.lasting.traffic.next_turn();
-        next.cluster.store(Arc::new(Cluster { topology, catalog, catalog_known, turn }));
+        next.cluster.store(Arc::new(Cluster { topology, catalog, catalog_known, turn, since: Instant::now() }));
         if catalog_known {
             next.note_look(Look::Read);
         }

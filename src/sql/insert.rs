@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, ConflictTarget, Expr, Insert, OnConflict, OnConflictAction, OnInsert, Query, Select,
-    SelectItem, SetExpr, TableObject, Values, With,
+    Assignment, AssignmentTarget, ConflictTarget, Expr, Ident, Insert, OnConflict, OnConflictAction, OnInsert, Query,
+    Select, SelectItem, SetExpr, TableObject, Values, With,
 };
 
-use crate::catalog::{Column, ColumnDefault, Identity, Table};
-use crate::fault::Fault;
+use crate::catalog::{Column, ColumnDefault, Identity, RelationKind, Table};
+use crate::fault::{Fault, SqlState};
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::NameScope;
 use crate::sql::analyze::{Analyzer, analyze, routed};
@@ -280,7 +280,14 @@ impl Analyzer<'_> {
         let rows = match keys_of(model, target, columns, source, alone)? {
             Keys::Rows(rows) => rows,
             Keys::Lie(spread) => {
-                let many = check_scatter(model, &spread).map(|()| Many::Scatter(Scatter::concat()));
+                let ordered = insert.source.as_ref().is_some_and(|query| query.order_by.is_some());
+                let many = match check_scatter(model, &spread) {
+                    Ok(()) if insert.returning.is_some() && ordered => {
+                        Err(Obstacle::new("each shard would return its rows in an order of its own"))
+                    }
+                    Ok(()) => Ok(Many::Scatter(Scatter::concat())),
+                    Err(obstacle) => Err(obstacle),
+                };
                 return Ok(routed(model, many.map_err(Obstacle::fault)));
             }
         };
@@ -332,15 +339,7 @@ impl Analyzer<'_> {
         if words::value_rows(self.text).is_none_or(|found| found.len() != rows) {
             return Err(refuse("the rows of its VALUES list cannot be told apart with certainty".to_owned()));
         }
-        let every_row_returns = insert.returning.is_some()
-            && match &insert.on {
-                None => true,
-                Some(OnInsert::OnConflict(OnConflict { action: OnConflictAction::DoUpdate(update), .. })) => {
-                    update.selection.is_none()
-                }
-                Some(_) => false,
-            };
-        Ok(Split { every_row_returns })
+        Ok(Split { returns: insert.returning.is_some() })
     }
 }
 
@@ -870,6 +869,12 @@ pub(crate) fn check_conflict(insert: &Insert, target: &Target) -> Result<(), Sto
             table.unique_keys.iter().all(|unique| target.key.iter().all(|key| has(unique, key)))
         }),
     };
+    if let (Some(ConflictTarget::Columns(columns)), Some(table)) = (&conflict.conflict_target, &target.table)
+        && infers_nothing(table, columns)
+    {
+        let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
+        return Err(Fault::new(SqlState::INVALID_COLUMN_REFERENCE, message).into());
+    }
     if !by_key {
         return Err(refuse("a row on another shard could be the one that conflicts".to_owned()));
     }
@@ -879,6 +884,16 @@ pub(crate) fn check_conflict(insert: &Insert, target: &Target) -> Result<(), Sto
         return Err(refuse(format!("DO UPDATE sets the sharding key \"{name}\"")));
     }
     Ok(())
+}
+
+/// Whether no index of the table is one on just these columns. (One with a predicate is meant only where the statement has one too.)
+fn infers_nothing(table: &Table, columns: &[Ident]) -> bool {
+    let at = |column: &Ident| table.columns.iter().position(|of| *of.name == *folded(column));
+    // What is no column is Postgres's to say.
+    let Some(named) = columns.iter().map(at).collect::<Option<Vec<usize>>>() else { return false };
+    let is_meant =
+        |unique: &Vec<usize>| unique.iter().all(|of| named.contains(of)) && named.iter().all(|of| unique.contains(of));
+    table.kind == RelationKind::Table && !table.unique_keys.iter().any(is_meant)
 }
 
 /// The columns that SET names.

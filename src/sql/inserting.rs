@@ -3,7 +3,7 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use sqlparser::ast::{Insert, OnConflict, OnConflictAction, OnInsert, Query, Statement, Visit, Visitor, With};
+use sqlparser::ast::{Insert, OnConflict, OnConflictAction, OnInsert, Query, SetExpr, Statement, Visit, Visitor, With};
 
 use crate::catalog::{Catalog, Column, ColumnDefault, Identity, Table};
 use crate::fault::Fault;
@@ -232,12 +232,11 @@ impl Inserting<'_> {
             }
             Some(_) => true,
         };
-        let ordered = insert.source.as_ref().is_some_and(|query| query.order_by.is_some());
-        if insert.returning.is_some() && sometimes && ordered {
-            return Err(
-                "not every row comes back, and those that do would come in another order than ORDER BY says".into()
-            );
-        }
+        // Where only some rows come back, the order of others than these counts for nothing.
+        let ordered = insert
+            .source
+            .as_ref()
+            .is_some_and(|query| query.order_by.is_some() || matches!(*query.body, SetExpr::Values(_)));
         let mut head = format!("INSERT INTO {}.{}", quoted(&self.name.schema), quoted(&self.name.name));
         if let Some(alias) = &insert.table_alias {
             head.push_str(&format!(" AS {}", quoted(&folded(&alias.alias))));
@@ -248,7 +247,7 @@ impl Inserting<'_> {
         Ok(Some(Taking {
             head,
             tail: tail.splice(Vec::new()).ok_or("its end cannot be read with certainty".to_owned())?,
-            every_row_returns: insert.returning.is_some() && !sometimes,
+            in_order: insert.returning.is_some() && (ordered || !sometimes),
         }))
     }
 

@@ -57,6 +57,7 @@ pub(crate) mod positioned;
 pub(crate) mod pulls;
 pub(crate) mod pushdown;
 mod query;
+mod ragged;
 mod regroup;
 mod replace;
 mod returned;

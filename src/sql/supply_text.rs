@@ -56,6 +56,12 @@ impl Supplying<'_> {
             }
             // A table in a WITH query is one place of the text, however often the query is used.
             let uses: Vec<&TableUse> = chosen.iter().copied().filter(|other| other.factor == table.factor).collect();
+            let leaf = &model.leaves[table.leaf].name;
+            if mentions.returns_row(leaf) {
+                return Err(format!(
+                    "it returns whole rows of \"{leaf}\" by their type, and its rows come from elsewhere"
+                ));
+            }
             let form = forms.get(*ordinal).copied().unwrap_or_default();
             let pull = rewriting.pull(&uses, form, &mentions, &[]).map_err(|why| why.detail.into_owned())?;
             if let Some(table) = &pull.table {
