@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::backend::cluster::{Cluster, Database, DatabaseSettings, Look, UserPools};
 use crate::backend::combiners::CombineServers;
@@ -99,10 +100,10 @@ impl Database {
     /// The same view under a later turn.
     fn turn_over(&self) {
         self.cluster.rcu(|old| {
-            let Cluster { topology, catalog, catalog_known, .. } = &**old;
+            let Cluster { topology, catalog, catalog_known, since, .. } = &**old;
             let (topology, catalog) = (Arc::clone(topology), Arc::clone(catalog));
             let turn = self.traffic().next_turn();
-            Cluster { topology, catalog, catalog_known: *catalog_known, turn }
+            Cluster { topology, catalog, catalog_known: *catalog_known, turn, since: *since }
         });
     }
 
@@ -127,6 +128,7 @@ impl Database {
             && self.safe_functions == settings.safe_functions
             && self.uniques == settings.uniques
             && self.session_mode == settings.session_mode
+            && self.read_preference == settings.read_preference
             && self.two_phase_commit == settings.two_phase_commit
             && self.members == settings.members
     }
@@ -187,7 +189,7 @@ impl Database {
         let catalog_known = source.catalog_known;
         let (topology, catalog) = (Arc::new(topology), Arc::new(catalog));
         let turn = self.lasting.traffic.next_turn();
-        next.cluster.store(Arc::new(Cluster { topology, catalog, catalog_known, turn }));
+        next.cluster.store(Arc::new(Cluster { topology, catalog, catalog_known, turn, since: Instant::now() }));
         if catalog_known {
             next.note_look(Look::Read);
         }

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use crate::config::error::{ConfigError, ConfigErrors, Origin, did_you_mean};
 use crate::config::file::{self, File, General};
 use crate::config::section::{Reader, Section, Setting};
-use crate::config::{CombineServer, CombineSettings, Database, PoolSettings, Settings, TwoPhaseCommit, UniqueRule};
+use crate::config::{
+    CombineServer, CombineSettings, Database, PoolSettings, ReadPreference, Settings, TwoPhaseCommit, UniqueRule,
+};
 use crate::ids::QualifiedName;
 use crate::topology::{TableRule, Topology};
 
@@ -91,6 +93,9 @@ impl Build<'_> {
         for (name, section) in &read.databases {
             let topology = self.topology(name, section);
             let pool = general.as_ref().and_then(|(general, _)| self.pool(general, section));
+            let read_preference = section.read_preference.as_ref().map(|wanted| wanted.value);
+            let read_preference =
+                read_preference.or_else(|| general.as_ref().map(|(general, _)| general.read_preference.value));
             let router = self.router(name, section, users.as_deref().unwrap_or_default());
             let safe_functions = self.safe_functions(section);
             let uniques = self.uniques(section, topology.as_ref());
@@ -106,6 +111,7 @@ impl Build<'_> {
                 pool,
                 router,
                 two_phase_commit: section.two_phase_commit.value,
+                read_preference: read_preference.unwrap_or(ReadPreference::Primary),
                 safe_functions,
                 uniques,
             });

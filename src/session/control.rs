@@ -9,6 +9,7 @@ use crate::ids::{ShardId, ShardSet};
 use crate::session::batch::Reload;
 use crate::session::held::{Finishing, put_settings};
 use crate::session::local::LocalRows;
+use crate::session::replica;
 use crate::session::scope::SearchScope;
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session};
@@ -163,9 +164,13 @@ impl Session {
             )
             .into()),
             TransactionStatement::SetConstraints => {
-                self.need_block("SET CONSTRAINTS")?;
-                self.tell_joined(text).await?;
-                self.tx.remember(text);
+                if self.tx.counts_as_block() {
+                    self.tell_joined(text).await?;
+                    self.tx.remember(text);
+                } else {
+                    let message = "SET CONSTRAINTS can only be used in transaction blocks";
+                    self.warn(SqlState::NO_ACTIVE_SQL_TRANSACTION, message);
+                }
                 Ok(Some(tag("SET CONSTRAINTS")))
             }
         }
@@ -217,7 +222,7 @@ impl Session {
         Ok(tag(done))
     }
 
-    fn need_block(&self, what: &str) -> Result<(), Fault> {
+    pub(super) fn need_block(&self, what: &str) -> Result<(), Fault> {
         if self.tx.in_block() {
             return Ok(());
         }
@@ -301,7 +306,7 @@ impl Session {
                 let sql = format!("SET LOCAL {}", settings::assign(name, value).trim_start_matches("SET "));
                 check_setting(name, value)?;
                 self.set_in_transaction(&sql, "SET LOCAL").await?;
-                if self.tx.in_block() {
+                if self.tx.counts_as_block() {
                     self.report_joined();
                     let value = Some(&**value).filter(|value| !value.eq_ignore_ascii_case("default"));
                     self.set_local(name, value);
@@ -324,9 +329,23 @@ impl Session {
             SetStatement::TransactionSnapshot | SetStatement::Opaque => {
                 Err(Fault::new(SqlState::INTERNAL_ERROR, "an unclear SET reached the settings").into())
             }
+            SetStatement::Router { name, value, local } if &**name == "read_preference" => {
+                value.iter().try_for_each(|value| replica::check_preference(value))?;
+                // Kept as any other setting is: undone with its transaction, and told to the servers, who do not mind.
+                let name = replica::SETTING.into();
+                let value = value.clone();
+                let statement = match (local, value) {
+                    (true, value) => SetStatement::Local { name, value: value.unwrap_or_else(|| "DEFAULT".into()) },
+                    (false, Some(value)) => SetStatement::Session { name, value },
+                    (false, None) => SetStatement::Reset(name),
+                };
+                Box::pin(self.set(&statement)).await
+            }
             SetStatement::Router { name, .. } => {
                 Err(Fault::new(SqlState::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\""))
-                    .hint("This version of pgloom has no settings of its own that can be changed in a session.")
+                    .hint(
+                        "The only setting of pgloom's own that can be changed in a session is pgloom.read_preference.",
+                    )
                     .into())
             }
         }
@@ -334,7 +353,7 @@ impl Session {
 
     /// SET LOCAL and SET TRANSACTION: for the shards in the transaction now, and for those that join later.
     async fn set_in_transaction(&mut self, sql: &str, what: &'static str) -> Result<(), Failure> {
-        if !self.tx.in_block() {
+        if !self.tx.counts_as_block() {
             let message = match what {
                 "SET LOCAL" => "SET LOCAL can only be used in transaction blocks",
                 _ => "SET TRANSACTION can only be used in transaction blocks",
@@ -434,7 +453,7 @@ impl Session {
     async fn discard(&mut self, target: DiscardTarget) -> Result<LocalRows, Failure> {
         match target {
             DiscardTarget::All => {
-                if self.tx.in_block() {
+                if self.tx.counts_as_block() {
                     return Err(Fault::new(
                         SqlState::ACTIVE_SQL_TRANSACTION,
                         "DISCARD ALL cannot run inside a transaction block",
@@ -548,6 +567,9 @@ pub(super) fn cursor_of(kind: &StatementKind) -> Option<&str> {
 
 /// Settings that would break what the router relies on.
 pub(super) fn check_setting(name: &str, value: &str) -> Result<(), Fault> {
+    if name == replica::SETTING {
+        return replica::check_preference(value);
+    }
     let plain = value.trim().trim_matches('\'').to_ascii_lowercase().replace(['-', '_'], "");
     if name == "client_encoding" && !matches!(plain.as_str(), "utf8" | "unicode" | "sqlascii") {
         return Err(Fault::unsupported(

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bytes::BytesMut;
 
 use crate::catalog::{RelationKind, Table};
+use crate::config::ReadPreference;
 use crate::control::transactions::Prepared;
 use crate::fault::{Fault, SqlState};
 use crate::session::Session;
@@ -54,13 +55,18 @@ impl Session {
             "schemas" => Ok(self.show_schemas()),
             "epoch" => Ok(LocalRows::of("pgloom.epoch", vec![self.view.topology.epoch.0.to_string()], "SHOW")),
             "pools" => Ok(self.show_pools()),
+            "read_preference" => {
+                let wanted = self.read_preference().unwrap_or(ReadPreference::Primary);
+                Ok(LocalRows::of("pgloom.read_preference", vec![wanted.word().to_owned()], "SHOW"))
+            }
             "breakers" => Ok(self.show_breakers()),
+            "servers" => Ok(self.show_servers()),
             "transactions" => Ok(transaction_rows(Vec::new())),
             _ => Err(Fault::new(
                 SqlState::UNDEFINED_OBJECT,
                 format!("unrecognized configuration parameter \"pgloom.{name}\""),
             )
-            .hint("There are pgloom.version, pgloom.epoch, pgloom.shards, pgloom.schemas, pgloom.tables, pgloom.pools, pgloom.breakers and pgloom.transactions.")),
+            .hint("There are pgloom.version, pgloom.epoch, pgloom.shards, pgloom.servers, pgloom.schemas, pgloom.tables, pgloom.pools, pgloom.breakers, pgloom.read_preference and pgloom.transactions.")),
         }
     }
 
@@ -78,14 +84,18 @@ impl Session {
     fn show_shards(&self) -> LocalRows {
         let topology = &self.view.topology;
         let rows = topology.shards.iter().enumerate().flat_map(|(at, shard)| {
-            shard.servers.iter().map(move |server| {
+            let roles = self.database.servers(shard).report();
+            let lone = roles.len() == 1;
+            roles.into_iter().map(move |report| {
+                let server = &report.server;
                 vec![
                     Some(at.to_string()),
                     Some(shard.name.to_string()),
                     Some(server.host.to_string()),
                     Some(server.port.to_string()),
                     Some(server.dbname.to_string()),
-                    Some(format!("{:?}", server.role).to_lowercase()),
+                    // One that is alone is not asked.
+                    Some(if lone { "primary" } else { report.role.label() }.to_owned()),
                     Some((at == topology.home.index()).to_string()),
                 ]
             })
@@ -167,6 +177,47 @@ impl Session {
         }
     }
 
+    /// The servers of each shard, what they are, and how far they have come.
+    fn show_servers(&self) -> LocalRows {
+        let rows = self.view.topology.shards.iter().flat_map(|shard| {
+            let servers = self.database.servers(shard);
+            let lone = servers.is_lone();
+            servers.report().into_iter().map(move |report| {
+                vec![
+                    Some(shard.name.to_string()),
+                    Some(report.server.address()),
+                    // One that is alone is not asked.
+                    Some(if lone { "primary" } else { report.role.label() }.to_owned()),
+                    (!lone).then(|| (!report.silent).to_string()),
+                    report.timeline.map(|timeline| timeline.to_string()),
+                    report.lag_bytes.map(|bytes| bytes.to_string()),
+                    report.lag.map(|lag| lag.as_millis().to_string()),
+                    report.latency.map(|latency| latency.as_micros().to_string()),
+                    Some(report.breaker.report().state.label().to_owned()),
+                    report.role.reason().map(str::to_owned),
+                ]
+            })
+        });
+        LocalRows {
+            columns: [
+                "shard",
+                "server",
+                "role",
+                "answers",
+                "timeline",
+                "lag_bytes",
+                "lag_ms",
+                "latency_us",
+                "breaker",
+                "why",
+            ]
+            .map(Into::into)
+            .to_vec(),
+            rows: rows.collect(),
+            tag: "SHOW".to_owned(),
+        }
+    }
+
     /// The servers of this database, and whether they are left alone.
     fn show_breakers(&self) -> LocalRows {
         use std::sync::atomic::Ordering;
@@ -201,8 +252,12 @@ impl Session {
         let topology = &self.view.topology;
         let shards = self.pools.iter().map(|(shard, pool)| (topology.shard(shard).name.to_string(), pool));
         let combine = (format!("{} (combine)", topology.shard(topology.home).name), self.pools.combine());
-        let beside = self.pools.combiners().iter().map(|pool| (format!("{} (combine)", pool.connector.address), pool));
-        let rows = shards.chain([combine]).chain(beside).map(|(name, pool)| {
+        let beside =
+            self.pools.combiners().iter().map(|pool| (format!("{} (combine)", pool.connector.address()), pool));
+        let replicas = self.pools.replicas().map(|(shard, pool)| {
+            (format!("{} (replica {})", topology.shard(shard).name, pool.connector.address()), pool)
+        });
+        let rows = shards.chain([combine]).chain(beside).chain(replicas).map(|(name, pool)| {
             vec![
                 Some(name),
                 Some(self.user.to_string()),

@@ -22,6 +22,7 @@ mod foreign;
 pub mod held;
 mod hold;
 mod large;
+mod lend;
 pub mod local;
 mod memory;
 mod moving;
@@ -37,6 +38,8 @@ mod pulls;
 pub mod recent;
 mod replacing;
 mod replan;
+mod replica;
+mod returned;
 pub mod run;
 pub mod scatter;
 mod schemas;
@@ -52,6 +55,7 @@ mod succeed;
 mod supply;
 mod taking;
 pub mod transaction;
+mod turn;
 mod two_phase;
 mod uniques;
 
@@ -121,6 +125,13 @@ pub struct SessionLimits {
     pub query_timeout: Option<Duration>,
     pub idle_transaction_timeout: Option<Duration>,
     pub client_idle_timeout: Option<Duration>,
+    /// How long a statement waits for a shard to have a primary that answers.
+    pub failover_timeout: Duration,
+    /// A replica that is further behind is not read.
+    pub max_replica_lag: Option<Duration>,
+    pub max_replica_lag_bytes: Option<u64>,
+    /// Nor one that lacks what the session has written.
+    pub read_your_writes: bool,
     /// Whether the log tells of sessions that end.
     pub log_disconnections: bool,
 }
@@ -197,6 +208,10 @@ pub struct Session {
     /// [`SessionSettings::meaning`] of `settings`.
     meaning: u64,
     session_mode: bool,
+    /// Something was written since it was last noted when.
+    wrote: bool,
+    /// When the session's last write was over.
+    wrote_at: Option<Instant>,
     /// ParameterStatus values that the client was told.
     reported: Vec<(Box<str>, Box<str>)>,
     /// The settings that its connections begin with.
@@ -271,6 +286,8 @@ impl Session {
             meaning: startup.meaning(),
             startup,
             session_mode: login.session_mode,
+            wrote: false,
+            wrote_at: None,
             reported: Vec::new(),
             defaults: Arc::default(),
             tx: Transaction::default(),
@@ -444,6 +461,7 @@ impl Session {
             self.follow_fence().await?;
         }
         loop {
+            self.pass_news();
             if let Some(frame) = self.client.cut()? {
                 return Ok(Idle::Frame(frame));
             }
@@ -495,13 +513,24 @@ impl Session {
                 );
                 self.tell(&fault);
                 self.tx.fail();
-                reply::ready_for_query(&mut self.client.out, self.tx.status());
+                self.ready_for_query();
                 self.client.flush().await.map_err(|_| Stop::Gone)
             }
             // What is left of a COPY that has failed.
             b'd' | b'c' | b'f' => Ok(()),
             tag => Err(Stop::Fatal(Fault::protocol(format!("invalid frontend message type {tag}")))),
         }
+    }
+
+    /// ReadyForQuery, behind the notifications that came on the way, as in Postgres.
+    fn ready_for_query(&mut self) {
+        self.pass_news();
+        reply::ready_for_query(&mut self.client.out, self.tx.status());
+    }
+
+    /// Tells the client of the notifications that came while the router was answered.
+    fn pass_news(&mut self) {
+        self.held.iter_mut().for_each(|held| held.server.pass_news(&mut self.client.out));
     }
 
     /// Queues an ErrorResponse.

@@ -137,9 +137,9 @@ impl Session {
         let now = Arc::clone(&self.database.cluster.load().topology);
         let follows = now.only_opens(&self.view.topology);
         if follows {
-            let Cluster { catalog, catalog_known, turn, .. } = &*self.view;
-            let (catalog, catalog_known, turn) = (Arc::clone(catalog), *catalog_known, *turn);
-            self.view = Arc::new(Cluster { topology: now, catalog, catalog_known, turn });
+            let Cluster { catalog, catalog_known, turn, since, .. } = &*self.view;
+            let (catalog, catalog_known, turn, since) = (Arc::clone(catalog), *catalog_known, *turn, *since);
+            self.view = Arc::new(Cluster { topology: now, catalog, catalog_known, turn, since });
         }
         Ok(follows)
     }

@@ -11,8 +11,8 @@ use crate::config::file::General;
 use crate::config::section::Setting;
 use crate::config::units::{AuthType, Bytes, SslMode};
 use crate::config::{
-    BreakerSettings, Keepalive, LimitSettings, ListenSettings, LogSettings, MetricsSettings, Timeouts, TlsIdentity,
-    TlsSettings,
+    BreakerSettings, Keepalive, LimitSettings, ListenSettings, LogSettings, MetricsSettings, ReplicaSettings, Timeouts,
+    TlsIdentity, TlsSettings,
 };
 
 const KIB: u64 = 1 << 10;
@@ -109,6 +109,7 @@ impl Build<'_> {
             ("client_login_timeout", &general.client_login_timeout),
             ("server_connect_timeout", &general.server_connect_timeout),
             ("catalog_refresh_interval", &general.catalog_refresh_interval),
+            ("server_check_interval", &general.server_check_interval),
         ];
         for (key, setting) in needed {
             if setting.value.is_zero() {
@@ -128,6 +129,9 @@ impl Build<'_> {
             server_connect: general.server_connect_timeout.value,
             server_idle: limit(&general.server_idle_timeout),
             server_lifetime: limit(&general.server_lifetime),
+            server_check: general.server_check_interval.value,
+            dns: limit(&general.dns_max_ttl),
+            failover: general.failover_timeout.value,
             shutdown: general.shutdown_timeout.value,
             shutdown_clients: general.shutdown_client_timeout.value,
             shutdown_delay: general.shutdown_delay.value,
@@ -175,6 +179,11 @@ impl Build<'_> {
             pool_queue_size: NonZeroU32::new(general.pool_queue_size.value),
             merge_max_bytes: merge_max_bytes?,
             sequence_block: sequence_block?,
+            replicas: ReplicaSettings {
+                max_lag: (!general.max_replica_lag.value.is_zero()).then_some(general.max_replica_lag.value),
+                max_lag_bytes: Some(general.max_replica_lag_bytes.value.0).filter(|bytes| *bytes > 0),
+                read_your_writes: general.read_your_writes.value,
+            },
         })
     }
 

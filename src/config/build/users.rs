@@ -95,6 +95,7 @@ impl Build<'_> {
             databases: user.databases.as_ref().map(|list| list.value.iter().map(|name| name.as_str().into()).collect()),
             pool_size,
             pool_mode: user.pool_mode.as_ref().map(|mode| mode.value),
+            read_preference: user.read_preference.as_ref().map(|wanted| wanted.value),
             server,
         })
     }
