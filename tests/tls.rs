@@ -117,3 +117,26 @@ fn a_shard_that_cannot_prove_itself_is_not_used() {
         status == 503 && body.contains("s0") && body.contains("certificate")
     });
 }
+
+#[test]
+fn a_new_certificate_is_shown_after_a_reload_and_a_bad_one_is_not() {
+    let world = World::create(|files| client_tls(files, "require"));
+    let text = world.router.config_text();
+    let enter = |files: &TlsFiles| {
+        world.psql("SELECT 1", &format!("sslmode=verify-full sslrootcert={}", files.ca().display())).is_ok()
+    };
+    // A copy: the files of the router are written over.
+    let old_ca = world.files.write("old-ca.crt", &std::fs::read_to_string(world.files.ca()).unwrap());
+    let new = TlsFiles::make();
+    assert!(enter(&world.files) && !enter(&new));
+    std::fs::copy(new.certificate(), world.files.certificate()).unwrap();
+    // The key is not that certificate's.
+    assert_eq!(world.router.reload(&text), "rejected");
+    assert!(enter(&world.files));
+    std::fs::copy(new.key(), world.files.key()).unwrap();
+    assert_eq!(world.router.reload(&text), "applied");
+    assert!(enter(&new));
+    let stale = world.psql("SELECT 1", &format!("sslmode=verify-full sslrootcert={}", old_ca.display()));
+    assert!(stale.is_err(), "{stale:?}");
+    assert_eq!(world.router.reload(&text), "unchanged");
+}

@@ -56,6 +56,10 @@ impl Session {
     }
 
     async fn lend_now(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
+        if self.database.traffic().has_paused_shards() {
+            let shards: Vec<ShardId> = places.iter().map(|place| self.pools.at(*place).connector.shard).collect();
+            self.wait_for_shards(shards.into_iter()).await.map_err(Unlent::Failure)?;
+        }
         let user = std::sync::Arc::clone(&self.pools);
         let holds: SmallVec<[Place; 4]> = self.held.iter().map(|held| held.server.place()).collect();
         let pools: SmallVec<[_; 4]> = places.iter().map(|place| user.at(*place)).collect();
