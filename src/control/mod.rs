@@ -1,5 +1,6 @@
 //! I/O. What the router does on its own account, beside any client: reads catalogs, resolves what commits left behind.
 
+mod attached;
 pub mod catalog;
 pub mod combine;
 pub mod deadlock;
