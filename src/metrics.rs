@@ -644,10 +644,6 @@ mod tests {
         let topologies = vec![TopologySample { database: "shop".into(), epoch: 7, stale: Duration::ZERO }];
         let metrics = Metrics::new();
         let breakers = vec![BreakerCounts { host: "h:1".into(), opened: 2, rejected: 9 }];
-        metrics.set_source(Once(
-            vec![Sample { ready: true, pools: vec![pool], topologies, map: None, breakers, ..Sample::default() }]
-                .into(),
-        ));
         let server = ServerSample {
             database: "shop".into(),
             shard: "s1".into(),
@@ -658,7 +654,8 @@ mod tests {
             latency: None,
         };
         metrics.set_source(Once(
-            vec![Sample { ready: true, pools: vec![pool], topologies, breakers, servers: vec![server] }].into(),
+            vec![Sample { ready: true, pools: vec![pool], topologies, map: None, breakers, servers: vec![server] }]
+                .into(),
         ));
 
         let labels = "{database=\"shop\",host=\"h:1\",role=\"primary\",shard=\"s1\",user=\"app\"}";

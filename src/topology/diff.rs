@@ -349,15 +349,14 @@ fn rule(topology: &Topology, table: &QualifiedName) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::topology::Server;
     use crate::topology::spec::{
         DistributionSpec, MethodSpec, RangeSpec, RingSpec, RuleSpec, TableSpec, TopologySpec, ValueSpec,
     };
-    use crate::topology::{Role, Server};
     use crate::types::KeyType;
 
     fn shard(name: &str, port: u16) -> Shard {
-        let server = Server { host: "h".into(), port, dbname: "d".into(), role: Role::Primary };
-        Shard { name: name.into(), servers: vec![server] }
+        Shard { name: name.into(), servers: vec![Server::new("h", port, "d")] }
     }
 
     fn value(key: &str, shard: &str) -> ValueSpec {
