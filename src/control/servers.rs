@@ -40,10 +40,11 @@ pub async fn watch(database: Arc<Database>, interval: Duration) {
             stays
         });
         for (key, servers) in wanted {
-            if !running.contains_key(&key) {
-                let follow = follow(Arc::clone(&database), Arc::clone(&servers), key.1, interval);
-                running.insert(key, (servers, tasks.spawn(follow)));
-            }
+            let at = key.1;
+            running.entry(key).or_insert_with(|| {
+                let follow = follow(Arc::clone(&database), Arc::clone(&servers), at, interval);
+                (servers, tasks.spawn(follow))
+            });
         }
         tokio::time::sleep(LOOK).await;
     }
