@@ -2,6 +2,7 @@
 
 mod doors;
 pub mod live;
+pub mod map;
 mod watch;
 mod words;
 
@@ -9,7 +10,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -26,9 +27,12 @@ use crate::backend::servers::ServerBook;
 use crate::backend::settings::SettingsTable;
 use crate::config::{self, AuthType, BreakerSettings, PoolMode, Settings, SslMode, TlsSettings, TwoPhaseCommit};
 use crate::control;
+use crate::control::map::MapState;
 use crate::fault::Fault;
 use crate::ids::ShardId;
-use crate::metrics::{BreakerCounts, BreakerSample, Metrics, PoolSample, Sample, ServerSample, Source, TopologySample};
+use crate::metrics::{
+    BreakerCounts, BreakerSample, MapSample, Metrics, PoolSample, Sample, ServerSample, Source, TopologySample,
+};
 use crate::plan::cache::PlanCache;
 use crate::scope::Wish;
 use crate::secret::Secret;
@@ -572,11 +576,19 @@ fn server_samples(database: &Database) -> Vec<ServerSample> {
 /// What a scrape of the metrics reads.
 struct Watcher {
     health: Arc<Health>,
+    map: Arc<OnceLock<Arc<MapState>>>,
 }
 
 impl Source for Watcher {
     fn sample(&self) -> Sample {
         let mut sample = Sample { ready: self.health.unready().is_empty(), ..Sample::default() };
+        let map = self.map.get();
+        sample.map = map.map(|map| map.status()).map(|status| MapSample {
+            epoch: status.epoch.unwrap_or_default(),
+            rejected: status.rejected,
+            troubled: status.problem.is_some(),
+        });
+        let stale = map.map_or(Duration::ZERO, |map| map.stale());
         // One register for all databases.
         let databases = self.health.databases.load();
         let breakers = databases.first().map(|database| database.access.breakers.all());
@@ -587,7 +599,7 @@ impl Source for Watcher {
             sample.topologies.push(TopologySample {
                 database: database.name.to_string(),
                 epoch: topology.epoch.0,
-                stale: Duration::ZERO,
+                stale,
             });
             for (user, pools) in database.all_pools() {
                 let name = |shard| topology.shard(shard).name.to_string();

@@ -1,6 +1,8 @@
 //! PURE. `Catalog`: what the shards' system catalogs say of tables, columns, views and functions, and how shards differ in it.
 
 pub mod code;
+pub mod effects;
+pub mod source;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -79,22 +81,14 @@ pub struct Table {
     /// Has triggers, rules or row security that can read or write other tables; a view also when a table that it reads has row
     /// security, which asks who owns the view.
     pub has_triggers: bool,
-    /// What its triggers run, without functions that are declared safe.
-    pub trigger_code: Vec<TriggerCode>,
+    /// What code that is tied to it does where its rows are read or written, without functions that are declared safe; `None`: nothing.
+    pub effects: Option<Arc<effects::Effects>>,
     /// The tables with foreign keys that point to it.
     pub referenced_by: Vec<QualifiedName>,
     /// The table that it is a partition of, or those that it inherits from.
     pub parents: Vec<QualifiedName>,
     /// Of a sequence: the table with the column that it belongs to.
     pub owner: Option<QualifiedName>,
-}
-
-/// A function that a trigger runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TriggerCode {
-    pub function: QualifiedName,
-    /// `pg_proc.prosrc`.
-    pub source: Box<str>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -308,7 +302,7 @@ mod tests {
                 unique_keys: Vec::new(),
                 definition: None,
                 has_triggers: false,
-                trigger_code: Vec::new(),
+                effects: None,
                 referenced_by: Vec::new(),
                 parents: Vec::new(),
                 owner: None,

@@ -140,6 +140,8 @@ pub struct Sample {
     pub ready: bool,
     pub pools: Vec<PoolSample>,
     pub topologies: Vec<TopologySample>,
+    /// Where the map does not stand in the configuration.
+    pub map: Option<MapSample>,
     pub breakers: Vec<BreakerCounts>,
     pub servers: Vec<ServerSample>,
 }
@@ -203,6 +205,16 @@ pub struct TopologySample {
     pub stale: Duration,
 }
 
+/// The document that all databases are placed by.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MapSample {
+    pub epoch: u64,
+    /// Documents that were not served.
+    pub rejected: u64,
+    /// Whether something is in the way now.
+    pub troubled: bool,
+}
+
 /// Gauges that a scrape sets.
 struct Sampled {
     started: Instant,
@@ -215,6 +227,9 @@ struct Sampled {
     breaker: IntGaugeVec,
     breaker_opened: IntCounterVec,
     breaker_rejected: IntCounterVec,
+    map_epoch: IntGaugeVec,
+    map_rejected: IntCounterVec,
+    map_troubled: IntGaugeVec,
     server_role: IntGaugeVec,
     lag_bytes: IntGaugeVec,
     lag_seconds: GaugeVec,
@@ -408,6 +423,15 @@ impl Sampled {
                 "requests for a connection that failed at once because a breaker was open",
                 &["host"],
             ),
+            map_epoch: gauges(r, "pgloom_topology_epoch", "epoch of the document that is served", &[]),
+            map_rejected: vector(r, "pgloom_topology_rejected_total", "documents that were not served", &[]),
+            map_troubled: gauges(r, "pgloom_topology_troubled", "1 while the document cannot be followed", &[]),
+            topology_version: gauges(
+                r,
+                "pgloom_topology_version",
+                "epoch of the rules that SQL has made",
+                &["database"],
+            ),
             server_role: gauges(
                 r,
                 "pgloom_server_role",
@@ -422,7 +446,6 @@ impl Sampled {
                 &server,
             ),
             server_latency: float_gauges(r, "pgloom_server_latency_seconds", "that a server takes to answer", &server),
-            topology_version: gauges(r, "pgloom_topology_version", "epoch of the shard map", &["database"]),
             topology_stale: float_gauges(
                 r,
                 "pgloom_topology_stale_seconds",
@@ -451,6 +474,14 @@ impl Sampled {
             gauges.reset();
         }
         self.maxwait.reset();
+        self.map_epoch.reset();
+        self.map_rejected.reset();
+        self.map_troubled.reset();
+        if let Some(map) = sample.map {
+            self.map_epoch.with_label_values::<&str>(&[]).set(i64::try_from(map.epoch).unwrap_or(i64::MAX));
+            self.map_rejected.with_label_values::<&str>(&[]).inc_by(map.rejected);
+            self.map_troubled.with_label_values::<&str>(&[]).set(map.troubled.into());
+        }
         self.topology_version.reset();
         self.topology_stale.reset();
         for pool in &sample.pools {
@@ -613,6 +644,10 @@ mod tests {
         let topologies = vec![TopologySample { database: "shop".into(), epoch: 7, stale: Duration::ZERO }];
         let metrics = Metrics::new();
         let breakers = vec![BreakerCounts { host: "h:1".into(), opened: 2, rejected: 9 }];
+        metrics.set_source(Once(
+            vec![Sample { ready: true, pools: vec![pool], topologies, map: None, breakers, ..Sample::default() }]
+                .into(),
+        ));
         let server = ServerSample {
             database: "shop".into(),
             shard: "s1".into(),

@@ -94,6 +94,7 @@ const PURE: &[&str] = &[
     "plan/",
     "merge/",
     "control/deadlock/graph.rs",
+    "control/map/watcher.rs",
     "backend/inflight.rs",
     "backend/turns.rs",
     "backend/breaker.rs",

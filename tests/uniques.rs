@@ -658,6 +658,35 @@ fn a_registry_that_is_not_ready_is_not_read() {
 
 /// Who may not read the column learns nothing of it, and hears what Postgres says.
 #[test]
+fn columns_that_are_unique_stay_under_their_names() {
+    let world = World::create("unique_columns");
+    let mut raw = world.connect();
+    raw.must(&world.row(0, 1, "a@x"));
+    for sql in [
+        "ALTER TABLE users DROP COLUMN email",
+        "ALTER TABLE ONLY public.users ADD COLUMN x int, DROP COLUMN IF EXISTS nick CASCADE",
+        "ALTER TABLE users DROP n",
+        "ALTER TABLE users RENAME email TO mail",
+        "ALTER TABLE users RENAME COLUMN \"nick\" TO name",
+    ] {
+        let error = raw.simple(sql).error.unwrap_or_else(|| panic!("{sql} is done"));
+        assert_eq!(error.code(), "0A000", "{sql}: {error}");
+        assert!(error.hint().contains("pgloom_unique_"), "{sql}: {error}");
+    }
+    raw.must(&world.row(1, 2, "b@x"));
+    raw.must("ALTER TABLE users ADD COLUMN x int; ALTER TABLE users RENAME x TO y; ALTER TABLE users DROP COLUMN y");
+    // The way out.
+    drop(raw);
+    let plain = Router::start(&config(&world.db, ""));
+    let mut raw = plain.connect(&world.db.name);
+    let names = raw.values("SELECT DISTINCT tgname FROM pg_trigger WHERE tgname LIKE 'pgloom\\_unique\\_%' ORDER BY 1");
+    assert_eq!(names.len(), 8, "{names:?}");
+    names.iter().for_each(|name| drop(raw.must(&format!("DROP TRIGGER {name} ON users"))));
+    raw.must("ALTER TABLE users DROP COLUMN email");
+    raw.must(&format!("INSERT INTO users (tenant, id) VALUES ({}, 3), ({}, 3)", world.tenants[0], world.tenants[1]));
+}
+
+#[test]
 fn the_registry_answers_only_who_may_read_the_columns() {
     let world = World::create("uniq_rights");
     let mut raw = world.connect();

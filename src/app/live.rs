@@ -16,8 +16,9 @@ use super::*;
 use crate::app::doors::{Door, Doors};
 use crate::app::words;
 use crate::backend::traffic::Hold;
-use crate::config::{ConfigErrors, LogLevel};
+use crate::config::{ConfigErrors, Document, LogLevel};
 use crate::control::live::{Applied, Steering};
+use crate::control::map::follow::NotTaken;
 use crate::control::rules::CLOSING;
 use crate::fault::{Blame, SqlState};
 use crate::server::accept;
@@ -25,6 +26,9 @@ use crate::topology::{Moved, Shard};
 
 /// How often the catalog is read once more because somebody has changed something meanwhile. Behind the change it is read in any case.
 const READS: usize = 3;
+
+/// The map was changed while the configuration was read with the one from before.
+const OVERTAKEN: &str = "the shard map has changed meanwhile";
 
 /// Reads the configuration as it is now.
 pub type ReadSettings = Arc<dyn Fn() -> Result<Settings, ConfigErrors> + Send + Sync>;
@@ -140,6 +144,7 @@ impl Live {
             limits: ArcSwap::from_pointee(session_limits(settings)),
             router: router_name()?.into(),
             steering: OnceLock::new(),
+            map: Arc::default(),
         });
         let context = handshake_context(settings, mock_key()?)?;
         let front = front(settings, &databases, Arc::clone(&shared), accounts(settings)?, context, Arc::default());
@@ -148,7 +153,7 @@ impl Live {
             failures: Mutex::default(),
             ending: AtomicBool::new(false),
         });
-        metrics.set_source(Watcher { health: Arc::clone(&health) });
+        metrics.set_source(Watcher { health: Arc::clone(&health), map: Arc::clone(&shared.map) });
         let live = Arc::new(Self {
             front: Arc::new(ArcSwap::from_pointee(front)),
             health,
@@ -178,6 +183,13 @@ impl Live {
         let _ = self.log_level.set(Box::new(set));
     }
 
+    /// What is known of the map is shown from now on; the name of this router.
+    pub(super) fn share_map(&self, state: &Arc<MapState>) -> String {
+        let shared = &self.front.load().shared;
+        let _ = shared.map.set(Arc::clone(state));
+        shared.router.to_string()
+    }
+
     /// The configuration of now.
     pub fn settings(&self) -> Arc<Settings> {
         self.settings.load_full()
@@ -202,11 +214,6 @@ impl Live {
         self.open();
     }
 
-    /// The router is not to be sent new clients, whether it still takes them or not.
-    pub(super) fn be_unready(&self) {
-        self.health.ending.store(true, Ordering::Relaxed);
-    }
-
     /// Looks the names of servers up each time that so long has passed.
     fn look_up_names(&self, pause: Option<Duration>) {
         let mut jobs = JoinSet::new();
@@ -220,6 +227,11 @@ impl Live {
             });
         }
         *self.names.lock().unwrap_or_else(PoisonError::into_inner) = jobs;
+    }
+
+    /// The router is not to be sent new clients, whether it still takes them or not.
+    pub(super) fn be_unready(&self) {
+        self.health.ending.store(true, Ordering::Relaxed);
     }
 
     fn open(&self) {
@@ -270,29 +282,30 @@ impl Live {
     /// Why it was rejected: the one of before is still in force.
     pub async fn apply(&self, settings: Settings) -> Result<Applied, Vec<String>> {
         let mut state = self.state.lock().await;
-        let ready = match self.make_ready(&state, settings) {
+        if settings.epoch < self.settings.load().epoch {
+            return Err(vec![OVERTAKEN.to_owned()]);
+        }
+        self.replace(&mut state, settings).await
+    }
+
+    /// Another map, in the configuration of now.
+    ///
+    /// # Errors
+    /// As [`Self::apply`], and where the map does not go with the rest of the configuration, which no other time will change.
+    pub async fn apply_map(&self, document: &Document) -> Result<Applied, NotTaken> {
+        let mut state = self.state.lock().await;
+        let settings = self.settings.load().placed_by(document).map_err(NotTaken::Wrong)?;
+        self.replace(&mut state, settings).await.map_err(|errors| NotTaken::Later(errors.join("; ")))
+    }
+
+    async fn replace(&self, state: &mut State, settings: Settings) -> Result<Applied, Vec<String>> {
+        let ready = match self.make_ready(state, settings) {
             Ok(Some(ready)) => ready,
             Ok(None) => return Ok(Applied::default()),
             Err(error) => return Err(vec![error.to_string()]),
         };
         let ways = self.make_way(&ready.databases).await?;
-        self.swap(&mut state, ready, ways).await
-    }
-
-    /// Another map of one database, in the configuration of now: for whoever keeps maps elsewhere than in a file.
-    ///
-    /// # Errors
-    /// As [`Self::apply`], and where there is no such database.
-    pub async fn apply_topology(
-        &self,
-        database: &str,
-        topology: crate::topology::Topology,
-    ) -> Result<Applied, Vec<String>> {
-        let mut settings = Settings::clone(&self.settings.load());
-        let found = settings.databases.iter_mut().find(|known| *known.name == *database);
-        let Some(known) = found else { return Err(vec![format!("there is no database {database}")]) };
-        known.topology = Arc::new(topology);
-        self.apply(settings).await
+        self.swap(state, ready, ways).await
     }
 
     /// `None`: nothing is another.
@@ -414,6 +427,15 @@ impl Live {
     }
 
     async fn read_and_apply(&self) -> Result<Applied, Vec<String>> {
+        loop {
+            match self.read_and_apply_once().await {
+                Err(errors) if errors == [OVERTAKEN] => continue,
+                done => return done,
+            }
+        }
+    }
+
+    async fn read_and_apply_once(&self) -> Result<Applied, Vec<String>> {
         let Some(read) = self.read.get().cloned() else {
             return Err(vec!["there is no file of which the configuration was read".to_owned()]);
         };

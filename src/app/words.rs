@@ -24,6 +24,7 @@ pub(super) fn between(old: &Settings, new: &Settings, certificates: &[&str]) -> 
     let told = |settings: &Settings| (settings.log.level, settings.log.connections, settings.log.disconnections);
     differs("log", told(old) != told(new));
     differs("users", old.users != new.users);
+    differs("epoch of the map", old.epoch != new.epoch);
     for database in &new.databases {
         let known = old.database(&database.name);
         differs(&format!("database {}", database.name), known.is_none_or(|known| known != database));
@@ -41,6 +42,9 @@ fn later(old: &Settings, new: &Settings) -> Vec<String> {
     }
     if old.log.format != new.log.format {
         later.push("log_format".to_owned());
+    }
+    if old.map != new.map {
+        later.push("topology".to_owned());
     }
     // A socket that is open shares its port or does not.
     if old.listen.reuse_port != new.listen.reuse_port {

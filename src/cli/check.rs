@@ -14,6 +14,7 @@ use crate::config::TwoPhaseCommit;
 use crate::control;
 use crate::fault::Fault;
 use crate::ids::{QualifiedName, ShardId};
+use crate::sql;
 use crate::topology::{Closed, TableRule};
 
 #[derive(Debug, clap::Args)]
@@ -245,6 +246,10 @@ async fn check_database(database: &Arc<Database>, findings: &mut Vec<Finding>) {
                                 Some("Correct the table's entry in the configuration, or create the table."),
                             );
                         }
+                    }
+                    for fault in sql::refused_by_code(&catalog, &topology) {
+                        let why = fault.detail.as_deref().unwrap_or_default();
+                        note(true, format!("warning: {}: {why}", fault.message), fault.hint.as_deref());
                     }
                     home = Some(catalog);
                 } else if let Some(home) = &home {

@@ -3,7 +3,9 @@
 pub mod check;
 pub mod demo;
 pub mod explain;
+pub mod routers;
 pub mod serve;
+pub mod topology;
 pub mod txn;
 pub mod unique;
 
@@ -12,7 +14,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Settings;
+use crate::config::{ConfigErrors, Document, Draft, MapSettings, Settings};
+use crate::control::etcd::Etcd;
+use crate::control::map::copy;
 
 /// Exit code of a command that did what it was asked and found something wrong (`check`, `explain` of a refusal).
 pub const FOUND_WRONG: u8 = 1;
@@ -46,6 +50,10 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// List or finish what commits over several shards have left prepared
     Txn(txn::TxnArgs),
+    /// Make, read, compare and change the shard map that routers share through etcd
+    Topology(topology::TopologyArgs),
+    /// List the routers that share a shard map, and the epoch that each serves
+    Routers(routers::RoutersArgs),
     /// Register the values that are unique over all shards
     Unique(unique::UniqueArgs),
     /// Start real local shards and a router, load a sample shop, show what happens
@@ -59,6 +67,8 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Txn(args) => txn::run(&args),
+        Command::Topology(args) => topology::run(&args),
+        Command::Routers(args) => routers::run(&args),
         Command::Unique(args) => unique::run(&args),
         Command::Demo(args) => demo::run(&args),
     }
@@ -72,14 +82,35 @@ pub struct ConfigArg {
     pub config: PathBuf,
 }
 
-/// Reads the settings, or tells on stderr what is wrong with them: every error with its line and its remedy.
+/// Reads the settings, with the map where it stands in etcd, or tells on stderr what is wrong: every error with its line and its remedy.
 fn load(path: &Path) -> Result<Settings, ExitCode> {
-    Settings::load(path).map_err(|errors| {
-        for error in &errors.0 {
-            eprintln!("pgloom: {error}");
-        }
+    let draft = Draft::load(path).map_err(unusable)?;
+    let MapSettings::Etcd(etcd) = draft.map_source().map_err(unusable)? else {
+        return draft.settings(None).map_err(unusable);
+    };
+    let failed = |error: &dyn std::fmt::Display| {
+        eprintln!("pgloom: {error}");
         ExitCode::from(UNUSABLE)
-    })
+    };
+    let text = runtime()?.block_on(async { Etcd::new(&etcd)?.any().await?.look().await });
+    let text = match text {
+        Ok(look) => look.map.map(|stored| stored.text),
+        Err(error) => {
+            let kept = copy::read(&etcd.copy_file, &etcd.prefix).ok().flatten().ok_or_else(|| failed(&error))?;
+            eprintln!("pgloom: warning: {error}; using the copy of the map, {}", etcd.copy_file.display());
+            Some(kept.text)
+        }
+    };
+    let text = text.ok_or_else(|| failed(&"there is no map in etcd; make one with pgloom topology init"))?;
+    let document = Document::parse(&format!("{}/map", etcd.prefix), &text).map_err(unusable)?;
+    draft.settings(Some(&document)).map_err(unusable)
+}
+
+fn unusable(errors: ConfigErrors) -> ExitCode {
+    for error in &errors.0 {
+        eprintln!("pgloom: {error}");
+    }
+    ExitCode::from(UNUSABLE)
 }
 
 /// A runtime for commands that end by themselves.

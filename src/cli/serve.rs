@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::live::Live;
+use crate::app::map::SharedMap;
 use crate::app::{Ending, Router};
-use crate::cli::{ConfigArg, UNUSABLE, load};
-use crate::config::{LogFormat, LogLevel, LogSettings, Settings};
+use crate::cli::{ConfigArg, UNUSABLE, unusable};
+use crate::config::{Draft, EtcdSettings, LogFormat, LogLevel, LogSettings, MapSettings, Settings};
 use crate::control::live::Steering;
 use crate::fault::Fault;
 
@@ -21,24 +23,57 @@ pub struct ServeArgs {
     config: ConfigArg,
 }
 
+/// What is known when the log begins.
+enum Begin {
+    Whole(Box<Settings>),
+    /// The map is in etcd, and the log tells how it is found.
+    Elsewhere(Box<Draft>, Box<EtcdSettings>),
+}
+
 pub fn run(args: &ServeArgs) -> ExitCode {
-    let settings = match load(&args.config.config) {
-        Ok(settings) => settings,
-        Err(code) => return code,
+    let path = &args.config.config;
+    let read = Draft::load(path).and_then(|draft| {
+        let early = draft.early()?;
+        let begin = match &early.map {
+            MapSettings::File => Begin::Whole(Box::new(draft.settings(None)?)),
+            MapSettings::Etcd(etcd) => Begin::Elsewhere(Box::new(draft), etcd.clone()),
+        };
+        Ok((begin, early))
+    });
+    let (begin, early) = match read {
+        Ok(read) => read,
+        Err(errors) => return unusable(errors),
     };
-    let set_level = start_log(&settings.log);
-    for warning in &settings.warnings {
-        tracing::warn!(config = %args.config.config.display(), "{warning}");
-    }
+    let set_level = start_log(&early.log);
     raise_descriptor_limit();
-    let runtime = match serving_runtime(settings.listen.workers) {
+    let runtime = match serving_runtime(early.workers) {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "the runtime cannot be started");
             return ExitCode::from(UNUSABLE);
         }
     };
-    runtime.block_on(serve(&settings, &args.config.config, set_level))
+    let served = runtime.block_on(async {
+        match begin {
+            Begin::Whole(settings) => serve(&settings, path, set_level, None).await,
+            Begin::Elsewhere(draft, etcd) => {
+                let mut map = SharedMap::new(&etcd).map_err(|error| error.to_string())?;
+                let settings = tokio::select! {
+                    biased;
+                    _ = stop_signal() => return Ok(()),
+                    settings = map.settings(&draft) => settings.map_err(|errors| errors.to_string())?,
+                };
+                serve(&settings, path, set_level, Some(map)).await
+            }
+        }
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::from(UNUSABLE)
+        }
+    }
 }
 
 /// One worker runs everything on this thread: no wake-up ever crosses threads. docs/PERFORMANCE.md has the measurements.
@@ -53,26 +88,40 @@ fn serving_runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
     builder.enable_all().build()
 }
 
-async fn serve(settings: &Settings, config: &Path, set_level: SetLevel) -> ExitCode {
-    let router = match Router::start(settings).await {
-        Ok(router) => router,
-        Err(error) => {
-            tracing::error!("{error}");
-            return ExitCode::from(UNUSABLE);
-        }
-    };
+async fn serve(settings: &Settings, config: &Path, set_level: SetLevel, map: Option<SharedMap>) -> Result<(), String> {
+    for warning in &settings.warnings {
+        tracing::warn!(config = %config.display(), "{warning}");
+    }
+    let router = Router::start(settings).await.map_err(|error| error.to_string())?;
     for address in router.addresses() {
         tracing::info!(%address, workers = settings.listen.workers, "accepting clients");
     }
     let live = router.live();
     let path = config.to_owned();
-    live.read_by(Arc::new(move || Settings::load(&path)));
+    match &map {
+        None => live.read_by(Arc::new(move || Settings::load(&path))),
+        Some(map) => live.read_by(Arc::new(map.reader(path))),
+    }
     live.log_by(set_level);
     tokio::spawn(reload_on_signal(Arc::clone(&live)));
     tokio::spawn(pause_on_signal(live));
-    router.run(stop_signal()).await;
+    let (stopping, stopped) = watch::channel(false);
+    let following = match map {
+        Some(map) => Some(map.follow(&router, stopped).await.map_err(|error| error.to_string())?),
+        None => None,
+    };
+    router
+        .run(async {
+            let ending = stop_signal().await;
+            let _ = stopping.send(true);
+            ending
+        })
+        .await;
+    if let Some(following) = following {
+        following.end().await;
+    }
     tracing::info!("stopped");
-    ExitCode::SUCCESS
+    Ok(())
 }
 
 /// SIGHUP reads the configuration again, one after the other.

@@ -1,6 +1,7 @@
 //! file -> `Settings`: what the single values mean together. Every error is collected.
 
 mod general;
+mod map_source;
 mod topology;
 mod users;
 
@@ -8,11 +9,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::document::Document;
 use crate::config::error::{ConfigError, ConfigErrors, Origin, did_you_mean};
 use crate::config::file::{self, File, General};
 use crate::config::section::{Reader, Section, Setting};
 use crate::config::{
-    CombineServer, CombineSettings, Database, PoolSettings, ReadPreference, Settings, TwoPhaseCommit, UniqueRule,
+    CombineServer, CombineSettings, Database, Early, MapSettings, PoolSettings, ReadPreference, Settings,
+    TwoPhaseCommit, UniqueRule,
 };
 use crate::ids::QualifiedName;
 use crate::topology::{TableRule, Topology};
@@ -20,36 +23,62 @@ use crate::topology::{TableRule, Topology};
 /// Environment variables of ours that are no settings.
 const OTHER_VARIABLES: [&str; 2] = ["PGLOOM_CONFIG", "PGLOOM_LOG"];
 
-pub(super) fn settings(
-    file: &str,
-    text: &str,
-    directory: &Path,
-    environment: HashMap<String, String>,
-) -> Result<Settings, ConfigErrors> {
-    let strangers = unknown_variables(&environment);
-    let mut reader = Reader::new(file, text, environment);
-    let read = File::read(text, &mut reader);
-    let mut build = Build {
-        file: Arc::clone(&reader.file),
-        directory,
-        errors: reader.errors,
-        warnings: Vec::new(),
-        files: Vec::new(),
-    };
+/// The text of pgloom.toml and what it depends on.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    /// Where it was read from; `None`: it is no file.
+    pub path: Option<PathBuf>,
+    pub file: String,
+    pub text: String,
+    pub directory: PathBuf,
+    pub environment: HashMap<String, String>,
+}
+
+/// `map`: the document of the shard map, where the file says that it is elsewhere.
+pub(super) fn settings(source: &Source, map: Option<&Document>) -> Result<Settings, ConfigErrors> {
+    let strangers = unknown_variables(&source.environment);
+    let mut reader = Reader::new(&source.file, &source.text, source.environment.clone());
+    let read = File::read(&source.text, &mut reader);
+    let mut build = Build::new(reader, &source.directory);
     for (name, remedy) in strangers {
         build.warn(&Origin::Environment(name), format!("no setting of [general] has this name{remedy}"));
     }
-    let settings = read.and_then(|file| build.all(file));
-    build.errors.sort();
-    build.errors.dedup();
-    match settings {
-        Some(mut settings) if build.errors.is_empty() => {
-            build.warnings.sort();
-            settings.warnings = build.warnings;
-            Ok(settings)
-        }
-        _ => Err(ConfigErrors(build.errors)),
-    }
+    let settings = read.and_then(|file| build.all(file, map));
+    let (mut settings, warnings) = build.finish(settings)?;
+    settings.files.splice(0..0, source.path.clone());
+    Ok(Settings { warnings, ..settings })
+}
+
+/// What does not depend on the map.
+pub(super) fn early(source: &Source) -> Result<Early, ConfigErrors> {
+    let mut reader = Reader::new(&source.file, &source.text, source.environment.clone());
+    let read = File::read(&source.text, &mut reader);
+    let mut build = Build::new(reader, &source.directory);
+    let early = read.and_then(|file| {
+        let general = build.general(&file.general?)?;
+        let map = build.map_source(&file.topology?)?;
+        Some(Early { map, log: general.log, workers: general.listen.workers })
+    });
+    build.finish(early).map(|(early, _)| early)
+}
+
+/// `[topology]` alone.
+pub(super) fn map_settings(source: &Source) -> Result<MapSettings, ConfigErrors> {
+    let mut reader = Reader::new(&source.file, &source.text, source.environment.clone());
+    let read = File::read(&source.text, &mut reader);
+    let mut build = Build::new(reader, &source.directory);
+    let settings = read.and_then(|file| build.map_source(&file.topology?));
+    build.finish(settings).map(|(settings, _)| settings)
+}
+
+/// A document of the shard map: its head, and the databases that it places.
+pub(super) fn document(name: &str, text: &str) -> Result<Document, ConfigErrors> {
+    let mut reader = Reader::new(name, text, HashMap::new());
+    let read = file::Map::read(text, &mut reader);
+    let mut build = Build::new(reader, Path::new(""));
+    let document = read.map(|map| build.document(&map));
+    let (document, warnings) = build.finish(document)?;
+    Ok(Document { warnings, ..document })
 }
 
 fn unknown_variables(environment: &HashMap<String, String>) -> Vec<(String, String)> {
@@ -69,7 +98,22 @@ struct Build<'a> {
     files: Vec<PathBuf>,
 }
 
-impl Build<'_> {
+impl<'a> Build<'a> {
+    fn new(reader: Reader, directory: &'a Path) -> Self {
+        Self { file: reader.file, directory, errors: reader.errors, warnings: Vec::new(), files: Vec::new() }
+    }
+
+    /// What was built with the warnings, where there was no error.
+    fn finish<T>(mut self, built: Option<T>) -> Result<(T, Vec<ConfigError>), ConfigErrors> {
+        self.errors.sort();
+        self.errors.dedup();
+        self.warnings.sort();
+        match built {
+            Some(built) if self.errors.is_empty() => Ok((built, self.warnings)),
+            _ => Err(ConfigErrors(self.errors)),
+        }
+    }
+
     fn fail(&mut self, origin: &Origin, message: impl Into<String>) {
         self.errors.push(ConfigError { file: Arc::clone(&self.file), origin: origin.clone(), message: message.into() });
     }
@@ -82,38 +126,41 @@ impl Build<'_> {
         });
     }
 
-    fn all(&mut self, read: File) -> Option<Settings> {
+    fn all(&mut self, read: File, map: Option<&Document>) -> Option<Settings> {
         let users = read.users.as_deref().map(|users| self.users(users, &read.database_names, read.general.as_ref()));
         if read.database_names.is_empty() {
             self.fail(&Origin::Default, "no database; add [databases.NAME] with its [[databases.NAME.shards]]");
         }
         let general = read.general.as_ref().map(|general| (general, self.general(general)));
         let combine = read.combine.as_ref().and_then(|combine| self.combine(combine));
+        let map_source = read.topology.as_ref().and_then(|topology| self.map_source(topology));
         let mut databases = Vec::new();
-        for (name, section) in &read.databases {
-            let topology = self.topology(name, section);
+        for file::NamedDatabase { name, settings: section, placement } in &read.databases {
+            let placed = match placement {
+                Some(placement) => self.placed(name, placement),
+                None => self.placed_elsewhere(name, section, map),
+            };
             let pool = general.as_ref().and_then(|(general, _)| self.pool(general, section));
             let read_preference = section.read_preference.as_ref().map(|wanted| wanted.value);
             let read_preference =
                 read_preference.or_else(|| general.as_ref().map(|(general, _)| general.read_preference.value));
             let router = self.router(name, section, users.as_deref().unwrap_or_default());
             let safe_functions = self.safe_functions(section);
-            let uniques = self.uniques(section, topology.as_ref());
             if section.two_phase_commit.value == TwoPhaseCommit::BestEffort {
                 let message = "two_phase_commit = \"best_effort\": transactions over several shards are not atomic";
                 self.warn(&section.two_phase_commit.origin, message);
             }
-            let (Some(mut topology), Some(pool)) = (topology, pool) else { continue };
-            topology.uniques = uniques.iter().cloned().map(Arc::new).collect();
+            let (Some(placed), Some(pool)) = (placed, pool) else { continue };
+            self.check_uniques(section, &placed.uniques);
             databases.push(Database {
                 name: name.as_str().into(),
-                topology: Arc::new(topology),
+                topology: placed.topology,
                 pool,
                 router,
                 two_phase_commit: section.two_phase_commit.value,
                 read_preference: read_preference.unwrap_or(ReadPreference::Primary),
                 safe_functions,
-                uniques,
+                uniques: placed.uniques,
             });
         }
         let (_, general) = general?;
@@ -125,6 +172,8 @@ impl Build<'_> {
             limits: parts.limits,
             breakers: parts.breakers,
             combine: combine?,
+            map: map_source?,
+            epoch: map.and_then(|map| map.epoch),
             auth_type: parts.auth_type,
             client_tls: parts.client_tls,
             server_tls: parts.server_tls,
@@ -191,14 +240,17 @@ impl Build<'_> {
         number
     }
 
-    fn uniques(&mut self, database: &file::Database, topology: Option<&Topology>) -> Vec<UniqueRule> {
-        let mut rules: Vec<UniqueRule> = Vec::new();
+    fn check_uniques(&mut self, database: &file::Database, uniques: &[UniqueRule]) {
         let two_phase = &database.two_phase_commit;
-        if let (Some(section), true) = (database.uniques.value.first(), two_phase.value != TwoPhaseCommit::On) {
+        if !uniques.is_empty() && two_phase.value != TwoPhaseCommit::On {
             let message = "values that are unique over all shards need two_phase_commit = \"on\": they are registered on other shards than their rows";
-            self.fail(&section.origin, message);
+            self.fail(&two_phase.origin, message);
         }
-        for section in &database.uniques.value {
+    }
+
+    fn uniques(&mut self, placement: &file::Placement, topology: Option<&Topology>) -> Vec<UniqueRule> {
+        let mut rules: Vec<UniqueRule> = Vec::new();
+        for section in &placement.uniques.value {
             let Some(table) = section.table.value.qualified("public") else { continue };
             if topology.is_some_and(|topology| !matches!(topology.rule(&table), Some(TableRule::Sharded { .. }))) {
                 let message =

@@ -4,14 +4,12 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
 use crate::config::error::{Origin, did_you_mean};
-use crate::config::section::{Fields, FromToml, Key, Named, Need, Reader, Section, Setting, section};
+use crate::config::section::{Fields, FromTree, Key, Named, Need, Reader, Section, Setting, section};
+use crate::config::tree::{Kind, Member, Value as Tree};
 use crate::config::units::{
-    AuthType, Bytes, KeyText, ListenAt, LogFormat, LogLevel, MethodName, PoolMode, ReadPreference, SqlName, SslMode,
-    TwoPhaseCommit, UniqueScope,
+    AuthType, Bytes, KeyText, ListenAt, LogFormat, LogLevel, MapSource, MethodName, PoolMode, ReadPreference, SqlName,
+    SslMode, TwoPhaseCommit, UniqueScope,
 };
 use crate::secret::Secret;
 use crate::types::KeyType;
@@ -179,6 +177,40 @@ section! {
 }
 
 section! {
+    /// Where the shard map comes from (docs/TOPOLOGY.md).
+    pub struct MapFrom, environment false {
+        /// `file`: the shards, distributions and tables stand in this file. `etcd`: they stand in one document in etcd, which all routers follow and `pgloom topology` changes.
+        source: MapSource = "file",
+        /// The members of the etcd cluster, as `"http://10.0.0.1:2379"`, or with TLS `"https://etcd1.example.com:2379"`.
+        endpoints: Vec<String> = "",
+        /// What the keys in etcd begin with. Another prefix is another map.
+        prefix: String = "/pgloom",
+        /// The user of etcd, where its authentication is on.
+        user: String = "",
+        /// Its password. Not needed where the certificate says who we are.
+        password: Secret = optional,
+        /// A file that holds the password, instead of `password`.
+        password_file: PathBuf = optional,
+        /// Authorities that sign the certificates of etcd, PEM. Empty: those that the operating system trusts.
+        tls_ca_file: PathBuf = "",
+        /// Certificate that the router shows to etcd, PEM.
+        tls_cert_file: PathBuf = "",
+        /// The private key of tls_cert_file, PEM.
+        tls_key_file: PathBuf = "",
+        /// How long one request to etcd may take. One that takes longer is tried again with another member.
+        request_timeout: Duration = "3s",
+        /// How often the map is asked for although nothing was heard of it, so that a connection that is dead is noticed.
+        check_interval: Duration = "5s",
+        /// How long a router that is gone stays in the list of `pgloom routers`.
+        router_ttl: Duration = "10s",
+        /// Where the last map is kept, for a start while etcd cannot be reached.
+        copy_file: PathBuf = "pgloom.map.json",
+        /// How long a start waits for etcd before the copy is used; without a copy it waits until there is a map.
+        start_timeout: Duration = "5s",
+    }
+}
+
+section! {
     /// A user that may log in. Repeat `[[users]]` for each.
     pub struct User, environment false {
         /// The name that the client gives.
@@ -207,8 +239,6 @@ section! {
 section! {
     /// A logical database, `[databases.NAME]`: what clients connect to by NAME.
     pub struct Database, environment false {
-        /// The shard that holds unsharded tables and answers catalog queries. Default: the first.
-        home_shard: String = optional,
         /// Server connections for each shard and user. Default: default_pool_size.
         pool_size: u32 = optional,
         /// Default: that of [general].
@@ -227,6 +257,14 @@ section! {
         two_phase_commit: TwoPhaseCommit = "on",
         /// User-defined functions, as `schema.name`, that read and write no sharded table, so that statements may use them on any shard; procedures, too. For those of many schemas `'"tenant_*".name'`.
         safe_functions: Vec<SqlName> = "",
+    }
+}
+
+section! {
+    /// Where the rows of a logical database lie: keys of `[databases.NAME]`, or with `source = "etcd"` of the document that all routers share.
+    pub struct Placement, environment false {
+        /// The shard that holds unsharded tables and answers catalog queries. Default: the first.
+        home_shard: String = optional,
         /// The shards. Their names place rows on the hash ring, so they never change.
         shards: Vec<Shard> = required,
         /// Rules sharding key -> shard.
@@ -384,13 +422,66 @@ section! {
     }
 }
 
+section! {
+    /// The document of the shard map, a JSON text.
+    pub struct Map, environment false {
+        /// The version of the format: 1.
+        format: u32 = required,
+        /// Grows by one with every change. `pgloom topology` writes it; in a text that is applied: the epoch that it was made from.
+        epoch: u64 = optional,
+        /// When it was changed. `pgloom topology` writes it.
+        changed_at: String = "",
+        /// Who changed it. `pgloom topology` writes it.
+        changed_by: String = "",
+        /// Why. `pgloom topology` writes it.
+        reason: String = "",
+        /// The logical databases by name, each with the keys of a placement.
+        databases: Named<Placement> = required,
+    }
+}
+
+impl Map {
+    /// `None` where something could not be read; the reader has the errors.
+    pub fn read(text: &str, reader: &mut Reader) -> Option<Self> {
+        let tree = Tree::from_json(text).map_err(|malformed| reader.malformed(malformed)).ok()?;
+        let Kind::Table(table) = &tree.kind else {
+            reader.fail(Origin::Line(1), "the map is no JSON object; docs/TOPOLOGY.md describes it");
+            return None;
+        };
+        // What a later version has written is not to be judged by the rules of this one.
+        let format = member(table, "format").map(|format| &format.kind);
+        if let Some(Kind::Integer(format)) = format
+            && **format != *crate::config::document::FORMAT.to_string()
+        {
+            let message = format!(
+                "the map has format {format}, and this pgloom reads format {}; use the version that wrote it",
+                crate::config::document::FORMAT
+            );
+            reader.fail(Origin::Line(1), message);
+            return None;
+        }
+        let fields = reader.fields::<Self>(table, Origin::Line(1));
+        Self::from_fields(&fields, reader)
+    }
+}
+
+/// One `[databases.NAME]`.
+#[derive(Debug)]
+pub struct NamedDatabase {
+    pub name: String,
+    pub settings: Database,
+    /// `None`: it stands in the map's document.
+    pub placement: Option<Placement>,
+}
+
 /// A whole file. What could not be read is left out; the reader holds the errors.
 #[derive(Debug)]
 pub struct File {
     pub general: Option<General>,
     pub combine: Option<Combine>,
+    pub topology: Option<MapFrom>,
     pub users: Option<Vec<User>>,
-    pub databases: Vec<(String, Database)>,
+    pub databases: Vec<NamedDatabase>,
     /// All names under `[databases]`, also those of unreadable ones.
     pub database_names: Vec<String>,
 }
@@ -398,65 +489,96 @@ pub struct File {
 impl File {
     /// Reads what can be read; `reader.errors` holds the rest. `None`: not TOML, so that nothing in it can be trusted.
     pub fn read(text: &str, reader: &mut Reader) -> Option<Self> {
-        let (document, errors) = DeTable::parse_recoverable(text);
-        for error in &errors {
-            let origin = error.span().map_or(Origin::Default, |span| reader.line(span.start));
-            reader.fail(origin, format!("not TOML: {}", error.message().trim()));
-        }
-        if !errors.is_empty() {
-            return None;
-        }
-        let document = document.get_ref();
-        let general = Self::section::<General>("general", document, reader);
-        let combine = Self::section::<Combine>("combine", document, reader);
-        let users = match document.get("users") {
-            Some(users) => Vec::from_toml(users, "users", reader),
+        let document = match Tree::from_toml(text) {
+            Ok(Tree { kind: Kind::Table(document), .. }) => document,
+            // A TOML text is a table.
+            Ok(_) => return None,
+            Err(malformed) => {
+                malformed.into_iter().for_each(|malformed| reader.malformed(malformed));
+                return None;
+            }
+        };
+        let general = Self::section::<General>("general", &document, reader);
+        let combine = Self::section::<Combine>("combine", &document, reader);
+        let topology = Self::section::<MapFrom>("topology", &document, reader);
+        let users = match member(&document, "users") {
+            Some(users) => Vec::from_tree(users, "users", reader),
             None => Some(Vec::new()),
         };
-        let mut file = File { general, combine, users, databases: Vec::new(), database_names: Vec::new() };
-        file.read_databases(document, reader);
-        report_unknown(document, reader);
+        let mut file = File { general, combine, topology, users, databases: Vec::new(), database_names: Vec::new() };
+        file.read_databases(&document, reader);
+        report_unknown(&document, reader);
         Some(file)
     }
 
     /// A section that stands once; where the file has none, its defaults.
-    fn section<S: Section + FromToml>(name: &str, document: &DeTable<'_>, reader: &mut Reader) -> Option<S> {
-        match document.get(name) {
-            Some(value) => S::from_toml(value, name, reader),
+    fn section<S: Section + FromTree>(name: &str, document: &[Member<'_>], reader: &mut Reader) -> Option<S> {
+        match member(document, name) {
+            Some(value) => S::from_tree(value, name, reader),
             None => reader.within(format!("[{name}]"), |reader| {
-                let unsaid = DeTable::new();
-                let fields = reader.fields::<S>(&unsaid, Origin::Default);
+                let fields = reader.fields::<S>(&[], Origin::Default);
                 S::from_fields(&fields, reader)
             }),
         }
     }
 
-    fn read_databases(&mut self, document: &DeTable<'_>, reader: &mut Reader) {
-        let Some(value) = document.get("databases") else { return };
-        let DeValue::Table(table) = value.get_ref() else {
+    fn read_databases(&mut self, document: &[Member<'_>], reader: &mut Reader) {
+        let Some(value) = member(document, "databases") else { return };
+        let Kind::Table(members) = &value.kind else {
             return reader.wrong_kind(value, "databases", "write [databases.NAME], one for each logical database");
         };
-        let mut members: Vec<_> = table.iter().collect();
-        members.sort_by_key(|(name, _)| name.span().start);
+        let in_etcd = self.topology.as_ref().is_some_and(|topology| topology.source.value == MapSource::Etcd);
         reader.within("[databases]".to_owned(), |reader| {
-            for (name, value) in members {
-                let name = name.get_ref().to_string();
-                self.database_names.push(name.clone());
-                self.databases.extend(Database::from_toml(value, &name, reader).map(|database| (name, database)));
+            for Member { name, value, .. } in members {
+                self.database_names.push(name.to_string());
+                self.databases.extend(read_database(name, value, in_etcd, reader));
             }
         });
     }
 }
 
-fn report_unknown(document: &DeTable<'_>, reader: &mut Reader) {
-    const SECTIONS: [&str; 4] = ["general", "combine", "users", "databases"];
-    for (key, _) in document.iter().filter(|(key, _)| !SECTIONS.contains(&&**key.get_ref())) {
-        let name: &str = key.get_ref();
+/// The settings of a database and its placement share a table, where the placement is not in etcd.
+fn read_database(name: &str, value: &Tree<'_>, in_etcd: bool, reader: &mut Reader) -> Option<NamedDatabase> {
+    let Kind::Table(table) = &value.kind else {
+        reader.wrong_kind(value, name, "write a table");
+        return None;
+    };
+    let origin = reader.line(value.at);
+    reader.within(reader.inner(name), |reader| {
+        let fields = reader.fields_among(table, origin, false, &[Database::KEYS, Placement::KEYS]);
+        let settings = Database::from_fields(&fields, reader);
+        let placement = if in_etcd { None } else { Some(Placement::from_fields(&fields, reader)) };
+        if in_etcd {
+            for key in Placement::KEYS {
+                if let Some(value) = fields.value(key.name) {
+                    let message = format!(
+                        "{} stands in etcd, because [topology] says source = \"etcd\"; put it there with pgloom topology, and remove it here",
+                        reader.place(key.name)
+                    );
+                    reader.fail(reader.line(value.at), message);
+                }
+            }
+        }
+        let placement = match placement {
+            Some(read) => Some(read?),
+            None => None,
+        };
+        Some(NamedDatabase { name: name.to_owned(), settings: settings?, placement })
+    })
+}
+
+fn member<'a>(table: &'a [Member<'a>], name: &str) -> Option<&'a Tree<'a>> {
+    table.iter().find(|member| member.name == name).map(|member| &member.value)
+}
+
+fn report_unknown(document: &[Member<'_>], reader: &mut Reader) {
+    const SECTIONS: [&str; 5] = ["general", "combine", "topology", "users", "databases"];
+    for Member { name, at, .. } in document.iter().filter(|member| !SECTIONS.contains(&&*member.name)) {
         let remedy = if General::KEYS.iter().any(|known| known.name == name) {
             "; it belongs under [general]".to_owned()
         } else {
             did_you_mean(name, SECTIONS)
         };
-        reader.fail(reader.line(key.span().start), format!("unknown section or key {}{remedy}", reader.place(name)));
+        reader.fail(reader.line(*at), format!("unknown section or key {}{remedy}", reader.place(name)));
     }
 }

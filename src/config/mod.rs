@@ -4,6 +4,7 @@
 #![allow(rustdoc::broken_intra_doc_links)]
 
 mod build;
+pub mod document;
 pub mod error;
 pub mod file;
 #[cfg(test)]
@@ -13,6 +14,7 @@ pub mod section;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod tree;
 pub mod units;
 
 use std::collections::HashMap;
@@ -22,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use document::{Document, Placed};
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use units::{AuthType, LogFormat, LogLevel, PoolMode, ReadPreference, SslMode, TwoPhaseCommit};
 
@@ -41,6 +44,9 @@ pub struct Settings {
     pub limits: LimitSettings,
     pub breakers: BreakerSettings,
     pub combine: CombineSettings,
+    pub map: MapSettings,
+    /// Of the document that the databases are placed by; `None`: they are placed by the file.
+    pub epoch: Option<u64>,
     pub auth_type: AuthType,
     pub client_tls: TlsSettings,
     pub server_tls: TlsSettings,
@@ -150,6 +156,32 @@ pub struct CombineSettings {
     pub servers: Vec<CombineServer>,
 }
 
+/// Where the shard map comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MapSettings {
+    File,
+    Etcd(Box<EtcdSettings>),
+}
+
+/// How etcd is reached, and what of it is ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EtcdSettings {
+    /// Never empty; all with TLS or none.
+    pub endpoints: Vec<Box<str>>,
+    pub tls: bool,
+    /// Authorities that we trust; `None`: those of the operating system.
+    pub ca_file: Option<PathBuf>,
+    pub identity: Option<TlsIdentity>,
+    pub login: Option<(Box<str>, Secret)>,
+    /// Without a slash at its end.
+    pub prefix: Box<str>,
+    pub request_timeout: Duration,
+    pub check_interval: Duration,
+    pub router_ttl: Duration,
+    pub copy_file: PathBuf,
+    pub start_timeout: Duration,
+}
+
 /// A Postgres that finishes reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CombineServer {
@@ -242,8 +274,23 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     units::Scalar::parse(text)
 }
 
-impl Settings {
-    /// Reads and checks the file and the environment variables `PGLOOM_*`. All errors are returned, not only the first.
+/// What a process needs before it has the map.
+#[derive(Clone, Debug)]
+pub struct Early {
+    pub map: MapSettings,
+    pub log: LogSettings,
+    pub workers: usize,
+}
+
+/// A file that was read, and is not settings yet: the shard map may be elsewhere.
+#[derive(Clone, Debug)]
+pub struct Draft(build::Source);
+
+impl Draft {
+    /// Reads the file and the environment variables `PGLOOM_*`.
+    ///
+    /// # Errors
+    /// The file cannot be read.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|e| {
@@ -255,19 +302,82 @@ impl Settings {
         // A variable that is not UTF-8 can't be one of ours.
         let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         let ours = variables.filter(|(name, _)| name.starts_with("PGLOOM_"));
-        let mut settings = Self::parse(&shown, &text, path.parent().unwrap_or(Path::new("")), ours.collect())?;
-        settings.files.insert(0, path.to_owned());
-        Ok(settings)
+        let mut draft = Self::new(&shown, &text, path.parent().unwrap_or(Path::new("")), ours.collect());
+        draft.0.path = Some(path.to_owned());
+        Ok(draft)
     }
 
-    /// Checks `text`. `file` is the name in messages, relative paths start at `directory`, `environment` overrides [general].
+    /// `file` is the name in messages, relative paths start at `directory`, `environment` overrides [general].
+    pub fn new(file: &str, text: &str, directory: &Path, environment: HashMap<String, String>) -> Self {
+        let (file, text, directory) = (file.to_owned(), text.to_owned(), directory.to_owned());
+        Self(build::Source { path: None, file, text, directory, environment })
+    }
+
+    /// Where the map comes from.
+    ///
+    /// # Errors
+    /// All that is wrong with that part of the file.
+    pub fn map_source(&self) -> Result<MapSettings, ConfigErrors> {
+        build::map_settings(&self.0)
+    }
+
+    /// What is known before the map is.
+    ///
+    /// # Errors
+    /// As [`Self::map_source`], and what is wrong with `[general]`.
+    pub fn early(&self) -> Result<Early, ConfigErrors> {
+        build::early(&self.0)
+    }
+
+    /// `map`: the document that places the databases, where the file does not.
+    ///
+    /// # Errors
+    /// All that is wrong, not only the first.
+    pub fn settings(&self, map: Option<&Document>) -> Result<Settings, ConfigErrors> {
+        build::settings(&self.0, map)
+    }
+}
+
+impl Settings {
+    /// Reads and checks a file that says where all rows lie.
+    ///
+    /// # Errors
+    /// As [`Draft::settings`].
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        Draft::load(path)?.settings(None)
+    }
+
+    /// Checks `text`, as [`Draft::new`] takes it.
+    ///
+    /// # Errors
+    /// As [`Draft::settings`].
     pub fn parse(
         file: &str,
         text: &str,
         directory: &Path,
         environment: HashMap<String, String>,
     ) -> Result<Self, ConfigErrors> {
-        build::settings(file, text, directory, environment)
+        Draft::new(file, text, directory, environment).settings(None)
+    }
+
+    /// The same with the databases placed by another document.
+    ///
+    /// # Errors
+    /// It does not place all of them, or as the other settings allow.
+    pub fn placed_by(&self, document: &Document) -> Result<Self, String> {
+        let mut settings = self.clone();
+        for database in &mut settings.databases {
+            let name = &database.name;
+            let placed = document
+                .placed(name)
+                .ok_or_else(|| format!("it places no database `{name}`, which this router serves"))?;
+            if !placed.uniques.is_empty() && database.two_phase_commit != TwoPhaseCommit::On {
+                return Err(format!("database `{name}` has uniques, which need two_phase_commit = \"on\" here"));
+            }
+            (database.topology, database.uniques) = (Arc::clone(&placed.topology), placed.uniques.clone());
+        }
+        settings.epoch = document.epoch;
+        Ok(settings)
     }
 
     pub fn database(&self, name: &str) -> Option<&Database> {

@@ -6,16 +6,19 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Settings;
 use crate::config::file::{
-    Combine, CombineServer, Database, Distribution, General, Range, Server, Shard, Table, Unique, User, Value,
+    Combine, CombineServer, Database, Distribution, General, MapFrom, Placement, Range, Server, Shard, Table, Unique,
+    User, Value,
 };
 use crate::config::section::{Key, Need, Section};
 
-const SECTIONS: [(&str, &[Key]); 12] = [
+const SECTIONS: [(&str, &[Key]); 14] = [
     ("general", General::KEYS),
     ("combine", Combine::KEYS),
     ("combine servers", CombineServer::KEYS),
+    ("topology", MapFrom::KEYS),
     ("users", User::KEYS),
     ("databases", Database::KEYS),
+    ("placements", Placement::KEYS),
     ("shards", Shard::KEYS),
     ("servers", Server::KEYS),
     ("distributions", Distribution::KEYS),
@@ -68,10 +71,11 @@ fn settings_at_defaults() -> String {
     let mut text = "# Every setting of pgloom at its default. Copy what you change; config/examples/minimal.toml is all that one needs.\n\
                     # docs/CONFIG.md explains units, paths, environment variables and the placement of rows.\n"
         .to_owned();
-    for (section, keys) in [("general", General::KEYS), ("combine", Combine::KEYS)] {
+    for (section, keys) in [("general", General::KEYS), ("combine", Combine::KEYS), ("topology", MapFrom::KEYS)] {
         let _ = writeln!(text, "\n[{section}]");
         for (at, key) in keys.iter().enumerate() {
-            let Need::Default(default) = key.need else { panic!("{} in [{section}] has no default", key.name) };
+            // What may be left out and has no default is shown where it is used.
+            let Need::Default(default) = key.need else { continue };
             let space = if at > 0 { "\n" } else { "" };
             let value = if (key.takes, default) == ("list", "") { "[]".to_owned() } else { toml_value(default) };
             let _ = writeln!(text, "{space}{}{} = {value}", comment(key.doc), key.name);

@@ -1,15 +1,14 @@
-//! Reads TOML tables into structs and keeps going: every unknown key, wrong value and missing key is reported with its line.
+//! Reads tables into structs and keeps going: every unknown key, wrong value and missing key is reported with its line.
 //!
 //! A section is declared once, with `section!`: its keys, their types, defaults and comments. The reader, the reference in
 //! docs/CONFIG.md and config/pgloom.toml all come from that declaration.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
 use crate::config::error::{ConfigError, Origin, nearest};
+use crate::config::tree::{Kind, Malformed, Member, Value};
 use crate::config::units::{Kinds, Scalar};
 
 /// A value and where it comes from.
@@ -41,13 +40,13 @@ pub trait Section: Sized {
     const KEYS: &'static [Key];
     /// Whether environment variables `PGLOOM_<KEY>` go before the file.
     const ENVIRONMENT: bool;
-    fn from_fields(fields: &Fields<'_, '_>, reader: &mut Reader) -> Option<Self>;
+    fn from_fields(fields: &Fields<'_>, reader: &mut Reader) -> Option<Self>;
 }
 
-/// Something that a TOML value can be read as. `None` means that an error was reported.
-pub trait FromToml: Sized {
+/// Something that a value can be read as. `None` means that an error was reported.
+pub trait FromTree: Sized {
     const TAKES: &'static str;
-    fn from_toml(value: &Spanned<DeValue<'_>>, key: &str, reader: &mut Reader) -> Option<Self>;
+    fn from_tree(value: &Value<'_>, key: &str, reader: &mut Reader) -> Option<Self>;
     /// From a default or an environment variable.
     fn from_text(text: &str) -> Result<Self, String>;
 }
@@ -64,10 +63,17 @@ pub struct Reader {
 }
 
 /// A table's values by key, checked against the section's keys.
-pub struct Fields<'a, 'toml> {
+pub struct Fields<'a> {
     pub origin: Origin,
-    values: BTreeMap<&'a str, &'a Spanned<DeValue<'toml>>>,
+    /// Few enough that they are looked through.
+    values: Vec<(&'a str, &'a Value<'a>)>,
     environment: bool,
+}
+
+impl Fields<'_> {
+    pub fn value(&self, key: &str) -> Option<&Value<'_>> {
+        self.values.iter().find(|(name, _)| *name == key).map(|(_, value)| *value)
+    }
 }
 
 impl Reader {
@@ -114,36 +120,55 @@ impl Reader {
         if self.in_array { format!("[[{path}]]") } else { format!("[{path}]") }
     }
 
-    /// The values of a table, after its unknown keys were reported.
-    pub fn fields<'a, 'toml, S: Section>(&mut self, table: &'a DeTable<'toml>, origin: Origin) -> Fields<'a, 'toml> {
-        let mut values = BTreeMap::new();
-        for (key, value) in table {
-            let name: &str = key.get_ref();
-            if S::KEYS.iter().any(|known| known.name == name) {
-                values.insert(name, value);
-                continue;
-            }
-            let remedy = remedy(name, S::KEYS);
-            self.fail(self.line(key.span().start), format!("unknown key {}{remedy}", self.place(name)));
-        }
-        Fields { origin, values, environment: S::ENVIRONMENT }
+    pub fn malformed(&mut self, malformed: Malformed) {
+        let origin = malformed.at.map_or(Origin::Default, |at| self.line(at));
+        self.fail(origin, malformed.message);
     }
 
-    pub fn wrong_kind(&mut self, value: &Spanned<DeValue<'_>>, key: &str, expected: &str) {
-        let found = match value.get_ref() {
-            DeValue::String(_) => "a text",
-            DeValue::Integer(_) => "a whole number",
-            DeValue::Float(_) => "a number",
-            DeValue::Boolean(_) => "true or false",
-            DeValue::Datetime(_) => "a date",
-            DeValue::Array(_) => "a list",
-            DeValue::Table(_) => "a table",
+    /// The values of a table, after its unknown keys were reported.
+    pub fn fields<'a, S: Section>(&mut self, table: &'a [Member<'a>], origin: Origin) -> Fields<'a> {
+        self.fields_among(table, origin, S::ENVIRONMENT, &[S::KEYS])
+    }
+
+    /// The same of a table that several sections share.
+    pub fn fields_among<'a>(
+        &mut self,
+        table: &'a [Member<'a>],
+        origin: Origin,
+        environment: bool,
+        keys: &[&[Key]],
+    ) -> Fields<'a> {
+        let mut values: Vec<(&str, &Value<'_>)> = Vec::with_capacity(table.len());
+        for Member { name, at, value } in table {
+            let name: &str = name;
+            if !keys.iter().copied().flatten().any(|known| known.name == name) {
+                let remedy = remedy(name, &keys.concat());
+                self.fail(self.line(*at), format!("unknown key {}{remedy}", self.place(name)));
+            } else if values.iter().any(|(other, _)| *other == name) {
+                self.fail(self.line(*at), format!("{} is given twice; keep one", self.place(name)));
+            } else {
+                values.push((name, value));
+            }
+        }
+        Fields { origin, values, environment }
+    }
+
+    pub fn wrong_kind(&mut self, value: &Value<'_>, key: &str, expected: &str) {
+        let found = match &value.kind {
+            Kind::Text(_) => "a text",
+            Kind::Integer(_) => "a whole number",
+            Kind::Float(_) => "a number",
+            Kind::Boolean(_) => "true or false",
+            Kind::Moment(_) => "a date",
+            Kind::Null => "null, which is no value",
+            Kind::List(_) => "a list",
+            Kind::Table(_) => "a table",
         };
-        self.fail(self.line(value.span().start), format!("{} is {found}; {expected}", self.place(key)));
+        self.fail(self.line(value.at), format!("{} is {found}; {expected}", self.place(key)));
     }
 
     /// The value of `key` from the environment or the file; `Ok(None)`: neither has it; `Err`: reported.
-    fn given<T: FromToml>(&mut self, fields: &Fields<'_, '_>, key: &'static str) -> Result<Option<Setting<T>>, ()> {
+    fn given<T: FromTree>(&mut self, fields: &Fields<'_>, key: &'static str) -> Result<Option<Setting<T>>, ()> {
         if fields.environment {
             let name = format!("PGLOOM_{}", key.to_ascii_uppercase());
             if let Some(text) = self.environment.get(&name) {
@@ -157,12 +182,12 @@ impl Reader {
                 };
             }
         }
-        let Some(value) = fields.values.get(key) else { return Ok(None) };
-        let origin = self.line(value.span().start);
-        T::from_toml(value, key, self).map(|value| Some(Setting { value, origin })).ok_or(())
+        let Some(value) = fields.value(key) else { return Ok(None) };
+        let origin = self.line(value.at);
+        T::from_tree(value, key, self).map(|value| Some(Setting { value, origin })).ok_or(())
     }
 
-    pub fn required<T: FromToml>(&mut self, fields: &Fields<'_, '_>, key: &'static str) -> Option<Setting<T>> {
+    pub fn required<T: FromTree>(&mut self, fields: &Fields<'_>, key: &'static str) -> Option<Setting<T>> {
         let given = self.given(fields, key).ok()?;
         if given.is_none() {
             self.fail(fields.origin.clone(), format!("{} is missing; add {key} = {}", self.place(key), T::TAKES));
@@ -170,13 +195,13 @@ impl Reader {
         given
     }
 
-    pub fn optional<T: FromToml>(&mut self, fields: &Fields<'_, '_>, key: &'static str) -> Option<Option<Setting<T>>> {
+    pub fn optional<T: FromTree>(&mut self, fields: &Fields<'_>, key: &'static str) -> Option<Option<Setting<T>>> {
         self.given(fields, key).ok()
     }
 
-    pub fn or_default<T: FromToml>(
+    pub fn or_default<T: FromTree>(
         &mut self,
-        fields: &Fields<'_, '_>,
+        fields: &Fields<'_>,
         key: &'static str,
         default: &str,
     ) -> Option<Setting<T>> {
@@ -189,21 +214,17 @@ impl Reader {
     }
 }
 
-impl<T: Scalar> FromToml for T {
+impl<T: Scalar> FromTree for T {
     const TAKES: &'static str = <T as Scalar>::TAKES;
 
-    fn from_toml(value: &Spanned<DeValue<'_>>, key: &str, reader: &mut Reader) -> Option<Self> {
+    fn from_tree(value: &Value<'_>, key: &str, reader: &mut Reader) -> Option<Self> {
         let Kinds { string, integer, float, boolean } = T::KINDS;
-        let text = match value.get_ref() {
-            DeValue::String(text) if string => text.to_string(),
-            DeValue::Integer(number) if integer && number.radix() == 10 => number.as_str().to_owned(),
-            DeValue::Integer(number) if integer => match u64::from_str_radix(number.as_str(), number.radix()) {
-                Ok(number) => number.to_string(),
-                Err(_) => number.to_string(),
-            },
-            DeValue::Float(number) if float => number.as_str().to_owned(),
-            DeValue::Boolean(word) if boolean => word.to_string(),
-            DeValue::Datetime(moment) if float && string && boolean => moment.to_string(),
+        let text: Cow<'_, str> = match &value.kind {
+            Kind::Text(text) if string => Cow::Borrowed(text),
+            Kind::Integer(number) if integer => Cow::Borrowed(number),
+            Kind::Float(number) if float => Cow::Borrowed(number),
+            Kind::Boolean(word) if boolean => word.to_string().into(),
+            Kind::Moment(moment) if float && string && boolean => Cow::Borrowed(moment),
             _ => {
                 let expected = match (string, integer) {
                     (true, true) => format!("write a {}", T::TAKES),
@@ -219,7 +240,7 @@ impl<T: Scalar> FromToml for T {
             Ok(parsed) => Some(parsed),
             Err(expected) => {
                 let message = format!("{} has the wrong value `{text}`: {expected}", reader.place(key));
-                reader.fail(reader.line(value.span().start), message);
+                reader.fail(reader.line(value.at), message);
                 None
             }
         }
@@ -230,19 +251,19 @@ impl<T: Scalar> FromToml for T {
     }
 }
 
-impl<T: FromToml> FromToml for Vec<T> {
+impl<T: FromTree> FromTree for Vec<T> {
     const TAKES: &'static str = "list";
 
     /// A list, or one value by itself.
-    fn from_toml(value: &Spanned<DeValue<'_>>, key: &str, reader: &mut Reader) -> Option<Self> {
-        let DeValue::Array(members) = value.get_ref() else {
-            return T::from_toml(value, key, reader).map(|member| vec![member]);
+    fn from_tree(value: &Value<'_>, key: &str, reader: &mut Reader) -> Option<Self> {
+        let Kind::List(members) = &value.kind else {
+            return T::from_tree(value, key, reader).map(|member| vec![member]);
         };
         // Every member is read before the first failure is acted on.
-        let mut read = Vec::new();
+        let mut read = Vec::with_capacity(members.len());
         for member in members {
             reader.in_array = true;
-            read.push(T::from_toml(member, key, reader));
+            read.push(T::from_tree(member, key, reader));
         }
         reader.in_array = false;
         read.into_iter().collect()
@@ -258,21 +279,24 @@ impl<T: FromToml> FromToml for Vec<T> {
 #[derive(Clone, Debug)]
 pub struct Named<T>(pub Vec<(String, Setting<T>)>);
 
-impl<T: FromToml> FromToml for Named<T> {
+impl<T: FromTree> FromTree for Named<T> {
     const TAKES: &'static str = "table of names";
 
-    fn from_toml(value: &Spanned<DeValue<'_>>, key: &str, reader: &mut Reader) -> Option<Self> {
-        let DeValue::Table(table) = value.get_ref() else {
+    fn from_tree(value: &Value<'_>, key: &str, reader: &mut Reader) -> Option<Self> {
+        let Kind::Table(members) = &value.kind else {
             reader.wrong_kind(value, key, "write a table of names");
             return None;
         };
-        let mut members: Vec<_> = table.iter().collect();
-        members.sort_by_key(|(name, _)| name.span().start);
         let section = reader.inner(key);
         let read = reader.within(section, |reader| {
-            let read = members.into_iter().map(|(name, value)| {
-                let (origin, name) = (reader.line(name.span().start), name.get_ref().to_string());
-                let value = T::from_toml(value, &name, reader)?;
+            let mut seen = HashSet::new();
+            let read = members.iter().map(|Member { name, at, value }| {
+                let (origin, name) = (reader.line(*at), name.to_string());
+                if !seen.insert(name.clone()) {
+                    reader.fail(origin, format!("{} is given twice; keep one", reader.place(&name)));
+                    return None;
+                }
+                let value = T::from_tree(value, &name, reader)?;
                 Some((name, Setting { value, origin }))
             });
             read.collect::<Vec<_>>()
@@ -352,28 +376,28 @@ macro_rules! section {
         impl Section for $name {
             const KEYS: &'static [Key] = &[$(Key {
                 name: stringify!($key),
-                takes: <$ty as FromToml>::TAKES,
+                takes: <$ty as FromTree>::TAKES,
                 need: section!(@need $need),
                 doc: concat!($($doc),*),
             },)*];
             const ENVIRONMENT: bool = $environment;
 
-            fn from_fields(fields: &Fields<'_, '_>, reader: &mut Reader) -> Option<Self> {
+            fn from_fields(fields: &Fields<'_>, reader: &mut Reader) -> Option<Self> {
                 // All are read before the first failure is acted on.
                 $( let $key = section!(@read $need, reader, fields, stringify!($key)); )*
                 Some(Self { origin: fields.origin.clone(), $( $key: $key?, )* })
             }
         }
 
-        impl FromToml for $name {
+        impl FromTree for $name {
             const TAKES: &'static str = "table";
 
-            fn from_toml(value: &Spanned<DeValue<'_>>, key: &str, reader: &mut Reader) -> Option<Self> {
-                let DeValue::Table(table) = value.get_ref() else {
+            fn from_tree(value: &$crate::config::tree::Value<'_>, key: &str, reader: &mut Reader) -> Option<Self> {
+                let $crate::config::tree::Kind::Table(table) = &value.kind else {
                     reader.wrong_kind(value, key, "write a table");
                     return None;
                 };
-                let origin = reader.line(value.span().start);
+                let origin = reader.line(value.at);
                 reader.within(reader.inner(key), |reader| {
                     let fields = reader.fields::<Self>(table, origin);
                     Self::from_fields(&fields, reader)

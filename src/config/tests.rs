@@ -399,3 +399,127 @@ fn topology_errors_name_their_lines() {
         &["1: a database can't be called `pgloom`", "4: `x:5432` is no host"],
     );
 }
+
+const ETCD: &str = "[topology]\nsource = 'etcd'\nendpoints = ['http://127.0.0.1:2379']\n[[users]]\nname = 'app'\npassword = 'x'\n[databases.shop]\n";
+
+fn map(databases: &str) -> String {
+    format!("{{\n  \"format\": 1, \"epoch\": 7,\n  \"databases\": {databases}\n}}\n")
+}
+
+const SHOP: &str = r#"{"shop": {"shards": [{"name": "s1", "host": "a"}, {"name": "s2", "host": "b", "port": 6000}],
+    "distributions": [{"name": "d", "key_types": ["int8"], "pins": [{"value": 42, "shard": "s2"}]}],
+    "tables": [{"name": "orders", "distribution": "d", "columns": ["tenant_id"]}]}}"#;
+
+fn document(databases: &str) -> Result<Document, ConfigErrors> {
+    Document::parse("map.json", &map(databases))
+}
+
+fn found(errors: &ConfigErrors) -> Vec<String> {
+    errors.0.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_document_places_the_databases_of_the_file() {
+    let document = document(SHOP).unwrap();
+    assert_eq!(document.epoch, Some(7));
+    let draft = Draft::new("pgloom.toml", ETCD, Path::new("/etc/pgloom"), HashMap::new());
+    let MapSettings::Etcd(etcd) = draft.map_source().unwrap() else { panic!("no etcd") };
+    assert_eq!((&*etcd.prefix, etcd.copy_file.as_path()), ("/pgloom", Path::new("/etc/pgloom/pgloom.map.json")));
+    let settings = draft.settings(Some(&document)).unwrap();
+    let shop = settings.database("shop").unwrap();
+    assert_eq!((shop.topology.shards.len(), shop.topology.shards[1].servers[0].port), (2, 6000));
+    assert_eq!(shop.topology.distributions[0].locate(&[KeyValue::Int(42)]), Ok(ShardId(1)));
+    assert_eq!(settings.epoch, Some(7));
+
+    // Nothing is placed without it, and what it does not place is an error of the file.
+    assert_eq!(
+        found(&draft.settings(None).unwrap_err()),
+        ["pgloom.toml:7: the shards of this database stand in etcd, which was not read"]
+    );
+    let other = Document::parse("map.json", &map(&SHOP.replacen("shop", "shops", 1))).unwrap();
+    assert_eq!(
+        found(&draft.settings(Some(&other)).unwrap_err()),
+        [
+            "pgloom.toml:7: map.json places no database `shop`; did you mean `shops`?; add it there with pgloom topology apply, or remove it here"
+        ]
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_document_is_told_with_its_lines() {
+    let wrong = |databases: &str, starts: &[&str]| {
+        let found = found(&document(databases).unwrap_err());
+        let fits =
+            found.len() == starts.len() && found.iter().zip(starts).all(|(found, start)| found.starts_with(start));
+        assert!(fits, "expected\n{}\nfound\n{}", starts.join("\n"), found.join("\n"));
+    };
+    wrong("[]", &["map.json:3: `databases` at the top of the file is a list; write a table of names"]);
+    wrong("{\"shop\": {}}", &["map.json:3: `shards` in [databases.shop] is missing"]);
+    wrong(
+        "{\"shop\": {\"shards\": [{\"name\": \"s1\",\n \"host\": \"a\", \"pasword\": \"x\"}]}}",
+        &["map.json:4: unknown key `pasword` in [[databases.shop.shards]]"],
+    );
+    wrong(
+        "{\"shop\": {\"shards\": [{\"name\": \"s1\", \"host\": \"a\", \n\"port\": \"1\"}]}, \n\"shop\": null}",
+        &[
+            "map.json:4: `port` in [[databases.shop.shards]] is a text; write a number without quotes",
+            "map.json:5: `shop` in [databases] is given twice; keep one",
+        ],
+    );
+    wrong(&SHOP.replacen("\"s2\"}]", "\n\"s3\"}]", 1), &["map.json:4: unknown shard `s3`"]);
+    wrong(
+        "{\"pgloom\": {\"shards\": [{\"name\": \"s1\", \"host\": \"a\"}]}}",
+        &["map.json:3: a database can't be called `pgloom`"],
+    );
+    let later = Document::parse("map.json", "{\"format\": 2, \"anything\": 1}").unwrap_err();
+    assert_eq!(
+        found(&later),
+        ["map.json:1: the map has format 2, and this pgloom reads format 1; use the version that wrote it"]
+    );
+    assert_eq!(
+        found(&Document::parse("map.json", "").unwrap_err()),
+        ["map.json:1: not JSON: EOF while parsing a value"]
+    );
+}
+
+#[test]
+fn a_stamped_document_has_its_databases_letter_by_letter() {
+    let change = document::Change {
+        epoch: 8,
+        at: "2026-11-29T08:00:00Z".to_owned(),
+        by: "ada \"x\"@ops".to_owned(),
+        reason: "line\nbreak".to_owned(),
+    };
+    let stamped = document::stamped(&map(SHOP), &change).unwrap();
+    assert!(stamped.contains(SHOP));
+    let read = Document::parse("map.json", &stamped).unwrap();
+    assert_eq!((read.epoch, &*read.changed_by, &*read.reason), (Some(8), "ada \"x\"@ops", "line\nbreak"));
+    assert_eq!(document::stamped("{}", &change), None);
+}
+
+#[test]
+fn etcd_is_reached_in_one_way() {
+    let wrong = |keys: &str, starts: &[&str]| {
+        let text = ETCD.replacen("endpoints = ['http://127.0.0.1:2379']", keys, 1);
+        let errors = Draft::new("pgloom.toml", &text, Path::new(""), HashMap::new()).map_source().unwrap_err();
+        let found = found(&errors);
+        let fits =
+            found.len() == starts.len() && found.iter().zip(starts).all(|(found, start)| found.starts_with(start));
+        assert!(fits, "expected\n{}\nfound\n{}", starts.join("\n"), found.join("\n"));
+    };
+    wrong("", &["pgloom.toml:2: source = \"etcd\" needs endpoints"]);
+    wrong("endpoints = ['127.0.0.1:2379']", &["pgloom.toml:3: `127.0.0.1:2379` is no endpoint"]);
+    wrong("endpoints = ['http://a:2379', 'https://b:2379']", &["pgloom.toml:3: some endpoints are https"]);
+    wrong("endpoints = ['http://a:1']\nuser = 'x'", &["pgloom.toml:4: etcd takes a user together with a password"]);
+    wrong("endpoints = ['http://a:1']\nprefix = 'pgloom'", &["pgloom.toml:4: `pgloom` is no prefix"]);
+    wrong("endpoints = ['http://a:1']\nrouter_ttl = '1s'", &["pgloom.toml:4: router_ttl is less than 2s"]);
+    let both = format!("{ETCD}home_shard = 's1'\n[[databases.shop.shards]]\nname = 's1'\nhost = 'a'\n");
+    assert_errors(
+        &both,
+        &[
+            "pgloom.toml:7: the shards of this database stand in etcd, which was not read",
+            "pgloom.toml:8: `home_shard` in [databases.shop] stands in etcd",
+            "pgloom.toml:9: `shards` in [databases.shop] stands in etcd",
+        ],
+    );
+}

@@ -9,7 +9,7 @@ use crate::ids::QualifiedName;
 use crate::secret::Secret;
 use crate::types::KeyType;
 
-/// The kinds of TOML value that a scalar is written as.
+/// The kinds of value that a scalar is written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kinds {
     pub string: bool,
@@ -391,6 +391,13 @@ impl Scalar for TwoPhaseCommit {
             _ => Err(format!("expected {}{}", Self::TAKES, did_you_mean(text, ["on", "off", "best_effort"]))),
         }
     }
+}
+
+words! {
+    /// Where the shard map stands.
+    MapSource takes "file or etcd";
+    File = "file",
+    Etcd = "etcd",
 }
 
 words! {

@@ -7,10 +7,12 @@ use crate::backend::Backend;
 use crate::backend::cluster::Database;
 use crate::backend::settings::quote_literal;
 use crate::catalog::code;
+use crate::catalog::effects::Effects;
 use crate::catalog::{
-    Catalog, Column, ColumnDefault, Customs, Identity, PlacedSchema, RelationKind, SequenceDefault, Table, TriggerCode,
+    Catalog, Column, ColumnDefault, Customs, Identity, PlacedSchema, RelationKind, SequenceDefault, Table,
     UserFunction, Volatility,
 };
+use crate::control::attached::Reading;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId, ShardSet};
 use crate::topology::Topology;
@@ -154,11 +156,6 @@ impl Reader<'_> {
             others => format!("{USER_SCHEMAS} AND n.nspname NOT IN ({})", others.join(", ")),
         };
         let mut tables = read_tables(self.server, &filter).await?;
-        for (table, code) in read_triggers(self.server, &filter, self.safe).await? {
-            if let Some(table) = tables.get_mut(&table) {
-                table.trigger_code = code;
-            }
-        }
         for row in self.server.query(&columns_query(&filter)).await? {
             let mut column = read_column(&row, default_collation)?;
             if let Some(table) = tables.get_mut(text(&row, 0)?) {
@@ -181,6 +178,20 @@ impl Reader<'_> {
         let customs = read_customs(self.server, &filter).await?;
         let functions = self.functions(&filter, &mut placed).await?;
         let aggregates = self.aggregates(&filter, &mut placed).await?;
+        let effects = Reading {
+            server: self.server,
+            filter: &filter,
+            tables: &tables,
+            placed: placed.keys().cloned().collect(),
+            is_function: &|name| {
+                functions.contains_key(name) || placed.values().any(|schema| schema.functions.contains_key(name))
+            },
+            safe: self.safe,
+        };
+        let effects: HashMap<QualifiedName, Effects> = effects.effects().await?.into_iter().collect();
+        for table in tables.values_mut() {
+            table.effects = effects.get(&table.name).cloned().map(Arc::new);
+        }
         if !placed.is_empty() {
             self.types(&filter, &mut placed).await?;
         }
@@ -341,33 +352,6 @@ async fn default_collation(server: &mut Backend) -> Result<Collation, Fault> {
     Ok(if text(row, 0)? == "b" { Collation::Bytes } else { Collation::Deterministic })
 }
 
-/// What triggers run, by the table's OID. Functions in C come with extensions, and leave tables alone.
-async fn read_triggers(
-    server: &mut Backend,
-    filter: &str,
-    safe: &[QualifiedName],
-) -> Result<HashMap<String, Vec<TriggerCode>>, Fault> {
-    let rows = server
-        .query(&format!(
-            "SELECT DISTINCT t.tgrelid, pn.nspname, p.proname, p.prosrc FROM pg_catalog.pg_trigger t \
-             JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.pronamespace \
-             JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
-             WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND l.lanname NOT IN ('c', 'internal') \
-               AND pn.nspname <> 'pgloom' AND {filter} ORDER BY 1, 2, 3, 4"
-        ))
-        .await?;
-    let mut found: HashMap<String, Vec<TriggerCode>> = HashMap::new();
-    for row in &rows {
-        let (schema, name) = (text(row, 1)?, text(row, 2)?);
-        if !is_safe(safe, schema, name) {
-            let code = TriggerCode { function: QualifiedName::new(schema, name), source: text(row, 3)?.into() };
-            found.entry(text(row, 0)?.to_owned()).or_default().push(code);
-        }
-    }
-    Ok(found)
-}
-
 async fn read_tables(server: &mut Backend, filter: &str) -> Result<HashMap<String, Table>, Fault> {
     let rows = server
         .query(&format!(
@@ -415,7 +399,7 @@ fn read_table(row: &Row) -> Result<Table, Fault> {
         unique_keys: Vec::new(),
         definition: row.get(5).and_then(Option::as_deref).map(Into::into),
         has_triggers: text(row, 4)? == "t",
-        trigger_code: Vec::new(),
+        effects: None,
         referenced_by: names(7),
         parents: names(6),
         owner: row.get(8).and_then(Option::as_deref).and_then(name),
@@ -510,11 +494,11 @@ fn unique_query(filter: &str) -> String {
     )
 }
 
-fn is_safe(safe: &[QualifiedName], schema: &str, name: &str) -> bool {
+pub(super) fn is_safe(safe: &[QualifiedName], schema: &str, name: &str) -> bool {
     safe.iter().any(|s| *s.name == *name && matches(&s.schema, schema))
 }
 
-fn text(row: &Row, at: usize) -> Result<&str, Fault> {
+pub(super) fn text(row: &Row, at: usize) -> Result<&str, Fault> {
     row.get(at).and_then(Option::as_deref).ok_or_else(unreadable)
 }
 

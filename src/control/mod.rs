@@ -1,12 +1,15 @@
 //! I/O. What the router does on its own account, beside any client: reads catalogs, resolves what commits left behind.
 
+mod attached;
 pub mod catalog;
 pub mod combine;
 pub mod deadlock;
 pub mod definition;
 pub mod errand;
+pub mod etcd;
 pub mod ids;
 pub mod live;
+pub mod map;
 pub mod news;
 pub mod resolver;
 pub mod rules;

@@ -62,11 +62,12 @@ impl Session {
             "breakers" => Ok(self.show_breakers()),
             "servers" => Ok(self.show_servers()),
             "transactions" => Ok(transaction_rows(Vec::new())),
+            "map" => Ok(self.show_map()),
             _ => Err(Fault::new(
                 SqlState::UNDEFINED_OBJECT,
                 format!("unrecognized configuration parameter \"pgloom.{name}\""),
             )
-            .hint("There are pgloom.version, pgloom.epoch, pgloom.shards, pgloom.servers, pgloom.schemas, pgloom.tables, pgloom.pools, pgloom.breakers, pgloom.read_preference and pgloom.transactions.")),
+            .hint("There are pgloom.version, pgloom.epoch, pgloom.shards, pgloom.servers, pgloom.schemas, pgloom.tables, pgloom.pools, pgloom.breakers, pgloom.map, pgloom.read_preference and pgloom.transactions.")),
         }
     }
 
@@ -216,6 +217,45 @@ impl Session {
             rows: rows.collect(),
             tag: "SHOW".to_owned(),
         }
+    }
+
+    /// Where the shard map comes from, and how sure that is.
+    fn show_map(&self) -> LocalRows {
+        let state = self.shared.map.get();
+        let status = state.map(|state| state.status());
+        let text = |value: &str| Some(value.to_owned()).filter(|value| !value.is_empty());
+        let row = match (state, status) {
+            (Some(state), Some(status)) => vec![
+                text(status.source),
+                text(&status.place),
+                status.epoch.map(|epoch| epoch.to_string()),
+                status.revision.map(|revision| revision.to_string()),
+                text(&status.changed_at),
+                text(&status.changed_by),
+                text(&status.reason),
+                Some(format!("{:.3}", state.stale().as_secs_f64())),
+                Some(status.rejected.to_string()),
+                status.problem.map(Into::into),
+            ],
+            _ => {
+                let mut row = vec![None; 10];
+                (row[0], row[7], row[8]) = (text("file"), text("0.000"), text("0"));
+                row
+            }
+        };
+        let columns = [
+            "source",
+            "place",
+            "epoch",
+            "revision",
+            "changed_at",
+            "changed_by",
+            "reason",
+            "stale_seconds",
+            "rejected",
+            "problem",
+        ];
+        LocalRows { columns: columns.map(Into::into).to_vec(), rows: vec![row], tag: "SHOW".to_owned() }
     }
 
     /// The servers of this database, and whether they are left alone.

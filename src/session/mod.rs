@@ -73,6 +73,7 @@ use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{SessionSettings, SettingsTable};
 use crate::backend::traffic::Seat;
 use crate::control::live::Steering;
+use crate::control::map::MapState;
 use crate::exec::client::{Client, Idle};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::QualifiedName;
@@ -104,6 +105,8 @@ pub struct Shared {
     pub router: Box<str>,
     /// Those who may ask the router for something as a whole.
     pub steering: OnceLock<Weak<dyn Steering>>,
+    /// What is known of the shard map where it does not stand in the configuration.
+    pub map: Arc<OnceLock<Arc<MapState>>>,
 }
 
 /// Bounds on what one session may take.

@@ -114,13 +114,8 @@ impl Session {
             // The text is not the client's.
             Ok(Err(ScatterError::Shard(frame))) => ScatterError::Shard(without_position(&frame)),
             Ok(Err(error)) => error,
-            Err(late) => {
-                // In the middle of whatever it was.
-                if let Some(at) = self.held.position(slot) {
-                    self.held[at].server.broken = true;
-                }
-                late.into()
-            }
+            // It has passed whole rows on, and is cancelled with the rest.
+            Err(late) => late.into(),
         };
         let failure = self.scatter_failure(error, false).await;
         self.end_finish(slot).await;

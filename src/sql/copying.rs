@@ -9,6 +9,7 @@ use crate::sql::Access;
 use crate::sql::analyze::{Analyzer, Rows, Verdict};
 use crate::sql::elsewhere;
 use crate::sql::finish::copied;
+use crate::sql::implicit::{check_defaults, check_read, check_written};
 use crate::sql::insert::{check_sources, from_sequence, refuse_varying_defaults, sequence_of};
 use crate::sql::keys::{KeyExpr, KeyGroup, KeyName};
 use crate::sql::names::{Relation, resolve};
@@ -18,7 +19,6 @@ use crate::sql::outcome::{
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{quoted, share, whole_pull};
 use crate::sql::sequences::check_source;
-use crate::sql::triggers::check_triggers;
 use crate::sql::utility::{CopyDirection, CopyEndpoint, CopyFormat, CopyStatement, CopyTable};
 use crate::sql::words::{text_of, tokens};
 
@@ -32,9 +32,7 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
             "Use COPY FROM STDIN or COPY TO STDOUT.",
         ));
     }
-    if copy.direction == CopyDirection::From
-        && let Err(fault) = check_triggers(&of.scope, relation.table())
-    {
+    if let Err(fault) = check_code(of, copy.direction, &relation, table) {
         return Verdict::refuse(fault);
     }
     match (copy.direction, relation) {
@@ -89,6 +87,23 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
         }
         (_, Relation::View { .. }) => of.not_understood("COPY of a view"),
     }
+}
+
+/// What the rows set off where they are read or written.
+fn check_code(
+    of: &Analyzer<'_>,
+    direction: CopyDirection,
+    relation: &Relation,
+    table: &CopyTable,
+) -> Result<(), Fault> {
+    if direction == CopyDirection::To {
+        return check_read(&of.scope, relation);
+    }
+    check_written(&of.scope, relation)?;
+    let columns = relation.table().map_or(&[][..], |known| &known.columns).iter().enumerate();
+    let left_out = columns.filter(|(_, column)| !table.columns.is_empty() && !table.columns.contains(&column.name));
+    let left_out: Vec<usize> = left_out.map(|(at, _)| at).collect();
+    check_defaults(&of.scope, relation, &left_out)
 }
 
 /// The rows must be cut here exactly as the shards would cut them.

@@ -10,6 +10,7 @@ use crate::ids::QualifiedName;
 use crate::sql::NameScope;
 use crate::sql::clock::{Calls, Clock};
 use crate::sql::exprs::At;
+use crate::sql::implicit::check_defaults;
 use crate::sql::insert::{assigned, is_default, refuse_sequences, refuse_varying_defaults};
 use crate::sql::literals::Literals;
 use crate::sql::model::{Model, Obstacle, Uses};
@@ -132,12 +133,13 @@ pub(crate) fn check_assigned(
 ) -> Result<(), Fault> {
     let to_defaults = assignments.iter().filter(|assignment| assignment.visit(&mut FindDefault).is_break());
     let names: Vec<String> = to_defaults.flat_map(|assignment| assigned(std::slice::from_ref(assignment))).collect();
-    let (Relation::Sharded { table: Some(table), .. } | Relation::Reference { table: Some(table), .. }) = relation
-    else {
-        return Ok(());
-    };
+    let Some(table) = relation.table() else { return Ok(()) };
     let columns: Vec<usize> =
         names.iter().filter_map(|name| table.columns.iter().position(|column| *column.name == **name)).collect();
+    check_defaults(&model.scope, relation, &columns)?;
+    if !relation.is_distributed() {
+        return Ok(());
+    }
     if let Relation::Reference { .. } = relation {
         return refuse_varying_defaults(&model.scope, table, &columns);
     }

@@ -10,6 +10,7 @@ use sqlparser::ast::{
 use crate::catalog::Table;
 use crate::ids::QualifiedName;
 use crate::sql::exprs::{At, Ctes};
+use crate::sql::implicit::check_read;
 use crate::sql::infer::type_of;
 use crate::sql::keys::KeyName;
 use crate::sql::model::{
@@ -407,6 +408,7 @@ impl Model<'_> {
             }
             return Ok(tree);
         }
+        check_read(&self.scope, &relation)?;
         let (leaf_name, leaf_schema) = match alias {
             Some(alias) => (folded(&alias.name).into_owned(), None),
             None => (name.to_owned(), schema),

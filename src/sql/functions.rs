@@ -133,8 +133,14 @@ pub fn classify(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -> Func
             None => {}
         }
     }
+    builtin(name)
+}
+
+/// The class of a function of Postgres, or of ours with `pgloom.` before its name.
+pub fn builtin(name: &str) -> FunctionClass {
     match BUILTIN.get(name) {
         Some(class) => *class,
+        None if name.starts_with("pgloom.") => FunctionClass::Volatile,
         None if reads_server(name) => FunctionClass::Server,
         None => FunctionClass::Unknown,
     }

@@ -18,6 +18,7 @@ use crate::sql::delivery::Delivery;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, unnest};
 use crate::sql::finish::Parsed;
+use crate::sql::implicit::{check_defaults, check_written};
 use crate::sql::inserting::{self, Inserting};
 use crate::sql::keys::{KeyName, RowKey, Source, Value};
 use crate::sql::model::{Columns, Leaf, LevelId, Model, Obstacle, Spread, Stop};
@@ -28,7 +29,6 @@ use crate::sql::sequences::fill::{Fill, Rows, expression_pieces, fill_of};
 use crate::sql::sequences::{self, Draw, Form, Piece, Take};
 use crate::sql::shape::check_scatter;
 use crate::sql::template::Scan;
-use crate::sql::triggers::check_triggers;
 use crate::sql::words;
 
 /// The sharded table that an INSERT writes.
@@ -61,11 +61,14 @@ impl Analyzer<'_> {
             }
             Relation::System => None,
         };
-        check_triggers(&model.scope, table.as_deref())?;
+        check_written(&model.scope, &relation)?;
         let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
         let level = target_level(model, alias.unwrap_or(table_name.clone()), table.as_deref())?;
         let columns = column_list(insert)?;
         let source = source(model, insert, ctes)?;
+        if let Some(table) = &table {
+            check_defaults(&model.scope, &relation, &omitted(table, columns.as_deref(), &source))?;
+        }
         model.unused_ctes(with, ctes)?;
         let at = At { level, ctes: ctes.clone(), vary: true };
         walk_conflict(model, &at, insert)?;

@@ -12,6 +12,7 @@ use crate::sql::defaults::{check_assigned, reads_clock};
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::finish::Parsed;
 use crate::sql::from::JoinTree;
+use crate::sql::implicit::check_defaults;
 use crate::sql::insert::{
     assigned, is_default, refuse_sequences, refuse_varying_defaults, walk_assignments, write_reference,
 };
@@ -140,6 +141,9 @@ fn walk_merge<'q>(model: &mut Model<'_>, merge: &'q Merge, ctes: &Ctes<'q>, met:
         model.walk_all(&at, clause.predicate.as_ref())?;
         match &clause.action {
             MergeAction::Insert(insert) => {
+                if let Some(table) = changed.relation.table() {
+                    check_defaults(&model.scope, &changed.relation, &omitted(table, insert))?;
+                }
                 let values = rows(insert).into_iter().flatten().filter(|value| !is_default(value));
                 model.walk_all(&at, values)?;
             }

@@ -27,6 +27,7 @@ mod from;
 mod functions;
 mod groups;
 mod homeward;
+mod implicit;
 mod infer;
 mod inner;
 mod insert;
@@ -73,7 +74,6 @@ mod supplying;
 pub mod template;
 mod tied;
 mod top;
-mod triggers;
 pub mod utility;
 mod views;
 mod whole;
@@ -90,6 +90,7 @@ use crate::topology::Topology;
 
 pub use analyze::Analysis;
 pub use changes::Change;
+pub use implicit::refused_by_code;
 
 /// Whether a statement can change data. Anything not known to only read counts as a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use crate::sql::defaults::check_assigned;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::finish::Parsed;
 use crate::sql::from::{JoinTree, is_only, only};
+use crate::sql::implicit::check_written;
 use crate::sql::insert::{
     assigned, is_default, refuse_reference, refuse_sequence_defaults, walk_assignments, walk_returning, write_reference,
 };
@@ -26,7 +27,6 @@ use crate::sql::percall::check_calls;
 use crate::sql::shape::{check_clock, check_places, check_scatter};
 use crate::sql::supply::Supply;
 use crate::sql::supplying::{self, Sorted, Supplying, Walked, is_update, several};
-use crate::sql::triggers::check_triggers;
 
 /// The table that a statement changes.
 pub(crate) struct Changed {
@@ -259,7 +259,7 @@ pub(crate) fn target(model: &mut Model<'_>, table: &TableFactor) -> Result<Chang
     if matches!(relation, Relation::View { .. }) {
         return Err(Stop::NotUnderstood("a change through a view"));
     }
-    check_triggers(&model.scope, relation.table())?;
+    check_written(&model.scope, &relation)?;
     let level = model.add_level(None, None);
     let before = model.refs.len();
     let tree = model.relation_leaf(level, schema, &table_name, relation.clone(), alias)?;

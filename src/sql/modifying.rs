@@ -10,6 +10,7 @@ use crate::fault::Fault;
 use crate::ids::DistributionId;
 use crate::sql::defaults::{check_assigned, reads_clock};
 use crate::sql::exprs::{At, Ctes};
+use crate::sql::implicit::{check_defaults, check_written};
 use crate::sql::insert::{
     Keys, Target, assigned, check_conflict, check_insert, check_sources, column_list, keys_of, omitted, sequence_of,
     source, target_level, walk_conflict, walk_returning,
@@ -20,7 +21,6 @@ use crate::sql::modify::{Changed, key_change, walk_delete, walk_update};
 use crate::sql::names::{Relation, folded, parts};
 use crate::sql::outcome::{InsertRows, Outcome, Routed};
 use crate::sql::query::Rows;
-use crate::sql::triggers::check_triggers;
 
 /// What a statement in WITH returns.
 #[derive(Clone, Debug)]
@@ -105,11 +105,14 @@ impl Model<'_> {
         };
         let (schema, table_name) = parts(name).ok_or(Stop::NotUnderstood("this form of table name"))?;
         let relation = self.relation(schema.as_deref(), &table_name)?;
-        check_triggers(&self.scope, relation.table())?;
+        check_written(&self.scope, &relation)?;
         let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
         let level = target_level(self, alias.unwrap_or(table_name.clone()), relation.table())?;
         let columns = column_list(insert)?;
         let source = source(self, insert, ctes)?;
+        if let Some(table) = relation.table() {
+            check_defaults(&self.scope, &relation, &omitted(table, columns.as_deref(), &source))?;
+        }
         let at = At { level, ctes: ctes.clone(), vary: true };
         walk_conflict(self, &at, insert)?;
         walk_returning(self, &at, insert.returning.as_deref())?;

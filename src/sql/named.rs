@@ -6,12 +6,16 @@ use crate::catalog::{Sets, UserFunction, Volatility, code};
 use crate::fault::{Fault, SqlState};
 use crate::sql::analyze::{Analyzer, PinReason, Verdict, unsafe_function};
 use crate::sql::functions::placed_with;
+use crate::sql::implicit::check_named;
 use crate::sql::lexer::{Token, TokenKind};
 use crate::sql::names::{Place, Relation, distributed_names, resolve, sharded_names, with_derived};
 use crate::sql::template::string_value;
 use crate::sql::utility::StatementKind;
 use crate::sql::{NameScope, utility, words};
 use crate::topology::Closed;
+
+/// Words of statements that write, or lock rows.
+const WRITING: [&str; 6] = ["insert", "update", "delete", "merge", "share", "truncate"];
 
 impl Analyzer<'_> {
     /// DO and CALL: code that the router cannot see into.
@@ -109,7 +113,6 @@ impl Analyzer<'_> {
     /// The first table that the text names and whose rows are not all on one shard. Reference tables are whole there too, but only
     /// for statements that read: one that can write counts as naming them.
     pub fn elsewhere_name(&self) -> Option<Box<str>> {
-        const WRITING: [&str; 6] = ["insert", "update", "delete", "merge", "share", "truncate"];
         let text = self.text;
         let reads = words::identifiers(text, self.scope.standard_strings)
             .is_some_and(|found| !found.iter().any(|word| WRITING.contains(&&**word)));
@@ -117,6 +120,13 @@ impl Analyzer<'_> {
             true => self.find_name(&sharded_names(&self.scope), text, self.scope.standard_strings),
             false => self.distributed_name(false),
         }
+    }
+
+    /// That the tables which the text names set off no code that sees more than one shard.
+    fn check_code(&self) -> Result<(), Fault> {
+        let names = words::identifiers(self.text, self.scope.standard_strings).unwrap_or_default();
+        let writes = names.iter().any(|name| WRITING.contains(&&**name));
+        check_named(&self.scope, &names, writes)
     }
 
     /// A statement that the router cannot follow: that of one shard, unless it names a distributed table.
@@ -129,6 +139,9 @@ impl Analyzer<'_> {
                 ),
                 "Write the statement in a plainer form, or send it to the shards directly.",
             ));
+        }
+        if let Err(fault) = self.check_code() {
+            return Verdict::refuse(fault);
         }
         match self.named_place(false) {
             Ok(place) => {

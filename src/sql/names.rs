@@ -228,7 +228,7 @@ pub(crate) fn resolve(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -
 }
 
 /// The table of this name, where the catalog or the topology knows it.
-fn known(scope: &NameScope<'_>, name: &QualifiedName) -> Option<Relation> {
+pub(crate) fn known(scope: &NameScope<'_>, name: &QualifiedName) -> Option<Relation> {
     let table = scope.catalog.table(name).cloned();
     if let Some(relation) = ruled(scope, name, table.clone()) {
         return Some(relation);

@@ -38,7 +38,7 @@ mod tests {
             unique_keys: Vec::new(),
             definition: None,
             has_triggers: false,
-            trigger_code: Vec::new(),
+            effects: None,
             referenced_by: referenced_by.iter().map(named).collect(),
             parents: parents.iter().map(named).collect(),
             owner: None,

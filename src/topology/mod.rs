@@ -1,6 +1,7 @@
 //! PURE. `Topology`: the versioned document of shards, distributions and table rules, validated and compiled.
 
 pub mod changes;
+pub mod diff;
 pub mod distribution;
 pub mod error;
 pub mod key_order;

@@ -183,7 +183,7 @@ impl World {
             unique_keys,
             definition: None,
             has_triggers: false,
-            trigger_code: Vec::new(),
+            effects: None,
             referenced_by: match name {
                 "customers" => vec![QualifiedName::new(self.schema.clone(), "orders")],
                 _ => Vec::new(),

@@ -7,7 +7,9 @@
 pub mod cluster;
 pub mod database;
 pub mod empty;
+pub mod etcd;
 pub mod lone;
+pub mod pipe;
 pub mod random;
 pub mod raw;
 pub mod relay;
@@ -18,6 +20,7 @@ pub mod sharded;
 pub use cluster::{Cluster, Server};
 pub use database::{Database, SHARDS};
 pub use empty::{Empty, combine_server};
+pub use etcd::EtcdCluster;
 pub use lone::Lone;
 pub use random::Random;
 pub use raw::{Message, Raw};

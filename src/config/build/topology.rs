@@ -1,11 +1,11 @@
-//! [databases.NAME] -> `TopologySpec` -> `Topology`, its findings brought back to their lines.
+//! `Placement` -> `TopologySpec` -> `Topology`, its findings brought back to their lines.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::config::build::Build;
 use crate::config::error::Origin;
-use crate::config::file::{self, Database};
+use crate::config::file::{self, Placement};
 use crate::config::section::Setting;
 use crate::config::units::{KeyText, MethodName};
 use crate::ids::QualifiedName;
@@ -22,47 +22,73 @@ const RESERVED: &str = "pgloom";
 /// The methods that put shards on a ring and can leave some of them out.
 const RING: &str = "method = \"hash\" without tokens, and schema without default_shard";
 
-/// The lines of a spec's parts, for its errors.
+/// Errors, and warnings, of one database that are told.
+const MOST_FINDINGS: usize = 100;
+
+/// The lines of a spec's parts, for its errors. Those of entries and pins, of which there may be millions, are looked for when needed.
 type Lines = HashMap<Site, Origin>;
 
 impl Build<'_> {
-    pub(super) fn topology(&mut self, name: &str, database: &Database) -> Option<Topology> {
+    pub(super) fn topology(&mut self, name: &str, placement: &Placement) -> Option<Topology> {
         if name.is_empty() || name == RESERVED {
             let message = format!("a database can't be called `{name}`, that name is the router's own; choose another");
-            self.fail(&database.origin, message);
+            self.fail(&placement.origin, message);
         }
-        let mut lines = Lines::from([(Site::Topology, database.origin.clone())]);
+        let mut lines = Lines::from([(Site::Topology, placement.origin.clone())]);
         let before = self.errors.len();
         let spec = TopologySpec {
-            shards: self.shards(name, database, &mut lines),
-            home_shard: database.home_shard.as_ref().map(|home| {
+            shards: self.shards(name, placement, &mut lines),
+            home_shard: placement.home_shard.as_ref().map(|home| {
                 lines.insert(Site::HomeShard, home.origin.clone());
                 home.value.clone()
             }),
-            distributions: self.distributions(database, &mut lines),
-            tables: self.tables(database, &mut lines),
+            distributions: self.distributions(placement, &mut lines),
+            tables: self.tables(placement, &mut lines),
             ..TopologySpec::default()
         };
-        let line = |site: &Site| lines.get(site).unwrap_or(&database.origin);
+        let line = |site: &Site| {
+            let found = match *site {
+                Site::Entry { distribution, entry } => {
+                    let section = placement.distributions.value.get(distribution);
+                    section.and_then(|section| entry_line(placement, section, entry))
+                }
+                Site::Pin { distribution, pin } => {
+                    let section = placement.distributions.value.get(distribution);
+                    section.and_then(|section| value_line(section.pins.as_ref()?, pin))
+                }
+                Site::Topology
+                | Site::HomeShard
+                | Site::Shard(_)
+                | Site::Distribution(_)
+                | Site::ListDefault(_)
+                | Site::Table(_) => lines.get(site),
+            };
+            found.unwrap_or(&placement.origin)
+        };
         match spec.build() {
             Ok((topology, warnings)) => {
-                for warning in warnings {
+                for warning in warnings.into_iter().take(MOST_FINDINGS) {
                     self.warn(line(&warning.site), warning.finding.to_string());
                 }
                 (self.errors.len() == before).then_some(topology)
             }
             Err(errors) => {
-                for error in errors {
+                // Of a million entries with one mistake, nobody reads more.
+                let more = errors.len().saturating_sub(MOST_FINDINGS);
+                for error in errors.into_iter().take(MOST_FINDINGS) {
                     self.fail(line(&error.site), error.finding.to_string());
+                }
+                if more > 0 {
+                    self.fail(&placement.origin, format!("and {more} errors more"));
                 }
                 None
             }
         }
     }
 
-    fn shards(&mut self, name: &str, database: &Database, lines: &mut Lines) -> Vec<Shard> {
+    fn shards(&mut self, name: &str, placement: &Placement, lines: &mut Lines) -> Vec<Shard> {
         let mut shards = Vec::new();
-        for (i, shard) in database.shards.value.iter().enumerate() {
+        for (i, shard) in placement.shards.value.iter().enumerate() {
             lines.insert(Site::Shard(i), shard.origin.clone());
             let dbname = shard.dbname.as_ref().map_or(name, |dbname| &dbname.value);
             let mut servers = Vec::new();
@@ -101,21 +127,17 @@ impl Build<'_> {
         }
     }
 
-    fn distributions(&mut self, database: &Database, lines: &mut Lines) -> Vec<DistributionSpec> {
-        let sections = database.distributions.value.iter().enumerate();
+    fn distributions(&mut self, placement: &Placement, lines: &mut Lines) -> Vec<DistributionSpec> {
+        let sections = placement.distributions.value.iter().enumerate();
         sections
             .map(|(i, section)| {
                 lines.insert(Site::Distribution(i), section.origin.clone());
                 self.check_method_keys(section);
-                let pins = section.pins.as_ref().map(|pins| {
-                    self.values(&pins.value, |pin, origin| {
-                        lines.insert(Site::Pin { distribution: i, pin }, origin);
-                    })
-                });
+                let pins = section.pins.as_ref().map(|pins| self.values(&pins.value));
                 DistributionSpec {
                     name: section.name.value.clone(),
                     key_types: key_types(section),
-                    method: self.method(i, section, database, lines),
+                    method: self.method(i, section, placement, lines),
                     pins: pins.unwrap_or_default(),
                 }
             })
@@ -168,32 +190,37 @@ impl Build<'_> {
         }
     }
 
-    fn method(&mut self, i: usize, section: &file::Distribution, database: &Database, lines: &mut Lines) -> MethodSpec {
-        let mut ranges = |list: &Option<Setting<Vec<file::Range>>>| {
-            let list = list.iter().flat_map(|list| &list.value).enumerate();
-            list.map(|(entry, range)| {
-                lines.insert(Site::Entry { distribution: i, entry }, range.origin.clone());
-                RangeSpec { from: key_text(&range.from), to: key_text(&range.to), shard: range.shard.value.clone() }
+    fn method(
+        &mut self,
+        i: usize,
+        section: &file::Distribution,
+        placement: &Placement,
+        lines: &mut Lines,
+    ) -> MethodSpec {
+        let ranges = |list: &Option<Setting<Vec<file::Range>>>| {
+            let list = list.iter().flat_map(|list| &list.value);
+            list.map(|range| RangeSpec {
+                from: key_text(&range.from),
+                to: key_text(&range.to),
+                shard: range.shard.value.clone(),
             })
             .collect::<Vec<_>>()
         };
         match section.method.value {
             MethodName::Hash if section.tokens.is_some() => MethodSpec::Tokens(ranges(&section.tokens)),
-            MethodName::Hash => MethodSpec::Ring(self.ring(i, section, database, lines)),
+            MethodName::Hash => MethodSpec::Ring(self.ring(section, placement)),
             MethodName::Range => MethodSpec::Range(ranges(&section.ranges)),
             MethodName::PostgresHash => {
-                let partitions = section.partitions.iter().flat_map(|list| &list.value).enumerate();
-                let spec = |(entry, partition): (usize, &file::Partition)| {
-                    lines.insert(Site::Entry { distribution: i, entry }, partition.origin.clone());
+                let partitions = section.partitions.iter().flat_map(|list| &list.value);
+                let spec = |partition: &file::Partition| {
                     let (modulus, remainder) = (partition.modulus.value, partition.remainder.value);
                     RemainderSpec { modulus, remainder, shard: partition.shard.value.clone() }
                 };
                 MethodSpec::Remainders(partitions.map(spec).collect())
             }
             MethodName::Composite => {
-                let groups = section.groups.iter().flat_map(|list| &list.value).enumerate();
-                let spec = |(entry, group): (usize, &file::Group)| {
-                    lines.insert(Site::Entry { distribution: i, entry }, group.origin.clone());
+                let groups = section.groups.iter().flat_map(|list| &list.value);
+                let spec = |group: &file::Group| {
                     let one = group.value.iter().map(|value| &value.value);
                     let many = group.values.iter().flat_map(|values| &values.value);
                     GroupSpec {
@@ -212,16 +239,12 @@ impl Build<'_> {
                 MethodSpec::Schemas {
                     schemas: list(&section.schemas),
                     except: list(&section.except),
-                    ring: self.ring(i, section, database, lines),
+                    ring: self.ring(section, placement),
                     default,
                 }
             }
             MethodName::List => {
-                let values = section.values.as_ref().map(|values| {
-                    self.values(&values.value, |entry, origin| {
-                        lines.insert(Site::Entry { distribution: i, entry }, origin);
-                    })
-                });
+                let values = section.values.as_ref().map(|values| self.values(&values.value));
                 let default = self.default_shard(i, section, lines);
                 MethodSpec::List { values: values.unwrap_or_default(), default }
             }
@@ -234,35 +257,28 @@ impl Build<'_> {
         Some(default.value.clone())
     }
 
-    fn ring(&mut self, i: usize, section: &file::Distribution, database: &Database, lines: &mut Lines) -> RingSpec {
+    fn ring(&mut self, section: &file::Distribution, placement: &Placement) -> RingSpec {
         if section.shards.is_none() && section.weights.is_none() {
             return RingSpec { virtual_nodes: section.virtual_nodes.value, nodes: Vec::new() };
         }
         let named = section.shards.as_ref().map(|shards| shards.value.clone());
-        let all = || database.shards.value.iter().map(|shard| shard.name.value.clone()).collect();
+        let all = || placement.shards.value.iter().map(|shard| shard.name.value.clone()).collect();
         let shards: Vec<String> = named.unwrap_or_else(all);
-        if let Some(list) = &section.shards {
-            if shards.is_empty() {
-                self.fail(&list.origin, "the ring has no shards; name at least one, or leave `shards` out for all");
-            }
-            for entry in 0..shards.len() {
-                lines.insert(Site::Entry { distribution: i, entry }, list.origin.clone());
-            }
+        if let Some(list) = &section.shards
+            && shards.is_empty()
+        {
+            self.fail(&list.origin, "the ring has no shards; name at least one, or leave `shards` out for all");
         }
         let mut weights = HashMap::new();
         for (name, weight) in section.weights.iter().flat_map(|weights| &weights.value.0) {
-            match shards.iter().position(|shard| shard == name) {
-                Some(entry) => {
-                    lines.insert(Site::Entry { distribution: i, entry }, weight.origin.clone());
-                    weights.insert(name.as_str(), weight.value);
-                }
-                None => {
-                    let message = format!(
-                        "the weight of `{name}` has no shard on the ring of distribution `{}`; correct the name or remove it",
-                        section.name.value
-                    );
-                    self.fail(&weight.origin, message);
-                }
+            if shards.contains(name) {
+                weights.insert(name.as_str(), weight.value);
+            } else {
+                let message = format!(
+                    "the weight of `{name}` has no shard on the ring of distribution `{}`; correct the name or remove it",
+                    section.name.value
+                );
+                self.fail(&weight.origin, message);
             }
         }
         let nodes =
@@ -270,11 +286,9 @@ impl Build<'_> {
         RingSpec { virtual_nodes: section.virtual_nodes.value, nodes }
     }
 
-    fn values(&mut self, values: &[file::Value], mut line: impl FnMut(usize, Origin)) -> Vec<ValueSpec> {
+    fn values(&mut self, values: &[file::Value]) -> Vec<ValueSpec> {
         let mut specs = Vec::new();
         for section in values {
-            let one = section.value.iter().map(|value| &value.value);
-            let many = section.values.iter().flat_map(|values| &values.value);
             if section.value.is_some() == section.values.is_some() {
                 self.fail(
                     &section.origin,
@@ -282,8 +296,7 @@ impl Build<'_> {
                 );
                 continue;
             }
-            for key in one.chain(many) {
-                line(specs.len(), section.origin.clone());
+            for key in keys_of(section) {
                 let key = key.iter().map(|text| text.0.clone()).collect();
                 specs.push(ValueSpec { key, shard: section.shard.value.clone() });
             }
@@ -291,9 +304,9 @@ impl Build<'_> {
         specs
     }
 
-    fn tables(&mut self, database: &Database, lines: &mut Lines) -> Vec<TableSpec> {
+    fn tables(&mut self, placement: &Placement, lines: &mut Lines) -> Vec<TableSpec> {
         let mut specs = Vec::new();
-        for section in &database.tables.value {
+        for section in &placement.tables.value {
             let Some(name) = section.name.value.qualified("public") else { continue };
             let Some(rule) = self.rule(section, &name) else { continue };
             lines.insert(Site::Table(specs.len()), section.origin.clone());
@@ -329,6 +342,41 @@ impl Build<'_> {
         self.fail(&section.origin, message);
         None
     }
+}
+
+/// The line of an entry of a distribution's method, which is numbered as in its spec.
+fn entry_line<'a>(placement: &'a Placement, section: &'a file::Distribution, entry: usize) -> Option<&'a Origin> {
+    let ranges = |list: &'a Option<Setting<Vec<file::Range>>>| -> Option<&'a Origin> {
+        list.as_ref()?.value.get(entry).map(|range| &range.origin)
+    };
+    match section.method.value {
+        MethodName::Hash if section.tokens.is_some() => ranges(&section.tokens),
+        MethodName::Range => ranges(&section.ranges),
+        MethodName::Hash | MethodName::Schema => {
+            let list = section.shards.as_ref();
+            let name = match list {
+                Some(list) => list.value.get(entry)?,
+                None => &placement.shards.value.get(entry)?.name.value,
+            };
+            let mut weights = section.weights.iter().flat_map(|weights| &weights.value.0);
+            let weight = weights.find(|(shard, _)| shard == name);
+            weight.map(|(_, weight)| &weight.origin).or(list.map(|list| &list.origin))
+        }
+        MethodName::PostgresHash => section.partitions.as_ref()?.value.get(entry).map(|partition| &partition.origin),
+        MethodName::Composite => section.groups.as_ref()?.value.get(entry).map(|group| &group.origin),
+        MethodName::List => value_line(section.values.as_ref()?, entry),
+    }
+}
+
+/// The line of the key of that number among all keys of the placements by value.
+fn value_line(values: &Setting<Vec<file::Value>>, number: usize) -> Option<&Origin> {
+    let usable = values.value.iter().filter(|section| section.value.is_some() != section.values.is_some());
+    usable.flat_map(|section| keys_of(section).map(|_| &section.origin)).nth(number)
+}
+
+fn keys_of(section: &file::Value) -> impl Iterator<Item = &Vec<KeyText>> {
+    let one = section.value.iter().map(|value| &value.value);
+    one.chain(section.values.iter().flat_map(|values| &values.value))
 }
 
 /// The key of a whole schema is its name.

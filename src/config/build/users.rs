@@ -122,7 +122,7 @@ impl Build<'_> {
     }
 
     /// The secret from the file or from the named file, whose last line end does not count.
-    fn secret(
+    pub(super) fn secret(
         &mut self,
         key: &str,
         inline: Option<&Setting<Secret>>,

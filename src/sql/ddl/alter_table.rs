@@ -135,6 +135,7 @@ impl Definition<'_, '_> {
             }
             words.take("column");
             words.take_all(&["if", "exists"]);
+            self.keeps_unique(full, words.name_at(0), "dropping")?;
             return keeps_key(words.name_at(0));
         }
         if words.take("alter") {
@@ -165,6 +166,7 @@ impl Definition<'_, '_> {
                 return Ok(());
             }
             words.take("column");
+            self.keeps_unique(full, words.name_at(0), "renaming")?;
             return keeps_key(words.name_at(0));
         }
         if words.is(0, "set") && words.is(1, "schema") {
@@ -179,6 +181,23 @@ impl Definition<'_, '_> {
             false => Err(unsupported(
                 format!("this form of ALTER TABLE of distributed table \"{}\"", full.name),
                 "the router does not know what it does on each shard",
+            )),
+        }
+    }
+
+    /// The triggers that note a table's unique values name its columns: without one of them every write of the table would fail.
+    fn keeps_unique(&self, table: &QualifiedName, column: Option<String>, verb: &str) -> Result<(), Fault> {
+        let Some(column) = column else { return Ok(()) };
+        let uniques = &self.of.scope.topology.uniques;
+        match uniques.iter().find(|rule| rule.table == *table && rule.columns.iter().any(|of| **of == *column)) {
+            None => Ok(()),
+            Some(rule) => Err(unsupported(
+                format!("{verb} column \"{column}\" of table \"{}\"", table.name),
+                format!("the configuration has it under uniques: {} is unique over all shards", rule.scope()),
+            )
+            .hint(
+                "Take the rule out of the configuration of every router and start them anew, then drop the table's triggers whose names \
+                 begin with pgloom_unique_, which name the column; after that it is one like others.",
             )),
         }
     }

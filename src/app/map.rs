@@ -1,0 +1,122 @@
+//! The map in etcd in a running router: read before it starts, put in force whenever it changes, and told of in the list of routers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwapOption;
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+
+use crate::app::Router;
+use crate::app::live::Live;
+use crate::config::{ConfigError, ConfigErrors, Document, Draft, EtcdSettings, MapSettings, Origin, Settings};
+use crate::control::etcd::{Etcd, StoreError};
+use crate::control::map::MapState;
+use crate::control::map::follow::{Follower, NotTaken, Taker};
+use crate::control::map::registry::{Entry, register};
+
+/// How long a router that stops tries to take itself off the list.
+const LEAVING: Duration = Duration::from_secs(2);
+
+/// The way to the map, for the life of a router.
+pub struct SharedMap {
+    etcd: EtcdSettings,
+    follower: Follower,
+    state: Arc<MapState>,
+    documents: Documents,
+}
+
+/// The document in force.
+type Documents = Arc<ArcSwapOption<Document>>;
+
+impl SharedMap {
+    /// # Errors
+    /// A certificate cannot be read.
+    pub fn new(etcd: &EtcdSettings) -> Result<Self, StoreError> {
+        let state = MapState::new("etcd", &etcd.endpoints.join(","));
+        let follower = Follower::new(Etcd::new(etcd)?, Arc::clone(&state));
+        Ok(Self { etcd: etcd.clone(), follower, state, documents: Documents::default() })
+    }
+
+    /// The settings with which the router starts. Waits until there is a map.
+    ///
+    /// # Errors
+    /// All that is wrong with the file beside the map.
+    pub async fn settings(&mut self, draft: &Draft) -> Result<Settings, ConfigErrors> {
+        let (document, settings) = self.follower.first(draft).await?;
+        self.documents.store(Some(Arc::new(document)));
+        Ok(settings)
+    }
+
+    /// How the configuration is read again: the file as it is now, with the map that is in force.
+    pub fn reader(&self, path: PathBuf) -> impl Fn() -> Result<Settings, ConfigErrors> + Send + Sync + 'static {
+        let documents = Arc::clone(&self.documents);
+        move || {
+            let draft = Draft::load(&path)?;
+            if draft.map_source()? == MapSettings::File {
+                let message = "the source of the map cannot change while the router runs; restart it".to_owned();
+                let file = path.display().to_string().into();
+                return Err(ConfigErrors(vec![ConfigError { file, origin: Origin::Default, message }]));
+            }
+            draft.settings(documents.load_full().as_deref())
+        }
+    }
+
+    /// Follows the map, and stays in the list of routers, until `stopping` says so.
+    pub async fn follow(self, router: &Router, stopping: watch::Receiver<bool>) -> Result<Following, StoreError> {
+        let live = router.live();
+        let id = live.share_map(&self.state);
+        let entry = Entry {
+            id,
+            host: crate::control::map::host(),
+            pid: std::process::id(),
+            listen: router.addresses().iter().map(ToString::to_string).collect(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: crate::control::map::utc(SystemTime::now()),
+            epoch: None,
+        };
+        let stopped = |mut stopping: watch::Receiver<bool>| async move {
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        };
+        let listed = register(Etcd::new(&self.etcd)?, entry, self.state, stopped(stopping.clone()));
+        let taker = Arc::new(InForce { live, documents: self.documents });
+        let (follower, stop) = (self.follower, stopped(stopping));
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop => {}
+                () = follower.run(taker) => {}
+            }
+        });
+        Ok(Following { listed: tokio::spawn(listed) })
+    }
+}
+
+/// What runs beside a router.
+pub struct Following {
+    listed: tokio::task::JoinHandle<()>,
+}
+
+impl Following {
+    /// The router is stopping, and was told so.
+    pub async fn end(self) {
+        let _ = tokio::time::timeout(LEAVING, self.listed).await;
+    }
+}
+
+/// Puts documents in force.
+struct InForce {
+    live: Arc<Live>,
+    documents: Documents,
+}
+
+impl Taker for InForce {
+    fn take(&self, document: Document) -> BoxFuture<'_, Result<(), NotTaken>> {
+        Box::pin(async move {
+            self.live.apply_map(&document).await?;
+            self.documents.store(Some(Arc::new(document)));
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,170 @@
+//! `pgloom topology init|apply|rollback`: what changes the map, each by one compare-and-swap.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use super::read::gone;
+use super::{Failed, MapFile, changes, connect, current, document_of, print_changes, text_of};
+use crate::cli::ConfigArg;
+use crate::config::Document;
+use crate::config::document::{Change, from_config, stamped};
+use crate::control::etcd::{Connection, Swap};
+use crate::control::map::registry::Entry;
+use crate::control::map::{self, copy};
+use crate::topology::diff::Difference;
+
+/// What is written down with a change.
+#[derive(Debug, clap::Args)]
+struct Why {
+    /// Why, for the history
+    #[arg(short = 'm', long, default_value = "")]
+    reason: String,
+    /// Who, for the history. Default: user@host
+    #[arg(long)]
+    by: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct InitArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// The map (JSON), or a configuration file that has the databases with their shards (TOML)
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+    #[command(flatten)]
+    why: Why,
+}
+
+pub(super) async fn init(args: &InitArgs) -> Result<ExitCode, Failed> {
+    let mut text = text_of(&args.from)?;
+    if args.from.extension().is_some_and(|extension| extension == "toml") {
+        text = from_config(&args.from.display().to_string(), &text)?;
+    }
+    // Also the copy that a router keeps: what is left where etcd has lost all.
+    if let Some(kept) = copy::map_of(&text) {
+        text = kept;
+    }
+    let base = document_of(&args.from, &text)?.epoch;
+    let mut connection = connect(&args.config).await?;
+    if connection.look().await?.map.is_some() {
+        return Err(Failed::refused("there is a map already; change it with pgloom topology apply"));
+    }
+    // Routers that run may know later epochs than an etcd that was emptied.
+    let routers = connection.routers().await?;
+    let served = routers.iter().filter_map(|text| Entry::read(text)?.epoch);
+    let known = connection.epochs().await?.into_iter().chain(served).chain(base).max();
+    store(&mut connection, None, known.unwrap_or(0) + 1, &text, &args.why).await
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ApplyArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    #[command(flatten)]
+    map: MapFile,
+    #[command(flatten)]
+    moves: Moves,
+    #[command(flatten)]
+    why: Why,
+}
+
+#[derive(Debug, clap::Args)]
+struct Moves {
+    /// Change it although keys would belong to other shards than those that have their rows
+    #[arg(long)]
+    allow_moves: bool,
+    /// Tell what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn apply(args: &ApplyArgs) -> Result<ExitCode, Failed> {
+    let text = text_of(&args.map.file)?;
+    let new = document_of(&args.map.file, &text)?;
+    let mut connection = connect(&args.config).await?;
+    let (stored, old) = current(&mut connection).await?;
+    let epoch = old.epoch.unwrap_or_default();
+    if let Some(base) = new.epoch.filter(|base| *base != epoch) {
+        return Err(Failed::refused(format!(
+            "{} was made from epoch {base}, and the map has epoch {epoch} by now: get it again, or leave `epoch` out",
+            args.map.file.display()
+        )));
+    }
+    new.warnings.iter().for_each(|warning| println!("warning: {warning}"));
+    if !permitted(&old, &new, &args.moves)? {
+        return Ok(ExitCode::SUCCESS);
+    }
+    store(&mut connection, Some(stored.revision), epoch + 1, &text, &args.why).await
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RollbackArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// The epoch whose map is to be in force again
+    epoch: u64,
+    #[command(flatten)]
+    moves: Moves,
+    #[command(flatten)]
+    why: Why,
+}
+
+pub(super) async fn rollback(args: &RollbackArgs) -> Result<ExitCode, Failed> {
+    let mut connection = connect(&args.config).await?;
+    let text = connection.past(args.epoch).await?.ok_or_else(|| gone(args.epoch))?;
+    let new = Document::parse(&format!("epoch {}", args.epoch), &text)?;
+    let (stored, old) = current(&mut connection).await?;
+    if !permitted(&old, &new, &args.moves)? {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let reason = match args.why.reason.as_str() {
+        "" => format!("rollback to epoch {}", args.epoch),
+        said => said.to_owned(),
+    };
+    let why = Why { reason, by: args.why.by.clone() };
+    store(&mut connection, Some(stored.revision), old.epoch.unwrap_or_default() + 1, &text, &why).await
+}
+
+/// Tells the changes; whether they are to be made.
+fn permitted(old: &Document, new: &Document, moves: &Moves) -> Result<bool, Failed> {
+    let changes = changes(old, new);
+    print_changes(&changes);
+    let moving = |(_, difference): &&(String, Difference)| difference.moves.is_some();
+    if changes.iter().any(|change| moving(&change)) && !moves.allow_moves && !moves.dry_run {
+        return Err(Failed::refused(
+            "refused: keys that may have rows would belong to other shards (MOVES), and a map moves no rows. Where there are none, or they \
+             were moved, run it again with --allow-moves",
+        ));
+    }
+    Ok(!changes.is_empty() && !moves.dry_run)
+}
+
+async fn store(
+    connection: &mut Connection,
+    seen: Option<i64>,
+    epoch: u64,
+    text: &str,
+    why: &Why,
+) -> Result<ExitCode, Failed> {
+    let by = why.by.clone().unwrap_or_else(map::user_at_host);
+    let change = Change { epoch, at: map::utc(SystemTime::now()), by, reason: why.reason.clone() };
+    let text = stamped(text, &change).ok_or_else(|| Failed::unusable("the map has no databases"))?;
+    // What is written is what routers will read.
+    Document::parse("the map", &text)?;
+    let swapped = match connection.swap(seen, epoch, &text).await {
+        Ok(swapped) => swapped,
+        // Nobody knows whether it came through, but the store.
+        Err(error) => match connection.look().await?.map {
+            Some(now) if now.text == text => Swap::Done,
+            _ => return Err(error.into()),
+        },
+    };
+    match swapped {
+        Swap::Done => {
+            println!("epoch {epoch} is in force");
+            Ok(ExitCode::SUCCESS)
+        }
+        Swap::Lost => Err(Failed::refused("somebody else has changed the map meanwhile: look at it, and try again")),
+    }
+}

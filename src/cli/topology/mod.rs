@@ -1,0 +1,189 @@
+//! `pgloom topology`: the shard map that all routers share through etcd, made, read, compared and changed.
+
+mod change;
+mod read;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::cli::{ConfigArg, FOUND_WRONG, UNUSABLE, runtime};
+use crate::config::{ConfigErrors, Document, Draft, MapSettings};
+use crate::control::etcd::{Connection, Etcd, StoreError, Stored};
+use crate::topology::diff::{Difference, differences};
+
+#[derive(Debug, clap::Args)]
+pub struct TopologyArgs {
+    #[command(subcommand)]
+    command: TopologyCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum TopologyCommand {
+    /// Put the first map into etcd
+    #[command(after_help = "Examples:\n  \
+        pgloom topology init --config pgloom.toml --from old.toml     the databases of a file that had them all\n  \
+        pgloom topology init --config pgloom.toml --from map.json\n\n\
+        Exit status: 0 done, 1 there is a map already, 2 the call, the file or etcd cannot be used.")]
+    Init(change::InitArgs),
+    /// Print the map that is in etcd, or an earlier one
+    #[command(after_help = "Example:\n  pgloom topology get > map.json; edit map.json; pgloom topology apply map.json")]
+    Get(read::GetArgs),
+    /// Check a map in a file, without etcd
+    #[command(after_help = "Exit status: 0 valid, 1 not valid, 2 it cannot be read.")]
+    Validate(read::ValidateArgs),
+    /// Tell what another map would change
+    #[command(after_help = "Exit status: 0 nothing, 1 something, 2 the call, the file or etcd cannot be used.")]
+    Diff(read::DiffArgs),
+    /// Put another map in the place of the one in etcd; all routers take it
+    #[command(
+        after_help = "A map says where rows are: it brings no row there. What would place keys that may have rows on another shard \
+        is refused without --allow-moves; those rows are not found any more until they are moved.\n\n\
+        Exit status: 0 done, 1 refused or overtaken by another change, 2 the call, the file or etcd cannot be used."
+    )]
+    Apply(change::ApplyArgs),
+    /// List the maps that are kept
+    History(read::HistoryArgs),
+    /// Put an earlier map in force again, as a new epoch
+    #[command(
+        after_help = "Exit status: 0 done, 1 refused or overtaken by another change, 2 the call or etcd cannot be used."
+    )]
+    Rollback(change::RollbackArgs),
+}
+
+pub fn run(args: &TopologyArgs) -> ExitCode {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
+    };
+    let done = runtime.block_on(async {
+        match &args.command {
+            TopologyCommand::Init(args) => change::init(args).await,
+            TopologyCommand::Get(args) => read::get(args).await,
+            TopologyCommand::Validate(args) => read::validate(args),
+            TopologyCommand::Diff(args) => read::diff(args).await,
+            TopologyCommand::Apply(args) => change::apply(args).await,
+            TopologyCommand::History(args) => read::history(args).await,
+            TopologyCommand::Rollback(args) => change::rollback(args).await,
+        }
+    });
+    done.unwrap_or_else(Failed::tell)
+}
+
+/// Why a command does not do what it was asked.
+pub(super) struct Failed {
+    code: u8,
+    message: String,
+}
+
+impl Failed {
+    pub(super) fn tell(self) -> ExitCode {
+        for line in self.message.lines() {
+            eprintln!("pgloom: {line}");
+        }
+        ExitCode::from(self.code)
+    }
+
+    fn refused(message: impl Into<String>) -> Self {
+        Self { code: FOUND_WRONG, message: message.into() }
+    }
+
+    fn unusable(message: impl Into<String>) -> Self {
+        Self { code: UNUSABLE, message: message.into() }
+    }
+}
+
+impl From<ConfigErrors> for Failed {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::unusable(errors.to_string())
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(StoreError(message): StoreError) -> Self {
+        Self::unusable(message)
+    }
+}
+
+/// The etcd that the file names.
+pub(super) async fn connect(config: &ConfigArg) -> Result<Connection, Failed> {
+    match Draft::load(&config.config)?.map_source()? {
+        MapSettings::Etcd(settings) => Ok(Etcd::new(&settings)?.any().await?),
+        MapSettings::File => Err(Failed::unusable(format!(
+            "{} keeps the map itself; set source = \"etcd\" and endpoints in [topology] to share it",
+            config.config.display()
+        ))),
+    }
+}
+
+/// The map that is in etcd.
+async fn current(connection: &mut Connection) -> Result<(Stored, Document), Failed> {
+    let Some(stored) = connection.look().await?.map else {
+        return Err(Failed::unusable("there is no map in etcd; make one with pgloom topology init"));
+    };
+    let document = Document::parse("the map in etcd", &stored.text)?;
+    Ok((stored, document))
+}
+
+/// A text from a file, or from standard input where it is called `-`.
+fn text_of(path: &Path) -> Result<String, Failed> {
+    let read = if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(path)
+    };
+    read.map_err(|error| Failed::unusable(format!("{}: cannot be read: {error}", path.display())))
+}
+
+fn document_of(path: &Path, text: &str) -> Result<Document, Failed> {
+    Ok(Document::parse(&path.display().to_string(), text)?)
+}
+
+/// What a new map changes, each with its database.
+fn changes(old: &Document, new: &Document) -> Vec<(String, Difference)> {
+    let mut found = Vec::new();
+    for placed in &old.databases {
+        let name = placed.name.to_string();
+        match new.placed(&name) {
+            Some(now) => {
+                let all = differences(&placed.topology, &now.topology).into_iter();
+                found.extend(all.map(|difference| (name.clone(), difference)));
+            }
+            None => found.push((
+                name,
+                Difference {
+                    what: "the database is removed".to_owned(),
+                    moves: Some(crate::topology::diff::Moved::Some),
+                },
+            )),
+        }
+    }
+    for placed in new.databases.iter().filter(|placed| old.placed(&placed.name).is_none()) {
+        found.push((
+            placed.name.to_string(),
+            Difference {
+                what: format!("the database is added, on {} shards", placed.topology.shards.len()),
+                moves: None,
+            },
+        ));
+    }
+    found
+}
+
+fn print_changes(changes: &[(String, Difference)]) {
+    if changes.is_empty() {
+        println!("nothing changes");
+    }
+    for (database, difference) in changes {
+        println!("{database}: {difference}");
+    }
+}
+
+/// A file with a map.
+#[derive(Debug, clap::Args)]
+struct MapFile {
+    /// The map, JSON; - for standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}

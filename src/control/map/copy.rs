@@ -1,0 +1,93 @@
+//! The last map on disk, for a start while the store cannot be reached.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// A map as it was kept.
+#[derive(Debug)]
+pub struct Kept {
+    pub text: String,
+    pub since: SystemTime,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Copied<'a> {
+    prefix: Box<str>,
+    #[serde(borrow)]
+    map: &'a RawValue,
+}
+
+/// Keeps the map of a prefix. Whatever happens meanwhile, there is either the map from before or this one.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write(path: &Path, prefix: &str, map: &str) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+    let beside = directory.join(format!(".{name}.{}", std::process::id()));
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        writeln!(file, "{{\"prefix\": {}, \"map\": {}}}", serde_json::Value::from(prefix), map.trim())?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    })();
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written?;
+    File::open(directory)?.sync_all()
+}
+
+/// The map that was kept for this prefix; `None`: there is no copy, or it is of another map.
+///
+/// # Errors
+/// Those of the file system, and a file that is no copy.
+pub fn read(path: &Path, prefix: &str) -> io::Result<Option<Kept>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let since = std::fs::metadata(path)?.modified()?;
+    let copied: Copied<'_> = serde_json::from_str(&text).map_err(io::Error::other)?;
+    Ok((&*copied.prefix == prefix).then(|| Kept { text: copied.map.get().to_owned(), since }))
+}
+
+/// The map of a text that is such a copy.
+pub fn map_of(text: &str) -> Option<String> {
+    serde_json::from_str::<Copied<'_>>(text).ok().map(|copied| copied.map.get().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_is_of_one_prefix_and_for_its_owner_alone() {
+        let directory = std::env::temp_dir().join(format!("pgloom-copy-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("map.json");
+        assert!(read(&path, "/a").unwrap().is_none());
+        for map in ["{\"format\": 1, \"databases\": {}}", "{\"format\": 1,\n \"databases\": {} }\n"] {
+            write(&path, "/a", map).unwrap();
+            assert_eq!(read(&path, "/a").unwrap().unwrap().text, map.trim());
+        }
+        assert!(read(&path, "/b").unwrap().is_none());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
+        std::fs::write(&path, "{\"prefix\": \"/a\", \"map\":").unwrap();
+        assert!(read(&path, "/a").is_err());
+        assert!(write(&directory.join("none/map.json"), "/a", "{}").is_err());
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+}

@@ -1,0 +1,91 @@
+//! The list of routers: each is there for as long as it keeps its lease, with the epoch that it serves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::control::etcd::{Connection, Etcd, Lease, StoreError};
+use crate::control::map::MapState;
+use crate::control::map::follow::random;
+
+/// Before a registration that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What a router says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub id: String,
+    pub host: String,
+    pub pid: u32,
+    /// Where clients are taken in.
+    pub listen: Vec<String>,
+    pub version: String,
+    /// RFC 3339, in UTC.
+    pub started: String,
+    /// That is served; `None`: none yet.
+    pub epoch: Option<u64>,
+}
+
+impl Entry {
+    /// `None`: a router of another version has written what this one does not read.
+    pub fn read(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+}
+
+/// Keeps a router in the list until `stop` resolves, whatever happens to etcd.
+pub async fn register(etcd: Etcd, mut entry: Entry, state: Arc<MapState>, stop: impl Future<Output = ()>) {
+    let mut member = (random() * etcd.settings().endpoints.len() as f64) as usize;
+    tokio::pin!(stop);
+    loop {
+        let mut place = None;
+        let ended = tokio::select! {
+            biased;
+            () = &mut stop => {
+                // It would go by itself, a little later.
+                if let Some((mut connection, lease)) = place {
+                    let _: Result<(), StoreError> = Connection::leave(&mut connection, &lease).await;
+                }
+                return;
+            }
+            ended = stay(&etcd, member, &mut entry, &state, &mut place) => ended,
+        };
+        let Err(StoreError(error)) = ended;
+        tracing::debug!(%error, "this router is not in the list of routers");
+        member = member.wrapping_add(1);
+        tokio::time::sleep(RETRY.mul_f64(0.5 + random() / 2.0)).await;
+    }
+}
+
+/// In the list, for as long as one member answers.
+async fn stay(
+    etcd: &Etcd,
+    member: usize,
+    entry: &mut Entry,
+    state: &MapState,
+    place: &mut Option<(Connection, Lease)>,
+) -> Result<std::convert::Infallible, StoreError> {
+    let mut epochs = state.epochs();
+    let ttl = etcd.settings().router_ttl;
+    let mut connection = etcd.connect(member).await?;
+    let lease = connection.lease(ttl).await?;
+    let (connection, lease) = place.insert((connection, lease));
+    loop {
+        entry.epoch = *epochs.borrow_and_update();
+        // Texts and numbers: they always serialise.
+        let text = serde_json::to_string(&entry).unwrap_or_default();
+        connection.announce(lease, &entry.id, &text).await?;
+        loop {
+            tokio::select! {
+                biased;
+                changed = epochs.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => tokio::time::sleep(ttl / 3).await,
+                },
+                () = tokio::time::sleep(ttl / 3) => {}
+            }
+            connection.keep(lease).await?;
+        }
+    }
+}

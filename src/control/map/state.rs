@@ -1,0 +1,79 @@
+//! What is known of the map at this moment, for SHOW, metrics and the list of routers.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+/// Told by whoever follows the map.
+#[derive(Clone, Debug)]
+pub struct MapStatus {
+    /// `file`, `etcd` or `copy`: etcd was not reached since the start.
+    pub source: &'static str,
+    /// The member that answers, or the file.
+    pub place: Box<str>,
+    pub epoch: Option<u64>,
+    /// Of the map's last change in the store.
+    pub revision: Option<i64>,
+    pub changed_at: Box<str>,
+    pub changed_by: Box<str>,
+    pub reason: Box<str>,
+    /// When the store has last said that this is the map.
+    pub confirmed: Option<Instant>,
+    /// What is in the way now: of the store, or of the document that it has.
+    pub problem: Option<Box<str>>,
+    /// Documents that were not taken.
+    pub rejected: u64,
+}
+
+/// Shared by who follows the map and who tells of it.
+#[derive(Debug)]
+pub struct MapState {
+    status: Mutex<MapStatus>,
+    started: Instant,
+    epoch: watch::Sender<Option<u64>>,
+}
+
+impl MapState {
+    pub fn new(source: &'static str, place: &str) -> Arc<Self> {
+        let status = MapStatus {
+            source,
+            place: place.into(),
+            epoch: None,
+            revision: None,
+            changed_at: "".into(),
+            changed_by: "".into(),
+            reason: "".into(),
+            confirmed: None,
+            problem: None,
+            rejected: 0,
+        };
+        Arc::new(Self { status: Mutex::new(status), started: Instant::now(), epoch: watch::Sender::new(None) })
+    }
+
+    pub fn status(&self) -> MapStatus {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn update(&self, change: impl FnOnce(&mut MapStatus)) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut status);
+        let epoch = status.epoch;
+        drop(status);
+        self.epoch.send_if_modified(|known| std::mem::replace(known, epoch) != epoch);
+    }
+
+    /// How long the store has not said that this is the map; nothing for a file, which is the map.
+    pub fn stale(&self) -> Duration {
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        match status.source {
+            "file" => Duration::ZERO,
+            _ => status.confirmed.unwrap_or(self.started).elapsed(),
+        }
+    }
+
+    /// Tells of each epoch that is served.
+    pub fn epochs(&self) -> watch::Receiver<Option<u64>> {
+        self.epoch.subscribe()
+    }
+}

@@ -1,0 +1,558 @@
+//! Routers that share a map through a real etcd of three members, which is killed, frozen, cut off, slow, compacted and emptied while
+//! clients run: no statement ever fails, and the map is followed again as soon as that can be.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use support::etcd::{Tls, endpoints};
+use support::pipe::Pipe;
+use support::sharded::config;
+use support::{Database, EtcdCluster, Raw, Router, SHARDS, eventually};
+
+const QUICK: &str =
+    "request_timeout = \"500ms\"\ncheck_interval = \"500ms\"\nrouter_ttl = \"5s\"\nstart_timeout = \"1s\"\n";
+
+/// A database whose map is in an etcd of its own.
+struct World {
+    etcd: EtcdCluster,
+    db: Database,
+    dir: PathBuf,
+}
+
+impl World {
+    fn new(label: &str, etcd: EtcdCluster) -> Self {
+        let db = Database::create(label);
+        for shard in 0..SHARDS {
+            db.shard(shard).must("CREATE TABLE items (id int PRIMARY KEY, n int NOT NULL)");
+        }
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("etcd-{label}-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let whole = config(&db.name, &db.ports(), "", "").replace("{port}", "1").replace("{http_port}", "2");
+        fs::write(dir.join("whole.toml"), whole).unwrap();
+        Self { etcd, db, dir }
+    }
+
+    /// With a map.
+    fn create(label: &str) -> Self {
+        let world = Self::new(label, EtcdCluster::start(3));
+        world.says(0, &["topology", "init", "--from", "whole.toml"]);
+        world
+    }
+
+    /// The file of a router; `topology`: its way to etcd, where it is not the plain one.
+    fn file(&self, copy: &str, topology: &str) -> String {
+        let own = format!("endpoints = {}\n", self.etcd.endpoints());
+        let topology = if topology.is_empty() { own.as_str() } else { topology };
+        format!(
+            "[general]\nport = {{port}}\nmetrics_listen = \"127.0.0.1:{{http_port}}\"\nauth_type = \"trust\"\n\
+             [topology]\nsource = \"etcd\"\n{topology}{QUICK}copy_file = \"{}\"\n[[users]]\nname = \"postgres\"\n[databases.{}]\n",
+            self.dir.join(copy).display(),
+            self.db.name
+        )
+    }
+
+    fn router(&self, copy: &str) -> Router {
+        Router::start(&self.file(copy, ""))
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        fs::write(
+            self.dir.join("pgloom.toml"),
+            self.file("none", "").replace("{port}", "1").replace("{http_port}", "2"),
+        )
+        .unwrap();
+        let mut pgloom = Command::new(env!("CARGO_BIN_EXE_pgloom"));
+        pgloom.args(args).current_dir(&self.dir).stdin(Stdio::null()).output().unwrap()
+    }
+
+    #[track_caller]
+    fn says(&self, code: i32, args: &[&str]) -> String {
+        let output = self.run(args);
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
+        text
+    }
+
+    /// One key more is pinned, of a row that nobody has: a new epoch, which shows in the routes.
+    #[track_caller]
+    fn pin(&self, id: u32, shard: &str) {
+        let text = self.says(0, &["topology", "get"]);
+        let pin = format!("{{\"value\": {id}, \"shard\": \"{shard}\"}}");
+        let known = text.replacen("\"pins\": [", &format!("\"pins\": [{pin}, "), 1);
+        let first = text.replacen("\"name\": \"key\"", &format!("\"name\": \"key\", \"pins\": [{pin}]"), 1);
+        let text = if text.contains("\"pins\"") { known } else { first };
+        fs::write(self.dir.join("next.json"), text).unwrap();
+        self.says(0, &["topology", "apply", "next.json", "--allow-moves"]);
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// What `SHOW pgloom.map` says.
+#[derive(Debug)]
+struct Shown {
+    source: String,
+    place: String,
+    epoch: u64,
+    stale: f64,
+    rejected: u64,
+    problem: String,
+}
+
+fn shown(raw: &mut Raw) -> Shown {
+    let rows = raw.must("SHOW pgloom.map").answers[0].rows.clone();
+    let text =
+        |at: usize| rows[0][at].as_ref().map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default();
+    Shown {
+        source: text(0),
+        place: text(1),
+        epoch: text(2).parse().unwrap(),
+        stale: text(7).parse().unwrap(),
+        rejected: text(8).parse().unwrap(),
+        problem: text(9),
+    }
+}
+
+#[track_caller]
+fn follows(raw: &mut Raw, epoch: u64) {
+    let start = Instant::now();
+    loop {
+        let now = shown(raw);
+        if now.epoch == epoch && now.problem.is_empty() {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "epoch {epoch} is not served: {now:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn route(raw: &mut Raw, id: u32) -> String {
+    raw.must(&format!("EXPLAIN (ROUTE) SELECT * FROM items WHERE id = {id}")).text()
+}
+
+/// Clients that read and write for as long as the value lives; whoever meets an error tells of it at its end.
+struct Traffic {
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicU64>,
+    clients: Vec<std::thread::JoinHandle<Option<String>>>,
+}
+
+impl Traffic {
+    fn start(router: &Router, world: &World) -> Self {
+        let (stop, done) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let mut raw = router.connect(&world.db.name);
+        let rows: Vec<String> = (1..=60).map(|id| format!("({id}, 0)")).collect();
+        raw.must(&format!("INSERT INTO items VALUES {} ON CONFLICT DO NOTHING", rows.join(", ")));
+        let clients = (0..3).map(|client| {
+            let (mut raw, stop, done) = (router.connect(&world.db.name), Arc::clone(&stop), Arc::clone(&done));
+            std::thread::spawn(move || {
+                let mut id = client + 1;
+                while !stop.load(Ordering::Relaxed) {
+                    // Each client has rows of its own.
+                    id = (id + 3 - 1) % 60 + 1;
+                    let beside = (id + 30 - 1) % 60 + 1;
+                    for sql in [
+                        format!("UPDATE items SET n = n + 1 WHERE id = {id}"),
+                        format!("BEGIN; SELECT n FROM items WHERE id = {id}; UPDATE items SET n = n + 1 WHERE id IN ({id}, {beside}); COMMIT"),
+                        "SELECT count(*) FROM items".to_owned(),
+                    ] {
+                        let reply = raw.simple(&sql);
+                        if let Some(error) = &reply.error {
+                            return Some(format!("{sql}: {error:?}"));
+                        }
+                    }
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+                None
+            })
+        });
+        Self { clients: clients.collect(), stop, done }
+    }
+
+    /// Everybody has gone on since now, without waiting for anything that hangs.
+    #[track_caller]
+    fn goes_on(&self) {
+        let before = self.done.load(Ordering::Relaxed);
+        eventually(30, "clients go on", || {
+            self.clients.iter().any(std::thread::JoinHandle::is_finished)
+                || self.done.load(Ordering::Relaxed) > before + 15
+        });
+    }
+
+    #[track_caller]
+    fn end(self) {
+        self.goes_on();
+        self.stop.store(true, Ordering::Relaxed);
+        let errors: Vec<String> = self.clients.into_iter().filter_map(|client| client.join().unwrap()).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+    }
+}
+
+/// The number of the member that a router follows.
+fn followed(world: &World, now: &Shown) -> usize {
+    (0..3).find(|member| now.place.ends_with(&format!(":{}", world.etcd.port(*member)))).unwrap()
+}
+
+#[test]
+fn a_change_reaches_all_routers_and_no_statement_fails() {
+    let world = World::create("change");
+    let (router, mut other) = (world.router("a.json"), world.router("b.json"));
+    let (mut raw, mut beside) = (router.connect(&world.db.name), other.connect(&world.db.name));
+    assert_eq!((shown(&mut raw).source.as_str(), shown(&mut raw).epoch), ("etcd", 1));
+    let traffic = Traffic::start(&router, &world);
+    for round in 0..4 {
+        let (id, shard) = (1000 + round, format!("s{}", round as usize % SHARDS));
+        world.pin(id, &shard);
+        follows(&mut raw, u64::from(round) + 2);
+        follows(&mut beside, u64::from(round) + 2);
+        assert!(route(&mut raw, id).contains(&shard) && route(&mut beside, id).contains(&shard));
+        traffic.goes_on();
+    }
+    // An epoch that changes nothing for this database is one all the same.
+    let (code, metrics) = router.http("/metrics");
+    assert_eq!(code, 200);
+    assert!(metrics.contains("pgloom_topology_epoch 5\n") && metrics.contains("pgloom_topology_rejected_total 0\n"));
+    eventually(10, "both are in the list, with the epoch", || {
+        let listed = world.run(&["routers", "--json"]);
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        listed.matches("\"epoch\": 5").count() == 2 && listed.contains(&format!("\"pid\": {}", other.pid()))
+    });
+    assert!(world.says(0, &["routers"]).lines().count() == 3);
+    // Who stops says so.
+    other.signal("TERM");
+    assert!(other.wait(Duration::from_secs(20)).is_some_and(|status| status.success()));
+    assert_eq!(world.says(0, &["routers", "--json"]).matches("\"id\"").count(), 1);
+    // The file is read again with the map of now.
+    router.signal("HUP");
+    eventually(10, "the file is read again", || router.log_text().contains("the configuration is unchanged"));
+    assert_eq!(shown(&mut raw).epoch, 5);
+    traffic.end();
+}
+
+#[test]
+fn traffic_goes_on_while_members_are_killed_and_frozen() {
+    let mut world = World::create("members");
+    let router = world.router("a.json");
+    let mut raw = router.connect(&world.db.name);
+    let traffic = Traffic::start(&router, &world);
+    // The one that is followed dies, then the next one that is followed hangs.
+    let dead = followed(&world, &shown(&mut raw));
+    world.etcd.kill(dead);
+    world.etcd.wait_for_leader();
+    world.pin(1001, "s1");
+    follows(&mut raw, 2);
+    world.etcd.start_member(dead);
+    std::thread::sleep(Duration::from_secs(1));
+    let frozen = followed(&world, &shown(&mut raw));
+    world.etcd.freeze(frozen);
+    traffic.goes_on();
+    eventually(20, "the others have a leader", || world.run(&["topology", "get"]).status.success());
+    world.pin(1002, "s2");
+    follows(&mut raw, 3);
+    world.etcd.thaw(frozen);
+    // None is left: what is known is served, and is getting old.
+    world.etcd.kill_all();
+    eventually(20, "the loss is told", || !shown(&mut raw).problem.is_empty());
+    std::thread::sleep(Duration::from_secs(2));
+    traffic.goes_on();
+    let now = shown(&mut raw);
+    assert!(now.epoch == 3 && now.stale > 1.5, "{now:?}");
+    assert!(router.http("/metrics").1.contains("pgloom_topology_troubled 1\n"));
+    assert!(route(&mut raw, 1002).contains("s2"));
+    world.etcd.start_all();
+    world.pin(1003, "s3");
+    follows(&mut raw, 4);
+    assert!(shown(&mut raw).stale < 1.5);
+    eventually(10, "it is in the list again", || {
+        world.run(&["routers", "--json"]).stdout.windows(4).any(|w| w == b"\"id\"")
+    });
+    traffic.end();
+}
+
+#[test]
+fn a_router_that_is_cut_off_serves_what_it_knows_and_catches_up_behind_a_compaction() {
+    let world = World::create("cut");
+    let pipes: Vec<Pipe> = (0..3).map(|member| Pipe::start(world.etcd.port(member))).collect();
+    let ports: Vec<u16> = pipes.iter().map(|pipe| pipe.port).collect();
+    let router = Router::start(&world.file("a.json", &format!("endpoints = {}\n", endpoints("http", &ports))));
+    let mut raw = router.connect(&world.db.name);
+    let traffic = Traffic::start(&router, &world);
+    pipes.iter().for_each(Pipe::cut);
+    eventually(20, "the loss is told", || !shown(&mut raw).problem.is_empty());
+    for id in 1001..1004 {
+        world.pin(id, "s1");
+    }
+    traffic.goes_on();
+    assert_eq!(shown(&mut raw).epoch, 1);
+    // What was between is gone when it comes back.
+    world.etcd.ask(async |mut client| {
+        let now = client.get("any", None).await?.header().unwrap().revision();
+        client.compact(now, None).await.map(drop)
+    });
+    pipes.iter().for_each(Pipe::mend);
+    follows(&mut raw, 4);
+    assert!(route(&mut raw, 1003).contains("s1"));
+    // Slow, but not too slow.
+    pipes.iter().for_each(|pipe| pipe.slow(100));
+    world.pin(1004, "s2");
+    follows(&mut raw, 5);
+    // Too slow for every request.
+    pipes.iter().for_each(|pipe| pipe.slow(2000));
+    world.pin(1005, "s3");
+    eventually(20, "that is told", || !shown(&mut raw).problem.is_empty());
+    traffic.goes_on();
+    assert_eq!(shown(&mut raw).epoch, 5);
+    pipes.iter().for_each(Pipe::mend);
+    follows(&mut raw, 6);
+    traffic.end();
+}
+
+#[test]
+fn a_map_that_is_wrong_or_gone_is_reported_and_the_old_one_stays() {
+    let mut world = World::create("wrong");
+    let router = world.router("a.json");
+    let mut raw = router.connect(&world.db.name);
+    let traffic = Traffic::start(&router, &world);
+    world.pin(1001, "s1");
+    follows(&mut raw, 2);
+    let good = world.says(0, &["topology", "get"]);
+    let put = |text: &str| world.etcd.ask(async |mut client| client.put("/pgloom/map", text, None).await.map(drop));
+    for (wrong, why) in [
+        ("not JSON".to_owned(), "not JSON"),
+        (
+            good.replacen("\"epoch\": 2", "\"epoch\": 3", 1).replacen("\"format\": 1", "\"format\": 2", 1),
+            "reads format 1",
+        ),
+        (good.replacen("\"epoch\": 2", "\"epoch\": 3", 1).replacen("\"host\"", "\"hosts\"", 1), "unknown key `hosts`"),
+        (good.replacen("\"epoch\": 2", "\"epoch\": 1", 1), "a rollback makes a new epoch"),
+        (good.replacen("\"s1\"", "\"s2\"", 1), "unknown"),
+        (good.replacen("\"shard\": \"s1\"", "\"shard\": \"s2\"", 1), "is another one"),
+        (good.replacen("\"epoch\": 2", "\"epoch\": 3", 1).replacen(&world.db.name, "other", 1), "places no database"),
+    ] {
+        assert_ne!(wrong, good);
+        let before = shown(&mut raw).rejected;
+        put(&wrong);
+        eventually(20, why, || shown(&mut raw).rejected == before + 1);
+        let now = shown(&mut raw);
+        assert!(now.epoch == 2 && (now.problem.contains(why) || why == "unknown"), "{now:?}");
+        assert!(route(&mut raw, 1001).contains("s1"));
+        traffic.goes_on();
+    }
+    assert!(router.log_text().contains("the map in etcd is not served"));
+    // Told once, and not again with every look.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(shown(&mut raw).rejected, 7);
+    put(&good);
+    follows(&mut raw, 2);
+    // Deleted.
+    world.etcd.ask(async |mut client| client.delete("/pgloom/map", None).await.map(drop));
+    eventually(20, "that is told", || shown(&mut raw).problem.contains("the map is gone"));
+    traffic.goes_on();
+    put(&good);
+    follows(&mut raw, 2);
+    // All of it is gone, revisions too.
+    world.etcd.empty();
+    eventually(20, "that is told", || shown(&mut raw).problem.contains("the map is gone"));
+    traffic.goes_on();
+    assert!(route(&mut raw, 1001).contains("s1"));
+    // From the copy that the router keeps; its epoch is later than what it serves.
+    eventually(10, "the router is in the list", || {
+        world.run(&["routers", "--json"]).stdout.windows(4).any(|w| w == b"\"id\"")
+    });
+    let made = world.says(0, &["topology", "init", "--from", "a.json"]);
+    assert_eq!(made, "epoch 3 is in force\n");
+    follows(&mut raw, 3);
+    world.pin(1002, "s2");
+    follows(&mut raw, 4);
+    traffic.end();
+}
+
+#[test]
+fn a_start_without_etcd_uses_the_copy_or_waits() {
+    let mut world = World::create("start");
+    world.pin(1001, "s1");
+    drop(world.router("a.json"));
+    world.etcd.kill_all();
+    let router = world.router("a.json");
+    let mut raw = router.connect(&world.db.name);
+    let now = shown(&mut raw);
+    assert!(now.source == "copy" && now.epoch == 2 && now.stale > 0.1, "{now:?}");
+    assert!(router.log_text().contains("etcd gives no map: serving the copy on disk"));
+    assert!(route(&mut raw, 1001).contains("s1"));
+    let traffic = Traffic::start(&router, &world);
+    world.etcd.start_all();
+    follows(&mut raw, 2);
+    assert_eq!(shown(&mut raw).source, "etcd");
+    assert!(shown(&mut raw).stale < 1.5);
+    world.pin(1002, "s2");
+    follows(&mut raw, 3);
+    traffic.end();
+    // Without a copy it waits for a map, and begins with it.
+    world.etcd.ask(async |mut client| client.delete("/pgloom/map", None).await.map(drop));
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(|| world.router("fresh.json"));
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(!starting.is_finished());
+        world.says(0, &["topology", "init", "--from", "whole.toml"]);
+        let router = starting.join().unwrap();
+        let mut raw = router.connect(&world.db.name);
+        assert_eq!(shown(&mut raw).epoch, 4);
+    });
+}
+
+#[test]
+fn etcd_asks_for_a_password_and_gives_each_user_its_keys() {
+    let world = World::create("auth");
+    world.etcd.ask(async |mut client| {
+        client.role_add("router").await?;
+        use etcd_client::{Permission, PermissionType};
+        for (key, kind) in [("/pgloom/", PermissionType::Read), ("/pgloom/routers/", PermissionType::Readwrite)] {
+            client.role_grant_permission("router", Permission::new(kind, key).with_prefix()).await?;
+        }
+        client.user_add("pgloom", "secret", None).await?;
+        client.user_grant_role("pgloom", "router").await?;
+        client.user_add("root", "toor", None).await?;
+        client.user_grant_role("root", "root").await?;
+        client.auth_enable().await.map(drop)
+    });
+    let nobody = world.says(2, &["topology", "get"]);
+    assert!(nobody.contains("user name is empty"), "{nobody}");
+    let own = format!("endpoints = {}\nuser = \"pgloom\"\n", world.etcd.endpoints());
+    let router = Router::start(&world.file("a.json", &format!("{own}password = \"secret\"\n")));
+    let mut raw = router.connect(&world.db.name);
+    follows(&mut raw, 1);
+    let good = fs::read_to_string(world.dir.join("a.json")).unwrap();
+    let next = good.replacen("\"epoch\": 1", "\"epoch\": 2", 1);
+    let next = pgloom::control::map::copy::map_of(&next).unwrap();
+    world
+        .etcd
+        .tried_as(Some(("root", "toor")), async |mut client| client.put("/pgloom/map", next.as_str(), None).await)
+        .unwrap();
+    follows(&mut raw, 2);
+    eventually(10, "the router is in the list", || {
+        let listed = world.etcd.tried_as(Some(("root", "toor")), async |mut client| {
+            client.get("/pgloom/routers/", Some(etcd_client::GetOptions::new().with_prefix())).await
+        });
+        listed.unwrap().kvs().len() == 1
+    });
+    // It may not change the map, and with another password nothing at all.
+    let file = |password: &str| {
+        let text = world.file("b.json", &format!("{own}password = \"{password}\"\n"));
+        fs::write(world.dir.join("own.toml"), text.replace("{port}", "1").replace("{http_port}", "2")).unwrap();
+    };
+    file("secret");
+    let text = world.says(0, &["topology", "get", "--config", "own.toml"]);
+    fs::write(world.dir.join("next.json"), text.replacen("\"s3\"", "\"s4\"", 1)).unwrap();
+    let denied = world.says(2, &["topology", "apply", "next.json", "--config", "own.toml", "--allow-moves"]);
+    assert!(denied.contains("permission denied"), "{denied}");
+    file("wrong");
+    let wrong = world.says(2, &["topology", "get", "--config", "own.toml"]);
+    assert!(wrong.contains("authentication failed"), "{wrong}");
+}
+
+#[test]
+fn etcd_and_router_show_each_other_their_certificates() {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("etcd-tls-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    let authority = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let certificate = params.self_signed(&key).unwrap();
+        fs::write(dir.join(format!("{name}.ca")), certificate.pem()).unwrap();
+        rcgen::Issuer::new(params, key)
+    };
+    let (ours, strange) = (authority("ours"), authority("strange"));
+    let certify = |name: &str, issuer: &rcgen::Issuer<'_, rcgen::KeyPair>| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
+        params.extended_key_usages =
+            vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth, rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        fs::write(dir.join(format!("{name}.crt")), params.signed_by(&key, issuer).unwrap().pem()).unwrap();
+        fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+    };
+    certify("server", &ours);
+    certify("router", &ours);
+    certify("stranger", &strange);
+    let path = |name: &str| dir.join(name).display().to_string();
+    let tls = Tls { cert: dir.join("server.crt"), key: dir.join("server.key"), ca: dir.join("ours.ca"), mutual: true };
+    let world = World::new("tls", EtcdCluster::start_with(1, Some(tls)));
+    let way = |ca: &str, identity: &str| {
+        let mut way = format!("endpoints = {}\n", world.etcd.endpoints());
+        if !ca.is_empty() {
+            way += &format!("tls_ca_file = \"{}\"\n", path(ca));
+        }
+        if !identity.is_empty() {
+            let (cert, key) = (path(&format!("{identity}.crt")), path(&format!("{identity}.key")));
+            way += &format!("tls_cert_file = \"{cert}\"\ntls_key_file = \"{key}\"\n");
+        }
+        let text = world.file("a.json", &way);
+        fs::write(world.dir.join("own.toml"), text.replace("{port}", "1").replace("{http_port}", "2")).unwrap();
+        text
+    };
+    let good = way("ours.ca", "router");
+    eventually(20, "etcd is up", || {
+        world.run(&["topology", "init", "--from", "whole.toml", "--config", "own.toml"]).status.success()
+    });
+    let router = Router::start(&good);
+    let mut raw = router.connect(&world.db.name);
+    follows(&mut raw, 1);
+    for (ca, identity) in [("", "router"), ("strange.ca", "router"), ("ours.ca", ""), ("ours.ca", "stranger")] {
+        way(ca, identity);
+        let failed = world.says(2, &["topology", "get", "--config", "own.toml"]);
+        assert!(failed.contains("https://127.0.0.1:"), "{ca} {identity}: {failed}");
+    }
+    let _ = fs::remove_dir_all(&dir);
+}
+
+/// Prints how long a change takes to ten routers, from before it is made to the last of them that serves it. Run it alone on a quiet
+/// machine: `cargo nextest run --test etcd propagation --no-capture`.
+#[test]
+fn propagation_to_ten_routers() {
+    const ROUTERS: usize = 10;
+    let world = World::create("ten");
+    let routers: Vec<Router> = (0..ROUTERS).map(|n| world.router(&format!("{n}.json"))).collect();
+    let text = world.says(0, &["topology", "get"]);
+    let watchers: Vec<_> = routers.iter().map(|router| router.connect(&world.db.name)).collect();
+    let mut times: Vec<Duration> = Vec::new();
+    let mut watchers = watchers;
+    for epoch in 2..12u64 {
+        let next = text.replacen("\"epoch\": 1", &format!("\"epoch\": {epoch}"), 1);
+        let start = Instant::now();
+        world.etcd.ask(async |mut client| client.put("/pgloom/map", next, None).await.map(drop));
+        std::thread::scope(|scope| {
+            let all: Vec<_> = watchers
+                .iter_mut()
+                .map(|raw| {
+                    scope.spawn(move || {
+                        while shown(raw).epoch != epoch {
+                            assert!(start.elapsed() < Duration::from_secs(30));
+                            std::thread::sleep(Duration::from_millis(1));
+                        }
+                        start.elapsed()
+                    })
+                })
+                .collect();
+            times.extend(all.into_iter().map(|one| one.join().unwrap()));
+        });
+    }
+    times.sort_unstable();
+    println!(
+        "a change reaches {ROUTERS} routers: half of them within {:?}, 99 % within {:?}, all within {:?}",
+        times[times.len() / 2],
+        times[times.len() * 99 / 100],
+        times[times.len() - 1]
+    );
+}
