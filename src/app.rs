@@ -11,6 +11,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
+use crate::admin::Seen;
+use crate::admin::pools::{PoolAt, pools_of};
 use crate::backend::breaker::{BreakerLimits, BreakerState};
 use crate::backend::breakers::{Breakers, ServerBreaker};
 use crate::backend::cluster::{Credentials, Database, Look, ServerAccess};
@@ -26,6 +28,7 @@ use crate::metrics::{BreakerCounts, BreakerSample, Metrics, PoolSample, Sample, 
 use crate::plan::cache::PlanCache;
 use crate::scope::Wish;
 use crate::secret::Secret;
+use crate::server::console::ConsoleRules;
 use crate::server::handshake::{AuthMethod, HandshakeContext};
 use crate::server::http::{self, Readiness, Unready};
 use crate::server::{Front, Member, accept};
@@ -42,6 +45,8 @@ const PROBE: Duration = Duration::from_secs(2);
 const RESOLVE: Duration = Duration::from_secs(15);
 /// Decision rows that nobody needs any more are removed this often.
 const FORGET: Duration = Duration::from_secs(30);
+/// Averages of SHOW STATS are of so long.
+const STATS_PERIOD: Duration = Duration::from_secs(60);
 /// Prepared statements that one client may name.
 const CLIENT_STATEMENTS: usize = 10_000;
 
@@ -95,10 +100,13 @@ impl Router {
                 router: router_name()?.into(),
             }),
             context: handshake_context(settings)?,
+            console: console_rules(&settings.console),
+            config: settings.shown.clone(),
             max_clients: settings.limits.max_client_conn,
             keepalive: settings.listen.keepalive,
             log_connections: settings.log.connections,
             open: AtomicUsize::new(0),
+            knocking: AtomicUsize::new(0),
         });
         let health = Arc::new(Health { databases, failures: Mutex::default() });
         metrics.set_source(Watcher { health: Arc::clone(&health) });
@@ -244,6 +252,11 @@ fn handshake_context(settings: &Settings) -> Result<HandshakeContext, StartError
         stranger_method: method(settings.auth_type),
         mock: Arc::new(MockKey::new(&Secret::new(secret.to_vec()))),
     })
+}
+
+fn console_rules(settings: &config::ConsoleSettings) -> ConsoleRules {
+    let names = |names: &[Arc<str>]| names.iter().map(|name| name.as_ref().into()).collect();
+    ConsoleRules { admins: names(&settings.admins), stats: names(&settings.stats), plaintext: settings.plaintext }
 }
 
 fn method(auth_type: AuthType) -> AuthMethod {
@@ -423,6 +436,7 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
         }
         // One that does not answer is looked at again as soon as a shard would be.
         all_well &= control::combine::look(&database, due).await;
+        database.stats.tick(Instant::now(), STATS_PERIOD);
         for (_, pools) in database.all_pools() {
             for (_, pool) in pools.iter() {
                 pool.sweep(Instant::now());
@@ -553,13 +567,9 @@ impl Source for Watcher {
                 epoch: topology.epoch.0,
                 stale: Duration::ZERO,
             });
+            let (seen, now) = (Seen::now(database), Instant::now());
             for (user, pools) in database.all_pools() {
-                let name = |shard| topology.shard(shard).name.to_string();
-                let shards = pools.iter().map(|(shard, pool)| (name(shard), "primary", pool));
-                let combine = (name(topology.home), "combine", pools.combine());
-                // The host tells which.
-                let beside = pools.combiners().iter().map(|pool| (String::new(), "combine", pool));
-                for (shard, role, pool) in shards.chain([combine]).chain(beside) {
+                for PoolAt { pool, shard, role } in pools_of(&seen, &pools) {
                     let active = pool.counts.active.load(Ordering::Relaxed) as i64;
                     sample.pools.push(PoolSample {
                         database: database.name.to_string(),
@@ -571,7 +581,7 @@ impl Source for Watcher {
                         cl_waiting: pool.waiting() as i64,
                         sv_idle: pool.idle_count() as i64,
                         sv_active: active,
-                        maxwait: Duration::ZERO,
+                        maxwait: pool.longest_wait(now),
                         breaker: match pool.connector.breaker.report().state {
                             BreakerState::Closed => BreakerSample::Closed,
                             BreakerState::Open => BreakerSample::Open,

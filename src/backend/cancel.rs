@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::backend::facts::Facts;
 use crate::backend::{CancelKey, login};
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
@@ -22,6 +23,7 @@ pub struct CancelHandle {
     /// Most time that a request may take.
     timeout: Duration,
     pub key: CancelKey,
+    pub facts: Facts,
     /// Requests on their way: the connection is not reused while there is one.
     under_way: AtomicUsize,
     /// It is cancelled because of a deadlock, which the client is told; this is its DETAIL.
@@ -31,13 +33,21 @@ pub struct CancelHandle {
 }
 
 impl CancelHandle {
-    pub fn new(shard: ShardId, server: Server, tls: Arc<ServerTls>, timeout: Duration, key: CancelKey) -> Self {
+    pub fn new(
+        shard: ShardId,
+        server: Server,
+        tls: Arc<ServerTls>,
+        timeout: Duration,
+        key: CancelKey,
+        facts: Facts,
+    ) -> Self {
         Self {
             shard,
             server,
             tls,
             timeout,
             key,
+            facts,
             under_way: AtomicUsize::new(0),
             sentence: Mutex::default(),
             sentenced: AtomicBool::new(false),
@@ -55,7 +65,12 @@ impl CancelHandle {
     }
 
     pub fn is_announced(&self) -> bool {
-        self.under_way.load(Ordering::Acquire) > 0
+        self.requests() > 0
+    }
+
+    /// How many requests are on their way.
+    pub fn requests(&self) -> usize {
+        self.under_way.load(Ordering::Acquire)
     }
 
     /// The statement that runs now is about to be cancelled to break a deadlock.

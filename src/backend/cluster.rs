@@ -1,6 +1,7 @@
 //! `Cluster`: topology, catalog and pools of one moment, swapped whole by arc-swap.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,10 +12,12 @@ use crate::backend::breakers::{Breakers, Probe, ServerBreaker};
 use crate::backend::cancel::CancelHandle;
 use crate::backend::combiners::CombineServers;
 use crate::backend::defaults::{Defaults, HomeDefaults};
+use crate::backend::facts::Facts;
 use crate::backend::gate::Gate;
 use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
 use crate::backend::rules::Rules;
 use crate::backend::sequences::SequenceBlocks;
+use crate::backend::stats::Stats;
 use crate::backend::turns::Place;
 use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
@@ -211,6 +214,7 @@ impl ServerConnector {
             Arc::clone(&self.access.tls),
             self.access.connect_timeout,
             logged_in.key.clone(),
+            Facts::of(&logged_in.stream),
         ));
         let (max_message, max_prepared) = (self.access.max_message, self.access.max_prepared);
         let address = format!("{}:{}", server.host, server.port).into();
@@ -322,6 +326,11 @@ impl UserPools {
         &self.pools[shard.index()]
     }
 
+    /// Those of shards, and those that finish statements.
+    pub fn all(&self) -> &[Arc<ServerPool>] {
+        &self.pools
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (ShardId, &Arc<ServerPool>)> {
         self.pools[..self.shards].iter().enumerate().map(|(i, pool)| (ShardId(i as u16), pool))
     }
@@ -381,6 +390,9 @@ pub struct Database {
     pub two_phase_commit: TwoPhaseCommit,
     /// Values of sequences that are taken and not given out yet.
     pub sequences: SequenceBlocks,
+    pub stats: Stats,
+    /// Nobody else may come in.
+    pub disabled: AtomicBool,
     look: watch::Sender<Look>,
     /// What was last read of each shard's catalog; whoever reads holds it.
     pub parts: tokio::sync::Mutex<HashMap<ShardId, Arc<Catalog>>>,
@@ -439,6 +451,8 @@ impl Database {
             session_mode,
             two_phase_commit,
             sequences: SequenceBlocks::default(),
+            stats: Stats::default(),
+            disabled: AtomicBool::new(false),
             look: watch::Sender::new(Look::Pending),
             parts: tokio::sync::Mutex::default(),
         })
@@ -511,6 +525,14 @@ impl Database {
         let now = Instant::now();
         for (_, pools) in self.all_pools() {
             pools.pools.iter().for_each(|pool| pool.sweep(now));
+        }
+    }
+
+    /// Every server connection that is open now is closed when its client gives it back.
+    pub fn reconnect(&self) {
+        let now = Instant::now();
+        for (_, pools) in self.all_pools() {
+            pools.all().iter().for_each(|pool| pool.retire(now));
         }
     }
 

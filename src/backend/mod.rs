@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod combine;
 pub mod combiners;
 pub mod defaults;
+pub mod facts;
 pub mod gate;
 pub mod inflight;
 pub mod login;
@@ -16,6 +17,7 @@ pub mod prepared;
 pub mod rules;
 pub mod sequences;
 pub mod settings;
+pub mod stats;
 pub mod turns;
 
 use std::collections::VecDeque;

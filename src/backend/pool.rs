@@ -2,13 +2,15 @@
 //! be, and who gets the next one, is the business of the [`Gate`] that a user's pools share.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
 use crate::backend::Backend;
 use crate::backend::breakers::Probe;
+use crate::backend::cancel::CancelHandle;
+use crate::backend::facts::Members;
 use crate::backend::gate::{Denied, Gate};
 use crate::backend::turns::Place;
 use crate::fault::{Blame, Fault, SqlState};
@@ -60,7 +62,12 @@ pub struct PoolLimits {
 /// Counts that metrics and the console read.
 #[derive(Debug, Default)]
 pub struct PoolCounts {
+    /// Lent, or being made for somebody.
     pub active: AtomicUsize,
+    /// Of those: being made.
+    pub login: AtomicUsize,
+    /// Of those: being tried out, because the server has failed.
+    pub tested: AtomicUsize,
     pub connects: AtomicU64,
     pub connect_failures: AtomicU64,
     pub discards: AtomicU64,
@@ -72,6 +79,7 @@ pub struct Pool<C> {
     gate: Arc<Gate>,
     place: Place,
     idle: Mutex<Idle>,
+    members: Members,
     pub counts: PoolCounts,
     /// What the last attempt to connect failed with, until one succeeds: for `/readyz` and `check`.
     last_failure: Mutex<Option<Fault>>,
@@ -85,6 +93,36 @@ struct Idle {
     connections: Vec<Box<Backend>>,
     /// What was connected before this is not reused; set by each sweep, so that giving back reads no clock.
     expired: Option<Instant>,
+    /// Nor what was connected before this.
+    retired: Option<Instant>,
+}
+
+/// What a connection of a pool is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberState {
+    /// In a client's hands.
+    Active,
+    /// In a client's hands, or on its way out of them, with a cancel request on its way to it.
+    BeingCanceled,
+    Idle,
+    /// Idle, and to be tried out before somebody gets it.
+    Used,
+}
+
+/// Counts as long as it lives.
+struct Counting<'a>(&'a AtomicUsize);
+
+impl<'a> Counting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl<C: Connect> Pool<C> {
@@ -97,6 +135,7 @@ impl<C: Connect> Pool<C> {
             connector: Arc::new(connector),
             limits,
             idle: Mutex::default(),
+            members: Members::default(),
             counts: PoolCounts::default(),
             last_failure: Mutex::default(),
         })
@@ -117,13 +156,55 @@ impl<C: Connect> Pool<C> {
         self.gate.waiting(self.place)
     }
 
+    /// How long the first of them has waited.
+    pub fn longest_wait(&self, now: Instant) -> Duration {
+        self.gate.waiting_since(self.place).map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// Its connections and what they do; oldest first.
+    pub fn members(&self) -> Vec<(Arc<CancelHandle>, MemberState)> {
+        let idle = self.idle();
+        let mut members: Vec<_> = self
+            .members
+            .all()
+            .into_iter()
+            .map(|member| {
+                let resting = idle.connections.iter().find(|backend| Arc::ptr_eq(&backend.cancel, &member));
+                let state = match resting {
+                    Some(backend) if self.connector.is_doubtful(backend) => MemberState::Used,
+                    Some(_) => MemberState::Idle,
+                    None if member.is_announced() => MemberState::BeingCanceled,
+                    None => MemberState::Active,
+                };
+                (member, state)
+            })
+            .collect();
+        members.sort_by_key(|(member, _)| member.facts.id);
+        members
+    }
+
+    /// What was connected before this is closed: at once where nobody has it, else when it is given back.
+    pub fn retire(&self, before: Instant) {
+        self.idle().retired = Some(before);
+        self.sweep(Instant::now());
+    }
+
+    /// What was connected before this is to be closed.
+    pub fn retired(&self) -> Option<Instant> {
+        self.idle().retired
+    }
+
     pub fn limits(&self) -> &PoolLimits {
         &self.limits
     }
 
     /// Number of connections that nobody uses.
     pub fn idle_count(&self) -> usize {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).connections.len()
+        self.idle().connections.len()
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn last_failure(&self) -> Option<Fault> {
@@ -159,9 +240,13 @@ impl<C: Connect> Pool<C> {
     async fn connect(&self) -> Result<Backend, Fault> {
         let _probe = self.connector.admit()?;
         self.counts.connects.fetch_add(1, Ordering::Relaxed);
+        let _login = Counting::new(&self.counts.login);
         let connected = self.connector.connect().await;
-        if connected.is_err() {
-            self.counts.connect_failures.fetch_add(1, Ordering::Relaxed);
+        match &connected {
+            Ok(backend) => self.members.add(&backend.cancel),
+            Err(_) => {
+                self.counts.connect_failures.fetch_add(1, Ordering::Relaxed);
+            }
         }
         *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = connected.as_ref().err().cloned();
         connected
@@ -171,6 +256,7 @@ impl<C: Connect> Pool<C> {
     async fn revive(&self, idle: Option<Box<Backend>>) -> Result<Box<Backend>, Fault> {
         if let Some(mut backend) = idle {
             let probe = self.connector.admit()?;
+            let _tested = Counting::new(&self.counts.tested);
             if self.connector.try_out(&mut backend).await {
                 return Ok(backend);
             }
@@ -180,7 +266,7 @@ impl<C: Connect> Pool<C> {
     }
 
     fn take_idle(&self) -> Option<Box<Backend>> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle();
         loop {
             // The one used last: its caches are warm, and the others can age.
             let mut backend = idle.connections.pop()?;
@@ -194,8 +280,8 @@ impl<C: Connect> Pool<C> {
 
     /// Closes connections that were idle or alive for too long. Called now and then.
     pub fn sweep(&self, now: Instant) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.expired = self.limits.lifetime.and_then(|limit| now.checked_sub(limit));
+        let mut idle = self.idle();
+        idle.expired = self.limits.lifetime.and_then(|limit| now.checked_sub(limit)).max(idle.retired);
         let expired = idle.expired;
         idle.connections.retain_mut(|backend| {
             let idle_since = *backend.idle_since.get_or_insert(now);
@@ -230,7 +316,7 @@ impl<C: Connect> Pool<C> {
             return;
         }
         backend.slim();
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle();
         if !is_expired(&backend, idle.expired) && self.connector.is_current(&backend) {
             idle.connections.push(backend);
         }

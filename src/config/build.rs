@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 use crate::config::error::{ConfigError, ConfigErrors, Origin, did_you_mean};
 use crate::config::file::{self, File, General};
-use crate::config::section::{Reader, Section, Setting};
-use crate::config::{CombineServer, CombineSettings, Database, PoolSettings, Settings, TwoPhaseCommit, UniqueRule};
+use crate::config::section::{Need, Reader, Section, Setting};
+use crate::config::{
+    CombineServer, CombineSettings, Database, PoolSettings, Settings, Shown, TwoPhaseCommit, UniqueRule,
+};
 use crate::ids::QualifiedName;
 use crate::topology::{TableRule, Topology};
 
@@ -27,6 +29,7 @@ pub(super) fn settings(
     let strangers = unknown_variables(&environment);
     let mut reader = Reader::new(file, text, environment);
     let read = File::read(text, &mut reader);
+    let said = std::mem::take(&mut reader.said);
     let mut build = Build { file: Arc::clone(&reader.file), directory, errors: reader.errors, warnings: Vec::new() };
     for (name, remedy) in strangers {
         build.warn(&Origin::Environment(name), format!("no setting of [general] has this name{remedy}"));
@@ -38,10 +41,23 @@ pub(super) fn settings(
         Some(mut settings) if build.errors.is_empty() => {
             build.warnings.sort();
             settings.warnings = build.warnings;
+            settings.shown = shown(&said);
             Ok(settings)
         }
         _ => Err(ConfigErrors(build.errors)),
     }
+}
+
+/// What [general] says, and the defaults of what it does not say.
+fn shown(said: &[(&'static str, String)]) -> Vec<Shown> {
+    let keys = General::KEYS.iter().filter(|key| !key.secret);
+    // A test says that every key has a default.
+    let shown = keys.filter_map(|key| {
+        let Need::Default(default) = key.need else { return None };
+        let value = said.iter().find(|(name, _)| *name == key.name).map_or(default, |(_, value)| value);
+        Some(Shown { key: key.name, value: value.to_owned(), default })
+    });
+    shown.collect()
 }
 
 fn unknown_variables(environment: &HashMap<String, String>) -> Vec<(String, String)> {
@@ -102,6 +118,10 @@ impl Build<'_> {
                 uniques,
             });
         }
+        let console = match (&read.general, &users) {
+            (Some(general), Some(users)) => Some(self.console(general, users)),
+            _ => None,
+        };
         let (_, general) = general?;
         let parts = general?;
         Some(Settings {
@@ -115,6 +135,8 @@ impl Build<'_> {
             server_tls: parts.server_tls,
             metrics: parts.metrics,
             log: parts.log,
+            console: console?,
+            shown: Vec::new(),
             users: users?,
             databases,
             warnings: Vec::new(),

@@ -96,6 +96,12 @@ section! {
 
         /// How clients prove who they are: `scram-sha-256`, `md5` (for old clients; SCRAM where the stored password is a SCRAM verifier) or `trust` (known users, no password).
         auth_type: AuthType = "scram-sha-256",
+        /// Users of `[[users]]` who may do everything in the admin console: the database `pgloom` (or `pgbouncer`, `pgcat`, `admin`, where no logical database has that name). Users for nothing else have `databases = []`.
+        admin_users: Vec<String> = "",
+        /// Users of `[[users]]` who may look at everything there, and change nothing: for exporters.
+        stats_users: Vec<String> = "",
+        /// Let clients of other machines use the console without TLS.
+        admin_plaintext: bool = "false",
 
         /// TLS with clients: `disable`, `prefer` (encrypted if the client asks), `require`, `verify-ca` or `verify-full` (and the client shows a certificate of client_tls_ca_file).
         client_tls_sslmode: SslMode = "disable",

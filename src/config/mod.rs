@@ -44,6 +44,9 @@ pub struct Settings {
     pub server_tls: TlsSettings,
     pub metrics: MetricsSettings,
     pub log: LogSettings,
+    pub console: ConsoleSettings,
+    /// [general] as it was written, in the order of its declaration.
+    pub shown: Vec<Shown>,
     pub users: Vec<User>,
     /// In the order of the file.
     pub databases: Vec<Database>,
@@ -161,6 +164,23 @@ pub struct LogSettings {
     pub format: LogFormat,
     pub connections: bool,
     pub disconnections: bool,
+}
+
+/// Who may use the admin console.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsoleSettings {
+    pub admins: Vec<Arc<str>>,
+    pub stats: Vec<Arc<str>>,
+    /// Also from other machines without TLS.
+    pub plaintext: bool,
+}
+
+/// A setting as it may be shown to operators: no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    pub key: &'static str,
+    pub value: String,
+    pub default: &'static str,
 }
 
 /// A user that may log in.

@@ -25,6 +25,8 @@ pub struct Key {
     pub name: &'static str,
     pub takes: &'static str,
     pub need: Need,
+    /// Never to be shown.
+    pub secret: bool,
     pub doc: &'static str,
 }
 
@@ -47,6 +49,7 @@ pub trait Section: Sized {
 /// Something that a TOML value can be read as. `None` means that an error was reported.
 pub trait FromToml: Sized {
     const TAKES: &'static str;
+    const SECRET: bool = false;
     fn from_toml(value: &Spanned<DeValue<'_>>, key: &str, reader: &mut Reader) -> Option<Self>;
     /// From a default or an environment variable.
     fn from_text(text: &str) -> Result<Self, String>;
@@ -55,8 +58,11 @@ pub trait FromToml: Sized {
 /// The state of one reading: where lines begin, which section is being read, and what was found wrong.
 pub struct Reader {
     pub file: Arc<str>,
+    text: String,
     line_starts: Vec<usize>,
     environment: HashMap<String, String>,
+    /// What was said, in the file or the environment, of keys that environment variables can set.
+    pub said: Vec<(&'static str, String)>,
     section: String,
     /// Whether the value that is read next is a member of an array.
     in_array: bool,
@@ -75,8 +81,10 @@ impl Reader {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self {
             file: file.into(),
+            text: text.to_owned(),
             line_starts,
             environment,
+            said: Vec::new(),
             section: String::new(),
             in_array: false,
             errors: Vec::new(),
@@ -148,6 +156,7 @@ impl Reader {
             let name = format!("PGLOOM_{}", key.to_ascii_uppercase());
             if let Some(text) = self.environment.get(&name) {
                 let (origin, parsed) = (Origin::Environment(name), T::from_text(text));
+                self.said.push((key, text.clone()));
                 return match parsed {
                     Ok(value) => Ok(Some(Setting { value, origin })),
                     Err(expected) => {
@@ -159,7 +168,24 @@ impl Reader {
         }
         let Some(value) = fields.values.get(key) else { return Ok(None) };
         let origin = self.line(value.span().start);
+        if fields.environment {
+            let written = self.written(value);
+            self.said.push((key, written));
+        }
         T::from_toml(value, key, self).map(|value| Some(Setting { value, origin })).ok_or(())
+    }
+
+    /// A value as an environment variable would say it.
+    fn written(&self, value: &Spanned<DeValue<'_>>) -> String {
+        match value.get_ref() {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Array(members) => members.iter().map(|member| self.written(member)).collect::<Vec<_>>().join(", "),
+            DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Table(_) => self.text.get(value.span()).unwrap_or_default().to_owned(),
+        }
     }
 
     pub fn required<T: FromToml>(&mut self, fields: &Fields<'_, '_>, key: &'static str) -> Option<Setting<T>> {
@@ -191,6 +217,7 @@ impl Reader {
 
 impl<T: Scalar> FromToml for T {
     const TAKES: &'static str = <T as Scalar>::TAKES;
+    const SECRET: bool = <T as Scalar>::SECRET;
 
     fn from_toml(value: &Spanned<DeValue<'_>>, key: &str, reader: &mut Reader) -> Option<Self> {
         let Kinds { string, integer, float, boolean } = T::KINDS;
@@ -354,6 +381,7 @@ macro_rules! section {
                 name: stringify!($key),
                 takes: <$ty as FromToml>::TAKES,
                 need: section!(@need $need),
+                secret: <$ty as FromToml>::SECRET,
                 doc: concat!($($doc),*),
             },)*];
             const ENVIRONMENT: bool = $environment;

@@ -204,6 +204,9 @@ impl Client {
             }
             // Follows what came, not what was announced: the buffer grows by doubling as bytes arrive.
             let more = std::future::poll_fn(|cx| {
+                if self.control.poll_kill(cx).is_ready() {
+                    return Poll::Ready(Err(ClientGone));
+                }
                 ready!(self.poll_flush(cx))?;
                 self.poll_read(cx)
             });

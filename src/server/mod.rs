@@ -1,5 +1,6 @@
 //! I/O. Accepts clients, brings them in, drains them at the end; and answers those who watch.
 
+pub mod console;
 pub mod handshake;
 pub mod http;
 
@@ -13,11 +14,13 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::backend::cluster::{Credentials, Database};
+use crate::config::Shown;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::net::{ClientStream, Keepalive};
 use crate::session::{Login, Session, Shared};
 use crate::wire::auth::Verifier;
 use crate::wire::reply;
+use console::{Console, ConsoleRules};
 use handshake::{Account, Accounts, Admitted, Applicant, AuthMethod, Handshake, HandshakeContext, handshake};
 
 /// A client's CancelRequest may take so long before its connection is closed all the same.
@@ -44,12 +47,17 @@ pub struct Front {
     pub members: HashMap<Box<str>, Member>,
     pub databases: HashMap<Box<str>, Arc<Database>>,
     pub context: HandshakeContext,
+    pub console: ConsoleRules,
+    /// The settings that the console shows.
+    pub config: Vec<Shown>,
     pub max_clients: usize,
     /// `None`: no probes.
     pub keepalive: Option<Keepalive>,
     pub log_connections: bool,
     /// Sockets open now, logins included.
     pub open: AtomicUsize,
+    /// Of those: not let in yet.
+    pub knocking: AtomicUsize,
 }
 
 impl Accounts for Front {
@@ -81,6 +89,7 @@ pub async fn accept(listener: TcpListener, front: Arc<Front>, shutdown: impl Fut
     }
 }
 
+/// Counts a socket as long as it lives.
 struct Open<'a>(&'a AtomicUsize);
 
 impl Drop for Open<'_> {
@@ -100,7 +109,12 @@ async fn serve(stream: TcpStream, front: Arc<Front>) {
     if let Some(keepalive) = &front.keepalive {
         keepalive.apply(&socket2::SockRef::from(&stream));
     }
-    match handshake(stream, &front.context, &*front).await {
+    let came = {
+        front.knocking.fetch_add(1, Ordering::AcqRel);
+        let _knocking = Open(&front.knocking);
+        handshake(stream, &front.context, &*front).await
+    };
+    match came {
         Handshake::Login(admitted) => admit(*admitted, &front).await,
         Handshake::Cancel { key, stream } => {
             let cancel = front.shared.cancels.cancel(key.pid, &key.secret);
@@ -122,6 +136,21 @@ async fn serve(stream: TcpStream, front: Arc<Front>) {
 async fn admit(admitted: Admitted, front: &Arc<Front>) {
     let secret_len = admitted.cancel_secret_len();
     let Admitted { stream, leftover, user, database: name, settings, .. } = admitted;
+    if console::is_console(front, &name) {
+        return match console::enter(front, &user, &name, &stream) {
+            Ok(access) => {
+                front.shared.metrics.logins.inc();
+                if front.log_connections {
+                    tracing::info!(user, access = access.label(), tls = stream.is_tls(), "console login");
+                }
+                Console::serve(Arc::clone(front), stream, leftover, user, access).await;
+            }
+            Err(fault) => {
+                front.shared.metrics.login_failures.inc();
+                dismiss(stream, &fault).await;
+            }
+        };
+    }
     match enter(front, &user, &name) {
         Ok((member, database)) => {
             front.shared.metrics.logins.inc();
@@ -153,6 +182,15 @@ fn enter<'a>(front: &'a Front, user: &str, name: &str) -> Result<(&'a Member, Ar
     let unknown = || Fault::new(SqlState::INVALID_CATALOG_NAME, format!("database \"{name}\" does not exist")).fatal();
     let member = front.members.get(user).ok_or_else(unknown)?;
     let database = front.databases.get(name).ok_or_else(unknown)?;
+    if database.disabled.load(Ordering::Acquire) {
+        // As in Postgres for one that allows no connections.
+        return Err(Fault::new(
+            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("database \"{name}\" is not currently accepting connections"),
+        )
+        .blame(Blame::Router)
+        .fatal());
+    }
     let allowed = member.databases.as_ref().is_none_or(|names| names.iter().any(|n| **n == *name));
     if !allowed {
         return Err(Fault::new(

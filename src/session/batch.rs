@@ -311,8 +311,7 @@ impl Session {
         }
         self.end_batch(true).await?;
         let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
-        self.stop_clock();
-        self.slot.note_statement(0);
+        self.end_request();
         flushed
     }
 

@@ -26,7 +26,7 @@ fn unknown_beside(fault: &Fault) -> Fault {
 }
 
 fn tag(tag: &str) -> LocalRows {
-    LocalRows { tag: tag.to_owned(), ..LocalRows::default() }
+    LocalRows::tag(tag)
 }
 
 /// Whether the router itself answers statements of this kind.
@@ -99,10 +99,11 @@ impl Session {
             StatementKind::ShowRouter(name) => Ok(Some(LocalRows { rows: Vec::new(), ..self.show_router(name)? })),
             StatementKind::ExplainRoute { .. } => Ok(Some(LocalRows::of("QUERY PLAN", Vec::new(), "EXPLAIN"))),
             StatementKind::Placement(query) => {
-                Ok(Some(LocalRows { columns: vec![query.column.clone()], ..LocalRows::default() }))
+                Ok(Some(LocalRows { columns: vec![query.column.clone().into()], ..LocalRows::default() }))
             }
             StatementKind::SetConfig(query) => {
-                Ok(Some(LocalRows { columns: query.columns.to_vec(), ..LocalRows::default() }))
+                let columns = query.columns.iter().cloned().map(Into::into).collect();
+                Ok(Some(LocalRows { columns, ..LocalRows::default() }))
             }
             _ => Ok(None),
         }
@@ -400,7 +401,11 @@ impl Session {
             self.scope = SearchScope::new(&effective, &self.defaults, &self.server_user, &self.database.name);
             self.meaning = effective.meaning();
         }
+        let others = !Arc::ptr_eq(&self.settings, &wanted);
         self.settings = wanted;
+        if others {
+            self.note_application();
+        }
     }
 
     /// A setting has this value until the transaction ends; `None`: its default.

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use smallvec::SmallVec;
 use tokio::sync::OwnedSemaphorePermit;
@@ -14,6 +15,7 @@ use crate::backend::cluster::ServerCheckout;
 use crate::backend::combiners::Running;
 use crate::backend::pool;
 use crate::backend::settings::SessionSettings;
+use crate::backend::stats::Count;
 use crate::backend::turns::Place;
 use crate::exec::replies::poll_client;
 use crate::fault::{Fault, SqlState};
@@ -307,26 +309,33 @@ impl Session {
 
     /// The wait for the connections ends when the client leaves or cancels.
     pub(super) async fn lend(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
-        let Self { pools, held, client, slot, .. } = self;
+        let Self { pools, held, client, slot, tally, shared, .. } = self;
         let holds: SmallVec<[Place; 4]> = held.iter().map(|held| held.server.place()).collect();
         let pools: SmallVec<[_; 4]> = places.iter().map(|place| pools.at(*place)).collect();
         let mut lending = std::pin::pin!(pool::checkout(&pools, &holds));
-        let mut waiting = None;
-        poll_fn(|cx| {
+        let (mut waiting, mut since) = (None, None);
+        let lent = poll_fn(|cx| {
             if let Poll::Ready(lent) = lending.as_mut().poll(cx) {
                 return Poll::Ready(lent.map_err(|pool::Unlent { place, fault }| match place {
                     Some(place) => Unlent::Connect(place, fault),
                     None => Unlent::Failure(fault.into()),
                 }));
             }
-            waiting.get_or_insert_with(|| slot.wait());
+            waiting.get_or_insert_with(|| {
+                let now = *since.insert(Instant::now());
+                slot.wait_for_servers(shared.cancels.moment(now))
+            });
             if client.control.poll_cancel(cx).is_ready() {
                 let canceled = Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to user request");
                 return Poll::Ready(Err(Unlent::Failure(canceled.into())));
             }
             poll_client(client, cx).map(|_| Err(Unlent::Failure(Stop::Gone.into())))
         })
-        .await
+        .await;
+        if let Some(since) = since {
+            tally.add_time(Count::WaitTime, since.elapsed());
+        }
+        lent
     }
 
     pub(super) async fn checkout(&mut self, place: Place) -> Result<ServerCheckout, Failure> {
@@ -364,6 +373,7 @@ impl Session {
             keeps: None,
             beside: None,
         });
+        self.tally.add(Count::Assignments, 1);
         let now = self.clock.started.map_or(1, |started| self.shared.cancels.moment(started));
         self.slot.add(self.held[at].running(), now);
         at

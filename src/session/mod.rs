@@ -65,19 +65,22 @@ use crate::backend::cluster::{Cluster, Database, Look, UserPools};
 use crate::backend::defaults::Defaults;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{SessionSettings, SettingsTable};
+use crate::backend::stats::{Count, Tally};
 use crate::exec::client::{Client, Idle};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::QualifiedName;
 use crate::metrics::{Metrics, QueryClass};
 use crate::net::ClientStream;
 use crate::plan::cache::PlanCache;
-use crate::scope::Control;
-use crate::session::cancel::{CancelRegistry, CancelSlot};
+use crate::scope::{Control, Wish};
+use crate::session::cancel::{CancelRegistry, CancelSlot, Identity};
 use crate::sql::NameScope;
 use crate::sql::template::Scan;
 use crate::wire::frame::Frame;
 use crate::wire::reply;
 use batch::Batch;
+pub use bind::result_formats;
+pub use describe::target as describe_target;
 use held::HeldServers;
 use prepared::ClientStatements;
 use scope::SearchScope;
@@ -132,6 +135,18 @@ pub struct Login {
     pub session_mode: bool,
     /// Bytes of the cancel key's secret: 4 in protocol 3.0, 32 in 3.2.
     pub secret_len: usize,
+}
+
+impl Login {
+    fn identity(&self) -> Identity {
+        Identity {
+            database: Arc::clone(&self.database.name),
+            user: Arc::clone(&self.user),
+            peer: self.stream.peer_addr().ok(),
+            local: self.stream.local_addr().ok(),
+            tls: self.stream.tls_name(),
+        }
+    }
 }
 
 /// Why a session ends.
@@ -208,6 +223,8 @@ pub struct Session {
     recent: recent::Recent,
     /// The statement that runs: when it was read, and how it was routed once that is known.
     clock: Clock,
+    /// What it has done since it last rested.
+    tally: Tally,
     /// Characters of the Query message before the statement that runs.
     offset: u32,
     /// The map and catalog that the running statement, or transaction, sees.
@@ -228,8 +245,7 @@ impl Session {
     /// Greets the client (ParameterStatus, BackendKeyData, ReadyForQuery) and serves it until it leaves.
     pub async fn serve(login: Login, shared: Arc<Shared>) {
         let control = Arc::new(Control::default());
-        let (pid, secret, slot) =
-            shared.cancels.register(login.secret_len, Arc::clone(&login.database.name), Arc::clone(&control));
+        let (pid, secret, slot) = shared.cancels.register(login.secret_len, login.identity(), Arc::clone(&control));
         let _entry = Registered { shared: Arc::clone(&shared), pid };
         let client = Client::new(login.stream, login.leftover, control, shared.limits.max_message);
         let mut startup = SessionSettings::default();
@@ -265,6 +281,7 @@ impl Session {
             scan: Scan::default(),
             recent: recent::Recent::default(),
             clock: Clock::default(),
+            tally: Tally::default(),
             offset: 0,
             view,
             told_best_effort: false,
@@ -272,6 +289,8 @@ impl Session {
             temporaries: (0, HashSet::new()),
         };
         session.shared.metrics.clients.inc();
+        session.tally.add(Count::Logins, 1);
+        session.note_application();
         let end = match session.greet(&secret).await {
             Ok(()) => session.run().await,
             Err(stop) => stop,
@@ -379,6 +398,7 @@ impl Session {
     }
 
     async fn next_frame(&mut self) -> Result<Frame, Stop> {
+        self.database.stats.fold(&mut self.tally);
         if self.batch.is_open() || self.batch.discarding {
             return match self.client.next_frame().await {
                 Ok(Some(frame)) => Ok(frame),
@@ -398,9 +418,7 @@ impl Session {
         match waited {
             Ok(Ok(Idle::Frame(frame))) => Ok(frame),
             Ok(Ok(Idle::Gone)) => Err(Stop::Gone),
-            Ok(Ok(Idle::Ended)) => Err(Stop::Fatal(
-                Fault::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command").fatal(),
-            )),
+            Ok(Ok(Idle::Ended)) => Err(Stop::Fatal(ended_by_administrator())),
             Ok(Err(fault)) => Err(Stop::Fatal(fault)),
             Err(_) if self.tx.in_block() => Err(Stop::Fatal(
                 Fault::new(
@@ -495,6 +513,13 @@ impl Session {
 
     /// The session is over: tells the client what it can still be told, ends what runs for it.
     async fn leave(mut self, end: Stop) {
+        let end = match end {
+            // It was not the client who left; half a message cannot be followed by another one.
+            Stop::Gone if self.client.control.wish() == Wish::Kill && !self.is_in_mid_frame() => {
+                Stop::Fatal(ended_by_administrator())
+            }
+            end => end,
+        };
         if let Stop::Fatal(fault) = &end {
             let fault = fault.clone().fatal();
             self.tell(&fault);
@@ -503,6 +528,7 @@ impl Session {
         if self.shared.log_disconnections {
             tracing::info!(user = %self.user, database = %self.database.name, reason = ?end, "disconnect");
         }
+        self.database.stats.fold(&mut self.tally);
         self.slot.clear();
         // In the middle of something: the servers are asked to stop, and the connections are not reused.
         let busy: Vec<_> = self.held.drain_busy();
@@ -517,17 +543,40 @@ impl Session {
         self.end_held().await;
     }
 
+    fn is_in_mid_frame(&self) -> bool {
+        self.held.iter().any(|held| held.server.streaming > 0)
+    }
+
     /// A statement, or a batch of them, begins.
     fn start_clock(&mut self) {
         let now = Instant::now();
         self.clock.started = Some(now);
+        self.clock.transaction.get_or_insert(now);
         self.slot.note_statement(self.shared.cancels.moment(now));
     }
 
+    /// A Query message, or a batch, has its answer.
+    fn end_request(&mut self) {
+        let now = Instant::now();
+        self.stop_clock(now);
+        self.slot.note_statement(0);
+        self.slot.note_prepared(self.statements.len());
+        self.tally.add(Count::Queries, 1);
+        if let Some(started) = self.clock.started {
+            self.tally.add_time(Count::QueryTime, now.duration_since(started));
+        }
+        if !self.tx.in_block() {
+            self.tally.add(Count::Xacts, 1);
+            if let Some(began) = self.clock.transaction.take() {
+                self.tally.add_time(Count::XactTime, now.duration_since(began));
+            }
+        }
+    }
+
     /// The statement that was routed last has its answer; or its part of it, in a batch.
-    fn stop_clock(&mut self) {
+    fn stop_clock(&mut self, now: Instant) {
         if let (Some(started), Some((class, shards))) = (self.clock.started, self.clock.routed.take()) {
-            let took = started.elapsed();
+            let took = now.duration_since(started);
             self.shared.metrics.query(class, shards, took);
             if tracing::enabled!(tracing::Level::DEBUG) {
                 tracing::Span::current().record("took", tracing::field::debug(took));
@@ -537,6 +586,14 @@ impl Session {
         let (received, sent) = self.client.take_traffic();
         self.shared.metrics.client_bytes_in.inc_by(received);
         self.shared.metrics.client_bytes_out.inc_by(sent);
+        self.tally.add(Count::Received, received);
+        self.tally.add(Count::Sent, sent);
+    }
+
+    /// What those see who look at the router's clients.
+    fn note_application(&self) {
+        let name = self.settings.get("application_name").unwrap_or_default();
+        self.slot.note_application(name.strip_prefix('\'').and_then(|name| name.strip_suffix('\'')).unwrap_or(name));
     }
 
     fn refresh_view(&mut self) {
@@ -557,7 +614,13 @@ impl Session {
 #[derive(Debug, Default)]
 struct Clock {
     started: Option<Instant>,
+    /// When the transaction began that is open, or to which the running statement belongs.
+    transaction: Option<Instant>,
     routed: Option<(QueryClass, usize)>,
+}
+
+fn ended_by_administrator() -> Fault {
+    Fault::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command").fatal()
 }
 
 fn blame_label(blame: Blame) -> &'static str {

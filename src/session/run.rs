@@ -1,6 +1,7 @@
 //! What both protocols do with a plan: one server pumped, several servers merged, every server told the same.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
@@ -512,7 +513,7 @@ impl Session {
     /// How the statement at hand is answered. One that was routed before it in the same batch has had its time.
     pub(super) fn note_route(&mut self, class: QueryClass, shards: usize) {
         if self.clock.routed.is_some() {
-            self.stop_clock();
+            self.stop_clock(Instant::now());
         }
         self.clock.routed = Some((class, shards));
     }

@@ -55,7 +55,11 @@ impl Session {
         if !open {
             self.release_idle();
         }
-        Ok(Some(LocalRows { columns: columns.to_vec(), rows: vec![row.cells], tag: "SELECT 1".to_owned() }))
+        Ok(Some(LocalRows {
+            columns: columns.iter().cloned().map(Into::into).collect(),
+            rows: vec![row.cells],
+            tag: "SELECT 1".to_owned(),
+        }))
     }
 
     /// Runs the text where it counts now. A failure leaves the settings as they were, or fails the transaction.

@@ -57,8 +57,7 @@ impl Session {
             reply::ready_for_query(&mut self.client.out, self.tx.status());
         }
         let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
-        self.stop_clock();
-        self.slot.note_statement(0);
+        self.end_request();
         flushed
     }
 
@@ -176,7 +175,7 @@ impl Session {
                 let description = local.describe(&[])?;
                 self.client.out.extend_from_slice(&description);
             }
-            local.put_rows(&mut self.client.out)?;
+            local.put_rows(&mut self.client.out, &[])?;
             return Ok(false);
         }
         if executes(&analysis.kind) && self.run_execute(text).await? {
