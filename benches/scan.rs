@@ -60,7 +60,9 @@ fn scan_cost(c: &mut Criterion) {
         });
     }
     group.finish();
-    assert!(cache.stats().hits > 0);
+    // Unless a filter has left them all out.
+    let stats = cache.stats();
+    assert!(stats.hits > 0 || stats.misses == 0, "a cached analysis was not found");
 }
 
 criterion_group!(benches, scan_cost);

@@ -47,7 +47,8 @@ fn an_empty_table_is_distributed_at_once() {
     assert_eq!(prepared.value("EXECUTE p"), "0");
     let told = client.value("SELECT pgloom.distribute('orders', 'tenant')");
     assert_eq!(told, "sharded by tenant (distribution key), 0 rows moved");
-    assert_eq!(client.value("SHOW pgloom.epoch"), "2");
+    // Closed, moved, opened.
+    assert_eq!(client.value("SHOW pgloom.epoch"), "3");
     let rows: Vec<String> = (1..=40).map(|n| format!("({n})")).collect();
     client.must(&format!("INSERT INTO orders (tenant) VALUES {}", rows.join(", ")));
     let counts = world.on_each("SELECT count(*) FROM orders");
@@ -295,8 +296,10 @@ fn other_routers_follow_under_load() {
     let second = Router::start(&support::sharded::config(&world.db.name, &world.db.ports(), "", ""));
     unsharded(
         &world,
-        "CREATE TABLE hot (k int PRIMARY KEY, n int NOT NULL); INSERT INTO hot SELECT n, 0 FROM generate_series(1, 2000) n",
+        "CREATE TABLE hot (k int PRIMARY KEY, n int NOT NULL); INSERT INTO hot SELECT n, 0 FROM generate_series(1, 2000) n; \
+         CREATE TABLE beside (k int PRIMARY KEY, n int NOT NULL); INSERT INTO beside SELECT n, 0 FROM generate_series(1, 2000) n",
     );
+    world.connect().must("SELECT pgloom.distribute('beside', 'k')");
     let stop = AtomicBool::new(false);
     let done: u64 = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..4)
@@ -306,12 +309,32 @@ fn other_routers_follow_under_load() {
                     let router = if nth % 2 == 0 { &world.router } else { second };
                     let mut raw = router.connect(&world.db.name);
                     let mut done = 0;
-                    let mut k = nth + 1;
+                    let mut at = nth;
                     while !stop.load(Ordering::Relaxed) {
-                        k = (k * 31 + 7) % 2000 + 1;
-                        let reply = match done % 3 {
+                        at = (at * 31 + 7) % 500;
+                        // Rows of its own: nobody waits for anybody but the movers.
+                        let (k, next) = (at * 4 + nth + 1, (at + 1) % 500 * 4 + nth + 1);
+                        let reply = match done % 5 {
                             0 => raw.simple(&format!("UPDATE hot SET n = n + 1 WHERE k = {k}")),
-                            1 => raw.extended(
+                            // It comes to further shards while rows move, and to those that move.
+                            1 => {
+                                raw.must("BEGIN");
+                                for sql in ["beside", "beside", "hot"]
+                                    .iter()
+                                    .zip([k, next, k])
+                                    .map(|(table, k)| format!("UPDATE {table} SET n = n + 1 WHERE k = {k}"))
+                                {
+                                    raw.must(&sql);
+                                }
+                                assert_eq!(raw.value("SELECT count(*) FROM hot"), "2000");
+                                raw.simple("COMMIT")
+                            }
+                            2 => {
+                                let reply = raw.extended("SELECT count(*) FROM hot", &[], &[] as &[Value], 0);
+                                assert_eq!(reply.text(), "2000");
+                                raw.simple(&format!("UPDATE hot SET n = n + 1 WHERE k = {k}"))
+                            }
+                            3 => raw.extended(
                                 "UPDATE hot SET n = n + 1 WHERE k = $1::int",
                                 &[],
                                 &[Value::text(&k.to_string())],
@@ -321,8 +344,7 @@ fn other_routers_follow_under_load() {
                         };
                         match &reply.error {
                             None => done += 1,
-                            // Whoever met the change in the middle of a transaction runs it again.
-                            Some(error) if ["40001", "55P03"].contains(&error.code()) => drop(raw.simple("ROLLBACK")),
+                            // Nobody is told anything of the changes.
                             Some(error) => panic!("{error}"),
                         }
                     }
@@ -418,15 +440,62 @@ fn open_transactions_are_waited_for() {
         assert!(mover.join().unwrap().starts_with("sharded by k"));
         assert_eq!(waiting.join().unwrap(), "51");
     });
-    // One that has only begun meets the change at its first statement.
+    // One that has only begun is under no rules yet.
     let mut late = world.connect();
     late.must("BEGIN");
     let mut client = world.connect();
     client.must("SELECT pgloom.undistribute('t')");
-    let reply = late.simple("SELECT count(*) FROM t");
-    assert_eq!(reply.code(), "40001", "{}", reply.text());
-    late.must("ROLLBACK");
     assert_eq!(late.value("SELECT count(*) FROM t"), "51");
+    late.must("COMMIT");
+}
+
+/// What has begun under the old rules comes to further shards under them; what has begun while a table is closed waits as behind a lock.
+#[test]
+fn blocks_go_on_while_rows_move() {
+    let world = Sharded::create("place_blocks", "");
+    unsharded(&world, "CREATE TABLE t (k int PRIMARY KEY); INSERT INTO t SELECT n FROM generate_series(1, 50) n");
+    world.connect().must("CREATE TABLE other (k int PRIMARY KEY)");
+    world.connect().must("SELECT pgloom.distribute('other', 'k')");
+    let mut early = world.connect();
+    early.must("BEGIN; SELECT count(*) FROM t; INSERT INTO other VALUES (1)");
+    std::thread::scope(|scope| {
+        let mover = scope.spawn(|| world.connect().value("SELECT pgloom.distribute('t', 'k')"));
+        std::thread::sleep(Duration::from_millis(500));
+        let later = |first: u32| {
+            let mut later = world.connect();
+            later.must(&format!("BEGIN; INSERT INTO other SELECT n FROM generate_series({first}, {first} + 50) n"));
+            later
+        };
+        let (mut within, mut piped) = (later(100), later(200));
+        let mut frozen = world.connect();
+        frozen.must("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM other");
+        // Every shard, some of which it has not been to.
+        early.must("INSERT INTO other SELECT n FROM generate_series(2, 40) n");
+        assert_eq!(early.value("SELECT count(*) FROM t JOIN other ON t.k = other.k"), "40");
+        let reply = early.extended("SELECT count(*) FROM other", &[], &[] as &[Value], 0);
+        assert_eq!(reply.text(), "40");
+        let waiting = scope.spawn(move || {
+            let count = within.value("SELECT count(*) FROM t");
+            within.must("DELETE FROM other WHERE k > 50; INSERT INTO t VALUES (60); COMMIT");
+            count
+        });
+        let bound = scope.spawn(move || {
+            let reply = piped.extended("SELECT count(*) FROM t WHERE k < $1::int", &[], &[Value::text("60")], 0);
+            piped.must("ROLLBACK");
+            reply.text()
+        });
+        let apart = scope.spawn(move || frozen.simple("SELECT count(*) FROM t").code().to_owned());
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!mover.is_finished() && !waiting.is_finished() && !bound.is_finished());
+        early.must("INSERT INTO t VALUES (51); COMMIT");
+        assert!(mover.join().unwrap().starts_with("sharded by k"));
+        assert_eq!(waiting.join().unwrap(), "51");
+        assert_eq!(bound.join().unwrap(), "51");
+        // Its snapshot is older than the rows' new places.
+        assert_eq!(apart.join().unwrap(), "40001");
+    });
+    assert_eq!(world.connect().value("SELECT count(*) FROM t"), "52");
+    assert_eq!(world.connect().value("SELECT count(*) FROM other"), "40");
 }
 
 /// Several tables at once, through two routers; and one table that two sessions want to move.

@@ -15,6 +15,8 @@ const SHARDS: usize = 2;
 enum At {
     Home,
     Sharded,
+    /// Moved where the home shard is concerned; the other one has not committed its part.
+    Between,
 }
 
 /// What a rule says of it.
@@ -42,6 +44,10 @@ enum Connection {
     Marked(u8),
     /// It has seen that the fence is no higher.
     Ready(u8),
+    /// It has the mark of a session whose rules are older than its own.
+    Joining(u8),
+    /// No rows had begun to move behind that.
+    Joined(u8),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,8 +70,8 @@ enum Mover {
     Idle,
     /// The table is closed, and the fences of so many shards are raised.
     Raising(u8, usize),
-    /// On so many shards no older mark is left.
-    Looking(u8, usize),
+    /// On so many shards no older mark is left, before or after it has said that it begins.
+    Looking(u8, usize, bool),
     /// Its transaction holds the table and the rule.
     Moving(u8),
 }
@@ -75,6 +81,8 @@ struct World {
     stored: Rules,
     fences: [u8; SHARDS],
     rows: At,
+    /// The fence of the last mover that said that it begins.
+    moved: u8,
     routers: Vec<Router>,
     mover: Mover,
     /// How many changes may still begin.
@@ -92,14 +100,23 @@ enum Step {
     Look(usize, usize),
     Begin(usize),
     Use(usize, usize),
+    /// A session with older rules than a connection has puts its own mark there, and then asks whether rows have begun to move.
+    Join(usize, usize),
+    Ask(usize, usize),
     Touch(usize, usize),
+    /// A session that has waited goes on under the rules of now, in the same transaction.
+    Follow(usize),
     End(usize),
     Close,
     Raise,
     MoverLooks,
+    /// The mover says that it begins.
+    Say,
     Move,
     Commit,
-    /// The mover is given up by others, or has died.
+    /// The other shard commits its part.
+    Settle,
+    /// The mover is given up by others, or has died, or is done.
     Open,
 }
 
@@ -118,6 +135,12 @@ enum Rule {
     NoToken,
     /// Only the home shard has a fence.
     HomeOnly,
+    /// Sessions put older marks on connections and ask nobody.
+    JoinUnasked,
+    /// The mover says that it begins, and does not look once more.
+    LookOnce,
+    /// The rule is opened by the commit, before every shard has committed.
+    OpensAtCommit,
 }
 
 impl Rule {
@@ -142,16 +165,20 @@ impl World {
                 match router.connections[shard] {
                     Connection::None => steps.push(Step::Connect(at, shard)),
                     Connection::Seen(_) | Connection::Marked(_) => steps.push(Step::Look(at, shard)),
-                    Connection::Ready(mark) => {
+                    Connection::Joining(_) => steps.push(Step::Ask(at, shard)),
+                    Connection::Ready(mark) | Connection::Joined(mark) => {
                         let Some(session) = router.session else { continue };
                         let good = mark <= session.rules.epoch || rule == Rule::AnyView;
                         if good && !session.uses[shard] {
                             steps.push(Step::Use(at, shard));
                         }
+                        if !good && !session.uses[shard] {
+                            steps.push(Step::Join(at, shard));
+                        }
                         let leads = match session.rules.place {
                             Place::Open(At::Home) => shard == HOME,
                             Place::Open(At::Sharded) => true,
-                            Place::Closed(..) => false,
+                            Place::Open(At::Between) | Place::Closed(..) => false,
                         };
                         // Its lock on the table is that of the transaction that moves the rows.
                         if session.uses[shard] && leads && !matches!(self.mover, Mover::Moving(_)) {
@@ -159,6 +186,11 @@ impl World {
                         }
                     }
                 }
+            }
+            if let Some(session) = router.session
+                && matches!((session.rules.place, router.rules.place), (Place::Closed(..), Place::Open(_)))
+            {
+                steps.push(Step::Follow(at));
             }
             steps.push(if router.session.is_some() { Step::End(at) } else { Step::Begin(at) });
         }
@@ -169,12 +201,17 @@ impl World {
             Mover::Raising(..) | Mover::Looking(..) => steps.push(Step::MoverLooks),
             Mover::Moving(_) => steps.push(Step::Commit),
         }
-        if let Mover::Looking(_, looked) = self.mover
+        if let Mover::Looking(_, looked, said) = self.mover
             && looked == rule.fenced()
         {
-            steps.push(Step::Move);
+            steps.push(if said { Step::Move } else { Step::Say });
         }
-        if matches!(self.stored.place, Place::Closed(..)) && !matches!(self.mover, Mover::Moving(_)) {
+        if self.rows == At::Between {
+            steps.push(Step::Settle);
+        }
+        // Not by anybody while a shard has not committed its part.
+        let settled = self.rows != At::Between;
+        if matches!(self.stored.place, Place::Closed(..)) && !matches!(self.mover, Mover::Moving(_)) && settled {
             steps.push(Step::Open);
         }
     }
@@ -213,18 +250,43 @@ impl World {
                 router.session = Some(Session { rules: router.rules, uses: [false; SHARDS], touched: false });
             }
             Step::Use(at, shard) => self.routers[at].session.as_mut()?.uses[shard] = true,
+            Step::Join(at, shard) => {
+                let router = &mut self.routers[at];
+                let epoch = router.session?.rules.epoch;
+                router.connections[shard] = match rule {
+                    Rule::JoinUnasked => Connection::Joined(epoch),
+                    _ => Connection::Joining(epoch),
+                };
+            }
+            Step::Ask(at, shard) => {
+                let connection = &mut self.routers[at].connections[shard];
+                *connection = match *connection {
+                    Connection::Joining(epoch) if self.moved <= epoch => Connection::Joined(epoch),
+                    _ => Connection::None,
+                };
+            }
             Step::Touch(at, _) => {
                 let session = self.routers[at].session.as_mut()?;
                 session.touched = true;
                 self.wrong |= session.rules.place != Place::Open(self.rows);
                 self.followed |= session.rules.place == Place::Open(At::Sharded);
             }
+            Step::Follow(at) => {
+                let rules = self.routers[at].rules;
+                self.routers[at].session.as_mut()?.rules = rules;
+            }
             Step::End(at) => {
                 let router = &mut self.routers[at];
                 let uses = router.session.take()?.uses;
                 for shard in (0..SHARDS).filter(|shard| uses[*shard]) {
-                    if matches!(router.connections[shard], Connection::Ready(mark) if mark != router.rules.fence) {
+                    if matches!(router.connections[shard], Connection::Ready(mark) | Connection::Joined(mark) if mark != router.rules.fence)
+                    {
                         router.connections[shard] = Connection::None;
+                    }
+                }
+                for connection in &mut router.connections {
+                    if matches!(connection, Connection::Joining(_) | Connection::Joined(_)) {
+                        *connection = Connection::None;
                     }
                 }
             }
@@ -243,23 +305,32 @@ impl World {
                 self.mover = Mover::Raising(fence, raised + 1);
             }
             Step::MoverLooks => {
-                let (fence, shard) = match self.mover {
-                    Mover::Raising(fence, _) => (fence, 0),
-                    Mover::Looking(fence, looked) if looked < rule.fenced() => (fence, looked),
+                let (fence, shard, said) = match self.mover {
+                    Mover::Raising(fence, _) => (fence, 0, false),
+                    Mover::Looking(fence, looked, said) if looked < rule.fenced() => (fence, looked, said),
                     _ => return None,
                 };
                 let older = |connection: Connection| match connection {
-                    Connection::Marked(mark) | Connection::Ready(mark) => mark < fence,
+                    Connection::Marked(mark)
+                    | Connection::Ready(mark)
+                    | Connection::Joining(mark)
+                    | Connection::Joined(mark) => mark < fence,
                     Connection::None | Connection::Seen(_) => false,
                 };
                 let held = self.routers.iter().any(|router| older(router.connections[shard]));
                 if held && rule != Rule::NoWait {
                     return None;
                 }
-                self.mover = Mover::Looking(fence, shard + 1);
+                self.mover = Mover::Looking(fence, shard + 1, said);
+            }
+            Step::Say => {
+                let Mover::Looking(fence, ..) = self.mover else { return None };
+                self.moved = self.moved.max(fence);
+                let looked = if rule == Rule::LookOnce { rule.fenced() } else { 0 };
+                self.mover = Mover::Looking(fence, looked, true);
             }
             Step::Move => {
-                let Mover::Looking(fence, _) = self.mover else { return None };
+                let Mover::Looking(fence, ..) = self.mover else { return None };
                 let touched = |router: &Router| router.session.is_some_and(|session| session.touched);
                 if self.routers.iter().any(touched) {
                     return None;
@@ -272,10 +343,18 @@ impl World {
                 };
             }
             Step::Commit => {
-                self.rows = if self.rows == At::Home { At::Sharded } else { At::Home };
-                self.stored = Rules { epoch: self.stored.epoch + 1, place: Place::Open(self.rows), ..self.stored };
+                let Mover::Moving(fence) = self.mover else { return None };
+                // Rows that came home are there with the commit.
+                let place = if self.rows == At::Home { At::Sharded } else { At::Home };
+                self.rows = if place == At::Sharded { At::Between } else { At::Home };
+                let place = match rule {
+                    Rule::OpensAtCommit => Place::Open(place),
+                    _ => Place::Closed(fence, place),
+                };
+                self.stored = Rules { epoch: self.stored.epoch + 1, place, ..self.stored };
                 self.mover = Mover::Idle;
             }
+            Step::Settle => self.rows = At::Sharded,
             Step::Open => {
                 let Place::Closed(_, before) = self.stored.place else { return None };
                 self.stored = Rules { epoch: self.stored.epoch + 1, place: Place::Open(before), ..self.stored };
@@ -298,6 +377,7 @@ impl Model for Fence {
             stored: rules,
             fences: [0; SHARDS],
             rows: At::Home,
+            moved: 0,
             routers: vec![router; self.routers],
             mover: Mover::Idle,
             changes: self.changes,
@@ -340,9 +420,9 @@ impl Fence {
     }
 
     /// The checker finds a way to break the promise; it is printed.
-    fn breaks(rule: Rule, changes: u8) {
+    fn breaks(rule: Rule, routers: usize, changes: u8) {
         let found = HasDiscoveries::AllOf(BTreeSet::from([SAFE]));
-        let checker = Fence { rule, routers: 2, changes }.checker().finish_when(found).spawn_bfs().join();
+        let checker = Fence { rule, routers, changes }.checker().finish_when(found).spawn_bfs().join();
         let Some(path) = checker.discovery(SAFE) else {
             panic!("{rule:?}: no counterexample in {} states", checker.unique_state_count());
         };
@@ -362,31 +442,46 @@ fn one_router_follows_there_and_back() {
 
 #[test]
 fn the_checker_finds_a_mover_that_does_not_wait() {
-    Fence::breaks(Rule::NoWait, 1);
+    Fence::breaks(Rule::NoWait, 2, 1);
 }
 
 #[test]
 fn the_checker_finds_connections_that_look_before_they_are_marked() {
-    Fence::breaks(Rule::LookFirst, 1);
+    Fence::breaks(Rule::LookFirst, 2, 1);
 }
 
 #[test]
 fn the_checker_finds_sessions_on_connections_of_later_rules() {
-    Fence::breaks(Rule::AnyView, 1);
+    Fence::breaks(Rule::AnyView, 2, 1);
+}
+
+#[test]
+fn the_checker_finds_sessions_that_join_without_asking() {
+    Fence::breaks(Rule::JoinUnasked, 2, 1);
+}
+
+#[test]
+fn the_checker_finds_a_mover_that_looks_only_once() {
+    Fence::breaks(Rule::LookOnce, 2, 1);
+}
+
+#[test]
+fn the_checker_finds_a_table_that_is_opened_by_the_commit() {
+    Fence::breaks(Rule::OpensAtCommit, 2, 1);
 }
 
 #[test]
 fn the_checker_finds_a_table_that_is_not_closed() {
-    Fence::breaks(Rule::NeverClosed, 1);
+    Fence::breaks(Rule::NeverClosed, 2, 1);
 }
 
 #[test]
 fn the_checker_finds_a_mover_that_goes_on_though_it_was_given_up() {
-    Fence::breaks(Rule::NoToken, 1);
+    Fence::breaks(Rule::NoToken, 2, 1);
 }
 
 /// Rows that come back to the home shard leave others behind a shard without a fence.
 #[test]
 fn the_checker_finds_a_shard_without_a_fence() {
-    Fence::breaks(Rule::HomeOnly, 2);
+    Fence::breaks(Rule::HomeOnly, 1, 2);
 }

@@ -7,6 +7,8 @@
 
 #[path = "oracle/ask.rs"]
 mod ask;
+#[path = "oracle/changes.rs"]
+mod changes;
 #[path = "oracle/compare.rs"]
 mod compare;
 #[path = "oracle/config.rs"]
@@ -292,15 +294,22 @@ fn hold_refusals(report: &Report) {
 /// `PGLOOM_ORACLE_N`: how many of each generator (default 500; `make oracle` asks for 10,000); `PGLOOM_ORACLE_SEED`: which (default: always the same in CI).
 #[test]
 fn generated_statements_answer_as_one_postgres_does() {
-    answer_generated("generated", generate::statement);
+    answer_generated("generated", 1, generate::statement);
 }
 
 #[test]
 fn tangled_statements_answer_as_one_postgres_does() {
-    answer_generated("tangled", tangle::statement);
+    answer_generated("tangled", 1, tangle::statement);
 }
 
-fn answer_generated(label: &str, make: fn(&mut support::Random, usize) -> Case) {
+/// Scripts of writes; all tables are compared behind each.
+#[test]
+fn generated_changes_answer_and_leave_what_one_postgres_does() {
+    // Each costs as much as several reads.
+    answer_generated("changes", 2, changes::script);
+}
+
+fn answer_generated(label: &str, share: usize, make: fn(&mut support::Random, usize) -> Case) {
     let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
     let (seed, count) = (number("PGLOOM_ORACLE_SEED", 20_240_229), number("PGLOOM_ORACLE_N", 500));
     println!("PGLOOM_ORACLE_SEED={seed} PGLOOM_ORACLE_N={count}");
@@ -310,7 +319,7 @@ fn answer_generated(label: &str, make: fn(&mut support::Random, usize) -> Case) 
     bench.oracle.must("ANALYZE");
     let mut report = Report::default();
     let mut random = support::Random::new(seed);
-    for index in 0..count as usize {
+    for index in 0..count as usize / share {
         let case = make(&mut random, index);
         if !wanted(&case) || bench.cost(&case) > MOST_COST {
             continue;

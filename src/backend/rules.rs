@@ -4,6 +4,9 @@
 //! one that the router knew when the connection was made. Who changes where a table's rows are raises the fence of every shard
 //! first, and goes on when no connection with an older mark is left (`control::rules`). A connection looks at the shard's fence behind
 //! its mark: so either its mark is seen by whoever has raised the fence, or it sees the fence.
+//!
+//! A transaction that is under way when a fence is raised goes on to its end under the rules that it began with, also on further
+//! connections: see [`Rules::mark_older`].
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -97,24 +100,35 @@ impl Rules {
         }
     }
 
-    /// The same mark once more, behind code that may have taken it off. `None`: whether the fence is still the same cannot be seen in
-    /// this transaction.
+    /// The same mark once more, behind code that may have taken it off. False: whether rows have moved meanwhile is not known.
     ///
     /// # Errors
-    /// As [`Self::mark`]; `40001` where the fence is another by now.
-    pub async fn mark_again(&self, server: &mut Backend) -> Result<Option<()>, Fault> {
+    /// As [`Self::mark`].
+    pub async fn mark_again(&self, server: &mut Backend) -> Result<bool, Fault> {
         if server.status == Status::Idle {
-            return self.mark(server, PATIENCE).await.map(Some);
+            return self.mark(server, PATIENCE).await.map(|()| true);
         }
-        let Some(mark) = server.mark else { return Ok(Some(())) };
+        let Some(mark) = server.mark else { return Ok(true) };
         server.ask(&lock(mark));
         let seen = self.seen(server).await?;
         server.is_marked = true;
-        match seen {
-            None => Ok(None),
-            Some(seen) if seen <= mark => Ok(Some(())),
-            Some(_) => Err(changed()),
+        Ok(seen.is_some_and(|seen| seen <= mark))
+    }
+
+    /// Puts the mark of an earlier fence on a connection that is in no transaction, and takes off its own: for a transaction that began
+    /// under the rules of before. It counts only if no rows have begun to move since then, which is to be asked *behind* it
+    /// (`control::rules::moved`): whoever moves rows says so first, and looks for marks once more after that.
+    ///
+    /// # Errors
+    /// The loss of the connection, or its server's refusal.
+    pub async fn mark_older(&self, server: &mut Backend, mark: Epoch) -> Result<(), Fault> {
+        server.query(&lock(mark)).await?;
+        let later = server.mark.replace(mark);
+        server.is_marked = true;
+        if let Some(later) = later.filter(|later| *later != mark) {
+            server.query(&format!("SELECT pg_catalog.pg_advisory_unlock_shared({KEY}, {})", later.0)).await?;
         }
+        Ok(())
     }
 
     /// The fence of a server's shard.

@@ -3,8 +3,12 @@
 //! A table's placement changes in two steps, so that no two routers ever act on different ones. First it is **closed**: its row in
 //! `pgloom.table_rule` names a mover, the epoch and the fence of every shard are raised, and the mover waits until no server connection
 //! is marked with an older fence (`backend::rules`). From then on whoever can reach a shard knows that the table is closed, and touches
-//! it no more. Then its rows move, and in that very transaction the row gets the new rule and no mover. Who has not heard of that yet
-//! still takes the table for closed.
+//! it no more. Then its rows move, and in that very transaction the row gets the new rule. When that is committed on every shard the table
+//! is opened: its row names no mover any more. Who has not heard of that yet still takes the table for closed.
+//!
+//! Transactions that were under way when the table was closed may come to further shards, and put older marks there. So a mover that has
+//! seen no older mark first says that it begins (`moved`), and looks once more: an older mark that was put before that is seen, and
+//! one that is put later is known to count no more.
 //!
 //! Whoever closes a table and does not come back leaves its row as it is; [`open_abandoned`] puts back what was before. A mover whose
 //! transaction is open, or prepared, has the row locked; one that comes too late finds that it is the mover no more.
@@ -16,7 +20,7 @@ use std::time::Duration;
 
 use crate::backend::Backend;
 use crate::backend::cluster::Database;
-use crate::backend::settings::quote_literal;
+use crate::backend::settings::{quote_identifier, quote_literal};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Epoch, QualifiedName, ShardId};
 use crate::topology::{StoredKind, StoredRule, StoredRules};
@@ -27,6 +31,9 @@ pub const CLOSING: Duration = Duration::from_secs(30);
 const ABANDONED: u64 = 90;
 /// A router looks for changes so often that it was not told of.
 const LOOK: Duration = Duration::from_secs(5);
+/// Looks at a shard that has not committed its part of a change, before it is left to others, and the time between them.
+const OPENING: u32 = 20;
+const BETWEEN: Duration = Duration::from_millis(100);
 /// Between two attempts to reach the home shard.
 const PROBE: Duration = Duration::from_secs(2);
 const CHANNEL: &str = "pgloom_rules";
@@ -279,7 +286,7 @@ impl Lookout {
         Ok(Self { servers: futures::future::try_join_all(asks).await?, fence })
     }
 
-    /// Where there are none, there will be none.
+    /// Where there are none, there will be none but those of transactions that are under way.
     ///
     /// # Errors
     /// The loss of a connection.
@@ -318,28 +325,55 @@ pub async fn fence(database: &Database, shard: ShardId) -> Result<Epoch, Fault> 
     database.rules.fence_of(&mut server).await
 }
 
-/// Opens a table again under the rule from before, where this mover has closed it and has not finished.
+/// A mover says that it begins to move rows: from now on nobody joins in under earlier rules.
 ///
 /// # Errors
-/// The home shard cannot be reached. The table stays closed until [`open_abandoned`] finds it.
+/// The home shard cannot be reached.
+pub async fn begin_moving(database: &Database, closing: &Closing) -> Result<(), Fault> {
+    let home = database.cluster.load().topology.home;
+    let mut server = super::connect(database, home).await?;
+    let fence = closing.fence.0;
+    server.query(&format!("UPDATE pgloom.fence f SET moved = GREATEST(f.moved, {fence}) WHERE f.home")).await.map(drop)
+}
+
+/// The fence of the last mover that has begun to move rows.
+///
+/// # Errors
+/// The home shard cannot be reached.
+pub async fn moved(database: &Database) -> Result<Epoch, Fault> {
+    let home = database.cluster.load().topology.home;
+    let mut server = super::connect(database, home).await?;
+    // Nobody has ever moved any.
+    if server.query("SELECT 1 WHERE pg_catalog.to_regclass('pgloom.fence') IS NULL").await?.len() == 1 {
+        return Ok(Epoch(0));
+    }
+    let rows = server.query("SELECT f.moved FROM pgloom.fence f WHERE f.home").await?;
+    rows.first().map_or(Ok(Epoch(0)), |row| number(row, 0).map(Epoch))
+}
+
+/// Opens the table of a mover that has done what it can: under the new rule where its transaction was committed, else under the one from
+/// before.
+///
+/// # Errors
+/// A shard cannot be reached, or has not committed its part yet. The table stays closed until [`open_abandoned`] finds it.
 pub async fn open(database: &Arc<Database>, closing: &Closing) -> Result<(), Fault> {
     let home = database.cluster.load().topology.home;
     let mut server = super::connect(database, home).await?;
     let of_mover = format!("r.mover = {}", quote_literal(&closing.mover));
-    open_where(&mut server, &of_mover).await?;
+    let mut found = Found::default();
+    for _ in 0..OPENING {
+        found = open_where(database, &mut server, &of_mover).await?;
+        if found.pending == 0 {
+            break;
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
     reload_from(database, &mut server).await?;
-    tell(&mut server).await
-}
-
-/// Follows a change that has just been committed, and tells the other routers.
-///
-/// # Errors
-/// The home shard cannot be reached. Whoever has not heard of the change takes the table for closed.
-pub async fn publish(database: &Arc<Database>) -> Result<(), Fault> {
-    let home = database.cluster.load().topology.home;
-    let mut server = super::connect(database, home).await?;
-    reload_from(database, &mut server).await?;
-    tell(&mut server).await
+    tell(&mut server).await?;
+    match found.pending {
+        0 => Ok(()),
+        _ => Err(Fault::new(SqlState::LOCK_NOT_AVAILABLE, "a shard has not committed its part yet")),
+    }
 }
 
 async fn tell(home: &mut Backend) -> Result<(), Fault> {
@@ -349,7 +383,7 @@ async fn tell(home: &mut Backend) -> Result<(), Fault> {
 /// Tables whose mover is gone are opened as they were before.
 async fn open_abandoned(database: &Database, home: &mut Backend) -> Result<(), Fault> {
     let long_ago = format!("r.since < pg_catalog.now() - pg_catalog.make_interval(secs => {ABANDONED})");
-    if open_where(home, &long_ago).await? {
+    if open_where(database, home, &long_ago).await?.opened > 0 {
         tracing::warn!(database = %database.name, "opened tables whose rows were to be moved by somebody who is gone");
         reload_from(database, home).await?;
         tell(home).await?;
@@ -357,20 +391,73 @@ async fn open_abandoned(database: &Database, home: &mut Backend) -> Result<(), F
     Ok(())
 }
 
+/// Closed tables that were looked at.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    opened: usize,
+    /// Their movers' transactions are not over everywhere.
+    pending: usize,
+}
+
 /// A row that is locked is that of a mover whose transaction is open or prepared.
-async fn open_where(home: &mut Backend, which: &str) -> Result<bool, Fault> {
+async fn open_where(database: &Database, home: &mut Backend, which: &str) -> Result<Found, Fault> {
     let rows = home
         .query(&format!(
-            "WITH gone AS MATERIALIZED (SELECT r.ctid AS at, r.kind FROM pgloom.table_rule r \
-                 WHERE r.mover IS NOT NULL AND {which} FOR UPDATE SKIP LOCKED), \
-               deleted AS (DELETE FROM pgloom.table_rule r USING gone g WHERE r.ctid = g.at AND g.kind = 'unsharded' RETURNING 1), \
-               opened AS (UPDATE pgloom.table_rule r SET mover = NULL FROM gone g WHERE r.ctid = g.at AND g.kind <> 'unsharded' \
-                 RETURNING 1) \
-             UPDATE pgloom.fence f SET epoch = epoch + 1 WHERE f.home \
-               AND EXISTS (SELECT FROM deleted UNION ALL SELECT FROM opened) RETURNING 1"
+            "SELECT r.schema_name, r.table_name, r.kind, r.mover FROM pgloom.table_rule r \
+             WHERE r.mover IS NOT NULL AND {which} FOR UPDATE SKIP LOCKED"
         ))
         .await?;
-    Ok(!rows.is_empty())
+    let mut found = Found::default();
+    for row in &rows {
+        let table = QualifiedName::new(text(row, 0)?, text(row, 1)?);
+        if text(row, 2)? != "unsharded" && !is_settled(database, home, &table).await? {
+            found.pending += 1;
+            continue;
+        }
+        let [schema, name, kind, mover] = [0, 1, 2, 3].map(|at| text(row, at).map(quote_literal));
+        let gone = format!(
+            "r.schema_name = {} AND r.table_name = {} AND r.kind = {} AND r.mover = {}",
+            schema?, name?, kind?, mover?
+        );
+        let opened = home
+            .query(&format!(
+                "WITH gone AS MATERIALIZED (SELECT r.ctid AS at, r.kind FROM pgloom.table_rule r WHERE {gone} FOR UPDATE SKIP LOCKED), \
+                   deleted AS (DELETE FROM pgloom.table_rule r USING gone g WHERE r.ctid = g.at AND g.kind = 'unsharded' RETURNING 1), \
+                   opened AS (UPDATE pgloom.table_rule r SET mover = NULL FROM gone g WHERE r.ctid = g.at AND g.kind <> 'unsharded' \
+                     RETURNING 1) \
+                 UPDATE pgloom.fence f SET epoch = epoch + 1 WHERE f.home \
+                   AND EXISTS (SELECT FROM deleted UNION ALL SELECT FROM opened) RETURNING 1"
+            ))
+            .await?;
+        found.opened += opened.len();
+    }
+    Ok(found)
+}
+
+/// Whether every shard has the table as the home shard's rule says: what is prepared there, and decided, may not be committed yet. A
+/// mover has the table locked until then, or it is not there yet.
+async fn is_settled(database: &Database, home: &mut Backend, table: &QualifiedName) -> Result<bool, Fault> {
+    let name = quote_literal(&format!("{}.{}", quote_identifier(&table.schema), quote_identifier(&table.name)));
+    // Nobody asks for one that was dropped.
+    if home.query(&format!("SELECT pg_catalog.to_regclass({name})::pg_catalog.oid IS NULL")).await?
+        == [[Some("t".to_owned())]]
+    {
+        return Ok(true);
+    }
+    let pending = format!(
+        "SELECT 1 WHERE pg_catalog.to_regclass({name}) IS NULL OR EXISTS (SELECT FROM pg_catalog.pg_locks l \
+           WHERE l.relation = pg_catalog.to_regclass({name}) AND l.pid IS NULL AND l.mode = 'AccessExclusiveLock')"
+    );
+    let shards = database.cluster.load().topology.shards.len();
+    let asks = (0..shards).map(|at| {
+        let pending = &pending;
+        async move {
+            let shard = ShardId(u16::try_from(at).map_err(|_| unreadable())?);
+            let mut server = super::connect(database, shard).await?;
+            Ok::<bool, Fault>(server.query(pending).await?.is_empty())
+        }
+    });
+    Ok(futures::future::try_join_all(asks).await?.into_iter().all(|settled| settled))
 }
 
 /// What a mover runs on the home shard in the transaction that moves the rows: at its beginning, so that nobody opens the table

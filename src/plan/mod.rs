@@ -306,7 +306,8 @@ fn texts(parts: &[(ShardId, Arc<str>)]) -> Vec<(ShardId, ShardSql)> {
     parts.iter().map(part).collect()
 }
 
-fn refused(fault: Fault) -> Plan {
+/// Nothing is sent; the client gets this error.
+pub(crate) fn refused(fault: Fault) -> Plan {
     Plan { kind: PlanKind::Refuse(fault), access: Access::Write, why: Why::Refused }
 }
 

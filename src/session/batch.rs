@@ -20,6 +20,9 @@ use crate::wire::{reply, request};
 /// Bytes queued for a server in one batch before they are written though no Sync has come.
 const BATCH_HIGH: usize = 64 * 1024;
 
+/// How often a statement is planned anew because rows have moved before it was sent.
+pub(super) const MOVES: u32 = 3;
+
 /// The state of the batch that the client is in.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -118,19 +121,34 @@ impl Session {
             self.refresh_view();
             self.settle_sequences();
         }
-        let done = match frame.tag {
-            b'P' => self.parse(&frame).await,
-            b'B' => self.bind(&frame).await,
-            b'D' => self.describe(&frame).await,
-            b'E' => self.execute(&frame).await,
-            b'C' => self.close(&frame).await,
-            b'H' => self.flush_batch().await,
-            _ => return self.sync().await,
+        let mut done = match frame.tag {
+            b'S' => return self.sync().await,
+            _ => self.batch_frame(&frame).await,
         };
+        let mut moves = 0;
+        // What was planned for another placement, and not sent, is planned anew.
+        while let Err(failure) = &done
+            && moves < MOVES
+            && self.follows(failure)
+        {
+            moves += 1;
+            done = self.batch_frame(&frame).await;
+        }
         match done {
             Ok(()) if self.is_relaxed() => Ok(()),
             Ok(()) => self.relieve().await,
             Err(failure) => self.fail_batch(failure).await,
+        }
+    }
+
+    async fn batch_frame(&mut self, frame: &Frame) -> Result<(), Failure> {
+        match frame.tag {
+            b'P' => self.parse(frame).await,
+            b'B' => self.bind(frame).await,
+            b'D' => self.describe(frame).await,
+            b'E' => self.execute(frame).await,
+            b'C' => self.close(frame).await,
+            _ => self.flush_batch().await,
         }
     }
 
@@ -207,6 +225,20 @@ impl Session {
         let at = self.enlist(shard).await?;
         self.batch.open = Some(shard);
         Ok(at)
+    }
+
+    /// The same for a statement whose Parse, of this name, may wait for its answer: it goes on waiting where there is no connection.
+    pub(super) async fn open_parsing(
+        &mut self,
+        shard: ShardId,
+        statement: &Arc<ClientStatement>,
+        parsing: &Option<Box<[u8]>>,
+    ) -> Result<usize, Failure> {
+        let opened = self.open(shard).await;
+        if let (Err(_), Some(name)) = (&opened, parsing) {
+            self.batch.pending_parse = Some((name.clone(), Arc::clone(statement)));
+        }
+        opened
     }
 
     /// Brings the open server to a rest without ending its transaction: a pipeline that goes on elsewhere is one transaction.

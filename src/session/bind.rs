@@ -154,7 +154,7 @@ impl Session {
         }
         let parsing = self.parsing(statement).await?;
         let shard = self.shard_for_describe(statement).await?;
-        let at = self.open(shard).await?;
+        let at = self.open_parsing(shard, statement, &parsing).await?;
         let def = self.known_on(at, statement, parsing).await?;
         let server = &mut self.held[at].server;
         request::bind_raw(&mut server.out, TRIAL, def.name.as_bytes(), view.tail)?;

@@ -1,18 +1,19 @@
 //! Execute and Close: runs a portal on its server, in the router, or over several shards.
 
 use crate::backend::inflight::{Audience, Owed};
+use crate::backend::rules::changed as moved;
 use crate::exec::columns::tables_have_changed;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
 use crate::plan::combine::Combine;
-use crate::plan::{Access, Plan, PlanKind, ShardSql, Why};
+use crate::plan::{Access, Plan, PlanKind, ShardSql, Why, refused};
 use crate::session::describe::target;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
 use crate::session::scatter::ScatterRun;
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
-use crate::wire::frame::{Fields, Frame};
+use crate::wire::frame::{BindView, Fields, Frame};
 use crate::wire::{reply, request};
 use std::sync::Arc;
 
@@ -120,19 +121,47 @@ impl Session {
         self.drain_open().await
     }
 
-    /// A portal over several shards.
+    /// A portal over several shards. One that could not be begun, because rows have moved since it was bound, is as it was.
     pub(super) async fn execute_routed(
         &mut self,
         name: &[u8],
         statement: &Arc<ClientStatement>,
         max_rows: i32,
     ) -> Result<(), Failure> {
+        let bound = match &self.statements.portal(name)?.place {
+            Place::Router { bind, .. } => Some(bind.clone()),
+            _ => None,
+        };
+        let done = self.execute_planned(name, statement, max_rows).await;
+        if let (Err(Failure::Fault(fault)), Some(bind)) = (&done, bound)
+            && *fault == moved()
+            && let Ok(portal) = self.statements.portal(name)
+        {
+            portal.statement = Arc::clone(statement);
+            portal.place = Place::Router { bind, plan: Box::new(refused(moved())) };
+        }
+        done
+    }
+
+    async fn execute_planned(
+        &mut self,
+        name: &[u8],
+        statement: &Arc<ClientStatement>,
+        max_rows: i32,
+    ) -> Result<(), Failure> {
         self.leave_open().await?;
+        let epoch = self.view.topology.epoch;
         let portal = self.statements.portal(name)?;
         let place = std::mem::replace(&mut portal.place, Place::Finished);
         let max = u64::try_from(max_rows).ok().filter(|n| *n > 0);
-        let (bind, plan) = match place {
-            Place::Router { bind, plan } => (bind, plan),
+        let renewed;
+        let (statement, bind, plan) = match place {
+            Place::Router { bind, .. } if statement.epoch != epoch => {
+                let plan;
+                (renewed, plan) = self.placed_anew(statement, &bind).await?;
+                (&renewed, bind, Box::new(plan))
+            }
+            Place::Router { bind, plan } => (statement, bind, plan),
             Place::Running(run) => return self.resume(name, run, max).await,
             Place::Finishing(slot) => return self.resume_finish(name, slot, max_rows).await,
             Place::Finished => {
@@ -203,6 +232,28 @@ impl Session {
         self.note_definition(&statement.analysis, None);
         self.reload_catalog().await;
         Ok(())
+    }
+
+    /// A statement and its plan for the placement of now, after it was bound for an earlier one.
+    async fn placed_anew(
+        &mut self,
+        statement: &Arc<ClientStatement>,
+        bind: &[u8],
+    ) -> Result<(Arc<ClientStatement>, Plan), Failure> {
+        let mut renewed = self.placed(statement)?;
+        if renewed.analysis.closed && self.wait_for_moves().await? {
+            renewed = self.placed(statement)?;
+        }
+        let plan = self.plan_bound(&renewed, &BindView::read(bind)?.parameters);
+        Ok((renewed, plan))
+    }
+
+    fn placed(&mut self, statement: &ClientStatement) -> Result<Arc<ClientStatement>, Failure> {
+        self.scan_one(&statement.text)?;
+        let analysis = self.analysis(&statement.text);
+        let renewed = self.client_statement(Arc::clone(&statement.text), statement.types.clone(), analysis);
+        renewed.set_behind(statement.behind());
+        Ok(renewed)
     }
 
     /// The first rows of a portal that is fetched in pieces.

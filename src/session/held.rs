@@ -22,6 +22,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::Access;
 use crate::session::commit::lost_part;
+use crate::session::placed::join_rules;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::analyze::PinReason;
 use crate::wire::frame::Frame;
@@ -297,13 +298,15 @@ impl Session {
 
     /// Connections on which statements mean what they were routed for.
     pub(super) async fn try_checkout(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
-        let lent = self.lend(places).await?;
-        lent.iter()
-            .try_for_each(|server| {
-                self.check_defaults(server)?;
-                self.check_mark(server)
-            })
-            .map_err(|fault| Unlent::Failure(fault.into()))?;
+        let mut lent = self.lend(places).await?;
+        let epoch = self.view.topology.epoch;
+        for server in &mut lent {
+            let fits = match self.check_defaults(server) {
+                Ok(()) => join_rules(&self.database, epoch, server).await,
+                differs => differs,
+            };
+            fits.map_err(|fault| Unlent::Failure(fault.into()))?;
+        }
         Ok(lent)
     }
 

@@ -127,7 +127,7 @@ impl Session {
     ) -> Result<(usize, Arc<crate::backend::prepared::StatementDef>), Failure> {
         self.begin_registering(plan).await?;
         let parsing = self.parsing(statement).await?;
-        let at = self.open(shard).await?;
+        let at = self.open_parsing(shard, statement, &parsing).await?;
         let def = self.known_on(at, statement, parsing).await?;
         self.note_plan(plan);
         let held = &mut self.held[at];

@@ -597,7 +597,7 @@ impl Session {
     }
 
     fn refresh_view(&mut self) {
-        if self.tx.is_open() {
+        if self.tx.is_open() && !self.tx.is_untouched() {
             return;
         }
         if !Arc::ptr_eq(&self.view, &self.database.cluster.load()) {

@@ -136,11 +136,13 @@ impl Session {
             self.answer(reply::PARSE_COMPLETE);
             return Ok(());
         }
-        let tried = async {
-            let shard = self.shard_for_describe(&statement).await?;
-            self.open(shard).await
-        };
-        match tried.await {
+        let mut tried = self.open_described(&statement).await;
+        if let Err(failure) = &tried
+            && self.follows(failure)
+        {
+            tried = self.open_described(&statement).await;
+        }
+        match tried {
             Ok(at) if is_checked(&statement.analysis.kind) => Ok(self.check_on(at, &statement.text, name)?),
             Ok(at) => {
                 self.learn_on(at, &statement, name).await?;
@@ -151,6 +153,11 @@ impl Session {
                 Err(failure)
             }
         }
+    }
+
+    async fn open_described(&mut self, statement: &Arc<ClientStatement>) -> Result<usize, Failure> {
+        let shard = self.shard_for_describe(statement).await?;
+        self.open(shard).await
     }
 
     /// The server only says whether it could read the text, which is the router's to run.

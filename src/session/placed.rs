@@ -6,10 +6,12 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
+use crate::backend::cluster::{Cluster, Database};
 use crate::backend::rules::{PATIENCE, changed};
 use crate::control::rules;
 use crate::exec::replies::poll_client;
 use crate::fault::{Fault, SqlState};
+use crate::ids::Epoch;
 use crate::session::{Failure, Session, Stop};
 use crate::topology::Closed;
 use crate::wire::reply::Status;
@@ -18,19 +20,17 @@ use crate::wire::reply::Status;
 pub(super) const PAUSE: Duration = Duration::from_millis(25);
 
 impl Session {
-    /// Whether what this session knows of the placement of tables is good enough for a connection.
-    pub(super) fn check_mark(&self, server: &Backend) -> Result<(), Fault> {
-        match server.mark {
-            Some(mark) if mark > self.view.topology.epoch => Err(changed()),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Whether a connection has its mark, and outside of a transaction that of now.
+    /// Whether a connection has its mark, outside of a transaction that of now, and is not marked for later rules than the session's.
     pub(super) fn is_well_marked(&self, at: usize) -> bool {
         let held = &self.held[at];
-        let current = || held.server.mark.is_none_or(|mark| mark >= self.database.rules.fence());
-        held.is_marked() && (held.joined || held.server.status != Status::Idle || current())
+        let epoch = self.view.topology.epoch;
+        held.is_marked()
+            && held.server.mark.is_none_or(|mark| {
+                let fence = self.database.rules.fence();
+                // Under rules that are over, an earlier mark that is still there is as good as one of theirs.
+                let current = || mark >= fence || fence > epoch;
+                mark <= epoch && (held.joined || held.server.status != Status::Idle || current())
+            })
     }
 
     /// A statement is to run on this connection.
@@ -38,20 +38,29 @@ impl Session {
         if self.is_well_marked(at) {
             return Ok(());
         }
-        let held = &self.held[at];
-        let (shard, marked) = (held.shard, held.is_marked());
+        let epoch = self.view.topology.epoch;
         let database = Arc::clone(&self.database);
-        let server = &mut self.held[at].server;
-        let kept = match marked {
-            true => database.rules.mark(server, PATIENCE).await.map(Some),
-            false => database.rules.mark_again(server).await,
+        let held = &mut self.held[at];
+        let certain = match held.is_marked() {
+            true => database.rules.mark(&mut held.server, PATIENCE).await.map(|()| true),
+            false => database.rules.mark_again(&mut held.server).await,
         }?;
-        let mark = server.mark;
-        // Its transaction sees the moment when it began.
-        if kept.is_none() && rules::fence(&database, shard).await? > mark.unwrap_or_default() {
+        // While it had no mark, rows may have begun to move.
+        if !certain && rules::moved(&database).await? > held.server.mark.unwrap_or_default() {
             return Err(changed().into());
         }
-        Ok(self.check_mark(&self.held[at].server)?)
+        Ok(join_rules(&database, epoch, &mut held.server).await?)
+    }
+
+    /// Whether a statement can be planned anew that has failed because rows have moved since it was planned: nothing of it, nor of its
+    /// transaction, was sent.
+    pub(super) fn follows(&mut self, failure: &Failure) -> bool {
+        let moved = matches!(failure, Failure::Fault(fault) if *fault == changed());
+        if !moved || self.batch.open.is_some() || !self.tx.is_untouched() {
+            return false;
+        }
+        self.refresh_view();
+        true
     }
 
     /// The connections that the session keeps while it is idle get the mark of now.
@@ -70,10 +79,17 @@ impl Session {
         Ok(())
     }
 
-    /// Waits until no rows move any more, outside of a transaction. False: it was not waited.
+    /// Waits, as behind a lock, until no rows move any more. False: it was not waited, or the statement must not follow them.
+    ///
+    /// In a transaction they can be followed where each statement sees a moment of its own: the table that has moved was closed for
+    /// all that came before.
     pub(super) async fn wait_for_moves(&mut self) -> Result<bool, Failure> {
-        if self.tx.is_open() || self.batch.open.is_some() {
+        if self.tx.has_failed() {
             return Ok(false);
+        }
+        self.leave_open().await?;
+        if !self.tx.is_untouched() && self.sees_one_moment().await? {
+            return Err(changed().into());
         }
         // Whoever moves the rows waits for connections under earlier rules.
         for at in 0..self.held.len() {
@@ -92,8 +108,32 @@ impl Session {
             }
             self.pause(PAUSE).await?;
         }
-        self.refresh_view();
-        Ok(true)
+        if self.tx.is_untouched() {
+            self.refresh_view();
+            return Ok(true);
+        }
+        Ok(self.follow_rows())
+    }
+
+    /// Whether all statements of the open transaction see the rows of one moment.
+    async fn sees_one_moment(&mut self) -> Result<bool, Failure> {
+        const LEVEL: &str = "SELECT pg_catalog.current_setting('transaction_isolation')";
+        let Some(joined) = (0..self.held.len()).find(|at| self.held[*at].joined) else { return Ok(true) };
+        self.park_runs().await?;
+        let rows = self.held[joined].server.query(LEVEL).await?;
+        let level = rows.first().and_then(|row| row.first()?.as_deref());
+        Ok(!matches!(level, Some("read committed" | "read uncommitted")))
+    }
+
+    /// The open transaction goes on under the rules of now, unless they differ in more than what was closed for it.
+    fn follow_rows(&mut self) -> bool {
+        let now = Arc::clone(&self.database.cluster.load().topology);
+        let follows = now.only_opens(&self.view.topology);
+        if follows {
+            let (catalog, catalog_known) = (Arc::clone(&self.view.catalog), self.view.catalog_known);
+            self.view = Arc::new(Cluster { topology: now, catalog, catalog_known });
+        }
+        follows
     }
 
     fn rows_move(&self) -> bool {
@@ -117,4 +157,17 @@ impl Session {
         })
         .await
     }
+}
+
+/// A connection that was made under later rules than those of `epoch`, under which a statement is to run on it, joins them: as long as
+/// no rows have begun to move since then.
+///
+/// # Errors
+/// `40001`: they have. The loss of the connection; the home shard cannot be reached.
+pub(super) async fn join_rules(database: &Database, epoch: Epoch, server: &mut Backend) -> Result<(), Fault> {
+    if server.mark.is_none_or(|mark| mark <= epoch) {
+        return Ok(());
+    }
+    database.rules.mark_older(server, epoch).await?;
+    if rules::moved(database).await? > epoch { Err(changed()) } else { Ok(()) }
 }

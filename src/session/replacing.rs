@@ -44,12 +44,8 @@ impl Session {
             Err(failure) => Err(failure),
         };
         let database = Arc::clone(&self.database);
-        let settled = match &done {
-            Ok(_) => rules::publish(&database).await,
-            // Nothing of what this mover has not finished is left, or what is left is in doubt, and locked.
-            Err(_) => rules::open(&database, &closing).await,
-        };
-        if let Err(fault) = settled {
+        // Nothing of what this mover has not finished is left, or what is left is in doubt, and locked.
+        if let Err(fault) = rules::open(&database, &closing).await {
             tracing::warn!(database = %database.name, table = %wanted.table, error = %fault, "the rules are followed later");
         }
         if let Err(fault) = catalog::reload(&database, true, None).await {
@@ -76,14 +72,20 @@ impl Session {
         let _waiting = slot.wait();
         let mut lookout = Lookout::new(&database, closing).await?;
         let until = Instant::now() + CLOSING;
+        let mut said = false;
         loop {
             // What this session keeps moves on too.
             for at in 0..self.held.len() {
                 self.keep_marked(at).await?;
             }
             let holders = lookout.holders().await?;
-            if holders.is_empty() {
+            if holders.is_empty() && said {
                 return Ok(());
+            }
+            if holders.is_empty() {
+                rules::begin_moving(&database, closing).await?;
+                said = true;
+                continue;
             }
             if Instant::now() >= until {
                 return Err(still_held(&closing.table, &holders, &self.view.topology).into());
@@ -218,7 +220,10 @@ impl Session {
         for shard in shards {
             let at = self.held_at(*shard)?;
             let there = exists(&mut self.held[at].server, table).await?;
-            if !there {
+            if there {
+                // Until its rows are committed there nobody reads it without them.
+                self.lock(*shard, table).await?;
+            } else {
                 for statement in &wanted.statements {
                     self.ask_on(*shard, statement).await.map_err(|failure| self.named(*shard, failure))?;
                 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::backend::inflight::{Audience, Owed};
-use crate::backend::rules::changed;
 use crate::exec::forward::{NO_POSITION, Seen};
 use crate::fault::{Fault, SqlState};
 use crate::metrics::QueryClass;
 use crate::plan::{self, Inputs, Parameters, Plan, PlanKind};
+use crate::session::batch::MOVES;
 use crate::session::control::is_local;
 use crate::session::local::LocalRows;
 use crate::session::prepared::BoundValues;
@@ -35,13 +35,7 @@ impl Session {
         }
         self.refresh_view();
         self.settle_sequences();
-        let mut outcome = self.run_query(&frame).await;
-        if self.tx.state == TxState::None && matches!(&outcome, Err(Failure::Fault(fault)) if *fault == changed()) {
-            // Nothing was sent yet: what was planned for another placement is planned anew.
-            self.refresh_view();
-            outcome = self.run_query(&frame).await;
-        }
-        let ready_sent = match outcome {
+        let ready_sent = match self.run_query(&frame).await {
             Ok(ready_sent) => ready_sent,
             Err(failure) => {
                 self.fail_statement(failure).await?;
@@ -83,7 +77,7 @@ impl Session {
         if let Some(analysis) = self.known_or_scanned(text)? {
             let analysis = self.seen(text, analysis).await?;
             let alone = self.tx.state == TxState::None;
-            return self.run_statement(text, Some(frame), &analysis, alone).await;
+            return self.run_placed(text, Some(frame), analysis, alone).await;
         }
         let parts = split::statements(text, self.scope.standard_strings()).map_err(scan_fault)?;
         if parts.is_empty() {
@@ -100,7 +94,7 @@ impl Session {
             self.scan_one(text)?;
             let analysis = self.analysis(text);
             let analysis = self.seen(text, analysis).await?;
-            self.run_statement(text, None, &analysis, false).await?;
+            self.run_placed(text, None, analysis, false).await?;
             if self.tx.state == TxState::None {
                 // A COMMIT within the message ended what was open: the rest is a transaction of its own again.
                 self.tx.begin_implicit(&self.settings);
@@ -151,6 +145,27 @@ impl Session {
                 analysis
             }
         }
+    }
+
+    /// [`Self::run_statement`]; where rows have moved before anything of it was sent, once more as they lie now.
+    async fn run_placed(
+        &mut self,
+        text: &str,
+        frame: Option<&Frame>,
+        mut analysis: Arc<Analysis>,
+        last: bool,
+    ) -> Result<bool, Failure> {
+        for _ in 0..MOVES {
+            match self.run_statement(text, frame, &analysis, last).await {
+                Err(failure) if self.follows(&failure) => {
+                    self.scan_one(text)?;
+                    analysis = self.analysis(text);
+                    analysis = self.seen(text, analysis).await?;
+                }
+                done => return done,
+            }
+        }
+        self.run_statement(text, frame, &analysis, last).await
     }
 
     /// One statement of a simple Query. `last`: it is the only one, so its server may speak the ReadyForQuery.

@@ -66,6 +66,11 @@ impl Transaction {
         self.state != TxState::None
     }
 
+    /// Whether no shard has a part of it: there may be none open.
+    pub fn is_untouched(&self) -> bool {
+        self.touched.is_empty()
+    }
+
     pub fn in_block(&self) -> bool {
         matches!(self.state, TxState::Block | TxState::Failed)
     }

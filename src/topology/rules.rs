@@ -77,6 +77,17 @@ impl Topology {
         Self { epoch: stored.epoch, tables, closed, from_sql, ..self.clone() }
     }
 
+    /// Whether these rules differ from earlier ones only in what those said of tables that were closed.
+    pub fn only_opens(&self, before: &Self) -> bool {
+        let same = |table: &QualifiedName| self.tables.get(table) == before.tables.get(table);
+        self.closed.keys().all(|table| before.closed.contains_key(table))
+            && self
+                .tables
+                .keys()
+                .chain(before.tables.keys())
+                .all(|table| before.closed.contains_key(table) || same(table))
+    }
+
     fn rule_of(&self, stored: &StoredRule) -> Result<Option<TableRule>, String> {
         if stored.kind != StoredKind::Unsharded && self.place_of_schema(&stored.table.schema).is_some() {
             return Err(format!("schema \"{}\" lies whole on one shard by the configuration", stored.table.schema));

@@ -20,6 +20,10 @@ pub fn made() -> String {
             CREATE TABLE pgloom.fence (single boolean PRIMARY KEY DEFAULT true CHECK (single), epoch bigint NOT NULL, \
                 fence bigint NOT NULL, home boolean NOT NULL); \
             GRANT SELECT ON pgloom.fence TO PUBLIC; \
+        END IF; \
+        IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = 'pgloom.fence'::pg_catalog.regclass \
+            AND a.attname = 'moved' AND NOT a.attisdropped) THEN \
+            ALTER TABLE pgloom.fence ADD COLUMN moved bigint NOT NULL DEFAULT 0; \
         END IF; END $do$; ";
     const SETTLE: &str = "DO $do$ BEGIN IF pg_catalog.to_regproc('pgloom.settle_rule') IS NULL THEN \
         CREATE FUNCTION pgloom.settle_rule(in_schema text, of_table text, by_mover text, new_kind text, by_distribution text, \
@@ -39,12 +43,8 @@ pub fn made() -> String {
                 RAISE EXCEPTION 'must be owner of table %', of_table USING ERRCODE = '42501'; \
             END IF; \
             IF new_kind IS NULL THEN RETURN; END IF; \
-            IF new_kind = 'unsharded' THEN \
-                DELETE FROM pgloom.table_rule r WHERE r.schema_name = in_schema AND r.table_name = of_table; \
-            ELSE \
-                UPDATE pgloom.table_rule r SET kind = new_kind, distribution = by_distribution, columns = by_columns, mover = NULL, \
-                    since = pg_catalog.now() WHERE r.schema_name = in_schema AND r.table_name = of_table; \
-            END IF; \
+            UPDATE pgloom.table_rule r SET kind = new_kind, distribution = by_distribution, columns = by_columns, \
+                since = pg_catalog.now() WHERE r.schema_name = in_schema AND r.table_name = of_table; \
             UPDATE pgloom.fence f SET epoch = f.epoch + 1 WHERE f.home; \
         END $body$; \
         GRANT EXECUTE ON FUNCTION pgloom.settle_rule(text, text, text, text, text, text[]) TO PUBLIC; \
