@@ -139,6 +139,7 @@ impl Router {
     /// Serves until `stop` resolves, then drains: no new clients, idle ones are told, transactions may finish for a time.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut jobs = tokio::task::JoinSet::new();
+        jobs.spawn(Arc::clone(&self.front.shared.cancels).enforce());
         for database in &self.health.databases {
             let looks_for_deadlocks = self.deadlock_timeout.is_some();
             let health = Arc::clone(&self.health);
@@ -216,9 +217,6 @@ fn session_limits(settings: &Settings) -> SessionLimits {
         pull_bytes: settings.combine.max_bytes,
         max_fanout: settings.limits.scatter_max_shards.map_or(usize::MAX, |n| n.get() as usize),
         sequence_block: settings.limits.sequence_block.get() as usize,
-        query_timeout: settings.timeouts.query,
-        idle_transaction_timeout: settings.timeouts.idle_transaction,
-        client_idle_timeout: settings.timeouts.client_idle,
     }
 }
 
@@ -288,6 +286,7 @@ fn members(settings: &Settings) -> Result<HashMap<Box<str>, Member>, StartError>
                 credentials: credentials(&user.server),
                 pool_size: user.pool_size.map(|n| n.get() as usize),
                 session_mode: user.pool_mode.map(|mode| mode == PoolMode::Session),
+                times: user.times,
             };
             Ok((user.name.as_ref().into(), member))
         })
@@ -320,6 +319,7 @@ pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> 
         tls,
         keepalive: settings.listen.keepalive,
         connect_timeout: settings.timeouts.server_connect,
+        login_timeout: settings.timeouts.server_login,
         max_message: settings.limits.max_message_size,
         max_prepared: settings.limits.max_prepared_statements,
         breakers: Breakers::new(breaker_limits(settings.breakers)),
@@ -330,7 +330,6 @@ pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> 
         let limits = PoolLimits {
             size: database.pool.size.get() as usize,
             min_size: database.pool.min_size as usize,
-            wait: settings.timeouts.query_wait.unwrap_or(Duration::MAX),
             idle_timeout: settings.timeouts.server_idle,
             lifetime: settings.timeouts.server_lifetime,
             size_setting: "default_pool_size",
@@ -348,6 +347,7 @@ pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> 
             database.uniques.clone(),
             database.pool.mode == PoolMode::Session,
             database.two_phase_commit,
+            settings.timeouts.limits.with(&database.times),
         ))
     });
     Ok(made.collect())

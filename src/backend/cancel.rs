@@ -26,8 +26,8 @@ pub struct CancelHandle {
     pub facts: Facts,
     /// Requests on their way: the connection is not reused while there is one.
     under_way: AtomicUsize,
-    /// It is cancelled because of a deadlock, which the client is told; this is its DETAIL.
-    sentence: Mutex<Option<String>>,
+    /// It is cancelled by the router itself; the client is told this.
+    sentence: Mutex<Option<Fault>>,
     /// Whether there is one, for those who look at every answer.
     sentenced: AtomicBool,
 }
@@ -73,22 +73,19 @@ impl CancelHandle {
         self.under_way.load(Ordering::Acquire)
     }
 
-    /// The statement that runs now is about to be cancelled to break a deadlock.
-    pub fn sentence(&self, detail: &str) {
-        *self.sentence.lock().unwrap_or_else(PoisonError::into_inner) = Some(detail.to_owned());
+    /// The statement that runs now is about to be cancelled by the router: of a deadlock, or because its time is up.
+    pub fn sentence(&self, why: Fault) {
+        *self.sentence.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
         self.sentenced.store(true, Ordering::Release);
     }
 
-    /// What the client is told instead of this ErrorResponse, if it says that the statement was cancelled and a deadlock is why.
+    /// What the client is told instead of this ErrorResponse, if it says that the statement was cancelled and that was the router's doing.
     pub fn judge(&self, error: &[u8]) -> Option<Bytes> {
         if !self.sentenced.load(Ordering::Acquire) || error_fields::code(error) != SqlState::QUERY_CANCELED {
             return None;
         }
         self.sentenced.store(false, Ordering::Release);
-        let detail = self.sentence.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        let fault = Fault::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")
-            .detail(detail)
-            .hint("See the router's log for details; the transaction can be repeated.");
+        let fault = self.sentence.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let mut out = bytes::BytesMut::new();
         reply::error(&mut out, &fault);
         Some(out.freeze())
@@ -104,7 +101,7 @@ impl CancelHandle {
 
     /// Asks the server to cancel; returns when it has taken note, or when it cannot be reached in time.
     pub async fn send(&self) {
-        let sent = login::send_cancel(&self.server, &self.tls, &self.key);
+        let sent = login::send_cancel(&self.server, &self.tls, self.timeout, &self.key);
         let failure = match tokio::time::timeout(self.timeout, sent).await {
             Ok(Ok(())) => return,
             Ok(Err(fault)) => fault.to_string(),

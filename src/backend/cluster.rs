@@ -21,7 +21,7 @@ use crate::backend::stats::Stats;
 use crate::backend::turns::Place;
 use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
-use crate::config::{TwoPhaseCommit, UniqueRule};
+use crate::config::{TimeLimits, TwoPhaseCommit, UniqueRule};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::net::Keepalive;
@@ -43,6 +43,7 @@ pub struct ServerAccess {
     /// `None`: no probes.
     pub keepalive: Option<Keepalive>,
     pub connect_timeout: Duration,
+    pub login_timeout: Duration,
     pub max_message: usize,
     pub max_prepared: usize,
     /// Of all servers that this router knows.
@@ -76,7 +77,7 @@ pub enum Start {
 
 impl Connect for ServerConnector {
     async fn connect(&self) -> Result<Backend, Fault> {
-        let deadline = Instant::now() + self.access.connect_timeout;
+        let deadline = Instant::now() + self.access.connect_timeout + self.access.login_timeout;
         let begun = tokio::time::timeout_at(deadline.into(), self.begin(deadline)).await;
         begun.unwrap_or_else(|_| {
             let fault = self.timed_out(&self.address);
@@ -202,6 +203,8 @@ impl ServerConnector {
             user: &self.credentials.user,
             password: self.credentials.password.as_ref(),
             tls: &self.access.tls,
+            connect_timeout: self.access.connect_timeout,
+            login_timeout: self.access.login_timeout,
             parameters: &parameters,
         })
         .await?;
@@ -223,7 +226,10 @@ impl ServerConnector {
 
     fn timed_out(&self, address: &str) -> Fault {
         Fault::new(SqlState::UNABLE_TO_CONNECT, format!("could not connect to shard server {address}"))
-            .detail(format!("no answer within {:?}", self.access.connect_timeout))
+            .detail(format!(
+                "no connection that can be used within {:?}",
+                self.access.connect_timeout + self.access.login_timeout
+            ))
             .blame(Blame::Server)
     }
 
@@ -388,6 +394,8 @@ pub struct Database {
     pub session_mode: bool,
     /// How a transaction that wrote on several shards is committed.
     pub two_phase_commit: TwoPhaseCommit,
+    /// How long things may take here, before a user or a session says otherwise.
+    pub times: TimeLimits,
     /// Values of sequences that are taken and not given out yet.
     pub sequences: SequenceBlocks,
     pub stats: Stats,
@@ -427,6 +435,7 @@ impl Database {
         uniques: Vec<UniqueRule>,
         session_mode: bool,
         two_phase_commit: TwoPhaseCommit,
+        times: TimeLimits,
     ) -> Arc<Self> {
         let configured = Arc::new(topology);
         Arc::new(Self {
@@ -450,6 +459,7 @@ impl Database {
             finds: Finds::default(),
             session_mode,
             two_phase_commit,
+            times,
             sequences: SequenceBlocks::default(),
             stats: Stats::default(),
             disabled: AtomicBool::new(false),

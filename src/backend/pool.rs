@@ -49,8 +49,6 @@ pub struct PoolLimits {
     pub size: usize,
     /// Connections kept open though nobody uses them, once the pool is in use.
     pub min_size: usize,
-    /// How long a client waits for a connection.
-    pub wait: Duration,
     /// An idle connection older than this is closed.
     pub idle_timeout: Option<Duration>,
     /// A connection older than this is not reused.
@@ -217,8 +215,8 @@ impl<C: Connect> Pool<C> {
         Checkout { backend: self.take_idle(), pool: Arc::clone(self) }
     }
 
-    fn denied(&self, denied: Denied) -> Fault {
-        let Self { limits: PoolLimits { size, size_setting, wait, .. }, .. } = self;
+    fn denied(&self, denied: Denied, wait: Duration) -> Fault {
+        let Self { limits: PoolLimits { size, size_setting, .. }, .. } = self;
         let fault = match denied {
             Denied::Timeout(_) => Fault::new(SqlState::TOO_MANY_CONNECTIONS, "query_wait_timeout")
                 .detail(format!("all {size} server connections of the pool were busy for {wait:?}"))
@@ -335,8 +333,8 @@ pub struct Unlent {
     pub fault: Fault,
 }
 
-/// A connection of each of these pools, which share a gate, for one client that holds some of the pools at `holds` already. All or
-/// none: nobody keeps one pool from others while it waits for another one.
+/// A connection of each of these pools, which share a gate, for one client that holds some of the pools at `holds` already and waits so
+/// long. All or none: nobody keeps one pool from others while it waits for another one.
 ///
 /// # Errors
 /// `57P03` at once while nobody is to wait for one of the servers; `53300` when they did not come free in time; `40P01` when they never
@@ -344,18 +342,19 @@ pub struct Unlent {
 pub async fn checkout<C: Connect>(
     pools: &[&Arc<Pool<C>>],
     holds: &[Place],
+    wait: Duration,
 ) -> Result<SmallVec<[Checkout<C>; 1]>, Unlent> {
     let Some(first) = pools.first() else { return Ok(SmallVec::new()) };
     for pool in pools {
         pool.connector.check().map_err(|fault| Unlent { place: Some(pool.place), fault })?;
     }
     let wants: SmallVec<[Place; 4]> = pools.iter().map(|pool| pool.place).collect();
-    if let Err(denied) = first.gate.enter(&wants, holds, first.limits.wait).await {
+    if let Err(denied) = first.gate.enter(&wants, holds, wait).await {
         let short = match denied {
             Denied::Timeout(place) | Denied::Alone(place) => pools.iter().find(|pool| pool.place == place),
             Denied::Circle => None,
         };
-        return Err(Unlent { place: None, fault: short.unwrap_or(first).denied(denied) });
+        return Err(Unlent { place: None, fault: short.unwrap_or(first).denied(denied, wait) });
     }
     let mut checkouts: SmallVec<[Checkout<C>; 1]> = pools.iter().map(|pool| pool.lend()).collect();
     if checkouts.iter().any(Checkout::needs_connecting) {

@@ -49,16 +49,24 @@ section! {
 
         /// Time for a client to send its startup packet and prove who it is.
         client_login_timeout: Duration = "15s",
-        /// A client that is silent for longer, outside a transaction, is disconnected. 0: never.
+        /// A client that is silent for longer, outside a transaction, is disconnected (57P05). 0: never.
         client_idle_timeout: Duration = "0",
         /// How long a statement waits for free server connections before it fails (53300). Transactions that could only wait for each other fail at once (40P01). 0: for ever.
         query_wait_timeout: Duration = "120s",
-        /// How long a statement may run before it is cancelled (57014). 0: for ever.
+        /// How long a statement may take before it is cancelled on its servers (57014). 0: for ever. This and the next ones, the two above included, can be said for a database, for a user, and in a session (`SET pgloom.query_timeout = '5s'`); the narrower one goes before.
         query_timeout: Duration = "0",
+        /// How long a statement over several shards may take, all of them together (57014). 0: only query_timeout counts.
+        scatter_timeout: Duration = "0",
+        /// How long a transaction may take before its client is disconnected (25P04). 0: for ever.
+        transaction_timeout: Duration = "0",
+        /// How long a client may take no byte of its answer, for which servers wait, before it is disconnected. 0: for ever.
+        client_write_timeout: Duration = "0",
         /// A client that is silent for longer inside a transaction is disconnected (25P03), so that its locks go. 0: never.
         idle_transaction_timeout: Duration = "0",
-        /// Time to connect and log in to a server. PgBouncer's default is 15 s; clients wait for it, so here it is shorter.
+        /// Time to connect to a server. PgBouncer's default is 15 s; clients wait for it, so here it is shorter.
         server_connect_timeout: Duration = "5s",
+        /// Time to log in to it then: TLS, authentication, and what the router asks a new connection.
+        server_login_timeout: Duration = "5s",
         /// Failures in a row (a connection refused, timed out or broken off) after which a server is left alone for a while: statements that need it fail at once (57P03). 0: never.
         breaker_failures: u32 = "5",
         /// Failures in a hundred uses of a server, of at least 20 within breaker_window, that do the same. 0: they are not counted.
@@ -175,6 +183,20 @@ section! {
         pool_size: u32 = optional,
         /// Default: the database's pool_mode.
         pool_mode: PoolMode = optional,
+        /// Default: the database's.
+        query_timeout: Duration = optional,
+        /// Default: the database's.
+        scatter_timeout: Duration = optional,
+        /// Default: the database's.
+        transaction_timeout: Duration = optional,
+        /// Default: the database's.
+        idle_transaction_timeout: Duration = optional,
+        /// Default: the database's.
+        client_idle_timeout: Duration = optional,
+        /// Default: the database's.
+        query_wait_timeout: Duration = optional,
+        /// Default: the database's.
+        client_write_timeout: Duration = optional,
         /// The user to log in to the shards as. Default: `name`.
         server_user: String = optional,
         /// The password to log in to the shards with. Default: `password`, where that is in clear text.
@@ -195,6 +217,20 @@ section! {
         min_pool_size: u32 = optional,
         /// Default: that of [general].
         pool_mode: PoolMode = optional,
+        /// Default: that of [general].
+        query_timeout: Duration = optional,
+        /// Default: that of [general].
+        scatter_timeout: Duration = optional,
+        /// Default: that of [general].
+        transaction_timeout: Duration = optional,
+        /// Default: that of [general].
+        idle_transaction_timeout: Duration = optional,
+        /// Default: that of [general].
+        client_idle_timeout: Duration = optional,
+        /// Default: that of [general].
+        query_wait_timeout: Duration = optional,
+        /// Default: that of [general].
+        client_write_timeout: Duration = optional,
         /// The user with which the router itself logs in to the shards, to read the catalog. Default: the first of the users who may connect to this database.
         router_user: String = optional,
         /// The password of router_user. Default: that of the user with this name.

@@ -6,6 +6,7 @@
 mod build;
 pub mod error;
 pub mod file;
+pub mod limits;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod reference;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::{ConfigError, ConfigErrors, Origin};
+pub use limits::{TimeLimits, TimeWishes};
 pub use units::{AuthType, LogFormat, LogLevel, PoolMode, SslMode, TwoPhaseCommit};
 
 use crate::ids::QualifiedName;
@@ -69,12 +71,12 @@ pub struct ListenSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     pub client_login: Duration,
-    pub client_idle: Option<Duration>,
-    /// Waiting for a server connection.
-    pub query_wait: Option<Duration>,
-    pub query: Option<Duration>,
-    pub idle_transaction: Option<Duration>,
+    /// What a database, a user or a session can change.
+    pub limits: TimeLimits,
+    /// Until the connection is there.
     pub server_connect: Duration,
+    /// From then on, until it can be used.
+    pub server_login: Duration,
     pub server_idle: Option<Duration>,
     pub server_lifetime: Option<Duration>,
     pub shutdown: Duration,
@@ -193,6 +195,7 @@ pub struct User {
     pub databases: Option<Vec<Arc<str>>>,
     pub pool_size: Option<NonZeroU32>,
     pub pool_mode: Option<PoolMode>,
+    pub times: TimeWishes,
     pub server: Login,
 }
 
@@ -210,6 +213,7 @@ pub struct Database {
     pub name: Arc<str>,
     pub topology: Arc<Topology>,
     pub pool: PoolSettings,
+    pub times: TimeWishes,
     /// For the router's own work on the shards; `None` when no user may connect to this database.
     pub router: Option<Login>,
     pub two_phase_commit: TwoPhaseCommit,

@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::backend::cluster::{Credentials, Database};
-use crate::config::Shown;
+use crate::config::{Shown, TimeWishes};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::net::{ClientStream, Keepalive};
 use crate::session::{Login, Session, Shared};
@@ -39,6 +39,7 @@ pub struct Member {
     pub pool_size: Option<usize>,
     /// `None`: as the database says.
     pub session_mode: Option<bool>,
+    pub times: TimeWishes,
 }
 
 /// Everything a listener needs for a client.
@@ -162,6 +163,7 @@ async fn admit(admitted: Admitted, front: &Arc<Front>) {
                 leftover,
                 pools: database.pools(&user, &member.credentials, member.pool_size),
                 session_mode: member.session_mode.unwrap_or(database.session_mode),
+                times: database.times.with(&member.times),
                 database,
                 user: user.into(),
                 server_user: member.credentials.user.as_str().into(),

@@ -397,6 +397,7 @@ impl Session {
             self.reload_catalog().await;
         }
         self.settle_sequences();
+        self.settle_expired().await;
         if ready && !ready_sent {
             reply::ready_for_query(&mut self.client.out, self.tx.status());
         }

@@ -13,8 +13,10 @@ use crate::admin::ClientView;
 use crate::backend::cancel::CancelHandle;
 use crate::control::deadlock::graph::Process;
 use crate::control::deadlock::{Holder, Sessions};
+use crate::fault::{Fault, SqlState};
 use crate::scope::{Control, Wish};
 use crate::secret::Secret;
+use crate::session::deadlines::Limited;
 
 /// Who a client is.
 #[derive(Clone, Debug)]
@@ -46,6 +48,16 @@ pub struct CancelSlot {
     /// When the last statement was read, and since when it waits for server connections (0: it does not).
     request: AtomicU64,
     waits: AtomicU64,
+    /// When the time of the statement is up, and that of the transaction (0: never).
+    pub(super) deadline: AtomicU64,
+    pub(super) last_moment: AtomicU64,
+    /// When the statement was last cancelled because its time was up, and for the first time.
+    pub(super) expired: AtomicU64,
+    pub(super) first_expired: AtomicU64,
+    /// Microseconds for which the client may take nothing of its answer (0: for ever).
+    pub(super) patience: AtomicU64,
+    /// What a statement that waits is told when it is cancelled; `None`: that its user wanted it.
+    verdict: Mutex<Option<Fault>>,
     /// The gid under which its transaction is being committed.
     gid: Mutex<Option<Box<str>>>,
     pub control: Arc<Control>,
@@ -115,6 +127,41 @@ impl CancelSlot {
         Waiting(self)
     }
 
+    /// Why the wait has ended, where it was cancelled.
+    pub fn canceled(&self) -> Fault {
+        let verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
+        verdict.unwrap_or_else(|| Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to user request"))
+    }
+
+    /// Cancels the statement that was read at this moment, and that is told this: the servers that work for it are to be asked.
+    pub(super) fn condemn(&self, statement: u64, why: &Fault) -> SmallVec<[Arc<CancelHandle>; 2]> {
+        // Under the lock, as in `cancel`.
+        let running = self.running();
+        let commits = self.gid.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if commits || self.statement.load(Ordering::Relaxed) != statement {
+            return SmallVec::new();
+        }
+        if running.waiting {
+            *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
+            self.control.cancel();
+        }
+        for handle in &running.servers {
+            handle.sentence(why.clone());
+            handle.announce();
+        }
+        running.servers.clone()
+    }
+
+    /// The moment at which the statement that runs was read; 0: none runs.
+    pub(super) fn statement(&self) -> u64 {
+        self.statement.load(Ordering::Relaxed)
+    }
+
+    /// Its transaction is being committed on several shards: no time is up any more.
+    pub(super) fn is_committing(&self) -> bool {
+        self.gid.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,6 +174,7 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.running().waiting = false;
         self.0.waits.store(0, Ordering::Relaxed);
+        self.0.verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
         // One that came too late is not for the next statement.
         self.0.control.forget_cancel();
     }
@@ -134,14 +182,21 @@ impl Drop for Waiting<'_> {
 
 /// Every client of this router by the process id that it was told.
 pub struct CancelRegistry {
-    clients: DashMap<u32, Arc<CancelSlot>>,
+    pub(super) clients: DashMap<u32, Arc<CancelSlot>>,
+    /// How many clients have limits that somebody must look at.
+    pub(super) limited: Limited,
     next: AtomicU32,
     made: (Instant, SystemTime),
 }
 
 impl Default for CancelRegistry {
     fn default() -> Self {
-        Self { clients: DashMap::new(), next: AtomicU32::new(0), made: (Instant::now(), SystemTime::now()) }
+        Self {
+            clients: DashMap::new(),
+            limited: Limited::default(),
+            next: AtomicU32::new(0),
+            made: (Instant::now(), SystemTime::now()),
+        }
     }
 }
 
@@ -173,6 +228,12 @@ impl CancelRegistry {
             statement: AtomicU64::new(0),
             request: AtomicU64::new(0),
             waits: AtomicU64::new(0),
+            deadline: AtomicU64::new(0),
+            last_moment: AtomicU64::new(0),
+            expired: AtomicU64::new(0),
+            first_expired: AtomicU64::new(0),
+            patience: AtomicU64::new(0),
+            verdict: Mutex::default(),
             gid: Mutex::default(),
             control,
         });
@@ -296,7 +357,13 @@ impl Drop for Counted<'_> {
     }
 }
 
-fn micros(duration: Duration) -> u64 {
+fn deadlock(detail: &str) -> Fault {
+    Fault::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")
+        .detail(detail.to_owned())
+        .hint("See the router's log for details; the transaction can be repeated.")
+}
+
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
@@ -336,7 +403,7 @@ impl Sessions for CancelRegistry {
             return Vec::new();
         }
         for handle in running.iter() {
-            handle.sentence(detail);
+            handle.sentence(deadlock(detail));
             handle.announce();
         }
         running.to_vec()

@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use crate::backend::settings::{self, SessionSettings};
+use crate::config::limits::Limit;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::session::batch::Reload;
+use crate::session::deadlines::{check_limit, unknown_setting};
 use crate::session::held::{Finishing, put_settings};
 use crate::session::local::LocalRows;
 use crate::session::scope::SearchScope;
@@ -325,10 +327,20 @@ impl Session {
             SetStatement::TransactionSnapshot | SetStatement::Opaque => {
                 Err(Fault::new(SqlState::INTERNAL_ERROR, "an unclear SET reached the settings").into())
             }
-            SetStatement::Router { name, .. } => {
-                Err(Fault::new(SqlState::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\""))
-                    .hint("This version of pgloom has no settings of its own that can be changed in a session.")
-                    .into())
+            SetStatement::Router { name, value, local } => {
+                // To a server they are settings like any other, without a meaning: so they end, and come back, with transactions and savepoints.
+                let setting: Box<str> = format!("pgloom.{name}").into();
+                if Limit::named(name).is_none() {
+                    return Err(unknown_setting(&setting).into());
+                }
+                let statement = match (value.clone(), local) {
+                    (Some(value), false) => SetStatement::Session { name: setting, value },
+                    (None, false) => SetStatement::Reset(setting),
+                    (value, true) => {
+                        SetStatement::Local { name: setting, value: value.unwrap_or_else(|| "DEFAULT".into()) }
+                    }
+                };
+                Box::pin(self.set(&statement)).await
             }
         }
     }
@@ -406,6 +418,7 @@ impl Session {
         if others {
             self.note_application();
         }
+        self.follow_limits();
     }
 
     /// A setting has this value until the transaction ends; `None`: its default.
@@ -561,7 +574,7 @@ pub(super) fn check_setting(name: &str, value: &str) -> Result<(), Fault> {
             "Set client_encoding to UTF8.",
         ));
     }
-    Ok(())
+    if value.eq_ignore_ascii_case("default") { Ok(()) } else { check_limit(name, value) }
 }
 
 /// SESSION CHARACTERISTICS as the settings that they are.

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 use tokio::sync::OwnedSemaphorePermit;
@@ -17,6 +17,7 @@ use crate::backend::pool;
 use crate::backend::settings::SessionSettings;
 use crate::backend::stats::Count;
 use crate::backend::turns::Place;
+use crate::config::limits::Limit;
 use crate::exec::replies::poll_client;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
@@ -312,10 +313,11 @@ impl Session {
 
     /// The wait for the connections ends when the client leaves or cancels.
     pub(super) async fn lend(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
-        let Self { pools, held, client, slot, tally, shared, .. } = self;
+        let Self { pools, held, client, slot, tally, shared, times, .. } = self;
+        let wait = times.get(Limit::QueryWait).unwrap_or(Duration::MAX);
         let holds: SmallVec<[Place; 4]> = held.iter().map(|held| held.server.place()).collect();
         let pools: SmallVec<[_; 4]> = places.iter().map(|place| pools.at(*place)).collect();
-        let mut lending = std::pin::pin!(pool::checkout(&pools, &holds));
+        let mut lending = std::pin::pin!(pool::checkout(&pools, &holds, wait));
         let (mut waiting, mut since) = (None, None);
         let lent = poll_fn(|cx| {
             if let Poll::Ready(lent) = lending.as_mut().poll(cx) {
@@ -329,8 +331,7 @@ impl Session {
                 slot.wait_for_servers(shared.cancels.moment(now))
             });
             if client.control.poll_cancel(cx).is_ready() {
-                let canceled = Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to user request");
-                return Poll::Ready(Err(Unlent::Failure(canceled.into())));
+                return Poll::Ready(Err(Unlent::Failure(slot.canceled().into())));
             }
             poll_client(client, cx).map(|_| Err(Unlent::Failure(Stop::Gone.into())))
         })

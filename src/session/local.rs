@@ -1,6 +1,7 @@
 //! SHOW pgloom.*: what the console's SHOW tells, of the session's own database and of its own user's pools.
 
 use crate::admin::{Look, Seen, Show, UserView};
+use crate::config::limits::Limit;
 use crate::fault::{Fault, SqlState};
 use crate::session::Session;
 use crate::wire::reply::{self, NoticeLevel};
@@ -15,6 +16,9 @@ impl Session {
         match name {
             "version" => Ok(LocalRows::of("pgloom.version", vec![env!("CARGO_PKG_VERSION").to_owned()], "SHOW")),
             "epoch" => Ok(LocalRows::of("pgloom.epoch", vec![self.view.topology.epoch.0.to_string()], "SHOW")),
+            name if let Some(limit) = Limit::named(name) => {
+                Ok(LocalRows::of(&format!("pgloom.{name}"), vec![self.times.text(limit)], "SHOW"))
+            }
             name => match Show::named(name).filter(|show| show.in_sessions) {
                 Some(show) => Ok(self.look().rows(show.what)),
                 None => Err(unknown(name)),
@@ -53,5 +57,5 @@ fn unknown(name: &str) -> Fault {
     let shown = crate::admin::shows::SHOWS.iter().filter(|show| show.in_sessions);
     let names: Vec<String> = shown.map(|show| format!("pgloom.{}", show.name.to_ascii_lowercase())).collect();
     Fault::new(SqlState::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"pgloom.{name}\""))
-        .hint(format!("There are pgloom.version, pgloom.epoch, {}.", names.join(", ")))
+        .hint(format!("There are pgloom.version, pgloom.epoch, {}, and the time-outs of a session.", names.join(", ")))
 }

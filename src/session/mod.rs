@@ -11,6 +11,7 @@ pub mod copy;
 mod copy_source;
 mod create_as;
 mod cursor;
+pub mod deadlines;
 mod defaults;
 mod delivery;
 mod describe;
@@ -56,6 +57,7 @@ mod uniques;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -66,6 +68,7 @@ use crate::backend::defaults::Defaults;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{SessionSettings, SettingsTable};
 use crate::backend::stats::{Count, Tally};
+use crate::config::limits::{Limit, TimeLimits};
 use crate::exec::client::{Client, Idle};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::QualifiedName;
@@ -115,9 +118,6 @@ pub struct SessionLimits {
     pub max_fanout: usize,
     /// Values of a sequence that the router takes at a time.
     pub sequence_block: usize,
-    pub query_timeout: Option<Duration>,
-    pub idle_transaction_timeout: Option<Duration>,
-    pub client_idle_timeout: Option<Duration>,
 }
 
 /// A client that has proven who it is.
@@ -133,6 +133,8 @@ pub struct Login {
     pub settings: Vec<(String, String)>,
     /// Server connections stay with the client until it leaves.
     pub session_mode: bool,
+    /// How long things may take, before the session says otherwise.
+    pub times: TimeLimits,
     /// Bytes of the cancel key's secret: 4 in protocol 3.0, 32 in 3.2.
     pub secret_len: usize,
 }
@@ -203,6 +205,11 @@ pub struct Session {
     /// [`SessionSettings::meaning`] of `settings`.
     meaning: u64,
     session_mode: bool,
+    /// How long things may take by the configuration, and with what the session has set.
+    own_times: TimeLimits,
+    times: TimeLimits,
+    /// Somebody must look at `times`.
+    is_limited: bool,
     /// ParameterStatus values that the client was told.
     reported: Vec<(Box<str>, Box<str>)>,
     /// The settings that its connections begin with.
@@ -269,6 +276,9 @@ impl Session {
             meaning: startup.meaning(),
             startup,
             session_mode: login.session_mode,
+            own_times: login.times,
+            times: login.times,
+            is_limited: false,
             reported: Vec::new(),
             defaults: Arc::default(),
             tx: Transaction::default(),
@@ -291,11 +301,15 @@ impl Session {
         session.shared.metrics.clients.inc();
         session.tally.add(Count::Logins, 1);
         session.note_application();
+        session.follow_limits();
         let end = match session.greet(&secret).await {
             Ok(()) => session.run().await,
             Err(stop) => stop,
         };
         session.shared.metrics.clients.dec();
+        if std::mem::take(&mut session.is_limited) {
+            session.shared.cancels.note_limited(false);
+        }
         session.leave(end).await;
     }
 
@@ -399,28 +413,26 @@ impl Session {
 
     async fn next_frame(&mut self) -> Result<Frame, Stop> {
         self.database.stats.fold(&mut self.tally);
-        if self.batch.is_open() || self.batch.discarding {
-            return match self.client.next_frame().await {
-                Ok(Some(frame)) => Ok(frame),
-                Ok(None) => Err(Stop::Gone),
-                Err(fault) => Err(Stop::Fatal(fault)),
-            };
-        }
-        let limit = if self.tx.in_block() {
-            self.shared.limits.idle_transaction_timeout
-        } else {
-            self.shared.limits.client_idle_timeout
+        let in_batch = self.batch.is_open() || self.batch.discarding;
+        // A batch without its Sync may be a transaction, and holds its servers as one does.
+        let in_transaction = self.tx.in_block() || in_batch && !self.held.is_empty();
+        let limit = self.times.get(if in_transaction { Limit::IdleTransaction } else { Limit::ClientIdle });
+        let waiting = async {
+            if !in_batch {
+                return self.wait_idle().await;
+            }
+            Ok(self.client.next_frame().await?.map_or(Idle::Gone, Idle::Frame))
         };
         let waited = match limit {
-            Some(limit) => tokio::time::timeout(limit, self.wait_idle()).await,
-            None => Ok(self.wait_idle().await),
+            Some(limit) => tokio::time::timeout(limit, waiting).await,
+            None => Ok(waiting.await),
         };
         match waited {
             Ok(Ok(Idle::Frame(frame))) => Ok(frame),
             Ok(Ok(Idle::Gone)) => Err(Stop::Gone),
-            Ok(Ok(Idle::Ended)) => Err(Stop::Fatal(ended_by_administrator())),
+            Ok(Ok(Idle::Ended)) => Err(Stop::Fatal(self.client.control.reason())),
             Ok(Err(fault)) => Err(Stop::Fatal(fault)),
-            Err(_) if self.tx.in_block() => Err(Stop::Fatal(
+            Err(_) if in_transaction => Err(Stop::Fatal(
                 Fault::new(
                     SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
                     "terminating connection due to idle-in-transaction timeout",
@@ -428,7 +440,8 @@ impl Session {
                 .fatal(),
             )),
             Err(_) => Err(Stop::Fatal(
-                Fault::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to client_idle_timeout").fatal(),
+                Fault::new(SqlState::IDLE_SESSION_TIMEOUT, "terminating connection due to idle-session timeout")
+                    .fatal(),
             )),
         }
     }
@@ -515,15 +528,15 @@ impl Session {
     async fn leave(mut self, end: Stop) {
         let end = match end {
             // It was not the client who left; half a message cannot be followed by another one.
-            Stop::Gone if self.client.control.wish() == Wish::Kill && !self.is_in_mid_frame() => {
-                Stop::Fatal(ended_by_administrator())
+            Stop::Gone if self.client.control.wish() == Wish::Kill && self.can_be_told() => {
+                Stop::Fatal(self.client.control.reason())
             }
             end => end,
         };
         if let Stop::Fatal(fault) = &end {
             let fault = fault.clone().fatal();
             self.tell(&fault);
-            let _ = tokio::time::timeout(Duration::from_secs(1), self.client.flush()).await;
+            let _ = tokio::time::timeout(Duration::from_secs(1), self.client.flush_last()).await;
         }
         if self.shared.log_disconnections {
             tracing::info!(user = %self.user, database = %self.database.name, reason = ?end, "disconnect");
@@ -543,8 +556,9 @@ impl Session {
         self.end_held().await;
     }
 
-    fn is_in_mid_frame(&self) -> bool {
-        self.held.iter().any(|held| held.server.streaming > 0)
+    /// Whether the client takes what it is told, and is not in the middle of a message.
+    fn can_be_told(&self) -> bool {
+        self.client.control.blocked_for().is_none() && self.held.iter().all(|held| held.server.streaming == 0)
     }
 
     /// A statement, or a batch of them, begins.
@@ -552,6 +566,7 @@ impl Session {
         let now = Instant::now();
         self.clock.started = Some(now);
         self.clock.transaction.get_or_insert(now);
+        self.start_deadlines(now);
         self.slot.note_statement(self.shared.cancels.moment(now));
     }
 
@@ -570,6 +585,7 @@ impl Session {
             if let Some(began) = self.clock.transaction.take() {
                 self.tally.add_time(Count::XactTime, now.duration_since(began));
             }
+            self.slot.last_moment.store(0, Ordering::Relaxed);
         }
     }
 
@@ -617,10 +633,6 @@ struct Clock {
     /// When the transaction began that is open, or to which the running statement belongs.
     transaction: Option<Instant>,
     routed: Option<(QueryClass, usize)>,
-}
-
-fn ended_by_administrator() -> Fault {
-    Fault::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command").fatal()
 }
 
 fn blame_label(blame: Blame) -> &'static str {

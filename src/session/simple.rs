@@ -1,6 +1,7 @@
 //! The simple protocol: one Query message, one or several statements, one ReadyForQuery.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::{NO_POSITION, Seen};
@@ -47,6 +48,7 @@ impl Session {
         }
         self.release_idle();
         self.settle_sequences();
+        self.settle_expired().await;
         if !ready_sent {
             reply::ready_for_query(&mut self.client.out, self.tx.status());
         }
@@ -90,6 +92,8 @@ impl Session {
         for part in parts {
             self.offset = u32::try_from(whole[..part.start].chars().count()).unwrap_or(u32::MAX);
             let text = &whole[part];
+            // As in Postgres, each has its own time.
+            self.start_deadlines(Instant::now());
             self.see_own_changes().await?;
             self.scan_one(text)?;
             let analysis = self.analysis(text);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::build::Build;
+use crate::config::build::general::time_wishes;
 use crate::config::error::{Origin, did_you_mean};
 use crate::config::file::{self, General};
 use crate::config::section::Setting;
@@ -97,6 +98,15 @@ impl Build<'_> {
             databases: user.databases.as_ref().map(|list| list.value.iter().map(|name| name.as_str().into()).collect()),
             pool_size,
             pool_mode: user.pool_mode.as_ref().map(|mode| mode.value),
+            times: time_wishes([
+                user.query_timeout.as_ref(),
+                user.scatter_timeout.as_ref(),
+                user.transaction_timeout.as_ref(),
+                user.idle_transaction_timeout.as_ref(),
+                user.client_idle_timeout.as_ref(),
+                user.query_wait_timeout.as_ref(),
+                user.client_write_timeout.as_ref(),
+            ]),
             server,
         })
     }
