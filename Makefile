@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-one oracle chaos bench bench-scatter bench-copy bench-relay bench-micro fmt lint deny check clean
+.PHONY: help setup build demo test test-one oracle chaos bench bench-scatter bench-copy bench-relay bench-micro check-deploy fmt lint deny check clean
 
 help: ## print this list
 	@echo "pgloom: make <target>"
@@ -57,6 +57,10 @@ bench-relay: ## what a bare byte relay costs on each tokio runtime, beside PgBou
 bench-micro: ## criterion benchmarks of the pure parts (ARGS=name of one)
 	@scripts/setup build
 	cargo bench --benches -- $(ARGS)
+
+check-deploy: ## what is in deploy/: alerts, dashboard, image, compose file, manifests, unit
+	@scripts/setup test
+	@scripts/check-deploy
 
 fmt: ## format the source
 	cargo fmt --all

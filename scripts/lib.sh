@@ -39,3 +39,20 @@ free_port() {
         fi
     done
 }
+
+# Prometheus's checker: installed, or as scripts/setup has fetched it.
+find_promtool() {
+    command -v promtool || { [ -x target/tools/promtool ] && echo "$PWD/target/tools/promtool"; }
+}
+
+# A Python that reads YAML and TOML: the first on PATH may be another than the one that Debian's packages are for.
+find_python_yaml() {
+    local candidate
+    for candidate in python3 /usr/bin/python3; do
+        if "$candidate" -c 'import tomllib, yaml' 2>/dev/null; then
+            echo "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}

@@ -1,5 +1,9 @@
 //! Builds each part and hands it what it needs; the only file that knows them all.
 
+mod doors;
+pub mod live;
+mod words;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -7,16 +11,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
-use crate::admin::Seen;
 use crate::admin::pools::{PoolAt, pools_of};
+use crate::admin::{Seen, UserView};
 use crate::backend::breaker::{BreakerLimits, BreakerState};
 use crate::backend::breakers::{Breakers, ServerBreaker};
-use crate::backend::cluster::{Credentials, Database, Look, ServerAccess};
-use crate::backend::combiners::CombineServers;
+use crate::backend::cluster::{Credentials, Database, DatabaseSettings, Look, Membership, ServerAccess};
 use crate::backend::pool::PoolLimits;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::SettingsTable;
@@ -28,14 +32,15 @@ use crate::metrics::{BreakerCounts, BreakerSample, Metrics, PoolSample, Sample, 
 use crate::plan::cache::PlanCache;
 use crate::scope::Wish;
 use crate::secret::Secret;
+use crate::server::Front;
 use crate::server::console::ConsoleRules;
-use crate::server::handshake::{AuthMethod, HandshakeContext};
+use crate::server::handshake::{Account, AuthMethod, HandshakeContext};
 use crate::server::http::{self, Readiness, Unready};
-use crate::server::{Front, Member, accept};
 use crate::session::{SessionLimits, Shared};
 use crate::tls::{ClientTls, ClientTlsMode, ServerTls, ServerTlsFiles, ServerTlsMode, TlsError};
 use crate::topology::{Role, Server};
 use crate::wire::auth::{MockKey, Verifier, VerifierError};
+use live::Live;
 
 /// Idle connections are looked at this often.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -69,111 +74,34 @@ pub enum StartError {
 
 /// A router whose sockets are open.
 pub struct Router {
-    front: Arc<Front>,
-    health: Arc<Health>,
-    listeners: Vec<TcpListener>,
-    metrics_listener: Option<TcpListener>,
+    live: Arc<Live>,
     shutdown: watch::Sender<bool>,
-    drain: Duration,
-    catalog_refresh: Duration,
-    two_phase_grace: Duration,
-    /// `None`: deadlocks over shards are not looked for.
-    deadlock_timeout: Option<Duration>,
 }
 
 impl Router {
     /// Builds everything and opens the sockets. Shards need not be up.
     pub async fn start(settings: &Settings) -> Result<Self, StartError> {
-        let metrics = Metrics::new();
-        let databases = databases(settings)?;
-        let front = Arc::new(Front {
-            members: members(settings)?,
-            databases: databases.iter().map(|d| (d.name.as_ref().into(), Arc::clone(d))).collect(),
-            shared: Arc::new(Shared {
-                plans: PlanCache::new(settings.limits.plan_cache_size),
-                registry: StatementRegistry::default(),
-                settings: SettingsTable::default(),
-                cancels: Arc::default(),
-                metrics: Arc::clone(&metrics),
-                limits: session_limits(settings),
-                log_disconnections: settings.log.disconnections,
-                router: router_name()?.into(),
-            }),
-            context: handshake_context(settings)?,
-            console: console_rules(&settings.console),
-            config: settings.shown.clone(),
-            max_clients: settings.limits.max_client_conn,
-            keepalive: settings.listen.keepalive,
-            log_connections: settings.log.connections,
-            open: AtomicUsize::new(0),
-            knocking: AtomicUsize::new(0),
-        });
-        let health = Arc::new(Health { databases, failures: Mutex::default() });
-        metrics.set_source(Watcher { health: Arc::clone(&health) });
-        let mut listeners = Vec::new();
-        for address in &settings.listen.addresses {
-            listeners.push(listen(*address, settings.listen.reuse_port)?);
-        }
-        let metrics_listener = match settings.metrics.listen {
-            Some(address) => Some(listen(address, false)?),
-            None => None,
-        };
-        Ok(Self {
-            front,
-            health,
-            listeners,
-            metrics_listener,
-            shutdown: watch::channel(false).0,
-            drain: settings.timeouts.shutdown,
-            catalog_refresh: settings.timeouts.catalog_refresh,
-            two_phase_grace: settings.timeouts.two_phase_grace,
-            deadlock_timeout: settings.timeouts.deadlock,
-        })
+        Ok(Self { live: Live::start(settings)?, shutdown: watch::channel(false).0 })
     }
 
     /// Where clients are taken in.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|l| l.local_addr().ok()).collect()
+        self.live.addresses()
+    }
+
+    /// What changes the configuration while the router runs.
+    pub fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live)
     }
 
     /// Serves until `stop` resolves, then drains: no new clients, idle ones are told, transactions may finish for a time.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let mut jobs = tokio::task::JoinSet::new();
-        jobs.spawn(Arc::clone(&self.front.shared.cancels).enforce());
-        for database in &self.health.databases {
-            let looks_for_deadlocks = self.deadlock_timeout.is_some();
-            let health = Arc::clone(&self.health);
-            jobs.spawn(watch_database(Arc::clone(database), health, self.catalog_refresh, looks_for_deadlocks));
-            jobs.spawn(resolve_database(Arc::clone(database), self.two_phase_grace));
-            if !database.cluster.load().topology.is_all_home() {
-                jobs.spawn(control::news::follow(Arc::clone(database), self.front.shared.router.clone()));
-            }
-            jobs.spawn(control::rules::watch(Arc::clone(database)));
-            if let Some(bound) = self.deadlock_timeout.filter(|_| database.cluster.load().topology.shards.len() > 1) {
-                let shared = &self.front.shared;
-                let (sessions, metrics) = (Arc::clone(&shared.cancels), Arc::clone(&shared.metrics));
-                let (database, router) = (Arc::clone(database), shared.router.clone());
-                jobs.spawn(control::deadlock::watch(database, router, bound, sessions, metrics));
-            }
-        }
-        if let Some(listener) = self.metrics_listener {
-            let readiness: Arc<dyn Readiness> = Arc::clone(&self.health) as Arc<dyn Readiness>;
-            let metrics = Arc::clone(&self.front.shared.metrics);
-            jobs.spawn(http::serve(listener, metrics, readiness, std::future::pending()));
-        }
-        let mut acceptors = tokio::task::JoinSet::new();
-        for listener in self.listeners {
-            let mut stopped = self.shutdown.subscribe();
-            let ended = async move {
-                let _ = stopped.wait_for(|stop| *stop).await;
-            };
-            acceptors.spawn(accept(listener, Arc::clone(&self.front), ended));
-        }
+        self.live.serve().await;
         stop.await;
         let _ = self.shutdown.send(true);
-        while acceptors.join_next().await.is_some() {}
-        drain(&self.front, self.drain).await;
-        jobs.shutdown().await;
+        self.live.stop_accepting().await;
+        drain(&self.live.front.load_full(), self.live.patience().await).await;
+        self.live.end().await;
     }
 }
 
@@ -217,6 +145,7 @@ fn session_limits(settings: &Settings) -> SessionLimits {
         pull_bytes: settings.combine.max_bytes,
         max_fanout: settings.limits.scatter_max_shards.map_or(usize::MAX, |n| n.get() as usize),
         sequence_block: settings.limits.sequence_block.get() as usize,
+        log_disconnections: settings.log.disconnections,
     }
 }
 
@@ -227,9 +156,14 @@ fn router_name() -> Result<String, StartError> {
     Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
 }
 
-fn handshake_context(settings: &Settings) -> Result<HandshakeContext, StartError> {
+fn mock_key() -> Result<Arc<MockKey>, StartError> {
     let mut secret = [0; 32];
     SystemRandom::new().fill(&mut secret).map_err(|_| StartError::Random)?;
+    Ok(Arc::new(MockKey::new(&Secret::new(secret.to_vec()))))
+}
+
+/// `mock`: with what those are deceived who are nobody. The same one for as long as the router runs, or they could tell.
+fn handshake_context(settings: &Settings, mock: Arc<MockKey>) -> Result<HandshakeContext, StartError> {
     let mode = match settings.client_tls.mode {
         SslMode::Disable => ClientTlsMode::Disable,
         SslMode::Prefer => ClientTlsMode::Allow,
@@ -248,8 +182,21 @@ fn handshake_context(settings: &Settings) -> Result<HandshakeContext, StartError
         mode,
         login_timeout: settings.timeouts.client_login,
         stranger_method: method(settings.auth_type),
-        mock: Arc::new(MockKey::new(&Secret::new(secret.to_vec()))),
+        mock,
     })
+}
+
+fn user_views(settings: &Settings) -> Vec<UserView> {
+    let rules = console_rules(&settings.console);
+    let view = |user: &config::User| UserView {
+        name: user.name.as_ref().into(),
+        pool_size: user.pool_size.map(|size| size.get() as usize),
+        session_mode: user.pool_mode.map(|mode| mode == PoolMode::Session),
+        console: rules.access(&user.name),
+    };
+    let mut views: Vec<_> = settings.users.iter().map(view).collect();
+    views.sort_by(|a, b| a.name.cmp(&b.name));
+    views
 }
 
 fn console_rules(settings: &config::ConsoleSettings) -> ConsoleRules {
@@ -265,32 +212,33 @@ fn method(auth_type: AuthType) -> AuthMethod {
     }
 }
 
-fn members(settings: &Settings) -> Result<HashMap<Box<str>, Member>, StartError> {
-    settings
-        .users
-        .iter()
-        .map(|user| {
-            let verifier = match &user.password {
-                None => None,
-                Some(password) => {
-                    let text = String::from_utf8_lossy(password.reveal());
-                    let parsed = Verifier::parse(&text)
-                        .map_err(|source| StartError::Password { user: user.name.to_string(), source })?;
-                    Some(Arc::new(parsed))
-                }
-            };
-            let member = Member {
-                method: method(settings.auth_type),
-                verifier,
-                databases: user.databases.clone(),
-                credentials: credentials(&user.server),
-                pool_size: user.pool_size.map(|n| n.get() as usize),
-                session_mode: user.pool_mode.map(|mode| mode == PoolMode::Session),
-                times: user.times,
-            };
-            Ok((user.name.as_ref().into(), member))
-        })
-        .collect()
+/// Who may prove to be whom.
+fn accounts(settings: &Settings) -> Result<HashMap<Box<str>, Account>, StartError> {
+    let account = |user: &config::User| {
+        let verifier = match &user.password {
+            None => None,
+            Some(password) => {
+                let text = String::from_utf8_lossy(password.reveal());
+                let parsed = Verifier::parse(&text)
+                    .map_err(|source| StartError::Password { user: user.name.to_string(), source })?;
+                Some(Arc::new(parsed))
+            }
+        };
+        Ok((user.name.as_ref().into(), Account { method: method(settings.auth_type), verifier }))
+    };
+    settings.users.iter().map(account).collect()
+}
+
+/// Those who may connect to a database.
+fn members(settings: &Settings, database: &str) -> HashMap<Box<str>, Membership> {
+    let able = settings.users.iter().filter(|user| user.may_connect(database));
+    let member = |user: &config::User| Membership {
+        credentials: credentials(&user.server),
+        pool_size: user.pool_size.map(|n| n.get() as usize),
+        session_mode: user.pool_mode.map(|mode| mode == PoolMode::Session),
+        times: user.times,
+    };
+    able.map(|user| (user.name.as_ref().into(), member(user))).collect()
 }
 
 fn credentials(login: &config::Login) -> Credentials {
@@ -315,42 +263,55 @@ fn server_tls(settings: &TlsSettings) -> Result<ServerTls, TlsError> {
 /// The logical databases of a configuration, with no connection made yet.
 pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> {
     let tls = Arc::new(server_tls(&settings.server_tls)?);
-    let access = ServerAccess {
+    let access = server_access(settings, tls, Breakers::new(breaker_limits(settings.breakers)));
+    let databases = settings.databases.iter();
+    let made = databases.filter_map(|database| {
+        Some(Database::new(Arc::clone(&database.name), database_settings(settings, database, &access)?))
+    });
+    Ok(made.collect())
+}
+
+fn server_access(settings: &Settings, tls: Arc<ServerTls>, breakers: Arc<Breakers>) -> ServerAccess {
+    ServerAccess {
         tls,
         keepalive: settings.listen.keepalive,
         connect_timeout: settings.timeouts.server_connect,
         login_timeout: settings.timeouts.server_login,
         max_message: settings.limits.max_message_size,
         max_prepared: settings.limits.max_prepared_statements,
-        breakers: Breakers::new(breaker_limits(settings.breakers)),
-    };
-    let made = settings.databases.iter().filter_map(|database| {
-        // Nobody may connect to it: there is nothing to serve.
-        let own = credentials(database.router.as_ref()?);
-        let limits = PoolLimits {
+        breakers,
+    }
+}
+
+/// `None`: nobody may connect to it, there is nothing to serve.
+fn database_settings(
+    settings: &Settings,
+    database: &config::Database,
+    access: &ServerAccess,
+) -> Option<DatabaseSettings> {
+    Some(DatabaseSettings {
+        topology: (*database.topology).clone(),
+        access: access.clone(),
+        limits: PoolLimits {
             size: database.pool.size.get() as usize,
             min_size: database.pool.min_size as usize,
             idle_timeout: settings.timeouts.server_idle,
             lifetime: settings.timeouts.server_lifetime,
             size_setting: "default_pool_size",
-        };
-        Some(Database::new(
-            Arc::clone(&database.name),
-            (*database.topology).clone(),
-            access.clone(),
-            limits,
-            settings.combine.pool_size.get() as usize,
-            CombineServers::new(combine_servers(&settings.combine, &database.name)),
-            own,
-            logins(settings, &database.name),
-            database.safe_functions.clone(),
-            database.uniques.clone(),
-            database.pool.mode == PoolMode::Session,
-            database.two_phase_commit,
-            settings.timeouts.limits.with(&database.times),
-        ))
-    });
-    Ok(made.collect())
+            queue: settings.limits.pool_queue_size.map_or(usize::MAX, |n| n.get() as usize),
+            share: settings.limits.scatter_pool_share as usize,
+        },
+        combine_size: settings.combine.pool_size.get() as usize,
+        combine: combine_servers(&settings.combine, &database.name),
+        own: credentials(database.router.as_ref()?),
+        logins: logins(settings, &database.name),
+        safe_functions: database.safe_functions.clone(),
+        uniques: database.uniques.clone(),
+        session_mode: database.pool.mode == PoolMode::Session,
+        two_phase_commit: database.two_phase_commit,
+        times: settings.timeouts.limits.with(&database.times),
+        members: members(settings, &database.name),
+    })
 }
 
 fn breaker_limits(settings: BreakerSettings) -> BreakerLimits {
@@ -494,11 +455,22 @@ async fn resolve_database(database: Arc<Database>, grace: Duration) {
 
 /// Which shards answer, as the watchers found them.
 struct Health {
-    databases: Vec<Arc<Database>>,
+    databases: ArcSwap<Vec<Arc<Database>>>,
     failures: Mutex<HashMap<(Arc<str>, ShardId), String>>,
 }
 
 impl Health {
+    /// These are the databases from now on. What was found of those that are others than before is forgotten.
+    fn follow(&self, databases: Vec<Arc<Database>>) {
+        let before = self.databases.swap(Arc::new(databases));
+        let now = self.databases.load_full();
+        let same = |name: &Arc<str>| {
+            let known = |all: &[Arc<Database>]| all.iter().find(|database| database.name == *name).map(Arc::as_ptr);
+            known(&before) == known(&now)
+        };
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).retain(|(name, _), _| same(name));
+    }
+
     fn note(&self, database: &Database, shard: ShardId, failure: Option<Fault>) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (Arc::clone(&database.name), shard);
@@ -521,7 +493,7 @@ impl Readiness for Health {
     fn unready(&self) -> Vec<Unready> {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
-        for database in &self.databases {
+        for database in self.databases.load().iter() {
             let cluster = database.cluster.load();
             if !cluster.catalog_known {
                 let why = "the catalog has not been read yet".to_owned();
@@ -558,9 +530,10 @@ impl Source for Watcher {
     fn sample(&self) -> Sample {
         let mut sample = Sample { ready: self.health.unready().is_empty(), ..Sample::default() };
         // One register for all databases.
-        let breakers = self.health.databases.first().map(|database| database.access.breakers.all());
+        let databases = self.health.databases.load();
+        let breakers = databases.first().map(|database| database.access.breakers.all());
         sample.breakers = breakers.iter().flatten().map(|breaker| breaker_counts(breaker)).collect();
-        for database in &self.health.databases {
+        for database in databases.iter() {
             let topology = Arc::clone(&database.cluster.load().topology);
             sample.topologies.push(TopologySample {
                 database: database.name.to_string(),

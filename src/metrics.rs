@@ -6,7 +6,7 @@
 //! memory) is asked for when somebody scrapes, through [`Source`], and costs the statements nothing.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -88,6 +88,9 @@ pub struct Metrics {
     pub plan_cache_hits: IntCounter,
     /// Statements that had to be parsed.
     pub plan_cache_misses: IntCounter,
+    config_reloads: IntCounterVec,
+    config_reloaded: Gauge,
+    config_current: IntGauge,
     /// Rows looked at while tables changed their placement.
     pub moved_rows: IntCounter,
     /// Bytes that the plan cache holds.
@@ -253,6 +256,22 @@ impl Metrics {
             cancels: counter(r, "pgloom_cancels_total", "cancel requests for a live session"),
             deadlocks: counter(r, "pgloom_deadlocks_total", "deadlocks over shards broken"),
             plan_cache_hits: counter(r, "pgloom_plan_cache_hits_total", "statements not parsed again"),
+            config_reloads: vector(
+                r,
+                "pgloom_config_reloads_total",
+                "times that the configuration was read again: applied, unchanged or rejected",
+                &["result"],
+            ),
+            config_reloaded: float_gauge(
+                r,
+                "pgloom_config_last_reload_success_timestamp_seconds",
+                "when the configuration was last read again and was good; 0: not since the start",
+            ),
+            config_current: good(gauge(
+                r,
+                "pgloom_config_last_reload_successful",
+                "0 when the configuration that was read last was rejected, else 1",
+            )),
             moved_rows: counter(r, "pgloom_moved_rows_total", "rows looked at while tables changed their placement"),
             plan_cache_misses: counter(r, "pgloom_plan_cache_misses_total", "statements parsed"),
             plan_cache_bytes: gauge(r, "pgloom_plan_cache_bytes", "held by the plan cache"),
@@ -299,6 +318,17 @@ impl Metrics {
     /// One statement refused. `reason` is one of a few fixed words, never text of the statement.
     pub fn refused(&self, reason: &'static str) {
         self.refusals.with_label_values(&[reason]).inc();
+    }
+
+    /// The configuration was read again, and this came of it: `applied`, `unchanged` or `rejected`.
+    pub fn reloaded(&self, result: &'static str) {
+        self.config_reloads.with_label_values(&[result]).inc();
+        let good = result != "rejected";
+        self.config_current.set(good.into());
+        if good {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            self.config_reloaded.set(now.as_secs_f64());
+        }
     }
 
     /// A statement is finished on the home shard or on a server beside the shards. `why`, one of a few fixed words: what kept it from
@@ -436,6 +466,12 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheu
     let metric = made.expect("the metric's name and labels are well-formed");
     registry.register(Box::new(metric.clone())).expect("the metric's name is used once");
     metric
+}
+
+/// One that tells of trouble by 0, and has met none yet.
+fn good(gauge: IntGauge) -> IntGauge {
+    gauge.set(1);
+    gauge
 }
 
 fn counter(r: &Registry, name: &str, help: &str) -> IntCounter {

@@ -433,3 +433,39 @@ fn psql_and_a_driver_use_it() {
         connection.await.unwrap().unwrap();
     });
 }
+
+#[test]
+fn a_reload_is_for_operators_and_tells_what_is_wrong() {
+    let world = world("consolereload", "");
+    let (mut ops, mut watch) = (console(&world, "ops"), console(&world, "watch"));
+    let mut client = world.connect();
+    let config = std::fs::read_to_string(&world.router.config).unwrap();
+    let value = |raw: &mut Raw, key: &str| {
+        let rows = raw.named("SHOW CONFIG");
+        rows.into_iter().find(|row| row["key"] == key).unwrap()
+    };
+    assert_eq!(value(&mut watch, "query_timeout")["changeable"], "yes");
+    assert_eq!(value(&mut watch, "workers")["changeable"], "no");
+    let write = |text: &str| std::fs::write(&world.router.config, text).unwrap();
+    write(&config.replace("[general]\n", "[general]\nquery_timeout = \"11s\"\n"));
+    assert_eq!(watch.simple("RELOAD").code(), "42501");
+    assert_eq!(value(&mut watch, "query_timeout")["value"], "0");
+    ops.must("RELOAD");
+    assert_eq!(value(&mut watch, "query_timeout")["value"], "11s");
+    assert_eq!(client.value("SELECT 1"), "1");
+    assert_eq!(client.value("SHOW pgloom.query_timeout"), "11s");
+    // Counts, and what was switched, are those of before.
+    eventually(10, "the logins are counted", || stats(&mut watch, &world)["total_client_login_count"] == 2);
+    ops.must(&format!("DISABLE {}", world.db.name));
+    write(&config.replace("[general]\n", "[general]\nquery_timeout = \"soon\"\n"));
+    let rejected = ops.simple("RELOAD");
+    assert_eq!(rejected.code(), "F0000", "{}", rejected.text());
+    assert!(rejected.text().contains("soon"), "{}", rejected.text());
+    assert_eq!(value(&mut watch, "query_timeout")["value"], "11s");
+    // Who is no operator any more is none at once.
+    write(&config.replace("admin_users = [\"ops\"]", "admin_users = [\"watch\"]"));
+    ops.must("RELOAD");
+    assert_eq!(ops.simple("SHOW VERSION").code(), "57P01");
+    assert!(watch.named("SHOW DATABASES").iter().all(|row| row["disabled"] == "1"));
+    watch.must(&format!("ENABLE {}", world.db.name));
+}

@@ -67,6 +67,70 @@ fn a_client_that_waits_too_long_is_told_so_and_goes_on_later() {
     assert_eq!(second.must("ROLLBACK").status, b'I');
 }
 
+/// Who comes when enough others wait is told at once; the line goes on.
+#[test]
+fn a_line_that_is_long_enough_takes_nobody_more() {
+    let world = Sharded::create("crowded", "default_pool_size = 1\npool_queue_size = 2\nquery_wait_timeout = \"60s\"");
+    let sql = format!("SELECT n FROM items WHERE id = {}", world.id(1, 0));
+    let mut holder = world.connect();
+    holder.must("BEGIN");
+    holder.must(&sql);
+    let mut watch = world.connect();
+    std::thread::scope(|scope| {
+        let waiters: Vec<_> = (0..2)
+            .map(|_| {
+                let mut raw = world.connect();
+                let sql = &sql;
+                scope.spawn(move || raw.value(sql))
+            })
+            .collect();
+        eventually(10, "two wait", || waiting(&mut watch, 1) == "2");
+        let mut late = world.connect();
+        let refused = late.simple(&sql);
+        assert_eq!((refused.code(), refused.status), ("53300", b'I'), "{}", refused.text());
+        let refused = late.extended("SELECT count(*) FROM items", &[], &[] as &[support::raw::Value], 0);
+        assert_eq!(refused.code(), "53300", "{}", refused.text());
+        // Other shards' lines are theirs.
+        assert_eq!(late.value(&format!("SELECT n FROM items WHERE id = {}", world.id(2, 0))), "0");
+        holder.must("COMMIT");
+        waiters.into_iter().for_each(|waiter| assert_eq!(waiter.join().unwrap(), "0"));
+        assert_eq!(late.value(&sql), "0");
+    });
+}
+
+/// However many statements over all shards there are, those that need one shard find connections.
+#[test]
+fn statements_over_all_shards_leave_connections_to_those_of_one() {
+    let world =
+        Sharded::create("share", "default_pool_size = 4\nscatter_pool_share = 50\nquery_wait_timeout = \"60s\"");
+    let point = format!("SELECT n FROM items WHERE id = {}", world.id(2, 0));
+    let locks = world.lock(&[1]);
+    let mut watch = world.connect();
+    std::thread::scope(|scope| {
+        let scatters: Vec<_> = (0..6)
+            .map(|_| {
+                let mut raw = world.connect();
+                scope.spawn(move || raw.value("SELECT max(n) FROM items"))
+            })
+            .collect();
+        eventually(10, "two are at work", || world.waiting(1) == 2);
+        // Two of the four connections are left, and nobody stands in line for them.
+        assert_eq!(waiting(&mut watch, 2), "0");
+        assert_eq!(world.connect().value(&point), "0");
+        // A transaction that goes on from shard to shard takes no share.
+        let mut block = world.connect();
+        block.must("BEGIN");
+        assert_eq!(block.value(&point), "0");
+        assert_eq!(
+            block.value(&format!("SELECT n FROM items WHERE id IN ({}, {})", world.id(2, 0), world.id(3, 0))),
+            "0"
+        );
+        block.must("COMMIT");
+        drop(locks);
+        scatters.into_iter().for_each(|scatter| assert_eq!(scatter.join().unwrap(), "0"));
+    });
+}
+
 /// Clients that wait for a connection to a shard.
 fn waiting(raw: &mut Raw, shard: usize) -> String {
     let pools = raw.named("SHOW pgloom.shard_pools");
@@ -75,7 +139,8 @@ fn waiting(raw: &mut Raw, shard: usize) -> String {
 
 #[test]
 fn a_transaction_goes_on_though_statements_wait_for_what_it_holds() {
-    let world = Sharded::create("goeson", "default_pool_size = 1\nquery_wait_timeout = \"20s\"");
+    let world =
+        Sharded::create("goeson", "default_pool_size = 1\nscatter_pool_share = 100\nquery_wait_timeout = \"20s\"");
     let (mut block, mut watch) = (world.connect(), world.connect());
     block.must("BEGIN");
     block.must(&format!("SELECT n FROM items WHERE id = {}", world.id(3, 0)));

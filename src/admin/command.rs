@@ -18,6 +18,7 @@ pub enum Command {
     WaitClose(Option<String>),
     Disable(String),
     Enable(String),
+    Reload,
 }
 
 impl Command {
@@ -30,7 +31,8 @@ impl Command {
             | Self::Reconnect(_)
             | Self::WaitClose(_)
             | Self::Disable(_)
-            | Self::Enable(_) => Access::Admin,
+            | Self::Enable(_)
+            | Self::Reload => Access::Admin,
         }
     }
 
@@ -45,6 +47,7 @@ impl Command {
             Self::WaitClose(_) => "WAIT_CLOSE",
             Self::Disable(_) => "DISABLE",
             Self::Enable(_) => "ENABLE",
+            Self::Reload => "RELOAD",
         }
     }
 
@@ -67,6 +70,7 @@ impl Command {
             "WAIT_CLOSE" => Self::WaitClose(at_most_one(name, arguments)?),
             "DISABLE" => Self::Disable(one(name, arguments)?),
             "ENABLE" => Self::Enable(one(name, arguments)?),
+            "RELOAD" if arguments.is_empty() => Self::Reload,
             _ => return Err(invalid(sql)),
         };
         Ok(command)
@@ -83,6 +87,10 @@ const COMMANDS: &[(&str, &str)] = &[
     ),
     ("KILL_CLIENT id", "ends one client, of SHOW CLIENTS, and cancels what it runs"),
     ("RECONNECT [database]", "closes server connections: idle ones at once, others when their clients give them back"),
+    (
+        "RELOAD",
+        "reads the configuration again, with all files that it names, and applies it whole or, with an error, not at all",
+    ),
     ("WAIT_CLOSE [database]", "waits until RECONNECT has closed them all"),
 ];
 

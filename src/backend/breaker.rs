@@ -100,6 +100,11 @@ impl Breaker {
         Self { limits, state: State::Closed { row: 0, counted: None } }
     }
 
+    /// Other limits from now on; what was counted stays.
+    pub fn set_limits(&mut self, limits: BreakerLimits) {
+        self.limits = limits;
+    }
+
     pub fn state(&self) -> BreakerState {
         match self.state {
             State::Closed { .. } => BreakerState::Closed,

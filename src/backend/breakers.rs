@@ -13,21 +13,33 @@ use crate::topology::Server;
 /// One for each address, whatever databases and users it serves.
 #[derive(Debug)]
 pub struct Breakers {
-    limits: BreakerLimits,
+    limits: Mutex<BreakerLimits>,
     by_address: Mutex<HashMap<Arc<str>, Arc<ServerBreaker>>>,
 }
 
 impl Breakers {
     pub fn new(limits: BreakerLimits) -> Arc<Self> {
-        Arc::new(Self { limits, by_address: Mutex::default() })
+        Arc::new(Self { limits: Mutex::new(limits), by_address: Mutex::default() })
     }
 
     /// That of a server, made when it is first asked for.
     pub fn of(&self, server: &Server) -> Arc<ServerBreaker> {
         let address: Arc<str> = format!("{}:{}", server.host, server.port).into();
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = || Arc::new(ServerBreaker::new(Arc::clone(&address), self.limits));
+        let made = || Arc::new(ServerBreaker::new(Arc::clone(&address), self.limits()));
         Arc::clone(by_address.entry(Arc::clone(&address)).or_insert_with(made))
+    }
+
+    fn limits(&self) -> BreakerLimits {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Other limits from now on, for all; what they remember stays.
+    pub fn set_limits(&self, limits: BreakerLimits) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+        for breaker in self.all() {
+            breaker.inner().breaker.set_limits(limits);
+        }
     }
 
     /// All, by address.

@@ -1,8 +1,8 @@
 //! `Cluster`: topology, catalog and pools of one moment, swapped whole by arc-swap.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -18,10 +18,11 @@ use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
 use crate::backend::rules::Rules;
 use crate::backend::sequences::SequenceBlocks;
 use crate::backend::stats::Stats;
+use crate::backend::succession::Lasting;
 use crate::backend::turns::Place;
 use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
-use crate::config::{TimeLimits, TwoPhaseCommit, UniqueRule};
+use crate::config::{TimeLimits, TimeWishes, TwoPhaseCommit, UniqueRule};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::net::Keepalive;
@@ -50,6 +51,19 @@ pub struct ServerAccess {
     pub breakers: Arc<Breakers>,
 }
 
+impl ServerAccess {
+    /// Whether connections that were made in one way are as those made in the other.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.tls, &other.tls)
+            && self.keepalive == other.keepalive
+            && self.connect_timeout == other.connect_timeout
+            && self.login_timeout == other.login_timeout
+            && self.max_message == other.max_message
+            && self.max_prepared == other.max_prepared
+            && Arc::ptr_eq(&self.breakers, &other.breakers)
+    }
+}
+
 /// Connects over TCP (and TLS) as one user to one server.
 #[derive(Clone)]
 pub struct ServerConnector {
@@ -73,6 +87,17 @@ pub enum Start {
     Home(Arc<HomeDefaults>),
     /// Those of the home shard, which has this server.
     Alike(Arc<HomeDefaults>, Server),
+}
+
+impl Start {
+    fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unknown, Self::Unknown) => true,
+            (Self::Home(home), Self::Home(other)) => Arc::ptr_eq(home, other),
+            (Self::Alike(home, server), Self::Alike(other, theirs)) => Arc::ptr_eq(home, other) && server == theirs,
+            (Self::Unknown | Self::Home(_) | Self::Alike(..), _) => false,
+        }
+    }
 }
 
 impl Connect for ServerConnector {
@@ -143,6 +168,21 @@ impl ServerConnector {
             start,
             rules: None,
         }
+    }
+
+    /// Whether the connections of one are as those of the other.
+    fn is_like(&self, other: &Self) -> bool {
+        let rules = match (&self.rules, &other.rules) {
+            (Some(rules), Some(other)) => Arc::ptr_eq(rules, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        rules
+            && self.shard == other.shard
+            && self.server == other.server
+            && self.credentials == other.credentials
+            && self.access.is_like(&other.access)
+            && self.start.is_like(&other.start)
     }
 
     async fn begin(&self, deadline: Instant) -> Result<Backend, Fault> {
@@ -252,6 +292,13 @@ pub struct UserPools {
     pools: Vec<Arc<ServerPool>>,
     /// How many of `pools` are those of shards.
     shards: usize,
+    gate: Arc<Gate>,
+    /// Of the places behind the gate, which of `pools` has it. Others are of pools from before.
+    by_place: Vec<Option<usize>>,
+    credentials: Credentials,
+    /// The server that has `defaults`.
+    home: Server,
+    combine_size: usize,
     /// How many combine connections may stay with their clients: the other half is for statements that end.
     keeps: Arc<Semaphore>,
     /// The settings that this user's logins begin with.
@@ -259,37 +306,70 @@ pub struct UserPools {
 }
 
 impl UserPools {
-    pub fn new(
-        topology: &Topology,
-        credentials: &Credentials,
-        access: &ServerAccess,
-        limits: &PoolLimits,
-        combine: usize,
-        combiners: &CombineServers,
-        rules: &Arc<Rules>,
-    ) -> Arc<Self> {
-        let gate = Arc::new(Gate::default());
-        let defaults = Arc::<HomeDefaults>::default();
-        let pool = |id: ShardId, server: &Server, limits: PoolLimits| {
+    /// The pools of a user of this database. Those of `before` that would be the same ones are the same ones, with the limits of now; the
+    /// others retire.
+    pub fn new(of: &Database, topology: &Topology, member: &Membership, before: Option<&Self>) -> Arc<Self> {
+        let (credentials, combine_size) = (member.credentials.clone(), of.combine_size);
+        let limits = PoolLimits { size: member.pool_size.unwrap_or(of.limits.size), ..of.limits.clone() };
+        let home = primary(topology.shard(topology.home)).clone();
+        let alike = before.filter(|before| before.credentials == credentials && before.home == home);
+        let defaults = alike.map(|before| Arc::clone(&before.defaults)).unwrap_or_default();
+        let gate = before.map(|before| Arc::clone(&before.gate)).unwrap_or_default();
+        gate.set_share(match limits.share {
+            100.. => None,
+            share => Some((limits.size * share / 100).max(1)),
+        });
+        let pool = |id: ShardId, server: &Server, limits: &PoolLimits, old: &[Arc<ServerPool>]| {
             let start = match id == topology.home {
                 true => Start::Home(Arc::clone(&defaults)),
-                false => Start::Alike(Arc::clone(&defaults), primary(topology.shard(topology.home)).clone()),
+                false => Start::Alike(Arc::clone(&defaults), home.clone()),
             };
             // Servers beside the shards have no tables of the users'.
-            let rules = (!id.is_combine()).then(|| Arc::clone(rules));
-            let connector = ServerConnector { rules, ..ServerConnector::new(id, server, credentials, access, start) };
-            Pool::new(connector, limits, &gate)
+            let rules = (!id.is_combine()).then(|| Arc::clone(&of.rules));
+            let access = &of.access;
+            let connector = ServerConnector { rules, ..ServerConnector::new(id, server, &credentials, access, start) };
+            match old.iter().find(|old| old.connector.is_like(&connector)) {
+                Some(old) => {
+                    old.set_limits(limits.clone());
+                    Arc::clone(old)
+                }
+                None => Pool::new(connector, limits.clone(), &gate),
+            }
         };
+        let old = |which: fn(&Self) -> &[Arc<ServerPool>]| before.map_or(&[][..], which);
+        let of_shards = old(|before| &before.pools[..before.shards]);
         let shards = topology.all_shards();
         let mut pools: Vec<_> =
-            shards.iter().map(|shard| pool(shard, primary(topology.shard(shard)), limits.clone())).collect();
-        let finish = PoolLimits { size: combine, min_size: 0, size_setting: "[combine] pool_size", ..limits.clone() };
+            shards.iter().map(|shard| pool(shard, primary(topology.shard(shard)), &limits, of_shards)).collect();
+        let finish = PoolLimits { size: combine_size, min_size: 0, size_setting: "[combine] pool_size", ..limits };
         let shards = pools.len();
-        pools.push(pool(topology.home, primary(topology.shard(topology.home)), finish.clone()));
+        let own = old(|before| std::slice::from_ref(before.combine()));
+        pools.push(pool(topology.home, &home, &finish, own));
         // No shard's: nobody is to look there for what waits on a shard.
-        pools.extend(combiners.servers().map(|server| pool(ShardId::combine(0), server, finish.clone())));
-        let keeps = Arc::new(Semaphore::new(combine / 2));
-        Arc::new(Self { pools, shards, keeps, defaults })
+        let beside = old(Self::combiners);
+        pools.extend(of.combine.servers().map(|server| pool(ShardId::combine(0), server, &finish, beside)));
+        let keeps = before.filter(|before| before.combine_size == combine_size).map(|before| Arc::clone(&before.keeps));
+        let keeps = keeps.unwrap_or_else(|| Arc::new(Semaphore::new(combine_size / 2)));
+        let mut by_place = Vec::new();
+        for (at, pool) in pools.iter().enumerate() {
+            by_place.resize(by_place.len().max(pool.place() + 1), None);
+            by_place[pool.place()] = Some(at);
+        }
+        if let Some(before) = before {
+            let kept = |old: &&Arc<ServerPool>| !pools.iter().any(|pool| Arc::ptr_eq(pool, old));
+            before.pools.iter().filter(kept).for_each(|pool| pool.dissolve());
+        }
+        Arc::new(Self { pools, shards, gate, by_place, credentials, home, combine_size, keeps, defaults })
+    }
+
+    /// Nobody comes to these pools any more.
+    pub fn dissolve(&self) {
+        self.pools.iter().for_each(|pool| pool.dissolve());
+    }
+
+    /// As whom its connections are logged in.
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
 
     /// The right to keep a combine connection beyond its transaction.
@@ -325,7 +405,8 @@ impl UserPools {
 
     /// The pool at this place behind the gate.
     pub fn at(&self, place: Place) -> &Arc<ServerPool> {
-        &self.pools[place]
+        let at = self.by_place.get(place).copied().flatten();
+        &self.pools[at.expect("a place is that of one of these pools")]
     }
 
     pub fn pool(&self, shard: ShardId) -> &Arc<ServerPool> {
@@ -354,6 +435,8 @@ pub struct Cluster {
     pub catalog: Arc<Catalog>,
     /// Whether the catalog was ever read: before that nothing can be routed.
     pub catalog_known: bool,
+    /// Greater than that of every view before: see [`Traffic`](crate::backend::traffic::Traffic).
+    pub turn: u64,
 }
 
 /// How the last attempt to read a database's catalog ended.
@@ -365,13 +448,50 @@ pub enum Look {
     Failed(Fault),
 }
 
-/// One logical database that clients connect to.
+/// How a user works in a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// How its connections log in at the shards.
+    pub credentials: Credentials,
+    /// Connections to each shard; `None`: as the database says.
+    pub pool_size: Option<usize>,
+    /// `None`: as the database says.
+    pub session_mode: Option<bool>,
+    pub times: TimeWishes,
+}
+
+/// What a configuration says of a logical database.
+#[derive(Clone)]
+pub struct DatabaseSettings {
+    pub topology: Topology,
+    pub access: ServerAccess,
+    pub limits: PoolLimits,
+    pub combine_size: usize,
+    pub combine: Vec<Server>,
+    pub own: Credentials,
+    pub logins: Vec<Credentials>,
+    pub safe_functions: Vec<crate::ids::QualifiedName>,
+    pub uniques: Vec<UniqueRule>,
+    pub session_mode: bool,
+    pub two_phase_commit: TwoPhaseCommit,
+    pub times: TimeLimits,
+    /// Those who may connect.
+    pub members: HashMap<Box<str>, Membership>,
+}
+
+/// One logical database that clients connect to, under one configuration. Another configuration is another value, its successor: see
+/// [`crate::backend::succession`].
 pub struct Database {
     pub name: Arc<str>,
     pub cluster: ArcSwap<Cluster>,
     /// The topology of the configuration alone.
     pub configured: Arc<Topology>,
     pub rules: Arc<Rules>,
+    pub(super) lasting: Lasting,
+    /// What has taken its place; `None` within: nothing, the configuration does not have it any more.
+    pub(super) successor: OnceLock<Option<Arc<Database>>>,
+    /// Those who may connect.
+    pub members: HashMap<Box<str>, Membership>,
     pub access: ServerAccess,
     pub limits: PoolLimits,
     /// Combine connections for each user and server.
@@ -379,7 +499,7 @@ pub struct Database {
     /// The servers beside the shards that finish statements.
     pub combine: Arc<CombineServers>,
     /// By client user.
-    pools: Mutex<HashMap<Box<str>, Arc<UserPools>>>,
+    pub(super) pools: Mutex<HashMap<Box<str>, Arc<UserPools>>>,
     /// The credentials with which the router itself reads catalogs and resolves transactions.
     pub own: Credentials,
     /// Those with which clients' statements run on the shards: what they have prepared, only they may finish, or a superuser.
@@ -398,9 +518,9 @@ pub struct Database {
     pub times: TimeLimits,
     /// Values of sequences that are taken and not given out yet.
     pub sequences: SequenceBlocks,
-    pub stats: Stats,
+    pub stats: Arc<Stats>,
     /// Nobody else may come in.
-    pub disabled: AtomicBool,
+    pub disabled: Arc<AtomicBool>,
     look: watch::Sender<Look>,
     /// What was last read of each shard's catalog; whoever reads holds it.
     pub parts: tokio::sync::Mutex<HashMap<ShardId, Arc<Catalog>>>,
@@ -421,48 +541,57 @@ impl Finds {
 }
 
 impl Database {
-    #[allow(clippy::too_many_arguments)]
-    pub fn new(
-        name: Arc<str>,
-        topology: Topology,
-        access: ServerAccess,
-        limits: PoolLimits,
-        combine_size: usize,
-        combine: Arc<CombineServers>,
-        own: Credentials,
-        logins: Vec<Credentials>,
-        safe_functions: Vec<crate::ids::QualifiedName>,
-        uniques: Vec<UniqueRule>,
-        session_mode: bool,
-        two_phase_commit: TwoPhaseCommit,
-        times: TimeLimits,
-    ) -> Arc<Self> {
-        let configured = Arc::new(topology);
-        Arc::new(Self {
-            rules: Arc::default(),
+    /// A database that has not been here before.
+    pub fn new(name: Arc<str>, settings: DatabaseSettings) -> Arc<Self> {
+        let combine = CombineServers::new(settings.combine.clone());
+        Self::build(
             name,
-            cluster: ArcSwap::from_pointee(Cluster {
-                topology: Arc::clone(&configured),
-                catalog: Arc::default(),
-                catalog_known: false,
-            }),
+            settings,
+            combine,
+            Lasting::default(),
+            Catalog { generation: first_generation(), ..Catalog::default() },
+        )
+    }
+
+    /// `catalog`: not read yet; of the generation that is to be the one before the first.
+    pub(super) fn build(
+        name: Arc<str>,
+        settings: DatabaseSettings,
+        combine: Arc<CombineServers>,
+        lasting: Lasting,
+        catalog: Catalog,
+    ) -> Arc<Self> {
+        let configured = Arc::new(settings.topology);
+        let cluster = Cluster {
+            topology: Arc::new(lasting.placed(&configured)),
+            catalog: Arc::new(catalog),
+            catalog_known: false,
+            turn: lasting.traffic.next_turn(),
+        };
+        Arc::new(Self {
+            rules: Arc::clone(&lasting.rules),
+            stats: Arc::clone(&lasting.stats),
+            disabled: Arc::clone(&lasting.disabled),
+            lasting,
+            successor: OnceLock::new(),
+            members: settings.members,
+            name,
+            cluster: ArcSwap::from_pointee(cluster),
             configured,
-            access,
-            limits,
-            combine_size,
+            access: settings.access,
+            limits: settings.limits,
+            combine_size: settings.combine_size,
             combine,
             pools: Mutex::default(),
-            own,
-            logins,
-            safe_functions,
-            uniques,
+            own: settings.own,
+            logins: settings.logins,
+            safe_functions: settings.safe_functions,
+            uniques: settings.uniques,
             finds: Finds::default(),
-            session_mode,
-            two_phase_commit,
-            times,
+            session_mode: settings.session_mode,
+            two_phase_commit: settings.two_phase_commit,
+            times: settings.times,
             sequences: SequenceBlocks::default(),
-            stats: Stats::default(),
-            disabled: AtomicBool::new(false),
             look: watch::Sender::new(Look::Pending),
             parts: tokio::sync::Mutex::default(),
         })
@@ -480,26 +609,27 @@ impl Database {
         seen.map_or(Look::Pending, |look| look.clone())
     }
 
-    /// The pools of one client user, made at its first login.
-    pub fn pools(&self, user: &str, credentials: &Credentials, size: Option<usize>) -> Arc<UserPools> {
+    /// The pools of one client user, made at its first login. `None`: it may not connect.
+    pub fn pools(&self, user: &str) -> Option<Arc<UserPools>> {
+        let member = self.members.get(user)?;
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = pools.get(user) {
-            return Arc::clone(found);
+            return Some(Arc::clone(found));
         }
-        let mut limits = self.limits.clone();
-        limits.size = size.unwrap_or(limits.size);
-        let topology = Arc::clone(&self.cluster.load().topology);
-        let made = UserPools::new(
-            &topology,
-            credentials,
-            &self.access,
-            &limits,
-            self.combine_size,
-            &self.combine,
-            &self.rules,
-        );
+        let made = UserPools::new(self, &self.configured, member, None);
         pools.insert(user.into(), Arc::clone(&made));
-        made
+        Some(made)
+    }
+
+    /// Whether a user's server connections stay with it until it leaves.
+    pub fn keeps_connections(&self, user: &str) -> bool {
+        let own = self.members.get(user).and_then(|member| member.session_mode);
+        own.unwrap_or(self.session_mode)
+    }
+
+    /// How long things may take for a user, before its session says otherwise.
+    pub fn times_of(&self, user: &str) -> TimeLimits {
+        self.members.get(user).map_or(self.times, |member| self.times.with(&member.times))
     }
 
     /// Every pool that exists now, with its user.
@@ -513,21 +643,36 @@ impl Database {
     /// Swaps in the rules of a later epoch, and closes the connections that were made under those of before a new fence. One that is in
     /// use is closed when it is given back. Rules of an epoch that has gone by are left alone.
     pub fn set_rules(&self, stored: &StoredRules) {
-        let mut newer = false;
-        let topology = Arc::new(self.configured.with_rules(stored));
-        self.cluster.rcu(|old| {
-            newer = stored.epoch > old.topology.epoch;
-            if !newer {
-                return Arc::clone(old);
-            }
-            let (catalog, catalog_known) = (Arc::clone(&old.catalog), old.catalog_known);
-            Arc::new(Cluster { topology: Arc::clone(&topology), catalog, catalog_known })
-        });
-        if newer {
-            // Behind the rules: who sees the fence has them.
-            self.rules.raise(stored.fence);
-            self.sweep();
+        let mut placements = self.lasting.placements();
+        if stored.epoch <= placements.stored.epoch {
+            return;
         }
+        placements.stored = stored.clone();
+        let newest = self.newest();
+        let all = || std::iter::once(self).chain(newest.as_deref());
+        for database in all() {
+            database.put_topology(placements.over(&database.configured));
+        }
+        // Behind the rules: who sees the fence has them.
+        self.rules.raise(stored.fence);
+        all().for_each(Self::sweep);
+    }
+
+    /// The topology is another one. Who has planned under the one before plans anew: by its epoch, or by the catalog's generation.
+    pub(super) fn put_topology(&self, topology: Topology) {
+        let topology = Arc::new(topology);
+        self.cluster.rcu(|old| {
+            let catalog = match topology.epoch > old.topology.epoch {
+                true => Arc::clone(&old.catalog),
+                false => {
+                    let mut catalog = Catalog::clone(&old.catalog);
+                    catalog.generation += 1;
+                    Arc::new(catalog)
+                }
+            };
+            let turn = self.lasting.traffic.next_turn();
+            Arc::new(Cluster { topology: Arc::clone(&topology), catalog, catalog_known: old.catalog_known, turn })
+        });
     }
 
     /// Closes the idle connections that nobody may use any more.
@@ -559,7 +704,14 @@ impl Database {
                 topology: Arc::clone(&old.topology),
                 catalog: Arc::new(catalog.clone()),
                 catalog_known: true,
+                turn: self.lasting.traffic.next_turn(),
             })
         });
     }
+}
+
+/// Databases come and go, and their names return: no two of them ever have a generation of the catalog in common.
+fn first_generation() -> u64 {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    MADE.fetch_add(1, Ordering::Relaxed) << 40
 }

@@ -2,10 +2,10 @@
 //! so long and no longer, in the order of [`Turns`].
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::backend::turns::{Entry, Place, Ticket, Turns};
 
@@ -18,6 +18,10 @@ pub enum Denied {
     Alone(Place),
     /// See [`Entry::Circle`].
     Circle,
+    /// See [`Entry::Crowded`].
+    Crowded(Place),
+    /// Too many had several pools for too long.
+    Share,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +34,8 @@ struct State {
     turns: Turns,
     /// How those who wait are told that they have been admitted.
     bells: HashMap<Ticket, Bell>,
+    /// With its size.
+    share: Option<(usize, Arc<Semaphore>)>,
 }
 
 #[derive(Debug)]
@@ -50,9 +56,41 @@ impl State {
 }
 
 impl Gate {
-    /// One more pool behind this gate.
-    pub fn add(&self, size: usize) -> Place {
-        self.state().turns.add(size)
+    /// One more pool behind this gate, for which so many newcomers may wait.
+    pub fn add(&self, size: usize, queue: usize) -> Place {
+        self.state().turns.add(size, queue)
+    }
+
+    /// So many statements at a time may want connections of several pools from now on: the others are for those that need one. `None`: any
+    /// number.
+    pub fn set_share(&self, size: Option<usize>) {
+        let mut state = self.state();
+        if state.share.as_ref().map(|(size, _)| *size) != size {
+            state.share = size.map(|size| (size, Arc::new(Semaphore::new(size))));
+        }
+    }
+
+    /// The right to want several pools, for somebody who holds nothing. Who waits for it stands in no line, where it would keep
+    /// connections from those who need one.
+    pub async fn share(&self, wait: Duration) -> Result<Option<OwnedSemaphorePermit>, Denied> {
+        let Some((_, share)) = self.state().share.clone() else { return Ok(None) };
+        match tokio::time::timeout(wait, share.acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(Some(permit)),
+            // It is never closed.
+            Ok(Err(_)) | Err(_) => Err(Denied::Share),
+        }
+    }
+
+    /// A pool is gone, with all who knew it.
+    pub fn remove(&self, place: Place) {
+        self.state().turns.remove(place);
+    }
+
+    /// So many connections may a pool have from now on, and so many newcomers wait for it.
+    pub fn resize(&self, place: Place, size: usize, queue: usize) {
+        let mut state = self.state();
+        let admitted = state.turns.resize(place, size, queue);
+        state.ring(admitted);
     }
 
     /// A connection of each of these pools, of which the asker has `holds` already, is the caller's; each is to be given back.
@@ -63,6 +101,7 @@ impl Gate {
                 Entry::Admitted => return Ok(()),
                 Entry::Alone(place) => return Err(Denied::Alone(place)),
                 Entry::Circle => return Err(Denied::Circle),
+                Entry::Crowded(place) => return Err(Denied::Crowded(place)),
                 Entry::Waits(ticket) => {
                     let (sender, rung) = oneshot::channel();
                     state.bells.insert(ticket, Bell { sender, since: Instant::now() });
@@ -94,7 +133,7 @@ impl Gate {
                 state.ring(admitted.into_iter().flatten());
                 false
             }
-            Entry::Alone(_) | Entry::Circle => false,
+            Entry::Alone(_) | Entry::Circle | Entry::Crowded(_) => false,
         }
     }
 
@@ -166,7 +205,7 @@ mod tests {
     fn gate(sizes: &[usize]) -> Arc<Gate> {
         let gate = Gate::default();
         for size in sizes {
-            gate.add(*size);
+            gate.add(*size, usize::MAX);
         }
         Arc::new(gate)
     }

@@ -18,6 +18,8 @@ pub mod rules;
 pub mod sequences;
 pub mod settings;
 pub mod stats;
+pub mod succession;
+pub mod traffic;
 pub mod turns;
 
 use std::collections::VecDeque;

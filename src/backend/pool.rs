@@ -1,11 +1,13 @@
 //! `Pool`: the connections to one server for one user. A `Checkout` gives back a clean connection or discards it. How many there may
 //! be, and who gets the next one, is the business of the [`Gate`] that a user's pools share.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use smallvec::SmallVec;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::backend::Backend;
 use crate::backend::breakers::Probe;
@@ -55,6 +57,10 @@ pub struct PoolLimits {
     pub lifetime: Option<Duration>,
     /// The setting that `size` comes from, for messages.
     pub size_setting: &'static str,
+    /// Clients that may wait for a connection; who comes then is told at once.
+    pub queue: usize,
+    /// Of a hundred connections, those that statements which need several pools may have.
+    pub share: usize,
 }
 
 /// Counts that metrics and the console read.
@@ -73,7 +79,9 @@ pub struct PoolCounts {
 
 pub struct Pool<C> {
     pub connector: Arc<C>,
-    limits: PoolLimits,
+    limits: ArcSwap<PoolLimits>,
+    /// The configuration has another one in its place: what comes back is closed.
+    dissolved: AtomicBool,
     gate: Arc<Gate>,
     place: Place,
     idle: Mutex<Idle>,
@@ -128,10 +136,11 @@ impl<C: Connect> Pool<C> {
     pub fn new(connector: C, mut limits: PoolLimits, gate: &Arc<Gate>) -> Arc<Self> {
         limits.size = limits.size.max(1);
         Arc::new(Self {
-            place: gate.add(limits.size),
+            place: gate.add(limits.size, limits.queue),
             gate: Arc::clone(gate),
             connector: Arc::new(connector),
-            limits,
+            limits: ArcSwap::from_pointee(limits),
+            dissolved: AtomicBool::new(false),
             idle: Mutex::default(),
             members: Members::default(),
             counts: PoolCounts::default(),
@@ -192,8 +201,24 @@ impl<C: Connect> Pool<C> {
         self.idle().retired
     }
 
-    pub fn limits(&self) -> &PoolLimits {
-        &self.limits
+    pub fn limits(&self) -> Arc<PoolLimits> {
+        self.limits.load_full()
+    }
+
+    /// Other limits from now on. Connections in use stay so; those that are too many then are closed when they come back.
+    pub fn set_limits(&self, mut limits: PoolLimits) {
+        limits.size = limits.size.max(1);
+        let (size, queue) = (limits.size, limits.queue);
+        if *self.limits.swap(Arc::new(limits)) != **self.limits.load() {
+            self.gate.resize(self.place, size, queue);
+            self.sweep(Instant::now());
+        }
+    }
+
+    /// Nobody new comes to this pool: its idle connections are closed, and the others when they come back.
+    pub fn dissolve(&self) {
+        self.dissolved.store(true, Ordering::Release);
+        self.idle().connections.clear();
     }
 
     /// Number of connections that nobody uses.
@@ -212,12 +237,20 @@ impl<C: Connect> Pool<C> {
     /// The checkout of somebody whom the gate has let in; it has no connection yet where none is idle.
     fn lend(self: &Arc<Self>) -> Checkout<C> {
         self.counts.active.fetch_add(1, Ordering::Relaxed);
-        Checkout { backend: self.take_idle(), pool: Arc::clone(self) }
+        Checkout { backend: self.take_idle(), pool: Arc::clone(self), share: None }
     }
 
     fn denied(&self, denied: Denied, wait: Duration) -> Fault {
-        let Self { limits: PoolLimits { size, size_setting, .. }, .. } = self;
+        let PoolLimits { size, size_setting, queue, .. } = &**self.limits.load();
         let fault = match denied {
+            Denied::Share => Fault::new(SqlState::TOO_MANY_CONNECTIONS, "query_wait_timeout")
+                .detail(format!("as many statements over several shards as may run at once ran for {wait:?}"))
+                .hint("Raise scatter_pool_share or the pool's size, or give statements the sharding key."),
+            Denied::Crowded(_) => {
+                Fault::new(SqlState::TOO_MANY_CONNECTIONS, "too many clients wait for server connections")
+                    .detail(format!("{queue} wait already for one of the pool's {size} connections"))
+                    .hint("Try again later; pool_queue_size limits how many wait.")
+            }
             Denied::Timeout(_) => Fault::new(SqlState::TOO_MANY_CONNECTIONS, "query_wait_timeout")
                 .detail(format!("all {size} server connections of the pool were busy for {wait:?}"))
                 .hint(format!("Raise {size_setting} or query_wait_timeout, or look for long transactions.")),
@@ -279,11 +312,16 @@ impl<C: Connect> Pool<C> {
     /// Closes connections that were idle or alive for too long. Called now and then.
     pub fn sweep(&self, now: Instant) {
         let mut idle = self.idle();
-        idle.expired = self.limits.lifetime.and_then(|limit| now.checked_sub(limit)).max(idle.retired);
+        let limits = self.limits.load();
+        idle.expired = limits.lifetime.and_then(|limit| now.checked_sub(limit)).max(idle.retired);
         let expired = idle.expired;
+        let most = limits.size.saturating_sub(self.counts.active.load(Ordering::Relaxed));
+        // Those used longest ago are at the front.
+        let surplus = idle.connections.len().saturating_sub(most);
+        idle.connections.drain(..surplus);
         idle.connections.retain_mut(|backend| {
             let idle_since = *backend.idle_since.get_or_insert(now);
-            let stale = self.limits.idle_timeout.is_some_and(|limit| now.duration_since(idle_since) > limit);
+            let stale = limits.idle_timeout.is_some_and(|limit| now.duration_since(idle_since) > limit);
             !stale && !is_expired(backend, expired) && !backend.peer_has_spoken() && self.connector.is_current(backend)
         });
     }
@@ -291,14 +329,13 @@ impl<C: Connect> Pool<C> {
     /// Opens connections until `min_size` are there. Called now and then; a server that does not answer is left alone.
     pub async fn fill(self: &Arc<Self>) {
         let mut fresh = Vec::new();
-        while self.idle_count() + self.counts.active.load(Ordering::Relaxed)
-            < self.limits.min_size.min(self.limits.size)
-        {
+        let limits = self.limits();
+        while self.idle_count() + self.counts.active.load(Ordering::Relaxed) < limits.min_size.min(limits.size) {
             if !self.gate.try_enter(self.place) {
                 break;
             }
             self.counts.active.fetch_add(1, Ordering::Relaxed);
-            let mut checkout = Checkout { backend: None, pool: Arc::clone(self) };
+            let mut checkout = Checkout { backend: None, pool: Arc::clone(self), share: None };
             match self.connect().await {
                 Ok(backend) => checkout.backend = Some(Box::new(backend)),
                 Err(_) => break,
@@ -315,9 +352,17 @@ impl<C: Connect> Pool<C> {
         }
         backend.slim();
         let mut idle = self.idle();
-        if !is_expired(&backend, idle.expired) && self.connector.is_current(&backend) {
+        // Looked at under the lock: who dissolves the pool closes what was put there before.
+        let wanted = !self.dissolved.load(Ordering::Acquire) && idle.connections.len() < self.limits.load().size;
+        if wanted && !is_expired(&backend, idle.expired) && self.connector.is_current(&backend) {
             idle.connections.push(backend);
         }
+    }
+}
+
+impl<C> Drop for Pool<C> {
+    fn drop(&mut self) {
+        self.gate.remove(self.place);
     }
 }
 
@@ -348,15 +393,26 @@ pub async fn checkout<C: Connect>(
     for pool in pools {
         pool.connector.check().map_err(|fault| Unlent { place: Some(pool.place), fault })?;
     }
+    // A transaction that goes on to more shards must not wait for those that have begun later.
+    let share = match pools.len() > 1 && holds.is_empty() {
+        true => first.gate.share(wait).await,
+        false => Ok(None),
+    };
+    let share = share.map_err(|denied| Unlent { place: None, fault: first.denied(denied, wait) })?;
     let wants: SmallVec<[Place; 4]> = pools.iter().map(|pool| pool.place).collect();
     if let Err(denied) = first.gate.enter(&wants, holds, wait).await {
         let short = match denied {
-            Denied::Timeout(place) | Denied::Alone(place) => pools.iter().find(|pool| pool.place == place),
-            Denied::Circle => None,
+            Denied::Timeout(place) | Denied::Alone(place) | Denied::Crowded(place) => {
+                pools.iter().find(|pool| pool.place == place)
+            }
+            Denied::Circle | Denied::Share => None,
         };
         return Err(Unlent { place: None, fault: short.unwrap_or(first).denied(denied, wait) });
     }
     let mut checkouts: SmallVec<[Checkout<C>; 1]> = pools.iter().map(|pool| pool.lend()).collect();
+    if let Some(checkout) = checkouts.first_mut() {
+        checkout.share = share;
+    }
     if checkouts.iter().any(Checkout::needs_connecting) {
         let missing = checkouts.iter_mut().filter(|checkout| checkout.needs_connecting());
         let connects = missing.map(async |checkout| {
@@ -374,6 +430,8 @@ pub async fn checkout<C: Connect>(
 pub struct Checkout<C: Connect> {
     backend: Option<Box<Backend>>,
     pool: Arc<Pool<C>>,
+    /// Its statement's right to several pools.
+    share: Option<OwnedSemaphorePermit>,
 }
 
 impl<C: Connect> Checkout<C> {

@@ -5,6 +5,8 @@
 //! connections, have a claim on one; who has a claim at every pool that it wants gets them all. So nobody overtakes whom it would
 //! delay, and a connection that a claim cannot use yet is still in the pool.
 //!
+//! A line may have a limit: who would make it longer is told at once, which is better than to wait for nothing.
+//!
 //! Who holds connections already (a transaction that goes on to more shards) is given what is free before all claims: others may
 //! wait for what it holds. Among such a circle is possible, because applications choose the order in which a transaction meets its
 //! shards. The one that would close it is told so instead of waiting.
@@ -31,6 +33,8 @@ pub enum Entry {
     Alone(Place),
     /// Others wait for what it holds, and it would wait for what they hold.
     Circle,
+    /// As many as may wait for this pool are waiting.
+    Crowded(Place),
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +42,8 @@ pub struct Turns {
     pools: Vec<Pool>,
     newcomers: BTreeMap<Ticket, Newcomer>,
     holders: BTreeMap<Ticket, Holder>,
+    /// Places of pools that are gone.
+    vacant: Vec<Place>,
     last: u64,
 }
 
@@ -46,8 +52,12 @@ struct Pool {
     size: usize,
     /// Connections that nobody has.
     free: usize,
+    /// Connections that came to be too many while they were in use: what comes back is not lent again until these are gone.
+    surplus: usize,
     /// The first `free` of them have a claim.
     line: VecDeque<Ticket>,
+    /// Newcomers that may wait without a claim.
+    queue: usize,
 }
 
 #[derive(Debug)]
@@ -64,10 +74,37 @@ struct Holder {
 }
 
 impl Turns {
-    /// One more pool.
-    pub fn add(&mut self, size: usize) -> Place {
-        self.pools.push(Pool { size, free: size, line: VecDeque::new() });
+    /// One more pool, for which so many newcomers may wait.
+    pub fn add(&mut self, size: usize, queue: usize) -> Place {
+        let pool = Pool { size, free: size, surplus: 0, line: VecDeque::new(), queue };
+        if let Some(place) = self.vacant.pop() {
+            self.pools[place] = pool;
+            return place;
+        }
+        self.pools.push(pool);
         self.pools.len() - 1
+    }
+
+    /// A pool of which nobody holds or wants a connection is gone.
+    pub fn remove(&mut self, place: Place) {
+        self.vacant.push(place);
+    }
+
+    /// A pool may have more connections, or fewer: what is in use stays in use. Returns who has been admitted by that.
+    pub fn resize(&mut self, place: Place, size: usize, queue: usize) -> SmallVec<[Ticket; 4]> {
+        let pool = &mut self.pools[place];
+        pool.queue = queue;
+        let before = std::mem::replace(&mut pool.size, size);
+        let kept = pool.surplus.min(size.saturating_sub(before));
+        pool.surplus -= kept;
+        let more = size.saturating_sub(before) - kept;
+        for _ in size..before {
+            match self.pools[place].free {
+                0 => self.pools[place].surplus += 1,
+                _ => self.take_before_claims(place),
+            }
+        }
+        (0..more).filter_map(|_| self.admit_one(place)).collect()
     }
 
     /// Somebody wants a connection of each of `wants`, which are different pools, and has some of `holds` already.
@@ -79,6 +116,10 @@ impl Turns {
         if wants.iter().all(|place| self.pools[*place].free > self.pools[*place].line.len()) {
             wants.iter().for_each(|place| self.pools[*place].free -= 1);
             return Entry::Admitted;
+        }
+        let crowded = |pool: &Pool| pool.free <= pool.line.len() && pool.line.len() - pool.free >= pool.queue;
+        if let Some(place) = wants.iter().find(|place| crowded(&self.pools[**place])) {
+            return Entry::Crowded(*place);
         }
         let ticket = self.ticket();
         let mut missing = 0;
@@ -111,6 +152,16 @@ impl Turns {
 
     /// A connection is nobody's again. Returns who has been admitted by that.
     pub fn give_back(&mut self, place: Place) -> Option<Ticket> {
+        let pool = &mut self.pools[place];
+        if pool.surplus > 0 {
+            pool.surplus -= 1;
+            return None;
+        }
+        self.admit_one(place)
+    }
+
+    /// There is one more free connection.
+    fn admit_one(&mut self, place: Place) -> Option<Ticket> {
         self.pools[place].free += 1;
         let pools = &self.pools;
         let next = self.holders.iter().find(|(_, holder)| {

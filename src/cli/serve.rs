@@ -1,11 +1,15 @@
 //! `pgloom serve`: runs the router until it is told to stop.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 use crate::app::Router;
+use crate::app::live::Live;
 use crate::cli::{ConfigArg, UNUSABLE, load};
 use crate::config::{LogFormat, LogLevel, LogSettings, Settings};
 
@@ -20,7 +24,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    start_log(&settings.log);
+    let set_level = start_log(&settings.log);
     for warning in &settings.warnings {
         tracing::warn!(config = %args.config.config.display(), "{warning}");
     }
@@ -32,7 +36,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
             return ExitCode::from(UNUSABLE);
         }
     };
-    runtime.block_on(serve(&settings))
+    runtime.block_on(serve(&settings, &args.config.config, set_level))
 }
 
 /// One worker runs everything on this thread: no wake-up ever crosses threads. docs/PERFORMANCE.md has the measurements.
@@ -47,7 +51,7 @@ fn serving_runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
     builder.enable_all().build()
 }
 
-async fn serve(settings: &Settings) -> ExitCode {
+async fn serve(settings: &Settings, config: &Path, set_level: SetLevel) -> ExitCode {
     let router = match Router::start(settings).await {
         Ok(router) => router,
         Err(error) => {
@@ -58,9 +62,27 @@ async fn serve(settings: &Settings) -> ExitCode {
     for address in router.addresses() {
         tracing::info!(%address, workers = settings.listen.workers, "accepting clients");
     }
+    let live = router.live();
+    let path = config.to_owned();
+    live.read_by(Arc::new(move || Settings::load(&path)));
+    live.log_by(set_level);
+    tokio::spawn(reload_on_signal(live));
     router.run(stop_signal()).await;
     tracing::info!("stopped");
     ExitCode::SUCCESS
+}
+
+/// SIGHUP reads the configuration again, one after the other.
+async fn reload_on_signal(live: Arc<Live>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::error!("SIGHUP cannot be received: the configuration is not read again by it");
+        return;
+    };
+    while hangup.recv().await.is_some() {
+        tracing::info!(signal = "HUP", "reading the configuration again");
+        // What came of it is told there.
+        let _ = live.reload_now().await;
+    }
 }
 
 /// Resolves at the first SIGTERM or SIGINT. A second one, or SIGQUIT at any time, ends the process at once.
@@ -86,23 +108,45 @@ async fn stop_signal() {
     });
 }
 
-fn start_log(settings: &LogSettings) {
-    let level = match settings.level {
+/// Makes the log that of another level.
+type SetLevel = Box<dyn Fn(LogLevel) + Send + Sync>;
+
+fn start_log(settings: &LogSettings) -> SetLevel {
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colours);
+    let filter = filter(settings.level);
+    match settings.format {
+        LogFormat::Text => {
+            let log = log.with_env_filter(filter).with_filter_reloading();
+            let handle = log.reload_handle();
+            log.init();
+            Box::new(move |level| follow(handle.reload(self::filter(level))))
+        }
+        LogFormat::Json => {
+            let log = log.json().with_env_filter(filter).with_filter_reloading();
+            let handle = log.reload_handle();
+            log.init();
+            Box::new(move |level| follow(handle.reload(self::filter(level))))
+        }
+    }
+}
+
+fn follow(reloaded: Result<(), tracing_subscriber::reload::Error>) {
+    if let Err(error) = reloaded {
+        tracing::warn!(%error, "the log's level stays as it is");
+    }
+}
+
+/// PGLOOM_LOG takes the filters of tracing (`pgloom::session=debug`), for hunting, and goes before the level of the configuration.
+fn filter(level: LogLevel) -> EnvFilter {
+    let level = match level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",
         LogLevel::Info => "info",
         LogLevel::Debug => "debug",
         LogLevel::Trace => "trace",
     };
-    // PGLOOM_LOG takes the filters of tracing (`pgloom::session=debug`), for hunting.
-    let filter = tracing_subscriber::EnvFilter::try_from_env("PGLOOM_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("{level},sqlparser=warn")));
-    let colours = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
-    match settings.format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
+    EnvFilter::try_from_env("PGLOOM_LOG").unwrap_or_else(|_| EnvFilter::new(format!("{level},sqlparser=warn")))
 }
 
 /// Each client and each server connection is a descriptor: the soft limit is raised to the hard one, and what there is is told.

@@ -12,7 +12,7 @@ use crate::config::error::{ConfigError, ConfigErrors, Origin, did_you_mean};
 use crate::config::file::{self, File, General};
 use crate::config::section::{Need, Reader, Section, Setting};
 use crate::config::{
-    CombineServer, CombineSettings, Database, PoolSettings, Settings, Shown, TwoPhaseCommit, UniqueRule,
+    AT_START, CombineServer, CombineSettings, Database, PoolSettings, Settings, Shown, TwoPhaseCommit, UniqueRule,
 };
 use crate::ids::QualifiedName;
 use crate::topology::{TableRule, Topology};
@@ -30,7 +30,13 @@ pub(super) fn settings(
     let mut reader = Reader::new(file, text, environment);
     let read = File::read(text, &mut reader);
     let said = std::mem::take(&mut reader.said);
-    let mut build = Build { file: Arc::clone(&reader.file), directory, errors: reader.errors, warnings: Vec::new() };
+    let mut build = Build {
+        file: Arc::clone(&reader.file),
+        directory,
+        errors: reader.errors,
+        warnings: Vec::new(),
+        files: Vec::new(),
+    };
     for (name, remedy) in strangers {
         build.warn(&Origin::Environment(name), format!("no setting of [general] has this name{remedy}"));
     }
@@ -55,7 +61,8 @@ fn shown(said: &[(&'static str, String)]) -> Vec<Shown> {
     let shown = keys.filter_map(|key| {
         let Need::Default(default) = key.need else { return None };
         let value = said.iter().find(|(name, _)| *name == key.name).map_or(default, |(_, value)| value);
-        Some(Shown { key: key.name, value: value.to_owned(), default })
+        let changeable = !AT_START.contains(&key.name);
+        Some(Shown { key: key.name, value: value.to_owned(), default, changeable })
     });
     shown.collect()
 }
@@ -73,6 +80,8 @@ struct Build<'a> {
     directory: &'a Path,
     errors: Vec<ConfigError>,
     warnings: Vec<ConfigError>,
+    /// Those that it names.
+    files: Vec<PathBuf>,
 }
 
 impl Build<'_> {
@@ -134,6 +143,7 @@ impl Build<'_> {
         let (_, general) = general?;
         let parts = general?;
         Some(Settings {
+            files: std::mem::take(&mut self.files),
             listen: parts.listen,
             timeouts: parts.timeouts,
             limits: parts.limits,
@@ -245,8 +255,10 @@ impl Build<'_> {
     }
 
     /// The path as given, relative ones from the config file's directory; `None` for an empty one.
-    fn path(&self, path: &Path) -> Option<PathBuf> {
-        (!path.as_os_str().is_empty()).then(|| self.directory.join(path))
+    fn path(&mut self, path: &Path) -> Option<PathBuf> {
+        let path = (!path.as_os_str().is_empty()).then(|| self.directory.join(path))?;
+        self.files.push(path.clone());
+        Some(path)
     }
 
     /// Like [`Self::path`]; the file must be readable.

@@ -96,6 +96,10 @@ section! {
         plan_cache_size: Bytes = "64MiB",
         /// Shards that one statement may read; more are refused with 53400. 0: all. With 1 every cross-shard read is refused.
         scatter_max_shards: u32 = "0",
+        /// Of a hundred connections of each pool, those that statements over several shards may have at one time (at least one), so that they leave some to statements that need one shard. 100: all.
+        scatter_pool_share: u32 = "75",
+        /// Clients that may wait for a connection of each pool; one more fails at once (53300) instead of waiting in vain. 0: any number.
+        pool_queue_size: u32 = "0",
         /// Memory that merging one statement's rows may take (groups, distinct values); beyond it the statement fails with 53400.
         merge_max_bytes: Bytes = "64MiB",
 

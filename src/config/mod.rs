@@ -34,8 +34,10 @@ use crate::topology::Topology;
 pub use crate::topology::UniqueRule;
 
 /// One valid configuration. Immutable: a reload makes a new one and swaps it in whole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// The files that it was read from, as they are named: the configuration itself, certificates, keys, passwords.
+    pub files: Vec<PathBuf>,
     pub listen: ListenSettings,
     pub timeouts: Timeouts,
     pub limits: LimitSettings,
@@ -97,6 +99,10 @@ pub struct LimitSettings {
     pub plan_cache_size: usize,
     /// Shards that one statement may read; `None`: all.
     pub scatter_max_shards: Option<NonZeroU32>,
+    /// Of a hundred connections of a pool, those that statements over several shards may have; 1 to 100.
+    pub scatter_pool_share: u32,
+    /// Clients that may wait for a pool; `None`: any number.
+    pub pool_queue_size: Option<NonZeroU32>,
     /// Bytes that one statement's merge may hold.
     pub merge_max_bytes: usize,
     /// Values of a sequence that are taken at a time.
@@ -177,12 +183,17 @@ pub struct ConsoleSettings {
     pub plaintext: bool,
 }
 
+/// The keys of [general] whose new values hold from the next start on.
+pub const AT_START: [&str; 3] = ["workers", "log_format", "so_reuseport"];
+
 /// A setting as it may be shown to operators: no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
     pub key: &'static str,
     pub value: String,
     pub default: &'static str,
+    /// Another value holds without a new start.
+    pub changeable: bool,
 }
 
 /// A user that may log in.
@@ -208,7 +219,7 @@ pub struct Login {
 }
 
 /// A logical database: what clients connect to by name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Database {
     pub name: Arc<str>,
     pub topology: Arc<Topology>,
@@ -252,7 +263,9 @@ impl Settings {
         // A variable that is not UTF-8 can't be one of ours.
         let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         let ours = variables.filter(|(name, _)| name.starts_with("PGLOOM_"));
-        Self::parse(&shown, &text, path.parent().unwrap_or(Path::new("")), ours.collect())
+        let mut settings = Self::parse(&shown, &text, path.parent().unwrap_or(Path::new("")), ours.collect())?;
+        settings.files.insert(0, path.to_owned());
+        Ok(settings)
     }
 
     /// Checks `text`. `file` is the name in messages, relative paths start at `directory`, `environment` overrides [general].

@@ -39,6 +39,15 @@ type Row = Vec<Option<String>>;
 /// # Errors
 /// The home shard cannot be reached, or refuses to be read. Of another shard, what was last read of it stays.
 pub async fn reload(database: &Arc<Database>, stale: bool, touched: Option<&ShardSet>) -> Result<(), Fault> {
+    read_into(database, stale, touched).await?;
+    // Whoever has changed something has done it for the configuration of now, too.
+    match database.newest() {
+        Some(newest) => read_into(&newest, stale, None).await,
+        None => Ok(()),
+    }
+}
+
+async fn read_into(database: &Arc<Database>, stale: bool, touched: Option<&ShardSet>) -> Result<(), Fault> {
     // One after the other: what was read first must not take the place of what was read later.
     let mut parts = database.parts.lock().await;
     let topology = Arc::clone(&database.cluster.load().topology);

@@ -6,6 +6,7 @@ pub mod deadlock;
 pub mod definition;
 pub mod errand;
 pub mod ids;
+pub mod live;
 pub mod news;
 pub mod resolver;
 pub mod rules;

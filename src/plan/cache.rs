@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use smallvec::SmallVec;
@@ -31,7 +31,7 @@ pub struct PlanCache<A = Analysis> {
     hasher: foldhash::quality::RandomState,
     segments: Box<[Locked<A>]>,
     /// Most bytes of a segment.
-    limit: usize,
+    limit: AtomicUsize,
 }
 
 /// Its counters lie beside a segment, so that hits on different templates touch different cache lines.
@@ -118,7 +118,17 @@ impl<A> PlanCache<A> {
         Self {
             hasher: foldhash::quality::RandomState::default(),
             segments: (0..SEGMENTS).map(|_| Locked::new()).collect(),
-            limit: limit / SEGMENTS,
+            limit: AtomicUsize::new(limit / SEGMENTS),
+        }
+    }
+
+    /// Another limit, in bytes, from now on.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit / SEGMENTS, Relaxed);
+        let mut dropped = Vec::new();
+        for locked in &self.segments {
+            let mut segment = locked.segment.write().unwrap_or_else(PoisonError::into_inner);
+            segment.shrink(limit / SEGMENTS, &mut dropped);
         }
     }
 
@@ -222,7 +232,8 @@ impl<A> PlanCache<A> {
         }
         let guard_hash = self.guard_hash(&entry.guards, &scan.slots, text);
         let variant = Variant::new(guard_hash, &entry.guards, &scan.slots, text, analysis);
-        let most = self.limit / 4;
+        let limit = self.limit.load(Relaxed);
+        let most = limit / 4;
         if entry.bytes + variant.bytes(entry.template.len()) > most {
             let guards = entry.guards.clone();
             dropped.push(std::mem::replace(&mut entry, Entry::new(hash, key, &scan.template, guards)));
@@ -230,7 +241,7 @@ impl<A> PlanCache<A> {
         entry.add(variant);
         if entry.bytes <= most {
             segment.keep(entry);
-            segment.shrink(self.limit, &mut dropped);
+            segment.shrink(limit, &mut dropped);
         }
     }
 }

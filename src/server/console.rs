@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::BytesMut;
 
 use crate::admin::command::Command;
@@ -101,7 +102,8 @@ impl From<Fault> for End {
 
 /// One operator.
 pub struct Console {
-    front: Arc<Front>,
+    /// Its configuration changes while the operator is here.
+    fronts: Arc<ArcSwap<Front>>,
     client: Client,
     user: Box<str>,
     access: Access,
@@ -112,11 +114,17 @@ pub struct Console {
 }
 
 impl Console {
-    pub async fn serve(front: Arc<Front>, stream: ClientStream, leftover: BytesMut, user: String, access: Access) {
+    pub async fn serve(
+        fronts: Arc<ArcSwap<Front>>,
+        stream: ClientStream,
+        leftover: BytesMut,
+        user: String,
+        access: Access,
+    ) {
         let client = Client::new(stream, leftover, Arc::<Control>::default(), MAX_MESSAGE);
         let (statements, portals) = (HashMap::new(), HashMap::new());
         let user = user.into();
-        let mut console = Self { front, client, user, access, statements, portals, discarding: false };
+        let mut console = Self { fronts, client, user, access, statements, portals, discarding: false };
         let Err(end) = console.run().await;
         if let End::Fatal(fault) = end {
             reply::error(&mut console.client.out, &fault.fatal());
@@ -218,10 +226,12 @@ impl Console {
             Ok(command) => command,
             Err(fault) => return Ok(Err(fault)),
         };
+        let front = self.fronts.load_full();
+        // Who is no operator any more by the configuration of now is none.
+        self.access = front.console.access(&self.user).ok_or_else(|| self.client.control.reason())?;
         if let Err(fault) = self.check_access(&command) {
             return Ok(Err(fault));
         }
-        let front = Arc::clone(&self.front);
         let mut running = std::pin::pin!(front.run_command(&command));
         let client = &mut self.client;
         let done = std::future::poll_fn(|cx| {

@@ -9,46 +9,36 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::backend::cluster::{Credentials, Database};
-use crate::config::{Shown, TimeWishes};
+use crate::admin::UserView;
+use crate::backend::cluster::{Database, UserPools};
+use crate::config::Shown;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::net::{ClientStream, Keepalive};
 use crate::session::{Login, Session, Shared};
-use crate::wire::auth::Verifier;
 use crate::wire::reply;
 use console::{Console, ConsoleRules};
-use handshake::{Account, Accounts, Admitted, Applicant, AuthMethod, Handshake, HandshakeContext, handshake};
+use handshake::{Account, Accounts, Admitted, Applicant, Handshake, HandshakeContext, handshake};
 
 /// A client's CancelRequest may take so long before its connection is closed all the same.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
 /// For telling a client why it cannot come in.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// A user of the config, ready for logins.
-pub struct Member {
-    pub method: AuthMethod,
-    pub verifier: Option<Arc<Verifier>>,
-    /// `None`: every database.
-    pub databases: Option<Vec<Arc<str>>>,
-    /// How its connections log in at the shards.
-    pub credentials: Credentials,
-    pub pool_size: Option<usize>,
-    /// `None`: as the database says.
-    pub session_mode: Option<bool>,
-    pub times: TimeWishes,
-}
-
-/// Everything a listener needs for a client.
+/// Everything a listener needs for a client, by the configuration of now.
 pub struct Front {
     pub shared: Arc<Shared>,
-    pub members: HashMap<Box<str>, Member>,
+    /// The users of the configuration.
+    pub accounts: HashMap<Box<str>, Account>,
     pub databases: HashMap<Box<str>, Arc<Database>>,
     pub context: HandshakeContext,
     pub console: ConsoleRules,
+    /// The users that the console shows.
+    pub users: Vec<UserView>,
     /// The settings that the console shows.
     pub config: Vec<Shown>,
     pub max_clients: usize,
@@ -56,20 +46,26 @@ pub struct Front {
     pub keepalive: Option<Keepalive>,
     pub log_connections: bool,
     /// Sockets open now, logins included.
-    pub open: AtomicUsize,
+    pub open: Arc<AtomicUsize>,
     /// Of those: not let in yet.
-    pub knocking: AtomicUsize,
+    pub knocking: Arc<AtomicUsize>,
+}
+
+impl Front {
+    /// The counts of sockets, which go on under another configuration.
+    pub fn counts(&self) -> (Arc<AtomicUsize>, Arc<AtomicUsize>) {
+        (Arc::clone(&self.open), Arc::clone(&self.knocking))
+    }
 }
 
 impl Accounts for Front {
     fn lookup(&self, applicant: Applicant<'_>) -> Option<Account> {
-        let member = self.members.get(applicant.user)?;
-        Some(Account { method: member.method, verifier: member.verifier.clone() })
+        self.accounts.get(applicant.user).cloned()
     }
 }
 
 /// Accepts clients until `shutdown` resolves. Each is served by a task of its own.
-pub async fn accept(listener: TcpListener, front: Arc<Front>, shutdown: impl Future<Output = ()>) {
+pub async fn accept(listener: TcpListener, front: Arc<ArcSwap<Front>>, shutdown: impl Future<Output = ()>) {
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
@@ -77,8 +73,8 @@ pub async fn accept(listener: TcpListener, front: Arc<Front>, shutdown: impl Fut
             () = &mut shutdown => return,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let front = Arc::clone(&front);
-                    tokio::spawn(async move { serve(stream, front).await });
+                    let fronts = Arc::clone(&front);
+                    tokio::spawn(async move { serve(stream, fronts).await });
                 }
                 Err(error) => {
                     // Out of descriptors: old clients go on, new ones wait in the backlog.
@@ -99,7 +95,8 @@ impl Drop for Open<'_> {
     }
 }
 
-async fn serve(stream: TcpStream, front: Arc<Front>) {
+async fn serve(stream: TcpStream, fronts: Arc<ArcSwap<Front>>) {
+    let front = fronts.load_full();
     // A cancel must come through when the router is full; twice the limit bounds those who only knock.
     let open = front.open.fetch_add(1, Ordering::AcqRel) + 1;
     let _open = Open(&front.open);
@@ -116,7 +113,7 @@ async fn serve(stream: TcpStream, front: Arc<Front>) {
         handshake(stream, &front.context, &*front).await
     };
     match came {
-        Handshake::Login(admitted) => admit(*admitted, &front).await,
+        Handshake::Login(admitted) => admit(*admitted, &front, fronts).await,
         Handshake::Cancel { key, stream } => {
             let cancel = front.shared.cancels.cancel(key.pid, &key.secret);
             let _ = tokio::time::timeout(CANCEL_LIMIT, cancel).await;
@@ -134,7 +131,7 @@ async fn serve(stream: TcpStream, front: Arc<Front>) {
     }
 }
 
-async fn admit(admitted: Admitted, front: &Arc<Front>) {
+async fn admit(admitted: Admitted, front: &Arc<Front>, fronts: Arc<ArcSwap<Front>>) {
     let secret_len = admitted.cancel_secret_len();
     let Admitted { stream, leftover, user, database: name, settings, .. } = admitted;
     if console::is_console(front, &name) {
@@ -144,7 +141,7 @@ async fn admit(admitted: Admitted, front: &Arc<Front>) {
                 if front.log_connections {
                     tracing::info!(user, access = access.label(), tls = stream.is_tls(), "console login");
                 }
-                Console::serve(Arc::clone(front), stream, leftover, user, access).await;
+                Console::serve(fronts, stream, leftover, user, access).await;
             }
             Err(fault) => {
                 front.shared.metrics.login_failures.inc();
@@ -153,7 +150,7 @@ async fn admit(admitted: Admitted, front: &Arc<Front>) {
         };
     }
     match enter(front, &user, &name) {
-        Ok((member, database)) => {
+        Ok((database, pools)) => {
             front.shared.metrics.logins.inc();
             if front.log_connections {
                 tracing::info!(user, database = %database.name, tls = stream.is_tls(), "login");
@@ -161,12 +158,12 @@ async fn admit(admitted: Admitted, front: &Arc<Front>) {
             let login = Login {
                 stream,
                 leftover,
-                pools: database.pools(&user, &member.credentials, member.pool_size),
-                session_mode: member.session_mode.unwrap_or(database.session_mode),
-                times: database.times.with(&member.times),
+                server_user: pools.credentials().user.as_str().into(),
+                pools,
+                session_mode: database.keeps_connections(&user),
+                times: database.times_of(&user),
                 database,
                 user: user.into(),
-                server_user: member.credentials.user.as_str().into(),
                 settings,
                 secret_len,
             };
@@ -179,11 +176,12 @@ async fn admit(admitted: Admitted, front: &Arc<Front>) {
     }
 }
 
-/// The member and database of a client that has proven who it is, or why it still cannot come in.
-fn enter<'a>(front: &'a Front, user: &str, name: &str) -> Result<(&'a Member, Arc<Database>), Fault> {
+/// The database of a client that has proven who it is, and its pools there, or why it still cannot come in.
+fn enter(front: &Front, user: &str, name: &str) -> Result<(Arc<Database>, Arc<UserPools>), Fault> {
     let unknown = || Fault::new(SqlState::INVALID_CATALOG_NAME, format!("database \"{name}\" does not exist")).fatal();
-    let member = front.members.get(user).ok_or_else(unknown)?;
     let database = front.databases.get(name).ok_or_else(unknown)?;
+    // One that came while the configuration changed is a client of the new one.
+    let database = database.newest().unwrap_or_else(|| Arc::clone(database));
     if database.disabled.load(Ordering::Acquire) {
         // As in Postgres for one that allows no connections.
         return Err(Fault::new(
@@ -193,21 +191,20 @@ fn enter<'a>(front: &'a Front, user: &str, name: &str) -> Result<(&'a Member, Ar
         .blame(Blame::Router)
         .fatal());
     }
-    let allowed = member.databases.as_ref().is_none_or(|names| names.iter().any(|n| **n == *name));
-    if !allowed {
+    let Some(pools) = database.pools(user) else {
         return Err(Fault::new(
             SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
             format!("user \"{user}\" may not connect to database \"{name}\""),
         )
         .fatal());
-    }
+    };
     if front.shared.cancels.len() >= front.max_clients {
         return Err(Fault::new(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
             .detail(format!("max_client_conn is {}", front.max_clients))
             .blame(Blame::Router)
             .fatal());
     }
-    Ok((member, Arc::clone(database)))
+    Ok((database, pools))
 }
 
 async fn dismiss(mut stream: ClientStream, fault: &Fault) {

@@ -118,7 +118,13 @@ impl Session {
             self.batch.started = true;
             self.offset = 0;
             self.start_clock();
-            self.refresh_view();
+            if let Err(failure) = self.begin_view().await {
+                self.fail_batch(failure).await?;
+                // What the batch is to be told, it has been told.
+                if frame.tag != b'S' {
+                    return Ok(());
+                }
+            }
             self.settle_sequences();
         }
         let mut done = match frame.tag {

@@ -268,6 +268,13 @@ impl CancelRegistry {
         }
     }
 
+    /// Wishes something of the clients of which this is true: of their database and user.
+    pub fn ask_those(&self, wish: Wish, which: impl Fn(&str, &str) -> bool) {
+        for client in self.clients.iter().filter(|client| which(&client.identity.database, &client.identity.user)) {
+            client.control.ask(wish);
+        }
+    }
+
     /// A CancelRequest: passes it on to the servers that work for this client now. Wrong keys do nothing, and take as long.
     pub async fn cancel(&self, pid: u32, secret: &[u8]) {
         let Some(slot) = self.clients.get(&pid).map(|s| Arc::clone(&s)) else {

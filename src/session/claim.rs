@@ -92,7 +92,7 @@ impl Session {
         ask: &Ask<'_>,
         shards: Vec<ShardId>,
     ) -> Result<Answering, ScatterError> {
-        let mut of = Claiming::new(plan, ask, shards, self.shared.limits.merge_bytes)?;
+        let mut of = Claiming::new(plan, ask, shards, self.limits.merge_bytes)?;
         let claimed = of.claimed(self).await?;
         of.read(self, &claimed).await
     }

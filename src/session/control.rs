@@ -213,7 +213,7 @@ impl Session {
             "ROLLBACK"
         };
         self.statements.clear_portals();
-        self.refresh_view();
+        self.retake_view();
         if chain {
             self.tx.begin(&modes, &self.settings);
         }

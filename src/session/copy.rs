@@ -32,7 +32,7 @@ impl Session {
     /// One held server asked for CopyData: the client's pass through. True: the server will not answer before another Sync or
     /// Flush, which is the client's to send.
     pub(super) async fn copy_in(&mut self, at: usize) -> Result<bool, Failure> {
-        let max = self.shared.limits.max_message;
+        let max = self.limits.max_message;
         crate::exec::copy::forget_sync(&mut self.held[at].server);
         let extended = matches!(self.held[at].server.inflight.front(), Some(Owed::Execute(_)));
         self.client.flush().await?;
@@ -124,7 +124,7 @@ impl Session {
     ) -> Result<(), Failure> {
         // Rows that go everywhere are cut only where something is added to each.
         let cut = plan.distribution.is_some() || plan.fill.is_some();
-        let mut cutter = RowCutter::new(&plan.format, &plan.key_fields, self.shared.limits.max_message);
+        let mut cutter = RowCutter::new(&plan.format, &plan.key_fields, self.limits.max_message);
         cutter.csv_end_marker(!self.all_since(shards, CSV_MARKER_IS_DATA));
         loop {
             let frame = match self.next_copy_frame(shards, feed).await? {
@@ -136,7 +136,7 @@ impl Session {
                 b'd' => {
                     cutter.feed(frame.body());
                     while feed.rows(&mut cutter, plan, source)? == Rows::NeedValues {
-                        source.refill(self.shared.limits.sequence_block).await?;
+                        source.refill(self.limits.sequence_block).await?;
                         self.hand_over(shards, feed)?;
                     }
                 }
@@ -144,7 +144,7 @@ impl Session {
                     if cut {
                         cutter.finish();
                         while feed.rows(&mut cutter, plan, source)? == Rows::NeedValues {
-                            source.refill(self.shared.limits.sequence_block).await?;
+                            source.refill(self.limits.sequence_block).await?;
                         }
                     }
                     feed.chunks.flush_all();

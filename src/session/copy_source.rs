@@ -117,7 +117,7 @@ impl Session {
     /// failed is not known.
     pub(super) fn keep_rest(&mut self, source: CopySource, done: bool) {
         let generation = self.database.cluster.load().catalog.generation;
-        let most = self.shared.limits.sequence_block;
+        let most = self.limits.sequence_block;
         let mut last = None;
         let mut taken = Vec::new();
         for column in source.columns {

@@ -152,7 +152,7 @@ impl Session {
         count: usize,
         from_block: bool,
     ) -> Result<Vec<i64>, Failure> {
-        let most = self.shared.limits.sequence_block.saturating_sub(1);
+        let most = self.limits.sequence_block.saturating_sub(1);
         // The session may see another sequence than others do, or have other rights.
         let apart = self.has_own_catalog() || self.has_own_role();
         if !from_block || most == 0 || apart {

@@ -49,6 +49,7 @@ mod sql_arguments;
 mod sql_execute;
 mod sql_prepare;
 mod stamp;
+mod succeed;
 mod supply;
 mod taking;
 pub mod transaction;
@@ -56,10 +57,11 @@ mod two_phase;
 mod uniques;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use tracing::Instrument;
 
@@ -68,7 +70,9 @@ use crate::backend::defaults::Defaults;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{SessionSettings, SettingsTable};
 use crate::backend::stats::{Count, Tally};
+use crate::backend::traffic::Seat;
 use crate::config::limits::{Limit, TimeLimits};
+use crate::control::live::Steering;
 use crate::exec::client::{Client, Idle};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::QualifiedName;
@@ -96,10 +100,12 @@ pub struct Shared {
     pub settings: SettingsTable,
     pub cancels: Arc<CancelRegistry>,
     pub metrics: Arc<Metrics>,
-    pub limits: SessionLimits,
-    pub log_disconnections: bool,
+    /// Those of now: a session follows them with its next statement outside of a transaction.
+    pub limits: ArcSwap<SessionLimits>,
     /// Names this router in two-phase transactions.
     pub router: Box<str>,
+    /// Those who may ask the router for something as a whole.
+    pub steering: OnceLock<Weak<dyn Steering>>,
 }
 
 /// Bounds on what one session may take.
@@ -118,6 +124,8 @@ pub struct SessionLimits {
     pub max_fanout: usize,
     /// Values of a sequence that the router takes at a time.
     pub sequence_block: usize,
+    /// Whether the log tells of sessions that end.
+    pub log_disconnections: bool,
 }
 
 /// A client that has proven who it is.
@@ -192,6 +200,7 @@ impl From<crate::exec::client::ClientGone> for Failure {
 
 pub struct Session {
     shared: Arc<Shared>,
+    limits: Arc<SessionLimits>,
     database: Arc<Database>,
     user: Arc<str>,
     server_user: Arc<str>,
@@ -236,6 +245,8 @@ pub struct Session {
     offset: u32,
     /// The map and catalog that the running statement, or transaction, sees.
     view: Arc<Cluster>,
+    /// Tells others since which view it works.
+    seat: Seat,
     /// The client knows that its transactions over several shards are not atomic.
     told_best_effort: bool,
     told: create_as::Told,
@@ -254,7 +265,8 @@ impl Session {
         let control = Arc::new(Control::default());
         let (pid, secret, slot) = shared.cancels.register(login.secret_len, login.identity(), Arc::clone(&control));
         let _entry = Registered { shared: Arc::clone(&shared), pid };
-        let client = Client::new(login.stream, login.leftover, control, shared.limits.max_message);
+        let limits = shared.limits.load_full();
+        let client = Client::new(login.stream, login.leftover, control, limits.max_message);
         let mut startup = SessionSettings::default();
         for (name, value) in &login.settings {
             let name = name.to_ascii_lowercase();
@@ -264,7 +276,9 @@ impl Session {
         let view = login.database.cluster.load_full();
         let mut session = Self {
             scope: SearchScope::new(&startup, &Defaults::default(), &login.server_user, &login.database.name),
+            seat: login.database.traffic().sit(),
             shared,
+            limits,
             database: login.database,
             user: login.user,
             server_user: login.server_user,
@@ -414,6 +428,9 @@ impl Session {
     async fn next_frame(&mut self) -> Result<Frame, Stop> {
         self.database.stats.fold(&mut self.tally);
         let in_batch = self.batch.is_open() || self.batch.discarding;
+        if !in_batch && !self.tx.is_open() {
+            self.seat.rest();
+        }
         // A batch without its Sync may be a transaction, and holds its servers as one does.
         let in_transaction = self.tx.in_block() || in_batch && !self.held.is_empty();
         let limit = self.times.get(if in_transaction { Limit::IdleTransaction } else { Limit::ClientIdle });
@@ -538,7 +555,7 @@ impl Session {
             self.tell(&fault);
             let _ = tokio::time::timeout(Duration::from_secs(1), self.client.flush_last()).await;
         }
-        if self.shared.log_disconnections {
+        if self.limits.log_disconnections {
             tracing::info!(user = %self.user, database = %self.database.name, reason = ?end, "disconnect");
         }
         self.database.stats.fold(&mut self.tally);
@@ -616,9 +633,11 @@ impl Session {
         if self.tx.is_open() && !self.tx.is_untouched() {
             return;
         }
-        if !Arc::ptr_eq(&self.view, &self.database.cluster.load()) {
-            self.view = self.database.cluster.load_full();
+        let now = self.database.cluster.load();
+        if !Arc::ptr_eq(&self.view, &now) {
+            self.view = Arc::clone(&now);
         }
+        drop(now);
         // Connections that it holds keep the settings that they began with.
         if self.held.is_empty() && !self.pools.defaults.is(&self.defaults) {
             self.follow_defaults();

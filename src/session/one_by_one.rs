@@ -79,7 +79,7 @@ impl Session {
         ask: &Ask<'_>,
     ) -> Result<String, ScatterError> {
         ask.put(&mut self.held[at].server, sql)?;
-        let limits = MergeLimits { max_bytes: self.shared.limits.merge_bytes };
+        let limits = MergeLimits { max_bytes: self.limits.merge_bytes };
         let style = self.text_style();
         let mut servers = self.held.servers(&[shard]);
         let client = &mut self.client;

@@ -67,8 +67,8 @@ impl Session {
         };
         let catalog = catalog.with_placed(parts.iter().map(|(shard, part)| (*shard, Some(part))));
         let generation = GENERATION.fetch_add(1, Ordering::Relaxed);
-        self.view =
-            Arc::new(Cluster { topology, catalog: Arc::new(Catalog { generation, ..catalog }), catalog_known: true });
+        let (catalog, turn) = (Arc::new(Catalog { generation, ..catalog }), self.view.turn);
+        self.view = Arc::new(Cluster { topology, catalog, catalog_known: true, turn });
         Ok(())
     }
 

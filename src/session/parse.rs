@@ -73,7 +73,7 @@ impl Session {
         };
         let kind = &statement.analysis.kind;
         let local = (is_local(kind) && !is_checked(kind)) || *kind == StatementKind::Empty;
-        self.statements.insert(view.name, Arc::clone(&statement), self.shared.limits.max_statements)?;
+        self.statements.insert(view.name, Arc::clone(&statement), self.limits.max_statements)?;
         if local {
             self.answer(reply::PARSE_COMPLETE);
         } else {

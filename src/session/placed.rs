@@ -102,6 +102,10 @@ impl Session {
         let started = Instant::now();
         let mut told = Instant::now();
         self.database.rules.note_stale();
+        // Nobody is to wait for a session that waits, and has not begun.
+        if self.tx.is_untouched() {
+            self.seat.rest();
+        }
         while started.elapsed() < limit && self.rows_move() {
             if told.elapsed() > Duration::from_secs(1) {
                 told = Instant::now();
@@ -110,7 +114,7 @@ impl Session {
             self.pause(PAUSE).await?;
         }
         if self.tx.is_untouched() {
-            self.refresh_view();
+            self.begin_view().await?;
             return Ok(true);
         }
         Ok(self.follow_rows())
@@ -128,16 +132,20 @@ impl Session {
 
     /// The open transaction goes on under the rules of now, unless they differ in more than what was closed for it.
     fn follow_rows(&mut self) -> bool {
-        let now = Arc::clone(&self.database.cluster.load().topology);
-        let follows = now.only_opens(&self.view.topology);
+        let topology = Arc::clone(&self.database.cluster.load().topology);
+        let follows = topology.only_opens(&self.view.topology);
         if follows {
-            let (catalog, catalog_known) = (Arc::clone(&self.view.catalog), self.view.catalog_known);
-            self.view = Arc::new(Cluster { topology: now, catalog, catalog_known });
+            let Cluster { catalog, catalog_known, turn, .. } = &*self.view;
+            let (catalog, catalog_known, turn) = (Arc::clone(catalog), *catalog_known, *turn);
+            self.view = Arc::new(Cluster { topology, catalog, catalog_known, turn });
         }
         follows
     }
 
     fn rows_move(&self) -> bool {
+        if self.database.is_over() {
+            return false;
+        }
         let topology = Arc::clone(&self.database.cluster.load().topology);
         topology.closed.values().any(|why| *why == Closed::Moving)
     }

@@ -90,11 +90,8 @@ impl Session {
         self.check_finish(plan)?;
         let (feeds, shards) = self.feeds(plan)?;
         let mut slot = None;
-        let mut tally = Tally {
-            max_rows: self.shared.limits.pull_rows,
-            max_bytes: self.shared.limits.pull_bytes,
-            ..Tally::default()
-        };
+        let mut tally =
+            Tally { max_rows: self.limits.pull_rows, max_bytes: self.limits.pull_bytes, ..Tally::default() };
         let (moment, copies) = (Moment::default(), Copies::default());
         let server = on.as_ref().map(|running| running.at);
         let loading = Loading { plan, ask, original, moment, feeds, shards, known: Vec::new(), copies };

@@ -321,7 +321,7 @@ impl Session {
             held.note_access(access);
             ask.put(&mut held.server, sql)?;
         }
-        let limits = MergeLimits { max_bytes: self.shared.limits.merge_bytes };
+        let limits = MergeLimits { max_bytes: self.limits.merge_bytes };
         let style = self.text_style();
         let started = {
             let mut servers = self.held.servers(&shards);
@@ -361,11 +361,11 @@ impl Session {
 
     /// `53400` for a statement that touches more shards than it may.
     pub(super) fn check_fanout(&self, shards: usize) -> Result<(), Fault> {
-        if shards <= self.shared.limits.max_fanout {
+        if shards <= self.limits.max_fanout {
             return Ok(());
         }
         Err(Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, format!("the statement touches {shards} shards"))
-            .detail(format!("scatter_max_shards is {}", self.shared.limits.max_fanout))
+            .detail(format!("scatter_max_shards is {}", self.limits.max_fanout))
             .hint("Restrict the sharding key, or raise scatter_max_shards."))
     }
 

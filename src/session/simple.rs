@@ -34,9 +34,14 @@ impl Session {
         if let Some(portal) = self.statements.remove_portal(b"") {
             self.close_place(portal.place).await;
         }
-        self.refresh_view();
-        self.settle_sequences();
-        let ready_sent = match self.run_query(&frame).await {
+        let outcome = match self.begin_view().await {
+            Ok(()) => {
+                self.settle_sequences();
+                self.run_query(&frame).await
+            }
+            Err(failure) => Err(failure),
+        };
+        let ready_sent = match outcome {
             Ok(ready_sent) => ready_sent,
             Err(failure) => {
                 self.fail_statement(failure).await?;

@@ -54,7 +54,7 @@ impl Session {
         statement.set_promise(statement.promise_of(&description)?);
         statement.set_kept();
         statement.set_described(description.0, description.1);
-        self.statements.insert(name.as_bytes(), statement, self.shared.limits.max_statements)?;
+        self.statements.insert(name.as_bytes(), statement, self.limits.max_statements)?;
         if !self.tx.is_open() {
             self.release_idle();
         }

@@ -137,7 +137,7 @@ impl Session {
         original: &Original,
     ) -> Result<Vec<Held>, ScatterError> {
         let mut held = Vec::new();
-        let mut left = self.shared.limits.merge_bytes;
+        let mut left = self.limits.merge_bytes;
         let nowhere = || {
             Fault::new(SqlState::INTERNAL_ERROR, "rows to be sent along without a place where they are put together")
         };
@@ -187,7 +187,7 @@ impl Session {
         encode::count16(&mut bind, sent.len())?;
         sent.iter().for_each(|sent| bind.put_i16(sent.format.code()));
         let elements: Vec<_> = sent.iter().map(|sent| sent.element).collect();
-        let bytes = self.shared.limits.merge_bytes;
+        let bytes = self.limits.merge_bytes;
         let topology = Arc::clone(&self.view.topology);
         let targets: Vec<ShardId> = plan.shards.iter().collect();
         let to = supplied.place.as_ref().map(|of| Ok::<_, Fault>((place_of(of, &sent)?, &of.table))).transpose()?;
@@ -262,7 +262,7 @@ impl Session {
         ask: &Ask<'_>,
         original: Option<&Original>,
     ) -> Result<ScatterRun, ScatterError> {
-        let limits = MergeLimits { max_bytes: self.shared.limits.merge_bytes };
+        let limits = MergeLimits { max_bytes: self.limits.merge_bytes };
         let style = self.text_style();
         let answer = if everywhere { Answer::First } else { Answer::Merged };
         let run = {

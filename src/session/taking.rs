@@ -92,7 +92,7 @@ impl Session {
         let formats: Vec<Format> = sent.iter().map(|sent| sent.format).collect();
         let codes: Vec<i16> = formats.iter().map(|format| format.code()).collect();
         let elements: Vec<Oid> = sent.iter().map(|sent| sent.element).collect();
-        let limit = self.shared.limits.merge_bytes;
+        let limit = self.limits.merge_bytes;
         let topology = Arc::clone(&self.view.topology);
         let at = self.held_at(slot)?;
         let source = &mut self.held[at].server;

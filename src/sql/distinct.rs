@@ -1,13 +1,17 @@
 //! count, sum and avg of DISTINCT values over several shards: each shard groups by the values too and sends them in order, so that the
 //! router sees equal ones next to each other and has to keep one.
 
-use sqlparser::ast::{CaseWhen, DuplicateTreatment, Expr, Function, FunctionArguments};
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{CaseWhen, DuplicateTreatment, Expr, Function, FunctionArguments, Visit, Visitor};
 
 use crate::sql::combine::{DistinctFold, Fold};
 use crate::sql::facts::{plain_args, unnest};
+use crate::sql::functions::returns_sets;
 use crate::sql::groups::{Partial, Partly};
 use crate::sql::infer::{is_number, type_of};
 use crate::sql::model::{ColumnType, NodeId, Obstacle};
+use crate::sql::names::parts;
 use crate::sql::shape::{Shape, has_order, is_ordered_text};
 
 impl Shape<'_, '_> {
@@ -20,9 +24,11 @@ impl Shape<'_, '_> {
             "avg" => DistinctFold::Avg,
             _ => return Err(refuse("values of a column that is not the sharding key")),
         };
+        // What Postgres says no to is for a Postgres to say no to.
+        let ordered = matches!(&function.args, FunctionArguments::List(list) if !list.clauses.is_empty());
         let value = match plain_args(function).as_deref() {
             // A constant in the select list is no column to group by.
-            Some([arg]) if !matches!(unnest(arg), Expr::Value(_)) => *arg,
+            Some([arg]) if !ordered && !matches!(unnest(arg), Expr::Value(_)) && !has_sets(arg) => *arg,
             _ => return Err(refuse("values that are not one expression")),
         };
         let fits = |ty: ColumnType| match of {
@@ -85,6 +91,23 @@ pub(crate) fn has_distinct(function: &Function) -> bool {
 
 fn is_over_distinct(expr: &Expr) -> bool {
     matches!(unnest(expr), Expr::Function(function) if has_distinct(function))
+}
+
+/// Whether an expression calls a function that can give several rows.
+fn has_sets(expr: &Expr) -> bool {
+    struct HasSets;
+    impl Visitor for HasSets {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Function(function) if parts(&function.name).is_some_and(|(_, name)| returns_sets(&name)) => {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    expr.visit(&mut HasSets).is_break()
 }
 
 /// The value where the filter lets it through, else NULL, which is not counted.

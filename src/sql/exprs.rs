@@ -1,12 +1,13 @@
 //! The walk over expressions: functions and their effects, subqueries, literals that may vary. Every form of expression that
 //! is not listed here ends the walk: nothing passes unseen.
 
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use sqlparser::ast::{
     AccessExpr, ArrayElemTypeDef, CaseWhen, Cte, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, ObjectName, OrderByExpr, Query, SelectItem, SetExpr,
-    Subscript, Value as Literal, WindowSpec, WindowType,
+    Subscript, Value as Literal, Visit, Visitor, WindowSpec, WindowType,
 };
 
 use crate::catalog::{Sets, Volatility};
@@ -365,6 +366,9 @@ impl Model<'_> {
         }
         self.walk_all(&inside, function.filter.as_deref())?;
         self.walk_order(&inside, &function.within_group)?;
+        if matches!(class, FunctionClass::Aggregate | FunctionClass::UserAggregate(_)) && function.over.is_none() {
+            self.uses.outer_aggregate |= self.may_be_outer(at.level, function);
+        }
         match &function.over {
             None => {}
             Some(WindowType::NamedWindow(name)) => {
@@ -377,6 +381,31 @@ impl Model<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether an aggregate may be one of a query around its own: that of the innermost of its columns.
+    fn may_be_outer(&self, level: LevelId, function: &Function) -> bool {
+        #[derive(Default)]
+        struct Columns(Vec<Vec<Ident>>);
+        impl Visitor for Columns {
+            type Break = ();
+            fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+                match expr {
+                    Expr::Identifier(name) => self.0.push(vec![name.clone()]),
+                    Expr::CompoundIdentifier(names) => self.0.push(names.clone()),
+                    _ => {}
+                }
+                ControlFlow::Continue(())
+            }
+        }
+        if self.levels[level].outer.is_none() {
+            return false;
+        }
+        let own = &self.levels[level].leaves;
+        let mut columns = Columns::default();
+        let _ = function.visit(&mut columns);
+        let is_own = |names: &Vec<Ident>| self.find_column(level, names).is_some_and(|found| own.contains(&found.leaf));
+        !columns.0.is_empty() && !columns.0.iter().any(is_own)
     }
 
     pub fn walk_window<'q>(&mut self, at: &At<'q>, spec: &'q WindowSpec) -> Result<(), Stop> {

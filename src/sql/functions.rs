@@ -196,6 +196,28 @@ pub fn is_users(scope: &NameScope<'_>, name: &str) -> bool {
     users(scope, None, name).is_some()
 }
 
+/// Whether a function of this name can give several rows: of a group too, where it stands in the select list.
+pub fn returns_sets(name: &str) -> bool {
+    const NAMES: [&str; 13] = [
+        "generate_series",
+        "generate_subscripts",
+        "unnest",
+        "regexp_matches",
+        "regexp_split_to_table",
+        "string_to_table",
+        "jsonb_path_query",
+        "jsonb_path_query_tz",
+        "json_object_keys",
+        "jsonb_object_keys",
+        "json_populate_recordset",
+        "jsonb_populate_recordset",
+        "ts_parse",
+    ];
+    let json = name.strip_prefix("jsonb").or(name.strip_prefix("json"));
+    NAMES.contains(&name)
+        || json.is_some_and(|of| of.starts_with("_array_elements") || of.starts_with("_each") || of == "_to_recordset")
+}
+
 /// Prefixes of the functions that look into the server's catalogs and state.
 fn reads_server(name: &str) -> bool {
     const PREFIXES: [&str; 9] = ["pg_", "has_", "inet_", "txid_", "to_reg", "col_", "obj_", "shobj_", "format_type"];

@@ -6,7 +6,7 @@ use crate::sql::colnames::output_name;
 use crate::sql::combine::{Assumed, Combine, Comparison, Condition, DistinctFold, Fold, Gather, Output, Step};
 use crate::sql::distinct::{has_distinct, is_sortable};
 use crate::sql::facts::{conjuncts, plain_args, unnest};
-use crate::sql::functions::{FunctionClass, classify, is_users};
+use crate::sql::functions::{FunctionClass, classify, is_users, returns_sets};
 use crate::sql::infer::type_of;
 use crate::sql::limit::set_limit;
 use crate::sql::model::{ColumnType, Obstacle};
@@ -14,7 +14,8 @@ use crate::sql::names::parts;
 use crate::sql::outcome::{Limit, Scatter, ScatterSql};
 use crate::sql::query::is_distinct;
 use crate::sql::shape::{
-    Printer, Shape, Sorted, by_bytes, has_equality, has_order, is_ordered_text, merged, order_by_keys, ordinal, sorted,
+    Printer, Shape, Sorted, by_bytes, has_equality, has_order, hidden_items, is_ordered_text, merged, order_by_keys,
+    ordinal, sorted,
 };
 use crate::types::oid;
 
@@ -135,7 +136,7 @@ impl Shape<'_, '_> {
         } else {
             printer.print(|query, select| {
                 let added = (visible..partial.exprs.len()).map(|at| partial.printed(at).clone());
-                select.projection.extend(added.map(SelectItem::UnnamedExpr));
+                select.projection.extend(hidden_items(added));
                 for value in values.iter().filter(|value| **value < visible) {
                     put_value(select, *value, partial.printed(*value));
                 }
@@ -257,7 +258,7 @@ impl Shape<'_, '_> {
             Expr::Like { any: false, expr, pattern, escape_char: None, .. } => all(&[expr, pattern]),
             Expr::Function(function) => {
                 let pure = parts(&function.name).is_some_and(|(schema, name)| {
-                    classify(&self.model.scope, schema.as_deref(), &name) == FunctionClass::Pure
+                    classify(&self.model.scope, schema.as_deref(), &name) == FunctionClass::Pure && !returns_sets(&name)
                 });
                 let plain = function.over.is_none() && function.filter.is_none() && function.within_group.is_empty();
                 let args = plain_args(function).filter(|args| !args.is_empty());
@@ -406,8 +407,10 @@ fn split_average(select: &mut Select, position: usize) {
         other => other.clone(),
     };
     *item = SelectItem::ExprWithAlias { expr: call("sum"), alias };
-    select.projection.push(SelectItem::UnnamedExpr(call("count")));
+    let count = format!("pgloom_count_{position}");
+    select.projection.push(SelectItem::ExprWithAlias { expr: call("count"), alias: Ident::with_quote('"', count) });
 }
+
 fn comparison(op: &BinaryOperator) -> Option<Comparison> {
     Some(match op {
         BinaryOperator::Eq => Comparison::Eq,

@@ -4,11 +4,16 @@
 use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 
-use sqlparser::ast::{Query, Select, SelectItem, SetExpr, Statement, Visit, Visitor};
+use sqlparser::ast::{
+    Expr, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, Value as Literal, Visit,
+    Visitor,
+};
 use sqlparser::tokenizer::Span;
 
+use crate::sql::colnames::output_name;
+use crate::sql::facts::unnest;
 use crate::sql::model::{Collected, LeafId, Model, NodeId, Part, RefId, Spread};
-use crate::sql::names::Relation;
+use crate::sql::names::{Relation, folded};
 use crate::sql::outcome::PullText;
 use crate::sql::pieces::Piece;
 use crate::sql::query::{is_distinct, is_grouped};
@@ -46,6 +51,46 @@ impl Inner {
     }
 }
 
+/// The ORDER BY of a query as one of its rows, which have its columns: "" without one, `None` where it names anything else.
+pub(crate) fn output_order(query: &Query) -> Option<String> {
+    let items = match &query.order_by {
+        None => return Some(String::new()),
+        Some(OrderBy { kind: OrderByKind::Expressions(items), interpolate: None }) => items,
+        Some(_) => return None,
+    };
+    let SetExpr::Select(select) = &*query.body else { return None };
+    let name = |item: &SelectItem| match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias).into_owned()),
+        SelectItem::UnnamedExpr(expr) => Some(output_name(expr)),
+        _ => None,
+    };
+    let names: Vec<String> = select.projection.iter().map(name).collect::<Option<_>>()?;
+    let mut keys = Vec::new();
+    for item in items {
+        let at = match unnest(&item.expr) {
+            Expr::Value(value) => match &value.value {
+                Literal::Number(digits, _) => digits.parse::<usize>().ok()?.checked_sub(1)?,
+                _ => return None,
+            },
+            Expr::Identifier(name) => {
+                let mut named = (0..names.len()).filter(|at| names[*at] == *folded(name));
+                named.next().filter(|_| named.next().is_none())?
+            }
+            expr => select.projection.iter().position(|item| match item {
+                SelectItem::UnnamedExpr(of) | SelectItem::ExprWithAlias { expr: of, .. } => unnest(of) == expr,
+                _ => false,
+            })?,
+        };
+        let plain = at < names.len() && item.with_fill.is_none();
+        keys.push(plain.then(|| OrderByExpr { expr: Expr::value(number(at + 1)), ..item.clone() }.to_string())?);
+    }
+    Some(format!(" ORDER BY {}", keys.join(", ")))
+}
+
+fn number(n: usize) -> Literal {
+    Literal::Number(n.to_string(), false)
+}
+
 /// The outermost of them.
 pub(crate) fn inner_queries(model: &Model<'_>, tree: &Statement, source: &Source<'_>) -> Vec<Inner> {
     let Some(collected) = model.collected.as_deref() else { return Vec::new() };
@@ -59,6 +104,7 @@ pub(crate) fn inner_queries(model: &Model<'_>, tree: &Statement, source: &Source
         && uses.runs_sql.is_none()
         && uses.system_column.is_none()
         && !uses.sample
+        && !uses.outer_aggregate
         && !uses.locking;
     if !plain || collected.parts.is_empty() {
         return Vec::new();
@@ -100,7 +146,11 @@ impl Find<'_, '_> {
         let SetExpr::Select(select) = &*query.body else { return None };
         let first = uses.first()?;
         let is_inside = self.found.iter().any(|outer| outer.contains(first.leaf));
-        if is_inside || query.with.is_some() || !uses.iter().all(|part| self.is_whole(part, select)) {
+        if is_inside
+            || query.with.is_some()
+            || output_order(query).is_none()
+            || !uses.iter().all(|part| self.is_whole(part, select))
+        {
             return None;
         }
         let level = first.levels.start;

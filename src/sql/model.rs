@@ -215,6 +215,8 @@ pub(crate) struct Fact {
 /// What else a statement touches, by its first example.
 #[derive(Debug, Default)]
 pub(crate) struct Uses {
+    /// An aggregate in a subquery may be one of the query around it.
+    pub outer_aggregate: bool,
     /// Must run on the home shard, because of this.
     pub home: Option<Cow<'static, str>>,
     /// Must run on the shards of these placed schemas: the first of each shard.
@@ -354,6 +356,8 @@ pub(crate) struct Model<'s> {
     /// CTEs being expanded (a reference to one of them is recursive), and those referenced at all; by their address.
     pub expanding: Vec<*const Cte>,
     pub referenced: HashSet<*const Cte>,
+    /// FROM items whose rows come in an order of their own.
+    pub ordered: HashSet<LeafId>,
     /// Subqueries in expressions: how their rows lie, and the level that they stand in.
     pub subqueries: Vec<(Spread, LevelId)>,
     pub collected: Option<Box<Collected>>,
@@ -401,6 +405,7 @@ impl<'s> Model<'s> {
             subquery_columns: HashMap::new(),
             expanding: Vec::new(),
             referenced: HashSet::new(),
+            ordered: HashSet::new(),
             subqueries: Vec::new(),
             collected: None,
             factor: None,

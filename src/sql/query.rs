@@ -70,6 +70,9 @@ impl Model<'_> {
                     }
                 }
                 // ORDER BY of a set operation names output columns only.
+                if let (Some(leaf), Some(_)) = (leaf_of, &query.order_by) {
+                    self.ordered.insert(leaf);
+                }
                 rows
             }
         };
@@ -148,7 +151,19 @@ impl Model<'_> {
         self.note_locks(query, level.level);
         let at = At { level: level.level, ctes: ctes.clone(), vary: false };
         self.walk_order_by(&at, query.order_by.as_ref())?;
+        if let Some(leaf) = leaf_of
+            && (query.order_by.is_some() || self.passes_order(select, level.level))
+        {
+            self.ordered.insert(leaf);
+        }
         Ok(self.rows_of(select, level, is_limited(query), outer))
+    }
+
+    /// Whether the rows of a SELECT come in the order of those of a subquery in FROM. SQL does not say so; Postgres does it.
+    pub fn passes_order(&self, select: &Select, level: LevelId) -> bool {
+        let of_level = &self.levels[level];
+        let ordered = matches!(of_level.leaves[..], [leaf] if self.ordered.contains(&leaf));
+        ordered && !is_grouped(select) && !of_level.aggregates && !is_distinct(select)
     }
 
     /// WITH: the CTEs that the query sees. One that changes data or is never used is walked here, the others where they are used.
@@ -493,11 +508,16 @@ impl Model<'_> {
                 if self.find_column(level, std::slice::from_ref(name)).is_some() {
                     return Some(expr);
                 }
+                let of_level = &self.levels[level];
+                let known = of_level.leaves.iter().all(|leaf| self.leaves[*leaf].columns.complete);
                 let mut named = select.projection.iter().filter_map(|item| match item {
                     SelectItem::ExprWithAlias { expr, alias } if folded(alias) == folded(name) => Some(expr),
                     _ => None,
                 });
-                named.next().or(Some(expr))
+                match named.next() {
+                    Some(aliased) => known.then_some(aliased),
+                    None => Some(expr),
+                }
             }
             _ => Some(expr),
         }

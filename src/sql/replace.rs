@@ -11,6 +11,7 @@ use sqlparser::tokenizer::Span;
 
 use crate::sql::clock::{Clock, Replaced, Replacement};
 use crate::sql::from::is_only;
+use crate::sql::inner::output_order;
 use crate::sql::names::parts;
 use crate::sql::parse_query;
 use crate::sql::splice::{Edit, Source, is_placed};
@@ -143,9 +144,11 @@ impl VisitorMut for Replace<'_> {
             self.behind.push(None);
             return ControlFlow::Continue(());
         };
+        // The rows of the input come in no order.
+        let order = output_order(query).unwrap_or_default();
         let text = match self.schema {
-            Some(schema) => format!("SELECT * FROM {schema}.{input}"),
-            None => format!("SELECT * FROM {input}"),
+            Some(schema) => format!("SELECT * FROM {schema}.{input}{order}"),
+            None => format!("SELECT * FROM {input}{order}"),
         };
         let (items, queries) = count(query);
         self.behind.push(Some((self.next + items, self.next_query + queries)));

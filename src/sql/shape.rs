@@ -60,6 +60,9 @@ pub(crate) fn check_places(model: &Model<'_>, base: &Spread) -> Result<(), Obsta
     if uses.sample {
         return Err(Obstacle::new("TABLESAMPLE"));
     }
+    if uses.outer_aggregate {
+        return Err(Obstacle::new("an aggregate in a subquery over rows of the query around it"));
+    }
     if let Some(column) = &uses.system_column {
         return Err(Obstacle::new(format!("system column \"{column}\"")));
     }
@@ -132,6 +135,9 @@ pub(crate) fn scatter(
     };
     let select =
         as_select(query).ok_or_else(|| Obstacle::new("a set operation over rows of several shards").fault())?;
+    if query.order_by.is_none() && model.passes_order(select, level.level) {
+        return Err(Obstacle::new("the order of a subquery in FROM, over rows of several shards").fault());
+    }
     let limit = read_limit(query).map_err(Obstacle::fault)?;
     let mut shape = Shape {
         model,
@@ -146,6 +152,12 @@ pub(crate) fn scatter(
     let standard_strings = model.scope.standard_strings;
     let printer = Printer { statement, text, standard_strings, parameters, literals: &model.literals };
     shape.plan(limit, &printer).map_err(Obstacle::fault)
+}
+
+/// Columns behind the visible ones, under names that nothing in the statement means.
+pub(crate) fn hidden_items(exprs: impl IntoIterator<Item = Expr>) -> impl Iterator<Item = SelectItem> {
+    let alias = |at: usize| Ident::with_quote('"', format!("pgloom_{at}"));
+    exprs.into_iter().enumerate().map(move |(at, expr)| SelectItem::ExprWithAlias { expr, alias: alias(at) })
 }
 
 /// Changes and prints the statement.
@@ -286,7 +298,7 @@ impl Shape<'_, '_> {
         } else {
             let (added, width) = (std::mem::take(&mut self.added), self.columns.list.len());
             printer.print(|query, select| {
-                select.projection.extend(added.into_iter().map(SelectItem::UnnamedExpr));
+                select.projection.extend(hidden_items(added));
                 if sort_by_all {
                     query.order_by = Some(order_by_ordinals(0..width));
                 }
@@ -366,7 +378,7 @@ impl Shape<'_, '_> {
     /// The output column that an ORDER BY expression means.
     pub fn output_position(&self, expr: &Expr) -> Result<Option<usize>, Obstacle> {
         let width = self.columns.list.len();
-        match expr {
+        match unnest(expr) {
             Expr::Value(value) => match &value.value {
                 Literal::Number(digits, _) => match digits.parse::<usize>() {
                     Ok(n) if (1..=width).contains(&n) => Ok(Some(n - 1)),

@@ -11,7 +11,7 @@ use crate::types::canonical::KeyValue;
 use crate::types::{Collation, KeyType};
 
 /// A rule shared by co-located tables.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distribution {
     pub name: Arc<str>,
     pub key_types: Vec<KeyType>,

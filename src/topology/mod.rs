@@ -1,5 +1,6 @@
 //! PURE. `Topology`: the versioned document of shards, distributions and table rules, validated and compiled.
 
+pub mod changes;
 pub mod distribution;
 pub mod error;
 pub mod key_order;
@@ -15,6 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::ids::{DistributionId, Epoch, QualifiedName, ShardId};
+pub use changes::Moved;
 pub use distribution::{Distribution, KeyRange, Unmapped};
 pub use error::{At, TopologyError, TopologyWarning};
 pub use rules::{Closed, StoredKind, StoredRule, StoredRules};
@@ -26,7 +28,7 @@ pub use validate::{Errors, Warnings};
 use crate::types::canonical::KeyValue;
 
 /// Where every row of one logical database lies. Immutable: a change makes a new one with a larger epoch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {
     pub epoch: Epoch,
     pub shards: Vec<Shard>,

@@ -9,7 +9,7 @@ use crate::types::canonical::{self, KeyValue};
 use crate::types::postgres_hash::partition_hash;
 
 /// The compiled form of a distribution's method, with its pins. The default serves no key.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ShardMap {
     pins: KeyTable,
     method: Method,
@@ -18,7 +18,7 @@ pub struct ShardMap {
 }
 
 /// How a key that is not pinned finds its shard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Method {
     Hash(TokenMap),
     Range(RangeMap),
@@ -108,7 +108,7 @@ impl ShardMap {
 }
 
 /// The first column picks a group of shards, the hash of the others one of them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompositeMap {
     pub outer: Outer,
     /// For each group, its tokens.
@@ -116,7 +116,7 @@ pub struct CompositeMap {
 }
 
 /// Which group, by its position, the value of the first column belongs to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outer {
     List { values: KeyTable<usize>, default: Option<usize> },
     Range(RangeMap<usize>),
@@ -153,7 +153,7 @@ fn remainder(owners: &[ShardId], key: &[KeyValue<'_>]) -> Option<ShardId> {
 ///
 /// A token's leading bits name an entry of `index`, and most entries lie within one range: one read of memory, cold more often than not
 /// between two statements, finds the shard. Where ranges meet, the few starts in question are compared.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenMap {
     starts: Box<[u64]>,
     owners: Box<[ShardId]>,
@@ -244,7 +244,7 @@ pub struct Interval<T = ShardId> {
 }
 
 /// Disjoint intervals in ascending order; what lies between them has no shard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RangeMap<T = ShardId> {
     intervals: Box<[Interval<T>]>,
 }
@@ -305,7 +305,7 @@ pub(super) fn compare_from(a: Option<&KeyValue<'_>>, b: Option<&KeyValue<'_>>) -
 }
 
 /// Whole keys with their shards, sorted by key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyTable<T = ShardId> {
     entries: Box<[KeyEntry<T>]>,
 }

@@ -167,3 +167,83 @@ SELECT tableoid IS NOT NULL, id FROM tenants ORDER BY id LIMIT 2
 SELECT count(*) FROM tenants TABLESAMPLE BERNOULLI (100)
 
 SELECT count(*) FROM tenants WHERE ctid IS NOT NULL
+
+-- A function that gives several rows, beside aggregates: once for each group, not for each shard's part of it.
+SELECT generate_series(1, 3), count(*) FROM customers ORDER BY 1
+
+SELECT level, generate_series(1, 3), count(*) FROM customers GROUP BY level ORDER BY level, 2
+
+SELECT level, generate_series(1, level), count(*) FROM customers GROUP BY level
+
+SELECT regexp_split_to_table('a,b', ','), sum(level) FROM customers
+
+-- ties
+SELECT level, count(*) FROM customers GROUP BY level ORDER BY generate_series(1, 2), level
+
+SELECT json_array_elements('[1,2]'), count(*) FROM orders
+
+-- error: 0A000
+SELECT count(DISTINCT generate_series(1, 2)) FROM customers
+
+-- error: 42P10
+SELECT count(DISTINCT level ORDER BY id) FROM customers
+
+-- An aggregate in a subquery that is one of the query around it.
+SELECT (SELECT count(c.id)) FROM customers c
+
+SELECT (SELECT p.name FROM products p WHERE p.id = max(c.level)) FROM customers c
+
+SELECT EXISTS (SELECT count(c.level)) FROM customers c
+
+SELECT * FROM (SELECT (SELECT count(c.level)) AS n FROM customers c) s
+
+SELECT c.level, (SELECT sum(c.id)) FROM customers c GROUP BY c.level
+
+SELECT s.n, p.id FROM (SELECT (SELECT count(c.level)) n FROM customers c JOIN orders o USING (tenant_id)) s JOIN products p ON p.id < 3 AND p.id <> s.n
+
+SELECT count(*), (SELECT max(o.id) FROM orders o WHERE o.tenant_id = 1) FROM customers c
+
+-- forms: simple, text
+COPY (SELECT (SELECT count(c.id)) FROM customers c) TO STDOUT
+
+-- Places and names in ORDER BY mean the same in parentheses.
+SELECT id, tenant_id FROM customers ORDER BY (2) DESC, (1) LIMIT 5
+
+SELECT level, count(*) FROM customers GROUP BY level ORDER BY (2), (1)
+
+SELECT -level AS level, count(*) FROM customers c GROUP BY c.level ORDER BY (level)
+
+SELECT -tenant_id AS tenant_id, id FROM customers ORDER BY (tenant_id), id
+
+SELECT DISTINCT ON ((tenant_id)) tenant_id % 2 AS tenant_id, id, level FROM customers ORDER BY (tenant_id), id, level
+
+SELECT DISTINCT ON ((1)) level, id FROM customers ORDER BY 1, id
+
+-- The order of a subquery in FROM is that of the rows, as Postgres has it.
+SELECT * FROM (SELECT tenant_id, count(*) AS n FROM customers GROUP BY tenant_id ORDER BY n DESC, tenant_id) s LIMIT 3
+
+SELECT tenant_id FROM (SELECT tenant_id, id FROM customers ORDER BY id DESC) s LIMIT 4
+
+WITH s AS (SELECT tenant_id, count(*) FROM orders GROUP BY tenant_id ORDER BY tenant_id) SELECT * FROM s LIMIT 3
+
+SELECT * FROM (SELECT * FROM (SELECT id FROM orders ORDER BY id) a) b LIMIT 5
+
+SELECT json_agg(s) FROM (SELECT level, count(*) AS n FROM customers GROUP BY level ORDER BY n DESC, level) s
+
+SELECT string_agg(s.tenant_id::text, ',') FROM (SELECT tenant_id, sum(level) AS n FROM customers GROUP BY tenant_id ORDER BY 2 DESC NULLS LAST, 1) s
+
+SELECT array_agg(x) FROM (SELECT DISTINCT level AS x FROM customers ORDER BY x DESC) s
+
+SELECT count(*) FROM (SELECT level, count(*) FROM customers GROUP BY level ORDER BY 2) s
+
+-- A column of a function in FROM goes before an output name.
+SELECT 1 AS x, count(*) FROM customers, unnest(ARRAY[1, 2]) x GROUP BY x
+
+SELECT count(*), sum(level) AS value FROM customers, jsonb_each_text('{"p":1,"q":2}') GROUP BY value
+
+-- What the shards return beside the select list bears no name that means something.
+SELECT -tenant_id AS tenant_id, id FROM customers c ORDER BY c.tenant_id, tenant_id, id
+
+SELECT level % 2 AS count, avg(id) FROM customers GROUP BY count
+
+SELECT level % 2 AS sum, count(*) FROM customers GROUP BY sum ORDER BY sum(id)

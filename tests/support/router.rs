@@ -91,11 +91,59 @@ impl Router {
             "INT" => Signal::INT,
             "HUP" => Signal::HUP,
             "KILL" => Signal::KILL,
+            "QUIT" => Signal::QUIT,
+            "USR1" => Signal::USR1,
+            "USR2" => Signal::USR2,
             "STOP" => Signal::STOP,
             "CONT" => Signal::CONT,
             other => panic!("which signal is {other}?"),
         };
         kill_process(Pid::from_raw(self.pid().cast_signed()).unwrap(), signal).unwrap();
+    }
+
+    /// The configuration as it is now.
+    pub fn config_text(&self) -> String {
+        fs::read_to_string(&self.config).unwrap()
+    }
+
+    /// Puts another file in the configuration's place, by a rename. Tells nobody.
+    pub fn replace_config(&self, text: &str) {
+        let new = self.config.with_extension("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(&new, &self.config).unwrap();
+    }
+
+    /// Replaces the configuration and has it read again. What came of it: `applied`, `unchanged` or `rejected`.
+    pub fn reload(&self, text: &str) -> String {
+        let before = self.reloads();
+        self.replace_config(text);
+        self.signal("HUP");
+        self.next_reload(&before)
+    }
+
+    /// What came of the next reload behind these.
+    pub fn next_reload(&self, before: &[(String, u64)]) -> String {
+        let start = Instant::now();
+        loop {
+            let count = |all: &[(String, u64)], result: &str| {
+                all.iter().find(|(known, _)| known == result).map_or(0, |(_, count)| *count)
+            };
+            let now = self.reloads();
+            if let Some((result, _)) = now.iter().find(|(result, n)| *n > count(before, result)) {
+                return result.clone();
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "the configuration was not read again");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// How often each thing came of a reload.
+    pub fn reloads(&self) -> Vec<(String, u64)> {
+        let text = self.http("/metrics").1;
+        let lines = text.lines().filter_map(|line| line.strip_prefix("pgloom_config_reloads_total{result=\""));
+        lines
+            .map(|line| line.split_once("\"} ").map(|(result, n)| (result.to_owned(), n.parse().unwrap())).unwrap())
+            .collect()
     }
 
     /// Waits for the end of the process; `None` if it still runs after `limit`.

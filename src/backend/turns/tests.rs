@@ -7,7 +7,7 @@ use super::*;
 fn turns(sizes: &[usize]) -> Turns {
     let mut turns = Turns::default();
     for size in sizes {
-        turns.add(*size);
+        turns.add(*size, usize::MAX);
     }
     turns
 }
@@ -33,6 +33,27 @@ fn a_statement_holds_no_pool_while_it_waits_for_another() {
     assert_eq!(turns.give_back(0), None);
     assert_eq!(turns.give_back(1), Some(both));
     assert_eq!((turns.waiting(0), turns.waiting(1)), (0, 0));
+}
+
+#[test]
+fn a_line_is_not_longer_than_its_limit() {
+    let mut turns = Turns::default();
+    turns.add(1, 2);
+    turns.add(1, 0);
+    assert_eq!(turns.enter(&[0], &[]), Entry::Admitted);
+    let first = waits(turns.enter(&[0], &[]));
+    let second = waits(turns.enter(&[0], &[]));
+    assert_eq!(turns.enter(&[0], &[]), Entry::Crowded(0));
+    // Nothing is kept of who was told so; a free connection needs no line.
+    assert_eq!(turns.enter(&[0, 1], &[]), Entry::Crowded(0));
+    assert_eq!(turns.enter(&[1], &[]), Entry::Admitted);
+    assert_eq!(turns.enter(&[1], &[]), Entry::Crowded(1));
+    // Who holds connections may wait: others may wait for what it holds.
+    let holder = waits(turns.enter(&[0], &[1]));
+    assert_eq!(turns.give_back(0), Some(holder));
+    assert_eq!(turns.give_back(0), Some(first));
+    assert_eq!(turns.give_back(0), Some(second));
+    assert_eq!((turns.give_back(0), turns.waiting(0)), (None, 0));
 }
 
 #[test]
@@ -131,6 +152,12 @@ impl World {
                         client.at += 1;
                     }
                     Entry::Waits(ticket) => client.waits = Some(ticket),
+                    // It fails.
+                    Entry::Crowded(place) => {
+                        let pool = &self.turns.pools[place];
+                        assert!(client.holds.is_empty() && pool.line.len() - pool.free >= pool.queue, "{pool:?}");
+                        client.at = client.script.len();
+                    }
                     Entry::Alone(place) => panic!("{place} is not held: {client:?}"),
                     Entry::Circle => {
                         assert!(!client.holds.is_empty(), "only who holds something can close a circle");
@@ -180,6 +207,9 @@ impl World {
             let held = self.clients.iter().flat_map(|client| &client.holds).filter(|held| **held == place).count();
             assert_eq!(pool.free + held, pool.size, "connections of pool {place}");
         }
+        for pool in &self.turns.pools {
+            assert!(pool.line.len() <= pool.size.saturating_add(pool.queue), "{pool:?}");
+        }
         for (ticket, newcomer) in &self.turns.newcomers {
             let missing = newcomer.wants.iter().filter(|place| self.turns.is_missing(*ticket, **place)).count();
             assert_eq!(missing, newcomer.missing);
@@ -196,13 +226,16 @@ proptest! {
     #[test]
     fn nobody_waits_for_ever(
         sizes in proptest::collection::vec(1usize..3, 3),
+        queue in proptest::sample::select(vec![0, 1, 3, usize::MAX]),
         scripts in proptest::collection::vec(
             proptest::collection::vec(proptest::sample::subsequence(vec![0, 1, 2], 1..=3), 1..4), 2..9),
         order in proptest::collection::vec((any::<proptest::sample::Index>(), 0u8..12), 0..80),
     ) {
         let single = scripts.iter().all(|script| script.len() == 1);
         let clients = scripts.into_iter().map(|script| Client { script, ..Client::default() }).collect();
-        let mut world = World { turns: turns(&sizes), clients, circles: 0 };
+        let mut turns = turns(&sizes);
+        turns.pools.iter_mut().for_each(|pool| pool.queue = queue);
+        let mut world = World { turns, clients, circles: 0 };
         let turns_of = |world: &World| -> Vec<usize> {
             let able = |client: &Client| client.waits.is_none() && !client.is_done();
             (0..world.clients.len()).filter(|who| able(&world.clients[*who])).collect()
@@ -224,4 +257,40 @@ proptest! {
         }
         prop_assert!(!single || world.circles == 0, "statements of their own never close a circle");
     }
+}
+
+#[test]
+fn a_pool_that_grows_lets_in_who_waits() {
+    let mut turns = turns(&[1]);
+    assert_eq!(turns.enter(&[0], &[]), Entry::Admitted);
+    let (first, second) = (waits(turns.enter(&[0], &[])), waits(turns.enter(&[0], &[])));
+    assert_eq!(turns.resize(0, 3, usize::MAX).as_slice(), [first, second]);
+    assert!(turns.is_full(0));
+}
+
+#[test]
+fn a_pool_that_shrinks_lends_less_as_connections_come_back() {
+    let mut turns = turns(&[3, 1]);
+    assert_eq!(turns.enter(&[1], &[]), Entry::Admitted);
+    (0..2).for_each(|_| assert_eq!(turns.enter(&[0], &[]), Entry::Admitted));
+    // It has a claim on the last connection of pool 0, which it loses.
+    let both = waits(turns.enter(&[0, 1], &[]));
+    assert!(turns.resize(0, 1, usize::MAX).is_empty());
+    assert!(turns.is_missing(both, 0));
+    assert_eq!(turns.give_back(1), None);
+    assert_eq!((turns.give_back(0), turns.is_full(0)), (None, true));
+    // What was too much is gone: this one is lent again.
+    assert_eq!(turns.give_back(0), Some(both));
+    // And half of what was to be given up is wanted again.
+    assert!(turns.resize(0, 0, usize::MAX).is_empty() && turns.resize(0, 2, usize::MAX).is_empty());
+    assert_eq!(turns.enter(&[0], &[]), Entry::Admitted);
+    assert!(turns.is_full(0));
+}
+
+#[test]
+fn the_place_of_a_pool_that_is_gone_is_used_again() {
+    let mut turns = turns(&[1, 1]);
+    turns.remove(0);
+    assert_eq!((turns.add(2, usize::MAX), turns.add(1, usize::MAX)), (0, 2));
+    (0..2).for_each(|_| assert_eq!(turns.enter(&[0], &[]), Entry::Admitted));
 }

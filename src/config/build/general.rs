@@ -158,12 +158,18 @@ impl Build<'_> {
         let plan_cache_size = self.size("plan_cache_size", &general.plan_cache_size, MIB, 64 * GIB);
         let merge_max_bytes = self.size("merge_max_bytes", &general.merge_max_bytes, 64 * KIB, 64 * GIB);
         let sequence_block = self.not_zero(&general.sequence_block, "no value could be taken");
+        let share = &general.scatter_pool_share;
+        if !(1..=100).contains(&share.value) {
+            self.fail(&share.origin, format!("scatter_pool_share is {}; use 1 to 100", share.value));
+        }
         Some(LimitSettings {
             max_client_conn: max_client_conn?.get() as usize,
             max_message_size: max_message_size?,
             max_prepared_statements: general.max_prepared_statements.value as usize,
             plan_cache_size: plan_cache_size?,
             scatter_max_shards: NonZeroU32::new(general.scatter_max_shards.value),
+            scatter_pool_share: share.value.clamp(1, 100),
+            pool_queue_size: NonZeroU32::new(general.pool_queue_size.value),
             merge_max_bytes: merge_max_bytes?,
             sequence_block: sequence_block?,
         })

@@ -1,11 +1,11 @@
 //! What the console's commands do.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::admin::command::Command;
-use crate::admin::{ConfigView, LocalRows, Look, Seen, UserView, What};
+use crate::admin::{ConfigView, LocalRows, Look, Seen, What};
 use crate::backend::cluster::Database;
 use crate::fault::{Fault, SqlState};
 use crate::server::Front;
@@ -40,7 +40,8 @@ impl Front {
             | Command::Reconnect(_)
             | Command::WaitClose(_)
             | Command::Disable(_)
-            | Command::Enable(_) => self.change(command).await.map(|()| Some(LocalRows::tag(command.tag()))).into(),
+            | Command::Enable(_)
+            | Command::Reload => self.change(command).await.map(|()| Some(LocalRows::tag(command.tag()))).into(),
         }
     }
 
@@ -68,6 +69,12 @@ impl Front {
                     tokio::time::sleep(LOOK).await;
                 }
                 Ok(())
+            }
+            Command::Reload => {
+                let steering = self.shared.steering.get().and_then(Weak::upgrade);
+                let missing = || Fault::new(SqlState::CANNOT_CONNECT_NOW, "the router is starting or ending");
+                // What has changed, and what was wrong, is in the log as well.
+                steering.ok_or_else(missing)?.reload().await.map(drop)
             }
             Command::Disable(name) | Command::Enable(name) => {
                 let disabled = matches!(command, Command::Disable(_));
@@ -98,27 +105,14 @@ impl Front {
             user: None,
             knocking: self.knocking.load(Ordering::Relaxed),
             clients,
-            users: self.user_views(),
+            users: self.users.clone(),
             config: self.config.iter().map(config_view).collect(),
         }
-    }
-
-    fn user_views(&self) -> Vec<UserView> {
-        let view = |(name, member): (&Box<str>, &super::super::Member)| UserView {
-            name: name.clone(),
-            pool_size: member.pool_size,
-            session_mode: member.session_mode,
-            console: self.console.access(name),
-        };
-        let mut views: Vec<_> = self.members.iter().map(view).collect();
-        views.sort_by(|a, b| a.name.cmp(&b.name));
-        views
     }
 }
 
 fn config_view(shown: &crate::config::Shown) -> ConfigView {
-    // Nothing is read again while the router runs.
-    ConfigView { key: shown.key, value: shown.value.clone(), default: shown.default, changeable: false }
+    ConfigView { key: shown.key, value: shown.value.clone(), default: shown.default, changeable: shown.changeable }
 }
 
 /// Whether connections that are to be closed are still in somebody's hands.

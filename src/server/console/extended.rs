@@ -104,7 +104,8 @@ impl Console {
             | Command::Reconnect(_)
             | Command::WaitClose(_)
             | Command::Disable(_)
-            | Command::Enable(_) => out.extend_from_slice(reply::NO_DATA),
+            | Command::Enable(_)
+            | Command::Reload => out.extend_from_slice(reply::NO_DATA),
         }
         Ok(())
     }

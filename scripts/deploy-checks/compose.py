@@ -1,0 +1,78 @@
+"""docker-compose.yml: what is named is declared, secrets are files, and the services agree with pgloom.toml."""
+import re
+
+from common import drain, seconds
+
+PLACE = "deploy/docker/docker-compose.yml"
+SERVICE_KEYS = {
+    "image", "build", "restart", "command", "environment", "secrets", "networks", "stop_grace_period", "stop_signal",
+    "healthcheck", "volumes", "depends_on", "ports", "read_only", "cap_drop", "security_opt", "mem_limit", "ulimits", "profiles",
+}
+
+
+def check(tree, promtool):
+    file, = tree.yaml(PLACE)
+    services = file["services"]
+    for name, service in services.items():
+        one_service(tree, f"{PLACE}, {name}", file, service)
+    config = tree.toml("deploy/docker/pgloom.toml")
+    router = services["pgloom"]
+    shards = [shard["host"] for database in config["databases"].values() for shard in database["shards"]]
+    tree.must(len(shards) == 4, PLACE, "not four shards")
+    for host in shards:
+        if not tree.must(host in services, "deploy/docker/pgloom.toml", f"shard {host} is no service"):
+            continue
+        tree.must(host in router["depends_on"], PLACE, f"pgloom does not wait for {host}")
+        tree.must(set(services[host]["networks"]) & set(router["networks"]), PLACE, f"pgloom cannot reach {host}")
+        options = dict(o.split("=") for o in services[host]["command"] if "=" in o)
+        slots, connections = int(options.get("max_prepared_transactions", 0)), int(options["max_connections"])
+        tree.must(slots >= connections, PLACE, f"{host}: fewer max_prepared_transactions than max_connections")
+    tree.must(seconds(router["stop_grace_period"]) > drain(config), PLACE, "pgloom is killed before shutdown_timeout is over")
+    secrets = {f"/run/secrets/{name}" for name in router["secrets"]}
+    for path in re.findall(r'password_file = "(.*)"', tree.text("deploy/docker/pgloom.toml")):
+        tree.must(path in secrets, PLACE, f"pgloom does not get {path}")
+    tree.must("ports" not in services["etcd"] and all("ports" not in services[h] for h in shards), PLACE, "a shard is published")
+    prometheus(tree, promtool, config, services)
+
+
+def one_service(tree, where, file, service):
+    for key in set(service) - SERVICE_KEYS:
+        tree.must(False, where, f"unknown key {key}")
+    if "build" not in service:
+        tree.must(re.search(r":(?!latest)[\w.-]+$", service["image"]), where, "its image has no version")
+    for secret in service.get("secrets", []):
+        if tree.must(secret in file["secrets"], where, f"secret {secret} is not declared"):
+            made = tree.text("deploy/docker/make-secrets.sh")
+            tree.must(secret in made, where, f"make-secrets.sh does not make {secret}")
+    for network in service["networks"]:
+        tree.must(network in file["networks"], where, f"network {network} is not declared")
+    for other in service.get("depends_on", []):
+        tree.must(other in file["services"], where, f"depends on {other}, which is not there")
+    for key, value in service.get("environment", {}).items():
+        secret = "PASSWORD" in key and not str(value).startswith("/run/secrets/")
+        tree.must(not secret, where, f"{key} is in the file itself")
+    for port in service.get("ports", []):
+        tree.must(port.startswith("127.0.0.1:"), where, f"{port} is open to the network")
+    for volume in service.get("volumes", []):
+        source = volume.split(":")[0]
+        if source.startswith("."):
+            tree.must((tree.root / "deploy/docker" / source).exists(), where, f"{source} does not exist")
+        else:
+            tree.must(source in file["volumes"], where, f"volume {source} is not declared")
+
+
+def prometheus(tree, promtool, config, services):
+    path = "deploy/docker/prometheus.yml"
+    # As in the container: the rules beside it.
+    tree.run(path, promtool, "check", "config", "--syntax-only", tree.root / path)
+    file, = tree.yaml(path)
+    mounted = {v.split(":")[1] for v in services["prometheus"]["volumes"]}
+    for rules in file["rule_files"]:
+        tree.must(f"/etc/prometheus/{rules}" in mounted, path, f"{rules} is not mounted")
+    scrape, = file["scrape_configs"]
+    tree.must(scrape["job_name"] == "pgloom", path, "the alerts expect job pgloom")
+    port = config["general"]["metrics_listen"].rpartition(":")[2]
+    tree.must(scrape["static_configs"][0]["targets"] == [f"pgloom:{port}"], path, "the target is not metrics_listen")
+    tree.must(not config["general"]["metrics_listen"].startswith("127."), path, "metrics_listen cannot be reached")
+    for service in ("prometheus", "grafana"):
+        tree.must("monitoring" in services[service]["networks"], PLACE, f"{service} is not in network monitoring")

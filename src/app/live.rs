@@ -1,0 +1,540 @@
+//! `Live`: a running router and its configuration, which another one can replace whole.
+//!
+//! A new configuration is made ready in full first: every file read, every password parsed, every map compiled, every socket bound. What
+//! fails there changes nothing. Then those wait who would work under a map that places rows elsewhere than the old one, until nobody
+//! works under the old one (`make_way`); who is still at it when the time is over keeps the old configuration in force. The swap itself
+//! cannot fail.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::app::doors::{Door, Doors};
+use crate::app::words;
+use crate::backend::traffic::Hold;
+use crate::config::{ConfigErrors, LogLevel};
+use crate::control::live::{Applied, Steering};
+use crate::control::rules::CLOSING;
+use crate::fault::{Blame, SqlState};
+use crate::server::accept;
+use crate::topology::Moved;
+
+/// How often the catalog is read once more because somebody has changed something meanwhile. Behind the change it is read in any case.
+const READS: usize = 3;
+
+/// Reads the configuration as it is now.
+pub type ReadSettings = Arc<dyn Fn() -> Result<Settings, ConfigErrors> + Send + Sync>;
+type SetLogLevel = Box<dyn Fn(LogLevel) + Send + Sync>;
+
+/// See the module.
+pub struct Live {
+    pub(super) front: Arc<ArcSwap<Front>>,
+    health: Arc<Health>,
+    breakers: Arc<Breakers>,
+    clients: Doors,
+    watchers: Doors,
+    read: OnceLock<ReadSettings>,
+    log_level: OnceLock<SetLogLevel>,
+    /// One change at a time.
+    state: tokio::sync::Mutex<State>,
+}
+
+/// What the configuration of now is.
+struct State {
+    settings: Settings,
+    certificates: Certificates,
+    /// The jobs of each database.
+    jobs: HashMap<Arc<str>, JoinSet<()>>,
+    /// Ends what takes too long, in all of them.
+    limits: JoinSet<()>,
+}
+
+/// What was made of files that can change while their names stay.
+#[derive(Clone)]
+struct Certificates {
+    servers: Arc<ServerTls>,
+    servers_hash: Vec<u8>,
+    clients_hash: Vec<u8>,
+}
+
+/// A configuration that is ready to be the one of now.
+struct Ready {
+    settings: Settings,
+    applied: Applied,
+    certificates: Certificates,
+    accounts: HashMap<Box<str>, Account>,
+    context: HandshakeContext,
+    databases: Vec<Change>,
+    clients: Vec<Door>,
+    watchers: Vec<Door>,
+}
+
+/// What becomes of a database.
+enum Change {
+    Stays(Arc<Database>),
+    New(Arc<Database>),
+    /// The first one is replaced by the second.
+    Another(Arc<Database>, Arc<Database>),
+}
+
+impl Change {
+    fn database(&self) -> &Arc<Database> {
+        match self {
+            Self::Stays(database) | Self::New(database) | Self::Another(_, database) => database,
+        }
+    }
+}
+
+/// Keeps the work of others from what a new map places elsewhere. Dropped before it is done: everything is as before.
+enum Way {
+    Tables { before: Arc<Database>, turn: u64, done: bool },
+    Everything { before: Arc<Database>, _hold: Hold },
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        if let Self::Tables { before, done: false, .. } = self {
+            before.open_tables();
+        }
+    }
+}
+
+impl Way {
+    async fn clear(&self) -> Result<(), String> {
+        let (before, waited) = match self {
+            Self::Tables { before, turn, .. } => (before, before.traffic().settle(*turn, CLOSING).await),
+            Self::Everything { before, .. } => (before, before.traffic().come_to_rest(CLOSING).await),
+        };
+        waited.map_err(|working| {
+            format!(
+                "database {}: {working} transactions that began under the shard map of before have not ended within {CLOSING:?}",
+                before.name
+            )
+        })
+    }
+}
+
+impl Live {
+    pub(super) fn start(settings: &Settings) -> Result<Arc<Self>, StartError> {
+        let metrics = Metrics::new();
+        let breakers = Breakers::new(breaker_limits(settings.breakers));
+        let certificates = Certificates::load(settings, None)?;
+        let access = server_access(settings, Arc::clone(&certificates.servers), Arc::clone(&breakers));
+        let databases: Vec<_> = settings
+            .databases
+            .iter()
+            .filter_map(|database| {
+                Some(Database::new(Arc::clone(&database.name), database_settings(settings, database, &access)?))
+            })
+            .collect();
+        let shared = Arc::new(Shared {
+            plans: PlanCache::new(settings.limits.plan_cache_size),
+            registry: StatementRegistry::default(),
+            settings: SettingsTable::default(),
+            cancels: Arc::default(),
+            metrics: Arc::clone(&metrics),
+            limits: ArcSwap::from_pointee(session_limits(settings)),
+            router: router_name()?.into(),
+            steering: OnceLock::new(),
+        });
+        let context = handshake_context(settings, mock_key()?)?;
+        let counts = Default::default();
+        let front = front(settings, &databases, Arc::clone(&shared), accounts(settings)?, context, counts);
+        let health = Arc::new(Health { databases: ArcSwap::from_pointee(databases), failures: Mutex::default() });
+        metrics.set_source(Watcher { health: Arc::clone(&health) });
+        let live = Arc::new(Self {
+            front: Arc::new(ArcSwap::from_pointee(front)),
+            health,
+            breakers,
+            clients: Doors::default(),
+            watchers: Doors::default(),
+            read: OnceLock::new(),
+            log_level: OnceLock::new(),
+            state: tokio::sync::Mutex::new(State {
+                settings: settings.clone(),
+                certificates,
+                jobs: HashMap::new(),
+                limits: JoinSet::new(),
+            }),
+        });
+        live.clients.add(live.clients.missing(&settings.listen.addresses, settings.listen.reuse_port)?);
+        live.watchers.add(live.watchers.missing(settings.metrics.listen.as_slice(), false)?);
+        let steering: Weak<dyn Steering> = Arc::downgrade(&live) as Weak<dyn Steering>;
+        let _ = shared.steering.set(steering);
+        Ok(live)
+    }
+
+    /// Where [`Steering::reload`] finds the configuration.
+    pub fn read_by(&self, read: ReadSettings) {
+        let _ = self.read.set(read);
+    }
+
+    /// How the level of the log is changed.
+    pub fn log_by(&self, set: impl Fn(LogLevel) + Send + Sync + 'static) {
+        let _ = self.log_level.set(Box::new(set));
+    }
+
+    /// The files of the configuration of now.
+    pub async fn files(&self) -> Vec<PathBuf> {
+        self.state.lock().await.settings.files.clone()
+    }
+
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.clients.addresses()
+    }
+
+    /// How long running transactions may take to finish.
+    pub(super) async fn patience(&self) -> Duration {
+        self.state.lock().await.settings.timeouts.shutdown
+    }
+
+    pub(super) async fn serve(&self) {
+        let mut state = self.state.lock().await;
+        state.limits.spawn(Arc::clone(&self.front.load().shared.cancels).enforce());
+        let State { settings, jobs, .. } = &mut *state;
+        for database in self.health.databases.load().iter() {
+            jobs.insert(Arc::clone(&database.name), self.jobs_of(database, settings));
+        }
+        self.open();
+    }
+
+    fn open(&self) {
+        self.clients.open(|listener, closing| accept(listener, Arc::clone(&self.front), closing.asked()));
+        self.watchers.open(|listener, closing| {
+            let readiness: Arc<dyn Readiness> = Arc::clone(&self.health) as Arc<dyn Readiness>;
+            http::serve(listener, Arc::clone(&self.front.load().shared.metrics), readiness, closing.asked())
+        });
+    }
+
+    pub(super) async fn stop_accepting(&self) {
+        self.clients.close().await;
+    }
+
+    pub(super) async fn end(&self) {
+        self.watchers.close().await;
+        for (_, mut jobs) in self.state.lock().await.jobs.drain() {
+            jobs.shutdown().await;
+        }
+    }
+
+    /// What runs beside the clients of a database, until the value is dropped.
+    fn jobs_of(&self, database: &Arc<Database>, settings: &Settings) -> JoinSet<()> {
+        let timeouts = &settings.timeouts;
+        let shared = Arc::clone(&self.front.load().shared);
+        let mut jobs = JoinSet::new();
+        let health = Arc::clone(&self.health);
+        jobs.spawn(watch_database(Arc::clone(database), health, timeouts.catalog_refresh, timeouts.deadlock.is_some()));
+        jobs.spawn(resolve_database(Arc::clone(database), timeouts.two_phase_grace));
+        if !database.cluster.load().topology.is_all_home() {
+            jobs.spawn(control::news::follow(Arc::clone(database), shared.router.clone()));
+        }
+        jobs.spawn(control::rules::watch(Arc::clone(database)));
+        if let Some(bound) = timeouts.deadlock.filter(|_| database.configured.shards.len() > 1) {
+            let (sessions, metrics) = (Arc::clone(&shared.cancels), Arc::clone(&shared.metrics));
+            let router = shared.router.clone();
+            jobs.spawn(control::deadlock::watch(Arc::clone(database), router, bound, sessions, metrics));
+        }
+        jobs
+    }
+
+    /// Makes this the configuration of now, whole. Where it comes from is no matter.
+    ///
+    /// # Errors
+    /// Why it was rejected: the one of before is still in force.
+    pub async fn apply(&self, settings: Settings) -> Result<Applied, Vec<String>> {
+        let mut state = self.state.lock().await;
+        let ready = match self.make_ready(&state, settings) {
+            Ok(Some(ready)) => ready,
+            Ok(None) => return Ok(Applied::default()),
+            Err(error) => return Err(vec![error.to_string()]),
+        };
+        let ways = self.make_way(&ready.databases).await?;
+        self.swap(&mut state, ready, ways).await
+    }
+
+    /// Another map of one database, in the configuration of now: for whoever keeps maps elsewhere than in a file.
+    ///
+    /// # Errors
+    /// As [`Self::apply`], and where there is no such database.
+    pub async fn apply_topology(
+        &self,
+        database: &str,
+        topology: crate::topology::Topology,
+    ) -> Result<Applied, Vec<String>> {
+        let mut settings = self.state.lock().await.settings.clone();
+        let found = settings.databases.iter_mut().find(|known| *known.name == *database);
+        let Some(known) = found else { return Err(vec![format!("there is no database {database}")]) };
+        known.topology = Arc::new(topology);
+        self.apply(settings).await
+    }
+
+    /// `None`: nothing is another.
+    fn make_ready(&self, state: &State, settings: Settings) -> Result<Option<Ready>, StartError> {
+        let certificates = Certificates::load(&settings, Some(&state.certificates))?;
+        let renewed = certificates.differ_from(&state.certificates);
+        if settings == state.settings && renewed.is_empty() {
+            return Ok(None);
+        }
+        let front = self.front.load();
+        let access = server_access(&settings, Arc::clone(&certificates.servers), Arc::clone(&self.breakers));
+        let known = self.health.databases.load_full();
+        let databases = settings.databases.iter().filter_map(|database| {
+            let wanted = database_settings(&settings, database, &access)?;
+            Some(match known.iter().find(|known| known.name == database.name) {
+                None => Change::New(Database::new(Arc::clone(&database.name), wanted)),
+                Some(known) if known.is_as(&wanted) => Change::Stays(Arc::clone(known)),
+                Some(known) => Change::Another(Arc::clone(known), known.next(wanted)),
+            })
+        });
+        Ok(Some(Ready {
+            applied: words::between(&state.settings, &settings, &renewed),
+            accounts: accounts(&settings)?,
+            context: handshake_context(&settings, Arc::clone(&front.context.mock))?,
+            databases: databases.collect(),
+            clients: self.clients.missing(&settings.listen.addresses, settings.listen.reuse_port)?,
+            watchers: self.watchers.missing(settings.metrics.listen.as_slice(), false)?,
+            certificates,
+            settings,
+        }))
+    }
+
+    /// Waits until nobody works under a map that places elsewhere what a new one places; whoever wants to begin with that waits too.
+    async fn make_way(&self, changes: &[Change]) -> Result<Vec<Way>, Vec<String>> {
+        let mut ways = Vec::new();
+        for change in changes {
+            let Change::Another(before, next) = change else { continue };
+            let before = Arc::clone(before);
+            let moved = before.topology_of(next).moved_since(&before.cluster.load().topology);
+            match moved {
+                Moved::Tables(tables) if tables.is_empty() => {}
+                Moved::Tables(tables) => {
+                    let turn = before.close_tables(tables);
+                    ways.push(Way::Tables { before, turn, done: false });
+                }
+                Moved::Everything => {
+                    let hold = before.traffic().hold();
+                    ways.push(Way::Everything { before, _hold: hold });
+                }
+            }
+        }
+        let cleared = futures::future::join_all(ways.iter().map(Way::clear)).await;
+        let late: Vec<String> = cleared.into_iter().filter_map(Result::err).collect();
+        if late.is_empty() { Ok(ways) } else { Err(late) }
+    }
+
+    async fn swap(&self, state: &mut State, ready: Ready, mut ways: Vec<Way>) -> Result<Applied, Vec<String>> {
+        let mut read = Vec::new();
+        for change in &ready.databases {
+            let Change::Another(before, next) = change else { continue };
+            let moved =
+                ways.iter().any(|way| matches!(way, Way::Everything { before: of, .. } if Arc::ptr_eq(of, before)));
+            match read_catalog(before, next, moved).await {
+                Ok(generation) => read.push((Arc::clone(before), Arc::clone(next), generation)),
+                Err(fault) => return Err(vec![format!("database {}: {fault}", next.name)]),
+            }
+        }
+        // From here on nothing fails.
+        let Ready { settings, applied, certificates, accounts, context, databases, clients, watchers } = ready;
+        for (before, next, generation) in &read {
+            hand_over(before, next, *generation).await;
+        }
+        for way in &mut ways {
+            if let Way::Tables { done, .. } = way {
+                *done = true;
+            }
+        }
+        let shared = Arc::clone(&self.front.load().shared);
+        let all: Vec<_> = databases.iter().map(|change| Arc::clone(change.database())).collect();
+        let counts = self.front.load().counts();
+        self.breakers.set_limits(breaker_limits(settings.breakers));
+        shared.limits.store(Arc::new(session_limits(&settings)));
+        shared.plans.set_limit(settings.limits.plan_cache_size);
+        if let Some(set) = self.log_level.get() {
+            set(settings.log.level);
+        }
+        self.front.store(Arc::new(front(&settings, &all, Arc::clone(&shared), accounts, context, counts)));
+        let before = self.health.databases.load_full();
+        self.health.follow(all.clone());
+        for gone in before.iter().filter(|old| !all.iter().any(|database| database.name == old.name)) {
+            gone.end();
+            state.jobs.remove(&gone.name);
+        }
+        let same_timing = settings.timeouts == state.settings.timeouts;
+        for change in &databases {
+            if let (Change::Stays(_), true) = (change, same_timing) {
+                continue;
+            }
+            let database = change.database();
+            // What ran for the one before ends here.
+            drop(state.jobs.insert(Arc::clone(&database.name), self.jobs_of(database, &settings)));
+        }
+        drop(ways);
+        let stays = |database: &str, user: &str| {
+            all.iter().any(|known| *known.name == *database && known.members.contains_key(user))
+        };
+        shared.cancels.ask_those(Wish::Drain, |database, user| !stays(database, user));
+        self.clients.become_those(clients, &settings.listen.addresses).await;
+        self.watchers.become_those(watchers, settings.metrics.listen.as_slice()).await;
+        self.open();
+        state.settings = settings;
+        state.certificates = certificates;
+        Ok(applied)
+    }
+
+    async fn read_and_apply(&self) -> Result<Applied, Vec<String>> {
+        let Some(read) = self.read.get().cloned() else {
+            return Err(vec!["there is no file of which the configuration was read".to_owned()]);
+        };
+        // Files may be slow, and maps large.
+        let settings = tokio::task::spawn_blocking(move || read()).await.map_err(|error| vec![error.to_string()])?;
+        let settings = settings.map_err(|errors| errors.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        for warning in &settings.warnings {
+            tracing::warn!("{warning}");
+        }
+        self.apply(settings).await
+    }
+
+    /// Reads the configuration again and applies it, and tells the log and the metrics what came of it.
+    ///
+    /// # Errors
+    /// As [`Self::apply`], and where it cannot be read.
+    pub async fn reload_now(&self) -> Result<Applied, Vec<String>> {
+        let done = self.read_and_apply().await;
+        self.tell(&done);
+        done
+    }
+
+    /// What came of a configuration, for the log and the metrics.
+    pub fn tell(&self, done: &Result<Applied, Vec<String>>) {
+        let metrics = &self.front.load().shared.metrics;
+        match done {
+            Ok(applied) if applied.changed.is_empty() && applied.later.is_empty() => {
+                metrics.reloaded("unchanged");
+                tracing::info!("the configuration is unchanged");
+            }
+            Ok(applied) => {
+                metrics.reloaded("applied");
+                tracing::info!(changed = applied.changed.join(", "), "the new configuration is in force");
+                if !applied.later.is_empty() {
+                    tracing::warn!(settings = applied.later.join(", "), "these settings take effect at the next start");
+                }
+            }
+            Err(errors) => {
+                metrics.reloaded("rejected");
+                for error in errors {
+                    tracing::error!("{error}");
+                }
+                tracing::error!("the new configuration was rejected; the one of before is in force");
+            }
+        }
+    }
+}
+
+impl Steering for Live {
+    fn reload(&self) -> BoxFuture<'_, Result<Applied, Fault>> {
+        Box::pin(async {
+            self.reload_now().await.map_err(|errors| {
+                Fault::new(SqlState::CONFIG_FILE_ERROR, "the configuration was rejected")
+                    .detail(errors.join("\n"))
+                    .hint("The configuration of before is still in force.")
+                    .blame(Blame::Router)
+            })
+        })
+    }
+}
+
+/// Reads the catalog for the next configuration where that of before does not do: tables that it knows of may have been made past the
+/// router, shards may be others, or other functions are declared safe. Returns the generation of the one of before at that moment.
+async fn read_catalog(before: &Database, next: &Arc<Database>, moved: bool) -> Result<Option<u64>, Fault> {
+    if before.configured == next.configured && before.safe_functions == next.safe_functions {
+        return Ok(None);
+    }
+    let generation = before.cluster.load().catalog.generation;
+    match control::catalog::reload(next, false, None).await {
+        Ok(()) => Ok(Some(generation)),
+        // What is known of the tables is of other places.
+        Err(fault) if moved => Err(fault),
+        Err(fault) => {
+            tracing::warn!(database = %next.name, error = %fault, "the catalog cannot be read; that of before is used");
+            Ok(None)
+        }
+    }
+}
+
+/// `read`: the generation that the catalog of before had when that of the next one was read.
+async fn hand_over(before: &Database, next: &Arc<Database>, mut read: Option<u64>) {
+    for _ in 0..READS {
+        // While nobody reads the catalog for the configuration of before: its reader would tell nobody of what it has found.
+        let reading = before.parts.lock().await;
+        if read.is_none_or(|generation| generation == before.cluster.load().catalog.generation) {
+            return before.hand_over(next);
+        }
+        drop(reading);
+        read = read_catalog(before, next, false).await.unwrap_or(None);
+    }
+    let _reading = before.parts.lock().await;
+    before.hand_over(next);
+}
+
+fn front(
+    settings: &Settings,
+    databases: &[Arc<Database>],
+    shared: Arc<Shared>,
+    accounts: HashMap<Box<str>, Account>,
+    context: HandshakeContext,
+    (open, knocking): (Arc<AtomicUsize>, Arc<AtomicUsize>),
+) -> Front {
+    Front {
+        shared,
+        accounts,
+        databases: databases.iter().map(|database| (database.name.as_ref().into(), Arc::clone(database))).collect(),
+        context,
+        console: console_rules(&settings.console),
+        users: user_views(settings),
+        config: settings.shown.clone(),
+        max_clients: settings.limits.max_client_conn,
+        keepalive: settings.listen.keepalive,
+        log_connections: settings.log.connections,
+        open,
+        knocking,
+    }
+}
+
+impl Certificates {
+    /// Where the files are those of `before`, so is what is made of them.
+    fn load(settings: &Settings, before: Option<&Self>) -> Result<Self, TlsError> {
+        // Before they are read: what changes meanwhile is seen the next time.
+        let (servers_hash, clients_hash) = (hash(&settings.server_tls), hash(&settings.client_tls));
+        let same = before.filter(|before| before.servers_hash == servers_hash);
+        let servers = match same {
+            Some(before) => Arc::clone(&before.servers),
+            None => Arc::new(server_tls(&settings.server_tls)?),
+        };
+        Ok(Self { servers, servers_hash, clients_hash })
+    }
+
+    fn differ_from(&self, before: &Self) -> Vec<&'static str> {
+        let servers = (self.servers_hash != before.servers_hash).then_some("server TLS");
+        let clients = (self.clients_hash != before.clients_hash).then_some("client TLS");
+        servers.into_iter().chain(clients).collect()
+    }
+}
+
+/// Of the settings and of what is in their files.
+fn hash(settings: &TlsSettings) -> Vec<u8> {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    context.update(format!("{settings:?}").as_bytes());
+    let identity = settings.identity.iter().flat_map(|identity| [&identity.cert_file, &identity.key_file]);
+    for path in identity.chain(&settings.ca_file) {
+        // What cannot be read is told by who needs it.
+        let bytes = std::fs::read(path).unwrap_or_default();
+        context.update(&bytes.len().to_le_bytes());
+        context.update(&bytes);
+    }
+    context.finish().as_ref().to_vec()
+}

@@ -1,0 +1,177 @@
+//! One configuration of a logical database follows another: what stays, and how the one hands over to the other.
+//!
+//! A `Database` never changes what it was configured as; another configuration makes another one. Sessions go over to it when they begin
+//! their next statement outside of a transaction (`session::succeed`), so a transaction has one map from its beginning to its end. Pools
+//! whose connections would be made in the same way are the same pools; the others give up each connection as it comes back.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::backend::cluster::{Cluster, Database, DatabaseSettings, Look, UserPools};
+use crate::backend::combiners::CombineServers;
+use crate::backend::rules::Rules;
+use crate::backend::stats::Stats;
+use crate::backend::traffic::Traffic;
+use crate::catalog::Catalog;
+use crate::ids::QualifiedName;
+use crate::topology::{Closed, StoredRules, Topology};
+
+/// What a logical database keeps under every configuration.
+#[derive(Clone, Default)]
+pub(super) struct Lasting {
+    pub(super) rules: Arc<Rules>,
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) stats: Arc<Stats>,
+    pub(super) disabled: Arc<AtomicBool>,
+    /// Whoever changes a topology, or hands over, holds it.
+    placements: Arc<Mutex<Placements>>,
+}
+
+/// What is laid over the topology of the configuration.
+#[derive(Debug, Default)]
+pub(super) struct Placements {
+    /// The rules that SQL has made.
+    pub(super) stored: StoredRules,
+    /// Tables that a new configuration places elsewhere, while somebody works who does not know that.
+    closing: HashSet<QualifiedName>,
+}
+
+impl Placements {
+    pub(super) fn over(&self, configured: &Topology) -> Topology {
+        let mut topology = configured.with_rules(&self.stored);
+        for table in &self.closing {
+            topology.tables.remove(table);
+            topology.from_sql.remove(table);
+            topology.closed.insert(table.clone(), Closed::Moving);
+        }
+        topology
+    }
+}
+
+impl Lasting {
+    pub(super) fn placements(&self) -> MutexGuard<'_, Placements> {
+        self.placements.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn placed(&self, configured: &Topology) -> Topology {
+        self.placements().over(configured)
+    }
+}
+
+impl Database {
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.lasting.traffic
+    }
+
+    /// The same database under another configuration. Nobody is there yet; what was `read` of the catalog is that of the one before.
+    pub fn next(&self, settings: DatabaseSettings) -> Arc<Self> {
+        let same = self.combine.servers().eq(&settings.combine);
+        let combine = if same { Arc::clone(&self.combine) } else { CombineServers::new(settings.combine.clone()) };
+        let generation = self.cluster.load().catalog.generation;
+        let catalog = Catalog { generation, ..Catalog::default() };
+        Self::build(Arc::clone(&self.name), settings, combine, self.lasting.clone(), catalog)
+    }
+
+    /// Whether it is what this configuration would make of it.
+    pub fn is_as(&self, settings: &DatabaseSettings) -> bool {
+        *self.configured == settings.topology
+            && self.access.is_like(&settings.access)
+            && self.limits == settings.limits
+            && self.combine_size == settings.combine_size
+            && self.combine.servers().eq(&settings.combine)
+            && self.own == settings.own
+            && self.logins == settings.logins
+            && self.safe_functions == settings.safe_functions
+            && self.uniques == settings.uniques
+            && self.session_mode == settings.session_mode
+            && self.two_phase_commit == settings.two_phase_commit
+            && self.times == settings.times
+            && self.members == settings.members
+    }
+
+    /// Whether another configuration, or none, has taken its place.
+    pub fn is_over(&self) -> bool {
+        self.successor.get().is_some()
+    }
+
+    /// The configuration of now; `None`: this one is it, or there is none.
+    pub fn newest(&self) -> Option<Arc<Self>> {
+        let mut newest = self.successor.get()?.clone()?;
+        while let Some(next) = newest.successor.get() {
+            newest = next.clone()?;
+        }
+        Some(newest)
+    }
+
+    /// Nobody may touch these tables until they are [opened](Self::open_tables). Returns the turn of the first view that knows it.
+    pub fn close_tables(&self, tables: HashSet<QualifiedName>) -> u64 {
+        self.set_closing(tables);
+        self.cluster.load().turn
+    }
+
+    pub fn open_tables(&self) {
+        self.set_closing(HashSet::new());
+    }
+
+    fn set_closing(&self, tables: HashSet<QualifiedName>) {
+        let mut placements = self.lasting.placements();
+        placements.closing = tables;
+        self.put_topology(placements.over(&self.configured));
+    }
+
+    /// The topology that `next` would have now.
+    pub fn topology_of(&self, next: &Self) -> Topology {
+        let placements = self.lasting.placements();
+        next.configured.with_rules(&placements.stored)
+    }
+
+    /// From now on `next` is this database. Its catalog is the one that it has read, else that of before.
+    pub fn hand_over(&self, next: &Arc<Self>) {
+        let mut placements = self.lasting.placements();
+        placements.closing.clear();
+        let topology = placements.over(&next.configured);
+        let (was, read) = (self.cluster.load_full(), next.cluster.load_full());
+        let source = if read.catalog_known { &read } else { &was };
+        let mut catalog = Catalog { generation: was.catalog.generation, ..Catalog::clone(&source.catalog) };
+        // What was planned, and what is prepared on the servers, is good as long as nothing that it was planned with has changed.
+        let same = topology == *was.topology
+            && catalog == *was.catalog
+            && next.safe_functions == self.safe_functions
+            && next.uniques == self.uniques
+            && Arc::ptr_eq(&next.combine, &self.combine);
+        if !same {
+            catalog.generation = was.catalog.generation.max(read.catalog.generation) + 1;
+        }
+        let catalog_known = source.catalog_known;
+        let (topology, catalog) = (Arc::new(topology), Arc::new(catalog));
+        let turn = self.lasting.traffic.next_turn();
+        next.cluster.store(Arc::new(Cluster { topology, catalog, catalog_known, turn }));
+        if catalog_known {
+            next.note_look(Look::Read);
+        }
+        next.take_pools(self);
+        // A second one would have been made of what is over.
+        let _ = self.successor.set(Some(Arc::clone(next)));
+    }
+
+    /// The configuration does not have this database any more.
+    pub fn end(&self) {
+        let _placements = self.lasting.placements();
+        let _ = self.successor.set(None);
+        for (_, pools) in self.all_pools() {
+            pools.dissolve();
+        }
+    }
+
+    fn take_pools(&self, before: &Self) {
+        let mut pools = HashMap::new();
+        for (user, old) in before.all_pools() {
+            match self.members.get(&user) {
+                Some(member) => drop(pools.insert(user, UserPools::new(self, &self.configured, member, Some(&old)))),
+                None => old.dissolve(),
+            }
+        }
+        *self.pools.lock().unwrap_or_else(PoisonError::into_inner) = pools;
+    }
+}

@@ -1,0 +1,146 @@
+//! What a new topology places elsewhere than the one before: the tables of which nobody may work under both.
+
+use std::collections::HashSet;
+
+use crate::ids::{DistributionId, QualifiedName};
+use crate::topology::{Distribution, TableRule, Topology};
+
+/// Whose rows belong elsewhere under a new topology.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// Those of these tables; may be none.
+    Tables(HashSet<QualifiedName>),
+    /// Any, also those of tables that nobody names: the home shard is another one, or whole schemas belong elsewhere.
+    Everything,
+}
+
+impl Moved {
+    pub fn is_nothing(&self) -> bool {
+        match self {
+            Self::Tables(tables) => tables.is_empty(),
+            Self::Everything => false,
+        }
+    }
+}
+
+impl Topology {
+    /// What this one places elsewhere than `before`. A shard is its name and position: where its servers are is no matter of placement.
+    pub fn moved_since(&self, before: &Topology) -> Moved {
+        let names = |topology: &Topology| topology.shards.iter().map(|shard| shard.name.clone()).collect::<Vec<_>>();
+        let (old, new) = (names(before), names(self));
+        let common = old.len().min(new.len());
+        if old[..common] != new[..common] || self.home != before.home || self.schema_places() != before.schema_places()
+        {
+            return Moved::Everything;
+        }
+        let same_shards = old.len() == new.len();
+        let named =
+            self.tables.keys().chain(before.tables.keys()).chain(self.closed.keys()).chain(before.closed.keys());
+        let moved = named.filter(|table| {
+            let closed = self.closed.contains_key(*table) || before.closed.contains_key(*table);
+            match (self.rule(table), before.rule(table)) {
+                (None, None) => closed,
+                (Some(TableRule::Reference), Some(TableRule::Reference)) => !same_shards,
+                (
+                    Some(TableRule::Sharded { distribution, columns }),
+                    Some(TableRule::Sharded { distribution: old, columns: old_columns }),
+                ) => columns != old_columns || !self.places_as(*distribution, before, *old),
+                (None | Some(TableRule::Reference | TableRule::Sharded { .. }), _) => true,
+            }
+        });
+        Moved::Tables(moved.cloned().collect())
+    }
+
+    fn places_as(&self, distribution: DistributionId, before: &Topology, old: DistributionId) -> bool {
+        let (new, old) = (self.distribution(distribution), before.distribution(old));
+        new.key_types == old.key_types && new.map == old.map
+    }
+
+    fn schema_places(&self) -> Vec<&Distribution> {
+        self.distributions.iter().filter(|distribution| distribution.schemas.is_some()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::topology::spec::{DistributionSpec, MethodSpec, RingSpec, RuleSpec, TableSpec, ValueSpec};
+    use crate::topology::{Role, Server, Shard, TopologySpec};
+    use crate::types::KeyType;
+
+    fn shard(name: &str, port: u16) -> Shard {
+        let server = Server { host: "h".into(), port, dbname: "d".into(), role: Role::Primary };
+        Shard { name: name.into(), servers: vec![server] }
+    }
+
+    fn table(name: &str, rule: RuleSpec) -> TableSpec {
+        TableSpec { name: QualifiedName::new("public", name), rule }
+    }
+
+    fn sharded(distribution: &str) -> RuleSpec {
+        RuleSpec::Sharded { distribution: distribution.into(), columns: vec!["id".into()] }
+    }
+
+    fn distribution(name: &str, nodes: &[&str]) -> DistributionSpec {
+        let nodes = nodes.iter().map(|node| ((*node).to_owned(), 1)).collect();
+        DistributionSpec {
+            name: name.into(),
+            key_types: vec![KeyType::Int8],
+            method: MethodSpec::Ring(RingSpec { nodes, ..RingSpec::default() }),
+            pins: Vec::new(),
+        }
+    }
+
+    fn spec() -> TopologySpec {
+        TopologySpec {
+            shards: vec![shard("s0", 1), shard("s1", 2)],
+            distributions: vec![distribution("a", &["s0", "s1"]), distribution("b", &["s0", "s1"])],
+            tables: vec![table("t", sharded("a")), table("u", sharded("b")), table("r", RuleSpec::Reference)],
+            ..TopologySpec::default()
+        }
+    }
+
+    fn moved(change: impl FnOnce(&mut TopologySpec)) -> Moved {
+        let mut new = spec();
+        change(&mut new);
+        new.build().unwrap().0.moved_since(&spec().build().unwrap().0)
+    }
+
+    fn tables(names: &[&str]) -> Moved {
+        Moved::Tables(names.iter().map(|name| QualifiedName::new("public", *name)).collect())
+    }
+
+    #[test]
+    fn only_what_lies_elsewhere_has_moved() {
+        assert_eq!(moved(|_| {}), tables(&[]));
+        assert_eq!(moved(|spec| spec.shards[1] = shard("s1", 9)), tables(&[]));
+        assert_eq!(moved(|spec| spec.distributions.swap(0, 1)), tables(&[]));
+        assert_eq!(moved(|spec| spec.tables.push(table("n", sharded("a")))), tables(&["n"]));
+        assert_eq!(moved(|spec| drop(spec.tables.pop())), tables(&["r"]));
+        assert_eq!(moved(|spec| spec.tables[0] = table("t", RuleSpec::Reference)), tables(&["t"]));
+        let pin = ValueSpec { key: vec!["7".into()], shard: "s1".into() };
+        assert_eq!(moved(|spec| spec.distributions[1].pins.push(pin)), tables(&["u"]));
+    }
+
+    #[test]
+    fn a_shard_more_moves_what_is_on_every_shard_and_what_uses_it() {
+        assert_eq!(moved(|spec| spec.shards.push(shard("s2", 3))), tables(&["r"]));
+        let used = moved(|spec| {
+            spec.shards.push(shard("s2", 3));
+            spec.distributions[0] = distribution("a", &["s0", "s1", "s2"]);
+        });
+        assert_eq!(used, tables(&["r", "t"]));
+    }
+
+    #[test]
+    fn another_home_or_other_names_move_everything() {
+        assert_eq!(moved(|spec| spec.home_shard = Some("s1".into())), Moved::Everything);
+        let renamed = moved(|spec| {
+            spec.shards[1] = shard("x", 2);
+            spec.distributions.clear();
+            spec.tables.clear();
+        });
+        assert_eq!(renamed, Moved::Everything);
+    }
+}

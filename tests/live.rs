@@ -1,0 +1,286 @@
+//! A configuration replaced while clients run: whole or not at all, without an error for anybody, and without two maps in one transaction.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use support::raw::{Value, message};
+use support::{Raw, SHARDS, Sharded, eventually};
+
+/// Clients that read and write `items` for as long as the value lives; whoever meets an error, panics at its end.
+struct Traffic {
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicU64>,
+    clients: Vec<std::thread::JoinHandle<Option<String>>>,
+}
+
+impl Traffic {
+    fn start(world: &Sharded) -> Self {
+        let (stop, done) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let clients = (0..3).map(|client| {
+            let (mut raw, stop, done) = (world.connect(), Arc::clone(&stop), Arc::clone(&done));
+            let ids = world.ids.iter().map(|ids| ids[client]).collect::<Vec<i32>>();
+            std::thread::spawn(move || {
+                raw.exchange(
+                    &[message::parse("s", "SELECT n FROM items WHERE id = $1", &[23]), message::sync()].concat(),
+                    None,
+                );
+                while !stop.load(Ordering::Relaxed) {
+                    for id in &ids {
+                        let bound = [
+                            message::bind("", "s", &[Value::text(&id.to_string())], &[]),
+                            message::execute("", 0),
+                            message::sync(),
+                        ];
+                        let replies = [
+                            raw.simple(&format!("UPDATE items SET n = n + 1 WHERE id = {id}")),
+                            raw.exchange_with(&bound.concat(), None, true),
+                            raw.simple("SELECT count(*) FROM items"),
+                        ];
+                        if let Some(error) = replies.iter().find_map(|reply| reply.error.as_ref()) {
+                            return Some(format!("{error:?}"));
+                        }
+                        done.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                None
+            })
+        });
+        Self { clients: clients.collect(), stop, done }
+    }
+
+    /// Everybody has gone on since now.
+    fn goes_on(&self) {
+        let before = self.done.load(Ordering::Relaxed);
+        eventually(30, "clients go on", || {
+            self.clients.iter().all(|client| !client.is_finished()) && self.done.load(Ordering::Relaxed) > before + 20
+                || self.clients.iter().any(|client| client.is_finished())
+        });
+    }
+
+    fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let errors: Vec<String> = self.clients.into_iter().filter_map(|client| client.join().unwrap()).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+    }
+}
+
+fn route(raw: &mut Raw, sql: &str) -> String {
+    raw.must(&format!("EXPLAIN (ROUTE) {sql}")).text()
+}
+
+#[test]
+fn tables_are_added_and_removed_while_clients_run() {
+    let world = Sharded::create("tables", "");
+    world.db.everywhere("CREATE TABLE notes (id int, body text)");
+    let traffic = Traffic::start(&world);
+    let text = world.router.config_text();
+    let mut raw = world.connect();
+    let added = format!(
+        "{text}\n[[databases.{}.tables]]\nname = \"notes\"\ndistribution = \"key\"\ncolumns = [\"id\"]\n",
+        world.db.name
+    );
+    assert_eq!(world.router.reload(&added), "applied");
+    traffic.goes_on();
+    let rows: Vec<String> = (1..=40).map(|id| format!("({id})")).collect();
+    raw.must(&format!("INSERT INTO notes (id) VALUES {}", rows.join(", ")));
+    assert_eq!(raw.value("SELECT count(*) FROM notes"), "40");
+    assert!(world.on_each("SELECT count(*) FROM notes").iter().all(|count| count != "0"));
+    assert_eq!(world.router.reload(&added), "unchanged");
+    assert_eq!(world.router.reload(&text), "applied");
+    assert_eq!(raw.value("SELECT count(*) FROM notes"), world.on_each("SELECT count(*) FROM notes")[0]);
+    traffic.goes_on();
+    traffic.end();
+}
+
+#[test]
+fn a_bad_configuration_is_rejected_whole() {
+    let world = Sharded::create("bad", "");
+    let traffic = Traffic::start(&world);
+    let text = world.router.config_text();
+    let mut raw = world.connect();
+    // Each of them has something good in it, too.
+    let more_users = "[[users]]\nname = \"other\"\n[databases";
+    for bad in [
+        text.replacen("[databases", &format!("{more_users}"), 1)
+            .replace("distribution = \"key\"", "distribution = \"nothing\""),
+        text.replacen("[databases", &format!("{more_users}"), 1) + "\nnonsense = 1",
+        text.replacen("[databases", &format!("{more_users}"), 1).replacen(
+            "[general]",
+            "[general]\nserver_tls_sslmode = \"verify-ca\"\nserver_tls_ca_file = \"/nowhere\"",
+            1,
+        ),
+        String::new(),
+    ] {
+        assert_ne!(bad, text);
+        assert_eq!(world.router.reload(&bad), "rejected");
+        assert!(Raw::connect(world.router.port, "other", &world.db.name).is_err());
+        assert!(route(&mut raw, "SELECT * FROM items WHERE id = 1").contains("s"));
+        assert!(world.router.http("/metrics").1.contains("pgloom_config_last_reload_successful 0"));
+    }
+    assert!(world.router.log_text().contains("the new configuration was rejected"));
+    assert_eq!(world.router.reload(&text), "unchanged");
+    assert!(world.router.http("/metrics").1.contains("pgloom_config_last_reload_successful 1"));
+    traffic.goes_on();
+    traffic.end();
+}
+
+/// A key that lies on `shard` by the hash, and its text in the configuration: it is to lie on the next shard.
+fn pinned(world: &Sharded, shard: usize) -> (i32, String) {
+    let id = world.free_ids(1000)[shard];
+    let name = &world.db.name;
+    let old = format!("[[databases.{name}.distributions]]\nname = \"key\"\nkey_types = [\"int4\"]");
+    let text = world.router.config_text();
+    assert!(text.contains(&old));
+    let to = (shard + 1) % SHARDS;
+    (id, text.replace(&old, &format!("{old}\npins = [{{ value = \"{id}\", shard = \"s{to}\" }}]")))
+}
+
+#[test]
+fn a_transaction_keeps_its_map_and_others_wait_for_it() {
+    let world = Sharded::create("maps", "");
+    let (id, text) = pinned(&world, 1);
+    let (mut old, mut new, mut beside) = (world.connect(), world.connect(), world.connect());
+    old.must(&format!("BEGIN; INSERT INTO items VALUES ({id}, 1, 'old')"));
+    let before = world.router.reloads();
+    world.router.replace_config(&text);
+    world.router.signal("HUP");
+    let port = world.router.port;
+    // A statement that touches what moves waits; another one does not.
+    let name = world.db.name.clone();
+    let waits = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(500));
+        let mut raw = Raw::connect(port, "postgres", &name).unwrap();
+        let begun = Instant::now();
+        (raw.must(&format!("DELETE FROM items WHERE id = {id}")).answers[0].tag.clone(), begun.elapsed())
+    });
+    std::thread::sleep(Duration::from_millis(1000));
+    assert_eq!(beside.value("SELECT body FROM plain WHERE id = 1"), "one");
+    assert_eq!(world.router.reloads(), before, "nothing is applied while somebody works under the old map");
+    // Behind the change, and still under the old map.
+    assert_eq!(old.value(&format!("SELECT name FROM items WHERE id = {id}")), "old");
+    old.must(&format!("UPDATE items SET n = 2 WHERE id = {id}"));
+    old.must("COMMIT");
+    assert_eq!(world.router.next_reload(&before), "applied");
+    let (tag, waited) = waits.join().unwrap();
+    // The row is where the old map has it; the operator moves it, or does not.
+    assert_eq!(tag.as_deref(), Some("DELETE 0"));
+    assert!(waited > Duration::from_millis(300), "{waited:?}");
+    assert!(route(&mut new, &format!("SELECT * FROM items WHERE id = {id}")).contains("s2"));
+    assert_eq!(world.db.shard(1).value(&format!("SELECT n FROM items WHERE id = {id}")), "2");
+    new.must(&format!("INSERT INTO items VALUES ({id}, 3, 'new')"));
+    assert_eq!(world.db.shard(2).value(&format!("SELECT name FROM items WHERE id = {id}")), "new");
+}
+
+/// Whether psql gets in.
+fn may_enter(world: &Sharded, user: &str, password: &str) -> bool {
+    let (port, name) = (world.router.port, &world.db.name);
+    let done = std::process::Command::new("psql")
+        .args(["-X", "-At", "-c", "SELECT count(*) FROM items"])
+        .arg(format!("host=127.0.0.1 port={port} user={user} dbname={name}"))
+        .env("PGPASSWORD", password)
+        .output()
+        .unwrap();
+    done.status.success()
+}
+
+#[test]
+fn users_come_go_and_change_their_passwords() {
+    let world = Sharded::create("users", "");
+    let name = &world.db.name;
+    let guest = "[[users]]\nname = \"guest\"\nserver_user = \"postgres\"\n";
+    let text = world.router.config_text().replace("[[users]]", &format!("{guest}[[users]]"));
+    assert_eq!(world.router.reload(&text), "applied");
+    let (mut stays, mut goes) = (world.connect(), Raw::connect(world.router.port, "guest", name).unwrap());
+    goes.must("BEGIN");
+    let text = text.replace("auth_type = \"trust\"", "auth_type = \"scram-sha-256\"");
+    let text = text.replace("name = \"guest\"", "name = \"visitor\"\npassword = \"v\"");
+    let text = text.replace("name = \"postgres\"", "name = \"postgres\"\npassword = \"one\"");
+    assert_eq!(world.router.reload(&text), "applied");
+    assert!(may_enter(&world, "postgres", "one") && may_enter(&world, "visitor", "v"));
+    assert!(!may_enter(&world, "guest", "v"));
+    // Its transaction is finished, and then it goes.
+    assert_eq!(goes.value("SELECT count(*) FROM items"), support::sharded::ITEMS.to_string());
+    goes.must("COMMIT");
+    eventually(10, "who may not connect any more is disconnected", || goes.read().is_err());
+    assert_eq!(world.router.reload(&text.replace("\"one\"", "\"two\"")), "applied");
+    assert!(may_enter(&world, "postgres", "two") && !may_enter(&world, "postgres", "one"));
+    assert_eq!(stays.value("SELECT 1"), "1");
+}
+
+#[test]
+fn pools_of_unchanged_shards_keep_their_connections_and_change_their_size() {
+    let world = Sharded::create("pools", "default_pool_size = 5\nserver_idle_timeout = \"10min\"");
+    let text = world.router.config_text();
+    let mut raw = world.connect();
+    let ask = format!("SELECT pg_backend_pid() FROM items WHERE id = {}", world.id(1, 0));
+    let pid = raw.value(&ask);
+    let smaller = text.replace("default_pool_size = 5", "default_pool_size = 1");
+    assert_eq!(world.router.reload(&smaller), "applied");
+    assert_eq!(raw.value(&ask), pid);
+    let mut holds = world.connect();
+    holds.must("BEGIN");
+    holds.must(&ask);
+    let waits = std::thread::spawn({
+        let (mut raw, ask) = (world.connect(), ask.clone());
+        move || raw.value(&ask)
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!waits.is_finished(), "one connection is all there is");
+    assert_eq!(world.router.reload(&text), "applied");
+    assert_ne!(waits.join().unwrap(), pid, "there are more now, also for who waits already");
+    holds.must("COMMIT");
+    // Connections are made in another way: nothing of the old pool is used again.
+    let other = text.replace("default_pool_size = 5", "default_pool_size = 5\nserver_connect_timeout = \"6s\"");
+    assert_eq!(world.router.reload(&other), "applied");
+    assert_ne!(raw.value(&ask), pid);
+    eventually(10, "connections of before are closed", || {
+        world.db.shard(1).value(&format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}")) == "0"
+    });
+}
+
+#[test]
+fn shards_are_added_while_clients_run() {
+    let world = Sharded::create("shards", "");
+    let traffic = Traffic::start(&world);
+    let text = world.router.config_text();
+    let name = &world.db.name;
+    // A fourth shard, which is the oracle's server here, with a distribution of its own.
+    let port = world.db.cluster.oracle.port;
+    let mut oracle = world.db.oracle();
+    oracle.must("CREATE TABLE places (code text PRIMARY KEY, title text); INSERT INTO places VALUES ('a', 'A')");
+    world.db.everywhere("CREATE TABLE far (id int PRIMARY KEY, n int)");
+    let more = text.replacen(
+        &format!("[[databases.{name}.distributions]]"),
+        &format!(
+            "[[databases.{name}.shards]]\nname = \"s9\"\nhost = \"127.0.0.1\"\nport = {port}\n\
+             [[databases.{name}.distributions]]\nname = \"far\"\nkey_types = [\"int4\"]\nmethod = \"list\"\ndefault_shard = \"s9\"\n\
+             [[databases.{name}.distributions]]"
+        ),
+        1,
+    );
+    // The others' rows stay where they are.
+    let ring: Vec<String> = (0..SHARDS).map(|index| format!("\"s{index}\"")).collect();
+    let more = more.replace(
+        "name = \"key\"\nkey_types = [\"int4\"]",
+        &format!("name = \"key\"\nkey_types = [\"int4\"]\nshards = [{}]", ring.join(", ")),
+    );
+    let more =
+        format!("{more}\n[[databases.{name}.tables]]\nname = \"far\"\ndistribution = \"far\"\ncolumns = [\"id\"]\n");
+    assert_eq!(world.router.reload(&more), "applied");
+    traffic.goes_on();
+    let mut raw = world.connect();
+    raw.must("INSERT INTO far VALUES (1, 1), (2, 2); INSERT INTO places VALUES ('b', 'B')");
+    assert_eq!(oracle.value("SELECT count(*) FROM far"), "2");
+    assert_eq!(oracle.value("SELECT count(*) FROM places"), "2");
+    assert_eq!(raw.value("SELECT sum(f.n) FROM far f, items i WHERE i.id = f.id AND i.id < 3"), "3");
+    eventually(20, "the new shard is watched", || world.router.http("/readyz").0 == 200);
+    assert_eq!(world.router.reload(&text), "applied");
+    traffic.goes_on();
+    assert_eq!(raw.value("SELECT count(*) FROM far"), "0");
+    traffic.end();
+}
