@@ -3,14 +3,14 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use pgloom::ids::Token;
 use pgloom::topology::spec::{DistributionSpec, MethodSpec, RangeSpec, RingSpec, ValueSpec};
-use pgloom::topology::{Distribution, Role, Server, Shard, TopologySpec};
+use pgloom::topology::{Distribution, Server, Shard, TopologySpec};
 use pgloom::types::KeyType;
 use pgloom::types::canonical::KeyValue;
 
 fn distribution(shards: usize, method: MethodSpec, pins: usize) -> Distribution {
     let shard = |i: usize| Shard {
         name: format!("shard{i}").into(),
-        servers: vec![Server { host: "db".into(), port: 5432, dbname: format!("shop{i}").into(), role: Role::Primary }],
+        servers: vec![Server::new("db", 5432, &format!("shop{i}"))],
     };
     let pin = |i: usize| ValueSpec { key: vec![(i * 1_000_003).to_string()], shard: "shard0".into() };
     let spec = TopologySpec {

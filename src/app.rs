@@ -21,14 +21,16 @@ use crate::admin::{Seen, UserView};
 use crate::backend::breaker::{BreakerLimits, BreakerState};
 use crate::backend::breakers::{Breakers, ServerBreaker};
 use crate::backend::cluster::{Credentials, Database, DatabaseSettings, Look, Membership, ServerAccess};
+use crate::backend::names::Names;
 use crate::backend::pool::PoolLimits;
 use crate::backend::prepared::StatementRegistry;
+use crate::backend::servers::ServerBook;
 use crate::backend::settings::SettingsTable;
 use crate::config::{self, AuthType, BreakerSettings, PoolMode, Settings, SslMode, TlsSettings, TwoPhaseCommit};
 use crate::control;
 use crate::fault::Fault;
 use crate::ids::ShardId;
-use crate::metrics::{BreakerCounts, BreakerSample, Metrics, PoolSample, Sample, Source, TopologySample};
+use crate::metrics::{BreakerCounts, BreakerSample, Metrics, PoolSample, Sample, ServerSample, Source, TopologySample};
 use crate::plan::cache::PlanCache;
 use crate::scope::Wish;
 use crate::secret::Secret;
@@ -38,7 +40,7 @@ use crate::server::handshake::{Account, AuthMethod, HandshakeContext};
 use crate::server::http::{self, Readiness, Unready};
 use crate::session::{SessionLimits, Shared};
 use crate::tls::{ClientTls, ClientTlsMode, ServerTls, ServerTlsFiles, ServerTlsMode, TlsError};
-use crate::topology::{Role, Server};
+use crate::topology::Server;
 use crate::wire::auth::{MockKey, Verifier, VerifierError};
 use live::Live;
 
@@ -145,6 +147,10 @@ fn session_limits(settings: &Settings) -> SessionLimits {
         pull_bytes: settings.combine.max_bytes,
         max_fanout: settings.limits.scatter_max_shards.map_or(usize::MAX, |n| n.get() as usize),
         sequence_block: settings.limits.sequence_block.get() as usize,
+        failover_timeout: settings.timeouts.failover,
+        max_replica_lag: settings.limits.replicas.max_lag,
+        max_replica_lag_bytes: settings.limits.replicas.max_lag_bytes,
+        read_your_writes: settings.limits.replicas.read_your_writes,
         log_disconnections: settings.log.disconnections,
     }
 }
@@ -237,6 +243,7 @@ fn members(settings: &Settings, database: &str) -> HashMap<Box<str>, Membership>
         pool_size: user.pool_size.map(|n| n.get() as usize),
         session_mode: user.pool_mode.map(|mode| mode == PoolMode::Session),
         times: user.times,
+        read_preference: user.read_preference,
     };
     able.map(|user| (user.name.as_ref().into(), member(user))).collect()
 }
@@ -263,7 +270,7 @@ fn server_tls(settings: &TlsSettings) -> Result<ServerTls, TlsError> {
 /// The logical databases of a configuration, with no connection made yet.
 pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> {
     let tls = Arc::new(server_tls(&settings.server_tls)?);
-    let access = server_access(settings, tls, Breakers::new(breaker_limits(settings.breakers)));
+    let access = server_access(settings, tls, &Known::new(settings));
     let databases = settings.databases.iter();
     let made = databases.filter_map(|database| {
         Some(Database::new(Arc::clone(&database.name), database_settings(settings, database, &access)?))
@@ -271,7 +278,7 @@ pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> 
     Ok(made.collect())
 }
 
-fn server_access(settings: &Settings, tls: Arc<ServerTls>, breakers: Arc<Breakers>) -> ServerAccess {
+fn server_access(settings: &Settings, tls: Arc<ServerTls>, known: &Known) -> ServerAccess {
     ServerAccess {
         tls,
         keepalive: settings.listen.keepalive,
@@ -279,7 +286,23 @@ fn server_access(settings: &Settings, tls: Arc<ServerTls>, breakers: Arc<Breaker
         login_timeout: settings.timeouts.server_login,
         max_message: settings.limits.max_message_size,
         max_prepared: settings.limits.max_prepared_statements,
-        breakers,
+        breakers: Arc::clone(&known.breakers),
+        servers: Arc::clone(&known.servers),
+        names: Arc::clone(&known.names),
+    }
+}
+
+/// What is known of servers, under whichever configuration.
+struct Known {
+    breakers: Arc<Breakers>,
+    servers: Arc<ServerBook>,
+    names: Arc<Names>,
+}
+
+impl Known {
+    fn new(settings: &Settings) -> Self {
+        let breakers = Breakers::new(breaker_limits(settings.breakers));
+        Self { breakers, servers: Arc::default(), names: Arc::default() }
     }
 }
 
@@ -308,6 +331,7 @@ fn database_settings(
         safe_functions: database.safe_functions.clone(),
         uniques: database.uniques.clone(),
         session_mode: database.pool.mode == PoolMode::Session,
+        read_preference: database.read_preference,
         two_phase_commit: database.two_phase_commit,
         times: settings.timeouts.limits.with(&database.times),
         members: members(settings, &database.name),
@@ -333,11 +357,8 @@ fn logins(settings: &Settings, database: &str) -> Vec<Credentials> {
 
 /// The servers that finish statements of a logical database.
 fn combine_servers(settings: &config::CombineSettings, database: &Arc<str>) -> Vec<Server> {
-    let server = |server: &config::CombineServer| Server {
-        host: Arc::clone(&server.host),
-        port: server.port,
-        dbname: server.dbname.clone().unwrap_or_else(|| Arc::clone(database)),
-        role: Role::Primary,
+    let server = |server: &config::CombineServer| {
+        Server::new(&server.host, server.port, server.dbname.as_ref().unwrap_or(database))
     };
     settings.servers.iter().map(server).collect()
 }
@@ -405,6 +426,7 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
             }
             pools.combine().sweep(Instant::now());
             pools.combiners().iter().for_each(|pool| pool.sweep(Instant::now()));
+            pools.replicas().for_each(|(_, pool)| pool.sweep(Instant::now()));
         }
         tokio::time::sleep(if all_well { SWEEP } else { PROBE }).await;
     }
@@ -521,6 +543,25 @@ fn breaker_counts(breaker: &ServerBreaker) -> BreakerCounts {
     }
 }
 
+/// The servers of the shards that have several.
+fn server_samples(database: &Database) -> Vec<ServerSample> {
+    let topology = Arc::clone(&database.cluster.load().topology);
+    let several = topology.shards.iter().map(|shard| (shard, database.servers(shard)));
+    let several = several.filter(|(_, servers)| !servers.is_lone());
+    let samples = several.flat_map(|(shard, servers)| {
+        servers.report().into_iter().map(|report| ServerSample {
+            database: database.name.to_string(),
+            shard: shard.name.to_string(),
+            server: report.server.address(),
+            role: report.role.label(),
+            lag_bytes: report.lag_bytes,
+            lag: report.lag,
+            latency: report.latency,
+        })
+    });
+    samples.collect()
+}
+
 /// What a scrape of the metrics reads.
 struct Watcher {
     health: Arc<Health>,
@@ -533,6 +574,7 @@ impl Source for Watcher {
         let databases = self.health.databases.load();
         let breakers = databases.first().map(|database| database.access.breakers.all());
         sample.breakers = breakers.iter().flatten().map(|breaker| breaker_counts(breaker)).collect();
+        sample.servers = databases.iter().flat_map(|database| server_samples(database)).collect();
         for database in databases.iter() {
             let topology = Arc::clone(&database.cluster.load().topology);
             sample.topologies.push(TopologySample {
@@ -549,13 +591,13 @@ impl Source for Watcher {
                         user: user.to_string(),
                         shard,
                         role,
-                        host: pool.connector.address.to_string(),
+                        host: pool.connector.address().to_string(),
                         cl_active: active,
                         cl_waiting: pool.waiting() as i64,
                         sv_idle: pool.idle_count() as i64,
                         sv_active: active,
                         maxwait: pool.longest_wait(now),
-                        breaker: match pool.connector.breaker.report().state {
+                        breaker: match pool.connector.breaker().report().state {
                             BreakerState::Closed => BreakerSample::Closed,
                             BreakerState::Open => BreakerSample::Open,
                             BreakerState::Probing => BreakerSample::Probing,

@@ -81,8 +81,8 @@ pub struct Table {
     pub has_triggers: bool,
     /// What its triggers run, without functions that are declared safe.
     pub trigger_code: Vec<TriggerCode>,
-    /// A foreign key of another table points to it.
-    pub referenced: bool,
+    /// The tables with foreign keys that point to it.
+    pub referenced_by: Vec<QualifiedName>,
     /// The table that it is a partition of, or those that it inherits from.
     pub parents: Vec<QualifiedName>,
     /// Of a sequence: the table with the column that it belongs to.
@@ -217,6 +217,11 @@ impl Table {
         self.parents.contains(table)
     }
 
+    /// Whether a foreign key points to it.
+    pub fn is_referenced(&self) -> bool {
+        !self.referenced_by.is_empty()
+    }
+
     pub fn column(&self, name: &str) -> Option<(usize, &Column)> {
         self.columns.iter().enumerate().find(|(_, column)| &*column.name == name)
     }
@@ -304,7 +309,7 @@ mod tests {
                 definition: None,
                 has_triggers: false,
                 trigger_code: Vec::new(),
-                referenced: false,
+                referenced_by: Vec::new(),
                 parents: Vec::new(),
                 owner: None,
             };

@@ -38,6 +38,7 @@ sqlstates! {
     CHARACTER_NOT_IN_REPERTOIRE = b"22021";
     ACTIVE_SQL_TRANSACTION = b"25001";
     NO_ACTIVE_SQL_TRANSACTION = b"25P01";
+    INVALID_COLUMN_REFERENCE = b"42P10";
     IN_FAILED_SQL_TRANSACTION = b"25P02";
     IDLE_IN_TRANSACTION_SESSION_TIMEOUT = b"25P03";
     TRANSACTION_TIMEOUT = b"25P04";
@@ -116,6 +117,8 @@ pub struct FaultFields {
     pub hint: Option<Cow<'static, str>>,
     /// Where in the statement, in characters from 1, as in the error field `P`.
     pub position: Option<u32>,
+    /// The things that a server's error is about, by the letters of the error fields (`s`, `t`, `c`, `d`, `n`).
+    pub about: Vec<(u8, Box<str>)>,
     pub blame: Blame,
 }
 
@@ -131,6 +134,7 @@ impl Fault {
             detail: None,
             hint: None,
             position: None,
+            about: Vec::new(),
             blame: Blame::Client,
         }))
     }
@@ -161,6 +165,12 @@ impl Fault {
 
     pub fn position(mut self, characters: u32) -> Self {
         self.0.position = Some(characters);
+        self
+    }
+
+    /// About the schema, table, column, type or constraint that this error field is for.
+    pub fn about(mut self, field: u8, name: impl Into<Box<str>>) -> Self {
+        self.0.about.push((field, name.into()));
         self
     }
 

@@ -104,6 +104,7 @@ pub struct Metrics {
     /// Bytes of those rows.
     pub pulled_bytes: IntCounter,
     finishes: IntCounterVec,
+    retries: IntCounterVec,
     sampled: Sampled,
     source: OnceLock<Box<dyn Source>>,
 }
@@ -140,6 +141,21 @@ pub struct Sample {
     pub pools: Vec<PoolSample>,
     pub topologies: Vec<TopologySample>,
     pub breakers: Vec<BreakerCounts>,
+    pub servers: Vec<ServerSample>,
+}
+
+/// One server of a shard that has several.
+#[derive(Clone, Debug, Default)]
+pub struct ServerSample {
+    pub database: String,
+    pub shard: String,
+    /// `host:port`.
+    pub server: String,
+    /// `primary`, `replica`, `fenced`, `stranger` or `unknown`.
+    pub role: &'static str,
+    pub lag_bytes: Option<u64>,
+    pub lag: Option<Duration>,
+    pub latency: Option<Duration>,
 }
 
 /// One pool: the server connections of one user on one server of one shard.
@@ -199,6 +215,10 @@ struct Sampled {
     breaker: IntGaugeVec,
     breaker_opened: IntCounterVec,
     breaker_rejected: IntCounterVec,
+    server_role: IntGaugeVec,
+    lag_bytes: IntGaugeVec,
+    lag_seconds: GaugeVec,
+    server_latency: GaugeVec,
     topology_version: IntGaugeVec,
     topology_stale: GaugeVec,
     uptime: Gauge,
@@ -285,6 +305,7 @@ impl Metrics {
                 "statements that Postgres finishes, by where, and why on the home shard though there are combine servers",
                 &["on", "why"],
             ),
+            retries: vector(r, "pgloom_retries_total", "attempts made again after one without effect", &["reason"]),
             sampled: Sampled::register(r),
             source: OnceLock::new(),
             registry,
@@ -337,6 +358,11 @@ impl Metrics {
         self.finishes.with_label_values(&[on, why]).inc();
     }
 
+    /// Something is tried again. `reason` is one of a few fixed words.
+    pub fn retry(&self, reason: &'static str) {
+        self.retries.with_label_values(&[reason]).inc();
+    }
+
     /// The handles of one shard; look them up when its pools are made, not for a statement.
     pub fn shard(&self, database: &str, shard: &str) -> ShardMetrics {
         ShardMetrics {
@@ -365,6 +391,7 @@ impl Metrics {
 impl Sampled {
     fn register(r: &Registry) -> Self {
         let pool = ["database", "user", "shard", "role", "host"];
+        let server = ["database", "shard", "server"];
         Self {
             started: Instant::now(),
             ready: gauge(r, "pgloom_ready", "1 while every shard has answered lately"),
@@ -381,6 +408,20 @@ impl Sampled {
                 "requests for a connection that failed at once because a breaker was open",
                 &["host"],
             ),
+            server_role: gauges(
+                r,
+                "pgloom_server_role",
+                "1 for the role that a server of a shard of several has",
+                &["database", "shard", "server", "role"],
+            ),
+            lag_bytes: gauges(r, "pgloom_replication_lag_bytes", "that a replica is behind", &server),
+            lag_seconds: float_gauges(
+                r,
+                "pgloom_replication_lag_seconds",
+                "for which a replica may have been behind: it has all that was written before",
+                &server,
+            ),
+            server_latency: float_gauges(r, "pgloom_server_latency_seconds", "that a server takes to answer", &server),
             topology_version: gauges(r, "pgloom_topology_version", "epoch of the shard map", &["database"]),
             topology_stale: float_gauges(
                 r,
@@ -402,7 +443,11 @@ impl Sampled {
         self.uptime.set(self.started.elapsed().as_secs_f64());
         self.process.refresh();
         // A pool that is gone must not go on being reported.
-        for gauges in [&self.cl_active, &self.cl_waiting, &self.sv_idle, &self.sv_active, &self.breaker] {
+        let pools = [&self.cl_active, &self.cl_waiting, &self.sv_idle, &self.sv_active, &self.breaker];
+        for gauges in pools.into_iter().chain([&self.server_role, &self.lag_bytes]) {
+            gauges.reset();
+        }
+        for gauges in [&self.lag_seconds, &self.server_latency] {
             gauges.reset();
         }
         self.maxwait.reset();
@@ -428,6 +473,19 @@ impl Sampled {
             };
             counted(&self.breaker_opened, breaker.opened);
             counted(&self.breaker_rejected, breaker.rejected);
+        }
+        for server in &sample.servers {
+            let labels = [&*server.database, &*server.shard, &*server.server];
+            self.server_role.with_label_values(&[labels[0], labels[1], labels[2], server.role]).set(1);
+            if let Some(bytes) = server.lag_bytes {
+                self.lag_bytes.with_label_values(&labels).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+            }
+            let seconds = [(&self.lag_seconds, server.lag), (&self.server_latency, server.latency)];
+            for (gauge, value) in seconds {
+                if let Some(value) = value {
+                    gauge.with_label_values(&labels).set(value.as_secs_f64());
+                }
+            }
         }
         for topology in &sample.topologies {
             let epoch = i64::try_from(topology.epoch).unwrap_or(i64::MAX);
@@ -555,7 +613,18 @@ mod tests {
         let topologies = vec![TopologySample { database: "shop".into(), epoch: 7, stale: Duration::ZERO }];
         let metrics = Metrics::new();
         let breakers = vec![BreakerCounts { host: "h:1".into(), opened: 2, rejected: 9 }];
-        metrics.set_source(Once(vec![Sample { ready: true, pools: vec![pool], topologies, breakers }].into()));
+        let server = ServerSample {
+            database: "shop".into(),
+            shard: "s1".into(),
+            server: "h:2".into(),
+            role: "replica",
+            lag_bytes: Some(80),
+            lag: Some(Duration::from_millis(1500)),
+            latency: None,
+        };
+        metrics.set_source(Once(
+            vec![Sample { ready: true, pools: vec![pool], topologies, breakers, servers: vec![server] }].into(),
+        ));
 
         let labels = "{database=\"shop\",host=\"h:1\",role=\"primary\",shard=\"s1\",user=\"app\"}";
         let first = text(&metrics);
@@ -564,6 +633,11 @@ mod tests {
         assert!(first.contains("pgloom_breaker_opened_total{host=\"h:1\"} 2\n"), "{first}");
         assert!(first.contains("pgloom_breaker_rejected_total{host=\"h:1\"} 9\n"), "{first}");
         assert!(first.contains("pgloom_ready 1\n") && first.contains("pgloom_topology_version{database=\"shop\"} 7\n"));
+        let server = "{database=\"shop\",server=\"h:2\",shard=\"s1\"}";
+        assert!(first.contains(&format!("pgloom_replication_lag_bytes{server} 80\n")), "{first}");
+        assert!(first.contains(&format!("pgloom_replication_lag_seconds{server} 1.5\n")), "{first}");
+        let role = "{database=\"shop\",role=\"replica\",server=\"h:2\",shard=\"s1\"}";
+        assert!(first.contains(&format!("pgloom_server_role{role} 1\n")), "{first}");
         let second = text(&metrics);
         assert!(second.contains("pgloom_ready 0\n") && !second.contains("shop"), "{second}");
         // A count does not go back.

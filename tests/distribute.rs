@@ -74,6 +74,9 @@ fn an_empty_table_is_distributed_at_once() {
     client.must("CREATE TABLE orders (tenant int)");
     assert_eq!(world.on_each("SELECT count(*) FROM pg_class WHERE relname = 'orders'"), vec!["1"; SHARDS]);
     client.must("DROP TABLE orders");
+    let other = client.simple("CREATE TABLE orders (id int)").error.unwrap();
+    assert!(other.to_string().contains("pgloom.distribute() has sharded"), "{other}");
+    assert!(other.hint().contains("pgloom.undistribute('public.orders')"), "{other}");
     client.must("SELECT pgloom.undistribute('orders')");
     client.must("CREATE TABLE orders (tenant int)");
     assert_eq!(world.on_each("SELECT count(*) FROM pg_class WHERE relname = 'orders'"), ["1", "0", "0", "0"]);

@@ -44,7 +44,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "backend", "control", "admin", "exec",
         ],
     ),
-    ("server", &["net", "tls", "types", "wire", "topology", "config", "plan", "backend", "admin", "exec", "session"]),
+    ("server", &["net", "tls", "types", "wire", "topology", "config", "plan", "backend", "control", "admin", "exec", "session"]),
     // The only one that knows them all.
     (
         "app",
@@ -98,7 +98,8 @@ const PURE: &[&str] = &[
     "backend/inflight.rs",
     "backend/turns.rs",
     "backend/breaker.rs",
-    "backend/servers.rs",
+    "backend/retry.rs",
+    "backend/roles.rs",
     "backend/sequences.rs",
     "admin/command.rs",
     "admin/rows.rs",

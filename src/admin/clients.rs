@@ -31,7 +31,8 @@ impl Look<'_> {
                     let retired = pool.retired();
                     for (member, state) in pool.members() {
                         let client = by_server.get(&member.facts.id).copied();
-                        let port = pool.connector.server.port;
+                        let address = pool.connector.address();
+                        let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default();
                         let ends = retired.is_some_and(|before| member.facts.connected.0 < before);
                         let mut row = vec![text("S"), text(&user), text(&seen.database.name)];
                         row.extend(server_cells(&member, state, client, port, ends));

@@ -123,6 +123,7 @@ impl Look<'_> {
             What::Schemas => self.schemas(),
             What::Servers => self.servers(),
             What::ShardPools => self.shard_pools(),
+            What::ShardServers => self.shard_servers(),
             What::Shards => self.shards(),
             What::State => self.state(),
             What::Stats => self.stats(),

@@ -19,7 +19,11 @@ impl Look<'_> {
         for Seen { database, cluster } in &self.databases {
             let topology = &cluster.topology;
             for (at, shard) in topology.shards.iter().enumerate() {
-                rows.extend(shard.servers.iter().map(|server| {
+                let roles = database.servers(shard).report();
+                // One that is alone is not asked.
+                let lone = roles.len() == 1;
+                rows.extend(roles.into_iter().map(|report| {
+                    let server = &report.server;
                     vec![
                         text(&database.name),
                         text(at),
@@ -27,9 +31,37 @@ impl Look<'_> {
                         text(&server.host),
                         text(server.port),
                         text(&server.dbname),
-                        text(format!("{:?}", server.role).to_lowercase()),
+                        text(if lone { "primary" } else { report.role.label() }),
                         text(at == topology.home.index()),
                         text(topology.epoch.0),
+                    ]
+                }));
+            }
+        }
+        rows
+    }
+
+    /// The servers of each shard, what they are, and how far they have come.
+    pub(super) fn shard_servers(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for Seen { database, cluster } in &self.databases {
+            for shard in &cluster.topology.shards {
+                let servers = database.servers(shard);
+                // One that is alone is not asked.
+                let lone = servers.is_lone();
+                rows.extend(servers.report().into_iter().map(|report| {
+                    vec![
+                        text(&shard.name),
+                        text(report.server.address()),
+                        text(if lone { "primary" } else { report.role.label() }),
+                        (!lone).then(|| (!report.silent).to_string()),
+                        report.timeline.and_then(text),
+                        report.lag_bytes.and_then(text),
+                        report.lag.map(|lag| lag.as_millis().to_string()),
+                        report.latency.map(|latency| latency.as_micros().to_string()),
+                        text(report.breaker.report().state.label()),
+                        report.role.reason().and_then(text),
+                        text(&database.name),
                     ]
                 }));
             }

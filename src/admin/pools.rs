@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Look, Seen, flag, parts, text};
-use crate::backend::cluster::{ServerPool, UserPools, primary};
+use crate::backend::cluster::{ServerPool, UserPools};
 use crate::backend::pool::MemberState;
 
 /// A pool, and where it leads.
@@ -13,6 +13,7 @@ pub struct PoolAt<'a> {
     pub pool: &'a Arc<ServerPool>,
     /// The shard; of a server beside the shards its address.
     pub shard: String,
+    /// `primary`, `replica` or `combine`.
     pub role: &'static str,
 }
 
@@ -28,10 +29,15 @@ pub fn pools_of<'a>(seen: &Seen, pools: &'a UserPools) -> Vec<PoolAt<'a>> {
     let combine = PoolAt { pool: pools.combine(), shard: home, role: "combine" };
     let beside = pools.combiners().iter().map(|pool| PoolAt {
         pool,
-        shard: pool.connector.address.to_string(),
+        shard: pool.connector.address().to_string(),
         role: "combine",
     });
-    shards.chain([combine]).chain(beside).collect()
+    let replicas = pools.replicas().map(|(shard, pool)| PoolAt {
+        pool,
+        shard: topology.shard(shard).name.to_string(),
+        role: "replica",
+    });
+    shards.chain([combine]).chain(beside).chain(replicas).collect()
 }
 
 /// What the connections of pools do.
@@ -70,6 +76,11 @@ impl Sums {
         let Self { active, requests, being_canceled, idle, used, tested, login } = self;
         [active, requests, being_canceled, idle, used, tested, login].map(text)
     }
+}
+
+/// `host:port` in its parts.
+fn parted(address: &str) -> (&str, &str) {
+    address.rsplit_once(':').unwrap_or((address, "0"))
 }
 
 pub(super) fn mode(session: bool) -> &'static str {
@@ -113,15 +124,16 @@ impl Look<'_> {
         for seen in &self.databases {
             for (user, pools) in self.users_pools(seen) {
                 for PoolAt { pool, shard, role } in pools_of(seen, &pools) {
-                    let server = &pool.connector.server;
+                    let address = pool.connector.address();
+                    let (host, port) = parted(&address);
                     let mut sums = Sums::default();
                     sums.add(pool);
                     let mut row = vec![text(&seen.database.name), text(&user), text(shard), text(role)];
-                    row.extend([text(&server.host), text(server.port), text(pool.waiting())]);
+                    row.extend([text(host), text(port), text(pool.waiting())]);
                     row.extend(sums.cells());
                     row.extend(parts(pool.longest_wait(now)));
                     row.push(text(pool.limits().size));
-                    row.push(text(pool.connector.breaker.report().state.label()));
+                    row.push(text(pool.connector.breaker().report().state.label()));
                     rows.push(row);
                 }
             }
@@ -137,9 +149,13 @@ impl Look<'_> {
             let all = database.all_pools();
             let clients = self.clients.iter().filter(|client| client.database == database.name).count();
             for shard in topology.all_shards().iter() {
-                let server = primary(topology.shard(shard));
-                let here =
-                    all.iter().flat_map(|(_, pools)| pools.all()).filter(|pool| pool.connector.server == *server);
+                let servers = database.servers(topology.shard(shard));
+                // Where none is the primary now, the first that could be.
+                let Some(member) = servers.primary().or(servers.members().first()) else { continue };
+                let server = &member.server;
+                let address = server.address();
+                let here = all.iter().flat_map(|(_, pools)| pools.all());
+                let here = here.filter(|pool| *pool.connector.address() == *address);
                 let connections: usize = here.map(|pool| pool.members().len()).sum();
                 let lifetime = limits.lifetime.map_or(0, |lifetime| lifetime.as_secs());
                 let mut row = vec![text(&database.name), text(&server.host), text(server.port), text(&server.dbname)];

@@ -17,6 +17,7 @@ pub enum What {
     Schemas,
     Servers,
     ShardPools,
+    ShardServers,
     Shards,
     State,
     Stats,
@@ -52,6 +53,13 @@ impl Show {
     pub fn named(name: &str) -> Option<&'static Self> {
         let name = if name.eq_ignore_ascii_case("relations") { "TABLES" } else { name };
         SHOWS.iter().find(|show| show.name.eq_ignore_ascii_case(name))
+    }
+
+    /// As a session names it, behind `pgloom.`.
+    pub fn in_session(name: &str) -> Option<&'static Self> {
+        // To a session servers are those of shards; connections are the operators' business.
+        let name = if name == "servers" { "SHARD_SERVERS" } else { name };
+        Self::named(name).filter(|show| show.in_sessions)
     }
 
     /// With these rows.
@@ -122,6 +130,13 @@ pub const SHOWS: &[Show] = &[
         true,
         "One row for each pool: the connections of a user to a server of a shard.",
         SHARD_POOLS
+    ),
+    show!(
+        ShardServers,
+        "SHARD_SERVERS",
+        true,
+        "The servers of each shard, what they are, and how far they have come. In sessions its name is `pgloom.servers`.",
+        SHARD_SERVERS
     ),
     show!(Shards, "SHARDS", true, "The shards and their servers.", SHARDS),
     show!(State, "STATE", false, "Whether the router works.", STATE),
@@ -216,7 +231,7 @@ const SERVERS: &[Field] = fields! {
     "prepared_statements" Int4 "statements that are prepared on it",
     "id" Int8 "a number for it",
     "shard" Text "the shard; for a server beside the shards its address",
-    "role" Text "`primary`, or `combine`: it finishes statements over several shards",
+    "role" Text "`primary`, `replica`, or `combine`: it finishes statements over several shards",
 };
 
 const CONFIG: &[Field] = fields! {
@@ -311,7 +326,7 @@ const SHARD_POOLS: &[Field] = fields! {
     "database" Text "the logical database",
     "user" Text "the user",
     "shard" Text "the shard; for a server beside the shards its address",
-    "role" Text "`primary`, or `combine`: connections that finish statements over several shards",
+    "role" Text "`primary`, `replica`, or `combine`: connections that finish statements over several shards",
     "host" Text "the server's host",
     "port" Int4 "the server's port",
     "cl_waiting" Int4 "clients that wait for a connection of this pool",
@@ -326,6 +341,20 @@ const SHARD_POOLS: &[Field] = fields! {
     "maxwait_us" Int4 "the microseconds beside them",
     "pool_size" Int4 "connections at most",
     "breaker" Text "the state of the server's breaker, as in BREAKERS",
+};
+
+const SHARD_SERVERS: &[Field] = fields! {
+    "shard" Text "the shard",
+    "server" Text "`host:port`",
+    "role" Text "what it is now",
+    "answers" Text "`true`, or `false`; NULL: it is the only one, and is not asked",
+    "timeline" Int8 "its timeline",
+    "lag_bytes" Int8 "how far it is behind the primary",
+    "lag_ms" Int8 "the same in time",
+    "latency_us" Int8 "how fast it answers",
+    "breaker" Text "the state of its breaker, as in BREAKERS",
+    "why" Text "why it is not used",
+    "database" Text "the logical database",
 };
 
 const SHARDS: &[Field] = fields! {

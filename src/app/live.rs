@@ -35,7 +35,9 @@ type SetLogLevel = Box<dyn Fn(LogLevel) + Send + Sync>;
 pub struct Live {
     pub(super) front: Arc<ArcSwap<Front>>,
     health: Arc<Health>,
-    breakers: Arc<Breakers>,
+    known: Known,
+    /// What looks names of servers up.
+    names: Mutex<JoinSet<()>>,
     clients: Doors,
     watchers: Doors,
     read: OnceLock<ReadSettings>,
@@ -122,9 +124,9 @@ impl Way {
 impl Live {
     pub(super) fn start(settings: &Settings) -> Result<Arc<Self>, StartError> {
         let metrics = Metrics::new();
-        let breakers = Breakers::new(breaker_limits(settings.breakers));
+        let known = Known::new(settings);
         let certificates = Certificates::load(settings, None)?;
-        let access = server_access(settings, Arc::clone(&certificates.servers), Arc::clone(&breakers));
+        let access = server_access(settings, Arc::clone(&certificates.servers), &known);
         let databases: Vec<_> = settings
             .databases
             .iter()
@@ -150,7 +152,8 @@ impl Live {
         let live = Arc::new(Self {
             front: Arc::new(ArcSwap::from_pointee(front)),
             health,
-            breakers,
+            known,
+            names: Mutex::default(),
             clients: Doors::default(),
             watchers: Doors::default(),
             read: OnceLock::new(),
@@ -200,7 +203,23 @@ impl Live {
         for database in self.health.databases.load().iter() {
             jobs.insert(Arc::clone(&database.name), self.jobs_of(database, settings));
         }
+        self.look_up_names(settings.timeouts.dns);
         self.open();
+    }
+
+    /// Looks the names of servers up each time that so long has passed.
+    fn look_up_names(&self, pause: Option<Duration>) {
+        let mut jobs = JoinSet::new();
+        if let Some(pause) = pause {
+            let names = Arc::clone(&self.known.names);
+            jobs.spawn(async move {
+                loop {
+                    tokio::time::sleep(pause).await;
+                    names.look_up().await;
+                }
+            });
+        }
+        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = jobs;
     }
 
     fn open(&self) {
@@ -230,6 +249,7 @@ impl Live {
         let health = Arc::clone(&self.health);
         jobs.spawn(watch_database(Arc::clone(database), health, timeouts.catalog_refresh, timeouts.deadlock.is_some()));
         jobs.spawn(resolve_database(Arc::clone(database), timeouts.two_phase_grace));
+        jobs.spawn(control::servers::watch(Arc::clone(database), timeouts.server_check));
         if !database.cluster.load().topology.is_all_home() {
             jobs.spawn(control::news::follow(Arc::clone(database), shared.router.clone()));
         }
@@ -281,7 +301,7 @@ impl Live {
             return Ok(None);
         }
         let front = self.front.load();
-        let access = server_access(&settings, Arc::clone(&certificates.servers), Arc::clone(&self.breakers));
+        let access = server_access(&settings, Arc::clone(&certificates.servers), &self.known);
         let known = self.health.databases.load_full();
         let databases = settings.databases.iter().filter_map(|database| {
             let wanted = database_settings(&settings, database, &access)?;
@@ -351,7 +371,8 @@ impl Live {
         let shared = Arc::clone(&self.front.load().shared);
         let all: Vec<_> = databases.iter().map(|change| Arc::clone(change.database())).collect();
         let counts = self.front.load().counts();
-        self.breakers.set_limits(breaker_limits(settings.breakers));
+        self.look_up_names(settings.timeouts.dns);
+        self.known.breakers.set_limits(breaker_limits(settings.breakers));
         shared.limits.store(Arc::new(session_limits(&settings)));
         shared.plans.set_limit(settings.limits.plan_cache_size);
         if let Some(set) = self.log_level.get() {

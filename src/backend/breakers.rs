@@ -24,7 +24,7 @@ impl Breakers {
 
     /// That of a server, made when it is first asked for.
     pub fn of(&self, server: &Server) -> Arc<ServerBreaker> {
-        let address: Arc<str> = format!("{}:{}", server.host, server.port).into();
+        let address: Arc<str> = server.address().into();
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let made = || Arc::new(ServerBreaker::new(Arc::clone(&address), self.limits()));
         Arc::clone(by_address.entry(Arc::clone(&address)).or_insert_with(made))
@@ -104,6 +104,11 @@ impl ServerBreaker {
     /// Whether it is closed and remembers nothing.
     fn is_calm(&self) -> bool {
         !self.troubled.load(Ordering::Acquire)
+    }
+
+    /// Whether the server is to be chosen where there are others.
+    pub fn is_closed(&self) -> bool {
+        self.is_calm() || self.inner().breaker.state() == BreakerState::Closed
     }
 
     /// # Errors
@@ -209,7 +214,7 @@ impl Drop for Probe {
 }
 
 /// From 0 to 1.
-fn chance() -> f64 {
+pub fn chance() -> f64 {
     let random = RandomState::new().build_hasher().finish();
     (random >> 11) as f64 / (1_u64 << 53) as f64
 }
@@ -218,10 +223,9 @@ fn chance() -> f64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::topology::Role;
 
     fn server(port: u16) -> Server {
-        Server { host: "h".into(), port, dbname: "d".into(), role: Role::Primary }
+        Server::new("h", port, "d")
     }
 
     fn limits(open: Duration) -> BreakerLimits {

@@ -14,21 +14,24 @@ use crate::backend::combiners::CombineServers;
 use crate::backend::defaults::{Defaults, HomeDefaults};
 use crate::backend::facts::Facts;
 use crate::backend::gate::Gate;
+use crate::backend::names::Names;
 use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
+use crate::backend::roles::Heard;
 use crate::backend::rules::Rules;
 use crate::backend::sequences::SequenceBlocks;
+use crate::backend::servers::{self, ServerBook, ShardServers};
 use crate::backend::stats::Stats;
 use crate::backend::succession::Lasting;
 use crate::backend::turns::Place;
 use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
-use crate::config::{TimeLimits, TimeWishes, TwoPhaseCommit, UniqueRule};
+use crate::config::{ReadPreference, TimeLimits, TimeWishes, TwoPhaseCommit, UniqueRule};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::net::Keepalive;
 use crate::secret::Secret;
 use crate::tls::ServerTls;
-use crate::topology::{Role, Server, Shard, StoredRules, Topology};
+use crate::topology::{Server, Shard, StoredRules, Topology};
 
 /// Who we are to the shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,14 +47,24 @@ pub struct ServerAccess {
     /// `None`: no probes.
     pub keepalive: Option<Keepalive>,
     pub connect_timeout: Duration,
-    pub login_timeout: Duration,
+    /// `None`: what is left of `connect_timeout`.
+    pub login_timeout: Option<Duration>,
     pub max_message: usize,
     pub max_prepared: usize,
     /// Of all servers that this router knows.
     pub breakers: Arc<Breakers>,
+    /// Of all shards that it knows.
+    pub servers: Arc<ServerBook>,
+    /// Of servers.
+    pub names: Arc<Names>,
 }
 
 impl ServerAccess {
+    /// Until a connection can be used.
+    fn whole_timeout(&self) -> Duration {
+        self.connect_timeout + self.login_timeout.unwrap_or_default()
+    }
+
     /// Whether connections that were made in one way are as those made in the other.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.tls, &other.tls)
@@ -64,18 +77,95 @@ impl ServerAccess {
     }
 }
 
-/// Connects over TCP (and TLS) as one user to one server.
+/// Connects over TCP (and TLS) as one user.
 #[derive(Clone)]
 pub struct ServerConnector {
     pub shard: ShardId,
-    pub server: Server,
-    pub address: Arc<str>,
+    pub aim: Aim,
     pub credentials: Credentials,
     pub access: ServerAccess,
     pub start: Start,
-    pub breaker: Arc<ServerBreaker>,
     /// Those of a shard on which clients' statements run.
     pub rules: Option<Arc<Rules>>,
+}
+
+/// To which server a connector goes.
+#[derive(Clone)]
+pub enum Aim {
+    /// Always this one, whatever it is.
+    One(Arc<OneServer>),
+    /// Whichever is the primary of a shard of several servers.
+    Primary(Arc<ShardServers>),
+    /// The server at this place of the shard, while it is a replica.
+    Replica(Arc<ShardServers>, usize),
+}
+
+pub struct OneServer {
+    pub server: Server,
+    pub address: Arc<str>,
+    pub breaker: Arc<ServerBreaker>,
+}
+
+/// A server that a connector goes to now.
+struct Goal<'a> {
+    server: &'a Server,
+    breaker: &'a Arc<ServerBreaker>,
+    /// The stint in which it is what it is to be; 0 where nobody asks for that.
+    word: u64,
+}
+
+impl Aim {
+    pub fn one(server: &Server, access: &ServerAccess) -> Self {
+        let (server, breaker) = (server.clone(), access.breakers.of(server));
+        Self::One(Arc::new(OneServer { address: server.address().into(), server, breaker }))
+    }
+
+    /// The primary of a shard; where it has one server alone, that one.
+    pub fn primary(of: &Arc<ShardServers>, access: &ServerAccess) -> Self {
+        match of.members() {
+            [only] => Self::one(&only.server, access),
+            _ => Self::Primary(Arc::clone(of)),
+        }
+    }
+
+    /// Whether both go to the same server.
+    fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::One(one), Self::One(other)) => one.server == other.server,
+            (Self::Primary(of), Self::Primary(other)) => Arc::ptr_eq(of, other),
+            (Self::Replica(of, at), Self::Replica(other, place)) => Arc::ptr_eq(of, other) && at == place,
+            (Self::One(_) | Self::Primary(_) | Self::Replica(..), _) => false,
+        }
+    }
+
+    /// The shard's servers, where there are several.
+    pub fn several(&self) -> Option<&Arc<ShardServers>> {
+        match self {
+            Self::One(_) => None,
+            Self::Primary(of) | Self::Replica(of, _) => Some(of),
+        }
+    }
+
+    /// The word of the stint that a connection must be of.
+    fn word(&self) -> u64 {
+        match self {
+            Self::One(_) => 0,
+            Self::Primary(of) => of.primary_word(),
+            Self::Replica(of, at) => of.replica_word(*at),
+        }
+    }
+
+    fn goal(&self) -> Result<Goal<'_>, Fault> {
+        let word = self.word();
+        let (of, at) = match self {
+            Self::One(one) => return Ok(Goal { server: &one.server, breaker: &one.breaker, word }),
+            Self::Primary(of) if word == 0 => return Err(of.no_primary()),
+            Self::Replica(of, at) if word == 0 => return Err(of.no_replica(*at)),
+            Self::Primary(of) | Self::Replica(of, _) => (of, servers::place_of(word)),
+        };
+        let member = of.members().get(at).ok_or_else(|| of.no_primary())?;
+        Ok(Goal { server: &member.server, breaker: &member.breaker, word })
+    }
 }
 
 /// With which settings a connection begins.
@@ -85,8 +175,8 @@ pub enum Start {
     Unknown,
     /// The home shard's say what they are everywhere.
     Home(Arc<HomeDefaults>),
-    /// Those of the home shard, which has this server.
-    Alike(Arc<HomeDefaults>, Server),
+    /// Those of the home shard, whose servers these are.
+    Alike(Arc<HomeDefaults>, Arc<ShardServers>),
 }
 
 impl Start {
@@ -94,7 +184,9 @@ impl Start {
         match (self, other) {
             (Self::Unknown, Self::Unknown) => true,
             (Self::Home(home), Self::Home(other)) => Arc::ptr_eq(home, other),
-            (Self::Alike(home, server), Self::Alike(other, theirs)) => Arc::ptr_eq(home, other) && server == theirs,
+            (Self::Alike(home, server), Self::Alike(other, theirs)) => {
+                Arc::ptr_eq(home, other) && Arc::ptr_eq(server, theirs)
+            }
             (Self::Unknown | Self::Home(_) | Self::Alike(..), _) => false,
         }
     }
@@ -102,11 +194,12 @@ impl Start {
 
 impl Connect for ServerConnector {
     async fn connect(&self) -> Result<Backend, Fault> {
-        let deadline = Instant::now() + self.access.connect_timeout + self.access.login_timeout;
+        let deadline = Instant::now() + self.access.whole_timeout();
         let begun = tokio::time::timeout_at(deadline.into(), self.begin(deadline)).await;
         begun.unwrap_or_else(|_| {
-            let fault = self.timed_out(&self.address);
-            self.breaker.failed(&fault);
+            let goal = self.aim.goal()?;
+            let fault = self.timed_out(&goal.server.address());
+            goal.breaker.failed(&fault);
             Err(fault)
         })
     }
@@ -116,19 +209,22 @@ impl Connect for ServerConnector {
             Start::Unknown => true,
             Start::Home(home) | Start::Alike(home, _) => home.is(&backend.defaults),
         };
-        begins && self.rules.as_ref().is_none_or(|rules| rules.is_current(backend))
+        begins
+            && backend.is_where_its_name_leads()
+            && self.is_of_its_stint(backend)
+            && self.rules.as_ref().is_none_or(|rules| rules.is_current(backend))
     }
 
     fn check(&self) -> Result<(), Fault> {
-        self.breaker.check()
+        self.aim.goal()?.breaker.check()
     }
 
     fn admit(&self) -> Result<Option<Probe>, Fault> {
-        self.breaker.admit()
+        self.aim.goal()?.breaker.admit()
     }
 
     fn is_doubtful(&self, backend: &Backend) -> bool {
-        self.breaker.is_doubtful(backend.proven_at)
+        self.aim.goal().is_ok_and(|goal| goal.breaker.is_doubtful(backend.proven_at))
     }
 
     async fn try_out(&self, backend: &mut Backend) -> bool {
@@ -136,38 +232,56 @@ impl Connect for ServerConnector {
         let answers = matches!(answered, Ok(Ok(_)));
         if answers {
             backend.proven_at = Instant::now();
-            self.breaker.succeeded();
+            if let Ok(goal) = self.aim.goal() {
+                goal.breaker.succeeded();
+            }
         }
         answers
     }
 
     fn note(&self, backend: &Backend) {
+        if let (true, Some(servers)) = (backend.lost, self.aim.several()) {
+            servers.doubt();
+        }
+        // What became of a connection to a server that is the aim no more tells nothing of the one that is.
+        let Ok(goal) = self.aim.goal() else { return };
+        if !self.is_of_its_stint(backend) {
+            return;
+        }
         if backend.broke_off() {
-            self.breaker.failed(&self.lost_connection());
+            goal.breaker.failed(&lost_connection(&backend.address));
         } else if backend.heard {
-            self.breaker.succeeded();
+            goal.breaker.succeeded();
         }
     }
 }
 
 impl ServerConnector {
-    pub fn new(
-        shard: ShardId,
-        server: &Server,
-        credentials: &Credentials,
-        access: &ServerAccess,
-        start: Start,
-    ) -> Self {
-        Self {
-            shard,
-            server: server.clone(),
-            address: format!("{}:{}", server.host, server.port).into(),
-            credentials: credentials.clone(),
-            breaker: access.breakers.of(server),
-            access: access.clone(),
-            start,
-            rules: None,
+    pub fn new(shard: ShardId, aim: Aim, credentials: &Credentials, access: &ServerAccess, start: Start) -> Self {
+        Self { shard, aim, credentials: credentials.clone(), access: access.clone(), start, rules: None }
+    }
+
+    /// Where it goes now, for messages; where nobody is the primary, the first that could be.
+    pub fn address(&self) -> Arc<str> {
+        match &self.aim {
+            Aim::One(one) => Arc::clone(&one.address),
+            Aim::Primary(of) => Arc::clone(&of.primary().unwrap_or(&of.members()[0]).address),
+            Aim::Replica(of, at) => Arc::clone(&of.members()[*at].address),
         }
+    }
+
+    /// The breaker of that server.
+    pub fn breaker(&self) -> &Arc<ServerBreaker> {
+        match &self.aim {
+            Aim::One(one) => &one.breaker,
+            Aim::Primary(of) => &of.primary().unwrap_or(&of.members()[0]).breaker,
+            Aim::Replica(of, at) => &of.members()[*at].breaker,
+        }
+    }
+
+    /// Whether a connection is one to the server that is still what it was when it was made.
+    pub fn is_of_its_stint(&self, backend: &Backend) -> bool {
+        backend.stint == self.aim.word()
     }
 
     /// Whether the connections of one are as those of the other.
@@ -179,7 +293,7 @@ impl ServerConnector {
         };
         rules
             && self.shard == other.shard
-            && self.server == other.server
+            && self.aim.is_like(&other.aim)
             && self.credentials == other.credentials
             && self.access.is_like(&other.access)
             && self.start.is_like(&other.start)
@@ -196,38 +310,74 @@ impl ServerConnector {
     }
 
     async fn begin_alike(&self, deadline: Instant) -> Result<Backend, Fault> {
-        let mut backend = self.log_in(&self.server, &[], deadline).await?;
-        let (home, server) = match &self.start {
+        let mut backend = self.reach(&[], deadline).await?;
+        let (home, servers) = match &self.start {
             Start::Unknown => return Ok(backend),
             Start::Home(home) => {
                 backend.defaults = home.note(Defaults::ask(&mut backend).await?);
                 return Ok(backend);
             }
-            Start::Alike(home, server) => (home, server),
+            Start::Alike(home, servers) => (home, servers),
         };
         let wanted = match home.get() {
             Some(wanted) => wanted,
-            None => home.note(Defaults::ask(&mut self.log_in(server, &[], deadline).await?).await?),
+            None => {
+                let member = servers.primary().ok_or_else(|| servers.no_primary())?;
+                let mut asked = self.log_in(&member.server, &member.breaker, &[], deadline).await?;
+                home.note(Defaults::ask(&mut asked).await?)
+            }
         };
         let own = Defaults::ask(&mut backend).await?;
         let other = wanted.beyond(&own);
         if !other.is_empty() {
-            backend = self.log_in(&self.server, &other, deadline).await?;
+            backend = self.reach(&other, deadline).await?;
             let own = Defaults::ask(&mut backend).await?;
             if let Some((name, value)) = wanted.beyond(&own).first() {
                 let detail = format!("logins begin with {name} = '{value}' on the home shard, and not on this server");
-                return Err(self.unable().detail(detail).blame(Blame::Server));
+                return Err(unable(&backend.address).detail(detail).blame(Blame::Server));
             }
         }
         backend.defaults = wanted;
         Ok(backend)
     }
 
+    /// A connection to the server that is aimed at; where the shard has several, one that says itself that it is the one.
+    async fn reach(&self, settings: &[(&str, &str)], deadline: Instant) -> Result<Backend, Fault> {
+        let Goal { server, breaker, word } = self.aim.goal()?;
+        let mut backend = self.log_in(server, breaker, settings, deadline).await?;
+        let Some(servers) = self.aim.several() else { return Ok(backend) };
+        let asked = Instant::now();
+        // A name can lead to another server by now, and a server can have become another one.
+        servers.hear(servers::place_of(word), asked, Heard::Said(servers::who(&mut backend).await?));
+        backend.stint = word;
+        if matches!(self.aim, Aim::Replica(..)) {
+            let level = backend.query("SHOW default_transaction_isolation").await?;
+            if level.first().and_then(|row| row.first()?.as_deref()) == Some("serializable") {
+                let detail = "a replica cannot be read under SERIALIZABLE, which is the default there";
+                return Err(unable(&backend.address).detail(detail));
+            }
+        }
+        if self.is_of_its_stint(&backend) {
+            return Ok(backend);
+        }
+        servers.doubt();
+        let message = format!("shard server {} is not what it was", backend.address);
+        Err(Fault::new(SqlState::CANNOT_CONNECT_NOW, message)
+            .detail("its role has changed")
+            .hint("Retry shortly.")
+            .blame(Blame::Server))
+    }
+
     /// How it ends is told to the server's breaker.
-    async fn log_in(&self, server: &Server, settings: &[(&str, &str)], deadline: Instant) -> Result<Backend, Fault> {
+    async fn log_in(
+        &self,
+        server: &Server,
+        breaker: &ServerBreaker,
+        settings: &[(&str, &str)],
+        deadline: Instant,
+    ) -> Result<Backend, Fault> {
         let logged_in = tokio::time::timeout_at(deadline.into(), self.try_log_in(server, settings)).await;
-        let logged_in = logged_in.unwrap_or_else(|_| Err(self.timed_out(&format!("{}:{}", server.host, server.port))));
-        let breaker = if *server == self.server { Arc::clone(&self.breaker) } else { self.access.breakers.of(server) };
+        let logged_in = logged_in.unwrap_or_else(|_| Err(self.timed_out(&server.address())));
         match &logged_in {
             Ok(_) => breaker.succeeded(),
             Err(fault) => breaker.failed(fault),
@@ -244,15 +394,17 @@ impl ServerConnector {
             password: self.credentials.password.as_ref(),
             tls: &self.access.tls,
             connect_timeout: self.access.connect_timeout,
-            login_timeout: self.access.login_timeout,
+            login_timeout: self.access.login_timeout.unwrap_or(self.access.connect_timeout),
             parameters: &parameters,
         })
         .await?;
         if let Some(keepalive) = &self.access.keepalive {
             keepalive.apply(&logged_in.stream.socket());
         }
+        // What waits on a primary is not to be taken for what runs on a replica.
+        let shard = if matches!(self.aim, Aim::Replica(..)) { ShardId::combine(0) } else { self.shard };
         let cancel = Arc::new(CancelHandle::new(
-            self.shard,
+            shard,
             server.clone(),
             Arc::clone(&self.access.tls),
             self.access.connect_timeout,
@@ -260,44 +412,46 @@ impl ServerConnector {
             Facts::of(&logged_in.stream),
         ));
         let (max_message, max_prepared) = (self.access.max_message, self.access.max_prepared);
-        let address = format!("{}:{}", server.host, server.port).into();
-        Ok(Backend::new(logged_in, address, cancel, max_message, max_prepared))
+        let named = logged_in.stream.peer_addr().map(|peer| peer.ip());
+        let named = named.and_then(|peer| Some((self.access.names.note(&server.host, peer)?, peer)));
+        let address = server.address().into();
+        Ok(Backend { named, ..Backend::new(logged_in, address, cancel, max_message, max_prepared) })
     }
 
     fn timed_out(&self, address: &str) -> Fault {
         Fault::new(SqlState::UNABLE_TO_CONNECT, format!("could not connect to shard server {address}"))
-            .detail(format!(
-                "no connection that can be used within {:?}",
-                self.access.connect_timeout + self.access.login_timeout
-            ))
+            .detail(format!("no answer within {:?}", self.access.whole_timeout()))
             .blame(Blame::Server)
     }
+}
 
-    fn lost_connection(&self) -> Fault {
-        Fault::new(SqlState::CONNECTION_FAILURE, format!("lost connection to shard server {}", self.address))
-            .blame(Blame::Server)
-    }
+fn lost_connection(address: &str) -> Fault {
+    Fault::new(SqlState::CONNECTION_FAILURE, format!("lost connection to shard server {address}")).blame(Blame::Server)
+}
 
-    fn unable(&self) -> Fault {
-        Fault::new(SqlState::UNABLE_TO_CONNECT, format!("could not connect to shard server {}", self.address))
-    }
+fn unable(address: &str) -> Fault {
+    Fault::new(SqlState::UNABLE_TO_CONNECT, format!("could not connect to shard server {address}"))
 }
 
 pub type ServerPool = Pool<ServerConnector>;
 pub type ServerCheckout = Checkout<ServerConnector>;
 
-/// The pools of one user of one database: one for each shard's primary, the one of combine connections to the home shard, and one for
-/// each server beside the shards. They share a gate.
+/// The pools of one user of one database: one for each shard's primary, the one of combine connections to the home shard, one for
+/// each server beside the shards, and one for each server of a shard of several, in case it is a replica. They share a gate.
 pub struct UserPools {
     pools: Vec<Arc<ServerPool>>,
     /// How many of `pools` are those of shards.
     shards: usize,
+    /// How many are those of servers beside them.
+    beside: usize,
+    /// Of each shard of several servers, where the pools of its replicas begin.
+    replicas: Vec<Option<usize>>,
     gate: Arc<Gate>,
     /// Of the places behind the gate, which of `pools` has it. Others are of pools from before.
     by_place: Vec<Option<usize>>,
     credentials: Credentials,
-    /// The server that has `defaults`.
-    home: Server,
+    /// The servers that have `defaults`.
+    home: Arc<ShardServers>,
     combine_size: usize,
     /// How many combine connections may stay with their clients: the other half is for statements that end.
     keeps: Arc<Semaphore>,
@@ -311,23 +465,27 @@ impl UserPools {
     pub fn new(of: &Database, topology: &Topology, member: &Membership, before: Option<&Self>) -> Arc<Self> {
         let (credentials, combine_size) = (member.credentials.clone(), of.combine_size);
         let limits = PoolLimits { size: member.pool_size.unwrap_or(of.limits.size), ..of.limits.clone() };
-        let home = primary(topology.shard(topology.home)).clone();
-        let alike = before.filter(|before| before.credentials == credentials && before.home == home);
+        let servers = |shard: ShardId| of.servers(topology.shard(shard));
+        let home = servers(topology.home);
+        let alike = before.filter(|before| before.credentials == credentials && Arc::ptr_eq(&before.home, &home));
         let defaults = alike.map(|before| Arc::clone(&before.defaults)).unwrap_or_default();
         let gate = before.map(|before| Arc::clone(&before.gate)).unwrap_or_default();
         gate.set_share(match limits.share {
             100.. => None,
             share => Some((limits.size * share / 100).max(1)),
         });
-        let pool = |id: ShardId, server: &Server, limits: &PoolLimits, old: &[Arc<ServerPool>]| {
-            let start = match id == topology.home {
-                true => Start::Home(Arc::clone(&defaults)),
-                false => Start::Alike(Arc::clone(&defaults), home.clone()),
+        let pool = |id: ShardId, aim: Aim, limits: &PoolLimits, old: &[Arc<ServerPool>]| {
+            let start = match &aim {
+                Aim::One(_) | Aim::Primary(_) if id == topology.home => Start::Home(Arc::clone(&defaults)),
+                Aim::One(_) | Aim::Primary(_) | Aim::Replica(..) => {
+                    Start::Alike(Arc::clone(&defaults), Arc::clone(&home))
+                }
             };
-            // Servers beside the shards have no tables of the users'.
-            let rules = (!id.is_combine()).then(|| Arc::clone(&of.rules));
+            // Servers beside the shards have no tables of the users', and what is read on replicas cannot be moved.
+            let marked = !id.is_combine() && !matches!(aim, Aim::Replica(..));
+            let rules = marked.then(|| Arc::clone(&of.rules));
             let access = &of.access;
-            let connector = ServerConnector { rules, ..ServerConnector::new(id, server, &credentials, access, start) };
+            let connector = ServerConnector { rules, ..ServerConnector::new(id, aim, &credentials, access, start) };
             match old.iter().find(|old| old.connector.is_like(&connector)) {
                 Some(old) => {
                     old.set_limits(limits.clone());
@@ -337,17 +495,31 @@ impl UserPools {
             }
         };
         let old = |which: fn(&Self) -> &[Arc<ServerPool>]| before.map_or(&[][..], which);
+        let primary = |shard: ShardId| Aim::primary(&servers(shard), &of.access);
         let of_shards = old(|before| &before.pools[..before.shards]);
         let shards = topology.all_shards();
-        let mut pools: Vec<_> =
-            shards.iter().map(|shard| pool(shard, primary(topology.shard(shard)), &limits, of_shards)).collect();
-        let finish = PoolLimits { size: combine_size, min_size: 0, size_setting: "[combine] pool_size", ..limits };
+        let mut pools: Vec<_> = shards.iter().map(|shard| pool(shard, primary(shard), &limits, of_shards)).collect();
+        let finish =
+            PoolLimits { size: combine_size, min_size: 0, size_setting: "[combine] pool_size", ..limits.clone() };
         let shards = pools.len();
         let own = old(|before| std::slice::from_ref(before.combine()));
-        pools.push(pool(topology.home, &home, &finish, own));
+        pools.push(pool(topology.home, primary(topology.home), &finish, own));
         // No shard's: nobody is to look there for what waits on a shard.
         let beside = old(Self::combiners);
-        pools.extend(of.combine.servers().map(|server| pool(ShardId::combine(0), server, &finish, beside)));
+        let aim = |server: &Server| Aim::one(server, &of.access);
+        pools.extend(of.combine.servers().map(|server| pool(ShardId::combine(0), aim(server), &finish, beside)));
+        let beside = pools.len() - shards - 1;
+        let old_replicas = old(Self::replica_pools);
+        let limits = PoolLimits { min_size: 0, ..limits };
+        let mut replicas = Vec::with_capacity(shards);
+        for shard in topology.all_shards().iter() {
+            let servers = servers(shard);
+            replicas.push((!servers.is_lone()).then_some(pools.len()));
+            if !servers.is_lone() {
+                let aims = (0..servers.members().len()).map(|at| Aim::Replica(Arc::clone(&servers), at));
+                pools.extend(aims.map(|aim| pool(shard, aim, &limits, old_replicas)));
+            }
+        }
         let keeps = before.filter(|before| before.combine_size == combine_size).map(|before| Arc::clone(&before.keeps));
         let keeps = keeps.unwrap_or_else(|| Arc::new(Semaphore::new(combine_size / 2)));
         let mut by_place = Vec::new();
@@ -359,7 +531,19 @@ impl UserPools {
             let kept = |old: &&Arc<ServerPool>| !pools.iter().any(|pool| Arc::ptr_eq(pool, old));
             before.pools.iter().filter(kept).for_each(|pool| pool.dissolve());
         }
-        Arc::new(Self { pools, shards, gate, by_place, credentials, home, combine_size, keeps, defaults })
+        Arc::new(Self {
+            pools,
+            shards,
+            beside,
+            replicas,
+            gate,
+            by_place,
+            credentials,
+            home,
+            combine_size,
+            keeps,
+            defaults,
+        })
     }
 
     /// Nobody comes to these pools any more.
@@ -400,7 +584,27 @@ impl UserPools {
 
     /// All of those.
     pub fn combiners(&self) -> &[Arc<ServerPool>] {
-        &self.pools[self.shards + 1..]
+        &self.pools[self.shards + 1..][..self.beside]
+    }
+
+    /// The connections to the server at this place of a shard, while it is a replica; `None` where the shard has one server.
+    pub fn replica(&self, shard: ShardId, at: usize) -> Option<&Arc<ServerPool>> {
+        let first = (*self.replicas.get(shard.index())?)?;
+        self.pools.get(first + at)
+    }
+
+    /// Whether some shard has several servers.
+    pub fn has_replicas(&self) -> bool {
+        !self.replica_pools().is_empty()
+    }
+
+    fn replica_pools(&self) -> &[Arc<ServerPool>] {
+        &self.pools[self.shards + 1 + self.beside..]
+    }
+
+    /// All of those, with their shards.
+    pub fn replicas(&self) -> impl Iterator<Item = (ShardId, &Arc<ServerPool>)> {
+        self.replica_pools().iter().map(|pool| (pool.connector.shard, pool))
     }
 
     /// The pool at this place behind the gate.
@@ -423,12 +627,6 @@ impl UserPools {
     }
 }
 
-/// The server of a shard that takes writes.
-pub fn primary(shard: &Shard) -> &Server {
-    let primary = shard.servers.iter().find(|server| server.role == Role::Primary);
-    primary.or(shard.servers.first()).expect("a validated topology has a server in every shard")
-}
-
 /// The map and catalog of one moment. A statement, or its whole transaction, holds one `Arc` of it.
 pub struct Cluster {
     pub topology: Arc<Topology>,
@@ -437,6 +635,8 @@ pub struct Cluster {
     pub catalog_known: bool,
     /// Greater than that of every view before: see [`Traffic`](crate::backend::traffic::Traffic).
     pub turn: u64,
+    /// When it came: what it says was true on the primaries by then. Replicas that lack what was written before are not asked by it.
+    pub since: Instant,
 }
 
 /// How the last attempt to read a database's catalog ended.
@@ -458,6 +658,8 @@ pub struct Membership {
     /// `None`: as the database says.
     pub session_mode: Option<bool>,
     pub times: TimeWishes,
+    /// `None`: as the database says.
+    pub read_preference: Option<ReadPreference>,
 }
 
 /// What a configuration says of a logical database.
@@ -473,6 +675,7 @@ pub struct DatabaseSettings {
     pub safe_functions: Vec<crate::ids::QualifiedName>,
     pub uniques: Vec<UniqueRule>,
     pub session_mode: bool,
+    pub read_preference: ReadPreference,
     pub two_phase_commit: TwoPhaseCommit,
     pub times: TimeLimits,
     /// Those who may connect.
@@ -512,6 +715,8 @@ pub struct Database {
     pub finds: Finds,
     /// Server connections stay with their client until it leaves.
     pub session_mode: bool,
+    /// Which servers answer reads, where neither user nor session say.
+    pub read_preference: ReadPreference,
     /// How a transaction that wrote on several shards is committed.
     pub two_phase_commit: TwoPhaseCommit,
     /// How long things may take here, before a user or a session says otherwise.
@@ -567,6 +772,7 @@ impl Database {
             catalog: Arc::new(catalog),
             catalog_known: false,
             turn: lasting.traffic.next_turn(),
+            since: Instant::now(),
         };
         Arc::new(Self {
             rules: Arc::clone(&lasting.rules),
@@ -589,6 +795,7 @@ impl Database {
             uniques: settings.uniques,
             finds: Finds::default(),
             session_mode: settings.session_mode,
+            read_preference: settings.read_preference,
             two_phase_commit: settings.two_phase_commit,
             times: settings.times,
             sequences: SequenceBlocks::default(),
@@ -632,6 +839,17 @@ impl Database {
         self.members.get(user).map_or(self.times, |member| self.times.with(&member.times))
     }
 
+    /// Which servers answer a user's reads, where its session does not say.
+    pub fn prefers(&self, user: &str) -> ReadPreference {
+        let own = self.members.get(user).and_then(|member| member.read_preference);
+        own.unwrap_or(self.read_preference)
+    }
+
+    /// The servers of a shard of this database.
+    pub fn servers(&self, shard: &Shard) -> Arc<ShardServers> {
+        self.access.servers.of(shard, &self.access.breakers)
+    }
+
     /// Every pool that exists now, with its user.
     pub fn all_pools(&self) -> Vec<(Box<str>, Arc<UserPools>)> {
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
@@ -671,7 +889,8 @@ impl Database {
                 }
             };
             let turn = self.lasting.traffic.next_turn();
-            Arc::new(Cluster { topology: Arc::clone(&topology), catalog, catalog_known: old.catalog_known, turn })
+            let (topology, catalog_known) = (Arc::clone(&topology), old.catalog_known);
+            Arc::new(Cluster { topology, catalog, catalog_known, turn, since: Instant::now() })
         });
     }
 
@@ -705,6 +924,7 @@ impl Database {
                 catalog: Arc::new(catalog.clone()),
                 catalog_known: true,
                 turn: self.lasting.traffic.next_turn(),
+                since: Instant::now(),
             })
         });
     }

@@ -228,10 +228,9 @@ impl Drop for Running {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topology::Role;
 
     fn servers(count: u16) -> Arc<CombineServers> {
-        let server = |at| Server { host: "h".into(), port: 5432 + at, dbname: "combine".into(), role: Role::Primary };
+        let server = |at| Server::new("h", 5432 + at, "combine");
         let servers = CombineServers::new((0..count).map(server).collect());
         for at in 0..usize::from(count) {
             servers.note(at, Fitness::Fit { collations: vec!["C".into(), "POSIX".into()], incarnation: "1".into() });

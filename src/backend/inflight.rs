@@ -121,13 +121,15 @@ impl Inflight {
         self.owed.iter().any(|o| matches!(o, Owed::Sync(_) | Owed::Query { .. }))
     }
 
-    /// Takes note of a frame from the server. ParameterStatus, notices and notifications follow the item in front.
+    /// Takes note of a frame from the server. ParameterStatus and notices follow the item in front; a notification is the client's
+    /// whoever is answered when it comes.
     pub fn step(&mut self, tag: u8) -> Verdict {
         match tag {
             b'D' | b'd' => self.data(),
             b'Z' => self.ready(),
             b'E' => self.error(),
-            b'S' | b'N' | b'A' => match self.owed.front() {
+            b'A' => Verdict::Forward,
+            b'S' | b'N' => match self.owed.front() {
                 Some(Owed::Query { audience: Audience::Router, .. }) => Verdict::Swallow,
                 _ => Verdict::Forward,
             },
@@ -225,6 +227,12 @@ mod tests {
         let verdicts: Vec<Verdict> = b"12DDCZ".iter().map(|t| q.step(*t)).collect();
         assert_eq!(verdicts, [Swallow, Forward, Forward, Forward, Forward, Ready(Client)]);
         assert!(q.is_empty());
+    }
+
+    #[test]
+    fn a_notification_is_the_clients_while_the_router_is_answered() {
+        let mut q = queue([Owed::Query { audience: Router, ready: Router }]);
+        assert_eq!([q.step(b'N'), q.step(b'A')], [Verdict::Swallow, Verdict::Forward]);
     }
 
     #[test]

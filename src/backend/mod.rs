@@ -12,10 +12,14 @@ pub mod facts;
 pub mod gate;
 pub mod inflight;
 pub mod login;
+pub mod names;
 pub mod pool;
 pub mod prepared;
+pub mod retry;
+pub mod roles;
 pub mod rules;
 pub mod sequences;
+pub mod servers;
 pub mod settings;
 pub mod stats;
 pub mod succession;
@@ -88,6 +92,8 @@ pub struct Backend {
     pub has_clock: bool,
     /// ParameterStatus values as the server reported them last.
     pub parameters: Vec<(Box<str>, Box<str>)>,
+    /// Notifications that came while the router was answered, as they came. They wait for their place before the client.
+    news: BytesMut,
     /// The settings of its login.
     pub defaults: Arc<Defaults>,
     pub cancel: Arc<CancelHandle>,
@@ -114,6 +120,10 @@ pub struct Backend {
     pub mark: Option<Epoch>,
     /// Nothing has run that may have taken the mark off.
     pub is_marked: bool,
+    /// The name by which it was made, and the address that the name led to.
+    pub named: Option<(Arc<names::Name>, std::net::IpAddr)>,
+    /// The stint of its server, where the shard has several; see [`servers`].
+    pub stint: u64,
     /// TLS may still hold bytes that were written into it.
     unflushed: bool,
     max_message: usize,
@@ -145,6 +155,7 @@ impl Backend {
             inputs: combine::Inputs::default(),
             has_clock: false,
             parameters: login.parameters,
+            news: BytesMut::new(),
             defaults: Arc::default(),
             cancel,
             address,
@@ -159,9 +170,16 @@ impl Backend {
             incarnation: None,
             mark: None,
             is_marked: false,
+            named: None,
+            stint: 0,
             unflushed: false,
             max_message,
         }
+    }
+
+    /// Whether the name by which it was made still leads to where it is.
+    pub fn is_where_its_name_leads(&self) -> bool {
+        self.named.as_ref().is_none_or(|(name, address)| name.has(*address))
     }
 
     /// Whether the connection owes nothing, holds no byte and is outside any transaction: fit for another client.
@@ -173,6 +191,7 @@ impl Backend {
             && self.read.is_empty()
             && self.out.is_empty()
             && self.queue.is_empty()
+            && self.news.is_empty()
             && self.streaming == 0
             && self.applied_before.is_none()
             && !self.cancel.is_announced()
@@ -301,14 +320,48 @@ impl Backend {
         !matches!(self.stream.try_read(&mut self.read), Ok(None))
     }
 
-    /// Waits for the next whole frame. ParameterStatus is noted on the way.
+    /// Waits for the next whole frame of an answer. ParameterStatus is noted on the way, notifications are kept for the client.
     pub async fn next_frame(&mut self) -> Result<Frame, Fault> {
+        loop {
+            let frame = self.any_frame().await?;
+            if frame.tag != b'A' {
+                return Ok(frame);
+            }
+            self.keep_news(&frame)?;
+        }
+    }
+
+    /// Waits for the next whole frame of any kind.
+    pub async fn any_frame(&mut self) -> Result<Frame, Fault> {
         loop {
             if let Some(frame) = self.cut()? {
                 self.note(&frame);
                 return Ok(frame);
             }
             std::future::poll_fn(|cx| self.poll_progress(cx)).await?;
+        }
+    }
+
+    /// Keeps a notification until the client can be told.
+    ///
+    /// # Errors
+    /// There are too many of them: a server sends all that have gathered when a transaction ends.
+    pub fn keep_news(&mut self, notification: &Frame) -> Result<(), Fault> {
+        if self.news.len() + notification.bytes.len() > self.max_message {
+            self.broken = true;
+            let message = "too many notifications have gathered while a statement ran";
+            return Err(Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, message)
+                .detail(format!("At most {} bytes of them are held.", self.max_message))
+                .hint("Read notifications more often, in shorter transactions, or raise max_message_size."));
+        }
+        self.news.extend_from_slice(&notification.bytes);
+        Ok(())
+    }
+
+    /// Moves what was kept of notifications to where the client's next frame goes.
+    pub fn pass_news(&mut self, out: &mut BytesMut) {
+        if !self.news.is_empty() {
+            out.extend_from_slice(&self.news.split());
         }
     }
 

@@ -440,9 +440,9 @@ impl<C: Connect> Checkout<C> {
         self.backend.as_ref().is_none_or(|backend| self.pool.connector.is_doubtful(backend))
     }
 
-    /// What reaches this connection's server: for cancel requests.
-    pub fn connector(&self) -> Arc<C> {
-        Arc::clone(&self.pool.connector)
+    /// What has made this connection.
+    pub fn connector(&self) -> &C {
+        &self.pool.connector
     }
 
     /// The place of its pool.

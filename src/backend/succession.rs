@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::backend::cluster::{Cluster, Database, DatabaseSettings, Look, UserPools};
 use crate::backend::combiners::CombineServers;
@@ -85,6 +86,7 @@ impl Database {
             && self.safe_functions == settings.safe_functions
             && self.uniques == settings.uniques
             && self.session_mode == settings.session_mode
+            && self.read_preference == settings.read_preference
             && self.two_phase_commit == settings.two_phase_commit
             && self.times == settings.times
             && self.members == settings.members
@@ -146,7 +148,7 @@ impl Database {
         let catalog_known = source.catalog_known;
         let (topology, catalog) = (Arc::new(topology), Arc::new(catalog));
         let turn = self.lasting.traffic.next_turn();
-        next.cluster.store(Arc::new(Cluster { topology, catalog, catalog_known, turn }));
+        next.cluster.store(Arc::new(Cluster { topology, catalog, catalog_known, turn, since: Instant::now() }));
         if catalog_known {
             next.note_look(Look::Read);
         }

@@ -115,6 +115,24 @@ async fn check_database(database: &Arc<Database>, findings: &mut Vec<Finding>) {
                 hint: hint.map(str::to_owned),
             });
         };
+        let servers = database.servers(topology.shard(shard));
+        if !servers.is_lone() {
+            control::servers::ask_all(database, &servers).await;
+            for report in servers.report() {
+                let address = report.server.address();
+                let what = match (report.silent, report.role.reason()) {
+                    (true, _) => format!("{address} does not answer"),
+                    (false, Some(reason)) => format!("{address} is not used: {reason}"),
+                    (false, None) => format!("{address} is {}", report.role.label()),
+                };
+                let well = !report.silent && report.role.reason().is_none();
+                note(
+                    well,
+                    what,
+                    (!well).then_some("Check host, port and the router's user; a failover is followed without it."),
+                );
+            }
+        }
         match check_server(database, shard).await {
             Ok(facts) => {
                 note(true, format!("answers as PostgreSQL {}", facts.version), None);

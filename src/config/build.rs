@@ -12,7 +12,8 @@ use crate::config::error::{ConfigError, ConfigErrors, Origin, did_you_mean};
 use crate::config::file::{self, File, General};
 use crate::config::section::{Need, Reader, Section, Setting};
 use crate::config::{
-    AT_START, CombineServer, CombineSettings, Database, PoolSettings, Settings, Shown, TwoPhaseCommit, UniqueRule,
+    AT_START, CombineServer, CombineSettings, Database, PoolSettings, ReadPreference, Settings, Shown, TwoPhaseCommit,
+    UniqueRule,
 };
 use crate::ids::QualifiedName;
 use crate::topology::{TableRule, Topology};
@@ -108,6 +109,9 @@ impl Build<'_> {
         for (name, section) in &read.databases {
             let topology = self.topology(name, section);
             let pool = general.as_ref().and_then(|(general, _)| self.pool(general, section));
+            let read_preference = section.read_preference.as_ref().map(|wanted| wanted.value);
+            let read_preference =
+                read_preference.or_else(|| general.as_ref().map(|(general, _)| general.read_preference.value));
             let router = self.router(name, section, users.as_deref().unwrap_or_default());
             let safe_functions = self.safe_functions(section);
             let uniques = self.uniques(section, topology.as_ref());
@@ -132,6 +136,7 @@ impl Build<'_> {
                 ]),
                 router,
                 two_phase_commit: section.two_phase_commit.value,
+                read_preference: read_preference.unwrap_or(ReadPreference::Primary),
                 safe_functions,
                 uniques,
             });

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use crate::config::error::{Origin, did_you_mean};
 use crate::config::section::{Fields, FromToml, Key, Named, Need, Reader, Section, Setting, section};
 use crate::config::units::{
-    AuthType, Bytes, KeyText, ListenAt, LogFormat, LogLevel, MethodName, PoolMode, ServerRole, SqlName, SslMode,
+    AuthType, Bytes, KeyText, ListenAt, LogFormat, LogLevel, MethodName, PoolMode, ReadPreference, SqlName, SslMode,
     TwoPhaseCommit, UniqueScope,
 };
 use crate::secret::Secret;
@@ -65,8 +65,8 @@ section! {
         idle_transaction_timeout: Duration = "0",
         /// Time to connect to a server. PgBouncer's default is 15 s; clients wait for it, so here it is shorter.
         server_connect_timeout: Duration = "5s",
-        /// Time to log in to it then: TLS, authentication, and what the router asks a new connection.
-        server_login_timeout: Duration = "5s",
+        /// Time to log in to it then: TLS, authentication, and what the router asks a new connection. 0: what is left of server_connect_timeout.
+        server_login_timeout: Duration = "0",
         /// Failures in a row (a connection refused, timed out or broken off) after which a server is left alone for a while: statements that need it fail at once (57P03). 0: never.
         breaker_failures: u32 = "5",
         /// Failures in a hundred uses of a server, of at least 20 within breaker_window, that do the same. 0: they are not counted.
@@ -81,6 +81,20 @@ section! {
         server_idle_timeout: Duration = "10min",
         /// A server connection that is older is closed when it is next free. 0: never.
         server_lifetime: Duration = "1h",
+        /// How often the servers of a shard that has several are asked which one is the primary, and how far the replicas have come. When a connection fails they are asked at once.
+        server_check_interval: Duration = "1s",
+        /// How often the names of servers are looked up for connections that are there: those to an address that its name does not have any more are closed when they are free. A new connection always looks its name up. 0: never.
+        dns_max_ttl: Duration = "15s",
+        /// How long a statement waits for a primary where a shard of several servers has none that answers, as in a failover or a restart (57P03 afterwards). Nothing of the statement has been sent then. 0: it fails at once.
+        failover_timeout: Duration = "10s",
+        /// Which servers of a shard answer statements that provably only read, outside of transactions or in READ ONLY ones: `primary`, `replica` (where there is one that is fresh enough, else the primary) or `nearest` (whichever answers soonest). What replicas answer is of a moment before. A session chooses with SET pgloom.read_preference.
+        read_preference: ReadPreference = "primary",
+        /// A replica that may lack what was written longer ago is not read. It is known once each server_check_interval. 0: no limit.
+        max_replica_lag: Duration = "10s",
+        /// A replica that is further behind is not read. 0: no limit.
+        max_replica_lag_bytes: Bytes = "0",
+        /// A session reads from a replica only when that has all that the session has written itself.
+        read_your_writes: bool = "true",
         /// How long running transactions may take to finish at shutdown.
         shutdown_timeout: Duration = "30s",
         /// How long a prepared transaction may wait for the router that prepared it before another one finishes it, by the decision that its first shard holds.
@@ -201,6 +215,8 @@ section! {
         query_wait_timeout: Duration = optional,
         /// Default: the database's.
         client_write_timeout: Duration = optional,
+        /// Default: the database's read_preference.
+        read_preference: ReadPreference = optional,
         /// The user to log in to the shards as. Default: `name`.
         server_user: String = optional,
         /// The password to log in to the shards with. Default: `password`, where that is in clear text.
@@ -235,6 +251,8 @@ section! {
         query_wait_timeout: Duration = optional,
         /// Default: that of [general].
         client_write_timeout: Duration = optional,
+        /// Default: that of [general].
+        read_preference: ReadPreference = optional,
         /// The user with which the router itself logs in to the shards, to read the catalog. Default: the first of the users who may connect to this database.
         router_user: String = optional,
         /// The password of router_user. Default: that of the user with this name.
@@ -261,19 +279,19 @@ section! {
     pub struct Shard, environment false {
         /// Its name, unique in the database.
         name: String = required,
-        /// Host name or IP address of the primary, or the directory of its Unix socket.
+        /// Host name or IP address of its server, or the directory of its Unix socket.
         host: String = optional,
-        /// Port of the primary.
+        /// Port of its server.
         port: u16 = "5432",
         /// The database on the server that holds the shard. Default: NAME.
         dbname: String = optional,
-        /// More servers of this shard, as `{ host = "...", port = 5432, role = "replica" }`.
+        /// More servers with the same data, or all of them, as `{ host = "...", port = 5432 }`: a primary and its replicas. Which one is the primary is never written down: the servers are asked, and a failover is followed.
         servers: Vec<Server> = "",
     }
 }
 
 section! {
-    /// One more server of a shard, in `servers`.
+    /// One server of a shard, in `servers`.
     pub struct Server, environment false {
         /// Host name, IP address, or the directory of its Unix socket.
         host: String = required,
@@ -281,8 +299,8 @@ section! {
         port: u16 = optional,
         /// Default: the shard's dbname.
         dbname: String = optional,
-        /// `primary` or `replica`.
-        role: ServerRole = "replica",
+        /// Its share of the reads that go to replicas: with 2 it gets twice as many as one with 1 that answers as fast.
+        weight: u16 = "1",
     }
 }
 

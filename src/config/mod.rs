@@ -25,7 +25,7 @@ use std::time::Duration;
 
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use limits::{TimeLimits, TimeWishes};
-pub use units::{AuthType, LogFormat, LogLevel, PoolMode, SslMode, TwoPhaseCommit};
+pub use units::{AuthType, LogFormat, LogLevel, PoolMode, ReadPreference, SslMode, TwoPhaseCommit};
 
 use crate::ids::QualifiedName;
 use crate::net::Keepalive;
@@ -77,10 +77,16 @@ pub struct Timeouts {
     pub limits: TimeLimits,
     /// Until the connection is there.
     pub server_connect: Duration,
-    /// From then on, until it can be used.
-    pub server_login: Duration,
+    /// From then on, until it can be used; `None`: what is left of `server_connect`.
+    pub server_login: Option<Duration>,
     pub server_idle: Option<Duration>,
     pub server_lifetime: Option<Duration>,
+    /// Between two looks at who is the primary of a shard.
+    pub server_check: Duration,
+    /// Between two looks at what the names of servers lead to; `None`: they are looked up for new connections alone.
+    pub dns: Option<Duration>,
+    /// Waiting for a shard to have a primary.
+    pub failover: Duration,
     pub shutdown: Duration,
     pub two_phase_grace: Duration,
     /// `None`: deadlocks over shards are not looked for.
@@ -107,6 +113,15 @@ pub struct LimitSettings {
     pub merge_max_bytes: usize,
     /// Values of a sequence that are taken at a time.
     pub sequence_block: NonZeroU32,
+    pub replicas: ReplicaSettings,
+}
+
+/// Which replicas are fresh enough to be read. `None`: all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicaSettings {
+    pub max_lag: Option<Duration>,
+    pub max_lag_bytes: Option<u64>,
+    pub read_your_writes: bool,
 }
 
 /// When a server is left alone, and for how long.
@@ -207,6 +222,7 @@ pub struct User {
     pub pool_size: Option<NonZeroU32>,
     pub pool_mode: Option<PoolMode>,
     pub times: TimeWishes,
+    pub read_preference: Option<ReadPreference>,
     pub server: Login,
 }
 
@@ -228,6 +244,7 @@ pub struct Database {
     /// For the router's own work on the shards; `None` when no user may connect to this database.
     pub router: Option<Login>,
     pub two_phase_commit: TwoPhaseCommit,
+    pub read_preference: ReadPreference,
     /// Functions declared to read and write no sharded table.
     pub safe_functions: Vec<QualifiedName>,
     pub uniques: Vec<UniqueRule>,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::limits::Limit;
 use crate::ids::ShardId;
-use crate::topology::{Role, TableRule};
+use crate::topology::TableRule;
 use crate::types::canonical::KeyValue;
 
 const HEAD: &str = "[[users]]\nname = 'app'\npassword = 'x'\n[databases.shop]\n[[databases.shop.shards]]\nname = 's1'\nhost = 'a'\n[[databases.shop.shards]]\nname = 's2'\nhost = 'b'\n";
@@ -263,7 +263,7 @@ fn secrets_come_from_files_and_are_never_shown() {
 #[test]
 fn topology_is_built_from_every_method() {
     let settings = good(&format!(
-        "{HEAD}servers = [{{ host = 'c' }}]
+        "{HEAD}servers = [{{ host = 'c', weight = 3 }}]
         [[databases.shop.distributions]]
         name = 'h'
         key_types = ['int', 'text']
@@ -303,7 +303,7 @@ fn topology_is_built_from_every_method() {
         reference = true\n"
     ));
     let topology = &settings.database("shop").unwrap().topology;
-    assert_eq!(topology.shards[1].servers[1].role, Role::Replica);
+    assert_eq!(topology.shards[1].servers[1].weight, 3);
     let TableRule::Sharded { distribution, columns } = &topology.tables[&QualifiedName::new("sales", "orders")] else {
         panic!()
     };

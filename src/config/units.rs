@@ -311,6 +311,22 @@ words! {
 }
 
 words! {
+    /// Which servers of a shard answer reads.
+    ReadPreference takes "primary, replica or nearest";
+    Primary = "primary",
+    /// Replicas, where there are any that are fresh enough.
+    Replica = "replica",
+    /// Whichever answers soonest.
+    Nearest = "nearest",
+    ! "any" => "write nearest",
+    ! "secondary" => "write replica",
+}
+
+impl ReadPreference {
+    pub const ALL: [Self; 3] = [Self::Primary, Self::Replica, Self::Nearest];
+}
+
+words! {
     /// How a client proves who it is.
     AuthType takes "scram-sha-256, md5 or trust";
     /// It does not.
@@ -384,13 +400,6 @@ words! {
     /// Where values are compared that must be unique.
     UniqueScope takes "cluster";
     Cluster = "cluster",
-}
-
-words! {
-    /// What a server of a shard does.
-    ServerRole takes "primary or replica";
-    Primary = "primary",
-    Replica = "replica",
 }
 
 words! {

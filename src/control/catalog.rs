@@ -380,7 +380,9 @@ async fn read_tables(server: &mut Backend, filter: &str) -> Result<HashMap<Strin
                (SELECT pg_catalog.string_agg(pn.nspname || E'\\x01' || p.relname, E'\\x02' ORDER BY i.inhseqno) \
                   FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class p ON p.oid = i.inhparent \
                   JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace WHERE i.inhrelid = c.oid), \
-               EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.confrelid = c.oid), \
+               (SELECT pg_catalog.string_agg(DISTINCT fn.nspname || E'\\x01' || r.relname, E'\\x02') \
+                  FROM pg_catalog.pg_constraint f JOIN pg_catalog.pg_class r ON r.oid = f.conrelid \
+                  JOIN pg_catalog.pg_namespace fn ON fn.oid = r.relnamespace WHERE f.contype = 'f' AND f.confrelid = c.oid), \
                CASE WHEN c.relkind = 'S' THEN (SELECT tn.nspname || E'\\x01' || t.relname FROM pg_catalog.pg_depend d \
                   JOIN pg_catalog.pg_class t ON t.oid = d.refobjid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace \
                   WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid \
@@ -402,7 +404,10 @@ fn read_table(row: &Row) -> Result<Table, Fault> {
         _ => RelationKind::Table,
     };
     let name = |text: &str| text.split_once('\u{1}').map(|(schema, name)| QualifiedName::new(schema, name));
-    let parents = row.get(6).and_then(Option::as_deref).unwrap_or_default();
+    let names = |at: usize| {
+        let list = row.get(at).and_then(Option::as_deref).unwrap_or_default();
+        list.split('\u{2}').filter_map(name).collect()
+    };
     Ok(Table {
         name: QualifiedName::new(text(row, 1)?, text(row, 2)?),
         kind,
@@ -411,8 +416,8 @@ fn read_table(row: &Row) -> Result<Table, Fault> {
         definition: row.get(5).and_then(Option::as_deref).map(Into::into),
         has_triggers: text(row, 4)? == "t",
         trigger_code: Vec::new(),
-        referenced: text(row, 7)? == "t",
-        parents: parents.split('\u{2}').filter_map(name).collect(),
+        referenced_by: names(7),
+        parents: names(6),
         owner: row.get(8).and_then(Option::as_deref).and_then(name),
     })
 }

@@ -96,8 +96,8 @@ impl Errands {
     /// The connector's fault.
     pub async fn server(&mut self, shard: ShardId) -> Result<&mut Backend, Fault> {
         let server = match self.connections.remove(&shard) {
-            Some(server) => server,
-            None => {
+            Some(server) if super::is_to_primary(&self.database, &self.topology, shard, &server) => server,
+            Some(_) | None => {
                 let mut server = self.connect(shard, &self.database.own).await?;
                 server.query(PATIENCE).await?;
                 server

@@ -10,13 +10,14 @@ pub mod live;
 pub mod news;
 pub mod resolver;
 pub mod rules;
+pub mod servers;
 pub mod transactions;
 pub mod uniques;
 
 use std::sync::Arc;
 
 use crate::backend::Backend;
-use crate::backend::cluster::{Credentials, Database, ServerConnector, Start, primary};
+use crate::backend::cluster::{Aim, Credentials, Database, ServerConnector, Start};
 use crate::backend::pool::Connect;
 use crate::fault::Fault;
 use crate::ids::ShardId;
@@ -41,7 +42,12 @@ pub async fn connect_as(
     shard: ShardId,
     login: &Credentials,
 ) -> Result<Backend, Fault> {
-    connect_to(database, shard, primary(self::shard(topology, shard)?), login).await
+    let servers = database.servers(self::shard(topology, shard)?);
+    if servers.primary().is_none() {
+        // Nobody has looked yet, or somebody is just taking over.
+        servers::ask_all(database, &servers).await;
+    }
+    connect_aimed(database, shard, Aim::primary(&servers, &database.access), login).await
 }
 
 /// The same to any server of the database.
@@ -54,11 +60,21 @@ pub async fn connect_to(
     server: &Server,
     login: &Credentials,
 ) -> Result<Backend, Fault> {
+    connect_aimed(database, shard, Aim::one(server, &database.access), login).await
+}
+
+async fn connect_aimed(database: &Database, shard: ShardId, aim: Aim, login: &Credentials) -> Result<Backend, Fault> {
     // It is not kept from a server that others are not to wait for: its attempts tell them when the server is back.
-    let connector = ServerConnector::new(shard, server, login, &database.access, Start::Unknown);
+    let connector = ServerConnector::new(shard, aim, login, &database.access, Start::Unknown);
     let mut backend = connector.connect().await?;
     backend.query("SET search_path TO ''").await?;
     Ok(backend)
+}
+
+/// Whether a connection of [`connect_as`] is one to the server that is the primary now.
+pub fn is_to_primary(database: &Database, topology: &Topology, shard: ShardId, server: &Backend) -> bool {
+    let shard = topology.shards.get(shard.index());
+    shard.is_some_and(|shard| database.servers(shard).primary_word() == server.stint)
 }
 
 /// # Errors

@@ -46,7 +46,7 @@ async fn listen(database: &Arc<Database>, router: &str) -> Result<(), Fault> {
     // What was told while nobody listened.
     catalog::reload(database, false, None).await?;
     loop {
-        let mut news = is_of_another(&server.next_frame().await?, router)?;
+        let mut news = is_of_another(&server.any_frame().await?, router)?;
         // What has come meanwhile is read with it.
         while let Some(frame) = next_at_hand(&mut server)? {
             news |= is_of_another(&frame, router)?;

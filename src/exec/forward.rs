@@ -58,6 +58,9 @@ pub struct Seen {
 /// Carries replies from server to client until nothing is owed, or the server asks for CopyData.
 /// Local replies are put in their places. The client's buffer may hold bytes at the end: the caller flushes.
 pub async fn pump(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Result<Pumped, Broken> {
+    if server.streaming == 0 {
+        server.pass_news(&mut client.out);
+    }
     loop {
         if let Some(end) = cut_replies(server, client, seen)? {
             return Ok(end);

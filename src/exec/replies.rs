@@ -43,6 +43,10 @@ pub fn try_content(server: &mut Backend) -> Result<Option<Frame>, ScatterError> 
             return Ok(None);
         };
         server.note(&frame);
+        if frame.tag == b'A' {
+            server.keep_news(&frame)?;
+            continue;
+        }
         match server.inflight.step(frame.tag) {
             Verdict::Swallow => {}
             Verdict::OutOfStep => return Err(Broken::Server(server.out_of_step(frame.tag)).into()),

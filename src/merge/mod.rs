@@ -159,6 +159,7 @@ impl Merge {
                 Flow::NeedAny => return Ok(Advance::NeedAny),
                 Flow::End => {
                     self.done = true;
+                    self.gather.check_order()?;
                     continue;
                 }
             };
@@ -181,8 +182,11 @@ impl Merge {
                 Ok(())
             }
             Gatherer::MergeSort(merge) => merge.push(input, row),
-            Gatherer::Interleave { held, .. } if held.is_none() => {
+            Gatherer::Interleave { held, given, .. } if held.is_none() => {
                 *held = Some(row);
+                if let Some(given) = given.get_mut(input) {
+                    *given += 1;
+                }
                 Ok(())
             }
             Gatherer::Interleave { .. } => Err(not_asked()),
@@ -247,6 +251,8 @@ enum Gatherer {
         next: usize,
         held: Option<Bytes>,
         open: Vec<bool>,
+        /// How many rows each input has given.
+        given: Vec<usize>,
     },
 }
 
@@ -258,7 +264,7 @@ impl Gatherer {
             Gather::MergeSort(keys) => Self::MergeSort(KWayMerge::new(OrderKey::all(keys, columns, style)?, inputs)),
             Gather::Interleave(order) => {
                 let order = order.iter().map(|input| usize::from(*input)).collect();
-                Self::Interleave { order, next: 0, held: None, open }
+                Self::Interleave { order, next: 0, held: None, open, given: vec![0; inputs] }
             }
         })
     }
@@ -271,7 +277,7 @@ impl Gatherer {
                 None => Flow::End,
             },
             Self::MergeSort(merge) => merge.next(),
-            Self::Interleave { order, next, held, open } => {
+            Self::Interleave { order, next, held, open, .. } => {
                 if let Some(row) = held.take() {
                     *next += 1;
                     return Flow::Row(row);
@@ -287,6 +293,32 @@ impl Gatherer {
             }
         }
     }
+
+    /// Whether the rows came in the order that was asked for. An input that gives fewer rows than its turns (ON CONFLICT DO NOTHING, a trigger)
+    /// does not say which it leaves out: they are in order only if no other input's turn with rows lies among its own.
+    fn check_order(&self) -> Result<(), Fault> {
+        let Self::Interleave { order, given, .. } = self else { return Ok(()) };
+        let turns = |input: usize| order.iter().filter(|of| **of == input).count();
+        let gives = |input: usize| given.get(input).is_some_and(|given| *given > 0);
+        for (input, given) in given.iter().enumerate().filter(|(input, given)| **given > 0 && **given != turns(*input))
+        {
+            let (first, last) = (order.iter().position(|of| *of == input), order.iter().rposition(|of| *of == input));
+            let own = first.unwrap_or_default()..last.map_or(0, |last| last + 1);
+            if *given > turns(input) || order[own].iter().any(|other| *other != input && gives(*other)) {
+                return Err(unplaced());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unplaced() -> Fault {
+    Fault::unsupported(
+        "RETURNING of rows for several shards is not supported where some are left out",
+        "a shard has left out some of its rows (ON CONFLICT, a trigger), and which they are cannot be told: those that come back would \
+         come in another order than they were given",
+        "Leave RETURNING out, or give the rows of one shard in a statement.",
+    )
 }
 
 /// One stream to one.

@@ -195,8 +195,21 @@ fn interleaved_rows_come_in_the_order_of_the_statement_and_none_is_lost() {
     let combine = Combine { gather: Gather::Interleave(vec![1, 0, 0, 1]), ..Combine::CONCAT };
     let rows = |inputs: &[Vec<Row>]| merged(&combine, None, &[INT8], inputs);
     assert_eq!(rows(&[ints(&[&[2], &[3]]), ints(&[&[1], &[4]])]), ints(&[&[1], &[2], &[3], &[4]]));
-    // A shard that gave fewer or more rows than it was sent.
-    assert_eq!(rows(&[ints(&[&[2]]), ints(&[&[1], &[4], &[5]])]), ints(&[&[1], &[2], &[4], &[5]]));
+    // A shard that gave fewer rows than it was sent, which lie together; or none; or all that there are.
+    assert_eq!(rows(&[ints(&[&[2]]), ints(&[&[1], &[4]])]), ints(&[&[1], &[2], &[4]]));
+    assert_eq!(rows(&[ints(&[]), ints(&[&[4]])]), ints(&[&[4]]));
+    assert_eq!(rows(&[ints(&[&[2]]), ints(&[])]), ints(&[&[2]]));
+}
+
+#[test]
+fn rows_whose_place_among_others_is_not_known_are_refused() {
+    let combine = Combine { gather: Gather::Interleave(vec![1, 0, 0, 1]), ..Combine::CONCAT };
+    // The one row of the second input may belong before those of the first, or behind them. More rows than turns have no place either.
+    for second in [ints(&[&[1]]), ints(&[&[1], &[4], &[5]])] {
+        let inputs = [ints(&[&[2], &[3]]), second];
+        let fault = run(&mut merge(&combine, None, &[INT8], 2).unwrap(), &inputs).unwrap_err();
+        assert_eq!(fault.code, SqlState::FEATURE_NOT_SUPPORTED);
+    }
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub struct TakingPlan {
     /// Which of the client's parameters (`$n` as n - 1) are `$1, $2, ...` of `tail`.
     pub parameters: Vec<u16>,
     /// RETURNING gives every row once, in its order.
-    pub every_row_returns: bool,
+    pub in_order: bool,
 }
 
 impl DeliveryPlan {
@@ -79,7 +79,7 @@ fn fill(delivery: &Delivery, inputs: &Inputs<'_>, view: &View<'_>, parameters: u
                 head: taking.head.clone(),
                 tail,
                 parameters: used.map_or_else(|| (0..parameters).collect(), |used| used.to_vec()),
-                every_row_returns: taking.every_row_returns,
+                in_order: taking.in_order,
             })
         }
     };

@@ -381,7 +381,8 @@ impl Lines {
             (PullFrom::Any, _) => "any shard".to_owned(),
             (_, shards) => shards.join(", "),
         };
-        self.push(1, format!("Pull {} into {} from {from}", pull.label, pull.name));
+        let verb = if pull.writes { "Change" } else { "Pull" };
+        self.push(1, format!("{verb} {} into {} from {from}", pull.label, pull.name));
         self.push(2, format!("SQL: {}", pull.sql));
         if !pull.parameters.is_empty() {
             let of = pull.parameters.iter().map(|p| match *p {

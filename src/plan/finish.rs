@@ -29,7 +29,8 @@ use crate::types::canonical::KeyError;
 /// 3. Every pull's rows are copied into its input.
 /// 4. `sql` runs on the combine connection with the client's parameters, all of them, in order.
 ///
-/// The statement is a read that leaves nothing behind: no pin, no sequence, no lock.
+/// The statement leaves nothing behind, no pin, no sequence, no lock, but for what its pulls change: those that do are statements of its
+/// WITH, and then it runs in a transaction, the client's or one that is opened for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FinishPlan {
     pub pulls: Vec<Pull>,
@@ -106,6 +107,11 @@ impl FinishPlan {
         self.own_clock || self.clock.is_some() && parameters.any(|p| moments.contains(p))
     }
 
+    /// Whether some of its pulls change data.
+    pub fn writes(&self) -> bool {
+        self.pulls.iter().any(|pull| pull.writes)
+    }
+
     /// Whether tables of the connection that finishes the statement are read before it.
     pub fn asks_home(&self) -> bool {
         self.homes().next().is_some()
@@ -158,6 +164,8 @@ pub struct Pull {
     pub keys: Vec<Keys>,
     /// It is asked for when all pulls of earlier stages have filled their inputs.
     pub stage: usize,
+    /// `sql` changes data and returns the rows: it must run once in each call, in the transaction that the call is a part of.
+    pub writes: bool,
 }
 
 /// Values that a column of a pull must have.
@@ -225,6 +233,7 @@ pub struct InputColumn {
 
 /// The finishing of one call.
 pub(crate) fn fill(finish: &Finish, inputs: &Inputs<'_>, view: &View<'_>) -> Result<FinishPlan, Fault> {
+    let view = &View { in_transaction: view.in_transaction || finish.writes(), ..*view };
     let text = match view.in_transaction {
         true => finish.in_transaction.as_ref().map_err(Clone::clone)?,
         false => &finish.alone,
@@ -333,6 +342,7 @@ fn fill_pull(pull: &PullText, inputs: &Inputs<'_>, view: &View<'_>) -> Option<Pu
         filtered,
         keys,
         stage: pull.stage,
+        writes: pull.writes,
     })
 }
 

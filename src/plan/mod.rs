@@ -248,6 +248,13 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
                 }
             }
         }
+        PlanKind::Finish(finish) if finish.writes() && options.analyze => {
+            return refused(Fault::unsupported(
+                "EXPLAIN ANALYZE of this statement is not supported",
+                "its WITH changes data, and the shards would be asked twice",
+                "Use EXPLAIN without ANALYZE.",
+            ));
+        }
         PlanKind::Broadcast(_) | PlanKind::Each(_) | PlanKind::Scatter { .. } | PlanKind::Finish(_) => {}
         PlanKind::Deliver(_) | PlanKind::Supply(_) => {
             return refused(Fault::unsupported(

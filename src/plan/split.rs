@@ -32,7 +32,7 @@ pub(crate) fn split(text: &str, split: Split, shards: &[ShardId], parameters: u1
         let (text, used) = renumber(&part, parameters).ok_or_else(lost)?;
         parts.push((shard, ShardSql::Rewritten { text: text.into(), parameters: used }));
     }
-    let gather = match split.every_row_returns {
+    let gather = match split.returns {
         false => Gather::Concat,
         true => {
             let place = |shard: &ShardId| parts.iter().position(|(part, _)| part == shard).unwrap_or(0) as u16;

@@ -9,13 +9,14 @@ use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::Seen;
 use crate::ids::{ShardId, ShardSet};
 use crate::session::prepared::ClientStatement;
+use crate::session::replica::Servers;
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::outcome::Outcome;
 use crate::sql::utility::StatementKind;
 use crate::sql::{Access, Analysis};
 use crate::wire::frame::Frame;
-use crate::wire::{reply, request};
+use crate::wire::request;
 
 /// Bytes queued for a server in one batch before they are written though no Sync has come.
 const BATCH_HIGH: usize = 64 * 1024;
@@ -219,6 +220,11 @@ impl Session {
 
     /// The connection of `shard`, with whatever another shard has in this batch brought to its end first.
     pub(super) async fn open(&mut self, shard: ShardId) -> Result<usize, Failure> {
+        self.open_on(shard, self.servers_of_transaction()).await
+    }
+
+    /// The same on servers of this kind, where it is not open yet.
+    pub(super) async fn open_on(&mut self, shard: ShardId, servers: Servers) -> Result<usize, Failure> {
         if let Some(open) = self.batch.open {
             if open == shard
                 && let Some(at) = self.held.position(shard)
@@ -228,7 +234,7 @@ impl Session {
             }
             self.leave_open().await?;
         }
-        let at = self.enlist(shard).await?;
+        let at = self.enlist_on(shard, servers).await?;
         self.batch.open = Some(shard);
         Ok(at)
     }
@@ -237,10 +243,11 @@ impl Session {
     pub(super) async fn open_parsing(
         &mut self,
         shard: ShardId,
+        servers: Servers,
         statement: &Arc<ClientStatement>,
         parsing: &Option<Box<[u8]>>,
     ) -> Result<usize, Failure> {
-        let opened = self.open(shard).await;
+        let opened = self.open_on(shard, servers).await;
         if let (Err(_), Some(name)) = (&opened, parsing) {
             self.batch.pending_parse = Some((name.clone(), Arc::clone(statement)));
         }
@@ -253,9 +260,10 @@ impl Session {
             self.batch.open = None;
             return Ok(());
         };
-        let apart = self.held[at].shard.is_combine();
+        let apart = self.held[at].shard.is_combine() || self.held[at].is_replica();
         if !self.tx.is_open() && (apart || !self.batch.bound) {
-            // It was only asked what statements are; or for rows that were put aside, which are in no transaction.
+            // It was only asked what statements are; or for rows that were put aside, which are in no transaction; or a replica has
+            // read, by itself.
             self.sync_open(Audience::Router).await?;
             self.batch.open = None;
             self.batch.bound = false;
@@ -348,6 +356,7 @@ impl Session {
             self.fail_batch(failure).await?;
         }
         self.end_batch(true).await?;
+        self.note_written();
         let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
         self.end_request();
         flushed
@@ -405,7 +414,7 @@ impl Session {
         self.settle_sequences();
         self.settle_expired().await;
         if ready && !ready_sent {
-            reply::ready_for_query(&mut self.client.out, self.tx.status());
+            self.ready_for_query();
         }
         Ok(())
     }

@@ -78,6 +78,11 @@ impl Session {
             self.answer(reply::BIND_COMPLETE);
             return Ok(());
         }
+        if let Err(fault) = self.check_replicas(&statement.analysis) {
+            self.settle_parse().await?;
+            return Err(fault.into());
+        }
+        let kind = &statement.analysis.kind;
         if executes(kind) {
             self.settle_parse().await?;
             let formats = result_formats(frame.body())?;
@@ -154,7 +159,7 @@ impl Session {
         }
         let parsing = self.parsing(statement).await?;
         let shard = self.shard_for_describe(statement).await?;
-        let at = self.open_parsing(shard, statement, &parsing).await?;
+        let at = self.open_parsing(shard, self.servers_of_transaction(), statement, &parsing).await?;
         let def = self.known_on(at, statement, parsing).await?;
         let server = &mut self.held[at].server;
         request::bind_raw(&mut server.out, TRIAL, def.name.as_bytes(), view.tail)?;

@@ -82,10 +82,11 @@ impl Session {
     /// Every shard that the transaction has touched still has its part of it: else there is nothing whole to commit.
     fn check_whole(&self) -> Result<(), Fault> {
         let well = |shard: ShardId| {
-            self.held
-                .position(shard)
-                .map(|at| &self.held[at])
-                .is_some_and(|held| held.joined && !held.server.broken && held.server.status != Status::Failed)
+            self.held.position(shard).map(|at| &self.held[at]).is_some_and(|held| {
+                let well = held.joined && !held.server.broken && held.server.status != Status::Failed;
+                // What another server has taken over from is not to be asked to commit.
+                well && held.is_of_its_stint()
+            })
         };
         match self.tx.touched().iter().find(|shard| !well(*shard)) {
             None => Ok(()),
@@ -95,8 +96,10 @@ impl Session {
 
     fn commit_plan(&self) -> CommitPlan {
         let mut joined: Vec<&Held> = self.held.iter().filter(|h| h.joined).collect();
-        // What has made a cursor WITH HOLD cannot be prepared: best it is the anchor.
-        joined.sort_by_key(|h| h.pin != Some(PinReason::HoldCursor));
+        // What has made a cursor WITH HOLD cannot be prepared: best it is the anchor. Else that is the home shard, where LISTEN, NOTIFY and
+        // temporary tables are: what has used them cannot be prepared either.
+        let home = self.view.topology.home;
+        joined.sort_by_key(|h| (h.pin != Some(PinReason::HoldCursor), h.shard != home));
         // Locks are kept until what they guard is there to be seen: not given back with those who only read.
         let any = joined.iter().any(|h| h.wrote);
         CommitPlan::of(&joined.iter().map(|h| (h.shard, h.wrote || any && h.locked)).collect::<Vec<_>>())

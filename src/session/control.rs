@@ -11,6 +11,7 @@ use crate::session::batch::Reload;
 use crate::session::deadlines::{check_limit, unknown_setting};
 use crate::session::held::{Finishing, put_settings};
 use crate::session::local::LocalRows;
+use crate::session::replica;
 use crate::session::scope::SearchScope;
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session};
@@ -166,9 +167,13 @@ impl Session {
             )
             .into()),
             TransactionStatement::SetConstraints => {
-                self.need_block("SET CONSTRAINTS")?;
-                self.tell_joined(text).await?;
-                self.tx.remember(text);
+                if self.tx.counts_as_block() {
+                    self.tell_joined(text).await?;
+                    self.tx.remember(text);
+                } else {
+                    let message = "SET CONSTRAINTS can only be used in transaction blocks";
+                    self.warn(SqlState::NO_ACTIVE_SQL_TRANSACTION, message);
+                }
                 Ok(Some(tag("SET CONSTRAINTS")))
             }
         }
@@ -220,7 +225,7 @@ impl Session {
         Ok(tag(done))
     }
 
-    fn need_block(&self, what: &str) -> Result<(), Fault> {
+    pub(super) fn need_block(&self, what: &str) -> Result<(), Fault> {
         if self.tx.in_block() {
             return Ok(());
         }
@@ -304,7 +309,7 @@ impl Session {
                 let sql = format!("SET LOCAL {}", settings::assign(name, value).trim_start_matches("SET "));
                 check_setting(name, value)?;
                 self.set_in_transaction(&sql, "SET LOCAL").await?;
-                if self.tx.in_block() {
+                if self.tx.counts_as_block() {
                     self.report_joined();
                     let value = Some(&**value).filter(|value| !value.eq_ignore_ascii_case("default"));
                     self.set_local(name, value);
@@ -330,10 +335,12 @@ impl Session {
             SetStatement::Router { name, value, local } => {
                 // To a server they are settings like any other, without a meaning: so they end, and come back, with transactions and savepoints.
                 let setting: Box<str> = format!("pgloom.{name}").into();
-                if Limit::named(name).is_none() {
+                if &*setting == replica::SETTING {
+                    value.iter().try_for_each(|value| replica::check_preference(value))?;
+                } else if Limit::named(name).is_none() {
                     return Err(unknown_setting(&setting).into());
                 }
-                let statement = match (value.clone(), local) {
+                let statement = match (value.clone(), *local) {
                     (Some(value), false) => SetStatement::Session { name: setting, value },
                     (None, false) => SetStatement::Reset(setting),
                     (value, true) => {
@@ -347,7 +354,7 @@ impl Session {
 
     /// SET LOCAL and SET TRANSACTION: for the shards in the transaction now, and for those that join later.
     async fn set_in_transaction(&mut self, sql: &str, what: &'static str) -> Result<(), Failure> {
-        if !self.tx.in_block() {
+        if !self.tx.counts_as_block() {
             let message = match what {
                 "SET LOCAL" => "SET LOCAL can only be used in transaction blocks",
                 _ => "SET TRANSACTION can only be used in transaction blocks",
@@ -452,7 +459,7 @@ impl Session {
     async fn discard(&mut self, target: DiscardTarget) -> Result<LocalRows, Failure> {
         match target {
             DiscardTarget::All => {
-                if self.tx.in_block() {
+                if self.tx.counts_as_block() {
                     return Err(Fault::new(
                         SqlState::ACTIVE_SQL_TRANSACTION,
                         "DISCARD ALL cannot run inside a transaction block",
@@ -566,6 +573,9 @@ pub(super) fn cursor_of(kind: &StatementKind) -> Option<&str> {
 
 /// Settings that would break what the router relies on.
 pub(super) fn check_setting(name: &str, value: &str) -> Result<(), Fault> {
+    if name == replica::SETTING {
+        return replica::check_preference(value);
+    }
     let plain = value.trim().trim_matches('\'').to_ascii_lowercase().replace(['-', '_'], "");
     if name == "client_encoding" && !matches!(plain.as_str(), "utf8" | "unicode" | "sqlascii") {
         return Err(Fault::unsupported(

@@ -78,7 +78,10 @@ impl Session {
             (None, Ask::Query { text }) => (*text).to_owned(),
             (None, Ask::Bound { statement, .. }) => statement.text.to_string(),
         };
-        self.enlist_all(&shards).await?;
+        match plan.distribution {
+            None => self.take_turn(&shards, None).await?,
+            Some(_) => self.enlist_all(&shards).await?,
+        }
         for shard in &shards {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
@@ -385,28 +388,37 @@ impl Feed {
                 continue;
             };
             let mut key: smallvec::SmallVec<[KeyValue<'_>; 2]> = smallvec::SmallVec::new();
+            // Any shard has the right words for it, or leaves it out by WHERE.
             let mut missing = false;
-            for (field, (key_type, (at, column))) in row.keys.iter().zip(self.types.iter().zip(&plan.key_fields)) {
+            let mut null = None;
+            for (nth, (field, (key_type, (at, column)))) in
+                row.keys.iter().zip(self.types.iter().zip(&plan.key_fields)).enumerate()
+            {
                 let given = match at.checked_sub(plan.fields) {
                     // Behind the fields of the row: a value that was added.
                     Some(added) => source.key(added, *key_type).map(Some).map_err(|()| KeyProblem::Unsure),
                     None => {
-                        let of = plan.types.get(key.len()).copied().flatten();
+                        let of = plan.types.get(nth).copied().flatten();
                         key_value(field, *key_type, of, plan)
                     }
                 };
                 match given {
                     Ok(Some(value)) => {
-                        let typmod = plan.typmods.get(key.len()).copied().unwrap_or(-1);
+                        let typmod = plan.typmods.get(nth).copied().unwrap_or(-1);
                         if !fits_typmod(*key_type, typmod, &value) {
                             return Err(changed_by_column(plan, column, row.line).into());
                         }
                         key.push(value);
                     }
-                    // Too few fields: the server has the right words.
+                    // Too few fields.
                     Ok(None) => missing = true,
+                    Err(KeyProblem::Null) if plan.not_null.get(nth).copied().unwrap_or_default() => missing = true,
+                    Err(problem @ KeyProblem::Null) => null = null.or(Some((problem, column))),
                     Err(problem) => return Err(problem.fault(plan, column, row.line).into()),
                 }
+            }
+            if let Some((problem, column)) = null.filter(|_| !missing) {
+                return Err(problem.fault(plan, column, row.line).into());
             }
             let slot =
                 if missing {

@@ -38,7 +38,7 @@ impl Session {
         original: Original,
     ) -> Result<(), Failure> {
         let Some(cursor) = &plan.cursor else { return Ok(()) };
-        if !self.tx.is_open() && !cursor.hold {
+        if !self.tx.counts_as_block() && !cursor.hold {
             let message = "DECLARE CURSOR can only be used in transaction blocks";
             return Err(Fault::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message).into());
         }

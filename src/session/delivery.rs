@@ -215,7 +215,10 @@ impl Session {
         shards.union_with(targets);
         let shards: Vec<ShardId> = shards.iter().collect();
         self.check_fanout(shards.len())?;
-        self.enlist_all(&shards).await?;
+        match plan.landing.place {
+            Place::Everywhere => self.take_turn(&shards, None).await?,
+            Place::Keyed { .. } | Place::Home => self.enlist_all(&shards).await?,
+        }
         self.check_draws(&plan.landing.draws).await?;
         let original = self.original(&plan.finish, ask).await?;
         if let Some(moved) = &plan.landing.moved {
@@ -223,12 +226,7 @@ impl Session {
         }
         // What fills the depot returns no rows, whatever the statement itself returns.
         let filling = Original { parameters: original.parameters, rows: reply::NO_DATA.into() };
-        let begun = self.begin_finish(&plan.finish, ask, filling).await?;
-        if plan.landing.moved.is_some() {
-            // Their answers were the rows that they have deleted.
-            self.held.iter_mut().filter(|held| sources.contains(&held.shard)).for_each(|held| held.wrote = true);
-        }
-        Ok(begun)
+        self.begin_finish(&plan.finish, ask, filling).await
     }
 
     /// The rights that the UPDATE needs, and those that it takes to move the rows instead.

@@ -79,7 +79,7 @@ impl Session {
         }
         let parsing = self.parsing(statement).await?;
         let shard = self.shard_for_describe(statement).await?;
-        let at = self.open_parsing(shard, statement, &parsing).await?;
+        let at = self.open_parsing(shard, self.servers_of_transaction(), statement, &parsing).await?;
         if let Some(name) = parsing.clone().filter(|name| !name.is_empty()) {
             let (parameters, rows) = self.learn_on(at, statement, name).await?;
             self.answer(&parameters);

@@ -78,6 +78,9 @@ impl From<ScatterError> for Halt {
 impl Session {
     /// Runs the statement to its end; rows and command tag to the client.
     pub(super) async fn run_finish(&mut self, plan: &FinishPlan, ask: &Ask<'_>) -> Result<(), Failure> {
+        if plan.writes() {
+            return Box::pin(self.run_returned(plan, ask)).await;
+        }
         let original = self.original(plan, ask).await?;
         if plan.cursor.is_some() {
             return self.declare_finish(plan, ask, original).await;
@@ -98,9 +101,9 @@ impl Session {
         mut plan: Box<Plan>,
         max: i32,
     ) -> Result<(), Failure> {
-        // As in Postgres, such a cursor is kept when the pipeline ends well.
+        // As in Postgres, such a cursor is kept when the pipeline ends well, and what is written lasts or is undone with the rest of it.
         if let PlanKind::Finish(finish) = &plan.kind
-            && finish.cursor.as_ref().is_some_and(|cursor| cursor.hold)
+            && (finish.writes() || finish.cursor.as_ref().is_some_and(|cursor| cursor.hold))
         {
             self.leave_open().await?;
             self.tx.begin_implicit(&self.settings);
@@ -118,6 +121,13 @@ impl Session {
         };
         self.columns_of(statement).await?;
         self.leave_open().await?;
+        if finish.writes() {
+            self.note_rows(&statement.analysis);
+            return match u64::try_from(max).ok().filter(|max| *max > 0) {
+                Some(max) => Box::pin(self.execute_returned(name, finish, &ask, max)).await,
+                None => Box::pin(self.run_multi(&plan, &statement.analysis, &ask)).await,
+            };
+        }
         let original = self.original(finish, &ask).await?;
         if finish.cursor.is_some() {
             return self.declare_finish(finish, &ask, original).await;

@@ -1,30 +1,26 @@
 //! The server connections that this client holds now: for its transaction, for a batch, or pinned.
 
-use std::future::poll_fn;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::backend::Backend;
 use crate::backend::cancel::CancelHandle;
-use crate::backend::cluster::ServerCheckout;
+use crate::backend::cluster::{Aim, ServerCheckout};
 use crate::backend::combiners::Running;
-use crate::backend::pool;
 use crate::backend::settings::SessionSettings;
 use crate::backend::stats::Count;
 use crate::backend::turns::Place;
-use crate::config::limits::Limit;
-use crate::exec::replies::poll_client;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::Access;
 use crate::session::commit::lost_part;
 use crate::session::placed::join_rules;
-use crate::session::{Failure, Session, Stop};
+use crate::session::replica::Servers;
+use crate::session::{Failure, Session};
 use crate::sql::analyze::PinReason;
 use crate::wire::frame::Frame;
 use crate::wire::reply::Status;
@@ -115,6 +111,21 @@ impl Held {
 
     pub fn running(&self) -> Arc<CancelHandle> {
         Arc::clone(&self.server.cancel)
+    }
+
+    /// Whether it is a connection to a replica.
+    pub fn is_replica(&self) -> bool {
+        matches!(self.server.connector().aim, Aim::Replica(..))
+    }
+
+    /// Whether statements that need these servers can run on it.
+    fn serves(&self, servers: Servers) -> bool {
+        self.is_of_its_stint() && (servers == Servers::Replicas || !self.is_replica())
+    }
+
+    /// Whether its server is still what it was when the connection was made: the primary of its shard.
+    pub fn is_of_its_stint(&self) -> bool {
+        self.server.connector().is_of_its_stint(&self.server)
     }
 
     fn is_busy(&self) -> bool {
@@ -248,15 +259,26 @@ impl Session {
     /// A connection to this shard with the client's settings on it, in the client's transaction if there is one.
     /// BEGIN is queued, not awaited: it travels with the statement.
     pub(super) async fn enlist(&mut self, shard: ShardId) -> Result<usize, Failure> {
+        self.enlist_on(shard, self.servers_of_transaction()).await
+    }
+
+    /// The same on servers of this kind.
+    pub(super) async fn enlist_on(&mut self, shard: ShardId, servers: Servers) -> Result<usize, Failure> {
         self.check_unseen_settings(shard)?;
         let at = match self.held.position(shard) {
             // Under the settings that its statement began with.
             Some(at) if shard.is_combine() && self.held[at].finishing != Finishing::Held => return Ok(at),
-            Some(at) => at,
+            Some(at) if self.held[at].serves(servers) => at,
             None if shard.is_combine() => return Err(lost_cursor().into()),
-            None => {
-                let server = self.checkout(self.pools.pool(shard).place()).await?;
-                self.hold(shard, server)
+            stale => {
+                if let Some(at) = stale {
+                    self.give_up(at)?;
+                }
+                if shard.is_combine() {
+                    return Err(lost_cursor().into());
+                }
+                self.hold_all(&[shard], servers).await?;
+                self.held_at(shard)?
             }
         };
         if self.statements.has_running() {
@@ -278,6 +300,7 @@ impl Session {
                     return Err(lost_part(&self.shard_names(&[shard])).into());
                 }
                 self.tx.touch(shard);
+                self.tx.on_replicas.get_or_insert(false);
                 let held = &mut self.held[at];
                 held.server.applied_before = Some(held.server.applied.replace(Arc::clone(&self.settings)));
                 held.server.ask(&self.tx.opening());
@@ -311,37 +334,6 @@ impl Session {
         Ok(lent)
     }
 
-    /// The wait for the connections ends when the client leaves or cancels.
-    pub(super) async fn lend(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
-        let Self { pools, held, client, slot, tally, shared, times, .. } = self;
-        let wait = times.get(Limit::QueryWait).unwrap_or(Duration::MAX);
-        let holds: SmallVec<[Place; 4]> = held.iter().map(|held| held.server.place()).collect();
-        let pools: SmallVec<[_; 4]> = places.iter().map(|place| pools.at(*place)).collect();
-        let mut lending = std::pin::pin!(pool::checkout(&pools, &holds, wait));
-        let (mut waiting, mut since) = (None, None);
-        let lent = poll_fn(|cx| {
-            if let Poll::Ready(lent) = lending.as_mut().poll(cx) {
-                return Poll::Ready(lent.map_err(|pool::Unlent { place, fault }| match place {
-                    Some(place) => Unlent::Connect(place, fault),
-                    None => Unlent::Failure(fault.into()),
-                }));
-            }
-            waiting.get_or_insert_with(|| {
-                let now = *since.insert(Instant::now());
-                slot.wait_for_servers(shared.cancels.moment(now))
-            });
-            if client.control.poll_cancel(cx).is_ready() {
-                return Poll::Ready(Err(Unlent::Failure(slot.canceled().into())));
-            }
-            poll_client(client, cx).map(|_| Err(Unlent::Failure(Stop::Gone.into())))
-        })
-        .await;
-        if let Some(since) = since {
-            tally.add_time(Count::WaitTime, since.elapsed());
-        }
-        lent
-    }
-
     pub(super) async fn checkout(&mut self, place: Place) -> Result<ServerCheckout, Failure> {
         let lent = self.checkout_all(&[place]).await?.pop();
         lent.ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "a pool has lent nothing").into())
@@ -362,7 +354,8 @@ impl Session {
 
     /// Takes a connection into the client's hands.
     pub(super) fn hold(&mut self, shard: ShardId, server: ServerCheckout) -> usize {
-        let pin = self.session_mode.then_some(PinReason::Setting);
+        let replica = matches!(server.connector().aim, Aim::Replica(..));
+        let pin = (self.session_mode && !replica).then_some(PinReason::Setting);
         let at = self.held.push(Held {
             shard,
             server,
@@ -398,6 +391,8 @@ impl Session {
         if self.held.is_empty() {
             return;
         }
+        // None may stay behind on a connection that another client gets.
+        self.pass_news();
         let mut at = 0;
         let mut released: SmallVec<[Held; 1]> = SmallVec::new();
         while at < self.held.len() {

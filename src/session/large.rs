@@ -11,6 +11,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::{Parameters, Plan, PlanKind};
 use crate::session::prepared::{BoundValues, ClientStatement, Place, Portal};
+use crate::session::replica::Servers;
 use crate::session::{Failure, Session, Stop};
 use crate::types::Format;
 use crate::wire::encode;
@@ -127,7 +128,11 @@ impl Session {
     ) -> Result<(usize, Arc<crate::backend::prepared::StatementDef>), Failure> {
         self.begin_registering(plan).await?;
         let parsing = self.parsing(statement).await?;
-        let at = self.open_parsing(shard, statement, &parsing).await?;
+        let servers = self.servers_for(&statement.analysis)?;
+        if servers == Servers::Primaries {
+            self.leave_replica().await?;
+        }
+        let at = self.open_parsing(shard, servers, statement, &parsing).await?;
         let def = self.known_on(at, statement, parsing).await?;
         self.note_plan(plan);
         let held = &mut self.held[at];

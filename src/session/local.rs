@@ -1,6 +1,7 @@
 //! SHOW pgloom.*: what the console's SHOW tells, of the session's own database and of its own user's pools.
 
 use crate::admin::{Look, Seen, Show, UserView};
+use crate::config::ReadPreference;
 use crate::config::limits::Limit;
 use crate::fault::{Fault, SqlState};
 use crate::session::Session;
@@ -16,10 +17,14 @@ impl Session {
         match name {
             "version" => Ok(LocalRows::of("pgloom.version", vec![env!("CARGO_PKG_VERSION").to_owned()], "SHOW")),
             "epoch" => Ok(LocalRows::of("pgloom.epoch", vec![self.view.topology.epoch.0.to_string()], "SHOW")),
+            "read_preference" => {
+                let wanted = self.read_preference().unwrap_or(ReadPreference::Primary);
+                Ok(LocalRows::of("pgloom.read_preference", vec![wanted.word().to_owned()], "SHOW"))
+            }
             name if let Some(limit) = Limit::named(name) => {
                 Ok(LocalRows::of(&format!("pgloom.{name}"), vec![self.times.text(limit)], "SHOW"))
             }
-            name => match Show::named(name).filter(|show| show.in_sessions) {
+            name => match Show::in_session(name) {
                 Some(show) => Ok(self.look().rows(show.what)),
                 None => Err(unknown(name)),
             },

@@ -23,6 +23,7 @@ mod foreign;
 pub mod held;
 mod hold;
 mod large;
+mod lend;
 pub mod local;
 mod memory;
 mod moving;
@@ -38,6 +39,8 @@ mod pulls;
 pub mod recent;
 mod replacing;
 mod replan;
+mod replica;
+mod returned;
 pub mod run;
 pub mod scatter;
 mod schemas;
@@ -53,6 +56,7 @@ mod succeed;
 mod supply;
 mod taking;
 pub mod transaction;
+mod turn;
 mod two_phase;
 mod uniques;
 
@@ -124,6 +128,13 @@ pub struct SessionLimits {
     pub max_fanout: usize,
     /// Values of a sequence that the router takes at a time.
     pub sequence_block: usize,
+    /// How long a statement waits for a shard to have a primary that answers.
+    pub failover_timeout: Duration,
+    /// A replica that is further behind is not read.
+    pub max_replica_lag: Option<Duration>,
+    pub max_replica_lag_bytes: Option<u64>,
+    /// Nor one that lacks what the session has written.
+    pub read_your_writes: bool,
     /// Whether the log tells of sessions that end.
     pub log_disconnections: bool,
 }
@@ -219,6 +230,10 @@ pub struct Session {
     times: TimeLimits,
     /// Somebody must look at `times`.
     is_limited: bool,
+    /// Something was written since it was last noted when.
+    wrote: bool,
+    /// When the session's last write was over.
+    wrote_at: Option<Instant>,
     /// ParameterStatus values that the client was told.
     reported: Vec<(Box<str>, Box<str>)>,
     /// The settings that its connections begin with.
@@ -293,6 +308,8 @@ impl Session {
             own_times: login.times,
             times: login.times,
             is_limited: false,
+            wrote: false,
+            wrote_at: None,
             reported: Vec::new(),
             defaults: Arc::default(),
             tx: Transaction::default(),
@@ -474,6 +491,7 @@ impl Session {
             self.follow_fence().await?;
         }
         loop {
+            self.pass_news();
             if let Some(frame) = self.client.cut()? {
                 return Ok(Idle::Frame(frame));
             }
@@ -525,13 +543,24 @@ impl Session {
                 );
                 self.tell(&fault);
                 self.tx.fail();
-                reply::ready_for_query(&mut self.client.out, self.tx.status());
+                self.ready_for_query();
                 self.client.flush().await.map_err(|_| Stop::Gone)
             }
             // What is left of a COPY that has failed.
             b'd' | b'c' | b'f' => Ok(()),
             tag => Err(Stop::Fatal(Fault::protocol(format!("invalid frontend message type {tag}")))),
         }
+    }
+
+    /// ReadyForQuery, behind the notifications that came on the way, as in Postgres.
+    fn ready_for_query(&mut self) {
+        self.pass_news();
+        reply::ready_for_query(&mut self.client.out, self.tx.status());
+    }
+
+    /// Tells the client of the notifications that came while the router was answered.
+    fn pass_news(&mut self) {
+        self.held.iter_mut().for_each(|held| held.server.pass_news(&mut self.client.out));
     }
 
     /// Queues an ErrorResponse.

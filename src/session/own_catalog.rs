@@ -68,7 +68,7 @@ impl Session {
         let catalog = catalog.with_placed(parts.iter().map(|(shard, part)| (*shard, Some(part))));
         let generation = GENERATION.fetch_add(1, Ordering::Relaxed);
         let (catalog, turn) = (Arc::new(Catalog { generation, ..catalog }), self.view.turn);
-        self.view = Arc::new(Cluster { topology, catalog, catalog_known: true, turn });
+        self.view = Arc::new(Cluster { topology, catalog, catalog_known: true, turn, since: self.view.since });
         Ok(())
     }
 

@@ -135,9 +135,9 @@ impl Session {
         let topology = Arc::clone(&self.database.cluster.load().topology);
         let follows = topology.only_opens(&self.view.topology);
         if follows {
-            let Cluster { catalog, catalog_known, turn, .. } = &*self.view;
-            let (catalog, catalog_known, turn) = (Arc::clone(catalog), *catalog_known, *turn);
-            self.view = Arc::new(Cluster { topology, catalog, catalog_known, turn });
+            let Cluster { catalog, catalog_known, turn, since, .. } = &*self.view;
+            let (catalog, catalog_known, turn, since) = (Arc::clone(catalog), *catalog_known, *turn, *since);
+            self.view = Arc::new(Cluster { topology, catalog, catalog_known, turn, since });
         }
         follows
     }

@@ -372,6 +372,14 @@ impl Session {
         // What one shard gives for one statement is of one moment.
         let snapshot = feeding().count() > 1 && !joined;
         let level = self.snapshot_level();
+        let goes = |at: usize| asked[at].as_ref().is_some_and(|asked| asked.shards.contains(&shard));
+        if feeding().any(|(at, pull)| pull.writes && pull.stage == stage && goes(at)) {
+            if !joined {
+                return Err(Fault::new(SqlState::INTERNAL_ERROR, "a change that is pulled outside of a transaction"));
+            }
+            // Noted before it is sent: a shard that breaks off may have done it.
+            self.held[at].wrote = true;
+        }
         let server = &mut self.held[at].server;
         if snapshot && first == Some(stage) {
             server.ask(&format!("BEGIN ISOLATION LEVEL {level} READ ONLY"));

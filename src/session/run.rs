@@ -9,7 +9,7 @@ use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::server_fault;
 use crate::exec::columns::tables_have_changed;
-use crate::exec::forward::{Broken, Pumped, Seen, pump};
+use crate::exec::forward::{Broken, NO_POSITION, Pumped, Seen, move_position, pump};
 use crate::exec::replies::ScatterError;
 use crate::exec::scatter::{Answer, RunEnd, ScatterRun};
 use crate::fault::{Fault, SqlState};
@@ -20,8 +20,10 @@ use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, ShardSql, Why, Window};
 use crate::session::held::Held;
 use crate::session::prepared::ClientStatement;
+use crate::session::replica::Servers;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::Analysis;
+use crate::sql::utility::StatementKind;
 use crate::wire::frame::Fields;
 use crate::wire::{reply, request};
 
@@ -38,6 +40,19 @@ pub enum Ask<'a> {
         /// The client was not told the columns: EXECUTE in a simple Query.
         describe: bool,
     },
+}
+
+/// What a statement may do on the shards, and on which of their servers.
+#[derive(Clone, Copy)]
+pub(super) struct Reach {
+    pub access: Access,
+    pub servers: Servers,
+}
+
+impl From<Access> for Reach {
+    fn from(access: Access) -> Self {
+        Self { access, servers: Servers::Primaries }
+    }
 }
 
 impl Ask<'_> {
@@ -226,6 +241,10 @@ impl Session {
         analysis: &Arc<Analysis>,
         ask: &Ask<'_>,
     ) -> Result<(), Failure> {
+        // One shard alone says so itself.
+        if analysis.kind == StatementKind::Lock && !self.tx.counts_as_block() {
+            self.need_block("LOCK TABLE")?;
+        }
         match &plan.kind {
             PlanKind::Refuse(fault) => {
                 self.shared.metrics.refused("plan");
@@ -255,10 +274,17 @@ impl Session {
             PlanKind::Each(parts) => self.run_each(parts.clone(), plan.access, &plan.why, ask).await,
             PlanKind::Scatter { shards, sql, combine, window } => {
                 let parts: Vec<(ShardId, ShardSql)> = shards.iter().map(|s| (s, sql.clone())).collect();
-                self.run_parts(&parts, combine, *window, plan.access, ask).await
+                let reach = Reach { access: plan.access, servers: self.servers_for(analysis)? };
+                self.run_parts(&parts, combine, *window, reach, ask).await
             }
             PlanKind::Finish(finish) => self.run_finish(finish, ask).await,
-            PlanKind::Split { parts, combine } => self.run_parts(parts, combine, None, Access::Write, ask).await,
+            PlanKind::Split { parts, combine } => {
+                // Where an error is in a shard's rows is not where it is in the client's.
+                let offset = std::mem::replace(&mut self.offset, NO_POSITION);
+                let done = self.run_parts(parts, combine, None, Access::Write, ask).await;
+                self.offset = offset;
+                done
+            }
             PlanKind::Deliver(delivery) => Box::pin(self.run_delivery(delivery, ask)).await,
             PlanKind::Supply(supply) => Box::pin(self.run_supplied(supply, ask)).await,
             PlanKind::Claim(claim) => Box::pin(self.run_claim(claim, ask)).await,
@@ -276,10 +302,10 @@ impl Session {
         parts: &[(ShardId, ShardSql)],
         combine: &Combine,
         window: Option<Window>,
-        access: Access,
+        reach: impl Into<Reach>,
         ask: &Ask<'_>,
     ) -> Result<(), Failure> {
-        let (mut run, shards, opened) = self.start_parts(parts, combine, window, access, Answer::Merged, ask).await?;
+        let (mut run, shards, opened) = self.start_parts(parts, combine, window, reach, Answer::Merged, ask).await?;
         let result = {
             let mut servers = self.held.servers(&shards);
             run.run(&mut servers, &mut self.client, None).await
@@ -302,10 +328,11 @@ impl Session {
         parts: &[(ShardId, ShardSql)],
         combine: &Combine,
         window: Option<Window>,
-        access: Access,
+        reach: impl Into<Reach>,
         answer: Answer,
         ask: &Ask<'_>,
     ) -> Result<(ScatterRun, Vec<ShardId>, bool), Failure> {
+        let Reach { access, servers } = reach.into();
         self.check_fanout(parts.len())?;
         // A statement that writes on several shards is atomic, also when the client opened no transaction.
         let several = parts.len() > 1 || access == Access::Write && self.changed_rows;
@@ -314,7 +341,11 @@ impl Session {
             self.tx.begin_implicit(&self.settings);
         }
         let shards: Vec<ShardId> = parts.iter().map(|(shard, _)| *shard).collect();
-        self.enlist_all(&shards).await?;
+        match (servers, answer == Answer::First && access == Access::Write) {
+            (_, true) => self.take_turn(&shards, Some(ask.statement().0)).await?,
+            (Servers::Primaries, false) => self.enlist_all(&shards).await?,
+            (Servers::Replicas, false) => self.enlist_all_on(&shards, servers).await?,
+        }
         for (shard, sql) in parts {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
@@ -399,7 +430,10 @@ impl Session {
                 fault.into()
             }
             ScatterError::Shard(frame) => {
-                self.client.out.extend_from_slice(&frame.bytes);
+                match self.offset {
+                    0 => self.client.out.extend_from_slice(&frame.bytes),
+                    behind => self.client.out.extend_from_slice(&move_position(frame.body(), behind)),
+                }
                 Failure::Reported
             }
         }
@@ -457,19 +491,20 @@ impl Session {
 
     /// Connections to all these shards at once.
     pub(super) async fn enlist_all(&mut self, shards: &[ShardId]) -> Result<(), Failure> {
+        self.enlist_all_on(shards, self.servers_of_transaction()).await
+    }
+
+    /// The same to servers of this kind.
+    pub(super) async fn enlist_all_on(&mut self, shards: &[ShardId], servers: Servers) -> Result<(), Failure> {
         let missing: Vec<ShardId> = shards.iter().copied().filter(|s| self.held.position(*s).is_none()).collect();
         for shard in shards {
             self.check_unseen_settings(*shard)?;
         }
         if missing.len() > 1 {
-            let places: Vec<_> = missing.iter().map(|shard| self.pools.pool(*shard).place()).collect();
-            let servers = self.checkout_all(&places).await?;
-            for (shard, server) in missing.into_iter().zip(servers) {
-                self.hold(shard, server);
-            }
+            self.hold_all(&missing, servers).await?;
         }
         for shard in shards {
-            if let Err(failure) = self.enlist(*shard).await {
+            if let Err(failure) = self.enlist_on(*shard, servers).await {
                 self.release_idle();
                 return Err(failure);
             }
@@ -503,6 +538,7 @@ impl Session {
     }
 
     pub(super) fn note_plan(&mut self, plan: &Plan) {
+        self.wrote |= plan.access == Access::Write;
         if let PlanKind::Explain(explain) = &plan.kind {
             return self.note_plan(&explain.plan);
         }

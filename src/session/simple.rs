@@ -12,6 +12,7 @@ use crate::session::batch::MOVES;
 use crate::session::control::is_local;
 use crate::session::local::LocalRows;
 use crate::session::prepared::BoundValues;
+use crate::session::replica::Servers;
 use crate::session::run::Ask;
 use crate::session::sql_execute::{Call, executes};
 use crate::session::transaction::TxState;
@@ -55,8 +56,10 @@ impl Session {
         self.settle_sequences();
         self.settle_expired().await;
         if !ready_sent {
-            reply::ready_for_query(&mut self.client.out, self.tx.status());
+            self.ready_for_query();
         }
+        // Behind the end of what it has done: in the middle of a pipeline nothing is committed yet.
+        self.note_written();
         let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
         self.end_request();
         flushed
@@ -92,7 +95,7 @@ impl Session {
             return Ok(false);
         }
         self.check_syntax(text).await?;
-        self.tx.begin_implicit(&self.settings);
+        self.tx.begin_message(&self.settings);
         let whole = text;
         for part in parts {
             self.offset = u32::try_from(whole[..part.start].chars().count()).unwrap_or(u32::MAX);
@@ -106,7 +109,7 @@ impl Session {
             self.run_placed(text, None, analysis, false).await?;
             if self.tx.state == TxState::None {
                 // A COMMIT within the message ended what was open: the rest is a transaction of its own again.
-                self.tx.begin_implicit(&self.settings);
+                self.tx.begin_message(&self.settings);
             }
         }
         if self.tx.state == TxState::Implicit {
@@ -202,6 +205,7 @@ impl Session {
             local.put_rows(&mut self.client.out, &[])?;
             return Ok(false);
         }
+        self.check_replicas(analysis)?;
         if executes(&analysis.kind) && self.run_execute(text).await? {
             self.reload_catalog().await;
             return Ok(false);
@@ -216,6 +220,8 @@ impl Session {
             self.offset = offset;
             return done;
         }
+        // What a registry has found on the primaries need not have come to a replica.
+        let found = matches!(plan.kind, PlanKind::Lookup(_));
         let plan = self.look_up(plan).await?;
         self.note_plan(&plan);
         self.note_plan_sequences(analysis, &plan);
@@ -228,11 +234,11 @@ impl Session {
             }
             PlanKind::Single(shard) => {
                 let shard = self.at_cursor(&analysis.kind, *shard).await?;
-                self.single_query(shard, text, frame, analysis, &plan, last).await?
+                self.single_query(shard, text, frame, analysis, &plan, Place { last, found }).await?
             }
             PlanKind::Any => {
                 let shard = self.any_shard();
-                self.single_query(shard, text, frame, analysis, &plan, last).await?
+                self.single_query(shard, text, frame, analysis, &plan, Place { last, found }).await?
             }
             _ => {
                 self.run_multi(&plan, analysis, &Ask::Query { text }).await?;
@@ -257,20 +263,33 @@ impl Session {
         frame: Option<&Frame>,
         analysis: &Analysis,
         plan: &Plan,
-        last: bool,
+        Place { last, found }: Place,
     ) -> Result<bool, Failure> {
         self.check_cursor_of_shard(&analysis.kind, shard).await?;
-        let at = self.enlist(shard).await?;
-        let ready = if last && !self.tx.is_open() { Audience::Client } else { Audience::Router };
-        let held = &mut self.held[at];
-        held.note_access(plan.access);
-        held.note_pin(analysis.pin);
-        held.note_unlocks(analysis.unlocks);
-        match frame {
-            Some(frame) => held.server.put(&frame.bytes),
-            None => crate::wire::request::query(&mut held.server.out, text.as_bytes())?,
+        let mut servers = self.servers_for(analysis)?;
+        if self.tx.on_replicas.is_none() && found {
+            servers = Servers::Primaries;
         }
-        held.server.inflight.push(Owed::Query { audience: Audience::Client, ready });
+        let ready = if last && !self.tx.is_open() { Audience::Client } else { Audience::Router };
+        let mut again = true;
+        let at = loop {
+            let at = self.enlist_on(shard, servers).await?;
+            let held = &mut self.held[at];
+            held.note_access(plan.access);
+            held.note_pin(analysis.pin);
+            held.note_unlocks(analysis.unlocks);
+            match frame {
+                Some(frame) => held.server.put(&frame.bytes),
+                None => crate::wire::request::query(&mut held.server.out, text.as_bytes())?,
+            }
+            held.server.inflight.push(Owed::Query { audience: Audience::Client, ready });
+            if !again || !self.may_ask_again(at, analysis) || self.answers(at).await? {
+                break at;
+            }
+            // Once, and of the primary: it has the last word.
+            self.shared.metrics.retry("read");
+            (again, servers) = (false, Servers::Primaries);
+        };
         let seen = self.pump_held(at).await?;
         self.note_cursor(&analysis.kind, shard);
         self.after_single(at, seen)?;
@@ -362,6 +381,14 @@ impl Session {
         };
         LocalRows::of("QUERY PLAN", lines, "EXPLAIN")
     }
+}
+
+/// How a statement stands that one shard runs as it is.
+struct Place {
+    /// It is the only one of its message.
+    last: bool,
+    /// A registry has told its shard.
+    found: bool,
 }
 
 /// The text of a Query message.

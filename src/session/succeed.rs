@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::backend::cluster::{Database, primary};
+use crate::backend::cluster::Database;
 use crate::config::limits::Limit;
 use crate::exec::replies::poll_client;
 use crate::fault::{Blame, Fault, SqlState};
@@ -99,13 +99,12 @@ impl Session {
         Ok(())
     }
 
-    /// A shard on which the session keeps a connection, and of which the primary is another server by the next configuration.
+    /// A shard on which the session keeps a connection, and of which the servers are others by the next configuration.
     fn lost_shard(&self, next: &Database) -> Option<Arc<str>> {
         let (old, new) = (&self.database.configured, &next.configured);
         let is_same = |shard: crate::ids::ShardId| {
             let known = new.shards.get(shard.index());
-            known
-                .is_some_and(|known| known.name == old.shard(shard).name && primary(known) == primary(old.shard(shard)))
+            known.is_some_and(|known| known == old.shard(shard))
         };
         let home = old.home;
         self.held.iter().filter(|held| held.beside.is_none()).find_map(|held| {

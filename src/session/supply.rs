@@ -82,7 +82,10 @@ impl Session {
         plan.supplies.iter().filter_map(claimed).for_each(|claim| shards.union_with(&claim.shards));
         let shards: Vec<ShardId> = shards.iter().collect();
         self.check_fanout(shards.len())?;
-        self.enlist_all(&shards).await?;
+        match plan.everywhere {
+            true => self.take_turn(&shards, None).await?,
+            false => self.enlist_all(&shards).await?,
+        }
         let (held, original) = match plan.supplies.is_empty() {
             true => (Vec::new(), None),
             false => {

@@ -115,7 +115,7 @@ fn who_takes(of: &Taken<'_>, collected: &Collected, everywhere: bool) -> (Vec<Sh
     }
     let shards = places.iter().map(|at| of.targets[*at]).collect();
     let among = |at: &u16| places.iter().position(|place| *place == usize::from(*at)).unwrap_or(0) as u16;
-    match of.taking.every_row_returns {
+    match of.taking.in_order {
         true => (shards, Gather::Interleave(collected.order.iter().map(among).collect())),
         false => (shards, Gather::Concat),
     }

@@ -39,10 +39,14 @@ pub struct Transaction {
     pub wrote_rows: bool,
     /// The session's settings when the transaction began: a rollback brings them back.
     settings: Option<Arc<SessionSettings>>,
+    /// Around the statements of one simple Query: what the commands that need a block take for one, as in Postgres.
+    around_message: bool,
     /// What SET LOCAL has set; the value DEFAULT for what it has reset.
     locals: SessionSettings,
     /// Names that it has made and dropped.
     changes: Vec<Change>,
+    /// Whether it reads from replicas; `None` until it has a part on some server.
+    pub on_replicas: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -75,6 +79,11 @@ impl Transaction {
         matches!(self.state, TxState::Block | TxState::Failed)
     }
 
+    /// Whether a statement that counts in a block only has one: the client's, or that of a message of several statements.
+    pub fn counts_as_block(&self) -> bool {
+        self.in_block() || self.around_message
+    }
+
     pub fn has_failed(&self) -> bool {
         self.state == TxState::Failed
     }
@@ -94,6 +103,7 @@ impl Transaction {
             self.wrote_rows = false;
         }
         self.state = TxState::Block;
+        self.around_message = false;
         self.modes = modes.into();
     }
 
@@ -105,11 +115,26 @@ impl Transaction {
         }
     }
 
+    /// Opens it around the statements of one simple Query.
+    pub fn begin_message(&mut self, settings: &Arc<SessionSettings>) {
+        self.begin_implicit(settings);
+        self.around_message = true;
+    }
+
     /// An error reached the client: a block waits for its end.
     pub fn fail(&mut self) {
         if self.state == TxState::Block {
             self.state = TxState::Failed;
         }
+    }
+
+    /// Whether nothing can be written in it, and a replica can take part in it.
+    pub fn is_read_only(&self) -> bool {
+        let modes = self.modes.to_ascii_uppercase();
+        let words: Vec<&str> = modes.split([',', ' ', '\t', '\n', '\r']).filter(|word| !word.is_empty()).collect();
+        let last = words.windows(2).rev().find(|pair| pair[0] == "READ" && matches!(pair[1], "ONLY" | "WRITE"));
+        let changed = self.replay.iter().any(|item| matches!(item, Replay::Statement(text) if is_of_transaction(text)));
+        last.is_some_and(|pair| pair[1] == "ONLY") && !words.contains(&"SERIALIZABLE") && !changed
     }
 
     pub fn modes(&self) -> &str {
@@ -264,6 +289,7 @@ impl Transaction {
     /// The end, either way. Returns the settings from before the transaction.
     pub fn end(&mut self) -> Option<Arc<SessionSettings>> {
         self.state = TxState::None;
+        self.around_message = false;
         self.modes = Box::default();
         self.touched = ShardSet::new();
         self.savepoints.clear();
@@ -272,6 +298,7 @@ impl Transaction {
         self.forget_locals();
         self.clock = None;
         self.wrote_rows = false;
+        self.on_replicas = None;
         self.settings.take()
     }
 }
@@ -307,6 +334,25 @@ mod tests {
             tx.remember(sql);
         }
         assert_eq!(tx.settings_replay().collect::<Vec<_>>(), ["SET a TO 1"]);
+    }
+
+    #[test]
+    fn only_what_is_read_only_for_good_can_be_read_on_replicas() {
+        for (modes, expected) in [
+            ("", false),
+            ("READ ONLY", true),
+            ("isolation level repeatable read, read only", true),
+            ("READ ONLY, READ WRITE", false),
+            ("READ WRITE READ ONLY", true),
+            ("ISOLATION LEVEL SERIALIZABLE, READ ONLY", false),
+            ("ISOLATION LEVEL READ COMMITTED", false),
+        ] {
+            let mut tx = Transaction::default();
+            tx.begin(modes, &Arc::default());
+            assert_eq!(tx.is_read_only(), expected, "{modes}");
+            tx.remember("SET TRANSACTION READ WRITE");
+            assert!(!tx.is_read_only(), "{modes}");
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::sql::shape;
 use crate::sql::supplying::refused;
 use crate::sql::template::Scan;
 use crate::sql::utility::{self, StatementKind};
-use crate::sql::{Access, Change, NameScope, Unknown, copying, ddl, on_deep_stack, parse, words};
+use crate::sql::{Access, Change, NameScope, Unknown, copying, ddl, on_deep_stack, parse, ragged, words};
 use crate::types::compare::TextStyle;
 
 /// What is known of a statement before its parameters and literals are. Shared between sessions by the plan cache.
@@ -62,6 +62,10 @@ pub struct Analysis {
     pub closed: bool,
     /// It may release all session-level advisory locks of its connection, the router's own too.
     pub unlocks: bool,
+    /// It is a query that provably does nothing but read: asked again, it has done nothing twice.
+    pub only_reads: bool,
+    /// A replica that has come far enough answers it as the primary did at some moment before.
+    pub on_replicas: bool,
 }
 
 /// Why one server connection must stay with one client.
@@ -93,6 +97,9 @@ pub(crate) struct Verdict {
     pub unseen: bool,
     pub changes: Vec<Change>,
     pub resolved: Option<u64>,
+    /// What it uses does nothing but read.
+    pub only_reads: bool,
+    pub settled: bool,
 }
 
 impl Verdict {
@@ -107,6 +114,8 @@ impl Verdict {
             takes: Vec::new(),
             takes_any: false,
             unseen: false,
+            only_reads: false,
+            settled: false,
         }
     }
 
@@ -218,7 +227,8 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         }
         None => (analyzer.unreadable(), SequenceUse::default()),
     };
-    let Verdict { outcome, access, pin, free_slots, changes, resolved, takes, takes_any, unseen } = verdict;
+    let Verdict { only_reads, settled, .. } = verdict;
+    let Verdict { outcome, access, pin, free_slots, changes, resolved, takes, takes_any, unseen, .. } = verdict;
     let mut uses = uses;
     uses.takes.extend(takes);
     uses.takes_any |= takes_any;
@@ -231,6 +241,21 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         None => (false, outcome),
     };
     let closed = is_closed;
+    let reads = match &outcome {
+        Outcome::Routed(_) | Outcome::Home(_) | Outcome::Shard(..) | Outcome::Any(_) => kind == StatementKind::Query,
+        Outcome::Refuse(_)
+        | Outcome::Broadcast(_)
+        | Outcome::Parts(..)
+        | Outcome::Each(..)
+        | Outcome::CopyIn(_)
+        | Outcome::Stamp(_)
+        | Outcome::CreateAs(_)
+        | Outcome::Insert(_)
+        | Outcome::Draw(_)
+        | Outcome::Deliver(_)
+        | Outcome::Supply(_) => false,
+    };
+    let only_reads = only_reads && reads && access == Access::Read && pin.is_none() && sequences.is_none() && !unlocks;
     let unknown = Box::default();
     Analysis {
         kind,
@@ -246,6 +271,8 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         closed,
         unlocks,
         unknown,
+        only_reads,
+        on_replicas: only_reads && settled,
     }
 }
 
@@ -340,7 +367,7 @@ impl Analyzer<'_> {
         let Some((tree, other)) = parsed else {
             return self.not_understood("the syntax of the statement");
         };
-        if let Some(verdict) = self.select_into(&tree, text) {
+        if let Some(verdict) = ragged::verdict(self, &tree).or_else(|| self.select_into(&tree, text)) {
             return verdict;
         }
         let parsed = Parsed { tree: &tree, bytes, other };
@@ -418,8 +445,17 @@ impl Analyzer<'_> {
         // Code of the user's can do anything with sequences.
         let takes_any = model.uses.takes_any || (uses.user_function.is_some() && uses.volatile.is_some());
         let unseen = uses.unseen;
+        let only_reads = !writes
+            && !uses.locking
+            && uses.pin.is_none()
+            && uses.system.is_none()
+            && uses.server.is_none()
+            && uses.volatile.is_none()
+            && uses.runs_sql.is_none();
+        let settled = !uses.unsettled;
         let takes = model.uses.takes;
-        Verdict { outcome, access, pin, free_slots, changes: Vec::new(), resolved, takes, takes_any, unseen }
+        let changes = Vec::new();
+        Verdict { outcome, access, pin, free_slots, changes, resolved, takes, takes_any, unseen, only_reads, settled }
     }
 
     fn query(&self, model: &mut Model<'_>, parsed: &Parsed<'_>, query: &Query, rows: Rows) -> Result<Outcome, Stop> {
@@ -452,7 +488,7 @@ impl Analyzer<'_> {
                 let many = shape::scatter(model, parsed.tree, text, query, &level, self.parameters);
                 let merged =
                     many.as_ref().is_ok_and(|scatter| rows.are_merged(scatter) && scatter.style == TextStyle::NONE);
-                if !merged && parsed.other.is_none() {
+                if !merged && parsed.other.is_none() && !model.uses.writing_cte {
                     regrouped = regroup(model, parsed.tree, text, query, &level);
                 }
                 many
@@ -463,20 +499,24 @@ impl Analyzer<'_> {
             }
         };
         let finish = |reason: Fault| {
-            let unmerged = Unmerged { of: self, parsed, reason: &reason };
+            let unmerged = Unmerged { of: self, parsed, reason: &reason, written: None };
             match regrouped {
                 Some(text) => Ok(unmerged.by_parts(model, text)),
                 None => unmerged.finish(),
             }
             .map(Arc::new)
         };
+        let changes = model.uses.writing_cte;
         let many = match many {
             // Who has enough rows would stop the shards at their work.
-            Ok(_) if model.uses.writing_cte && is_limited(query) => {
+            Ok(_) if changes && is_limited(query) => {
                 Err(Obstacle::new("LIMIT of rows that WITH changes on several shards").fault())
             }
+            other => other,
+        };
+        let many = match many {
             Ok(mut scatter) if rows.are_merged(&scatter) => {
-                if scatter.style != TextStyle::NONE && !model.uses.writing_cte {
+                if scatter.style != TextStyle::NONE {
                     scatter.otherwise = finish(Obstacle::new(PRINTED_OTHERWISE).fault()).ok();
                 }
                 Ok(Many::Scatter(scatter))
@@ -485,8 +525,14 @@ impl Analyzer<'_> {
             Err(fault) if model.uses.locks_copies => Err(fault.hint(
                 "Lock the reference table's rows in a statement of their own, or the sharded table's alone: FOR UPDATE OF table.",
             )),
-            Ok(_) if model.uses.writing_cte => Err(Obstacle::new(rows.not_merged()).fault()),
-            Err(fault) if model.uses.writing_cte => Err(refused(&fault, "WITH contains a statement that changes data")),
+            Ok(_) if changes => Err(Obstacle::new(rows.not_merged()).fault()),
+            Err(fault) if changes && rows != Rows::Result => {
+                Err(refused(&fault, "WITH contains a statement that changes data"))
+            }
+            Err(fault) if changes => {
+                let finished = finish(fault.clone()).map(Many::Finish);
+                finished.map_err(|why| refused(&fault, why.detail.as_deref().unwrap_or(&why.message)))
+            }
             other => {
                 let merged = || Obstacle::new(rows.not_merged()).fault();
                 finish(other.err().unwrap_or_else(merged)).map(Many::Finish)

@@ -55,18 +55,28 @@ fn check_key(
             Element::Column(_) | Element::Constraint(_) => None,
         });
         let Some(given) = given else {
-            return Err(refuse(
-                format!("table \"{}\" without its sharding-key column \"{column}\"", name.name),
-                "the configuration says that the table is sharded by it",
-            ));
+            let what = format!("table \"{}\" without its sharding-key column \"{column}\"", name.name);
+            return Err(if scope.topology.from_sql.contains(name) {
+                refuse(
+                    what,
+                    "pgloom.distribute() has sharded a table of this name by it, and its rule outlives the table",
+                )
+                .hint(format!("SELECT {} forgets the rule.", undistribute(name)))
+            } else {
+                refuse(what, "the configuration says that the table is sharded by it")
+            });
         };
         if let Some((ty, Some(given))) = given
             && family(asked.oid()) != family(given)
         {
-            return Err(refuse(
+            let fault = refuse(
                 format!("column \"{column}\" of type {ty} as the sharding key of table \"{}\"", name.name),
                 "the distribution's key is of another type, and rows would be placed by other bytes",
-            ));
+            );
+            return Err(match scope.topology.from_sql.contains(name) {
+                true => fault.hint(format!("SELECT {} forgets the rule.", undistribute(name))),
+                false => fault,
+            });
         }
     }
     Ok(())
@@ -239,6 +249,11 @@ pub(crate) fn unreadable(name: &str) -> Fault {
         format!("this form of the definition of distributed table \"{name}\""),
         "the router cannot read it, and so cannot tell that its constraints hold across shards",
     )
+}
+
+/// The call that takes a rule back which `pgloom.distribute()` has made.
+fn undistribute(table: &QualifiedName) -> String {
+    format!("pgloom.undistribute('{}')", table.to_string().replace('\'', "''"))
 }
 
 fn refuse(what: impl std::fmt::Display, detail: impl Into<String>) -> Fault {

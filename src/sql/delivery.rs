@@ -129,6 +129,6 @@ pub struct Taking {
     pub head: String,
     /// The client's ON CONFLICT and RETURNING.
     pub tail: Pieces,
-    /// Every row comes back once, in its order.
-    pub every_row_returns: bool,
+    /// Rows come back in the order in which they are given.
+    pub in_order: bool,
 }

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use sqlparser::ast::{Statement, TableFactor, Visit, VisitMut, Visitor};
+use sqlparser::ast::{Query, Statement, TableFactor, Visit, VisitMut, Visitor};
 
 use crate::fault::Fault;
-use crate::ids::ShardId;
+use crate::ids::{QualifiedName, ShardId};
 use crate::sql::analyze::Analyzer;
 use crate::sql::clock::{Calls, Clock};
 use crate::sql::elsewhere::{self, Needs};
@@ -22,9 +22,10 @@ use crate::sql::names::Relation;
 use crate::sql::outcome::{Cursor, Elsewhere, Finish, FinishText, PullSource, PullText};
 use crate::sql::partners::{Place, partners};
 use crate::sql::pieces::can_have_holes;
-use crate::sql::pulls::{Mentions, Scan, share};
+use crate::sql::pulls::{Mentions, Scan, add, share};
 use crate::sql::pushdown::{Scanned, filters};
 use crate::sql::replace::Replace;
+use crate::sql::returned::{Returned, modifying_with, returned};
 use crate::sql::splice::{Edit, Source};
 use crate::sql::template as text_scan;
 use crate::sql::top::top;
@@ -65,6 +66,8 @@ pub(crate) struct Unmerged<'a> {
     pub of: &'a Analyzer<'a>,
     pub parsed: &'a Parsed<'a>,
     pub reason: &'a Fault,
+    /// The table that the statement changes, where it is an INSERT.
+    pub written: Option<&'a QualifiedName>,
 }
 
 impl Unmerged<'_> {
@@ -76,6 +79,20 @@ impl Unmerged<'_> {
             && rewrite::is_faithful_in_parts(self.parsed.tree, source.text, self.of.scope.standard_strings);
         let reason = self.reason.detail.as_deref().unwrap_or(&self.reason.message);
         let text = |variant| self.text(self.parsed.tree, &[], &source, prints, variant);
+        if modifying_with(self.parsed.tree).is_some() {
+            let (text, _) = text(Variant::InTransaction).map_err(Obstacle::fault)?;
+            if text.foreign {
+                return Err(Obstacle::new("it reads a table that the home shard does not have").fault());
+            }
+            return Ok(Finish {
+                reason: reason.into(),
+                in_transaction: Ok(text.clone()),
+                alone: text,
+                elsewhere: Err("its WITH changes data".into()),
+                copy: false,
+                cursor: None,
+            });
+        }
         let in_transaction = text(Variant::InTransaction)
             .map(|(text, _)| text)
             .map_err(|why| why.hint("Run the statement outside of a transaction.").fault());
@@ -121,10 +138,17 @@ impl Unmerged<'_> {
     ) -> Result<(FinishText, Needs), Obstacle> {
         let mut tree = tree.clone();
         let mut expanded = Expanded::default();
+        let returned = match modifying_with(&tree) {
+            None => Vec::new(),
+            Some(_) if !prints || variant != Variant::InTransaction => {
+                return Err(Obstacle::new("its text cannot be rewritten with certainty"));
+            }
+            Some(with) => returned(self.of, self.parsed, source, with, self.written)?,
+        };
         // Each round expands the views that the last one's definitions name.
         const DEEPEST: usize = 32;
         for _ in 0..DEEPEST {
-            let model = self.walk(&tree)?;
+            let model = self.walk(&tree, &returned)?;
             let ordinals = views::ordinals(&tree);
             let collected = model.collected.as_deref().map_or(&[][..], |collected| &collected.views);
             let found = collected.iter().filter(|(_, _, sharded)| *sharded || variant.pulls_all());
@@ -132,18 +156,35 @@ impl Unmerged<'_> {
                 found.filter_map(|(factor, view, _)| Some((*ordinals.get(factor)?, view.clone()))).collect();
             if views.is_empty() {
                 check_uses(&model, variant)?;
-                return Rewriting { model: &model, source, tree, around, ordinals, expanded, prints, variant }.text();
+                let returned = &returned;
+                return Rewriting {
+                    model: &model,
+                    source,
+                    tree,
+                    around,
+                    ordinals,
+                    expanded,
+                    prints,
+                    variant,
+                    returned,
+                }
+                .text();
             }
             views::expand(&mut tree, &views, &mut expanded)?;
         }
         Err(Obstacle::new("views nested more than 32 deep"))
     }
 
-    fn walk(&self, tree: &Statement) -> Result<Model<'_>, Obstacle> {
+    /// `returned`: what of its WITH is carried out by itself.
+    fn walk(&self, tree: &Statement, returned: &[Returned]) -> Result<Model<'_>, Obstacle> {
         let literals = self.parsed.literals(self.of);
         let mut model = Model::new(self.of.scope, literals, self.of.used.clone());
         model.collected = Some(Box::new(Collected::default()));
         let Statement::Query(query) = tree else { return Err(Obstacle::new("a statement that is no query")) };
+        let ctes = query.with.as_ref().map_or(&[][..], |with| &with.cte_tables);
+        let supplied =
+            returned.iter().filter_map(|of| Some((std::ptr::from_ref(&*ctes.get(of.at)?.query), of.columns.clone())));
+        model.supplied.queries = supplied.collect();
         match model.query(query, None, None, &None) {
             Ok(_) => Ok(model),
             Err(Stop::NotUnderstood(what)) => Err(Obstacle::new(format!("the router does not understand {what}"))),
@@ -243,6 +284,8 @@ pub(crate) struct Rewriting<'m> {
     /// Whether what is printed of the tree is what the client wrote.
     pub prints: bool,
     pub variant: Variant,
+    /// What of its WITH is carried out by itself.
+    pub returned: &'m [Returned],
 }
 
 impl Rewriting<'_> {
@@ -334,12 +377,13 @@ impl Rewriting<'_> {
             known.home = home_tables(tables, home, &self.ordinals, &forms);
         }
         stage(self.model, &mut pulls, &known);
+        let places = self.pull_returned(&mut pulls, &mut of_queries)?;
         let names: HashMap<usize, &str> =
             inputs.iter().filter_map(|(ordinal, at)| Some((*ordinal, &*pulls.get(*at)?.name))).collect();
         let queries: HashMap<usize, &str> =
             of_queries.iter().filter_map(|(ordinal, at)| Some((*ordinal, &*pulls.get(*at)?.name))).collect();
         let mut replace = Replace {
-            places: None,
+            places: Some(places),
             schema: Some("pg_temp"),
             source: self.source,
             names: &names,
@@ -364,16 +408,37 @@ impl Rewriting<'_> {
         let mut tree = self.tree;
         let _ = VisitMut::visit(&mut tree, &mut replace);
         let Replace { mut edits, complete, own_clock, clock_in_from, .. } = replace;
+        // What is left of a change would be made once more.
+        let replaced = |of: &Returned| edits.iter().any(|edit| edit.bytes == of.bytes);
+        let complete = complete && self.returned.iter().all(replaced);
         edits.extend_from_slice(self.around);
         if let (true, Some(name)) = (clock_in_from, &self.model.uses.clock) {
             return Err(Obstacle::new(format!("function {name}() in FROM")).hint("Call it in the select list."));
         }
-        let sql = complete
-            .then(|| self.source.splice(edits))
-            .flatten()
-            .ok_or_else(|| Obstacle::new("the names of its tables cannot be found again in its text with certainty"))?;
+        let sql = complete.then(|| self.source.splice(edits)).flatten().ok_or_else(not_found)?;
         let clock = self.model.uses.clock.clone();
         Ok((FinishText { pulls, sql, reads_home, pulls_all, clock, own_clock, foreign, depot: None }, needs))
+    }
+
+    /// Adds the pulls of what changes data, behind all that only reads; where they stand in the text, by the ordinals of their queries.
+    fn pull_returned(
+        &self,
+        pulls: &mut Vec<PullText>,
+        of_queries: &mut HashMap<usize, usize>,
+    ) -> Result<HashMap<usize, Range<usize>>, Obstacle> {
+        let mut places = HashMap::new();
+        let Some(with) = modifying_with(&self.tree) else { return Ok(places) };
+        let ordinals = query_ordinals(&self.tree);
+        let last = pulls.iter().map(|pull| pull.stage + 1).max().unwrap_or(0);
+        for of in self.returned {
+            let query = with.cte_tables.get(of.at).map(|cte| std::ptr::from_ref(&*cte.query));
+            let ordinal = query.and_then(|query| ordinals.get(&query)).ok_or_else(not_found)?;
+            // Each is a change of its own, whatever it says.
+            let at = add(pulls, PullText { stage: last, ..of.pull.clone() });
+            of_queries.insert(*ordinal, at);
+            places.insert(*ordinal, of.bytes.clone());
+        }
+        Ok(places)
     }
 
     /// What fills the input of a table at one place.
@@ -515,6 +580,26 @@ pub(crate) struct Form {
     only: bool,
     /// Its alias has a column list.
     renamed: bool,
+}
+
+fn not_found() -> Obstacle {
+    Obstacle::new("the names of its tables cannot be found again in its text with certainty")
+}
+
+/// The queries of a statement in the order of a visit, by their address.
+fn query_ordinals(tree: &Statement) -> HashMap<*const Query, usize> {
+    struct Count(HashMap<*const Query, usize>);
+    impl Visitor for Count {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            let next = self.0.len();
+            self.0.insert(std::ptr::from_ref(query), next);
+            ControlFlow::Continue(())
+        }
+    }
+    let mut count = Count(HashMap::new());
+    let _ = tree.visit(&mut count);
+    count.0
 }
 
 /// The forms of all FROM items, by their ordinals.

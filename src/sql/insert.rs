@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, ConflictTarget, Expr, Insert, OnConflict, OnConflictAction, OnInsert, Query, Select,
-    SelectItem, SetExpr, TableObject, Values, With,
+    Assignment, AssignmentTarget, ConflictTarget, Expr, Ident, Insert, OnConflict, OnConflictAction, OnInsert, Query,
+    Select, SelectItem, SetExpr, TableObject, Values, With,
 };
 
-use crate::catalog::{Column, ColumnDefault, Identity, Table};
-use crate::fault::Fault;
+use crate::catalog::{Column, ColumnDefault, Identity, RelationKind, Table};
+use crate::fault::{Fault, SqlState};
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::NameScope;
 use crate::sql::analyze::{Analyzer, analyze, routed};
-use crate::sql::defaults::{check_assigned, uses_of};
+use crate::sql::defaults::{check_assigned, reads_clock, uses_of};
 use crate::sql::delivery::Delivery;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, unnest};
@@ -27,7 +27,6 @@ use crate::sql::query::item_expr;
 use crate::sql::sequences::fill::{Fill, Rows, expression_pieces, fill_of};
 use crate::sql::sequences::{self, Draw, Form, Piece, Take};
 use crate::sql::shape::check_scatter;
-use crate::sql::supplying;
 use crate::sql::template::Scan;
 use crate::sql::triggers::check_triggers;
 use crate::sql::words;
@@ -77,8 +76,7 @@ impl Analyzer<'_> {
         if let (Some(table), Relation::Sharded { .. } | Relation::Reference { .. }) = (&table, &relation) {
             self.check_overriding(table, columns.as_deref(), &source)?;
         }
-        let writing_cte = model.uses.writing_cte;
-        let delivered = Delivered { parsed, insert, with, columns: columns.as_deref(), source: &source, writing_cte };
+        let delivered = Delivered { parsed, insert, with, columns: columns.as_deref(), source: &source };
         match relation {
             Relation::Sharded { name, table, distribution, key } => {
                 let fill = self.fill(table.as_deref(), columns.as_deref(), &source, Some(&key))?;
@@ -251,9 +249,6 @@ impl Analyzer<'_> {
         let Some((table, given)) = table.and_then(|table| Some((table, of.given(table)?))) else {
             return Err(refused.clone());
         };
-        if of.writing_cte {
-            return Err(supplying::refused(refused, "WITH contains a statement that changes data"));
-        }
         let omitted = omitted(table, of.columns, of.source);
         let Delivered { parsed, insert, with, .. } = *of;
         let inserting =
@@ -274,14 +269,31 @@ impl Analyzer<'_> {
         source: &InsertSource<'_>,
         alone: bool,
     ) -> Result<Outcome, Stop> {
+        let late = target.table.as_deref().and_then(|table| {
+            let left = omitted(table, columns.as_deref(), source);
+            let column = left.into_iter().filter_map(|at| table.columns.get(at));
+            column.filter(|column| reads_clock(&model.scope, column)).map(|column| column.name.clone()).next()
+        });
         let rows = match keys_of(model, target, columns, source, alone)? {
             Keys::Rows(rows) => rows,
             Keys::Lie(spread) => {
-                let many = check_scatter(model, &spread).map(|()| Many::Scatter(Scatter::concat()));
+                let ordered = insert.source.as_ref().is_some_and(|query| query.order_by.is_some());
+                let many = match check_scatter(model, &spread) {
+                    Ok(()) if insert.returning.is_some() && ordered => {
+                        Err(Obstacle::new("each shard would return its rows in an order of its own"))
+                    }
+                    Ok(()) => Ok(Many::Scatter(Scatter::concat())),
+                    Err(obstacle) => Err(obstacle),
+                };
                 return Ok(routed(model, many.map_err(Obstacle::fault)));
             }
         };
-        let many = self.splittable(model, insert, source, rows.len()).map(ManyRows::Split);
+        let many = match late {
+            Some(column) => {
+                Err(apart(format!("the default of column \"{column}\" reads the clock, which differs between shards")))
+            }
+            None => self.splittable(model, insert, source, rows.len()).map(ManyRows::Split),
+        };
         Ok(Outcome::Insert(InsertRows {
             distribution: target.distribution,
             name: target.key_name(),
@@ -302,13 +314,11 @@ impl Analyzer<'_> {
         source: &InsertSource<'_>,
         rows: usize,
     ) -> Result<Split, Fault> {
-        let refuse = |detail: String| {
-            Fault::unsupported(
-                "INSERT of rows for several shards is not supported in this form",
-                detail,
-                "Insert the rows in one statement a shard, or one by one.",
-            )
-        };
+        let refuse = apart;
+        let elsewhere = [&model.uses.clock, &model.uses.server].into_iter().flatten().next();
+        if let Some(name) = elsewhere {
+            return Err(refuse(format!("{name} would say something else on each shard")));
+        }
         if !matches!(source, InsertSource::Values(_)) {
             return Err(refuse("the rows do not come from a VALUES list".to_owned()));
         }
@@ -326,16 +336,17 @@ impl Analyzer<'_> {
         if words::value_rows(self.text).is_none_or(|found| found.len() != rows) {
             return Err(refuse("the rows of its VALUES list cannot be told apart with certainty".to_owned()));
         }
-        let every_row_returns = insert.returning.is_some()
-            && match &insert.on {
-                None => true,
-                Some(OnInsert::OnConflict(OnConflict { action: OnConflictAction::DoUpdate(update), .. })) => {
-                    update.selection.is_none()
-                }
-                Some(_) => false,
-            };
-        Ok(Split { every_row_returns })
+        Ok(Split { returns: insert.returning.is_some() })
     }
+}
+
+/// The rows of an INSERT cannot be cut apart.
+fn apart(detail: String) -> Fault {
+    Fault::unsupported(
+        "INSERT of rows for several shards is not supported in this form",
+        detail,
+        "Insert the rows in one statement a shard, or one by one.",
+    )
 }
 
 /// Where the rows of an INSERT into a sharded table belong.
@@ -555,7 +566,6 @@ struct Delivered<'a, 'q> {
     with: Option<&'q With>,
     columns: Option<&'a [String]>,
     source: &'a InsertSource<'q>,
-    writing_cte: bool,
 }
 
 impl Delivered<'_, '_> {
@@ -781,7 +791,7 @@ pub(crate) fn refuse_sequence_defaults(table: &Table, assignments: &[Assignment]
     Ok(())
 }
 
-fn mentions_default(value: &Expr) -> bool {
+pub(crate) fn mentions_default(value: &Expr) -> bool {
     match value {
         Expr::Tuple(members) => members.iter().any(is_default),
         Expr::Nested(inner) => mentions_default(inner),
@@ -856,6 +866,12 @@ pub(crate) fn check_conflict(insert: &Insert, target: &Target) -> Result<(), Sto
             table.unique_keys.iter().all(|unique| target.key.iter().all(|key| has(unique, key)))
         }),
     };
+    if let (Some(ConflictTarget::Columns(columns)), Some(table)) = (&conflict.conflict_target, &target.table)
+        && infers_nothing(table, columns)
+    {
+        let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
+        return Err(Fault::new(SqlState::INVALID_COLUMN_REFERENCE, message).into());
+    }
     if !by_key {
         return Err(refuse("a row on another shard could be the one that conflicts".to_owned()));
     }
@@ -865,6 +881,16 @@ pub(crate) fn check_conflict(insert: &Insert, target: &Target) -> Result<(), Sto
         return Err(refuse(format!("DO UPDATE sets the sharding key \"{name}\"")));
     }
     Ok(())
+}
+
+/// Whether no index of the table is one on just these columns. (One with a predicate is meant only where the statement has one too.)
+fn infers_nothing(table: &Table, columns: &[Ident]) -> bool {
+    let at = |column: &Ident| table.columns.iter().position(|of| *of.name == *folded(column));
+    // What is no column is Postgres's to say.
+    let Some(named) = columns.iter().map(at).collect::<Option<Vec<usize>>>() else { return false };
+    let is_meant =
+        |unique: &Vec<usize>| unique.iter().all(|of| named.contains(of)) && named.iter().all(|of| unique.contains(of));
+    table.kind == RelationKind::Table && !table.unique_keys.iter().any(is_meant)
 }
 
 /// The columns that SET names.

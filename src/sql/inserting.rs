@@ -3,7 +3,7 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use sqlparser::ast::{Insert, OnConflict, OnConflictAction, OnInsert, Query, Statement, Visit, Visitor, With};
+use sqlparser::ast::{Insert, OnConflict, OnConflictAction, OnInsert, Query, SetExpr, Statement, Visit, Visitor, With};
 
 use crate::catalog::{Catalog, Column, ColumnDefault, Identity, Table};
 use crate::fault::Fault;
@@ -24,6 +24,7 @@ use crate::sql::outcome::{Finish, FinishText};
 use crate::sql::parse;
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{fingerprint, quoted};
+use crate::sql::query::is_modifying;
 use crate::sql::sequences;
 use crate::sql::splice::{Edit, Source};
 use crate::sql::words::{text_of, tokens};
@@ -196,13 +197,18 @@ impl Inserting<'_> {
             depot.columns.iter().take(self.given.len()).map(|column| quoted(&column.name)).collect();
         let query = match (self.with, &source.with) {
             (Some(_), Some(_)) => return Err("there is a WITH before the INSERT and one in its query".to_owned()),
+            (None, Some(with)) if with.cte_tables.iter().any(|cte| is_modifying(&cte.query)) => {
+                return Err(
+                    "WITH contains a statement that changes data, and does not stand before the INSERT".to_owned()
+                );
+            }
             (with, _) => Query { with: with.cloned().or(source.with.clone()), ..(**source).clone() },
         };
         let edits = vec![
             Edit { bytes: regions.head.clone(), text: format!("{into} ({}) ", list.join(", ")) },
             Edit { bytes: regions.tail..text.len(), text: String::new() },
         ];
-        let unmerged = Unmerged { of: self.of, parsed: self.parsed, reason: self.reason };
+        let unmerged = Unmerged { of: self.of, parsed: self.parsed, reason: self.reason, written: Some(self.name) };
         let filled =
             unmerged.filled(&Statement::Query(Box::new(query)), edits).map_err(|why| why.detail.into_owned())?;
         if filled.foreign {
@@ -226,12 +232,11 @@ impl Inserting<'_> {
             }
             Some(_) => true,
         };
-        let ordered = insert.source.as_ref().is_some_and(|query| query.order_by.is_some());
-        if insert.returning.is_some() && sometimes && ordered {
-            return Err(
-                "not every row comes back, and those that do would come in another order than ORDER BY says".into()
-            );
-        }
+        // Where only some rows come back, the order of others than these counts for nothing.
+        let ordered = insert
+            .source
+            .as_ref()
+            .is_some_and(|query| query.order_by.is_some() || matches!(*query.body, SetExpr::Values(_)));
         let mut head = format!("INSERT INTO {}.{}", quoted(&self.name.schema), quoted(&self.name.name));
         if let Some(alias) = &insert.table_alias {
             head.push_str(&format!(" AS {}", quoted(&folded(&alias.alias))));
@@ -242,7 +247,7 @@ impl Inserting<'_> {
         Ok(Some(Taking {
             head,
             tail: tail.splice(Vec::new()).ok_or("its end cannot be read with certainty".to_owned())?,
-            every_row_returns: insert.returning.is_some() && !sometimes,
+            in_order: insert.returning.is_some() && (ordered || !sometimes),
         }))
     }
 

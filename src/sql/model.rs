@@ -11,7 +11,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use sqlparser::ast::{Cte, Expr, Query, TableFactor};
 
-use crate::catalog::{Sets, Table};
+use crate::catalog::{RelationKind, Sets, Table};
 use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid, QualifiedName, ShardSet};
 use crate::sql::NameScope;
@@ -251,6 +251,8 @@ pub(crate) struct Uses {
     pub takes_any: bool,
     /// It writes a distributed table that the catalog does not know.
     pub unseen: bool,
+    /// It names something that is not known to be a table, or one whose rows SQL can move to other shards.
+    pub unsettled: bool,
     /// A function or type of a placed schema.
     pub placed_name: Option<Box<str>>,
 }
@@ -443,6 +445,7 @@ impl<'s> Model<'s> {
 
     /// Notes what the name of a table was found to mean.
     pub fn note_resolved(&mut self, name: &str, relation: &Relation) {
+        self.uses.unsettled |= !self.is_settled(relation);
         match relation {
             Relation::Sharded { name, .. } | Relation::Reference { name, .. } | Relation::View { name, .. } => {
                 name.hash(&mut self.resolved);
@@ -451,6 +454,26 @@ impl<'s> Model<'s> {
             // What it is, is known where it lies.
             Relation::Unsharded { table: None, .. } => self.by_path = true,
             Relation::System => name.hash(&mut self.resolved),
+        }
+    }
+
+    /// Whether the rows of what a name means lie where the configuration says.
+    fn is_settled(&self, relation: &Relation) -> bool {
+        let topology = self.scope.topology;
+        match relation {
+            Relation::Sharded { name, .. } | Relation::Reference { name, .. } => {
+                topology.from_sql.is_empty() || topology.tables.contains_key(name) && !topology.from_sql.contains(name)
+            }
+            // It is what it reads.
+            Relation::View { .. } => true,
+            Relation::Unsharded { table: Some(table), place } => {
+                let holds_rows = match table.kind {
+                    RelationKind::Table | RelationKind::PartitionedTable | RelationKind::MaterializedView => true,
+                    RelationKind::View | RelationKind::Foreign | RelationKind::Sequence => false,
+                };
+                holds_rows && (place.schema.is_some() || topology.shards.len() == 1)
+            }
+            Relation::Unsharded { table: None, .. } | Relation::System => false,
         }
     }
 

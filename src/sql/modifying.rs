@@ -25,7 +25,9 @@ use crate::sql::triggers::check_triggers;
 /// What a statement in WITH returns.
 #[derive(Clone, Debug)]
 pub(crate) struct Modified {
-    columns: Columns,
+    /// That has the changed table.
+    pub level: LevelId,
+    pub columns: Columns,
     /// Type modifiers of the columns, -1 where there is none or it is not known.
     typmods: Vec<i32>,
     /// Of rows of a sharded table: where its key is among the columns.
@@ -194,12 +196,12 @@ impl Model<'_> {
             Key { places: key.nodes.iter().map(place).collect(), ..key }
         });
         columns.list.iter_mut().for_each(|column| column.node = None);
-        Modified { columns, typmods, key }
+        Modified { level, columns, typmods, key }
     }
 
     /// The rows at one place where they are used. What is asked of them there holds for that use alone, not for what was changed.
     pub fn use_modified(&mut self, cte: *const Cte, leaf: LeafId) -> Rows {
-        let Some(Modified { mut columns, typmods, key }) = self.modified.get(&cte).cloned() else {
+        let Some(Modified { mut columns, typmods, key, .. }) = self.modified.get(&cte).cloned() else {
             return Rows { columns: Columns::default(), spread: Spread::Same, bases: Vec::new() };
         };
         for (column, typmod) in columns.list.iter_mut().zip(typmods) {

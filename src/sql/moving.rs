@@ -186,7 +186,7 @@ impl Moving<'_> {
         let whole = Pieces::of(&tree.to_string()).ok_or("its text cannot be rewritten with certainty".to_owned())?;
         let columns: Vec<_> = self.table.columns.iter().collect();
         let source = PullSource::Sharded(vec![self.group.clone()]);
-        Ok(PullText { whole: Some(whole), ..whole_pull(self.name, false, &columns, source) })
+        Ok(PullText { whole: Some(whole), writes: true, ..whole_pull(self.name, false, &columns, source) })
     }
 
     /// The depot, what fills it, and a function in it that reads the clock.
@@ -340,13 +340,13 @@ impl Moving<'_> {
             head.push_str(&format!(" AS {}", quoted(&alias)));
         }
         let tail = returning_text(self.of, self.parsed, text).ok_or("its RETURNING cannot be found".to_owned())?;
-        Ok(Some(Taking { head, tail, every_row_returns: true }))
+        Ok(Some(Taking { head, tail, in_order: true }))
     }
 }
 
 /// Whether a foreign key points to the table or, where it is one, to the table that it is a partition of.
 fn is_referenced(catalog: &Catalog, table: &Table) -> bool {
-    table.referenced
+    table.is_referenced()
         || table.parents.iter().filter_map(|parent| catalog.table(parent)).any(|table| is_referenced(catalog, table))
 }
 

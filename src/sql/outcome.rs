@@ -118,6 +118,13 @@ pub struct Finish {
     pub cursor: Option<Cursor>,
 }
 
+impl Finish {
+    /// Whether some of its pulls change data.
+    pub fn writes(&self) -> bool {
+        self.alone.pulls.iter().any(|pull| pull.writes)
+    }
+}
+
 /// How a Postgres beside the shards finishes a statement outside of a transaction; in one, every table is pulled anyhow.
 #[derive(Clone, Debug)]
 pub struct Elsewhere {
@@ -189,6 +196,8 @@ pub struct PullText {
     pub keys: Vec<Keys>,
     /// Asked for when all pulls of earlier stages have arrived.
     pub stage: usize,
+    /// It changes data, and its rows are what it returns.
+    pub writes: bool,
 }
 
 /// Values that a column must have, known when other rows have arrived.
@@ -291,8 +300,8 @@ pub enum ManyRows {
 /// INSERT ... VALUES cut by shard: each gets the text with its own rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Split {
-    /// Every row comes back once, by RETURNING, and in the order of VALUES.
-    pub every_row_returns: bool,
+    /// Rows come back by RETURNING, in the order of VALUES.
+    pub returns: bool,
 }
 
 /// The text that every shard gets, up to the values of a call.
@@ -346,6 +355,8 @@ pub struct CopyInPlan {
     pub types: Vec<Option<Oid>>,
     /// Type modifiers of the key columns (see [`crate::plan::route::fits_typmod`]).
     pub typmods: Vec<i32>,
+    /// Which of the key columns no shard takes a NULL for: such a row is WHERE's or the shard's to refuse, whichever it is sent to.
+    pub not_null: Vec<bool>,
     pub format: CopyFormat,
     /// The rows are in another encoding than UTF-8: keys that are more than ASCII cannot be read.
     pub foreign_encoding: bool,

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Select, SelectItem,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Merge, ObjectName, OutputClause, Select, SelectItem,
     SelectItemQualifiedWildcardKind, Statement, Visit, Visitor,
 };
 
@@ -25,10 +25,12 @@ pub(crate) struct Mentions {
     words: Option<HashSet<String>>,
     /// Names that stand alone in expressions: of columns, or of whole rows.
     bare: HashSet<String>,
-    /// `name.*` in a select list.
+    /// `name.*` in a select list or in RETURNING.
     starred: HashSet<String>,
     /// `name.*` in an expression: a whole row.
     rows: HashSet<String>,
+    /// Names that RETURNING may give back as they are.
+    returned: HashSet<String>,
     /// `table.column`
     qualified: HashSet<(String, String)>,
     pub casts_to_named_types: bool,
@@ -47,6 +49,7 @@ impl Mentions {
             bare: HashSet::new(),
             starred: HashSet::new(),
             rows: HashSet::new(),
+            returned: HashSet::new(),
             qualified: HashSet::new(),
             casts_to_named_types: false,
             functions: HashSet::new(),
@@ -60,10 +63,63 @@ impl Mentions {
         self.words.as_ref().is_some_and(|words| words.iter().any(|word| word.starts_with("pg_temp")))
     }
 
+    fn stars(&mut self, items: &[SelectItem]) {
+        for item in items {
+            if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item {
+                self.starred.extend(last_name(name));
+            }
+        }
+    }
+
+    /// A name that an expression of RETURNING may have for its value.
+    fn returns(&mut self, expr: &Expr) {
+        match expr {
+            Expr::Identifier(name) => {
+                self.returned.insert(folded(name).into_owned());
+            }
+            Expr::Nested(inner) => self.returns(inner),
+            Expr::Case { conditions, else_result, .. } => {
+                conditions.iter().for_each(|when| self.returns(&when.result));
+                else_result.iter().for_each(|other| self.returns(other));
+            }
+            Expr::Function(function) => {
+                const CHOOSES: [&str; 4] = ["coalesce", "nullif", "greatest", "least"];
+                let chooses = last_name(&function.name).is_some_and(|name| CHOOSES.contains(&&*name));
+                if let (true, FunctionArguments::List(list)) = (chooses, &function.args) {
+                    for arg in &list.args {
+                        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) = arg {
+                            self.returns(arg);
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether RETURNING may give back the whole row of a table that it calls by this name.
+    pub fn returns_row(&self, name: &str) -> bool {
+        self.returned.contains(name)
+    }
+
     /// Whether the statement may use the whole row of a table that it calls by this name.
     pub fn whole_row(&self, name: &str) -> bool {
         self.bare.contains(name) || self.rows.contains(name)
     }
+}
+
+/// What a statement that changes rows gives back of them.
+pub(crate) fn returning(statement: &Statement) -> &[SelectItem] {
+    let items = match statement {
+        Statement::Insert(insert) => insert.returning.as_deref(),
+        Statement::Update(update) => update.returning.as_deref(),
+        Statement::Delete(delete) => delete.returning.as_deref(),
+        Statement::Merge(Merge { output: Some(OutputClause::Returning { select_items, .. }), .. }) => {
+            Some(&select_items[..])
+        }
+        _ => None,
+    };
+    items.unwrap_or_default()
 }
 
 fn last_name(name: &ObjectName) -> Option<String> {
@@ -74,9 +130,16 @@ impl Visitor for Mentions {
     type Break = ();
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
-        for item in &select.projection {
-            if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item {
-                self.starred.extend(last_name(name));
+        self.stars(&select.projection);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_statement(&mut self, statement: &Statement) -> ControlFlow<()> {
+        let items = returning(statement);
+        self.stars(items);
+        for item in items {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                self.returns(expr);
             }
         }
         ControlFlow::Continue(())
@@ -255,6 +318,7 @@ pub(crate) fn whole_pull(name: &QualifiedName, only: bool, columns: &[&Column], 
         top: None,
         keys: Vec::new(),
         stage: 0,
+        writes: false,
     }
 }
 
@@ -283,9 +347,14 @@ pub(crate) fn share(pulls: &mut Vec<PullText>, pull: PullText) -> usize {
             && other.primary_key == pull.primary_key
             && (whole || (other.filters == pull.filters && other.source == pull.source && other.top == pull.top))
     };
-    if let Some(at) = pulls.iter().position(same) {
-        return at;
+    match pulls.iter().position(same) {
+        Some(at) => at,
+        None => add(pulls, pull),
     }
+}
+
+/// Takes a pull among the others under a name of its own; its position.
+pub(crate) fn add(pulls: &mut Vec<PullText>, pull: PullText) -> usize {
     let base = input_name(&pull);
     let before = pulls.iter().filter(|other| other.name.starts_with(&base)).count();
     let name = if before == 0 { base } else { format!("{base}_{}", before + 1) };

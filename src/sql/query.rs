@@ -175,7 +175,7 @@ impl Model<'_> {
                 return Err(Stop::NotUnderstood("this form of WITH"));
             }
             let visible = if with.recursive { list.len() } else { i };
-            if is_modifying(&cte.query) {
+            if self.changes_data(&cte.query) {
                 let inside = Some(Rc::new(CteScope { parent: ctes.clone(), list, visible, recursive: with.recursive }));
                 self.modifying_cte(cte, &inside)?;
             }
@@ -187,7 +187,7 @@ impl Model<'_> {
     pub fn unused_ctes<'q>(&mut self, with: Option<&'q With>, ctes: &Ctes<'q>) -> Result<(), Stop> {
         let (Some(with), Some(scope)) = (with, ctes) else { return Ok(()) };
         for (i, cte) in with.cte_tables.iter().enumerate() {
-            if !self.referenced.contains(&std::ptr::from_ref(cte)) && !is_modifying(&cte.query) {
+            if !self.referenced.contains(&std::ptr::from_ref(cte)) && !self.changes_data(&cte.query) {
                 let visible = if with.recursive { with.cte_tables.len() } else { i };
                 let (parent, list) = (scope.parent.clone(), scope.list);
                 let inside = Some(Rc::new(CteScope { parent, list, visible, recursive: with.recursive }));
@@ -200,6 +200,11 @@ impl Model<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a query of a WITH changes data here: not where its rows are supplied.
+    fn changes_data(&self, query: &Query) -> bool {
+        is_modifying(query) && !self.supplied.queries.contains_key(&std::ptr::from_ref(query))
     }
 
     pub fn find_cte<'q>(&self, name: &str, ctes: &Ctes<'q>) -> Option<FoundCte<'q>> {
@@ -225,7 +230,7 @@ impl Model<'_> {
         let cte = found.cte;
         let key = std::ptr::from_ref(cte);
         self.referenced.insert(key);
-        if is_modifying(&cte.query) {
+        if self.changes_data(&cte.query) {
             let mut rows = self.use_modified(key, leaf);
             rename(&mut rows.columns, Some(&cte.alias));
             return Ok(rows);

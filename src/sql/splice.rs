@@ -70,11 +70,16 @@ impl Source<'_> {
 
     /// What stands between the parentheses around a query, given where its SELECT is.
     pub fn parenthesised(&self, select: Location) -> Option<Range<usize>> {
-        let start = self.offset(select)?;
+        self.parenthesised_from("select", select)
+    }
+
+    /// The same of a statement that begins with this word.
+    pub fn parenthesised_from(&self, word: &str, place: Location) -> Option<Range<usize>> {
+        let start = self.offset(place)?;
         let tokens = tokens(self.text, true)?;
         let at = tokens.iter().position(|token| token.start == start)?;
-        let is_select = name_of(self.text, tokens.get(at)?).is_some_and(|word| word == "select");
-        let open = tokens.get(at.checked_sub(1)?).filter(|token| is_select && token.is(b'('))?;
+        let begins = name_of(self.text, tokens.get(at)?).is_some_and(|found| found == word);
+        let open = tokens.get(at.checked_sub(1)?).filter(|token| begins && token.is(b'('))?;
         let mut depth = 0usize;
         for token in tokens.get(at..)? {
             if token.is(b'(') {

@@ -45,6 +45,7 @@ impl Supplying<'_> {
             expanded: Expanded::default(),
             prints,
             variant: Variant::InTransaction,
+            returned: &[],
         };
         let mut names = HashMap::new();
         let mut expanded = Expanded::default();
@@ -55,6 +56,12 @@ impl Supplying<'_> {
             }
             // A table in a WITH query is one place of the text, however often the query is used.
             let uses: Vec<&TableUse> = chosen.iter().copied().filter(|other| other.factor == table.factor).collect();
+            let leaf = &model.leaves[table.leaf].name;
+            if mentions.returns_row(leaf) {
+                return Err(format!(
+                    "it returns whole rows of \"{leaf}\" by their type, and its rows come from elsewhere"
+                ));
+            }
             let form = forms.get(*ordinal).copied().unwrap_or_default();
             let pull = rewriting.pull(&uses, form, &mentions, &[]).map_err(|why| why.detail.into_owned())?;
             if let Some(table) = &pull.table {
@@ -79,7 +86,7 @@ impl Supplying<'_> {
         let tree = parse(text).ok_or_else(unread)?;
         let bytes = source.base + closed.bytes.start..source.base + closed.bytes.end;
         let parsed = Parsed { tree: &tree, bytes, other: None };
-        let unmerged = Unmerged { of: self.of, parsed: &parsed, reason: self.reason };
+        let unmerged = Unmerged { of: self.of, parsed: &parsed, reason: self.reason, written: None };
         let filled = unmerged.filled(&tree, Vec::new()).map_err(|why| why.detail.into_owned())?;
         Ok(append(pulls, filled, &format!("_q{}", at + 1)))
     }

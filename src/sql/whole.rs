@@ -55,6 +55,7 @@ pub(crate) fn whole_query(model: &Model<'_>, query: Query, refs: &[RefId]) -> Op
         top: None,
         keys: Vec::new(),
         stage: 0,
+        writes: false,
     })
 }
 

@@ -66,11 +66,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::topology::spec::{DistributionSpec, MethodSpec, RingSpec, RuleSpec, TableSpec, ValueSpec};
-    use crate::topology::{Role, Server, Shard, TopologySpec};
+    use crate::topology::{Server, Shard, TopologySpec};
     use crate::types::KeyType;
 
     fn shard(name: &str, port: u16) -> Shard {
-        let server = Server { host: "h".into(), port, dbname: "d".into(), role: Role::Primary };
+        let server = Server::new("h", port, "d");
         Shard { name: name.into(), servers: vec![server] }
     }
 

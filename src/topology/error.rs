@@ -24,10 +24,8 @@ pub enum TopologyError {
     EmptyShardName,
     #[error("two shards are named `{name}`; the ring places rows by shard name, so give each its own")]
     DuplicateShard { name: String },
-    #[error("shard `{shard}` has no primary; give it a `host`, or one of its `servers` the role `primary`")]
-    NoPrimary { shard: String },
-    #[error("shard `{shard}` has {count} primaries; leave one and make the others `role = \"replica\"`")]
-    SeveralPrimaries { shard: String, count: usize },
+    #[error("shard `{shard}` has no servers; give it a `host`, or a list `servers`")]
+    NoServers { shard: String },
     #[error(
         "shard `{shard}` and shard `{other}` are both the database `{dbname}` at {host}:{port}; every row there would be counted twice, so give each shard a database of its own"
     )]

@@ -44,17 +44,11 @@ pub struct Topology {
     pub uniques: Vec<Arc<UniqueRule>>,
 }
 
-/// A Postgres primary with its replicas.
+/// A Postgres primary with its replicas. Which of the servers is the primary is never written down: they are asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shard {
     pub name: Arc<str>,
     pub servers: Vec<Server>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    Primary,
-    Replica,
 }
 
 /// One Postgres server: where it listens and which database on it holds the shard.
@@ -63,7 +57,19 @@ pub struct Server {
     pub host: Arc<str>,
     pub port: u16,
     pub dbname: Arc<str>,
-    pub role: Role,
+    /// Its share of the reads, where several replicas could answer them alike.
+    pub weight: u16,
+}
+
+impl Server {
+    pub fn new(host: &str, port: u16, dbname: &str) -> Self {
+        Self { host: host.into(), port, dbname: dbname.into(), weight: 1 }
+    }
+
+    /// `host:port`, for messages.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
 }
 
 /// What the topology says of a table; a table that it does not name is unsharded and lies on the home shard.

@@ -120,11 +120,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::topology::spec::{DistributionSpec, MethodSpec, RingSpec, RuleSpec, TableSpec};
-    use crate::topology::{Role, Server, Shard, TopologySpec};
+    use crate::topology::{Server, Shard, TopologySpec};
     use crate::types::KeyType;
 
     fn topology() -> Topology {
-        let server = Server { host: "h".into(), port: 1, dbname: "d".into(), role: Role::Primary };
+        let server = Server::new("h", 1, "d");
         let spec = TopologySpec {
             shards: vec![Shard { name: "s0".into(), servers: vec![server] }],
             distributions: vec![DistributionSpec {

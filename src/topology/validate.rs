@@ -19,7 +19,7 @@ use crate::topology::spec::{
     DistributionSpec, GroupSpec, MethodSpec, RangeSpec, RemainderSpec, RingSpec, RuleSpec, Site, TopologySpec,
     ValueSpec,
 };
-use crate::topology::{Role, Shard, TableRule, Topology};
+use crate::topology::{Shard, TableRule, Topology};
 use crate::types::KeyType;
 use crate::types::canonical::KeyValue;
 use crate::types::postgres_hash::is_hashed;
@@ -87,10 +87,8 @@ impl<'a> Work<'a> {
 
     fn check_servers(&mut self, i: usize, shard: &'a Shard, seen: &mut HashMap<(&'a str, u16, &'a str), &'a str>) {
         let name = || shard.name.to_string();
-        match shard.servers.iter().filter(|server| server.role == Role::Primary).count() {
-            0 => self.fail(Site::Shard(i), TopologyError::NoPrimary { shard: name() }),
-            1 => {}
-            count => self.fail(Site::Shard(i), TopologyError::SeveralPrimaries { shard: name(), count }),
+        if shard.servers.is_empty() {
+            self.fail(Site::Shard(i), TopologyError::NoServers { shard: name() });
         }
         for server in &shard.servers {
             let Some(other) = seen.insert((&server.host, server.port, &server.dbname), &shard.name) else { continue };
@@ -690,7 +688,7 @@ mod tests {
     use crate::topology::spec::TableSpec;
 
     fn shard(name: &str) -> Shard {
-        let server = Server { host: name.into(), port: 5432, dbname: "shop".into(), role: Role::Primary };
+        let server = Server::new(name, 5432, "shop");
         Shard { name: name.into(), servers: vec![server] }
     }
 
@@ -913,7 +911,7 @@ mod tests {
         };
         let second = Site::Shard(1);
         assert_refused(&with(&|s| s.shards.clear()), Site::Topology, "no shards; add");
-        assert_refused(&with(&|s| s.shards[1].servers.clear()), second, "shard `b` has no primary; give");
+        assert_refused(&with(&|s| s.shards[1].servers.clear()), second, "shard `b` has no servers; give");
         assert_refused(&with(&|s| s.shards[1].name = "".into()), second, "a shard has an empty name");
         assert_refused(
             &with(&|s| s.home_shard = Some("c".into())),
@@ -922,8 +920,8 @@ mod tests {
         );
         let shared = with(&|s| s.shards[1].servers[0].host = "a".into());
         assert_refused(&shared, second, "shard `b` and shard `a` are both the database `shop` at a:5432");
-        let two = with(&|s| s.shards[1].servers.push(Server { port: 5433, ..shard("b").servers[0].clone() }));
-        assert_refused(&two, second, "shard `b` has 2 primaries");
+        let two = with(&|s| s.shards[1].servers.push(shard("b").servers[0].clone()));
+        assert_refused(&two, second, "shard `b` and shard `b` are both the database `shop` at b:5432");
         let named = with(&|s| s.shards[1].name = "a".into());
         assert_refused(&named, second, "two shards are named `a`");
         let mut crowd = good();

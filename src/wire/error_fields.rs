@@ -25,6 +25,7 @@ pub struct ErrorFields {
     pub schema: Option<String>,
     pub table: Option<String>,
     pub column: Option<String>,
+    pub data_type: Option<String>,
     pub constraint: Option<String>,
 }
 
@@ -41,6 +42,7 @@ impl ErrorFields {
             schema: None,
             table: None,
             column: None,
+            data_type: None,
             constraint: None,
         };
         let mut unlocalized = false;
@@ -59,6 +61,7 @@ impl ErrorFields {
                 b's' => fields.schema = Some(text(raw)),
                 b't' => fields.table = Some(text(raw)),
                 b'c' => fields.column = Some(text(raw)),
+                b'd' => fields.data_type = Some(text(raw)),
                 b'n' => fields.constraint = Some(text(raw)),
                 _ => {}
             }
@@ -81,10 +84,18 @@ impl ErrorFields {
         if let Some(hint) = self.hint {
             fault = fault.hint(hint);
         }
-        match self.position {
-            Some(position) => fault.position(position),
-            None => fault,
+        if let Some(position) = self.position {
+            fault = fault.position(position);
         }
+        let about = [
+            (b's', self.schema),
+            (b't', self.table),
+            (b'c', self.column),
+            (b'd', self.data_type),
+            (b'n', self.constraint),
+        ];
+        let about = about.into_iter().filter_map(|(field, name)| Some((field, name?)));
+        about.fold(fault, |fault, (field, name)| fault.about(field, name))
     }
 }
 

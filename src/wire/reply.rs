@@ -135,15 +135,16 @@ fn report(out: &mut BytesMut, tag: u8, severity: &str, fault: &FaultFields) {
     texts[4] = fault.detail.as_deref().map(|text| (b'D', text));
     texts[5] = fault.hint.as_deref().map(|text| (b'H', text));
     texts[6] = position.as_deref().map(|text| (b'P', text));
+    let about = fault.about.iter().map(|(field, name)| (*field, &**name));
     let written = frame(out, tag, |out| {
-        for (field, text) in texts.into_iter().flatten() {
+        for (field, text) in texts.into_iter().flatten().chain(about) {
             out.put_u8(field);
             lossy_cstring(out, text, MAX_ERROR_TEXT);
         }
         out.put_u8(0);
         Ok(())
     });
-    debug_assert!(written.is_ok(), "seven texts of 64 KiB fit in a frame");
+    debug_assert!(written.is_ok(), "a dozen texts of 64 KiB fit in a frame");
 }
 
 pub fn row_description(out: &mut BytesMut, columns: &[Column]) -> Result<()> {

@@ -132,7 +132,7 @@ fn is_uncertain(code: &str, lost: bool) -> bool {
 }
 
 /// Holds what the shards have against what the clients were told.
-pub fn audit(shards: &[Lone], told: &HashMap<u64, Told>) {
+pub fn audit<'a>(shards: impl IntoIterator<Item = &'a Lone>, told: &HashMap<u64, Told>) {
     let mut entries: HashMap<u64, Vec<i64>> = HashMap::new();
     let mut total = 0;
     for shard in shards {

@@ -8,7 +8,7 @@ use pgloom::backend::login::{self, LoggedIn, Target};
 use pgloom::fault::{Blame, Fault, SqlState};
 use pgloom::secret::Secret;
 use pgloom::tls::{ServerTls, ServerTlsFiles, ServerTlsMode};
-use pgloom::topology::{Role, Server};
+use pgloom::topology::Server;
 use pgloom::wire::error_fields;
 use pgloom::wire::request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,8 +17,7 @@ use crate::support::Cluster;
 use crate::tls_files::TlsFiles;
 
 fn server(host: &str) -> Server {
-    let port = Cluster::shared().oracle.port;
-    Server { host: host.into(), port, dbname: "postgres".into(), role: Role::Primary }
+    Server::new(host, Cluster::shared().oracle.port, "postgres")
 }
 
 fn tls(mode: ServerTlsMode, authorities: Option<PathBuf>) -> ServerTls {

@@ -432,7 +432,7 @@ fn with(random: &mut Random, table: &Table) -> String {
     let set = random.pick(table.sets).replace('@', table.name);
     let columns = table.columns.replace('@', table.name);
     let bare = table.columns.replace("@.", "");
-    match random.below(6) {
+    match random.below(14) {
         0 => format!(
             "WITH x AS (UPDATE {} SET {set} WHERE {inner} RETURNING {columns}) SELECT * FROM x ORDER BY {bare}",
             table.name
@@ -455,11 +455,62 @@ fn with(random: &mut Random, table: &Table) -> String {
             table.name,
             key = first_column(table)
         ),
+        5..=9 => finished(random, table),
+        _ if random.chance(70) => archived(random, table),
         _ => {
             let words = "WITH gone AS (DELETE FROM words WHERE n < 6 RETURNING word, n) ";
             format!("{words}INSERT INTO notes (id, body) SELECT n + 700, word FROM gone")
         }
     }
+}
+
+/// What no shard makes of the rows that its own changes return.
+fn finished(random: &mut Random, table: &Table) -> String {
+    let inner = condition(random, table, table.name);
+    let set = random.pick(table.sets).replace('@', table.name);
+    let columns = table.columns.replace('@', table.name);
+    let bare = table.columns.replace("@.", "");
+    let name = table.name;
+    let returned = match random.chance(50) {
+        true => format!("x AS (UPDATE {name} SET {set} WHERE {inner} RETURNING {columns})"),
+        false => format!("x AS (DELETE FROM {name} WHERE {inner} RETURNING *)"),
+    };
+    match random.below(8) {
+        0 => format!("WITH {returned} SELECT {bare}, row_number() OVER (ORDER BY {bare}) FROM x ORDER BY {bare}"),
+        1 => format!("WITH {returned} SELECT {bare} FROM x ORDER BY {bare} LIMIT 2"),
+        2 => format!("WITH {returned} SELECT (SELECT count(*) FROM {name}), (SELECT count(*) FROM x)"),
+        3 => format!("WITH {returned} SELECT count(*), count(DISTINCT l.code) FROM x, labels l WHERE l.rank > 1"),
+        4 => format!("WITH {returned} SELECT 'one' WHERE EXISTS (SELECT FROM x)"),
+        5 => format!(
+            "WITH {returned}, y AS (UPDATE notes SET body = body || 'w' WHERE id < 4 RETURNING id) \
+             SELECT count(*), (SELECT max(id) FROM y) FROM x"
+        ),
+        6 => format!(
+            "WITH {returned} SELECT w.word, (SELECT count(*) FROM x) FROM words w WHERE w.n > 9 UNION ALL \
+             SELECT 'all', count(*) FROM x ORDER BY 1, 2"
+        ),
+        _ => format!(
+            "WITH {returned} SELECT a.id FROM accounts a WHERE a.hits > 2 AND NOT EXISTS (SELECT FROM x) ORDER BY 1"
+        ),
+    }
+}
+
+/// Rows that leave one table and come into another.
+fn archived(random: &mut Random, table: &Table) -> String {
+    let inner = condition(random, table, table.name);
+    let columns = table.columns.replace('@', table.name);
+    let gone = format!("x AS (DELETE FROM {} WHERE {inner} RETURNING {columns})", table.name);
+    let numbered = "(SELECT row_number() OVER () AS i FROM x) n";
+    let into = *random.pick(&[
+        "notes (id, body) SELECT i + 5000, 'archived' FROM",
+        "words (word, n) SELECT 'archived ' || i, i FROM",
+        "readings (day, n, v) SELECT date '2026-01-01' + i::int, i, NULL FROM",
+        "labels (code, title, rank) SELECT 'archived ' || i, 'Old', i FROM",
+        "accounts (tenant_id, id) SELECT i % 12, i + 5000 FROM",
+        "transfers (tenant_id, id) SELECT i % 12, i + 5000 FROM",
+    ]);
+    let returning = random.pick(&["", " ON CONFLICT DO NOTHING", " RETURNING 1 AS one"]);
+    format!("WITH {gone} INSERT INTO {into} {numbered}{returning}")
 }
 
 fn first_column(table: &Table) -> &'static str {

@@ -135,3 +135,15 @@ DELETE FROM accounts WHERE id > 8000;
 -- script
 COPY accounts FROM STDIN;
 DELETE FROM accounts WHERE id > 8000;
+
+-- A row without a key goes to no shard: WHERE leaves it out, or a shard refuses it.
+-- stdin: \N\t9001\tx\t1\tn\t1\n1\t9002\ty\t1\tn\t1\n2\t9003\tz\t1\tn\t5\n
+-- script
+COPY accounts FROM STDIN WHERE tenant_id IS NOT NULL AND hits < 3;
+SELECT * FROM accounts WHERE id > 9000 ORDER BY id;
+DELETE FROM accounts WHERE id > 9000;
+
+-- stdin: 1\t9001\tx\t1\tn\t1\n\N\t9002\ty\t1\tn\t1\n
+-- script
+COPY accounts FROM STDIN;
+SELECT count(*) FROM accounts WHERE id > 9000;

@@ -262,3 +262,81 @@ INSERT INTO words SELECT 'k' || id, id FROM accounts WHERE id < 3; UPDATE words 
 
 -- multi
 MERGE INTO words w USING (VALUES ('word1', 5), ('q', 6)) v (word, n) ON v.word = w.word WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (v.word, v.n); WITH d AS (DELETE FROM words WHERE n = 6 RETURNING word) SELECT count(*) FROM d
+
+-- What needs a block, in a message of several statements: it has one of its own.
+-- multi
+SET LOCAL ROLE app; DELETE FROM words
+
+-- multi
+SET TRANSACTION READ ONLY; INSERT INTO words VALUES ('t1', 1)
+
+-- multi
+SET LOCAL search_path = 'pg_catalog'; SELECT count(*) FROM accounts
+
+-- multi
+SET LOCAL work_mem = '123kB'; SHOW work_mem; SELECT count(*), min(current_setting('work_mem')) FROM words
+
+-- multi
+SELECT count(*) FROM words; SET TRANSACTION ISOLATION LEVEL SERIALIZABLE
+
+-- multi
+SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SELECT current_setting('transaction_isolation'), count(*) FROM words
+
+-- multi
+SELECT set_config('work_mem', '321kB', true); SHOW work_mem
+
+-- multi
+INSERT INTO words VALUES ('t2', 1); SAVEPOINT s; SELECT count(*) FROM words
+
+-- multi
+SELECT 1; RELEASE s
+
+-- multi
+SELECT 1; ROLLBACK TO s
+
+-- multi
+LOCK TABLE words; SELECT count(*) FROM words
+
+-- multi
+DECLARE c CURSOR FOR SELECT n FROM words ORDER BY n; FETCH 2 FROM c; SELECT 1
+
+-- multi
+SELECT 1; DISCARD ALL
+
+-- multi
+SELECT 1; VACUUM words
+
+-- multi
+VACUUM words; SELECT 1
+
+-- multi
+SELECT 1; COMMIT AND CHAIN
+
+-- multi
+INSERT INTO words VALUES ('t3', 1); ROLLBACK; SELECT count(*) FROM words; COMMIT; SELECT 2
+
+-- multi
+SET LOCAL work_mem = '123kB'; COMMIT; SHOW work_mem
+
+-- multi
+SET CONSTRAINTS ALL IMMEDIATE; SELECT 1
+
+-- multi
+SET LOCAL work_mem = '123kB'; BEGIN; SHOW work_mem; COMMIT; SHOW work_mem
+
+-- Alone they have none.
+-- script
+SET LOCAL work_mem = '123kB';
+SHOW work_mem;
+SET TRANSACTION READ ONLY;
+INSERT INTO words VALUES ('t4', 1);
+SET CONSTRAINTS ALL DEFERRED;
+LOCK TABLE words;
+LOCK TABLE labels;
+LOCK TABLE notes;
+DECLARE c CURSOR FOR SELECT n FROM words ORDER BY n;
+FETCH c;
+ROLLBACK TO s;
+RELEASE s;
+ROLLBACK AND CHAIN;
+SELECT count(*) FROM words;

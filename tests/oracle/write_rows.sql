@@ -250,3 +250,41 @@ DELETE FROM words WHERE word IN ($1, $2) RETURNING *
 
 -- params: 'word3', 5
 INSERT INTO words VALUES ($1, $2), ('else', $2) ON CONFLICT (word) DO UPDATE SET n = $2 + words.n RETURNING word, n
+
+-- Lists of rows of different lengths.
+-- error: 42601
+INSERT INTO accounts (tenant_id, id, hits) VALUES (1, 5001, 1), (2, 5002)
+
+-- error: 42601
+INSERT INTO accounts (tenant_id, id, hits) VALUES (1, 5001), (2, 5002, DEFAULT)
+
+-- error: 42601
+INSERT INTO notes VALUES (1, 'x'), (2)
+
+-- error: 42601
+INSERT INTO labels VALUES (1), (2, 'x')
+
+-- error: 42601
+INSERT INTO words SELECT * FROM (VALUES ('a', 1), ('b')) v
+
+-- error: 42601
+SELECT count(*) FROM accounts WHERE id IN (SELECT 1 UNION ALL VALUES (1, 2), (3))
+
+-- error: 42601
+WITH unused AS (VALUES (1), (2, 3)) DELETE FROM accounts
+
+-- RETURNING where rows are left out: in the order of the list, or refused.
+-- script
+INSERT INTO accounts (tenant_id, id) VALUES (1, 1), (2, 9902), (3, 9903), (4, 9904) ON CONFLICT DO NOTHING RETURNING tenant_id, id;
+INSERT INTO accounts (tenant_id, id) VALUES (4, 9914), (1, 9911), (2, 9912) ON CONFLICT DO NOTHING RETURNING tenant_id, id;
+INSERT INTO accounts (tenant_id, id) VALUES (4, 9914), (1, 9911), (2, 9912) ON CONFLICT DO NOTHING RETURNING tenant_id, id;
+INSERT INTO accounts (tenant_id, id, hits) VALUES (3, 9903, 1), (1, 9911, 2) ON CONFLICT (tenant_id, id) DO UPDATE SET hits = 7 WHERE accounts.hits IS NULL RETURNING id, hits;
+
+-- script
+INSERT INTO accounts (tenant_id, id, owner) SELECT tenant_id, id + 9000, 'new ' || id FROM accounts ORDER BY id DESC, tenant_id RETURNING tenant_id, id, owner;
+
+-- error: 42P10
+INSERT INTO accounts (tenant_id, id) VALUES (1, 1) ON CONFLICT (id) DO NOTHING
+
+-- error: 42703
+INSERT INTO accounts (tenant_id, id) VALUES (1, 1) ON CONFLICT (nothing) DO NOTHING

@@ -291,3 +291,26 @@ UPDATE accounts SET note = 'taken' WHERE id = (SELECT id FROM accounts WHERE amo
 DELETE FROM words WHERE word IN (SELECT w.word FROM words w WHERE w.n > 2 ORDER BY w.n, w.word COLLATE "C" LIMIT 3 FOR UPDATE OF w NOWAIT);
 SELECT count(*) FROM words;
 COMMIT;
+
+-- RETURNING gives all columns of what is sent along.
+UPDATE accounts a SET hits = n.id FROM notes n WHERE n.id = a.tenant_id RETURNING a.*, n.*
+
+UPDATE accounts a SET hits = 1 FROM transfers b WHERE b.id = a.id AND b.tenant_id = 1 RETURNING b.*
+
+UPDATE accounts a SET hits = 1 FROM transfers b WHERE b.id = a.id AND b.tenant_id = 1 RETURNING *
+
+DELETE FROM transfers x USING accounts a WHERE a.id = x.account_id + 1 RETURNING x.*, a.*
+
+DELETE FROM transfers x USING words b WHERE b.n = x.id RETURNING x.id, b.*
+
+DELETE FROM transfers x USING words b WHERE b.n = x.id RETURNING x.id, b
+
+DELETE FROM transfers x USING words b WHERE b.n = x.id RETURNING x.id, coalesce(b, NULL)
+
+DELETE FROM transfers x USING words b WHERE b.n = x.id RETURNING x.id, row_to_json(b), row(b.*), b::text
+
+UPDATE notes n SET body = 'new' FROM accounts a WHERE a.id = n.id RETURNING n.*, a.*
+
+UPDATE labels l SET rank = a.hits FROM accounts a WHERE a.id = l.rank AND a.tenant_id = 1 RETURNING l.*, a.*
+
+WITH x AS (DELETE FROM transfers x USING words b WHERE b.n = x.id RETURNING b.*) SELECT * FROM x ORDER BY 1

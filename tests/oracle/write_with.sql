@@ -115,3 +115,73 @@ WITH u AS (UPDATE readings SET v = v * 2 WHERE day < '2024-02-01' RETURNING day,
 WITH u AS (UPDATE readings SET v = 0 WHERE day = '2024-01-06' RETURNING day, n) DELETE FROM readings USING u WHERE readings.day = u.day AND readings.n = u.n + 1;
 WITH i AS (INSERT INTO readings VALUES ('2024-01-06', 500, 1), ('2024-01-06', 501, 2) RETURNING day, n) SELECT count(*), max(n) FROM i;
 SELECT day, n, v FROM readings ORDER BY n, day;
+
+-- Off the key: into another place, from every kind of table.
+-- script
+-- ties
+WITH gone AS (DELETE FROM words WHERE n < 6 RETURNING word, n) INSERT INTO notes (id, body) SELECT n + 700, word FROM gone;
+WITH gone AS (DELETE FROM notes WHERE id > 700 RETURNING *) INSERT INTO words (word, n) SELECT body, id FROM gone RETURNING word, n - 700;
+WITH gone AS (DELETE FROM readings WHERE v > 7 RETURNING day, n, v) INSERT INTO labels (code, title, rank) SELECT 'r' || n, day::text, n FROM gone;
+WITH gone AS (DELETE FROM transfers WHERE amount > 40 RETURNING *) INSERT INTO words SELECT 't' || id, account_id FROM gone WHERE id % 8 = 0 ON CONFLICT (word) DO UPDATE SET n = 0;
+WITH gone AS (DELETE FROM words USING labels l WHERE l.rank = words.n RETURNING words.*, l.title) INSERT INTO accounts (tenant_id, id, owner) SELECT n % 5, n + 3000, title FROM gone RETURNING tenant_id, id;
+WITH u AS (UPDATE notes SET body = body || '!' WHERE id IN (SELECT rank FROM labels) RETURNING id, body) INSERT INTO readings SELECT date '2025-01-01' + id, id, length(body) FROM u;
+WITH i AS (INSERT INTO notes VALUES (4, 'taken'), (444, 'new') ON CONFLICT (id) DO UPDATE SET body = excluded.body RETURNING *) INSERT INTO words SELECT body, id FROM i ON CONFLICT DO NOTHING;
+SELECT word, n FROM words ORDER BY n, word COLLATE "C";
+SELECT id, body FROM notes ORDER BY id;
+SELECT code, title, rank FROM labels ORDER BY code;
+SELECT day, n, v FROM readings ORDER BY day, n;
+SELECT tenant_id, id, owner, amount FROM accounts ORDER BY tenant_id, id;
+SELECT id, amount FROM transfers ORDER BY id;
+
+-- What no shard makes of the rows, in any form.
+-- script
+-- ties
+WITH x AS (UPDATE readings SET v = v * 2 RETURNING day, n, v) SELECT avg(v), stddev(n), percentile_disc(0.5) WITHIN GROUP (ORDER BY day) FROM x;
+WITH x AS (UPDATE readings SET v = v + 1 RETURNING *) SELECT n, rank() OVER (ORDER BY v DESC, n) FROM x ORDER BY n LIMIT 7;
+WITH x AS (DELETE FROM words WHERE n > 10 RETURNING word, n) SELECT * FROM x ORDER BY word;
+WITH x AS (UPDATE accounts SET hits = hits + 1 RETURNING id, hits) SELECT n.id, x.hits FROM x JOIN notes n ON n.id = x.hits ORDER BY 1, 2;
+WITH x AS (UPDATE accounts SET note = 'x' WHERE tenant_id IN (1, 3) RETURNING id, owner) SELECT owner FROM x UNION SELECT word FROM words ORDER BY 1;
+WITH x AS (UPDATE accounts SET note = 'y' RETURNING id, owner), y AS (SELECT max(id) AS m FROM x) SELECT owner FROM x, y WHERE id = m;
+WITH x AS (UPDATE transfers SET amount = 1 RETURNING id) SELECT 1;
+WITH x AS (UPDATE transfers SET amount = amount + 1) SELECT (SELECT sum(amount) FROM transfers), count(*) FROM words;
+WITH x AS (UPDATE transfers SET amount = amount + 1 RETURNING amount) SELECT (SELECT sum(amount) FROM transfers), (SELECT sum(amount) FROM x);
+WITH x AS (UPDATE words SET n = n + 1 RETURNING n), y AS (DELETE FROM notes WHERE id < 4 RETURNING *), z AS (UPDATE readings SET v = 0 WHERE n < 9 RETURNING n) SELECT (SELECT count(*) FROM x), (SELECT string_agg(body, ',' ORDER BY id) FROM y), (SELECT count(*) FROM z);
+WITH RECURSIVE x AS (UPDATE words SET n = n - 1 WHERE n < 5 RETURNING n), r AS (SELECT min(n) AS i FROM x UNION ALL SELECT i + 1 FROM r WHERE i < 5) SELECT i FROM r ORDER BY i;
+SELECT day, n, v FROM readings ORDER BY day, n;
+SELECT word, n FROM words ORDER BY n, word COLLATE "C";
+SELECT tenant_id, id, note, hits FROM accounts ORDER BY tenant_id, id;
+SELECT id, amount FROM transfers ORDER BY id;
+SELECT id, body FROM notes ORDER BY id;
+
+-- Errors, and what is allowed nowhere.
+-- script
+WITH x AS (UPDATE words SET n = n + 1 RETURNING n) SELECT avg(1 / (n - 5)) FROM x;
+WITH x AS (DELETE FROM words RETURNING word) INSERT INTO notes (id, body) SELECT 1, word FROM x;
+WITH x AS (DELETE FROM words RETURNING word) INSERT INTO accounts (tenant_id, id) SELECT NULL, 5 FROM x;
+WITH x AS (UPDATE accounts SET hits = hits - 3 RETURNING id) SELECT stddev(id) FROM x;
+WITH x AS (DELETE FROM words) SELECT avg(n) FROM x;
+WITH x AS (DELETE FROM words RETURNING nothing) SELECT avg(1) FROM x;
+INSERT INTO notes (id, body) WITH x AS (DELETE FROM words RETURNING *) SELECT n, word FROM x;
+SELECT word, n FROM words ORDER BY n;
+
+-- script
+-- ties
+BEGIN;
+UPDATE words SET n = n + 100 WHERE n > 15;
+WITH gone AS (DELETE FROM words WHERE n > 100 RETURNING word, n) INSERT INTO notes (id, body) SELECT n, word FROM gone;
+SAVEPOINT s;
+WITH gone AS (DELETE FROM words RETURNING word, n) INSERT INTO notes (id, body) SELECT n + 9000, word FROM gone RETURNING id;
+SELECT count(*) FROM notes;
+ROLLBACK TO s;
+SELECT count(*), max(id) FROM notes;
+WITH x AS (UPDATE words SET n = 0 RETURNING word) SELECT word FROM x ORDER BY word;
+COMMIT;
+SELECT word, n FROM words ORDER BY word;
+SELECT id, body FROM notes ORDER BY id;
+
+-- params: 5, 700
+-- ties
+WITH gone AS (DELETE FROM words WHERE n > $1 RETURNING word, n) INSERT INTO notes (id, body) SELECT n + $2::int, word FROM gone RETURNING id - 1 AS i, body
+
+-- params: 3, 'param'
+WITH u AS (UPDATE accounts SET note = $2 WHERE id > $1 RETURNING id, note) SELECT id, note, ntile(3) OVER (ORDER BY id) FROM u ORDER BY id

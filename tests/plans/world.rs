@@ -11,7 +11,7 @@ use pgloom::plan::{self, Inputs, Parameters, Plan, View};
 use pgloom::sql::template::{self, Scan};
 use pgloom::sql::{Analysis, Change, NameScope, analyze::analyze};
 use pgloom::topology::spec::{DistributionSpec, MethodSpec, RangeSpec, RingSpec, RuleSpec, TableSpec, ValueSpec};
-use pgloom::topology::{Role, Server, Shard, Topology, TopologySpec, UniqueRule};
+use pgloom::topology::{Server, Shard, Topology, TopologySpec, UniqueRule};
 use pgloom::types::{Collation, Format, KeyType, oid};
 
 /// Catalog and topology of one moment, and a search path.
@@ -184,7 +184,10 @@ impl World {
             definition: None,
             has_triggers: false,
             trigger_code: Vec::new(),
-            referenced: name == "customers",
+            referenced_by: match name {
+                "customers" => vec![QualifiedName::new(self.schema.clone(), "orders")],
+                _ => Vec::new(),
+            },
             parents: Vec::new(),
             owner: None,
         };
@@ -264,12 +267,7 @@ impl World {
 fn topology(with_schemas: bool) -> Topology {
     let shard = |i: usize| Shard {
         name: format!("s{i}").into(),
-        servers: vec![Server {
-            host: "127.0.0.1".into(),
-            port: 5432 + i as u16,
-            dbname: "app".into(),
-            role: Role::Primary,
-        }],
+        servers: vec![Server::new("127.0.0.1", 5432 + i as u16, "app")],
     };
     let range = |i: i64| RangeSpec {
         from: (i > 0).then(|| (i * 100).to_string()),

@@ -39,6 +39,34 @@ impl Lone {
         lone
     }
 
+    /// A standby of this one, which runs: made, not started.
+    pub fn standby(&self) -> Self {
+        let port = free_port();
+        let standby =
+            Self { port, dir: PathBuf::from(format!("{}/pgloom-lone-{}-{port}", data_root(), std::process::id())) };
+        let mut copy = as_postgres(postgres_bin().join("pg_basebackup"));
+        copy.args(["-h", "127.0.0.1", "-U", "postgres", "-c", "fast", "-X", "stream", "-R", "-p"]);
+        copy.arg(self.port.to_string()).arg("-D").arg(&standby.dir);
+        assert!(copy.status().unwrap().success());
+        standby.configure(&format!("port = {port}"));
+        standby
+    }
+
+    /// Stopped in order before, it follows another one from its next start on.
+    pub fn follow(&self, other: &Self) {
+        self.configure(&format!("primary_conninfo = 'host=127.0.0.1 user=postgres port={}'", other.port));
+        fs::write(self.dir.join("standby.signal"), "").unwrap();
+    }
+
+    /// From a standby to a primary on a new timeline.
+    pub fn promote(&self) {
+        assert_eq!(self.connect("postgres").value("SELECT pg_promote()"), "t");
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     pub fn start(&self) {
         let mut start = as_postgres(postgres_bin().join("pg_ctl"));
         start.args(["start", "-w", "-t", "60", "-s", "-D"]).arg(&self.dir).arg("-l").arg(self.dir.join("log"));

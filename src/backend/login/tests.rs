@@ -8,7 +8,6 @@ use tokio::net::TcpListener;
 
 use super::machine::{Machine, Step, Terms};
 use super::*;
-use crate::topology::Role;
 use crate::wire::auth::{MockKey, ScramServer, ScramVerifier, scram};
 
 const OK: &[u8] = &[0, 0, 0, 0];
@@ -123,7 +122,7 @@ fn scram_ends_only_after_the_servers_proof() {
 }
 
 fn server(port: u16) -> Server {
-    Server { host: "127.0.0.1".into(), port, dbname: "d".into(), role: Role::Primary }
+    Server::new("127.0.0.1", port, "d")
 }
 
 /// What a login at a server that says `bytes` and closes comes to.

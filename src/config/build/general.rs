@@ -12,8 +12,8 @@ use crate::config::limits::{Limit, TimeLimits, TimeWishes};
 use crate::config::section::Setting;
 use crate::config::units::{AuthType, Bytes, SslMode};
 use crate::config::{
-    BreakerSettings, Keepalive, LimitSettings, ListenSettings, LogSettings, MetricsSettings, Timeouts, TlsIdentity,
-    TlsSettings,
+    BreakerSettings, Keepalive, LimitSettings, ListenSettings, LogSettings, MetricsSettings, ReplicaSettings, Timeouts,
+    TlsIdentity, TlsSettings,
 };
 
 const KIB: u64 = 1 << 10;
@@ -109,8 +109,8 @@ impl Build<'_> {
         let needed = [
             ("client_login_timeout", &general.client_login_timeout),
             ("server_connect_timeout", &general.server_connect_timeout),
-            ("server_login_timeout", &general.server_login_timeout),
             ("catalog_refresh_interval", &general.catalog_refresh_interval),
+            ("server_check_interval", &general.server_check_interval),
         ];
         for (key, setting) in needed {
             if setting.value.is_zero() {
@@ -125,9 +125,12 @@ impl Build<'_> {
             client_login: general.client_login_timeout.value,
             limits: TimeLimits::default().with(&wishes(general)),
             server_connect: general.server_connect_timeout.value,
-            server_login: general.server_login_timeout.value,
+            server_login: limit(&general.server_login_timeout),
             server_idle: limit(&general.server_idle_timeout),
             server_lifetime: limit(&general.server_lifetime),
+            server_check: general.server_check_interval.value,
+            dns: limit(&general.dns_max_ttl),
+            failover: general.failover_timeout.value,
             shutdown: general.shutdown_timeout.value,
             two_phase_grace: general.two_phase_grace.value,
             deadlock: limit(&general.deadlock_timeout),
@@ -172,6 +175,11 @@ impl Build<'_> {
             pool_queue_size: NonZeroU32::new(general.pool_queue_size.value),
             merge_max_bytes: merge_max_bytes?,
             sequence_block: sequence_block?,
+            replicas: ReplicaSettings {
+                max_lag: (!general.max_replica_lag.value.is_zero()).then_some(general.max_replica_lag.value),
+                max_lag_bytes: Some(general.max_replica_lag_bytes.value.0).filter(|bytes| *bytes > 0),
+                read_your_writes: general.read_your_writes.value,
+            },
         })
     }
 

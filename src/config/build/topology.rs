@@ -7,13 +7,13 @@ use crate::config::build::Build;
 use crate::config::error::Origin;
 use crate::config::file::{self, Database};
 use crate::config::section::Setting;
-use crate::config::units::{KeyText, MethodName, ServerRole};
+use crate::config::units::{KeyText, MethodName};
 use crate::ids::QualifiedName;
 use crate::topology::spec::{
     DistributionSpec, GroupSpec, MethodSpec, RangeSpec, RemainderSpec, RingSpec, RuleSpec, Site, TableSpec,
     TopologySpec, ValueSpec,
 };
-use crate::topology::{Role, Server, Shard, Topology};
+use crate::topology::{Server, Shard, Topology};
 use crate::types::KeyType;
 
 /// Every name by which clients reach the admin console.
@@ -68,25 +68,17 @@ impl Build<'_> {
             let mut servers = Vec::new();
             if let Some(host) = &shard.host {
                 self.check_server(host, shard.port.value, &shard.port.origin);
-                servers.push(Server {
-                    host: host.value.as_str().into(),
-                    port: shard.port.value,
-                    dbname: dbname.into(),
-                    role: Role::Primary,
-                });
+                servers.push(Server::new(&host.value, shard.port.value, dbname));
             }
             for server in &shard.servers.value {
                 let port = server.port.as_ref().unwrap_or(&shard.port);
                 self.check_server(&server.host, port.value, &port.origin);
-                servers.push(Server {
-                    host: server.host.value.as_str().into(),
-                    port: port.value,
-                    dbname: server.dbname.as_ref().map_or(dbname, |dbname| &dbname.value).into(),
-                    role: match server.role.value {
-                        ServerRole::Primary => Role::Primary,
-                        ServerRole::Replica => Role::Replica,
-                    },
-                });
+                let dbname = server.dbname.as_ref().map_or(dbname, |dbname| &dbname.value);
+                if server.weight.value == 0 {
+                    self.fail(&server.weight.origin, "wrong value `0`: the weight of a server is 1 to 65535");
+                }
+                let weight = server.weight.value;
+                servers.push(Server { weight, ..Server::new(&server.host.value, port.value, dbname) });
             }
             shards.push(Shard { name: shard.name.value.as_str().into(), servers });
         }

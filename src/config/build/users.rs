@@ -107,6 +107,7 @@ impl Build<'_> {
                 user.query_wait_timeout.as_ref(),
                 user.client_write_timeout.as_ref(),
             ]),
+            read_preference: user.read_preference.as_ref().map(|wanted| wanted.value),
             server,
         })
     }

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
     use crate::control::definition::{Column, Unique};
     use crate::topology::spec::{DistributionSpec, MethodSpec, RingSpec, RuleSpec, TableSpec};
-    use crate::topology::{Role, Server, Shard, TopologySpec};
+    use crate::topology::{Server, Shard, TopologySpec};
     use crate::types::{KeyType, oid};
 
     fn name(table: &str) -> QualifiedName {
@@ -124,7 +124,7 @@ mod tests {
 
     /// `shards` is sharded by `id`, `others` by another distribution, `whole` is a reference table.
     fn topology() -> Topology {
-        let server = Server { host: "h".into(), port: 1, dbname: "d".into(), role: Role::Primary };
+        let server = Server::new("h", 1, "d");
         let distribution = |name: &str| DistributionSpec {
             name: name.into(),
             key_types: vec![KeyType::Int4],

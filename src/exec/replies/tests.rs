@@ -16,7 +16,7 @@ use crate::backend::{CancelKey, login};
 use crate::ids::ShardId;
 use crate::net::{ClientStream, ServerStream};
 use crate::tls::ServerTls;
-use crate::topology::{Role, Server};
+use crate::topology::Server;
 use crate::wire::frame;
 
 const MAX_MESSAGE: usize = 1 << 20;
@@ -38,7 +38,7 @@ fn put(out: &mut BytesMut, tag: u8, body: &[u8]) {
 
 fn backend(stream: UnixStream, owed: &[Owed]) -> Backend {
     let key = CancelKey { pid: 0, secret: vec![] };
-    let server = Server { host: "nowhere".into(), port: 1, dbname: "none".into(), role: Role::Primary };
+    let server = Server::new("nowhere", 1, "none");
     let tls = Arc::new(ServerTls::disabled());
     let cancel =
         CancelHandle::new(ShardId(0), server, tls, Duration::ZERO, key.clone(), Facts::new(None, None, "".into()));

@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::ids::ShardId;
 use crate::sql::ddl::places::Belongs;
 use crate::sql::ddl::{Definition, unsupported};
-use crate::topology::{Role, Server};
+use crate::topology::Topology;
 
 impl Definition<'_, '_> {
     /// Whether the statement is about what a server has once. The words stand at its beginning.
@@ -35,9 +35,8 @@ impl Definition<'_, '_> {
         let words = &self.words;
         let database = (0..words.len()).find(|at| words.is(*at, "in") && words.is(at + 1, "database"));
         if let Some(name) = database.and_then(|at| words.name_at(at + 2)) {
-            let primary =
-                |shard: &crate::topology::Shard| shard.servers.iter().find(|server| is_primary(server)).cloned();
-            let same = topology.shards.iter().filter_map(primary).all(|server| *server.dbname == *name);
+            let mut servers = topology.shards.iter().flat_map(|shard| &shard.servers);
+            let same = servers.all(|server| *server.dbname == *name);
             if !same {
                 return Err(unsupported(
                     format!("settings of a role in database \"{name}\""),
@@ -54,21 +53,14 @@ impl Definition<'_, '_> {
     }
 }
 
-fn is_primary(server: &Server) -> bool {
-    server.role == Role::Primary
-}
-
-/// One shard of each server: the home shard, and the first of the others.
-fn one_of_each_server(topology: &crate::topology::Topology) -> Vec<ShardId> {
-    let address = |shard: ShardId| {
-        let primary = topology.shard(shard).servers.iter().find(|server| is_primary(server));
-        primary.map(|server| (&server.host, server.port))
-    };
+/// One shard of each server: the home shard, and the first of the others. Shards on one primary share its replicas as well.
+fn one_of_each_server(topology: &Topology) -> Vec<ShardId> {
+    let addresses = |shard: ShardId| topology.shard(shard).servers.iter().map(|server| (&server.host, server.port));
+    let share = |one: ShardId, other: ShardId| addresses(one).any(|address| addresses(other).any(|its| its == address));
     let others = topology.all_shards();
     let mut found: Vec<ShardId> = vec![topology.home];
     for shard in others.iter().filter(|shard| *shard != topology.home) {
-        let known = address(shard).is_some() && found.iter().any(|other| address(*other) == address(shard));
-        if !known {
+        if !found.iter().any(|other| share(*other, shard)) {
             found.push(shard);
         }
     }

@@ -1,0 +1,316 @@
+//! PURE. `Roles`: which server of a shard is its primary, which are replicas of it and how far they have come, by what the servers said.
+//!
+//! It is told what was heard, and when it was asked. What it holds to:
+//!
+//! - Nobody is the primary before every server was asked once: one that is newer may be among those that have not answered yet.
+//! - The newest timeline wins. What is behind it, by the word of whichever server of the shard, is never written to again.
+//! - Two that take writes on the same timeline: nobody is the primary until one of them is gone. Positions in the log prove nothing
+//!   there: each may have what the other lacks.
+//! - Silence changes nobody's role. A primary that does not answer is the primary until another one has taken over: by a newer
+//!   timeline, or on the same one (a disk that moved to another machine) at a position that is not behind.
+//! - A server of another cluster, by its system identifier, has no role at all. Where every server has become one of the same other
+//!   cluster (the shard was upgraded or restored), that is the shard's from then on.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// A position in the write-ahead log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lsn(pub u64);
+
+/// Of a page of the log: its header, of the first page of a file a longer one.
+const PAGE: u64 = 8192;
+const HEADERS: [u64; 2] = [24, 40];
+
+impl Lsn {
+    /// As Postgres writes it: `16/B374D848`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (high, low) = text.split_once('/')?;
+        let half = |text: &str| u32::from_str_radix(text, 16).ok().map(u64::from);
+        Some(Self(half(high)? << 32 | half(low)?))
+    }
+
+    /// Where the last record ends, of a position at which the next one would begin: the header of a page stands between them, and who
+    /// has replayed the last record has not come behind it.
+    pub fn end_of_record(self) -> Self {
+        let into = self.0 % PAGE;
+        if HEADERS.contains(&into) { Self(self.0 - into) } else { self }
+    }
+}
+
+/// What a server says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// Of its cluster: the same for a primary and its replicas.
+    pub system: u64,
+    pub timeline: u32,
+    pub in_recovery: bool,
+    /// How far it has written; in recovery, how far it has replayed.
+    pub lsn: Lsn,
+}
+
+/// What came of asking a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    Silence,
+    Said(Fact),
+}
+
+/// What a server is to the router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It has not been heard yet, or nobody knows yet what the shard's cluster is.
+    Unknown,
+    /// Writes go here.
+    Primary,
+    Replica,
+    /// It takes writes, and must not get any.
+    Fenced(Why),
+    /// Of another cluster.
+    Stranger,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Another server has a newer timeline.
+    OldTimeline,
+    /// Another server takes writes on the same timeline.
+    Twin,
+    /// It is on the primary's timeline, behind what the primary had written.
+    Behind,
+}
+
+impl Role {
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Primary => "primary",
+            Self::Replica => "replica",
+            Self::Fenced(_) => "fenced",
+            Self::Stranger => "stranger",
+        }
+    }
+
+    /// What is to be told beside the label.
+    pub fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Unknown | Self::Primary | Self::Replica => None,
+            Self::Fenced(Why::OldTimeline) => Some("it takes writes on an older timeline"),
+            Self::Fenced(Why::Twin) => Some("two servers take writes on the same timeline"),
+            Self::Fenced(Why::Behind) => Some("it takes writes behind what the primary had written"),
+            Self::Stranger => Some("it belongs to another cluster, by its system identifier"),
+        }
+    }
+}
+
+/// The time that a server has had one role. Never given twice; 0 is none.
+pub type Stint = u64;
+
+/// One server of the shard.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    pub role: Role,
+    pub stint: Stint,
+    /// What it said last.
+    pub fact: Option<Fact>,
+    /// The last time that it was asked it did not answer.
+    pub silent: bool,
+    asked: Option<Instant>,
+    /// It has everything that the primary had written by then.
+    pub fresh_as_of: Option<Instant>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Roles {
+    seats: Vec<Seat>,
+    /// The system identifier of the shard's cluster, from the first primary on.
+    system: Option<u64>,
+    /// The newest timeline that was heard of in that cluster.
+    newest: u32,
+    primary: Option<usize>,
+    /// How far the primary was known to have written, and when it had been asked.
+    samples: VecDeque<(Instant, Lsn)>,
+    stints: Stint,
+}
+
+/// How many positions of the primary are remembered: older ones lie further apart.
+const SAMPLES: usize = 128;
+
+impl Roles {
+    pub fn new(servers: usize) -> Self {
+        let seat = Seat { role: Role::Unknown, stint: 0, fact: None, silent: true, asked: None, fresh_as_of: None };
+        Self { seats: vec![seat; servers], system: None, newest: 0, primary: None, samples: VecDeque::new(), stints: 0 }
+    }
+
+    /// The roles of other servers of the same shard, which know as much of its cluster.
+    pub fn of_others(&self, servers: usize) -> Self {
+        Self { system: self.system, newest: self.newest, stints: self.stints, ..Self::new(servers) }
+    }
+
+    pub fn seats(&self) -> &[Seat] {
+        &self.seats
+    }
+
+    /// Where writes go.
+    pub fn primary(&self) -> Option<usize> {
+        self.primary
+    }
+
+    /// How far the primary had written when it was asked last.
+    pub fn written(&self) -> Option<Lsn> {
+        self.samples.back().map(|(_, lsn)| *lsn)
+    }
+
+    /// Bytes that a replica is behind.
+    pub fn lag_bytes(&self, at: usize) -> Option<u64> {
+        let replayed = self.seats.get(at)?.fact.filter(|_| self.seats[at].role == Role::Replica)?.lsn;
+        Some(self.written()?.0.saturating_sub(replayed.0))
+    }
+
+    /// For how long a replica may have been behind: it has all that was written before.
+    pub fn lag(&self, at: usize, now: Instant) -> Option<Duration> {
+        let seat = self.seats.get(at).filter(|seat| seat.role == Role::Replica)?;
+        seat.fresh_as_of.map(|fresh| now.saturating_duration_since(fresh))
+    }
+
+    /// A server was asked at this moment, and this came of it. Whether that changed a role.
+    pub fn note(&mut self, at: usize, asked: Instant, heard: Heard) -> bool {
+        let Some(seat) = self.seats.get_mut(at) else { return false };
+        if seat.asked.is_some_and(|before| asked < before) {
+            // Two asked, and the answer to the later question came first.
+            return false;
+        }
+        seat.asked = Some(asked);
+        seat.silent = heard == Heard::Silence;
+        if let Heard::Said(fact) = heard {
+            seat.fact = Some(fact);
+        }
+        let before: Vec<Role> = self.seats.iter().map(|seat| seat.role).collect();
+        self.choose();
+        self.assign();
+        self.measure(at, asked, heard);
+        self.seats.iter().zip(before).any(|(seat, role)| seat.role != role)
+    }
+
+    /// Who of those that take writes is the primary.
+    fn choose(&mut self) {
+        if self.seats.iter().any(|seat| seat.asked.is_none()) {
+            return;
+        }
+        if let Some(system) = self.system
+            && let Some(other) = self.first_system()
+            && other != system
+        {
+            (self.system, self.newest, self.primary) = (Some(other), 0, None);
+        }
+        let Some(system) = self.system.or_else(|| self.first_system()) else { return };
+        let own = |seat: &Seat| seat.fact.filter(|fact| fact.system == system);
+        self.newest = self.seats.iter().filter_map(own).map(|fact| fact.timeline).fold(self.newest, u32::max);
+        let newest = self.newest;
+        let claims = |seat: &Seat| own(seat).filter(|fact| !fact.in_recovery && fact.timeline == newest);
+        // One that has been silent since may be gone.
+        let claimants: Vec<(usize, Fact)> = self
+            .seats
+            .iter()
+            .enumerate()
+            .filter(|(at, seat)| !seat.silent || self.primary == Some(*at))
+            .filter_map(|(at, seat)| Some((at, claims(seat)?)))
+            .collect();
+        let chosen = match self.primary {
+            // Silent, it stays, unless one is there that has all that it had.
+            Some(primary) if claimants.iter().any(|(at, _)| *at == primary) && self.seats[primary].silent => {
+                let written = self.seats[primary].fact.map_or(Lsn(0), |fact| fact.lsn);
+                match claimants.iter().filter(|(at, _)| *at != primary).collect::<Vec<_>>()[..] {
+                    [] => Some(primary),
+                    [(at, fact)] if fact.lsn >= written => Some(*at),
+                    [_] => Some(primary),
+                    _ => None,
+                }
+            }
+            Some(_) | None => match claimants[..] {
+                [(at, _)] => Some(at),
+                _ => None,
+            },
+        };
+        if chosen.is_some() {
+            self.system = Some(system);
+        }
+        if chosen != self.primary {
+            self.samples.clear();
+            self.seats.iter_mut().for_each(|seat| seat.fresh_as_of = None);
+            self.primary = chosen;
+        }
+    }
+
+    /// The cluster that this shard is, where nobody has said otherwise last.
+    fn first_system(&self) -> Option<u64> {
+        let mut systems = self.seats.iter().filter_map(|seat| seat.fact).map(|fact| fact.system);
+        let first = systems.next()?;
+        systems.all(|system| system == first).then_some(first)
+    }
+
+    fn assign(&mut self) {
+        let twins = |seats: &[Seat], newest| {
+            let claims = |seat: &&Seat| {
+                !seat.silent && seat.fact.is_some_and(|fact| !fact.in_recovery && fact.timeline == newest)
+            };
+            seats.iter().filter(claims).count() > 1
+        };
+        let twins = self.primary.is_none() && twins(&self.seats, self.newest);
+        for at in 0..self.seats.len() {
+            let role = match (self.system, self.seats[at].fact) {
+                _ if self.primary == Some(at) => Role::Primary,
+                (None, _) | (_, None) => Role::Unknown,
+                (Some(system), Some(fact)) if fact.system != system => Role::Stranger,
+                (Some(_), Some(fact)) if fact.in_recovery => Role::Replica,
+                (Some(_), Some(fact)) if fact.timeline < self.newest => Role::Fenced(Why::OldTimeline),
+                (Some(_), Some(_)) if twins => Role::Fenced(Why::Twin),
+                // It took writes when it was last heard, and nothing is known of it now.
+                (Some(_), Some(_)) if self.seats[at].silent => Role::Unknown,
+                (Some(_), Some(_)) => Role::Fenced(Why::Behind),
+            };
+            if role != self.seats[at].role {
+                self.stints += 1;
+                self.seats[at].role = role;
+                self.seats[at].stint = self.stints;
+                self.seats[at].fresh_as_of = None;
+            }
+        }
+    }
+
+    /// Forgets the sample that stands closest between its neighbours, for its age: an old lag need not be known to the second.
+    fn thin_out(&mut self, now: Instant) {
+        if self.samples.len() <= SAMPLES {
+            return;
+        }
+        let at = |place: usize| self.samples[place].0;
+        let crowded = |place: &usize| {
+            let gap = at(place + 1).saturating_duration_since(at(place - 1));
+            gap.as_secs_f64() / now.saturating_duration_since(at(*place)).as_secs_f64().max(f64::MIN_POSITIVE)
+        };
+        let most = (1..self.samples.len() - 1).min_by(|one, other| crowded(one).total_cmp(&crowded(other)));
+        most.and_then(|place| self.samples.remove(place));
+    }
+
+    /// How far the primary, or a replica, has come.
+    fn measure(&mut self, at: usize, asked: Instant, heard: Heard) {
+        let Heard::Said(fact) = heard else { return };
+        if self.primary == Some(at) {
+            self.samples.push_back((asked, fact.lsn.end_of_record()));
+            self.thin_out(asked);
+            return;
+        }
+        let timeline = self.primary.and_then(|primary| self.seats[primary].fact).map(|fact| fact.timeline);
+        let seat = &mut self.seats[at];
+        if seat.role == Role::Replica {
+            // On another timeline the same position is another one.
+            let follows = timeline == Some(fact.timeline);
+            let passed = self.samples.iter().rev().find(|(_, written)| *written <= fact.lsn);
+            seat.fresh_as_of = passed.filter(|_| follows).map(|(asked, _)| *asked);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "roles/tests.rs"]
+mod tests;

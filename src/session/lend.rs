@@ -1,0 +1,127 @@
+//! How a session comes to server connections: it waits for them as long as its client does, and for a shard that is between two primaries.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+
+use crate::backend::breakers::chance;
+use crate::backend::cluster::{Aim, ServerCheckout};
+use crate::backend::pool;
+use crate::backend::retry::Retries;
+use crate::backend::servers::ShardServers;
+use crate::backend::stats::Count;
+use crate::backend::turns::Place;
+use crate::config::limits::Limit;
+use crate::exec::replies::poll_client;
+use crate::fault::{Blame, Fault, SqlState};
+use crate::session::commit::lost_part;
+use crate::session::held::Unlent;
+use crate::session::{Failure, Session, Stop};
+
+impl Session {
+    /// Nothing has been sent yet, so it is tried again where a shard of several servers has no primary that answers.
+    pub(super) async fn lend(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
+        let mut retries = None;
+        loop {
+            let (place, fault) = match self.lend_now(places).await {
+                Err(Unlent::Connect(place, fault)) => (place, fault),
+                lent => return lent,
+            };
+            let pools = std::sync::Arc::clone(&self.pools);
+            let Aim::Primary(servers) = &pools.at(place).connector.aim else {
+                return Err(Unlent::Connect(place, fault));
+            };
+            if fault.blame != Blame::Server {
+                return Err(Unlent::Connect(place, fault));
+            }
+            servers.doubt();
+            let limit = self.limits.failover_timeout;
+            let retries = retries.get_or_insert_with(|| Retries::new(Instant::now(), limit));
+            let Some(pause) = retries.next(Instant::now(), chance()) else {
+                return Err(Unlent::Connect(place, without_primary(servers, fault)));
+            };
+            self.shared.metrics.retry("no_primary");
+            let mut changes = servers.changes();
+            let waited = async {
+                let _ = tokio::time::timeout(pause, changes.changed()).await;
+                Ok(())
+            };
+            self.attend(waited).await?;
+        }
+    }
+
+    async fn lend_now(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
+        let user = std::sync::Arc::clone(&self.pools);
+        let limit = self.times.get(Limit::QueryWait).unwrap_or(Duration::MAX);
+        let holds: SmallVec<[Place; 4]> = self.held.iter().map(|held| held.server.place()).collect();
+        let pools: SmallVec<[_; 4]> = places.iter().map(|place| user.at(*place)).collect();
+        let lending = async {
+            pool::checkout(&pools, &holds, limit).await.map_err(|pool::Unlent { place, fault }| match place {
+                Some(place) => Unlent::Connect(place, fault),
+                None => Unlent::Failure(fault.into()),
+            })
+        };
+        self.attend(lending).await
+    }
+
+    /// Waits for something that ends when the client leaves or cancels.
+    async fn attend<T>(&mut self, wait: impl Future<Output = Result<T, Unlent>>) -> Result<T, Unlent> {
+        let Self { client, slot, tally, shared, .. } = self;
+        let mut wait = std::pin::pin!(wait);
+        let (mut waiting, mut since) = (None, None);
+        let done = poll_fn(|cx| {
+            if let Poll::Ready(done) = wait.as_mut().poll(cx) {
+                return Poll::Ready(done);
+            }
+            waiting.get_or_insert_with(|| {
+                let now = *since.insert(Instant::now());
+                slot.wait_for_servers(shared.cancels.moment(now))
+            });
+            if client.control.poll_cancel(cx).is_ready() {
+                return Poll::Ready(Err(Unlent::Failure(slot.canceled().into())));
+            }
+            poll_client(client, cx).map(|_| Err(Unlent::Failure(Stop::Gone.into())))
+        })
+        .await;
+        if let Some(since) = since {
+            tally.add_time(Count::WaitTime, since.elapsed());
+        }
+        done
+    }
+
+    /// Lets go of a connection on which a statement cannot run. Where its server is the primary no more, it is closed, and what the
+    /// session had there is lost.
+    ///
+    /// # Errors
+    /// `40000` where its transaction has a part there, `57P01`, with which the session ends, where the connection had something of it.
+    pub(super) fn give_up(&mut self, at: usize) -> Result<(), Failure> {
+        let held = &mut self.held[at];
+        held.server.broken |= !held.is_of_its_stint();
+        let (shard, joined, pinned) = (held.shard, held.joined, held.pin.is_some());
+        self.let_go(at);
+        let name = self.shard_names(&[shard]);
+        if joined {
+            return Err(lost_part(&name).into());
+        }
+        if pinned {
+            let lost = Fault::new(SqlState::ADMIN_SHUTDOWN, "terminating connection because of a failover")
+                .detail(format!("Shard {name} has another primary now, and the session had a state of its own there."))
+                .blame(Blame::Server);
+            return Err(Stop::Fatal(lost.fatal()).into());
+        }
+        Ok(())
+    }
+}
+
+/// What is told of a shard for whose primary nobody waits any longer.
+fn without_primary(servers: &ShardServers, cause: Fault) -> Fault {
+    if servers.primary().is_none() {
+        return servers.no_primary();
+    }
+    Fault::new(SqlState::CANNOT_CONNECT_NOW, format!("shard \"{}\" has no primary that answers", servers.shard))
+        .detail(cause.to_string())
+        .hint("Retry shortly: it may be restarting, or a replica may be about to be promoted.")
+        .blame(Blame::Server)
+}

@@ -1,0 +1,242 @@
+//! Reads that replicas answer: which statements may, which server is asked, and what is done when it does not answer.
+//!
+//! A statement goes to a replica where the client, the user or the configuration asks for it, if it provably only reads, and what it reads
+//! cannot be moved to other shards by SQL: a replica that lags knows nothing of the fence (see [`crate::backend::rules`]). It goes by
+//! itself, or with a whole READ ONLY transaction, which reads from one server of each shard.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Instant;
+
+use smallvec::SmallVec;
+
+use crate::backend::breakers::chance;
+use crate::backend::cluster::Aim;
+use crate::backend::servers::{Freshness, score};
+use crate::backend::turns::Place;
+use crate::config::ReadPreference;
+use crate::exec::replies::poll_client;
+use crate::fault::{Fault, SqlState};
+use crate::ids::ShardId;
+use crate::session::held::Unlent;
+use crate::session::transaction::TxState;
+use crate::session::{Failure, Session, Stop};
+use crate::sql::Analysis;
+use crate::sql::utility::StatementKind;
+use crate::wire::error_fields;
+
+/// The setting of the session.
+pub(super) const SETTING: &str = "pgloom.read_preference";
+
+/// Which servers of a shard a statement may run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Servers {
+    Primaries,
+    /// Replicas that are fresh enough, else the primary.
+    Replicas,
+}
+
+impl Session {
+    /// What the client asks for now.
+    pub(super) fn read_preference(&self) -> Option<ReadPreference> {
+        let settings = self.tx.with_locals(&self.settings);
+        settings.get(SETTING).map_or_else(|| Some(self.database.prefers(&self.user)), preference)
+    }
+
+    /// On which servers a statement that begins now may run; in a READ ONLY transaction, it and all that follow.
+    ///
+    /// # Errors
+    /// `0A000` where its transaction reads from replicas, and it cannot.
+    pub(super) fn servers_for(&mut self, analysis: &Analysis) -> Result<Servers, Fault> {
+        if !self.pools.has_replicas() {
+            return Ok(Servers::Primaries);
+        }
+        let may = |session: &Self| {
+            analysis.on_replicas
+                && session.read_preference().is_some_and(|wanted| wanted != ReadPreference::Primary)
+                && !is_serializable(session.settings.get("default_transaction_isolation"))
+        };
+        match self.tx.state {
+            TxState::None if may(self) && self.held.iter().all(|held| held.is_replica()) => Ok(Servers::Replicas),
+            TxState::None | TxState::Implicit | TxState::Failed => Ok(Servers::Primaries),
+            TxState::Block => match self.tx.on_replicas {
+                None if self.tx.is_read_only() && may(self) && self.held.is_empty() => {
+                    self.tx.on_replicas = Some(true);
+                    Ok(Servers::Replicas)
+                }
+                None | Some(false) => Ok(Servers::Primaries),
+                Some(true) if analysis.on_replicas || matches!(analysis.kind, StatementKind::Show(_)) => {
+                    Ok(Servers::Replicas)
+                }
+                Some(true) => Err(Fault::unsupported(
+                    "the statement is not supported in a transaction that reads from replicas",
+                    "Whether a replica would answer it as the primary does is not known: it may do more than read, or names more than tables whose placement is the configuration's.",
+                    "SET pgloom.read_preference = 'primary' before the transaction begins.",
+                )),
+            },
+        }
+    }
+
+    /// Whether the statement may run in the transaction, if there is one that reads from replicas, or is to from now on.
+    ///
+    /// # Errors
+    /// As [`Self::servers_for`].
+    pub(super) fn check_replicas(&mut self, analysis: &Analysis) -> Result<(), Fault> {
+        if self.tx.in_block() { self.servers_for(analysis).map(drop) } else { Ok(()) }
+    }
+
+    /// On which servers the open transaction runs; outside of one, those that everything may run on.
+    pub(super) fn servers_of_transaction(&self) -> Servers {
+        match self.tx.on_replicas {
+            Some(true) => Servers::Replicas,
+            Some(false) | None => Servers::Primaries,
+        }
+    }
+
+    /// Connections to all these shards at once, none of which the session holds.
+    pub(super) async fn hold_all(&mut self, shards: &[ShardId], servers: Servers) -> Result<(), Failure> {
+        let mut without: SmallVec<[Place; 2]> = SmallVec::new();
+        loop {
+            let places: SmallVec<[Place; 4]> =
+                shards.iter().map(|shard| self.choose(*shard, servers, &without)).collect();
+            match self.try_checkout(&places).await {
+                Ok(lent) => {
+                    for (shard, server) in shards.iter().zip(lent) {
+                        self.hold(*shard, server);
+                    }
+                    return Ok(());
+                }
+                // Nothing was sent: another one will do.
+                Err(Unlent::Connect(place, fault)) => match &self.pools.at(place).connector.aim {
+                    Aim::Replica(of, _) => {
+                        of.doubt();
+                        self.shared.metrics.retry("replica");
+                        without.push(place);
+                    }
+                    Aim::One(_) | Aim::Primary(_) => return Err(fault.into()),
+                },
+                Err(Unlent::Failure(failure)) => return Err(failure),
+            }
+        }
+    }
+
+    /// The pool of the server that is asked: of two taken by lot the one that answers sooner, for its weight and for who waits there.
+    fn choose(&self, shard: ShardId, servers: Servers, without: &[Place]) -> Place {
+        let primary = self.pools.pool(shard);
+        let Some(of) = primary.connector.aim.several().filter(|_| servers == Servers::Replicas) else {
+            return primary.place();
+        };
+        let needs = Freshness {
+            longest: self.limits.max_replica_lag,
+            bytes: self.limits.max_replica_lag_bytes,
+            // What the router plans by, and what the session has written, is there.
+            since: self.wrote_at.map_or(self.view.since, |wrote| wrote.max(self.view.since)),
+        };
+        let nearest = self.read_preference() == Some(ReadPreference::Nearest);
+        let mut able: SmallVec<[(Place, f64); 4]> = SmallVec::new();
+        for (at, member) in of.readable(&needs, Instant::now()) {
+            let pool = self.pools.replica(shard, at).filter(|pool| !without.contains(&pool.place()));
+            able.extend(pool.map(|pool| (pool.place(), score(member, pool))));
+        }
+        if nearest && of.has_answering_primary() {
+            able.extend(of.primary().map(|member| (primary.place(), score(member, primary))));
+        }
+        let lot = |count: usize| ((chance() * count as f64) as usize).min(count - 1);
+        match able.len() {
+            0 => primary.place(),
+            1 => able[0].0,
+            count => {
+                let first = lot(count);
+                let second = (first + 1 + lot(count - 1)) % count;
+                let (one, other) = (able[first], able[second]);
+                if one.1 <= other.1 { one.0 } else { other.0 }
+            }
+        }
+    }
+
+    /// Ends what a pipeline has on a replica, where it goes on on the primary: it was a read of its own.
+    pub(super) async fn leave_replica(&mut self) -> Result<(), Failure> {
+        let reads = self.open_at().is_some_and(|at| self.held[at].is_replica());
+        if reads && !self.tx.is_open() { self.leave_open().await } else { Ok(()) }
+    }
+
+    /// Whether another server may be asked for what this connection was just asked for.
+    pub(super) fn may_ask_again(&self, at: usize, analysis: &Analysis) -> bool {
+        let held = &self.held[at];
+        analysis.only_reads && !self.tx.is_open() && held.pin.is_none() && held.server.stint != 0
+    }
+
+    /// Waits for the first word of an answer, of which the client has nothing yet. False: another server is to be asked, because the
+    /// connection broke, the server ends, or a replica says what a primary would not; the connection is gone.
+    pub(super) async fn answers(&mut self, at: usize) -> Result<bool, Failure> {
+        let Self { held, client, .. } = self;
+        let held = &mut held[at];
+        let is_replica = held.is_replica();
+        let word = poll_fn(|cx| {
+            loop {
+                match held.server.header() {
+                    Ok(Some(header)) if header.tag != b'E' => return Poll::Ready(Ok(true)),
+                    Ok(Some(header)) if held.server.read.len() >= header.len => {
+                        let body = &held.server.read[crate::wire::frame::HEADER..header.len];
+                        return Poll::Ready(Ok(!is_of_the_server(error_fields::code(body), is_replica)));
+                    }
+                    Ok(_) => {}
+                    Err(_) => return Poll::Ready(Ok(false)),
+                }
+                match held.server.poll_progress(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(Ok(false)),
+                    Poll::Pending => return poll_client(client, cx).map(|_| Err(Failure::from(Stop::Gone))),
+                }
+            }
+        });
+        let answers = word.await?;
+        if !answers {
+            self.held[at].server.broken = true;
+            self.let_go(at);
+        }
+        Ok(answers)
+    }
+
+    /// The end of a message: what it has written is to be seen by the session's next reads.
+    pub(super) fn note_written(&mut self) {
+        if self.wrote && !self.tx.is_open() {
+            self.wrote = false;
+            if self.limits.read_your_writes && self.pools.has_replicas() {
+                self.wrote_at = Some(Instant::now());
+            }
+        }
+    }
+}
+
+/// The value of the setting, as it is written in SQL.
+pub(super) fn preference(value: &str) -> Option<ReadPreference> {
+    let word = value.trim().trim_matches(['\'', '"']);
+    ReadPreference::ALL.into_iter().find(|known| known.word().eq_ignore_ascii_case(word))
+}
+
+/// Postgres's own words for a value that the setting does not take.
+pub(super) fn check_preference(value: &str) -> Result<(), Fault> {
+    if preference(value).is_some() {
+        return Ok(());
+    }
+    let value = value.trim().trim_matches('\'');
+    Err(Fault::new(
+        SqlState::INVALID_PARAMETER_VALUE,
+        format!("invalid value for parameter \"{SETTING}\": \"{value}\""),
+    )
+    .hint("Available values: primary, replica, nearest."))
+}
+
+fn is_serializable(isolation: Option<&str>) -> bool {
+    isolation.is_some_and(|isolation| isolation.to_ascii_lowercase().contains("serializable"))
+}
+
+/// Whether an error tells of the server that was asked, not of the statement.
+fn is_of_the_server(code: SqlState, is_replica: bool) -> bool {
+    // It shuts down, crashed, starts; of the primary these alone.
+    let ends = [b"57P01", b"57P02", b"57P03"].contains(&&code.0);
+    // Recovery was in the way; it would write; it cannot be serializable.
+    let conflicts = [b"40001", b"40P01", b"57P04", b"25006", b"0A000"].contains(&&code.0);
+    ends || is_replica && conflicts
+}

@@ -1,0 +1,98 @@
+//! Copies of a reference table stay copies of each other, whoever writes them at the same time.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use support::Sharded;
+
+const RUNS: usize = 60;
+
+fn copies(world: &Sharded, table: &str) -> Vec<String> {
+    world.on_each(&format!("SELECT coalesce(string_agg(t::text, ';' ORDER BY t::text), '') FROM {table} t"))
+}
+
+/// One client changes a row, others read it in what they write: each shard would see it at another moment.
+#[test]
+fn what_reads_copies_writes_the_same_everywhere() {
+    let world = Sharded::create("copies_read", "");
+    let mut client = world.connect();
+    client.must("CREATE TABLE c (id int PRIMARY KEY, n int)");
+    client.must("SELECT pgloom.reference('c')");
+    client.must("INSERT INTO c SELECT i, 0 FROM generate_series(1, 20) i");
+    std::thread::scope(|scope| {
+        let mut one = world.connect();
+        scope.spawn(move || (0..RUNS * 3).for_each(|_| drop(one.must("UPDATE c SET n = n + 1 WHERE id = 2"))));
+        for kind in 0..3 {
+            let mut other = world.connect();
+            scope.spawn(move || {
+                for run in 0..RUNS {
+                    let at = 1000 * (kind + 1) + run;
+                    let sql = match kind {
+                        0 => format!("INSERT INTO c SELECT {at}, n FROM c WHERE id = 2"),
+                        1 => format!(
+                            "UPDATE c SET n = (SELECT sum(n) FROM c r WHERE r.id = 2) WHERE id = {}",
+                            3 + run % 9
+                        ),
+                        _ => "UPDATE c a SET n = b.n FROM c b WHERE b.id = 2 AND a.id = 15".to_owned(),
+                    };
+                    other.must(&sql);
+                }
+            });
+        }
+    });
+    let found = copies(&world, "c");
+    assert!(found.iter().all(|copy| *copy == found[0]), "{found:#?}");
+    assert_eq!(client.value("SELECT n FROM c WHERE id = 2"), (RUNS * 3).to_string());
+}
+
+/// Nobody waits in a circle who would not in one Postgres, and no shard disagrees with another.
+#[test]
+fn who_writes_the_same_rows_takes_turns() {
+    let world = Sharded::create("copies_turns", "");
+    let mut client = world.connect();
+    client.must("CREATE TABLE c (id int PRIMARY KEY, n int)");
+    client.must("SELECT pgloom.reference('c')");
+    client.must("INSERT INTO c SELECT i, 0 FROM generate_series(1, 5) i");
+    std::thread::scope(|scope| {
+        for client in 0..3 {
+            let mut raw = world.connect();
+            scope.spawn(move || {
+                for run in 0..RUNS {
+                    raw.must(match (run + client) % 4 {
+                        0 => "UPDATE c SET n = n + 1",
+                        1 => "INSERT INTO c VALUES (7, 1) ON CONFLICT (id) DO UPDATE SET n = c.n + 1",
+                        2 => "DELETE FROM c WHERE id = 7",
+                        _ => "BEGIN; UPDATE c SET n = n + 1 WHERE id = 1; UPDATE c SET n = n + 1 WHERE id = 2; COMMIT",
+                    });
+                }
+            });
+        }
+    });
+    let found = copies(&world, "c");
+    assert!(found.iter().all(|copy| *copy == found[0]), "{found:#?}");
+}
+
+/// Where each shard's snapshot is of another moment, what is asked of copies is refused; what is changed by its own key is not.
+#[test]
+fn frozen_transactions_write_copies_by_values_alone() {
+    let world = Sharded::create("copies_frozen", "");
+    let mut client = world.connect();
+    client.must("CREATE TABLE c (id int PRIMARY KEY, n int)");
+    client.must("SELECT pgloom.reference('c')");
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        client.must(&format!("BEGIN ISOLATION LEVEL {level}"));
+        client.must("INSERT INTO c VALUES (1, 1), (2, 2)");
+        client.must("UPDATE c SET n = n + 1 WHERE id = 1");
+        client.must("DELETE FROM c WHERE id = 2");
+        let refused = client.simple("UPDATE c SET n = (SELECT max(n) FROM c)");
+        assert_eq!(refused.code(), "0A000", "{}", refused.text());
+        client.must("ROLLBACK");
+    }
+    // The same rows in another transaction meanwhile: as in one Postgres.
+    client.must("INSERT INTO c VALUES (1, 1)");
+    let mut frozen = world.connect();
+    frozen.must("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT * FROM c");
+    client.must("UPDATE c SET n = 5");
+    assert_eq!(frozen.simple("UPDATE c SET n = n + 1").code(), "40001");
+}

@@ -1,0 +1,212 @@
+//! Reads from replicas: which statements go there, by which settings, and which replicas are not asked. A standby whose replay is paused
+//! tells who has answered: it has the old balances.
+
+#![allow(clippy::unwrap_used, dead_code)]
+
+#[path = "chaos/bank.rs"]
+mod bank;
+mod support;
+#[path = "servers/world.rs"]
+mod world;
+
+use std::time::{Duration, Instant};
+
+use bank::{ACCOUNTS, BALANCE, NAME};
+use support::raw::{Value, message};
+use support::{Raw, Router, eventually};
+use world::World;
+
+/// Whoever looks at replicas at all reads this one, however old its rows are.
+const ANY_LAG: &str = "max_replica_lag = 0\nread_your_writes = false";
+
+impl World {
+    /// The standby stops at what it has, and the primary goes on: each account has one more there.
+    fn part_ways(&self, account: i32) {
+        eventually(10, "the standby has everything", || {
+            self.b.connect(NAME).value("SELECT count(*) FROM accounts")
+                == self.a.connect(NAME).value("SELECT count(*) FROM accounts")
+        });
+        self.b.connect(NAME).must("SELECT pg_wal_replay_pause()");
+        eventually(10, "replay is paused", || {
+            self.b.connect(NAME).value("SELECT pg_get_wal_replay_pause_state()") == "paused"
+        });
+        self.a.connect(NAME).must(&format!("UPDATE accounts SET balance = balance + 1 WHERE id = {account}"));
+    }
+}
+
+/// Which server gave this balance.
+fn who(balance: &str) -> &'static str {
+    match balance.parse::<i64>().unwrap() - BALANCE {
+        0 => "replica",
+        1 => "primary",
+        other => panic!("{other}"),
+    }
+}
+
+/// A connection to the replica lies in the router's pool.
+fn replica_is_used(world: &World, router: &Router) -> bool {
+    let text = router.http("/metrics").1;
+    let mut pools = text.lines().filter(|line| line.starts_with("pgloom_pool_sv_idle{"));
+    let replica = pools.find(|line| line.contains("role=\"replica\"") && line.contains(&world.b.address()));
+    replica.is_some_and(|line| !line.ends_with(" 0"))
+}
+
+fn replica_client(router: &Router) -> Raw {
+    let mut raw = router.connect(NAME);
+    raw.must("SET pgloom.read_preference = 'replica'");
+    raw
+}
+
+#[test]
+fn reads_go_to_replicas_where_they_are_asked_for_and_nothing_else_does() {
+    let world = World::create(ANY_LAG);
+    let (mut plain, account) = world.client();
+    let mut raw = replica_client(&world.router);
+    let read = format!("SELECT balance FROM accounts WHERE id = {account}");
+    let nearest = world.another(&format!("{ANY_LAG}\nread_preference = \"nearest\""));
+    let mut near = nearest.connect(NAME);
+    // A replica is read when it has what the router's catalog was read after.
+    for (raw, router) in [(&mut raw, &world.router), (&mut near, &nearest)] {
+        eventually(20, "the replica is read", || {
+            raw.must(&read);
+            replica_is_used(&world, router)
+        });
+    }
+    world.part_ways(account);
+    assert_eq!(who(&plain.value(&read)), "primary");
+    assert_eq!(raw.value("SHOW pgloom.read_preference"), "replica");
+    assert_eq!(who(&raw.value(&read)), "replica");
+    let extended = |raw: &mut Raw, sql: &str, format: i16| {
+        let reply = raw.extended(sql, &[], &[Value::text(&account.to_string())], format);
+        assert_eq!(reply.code(), "", "{reply:?}");
+        reply.answers.iter().flat_map(|answer| &answer.rows).next().unwrap()[0].clone().unwrap()
+    };
+    let bound = "SELECT balance FROM accounts WHERE id = $1::int";
+    assert_eq!(extended(&mut raw, bound, 0), BALANCE.to_string().into_bytes());
+    assert_eq!(extended(&mut raw, bound, 1), BALANCE.to_be_bytes());
+    // Over all shards, of which one has no replica.
+    let all = ACCOUNTS as i64 * BALANCE;
+    let sum = "SELECT sum(balance) FROM accounts";
+    assert_eq!([raw.value(sum), plain.value(sum)], [all.to_string(), (all + 1).to_string()]);
+
+    // What is not provably a read, and what only the primary has the answer to.
+    for sql in [
+        format!("{read} FOR UPDATE"),
+        format!("SELECT balance, random() FROM accounts WHERE id = {account}"),
+        format!("SELECT balance, pg_advisory_xact_lock(1) FROM accounts WHERE id = {account}"),
+        format!("UPDATE accounts SET balance = balance WHERE id = {account} RETURNING balance"),
+        format!("BEGIN; {read}; COMMIT"),
+        format!("SELECT balance, pg_is_in_recovery() FROM accounts WHERE id = {account}"),
+    ] {
+        let reply = raw.simple(&sql);
+        let cell = |reply: &support::raw::Reply| {
+            let row = reply
+                .answers
+                .iter()
+                .flat_map(|answer| &answer.rows)
+                .next()
+                .unwrap_or_else(|| panic!("{sql}: {reply:?}"));
+            String::from_utf8(row[0].clone().unwrap()).unwrap()
+        };
+        assert_eq!(who(&cell(&reply)), "primary", "{sql}");
+    }
+    // The next read goes to the replica again; in a pipeline those that stand before what is written.
+    assert_eq!(who(&raw.value(&read)), "replica");
+    let step =
+        |sql: &str| [message::parse("", sql, &[]), message::bind("", "", &[], &[]), message::execute("", 0)].concat();
+    let touch = format!("UPDATE accounts SET balance = balance WHERE id = {account}");
+    let pipeline = [step(&read), step(&touch), step(&read), message::sync()].concat();
+    let reply = raw.exchange_with(&pipeline, None, true);
+    assert_eq!((reply.code(), reply.status), ("", b'I'), "{reply:?}");
+    let balances = reply.answers.iter().flat_map(|answer| &answer.rows);
+    let balances: Vec<&str> =
+        balances.map(|row| who(std::str::from_utf8(row[0].as_deref().unwrap()).unwrap())).collect();
+    assert_eq!(balances, ["replica", "primary"]);
+
+    // A READ ONLY transaction reads from one server of each shard.
+    raw.must("BEGIN READ ONLY");
+    assert_eq!(who(&raw.value(&read)), "replica");
+    assert_eq!(raw.value(sum), all.to_string());
+    assert_eq!(raw.value("SHOW transaction_read_only"), "on");
+    let refused = raw.simple("SELECT pg_is_in_recovery()");
+    assert_eq!((refused.code(), refused.status), ("0A000", b'E'), "{refused:?}");
+    raw.must("ROLLBACK");
+    raw.must("BEGIN READ ONLY");
+    assert_eq!(raw.value("SELECT pg_is_in_recovery()"), "f");
+    assert_eq!(who(&raw.value(&read)), "primary");
+    raw.must("COMMIT; BEGIN READ WRITE");
+    assert_eq!(who(&raw.value(&read)), "primary");
+    raw.must("COMMIT");
+
+    // The setting is one like others.
+    for wrong in ["SET pgloom.read_preference = 'some'", "SET pgloom.read_preference = 3"] {
+        assert_eq!(raw.simple(wrong).code(), "22023", "{wrong}");
+    }
+    raw.must("BEGIN; SET pgloom.read_preference = 'primary'; ROLLBACK");
+    assert_eq!(who(&raw.value(&read)), "replica");
+    raw.must("RESET pgloom.read_preference");
+    assert_eq!(who(&raw.value(&read)), "primary");
+
+    // By the configuration; and of two that answer alike, both are asked.
+    let mut seen: Vec<&str> = (0..100).map(|_| who(&near.value(&read))).collect();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen, ["primary", "replica"]);
+}
+
+#[test]
+fn replicas_that_lag_or_do_not_answer_are_not_read() {
+    let world = World::create("");
+    let (_, account) = world.client();
+    let read = format!("SELECT balance FROM accounts WHERE id = {account}");
+    let old = world.another("max_replica_lag = \"2s\"");
+    let bytes = world.another("max_replica_lag = 0\nmax_replica_lag_bytes = \"16\"");
+    let any = world.another(ANY_LAG);
+    let own = world.another("max_replica_lag = 0");
+    let mut clients = [&old, &bytes, &any, &own].map(replica_client);
+    std::thread::sleep(Duration::from_secs(1));
+    world.part_ways(account);
+    let metrics = |router: &Router| router.http("/metrics").1;
+    eventually(10, "the lag is seen", || {
+        let text = metrics(&world.router);
+        text.lines().any(|line| line.starts_with("pgloom_replication_lag_bytes{") && !line.ends_with(" 0"))
+    });
+    std::thread::sleep(Duration::from_millis(2500));
+    let ask = |raw: &mut Raw| who(&raw.value(&read));
+    let answers = clients.each_mut().map(ask);
+    assert_eq!(answers, ["primary", "primary", "replica", "replica"]);
+
+    // Who has written reads it, until the replica has it too.
+    let [.., any_raw, own_raw] = &mut clients;
+    for raw in [&mut *any_raw, &mut *own_raw] {
+        raw.must(&format!("UPDATE accounts SET balance = balance WHERE id = {account}"));
+    }
+    assert_eq!([ask(any_raw), ask(own_raw)], ["replica", "primary"]);
+    // It has gone on when the replica has gone on: then this is what both say, and the replica is read again.
+    world.b.connect(NAME).must("SELECT pg_wal_replay_resume()");
+    let replicas_asked = |router: &Router| replica_is_used(&world, router);
+    eventually(15, "the replica is read again", || {
+        assert_eq!(ask(own_raw), "primary");
+        replicas_asked(&own)
+    });
+
+    // One that hangs is noticed, and then nobody waits for it; what waits already is answered by the primary when it is gone.
+    world.b.freeze();
+    eventually(20, "it is seen to be silent", || {
+        let mut raw = world.router.connect(NAME);
+        raw.must("SHOW pgloom.servers").text().contains("false")
+    });
+    std::thread::sleep(Duration::from_secs(1));
+    let start = Instant::now();
+    assert_eq!(ask(own_raw), "primary");
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    world.b.thaw();
+    eventually(20, "it answers again", || world.roles() == ["primary", "replica"] && replicas_asked(&own));
+    // One that is gone costs nothing but another attempt.
+    world.a.configure("synchronous_standby_names = ''");
+    world.a.connect("postgres").must("SELECT pg_reload_conf()");
+    world.b.kill();
+    for _ in 0..5 {
+        assert_eq!([ask(any_raw), ask(own_raw)], ["primary", "primary"]);
+    }
+}

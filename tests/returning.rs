@@ -1,0 +1,135 @@
+//! RETURNING of an INSERT over several shards: the rows that come back come in the order in which they were given, or the statement is refused.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use support::raw::Raw;
+use support::{SHARDS, Sharded};
+
+/// New ids in turns between two shards: one of the first, one of the second, and so on.
+fn in_turns(world: &Sharded, from: i32) -> Vec<i32> {
+    (0..3).flat_map(|nth| world.free_ids(from + nth * 1_000)[..2].to_vec()).collect()
+}
+
+fn list(ids: &[i32]) -> String {
+    ids.iter().map(|id| format!("({id}, 0)")).collect::<Vec<_>>().join(", ")
+}
+
+fn returned(raw: &mut Raw, sql: &str) -> Vec<i32> {
+    raw.values(sql).iter().map(|id| id.parse().unwrap()).collect()
+}
+
+#[test]
+fn rows_that_are_left_out_do_not_change_the_order_of_the_others() {
+    let world = Sharded::create("returning", "");
+    let mut client = world.connect();
+    let ids = in_turns(&world, 10_000);
+    let insert =
+        |ids: &[i32]| format!("INSERT INTO items (id, n) VALUES {} ON CONFLICT DO NOTHING RETURNING id", list(ids));
+    // None is left out, all are, those of one shard are.
+    assert_eq!(returned(&mut client, &insert(&ids)), ids);
+    assert_eq!(returned(&mut client, &insert(&ids)), [0; 0]);
+    client.must(&format!("DELETE FROM items WHERE id IN ({}, {}, {})", ids[1], ids[3], ids[5]));
+    assert_eq!(returned(&mut client, &insert(&ids)), [ids[1], ids[3], ids[5]]);
+    // Of one shard some, and none of another's between them.
+    client.must(&format!("DELETE FROM items WHERE id IN ({}, {})", ids[4], ids[5]));
+    let sorted = [ids[0], ids[2], ids[4], ids[5]];
+    assert_eq!(returned(&mut client, &insert(&sorted)), [ids[4], ids[5]]);
+    // Which of the first shard's rows comes back cannot be told, and so not whether it belongs before the second shard's.
+    client.must(&format!("DELETE FROM items WHERE id IN ({}, {})", ids[4], ids[3]));
+    let before = client.value("SELECT count(*) FROM items");
+    let refused = client.simple(&insert(&ids));
+    assert_eq!(refused.code(), "0A000", "{}", refused.text());
+    assert_eq!(client.value("SELECT count(*) FROM items"), before, "nothing of it stays");
+    let without = insert(&ids).replace(" RETURNING id", "");
+    assert_eq!(client.must(&without).answers[0].tag.as_deref(), Some("INSERT 0 2"));
+    // DO UPDATE with a condition.
+    let update = format!(
+        "INSERT INTO items (id, n) VALUES {} ON CONFLICT (id) DO UPDATE SET n = 5 WHERE items.n = 0 RETURNING id",
+        list(&ids)
+    );
+    assert_eq!(returned(&mut client, &update), ids);
+    client.must(&format!("UPDATE items SET n = 0 WHERE id IN ({}, {})", ids[0], ids[3]));
+    assert_eq!(client.simple(&update).code(), "0A000");
+}
+
+#[test]
+fn rows_of_a_query_come_back_in_its_order() {
+    let world = Sharded::create("returningquery", "");
+    let mut client = world.connect();
+    client.must("UPDATE items SET n = (id * 7) % 60");
+    let expected = returned(&mut client, "SELECT id FROM items WHERE n < 20 ORDER BY n DESC");
+    let insert = "INSERT INTO parts (id, label) SELECT id, name FROM items WHERE n < 20 ORDER BY n DESC RETURNING id";
+    assert_eq!(returned(&mut client, insert), expected);
+}
+
+#[test]
+fn a_trigger_that_leaves_rows_out_does_not_change_their_order() {
+    let world = Sharded::create("returningtrigger", "");
+    let trigger = "CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF NEW.n = 13 THEN RETURN NULL; END IF; RETURN NEW; END$$; \
+         CREATE TRIGGER skip BEFORE INSERT ON items FOR EACH ROW EXECUTE FUNCTION skip()";
+    (0..SHARDS).for_each(|shard| drop(world.db.shard(shard).must(trigger)));
+    let mut client = world.connect();
+    let ids = in_turns(&world, 20_000);
+    let values = |n: [i32; 6]| ids.iter().zip(n).map(|(id, n)| format!("({id}, {n})")).collect::<Vec<_>>().join(", ");
+    let insert = |n| format!("INSERT INTO items (id, n) VALUES {} RETURNING id", values(n));
+    for (n, back) in [([13, 0, 13, 0, 13, 0], &[1, 3, 5][..]), ([13; 6], &[]), ([0; 6], &[0, 1, 2, 3, 4, 5])] {
+        let reply = client.simple(&insert(n));
+        // Where the router does not trust the trigger, it says so.
+        assert!(reply.code().is_empty() || reply.code() == "0A000", "{}", reply.text());
+        if reply.code().is_empty() {
+            let back = back.iter().map(|at| ids[*at].to_string()).collect::<Vec<_>>().join("\n");
+            assert_eq!(reply.text(), back);
+        }
+        client.must("DELETE FROM items WHERE id >= 20000");
+    }
+    assert_eq!(client.simple(&insert([13, 0, 0, 0, 0, 0])).code(), "0A000");
+}
+
+#[test]
+fn an_error_does_not_point_into_the_text_of_a_shard() {
+    let world = Sharded::create("positions", "");
+    let mut client = world.connect();
+    let ids = world.free_ids(30_000);
+    let sql = format!("INSERT INTO items (id, n) VALUES ({}, 1), ({}, 'abc')", ids[0], ids[1]);
+    // One Postgres points at the literal; the shard's text has it elsewhere.
+    let error = client.simple(&sql).error.unwrap();
+    assert_eq!(error.code(), "22P02", "{error}");
+    let right = (sql.find("'abc'").unwrap() + 1).to_string();
+    assert!(error.0.get(&'P').is_none_or(|position| *position == right), "{error:?}");
+    // Behind another statement of the message too.
+    let both = format!("SELECT 'some text before it'; {sql}");
+    let error = client.simple(&both).error.unwrap();
+    let right = (both.find("'abc'").unwrap() + 1).to_string();
+    assert!(error.0.get(&'P').is_none_or(|position| *position == right), "{error:?}");
+    let scattered = "SELECT 1; SELECT count(*), nothing FROM items";
+    let error = client.simple(scattered).error.unwrap();
+    let right = (scattered.find("nothing").unwrap() + 1).to_string();
+    assert!(error.0.get(&'P').is_none_or(|position| *position == right), "{error:?}");
+}
+
+#[test]
+fn what_a_deferred_constraint_says_is_whole() {
+    let world = Sharded::create("deferred", "");
+    let mut client = world.connect();
+    let ids = world.free_ids(40_000);
+    let about = |client: &mut Raw, sql: &str| {
+        let error = client.simple(sql).error.unwrap();
+        assert_eq!(error.code(), "23503", "{error}");
+        ['s', 't', 'n'].map(|field| error.0.get(&field).cloned().unwrap_or_default())
+    };
+    for rows in [&ids[..1], &ids[1..2], &ids[..3]] {
+        let values = rows.iter().map(|id| format!("({id}, 'x')")).collect::<Vec<_>>().join(", ");
+        let insert = format!("INSERT INTO parts VALUES {values}");
+        client.must(&format!("BEGIN; {insert}"));
+        assert_eq!(about(&mut client, "COMMIT"), ["public", "parts", "parts_id_fkey"], "{insert}");
+        client.must(&format!("BEGIN; {insert}"));
+        assert_eq!(
+            about(&mut client, "SET CONSTRAINTS ALL IMMEDIATE"),
+            ["public", "parts", "parts_id_fkey"],
+            "{insert}"
+        );
+        client.must("ROLLBACK");
+    }
+}

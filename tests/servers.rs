@@ -1,0 +1,186 @@
+//! Shards of several servers: who is the primary is found by asking, failovers and restarts are followed, an old primary is fenced.
+
+#![allow(clippy::unwrap_used, dead_code)]
+
+#[path = "chaos/bank.rs"]
+mod bank;
+mod support;
+#[path = "servers/world.rs"]
+mod world;
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bank::{BALANCE, Desk, NAME, Told, audit};
+use support::{Lone, Router, eventually};
+use world::{World, config, primary, roles};
+
+#[test]
+fn a_failover_is_followed_and_the_old_primary_gets_no_writes_when_it_comes_back() {
+    let world = World::create("");
+    let (mut raw, account) = world.client();
+    assert_eq!(world.roles(), ["primary", "replica"]);
+    let add = format!("UPDATE accounts SET balance = balance + 1 WHERE id = {account}");
+    assert_eq!(raw.must(&add).answers[0].tag.as_deref(), Some("UPDATE 1"));
+    // A pooled connection is there, and hangs where nobody is any more.
+    world.a.kill();
+    let promoted = std::thread::scope(|scope| {
+        let promoted = scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(1500));
+            world.b.promote();
+            Instant::now()
+        });
+        // It may meet the dead connection first; the next ones wait for the primary.
+        let mut reply = raw.simple(&add);
+        if reply.code() == "08006" {
+            reply = raw.simple(&add);
+        }
+        let answered = Instant::now();
+        assert_eq!(reply.code(), "", "{reply:?}");
+        answered.saturating_duration_since(promoted.join().unwrap())
+    });
+    println!("written {promoted:?} after the promotion");
+    assert!(promoted < Duration::from_secs(2), "{promoted:?}");
+    assert_eq!(world.roles()[1], "primary");
+
+    // It comes back and takes itself for the primary.
+    world.a.configure("synchronous_standby_names = ''");
+    world.a.start();
+    eventually(10, "the old primary is fenced", || world.roles() == ["fenced", "primary"]);
+    let metrics = world.router.http("/metrics").1;
+    let role = |server: &Lone, role: &str| {
+        format!(
+            "pgloom_server_role{{database=\"{NAME}\",role=\"{role}\",server=\"{}\",shard=\"s0\"}} 1",
+            server.address()
+        )
+    };
+    assert!(metrics.contains(&role(&world.a, "fenced")) && metrics.contains(&role(&world.b, "primary")), "{metrics}");
+    assert!(metrics.contains("pgloom_retries_total{reason=\"no_primary\"}"), "{metrics}");
+    for _ in 0..20 {
+        world.router.connect(NAME).must(&add);
+    }
+    let balance =
+        |server: &Lone| server.connect(NAME).value(&format!("SELECT balance FROM accounts WHERE id = {account}"));
+    assert_eq!([balance(&world.a), balance(&world.b)], [BALANCE + 1, BALANCE + 22].map(|sum| sum.to_string()));
+
+    // While the new primary is away the old one gets nothing either.
+    world.b.stop();
+    let mut fast =
+        Router::start_with(&config(&[&[&world.a, &world.b], &[&world.other]], "failover_timeout = \"500ms\""), &[]);
+    assert_eq!(raw.simple(&add).code(), "57P03");
+    assert_eq!(balance(&world.a), (BALANCE + 1).to_string());
+    assert!(fast.wait(Duration::ZERO).is_none());
+    drop(fast);
+    world.b.start();
+    eventually(10, "it is back", || raw.simple(&add).code().is_empty());
+}
+
+#[test]
+fn what_is_open_on_an_old_primary_is_lost_when_another_one_takes_over() {
+    let world = World::create("");
+    world.a.configure("synchronous_standby_names = ''");
+    world.a.connect("postgres").must("SELECT pg_reload_conf()");
+    let (mut raw, account) = world.client();
+    let (mut second, mut pinned) = (world.router.connect(NAME), world.router.connect(NAME));
+    let add = format!("UPDATE accounts SET balance = balance + 1 WHERE id = {account}");
+    raw.must(&format!("BEGIN; {add}"));
+    second.must(&format!("BEGIN; SELECT * FROM accounts WHERE id = {account}"));
+    pinned.must(&format!("SELECT pg_advisory_lock(1), (SELECT count(*) FROM accounts WHERE id = {account})"));
+    // Both take writes now.
+    world.b.promote();
+    eventually(10, "the newer one is followed", || world.roles() == ["fenced", "primary"]);
+    let failed = raw.simple("COMMIT");
+    assert_eq!((failed.code(), failed.status), ("40000", b'I'), "{failed:?}");
+    assert_eq!(second.simple(&format!("SELECT * FROM accounts WHERE id = {account}")).code(), "40000");
+    assert_eq!(second.simple("COMMIT").answers[0].tag.as_deref(), Some("ROLLBACK"));
+    let balance =
+        |server: &Lone| server.connect(NAME).value(&format!("SELECT balance FROM accounts WHERE id = {account}"));
+    assert_eq!([balance(&world.a), balance(&world.b)], [BALANCE, BALANCE].map(|sum| sum.to_string()));
+    raw.must(&add);
+    assert_eq!([balance(&world.a), balance(&world.b)], [BALANCE, BALANCE + 1].map(|sum| sum.to_string()));
+    // The lock was on the home shard, which is s0.
+    let reply = pinned.simple("SELECT pg_advisory_unlock(1)");
+    assert_eq!((reply.code(), reply.status), ("57P01", 0), "{reply:?}");
+}
+
+#[test]
+fn a_server_of_another_cluster_is_never_taken() {
+    let (real, mut stranger) = (primary(), primary());
+    let standby = real.standby();
+    standby.start();
+    let router = Router::start(&config(&[&[&real, &standby]], "failover_timeout = \"1s\""));
+    let mut raw = router.connect(NAME);
+    raw.must("INSERT INTO accounts VALUES (1, 1)");
+    // Another cluster comes to listen where the standby was, and takes writes.
+    let port = standby.port;
+    standby.stop();
+    stranger.stop();
+    stranger.configure(&format!("port = {port}"));
+    stranger.port = port;
+    stranger.start();
+    eventually(10, "it is seen to be a stranger", || roles(&mut raw) == ["primary", "stranger"]);
+    real.stop();
+    assert_eq!(raw.simple("INSERT INTO accounts VALUES (2, 1)").code(), "57P03");
+    assert_eq!(stranger.connect(NAME).value("SELECT count(*) FROM accounts"), "0");
+    real.start();
+    eventually(10, "the primary is back", || raw.simple("INSERT INTO accounts VALUES (2, 1)").code().is_empty());
+}
+
+#[test]
+fn servers_are_restarted_and_change_their_roles_under_load_and_nothing_that_was_acknowledged_is_lost() {
+    let world = World::create("");
+    let World { a, b, other, router } = &world;
+    let desk = Desk::default();
+    desk.routers.iter().for_each(|port| port.store(router.port, Ordering::Relaxed));
+    let heard: Vec<Vec<(u64, Told)>> = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..8)
+            .map(|seed| {
+                scope.spawn({
+                    let desk = &desk;
+                    move || desk.client(seed)
+                })
+            })
+            .collect();
+        let going_on = |what: &str| {
+            let (since, start) = (desk.done(), Instant::now());
+            eventually(30, what, || desk.done() > since + 40);
+            println!("{what}: 40 transfers in {:?}", start.elapsed());
+        };
+        going_on("before");
+        // The other shard, and the standby.
+        other.stop();
+        other.start();
+        b.stop();
+        b.start();
+        going_on("after restarts of a lone server and of a standby");
+        // A switchover in order: the old primary becomes the standby of the new one.
+        a.stop();
+        b.configure("synchronous_standby_names = '*'");
+        b.promote();
+        b.connect("postgres").must("SELECT pg_reload_conf()");
+        a.follow(b);
+        a.start();
+        going_on("after a switchover");
+        eventually(10, "roles have changed", || world.roles() == ["replica", "primary"]);
+        // A failover: the new primary loses its power.
+        b.kill();
+        a.promote();
+        a.configure("synchronous_standby_names = ''");
+        a.connect("postgres").must("SELECT pg_reload_conf()");
+        going_on("after a failover");
+        // The one that lost its power comes back as if nothing had happened.
+        b.configure("synchronous_standby_names = ''");
+        b.start();
+        eventually(10, "it is fenced", || world.roles() == ["primary", "fenced"]);
+        going_on("with an old primary");
+        desk.stop.store(true, Ordering::Relaxed);
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    let told: HashMap<u64, Told> = heard.into_iter().flatten().collect();
+    let count = |of: Told| told.values().filter(|told| **told == of).count();
+    println!("{} done, {} not done, {} unknown", count(Told::Done), count(Told::NotDone), count(Told::Nothing));
+    let prepared = |server: &Lone| server.connect(NAME).values("SELECT gid FROM pg_prepared_xacts");
+    eventually(30, "nothing stays prepared", || [a, other].into_iter().all(|server| prepared(server).is_empty()));
+    audit([a, other], &told);
+}
