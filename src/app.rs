@@ -2,19 +2,19 @@
 
 mod doors;
 pub mod live;
+mod watch;
 mod words;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::watch;
 
 use crate::admin::pools::{PoolAt, pools_of};
 use crate::admin::{Seen, UserView};
@@ -54,6 +54,8 @@ const RESOLVE: Duration = Duration::from_secs(15);
 const FORGET: Duration = Duration::from_secs(30);
 /// Averages of SHOW STATS are of so long.
 const STATS_PERIOD: Duration = Duration::from_secs(60);
+/// Between two looks at who is still there when the router ends.
+const DRAIN: Duration = Duration::from_millis(20);
 /// Prepared statements that one client may name.
 const CLIENT_STATEMENTS: usize = 10_000;
 
@@ -74,16 +76,24 @@ pub enum StartError {
     Io(#[from] io::Error),
 }
 
+/// What a router that is to end waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Until the clients have gone, for a time; then as the other.
+    OfClients,
+    /// Until what runs on the servers has ended.
+    OfTransactions,
+}
+
 /// A router whose sockets are open.
 pub struct Router {
     live: Arc<Live>,
-    shutdown: watch::Sender<bool>,
 }
 
 impl Router {
     /// Builds everything and opens the sockets. Shards need not be up.
     pub async fn start(settings: &Settings) -> Result<Self, StartError> {
-        Ok(Self { live: Live::start(settings)?, shutdown: watch::channel(false).0 })
+        Ok(Self { live: Live::start(settings)? })
     }
 
     /// Where clients are taken in.
@@ -97,30 +107,44 @@ impl Router {
     }
 
     /// Serves until `stop` resolves, then drains: no new clients, idle ones are told, transactions may finish for a time.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    pub async fn run(self, stop: impl Future<Output = Ending>) {
         self.live.serve().await;
-        stop.await;
-        let _ = self.shutdown.send(true);
+        let watch = tokio::spawn(watch::follow(Arc::clone(&self.live)));
+        let ending = stop.await;
+        watch.abort();
+        self.live.be_unready();
+        let timeouts = self.live.settings().timeouts;
+        if ending == Ending::OfClients {
+            tokio::time::sleep(timeouts.shutdown_delay).await;
+        }
         self.live.stop_accepting().await;
-        drain(&self.live.front.load_full(), self.live.patience().await).await;
+        let front = self.live.front.load_full();
+        let started = Instant::now();
+        if ending == Ending::OfClients {
+            let limit = timeouts.shutdown_clients.min(timeouts.shutdown);
+            while front.open.load(Ordering::Acquire) > 0 && started.elapsed() < limit {
+                tokio::time::sleep(DRAIN).await;
+            }
+        }
+        drain(&front, started + timeouts.shutdown).await;
         self.live.end().await;
     }
 }
 
-/// Asks all sessions to end; those in a transaction have `limit` to finish it.
-async fn drain(front: &Front, limit: Duration) {
+/// Asks all sessions to end; those in a transaction have until then to finish it.
+async fn drain(front: &Front, deadline: Instant) {
     let cancels = &front.shared.cancels;
-    cancels.ask_all(Wish::Drain);
-    let deadline = Instant::now() + limit;
-    while !cancels.is_empty() && Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    // Also those that have just come.
+    while front.open.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+        cancels.ask_all(Wish::Drain);
+        tokio::time::sleep(DRAIN).await;
     }
     if !cancels.is_empty() {
         tracing::warn!(clients = cancels.len(), "ending sessions that did not finish in time");
         cancels.ask_all(Wish::Kill);
         let last = Instant::now() + Duration::from_secs(2);
         while !cancels.is_empty() && Instant::now() < last {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(DRAIN).await;
         }
     }
 }
@@ -478,6 +502,8 @@ async fn resolve_database(database: Arc<Database>, grace: Duration) {
 /// Which shards answer, as the watchers found them.
 struct Health {
     databases: ArcSwap<Vec<Arc<Database>>>,
+    /// The router is about to end.
+    ending: AtomicBool,
     failures: Mutex<HashMap<(Arc<str>, ShardId), String>>,
 }
 
@@ -515,6 +541,10 @@ impl Readiness for Health {
     fn unready(&self) -> Vec<Unready> {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
+        if self.ending.load(Ordering::Relaxed) {
+            let why = "the router is shutting down".to_owned();
+            found.push(Unready { database: String::new(), shard: None, why });
+        }
         for database in self.databases.load().iter() {
             let cluster = database.cluster.load();
             if !cluster.catalog_known {

@@ -469,3 +469,36 @@ fn a_reload_is_for_operators_and_tells_what_is_wrong() {
     assert!(watch.named("SHOW DATABASES").iter().all(|row| row["disabled"] == "1"));
     watch.must(&format!("ENABLE {}", world.db.name));
 }
+
+#[test]
+fn a_pause_holds_new_work_back_until_it_is_taken_back() {
+    let world = world("consolepause", "");
+    let name = &world.db.name;
+    let (mut ops, mut watch) = (console(&world, "ops"), console(&world, "watch"));
+    let mut client = world.connect();
+    client.must("BEGIN");
+    client.must("SELECT count(*) FROM items");
+    ops.send(&m::query(&format!("PAUSE {name}"))).unwrap();
+    let paused = |watch: &mut Raw| watch.named("SHOW DATABASES").iter().all(|row| row["paused"] == "1");
+    eventually(10, "it is paused", || paused(&mut watch));
+    ops.set_patience(Duration::from_millis(300));
+    assert!(ops.read().is_err(), "it waits for the transaction");
+    ops.set_patience(Duration::from_secs(60));
+    client.must("COMMIT");
+    assert_eq!(ops.read_to_ready().unwrap()[0].body, b"PAUSE\0");
+    client.send(&m::query("SELECT count(*) FROM items")).unwrap();
+    client.set_patience(Duration::from_millis(300));
+    assert!(client.read().is_err(), "new work waits");
+    client.set_patience(Duration::from_secs(60));
+    assert_eq!(watch.simple(&format!("RESUME {name}")).code(), "42501");
+    ops.must(&format!("RESUME {name}"));
+    assert!(client.read_to_ready().unwrap().iter().any(|message| message.tag == b'D'));
+    assert!(!paused(&mut watch));
+    ops.must(&format!("PAUSE {name} s1"));
+    let rows = watch.named("SHOW DATABASES");
+    assert!(rows.iter().all(|row| (row["paused"] == "1") == (row["shard"] == "s1")), "{rows:?}");
+    ops.must("RESUME");
+    assert_eq!(ops.simple("RESUME").code(), "55000");
+    assert_eq!(ops.simple("PAUSE nowhere").code(), "3D000");
+    assert_eq!(ops.simple(&format!("PAUSE {name} nowhere")).code(), "42704");
+}

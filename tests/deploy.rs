@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use support::cluster::free_port;
-use support::{Raw, Sharded};
+use support::{Raw, Sharded, eventually};
 
 type Names = BTreeSet<String>;
 
@@ -163,7 +163,7 @@ fn check_query(query: &str, known: &BTreeMap<String, Names>) -> Names {
     metrics
 }
 
-/// A bit of everything: each class of statements, errors, a refusal, a login that fails.
+/// A bit of everything: each class of statements, errors, a refusal, a login that fails, a configuration read again.
 fn work(world: &Sharded) {
     let mut raw = world.connect();
     raw.must(&format!("SELECT name FROM items WHERE id = {}", world.id(0, 0)));
@@ -175,6 +175,10 @@ fn work(world: &Sharded) {
     let refused = raw.simple("SELECT i.id FROM items i JOIN parts p ON p.id = i.n LIMIT 1 FOR UPDATE");
     assert_eq!(refused.code(), "0A000");
     assert!(Raw::connect(world.router.port, "postgres", "no_such_database").is_err());
+    world.router.signal("HUP");
+    eventually(20, "the configuration was read again", || {
+        world.router.http("/metrics").1.contains("pgloom_config_reloads_total{")
+    });
 }
 
 #[test]

@@ -44,7 +44,13 @@ const LAYERS: &[(&str, &[&str])] = &[
             "backend", "control", "admin", "exec",
         ],
     ),
-    ("server", &["net", "tls", "types", "wire", "topology", "config", "plan", "backend", "control", "admin", "exec", "session"]),
+    (
+        "server",
+        &[
+            "net", "tls", "types", "wire", "topology", "config", "plan", "backend", "control", "admin", "exec",
+            "session",
+        ],
+    ),
     // The only one that knows them all.
     (
         "app",

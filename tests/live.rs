@@ -106,10 +106,9 @@ fn a_bad_configuration_is_rejected_whole() {
     // Each of them has something good in it, too.
     let more_users = "[[users]]\nname = \"other\"\n[databases";
     for bad in [
-        text.replacen("[databases", &format!("{more_users}"), 1)
-            .replace("distribution = \"key\"", "distribution = \"nothing\""),
-        text.replacen("[databases", &format!("{more_users}"), 1) + "\nnonsense = 1",
-        text.replacen("[databases", &format!("{more_users}"), 1).replacen(
+        text.replacen("[databases", more_users, 1).replace("distribution = \"key\"", "distribution = \"nothing\""),
+        text.replacen("[databases", more_users, 1) + "\nnonsense = 1",
+        text.replacen("[databases", more_users, 1).replacen(
             "[general]",
             "[general]\nserver_tls_sslmode = \"verify-ca\"\nserver_tls_ca_file = \"/nowhere\"",
             1,
@@ -196,7 +195,7 @@ fn users_come_go_and_change_their_passwords() {
     let text = world.router.config_text().replace("[[users]]", &format!("{guest}[[users]]"));
     assert_eq!(world.router.reload(&text), "applied");
     let (mut stays, mut goes) = (world.connect(), Raw::connect(world.router.port, "guest", name).unwrap());
-    goes.must("BEGIN");
+    goes.must("BEGIN; SELECT FROM items");
     let text = text.replace("auth_type = \"trust\"", "auth_type = \"scram-sha-256\"");
     let text = text.replace("name = \"guest\"", "name = \"visitor\"\npassword = \"v\"");
     let text = text.replace("name = \"postgres\"", "name = \"postgres\"\npassword = \"one\"");
@@ -283,4 +282,191 @@ fn shards_are_added_while_clients_run() {
     traffic.goes_on();
     assert_eq!(raw.value("SELECT count(*) FROM far"), "0");
     traffic.end();
+}
+
+/// One that has touched what stays, and then comes to what moves, waits and goes on: it has not seen that yet.
+#[test]
+fn a_transaction_waits_for_what_moves_and_goes_on_under_the_new_map() {
+    let world = Sharded::create("follows", "");
+    let (id, text) = pinned(&world, 1);
+    let (mut old, mut through) = (world.connect(), world.connect());
+    old.must(&format!("BEGIN; UPDATE items SET n = 1 WHERE id = {}", world.id(1, 0)));
+    let before = world.router.reloads();
+    world.router.replace_config(&text);
+    world.router.signal("HUP");
+    std::thread::sleep(Duration::from_millis(500));
+    through.must("BEGIN; UPDATE plain SET body = 'mine'");
+    let waits = std::thread::spawn(move || {
+        through.must(&format!("INSERT INTO items VALUES ({id}, 1, 'new')"));
+        through.must("COMMIT");
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!waits.is_finished());
+    old.must("COMMIT");
+    assert_eq!(world.router.next_reload(&before), "applied");
+    waits.join().unwrap();
+    assert_eq!(world.db.shard(2).value(&format!("SELECT name FROM items WHERE id = {id}")), "new");
+    assert_eq!(world.connect().value("SELECT body FROM plain"), "mine");
+}
+
+#[test]
+fn files_that_change_are_read_again_however_they_are_replaced() {
+    let world = Sharded::create("watch", "autoreload = \"200ms\"");
+    let text = world.router.config_text();
+    let user = |nth: usize| format!("[[users]]\nname = \"user{nth}\"\nserver_user = \"postgres\"\n[databases");
+    let comes_in = |nth: usize| {
+        eventually(20, "the file is read again", || {
+            Raw::connect(world.router.port, &format!("user{nth}"), &world.db.name).is_ok()
+        });
+    };
+    let with = |nth: usize| text.replacen("[databases", &user(nth), 1);
+    // As an editor does it.
+    world.router.replace_config(&with(1));
+    comes_in(1);
+    // In place.
+    std::fs::write(&world.router.config, with(2)).unwrap();
+    comes_in(2);
+    // As Kubernetes does it: a link to a file in a directory that is itself a link, which is replaced.
+    let volume = world.router.config.with_extension("d");
+    std::fs::create_dir_all(&volume).unwrap();
+    let turn_to = |nth: usize| {
+        let version = volume.join(format!("version{nth}"));
+        std::fs::create_dir_all(&version).unwrap();
+        std::fs::write(version.join("pgloom.toml"), with(nth)).unwrap();
+        let (link, new) = (volume.join("..data"), volume.join("..new"));
+        std::os::unix::fs::symlink(&version, &new).unwrap();
+        std::fs::rename(&new, &link).unwrap();
+    };
+    turn_to(3);
+    let own = volume.join("link");
+    std::os::unix::fs::symlink(volume.join("..data/pgloom.toml"), &own).unwrap();
+    std::fs::rename(&own, &world.router.config).unwrap();
+    comes_in(3);
+    turn_to(4);
+    comes_in(4);
+    // One that is bad is told of once, and the next good one is taken.
+    let rejected = |router: &support::Router| {
+        router.reloads().iter().find(|(result, _)| result == "rejected").map_or(0, |(_, n)| *n)
+    };
+    std::fs::write(volume.join("..data/pgloom.toml"), "nonsense").unwrap();
+    eventually(20, "it is rejected", || rejected(&world.router) == 1);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(rejected(&world.router), 1);
+    turn_to(5);
+    comes_in(5);
+    std::fs::remove_dir_all(&volume).unwrap();
+}
+
+#[test]
+fn a_pause_lets_transactions_finish_and_holds_back_the_others() {
+    let world = Sharded::create("pause", "query_wait_timeout = \"3s\"");
+    let (mut old, mut new) = (world.connect(), world.connect());
+    old.must("BEGIN; UPDATE items SET n = n + 1");
+    world.router.signal("USR1");
+    eventually(10, "it is pausing", || world.router.log_text().contains("new statements wait"));
+    // A new statement waits, for so long.
+    let reply = new.simple("SELECT 1");
+    assert_eq!(reply.code(), "53300", "{reply:?}");
+    assert!(!world.router.log_text().contains("nothing runs"));
+    old.must("COMMIT");
+    eventually(10, "it is paused", || world.router.log_text().contains("nothing runs"));
+    let waits = std::thread::spawn(move || {
+        let begun = Instant::now();
+        new.must("SELECT 1");
+        begun.elapsed()
+    });
+    std::thread::sleep(Duration::from_millis(700));
+    // A configuration is applied meanwhile, and changes nothing about it.
+    let text = world.router.config_text().replace("\"3s\"", "\"4s\"");
+    assert_eq!(world.router.reload(&text), "applied");
+    assert!(!waits.is_finished());
+    world.router.signal("USR2");
+    assert!(waits.join().unwrap() > Duration::from_millis(500));
+    // Twice is told, and no more.
+    world.router.signal("USR2");
+    eventually(10, "nothing is paused", || world.router.log_text().contains("nothing is paused"));
+}
+
+/// The router in this process, for what nobody can ask of it from outside.
+#[test]
+fn a_paused_shard_is_left_alone_and_the_others_are_not() {
+    use pgloom::control::live::Steering;
+
+    let world = Sharded::create("shardpause", "");
+    let own = world.router.config.with_extension("own");
+    let port = support::cluster::free_port();
+    let text =
+        world.router.config_text().replace(&format!("port = {}\n", world.router.port), &format!("port = {port}\n"));
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("metrics_listen")).collect();
+    std::fs::write(&own, lines.join("\n")).unwrap();
+    let settings = pgloom::config::Settings::load(&own).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let router = runtime.block_on(pgloom::app::Router::start(&settings)).unwrap();
+    let live = router.live();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = runtime.spawn(router.run(async move {
+        let _ = stopped.await;
+        pgloom::app::Ending::OfTransactions
+    }));
+    let name = world.db.name.clone();
+    let connect = || Raw::connect(port, "postgres", &name).unwrap();
+    let on = |shard: usize| format!("SELECT n FROM items WHERE id = {}", world.id(shard, 0));
+    let (mut old, mut new, mut pinned) = (connect(), connect(), connect());
+    pinned.must("CREATE TEMP TABLE mine (x int)");
+    // It has begun elsewhere, and comes to the shard when that is being paused.
+    old.must("BEGIN");
+    old.must(&on(2));
+    let pausing = runtime.spawn({
+        let (live, name) = (Arc::clone(&live), name.clone());
+        async move { live.pause(Some(&name), Some("s1")).await }
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    old.must(&on(1));
+    assert!(!pausing.is_finished(), "a transaction is there");
+    old.must("COMMIT");
+    runtime.block_on(pausing).unwrap().unwrap();
+    // Others go on elsewhere, in blocks too; who comes there waits, alone, with others, or as a transaction that began behind the pause.
+    new.must("BEGIN");
+    new.must(&on(2));
+    let waiting: Vec<_> = [
+        on(1),
+        "SELECT count(*) FROM items".to_owned(),
+        format!("UPDATE items SET n = 9 WHERE id = {}", world.id(1, 1)),
+    ]
+    .into_iter()
+    .map(|sql| {
+        let mut raw = connect();
+        std::thread::spawn(move || raw.must(&sql))
+    })
+    .collect();
+    let in_block = std::thread::spawn({
+        let sql = on(1);
+        move || {
+            new.must(&sql);
+            new.must("COMMIT");
+        }
+    });
+    assert_eq!(connect().value(&on(2)), "0");
+    assert_eq!(pinned.value("SELECT count(*) FROM mine"), "0");
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(!in_block.is_finished() && waiting.iter().all(|waits| !waits.is_finished()));
+    let busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle' AND query LIKE '%items%' \
+        AND pid <> pg_backend_pid()";
+    assert_eq!(world.db.shard(1).value(busy), "0");
+    assert!(runtime.block_on(live.pause(Some("nobody"), None)).is_err());
+    assert!(runtime.block_on(live.pause(Some(&name), Some("nobody"))).is_err());
+    live.resume(Some(&name), Some("s1")).unwrap();
+    assert!(live.resume(Some(&name), Some("s1")).is_err());
+    in_block.join().unwrap();
+    waiting.into_iter().for_each(|waits| drop(waits.join().unwrap()));
+    // The home shard too, on a connection that a session keeps.
+    runtime.block_on(live.pause(Some(&name), Some("s0"))).unwrap();
+    let kept = std::thread::spawn(move || pinned.value("SELECT count(*) FROM mine"));
+    std::thread::sleep(Duration::from_millis(400));
+    assert!(!kept.is_finished());
+    live.resume(None, None).unwrap();
+    assert_eq!(kept.join().unwrap(), "0");
+    drop((old, stop));
+    runtime.block_on(running).unwrap();
+    std::fs::remove_file(&own).unwrap();
 }

@@ -133,3 +133,15 @@ fn what_a_deferred_constraint_says_is_whole() {
         client.must("ROLLBACK");
     }
 }
+
+#[test]
+fn whole_rows_of_what_is_sent_along_are_refused_by_their_type() {
+    let world = Sharded::create("wholerows", "");
+    let mut client = world.connect();
+    let delete = |what: &str| format!("DELETE FROM items i USING plain p WHERE p.id = i.id RETURNING {what}");
+    for what in ["i.id, p", "coalesce(p, NULL)", "CASE WHEN true THEN p END"] {
+        assert_eq!(client.simple(&delete(what)).code(), "0A000", "{what}");
+    }
+    assert_eq!(client.value("SELECT count(*) FROM items"), "60");
+    assert_eq!(client.must(&delete("i.id, p.*, row_to_json(p)")).text(), "1|1|one|{\"id\":1,\"body\":\"one\"}");
+}

@@ -19,6 +19,15 @@ pub enum Command {
     Disable(String),
     Enable(String),
     Reload,
+    Pause(Scope),
+    Resume(Scope),
+}
+
+/// `[database [shard]]`; nothing: every database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    pub database: Option<String>,
+    pub shard: Option<String>,
 }
 
 impl Command {
@@ -32,7 +41,9 @@ impl Command {
             | Self::WaitClose(_)
             | Self::Disable(_)
             | Self::Enable(_)
-            | Self::Reload => Access::Admin,
+            | Self::Reload
+            | Self::Pause(_)
+            | Self::Resume(_) => Access::Admin,
         }
     }
 
@@ -48,6 +59,8 @@ impl Command {
             Self::Disable(_) => "DISABLE",
             Self::Enable(_) => "ENABLE",
             Self::Reload => "RELOAD",
+            Self::Pause(_) => "PAUSE",
+            Self::Resume(_) => "RESUME",
         }
     }
 
@@ -70,6 +83,8 @@ impl Command {
             "WAIT_CLOSE" => Self::WaitClose(at_most_one(name, arguments)?),
             "DISABLE" => Self::Disable(one(name, arguments)?),
             "ENABLE" => Self::Enable(one(name, arguments)?),
+            "PAUSE" => Self::Pause(scope(name, arguments)?),
+            "RESUME" => Self::Resume(scope(name, arguments)?),
             "RELOAD" if arguments.is_empty() => Self::Reload,
             _ => return Err(invalid(sql)),
         };
@@ -86,11 +101,16 @@ const COMMANDS: &[(&str, &str)] = &[
         "ends all clients of the database, or of all, and cancels what they run; server connections are closed",
     ),
     ("KILL_CLIENT id", "ends one client, of SHOW CLIENTS, and cancels what it runs"),
+    (
+        "PAUSE [database] [shard]",
+        "new statements and transactions wait, up to query_wait_timeout; the command ends when those that run have ended. A client that gives the command up leaves the pause in force",
+    ),
     ("RECONNECT [database]", "closes server connections: idle ones at once, others when their clients give them back"),
     (
         "RELOAD",
         "reads the configuration again, with all files that it names, and applies it whole or, with an error, not at all",
     ),
+    ("RESUME [database] [shard]", "takes PAUSE back"),
     ("WAIT_CLOSE [database]", "waits until RECONNECT has closed them all"),
 ];
 
@@ -127,6 +147,15 @@ fn at_most_one(command: &str, arguments: &[String]) -> Result<Option<String>, Fa
         [] => Ok(None),
         [one] => Ok(Some(one.clone())),
         _ => Err(wrong_arguments(command, "takes at most one argument")),
+    }
+}
+
+fn scope(command: &str, arguments: &[String]) -> Result<Scope, Fault> {
+    match arguments {
+        [] => Ok(Scope::default()),
+        [database] => Ok(Scope { database: Some(database.clone()), shard: None }),
+        [database, shard] => Ok(Scope { database: Some(database.clone()), shard: Some(shard.clone()) }),
+        _ => Err(wrong_arguments(command, "takes at most a database and a shard")),
     }
 }
 
@@ -213,6 +242,7 @@ mod tests {
 
     #[test]
     fn help_names_only_what_is_understood_and_says_who_may() {
+        assert_eq!(Command::parse("PAUSE a \"S 1\"").unwrap().tag(), "PAUSE");
         for row in help() {
             let (command, access) = (row[0].clone().unwrap(), row[1].clone().unwrap());
             let sql = command.replace("[", "").replace("]", "").replace("id", "1");

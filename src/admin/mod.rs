@@ -163,7 +163,9 @@ impl Look<'_> {
 
     fn state(&self) -> Vec<Vec<Option<String>>> {
         let row = |key: &str, is: bool| vec![text(key), text(if is { "yes" } else { "no" })];
-        vec![row("active", true), row("paused", false), row("suspended", false)]
+        let paused =
+            !self.databases.is_empty() && self.databases.iter().all(|seen| seen.database.traffic().is_paused());
+        vec![row("active", !paused), row("paused", paused), row("suspended", false)]
     }
 }
 

@@ -163,7 +163,10 @@ impl Look<'_> {
                 row.extend([limits.size, limits.min_size, 0].map(text));
                 row.extend([text(lifetime), text(mode(database.session_mode)), None]);
                 row.extend([0, connections, 0, clients].map(text));
-                row.extend([flag(false), flag(database.disabled.load(Ordering::Relaxed))]);
+                let traffic = database.traffic();
+                let name = &topology.shard(shard).name;
+                let paused = traffic.is_paused() || traffic.paused_shards().contains(name);
+                row.extend([flag(paused), flag(database.disabled.load(Ordering::Relaxed))]);
                 row.extend([text(&topology.shard(shard).name), flag(shard == topology.home)]);
                 rows.push(row);
             }

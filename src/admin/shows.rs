@@ -257,7 +257,7 @@ const DATABASES: &[Field] = fields! {
     "current_connections" Int4 "connections to this server now, of all users",
     "max_client_connections" Int4 "0: only the router has a limit, max_client_conn",
     "current_client_connections" Int4 "clients of the logical database; the same in all of its rows",
-    "paused" Int4 "1: statements wait",
+    "paused" Int4 "1: statements wait, all of them or those for this shard (PAUSE)",
     "disabled" Int4 "1: nobody else may connect (DISABLE)",
     "shard" Text "the shard",
     "home" Int4 "1: it is the home shard",
@@ -370,7 +370,7 @@ const SHARDS: &[Field] = fields! {
 };
 
 const STATE: &[Field] = fields! {
-    "key" Text "`active`, `paused` or `suspended`",
+    "key" Text "`active`, `paused` (all databases are) or `suspended`",
     "value" Text "`yes` or `no`; a router is never suspended",
 };
 

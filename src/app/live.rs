@@ -8,7 +8,6 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::task::JoinSet;
@@ -22,7 +21,7 @@ use crate::control::live::{Applied, Steering};
 use crate::control::rules::CLOSING;
 use crate::fault::{Blame, SqlState};
 use crate::server::accept;
-use crate::topology::Moved;
+use crate::topology::{Moved, Shard};
 
 /// How often the catalog is read once more because somebody has changed something meanwhile. Behind the change it is read in any case.
 const READS: usize = 3;
@@ -42,13 +41,13 @@ pub struct Live {
     watchers: Doors,
     read: OnceLock<ReadSettings>,
     log_level: OnceLock<SetLogLevel>,
+    settings: ArcSwap<Settings>,
     /// One change at a time.
     state: tokio::sync::Mutex<State>,
 }
 
-/// What the configuration of now is.
+/// What was made of the configuration of now.
 struct State {
-    settings: Settings,
     certificates: Certificates,
     /// The jobs of each database.
     jobs: HashMap<Arc<str>, JoinSet<()>>,
@@ -109,8 +108,8 @@ impl Drop for Way {
 impl Way {
     async fn clear(&self) -> Result<(), String> {
         let (before, waited) = match self {
-            Self::Tables { before, turn, .. } => (before, before.traffic().settle(*turn, CLOSING).await),
-            Self::Everything { before, .. } => (before, before.traffic().come_to_rest(CLOSING).await),
+            Self::Tables { before, turn, .. } => (before, before.traffic().settle(*turn, Some(CLOSING)).await),
+            Self::Everything { before, .. } => (before, before.traffic().come_to_rest(Some(CLOSING)).await),
         };
         waited.map_err(|working| {
             format!(
@@ -147,7 +146,11 @@ impl Live {
         let context = handshake_context(settings, mock_key()?)?;
         let counts = Default::default();
         let front = front(settings, &databases, Arc::clone(&shared), accounts(settings)?, context, counts);
-        let health = Arc::new(Health { databases: ArcSwap::from_pointee(databases), failures: Mutex::default() });
+        let health = Arc::new(Health {
+            databases: ArcSwap::from_pointee(databases),
+            failures: Mutex::default(),
+            ending: AtomicBool::new(false),
+        });
         metrics.set_source(Watcher { health: Arc::clone(&health) });
         let live = Arc::new(Self {
             front: Arc::new(ArcSwap::from_pointee(front)),
@@ -158,15 +161,11 @@ impl Live {
             watchers: Doors::default(),
             read: OnceLock::new(),
             log_level: OnceLock::new(),
-            state: tokio::sync::Mutex::new(State {
-                settings: settings.clone(),
-                certificates,
-                jobs: HashMap::new(),
-                limits: JoinSet::new(),
-            }),
+            settings: ArcSwap::from_pointee(settings.clone()),
+            state: tokio::sync::Mutex::new(State { certificates, jobs: HashMap::new(), limits: JoinSet::new() }),
         });
         live.clients.add(live.clients.missing(&settings.listen.addresses, settings.listen.reuse_port)?);
-        live.watchers.add(live.watchers.missing(settings.metrics.listen.as_slice(), false)?);
+        live.watchers.add(live.watchers.missing(settings.metrics.listen.as_slice(), settings.listen.reuse_port)?);
         let steering: Weak<dyn Steering> = Arc::downgrade(&live) as Weak<dyn Steering>;
         let _ = shared.steering.set(steering);
         Ok(live)
@@ -182,26 +181,26 @@ impl Live {
         let _ = self.log_level.set(Box::new(set));
     }
 
-    /// The files of the configuration of now.
-    pub async fn files(&self) -> Vec<PathBuf> {
-        self.state.lock().await.settings.files.clone()
+    /// The configuration of now.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// Its files.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.settings.load().files.clone()
     }
 
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         self.clients.addresses()
     }
 
-    /// How long running transactions may take to finish.
-    pub(super) async fn patience(&self) -> Duration {
-        self.state.lock().await.settings.timeouts.shutdown
-    }
-
     pub(super) async fn serve(&self) {
         let mut state = self.state.lock().await;
         state.limits.spawn(Arc::clone(&self.front.load().shared.cancels).enforce());
-        let State { settings, jobs, .. } = &mut *state;
+        let settings = self.settings();
         for database in self.health.databases.load().iter() {
-            jobs.insert(Arc::clone(&database.name), self.jobs_of(database, settings));
+            state.jobs.insert(Arc::clone(&database.name), self.jobs_of(database, &settings));
         }
         self.look_up_names(settings.timeouts.dns);
         self.open();
@@ -222,6 +221,11 @@ impl Live {
         *self.names.lock().unwrap_or_else(PoisonError::into_inner) = jobs;
     }
 
+    /// The router is not to be sent new clients, whether it still takes them or not.
+    pub(super) fn be_unready(&self) {
+        self.health.ending.store(true, Ordering::Relaxed);
+    }
+
     fn open(&self) {
         self.clients.open(|listener, closing| accept(listener, Arc::clone(&self.front), closing.asked()));
         self.watchers.open(|listener, closing| {
@@ -236,7 +240,9 @@ impl Live {
 
     pub(super) async fn end(&self) {
         self.watchers.close().await;
-        for (_, mut jobs) in self.state.lock().await.jobs.drain() {
+        // Somebody may still wait to change the configuration: its jobs end with the process.
+        let Ok(mut state) = self.state.try_lock() else { return };
+        for (_, mut jobs) in state.jobs.drain() {
             jobs.shutdown().await;
         }
     }
@@ -286,7 +292,7 @@ impl Live {
         database: &str,
         topology: crate::topology::Topology,
     ) -> Result<Applied, Vec<String>> {
-        let mut settings = self.state.lock().await.settings.clone();
+        let mut settings = Settings::clone(&self.settings.load());
         let found = settings.databases.iter_mut().find(|known| *known.name == *database);
         let Some(known) = found else { return Err(vec![format!("there is no database {database}")]) };
         known.topology = Arc::new(topology);
@@ -297,7 +303,8 @@ impl Live {
     fn make_ready(&self, state: &State, settings: Settings) -> Result<Option<Ready>, StartError> {
         let certificates = Certificates::load(&settings, Some(&state.certificates))?;
         let renewed = certificates.differ_from(&state.certificates);
-        if settings == state.settings && renewed.is_empty() {
+        let before = self.settings();
+        if settings == *before && renewed.is_empty() {
             return Ok(None);
         }
         let front = self.front.load();
@@ -312,12 +319,12 @@ impl Live {
             })
         });
         Ok(Some(Ready {
-            applied: words::between(&state.settings, &settings, &renewed),
+            applied: words::between(&before, &settings, &renewed),
             accounts: accounts(&settings)?,
             context: handshake_context(&settings, Arc::clone(&front.context.mock))?,
             databases: databases.collect(),
             clients: self.clients.missing(&settings.listen.addresses, settings.listen.reuse_port)?,
-            watchers: self.watchers.missing(settings.metrics.listen.as_slice(), false)?,
+            watchers: self.watchers.missing(settings.metrics.listen.as_slice(), settings.listen.reuse_port)?,
             certificates,
             settings,
         }))
@@ -354,7 +361,10 @@ impl Live {
             let moved =
                 ways.iter().any(|way| matches!(way, Way::Everything { before: of, .. } if Arc::ptr_eq(of, before)));
             match read_catalog(before, next, moved).await {
-                Ok(generation) => read.push((Arc::clone(before), Arc::clone(next), generation)),
+                Ok(generation) => {
+                    furnish(before, next, ready.settings.timeouts.deadlock.is_some()).await;
+                    read.push((Arc::clone(before), Arc::clone(next), generation));
+                }
                 Err(fault) => return Err(vec![format!("database {}: {fault}", next.name)]),
             }
         }
@@ -385,7 +395,7 @@ impl Live {
             gone.end();
             state.jobs.remove(&gone.name);
         }
-        let same_timing = settings.timeouts == state.settings.timeouts;
+        let same_timing = settings.timeouts == self.settings.load().timeouts;
         for change in &databases {
             if let (Change::Stays(_), true) = (change, same_timing) {
                 continue;
@@ -402,7 +412,7 @@ impl Live {
         self.clients.become_those(clients, &settings.listen.addresses).await;
         self.watchers.become_those(watchers, settings.metrics.listen.as_slice()).await;
         self.open();
-        state.settings = settings;
+        self.settings.store(Arc::new(settings));
         state.certificates = certificates;
         Ok(applied)
     }
@@ -428,6 +438,62 @@ impl Live {
         let done = self.read_and_apply().await;
         self.tell(&done);
         done
+    }
+
+    /// Databases by name; all without one.
+    fn databases(&self, name: Option<&str>) -> Result<Vec<Arc<Database>>, Fault> {
+        let all = self.health.databases.load();
+        let found: Vec<_> = all.iter().filter(|known| name.is_none_or(|name| *known.name == *name)).cloned().collect();
+        match (name, found.is_empty()) {
+            (Some(name), true) => {
+                let message = format!("database \"{name}\" does not exist");
+                Err(Fault::new(SqlState::INVALID_CATALOG_NAME, message))
+            }
+            (Some(_) | None, _) => Ok(found),
+        }
+    }
+
+    async fn pause_those(&self, database: Option<&str>, shard: Option<&str>) -> Result<(), Fault> {
+        let databases = self.databases(database)?;
+        let pauses = databases.iter().map(|database| async move {
+            let name = &database.name;
+            match shard {
+                None => {
+                    tracing::info!(database = %name, "pausing: new statements wait");
+                    database.pause().await;
+                    tracing::info!(database = %name, "paused: nothing runs");
+                }
+                Some(shard) => {
+                    tracing::info!(database = %name, shard, "pausing: new statements for the shard wait");
+                    if database.pause_shard(shard).await.is_err() {
+                        let message = format!("database \"{name}\" has no shard \"{shard}\"");
+                        return Err(Fault::new(SqlState::UNDEFINED_OBJECT, message));
+                    }
+                    tracing::info!(database = %name, shard, "paused: nothing runs there");
+                }
+            }
+            Ok(())
+        });
+        futures::future::try_join_all(pauses).await.map(drop)
+    }
+
+    fn resume_those(&self, database: Option<&str>, shard: Option<&str>) -> Result<(), Fault> {
+        let mut any = false;
+        for database in self.databases(database)? {
+            let resumed = match shard {
+                Some(shard) => database.resume_shard(shard),
+                None => {
+                    let shards = database.traffic().paused_shards();
+                    let resumed = shards.iter().filter(|shard| database.resume_shard(shard)).count();
+                    database.resume() || resumed > 0
+                }
+            };
+            if resumed {
+                tracing::info!(database = %database.name, shard, "resumed");
+            }
+            any |= resumed;
+        }
+        if any { Ok(()) } else { Err(Fault::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "nothing is paused")) }
     }
 
     /// What came of a configuration, for the log and the metrics.
@@ -467,6 +533,14 @@ impl Steering for Live {
             })
         })
     }
+
+    fn pause<'a>(&'a self, database: Option<&'a str>, shard: Option<&'a str>) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(self.pause_those(database, shard))
+    }
+
+    fn resume(&self, database: Option<&str>, shard: Option<&str>) -> Result<(), Fault> {
+        self.resume_those(database, shard)
+    }
 }
 
 /// Reads the catalog for the next configuration where that of before does not do: tables that it knows of may have been made past the
@@ -485,6 +559,18 @@ async fn read_catalog(before: &Database, next: &Arc<Database>, moved: bool) -> R
             Ok(None)
         }
     }
+}
+
+/// Shards that were not there before get the tables of our own that they need, where they answer.
+async fn furnish(before: &Database, next: &Database, looks_for_deadlocks: bool) {
+    let known = |shard: &Shard| before.configured.shards.contains(shard);
+    let fresh = next.configured.shards.iter().enumerate().filter(|(_, shard)| !known(shard));
+    let probes = fresh.map(|(at, shard)| async move {
+        if let Err(fault) = probe(next, ShardId(at as u16), &mut false, looks_for_deadlocks).await {
+            tracing::warn!(database = %next.name, shard = %shard.name, error = %fault, "the new shard does not answer");
+        }
+    });
+    futures::future::join_all(probes).await;
 }
 
 /// `read`: the generation that the catalog of before had when that of the next one was read.

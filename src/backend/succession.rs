@@ -18,6 +18,10 @@ use crate::catalog::Catalog;
 use crate::ids::QualifiedName;
 use crate::topology::{Closed, StoredRules, Topology};
 
+/// A database has no shard of this name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownShard;
+
 /// What a logical database keeps under every configuration.
 #[derive(Clone, Default)]
 pub(super) struct Lasting {
@@ -63,6 +67,48 @@ impl Lasting {
 impl Database {
     pub fn traffic(&self) -> &Arc<Traffic> {
         &self.lasting.traffic
+    }
+
+    /// From now on new work waits; ends when what runs has ended. Given up before that, it is paused all the same.
+    pub async fn pause(&self) {
+        self.traffic().pause();
+        // Without a limit nobody is left.
+        let _ = self.traffic().come_to_rest(None).await;
+    }
+
+    /// False: it was not paused.
+    pub fn resume(&self) -> bool {
+        self.traffic().resume()
+    }
+
+    /// The same for what uses one shard. A transaction that has begun before goes on, also to this shard.
+    ///
+    /// # Errors
+    /// There is no shard of this name.
+    pub async fn pause_shard(&self, name: &str) -> Result<(), UnknownShard> {
+        let shard = self.configured.shards.iter().find(|shard| *shard.name == *name).ok_or(UnknownShard)?;
+        let turn = self.traffic().next_turn();
+        self.traffic().pause_shard(Arc::clone(&shard.name), turn);
+        // Who begins behind this works under a later turn.
+        let newest = self.newest();
+        newest.as_deref().unwrap_or(self).turn_over();
+        let _ = self.traffic().settle(turn, None).await;
+        Ok(())
+    }
+
+    /// False: it was not paused.
+    pub fn resume_shard(&self, name: &str) -> bool {
+        self.traffic().resume_shard(name)
+    }
+
+    /// The same view under a later turn.
+    fn turn_over(&self) {
+        self.cluster.rcu(|old| {
+            let Cluster { topology, catalog, catalog_known, since, .. } = &**old;
+            let (topology, catalog) = (Arc::clone(topology), Arc::clone(catalog));
+            let turn = self.traffic().next_turn();
+            Cluster { topology, catalog, catalog_known: *catalog_known, turn, since: *since }
+        });
     }
 
     /// The same database under another configuration. Nobody is there yet; what was `read` of the catalog is that of the one before.

@@ -5,9 +5,9 @@
 //! still the view of now and nobody holds new work back. Whoever changes something first changes it and then looks at the seats: so either
 //! the session sees the change, or its work is seen.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -24,6 +24,12 @@ pub struct Traffic {
     held: AtomicU64,
     /// The turn of the newest view.
     turn: AtomicU64,
+    /// That of an operator, until it is taken back.
+    pause: Mutex<Option<Hold>>,
+    /// By name: work that began with this turn or later does not come to these shards.
+    shards: watch::Sender<BTreeMap<Arc<str>, u64>>,
+    /// How many they are: looked at before each use of a shard.
+    paused_shards: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -43,12 +49,13 @@ pub struct Seat {
 
 /// While it lives, no new work begins.
 #[derive(Debug)]
-pub struct Hold(Arc<Traffic>);
+pub struct Hold(Weak<Traffic>);
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.0.held.fetch_sub(1, Ordering::AcqRel);
-        self.0.holds.send_modify(|holds| *holds = holds.saturating_sub(1));
+        let Some(traffic) = self.0.upgrade() else { return };
+        traffic.held.fetch_sub(1, Ordering::AcqRel);
+        traffic.holds.send_modify(|holds| *holds = holds.saturating_sub(1));
     }
 }
 
@@ -71,7 +78,7 @@ impl Traffic {
     pub fn hold(self: &Arc<Self>) -> Hold {
         self.held.fetch_add(1, Ordering::AcqRel);
         self.holds.send_modify(|holds| *holds += 1);
-        Hold(Arc::clone(self))
+        Hold(Arc::downgrade(self))
     }
 
     pub fn is_held(&self) -> bool {
@@ -91,16 +98,77 @@ impl Traffic {
         self.seats().taken.values().filter(before).count()
     }
 
-    /// Waits until nobody works under a view of before this turn.
+    /// New work waits from now on, until [`Self::resume`]. False: it does already.
+    pub fn pause(self: &Arc<Self>) -> bool {
+        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = pause.is_none();
+        pause.get_or_insert_with(|| self.hold());
+        fresh
+    }
+
+    /// False: nobody had paused it.
+    pub fn resume(&self) -> bool {
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Work that begins with this turn or later does not come to this shard.
+    pub fn pause_shard(&self, name: Arc<str>, turn: u64) {
+        self.change_shards(|shards| {
+            shards.insert(name, turn);
+        });
+    }
+
+    /// False: nobody had paused it.
+    pub fn resume_shard(&self, name: &str) -> bool {
+        let mut paused = false;
+        self.change_shards(|shards| paused = shards.remove(name).is_some());
+        paused
+    }
+
+    fn change_shards(&self, change: impl FnOnce(&mut BTreeMap<Arc<str>, u64>)) {
+        self.shards.send_modify(|shards| {
+            change(shards);
+            self.paused_shards.store(shards.len(), Ordering::SeqCst);
+        });
+    }
+
+    /// Whether there is one at all.
+    pub fn has_paused_shards(&self) -> bool {
+        self.paused_shards.load(Ordering::Relaxed) > 0
+    }
+
+    /// Those that are paused, by name.
+    pub fn paused_shards(&self) -> Vec<Arc<str>> {
+        self.shards.borrow().keys().cloned().collect()
+    }
+
+    /// Whether work of this turn is to wait before it comes to this shard.
+    pub fn is_shard_paused(&self, name: &str, turn: u64) -> bool {
+        self.shards.borrow().get(name).is_some_and(|since| turn == IDLE || turn >= *since)
+    }
+
+    /// Ends when work of this turn may come to all of these shards.
+    pub async fn shards_released(&self, names: &[Arc<str>], turn: u64) {
+        let free = |shards: &BTreeMap<Arc<str>, u64>| {
+            !names.iter().any(|name| shards.get(name).is_some_and(|since| turn == IDLE || turn >= *since))
+        };
+        let _ = self.shards.subscribe().wait_for(free).await;
+    }
+
+    /// Waits until nobody works under a view of before this turn. `limit`: `None` is none.
     ///
     /// # Errors
     /// How many still do when the time is over.
-    pub async fn settle(&self, turn: u64, limit: Duration) -> Result<(), usize> {
-        let until = Instant::now() + limit;
+    pub async fn settle(&self, turn: u64, limit: Option<Duration>) -> Result<(), usize> {
+        let until = limit.and_then(|limit| Instant::now().checked_add(limit));
         loop {
             match self.working_before(turn) {
                 0 => return Ok(()),
-                working if Instant::now() >= until => return Err(working),
+                working if until.is_some_and(|until| Instant::now() >= until) => return Err(working),
                 _ => tokio::time::sleep(LOOK).await,
             }
         }
@@ -110,7 +178,7 @@ impl Traffic {
     ///
     /// # Errors
     /// As [`Self::settle`].
-    pub async fn come_to_rest(&self, limit: Duration) -> Result<(), usize> {
+    pub async fn come_to_rest(&self, limit: Option<Duration>) -> Result<(), usize> {
         self.settle(u64::MAX, limit).await
     }
 
@@ -126,17 +194,13 @@ impl Seat {
         fence(Ordering::SeqCst);
     }
 
-    /// Whether work under this view is noted already.
-    pub fn works_under(&self, turn: u64) -> bool {
-        self.turn.load(Ordering::Relaxed) == turn
+    /// The turn of the view that it works under; 0: it does not work.
+    pub fn turn(&self) -> u64 {
+        self.turn.load(Ordering::Relaxed)
     }
 
     pub fn rest(&self) {
         self.turn.store(IDLE, Ordering::Release);
-    }
-
-    pub fn traffic(&self) -> &Arc<Traffic> {
-        &self.traffic
     }
 }
 
@@ -151,7 +215,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const SHORT: Duration = Duration::from_millis(20);
+    const SHORT: Option<Duration> = Some(Duration::from_millis(20));
 
     #[tokio::test]
     async fn only_work_under_earlier_views_is_waited_for() {
@@ -175,9 +239,26 @@ mod tests {
         let (first, second) = (traffic.hold(), traffic.hold());
         drop(first);
         assert!(traffic.is_held());
-        assert!(tokio::time::timeout(SHORT, traffic.released()).await.is_err());
+        assert!(tokio::time::timeout(SHORT.unwrap(), traffic.released()).await.is_err());
         drop(second);
         assert!(!traffic.is_held());
         traffic.released().await;
+    }
+
+    #[test]
+    fn a_pause_is_one_however_often_it_is_asked_for() {
+        let traffic = Arc::<Traffic>::default();
+        assert!(traffic.pause() && !traffic.pause() && traffic.is_held());
+        assert!(traffic.resume() && !traffic.resume() && !traffic.is_held());
+    }
+
+    #[test]
+    fn work_that_has_begun_before_comes_to_a_paused_shard() {
+        let traffic = Traffic::default();
+        traffic.pause_shard("s1".into(), 5);
+        let waits = |name: &str, turn: u64| traffic.is_shard_paused(name, turn);
+        assert!(!waits("s1", 4) && waits("s1", 5) && waits("s1", 6) && waits("s1", IDLE) && !waits("s0", 6));
+        assert!(traffic.has_paused_shards() && traffic.resume_shard("s1") && !traffic.resume_shard("s1"));
+        assert!(!traffic.has_paused_shards() && !waits("s1", 6));
     }
 }

@@ -5,13 +5,15 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::app::Router;
 use crate::app::live::Live;
+use crate::app::{Ending, Router};
 use crate::cli::{ConfigArg, UNUSABLE, load};
 use crate::config::{LogFormat, LogLevel, LogSettings, Settings};
+use crate::control::live::Steering;
+use crate::fault::Fault;
 
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
@@ -66,7 +68,8 @@ async fn serve(settings: &Settings, config: &Path, set_level: SetLevel) -> ExitC
     let path = config.to_owned();
     live.read_by(Arc::new(move || Settings::load(&path)));
     live.log_by(set_level);
-    tokio::spawn(reload_on_signal(live));
+    tokio::spawn(reload_on_signal(Arc::clone(&live)));
+    tokio::spawn(pause_on_signal(live));
     router.run(stop_signal()).await;
     tracing::info!("stopped");
     ExitCode::SUCCESS
@@ -74,10 +77,7 @@ async fn serve(settings: &Settings, config: &Path, set_level: SetLevel) -> ExitC
 
 /// SIGHUP reads the configuration again, one after the other.
 async fn reload_on_signal(live: Arc<Live>) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        tracing::error!("SIGHUP cannot be received: the configuration is not read again by it");
-        return;
-    };
+    let Some(mut hangup) = listen_for(SignalKind::hangup()) else { return };
     while hangup.recv().await.is_some() {
         tracing::info!(signal = "HUP", "reading the configuration again");
         // What came of it is told there.
@@ -85,19 +85,52 @@ async fn reload_on_signal(live: Arc<Live>) {
     }
 }
 
+/// SIGUSR1 pauses every database, SIGUSR2 resumes them, as PgBouncer does.
+async fn pause_on_signal(live: Arc<Live>) {
+    let signals = (listen_for(SignalKind::user_defined1()), listen_for(SignalKind::user_defined2()));
+    let (Some(mut pause), Some(mut resume)) = signals else { return };
+    loop {
+        tokio::select! {
+            Some(()) = pause.recv() => {
+                let live = Arc::clone(&live);
+                // It ends when nothing runs any more; before that it can be taken back.
+                tokio::spawn(async move { tell(live.pause(None, None).await) });
+            }
+            Some(()) = resume.recv() => tell(live.resume(None, None)),
+            else => return,
+        }
+    }
+}
+
+fn tell(done: Result<(), Fault>) {
+    if let Err(fault) = done {
+        tracing::warn!("{fault}");
+    }
+}
+
+fn listen_for(kind: SignalKind) -> Option<Signal> {
+    signal(kind).inspect_err(|error| tracing::error!(?kind, %error, "a signal cannot be received")).ok()
+}
+
 /// Resolves at the first SIGTERM or SIGINT. A second one, or SIGQUIT at any time, ends the process at once.
-async fn stop_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut quit)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::quit()))
-    else {
-        tracing::error!("signals cannot be received: stop the process with SIGKILL");
+async fn stop_signal() -> Ending {
+    let signals =
+        (listen_for(SignalKind::terminate()), listen_for(SignalKind::interrupt()), listen_for(SignalKind::quit()));
+    let (Some(mut terminate), Some(mut interrupt), Some(mut quit)) = signals else {
+        tracing::error!("stop the process with SIGKILL");
         return std::future::pending().await;
     };
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!(signal = "TERM", "draining"),
-        _ = interrupt.recv() => tracing::info!(signal = "INT", "draining"),
+    let ending = tokio::select! {
+        _ = terminate.recv() => {
+            tracing::info!(signal = "TERM", "draining: clients may stay for a time");
+            Ending::OfClients
+        }
+        _ = interrupt.recv() => {
+            tracing::info!(signal = "INT", "draining: transactions may finish");
+            Ending::OfTransactions
+        }
         _ = quit.recv() => std::process::exit(0),
-    }
+    };
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -106,6 +139,7 @@ async fn stop_signal() {
         }
         std::process::exit(0);
     });
+    ending
 }
 
 /// Makes the log that of another level.

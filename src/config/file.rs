@@ -95,8 +95,14 @@ section! {
         max_replica_lag_bytes: Bytes = "0",
         /// A session reads from a replica only when that has all that the session has written itself.
         read_your_writes: bool = "true",
-        /// How long running transactions may take to finish at shutdown.
+        /// How long a shutdown may take; transactions that have not ended by then are broken off.
         shutdown_timeout: Duration = "30s",
+        /// How long after SIGTERM clients may stay before those without a transaction are disconnected, as a part of shutdown_timeout. With SIGINT they are at once.
+        shutdown_client_timeout: Duration = "10s",
+        /// How long after SIGTERM clients are still taken in while `/readyz` says no already, so that a load balancer has time to look elsewhere.
+        shutdown_delay: Duration = "0",
+        /// How often the files of the configuration are looked at (this one, certificates, keys, passwords). When one has changed, all is read again as by SIGHUP. 0: never.
+        autoreload: Duration = "0",
         /// How long a prepared transaction may wait for the router that prepared it before another one finishes it, by the decision that its first shard holds.
         two_phase_grace: Duration = "30s",
         /// How long a statement of a transaction over several shards may run before the shards are asked whether it waits in a deadlock (40P01 for one of those who do). 0: never; such a deadlock lasts until a time-out ends it.

@@ -88,6 +88,10 @@ pub struct Timeouts {
     /// Waiting for a shard to have a primary.
     pub failover: Duration,
     pub shutdown: Duration,
+    pub shutdown_clients: Duration,
+    pub shutdown_delay: Duration,
+    /// How often the configuration's files are looked at; `None`: they are not.
+    pub autoreload: Option<Duration>,
     pub two_phase_grace: Duration,
     /// `None`: deadlocks over shards are not looked for.
     pub deadlock: Option<Duration>,

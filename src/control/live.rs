@@ -20,4 +20,17 @@ pub trait Steering: Send + Sync {
     /// # Errors
     /// `F0000` with what is wrong, or who was in the way: nothing has changed then.
     fn reload(&self) -> BoxFuture<'_, Result<Applied, Fault>>;
+
+    /// New statements and transactions wait from now on; ends when those that run have ended. Given up before that, they wait all the same.
+    /// `database`: `None`, each one; `shard`: only what comes to it.
+    ///
+    /// # Errors
+    /// There is no such database or shard.
+    fn pause<'a>(&'a self, database: Option<&'a str>, shard: Option<&'a str>) -> BoxFuture<'a, Result<(), Fault>>;
+
+    /// Takes a pause back: of every database, or of one; of one shard, or of the database and all its shards.
+    ///
+    /// # Errors
+    /// `55000`: nothing was paused. There is no such database.
+    fn resume(&self, database: Option<&str>, shard: Option<&str>) -> Result<(), Fault>;
 }

@@ -34,6 +34,7 @@ pub trait Readiness: Send + Sync {
 /// A shard that has not answered lately, or something else that keeps the router from serving.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unready {
+    /// Empty: it is no database that is wrong.
     pub database: String,
     /// `None`: it is not one shard that is wrong.
     pub shard: Option<String>,
@@ -124,6 +125,7 @@ fn describe(unready: &[Unready]) -> String {
         // Writing to a String cannot fail.
         let _ = match shard {
             Some(shard) => writeln!(text, "database {database:?} shard {shard:?}: {why}"),
+            None if database.is_empty() => writeln!(text, "{why}"),
             None => writeln!(text, "database {database:?}: {why}"),
         };
     }

@@ -70,12 +70,9 @@ pub async fn accept(listener: TcpListener, front: Arc<ArcSwap<Front>>, shutdown:
     loop {
         tokio::select! {
             biased;
-            () = &mut shutdown => return,
+            () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    let fronts = Arc::clone(&front);
-                    tokio::spawn(async move { serve(stream, fronts).await });
-                }
+                Ok((stream, _)) => welcome(stream, &front),
                 Err(error) => {
                     // Out of descriptors: old clients go on, new ones wait in the backlog.
                     tracing::warn!(%error, "could not accept a client");
@@ -84,23 +81,46 @@ pub async fn accept(listener: TcpListener, front: Arc<ArcSwap<Front>>, shutdown:
             },
         }
     }
-}
-
-/// Counts a socket as long as it lives.
-struct Open<'a>(&'a AtomicUsize);
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+    // Those who are in the queue think that they are connected: where another router has the port too, nobody is to notice the change.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((stream, _)) = listener.accept() {
+        match stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+            Ok(stream) => welcome(stream, &front),
+            Err(error) => tracing::warn!(%error, "could not accept a client"),
+        }
     }
 }
 
-async fn serve(stream: TcpStream, fronts: Arc<ArcSwap<Front>>) {
+fn welcome(stream: TcpStream, fronts: &Arc<ArcSwap<Front>>) {
     let front = fronts.load_full();
+    // Counted at once: somebody may be waiting until nobody is left.
+    let open = Open::new(&front.open);
+    let fronts = Arc::clone(fronts);
+    tokio::spawn(async move { serve(stream, front, fronts, open).await });
+}
+
+/// A socket that is open; or one of those that have not been let in yet.
+struct Open {
+    sockets: Arc<AtomicUsize>,
+    /// How many there were with it.
+    nth: usize,
+}
+
+impl Open {
+    fn new(sockets: &Arc<AtomicUsize>) -> Self {
+        Self { sockets: Arc::clone(sockets), nth: sockets.fetch_add(1, Ordering::AcqRel) + 1 }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.sockets.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+async fn serve(stream: TcpStream, front: Arc<Front>, fronts: Arc<ArcSwap<Front>>, open: Open) {
     // A cancel must come through when the router is full; twice the limit bounds those who only knock.
-    let open = front.open.fetch_add(1, Ordering::AcqRel) + 1;
-    let _open = Open(&front.open);
-    if open > front.max_clients.saturating_mul(2).saturating_add(64) {
+    if open.nth > front.max_clients.saturating_mul(2).saturating_add(64) {
         front.shared.metrics.login_failures.inc();
         return;
     }
@@ -108,8 +128,7 @@ async fn serve(stream: TcpStream, fronts: Arc<ArcSwap<Front>>) {
         keepalive.apply(&socket2::SockRef::from(&stream));
     }
     let came = {
-        front.knocking.fetch_add(1, Ordering::AcqRel);
-        let _knocking = Open(&front.knocking);
+        let _knocking = Open::new(&front.knocking);
         handshake(stream, &front.context, &*front).await
     };
     match came {

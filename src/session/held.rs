@@ -268,7 +268,11 @@ impl Session {
         let at = match self.held.position(shard) {
             // Under the settings that its statement began with.
             Some(at) if shard.is_combine() && self.held[at].finishing != Finishing::Held => return Ok(at),
-            Some(at) if self.held[at].serves(servers) => at,
+            Some(at) if self.held[at].serves(servers) && self.held[at].joined => at,
+            Some(at) if self.held[at].serves(servers) => {
+                self.wait_for_shards(std::iter::once(shard)).await?;
+                at
+            }
             None if shard.is_combine() => return Err(lost_cursor().into()),
             stale => {
                 if let Some(at) = stale {

@@ -16,6 +16,7 @@ use crate::backend::turns::Place;
 use crate::config::limits::Limit;
 use crate::exec::replies::poll_client;
 use crate::fault::{Blame, Fault, SqlState};
+use crate::ids::ShardId;
 use crate::session::commit::lost_part;
 use crate::session::held::Unlent;
 use crate::session::{Failure, Session, Stop};
@@ -23,6 +24,10 @@ use crate::session::{Failure, Session, Stop};
 impl Session {
     /// Nothing has been sent yet, so it is tried again where a shard of several servers has no primary that answers.
     pub(super) async fn lend(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
+        if self.database.traffic().has_paused_shards() {
+            let shards: Vec<ShardId> = places.iter().map(|place| self.pools.at(*place).connector.shard).collect();
+            self.wait_for_shards(shards.into_iter()).await.map_err(Unlent::Failure)?;
+        }
         let mut retries = None;
         loop {
             let (place, fault) = match self.lend_now(places).await {

@@ -445,7 +445,7 @@ impl Session {
     async fn next_frame(&mut self) -> Result<Frame, Stop> {
         self.database.stats.fold(&mut self.tally);
         let in_batch = self.batch.is_open() || self.batch.discarding;
-        if !in_batch && !self.tx.is_open() {
+        if !in_batch && !self.has_begun() {
             self.seat.rest();
         }
         // A batch without its Sync may be a transaction, and holds its servers as one does.
@@ -659,7 +659,7 @@ impl Session {
     }
 
     fn refresh_view(&mut self) {
-        if self.tx.is_open() && !self.tx.is_untouched() {
+        if self.has_begun() {
             return;
         }
         let now = self.database.cluster.load();

@@ -14,7 +14,13 @@ use crate::session::{Failure, Session};
 use crate::sql::Analysis;
 
 /// Generations of catalogs that one transaction alone sees: beyond all others, and none is used twice.
-static GENERATION: AtomicU64 = AtomicU64::new(1 << 63);
+static GENERATION: AtomicU64 = AtomicU64::new(OWN);
+const OWN: u64 = 1 << 63;
+
+/// Whether one transaction alone sees this catalog.
+pub(super) fn is_own(catalog: &Catalog) -> bool {
+    catalog.generation >= OWN
+}
 
 /// Names mean what `pg_catalog` says while the catalog is read, and what the client says afterwards.
 const BEFORE: &str = "SAVEPOINT pgloom_catalog; SET LOCAL search_path TO ''";

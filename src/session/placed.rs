@@ -12,9 +12,9 @@ use crate::config::limits::Limit;
 use crate::control::rules;
 use crate::exec::replies::poll_client;
 use crate::fault::Fault;
-use crate::ids::Epoch;
+use crate::ids::{Epoch, QualifiedName};
 use crate::session::{Failure, Session, Stop};
-use crate::topology::Closed;
+use crate::topology::{Closed, Topology};
 use crate::wire::reply::Status;
 
 /// Between two looks at what is waited for.
@@ -102,8 +102,8 @@ impl Session {
         let started = Instant::now();
         let mut told = Instant::now();
         self.database.rules.note_stale();
-        // Nobody is to wait for a session that waits, and has not begun.
-        if self.tx.is_untouched() {
+        if !self.has_begun() {
+            // Nobody is to wait for a session that waits.
             self.seat.rest();
         }
         while started.elapsed() < limit && self.rows_move() {
@@ -113,11 +113,11 @@ impl Session {
             }
             self.pause(PAUSE).await?;
         }
-        if self.tx.is_untouched() {
+        if !self.has_begun() {
             self.begin_view().await?;
             return Ok(true);
         }
-        Ok(self.follow_rows())
+        self.follow_rows()
     }
 
     /// Whether all statements of the open transaction see the rows of one moment.
@@ -131,23 +131,28 @@ impl Session {
     }
 
     /// The open transaction goes on under the rules of now, unless they differ in more than what was closed for it.
-    fn follow_rows(&mut self) -> bool {
-        let topology = Arc::clone(&self.database.cluster.load().topology);
-        let follows = topology.only_opens(&self.view.topology);
+    fn follow_rows(&mut self) -> Result<bool, Failure> {
+        if self.database.is_over() {
+            return self.follow_configuration();
+        }
+        let now = Arc::clone(&self.database.cluster.load().topology);
+        let follows = now.only_opens(&self.view.topology);
         if follows {
             let Cluster { catalog, catalog_known, turn, since, .. } = &*self.view;
             let (catalog, catalog_known, turn, since) = (Arc::clone(catalog), *catalog_known, *turn, *since);
-            self.view = Arc::new(Cluster { topology, catalog, catalog_known, turn, since });
+            self.view = Arc::new(Cluster { topology: now, catalog, catalog_known, turn, since });
         }
-        follows
+        Ok(follows)
     }
 
+    /// Whether rows that this session has met on their way still are.
     fn rows_move(&self) -> bool {
         if self.database.is_over() {
             return false;
         }
-        let topology = Arc::clone(&self.database.cluster.load().topology);
-        topology.closed.values().any(|why| *why == Closed::Moving)
+        let now = Arc::clone(&self.database.cluster.load().topology);
+        let moving = |topology: &Topology, table: &QualifiedName| topology.closed.get(table) == Some(&Closed::Moving);
+        self.view.topology.closed.keys().any(|table| moving(&self.view.topology, table) && moving(&now, table))
     }
 
     /// A moment in which the client can leave; or cancel, where its slot waits.

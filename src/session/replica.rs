@@ -120,7 +120,7 @@ impl Session {
         }
     }
 
-    /// The pool of the server that is asked: of two taken by lot the one that answers sooner, for its weight and for who waits there.
+    /// The pool of the server that is asked: taken by lot, with the more of a chance the sooner an answer is to be expected.
     fn choose(&self, shard: ShardId, servers: Servers, without: &[Place]) -> Place {
         let primary = self.pools.pool(shard);
         let Some(of) = primary.connector.aim.several().filter(|_| servers == Servers::Replicas) else {
@@ -141,17 +141,13 @@ impl Session {
         if nearest && of.has_answering_primary() {
             able.extend(of.primary().map(|member| (primary.place(), score(member, primary))));
         }
-        let lot = |count: usize| ((chance() * count as f64) as usize).min(count - 1);
-        match able.len() {
-            0 => primary.place(),
-            1 => able[0].0,
-            count => {
-                let first = lot(count);
-                let second = (first + 1 + lot(count - 1)) % count;
-                let (one, other) = (able[first], able[second]);
-                if one.1 <= other.1 { one.0 } else { other.0 }
-            }
-        }
+        let chances: f64 = able.iter().map(|(_, score)| 1.0 / score).sum();
+        let mut lot = chance() * chances;
+        let chosen = able.iter().find(|(_, score)| {
+            lot -= 1.0 / score;
+            lot <= 0.0
+        });
+        chosen.or(able.last()).map_or(primary.place(), |(place, _)| *place)
     }
 
     /// Ends what a pipeline has on a replica, where it goes on on the primary: it was a read of its own.

@@ -154,6 +154,9 @@ impl Session {
                 self.shared.metrics.plan_cache_misses.inc();
                 let analysis = Arc::new(analyze_large(text, &self.scan, &names));
                 self.shared.plans.insert(&self.scan, text, &names, Arc::clone(&analysis));
+                // What is kept changes nowhere else. Adding it up is little beside the analysis.
+                let kept = i64::try_from(self.shared.plans.stats().bytes).unwrap_or(i64::MAX);
+                self.shared.metrics.plan_cache_bytes.set(kept);
                 analysis
             }
         }

@@ -9,14 +9,20 @@ use crate::backend::cluster::Database;
 use crate::config::limits::Limit;
 use crate::exec::replies::poll_client;
 use crate::fault::{Blame, Fault, SqlState};
+use crate::ids::ShardId;
+use crate::session::own_catalog::is_own;
 use crate::session::{Failure, Session, Stop};
+use crate::topology::Moved;
 
 impl Session {
-    /// Takes the view of now, and goes over to the configuration of now. Within a transaction everything stays as it is, once it has been
-    /// on a shard.
+    /// Whether a transaction has begun on a server: what it works under stays.
+    pub(super) fn has_begun(&self) -> bool {
+        self.tx.is_open() && !self.tx.is_untouched()
+    }
+
+    /// Takes the view of now, and goes over to the configuration of now. In a transaction that has begun everything stays as it is.
     pub(super) async fn begin_view(&mut self) -> Result<(), Failure> {
-        if self.tx.is_open() {
-            self.retake_view();
+        if self.has_begun() {
             return Ok(());
         }
         loop {
@@ -36,7 +42,7 @@ impl Session {
 
     /// The same under the same configuration: nothing of what was planned before is used any more.
     pub(super) fn retake_view(&mut self) {
-        if self.tx.is_open() && !self.tx.is_untouched() {
+        if self.has_begun() {
             return;
         }
         loop {
@@ -51,17 +57,38 @@ impl Session {
 
     /// Work is held back: for a moment, or for as long as an operator wants.
     async fn wait_for_release(&mut self) -> Result<(), Failure> {
+        let traffic = Arc::clone(self.database.traffic());
+        self.wait_out(traffic.released(), "the database").await
+    }
+
+    /// A statement is about to use these shards: it waits while one of them is paused for it.
+    pub(super) async fn wait_for_shards(&mut self, shards: impl Iterator<Item = ShardId>) -> Result<(), Failure> {
+        if !self.database.traffic().has_paused_shards() {
+            return Ok(());
+        }
+        let traffic = Arc::clone(self.database.traffic());
+        let (turn, configured) = (self.seat.turn(), Arc::clone(&self.database.configured));
+        let names = shards.filter_map(|shard| configured.shards.get(shard.index()));
+        let paused = |name: &Arc<str>| traffic.is_shard_paused(name, turn);
+        let names: Vec<Arc<str>> = names.map(|shard| Arc::clone(&shard.name)).filter(paused).collect();
+        let Some(first) = names.first() else { return Ok(()) };
+        let what = format!("shard {first}");
+        self.wait_out(traffic.shards_released(&names, turn), &what).await
+    }
+
+    /// Waits for the end of what an operator has paused, as for a server connection.
+    async fn wait_out(&mut self, end: impl Future<Output = ()>, what: &str) -> Result<(), Failure> {
         let slot = Arc::clone(&self.slot);
         let _waiting = slot.wait();
-        let traffic = Arc::clone(self.database.traffic());
-        let limit = self.times.get(Limit::QueryWait).unwrap_or(Duration::MAX);
+        let (limit, has_begun) = (self.times.get(Limit::QueryWait).unwrap_or(Duration::MAX), self.has_begun());
         let client = &mut self.client;
-        let mut released = std::pin::pin!(tokio::time::timeout(limit, traffic.released()));
+        let mut released = std::pin::pin!(tokio::time::timeout(limit, end));
         poll_fn(|cx| {
             if let Poll::Ready(released) = released.as_mut().poll(cx) {
-                return Poll::Ready(released.map_err(|_| paused(limit).into()));
+                return Poll::Ready(released.map_err(|_| paused(what, limit).into()));
             }
-            if client.control.poll_end(cx).is_ready() {
+            let ends = if has_begun { client.control.poll_kill(cx) } else { client.control.poll_end(cx) };
+            if ends.is_ready() {
                 return Poll::Ready(Err(Stop::Fatal(ended()).into()));
             }
             if client.control.poll_cancel(cx).is_ready() {
@@ -70,6 +97,25 @@ impl Session {
             poll_client(client, cx).map(|_| Err(Stop::Gone.into()))
         })
         .await
+    }
+
+    /// A transaction that waited for what the new configuration places elsewhere, and had not touched it, goes on under that one.
+    /// False: something else is another there, too.
+    pub(super) fn follow_configuration(&mut self) -> Result<bool, Failure> {
+        let Some(next) = self.database.newest() else { return Ok(false) };
+        let now = next.cluster.load_full();
+        let opened = match now.topology.moved_since(&self.view.topology) {
+            Moved::Tables(tables) => tables.iter().all(|table| self.view.topology.closed.contains_key(table)),
+            Moved::Everything => false,
+        };
+        let same_login =
+            next.members.get(&*self.user).is_some_and(|member| *member.credentials.user == *self.server_user);
+        if !opened || !same_login || is_own(&self.view.catalog) || self.lost_shard(&next).is_some() {
+            return Ok(false);
+        }
+        self.succeed()?;
+        self.view = now;
+        Ok(true)
     }
 
     /// Goes over to the configuration that has taken the place of the session's own.
@@ -102,7 +148,7 @@ impl Session {
     /// A shard on which the session keeps a connection, and of which the servers are others by the next configuration.
     fn lost_shard(&self, next: &Database) -> Option<Arc<str>> {
         let (old, new) = (&self.database.configured, &next.configured);
-        let is_same = |shard: crate::ids::ShardId| {
+        let is_same = |shard: ShardId| {
             let known = new.shards.get(shard.index());
             known.is_some_and(|known| known == old.shard(shard))
         };
@@ -119,8 +165,8 @@ fn ended() -> Fault {
     Fault::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command").fatal()
 }
 
-fn paused(limit: std::time::Duration) -> Fault {
+fn paused(what: &str, limit: std::time::Duration) -> Fault {
     Fault::new(SqlState::TOO_MANY_CONNECTIONS, "query_wait_timeout")
-        .detail(format!("the database was paused for {limit:?}"))
+        .detail(format!("{what} was paused for {limit:?}"))
         .blame(Blame::Router)
 }

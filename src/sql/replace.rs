@@ -182,6 +182,10 @@ impl VisitorMut for Replace<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        // An input itself: what it stands for may have had no FROM item at all.
+        if let Some(Some(_)) = self.behind.last() {
+            return ControlFlow::Continue(());
+        }
         let input = self.names.get(&self.next).copied();
         self.next += 1;
         self.clock_in_from |= match &*factor {

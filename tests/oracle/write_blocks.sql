@@ -268,19 +268,22 @@ MERGE INTO words w USING (VALUES ('word1', 5), ('q', 6)) v (word, n) ON v.word =
 SET LOCAL ROLE app; DELETE FROM words
 
 -- multi
+-- error: 25006
 SET TRANSACTION READ ONLY; INSERT INTO words VALUES ('t1', 1)
 
 -- multi
+-- error: 42P01
 SET LOCAL search_path = 'pg_catalog'; SELECT count(*) FROM accounts
 
 -- multi
-SET LOCAL work_mem = '123kB'; SHOW work_mem; SELECT count(*), min(current_setting('work_mem')) FROM words
+SET LOCAL work_mem = '123kB'; SHOW work_mem; SELECT count(*) FROM words; SHOW work_mem
 
 -- multi
+-- error: 25001
 SELECT count(*) FROM words; SET TRANSACTION ISOLATION LEVEL SERIALIZABLE
 
 -- multi
-SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SELECT current_setting('transaction_isolation'), count(*) FROM words
+SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SELECT count(*) FROM words; SHOW transaction_isolation
 
 -- multi
 SELECT set_config('work_mem', '321kB', true); SHOW work_mem
@@ -289,9 +292,11 @@ SELECT set_config('work_mem', '321kB', true); SHOW work_mem
 INSERT INTO words VALUES ('t2', 1); SAVEPOINT s; SELECT count(*) FROM words
 
 -- multi
+-- error: 25P01
 SELECT 1; RELEASE s
 
 -- multi
+-- error: 25P01
 SELECT 1; ROLLBACK TO s
 
 -- multi
@@ -301,15 +306,19 @@ LOCK TABLE words; SELECT count(*) FROM words
 DECLARE c CURSOR FOR SELECT n FROM words ORDER BY n; FETCH 2 FROM c; SELECT 1
 
 -- multi
+-- error: 25001
 SELECT 1; DISCARD ALL
 
 -- multi
+-- error: 25001
 SELECT 1; VACUUM words
 
 -- multi
+-- error: 25001
 VACUUM words; SELECT 1
 
 -- multi
+-- error: 25P01
 SELECT 1; COMMIT AND CHAIN
 
 -- multi

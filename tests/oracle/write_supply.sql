@@ -303,14 +303,8 @@ DELETE FROM transfers x USING accounts a WHERE a.id = x.account_id + 1 RETURNING
 
 DELETE FROM transfers x USING words b WHERE b.n = x.id RETURNING x.id, b.*
 
-DELETE FROM transfers x USING words b WHERE b.n = x.id RETURNING x.id, b
-
-DELETE FROM transfers x USING words b WHERE b.n = x.id RETURNING x.id, coalesce(b, NULL)
-
 DELETE FROM transfers x USING words b WHERE b.n = x.id RETURNING x.id, row_to_json(b), row(b.*), b::text
 
 UPDATE notes n SET body = 'new' FROM accounts a WHERE a.id = n.id RETURNING n.*, a.*
 
 UPDATE labels l SET rank = a.hits FROM accounts a WHERE a.id = l.rank AND a.tenant_id = 1 RETURNING l.*, a.*
-
-WITH x AS (DELETE FROM transfers x USING words b WHERE b.n = x.id RETURNING b.*) SELECT * FROM x ORDER BY 1

@@ -146,6 +146,7 @@ WITH x AS (UPDATE transfers SET amount = 1 RETURNING id) SELECT 1;
 WITH x AS (UPDATE transfers SET amount = amount + 1) SELECT (SELECT sum(amount) FROM transfers), count(*) FROM words;
 WITH x AS (UPDATE transfers SET amount = amount + 1 RETURNING amount) SELECT (SELECT sum(amount) FROM transfers), (SELECT sum(amount) FROM x);
 WITH x AS (UPDATE words SET n = n + 1 RETURNING n), y AS (DELETE FROM notes WHERE id < 4 RETURNING *), z AS (UPDATE readings SET v = 0 WHERE n < 9 RETURNING n) SELECT (SELECT count(*) FROM x), (SELECT string_agg(body, ',' ORDER BY id) FROM y), (SELECT count(*) FROM z);
+WITH i AS (INSERT INTO notes VALUES (445, 'x'), (446, 'y') RETURNING id) SELECT w.word, i.id FROM words w JOIN i ON i.id - 440 = w.n ORDER BY 2, 1;
 WITH RECURSIVE x AS (UPDATE words SET n = n - 1 WHERE n < 5 RETURNING n), r AS (SELECT min(n) AS i FROM x UNION ALL SELECT i + 1 FROM r WHERE i < 5) SELECT i FROM r ORDER BY i;
 SELECT day, n, v FROM readings ORDER BY day, n;
 SELECT word, n FROM words ORDER BY n, word COLLATE "C";

@@ -39,12 +39,17 @@ impl Router {
 
     /// Like `start`, with environment variables, and without waiting for `/readyz`.
     pub fn start_with(config: &str, environment: &[(&str, &str)]) -> Self {
+        let mut router = Self::spawn(config, environment, free_port(), free_port());
+        router.wait_for("listening port", |router| Raw::open(router.port).is_ok());
+        router
+    }
+
+    fn spawn(config: &str, environment: &[(&str, &str)], port: u16, http_port: u16) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("router-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
         fs::create_dir_all(dir).unwrap();
         let (path, log) = (dir.join(format!("{name}.toml")), dir.join(format!("{name}.log")));
-        let (port, http_port) = (free_port(), free_port());
         let text = config.replace("{port}", &port.to_string()).replace("{http_port}", &http_port.to_string());
         fs::write(&path, text).unwrap();
         let output = File::create(&log).unwrap();
@@ -58,9 +63,14 @@ impl Router {
             .stderr(output)
             .spawn()
             .unwrap();
-        let mut router = Self { port, http_port, config: path, log, child };
-        router.wait_for("listening port", |router| Raw::open(router.port).is_ok());
-        router
+        Self { port, http_port, config: path, log, child }
+    }
+
+    /// Another process with the same configuration on the same ports, which share them (`so_reuseport`). Returns when it takes clients in.
+    pub fn start_beside(&self) -> Self {
+        let mut second = Self::spawn(&self.config_text(), &[], self.port, self.http_port);
+        second.wait_for("clients", |router| router.log_text().contains("accepting clients"));
+        second
     }
 
     fn wait_for(&mut self, what: &str, reached: impl Fn(&Self) -> bool) {

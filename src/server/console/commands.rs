@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::admin::command::Command;
+use crate::admin::command::{Command, Scope};
 use crate::admin::{ConfigView, LocalRows, Look, Seen, What};
 use crate::backend::cluster::Database;
+use crate::control::live::Steering;
 use crate::fault::{Fault, SqlState};
 use crate::server::Front;
 
@@ -41,7 +42,9 @@ impl Front {
             | Command::WaitClose(_)
             | Command::Disable(_)
             | Command::Enable(_)
-            | Command::Reload => self.change(command).await.map(|()| Some(LocalRows::tag(command.tag()))).into(),
+            | Command::Reload
+            | Command::Pause(_)
+            | Command::Resume(_) => self.change(command).await.map(|()| Some(LocalRows::tag(command.tag()))).into(),
         }
     }
 
@@ -70,11 +73,13 @@ impl Front {
                 }
                 Ok(())
             }
-            Command::Reload => {
-                let steering = self.shared.steering.get().and_then(Weak::upgrade);
-                let missing = || Fault::new(SqlState::CANNOT_CONNECT_NOW, "the router is starting or ending");
-                // What has changed, and what was wrong, is in the log as well.
-                steering.ok_or_else(missing)?.reload().await.map(drop)
+            // What has changed, and what was wrong, is in the log as well.
+            Command::Reload => self.steering()?.reload().await.map(drop),
+            Command::Pause(Scope { database, shard }) => {
+                self.steering()?.pause(database.as_deref(), shard.as_deref()).await
+            }
+            Command::Resume(Scope { database, shard }) => {
+                self.steering()?.resume(database.as_deref(), shard.as_deref())
             }
             Command::Disable(name) | Command::Enable(name) => {
                 let disabled = matches!(command, Command::Disable(_));
@@ -84,6 +89,11 @@ impl Front {
                 Ok(())
             }
         }
+    }
+
+    fn steering(&self) -> Result<Arc<dyn Steering>, Fault> {
+        let steering = self.shared.steering.get().and_then(Weak::upgrade);
+        steering.ok_or_else(|| Fault::new(SqlState::CANNOT_CONNECT_NOW, "the router is starting or ending"))
     }
 
     /// The database of this name, or all.

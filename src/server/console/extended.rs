@@ -105,7 +105,9 @@ impl Console {
             | Command::WaitClose(_)
             | Command::Disable(_)
             | Command::Enable(_)
-            | Command::Reload => out.extend_from_slice(reply::NO_DATA),
+            | Command::Reload
+            | Command::Pause(_)
+            | Command::Resume(_) => out.extend_from_slice(reply::NO_DATA),
         }
         Ok(())
     }
