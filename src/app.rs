@@ -17,6 +17,8 @@ use arc_swap::ArcSwap;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::{TcpListener, TcpSocket};
 
+use crate::admin::pools::{PoolAt, pools_of};
+use crate::admin::{Seen, UserView};
 use crate::backend::breaker::{BreakerLimits, BreakerState};
 use crate::backend::breakers::{Breakers, ServerBreaker};
 use crate::backend::cluster::{Credentials, Database, DatabaseSettings, Look, Membership, ServerAccess};
@@ -37,6 +39,7 @@ use crate::plan::cache::PlanCache;
 use crate::scope::Wish;
 use crate::secret::Secret;
 use crate::server::Front;
+use crate::server::console::ConsoleRules;
 use crate::server::handshake::{Account, AuthMethod, HandshakeContext};
 use crate::server::http::{self, Readiness, Unready};
 use crate::session::{SessionLimits, Shared};
@@ -53,6 +56,8 @@ const PROBE: Duration = Duration::from_secs(2);
 const RESOLVE: Duration = Duration::from_secs(15);
 /// Decision rows that nobody needs any more are removed this often.
 const FORGET: Duration = Duration::from_secs(30);
+/// Averages of SHOW STATS are of so long.
+const STATS_PERIOD: Duration = Duration::from_secs(60);
 /// Between two looks at who is still there when the router ends.
 const DRAIN: Duration = Duration::from_millis(20);
 /// Prepared statements that one client may name.
@@ -170,9 +175,6 @@ fn session_limits(settings: &Settings) -> SessionLimits {
         pull_bytes: settings.combine.max_bytes,
         max_fanout: settings.limits.scatter_max_shards.map_or(usize::MAX, |n| n.get() as usize),
         sequence_block: settings.limits.sequence_block.get() as usize,
-        query_timeout: settings.timeouts.query,
-        idle_transaction_timeout: settings.timeouts.idle_transaction,
-        client_idle_timeout: settings.timeouts.client_idle,
         failover_timeout: settings.timeouts.failover,
         max_replica_lag: settings.limits.replicas.max_lag,
         max_replica_lag_bytes: settings.limits.replicas.max_lag_bytes,
@@ -218,6 +220,24 @@ fn handshake_context(settings: &Settings, mock: Arc<MockKey>) -> Result<Handshak
     })
 }
 
+fn user_views(settings: &Settings) -> Vec<UserView> {
+    let rules = console_rules(&settings.console);
+    let view = |user: &config::User| UserView {
+        name: user.name.as_ref().into(),
+        pool_size: user.pool_size.map(|size| size.get() as usize),
+        session_mode: user.pool_mode.map(|mode| mode == PoolMode::Session),
+        console: rules.access(&user.name),
+    };
+    let mut views: Vec<_> = settings.users.iter().map(view).collect();
+    views.sort_by(|a, b| a.name.cmp(&b.name));
+    views
+}
+
+fn console_rules(settings: &config::ConsoleSettings) -> ConsoleRules {
+    let names = |names: &[Arc<str>]| names.iter().map(|name| name.as_ref().into()).collect();
+    ConsoleRules { admins: names(&settings.admins), stats: names(&settings.stats), plaintext: settings.plaintext }
+}
+
 fn method(auth_type: AuthType) -> AuthMethod {
     match auth_type {
         AuthType::Trust => AuthMethod::Trust,
@@ -250,6 +270,7 @@ fn members(settings: &Settings, database: &str) -> HashMap<Box<str>, Membership>
         credentials: credentials(&user.server),
         pool_size: user.pool_size.map(|n| n.get() as usize),
         session_mode: user.pool_mode.map(|mode| mode == PoolMode::Session),
+        times: user.times,
         read_preference: user.read_preference,
     };
     able.map(|user| (user.name.as_ref().into(), member(user))).collect()
@@ -290,6 +311,7 @@ fn server_access(settings: &Settings, tls: Arc<ServerTls>, known: &Known) -> Ser
         tls,
         keepalive: settings.listen.keepalive,
         connect_timeout: settings.timeouts.server_connect,
+        login_timeout: settings.timeouts.server_login,
         max_message: settings.limits.max_message_size,
         max_prepared: settings.limits.max_prepared_statements,
         breakers: Arc::clone(&known.breakers),
@@ -324,7 +346,6 @@ fn database_settings(
         limits: PoolLimits {
             size: database.pool.size.get() as usize,
             min_size: database.pool.min_size as usize,
-            wait: settings.timeouts.query_wait.unwrap_or(Duration::MAX),
             idle_timeout: settings.timeouts.server_idle,
             lifetime: settings.timeouts.server_lifetime,
             size_setting: "default_pool_size",
@@ -340,6 +361,7 @@ fn database_settings(
         session_mode: database.pool.mode == PoolMode::Session,
         read_preference: database.read_preference,
         two_phase_commit: database.two_phase_commit,
+        times: settings.timeouts.limits.with(&database.times),
         members: members(settings, &database.name),
     })
 }
@@ -424,6 +446,7 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
         }
         // One that does not answer is looked at again as soon as a shard would be.
         all_well &= control::combine::look(&database, due).await;
+        database.stats.tick(Instant::now(), STATS_PERIOD);
         for (_, pools) in database.all_pools() {
             for (_, pool) in pools.iter() {
                 pool.sweep(Instant::now());
@@ -601,14 +624,9 @@ impl Source for Watcher {
                 epoch: topology.epoch.0,
                 stale,
             });
+            let (seen, now) = (Seen::now(database), Instant::now());
             for (user, pools) in database.all_pools() {
-                let name = |shard| topology.shard(shard).name.to_string();
-                let shards = pools.iter().map(|(shard, pool)| (name(shard), "primary", pool));
-                let combine = (name(topology.home), "combine", pools.combine());
-                // The host tells which.
-                let beside = pools.combiners().iter().map(|pool| (String::new(), "combine", pool));
-                let replicas = pools.replicas().map(|(shard, pool)| (name(shard), "replica", pool));
-                for (shard, role, pool) in shards.chain([combine]).chain(beside).chain(replicas) {
+                for PoolAt { pool, shard, role } in pools_of(&seen, &pools) {
                     let active = pool.counts.active.load(Ordering::Relaxed) as i64;
                     sample.pools.push(PoolSample {
                         database: database.name.to_string(),
@@ -620,7 +638,7 @@ impl Source for Watcher {
                         cl_waiting: pool.waiting() as i64,
                         sv_idle: pool.idle_count() as i64,
                         sv_active: active,
-                        maxwait: Duration::ZERO,
+                        maxwait: pool.longest_wait(now),
                         breaker: match pool.connector.breaker().report().state {
                             BreakerState::Closed => BreakerSample::Closed,
                             BreakerState::Open => BreakerSample::Open,

@@ -1,5 +1,6 @@
 //! pgloom: a sharding query router that speaks the PostgreSQL wire protocol. `docs/ARCHITECTURE.md` is the map of this tree.
 
+pub mod admin;
 pub mod app;
 pub mod backend;
 pub mod catalog;

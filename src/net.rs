@@ -74,6 +74,14 @@ impl ClientStream {
         self.tcp().local_addr()
     }
 
+    /// Protocol and cipher of TLS; empty without.
+    pub fn tls_name(&self) -> Box<str> {
+        match self {
+            Self::Plain(_) => Box::default(),
+            Self::Tls(stream) => tls_name(stream.get_ref().1),
+        }
+    }
+
     /// For socket options.
     pub fn socket(&self) -> SockRef<'_> {
         SockRef::from(self.tcp())
@@ -106,12 +114,29 @@ impl ServerStream {
         }
     }
 
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(stream) => Some(stream),
+            Self::Tls(stream) => Some(stream.get_ref().0),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// `None` for a Unix socket.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.tcp()?.peer_addr().ok()
+    }
+
+    /// `None` for a Unix socket.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.tcp()?.local_addr().ok()
+    }
+
+    /// As [`ClientStream::tls_name`].
+    pub fn tls_name(&self) -> Box<str> {
         match self {
-            Self::Plain(stream) => stream.peer_addr().ok(),
-            Self::Tls(stream) => stream.get_ref().0.peer_addr().ok(),
-            Self::Unix(_) => None,
+            Self::Plain(_) | Self::Unix(_) => Box::default(),
+            Self::Tls(stream) => tls_name(stream.get_ref().1),
         }
     }
 
@@ -135,6 +160,12 @@ impl ServerStream {
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
         try_write(self, bytes)
     }
+}
+
+fn tls_name(session: &tokio_rustls::rustls::CommonState) -> Box<str> {
+    let protocol = session.protocol_version().map(|version| format!("{version:?}").replace("v1_", "v1."));
+    let cipher = session.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
+    format!("{}/{}", protocol.unwrap_or_default(), cipher.unwrap_or_default()).into()
 }
 
 fn try_read<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut BytesMut) -> io::Result<Option<usize>> {

@@ -1,17 +1,39 @@
 //! `Control`: the one way to stop a session or its statement from outside.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use futures::task::AtomicWaker;
 
+use crate::fault::{Fault, SqlState};
+
 /// Shared between a session and those who may end it. Costs the session one atomic load when it is about to wait.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Control {
     state: AtomicU8,
+    /// What the session's client is told when it ends; `None`: that an administrator wanted it.
+    why: Mutex<Option<Fault>>,
+    made: Instant,
+    /// Since when the client has taken nothing of what is to be written to it; microseconds since `made`, 0: it takes.
+    blocked: AtomicU64,
     /// The statement that waits for server connections is to be canceled.
     canceled: AtomicBool,
     waker: AtomicWaker,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self {
+            state: AtomicU8::default(),
+            why: Mutex::default(),
+            made: Instant::now(),
+            blocked: AtomicU64::new(0),
+            canceled: AtomicBool::default(),
+            waker: AtomicWaker::new(),
+        }
+    }
 }
 
 /// What is wanted of a session; a stronger wish replaces a weaker one.
@@ -36,6 +58,32 @@ impl Control {
     pub fn ask(&self, wish: Wish) {
         self.state.fetch_max(wish as u8, Ordering::AcqRel);
         self.waker.wake();
+    }
+
+    /// Ends the session now, whatever runs, for this reason.
+    pub fn end(&self, why: Fault) {
+        self.why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        self.ask(Wish::Kill);
+    }
+
+    /// Why the session is to end.
+    pub fn reason(&self) -> Fault {
+        let why = self.why.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        why.unwrap_or_else(|| {
+            Fault::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command").fatal()
+        })
+    }
+
+    /// The client's socket takes nothing more for now, or takes something again.
+    pub fn note_blocked(&self, blocked: bool) {
+        let since = if blocked { u64::try_from(self.made.elapsed().as_micros()).unwrap_or(u64::MAX).max(1) } else { 0 };
+        self.blocked.store(since, Ordering::Relaxed);
+    }
+
+    /// For how long the client has taken nothing of what is to be written to it.
+    pub fn blocked_for(&self) -> Option<Duration> {
+        let since = Some(self.blocked.load(Ordering::Relaxed)).filter(|since| *since > 0)?;
+        Some(self.made.elapsed().saturating_sub(Duration::from_micros(since)))
     }
 
     /// Ends the wait of a statement that has no server connections yet.

@@ -61,8 +61,8 @@ fn a_statement_that_waits_for_a_server_connection_is_canceled_or_forgotten_with_
     let world = Sharded::create("cancelwait", "default_pool_size = 1\nquery_wait_timeout = \"60s\"");
     let (mut holder, mut raw, mut watch) = (world.connect(), world.connect(), world.connect());
     let waiting = |watch: &mut Raw| {
-        let pools = watch.must("SHOW pgloom.pools").text();
-        pools.lines().find(|line| line.starts_with("s1|")).unwrap().split('|').nth(4).unwrap().to_owned()
+        let pools = watch.named("SHOW pgloom.shard_pools");
+        pools.iter().find(|pool| pool["shard"] == "s1").unwrap()["cl_waiting"].clone()
     };
     let one = format!("SELECT n FROM items WHERE id = {}", world.id(1, 0));
     holder.must("BEGIN");

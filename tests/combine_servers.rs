@@ -196,8 +196,10 @@ fn answers_are_those_of_one_postgres_and_made_on_both_servers_by_turns() {
     for why in ["", "statement", "session", "unavailable", "failed", "limit"] {
         assert_eq!(world.finished("home", why), 0, "{why}");
     }
-    let pools = raw.must("SHOW pgloom.pools").text();
-    assert_eq!(pools.lines().filter(|line| line.contains(" (combine)|postgres|0|")).count(), 3, "{pools}");
+    let pools = raw.named("SHOW pgloom.shard_pools");
+    let unused =
+        |pool: &&std::collections::BTreeMap<String, String>| pool["role"] == "combine" && pool["sv_active"] == "0";
+    assert_eq!(pools.iter().filter(unused).count(), 3, "{pools:?}");
 }
 
 #[test]

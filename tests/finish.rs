@@ -276,8 +276,12 @@ fn session_mode_gives_the_combine_connection_back_all_the_same() {
     assert_eq!(one.value("SELECT a FROM mine"), "1");
     one.must("DISCARD ALL");
     assert_eq!(one.must(sql).text(), other.must(sql).text());
-    let pools = other.must("SHOW pgloom.pools").text();
-    assert!(pools.lines().any(|line| line.starts_with("s0 (combine)|postgres|0|1|0|1")), "{pools}");
+    let pools = other.named("SHOW pgloom.shard_pools");
+    let combine = pools.iter().find(|pool| pool["role"] == "combine").unwrap();
+    assert_eq!(
+        ["shard", "sv_active", "sv_idle", "cl_waiting", "pool_size"].map(|name| &*combine[name]),
+        ["s0", "0", "1", "0", "1"]
+    );
 }
 
 #[test]
@@ -964,8 +968,9 @@ fn many_clients_with_cancels_and_departures_get_only_their_own_answers() {
     });
     world.at_rest();
     let mut raw = world.connect();
-    let pools = raw.must("SHOW pgloom.pools").text();
-    assert!(pools.lines().any(|line| line.starts_with("s0 (combine)|postgres|0|")), "{pools}");
+    let pools = raw.named("SHOW pgloom.shard_pools");
+    let combine = pools.iter().find(|pool| pool["role"] == "combine").unwrap();
+    assert_eq!((&*combine["shard"], &*combine["sv_active"]), ("s0", "0"));
     for (sql, right) in &statements {
         same(sql, &raw.simple(sql), right);
     }

@@ -32,6 +32,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("backend", &["net", "tls", "types", "wire", "catalog", "topology", "config"]),
     // Never sql, plan, exec or session: the jobs in the background touch the data plane through the topology alone.
     ("control", &["net", "types", "wire", "catalog", "topology", "config", "commit", "backend"]),
+    ("admin", &["types", "wire", "catalog", "topology", "config", "sql", "plan", "merge", "backend", "control"]),
     (
         "exec",
         &["net", "types", "wire", "catalog", "topology", "config", "sql", "copy", "commit", "plan", "merge", "backend"],
@@ -40,16 +41,22 @@ const LAYERS: &[(&str, &[&str])] = &[
         "session",
         &[
             "net", "types", "wire", "catalog", "topology", "config", "sql", "copy", "commit", "plan", "merge",
-            "backend", "control", "exec",
+            "backend", "control", "admin", "exec",
         ],
     ),
-    ("server", &["net", "tls", "types", "wire", "topology", "config", "plan", "backend", "session"]),
+    (
+        "server",
+        &[
+            "net", "tls", "types", "wire", "topology", "config", "plan", "backend", "control", "admin", "exec",
+            "session",
+        ],
+    ),
     // The only one that knows them all.
     (
         "app",
         &[
             "net", "tls", "types", "wire", "catalog", "topology", "config", "sql", "commit", "plan", "merge",
-            "backend", "exec", "session", "server", "control",
+            "backend", "admin", "exec", "session", "server", "control",
         ],
     ),
     ("cli", &["types", "catalog", "topology", "config", "sql", "plan", "backend", "control", "app"]),
@@ -101,6 +108,9 @@ const PURE: &[&str] = &[
     "backend/retry.rs",
     "backend/roles.rs",
     "backend/sequences.rs",
+    "admin/command.rs",
+    "admin/rows.rs",
+    "admin/shows.rs",
     "session/phase.rs",
     "session/memory.rs",
     "session/transaction.rs",

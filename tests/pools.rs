@@ -133,9 +133,8 @@ fn statements_over_all_shards_leave_connections_to_those_of_one() {
 
 /// Clients that wait for a connection to a shard.
 fn waiting(raw: &mut Raw, shard: usize) -> String {
-    let pools = raw.must("SHOW pgloom.pools").text();
-    let of_shard = pools.lines().find(|line| line.starts_with(&format!("s{shard}|"))).unwrap_or_default();
-    of_shard.split('|').nth(4).unwrap_or_default().to_owned()
+    let pools = raw.named("SHOW pgloom.shard_pools");
+    pools.iter().find(|pool| pool["shard"] == format!("s{shard}")).unwrap()["cl_waiting"].clone()
 }
 
 #[test]

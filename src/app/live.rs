@@ -55,6 +55,8 @@ struct State {
     certificates: Certificates,
     /// The jobs of each database.
     jobs: HashMap<Arc<str>, JoinSet<()>>,
+    /// Ends what takes too long, in all of them.
+    limits: JoinSet<()>,
 }
 
 /// What was made of files that can change while their names stay.
@@ -147,7 +149,8 @@ impl Live {
             map: Arc::default(),
         });
         let context = handshake_context(settings, mock_key()?)?;
-        let front = front(settings, &databases, Arc::clone(&shared), accounts(settings)?, context, Arc::default());
+        let counts = Default::default();
+        let front = front(settings, &databases, Arc::clone(&shared), accounts(settings)?, context, counts);
         let health = Arc::new(Health {
             databases: ArcSwap::from_pointee(databases),
             failures: Mutex::default(),
@@ -164,7 +167,7 @@ impl Live {
             read: OnceLock::new(),
             log_level: OnceLock::new(),
             settings: ArcSwap::from_pointee(settings.clone()),
-            state: tokio::sync::Mutex::new(State { certificates, jobs: HashMap::new() }),
+            state: tokio::sync::Mutex::new(State { certificates, jobs: HashMap::new(), limits: JoinSet::new() }),
         });
         live.clients.add(live.clients.missing(&settings.listen.addresses, settings.listen.reuse_port)?);
         live.watchers.add(live.watchers.missing(settings.metrics.listen.as_slice(), settings.listen.reuse_port)?);
@@ -206,6 +209,7 @@ impl Live {
 
     pub(super) async fn serve(&self) {
         let mut state = self.state.lock().await;
+        state.limits.spawn(Arc::clone(&self.front.load().shared.cancels).enforce());
         let settings = self.settings();
         for database in self.health.databases.load().iter() {
             state.jobs.insert(Arc::clone(&database.name), self.jobs_of(database, &settings));
@@ -389,7 +393,7 @@ impl Live {
         }
         let shared = Arc::clone(&self.front.load().shared);
         let all: Vec<_> = databases.iter().map(|change| Arc::clone(change.database())).collect();
-        let open = Arc::clone(&self.front.load().open);
+        let counts = self.front.load().counts();
         self.look_up_names(settings.timeouts.dns);
         self.known.breakers.set_limits(breaker_limits(settings.breakers));
         shared.limits.store(Arc::new(session_limits(&settings)));
@@ -397,7 +401,7 @@ impl Live {
         if let Some(set) = self.log_level.get() {
             set(settings.log.level);
         }
-        self.front.store(Arc::new(front(&settings, &all, Arc::clone(&shared), accounts, context, open)));
+        self.front.store(Arc::new(front(&settings, &all, Arc::clone(&shared), accounts, context, counts)));
         let before = self.health.databases.load_full();
         self.health.follow(all.clone());
         for gone in before.iter().filter(|old| !all.iter().any(|database| database.name == old.name)) {
@@ -612,17 +616,21 @@ fn front(
     shared: Arc<Shared>,
     accounts: HashMap<Box<str>, Account>,
     context: HandshakeContext,
-    open: Arc<AtomicUsize>,
+    (open, knocking): (Arc<AtomicUsize>, Arc<AtomicUsize>),
 ) -> Front {
     Front {
         shared,
         accounts,
         databases: databases.iter().map(|database| (database.name.as_ref().into(), Arc::clone(database))).collect(),
         context,
+        console: console_rules(&settings.console),
+        users: user_views(settings),
+        config: settings.shown.clone(),
         max_clients: settings.limits.max_client_conn,
         keepalive: settings.listen.keepalive,
         log_connections: settings.log.connections,
         open,
+        knocking,
     }
 }
 

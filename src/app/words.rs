@@ -25,6 +25,7 @@ pub(super) fn between(old: &Settings, new: &Settings, certificates: &[&str]) -> 
     differs("log", told(old) != told(new));
     differs("users", old.users != new.users);
     differs("epoch of the map", old.epoch != new.epoch);
+    differs("console", old.console != new.console);
     for database in &new.databases {
         let known = old.database(&database.name);
         differs(&format!("database {}", database.name), known.is_none_or(|known| known != database));
@@ -34,7 +35,7 @@ pub(super) fn between(old: &Settings, new: &Settings, certificates: &[&str]) -> 
     Applied { changed, later: later(old, new) }
 }
 
-/// What a running process cannot change.
+/// What a running process cannot change: [`crate::config::AT_START`].
 fn later(old: &Settings, new: &Settings) -> Vec<String> {
     let mut later = Vec::new();
     if old.listen.workers != new.listen.workers {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::backend::facts::Facts;
 use crate::backend::{CancelKey, login};
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
@@ -22,22 +23,31 @@ pub struct CancelHandle {
     /// Most time that a request may take.
     timeout: Duration,
     pub key: CancelKey,
+    pub facts: Facts,
     /// Requests on their way: the connection is not reused while there is one.
     under_way: AtomicUsize,
-    /// It is cancelled because of a deadlock, which the client is told; this is its DETAIL.
-    sentence: Mutex<Option<String>>,
+    /// It is cancelled by the router itself; the client is told this.
+    sentence: Mutex<Option<Fault>>,
     /// Whether there is one, for those who look at every answer.
     sentenced: AtomicBool,
 }
 
 impl CancelHandle {
-    pub fn new(shard: ShardId, server: Server, tls: Arc<ServerTls>, timeout: Duration, key: CancelKey) -> Self {
+    pub fn new(
+        shard: ShardId,
+        server: Server,
+        tls: Arc<ServerTls>,
+        timeout: Duration,
+        key: CancelKey,
+        facts: Facts,
+    ) -> Self {
         Self {
             shard,
             server,
             tls,
             timeout,
             key,
+            facts,
             under_way: AtomicUsize::new(0),
             sentence: Mutex::default(),
             sentenced: AtomicBool::new(false),
@@ -55,25 +65,27 @@ impl CancelHandle {
     }
 
     pub fn is_announced(&self) -> bool {
-        self.under_way.load(Ordering::Acquire) > 0
+        self.requests() > 0
     }
 
-    /// The statement that runs now is about to be cancelled to break a deadlock.
-    pub fn sentence(&self, detail: &str) {
-        *self.sentence.lock().unwrap_or_else(PoisonError::into_inner) = Some(detail.to_owned());
+    /// How many requests are on their way.
+    pub fn requests(&self) -> usize {
+        self.under_way.load(Ordering::Acquire)
+    }
+
+    /// The statement that runs now is about to be cancelled by the router: of a deadlock, or because its time is up.
+    pub fn sentence(&self, why: Fault) {
+        *self.sentence.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
         self.sentenced.store(true, Ordering::Release);
     }
 
-    /// What the client is told instead of this ErrorResponse, if it says that the statement was cancelled and a deadlock is why.
+    /// What the client is told instead of this ErrorResponse, if it says that the statement was cancelled and that was the router's doing.
     pub fn judge(&self, error: &[u8]) -> Option<Bytes> {
         if !self.sentenced.load(Ordering::Acquire) || error_fields::code(error) != SqlState::QUERY_CANCELED {
             return None;
         }
         self.sentenced.store(false, Ordering::Release);
-        let detail = self.sentence.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        let fault = Fault::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")
-            .detail(detail)
-            .hint("See the router's log for details; the transaction can be repeated.");
+        let fault = self.sentence.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let mut out = bytes::BytesMut::new();
         reply::error(&mut out, &fault);
         Some(out.freeze())
@@ -89,7 +101,7 @@ impl CancelHandle {
 
     /// Asks the server to cancel; returns when it has taken note, or when it cannot be reached in time.
     pub async fn send(&self) {
-        let sent = login::send_cancel(&self.server, &self.tls, &self.key);
+        let sent = login::send_cancel(&self.server, &self.tls, self.timeout, &self.key);
         let failure = match tokio::time::timeout(self.timeout, sent).await {
             Ok(Ok(())) => return,
             Ok(Err(fault)) => fault.to_string(),

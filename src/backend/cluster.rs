@@ -1,7 +1,7 @@
 //! `Cluster`: topology, catalog and pools of one moment, swapped whole by arc-swap.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use crate::backend::breakers::{Breakers, Probe, ServerBreaker};
 use crate::backend::cancel::CancelHandle;
 use crate::backend::combiners::CombineServers;
 use crate::backend::defaults::{Defaults, HomeDefaults};
+use crate::backend::facts::Facts;
 use crate::backend::gate::Gate;
 use crate::backend::names::Names;
 use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
@@ -19,11 +20,12 @@ use crate::backend::roles::Heard;
 use crate::backend::rules::Rules;
 use crate::backend::sequences::SequenceBlocks;
 use crate::backend::servers::{self, ServerBook, ShardServers};
+use crate::backend::stats::Stats;
 use crate::backend::succession::Lasting;
 use crate::backend::turns::Place;
 use crate::backend::{Backend, login};
 use crate::catalog::Catalog;
-use crate::config::{ReadPreference, TwoPhaseCommit, UniqueRule};
+use crate::config::{ReadPreference, TimeLimits, TimeWishes, TwoPhaseCommit, UniqueRule};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::net::Keepalive;
@@ -45,6 +47,8 @@ pub struct ServerAccess {
     /// `None`: no probes.
     pub keepalive: Option<Keepalive>,
     pub connect_timeout: Duration,
+    /// `None`: what is left of `connect_timeout`.
+    pub login_timeout: Option<Duration>,
     pub max_message: usize,
     pub max_prepared: usize,
     /// Of all servers that this router knows.
@@ -56,11 +60,17 @@ pub struct ServerAccess {
 }
 
 impl ServerAccess {
+    /// Until a connection can be used.
+    fn whole_timeout(&self) -> Duration {
+        self.connect_timeout + self.login_timeout.unwrap_or_default()
+    }
+
     /// Whether connections that were made in one way are as those made in the other.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.tls, &other.tls)
             && self.keepalive == other.keepalive
             && self.connect_timeout == other.connect_timeout
+            && self.login_timeout == other.login_timeout
             && self.max_message == other.max_message
             && self.max_prepared == other.max_prepared
             && Arc::ptr_eq(&self.breakers, &other.breakers)
@@ -184,7 +194,7 @@ impl Start {
 
 impl Connect for ServerConnector {
     async fn connect(&self) -> Result<Backend, Fault> {
-        let deadline = Instant::now() + self.access.connect_timeout;
+        let deadline = Instant::now() + self.access.whole_timeout();
         let begun = tokio::time::timeout_at(deadline.into(), self.begin(deadline)).await;
         begun.unwrap_or_else(|_| {
             let goal = self.aim.goal()?;
@@ -383,6 +393,8 @@ impl ServerConnector {
             user: &self.credentials.user,
             password: self.credentials.password.as_ref(),
             tls: &self.access.tls,
+            connect_timeout: self.access.connect_timeout,
+            login_timeout: self.access.login_timeout.unwrap_or(self.access.connect_timeout),
             parameters: &parameters,
         })
         .await?;
@@ -397,6 +409,7 @@ impl ServerConnector {
             Arc::clone(&self.access.tls),
             self.access.connect_timeout,
             logged_in.key.clone(),
+            Facts::of(&logged_in.stream),
         ));
         let (max_message, max_prepared) = (self.access.max_message, self.access.max_prepared);
         let named = logged_in.stream.peer_addr().map(|peer| peer.ip());
@@ -407,7 +420,7 @@ impl ServerConnector {
 
     fn timed_out(&self, address: &str) -> Fault {
         Fault::new(SqlState::UNABLE_TO_CONNECT, format!("could not connect to shard server {address}"))
-            .detail(format!("no answer within {:?}", self.access.connect_timeout))
+            .detail(format!("no answer within {:?}", self.access.whole_timeout()))
             .blame(Blame::Server)
     }
 }
@@ -604,6 +617,11 @@ impl UserPools {
         &self.pools[shard.index()]
     }
 
+    /// Those of shards, and those that finish statements.
+    pub fn all(&self) -> &[Arc<ServerPool>] {
+        &self.pools
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (ShardId, &Arc<ServerPool>)> {
         self.pools[..self.shards].iter().enumerate().map(|(i, pool)| (ShardId(i as u16), pool))
     }
@@ -639,6 +657,7 @@ pub struct Membership {
     pub pool_size: Option<usize>,
     /// `None`: as the database says.
     pub session_mode: Option<bool>,
+    pub times: TimeWishes,
     /// `None`: as the database says.
     pub read_preference: Option<ReadPreference>,
 }
@@ -658,6 +677,7 @@ pub struct DatabaseSettings {
     pub session_mode: bool,
     pub read_preference: ReadPreference,
     pub two_phase_commit: TwoPhaseCommit,
+    pub times: TimeLimits,
     /// Those who may connect.
     pub members: HashMap<Box<str>, Membership>,
 }
@@ -699,8 +719,13 @@ pub struct Database {
     pub read_preference: ReadPreference,
     /// How a transaction that wrote on several shards is committed.
     pub two_phase_commit: TwoPhaseCommit,
+    /// How long things may take here, before a user or a session says otherwise.
+    pub times: TimeLimits,
     /// Values of sequences that are taken and not given out yet.
     pub sequences: SequenceBlocks,
+    pub stats: Arc<Stats>,
+    /// Nobody else may come in.
+    pub disabled: Arc<AtomicBool>,
     look: watch::Sender<Look>,
     /// What was last read of each shard's catalog; whoever reads holds it.
     pub parts: tokio::sync::Mutex<HashMap<ShardId, Arc<Catalog>>>,
@@ -751,6 +776,8 @@ impl Database {
         };
         Arc::new(Self {
             rules: Arc::clone(&lasting.rules),
+            stats: Arc::clone(&lasting.stats),
+            disabled: Arc::clone(&lasting.disabled),
             lasting,
             successor: OnceLock::new(),
             members: settings.members,
@@ -770,6 +797,7 @@ impl Database {
             session_mode: settings.session_mode,
             read_preference: settings.read_preference,
             two_phase_commit: settings.two_phase_commit,
+            times: settings.times,
             sequences: SequenceBlocks::default(),
             look: watch::Sender::new(Look::Pending),
             parts: tokio::sync::Mutex::default(),
@@ -804,6 +832,11 @@ impl Database {
     pub fn keeps_connections(&self, user: &str) -> bool {
         let own = self.members.get(user).and_then(|member| member.session_mode);
         own.unwrap_or(self.session_mode)
+    }
+
+    /// How long things may take for a user, before its session says otherwise.
+    pub fn times_of(&self, user: &str) -> TimeLimits {
+        self.members.get(user).map_or(self.times, |member| self.times.with(&member.times))
     }
 
     /// Which servers answer a user's reads, where its session does not say.
@@ -866,6 +899,14 @@ impl Database {
         let now = Instant::now();
         for (_, pools) in self.all_pools() {
             pools.pools.iter().for_each(|pool| pool.sweep(now));
+        }
+    }
+
+    /// Every server connection that is open now is closed when its client gives it back.
+    pub fn reconnect(&self) {
+        let now = Instant::now();
+        for (_, pools) in self.all_pools() {
+            pools.all().iter().for_each(|pool| pool.retire(now));
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -33,9 +33,15 @@ pub struct Gate {
 struct State {
     turns: Turns,
     /// How those who wait are told that they have been admitted.
-    bells: HashMap<Ticket, oneshot::Sender<()>>,
+    bells: HashMap<Ticket, Bell>,
     /// With its size.
     share: Option<(usize, Arc<Semaphore>)>,
+}
+
+#[derive(Debug)]
+struct Bell {
+    sender: oneshot::Sender<()>,
+    since: Instant,
 }
 
 impl State {
@@ -43,7 +49,7 @@ impl State {
         for ticket in admitted {
             if let Some(bell) = self.bells.remove(&ticket) {
                 // One that has just given up finds that it was admitted, and gives its connections back.
-                let _ = bell.send(());
+                let _ = bell.sender.send(());
             }
         }
     }
@@ -97,8 +103,8 @@ impl Gate {
                 Entry::Circle => return Err(Denied::Circle),
                 Entry::Crowded(place) => return Err(Denied::Crowded(place)),
                 Entry::Waits(ticket) => {
-                    let (bell, rung) = oneshot::channel();
-                    state.bells.insert(ticket, bell);
+                    let (sender, rung) = oneshot::channel();
+                    state.bells.insert(ticket, Bell { sender, since: Instant::now() });
                     Waiting { gate: self, ticket, wants, rung, admitted: false }
                 }
             }
@@ -145,6 +151,13 @@ impl Gate {
     /// How many wait for a connection of this pool.
     pub fn waiting(&self, place: Place) -> usize {
         self.state().turns.waiting(place)
+    }
+
+    /// Since when the first of them waits.
+    pub fn waiting_since(&self, place: Place) -> Option<Instant> {
+        let state = self.state();
+        let first = state.turns.first_waiting(place)?;
+        state.bells.get(&first).map(|bell| bell.since)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

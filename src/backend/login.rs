@@ -9,6 +9,7 @@ mod machine;
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -29,7 +30,7 @@ use machine::{Machine, Step, Terms};
 /// All that a server says during a login has to fit in here, in bytes.
 const MAX_LOGIN: usize = 1024 * 1024;
 
-/// Where to log in, and as whom. There is no timeout in here: the caller drops the future when its time is up.
+/// Where to log in, and as whom, and how long it may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
     /// A host that starts with `/` is the directory of a Unix socket.
@@ -38,6 +39,10 @@ pub struct Target<'a> {
     /// In clear text; a stored `md5...` hash answers md5 requests only.
     pub password: Option<&'a Secret>,
     pub tls: &'a ServerTls,
+    /// Until the connection is there.
+    pub connect_timeout: Duration,
+    /// From then on: TLS, and the exchange with the server.
+    pub login_timeout: Duration,
     /// Startup parameters beside user and database.
     pub parameters: &'a [(&'a str, &'a str)],
 }
@@ -154,9 +159,9 @@ pub async fn connect(target: Target<'_>) -> Result<LoggedIn, Fault> {
 
 /// Asks the server to cancel what the session of `key` runs. Returns once the server has closed the connection,
 /// and by that has signalled the session: a later statement of it is not hit.
-pub async fn send_cancel(server: &Server, tls: &ServerTls, key: &CancelKey) -> Result<(), Fault> {
+pub async fn send_cancel(server: &Server, tls: &ServerTls, limit: Duration, key: &CancelKey) -> Result<(), Fault> {
     let sent = async {
-        let mut stream = open(server, tls).await?;
+        let mut stream = secure(reach(server, limit).await?, server, tls).await?;
         let mut out = BytesMut::new();
         request::cancel(&mut out, key.pid, &key.secret)?;
         stream.write_all(&out).await?;
@@ -170,7 +175,17 @@ pub async fn send_cancel(server: &Server, tls: &ServerTls, key: &CancelKey) -> R
 }
 
 async fn log_in(target: Target<'_>) -> Result<LoggedIn, LoginError> {
-    let mut stream = open(target.server, target.tls).await?;
+    let socket = reach(target.server, target.connect_timeout).await?;
+    let limit = target.login_timeout;
+    tokio::time::timeout(limit, introduce(socket, target)).await.unwrap_or_else(|_| {
+        let message = format!("the login was not finished within {limit:?}");
+        Err(io::Error::new(io::ErrorKind::TimedOut, message).into())
+    })
+}
+
+/// Everything behind the connection.
+async fn introduce(socket: ServerStream, target: Target<'_>) -> Result<LoggedIn, LoginError> {
+    let mut stream = secure(socket, target.server, target.tls).await?;
     let mut nonce = [0; 18];
     SystemRandom::new().fill(&mut nonce).map_err(|_| io::Error::other("no random numbers"))?;
     let mut machine = Machine::new(Terms {
@@ -209,14 +224,20 @@ async fn log_in(target: Target<'_>) -> Result<LoggedIn, LoginError> {
     }
 }
 
-/// The connection, with TLS on it where that is wanted and the server has it.
-async fn open(server: &Server, tls: &ServerTls) -> Result<ServerStream, LoginError> {
+/// The connection.
+async fn reach(server: &Server, limit: Duration) -> Result<ServerStream, LoginError> {
     if server.host.starts_with('/') {
         let socket = Path::new(&*server.host).join(format!(".s.PGSQL.{}", server.port));
-        return Ok(ServerStream::Unix(UnixStream::connect(socket).await?));
+        return Ok(ServerStream::Unix(in_time(limit, UnixStream::connect(socket)).await?));
     }
-    let mut stream = TcpStream::connect((&*server.host, server.port)).await?;
+    let stream = in_time(limit, TcpStream::connect((&*server.host, server.port))).await?;
     stream.set_nodelay(true)?;
+    Ok(ServerStream::Plain(stream))
+}
+
+/// With TLS on it where that is wanted and the server has it.
+async fn secure(socket: ServerStream, server: &Server, tls: &ServerTls) -> Result<ServerStream, LoginError> {
+    let ServerStream::Plain(mut stream) = socket else { return Ok(socket) };
     if !tls.wanted() {
         return Ok(ServerStream::Plain(stream));
     }
@@ -233,6 +254,13 @@ async fn open(server: &Server, tls: &ServerTls) -> Result<ServerStream, LoginErr
         Some(b"") => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
         // More than one byte is plain text that somebody put in front of the TLS; an error in plain text is nobody's word.
         _ => Err(LoginError::protocol("an answer to SSLRequest that is neither S nor N alone")),
+    }
+}
+
+async fn in_time<S>(limit: Duration, connecting: impl Future<Output = io::Result<S>>) -> Result<S, LoginError> {
+    match tokio::time::timeout(limit, connecting).await {
+        Ok(connected) => Ok(connected?),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}")).into()),
     }
 }
 

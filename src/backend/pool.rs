@@ -2,7 +2,7 @@
 //! be, and who gets the next one, is the business of the [`Gate`] that a user's pools share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -11,6 +11,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::backend::Backend;
 use crate::backend::breakers::Probe;
+use crate::backend::cancel::CancelHandle;
+use crate::backend::facts::Members;
 use crate::backend::gate::{Denied, Gate};
 use crate::backend::turns::Place;
 use crate::fault::{Blame, Fault, SqlState};
@@ -49,8 +51,6 @@ pub struct PoolLimits {
     pub size: usize,
     /// Connections kept open though nobody uses them, once the pool is in use.
     pub min_size: usize,
-    /// How long a client waits for a connection.
-    pub wait: Duration,
     /// An idle connection older than this is closed.
     pub idle_timeout: Option<Duration>,
     /// A connection older than this is not reused.
@@ -66,7 +66,12 @@ pub struct PoolLimits {
 /// Counts that metrics and the console read.
 #[derive(Debug, Default)]
 pub struct PoolCounts {
+    /// Lent, or being made for somebody.
     pub active: AtomicUsize,
+    /// Of those: being made.
+    pub login: AtomicUsize,
+    /// Of those: being tried out, because the server has failed.
+    pub tested: AtomicUsize,
     pub connects: AtomicU64,
     pub connect_failures: AtomicU64,
     pub discards: AtomicU64,
@@ -80,6 +85,7 @@ pub struct Pool<C> {
     gate: Arc<Gate>,
     place: Place,
     idle: Mutex<Idle>,
+    members: Members,
     pub counts: PoolCounts,
     /// What the last attempt to connect failed with, until one succeeds: for `/readyz` and `check`.
     last_failure: Mutex<Option<Fault>>,
@@ -93,6 +99,36 @@ struct Idle {
     connections: Vec<Box<Backend>>,
     /// What was connected before this is not reused; set by each sweep, so that giving back reads no clock.
     expired: Option<Instant>,
+    /// Nor what was connected before this.
+    retired: Option<Instant>,
+}
+
+/// What a connection of a pool is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberState {
+    /// In a client's hands.
+    Active,
+    /// In a client's hands, or on its way out of them, with a cancel request on its way to it.
+    BeingCanceled,
+    Idle,
+    /// Idle, and to be tried out before somebody gets it.
+    Used,
+}
+
+/// Counts as long as it lives.
+struct Counting<'a>(&'a AtomicUsize);
+
+impl<'a> Counting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl<C: Connect> Pool<C> {
@@ -106,6 +142,7 @@ impl<C: Connect> Pool<C> {
             limits: ArcSwap::from_pointee(limits),
             dissolved: AtomicBool::new(false),
             idle: Mutex::default(),
+            members: Members::default(),
             counts: PoolCounts::default(),
             last_failure: Mutex::default(),
         })
@@ -126,6 +163,44 @@ impl<C: Connect> Pool<C> {
         self.gate.waiting(self.place)
     }
 
+    /// How long the first of them has waited.
+    pub fn longest_wait(&self, now: Instant) -> Duration {
+        self.gate.waiting_since(self.place).map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// Its connections and what they do; oldest first.
+    pub fn members(&self) -> Vec<(Arc<CancelHandle>, MemberState)> {
+        let idle = self.idle();
+        let mut members: Vec<_> = self
+            .members
+            .all()
+            .into_iter()
+            .map(|member| {
+                let resting = idle.connections.iter().find(|backend| Arc::ptr_eq(&backend.cancel, &member));
+                let state = match resting {
+                    Some(backend) if self.connector.is_doubtful(backend) => MemberState::Used,
+                    Some(_) => MemberState::Idle,
+                    None if member.is_announced() => MemberState::BeingCanceled,
+                    None => MemberState::Active,
+                };
+                (member, state)
+            })
+            .collect();
+        members.sort_by_key(|(member, _)| member.facts.id);
+        members
+    }
+
+    /// What was connected before this is closed: at once where nobody has it, else when it is given back.
+    pub fn retire(&self, before: Instant) {
+        self.idle().retired = Some(before);
+        self.sweep(Instant::now());
+    }
+
+    /// What was connected before this is to be closed.
+    pub fn retired(&self) -> Option<Instant> {
+        self.idle().retired
+    }
+
     pub fn limits(&self) -> Arc<PoolLimits> {
         self.limits.load_full()
     }
@@ -143,12 +218,16 @@ impl<C: Connect> Pool<C> {
     /// Nobody new comes to this pool: its idle connections are closed, and the others when they come back.
     pub fn dissolve(&self) {
         self.dissolved.store(true, Ordering::Release);
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).connections.clear();
+        self.idle().connections.clear();
     }
 
     /// Number of connections that nobody uses.
     pub fn idle_count(&self) -> usize {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).connections.len()
+        self.idle().connections.len()
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn last_failure(&self) -> Option<Fault> {
@@ -161,8 +240,8 @@ impl<C: Connect> Pool<C> {
         Checkout { backend: self.take_idle(), pool: Arc::clone(self), share: None }
     }
 
-    fn denied(&self, denied: Denied) -> Fault {
-        let PoolLimits { size, size_setting, wait, queue, .. } = &**self.limits.load();
+    fn denied(&self, denied: Denied, wait: Duration) -> Fault {
+        let PoolLimits { size, size_setting, queue, .. } = &**self.limits.load();
         let fault = match denied {
             Denied::Share => Fault::new(SqlState::TOO_MANY_CONNECTIONS, "query_wait_timeout")
                 .detail(format!("as many statements over several shards as may run at once ran for {wait:?}"))
@@ -192,9 +271,13 @@ impl<C: Connect> Pool<C> {
     async fn connect(&self) -> Result<Backend, Fault> {
         let _probe = self.connector.admit()?;
         self.counts.connects.fetch_add(1, Ordering::Relaxed);
+        let _login = Counting::new(&self.counts.login);
         let connected = self.connector.connect().await;
-        if connected.is_err() {
-            self.counts.connect_failures.fetch_add(1, Ordering::Relaxed);
+        match &connected {
+            Ok(backend) => self.members.add(&backend.cancel),
+            Err(_) => {
+                self.counts.connect_failures.fetch_add(1, Ordering::Relaxed);
+            }
         }
         *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = connected.as_ref().err().cloned();
         connected
@@ -204,6 +287,7 @@ impl<C: Connect> Pool<C> {
     async fn revive(&self, idle: Option<Box<Backend>>) -> Result<Box<Backend>, Fault> {
         if let Some(mut backend) = idle {
             let probe = self.connector.admit()?;
+            let _tested = Counting::new(&self.counts.tested);
             if self.connector.try_out(&mut backend).await {
                 return Ok(backend);
             }
@@ -213,7 +297,7 @@ impl<C: Connect> Pool<C> {
     }
 
     fn take_idle(&self) -> Option<Box<Backend>> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle();
         loop {
             // The one used last: its caches are warm, and the others can age.
             let mut backend = idle.connections.pop()?;
@@ -227,9 +311,9 @@ impl<C: Connect> Pool<C> {
 
     /// Closes connections that were idle or alive for too long. Called now and then.
     pub fn sweep(&self, now: Instant) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle();
         let limits = self.limits.load();
-        idle.expired = limits.lifetime.and_then(|limit| now.checked_sub(limit));
+        idle.expired = limits.lifetime.and_then(|limit| now.checked_sub(limit)).max(idle.retired);
         let expired = idle.expired;
         let most = limits.size.saturating_sub(self.counts.active.load(Ordering::Relaxed));
         // Those used longest ago are at the front.
@@ -267,7 +351,7 @@ impl<C: Connect> Pool<C> {
             return;
         }
         backend.slim();
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle();
         // Looked at under the lock: who dissolves the pool closes what was put there before.
         let wanted = !self.dissolved.load(Ordering::Acquire) && idle.connections.len() < self.limits.load().size;
         if wanted && !is_expired(&backend, idle.expired) && self.connector.is_current(&backend) {
@@ -294,8 +378,8 @@ pub struct Unlent {
     pub fault: Fault,
 }
 
-/// A connection of each of these pools, which share a gate, for one client that holds some of the pools at `holds` already. All or
-/// none: nobody keeps one pool from others while it waits for another one.
+/// A connection of each of these pools, which share a gate, for one client that holds some of the pools at `holds` already and waits so
+/// long. All or none: nobody keeps one pool from others while it waits for another one.
 ///
 /// # Errors
 /// `57P03` at once while nobody is to wait for one of the servers; `53300` when they did not come free in time; `40P01` when they never
@@ -303,18 +387,18 @@ pub struct Unlent {
 pub async fn checkout<C: Connect>(
     pools: &[&Arc<Pool<C>>],
     holds: &[Place],
+    wait: Duration,
 ) -> Result<SmallVec<[Checkout<C>; 1]>, Unlent> {
     let Some(first) = pools.first() else { return Ok(SmallVec::new()) };
     for pool in pools {
         pool.connector.check().map_err(|fault| Unlent { place: Some(pool.place), fault })?;
     }
-    let wait = first.limits.load().wait;
     // A transaction that goes on to more shards must not wait for those that have begun later.
     let share = match pools.len() > 1 && holds.is_empty() {
         true => first.gate.share(wait).await,
         false => Ok(None),
     };
-    let share = share.map_err(|denied| Unlent { place: None, fault: first.denied(denied) })?;
+    let share = share.map_err(|denied| Unlent { place: None, fault: first.denied(denied, wait) })?;
     let wants: SmallVec<[Place; 4]> = pools.iter().map(|pool| pool.place).collect();
     if let Err(denied) = first.gate.enter(&wants, holds, wait).await {
         let short = match denied {
@@ -323,7 +407,7 @@ pub async fn checkout<C: Connect>(
             }
             Denied::Circle | Denied::Share => None,
         };
-        return Err(Unlent { place: None, fault: short.unwrap_or(first).denied(denied) });
+        return Err(Unlent { place: None, fault: short.unwrap_or(first).denied(denied, wait) });
     }
     let mut checkouts: SmallVec<[Checkout<C>; 1]> = pools.iter().map(|pool| pool.lend()).collect();
     if let Some(checkout) = checkouts.first_mut() {

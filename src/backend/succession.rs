@@ -5,12 +5,14 @@
 //! whose connections would be made in the same way are the same pools; the others give up each connection as it comes back.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::backend::cluster::{Cluster, Database, DatabaseSettings, Look, UserPools};
 use crate::backend::combiners::CombineServers;
 use crate::backend::rules::Rules;
+use crate::backend::stats::Stats;
 use crate::backend::traffic::Traffic;
 use crate::catalog::Catalog;
 use crate::ids::QualifiedName;
@@ -25,6 +27,8 @@ pub struct UnknownShard;
 pub(super) struct Lasting {
     pub(super) rules: Arc<Rules>,
     pub(super) traffic: Arc<Traffic>,
+    pub(super) stats: Arc<Stats>,
+    pub(super) disabled: Arc<AtomicBool>,
     /// Whoever changes a topology, or hands over, holds it.
     placements: Arc<Mutex<Placements>>,
 }
@@ -130,6 +134,7 @@ impl Database {
             && self.session_mode == settings.session_mode
             && self.read_preference == settings.read_preference
             && self.two_phase_commit == settings.two_phase_commit
+            && self.times == settings.times
             && self.members == settings.members
     }
 

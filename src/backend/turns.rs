@@ -206,6 +206,13 @@ impl Turns {
         pool.line.len().saturating_sub(pool.free) + holders
     }
 
+    /// The first of those who wait for a connection of this pool.
+    pub fn first_waiting(&self, place: Place) -> Option<Ticket> {
+        let pool = &self.pools[place];
+        let holder = self.holders.iter().find(|(_, holder)| pool.free == 0 && holder.wants.contains(&place));
+        pool.line.get(pool.free).into_iter().chain(holder.map(|(ticket, _)| ticket)).min().copied()
+    }
+
     /// Whether a pool has none for the one who waits with this ticket.
     pub fn is_missing(&self, ticket: Ticket, place: Place) -> bool {
         let pool = &self.pools[place];

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use crate::config::document::Document;
 use crate::config::error::{ConfigError, ConfigErrors, Origin, did_you_mean};
 use crate::config::file::{self, File, General};
-use crate::config::section::{Reader, Section, Setting};
+use crate::config::section::{Need, Reader, Section, Setting};
 use crate::config::{
-    CombineServer, CombineSettings, Database, Early, MapSettings, PoolSettings, ReadPreference, Settings,
-    TwoPhaseCommit, UniqueRule,
+    AT_START, CombineServer, CombineSettings, Database, Early, MapSettings, PoolSettings, ReadPreference, Settings,
+    Shown, TwoPhaseCommit, UniqueRule,
 };
 use crate::ids::QualifiedName;
 use crate::topology::{TableRule, Topology};
@@ -39,6 +39,7 @@ pub(super) fn settings(source: &Source, map: Option<&Document>) -> Result<Settin
     let strangers = unknown_variables(&source.environment);
     let mut reader = Reader::new(&source.file, &source.text, source.environment.clone());
     let read = File::read(&source.text, &mut reader);
+    let said = std::mem::take(&mut reader.said);
     let mut build = Build::new(reader, &source.directory);
     for (name, remedy) in strangers {
         build.warn(&Origin::Environment(name), format!("no setting of [general] has this name{remedy}"));
@@ -46,7 +47,7 @@ pub(super) fn settings(source: &Source, map: Option<&Document>) -> Result<Settin
     let settings = read.and_then(|file| build.all(file, map));
     let (mut settings, warnings) = build.finish(settings)?;
     settings.files.splice(0..0, source.path.clone());
-    Ok(Settings { warnings, ..settings })
+    Ok(Settings { warnings, shown: shown(&said), ..settings })
 }
 
 /// What does not depend on the map.
@@ -79,6 +80,19 @@ pub(super) fn document(name: &str, text: &str) -> Result<Document, ConfigErrors>
     let document = read.map(|map| build.document(&map));
     let (document, warnings) = build.finish(document)?;
     Ok(Document { warnings, ..document })
+}
+
+/// What [general] says, and the defaults of what it does not say.
+fn shown(said: &[(&'static str, String)]) -> Vec<Shown> {
+    let keys = General::KEYS.iter().filter(|key| !key.secret);
+    // A test says that every key has a default.
+    let shown = keys.filter_map(|key| {
+        let Need::Default(default) = key.need else { return None };
+        let value = said.iter().find(|(name, _)| *name == key.name).map_or(default, |(_, value)| value);
+        let changeable = !AT_START.contains(&key.name);
+        Some(Shown { key: key.name, value: value.to_owned(), default, changeable })
+    });
+    shown.collect()
 }
 
 fn unknown_variables(environment: &HashMap<String, String>) -> Vec<(String, String)> {
@@ -156,6 +170,15 @@ impl<'a> Build<'a> {
                 name: name.as_str().into(),
                 topology: placed.topology,
                 pool,
+                times: general::time_wishes([
+                    section.query_timeout.as_ref(),
+                    section.scatter_timeout.as_ref(),
+                    section.transaction_timeout.as_ref(),
+                    section.idle_transaction_timeout.as_ref(),
+                    section.client_idle_timeout.as_ref(),
+                    section.query_wait_timeout.as_ref(),
+                    section.client_write_timeout.as_ref(),
+                ]),
                 router,
                 two_phase_commit: section.two_phase_commit.value,
                 read_preference: read_preference.unwrap_or(ReadPreference::Primary),
@@ -163,6 +186,10 @@ impl<'a> Build<'a> {
                 uniques: placed.uniques,
             });
         }
+        let console = match (&read.general, &users) {
+            (Some(general), Some(users)) => Some(self.console(general, users)),
+            _ => None,
+        };
         let (_, general) = general?;
         let parts = general?;
         Some(Settings {
@@ -179,6 +206,8 @@ impl<'a> Build<'a> {
             server_tls: parts.server_tls,
             metrics: parts.metrics,
             log: parts.log,
+            console: console?,
+            shown: Vec::new(),
             users: users?,
             databases,
             warnings: Vec::new(),

@@ -47,16 +47,24 @@ section! {
 
         /// Time for a client to send its startup packet and prove who it is.
         client_login_timeout: Duration = "15s",
-        /// A client that is silent for longer, outside a transaction, is disconnected. 0: never.
+        /// A client that is silent for longer, outside a transaction, is disconnected (57P05). 0: never.
         client_idle_timeout: Duration = "0",
         /// How long a statement waits for free server connections before it fails (53300). Transactions that could only wait for each other fail at once (40P01). 0: for ever.
         query_wait_timeout: Duration = "120s",
-        /// How long a statement may run before it is cancelled (57014). 0: for ever.
+        /// How long a statement may take before it is cancelled on its servers (57014). 0: for ever. This and the next ones, the two above included, can be said for a database, for a user, and in a session (`SET pgloom.query_timeout = '5s'`); the narrower one goes before.
         query_timeout: Duration = "0",
+        /// How long a statement over several shards may take, all of them together (57014). 0: only query_timeout counts.
+        scatter_timeout: Duration = "0",
+        /// How long a transaction may take before its client is disconnected (25P04). 0: for ever.
+        transaction_timeout: Duration = "0",
+        /// How long a client may take no byte of its answer, for which servers wait, before it is disconnected. 0: for ever.
+        client_write_timeout: Duration = "0",
         /// A client that is silent for longer inside a transaction is disconnected (25P03), so that its locks go. 0: never.
         idle_transaction_timeout: Duration = "0",
-        /// Time to connect and log in to a server. PgBouncer's default is 15 s; clients wait for it, so here it is shorter.
+        /// Time to connect to a server. PgBouncer's default is 15 s; clients wait for it, so here it is shorter.
         server_connect_timeout: Duration = "5s",
+        /// Time to log in to it then: TLS, authentication, and what the router asks a new connection. 0: what is left of server_connect_timeout.
+        server_login_timeout: Duration = "0",
         /// Failures in a row (a connection refused, timed out or broken off) after which a server is left alone for a while: statements that need it fail at once (57P03). 0: never.
         breaker_failures: u32 = "5",
         /// Failures in a hundred uses of a server, of at least 20 within breaker_window, that do the same. 0: they are not counted.
@@ -118,6 +126,12 @@ section! {
 
         /// How clients prove who they are: `scram-sha-256`, `md5` (for old clients; SCRAM where the stored password is a SCRAM verifier) or `trust` (known users, no password).
         auth_type: AuthType = "scram-sha-256",
+        /// Users of `[[users]]` who may do everything in the admin console: the database `pgloom` (or `pgbouncer`, `pgcat`, `admin`, where no logical database has that name). Users for nothing else have `databases = []`.
+        admin_users: Vec<String> = "",
+        /// Users of `[[users]]` who may look at everything there, and change nothing: for exporters.
+        stats_users: Vec<String> = "",
+        /// Let clients of other machines use the console without TLS.
+        admin_plaintext: bool = "false",
 
         /// TLS with clients: `disable`, `prefer` (encrypted if the client asks), `require`, `verify-ca` or `verify-full` (and the client shows a certificate of client_tls_ca_file).
         client_tls_sslmode: SslMode = "disable",
@@ -225,6 +239,20 @@ section! {
         pool_size: u32 = optional,
         /// Default: the database's pool_mode.
         pool_mode: PoolMode = optional,
+        /// Default: the database's.
+        query_timeout: Duration = optional,
+        /// Default: the database's.
+        scatter_timeout: Duration = optional,
+        /// Default: the database's.
+        transaction_timeout: Duration = optional,
+        /// Default: the database's.
+        idle_transaction_timeout: Duration = optional,
+        /// Default: the database's.
+        client_idle_timeout: Duration = optional,
+        /// Default: the database's.
+        query_wait_timeout: Duration = optional,
+        /// Default: the database's.
+        client_write_timeout: Duration = optional,
         /// Default: the database's read_preference.
         read_preference: ReadPreference = optional,
         /// The user to log in to the shards as. Default: `name`.
@@ -245,6 +273,20 @@ section! {
         min_pool_size: u32 = optional,
         /// Default: that of [general].
         pool_mode: PoolMode = optional,
+        /// Default: that of [general].
+        query_timeout: Duration = optional,
+        /// Default: that of [general].
+        scatter_timeout: Duration = optional,
+        /// Default: that of [general].
+        transaction_timeout: Duration = optional,
+        /// Default: that of [general].
+        idle_transaction_timeout: Duration = optional,
+        /// Default: that of [general].
+        client_idle_timeout: Duration = optional,
+        /// Default: that of [general].
+        query_wait_timeout: Duration = optional,
+        /// Default: that of [general].
+        client_write_timeout: Duration = optional,
         /// Default: that of [general].
         read_preference: ReadPreference = optional,
         /// The user with which the router itself logs in to the shards, to read the catalog. Default: the first of the users who may connect to this database.

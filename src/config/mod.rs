@@ -7,6 +7,7 @@ mod build;
 pub mod document;
 pub mod error;
 pub mod file;
+pub mod limits;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod reference;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 pub use document::{Document, Placed};
 pub use error::{ConfigError, ConfigErrors, Origin};
+pub use limits::{TimeLimits, TimeWishes};
 pub use units::{AuthType, LogFormat, LogLevel, PoolMode, ReadPreference, SslMode, TwoPhaseCommit};
 
 use crate::ids::QualifiedName;
@@ -52,6 +54,9 @@ pub struct Settings {
     pub server_tls: TlsSettings,
     pub metrics: MetricsSettings,
     pub log: LogSettings,
+    pub console: ConsoleSettings,
+    /// [general] as it was written, in the order of its declaration.
+    pub shown: Vec<Shown>,
     pub users: Vec<User>,
     /// In the order of the file.
     pub databases: Vec<Database>,
@@ -74,12 +79,12 @@ pub struct ListenSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     pub client_login: Duration,
-    pub client_idle: Option<Duration>,
-    /// Waiting for a server connection.
-    pub query_wait: Option<Duration>,
-    pub query: Option<Duration>,
-    pub idle_transaction: Option<Duration>,
+    /// What a database, a user or a session can change.
+    pub limits: TimeLimits,
+    /// Until the connection is there.
     pub server_connect: Duration,
+    /// From then on, until it can be used; `None`: what is left of `server_connect`.
+    pub server_login: Option<Duration>,
     pub server_idle: Option<Duration>,
     pub server_lifetime: Option<Duration>,
     /// Between two looks at who is the primary of a shard.
@@ -220,6 +225,28 @@ pub struct LogSettings {
     pub disconnections: bool,
 }
 
+/// Who may use the admin console.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsoleSettings {
+    pub admins: Vec<Arc<str>>,
+    pub stats: Vec<Arc<str>>,
+    /// Also from other machines without TLS.
+    pub plaintext: bool,
+}
+
+/// The keys of [general] whose new values hold from the next start on.
+pub const AT_START: [&str; 3] = ["workers", "log_format", "so_reuseport"];
+
+/// A setting as it may be shown to operators: no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    pub key: &'static str,
+    pub value: String,
+    pub default: &'static str,
+    /// Another value holds without a new start.
+    pub changeable: bool,
+}
+
 /// A user that may log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
@@ -230,6 +257,7 @@ pub struct User {
     pub databases: Option<Vec<Arc<str>>>,
     pub pool_size: Option<NonZeroU32>,
     pub pool_mode: Option<PoolMode>,
+    pub times: TimeWishes,
     pub read_preference: Option<ReadPreference>,
     pub server: Login,
 }
@@ -248,6 +276,7 @@ pub struct Database {
     pub name: Arc<str>,
     pub topology: Arc<Topology>,
     pub pool: PoolSettings,
+    pub times: TimeWishes,
     /// For the router's own work on the shards; `None` when no user may connect to this database.
     pub router: Option<Login>,
     pub two_phase_commit: TwoPhaseCommit,

@@ -24,6 +24,8 @@ pub struct Key {
     pub name: &'static str,
     pub takes: &'static str,
     pub need: Need,
+    /// Never to be shown.
+    pub secret: bool,
     pub doc: &'static str,
 }
 
@@ -46,6 +48,7 @@ pub trait Section: Sized {
 /// Something that a value can be read as. `None` means that an error was reported.
 pub trait FromTree: Sized {
     const TAKES: &'static str;
+    const SECRET: bool = false;
     fn from_tree(value: &Value<'_>, key: &str, reader: &mut Reader) -> Option<Self>;
     /// From a default or an environment variable.
     fn from_text(text: &str) -> Result<Self, String>;
@@ -56,6 +59,8 @@ pub struct Reader {
     pub file: Arc<str>,
     line_starts: Vec<usize>,
     environment: HashMap<String, String>,
+    /// What was said, in the file or the environment, of keys that environment variables can set.
+    pub said: Vec<(&'static str, String)>,
     section: String,
     /// Whether the value that is read next is a member of an array.
     in_array: bool,
@@ -83,6 +88,7 @@ impl Reader {
             file: file.into(),
             line_starts,
             environment,
+            said: Vec::new(),
             section: String::new(),
             in_array: false,
             errors: Vec::new(),
@@ -173,6 +179,7 @@ impl Reader {
             let name = format!("PGLOOM_{}", key.to_ascii_uppercase());
             if let Some(text) = self.environment.get(&name) {
                 let (origin, parsed) = (Origin::Environment(name), T::from_text(text));
+                self.said.push((key, text.clone()));
                 return match parsed {
                     Ok(value) => Ok(Some(Setting { value, origin })),
                     Err(expected) => {
@@ -184,6 +191,9 @@ impl Reader {
         }
         let Some(value) = fields.value(key) else { return Ok(None) };
         let origin = self.line(value.at);
+        if fields.environment {
+            self.said.push((key, written(value)));
+        }
         T::from_tree(value, key, self).map(|value| Some(Setting { value, origin })).ok_or(())
     }
 
@@ -216,6 +226,7 @@ impl Reader {
 
 impl<T: Scalar> FromTree for T {
     const TAKES: &'static str = <T as Scalar>::TAKES;
+    const SECRET: bool = <T as Scalar>::SECRET;
 
     fn from_tree(value: &Value<'_>, key: &str, reader: &mut Reader) -> Option<Self> {
         let Kinds { string, integer, float, boolean } = T::KINDS;
@@ -378,6 +389,7 @@ macro_rules! section {
                 name: stringify!($key),
                 takes: <$ty as FromTree>::TAKES,
                 need: section!(@need $need),
+                secret: <$ty as FromTree>::SECRET,
                 doc: concat!($($doc),*),
             },)*];
             const ENVIRONMENT: bool = $environment;
@@ -421,3 +433,14 @@ macro_rules! section {
 }
 
 pub(super) use section;
+
+/// A value as an environment variable would say it.
+fn written(value: &Value<'_>) -> String {
+    match &value.kind {
+        Kind::Text(text) | Kind::Integer(text) | Kind::Float(text) => text.to_string(),
+        Kind::Boolean(is) => is.to_string(),
+        Kind::Moment(text) => text.clone(),
+        Kind::List(members) => members.iter().map(written).collect::<Vec<_>>().join(", "),
+        Kind::Null | Kind::Table(_) => String::new(),
+    }
+}

@@ -1,6 +1,7 @@
 //! Whole files in, settings or messages out.
 
 use super::*;
+use crate::config::limits::Limit;
 use crate::ids::ShardId;
 use crate::topology::TableRule;
 use crate::types::canonical::KeyValue;
@@ -80,8 +81,9 @@ fn smallest_file_has_every_default() {
     let settings = good(HEAD);
     assert_eq!(settings.listen.addresses, ["127.0.0.1:6432".parse().unwrap()]);
     assert_eq!(settings.limits.max_message_size, 1 << 30);
-    assert_eq!(settings.timeouts.query_wait, Some(Duration::from_secs(120)));
-    assert_eq!(settings.timeouts.query, None);
+    let limits = |settings: &Settings, limit| settings.timeouts.limits.get(limit);
+    assert_eq!(limits(&settings, Limit::QueryWait), Some(Duration::from_secs(120)));
+    assert_eq!(limits(&settings, Limit::Query), None);
     assert_eq!(settings.metrics.listen, Some("127.0.0.1:9930".parse().unwrap()));
     let shop = settings.database("shop").unwrap();
     assert_eq!(
@@ -163,7 +165,7 @@ fn environment_goes_before_the_file() {
     );
     let settings = settings.unwrap();
     assert_eq!(settings.listen.addresses, ["0.0.0.0:7000".parse().unwrap(), "[::1]:7000".parse().unwrap()]);
-    assert_eq!(settings.timeouts.query, Some(Duration::from_secs(120)));
+    assert_eq!(settings.timeouts.limits.get(Limit::Query), Some(Duration::from_secs(120)));
     let wrong = parse_with(&text, &[("PGLOOM_PORT", "many")]).unwrap_err().to_string();
     assert_eq!(wrong, "environment variable PGLOOM_PORT: wrong value `many`: expected a whole number from 0 to 65535");
     let unknown = parse_with(&text, &[("PGLOOM_PROT", "1"), ("PGLOOM_CONFIG", "x")]).unwrap();
@@ -521,5 +523,39 @@ fn etcd_is_reached_in_one_way() {
             "pgloom.toml:8: `home_shard` in [databases.shop] stands in etcd",
             "pgloom.toml:9: `shards` in [databases.shop] stands in etcd",
         ],
+    );
+}
+
+#[test]
+fn databases_and_users_say_how_long_things_may_take() {
+    let settings = good(
+        "[general]\nquery_timeout = '9s'\nclient_idle_timeout = '1h'\n[[users]]\nname = 'app'\npassword = 'x'\nclient_idle_timeout = 0\n\
+         [databases.shop]\nquery_timeout = '3s'\nscatter_timeout = '1s'\n[[databases.shop.shards]]\nname = 'a'\nhost = 'x'\n",
+    );
+    let database = settings.timeouts.limits.with(&settings.database("shop").unwrap().times);
+    let user = database.with(&settings.user("app").unwrap().times);
+    let text = |limits: &TimeLimits| Limit::ALL.map(|limit| limits.text(limit));
+    assert_eq!(text(&settings.timeouts.limits), ["9s", "0", "0", "0", "60min", "2min", "0"]);
+    assert_eq!(text(&database), ["3s", "1s", "0", "0", "60min", "2min", "0"]);
+    assert_eq!(text(&user), ["3s", "1s", "0", "0", "0", "2min", "0"]);
+}
+
+#[test]
+fn users_of_the_console_are_users() {
+    let file = |general: &str| {
+        format!(
+            "[general]\n{general}\n[[users]]\nname = 'app'\npassword = 'x'\n[[users]]\nname = 'ops'\npassword = 'y'\ndatabases = []\n\
+             [databases.shop]\n[[databases.shop.shards]]\nname = 'a'\nhost = 'x'\n"
+        )
+    };
+    let settings = good(&file("admin_users = 'ops'\nstats_users = ['ops', 'app']"));
+    assert_eq!(settings.console.admins, ["ops".into()]);
+    assert_eq!(settings.console.stats, ["ops".into(), "app".into()]);
+    let value = |key: &str| settings.shown.iter().find(|shown| shown.key == key).map(|shown| shown.value.clone());
+    assert_eq!(value("stats_users").as_deref(), Some("ops, app"));
+    let wrong = messages(&file("admin_users = 'op'"));
+    assert!(
+        wrong.iter().any(|message| message.contains("`op`, who is not in [[users]]; did you mean `ops`?")),
+        "{wrong:?}"
     );
 }

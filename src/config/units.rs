@@ -31,6 +31,8 @@ pub trait Scalar: Sized {
     const KINDS: Kinds;
     /// For the reference: what is written here, in a few words.
     const TAKES: &'static str;
+    /// Never to be shown.
+    const SECRET: bool = false;
     /// The error says what is expected, with an example.
     fn parse(text: &str) -> Result<Self, String>;
 }
@@ -129,6 +131,7 @@ fn quantity(text: &str) -> Option<(f64, &str)> {
 impl Scalar for Secret {
     const KINDS: Kinds = Kinds::STRING;
     const TAKES: &'static str = "text";
+    const SECRET: bool = true;
     fn parse(text: &str) -> Result<Self, String> {
         Ok(Secret::new(text))
     }

@@ -37,6 +37,8 @@ pub struct Client {
     rest: usize,
     /// TLS may still hold bytes that were written into it.
     unflushed: bool,
+    /// The socket took nothing when it was last asked.
+    blocked: bool,
     /// Bytes at the start of `out` that are answers of our own: they can wait for the servers' that follow.
     local: usize,
     /// Bytes read and written since they were last counted.
@@ -54,6 +56,7 @@ impl Client {
             max_message,
             rest: 0,
             unflushed: false,
+            blocked: false,
             local: 0,
             received: 0,
             sent: 0,
@@ -68,20 +71,42 @@ impl Client {
         self.unflushed = true;
         self.local = 0;
         while !self.out.is_empty() {
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out)) {
-                Ok(0) | Err(_) => return Poll::Ready(Err(ClientGone)),
-                Ok(n) => {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.out) {
+                Poll::Pending => return self.block(),
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(ClientGone)),
+                Poll::Ready(Ok(n)) => {
                     self.sent += n as u64;
                     self.out.advance(n);
+                    self.unblock();
                 }
             }
         }
         if self.out.capacity() > 4 * OUT_HIGH {
             self.out = BytesMut::new();
         }
-        ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(|_: io::Error| ClientGone)?;
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Pending => return self.block(),
+            Poll::Ready(flushed) => flushed.map_err(|_: io::Error| ClientGone)?,
+        }
+        self.unblock();
         self.unflushed = false;
         Poll::Ready(Ok(()))
+    }
+
+    /// Notes since when the client takes nothing: it holds server connections meanwhile.
+    fn block(&mut self) -> Poll<Result<(), ClientGone>> {
+        if !self.blocked {
+            self.blocked = true;
+            self.control.note_blocked(true);
+        }
+        Poll::Pending
+    }
+
+    fn unblock(&mut self) {
+        if self.blocked {
+            self.blocked = false;
+            self.control.note_blocked(false);
+        }
     }
 
     /// Queues an answer of our own within a batch, which the client does not wait for before its Sync or Flush.
@@ -100,7 +125,19 @@ impl Client {
         self.poll_flush(cx)
     }
 
+    /// Writes all that is queued. Ends early when the session is to end: a client that takes nothing would hold it for ever.
     pub async fn flush(&mut self) -> Result<(), ClientGone> {
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(flushed) = self.poll_flush(cx) {
+                return Poll::Ready(flushed);
+            }
+            self.control.poll_kill(cx).map(|()| Err(ClientGone))
+        })
+        .await
+    }
+
+    /// Writes what is queued to a client that is to go.
+    pub async fn flush_last(&mut self) -> Result<(), ClientGone> {
         std::future::poll_fn(|cx| self.poll_flush(cx)).await
     }
 
@@ -204,6 +241,9 @@ impl Client {
             }
             // Follows what came, not what was announced: the buffer grows by doubling as bytes arrive.
             let more = std::future::poll_fn(|cx| {
+                if self.control.poll_kill(cx).is_ready() {
+                    return Poll::Ready(Err(ClientGone));
+                }
                 ready!(self.poll_flush(cx))?;
                 self.poll_read(cx)
             });

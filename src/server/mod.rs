@@ -1,5 +1,6 @@
 //! I/O. Accepts clients, brings them in, drains them at the end; and answers those who watch.
 
+pub mod console;
 pub mod handshake;
 pub mod http;
 
@@ -13,11 +14,14 @@ use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::admin::UserView;
 use crate::backend::cluster::{Database, UserPools};
+use crate::config::Shown;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::net::{ClientStream, Keepalive};
 use crate::session::{Login, Session, Shared};
 use crate::wire::reply;
+use console::{Console, ConsoleRules};
 use handshake::{Account, Accounts, Admitted, Applicant, Handshake, HandshakeContext, handshake};
 
 /// A client's CancelRequest may take so long before its connection is closed all the same.
@@ -32,12 +36,26 @@ pub struct Front {
     pub accounts: HashMap<Box<str>, Account>,
     pub databases: HashMap<Box<str>, Arc<Database>>,
     pub context: HandshakeContext,
+    pub console: ConsoleRules,
+    /// The users that the console shows.
+    pub users: Vec<UserView>,
+    /// The settings that the console shows.
+    pub config: Vec<Shown>,
     pub max_clients: usize,
     /// `None`: no probes.
     pub keepalive: Option<Keepalive>,
     pub log_connections: bool,
     /// Sockets open now, logins included.
     pub open: Arc<AtomicUsize>,
+    /// Of those: not let in yet.
+    pub knocking: Arc<AtomicUsize>,
+}
+
+impl Front {
+    /// The counts of sockets, which go on under another configuration.
+    pub fn counts(&self) -> (Arc<AtomicUsize>, Arc<AtomicUsize>) {
+        (Arc::clone(&self.open), Arc::clone(&self.knocking))
+    }
 }
 
 impl Accounts for Front {
@@ -73,14 +91,15 @@ pub async fn accept(listener: TcpListener, front: Arc<ArcSwap<Front>>, shutdown:
     }
 }
 
-fn welcome(stream: TcpStream, front: &ArcSwap<Front>) {
-    let front = front.load_full();
+fn welcome(stream: TcpStream, fronts: &Arc<ArcSwap<Front>>) {
+    let front = fronts.load_full();
     // Counted at once: somebody may be waiting until nobody is left.
     let open = Open::new(&front.open);
-    tokio::spawn(async move { serve(stream, front, open).await });
+    let fronts = Arc::clone(fronts);
+    tokio::spawn(async move { serve(stream, front, fronts, open).await });
 }
 
-/// A socket that is open.
+/// A socket that is open; or one of those that have not been let in yet.
 struct Open {
     sockets: Arc<AtomicUsize>,
     /// How many there were with it.
@@ -99,7 +118,7 @@ impl Drop for Open {
     }
 }
 
-async fn serve(stream: TcpStream, front: Arc<Front>, open: Open) {
+async fn serve(stream: TcpStream, front: Arc<Front>, fronts: Arc<ArcSwap<Front>>, open: Open) {
     // A cancel must come through when the router is full; twice the limit bounds those who only knock.
     if open.nth > front.max_clients.saturating_mul(2).saturating_add(64) {
         front.shared.metrics.login_failures.inc();
@@ -108,8 +127,12 @@ async fn serve(stream: TcpStream, front: Arc<Front>, open: Open) {
     if let Some(keepalive) = &front.keepalive {
         keepalive.apply(&socket2::SockRef::from(&stream));
     }
-    match handshake(stream, &front.context, &*front).await {
-        Handshake::Login(admitted) => admit(*admitted, &front).await,
+    let came = {
+        let _knocking = Open::new(&front.knocking);
+        handshake(stream, &front.context, &*front).await
+    };
+    match came {
+        Handshake::Login(admitted) => admit(*admitted, &front, fronts).await,
         Handshake::Cancel { key, stream } => {
             let cancel = front.shared.cancels.cancel(key.pid, &key.secret);
             let _ = tokio::time::timeout(CANCEL_LIMIT, cancel).await;
@@ -127,9 +150,24 @@ async fn serve(stream: TcpStream, front: Arc<Front>, open: Open) {
     }
 }
 
-async fn admit(admitted: Admitted, front: &Arc<Front>) {
+async fn admit(admitted: Admitted, front: &Arc<Front>, fronts: Arc<ArcSwap<Front>>) {
     let secret_len = admitted.cancel_secret_len();
     let Admitted { stream, leftover, user, database: name, settings, .. } = admitted;
+    if console::is_console(front, &name) {
+        return match console::enter(front, &user, &name, &stream) {
+            Ok(access) => {
+                front.shared.metrics.logins.inc();
+                if front.log_connections {
+                    tracing::info!(user, access = access.label(), tls = stream.is_tls(), "console login");
+                }
+                Console::serve(fronts, stream, leftover, user, access).await;
+            }
+            Err(fault) => {
+                front.shared.metrics.login_failures.inc();
+                dismiss(stream, &fault).await;
+            }
+        };
+    }
     match enter(front, &user, &name) {
         Ok((database, pools)) => {
             front.shared.metrics.logins.inc();
@@ -142,6 +180,7 @@ async fn admit(admitted: Admitted, front: &Arc<Front>) {
                 server_user: pools.credentials().user.as_str().into(),
                 pools,
                 session_mode: database.keeps_connections(&user),
+                times: database.times_of(&user),
                 database,
                 user: user.into(),
                 settings,
@@ -162,6 +201,15 @@ fn enter(front: &Front, user: &str, name: &str) -> Result<(Arc<Database>, Arc<Us
     let database = front.databases.get(name).ok_or_else(unknown)?;
     // One that came while the configuration changed is a client of the new one.
     let database = database.newest().unwrap_or_else(|| Arc::clone(database));
+    if database.disabled.load(Ordering::Acquire) {
+        // As in Postgres for one that allows no connections.
+        return Err(Fault::new(
+            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("database \"{name}\" is not currently accepting connections"),
+        )
+        .blame(Blame::Router)
+        .fatal());
+    }
     let Some(pools) = database.pools(user) else {
         return Err(Fault::new(
             SqlState::INVALID_AUTHORIZATION_SPECIFICATION,

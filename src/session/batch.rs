@@ -358,8 +358,7 @@ impl Session {
         self.end_batch(true).await?;
         self.note_written();
         let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
-        self.stop_clock();
-        self.slot.note_statement(0);
+        self.end_request();
         flushed
     }
 
@@ -413,6 +412,7 @@ impl Session {
             self.reload_catalog().await;
         }
         self.settle_sequences();
+        self.settle_expired().await;
         if ready && !ready_sent {
             self.ready_for_query();
         }

@@ -1,6 +1,7 @@
 //! Bind: where a portal runs, by the values of this call.
 
 use crate::backend::inflight::{Audience, Owed};
+use crate::backend::stats::Count;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::{Inputs, Parameters, Plan, PlanKind};
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 impl Session {
     pub(super) async fn bind(&mut self, frame: &Frame) -> Result<(), Failure> {
+        self.tally.add(Count::Binds, 1);
         let whole;
         let frame = if self.client.rest() == 0 {
             frame

@@ -1,6 +1,7 @@
 //! Who may cancel what: keys of clients, and the server connections that work for each right now.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,22 +9,55 @@ use dashmap::DashMap;
 use ring::rand::{SecureRandom, SystemRandom};
 use smallvec::SmallVec;
 
+use crate::admin::ClientView;
 use crate::backend::cancel::CancelHandle;
 use crate::control::deadlock::graph::Process;
 use crate::control::deadlock::{Holder, Sessions};
+use crate::fault::{Fault, SqlState};
 use crate::scope::{Control, Wish};
 use crate::secret::Secret;
+use crate::session::deadlines::Limited;
+
+/// Who a client is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub database: Arc<str>,
+    pub user: Arc<str>,
+    pub peer: Option<SocketAddr>,
+    pub local: Option<SocketAddr>,
+    /// Protocol and cipher; empty without TLS.
+    pub tls: Box<str>,
+}
 
 /// One client's entry: its secret, and what runs for it.
 pub struct CancelSlot {
     secret: Secret,
-    database: Arc<str>,
-    user: Arc<str>,
+    identity: Identity,
+    /// When it came.
+    connected: SystemTime,
+    application: Mutex<Box<str>>,
+    /// Statements that it has prepared.
+    prepared: AtomicUsize,
+    /// Cancel requests of its own that are being passed on.
+    cancels: AtomicUsize,
     running: Mutex<Running>,
     /// When it began to hold the first of them, and when the statement that runs was read (0: none runs); in microseconds since the
     /// registry was made.
     began: AtomicU64,
     statement: AtomicU64,
+    /// When the last statement was read, and since when it waits for server connections (0: it does not).
+    request: AtomicU64,
+    waits: AtomicU64,
+    /// When the time of the statement is up, and that of the transaction (0: never).
+    pub(super) deadline: AtomicU64,
+    pub(super) last_moment: AtomicU64,
+    /// When the statement was last cancelled because its time was up, and for the first time.
+    pub(super) expired: AtomicU64,
+    pub(super) first_expired: AtomicU64,
+    /// Microseconds for which the client may take nothing of its answer (0: for ever).
+    pub(super) patience: AtomicU64,
+    /// What a statement that waits is told when it is cancelled; `None`: that its user wanted it.
+    verdict: Mutex<Option<Fault>>,
     /// The gid under which its transaction is being committed.
     gid: Mutex<Option<Box<str>>>,
     pub control: Arc<Control>,
@@ -56,6 +90,20 @@ impl CancelSlot {
     /// A statement was read at this moment; 0: it has been answered.
     pub fn note_statement(&self, moment: u64) {
         self.statement.store(moment, Ordering::Relaxed);
+        if moment > 0 {
+            self.request.store(moment, Ordering::Relaxed);
+        }
+    }
+
+    pub fn note_application(&self, name: &str) {
+        let mut known = self.application.lock().unwrap_or_else(PoisonError::into_inner);
+        if **known != *name {
+            *known = name.into();
+        }
+    }
+
+    pub fn note_prepared(&self, count: usize) {
+        self.prepared.store(count, Ordering::Relaxed);
     }
 
     pub fn note_commit(&self, gid: Option<String>) {
@@ -67,10 +115,51 @@ impl CancelSlot {
         self.running().servers.clear();
     }
 
+    /// As [`Self::wait`], for server connections, from this moment on.
+    pub fn wait_for_servers(&self, now: u64) -> Waiting<'_> {
+        self.waits.store(now, Ordering::Relaxed);
+        self.wait()
+    }
+
     /// While the value lives, a cancel request ends the wait: [`Control::poll_cancel`] becomes ready.
     pub fn wait(&self) -> Waiting<'_> {
         self.running().waiting = true;
         Waiting(self)
+    }
+
+    /// Why the wait has ended, where it was cancelled.
+    pub fn canceled(&self) -> Fault {
+        let verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
+        verdict.unwrap_or_else(|| Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to user request"))
+    }
+
+    /// Cancels the statement that was read at this moment, and that is told this: the servers that work for it are to be asked.
+    pub(super) fn condemn(&self, statement: u64, why: &Fault) -> SmallVec<[Arc<CancelHandle>; 2]> {
+        // Under the lock, as in `cancel`.
+        let running = self.running();
+        let commits = self.gid.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if commits || self.statement.load(Ordering::Relaxed) != statement {
+            return SmallVec::new();
+        }
+        if running.waiting {
+            *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
+            self.control.cancel();
+        }
+        for handle in &running.servers {
+            handle.sentence(why.clone());
+            handle.announce();
+        }
+        running.servers.clone()
+    }
+
+    /// The moment at which the statement that runs was read; 0: none runs.
+    pub(super) fn statement(&self) -> u64 {
+        self.statement.load(Ordering::Relaxed)
+    }
+
+    /// Its transaction is being committed on several shards: no time is up any more.
+    pub(super) fn is_committing(&self) -> bool {
+        self.gid.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     fn running(&self) -> MutexGuard<'_, Running> {
@@ -84,6 +173,8 @@ pub struct Waiting<'a>(&'a CancelSlot);
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.running().waiting = false;
+        self.0.waits.store(0, Ordering::Relaxed);
+        self.0.verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
         // One that came too late is not for the next statement.
         self.0.control.forget_cancel();
     }
@@ -91,14 +182,21 @@ impl Drop for Waiting<'_> {
 
 /// Every client of this router by the process id that it was told.
 pub struct CancelRegistry {
-    clients: DashMap<u32, Arc<CancelSlot>>,
+    pub(super) clients: DashMap<u32, Arc<CancelSlot>>,
+    /// How many clients have limits that somebody must look at.
+    pub(super) limited: Limited,
     next: AtomicU32,
     made: (Instant, SystemTime),
 }
 
 impl Default for CancelRegistry {
     fn default() -> Self {
-        Self { clients: DashMap::new(), next: AtomicU32::new(0), made: (Instant::now(), SystemTime::now()) }
+        Self {
+            clients: DashMap::new(),
+            limited: Limited::default(),
+            next: AtomicU32::new(0),
+            made: (Instant::now(), SystemTime::now()),
+        }
     }
 }
 
@@ -108,12 +206,11 @@ impl CancelRegistry {
         micros(at.saturating_duration_since(self.made.0)).max(1)
     }
 
-    /// A new client of a database: its process id, its secret (`secret_len` random bytes) and its slot.
+    /// A new client: its process id, its secret (`secret_len` random bytes) and its slot.
     pub fn register(
         &self,
         secret_len: usize,
-        database: Arc<str>,
-        user: Arc<str>,
+        identity: Identity,
         control: Arc<Control>,
     ) -> (u32, Vec<u8>, Arc<CancelSlot>) {
         let mut secret = vec![0; secret_len];
@@ -121,11 +218,22 @@ impl CancelRegistry {
         let _ = SystemRandom::new().fill(&mut secret);
         let slot = Arc::new(CancelSlot {
             secret: Secret::new(secret.clone()),
-            database,
-            user,
+            identity,
+            connected: SystemTime::now(),
+            application: Mutex::default(),
+            prepared: AtomicUsize::new(0),
+            cancels: AtomicUsize::new(0),
             running: Mutex::default(),
             began: AtomicU64::new(0),
             statement: AtomicU64::new(0),
+            request: AtomicU64::new(0),
+            waits: AtomicU64::new(0),
+            deadline: AtomicU64::new(0),
+            last_moment: AtomicU64::new(0),
+            expired: AtomicU64::new(0),
+            first_expired: AtomicU64::new(0),
+            patience: AtomicU64::new(0),
+            verdict: Mutex::default(),
             gid: Mutex::default(),
             control,
         });
@@ -162,7 +270,7 @@ impl CancelRegistry {
 
     /// Wishes something of the clients of which this is true: of their database and user.
     pub fn ask_those(&self, wish: Wish, which: impl Fn(&str, &str) -> bool) {
-        for client in self.clients.iter().filter(|client| which(&client.database, &client.user)) {
+        for client in self.clients.iter().filter(|client| which(&client.identity.database, &client.identity.user)) {
             client.control.ask(wish);
         }
     }
@@ -184,14 +292,85 @@ impl CancelRegistry {
             running.servers.iter().for_each(|handle| handle.announce());
             running.servers.clone()
         };
+        let _counted = Counted::new(&slot.cancels);
         for target in targets {
             target.send().await;
             target.settle();
         }
     }
+
+    /// Ends one client, whatever it does. False: there is none of this process id.
+    pub fn kill(&self, pid: u32) -> bool {
+        let client = self.clients.get(&pid);
+        client.inspect(|client| client.control.ask(Wish::Kill)).is_some()
+    }
+
+    /// Ends all clients of a database; how many there were.
+    pub fn kill_all_of(&self, database: &str) -> usize {
+        let clients = self.clients.iter().filter(|client| *client.identity.database == *database);
+        clients.map(|client| client.control.ask(Wish::Kill)).count()
+    }
+
+    /// All clients, those that came first in front.
+    pub fn views(&self) -> Vec<ClientView> {
+        let now = self.moment(Instant::now());
+        let mut views: Vec<_> = self.clients.iter().map(|entry| self.view(*entry.key(), entry.value(), now)).collect();
+        views.sort_by_key(|view| (view.connected, view.id));
+        views
+    }
+
+    /// The client of this process id.
+    pub fn view_of(&self, pid: u32) -> Option<ClientView> {
+        let now = self.moment(Instant::now());
+        self.clients.get(&pid).map(|slot| self.view(pid, &slot, now))
+    }
+
+    fn view(&self, id: u32, slot: &CancelSlot, now: u64) -> ClientView {
+        let at = |moment: u64| Some(self.made.1 + Duration::from_micros(moment)).filter(|_| moment > 0);
+        let waits = slot.waits.load(Ordering::Relaxed);
+        let servers = slot.running().servers.iter().map(|handle| handle.facts.id).collect();
+        ClientView {
+            id,
+            database: Arc::clone(&slot.identity.database),
+            user: Arc::clone(&slot.identity.user),
+            peer: slot.identity.peer,
+            local: slot.identity.local,
+            tls: slot.identity.tls.clone(),
+            connected: slot.connected,
+            request: at(slot.request.load(Ordering::Relaxed)),
+            waited: (waits > 0).then(|| Duration::from_micros(now.saturating_sub(waits))),
+            to_be_closed: slot.control.wish() != Wish::Run,
+            servers,
+            application: slot.application.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            prepared: slot.prepared.load(Ordering::Relaxed),
+            cancels: slot.cancels.load(Ordering::Relaxed),
+        }
+    }
 }
 
-fn micros(duration: Duration) -> u64 {
+/// Counts as long as it lives.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn deadlock(detail: &str) -> Fault {
+    Fault::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")
+        .detail(detail.to_owned())
+        .hint("See the router's log for details; the transaction can be repeated.")
+}
+
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
@@ -200,7 +379,7 @@ impl Sessions for CancelRegistry {
         let now = self.moment(Instant::now());
         let epoch = self.made.1.duration_since(SystemTime::UNIX_EPOCH).map_or(0, micros);
         let mut holders = Vec::new();
-        for entry in self.clients.iter().filter(|slot| *slot.database == *database) {
+        for entry in self.clients.iter().filter(|slot| *slot.identity.database == *database) {
             let slot = entry.value();
             let running = slot.running();
             let running = &running.servers;
@@ -231,7 +410,7 @@ impl Sessions for CancelRegistry {
             return Vec::new();
         }
         for handle in running.iter() {
-            handle.sentence(detail);
+            handle.sentence(deadlock(detail));
             handle.announce();
         }
         running.to_vec()

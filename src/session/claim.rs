@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tokio::time::Instant;
 
 use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed};
@@ -23,7 +22,6 @@ use crate::session::bind::result_formats;
 use crate::session::delivery::Answering;
 use crate::session::run::Ask;
 use crate::session::sent::Sent;
-use crate::session::supply::in_time;
 use crate::session::{Failure, Session};
 use crate::sql::claim::{KEYS, WHICH_SHARD};
 use crate::sql::locking::Busy;
@@ -79,12 +77,10 @@ impl Session {
 
     /// Everything up to the first row of the result.
     async fn start_claim(&mut self, plan: &ClaimPlan, ask: &Ask<'_>) -> Result<Answering, Failure> {
-        let until = self.limits.query_timeout.and_then(|limit| Instant::now().checked_add(limit));
         let shards: Vec<ShardId> = plan.shards.iter().collect();
         self.check_fanout(shards.len())?;
         self.enlist_all(&shards).await?;
-        let claimed = in_time(until, self.claim(plan, ask, shards)).await;
-        match claimed.unwrap_or_else(|fault| Err(fault.into())) {
+        match self.claim(plan, ask, shards).await {
             Ok(answering) => Ok(answering),
             Err(error) => Err(self.scatter_failure(error, false).await),
         }

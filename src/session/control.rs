@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use crate::backend::settings::{self, SessionSettings};
+use crate::config::limits::Limit;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::session::batch::Reload;
+use crate::session::deadlines::{check_limit, unknown_setting};
 use crate::session::held::{Finishing, put_settings};
 use crate::session::local::LocalRows;
 use crate::session::replica;
@@ -27,7 +29,7 @@ fn unknown_beside(fault: &Fault) -> Fault {
 }
 
 fn tag(tag: &str) -> LocalRows {
-    LocalRows { tag: tag.to_owned(), ..LocalRows::default() }
+    LocalRows::tag(tag)
 }
 
 /// Whether the router itself answers statements of this kind.
@@ -100,10 +102,11 @@ impl Session {
             StatementKind::ShowRouter(name) => Ok(Some(LocalRows { rows: Vec::new(), ..self.show_router(name)? })),
             StatementKind::ExplainRoute { .. } => Ok(Some(LocalRows::of("QUERY PLAN", Vec::new(), "EXPLAIN"))),
             StatementKind::Placement(query) => {
-                Ok(Some(LocalRows { columns: vec![query.column.clone()], ..LocalRows::default() }))
+                Ok(Some(LocalRows { columns: vec![query.column.clone().into()], ..LocalRows::default() }))
             }
             StatementKind::SetConfig(query) => {
-                Ok(Some(LocalRows { columns: query.columns.to_vec(), ..LocalRows::default() }))
+                let columns = query.columns.iter().cloned().map(Into::into).collect();
+                Ok(Some(LocalRows { columns, ..LocalRows::default() }))
             }
             _ => Ok(None),
         }
@@ -329,24 +332,22 @@ impl Session {
             SetStatement::TransactionSnapshot | SetStatement::Opaque => {
                 Err(Fault::new(SqlState::INTERNAL_ERROR, "an unclear SET reached the settings").into())
             }
-            SetStatement::Router { name, value, local } if &**name == "read_preference" => {
-                value.iter().try_for_each(|value| replica::check_preference(value))?;
-                // Kept as any other setting is: undone with its transaction, and told to the servers, who do not mind.
-                let name = replica::SETTING.into();
-                let value = value.clone();
-                let statement = match (local, value) {
-                    (true, value) => SetStatement::Local { name, value: value.unwrap_or_else(|| "DEFAULT".into()) },
-                    (false, Some(value)) => SetStatement::Session { name, value },
-                    (false, None) => SetStatement::Reset(name),
+            SetStatement::Router { name, value, local } => {
+                // To a server they are settings like any other, without a meaning: so they end, and come back, with transactions and savepoints.
+                let setting: Box<str> = format!("pgloom.{name}").into();
+                if &*setting == replica::SETTING {
+                    value.iter().try_for_each(|value| replica::check_preference(value))?;
+                } else if Limit::named(name).is_none() {
+                    return Err(unknown_setting(&setting).into());
+                }
+                let statement = match (value.clone(), *local) {
+                    (Some(value), false) => SetStatement::Session { name: setting, value },
+                    (None, false) => SetStatement::Reset(setting),
+                    (value, true) => {
+                        SetStatement::Local { name: setting, value: value.unwrap_or_else(|| "DEFAULT".into()) }
+                    }
                 };
                 Box::pin(self.set(&statement)).await
-            }
-            SetStatement::Router { name, .. } => {
-                Err(Fault::new(SqlState::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\""))
-                    .hint(
-                        "The only setting of pgloom's own that can be changed in a session is pgloom.read_preference.",
-                    )
-                    .into())
             }
         }
     }
@@ -419,7 +420,12 @@ impl Session {
             self.scope = SearchScope::new(&effective, &self.defaults, &self.server_user, &self.database.name);
             self.meaning = effective.meaning();
         }
+        let others = !Arc::ptr_eq(&self.settings, &wanted);
         self.settings = wanted;
+        if others {
+            self.note_application();
+        }
+        self.follow_limits();
     }
 
     /// A setting has this value until the transaction ends; `None`: its default.
@@ -578,7 +584,7 @@ pub(super) fn check_setting(name: &str, value: &str) -> Result<(), Fault> {
             "Set client_encoding to UTF8.",
         ));
     }
-    Ok(())
+    if value.eq_ignore_ascii_case("default") { Ok(()) } else { check_limit(name, value) }
 }
 
 /// SESSION CHARACTERISTICS as the settings that they are.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::backend::combine::qualified;
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::settings::quote_literal;
-use crate::exec::copy::{begun, ended, fail};
+use crate::exec::copy::{begun, ended};
 use crate::exec::delivery::{To, ask_rows, carry, without_copy_context};
 use crate::exec::forward::{Broken, without_position};
 use crate::exec::replies::{ScatterError, content};
@@ -132,26 +132,9 @@ impl Session {
         let targets = plan.targets(&self.view.topology);
         let draws = &plan.landing.draws;
         let (slot, original) = self.fill_depot(plan, ask, &targets).await?;
-        let limit = self.limits.query_timeout;
         let targets: Vec<ShardId> = targets.iter().collect();
         let mut filled = 0;
-        let delivering = self.empty_depot(slot, plan, &targets, ask, original, &mut filled);
-        let delivered = match limit {
-            None => delivering.await,
-            Some(limit) => match tokio::time::timeout(limit, delivering).await {
-                Ok(delivered) => delivered,
-                Err(_) => {
-                    // In the middle of whatever it was.
-                    if let Some(at) = self.held.position(slot) {
-                        self.held[at].server.broken = true;
-                    }
-                    // A server that waits for rows heeds no cancel; one that does not lets this pass.
-                    self.held.servers(&targets).into_iter().for_each(|server| fail(server, "query_timeout"));
-                    Err(Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to query_timeout").into())
-                }
-            },
-        };
-        let delivered = match delivered {
+        let delivered = match self.empty_depot(slot, plan, &targets, ask, original, &mut filled).await {
             Ok(delivered) => {
                 self.note_draws(slot, draws, filled).await;
                 Ok(delivered)

@@ -210,7 +210,7 @@ fn local_parameters(statement: &ClientStatement) -> Vec<Oid> {
 }
 
 /// Kind and name in Describe and Close.
-pub(super) fn target(frame: &Frame) -> Result<(u8, &[u8]), Fault> {
+pub fn target(frame: &Frame) -> Result<(u8, &[u8]), Fault> {
     let mut fields = Fields::new(frame.body());
     let what = fields.u8()?;
     let name = fields.cstr()?;

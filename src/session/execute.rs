@@ -103,7 +103,8 @@ impl Session {
         );
         let rows = self.run_local(&text, &statement.analysis).await?.unwrap_or_default();
         self.note_route(QueryClass::Local, 0);
-        rows.put_rows(&mut self.client.out)?;
+        let formats = self.statements.portal(name).map(|portal| portal.formats.clone()).unwrap_or_default();
+        rows.put_rows(&mut self.client.out, &formats)?;
         if !ends && let Ok(portal) = self.statements.portal(name) {
             portal.place = Place::Finished;
         }

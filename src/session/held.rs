@@ -12,6 +12,7 @@ use crate::backend::cancel::CancelHandle;
 use crate::backend::cluster::{Aim, ServerCheckout};
 use crate::backend::combiners::Running;
 use crate::backend::settings::SessionSettings;
+use crate::backend::stats::Count;
 use crate::backend::turns::Place;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
@@ -373,6 +374,7 @@ impl Session {
             keeps: None,
             beside: None,
         });
+        self.tally.add(Count::Assignments, 1);
         let now = self.clock.started.map_or(1, |started| self.shared.cancels.moment(started));
         self.slot.add(self.held[at].running(), now);
         at

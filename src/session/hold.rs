@@ -1,7 +1,7 @@
 //! Cursors WITH HOLD over several shards: at the end of its transaction Postgres puts the cursor's rows aside on the combine connection,
 //! which stays with the client until the cursor is closed.
 
-use crate::fault::{Fault, SqlState};
+use crate::fault::Fault;
 use crate::ids::ShardId;
 use crate::session::control::cursor_of;
 use crate::session::held::Finishing;
@@ -29,8 +29,6 @@ impl Session {
     /// others now.
     pub(super) async fn keep_cursor(&mut self, slot: ShardId) -> Result<(), Failure> {
         let at = self.held_at(slot)?;
-        let running = self.held[at].running();
-        let limit = self.limits.query_timeout;
         let server = &mut self.held[at].server;
         let committing = async {
             server.query("COMMIT").await?;
@@ -42,17 +40,7 @@ impl Session {
                 None => Ok(()),
             }
         };
-        match limit {
-            None => committing.await.map_err(Fault::without_position)?,
-            Some(limit) => match tokio::time::timeout(limit, committing).await {
-                Ok(done) => done.map_err(Fault::without_position)?,
-                Err(_) => {
-                    running.send().await;
-                    self.held[at].server.broken = true;
-                    return Err(Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to query_timeout").into());
-                }
-            },
-        }
+        committing.await.map_err(Fault::without_position)?;
         self.held[at].finishing = Finishing::Held;
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
@@ -11,7 +11,9 @@ use crate::backend::cluster::{Aim, ServerCheckout};
 use crate::backend::pool;
 use crate::backend::retry::Retries;
 use crate::backend::servers::ShardServers;
+use crate::backend::stats::Count;
 use crate::backend::turns::Place;
+use crate::config::limits::Limit;
 use crate::exec::replies::poll_client;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
@@ -61,10 +63,11 @@ impl Session {
             self.wait_for_shards(shards.into_iter()).await.map_err(Unlent::Failure)?;
         }
         let user = std::sync::Arc::clone(&self.pools);
+        let limit = self.times.get(Limit::QueryWait).unwrap_or(Duration::MAX);
         let holds: SmallVec<[Place; 4]> = self.held.iter().map(|held| held.server.place()).collect();
         let pools: SmallVec<[_; 4]> = places.iter().map(|place| user.at(*place)).collect();
         let lending = async {
-            pool::checkout(&pools, &holds).await.map_err(|pool::Unlent { place, fault }| match place {
+            pool::checkout(&pools, &holds, limit).await.map_err(|pool::Unlent { place, fault }| match place {
                 Some(place) => Unlent::Connect(place, fault),
                 None => Unlent::Failure(fault.into()),
             })
@@ -74,21 +77,27 @@ impl Session {
 
     /// Waits for something that ends when the client leaves or cancels.
     async fn attend<T>(&mut self, wait: impl Future<Output = Result<T, Unlent>>) -> Result<T, Unlent> {
-        let Self { client, slot, .. } = self;
+        let Self { client, slot, tally, shared, .. } = self;
         let mut wait = std::pin::pin!(wait);
-        let mut waiting = None;
-        poll_fn(|cx| {
+        let (mut waiting, mut since) = (None, None);
+        let done = poll_fn(|cx| {
             if let Poll::Ready(done) = wait.as_mut().poll(cx) {
                 return Poll::Ready(done);
             }
-            waiting.get_or_insert_with(|| slot.wait());
+            waiting.get_or_insert_with(|| {
+                let now = *since.insert(Instant::now());
+                slot.wait_for_servers(shared.cancels.moment(now))
+            });
             if client.control.poll_cancel(cx).is_ready() {
-                let canceled = Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to user request");
-                return Poll::Ready(Err(Unlent::Failure(canceled.into())));
+                return Poll::Ready(Err(Unlent::Failure(slot.canceled().into())));
             }
             poll_client(client, cx).map(|_| Err(Unlent::Failure(Stop::Gone.into())))
         })
-        .await
+        .await;
+        if let Some(since) = since {
+            tally.add_time(Count::WaitTime, since.elapsed());
+        }
+        done
     }
 
     /// Lets go of a connection on which a statement cannot run. Where its server is the primary no more, it is closed, and what the

@@ -11,6 +11,7 @@ pub mod copy;
 mod copy_source;
 mod create_as;
 mod cursor;
+pub mod deadlines;
 mod defaults;
 mod delivery;
 mod describe;
@@ -60,6 +61,7 @@ mod two_phase;
 mod uniques;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -71,7 +73,9 @@ use crate::backend::cluster::{Cluster, Database, Look, UserPools};
 use crate::backend::defaults::Defaults;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{SessionSettings, SettingsTable};
+use crate::backend::stats::{Count, Tally};
 use crate::backend::traffic::Seat;
+use crate::config::limits::{Limit, TimeLimits};
 use crate::control::live::Steering;
 use crate::control::map::MapState;
 use crate::exec::client::{Client, Idle};
@@ -80,13 +84,15 @@ use crate::ids::QualifiedName;
 use crate::metrics::{Metrics, QueryClass};
 use crate::net::ClientStream;
 use crate::plan::cache::PlanCache;
-use crate::scope::Control;
-use crate::session::cancel::{CancelRegistry, CancelSlot};
+use crate::scope::{Control, Wish};
+use crate::session::cancel::{CancelRegistry, CancelSlot, Identity};
 use crate::sql::NameScope;
 use crate::sql::template::Scan;
 use crate::wire::frame::Frame;
 use crate::wire::reply;
 use batch::Batch;
+pub use bind::result_formats;
+pub use describe::target as describe_target;
 use held::HeldServers;
 use prepared::ClientStatements;
 use scope::SearchScope;
@@ -125,9 +131,6 @@ pub struct SessionLimits {
     pub max_fanout: usize,
     /// Values of a sequence that the router takes at a time.
     pub sequence_block: usize,
-    pub query_timeout: Option<Duration>,
-    pub idle_transaction_timeout: Option<Duration>,
-    pub client_idle_timeout: Option<Duration>,
     /// How long a statement waits for a shard to have a primary that answers.
     pub failover_timeout: Duration,
     /// A replica that is further behind is not read.
@@ -152,8 +155,22 @@ pub struct Login {
     pub settings: Vec<(String, String)>,
     /// Server connections stay with the client until it leaves.
     pub session_mode: bool,
+    /// How long things may take, before the session says otherwise.
+    pub times: TimeLimits,
     /// Bytes of the cancel key's secret: 4 in protocol 3.0, 32 in 3.2.
     pub secret_len: usize,
+}
+
+impl Login {
+    fn identity(&self) -> Identity {
+        Identity {
+            database: Arc::clone(&self.database.name),
+            user: Arc::clone(&self.user),
+            peer: self.stream.peer_addr().ok(),
+            local: self.stream.local_addr().ok(),
+            tls: self.stream.tls_name(),
+        }
+    }
 }
 
 /// Why a session ends.
@@ -211,6 +228,11 @@ pub struct Session {
     /// [`SessionSettings::meaning`] of `settings`.
     meaning: u64,
     session_mode: bool,
+    /// How long things may take by the configuration, and with what the session has set.
+    own_times: TimeLimits,
+    times: TimeLimits,
+    /// Somebody must look at `times`.
+    is_limited: bool,
     /// Something was written since it was last noted when.
     wrote: bool,
     /// When the session's last write was over.
@@ -235,6 +257,8 @@ pub struct Session {
     recent: recent::Recent,
     /// The statement that runs: when it was read, and how it was routed once that is known.
     clock: Clock,
+    /// What it has done since it last rested.
+    tally: Tally,
     /// Characters of the Query message before the statement that runs.
     offset: u32,
     /// The map and catalog that the running statement, or transaction, sees.
@@ -257,12 +281,7 @@ impl Session {
     /// Greets the client (ParameterStatus, BackendKeyData, ReadyForQuery) and serves it until it leaves.
     pub async fn serve(login: Login, shared: Arc<Shared>) {
         let control = Arc::new(Control::default());
-        let (pid, secret, slot) = shared.cancels.register(
-            login.secret_len,
-            Arc::clone(&login.database.name),
-            Arc::clone(&login.user),
-            Arc::clone(&control),
-        );
+        let (pid, secret, slot) = shared.cancels.register(login.secret_len, login.identity(), Arc::clone(&control));
         let _entry = Registered { shared: Arc::clone(&shared), pid };
         let limits = shared.limits.load_full();
         let client = Client::new(login.stream, login.leftover, control, limits.max_message);
@@ -289,6 +308,9 @@ impl Session {
             meaning: startup.meaning(),
             startup,
             session_mode: login.session_mode,
+            own_times: login.times,
+            times: login.times,
+            is_limited: false,
             wrote: false,
             wrote_at: None,
             reported: Vec::new(),
@@ -303,6 +325,7 @@ impl Session {
             scan: Scan::default(),
             recent: recent::Recent::default(),
             clock: Clock::default(),
+            tally: Tally::default(),
             offset: 0,
             view,
             told_best_effort: false,
@@ -310,11 +333,17 @@ impl Session {
             temporaries: (0, HashSet::new()),
         };
         session.shared.metrics.clients.inc();
+        session.tally.add(Count::Logins, 1);
+        session.note_application();
+        session.follow_limits();
         let end = match session.greet(&secret).await {
             Ok(()) => session.run().await,
             Err(stop) => stop,
         };
         session.shared.metrics.clients.dec();
+        if std::mem::take(&mut session.is_limited) {
+            session.shared.cancels.note_limited(false);
+        }
         session.leave(end).await;
     }
 
@@ -417,30 +446,30 @@ impl Session {
     }
 
     async fn next_frame(&mut self) -> Result<Frame, Stop> {
-        if self.batch.is_open() || self.batch.discarding {
-            return match self.client.next_frame().await {
-                Ok(Some(frame)) => Ok(frame),
-                Ok(None) => Err(Stop::Gone),
-                Err(fault) => Err(Stop::Fatal(fault)),
-            };
-        }
-        if !self.has_begun() {
+        self.database.stats.fold(&mut self.tally);
+        let in_batch = self.batch.is_open() || self.batch.discarding;
+        if !in_batch && !self.has_begun() {
             self.seat.rest();
         }
-        let limit =
-            if self.tx.in_block() { self.limits.idle_transaction_timeout } else { self.limits.client_idle_timeout };
+        // A batch without its Sync may be a transaction, and holds its servers as one does.
+        let in_transaction = self.tx.in_block() || in_batch && !self.held.is_empty();
+        let limit = self.times.get(if in_transaction { Limit::IdleTransaction } else { Limit::ClientIdle });
+        let waiting = async {
+            if !in_batch {
+                return self.wait_idle().await;
+            }
+            Ok(self.client.next_frame().await?.map_or(Idle::Gone, Idle::Frame))
+        };
         let waited = match limit {
-            Some(limit) => tokio::time::timeout(limit, self.wait_idle()).await,
-            None => Ok(self.wait_idle().await),
+            Some(limit) => tokio::time::timeout(limit, waiting).await,
+            None => Ok(waiting.await),
         };
         match waited {
             Ok(Ok(Idle::Frame(frame))) => Ok(frame),
             Ok(Ok(Idle::Gone)) => Err(Stop::Gone),
-            Ok(Ok(Idle::Ended)) => Err(Stop::Fatal(
-                Fault::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command").fatal(),
-            )),
+            Ok(Ok(Idle::Ended)) => Err(Stop::Fatal(self.client.control.reason())),
             Ok(Err(fault)) => Err(Stop::Fatal(fault)),
-            Err(_) if self.tx.in_block() => Err(Stop::Fatal(
+            Err(_) if in_transaction => Err(Stop::Fatal(
                 Fault::new(
                     SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
                     "terminating connection due to idle-in-transaction timeout",
@@ -448,7 +477,8 @@ impl Session {
                 .fatal(),
             )),
             Err(_) => Err(Stop::Fatal(
-                Fault::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to client_idle_timeout").fatal(),
+                Fault::new(SqlState::IDLE_SESSION_TIMEOUT, "terminating connection due to idle-session timeout")
+                    .fatal(),
             )),
         }
     }
@@ -545,14 +575,22 @@ impl Session {
 
     /// The session is over: tells the client what it can still be told, ends what runs for it.
     async fn leave(mut self, end: Stop) {
+        let end = match end {
+            // It was not the client who left; half a message cannot be followed by another one.
+            Stop::Gone if self.client.control.wish() == Wish::Kill && self.can_be_told() => {
+                Stop::Fatal(self.client.control.reason())
+            }
+            end => end,
+        };
         if let Stop::Fatal(fault) = &end {
             let fault = fault.clone().fatal();
             self.tell(&fault);
-            let _ = tokio::time::timeout(Duration::from_secs(1), self.client.flush()).await;
+            let _ = tokio::time::timeout(Duration::from_secs(1), self.client.flush_last()).await;
         }
         if self.limits.log_disconnections {
             tracing::info!(user = %self.user, database = %self.database.name, reason = ?end, "disconnect");
         }
+        self.database.stats.fold(&mut self.tally);
         self.slot.clear();
         // In the middle of something: the servers are asked to stop, and the connections are not reused.
         let busy: Vec<_> = self.held.drain_busy();
@@ -567,17 +605,43 @@ impl Session {
         self.end_held().await;
     }
 
+    /// Whether the client takes what it is told, and is not in the middle of a message.
+    fn can_be_told(&self) -> bool {
+        self.client.control.blocked_for().is_none() && self.held.iter().all(|held| held.server.streaming == 0)
+    }
+
     /// A statement, or a batch of them, begins.
     fn start_clock(&mut self) {
         let now = Instant::now();
         self.clock.started = Some(now);
+        self.clock.transaction.get_or_insert(now);
+        self.start_deadlines(now);
         self.slot.note_statement(self.shared.cancels.moment(now));
     }
 
+    /// A Query message, or a batch, has its answer.
+    fn end_request(&mut self) {
+        let now = Instant::now();
+        self.stop_clock(now);
+        self.slot.note_statement(0);
+        self.slot.note_prepared(self.statements.len());
+        self.tally.add(Count::Queries, 1);
+        if let Some(started) = self.clock.started {
+            self.tally.add_time(Count::QueryTime, now.duration_since(started));
+        }
+        if !self.tx.in_block() {
+            self.tally.add(Count::Xacts, 1);
+            if let Some(began) = self.clock.transaction.take() {
+                self.tally.add_time(Count::XactTime, now.duration_since(began));
+            }
+            self.slot.last_moment.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// The statement that was routed last has its answer; or its part of it, in a batch.
-    fn stop_clock(&mut self) {
+    fn stop_clock(&mut self, now: Instant) {
         if let (Some(started), Some((class, shards))) = (self.clock.started, self.clock.routed.take()) {
-            let took = started.elapsed();
+            let took = now.duration_since(started);
             self.shared.metrics.query(class, shards, took);
             if tracing::enabled!(tracing::Level::DEBUG) {
                 tracing::Span::current().record("took", tracing::field::debug(took));
@@ -587,6 +651,14 @@ impl Session {
         let (received, sent) = self.client.take_traffic();
         self.shared.metrics.client_bytes_in.inc_by(received);
         self.shared.metrics.client_bytes_out.inc_by(sent);
+        self.tally.add(Count::Received, received);
+        self.tally.add(Count::Sent, sent);
+    }
+
+    /// What those see who look at the router's clients.
+    fn note_application(&self) {
+        let name = self.settings.get("application_name").unwrap_or_default();
+        self.slot.note_application(name.strip_prefix('\'').and_then(|name| name.strip_suffix('\'')).unwrap_or(name));
     }
 
     fn refresh_view(&mut self) {
@@ -609,6 +681,8 @@ impl Session {
 #[derive(Debug, Default)]
 struct Clock {
     started: Option<Instant>,
+    /// When the transaction began that is open, or to which the running statement belongs.
+    transaction: Option<Instant>,
     routed: Option<(QueryClass, usize)>,
 }
 

@@ -163,7 +163,7 @@ impl Session {
                 }
             }
             if self.client.control.is_canceled() {
-                return Err(Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to user request").into());
+                return Err(self.slot.canceled().into());
             }
             seen += fetched;
             self.shared.metrics.moved_rows.inc_by(fetched);

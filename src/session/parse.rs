@@ -2,6 +2,7 @@
 
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::prepared::StatementDef;
+use crate::backend::stats::Count;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId, ShardSet};
 use crate::plan::{self, Inputs, Plan, PlanKind, View};
@@ -46,6 +47,7 @@ fn needed_shards(outcome: &Outcome) -> Option<&ShardSet> {
 
 impl Session {
     pub(super) async fn parse(&mut self, frame: &Frame) -> Result<(), Failure> {
+        self.tally.add(Count::ClientParses, 1);
         let view = ParseView::read(frame.body()).map_err(Fault::from)?;
         let text = utf8(view.text)?;
         self.settle_parse().await?;
@@ -311,6 +313,8 @@ impl Session {
         request::parse(&mut server.out, def.name.as_bytes(), statement.text.as_bytes(), &statement.types)?;
         server.inflight.push(Owed::Parse(audience));
         server.unproven.push(def.id);
+        server.cancel.facts.note_prepared(server.prepared.len());
+        self.tally.add(Count::ServerParses, 1);
         Ok(def)
     }
 }

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use crate::backend::Backend;
 use crate::backend::cluster::{Cluster, Database};
 use crate::backend::rules::{PATIENCE, changed};
+use crate::config::limits::Limit;
 use crate::control::rules;
 use crate::exec::replies::poll_client;
-use crate::fault::{Fault, SqlState};
+use crate::fault::Fault;
 use crate::ids::{Epoch, QualifiedName};
 use crate::session::{Failure, Session, Stop};
 use crate::topology::{Closed, Topology};
@@ -97,7 +98,7 @@ impl Session {
         }
         let slot = Arc::clone(&self.slot);
         let _waiting = slot.wait();
-        let limit = self.database.limits.wait;
+        let limit = self.times.get(Limit::QueryWait).unwrap_or(Duration::MAX);
         let started = Instant::now();
         let mut told = Instant::now();
         self.database.rules.note_stale();
@@ -156,12 +157,11 @@ impl Session {
 
     /// A moment in which the client can leave; or cancel, where its slot waits.
     pub(super) async fn pause(&mut self, pause: Duration) -> Result<(), Failure> {
-        let client = &mut self.client;
+        let Self { client, slot, .. } = self;
         let mut over = std::pin::pin!(tokio::time::sleep(pause));
         poll_fn(|cx| {
             if client.control.poll_cancel(cx).is_ready() {
-                let canceled = Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to user request");
-                return Poll::Ready(Err(Failure::Fault(canceled)));
+                return Poll::Ready(Err(Failure::Fault(slot.canceled())));
             }
             if poll_client(client, cx).is_ready() {
                 return Poll::Ready(Err(Stop::Gone.into()));

@@ -92,23 +92,10 @@ impl Session {
         let mut slot = None;
         let mut tally =
             Tally { max_rows: self.limits.pull_rows, max_bytes: self.limits.pull_bytes, ..Tally::default() };
-        let limit = self.limits.query_timeout;
         let (moment, copies) = (Moment::default(), Copies::default());
         let server = on.as_ref().map(|running| running.at);
         let loading = Loading { plan, ask, original, moment, feeds, shards, known: Vec::new(), copies };
-        let loading = self.load(loading, on, &mut slot, &mut tally);
-        let loaded = match limit {
-            None => loading.await,
-            Some(limit) => match tokio::time::timeout(limit, loading).await {
-                Ok(loaded) => loaded,
-                Err(_) => {
-                    if let Some(at) = slot.and_then(|slot| self.held.position(slot)) {
-                        self.held[at].server.broken = true;
-                    }
-                    Err(Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to query_timeout").into())
-                }
-            },
-        };
+        let loaded = self.load(loading, on, &mut slot, &mut tally).await;
         self.shared.metrics.pulled_rows.inc_by(tally.rows);
         self.shared.metrics.pulled_bytes.inc_by(tally.bytes);
         let halt = match (loaded, slot) {

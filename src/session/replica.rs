@@ -165,7 +165,6 @@ impl Session {
     /// Waits for the first word of an answer, of which the client has nothing yet. False: another server is to be asked, because the
     /// connection broke, the server ends, or a replica says what a primary would not; the connection is gone.
     pub(super) async fn answers(&mut self, at: usize) -> Result<bool, Failure> {
-        let limit = self.limits.query_timeout;
         let Self { held, client, .. } = self;
         let held = &mut held[at];
         let is_replica = held.is_replica();
@@ -187,13 +186,7 @@ impl Session {
                 }
             }
         });
-        let answers = match limit {
-            None => word.await?,
-            Some(limit) => match tokio::time::timeout(limit, word).await {
-                Ok(answers) => answers?,
-                Err(_) => return Err(self.time_out(at).await),
-            },
-        };
+        let answers = word.await?;
         if !answers {
             self.held[at].server.broken = true;
             self.let_go(at);

@@ -1,8 +1,6 @@
 //! Statements whose WITH changes data on several shards: the shards make the changes, and a Postgres finishes the statement on the rows that
 //! they return. All in one transaction, whether or not the client has one open.
 
-use tokio::time::Instant;
-
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::without_position;
 use crate::exec::replies::ScatterError;
@@ -15,7 +13,6 @@ use crate::plan::combine::Combine;
 use crate::session::finish::{PORTAL, with};
 use crate::session::run::Ask;
 use crate::session::scatter::ScatterRun as PortalRun;
-use crate::session::supply::in_time;
 use crate::session::{Failure, Session};
 use crate::wire::request;
 
@@ -40,10 +37,9 @@ impl Session {
         max: u64,
     ) -> Result<(), Failure> {
         let (slot, mut run) = self.start_returned(plan, ask).await?;
-        let until = self.until();
         let held = {
             let mut servers = self.held.servers(&[slot]);
-            in_time(until, run.park(&mut servers, &mut self.client)).await
+            run.park(&mut servers, &mut self.client).await
         };
         self.end_returned(slot, held).await?;
         self.resume(name, Box::new(PortalRun::new(run, Vec::new())), Some(max)).await
@@ -51,10 +47,9 @@ impl Session {
 
     async fn finish_returned(&mut self, plan: &FinishPlan, ask: &Ask<'_>) -> Result<String, Failure> {
         let (slot, mut run) = self.start_returned(plan, ask).await?;
-        let until = self.until();
         let ended = {
             let mut servers = self.held.servers(&[slot]);
-            in_time(until, run.run(&mut servers, &mut self.client, None)).await
+            run.run(&mut servers, &mut self.client, None).await
         };
         match self.end_returned(slot, ended).await? {
             RunEnd::Complete(tag) => Ok(tag),
@@ -69,9 +64,9 @@ impl Session {
         self.enlist_all(&with(&shards, Some(self.view.topology.home))).await?;
         let original = self.original(plan, ask).await?;
         let (slot, original) = self.begin_finish(plan, ask, original).await?;
-        let started = in_time(self.until(), self.start_rows(slot)).await;
+        let started = self.start_rows(slot).await;
         let run = match started {
-            Ok(Ok(run)) => run,
+            Ok(run) => run,
             failed => self.end_returned(slot, failed).await?,
         };
         if ask.describes() && original.rows.first() == Some(&b'T') {
@@ -95,27 +90,16 @@ impl Session {
         ScatterRun::start(&mut servers, &mut self.client, &Combine::CONCAT, None, limits, Answer::Merged, style).await
     }
 
-    /// When the statement may run no longer.
-    fn until(&self) -> Option<Instant> {
-        self.limits.query_timeout.and_then(|limit| Instant::now().checked_add(limit))
-    }
-
-    /// The combine connection is not needed any more. `done`: what came of it, in time.
-    async fn end_returned<T>(
-        &mut self,
-        slot: ShardId,
-        done: Result<Result<T, ScatterError>, Fault>,
-    ) -> Result<T, Failure> {
+    /// The combine connection is not needed any more. `done`: what came of it.
+    async fn end_returned<T>(&mut self, slot: ShardId, done: Result<T, ScatterError>) -> Result<T, Failure> {
         let error = match done {
-            Ok(Ok(done)) => {
+            Ok(done) => {
                 self.end_finish(slot).await;
                 return Ok(done);
             }
             // The text is not the client's.
-            Ok(Err(ScatterError::Shard(frame))) => ScatterError::Shard(without_position(&frame)),
-            Ok(Err(error)) => error,
-            // It has passed whole rows on, and is cancelled with the rest.
-            Err(late) => late.into(),
+            Err(ScatterError::Shard(frame)) => ScatterError::Shard(without_position(&frame)),
+            Err(error) => error,
         };
         let failure = self.scatter_failure(error, false).await;
         self.end_finish(slot).await;

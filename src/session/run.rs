@@ -1,6 +1,7 @@
 //! What both protocols do with a plan: one server pumped, several servers merged, every server told the same.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
@@ -161,17 +162,8 @@ impl Session {
     pub(super) async fn pump_held(&mut self, at: usize) -> Result<Seen, Failure> {
         let mut seen = Seen { offset: self.offset, ..Seen::default() };
         loop {
-            let limit = self.limits.query_timeout;
             let held = &mut self.held[at];
-            let pumping = pump(&mut held.server, &mut self.client, &mut seen);
-            let pumped = match limit {
-                None => pumping.await,
-                Some(limit) => match tokio::time::timeout(limit, pumping).await {
-                    Ok(pumped) => pumped,
-                    Err(_) => return Err(self.time_out(at).await),
-                },
-            };
-            match pumped {
+            match pump(&mut held.server, &mut self.client, &mut seen).await {
                 Ok(Pumped::Drained) => break,
                 Ok(Pumped::CopyIn) => {
                     if self.copy_in(at).await? {
@@ -206,16 +198,6 @@ impl Session {
                 Failure::Fault(fault)
             }
         }
-    }
-
-    pub(super) async fn time_out(&mut self, at: usize) -> Failure {
-        let running = self.held[at].running();
-        running.send().await;
-        self.held[at].server.broken = true;
-        let mid_frame = self.held[at].server.streaming > 0;
-        self.let_go(at);
-        let fault = Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to query_timeout");
-        if mid_frame { Failure::Stop(Stop::Fatal(fault.fatal())) } else { Failure::Fault(fault) }
     }
 
     /// A shard for a statement that any shard can answer: one that we hold already, else the home shard.
@@ -547,9 +529,12 @@ impl Session {
     /// How the statement at hand is answered. One that was routed before it in the same batch has had its time.
     pub(super) fn note_route(&mut self, class: QueryClass, shards: usize) {
         if self.clock.routed.is_some() {
-            self.stop_clock();
+            self.stop_clock(Instant::now());
         }
         self.clock.routed = Some((class, shards));
+        if shards > 1 {
+            self.limit_scatter();
+        }
     }
 
     pub(super) fn note_plan(&mut self, plan: &Plan) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::backend::settings;
+use crate::config::limits::Limit;
 use crate::fault::{Fault, SqlState};
 use crate::session::control::check_setting;
 use crate::session::local::LocalRows;
@@ -24,9 +25,9 @@ impl Session {
         };
         for call in &calls {
             if let Some(value) = &call.value {
-                check_setting(&call.name, value)?;
+                check_setting(&call.name, &settings::text_value(&call.name, value))?;
             }
-            if let Some(own) = call.name.strip_prefix("pgloom.") {
+            if let Some(own) = call.name.strip_prefix("pgloom.").filter(|own| Limit::named(own).is_none()) {
                 let (name, value) = (own.into(), call.value.clone());
                 return self.set(&SetStatement::Router { name, value, local: call.local }).await.map(Some);
             }
@@ -55,7 +56,11 @@ impl Session {
         if !open {
             self.release_idle();
         }
-        Ok(Some(LocalRows { columns: columns.to_vec(), rows: vec![row.cells], tag: "SELECT 1".to_owned() }))
+        Ok(Some(LocalRows {
+            columns: columns.iter().cloned().map(Into::into).collect(),
+            rows: vec![row.cells],
+            tag: "SELECT 1".to_owned(),
+        }))
     }
 
     /// Runs the text where it counts now. A failure leaves the settings as they were, or fails the transaction.

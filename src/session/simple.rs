@@ -1,6 +1,7 @@
 //! The simple protocol: one Query message, one or several statements, one ReadyForQuery.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::{NO_POSITION, Seen};
@@ -53,14 +54,14 @@ impl Session {
         }
         self.release_idle();
         self.settle_sequences();
+        self.settle_expired().await;
         if !ready_sent {
             self.ready_for_query();
         }
         // Behind the end of what it has done: in the middle of a pipeline nothing is committed yet.
         self.note_written();
         let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
-        self.stop_clock();
-        self.slot.note_statement(0);
+        self.end_request();
         flushed
     }
 
@@ -99,6 +100,8 @@ impl Session {
         for part in parts {
             self.offset = u32::try_from(whole[..part.start].chars().count()).unwrap_or(u32::MAX);
             let text = &whole[part];
+            // As in Postgres, each has its own time.
+            self.start_deadlines(Instant::now());
             self.see_own_changes().await?;
             self.scan_one(text)?;
             let analysis = self.analysis(text);
@@ -202,7 +205,7 @@ impl Session {
                 let description = local.describe(&[])?;
                 self.client.out.extend_from_slice(&description);
             }
-            local.put_rows(&mut self.client.out)?;
+            local.put_rows(&mut self.client.out, &[])?;
             return Ok(false);
         }
         self.check_replicas(analysis)?;

@@ -52,7 +52,7 @@ impl Session {
             self.note_route(QueryClass::Local, 0);
             let description = rows.describe(&[])?;
             self.client.out.extend_from_slice(&description);
-            rows.put_rows(&mut self.client.out)?;
+            rows.put_rows(&mut self.client.out, &[])?;
             return Ok(true);
         }
         self.check_sequences(&statement.analysis)?;

@@ -3,8 +3,10 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use crate::backend::cluster::Database;
+use crate::config::limits::Limit;
 use crate::exec::replies::poll_client;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
@@ -78,7 +80,7 @@ impl Session {
     async fn wait_out(&mut self, end: impl Future<Output = ()>, what: &str) -> Result<(), Failure> {
         let slot = Arc::clone(&self.slot);
         let _waiting = slot.wait();
-        let (limit, has_begun) = (self.database.limits.wait, self.has_begun());
+        let (limit, has_begun) = (self.times.get(Limit::QueryWait).unwrap_or(Duration::MAX), self.has_begun());
         let client = &mut self.client;
         let mut released = std::pin::pin!(tokio::time::timeout(limit, end));
         poll_fn(|cx| {
@@ -90,8 +92,7 @@ impl Session {
                 return Poll::Ready(Err(Stop::Fatal(ended()).into()));
             }
             if client.control.poll_cancel(cx).is_ready() {
-                let canceled = Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to user request");
-                return Poll::Ready(Err(canceled.into()));
+                return Poll::Ready(Err(slot.canceled().into()));
             }
             poll_client(client, cx).map(|_| Err(Stop::Gone.into()))
         })
@@ -136,6 +137,8 @@ impl Session {
         self.database = next;
         self.pools = pools;
         self.limits = self.shared.limits.load_full();
+        self.own_times = self.database.times_of(&self.user);
+        self.follow_limits();
         if renamed {
             self.adopt(Arc::clone(&self.settings));
         }

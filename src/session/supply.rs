@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tokio::time::Instant;
 
 use crate::backend::clock::Moment;
 use crate::backend::combine::qualified;
@@ -74,7 +73,6 @@ impl Session {
 
     /// Everything up to the first rows of the shards' answers.
     async fn start_supplied(&mut self, plan: &SupplyPlan, ask: &Ask<'_>) -> Result<Answering, Failure> {
-        let until = self.limits.query_timeout.and_then(|limit| Instant::now().checked_add(limit));
         // All shards at once, so that nobody waits for one with others in his hands.
         let clock = if plan.moment { Some(self.shard_with_clock(&plan.finish)?) } else { None };
         let (_, sources) = self.feeds(&plan.finish)?;
@@ -91,7 +89,7 @@ impl Session {
         let (held, original) = match plan.supplies.is_empty() {
             true => (Vec::new(), None),
             false => {
-                let (held, original) = self.hold_supplies(plan, ask, until).await?;
+                let (held, original) = self.hold_supplies(plan, ask).await?;
                 (held, Some(original))
             }
         };
@@ -99,9 +97,7 @@ impl Session {
             None => Moment::default(),
             Some(shard) => self.moment_of_supply(shard, ask).await?,
         };
-        let supplying = self.supply_shards(plan, ask, &held, original.as_ref(), &moment);
-        let supplied = in_time(until, supplying).await.unwrap_or_else(|fault| Err(fault.into()));
-        match supplied {
+        match self.supply_shards(plan, ask, &held, original.as_ref(), &moment).await {
             Ok(answering) => Ok(answering),
             Err(error) => Err(self.scatter_failure(error, false).await),
         }
@@ -117,16 +113,10 @@ impl Session {
     }
 
     /// The rows of all supplies; and how the home shard describes the client's own statement.
-    async fn hold_supplies(
-        &mut self,
-        plan: &SupplyPlan,
-        ask: &Ask<'_>,
-        until: Option<Instant>,
-    ) -> Result<(Vec<Held>, Original), Failure> {
+    async fn hold_supplies(&mut self, plan: &SupplyPlan, ask: &Ask<'_>) -> Result<(Vec<Held>, Original), Failure> {
         let original = self.original(&plan.finish, ask).await?;
         if plan.supplies.iter().all(|supplied| claimed(supplied).is_some()) {
-            let claiming = in_time(until, self.read_supplies(None, plan, ask, &original)).await;
-            return match claiming.unwrap_or_else(|fault| Err(fault.into())) {
+            return match self.read_supplies(None, plan, ask, &original).await {
                 Ok(held) => Ok((held, original)),
                 Err(error) => Err(self.scatter_failure(error, false).await),
             };
@@ -134,17 +124,7 @@ impl Session {
         // What runs on the combine connection besides the supplies returns no rows, whatever the statement itself returns.
         let (parameters, rows) = (original.parameters.clone(), reply::NO_DATA.into());
         let (slot, _) = self.begin_finish(&plan.finish, ask, Original { parameters, rows }).await?;
-        let holding = self.read_supplies(Some(slot), plan, ask, &original);
-        let held = match in_time(until, holding).await {
-            Ok(held) => held,
-            Err(fault) => {
-                if let Some(at) = self.held.position(slot) {
-                    self.held[at].server.broken = true;
-                }
-                Err(fault.into())
-            }
-        };
-        let held = match held {
+        let held = match self.read_supplies(Some(slot), plan, ask, &original).await {
             Ok(held) => Ok(held),
             Err(error) => Err(self.scatter_failure(error, false).await),
         };
@@ -321,13 +301,6 @@ fn claimed(supplied: &Supplied) -> Option<&ClaimPlan> {
         SuppliedRows::Claim(claim) => Some(claim),
         SuppliedRows::Pull(_) | SuppliedRows::Query { .. } => None,
     }
-}
-
-/// What comes of it before that moment, if there is one.
-pub(super) async fn in_time<T>(until: Option<Instant>, work: impl Future<Output = T>) -> Result<T, Fault> {
-    let Some(until) = until else { return Ok(work.await) };
-    let late = |_| Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to query_timeout");
-    tokio::time::timeout_at(until, work).await.map_err(late)
 }
 
 /// The shards that run the statement, by their places among those that have a part in it: where each gets rows of its own only who got

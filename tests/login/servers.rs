@@ -27,7 +27,15 @@ fn tls(mode: ServerTlsMode, authorities: Option<PathBuf>) -> ServerTls {
 async fn log_in(server: &Server, user: &str, password: Option<&str>, tls: &ServerTls) -> Result<LoggedIn, Fault> {
     let password = password.map(Secret::new);
     let parameters = [("application_name", "pgloom"), ("client_encoding", "UTF8"), ("TimeZone", "Asia/Tokyo")];
-    let target = Target { server, user, password: password.as_ref(), tls, parameters: &parameters };
+    let target = Target {
+        server,
+        user,
+        password: password.as_ref(),
+        tls,
+        connect_timeout: Duration::from_secs(5),
+        login_timeout: Duration::from_secs(20),
+        parameters: &parameters,
+    };
     tokio::time::timeout(Duration::from_secs(20), login::connect(target)).await.expect("a login within 20 s")
 }
 
@@ -158,7 +166,7 @@ async fn cancel_request_stops_the_statement() {
         let answer = first_answer(&mut session);
         tokio::pin!(answer);
         let code = loop {
-            login::send_cancel(&server, &tls, &key).await.unwrap();
+            login::send_cancel(&server, &tls, Duration::from_secs(5), &key).await.unwrap();
             if let Ok(code) = tokio::time::timeout(Duration::from_millis(200), &mut answer).await {
                 break code;
             }
@@ -174,7 +182,15 @@ async fn login_can_be_given_up() {
     let mut silent = server("127.0.0.1");
     silent.port = listener.local_addr().unwrap().port();
     let tls = ServerTls::disabled();
-    let target = Target { server: &silent, user: "u", password: None, tls: &tls, parameters: &[] };
+    let target = Target {
+        server: &silent,
+        user: "u",
+        password: None,
+        tls: &tls,
+        connect_timeout: Duration::from_secs(5),
+        login_timeout: Duration::from_secs(20),
+        parameters: &[],
+    };
     assert!(tokio::time::timeout(Duration::from_millis(50), login::connect(target)).await.is_err());
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut received = Vec::new();

@@ -393,6 +393,19 @@ impl Raw {
         rows.map(|row| cell_text(row.first().and_then(Option::as_deref))).collect()
     }
 
+    /// The rows of a query that succeeds, each by its columns' names; NULL is left out.
+    #[track_caller]
+    pub fn named(&mut self, sql: &str) -> Vec<BTreeMap<String, String>> {
+        let reply = self.must(sql);
+        let answer = reply.answers.first().unwrap_or_else(|| panic!("no rows of {sql}"));
+        let names: Vec<String> = answer.columns.iter().flatten().map(|column| column.name.clone()).collect();
+        let row = |row: &Vec<Option<Vec<u8>>>| {
+            let cells = names.iter().cloned().zip(row);
+            cells.filter_map(|(name, cell)| Some((name, cell_text(Some(cell.as_deref()?))))).collect()
+        };
+        answer.rows.iter().map(row).collect()
+    }
+
     /// First column of the first row as text, of a query that succeeds.
     #[track_caller]
     pub fn value(&mut self, sql: &str) -> String {

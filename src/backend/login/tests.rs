@@ -1,6 +1,8 @@
 //! Servers that cheat; real ones are in tests/login.rs.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use tokio::net::TcpListener;
 
@@ -135,7 +137,15 @@ async fn answered(bytes: &'static [u8], tls: ServerTls) -> Fault {
         let _ = stream.shutdown().await;
         while stream.read(&mut sent).await.is_ok_and(|read| read > 0) {}
     });
-    let target = Target { server: &server, user: "u", password: None, tls: &tls, parameters: &[] };
+    let target = Target {
+        server: &server,
+        user: "u",
+        password: None,
+        tls: &tls,
+        connect_timeout: Duration::from_secs(5),
+        login_timeout: Duration::from_secs(20),
+        parameters: &[],
+    };
     let fault = connect(target).await.unwrap_err();
     peer.await.unwrap();
     fault
@@ -144,7 +154,15 @@ async fn answered(bytes: &'static [u8], tls: ServerTls) -> Fault {
 #[tokio::test]
 async fn servers_errors_name_the_server_and_keep_what_matters() {
     let (closed, tls) = (server(1), ServerTls::disabled());
-    let refused = connect(Target { server: &closed, user: "u", password: None, tls: &tls, parameters: &[] });
+    let refused = connect(Target {
+        server: &closed,
+        user: "u",
+        password: None,
+        tls: &tls,
+        connect_timeout: Duration::from_secs(5),
+        login_timeout: Duration::from_secs(20),
+        parameters: &[],
+    });
     let fault = refused.await.unwrap_err();
     assert_eq!(
         (fault.code, &*fault.message),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::config::build::Build;
 use crate::config::error::Origin;
 use crate::config::file::General;
+use crate::config::limits::{Limit, TimeLimits, TimeWishes};
 use crate::config::section::Setting;
 use crate::config::units::{AuthType, Bytes, SslMode};
 use crate::config::{
@@ -122,11 +123,9 @@ impl Build<'_> {
         }
         Some(Timeouts {
             client_login: general.client_login_timeout.value,
-            client_idle: limit(&general.client_idle_timeout),
-            query_wait: limit(&general.query_wait_timeout),
-            query: limit(&general.query_timeout),
-            idle_transaction: limit(&general.idle_transaction_timeout),
+            limits: TimeLimits::default().with(&wishes(general)),
             server_connect: general.server_connect_timeout.value,
+            server_login: limit(&general.server_login_timeout),
             server_idle: limit(&general.server_idle_timeout),
             server_lifetime: limit(&general.server_lifetime),
             server_check: general.server_check_interval.value,
@@ -255,6 +254,30 @@ impl Build<'_> {
         }
         None
     }
+}
+
+/// What [general] says of time.
+fn wishes(general: &General) -> TimeWishes {
+    time_wishes([
+        Some(&general.query_timeout),
+        Some(&general.scatter_timeout),
+        Some(&general.transaction_timeout),
+        Some(&general.idle_transaction_timeout),
+        Some(&general.client_idle_timeout),
+        Some(&general.query_wait_timeout),
+        Some(&general.client_write_timeout),
+    ])
+}
+
+/// In the order of [`Limit::ALL`]; 0 is no limit.
+pub(super) fn time_wishes(said: [Option<&Setting<Duration>>; Limit::ALL.len()]) -> TimeWishes {
+    let mut wishes = TimeWishes::default();
+    for (limit, setting) in Limit::ALL.into_iter().zip(said) {
+        if let Some(setting) = setting {
+            wishes.set(limit, (!setting.value.is_zero()).then_some(setting.value));
+        }
+    }
+    wishes
 }
 
 fn verifies(mode: SslMode) -> bool {

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::build::Build;
+use crate::config::build::general::time_wishes;
 use crate::config::error::{Origin, did_you_mean};
 use crate::config::file::{self, General};
 use crate::config::section::Setting;
 use crate::config::units::AuthType;
-use crate::config::{Login, User};
+use crate::config::{ConsoleSettings, Login, User};
 use crate::secret::Secret;
 
 /// The forms in which a password is stored (Postgres: `pg_authid.rolpassword`).
@@ -74,7 +75,9 @@ impl Build<'_> {
             );
             self.fail(&user.origin, message);
         }
-        if server_password.is_none() && matches!(form, Some(Stored::Scram | Stored::Md5)) {
+        // Who may connect to no database is for the console alone.
+        let connects = user.databases.as_ref().is_none_or(|names| !names.value.is_empty());
+        if connects && server_password.is_none() && matches!(form, Some(Stored::Scram | Stored::Md5)) {
             let message = format!(
                 "user `{}` has no server_password and its password is a verifier: it can log in only to shards that ask for no password",
                 user.name.value
@@ -95,9 +98,37 @@ impl Build<'_> {
             databases: user.databases.as_ref().map(|list| list.value.iter().map(|name| name.as_str().into()).collect()),
             pool_size,
             pool_mode: user.pool_mode.as_ref().map(|mode| mode.value),
+            times: time_wishes([
+                user.query_timeout.as_ref(),
+                user.scatter_timeout.as_ref(),
+                user.transaction_timeout.as_ref(),
+                user.idle_transaction_timeout.as_ref(),
+                user.client_idle_timeout.as_ref(),
+                user.query_wait_timeout.as_ref(),
+                user.client_write_timeout.as_ref(),
+            ]),
             read_preference: user.read_preference.as_ref().map(|wanted| wanted.value),
             server,
         })
+    }
+
+    /// Who may use the admin console.
+    pub(super) fn console(&mut self, general: &General, users: &[User]) -> ConsoleSettings {
+        let mut known = |names: &Setting<Vec<String>>, key: &str| {
+            let mut found: Vec<Arc<str>> = Vec::new();
+            for name in &names.value {
+                match users.iter().find(|user| *user.name == **name) {
+                    Some(user) => found.push(Arc::clone(&user.name)),
+                    None => {
+                        let near = did_you_mean(name, users.iter().map(|user| &*user.name));
+                        self.fail(&names.origin, format!("{key} names `{name}`, who is not in [[users]]{near}"));
+                    }
+                }
+            }
+            found
+        };
+        let (admins, stats) = (known(&general.admin_users, "admin_users"), known(&general.stats_users, "stats_users"));
+        ConsoleSettings { admins, stats, plaintext: general.admin_plaintext.value }
     }
 
     fn check_password(&mut self, user: &file::User, password: Option<&Secret>, auth_type: AuthType) {

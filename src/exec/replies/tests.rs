@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use super::*;
 use crate::backend::cancel::CancelHandle;
+use crate::backend::facts::Facts;
 use crate::backend::inflight::Owed;
 use crate::backend::{CancelKey, login};
 use crate::ids::ShardId;
@@ -39,7 +40,8 @@ fn backend(stream: UnixStream, owed: &[Owed]) -> Backend {
     let key = CancelKey { pid: 0, secret: vec![] };
     let server = Server::new("nowhere", 1, "none");
     let tls = Arc::new(ServerTls::disabled());
-    let cancel = CancelHandle::new(ShardId(0), server, tls, Duration::ZERO, key.clone());
+    let cancel =
+        CancelHandle::new(ShardId(0), server, tls, Duration::ZERO, key.clone(), Facts::new(None, None, "".into()));
     let stream = ServerStream::Unix(stream);
     let login = login::LoggedIn { stream, parameters: vec![], key, leftover: BytesMut::new() };
     let mut backend = Backend::new(login, "nowhere:1".into(), Arc::new(cancel), MAX_MESSAGE, 1);

@@ -1,0 +1,254 @@
+//! PURE. The console's language: `SHOW what`, and commands with the names that PgBouncer gave them.
+
+use super::{Access, What, shows::SHOWS, text};
+use crate::admin::shows::Show;
+use crate::fault::{Fault, SqlState};
+use crate::sql::lexer::{Lexer, TokenKind};
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// An empty text, or comments alone.
+    Nothing,
+    Show(What),
+    KillClient(u32),
+    /// `None` is every database, here and below.
+    Kill(Option<String>),
+    Reconnect(Option<String>),
+    WaitClose(Option<String>),
+    Disable(String),
+    Enable(String),
+    Reload,
+    Pause(Scope),
+    Resume(Scope),
+}
+
+/// `[database [shard]]`; nothing: every database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    pub database: Option<String>,
+    pub shard: Option<String>,
+}
+
+impl Command {
+    /// Who may give it.
+    pub fn access(&self) -> Access {
+        match self {
+            Self::Nothing | Self::Show(_) => Access::Stats,
+            Self::KillClient(_)
+            | Self::Kill(_)
+            | Self::Reconnect(_)
+            | Self::WaitClose(_)
+            | Self::Disable(_)
+            | Self::Enable(_)
+            | Self::Reload
+            | Self::Pause(_)
+            | Self::Resume(_) => Access::Admin,
+        }
+    }
+
+    /// The tag of its answer.
+    pub fn tag(&self) -> &'static str {
+        match self {
+            Self::Nothing => "",
+            Self::Show(_) => "SHOW",
+            Self::KillClient(_) => "KILL_CLIENT",
+            Self::Kill(_) => "KILL",
+            Self::Reconnect(_) => "RECONNECT",
+            Self::WaitClose(_) => "WAIT_CLOSE",
+            Self::Disable(_) => "DISABLE",
+            Self::Enable(_) => "ENABLE",
+            Self::Reload => "RELOAD",
+            Self::Pause(_) => "PAUSE",
+            Self::Resume(_) => "RESUME",
+        }
+    }
+
+    /// # Errors
+    /// `42601` for what is no command; the hint names what there is.
+    pub fn parse(sql: &str) -> Result<Self, Fault> {
+        let words = words(sql)?;
+        let Some((name, arguments)) = words.split_first() else { return Ok(Self::Nothing) };
+        let command = match name.to_ascii_uppercase().as_str() {
+            "SHOW" => Self::Show(shown(arguments)?),
+            "KILL_CLIENT" => {
+                let id = one(name, arguments)?;
+                Self::KillClient(id.parse().map_err(|_| {
+                    Fault::new(SqlState::INVALID_TEXT_REPRESENTATION, format!("\"{id}\" is no id of a client"))
+                        .hint("SHOW CLIENTS has the ids.")
+                })?)
+            }
+            "KILL" => Self::Kill(at_most_one(name, arguments)?),
+            "RECONNECT" => Self::Reconnect(at_most_one(name, arguments)?),
+            "WAIT_CLOSE" => Self::WaitClose(at_most_one(name, arguments)?),
+            "DISABLE" => Self::Disable(one(name, arguments)?),
+            "ENABLE" => Self::Enable(one(name, arguments)?),
+            "PAUSE" => Self::Pause(scope(name, arguments)?),
+            "RESUME" => Self::Resume(scope(name, arguments)?),
+            "RELOAD" if arguments.is_empty() => Self::Reload,
+            _ => return Err(invalid(sql)),
+        };
+        Ok(command)
+    }
+}
+
+/// Commands as HELP shows them, and what they do.
+const COMMANDS: &[(&str, &str)] = &[
+    ("DISABLE database", "nobody else may connect to it; clients that are there stay"),
+    ("ENABLE database", "takes DISABLE back"),
+    (
+        "KILL [database]",
+        "ends all clients of the database, or of all, and cancels what they run; server connections are closed",
+    ),
+    ("KILL_CLIENT id", "ends one client, of SHOW CLIENTS, and cancels what it runs"),
+    (
+        "PAUSE [database] [shard]",
+        "new statements and transactions wait, up to query_wait_timeout; the command ends when those that run have ended. A client that gives the command up leaves the pause in force",
+    ),
+    ("RECONNECT [database]", "closes server connections: idle ones at once, others when their clients give them back"),
+    (
+        "RELOAD",
+        "reads the configuration again, with all files that it names, and applies it whole or, with an error, not at all",
+    ),
+    ("RESUME [database] [shard]", "takes PAUSE back"),
+    ("WAIT_CLOSE [database]", "waits until RECONNECT has closed them all"),
+];
+
+/// The rows of SHOW HELP.
+pub fn help() -> Vec<Vec<Option<String>>> {
+    let shows =
+        SHOWS.iter().map(|show| vec![text(format!("SHOW {}", show.name)), text(Access::Stats.label()), text(show.doc)]);
+    let commands = COMMANDS.iter().map(|(command, help)| vec![text(command), text(Access::Admin.label()), text(help)]);
+    shows.chain(commands).collect()
+}
+
+fn invalid(sql: &str) -> Fault {
+    let shown: String = sql.trim().chars().take(100).collect();
+    Fault::new(SqlState::SYNTAX_ERROR, format!("invalid command \"{shown}\"")).hint("SHOW HELP lists the commands.")
+}
+
+fn shown(arguments: &[String]) -> Result<What, Fault> {
+    let name = one("SHOW", arguments)?;
+    Show::named(&name).map(|show| show.what).ok_or_else(|| {
+        Fault::new(SqlState::UNDEFINED_OBJECT, format!("there is no SHOW {name}"))
+            .hint("SHOW HELP lists what there is.")
+    })
+}
+
+fn one(command: &str, arguments: &[String]) -> Result<String, Fault> {
+    match arguments {
+        [one] => Ok(one.clone()),
+        _ => Err(wrong_arguments(command, "takes one argument")),
+    }
+}
+
+fn at_most_one(command: &str, arguments: &[String]) -> Result<Option<String>, Fault> {
+    match arguments {
+        [] => Ok(None),
+        [one] => Ok(Some(one.clone())),
+        _ => Err(wrong_arguments(command, "takes at most one argument")),
+    }
+}
+
+fn scope(command: &str, arguments: &[String]) -> Result<Scope, Fault> {
+    match arguments {
+        [] => Ok(Scope::default()),
+        [database] => Ok(Scope { database: Some(database.clone()), shard: None }),
+        [database, shard] => Ok(Scope { database: Some(database.clone()), shard: Some(shard.clone()) }),
+        _ => Err(wrong_arguments(command, "takes at most a database and a shard")),
+    }
+}
+
+fn wrong_arguments(command: &str, what: &str) -> Fault {
+    Fault::new(SqlState::SYNTAX_ERROR, format!("{} {what}", command.to_ascii_uppercase()))
+        .hint("SHOW HELP lists the commands.")
+}
+
+/// The words of one command: as they are written, as in PgBouncer; quotes of both kinds go away.
+fn words(sql: &str) -> Result<Vec<String>, Fault> {
+    let mut lexer = Lexer::new(sql, true);
+    let (mut words, mut ended) = (Vec::new(), false);
+    while let Some(token) = lexer.next().map_err(|_| invalid(sql))? {
+        let written = sql.get(token.start..token.end).ok_or_else(|| invalid(sql))?;
+        if token.is(b';') {
+            ended = true;
+            continue;
+        }
+        if ended {
+            let message = "the console takes one command at a time";
+            return Err(Fault::new(SqlState::SYNTAX_ERROR, message).hint("Send them one after the other."));
+        }
+        let word = match token.kind {
+            TokenKind::Word => written.to_owned(),
+            TokenKind::Quoted => unquoted(written, '"'),
+            TokenKind::Literal(_) if written.starts_with('\'') => unquoted(written, '\''),
+            TokenKind::Literal(_) if written.bytes().all(|byte| byte.is_ascii_digit()) => written.to_owned(),
+            TokenKind::Literal(_)
+            | TokenKind::UnicodeQuoted
+            | TokenKind::Parameter
+            | TokenKind::Operator
+            | TokenKind::Punct(_) => return Err(invalid(sql)),
+        };
+        words.push(word);
+    }
+    Ok(words)
+}
+
+fn unquoted(written: &str, quote: char) -> String {
+    let inner = written.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)).unwrap_or(written);
+    inner.replace(&format!("{quote}{quote}"), &quote.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn commands_are_read_in_any_case_and_names_as_they_are_written() {
+        let parse = |sql: &str| Command::parse(sql).unwrap();
+        for nothing in ["", " ; ", "-- ping", "/* nothing */;"] {
+            assert_eq!(parse(nothing), Command::Nothing);
+        }
+        assert_eq!(parse("show Pools;"), Command::Show(What::Pools));
+        assert_eq!(parse("SHOW relations"), Command::Show(What::Tables));
+        assert_eq!(parse("KILL_CLIENT 17 ;"), Command::KillClient(17));
+        assert_eq!(parse("kill"), Command::Kill(None));
+        assert_eq!(parse("Kill MyShop"), Command::Kill(Some("MyShop".to_owned())));
+        assert_eq!(parse("disable \"my \"\"shop\""), Command::Disable("my \"shop".to_owned()));
+        assert_eq!(parse("ENABLE 'it''s'"), Command::Enable("it's".to_owned()));
+    }
+
+    #[test]
+    fn what_is_no_command_is_refused_with_a_way_out() {
+        for (sql, code) in [
+            ("SELECT 1", "42601"),
+            ("SHOW", "42601"),
+            ("SHOW POOLS CLIENTS", "42601"),
+            ("SHOW NOTHING", "42704"),
+            ("SHOW POOLS; KILL", "42601"),
+            ("KILL_CLIENT", "42601"),
+            ("KILL_CLIENT x", "22P02"),
+            ("KILL a b", "42601"),
+            ("DISABLE", "42601"),
+            ("KILL $1", "42601"),
+            ("KILL 'a", "42601"),
+        ] {
+            let fault = Command::parse(sql).unwrap_err();
+            assert_eq!(fault.code.as_str(), code, "{sql}: {fault}");
+            assert!(fault.hint.is_some() || sql == "KILL_CLIENT x", "{sql}: {fault}");
+        }
+    }
+
+    #[test]
+    fn help_names_only_what_is_understood_and_says_who_may() {
+        assert_eq!(Command::parse("PAUSE a \"S 1\"").unwrap().tag(), "PAUSE");
+        for row in help() {
+            let (command, access) = (row[0].clone().unwrap(), row[1].clone().unwrap());
+            let sql = command.replace("[", "").replace("]", "").replace("id", "1");
+            let parsed = Command::parse(&sql).unwrap_or_else(|fault| panic!("{sql}: {fault}"));
+            assert_eq!(parsed.access().label(), access, "{command}");
+            assert_eq!(command.split(' ').next().unwrap(), parsed.tag());
+        }
+    }
+}

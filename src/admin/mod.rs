@@ -1,0 +1,210 @@
+//! What SHOW tells of the running router, and the commands of the console: one producer of rows for sessions (`SHOW pgloom.pools`) and for
+//! the console (`SHOW POOLS`).
+
+mod clients;
+pub mod command;
+mod placement;
+pub mod pools;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod reference;
+pub mod rows;
+pub mod shows;
+mod stats;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::backend::cluster::{Cluster, Database};
+use crate::control::transactions::{self, Prepared};
+use crate::fault::Fault;
+use crate::types::canonical::KeyValue;
+pub use rows::LocalRows;
+pub use shows::{Show, What};
+
+/// What somebody may do in the console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// SHOW, and nothing else.
+    Stats,
+    Admin,
+}
+
+impl Access {
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Stats => "stats",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// A client, as it is now.
+#[derive(Clone, Debug)]
+pub struct ClientView {
+    pub id: u32,
+    pub database: Arc<str>,
+    pub user: Arc<str>,
+    pub peer: Option<SocketAddr>,
+    pub local: Option<SocketAddr>,
+    pub tls: Box<str>,
+    pub connected: SystemTime,
+    /// When its last statement was read.
+    pub request: Option<SystemTime>,
+    /// How long its statement has waited for server connections; `None`: it does not.
+    pub waited: Option<Duration>,
+    pub to_be_closed: bool,
+    /// The ids of the server connections that it has.
+    pub servers: Vec<u64>,
+    pub application: Box<str>,
+    pub prepared: usize,
+    /// Cancel requests of its own that are being passed on.
+    pub cancels: usize,
+}
+
+/// A user that may log in.
+#[derive(Clone, Debug)]
+pub struct UserView {
+    pub name: Box<str>,
+    pub pool_size: Option<usize>,
+    /// `None`: as the database says.
+    pub session_mode: Option<bool>,
+    pub console: Option<Access>,
+}
+
+/// A setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigView {
+    pub key: &'static str,
+    pub value: String,
+    pub default: &'static str,
+    pub changeable: bool,
+}
+
+/// A logical database, with the map and catalog that it is looked at with.
+pub struct Seen {
+    pub database: Arc<Database>,
+    pub cluster: Arc<Cluster>,
+}
+
+impl Seen {
+    pub fn now(database: &Arc<Database>) -> Self {
+        Self { database: Arc::clone(database), cluster: database.cluster.load_full() }
+    }
+}
+
+/// What SHOW looks at.
+#[derive(Default)]
+pub struct Look<'a> {
+    /// By name.
+    pub databases: Vec<Seen>,
+    /// The only user whose pools are shown; `None`: everybody's.
+    pub user: Option<&'a str>,
+    pub clients: Vec<ClientView>,
+    pub users: Vec<UserView>,
+    pub config: Vec<ConfigView>,
+    /// Clients that have not come in yet.
+    pub knocking: usize,
+}
+
+impl Look<'_> {
+    pub fn rows(&self, what: What) -> LocalRows {
+        let rows = match what {
+            What::Breakers => self.breakers(),
+            What::Clients => self.clients(),
+            What::Config => self.config(),
+            What::Databases => self.databases(),
+            What::Distributions => self.distributions(),
+            What::Help => command::help(),
+            What::Lists => self.lists(),
+            What::Map => self.map(),
+            What::Pools => self.pools(),
+            What::Schemas => self.schemas(),
+            What::Servers => self.servers(),
+            What::ShardPools => self.shard_pools(),
+            What::ShardServers => self.shard_servers(),
+            What::Shards => self.shards(),
+            What::State => self.state(),
+            What::Stats => self.stats(),
+            What::StatsAverages => self.stats_averages(),
+            What::StatsTotals => self.stats_totals(),
+            What::Tables => self.tables(),
+            What::Totals => self.totals(),
+            // Whoever can wait asks the shards for them: `prepared`.
+            What::Transactions => Vec::new(),
+            What::Users => self.users(),
+            What::Version => vec![vec![text(concat!("pgloom ", env!("CARGO_PKG_VERSION")))]],
+        };
+        what.show().answer(rows)
+    }
+
+    /// What is prepared on the shards; and those that cannot be asked, as warnings.
+    pub async fn prepared(&self) -> (LocalRows, Vec<Fault>) {
+        let (mut rows, mut warnings) = (Vec::new(), Vec::new());
+        for seen in &self.databases {
+            let listing = transactions::list(&seen.database).await;
+            rows.extend(listing.prepared.into_iter().map(prepared_row));
+            warnings.extend(listing.failed.into_iter().map(|(shard, fault)| {
+                Fault::new(crate::fault::SqlState::WARNING, format!("shard {shard} cannot be asked"))
+                    .detail(fault.to_string())
+            }));
+        }
+        (What::Transactions.show().answer(rows), warnings)
+    }
+
+    fn config(&self) -> Vec<Vec<Option<String>>> {
+        let row = |setting: &ConfigView| {
+            let changeable = if setting.changeable { "yes" } else { "no" };
+            vec![text(setting.key), text(&setting.value), text(setting.default), text(changeable)]
+        };
+        self.config.iter().map(row).collect()
+    }
+
+    fn state(&self) -> Vec<Vec<Option<String>>> {
+        let row = |key: &str, is: bool| vec![text(key), text(if is { "yes" } else { "no" })];
+        let paused =
+            !self.databases.is_empty() && self.databases.iter().all(|seen| seen.database.traffic().is_paused());
+        vec![row("active", !paused), row("paused", paused), row("suspended", false)]
+    }
+}
+
+fn prepared_row(part: Prepared) -> Vec<Option<String>> {
+    let age = format!("{:.1}s", part.age_seconds);
+    let decision = part.decision.label().to_owned();
+    [part.gid, part.shard, part.database, part.owner, age, part.anchor, decision].map(Some).to_vec()
+}
+
+fn text(value: impl ToString) -> Option<String> {
+    Some(value.to_string())
+}
+
+fn flag(is: bool) -> Option<String> {
+    text(u8::from(is))
+}
+
+/// A moment as PgBouncer writes it.
+fn moment(at: SystemTime) -> String {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    // Postgres's own timestamps begin with the year 2000.
+    let seconds = i64::try_from(since).unwrap_or(i64::MAX / 4_000_000) - 946_684_800;
+    format!("{} UTC", KeyValue::Timestamp(seconds * 1_000_000))
+}
+
+/// Whole seconds, and the microseconds beside them.
+fn parts(time: Duration) -> [Option<String>; 2] {
+    let seconds = i32::try_from(time.as_secs()).unwrap_or(i32::MAX);
+    [text(seconds), text(time.subsec_micros())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_written_as_pgbouncer_writes_them() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_732_870_801);
+        assert_eq!(moment(at), "2024-11-29 09:00:01 UTC");
+        assert_eq!(parts(Duration::from_millis(1_250)), [text("1"), text("250000")]);
+    }
+}

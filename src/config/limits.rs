@@ -1,0 +1,138 @@
+//! How long things may take: what the configuration, a database, a user and a session say, the narrower one going before the wider.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::units::Scalar;
+
+/// What takes time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// A statement.
+    Query,
+    /// A statement over several shards.
+    Scatter,
+    /// A transaction.
+    Transaction,
+    /// A client's silence in a transaction.
+    IdleTransaction,
+    /// A client's silence.
+    ClientIdle,
+    /// The wait for server connections.
+    QueryWait,
+    /// A client's taking no byte of its answer.
+    ClientWrite,
+}
+
+const COUNT: usize = Limit::ALL.len();
+
+impl Limit {
+    pub const ALL: [Self; 7] = [
+        Self::Query,
+        Self::Scatter,
+        Self::Transaction,
+        Self::IdleTransaction,
+        Self::ClientIdle,
+        Self::QueryWait,
+        Self::ClientWrite,
+    ];
+
+    /// The setting's name, in the configuration; in a session it is one of `pgloom`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Query => "query_timeout",
+            Self::Scatter => "scatter_timeout",
+            Self::Transaction => "transaction_timeout",
+            Self::IdleTransaction => "idle_transaction_timeout",
+            Self::ClientIdle => "client_idle_timeout",
+            Self::QueryWait => "query_wait_timeout",
+            Self::ClientWrite => "client_write_timeout",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|limit| limit.name() == name)
+    }
+
+    /// A value as a session gives it: a duration as in the configuration; 0 is no limit.
+    ///
+    /// # Errors
+    /// Says what is expected.
+    pub fn parse(text: &str) -> Result<Option<Duration>, String> {
+        Ok(Some(Duration::parse(text)?).filter(|limit| !limit.is_zero()))
+    }
+}
+
+/// Each `None`: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeLimits([Option<Duration>; COUNT]);
+
+/// What one of those who may choose says of each; `None`: nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeWishes([Option<Option<Duration>>; COUNT]);
+
+impl TimeLimits {
+    pub fn get(&self, limit: Limit) -> Option<Duration> {
+        self.0[limit as usize]
+    }
+
+    pub fn set(&mut self, limit: Limit, value: Option<Duration>) {
+        self.0[limit as usize] = value;
+    }
+
+    /// With what somebody narrower says.
+    pub fn with(mut self, wishes: &TimeWishes) -> Self {
+        for (limit, wish) in self.0.iter_mut().zip(wishes.0) {
+            *limit = wish.unwrap_or(*limit);
+        }
+        self
+    }
+
+    /// A limit as it is written.
+    pub fn text(&self, limit: Limit) -> String {
+        let Some(time) = self.get(limit) else { return "0".to_owned() };
+        let mut text = String::new();
+        let micros = time.as_micros();
+        let units = [(60_000_000, "min"), (1_000_000, "s"), (1_000, "ms"), (1, "us")];
+        let (size, unit) = units.into_iter().find(|(size, _)| micros % size == 0).unwrap_or((1, "us"));
+        let _ = write!(text, "{}{unit}", micros / size);
+        text
+    }
+}
+
+impl TimeWishes {
+    pub fn set(&mut self, limit: Limit, value: Option<Duration>) {
+        self.0[limit as usize] = Some(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_limit_is_its_place_and_has_its_name() {
+        for (at, limit) in Limit::ALL.into_iter().enumerate() {
+            assert_eq!((limit as usize, Limit::named(limit.name())), (at, Some(limit)));
+        }
+    }
+
+    #[test]
+    fn the_narrower_one_goes_before_and_zero_takes_a_limit_away() {
+        let mut general = TimeLimits::default();
+        general.set(Limit::Query, Limit::parse("5s").unwrap());
+        general.set(Limit::ClientIdle, Limit::parse("1h").unwrap());
+        let (mut database, mut user) = (TimeWishes::default(), TimeWishes::default());
+        database.set(Limit::Query, Limit::parse("90s").unwrap());
+        user.set(Limit::ClientIdle, Limit::parse("0").unwrap());
+        let all = general.with(&database).with(&user);
+        assert_eq!(
+            ["query_timeout", "client_idle_timeout", "scatter_timeout"]
+                .map(|name| all.text(Limit::named(name).unwrap())),
+            ["90s", "0", "0"]
+        );
+        assert_eq!(general.text(Limit::ClientIdle), "60min");
+        assert!(Limit::parse("soon").is_err());
+    }
+}

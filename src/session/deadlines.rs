@@ -1,0 +1,257 @@
+//! Time-outs: statements, transactions and stalled clients whose time is up are ended, by one task for all sessions.
+//!
+//! A statement is cancelled as its user would cancel it: the servers that work for it are asked to stop, their answers are read to the end,
+//! and their connections go on clean. So every way in which a statement runs is covered, the waits included. A server that does not heed
+//! is left behind with its client.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::backend::cancel::CancelHandle;
+use crate::config::limits::{Limit, TimeLimits};
+use crate::fault::{Fault, SqlState};
+use crate::session::Session;
+use crate::session::cancel::{CancelRegistry, CancelSlot, micros};
+use crate::sql::utility::plain_value;
+
+/// How exactly limits are kept.
+const TICK: Duration = Duration::from_millis(20);
+/// A statement that goes on (it was between two requests, perhaps) is cancelled again after so long.
+const AGAIN: Duration = Duration::from_millis(250);
+/// For so long it may go on before its client is ended, and the connections of its servers are closed.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How many clients have limits: nobody looks while there are none.
+#[derive(Debug, Default)]
+pub struct Limited {
+    clients: AtomicUsize,
+    first: Notify,
+}
+
+fn of_statement() -> Fault {
+    Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout")
+}
+
+fn unheeded() -> Fault {
+    Fault::new(SqlState::QUERY_CANCELED, "terminating connection due to statement timeout")
+        .detail("a server did not stop the statement when it was asked to")
+        .fatal()
+}
+
+fn of_transaction() -> Fault {
+    Fault::new(SqlState::TRANSACTION_TIMEOUT, "terminating connection due to transaction timeout").fatal()
+}
+
+fn of_writing() -> Fault {
+    Fault::new(SqlState::CONNECTION_FAILURE, "terminating connection due to client_write_timeout")
+        .detail("the client has read nothing of its answer")
+        .fatal()
+}
+
+impl CancelSlot {
+    /// A statement begins that has these ends, as moments; 0: none.
+    fn note_ends(&self, statement: u64, transaction: u64) {
+        self.deadline.store(statement, Ordering::Relaxed);
+        self.last_moment.store(transaction, Ordering::Relaxed);
+        self.expired.store(0, Ordering::Relaxed);
+        self.first_expired.store(0, Ordering::Relaxed);
+    }
+}
+
+impl CancelRegistry {
+    /// A client has limits that somebody must look at, or has none any more.
+    pub(super) fn note_limited(&self, limited: bool) {
+        if !limited {
+            self.limited.clients.fetch_sub(1, Ordering::AcqRel);
+        } else if self.limited.clients.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.limited.first.notify_one();
+        }
+    }
+
+    /// Ends what takes too long, for as long as the router runs.
+    pub async fn enforce(self: Arc<Self>) {
+        loop {
+            if self.limited.clients.load(Ordering::Acquire) == 0 {
+                self.limited.first.notified().await;
+            }
+            tokio::time::sleep(TICK).await;
+            self.look_at_limits();
+        }
+    }
+
+    fn look_at_limits(&self) {
+        let now = self.moment(Instant::now());
+        for entry in &self.clients {
+            let slot = entry.value();
+            let patience = Duration::from_micros(slot.patience.load(Ordering::Relaxed));
+            if !patience.is_zero() && slot.control.blocked_for().is_some_and(|blocked| blocked > patience) {
+                slot.control.end(of_writing());
+            }
+            let is_up = |moment: u64| moment > 0 && now >= moment;
+            // The statement first: whoever sees it sees its own end.
+            let statement = slot.statement();
+            if is_up(slot.last_moment.load(Ordering::Relaxed)) && !slot.is_committing() {
+                slot.control.end(of_transaction());
+            } else if statement > 0 && is_up(slot.deadline.load(Ordering::Relaxed)) {
+                expire(slot, statement, now);
+            }
+        }
+    }
+}
+
+/// The time of a statement is up.
+fn expire(slot: &CancelSlot, statement: u64, now: u64) {
+    let last = slot.expired.load(Ordering::Relaxed);
+    if last > 0 && now.saturating_sub(last) < micros(AGAIN) {
+        return;
+    }
+    slot.expired.store(now, Ordering::Relaxed);
+    match slot.first_expired.load(Ordering::Relaxed) {
+        0 => slot.first_expired.store(now, Ordering::Relaxed),
+        first if now.saturating_sub(first) > micros(GRACE) && !slot.is_committing() => {
+            slot.control.end(unheeded());
+            return;
+        }
+        _ => {}
+    }
+    let servers = slot.condemn(statement, &of_statement());
+    if !servers.is_empty() {
+        tokio::spawn(async move {
+            futures::future::join_all(servers.iter().map(async |server: &Arc<CancelHandle>| {
+                server.send().await;
+                server.settle();
+            }))
+            .await;
+        });
+    }
+}
+
+/// The limits of a session: its own, with what it has set since.
+pub fn limits_of<'a>(own: TimeLimits, settings: impl Iterator<Item = (&'a str, &'a str)>) -> TimeLimits {
+    let mut limits = own;
+    for (name, value) in settings {
+        let Some(limit) = name.strip_prefix("pgloom.").and_then(Limit::named) else { continue };
+        // What is no duration was refused when it was set.
+        if let Ok(value) = value_of(value) {
+            limits.set(limit, value);
+        }
+    }
+    limits
+}
+
+/// A value in SQL, or DEFAULT.
+fn value_of(value: &str) -> Result<Option<Duration>, String> {
+    let plain = plain_value(value).ok_or("expected one value")?;
+    Limit::parse(&plain)
+}
+
+/// # Errors
+/// `42704` for a setting of ours that is none, `22023` for a value that is no duration.
+pub fn check_limit(name: &str, value: &str) -> Result<(), Fault> {
+    let Some(own) = name.strip_prefix("pgloom.") else { return Ok(()) };
+    if Limit::named(own).is_none() {
+        return Err(unknown_setting(name));
+    }
+    value_of(value).map(drop).map_err(|expected| {
+        let shown = plain_value(value).unwrap_or_else(|| value.into());
+        Fault::new(SqlState::INVALID_PARAMETER_VALUE, format!("invalid value for parameter \"{name}\": \"{shown}\""))
+            .detail(expected)
+    })
+}
+
+/// No setting of the router has this name.
+pub fn unknown_setting(name: &str) -> Fault {
+    let names: Vec<String> = Limit::ALL.iter().map(|limit| format!("pgloom.{}", limit.name())).collect();
+    Fault::new(SqlState::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\""))
+        .hint(format!("Those that can be set in a session are {}.", names.join(", ")))
+}
+
+impl Session {
+    /// Follows what the session, or the configuration, says of its limits now.
+    pub(super) fn follow_limits(&mut self) {
+        let effective = self.tx.with_locals(&self.settings);
+        self.times = limits_of(self.own_times, effective.iter().filter(|(_, value)| *value != "DEFAULT"));
+        let patience = self.times.get(Limit::ClientWrite).map_or(0, micros);
+        self.slot.patience.store(patience, Ordering::Relaxed);
+        let watched = [Limit::Query, Limit::Scatter, Limit::Transaction, Limit::ClientWrite];
+        let limited = watched.into_iter().any(|limit| self.times.get(limit).is_some());
+        if limited != self.is_limited {
+            self.is_limited = limited;
+            self.slot.note_ends(0, 0);
+            self.shared.cancels.note_limited(limited);
+        }
+    }
+
+    /// A statement was read at `now`: its ends.
+    pub(super) fn start_deadlines(&self, now: Instant) {
+        if !self.is_limited {
+            return;
+        }
+        let end = |began: Instant, limit: Limit| match self.times.get(limit) {
+            Some(time) => self.shared.cancels.moment(began).saturating_add(micros(time)),
+            None => 0,
+        };
+        let transaction = self.clock.transaction.map_or(0, |began| end(began, Limit::Transaction));
+        self.slot.note_ends(end(now, Limit::Query), transaction);
+    }
+
+    /// The statement goes to several shards, which have one end for all of them.
+    pub(super) fn limit_scatter(&self) {
+        let (Some(time), Some(began)) = (self.times.get(Limit::Scatter), self.clock.started) else { return };
+        let end = self.shared.cancels.moment(began).saturating_add(micros(time));
+        let known = self.slot.deadline.load(Ordering::Relaxed);
+        self.slot.deadline.store(if known == 0 { end } else { known.min(end) }, Ordering::Relaxed);
+    }
+
+    /// A statement whose time was up has ended: what is still on its way to its servers must not meet the next one.
+    pub(super) async fn settle_expired(&self) {
+        if self.slot.expired.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        for held in self.held.iter() {
+            // A request that cannot be delivered is given up in time.
+            while held.server.cancel.is_announced() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            held.server.cancel.acquit();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn values_are_durations_and_names_are_known() {
+        for (name, value, code) in [
+            ("pgloom.query_timeout", "'5s'", ""),
+            ("pgloom.query_timeout", "5", ""),
+            ("pgloom.query_timeout", "0", ""),
+            ("pgloom.query_timeout", "'5 parsecs'", "22023"),
+            ("pgloom.query_timeout", "'5s', '6s'", "22023"),
+            ("pgloom.nothing", "1", "42704"),
+            ("work_mem", "'64MB'", ""),
+        ] {
+            let checked = check_limit(name, value);
+            assert_eq!(
+                checked.map_err(|fault| fault.code.as_str().to_owned()).err().unwrap_or_default(),
+                code,
+                "{name} {value}"
+            );
+        }
+        let own = limits_of(TimeLimits::default(), [("pgloom.query_timeout", "'7s'")].into_iter());
+        let set = limits_of(
+            own,
+            [("a", "b"), ("pgloom.scatter_timeout", "'250ms'"), ("pgloom.query_timeout", "0")].into_iter(),
+        );
+        assert_eq!(
+            (own.text(Limit::Query), set.text(Limit::Query), set.text(Limit::Scatter)),
+            ("7s".into(), "0".into(), "250ms".into())
+        );
+    }
+}

@@ -1,0 +1,316 @@
+//! Time-outs: what is too slow is ended for real, on the servers too, and the connections go on clean.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::raw::{Raw, Value, message as m};
+use support::{Router, Sharded, eventually};
+
+const ALL: [usize; 4] = [0, 1, 2, 3];
+
+/// The backends that serve the one connection to each shard.
+fn pids(world: &Sharded) -> Vec<String> {
+    let sql = format!(
+        "SELECT pid FROM pg_stat_activity WHERE datname = '{}' AND application_name = 'pgloom' AND pid <> pg_backend_pid() \
+         AND query NOT LIKE '%pg_advisory%' ORDER BY backend_start DESC",
+        world.db.name
+    );
+    ALL.into_iter().flat_map(|shard| world.db.shard(shard).values(&sql)).collect()
+}
+
+/// The backend of the statement's connection to this shard.
+fn pid(raw: &mut Raw, world: &Sharded, shard: usize) -> String {
+    raw.value(&format!("SELECT pg_backend_pid() FROM items WHERE id = {}", world.id(shard, 0)))
+}
+
+#[track_caller]
+fn canceled(raw: &mut Raw, sql: &str) {
+    let start = Instant::now();
+    let reply = raw.simple(sql);
+    let error = reply.error.unwrap_or_else(|| panic!("{sql} was not canceled"));
+    assert_eq!((error.code(), error.message()), ("57014", "canceling statement due to statement timeout"), "{sql}");
+    assert!((200..8_000).contains(&start.elapsed().as_millis()), "{sql}: {:?}", start.elapsed());
+}
+
+#[test]
+fn a_statement_whose_time_is_up_is_canceled_on_its_servers_and_they_go_on() {
+    let world = Sharded::create("timequery", "default_pool_size = 1");
+    let mut raw = world.connect();
+    let one = format!("SELECT n FROM items WHERE id = {}", world.id(1, 0));
+    let before: Vec<String> = ALL.map(|shard| pid(&mut raw, &world, shard)).to_vec();
+    raw.must("SET pgloom.query_timeout = '300ms'");
+    assert_eq!(raw.value("SHOW pgloom.query_timeout"), "300ms");
+    let statements: [(&str, &[usize]); 4] = [
+        (&one, &[1]),
+        ("SELECT id, n FROM items ORDER BY id", &ALL),
+        ("SELECT stddev(n) FROM items", &[2]),
+        ("UPDATE items SET n = n + 1", &[0, 3]),
+    ];
+    for (sql, shards) in statements {
+        let locks = world.lock(shards);
+        canceled(&mut raw, sql);
+        eventually(20, "nothing waits there any more", || shards.iter().all(|shard| world.waiting(*shard) == 0));
+        drop(locks);
+        // The next statement on these connections gets its own answer.
+        for _ in 0..3 {
+            assert_eq!(raw.value(&one), "0");
+            assert_eq!(raw.value("SELECT count(*) FROM items"), "60");
+        }
+    }
+    let after: Vec<String> = ALL.map(|shard| pid(&mut raw, &world, shard)).to_vec();
+    assert_eq!(after, before, "the connections were clean, and are the same ones");
+    // In the extended protocol, in a block, and in a query of several statements, where each has its own time.
+    let locks = world.lock_rows(&[1]);
+    let update = "UPDATE items SET n = n WHERE id = $1";
+    let reply = raw.extended(update, &[23], &[Value::text(&world.id(1, 0).to_string())], 0);
+    assert_eq!(reply.code(), "57014", "{}", reply.text());
+    raw.must("BEGIN");
+    raw.must("SELECT count(*) FROM items");
+    canceled(&mut raw, &format!("UPDATE items SET n = n WHERE id = {}", world.id(1, 0)));
+    assert_eq!(raw.simple("SELECT 1").code(), "25P02");
+    assert_eq!(raw.must("ROLLBACK").status, b'I');
+    drop(locks);
+    let sleep = "SELECT pg_sleep(0.2)";
+    raw.must(&format!("{sleep}; {sleep}; {sleep}"));
+    raw.must("RESET pgloom.query_timeout");
+    raw.must("SELECT pg_sleep(0.5)");
+    // One who waits for a connection is told the same.
+    raw.must("SET pgloom.query_timeout = '300ms'");
+    let mut holder = world.connect();
+    holder.must("BEGIN");
+    holder.must(&one);
+    canceled(&mut raw, &one);
+    holder.must("COMMIT");
+    assert_eq!(raw.value(&one), "0");
+}
+
+#[test]
+fn a_statement_over_several_shards_has_one_deadline_for_all() {
+    let world = Sharded::create("timescatter", "scatter_timeout = \"400ms\"\ndefault_pool_size = 1");
+    let mut raw = world.connect();
+    raw.must("SELECT count(*) FROM items");
+    let before = pids(&world);
+    raw.must(&format!("SELECT pg_sleep(0.8), n FROM items WHERE id = {}", world.id(1, 0)));
+    for sql in
+        ["SELECT id FROM items ORDER BY id", "SELECT count(*) FROM items", "SELECT count(DISTINCT name) FROM items"]
+    {
+        let locks = world.lock(&[0, 2]);
+        canceled(&mut raw, sql);
+        eventually(20, "nothing waits any more", || world.waiting(0) + world.waiting(2) == 0);
+        drop(locks);
+        assert_eq!(raw.value("SELECT count(*) FROM items"), "60");
+    }
+    let after = pids(&world);
+    assert!(before.iter().all(|pid| after.contains(pid)), "{before:?} {after:?}");
+}
+
+#[test]
+fn limits_of_a_session_live_and_end_as_its_other_settings() {
+    let world = Sharded::create_as(
+        "timeset",
+        "query_timeout = \"1h\"",
+        "[[users]]\nname = \"postgres\"\nquery_timeout = \"7s\"\n",
+    );
+    let mut raw = world.connect();
+    let shown = |raw: &mut Raw| raw.value("SHOW pgloom.query_timeout");
+    assert_eq!(shown(&mut raw), "7s", "the user's own goes before");
+    raw.must("BEGIN");
+    raw.must("SET LOCAL pgloom.query_timeout = '300ms'");
+    assert_eq!(shown(&mut raw), "300ms");
+    let locks = world.lock(&[1]);
+    canceled(&mut raw, "SELECT count(*) FROM items");
+    drop(locks);
+    raw.must("ROLLBACK");
+    assert_eq!(shown(&mut raw), "7s");
+    raw.must("BEGIN; SET LOCAL pgloom.query_timeout = 5");
+    raw.must("COMMIT");
+    assert_eq!(shown(&mut raw), "7s");
+    raw.must("BEGIN");
+    raw.must("SET pgloom.query_timeout = '2s'");
+    raw.must("SAVEPOINT s");
+    raw.must("SET pgloom.query_timeout = '3s'");
+    raw.must("ROLLBACK TO s");
+    assert_eq!(shown(&mut raw), "2s");
+    raw.must("ROLLBACK");
+    assert_eq!(shown(&mut raw), "7s");
+    raw.must("SELECT set_config('pgloom.query_timeout', '4s', false)");
+    assert_eq!(shown(&mut raw), "4s");
+    raw.must("SELECT count(*) FROM items");
+    raw.must("RESET ALL");
+    assert_eq!(shown(&mut raw), "7s");
+    raw.must("SET pgloom.query_timeout = 0");
+    raw.must("DISCARD ALL");
+    assert_eq!(shown(&mut raw), "7s");
+    let options = [("user", "postgres"), ("database", &*world.db.name), ("options", "-c pgloom.query_timeout=9s")];
+    let mut other = Raw::connect_with(world.router.port, &options, None).unwrap();
+    assert_eq!(shown(&mut other), "9s");
+    other.must("SET pgloom.query_timeout = '1s'");
+    other.must("RESET pgloom.query_timeout");
+    assert_eq!(shown(&mut other), "9s");
+    // What is no limit is refused, and changes nothing.
+    for (sql, code) in [
+        ("SET pgloom.query_timeout = 'soon'", "22023"),
+        ("SET LOCAL pgloom.query_timeout = 'a', 'b'", "22023"),
+        ("SET pgloom.nothing = 1", "42704"),
+        ("SELECT set_config('pgloom.query_timeout', 'soon', false)", "22023"),
+        ("SHOW pgloom.nothing", "42704"),
+    ] {
+        assert_eq!(raw.simple(sql).code(), code, "{sql}");
+        assert_eq!(shown(&mut raw), "7s");
+    }
+    let wrong = [("user", "postgres"), ("database", &*world.db.name), ("options", "-c pgloom.query_timeout=soon")];
+    assert!(Raw::connect_with(world.router.port, &wrong, None).unwrap_err().starts_with("22023"));
+}
+
+#[test]
+fn a_transaction_and_a_silent_client_have_their_ends() {
+    let general = "transaction_timeout = \"600ms\"\nidle_transaction_timeout = \"0\"\nclient_idle_timeout = \"0\"";
+    let world = Sharded::create("timeidle", general);
+    let told = |raw: &mut Raw, code: &str, message: &str| {
+        let start = Instant::now();
+        let error = loop {
+            let message = raw.read().unwrap();
+            if message.tag == b'E' {
+                break message.report();
+            }
+        };
+        assert_eq!((error.code(), error.message(), &error.0[&'S'][..]), (code, message, "FATAL"));
+        assert!(raw.read().is_err() && start.elapsed() < Duration::from_secs(10));
+    };
+    let transaction = "terminating connection due to transaction timeout";
+    // Between its statements, and in the middle of one.
+    let mut raw = world.connect();
+    raw.must("BEGIN");
+    raw.must("UPDATE items SET n = 5");
+    told(&mut raw, "25P04", transaction);
+    let locks = world.lock_rows(&[2]);
+    let mut raw = world.connect();
+    raw.must("BEGIN");
+    raw.must(&format!("UPDATE items SET n = 5 WHERE id = {}", world.id(1, 0)));
+    raw.send(&m::query(&format!("UPDATE items SET n = 5 WHERE id = {}", world.id(2, 0)))).unwrap();
+    told(&mut raw, "25P04", transaction);
+    eventually(20, "nothing waits any more", || world.waiting(2) == 0);
+    drop(locks);
+    eventually(20, "all is rolled back", || world.on_each("SELECT max(n) FROM items") == ["0"; 4]);
+    // Short ones may follow each other for as long as they like.
+    let mut raw = world.connect();
+    for _ in 0..8 {
+        raw.must("BEGIN; SELECT count(*) FROM items; SELECT pg_sleep(0.15); COMMIT");
+    }
+    raw.must("SET pgloom.transaction_timeout = 0; SET pgloom.idle_transaction_timeout = '300ms'; SET pgloom.client_idle_timeout = '700ms'");
+    let set = "SET pgloom.transaction_timeout = 0; SET pgloom.idle_transaction_timeout = '300ms'; SET pgloom.client_idle_timeout = '700ms'";
+    told(&mut raw, "57P05", "terminating connection due to idle-session timeout");
+    let mut raw = world.connect();
+    raw.must(set);
+    raw.must("BEGIN");
+    raw.must(&format!("UPDATE items SET n = 5 WHERE id = {}", world.id(1, 0)));
+    told(&mut raw, "25P03", "terminating connection due to idle-in-transaction timeout");
+    // A batch that has no Sync holds its server as a transaction does.
+    let mut raw = world.connect();
+    raw.must(set);
+    let update = format!("UPDATE items SET n = 5 WHERE id = {}", world.id(3, 0));
+    raw.send(&[m::parse("", &update, &[]), m::bind("", "", &[], &[]), m::execute("", 0), m::flush()].concat()).unwrap();
+    told(&mut raw, "25P03", "terminating connection due to idle-in-transaction timeout");
+    eventually(20, "all is rolled back", || world.on_each("SELECT max(n) FROM items") == ["0"; 4]);
+}
+
+#[test]
+fn a_client_that_does_not_read_loses_its_servers() {
+    let world = Sharded::create("timewrite", "client_write_timeout = \"500ms\"\ndefault_pool_size = 1");
+    let mut watch = world.connect();
+    let busy = |shard: usize| {
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND state = 'active' AND query LIKE '%repeat%' \
+             AND pid <> pg_backend_pid()",
+            world.db.name
+        );
+        world.db.shard(shard).value(&sql)
+    };
+    // From one shard, and merged from all: more than sockets hold.
+    for (sql, shards) in [
+        ("SELECT repeat(body, 1000) FROM plain, generate_series(1, 200000)", &[0][..]),
+        ("SELECT id, repeat(name, 100000) FROM items ORDER BY id", &ALL[..]),
+    ] {
+        let mut stalled = world.connect();
+        let start = Instant::now();
+        stalled.send(&m::query(sql)).unwrap();
+        eventually(20, "the servers work for it", || shards.iter().any(|shard| busy(*shard) == "1"));
+        eventually(20, "nothing runs for it any more", || shards.iter().all(|shard| busy(*shard) == "0"));
+        assert!(start.elapsed() > Duration::from_millis(400));
+        // Its connections are free again: there is one for each shard.
+        assert_eq!(watch.value("SELECT count(*) FROM items"), "60");
+        assert_eq!(watch.value("SELECT count(*) FROM plain"), "1");
+        // It was not told, and its connection ends.
+        let mut ended = false;
+        while !ended {
+            ended = stalled.read().is_err();
+        }
+    }
+    // Who reads slowly, but reads, is served to the end.
+    let mut slow = world.connect();
+    slow.send(&m::query("SELECT repeat(body, 1000) FROM plain, generate_series(1, 30000)")).unwrap();
+    let mut rows = 0;
+    loop {
+        let message = slow.read().unwrap();
+        rows += usize::from(message.tag == b'D');
+        if message.tag == b'Z' {
+            break;
+        }
+        if rows % 5_000 == 0 {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+    assert_eq!(rows, 30_000);
+}
+
+#[test]
+fn the_wait_for_a_connection_ends_as_the_session_says() {
+    let world = Sharded::create("timewait", "default_pool_size = 1\nquery_wait_timeout = \"60s\"");
+    let one = format!("SELECT n FROM items WHERE id = {}", world.id(1, 0));
+    let (mut holder, mut raw) = (world.connect(), world.connect());
+    holder.must("BEGIN");
+    holder.must(&one);
+    raw.must("SET pgloom.query_wait_timeout = '200ms'");
+    let start = Instant::now();
+    let reply = raw.simple(&one);
+    assert_eq!((reply.code(), reply.error.as_ref().unwrap().message()), ("53300", "query_wait_timeout"));
+    assert!(start.elapsed() < Duration::from_secs(10));
+    holder.must("COMMIT");
+    assert_eq!(raw.value(&one), "0");
+}
+
+#[test]
+fn a_server_that_heeds_no_cancel_is_left_behind_with_its_client() {
+    let world = Sharded::create("timestopped", "query_timeout = \"300ms\"\ndefault_pool_size = 1");
+    let mut raw = world.connect();
+    let backend = pid(&mut raw, &world, 1).parse().unwrap();
+    let signal = |signal| kill_process(Pid::from_raw(backend).unwrap(), signal).unwrap();
+    signal(Signal::STOP);
+    let reply = raw.simple(&format!("SELECT n FROM items WHERE id = {}", world.id(1, 0)));
+    signal(Signal::CONT);
+    let error = reply.error.unwrap();
+    assert_eq!((error.code(), &error.0[&'S'][..]), ("57014", "FATAL"), "{error}");
+    // Another connection takes the place of the one that hung.
+    let mut other = world.connect();
+    assert_ne!(pid(&mut other, &world, 1), backend.to_string());
+}
+
+#[test]
+fn a_server_that_does_not_finish_the_login_is_given_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let config = format!(
+        "[general]\nport = {{port}}\nauth_type = \"trust\"\nmetrics_listen = \"127.0.0.1:{{http_port}}\"\nserver_login_timeout = \"300ms\"\n\
+         [[users]]\nname = \"postgres\"\n[databases.shop]\n[[databases.shop.shards]]\nname = \"a\"\nhost = \"127.0.0.1\"\nport = {port}\n"
+    );
+    let router = Router::start_with(&config, &[]);
+    let start = Instant::now();
+    let error = Raw::connect(router.port, "postgres", "shop").unwrap_err();
+    assert!(error.contains("the login was not finished within 300ms"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(10));
+}
