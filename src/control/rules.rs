@@ -359,7 +359,7 @@ pub async fn moved(database: &Database) -> Result<Epoch, Fault> {
 pub async fn open(database: &Arc<Database>, closing: &Closing) -> Result<(), Fault> {
     let home = database.cluster.load().topology.home;
     let mut server = super::connect(database, home).await?;
-    let of_mover = format!("r.mover = {}", quote_literal(&closing.mover));
+    let of_mover = format!("r.mover IN ({0}, 'done:' || {0})", quote_literal(&closing.mover));
     let mut found = Found::default();
     for _ in 0..OPENING {
         found = open_where(database, &mut server, &of_mover).await?;
@@ -380,9 +380,11 @@ async fn tell(home: &mut Backend) -> Result<(), Fault> {
     home.query(&format!("NOTIFY {CHANNEL}")).await.map(drop)
 }
 
-/// Tables whose mover is gone are opened as they were before.
+/// Tables whose mover is gone are opened: as they were before, or as it has left them (its rule is `done`), as soon as every shard has committed.
 async fn open_abandoned(database: &Database, home: &mut Backend) -> Result<(), Fault> {
-    let long_ago = format!("r.since < pg_catalog.now() - pg_catalog.make_interval(secs => {ABANDONED})");
+    let long_ago = format!(
+        "(r.mover LIKE 'done:%' OR r.since < pg_catalog.now() - pg_catalog.make_interval(secs => {ABANDONED}))"
+    );
     if open_where(database, home, &long_ago).await?.opened > 0 {
         tracing::warn!(database = %database.name, "opened tables whose rows were to be moved by somebody who is gone");
         reload_from(database, home).await?;

@@ -376,7 +376,14 @@ impl Session {
             Some(known) if self.startup.is_empty() => self.begin_with(known),
             Some(_) | None => {
                 let home = self.view.topology.home;
-                let at = self.learn_on_home(home).await.map_err(|failure| match failure {
+                let mut learned = self.learn_on_home(home).await;
+                for _ in 0..batch::MOVES {
+                    match &learned {
+                        Err(failure) if self.follows(failure) => learned = self.learn_on_home(home).await,
+                        Ok(_) | Err(_) => break,
+                    }
+                }
+                let at = learned.map_err(|failure| match failure {
                     Failure::Fault(fault) | Failure::Stop(Stop::Fatal(fault)) => fault,
                     Failure::Reported | Failure::Stop(_) => self.not_ready(Look::Read),
                 })?;

@@ -44,7 +44,7 @@ pub fn made() -> String {
             END IF; \
             IF new_kind IS NULL THEN RETURN; END IF; \
             UPDATE pgloom.table_rule r SET kind = new_kind, distribution = by_distribution, columns = by_columns, \
-                since = pg_catalog.now() WHERE r.schema_name = in_schema AND r.table_name = of_table; \
+                mover = 'done:' || by_mover, since = pg_catalog.now() WHERE r.schema_name = in_schema AND r.table_name = of_table; \
             UPDATE pgloom.fence f SET epoch = f.epoch + 1 WHERE f.home; \
         END $body$; \
         GRANT EXECUTE ON FUNCTION pgloom.settle_rule(text, text, text, text, text, text[]) TO PUBLIC; \
