@@ -387,6 +387,8 @@ impl Session {
                 ready_sent = forward;
             }
         }
+        // Before a connection is given back: one with a request on its way would be closed.
+        self.settle_expired().await;
         if let Some(at) = self.open_at() {
             self.held[at].server.unproven.clear();
         }
@@ -412,7 +414,6 @@ impl Session {
             self.reload_catalog().await;
         }
         self.settle_sequences();
-        self.settle_expired().await;
         if ready && !ready_sent {
             self.ready_for_query();
         }

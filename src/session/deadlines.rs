@@ -211,6 +211,8 @@ impl Session {
         if self.slot.expired.load(Ordering::Relaxed) == 0 {
             return;
         }
+        // What is still to be done, such as a rollback, is not cancelled again.
+        self.slot.deadline.store(0, Ordering::Relaxed);
         for held in self.held.iter() {
             // A request that cannot be delivered is given up in time.
             while held.server.cancel.is_announced() {

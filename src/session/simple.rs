@@ -42,6 +42,8 @@ impl Session {
             }
             Err(failure) => Err(failure),
         };
+        // Before a connection is given back: one with a request on its way would be closed.
+        self.settle_expired().await;
         let ready_sent = match outcome {
             Ok(ready_sent) => ready_sent,
             Err(failure) => {
@@ -54,7 +56,6 @@ impl Session {
         }
         self.release_idle();
         self.settle_sequences();
-        self.settle_expired().await;
         if !ready_sent {
             self.ready_for_query();
         }
