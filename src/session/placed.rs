@@ -27,7 +27,8 @@ impl Session {
         let epoch = self.view.topology.epoch;
         held.is_marked()
             && held.server.mark.is_none_or(|mark| {
-                let fence = self.database.rules.fence();
+                // The router may be about to raise its own.
+                let fence = self.database.rules.fence().max(self.view.topology.fence);
                 // Under rules that are over, an earlier mark that is still there is as good as one of theirs.
                 let current = || mark >= fence || fence > epoch;
                 mark <= epoch && (held.joined || held.server.status != Status::Idle || current())

@@ -267,6 +267,7 @@ mod tests {
     fn class(catalog: &Catalog, schema: Option<&str>, name: &str) -> FunctionClass {
         let topology = Topology {
             epoch: TopologySpec::default().epoch,
+            fence: Default::default(),
             shards: Vec::new(),
             home: crate::ids::ShardId(0),
             distributions: Vec::new(),

@@ -32,6 +32,8 @@ use crate::types::canonical::KeyValue;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topology {
     pub epoch: Epoch,
+    /// Server connections that were marked before this epoch are not used under it: see `backend::rules`.
+    pub fence: Epoch,
     pub shards: Vec<Shard>,
     /// Holds unsharded tables and answers catalog queries.
     pub home: ShardId,

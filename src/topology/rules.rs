@@ -74,7 +74,7 @@ impl Topology {
                 Err(why) => drop(closed.insert(name, Closed::Unknown(why))),
             }
         }
-        Self { epoch: stored.epoch, tables, closed, from_sql, ..self.clone() }
+        Self { epoch: stored.epoch, fence: stored.fence, tables, closed, from_sql, ..self.clone() }
     }
 
     /// Whether these rules differ from earlier ones only in what those said of tables that were closed.

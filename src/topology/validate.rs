@@ -40,6 +40,7 @@ impl TopologySpec {
         }
         let topology = Topology {
             epoch: self.epoch,
+            fence: crate::ids::Epoch::default(),
             shards: self.shards.clone(),
             home,
             distributions,
