@@ -112,6 +112,10 @@ impl Session {
                 told = Instant::now();
                 self.database.rules.note_stale();
             }
+            // The next mover waits for this transaction: it must not wait for that one.
+            if self.has_begun() && self.database.cluster.load().topology.fence > self.view.topology.fence {
+                return Err(changed().into());
+            }
             self.pause(PAUSE).await?;
         }
         if !self.has_begun() {
