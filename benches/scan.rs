@@ -26,6 +26,7 @@ fn scan_cost(c: &mut Criterion) {
     let catalog = Catalog::default();
     let topology = Topology {
         epoch: Epoch(1),
+        fence: Epoch(0),
         shards: Vec::new(),
         home: ShardId(0),
         distributions: Vec::new(),
