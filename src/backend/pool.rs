@@ -394,13 +394,15 @@ pub async fn checkout<C: Connect>(
         pool.connector.check().map_err(|fault| Unlent { place: Some(pool.place), fault })?;
     }
     // A transaction that goes on to more shards must not wait for those that have begun later.
-    let share = match pools.len() > 1 && holds.is_empty() {
-        true => first.gate.share(wait).await,
-        false => Ok(None),
-    };
-    let share = share.map_err(|denied| Unlent { place: None, fault: first.denied(denied, wait) })?;
+    let (mut share, mut left) = (None, wait);
+    if pools.len() > 1 && holds.is_empty() {
+        let since = Instant::now();
+        let shared = first.gate.share(wait).await;
+        share = shared.map_err(|denied| Unlent { place: None, fault: first.denied(denied, wait) })?;
+        left = wait.saturating_sub(since.elapsed());
+    }
     let wants: SmallVec<[Place; 4]> = pools.iter().map(|pool| pool.place).collect();
-    if let Err(denied) = first.gate.enter(&wants, holds, wait).await {
+    if let Err(denied) = first.gate.enter(&wants, holds, left).await {
         let short = match denied {
             Denied::Timeout(place) | Denied::Alone(place) | Denied::Crowded(place) => {
                 pools.iter().find(|pool| pool.place == place)

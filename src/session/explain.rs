@@ -15,7 +15,7 @@ use crate::exec::replies::ScatterError;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::plan::shard_plans::{ShardPlan, ShardPlans, answer};
-use crate::plan::{Access, ExplainPlan, FinishPlan, Plan, PlanKind, PullFrom, ShardSql};
+use crate::plan::{Access, ExplainPlan, FinishPlan, Plan, PlanKind, PullFrom, ShardSql, Why};
 use crate::session::combine::Tried;
 use crate::session::finish::{PORTAL, with};
 use crate::session::prepared::ClientStatement;
@@ -116,7 +116,10 @@ impl Session {
             self.tx.begin_implicit(&self.settings);
         }
         let shards: Vec<ShardId> = parts.iter().map(|(shard, _)| *shard).collect();
-        self.enlist_all(&shards).await?;
+        match access == Access::Write && explain.plan.why == Why::Reference {
+            true => self.take_turn(&shards, Some(ask.statement().0)).await?,
+            false => self.enlist_all(&shards).await?,
+        }
         for (shard, sql) in parts {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];

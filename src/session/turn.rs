@@ -44,7 +44,9 @@ impl Session {
 /// Whether a statement looks at other rows than those that it changes.
 fn asks(text: &str, standard_strings: bool) -> bool {
     let Some(words) = words::identifiers(text, standard_strings) else { return true };
-    let deletes = words.first().is_some_and(|word| word == "delete");
+    // EXPLAIN of one too.
+    let deletes = words.iter().find(|word| matches!(&***word, "insert" | "update" | "delete"));
+    let deletes = deletes.is_some_and(|word| word == "delete");
     words
         .iter()
         .any(|word| matches!(&**word, "select" | "using" | "merge" | "with" | "table") || word == "from" && !deletes)
