@@ -12,9 +12,10 @@ use crate::sql::finish::Parsed;
 use crate::sql::keys::{KeyExpr, KeyGroup};
 use crate::sql::lexer::TokenKind;
 use crate::sql::model::{Collected, Model, NodeId, RefId};
+use crate::sql::spelling::{self, Read};
 use crate::sql::template::Scan;
 use crate::sql::utility::{self, StatementKind};
-use crate::sql::{NameScope, on_deep_stack, parse, words};
+use crate::sql::{NameScope, on_deep_stack, words};
 
 /// Why one thing keeps a statement from one shard, and what would help.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,8 +64,8 @@ pub fn examine(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Examination {
 
 fn walk(of: &Analyzer<'_>, start: usize) -> Option<Examination> {
     let bytes = start..of.scan.end.max(start);
-    let tree = parse(of.text.get(bytes.clone())?)?;
-    let parsed = Parsed { tree: &tree, bytes, other: None };
+    let Read { tree, other } = spelling::read(of.text.get(bytes.clone())?, start, &of.scan.slots)?;
+    let parsed = Parsed { tree: &tree, bytes, other };
     let mut model = Model::new(of.scope, parsed.literals(of), of.used.clone());
     model.collected = Some(Box::new(Collected::default()));
     let walked = match &tree {
