@@ -18,6 +18,7 @@ use crate::app::words;
 use crate::backend::traffic::Hold;
 use crate::config::{ConfigErrors, Document, LogLevel};
 use crate::control::live::{Applied, Steering};
+use crate::control::map::MapState;
 use crate::control::map::follow::NotTaken;
 use crate::control::rules::CLOSING;
 use crate::fault::{Blame, SqlState};
@@ -126,8 +127,8 @@ impl Way {
 
 impl Live {
     pub(super) fn start(settings: &Settings) -> Result<Arc<Self>, StartError> {
-        let metrics = Metrics::new();
         let known = Known::new(settings);
+        let metrics = Arc::clone(&known.metrics);
         let certificates = Certificates::load(settings, None)?;
         let access = server_access(settings, Arc::clone(&certificates.servers), &known);
         let databases: Vec<_> = settings
@@ -156,7 +157,11 @@ impl Live {
             failures: Mutex::default(),
             ending: AtomicBool::new(false),
         });
-        metrics.set_source(Watcher { health: Arc::clone(&health), map: Arc::clone(&shared.map) });
+        metrics.set_source(Watcher {
+            health: Arc::clone(&health),
+            map: Arc::clone(&shared.map),
+            shared: Arc::downgrade(&shared),
+        });
         let live = Arc::new(Self {
             front: Arc::new(ArcSwap::from_pointee(front)),
             health,
@@ -209,7 +214,8 @@ impl Live {
 
     pub(super) async fn serve(&self) {
         let mut state = self.state.lock().await;
-        state.limits.spawn(Arc::clone(&self.front.load().shared.cancels).enforce());
+        let shared = Arc::clone(&self.front.load().shared);
+        state.limits.spawn(Arc::clone(&shared.cancels).enforce(Arc::clone(&shared.metrics)));
         let settings = self.settings();
         for database in self.health.databases.load().iter() {
             state.jobs.insert(Arc::clone(&database.name), self.jobs_of(database, &settings));
@@ -266,7 +272,8 @@ impl Live {
         let mut jobs = JoinSet::new();
         let health = Arc::clone(&self.health);
         jobs.spawn(watch_database(Arc::clone(database), health, timeouts.catalog_refresh, timeouts.deadlock.is_some()));
-        jobs.spawn(resolve_database(Arc::clone(database), timeouts.two_phase_grace));
+        let metrics = Arc::clone(&shared.metrics);
+        jobs.spawn(resolve_database(Arc::clone(database), timeouts.two_phase_grace, metrics));
         jobs.spawn(control::servers::watch(Arc::clone(database), timeouts.server_check));
         if !database.cluster.load().topology.is_all_home() {
             jobs.spawn(control::news::follow(Arc::clone(database), shared.router.clone()));
@@ -406,6 +413,7 @@ impl Live {
         self.health.follow(all.clone());
         for gone in before.iter().filter(|old| !all.iter().any(|database| database.name == old.name)) {
             gone.end();
+            shared.metrics.forget_database(&gone.name);
             state.jobs.remove(&gone.name);
         }
         let same_timing = settings.timeouts == self.settings.load().timeouts;

@@ -153,6 +153,8 @@ section! {
 
         /// Address and port of `/metrics`, `/healthz` and `/readyz`. Empty: none.
         metrics_listen: ListenAt = "127.0.0.1:9930",
+        /// Name the sharding keys that are asked for most in `pgloom_hot_key_share`: keys may say who a customer is. They are always in `SHOW HOT_KEYS` of the console, for admin_users.
+        hot_key_metrics: bool = "false",
         /// `error`, `warn`, `info`, `debug` or `trace`.
         log_level: LogLevel = "info",
         /// `text` for people, `json` for machines.

@@ -215,6 +215,8 @@ pub struct TlsIdentity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricsSettings {
     pub listen: Option<SocketAddr>,
+    /// The metrics name the keys that are asked for most.
+    pub hot_keys: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -133,7 +133,8 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
                 server.read.advance(header.len);
             }
             Verdict::Ready(audience) => {
-                server.note_status(server.read.get(forwarded + HEADER).copied());
+                let more = !server.inflight.is_empty();
+                server.note_status(server.read.get(forwarded + HEADER).copied(), more);
                 match audience {
                     Audience::Client => {
                         seen.ready = true;

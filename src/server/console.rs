@@ -232,7 +232,7 @@ impl Console {
         if let Err(fault) = self.check_access(&command) {
             return Ok(Err(fault));
         }
-        let mut running = std::pin::pin!(front.run_command(&command));
+        let mut running = std::pin::pin!(front.run_command(&command, self.access));
         let client = &mut self.client;
         let done = std::future::poll_fn(|cx| {
             use std::task::Poll;

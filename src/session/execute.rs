@@ -4,7 +4,7 @@ use crate::backend::inflight::{Audience, Owed};
 use crate::backend::rules::changed as moved;
 use crate::exec::columns::tables_have_changed;
 use crate::fault::{Fault, SqlState};
-use crate::metrics::QueryClass;
+use crate::metrics::Route;
 use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, ShardSql, Why, refused};
 use crate::session::describe::target;
@@ -102,7 +102,7 @@ impl Session {
             )
         );
         let rows = self.run_local(&text, &statement.analysis).await?.unwrap_or_default();
-        self.note_route(QueryClass::Local, 0);
+        self.note_route(Route::Local, 0);
         let formats = self.statements.portal(name).map(|portal| portal.formats.clone()).unwrap_or_default();
         rows.put_rows(&mut self.client.out, &formats)?;
         if !ends && let Ok(portal) = self.statements.portal(name) {

@@ -27,6 +27,7 @@ mod lend;
 pub mod local;
 mod memory;
 mod moving;
+mod noting;
 mod one_by_one;
 mod own_catalog;
 mod parse;
@@ -42,6 +43,7 @@ mod replan;
 mod replica;
 mod returned;
 pub mod run;
+mod sampler;
 pub mod scatter;
 mod schemas;
 pub mod scope;
@@ -81,7 +83,7 @@ use crate::control::map::MapState;
 use crate::exec::client::{Client, Idle};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::QualifiedName;
-use crate::metrics::{Metrics, QueryClass};
+use crate::metrics::{Metrics, Overdue, Route};
 use crate::net::ClientStream;
 use crate::plan::cache::PlanCache;
 use crate::scope::{Control, Wish};
@@ -95,6 +97,7 @@ pub use bind::result_formats;
 pub use describe::target as describe_target;
 use held::HeldServers;
 use prepared::ClientStatements;
+use sampler::Sampler;
 use scope::SearchScope;
 use transaction::Transaction;
 
@@ -140,6 +143,8 @@ pub struct SessionLimits {
     pub read_your_writes: bool,
     /// Whether the log tells of sessions that end.
     pub log_disconnections: bool,
+    /// Whether the metrics name the keys that are asked for most.
+    pub hot_key_metrics: bool,
 }
 
 /// A client that has proven who it is.
@@ -259,6 +264,8 @@ pub struct Session {
     clock: Clock,
     /// What it has done since it last rested.
     tally: Tally,
+    /// Which statements are looked at for their keys.
+    sampler: Sampler,
     /// Characters of the Query message before the statement that runs.
     offset: u32,
     /// The map and catalog that the running statement, or transaction, sees.
@@ -326,6 +333,7 @@ impl Session {
             recent: recent::Recent::default(),
             clock: Clock::default(),
             tally: Tally::default(),
+            sampler: Sampler::new(pid),
             offset: 0,
             view,
             told_best_effort: false,
@@ -476,18 +484,26 @@ impl Session {
             Ok(Ok(Idle::Gone)) => Err(Stop::Gone),
             Ok(Ok(Idle::Ended)) => Err(Stop::Fatal(self.client.control.reason())),
             Ok(Err(fault)) => Err(Stop::Fatal(fault)),
-            Err(_) if in_transaction => Err(Stop::Fatal(
-                Fault::new(
-                    SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
-                    "terminating connection due to idle-in-transaction timeout",
-                )
-                .fatal(),
-            )),
-            Err(_) => Err(Stop::Fatal(
-                Fault::new(SqlState::IDLE_SESSION_TIMEOUT, "terminating connection due to idle-session timeout")
-                    .fatal(),
-            )),
+            Err(_) => Err(Stop::Fatal(self.overslept(in_transaction))),
         }
+    }
+
+    /// The client was silent for too long.
+    fn overslept(&self, in_transaction: bool) -> Fault {
+        let (limit, code, message) = match in_transaction {
+            true => (
+                Overdue::IdleTransaction,
+                SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+                "terminating connection due to idle-in-transaction timeout",
+            ),
+            false => (
+                Overdue::ClientIdle,
+                SqlState::IDLE_SESSION_TIMEOUT,
+                "terminating connection due to idle-session timeout",
+            ),
+        };
+        self.shared.metrics.overdue(limit);
+        Fault::new(code, message).fatal()
     }
 
     /// Waits for the client's next message; what pinned servers say meanwhile (notifications) is passed on.
@@ -576,6 +592,9 @@ impl Session {
     /// Queues an ErrorResponse.
     fn tell(&mut self, fault: &Fault) {
         self.shared.metrics.error(fault.code.as_str(), blame_label(fault.blame));
+        if let Some(reason) = fault.refused_by() {
+            self.shared.metrics.refused(reason);
+        }
         tracing::debug!(code = fault.code.as_str(), message = %fault.message, "error to client");
         reply::error(&mut self.client.out, fault);
     }
@@ -647,9 +666,9 @@ impl Session {
 
     /// The statement that was routed last has its answer; or its part of it, in a batch.
     fn stop_clock(&mut self, now: Instant) {
-        if let (Some(started), Some((class, shards))) = (self.clock.started, self.clock.routed.take()) {
+        if let (Some(started), Some((route, shards))) = (self.clock.started, self.clock.routed.take()) {
             let took = now.duration_since(started);
-            self.shared.metrics.query(class, shards, took);
+            self.shared.metrics.query(route.class(), shards, took);
             if tracing::enabled!(tracing::Level::DEBUG) {
                 tracing::Span::current().record("took", tracing::field::debug(took));
                 tracing::debug!(shards, "answered");
@@ -690,7 +709,9 @@ struct Clock {
     started: Option<Instant>,
     /// When the transaction began that is open, or to which the running statement belongs.
     transaction: Option<Instant>,
-    routed: Option<(QueryClass, usize)>,
+    /// How long it has waited for server connections.
+    waited: Duration,
+    routed: Option<(Route, usize)>,
 }
 
 fn blame_label(blame: Blame) -> &'static str {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::{NO_POSITION, Seen};
 use crate::fault::{Fault, SqlState};
-use crate::metrics::QueryClass;
+use crate::metrics::Route;
 use crate::plan::{self, Inputs, Parameters, Plan, PlanKind};
 use crate::session::batch::MOVES;
 use crate::session::control::is_local;
@@ -155,9 +155,6 @@ impl Session {
                 self.shared.metrics.plan_cache_misses.inc();
                 let analysis = Arc::new(analyze_large(text, &self.scan, &names));
                 self.shared.plans.insert(&self.scan, text, &names, Arc::clone(&analysis));
-                // What is kept changes nowhere else. Adding it up is little beside the analysis.
-                let kept = i64::try_from(self.shared.plans.stats().bytes).unwrap_or(i64::MAX);
-                self.shared.metrics.plan_cache_bytes.set(kept);
                 analysis
             }
         }
@@ -201,7 +198,7 @@ impl Session {
         if (is_local(&analysis.kind) || matches!(analysis.kind, StatementKind::Transaction(_)))
             && let Some(local) = self.run_local(text, analysis).await?
         {
-            self.note_route(QueryClass::Local, 0);
+            self.note_route(Route::Local, 0);
             if !local.columns.is_empty() {
                 let description = local.describe(&[])?;
                 self.client.out.extend_from_slice(&description);

@@ -54,7 +54,10 @@ impl Build<'_> {
             auth_type: general.auth_type.value,
             client_tls: client_tls?,
             server_tls: server_tls?,
-            metrics: MetricsSettings { listen: general.metrics_listen.value.0 },
+            metrics: MetricsSettings {
+                listen: general.metrics_listen.value.0,
+                hot_keys: general.hot_key_metrics.value,
+            },
             log: LogSettings {
                 level: general.log_level.value,
                 format: general.log_format.value,

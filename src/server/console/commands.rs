@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::admin::command::{Command, Scope};
-use crate::admin::{ConfigView, LocalRows, Look, Seen, What};
+use crate::admin::{Access, ConfigView, LocalRows, Look, Seen, What};
 use crate::backend::cluster::Database;
 use crate::control::live::Steering;
 use crate::fault::{Fault, SqlState};
@@ -28,13 +28,13 @@ impl From<Result<Option<LocalRows>, Fault>> for Done {
 }
 
 impl Front {
-    pub(super) async fn run_command(&self, command: &Command) -> Done {
+    pub(super) async fn run_command(&self, command: &Command, access: Access) -> Done {
         match command {
             Command::Show(What::Transactions) => {
-                let (rows, warnings) = self.look().prepared().await;
+                let (rows, warnings) = self.look(access).prepared().await;
                 Done { rows: Ok(Some(rows)), warnings }
             }
-            Command::Show(what) => Ok(Some(self.look().rows(*what))).into(),
+            Command::Show(what) => Ok(Some(self.look(access).rows(*what))).into(),
             Command::Nothing => Ok(None).into(),
             Command::KillClient(_)
             | Command::Kill(_)
@@ -106,7 +106,7 @@ impl Front {
         self.databases.get(name).map(|database| vec![Arc::clone(database)]).ok_or_else(unknown)
     }
 
-    fn look(&self) -> Look<'static> {
+    fn look(&self, access: Access) -> Look<'static> {
         let mut databases: Vec<_> = self.databases.values().collect();
         databases.sort_by(|a, b| a.name.cmp(&b.name));
         let clients = self.shared.cancels.views();
@@ -115,6 +115,7 @@ impl Front {
             user: None,
             knocking: self.knocking.load(Ordering::Relaxed),
             clients,
+            sees_keys: access == Access::Admin,
             users: self.users.clone(),
             config: self.config.iter().map(config_view).collect(),
         }
