@@ -15,15 +15,24 @@ pub(super) const SHARDS: [f64; 10] = [0.0, 1.0, 2.0, 3.0, 4.0, 8.0, 16.0, 32.0, 
 #[derive(Default)]
 pub(super) struct Families {
     pub registry: Registry,
-    /// A family without a label's value yet is not in the registry's answer: a test asks for all that there can be.
-    pub names: Vec<&'static str>,
+    /// A family without a label's value yet is not in the registry's answer: tests ask for all that there can be.
+    pub declared: Vec<Declared>,
+}
+
+/// A family as it is declared.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    pub name: &'static str,
+    pub labels: Vec<String>,
+    pub is_histogram: bool,
 }
 
 impl Families {
     fn add<C: Collector + Clone + 'static>(&mut self, name: &'static str, made: prometheus::Result<C>) -> C {
         let metric = made.expect("the metric's name and labels are well-formed");
         self.registry.register(Box::new(metric.clone())).expect("the metric's name is used once");
-        self.names.push(name);
+        let labels = metric.desc().into_iter().flat_map(|desc| desc.variable_labels.clone()).collect();
+        self.declared.push(Declared { name, labels, is_histogram: false });
         metric
     }
 
@@ -52,10 +61,20 @@ impl Families {
     }
 
     pub fn histogram(&mut self, name: &'static str, help: &str, bounds: &[f64]) -> Histogram {
-        self.add(name, Histogram::with_opts(HistogramOpts::new(name, help).buckets(bounds.to_vec())))
+        let made = self.add(name, Histogram::with_opts(HistogramOpts::new(name, help).buckets(bounds.to_vec())));
+        self.mark_histogram();
+        made
     }
 
     pub fn histograms(&mut self, name: &'static str, help: &str, labels: &[&str], bounds: &[f64]) -> HistogramVec {
-        self.add(name, HistogramVec::new(HistogramOpts::new(name, help).buckets(bounds.to_vec()), labels))
+        let made = self.add(name, HistogramVec::new(HistogramOpts::new(name, help).buckets(bounds.to_vec()), labels));
+        self.mark_histogram();
+        made
+    }
+
+    fn mark_histogram(&mut self) {
+        if let Some(last) = self.declared.last_mut() {
+            last.is_histogram = true;
+        }
     }
 }

@@ -20,6 +20,7 @@ use prometheus::{
     Encoder, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder,
 };
 
+pub use families::Declared;
 use families::{Families, SECONDS, SHARDS};
 pub use labels::{Ended, Overdue, QueryClass, Route, Tier};
 pub use sample::{
@@ -201,9 +202,9 @@ impl Metrics {
         Arc::new(metrics)
     }
 
-    /// The names of all families, also of those that have nothing to tell yet.
-    pub fn names(&self) -> &[&'static str] {
-        &self.families.names
+    /// All families, also those that have nothing to tell yet.
+    pub fn declared(&self) -> &[Declared] {
+        &self.families.declared
     }
 
     /// The handles of one class: an index, no look-up.
