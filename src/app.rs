@@ -3,6 +3,7 @@
 mod doors;
 pub mod live;
 pub mod map;
+pub mod reading;
 mod scrape;
 mod watch;
 mod words;
@@ -29,16 +30,18 @@ use crate::backend::servers::ServerBook;
 use crate::backend::settings::SettingsTable;
 use crate::config::{self, AuthType, BreakerSettings, PoolMode, Settings, SslMode, TlsSettings, TwoPhaseCommit};
 use crate::control;
+pub use crate::control::live::Ending;
 use crate::fault::Fault;
 use crate::ids::ShardId;
 use crate::metrics::Metrics;
 use crate::plan::cache::PlanCache;
-use crate::scope::Wish;
+use crate::scope::{Crowd, Wish};
 use crate::secret::Secret;
 use crate::server::Front;
 use crate::server::console::ConsoleRules;
 use crate::server::handshake::{Account, AuthMethod, HandshakeContext};
 use crate::server::http::{self, Readiness, Unready};
+use crate::session::logged::StatementLog;
 use crate::session::{SessionLimits, Shared};
 use crate::tls::{ClientTls, ClientTlsMode, ServerTls, ServerTlsFiles, ServerTlsMode, TlsError};
 use crate::topology::Server;
@@ -78,15 +81,6 @@ pub enum StartError {
     Io(#[from] io::Error),
 }
 
-/// What a router that is to end waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Until the clients have gone, for a time; then as the other.
-    OfClients,
-    /// Until what runs on the servers has ended.
-    OfTransactions,
-}
-
 /// A router whose sockets are open.
 pub struct Router {
     live: Arc<Live>,
@@ -124,13 +118,19 @@ impl Router {
         let started = Instant::now();
         if ending == Ending::OfClients {
             let limit = timeouts.shutdown_clients.min(timeouts.shutdown);
-            while front.open.load(Ordering::Acquire) > 0 && started.elapsed() < limit {
+            while clients(&front) > 0 && started.elapsed() < limit {
                 tokio::time::sleep(DRAIN).await;
             }
         }
-        drain(&front, started + timeouts.shutdown).await;
+        let patience = if ending == Ending::AtOnce { Duration::ZERO } else { timeouts.shutdown };
+        drain(&front, started + patience).await;
         self.live.end().await;
     }
+}
+
+/// Sockets of clients, without those of operators.
+fn clients(front: &Front) -> usize {
+    front.open.load(Ordering::Acquire).saturating_sub(front.shared.operators.len())
 }
 
 /// Asks all sessions to end; those in a transaction have until then to finish it.
@@ -139,8 +139,10 @@ async fn drain(front: &Front, deadline: Instant) {
     // Also those that have just come.
     while front.open.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
         cancels.ask_all(Wish::Drain);
+        front.shared.operators.ask_all(Wish::Drain);
         tokio::time::sleep(DRAIN).await;
     }
+    front.shared.operators.ask_all(Wish::Kill);
     if !cancels.is_empty() {
         tracing::warn!(clients = cancels.len(), "ending sessions that did not finish in time");
         cancels.ask_all(Wish::Kill);
@@ -178,6 +180,7 @@ fn session_limits(settings: &Settings) -> SessionLimits {
         max_replica_lag_bytes: settings.limits.replicas.max_lag_bytes,
         read_your_writes: settings.limits.replicas.read_your_writes,
         log_disconnections: settings.log.disconnections,
+        log: settings.log.statements,
         hot_key_metrics: settings.metrics.hot_keys,
     }
 }

@@ -163,6 +163,18 @@ section! {
         log_connections: bool = "true",
         /// Log each client that leaves, and why.
         log_disconnections: bool = "true",
+        /// Log statements that take at least so long, their waiting included. 0: none. It can be said for a database and for a user; the narrower one goes before.
+        log_slow_statements: Duration = "0",
+        /// Log statements that the router refuses (0A000, 53400).
+        log_refused_statements: bool = "false",
+        /// Log statements that need more than one shard.
+        log_scattered_statements: bool = "false",
+        /// Show literals in these logs. Otherwise they are `$n`, and so they are in every statement in which a word or a literal sounds like a secret (password, token, connection, ...).
+        log_statement_literals: bool = "false",
+        /// Of a hundred such statements, those that are logged.
+        log_statement_share: u32 = "100",
+        /// Statements that are logged in a second at most; the next one tells how many were not. 0: no limit.
+        log_statements_per_second: u32 = "10",
     }
 }
 
@@ -255,6 +267,8 @@ section! {
         query_wait_timeout: Duration = optional,
         /// Default: the database's.
         client_write_timeout: Duration = optional,
+        /// Default: the database's.
+        log_slow_statements: Duration = optional,
         /// Default: the database's read_preference.
         read_preference: ReadPreference = optional,
         /// The user to log in to the shards as. Default: `name`.
@@ -289,6 +303,8 @@ section! {
         query_wait_timeout: Duration = optional,
         /// Default: that of [general].
         client_write_timeout: Duration = optional,
+        /// Default: that of [general].
+        log_slow_statements: Duration = optional,
         /// Default: that of [general].
         read_preference: ReadPreference = optional,
         /// The user with which the router itself logs in to the shards, to read the catalog. Default: the first of the users who may connect to this database.

@@ -177,7 +177,7 @@ pub fn check_limit(name: &str, value: &str) -> Result<(), Fault> {
 
 /// No setting of the router has this name.
 pub fn unknown_setting(name: &str) -> Fault {
-    let names: Vec<String> = Limit::ALL.iter().map(|limit| format!("pgloom.{}", limit.name())).collect();
+    let names: Vec<String> = Limit::of_sessions().map(|limit| format!("pgloom.{}", limit.name())).collect();
     Fault::new(SqlState::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\""))
         .hint(format!("Those that can be set in a session are {}.", names.join(", ")))
 }

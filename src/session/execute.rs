@@ -149,6 +149,7 @@ impl Session {
         statement: &Arc<ClientStatement>,
         max_rows: i32,
     ) -> Result<(), Failure> {
+        self.say_prepared(&statement.text);
         self.leave_open().await?;
         let epoch = self.view.topology.epoch;
         let portal = self.statements.portal(name)?;

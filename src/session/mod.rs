@@ -25,6 +25,7 @@ mod hold;
 mod large;
 mod lend;
 pub mod local;
+pub mod logged;
 mod memory;
 mod moving;
 mod noting;
@@ -77,16 +78,17 @@ use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{SessionSettings, SettingsTable};
 use crate::backend::stats::{Count, Tally};
 use crate::backend::traffic::Seat;
+use crate::config::LogStatements;
 use crate::config::limits::{Limit, TimeLimits};
 use crate::control::live::Steering;
 use crate::control::map::MapState;
 use crate::exec::client::{Client, Idle};
 use crate::fault::{Blame, Fault, SqlState};
-use crate::ids::QualifiedName;
+use crate::ids::{QualifiedName, ShardId};
 use crate::metrics::{Metrics, Overdue, Route};
 use crate::net::ClientStream;
 use crate::plan::cache::PlanCache;
-use crate::scope::{Control, Wish};
+use crate::scope::{Control, Crowd, Wish};
 use crate::session::cancel::{CancelRegistry, CancelSlot, Identity};
 use crate::sql::NameScope;
 use crate::sql::template::Scan;
@@ -96,6 +98,7 @@ use batch::Batch;
 pub use bind::result_formats;
 pub use describe::target as describe_target;
 use held::HeldServers;
+use logged::{Over, Said, StatementLog};
 use prepared::ClientStatements;
 use sampler::Sampler;
 use scope::SearchScope;
@@ -108,6 +111,9 @@ pub struct Shared {
     pub settings: SettingsTable,
     pub cancels: Arc<CancelRegistry>,
     pub metrics: Arc<Metrics>,
+    pub statement_log: StatementLog,
+    /// Those who are at the console.
+    pub operators: Crowd,
     /// Those of now: a session follows them with its next statement outside of a transaction.
     pub limits: ArcSwap<SessionLimits>,
     /// Names this router in two-phase transactions.
@@ -143,6 +149,8 @@ pub struct SessionLimits {
     pub read_your_writes: bool,
     /// Whether the log tells of sessions that end.
     pub log_disconnections: bool,
+    /// Which statements it tells of.
+    pub log: LogStatements,
     /// Whether the metrics name the keys that are asked for most.
     pub hot_key_metrics: bool,
 }
@@ -594,6 +602,7 @@ impl Session {
         self.shared.metrics.error(fault.code.as_str(), blame_label(fault.blame));
         if let Some(reason) = fault.refused_by() {
             self.shared.metrics.refused(reason);
+            self.clock.refused = Some(fault.code);
         }
         tracing::debug!(code = fault.code.as_str(), message = %fault.message, "error to client");
         reply::error(&mut self.client.out, fault);
@@ -639,8 +648,12 @@ impl Session {
     /// A statement, or a batch of them, begins.
     fn start_clock(&mut self) {
         let now = Instant::now();
-        self.clock.started = Some(now);
-        self.clock.transaction.get_or_insert(now);
+        self.clock = Clock {
+            started: Some(now),
+            transaction: Some(self.clock.transaction.unwrap_or(now)),
+            routed: self.clock.routed.take(),
+            ..Clock::default()
+        };
         self.start_deadlines(now);
         self.slot.note_statement(self.shared.cancels.moment(now));
     }
@@ -649,6 +662,8 @@ impl Session {
     fn end_request(&mut self) {
         let now = Instant::now();
         self.stop_clock(now);
+        // A statement that failed before it was routed.
+        self.log_over(now);
         self.slot.note_statement(0);
         self.slot.note_prepared(self.statements.len());
         self.tally.add(Count::Queries, 1);
@@ -669,6 +684,8 @@ impl Session {
         if let (Some(started), Some((route, shards))) = (self.clock.started, self.clock.routed.take()) {
             let took = now.duration_since(started);
             self.shared.metrics.query(route.class(), shards, took);
+            self.clock.over = Some((route, shards));
+            self.log_over(now);
             if tracing::enabled!(tracing::Level::DEBUG) {
                 tracing::Span::current().record("took", tracing::field::debug(took));
                 tracing::debug!(shards, "answered");
@@ -679,6 +696,25 @@ impl Session {
         self.shared.metrics.client_bytes_out.inc_by(sent);
         self.tally.add(Count::Received, received);
         self.tally.add(Count::Sent, sent);
+    }
+
+    /// The statement whose text is known is over: the log is told, and what was noted of it is forgotten.
+    fn log_over(&mut self, now: Instant) {
+        let Some(said) = self.clock.said.take() else { return };
+        self.held.iter_mut().for_each(|held| self.clock.served = self.clock.served.max(held.server.work.take()));
+        let clock = std::mem::take(&mut self.clock);
+        let total = clock.started.map_or(Duration::ZERO, |started| now.duration_since(started));
+        self.log_statement(&Over {
+            said,
+            route: clock.over,
+            shard: clock.shard,
+            refused: clock.refused,
+            total,
+            waited: clock.waited,
+            served: clock.served,
+            rows: clock.rows,
+        });
+        self.clock = Clock { started: clock.started, transaction: clock.transaction, ..Clock::default() };
     }
 
     /// What those see who look at the router's clients.
@@ -711,6 +747,17 @@ struct Clock {
     transaction: Option<Instant>,
     /// How long it has waited for server connections.
     waited: Duration,
+    /// For how long the server was busy that was busy longest.
+    served: Duration,
+    /// Rows that command tags told of.
+    rows: u64,
+    /// Its text, where the log may want it.
+    said: Option<Said>,
+    /// How it was routed, once it is over; and its shard, where it has one.
+    over: Option<(Route, usize)>,
+    shard: Option<ShardId>,
+    /// It was refused.
+    refused: Option<SqlState>,
     routed: Option<(Route, usize)>,
 }
 

@@ -33,6 +33,7 @@ impl Session {
         self.changed_rows = self.registers(plan) || self.tx.is_open() && self.changed_rows;
         let (route, shards) = self.route_of(plan);
         self.note_route(route, shards);
+        self.clock.shard = plan.one_shard();
         if tracing::enabled!(tracing::Level::DEBUG) {
             let span = tracing::Span::current();
             span.record("route", route.label());

@@ -173,6 +173,7 @@ impl Session {
                 Err(broken) => return Err(self.break_held(at, broken)),
             }
         }
+        self.clock.rows += seen.rows;
         if seen.prelude_failed {
             // What followed the failed BEGIN ran outside the transaction: the connection cannot be used, nor can the result.
             self.held[at].server.broken = true;

@@ -20,7 +20,7 @@ use crate::session::{Failure, Session, Stop};
 use crate::sql::shorten::analyze_large;
 use crate::sql::utility::{StatementKind, TransactionStatement, execution};
 use crate::sql::{Analysis, split};
-use crate::wire::frame::{BindView, Frame};
+use crate::wire::frame::{BindView, Frame, HEADER};
 use crate::wire::reply;
 
 impl Session {
@@ -85,6 +85,7 @@ impl Session {
     async fn run_query(&mut self, frame: &Frame) -> Result<bool, Failure> {
         let text = query_text(frame)?;
         self.see_own_changes().await?;
+        self.say_message(&frame.bytes, HEADER..HEADER + text.len());
         if let Some(analysis) = self.known_or_scanned(text)? {
             let analysis = self.seen(text, analysis).await?;
             let alone = self.tx.state == TxState::None;
@@ -99,6 +100,7 @@ impl Session {
         self.tx.begin_message(&self.settings);
         let whole = text;
         for part in parts {
+            self.say_message(&frame.bytes, HEADER + part.start..HEADER + part.end);
             self.offset = u32::try_from(whole[..part.start].chars().count()).unwrap_or(u32::MAX);
             let text = &whole[part];
             // As in Postgres, each has its own time.

@@ -12,8 +12,8 @@ use crate::config::limits::{Limit, TimeLimits, TimeWishes};
 use crate::config::section::Setting;
 use crate::config::units::{AuthType, Bytes, SslMode};
 use crate::config::{
-    BreakerSettings, Keepalive, LimitSettings, ListenSettings, LogSettings, MetricsSettings, ReplicaSettings, Timeouts,
-    TlsIdentity, TlsSettings,
+    BreakerSettings, Keepalive, LimitSettings, ListenSettings, LogSettings, LogStatements, MetricsSettings,
+    ReplicaSettings, Timeouts, TlsIdentity, TlsSettings,
 };
 
 const KIB: u64 = 1 << 10;
@@ -63,8 +63,23 @@ impl Build<'_> {
                 format: general.log_format.value,
                 connections: general.log_connections.value,
                 disconnections: general.log_disconnections.value,
+                statements: self.log_statements(general),
             },
         })
+    }
+
+    fn log_statements(&mut self, general: &General) -> LogStatements {
+        let share = &general.log_statement_share;
+        if !(1..=100).contains(&share.value) {
+            self.fail(&share.origin, format!("log_statement_share is {}; use 1 to 100", share.value));
+        }
+        LogStatements {
+            refused: general.log_refused_statements.value,
+            scattered: general.log_scattered_statements.value,
+            literals: general.log_statement_literals.value,
+            share: share.value,
+            per_second: general.log_statements_per_second.value,
+        }
     }
 
     fn listen(&mut self, general: &General) -> Option<ListenSettings> {
@@ -269,6 +284,7 @@ fn wishes(general: &General) -> TimeWishes {
         Some(&general.client_idle_timeout),
         Some(&general.query_wait_timeout),
         Some(&general.client_write_timeout),
+        Some(&general.log_slow_statements),
     ])
 }
 

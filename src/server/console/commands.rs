@@ -21,6 +21,16 @@ pub(super) struct Done {
     pub warnings: Vec<Fault>,
 }
 
+impl Done {
+    /// What has failed needs no more words.
+    fn quiet_on_error(mut self) -> Self {
+        if self.rows.is_err() {
+            self.warnings.clear();
+        }
+        self
+    }
+}
+
 impl From<Result<Option<LocalRows>, Fault>> for Done {
     fn from(rows: Result<Option<LocalRows>, Fault>) -> Self {
         Self { rows, warnings: Vec::new() }
@@ -34,6 +44,7 @@ impl Front {
                 let (rows, warnings) = self.look(access).prepared().await;
                 Done { rows: Ok(Some(rows)), warnings }
             }
+            Command::Set(key, value) => self.set(key, value).await,
             Command::Show(what) => Ok(Some(self.look(access).rows(*what))).into(),
             Command::Nothing => Ok(None).into(),
             Command::KillClient(_)
@@ -44,13 +55,19 @@ impl Front {
             | Command::Enable(_)
             | Command::Reload
             | Command::Pause(_)
-            | Command::Resume(_) => self.change(command).await.map(|()| Some(LocalRows::tag(command.tag()))).into(),
+            | Command::Resume(_)
+            | Command::Shutdown(_) => self.change(command).await.map(|()| Some(LocalRows::tag(command.tag()))).into(),
         }
     }
 
     async fn change(&self, command: &Command) -> Result<(), Fault> {
         match command {
-            Command::Nothing | Command::Show(_) => Ok(()),
+            // Told elsewhere.
+            Command::Nothing | Command::Show(_) | Command::Set(..) => Ok(()),
+            Command::Shutdown(how) => {
+                self.steering()?.shut_down(*how);
+                Ok(())
+            }
             Command::KillClient(id) if self.shared.cancels.kill(*id) => Ok(()),
             Command::KillClient(id) => Err(Fault::new(SqlState::UNDEFINED_OBJECT, format!("there is no client {id}"))
                 .hint("SHOW CLIENTS has the ids.")),
@@ -89,6 +106,16 @@ impl Front {
                 Ok(())
             }
         }
+    }
+
+    async fn set(&self, key: &str, value: &str) -> Done {
+        let done = match self.steering() {
+            Ok(steering) => steering.set(key, value).await,
+            Err(fault) => Err(fault),
+        };
+        let notice = Fault::new(SqlState::SUCCESSFUL_COMPLETION, format!("\"{key}\" is so until the next reload"))
+            .hint("Write it into the configuration file to keep it.");
+        Done { rows: done.map(|_| Some(LocalRows::tag("SET"))), warnings: vec![notice] }.quiet_on_error()
     }
 
     fn steering(&self) -> Result<Arc<dyn Steering>, Fault> {
