@@ -105,6 +105,7 @@ pub struct Metrics {
     pub pulled_bytes: IntCounter,
     finishes: IntCounterVec,
     retries: IntCounterVec,
+    passed_on: IntCounterVec,
     sampled: Sampled,
     source: OnceLock<Box<dyn Source>>,
 }
@@ -320,6 +321,12 @@ impl Metrics {
                 "statements that Postgres finishes, by where, and why on the home shard though there are combine servers",
                 &["on", "why"],
             ),
+            passed_on: vector(
+                r,
+                "pgloom_cancels_passed_on_total",
+                "cancel requests for clients of other routers, by what became of them",
+                &["result"],
+            ),
             retries: vector(r, "pgloom_retries_total", "attempts made again after one without effect", &["reason"]),
             sampled: Sampled::register(r),
             source: OnceLock::new(),
@@ -374,6 +381,12 @@ impl Metrics {
     }
 
     /// Something is tried again. `reason` is one of a few fixed words.
+    /// What became of a cancel request for a client of another router: `beside` and `router` have been reached, `unknown` is nobody's,
+    /// `failed` could not be delivered, `too_many` were on their way.
+    pub fn passed_on(&self, result: &'static str) {
+        self.passed_on.with_label_values(&[result]).inc();
+    }
+
     pub fn retry(&self, reason: &'static str) {
         self.retries.with_label_values(&[reason]).inc();
     }
