@@ -297,6 +297,12 @@ fn server_tls(settings: &TlsSettings) -> Result<ServerTls, TlsError> {
     ServerTls::load(mode, &files)
 }
 
+/// How other routers are spoken to: with TLS where they have it, shown the certificate that clients are shown.
+fn peer_tls(settings: &Settings) -> Result<ServerTls, TlsError> {
+    let identity = settings.client_tls.identity.as_ref().map(|own| (own.cert_file.clone(), own.key_file.clone()));
+    ServerTls::load(ServerTlsMode::Prefer, &ServerTlsFiles { authorities: None, identity })
+}
+
 /// The logical databases of a configuration, with no connection made yet.
 pub fn databases(settings: &Settings) -> Result<Vec<Arc<Database>>, StartError> {
     let tls = Arc::new(server_tls(&settings.server_tls)?);

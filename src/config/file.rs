@@ -31,10 +31,14 @@ section! {
         tcp_keepintvl: Duration = "0",
         /// Unanswered probes before the connection is given up. 0: as the operating system does.
         tcp_keepcnt: u32 = "0",
+        /// Where other routers reach this one, as `host:port`, to pass on cancel requests of its clients; for the list of routers in etcd. Empty: the first address of `host`, or where that is every address, the name of this machine.
+        advertise: String = "",
+        /// The other routers that clients may reach in place of this one (behind a load balancer), as `host:port`; it may name this one, too, and a name may lead to many. Cancel requests are passed on to them. Routers that share a map in etcd, or a port (`so_reuseport`), know each other without it.
+        peers: Vec<String> = "",
         /// Threads that serve clients. 1 costs least for each statement; 0: one for each processor.
         workers: u16 = "1",
 
-        /// Clients at one time; more are refused with 53300. PgBouncer's default is 100; here a client costs little more than its socket.
+        /// Clients at one time, at most a million; more are refused with 53300. PgBouncer's default is 100; here a client costs little more than its socket.
         max_client_conn: u32 = "1000",
         /// When a server connection goes back to the pool: after each `transaction`, or with the client's `session`.
         pool_mode: PoolMode = "transaction",
