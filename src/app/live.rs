@@ -144,6 +144,7 @@ impl Live {
             cancels: Arc::default(),
             metrics: Arc::clone(&metrics),
             limits: ArcSwap::from_pointee(session_limits(settings)),
+            contended: Default::default(),
             router: router_name()?.into(),
             steering: OnceLock::new(),
             map: Arc::default(),
