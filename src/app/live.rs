@@ -162,6 +162,7 @@ impl Live {
             statement_log: StatementLog::default(),
             operators: Crowd::default(),
             limits: ArcSwap::from_pointee(session_limits(settings)),
+            contended: Default::default(),
             router: router_name()?.into(),
             steering: OnceLock::new(),
             map: Arc::default(),

@@ -262,6 +262,13 @@ impl Backend {
         self.inflight.push(Owed::Query { audience: Audience::Router, ready: Audience::Router });
     }
 
+    /// Takes back all that is queued, of which nothing has been written.
+    pub fn unsend(&mut self) {
+        self.out.clear();
+        self.queue.clear();
+        self.inflight = Inflight::default();
+    }
+
     /// The header of the next frame, once it is there.
     pub fn header(&mut self) -> Result<Option<Header>, Fault> {
         frame::peek(&self.read, self.max_message).map_err(|f| self.lost(&f.message))

@@ -109,6 +109,8 @@ section! {
         two_phase_grace: Duration = "30s",
         /// How long a statement of a transaction over several shards may run before the shards are asked whether it waits in a deadlock (40P01 for one of those who do). 0: never; such a deadlock lasts until a time-out ends it.
         deadlock_timeout: Duration = "1s",
+        /// How often a statement over several shards that is a transaction by itself is run again when it falls victim to a deadlock (40P01), before the client is told of one. Nothing of its answer has been sent then. The further runs go to one shard after the other. 0: never.
+        deadlock_retries: u32 = "3",
         /// How often the shards' tables and columns are read again, for DDL that did not go through this router.
         catalog_refresh_interval: Duration = "60s",
 

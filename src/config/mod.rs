@@ -127,6 +127,8 @@ pub struct LimitSettings {
     pub merge_max_bytes: usize,
     /// Values of a sequence that are taken at a time.
     pub sequence_block: NonZeroU32,
+    /// Further runs of a statement that falls victim to deadlocks.
+    pub deadlock_retries: u32,
     pub replicas: ReplicaSettings,
 }
 

@@ -208,7 +208,7 @@ impl Session {
         // As in Postgres, what it writes lasts or is undone with the rest of the pipeline.
         let alone = matches!(plan.why, Why::OneByOne(_));
         if plan.access != Access::Read && !alone {
-            self.tx.begin_implicit(&self.settings);
+            self.tx.begin_for_statement(&self.settings);
             self.note_rows(&statement.analysis);
         }
         if let Some(max) = max {

@@ -220,6 +220,7 @@ impl Build<'_> {
             pool_queue_size: NonZeroU32::new(general.pool_queue_size.value),
             merge_max_bytes: merge_max_bytes?,
             sequence_block: sequence_block?,
+            deadlock_retries: general.deadlock_retries.value,
             replicas: ReplicaSettings {
                 max_lag: (!general.max_replica_lag.value.is_zero()).then_some(general.max_replica_lag.value),
                 max_lag_bytes: Some(general.max_replica_lag_bytes.value.0).filter(|bytes| *bytes > 0),
