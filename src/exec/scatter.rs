@@ -7,7 +7,8 @@ use bytes::Bytes;
 use crate::backend::Backend;
 use crate::exec::client::{Client, OUT_HIGH};
 use crate::exec::columns::{
-    are_user_types, binary_user_type, column_info, drift, is_text, same_shape, tables_have_changed, visible,
+    are_user_types, binary_user_type, column_info, drift, has_numbers_inside, is_text, same_shape, tables_have_changed,
+    visible,
 };
 use crate::exec::replies::{ScatterError, any_content, begun, content, flush, pass_rows, send_all, try_content};
 use crate::fault::{Fault, SqlState};
@@ -32,6 +33,8 @@ pub struct ScatterRun {
     rows: u64,
     /// Rows are asked for in pieces: each tells how many it has.
     in_pieces: bool,
+    /// Rows are counted, and nobody gets them.
+    silent: bool,
     answer: Answer,
     /// COPY TO STDOUT: CopyData instead of rows.
     copy: bool,
@@ -100,6 +103,7 @@ impl ScatterRun {
             limits,
             rows: 0,
             in_pieces: false,
+            silent: false,
             answer,
             copy: false,
             turn: 0,
@@ -113,6 +117,9 @@ impl ScatterRun {
         };
         for (at, head) in heads.into_iter().enumerate() {
             match head {
+                Head::Rows(theirs) if has_numbers_inside(servers[at], &theirs) => {
+                    return Err(run.fail(binary_user_type()));
+                }
                 Head::Rows(theirs) => match &columns {
                     Some(ours) if !same_shape(ours, &theirs) => {
                         let user_type = ours.len() == theirs.len()
@@ -253,6 +260,24 @@ impl ScatterRun {
         Ok(RunEnd::Complete(self.finish(servers, client).await?))
     }
 
+    /// As [`Self::run`], but nobody gets the rows.
+    pub async fn skip(
+        &mut self,
+        servers: &mut [&mut Backend],
+        client: &mut Client,
+        max_rows: Option<u64>,
+    ) -> Result<RunEnd, ScatterError> {
+        self.silent = true;
+        let end = self.run(servers, client, Some(max_rows.unwrap_or(u64::MAX))).await;
+        self.silent = false;
+        end
+    }
+
+    /// How many rows the last [`Self::run`] had.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
     /// Whether rows need no look: all of all inputs, in whatever order they come.
     fn passes_all(&self) -> bool {
         let merge = self.merge.as_ref().is_some_and(Merge::passes_all);
@@ -298,7 +323,9 @@ impl ScatterRun {
                     Next::Done => return Ok(true),
                 },
             };
-            client.out.extend_from_slice(&row);
+            if !self.silent {
+                client.out.extend_from_slice(&row);
+            }
             self.rows += 1;
             if client.out.len() >= OUT_HIGH {
                 flush(client).await?;

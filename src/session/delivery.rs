@@ -228,7 +228,7 @@ impl Session {
             self.check_move(&plan.landing, moved).await?;
         }
         // What fills the depot returns no rows, whatever the statement itself returns.
-        let filling = Original { parameters: original.parameters, rows: reply::NO_DATA.into() };
+        let filling = Original { parameters: original.parameters, rows: reply::NO_DATA.into(), origins: None };
         self.begin_finish(&plan.finish, ask, filling).await
     }
 

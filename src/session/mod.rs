@@ -19,6 +19,7 @@ mod describe;
 mod draw;
 mod execute;
 mod explain;
+mod fetch;
 pub mod finish;
 mod foreign;
 pub mod held;
@@ -264,6 +265,8 @@ pub struct Session {
     held: HeldServers,
     statements: ClientStatements,
     batch: Batch,
+    /// What the FETCH statements mean that are parsed now: their cursors are of this session, and of this moment.
+    fetch_mark: Option<u64>,
     /// SQL cursors by name and the shard that has them.
     cursors: HashMap<Box<str>, crate::ids::ShardId>,
     /// The values of sequences that it has taken.
@@ -341,6 +344,7 @@ impl Session {
             held: HeldServers::default(),
             statements: ClientStatements::default(),
             batch: Batch::default(),
+            fetch_mark: None,
             cursors: HashMap::new(),
             memory: memory::SequenceMemory::default(),
             changed_rows: false,

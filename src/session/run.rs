@@ -90,7 +90,7 @@ impl Ask<'_> {
                         chosen.iter().map(|p| statement.types.get(usize::from(*p)).copied().unwrap_or(0)).collect()
                     }
                 };
-                request::parse(&mut server.out, b"", text.as_bytes(), &types)?;
+                server.parse(b"", text.as_bytes(), &types)?;
                 server.inflight.push(Owed::Parse(Audience::Router));
                 let tail = rebind(bind, chosen, *columns_added)?;
                 request::bind_raw(&mut server.out, b"", b"", &tail)?;

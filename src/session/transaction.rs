@@ -221,6 +221,11 @@ impl Transaction {
         self.savepoints.last().map(|savepoint| &*savepoint.name)
     }
 
+    /// How many savepoints there were when this one was made, itself counted.
+    pub fn depth_of(&self, name: &str) -> usize {
+        self.savepoints.iter().rposition(|s| &*s.name == name).map_or(usize::MAX, |at| at + 1)
+    }
+
     pub fn has_savepoint(&self, name: &str) -> bool {
         self.savepoints.iter().any(|s| &*s.name == name)
     }
