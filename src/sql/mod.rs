@@ -47,6 +47,7 @@ mod modifying;
 mod moving;
 mod named;
 mod names;
+pub mod normal;
 pub mod outcome;
 mod partners;
 pub mod pattern;
