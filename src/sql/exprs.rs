@@ -7,7 +7,7 @@ use std::rc::Rc;
 use sqlparser::ast::{
     AccessExpr, ArrayElemTypeDef, CaseWhen, Cte, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, ObjectName, OrderByExpr, Query, SelectItem, SetExpr,
-    Subscript, Value as Literal, Visit, Visitor, WindowSpec, WindowType,
+    Subscript, Value as Literal, ValueWithSpan, Visit, Visitor, WindowSpec, WindowType,
 };
 
 use crate::catalog::{Sets, Volatility};
@@ -17,6 +17,7 @@ use crate::sql::facts::plain_args;
 use crate::sql::functions::{FunctionClass, classify, is_order_sensitive, placed_with};
 use crate::sql::model::{LevelId, Model, Stop, Window};
 use crate::sql::names::{Place, Relation, check_connection_view, fold, folded, parts, resolve};
+use crate::sql::template::says_moment;
 use crate::sql::words::Words;
 
 /// The CTEs that names can mean at some place of a statement, innermost WITH first.
@@ -89,6 +90,7 @@ impl Model<'_> {
             },
             Expr::TypedString(typed) => {
                 self.walk_type(&typed.data_type)?;
+                self.note_moment(&typed.value, &typed.data_type);
                 if names_of_catalog(&typed.data_type) {
                     self.note_written_name(&typed.value.value);
                 }
@@ -132,6 +134,9 @@ impl Model<'_> {
             Expr::Cast { expr, data_type, format: None, kind } => match kind {
                 sqlparser::ast::CastKind::Cast | sqlparser::ast::CastKind::DoubleColon => {
                     self.walk_type(data_type)?;
+                    if let Expr::Value(literal) = &**expr {
+                        self.note_moment(literal, data_type);
+                    }
                     if names_of_catalog(data_type) && self.scope.topology.places_schemas() {
                         self.note_written(expr);
                         // The name says where the statement runs.
@@ -233,6 +238,14 @@ impl Model<'_> {
     }
 
     /// Casts to `regclass` and its like look names up in the server's catalog; their numbers differ between shards.
+    /// A literal is read as this type.
+    fn note_moment(&mut self, literal: &ValueWithSpan, data_type: &DataType) {
+        if is_time(data_type) && says_now(literal) {
+            self.uses.moment = true;
+            note(&mut self.uses.clock, "now");
+        }
+    }
+
     fn walk_type(&mut self, data_type: &DataType) -> Result<(), Stop> {
         if names_of_catalog(data_type) {
             let name = data_type.to_string().to_ascii_lowercase();
@@ -516,6 +529,10 @@ impl Model<'_> {
         }
         let uses = &mut self.uses;
         match class {
+            // With the schema of temporary tables, which is that of a connection.
+            FunctionClass::Pure if name == "current_schemas" && !leaves_implicit_out(args) => {
+                note(&mut uses.server, name);
+            }
             FunctionClass::Pure | FunctionClass::Aggregate | FunctionClass::Window => {}
             FunctionClass::Clock => note(&mut uses.clock, name),
             FunctionClass::Server => {
@@ -569,6 +586,22 @@ impl Model<'_> {
     }
 }
 
+/// A type whose values can be written as `now`.
+fn is_time(data_type: &DataType) -> bool {
+    let name = data_type.to_string().to_ascii_lowercase();
+    let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
+    name == "date" || name.starts_with("time") || name == "abstime"
+}
+
+/// Whether a literal is a text like `now`.
+pub(crate) fn says_now(literal: &ValueWithSpan) -> bool {
+    match &literal.value {
+        Literal::SingleQuotedString(text) | Literal::EscapedStringLiteral(text) => says_moment(text.as_bytes()),
+        Literal::DollarQuotedString(text) => says_moment(text.value.as_bytes()),
+        _ => false,
+    }
+}
+
 /// `regclass` and its like.
 fn names_of_catalog(data_type: &DataType) -> bool {
     let name = data_type.to_string().to_ascii_lowercase();
@@ -595,6 +628,14 @@ fn place_of_text(scope: &NameScope<'_>, text: &str) -> Option<Place> {
 
 fn note(first: &mut Option<Box<str>>, name: &str) {
     first.get_or_insert_with(|| name.into());
+}
+
+/// `current_schemas(false)`
+fn leaves_implicit_out(args: &[FunctionArg]) -> bool {
+    matches!(
+        args,
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(literal)))] if literal.value == Literal::Boolean(false)
+    )
 }
 
 /// `set_config(name, value, true)`: ends with the transaction.
