@@ -10,18 +10,22 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 
 use futures::future::BoxFuture;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::*;
 use crate::app::doors::{Door, Doors};
+use crate::app::reading::{Reading, Said};
 use crate::app::words;
 use crate::backend::traffic::Hold;
-use crate::config::{ConfigErrors, Document, LogLevel};
+use crate::config::{AT_START, ConfigErrors, Document, LogLevel};
 use crate::control::live::{Applied, Steering};
+use crate::control::map::MapState;
 use crate::control::map::follow::NotTaken;
 use crate::control::rules::CLOSING;
 use crate::fault::{Blame, SqlState};
 use crate::server::accept;
+use crate::server::peers::Peers;
 use crate::topology::{Moved, Shard};
 
 /// How often the catalog is read once more because somebody has changed something meanwhile. Behind the change it is read in any case.
@@ -30,8 +34,6 @@ const READS: usize = 3;
 /// The map was changed while the configuration was read with the one from before.
 const OVERTAKEN: &str = "the shard map has changed meanwhile";
 
-/// Reads the configuration as it is now.
-pub type ReadSettings = Arc<dyn Fn() -> Result<Settings, ConfigErrors> + Send + Sync>;
 type SetLogLevel = Box<dyn Fn(LogLevel) + Send + Sync>;
 
 /// See the module.
@@ -43,7 +45,10 @@ pub struct Live {
     names: Mutex<JoinSet<()>>,
     clients: Doors,
     watchers: Doors,
-    read: OnceLock<ReadSettings>,
+    reading: OnceLock<Arc<Reading>>,
+    /// Settings that hold until the configuration is read again. Whoever changes them, or reads it, holds it.
+    said: tokio::sync::Mutex<Said>,
+    ending: watch::Sender<Option<Ending>>,
     log_level: OnceLock<SetLogLevel>,
     settings: ArcSwap<Settings>,
     /// One change at a time.
@@ -72,11 +77,18 @@ struct Ready {
     settings: Settings,
     applied: Applied,
     certificates: Certificates,
-    accounts: HashMap<Box<str>, Account>,
-    context: HandshakeContext,
+    doorstep: Doorstep,
     databases: Vec<Change>,
     clients: Vec<Door>,
     watchers: Vec<Door>,
+}
+
+/// What those meet who knock, clients and other routers.
+struct Doorstep {
+    accounts: HashMap<Box<str>, Account>,
+    context: HandshakeContext,
+    router: Arc<Peers>,
+    peer_tls: ServerTls,
 }
 
 /// What becomes of a database.
@@ -126,8 +138,12 @@ impl Way {
 
 impl Live {
     pub(super) fn start(settings: &Settings) -> Result<Arc<Self>, StartError> {
-        let metrics = Metrics::new();
         let known = Known::new(settings);
+        let metrics = Arc::clone(&known.metrics);
+        let router = Arc::new(
+            Peers::new(Arc::clone(&metrics), settings.listen.addresses.first().map_or(0, SocketAddr::port))
+                .map_err(|_| StartError::Random)?,
+        );
         let certificates = Certificates::load(settings, None)?;
         let access = server_access(settings, Arc::clone(&certificates.servers), &known);
         let databases: Vec<_> = settings
@@ -141,22 +157,31 @@ impl Live {
             plans: PlanCache::new(settings.limits.plan_cache_size),
             registry: StatementRegistry::default(),
             settings: SettingsTable::default(),
-            cancels: Arc::default(),
+            cancels: Arc::clone(router.cancels()),
             metrics: Arc::clone(&metrics),
+            statement_log: StatementLog::default(),
+            operators: Crowd::default(),
             limits: ArcSwap::from_pointee(session_limits(settings)),
+            contended: Default::default(),
             router: router_name()?.into(),
             steering: OnceLock::new(),
             map: Arc::default(),
         });
         let context = handshake_context(settings, mock_key()?)?;
         let counts = Default::default();
-        let front = front(settings, &databases, Arc::clone(&shared), accounts(settings)?, context, counts);
+        let peer_tls = peer_tls(settings)?;
+        let context = Doorstep { accounts: accounts(settings)?, context, router, peer_tls };
+        let front = front(settings, &databases, Arc::clone(&shared), context, counts);
         let health = Arc::new(Health {
             databases: ArcSwap::from_pointee(databases),
             failures: Mutex::default(),
             ending: AtomicBool::new(false),
         });
-        metrics.set_source(Watcher { health: Arc::clone(&health), map: Arc::clone(&shared.map) });
+        metrics.set_source(Watcher {
+            health: Arc::clone(&health),
+            map: Arc::clone(&shared.map),
+            shared: Arc::downgrade(&shared),
+        });
         let live = Arc::new(Self {
             front: Arc::new(ArcSwap::from_pointee(front)),
             health,
@@ -164,7 +189,9 @@ impl Live {
             names: Mutex::default(),
             clients: Doors::default(),
             watchers: Doors::default(),
-            read: OnceLock::new(),
+            reading: OnceLock::new(),
+            said: tokio::sync::Mutex::default(),
+            ending: watch::Sender::new(None),
             log_level: OnceLock::new(),
             settings: ArcSwap::from_pointee(settings.clone()),
             state: tokio::sync::Mutex::new(State { certificates, jobs: HashMap::new(), limits: JoinSet::new() }),
@@ -177,8 +204,16 @@ impl Live {
     }
 
     /// Where [`Steering::reload`] finds the configuration.
-    pub fn read_by(&self, read: ReadSettings) {
-        let _ = self.read.set(read);
+    pub fn read_by(&self, reading: Reading) {
+        let _ = self.reading.set(Arc::new(reading));
+    }
+
+    /// Resolves when somebody says that the router is to end.
+    pub async fn asked_to_end(&self) -> Ending {
+        let mut asked = self.ending.subscribe();
+        let ending = asked.wait_for(Option::is_some).await.map(|ending| *ending);
+        // The sender lives as long as this.
+        ending.ok().flatten().unwrap_or(Ending::OfTransactions)
     }
 
     /// How the level of the log is changed.
@@ -191,6 +226,11 @@ impl Live {
         let shared = &self.front.load().shared;
         let _ = shared.map.set(Arc::clone(state));
         shared.router.to_string()
+    }
+
+    /// Who knows the other routers.
+    pub(super) fn router(&self) -> Arc<Peers> {
+        Arc::clone(&self.front.load().router)
     }
 
     /// The configuration of now.
@@ -209,7 +249,11 @@ impl Live {
 
     pub(super) async fn serve(&self) {
         let mut state = self.state.lock().await;
-        state.limits.spawn(Arc::clone(&self.front.load().shared.cancels).enforce());
+        let shared = Arc::clone(&self.front.load().shared);
+        state.limits.spawn(Arc::clone(&shared.cancels).enforce(Arc::clone(&shared.metrics)));
+        let router = Arc::clone(&self.front.load().router);
+        state.limits.spawn(Arc::clone(&router).serve_beside());
+        state.limits.spawn(router.follow(Arc::clone(&self.front)));
         let settings = self.settings();
         for database in self.health.databases.load().iter() {
             state.jobs.insert(Arc::clone(&database.name), self.jobs_of(database, &settings));
@@ -266,7 +310,8 @@ impl Live {
         let mut jobs = JoinSet::new();
         let health = Arc::clone(&self.health);
         jobs.spawn(watch_database(Arc::clone(database), health, timeouts.catalog_refresh, timeouts.deadlock.is_some()));
-        jobs.spawn(resolve_database(Arc::clone(database), timeouts.two_phase_grace));
+        let metrics = Arc::clone(&shared.metrics);
+        jobs.spawn(resolve_database(Arc::clone(database), timeouts.two_phase_grace, metrics));
         jobs.spawn(control::servers::watch(Arc::clone(database), timeouts.server_check));
         if !database.cluster.load().topology.is_all_home() {
             jobs.spawn(control::news::follow(Arc::clone(database), shared.router.clone()));
@@ -333,8 +378,12 @@ impl Live {
         });
         Ok(Some(Ready {
             applied: words::between(&before, &settings, &renewed),
-            accounts: accounts(&settings)?,
-            context: handshake_context(&settings, Arc::clone(&front.context.mock))?,
+            doorstep: Doorstep {
+                accounts: accounts(&settings)?,
+                context: handshake_context(&settings, Arc::clone(&front.context.mock))?,
+                router: Arc::clone(&front.router),
+                peer_tls: peer_tls(&settings)?,
+            },
             databases: databases.collect(),
             clients: self.clients.missing(&settings.listen.addresses, settings.listen.reuse_port)?,
             watchers: self.watchers.missing(settings.metrics.listen.as_slice(), settings.listen.reuse_port)?,
@@ -382,7 +431,7 @@ impl Live {
             }
         }
         // From here on nothing fails.
-        let Ready { settings, applied, certificates, accounts, context, databases, clients, watchers } = ready;
+        let Ready { settings, applied, certificates, doorstep, databases, clients, watchers } = ready;
         for (before, next, generation) in &read {
             hand_over(before, next, *generation).await;
         }
@@ -401,11 +450,12 @@ impl Live {
         if let Some(set) = self.log_level.get() {
             set(settings.log.level);
         }
-        self.front.store(Arc::new(front(&settings, &all, Arc::clone(&shared), accounts, context, counts)));
+        self.front.store(Arc::new(front(&settings, &all, Arc::clone(&shared), doorstep, counts)));
         let before = self.health.databases.load_full();
         self.health.follow(all.clone());
         for gone in before.iter().filter(|old| !all.iter().any(|database| database.name == old.name)) {
             gone.end();
+            shared.metrics.forget_database(&gone.name);
             state.jobs.remove(&gone.name);
         }
         let same_timing = settings.timeouts == self.settings.load().timeouts;
@@ -440,11 +490,19 @@ impl Live {
     }
 
     async fn read_and_apply_once(&self) -> Result<Applied, Vec<String>> {
-        let Some(read) = self.read.get().cloned() else {
+        self.read_by_and_apply(|reading| reading.anew()).await
+    }
+
+    async fn read_by_and_apply(
+        &self,
+        read: impl FnOnce(&Reading) -> Result<Settings, ConfigErrors> + Send + 'static,
+    ) -> Result<Applied, Vec<String>> {
+        let Some(reading) = self.reading.get().cloned() else {
             return Err(vec!["there is no file of which the configuration was read".to_owned()]);
         };
         // Files may be slow, and maps large.
-        let settings = tokio::task::spawn_blocking(move || read()).await.map_err(|error| vec![error.to_string()])?;
+        let settings = tokio::task::spawn_blocking(move || read(&reading)).await;
+        let settings = settings.map_err(|error| vec![error.to_string()])?;
         let settings = settings.map_err(|errors| errors.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
@@ -452,12 +510,42 @@ impl Live {
         self.apply(settings).await
     }
 
+    /// Another value of one setting, beside those that were given before.
+    async fn give(&self, key: &str, value: &str) -> Result<Applied, Fault> {
+        let settings = self.settings();
+        let shown = settings.shown.iter().find(|shown| shown.key == key).ok_or_else(|| {
+            Fault::new(SqlState::UNDEFINED_OBJECT, format!("there is no setting \"{key}\""))
+                .hint("SHOW CONFIG lists them.")
+        })?;
+        if AT_START.contains(&shown.key) {
+            let message = format!("\"{key}\" cannot change while the router runs");
+            return Err(Fault::new(SqlState::CANT_CHANGE_RUNTIME_PARAM, message)
+                .hint("Write it into the configuration file, and start the router anew."));
+        }
+        let mut said = self.said.lock().await;
+        let mut wanted = said.clone();
+        wanted.insert(key.to_owned(), value.to_owned());
+        let read = wanted.clone();
+        let done = self.read_by_and_apply(move |reading| reading.with(&read)).await;
+        self.tell(&done);
+        let applied = done.map_err(|errors| {
+            let message = format!("\"{key}\" cannot be set to \"{value}\"");
+            Fault::new(SqlState::INVALID_PARAMETER_VALUE, message).detail(errors.join("\n")).blame(Blame::Router)
+        })?;
+        *said = wanted;
+        Ok(applied)
+    }
+
     /// Reads the configuration again and applies it, and tells the log and the metrics what came of it.
     ///
     /// # Errors
     /// As [`Self::apply`], and where it cannot be read.
     pub async fn reload_now(&self) -> Result<Applied, Vec<String>> {
+        let mut said = self.said.lock().await;
         let done = self.read_and_apply().await;
+        if done.is_ok() {
+            said.clear();
+        }
         self.tell(&done);
         done
     }
@@ -563,6 +651,15 @@ impl Steering for Live {
     fn resume(&self, database: Option<&str>, shard: Option<&str>) -> Result<(), Fault> {
         self.resume_those(database, shard)
     }
+
+    fn set<'a>(&'a self, key: &'a str, value: &'a str) -> BoxFuture<'a, Result<Applied, Fault>> {
+        Box::pin(self.give(key, value))
+    }
+
+    fn shut_down(&self, how: Ending) {
+        tracing::info!(?how, "the console ends the router");
+        self.ending.send_replace(Some(how));
+    }
 }
 
 /// Reads the catalog for the next configuration where that of before does not do: tables that it knows of may have been made past the
@@ -614,8 +711,7 @@ fn front(
     settings: &Settings,
     databases: &[Arc<Database>],
     shared: Arc<Shared>,
-    accounts: HashMap<Box<str>, Account>,
-    context: HandshakeContext,
+    Doorstep { accounts, context, router, peer_tls }: Doorstep,
     (open, knocking): (Arc<AtomicUsize>, Arc<AtomicUsize>),
 ) -> Front {
     Front {
@@ -627,6 +723,9 @@ fn front(
         users: user_views(settings),
         config: settings.shown.clone(),
         max_clients: settings.limits.max_client_conn,
+        router,
+        peers: settings.listen.peers.clone(),
+        peer_tls,
         keepalive: settings.listen.keepalive,
         log_connections: settings.log.connections,
         open,

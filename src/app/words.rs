@@ -12,6 +12,7 @@ pub(super) fn between(old: &Settings, new: &Settings, certificates: &[&str]) -> 
         }
     };
     differs("addresses", old.listen.addresses != new.listen.addresses);
+    differs("peers", old.listen.peers != new.listen.peers);
     differs("keep-alive", old.listen.keepalive != new.listen.keepalive);
     differs("time-outs", old.timeouts != new.timeouts);
     differs("limits", old.limits != new.limits);
@@ -21,7 +22,9 @@ pub(super) fn between(old: &Settings, new: &Settings, certificates: &[&str]) -> 
     differs("client TLS", old.client_tls != new.client_tls);
     differs("server TLS", old.server_tls != new.server_tls);
     differs("metrics", old.metrics != new.metrics);
-    let told = |settings: &Settings| (settings.log.level, settings.log.connections, settings.log.disconnections);
+    let told = |settings: &Settings| {
+        (settings.log.level, settings.log.connections, settings.log.disconnections, settings.log.statements)
+    };
     differs("log", told(old) != told(new));
     differs("users", old.users != new.users);
     differs("epoch of the map", old.epoch != new.epoch);
@@ -38,6 +41,9 @@ pub(super) fn between(old: &Settings, new: &Settings, certificates: &[&str]) -> 
 /// What a running process cannot change: [`crate::config::AT_START`].
 fn later(old: &Settings, new: &Settings) -> Vec<String> {
     let mut later = Vec::new();
+    if old.listen.advertise != new.listen.advertise {
+        later.push("advertise".to_owned());
+    }
     if old.listen.workers != new.listen.workers {
         later.push("workers".to_owned());
     }

@@ -10,6 +10,7 @@ pub mod combiners;
 pub mod defaults;
 pub mod facts;
 pub mod gate;
+pub mod hot_keys;
 pub mod inflight;
 pub mod login;
 pub mod names;
@@ -32,7 +33,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
@@ -40,6 +41,7 @@ use tokio::io::AsyncWrite;
 use crate::catalog::numbers::TypeNumbers;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::Epoch;
+use crate::metrics::ShardMetrics;
 use crate::net::ServerStream;
 use crate::wire::error_fields::{self, ErrorFields};
 use crate::wire::frame::{self, Frame, Header};
@@ -133,6 +135,47 @@ pub struct Backend {
     /// TLS may still hold bytes that were written into it.
     unflushed: bool,
     max_message: usize,
+    pub work: Work,
+}
+
+/// What the server does for its client, for metrics, logs and traces.
+#[derive(Default)]
+pub struct Work {
+    /// Where it is told; nowhere for the router's own work.
+    pub metrics: Option<ShardMetrics>,
+    /// Since when the server is busy.
+    since: Option<Instant>,
+    /// For how long it was, since it was last asked.
+    lasted: Duration,
+    sent: u64,
+    received: u64,
+}
+
+impl Work {
+    /// A request goes out.
+    fn begin(&mut self) {
+        if self.metrics.is_some() && self.since.is_none() {
+            self.since = Some(Instant::now());
+        }
+    }
+
+    /// A request has been answered to its end. `more`: others wait behind it.
+    fn end(&mut self, more: bool) {
+        let (Some(metrics), Some(since)) = (&self.metrics, self.since) else { return };
+        let now = Instant::now();
+        let took = now.duration_since(since);
+        self.since = more.then_some(now);
+        self.lasted += took;
+        metrics.request_seconds.observe(took.as_secs_f64());
+        metrics.bytes_out.inc_by(std::mem::take(&mut self.sent));
+        metrics.bytes_in.inc_by(std::mem::take(&mut self.received));
+    }
+
+    /// For how long it was busy, and is, since this was last asked.
+    pub fn take(&mut self) -> Duration {
+        let now = self.since.map_or(Duration::ZERO, |since| since.elapsed());
+        std::mem::take(&mut self.lasted) + now
+    }
 }
 
 impl Backend {
@@ -182,6 +225,7 @@ impl Backend {
             stint: 0,
             unflushed: false,
             max_message,
+            work: Work::default(),
         }
     }
 
@@ -224,6 +268,13 @@ impl Backend {
             self.broken = true;
         }
         self.inflight.push(Owed::Query { audience: Audience::Router, ready: Audience::Router });
+    }
+
+    /// Takes back all that is queued, of which nothing has been written.
+    pub fn unsend(&mut self) {
+        self.out.clear();
+        self.queue.clear();
+        self.inflight = Inflight::default();
     }
 
     /// The header of the next frame, once it is there.
@@ -281,12 +332,14 @@ impl Backend {
             return Poll::Ready(Ok(()));
         }
         self.unflushed = true;
+        self.work.begin();
         while let Some(first) = self.queue.front_mut() {
             let n = ready!(Pin::new(&mut self.stream).poll_write(cx, first))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             first.advance(n);
+            self.work.sent += n as u64;
             if first.is_empty() {
                 self.queue.pop_front();
             }
@@ -297,6 +350,7 @@ impl Backend {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.out.advance(n);
+            self.work.sent += n as u64;
         }
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         self.unflushed = false;
@@ -316,6 +370,7 @@ impl Backend {
             self.room = (2 * self.room).min(READ_MOST);
         }
         self.heard |= n > 0;
+        self.work.received += n as u64;
         Poll::Ready(Ok(n))
     }
 
@@ -380,13 +435,16 @@ impl Backend {
     /// Takes note of what a frame says of the connection itself.
     pub fn note(&mut self, frame: &Frame) {
         match frame.tag {
-            b'Z' => self.note_status(frame.body().first().copied()),
+            // What it answers is still among what is owed.
+            b'Z' => self.note_status(frame.body().first().copied(), self.inflight.len() > 1),
             b'S' => self.note_parameter(frame.body()),
             _ => {}
         }
     }
 
-    pub fn note_status(&mut self, status: Option<u8>) {
+    /// `more`: other requests wait behind the one that is answered.
+    pub fn note_status(&mut self, status: Option<u8>, more: bool) {
+        self.work.end(more);
         match status.and_then(Status::from_byte) {
             Some(status) => self.status = status,
             None => self.broken = true,

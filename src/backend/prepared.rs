@@ -50,6 +50,15 @@ pub struct StatementRegistry {
 }
 
 impl StatementRegistry {
+    /// Distinct statements that are known.
+    pub fn len(&self) -> usize {
+        self.defs.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.defs.is_empty()
+    }
+
     const PRUNE_STEP: u64 = 4096;
 
     /// The definition for this text and these parameter types under this catalog generation. `meaning`: hash of the settings that

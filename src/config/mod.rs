@@ -73,6 +73,10 @@ pub struct ListenSettings {
     pub keepalive: Option<Keepalive>,
     /// Threads that serve clients, at least 1.
     pub workers: usize,
+    /// `host:port` where other routers reach this one; `None`: by its addresses.
+    pub advertise: Option<Box<str>>,
+    /// Other routers, each `host:port`.
+    pub peers: Vec<Box<str>>,
 }
 
 /// `None` is no limit.
@@ -123,6 +127,8 @@ pub struct LimitSettings {
     pub merge_max_bytes: usize,
     /// Values of a sequence that are taken at a time.
     pub sequence_block: NonZeroU32,
+    /// Further runs of a statement that falls victim to deadlocks.
+    pub deadlock_retries: u32,
     pub replicas: ReplicaSettings,
 }
 
@@ -215,6 +221,8 @@ pub struct TlsIdentity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricsSettings {
     pub listen: Option<SocketAddr>,
+    /// The metrics name the keys that are asked for most.
+    pub hot_keys: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,6 +231,20 @@ pub struct LogSettings {
     pub format: LogFormat,
     pub connections: bool,
     pub disconnections: bool,
+    pub statements: LogStatements,
+}
+
+/// Which statements the log tells of, beside those that take longer than [`limits::Limit::LogSlow`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogStatements {
+    pub refused: bool,
+    pub scattered: bool,
+    /// Literals are shown.
+    pub literals: bool,
+    /// Of a hundred such statements; 1 to 100.
+    pub share: u32,
+    /// Of all sessions together; 0: no limit.
+    pub per_second: u32,
 }
 
 /// Who may use the admin console.
@@ -235,7 +257,7 @@ pub struct ConsoleSettings {
 }
 
 /// The keys of [general] whose new values hold from the next start on.
-pub const AT_START: [&str; 3] = ["workers", "log_format", "so_reuseport"];
+pub const AT_START: [&str; 4] = ["advertise", "workers", "log_format", "so_reuseport"];
 
 /// A setting as it may be shown to operators: no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -340,6 +362,17 @@ impl Draft {
     pub fn new(file: &str, text: &str, directory: &Path, environment: HashMap<String, String>) -> Self {
         let (file, text, directory) = (file.to_owned(), text.to_owned(), directory.to_owned());
         Self(build::Source { path: None, file, text, directory, environment })
+    }
+
+    /// The same with settings of `[general]` that go before the file and the environment.
+    pub fn with_said<'a>(&self, said: impl IntoIterator<Item = (&'a String, &'a String)>) -> Self {
+        let mut draft = self.clone();
+        let variables = said.into_iter().map(|(key, value)| {
+            let variable = format!("PGLOOM_{}", key.to_ascii_uppercase());
+            (variable, value.clone())
+        });
+        draft.0.environment.extend(variables);
+        draft
     }
 
     /// Where the map comes from.

@@ -45,6 +45,7 @@ impl Session {
         if statement.analysis.closed && self.wait_for_moves().await? {
             statement = self.current(view.statement)?;
         }
+        self.say_prepared(&statement.text);
         self.check_not_failed(&statement.analysis.kind)?;
         if view.portal.is_empty()
             && let Some(portal) = self.statements.remove_portal(b"")

@@ -220,6 +220,9 @@ impl Session {
             Place::Keyed { .. } | Place::Home => self.enlist_all(&shards).await?,
         }
         self.check_draws(&plan.landing.draws).await?;
+        if !plan.landing.draws.sequences.is_empty() {
+            self.memory.pass();
+        }
         let original = self.original(&plan.finish, ask).await?;
         if let Some(moved) = &plan.landing.moved {
             self.check_move(&plan.landing, moved).await?;

@@ -4,7 +4,7 @@ use crate::backend::inflight::{Audience, Owed};
 use crate::backend::rules::changed as moved;
 use crate::exec::columns::tables_have_changed;
 use crate::fault::{Fault, SqlState};
-use crate::metrics::QueryClass;
+use crate::metrics::Route;
 use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, ShardSql, Why, refused};
 use crate::session::control::cursor_of;
@@ -136,7 +136,7 @@ impl Session {
             )
         );
         let rows = self.run_local(&text, &statement.analysis).await?.unwrap_or_default();
-        self.note_route(QueryClass::Local, 0);
+        self.note_route(Route::Local, 0);
         let formats = self.statements.portal(name).map(|portal| portal.formats.clone()).unwrap_or_default();
         rows.put_rows(&mut self.client.out, &formats)?;
         if !ends && let Ok(portal) = self.statements.portal(name) {
@@ -183,6 +183,7 @@ impl Session {
         statement: &Arc<ClientStatement>,
         max_rows: i32,
     ) -> Result<(), Failure> {
+        self.say_prepared(&statement.text);
         self.leave_open().await?;
         let epoch = self.view.topology.epoch;
         let portal = self.statements.portal(name)?;
@@ -241,7 +242,7 @@ impl Session {
         // As in Postgres, what it writes lasts or is undone with the rest of the pipeline.
         let alone = matches!(plan.why, Why::OneByOne(_));
         if plan.access != Access::Read && !alone {
-            self.tx.begin_implicit(&self.settings);
+            self.tx.begin_for_statement(&self.settings);
             self.note_rows(&statement.analysis);
         }
         if let Some(max) = max {

@@ -11,7 +11,7 @@ use crate::exec::forward::NO_POSITION;
 use crate::exec::scatter::RunEnd;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
-use crate::metrics::QueryClass;
+use crate::metrics::Route;
 use crate::plan::{Access, PlanKind};
 use crate::session::execute::{cannot_be_run, check_locked_pieces};
 use crate::session::finish::PORTAL;
@@ -59,7 +59,7 @@ impl Session {
     /// Runs the statement on the portal of this name.
     pub(super) async fn run_on_portal(&mut self, name: &[u8], text: &str, wanted: Wanted<'_>) -> Result<(), Failure> {
         self.leave_open().await?;
-        self.note_route(QueryClass::Local, 0);
+        self.note_route(Route::Local, 0);
         let Some(fetch) = Fetch::parse(text) else {
             let portal = self.statements.remove_portal(name).ok_or_else(|| no_cursor(name))?;
             self.close_place(portal.place).await;

@@ -385,7 +385,8 @@ impl Session {
 
     /// Lets one connection go, whatever the transaction: it is given back if it is clean, else closed.
     pub(super) fn let_go(&mut self, at: usize) {
-        let held = self.held.remove(at);
+        let mut held = self.held.remove(at);
+        self.clock.served = self.clock.served.max(held.server.work.take());
         self.note_running();
         if let (true, Some(running)) = (held.server.lost, &held.beside) {
             running.doubt();
@@ -406,7 +407,9 @@ impl Session {
             let held = &self.held[at];
             let gone = held.server.broken;
             if gone || (!held.joined && held.pin.is_none() && held.finishing == Finishing::No) {
-                released.push(self.held.remove(at));
+                let mut held = self.held.remove(at);
+                self.clock.served = self.clock.served.max(held.server.work.take());
+                released.push(held);
             } else {
                 at += 1;
             }

@@ -17,6 +17,7 @@ use crate::config::limits::Limit;
 use crate::exec::replies::poll_client;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
+use crate::metrics::Overdue;
 use crate::session::commit::lost_part;
 use crate::session::held::Unlent;
 use crate::session::{Failure, Session, Stop};
@@ -66,10 +67,16 @@ impl Session {
         let limit = self.times.get(Limit::QueryWait).unwrap_or(Duration::MAX);
         let holds: SmallVec<[Place; 4]> = self.held.iter().map(|held| held.server.place()).collect();
         let pools: SmallVec<[_; 4]> = places.iter().map(|place| user.at(*place)).collect();
+        let metrics = std::sync::Arc::clone(&self.shared.metrics);
         let lending = async {
             pool::checkout(&pools, &holds, limit).await.map_err(|pool::Unlent { place, fault }| match place {
                 Some(place) => Unlent::Connect(place, fault),
-                None => Unlent::Failure(fault.into()),
+                None => {
+                    if fault.message == pool::WAITED_TOO_LONG {
+                        metrics.overdue(Overdue::QueryWait);
+                    }
+                    Unlent::Failure(fault.into())
+                }
             })
         };
         self.attend(lending).await
@@ -77,7 +84,7 @@ impl Session {
 
     /// Waits for something that ends when the client leaves or cancels.
     async fn attend<T>(&mut self, wait: impl Future<Output = Result<T, Unlent>>) -> Result<T, Unlent> {
-        let Self { client, slot, tally, shared, .. } = self;
+        let Self { client, slot, tally, shared, clock, .. } = self;
         let mut wait = std::pin::pin!(wait);
         let (mut waiting, mut since) = (None, None);
         let done = poll_fn(|cx| {
@@ -95,7 +102,10 @@ impl Session {
         })
         .await;
         if let Some(since) = since {
-            tally.add_time(Count::WaitTime, since.elapsed());
+            let waited = since.elapsed();
+            tally.add_time(Count::WaitTime, waited);
+            shared.metrics.wait_seconds.observe(waited.as_secs_f64());
+            clock.waited += waited;
         }
         done
     }

@@ -280,7 +280,11 @@ impl Session {
         let view = self.plan_view();
         // Few ask, and it costs a look into the settings.
         let prints_otherwise = analysis.style().is_some_and(|needed| !self.text_style().has(needed));
-        plan::plan(analysis, inputs, &View { prints_otherwise, ..view })
+        let plan = plan::plan(analysis, inputs, &View { prints_otherwise, ..view });
+        if let (PlanKind::Single(shard), true) = (&plan.kind, self.sampler.picks()) {
+            self.note_key(analysis, inputs, *shard);
+        }
+        plan
     }
 
     /// After an error nobody knows which Parse of the batch succeeded: the server's own word is asked again next time.

@@ -14,7 +14,6 @@ use crate::exec::replies::ScatterError;
 use crate::exec::scatter::{Answer, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
-use crate::merge::MergeLimits;
 use crate::plan::combine::Combine;
 use crate::plan::supply::{Supplied, SuppliedRows};
 use crate::plan::{ClaimPlan, SupplyPlan};
@@ -265,12 +264,10 @@ impl Session {
         ask: &Ask<'_>,
         original: Option<&Original>,
     ) -> Result<ScatterRun, ScatterError> {
-        let limits = MergeLimits { max_bytes: self.limits.merge_bytes };
-        let style = self.text_style();
-        let answer = if everywhere { Answer::First } else { Answer::Merged };
+        let manner = self.manner(if everywhere { Answer::First } else { Answer::Merged });
         let run = {
             let mut servers = self.held.servers(shards);
-            ScatterRun::start(&mut servers, &mut self.client, combine, None, limits, answer, style).await
+            ScatterRun::start(&mut servers, &mut self.client, combine, None, manner).await
         };
         // The text is not the client's.
         let mut run = run.map_err(|error| match error {

@@ -6,19 +6,24 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::build::Build;
+use crate::config::build::map_source::is_address;
 use crate::config::error::Origin;
 use crate::config::file::General;
 use crate::config::limits::{Limit, TimeLimits, TimeWishes};
 use crate::config::section::Setting;
 use crate::config::units::{AuthType, Bytes, SslMode};
 use crate::config::{
-    BreakerSettings, Keepalive, LimitSettings, ListenSettings, LogSettings, MetricsSettings, ReplicaSettings, Timeouts,
-    TlsIdentity, TlsSettings,
+    BreakerSettings, Keepalive, LimitSettings, ListenSettings, LogSettings, LogStatements, MetricsSettings,
+    ReplicaSettings, Timeouts, TlsIdentity, TlsSettings,
 };
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+/// Each of them is asked for its number again and again.
+const MOST_PEERS: usize = 256;
+/// More clients than a router has process ids for.
+const MOST_CLIENTS: u32 = 1_000_000;
 
 /// What [general] becomes.
 pub(super) struct Parts {
@@ -54,14 +59,32 @@ impl Build<'_> {
             auth_type: general.auth_type.value,
             client_tls: client_tls?,
             server_tls: server_tls?,
-            metrics: MetricsSettings { listen: general.metrics_listen.value.0 },
+            metrics: MetricsSettings {
+                listen: general.metrics_listen.value.0,
+                hot_keys: general.hot_key_metrics.value,
+            },
             log: LogSettings {
                 level: general.log_level.value,
                 format: general.log_format.value,
                 connections: general.log_connections.value,
                 disconnections: general.log_disconnections.value,
+                statements: self.log_statements(general),
             },
         })
+    }
+
+    fn log_statements(&mut self, general: &General) -> LogStatements {
+        let share = &general.log_statement_share;
+        if !(1..=100).contains(&share.value) {
+            self.fail(&share.origin, format!("log_statement_share is {}; use 1 to 100", share.value));
+        }
+        LogStatements {
+            refused: general.log_refused_statements.value,
+            scattered: general.log_scattered_statements.value,
+            literals: general.log_statement_literals.value,
+            share: share.value,
+            per_second: general.log_statements_per_second.value,
+        }
     }
 
     fn listen(&mut self, general: &General) -> Option<ListenSettings> {
@@ -92,6 +115,20 @@ impl Build<'_> {
             interval: whole_seconds(general.tcp_keepintvl.value),
             count: Some(general.tcp_keepcnt.value).filter(|count| *count > 0),
         };
+        let others = [("advertise", &general.advertise.value, &general.advertise.origin)];
+        let others = others.into_iter().filter(|(_, address, _)| !address.is_empty());
+        let peers = general.peers.value.iter().map(|peer| ("peers", peer, &general.peers.origin));
+        for (key, address, origin) in others.chain(peers) {
+            if !is_address(address) {
+                self.fail(
+                    origin,
+                    format!("`{address}` in {key} is no address; write host:port, such as 10.0.0.2:6432"),
+                );
+            }
+        }
+        if general.peers.value.len() > MOST_PEERS {
+            self.fail(&general.peers.origin, format!("peers names more than {MOST_PEERS} routers"));
+        }
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
         (port > 0 && !addresses.is_empty()).then(|| ListenSettings {
             addresses,
@@ -101,6 +138,8 @@ impl Build<'_> {
                 0 => processors(),
                 workers => usize::from(workers),
             },
+            advertise: Some(&general.advertise.value).filter(|own| !own.is_empty()).map(|own| own.as_str().into()),
+            peers: general.peers.value.iter().map(|peer| peer.as_str().into()).collect(),
         })
     }
 
@@ -160,6 +199,9 @@ impl Build<'_> {
 
     fn limits(&mut self, general: &General) -> Option<LimitSettings> {
         let max_client_conn = self.not_zero(&general.max_client_conn, "nobody could connect");
+        if general.max_client_conn.value > MOST_CLIENTS {
+            self.fail(&general.max_client_conn.origin, format!("max_client_conn is more than {MOST_CLIENTS}"));
+        }
         let max_message_size = self.size("max_message_size", &general.max_message_size, 64 * KIB, GIB);
         let plan_cache_size = self.size("plan_cache_size", &general.plan_cache_size, MIB, 64 * GIB);
         let merge_max_bytes = self.size("merge_max_bytes", &general.merge_max_bytes, 64 * KIB, 64 * GIB);
@@ -178,6 +220,7 @@ impl Build<'_> {
             pool_queue_size: NonZeroU32::new(general.pool_queue_size.value),
             merge_max_bytes: merge_max_bytes?,
             sequence_block: sequence_block?,
+            deadlock_retries: general.deadlock_retries.value,
             replicas: ReplicaSettings {
                 max_lag: (!general.max_replica_lag.value.is_zero()).then_some(general.max_replica_lag.value),
                 max_lag_bytes: Some(general.max_replica_lag_bytes.value.0).filter(|bytes| *bytes > 0),
@@ -266,6 +309,7 @@ fn wishes(general: &General) -> TimeWishes {
         Some(&general.client_idle_timeout),
         Some(&general.query_wait_timeout),
         Some(&general.client_write_timeout),
+        Some(&general.log_slow_statements),
     ])
 }
 
