@@ -178,6 +178,7 @@ fn session_limits(settings: &Settings) -> SessionLimits {
         pull_bytes: settings.combine.max_bytes,
         max_fanout: settings.limits.scatter_max_shards.map_or(usize::MAX, |n| n.get() as usize),
         sequence_block: settings.limits.sequence_block.get() as usize,
+        deadlock_retries: settings.limits.deadlock_retries,
         failover_timeout: settings.timeouts.failover,
         max_replica_lag: settings.limits.replicas.max_lag,
         max_replica_lag_bytes: settings.limits.replicas.max_lag_bytes,
@@ -303,6 +304,12 @@ fn server_tls(settings: &TlsSettings) -> Result<ServerTls, TlsError> {
         identity: settings.identity.as_ref().map(|i| (i.cert_file.clone(), i.key_file.clone())),
     };
     ServerTls::load(mode, &files)
+}
+
+/// How other routers are spoken to: with TLS where they have it, shown the certificate that clients are shown.
+fn peer_tls(settings: &Settings) -> Result<ServerTls, TlsError> {
+    let identity = settings.client_tls.identity.as_ref().map(|own| (own.cert_file.clone(), own.key_file.clone()));
+    ServerTls::load(ServerTlsMode::Prefer, &ServerTlsFiles { authorities: None, identity })
 }
 
 /// The logical databases of a configuration, with no connection made yet.

@@ -21,6 +21,39 @@ pub struct Epoch(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
+/// Names a router among those that pass cancel requests on to each other: the upper bits of the process ids that its clients are told.
+/// Two routers may have the same one; then the secret tells whose client it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouterNumber(u16);
+
+impl RouterNumber {
+    /// The bits of a process id that number the clients of one router; 11 are left for the router, and the sign stays 0.
+    const CLIENT_BITS: u32 = 20;
+    /// The greatest number of a router.
+    pub const MOST: u16 = 0x7ff;
+    /// Process ids that one router can give at a time: 0 is nobody.
+    pub const CLIENTS: u32 = (1 << Self::CLIENT_BITS) - 1;
+
+    /// `None`: no router has this one.
+    pub fn new(number: u16) -> Option<Self> {
+        (1..=Self::MOST).contains(&number).then_some(Self(number))
+    }
+
+    pub fn get(self) -> u16 {
+        self.0
+    }
+
+    /// The process id of a client, by its number from 1 to [`Self::CLIENTS`].
+    pub fn pid(self, client: u32) -> u32 {
+        u32::from(self.0) << Self::CLIENT_BITS | client & Self::CLIENTS
+    }
+
+    /// Whose client has this process id. `None`: nobody's.
+    pub fn of(pid: u32) -> Option<Self> {
+        u16::try_from(pid >> Self::CLIENT_BITS).ok().and_then(Self::new)
+    }
+}
+
 impl ShardId {
     /// Not a shard of the topology: a connection to the home shard on which Postgres finishes a statement. A session may hold
     /// several, each under a number of its own.

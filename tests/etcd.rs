@@ -556,3 +556,30 @@ fn propagation_to_ten_routers() {
         times[times.len() - 1]
     );
 }
+
+#[test]
+fn a_cancel_finds_its_router_by_the_list_of_routers() {
+    let world = World::create("etcdcancel");
+    let (own, other) = (world.router("a.json"), world.router("b.json"));
+    let mut raw = own.connect(&world.db.name);
+    let (pid, secret) = raw.key.clone();
+    let listed = world.says(0, &["routers", "--json"]);
+    assert!(listed.contains(&format!("\"number\": {}", pid >> 20)), "{listed}");
+    assert!(listed.contains(&format!("\"reached_at\": \"127.0.0.1:{}\"", own.port)), "{listed}");
+    let mut lock = world.db.shard(0);
+    lock.must("BEGIN; LOCK TABLE items");
+    raw.send(&support::raw::message::query("SELECT count(*) FROM items")).unwrap();
+    let sql = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event_type = 'Lock'",
+        world.db.name
+    );
+    eventually(20, "it runs", || world.db.shard(0).value(&sql) == "1");
+    let reached = || other.http("/metrics").1.contains("pgloom_cancels_passed_on_total{result=\"router\"}");
+    eventually(20, "the other router has read the list", || {
+        support::raw::cancel(other.port, pid, &secret);
+        reached()
+    });
+    let messages = raw.read_to_ready().unwrap();
+    let error = messages.iter().find(|message| message.tag == b'E').expect("an error").report();
+    assert_eq!(error.code(), "57014", "{error}");
+}

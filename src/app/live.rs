@@ -25,6 +25,7 @@ use crate::control::map::follow::NotTaken;
 use crate::control::rules::CLOSING;
 use crate::fault::{Blame, SqlState};
 use crate::server::accept;
+use crate::server::peers::Peers;
 use crate::topology::{Moved, Shard};
 
 /// How often the catalog is read once more because somebody has changed something meanwhile. Behind the change it is read in any case.
@@ -76,11 +77,18 @@ struct Ready {
     settings: Settings,
     applied: Applied,
     certificates: Certificates,
-    accounts: HashMap<Box<str>, Account>,
-    context: HandshakeContext,
+    doorstep: Doorstep,
     databases: Vec<Change>,
     clients: Vec<Door>,
     watchers: Vec<Door>,
+}
+
+/// What those meet who knock, clients and other routers.
+struct Doorstep {
+    accounts: HashMap<Box<str>, Account>,
+    context: HandshakeContext,
+    router: Arc<Peers>,
+    peer_tls: ServerTls,
 }
 
 /// What becomes of a database.
@@ -132,6 +140,10 @@ impl Live {
     pub(super) fn start(settings: &Settings) -> Result<Arc<Self>, StartError> {
         let known = Known::new(settings);
         let metrics = Arc::clone(&known.metrics);
+        let router = Arc::new(
+            Peers::new(Arc::clone(&metrics), settings.listen.addresses.first().map_or(0, SocketAddr::port))
+                .map_err(|_| StartError::Random)?,
+        );
         let certificates = Certificates::load(settings, None)?;
         let access = server_access(settings, Arc::clone(&certificates.servers), &known);
         let databases: Vec<_> = settings
@@ -145,12 +157,13 @@ impl Live {
             plans: PlanCache::new(settings.limits.plan_cache_size),
             registry: StatementRegistry::default(),
             settings: SettingsTable::default(),
-            cancels: Arc::default(),
+            cancels: Arc::clone(router.cancels()),
             metrics: Arc::clone(&metrics),
             statement_log: StatementLog::default(),
             operators: Crowd::default(),
             tracer: Tracer::default(),
             limits: ArcSwap::from_pointee(session_limits(settings)),
+            contended: Default::default(),
             router: router_name()?.into(),
             steering: OnceLock::new(),
             map: Arc::default(),
@@ -158,7 +171,9 @@ impl Live {
         shared.tracer.configure(trace_rules(settings)).map_err(StartError::Traces)?;
         let context = handshake_context(settings, mock_key()?)?;
         let counts = Default::default();
-        let front = front(settings, &databases, Arc::clone(&shared), accounts(settings)?, context, counts);
+        let peer_tls = peer_tls(settings)?;
+        let context = Doorstep { accounts: accounts(settings)?, context, router, peer_tls };
+        let front = front(settings, &databases, Arc::clone(&shared), context, counts);
         let health = Arc::new(Health {
             databases: ArcSwap::from_pointee(databases),
             failures: Mutex::default(),
@@ -215,6 +230,11 @@ impl Live {
         shared.router.to_string()
     }
 
+    /// Who knows the other routers.
+    pub(super) fn router(&self) -> Arc<Peers> {
+        Arc::clone(&self.front.load().router)
+    }
+
     /// The configuration of now.
     pub fn settings(&self) -> Arc<Settings> {
         self.settings.load_full()
@@ -233,6 +253,9 @@ impl Live {
         let mut state = self.state.lock().await;
         let shared = Arc::clone(&self.front.load().shared);
         state.limits.spawn(Arc::clone(&shared.cancels).enforce(Arc::clone(&shared.metrics)));
+        let router = Arc::clone(&self.front.load().router);
+        state.limits.spawn(Arc::clone(&router).serve_beside());
+        state.limits.spawn(router.follow(Arc::clone(&self.front)));
         let settings = self.settings();
         for database in self.health.databases.load().iter() {
             state.jobs.insert(Arc::clone(&database.name), self.jobs_of(database, &settings));
@@ -361,8 +384,12 @@ impl Live {
         });
         Ok(Some(Ready {
             applied: words::between(&before, &settings, &renewed),
-            accounts: accounts(&settings)?,
-            context: handshake_context(&settings, Arc::clone(&front.context.mock))?,
+            doorstep: Doorstep {
+                accounts: accounts(&settings)?,
+                context: handshake_context(&settings, Arc::clone(&front.context.mock))?,
+                router: Arc::clone(&front.router),
+                peer_tls: peer_tls(&settings)?,
+            },
             databases: databases.collect(),
             clients: self.clients.missing(&settings.listen.addresses, settings.listen.reuse_port)?,
             watchers: self.watchers.missing(settings.metrics.listen.as_slice(), settings.listen.reuse_port)?,
@@ -410,7 +437,7 @@ impl Live {
             }
         }
         // From here on nothing fails.
-        let Ready { settings, applied, certificates, accounts, context, databases, clients, watchers } = ready;
+        let Ready { settings, applied, certificates, doorstep, databases, clients, watchers } = ready;
         for (before, next, generation) in &read {
             hand_over(before, next, *generation).await;
         }
@@ -432,7 +459,7 @@ impl Live {
         if let Some(set) = self.log_level.get() {
             set(settings.log.level);
         }
-        self.front.store(Arc::new(front(&settings, &all, Arc::clone(&shared), accounts, context, counts)));
+        self.front.store(Arc::new(front(&settings, &all, Arc::clone(&shared), doorstep, counts)));
         let before = self.health.databases.load_full();
         self.health.follow(all.clone());
         for gone in before.iter().filter(|old| !all.iter().any(|database| database.name == old.name)) {
@@ -693,8 +720,7 @@ fn front(
     settings: &Settings,
     databases: &[Arc<Database>],
     shared: Arc<Shared>,
-    accounts: HashMap<Box<str>, Account>,
-    context: HandshakeContext,
+    Doorstep { accounts, context, router, peer_tls }: Doorstep,
     (open, knocking): (Arc<AtomicUsize>, Arc<AtomicUsize>),
 ) -> Front {
     Front {
@@ -706,6 +732,9 @@ fn front(
         users: user_views(settings),
         config: settings.shown.clone(),
         max_clients: settings.limits.max_client_conn,
+        router,
+        peers: settings.listen.peers.clone(),
+        peer_tls,
         keepalive: settings.listen.keepalive,
         log_connections: settings.log.connections,
         open,

@@ -1,5 +1,6 @@
 //! The map in etcd in a running router: read before it starts, put in force whenever it changes, and told of in the list of routers.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,7 +16,7 @@ use crate::config::{ConfigErrors, Document, Draft, EtcdSettings, Settings};
 use crate::control::etcd::{Etcd, StoreError};
 use crate::control::map::MapState;
 use crate::control::map::follow::{Follower, NotTaken, Taker};
-use crate::control::map::registry::{Entry, register};
+use crate::control::map::registry::{Entry, Hear, register};
 
 /// How long a router that stops tries to take itself off the list.
 const LEAVING: Duration = Duration::from_secs(2);
@@ -58,7 +59,7 @@ impl SharedMap {
     /// Follows the map, and stays in the list of routers, until `stopping` says so.
     pub async fn follow(self, router: &Router, stopping: watch::Receiver<bool>) -> Result<Following, StoreError> {
         let live = router.live();
-        let id = live.share_map(&self.state);
+        let (id, peers) = (live.share_map(&self.state), live.router());
         let entry = Entry {
             id,
             host: crate::control::map::host(),
@@ -67,11 +68,18 @@ impl SharedMap {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: crate::control::map::utc(SystemTime::now()),
             epoch: None,
+            number: Some(peers.number().get()),
+            reached_at: reached_at(&live.settings().listen.advertise, &router.addresses()),
         };
+        let hear: Hear = Box::new(move |router| {
+            if let (Some(number), Some(address)) = (router.number, &router.reached_at) {
+                peers.hear(number, address);
+            }
+        });
         let stopped = |mut stopping: watch::Receiver<bool>| async move {
             let _ = stopping.wait_for(|stopping| *stopping).await;
         };
-        let listed = register(Etcd::new(&self.etcd)?, entry, self.state, stopped(stopping.clone()));
+        let listed = register(Etcd::new(&self.etcd)?, entry, self.state, hear, stopped(stopping.clone()));
         let taker = Arc::new(InForce { live, documents: self.documents });
         let (follower, stop) = (self.follower, stopped(stopping));
         tokio::spawn(async move {
@@ -82,6 +90,18 @@ impl SharedMap {
             }
         });
         Ok(Following { listed: tokio::spawn(listed) })
+    }
+}
+
+/// Where other routers find this one.
+fn reached_at(advertise: &Option<Box<str>>, addresses: &[SocketAddr]) -> Option<String> {
+    if let Some(own) = advertise {
+        return Some(own.to_string());
+    }
+    let first = addresses.first()?;
+    match first.ip().is_unspecified() {
+        true => Some(format!("{}:{}", crate::control::map::host(), first.port())),
+        false => Some(first.to_string()),
     }
 }
 

@@ -12,6 +12,7 @@ pub(super) fn between(old: &Settings, new: &Settings, certificates: &[&str]) -> 
         }
     };
     differs("addresses", old.listen.addresses != new.listen.addresses);
+    differs("peers", old.listen.peers != new.listen.peers);
     differs("keep-alive", old.listen.keepalive != new.listen.keepalive);
     differs("time-outs", old.timeouts != new.timeouts);
     differs("limits", old.limits != new.limits);
@@ -40,6 +41,9 @@ pub(super) fn between(old: &Settings, new: &Settings, certificates: &[&str]) -> 
 /// What a running process cannot change: [`crate::config::AT_START`].
 fn later(old: &Settings, new: &Settings) -> Vec<String> {
     let mut later = Vec::new();
+    if old.listen.advertise != new.listen.advertise {
+        later.push("advertise".to_owned());
+    }
     if old.listen.workers != new.listen.workers {
         later.push("workers".to_owned());
     }

@@ -26,6 +26,7 @@ use crate::backend::succession::Lasting;
 use crate::backend::turns::Place;
 use crate::backend::{Backend, Work, login};
 use crate::catalog::Catalog;
+use crate::catalog::numbers::UserTypes;
 use crate::config::{ReadPreference, TimeLimits, TimeWishes, TwoPhaseCommit, UniqueRule};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
@@ -742,6 +743,15 @@ pub struct Database {
     look: watch::Sender<Look>,
     /// What was last read of each shard's catalog; whoever reads holds it.
     pub parts: tokio::sync::Mutex<HashMap<ShardId, Arc<Catalog>>>,
+    /// What was last read of the shards' types.
+    pub types: tokio::sync::Mutex<ShardTypes>,
+}
+
+/// The types that users have made on the home shard, and what other shards were found to have since those are as they are.
+#[derive(Default)]
+pub struct ShardTypes {
+    pub home: UserTypes,
+    pub others: HashMap<ShardId, UserTypes>,
 }
 
 /// What the sharded tables of one shard hold, as its Postgres estimates it.
@@ -824,6 +834,7 @@ impl Database {
             sequences: SequenceBlocks::default(),
             look: watch::Sender::new(Look::Pending),
             parts: tokio::sync::Mutex::default(),
+            types: tokio::sync::Mutex::default(),
         })
     }
 

@@ -160,18 +160,26 @@ pub async fn connect(target: Target<'_>) -> Result<LoggedIn, Fault> {
 /// Asks the server to cancel what the session of `key` runs. Returns once the server has closed the connection,
 /// and by that has signalled the session: a later statement of it is not hit.
 pub async fn send_cancel(server: &Server, tls: &ServerTls, limit: Duration, key: &CancelKey) -> Result<(), Fault> {
-    let sent = async {
+    let mut out = BytesMut::new();
+    request::cancel(&mut out, key.pid, &key.secret)?;
+    deliver(server, tls, limit, &out).await.map(drop)
+}
+
+/// What somebody says who is told this alone, until it closes the connection; of a long speech the beginning.
+pub async fn deliver(server: &Server, tls: &ServerTls, limit: Duration, what: &[u8]) -> Result<Vec<u8>, Fault> {
+    let said = async {
         let mut stream = secure(reach(server, limit).await?, server, tls).await?;
-        let mut out = BytesMut::new();
-        request::cancel(&mut out, key.pid, &key.secret)?;
-        stream.write_all(&out).await?;
+        stream.write_all(what).await?;
         stream.flush().await?;
-        let mut ignored = [0; 64];
+        let (mut said, mut part) = (Vec::new(), [0; 64]);
         // TLS that ends without a farewell, or a reset, is an end as well.
-        while stream.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
-        Ok(())
+        while let Ok(read @ 1..) = stream.read(&mut part).await {
+            let room = part.len().saturating_sub(said.len()).min(read);
+            said.extend_from_slice(part.get(..room).unwrap_or_default());
+        }
+        Ok(said)
     };
-    sent.await.map_err(|e: LoginError| e.into_fault(server))
+    said.await.map_err(|e: LoginError| e.into_fault(server))
 }
 
 async fn log_in(target: Target<'_>) -> Result<LoggedIn, LoginError> {

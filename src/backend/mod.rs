@@ -14,6 +14,7 @@ pub mod hot_keys;
 pub mod inflight;
 pub mod login;
 pub mod names;
+pub mod numbers;
 pub mod pool;
 pub mod prepared;
 pub mod retry;
@@ -37,6 +38,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
+use crate::catalog::numbers::TypeNumbers;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::Epoch;
 use crate::metrics::ShardMetrics;
@@ -90,6 +92,10 @@ pub struct Backend {
     pub applied_before: Option<Option<Arc<SessionSettings>>>,
     /// The temporary tables that it keeps, where it is a combine connection.
     pub inputs: combine::Inputs,
+    /// How it numbers types, where that is not as the home shard does.
+    pub types: Option<Arc<TypeNumbers>>,
+    /// Of a connection that has a cursor: where the cursor's columns come from.
+    pub origins: Option<Box<[numbers::Origin]>>,
     /// It has the functions of [`clock`].
     pub has_clock: bool,
     /// ParameterStatus values as the server reported them last.
@@ -203,6 +209,8 @@ impl Backend {
             applied: Some(SessionSettings::none()),
             applied_before: None,
             inputs: combine::Inputs::default(),
+            types: None,
+            origins: None,
             has_clock: false,
             parameters: login.parameters,
             news: BytesMut::new(),
@@ -270,6 +278,13 @@ impl Backend {
         self.inflight.push(Owed::Query { audience: Audience::Router, ready: Audience::Router });
     }
 
+    /// Takes back all that is queued, of which nothing has been written.
+    pub fn unsend(&mut self) {
+        self.out.clear();
+        self.queue.clear();
+        self.inflight = Inflight::default();
+    }
+
     /// The header of the next frame, once it is there.
     pub fn header(&mut self) -> Result<Option<Header>, Fault> {
         frame::peek(&self.read, self.max_message).map_err(|f| self.lost(&f.message))
@@ -279,7 +294,11 @@ impl Backend {
     pub fn cut(&mut self) -> Result<Option<Frame>, Fault> {
         match self.header()? {
             Some(header) if self.read.len() >= header.len => {
-                let bytes = self.read.split_to(header.len).freeze();
+                let bytes = self.read.split_to(header.len);
+                let bytes = match matches!(header.tag, b'T' | b't') && self.renumbers() {
+                    true => self.renumbered(bytes).freeze(),
+                    false => bytes.freeze(),
+                };
                 let frame = Frame { tag: header.tag, bytes };
                 self.farewell |= header.tag == b'E' && error_fields::is_fatal(frame.body());
                 let judged = (header.tag == b'E').then(|| self.cancel.judge(frame.body())).flatten();

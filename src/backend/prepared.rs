@@ -87,6 +87,11 @@ impl StatementRegistry {
         Arc::clone(self.defs.entry(key).or_insert(def).value())
     }
 
+    /// A number that nobody else has.
+    pub fn fresh(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Forgets definitions that no client and no server connection holds, each time the registry has grown by a step.
     fn prune(&self) {
         let len = self.defs.len() as u64;

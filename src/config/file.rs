@@ -31,10 +31,14 @@ section! {
         tcp_keepintvl: Duration = "0",
         /// Unanswered probes before the connection is given up. 0: as the operating system does.
         tcp_keepcnt: u32 = "0",
+        /// Where other routers reach this one, as `host:port`, to pass on cancel requests of its clients; for the list of routers in etcd. Empty: the first address of `host`, or where that is every address, the name of this machine.
+        advertise: String = "",
+        /// The other routers that clients may reach in place of this one (behind a load balancer), as `host:port`; it may name this one, too, and a name may lead to many. Cancel requests are passed on to them. Routers that share a map in etcd, or a port (`so_reuseport`), know each other without it.
+        peers: Vec<String> = "",
         /// Threads that serve clients. 1 costs least for each statement; 0: one for each processor.
         workers: u16 = "1",
 
-        /// Clients at one time; more are refused with 53300. PgBouncer's default is 100; here a client costs little more than its socket.
+        /// Clients at one time, at most a million; more are refused with 53300. PgBouncer's default is 100; here a client costs little more than its socket.
         max_client_conn: u32 = "1000",
         /// When a server connection goes back to the pool: after each `transaction`, or with the client's `session`.
         pool_mode: PoolMode = "transaction",
@@ -105,6 +109,8 @@ section! {
         two_phase_grace: Duration = "30s",
         /// How long a statement of a transaction over several shards may run before the shards are asked whether it waits in a deadlock (40P01 for one of those who do). 0: never; such a deadlock lasts until a time-out ends it.
         deadlock_timeout: Duration = "1s",
+        /// How often a statement over several shards that is a transaction by itself is run again when it falls victim to a deadlock (40P01), before the client is told of one. Nothing of its answer has been sent then. The further runs go to one shard after the other. 0: never.
+        deadlock_retries: u32 = "3",
         /// How often the shards' tables and columns are read again, for DDL that did not go through this router.
         catalog_refresh_interval: Duration = "60s",
 

@@ -73,6 +73,10 @@ pub struct ListenSettings {
     pub keepalive: Option<Keepalive>,
     /// Threads that serve clients, at least 1.
     pub workers: usize,
+    /// `host:port` where other routers reach this one; `None`: by its addresses.
+    pub advertise: Option<Box<str>>,
+    /// Other routers, each `host:port`.
+    pub peers: Vec<Box<str>>,
 }
 
 /// `None` is no limit.
@@ -123,6 +127,8 @@ pub struct LimitSettings {
     pub merge_max_bytes: usize,
     /// Values of a sequence that are taken at a time.
     pub sequence_block: NonZeroU32,
+    /// Further runs of a statement that falls victim to deadlocks.
+    pub deadlock_retries: u32,
     pub replicas: ReplicaSettings,
 }
 
@@ -260,7 +266,7 @@ pub struct ConsoleSettings {
 }
 
 /// The keys of [general] whose new values hold from the next start on.
-pub const AT_START: [&str; 3] = ["workers", "log_format", "so_reuseport"];
+pub const AT_START: [&str; 4] = ["advertise", "workers", "log_format", "so_reuseport"];
 
 /// A setting as it may be shown to operators: no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -110,9 +110,13 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
         }
         match server.inflight.step(header.tag) {
             Verdict::Forward => {
-                if header.tag == b'S' {
-                    let body = server.read[forwarded + HEADER..forwarded + header.len].to_vec();
-                    server.note_parameter(&body);
+                match header.tag {
+                    b'S' => {
+                        let body = server.read[forwarded + HEADER..forwarded + header.len].to_vec();
+                        server.note_parameter(&body);
+                    }
+                    b'T' | b't' if server.renumbers() => server.renumber(forwarded, header.len),
+                    _ => {}
                 }
                 if header.tag == b'C' && complete {
                     seen.rows += rows_of_tag(&server.read[forwarded + HEADER..forwarded + header.len]);

@@ -80,6 +80,7 @@ pub struct Metrics {
     pub pulled_bytes: IntCounter,
     finishes: IntCounterVec,
     retries: IntCounterVec,
+    passed_on: IntCounterVec,
     sampled: Sampled,
     source: OnceLock<Box<dyn Source>>,
 }
@@ -193,6 +194,11 @@ impl Metrics {
                 &["on", "why"],
             ),
             retries: r.counters("pgloom_retries_total", "attempts made again after one without effect", &["reason"]),
+            passed_on: r.counters(
+                "pgloom_cancels_passed_on_total",
+                "cancel requests for clients of other routers, by what became of them",
+                &["result"],
+            ),
             sampled: Sampled::register(r),
             source: OnceLock::new(),
             families,
@@ -283,6 +289,12 @@ impl Metrics {
     /// Something is tried again. `reason` is one of a few fixed words.
     pub fn retry(&self, reason: &'static str) {
         self.retries.with_label_values(&[reason]).inc();
+    }
+
+    /// What became of a cancel request for a client of another router: `beside` and `router` have been reached, `unknown` is nobody's,
+    /// `failed` could not be delivered, `too_many` were on their way.
+    pub fn passed_on(&self, result: &'static str) {
+        self.passed_on.with_label_values(&[result]).inc();
     }
 
     /// The handles of one shard; look them up when its pools are made, not for a statement.

@@ -84,8 +84,12 @@ pub enum Handshake {
     /// A CancelRequest. The connection is to be closed when it has been dealt with, and not before.
     Cancel {
         key: CancelKey,
+        /// Another router has passed it on.
+        passed_on: bool,
         stream: ClientStream,
     },
+    /// Another router asks for the number of this one.
+    WhoIsIt(ClientStream),
     /// The client is gone, or was told the fault and is gone.
     Closed(Option<Fault>),
 }
@@ -144,8 +148,12 @@ pub async fn handshake(stream: TcpStream, context: &HandshakeContext, accounts: 
             }
             None => End::Gone,
         },
-        Ok(Ok(Entry::Cancel(key))) => match client.stream.take() {
-            Some(stream) => return Handshake::Cancel { key, stream },
+        Ok(Ok(Entry::Cancel { key, passed_on })) => match client.stream.take() {
+            Some(stream) => return Handshake::Cancel { key, passed_on, stream },
+            None => End::Gone,
+        },
+        Ok(Ok(Entry::WhoIsIt)) => match client.stream.take() {
+            Some(stream) => return Handshake::WhoIsIt(stream),
             None => End::Gone,
         },
         Ok(Err(end)) => end,
@@ -163,7 +171,8 @@ pub async fn handshake(stream: TcpStream, context: &HandshakeContext, accounts: 
 /// What a client has asked for and may have.
 enum Entry {
     Login(Box<Entered>),
-    Cancel(CancelKey),
+    Cancel { key: CancelKey, passed_on: bool },
+    WhoIsIt,
 }
 
 struct Entered {
@@ -185,7 +194,9 @@ impl Conversation {
     async fn admit(&mut self, context: &HandshakeContext, accounts: &impl Accounts) -> Result<Entry, End> {
         let startup = match self.open(context).await? {
             Opening::Startup(startup) => startup,
-            Opening::Cancel(key) => return Ok(Entry::Cancel(key)),
+            Opening::Cancel(key) => return Ok(Entry::Cancel { key, passed_on: false }),
+            Opening::PassedOn(key) => return Ok(Entry::Cancel { key, passed_on: true }),
+            Opening::WhoIsIt => return Ok(Entry::WhoIsIt),
         };
         let tls = self.stream.as_ref().is_some_and(ClientStream::is_tls);
         if context.mode == ClientTlsMode::Require && !tls {
@@ -220,6 +231,8 @@ impl Conversation {
             match self.first_packet().await? {
                 FirstPacket::Startup(startup) => return Ok(Opening::Startup(startup)),
                 FirstPacket::Cancel(key) => return Ok(Opening::Cancel(key)),
+                FirstPacket::PassedOn(key) => return Ok(Opening::PassedOn(key)),
+                FirstPacket::WhoIsIt => return Ok(Opening::WhoIsIt),
                 FirstPacket::DirectTls => return Err(Fault::protocol("invalid length of startup packet").into()),
                 FirstPacket::SslRequest if ssl_asked => return Err(unsupported_protocol(1234, 5679).into()),
                 FirstPacket::GssEncRequest if gss_asked => return Err(unsupported_protocol(1234, 5680).into()),
@@ -326,4 +339,6 @@ impl Conversation {
 enum Opening {
     Startup(Startup),
     Cancel(CancelKey),
+    PassedOn(CancelKey),
+    WhoIsIt,
 }

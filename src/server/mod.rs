@@ -3,6 +3,7 @@
 pub mod console;
 pub mod handshake;
 pub mod http;
+pub mod peers;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,11 +19,14 @@ use crate::admin::UserView;
 use crate::backend::cluster::{Database, UserPools};
 use crate::config::Shown;
 use crate::fault::{Blame, Fault, SqlState};
+use crate::ids::RouterNumber;
 use crate::net::{ClientStream, Keepalive};
 use crate::session::{Login, Session, Shared};
+use crate::tls::ServerTls;
 use crate::wire::reply;
 use console::{Console, ConsoleRules};
 use handshake::{Account, Accounts, Admitted, Applicant, Handshake, HandshakeContext, handshake};
+use peers::{Came, Peers};
 
 /// A client's CancelRequest may take so long before its connection is closed all the same.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
@@ -42,6 +46,10 @@ pub struct Front {
     /// The settings that the console shows.
     pub config: Vec<Shown>,
     pub max_clients: usize,
+    pub router: Arc<Peers>,
+    /// The other routers that the configuration names, and how they are spoken to.
+    pub peers: Vec<Box<str>>,
+    pub peer_tls: ServerTls,
     /// `None`: no probes.
     pub keepalive: Option<Keepalive>,
     pub log_connections: bool,
@@ -133,12 +141,14 @@ async fn serve(stream: TcpStream, front: Arc<Front>, fronts: Arc<ArcSwap<Front>>
     };
     match came {
         Handshake::Login(admitted) => admit(*admitted, &front, fronts).await,
-        Handshake::Cancel { key, stream } => {
-            let cancel = front.shared.cancels.cancel(key.pid, &key.secret);
+        Handshake::Cancel { key, passed_on, stream } => {
+            let came = if passed_on { Came::Router } else { Came::Client };
+            let cancel = front.router.cancel(&key, came, &front.peer_tls);
             let _ = tokio::time::timeout(CANCEL_LIMIT, cancel).await;
             front.shared.metrics.cancels.inc();
             drop(stream);
         }
+        Handshake::WhoIsIt(stream) => tell_number(stream, front.router.number()).await,
         Handshake::Closed(fault) => {
             front.shared.metrics.login_failures.inc();
             if let Some(fault) = fault
@@ -224,6 +234,14 @@ fn enter(front: &Front, user: &str, name: &str) -> Result<(Arc<Database>, Arc<Us
             .fatal());
     }
     Ok((database, pools))
+}
+
+async fn tell_number(mut stream: ClientStream, number: RouterNumber) {
+    let _ = tokio::time::timeout(FAREWELL, async {
+        stream.write_all(&u32::from(number.get()).to_be_bytes()).await?;
+        stream.shutdown().await
+    })
+    .await;
 }
 
 async fn dismiss(mut stream: ClientStream, fault: &Fault) {

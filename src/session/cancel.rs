@@ -14,6 +14,7 @@ use crate::backend::cancel::CancelHandle;
 use crate::control::deadlock::graph::Process;
 use crate::control::deadlock::{Holder, Sessions};
 use crate::fault::{Fault, SqlState};
+use crate::ids::RouterNumber;
 use crate::scope::{Control, Wish};
 use crate::secret::Secret;
 use crate::session::deadlines::Limited;
@@ -185,22 +186,27 @@ pub struct CancelRegistry {
     pub(super) clients: DashMap<u32, Arc<CancelSlot>>,
     /// How many clients have limits that somebody must look at.
     pub(super) limited: Limited,
+    /// In the process ids of all of them, so that other routers know whose they are.
+    number: RouterNumber,
     next: AtomicU32,
     made: (Instant, SystemTime),
 }
 
-impl Default for CancelRegistry {
-    fn default() -> Self {
+impl CancelRegistry {
+    pub fn new(number: RouterNumber) -> Self {
         Self {
+            number,
             clients: DashMap::new(),
             limited: Limited::default(),
             next: AtomicU32::new(0),
             made: (Instant::now(), SystemTime::now()),
         }
     }
-}
 
-impl CancelRegistry {
+    pub fn number(&self) -> RouterNumber {
+        self.number
+    }
+
     /// A moment as slots note it; never 0.
     pub fn moment(&self, at: Instant) -> u64 {
         micros(at.saturating_duration_since(self.made.0)).max(1)
@@ -238,10 +244,12 @@ impl CancelRegistry {
             control,
         });
         loop {
-            let pid = self.next.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & 0x7fff_ffff;
-            if pid == 0 {
+            // There are fewer clients than numbers: `max_client_conn` has a limit.
+            let client = self.next.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & RouterNumber::CLIENTS;
+            if client == 0 {
                 continue;
             }
+            let pid = self.number.pid(client);
             if let dashmap::Entry::Vacant(entry) = self.clients.entry(pid) {
                 entry.insert(Arc::clone(&slot));
                 return (pid, secret, slot);

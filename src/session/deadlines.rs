@@ -226,6 +226,11 @@ impl Session {
         }
         // What is still to be done, such as a rollback, is not cancelled again.
         self.slot.deadline.store(0, Ordering::Relaxed);
+        self.settle_cancels().await;
+    }
+
+    /// Waits until no cancel request is on its way to a server that the session holds: it would meet the next statement.
+    pub(super) async fn settle_cancels(&self) {
         for held in self.held.iter() {
             // A request that cannot be delivered is given up in time.
             while held.server.cancel.is_announced() {

@@ -292,6 +292,7 @@ impl Session {
             self.keep_marked(at).await?;
         }
         if !self.held[at].joined {
+            self.held[at].server.types = self.view.catalog.numbers_of(shard).cloned();
             let wanted = self.tx.settings_before().unwrap_or(&self.settings);
             if let Err(fault) = put_settings(&mut self.held[at].server, wanted).await {
                 self.let_go(at);
@@ -357,7 +358,9 @@ impl Session {
     }
 
     /// Takes a connection into the client's hands.
-    pub(super) fn hold(&mut self, shard: ShardId, server: ServerCheckout) -> usize {
+    pub(super) fn hold(&mut self, shard: ShardId, mut server: ServerCheckout) -> usize {
+        server.types = self.view.catalog.numbers_of(shard).cloned();
+        server.origins = None;
         let replica = matches!(server.connector().aim, Aim::Replica(..));
         let pin = (self.session_mode && !replica).then_some(PinReason::Setting);
         let at = self.held.push(Held {

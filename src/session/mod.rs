@@ -1,5 +1,6 @@
 //! One client: reads a frame, decides what it means now, acts. Everything that this client owns hangs here.
 
+pub mod again;
 pub mod batch;
 mod bind;
 pub mod cancel;
@@ -18,6 +19,7 @@ mod describe;
 mod draw;
 mod execute;
 mod explain;
+mod fetch;
 pub mod finish;
 mod foreign;
 pub mod held;
@@ -123,6 +125,8 @@ pub struct Shared {
     pub router: Box<str>,
     /// Those who may ask the router for something as a whole.
     pub steering: OnceLock<Weak<dyn Steering>>,
+    /// The statements that have met deadlocks lately.
+    pub contended: again::Contended,
     /// What is known of the shard map where it does not stand in the configuration.
     pub map: Arc<OnceLock<Arc<MapState>>>,
 }
@@ -143,6 +147,8 @@ pub struct SessionLimits {
     pub max_fanout: usize,
     /// Values of a sequence that the router takes at a time.
     pub sequence_block: usize,
+    /// Further runs of a statement that falls victim to deadlocks.
+    pub deadlock_retries: u32,
     /// How long a statement waits for a shard to have a primary that answers.
     pub failover_timeout: Duration,
     /// A replica that is further behind is not read.
@@ -262,12 +268,16 @@ pub struct Session {
     held: HeldServers,
     statements: ClientStatements,
     batch: Batch,
+    /// What the FETCH statements mean that are parsed now: their cursors are of this session, and of this moment.
+    fetch_mark: Option<u64>,
     /// SQL cursors by name and the shard that has them.
     cursors: HashMap<Box<str>, crate::ids::ShardId>,
     /// The values of sequences that it has taken.
     memory: memory::SequenceMemory,
     /// The transaction may have written rows whose values are registered.
     changed_rows: bool,
+    /// The statement that runs goes to one shard after the other.
+    in_turn: bool,
     /// Kept between statements so that a scan allocates nothing.
     scan: Scan,
     recent: recent::Recent,
@@ -337,9 +347,11 @@ impl Session {
             held: HeldServers::default(),
             statements: ClientStatements::default(),
             batch: Batch::default(),
+            fetch_mark: None,
             cursors: HashMap::new(),
             memory: memory::SequenceMemory::default(),
             changed_rows: false,
+            in_turn: false,
             scan: Scan::default(),
             recent: recent::Recent::default(),
             clock: Clock::default(),

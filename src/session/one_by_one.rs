@@ -7,7 +7,6 @@ use crate::exec::replies::ScatterError;
 use crate::exec::scatter::{Answer, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId, ShardSet};
-use crate::merge::MergeLimits;
 use crate::plan::ShardSql;
 use crate::plan::combine::Combine;
 use crate::session::run::Ask;
@@ -79,12 +78,11 @@ impl Session {
         ask: &Ask<'_>,
     ) -> Result<String, ScatterError> {
         ask.put(&mut self.held[at].server, sql)?;
-        let limits = MergeLimits { max_bytes: self.limits.merge_bytes };
-        let style = self.text_style();
+        let manner = self.manner(Answer::First);
         let mut servers = self.held.servers(&[shard]);
         let client = &mut self.client;
         let concat = &Combine::CONCAT;
-        let mut run = ScatterRun::start(&mut servers, client, concat, None, limits, Answer::First, style).await?;
+        let mut run = ScatterRun::start(&mut servers, client, concat, None, manner).await?;
         run.run(&mut servers, client, None).await?;
         Ok(run.common_tag()?)
     }

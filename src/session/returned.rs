@@ -7,7 +7,6 @@ use crate::exec::replies::ScatterError;
 use crate::exec::scatter::{Answer, RunEnd, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
-use crate::merge::MergeLimits;
 use crate::plan::FinishPlan;
 use crate::plan::combine::Combine;
 use crate::session::finish::{PORTAL, with};
@@ -84,10 +83,9 @@ impl Session {
         server.inflight.push(Owed::Execute(Audience::Client));
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Router));
-        let limits = MergeLimits { max_bytes: self.limits.merge_bytes };
-        let style = self.text_style();
+        let manner = self.manner(Answer::Merged);
         let mut servers = self.held.servers(&[slot]);
-        ScatterRun::start(&mut servers, &mut self.client, &Combine::CONCAT, None, limits, Answer::Merged, style).await
+        ScatterRun::start(&mut servers, &mut self.client, &Combine::CONCAT, None, manner).await
     }
 
     /// The combine connection is not needed any more. `done`: what came of it.

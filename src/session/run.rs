@@ -12,7 +12,7 @@ use crate::backend::server_fault;
 use crate::exec::columns::tables_have_changed;
 use crate::exec::forward::{Broken, NO_POSITION, Pumped, Seen, move_position, pump};
 use crate::exec::replies::ScatterError;
-use crate::exec::scatter::{Answer, RunEnd, ScatterRun};
+use crate::exec::scatter::{Answer, Manner, RunEnd, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::merge::MergeLimits;
@@ -93,7 +93,7 @@ impl Ask<'_> {
                         chosen.iter().map(|p| statement.types.get(usize::from(*p)).copied().unwrap_or(0)).collect()
                     }
                 };
-                request::parse(&mut server.out, b"", text.as_bytes(), &types)?;
+                server.parse(b"", text.as_bytes(), &types)?;
                 server.inflight.push(Owed::Parse(Audience::Router));
                 let tail = rebind(bind, chosen, *columns_added)?;
                 request::bind_raw(&mut server.out, b"", b"", &tail)?;
@@ -217,9 +217,9 @@ impl Session {
         self.held.iter().find(|h| h.joined && !h.shard.is_combine()).map_or(home, |h| h.shard)
     }
 
-    /// A plan that touches several shards, or none. The client gets rows and the command tag, but no ReadyForQuery. Where it turns out
-    /// that tables were changed behind the router's back, the statement is planned once more for what they are.
-    pub(super) async fn run_multi(
+    /// [`Self::run_plan`]; where it turns out that tables were changed behind the router's back, the statement is planned once more for
+    /// what they are.
+    pub(super) async fn run_followed(
         &mut self,
         plan: &Plan,
         analysis: &Arc<Analysis>,
@@ -364,11 +364,10 @@ impl Session {
             held.server.comment.clone_from(&comment);
             ask.put(&mut held.server, sql)?;
         }
-        let limits = MergeLimits { max_bytes: self.limits.merge_bytes };
-        let style = self.text_style();
+        let manner = self.manner(answer);
         let started = {
             let mut servers = self.held.servers(&shards);
-            ScatterRun::start(&mut servers, &mut self.client, combine, window, limits, answer, style).await
+            ScatterRun::start(&mut servers, &mut self.client, combine, window, manner).await
         };
         let begun = match started {
             Ok(mut run) => match self.tell_columns(&run, ask) {
@@ -387,6 +386,12 @@ impl Session {
                 Err(self.scatter_failure(error, opened).await)
             }
         }
+    }
+
+    /// How several servers are asked at once.
+    pub(super) fn manner(&self, answer: Answer) -> Manner {
+        let limits = MergeLimits { max_bytes: self.limits.merge_bytes };
+        Manner { answer, limits, style: self.text_style(), in_turn: self.in_turn }
     }
 
     /// The RowDescription, where the client is to be told it; it must be what was promised.

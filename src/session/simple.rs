@@ -10,6 +10,7 @@ use crate::metrics::Route;
 use crate::plan::{self, Inputs, Parameters, Plan, PlanKind};
 use crate::session::batch::MOVES;
 use crate::session::control::is_local;
+use crate::session::fetch::Wanted;
 use crate::session::local::LocalRows;
 use crate::session::prepared::BoundValues;
 use crate::session::replica::Servers;
@@ -194,6 +195,11 @@ impl Session {
         self.check_not_failed(&analysis.kind)?;
         if let StatementKind::Empty = analysis.kind {
             self.client.out.extend_from_slice(reply::EMPTY_QUERY);
+            return Ok(false);
+        }
+        self.note_fetch(&analysis.kind);
+        if let Some(portal) = self.own_portal(text, &analysis.kind) {
+            self.run_on_portal(&portal, text, Wanted { formats: &[], describes: true }).await?;
             return Ok(false);
         }
         // SET CONSTRAINTS is remembered here on its way to the shards.

@@ -12,6 +12,7 @@ use pgwire::messages::simplequery::MESSAGE_TYPE_BYTE_QUERY;
 use pgwire::messages::startup::MESSAGE_TYPE_BYTE_PASSWORD_MESSAGE_FAMILY;
 
 use super::encode::{count16, counted, cstring, frame, header, value};
+use super::startup::{CancelKey, PASSED_ON, WHO_IS_IT};
 use crate::fault::Result;
 use crate::ids::Oid;
 
@@ -63,6 +64,29 @@ pub fn cancel(out: &mut BytesMut, pid: u32, secret: &[u8]) -> Result<()> {
         out.put_slice(secret);
         Ok(())
     })
+}
+
+/// A CancelRequest that another router is to deal with, sent alone as well.
+pub fn passed_on(out: &mut BytesMut, key: &CancelKey) -> Result<()> {
+    counted(out, |out| {
+        code(out, PASSED_ON);
+        out.put_u32(key.pid);
+        out.put_slice(&key.secret);
+        Ok(())
+    })
+}
+
+/// Asks a router for its number, which it sends in four bytes.
+pub fn who_is_it(out: &mut BytesMut) -> Result<()> {
+    counted(out, |out| {
+        code(out, WHO_IS_IT);
+        Ok(())
+    })
+}
+
+fn code(out: &mut BytesMut, (major, minor): (u16, u16)) {
+    out.put_u16(major);
+    out.put_u16(minor);
 }
 
 /// PasswordMessage: a password in clear text, or the answer to an md5 challenge.

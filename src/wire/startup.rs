@@ -24,6 +24,9 @@ const CANCEL_SECRET: std::ops::RangeInclusive<usize> = 4..=256;
 const CANCEL_REQUEST: (u16, u16) = (1234, 5678);
 const SSL_REQUEST: (u16, u16) = (1234, 5679);
 const GSSENC_REQUEST: (u16, u16) = (1234, 5680);
+/// Between routers alone; a Postgres that is asked in this way knows no such protocol.
+pub const PASSED_ON: (u16, u16) = (0x504c, 1);
+pub const WHO_IS_IT: (u16, u16) = (0x504c, 2);
 /// The first byte of a TLS ClientHello. As the first byte of a length it would announce 369 MB.
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -34,6 +37,10 @@ pub enum FirstPacket {
     SslRequest,
     GssEncRequest,
     Cancel(CancelKey),
+    /// Another router passes a CancelRequest on: it is for a client of this one, or of a router beside it, or for nobody.
+    PassedOn(CancelKey),
+    /// Another router asks for this one's number.
+    WhoIsIt,
     /// A TLS handshake without SSLRequest (`sslnegotiation=direct`). Nothing was consumed.
     DirectTls,
 }
@@ -92,6 +99,9 @@ pub fn take_first_packet(buffer: &mut BytesMut) -> Result<Option<FirstPacket>> {
     let version = (packet.get_u16(), packet.get_u16());
     match version {
         CANCEL_REQUEST => parse_cancel(&mut packet).map(FirstPacket::Cancel),
+        PASSED_ON => parse_cancel(&mut packet).map(FirstPacket::PassedOn),
+        WHO_IS_IT if packet.is_empty() => Ok(FirstPacket::WhoIsIt),
+        WHO_IS_IT => Err(Fault::protocol("invalid length of startup packet")),
         SSL_REQUEST if packet.is_empty() => Ok(FirstPacket::SslRequest),
         GSSENC_REQUEST if packet.is_empty() => Ok(FirstPacket::GssEncRequest),
         SSL_REQUEST | GSSENC_REQUEST => Err(Fault::protocol("invalid length of startup packet")),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::build::Build;
+use crate::config::build::map_source::is_address;
 use crate::config::error::Origin;
 use crate::config::file::General;
 use crate::config::limits::{Limit, TimeLimits, TimeWishes};
@@ -19,6 +20,10 @@ use crate::config::{
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+/// Each of them is asked for its number again and again.
+const MOST_PEERS: usize = 256;
+/// More clients than a router has process ids for.
+const MOST_CLIENTS: u32 = 1_000_000;
 
 /// What [general] becomes.
 pub(super) struct Parts {
@@ -126,6 +131,20 @@ impl Build<'_> {
             interval: whole_seconds(general.tcp_keepintvl.value),
             count: Some(general.tcp_keepcnt.value).filter(|count| *count > 0),
         };
+        let others = [("advertise", &general.advertise.value, &general.advertise.origin)];
+        let others = others.into_iter().filter(|(_, address, _)| !address.is_empty());
+        let peers = general.peers.value.iter().map(|peer| ("peers", peer, &general.peers.origin));
+        for (key, address, origin) in others.chain(peers) {
+            if !is_address(address) {
+                self.fail(
+                    origin,
+                    format!("`{address}` in {key} is no address; write host:port, such as 10.0.0.2:6432"),
+                );
+            }
+        }
+        if general.peers.value.len() > MOST_PEERS {
+            self.fail(&general.peers.origin, format!("peers names more than {MOST_PEERS} routers"));
+        }
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
         (port > 0 && !addresses.is_empty()).then(|| ListenSettings {
             addresses,
@@ -135,6 +154,8 @@ impl Build<'_> {
                 0 => processors(),
                 workers => usize::from(workers),
             },
+            advertise: Some(&general.advertise.value).filter(|own| !own.is_empty()).map(|own| own.as_str().into()),
+            peers: general.peers.value.iter().map(|peer| peer.as_str().into()).collect(),
         })
     }
 
@@ -194,6 +215,9 @@ impl Build<'_> {
 
     fn limits(&mut self, general: &General) -> Option<LimitSettings> {
         let max_client_conn = self.not_zero(&general.max_client_conn, "nobody could connect");
+        if general.max_client_conn.value > MOST_CLIENTS {
+            self.fail(&general.max_client_conn.origin, format!("max_client_conn is more than {MOST_CLIENTS}"));
+        }
         let max_message_size = self.size("max_message_size", &general.max_message_size, 64 * KIB, GIB);
         let plan_cache_size = self.size("plan_cache_size", &general.plan_cache_size, MIB, 64 * GIB);
         let merge_max_bytes = self.size("merge_max_bytes", &general.merge_max_bytes, 64 * KIB, 64 * GIB);
@@ -212,6 +236,7 @@ impl Build<'_> {
             pool_queue_size: NonZeroU32::new(general.pool_queue_size.value),
             merge_max_bytes: merge_max_bytes?,
             sequence_block: sequence_block?,
+            deadlock_retries: general.deadlock_retries.value,
             replicas: ReplicaSettings {
                 max_lag: (!general.max_replica_lag.value.is_zero()).then_some(general.max_replica_lag.value),
                 max_lag_bytes: Some(general.max_replica_lag_bytes.value.0).filter(|bytes| *bytes > 0),

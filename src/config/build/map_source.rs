@@ -147,7 +147,12 @@ impl Build<'_> {
 /// `http://host:port`, also with a name or an IPv6 address, without a path.
 fn is_endpoint(text: &str) -> bool {
     let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else { return false };
-    let Some((host, port)) = rest.rsplit_once(':') else { return false };
+    is_address(rest)
+}
+
+/// `host:port`, of which the host may be a name.
+pub(super) fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
     let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let valid = match bracketed {

@@ -25,6 +25,11 @@ pub struct Entry {
     pub started: String,
     /// That is served; `None`: none yet.
     pub epoch: Option<u64>,
+    /// In the process ids of its clients, and where cancel requests for them are passed on to; routers of older versions have neither.
+    #[serde(default)]
+    pub number: Option<u16>,
+    #[serde(default)]
+    pub reached_at: Option<String>,
 }
 
 impl Entry {
@@ -34,8 +39,11 @@ impl Entry {
     }
 }
 
-/// Keeps a router in the list until `stop` resolves, whatever happens to etcd.
-pub async fn register(etcd: Etcd, mut entry: Entry, state: Arc<MapState>, stop: impl Future<Output = ()>) {
+/// Is told of the routers in the list, again and again.
+pub type Hear = Box<dyn Fn(&Entry) + Send + Sync>;
+
+/// Keeps a router in the list until `stop` resolves, whatever happens to etcd, and tells of the others that are there.
+pub async fn register(etcd: Etcd, mut entry: Entry, state: Arc<MapState>, hear: Hear, stop: impl Future<Output = ()>) {
     let mut member = (random() * etcd.settings().endpoints.len() as f64) as usize;
     tokio::pin!(stop);
     loop {
@@ -49,7 +57,7 @@ pub async fn register(etcd: Etcd, mut entry: Entry, state: Arc<MapState>, stop: 
                 }
                 return;
             }
-            ended = stay(&etcd, member, &mut entry, &state, &mut place) => ended,
+            ended = stay(&etcd, member, &mut entry, &state, &hear, &mut place) => ended,
         };
         let Err(StoreError(error)) = ended;
         tracing::debug!(%error, "this router is not in the list of routers");
@@ -64,6 +72,7 @@ async fn stay(
     member: usize,
     entry: &mut Entry,
     state: &MapState,
+    hear: &Hear,
     place: &mut Option<(Connection, Lease)>,
 ) -> Result<std::convert::Infallible, StoreError> {
     let mut epochs = state.epochs();
@@ -77,6 +86,11 @@ async fn stay(
         let text = serde_json::to_string(&entry).unwrap_or_default();
         connection.announce(lease, &entry.id, &text).await?;
         loop {
+            for text in connection.routers().await? {
+                if let Some(router) = Entry::read(&text) {
+                    hear(&router);
+                }
+            }
             tokio::select! {
                 biased;
                 changed = epochs.changed() => match changed {
