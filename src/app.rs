@@ -22,6 +22,7 @@ use crate::admin::{Seen, UserView};
 use crate::backend::breaker::{BreakerLimits, BreakerState};
 use crate::backend::breakers::{Breakers, ServerBreaker};
 use crate::backend::cluster::{Credentials, Database, DatabaseSettings, Look, Membership, ServerAccess};
+use crate::backend::fanout::Fanout;
 use crate::backend::names::Names;
 use crate::backend::pool::PoolLimits;
 use crate::backend::prepared::StatementRegistry;
@@ -32,6 +33,7 @@ use crate::control;
 use crate::control::map::MapState;
 use crate::fault::Fault;
 use crate::ids::ShardId;
+use crate::memory::Memory;
 use crate::metrics::{
     BreakerCounts, BreakerSample, MapSample, Metrics, PoolSample, Sample, ServerSample, Source, TopologySample,
 };
@@ -181,6 +183,17 @@ fn session_limits(settings: &Settings) -> SessionLimits {
         read_your_writes: settings.limits.replicas.read_your_writes,
         log_disconnections: settings.log.disconnections,
     }
+}
+
+fn fanout(settings: &Settings) -> Arc<Fanout> {
+    let fanout = Arc::default();
+    set_fanout(&fanout, settings);
+    fanout
+}
+
+fn set_fanout(fanout: &Fanout, settings: &Settings) {
+    let queue = settings.limits.pool_queue_size.map_or(usize::MAX, |n| n.get() as usize);
+    fanout.set(settings.limits.scatter_max_requests, queue);
 }
 
 /// A name that no other router, and no earlier run of this one, has: it goes into global transaction identifiers.
@@ -606,11 +619,20 @@ fn server_samples(database: &Database) -> Vec<ServerSample> {
 struct Watcher {
     health: Arc<Health>,
     map: Arc<OnceLock<Arc<MapState>>>,
+    memory: Arc<Memory>,
+    fanout: Arc<Fanout>,
 }
 
 impl Source for Watcher {
     fn sample(&self) -> Sample {
-        let mut sample = Sample { ready: self.health.unready().is_empty(), ..Sample::default() };
+        let mut sample = Sample {
+            ready: self.health.unready().is_empty(),
+            memory_held: self.memory.used(),
+            memory_limit: self.memory.limit(),
+            scatter_requests: self.fanout.used(),
+            scatters_waiting: self.fanout.waiting(),
+            ..Sample::default()
+        };
         let map = self.map.get();
         sample.map = map.map(|map| map.status()).map(|status| MapSample {
             epoch: status.epoch.unwrap_or_default(),

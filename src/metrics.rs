@@ -97,8 +97,6 @@ pub struct Metrics {
     pub plan_cache_bytes: IntGauge,
     /// Time from the first row asked for to the last row merged.
     pub merge_seconds: Histogram,
-    /// Bytes that merges hold now.
-    pub merge_buffer_bytes: IntGauge,
     /// Rows pulled from shards for a Postgres that finishes the statement.
     pub pulled_rows: IntCounter,
     /// Bytes of those rows.
@@ -139,6 +137,12 @@ pub trait Source: Send + Sync {
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
     pub ready: bool,
+    /// Bytes that all statements hold together, and may.
+    pub memory_held: usize,
+    pub memory_limit: Option<usize>,
+    /// Shards at which statements over several are, where that is limited, and such statements that wait.
+    pub scatter_requests: usize,
+    pub scatters_waiting: usize,
     pub pools: Vec<PoolSample>,
     pub topologies: Vec<TopologySample>,
     /// Where the map does not stand in the configuration.
@@ -218,6 +222,10 @@ pub struct MapSample {
 
 /// Gauges that a scrape sets.
 struct Sampled {
+    memory_held: IntGauge,
+    memory_limit: IntGauge,
+    scatter_requests: IntGauge,
+    scatters_waiting: IntGauge,
     started: Instant,
     ready: IntGauge,
     cl_active: IntGaugeVec,
@@ -312,7 +320,6 @@ impl Metrics {
             plan_cache_misses: counter(r, "pgloom_plan_cache_misses_total", "statements parsed"),
             plan_cache_bytes: gauge(r, "pgloom_plan_cache_bytes", "held by the plan cache"),
             merge_seconds: histogram(r, "pgloom_merge_seconds", "time that one merge took", &SECONDS),
-            merge_buffer_bytes: gauge(r, "pgloom_merge_buffer_bytes", "held by merges"),
             pulled_rows: counter(r, "pgloom_pulled_rows_total", "rows pulled for statements that Postgres finishes"),
             pulled_bytes: counter(r, "pgloom_pulled_bytes_total", "bytes of rows pulled for such statements"),
             finishes: vector(
@@ -422,6 +429,14 @@ impl Sampled {
         let server = ["database", "shard", "server"];
         Self {
             started: Instant::now(),
+            memory_held: gauge(r, "pgloom_memory_held_bytes", "held by all statements together"),
+            memory_limit: gauge(r, "pgloom_memory_limit_bytes", "that they may hold; 0: any number"),
+            scatter_requests: gauge(
+                r,
+                "pgloom_scatter_requests",
+                "shards at which statements over several are, where scatter_max_requests limits that",
+            ),
+            scatters_waiting: gauge(r, "pgloom_scatters_waiting", "statements that wait for scatter_max_requests"),
             ready: gauge(r, "pgloom_ready", "1 while every shard has answered lately"),
             cl_active: gauges(r, "pgloom_pool_cl_active", "clients that hold a server connection", &pool),
             cl_waiting: gauges(r, "pgloom_pool_cl_waiting", "clients that wait for a server connection", &pool),
@@ -476,6 +491,11 @@ impl Sampled {
 
     fn refresh(&self, sample: Sample) {
         self.ready.set(sample.ready.into());
+        let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.memory_held.set(whole(sample.memory_held));
+        self.memory_limit.set(whole(sample.memory_limit.unwrap_or(0)));
+        self.scatter_requests.set(whole(sample.scatter_requests));
+        self.scatters_waiting.set(whole(sample.scatters_waiting));
         self.uptime.set(self.started.elapsed().as_secs_f64());
         self.process.refresh();
         // A pool that is gone must not go on being reported.
@@ -667,8 +687,15 @@ mod tests {
             latency: None,
         };
         metrics.set_source(Once(
-            vec![Sample { ready: true, pools: vec![pool], topologies, map: None, breakers, servers: vec![server] }]
-                .into(),
+            vec![Sample {
+                ready: true,
+                pools: vec![pool],
+                topologies,
+                breakers,
+                servers: vec![server],
+                ..Sample::default()
+            }]
+            .into(),
         ));
 
         let labels = "{database=\"shop\",host=\"h:1\",role=\"primary\",shard=\"s1\",user=\"app\"}";

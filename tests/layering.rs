@@ -13,6 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("fault", &[]),
     ("secret", &[]),
     ("scope", &[]),
+    ("memory", &[]),
     ("metrics", &[]),
     // Bytes in and out.
     ("net", &[]),
@@ -63,7 +64,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// How many of `LAYERS` are the base.
-const BASE: usize = 5;
+const BASE: usize = 6;
 
 /// Third-party crates with one door: where it is.
 const DOORS: &[(&str, &[&str])] = &[

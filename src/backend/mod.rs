@@ -9,6 +9,7 @@ pub mod combine;
 pub mod combiners;
 pub mod defaults;
 pub mod facts;
+pub mod fanout;
 pub mod gate;
 pub mod inflight;
 pub mod login;

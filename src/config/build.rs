@@ -158,6 +158,8 @@ impl<'a> Build<'a> {
             let read_preference = section.read_preference.as_ref().map(|wanted| wanted.value);
             let read_preference =
                 read_preference.or_else(|| general.as_ref().map(|(general, _)| general.read_preference.value));
+            let most = general.as_ref().map_or(0, |(general, _)| general.max_db_client_connections.value);
+            let max_clients = section.max_db_client_connections.as_ref().map_or(most, |own| own.value);
             let router = self.router(name, section, users.as_deref().unwrap_or_default());
             let safe_functions = self.safe_functions(section);
             if section.two_phase_commit.value == TwoPhaseCommit::BestEffort {
@@ -169,6 +171,7 @@ impl<'a> Build<'a> {
             databases.push(Database {
                 name: name.as_str().into(),
                 topology: placed.topology,
+                max_clients: std::num::NonZeroU32::new(max_clients),
                 pool,
                 times: general::time_wishes([
                     section.query_timeout.as_ref(),

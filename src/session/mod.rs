@@ -71,6 +71,7 @@ use tracing::Instrument;
 
 use crate::backend::cluster::{Cluster, Database, Look, UserPools};
 use crate::backend::defaults::Defaults;
+use crate::backend::fanout::Fanout;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{SessionSettings, SettingsTable};
 use crate::backend::stats::{Count, Tally};
@@ -81,6 +82,8 @@ use crate::control::map::MapState;
 use crate::exec::client::{Client, Idle};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::QualifiedName;
+use crate::memory::Memory;
+use crate::merge::MergeLimits;
 use crate::metrics::{Metrics, QueryClass};
 use crate::net::ClientStream;
 use crate::plan::cache::PlanCache;
@@ -105,6 +108,10 @@ pub struct Shared {
     pub settings: SettingsTable,
     pub cancels: Arc<CancelRegistry>,
     pub metrics: Arc<Metrics>,
+    /// What all statements hold together.
+    pub memory: Arc<Memory>,
+    /// At how many shards statements over several may be.
+    pub fanout: Arc<Fanout>,
     /// Those of now: a session follows them with its next statement outside of a transaction.
     pub limits: ArcSwap<SessionLimits>,
     /// Names this router in two-phase transactions.
@@ -273,6 +280,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// What a merge may hold.
+    fn merge_limits(&self) -> MergeLimits {
+        MergeLimits { max_bytes: self.limits.merge_bytes, memory: Arc::clone(&self.shared.memory) }
+    }
+
     /// What names mean now.
     fn names(&self) -> NameScope<'_> {
         self.scope.names(&self.view, &self.tx, &self.held)
@@ -284,7 +296,7 @@ impl Session {
         let (pid, secret, slot) = shared.cancels.register(login.secret_len, login.identity(), Arc::clone(&control));
         let _entry = Registered { shared: Arc::clone(&shared), pid };
         let limits = shared.limits.load_full();
-        let client = Client::new(login.stream, login.leftover, control, limits.max_message);
+        let client = Client::new(login.stream, login.leftover, control, limits.max_message, shared.memory.hold());
         let mut startup = SessionSettings::default();
         for (name, value) in &login.settings {
             let name = name.to_ascii_lowercase();

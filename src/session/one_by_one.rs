@@ -7,7 +7,6 @@ use crate::exec::replies::ScatterError;
 use crate::exec::scatter::{Answer, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId, ShardSet};
-use crate::merge::MergeLimits;
 use crate::plan::ShardSql;
 use crate::plan::combine::Combine;
 use crate::session::run::Ask;
@@ -79,7 +78,7 @@ impl Session {
         ask: &Ask<'_>,
     ) -> Result<String, ScatterError> {
         ask.put(&mut self.held[at].server, sql)?;
-        let limits = MergeLimits { max_bytes: self.limits.merge_bytes };
+        let limits = self.merge_limits();
         let style = self.text_style();
         let mut servers = self.held.servers(&[shard]);
         let client = &mut self.client;

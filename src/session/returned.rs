@@ -7,7 +7,6 @@ use crate::exec::replies::ScatterError;
 use crate::exec::scatter::{Answer, RunEnd, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
-use crate::merge::MergeLimits;
 use crate::plan::FinishPlan;
 use crate::plan::combine::Combine;
 use crate::session::finish::{PORTAL, with};
@@ -84,7 +83,7 @@ impl Session {
         server.inflight.push(Owed::Execute(Audience::Client));
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Router));
-        let limits = MergeLimits { max_bytes: self.limits.merge_bytes };
+        let limits = self.merge_limits();
         let style = self.text_style();
         let mut servers = self.held.servers(&[slot]);
         ScatterRun::start(&mut servers, &mut self.client, &Combine::CONCAT, None, limits, Answer::Merged, style).await

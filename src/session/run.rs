@@ -14,7 +14,6 @@ use crate::exec::replies::ScatterError;
 use crate::exec::scatter::{Answer, RunEnd, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
-use crate::merge::MergeLimits;
 use crate::metrics::QueryClass;
 use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, ShardSql, Why, Window};
@@ -352,7 +351,7 @@ impl Session {
             held.note_access(access);
             ask.put(&mut held.server, sql)?;
         }
-        let limits = MergeLimits { max_bytes: self.limits.merge_bytes };
+        let limits = self.merge_limits();
         let style = self.text_style();
         let started = {
             let mut servers = self.held.servers(&shards);
