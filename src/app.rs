@@ -28,6 +28,7 @@ use crate::backend::pool::PoolLimits;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::servers::ServerBook;
 use crate::backend::settings::SettingsTable;
+use crate::backend::throttle::KeyLimit;
 use crate::config::{self, AuthType, BreakerSettings, PoolMode, Settings, SslMode, TlsSettings, TwoPhaseCommit};
 use crate::control;
 use crate::control::map::MapState;
@@ -381,6 +382,7 @@ fn database_settings(
         read_preference: database.read_preference,
         two_phase_commit: database.two_phase_commit,
         times: settings.timeouts.limits.with(&database.times),
+        key_limit: database.keys.rate.map(|rate| KeyLimit { rate, wait: database.keys.wait }),
         members: members(settings, &database.name),
     })
 }

@@ -104,6 +104,7 @@ pub struct Metrics {
     finishes: IntCounterVec,
     retries: IntCounterVec,
     passed_on: IntCounterVec,
+    throttled: IntCounterVec,
     sampled: Sampled,
     source: OnceLock<Box<dyn Source>>,
 }
@@ -328,6 +329,12 @@ impl Metrics {
                 "statements that Postgres finishes, by where, and why on the home shard though there are combine servers",
                 &["on", "why"],
             ),
+            throttled: vector(
+                r,
+                "pgloom_key_throttled_total",
+                "statements that came too early for key_max_rate, by what became of them",
+                &["result"],
+            ),
             passed_on: vector(
                 r,
                 "pgloom_cancels_passed_on_total",
@@ -388,6 +395,11 @@ impl Metrics {
     }
 
     /// Something is tried again. `reason` is one of a few fixed words.
+    /// A statement that came too early for its key has `waited`, or was `refused`.
+    pub fn throttled(&self, result: &'static str) {
+        self.throttled.with_label_values(&[result]).inc();
+    }
+
     /// What became of a cancel request for a client of another router: `beside` and `router` have been reached, `unknown` is nobody's,
     /// `failed` could not be delivered, `too_many` were on their way.
     pub fn passed_on(&self, result: &'static str) {

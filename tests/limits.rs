@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::raw::{Raw, message as m};
+use support::raw::{Raw, Value, message as m};
 use support::{Router, Sharded, eventually};
 
 fn metric(router: &Router, name: &str) -> f64 {
@@ -215,5 +215,65 @@ fn a_client_that_does_not_read_a_long_answer_of_all_shards_gives_their_connectio
         let idle = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid()";
         eventually(10, "no shard works on it", || world.on_each(idle).iter().all(|count| count == "0"));
         drop(slow);
+    }
+}
+
+#[test]
+fn one_value_of_the_key_has_as_many_statements_a_second_as_it_may() {
+    let world = Sharded::create("pace", "");
+    let general = world.router.config_text();
+    let with = |lines: &str| general.replacen("[general]\n", &format!("[general]\n{lines}\n"), 1);
+    assert_eq!(world.router.reload(&with("key_max_rate = 5")), "applied");
+    let (mut raw, mut other) = (world.connect(), world.connect());
+    let (busy, quiet) = (world.id(1, 0), world.id(1, 1));
+    let select = |id: i32| format!("SELECT n FROM items WHERE id = {id}");
+    // All forms of a statement count for one key, from whichever client.
+    let bound = [
+        m::parse("", "SELECT n FROM items WHERE id = $1", &[]),
+        m::bind("", "", &[Value::text(&busy.to_string())], &[]),
+        m::execute("", 0),
+        m::sync(),
+    ]
+    .concat();
+    raw.must(&select(busy));
+    raw.must(&format!("UPDATE items SET n = 3 WHERE id = {busy}"));
+    other.must(&format!("SELECT n FROM items a JOIN parts USING (id) WHERE id = {busy}"));
+    assert!(other.exchange(&bound, None).error.is_none());
+    let mut codes: Vec<String> = Vec::new();
+    for _ in 0..6 {
+        codes.push(raw.simple(&select(busy)).code().to_owned());
+        codes.push(other.exchange(&bound, None).code().to_owned());
+    }
+    assert!(codes.iter().filter(|code| *code == "53400").count() >= 8, "{codes:?}");
+    let refused = (0..20).map(|_| raw.simple(&select(busy))).find(|reply| reply.error.is_some()).unwrap();
+    let error = refused.error.as_ref().unwrap();
+    assert_eq!((error.code(), error.message()), ("53400", "too many statements for one value of the sharding key"));
+    assert_eq!(refused.status, b'I');
+    // Other keys, and statements that name none, are not counted with it.
+    assert_eq!(raw.value(&select(quiet)), "0");
+    for _ in 0..10 {
+        assert_eq!(raw.value("SELECT count(*) FROM items"), "60");
+        assert_eq!(raw.value(&format!("SELECT count(*) FROM items WHERE id IN ({busy}, {quiet})")), "2");
+    }
+    // In a block it is an error like any other.
+    raw.must("BEGIN");
+    let in_block = (0..20).map(|_| raw.simple(&select(busy))).find(|reply| reply.error.is_some()).unwrap();
+    assert_eq!((in_block.code(), in_block.status), ("53400", b'E'));
+    raw.must("ROLLBACK");
+    // With time to wait nobody fails, and the rate is kept.
+    assert_eq!(world.router.reload(&with("key_max_rate = 5\nkey_wait_timeout = \"30s\"")), "applied");
+    let begun = Instant::now();
+    for _ in 0..10 {
+        assert_eq!(raw.value(&select(busy)), "3");
+    }
+    assert!(begun.elapsed() > Duration::from_millis(900), "{:?}", begun.elapsed());
+    let text = world.router.http("/metrics").1;
+    for result in ["waited", "refused"] {
+        assert!(text.contains(&format!("pgloom_key_throttled_total{{result=\"{result}\"}}")), "{result}");
+    }
+    // Without a limit nothing is counted.
+    assert_eq!(world.router.reload(&general), "applied");
+    for _ in 0..30 {
+        assert_eq!(raw.value(&select(busy)), "3");
     }
 }

@@ -24,6 +24,7 @@ pub mod servers;
 pub mod settings;
 pub mod stats;
 pub mod succession;
+pub mod throttle;
 pub mod traffic;
 pub mod turns;
 

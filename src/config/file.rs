@@ -128,6 +128,10 @@ section! {
         scatter_max_requests: u32 = "0",
         /// Clients that may wait for a connection of each pool, and statements that may wait for scatter_max_requests; one more fails at once (53300) instead of waiting in vain. 0: any number.
         pool_queue_size: u32 = "0",
+        /// Statements a second that one value of the sharding key may have (a tenant, where that is the key), in this router; a second's worth may come at once. They are those that name one value by `=`, and INSERT of rows of one value; COPY and statements over several values are not counted. 0: any number.
+        key_max_rate: u32 = "0",
+        /// How long a statement that comes too early for key_max_rate waits, before it fails (53400). What it holds in its transaction it holds meanwhile. 0: it fails at once.
+        key_wait_timeout: Duration = "0",
         /// Memory that merging one statement's rows may take (groups, distinct values); beyond it the statement fails with 53400.
         merge_max_bytes: Bytes = "64MiB",
         /// Memory that all statements together may take for what they hold: groups, sorted and distinct values, rows that wait for others, messages of more than 256 KiB. Beyond it a statement fails with 53200. 0: no limit.
@@ -281,6 +285,10 @@ section! {
 section! {
     /// A logical database, `[databases.NAME]`: what clients connect to by NAME.
     pub struct Database, environment false {
+        /// Default: that of [general].
+        key_max_rate: u32 = optional,
+        /// Default: that of [general].
+        key_wait_timeout: Duration = optional,
         /// Clients of this database at one time; 0: any number. Default: that of [general].
         max_db_client_connections: u32 = optional,
         /// Server connections for each shard and user. Default: default_pool_size.

@@ -285,6 +285,7 @@ pub struct Login {
 pub struct Database {
     pub name: Arc<str>,
     pub topology: Arc<Topology>,
+    pub keys: KeySettings,
     /// Clients at one time; `None`: any number.
     pub max_clients: Option<NonZeroU32>,
     pub pool: PoolSettings,
@@ -296,6 +297,15 @@ pub struct Database {
     /// Functions declared to read and write no sharded table.
     pub safe_functions: Vec<QualifiedName>,
     pub uniques: Vec<UniqueRule>,
+}
+
+/// What one value of a sharding key may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeySettings {
+    /// Statements a second; `None`: any number.
+    pub rate: Option<NonZeroU32>,
+    /// How long one that comes too early may wait.
+    pub wait: Duration,
 }
 
 /// For each shard and user.

@@ -89,7 +89,7 @@ impl Session {
     }
 
     /// Waits for something that ends when the client leaves or cancels.
-    async fn attend<T>(&mut self, wait: impl Future<Output = Result<T, Unlent>>) -> Result<T, Unlent> {
+    pub(super) async fn attend<T>(&mut self, wait: impl Future<Output = Result<T, Unlent>>) -> Result<T, Unlent> {
         let Self { client, slot, tally, shared, .. } = self;
         let mut wait = std::pin::pin!(wait);
         let (mut waiting, mut since) = (None, None);

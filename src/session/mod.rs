@@ -29,6 +29,7 @@ mod memory;
 mod moving;
 mod one_by_one;
 mod own_catalog;
+mod pace;
 mod parse;
 mod placed;
 mod placement;
@@ -61,7 +62,7 @@ mod two_phase;
 mod uniques;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -275,6 +276,8 @@ pub struct Session {
     /// The client knows that its transactions over several shards are not atomic.
     told_best_effort: bool,
     told: create_as::Told,
+    /// The key of the statement that was planned last, where somebody counts; 0: it has none.
+    named_key: AtomicU64,
     /// Under the catalog of this generation: names that nobody knows, in a session that has temporary tables.
     temporaries: (u64, HashSet<QualifiedName>),
 }
@@ -342,6 +345,7 @@ impl Session {
             view,
             told_best_effort: false,
             told: create_as::Told::Client,
+            named_key: AtomicU64::new(0),
             temporaries: (0, HashSet::new()),
         };
         session.shared.metrics.clients.inc();
