@@ -3,6 +3,8 @@
 mod doors;
 pub mod live;
 pub mod map;
+pub mod reading;
+mod scrape;
 mod watch;
 mod words;
 
@@ -10,17 +12,16 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::admin::pools::{PoolAt, pools_of};
-use crate::admin::{Seen, UserView};
-use crate::backend::breaker::{BreakerLimits, BreakerState};
-use crate::backend::breakers::{Breakers, ServerBreaker};
+use crate::admin::UserView;
+use crate::backend::breaker::BreakerLimits;
+use crate::backend::breakers::Breakers;
 use crate::backend::cluster::{Credentials, Database, DatabaseSettings, Look, Membership, ServerAccess};
 use crate::backend::fanout::Fanout;
 use crate::backend::names::Names;
@@ -31,25 +32,24 @@ use crate::backend::settings::SettingsTable;
 use crate::backend::throttle::KeyLimit;
 use crate::config::{self, AuthType, BreakerSettings, PoolMode, Settings, SslMode, TlsSettings, TwoPhaseCommit};
 use crate::control;
-use crate::control::map::MapState;
+pub use crate::control::live::Ending;
 use crate::fault::Fault;
 use crate::ids::ShardId;
-use crate::memory::Memory;
-use crate::metrics::{
-    BreakerCounts, BreakerSample, MapSample, Metrics, PoolSample, Sample, ServerSample, Source, TopologySample,
-};
+use crate::metrics::Metrics;
 use crate::plan::cache::PlanCache;
-use crate::scope::Wish;
+use crate::scope::{Crowd, Wish};
 use crate::secret::Secret;
 use crate::server::Front;
 use crate::server::console::ConsoleRules;
 use crate::server::handshake::{Account, AuthMethod, HandshakeContext};
 use crate::server::http::{self, Readiness, Unready};
+use crate::session::logged::StatementLog;
 use crate::session::{SessionLimits, Shared};
 use crate::tls::{ClientTls, ClientTlsMode, ServerTls, ServerTlsFiles, ServerTlsMode, TlsError};
 use crate::topology::Server;
 use crate::wire::auth::{MockKey, Verifier, VerifierError};
 use live::Live;
+use scrape::Watcher;
 
 /// Idle connections are looked at this often.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -81,15 +81,6 @@ pub enum StartError {
     Random,
     #[error("{0}")]
     Io(#[from] io::Error),
-}
-
-/// What a router that is to end waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Until the clients have gone, for a time; then as the other.
-    OfClients,
-    /// Until what runs on the servers has ended.
-    OfTransactions,
 }
 
 /// A router whose sockets are open.
@@ -129,13 +120,19 @@ impl Router {
         let started = Instant::now();
         if ending == Ending::OfClients {
             let limit = timeouts.shutdown_clients.min(timeouts.shutdown);
-            while front.open.load(Ordering::Acquire) > 0 && started.elapsed() < limit {
+            while clients(&front) > 0 && started.elapsed() < limit {
                 tokio::time::sleep(DRAIN).await;
             }
         }
-        drain(&front, started + timeouts.shutdown).await;
+        let patience = if ending == Ending::AtOnce { Duration::ZERO } else { timeouts.shutdown };
+        drain(&front, started + patience).await;
         self.live.end().await;
     }
+}
+
+/// Sockets of clients, without those of operators.
+fn clients(front: &Front) -> usize {
+    front.open.load(Ordering::Acquire).saturating_sub(front.shared.operators.len())
 }
 
 /// Asks all sessions to end; those in a transaction have until then to finish it.
@@ -144,8 +141,10 @@ async fn drain(front: &Front, deadline: Instant) {
     // Also those that have just come.
     while front.open.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
         cancels.ask_all(Wish::Drain);
+        front.shared.operators.ask_all(Wish::Drain);
         tokio::time::sleep(DRAIN).await;
     }
+    front.shared.operators.ask_all(Wish::Kill);
     if !cancels.is_empty() {
         tracing::warn!(clients = cancels.len(), "ending sessions that did not finish in time");
         cancels.ask_all(Wish::Kill);
@@ -178,11 +177,14 @@ fn session_limits(settings: &Settings) -> SessionLimits {
         pull_bytes: settings.combine.max_bytes,
         max_fanout: settings.limits.scatter_max_shards.map_or(usize::MAX, |n| n.get() as usize),
         sequence_block: settings.limits.sequence_block.get() as usize,
+        deadlock_retries: settings.limits.deadlock_retries,
         failover_timeout: settings.timeouts.failover,
         max_replica_lag: settings.limits.replicas.max_lag,
         max_replica_lag_bytes: settings.limits.replicas.max_lag_bytes,
         read_your_writes: settings.limits.replicas.read_your_writes,
         log_disconnections: settings.log.disconnections,
+        log: settings.log.statements,
+        hot_key_metrics: settings.metrics.hot_keys,
     }
 }
 
@@ -337,6 +339,7 @@ fn server_access(settings: &Settings, tls: Arc<ServerTls>, known: &Known) -> Ser
         breakers: Arc::clone(&known.breakers),
         servers: Arc::clone(&known.servers),
         names: Arc::clone(&known.names),
+        metrics: Arc::clone(&known.metrics),
     }
 }
 
@@ -345,12 +348,13 @@ struct Known {
     breakers: Arc<Breakers>,
     servers: Arc<ServerBook>,
     names: Arc<Names>,
+    metrics: Arc<Metrics>,
 }
 
 impl Known {
     fn new(settings: &Settings) -> Self {
         let breakers = Breakers::new(breaker_limits(settings.breakers));
-        Self { breakers, servers: Arc::default(), names: Arc::default() }
+        Self { breakers, servers: Arc::default(), names: Arc::default(), metrics: Metrics::new() }
     }
 }
 
@@ -457,6 +461,7 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
                 Ok(()) => {
                     read_at = Some(Instant::now());
                     database.note_look(Look::Read);
+                    control::sizes::read(&database).await;
                 }
                 Err(fault) => {
                     all_well = false;
@@ -511,12 +516,13 @@ async fn probe(
     Ok(())
 }
 
-async fn resolve_database(database: Arc<Database>, grace: Duration) {
+async fn resolve_database(database: Arc<Database>, grace: Duration, metrics: Arc<Metrics>) {
     // Also where two phases are off now: what they left behind before that is there.
     let mut forgot = Instant::now();
     loop {
         tokio::time::sleep((grace / 2).min(RESOLVE)).await;
-        control::resolver::resolve(&database, grace, None).await;
+        let done = control::resolver::resolve(&database, grace, None).await;
+        metrics.resolved(&database.name, done.committed, done.rolled_back, done.in_doubt);
         if database.two_phase_commit == TwoPhaseCommit::On && forgot.elapsed() >= FORGET {
             forgot = Instant::now();
             control::resolver::forget_old(&database, control::resolver::FORGET_AFTER).await;
@@ -562,6 +568,13 @@ impl Health {
     }
 }
 
+impl Health {
+    /// Whether new clients can be sent here: see [`Readiness`].
+    fn is_ready(&self) -> bool {
+        self.unready().is_empty()
+    }
+}
+
 impl Readiness for Health {
     fn unready(&self) -> Vec<Unready> {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -587,97 +600,5 @@ impl Readiness for Health {
             }
         }
         found
-    }
-}
-
-fn breaker_counts(breaker: &ServerBreaker) -> BreakerCounts {
-    BreakerCounts {
-        host: breaker.address.to_string(),
-        opened: breaker.opened.load(Ordering::Relaxed),
-        rejected: breaker.rejected.load(Ordering::Relaxed),
-    }
-}
-
-/// The servers of the shards that have several.
-fn server_samples(database: &Database) -> Vec<ServerSample> {
-    let topology = Arc::clone(&database.cluster.load().topology);
-    let several = topology.shards.iter().map(|shard| (shard, database.servers(shard)));
-    let several = several.filter(|(_, servers)| !servers.is_lone());
-    let samples = several.flat_map(|(shard, servers)| {
-        servers.report().into_iter().map(|report| ServerSample {
-            database: database.name.to_string(),
-            shard: shard.name.to_string(),
-            server: report.server.address(),
-            role: report.role.label(),
-            lag_bytes: report.lag_bytes,
-            lag: report.lag,
-            latency: report.latency,
-        })
-    });
-    samples.collect()
-}
-
-/// What a scrape of the metrics reads.
-struct Watcher {
-    health: Arc<Health>,
-    map: Arc<OnceLock<Arc<MapState>>>,
-    memory: Arc<Memory>,
-    fanout: Arc<Fanout>,
-}
-
-impl Source for Watcher {
-    fn sample(&self) -> Sample {
-        let mut sample = Sample {
-            ready: self.health.unready().is_empty(),
-            memory_held: self.memory.used(),
-            memory_limit: self.memory.limit(),
-            scatter_requests: self.fanout.used(),
-            scatters_waiting: self.fanout.waiting(),
-            ..Sample::default()
-        };
-        let map = self.map.get();
-        sample.map = map.map(|map| map.status()).map(|status| MapSample {
-            epoch: status.epoch.unwrap_or_default(),
-            rejected: status.rejected,
-            troubled: status.problem.is_some(),
-        });
-        let stale = map.map_or(Duration::ZERO, |map| map.stale());
-        // One register for all databases.
-        let databases = self.health.databases.load();
-        let breakers = databases.first().map(|database| database.access.breakers.all());
-        sample.breakers = breakers.iter().flatten().map(|breaker| breaker_counts(breaker)).collect();
-        sample.servers = databases.iter().flat_map(|database| server_samples(database)).collect();
-        for database in databases.iter() {
-            let topology = Arc::clone(&database.cluster.load().topology);
-            sample.topologies.push(TopologySample {
-                database: database.name.to_string(),
-                epoch: topology.epoch.0,
-                stale,
-            });
-            let (seen, now) = (Seen::now(database), Instant::now());
-            for (user, pools) in database.all_pools() {
-                for PoolAt { pool, shard, role } in pools_of(&seen, &pools) {
-                    let active = pool.counts.active.load(Ordering::Relaxed) as i64;
-                    sample.pools.push(PoolSample {
-                        database: database.name.to_string(),
-                        user: user.to_string(),
-                        shard,
-                        role,
-                        host: pool.connector.address().to_string(),
-                        cl_active: active,
-                        cl_waiting: pool.waiting() as i64,
-                        sv_idle: pool.idle_count() as i64,
-                        sv_active: active,
-                        maxwait: pool.longest_wait(now),
-                        breaker: match pool.connector.breaker().report().state {
-                            BreakerState::Closed => BreakerSample::Closed,
-                            BreakerState::Open => BreakerSample::Open,
-                            BreakerState::Probing => BreakerSample::Probing,
-                        },
-                    });
-                }
-            }
-        }
-        sample
     }
 }

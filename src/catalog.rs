@@ -2,6 +2,7 @@
 
 pub mod code;
 pub mod effects;
+pub mod numbers;
 pub mod source;
 
 use std::collections::{HashMap, HashSet};
@@ -33,6 +34,10 @@ pub struct Catalog {
     /// The database's default collation (`pg_database.datcollate` is C or POSIX, or not).
     pub default_collation: Collation,
     pub customs: Customs,
+    /// The types that users have made, as this shard numbers them; the row types of tables left out.
+    pub types: numbers::UserTypes,
+    /// The shards that number types in another way than the home shard.
+    pub numbers: Vec<(ShardId, Arc<numbers::TypeNumbers>)>,
 }
 
 /// What users have made, besides tables and functions, that can change what an expression means. A Postgres without it is not to
@@ -169,6 +174,11 @@ pub enum Volatility {
 }
 
 impl Catalog {
+    /// How a shard numbers types, where that is not as the home shard does.
+    pub fn numbers_of(&self, shard: ShardId) -> Option<&Arc<numbers::TypeNumbers>> {
+        self.numbers.iter().find(|(of, _)| *of == shard).map(|(_, numbers)| numbers)
+    }
+
     /// This catalog with the schemas that lie whole on other shards; `None`: what that shard has was never read.
     pub fn with_placed<'a>(mut self, others: impl IntoIterator<Item = (ShardId, Option<&'a Catalog>)>) -> Self {
         for (shard, other) in others {

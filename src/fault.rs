@@ -65,6 +65,7 @@ sqlstates! {
     OUT_OF_MEMORY = b"53200";
     PROGRAM_LIMIT_EXCEEDED = b"54000";
     OBJECT_NOT_IN_PREREQUISITE_STATE = b"55000";
+    CANT_CHANGE_RUNTIME_PARAM = b"55P02";
     LOCK_NOT_AVAILABLE = b"55P03";
     QUERY_CANCELED = b"57014";
     ADMIN_SHUTDOWN = b"57P01";
@@ -104,6 +105,18 @@ pub enum Blame {
     Router,
 }
 
+/// Which part of the router said no. No two faults differ by it: clients are not told.
+#[derive(Clone, Copy, Debug)]
+pub struct Refuser(Option<&'static str>);
+
+impl PartialEq for Refuser {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Refuser {}
+
 /// One error as the client will see it. Boxed inside, so that `Result<_, Fault>` stays small on the hot path.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Fault(Box<FaultFields>);
@@ -120,6 +133,7 @@ pub struct FaultFields {
     /// The things that a server's error is about, by the letters of the error fields (`s`, `t`, `c`, `d`, `n`).
     pub about: Vec<(u8, Box<str>)>,
     pub blame: Blame,
+    refuser: Refuser,
 }
 
 pub type Result<T, E = Fault> = std::result::Result<T, E>;
@@ -136,16 +150,33 @@ impl Fault {
             position: None,
             about: Vec::new(),
             blame: Blame::Client,
+            refuser: Refuser(None),
         }))
     }
 
     /// `0A000`: pgloom cannot do `what` exactly; `hint` tells the way out.
+    #[track_caller]
     pub fn unsupported(
         what: impl Into<Cow<'static, str>>,
         detail: impl Into<Cow<'static, str>>,
         hint: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self::new(SqlState::FEATURE_NOT_SUPPORTED, what).detail(detail).hint(hint)
+        let mut fault = Self::new(SqlState::FEATURE_NOT_SUPPORTED, what).detail(detail).hint(hint);
+        fault.0.refuser = Refuser(Some(std::panic::Location::caller().file()));
+        fault
+    }
+
+    /// For the metrics: the file of this program that cannot do it, as `sql/locking`, or that a limit of the router was reached. `None`:
+    /// it is no refusal of ours.
+    pub fn refused_by(&self) -> Option<&'static str> {
+        match (self.0.refuser.0, self.0.code) {
+            (Some(file), _) => {
+                let file = file.rsplit_once("src/").map_or(file, |(_, file)| file);
+                Some(file.strip_suffix(".rs").unwrap_or(file))
+            }
+            (None, SqlState::CONFIGURATION_LIMIT_EXCEEDED) if self.0.blame != Blame::Server => Some("limit"),
+            (None, _) => None,
+        }
     }
 
     /// `08P01`, fatal: the peer broke the protocol and the stream can no longer be trusted.
@@ -226,3 +257,18 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_knows_where_it_was_made_and_is_the_same_from_everywhere() {
+        let refused = Fault::unsupported("this", "that", "Do something else.");
+        assert_eq!(refused.refused_by(), Some("fault"));
+        assert_eq!(Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too much").refused_by(), Some("limit"));
+        assert_eq!(Fault::new(SqlState::FEATURE_NOT_SUPPORTED, "by a server").refused_by(), None);
+        let alike = Fault::new(SqlState::FEATURE_NOT_SUPPORTED, "this").detail("that").hint("Do something else.");
+        assert_eq!(refused, alike);
+    }
+}

@@ -1,7 +1,7 @@
 //! `Control`: the one way to stop a session or its statement from outside.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,33 @@ impl Default for Control {
             canceled: AtomicBool::default(),
             waker: AtomicWaker::new(),
         }
+    }
+}
+
+/// Those who can be asked together.
+#[derive(Debug, Default)]
+pub struct Crowd(Mutex<Vec<Weak<Control>>>);
+
+impl Crowd {
+    /// Until it is dropped.
+    pub fn add(&self, control: &Arc<Control>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|known| known.strong_count() > 0);
+        all.push(Arc::downgrade(control));
+    }
+
+    pub fn ask_all(&self, wish: Wish) {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter_map(Weak::upgrade).for_each(|control| control.ask(wish));
+    }
+
+    pub fn len(&self) -> usize {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter(|known| known.strong_count() > 0).count()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 

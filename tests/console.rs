@@ -502,3 +502,91 @@ fn a_pause_holds_new_work_back_until_it_is_taken_back() {
     assert_eq!(ops.simple("PAUSE nowhere").code(), "3D000");
     assert_eq!(ops.simple(&format!("PAUSE {name} nowhere")).code(), "42704");
 }
+
+#[test]
+fn a_setting_is_given_another_value_until_the_next_reload() {
+    let world = world("consoleset", "query_timeout = \"30s\"\n");
+    let mut ops = console(&world, "ops");
+    let mut client = world.connect();
+    let value = |raw: &mut Raw| raw.value("SHOW pgloom.query_timeout");
+    assert_eq!(value(&mut client), "30s");
+    assert_eq!(console(&world, "watch").simple("SET query_timeout = 1s").code(), "42501");
+    let set = ops.must("SET query_timeout = 7s");
+    assert_eq!(set.answers[0].tag.as_deref(), Some("SET"));
+    assert!(set.notices.iter().any(|notice| notice.message().contains("until the next reload")), "{set:?}");
+    eventually(5, "the session's limit", || value(&mut client) == "7s");
+    // One more beside it, in the extended protocol.
+    assert_eq!(ops.extended("SET max_client_conn TO '77'", &[], &[], 0).code(), "");
+    let config = ops.named("SHOW CONFIG");
+    let shown = |key: &str| config.iter().find(|row| row["key"] == key).unwrap()["value"].clone();
+    assert_eq!((shown("query_timeout"), shown("max_client_conn")), ("7s".to_owned(), "77".to_owned()));
+    // What is wrong changes nothing.
+    for (sql, code) in [
+        ("SET query_timeout = soon", "22023"),
+        ("SET scatter_pool_share = 0", "22023"),
+        ("SET no_such_setting = 1", "42704"),
+        ("SET workers = 2", "55P02"),
+        ("SET log_format = json", "55P02"),
+        ("SET query_timeout", "42601"),
+    ] {
+        let reply = ops.simple(sql);
+        assert_eq!(reply.code(), code, "{sql}: {}", reply.text());
+        assert!(reply.notices.is_empty(), "{sql}");
+    }
+    assert_eq!(value(&mut client), "7s");
+    // The file has it back.
+    ops.must("RELOAD");
+    eventually(5, "the session's limit", || value(&mut client) == "30s");
+    let config = ops.named("SHOW CONFIG");
+    assert_eq!(config.iter().find(|row| row["key"] == "max_client_conn").unwrap()["value"], "1000");
+    // A file that is half written is none of its business.
+    let text = world.router.config_text();
+    world.router.replace_config(&text.replace("query_timeout = \"30s\"", "query_timeout = \"3 parsecs\""));
+    ops.must("SET log_connections = false");
+    assert_eq!(ops.simple("RELOAD").code(), "F0000");
+}
+
+/// What the process ended with, within so long.
+fn ends(world: &mut Sharded, limit: Duration) -> Duration {
+    let start = Instant::now();
+    let status = world.router.wait(limit).unwrap_or_else(|| panic!("it still runs after {limit:?}"));
+    assert!(status.success(), "{status}");
+    start.elapsed()
+}
+
+#[test]
+fn the_console_ends_the_router_at_once_or_when_others_have_done() {
+    // At once: whoever is in a transaction is told, and what it did is undone.
+    let mut world = self::world("shutnow", "");
+    let mut client = world.connect();
+    client.must("BEGIN; UPDATE items SET n = 5");
+    let mut ops = console(&world, "ops");
+    assert_eq!(console(&world, "watch").simple("SHUTDOWN").code(), "42501");
+    assert_eq!(ops.must("SHUTDOWN").answers[0].tag.as_deref(), Some("SHUTDOWN"));
+    assert!(ends(&mut world, Duration::from_secs(10)) < Duration::from_secs(8));
+    assert_eq!(client.read().unwrap().report().code(), "57P01");
+    assert_eq!(world.on_each("SELECT count(*) FROM items WHERE n = 5"), ["0"; 4]);
+
+    // When transactions have ended; the operator who stays does not keep it.
+    let mut world = self::world("shutservers", "shutdown_timeout = \"60s\"\n");
+    let (mut client, mut idle) = (world.connect(), world.connect());
+    client.must("BEGIN; UPDATE items SET n = 5");
+    let mut ops = console(&world, "ops");
+    ops.must("SHUTDOWN WAIT_FOR_SERVERS");
+    assert_eq!(idle.read().unwrap().report().code(), "57P01");
+    client.must("UPDATE items SET n = 6");
+    client.must("COMMIT");
+    ends(&mut world, Duration::from_secs(20));
+    assert!(world.on_each("SELECT min(n) FROM items").iter().all(|n| n == "6"));
+
+    // When the clients have left.
+    let mut world = self::world("shutclients", "shutdown_timeout = \"60s\"\nshutdown_client_timeout = \"50s\"\n");
+    let mut client = world.connect();
+    let mut ops = console(&world, "ops");
+    ops.must("SHUTDOWN WAIT_FOR_CLIENTS");
+    eventually(5, "nobody is let in", || Raw::connect(world.router.port, "postgres", &world.db.name).is_err());
+    client.must("SELECT count(*) FROM items");
+    assert!(world.router.wait(Duration::from_millis(500)).is_none());
+    drop(client);
+    ends(&mut world, Duration::from_secs(20));
+}

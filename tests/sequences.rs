@@ -466,6 +466,32 @@ fn no_value_is_given_twice() {
     }
 }
 
+#[test]
+fn no_session_gets_an_earlier_value_than_before() {
+    let world = World::create("seq_order", "sequence_block = 8");
+    std::thread::scope(|scope| {
+        for client in 0..6 {
+            let world = &world;
+            scope.spawn(move || {
+                let (mut raw, mut last) = (world.connect(), 0);
+                for round in 0..40 {
+                    let sql = match (client + round) % 5 {
+                        0 => "SELECT nextval('auto_id_seq')",
+                        1 => "INSERT INTO auto (body) SELECT 'x' FROM generate_series(1, 2) RETURNING id",
+                        2 => "INSERT INTO auto (body) VALUES ('a'), ('b'), ('c') RETURNING id",
+                        _ => "INSERT INTO auto (body) VALUES ('a') RETURNING id",
+                    };
+                    for value in raw.values(sql) {
+                        let value: i64 = value.parse().unwrap();
+                        assert!(value > last, "{value} behind {last} by {sql}");
+                        last = value;
+                    }
+                }
+            });
+        }
+    });
+}
+
 /// Blocks hold more than is used; who needs few values leaves no gaps.
 #[test]
 fn blocks_follow_the_demand() {

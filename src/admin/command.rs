@@ -2,6 +2,7 @@
 
 use super::{Access, What, shows::SHOWS, text};
 use crate::admin::shows::Show;
+use crate::control::live::Ending;
 use crate::fault::{Fault, SqlState};
 use crate::sql::lexer::{Lexer, TokenKind};
 
@@ -21,6 +22,9 @@ pub enum Command {
     Reload,
     Pause(Scope),
     Resume(Scope),
+    /// A setting of `[general]` and its value, as an environment variable would say it.
+    Set(String, String),
+    Shutdown(Ending),
 }
 
 /// `[database [shard]]`; nothing: every database.
@@ -43,7 +47,9 @@ impl Command {
             | Self::Enable(_)
             | Self::Reload
             | Self::Pause(_)
-            | Self::Resume(_) => Access::Admin,
+            | Self::Resume(_)
+            | Self::Set(..)
+            | Self::Shutdown(_) => Access::Admin,
         }
     }
 
@@ -61,12 +67,17 @@ impl Command {
             Self::Reload => "RELOAD",
             Self::Pause(_) => "PAUSE",
             Self::Resume(_) => "RESUME",
+            Self::Set(..) => "SET",
+            Self::Shutdown(_) => "SHUTDOWN",
         }
     }
 
     /// # Errors
     /// `42601` for what is no command; the hint names what there is.
     pub fn parse(sql: &str) -> Result<Self, Fault> {
+        if let Some(setting) = setting(sql) {
+            return setting;
+        }
         let words = words(sql)?;
         let Some((name, arguments)) = words.split_first() else { return Ok(Self::Nothing) };
         let command = match name.to_ascii_uppercase().as_str() {
@@ -86,6 +97,7 @@ impl Command {
             "PAUSE" => Self::Pause(scope(name, arguments)?),
             "RESUME" => Self::Resume(scope(name, arguments)?),
             "RELOAD" if arguments.is_empty() => Self::Reload,
+            "SHUTDOWN" => Self::Shutdown(ending(arguments)?),
             _ => return Err(invalid(sql)),
         };
         Ok(command)
@@ -111,6 +123,22 @@ const COMMANDS: &[(&str, &str)] = &[
         "reads the configuration again, with all files that it names, and applies it whole or, with an error, not at all",
     ),
     ("RESUME [database] [shard]", "takes PAUSE back"),
+    (
+        "SET key = value",
+        "gives a setting of `[general]` another value until the configuration is read again (RELOAD, SIGHUP, autoreload) or the router ends; SHOW CONFIG tells which can change",
+    ),
+    (
+        "SHUTDOWN",
+        "ends the router at once, as PgBouncer's does: clients are told 57P01, their transactions are rolled back",
+    ),
+    (
+        "SHUTDOWN WAIT_FOR_CLIENTS",
+        "as SIGTERM: nobody new is let in, clients may stay for shutdown_client_timeout, transactions may finish within shutdown_timeout",
+    ),
+    (
+        "SHUTDOWN WAIT_FOR_SERVERS",
+        "as SIGINT: clients without a transaction are disconnected, transactions may finish within shutdown_timeout",
+    ),
     ("WAIT_CLOSE [database]", "waits until RECONNECT has closed them all"),
 ];
 
@@ -157,6 +185,40 @@ fn scope(command: &str, arguments: &[String]) -> Result<Scope, Fault> {
         [database, shard] => Ok(Scope { database: Some(database.clone()), shard: Some(shard.clone()) }),
         _ => Err(wrong_arguments(command, "takes at most a database and a shard")),
     }
+}
+
+fn ending(arguments: &[String]) -> Result<Ending, Fault> {
+    match at_most_one("SHUTDOWN", arguments)?.map(|how| how.to_ascii_uppercase()).as_deref() {
+        None => Ok(Ending::AtOnce),
+        Some("WAIT_FOR_CLIENTS") => Ok(Ending::OfClients),
+        Some("WAIT_FOR_SERVERS") => Ok(Ending::OfTransactions),
+        Some(other) => Err(Fault::new(SqlState::SYNTAX_ERROR, format!("there is no SHUTDOWN {other}"))
+            .hint("SHUTDOWN may be followed by WAIT_FOR_CLIENTS or WAIT_FOR_SERVERS.")),
+    }
+}
+
+/// `SET key = value`, or with TO; a value is in quotes of SQL, or everything up to the end. `None`: it is no SET.
+fn setting(sql: &str) -> Option<Result<Command, Fault>> {
+    let text = sql.trim().trim_end_matches(';').trim_end();
+    let rest = text.get(..4).filter(|set| set.eq_ignore_ascii_case("set ")).and_then(|_| text.get(4..))?.trim_start();
+    let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+    let (key, rest) = rest.split_at(end);
+    let rest = rest.trim_start();
+    let value = rest.strip_prefix('=').or_else(|| {
+        let to = rest.get(..3).filter(|to| to.eq_ignore_ascii_case("to "));
+        to.and_then(|_| rest.get(3..))
+    });
+    let value = value.map(str::trim).filter(|value| !value.is_empty() && !key.is_empty());
+    Some(match value {
+        Some(value) if value.starts_with('\'') => match words(value) {
+            Ok(words) if words.len() == 1 => Ok(Command::Set(key.to_ascii_lowercase(), words.concat())),
+            _ => Err(invalid(sql)),
+        },
+        Some(value) if !value.contains(['\'', '"', ';']) => {
+            Ok(Command::Set(key.to_ascii_lowercase(), value.to_owned()))
+        }
+        Some(_) | None => Err(invalid(sql).hint("It is SET key = value.")),
+    })
 }
 
 fn wrong_arguments(command: &str, what: &str) -> Fault {
@@ -217,6 +279,14 @@ mod tests {
         assert_eq!(parse("Kill MyShop"), Command::Kill(Some("MyShop".to_owned())));
         assert_eq!(parse("disable \"my \"\"shop\""), Command::Disable("my \"shop".to_owned()));
         assert_eq!(parse("ENABLE 'it''s'"), Command::Enable("it's".to_owned()));
+        let set = |key: &str, value: &str| Command::Set(key.to_owned(), value.to_owned());
+        assert_eq!(parse("SET query_timeout = 5s;"), set("query_timeout", "5s"));
+        assert_eq!(parse("set  Query_Timeout='5 s'"), set("query_timeout", "5 s"));
+        assert_eq!(parse("SET admin_users TO ops, watch"), set("admin_users", "ops, watch"));
+        assert_eq!(parse("SET client_tls_ca_file = ''"), set("client_tls_ca_file", ""));
+        assert_eq!(parse("shutdown"), Command::Shutdown(Ending::AtOnce));
+        assert_eq!(parse("SHUTDOWN wait_for_clients;"), Command::Shutdown(Ending::OfClients));
+        assert_eq!(parse("SHUTDOWN WAIT_FOR_SERVERS"), Command::Shutdown(Ending::OfTransactions));
     }
 
     #[test]
@@ -233,6 +303,14 @@ mod tests {
             ("DISABLE", "42601"),
             ("KILL $1", "42601"),
             ("KILL 'a", "42601"),
+            ("SET", "42601"),
+            ("SET a", "42601"),
+            ("SET a = ", "42601"),
+            ("SET = 5", "42601"),
+            ("SET a = 5; RELOAD", "42601"),
+            ("SET a = 'b", "42601"),
+            ("SHUTDOWN NOW", "42601"),
+            ("SHUTDOWN WAIT_FOR_SERVERS WAIT_FOR_CLIENTS", "42601"),
         ] {
             let fault = Command::parse(sql).unwrap_err();
             assert_eq!(fault.code.as_str(), code, "{sql}: {fault}");

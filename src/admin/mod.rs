@@ -106,6 +106,8 @@ pub struct Look<'a> {
     pub config: Vec<ConfigView>,
     /// Clients that have not come in yet.
     pub knocking: usize,
+    /// Whoever looks may see the keys of customers.
+    pub sees_keys: bool,
 }
 
 impl Look<'_> {
@@ -117,6 +119,7 @@ impl Look<'_> {
             What::Databases => self.databases(),
             What::Distributions => self.distributions(),
             What::Help => command::help(),
+            What::HotKeys => self.hot_keys(),
             What::Lists => self.lists(),
             What::Map => self.map(),
             What::Pools => self.pools(),

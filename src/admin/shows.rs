@@ -11,6 +11,7 @@ pub enum What {
     Databases,
     Distributions,
     Help,
+    HotKeys,
     Lists,
     Map,
     Pools,
@@ -107,6 +108,13 @@ pub const SHOWS: &[Show] = &[
     ),
     show!(Distributions, "DISTRIBUTIONS", true, "The rules by which rows are placed.", DISTRIBUTIONS),
     show!(Help, "HELP", false, "What can be asked and done here.", HELP),
+    show!(
+        HotKeys,
+        "HOT_KEYS",
+        false,
+        "The sharding keys that statements ask for most, of late: counts are halved each minute. They are estimates from one statement in 32, and 128 keys are kept for each database.",
+        HOT_KEYS
+    ),
     show!(Lists, "LISTS", false, "How many there are of what.", LISTS),
     show!(Map, "MAP", true, "The shard map: which keys lie on which shard.", MAP),
     show!(
@@ -277,6 +285,16 @@ const HELP: &[Field] = fields! {
     "command" Text "how it is written; `[...]` may be left out",
     "access" Text "`stats`: everybody here may; `admin`: only admin_users",
     "help" Text "what it does",
+};
+
+const HOT_KEYS: &[Field] = fields! {
+    "database" Text "the logical database",
+    "distribution" Text "the rule that places the key",
+    "key" Text "as SQL would write it; for users who are not one of admin_users NULL, because keys may say who a customer is",
+    "shard" Text "where it lies",
+    "statements" Int8 "for this key alone, estimated",
+    "at_least" Int8 "of those, certainly for this key",
+    "share" Text "in percent of all statements for one key",
 };
 
 const LISTS: &[Field] = fields! {

@@ -1,6 +1,7 @@
-//! STATS, STATS_TOTALS, STATS_AVERAGES, TOTALS.
+//! STATS, STATS_TOTALS, STATS_AVERAGES, TOTALS, HOT_KEYS.
 
 use super::{Look, text};
+use crate::backend::hot_keys::RATE;
 use crate::backend::stats::{Count, Counts};
 
 fn cells(counts: &Counts) -> impl Iterator<Item = Option<String>> + '_ {
@@ -28,6 +29,31 @@ impl Look<'_> {
 
     pub(super) fn stats_averages(&self) -> Vec<Vec<Option<String>>> {
         self.each(|stats| vec![stats.averages()])
+    }
+
+    pub(super) fn hot_keys(&self) -> Vec<Vec<Option<String>>> {
+        let mut rows = Vec::new();
+        for seen in &self.databases {
+            let topology = &seen.cluster.topology;
+            for (hot, share) in seen.database.hot_keys.most(usize::MAX) {
+                // A configuration from before may have had others.
+                let distribution = topology.distributions.get(usize::from(hot.distribution.0));
+                let (Some(distribution), Some(shard)) = (distribution, topology.shards.get(hot.shard.index())) else {
+                    continue;
+                };
+                let estimate = |count: u64| text(count.saturating_mul(u64::from(RATE)).min(i64::MAX as u64));
+                rows.push(vec![
+                    text(&seen.database.name),
+                    text(&distribution.name),
+                    self.sees_keys.then(|| hot.key.to_string()),
+                    text(&shard.name),
+                    estimate(hot.count),
+                    estimate(hot.count - hot.error),
+                    text(format!("{:.1}", 100.0 * share)),
+                ]);
+            }
+        }
+        rows
     }
 
     pub(super) fn totals(&self) -> Vec<Vec<Option<String>>> {

@@ -11,17 +11,21 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 
 use futures::future::BoxFuture;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::*;
 use crate::app::doors::{Door, Doors};
+use crate::app::reading::{Reading, Said};
 use crate::app::words;
 use crate::backend::traffic::Hold;
-use crate::config::{ConfigErrors, Document, LogLevel};
+use crate::config::{AT_START, ConfigErrors, Document, LogLevel};
 use crate::control::live::{Applied, Steering};
+use crate::control::map::MapState;
 use crate::control::map::follow::NotTaken;
 use crate::control::rules::CLOSING;
 use crate::fault::{Blame, SqlState};
+use crate::memory::Memory;
 use crate::server::accept;
 use crate::server::peers::Peers;
 use crate::server::population::{ClientLimits, Population};
@@ -33,8 +37,6 @@ const READS: usize = 3;
 /// The map was changed while the configuration was read with the one from before.
 const OVERTAKEN: &str = "the shard map has changed meanwhile";
 
-/// Reads the configuration as it is now.
-pub type ReadSettings = Arc<dyn Fn() -> Result<Settings, ConfigErrors> + Send + Sync>;
 type SetLogLevel = Box<dyn Fn(LogLevel) + Send + Sync>;
 
 /// See the module.
@@ -46,7 +48,10 @@ pub struct Live {
     names: Mutex<JoinSet<()>>,
     clients: Doors,
     watchers: Doors,
-    read: OnceLock<ReadSettings>,
+    reading: OnceLock<Arc<Reading>>,
+    /// Settings that hold until the configuration is read again. Whoever changes them, or reads it, holds it.
+    said: tokio::sync::Mutex<Said>,
+    ending: watch::Sender<Option<Ending>>,
     log_level: OnceLock<SetLogLevel>,
     settings: ArcSwap<Settings>,
     /// One change at a time.
@@ -137,8 +142,8 @@ impl Way {
 
 impl Live {
     pub(super) fn start(settings: &Settings) -> Result<Arc<Self>, StartError> {
-        let metrics = Metrics::new();
         let known = Known::new(settings);
+        let metrics = Arc::clone(&known.metrics);
         let router = Arc::new(
             Peers::new(Arc::clone(&metrics), settings.listen.addresses.first().map_or(0, SocketAddr::port))
                 .map_err(|_| StartError::Random)?,
@@ -160,7 +165,10 @@ impl Live {
             metrics: Arc::clone(&metrics),
             memory: Memory::new(settings.limits.memory),
             fanout: fanout(settings),
+            statement_log: StatementLog::default(),
+            operators: Crowd::default(),
             limits: ArcSwap::from_pointee(session_limits(settings)),
+            contended: Default::default(),
             router: router_name()?.into(),
             steering: OnceLock::new(),
             map: Arc::default(),
@@ -178,8 +186,7 @@ impl Live {
         metrics.set_source(Watcher {
             health: Arc::clone(&health),
             map: Arc::clone(&shared.map),
-            memory: Arc::clone(&shared.memory),
-            fanout: Arc::clone(&shared.fanout),
+            shared: Arc::downgrade(&shared),
         });
         let live = Arc::new(Self {
             front: Arc::new(ArcSwap::from_pointee(front)),
@@ -188,7 +195,9 @@ impl Live {
             names: Mutex::default(),
             clients: Doors::default(),
             watchers: Doors::default(),
-            read: OnceLock::new(),
+            reading: OnceLock::new(),
+            said: tokio::sync::Mutex::default(),
+            ending: watch::Sender::new(None),
             log_level: OnceLock::new(),
             settings: ArcSwap::from_pointee(settings.clone()),
             state: tokio::sync::Mutex::new(State { certificates, jobs: HashMap::new(), limits: JoinSet::new() }),
@@ -201,8 +210,16 @@ impl Live {
     }
 
     /// Where [`Steering::reload`] finds the configuration.
-    pub fn read_by(&self, read: ReadSettings) {
-        let _ = self.read.set(read);
+    pub fn read_by(&self, reading: Reading) {
+        let _ = self.reading.set(Arc::new(reading));
+    }
+
+    /// Resolves when somebody says that the router is to end.
+    pub async fn asked_to_end(&self) -> Ending {
+        let mut asked = self.ending.subscribe();
+        let ending = asked.wait_for(Option::is_some).await.map(|ending| *ending);
+        // The sender lives as long as this.
+        ending.ok().flatten().unwrap_or(Ending::OfTransactions)
     }
 
     /// How the level of the log is changed.
@@ -238,7 +255,8 @@ impl Live {
 
     pub(super) async fn serve(&self) {
         let mut state = self.state.lock().await;
-        state.limits.spawn(Arc::clone(&self.front.load().shared.cancels).enforce());
+        let shared = Arc::clone(&self.front.load().shared);
+        state.limits.spawn(Arc::clone(&shared.cancels).enforce(Arc::clone(&shared.metrics)));
         let router = Arc::clone(&self.front.load().router);
         state.limits.spawn(Arc::clone(&router).serve_beside());
         state.limits.spawn(router.follow(Arc::clone(&self.front)));
@@ -298,7 +316,8 @@ impl Live {
         let mut jobs = JoinSet::new();
         let health = Arc::clone(&self.health);
         jobs.spawn(watch_database(Arc::clone(database), health, timeouts.catalog_refresh, timeouts.deadlock.is_some()));
-        jobs.spawn(resolve_database(Arc::clone(database), timeouts.two_phase_grace));
+        let metrics = Arc::clone(&shared.metrics);
+        jobs.spawn(resolve_database(Arc::clone(database), timeouts.two_phase_grace, metrics));
         jobs.spawn(control::servers::watch(Arc::clone(database), timeouts.server_check));
         if !database.cluster.load().topology.is_all_home() {
             jobs.spawn(control::news::follow(Arc::clone(database), shared.router.clone()));
@@ -445,6 +464,7 @@ impl Live {
         self.health.follow(all.clone());
         for gone in before.iter().filter(|old| !all.iter().any(|database| database.name == old.name)) {
             gone.end();
+            shared.metrics.forget_database(&gone.name);
             state.jobs.remove(&gone.name);
         }
         let same_timing = settings.timeouts == self.settings.load().timeouts;
@@ -479,11 +499,19 @@ impl Live {
     }
 
     async fn read_and_apply_once(&self) -> Result<Applied, Vec<String>> {
-        let Some(read) = self.read.get().cloned() else {
+        self.read_by_and_apply(|reading| reading.anew()).await
+    }
+
+    async fn read_by_and_apply(
+        &self,
+        read: impl FnOnce(&Reading) -> Result<Settings, ConfigErrors> + Send + 'static,
+    ) -> Result<Applied, Vec<String>> {
+        let Some(reading) = self.reading.get().cloned() else {
             return Err(vec!["there is no file of which the configuration was read".to_owned()]);
         };
         // Files may be slow, and maps large.
-        let settings = tokio::task::spawn_blocking(move || read()).await.map_err(|error| vec![error.to_string()])?;
+        let settings = tokio::task::spawn_blocking(move || read(&reading)).await;
+        let settings = settings.map_err(|error| vec![error.to_string()])?;
         let settings = settings.map_err(|errors| errors.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         for warning in &settings.warnings {
             tracing::warn!("{warning}");
@@ -491,12 +519,42 @@ impl Live {
         self.apply(settings).await
     }
 
+    /// Another value of one setting, beside those that were given before.
+    async fn give(&self, key: &str, value: &str) -> Result<Applied, Fault> {
+        let settings = self.settings();
+        let shown = settings.shown.iter().find(|shown| shown.key == key).ok_or_else(|| {
+            Fault::new(SqlState::UNDEFINED_OBJECT, format!("there is no setting \"{key}\""))
+                .hint("SHOW CONFIG lists them.")
+        })?;
+        if AT_START.contains(&shown.key) {
+            let message = format!("\"{key}\" cannot change while the router runs");
+            return Err(Fault::new(SqlState::CANT_CHANGE_RUNTIME_PARAM, message)
+                .hint("Write it into the configuration file, and start the router anew."));
+        }
+        let mut said = self.said.lock().await;
+        let mut wanted = said.clone();
+        wanted.insert(key.to_owned(), value.to_owned());
+        let read = wanted.clone();
+        let done = self.read_by_and_apply(move |reading| reading.with(&read)).await;
+        self.tell(&done);
+        let applied = done.map_err(|errors| {
+            let message = format!("\"{key}\" cannot be set to \"{value}\"");
+            Fault::new(SqlState::INVALID_PARAMETER_VALUE, message).detail(errors.join("\n")).blame(Blame::Router)
+        })?;
+        *said = wanted;
+        Ok(applied)
+    }
+
     /// Reads the configuration again and applies it, and tells the log and the metrics what came of it.
     ///
     /// # Errors
     /// As [`Self::apply`], and where it cannot be read.
     pub async fn reload_now(&self) -> Result<Applied, Vec<String>> {
+        let mut said = self.said.lock().await;
         let done = self.read_and_apply().await;
+        if done.is_ok() {
+            said.clear();
+        }
         self.tell(&done);
         done
     }
@@ -601,6 +659,15 @@ impl Steering for Live {
 
     fn resume(&self, database: Option<&str>, shard: Option<&str>) -> Result<(), Fault> {
         self.resume_those(database, shard)
+    }
+
+    fn set<'a>(&'a self, key: &'a str, value: &'a str) -> BoxFuture<'a, Result<Applied, Fault>> {
+        Box::pin(self.give(key, value))
+    }
+
+    fn shut_down(&self, how: Ending) {
+        tracing::info!(?how, "the console ends the router");
+        self.ending.send_replace(Some(how));
     }
 }
 

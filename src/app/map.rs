@@ -11,7 +11,8 @@ use tokio::sync::watch;
 
 use crate::app::Router;
 use crate::app::live::Live;
-use crate::config::{ConfigError, ConfigErrors, Document, Draft, EtcdSettings, MapSettings, Origin, Settings};
+use crate::app::reading::Reading;
+use crate::config::{ConfigErrors, Document, Draft, EtcdSettings, Settings};
 use crate::control::etcd::{Etcd, StoreError};
 use crate::control::map::MapState;
 use crate::control::map::follow::{Follower, NotTaken, Taker};
@@ -50,18 +51,9 @@ impl SharedMap {
         Ok(settings)
     }
 
-    /// How the configuration is read again: the file as it is now, with the map that is in force.
-    pub fn reader(&self, path: PathBuf) -> impl Fn() -> Result<Settings, ConfigErrors> + Send + Sync + 'static {
-        let documents = Arc::clone(&self.documents);
-        move || {
-            let draft = Draft::load(&path)?;
-            if draft.map_source()? == MapSettings::File {
-                let message = "the source of the map cannot change while the router runs; restart it".to_owned();
-                let file = path.display().to_string().into();
-                return Err(ConfigErrors(vec![ConfigError { file, origin: Origin::Default, message }]));
-            }
-            draft.settings(documents.load_full().as_deref())
-        }
+    /// How the configuration is read again: its file, `draft` as it was read first, with the map that is in force.
+    pub fn reading(&self, path: PathBuf, draft: Draft) -> Reading {
+        Reading::beside(path, draft, Arc::clone(&self.documents))
     }
 
     /// Follows the map, and stays in the list of routers, until `stopping` says so.

@@ -22,7 +22,9 @@ pub(super) fn between(old: &Settings, new: &Settings, certificates: &[&str]) -> 
     differs("client TLS", old.client_tls != new.client_tls);
     differs("server TLS", old.server_tls != new.server_tls);
     differs("metrics", old.metrics != new.metrics);
-    let told = |settings: &Settings| (settings.log.level, settings.log.connections, settings.log.disconnections);
+    let told = |settings: &Settings| {
+        (settings.log.level, settings.log.connections, settings.log.disconnections, settings.log.statements)
+    };
     differs("log", told(old) != told(new));
     differs("users", old.users != new.users);
     differs("epoch of the map", old.epoch != new.epoch);

@@ -14,6 +14,7 @@ use crate::backend::combiners::CombineServers;
 use crate::backend::defaults::{Defaults, HomeDefaults};
 use crate::backend::facts::Facts;
 use crate::backend::gate::Gate;
+use crate::backend::hot_keys::HotKeys;
 use crate::backend::names::Names;
 use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
 use crate::backend::roles::Heard;
@@ -24,11 +25,13 @@ use crate::backend::stats::Stats;
 use crate::backend::succession::Lasting;
 use crate::backend::throttle::KeyLimit;
 use crate::backend::turns::Place;
-use crate::backend::{Backend, login};
+use crate::backend::{Backend, Work, login};
 use crate::catalog::Catalog;
+use crate::catalog::numbers::UserTypes;
 use crate::config::{ReadPreference, TimeLimits, TimeWishes, TwoPhaseCommit, UniqueRule};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
+use crate::metrics::{Metrics, ShardMetrics};
 use crate::net::Keepalive;
 use crate::secret::Secret;
 use crate::tls::ServerTls;
@@ -58,6 +61,7 @@ pub struct ServerAccess {
     pub servers: Arc<ServerBook>,
     /// Of servers.
     pub names: Arc<Names>,
+    pub metrics: Arc<Metrics>,
 }
 
 impl ServerAccess {
@@ -88,6 +92,8 @@ pub struct ServerConnector {
     pub start: Start,
     /// Those of a shard on which clients' statements run.
     pub rules: Option<Arc<Rules>>,
+    /// Where the work of those connections is told.
+    pub metrics: Option<ShardMetrics>,
 }
 
 /// To which server a connector goes.
@@ -259,7 +265,7 @@ impl Connect for ServerConnector {
 
 impl ServerConnector {
     pub fn new(shard: ShardId, aim: Aim, credentials: &Credentials, access: &ServerAccess, start: Start) -> Self {
-        Self { shard, aim, credentials: credentials.clone(), access: access.clone(), start, rules: None }
+        Self { shard, aim, credentials: credentials.clone(), access: access.clone(), start, rules: None, metrics: None }
     }
 
     /// Where it goes now, for messages; where nobody is the primary, the first that could be.
@@ -307,6 +313,7 @@ impl ServerConnector {
             let patience = deadline.saturating_duration_since(Instant::now()) / 2;
             rules.mark(&mut backend, patience).await?;
         }
+        backend.work = Work { metrics: self.metrics.clone(), ..Work::default() };
         Ok(backend)
     }
 
@@ -486,7 +493,10 @@ impl UserPools {
             let marked = !id.is_combine() && !matches!(aim, Aim::Replica(..));
             let rules = marked.then(|| Arc::clone(&of.rules));
             let access = &of.access;
-            let connector = ServerConnector { rules, ..ServerConnector::new(id, aim, &credentials, access, start) };
+            let name = if id.is_combine() { "combine" } else { &topology.shard(id).name };
+            let metrics = Some(access.metrics.shard(&of.name, name));
+            let plain = ServerConnector::new(id, aim, &credentials, access, start);
+            let connector = ServerConnector { rules, metrics, ..plain };
             match old.iter().find(|old| old.connector.is_like(&connector)) {
                 Some(old) => {
                     old.set_limits(limits.clone());
@@ -729,11 +739,32 @@ pub struct Database {
     /// Values of sequences that are taken and not given out yet.
     pub sequences: SequenceBlocks,
     pub stats: Arc<Stats>,
+    /// The keys that statements ask for most.
+    pub hot_keys: Arc<HotKeys>,
+    /// What its sharded tables hold, by shard, where that was asked.
+    pub sizes: Arc<Mutex<Vec<ShardSize>>>,
     /// Nobody else may come in.
     pub disabled: Arc<AtomicBool>,
     look: watch::Sender<Look>,
     /// What was last read of each shard's catalog; whoever reads holds it.
     pub parts: tokio::sync::Mutex<HashMap<ShardId, Arc<Catalog>>>,
+    /// What was last read of the shards' types.
+    pub types: tokio::sync::Mutex<ShardTypes>,
+}
+
+/// The types that users have made on the home shard, and what other shards were found to have since those are as they are.
+#[derive(Default)]
+pub struct ShardTypes {
+    pub home: UserTypes,
+    pub others: HashMap<ShardId, UserTypes>,
+}
+
+/// What the sharded tables of one shard hold, as its Postgres estimates it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardSize {
+    pub shard: Arc<str>,
+    pub rows: u64,
+    pub bytes: u64,
 }
 
 /// Shards that are known to have the function that finds rows by their unique values. It is never taken away.
@@ -782,6 +813,8 @@ impl Database {
         Arc::new(Self {
             rules: Arc::clone(&lasting.rules),
             stats: Arc::clone(&lasting.stats),
+            hot_keys: Arc::clone(&lasting.hot_keys),
+            sizes: Arc::clone(&lasting.sizes),
             disabled: Arc::clone(&lasting.disabled),
             lasting,
             successor: OnceLock::new(),
@@ -807,6 +840,7 @@ impl Database {
             sequences: SequenceBlocks::default(),
             look: watch::Sender::new(Look::Pending),
             parts: tokio::sync::Mutex::default(),
+            types: tokio::sync::Mutex::default(),
         })
     }
 

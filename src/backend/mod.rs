@@ -11,9 +11,11 @@ pub mod defaults;
 pub mod facts;
 pub mod fanout;
 pub mod gate;
+pub mod hot_keys;
 pub mod inflight;
 pub mod login;
 pub mod names;
+pub mod numbers;
 pub mod pool;
 pub mod prepared;
 pub mod retry;
@@ -33,13 +35,15 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
+use crate::catalog::numbers::TypeNumbers;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::Epoch;
+use crate::metrics::ShardMetrics;
 use crate::net::ServerStream;
 use crate::wire::error_fields::{self, ErrorFields};
 use crate::wire::frame::{self, Frame, Header};
@@ -90,6 +94,10 @@ pub struct Backend {
     pub applied_before: Option<Option<Arc<SessionSettings>>>,
     /// The temporary tables that it keeps, where it is a combine connection.
     pub inputs: combine::Inputs,
+    /// How it numbers types, where that is not as the home shard does.
+    pub types: Option<Arc<TypeNumbers>>,
+    /// Of a connection that has a cursor: where the cursor's columns come from.
+    pub origins: Option<Box<[numbers::Origin]>>,
     /// It has the functions of [`clock`].
     pub has_clock: bool,
     /// ParameterStatus values as the server reported them last.
@@ -129,6 +137,47 @@ pub struct Backend {
     /// TLS may still hold bytes that were written into it.
     unflushed: bool,
     max_message: usize,
+    pub work: Work,
+}
+
+/// What the server does for its client, for metrics, logs and traces.
+#[derive(Default)]
+pub struct Work {
+    /// Where it is told; nowhere for the router's own work.
+    pub metrics: Option<ShardMetrics>,
+    /// Since when the server is busy.
+    since: Option<Instant>,
+    /// For how long it was, since it was last asked.
+    lasted: Duration,
+    sent: u64,
+    received: u64,
+}
+
+impl Work {
+    /// A request goes out.
+    fn begin(&mut self) {
+        if self.metrics.is_some() && self.since.is_none() {
+            self.since = Some(Instant::now());
+        }
+    }
+
+    /// A request has been answered to its end. `more`: others wait behind it.
+    fn end(&mut self, more: bool) {
+        let (Some(metrics), Some(since)) = (&self.metrics, self.since) else { return };
+        let now = Instant::now();
+        let took = now.duration_since(since);
+        self.since = more.then_some(now);
+        self.lasted += took;
+        metrics.request_seconds.observe(took.as_secs_f64());
+        metrics.bytes_out.inc_by(std::mem::take(&mut self.sent));
+        metrics.bytes_in.inc_by(std::mem::take(&mut self.received));
+    }
+
+    /// For how long it was busy, and is, since this was last asked.
+    pub fn take(&mut self) -> Duration {
+        let now = self.since.map_or(Duration::ZERO, |since| since.elapsed());
+        std::mem::take(&mut self.lasted) + now
+    }
 }
 
 impl Backend {
@@ -155,6 +204,8 @@ impl Backend {
             applied: Some(SessionSettings::none()),
             applied_before: None,
             inputs: combine::Inputs::default(),
+            types: None,
+            origins: None,
             has_clock: false,
             parameters: login.parameters,
             news: BytesMut::new(),
@@ -176,6 +227,7 @@ impl Backend {
             stint: 0,
             unflushed: false,
             max_message,
+            work: Work::default(),
         }
     }
 
@@ -220,6 +272,13 @@ impl Backend {
         self.inflight.push(Owed::Query { audience: Audience::Router, ready: Audience::Router });
     }
 
+    /// Takes back all that is queued, of which nothing has been written.
+    pub fn unsend(&mut self) {
+        self.out.clear();
+        self.queue.clear();
+        self.inflight = Inflight::default();
+    }
+
     /// The header of the next frame, once it is there.
     pub fn header(&mut self) -> Result<Option<Header>, Fault> {
         frame::peek(&self.read, self.max_message).map_err(|f| self.lost(&f.message))
@@ -229,7 +288,11 @@ impl Backend {
     pub fn cut(&mut self) -> Result<Option<Frame>, Fault> {
         match self.header()? {
             Some(header) if self.read.len() >= header.len => {
-                let bytes = self.read.split_to(header.len).freeze();
+                let bytes = self.read.split_to(header.len);
+                let bytes = match matches!(header.tag, b'T' | b't') && self.renumbers() {
+                    true => self.renumbered(bytes).freeze(),
+                    false => bytes.freeze(),
+                };
                 let frame = Frame { tag: header.tag, bytes };
                 self.farewell |= header.tag == b'E' && error_fields::is_fatal(frame.body());
                 let judged = (header.tag == b'E').then(|| self.cancel.judge(frame.body())).flatten();
@@ -271,12 +334,14 @@ impl Backend {
             return Poll::Ready(Ok(()));
         }
         self.unflushed = true;
+        self.work.begin();
         while let Some(first) = self.queue.front_mut() {
             let n = ready!(Pin::new(&mut self.stream).poll_write(cx, first))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             first.advance(n);
+            self.work.sent += n as u64;
             if first.is_empty() {
                 self.queue.pop_front();
             }
@@ -287,6 +352,7 @@ impl Backend {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.out.advance(n);
+            self.work.sent += n as u64;
         }
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         self.unflushed = false;
@@ -306,6 +372,7 @@ impl Backend {
             self.room = (2 * self.room).min(READ_MOST);
         }
         self.heard |= n > 0;
+        self.work.received += n as u64;
         Poll::Ready(Ok(n))
     }
 
@@ -370,13 +437,16 @@ impl Backend {
     /// Takes note of what a frame says of the connection itself.
     pub fn note(&mut self, frame: &Frame) {
         match frame.tag {
-            b'Z' => self.note_status(frame.body().first().copied()),
+            // What it answers is still among what is owed.
+            b'Z' => self.note_status(frame.body().first().copied(), self.inflight.len() > 1),
             b'S' => self.note_parameter(frame.body()),
             _ => {}
         }
     }
 
-    pub fn note_status(&mut self, status: Option<u8>) {
+    /// `more`: other requests wait behind the one that is answered.
+    pub fn note_status(&mut self, status: Option<u8>, more: bool) {
+        self.work.end(more);
         match status.and_then(Status::from_byte) {
             Some(status) => self.status = status,
             None => self.broken = true,

@@ -17,6 +17,9 @@ use crate::backend::gate::{Denied, Gate};
 use crate::backend::turns::Place;
 use crate::fault::{Blame, Fault, SqlState};
 
+/// What PgBouncer says, too.
+pub const WAITED_TOO_LONG: &str = "query_wait_timeout";
+
 /// Makes a new connection for a pool: TCP and TLS in the router, memory in tests.
 pub trait Connect: Send + Sync {
     fn connect(&self) -> impl Future<Output = Result<Backend, Fault>> + Send;
@@ -243,7 +246,7 @@ impl<C: Connect> Pool<C> {
     fn denied(&self, denied: Denied, wait: Duration) -> Fault {
         let PoolLimits { size, size_setting, queue, .. } = &**self.limits.load();
         let fault = match denied {
-            Denied::Share => Fault::new(SqlState::TOO_MANY_CONNECTIONS, "query_wait_timeout")
+            Denied::Share => Fault::new(SqlState::TOO_MANY_CONNECTIONS, WAITED_TOO_LONG)
                 .detail(format!("as many statements over several shards as may run at once ran for {wait:?}"))
                 .hint("Raise scatter_pool_share or the pool's size, or give statements the sharding key."),
             Denied::Crowded(_) => {
@@ -251,7 +254,7 @@ impl<C: Connect> Pool<C> {
                     .detail(format!("{queue} wait already for one of the pool's {size} connections"))
                     .hint("Try again later; pool_queue_size limits how many wait.")
             }
-            Denied::Timeout(_) => Fault::new(SqlState::TOO_MANY_CONNECTIONS, "query_wait_timeout")
+            Denied::Timeout(_) => Fault::new(SqlState::TOO_MANY_CONNECTIONS, WAITED_TOO_LONG)
                 .detail(format!("all {size} server connections of the pool were busy for {wait:?}"))
                 .hint(format!("Raise {size_setting} or query_wait_timeout, or look for long transactions.")),
             Denied::Alone(_) => {

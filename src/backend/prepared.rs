@@ -50,6 +50,15 @@ pub struct StatementRegistry {
 }
 
 impl StatementRegistry {
+    /// Distinct statements that are known.
+    pub fn len(&self) -> usize {
+        self.defs.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.defs.is_empty()
+    }
+
     const PRUNE_STEP: u64 = 4096;
 
     /// The definition for this text and these parameter types under this catalog generation. `meaning`: hash of the settings that
@@ -76,6 +85,11 @@ impl StatementRegistry {
             description: OnceLock::new(),
         });
         Arc::clone(self.defs.entry(key).or_insert(def).value())
+    }
+
+    /// A number that nobody else has.
+    pub fn fresh(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Forgets definitions that no client and no server connection holds, each time the registry has grown by a step.

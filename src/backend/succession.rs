@@ -9,8 +9,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::backend::cluster::{Cluster, Database, DatabaseSettings, Look, UserPools};
+use crate::backend::cluster::{Cluster, Database, DatabaseSettings, Look, ShardSize, UserPools};
 use crate::backend::combiners::CombineServers;
+use crate::backend::hot_keys::HotKeys;
 use crate::backend::rules::Rules;
 use crate::backend::stats::Stats;
 use crate::backend::throttle::Throttle;
@@ -30,6 +31,8 @@ pub(super) struct Lasting {
     pub(super) traffic: Arc<Traffic>,
     pub(super) throttle: Arc<Throttle>,
     pub(super) stats: Arc<Stats>,
+    pub(super) hot_keys: Arc<HotKeys>,
+    pub(super) sizes: Arc<Mutex<Vec<ShardSize>>>,
     pub(super) disabled: Arc<AtomicBool>,
     /// Whoever changes a topology, or hands over, holds it.
     placements: Arc<Mutex<Placements>>,

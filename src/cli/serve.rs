@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app::live::Live;
 use crate::app::map::SharedMap;
+use crate::app::reading::Reading;
 use crate::app::{Ending, Router};
 use crate::cli::{ConfigArg, UNUSABLE, unusable};
 use crate::config::{Draft, EtcdSettings, LogFormat, LogLevel, LogSettings, MapSettings, Settings};
@@ -25,7 +26,7 @@ pub struct ServeArgs {
 
 /// What is known when the log begins.
 enum Begin {
-    Whole(Box<Settings>),
+    Whole(Box<Draft>, Box<Settings>),
     /// The map is in etcd, and the log tells how it is found.
     Elsewhere(Box<Draft>, Box<EtcdSettings>),
 }
@@ -35,7 +36,10 @@ pub fn run(args: &ServeArgs) -> ExitCode {
     let read = Draft::load(path).and_then(|draft| {
         let early = draft.early()?;
         let begin = match &early.map {
-            MapSettings::File => Begin::Whole(Box::new(draft.settings(None)?)),
+            MapSettings::File => {
+                let settings = draft.settings(None)?;
+                Begin::Whole(Box::new(draft), Box::new(settings))
+            }
             MapSettings::Etcd(etcd) => Begin::Elsewhere(Box::new(draft), etcd.clone()),
         };
         Ok((begin, early))
@@ -55,7 +59,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
     };
     let served = runtime.block_on(async {
         match begin {
-            Begin::Whole(settings) => serve(&settings, path, set_level, None).await,
+            Begin::Whole(draft, settings) => serve(&settings, *draft, path, set_level, None).await,
             Begin::Elsewhere(draft, etcd) => {
                 let mut map = SharedMap::new(&etcd).map_err(|error| error.to_string())?;
                 let settings = tokio::select! {
@@ -63,7 +67,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
                     _ = stop_signal() => return Ok(()),
                     settings = map.settings(&draft) => settings.map_err(|errors| errors.to_string())?,
                 };
-                serve(&settings, path, set_level, Some(map)).await
+                serve(&settings, *draft, path, set_level, Some(map)).await
             }
         }
     });
@@ -88,7 +92,13 @@ fn serving_runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
     builder.enable_all().build()
 }
 
-async fn serve(settings: &Settings, config: &Path, set_level: SetLevel, map: Option<SharedMap>) -> Result<(), String> {
+async fn serve(
+    settings: &Settings,
+    draft: Draft,
+    config: &Path,
+    set_level: SetLevel,
+    map: Option<SharedMap>,
+) -> Result<(), String> {
     for warning in &settings.warnings {
         tracing::warn!(config = %config.display(), "{warning}");
     }
@@ -99,12 +109,12 @@ async fn serve(settings: &Settings, config: &Path, set_level: SetLevel, map: Opt
     let live = router.live();
     let path = config.to_owned();
     match &map {
-        None => live.read_by(Arc::new(move || Settings::load(&path))),
-        Some(map) => live.read_by(Arc::new(map.reader(path))),
+        None => live.read_by(Reading::of_file(path, draft)),
+        Some(map) => live.read_by(map.reading(path, draft)),
     }
     live.log_by(set_level);
     tokio::spawn(reload_on_signal(Arc::clone(&live)));
-    tokio::spawn(pause_on_signal(live));
+    tokio::spawn(pause_on_signal(Arc::clone(&live)));
     let (stopping, stopped) = watch::channel(false);
     let following = match map {
         Some(map) => Some(map.follow(&router, stopped).await.map_err(|error| error.to_string())?),
@@ -112,7 +122,7 @@ async fn serve(settings: &Settings, config: &Path, set_level: SetLevel, map: Opt
     };
     router
         .run(async {
-            let ending = stop_signal().await;
+            let ending = end_of(&live).await;
             let _ = stopping.send(true);
             ending
         })
@@ -159,6 +169,22 @@ fn tell(done: Result<(), Fault>) {
 
 fn listen_for(kind: SignalKind) -> Option<Signal> {
     signal(kind).inspect_err(|error| tracing::error!(?kind, %error, "a signal cannot be received")).ok()
+}
+
+/// Resolves when the router is to end: by a signal, or by the console. Signals go on being heard then.
+async fn end_of(live: &Live) -> Ending {
+    let mut signal = Box::pin(stop_signal());
+    tokio::select! {
+        biased;
+        ending = &mut signal => ending,
+        ending = live.asked_to_end() => {
+            tokio::spawn(async {
+                signal.await;
+                std::process::exit(0);
+            });
+            ending
+        }
+    }
 }
 
 /// Resolves at the first SIGTERM or SIGINT. A second one, or SIGQUIT at any time, ends the process at once.

@@ -141,7 +141,7 @@ fn run_resolve(databases: &[Arc<Database>], grace: Duration, args: &ResolveArgs)
     let mut all = Vec::new();
     runtime.block_on(async {
         for database in databases {
-            let Resolved { committed, rolled_back, open } = resolve(database, grace, args.gid.as_deref()).await;
+            let Resolved { committed, rolled_back, open, .. } = resolve(database, grace, args.gid.as_deref()).await;
             all.push(Done { database: database.name.to_string(), committed, rolled_back, open });
         }
     });

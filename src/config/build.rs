@@ -189,6 +189,7 @@ impl<'a> Build<'a> {
                     section.client_idle_timeout.as_ref(),
                     section.query_wait_timeout.as_ref(),
                     section.client_write_timeout.as_ref(),
+                    section.log_slow_statements.as_ref(),
                 ]),
                 router,
                 two_phase_commit: section.two_phase_commit.value,

@@ -113,6 +113,8 @@ section! {
         two_phase_grace: Duration = "30s",
         /// How long a statement of a transaction over several shards may run before the shards are asked whether it waits in a deadlock (40P01 for one of those who do). 0: never; such a deadlock lasts until a time-out ends it.
         deadlock_timeout: Duration = "1s",
+        /// How often a statement over several shards that is a transaction by itself is run again when it falls victim to a deadlock (40P01), before the client is told of one. Nothing of its answer has been sent then. The further runs go to one shard after the other. 0: never.
+        deadlock_retries: u32 = "3",
         /// How often the shards' tables and columns are read again, for DDL that did not go through this router.
         catalog_refresh_interval: Duration = "60s",
 
@@ -169,6 +171,8 @@ section! {
 
         /// Address and port of `/metrics`, `/healthz` and `/readyz`. Empty: none.
         metrics_listen: ListenAt = "127.0.0.1:9930",
+        /// Name the sharding keys that are asked for most in `pgloom_hot_key_share`: keys may say who a customer is. They are always in `SHOW HOT_KEYS` of the console, for admin_users.
+        hot_key_metrics: bool = "false",
         /// `error`, `warn`, `info`, `debug` or `trace`.
         log_level: LogLevel = "info",
         /// `text` for people, `json` for machines.
@@ -177,6 +181,18 @@ section! {
         log_connections: bool = "true",
         /// Log each client that leaves, and why.
         log_disconnections: bool = "true",
+        /// Log statements that take at least so long, their waiting included. 0: none. It can be said for a database and for a user; the narrower one goes before.
+        log_slow_statements: Duration = "0",
+        /// Log statements that the router refuses (0A000, 53400).
+        log_refused_statements: bool = "false",
+        /// Log statements that need more than one shard.
+        log_scattered_statements: bool = "false",
+        /// Show literals in these logs. Otherwise they are `$n`, and so they are in every statement in which a word or a literal sounds like a secret (password, token, connection, ...).
+        log_statement_literals: bool = "false",
+        /// Of a hundred such statements, those that are logged.
+        log_statement_share: u32 = "100",
+        /// Statements that are logged in a second at most; the next one tells how many were not. 0: no limit.
+        log_statements_per_second: u32 = "10",
     }
 }
 
@@ -271,6 +287,8 @@ section! {
         query_wait_timeout: Duration = optional,
         /// Default: the database's.
         client_write_timeout: Duration = optional,
+        /// Default: the database's.
+        log_slow_statements: Duration = optional,
         /// Default: the database's read_preference.
         read_preference: ReadPreference = optional,
         /// The user to log in to the shards as. Default: `name`.
@@ -311,6 +329,8 @@ section! {
         query_wait_timeout: Duration = optional,
         /// Default: that of [general].
         client_write_timeout: Duration = optional,
+        /// Default: that of [general].
+        log_slow_statements: Duration = optional,
         /// Default: that of [general].
         read_preference: ReadPreference = optional,
         /// The user with which the router itself logs in to the shards, to read the catalog. Default: the first of the users who may connect to this database.

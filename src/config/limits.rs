@@ -22,12 +22,14 @@ pub enum Limit {
     QueryWait,
     /// A client's taking no byte of its answer.
     ClientWrite,
+    /// No limit, but as long as this a statement takes that the log tells of.
+    LogSlow,
 }
 
 const COUNT: usize = Limit::ALL.len();
 
 impl Limit {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Query,
         Self::Scatter,
         Self::Transaction,
@@ -35,7 +37,18 @@ impl Limit {
         Self::ClientIdle,
         Self::QueryWait,
         Self::ClientWrite,
+        Self::LogSlow,
     ];
+
+    /// Whether a session may say it for itself: what the log tells is not its business.
+    pub fn is_of_sessions(self) -> bool {
+        self != Self::LogSlow
+    }
+
+    /// Those that a session may say.
+    pub fn of_sessions() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|limit| limit.is_of_sessions())
+    }
 
     /// The setting's name, in the configuration; in a session it is one of `pgloom`.
     pub fn name(self) -> &'static str {
@@ -47,11 +60,13 @@ impl Limit {
             Self::ClientIdle => "client_idle_timeout",
             Self::QueryWait => "query_wait_timeout",
             Self::ClientWrite => "client_write_timeout",
+            Self::LogSlow => "log_slow_statements",
         }
     }
 
+    /// That of a session which it calls so, behind `pgloom.`.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|limit| limit.name() == name)
+        Self::of_sessions().find(|limit| limit.name() == name)
     }
 
     /// A value as a session gives it: a duration as in the configuration; 0 is no limit.
@@ -114,7 +129,9 @@ mod tests {
     #[test]
     fn a_limit_is_its_place_and_has_its_name() {
         for (at, limit) in Limit::ALL.into_iter().enumerate() {
-            assert_eq!((limit as usize, Limit::named(limit.name())), (at, Some(limit)));
+            let named = Limit::named(limit.name());
+            assert_eq!((limit as usize, named.is_some()), (at, limit.is_of_sessions()));
+            assert!(named.is_none_or(|named| named == limit));
         }
     }
 

@@ -131,6 +131,8 @@ pub struct LimitSettings {
     pub scatter_max_requests: Option<NonZeroU32>,
     /// Values of a sequence that are taken at a time.
     pub sequence_block: NonZeroU32,
+    /// Further runs of a statement that falls victim to deadlocks.
+    pub deadlock_retries: u32,
     pub replicas: ReplicaSettings,
 }
 
@@ -223,6 +225,8 @@ pub struct TlsIdentity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricsSettings {
     pub listen: Option<SocketAddr>,
+    /// The metrics name the keys that are asked for most.
+    pub hot_keys: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,6 +235,20 @@ pub struct LogSettings {
     pub format: LogFormat,
     pub connections: bool,
     pub disconnections: bool,
+    pub statements: LogStatements,
+}
+
+/// Which statements the log tells of, beside those that take longer than [`limits::Limit::LogSlow`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogStatements {
+    pub refused: bool,
+    pub scattered: bool,
+    /// Literals are shown.
+    pub literals: bool,
+    /// Of a hundred such statements; 1 to 100.
+    pub share: u32,
+    /// Of all sessions together; 0: no limit.
+    pub per_second: u32,
 }
 
 /// Who may use the admin console.
@@ -362,6 +380,17 @@ impl Draft {
     pub fn new(file: &str, text: &str, directory: &Path, environment: HashMap<String, String>) -> Self {
         let (file, text, directory) = (file.to_owned(), text.to_owned(), directory.to_owned());
         Self(build::Source { path: None, file, text, directory, environment })
+    }
+
+    /// The same with settings of `[general]` that go before the file and the environment.
+    pub fn with_said<'a>(&self, said: impl IntoIterator<Item = (&'a String, &'a String)>) -> Self {
+        let mut draft = self.clone();
+        let variables = said.into_iter().map(|(key, value)| {
+            let variable = format!("PGLOOM_{}", key.to_ascii_uppercase());
+            (variable, value.clone())
+        });
+        draft.0.environment.extend(variables);
+        draft
     }
 
     /// Where the map comes from.

@@ -13,6 +13,16 @@ pub struct Applied {
     pub later: Vec<String>,
 }
 
+/// What a router that is to end waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Until the clients have gone, for a time; then as the next one.
+    OfClients,
+    /// Until what runs on the servers has ended, for a time.
+    OfTransactions,
+    AtOnce,
+}
+
 /// The router, for those who steer it.
 pub trait Steering: Send + Sync {
     /// Reads the configuration again, with all files that it names, and applies it whole, or not at all.
@@ -33,4 +43,13 @@ pub trait Steering: Send + Sync {
     /// # Errors
     /// `55000`: nothing was paused. There is no such database.
     fn resume(&self, database: Option<&str>, shard: Option<&str>) -> Result<(), Fault>;
+
+    /// Gives a setting of `[general]` another value until the configuration is read again.
+    ///
+    /// # Errors
+    /// `42704`: there is no such setting; `55P02`: it holds from the start on; `22023`: it has no such value; else as [`Self::reload`].
+    fn set<'a>(&'a self, key: &'a str, value: &'a str) -> BoxFuture<'a, Result<Applied, Fault>>;
+
+    /// The router is to end.
+    fn shut_down(&self, how: Ending);
 }

@@ -14,6 +14,7 @@ pub mod news;
 pub mod resolver;
 pub mod rules;
 pub mod servers;
+pub mod sizes;
 pub mod transactions;
 pub mod uniques;
 

@@ -24,6 +24,8 @@ pub struct Resolved {
     pub rolled_back: usize,
     /// Left for the next pass: a shard did not answer, or is not in the configuration.
     pub open: usize,
+    /// Parts that are known to be prepared, and that this pass could not finish.
+    pub in_doubt: usize,
 }
 
 /// One pass over all shards of a database. A prepared transaction younger than `grace` still has its router. `only`: none but
@@ -50,6 +52,7 @@ pub async fn resolve(database: &Arc<Database>, grace: Duration, only: Option<&st
             Some(anchor) => finish(&mut errands, gid, anchor, shards, &mut done).await,
             None => {
                 done.open += shards.len();
+                done.in_doubt += shards.len();
                 tracing::warn!(database = %database.name, %gid, "resolver: the shard that decides is not in the configuration");
             }
         }
@@ -118,6 +121,7 @@ async fn finish(errands: &mut Errands, gid: &Gid, anchor: ShardId, shards: &[Sha
         actions.extend(more);
     }
     done.open += open;
+    done.in_doubt += open;
 }
 
 /// Removes decision rows that are older than `age` and can matter to nobody: each shard that they name was asked afterwards, and

@@ -8,11 +8,12 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncWrite;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, SqlState};
 use crate::memory::Hold;
 use crate::net::ClientStream;
 use crate::scope::Control;
-use crate::wire::frame::{self, Frame};
+use crate::wire::error_fields;
+use crate::wire::frame::{self, Frame, HEADER};
 
 /// Bytes for the client that are gathered before they are written while more is coming.
 pub const OUT_HIGH: usize = 64 * 1024;
@@ -44,6 +45,8 @@ pub struct Client {
     blocked: bool,
     /// Bytes at the start of `out` that are answers of our own: they can wait for the servers' that follow.
     local: usize,
+    /// Nothing is written: what stands in `out` from here on can still be taken back.
+    kept: Option<usize>,
     /// Bytes read and written since they were last counted.
     received: u64,
     sent: u64,
@@ -62,6 +65,7 @@ impl Client {
             unflushed: false,
             blocked: false,
             local: 0,
+            kept: None,
             received: 0,
             sent: 0,
         }
@@ -69,6 +73,12 @@ impl Client {
 
     /// Writes what is queued; Ready when all of it is gone.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
+        if self.kept.is_some() {
+            if self.out.len() < OUT_HIGH {
+                return Poll::Ready(Ok(()));
+            }
+            self.kept = None;
+        }
         if self.out.is_empty() && !self.unflushed {
             return Poll::Ready(Ok(()));
         }
@@ -95,6 +105,40 @@ impl Client {
         self.unblock();
         self.unflushed = false;
         Poll::Ready(Ok(()))
+    }
+
+    /// The answer that comes now is not written until [`Self::release`], unless it gets long: until then it can be taken back.
+    pub fn keep(&mut self) {
+        self.unblock();
+        self.kept = Some(self.out.len());
+    }
+
+    /// What is kept is written with the rest.
+    pub fn release(&mut self) {
+        self.kept = None;
+    }
+
+    /// A notice of a server's. Whoever waits for it does not wait for the end of its statement.
+    pub fn notice(&mut self, frame: &Frame) {
+        self.out.extend_from_slice(&frame.bytes);
+        self.kept = None;
+    }
+
+    /// The code of the error in what is kept.
+    pub fn kept_error(&self) -> Option<SqlState> {
+        let kept = self.out.get(self.kept?..)?;
+        frame::whole(kept).find(|frame| frame[0] == b'E').map(|frame| error_fields::code(&frame[HEADER..]))
+    }
+
+    /// Takes back what is kept, but for what is no part of an answer: notifications and parameters. False: something is gone already.
+    pub fn take_back(&mut self) -> bool {
+        let Some(at) = self.kept.take() else { return false };
+        let kept = self.out.split_off(at.min(self.out.len()));
+        for frame in frame::whole(&kept).filter(|frame| matches!(frame[0], b'A' | b'S')) {
+            self.out.extend_from_slice(frame);
+        }
+        self.local = self.local.min(at);
+        true
     }
 
     /// Notes since when the client takes nothing: it holds server connections meanwhile.

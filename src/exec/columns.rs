@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 
 use crate::backend::Backend;
+use crate::catalog::numbers::TypeNumbers;
 use crate::fault::{Fault, SqlState};
 use crate::merge::ColumnInfo;
 use crate::plan::combine::{Combine, Step};
@@ -26,12 +27,19 @@ pub(super) fn are_user_types(a: &Column, b: &Column) -> bool {
 }
 
 /// Binary values of some user-defined types have OIDs inside, which mean another type on another server.
-pub(super) fn binary_user_type() -> Fault {
+pub fn binary_user_type() -> Fault {
     Fault::unsupported(
         "binary results of a user-defined type are not supported across shards",
         "the type has another OID on each shard",
         "Ask for text format, or cast the column to text.",
     )
+}
+
+/// Whether a column comes in binary whose values can have numbers of types inside that mean other types on the home shard.
+pub(super) fn has_numbers_inside(server: &Backend, columns: &[Column]) -> bool {
+    let differs =
+        |numbers: &TypeNumbers| columns.iter().any(|c| c.format == 1 && numbers.differs_in_binary(c.type_oid));
+    server.types.as_deref().is_some_and(differs)
 }
 
 pub(super) fn drift(one: &Backend, other: &Backend) -> Fault {

@@ -47,7 +47,7 @@ pub fn ask_rows(source: &mut Backend, sql: &str, formats: &[i16]) -> Result<(), 
 
 /// Asks for the rows of a query. `bind`: what its Bind says behind the names.
 pub fn ask_bound(source: &mut Backend, sql: &str, types: &[Oid], bind: &[u8]) -> Result<(), Fault> {
-    request::parse(&mut source.out, b"", sql.as_bytes(), types)?;
+    source.parse(b"", sql.as_bytes(), types)?;
     source.inflight.push(Owed::Parse(Audience::Router));
     request::bind_raw(&mut source.out, b"", b"", bind)?;
     source.inflight.push(Owed::Bind(Audience::Router));

@@ -84,7 +84,7 @@ impl Tally {
 /// Queues one pull on a shard's connection: Parse, Bind, Describe, Execute. `values`: what a Bind says between its names and its
 /// result formats. The Sync is the caller's.
 pub fn ask(server: &mut Backend, sql: &str, types: &[Oid], values: &[u8], binary: bool) -> Result<(), Fault> {
-    request::parse(&mut server.out, b"", sql.as_bytes(), types)?;
+    server.parse(b"", sql.as_bytes(), types)?;
     server.inflight.push(Owed::Parse(Audience::Router));
     let mut tail = BytesMut::from(values);
     tail.put_i16(1);

@@ -53,6 +53,8 @@ pub struct Seen {
     pub changed_plan: bool,
     /// SQLSTATE of the last error.
     pub sqlstate: Option<[u8; 5]>,
+    /// Rows that command tags told of.
+    pub rows: u64,
 }
 
 /// Carries replies from server to client until nothing is owed, or the server asks for CopyData.
@@ -108,9 +110,16 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
         }
         match server.inflight.step(header.tag) {
             Verdict::Forward => {
-                if header.tag == b'S' {
-                    let body = server.read[forwarded + HEADER..forwarded + header.len].to_vec();
-                    server.note_parameter(&body);
+                match header.tag {
+                    b'S' => {
+                        let body = server.read[forwarded + HEADER..forwarded + header.len].to_vec();
+                        server.note_parameter(&body);
+                    }
+                    b'T' | b't' if server.renumbers() => server.renumber(forwarded, header.len),
+                    _ => {}
+                }
+                if header.tag == b'C' && complete {
+                    seen.rows += rows_of_tag(&server.read[forwarded + HEADER..forwarded + header.len]);
                 }
                 if complete {
                     forwarded += header.len;
@@ -133,7 +142,8 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
                 server.read.advance(header.len);
             }
             Verdict::Ready(audience) => {
-                server.note_status(server.read.get(forwarded + HEADER).copied());
+                let more = !server.inflight.is_empty();
+                server.note_status(server.read.get(forwarded + HEADER).copied(), more);
                 match audience {
                     Audience::Client => {
                         seen.ready = true;
@@ -183,6 +193,13 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
             }
         }
     }
+}
+
+/// The number at the end of a command tag (`SELECT 5`, `INSERT 0 5`); 0 where it has none.
+pub fn rows_of_tag(tag: &[u8]) -> u64 {
+    let tag = tag.strip_suffix(b"\0").unwrap_or(tag);
+    let digits = tag.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    tag[tag.len() - digits..].iter().fold(0, |n: u64, digit| n.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')))
 }
 
 /// A [`Seen::offset`] that takes positions out of errors: the text that they are in is not the client's.

@@ -151,11 +151,35 @@ pub async fn content(server: &mut Backend, client: &mut Client, speaks: bool) ->
         })
         .await?;
         match frame.tag {
-            b'N' if speaks => client.out.extend_from_slice(&frame.bytes),
+            b'N' if speaks => client.notice(&frame),
             b'N' => {}
             _ => return Ok(frame),
         }
     }
+}
+
+/// Waits until the next frame that is no notice begins to come. It stays where it is.
+pub async fn begun(server: &mut Backend, client: &mut Client, speaks: bool) -> Result<(), ScatterError> {
+    poll_fn(|cx| {
+        loop {
+            let notice = match server.header().map_err(Broken::Server)? {
+                Some(header) if header.tag != b'N' => return Poll::Ready(Ok(())),
+                Some(_) => server.cut().map_err(Broken::Server)?,
+                None => None,
+            };
+            match notice {
+                Some(frame) if speaks => client.notice(&frame),
+                Some(_) => {}
+                None => match server.poll_progress(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(fault)) => return Poll::Ready(Err(Broken::Server(fault).into())),
+                    Poll::Pending => break,
+                },
+            }
+        }
+        poll_client(client, cx).map(Err)
+    })
+    .await
 }
 
 /// Waits for the next frame of any server that is open.

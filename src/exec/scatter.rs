@@ -7,9 +7,10 @@ use bytes::Bytes;
 use crate::backend::Backend;
 use crate::exec::client::{Client, OUT_HIGH};
 use crate::exec::columns::{
-    are_user_types, binary_user_type, column_info, drift, is_text, same_shape, tables_have_changed, visible,
+    are_user_types, binary_user_type, column_info, drift, has_numbers_inside, is_text, same_shape, tables_have_changed,
+    visible,
 };
-use crate::exec::replies::{ScatterError, any_content, content, flush, pass_rows, send_all, try_content};
+use crate::exec::replies::{ScatterError, any_content, begun, content, flush, pass_rows, send_all, try_content};
 use crate::fault::{Fault, SqlState};
 use crate::memory::Hold;
 use crate::merge::{Advance, ColumnInfo, Merge, MergeLimits};
@@ -34,6 +35,8 @@ pub struct ScatterRun {
     rows: u64,
     /// Rows are asked for in pieces: each tells how many it has.
     in_pieces: bool,
+    /// Rows are counted, and nobody gets them.
+    silent: bool,
     answer: Answer,
     /// COPY TO STDOUT: CopyData instead of rows.
     copy: bool,
@@ -53,6 +56,17 @@ pub enum Answer {
     First,
     /// The first input's, of definitions.
     Defined,
+}
+
+/// How a merge asks and answers.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    pub answer: Answer,
+    pub limits: MergeLimits,
+    pub style: TextStyle,
+    /// One server after the other, in the order of their shards. Where one fails, the later ones have not even begun the transaction, which
+    /// must end then.
+    pub in_turn: bool,
 }
 
 #[derive(Debug, Default)]
@@ -79,10 +93,9 @@ impl ScatterRun {
         client: &mut Client,
         combine: &Combine,
         window: Option<Window>,
-        limits: MergeLimits,
-        answer: Answer,
-        style: TextStyle,
+        manner: Manner,
     ) -> Result<Self, ScatterError> {
+        let Manner { answer, limits, style, in_turn } = manner;
         let mut run = Self {
             merge: None,
             columns: None,
@@ -93,6 +106,7 @@ impl ScatterRun {
             limits,
             rows: 0,
             in_pieces: false,
+            silent: false,
             answer,
             copy: false,
             turn: 0,
@@ -100,9 +114,15 @@ impl ScatterRun {
             finished: false,
         };
         let mut columns: Option<Vec<Column>> = None;
-        send_all(servers, client).await?;
-        for at in 0..servers.len() {
-            match run.head(servers, at, client).await? {
+        let heads = match in_turn {
+            true => run.heads_in_turn(servers, client).await?,
+            false => run.heads(servers, client).await?,
+        };
+        for (at, head) in heads.into_iter().enumerate() {
+            match head {
+                Head::Rows(theirs) if has_numbers_inside(servers[at], &theirs) => {
+                    return Err(run.fail(binary_user_type()));
+                }
                 Head::Rows(theirs) => match &columns {
                     Some(ours) if !same_shape(ours, &theirs) => {
                         let user_type = ours.len() == theirs.len()
@@ -143,6 +163,54 @@ impl ScatterRun {
             run.columns = Some(visible(combine, &columns));
         }
         Ok(run)
+    }
+
+    /// Every server works at once.
+    async fn heads(&mut self, servers: &mut [&mut Backend], client: &mut Client) -> Result<Vec<Head>, ScatterError> {
+        send_all(servers, client).await?;
+        let mut heads = Vec::with_capacity(servers.len());
+        for at in 0..servers.len() {
+            heads.push(self.head(servers, at, client).await?);
+        }
+        Ok(heads)
+    }
+
+    /// A server is asked when those of the shards before it have made their changes, and so have their locks: statements that go this way
+    /// meet at the first shard where they meet at all, and not in a circle.
+    async fn heads_in_turn(
+        &mut self,
+        servers: &mut [&mut Backend],
+        client: &mut Client,
+    ) -> Result<Vec<Head>, ScatterError> {
+        let mut order: Vec<usize> = (0..servers.len()).collect();
+        order.sort_by_key(|at| servers[*at].cancel.shard);
+        let mut heads = Vec::with_capacity(servers.len());
+        for (nth, at) in order.iter().enumerate() {
+            match self.head_alone(servers, *at, client).await {
+                Ok(head) => heads.push((*at, head)),
+                Err(error) => {
+                    order[nth + 1..].iter().for_each(|at| servers[*at].unsend());
+                    return Err(error);
+                }
+            }
+        }
+        heads.sort_by_key(|(at, _)| *at);
+        Ok(heads.into_iter().map(|(_, head)| head).collect())
+    }
+
+    async fn head_alone(
+        &mut self,
+        servers: &mut [&mut Backend],
+        at: usize,
+        client: &mut Client,
+    ) -> Result<Head, ScatterError> {
+        send_all(&mut servers[at..=at], client).await?;
+        let head = self.head(servers, at, client).await?;
+        if let Head::Rows(_) = head {
+            // What changes rows and returns them has changed all before it returns the first.
+            begun(servers[at], client, self.speaks(at)).await?;
+        }
+        Ok(head)
     }
 
     async fn head(
@@ -195,6 +263,24 @@ impl ScatterRun {
         Ok(RunEnd::Complete(self.finish(servers, client).await?))
     }
 
+    /// As [`Self::run`], but nobody gets the rows.
+    pub async fn skip(
+        &mut self,
+        servers: &mut [&mut Backend],
+        client: &mut Client,
+        max_rows: Option<u64>,
+    ) -> Result<RunEnd, ScatterError> {
+        self.silent = true;
+        let end = self.run(servers, client, Some(max_rows.unwrap_or(u64::MAX))).await;
+        self.silent = false;
+        end
+    }
+
+    /// How many rows the last [`Self::run`] had.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
     /// Whether rows need no look: all of all inputs, in whatever order they come.
     fn passes_all(&self) -> bool {
         let merge = self.merge.as_ref().is_some_and(Merge::passes_all);
@@ -241,7 +327,9 @@ impl ScatterRun {
                     Next::Done => return Ok(true),
                 },
             };
-            client.out.extend_from_slice(&row);
+            if !self.silent {
+                client.out.extend_from_slice(&row);
+            }
             self.rows += 1;
             if client.out.len() >= OUT_HIGH {
                 flush(client).await?;
@@ -345,7 +433,7 @@ impl ScatterRun {
             }
             b'C' => self.complete(at, &frame),
             b'E' => return Err(self.shard_error(frame)),
-            b'N' if self.speaks(at) => client.out.extend_from_slice(&frame.bytes),
+            b'N' if self.speaks(at) => client.notice(&frame),
             _ => {}
         }
         Ok(())

@@ -306,7 +306,7 @@ fn fill_pull(pull: &PullText, inputs: &Inputs<'_>, view: &View<'_>) -> Option<Pu
     {
         sql.push_str(" ORDER BY ");
         top.order.fill(&mut sql, inputs.text, inputs.slots, &mut parameters)?;
-        sql.push_str(&format!(" LIMIT {}", limit.saturating_add(offset)));
+        sql.push_str(&format!(" LIMIT {}", limit.saturating_add(offset).min(i64::MAX as u64)));
         filtered = true;
     }
     let keys = pull.keys.iter().map(|keys| fill_keys(keys, inputs)).collect::<Option<_>>()?;

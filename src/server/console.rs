@@ -122,7 +122,10 @@ impl Console {
         user: String,
         access: Access,
     ) {
-        let client = Client::new(stream, leftover, Arc::<Control>::default(), MAX_MESSAGE, Memory::new(None).hold());
+        let control = Arc::<Control>::default();
+        let shared = Arc::clone(&fronts.load().shared);
+        shared.operators.add(&control);
+        let client = Client::new(stream, leftover, control, MAX_MESSAGE, Memory::new(None).hold());
         let (statements, portals) = (HashMap::new(), HashMap::new());
         let user = user.into();
         let mut console = Self { fronts, client, user, access, statements, portals, discarding: false };
@@ -138,7 +141,8 @@ impl Console {
         loop {
             match self.client.next_frame_idle().await? {
                 Idle::Frame(frame) => self.dispatch(&frame).await?,
-                Idle::Gone | Idle::Ended => return Err(End::Gone),
+                Idle::Gone => return Err(End::Gone),
+                Idle::Ended => return Err(End::Fatal(self.client.control.reason())),
             }
         }
     }
@@ -233,18 +237,25 @@ impl Console {
         if let Err(fault) = self.check_access(&command) {
             return Ok(Err(fault));
         }
-        let mut running = std::pin::pin!(front.run_command(&command));
+        let mut running = std::pin::pin!(front.run_command(&command, self.access));
         let client = &mut self.client;
         let done = std::future::poll_fn(|cx| {
             use std::task::Poll;
             if let Poll::Ready(done) = running.as_mut().poll(cx) {
                 return Poll::Ready(Ok(done));
             }
-            client.poll_watch(cx).map(Err)
+            if client.control.poll_end(cx).is_ready() {
+                return Poll::Ready(Err(End::Fatal(client.control.reason())));
+            }
+            client.poll_watch(cx).map(|gone| Err(gone.into()))
         });
         let done = done.await?;
         for notice in &done.warnings {
-            reply::notice(&mut self.client.out, NoticeLevel::Warning, notice);
+            let level = match notice.code {
+                SqlState::SUCCESSFUL_COMPLETION => NoticeLevel::Notice,
+                _ => NoticeLevel::Warning,
+            };
+            reply::notice(&mut self.client.out, level, notice);
         }
         Ok(done.rows)
     }

@@ -2,6 +2,7 @@
 
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::stats::Count;
+use crate::exec::columns::binary_user_type;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::{Inputs, Parameters, Plan, PlanKind};
@@ -12,6 +13,7 @@ use crate::session::sql_execute::{check_formats, executes};
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
 use crate::wire::frame::{BindValues, BindView, Fields, Frame, Malformed};
+use crate::wire::reply::Column;
 use crate::wire::{reply, request};
 use std::sync::Arc;
 
@@ -43,6 +45,7 @@ impl Session {
         if statement.analysis.closed && self.wait_for_moves().await? {
             statement = self.current(view.statement)?;
         }
+        self.say_prepared(&statement.text);
         self.check_not_failed(&statement.analysis.kind)?;
         if view.portal.is_empty()
             && let Some(portal) = self.statements.remove_portal(b"")
@@ -69,12 +72,12 @@ impl Session {
             .into());
         }
         let kind = &statement.analysis.kind;
+        self.note_fetch(kind);
         if is_local(kind) || *kind == StatementKind::Empty {
             self.settle_parse().await?;
             let text = set_config::local_text(&statement, &view.parameters)?;
-            let place = Place::Local(text);
-            self.statements
-                .put_portal(view.portal, Portal { statement, formats: result_formats(frame.body())?, place })?;
+            let portal = Portal::new(statement, result_formats(frame.body())?, Place::Local(text));
+            self.put_portal(view.portal, portal)?;
             self.answer(reply::BIND_COMPLETE);
             return Ok(());
         }
@@ -89,7 +92,18 @@ impl Session {
             if formats.len() > 1 {
                 check_formats(&formats, self.columns_of_execute(&statement).await?.as_deref())?;
             }
-            self.statements.put_portal(view.portal, Portal { statement, formats, place: Place::Execute })?;
+            self.put_portal(view.portal, Portal::new(statement, formats, Place::Execute))?;
+            self.answer(reply::BIND_COMPLETE);
+            return Ok(());
+        }
+        if let Some(name) = self.own_portal(&statement.text, kind) {
+            self.settle_parse().await?;
+            let formats = result_formats(frame.body())?;
+            if formats.len() > 1 {
+                check_formats(&formats, self.columns_of_portal(&name).await?.as_deref())?;
+            }
+            let place = Place::OfPortal(Arc::clone(&statement.text));
+            self.put_portal(view.portal, Portal::new(statement, formats, place))?;
             self.answer(reply::BIND_COMPLETE);
             return Ok(());
         }
@@ -129,22 +143,39 @@ impl Session {
         match single {
             Some(shard) => {
                 let shard = self.at_cursor(&statement.analysis.kind, shard).await?;
+                self.check_binary(shard, &statement, frame.body()).await?;
                 return self.bind_on(shard, &statement, &view, &plan).await;
             }
             None => {
                 self.try_bind(&statement, &view).await?;
-                let portal = Portal {
-                    formats: result_formats(frame.body())?,
-                    place: Place::Router {
-                        bind: frame.bytes.slice(crate::wire::frame::HEADER..),
-                        plan: Box::new(plan),
-                    },
-                    statement,
-                };
-                self.statements.put_portal(view.portal, portal)
+                let bind = frame.bytes.slice(crate::wire::frame::HEADER..);
+                let place = Place::Router { bind, plan: Box::new(plan) };
+                self.put_portal(view.portal, Portal::new(statement, result_formats(frame.body())?, place))
             }
         }
         .map_err(Failure::from)
+    }
+
+    /// Refuses results in binary that have the shard's own numbers of types inside, which mean other types to the client.
+    pub(super) async fn check_binary(
+        &mut self,
+        shard: ShardId,
+        statement: &Arc<ClientStatement>,
+        bind: &[u8],
+    ) -> Result<(), Failure> {
+        let Some(numbers) = self.view.catalog.numbers_of(shard).map(Arc::clone) else { return Ok(()) };
+        let formats = result_formats(bind)?;
+        if !formats.contains(&1) {
+            return Ok(());
+        }
+        self.settle_parse().await?;
+        let columns = self.columns_of(statement).await?.unwrap_or_default();
+        let is_binary = |at: usize| matches!(formats[..], [1]) || formats.get(at) == Some(&1);
+        let differs = |(at, of): (usize, &Column)| is_binary(at) && numbers.differs_in_binary(of.type_oid);
+        match columns.iter().enumerate().any(differs) {
+            true => Err(binary_user_type().into()),
+            false => Ok(()),
+        }
     }
 
     /// A Bind whose portal will run on several shards is tried on one of them: it has the word on what values are valid, and
@@ -185,10 +216,14 @@ impl Session {
         let held = &mut self.held[at];
         request::bind_raw(&mut held.server.out, view.portal, def.name.as_bytes(), view.tail)?;
         held.server.inflight.push(Owed::Bind(Audience::Client));
-        let portal = Portal { statement: Arc::clone(statement), formats: Vec::new(), place: Place::Server(shard) };
-        self.statements.put_portal(view.portal, portal)?;
+        self.put_portal(view.portal, Portal::new(Arc::clone(statement), Vec::new(), Place::Server(shard)))?;
         self.note_cursor(&statement.analysis.kind, shard);
         Ok(())
+    }
+
+    /// A portal of the transaction as it is now.
+    pub(super) fn put_portal(&mut self, name: &[u8], portal: Portal) -> Result<(), Fault> {
+        self.statements.put_portal(name, Portal { depth: self.tx.depth(), ..portal })
     }
 
     pub(super) fn plan_bound(&self, statement: &ClientStatement, values: &BindValues<'_>) -> Plan {

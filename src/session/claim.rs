@@ -165,7 +165,7 @@ impl<'a> Claiming<'a> {
         for (at, shard) in self.shards.iter().enumerate() {
             let bind = self.bind(text, at, &[])?;
             let server = server_of(session, *shard)?;
-            request::parse(&mut server.out, b"", text.text.as_bytes(), &self.declared(text))?;
+            server.parse(b"", text.text.as_bytes(), &self.declared(text))?;
             server.inflight.push(Owed::Parse(Audience::Router));
             request::bind_raw(&mut server.out, PORTAL, b"", &with_formats(bind, &[1])?)?;
             server.inflight.push(Owed::Bind(Audience::Router));
@@ -291,7 +291,7 @@ impl<'a> Claiming<'a> {
             let held = &mut session.held[held];
             held.note_access(Access::Lock);
             let server = &mut held.server;
-            request::parse(&mut server.out, b"", text.text.as_bytes(), &self.declared(text))?;
+            server.parse(b"", text.text.as_bytes(), &self.declared(text))?;
             server.inflight.push(Owed::Parse(Audience::Router));
             request::bind_raw(&mut server.out, b"", b"", &bind)?;
             server.inflight.push(Owed::Bind(Audience::Router));
@@ -350,7 +350,7 @@ impl<'a> Claiming<'a> {
             let arrays = self.arrays(claimed.iter().filter(|row| row.shard == *at))?;
             let bind = with_formats(self.bind(text, *at, &arrays)?, &formats)?;
             let server = server_of(session, *shard)?;
-            request::parse(&mut server.out, b"", text.text.as_bytes(), &self.declared(text))?;
+            server.parse(b"", text.text.as_bytes(), &self.declared(text))?;
             server.inflight.push(Owed::Parse(Audience::Router));
             request::bind_raw(&mut server.out, b"", b"", &bind)?;
             server.inflight.push(Owed::Bind(Audience::Router));

@@ -146,6 +146,8 @@ impl Session {
             TransactionStatement::RollbackTo(name) => {
                 self.need_block("ROLLBACK TO SAVEPOINT")?;
                 self.need_savepoint(name)?;
+                // Before the shards come to rest for it: nobody will read what these still have.
+                self.forget_cursors(self.tx.depth_of(name)).await;
                 self.tell_joined(&format!("ROLLBACK TO SAVEPOINT {}", settings::quote_identifier(name))).await?;
                 if let Some(settings) = self.tx.rollback_to(name) {
                     for held in self.held.iter_mut().filter(|h| h.joined) {
@@ -154,7 +156,6 @@ impl Session {
                     self.adopt(settings);
                 }
                 self.report_joined();
-                self.forget_cursors().await;
                 if self.batch.reload == Reload::Surely {
                     self.note_unread(None);
                 }
@@ -538,8 +539,9 @@ impl Session {
     }
 
     /// The shard of the cursor that a statement names.
-    pub(super) fn cursor_shard(&self, kind: &StatementKind) -> Option<ShardId> {
-        self.cursors.get(cursor_of(kind)?).copied()
+    pub(super) fn cursor_shard(&mut self, kind: &StatementKind) -> Option<ShardId> {
+        let name = cursor_of(kind)?;
+        self.shard_of_portal(name).or_else(|| self.cursors.get(name).copied())
     }
 
     /// Outside of a transaction, reads the catalog again if it may have changed, so that the next statement finds what was made.

@@ -1,9 +1,11 @@
 //! Values of sequences for the columns that the rows of a COPY leave out.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::backend::Backend;
+use crate::backend::sequences::Asking;
 use crate::copy::append::{self, Added};
 use crate::fault::Fault;
 use crate::ids::QualifiedName;
@@ -23,6 +25,8 @@ pub struct CopySource {
     server: Option<Backend>,
     /// Values of each sequence to ask for next.
     step: usize,
+    /// When the first were asked for.
+    began: u64,
     /// One row's values.
     row: Vec<i64>,
 }
@@ -109,8 +113,9 @@ impl Session {
             self.may_use(sequence).await?;
             columns.push(Column { sequence: sequence.clone(), values: VecDeque::new(), last: None });
         }
+        let began = self.database.sequences.tick();
         let server = crate::control::connect(&self.database, self.view.topology.home).await?;
-        Ok(CopySource { columns, added, server: Some(server), step: 0, row: Vec::new() })
+        Ok(CopySource { columns, added, server: Some(server), step: 0, began, row: Vec::new() })
     }
 
     /// The COPY is over: what it has not used goes to the router's block, what it used last is what `lastval` says. How far one came that
@@ -118,13 +123,13 @@ impl Session {
     pub(super) fn keep_rest(&mut self, source: CopySource, done: bool) {
         let generation = self.database.cluster.load().catalog.generation;
         let most = self.limits.sequence_block;
+        let (user, began) = (Arc::clone(&self.user), source.began);
         let mut last = None;
         let mut taken = Vec::new();
         for column in source.columns {
-            if !column.values.is_empty() {
-                let values = column.values.into();
-                self.database.sequences.keep(&self.user, &column.sequence, values, most, generation, Instant::now());
-            }
+            let asking = Asking { user: &user, sequence: &column.sequence, generation, now: Instant::now() };
+            let reached = self.database.sequences.keep(asking, column.values.into(), most, began);
+            self.memory.reach(&column.sequence, reached);
             if let Some(value) = column.last {
                 last = Some(column.sequence.clone());
                 taken.push((column.sequence, value));

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::backend::settings::quote_literal;
-use crate::exec::forward::NO_POSITION;
+use crate::exec::forward::{NO_POSITION, rows_of_tag};
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::combine::Combine;
@@ -176,6 +176,7 @@ impl Session {
 
     /// A command has run: its tag goes to the client, or is kept.
     pub(super) fn tell_tag(&mut self, tag: &str) -> Result<(), Fault> {
+        self.clock.rows += rows_of_tag(tag.as_bytes());
         match &mut self.told {
             Told::Client => crate::wire::reply::command_complete(&mut self.client.out, tag),
             Told::Kept(kept) => {

@@ -44,7 +44,7 @@ impl Session {
         }
         self.check_new_cursor(&cursor.name).await?;
         let keeps = if cursor.hold { Some(self.pools.keep_combine()?) } else { None };
-        let (slot, _) = self.begin_finish(plan, ask, original).await?;
+        let (slot, original) = self.begin_finish(plan, ask, original).await?;
         let at = self.held_at(slot)?;
         self.held[at].keeps = keeps;
         let server = &mut self.held[at].server;
@@ -61,6 +61,7 @@ impl Session {
             self.end_finish(slot).await;
             return Err(Failure::Reported);
         }
+        self.held[at].server.origins = original.origins;
         self.held[at].finishing = Finishing::Cursor { depth: self.tx.depth(), hold: cursor.hold };
         self.cursors.insert(cursor.name.clone(), slot);
         if !self.tx.is_open()
@@ -104,6 +105,7 @@ impl Session {
         }
         // Its answer is ours alone.
         self.leave_open().await?;
+        self.park_runs().await?;
         let sql = format!("SELECT FROM pg_catalog.pg_cursors WHERE name = {}", quote_literal(name));
         Ok(!self.held[at].server.query(&sql).await?.is_empty())
     }
@@ -121,7 +123,9 @@ impl Session {
 
     /// After a CLOSE on `shard`: the connection of the cursor that it closed goes back.
     pub(super) async fn after_close(&mut self, kind: &StatementKind, shard: ShardId) -> Result<(), Failure> {
-        if !shard.is_combine() || !matches!(kind, StatementKind::CloseCursor(Some(_))) {
+        let StatementKind::CloseCursor(Some(name)) = kind else { return Ok(()) };
+        self.statements.remove_portal(name.as_bytes());
+        if !shard.is_combine() {
             return Ok(());
         }
         if self.batch.open.is_some() {
@@ -138,15 +142,20 @@ impl Session {
         self.held.iter().filter(|held| deep(held.finishing)).map(|held| held.shard).collect()
     }
 
-    /// After ROLLBACK TO: cursors that were declared behind the savepoint are gone.
-    pub(super) async fn forget_cursors(&mut self) {
-        let slots = self.cursor_slots(self.tx.depth());
+    /// ROLLBACK TO the savepoint before which there were `depth` savepoints, itself counted: cursors and portals that were made behind
+    /// it are gone.
+    pub(super) async fn forget_cursors(&mut self, depth: usize) {
+        let slots = self.cursor_slots(depth);
         self.end_all_finishes(&slots).await;
+        for portal in self.statements.take_portals(depth) {
+            self.close_place(portal.place).await;
+        }
     }
 
     /// After RELEASE: what was declared behind the savepoint belongs to what is around it.
     pub(super) fn keep_cursors(&mut self) {
         let around = self.tx.depth();
+        self.statements.keep_portals(around);
         for held in self.held.iter_mut() {
             if let Finishing::Cursor { depth, .. } = &mut held.finishing {
                 *depth = (*depth).min(around);
@@ -164,7 +173,7 @@ pub(super) async fn check_cursor_columns(
     original: &Original,
     copies: &mut Copies,
 ) -> Result<(), Halt> {
-    request::parse(&mut server.out, b"", query.as_bytes(), &original.parameters)?;
+    server.parse(b"", query.as_bytes(), &original.parameters)?;
     server.inflight.push(Owed::Parse(Audience::Router));
     request::describe(&mut server.out, request::Target::Statement, b"")?;
     server.inflight.push(Owed::DescribeStatement(Audience::Client));

@@ -13,6 +13,8 @@ use tokio::sync::Notify;
 use crate::backend::cancel::CancelHandle;
 use crate::config::limits::{Limit, TimeLimits};
 use crate::fault::{Fault, SqlState};
+use crate::metrics::{Metrics, Overdue};
+use crate::scope::Wish;
 use crate::session::Session;
 use crate::session::cancel::{CancelRegistry, CancelSlot, micros};
 use crate::sql::utility::plain_value;
@@ -72,45 +74,56 @@ impl CancelRegistry {
     }
 
     /// Ends what takes too long, for as long as the router runs.
-    pub async fn enforce(self: Arc<Self>) {
+    pub async fn enforce(self: Arc<Self>, metrics: Arc<Metrics>) {
         loop {
             if self.limited.clients.load(Ordering::Acquire) == 0 {
                 self.limited.first.notified().await;
             }
             tokio::time::sleep(TICK).await;
-            self.look_at_limits();
+            self.look_at_limits(&metrics);
         }
     }
 
-    fn look_at_limits(&self) {
+    fn look_at_limits(&self, metrics: &Metrics) {
         let now = self.moment(Instant::now());
         for entry in &self.clients {
             let slot = entry.value();
             let patience = Duration::from_micros(slot.patience.load(Ordering::Relaxed));
             if !patience.is_zero() && slot.control.blocked_for().is_some_and(|blocked| blocked > patience) {
-                slot.control.end(of_writing());
+                end(slot, of_writing(), Overdue::ClientWrite, metrics);
             }
             let is_up = |moment: u64| moment > 0 && now >= moment;
             // The statement first: whoever sees it sees its own end.
             let statement = slot.statement();
             if is_up(slot.last_moment.load(Ordering::Relaxed)) && !slot.is_committing() {
-                slot.control.end(of_transaction());
+                end(slot, of_transaction(), Overdue::Transaction, metrics);
             } else if statement > 0 && is_up(slot.deadline.load(Ordering::Relaxed)) {
-                expire(slot, statement, now);
+                expire(slot, statement, now, metrics);
             }
         }
     }
 }
 
+/// A client is ended, once.
+fn end(slot: &CancelSlot, why: Fault, limit: Overdue, metrics: &Metrics) {
+    if slot.control.wish() != Wish::Kill {
+        metrics.overdue(limit);
+        slot.control.end(why);
+    }
+}
+
 /// The time of a statement is up.
-fn expire(slot: &CancelSlot, statement: u64, now: u64) {
+fn expire(slot: &CancelSlot, statement: u64, now: u64, metrics: &Metrics) {
     let last = slot.expired.load(Ordering::Relaxed);
     if last > 0 && now.saturating_sub(last) < micros(AGAIN) {
         return;
     }
     slot.expired.store(now, Ordering::Relaxed);
     match slot.first_expired.load(Ordering::Relaxed) {
-        0 => slot.first_expired.store(now, Ordering::Relaxed),
+        0 => {
+            slot.first_expired.store(now, Ordering::Relaxed);
+            metrics.overdue(Overdue::Statement);
+        }
         first if now.saturating_sub(first) > micros(GRACE) && !slot.is_committing() => {
             slot.control.end(unheeded());
             return;
@@ -164,7 +177,7 @@ pub fn check_limit(name: &str, value: &str) -> Result<(), Fault> {
 
 /// No setting of the router has this name.
 pub fn unknown_setting(name: &str) -> Fault {
-    let names: Vec<String> = Limit::ALL.iter().map(|limit| format!("pgloom.{}", limit.name())).collect();
+    let names: Vec<String> = Limit::of_sessions().map(|limit| format!("pgloom.{}", limit.name())).collect();
     Fault::new(SqlState::UNDEFINED_OBJECT, format!("unrecognized configuration parameter \"{name}\""))
         .hint(format!("Those that can be set in a session are {}.", names.join(", ")))
 }
@@ -213,6 +226,11 @@ impl Session {
         }
         // What is still to be done, such as a rollback, is not cancelled again.
         self.slot.deadline.store(0, Ordering::Relaxed);
+        self.settle_cancels().await;
+    }
+
+    /// Waits until no cancel request is on its way to a server that the session holds: it would meet the next statement.
+    pub(super) async fn settle_cancels(&self) {
         for held in self.held.iter() {
             // A request that cannot be delivered is given up in time.
             while held.server.cancel.is_announced() {

@@ -220,12 +220,15 @@ impl Session {
             Place::Keyed { .. } | Place::Home => self.enlist_all(&shards).await?,
         }
         self.check_draws(&plan.landing.draws).await?;
+        if !plan.landing.draws.sequences.is_empty() {
+            self.memory.pass();
+        }
         let original = self.original(&plan.finish, ask).await?;
         if let Some(moved) = &plan.landing.moved {
             self.check_move(&plan.landing, moved).await?;
         }
         // What fills the depot returns no rows, whatever the statement itself returns.
-        let filling = Original { parameters: original.parameters, rows: reply::NO_DATA.into() };
+        let filling = Original { parameters: original.parameters, rows: reply::NO_DATA.into(), origins: None };
         self.begin_finish(&plan.finish, ask, filling).await
     }
 

@@ -6,9 +6,11 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::combine::Combine;
 use crate::session::control::is_local;
+use crate::session::execute::cannot_be_run;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
+use crate::sql::utility::fetch::Fetch;
 use crate::types::oid;
 use crate::wire::frame::{Fields, Frame};
 use crate::wire::{reply, request};
@@ -61,6 +63,15 @@ impl Session {
                 Some(columns) => out.extend_from_slice(&describe_with_formats(&columns, &[])?),
                 None => out.extend_from_slice(reply::NO_DATA),
             }
+            self.answer(&out);
+            return Ok(());
+        }
+        if self.own_portal(&statement.text, kind).is_some() {
+            self.settle_parse().await?;
+            let rows = self.description_on_portal(&statement.text, kind, &[]).await?;
+            let mut out = BytesMut::new();
+            reply::parameter_description(&mut out, &statement.types)?;
+            out.extend_from_slice(&rows);
             self.answer(&out);
             return Ok(());
         }
@@ -158,6 +169,13 @@ impl Session {
                 }
                 return Ok(());
             }
+            Place::OfPortal(text) => {
+                let text = Arc::clone(text);
+                let description = self.description_on_portal(&text, &statement.analysis.kind, &formats).await?;
+                self.answer(&description);
+                return Ok(());
+            }
+            Place::Failed => return Err(cannot_be_run(name).into()),
             Place::Execute | Place::Router { .. } | Place::Running(_) | Place::Finishing(_) | Place::Finished => {
                 Combine::CONCAT
             }
@@ -171,6 +189,24 @@ impl Session {
             None => self.answer(reply::NO_DATA),
         }
         Ok(())
+    }
+
+    /// What a FETCH, MOVE or CLOSE of another portal returns.
+    async fn description_on_portal(
+        &mut self,
+        text: &str,
+        kind: &StatementKind,
+        formats: &[i16],
+    ) -> Result<BytesMut, Failure> {
+        let fetches = Fetch::parse(text).is_some_and(|fetch| !fetch.is_move);
+        let columns = match self.own_portal(text, kind) {
+            Some(portal) if fetches => self.columns_of_portal(&portal).await?,
+            Some(_) | None => None,
+        };
+        match columns {
+            Some(columns) => Ok(describe_with_formats(&columns, formats)?),
+            None => Ok(BytesMut::from(reply::NO_DATA)),
+        }
     }
 
     /// The result columns of a statement as one Postgres describes it, asked once and remembered.

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::backend::sequences::{Asking, Reached};
 use crate::backend::settings::quote_literal;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId, ShardSet};
@@ -155,21 +156,28 @@ impl Session {
         let most = self.limits.sequence_block.saturating_sub(1);
         // The session may see another sequence than others do, or have other rights.
         let apart = self.has_own_catalog() || self.has_own_role();
-        if !from_block || most == 0 || apart {
-            let within = apart || (!from_block && self.tx.is_open());
-            return self.ask_sequence(sequence, count, 0, within).await;
-        }
-        let generation = self.database.cluster.load().catalog.generation;
         let database = Arc::clone(&self.database);
         let blocks = &database.sequences;
-        let mut given = blocks.give(&self.user, sequence, count, most, generation, Instant::now());
+        if !from_block || most == 0 || apart {
+            let within = apart || (!from_block && self.tx.is_open());
+            let values = self.ask_sequence(sequence, count, 0, within).await?;
+            self.memory.reach(sequence, Reached::at(blocks.tick()));
+            return Ok(values);
+        }
+        let user = Arc::clone(&self.user);
+        let generation = self.database.cluster.load().catalog.generation;
+        let asking = || Asking { user: &user, sequence, generation, now: Instant::now() };
+        let mut reached = self.memory.reached(sequence, blocks.tick());
+        let mut given = blocks.give(asking(), count, most, &mut reached);
         let missing = count - given.values.len();
         if missing > 0 {
+            let began = blocks.tick();
             let mut taken = self.ask_sequence(sequence, missing, given.spare, false).await?;
             let rest = taken.split_off(missing.min(taken.len()));
-            blocks.keep(&self.user, sequence, rest, given.spare, generation, Instant::now());
+            reached = blocks.keep(asking(), rest, given.spare, began);
             given.values.append(&mut taken);
         }
+        self.memory.reach(sequence, reached);
         Ok(given.values)
     }
 

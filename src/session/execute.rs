@@ -4,15 +4,18 @@ use crate::backend::inflight::{Audience, Owed};
 use crate::backend::rules::changed as moved;
 use crate::exec::columns::tables_have_changed;
 use crate::fault::{Fault, SqlState};
-use crate::metrics::QueryClass;
+use crate::metrics::Route;
 use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, ShardSql, Why, refused};
+use crate::session::control::cursor_of;
 use crate::session::describe::target;
+use crate::session::fetch::{Wanted, no_cursor};
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
 use crate::session::scatter::ScatterRun;
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
+use crate::sql::utility::fetch::Fetch;
 use crate::wire::frame::{BindView, Fields, Frame};
 use crate::wire::{reply, request};
 use std::sync::Arc;
@@ -40,6 +43,9 @@ impl Session {
         }
         let portal = self.statements.portal(name)?;
         let statement = Arc::clone(&portal.statement);
+        if !matches!(statement.analysis.kind, StatementKind::Fetch(_)) {
+            self.fetch_mark = None;
+        }
         if let Place::Server(shard) = portal.place {
             self.check_not_failed(&statement.analysis.kind)?;
             let at = self.open(shard).await?;
@@ -59,11 +65,39 @@ impl Session {
             Place::Local(text) => Some(Arc::clone(text)),
             _ => None,
         };
+        if let Place::OfPortal(text) = &portal.place {
+            let text = Arc::clone(text);
+            return self.execute_on_portal(name, &text, &statement, max_rows).await;
+        }
         self.check_not_failed(&statement.analysis.kind)?;
         if let Some(text) = local {
             return self.execute_local(name, text, &statement).await;
         }
         self.execute_routed(name, &statement, max_rows).await
+    }
+
+    /// FETCH, MOVE or CLOSE of another portal.
+    async fn execute_on_portal(
+        &mut self,
+        name: &[u8],
+        text: &str,
+        statement: &Arc<ClientStatement>,
+        max_rows: i32,
+    ) -> Result<(), Failure> {
+        self.check_not_failed(&statement.analysis.kind)?;
+        if max_rows > 0 && fetches(statement) {
+            return Err(fetched_in_pieces().into());
+        }
+        let Some(of) = self.own_portal(text, &statement.analysis.kind) else {
+            let name = cursor_of(&statement.analysis.kind).unwrap_or_default();
+            return Err(no_cursor(name.as_bytes()).into());
+        };
+        let formats = self.statements.portal(name)?.formats.clone();
+        self.run_on_portal(&of, text, Wanted { formats: &formats, describes: false }).await?;
+        if let Ok(portal) = self.statements.portal(name) {
+            portal.place = Place::Finished;
+        }
+        Ok(())
     }
 
     /// BEGIN, SET, SHOW pgloom.* and their like.
@@ -102,7 +136,7 @@ impl Session {
             )
         );
         let rows = self.run_local(&text, &statement.analysis).await?.unwrap_or_default();
-        self.note_route(QueryClass::Local, 0);
+        self.note_route(Route::Local, 0);
         let formats = self.statements.portal(name).map(|portal| portal.formats.clone()).unwrap_or_default();
         rows.put_rows(&mut self.client.out, &formats)?;
         if !ends && let Ok(portal) = self.statements.portal(name) {
@@ -149,6 +183,7 @@ impl Session {
         statement: &Arc<ClientStatement>,
         max_rows: i32,
     ) -> Result<(), Failure> {
+        self.say_prepared(&statement.text);
         self.leave_open().await?;
         let epoch = self.view.topology.epoch;
         let portal = self.statements.portal(name)?;
@@ -170,13 +205,13 @@ impl Session {
                     reply::command_complete(&mut self.client.out, tag)?;
                     return Ok(());
                 }
-                return Err(Fault::new(
-                    SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-                    format!("portal \"{}\" cannot be run", String::from_utf8_lossy(name)),
-                )
-                .into());
+                return Err(cannot_be_run(name).into());
             }
-            Place::Server(_) | Place::Local(_) | Place::Execute => {
+            Place::Failed => {
+                portal.place = Place::Failed;
+                return Err(cannot_be_run(name).into());
+            }
+            Place::Server(_) | Place::Local(_) | Place::Execute | Place::OfPortal(_) => {
                 return Err(Fault::new(SqlState::INTERNAL_ERROR, "a portal changed its place").into());
             }
         };
@@ -207,7 +242,7 @@ impl Session {
         // As in Postgres, what it writes lasts or is undone with the rest of the pipeline.
         let alone = matches!(plan.why, Why::OneByOne(_));
         if plan.access != Access::Read && !alone {
-            self.tx.begin_implicit(&self.settings);
+            self.tx.begin_for_statement(&self.settings);
             self.note_rows(&statement.analysis);
         }
         if let Some(max) = max {
@@ -235,7 +270,7 @@ impl Session {
     }
 
     /// A statement and its plan for the placement of now, after it was bound for an earlier one.
-    async fn placed_anew(
+    pub(super) async fn placed_anew(
         &mut self,
         statement: &Arc<ClientStatement>,
         bind: &[u8],
@@ -276,7 +311,7 @@ impl Session {
         self.resume(name, Box::new(run), Some(max)).await
     }
 
-    async fn start_pieces(
+    pub(super) async fn start_pieces(
         &mut self,
         statement: &Arc<ClientStatement>,
         bind: &[u8],
@@ -316,6 +351,7 @@ impl Session {
             StatementKind::Query | StatementKind::SetConfig(_) | StatementKind::Placement(_) => {
                 return Ok(Some("SELECT 0"));
             }
+            StatementKind::Fetch(_) if fetches(statement) => return Ok(Some("FETCH 0")),
             StatementKind::Insert => "INSERT 0 0",
             StatementKind::Update => "UPDATE 0",
             StatementKind::Delete => "DELETE 0",
@@ -348,8 +384,26 @@ impl Session {
     }
 }
 
+/// Whether it is a FETCH and no MOVE.
+fn fetches(statement: &ClientStatement) -> bool {
+    Fetch::parse(&statement.text).is_some_and(|fetch| !fetch.is_move)
+}
+
+pub(super) fn cannot_be_run(name: &[u8]) -> Fault {
+    let message = format!("portal \"{}\" cannot be run", String::from_utf8_lossy(name));
+    Fault::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+}
+
+fn fetched_in_pieces() -> Fault {
+    Fault::unsupported(
+        "the rows of a FETCH from a portal over several shards cannot be read in pieces",
+        "They go to the client as they are fetched.",
+        "Execute the FETCH without a row limit.",
+    )
+}
+
 /// Rows that are locked on several shards are locked at once; one Postgres locks those of a portal as they are fetched.
-fn check_locked_pieces(plan: &Plan, max: u64) -> Result<(), Fault> {
+pub(super) fn check_locked_pieces(plan: &Plan, max: u64) -> Result<(), Fault> {
     let at_once = match &plan.kind {
         PlanKind::Scatter { shards, .. } => plan.access != Access::Lock || shards.len() < 2,
         PlanKind::Claim(claim) => claim.window.limit.is_some_and(|limit| limit <= max),

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::backend::Backend;
 use crate::backend::clock::{self, Moment};
 use crate::backend::inflight::{Audience, Owed};
+use crate::backend::numbers::Origin;
 use crate::backend::settings::{SessionSettings, assign};
 use crate::exec::client::Client;
 use crate::exec::columns::{FIRST_NORMAL_OID, tables_have_changed};
@@ -26,6 +27,7 @@ use crate::session::held::Finishing;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
+use crate::sql::utility::{StatementKind, classify};
 use crate::wire::frame::{BindView, Fields, Frame, HEADER};
 use crate::wire::reply::Status;
 use crate::wire::request;
@@ -41,6 +43,8 @@ pub(super) struct Original {
     pub parameters: Vec<Oid>,
     /// RowDescription or NoData, whole.
     pub rows: Bytes,
+    /// Of a cursor: where its columns come from.
+    pub origins: Option<Box<[Origin]>>,
 }
 
 /// Why the pulls came to no good end.
@@ -138,10 +142,21 @@ impl Session {
 
     /// The next rows of a portal whose statement is being finished.
     pub(super) async fn resume_finish(&mut self, name: &[u8], slot: ShardId, max: i32) -> Result<(), Failure> {
-        if self.fetch(slot, max.max(0)).await?
-            && let Ok(portal) = self.statements.portal(name)
-        {
-            portal.place = Place::Finishing(slot);
+        let suspended = self.fetch(slot, max.max(0)).await;
+        let Ok(portal) = self.statements.portal(name) else { return suspended.map(drop) };
+        match suspended {
+            Ok(true) => {
+                portal.place = Place::Finishing(slot);
+                if let Some(position) = &mut portal.position {
+                    position.advance(u64::from(max.unsigned_abs()), false);
+                }
+            }
+            // How many rows have come a server has counted.
+            Ok(false) => portal.position = None,
+            Err(failure) => {
+                portal.place = Place::Failed;
+                return Err(failure);
+            }
         }
         Ok(())
     }
@@ -220,8 +235,26 @@ impl Session {
                 .ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "a statement was not described before it ran"))?,
         };
         let mut fields = Fields::new(parameters.get(HEADER..).unwrap_or_default());
-        let parameters = (0..fields.count()?).map(|_| fields.u32()).collect::<Result<_, _>>()?;
-        Ok(Original { parameters, rows })
+        let parameters: Vec<Oid> = (0..fields.count()?).map(|_| fields.u32()).collect::<Result<_, _>>()?;
+        let origins = if plan.cursor.is_some() { self.origins(plan, ask, &parameters).await? } else { None };
+        Ok(Original { parameters, rows, origins })
+    }
+
+    /// Where the columns of a cursor's query come from, as the home shard says it of the query alone.
+    async fn origins(
+        &mut self,
+        plan: &FinishPlan,
+        ask: &Ask<'_>,
+        parameters: &[Oid],
+    ) -> Result<Option<Box<[Origin]>>, Failure> {
+        let (text, _) = ask.statement();
+        let StatementKind::Declare { inner, .. } = classify(text) else { return Ok(None) };
+        let Some(query) = text.get(inner..).filter(|_| !plan.foreign) else { return Ok(None) };
+        let offset = std::mem::replace(&mut self.offset, NO_POSITION);
+        let described = self.describe_at(self.view.topology.home, query, parameters).await;
+        self.offset = offset;
+        let columns = crate::session::promise::columns(&described?.1)?;
+        Ok(columns.map(|columns| columns.iter().map(|column| (column.table_oid, column.attnum)).collect()))
     }
 
     /// ParameterDescription and RowDescription (or NoData) of a statement; its error, if it has one, goes to the client.
@@ -233,7 +266,7 @@ impl Session {
     ) -> Result<(Bytes, Bytes), Failure> {
         let at = self.enlist(shard).await?;
         let server = &mut self.held[at].server;
-        request::parse(&mut server.out, b"", text.as_bytes(), types)?;
+        server.parse(b"", text.as_bytes(), types)?;
         server.inflight.push(Owed::Parse(Audience::Router));
         request::describe(&mut server.out, request::Target::Statement, b"")?;
         server.inflight.push(Owed::DescribeStatement(Audience::Client));
@@ -396,7 +429,7 @@ impl Session {
             .await?;
         }
         let server = &mut self.held[at].server;
-        request::parse(&mut server.out, b"", plan.sql.as_bytes(), &original.parameters)?;
+        server.parse(b"", plan.sql.as_bytes(), &original.parameters)?;
         server.inflight.push(Owed::Parse(Audience::Router));
         request::describe(&mut server.out, request::Target::Statement, b"")?;
         server.inflight.push(Owed::DescribeStatement(Audience::Client));

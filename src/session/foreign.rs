@@ -81,7 +81,7 @@ impl Session {
         if !settings.is_empty() {
             server.ask(&settings);
         }
-        request::parse(&mut server.out, b"", plan.sql.as_bytes(), types)?;
+        server.parse(b"", plan.sql.as_bytes(), types)?;
         server.inflight.push(Owed::Parse(Audience::Router));
         request::describe(&mut server.out, request::Target::Statement, b"")?;
         server.inflight.push(Owed::DescribeStatement(Audience::Client));

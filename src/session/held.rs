@@ -292,6 +292,7 @@ impl Session {
             self.keep_marked(at).await?;
         }
         if !self.held[at].joined {
+            self.held[at].server.types = self.view.catalog.numbers_of(shard).cloned();
             let wanted = self.tx.settings_before().unwrap_or(&self.settings);
             if let Err(fault) = put_settings(&mut self.held[at].server, wanted).await {
                 self.let_go(at);
@@ -357,7 +358,9 @@ impl Session {
     }
 
     /// Takes a connection into the client's hands.
-    pub(super) fn hold(&mut self, shard: ShardId, server: ServerCheckout) -> usize {
+    pub(super) fn hold(&mut self, shard: ShardId, mut server: ServerCheckout) -> usize {
+        server.types = self.view.catalog.numbers_of(shard).cloned();
+        server.origins = None;
         let replica = matches!(server.connector().aim, Aim::Replica(..));
         let pin = (self.session_mode && !replica).then_some(PinReason::Setting);
         let at = self.held.push(Held {
@@ -382,7 +385,8 @@ impl Session {
 
     /// Lets one connection go, whatever the transaction: it is given back if it is clean, else closed.
     pub(super) fn let_go(&mut self, at: usize) {
-        let held = self.held.remove(at);
+        let mut held = self.held.remove(at);
+        self.clock.served = self.clock.served.max(held.server.work.take());
         self.note_running();
         if let (true, Some(running)) = (held.server.lost, &held.beside) {
             running.doubt();
@@ -403,7 +407,9 @@ impl Session {
             let held = &self.held[at];
             let gone = held.server.broken;
             if gone || (!held.joined && held.pin.is_none() && held.finishing == Finishing::No) {
-                released.push(self.held.remove(at));
+                let mut held = self.held.remove(at);
+                self.clock.served = self.clock.served.max(held.server.work.take());
+                released.push(held);
             } else {
                 at += 1;
             }

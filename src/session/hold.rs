@@ -70,6 +70,19 @@ impl Session {
     /// cursor on any shard that takes part in the transaction.
     pub(super) async fn at_cursor(&mut self, kind: &StatementKind, shard: ShardId) -> Result<ShardId, Failure> {
         let Some(name) = cursor_of(kind) else { return Ok(shard) };
+        if let Some(of_portal) = self.shard_of_portal(name) {
+            return match kind {
+                StatementKind::Positioned(cursor) if shard != self.view.topology.home && of_portal != shard => {
+                    Err(of_another_shard(cursor).into())
+                }
+                _ => Ok(of_portal),
+            };
+        }
+        if let StatementKind::Positioned(cursor) = kind
+            && self.statements.portal(cursor.as_bytes()).is_ok()
+        {
+            return Err(of_many_shards(cursor).into());
+        }
         if !self.cursors.contains_key(name) {
             self.find_cursor(name).await?;
         }

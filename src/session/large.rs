@@ -107,8 +107,8 @@ impl Session {
             return Err(self.break_held(at, broken));
         }
         self.held[at].server.inflight.push(Owed::Bind(Audience::Client));
-        let portal = Portal { statement: Arc::clone(statement), formats: Vec::new(), place: Place::Server(shard) };
-        Ok(self.statements.put_portal(view.portal, portal)?)
+        let portal = Portal::new(Arc::clone(statement), Vec::new(), Place::Server(shard));
+        Ok(self.put_portal(view.portal, portal)?)
     }
 
     /// What the server owes so far is answered.

@@ -17,6 +17,7 @@ use crate::config::limits::Limit;
 use crate::exec::replies::poll_client;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
+use crate::metrics::Overdue;
 use crate::session::commit::lost_part;
 use crate::session::held::Unlent;
 use crate::session::{Failure, Session, Stop};
@@ -67,6 +68,7 @@ impl Session {
         let holds: SmallVec<[Place; 4]> = self.held.iter().map(|held| held.server.place()).collect();
         let pools: SmallVec<[_; 4]> = places.iter().map(|place| user.at(*place)).collect();
         let fanout = std::sync::Arc::clone(&self.shared.fanout);
+        let metrics = std::sync::Arc::clone(&self.shared.metrics);
         let lending = async {
             let (mut right, mut left) = (None, limit);
             // Whoever holds something goes on: others may wait for it.
@@ -78,7 +80,12 @@ impl Session {
             let lent = pool::checkout(&pools, &holds, left).await;
             let mut lent = lent.map_err(|pool::Unlent { place, fault }| match place {
                 Some(place) => Unlent::Connect(place, fault),
-                None => Unlent::Failure(fault.into()),
+                None => {
+                    if fault.message == pool::WAITED_TOO_LONG {
+                        metrics.overdue(Overdue::QueryWait);
+                    }
+                    Unlent::Failure(fault.into())
+                }
             })?;
             if let (Some(right), Some(first)) = (right, lent.first_mut()) {
                 first.keep(right);
@@ -90,7 +97,7 @@ impl Session {
 
     /// Waits for something that ends when the client leaves or cancels.
     pub(super) async fn attend<T>(&mut self, wait: impl Future<Output = Result<T, Unlent>>) -> Result<T, Unlent> {
-        let Self { client, slot, tally, shared, .. } = self;
+        let Self { client, slot, tally, shared, clock, .. } = self;
         let mut wait = std::pin::pin!(wait);
         let (mut waiting, mut since) = (None, None);
         let done = poll_fn(|cx| {
@@ -108,7 +115,10 @@ impl Session {
         })
         .await;
         if let Some(since) = since {
-            tally.add_time(Count::WaitTime, since.elapsed());
+            let waited = since.elapsed();
+            tally.add_time(Count::WaitTime, waited);
+            shared.metrics.wait_seconds.observe(waited.as_secs_f64());
+            clock.waited += waited;
         }
         done
     }

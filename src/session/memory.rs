@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::backend::sequences::Reached;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId};
 use crate::sql::sequences::{SequenceUse, Take};
@@ -12,6 +13,12 @@ pub struct SequenceMemory {
     last: Option<Last>,
     /// A server connection has taken values that are not told: any sequence's value may be an older one.
     any: Option<Where>,
+    /// How far it has come with each sequence of which the router has given it values.
+    reached: HashMap<QualifiedName, Reached>,
+    /// The same for those of which it has taken values past the router.
+    floor: Reached,
+    /// It may have taken some since.
+    passed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +52,11 @@ pub enum Recalled {
 }
 
 impl SequenceMemory {
+    /// A depot may have taken values.
+    pub fn pass(&mut self) {
+        self.passed = true;
+    }
+
     /// The router has taken these values, one after the other. `last`: the sequence of the last one; `None`: not known.
     pub fn took(&mut self, values: impl IntoIterator<Item = (QualifiedName, i64)>, last: Option<QualifiedName>) {
         for (sequence, value) in values {
@@ -73,7 +85,20 @@ impl SequenceMemory {
         }
         if uses.takes_any || !uses.takes.is_empty() {
             self.last = Some(Last::Server(held));
+            self.passed = true;
         }
+    }
+
+    /// How far the session has come with a sequence, at this moment.
+    pub fn reached(&mut self, sequence: &QualifiedName, now: u64) -> Reached {
+        if std::mem::take(&mut self.passed) {
+            self.floor = Reached::at(now);
+        }
+        self.reached.get(sequence).copied().filter(|reached| reached.at > self.floor.at).unwrap_or(self.floor)
+    }
+
+    pub fn reach(&mut self, sequence: &QualifiedName, reached: Reached) {
+        self.reached.insert(sequence.clone(), reached);
     }
 
     /// The session has given back its connections to the other shards.
@@ -110,8 +135,10 @@ impl SequenceMemory {
         !self.is_empty() && known && self.any.is_none_or(|place| place == held)
     }
 
+    /// What it has taken is forgotten; what it gets from now on is still later.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        let Self { reached, floor, passed, .. } = std::mem::take(self);
+        *self = Self { reached, floor, passed, ..Self::default() };
     }
 
     /// `pinned`: a connection to `shard` stays with the session, and may know what the router does not.
@@ -171,6 +198,19 @@ fn undefined(take: &Take) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_that_servers_took_are_behind_those_of_before() {
+        let (mut memory, s) = (SequenceMemory::default(), name("s"));
+        assert_eq!(memory.reached(&s, 3), Reached::default());
+        memory.reach(&s, Reached::at(4));
+        assert_eq!(memory.reached(&s, 5), Reached::at(4));
+        memory.forwarded(&SequenceUse { takes_any: true, ..SequenceUse::default() }, None);
+        memory.clear();
+        assert_eq!((memory.reached(&s, 6), memory.reached(&s, 7)), (Reached::at(6), Reached::at(6)));
+        memory.reach(&s, Reached::at(8));
+        assert_eq!((memory.reached(&s, 9), memory.reached(&name("t"), 9)), (Reached::at(8), Reached::at(6)));
+    }
 
     fn name(name: &str) -> QualifiedName {
         QualifiedName::new("public", name)

@@ -1,5 +1,6 @@
 //! One client: reads a frame, decides what it means now, acts. Everything that this client owns hangs here.
 
+pub mod again;
 pub mod batch;
 mod bind;
 pub mod cancel;
@@ -18,6 +19,7 @@ mod describe;
 mod draw;
 mod execute;
 mod explain;
+mod fetch;
 pub mod finish;
 mod foreign;
 pub mod held;
@@ -25,8 +27,10 @@ mod hold;
 mod large;
 mod lend;
 pub mod local;
+pub mod logged;
 mod memory;
 mod moving;
+mod noting;
 mod one_by_one;
 mod own_catalog;
 mod pace;
@@ -43,6 +47,7 @@ mod replan;
 mod replica;
 mod returned;
 pub mod run;
+mod sampler;
 pub mod scatter;
 mod schemas;
 pub mod scope;
@@ -77,18 +82,19 @@ use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{SessionSettings, SettingsTable};
 use crate::backend::stats::{Count, Tally};
 use crate::backend::traffic::Seat;
+use crate::config::LogStatements;
 use crate::config::limits::{Limit, TimeLimits};
 use crate::control::live::Steering;
 use crate::control::map::MapState;
 use crate::exec::client::{Client, Idle};
 use crate::fault::{Blame, Fault, SqlState};
-use crate::ids::QualifiedName;
+use crate::ids::{QualifiedName, ShardId};
 use crate::memory::Memory;
 use crate::merge::MergeLimits;
-use crate::metrics::{Metrics, QueryClass};
+use crate::metrics::{Metrics, Overdue, Route};
 use crate::net::ClientStream;
 use crate::plan::cache::PlanCache;
-use crate::scope::{Control, Wish};
+use crate::scope::{Control, Crowd, Wish};
 use crate::session::cancel::{CancelRegistry, CancelSlot, Identity};
 use crate::sql::NameScope;
 use crate::sql::template::Scan;
@@ -98,7 +104,9 @@ use batch::Batch;
 pub use bind::result_formats;
 pub use describe::target as describe_target;
 use held::HeldServers;
+use logged::{Over, Said, StatementLog};
 use prepared::ClientStatements;
+use sampler::Sampler;
 use scope::SearchScope;
 use transaction::Transaction;
 
@@ -113,12 +121,17 @@ pub struct Shared {
     pub memory: Arc<Memory>,
     /// At how many shards statements over several may be.
     pub fanout: Arc<Fanout>,
+    pub statement_log: StatementLog,
+    /// Those who are at the console.
+    pub operators: Crowd,
     /// Those of now: a session follows them with its next statement outside of a transaction.
     pub limits: ArcSwap<SessionLimits>,
     /// Names this router in two-phase transactions.
     pub router: Box<str>,
     /// Those who may ask the router for something as a whole.
     pub steering: OnceLock<Weak<dyn Steering>>,
+    /// The statements that have met deadlocks lately.
+    pub contended: again::Contended,
     /// What is known of the shard map where it does not stand in the configuration.
     pub map: Arc<OnceLock<Arc<MapState>>>,
 }
@@ -139,6 +152,8 @@ pub struct SessionLimits {
     pub max_fanout: usize,
     /// Values of a sequence that the router takes at a time.
     pub sequence_block: usize,
+    /// Further runs of a statement that falls victim to deadlocks.
+    pub deadlock_retries: u32,
     /// How long a statement waits for a shard to have a primary that answers.
     pub failover_timeout: Duration,
     /// A replica that is further behind is not read.
@@ -148,6 +163,10 @@ pub struct SessionLimits {
     pub read_your_writes: bool,
     /// Whether the log tells of sessions that end.
     pub log_disconnections: bool,
+    /// Which statements it tells of.
+    pub log: LogStatements,
+    /// Whether the metrics name the keys that are asked for most.
+    pub hot_key_metrics: bool,
 }
 
 /// A client that has proven who it is.
@@ -254,12 +273,16 @@ pub struct Session {
     held: HeldServers,
     statements: ClientStatements,
     batch: Batch,
+    /// What the FETCH statements mean that are parsed now: their cursors are of this session, and of this moment.
+    fetch_mark: Option<u64>,
     /// SQL cursors by name and the shard that has them.
     cursors: HashMap<Box<str>, crate::ids::ShardId>,
     /// The values of sequences that it has taken.
     memory: memory::SequenceMemory,
     /// The transaction may have written rows whose values are registered.
     changed_rows: bool,
+    /// The statement that runs goes to one shard after the other.
+    in_turn: bool,
     /// Kept between statements so that a scan allocates nothing.
     scan: Scan,
     recent: recent::Recent,
@@ -267,6 +290,8 @@ pub struct Session {
     clock: Clock,
     /// What it has done since it last rested.
     tally: Tally,
+    /// Which statements are looked at for their keys.
+    sampler: Sampler,
     /// Characters of the Query message before the statement that runs.
     offset: u32,
     /// The map and catalog that the running statement, or transaction, sees.
@@ -334,13 +359,16 @@ impl Session {
             held: HeldServers::default(),
             statements: ClientStatements::default(),
             batch: Batch::default(),
+            fetch_mark: None,
             cursors: HashMap::new(),
             memory: memory::SequenceMemory::default(),
             changed_rows: false,
+            in_turn: false,
             scan: Scan::default(),
             recent: recent::Recent::default(),
             clock: Clock::default(),
             tally: Tally::default(),
+            sampler: Sampler::new(pid),
             offset: 0,
             view,
             told_best_effort: false,
@@ -492,18 +520,26 @@ impl Session {
             Ok(Ok(Idle::Gone)) => Err(Stop::Gone),
             Ok(Ok(Idle::Ended)) => Err(Stop::Fatal(self.client.control.reason())),
             Ok(Err(fault)) => Err(Stop::Fatal(fault)),
-            Err(_) if in_transaction => Err(Stop::Fatal(
-                Fault::new(
-                    SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
-                    "terminating connection due to idle-in-transaction timeout",
-                )
-                .fatal(),
-            )),
-            Err(_) => Err(Stop::Fatal(
-                Fault::new(SqlState::IDLE_SESSION_TIMEOUT, "terminating connection due to idle-session timeout")
-                    .fatal(),
-            )),
+            Err(_) => Err(Stop::Fatal(self.overslept(in_transaction))),
         }
+    }
+
+    /// The client was silent for too long.
+    fn overslept(&self, in_transaction: bool) -> Fault {
+        let (limit, code, message) = match in_transaction {
+            true => (
+                Overdue::IdleTransaction,
+                SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+                "terminating connection due to idle-in-transaction timeout",
+            ),
+            false => (
+                Overdue::ClientIdle,
+                SqlState::IDLE_SESSION_TIMEOUT,
+                "terminating connection due to idle-session timeout",
+            ),
+        };
+        self.shared.metrics.overdue(limit);
+        Fault::new(code, message).fatal()
     }
 
     /// Waits for the client's next message; what pinned servers say meanwhile (notifications) is passed on.
@@ -592,6 +628,10 @@ impl Session {
     /// Queues an ErrorResponse.
     fn tell(&mut self, fault: &Fault) {
         self.shared.metrics.error(fault.code.as_str(), blame_label(fault.blame));
+        if let Some(reason) = fault.refused_by() {
+            self.shared.metrics.refused(reason);
+            self.clock.refused = Some(fault.code);
+        }
         tracing::debug!(code = fault.code.as_str(), message = %fault.message, "error to client");
         reply::error(&mut self.client.out, fault);
     }
@@ -636,8 +676,12 @@ impl Session {
     /// A statement, or a batch of them, begins.
     fn start_clock(&mut self) {
         let now = Instant::now();
-        self.clock.started = Some(now);
-        self.clock.transaction.get_or_insert(now);
+        self.clock = Clock {
+            started: Some(now),
+            transaction: Some(self.clock.transaction.unwrap_or(now)),
+            routed: self.clock.routed.take(),
+            ..Clock::default()
+        };
         self.start_deadlines(now);
         self.slot.note_statement(self.shared.cancels.moment(now));
     }
@@ -646,6 +690,8 @@ impl Session {
     fn end_request(&mut self) {
         let now = Instant::now();
         self.stop_clock(now);
+        // A statement that failed before it was routed.
+        self.log_over(now);
         self.slot.note_statement(0);
         self.slot.note_prepared(self.statements.len());
         self.tally.add(Count::Queries, 1);
@@ -663,9 +709,11 @@ impl Session {
 
     /// The statement that was routed last has its answer; or its part of it, in a batch.
     fn stop_clock(&mut self, now: Instant) {
-        if let (Some(started), Some((class, shards))) = (self.clock.started, self.clock.routed.take()) {
+        if let (Some(started), Some((route, shards))) = (self.clock.started, self.clock.routed.take()) {
             let took = now.duration_since(started);
-            self.shared.metrics.query(class, shards, took);
+            self.shared.metrics.query(route.class(), shards, took);
+            self.clock.over = Some((route, shards));
+            self.log_over(now);
             if tracing::enabled!(tracing::Level::DEBUG) {
                 tracing::Span::current().record("took", tracing::field::debug(took));
                 tracing::debug!(shards, "answered");
@@ -676,6 +724,25 @@ impl Session {
         self.shared.metrics.client_bytes_out.inc_by(sent);
         self.tally.add(Count::Received, received);
         self.tally.add(Count::Sent, sent);
+    }
+
+    /// The statement whose text is known is over: the log is told, and what was noted of it is forgotten.
+    fn log_over(&mut self, now: Instant) {
+        let Some(said) = self.clock.said.take() else { return };
+        self.held.iter_mut().for_each(|held| self.clock.served = self.clock.served.max(held.server.work.take()));
+        let clock = std::mem::take(&mut self.clock);
+        let total = clock.started.map_or(Duration::ZERO, |started| now.duration_since(started));
+        self.log_statement(&Over {
+            said,
+            route: clock.over,
+            shard: clock.shard,
+            refused: clock.refused,
+            total,
+            waited: clock.waited,
+            served: clock.served,
+            rows: clock.rows,
+        });
+        self.clock = Clock { started: clock.started, transaction: clock.transaction, ..Clock::default() };
     }
 
     /// What those see who look at the router's clients.
@@ -706,7 +773,20 @@ struct Clock {
     started: Option<Instant>,
     /// When the transaction began that is open, or to which the running statement belongs.
     transaction: Option<Instant>,
-    routed: Option<(QueryClass, usize)>,
+    /// How long it has waited for server connections.
+    waited: Duration,
+    /// For how long the server was busy that was busy longest.
+    served: Duration,
+    /// Rows that command tags told of.
+    rows: u64,
+    /// Its text, where the log may want it.
+    said: Option<Said>,
+    /// How it was routed, once it is over; and its shard, where it has one.
+    over: Option<(Route, usize)>,
+    shard: Option<ShardId>,
+    /// It was refused.
+    refused: Option<SqlState>,
+    routed: Option<(Route, usize)>,
 }
 
 fn blame_label(blame: Blame) -> &'static str {

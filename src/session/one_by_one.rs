@@ -78,12 +78,11 @@ impl Session {
         ask: &Ask<'_>,
     ) -> Result<String, ScatterError> {
         ask.put(&mut self.held[at].server, sql)?;
-        let limits = self.merge_limits();
-        let style = self.text_style();
+        let manner = self.manner(Answer::First);
         let mut servers = self.held.servers(&[shard]);
         let client = &mut self.client;
         let concat = &Combine::CONCAT;
-        let mut run = ScatterRun::start(&mut servers, client, concat, None, limits, Answer::First, style).await?;
+        let mut run = ScatterRun::start(&mut servers, client, concat, None, manner).await?;
         run.run(&mut servers, client, None).await?;
         Ok(run.common_tag()?)
     }

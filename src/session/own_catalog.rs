@@ -67,7 +67,11 @@ impl Session {
         let catalog = match parts.iter().position(|(shard, _)| *shard == topology.home) {
             Some(at) => {
                 let (home, part) = parts.swap_remove(at);
-                Catalog { unread: before.unread.clone(), ..part.with_placed([(home, Some(&before))]) }
+                Catalog {
+                    unread: before.unread.clone(),
+                    numbers: before.numbers.clone(),
+                    ..part.with_placed([(home, Some(&before))])
+                }
             }
             None => before,
         };

@@ -13,7 +13,7 @@ use crate::sql::Analysis;
 
 impl Session {
     /// Notes the key of a statement that is planned, where somebody counts.
-    pub(super) fn note_key(&self, analysis: &Analysis, inputs: &Inputs<'_>) {
+    pub(super) fn count_key(&self, analysis: &Analysis, inputs: &Inputs<'_>) {
         if self.database.key_limit.is_some() {
             let key = named_key(analysis, inputs, &self.view.topology).unwrap_or(0);
             self.named_key.store(key, Ordering::Relaxed);

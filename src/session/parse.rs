@@ -90,19 +90,31 @@ impl Session {
     /// The unnamed statement, when this Parse would make it again as it is.
     pub(super) fn parsed_before(&self, view: &ParseView<'_>, text: &str) -> Option<Arc<ClientStatement>> {
         let last = self.statements.get(view.name).ok().filter(|_| view.name.is_empty())?;
-        let same =
-            *last.text == *text && *view.types == *last.types && last.meaning == self.meaning && self.is_current(last);
+        let is_of_now = match last.analysis.kind {
+            StatementKind::Fetch(_) => self.fetch_mark == Some(last.names),
+            _ => true,
+        };
+        let same = is_of_now
+            && *last.text == *text
+            && *view.types == *last.types
+            && last.meaning == self.meaning
+            && self.is_current(last);
         same.then(|| Arc::clone(last))
     }
 
     /// A statement under what names and literals mean now; its literals are in `self.scan`.
     pub(super) fn client_statement(
-        &self,
+        &mut self,
         text: Arc<str>,
         types: Box<[Oid]>,
         analysis: Arc<Analysis>,
     ) -> Arc<ClientStatement> {
         let scope = self.names().fingerprint;
+        let names = match analysis.kind {
+            // What a server has parsed has the columns of the cursor of then, for whoever parses the same text.
+            StatementKind::Fetch(_) => *self.fetch_mark.get_or_insert_with(|| self.shared.registry.fresh()),
+            _ => self.scope.meaning_of(analysis.resolved, scope),
+        };
         Arc::new(ClientStatement {
             text,
             types,
@@ -110,7 +122,7 @@ impl Session {
             generation: self.view.catalog.generation,
             epoch: self.view.topology.epoch,
             scope,
-            names: self.scope.meaning_of(analysis.resolved, scope),
+            names,
             standard_strings: self.scope.standard_strings(),
             meaning: self.meaning,
             def: Mutex::new(None),
@@ -121,6 +133,13 @@ impl Session {
             kept: AtomicBool::new(false),
             analysis,
         })
+    }
+
+    /// A statement is about to run: one that is no FETCH can change what the cursors are.
+    pub(super) fn note_fetch(&mut self, kind: &StatementKind) {
+        if !matches!(kind, StatementKind::Fetch(_)) {
+            self.fetch_mark = None;
+        }
     }
 
     /// A Parse that was not followed by its Bind is asked of a server now.
@@ -164,7 +183,7 @@ impl Session {
     fn check_on(&mut self, at: usize, text: &str, name: Box<[u8]>) -> Result<(), Fault> {
         self.batch.unproven.push(name);
         let server = &mut self.held[at].server;
-        request::parse(&mut server.out, b"", text.as_bytes(), &[])?;
+        server.parse(b"", text.as_bytes(), &[])?;
         server.inflight.push(Owed::Parse(Audience::Client));
         Ok(())
     }
@@ -258,11 +277,15 @@ impl Session {
 
     /// The plan of one execution.
     pub(super) fn plan_of(&self, analysis: &Analysis, inputs: &Inputs<'_>) -> Plan {
-        self.note_key(analysis, inputs);
+        self.count_key(analysis, inputs);
         let view = self.plan_view();
         // Few ask, and it costs a look into the settings.
         let prints_otherwise = analysis.style().is_some_and(|needed| !self.text_style().has(needed));
-        plan::plan(analysis, inputs, &View { prints_otherwise, ..view })
+        let plan = plan::plan(analysis, inputs, &View { prints_otherwise, ..view });
+        if let (PlanKind::Single(shard), true) = (&plan.kind, self.sampler.picks()) {
+            self.note_key(analysis, inputs, *shard);
+        }
+        plan
     }
 
     /// After an error nobody knows which Parse of the batch succeeded: the server's own word is asked again next time.
@@ -311,7 +334,7 @@ impl Session {
             request::close(&mut server.out, request::Target::Statement, doubtful.name.as_bytes())?;
             server.inflight.push(Owed::Close(Audience::Router));
         }
-        request::parse(&mut server.out, def.name.as_bytes(), statement.text.as_bytes(), &statement.types)?;
+        server.parse(def.name.as_bytes(), statement.text.as_bytes(), &statement.types)?;
         server.inflight.push(Owed::Parse(audience));
         server.unproven.push(def.id);
         server.cancel.facts.note_prepared(server.prepared.len());

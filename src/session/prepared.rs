@@ -15,6 +15,7 @@ use crate::session::promise::{Description, Promise};
 use crate::session::scatter::ScatterRun;
 use crate::sql::Analysis;
 use crate::sql::template::Slot;
+use crate::sql::utility::fetch::Position;
 use crate::types::Format;
 use crate::wire::frame::BindValues;
 
@@ -144,6 +145,16 @@ pub struct Portal {
     /// Result format codes of the Bind message; kept where the router answers itself.
     pub formats: Vec<i16>,
     pub place: Place,
+    /// Savepoints of the transaction when it was made.
+    pub depth: usize,
+    /// Where it stands; `None`: nobody has counted. A portal that runs over shards knows it better.
+    pub position: Option<Position>,
+}
+
+impl Portal {
+    pub fn new(statement: Arc<ClientStatement>, formats: Vec<i16>, place: Place) -> Self {
+        Self { statement, formats, place, depth: 0, position: Some(Position::default()) }
+    }
 }
 
 /// Where a portal's rows come from.
@@ -160,8 +171,12 @@ pub enum Place {
     Running(Box<ScatterRun>),
     /// A Postgres finishes it on this connection, and has been suspended by a row limit.
     Finishing(ShardId),
+    /// A FETCH, MOVE or CLOSE of another portal: its text.
+    OfPortal(Arc<str>),
     /// It has run to its end.
     Finished,
+    /// It has ended in an error.
+    Failed,
 }
 
 /// Names of one client. The unnamed ones are apart: they change with nearly every statement.
@@ -276,6 +291,20 @@ impl ClientStatements {
         if !self.portals.is_empty() {
             self.portals.clear();
         }
+    }
+
+    /// RELEASE: what was made behind the savepoint belongs to what is around it.
+    pub fn keep_portals(&mut self, depth: usize) {
+        for portal in self.unnamed_portal.iter_mut().chain(self.portals.values_mut()) {
+            portal.depth = portal.depth.min(depth);
+        }
+    }
+
+    /// Takes out the portals that were made when there were at least so many savepoints.
+    pub fn take_portals(&mut self, depth: usize) -> Vec<Portal> {
+        let unnamed = self.unnamed_portal.take_if(|portal| portal.depth >= depth);
+        let named = self.portals.extract_if(|_, portal| portal.depth >= depth).map(|(_, portal)| portal);
+        unnamed.into_iter().chain(named).collect()
     }
 
     pub fn has_running(&self) -> bool {

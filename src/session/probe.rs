@@ -79,7 +79,7 @@ async fn parse_error(server: &mut Backend, text: &str, types: &[Oid]) -> Result<
     if shield {
         server.ask("SAVEPOINT pgloom_syntax");
     }
-    request::parse(&mut server.out, b"", text.as_bytes(), types)?;
+    server.parse(b"", text.as_bytes(), types)?;
     server.inflight.push(Owed::Parse(Audience::Router));
     server.out.extend_from_slice(request::SYNC);
     server.inflight.push(Owed::Sync(Audience::Router));

@@ -47,7 +47,10 @@ impl Session {
         }
         self.scan_one(&text)?;
         let analysis = self.analysis(&text);
-        let promise = old.promised()?;
+        let promise = match old.analysis.kind {
+            StatementKind::Fetch(_) => None,
+            _ => old.promised()?,
+        };
         let types = promise.as_ref().map_or_else(|| old.types.clone(), |promise| kept_types(&old.types, promise));
         let statement = self.client_statement(text, types, analysis);
         if statement.names != old.names && promise.is_none() && self.must_promise(&statement.analysis.kind) {
@@ -79,7 +82,9 @@ impl Session {
     /// Whether the promise of such a statement is learned with its Parse: the search path can lead it to other shards, where nobody knows
     /// what it was.
     pub(super) fn must_promise(&self, kind: &StatementKind) -> bool {
-        self.view.topology.places_schemas() && !is_local(kind) && !executes(kind) && *kind != StatementKind::Empty
+        let promises =
+            !is_local(kind) && !executes(kind) && !matches!(kind, StatementKind::Empty | StatementKind::Fetch(_));
+        promises && self.view.topology.places_schemas()
     }
 
     /// Makes the statement known on this connection, and sees to it that it returns there what it has promised. What the client has
@@ -136,6 +141,11 @@ impl Session {
 
     /// Holds a description against what the statement has promised; the first one is its promise.
     pub(super) fn keep_promise(&mut self, statement: &ClientStatement, description: &Description) -> Result<(), Fault> {
+        if let StatementKind::Fetch(_) = statement.analysis.kind {
+            // It returns whatever its cursor has.
+            statement.set_kept();
+            return Ok(());
+        }
         match statement.promised()? {
             None => statement.set_promise(statement.promise_of(description)?),
             Some(promise) => {
@@ -252,7 +262,7 @@ impl Session {
         if told && same_columns(&original.rows, &described.1)? == Same::No {
             return Err(changed().into());
         }
-        let original = Original { parameters: original.parameters, rows: described.1 };
+        let original = Original { rows: described.1, ..original };
         let (slot, _) = self.start_finish(&plan, ask, &original).await?;
         Ok((slot, original))
     }

@@ -83,10 +83,9 @@ impl Session {
         server.inflight.push(Owed::Execute(Audience::Client));
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Router));
-        let limits = self.merge_limits();
-        let style = self.text_style();
+        let manner = self.manner(Answer::Merged);
         let mut servers = self.held.servers(&[slot]);
-        ScatterRun::start(&mut servers, &mut self.client, &Combine::CONCAT, None, limits, Answer::Merged, style).await
+        ScatterRun::start(&mut servers, &mut self.client, &Combine::CONCAT, None, manner).await
     }
 
     /// The combine connection is not needed any more. `done`: what came of it.

@@ -11,10 +11,9 @@ use crate::backend::server_fault;
 use crate::exec::columns::tables_have_changed;
 use crate::exec::forward::{Broken, NO_POSITION, Pumped, Seen, move_position, pump};
 use crate::exec::replies::ScatterError;
-use crate::exec::scatter::{Answer, RunEnd, ScatterRun};
+use crate::exec::scatter::{Answer, Manner, RunEnd, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
-use crate::metrics::QueryClass;
 use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, ShardSql, Why, Window};
 use crate::session::held::Held;
@@ -90,7 +89,7 @@ impl Ask<'_> {
                         chosen.iter().map(|p| statement.types.get(usize::from(*p)).copied().unwrap_or(0)).collect()
                     }
                 };
-                request::parse(&mut server.out, b"", text.as_bytes(), &types)?;
+                server.parse(b"", text.as_bytes(), &types)?;
                 server.inflight.push(Owed::Parse(Audience::Router));
                 let tail = rebind(bind, chosen, *columns_added)?;
                 request::bind_raw(&mut server.out, b"", b"", &tail)?;
@@ -173,6 +172,7 @@ impl Session {
                 Err(broken) => return Err(self.break_held(at, broken)),
             }
         }
+        self.clock.rows += seen.rows;
         if seen.prelude_failed {
             // What followed the failed BEGIN ran outside the transaction: the connection cannot be used, nor can the result.
             self.held[at].server.broken = true;
@@ -208,9 +208,9 @@ impl Session {
         self.held.iter().find(|h| h.joined && !h.shard.is_combine()).map_or(home, |h| h.shard)
     }
 
-    /// A plan that touches several shards, or none. The client gets rows and the command tag, but no ReadyForQuery. Where it turns out
-    /// that tables were changed behind the router's back, the statement is planned once more for what they are.
-    pub(super) async fn run_multi(
+    /// [`Self::run_plan`]; where it turns out that tables were changed behind the router's back, the statement is planned once more for
+    /// what they are.
+    pub(super) async fn run_followed(
         &mut self,
         plan: &Plan,
         analysis: &Arc<Analysis>,
@@ -246,7 +246,6 @@ impl Session {
         }
         match &plan.kind {
             PlanKind::Refuse(fault) => {
-                self.shared.metrics.refused("plan");
                 let (text, types) = ask.statement();
                 Err(self.refusal(fault, text, types).await)
             }
@@ -305,10 +304,12 @@ impl Session {
         ask: &Ask<'_>,
     ) -> Result<(), Failure> {
         let (mut run, shards, opened) = self.start_parts(parts, combine, window, reach, Answer::Merged, ask).await?;
+        let began = Instant::now();
         let result = {
             let mut servers = self.held.servers(&shards);
             run.run(&mut servers, &mut self.client, None).await
         };
+        self.shared.metrics.merge_seconds.observe(began.elapsed().as_secs_f64());
         let end = match result {
             Ok(end) => end,
             Err(error) => return Err(self.scatter_failure(error, opened).await),
@@ -351,11 +352,10 @@ impl Session {
             held.note_access(access);
             ask.put(&mut held.server, sql)?;
         }
-        let limits = self.merge_limits();
-        let style = self.text_style();
+        let manner = self.manner(answer);
         let started = {
             let mut servers = self.held.servers(&shards);
-            ScatterRun::start(&mut servers, &mut self.client, combine, window, limits, answer, style).await
+            ScatterRun::start(&mut servers, &mut self.client, combine, window, manner).await
         };
         let begun = match started {
             Ok(mut run) => match self.tell_columns(&run, ask) {
@@ -374,6 +374,11 @@ impl Session {
                 Err(self.scatter_failure(error, opened).await)
             }
         }
+    }
+
+    /// How several servers are asked at once.
+    pub(super) fn manner(&self, answer: Answer) -> Manner {
+        Manner { answer, limits: self.merge_limits(), style: self.text_style(), in_turn: self.in_turn }
     }
 
     /// The RowDescription, where the client is to be told it; it must be what was promised.
@@ -522,49 +527,6 @@ impl Session {
         let mut at = 0;
         while at < self.held.len() {
             if self.held[at].server.broken { self.let_go(at) } else { at += 1 }
-        }
-    }
-
-    /// How the statement at hand is answered. One that was routed before it in the same batch has had its time.
-    pub(super) fn note_route(&mut self, class: QueryClass, shards: usize) {
-        if self.clock.routed.is_some() {
-            self.stop_clock(Instant::now());
-        }
-        self.clock.routed = Some((class, shards));
-        if shards > 1 {
-            self.limit_scatter();
-        }
-    }
-
-    pub(super) fn note_plan(&mut self, plan: &Plan) {
-        self.wrote |= plan.access == Access::Write;
-        if let PlanKind::Explain(explain) = &plan.kind {
-            return self.note_plan(&explain.plan);
-        }
-        if let PlanKind::Lookup(lookup) = &plan.kind {
-            return self.note_plan(&lookup.otherwise);
-        }
-        self.changed_rows = self.registers(plan) || self.tx.is_open() && self.changed_rows;
-        let (class, shards) = match &plan.kind {
-            PlanKind::Refuse(_) => (QueryClass::Rejected, 0),
-            PlanKind::Single(_) | PlanKind::Any | PlanKind::Draw(_) => (QueryClass::Single, 1),
-            PlanKind::Broadcast(_) | PlanKind::CopyIn(_) => (QueryClass::Multi, self.view.topology.shards.len()),
-            PlanKind::Each(parts) | PlanKind::Split { parts, .. } => (QueryClass::Multi, parts.len()),
-            PlanKind::Scatter { shards, .. } => (QueryClass::Scatter, shards.len()),
-            PlanKind::Finish(finish) => (QueryClass::Finish, finish.shards().len()),
-            PlanKind::Supply(supply) => (QueryClass::Multi, supply.shards.len()),
-            PlanKind::Claim(claim) => (QueryClass::Scatter, claim.shards.len()),
-            PlanKind::Deliver(delivery) => (QueryClass::Multi, delivery.targets(&self.view.topology).len()),
-            PlanKind::CreateAs(_) | PlanKind::Stamp(_) | PlanKind::Explain(_) | PlanKind::Lookup(_) => {
-                (QueryClass::Multi, 0)
-            }
-        };
-        self.note_route(class, shards);
-        if tracing::enabled!(tracing::Level::DEBUG) {
-            let span = tracing::Span::current();
-            span.record("route", tracing::field::debug(class));
-            span.record("shards", shards);
-            tracing::debug!(route = ?class, shards, why = ?plan.why, "routed");
         }
     }
 }

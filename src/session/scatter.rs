@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::exec::replies::ScatterError;
 use crate::exec::scatter::{Answer, RunEnd, ScatterRun as Merged};
 use crate::ids::ShardId;
 use crate::plan::combine::{Combine, Fold, Step};
@@ -9,7 +10,8 @@ use crate::plan::{Access, Plan, PlanKind, ShardSql, Window};
 use crate::session::prepared::Place;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
-use crate::wire::reply;
+use crate::sql::utility::fetch::Position;
+use crate::wire::reply::{self, Column};
 
 /// How long a server may take to come to rest after it was asked to cancel.
 const CANCELLED: Duration = Duration::from_secs(5);
@@ -20,12 +22,27 @@ pub struct ScatterRun {
     shards: Vec<ShardId>,
     /// A transaction was opened for this statement alone.
     opened: bool,
+    position: Position,
 }
 
 impl ScatterRun {
     /// A merge that reads from these shards, within a transaction.
     pub fn new(merged: Merged, shards: Vec<ShardId>) -> Self {
-        Self { merged, shards, opened: false }
+        Self { merged, shards, opened: false, position: Position::default() }
+    }
+
+    /// What the client sees of each row.
+    pub fn columns(&self) -> Option<&[Column]> {
+        self.merged.columns.as_deref()
+    }
+
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// How many rows the last part of it had.
+    pub fn rows(&self) -> u64 {
+        self.merged.rows()
     }
 }
 
@@ -39,7 +56,7 @@ impl Session {
         ask: &Ask<'_>,
     ) -> Result<ScatterRun, Failure> {
         let (merged, shards, opened) = self.start_parts(parts, combine, window, access, Answer::Merged, ask).await?;
-        Ok(ScatterRun { merged, shards, opened })
+        Ok(ScatterRun { merged, shards, opened, position: Position::default() })
     }
 
     /// The next rows of a portal that runs over several shards.
@@ -49,28 +66,58 @@ impl Session {
         mut run: Box<ScatterRun>,
         max: Option<u64>,
     ) -> Result<(), Failure> {
-        let result = {
-            let mut servers = self.held.servers(&run.shards);
-            run.merged.run(&mut servers, &mut self.client, max).await
-        };
-        match result {
+        let end = self.advance(&mut run, max, true).await;
+        match self.after_advance(name, run, end).await? {
+            Some(tag) => reply::command_complete(&mut self.client.out, &tag)?,
+            None => self.client.out.extend_from_slice(reply::PORTAL_SUSPENDED),
+        }
+        Ok(())
+    }
+
+    /// Goes on with a merge. `shown`: its rows are for the client.
+    pub(super) async fn advance(
+        &mut self,
+        run: &mut ScatterRun,
+        max: Option<u64>,
+        shown: bool,
+    ) -> Result<RunEnd, ScatterError> {
+        let mut servers = self.held.servers(&run.shards);
+        let end = match shown {
+            true => run.merged.run(&mut servers, &mut self.client, max).await,
+            false => run.merged.skip(&mut servers, &mut self.client, max).await,
+        }?;
+        run.position.advance(run.merged.rows(), end != RunEnd::Suspended);
+        Ok(end)
+    }
+
+    /// Where its portal stands then. Returns the command tag of one that has come to its end.
+    pub(super) async fn after_advance(
+        &mut self,
+        name: &[u8],
+        run: Box<ScatterRun>,
+        end: Result<RunEnd, ScatterError>,
+    ) -> Result<Option<String>, Failure> {
+        let (place, tag, position) = match end {
             Ok(RunEnd::Complete(tag)) => {
                 self.end_parts(run.opened).await?;
-                reply::command_complete(&mut self.client.out, &tag)?;
-                if let Ok(portal) = self.statements.portal(name) {
-                    portal.place = Place::Finished;
-                }
-                Ok(())
+                (Place::Finished, Some(tag), run.position)
             }
             Ok(RunEnd::Suspended) => {
-                self.client.out.extend_from_slice(reply::PORTAL_SUSPENDED);
-                if let Ok(portal) = self.statements.portal(name) {
-                    portal.place = Place::Running(run);
-                }
-                Ok(())
+                let position = run.position;
+                (Place::Running(run), None, position)
             }
-            Err(error) => Err(self.scatter_failure(error, run.opened).await),
+            Err(error) => {
+                if let Ok(portal) = self.statements.portal(name) {
+                    portal.place = Place::Failed;
+                }
+                return Err(self.scatter_failure(error, run.opened).await);
+            }
+        };
+        if let Ok(portal) = self.statements.portal(name) {
+            portal.place = place;
+            portal.position = Some(position);
         }
+        Ok(tag)
     }
 
     /// Another statement needs these connections: suspended merges are read to their end first, into bounded memory.
@@ -138,7 +185,13 @@ impl Session {
         match place {
             Place::Running(run) => self.close_run(*run).await,
             Place::Finishing(slot) => self.end_finish(slot).await,
-            Place::Server(_) | Place::Local(_) | Place::Execute | Place::Router { .. } | Place::Finished => {}
+            Place::Server(_)
+            | Place::Local(_)
+            | Place::Execute
+            | Place::OfPortal(_)
+            | Place::Router { .. }
+            | Place::Finished
+            | Place::Failed => {}
         }
     }
 

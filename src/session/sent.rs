@@ -70,7 +70,7 @@ impl Session {
     ) -> Result<Vec<Sent>, ScatterError> {
         let at = self.held_at(slot)?;
         let server = &mut self.held[at].server;
-        request::parse(&mut server.out, b"", sql.as_bytes(), types)?;
+        server.parse(b"", sql.as_bytes(), types)?;
         server.inflight.push(Owed::Parse(Audience::Router));
         request::describe(&mut server.out, request::Target::Statement, b"")?;
         server.inflight.push(Owed::DescribeStatement(Audience::Client));

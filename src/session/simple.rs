@@ -6,10 +6,11 @@ use std::time::Instant;
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::{NO_POSITION, Seen};
 use crate::fault::{Fault, SqlState};
-use crate::metrics::QueryClass;
+use crate::metrics::Route;
 use crate::plan::{self, Inputs, Parameters, Plan, PlanKind};
 use crate::session::batch::MOVES;
 use crate::session::control::is_local;
+use crate::session::fetch::Wanted;
 use crate::session::local::LocalRows;
 use crate::session::prepared::BoundValues;
 use crate::session::replica::Servers;
@@ -20,7 +21,7 @@ use crate::session::{Failure, Session, Stop};
 use crate::sql::shorten::analyze_large;
 use crate::sql::utility::{StatementKind, TransactionStatement, execution};
 use crate::sql::{Analysis, split};
-use crate::wire::frame::{BindView, Frame};
+use crate::wire::frame::{BindView, Frame, HEADER};
 use crate::wire::reply;
 
 impl Session {
@@ -85,6 +86,7 @@ impl Session {
     async fn run_query(&mut self, frame: &Frame) -> Result<bool, Failure> {
         let text = query_text(frame)?;
         self.see_own_changes().await?;
+        self.say_message(&frame.bytes, HEADER..HEADER + text.len());
         if let Some(analysis) = self.known_or_scanned(text)? {
             let analysis = self.seen(text, analysis).await?;
             let alone = self.tx.state == TxState::None;
@@ -99,6 +101,7 @@ impl Session {
         self.tx.begin_message(&self.settings);
         let whole = text;
         for part in parts {
+            self.say_message(&frame.bytes, HEADER + part.start..HEADER + part.end);
             self.offset = u32::try_from(whole[..part.start].chars().count()).unwrap_or(u32::MAX);
             let text = &whole[part];
             // As in Postgres, each has its own time.
@@ -155,9 +158,6 @@ impl Session {
                 self.shared.metrics.plan_cache_misses.inc();
                 let analysis = Arc::new(analyze_large(text, &self.scan, &names));
                 self.shared.plans.insert(&self.scan, text, &names, Arc::clone(&analysis));
-                // What is kept changes nowhere else. Adding it up is little beside the analysis.
-                let kept = i64::try_from(self.shared.plans.stats().bytes).unwrap_or(i64::MAX);
-                self.shared.metrics.plan_cache_bytes.set(kept);
                 analysis
             }
         }
@@ -197,11 +197,16 @@ impl Session {
             self.client.out.extend_from_slice(reply::EMPTY_QUERY);
             return Ok(false);
         }
+        self.note_fetch(&analysis.kind);
+        if let Some(portal) = self.own_portal(text, &analysis.kind) {
+            self.run_on_portal(&portal, text, Wanted { formats: &[], describes: true }).await?;
+            return Ok(false);
+        }
         // SET CONSTRAINTS is remembered here on its way to the shards.
         if (is_local(&analysis.kind) || matches!(analysis.kind, StatementKind::Transaction(_)))
             && let Some(local) = self.run_local(text, analysis).await?
         {
-            self.note_route(QueryClass::Local, 0);
+            self.note_route(Route::Local, 0);
             if !local.columns.is_empty() {
                 let description = local.describe(&[])?;
                 self.client.out.extend_from_slice(&description);

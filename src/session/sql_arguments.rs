@@ -39,7 +39,7 @@ impl Session {
     ) -> Result<Option<Description>, Failure> {
         let at = self.enlist(shard).await?;
         let server = &mut self.held[at].server;
-        request::parse(&mut server.out, b"", query.as_bytes(), declared)?;
+        server.parse(b"", query.as_bytes(), declared)?;
         server.inflight.push(Owed::Parse(Audience::Router));
         request::describe(&mut server.out, request::Target::Statement, b"")?;
         server.inflight.push(Owed::DescribeStatement(Audience::Client));
@@ -90,7 +90,7 @@ impl Session {
             held.note_access(analysis.access);
         }
         let server = &mut held.server;
-        request::parse(&mut server.out, name, query.as_bytes(), types)?;
+        server.parse(name, query.as_bytes(), types)?;
         server.inflight.push(Owed::Parse(Audience::Router));
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Router));

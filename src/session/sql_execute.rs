@@ -8,7 +8,7 @@ use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::NO_POSITION;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
-use crate::metrics::QueryClass;
+use crate::metrics::Route;
 use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, ShardSql};
 use crate::session::control::is_local;
@@ -49,7 +49,7 @@ impl Session {
             let text = set_config::local_text(&statement, &BindView::read(&bind)?.parameters)?;
             self.scan_one(&text)?;
             let rows = self.run_local(&text, &statement.analysis).await?.unwrap_or_default();
-            self.note_route(QueryClass::Local, 0);
+            self.note_route(Route::Local, 0);
             let description = rows.describe(&[])?;
             self.client.out.extend_from_slice(&description);
             rows.put_rows(&mut self.client.out, &[])?;

@@ -125,7 +125,7 @@ impl Session {
         }
         // What runs on the combine connection besides the supplies returns no rows, whatever the statement itself returns.
         let (parameters, rows) = (original.parameters.clone(), reply::NO_DATA.into());
-        let (slot, _) = self.begin_finish(&plan.finish, ask, Original { parameters, rows }).await?;
+        let (slot, _) = self.begin_finish(&plan.finish, ask, Original { parameters, rows, origins: None }).await?;
         let held = match self.read_supplies(Some(slot), plan, ask, &original).await {
             Ok(held) => Ok(held),
             Err(error) => Err(self.scatter_failure(error, false).await),
@@ -228,7 +228,7 @@ impl Session {
             Some(original) => declared_types(&parameters, original),
             None => {
                 let (_, declared) = ask.statement();
-                let declared = Original { parameters: declared.to_vec(), rows: Bytes::new() };
+                let declared = Original { parameters: declared.to_vec(), rows: Bytes::new(), origins: None };
                 declared_types(&parameters, &declared)
             }
         };
@@ -243,7 +243,7 @@ impl Session {
             let held = &mut self.held[at];
             held.wrote = true;
             let server = &mut held.server;
-            request::parse(&mut server.out, b"", text.as_bytes(), &types)?;
+            server.parse(b"", text.as_bytes(), &types)?;
             server.inflight.push(Owed::Parse(Audience::Client));
             request::bind_raw(&mut server.out, b"", b"", &bind)?;
             server.inflight.push(Owed::Bind(Audience::Router));
@@ -268,12 +268,10 @@ impl Session {
         ask: &Ask<'_>,
         original: Option<&Original>,
     ) -> Result<ScatterRun, ScatterError> {
-        let limits = self.merge_limits();
-        let style = self.text_style();
-        let answer = if everywhere { Answer::First } else { Answer::Merged };
+        let manner = self.manner(if everywhere { Answer::First } else { Answer::Merged });
         let run = {
             let mut servers = self.held.servers(shards);
-            ScatterRun::start(&mut servers, &mut self.client, combine, None, limits, answer, style).await
+            ScatterRun::start(&mut servers, &mut self.client, combine, None, manner).await
         };
         // The text is not the client's.
         let mut run = run.map_err(|error| match error {

@@ -65,7 +65,7 @@ impl Session {
             let held = &mut self.held[at];
             held.wrote = true;
             let server = &mut held.server;
-            request::parse(&mut server.out, b"", text.as_bytes(), &types)?;
+            server.parse(b"", text.as_bytes(), &types)?;
             server.inflight.push(Owed::Parse(Audience::Client));
             request::bind_raw(&mut server.out, b"", b"", &bind)?;
             server.inflight.push(Owed::Bind(Audience::Router));

@@ -45,6 +45,8 @@ pub struct Transaction {
     locals: SessionSettings,
     /// Names that it has made and dropped.
     changes: Vec<Change>,
+    /// It was opened for the statement that is about to run: nothing is before it.
+    is_alone: bool,
     /// Whether it reads from replicas; `None` until it has a part on some server.
     pub on_replicas: Option<bool>,
 }
@@ -113,6 +115,17 @@ impl Transaction {
             self.modes = Box::default();
             self.settings = Some(Arc::clone(settings));
         }
+    }
+
+    /// The same for a statement of a pipeline.
+    pub fn begin_for_statement(&mut self, settings: &Arc<SessionSettings>) {
+        self.is_alone = self.state == TxState::None;
+        self.begin_implicit(settings);
+    }
+
+    /// Whether the statement that is about to run is, so far, all of its transaction. The next one is not.
+    pub fn take_alone(&mut self) -> bool {
+        std::mem::take(&mut self.is_alone) || self.state == TxState::None
     }
 
     /// Opens it around the statements of one simple Query.
@@ -208,6 +221,11 @@ impl Transaction {
         self.savepoints.last().map(|savepoint| &*savepoint.name)
     }
 
+    /// How many savepoints there were when this one was made, itself counted.
+    pub fn depth_of(&self, name: &str) -> usize {
+        self.savepoints.iter().rposition(|s| &*s.name == name).map_or(usize::MAX, |at| at + 1)
+    }
+
     pub fn has_savepoint(&self, name: &str) -> bool {
         self.savepoints.iter().any(|s| &*s.name == name)
     }
@@ -299,6 +317,7 @@ impl Transaction {
         self.clock = None;
         self.wrote_rows = false;
         self.on_replicas = None;
+        self.is_alone = false;
         self.settings.take()
     }
 }

@@ -15,6 +15,7 @@ use crate::commit::two_phase::{Action, Event, Outcome, Reply, Request, TwoPhase}
 use crate::control::errand::{Errands, finish_on};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
+use crate::metrics::Ended;
 use crate::session::Session;
 use crate::topology::Topology;
 use crate::wire::reply::{self, NoticeLevel};
@@ -110,7 +111,14 @@ impl Session {
         let topology = Arc::clone(&topology);
         let mut run = Run { gid, topology, decide, number: None, faults: Vec::new(), errands: None };
         self.slot.note_commit(Some(run.gid.to_string()));
+        let began = Instant::now();
         let outcome = self.run_two_phase(&mut run, anchor, others).await;
+        let ended = match &outcome {
+            Outcome::Committed { .. } => Ended::Committed,
+            Outcome::RolledBack { .. } => Ended::RolledBack,
+            Outcome::Unknown => Ended::Unknown,
+        };
+        self.shared.metrics.two_phase(ended, began.elapsed());
         self.slot.note_commit(None);
         self.conclude(outcome, &run)
     }

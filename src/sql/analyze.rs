@@ -13,7 +13,6 @@ use crate::ids::QualifiedName;
 use crate::sql::claim::claim;
 use crate::sql::combine::Combine;
 use crate::sql::create_as::{self, CreateAs};
-use crate::sql::dialect::parse_relaxed;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::facts::{as_select, parameter_index};
 use crate::sql::finish::{self, Parsed, Unmerged};
@@ -28,10 +27,11 @@ use crate::sql::query::is_limited;
 use crate::sql::regroup::regroup;
 use crate::sql::sequences::{self, Draw, Form, SequenceUse};
 use crate::sql::shape;
+use crate::sql::spelling::{self, Read};
 use crate::sql::supplying::refused;
 use crate::sql::template::Scan;
 use crate::sql::utility::{self, StatementKind};
-use crate::sql::{Access, Change, NameScope, Unknown, copying, ddl, on_deep_stack, parse, ragged, words};
+use crate::sql::{Access, Change, NameScope, Unknown, copying, ddl, on_deep_stack, ragged, words};
 use crate::types::compare::TextStyle;
 
 /// What is known of a statement before its parameters and literals are. Shared between sessions by the plan cache.
@@ -363,8 +363,7 @@ impl Analyzer<'_> {
     /// The same, for rows that go elsewhere.
     pub fn statement_of(&self, bytes: Range<usize>, rows: Rows) -> Verdict {
         let Some(text) = self.text.get(bytes.clone()) else { return self.not_understood("the statement") };
-        let parsed = parse(text).map(|tree| (tree, None)).or_else(|| parse_relaxed(text));
-        let Some((tree, other)) = parsed else {
+        let Some(Read { tree, other }) = spelling::read(text, bytes.start, &self.scan.slots) else {
             return self.not_understood("the syntax of the statement");
         };
         if let Some(verdict) = ragged::verdict(self, &tree).or_else(|| self.select_into(&tree, text)) {
@@ -459,7 +458,7 @@ impl Analyzer<'_> {
     }
 
     fn query(&self, model: &mut Model<'_>, parsed: &Parsed<'_>, query: &Query, rows: Rows) -> Result<Outcome, Stop> {
-        let text = self.text.get(parsed.bytes.clone()).unwrap_or_default();
+        let text = parsed.text(self);
         check_clauses(query)?;
         let ctes = model.with(query.with.as_ref(), &None)?;
         model.uses.locking |= !query.locks.is_empty();
@@ -488,7 +487,7 @@ impl Analyzer<'_> {
                 let many = shape::scatter(model, parsed.tree, text, query, &level, self.parameters);
                 let merged =
                     many.as_ref().is_ok_and(|scatter| rows.are_merged(scatter) && scatter.style == TextStyle::NONE);
-                if !merged && parsed.other.is_none() && !model.uses.writing_cte {
+                if !merged && !model.uses.writing_cte {
                     regrouped = regroup(model, parsed.tree, text, query, &level);
                 }
                 many

@@ -19,7 +19,6 @@ use crate::ids::Oid;
 use crate::sql::analyze::Analyzer;
 use crate::sql::closed::Closed;
 use crate::sql::combine::Gather;
-use crate::sql::dialect::parse_relaxed;
 use crate::sql::exprs::At;
 use crate::sql::facts::as_select;
 use crate::sql::finish::Parsed;
@@ -36,6 +35,7 @@ use crate::sql::pulls::is_portable;
 use crate::sql::query::{SelectLevel, is_grouped, item_expr};
 use crate::sql::rewrite::is_faithful;
 use crate::sql::shape::{Shape, Sorted, check_scatter, order_by_keys, ordinal};
+use crate::sql::spelling::{self, Read};
 use crate::sql::splice::Source;
 use crate::sql::supplying::Supplying;
 use crate::sql::words::{text_of, tokens};
@@ -139,7 +139,8 @@ impl Supplying<'_> {
     pub fn claimed(&self, closed: &Closed, source: &Source<'_>) -> Result<Option<(Claim, Vec<KeyGroup>)>, String> {
         let unread = || "a query of it cannot be found in its text with certainty".to_owned();
         let text = source.text.get(closed.bytes.clone()).ok_or_else(unread)?;
-        let tree = super::parse(text).or_else(|| Some(parse_relaxed(text)?.0)).ok_or_else(unread)?;
+        let read = spelling::read(text, 0, &[]).filter(|read| read.other.is_none());
+        let Read { tree, .. } = read.ok_or_else(unread)?;
         let Statement::Query(query) = &tree else { return Err(unread()) };
         if query.locks.is_empty() {
             return Ok(None);

@@ -19,7 +19,6 @@ use crate::sql::pulls::quoted;
 use crate::sql::rewrite::is_faithful_in_parts;
 use crate::sql::sequences::fill::expression_pieces;
 use crate::sql::sequences::{Piece, Take};
-use crate::sql::template::Scan;
 use crate::sql::words::identifiers;
 
 /// A default as the connection evaluates it that puts the rows together.
@@ -34,7 +33,7 @@ pub(crate) struct Evaluated {
 /// What an expression without columns depends on; `None` where it cannot be read, or reads a sharded table.
 pub(crate) fn uses_of(scope: &NameScope<'_>, text: &str) -> Option<Uses> {
     let expr = super::parse_expr(text)?;
-    let literals = Literals::new("", 0, &Scan::default());
+    let literals = Literals::new("", 0, &[]);
     let mut scratch = Model::new(*scope, literals, Default::default());
     let level = scratch.add_level(None, None);
     scratch.walk(&At { level, ctes: None, vary: false }, &expr).ok()?;

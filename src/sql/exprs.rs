@@ -61,7 +61,7 @@ impl Model<'_> {
         match expr {
             Expr::BinaryOp { .. } => Ok(()),
             Expr::Identifier(name) => {
-                self.note_system_column(&folded(name));
+                self.note_system_column(at.level, std::slice::from_ref(name));
                 if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("current_schema") {
                     self.note_schemas("current_schema")?;
                 }
@@ -70,9 +70,7 @@ impl Model<'_> {
             }
             Expr::CompoundIdentifier(names) => {
                 self.note_unresolved(at.level, names);
-                if let Some(name) = names.last() {
-                    self.note_system_column(&folded(name));
-                }
+                self.note_system_column(at.level, names);
                 Ok(())
             }
             Expr::Value(literal) => match &literal.value {
@@ -106,6 +104,7 @@ impl Model<'_> {
             | Expr::IsNotUnknown(inner)
             | Expr::UnaryOp { expr: inner, .. }
             | Expr::Collate { expr: inner, .. }
+            | Expr::Named { expr: inner, .. }
             | Expr::Extract { expr: inner, .. }
             | Expr::IsNormalized { expr: inner, .. }
             | Expr::IsJson { expr: inner, .. } => self.walk(at, inner),
@@ -226,14 +225,16 @@ impl Model<'_> {
         }
     }
 
-    fn note_system_column(&mut self, name: &str) {
-        if SYSTEM_COLUMNS.contains(&name) {
-            self.uses.system_column.get_or_insert_with(|| name.into());
+    /// Not a column that a query in FROM calls so.
+    fn note_system_column(&mut self, level: LevelId, names: &[Ident]) {
+        let Some(name) = names.last().map(folded) else { return };
+        if SYSTEM_COLUMNS.contains(&&*name) && self.find_column(level, names).is_none() {
+            self.uses.system_column.get_or_insert_with(|| (*name).into());
         }
     }
 
     /// Casts to `regclass` and its like look names up in the server's catalog; their numbers differ between shards.
-    fn walk_type(&mut self, data_type: &DataType) -> Result<(), Stop> {
+    pub fn walk_type(&mut self, data_type: &DataType) -> Result<(), Stop> {
         if names_of_catalog(data_type) {
             let name = data_type.to_string().to_ascii_lowercase();
             self.uses.server.get_or_insert_with(|| name.into());
@@ -515,6 +516,9 @@ impl Model<'_> {
             }
         }
         let uses = &mut self.uses;
+        if matches!(name, "pg_column_size" | "pg_column_compression") {
+            note(&mut uses.stored, name);
+        }
         match class {
             FunctionClass::Pure | FunctionClass::Aggregate | FunctionClass::Window => {}
             FunctionClass::Clock => note(&mut uses.clock, name),

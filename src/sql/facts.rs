@@ -161,6 +161,12 @@ impl Model<'_> {
                 Cond::Either(disjuncts(expr).into_iter().map(|part| self.condition(level, part)).collect())
             }
             Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => self.equality(level, left, right),
+            Expr::BinaryOp { left, op: BinaryOperator::PGCustomBinaryOperator(name), right } => {
+                // It binds as other operators do, the parser thinks otherwise: only where nothing else could be its operand.
+                let alone = |side: &Expr| !matches!(side, Expr::BinaryOp { .. } | Expr::UnaryOp { .. });
+                let equals = matches!(&name[..], [schema, operator] if schema == "pg_catalog" && operator == "=");
+                if equals && alone(left) && alone(right) { self.equality(level, left, right) } else { Cond::True }
+            }
             Expr::BinaryOp { left, op, right } => self.inequality(level, left, op, right),
             Expr::Between { expr, negated: false, low, high } => self.between(level, expr, low, high),
             Expr::InList { expr, list, negated: false } => {
@@ -197,7 +203,7 @@ impl Model<'_> {
             Expr::InList { expr, list, negated: true } => self.member_of(level, expr, &list.iter().collect::<Vec<_>>()),
             Expr::InSubquery { expr, subquery, negated: true } => self.member_of_query(level, expr, subquery),
             Expr::IsDistinctFrom(left, right) => self.same(level, left, right),
-            // BETWEEN says nothing here: BETWEEN SYMMETRIC is read as its negation (see `dialect`).
+            // BETWEEN says nothing here: BETWEEN SYMMETRIC is read as its negation (see `spelling::looser`).
             _ => Cond::True,
         }
     }

@@ -26,8 +26,8 @@ use crate::sql::pulls::{Mentions, Scan, add, share};
 use crate::sql::pushdown::{Scanned, filters};
 use crate::sql::replace::Replace;
 use crate::sql::returned::{Returned, modifying_with, returned};
+use crate::sql::spelling::Other;
 use crate::sql::splice::{Edit, Source};
-use crate::sql::template as text_scan;
 use crate::sql::top::top;
 use crate::sql::views::Expanded;
 use crate::sql::{rewrite, views};
@@ -38,25 +38,31 @@ pub(crate) struct Parsed<'a> {
     /// Where it stands in the client's text.
     pub bytes: Range<usize>,
     /// The other text that says the same, where that was parsed.
-    pub other: Option<String>,
+    pub other: Option<Other>,
 }
 
 impl Parsed<'_> {
     /// The literals of the tree that are slots.
     pub fn literals(&self, of: &Analyzer<'_>) -> Literals {
         match &self.other {
-            Some(other) => Literals::new(other, 0, &text_scan::Scan::default()),
-            None => Literals::new(of.text, self.bytes.start, of.scan),
+            Some(other) => Literals::new(&other.text, 0, &other.slots),
+            None => Literals::new(of.text, self.bytes.start, &of.scan.slots),
+        }
+    }
+
+    /// The text that the tree was read from, up to what was read otherwise in it.
+    pub fn text<'s>(&'s self, of: &'s Analyzer<'_>) -> &'s str {
+        match &self.other {
+            Some(other) => &other.text,
+            None => of.text.get(self.bytes.clone()).unwrap_or_default(),
         }
     }
 
     pub fn source<'s>(&'s self, of: &'s Analyzer<'_>) -> Source<'s> {
+        let text = self.text(of);
         match &self.other {
-            Some(other) => Source { text: other, base: 0, slots: &[] },
-            None => {
-                let text = of.text.get(self.bytes.clone()).unwrap_or_default();
-                Source { text, base: self.bytes.start, slots: &of.scan.slots }
-            }
+            Some(other) => Source { text, base: 0, slots: &other.slots },
+            None => Source { text, base: self.bytes.start, slots: &of.scan.slots },
         }
     }
 }
@@ -225,6 +231,9 @@ fn check_uses(model: &Model<'_>, variant: Variant) -> Result<(), Obstacle> {
     }
     if let Some(column) = &uses.system_column {
         return Err(Obstacle::new(format!("system column \"{column}\"")));
+    }
+    if let Some(name) = &uses.stored {
+        return function(name, "tells how a value is stored, and rows that are put together are stored anew");
     }
     if let Some(name) = &uses.unknown_function {
         return function(name, "is not known to the router");

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, TableAlias,
-    TableFactor, TableWithJoins,
+    FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, SelectItem, TableAlias,
+    TableFactor, TableWithJoins, WildcardAdditionalOptions, XmlTableColumnOption,
 };
 
 use crate::catalog::Table;
@@ -248,7 +248,31 @@ impl Model<'_> {
                 self.walk_all(&at, array_exprs)?;
                 self.opaque_leaf(level, "unnest", alias.as_ref())
             }
+            TableFactor::XmlTable { namespaces, row_expression, passing, columns, alias } => {
+                let at = At { level, ctes: ctes.clone(), vary: false };
+                self.walk_all(&at, namespaces.iter().map(|namespace| &namespace.uri))?;
+                self.walk(&at, row_expression)?;
+                self.walk_all(&at, passing.arguments.iter().map(|argument| &argument.expr))?;
+                for column in columns {
+                    if let XmlTableColumnOption::NamedInfo { r#type, path, default, .. } = &column.option {
+                        self.walk_type(r#type)?;
+                        self.walk_all(&at, path.iter().chain(default))?;
+                    }
+                }
+                self.opaque_leaf(level, "xmltable", alias.as_ref())
+            }
             TableFactor::NestedJoin { table_with_joins, alias: None } => self.joined(level, table_with_joins, ctes),
+            // A name in it that is none of its own is one of this level or, past this level, of a query around it: not told apart.
+            TableFactor::NestedJoin { table_with_joins, alias } if self.levels[level].outer.is_none() => {
+                self.derived(level, alias.as_ref(), None, |model, leaf| {
+                    let inner = model.add_level(Some(level), Some(leaf));
+                    model.levels[inner].wildcard = true;
+                    let tree = model.from_list(inner, std::slice::from_ref(table_with_joins), ctes)?;
+                    let spread = tree.as_ref().map_or(Spread::Same, |tree| model.spread_of(tree));
+                    let columns = model.output(inner, &[SelectItem::Wildcard(WildcardAdditionalOptions::default())]);
+                    Ok(super::query::Rows { columns, spread: spread.clone(), bases: vec![spread] })
+                })
+            }
             _ => Err(Stop::NotUnderstood("this form of FROM item")),
         }
     }

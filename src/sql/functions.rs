@@ -55,8 +55,8 @@ const PURE: &str = "abs acldefault acos acosd acosh area array_append array_cat 
     sha384 sha512 sign sin sind sinh slope split_part sqrt starts_with string_to_array string_to_table strip strpos substr \
     substring tan tand tanh text to_ascii to_bin to_hex to_oct translate trim trim_array trim_scale trunc ts_delete ts_filter \
     ts_rank ts_rank_cd tsmultirange tsquery_phrase tsrange tstzmultirange tstzrange tsvector_to_array unicode_assigned unistr \
-    unnest upper upper_inc upper_inf uuid_extract_timestamp uuid_extract_version varbit varchar width width_bucket xmlcomment \
-    xmlexists xpath xpath_exists";
+    unnest upper upper_inc upper_inf uuid_extract_timestamp uuid_extract_version varbit varchar width width_bucket xml_is_well_formed_content \
+    xml_is_well_formed_document xmlattributes xmlcomment xmlconcat xmlexists xmlforest xmlroot xmlserialize xpath xpath_exists";
 
 /// Stable, but only by the session's settings, which the router repeats on every shard.
 const BY_SETTINGS: &str = "array_to_json array_to_string concat concat_ws convert convert_from convert_to current_role \
@@ -65,10 +65,10 @@ const BY_SETTINGS: &str = "array_to_json array_to_string concat concat_ws conver
     json_build_object json_populate_record json_populate_recordset json_to_record json_to_recordset json_to_tsvector \
     jsonb_build_array jsonb_build_object jsonb_path_exists_tz jsonb_path_match_tz jsonb_path_query_array_tz \
     jsonb_path_query_first_tz jsonb_path_query_tz jsonb_populate_record jsonb_populate_recordset jsonb_to_record \
-    jsonb_to_recordset jsonb_to_tsvector length make_timestamptz money numeric overlaps pg_client_encoding pg_column_size \
-    pg_typeof phraseto_tsquery plainto_tsquery quote_literal quote_nullable row_to_json session_user time timestamp timestamptz \
+    jsonb_to_recordset jsonb_to_tsvector length make_timestamptz money numeric overlaps pg_client_encoding pg_collation_for \
+    pg_column_compression pg_column_size pg_typeof phraseto_tsquery plainto_tsquery quote_literal quote_nullable row_to_json session_user time timestamp timestamptz \
     timetz timezone to_char to_date to_json to_jsonb to_number to_timestamp to_tsquery to_tsvector ts_headline user \
-    websearch_to_tsquery xml";
+    websearch_to_tsquery xml xmlelement xmlparse xmlpi";
 
 /// `age` counts from today when it has one argument.
 const CLOCK: &str = "age current_date current_time current_timestamp localtime localtimestamp now statement_timestamp \

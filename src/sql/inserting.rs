@@ -12,7 +12,6 @@ use crate::sql::NameScope;
 use crate::sql::analyze::Analyzer;
 use crate::sql::defaults::{evaluated, reads_clock};
 use crate::sql::delivery::{Delivery, Depot, DepotColumn, DepotKey, Draws, Landing, Place, Taking, Verb};
-use crate::sql::dialect::parse_relaxed;
 use crate::sql::exprs::At;
 use crate::sql::finish::{Parsed, Unmerged};
 use crate::sql::insert::{is_same_everywhere, takes_from_sequence, target_level, walk_conflict, walk_returning};
@@ -21,11 +20,11 @@ use crate::sql::lexer::{Token, TokenKind};
 use crate::sql::model::{Model, Uses};
 use crate::sql::names::folded;
 use crate::sql::outcome::{Finish, FinishText};
-use crate::sql::parse;
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{fingerprint, quoted};
 use crate::sql::query::is_modifying;
 use crate::sql::sequences;
+use crate::sql::spelling;
 use crate::sql::splice::{Edit, Source};
 use crate::sql::words::{text_of, tokens};
 
@@ -378,8 +377,8 @@ impl Regions {
         let found = text.get(byte(query)..byte(end))?;
         let same = match &insert.source {
             Some(source) => {
-                let tree = parse(found).or_else(|| Some(parse_relaxed(found).filter(|(_, other)| other.is_none())?.0));
-                matches!(tree?, Statement::Query(query) if query.to_string() == source.to_string())
+                let read = spelling::read(found, 0, &[]).filter(|read| read.other.is_none());
+                matches!(read?.tree, Statement::Query(query) if query.to_string() == source.to_string())
             }
             None => word(query) == "default" && word(query + 1) == "values" && end == query + 2,
         };

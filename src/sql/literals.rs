@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use smallvec::SmallVec;
 use sqlparser::ast::{Value as Literal, ValueWithSpan};
 
-use crate::sql::template::{Scan, SlotKind, string_value};
+use crate::sql::template::{Slot, SlotKind, string_value};
 
 /// The slots of one statement, found by where the parser saw a literal.
 #[derive(Debug)]
@@ -20,12 +20,12 @@ pub(crate) struct Literals {
 
 impl Literals {
     /// `base`: where in `text` the parsed part begins; only its slots can be found.
-    pub fn new(text: &str, base: usize, scan: &Scan) -> Self {
+    pub fn new(text: &str, base: usize, of: &[Slot]) -> Self {
         let mut by_position = HashMap::new();
         let mut slots = Vec::new();
-        if scan.slots.len() <= usize::from(u16::MAX) {
+        if of.len() <= usize::from(u16::MAX) {
             let mut place = Place { line: 1, column: 1, byte: base };
-            for (index, slot) in scan.slots.iter().enumerate() {
+            for (index, slot) in of.iter().enumerate() {
                 let value = match slot.kind {
                     SlotKind::Integer | SlotKind::Number => Some(slot.text(text).into()),
                     _ => string_value(text, slot).map(Into::into),

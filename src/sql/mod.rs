@@ -16,7 +16,6 @@ pub mod create_as;
 mod ddl;
 mod defaults;
 pub mod delivery;
-mod dialect;
 mod distinct;
 mod elsewhere;
 mod exprs;
@@ -48,6 +47,7 @@ mod modifying;
 mod moving;
 mod named;
 mod names;
+pub mod normal;
 pub mod outcome;
 mod partners;
 pub mod pattern;
@@ -65,6 +65,7 @@ pub(crate) mod rewrite;
 pub mod sequences;
 mod shape;
 pub mod shorten;
+mod spelling;
 mod splice;
 pub mod split;
 pub mod stamp;
@@ -82,7 +83,7 @@ pub(crate) mod words;
 use sqlparser::ast::{Expr, Query, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Token, Tokenizer};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::catalog::Catalog;
 use crate::ids::{QualifiedName, ShardId};
@@ -133,7 +134,12 @@ const LONG_STACK: usize = 64 << 20;
 
 /// Parses exactly one statement.
 fn parse(text: &str) -> Option<Statement> {
-    let mut parser = parser(text)?;
+    parse_tokens(tokenize(text)?)
+}
+
+/// The same of a statement that is cut into tokens.
+fn parse_tokens(tokens: Vec<TokenWithSpan>) -> Option<Statement> {
+    let mut parser = parser_of(tokens);
     let statement = parser.parse_statement().ok()?;
     while parser.consume_token(&Token::SemiColon) {}
     (parser.peek_token().token == Token::EOF).then_some(statement)
@@ -157,9 +163,15 @@ fn parse_data_type(text: &str) -> Option<sqlparser::ast::DataType> {
 }
 
 fn parser(text: &str) -> Option<Parser<'static>> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().ok()?;
-    let parser = Parser::new(&PostgreSqlDialect {}).with_recursion_limit(MAX_DEPTH);
-    Some(parser.with_tokens_with_locations(tokens))
+    Some(parser_of(tokenize(text)?))
+}
+
+fn parser_of(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
+    Parser::new(&PostgreSqlDialect {}).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens)
+}
+
+fn tokenize(text: &str) -> Option<Vec<TokenWithSpan>> {
+    Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().ok()
 }
 
 /// Runs `work`, which parses and walks a statement of these tokens, on a stack that is deep enough; `None` for a statement whose

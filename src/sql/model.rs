@@ -234,6 +234,8 @@ pub(crate) struct Uses {
     pub user_function: Option<Box<str>>,
     pub runs_sql: Option<Box<str>>,
     pub system_column: Option<Box<str>>,
+    /// A function that tells how its argument is stored.
+    pub stored: Option<Box<str>>,
     /// It locks rows.
     pub locking: bool,
     /// It locks rows of a reference table.

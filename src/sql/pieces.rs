@@ -132,7 +132,7 @@ mod tests {
         let mut scanned = Scan::default();
         scan(sql, true, &mut scanned).unwrap();
         let mut tree = crate::sql::parse(sql).unwrap();
-        make_holes(&mut tree, &Literals::new(sql, 0, &scanned), true);
+        make_holes(&mut tree, &Literals::new(sql, 0, &scanned.slots), true);
         let pieces = Pieces::of(&tree.to_string()).unwrap();
         let other = sql.replace(" 5", " 6789").replace("a\\n%", "%");
         scan(&other, true, &mut scanned).unwrap();

@@ -17,6 +17,7 @@ use crate::sql::from::{JoinTree, rename};
 use crate::sql::infer::type_of;
 use crate::sql::model::{Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, RefId, Spread, Stop, Window};
 use crate::sql::names::{folded, parts};
+use crate::sql::spelling::MORE_COLUMNS;
 
 /// The rows of a query below the top.
 #[derive(Debug)]
@@ -244,6 +245,10 @@ impl Model<'_> {
         self.expanding.pop();
         let mut rows = rows?;
         rename(&mut rows.columns, Some(&cte.alias));
+        // SEARCH and CYCLE add columns behind those of the query.
+        if cte.alias.columns.last().is_some_and(|column| column.name.value == MORE_COLUMNS) {
+            rows.columns = Columns::default();
+        }
         Ok(rows)
     }
 

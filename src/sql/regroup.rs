@@ -39,7 +39,12 @@ pub(crate) fn regroup(
     check_scatter(model, &level.base).ok()?;
     let Spread::Parted { refs, anchors } = &level.base else { return None };
     let prints = can_have_holes(text) && rewrite::is_faithful_in_parts(statement, text, model.scope.standard_strings);
-    if !prints || model.uses.locking || !level.columns.complete || level.columns.list.is_empty() {
+    if !prints
+        || model.uses.locking
+        || model.uses.stored.is_some()
+        || !level.columns.complete
+        || level.columns.list.is_empty()
+    {
         return None;
     }
     let (refs, anchors) = (refs.clone(), anchors.clone());

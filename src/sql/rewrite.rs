@@ -28,6 +28,11 @@ pub(crate) fn is_faithful(tree: &Statement, text: &str, standard_strings: bool) 
     }
 }
 
+/// Whether two texts have the same names and literals in the same order.
+pub(crate) fn says_the_same(a: &str, b: &str) -> bool {
+    all_said(a).is_some_and(|said| all_said(b) == Some(said))
+}
+
 /// Whether it is printed with the same operators and brackets too, in the same order: then every part of it can be printed alone.
 pub(crate) fn is_faithful_in_parts(tree: &Statement, text: &str, standard_strings: bool) -> bool {
     let same = || Some(all_signs(&tree.to_string())? == all_signs(text)?);

@@ -2,6 +2,7 @@
 
 mod copy;
 pub(crate) mod cursor;
+pub mod fetch;
 mod placement;
 mod prepared;
 mod set;

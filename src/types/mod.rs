@@ -34,6 +34,8 @@ pub mod oid {
     pub const TIMESTAMPTZ: Oid = 1184;
     pub const INTERVAL: Oid = 1186;
     pub const NUMERIC: Oid = 1700;
+    pub const RECORD: Oid = 2249;
+    pub const RECORD_ARRAY: Oid = 2287;
     pub const UUID: Oid = 2950;
     pub const JSONB: Oid = 3802;
     /// The first one of what users create (Postgres: `FirstNormalObjectId`): on each server such a type has another.

@@ -42,6 +42,16 @@ pub fn take(buffer: &mut BytesMut, max: usize) -> Result<Option<Frame>, Fault> {
     }
 }
 
+/// The whole frames that stand at the start of `buffer`.
+pub fn whole(mut buffer: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let header = peek(buffer, usize::MAX).ok()??;
+        let (frame, rest) = buffer.split_at_checked(header.len)?;
+        buffer = rest;
+        Some(frame)
+    })
+}
+
 /// How many whole frames with this tag stand at the start of `buffer`, and their bytes. A frame that cannot be ends the run, as one with
 /// another tag does: [`peek`] tells why.
 pub fn run_of(tag: u8, buffer: &[u8], max: usize) -> (u64, usize) {

@@ -194,6 +194,19 @@ impl RowWriter {
     }
 }
 
+/// Shows the fields behind each column's name (table, number, type, length, modifier, format) in a RowDescription's body.
+pub fn each_column(body: &mut [u8], mut change: impl FnMut(usize, &mut [u8; 18])) {
+    let Some((count, mut rest)) = body.split_first_chunk_mut::<2>() else { return };
+    for at in 0..usize::from(u16::from_be_bytes(*count)) {
+        let Some(end) = rest.iter().position(|byte| *byte == 0) else { return };
+        let Some((fields, behind)) = rest.get_mut(end + 1..).and_then(<[u8]>::split_first_chunk_mut::<18>) else {
+            return;
+        };
+        change(at, fields);
+        rest = behind;
+    }
+}
+
 /// The columns of a RowDescription's body.
 ///
 /// # Errors

@@ -13,8 +13,8 @@ use crate::config::limits::{Limit, TimeLimits, TimeWishes};
 use crate::config::section::Setting;
 use crate::config::units::{AuthType, Bytes, SslMode};
 use crate::config::{
-    BreakerSettings, Keepalive, LimitSettings, ListenSettings, LogSettings, MetricsSettings, ReplicaSettings, Timeouts,
-    TlsIdentity, TlsSettings,
+    BreakerSettings, Keepalive, LimitSettings, ListenSettings, LogSettings, LogStatements, MetricsSettings,
+    ReplicaSettings, Timeouts, TlsIdentity, TlsSettings,
 };
 
 const KIB: u64 = 1 << 10;
@@ -59,14 +59,32 @@ impl Build<'_> {
             auth_type: general.auth_type.value,
             client_tls: client_tls?,
             server_tls: server_tls?,
-            metrics: MetricsSettings { listen: general.metrics_listen.value.0 },
+            metrics: MetricsSettings {
+                listen: general.metrics_listen.value.0,
+                hot_keys: general.hot_key_metrics.value,
+            },
             log: LogSettings {
                 level: general.log_level.value,
                 format: general.log_format.value,
                 connections: general.log_connections.value,
                 disconnections: general.log_disconnections.value,
+                statements: self.log_statements(general),
             },
         })
+    }
+
+    fn log_statements(&mut self, general: &General) -> LogStatements {
+        let share = &general.log_statement_share;
+        if !(1..=100).contains(&share.value) {
+            self.fail(&share.origin, format!("log_statement_share is {}; use 1 to 100", share.value));
+        }
+        LogStatements {
+            refused: general.log_refused_statements.value,
+            scattered: general.log_scattered_statements.value,
+            literals: general.log_statement_literals.value,
+            share: share.value,
+            per_second: general.log_statements_per_second.value,
+        }
     }
 
     fn listen(&mut self, general: &General) -> Option<ListenSettings> {
@@ -208,6 +226,7 @@ impl Build<'_> {
             memory: memory?,
             scatter_max_requests: NonZeroU32::new(general.scatter_max_requests.value),
             sequence_block: sequence_block?,
+            deadlock_retries: general.deadlock_retries.value,
             replicas: ReplicaSettings {
                 max_lag: (!general.max_replica_lag.value.is_zero()).then_some(general.max_replica_lag.value),
                 max_lag_bytes: Some(general.max_replica_lag_bytes.value.0).filter(|bytes| *bytes > 0),
@@ -296,6 +315,7 @@ fn wishes(general: &General) -> TimeWishes {
         Some(&general.client_idle_timeout),
         Some(&general.query_wait_timeout),
         Some(&general.client_write_timeout),
+        Some(&general.log_slow_statements),
     ])
 }
 

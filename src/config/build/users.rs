@@ -109,6 +109,7 @@ impl Build<'_> {
                 user.client_idle_timeout.as_ref(),
                 user.query_wait_timeout.as_ref(),
                 user.client_write_timeout.as_ref(),
+                user.log_slow_statements.as_ref(),
             ]),
             read_preference: user.read_preference.as_ref().map(|wanted| wanted.value),
             server,

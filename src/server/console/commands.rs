@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::admin::command::{Command, Scope};
-use crate::admin::{ConfigView, LocalRows, Look, Seen, What};
+use crate::admin::{Access, ConfigView, LocalRows, Look, Seen, What};
 use crate::backend::cluster::Database;
 use crate::control::live::Steering;
 use crate::fault::{Fault, SqlState};
@@ -21,6 +21,16 @@ pub(super) struct Done {
     pub warnings: Vec<Fault>,
 }
 
+impl Done {
+    /// What has failed needs no more words.
+    fn quiet_on_error(mut self) -> Self {
+        if self.rows.is_err() {
+            self.warnings.clear();
+        }
+        self
+    }
+}
+
 impl From<Result<Option<LocalRows>, Fault>> for Done {
     fn from(rows: Result<Option<LocalRows>, Fault>) -> Self {
         Self { rows, warnings: Vec::new() }
@@ -28,13 +38,14 @@ impl From<Result<Option<LocalRows>, Fault>> for Done {
 }
 
 impl Front {
-    pub(super) async fn run_command(&self, command: &Command) -> Done {
+    pub(super) async fn run_command(&self, command: &Command, access: Access) -> Done {
         match command {
             Command::Show(What::Transactions) => {
-                let (rows, warnings) = self.look().prepared().await;
+                let (rows, warnings) = self.look(access).prepared().await;
                 Done { rows: Ok(Some(rows)), warnings }
             }
-            Command::Show(what) => Ok(Some(self.look().rows(*what))).into(),
+            Command::Set(key, value) => self.set(key, value).await,
+            Command::Show(what) => Ok(Some(self.look(access).rows(*what))).into(),
             Command::Nothing => Ok(None).into(),
             Command::KillClient(_)
             | Command::Kill(_)
@@ -44,13 +55,19 @@ impl Front {
             | Command::Enable(_)
             | Command::Reload
             | Command::Pause(_)
-            | Command::Resume(_) => self.change(command).await.map(|()| Some(LocalRows::tag(command.tag()))).into(),
+            | Command::Resume(_)
+            | Command::Shutdown(_) => self.change(command).await.map(|()| Some(LocalRows::tag(command.tag()))).into(),
         }
     }
 
     async fn change(&self, command: &Command) -> Result<(), Fault> {
         match command {
-            Command::Nothing | Command::Show(_) => Ok(()),
+            // Told elsewhere.
+            Command::Nothing | Command::Show(_) | Command::Set(..) => Ok(()),
+            Command::Shutdown(how) => {
+                self.steering()?.shut_down(*how);
+                Ok(())
+            }
             Command::KillClient(id) if self.shared.cancels.kill(*id) => Ok(()),
             Command::KillClient(id) => Err(Fault::new(SqlState::UNDEFINED_OBJECT, format!("there is no client {id}"))
                 .hint("SHOW CLIENTS has the ids.")),
@@ -91,6 +108,16 @@ impl Front {
         }
     }
 
+    async fn set(&self, key: &str, value: &str) -> Done {
+        let done = match self.steering() {
+            Ok(steering) => steering.set(key, value).await,
+            Err(fault) => Err(fault),
+        };
+        let notice = Fault::new(SqlState::SUCCESSFUL_COMPLETION, format!("\"{key}\" is so until the next reload"))
+            .hint("Write it into the configuration file to keep it.");
+        Done { rows: done.map(|_| Some(LocalRows::tag("SET"))), warnings: vec![notice] }.quiet_on_error()
+    }
+
     fn steering(&self) -> Result<Arc<dyn Steering>, Fault> {
         let steering = self.shared.steering.get().and_then(Weak::upgrade);
         steering.ok_or_else(|| Fault::new(SqlState::CANNOT_CONNECT_NOW, "the router is starting or ending"))
@@ -106,7 +133,7 @@ impl Front {
         self.databases.get(name).map(|database| vec![Arc::clone(database)]).ok_or_else(unknown)
     }
 
-    fn look(&self) -> Look<'static> {
+    fn look(&self, access: Access) -> Look<'static> {
         let mut databases: Vec<_> = self.databases.values().collect();
         databases.sort_by(|a, b| a.name.cmp(&b.name));
         let clients = self.shared.cancels.views();
@@ -115,6 +142,7 @@ impl Front {
             user: None,
             knocking: self.knocking.load(Ordering::Relaxed),
             clients,
+            sees_keys: access == Access::Admin,
             users: self.users.clone(),
             config: self.config.iter().map(config_view).collect(),
         }

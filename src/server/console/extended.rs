@@ -107,7 +107,9 @@ impl Console {
             | Command::Enable(_)
             | Command::Reload
             | Command::Pause(_)
-            | Command::Resume(_) => out.extend_from_slice(reply::NO_DATA),
+            | Command::Resume(_)
+            | Command::Set(..)
+            | Command::Shutdown(_) => out.extend_from_slice(reply::NO_DATA),
         }
         Ok(())
     }

@@ -1,0 +1,57 @@
+//! How the configuration is read while the router runs: anew from its file, or as it was read last with some settings changed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+
+use crate::config::{ConfigError, ConfigErrors, Document, Draft, MapSettings, Origin, Settings};
+
+/// Settings of `[general]` that somebody has given other values, as environment variables would say them.
+pub(super) type Said = BTreeMap<String, String>;
+
+/// Where it is read.
+pub struct Reading {
+    path: PathBuf,
+    /// What was good when it was read last.
+    last: Mutex<Draft>,
+    /// The map that is in force, where it does not stand in the file.
+    map: Option<Arc<ArcSwapOption<Document>>>,
+}
+
+impl Reading {
+    /// A file that places everything itself; `draft` is what was read of it.
+    pub fn of_file(path: PathBuf, draft: Draft) -> Self {
+        Self { path, last: Mutex::new(draft), map: None }
+    }
+
+    /// One beside a map.
+    pub(super) fn beside(path: PathBuf, draft: Draft, map: Arc<ArcSwapOption<Document>>) -> Self {
+        Self { path, last: Mutex::new(draft), map: Some(map) }
+    }
+
+    /// The file as it is now.
+    pub(super) fn anew(&self) -> Result<Settings, ConfigErrors> {
+        let draft = Draft::load(&self.path)?;
+        let settings = self.settings(&draft)?;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = draft;
+        Ok(settings)
+    }
+
+    /// The file as it was when it was read last.
+    pub(super) fn with(&self, said: &Said) -> Result<Settings, ConfigErrors> {
+        let draft = self.last.lock().unwrap_or_else(PoisonError::into_inner).with_said(said);
+        self.settings(&draft)
+    }
+
+    fn settings(&self, draft: &Draft) -> Result<Settings, ConfigErrors> {
+        let Some(map) = &self.map else { return draft.settings(None) };
+        if draft.map_source()? == MapSettings::File {
+            let message = "the source of the map cannot change while the router runs; restart it".to_owned();
+            let file = self.path.display().to_string().into();
+            return Err(ConfigErrors(vec![ConfigError { file, origin: Origin::Default, message }]));
+        }
+        draft.settings(map.load_full().as_deref())
+    }
+}

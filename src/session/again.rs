@@ -1,0 +1,229 @@
+//! A statement over several shards that is a transaction by itself and falls victim to a deadlock is run again: one Postgres locks rows in
+//! one order where shards lock theirs at once. What was rolled back before the client was told anything is as if it had never been.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::fault::SqlState;
+use crate::plan::{Access, Plan, PlanKind, Why};
+use crate::session::run::Ask;
+use crate::session::{Failure, Session};
+use crate::sql::Analysis;
+use crate::sql::utility::cursor::Cursor;
+
+/// For how long statements on what has met a deadlock go to one shard after the other at once.
+const CONTENDED: Duration = Duration::from_secs(60);
+/// Two tables that share one are not in each other's way for long.
+const GATES: usize = 64;
+/// How many may run at a time behind one gate.
+const ROOM: u32 = 1 << 20;
+/// How long is waited at a gate. Who does not get in runs all the same.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The tables, by the hash of their names, that have met deadlocks lately, and who writes them.
+#[derive(Debug)]
+pub struct Contended {
+    gates: Box<[Gate]>,
+    made: Instant,
+}
+
+/// Statements run here side by side. One that has met a deadlock runs alone, so that it does not meet the same again: it would lose each time
+/// against those that hold a later shard and wait for the first.
+#[derive(Debug)]
+struct Gate {
+    room: Semaphore,
+    /// When a deadlock was met last, in milliseconds since the gates were made; 0: never.
+    met: AtomicU64,
+}
+
+impl Default for Contended {
+    fn default() -> Self {
+        let gate = || Gate { room: Semaphore::new(ROOM as usize), met: AtomicU64::new(0) };
+        Self { gates: (0..GATES).map(|_| gate()).collect(), made: Instant::now() }
+    }
+}
+
+impl Contended {
+    fn gate(&self, database: &str, written: &Written<'_>) -> &Gate {
+        let mut hasher = DefaultHasher::new();
+        (database, written).hash(&mut hasher);
+        let at = usize::try_from(hasher.finish() % GATES as u64).unwrap_or_default();
+        &self.gates[at]
+    }
+
+    fn moment(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.made).as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    fn is_hot(&self, gate: &Gate, now: Instant) -> bool {
+        let met = gate.met.load(Ordering::Relaxed);
+        met > 0 && u128::from(self.moment(now).saturating_sub(met)) < CONTENDED.as_millis()
+    }
+
+    fn note(&self, gate: &Gate, now: Instant) {
+        gate.met.store(self.moment(now), Ordering::Relaxed);
+    }
+}
+
+impl Gate {
+    async fn enter(&self, room: u32) -> Option<SemaphorePermit<'_>> {
+        tokio::time::timeout(PATIENCE, self.room.acquire_many(room)).await.ok()?.ok()
+    }
+}
+
+/// What a statement writes.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Written<'a> {
+    Table(Box<str>),
+    /// Not said at its beginning.
+    By(&'a str),
+}
+
+fn written(text: &str) -> Written<'_> {
+    let mut cursor = Cursor::new(text);
+    let begins = cursor.accept_all(&["insert", "into"])
+        || cursor.accept_all(&["merge", "into"])
+        || cursor.accept_all(&["delete", "from"])
+        || cursor.accept("update");
+    if begins {
+        cursor.accept("only");
+        if let Some(table) = cursor.qualified_name().and_then(|mut name| name.pop()) {
+            return Written::Table(table);
+        }
+    }
+    Written::By(text)
+}
+
+/// What a further run begins with.
+struct Runs {
+    left: u32,
+    /// The transaction was opened before the statement, and is opened again.
+    implicit: bool,
+    changed_rows: bool,
+    told_best_effort: bool,
+}
+
+impl Session {
+    /// A plan that touches several shards, or none. The client gets rows and the command tag, but no ReadyForQuery.
+    pub(super) async fn run_multi(
+        &mut self,
+        plan: &Plan,
+        analysis: &Arc<Analysis>,
+        ask: &Ask<'_>,
+    ) -> Result<(), Failure> {
+        let alone = self.tx.take_alone();
+        // Portals that are suspended would end with what is rolled back, and what is pinned would stay.
+        let again = alone && may_run_again(plan) && analysis.pin.is_none() && !self.statements.has_running();
+        let left = if again { self.limits.deadlock_retries } else { 0 };
+        if left == 0 {
+            return self.run_followed(plan, analysis, ask).await;
+        }
+        let shared = Arc::clone(&self.shared);
+        let gate = shared.contended.gate(&self.database.name, &written(ask.statement().0));
+        let (changed_rows, told_best_effort) = (self.changed_rows, self.told_best_effort);
+        let mut runs = Runs { left, implicit: self.tx.is_open(), changed_rows, told_best_effort };
+        self.in_turn = shared.contended.is_hot(gate, Instant::now());
+        let mut within = gate.enter(1).await;
+        self.client.keep();
+        let done = loop {
+            let done = self.run_followed(plan, analysis, ask).await;
+            match &done {
+                Err(failure) if self.is_deadlock(failure) => {}
+                Ok(()) | Err(_) => break done,
+            }
+            shared.contended.note(gate, Instant::now());
+            if !self.start_again(&mut runs).await {
+                break done;
+            }
+            drop(within);
+            within = gate.enter(ROOM).await;
+            if runs.implicit {
+                self.tx.begin_implicit(&self.settings);
+                self.note_rows(analysis);
+            }
+        };
+        drop(within);
+        self.in_turn = false;
+        self.client.release();
+        done
+    }
+
+    fn is_deadlock(&self, failure: &Failure) -> bool {
+        match failure {
+            Failure::Fault(fault) => fault.code == SqlState::DEADLOCK_DETECTED,
+            Failure::Reported => self.client.kept_error() == Some(SqlState::DEADLOCK_DETECTED),
+            Failure::Stop(_) => false,
+        }
+    }
+
+    /// Whether the statement may be run once more: then everything is as it was before its first run.
+    async fn start_again(&mut self, runs: &mut Runs) -> bool {
+        if runs.left == 0 || !self.client.take_back() {
+            return false;
+        }
+        runs.left -= 1;
+        if self.tx.is_open() {
+            self.roll_back_quietly().await;
+        }
+        // The rest of the request by which it was chosen as the victim.
+        self.settle_cancels().await;
+        self.changed_rows = runs.changed_rows;
+        self.told_best_effort = runs.told_best_effort;
+        self.in_turn = true;
+        self.client.keep();
+        self.shared.metrics.retry("deadlock");
+        true
+    }
+}
+
+/// Not what reads, takes rows of the client's, or is committed in parts.
+fn may_run_again(plan: &Plan) -> bool {
+    plan.access != Access::Read
+        && !matches!(plan.kind, PlanKind::CopyIn(_) | PlanKind::CreateAs(_))
+        && !matches!(plan.why, Why::OneByOne(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_met_a_deadlock_is_known_for_a_while() {
+        let (contended, start) = (Contended::default(), Instant::now());
+        let gate = &contended.gates[0];
+        assert!(!contended.is_hot(gate, start));
+        contended.note(gate, start);
+        assert!(contended.is_hot(gate, start) && !contended.is_hot(&contended.gates[1], start));
+        assert!(!contended.is_hot(gate, start + CONTENDED));
+    }
+
+    #[test]
+    fn statements_on_one_table_meet_at_one_gate() {
+        let table = |name: &str| Written::Table(name.into());
+        for text in [
+            "INSERT INTO t VALUES (1), (2)",
+            "update only public.T set a = 1",
+            "DELETE FROM t",
+            "MERGE INTO \"t\" USING s ON true WHEN MATCHED THEN DELETE",
+        ] {
+            assert_eq!(written(text), table("t"), "{text}");
+        }
+        assert_eq!(written("WITH x AS (SELECT 1) DELETE FROM t"), Written::By("WITH x AS (SELECT 1) DELETE FROM t"));
+    }
+
+    #[tokio::test]
+    async fn who_runs_again_runs_alone() {
+        let contended = Contended::default();
+        let gate = contended.gate("d", &Written::By(""));
+        let (one, other) = (gate.enter(1).await, gate.enter(1).await);
+        assert!(one.is_some() && other.is_some());
+        assert!(gate.enter(ROOM).await.is_none(), "not before the others are done, but not for ever");
+        drop((one, other));
+        let alone = gate.enter(ROOM).await;
+        assert!(alone.is_some() && gate.enter(1).await.is_none());
+    }
+}

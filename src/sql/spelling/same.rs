@@ -1,0 +1,311 @@
+//! Spellings that mean exactly the same to Postgres: its grammar makes the same tree of both.
+
+use crate::sql::lexer::TokenKind;
+use crate::sql::spelling::{Tokens, strings};
+use crate::sql::splice::Edit;
+
+/// What is to be changed in a statement so that the parser reads it.
+pub(super) fn edits(text: &str) -> Vec<Edit> {
+    Tokens::of(text).map(|tokens| tokens.same()).unwrap_or_default()
+}
+
+/// `INSERT ... SELECT 1 ON CONFLICT`: the parser takes ON for a name of the column, but not behind a condition.
+pub(super) fn conditioned(text: &str) -> Option<Edit> {
+    let tokens = Tokens::of(text)?;
+    let at = (0..tokens.list.len()).find(|at| tokens.are(*at, &["on", "conflict"]))?;
+    tokens.insert_before(at, "WHERE true ")
+}
+
+/// What can follow `TABLE name`.
+const BEHIND_TABLE: [&str; 10] =
+    ["order", "limit", "offset", "fetch", "for", "union", "except", "intersect", "on", "returning"];
+
+impl Tokens<'_> {
+    fn same(&self) -> Vec<Edit> {
+        let mut edits = Vec::new();
+        let mut at = 0;
+        while at < self.list.len() {
+            let (found, last) = self.same_at(at).unwrap_or((Vec::new(), at));
+            edits.extend(found);
+            at = last + 1;
+        }
+        edits
+    }
+
+    /// The edits of a spelling that begins here, and the last token that they reach.
+    fn same_at(&self, at: usize) -> Option<(Vec<Edit>, usize)> {
+        let kind = self.get(at)?.kind;
+        let one = |(edit, last): (Edit, usize)| (vec![edit], last);
+        match kind {
+            TokenKind::Word => self
+                .like(at)
+                .or_else(|| self.null_test(at))
+                .or_else(|| self.table(at))
+                .or_else(|| self.collation(at))
+                .or_else(|| self.group_by_all(at))
+                .or_else(|| self.only(at))
+                .or_else(|| self.fetch(at))
+                .or_else(|| self.trim(at))
+                .map(one)
+                .or_else(|| self.substring(at))
+                .or_else(|| self.row(at).map(one))
+                .or_else(|| self.typed_string(at)),
+            TokenKind::Quoted => self.typed_string(at),
+            TokenKind::Operator => self.children(at).map(one),
+            TokenKind::Literal(_) | TokenKind::UnicodeQuoted => self.unicode(at).map(one),
+            TokenKind::Punct(_) | TokenKind::Parameter => None,
+        }
+    }
+
+    /// `LIKE ANY (...)` is the operator `~~` by name: it has that name and that precedence in the grammar.
+    fn like(&self, at: usize) -> Option<(Edit, usize)> {
+        let negated = self.is(at, "not");
+        let like = at + usize::from(negated);
+        let operator = match (self.is(like, "like"), self.is(like, "ilike"), negated) {
+            (true, _, false) => "~~",
+            (true, _, true) => "!~~",
+            (_, true, false) => "~~*",
+            (_, true, true) => "!~~*",
+            (false, false, _) => return None,
+        };
+        let list = self.is_any(like + 1, &["any", "all", "some"]) && self.is_punct(like + 2, b'(');
+        (list && self.is_behind_operand(at)).then_some((self.replace(at, like, &format!(" {operator} "))?, like))
+    }
+
+    fn null_test(&self, at: usize) -> Option<(Edit, usize)> {
+        let test = match (self.is(at, "isnull"), self.is(at, "notnull")) {
+            (true, _) => "IS NULL",
+            (_, true) => "IS NOT NULL",
+            (false, false) => return None,
+        };
+        // A function, a name behind AS, a column of something.
+        let other = self.is_punct(at + 1, b'(')
+            || self.is_punct(at + 1, b'.')
+            || at.checked_sub(1).is_some_and(|before| self.is(before, "as"));
+        (!other && self.is_behind_operand(at)).then_some((self.replace(at, at, test)?, at))
+    }
+
+    /// `TABLE name` is short for `SELECT * FROM name`.
+    fn table(&self, at: usize) -> Option<(Edit, usize)> {
+        let begins = self.is(at, "table") && (self.is_name(at + 1) || self.is_unicode_name(at + 1));
+        let before = |words: &[&str]| at.checked_sub(1).is_some_and(|before| self.is_any(before, words));
+        let other = before(&["as", "into", "temp", "temporary", "unlogged"])
+            || at.checked_sub(1).is_some_and(|before| self.is_punct(before, b'.'));
+        let name = at + 1 + usize::from(self.is(at + 1, "only"));
+        let behind = self.name_end(name) + 1;
+        let ends = self.get(behind).is_none_or(|token| matches!(token.kind, TokenKind::Punct(b')' | b';')))
+            || self.is_any(behind, &BEHIND_TABLE);
+        (begins && !other && ends).then_some((self.replace(at, at, "SELECT * FROM")?, at))
+    }
+
+    fn is_unicode_name(&self, at: usize) -> bool {
+        self.get(at).is_some_and(|token| token.kind == TokenKind::UnicodeQuoted)
+    }
+
+    fn collation(&self, at: usize) -> Option<(Edit, usize)> {
+        if !self.are(at, &["collation", "for"]) || !self.is_punct(at + 2, b'(') {
+            return None;
+        }
+        let (top, _) = self.top(at + 2)?;
+        let one = !top.is_empty() && !top.iter().any(|at| self.is_punct(*at, b','));
+        one.then_some((self.replace(at, at + 1, "pg_catalog.pg_collation_for")?, at + 1))
+    }
+
+    /// ALL is what GROUP BY does anyway.
+    fn group_by_all(&self, at: usize) -> Option<(Edit, usize)> {
+        let found = self.are(at, &["group", "by", "all"]) && at + 3 < self.list.len();
+        found.then_some((self.replace(at + 2, at + 2, "")?, at + 2))
+    }
+
+    /// `ONLY (name)`
+    fn only(&self, at: usize) -> Option<(Edit, usize)> {
+        let named = self.is(at, "only") && self.is_punct(at + 1, b'(') && self.is_name(at + 2);
+        let close = self.name_end(at + 2) + 1;
+        if !named || !self.is_punct(close, b')') {
+            return None;
+        }
+        let name = self.text.get(self.get(at + 2)?.start..self.get(close - 1)?.end)?;
+        Some((self.replace(at + 1, close, &format!(" {name}"))?, close))
+    }
+
+    /// `FETCH FIRST (expression) ROWS ONLY`
+    fn fetch(&self, at: usize) -> Option<(Edit, usize)> {
+        if !self.is(at, "fetch") || !self.is_any(at + 1, &["first", "next"]) || !self.is_punct(at + 2, b'(') {
+            return None;
+        }
+        let close = self.closing(at + 2)?;
+        if !self.is_any(close + 1, &["row", "rows"]) || !self.is(close + 2, "only") {
+            return None;
+        }
+        let amount = self.text.get(self.get(at + 2)?.start..self.get(close)?.end)?;
+        // Its literals would lose their places: only where there is nothing to be changed in it.
+        Some((self.replace(at, close + 2, &format!("LIMIT {amount}"))?, close + 2))
+    }
+
+    /// `trim(leading from x)`: without characters it is a function of one argument.
+    fn trim(&self, at: usize) -> Option<(Edit, usize)> {
+        if !self.is(at, "trim") || !self.is_punct(at + 1, b'(') {
+            return None;
+        }
+        let side = self.is_any(at + 2, &["leading", "trailing", "both"]);
+        let from = at + 2 + usize::from(side);
+        let function = match (self.is(at + 2, "leading"), self.is(at + 2, "trailing")) {
+            (true, _) => "pg_catalog.ltrim(",
+            (_, true) => "pg_catalog.rtrim(",
+            (false, false) => "pg_catalog.btrim(",
+        };
+        self.is(from, "from").then_some((self.replace(at, from, function)?, from))
+    }
+
+    /// `substring(x similar pattern escape c)`
+    fn substring(&self, at: usize) -> Option<(Vec<Edit>, usize)> {
+        if !self.is(at, "substring") || !self.is_punct(at + 1, b'(') {
+            return None;
+        }
+        let (top, _) = self.top(at + 1)?;
+        let one = |word: &str| {
+            let mut found = top.iter().copied().filter(|at| self.is(*at, word));
+            found.next().filter(|_| found.next().is_none())
+        };
+        let (similar, escape) = (one("similar")?, one("escape")?);
+        if self.is(similar + 1, "to") || escape < similar {
+            return None;
+        }
+        let edits = vec![
+            self.replace(at, at, "pg_catalog.\"substring\"")?,
+            self.replace(similar, similar, ",")?,
+            self.replace(escape, escape, ",")?,
+        ];
+        // Nothing else is looked for in it: edits must not meet.
+        Some((edits, escape))
+    }
+
+    /// `SET (a, b) = ROW (x, y)`
+    fn row(&self, at: usize) -> Option<(Edit, usize)> {
+        if !self.is(at, "row") || !self.is_punct(at + 1, b'(') || at < 4 || !self.is_operator(at - 1, "=") {
+            return None;
+        }
+        let open = self.opening(at - 2).filter(|_| self.is_punct(at - 2, b')'))?;
+        let (values, _) = self.top(at + 1)?;
+        let several = values.iter().any(|at| self.is_punct(*at, b','));
+        let set = self.is(open.checked_sub(1)?, "set");
+        let star = values.iter().any(|at| self.is_operator(*at, "*") && self.is_punct(*at - 1, b'.'));
+        (set && several && !star).then_some((self.replace(at, at, "")?, at))
+    }
+
+    /// `FROM name *` is the table with its children, as without.
+    fn children(&self, at: usize) -> Option<(Edit, usize)> {
+        const NEXT: [&str; 22] = [
+            "where",
+            "order",
+            "group",
+            "limit",
+            "offset",
+            "fetch",
+            "for",
+            "join",
+            "left",
+            "right",
+            "inner",
+            "full",
+            "cross",
+            "natural",
+            "on",
+            "using",
+            "set",
+            "as",
+            "union",
+            "except",
+            "intersect",
+            "having",
+        ];
+        let name = at.checked_sub(1).filter(|name| self.is_operator(at, "*") && self.is_name(*name))?;
+        let before = self.name_start(name).checked_sub(1)?;
+        if self.is_any(before, &["join", "update"])
+            || self.is(before, "from") && self.is(before.checked_sub(1)?, "delete")
+        {
+            return Some((self.replace(at, at, "")?, at));
+        }
+        // Arithmetic would go on behind it.
+        let ends = self.get(at + 1).is_none_or(|token| matches!(token.kind, TokenKind::Punct(b')' | b',' | b';')));
+        let ends = ends || self.is_any(at + 1, &NEXT);
+        // Not that of `extract(year FROM a * b)`.
+        let clause = || self.around(before).is_none_or(|open| self.is_any(open + 1, &["select", "with"]));
+        (self.is(before, "from") && ends && clause()).then_some((self.replace(at, at, "")?, at))
+    }
+
+    /// `U&'...'` and `U&"..."`, with or without UESCAPE.
+    fn unicode(&self, at: usize) -> Option<(Edit, usize)> {
+        let written = self.text_at(at);
+        let quoted = written.strip_prefix("U&").or_else(|| written.strip_prefix("u&"))?;
+        let (escape, last) = match self.is(at + 1, "uescape") {
+            true => (strings::escape_character(self.text_at(at + 2))?, at + 2),
+            false => ('\\', at),
+        };
+        Some((self.replace(at, last, &strings::without_escapes(quoted, escape)?)?, last))
+    }
+
+    /// `type '...'`, of a type that the parser does not know as one.
+    fn typed_string(&self, at: usize) -> Option<(Vec<Edit>, usize)> {
+        let last = self.name_end(at);
+        let literal = last + 1;
+        let is_string = matches!(
+            self.get(literal)?.kind,
+            TokenKind::Literal(
+                crate::sql::template::SlotKind::String
+                    | crate::sql::template::SlotKind::EscapeString
+                    | crate::sql::template::SlotKind::DollarString
+            )
+        );
+        // Postgres has no subscript there.
+        let is_string = is_string && !self.is_punct(literal + 1, b'[');
+        let behind_dot = at.checked_sub(1).is_some_and(|before| self.is_punct(before, b'.'));
+        if !is_string || behind_dot || !strings::is_type(self.text_at(last), self.get(last)?.kind, last > at) {
+            return None;
+        }
+        let name = self.text.get(self.get(at)?.start..self.get(last)?.end)?;
+        Some((vec![self.replace(at, last, "")?, self.insert_behind(literal, &format!("::{name}"))?], literal))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::sql::spelling::Changed;
+
+    fn changed(text: &str) -> String {
+        Changed::of(text, edits(text)).map_or_else(|| text.to_owned(), |changed| changed.text)
+    }
+
+    #[test]
+    fn each_spelling_has_another() {
+        for (text, other) in [
+            ("SELECT a LIKE ANY ('{x}')", "SELECT a  ~~  ANY ('{x}')"),
+            ("SELECT a not ilike all (b)", "SELECT a  !~~*  all (b)"),
+            ("SELECT a ISNULL, b notnull", "SELECT a IS NULL, b IS NOT NULL"),
+            ("SELECT isnull(a) AS isnull, t.isnull", "SELECT isnull(a) AS isnull, t.isnull"),
+            ("TABLE t", "SELECT * FROM t"),
+            ("SELECT (TABLE ONLY t) AS table", "SELECT (SELECT * FROM ONLY t) AS table"),
+            ("INSERT INTO a TABLE b", "INSERT INTO a SELECT * FROM b"),
+            ("TABLE t WHERE a = 1", "TABLE t WHERE a = 1"),
+            ("SELECT 1 INTO TEMP TABLE t", "SELECT 1 INTO TEMP TABLE t"),
+            ("SELECT collation for (a)", "SELECT pg_catalog.pg_collation_for (a)"),
+            ("SELECT 1 FROM ONLY (s.t) WHERE a", "SELECT 1 FROM ONLY  s.t WHERE a"),
+            ("SELECT 1 FROM t *, u JOIN s.u * ON a * b > 1", "SELECT 1 FROM t , u JOIN s.u  ON a * b > 1"),
+            ("SELECT count(*), a * b, t.* FROM t", "SELECT count(*), a * b, t.* FROM t"),
+            ("SELECT extract(year FROM a * b) FROM t", "SELECT extract(year FROM a * b) FROM t"),
+            ("DELETE FROM t RETURNING *", "DELETE FROM t RETURNING *"),
+            ("SELECT trim(leading from a)", "SELECT pg_catalog.ltrim( a)"),
+            ("SELECT substring(a similar b escape 'c')", "SELECT pg_catalog.\"substring\"(a , b , 'c')"),
+            ("UPDATE t SET (a, b) = ROW(1, 2)", "UPDATE t SET (a, b) = (1, 2)"),
+            ("UPDATE t SET (a) = ROW(1)", "UPDATE t SET (a) = ROW(1)"),
+            ("SELECT pg_lsn '1/2', s.mood E'ok'", "SELECT  '1/2'::pg_lsn,  E'ok'::s.mood"),
+            ("SELECT 1 FETCH FIRST (1 + 2) ROWS ONLY", "SELECT 1 LIMIT (1 + 2)"),
+            ("SELECT U&'d\\0061t', U&\"n!0061\" UESCAPE '!'", "SELECT 'dat', \"na\""),
+            ("CREATE TABLE t (a int)", "CREATE TABLE t (a int)"),
+        ] {
+            assert_eq!(changed(text), other, "{text}");
+        }
+    }
+}

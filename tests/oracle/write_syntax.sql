@@ -1,0 +1,59 @@
+-- Spellings of Postgres that few clients use, in statements that write.
+
+UPDATE tickets SET tags[1] = 'new' WHERE tenant_id = 5 RETURNING id, tags
+
+UPDATE tickets SET tags[1] = 'new'
+
+UPDATE tickets SET tags[2:3] = ARRAY['p', 'q'], note = 'x' WHERE tenant_id = 5
+
+UPDATE odd SET two.a = 9 WHERE "Id" = 4 RETURNING "Id", (two).a
+
+UPDATE odd SET two.a = "Id", two.b = 'sad' WHERE "Id" < 20
+
+UPDATE accounts SET (amount, note) = ROW(5, 'row') WHERE tenant_id = 5
+
+UPDATE accounts SET (amount, note) = ROW(amount + 1, DEFAULT) WHERE hits ISNULL
+
+UPDATE accounts SET (amount, note) = (SELECT 7, 'seven') WHERE tenant_id = 5
+
+UPDATE accounts SET note = 'x' WHERE owner LIKE ANY (ARRAY['owner1%', '%9']) AND tenant_id = 5
+
+UPDATE accounts SET note = 'x' WHERE owner LIKE ANY (ARRAY['owner1%', '%9'])
+
+DELETE FROM transfers WHERE id NOTNULL AND tenant_id = 5 RETURNING *
+
+DELETE FROM transfers USING accounts a WHERE a.tenant_id = transfers.tenant_id AND a.id = account_id AND a.note ISNULL
+
+UPDATE accounts * SET hits = 1
+
+UPDATE accounts AS a SET hits = 2 WHERE a.* IS NOT NULL AND tenant_id = 5
+
+INSERT INTO accounts (tenant_id, id, owner) OVERRIDING USER VALUE VALUES (5, 901, 'over')
+
+INSERT INTO accounts (tenant_id, id, owner) OVERRIDING SYSTEM VALUE VALUES (5, 902, 'over'), (6, 903, 'over') RETURNING id
+
+INSERT INTO words TABLE words
+-- error: 23505
+
+INSERT INTO words TABLE words ON CONFLICT DO NOTHING
+
+INSERT INTO words (word, n) SELECT U&'w\00f6rt', 3
+
+INSERT INTO words (word, n) VALUES (U&'w\00f6rt', 3)
+
+INSERT INTO words (word, n) VALUES (U&'w!00f6rt' UESCAPE '!', 3), ('plain', 4)
+
+INSERT INTO accounts (tenant_id, id, owner, note) VALUES (5, 904, 'x', concat(VARIADIC ARRAY['a', 'b'])), (6, 905, 'y', NULL ISNULL)
+
+INSERT INTO tickets (tenant_id, id, tags[1], tags[2]) VALUES (5, 990, 'a', 'b') RETURNING tags
+
+INSERT INTO odd ("Id", two.a, two.b) VALUES (990, 1, 'ok') RETURNING two
+
+WITH gone AS (DELETE FROM transfers WHERE tenant_id = 5 RETURNING *) TABLE gone
+
+-- script
+BEGIN;
+UPDATE tickets SET tags[1] = 'in' WHERE tenant_id = 5;
+TABLE tenants ORDER BY id LIMIT 2;
+SELECT count(*) FROM tickets WHERE tags[1] LIKE ANY ('{i%,x%}');
+COMMIT;

@@ -1,0 +1,388 @@
+//! Portals and cursors over shards under each other's names: FETCH, MOVE and CLOSE in SQL of what Bind has made, savepoints that end
+//! them, and what is told of their columns.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use support::raw::{Message, Raw, message as m};
+use support::script::Step::{self, Ready, Send};
+use support::script::{Pair, Placed, batch, queries, run};
+
+const SCHEMA: &str = "CREATE TABLE items (id int PRIMARY KEY, name text COLLATE \"C\", n int); \
+     CREATE TABLE places (code text PRIMARY KEY, title text); CREATE TABLE plain (id int PRIMARY KEY, body text)";
+/// Rows that are merged as they come.
+const ALL: &str = "SELECT id, name FROM items ORDER BY id";
+/// Rows that a Postgres puts together.
+const FINISHED: &str = "SELECT id, rank() OVER (ORDER BY n, id) AS place FROM items ORDER BY id";
+const ONE: &str = "SELECT id, n FROM items WHERE id = 5";
+const PLACES: &str = "SELECT code FROM places ORDER BY code";
+
+fn world(label: &str) -> Pair {
+    let placed = [("items", Placed::By("id")), ("places", Placed::Reference)];
+    let world = Pair::create(label, SCHEMA, &placed, "");
+    let rows: Vec<String> = (1..=30).map(|id| format!("({id}, 'item {id}', {})", id % 7)).collect();
+    world.fill(&[
+        &format!("INSERT INTO items VALUES {}", rows.join(", ")),
+        "INSERT INTO places VALUES ('a', 'A'), ('b', 'B'), ('c', 'C')",
+        "INSERT INTO plain VALUES (1, 'one')",
+    ]);
+    world
+}
+
+/// BEGIN, a portal that was executed for two rows (for none: bound only), and what follows.
+fn behind_portal(sql: &str, rows: u32, then: Vec<Step>) -> Vec<Step> {
+    let mut messages = vec![m::parse("s", sql, &[]), m::bind("p1", "s", &[], &[])];
+    if rows > 0 {
+        messages.push(m::execute("p1", rows));
+    }
+    messages.push(m::sync());
+    let mut script = vec![Send(m::query("BEGIN")), Ready, batch(&messages), Ready];
+    script.extend(then);
+    script.extend([Send(m::query("ROLLBACK")), Ready, Send(m::query("SELECT count(*) FROM items")), Ready]);
+    script
+}
+
+fn each(messages: &[Vec<u8>]) -> Vec<Step> {
+    vec![batch(messages), Ready]
+}
+
+#[test]
+fn sql_knows_the_protocols_portals_by_name() {
+    let world = world("portals");
+    for (kind, sql) in [("merged", ALL), ("finished", FINISHED), ("one shard", ONE), ("reference", PLACES)] {
+        for rows in [2, 0, 100] {
+            let name = format!("{kind} after {rows} rows");
+            for statements in [
+                &[
+                    "FETCH 3 FROM p1",
+                    "FETCH NEXT FROM p1",
+                    "MOVE 2 IN p1",
+                    "FETCH p1",
+                    "MOVE ALL FROM p1",
+                    "FETCH 2 p1",
+                ][..],
+                &["FETCH ALL FROM p1", "FETCH ALL FROM p1", "MOVE FORWARD 5 IN p1"],
+                &["FETCH RELATIVE 3 FROM p1", "MOVE RELATIVE 2 FROM p1", "FETCH 1 FROM p1"],
+                &["MOVE ALL p1", "MOVE p1", "FETCH FORWARD p1", "CLOSE p1", "FETCH p1"],
+                &["CLOSE p1", "CLOSE p1"],
+                &["FETCH PRIOR FROM p1"],
+                &["FETCH LAST FROM p1", "FETCH p1"],
+                &["FETCH BACKWARD ALL FROM p1"],
+                &["FETCH 3 FROM other", "FETCH p1"],
+                &["MOVE 0 FROM p1", "FETCH 0 FROM p1"],
+                &["FETCH 2 FROM p1", "SELECT count(*) FROM items", "FETCH 2 FROM p1", "SELECT 1", "FETCH ALL FROM p1"],
+                &["CLOSE ALL", "FETCH p1"],
+                &["FETCH FROM p1 garbage"],
+            ] {
+                world.answers(&format!("{name}: {statements:?}"), &behind_portal(sql, rows, queries(statements)));
+            }
+            // Where it stands is not known of all.
+            for statements in
+                [&["FETCH ABSOLUTE 4 FROM p1"][..], &["FETCH ABSOLUTE 9 FROM p1"], &["FETCH FIRST FROM p1"]]
+            {
+                world.same(&format!("{name}: {statements:?}"), &behind_portal(sql, rows, queries(statements)));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_extended_protocol_fetches_from_its_own_portals() {
+    let world = world("portalsx");
+    for (kind, sql) in [("merged", ALL), ("finished", FINISHED), ("one shard", ONE)] {
+        for rows in [2, 0] {
+            let fetch = |sql: &str| {
+                each(&[
+                    m::parse("", sql, &[]),
+                    m::describe(b'S', ""),
+                    m::bind("f", "", &[], &[]),
+                    m::describe(b'P', "f"),
+                    m::execute("f", 0),
+                    m::close(b'P', "f"),
+                    m::sync(),
+                ])
+            };
+            for statement in
+                ["FETCH 3 FROM p1", "MOVE 3 FROM p1", "FETCH ALL FROM p1", "FETCH PRIOR FROM p1", "CLOSE p1"]
+            {
+                let mut then = fetch(statement);
+                then.extend(each(&[m::execute("p1", 2), m::execute("p1", 0), m::sync()]));
+                world.answers(&format!("{kind} after {rows}: {statement}"), &behind_portal(sql, rows, then));
+            }
+            let both = each(&[
+                m::parse("", "FETCH 2 FROM p1", &[]),
+                m::bind("", "", &[], &[]),
+                m::execute("", 0),
+                m::execute("", 0),
+                m::execute("p1", 1),
+                run(PLACES, &[]),
+                m::execute("p1", 1),
+                run("FETCH 3 FROM p1", &[]),
+                m::close(b'P', "p1"),
+                run("FETCH 3 FROM p1", &[]),
+                m::sync(),
+            ]);
+            world.answers(&format!("{kind} after {rows}: in one batch"), &behind_portal(sql, rows, both));
+            let binary =
+                each(&[m::parse("", "FETCH 2 FROM p1", &[]), m::bind("", "", &[], &[1]), m::execute("", 0), m::sync()]);
+            world.same(&format!("{kind} after {rows}: in binary"), &behind_portal(sql, rows, binary));
+        }
+        let pipeline = each(&[
+            m::parse("", sql, &[]),
+            m::bind("p1", "", &[], &[]),
+            m::execute("p1", 2),
+            run("FETCH 2 FROM p1", &[]),
+            m::execute("p1", 1),
+            m::sync(),
+            m::execute("p1", 1),
+            m::sync(),
+        ]);
+        world.answers(&format!("{kind}: without a block"), &pipeline.into_iter().chain([Ready]).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_savepoint_takes_what_was_made_behind_it() {
+    let world = world("portalsp");
+    let portal = |name: &str, sql: &str, rows: u32| {
+        let mut messages = vec![m::parse("", sql, &[]), m::bind(name, "", &[], &[])];
+        if rows > 0 {
+            messages.push(m::execute(name, rows));
+        }
+        messages.push(m::sync());
+        each(&messages)
+    };
+    for (kind, sql) in [("merged", ALL), ("finished", FINISHED), ("one shard", ONE), ("router", "SHOW pgloom.version")]
+    {
+        let declare = format!("DECLARE c CURSOR FOR {sql}");
+        for rows in [0, 2] {
+            let after = || {
+                let mut steps = each(&[m::execute("q", 1), m::sync()]);
+                steps.extend(queries(&["ROLLBACK TO a"]));
+                steps
+            };
+            let script = |parts: Vec<Vec<Step>>| -> Vec<Step> { parts.into_iter().flatten().collect() };
+            let same = |name: &str, parts: Vec<Vec<Step>>| {
+                // The oracle knows nothing of the router's own settings.
+                if kind != "router" {
+                    world.answers(&format!("{kind} after {rows}: {name}"), &script(parts));
+                }
+            };
+            same(
+                "rolled back",
+                vec![
+                    queries(&["BEGIN", "SAVEPOINT a"]),
+                    portal("q", sql, rows),
+                    queries(&["ROLLBACK TO a"]),
+                    after(),
+                    each(&[m::describe(b'P', "q"), m::sync()]),
+                    queries(&["ROLLBACK TO a"]),
+                    portal("q", sql, rows),
+                    each(&[m::execute("q", 1), m::sync()]),
+                    queries(&["ROLLBACK TO a", "FETCH 1 FROM q"]),
+                    queries(&["ROLLBACK"]),
+                ],
+            );
+            same(
+                "made before",
+                vec![
+                    queries(&["BEGIN"]),
+                    portal("q", sql, rows),
+                    queries(&["SAVEPOINT a"]),
+                    each(&[m::execute("q", 1), m::sync()]),
+                    queries(&["SELECT 1/0", "ROLLBACK TO a"]),
+                    each(&[m::execute("q", 1), m::sync()]),
+                    queries(&["COMMIT"]),
+                    each(&[m::execute("q", 1), m::sync()]),
+                ],
+            );
+            same(
+                "released",
+                vec![
+                    queries(&["BEGIN", "SAVEPOINT a", "SAVEPOINT b"]),
+                    portal("q", sql, rows),
+                    queries(&["RELEASE b", "FETCH 1 FROM q", "SELECT nothing", "ROLLBACK TO a"]),
+                    after(),
+                    queries(&["ROLLBACK"]),
+                ],
+            );
+            same(
+                "kept by a release",
+                vec![
+                    queries(&["BEGIN", "SAVEPOINT a"]),
+                    portal("q", sql, rows),
+                    queries(&["RELEASE a", "SAVEPOINT b"]),
+                    portal("r", sql, rows),
+                    queries(&["ROLLBACK TO b", "FETCH 1 FROM q", "FETCH 1 FROM r", "ROLLBACK TO b", "FETCH 1 FROM q"]),
+                    queries(&["ROLLBACK", "FETCH 1 FROM q"]),
+                ],
+            );
+            same(
+                "an error of its own",
+                vec![
+                    queries(&["BEGIN"]),
+                    portal("q", sql, rows),
+                    queries(&["SAVEPOINT a", "FETCH PRIOR FROM q", "ROLLBACK TO a", "FETCH 1 FROM q", "ROLLBACK TO a"]),
+                    each(&[m::execute("q", 1), m::sync()]),
+                    queries(&["ROLLBACK TO a", "CLOSE q", "COMMIT"]),
+                ],
+            );
+        }
+        if kind != "router" {
+            for hold in ["", "WITH HOLD "] {
+                let declare = declare.replace("CURSOR ", &format!("CURSOR {hold}"));
+                world.answers(
+                    &format!("{kind}: {declare}"),
+                    &queries(&[
+                        "BEGIN",
+                        "SAVEPOINT a",
+                        &declare,
+                        "FETCH 1 FROM c",
+                        "ROLLBACK TO a",
+                        "FETCH 1 FROM c",
+                        "ROLLBACK TO a",
+                        &declare,
+                        "RELEASE a",
+                        "SAVEPOINT b",
+                        "FETCH 1 FROM c",
+                        "SELECT nothing",
+                        "ROLLBACK TO b",
+                        "FETCH 1 FROM c",
+                        "COMMIT",
+                        "FETCH 1 FROM c",
+                        "BEGIN",
+                        "SAVEPOINT a",
+                        "FETCH 1 FROM c",
+                        "ROLLBACK TO a",
+                        "FETCH 1 FROM c",
+                        "ROLLBACK",
+                        "FETCH 1 FROM c",
+                        "CLOSE c",
+                    ]),
+                );
+            }
+        }
+    }
+    // A portal that fails while it runs is of no use any more, wherever it was made.
+    let failing = "SELECT 10 / (id - 3) FROM items ORDER BY id";
+    world.answers(
+        "an error in the middle",
+        &[
+            queries(&["BEGIN"]),
+            portal("q", failing, 0),
+            queries(&["SAVEPOINT a"]),
+            queries(&["MOVE ALL FROM q", "ROLLBACK TO a"]),
+            each(&[m::execute("q", 5), m::sync()]),
+            queries(&["ROLLBACK TO a", "FETCH 1 FROM q", "ROLLBACK"]),
+        ]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>(),
+    );
+}
+
+/// Name, table and number there of each column that was described.
+fn origins(messages: &[Message], asked: &mut Raw) -> Vec<(String, String, i16)> {
+    let described: Vec<_> = messages.iter().filter(|message| message.tag == b'T').collect();
+    let columns = described.iter().flat_map(|message| message.columns().into_iter().zip(numbers(message)));
+    let of =
+        |oid: u32, asked: &mut Raw| asked.values(&format!("SELECT relname FROM pg_class WHERE oid = {oid}")).concat();
+    columns.map(|(column, (table, number))| (column.name, of(table, asked), number)).collect()
+}
+
+fn numbers(message: &Message) -> Vec<(u32, i16)> {
+    let mut rest = &message.body[2..];
+    let mut found = Vec::new();
+    while let Some(end) = rest.iter().position(|byte| *byte == 0) {
+        let fields = &rest[end + 1..];
+        let table = u32::from_be_bytes([fields[0], fields[1], fields[2], fields[3]]);
+        found.push((table, i16::from_be_bytes([fields[4], fields[5]])));
+        rest = &fields[18..];
+    }
+    found
+}
+
+#[test]
+fn columns_of_a_cursor_say_what_they_are_of() {
+    let world = world("portalso");
+    // One shard tells its own numbers of tables.
+    let queries = [ALL, FINISHED, PLACES, "SELECT n, id, n + 1 AS m, name FROM items", "SELECT count(*) FROM items"];
+    for sql in queries {
+        let told = |mut raw: Raw, mut asked: Raw| {
+            let asked = &mut asked;
+            let mut all = Vec::new();
+            let declare = format!("DECLARE c CURSOR FOR {sql}");
+            for query in [sql, "BEGIN", &declare, "FETCH 2 FROM c", "FETCH 0 FROM c"] {
+                raw.send(&m::query(query)).unwrap();
+                all.push(origins(&raw.read_to_ready().unwrap(), asked));
+            }
+            let fetch = [
+                m::parse("", "FETCH 1 FROM c", &[]),
+                m::describe(b'S', ""),
+                m::bind("", "", &[], &[]),
+                m::describe(b'P', ""),
+                m::execute("", 0),
+                m::describe(b'P', "c"),
+                m::sync(),
+            ];
+            raw.send(&fetch.concat()).unwrap();
+            all.push(origins(&raw.read_to_ready().unwrap(), asked));
+            raw.must("CLOSE c");
+            let portal = [m::parse("", sql, &[]), m::bind("c", "", &[], &[]), m::execute("c", 1), m::sync()];
+            raw.send(&portal.concat()).unwrap();
+            raw.read_to_ready().unwrap();
+            raw.send(&m::query("FETCH 1 FROM c")).unwrap();
+            all.push(origins(&raw.read_to_ready().unwrap(), asked));
+            all
+        };
+        let (theirs, ours) = (told(world.db.oracle(), world.db.oracle()), told(world.through(), world.db.shard(0)));
+        assert_eq!(ours, theirs, "{sql}");
+        assert!(theirs.iter().flatten().count() > 5, "{sql}: {theirs:?}");
+    }
+}
+
+/// Another session's cursor of the same name has other columns: nobody is told of it.
+#[test]
+fn a_fetch_is_described_for_its_own_cursor() {
+    let world = world("portalsd");
+    let describe = |raw: &mut Raw, name: &str| {
+        raw.send(&[m::parse(name, "FETCH 1 FROM c", &[]), m::describe(b'S', name), m::sync()].concat()).unwrap();
+        let messages = raw.read_to_ready().unwrap();
+        messages
+            .iter()
+            .filter(|message| message.tag == b'T')
+            .flat_map(Message::columns)
+            .map(|c| c.name)
+            .collect::<Vec<_>>()
+    };
+    for query in ["SELECT body AS secret FROM plain", "SELECT id AS secret, rank() OVER (ORDER BY id) FROM items"] {
+        let (mut first, mut second) = (world.through(), world.through());
+        first.must(&format!("BEGIN; DECLARE c CURSOR FOR {query}"));
+        assert_eq!(describe(&mut first, "f")[0], "secret");
+        first.must("COMMIT");
+        second.must("BEGIN; DECLARE c CURSOR FOR SELECT id AS open, 1 AS x FROM plain");
+        assert_eq!(describe(&mut second, "f"), ["open", "x"]);
+        assert_eq!(describe(&mut second, ""), ["open", "x"]);
+        // Nor for one that it had before.
+        second.must("CLOSE c; DECLARE c CURSOR FOR SELECT body AS third FROM plain");
+        assert_eq!(describe(&mut second, ""), ["third"]);
+        second.must("COMMIT");
+        // What was prepared fetches from whatever cursor there is.
+        second.must("BEGIN; DECLARE c CURSOR FOR SELECT 1 AS a, 2 AS b, 3 AS d");
+        let fetched = second.exchange(&[m::bind("", "f", &[], &[]), m::execute("", 0), m::sync()].concat(), None);
+        assert_eq!(fetched.text(), "1|2|3");
+        second.must("ROLLBACK");
+    }
+    world.answers(
+        "a cursor declared anew",
+        &queries(&[
+            "BEGIN",
+            "DECLARE c CURSOR FOR SELECT 1 AS a",
+            "FETCH 1 FROM c",
+            "CLOSE c",
+            "FETCH 1 FROM c",
+            "ROLLBACK",
+        ]),
+    );
+}
