@@ -23,11 +23,13 @@ use crate::admin::UserView;
 use crate::backend::breaker::BreakerLimits;
 use crate::backend::breakers::Breakers;
 use crate::backend::cluster::{Credentials, Database, DatabaseSettings, Look, Membership, ServerAccess};
+use crate::backend::fanout::Fanout;
 use crate::backend::names::Names;
 use crate::backend::pool::PoolLimits;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::servers::ServerBook;
 use crate::backend::settings::SettingsTable;
+use crate::backend::throttle::KeyLimit;
 use crate::config::{self, AuthType, BreakerSettings, PoolMode, Settings, SslMode, TlsSettings, TwoPhaseCommit};
 use crate::control;
 pub use crate::control::live::Ending;
@@ -192,6 +194,17 @@ fn session_limits(settings: &Settings) -> SessionLimits {
 fn trace_rules(settings: &Settings) -> Option<Rules> {
     let traces = settings.metrics.traces.as_ref()?;
     Some(Rules { endpoint: traces.endpoint.to_string(), ratio: f64::from(traces.millionths) / 1e6 })
+}
+
+fn fanout(settings: &Settings) -> Arc<Fanout> {
+    let fanout = Arc::default();
+    set_fanout(&fanout, settings);
+    fanout
+}
+
+fn set_fanout(fanout: &Fanout, settings: &Settings) {
+    let queue = settings.limits.pool_queue_size.map_or(usize::MAX, |n| n.get() as usize);
+    fanout.set(settings.limits.scatter_max_requests, queue);
 }
 
 /// A name that no other router, and no earlier run of this one, has: it goes into global transaction identifiers.
@@ -381,6 +394,7 @@ fn database_settings(
         read_preference: database.read_preference,
         two_phase_commit: database.two_phase_commit,
         times: settings.timeouts.limits.with(&database.times),
+        key_limit: database.keys.rate.map(|rate| KeyLimit { rate, wait: database.keys.wait }),
         members: members(settings, &database.name),
     })
 }

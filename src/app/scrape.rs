@@ -45,6 +45,10 @@ impl Source for Watcher {
             let stats = shared.plans.stats();
             sample.plan_cache = CacheSample { entries: stats.entries, bytes: stats.bytes, evictions: stats.evictions };
             sample.prepared = shared.registry.len();
+            sample.memory_held = shared.memory.used();
+            sample.memory_limit = shared.memory.limit();
+            sample.scatter_requests = shared.fanout.used();
+            sample.scatters_waiting = shared.fanout.waiting();
             names_keys = shared.limits.load().hot_key_metrics;
         }
         // One register for all databases.

@@ -9,6 +9,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::AsyncWrite;
 
 use crate::fault::{Fault, SqlState};
+use crate::memory::Hold;
 use crate::net::ClientStream;
 use crate::scope::Control;
 use crate::wire::error_fields;
@@ -34,6 +35,8 @@ pub struct Client {
     pub out: BytesMut,
     pub control: Arc<Control>,
     max_message: usize,
+    /// The memory of a long message while it is read, and until the next one is.
+    hold: Hold,
     /// Bytes of the frame handed out last that are still to come. Whoever wants them takes them before the next frame is cut.
     rest: usize,
     /// TLS may still hold bytes that were written into it.
@@ -50,13 +53,14 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(stream: ClientStream, read: BytesMut, control: Arc<Control>, max_message: usize) -> Self {
+    pub fn new(stream: ClientStream, read: BytesMut, control: Arc<Control>, max_message: usize, hold: Hold) -> Self {
         Self {
             stream,
             read,
             out: BytesMut::new(),
             control,
             max_message,
+            hold,
             rest: 0,
             unflushed: false,
             blocked: false,
@@ -217,6 +221,9 @@ impl Client {
     }
 
     /// The next frame, cut off what has been read: whole, or the head of a large Bind, with [`Self::rest`] behind it.
+    ///
+    /// # Errors
+    /// `08P01` for what is no message, `53200` for one that the router has no room for.
     pub fn cut(&mut self) -> Result<Option<Frame>, Fault> {
         if self.rest > 0 {
             self.skip_rest();
@@ -224,6 +231,8 @@ impl Client {
                 return Ok(None);
             }
         }
+        let long = if self.read.len() > LARGE { self.read.len() } else { 0 };
+        self.hold.become_of(long).map_err(Fault::fatal)?;
         if let Some(frame) = frame::take(&mut self.read, self.max_message)? {
             return Ok(Some(frame));
         }

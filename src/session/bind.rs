@@ -112,6 +112,10 @@ impl Session {
             return Err(fault.into());
         }
         let plan = self.plan_bound(&statement, &view.parameters);
+        if let Err(failure) = self.keep_pace().await {
+            self.settle_parse().await?;
+            return Err(failure);
+        }
         let single = match &plan.kind {
             PlanKind::Single(shard) => Some(*shard),
             PlanKind::Any => Some(self.batch.open.unwrap_or_else(|| self.any_shard())),

@@ -10,6 +10,7 @@ use crate::copy::origins::{Origins, context};
 use crate::copy::{KeyField, Piece, Row, RowCutter};
 use crate::exec::copy::{Chunks, CopyEnd, begun, copy_in, ended, spoke};
 use crate::exec::forward::Broken;
+use crate::exec::replies::watched;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::CopyInPlan;
@@ -89,7 +90,7 @@ impl Session {
             request::query(&mut held.server.out, text.as_bytes())?;
             held.server.inflight.push(Owed::Query { audience: Audience::Client, ready: Audience::Router });
         }
-        let response = match begun(&mut self.held.servers(&shards)).await? {
+        let response = match watched(&mut self.client, begun(&mut self.held.servers(&shards))).await?? {
             Ok(response) => response,
             Err(error) => {
                 self.client.out.extend_from_slice(&error.bytes);
@@ -254,7 +255,7 @@ impl Session {
             Some(Failure::Reported) => Some("the COPY failed on another shard"),
             None => None,
         };
-        match ended(&mut self.held.servers(shards), reason, same).await? {
+        match watched(&mut self.client, ended(&mut self.held.servers(shards), reason, same)).await?? {
             Err((nth, frame)) if failed.is_none() => {
                 let frame = match origins.get(nth) {
                     Some(origins) => with_client_line(&frame, &plan.table.name, origins),
