@@ -44,11 +44,15 @@ impl Session {
     /// that is spelled wrong is not a matter of shards), else our refusal.
     pub(super) async fn refusal(&mut self, fault: &Fault, text: &str, types: &[Oid]) -> Failure {
         let ours = || Failure::Fault(fault.clone());
-        // Within a transaction another connection would not see its tables, within a batch the answers would be out of order.
-        if !self.held.is_empty() || !matches!(fault.code, SqlState::FEATURE_NOT_SUPPORTED | SqlState::SYNTAX_ERROR) {
+        if !matches!(fault.code, SqlState::FEATURE_NOT_SUPPORTED | SqlState::SYNTAX_ERROR) {
             return ours();
         }
-        match self.parse_error_at_home(text, types).await {
+        let asked = match self.held.is_empty() {
+            true => self.parse_error_at_home(text, types).await,
+            // Another connection would not see what the transaction has made.
+            false => self.parse_error_in_transaction(text, types).await,
+        };
+        match asked {
             // Of what is in placed schemas the home shard knows nothing.
             Ok(Some(frame))
                 if self.view.topology.places_schemas()
@@ -64,6 +68,17 @@ impl Session {
             Err(stop @ Failure::Stop(_)) => stop,
             Ok(None) | Err(Failure::Fault(_) | Failure::Reported) => ours(),
         }
+    }
+
+    /// On the connection to the home shard that the client has, or gets for it: what becomes of its transaction there, the refusal does
+    /// with all of it.
+    async fn parse_error_in_transaction(&mut self, text: &str, types: &[Oid]) -> Result<Option<Frame>, Failure> {
+        // What the batch owes comes first.
+        self.leave_open().await?;
+        let at = self.enlist(self.view.topology.home).await?;
+        let asked = parse_error(&mut self.held[at].server, text, types).await;
+        self.drop_broken();
+        Ok(asked?)
     }
 
     async fn parse_error_at_home(&mut self, text: &str, types: &[Oid]) -> Result<Option<Frame>, Failure> {

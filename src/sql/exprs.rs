@@ -7,7 +7,7 @@ use std::rc::Rc;
 use sqlparser::ast::{
     AccessExpr, ArrayElemTypeDef, CaseWhen, Cte, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, ObjectName, OrderByExpr, Query, SelectItem, SetExpr,
-    Subscript, Value as Literal, Visit, Visitor, WindowSpec, WindowType,
+    Subscript, Value as Literal, ValueWithSpan, Visit, Visitor, WindowSpec, WindowType,
 };
 
 use crate::catalog::{Sets, Volatility};
@@ -17,6 +17,7 @@ use crate::sql::facts::plain_args;
 use crate::sql::functions::{FunctionClass, classify, is_order_sensitive, placed_with};
 use crate::sql::model::{LevelId, Model, Stop, Window};
 use crate::sql::names::{Place, Relation, check_connection_view, fold, folded, parts, resolve};
+use crate::sql::template::says_moment;
 use crate::sql::words::Words;
 
 /// The CTEs that names can mean at some place of a statement, innermost WITH first.
@@ -87,6 +88,7 @@ impl Model<'_> {
             },
             Expr::TypedString(typed) => {
                 self.walk_type(&typed.data_type)?;
+                self.note_moment(&typed.value, &typed.data_type);
                 if names_of_catalog(&typed.data_type) {
                     self.note_written_name(&typed.value.value);
                 }
@@ -131,6 +133,9 @@ impl Model<'_> {
             Expr::Cast { expr, data_type, format: None, kind } => match kind {
                 sqlparser::ast::CastKind::Cast | sqlparser::ast::CastKind::DoubleColon => {
                     self.walk_type(data_type)?;
+                    if let Expr::Value(literal) = &**expr {
+                        self.note_moment(literal, data_type);
+                    }
                     if names_of_catalog(data_type) && self.scope.topology.places_schemas() {
                         self.note_written(expr);
                         // The name says where the statement runs.
@@ -230,6 +235,14 @@ impl Model<'_> {
         let Some(name) = names.last().map(folded) else { return };
         if SYSTEM_COLUMNS.contains(&&*name) && self.find_column(level, names).is_none() {
             self.uses.system_column.get_or_insert_with(|| (*name).into());
+        }
+    }
+
+    /// A literal is read as this type.
+    fn note_moment(&mut self, literal: &ValueWithSpan, data_type: &DataType) {
+        if is_time(data_type) && says_now(literal) {
+            self.uses.moment = true;
+            note(&mut self.uses.clock, "now");
         }
     }
 
@@ -520,6 +533,10 @@ impl Model<'_> {
             note(&mut uses.stored, name);
         }
         match class {
+            // With the schema of temporary tables, which is that of a connection.
+            FunctionClass::Pure if name == "current_schemas" && !leaves_implicit_out(args) => {
+                note(&mut uses.server, name);
+            }
             FunctionClass::Pure | FunctionClass::Aggregate | FunctionClass::Window => {}
             FunctionClass::Clock => note(&mut uses.clock, name),
             FunctionClass::Server => {
@@ -573,6 +590,22 @@ impl Model<'_> {
     }
 }
 
+/// A type whose values can be written as `now`.
+fn is_time(data_type: &DataType) -> bool {
+    let name = data_type.to_string().to_ascii_lowercase();
+    let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
+    name == "date" || name.starts_with("time") || name == "abstime"
+}
+
+/// Whether a literal is a text like `now`.
+pub(crate) fn says_now(literal: &ValueWithSpan) -> bool {
+    match &literal.value {
+        Literal::SingleQuotedString(text) | Literal::EscapedStringLiteral(text) => says_moment(text.as_bytes()),
+        Literal::DollarQuotedString(text) => says_moment(text.value.as_bytes()),
+        _ => false,
+    }
+}
+
 /// `regclass` and its like.
 fn names_of_catalog(data_type: &DataType) -> bool {
     let name = data_type.to_string().to_ascii_lowercase();
@@ -599,6 +632,14 @@ fn place_of_text(scope: &NameScope<'_>, text: &str) -> Option<Place> {
 
 fn note(first: &mut Option<Box<str>>, name: &str) {
     first.get_or_insert_with(|| name.into());
+}
+
+/// `current_schemas(false)`
+fn leaves_implicit_out(args: &[FunctionArg]) -> bool {
+    matches!(
+        args,
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(literal)))] if literal.value == Literal::Boolean(false)
+    )
 }
 
 /// `set_config(name, value, true)`: ends with the transaction.

@@ -26,6 +26,7 @@ use crate::sql::pulls::{Mentions, Scan, add, share};
 use crate::sql::pushdown::{Scanned, filters};
 use crate::sql::replace::Replace;
 use crate::sql::returned::{Returned, modifying_with, returned};
+use crate::sql::shape::says_now;
 use crate::sql::spelling::Other;
 use crate::sql::splice::{Edit, Source};
 use crate::sql::top::top;
@@ -56,6 +57,14 @@ impl Parsed<'_> {
             Some(other) => &other.text,
             None => of.text.get(self.bytes.clone()).unwrap_or_default(),
         }
+    }
+
+    /// A part of it, as a statement of its own: `bytes` of its text.
+    pub fn within<'t>(&self, tree: &'t Statement, bytes: Range<usize>) -> Option<Parsed<'t>> {
+        Some(match &self.other {
+            Some(other) => Parsed { tree, bytes: self.bytes.clone(), other: Some(other.part(bytes)?) },
+            None => Parsed { tree, bytes: self.bytes.start + bytes.start..self.bytes.start + bytes.end, other: None },
+        })
     }
 
     pub fn source<'s>(&'s self, of: &'s Analyzer<'_>) -> Source<'s> {
@@ -423,6 +432,9 @@ impl Rewriting<'_> {
         edits.extend_from_slice(self.around);
         if let (true, Some(name)) = (clock_in_from, &self.model.uses.clock) {
             return Err(Obstacle::new(format!("function {name}() in FROM")).hint("Call it in the select list."));
+        }
+        if self.model.uses.moment && matches!(self.variant, Variant::InTransaction) {
+            return Err(says_now());
         }
         let sql = complete.then(|| self.source.splice(edits)).flatten().ok_or_else(not_found)?;
         let clock = self.model.uses.clock.clone();

@@ -15,7 +15,7 @@ use crate::sql::NameScope;
 use crate::sql::analyze::{Analyzer, analyze, routed};
 use crate::sql::defaults::{check_assigned, reads_clock, uses_of};
 use crate::sql::delivery::Delivery;
-use crate::sql::exprs::{At, Ctes};
+use crate::sql::exprs::{At, Ctes, says_now};
 use crate::sql::facts::{as_select, unnest};
 use crate::sql::finish::Parsed;
 use crate::sql::implicit::{check_defaults, check_written};
@@ -30,6 +30,7 @@ use crate::sql::sequences::{self, Draw, Form, Piece, Take};
 use crate::sql::shape::check_scatter;
 use crate::sql::template::Scan;
 use crate::sql::words;
+use crate::types::oid;
 
 /// The sharded table that an INSERT writes.
 pub(crate) struct Target {
@@ -277,6 +278,7 @@ impl Analyzer<'_> {
             let column = left.into_iter().filter_map(|at| table.columns.get(at));
             column.filter(|column| reads_clock(&model.scope, column)).map(|column| column.name.clone()).next()
         });
+        let columns_written = columns.clone();
         let rows = match keys_of(model, target, columns, source, alone)? {
             Keys::Rows(rows) => rows,
             Keys::Lie(spread) => {
@@ -294,6 +296,9 @@ impl Analyzer<'_> {
         let many = match late {
             Some(column) => {
                 Err(apart(format!("the default of column \"{column}\" reads the clock, which differs between shards")))
+            }
+            None if model.uses.moment || has_moment(target, columns_written.as_deref(), source) => {
+                Err(apart("a text like 'now' is read as a time, which is another one on each shard"))
             }
             None => self.splittable(model, insert, source, rows.len()).map(ManyRows::Split),
         };
@@ -344,10 +349,22 @@ impl Analyzer<'_> {
 }
 
 /// The rows of an INSERT cannot be cut apart.
-fn apart(detail: String) -> Fault {
+/// Whether a row has a text like `now` for a column that is a time.
+fn has_moment(target: &Target, columns: Option<&[String]>, source: &InsertSource<'_>) -> bool {
+    let (Some(table), InsertSource::Values(values)) = (target.table.as_deref(), source) else { return false };
+    let column = |at: usize| match columns {
+        Some(names) => names.get(at).and_then(|name| table.column(name)).map(|(_, column)| column),
+        None => table.columns.get(at),
+    };
+    let is_time = |at: usize| column(at).is_some_and(|column| oid::is_time(column.type_oid));
+    let says = |cell: &Expr| matches!(cell, Expr::Value(literal) if says_now(literal));
+    values.rows.iter().any(|row| row.content.iter().enumerate().any(|(at, cell)| says(cell) && is_time(at)))
+}
+
+fn apart(detail: impl Into<String>) -> Fault {
     Fault::unsupported(
         "INSERT of rows for several shards is not supported in this form",
-        detail,
+        detail.into(),
         "Insert the rows in one statement a shard, or one by one.",
     )
 }

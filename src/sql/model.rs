@@ -183,6 +183,8 @@ pub(crate) struct Level {
     pub natural: bool,
     /// Its select list has `*` for all its leaves.
     pub wildcard: bool,
+    /// There is a FULL JOIN in it.
+    pub full_join: bool,
 }
 
 /// A use of a window function.
@@ -226,6 +228,8 @@ pub(crate) struct Uses {
     pub system: Option<Box<str>>,
     pub pin: Option<PinReason>,
     pub clock: Option<Box<str>>,
+    /// A text like `now` that is read as a time: what reads it reads the clock of its own transaction.
+    pub moment: bool,
     pub volatile: Option<Box<str>>,
     pub server: Option<Box<str>>,
     pub unknown_function: Option<Box<str>>,

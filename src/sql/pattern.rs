@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::sql::template::{Scan, Slot, SlotKind};
+use crate::sql::template::{Scan, Slot, SlotKind, says_moment};
 
 /// Longest text that is kept, in bytes: each session holds a few.
 pub const MAX_TEXT: usize = 512;
@@ -27,7 +27,10 @@ impl Pattern {
         let holes = free
             .iter()
             .copied()
-            .filter(|hole| scan.slots.get(usize::from(*hole)).is_some_and(|slot| may_differ(slot, standard_strings)))
+            .filter(|hole| {
+                let slot = scan.slots.get(usize::from(*hole));
+                slot.is_some_and(|slot| may_differ(slot, standard_strings) && !says_moment(slot.text(text).as_bytes()))
+            })
             .collect();
         let scan = Scan { template: Vec::new(), ..scan.clone() };
         Some(Self { text: text.into(), scan, holes, standard_strings })
@@ -49,6 +52,9 @@ impl Pattern {
             let segment = old.get(at..start).unwrap_or_default();
             let Some(rest) = new.get(from..).and_then(|rest| rest.strip_prefix(segment)) else { return false };
             let Some(length) = literal(rest, slot.kind) else { return false };
+            if slot.kind == SlotKind::String && says_moment(rest.get(..length).unwrap_or_default()) {
+                return false;
+            }
             let begin = from + segment.len();
             ends.push((begin as u32, (begin + length) as u32));
             at = slot.end as usize;
@@ -171,6 +177,8 @@ mod tests {
             ("SELECT 1", "SELECT 0x1"),
             ("SELECT 1", "SELECT "),
             ("SELECT 1, 2", "SELECT 1"),
+            ("SELECT '2024-01-01'::date", "SELECT ' NOW '::date"),
+            ("SELECT 'now'::date", "SELECT '2024-01-01'::date"),
         ] {
             assert!(!check(old, new), "{old:?} took {new:?}");
         }

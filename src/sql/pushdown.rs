@@ -15,6 +15,7 @@ use crate::sql::model::{LeafId, LevelId, Model};
 use crate::sql::names::parts;
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
 use crate::sql::pieces::{Pieces, make_holes, parameter_hole};
+use crate::sql::template::says_moment;
 
 /// The conditions on the leaf of a table, with its columns under the names that the table gives them.
 pub(crate) fn filters(model: &Model<'_>, table: Scanned<'_>) -> Vec<Pieces> {
@@ -261,6 +262,5 @@ fn is_plain_type(data_type: &DataType) -> bool {
 
 /// Whether a text, read as a date or time, is another one at each moment.
 pub(crate) fn reads_clock(text: &str) -> bool {
-    const WORDS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
-    text.split(|c: char| !c.is_ascii_alphabetic()).any(|word| WORDS.iter().any(|w| word.eq_ignore_ascii_case(w)))
+    says_moment(text.as_bytes())
 }

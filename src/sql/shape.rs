@@ -39,6 +39,12 @@ pub(crate) fn check_clock(model: &Model<'_>) -> Result<(), Obstacle> {
     Ok(())
 }
 
+/// What reads a text like `now` as a time.
+pub(crate) fn says_now() -> Obstacle {
+    Obstacle::new("a text like 'now' is read as a time, which is another one in the transaction of each server")
+        .hint("Use now(), current_date and their like, or send the time as a parameter or a literal.")
+}
+
 /// The same, with no regard to functions that give another value at each call, or on each shard.
 pub(crate) fn check_places(model: &Model<'_>, base: &Spread) -> Result<(), Obstacle> {
     if let Some(obstacle) = &model.obstacle {
@@ -48,6 +54,9 @@ pub(crate) fn check_places(model: &Model<'_>, base: &Spread) -> Result<(), Obsta
         return Err(why.clone());
     }
     let uses = &model.uses;
+    if uses.moment {
+        return Err(says_now());
+    }
     match (uses.one_shard(), uses.places.first()) {
         (Some(what), None) => {
             return Err(Obstacle::new(format!("the statement needs {what}")).hint(

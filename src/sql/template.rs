@@ -72,6 +72,26 @@ pub struct Scan {
     pub leading_comment: Option<(u32, u32)>,
 }
 
+/// What stands for a text like `now` in a template: read as a time it is another one at each moment, so that no analysis of other texts
+/// holds for it.
+const MOMENT: u8 = 7;
+/// Longest literal that can be such a text, in bytes: longer ones Postgres does not read as a time.
+const LONGEST_MOMENT: usize = 72;
+
+/// Whether a literal has a word in it by which Postgres reads the clock where it reads a time.
+pub(crate) fn says_moment(literal: &[u8]) -> bool {
+    if literal.len() > LONGEST_MOMENT {
+        return false;
+    }
+    literal.split(|byte| !byte.is_ascii_alphabetic()).any(|word| match word.len() {
+        3 => word.eq_ignore_ascii_case(b"now"),
+        5 => word.eq_ignore_ascii_case(b"today"),
+        8 => word.eq_ignore_ascii_case(b"tomorrow"),
+        9 => word.eq_ignore_ascii_case(b"yesterday"),
+        _ => false,
+    })
+}
+
 /// What a [`Scan`] keeps allocated between statements, in bytes and in slots.
 const KEPT_TEMPLATE: usize = 64 * 1024;
 const KEPT_SLOTS: usize = 4 * 1024;
@@ -146,7 +166,14 @@ fn scan_into(text: &str, standard_strings: bool, out: &mut Scan) -> Result<(), S
                 _ => 0,
             };
             out.template.extend_from_slice(slice(copied, token.start + prefix));
-            out.template.push(kind.mark());
+            out.template.push(match kind {
+                SlotKind::String | SlotKind::EscapeString | SlotKind::DollarString
+                    if says_moment(slice(token.start, token.end)) =>
+                {
+                    MOMENT
+                }
+                kind => kind.mark(),
+            });
             out.slots.push(Slot { kind, start: token.start as u32, end: token.end as u32 });
             copied = token.end;
         }

@@ -38,6 +38,13 @@ pub mod oid {
     pub const RECORD_ARRAY: Oid = 2287;
     pub const UUID: Oid = 2950;
     pub const JSONB: Oid = 3802;
+    pub const TIMETZ: Oid = 1266;
+
+    /// Whether values of the type are dates or times.
+    pub fn is_time(of: Oid) -> bool {
+        matches!(of, DATE | TIME | TIMESTAMP | TIMESTAMPTZ | TIMETZ)
+    }
+
     /// The first one of what users create (Postgres: `FirstNormalObjectId`): on each server such a type has another.
     pub const FIRST_NORMAL: Oid = 16_384;
 }

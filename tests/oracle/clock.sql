@@ -47,3 +47,28 @@ SELECT count(DISTINCT status) FROM orders WHERE placed < now() AND placed > now(
 ROLLBACK;
 SELECT count(DISTINCT status) FROM orders WHERE placed < now() AND placed > now() - interval '200 years';
 RESET DateStyle;
+
+-- Texts that are read as a time are the clock, too.
+SELECT count(DISTINCT x), min(x) = max(x) FROM (SELECT 'now'::timestamptz AS x FROM orders) q
+
+SELECT count(DISTINCT x), min(x) = max(x) FROM (SELECT timestamp ' Now ' AS x FROM orders) q
+
+-- A statement that was prepared before keeps the time of then.
+-- forms: simple, text, binary
+SELECT DISTINCT CAST('NOW' AS timestamptz) = now(), 'today'::date = current_date, date 'tomorrow' - date 'yesterday' FROM orders
+
+SELECT count(*), min('now'::timestamp) = max('now'::timestamp) FROM orders WHERE placed < 'today'::date AND shipped < date 'tomorrow'
+
+SELECT count(*) FROM orders WHERE note = 'now' OR status <> 'today' OR note = E'tomorrow'
+
+SELECT id, 'today' AS day, 'now' || note FROM orders WHERE id < 20 ORDER BY id
+
+-- script
+BEGIN;
+SELECT count(DISTINCT x) FROM (SELECT '2024-01-01'::timestamptz AS x FROM orders) q;
+SELECT count(DISTINCT x) FROM (SELECT 'now'::timestamptz AS x FROM orders) q;
+ROLLBACK;
+
+SELECT current_schemas(true), rank() OVER (ORDER BY id) FROM orders ORDER BY id LIMIT 3
+
+SELECT current_schemas(false), rank() OVER (ORDER BY id) FROM orders ORDER BY id LIMIT 3
