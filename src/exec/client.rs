@@ -1,11 +1,12 @@
 //! `Client`: the client's connection as executors see it: bytes in, bytes out, and whether it is still there.
 
+use std::collections::HashSet;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
 use crate::fault::{Fault, SqlState};
@@ -17,6 +18,8 @@ use crate::wire::frame::{self, Frame, HEADER};
 
 /// Bytes for the client that are gathered before they are written while more is coming.
 pub const OUT_HIGH: usize = 64 * 1024;
+/// Notices that are remembered so as not to be told twice.
+const TOLD: usize = 1000;
 /// Bytes of the client's that are read ahead while a server works for it.
 const READ_AHEAD: usize = 64 * 1024;
 const READ_CHUNK: usize = 8 * 1024;
@@ -45,6 +48,8 @@ pub struct Client {
     blocked: bool,
     /// Bytes at the start of `out` that are answers of our own: they can wait for the servers' that follow.
     local: usize,
+    /// The notices of the command that runs on one server after the other; none is told twice.
+    told: Option<HashSet<Bytes>>,
     /// Nothing is written: what stands in `out` from here on can still be taken back.
     kept: Option<usize>,
     /// Bytes read and written since they were last counted.
@@ -65,6 +70,7 @@ impl Client {
             unflushed: false,
             blocked: false,
             local: 0,
+            told: None,
             kept: None,
             received: 0,
             sent: 0,
@@ -120,8 +126,19 @@ impl Client {
 
     /// A notice of a server's. Whoever waits for it does not wait for the end of its statement.
     pub fn notice(&mut self, frame: &Frame) {
+        if let Some(told) = &mut self.told {
+            let room = told.len() < TOLD;
+            if told.contains(&frame.bytes) || room && !told.insert(frame.bytes.clone()) {
+                return;
+            }
+        }
         self.out.extend_from_slice(&frame.bytes);
         self.kept = None;
+    }
+
+    /// Servers do the same, one after the other, from now on; or do not any more.
+    pub fn tell_once(&mut self, once: bool) {
+        self.told = once.then(HashSet::new);
     }
 
     /// The code of the error in what is kept.
