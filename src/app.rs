@@ -45,6 +45,7 @@ use crate::session::logged::StatementLog;
 use crate::session::{SessionLimits, Shared};
 use crate::tls::{ClientTls, ClientTlsMode, ServerTls, ServerTlsFiles, ServerTlsMode, TlsError};
 use crate::topology::Server;
+use crate::traces::{Rules, Tracer};
 use crate::wire::auth::{MockKey, Verifier, VerifierError};
 use live::Live;
 use scrape::Watcher;
@@ -77,6 +78,8 @@ pub enum StartError {
     Password { user: String, source: VerifierError },
     #[error("the system's random number generator does not work")]
     Random,
+    #[error("{0}")]
+    Traces(String),
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -184,6 +187,11 @@ fn session_limits(settings: &Settings) -> SessionLimits {
         log: settings.log.statements,
         hot_key_metrics: settings.metrics.hot_keys,
     }
+}
+
+fn trace_rules(settings: &Settings) -> Option<Rules> {
+    let traces = settings.metrics.traces.as_ref()?;
+    Some(Rules { endpoint: traces.endpoint.to_string(), ratio: f64::from(traces.millionths) / 1e6 })
 }
 
 /// A name that no other router, and no earlier run of this one, has: it goes into global transaction identifiers.

@@ -23,5 +23,6 @@ pub mod session;
 pub mod sql;
 pub mod tls;
 pub mod topology;
+pub mod traces;
 pub mod types;
 pub mod wire;

@@ -161,12 +161,14 @@ impl Live {
             metrics: Arc::clone(&metrics),
             statement_log: StatementLog::default(),
             operators: Crowd::default(),
+            tracer: Tracer::default(),
             limits: ArcSwap::from_pointee(session_limits(settings)),
             contended: Default::default(),
             router: router_name()?.into(),
             steering: OnceLock::new(),
             map: Arc::default(),
         });
+        shared.tracer.configure(trace_rules(settings)).map_err(StartError::Traces)?;
         let context = handshake_context(settings, mock_key()?)?;
         let counts = Default::default();
         let peer_tls = peer_tls(settings)?;
@@ -296,6 +298,7 @@ impl Live {
 
     pub(super) async fn end(&self) {
         self.watchers.close().await;
+        self.front.load_full().shared.tracer.end().await;
         // Somebody may still wait to change the configuration: its jobs end with the process.
         let Ok(mut state) = self.state.try_lock() else { return };
         for (_, mut jobs) in state.jobs.drain() {
@@ -364,6 +367,9 @@ impl Live {
         let before = self.settings();
         if settings == *before && renewed.is_empty() {
             return Ok(None);
+        }
+        if let Some(rules) = trace_rules(&settings) {
+            Tracer::check(&rules).map_err(StartError::Traces)?;
         }
         let front = self.front.load();
         let access = server_access(&settings, Arc::clone(&certificates.servers), &self.known);
@@ -447,6 +453,9 @@ impl Live {
         self.known.breakers.set_limits(breaker_limits(settings.breakers));
         shared.limits.store(Arc::new(session_limits(&settings)));
         shared.plans.set_limit(settings.limits.plan_cache_size);
+        if let Err(error) = shared.tracer.configure(trace_rules(&settings)) {
+            tracing::warn!("{error}");
+        }
         if let Some(set) = self.log_level.get() {
             set(settings.log.level);
         }

@@ -136,6 +136,8 @@ pub struct Backend {
     unflushed: bool,
     max_message: usize,
     pub work: Work,
+    /// Behind the next text that is made for it of a client's: the context of a trace.
+    pub comment: Option<Arc<str>>,
 }
 
 /// What the server does for its client, for metrics, logs and traces.
@@ -145,8 +147,9 @@ pub struct Work {
     pub metrics: Option<ShardMetrics>,
     /// Since when the server is busy.
     since: Option<Instant>,
-    /// For how long it was, since it was last asked.
+    /// For how long it was, since it was last asked; from when to when.
     lasted: Duration,
+    period: Option<(Instant, Instant)>,
     sent: u64,
     received: u64,
 }
@@ -166,15 +169,19 @@ impl Work {
         let took = now.duration_since(since);
         self.since = more.then_some(now);
         self.lasted += took;
+        let first = self.period.map_or(since, |(first, _)| first);
+        self.period = Some((first, now));
         metrics.request_seconds.observe(took.as_secs_f64());
         metrics.bytes_out.inc_by(std::mem::take(&mut self.sent));
         metrics.bytes_in.inc_by(std::mem::take(&mut self.received));
     }
 
-    /// For how long it was busy, and is, since this was last asked.
-    pub fn take(&mut self) -> Duration {
-        let now = self.since.map_or(Duration::ZERO, |since| since.elapsed());
-        std::mem::take(&mut self.lasted) + now
+    /// For how long it was busy, and is, since this was last asked; and from when to when.
+    pub fn take(&mut self) -> (Duration, Option<(Instant, Instant)>) {
+        let (lasted, period) = (std::mem::take(&mut self.lasted), self.period.take());
+        let Some(since) = self.since else { return (lasted, period) };
+        let now = Instant::now();
+        (lasted + now.duration_since(since), Some((period.map_or(since, |(first, _)| first), now)))
     }
 }
 
@@ -226,6 +233,7 @@ impl Backend {
             unflushed: false,
             max_message,
             work: Work::default(),
+            comment: None,
         }
     }
 

@@ -8,8 +8,8 @@ use crate::config::error::{Origin, did_you_mean};
 use crate::config::section::{Fields, FromTree, Key, Named, Need, Reader, Section, Setting, section};
 use crate::config::tree::{Kind, Member, Value as Tree};
 use crate::config::units::{
-    AuthType, Bytes, KeyText, ListenAt, LogFormat, LogLevel, MapSource, MethodName, PoolMode, ReadPreference, SqlName,
-    SslMode, TwoPhaseCommit, UniqueScope,
+    AuthType, Bytes, KeyText, ListenAt, LogFormat, LogLevel, MapSource, MethodName, PoolMode, Ratio, ReadPreference,
+    SqlName, SslMode, TwoPhaseCommit, UniqueScope,
 };
 use crate::secret::Secret;
 use crate::types::KeyType;
@@ -161,6 +161,10 @@ section! {
         metrics_listen: ListenAt = "127.0.0.1:9930",
         /// Name the sharding keys that are asked for most in `pgloom_hot_key_share`: keys may say who a customer is. They are always in `SHOW HOT_KEYS` of the console, for admin_users.
         hot_key_metrics: bool = "false",
+        /// Where statements are told to as traces of OpenTelemetry: the OTLP endpoint of a collector, over gRPC, such as `http://127.0.0.1:4317`. Empty: nowhere.
+        trace_endpoint: String = "",
+        /// The part of the statements that is traced. Those with a `traceparent` in a comment are traced as that says.
+        trace_ratio: Ratio = "0.01",
         /// `error`, `warn`, `info`, `debug` or `trace`.
         log_level: LogLevel = "info",
         /// `text` for people, `json` for machines.

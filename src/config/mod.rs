@@ -218,11 +218,20 @@ pub struct TlsIdentity {
     pub key_file: PathBuf,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricsSettings {
     pub listen: Option<SocketAddr>,
     /// The metrics name the keys that are asked for most.
     pub hot_keys: bool,
+    pub traces: Option<TraceSettings>,
+}
+
+/// Where statements are told to as traces, and which part of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceSettings {
+    /// `http://` or `https://`.
+    pub endpoint: Arc<str>,
+    pub millionths: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

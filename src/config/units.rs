@@ -119,6 +119,20 @@ impl Scalar for Bytes {
     }
 }
 
+/// A part of a whole, in millionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ratio(pub u32);
+
+impl Scalar for Ratio {
+    const KINDS: Kinds = Kinds::QUANTITY;
+    const TAKES: &'static str = "0 to 1";
+    fn parse(text: &str) -> Result<Self, String> {
+        let number = text.trim().parse::<f64>().ok().filter(|number| (0.0..=1.0).contains(number));
+        let number = number.ok_or_else(|| "expected a part of the whole from 0 to 1, such as 0.05".to_owned())?;
+        Ok(Self((number * 1e6).round() as u32))
+    }
+}
+
 /// `1.5 min` -> `(1.5, "min")`.
 fn quantity(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();

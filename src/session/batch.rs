@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::backend::inflight::{Audience, Owed};
 use crate::exec::forward::Seen;
+use crate::fault::SqlState;
 use crate::ids::{ShardId, ShardSet};
 use crate::session::prepared::ClientStatement;
 use crate::session::replica::Servers;
@@ -320,6 +321,7 @@ impl Session {
     fn after_pump(&mut self, seen: Seen) -> Result<(), Failure> {
         if seen.error {
             self.shared.metrics.error(seen.sqlstate(), "client");
+            self.clock.failed = seen.sqlstate.map(SqlState);
             if seen.changed_plan {
                 self.note_stale();
             }

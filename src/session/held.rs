@@ -386,7 +386,7 @@ impl Session {
     /// Lets one connection go, whatever the transaction: it is given back if it is clean, else closed.
     pub(super) fn let_go(&mut self, at: usize) {
         let mut held = self.held.remove(at);
-        self.clock.served = self.clock.served.max(held.server.work.take());
+        self.clock.note_work(&mut held, &self.view.topology);
         self.note_running();
         if let (true, Some(running)) = (held.server.lost, &held.beside) {
             running.doubt();
@@ -408,7 +408,7 @@ impl Session {
             let gone = held.server.broken;
             if gone || (!held.joined && held.pin.is_none() && held.finishing == Finishing::No) {
                 let mut held = self.held.remove(at);
-                self.clock.served = self.clock.served.max(held.server.work.take());
+                self.clock.note_work(&mut held, &self.view.topology);
                 released.push(held);
             } else {
                 at += 1;

@@ -106,6 +106,7 @@ impl Session {
             tally.add_time(Count::WaitTime, waited);
             shared.metrics.wait_seconds.observe(waited.as_secs_f64());
             clock.waited += waited;
+            clock.note_part("wait", Some(since), Vec::new());
         }
         done
     }

@@ -25,6 +25,15 @@ pub(super) enum Said {
     Prepared(Arc<str>),
 }
 
+impl Said {
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Message(message, text) => message.get(text.clone()).and_then(|text| utf8(text).ok()).unwrap_or(""),
+            Self::Prepared(text) => text,
+        }
+    }
+}
+
 /// What is known of a statement when it is over.
 pub(super) struct Over {
     pub said: Said,
@@ -35,6 +44,7 @@ pub(super) struct Over {
     pub waited: Duration,
     pub served: Duration,
     pub rows: u64,
+    pub failed: Option<SqlState>,
 }
 
 /// Why a statement is logged.
@@ -106,10 +116,11 @@ impl StatementLog {
 }
 
 impl Session {
-    /// Whether statements of this session may be logged.
+    /// Whether statements of this session may be logged, or traced.
     pub(super) fn logs_statements(&self) -> bool {
         let rules = &self.limits.log;
-        rules.refused || rules.scattered || self.times.get(Limit::LogSlow).is_some()
+        let logs = rules.refused || rules.scattered || self.times.get(Limit::LogSlow).is_some();
+        logs || self.shared.tracer.is_on()
     }
 
     /// A statement of a Query message begins: `text` is a part of its body.
@@ -121,7 +132,9 @@ impl Session {
 
     /// The same of a statement that was prepared.
     pub(super) fn say_prepared(&mut self, text: &Arc<str>) {
-        if self.logs_statements() {
+        // A portal that was bound just now.
+        let is_known = matches!(&self.clock.said, Some(Said::Prepared(known)) if Arc::ptr_eq(known, text));
+        if self.logs_statements() && !(is_known && self.clock.routed.is_none()) {
             self.say(Said::Prepared(Arc::clone(text)));
         }
     }
@@ -130,6 +143,7 @@ impl Session {
         if self.clock.routed.is_some() {
             self.stop_clock(Instant::now());
         }
+        self.clock.trace = self.begin_trace(said.text());
         self.clock.said = Some(said);
     }
 
@@ -139,12 +153,8 @@ impl Session {
         let Some(reason) = Reason::of(over, rules, self.times.get(Limit::LogSlow)) else { return };
         let since = Duration::from_micros(self.shared.cancels.moment(Instant::now()));
         let Some(suppressed) = self.shared.statement_log.admit(rules, since) else { return };
-        let text = match &over.said {
-            Said::Message(message, text) => message.get(text.clone()).and_then(|text| utf8(text).ok()),
-            Said::Prepared(text) => Some(&**text),
-        };
         let values = if rules.literals { Values::Shown } else { Values::Hidden };
-        let statement = shown(text.unwrap_or_default(), self.scope.standard_strings(), values);
+        let statement = shown(over.said.text(), self.scope.standard_strings(), values);
         let (route, shards) = over.route.map_or(("none", 0), |(route, shards)| (route.label(), shards));
         let shard = over.shard.map(|shard| self.shard_names(&[shard]));
         let millis = |time: Duration| time.as_micros() as f64 / 1000.0;
@@ -183,6 +193,7 @@ mod tests {
             waited: Duration::ZERO,
             served: Duration::ZERO,
             rows: 0,
+            failed: None,
         }
     }
 

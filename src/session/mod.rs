@@ -60,6 +60,7 @@ mod stamp;
 mod succeed;
 mod supply;
 mod taking;
+mod traced;
 pub mod transaction;
 mod turn;
 mod two_phase;
@@ -94,6 +95,7 @@ use crate::scope::{Control, Crowd, Wish};
 use crate::session::cancel::{CancelRegistry, CancelSlot, Identity};
 use crate::sql::NameScope;
 use crate::sql::template::Scan;
+use crate::traces::{Trace, Tracer};
 use crate::wire::frame::Frame;
 use crate::wire::reply;
 use batch::Batch;
@@ -114,6 +116,7 @@ pub struct Shared {
     pub cancels: Arc<CancelRegistry>,
     pub metrics: Arc<Metrics>,
     pub statement_log: StatementLog,
+    pub tracer: Tracer,
     /// Those who are at the console.
     pub operators: Crowd,
     /// Those of now: a session follows them with its next statement outside of a transaction.
@@ -612,6 +615,7 @@ impl Session {
     /// Queues an ErrorResponse.
     fn tell(&mut self, fault: &Fault) {
         self.shared.metrics.error(fault.code.as_str(), blame_label(fault.blame));
+        self.clock.failed = Some(fault.code);
         if let Some(reason) = fault.refused_by() {
             self.shared.metrics.refused(reason);
             self.clock.refused = Some(fault.code);
@@ -713,10 +717,11 @@ impl Session {
     /// The statement whose text is known is over: the log is told, and what was noted of it is forgotten.
     fn log_over(&mut self, now: Instant) {
         let Some(said) = self.clock.said.take() else { return };
-        self.held.iter_mut().for_each(|held| self.clock.served = self.clock.served.max(held.server.work.take()));
-        let clock = std::mem::take(&mut self.clock);
+        self.held.iter_mut().for_each(|held| self.clock.note_work(held, &self.view.topology));
+        let mut clock = std::mem::take(&mut self.clock);
+        let trace = clock.trace.take();
         let total = clock.started.map_or(Duration::ZERO, |started| now.duration_since(started));
-        self.log_statement(&Over {
+        let over = Over {
             said,
             route: clock.over,
             shard: clock.shard,
@@ -725,8 +730,14 @@ impl Session {
             waited: clock.waited,
             served: clock.served,
             rows: clock.rows,
-        });
-        self.clock = Clock { started: clock.started, transaction: clock.transaction, ..Clock::default() };
+            failed: clock.failed,
+        };
+        self.log_statement(&over);
+        if let Some(trace) = trace {
+            self.end_trace(trace, &over, now);
+        }
+        let Clock { started, transaction, .. } = clock;
+        self.clock = Clock { started, transaction, is_later: true, ..Clock::default() };
     }
 
     /// What those see who look at the router's clients.
@@ -768,8 +779,12 @@ struct Clock {
     /// How it was routed, once it is over; and its shard, where it has one.
     over: Option<(Route, usize)>,
     shard: Option<ShardId>,
-    /// It was refused.
+    /// It was refused; it has failed.
     refused: Option<SqlState>,
+    failed: Option<SqlState>,
+    trace: Option<Box<Trace>>,
+    /// Another statement of its message or batch was before it.
+    is_later: bool,
     routed: Option<(Route, usize)>,
 }
 

@@ -16,6 +16,7 @@ impl Session {
             self.stop_clock(Instant::now());
         }
         self.shared.metrics.planned(route);
+        self.clock.note_part("plan", None, Vec::new());
         self.clock.routed = Some((route, shards));
         if shards > 1 {
             self.limit_scatter();

@@ -1,5 +1,6 @@
 //! What both protocols do with a plan: one server pumped, several servers merged, every server told the same.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -70,19 +71,21 @@ impl Ask<'_> {
 
     /// Queues the request on one server. What it answers for the client is marked so; the rest is ours.
     pub(super) fn put(&self, server: &mut Backend, sql: &ShardSql) -> Result<(), Fault> {
+        let comment = server.comment.take();
         match self {
             Self::Query { text } => {
                 let text = match sql {
-                    ShardSql::AsWritten => text,
-                    ShardSql::Rewritten { text, .. } => &**text,
+                    // With the comments of the client.
+                    ShardSql::AsWritten => Cow::Borrowed(*text),
+                    ShardSql::Rewritten { text, .. } => commented(text, comment),
                 };
                 request::query(&mut server.out, text.as_bytes())?;
                 server.inflight.push(Owed::Query { audience: Audience::Client, ready: Audience::Router });
             }
             Self::Bound { statement, bind, columns_added, .. } => {
                 let (text, chosen) = match sql {
-                    ShardSql::AsWritten => (&*statement.text, None),
-                    ShardSql::Rewritten { text, parameters } => (&**text, parameters.as_deref()),
+                    ShardSql::AsWritten => (Cow::Borrowed(&*statement.text), None),
+                    ShardSql::Rewritten { text, parameters } => (commented(text, comment), parameters.as_deref()),
                 };
                 let types: Vec<u32> = match chosen {
                     None => statement.types.to_vec(),
@@ -105,6 +108,11 @@ impl Ask<'_> {
         }
         Ok(())
     }
+}
+
+/// The trace context of a statement behind the text that is made of it.
+fn commented(text: &str, comment: Option<Arc<str>>) -> Cow<'_, str> {
+    comment.map_or(Cow::Borrowed(text), |comment| Cow::Owned(format!("{text}{comment}")))
 }
 
 /// The part of a Bind message after its names, for chosen parameters and with room for columns that we added.
@@ -311,6 +319,7 @@ impl Session {
             run.run(&mut servers, &mut self.client, None).await
         };
         self.shared.metrics.merge_seconds.observe(began.elapsed().as_secs_f64());
+        self.clock.note_part("merge", Some(began), Vec::new());
         let end = match result {
             Ok(end) => end,
             Err(error) => return Err(self.scatter_failure(error, opened).await),
@@ -347,10 +356,12 @@ impl Session {
             (Servers::Primaries, false) => self.enlist_all(&shards).await?,
             (Servers::Replicas, false) => self.enlist_all_on(&shards, servers).await?,
         }
+        let comment: Option<Arc<str>> = self.clock.trace.as_ref().map(|trace| trace.context.comment().into());
         for (shard, sql) in parts {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
             held.note_access(access);
+            held.server.comment.clone_from(&comment);
             ask.put(&mut held.server, sql)?;
         }
         let manner = self.manner(answer);

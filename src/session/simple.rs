@@ -310,6 +310,7 @@ impl Session {
     pub(super) fn after_single(&mut self, at: usize, seen: Seen) -> Result<(), Failure> {
         if seen.error {
             self.shared.metrics.error(seen.sqlstate(), "server");
+            self.clock.failed = seen.sqlstate.map(SqlState);
             self.tx.fail();
             if seen.ready && !self.tx.is_open() {
                 return Ok(());

@@ -119,6 +119,7 @@ impl Session {
             Outcome::Unknown => Ended::Unknown,
         };
         self.shared.metrics.two_phase(ended, began.elapsed());
+        self.clock.note_part("two_phase", Some(began.into_std()), Vec::new());
         self.slot.note_commit(None);
         self.conclude(outcome, &run)
     }

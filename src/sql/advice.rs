@@ -11,10 +11,11 @@ use crate::sql::facts::{parameter_index, unnest};
 use crate::sql::finish::Parsed;
 use crate::sql::keys::{KeyExpr, KeyGroup};
 use crate::sql::lexer::TokenKind;
-use crate::sql::model::{Collected, Model, NodeId, RefId};
+use crate::sql::model::{Collected, LeafId, LevelId, Model, NodeId, RefId};
+use crate::sql::spelling::{self, Read};
 use crate::sql::template::Scan;
 use crate::sql::utility::{self, StatementKind};
-use crate::sql::{NameScope, on_deep_stack, parse, words};
+use crate::sql::{NameScope, on_deep_stack, words};
 
 /// Why one thing keeps a statement from one shard, and what would help.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,8 +64,8 @@ pub fn examine(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Examination {
 
 fn walk(of: &Analyzer<'_>, start: usize) -> Option<Examination> {
     let bytes = start..of.scan.end.max(start);
-    let tree = parse(of.text.get(bytes.clone())?)?;
-    let parsed = Parsed { tree: &tree, bytes, other: None };
+    let Read { tree, other } = spelling::read(of.text.get(bytes.clone())?, start, &of.scan.slots)?;
+    let parsed = Parsed { tree: &tree, bytes, other };
     let mut model = Model::new(of.scope, parsed.literals(of), of.used.clone());
     model.collected = Some(Box::new(Collected::default()));
     let walked = match &tree {
@@ -112,6 +113,16 @@ fn join(model: &Model<'_>, id: RefId) -> Option<Note> {
             ),
         });
     }
+    if !meet(model, this.leaf, first.leaf) {
+        let columns = &this.name.columns;
+        return Some(Note {
+            because: format!("{theirs} and {ours} stand in different parts of the statement"),
+            remedy: format!(
+                "give {ours}.{columns} the same value as {theirs}.{} in WHERE of its own part",
+                first.name.columns
+            ),
+        });
+    }
     let missing: Vec<String> = first
         .key
         .iter()
@@ -130,7 +141,41 @@ fn join(model: &Model<'_>, id: RefId) -> Option<Note> {
     })
 }
 
+/// Whether a condition can tie rows of the two to each other: they are of one FROM list, or one stands in a subquery beside the other.
+fn meet(model: &Model<'_>, a: LeafId, b: LeafId) -> bool {
+    let levels =
+        |leaf| -> Vec<LevelId> { model.enclosing(leaf).into_iter().map(|leaf| model.leaves[leaf].level).collect() };
+    let (a, b) = (levels(a), levels(b));
+    let sees = |of: &[LevelId], others: &[LevelId]| {
+        of.iter().any(|level| {
+            let outward = std::iter::successors(Some(*level), |level| model.levels[*level].outer);
+            outward.into_iter().any(|level| others.contains(&level))
+        })
+    };
+    sees(&a, &b) || sees(&b, &a)
+}
+
+/// A table of a FULL JOIN, of which conditions behind it say nothing before it.
+fn full_join(model: &Model<'_>, id: RefId) -> Option<Note> {
+    let reference = &model.refs[id];
+    let joined = |leaf: LeafId| model.levels[model.leaves[leaf].level].full_join;
+    let table = &reference.name.table;
+    model.enclosing(reference.leaf).into_iter().any(joined).then(|| Note {
+        because: format!(
+            "FULL JOIN keeps rows of {} that match no other, whatever the others' keys are",
+            name(model, id)
+        ),
+        remedy: format!(
+            "give its key a value before it is joined: (SELECT ... FROM {table} WHERE {} = ...)",
+            reference.name.columns
+        ),
+    })
+}
+
 fn notes(model: &Model<'_>, id: RefId) -> Vec<Note> {
+    if let Some(note) = full_join(model, id) {
+        return vec![note];
+    }
     let reference = &model.refs[id];
     let enclosing = model.enclosing(reference.leaf);
     let filters = model.collected.as_deref().map_or(&[][..], |collected| &collected.filters);

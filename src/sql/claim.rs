@@ -86,7 +86,7 @@ pub(crate) fn claim(
     let select = as_select(query).ok_or_else(|| simple_only("it is a set operation"))?;
     check_simple(model, query, select, level)?;
     let limit = read_limit(query)?.unwrap_or_default();
-    let text = of.text.get(parsed.bytes.clone()).unwrap_or_default();
+    let text = parsed.text(of);
     let unread = || simple_only("its text cannot be changed with certainty");
     let locks = LockText::cut(text).ok_or_else(unread)?;
     if locks.weak {
@@ -149,8 +149,7 @@ impl Supplying<'_> {
             // Its first row is enough for Postgres, which locks no more then.
             return Err("EXISTS over rows that are locked".to_owned());
         }
-        let bytes = source.base + closed.bytes.start..source.base + closed.bytes.end;
-        let parsed = Parsed { tree: &tree, bytes, other: None };
+        let parsed = self.parsed.within(&tree, closed.bytes.clone()).ok_or_else(unread)?;
         let mut model = Model::new(self.of.scope, parsed.literals(self.of), self.of.used.clone());
         let walked = walk(&mut model, query).map_err(|_| "a query that locks rows is not understood".to_owned())?;
         let level = walked.ok_or_else(|| "a set operation cannot lock rows".to_owned())?;

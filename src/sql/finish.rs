@@ -59,6 +59,14 @@ impl Parsed<'_> {
         }
     }
 
+    /// A part of it, as a statement of its own: `bytes` of its text.
+    pub fn within<'t>(&self, tree: &'t Statement, bytes: Range<usize>) -> Option<Parsed<'t>> {
+        Some(match &self.other {
+            Some(other) => Parsed { tree, bytes: self.bytes.clone(), other: Some(other.part(bytes)?) },
+            None => Parsed { tree, bytes: self.bytes.start + bytes.start..self.bytes.start + bytes.end, other: None },
+        })
+    }
+
     pub fn source<'s>(&'s self, of: &'s Analyzer<'_>) -> Source<'s> {
         let text = self.text(of);
         match &self.other {

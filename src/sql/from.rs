@@ -105,7 +105,10 @@ impl Model<'_> {
             JoinOperator::Right(on) | JoinOperator::RightOuter(on) => {
                 (on, of_left.clone(), JoinTree::Left(right, left))
             }
-            JoinOperator::FullOuter(on) => (on, Vec::new(), JoinTree::Full(left, right)),
+            JoinOperator::FullOuter(on) => {
+                self.levels[level].full_join = true;
+                (on, Vec::new(), JoinTree::Full(left, right))
+            }
             _ => return Err(Stop::NotUnderstood("this kind of join")),
         };
         match constraint {

@@ -55,10 +55,7 @@ pub(crate) enum Target<'a> {
 impl Inserting<'_> {
     /// The delivery, or in words why there is none.
     pub fn delivery(&self) -> Result<Delivery, String> {
-        if self.parsed.other.is_some() {
-            return Err("its text cannot be read as it is".to_owned());
-        }
-        let text = self.of.text.get(self.parsed.bytes.clone()).unwrap_or_default();
+        let text = self.parsed.text(self.of);
         let regions = Regions::of(text, self.insert)
             .ok_or("the query of its rows cannot be found in its text with certainty".to_owned())?;
         let taking = self.taking(text, &regions)?;
@@ -241,8 +238,8 @@ impl Inserting<'_> {
             head.push_str(&format!(" AS {}", quoted(&folded(&alias.alias))));
         }
         let tail = text.get(regions.tail..).unwrap_or_default();
-        let base = self.parsed.bytes.start + regions.tail;
-        let tail = Source { text: tail, base, slots: &self.of.scan.slots };
+        let source = self.parsed.source(self.of);
+        let tail = Source { text: tail, base: source.base + regions.tail, slots: source.slots };
         Ok(Some(Taking {
             head,
             tail: tail.splice(Vec::new()).ok_or("its end cannot be read with certainty".to_owned())?,
@@ -328,7 +325,8 @@ pub(crate) fn returning_text(of: &Analyzer<'_>, parsed: &Parsed<'_>, text: &str)
         }
     }
     let start = found?;
-    let tail = Source { text: text.get(start..)?, base: parsed.bytes.start + start, slots: &of.scan.slots };
+    let source = parsed.source(of);
+    let tail = Source { text: text.get(start..)?, base: source.base + start, slots: source.slots };
     tail.splice(Vec::new())
 }
 

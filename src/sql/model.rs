@@ -183,6 +183,8 @@ pub(crate) struct Level {
     pub natural: bool,
     /// Its select list has `*` for all its leaves.
     pub wildcard: bool,
+    /// There is a FULL JOIN in it.
+    pub full_join: bool,
 }
 
 /// A use of a window function.

@@ -55,10 +55,9 @@ enum Set<'a> {
 impl Moving<'_> {
     /// The delivery of the changed rows, or in words why there is none.
     pub fn delivery(&self, reason: &Fault) -> Result<Delivery, String> {
-        let text = self.of.text.get(self.parsed.bytes.clone()).unwrap_or_default();
-        let printed = self.parsed.other.is_none()
-            && can_have_holes(text)
-            && is_faithful_in_parts(self.parsed.tree, text, self.of.scope.standard_strings);
+        let text = self.parsed.text(self.of);
+        let printed =
+            can_have_holes(text) && is_faithful_in_parts(self.parsed.tree, text, self.of.scope.standard_strings);
         if !printed {
             return Err("its text cannot be rewritten with certainty".to_owned());
         }

@@ -133,9 +133,6 @@ impl Changing<'_> {
         if self.cte.query.with.is_some() {
             return Err(Obstacle::new("it has a WITH of its own"));
         }
-        if self.parsed.other.is_some() {
-            return Err(unclear());
-        }
         if let Some(name) = named(&self.cte.query, seen) {
             return Err(Obstacle::new(format!("it reads WITH query \"{name}\"")));
         }

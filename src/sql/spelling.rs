@@ -41,6 +41,21 @@ pub(crate) struct Other {
     pub slots: Vec<Slot>,
 }
 
+impl Other {
+    /// Some of its bytes.
+    pub fn part(&self, bytes: Range<usize>) -> Option<Self> {
+        let text = self.text.get(bytes.clone())?.to_owned();
+        let within = |at: u32| u32::try_from((at as usize).checked_sub(bytes.start)?).ok();
+        let slots = self.slots.iter().map(|slot| {
+            let inside = (slot.end as usize) <= bytes.end;
+            let (start, end) =
+                within(slot.start).zip(within(slot.end)).filter(|_| inside).unwrap_or((NOWHERE, NOWHERE));
+            Slot { kind: slot.kind, start, end }
+        });
+        Some(Self { text, slots: slots.collect() })
+    }
+}
+
 /// Where a literal is that another text does not have.
 const NOWHERE: u32 = u32::MAX;
 
@@ -432,6 +447,19 @@ mod tests {
     fn what_is_read_otherwise_is_never_printed_as_if_it_were_the_same() {
         assert!(read("SELECT o.*::text FROM o", 0, &[]).is_some());
         assert!(!says_the_same("SELECT row(o.*)::text FROM o", "SELECT o.*::text FROM o"));
+    }
+
+    #[test]
+    fn a_part_of_another_text_has_the_literals_that_lie_in_it() {
+        let text = "SELECT 1 WHERE 'a' ISNULL AND 2 IN (SELECT 'b' NOTNULL, 3) AND 4 > 5";
+        let mut scanned = Scan::default();
+        scan(text, true, &mut scanned).unwrap();
+        let other = read(text, 0, &scanned.slots).unwrap().other.unwrap();
+        let start = other.text.find("SELECT 'b'").unwrap();
+        let part = other.part(start..other.text.find(") AND").unwrap()).unwrap();
+        assert_eq!(part.text, "SELECT 'b' IS NOT NULL, 3");
+        let literals: Vec<&str> = part.slots.iter().map(|slot| slot.text(&part.text)).collect();
+        assert_eq!(literals, ["", "", "", "'b'", "3", "", ""]);
     }
 
     #[test]

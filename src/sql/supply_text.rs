@@ -7,7 +7,7 @@ use sqlparser::ast::{Statement, TableFactor, VisitMut};
 
 use crate::sql::clock::{Calls, Clock};
 use crate::sql::closed::Closed;
-use crate::sql::finish::{Parsed, Rewriting, Unmerged, Variant, forms};
+use crate::sql::finish::{Rewriting, Unmerged, Variant, forms};
 use crate::sql::model::{Model, TableUse};
 use crate::sql::outcome::{Finish, FinishText, PullText};
 use crate::sql::pieces::Pieces;
@@ -84,8 +84,7 @@ impl Supplying<'_> {
         let unread = || "a query of it cannot be found in its text with certainty".to_owned();
         let text = source.text.get(closed.bytes.clone()).ok_or_else(unread)?;
         let tree = parse(text).ok_or_else(unread)?;
-        let bytes = source.base + closed.bytes.start..source.base + closed.bytes.end;
-        let parsed = Parsed { tree: &tree, bytes, other: None };
+        let parsed = self.parsed.within(&tree, closed.bytes.clone()).ok_or_else(unread)?;
         let unmerged = Unmerged { of: self.of, parsed: &parsed, reason: self.reason, written: None };
         let filled = unmerged.filled(&tree, Vec::new()).map_err(|why| why.detail.into_owned())?;
         Ok(append(pulls, filled, &format!("_q{}", at + 1)))

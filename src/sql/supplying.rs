@@ -60,9 +60,6 @@ pub(crate) struct Walked {
 impl Supplying<'_> {
     /// The supplies, or in words why there are none. `walk`: over the statement.
     pub fn supply<'m>(&'m self, walk: impl Fn(&mut Model<'m>) -> Result<Walked, Stop>) -> Result<Supply, String> {
-        if self.parsed.other.is_some() {
-            return Err("its text cannot be read as it is".to_owned());
-        }
         let source = self.parsed.source(self.of);
         let ordinals = ordinals(self.parsed.tree);
         // As it is.

@@ -411,3 +411,62 @@ SELECT count(*) FROM kv WHERE key = 'a\\b';
 SELECT count(*) FROM kv WHERE key = E'a\\b';
 SELECT id FROM tenants WHERE id = 5 AND name <> 'x';
 RESET standard_conforming_strings;
+
+-- Sizes as they are stored.
+SELECT id, pg_column_size(name) FROM customers WHERE tenant_id = 5 ORDER BY id
+
+SELECT sum(pg_column_size(note)), max(pg_column_size(meta)) FROM orders JOIN customers USING (tenant_id) WHERE tenant_id = 5
+
+SELECT id, pg_column_size(email) FROM customers ORDER BY id LIMIT 5
+
+SELECT count(*) FROM (SELECT id FROM tenants ORDER BY name LIMIT 9223372036854775807 OFFSET 39) AS t
+
+SELECT id FROM tenants ORDER BY name || 'x', id LIMIT 9223372036854775807 OFFSET 36
+
+-- Names of system columns that a query gives.
+SELECT x.ctid, xmin FROM (SELECT id AS ctid, name AS xmin FROM tenants) AS x ORDER BY 1 LIMIT 3
+
+SELECT max(ctid) FROM (SELECT tenant_id + id AS ctid FROM customers) AS x
+
+-- What is read as something else says nothing of a key.
+SELECT id FROM tenants WHERE id::text LIKE ANY ('{5}')
+
+SELECT id FROM tenants WHERE id OPERATOR(pg_catalog.=) ANY ('{5,6}') ORDER BY id
+
+SELECT id FROM tenants WHERE id = OPERATOR(pg_catalog.@) (-5)
+
+SELECT d.a, d.b FROM (WITH RECURSIVE r AS (SELECT tenant_id, id FROM orders WHERE id < 60 UNION SELECT tenant_id, id + 100 FROM r WHERE id < 60) SEARCH DEPTH FIRST BY id SET place SELECT r.*, t.id FROM r JOIN tenants t ON t.id = r.tenant_id) AS d (a, b, c, e) WHERE d.e = 1 ORDER BY 2
+
+SELECT x.t, x.i FROM (SELECT (o).*, 1 AS one FROM orders o) AS x (t, i) WHERE x.t = 5 ORDER BY 2 LIMIT 3
+
+SELECT count(*) FROM (SELECT (o).* FROM orders o) AS x WHERE x.tenant_id = 5
+
+SELECT j.a FROM (tenants CROSS JOIN countries) AS j (a) WHERE j.a = 5
+
+SELECT count(*) FROM (customers c JOIN orders o ON o.tenant_id = c.tenant_id AND o.customer_id = c.id) AS j (tenant, id)
+
+SELECT count(*) FROM tenants t JOIN (customers c LEFT JOIN orders o ON o.customer_id = c.id) AS j (tenant, id) ON j.tenant = t.id WHERE t.id = 5
+
+-- Values by which the plan is made stand where they stood.
+SELECT id FROM tenants WHERE name NOTNULL AND id IN (7, 5) AND 'a' ISNULL IS FALSE ORDER BY id LIMIT 1
+
+SELECT U&'\0061', id FROM tenants WHERE id = 6 AND plan ISNULL
+
+SELECT U&'\0061', id FROM tenants WHERE id = 7 AND plan ISNULL
+
+SELECT date_trunc('year', joined) AS y, int4 '5', count(*) FROM tenants WHERE seats NOTNULL GROUP BY 1 HAVING count(*) > 0 ORDER BY 1
+
+-- Columns by their place behind those of a row.
+SELECT (two).*, "Id" FROM odd ORDER BY 3 LIMIT 4
+
+SELECT (two).*, count(*) FROM odd GROUP BY 1, 2 ORDER BY 1, 2
+
+SELECT (two).*, count(*) AS n FROM odd GROUP BY two ORDER BY n, a LIMIT 3
+
+SELECT DISTINCT (two).* FROM odd ORDER BY a, b
+
+SELECT DISTINCT ON (1) (two).*, "Id" FROM odd ORDER BY 1, 3
+
+SELECT (two).*, 1 FROM odd WHERE "Id" < 9 UNION SELECT 1, 'ok', 2 ORDER BY 1, 2, 3
+
+SELECT (t).*, sum(id) OVER (ORDER BY id) FROM tenants t ORDER BY 1 DESC, 7 LIMIT 3

@@ -57,3 +57,24 @@ UPDATE tickets SET tags[1] = 'in' WHERE tenant_id = 5;
 TABLE tenants ORDER BY id LIMIT 2;
 SELECT count(*) FROM tickets WHERE tags[1] LIKE ANY ('{i%,x%}');
 COMMIT;
+
+INSERT INTO words (word, n) SELECT U&'n\0065w ' || id, 1 FROM tenants WHERE name NOTNULL
+
+INSERT INTO words (word, n) SELECT 'new', 1 ON CONFLICT (word) DO UPDATE SET n = 2
+
+INSERT INTO words (word, n) SELECT 'word' || id, 1 FROM notes ON CONFLICT (word) DO UPDATE SET n = words.n + 1 WHERE words.n NOTNULL RETURNING word, n
+
+UPDATE accounts SET note = 'x' WHERE id IN (TABLE notes)
+-- error: 42601
+
+UPDATE accounts SET note = 'x' WHERE id IN (SELECT id FROM notes WHERE body LIKE ANY ('{%1%,%7}')) AND owner NOTNULL RETURNING id
+
+UPDATE accounts SET hits = 9 WHERE amount > ALL (SELECT amount FROM transfers WHERE amount NOTNULL)
+
+UPDATE words SET word = word || U&'!' WHERE n NOTNULL AND n < 4
+
+DELETE FROM words WHERE word LIKE ANY (SELECT 'word' || id FROM notes) RETURNING word
+
+WITH gone AS (DELETE FROM words WHERE n NOTNULL AND n < 5 RETURNING word) SELECT count(*), max(word COLLATE "C") FROM gone WHERE word LIKE ANY ('{w%}')
+
+MERGE INTO accounts a USING (SELECT 5 AS t, U&'m\0065rged' AS n) s ON a.tenant_id = s.t WHEN MATCHED AND a.note NOTNULL THEN UPDATE SET note = s.n

@@ -14,7 +14,7 @@ use crate::config::section::Setting;
 use crate::config::units::{AuthType, Bytes, SslMode};
 use crate::config::{
     BreakerSettings, Keepalive, LimitSettings, ListenSettings, LogSettings, LogStatements, MetricsSettings,
-    ReplicaSettings, Timeouts, TlsIdentity, TlsSettings,
+    ReplicaSettings, Timeouts, TlsIdentity, TlsSettings, TraceSettings,
 };
 
 const KIB: u64 = 1 << 10;
@@ -62,6 +62,7 @@ impl Build<'_> {
             metrics: MetricsSettings {
                 listen: general.metrics_listen.value.0,
                 hot_keys: general.hot_key_metrics.value,
+                traces: self.traces(general),
             },
             log: LogSettings {
                 level: general.log_level.value,
@@ -71,6 +72,21 @@ impl Build<'_> {
                 statements: self.log_statements(general),
             },
         })
+    }
+
+    fn traces(&mut self, general: &General) -> Option<TraceSettings> {
+        let endpoint = &general.trace_endpoint;
+        if endpoint.value.is_empty() {
+            return None;
+        }
+        if !["http://", "https://"].iter().any(|scheme| endpoint.value.starts_with(scheme)) {
+            let message = format!(
+                "`{}` is no endpoint of a collector; expected one such as \"http://127.0.0.1:4317\"",
+                endpoint.value
+            );
+            self.fail(&endpoint.origin, message);
+        }
+        Some(TraceSettings { endpoint: endpoint.value.as_str().into(), millionths: general.trace_ratio.value.0 })
     }
 
     fn log_statements(&mut self, general: &General) -> LogStatements {

@@ -167,7 +167,7 @@ impl Tokens<'_> {
 
     /// `OPERATOR(schema.=) ANY`, and one before its only operand: both are read as operators of which nothing is known.
     fn operator_by_name(&self, at: usize) -> Option<(Vec<Edit>, usize)> {
-        if !self.is(at, "operator") || !self.is_punct(at + 1, b'(') {
+        if !self.is(at, "operator") || !self.is_punct(at + 1, b'(') || !self.is(at + 2, "pg_catalog") {
             return None;
         }
         let close = self.closing(at + 1)?;
