@@ -184,6 +184,7 @@ impl Session {
         };
         let place = match shard {
             Some(shard) => {
+                self.check_binary(shard, &statement, &bind).await?;
                 let (at, def) = self.bind_at(shard, &statement, &plan).await?;
                 let server = &mut self.held[at].server;
                 request::bind_raw(&mut server.out, name, def.name.as_bytes(), BindView::read(&bind)?.tail)?;
