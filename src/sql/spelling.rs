@@ -402,6 +402,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::sql::template::{Scan, scan};
+    use proptest::prelude::*;
 
     /// The other text that is read, and the literals where they are in it.
     fn other(text: &str) -> (String, Vec<String>) {
@@ -461,6 +462,110 @@ mod tests {
         let literals: Vec<&str> = part.slots.iter().map(|slot| slot.text(&part.text)).collect();
         assert_eq!(literals, ["", "", "", "'b'", "3", "", ""]);
     }
+
+    proptest! {
+        /// Whatever is written, nothing is out of its place: literals are those of the client, and tokens stand where they are said to.
+        #[test]
+        fn literals_and_names_are_found_in_any_statement(words in prop::collection::vec(prop::sample::select(WORDS), 0..24)) {
+            let text = format!("SELECT {}", words.join(" "));
+            let mut scanned = Scan::default();
+            prop_assume!(scan(&text, true, &mut scanned).is_ok());
+            let _ = read(&text, 0, &scanned.slots);
+            if let Some(changed) = Changed::of(&text, same::edits(&text)) {
+                let slots = changed.slots(0, &scanned.slots);
+                for (before, after) in scanned.slots.iter().zip(&slots).filter(|(_, after)| after.start != NOWHERE) {
+                    prop_assert_eq!(before.text(&text), after.text(&changed.text));
+                }
+            }
+            if let Some(changed) = Changed::of(&text, looser::edits(&text))
+                && let Some(tokens) = tokenize(&changed.text)
+            {
+                let placed = changed.placed(&text, tokens).unwrap();
+                for token in placed.iter().filter(|token| token.span != Span::empty()) {
+                    let start = usize::try_from(token.span.start.column).unwrap() - 1;
+                    let end = usize::try_from(token.span.end.column).unwrap() - 1;
+                    let there: String = text.chars().skip(start).take(end - start).collect();
+                    prop_assert_eq!(token.token.to_string().to_lowercase(), there.to_lowercase());
+                }
+            }
+        }
+    }
+
+    const WORDS: &[&str] = &[
+        "a",
+        "b.c",
+        "(",
+        ")",
+        ",",
+        "*",
+        ".",
+        "=",
+        "||",
+        "[",
+        "]",
+        "1",
+        "'x'",
+        "'ä'",
+        "$1",
+        "FROM",
+        "WHERE",
+        "AND",
+        "NOT",
+        "LIKE",
+        "ANY",
+        "ALL",
+        "ISNULL",
+        "NOTNULL",
+        "TABLE",
+        "ONLY",
+        "AS",
+        "USING",
+        "ROWS",
+        "UPDATE",
+        "SET",
+        "ROW",
+        "xmlelement",
+        "xmlroot",
+        "name",
+        "version",
+        "standalone",
+        "xmlserialize",
+        "xmlexists",
+        "passing",
+        "by",
+        "ref",
+        "content",
+        "SEARCH",
+        "DEPTH",
+        "FIRST",
+        "CYCLE",
+        "TO",
+        "DEFAULT",
+        "WITH",
+        "trim",
+        "leading",
+        "substring",
+        "similar",
+        "escape",
+        "OPERATOR",
+        "pg_catalog",
+        "VARIADIC",
+        "BETWEEN",
+        "SYMMETRIC",
+        "U&'\\0061'",
+        "UESCAPE",
+        "'!'",
+        "pg_lsn",
+        "COLLATION",
+        "FOR",
+        "FETCH",
+        "ROW",
+        "GROUP",
+        "DISTINCT",
+        "OF",
+        "u.*",
+        "::",
+    ];
 
     #[test]
     fn what_the_parser_reads_is_left_alone() {

@@ -470,3 +470,28 @@ SELECT DISTINCT ON (1) (two).*, "Id" FROM odd ORDER BY 1, 3
 SELECT (two).*, 1 FROM odd WHERE "Id" < 9 UNION SELECT 1, 'ok', 2 ORDER BY 1, 2, 3
 
 SELECT (t).*, sum(id) OVER (ORDER BY id) FROM tenants t ORDER BY 1 DESC, 7 LIMIT 3
+
+-- script
+BEGIN;
+DECLARE c CURSOR FOR SELECT id FROM customers WHERE name ISNULL ORDER BY id;
+FETCH 3 FROM c;
+DECLARE d CURSOR FOR SELECT id FROM customers WHERE tenant_id = 5 AND name NOTNULL ORDER BY id;
+FETCH 2 FROM d;
+DECLARE e SCROLL CURSOR FOR TABLE tenants;
+CLOSE ALL;
+COMMIT;
+
+-- script
+PREPARE p (int) AS SELECT id FROM customers WHERE tenant_id = $1 AND name NOTNULL AND email LIKE ANY ('{user1%}') ORDER BY id;
+EXECUTE p (5);
+EXECUTE p (6);
+DEALLOCATE p;
+
+-- script
+BEGIN;
+SELECT count(*) FROM customers c JOIN orders o USING (id) AS j WHERE j.id NOTNULL AND c.name ISNULL;
+SELECT (c).id, xmlforest(o.id AS number) FROM customers c JOIN orders o ON o.customer_id = c.id AND o.quantity NOTNULL ORDER BY c.id, o.id LIMIT 3;
+TABLE countries ORDER BY code FETCH FIRST (1 + 1) ROWS ONLY;
+COMMIT;
+
+COPY (TABLE tenants) TO STDOUT
