@@ -12,6 +12,8 @@ pub trait Source: Send + Sync {
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
     pub ready: bool,
+    /// Database, shard, and whether it has answered lately.
+    pub shards: Vec<(String, String, bool)>,
     pub pools: Vec<PoolSample>,
     pub topologies: Vec<TopologySample>,
     /// Where the map does not stand in the configuration.

@@ -12,6 +12,7 @@ use super::sample::{BreakerSample, PoolSample, Sample, ServerSample};
 pub(super) struct Sampled {
     started: Instant,
     ready: IntGauge,
+    shard_up: IntGaugeVec,
     uptime: Gauge,
     prepared: IntGauge,
     plan_cache_entries: IntGauge,
@@ -65,6 +66,7 @@ impl Sampled {
         Self {
             started: Instant::now(),
             ready: r.gauge("pgloom_ready", "1 while the router can serve: see /readyz"),
+            shard_up: r.gauges("pgloom_shard_up", "1 while a shard answers the router", &["database", "shard"]),
             uptime: r.float_gauge("pgloom_uptime_seconds", "since the start"),
             prepared: r.gauge("pgloom_prepared_statements", "distinct statements that server connections share"),
             plan_cache_entries: r.gauge("pgloom_plan_cache_entries", "statements whose analysis is at hand"),
@@ -121,6 +123,10 @@ impl Sampled {
 
     pub fn refresh(&self, sample: &Sample) {
         self.ready.set(sample.ready.into());
+        empty(&self.shard_up);
+        for (database, shard, answers) in &sample.shards {
+            self.shard_up.with_label_values(&[database, shard]).set((*answers).into());
+        }
         self.uptime.set(self.started.elapsed().as_secs_f64());
         self.process.refresh();
         self.prepared.set(whole(sample.prepared as u64));
