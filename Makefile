@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-one oracle chaos bench bench-scatter bench-copy bench-overload bench-relay bench-micro check-deploy fmt lint deny check clean
+.PHONY: help setup build demo test test-one oracle chaos faults bench bench-scatter bench-copy bench-overload bench-relay bench-micro check-deploy fmt lint deny check clean
 
 help: ## print this list
 	@echo "pgloom: make <target>"
@@ -37,6 +37,10 @@ oracle: ## only the comparison with one Postgres: the hand-written statements an
 chaos: ## 30 rounds of money transfers while shards and routers are killed, frozen and restarted (PGLOOM_CHAOS_ROUNDS=5: fewer)
 	@scripts/setup test
 	@scripts/test chaos $(ARGS)
+
+faults: ## what clients see of a network that fails: delays, drops, resets, cut cables, slow bytes; figures for each
+	@scripts/setup test
+	@scripts/test faults $(ARGS)
 
 bench: ## pgbench directly, through PgBouncer and through pgloom: ratios and CPU a query (about 3 minutes)
 	@scripts/setup bench

@@ -17,6 +17,7 @@ use crate::metrics::{
     BreakerCounts, BreakerSample, CacheSample, ConnectSample, DatabaseSample, HotKeySample, MapSample, PoolSample,
     RowsSample, Sample, ServerSample, Source, TopologySample,
 };
+use crate::server::http::Readiness;
 use crate::session::Shared;
 
 /// So many of the keys that are asked for most are in the metrics, for each database.
@@ -32,7 +33,8 @@ pub(super) struct Watcher {
 
 impl Source for Watcher {
     fn sample(&self) -> Sample {
-        let mut sample = Sample { ready: self.health.is_ready(), ..Sample::default() };
+        let mut sample =
+            Sample { ready: self.health.report().ready, shards: self.health.shards(), ..Sample::default() };
         let map = self.map.get();
         sample.map = map.map(|map| map.status()).map(|status| MapSample {
             epoch: status.epoch.unwrap_or_default(),

@@ -18,6 +18,8 @@ pub struct Sample {
     /// Shards at which statements over several are, where that is limited, and such statements that wait.
     pub scatter_requests: usize,
     pub scatters_waiting: usize,
+    /// Database, shard, and whether it has answered lately.
+    pub shards: Vec<(String, String, bool)>,
     pub pools: Vec<PoolSample>,
     pub topologies: Vec<TopologySample>,
     /// Where the map does not stand in the configuration.

@@ -12,6 +12,7 @@ use super::sample::{BreakerSample, PoolSample, Sample, ServerSample};
 pub(super) struct Sampled {
     started: Instant,
     ready: IntGauge,
+    shard_up: IntGaugeVec,
     uptime: Gauge,
     memory_held: IntGauge,
     memory_limit: IntGauge,
@@ -69,6 +70,7 @@ impl Sampled {
         Self {
             started: Instant::now(),
             ready: r.gauge("pgloom_ready", "1 while the router can serve: see /readyz"),
+            shard_up: r.gauges("pgloom_shard_up", "1 while a shard answers the router", &["database", "shard"]),
             uptime: r.float_gauge("pgloom_uptime_seconds", "since the start"),
             memory_held: r.gauge("pgloom_memory_held_bytes", "held by all statements together"),
             memory_limit: r.gauge("pgloom_memory_limit_bytes", "that they may hold; 0: any number"),
@@ -132,6 +134,10 @@ impl Sampled {
 
     pub fn refresh(&self, sample: &Sample) {
         self.ready.set(sample.ready.into());
+        empty(&self.shard_up);
+        for (database, shard, answers) in &sample.shards {
+            self.shard_up.with_label_values(&[database, shard]).set((*answers).into());
+        }
         self.uptime.set(self.started.elapsed().as_secs_f64());
         self.process.refresh();
         self.memory_held.set(whole(sample.memory_held as u64));

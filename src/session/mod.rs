@@ -750,7 +750,7 @@ impl Session {
         };
         self.log_statement(&over);
         if let Some(trace) = trace {
-            self.end_trace(trace, &over, now);
+            self.end_trace(*trace, &over, now);
         }
         let Clock { started, transaction, .. } = clock;
         self.clock = Clock { started, transaction, is_later: true, ..Clock::default() };
