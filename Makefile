@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-one oracle chaos bench bench-scatter bench-copy bench-relay bench-micro check-deploy fmt lint deny check clean
+.PHONY: help setup build demo test test-one oracle chaos faults bench bench-scatter bench-copy bench-overload bench-relay bench-micro check-deploy fmt lint deny check clean
 
 help: ## print this list
 	@echo "pgloom: make <target>"
@@ -38,6 +38,10 @@ chaos: ## 30 rounds of money transfers while shards and routers are killed, froz
 	@scripts/setup test
 	@scripts/test chaos $(ARGS)
 
+faults: ## what clients see of a network that fails: delays, drops, resets, cut cables, slow bytes; figures for each
+	@scripts/setup test
+	@scripts/test faults $(ARGS)
+
 bench: ## pgbench directly, through PgBouncer and through pgloom: ratios and CPU a query (about 3 minutes)
 	@scripts/setup bench
 	@scripts/bench $(ARGS)
@@ -49,6 +53,10 @@ bench-scatter: ## questions over several shards through pgloom, beside a coordin
 bench-copy: ## COPY FROM directly and cut by key: rows a second, the router's CPU for a row (ROWS=200000 ROUNDS=1: a short run)
 	@scripts/setup bench
 	@scripts/bench-copy $(ARGS)
+
+bench-overload: ## answers in time at one and at four times the load that can be served, in one run (SECONDS_EACH=5 PROFILE=dev: a short run)
+	@scripts/setup test
+	@scripts/bench-overload $(ARGS)
 
 bench-relay: ## what a bare byte relay costs on each tokio runtime, beside PgBouncer
 	@scripts/setup bench

@@ -23,11 +23,13 @@ use crate::admin::UserView;
 use crate::backend::breaker::BreakerLimits;
 use crate::backend::breakers::Breakers;
 use crate::backend::cluster::{Credentials, Database, DatabaseSettings, Look, Membership, ServerAccess};
+use crate::backend::fanout::Fanout;
 use crate::backend::names::Names;
 use crate::backend::pool::PoolLimits;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::servers::ServerBook;
 use crate::backend::settings::SettingsTable;
+use crate::backend::throttle::KeyLimit;
 use crate::config::{self, AuthType, BreakerSettings, PoolMode, Settings, SslMode, TlsSettings, TwoPhaseCommit};
 use crate::control;
 pub use crate::control::live::Ending;
@@ -40,7 +42,7 @@ use crate::secret::Secret;
 use crate::server::Front;
 use crate::server::console::ConsoleRules;
 use crate::server::handshake::{Account, AuthMethod, HandshakeContext};
-use crate::server::http::{self, Readiness, Unready};
+use crate::server::http::{self, Readiness, Report, Unready};
 use crate::session::logged::StatementLog;
 use crate::session::{SessionLimits, Shared};
 use crate::tls::{ClientTls, ClientTlsMode, ServerTls, ServerTlsFiles, ServerTlsMode, TlsError};
@@ -192,6 +194,17 @@ fn session_limits(settings: &Settings) -> SessionLimits {
 fn trace_rules(settings: &Settings) -> Option<Rules> {
     let traces = settings.metrics.traces.as_ref()?;
     Some(Rules { endpoint: traces.endpoint.to_string(), ratio: f64::from(traces.millionths) / 1e6 })
+}
+
+fn fanout(settings: &Settings) -> Arc<Fanout> {
+    let fanout = Arc::default();
+    set_fanout(&fanout, settings);
+    fanout
+}
+
+fn set_fanout(fanout: &Fanout, settings: &Settings) {
+    let queue = settings.limits.pool_queue_size.map_or(usize::MAX, |n| n.get() as usize);
+    fanout.set(settings.limits.scatter_max_requests, queue);
 }
 
 /// A name that no other router, and no earlier run of this one, has: it goes into global transaction identifiers.
@@ -381,6 +394,7 @@ fn database_settings(
         read_preference: database.read_preference,
         two_phase_commit: database.two_phase_commit,
         times: settings.timeouts.limits.with(&database.times),
+        key_limit: database.keys.rate.map(|rate| KeyLimit { rate, wait: database.keys.wait }),
         members: members(settings, &database.name),
     })
 }
@@ -563,28 +577,43 @@ impl Health {
 }
 
 impl Health {
-    /// Whether new clients can be sent here: see [`Readiness`].
-    fn is_ready(&self) -> bool {
-        self.unready().is_empty()
+    /// Each shard, and whether it has answered lately.
+    fn shards(&self) -> Vec<(String, String, bool)> {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shards = Vec::new();
+        for database in self.databases.load().iter() {
+            for (at, shard) in database.cluster.load().topology.shards.iter().enumerate() {
+                let answers = !failures.contains_key(&(Arc::clone(&database.name), ShardId(at as u16)));
+                shards.push((database.name.to_string(), shard.name.to_string(), answers));
+            }
+        }
+        shards
     }
 }
 
+/// A shard that is lost is lost to all routers: were they not ready for it, nobody could reach the others. A router that more than half
+/// of the shards do not answer is rather cut off itself, and clients are better sent to another one.
 impl Readiness for Health {
-    fn unready(&self) -> Vec<Unready> {
+    fn report(&self) -> Report {
         let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
+        let (mut able, mut shards, mut lost) = (true, 0, 0);
         if self.ending.load(Ordering::Relaxed) {
             let why = "the router is shutting down".to_owned();
             found.push(Unready { database: String::new(), shard: None, why });
+            able = false;
         }
         for database in self.databases.load().iter() {
             let cluster = database.cluster.load();
             if !cluster.catalog_known {
                 let why = "the catalog has not been read yet".to_owned();
                 found.push(Unready { database: database.name.to_string(), shard: None, why });
+                able = false;
             }
+            shards += cluster.topology.shards.len();
             for (at, shard) in cluster.topology.shards.iter().enumerate() {
                 if let Some(why) = failures.get(&(Arc::clone(&database.name), ShardId(at as u16))) {
+                    lost += 1;
                     found.push(Unready {
                         database: database.name.to_string(),
                         shard: Some(shard.name.to_string()),
@@ -593,6 +622,6 @@ impl Readiness for Health {
                 }
             }
         }
-        found
+        Report { ready: able && 2 * lost <= shards, wrong: found }
     }
 }

@@ -12,6 +12,7 @@ pub mod copy;
 pub mod exec;
 pub mod fault;
 pub mod ids;
+pub mod memory;
 pub mod merge;
 pub mod metrics;
 pub mod net;

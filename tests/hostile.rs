@@ -55,11 +55,13 @@ fn the_router_starts_without_its_shards_and_serves_when_they_come() {
     assert!(["08001", "57P03"].contains(&reply.code()), "{reply:?}");
     assert!(reply.error.unwrap().to_string().contains(&other.port.to_string()));
     let (status, body) = router.http("/readyz");
-    assert!(status == 503 && body.contains("s1"), "{body}");
+    // Ready for those who need what is there.
+    assert!(status == 200 && body.starts_with("ready\n") && body.contains("s1"), "{body}");
+    assert!(router.http("/metrics").1.contains("pgloom_shard_up{database=\"postgres\",shard=\"s1\"} 0\n"));
     other.start();
     other.connect("postgres").must("CREATE TABLE items (id int PRIMARY KEY)");
     eventually(30, "the other shard serves", || raw.simple("SELECT count(*) FROM items").text() == "0");
-    eventually(30, "the router is ready", || router.http("/readyz").0 == 200);
+    eventually(30, "the router lacks nothing", || router.http("/readyz") == (200, "ready\n".to_owned()));
     // Lost and found again, without a restart of the router, in the same client session.
     other.kill();
     assert!(raw.simple("SELECT count(*) FROM items").error.is_some());

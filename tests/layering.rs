@@ -13,6 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("fault", &[]),
     ("secret", &[]),
     ("scope", &[]),
+    ("memory", &[]),
     ("metrics", &[]),
     ("traces", &[]),
     // Bytes in and out.

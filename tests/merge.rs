@@ -167,7 +167,7 @@ fn frame(row: &Row) -> Bytes {
 }
 
 fn run(combine: &Combine, columns: &[ColumnInfo], inputs: Vec<Vec<Row>>) -> Vec<Row> {
-    let limits = MergeLimits { max_bytes: 1 << 28 };
+    let limits = MergeLimits { max_bytes: 1 << 28, memory: pgloom::memory::Memory::new(None) };
     let mut merge = Merge::new(combine, None, columns, TextStyle::default(), inputs.len(), limits).unwrap();
     let mut inputs: Vec<_> = inputs.into_iter().map(|rows| rows.into_iter()).collect();
     let mut out = Vec::new();

@@ -20,6 +20,8 @@ const QUIET: &[&str] = &[
     "pgloom_breaker_opened_total",
     "pgloom_breaker_rejected_total",
     "pgloom_breaker_state",
+    // Between routers.
+    "pgloom_cancels_passed_on_total",
     "pgloom_deadlocks_total",
     "pgloom_moved_rows_total",
     "pgloom_plan_cache_evictions_total",

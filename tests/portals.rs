@@ -10,7 +10,8 @@ use support::script::Step::{self, Ready, Send};
 use support::script::{Pair, Placed, batch, queries, run};
 
 const SCHEMA: &str = "CREATE TABLE items (id int PRIMARY KEY, name text COLLATE \"C\", n int); \
-     CREATE TABLE places (code text PRIMARY KEY, title text); CREATE TABLE plain (id int PRIMARY KEY, body text)";
+     CREATE TABLE places (code text PRIMARY KEY, title text); CREATE TABLE plain (id int PRIMARY KEY, body text); \
+     CREATE VIEW sums AS SELECT n, count(*) AS c FROM items GROUP BY n";
 /// Rows that are merged as they come.
 const ALL: &str = "SELECT id, name FROM items ORDER BY id";
 /// Rows that a Postgres puts together.
@@ -374,6 +375,16 @@ fn a_fetch_is_described_for_its_own_cursor() {
         assert_eq!(fetched.text(), "1|2|3");
         second.must("ROLLBACK");
     }
+    world.answers(
+        "rows of a view",
+        &queries(&[
+            "SELECT sums FROM sums ORDER BY n",
+            "BEGIN",
+            "DECLARE c CURSOR FOR SELECT sums, n FROM sums ORDER BY n",
+            "FETCH 2 FROM c",
+            "ROLLBACK",
+        ]),
+    );
     world.answers(
         "a cursor declared anew",
         &queries(&[

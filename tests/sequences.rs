@@ -380,7 +380,8 @@ fn copy_fills_what_its_rows_leave_out() {
         }
         let (last, theirs_last) = (ours.simple("SELECT lastval()"), theirs.simple("SELECT lastval()"));
         if a.error.is_some() {
-            assert_eq!(last.code(), "0A000", "{sql}: how far it came is not known");
+            // How far it came is not known, or no row has taken a value.
+            assert!(last.code() == "0A000" || last.text() == theirs_last.text(), "{sql}: {}", last.text());
         } else {
             assert_eq!(last.text(), theirs_last.text(), "{sql}");
         }

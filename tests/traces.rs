@@ -207,8 +207,8 @@ fn a_statement_is_a_span_of_its_parent_with_a_span_for_each_part() {
         // Rows in several shards at once are committed so, too.
         let of_commit =
             |id: &Vec<u8>| all.iter().any(|span| span.trace_id == *id && attribute(span, "db.query.text") == "COMMIT");
-        let in_two = all.iter().filter(|span| span.name == "two_phase").map(|span| span.trace_id.clone());
-        let commit = in_two.filter(of_commit).last();
+        let mut in_two = all.iter().filter(|span| span.name == "two_phase").map(|span| span.trace_id.clone());
+        let commit = in_two.rfind(of_commit);
         spans = all.iter().filter(|span| Some(&span.trace_id) == commit.as_ref()).cloned().collect();
         spans.iter().any(|span: &Span| span.name == "statement")
     });

@@ -206,6 +206,13 @@ fn every_way_to_write_is_registered() {
     raw.must(&format!(
         "INSERT INTO users VALUES ({a}, 1, 'c9') ON CONFLICT (tenant, id) DO UPDATE SET email = excluded.email"
     ));
+    // One Postgres would do nothing for a value that another shard has.
+    assert_eq!(raw.simple(&format!("INSERT INTO users VALUES ({a}, 99, 'c2') ON CONFLICT DO NOTHING")).code(), "0A000");
+    duplicate(
+        &raw.simple(&format!("INSERT INTO users VALUES ({a}, 99, 'c2') ON CONFLICT (tenant, id) DO NOTHING")),
+        "users_email_key",
+        "(email)=(c2)",
+    );
     raw.must(&format!("WITH x AS (DELETE FROM users WHERE tenant = {a} RETURNING *) SELECT count(*) FROM x"));
     world.check();
     raw.must(&format!(

@@ -83,10 +83,10 @@ pub fn merge_all(
     let mut group = c.benchmark_group(group);
     group.throughput(Throughput::ElementsAndBytes { elements: rows, bytes });
     group.sample_size(20).measurement_time(Duration::from_secs(3));
-    let limits = MergeLimits { max_bytes: 1 << 30 };
+    let limits = MergeLimits { max_bytes: 1 << 30, memory: pgloom::memory::Memory::new(None) };
     group.bench_function(name, |b| {
         b.iter_batched_ref(
-            || Merge::new(combine, None, columns, TextStyle::default(), SHARDS, limits).unwrap(),
+            || Merge::new(combine, None, columns, TextStyle::default(), SHARDS, limits.clone()).unwrap(),
             |merge| black_box(drive(merge, shards)),
             BatchSize::PerIteration,
         );

@@ -6,6 +6,7 @@
 //! cannot fail.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -24,8 +25,10 @@ use crate::control::map::MapState;
 use crate::control::map::follow::NotTaken;
 use crate::control::rules::CLOSING;
 use crate::fault::{Blame, SqlState};
+use crate::memory::Memory;
 use crate::server::accept;
 use crate::server::peers::Peers;
+use crate::server::population::{ClientLimits, Population};
 use crate::topology::{Moved, Shard};
 
 /// How often the catalog is read once more because somebody has changed something meanwhile. Behind the change it is read in any case.
@@ -87,6 +90,7 @@ struct Ready {
 struct Doorstep {
     accounts: HashMap<Box<str>, Account>,
     context: HandshakeContext,
+    population: Arc<Population>,
     router: Arc<Peers>,
     peer_tls: ServerTls,
 }
@@ -159,6 +163,8 @@ impl Live {
             settings: SettingsTable::default(),
             cancels: Arc::clone(router.cancels()),
             metrics: Arc::clone(&metrics),
+            memory: Memory::new(settings.limits.memory),
+            fanout: fanout(settings),
             statement_log: StatementLog::default(),
             operators: Crowd::default(),
             tracer: Tracer::default(),
@@ -172,7 +178,7 @@ impl Live {
         let context = handshake_context(settings, mock_key()?)?;
         let counts = Default::default();
         let peer_tls = peer_tls(settings)?;
-        let context = Doorstep { accounts: accounts(settings)?, context, router, peer_tls };
+        let context = Doorstep { accounts: accounts(settings)?, context, population: Arc::default(), router, peer_tls };
         let front = front(settings, &databases, Arc::clone(&shared), context, counts);
         let health = Arc::new(Health {
             databases: ArcSwap::from_pointee(databases),
@@ -387,6 +393,7 @@ impl Live {
             doorstep: Doorstep {
                 accounts: accounts(&settings)?,
                 context: handshake_context(&settings, Arc::clone(&front.context.mock))?,
+                population: Arc::clone(&front.population),
                 router: Arc::clone(&front.router),
                 peer_tls: peer_tls(&settings)?,
             },
@@ -452,6 +459,8 @@ impl Live {
         self.look_up_names(settings.timeouts.dns);
         self.known.breakers.set_limits(breaker_limits(settings.breakers));
         shared.limits.store(Arc::new(session_limits(&settings)));
+        shared.memory.set_limit(settings.limits.memory);
+        set_fanout(&shared.fanout, &settings);
         shared.plans.set_limit(settings.limits.plan_cache_size);
         if let Err(error) = shared.tracer.configure(trace_rules(&settings)) {
             tracing::warn!("{error}");
@@ -720,7 +729,7 @@ fn front(
     settings: &Settings,
     databases: &[Arc<Database>],
     shared: Arc<Shared>,
-    Doorstep { accounts, context, router, peer_tls }: Doorstep,
+    Doorstep { accounts, context, population, router, peer_tls }: Doorstep,
     (open, knocking): (Arc<AtomicUsize>, Arc<AtomicUsize>),
 ) -> Front {
     Front {
@@ -732,6 +741,8 @@ fn front(
         users: user_views(settings),
         config: settings.shown.clone(),
         max_clients: settings.limits.max_client_conn,
+        client_limits: client_limits(settings),
+        population,
         router,
         peers: settings.listen.peers.clone(),
         peer_tls,
@@ -740,6 +751,15 @@ fn front(
         open,
         knocking,
     }
+}
+
+fn client_limits(settings: &Settings) -> ClientLimits {
+    let users = settings.users.iter().map(|user| (&user.name, user.max_clients));
+    let databases = settings.databases.iter().map(|database| (&database.name, database.max_clients));
+    fn limited<'a>(all: impl Iterator<Item = (&'a Arc<str>, Option<NonZeroU32>)>) -> HashMap<Box<str>, usize> {
+        all.filter_map(|(name, most)| Some((name.as_ref().into(), most?.get() as usize))).collect()
+    }
+    ClientLimits { users: limited(users), databases: limited(databases) }
 }
 
 impl Certificates {

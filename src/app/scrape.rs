@@ -17,6 +17,7 @@ use crate::metrics::{
     BreakerCounts, BreakerSample, CacheSample, ConnectSample, DatabaseSample, HotKeySample, MapSample, PoolSample,
     RowsSample, Sample, ServerSample, Source, TopologySample,
 };
+use crate::server::http::Readiness;
 use crate::session::Shared;
 
 /// So many of the keys that are asked for most are in the metrics, for each database.
@@ -32,7 +33,8 @@ pub(super) struct Watcher {
 
 impl Source for Watcher {
     fn sample(&self) -> Sample {
-        let mut sample = Sample { ready: self.health.is_ready(), ..Sample::default() };
+        let mut sample =
+            Sample { ready: self.health.report().ready, shards: self.health.shards(), ..Sample::default() };
         let map = self.map.get();
         sample.map = map.map(|map| map.status()).map(|status| MapSample {
             epoch: status.epoch.unwrap_or_default(),
@@ -45,6 +47,10 @@ impl Source for Watcher {
             let stats = shared.plans.stats();
             sample.plan_cache = CacheSample { entries: stats.entries, bytes: stats.bytes, evictions: stats.evictions };
             sample.prepared = shared.registry.len();
+            sample.memory_held = shared.memory.used();
+            sample.memory_limit = shared.memory.limit();
+            sample.scatter_requests = shared.fanout.used();
+            sample.scatters_waiting = shared.fanout.waiting();
             names_keys = shared.limits.load().hot_key_metrics;
         }
         // One register for all databases.

@@ -23,6 +23,7 @@ use crate::backend::sequences::SequenceBlocks;
 use crate::backend::servers::{self, ServerBook, ShardServers};
 use crate::backend::stats::Stats;
 use crate::backend::succession::Lasting;
+use crate::backend::throttle::KeyLimit;
 use crate::backend::turns::Place;
 use crate::backend::{Backend, Work, login};
 use crate::catalog::Catalog;
@@ -688,6 +689,8 @@ pub struct DatabaseSettings {
     pub read_preference: ReadPreference,
     pub two_phase_commit: TwoPhaseCommit,
     pub times: TimeLimits,
+    /// What one value of the sharding key may have; `None`: whatever it asks for.
+    pub key_limit: Option<KeyLimit>,
     /// Those who may connect.
     pub members: HashMap<Box<str>, Membership>,
 }
@@ -731,6 +734,8 @@ pub struct Database {
     pub two_phase_commit: TwoPhaseCommit,
     /// How long things may take here, before a user or a session says otherwise.
     pub times: TimeLimits,
+    /// What one value of the sharding key may have; `None`: whatever it asks for.
+    pub key_limit: Option<KeyLimit>,
     /// Values of sequences that are taken and not given out yet.
     pub sequences: SequenceBlocks,
     pub stats: Arc<Stats>,
@@ -831,6 +836,7 @@ impl Database {
             read_preference: settings.read_preference,
             two_phase_commit: settings.two_phase_commit,
             times: settings.times,
+            key_limit: settings.key_limit,
             sequences: SequenceBlocks::default(),
             look: watch::Sender::new(Look::Pending),
             parts: tokio::sync::Mutex::default(),

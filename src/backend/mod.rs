@@ -9,6 +9,7 @@ pub mod combine;
 pub mod combiners;
 pub mod defaults;
 pub mod facts;
+pub mod fanout;
 pub mod gate;
 pub mod hot_keys;
 pub mod inflight;
@@ -25,6 +26,7 @@ pub mod servers;
 pub mod settings;
 pub mod stats;
 pub mod succession;
+pub mod throttle;
 pub mod traffic;
 pub mod turns;
 

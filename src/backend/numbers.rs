@@ -8,11 +8,23 @@ use crate::catalog::numbers::TypeNumbers;
 use crate::fault::Result;
 use crate::ids::Oid;
 use crate::wire::frame::HEADER;
+use crate::wire::reply::Column;
 use crate::wire::request;
 use crate::wire::row::each_column;
 
-/// Where a column comes from: a table and the number of its column; zero for what is no table's.
-pub type Origin = (Oid, i16);
+/// Where a column comes from: a table and the number of its column, zero for what is no table's; and its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    table: Oid,
+    number: i16,
+    type_oid: Oid,
+}
+
+impl Origin {
+    pub fn of(column: &Column) -> Self {
+        Self { table: column.table_oid, number: column.attnum, type_oid: column.type_oid }
+    }
+}
 
 impl Backend {
     /// Queues a Parse. The types are in the numbers of the home shard.
@@ -55,9 +67,10 @@ fn renumber(frame: &mut [u8], types: Option<&TypeNumbers>, origins: Option<&[Ori
     let Some((header, body)) = frame.split_at_mut_checked(HEADER) else { return };
     match header.first() {
         Some(b'T') => each_column(body, |at, fields| {
-            if let Some((table, number)) = origins.and_then(|origins| origins.get(at)) {
-                fields[..4].copy_from_slice(&table.to_be_bytes());
-                fields[4..6].copy_from_slice(&number.to_be_bytes());
+            if let Some(origin) = origins.and_then(|origins| origins.get(at)) {
+                fields[..4].copy_from_slice(&origin.table.to_be_bytes());
+                fields[4..6].copy_from_slice(&origin.number.to_be_bytes());
+                fields[6..10].copy_from_slice(&origin.type_oid.to_be_bytes());
             }
             if let Some(types) = types {
                 let here = Oid::from_be_bytes([fields[6], fields[7], fields[8], fields[9]]);
@@ -80,11 +93,15 @@ mod tests {
     use super::*;
     use crate::catalog::numbers::{UserType, UserTypes};
     use crate::ids::QualifiedName;
-    use crate::wire::reply::{self, Column};
+    use crate::wire::reply;
     use crate::wire::row::read_row_description;
 
     fn types(oid: Oid) -> UserTypes {
         [(QualifiedName::new("public", "mood"), UserType { oid, has_numbers: false })].into()
+    }
+
+    fn origin(table: Oid, number: i16, type_oid: Oid) -> Origin {
+        Origin { table, number, type_oid }
     }
 
     #[test]
@@ -96,7 +113,7 @@ mod tests {
         };
         let mut out = BytesMut::new();
         reply::row_description(&mut out, &[column("a", 30_001), column("b", 23)]).unwrap();
-        renumber(&mut out, Some(&numbers), Some(&[(9, 3), (0, 0)]));
+        renumber(&mut out, Some(&numbers), Some(&[origin(9, 3, 30_001), origin(0, 0, 23)]));
         let found = read_row_description(&out[HEADER..]).unwrap();
         let found: Vec<_> = found.iter().map(|c| (&*c.name, c.table_oid, c.attnum, c.type_oid)).collect();
         assert_eq!(found, [("a", 9, 3, 20_001), ("b", 0, 0, 23)]);
@@ -108,7 +125,7 @@ mod tests {
         assert_eq!(out, wanted);
         // Cut short it is left alone.
         for len in 0..out.len() {
-            renumber(&mut out[..len], Some(&numbers), Some(&[(1, 1)]));
+            renumber(&mut out[..len], Some(&numbers), Some(&[origin(1, 1, 25)]));
         }
     }
 }

@@ -240,7 +240,7 @@ impl<C: Connect> Pool<C> {
     /// The checkout of somebody whom the gate has let in; it has no connection yet where none is idle.
     fn lend(self: &Arc<Self>) -> Checkout<C> {
         self.counts.active.fetch_add(1, Ordering::Relaxed);
-        Checkout { backend: self.take_idle(), pool: Arc::clone(self), share: None }
+        Checkout { backend: self.take_idle(), pool: Arc::clone(self), share: None, fanout: None }
     }
 
     fn denied(&self, denied: Denied, wait: Duration) -> Fault {
@@ -338,7 +338,7 @@ impl<C: Connect> Pool<C> {
                 break;
             }
             self.counts.active.fetch_add(1, Ordering::Relaxed);
-            let mut checkout = Checkout { backend: None, pool: Arc::clone(self), share: None };
+            let mut checkout = Checkout { backend: None, pool: Arc::clone(self), share: None, fanout: None };
             match self.connect().await {
                 Ok(backend) => checkout.backend = Some(Box::new(backend)),
                 Err(_) => break,
@@ -437,12 +437,19 @@ pub struct Checkout<C: Connect> {
     pool: Arc<Pool<C>>,
     /// Its statement's right to several pools.
     share: Option<OwnedSemaphorePermit>,
+    /// Its statement's right to several shards.
+    fanout: Option<OwnedSemaphorePermit>,
 }
 
 impl<C: Connect> Checkout<C> {
     /// Whether it has no connection, or one that may hang.
     fn needs_connecting(&self) -> bool {
         self.backend.as_ref().is_none_or(|backend| self.pool.connector.is_doubtful(backend))
+    }
+
+    /// Given back with the connection.
+    pub fn keep(&mut self, fanout: OwnedSemaphorePermit) {
+        self.fanout = Some(fanout);
     }
 
     /// What has made this connection.

@@ -14,6 +14,7 @@ use crate::backend::combiners::CombineServers;
 use crate::backend::hot_keys::HotKeys;
 use crate::backend::rules::Rules;
 use crate::backend::stats::Stats;
+use crate::backend::throttle::Throttle;
 use crate::backend::traffic::Traffic;
 use crate::catalog::Catalog;
 use crate::ids::QualifiedName;
@@ -28,6 +29,7 @@ pub struct UnknownShard;
 pub(super) struct Lasting {
     pub(super) rules: Arc<Rules>,
     pub(super) traffic: Arc<Traffic>,
+    pub(super) throttle: Arc<Throttle>,
     pub(super) stats: Arc<Stats>,
     pub(super) hot_keys: Arc<HotKeys>,
     pub(super) sizes: Arc<Mutex<Vec<ShardSize>>>,
@@ -70,6 +72,11 @@ impl Lasting {
 impl Database {
     pub fn traffic(&self) -> &Arc<Traffic> {
         &self.lasting.traffic
+    }
+
+    /// Who counts statements by their keys.
+    pub fn throttle(&self) -> &Throttle {
+        &self.lasting.throttle
     }
 
     /// From now on new work waits; ends when what runs has ended. Given up before that, it is paused all the same.
@@ -138,6 +145,7 @@ impl Database {
             && self.read_preference == settings.read_preference
             && self.two_phase_commit == settings.two_phase_commit
             && self.times == settings.times
+            && self.key_limit == settings.key_limit
             && self.members == settings.members
     }
 

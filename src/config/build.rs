@@ -14,8 +14,8 @@ use crate::config::error::{ConfigError, ConfigErrors, Origin, did_you_mean};
 use crate::config::file::{self, File, General};
 use crate::config::section::{Need, Reader, Section, Setting};
 use crate::config::{
-    AT_START, CombineServer, CombineSettings, Database, Early, MapSettings, PoolSettings, ReadPreference, Settings,
-    Shown, TwoPhaseCommit, UniqueRule,
+    AT_START, CombineServer, CombineSettings, Database, Early, KeySettings, MapSettings, PoolSettings, ReadPreference,
+    Settings, Shown, TwoPhaseCommit, UniqueRule,
 };
 use crate::ids::QualifiedName;
 use crate::topology::{TableRule, Topology};
@@ -158,6 +158,15 @@ impl<'a> Build<'a> {
             let read_preference = section.read_preference.as_ref().map(|wanted| wanted.value);
             let read_preference =
                 read_preference.or_else(|| general.as_ref().map(|(general, _)| general.read_preference.value));
+            let of_general = general.as_ref().map(|(general, _)| (&general.key_max_rate, &general.key_wait_timeout));
+            let rate = section.key_max_rate.as_ref().or(of_general.map(|(rate, _)| rate));
+            let wait = section.key_wait_timeout.as_ref().or(of_general.map(|(_, wait)| wait));
+            let keys = KeySettings {
+                rate: rate.and_then(|rate| std::num::NonZeroU32::new(rate.value)),
+                wait: wait.map_or_else(Default::default, |wait| wait.value),
+            };
+            let most = general.as_ref().map_or(0, |(general, _)| general.max_db_client_connections.value);
+            let max_clients = section.max_db_client_connections.as_ref().map_or(most, |own| own.value);
             let router = self.router(name, section, users.as_deref().unwrap_or_default());
             let safe_functions = self.safe_functions(section);
             if section.two_phase_commit.value == TwoPhaseCommit::BestEffort {
@@ -169,6 +178,8 @@ impl<'a> Build<'a> {
             databases.push(Database {
                 name: name.as_str().into(),
                 topology: placed.topology,
+                keys,
+                max_clients: std::num::NonZeroU32::new(max_clients),
                 pool,
                 times: general::time_wishes([
                     section.query_timeout.as_ref(),

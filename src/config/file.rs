@@ -40,6 +40,10 @@ section! {
 
         /// Clients at one time, at most a million; more are refused with 53300. PgBouncer's default is 100; here a client costs little more than its socket.
         max_client_conn: u32 = "1000",
+        /// Clients of one user at one time (53300 for one more). 0: any number.
+        max_user_client_connections: u32 = "0",
+        /// Clients of one database at one time (53300 for one more). 0: any number.
+        max_db_client_connections: u32 = "0",
         /// When a server connection goes back to the pool: after each `transaction`, or with the client's `session`.
         pool_mode: PoolMode = "transaction",
         /// Server connections for each shard and user. Shards times users times this must fit in the shards' `max_connections`.
@@ -122,10 +126,18 @@ section! {
         scatter_max_shards: u32 = "0",
         /// Of a hundred connections of each pool, those that statements over several shards may have at one time (at least one), so that they leave some to statements that need one shard. 100: all.
         scatter_pool_share: u32 = "75",
-        /// Clients that may wait for a connection of each pool; one more fails at once (53300) instead of waiting in vain. 0: any number.
+        /// At how many shards all statements over several shards together may be at one time; others wait, as for connections. Statements that need one shard are not counted. 0: any number.
+        scatter_max_requests: u32 = "0",
+        /// Clients that may wait for a connection of each pool, and statements that may wait for scatter_max_requests; one more fails at once (53300) instead of waiting in vain. 0: any number.
         pool_queue_size: u32 = "0",
+        /// Statements a second that one value of the sharding key may have (a tenant, where that is the key), in this router; a second's worth may come at once. They are those that name one value by `=`, and INSERT of rows of one value; COPY and statements over several values are not counted. 0: any number.
+        key_max_rate: u32 = "0",
+        /// How long a statement that comes too early for key_max_rate waits, before it fails (53400). What it holds in its transaction it holds meanwhile. 0: it fails at once.
+        key_wait_timeout: Duration = "0",
         /// Memory that merging one statement's rows may take (groups, distinct values); beyond it the statement fails with 53400.
         merge_max_bytes: Bytes = "64MiB",
+        /// Memory that all statements together may take for what they hold: groups, sorted and distinct values, rows that wait for others, messages of more than 256 KiB. Beyond it a statement fails with 53200. 0: no limit.
+        memory_limit: Bytes = "1GiB",
 
         /// Values of a sequence that the router takes from the home shard at a time, where rows of sharded and reference tables need many. What is taken and not used is a gap. 1: only what is needed, as one Postgres does.
         sequence_block: u32 = "100",
@@ -259,6 +271,8 @@ section! {
         password_file: PathBuf = optional,
         /// The databases that this user may connect to. Default: all.
         databases: Vec<String> = optional,
+        /// Clients of this user at one time; 0: any number. Default: that of [general].
+        max_user_client_connections: u32 = optional,
         /// Server connections for each shard. Default: the database's pool_size.
         pool_size: u32 = optional,
         /// Default: the database's pool_mode.
@@ -293,6 +307,12 @@ section! {
 section! {
     /// A logical database, `[databases.NAME]`: what clients connect to by NAME.
     pub struct Database, environment false {
+        /// Default: that of [general].
+        key_max_rate: u32 = optional,
+        /// Default: that of [general].
+        key_wait_timeout: Duration = optional,
+        /// Clients of this database at one time; 0: any number. Default: that of [general].
+        max_db_client_connections: u32 = optional,
         /// Server connections for each shard and user. Default: default_pool_size.
         pool_size: u32 = optional,
         /// Default: that of [general].

@@ -125,6 +125,10 @@ pub struct LimitSettings {
     pub pool_queue_size: Option<NonZeroU32>,
     /// Bytes that one statement's merge may hold.
     pub merge_max_bytes: usize,
+    /// Bytes that all statements may hold together; `None`: no limit.
+    pub memory: Option<usize>,
+    /// Shards at which all statements over several may be; `None`: any number.
+    pub scatter_max_requests: Option<NonZeroU32>,
     /// Values of a sequence that are taken at a time.
     pub sequence_block: NonZeroU32,
     /// Further runs of a statement that falls victim to deadlocks.
@@ -286,6 +290,8 @@ pub struct User {
     pub password: Option<Secret>,
     /// `None`: every database.
     pub databases: Option<Vec<Arc<str>>>,
+    /// Clients at one time; `None`: any number.
+    pub max_clients: Option<NonZeroU32>,
     pub pool_size: Option<NonZeroU32>,
     pub pool_mode: Option<PoolMode>,
     pub times: TimeWishes,
@@ -306,6 +312,9 @@ pub struct Login {
 pub struct Database {
     pub name: Arc<str>,
     pub topology: Arc<Topology>,
+    pub keys: KeySettings,
+    /// Clients at one time; `None`: any number.
+    pub max_clients: Option<NonZeroU32>,
     pub pool: PoolSettings,
     pub times: TimeWishes,
     /// For the router's own work on the shards; `None` when no user may connect to this database.
@@ -315,6 +324,15 @@ pub struct Database {
     /// Functions declared to read and write no sharded table.
     pub safe_functions: Vec<QualifiedName>,
     pub uniques: Vec<UniqueRule>,
+}
+
+/// What one value of a sharding key may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeySettings {
+    /// Statements a second; `None`: any number.
+    pub rate: Option<NonZeroU32>,
+    /// How long one that comes too early may wait.
+    pub wait: Duration,
 }
 
 /// For each shard and user.

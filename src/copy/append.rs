@@ -10,6 +10,8 @@ use crate::types::oid;
 pub struct Added {
     pub name: Box<str>,
     pub type_oid: Oid,
+    /// The same for each row, as it stands there; `None`: an integer of its own.
+    pub constant: Option<Box<[u8]>>,
 }
 
 /// `0A000` where an integer behind a row could be read as something else.
@@ -21,6 +23,7 @@ pub fn check(format: &CopyFormat, added: &[Added]) -> Result<(), Fault> {
     let is_integer = |null: &str| null.parse::<i64>().is_ok();
     let plain = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let good = match format {
+        _ if added.is_empty() => true,
         CopyFormat::Text { delimiter, null, header } => {
             !digit(*delimiter) && !is_integer(null) && (!header || added.iter().all(|column| plain(&column.name)))
         }
@@ -35,10 +38,43 @@ pub fn check(format: &CopyFormat, added: &[Added]) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault::unsupported(
-        "COPY that leaves out a column that takes its values from a sequence is not supported in this format",
+        "COPY that leaves out a column that takes its values from a sequence or the clock is not supported in this format",
         "the router adds the values to the rows, where they could be read as something else",
         "Give the column its values in the COPY, or use other signs for delimiter, quote and NULL.",
     ))
+}
+
+/// A value as it stands in a field of such a row; `None` where that cannot be written here.
+pub fn constant(format: &CopyFormat, value: &str) -> Option<Box<[u8]>> {
+    let mut field = Vec::with_capacity(value.len() + 2);
+    match format {
+        CopyFormat::Text { delimiter, null, .. } => {
+            for byte in value.bytes() {
+                match byte {
+                    b'\n' => field.extend_from_slice(b"\\n"),
+                    b'\r' => field.extend_from_slice(b"\\r"),
+                    b'\\' => field.extend_from_slice(b"\\\\"),
+                    sign if sign == *delimiter => field.extend_from_slice(&[b'\\', sign]),
+                    byte => field.push(byte),
+                }
+            }
+            if field == null.as_bytes() {
+                return None;
+            }
+        }
+        CopyFormat::Csv { quote, escape, .. } => {
+            field.push(*quote);
+            for byte in value.bytes() {
+                if byte == *quote || byte == *escape {
+                    field.push(*escape);
+                }
+                field.push(byte);
+            }
+            field.push(*quote);
+        }
+        CopyFormat::Binary => return None,
+    }
+    Some(field.into())
 }
 
 /// The header line with the added columns.
@@ -65,9 +101,14 @@ pub fn row(format: &CopyFormat, row: &[u8], values: &[i64], added: &[Added], out
         CopyFormat::Text { delimiter, .. } | CopyFormat::Csv { delimiter, .. } => {
             let (text, newline) = cut_newline(row);
             out.extend_from_slice(text);
-            for value in values {
+            let mut values = values.iter();
+            for column in added {
                 out.push(*delimiter);
-                out.extend_from_slice(value.to_string().as_bytes());
+                match (&column.constant, values.next()) {
+                    (Some(constant), _) => out.extend_from_slice(constant),
+                    (None, Some(value)) => out.extend_from_slice(value.to_string().as_bytes()),
+                    (None, None) => {}
+                }
             }
             out.extend_from_slice(newline);
             Ok(())
@@ -116,7 +157,36 @@ mod tests {
     use super::*;
 
     fn added(type_oid: Oid) -> [Added; 1] {
-        [Added { name: "id".into(), type_oid }]
+        [Added { name: "id".into(), type_oid, constant: None }]
+    }
+
+    #[test]
+    fn a_constant_is_read_as_the_value_that_it_is() {
+        let csv = |quote: u8, escape: u8| CopyFormat::Csv {
+            delimiter: b',',
+            quote,
+            escape,
+            null: "".into(),
+            header: false,
+            force_null: Default::default(),
+            force_not_null: Default::default(),
+        };
+        let field = |format: &CopyFormat, value: &str| {
+            constant(format, value).map(|field| String::from_utf8_lossy(&field).into_owned())
+        };
+        let value = "2024-01-02 03:04:05+00";
+        assert_eq!(field(&text("\\N", b'\t'), value).as_deref(), Some(value));
+        assert_eq!(field(&text("\\N", b':'), value).as_deref(), Some("2024-01-02 03\\:04\\:05+00"));
+        assert_eq!(field(&text("\\N", b'\t'), "a\\b\nc").as_deref(), Some("a\\\\b\\nc"));
+        assert_eq!(field(&text("x", b'\t'), "x"), None);
+        assert_eq!(field(&csv(b'"', b'"'), "a\"b").as_deref(), Some("\"a\"\"b\""));
+        assert_eq!(field(&csv(b'\'', b'\\'), "a'b\\").as_deref(), Some("'a\\'b\\\\'"));
+        assert_eq!(field(&CopyFormat::Binary, value), None);
+        let mut out = Vec::new();
+        let mut two = [added(oid::INT4), added(oid::TIMESTAMPTZ)].concat();
+        two[1].constant = constant(&text("\\N", b'\t'), value);
+        assert_eq!(row(&text("\\N", b'\t'), b"a\n", &[5], &two, &mut out), Ok(()));
+        assert_eq!(String::from_utf8_lossy(&out), "a\t5\t2024-01-02 03:04:05+00\n");
     }
 
     fn text(null: &str, delimiter: u8) -> CopyFormat {

@@ -18,23 +18,28 @@ pub struct Origins {
     /// How much further each row is: one byte for the client's lines where the shard's are one, else [`LONG`] and both.
     steps: VecDeque<u8>,
     most: usize,
+    /// Lines before the rows, which every shard gets.
+    preamble: u64,
 }
 
 impl Origins {
     /// `shards`: how many share the memory.
     pub fn new(shards: usize) -> Self {
         let most = (MOST / shards.max(1)).clamp(BOUNDS.0, BOUNDS.1);
-        Self { before: (0, 0), last: (0, 0), steps: VecDeque::new(), most }
+        Self { before: (0, 0), last: (0, 0), steps: VecDeque::new(), most, preamble: 0 }
     }
 
     /// What comes before the rows, and has this many lines.
     pub fn preamble(&mut self, lines: u64) {
         self.last = (self.last.0 + lines, self.last.1 + lines);
         self.before = self.last;
+        self.preamble = self.last.0;
     }
 
     /// A row of so many lines, of which the last is this one of the client's.
     pub fn row(&mut self, lines: u64, line: u64) {
+        // Postgres does not count the line breaks within values of the first line that it gets: it does not know yet how lines end.
+        let lines = if self.last.0 == 0 { 1 } else { lines };
         let further = line.saturating_sub(self.last.1);
         self.last = (self.last.0 + lines, line);
         match (lines, u8::try_from(further)) {
@@ -55,6 +60,9 @@ impl Origins {
 
     /// The client's line of the row that ends with this line of the shard's; `None` where that is not known any more.
     pub fn client_line(&self, line: u64) -> Option<u64> {
+        if line > 0 && line <= self.preamble {
+            return Some(line);
+        }
         let (mut own, mut client) = self.before;
         let mut at = 0;
         while own < line {
@@ -108,6 +116,12 @@ mod tests {
         assert_eq!(of("COPY t 7, line 2, column n: \"1\"").as_deref(), Some("COPY t 7, line 5, column n: \"1\""));
         assert_eq!(of("PL/x\nCOPY t 7, Zeile 5").as_deref(), Some("PL/x\nCOPY t 7, Zeile 900"));
         assert_eq!(of("COPY t 7, line 3"), None);
+        assert_eq!(of("COPY t 7, line 1: \"a\"").as_deref(), Some("COPY t 7, line 1: \"a\""));
+        // The first row has three lines, of which the shard counts one.
+        let mut first = Origins::new(4);
+        first.row(3, 7);
+        first.row(2, 11);
+        assert_eq!((first.client_line(1), first.client_line(3)), (Some(7), Some(11)));
         assert_eq!(of("COPY other, line 2"), None);
     }
 
@@ -118,7 +132,7 @@ mod tests {
             let (mut own, mut line) = (0, 0);
             let mut ends = Vec::new();
             for (lines, further) in rows {
-                own += lines;
+                own += if own == 0 { 1 } else { lines };
                 line += further;
                 origins.row(lines, line);
                 ends.push((own, line));

@@ -1,14 +1,16 @@
 //! `Client`: the client's connection as executors see it: bytes in, bytes out, and whether it is still there.
 
+use std::collections::HashSet;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
 use crate::fault::{Fault, SqlState};
+use crate::memory::Hold;
 use crate::net::ClientStream;
 use crate::scope::Control;
 use crate::wire::error_fields;
@@ -16,6 +18,8 @@ use crate::wire::frame::{self, Frame, HEADER};
 
 /// Bytes for the client that are gathered before they are written while more is coming.
 pub const OUT_HIGH: usize = 64 * 1024;
+/// Notices that are remembered so as not to be told twice.
+const TOLD: usize = 1000;
 /// Bytes of the client's that are read ahead while a server works for it.
 const READ_AHEAD: usize = 64 * 1024;
 const READ_CHUNK: usize = 8 * 1024;
@@ -34,6 +38,8 @@ pub struct Client {
     pub out: BytesMut,
     pub control: Arc<Control>,
     max_message: usize,
+    /// The memory of a long message while it is read, and until the next one is.
+    hold: Hold,
     /// Bytes of the frame handed out last that are still to come. Whoever wants them takes them before the next frame is cut.
     rest: usize,
     /// TLS may still hold bytes that were written into it.
@@ -42,6 +48,8 @@ pub struct Client {
     blocked: bool,
     /// Bytes at the start of `out` that are answers of our own: they can wait for the servers' that follow.
     local: usize,
+    /// The notices of the command that runs on one server after the other; none is told twice.
+    told: Option<HashSet<Bytes>>,
     /// Nothing is written: what stands in `out` from here on can still be taken back.
     kept: Option<usize>,
     /// Bytes read and written since they were last counted.
@@ -50,17 +58,19 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(stream: ClientStream, read: BytesMut, control: Arc<Control>, max_message: usize) -> Self {
+    pub fn new(stream: ClientStream, read: BytesMut, control: Arc<Control>, max_message: usize, hold: Hold) -> Self {
         Self {
             stream,
             read,
             out: BytesMut::new(),
             control,
             max_message,
+            hold,
             rest: 0,
             unflushed: false,
             blocked: false,
             local: 0,
+            told: None,
             kept: None,
             received: 0,
             sent: 0,
@@ -116,8 +126,19 @@ impl Client {
 
     /// A notice of a server's. Whoever waits for it does not wait for the end of its statement.
     pub fn notice(&mut self, frame: &Frame) {
+        if let Some(told) = &mut self.told {
+            let room = told.len() < TOLD;
+            if told.contains(&frame.bytes) || room && !told.insert(frame.bytes.clone()) {
+                return;
+            }
+        }
         self.out.extend_from_slice(&frame.bytes);
         self.kept = None;
+    }
+
+    /// Servers do the same, one after the other, from now on; or do not any more.
+    pub fn tell_once(&mut self, once: bool) {
+        self.told = once.then(HashSet::new);
     }
 
     /// The code of the error in what is kept.
@@ -217,6 +238,9 @@ impl Client {
     }
 
     /// The next frame, cut off what has been read: whole, or the head of a large Bind, with [`Self::rest`] behind it.
+    ///
+    /// # Errors
+    /// `08P01` for what is no message, `53200` for one that the router has no room for.
     pub fn cut(&mut self) -> Result<Option<Frame>, Fault> {
         if self.rest > 0 {
             self.skip_rest();
@@ -224,6 +248,8 @@ impl Client {
                 return Ok(None);
             }
         }
+        let long = if self.read.len() > LARGE { self.read.len() } else { 0 };
+        self.hold.become_of(long).map_err(Fault::fatal)?;
         if let Some(frame) = frame::take(&mut self.read, self.max_message)? {
             return Ok(Some(frame));
         }

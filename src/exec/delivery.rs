@@ -15,6 +15,7 @@ use crate::exec::forward::Broken;
 use crate::exec::replies::{ScatterError, content, poll_client, try_content};
 use crate::fault::Fault;
 use crate::ids::Oid;
+use crate::memory::Hold;
 use crate::wire::array::ArrayWriter;
 use crate::wire::frame::{Frame, HEADER};
 use crate::wire::request;
@@ -233,22 +234,24 @@ pub struct Collected {
     pub arrays: Vec<Vec<ArrayWriter>>,
     /// The server of each row, in their order. Rows that all get are not listed.
     pub order: Vec<u16>,
+    /// The memory that they take.
+    pub hold: Hold,
 }
 
 /// Reads the rows that were asked of `source` into arrays of these element types. Those that all servers get are the first one's.
 ///
 /// # Errors
-/// `too_much` beyond `limit` bytes.
+/// `too_much` beyond `limit` bytes; `53200` where the router has no room for them, of which `hold` takes.
 pub async fn collect(
     source: &mut Backend,
     client: &mut Client,
     servers: usize,
     elements: &[Oid],
-    limit: usize,
+    (limit, hold): (usize, Hold),
     mut place: impl FnMut(&RowView<'_>) -> Result<To, Fault>,
     too_much: impl Fn() -> Fault,
 ) -> Result<Collected, ScatterError> {
-    let mut collected = Collected { arrays: (0..servers).map(|_| Vec::new()).collect(), order: Vec::new() };
+    let mut collected = Collected { arrays: (0..servers).map(|_| Vec::new()).collect(), order: Vec::new(), hold };
     let mut bytes = 0;
     while !source.inflight.is_empty() {
         let frame = content(source, client, false).await?;
@@ -259,6 +262,7 @@ pub async fn collect(
                 if bytes > limit {
                     return Err(too_much().into());
                 }
+                collected.hold.grow(frame.bytes.len())?;
                 let row = RowView::parse(&frame.bytes)?;
                 let at = match place(&row)? {
                     To::One(at) => {

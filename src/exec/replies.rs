@@ -7,7 +7,7 @@ use bytes::Buf;
 
 use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Verdict};
-use crate::exec::client::{Client, OUT_HIGH};
+use crate::exec::client::{Client, ClientGone, OUT_HIGH};
 use crate::exec::forward::Broken;
 use crate::fault::Fault;
 use crate::wire::frame::Frame;
@@ -208,6 +208,17 @@ pub fn poll_client(client: &mut Client, cx: &mut Context<'_>) -> Poll<ScatterErr
         return Poll::Ready(Broken::from(gone).into());
     }
     client.poll_watch(cx).map(|gone| Broken::from(gone).into())
+}
+
+/// Something that the router itself asks of servers, and that may have to wait there: it ends when the client is gone or to go, and the
+/// servers are then in the middle of it.
+pub async fn watched<T>(client: &mut Client, work: impl Future<Output = T>) -> Result<T, ClientGone> {
+    let mut work = std::pin::pin!(work);
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Ok(done)),
+        Poll::Pending => poll_client(client, cx).map(|_| Err(ClientGone)),
+    })
+    .await
 }
 
 pub async fn flush(client: &mut Client) -> Result<(), ScatterError> {

@@ -12,6 +12,7 @@ use crate::exec::columns::{
 };
 use crate::exec::replies::{ScatterError, any_content, begun, content, flush, pass_rows, send_all, try_content};
 use crate::fault::{Fault, SqlState};
+use crate::memory::Hold;
 use crate::merge::{Advance, ColumnInfo, Merge, MergeLimits};
 use crate::plan::Window;
 use crate::plan::combine::Combine;
@@ -29,6 +30,7 @@ pub struct ScatterRun {
     /// Rows that were merged ahead, when the servers were needed for something else.
     parked: VecDeque<Bytes>,
     parked_bytes: usize,
+    parked_hold: Hold,
     limits: MergeLimits,
     rows: u64,
     /// Rows are asked for in pieces: each tells how many it has.
@@ -57,7 +59,7 @@ pub enum Answer {
 }
 
 /// How a merge asks and answers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Manner {
     pub answer: Answer,
     pub limits: MergeLimits,
@@ -100,6 +102,7 @@ impl ScatterRun {
             inputs: servers.iter().map(|_| Input::default()).collect(),
             parked: VecDeque::new(),
             parked_bytes: 0,
+            parked_hold: limits.memory.hold(),
             limits,
             rows: 0,
             in_pieces: false,
@@ -151,7 +154,7 @@ impl ScatterRun {
             }
             let infos: Vec<ColumnInfo> = columns.iter().map(column_info).collect();
             let inputs = if answer == Answer::Merged { servers.len() } else { 1 };
-            match Merge::new(combine, window, &infos, style, inputs, run.limits) {
+            match Merge::new(combine, window, &infos, style, inputs, run.limits.clone()) {
                 Ok(merge) => run.merge = Some(merge),
                 // For the columns that the plan knew it can be done.
                 Err(fault) if fault.code == SqlState::INTERNAL_ERROR => return Err(run.stale()),
@@ -312,6 +315,7 @@ impl ScatterRun {
             let row = match self.parked.pop_front() {
                 Some(row) => {
                     self.parked_bytes -= row.len();
+                    self.parked_hold.shrink(row.len());
                     row
                 }
                 None => match self.try_row(servers, client)? {
@@ -346,6 +350,9 @@ impl ScatterRun {
                 Next::Done => break,
             };
             self.parked_bytes += row.len();
+            if let Err(fault) = self.parked_hold.grow(row.len()) {
+                return Err(self.fail(fault));
+            }
             self.parked.push_back(row);
             if self.parked_bytes > self.limits.max_bytes {
                 let fault = Fault::new(
@@ -517,7 +524,7 @@ impl ScatterRun {
     pub fn close(&mut self) {
         self.finished = true;
         self.parked.clear();
-        self.parked_bytes = 0;
+        self.parked_hold.shrink(std::mem::take(&mut self.parked_bytes));
     }
 
     pub fn is_finished(&self) -> bool {

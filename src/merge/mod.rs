@@ -9,11 +9,13 @@ mod key;
 mod values;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::Oid;
+use crate::memory::{Hold, Memory};
 use crate::merge::aggregate::Aggregate;
 use crate::merge::key::OrderKey;
 use crate::merge::kway::KWayMerge;
@@ -41,10 +43,12 @@ pub struct OutputColumn {
 }
 
 /// What one merge may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct MergeLimits {
     /// Bytes of rows and groups kept at once by hashing and sorting; `53400` beyond. Streaming operators keep a row an input.
     pub max_bytes: usize,
+    /// What all merges take from together.
+    pub memory: Arc<Memory>,
 }
 
 /// What is to be done next.
@@ -130,7 +134,7 @@ impl Merge {
             columns: outputs,
             hidden: combine.hidden,
             writer: RowWriter::new(),
-            budget: Budget { left: limits.max_bytes, max: limits.max_bytes },
+            budget: Budget { left: limits.max_bytes, max: limits.max_bytes, hold: limits.memory.hold() },
             done: false,
         })
     }
@@ -370,10 +374,11 @@ impl Stage {
 }
 
 /// The memory that hashing and sorting may still take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Budget {
     left: usize,
     max: usize,
+    hold: Hold,
 }
 
 impl Budget {
@@ -381,8 +386,10 @@ impl Budget {
     const ENTRY: usize = 96;
 
     fn take(&mut self, bytes: usize) -> Result<(), Fault> {
-        match self.left.checked_sub(bytes.saturating_add(Self::ENTRY)) {
+        let bytes = bytes.saturating_add(Self::ENTRY);
+        match self.left.checked_sub(bytes) {
             Some(left) => {
+                self.hold.grow(bytes)?;
                 self.left = left;
                 Ok(())
             }
@@ -397,7 +404,9 @@ impl Budget {
     }
 
     fn give_back(&mut self, bytes: usize) {
-        self.left = self.left.saturating_add(bytes.saturating_add(Self::ENTRY)).min(self.max);
+        let bytes = bytes.saturating_add(Self::ENTRY);
+        self.left = self.left.saturating_add(bytes).min(self.max);
+        self.hold.shrink(bytes);
     }
 }
 

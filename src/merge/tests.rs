@@ -3,12 +3,15 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::memory::Memory;
 use crate::plan::combine::{Comparison, Condition, DistinctFold, Fold, Output, SortKey};
 use crate::types::oid;
 
 const INT8: ColumnInfo = ColumnInfo { type_oid: oid::INT8, format: Format::Text, collation: Collation::None };
 const TEXT_C: ColumnInfo = ColumnInfo { type_oid: oid::TEXT, format: Format::Text, collation: Collation::Bytes };
-const PLENTY: MergeLimits = MergeLimits { max_bytes: 1 << 24 };
+fn most(max_bytes: usize) -> MergeLimits {
+    MergeLimits { max_bytes, memory: Memory::new(None) }
+}
 
 type Row = Vec<Option<String>>;
 
@@ -61,7 +64,7 @@ fn run(merge: &mut Merge, inputs: &[Vec<Row>]) -> Result<Vec<Row>, Fault> {
 }
 
 fn merge(combine: &Combine, window: Option<Window>, columns: &[ColumnInfo], inputs: usize) -> Result<Merge, Fault> {
-    Merge::new(combine, window, columns, TextStyle::default(), inputs, PLENTY)
+    Merge::new(combine, window, columns, TextStyle::default(), inputs, most(1 << 24))
 }
 
 fn merged(combine: &Combine, window: Option<Window>, columns: &[ColumnInfo], inputs: &[Vec<Row>]) -> Vec<Row> {
@@ -141,7 +144,7 @@ fn a_sort_charges_what_it_keeps_beside_the_rows() {
     let sort = steps(vec![Step::Sort(vec![ascending(0)])]);
     let rows = [ints(&(0..1_000).map(|_| &[7][..]).collect::<Vec<_>>())];
     let with = |max_bytes| {
-        let mut merge = Merge::new(&sort, None, &[INT8], TextStyle::default(), 1, MergeLimits { max_bytes }).unwrap();
+        let mut merge = Merge::new(&sort, None, &[INT8], TextStyle::default(), 1, most(max_bytes)).unwrap();
         run(&mut merge, &rows)
     };
     let row = frame(&rows[0][0]).len();
@@ -268,10 +271,13 @@ fn what_is_not_exact_is_refused_before_a_row_is_read() {
 fn hashing_and_sorting_stop_at_their_limit() {
     let many: Vec<Row> = (0..1_000).map(|i| vec![Some(i.to_string())]).collect();
     let outputs = vec![output(0, Fold::Key), output(0, Fold::Count)];
-    let limits = MergeLimits { max_bytes: 10_000 };
+    let limits = most(10_000);
     let run = |step: Step, window, rows: &Vec<Row>| {
         let style = TextStyle::default();
-        run(&mut Merge::new(&steps(vec![step]), window, &[INT8], style, 1, limits).unwrap(), std::slice::from_ref(rows))
+        run(
+            &mut Merge::new(&steps(vec![step]), window, &[INT8], style, 1, limits.clone()).unwrap(),
+            std::slice::from_ref(rows),
+        )
     };
     let group = |sorted| Step::Aggregate { groups: vec![0], sorted, outputs: outputs.clone() };
     for step in [group(false), Step::Distinct { columns: 1, sorted: false }, Step::Sort(vec![ascending(0)])] {
@@ -289,7 +295,7 @@ fn a_sort_under_a_limit_holds_only_what_it_needs() {
     let rows: Vec<Row> =
         (0..50_000i64).map(|i| vec![Some((i * 7_919 % 50_000).to_string()), Some(i.to_string())]).collect();
     let style = TextStyle::default();
-    let limits = MergeLimits { max_bytes: 400_000 };
+    let limits = most(400_000);
     let window = Some(Window { offset: 2, limit: Some(3) });
     let combine = steps(vec![Step::Sort(vec![ascending(0)])]);
     let mut merge = Merge::new(&combine, window, &[INT8, INT8], style, 1, limits).unwrap();

@@ -81,6 +81,7 @@ pub struct Metrics {
     finishes: IntCounterVec,
     retries: IntCounterVec,
     passed_on: IntCounterVec,
+    throttled: IntCounterVec,
     sampled: Sampled,
     source: OnceLock<Box<dyn Source>>,
 }
@@ -199,6 +200,11 @@ impl Metrics {
                 "cancel requests for clients of other routers, by what became of them",
                 &["result"],
             ),
+            throttled: r.counters(
+                "pgloom_key_throttled_total",
+                "statements that came too early for key_max_rate, by what became of them",
+                &["result"],
+            ),
             sampled: Sampled::register(r),
             source: OnceLock::new(),
             families,
@@ -289,6 +295,11 @@ impl Metrics {
     /// Something is tried again. `reason` is one of a few fixed words.
     pub fn retry(&self, reason: &'static str) {
         self.retries.with_label_values(&[reason]).inc();
+    }
+
+    /// A statement that came too early for its key has `waited`, or was `refused`.
+    pub fn throttled(&self, result: &'static str) {
+        self.throttled.with_label_values(&[result]).inc();
     }
 
     /// What became of a cancel request for a client of another router: `beside` and `router` have been reached, `unknown` is nobody's,

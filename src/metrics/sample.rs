@@ -12,6 +12,14 @@ pub trait Source: Send + Sync {
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
     pub ready: bool,
+    /// Bytes that all statements hold together, and may.
+    pub memory_held: usize,
+    pub memory_limit: Option<usize>,
+    /// Shards at which statements over several are, where that is limited, and such statements that wait.
+    pub scatter_requests: usize,
+    pub scatters_waiting: usize,
+    /// Database, shard, and whether it has answered lately.
+    pub shards: Vec<(String, String, bool)>,
     pub pools: Vec<PoolSample>,
     pub topologies: Vec<TopologySample>,
     /// Where the map does not stand in the configuration.

@@ -12,7 +12,12 @@ use super::sample::{BreakerSample, PoolSample, Sample, ServerSample};
 pub(super) struct Sampled {
     started: Instant,
     ready: IntGauge,
+    shard_up: IntGaugeVec,
     uptime: Gauge,
+    memory_held: IntGauge,
+    memory_limit: IntGauge,
+    scatter_requests: IntGauge,
+    scatters_waiting: IntGauge,
     prepared: IntGauge,
     plan_cache_entries: IntGauge,
     plan_cache_bytes: IntGauge,
@@ -65,7 +70,15 @@ impl Sampled {
         Self {
             started: Instant::now(),
             ready: r.gauge("pgloom_ready", "1 while the router can serve: see /readyz"),
+            shard_up: r.gauges("pgloom_shard_up", "1 while a shard answers the router", &["database", "shard"]),
             uptime: r.float_gauge("pgloom_uptime_seconds", "since the start"),
+            memory_held: r.gauge("pgloom_memory_held_bytes", "held by all statements together"),
+            memory_limit: r.gauge("pgloom_memory_limit_bytes", "that they may hold; 0: any number"),
+            scatter_requests: r.gauge(
+                "pgloom_scatter_requests",
+                "shards at which statements over several are, where scatter_max_requests limits that",
+            ),
+            scatters_waiting: r.gauge("pgloom_scatters_waiting", "statements that wait for scatter_max_requests"),
             prepared: r.gauge("pgloom_prepared_statements", "distinct statements that server connections share"),
             plan_cache_entries: r.gauge("pgloom_plan_cache_entries", "statements whose analysis is at hand"),
             plan_cache_bytes: r.gauge("pgloom_plan_cache_bytes", "held by the plan cache"),
@@ -121,8 +134,16 @@ impl Sampled {
 
     pub fn refresh(&self, sample: &Sample) {
         self.ready.set(sample.ready.into());
+        empty(&self.shard_up);
+        for (database, shard, answers) in &sample.shards {
+            self.shard_up.with_label_values(&[database, shard]).set((*answers).into());
+        }
         self.uptime.set(self.started.elapsed().as_secs_f64());
         self.process.refresh();
+        self.memory_held.set(whole(sample.memory_held as u64));
+        self.memory_limit.set(whole(sample.memory_limit.unwrap_or(0) as u64));
+        self.scatter_requests.set(whole(sample.scatter_requests as u64));
+        self.scatters_waiting.set(whole(sample.scatters_waiting as u64));
         self.prepared.set(whole(sample.prepared as u64));
         self.plan_cache_entries.set(whole(sample.plan_cache.entries as u64));
         self.plan_cache_bytes.set(whole(sample.plan_cache.bytes as u64));

@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod explain;
 pub mod finish;
 pub mod lookup;
+pub mod named_key;
 pub mod route;
 pub mod shard_plans;
 mod split;

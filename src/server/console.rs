@@ -17,6 +17,7 @@ use crate::admin::command::Command;
 use crate::admin::{Access, LocalRows};
 use crate::exec::client::{Client, ClientGone, Idle};
 use crate::fault::{Fault, SqlState};
+use crate::memory::Memory;
 use crate::net::ClientStream;
 use crate::scope::Control;
 use crate::server::Front;
@@ -124,7 +125,7 @@ impl Console {
         let control = Arc::<Control>::default();
         let shared = Arc::clone(&fronts.load().shared);
         shared.operators.add(&control);
-        let client = Client::new(stream, leftover, control, MAX_MESSAGE);
+        let client = Client::new(stream, leftover, control, MAX_MESSAGE, Memory::new(None).hold());
         let (statements, portals) = (HashMap::new(), HashMap::new());
         let user = user.into();
         let mut console = Self { fronts, client, user, access, statements, portals, discarding: false };

@@ -25,10 +25,18 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(3600);
 /// The longest head of a request.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// Whether this router can answer for every shard.
+/// Whether clients are to be sent to this router.
 pub trait Readiness: Send + Sync {
-    /// The shards that have not answered lately; none: ready. Must not block.
-    fn unready(&self) -> Vec<Unready>;
+    /// Must not block.
+    fn report(&self) -> Report;
+}
+
+/// What there is to be said of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub ready: bool,
+    /// What is wrong, also where that keeps nobody away.
+    pub wrong: Vec<Unready>,
 }
 
 /// A shard that has not answered lately, or something else that keeps the router from serving.
@@ -104,10 +112,11 @@ fn answer(method: &Method, path: &str, metrics: &Metrics, readiness: &dyn Readin
             response
         }
         "/healthz" => plain(StatusCode::OK, "ok\n"),
-        "/readyz" => match readiness.unready() {
-            unready if unready.is_empty() => plain(StatusCode::OK, "ready\n"),
-            unready => plain(StatusCode::SERVICE_UNAVAILABLE, describe(&unready)),
-        },
+        "/readyz" => {
+            let report = readiness.report();
+            let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            plain(status, describe(&report))
+        }
         _ => plain(StatusCode::NOT_FOUND, "not here; try /metrics, /healthz, /readyz\n"),
     }
 }
@@ -119,9 +128,9 @@ fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     response
 }
 
-fn describe(unready: &[Unready]) -> String {
-    let mut text = String::from("not ready\n");
-    for Unready { database, shard, why } in unready {
+fn describe(report: &Report) -> String {
+    let mut text = String::from(if report.ready { "ready\n" } else { "not ready\n" });
+    for Unready { database, shard, why } in &report.wrong {
         // Writing to a String cannot fail.
         let _ = match shard {
             Some(shard) => writeln!(text, "database {database:?} shard {shard:?}: {why}"),
@@ -139,18 +148,22 @@ mod tests {
     use std::net::SocketAddr;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    struct Fixed(Vec<Unready>);
+    struct Fixed(Report);
 
     impl Readiness for Fixed {
-        fn unready(&self) -> Vec<Unready> {
+        fn report(&self) -> Report {
             self.0.clone()
         }
     }
 
-    async fn start(unready: Vec<Unready>) -> SocketAddr {
+    fn ready() -> Report {
+        Report { ready: true, wrong: Vec::new() }
+    }
+
+    async fn start(report: Report) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, Metrics::new(), Arc::new(Fixed(unready)), std::future::pending()));
+        tokio::spawn(serve(listener, Metrics::new(), Arc::new(Fixed(report)), std::future::pending()));
         address
     }
 
@@ -168,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_health_and_readiness_answer() {
-        let address = start(Vec::new()).await;
+        let address = start(ready()).await;
         let metrics = ask(address, &get("/metrics")).await;
         assert!(
             metrics.starts_with("HTTP/1.1 200 OK\r\n") && metrics.contains("text/plain; version=0.0.4"),
@@ -184,7 +197,7 @@ mod tests {
     async fn readyz_names_the_shard_that_does_not_answer_and_why() {
         let why = "connection refused (127.0.0.1:5433)".to_owned();
         let shard = Unready { database: "shop".into(), shard: Some("s2".into()), why };
-        let address = start(vec![shard]).await;
+        let address = start(Report { ready: false, wrong: vec![shard] }).await;
         let answer = ask(address, &get("/readyz")).await;
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
         assert!(
@@ -196,8 +209,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_router_that_lacks_a_shard_may_be_ready_and_says_which() {
+        let lost = Unready { database: "shop".into(), shard: Some("s2".into()), why: "gone".into() };
+        let address = start(Report { ready: true, wrong: vec![lost] }).await;
+        let answer = ask(address, &get("/readyz")).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(answer.ends_with("ready\ndatabase \"shop\" shard \"s2\": gone\n"), "{answer}");
+    }
+
+    #[tokio::test]
     async fn other_methods_and_garbage_are_turned_away() {
-        let address = start(Vec::new()).await;
+        let address = start(ready()).await;
         let post = "POST /metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
         let answer = ask(address, post).await;
         assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("\r\nallow: GET, HEAD\r\n"), "{answer}");
@@ -213,7 +235,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_over_the_limit_is_closed_and_a_freed_place_is_used_again() {
-        let address = start(Vec::new()).await;
+        let address = start(ready()).await;
         let mut open = Vec::new();
         for _ in 0..MAX_CONNECTIONS {
             let mut stream = TcpStream::connect(address).await.unwrap();

@@ -4,6 +4,7 @@ pub mod console;
 pub mod handshake;
 pub mod http;
 pub mod peers;
+pub mod population;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::wire::reply;
 use console::{Console, ConsoleRules};
 use handshake::{Account, Accounts, Admitted, Applicant, Handshake, HandshakeContext, handshake};
 use peers::{Came, Peers};
+use population::{ClientLimits, Population, Present};
 
 /// A client's CancelRequest may take so long before its connection is closed all the same.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
@@ -46,6 +48,8 @@ pub struct Front {
     /// The settings that the console shows.
     pub config: Vec<Shown>,
     pub max_clients: usize,
+    pub client_limits: ClientLimits,
+    pub population: Arc<Population>,
     pub router: Arc<Peers>,
     /// The other routers that the configuration names, and how they are spoken to.
     pub peers: Vec<Box<str>>,
@@ -179,7 +183,7 @@ async fn admit(admitted: Admitted, front: &Arc<Front>, fronts: Arc<ArcSwap<Front
         };
     }
     match enter(front, &user, &name) {
-        Ok((database, pools)) => {
+        Ok((database, pools, _present)) => {
             front.shared.metrics.logins.inc();
             if front.log_connections {
                 tracing::info!(user, database = %database.name, tls = stream.is_tls(), "login");
@@ -206,7 +210,7 @@ async fn admit(admitted: Admitted, front: &Arc<Front>, fronts: Arc<ArcSwap<Front
 }
 
 /// The database of a client that has proven who it is, and its pools there, or why it still cannot come in.
-fn enter(front: &Front, user: &str, name: &str) -> Result<(Arc<Database>, Arc<UserPools>), Fault> {
+fn enter(front: &Front, user: &str, name: &str) -> Result<(Arc<Database>, Arc<UserPools>, Present), Fault> {
     let unknown = || Fault::new(SqlState::INVALID_CATALOG_NAME, format!("database \"{name}\" does not exist")).fatal();
     let database = front.databases.get(name).ok_or_else(unknown)?;
     // One that came while the configuration changed is a client of the new one.
@@ -233,7 +237,8 @@ fn enter(front: &Front, user: &str, name: &str) -> Result<(Arc<Database>, Arc<Us
             .blame(Blame::Router)
             .fatal());
     }
-    Ok((database, pools))
+    let present = front.population.enter(user, name, &front.client_limits)?;
+    Ok((database, pools, present))
 }
 
 async fn tell_number(mut stream: ClientStream, number: RouterNumber) {

@@ -8,6 +8,7 @@ use crate::ids::ShardId;
 use crate::plan::{Inputs, Parameters, Plan, PlanKind};
 use crate::session::control::is_local;
 use crate::session::prepared::{BoundValues, ClientStatement, Place, Portal};
+use crate::session::promise::columns;
 use crate::session::set_config;
 use crate::session::sql_execute::{check_formats, executes};
 use crate::session::{Failure, Session};
@@ -112,6 +113,10 @@ impl Session {
             return Err(fault.into());
         }
         let plan = self.plan_bound(&statement, &view.parameters);
+        if let Err(failure) = self.keep_pace().await {
+            self.settle_parse().await?;
+            return Err(failure);
+        }
         let single = match &plan.kind {
             PlanKind::Single(shard) => Some(*shard),
             PlanKind::Any => Some(self.batch.open.unwrap_or_else(|| self.any_shard())),
@@ -165,7 +170,12 @@ impl Session {
             return Ok(());
         }
         self.settle_parse().await?;
-        let columns = self.columns_of(statement).await?.unwrap_or_default();
+        let known = statement.definition(&self.shared.registry).description();
+        let columns = match known {
+            Some((_, rows)) => columns(&rows)?,
+            None => self.columns_of(statement).await?,
+        };
+        let columns = columns.unwrap_or_default();
         let is_binary = |at: usize| matches!(formats[..], [1]) || formats.get(at) == Some(&1);
         let differs = |(at, of): (usize, &Column)| is_binary(at) && numbers.differs_in_binary(of.type_oid);
         match columns.iter().enumerate().any(differs) {

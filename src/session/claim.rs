@@ -15,6 +15,7 @@ use crate::exec::forward::without_position;
 use crate::exec::replies::{ScatterError, content, send_all};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::{Oid, ShardId};
+use crate::memory::Hold;
 use crate::merge::{Advance, ColumnInfo, Merge, MergeLimits};
 use crate::plan::combine::{Combine, Gather};
 use crate::plan::{Access, ClaimPlan, ClaimText};
@@ -59,6 +60,8 @@ struct Claiming<'a> {
     /// Bytes of rows that may still be held.
     left: usize,
     limit: usize,
+    /// The memory of what is held.
+    hold: Hold,
 }
 
 impl Session {
@@ -92,7 +95,7 @@ impl Session {
         ask: &Ask<'_>,
         shards: Vec<ShardId>,
     ) -> Result<Answering, ScatterError> {
-        let mut of = Claiming::new(plan, ask, shards, self.limits.merge_bytes)?;
+        let mut of = Claiming::new(plan, ask, shards, self.merge_limits())?;
         let claimed = of.claimed(self).await?;
         of.read(self, &claimed).await
     }
@@ -103,15 +106,21 @@ impl Session {
         plan: &ClaimPlan,
         ask: &Ask<'_>,
         limit: usize,
-    ) -> Result<(Vec<Sent>, Vec<Bytes>), ScatterError> {
-        let mut of = Claiming::new(plan, ask, plan.shards.iter().collect(), limit)?;
+    ) -> Result<(Vec<Sent>, Vec<Bytes>, Hold), ScatterError> {
+        let mut of = Claiming::new(
+            plan,
+            ask,
+            plan.shards.iter().collect(),
+            MergeLimits { max_bytes: limit, ..self.merge_limits() },
+        )?;
         let claimed = of.claimed(self).await?;
-        of.collect(self, &claimed).await
+        let (sent, arrays) = of.collect(self, &claimed).await?;
+        Ok((sent, arrays, of.hold))
     }
 }
 
 impl<'a> Claiming<'a> {
-    fn new(plan: &'a ClaimPlan, ask: &'a Ask<'a>, shards: Vec<ShardId>, limit: usize) -> Result<Self, Fault> {
+    fn new(plan: &'a ClaimPlan, ask: &'a Ask<'a>, shards: Vec<ShardId>, limits: MergeLimits) -> Result<Self, Fault> {
         let info = |(type_oid, collation): &(Oid, _)| ColumnInfo {
             type_oid: *type_oid,
             format: Format::Binary,
@@ -119,10 +128,10 @@ impl<'a> Claiming<'a> {
         };
         let combine = Combine { gather: plan.gather.clone(), ..Combine::CONCAT };
         let columns: Vec<ColumnInfo> = plan.sorts.iter().map(info).collect();
-        let limits = MergeLimits { max_bytes: limit };
+        let (limit, hold) = (limits.max_bytes, limits.memory.hold());
         let merge = Merge::new(&combine, None, &columns, Default::default(), shards.len(), limits)?;
         let (told, open) = (shards.iter().map(|_| VecDeque::new()).collect(), vec![true; shards.len()]);
-        Ok(Self { plan, ask, types: types_of(ask)?, shards, merge, told, open, left: limit, limit })
+        Ok(Self { plan, ask, types: types_of(ask)?, shards, merge, told, open, left: limit, limit, hold })
     }
 
     /// Locks the rows of the result; those that are behind its OFFSET.
@@ -182,6 +191,7 @@ impl<'a> Claiming<'a> {
                 b'D' => {
                     let too_much = || too_many(self.limit);
                     self.left = self.left.checked_sub(frame.bytes.len()).ok_or_else(too_much)?;
+                    self.hold.grow(frame.bytes.len())?;
                     self.told[at].push_back(frame.bytes);
                 }
                 b'T' => {
@@ -388,6 +398,7 @@ impl<'a> Claiming<'a> {
                 match frame.tag {
                     b'D' => {
                         self.left = self.left.checked_sub(frame.bytes.len()).ok_or_else(|| too_many(self.limit))?;
+                        self.hold.grow(frame.bytes.len())?;
                         for (value, array) in RowView::parse(&frame.bytes)?.columns().zip(&mut arrays) {
                             array.push(value?)?;
                         }

@@ -10,11 +10,13 @@ use crate::copy::origins::{Origins, context};
 use crate::copy::{KeyField, Piece, Row, RowCutter};
 use crate::exec::copy::{Chunks, CopyEnd, begun, copy_in, ended, spoke};
 use crate::exec::forward::Broken;
+use crate::exec::replies::watched;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::CopyInPlan;
 use crate::plan::route::fits_typmod;
 use crate::session::copy_source::CopySource;
+use crate::session::finish::with;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::utility::CopyFormat;
@@ -80,8 +82,9 @@ impl Session {
         };
         match plan.distribution {
             None => self.take_turn(&shards, None).await?,
-            Some(_) => self.enlist_all(&shards).await?,
+            Some(_) => self.enlist_all(&with(&shards, self.shard_of_moment(plan)?)).await?,
         }
+        self.add_moment(plan, &mut source).await?;
         for shard in &shards {
             let at = self.held_at(*shard)?;
             let held = &mut self.held[at];
@@ -89,7 +92,7 @@ impl Session {
             request::query(&mut held.server.out, text.as_bytes())?;
             held.server.inflight.push(Owed::Query { audience: Audience::Client, ready: Audience::Router });
         }
-        let response = match begun(&mut self.held.servers(&shards)).await? {
+        let response = match watched(&mut self.client, begun(&mut self.held.servers(&shards))).await?? {
             Ok(response) => response,
             Err(error) => {
                 self.client.out.extend_from_slice(&error.bytes);
@@ -127,7 +130,10 @@ impl Session {
     ) -> Result<(), Failure> {
         // Rows that go everywhere are cut only where something is added to each.
         let cut = plan.distribution.is_some() || plan.fill.is_some();
-        let mut cutter = RowCutter::new(&plan.format, &plan.key_fields, self.limits.max_message);
+        let mut wanted = plan.key_fields.clone();
+        // Behind a row that ends too early something would stand in the place of what is missing.
+        wanted.extend(plan.fill.as_ref().and_then(|_| Some((plan.fields.checked_sub(1)?, Box::default()))));
+        let mut cutter = RowCutter::new(&plan.format, &wanted, self.limits.max_message);
         cutter.csv_end_marker(!self.all_since(shards, CSV_MARKER_IS_DATA));
         loop {
             let frame = match self.next_copy_frame(shards, feed).await? {
@@ -254,7 +260,7 @@ impl Session {
             Some(Failure::Reported) => Some("the COPY failed on another shard"),
             None => None,
         };
-        match ended(&mut self.held.servers(shards), reason, same).await? {
+        match watched(&mut self.client, ended(&mut self.held.servers(shards), reason, same)).await?? {
             Err((nth, frame)) if failed.is_none() => {
                 let frame = match origins.get(nth) {
                     Some(origins) => with_client_line(&frame, &plan.table.name, origins),
@@ -382,7 +388,10 @@ impl Feed {
                 return Ok(Rows::NeedValues);
             }
             whole.clear();
-            source.row(&plan.format, row.bytes, &mut whole)?;
+            match row.keys.last() {
+                Some(KeyField::Missing) if plan.fill.is_some() => whole.extend_from_slice(row.bytes),
+                Some(_) | None => source.row(&plan.format, row.bytes, &mut whole)?,
+            }
             let Some(distribution) = plan.distribution else {
                 self.everywhere(&whole);
                 continue;

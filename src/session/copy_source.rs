@@ -6,12 +6,14 @@ use std::time::Instant;
 
 use crate::backend::Backend;
 use crate::backend::sequences::Asking;
+use crate::backend::settings::quote_literal;
 use crate::copy::append::{self, Added};
 use crate::fault::Fault;
-use crate::ids::QualifiedName;
+use crate::ids::{QualifiedName, ShardId};
 use crate::plan::CopyInPlan;
 use crate::session::draw::{integers, next_values};
 use crate::session::{Failure, Session};
+use crate::sql::pulls::quoted;
 use crate::sql::utility::CopyFormat;
 use crate::types::KeyType;
 use crate::types::canonical::KeyValue;
@@ -72,7 +74,7 @@ impl CopySource {
 
     /// The row with its values, each of which is gone then.
     pub fn row(&mut self, format: &CopyFormat, row: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
-        if self.columns.is_empty() {
+        if self.added.is_empty() {
             out.extend_from_slice(row);
             return Ok(());
         }
@@ -88,7 +90,9 @@ impl CopySource {
 impl Session {
     /// The values for what a COPY leaves out; the first of each are taken as the user, who must have the right.
     pub(super) async fn copy_source(&mut self, plan: &CopyInPlan) -> Result<CopySource, Failure> {
-        let Some(fill) = &plan.fill else { return Ok(CopySource::default()) };
+        let Some(fill) = plan.fill.as_ref().filter(|fill| !fill.columns.is_empty()) else {
+            return Ok(CopySource::default());
+        };
         if self.has_own_catalog() || self.has_own_role() {
             return Err(Fault::unsupported(
                 "COPY that leaves out a column that takes its values from a sequence is not supported here",
@@ -97,7 +101,8 @@ impl Session {
             )
             .into());
         }
-        let added = fill.columns.iter().map(|(name, ty, _)| Added { name: name.clone(), type_oid: *ty });
+        let added =
+            fill.columns.iter().map(|(name, ty, _)| Added { name: name.clone(), type_oid: *ty, constant: None });
         let added: Vec<Added> = added.collect();
         append::check(&plan.format, &added)?;
         let mut columns = Vec::with_capacity(added.len());
@@ -116,6 +121,47 @@ impl Session {
         let began = self.database.sequences.tick();
         let server = crate::control::connect(&self.database, self.view.topology.home).await?;
         Ok(CopySource { columns, added, server: Some(server), step: 0, began, row: Vec::new() })
+    }
+
+    /// The shard that says what the defaults are that read the clock.
+    pub(super) fn shard_of_moment(&self, plan: &CopyInPlan) -> Result<Option<ShardId>, Fault> {
+        let reads = plan.fill.as_ref().is_some_and(|fill| !fill.clocks.is_empty());
+        if reads { self.shard_with_moment("now").map(Some) } else { Ok(None) }
+    }
+
+    /// Adds what the defaults say that read the clock: once for all rows and shards, by a shard that takes part in the transaction.
+    pub(super) async fn add_moment(&mut self, plan: &CopyInPlan, source: &mut CopySource) -> Result<(), Failure> {
+        let (Some(fill), Some(shard)) = (&plan.fill, self.shard_of_moment(plan)?) else { return Ok(()) };
+        let refuse = |detail: &'static str| {
+            Fault::unsupported(
+                "COPY that leaves out a column whose default reads the clock is not supported here",
+                detail,
+                "Give the column its values in the COPY.",
+            )
+        };
+        if !self.texts_are_exact() {
+            return Err(refuse("the value goes to the shards as text, which may lose digits or a time zone as DateStyle and extra_float_digits are set").into());
+        }
+        let at = self.enlist(shard).await?;
+        let server = &mut self.held[at].server;
+        let table = quote_literal(&format!("{}.{}", quoted(&plan.table.schema), quoted(&plan.table.name)));
+        let types: Vec<String> = fill.clocks.iter().map(|(name, _)| type_of(&table, name)).collect();
+        let types = server.query(&format!("SELECT {}", types.join(", "))).await?.into_iter().flatten();
+        let values = fill.clocks.iter().zip(types).map(|((_, default), ty)| {
+            let ty = ty.ok_or_else(|| refuse("the shard that has the clock does not have the column"))?;
+            Ok(format!("CAST(({default}) AS {ty})::pg_catalog.text"))
+        });
+        let values = values.collect::<Result<Vec<String>, Fault>>()?.join(", ");
+        let values = server.query(&format!("SELECT {values}")).await.map_err(Fault::without_position)?;
+        self.tx.clock = Some(shard);
+        for ((name, _), value) in fill.clocks.iter().zip(values.into_iter().flatten()) {
+            let constant = value.and_then(|value| append::constant(&plan.format, &value));
+            let constant =
+                constant.ok_or_else(|| refuse("the router adds the value to the rows, where it cannot be written"))?;
+            source.added.push(Added { name: name.clone(), type_oid: 0, constant: Some(constant) });
+        }
+        append::check(&plan.format, &source.added)?;
+        Ok(())
     }
 
     /// The COPY is over: what it has not used goes to the router's block, what it used last is what `lastval` says. How far one came that
@@ -143,4 +189,13 @@ impl Session {
             false => self.memory.lost(taken.into_iter().map(|(sequence, _)| sequence)),
         }
     }
+}
+
+/// The type of a column in SQL, without what limits its values: the shards see to that.
+fn type_of(table: &str, column: &str) -> String {
+    let column = quote_literal(column);
+    format!(
+        "(SELECT pg_catalog.format_type(a.atttypid, -1) FROM pg_catalog.pg_attribute a \
+          WHERE a.attrelid = pg_catalog.to_regclass({table}) AND a.attname = {column} AND NOT a.attisdropped)"
+    )
 }

@@ -28,6 +28,7 @@ use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
 use crate::sql::utility::{StatementKind, classify};
+use crate::types::oid;
 use crate::wire::frame::{BindView, Fields, Frame, HEADER};
 use crate::wire::reply::Status;
 use crate::wire::request;
@@ -254,7 +255,7 @@ impl Session {
         let described = self.describe_at(self.view.topology.home, query, parameters).await;
         self.offset = offset;
         let columns = crate::session::promise::columns(&described?.1)?;
-        Ok(columns.map(|columns| columns.iter().map(|column| (column.table_oid, column.attnum)).collect()))
+        Ok(columns.map(|columns| columns.iter().map(Origin::of).collect()))
     }
 
     /// ParameterDescription and RowDescription (or NoData) of a statement; its error, if it has one, goes to the client.
@@ -533,7 +534,9 @@ pub(super) fn same_columns(original: &Bytes, finish: &Bytes) -> Result<Same, Fau
         (Some(ours), Some(theirs)) if ours.len() == theirs.len() => {
             let mut same = Same::Yes;
             for (a, b) in ours.iter().zip(&theirs) {
-                let users = a.type_oid >= FIRST_NORMAL_OID && b.type_oid >= FIRST_NORMAL_OID;
+                // A row of a view is one of its query there, which has no type of its own.
+                let users =
+                    a.type_oid >= FIRST_NORMAL_OID && (b.type_oid >= FIRST_NORMAL_OID || b.type_oid == oid::RECORD);
                 if a.name != b.name || (a.type_oid != b.type_oid && !users) {
                     return Ok(Same::No);
                 }

@@ -86,6 +86,7 @@ impl Session {
         shard: ShardId,
     ) -> Result<(), Failure> {
         let view = BindHead::read(head.get(HEADER..).unwrap_or_default())?;
+        self.keep_pace().await?;
         if view.portal.is_empty()
             && let Some(portal) = self.statements.remove_portal(b"")
         {

@@ -67,9 +67,18 @@ impl Session {
         let limit = self.times.get(Limit::QueryWait).unwrap_or(Duration::MAX);
         let holds: SmallVec<[Place; 4]> = self.held.iter().map(|held| held.server.place()).collect();
         let pools: SmallVec<[_; 4]> = places.iter().map(|place| user.at(*place)).collect();
+        let fanout = std::sync::Arc::clone(&self.shared.fanout);
         let metrics = std::sync::Arc::clone(&self.shared.metrics);
         let lending = async {
-            pool::checkout(&pools, &holds, limit).await.map_err(|pool::Unlent { place, fault }| match place {
+            let (mut right, mut left) = (None, limit);
+            // Whoever holds something goes on: others may wait for it.
+            if pools.len() > 1 && holds.is_empty() {
+                let since = Instant::now();
+                right = fanout.enter(pools.len(), limit).await.map_err(|fault| Unlent::Failure(fault.into()))?;
+                left = limit.saturating_sub(since.elapsed());
+            }
+            let lent = pool::checkout(&pools, &holds, left).await;
+            let mut lent = lent.map_err(|pool::Unlent { place, fault }| match place {
                 Some(place) => Unlent::Connect(place, fault),
                 None => {
                     if fault.message == pool::WAITED_TOO_LONG {
@@ -77,13 +86,17 @@ impl Session {
                     }
                     Unlent::Failure(fault.into())
                 }
-            })
+            })?;
+            if let (Some(right), Some(first)) = (right, lent.first_mut()) {
+                first.keep(right);
+            }
+            Ok(lent)
         };
         self.attend(lending).await
     }
 
     /// Waits for something that ends when the client leaves or cancels.
-    async fn attend<T>(&mut self, wait: impl Future<Output = Result<T, Unlent>>) -> Result<T, Unlent> {
+    pub(super) async fn attend<T>(&mut self, wait: impl Future<Output = Result<T, Unlent>>) -> Result<T, Unlent> {
         let Self { client, slot, tally, shared, clock, .. } = self;
         let mut wait = std::pin::pin!(wait);
         let (mut waiting, mut since) = (None, None);

@@ -33,6 +33,7 @@ mod moving;
 mod noting;
 mod one_by_one;
 mod own_catalog;
+mod pace;
 mod parse;
 mod placed;
 mod placement;
@@ -67,7 +68,7 @@ mod two_phase;
 mod uniques;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,7 @@ use tracing::Instrument;
 
 use crate::backend::cluster::{Cluster, Database, Look, UserPools};
 use crate::backend::defaults::Defaults;
+use crate::backend::fanout::Fanout;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{SessionSettings, SettingsTable};
 use crate::backend::stats::{Count, Tally};
@@ -88,6 +90,8 @@ use crate::control::map::MapState;
 use crate::exec::client::{Client, Idle};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId};
+use crate::memory::Memory;
+use crate::merge::MergeLimits;
 use crate::metrics::{Metrics, Overdue, Route};
 use crate::net::ClientStream;
 use crate::plan::cache::PlanCache;
@@ -115,6 +119,10 @@ pub struct Shared {
     pub settings: SettingsTable,
     pub cancels: Arc<CancelRegistry>,
     pub metrics: Arc<Metrics>,
+    /// What all statements hold together.
+    pub memory: Arc<Memory>,
+    /// At how many shards statements over several may be.
+    pub fanout: Arc<Fanout>,
     pub statement_log: StatementLog,
     pub tracer: Tracer,
     /// Those who are at the console.
@@ -296,11 +304,18 @@ pub struct Session {
     /// The client knows that its transactions over several shards are not atomic.
     told_best_effort: bool,
     told: create_as::Told,
+    /// The key of the statement that was planned last, where somebody counts; 0: it has none.
+    named_key: AtomicU64,
     /// Under the catalog of this generation: names that nobody knows, in a session that has temporary tables.
     temporaries: (u64, HashSet<QualifiedName>),
 }
 
 impl Session {
+    /// What a merge may hold.
+    fn merge_limits(&self) -> MergeLimits {
+        MergeLimits { max_bytes: self.limits.merge_bytes, memory: Arc::clone(&self.shared.memory) }
+    }
+
     /// What names mean now.
     fn names(&self) -> NameScope<'_> {
         self.scope.names(&self.view, &self.tx, &self.held)
@@ -312,7 +327,7 @@ impl Session {
         let (pid, secret, slot) = shared.cancels.register(login.secret_len, login.identity(), Arc::clone(&control));
         let _entry = Registered { shared: Arc::clone(&shared), pid };
         let limits = shared.limits.load_full();
-        let client = Client::new(login.stream, login.leftover, control, limits.max_message);
+        let client = Client::new(login.stream, login.leftover, control, limits.max_message, shared.memory.hold());
         let mut startup = SessionSettings::default();
         for (name, value) in &login.settings {
             let name = name.to_ascii_lowercase();
@@ -361,6 +376,7 @@ impl Session {
             view,
             told_best_effort: false,
             told: create_as::Told::Client,
+            named_key: AtomicU64::new(0),
             temporaries: (0, HashSet::new()),
         };
         session.shared.metrics.clients.inc();
@@ -734,7 +750,7 @@ impl Session {
         };
         self.log_statement(&over);
         if let Some(trace) = trace {
-            self.end_trace(trace, &over, now);
+            self.end_trace(*trace, &over, now);
         }
         let Clock { started, transaction, .. } = clock;
         self.clock = Clock { started, transaction, is_later: true, ..Clock::default() };

@@ -40,6 +40,21 @@ impl Session {
                 self.check_valid(*shard, index).await?;
             }
         }
+        self.client.tell_once(true);
+        let done = self.run_on_each(steps, &all, sql, ask).await;
+        self.client.tell_once(false);
+        reply::command_complete(&mut self.client.out, &done?)?;
+        Ok(())
+    }
+
+    /// The command tag.
+    async fn run_on_each(
+        &mut self,
+        steps: &OneByOne,
+        all: &[ShardId],
+        sql: &ShardSql,
+        ask: &Ask<'_>,
+    ) -> Result<String, Failure> {
         let mut tag = String::new();
         for (at, shard) in all.iter().enumerate() {
             let done = match self.enlist(*shard).await {
@@ -58,16 +73,15 @@ impl Session {
                         | ScatterError::Stale(fault) => fault,
                         ScatterError::Broken(Broken::Client) => return Err(Failure::Stop(Stop::Gone)),
                     };
-                    self.quiet(&all, false).await;
+                    self.quiet(all, false).await;
                     self.drop_broken();
                     self.release_idle();
-                    return Err(self.half_done(steps, &all, at, fault).into());
+                    return Err(self.half_done(steps, all, at, fault).into());
                 }
             }
             self.release_idle();
         }
-        reply::command_complete(&mut self.client.out, &tag)?;
-        Ok(())
+        Ok(tag)
     }
 
     async fn run_alone(

@@ -277,6 +277,7 @@ impl Session {
 
     /// The plan of one execution.
     pub(super) fn plan_of(&self, analysis: &Analysis, inputs: &Inputs<'_>) -> Plan {
+        self.count_key(analysis, inputs);
         let view = self.plan_view();
         // Few ask, and it costs a look into the settings.
         let prints_otherwise = analysis.style().is_some_and(|needed| !self.text_style().has(needed));

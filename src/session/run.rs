@@ -15,7 +15,6 @@ use crate::exec::replies::ScatterError;
 use crate::exec::scatter::{Answer, Manner, RunEnd, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
-use crate::merge::MergeLimits;
 use crate::plan::combine::Combine;
 use crate::plan::{Access, Plan, PlanKind, ShardSql, Why, Window};
 use crate::session::held::Held;
@@ -390,8 +389,7 @@ impl Session {
 
     /// How several servers are asked at once.
     pub(super) fn manner(&self, answer: Answer) -> Manner {
-        let limits = MergeLimits { max_bytes: self.limits.merge_bytes };
-        Manner { answer, limits, style: self.text_style(), in_turn: self.in_turn }
+        Manner { answer, limits: self.merge_limits(), style: self.text_style(), in_turn: self.in_turn }
     }
 
     /// The RowDescription, where the client is to be told it; it must be what was promised.

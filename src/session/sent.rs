@@ -159,7 +159,7 @@ impl Session {
             Ok(To::All)
         };
         let elements = vec![oid::TEXT; 2 * collatable.len()];
-        collect(server, &mut self.client, 1, &elements, usize::MAX, note, unread).await?;
+        collect(server, &mut self.client, 1, &elements, (usize::MAX, self.shared.memory.hold()), note, unread).await?;
         if found.len() != 2 * collatable.len() {
             return Err(unread().into());
         }

@@ -221,6 +221,7 @@ impl Session {
         }
         self.check_sequences(analysis)?;
         let plan = self.plan(text, analysis);
+        self.keep_pace().await?;
         if let PlanKind::Draw(draw) = &plan.kind {
             let (text, analysis) = self.drawn(text, draw).await?;
             // Where an error is in the text with the values is not where it is in the client's.

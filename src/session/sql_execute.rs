@@ -57,6 +57,7 @@ impl Session {
         }
         self.check_sequences(&statement.analysis)?;
         let mut plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
+        self.keep_pace().await?;
         if let PlanKind::Draw(draw) = &plan.kind {
             let draw = Arc::clone(draw);
             (statement, plan) = self.drawn_bound(&statement, &bind, &draw).await?;
@@ -171,6 +172,7 @@ impl Session {
         }
         self.check_sequences(&statement.analysis)?;
         let plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
+        self.keep_pace().await?;
         let shard = match &plan.kind {
             PlanKind::Single(shard) => Some(self.at_cursor(&statement.analysis.kind, *shard).await?),
             PlanKind::Any => Some(self.batch.open.unwrap_or_else(|| self.any_shard())),
@@ -182,6 +184,7 @@ impl Session {
         };
         let place = match shard {
             Some(shard) => {
+                self.check_binary(shard, &statement, &bind).await?;
                 let (at, def) = self.bind_at(shard, &statement, &plan).await?;
                 let server = &mut self.held[at].server;
                 request::bind_raw(&mut server.out, name, def.name.as_bytes(), BindView::read(&bind)?.tail)?;

@@ -14,6 +14,7 @@ use crate::exec::replies::ScatterError;
 use crate::exec::scatter::{Answer, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
+use crate::memory::Hold;
 use crate::plan::combine::Combine;
 use crate::plan::supply::{Supplied, SuppliedRows};
 use crate::plan::{ClaimPlan, SupplyPlan};
@@ -42,6 +43,8 @@ struct Held {
     arrays: Vec<Vec<Bytes>>,
     /// The shards that got rows, where each gets rows of its own.
     sorted: Option<Vec<bool>>,
+    /// The memory that they take.
+    _hold: Hold,
 }
 
 impl Session {
@@ -146,8 +149,8 @@ impl Session {
         for supplied in &plan.supplies {
             let rows = match claimed(supplied) {
                 Some(claim) => {
-                    let (sent, arrays) = self.claim_supply(claim, ask, left).await?;
-                    Held { name: supplied.name.clone(), sent, arrays: vec![arrays], sorted: None }
+                    let (sent, arrays, hold) = self.claim_supply(claim, ask, left).await?;
+                    Held { name: supplied.name.clone(), sent, arrays: vec![arrays], sorted: None, _hold: hold }
                 }
                 None => self.read_supply(slot.ok_or_else(nowhere)?, plan, supplied, ask, original, left).await?,
             };
@@ -189,7 +192,7 @@ impl Session {
         encode::count16(&mut bind, sent.len())?;
         sent.iter().for_each(|sent| bind.put_i16(sent.format.code()));
         let elements: Vec<_> = sent.iter().map(|sent| sent.element).collect();
-        let bytes = self.limits.merge_bytes;
+        let (bytes, hold) = (self.limits.merge_bytes, self.shared.memory.hold());
         let topology = Arc::clone(&self.view.topology);
         let targets: Vec<ShardId> = plan.shards.iter().collect();
         let to = supplied.place.as_ref().map(|of| Ok::<_, Fault>((place_of(of, &sent)?, &of.table))).transpose()?;
@@ -202,10 +205,11 @@ impl Session {
         let server = &mut self.held[at].server;
         ask_bound(server, sql, &types, &bind)?;
         let shards = if to.is_some() { targets.len() } else { 1 };
-        let collected = collect(server, &mut self.client, shards, &elements, limit, sort, || too_much(bytes)).await?;
+        let collected =
+            collect(server, &mut self.client, shards, &elements, (limit, hold), sort, || too_much(bytes)).await?;
         let arrays = collected.arrays.iter().map(|arrays| arrays_of(arrays, &sent)).collect::<Result<_, _>>()?;
         let sorted = to.is_some().then(|| collected.arrays.iter().map(|arrays| !arrays.is_empty()).collect());
-        Ok(Held { name: supplied.name.clone(), arrays, sorted, sent })
+        Ok(Held { name: supplied.name.clone(), arrays, sorted, sent, _hold: collected.hold })
     }
 
     /// The statement on every shard, with all that is sent along.

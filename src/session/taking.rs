@@ -92,14 +92,14 @@ impl Session {
         let formats: Vec<Format> = sent.iter().map(|sent| sent.format).collect();
         let codes: Vec<i16> = formats.iter().map(|format| format.code()).collect();
         let elements: Vec<Oid> = sent.iter().map(|sent| sent.element).collect();
-        let limit = self.limits.merge_bytes;
+        let (limit, hold) = (self.limits.merge_bytes, self.shared.memory.hold());
         let topology = Arc::clone(&self.view.topology);
         let at = self.held_at(slot)?;
         let source = &mut self.held[at].server;
         ask_rows(source, rows, &codes)?;
         let place =
             |row: &RowView<'_>| place(row, &of.landing.place, &of.landing.table, &formats, &topology, of.targets);
-        collect(source, &mut self.client, of.targets.len(), &elements, limit, place, || too_many(limit)).await
+        collect(source, &mut self.client, of.targets.len(), &elements, (limit, hold), place, || too_many(limit)).await
     }
 }
 

@@ -49,7 +49,7 @@ impl Session {
     }
 
     /// The statement is over.
-    pub(super) fn end_trace(&self, trace: Box<Trace>, over: &Over, to: Instant) {
+    pub(super) fn end_trace(&self, trace: Trace, over: &Over, to: Instant) {
         let (route, shards) = over.route.map_or(("none", 0), |(route, shards)| (route.label(), shards));
         let values = if self.limits.log.literals { Values::Shown } else { Values::Hidden };
         let number = |number: u64| Value::Number(i64::try_from(number).unwrap_or(i64::MAX));

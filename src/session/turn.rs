@@ -1,5 +1,6 @@
 //! Who writes copies of reference tables does it alone, or the copies could come to differ.
 
+use crate::exec::replies::watched;
 use crate::fault::Fault;
 use crate::ids::ShardId;
 use crate::session::{Failure, Session};
@@ -22,7 +23,7 @@ impl Session {
         }
         let home = self.view.topology.home;
         let at = self.held_at(home)?;
-        let level = self.held[at].server.query(TURN).await?;
+        let level = watched(&mut self.client, self.held[at].server.query(TURN)).await??;
         let level = level.first().and_then(|row| row.first()?.as_deref());
         // Snapshots of before, on each shard of another moment.
         let frozen = !matches!(level, Some("read committed" | "read uncommitted"));
@@ -36,7 +37,7 @@ impl Session {
         }
         let others: Vec<ShardId> = shards.iter().copied().filter(|shard| *shard != home).collect();
         let asks = self.held.servers(&others).into_iter().map(|server| server.query(TURN));
-        futures::future::try_join_all(asks).await?;
+        watched(&mut self.client, futures::future::try_join_all(asks)).await??;
         Ok(())
     }
 }

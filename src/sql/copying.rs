@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{ColumnDefault, Table};
+use crate::catalog::{Column, ColumnDefault, Table};
 use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName, ShardSet};
 use crate::sql::Access;
 use crate::sql::analyze::{Analyzer, Rows, Verdict};
+use crate::sql::defaults::{evaluated, reads_clock, uses_of};
 use crate::sql::elsewhere;
 use crate::sql::finish::copied;
 use crate::sql::implicit::{check_defaults, check_read, check_written};
@@ -199,27 +200,33 @@ fn copy_in(
     })
 }
 
-/// The columns that a COPY leaves out and that take values of sequences.
+/// The columns that a COPY leaves out and that take values of sequences, or the time.
 fn fill(of: &Analyzer<'_>, known: Option<&Table>, table: &CopyTable) -> Result<Option<CopyFill>, Fault> {
     let (Some(known), [_, ..]) = (known, &table.columns[..]) else { return Ok(None) };
-    let mut columns = Vec::new();
+    let (mut columns, mut clocks) = (Vec::new(), Vec::new());
     for column in known.columns.iter().filter(|column| !table.columns.contains(&column.name)) {
         match &column.default {
             ColumnDefault::Sequence(default) => {
                 check_source(&of.scope, known, &column.name, &default.sequence, of.scope.topology.home)?;
                 columns.push((column.name.clone(), column.type_oid, default.sequence.clone()));
             }
+            ColumnDefault::Expression(text) if !column.generated && reads_clock(&of.scope, column) => {
+                from_sequence(column, known)?;
+                check_clock(of, known, column, text)?;
+                clocks.push((column.name.clone(), text.clone()));
+            }
             ColumnDefault::Expression(_) | ColumnDefault::None => from_sequence(column, known)?,
         }
     }
-    if columns.is_empty() {
+    if columns.is_empty() && clocks.is_empty() {
         return Ok(None);
     }
-    let names: String = columns.iter().map(|(name, ..)| format!(", {}", quoted(name))).collect();
+    let names = columns.iter().map(|(name, ..)| name).chain(clocks.iter().map(|(name, _)| name));
+    let names: String = names.map(|name| format!(", {}", quoted(name))).collect();
     let lost = || {
         Fault::unsupported(
             "this form of COPY is not supported",
-            "the router would add columns that take values of sequences, and cannot tell where its column list ends",
+            "the router would add columns that take values of sequences or the time, and cannot tell where its column list ends",
             "Write the column list plainly.",
         )
     };
@@ -227,7 +234,20 @@ fn fill(of: &Analyzer<'_>, known: Option<&Table>, table: &CopyTable) -> Result<O
         .and_then(|tokens| tokens.into_iter().find(|token| token.is(b')')))
         .ok_or_else(lost)?;
     let (before, after) = of.text.split_at_checked(end.start).ok_or_else(lost)?;
-    Ok(Some(CopyFill { text: format!("{before}{names}{after}").into(), columns }))
+    Ok(Some(CopyFill { text: format!("{before}{names}{after}").into(), columns, clocks }))
+}
+
+/// Whether a default that reads the clock is one value for all rows, which a shard can tell beforehand.
+fn check_clock(of: &Analyzer<'_>, table: &Table, column: &Column, text: &str) -> Result<(), Fault> {
+    let varies = uses_of(&of.scope, text).is_none_or(|uses| uses.volatile.is_some());
+    if !varies && evaluated(&of.scope, column).is_ok() {
+        return Ok(());
+    }
+    Err(Fault::unsupported(
+        format!("COPY that leaves out column \"{}\" of table \"{}\" is not supported", column.name, table.name.name),
+        format!("its default is {text}, which each shard would make at a moment of its own"),
+        "Give the column its values in the COPY.",
+    ))
 }
 
 /// Into a reference table: no key is read, but what the rows leave out must be the same on every shard.
@@ -241,7 +261,8 @@ fn copy_everywhere(
     if let (Some(known), [_, ..]) = (known, &table.columns[..]) {
         let from_sequence = |column: &crate::catalog::Column| matches!(column.default, ColumnDefault::Sequence(_));
         let left_out = |column: &crate::catalog::Column| {
-            !table.columns.iter().any(|of| **of == *column.name) && !from_sequence(column)
+            let added = from_sequence(column) || !column.generated && reads_clock(&of.scope, column);
+            !table.columns.iter().any(|of| **of == *column.name) && !added
         };
         let columns = known.columns.iter().enumerate();
         let omitted: Vec<usize> = columns.filter(|(_, column)| left_out(column)).map(|(at, _)| at).collect();

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, SelectItem, TableAlias,
-    TableFactor, TableWithJoins, WildcardAdditionalOptions, XmlTableColumnOption,
+    ArrayElemTypeDef, DataType, Expr, FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator,
+    ObjectName, Query, SelectItem, TableAlias, TableFactor, TableWithJoins, WildcardAdditionalOptions,
+    XmlTableColumnOption,
 };
 
 use crate::catalog::Table;
@@ -246,10 +247,21 @@ impl Model<'_> {
             TableFactor::Function { name, args, alias, with_ordinality, .. } => {
                 self.function_leaf(level, name, args, *with_ordinality, alias.as_ref(), ctes)
             }
-            TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_offset_alias: None, .. } => {
+            TableFactor::UNNEST {
+                alias,
+                array_exprs,
+                with_offset: false,
+                with_offset_alias: None,
+                with_ordinality,
+            } => {
                 let at = At { level, ctes: ctes.clone(), vary: false };
                 self.walk_all(&at, array_exprs)?;
-                self.opaque_leaf(level, "unnest", alias.as_ref())
+                let tree = self.opaque_leaf(level, "unnest", alias.as_ref())?;
+                if let (false, JoinTree::Leaf(leaf), true) = (with_ordinality, &tree, array_exprs.iter().all(is_array))
+                {
+                    self.name_unnested(*leaf, array_exprs.len(), alias.as_ref());
+                }
+                Ok(tree)
             }
             TableFactor::XmlTable { namespaces, row_expression, passing, columns, alias } => {
                 let at = At { level, ctes: ctes.clone(), vary: false };
@@ -307,6 +319,15 @@ impl Model<'_> {
             rename(columns, alias);
         }
         Ok(tree)
+    }
+
+    /// One column for each array; a single one has the name of the FROM item.
+    fn name_unnested(&mut self, leaf: LeafId, arrays: usize, alias: Option<&TableAlias>) {
+        let name: Box<str> = if arrays == 1 { self.leaves[leaf].name.clone() } else { "unnest".into() };
+        let columns = &mut self.leaves[leaf].columns;
+        let list = (0..arrays).map(|_| Column { name: name.clone(), ty: None, node: None }).collect();
+        *columns = Columns { list, complete: true };
+        rename(columns, alias);
     }
 
     /// A FROM item whose columns are not known and whose rows every shard makes itself.
@@ -608,6 +629,17 @@ pub(crate) fn only(alias: Option<&TableAlias>) -> Result<ObjectName, Stop> {
     match alias {
         Some(alias) if alias.columns.is_empty() && alias.at.is_none() => Ok(ObjectName::from(vec![alias.name.clone()])),
         _ => Err(Stop::NotUnderstood("this form of ONLY")),
+    }
+}
+
+/// Whether it is an array of plain values, by a cast to a type of Postgres's own. (One of rows makes several columns.)
+fn is_array(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_array(inner),
+        Expr::Cast { data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)), .. } => {
+            !matches!(**element, DataType::Custom(..) | DataType::Array(_))
+        }
+        _ => false,
     }
 }
 

@@ -85,7 +85,7 @@ impl Analyzer<'_> {
             Relation::Sharded { name, table, distribution, key } => {
                 let fill = self.fill(table.as_deref(), columns.as_deref(), &source, Some(&key))?;
                 let target = Target { name, table, distribution, key };
-                check_conflict(insert, &target)?;
+                check_conflict(&self.scope, insert, &target)?;
                 model.uses.unseen |= target.table.is_none();
                 if let Some(table) = &target.table {
                     refuse_sequence_defaults(table, conflict_assignments(insert))?;
@@ -861,7 +861,7 @@ pub(crate) fn is_same_everywhere(scope: &NameScope<'_>, text: &str) -> bool {
 }
 
 /// ON CONFLICT over a sharded table: only by indexes that hold the key, so that no other shard can have the conflicting row.
-pub(crate) fn check_conflict(insert: &Insert, target: &Target) -> Result<(), Stop> {
+pub(crate) fn check_conflict(scope: &NameScope<'_>, insert: &Insert, target: &Target) -> Result<(), Stop> {
     let conflict = match &insert.on {
         None => return Ok(()),
         Some(OnInsert::OnConflict(conflict)) => conflict,
@@ -894,6 +894,12 @@ pub(crate) fn check_conflict(insert: &Insert, target: &Target) -> Result<(), Sto
     }
     if !by_key {
         return Err(refuse("a row on another shard could be the one that conflicts".to_owned()));
+    }
+    // No index means all of them, and one Postgres has one for these.
+    let mut rules = scope.topology.uniques.iter().filter(|rule| rule.table == target.name);
+    if let (None, Some(rule)) = (&conflict.conflict_target, rules.next()) {
+        let detail = format!("{} is unique over all shards, which is seen when the transaction ends", rule.scope());
+        return Err(refuse(detail));
     }
     if let OnConflictAction::DoUpdate(update) = &conflict.action
         && let Some(name) = assigned(&update.assignments).find(|name| target.key.iter().any(|key| **key == **name))

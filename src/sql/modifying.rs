@@ -134,7 +134,7 @@ impl Model<'_> {
             Relation::System => Err(Stop::NotUnderstood("a change of a system table in WITH")),
             Relation::Sharded { name, table, distribution, key } => {
                 let target = Target { name, table, distribution, key };
-                check_conflict(insert, &target)?;
+                check_conflict(&self.scope, insert, &target)?;
                 self.check_conflict_defaults(insert, &target)?;
                 let left = target.table.as_deref().map(|table| omitted(table, columns.as_deref(), &source));
                 match keys_of(self, &target, columns, &source, true)? {

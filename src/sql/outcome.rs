@@ -371,6 +371,8 @@ pub struct CopyFill {
     pub text: Arc<str>,
     /// Each column's name and type, and the sequence.
     pub columns: Vec<(Box<str>, Oid, QualifiedName)>,
+    /// Behind them, columns whose defaults read the clock, which each shard would read at a moment of its own: name and default.
+    pub clocks: Vec<(Box<str>, Box<str>)>,
 }
 
 /// Why a statement goes where it goes: for EXPLAIN (ROUTE), logs and metrics.

@@ -166,18 +166,12 @@ impl Tracer {
     }
 
     /// It is over.
-    pub fn finish(
-        &self,
-        trace: Box<Trace>,
-        to: Instant,
-        attributes: Vec<(&'static str, Value)>,
-        error: Option<String>,
-    ) {
+    pub fn finish(&self, trace: Trace, to: Instant, attributes: Vec<(&'static str, Value)>, error: Option<String>) {
         let on = self.on.load();
         let Some(on) = on.as_ref() else { return };
         let ids = trace.spans.iter().map(|_| self.span_id()).collect();
         let now = (Instant::now(), SystemTime::now());
-        let finished = Finished { trace: *trace, to, attributes, error, now, ids };
+        let finished = Finished { trace, to, attributes, error, now, ids };
         if on.queue.try_send(finished).is_err() {
             on.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -196,7 +190,7 @@ impl Tracer {
             // Where the system gives none, all routers count alike: a trace could be mixed up with another router's.
             let _ = SystemRandom::new().fill(&mut seed);
             state = u64::from_be_bytes(seed) | 1;
-            self.state.store(state, Ordering::Relaxed);
+            self.state.store(state.wrapping_add(STEP), Ordering::Relaxed);
         }
         let mut mixed = state.wrapping_add(STEP);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

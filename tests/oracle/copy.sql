@@ -147,3 +147,34 @@ DELETE FROM accounts WHERE id > 9000;
 -- script
 COPY accounts FROM STDIN;
 SELECT count(*) FROM accounts WHERE id > 9000;
+
+-- stdin: copied1\ncopied2\ncopied3\ncopied4\ncopied5\n
+-- script
+COPY stamps (word) FROM STDIN;
+SELECT count(*), count(DISTINCT made), count(DISTINCT day), bool_and(made::date = day), min(n) FROM stamps;
+TRUNCATE stamps;
+
+-- stdin: n:word\n1:copied1\n2:copied2\n3:copied3\n4:copied4\n
+-- script
+COPY stamps (n, word) FROM STDIN (DELIMITER ':', HEADER MATCH);
+SELECT count(*), count(DISTINCT made), count(DISTINCT day), sum(n) FROM stamps;
+TRUNCATE stamps;
+
+-- stdin: "copied1",1\ncopied2,2\ncopied3,3\ncopied4,4\n
+-- script
+BEGIN;
+COPY stamps (word, n) FROM STDIN (FORMAT csv);
+COMMIT;
+SELECT count(*), count(DISTINCT made), count(DISTINCT day), sum(n) FROM stamps;
+TRUNCATE stamps;
+
+-- Rows that are too short, or too long.
+-- stdin: copied1\n
+-- script
+COPY stamps (word, n) FROM STDIN;
+SELECT count(*) FROM stamps;
+
+-- stdin: copied1,1,2\n
+-- script
+COPY stamps (word, n) FROM STDIN (FORMAT csv);
+SELECT count(*) FROM stamps;

@@ -599,3 +599,10 @@ SELECT id, nick FROM customers ORDER BY nick USING <, id USING > LIMIT 12
 SELECT id FROM customers ORDER BY id USING OPERATOR(pg_catalog.>) LIMIT 4
 
 SELECT id, nick FROM customers ORDER BY nick USING ~<~, id LIMIT 5
+
+-- A row of a view that groups.
+-- forms: simple, text, portal
+SELECT s FROM customer_sums s ORDER BY s.tenant_id, s.who, s.worth, s.orders
+
+-- forms: simple, text, portal
+SELECT t, t.who FROM top_customers t ORDER BY t.worth, t.who LIMIT 5

@@ -237,3 +237,14 @@ INSERT INTO accounts (id, tenant_id, note) SELECT 9900 + o.n, o.tenant_id, o.s F
 INSERT INTO accounts (tenant_id, id) SELECT DISTINCT tenant_id, 9990 FROM orders WHERE tenant_id < 13;
 SELECT tenant_id, id, note FROM accounts WHERE id > 9900 ORDER BY 1, 2;
 SELECT count(*) FROM transfers;
+
+-- params: '{801,802,803,804}', '{a,b,NULL,d}'
+INSERT INTO accounts (tenant_id, id, note) SELECT 1 + i % 7, i, n FROM unnest($1::int[], $2::text[]) AS u (i, n) RETURNING id, note
+
+-- params: '{811,812,813}', '{1,2,3}'
+INSERT INTO accounts (id, tenant_id) SELECT * FROM unnest($1::int[], $2::int[]) RETURNING tenant_id, id
+
+-- script
+INSERT INTO accounts (id, tenant_id) SELECT * FROM unnest('{811,812,813}'::int[], ARRAY[1,2,3]::int4[]);
+INSERT INTO accounts (tenant_id, id, note) SELECT 8, * FROM unnest('{821,822}'::int[], '{x,y}'::text[]) RETURNING id, note;
+SELECT tenant_id, id, note FROM accounts WHERE id > 810 ORDER BY id;

@@ -1,19 +1,36 @@
-//! A TCP relay that can be slow, or a cable that somebody has cut: its connections stay open, and nothing comes through.
+//! A TCP relay that can be slow, break its connections, or be a cable that somebody has cut: its connections stay open, and nothing
+//! comes through.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 const CUT: u64 = u64::MAX;
+/// How often a relay looks whether it is to break.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What is wrong with it.
+#[derive(Default)]
+struct State {
+    /// Milliseconds before what has come is passed on.
+    delay: AtomicU64,
+    /// Milliseconds for each byte, which goes alone; 0: all at once.
+    trickle: AtomicU64,
+    /// Connections from before this was counted up end.
+    broken: AtomicU64,
+    /// As by a process that was killed with bytes unread, not by one that has said goodbye.
+    resets: AtomicBool,
+    /// Nobody listens.
+    refuses: AtomicBool,
+}
 
 /// Listens on `port` for its life.
 pub struct Pipe {
     pub port: u16,
-    /// Milliseconds before what has come is passed on.
-    delay: Arc<AtomicU64>,
+    state: Arc<State>,
 }
 
 impl Pipe {
@@ -21,46 +38,101 @@ impl Pipe {
     pub fn start(to: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let delay: Arc<AtomicU64> = Arc::default();
-        let shared = Arc::clone(&delay);
+        let state: Arc<State> = Arc::default();
+        let shared = Arc::clone(&state);
         thread::spawn(move || {
             for client in listener.incoming() {
                 let Ok(client) = client else { return };
+                if shared.refuses.load(Ordering::Relaxed) {
+                    reset(&client);
+                    continue;
+                }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { continue };
                 let _ = (client.set_nodelay(true), server.set_nodelay(true));
                 pump(client.try_clone().unwrap(), server.try_clone().unwrap(), Arc::clone(&shared));
                 pump(server, client, Arc::clone(&shared));
             }
         });
-        Self { port, delay }
+        Self { port, state }
     }
 
     pub fn cut(&self) {
-        self.delay.store(CUT, Ordering::Relaxed);
+        self.state.delay.store(CUT, Ordering::Relaxed);
     }
 
     pub fn slow(&self, millis: u64) {
-        self.delay.store(millis, Ordering::Relaxed);
+        self.state.delay.store(millis, Ordering::Relaxed);
+    }
+
+    /// So many milliseconds for each byte.
+    pub fn trickle(&self, millis: u64) {
+        self.state.trickle.store(millis, Ordering::Relaxed);
+    }
+
+    /// Ends all connections, in order or by a reset.
+    pub fn break_all(&self, by_reset: bool) {
+        self.state.resets.store(by_reset, Ordering::Relaxed);
+        self.state.broken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// New connections are reset, too.
+    pub fn refuse(&self) {
+        self.state.refuses.store(true, Ordering::Relaxed);
+        self.break_all(true);
     }
 
     pub fn mend(&self) {
         self.slow(0);
+        self.trickle(0);
+        self.state.refuses.store(false, Ordering::Relaxed);
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, delay: Arc<AtomicU64>) {
+/// Its close, when all hold it no more, is a reset.
+fn reset(stream: &TcpStream) {
+    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+fn pump(mut from: TcpStream, mut to: TcpStream, state: Arc<State>) {
+    let born = state.broken.load(Ordering::Relaxed);
     thread::spawn(move || {
+        let is_broken = || state.broken.load(Ordering::Relaxed) != born;
         let mut buffer = [0; 16 * 1024];
-        while let Ok(length @ 1..) = from.read(&mut buffer) {
+        let _ = from.set_read_timeout(Some(LOOK));
+        while !is_broken() {
+            let length = match from.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(length) => length,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
+                Err(_) => break,
+            };
             let mut waited = 0;
-            while delay.load(Ordering::Relaxed) > waited {
+            while state.delay.load(Ordering::Relaxed) > waited && !is_broken() {
                 thread::sleep(Duration::from_millis(10));
                 waited += 10;
             }
-            if to.write_all(&buffer[..length]).is_err() {
+            if is_broken() || pass(&buffer[..length], &mut to, &state).is_err() {
                 break;
             }
         }
+        if is_broken() && state.resets.load(Ordering::Relaxed) {
+            reset(&from);
+            reset(&to);
+            return;
+        }
         let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
     });
+}
+
+fn pass(bytes: &[u8], to: &mut TcpStream, state: &State) -> std::io::Result<()> {
+    for (at, byte) in bytes.iter().enumerate() {
+        match state.trickle.load(Ordering::Relaxed) {
+            0 => return to.write_all(&bytes[at..]),
+            millis => {
+                thread::sleep(Duration::from_millis(millis));
+                to.write_all(&[*byte])?;
+            }
+        }
+    }
+    Ok(())
 }

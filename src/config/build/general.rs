@@ -221,6 +221,10 @@ impl Build<'_> {
         let max_message_size = self.size("max_message_size", &general.max_message_size, 64 * KIB, GIB);
         let plan_cache_size = self.size("plan_cache_size", &general.plan_cache_size, MIB, 64 * GIB);
         let merge_max_bytes = self.size("merge_max_bytes", &general.merge_max_bytes, 64 * KIB, 64 * GIB);
+        let memory = match general.memory_limit.value.0 {
+            0 => Some(None),
+            _ => self.size("memory_limit", &general.memory_limit, MIB, 1024 * GIB).map(Some),
+        };
         let sequence_block = self.not_zero(&general.sequence_block, "no value could be taken");
         let share = &general.scatter_pool_share;
         if !(1..=100).contains(&share.value) {
@@ -235,6 +239,8 @@ impl Build<'_> {
             scatter_pool_share: share.value.clamp(1, 100),
             pool_queue_size: NonZeroU32::new(general.pool_queue_size.value),
             merge_max_bytes: merge_max_bytes?,
+            memory: memory?,
+            scatter_max_requests: NonZeroU32::new(general.scatter_max_requests.value),
             sequence_block: sequence_block?,
             deadlock_retries: general.deadlock_retries.value,
             replicas: ReplicaSettings {

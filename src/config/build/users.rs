@@ -1,6 +1,7 @@
 //! [[users]] and the router's own logins.
 
 use std::collections::HashSet;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ impl Build<'_> {
             self.fail(&Origin::Default, "no [[users]]; add at least one with a name and a password");
         }
         let auth_type = general.map(|general| general.auth_type.value);
+        let most = general.map_or(0, |general| general.max_user_client_connections.value);
         let mut names = HashSet::new();
         let mut built = Vec::new();
         for user in users {
@@ -55,12 +57,12 @@ impl Build<'_> {
                 let origin = user.databases.as_ref().map_or(&user.origin, |list| &list.origin);
                 self.fail(origin, format!("user `{}` names the unknown database `{unknown}`{near}", name.value));
             }
-            built.extend(self.user(user, auth_type));
+            built.extend(self.user(user, auth_type, most));
         }
         built
     }
 
-    fn user(&mut self, user: &file::User, auth_type: Option<AuthType>) -> Option<User> {
+    fn user(&mut self, user: &file::User, auth_type: Option<AuthType>, most: u32) -> Option<User> {
         let password = self.secret("password", user.password.as_ref(), user.password_file.as_ref());
         let server_password =
             self.secret("server_password", user.server_password.as_ref(), user.server_password_file.as_ref());
@@ -96,6 +98,7 @@ impl Build<'_> {
             name: user.name.value.as_str().into(),
             password,
             databases: user.databases.as_ref().map(|list| list.value.iter().map(|name| name.as_str().into()).collect()),
+            max_clients: NonZeroU32::new(user.max_user_client_connections.as_ref().map_or(most, |own| own.value)),
             pool_size,
             pool_mode: user.pool_mode.as_ref().map(|mode| mode.value),
             times: time_wishes([

@@ -14,6 +14,7 @@ use crate::backend::facts::Facts;
 use crate::backend::inflight::Owed;
 use crate::backend::{CancelKey, login};
 use crate::ids::ShardId;
+use crate::memory::Memory;
 use crate::net::{ClientStream, ServerStream};
 use crate::tls::ServerTls;
 use crate::topology::Server;
@@ -53,7 +54,16 @@ fn backend(stream: UnixStream, owed: &[Owed]) -> Backend {
 async fn client() -> (Client, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (theirs, ours) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-    (Client::new(ClientStream::Plain(ours.unwrap().0), BytesMut::new(), Arc::default(), MAX_MESSAGE), theirs.unwrap())
+    (
+        Client::new(
+            ClientStream::Plain(ours.unwrap().0),
+            BytesMut::new(),
+            Arc::default(),
+            MAX_MESSAGE,
+            Memory::new(None).hold(),
+        ),
+        theirs.unwrap(),
+    )
 }
 
 /// The way of reading that is to be looked at.

@@ -1,0 +1,161 @@
+//! PURE. `Memory`: what all statements of the router may hold together, beside what each may hold by itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::fault::{Blame, Fault, SqlState};
+
+/// A statement takes memory in steps of so many bytes, so that a row costs no atomic.
+const STEP: usize = 64 << 10;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Memory {
+    /// `usize::MAX`: none.
+    limit: AtomicUsize,
+    used: AtomicUsize,
+}
+
+impl Memory {
+    /// `None`: no limit.
+    pub fn new(limit: Option<usize>) -> Arc<Self> {
+        Arc::new(Self { limit: AtomicUsize::new(limit.unwrap_or(usize::MAX)), used: AtomicUsize::new(0) })
+    }
+
+    /// What is held beyond another limit stays.
+    pub fn set_limit(&self, limit: Option<usize>) {
+        self.limit.store(limit.unwrap_or(usize::MAX), Ordering::Relaxed);
+    }
+
+    /// `None`: no limit.
+    pub fn limit(&self) -> Option<usize> {
+        Some(self.limit.load(Ordering::Relaxed)).filter(|limit| *limit < usize::MAX)
+    }
+
+    /// Bytes that are held now.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// For somebody who holds nothing yet.
+    pub fn hold(self: &Arc<Self>) -> Hold {
+        Hold { of: Arc::clone(self), needed: 0, taken: 0 }
+    }
+
+    fn take(&self, bytes: usize) -> Result<(), Fault> {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let more = |used: usize| used.checked_add(bytes).filter(|used| *used <= limit);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).map(drop).map_err(|used| {
+            Fault::new(SqlState::OUT_OF_MEMORY, "out of memory")
+                .detail(format!("all statements together hold {used} bytes, and memory_limit is {limit}"))
+                .hint("Try again later, ask for fewer rows or groups at a time, or raise memory_limit.")
+                .blame(Blame::Router)
+        })
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// What one holds. Dropped: it is given back.
+#[derive(Debug)]
+pub struct Hold {
+    of: Arc<Memory>,
+    needed: usize,
+    /// In whole steps, not less than `needed`.
+    taken: usize,
+}
+
+impl Hold {
+    /// Another one for somebody else, who holds nothing yet.
+    pub fn another(&self) -> Self {
+        self.of.hold()
+    }
+
+    /// # Errors
+    /// `53200`: others hold too much. Nothing more is held then.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), Fault> {
+        let needed = self.needed.saturating_add(bytes);
+        if needed > self.taken {
+            let step = (needed - self.taken).div_ceil(STEP).saturating_mul(STEP);
+            self.of.take(step)?;
+            self.taken += step;
+        }
+        self.needed = needed;
+        Ok(())
+    }
+
+    pub fn shrink(&mut self, bytes: usize) {
+        self.needed = self.needed.saturating_sub(bytes);
+        // One step is kept, so that somebody who takes and gives around a step does not ask each time.
+        let spare = usize::from(self.needed > 0);
+        let kept = self.needed.div_ceil(STEP).saturating_add(spare).saturating_mul(STEP);
+        if self.taken > kept {
+            self.of.give_back(self.taken - kept);
+            self.taken = kept;
+        }
+    }
+
+    /// So much from now on.
+    ///
+    /// # Errors
+    /// As [`Self::grow`].
+    pub fn become_of(&mut self, bytes: usize) -> Result<(), Fault> {
+        match bytes.checked_sub(self.needed) {
+            Some(more) => self.grow(more),
+            None => {
+                self.shrink(self.needed - bytes);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.of.give_back(self.taken);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn all_together_stay_below_the_limit_and_give_everything_back() {
+        let memory = Memory::new(Some(4 * STEP));
+        let (mut one, mut other) = (memory.hold(), memory.hold());
+        one.grow(1).unwrap();
+        one.grow(STEP - 1).unwrap();
+        assert_eq!(memory.used(), STEP);
+        other.grow(3 * STEP).unwrap();
+        let fault = one.grow(1).unwrap_err();
+        assert_eq!((fault.code, memory.used()), (SqlState::OUT_OF_MEMORY, 4 * STEP));
+        assert!(fault.detail.as_deref().unwrap().contains("memory_limit is 262144"));
+        // What could not be had is not held.
+        other.shrink(3 * STEP - 1);
+        assert_eq!(memory.used(), 3 * STEP);
+        one.grow(STEP).unwrap();
+        drop(one);
+        assert_eq!(memory.used(), 2 * STEP);
+        other.become_of(0).unwrap();
+        assert_eq!(memory.used(), 0);
+        other.become_of(1).unwrap();
+        drop(other);
+        assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn a_lower_limit_takes_nothing_away() {
+        let memory = Memory::new(None);
+        let mut hold = memory.hold();
+        hold.grow(10 * STEP).unwrap();
+        memory.set_limit(Some(STEP));
+        assert!(hold.grow(STEP).is_err() && memory.used() == 10 * STEP);
+        memory.set_limit(None);
+        hold.grow(STEP).unwrap();
+        assert_eq!(memory.limit(), None);
+    }
+}

@@ -1,0 +1,279 @@
+//! How much of the router each may have: clients of a user, statements over several shards, memory; and that who goes away leaves nothing.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::raw::{Raw, Value, message as m};
+use support::{Router, Sharded, eventually};
+
+fn metric(router: &Router, name: &str) -> f64 {
+    let text = router.http("/metrics").1;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
+}
+
+fn refused(world: &Sharded, user: &str) -> Option<(String, String)> {
+    Raw::connect(world.router.port, user, &world.db.name).err().map(|error| {
+        let text = error.to_string();
+        (text.get(..5).unwrap_or_default().to_owned(), text)
+    })
+}
+
+#[test]
+fn users_and_databases_have_as_many_clients_as_they_may() {
+    let sections = "[[users]]\nname = \"postgres\"\n[[users]]\nname = \"guest\"\nserver_user = \"postgres\"\nmax_user_client_connections = 2\n";
+    let world = Sharded::create_as("clients", "max_db_client_connections = 4", sections);
+    // The clients that filled the tables have gone.
+    eventually(10, "nobody is there", || metric(&world.router, "pgloom_clients") == 0.0);
+    let guests = [(); 2].map(|()| Raw::connect(world.router.port, "guest", &world.db.name).unwrap());
+    let (code, text) = refused(&world, "guest").unwrap();
+    assert_eq!(code, "53300", "{text}");
+    assert!(text.contains("too many connections for role \"guest\""), "{text}");
+    let own = [(); 2].map(|()| world.connect());
+    let (code, text) = refused(&world, "postgres").unwrap();
+    assert_eq!(code, "53300", "{text}");
+    assert!(text.contains(&format!("too many connections for database \"{}\"", world.db.name)), "{text}");
+    drop(own);
+    eventually(10, "there is room again", || refused(&world, "postgres").is_none());
+    assert!(refused(&world, "guest").is_some());
+    // Another limit holds at once, and sends nobody away.
+    let text = world.router.config_text();
+    assert_eq!(
+        world.router.reload(&text.replace("max_user_client_connections = 2", "max_user_client_connections = 1")),
+        "applied"
+    );
+    assert!(refused(&world, "guest").is_some());
+    assert_eq!(
+        world.router.reload(&text.replace("max_user_client_connections = 2", "max_user_client_connections = 0")),
+        "applied"
+    );
+    assert!(refused(&world, "guest").is_none());
+    for mut guest in guests {
+        assert_eq!(guest.value("SELECT 1"), "1");
+    }
+}
+
+#[test]
+fn statements_over_several_shards_leave_the_router_to_those_that_need_one() {
+    let world = Sharded::create(
+        "fanout",
+        "scatter_max_requests = 6\nquery_wait_timeout = \"700ms\"\npool_queue_size = 1\ndefault_pool_size = 10",
+    );
+    let (mut first, mut second, mut third, mut point) =
+        (world.connect(), world.connect(), world.connect(), world.connect());
+    let all = "SELECT id, n FROM items ORDER BY id";
+    let locks = world.lock(&[0]);
+    first.send(&m::query(all)).unwrap();
+    eventually(10, "the first one runs", || metric(&world.router, "pgloom_scatter_requests") == 4.0);
+    let begun = Instant::now();
+    second.send(&m::query(all)).unwrap();
+    eventually(10, "the second one waits", || metric(&world.router, "pgloom_scatters_waiting") == 1.0);
+    let crowded = third.simple(all);
+    assert_eq!(crowded.code(), "53300");
+    assert_eq!(crowded.error.as_ref().unwrap().message(), "too many clients wait for server connections");
+    // Others are not held up.
+    for _ in 0..5 {
+        assert_eq!(point.value(&format!("SELECT n FROM items WHERE id = {}", world.id(1, 0))), "0");
+    }
+    let late = second.read_to_ready().unwrap();
+    let error = late.iter().find(|message| message.tag == b'E').expect("an error").report();
+    assert_eq!((error.code(), error.message()), ("53300", "query_wait_timeout"));
+    assert!(begun.elapsed() > Duration::from_millis(650), "{:?}", begun.elapsed());
+    assert!(error.to_string().contains("at 6 shards") || format!("{error:?}").contains("at 6 shards"), "{error:?}");
+    // A statement over two shards has room; and once the first one is over, all have.
+    let two = format!("SELECT count(*) FROM items WHERE id IN ({}, {})", world.id(1, 0), world.id(2, 0));
+    assert_eq!(third.value(&two), "2");
+    drop(locks);
+    assert!(first.read_to_ready().unwrap().iter().all(|message| message.tag != b'E'));
+    assert_eq!(second.value("SELECT count(*) FROM items"), "60");
+    // A transaction that is somewhere already goes on.
+    let locks = world.lock(&[0]);
+    first.send(&m::query(all)).unwrap();
+    eventually(10, "the first one runs", || metric(&world.router, "pgloom_scatter_requests") == 4.0);
+    second.must(&format!("BEGIN; UPDATE items SET n = 1 WHERE id = {}", world.id(1, 0)));
+    second.must(&format!(
+        "SELECT count(*) FROM items WHERE id IN ({}, {}, {})",
+        world.id(1, 0),
+        world.id(2, 0),
+        world.id(3, 0)
+    ));
+    second.must("ROLLBACK");
+    // Another limit holds at once.
+    let text = world.router.config_text();
+    assert_eq!(world.router.reload(&text.replace("scatter_max_requests = 6", "scatter_max_requests = 0")), "applied");
+    second.send(&m::query(all)).unwrap();
+    eventually(10, "both run", || world.waiting(0) == 2);
+    drop(locks);
+    for client in [&mut first, &mut second] {
+        assert!(client.read_to_ready().unwrap().iter().all(|message| message.tag != b'E'));
+    }
+    assert_eq!(metric(&world.router, "pgloom_scatter_requests"), 0.0);
+}
+
+#[test]
+fn all_statements_together_have_so_much_memory() {
+    let world = Sharded::create("memory", "memory_limit = \"2MiB\"");
+    let (mut one, mut other) = (world.connect(), world.connect());
+    let held = || metric(&world.router, "pgloom_memory_held_bytes");
+    assert_eq!((held(), metric(&world.router, "pgloom_memory_limit_bytes")), (0.0, 2_097_152.0));
+    // A portal whose rows wait while something else runs.
+    let suspend = |raw: &mut Raw, bytes: usize| {
+        raw.must("BEGIN");
+        let sql = format!("SELECT id, repeat('x', {bytes}) FROM items ORDER BY id");
+        let batch = [m::parse("", &sql, &[]), m::bind("p", "", &[], &[]), m::execute("p", 1), m::sync()].concat();
+        let reply = raw.exchange(&batch, None);
+        assert!(reply.error.is_none(), "{reply:?}");
+        raw.simple("SELECT count(*) FROM items")
+    };
+    assert!(suspend(&mut one, 20_000).error.is_none());
+    assert!(held() > 1_000_000.0, "{}", held());
+    let refused = suspend(&mut other, 20_000);
+    assert_eq!(refused.code(), "53200", "{refused:?}");
+    assert_eq!(refused.error.as_ref().unwrap().message(), "out of memory");
+    other.must("ROLLBACK");
+    // Whoever needs none goes on, whatever the size of its answer.
+    assert_eq!(other.must("SELECT id, repeat('x', 100000) FROM items ORDER BY id").answers[0].rows.len(), 60);
+    one.must("COMMIT");
+    eventually(10, "it is given back", || held() == 0.0);
+    assert!(suspend(&mut other, 20_000).error.is_none());
+    other.must("COMMIT");
+    // A long message, too, before it is whole.
+    let long = format!("SELECT '{}'", "x".repeat(3 << 20));
+    let refused = one.simple(&long);
+    assert_eq!(refused.code(), "53200", "{refused:?}");
+    assert_eq!(other.must(&format!("SELECT length('{}')", "x".repeat(1 << 20))).answers[0].rows.len(), 1);
+    other.must("SELECT 1");
+    eventually(10, "it is given back", || held() == 0.0);
+}
+
+#[test]
+fn a_client_that_goes_away_leaves_no_work_behind() {
+    let world = Sharded::create("gone", "default_pool_size = 4");
+    let insert = format!(
+        "INSERT INTO items SELECT id + 1000, 0, name FROM items WHERE id IN ({}, {})",
+        world.id(0, 0),
+        world.id(1, 0)
+    );
+    let cases: [(&str, Vec<u8>, &[usize]); 6] = [
+        ("one shard", m::query(&format!("SELECT n FROM items WHERE id = {}", world.id(1, 0))), &[1]),
+        ("a scatter", m::query("SELECT id, n FROM items ORDER BY id"), &[0, 1, 2, 3]),
+        ("finished by a Postgres", m::query("SELECT count(*) FROM items a JOIN items b ON a.n = b.id"), &[1, 2, 3]),
+        ("COPY TO", m::query("COPY items TO STDOUT"), &[0, 1, 2, 3]),
+        ("a write over all shards", m::query("UPDATE items SET n = 1"), &[0, 1, 2, 3]),
+        ("rows of one query to other shards", m::query(&insert), &[1]),
+    ];
+    for (what, bytes, shards) in cases {
+        let mut raw = world.connect();
+        let locks = world.lock(shards);
+        raw.send(&bytes).unwrap();
+        eventually(20, what, || shards.iter().any(|shard| world.waiting(*shard) > 0));
+        drop(raw);
+        eventually(20, &format!("nobody works on it: {what}"), || {
+            shards.iter().all(|shard| world.waiting(*shard) == 0)
+        });
+        drop(locks);
+    }
+    // Rows that are being copied in.
+    let mut raw = world.connect();
+    let locks = world.lock(&[0, 1, 2, 3]);
+    raw.send(&m::query("COPY items FROM STDIN")).unwrap();
+    eventually(20, "the shards have been asked", || (0..4).any(|shard| world.waiting(shard) > 0));
+    drop(raw);
+    eventually(20, "nobody copies", || (0..4).all(|shard| world.waiting(shard) == 0));
+    drop(locks);
+    // A transaction over several shards that was not committed is on none of them; the connections are free for others.
+    let mut raw = world.connect();
+    raw.must("BEGIN; UPDATE items SET n = 1");
+    drop(raw);
+    let mut others: Vec<Raw> = (0..3).map(|_| world.connect()).collect();
+    for other in &mut others {
+        other.must("BEGIN");
+        assert_eq!(other.value("SELECT sum(n) FROM items"), "0");
+    }
+    assert_eq!(world.prepared(), Vec::<String>::new());
+}
+
+#[test]
+fn a_client_that_does_not_read_a_long_answer_of_all_shards_gives_their_connections_back() {
+    let world = Sharded::create("slowread", "client_write_timeout = \"500ms\"\ndefault_pool_size = 1");
+    // With and without an order: rows that are merged, and rows that pass through.
+    for sql in [
+        "SELECT id, repeat('x', 1000000) FROM items ORDER BY id",
+        "SELECT id, repeat('x', 1000000) FROM items",
+        "COPY (SELECT id, repeat('x', 1000000) FROM items) TO STDOUT",
+    ] {
+        let mut slow = world.connect();
+        slow.send(&m::query(sql)).unwrap();
+        let mut other = world.connect();
+        let begun = Instant::now();
+        // It waits for all connections, which the slow one has.
+        assert_eq!(other.value("SELECT count(*) FROM items"), "60");
+        assert!(begun.elapsed() < Duration::from_secs(15), "{sql}: {:?}", begun.elapsed());
+        let idle = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid()";
+        eventually(10, "no shard works on it", || world.on_each(idle).iter().all(|count| count == "0"));
+        drop(slow);
+    }
+}
+
+#[test]
+fn one_value_of_the_key_has_as_many_statements_a_second_as_it_may() {
+    let world = Sharded::create("pace", "");
+    let general = world.router.config_text();
+    let with = |lines: &str| general.replacen("[general]\n", &format!("[general]\n{lines}\n"), 1);
+    assert_eq!(world.router.reload(&with("key_max_rate = 5")), "applied");
+    let (mut raw, mut other) = (world.connect(), world.connect());
+    let (busy, quiet) = (world.id(1, 0), world.id(1, 1));
+    let select = |id: i32| format!("SELECT n FROM items WHERE id = {id}");
+    // All forms of a statement count for one key, from whichever client.
+    let bound = [
+        m::parse("", "SELECT n FROM items WHERE id = $1", &[]),
+        m::bind("", "", &[Value::text(&busy.to_string())], &[]),
+        m::execute("", 0),
+        m::sync(),
+    ]
+    .concat();
+    raw.must(&select(busy));
+    raw.must(&format!("UPDATE items SET n = 3 WHERE id = {busy}"));
+    other.must(&format!("SELECT n FROM items a JOIN parts USING (id) WHERE id = {busy}"));
+    assert!(other.exchange(&bound, None).error.is_none());
+    let mut codes: Vec<String> = Vec::new();
+    for _ in 0..6 {
+        codes.push(raw.simple(&select(busy)).code().to_owned());
+        codes.push(other.exchange(&bound, None).code().to_owned());
+    }
+    assert!(codes.iter().filter(|code| *code == "53400").count() >= 8, "{codes:?}");
+    let refused = (0..20).map(|_| raw.simple(&select(busy))).find(|reply| reply.error.is_some()).unwrap();
+    let error = refused.error.as_ref().unwrap();
+    assert_eq!((error.code(), error.message()), ("53400", "too many statements for one value of the sharding key"));
+    assert_eq!(refused.status, b'I');
+    // Other keys, and statements that name none, are not counted with it.
+    assert_eq!(raw.value(&select(quiet)), "0");
+    for _ in 0..10 {
+        assert_eq!(raw.value("SELECT count(*) FROM items"), "60");
+        assert_eq!(raw.value(&format!("SELECT count(*) FROM items WHERE id IN ({busy}, {quiet})")), "2");
+    }
+    // In a block it is an error like any other.
+    raw.must("BEGIN");
+    let in_block = (0..20).map(|_| raw.simple(&select(busy))).find(|reply| reply.error.is_some()).unwrap();
+    assert_eq!((in_block.code(), in_block.status), ("53400", b'E'));
+    raw.must("ROLLBACK");
+    // With time to wait nobody fails, and the rate is kept.
+    assert_eq!(world.router.reload(&with("key_max_rate = 5\nkey_wait_timeout = \"30s\"")), "applied");
+    let begun = Instant::now();
+    for _ in 0..10 {
+        assert_eq!(raw.value(&select(busy)), "3");
+    }
+    assert!(begun.elapsed() > Duration::from_millis(900), "{:?}", begun.elapsed());
+    let text = world.router.http("/metrics").1;
+    for result in ["waited", "refused"] {
+        assert!(text.contains(&format!("pgloom_key_throttled_total{{result=\"{result}\"}}")), "{result}");
+    }
+    // Without a limit nothing is counted.
+    assert_eq!(world.router.reload(&general), "applied");
+    for _ in 0..30 {
+        assert_eq!(raw.value(&select(busy)), "3");
+    }
+}
