@@ -1056,3 +1056,51 @@ fn large_parameters_of_several_pulls_reach_shards_that_are_already_answering() {
     let ours = raw.extended(sql, &[25], &value, 0);
     same(sql, &ours, &oracle.extended(sql, &[25], &value, 0));
 }
+
+#[test]
+fn views_are_read_with_rights_on_them() {
+    let world = World::create("finishviews", "", "");
+    let mut owner = world.connect();
+    owner.must("CREATE VIEW seen AS SELECT region, name FROM buyers");
+    owner.must("CREATE VIEW hidden AS SELECT region FROM seen");
+    owner.must("CREATE VIEW half AS SELECT region, name FROM buyers");
+    owner.must("CREATE VIEW above AS SELECT item, buyer FROM sales");
+    for index in 0..SHARDS {
+        let _ = world.db.shard(index).simple("CREATE ROLE pgloom_viewer");
+        let grants =
+            "GRANT SELECT ON buyers, seen, above TO pgloom_viewer; GRANT SELECT (region) ON half TO pgloom_viewer";
+        world.db.shard(index).must(grants);
+    }
+    let of = |view: &str, column: &str| {
+        format!("SELECT count(DISTINCT {column}) + 0, stddev(length({column}::text)) FROM {view}")
+    };
+    let mut reader = world.connect();
+    let plain = owner.must(&of("seen", "region")).text();
+    assert_eq!(owner.must(&of("hidden", "region")).text(), plain);
+    reader.must("SET ROLE pgloom_viewer");
+    for begin in ["", "BEGIN"] {
+        for (view, column, expected) in [
+            ("seen", "region", Ok(())),
+            ("hidden", "region", Err(("42501", "permission denied for view hidden"))),
+            ("half", "region", Err(("0A000", "half"))),
+            ("above", "item", Err(("0A000", "sales"))),
+        ] {
+            if !begin.is_empty() {
+                reader.must(begin);
+            }
+            let answer = reader.simple(&of(view, column));
+            match expected {
+                Ok(()) => assert_eq!(answer.text(), plain),
+                Err((code, word)) => {
+                    let error = answer.error.unwrap();
+                    assert_eq!(error.code(), code, "{view}: {error}");
+                    assert!(error.to_string().contains(word), "{view}: {error}");
+                }
+            }
+            if !begin.is_empty() {
+                reader.must("ROLLBACK");
+            }
+        }
+    }
+    assert_eq!(reader.must(&of("seen", "region")).text(), plain);
+}

@@ -10,15 +10,21 @@ PATHS = {"readinessProbe": "/readyz", "livenessProbe": "/healthz", "startupProbe
 
 
 def check(tree):
-    objects = {}
+    objects, services = {}, {}
     for part in ("base", "monitoring"):
         names = tree.yaml(f"{PLACE}/{part}/kustomization.yaml")[0]["resources"]
         there = {p.name for p in (tree.root / PLACE / part).glob("*.yaml")} - {"kustomization.yaml"}
         tree.must(there == {n for n in names if n.endswith(".yaml")}, f"{PLACE}/{part}", "resources are not the files that are there")
         for name in there:
             for document in tree.yaml(f"{PLACE}/{part}/{name}"):
-                tree.must(document["kind"] not in objects, name, f"a second {document['kind']}")
-                objects[document["kind"]] = document
+                if document["kind"] == "Service":
+                    services[document["metadata"]["name"]] = document
+                else:
+                    tree.must(document["kind"] not in objects, name, f"a second {document['kind']}")
+                    objects[document["kind"]] = document
+    if not tree.must(set(services) == {"pgloom", "pgloom-routers"}, PLACE, f"the Services are {sorted(services)}: the alerts expect the job pgloom, and routers each other behind pgloom-routers"):
+        return
+    objects["Service"] = services["pgloom"]
     config = tree.toml(f"{PLACE}/base/pgloom.toml")
     deployment = objects["Deployment"]["spec"]
     pod = deployment["template"]["spec"]
@@ -27,6 +33,7 @@ def check(tree):
     the_pod(tree, config, pod, container, ports)
     rights(tree, pod, container)
     the_others(tree, objects, deployment, ports)
+    among_routers(tree, config, services["pgloom-routers"], deployment["template"]["metadata"]["labels"])
     rendered(tree)
 
 
@@ -84,7 +91,6 @@ def the_others(tree, objects, deployment, ports):
         tree.must(selector and selector.items() <= labels.items(), PLACE, f"{kind} does not select the pods")
     monitor = objects["ServiceMonitor"]["spec"]
     tree.must(monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items(), PLACE, "ServiceMonitor does not select the Service")
-    tree.must(service["metadata"]["name"] == "pgloom", PLACE, "the Service's name is the job, and the alerts expect pgloom")
     service_ports = {p["name"]: p["targetPort"] for p in service["spec"]["ports"]}
     for endpoint in monitor["endpoints"]:
         tree.must(endpoint["port"] in service_ports and endpoint["path"] == "/metrics", PLACE, "ServiceMonitor asks for what is not there")
@@ -102,6 +108,16 @@ def the_others(tree, objects, deployment, ports):
     tree.must(0 < budget < scaler["minReplicas"], PLACE, "the budget lets nobody go, or everybody")
     account = deployment["template"]["spec"]["serviceAccountName"]
     tree.must(objects["ServiceAccount"]["metadata"]["name"] == account, PLACE, f"no ServiceAccount {account}")
+
+
+def among_routers(tree, config, service, labels):
+    """The name behind which routers find each other, also those that drain."""
+    where, spec = f"{PLACE}/base/service-routers.yaml", service["spec"]
+    tree.must(spec["selector"] and spec["selector"].items() <= labels.items(), where, "does not select the pods")
+    tree.must(spec.get("clusterIP") == "None" and spec.get("publishNotReadyAddresses") is True, where, "does not lead to each router")
+    port, = spec["ports"]
+    peers = [f"{service['metadata']['name']}:{config['general'].get('port', 6432)}"]
+    tree.must(port["targetPort"] == "postgres" and peers == [f"{service['metadata']['name']}:{port['port']}"] == config["general"].get("peers"), where, "peers of the configuration are not behind it")
 
 
 def rendered(tree):

@@ -54,6 +54,9 @@ pub struct FinishPlan {
     pub reason: Arc<str>,
     /// The table that `sql` fills, where it is an INSERT: empty, on the combine connection.
     pub depot: Option<Arc<Depot>>,
+    /// Views whose definitions stand in the place of their names, and whether the client's own text names them: no Postgres is asked
+    /// for their rows, and none looks whether the client may read them.
+    pub views: Vec<(QualifiedName, bool)>,
     pub elsewhere: Elsewhere,
     /// The server beside the shards that this plan is for, where one has been chosen; for EXPLAIN.
     pub on: Option<Box<str>>,
@@ -275,6 +278,7 @@ fn fill_text(
         foreign: text.foreign,
         reason: finish.reason.clone(),
         depot: text.depot.clone(),
+        views: text.views.clone(),
         elsewhere,
         on: None,
     })

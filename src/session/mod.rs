@@ -66,6 +66,7 @@ pub mod transaction;
 mod turn;
 mod two_phase;
 mod uniques;
+mod views;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};

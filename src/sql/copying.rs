@@ -328,6 +328,7 @@ fn finished(
         own_clock: false,
         foreign: false,
         depot: None,
+        views: Vec::new(),
     };
     let reason = why.detail.as_deref().unwrap_or(&why.message).into();
     let elsewhere = elsewhere::of_columns(of.scope.catalog, &alone.pulls)

@@ -438,7 +438,8 @@ impl Rewriting<'_> {
         }
         let sql = complete.then(|| self.source.splice(edits)).flatten().ok_or_else(not_found)?;
         let clock = self.model.uses.clock.clone();
-        Ok((FinishText { pulls, sql, reads_home, pulls_all, clock, own_clock, foreign, depot: None }, needs))
+        let views = self.expanded.views;
+        Ok((FinishText { pulls, sql, reads_home, pulls_all, clock, own_clock, foreign, depot: None, views }, needs))
     }
 
     /// Adds the pulls of what changes data, behind all that only reads; where they stand in the text, by the ordinals of their queries.

@@ -187,6 +187,7 @@ impl Inserting<'_> {
                 own_clock: false,
                 foreign: false,
                 depot: Some(depot),
+                views: Vec::new(),
             });
         };
         let list: Vec<String> =

@@ -78,6 +78,7 @@ impl Moving<'_> {
             clock,
             foreign: false,
             depot: Some(Arc::new(depot)),
+            views: Vec::new(),
         };
         let finish = Finish {
             reason: reason.detail.as_deref().unwrap_or(&reason.message).into(),

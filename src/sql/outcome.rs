@@ -158,6 +158,8 @@ pub struct FinishText {
     pub foreign: bool,
     /// The table that `sql` fills, where it is an INSERT.
     pub depot: Option<Arc<Depot>>,
+    /// Views whose definitions stand in the place of their names, and whether the client's own text names them.
+    pub views: Vec<(QualifiedName, bool)>,
 }
 
 /// A parameter of a pull that is none of the client's: the start of the transaction that the client is in, a timestamptz. (A Bind

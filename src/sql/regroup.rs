@@ -72,6 +72,7 @@ pub(crate) fn regroup(
         own_clock: false,
         foreign: false,
         depot: None,
+        views: Vec::new(),
     })
 }
 

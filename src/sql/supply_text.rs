@@ -148,6 +148,7 @@ impl Supplying<'_> {
             own_clock: false,
             foreign: false,
             depot: None,
+            views: Vec::new(),
         };
         Finish {
             reason: self.reason.detail.as_deref().unwrap_or(&self.reason.message).into(),

@@ -11,6 +11,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Span, Tokenizer};
 
 use crate::catalog::Table;
+use crate::ids::QualifiedName;
 use crate::sql::MAX_DEPTH;
 use crate::sql::model::Obstacle;
 use crate::sql::rewrite;
@@ -37,6 +38,8 @@ pub(crate) fn ordinals(tree: &Statement) -> HashMap<*const TableFactor, usize> {
 pub(crate) struct Expanded {
     /// Schema and name of each: columns can no longer be qualified by them.
     pub names: HashSet<(Box<str>, Box<str>)>,
+    /// Each view, and whether the client's own text names it.
+    pub views: Vec<(QualifiedName, bool)>,
     /// Those that the client's own text names, by where it does: the first and the last part of the name, and whether it gives an
     /// alias. The alias of the derived table has the first part's span.
     pub placed: HashMap<Span, (Ident, Ident, bool)>,
@@ -76,8 +79,11 @@ pub(crate) fn expand(
             }
         }
     }
+    let is_first = expanded.views.is_empty();
     for view in views.values() {
-        expanded.names.insert((view.name.schema.clone(), view.name.name.clone()));
+        if expanded.names.insert((view.name.schema.clone(), view.name.name.clone())) {
+            expanded.views.push((view.name.clone(), is_first));
+        }
     }
     let mut expand = Expand { views, next: 0, inside: Vec::new(), placed: &mut expanded.placed };
     match tree.visit(&mut expand) {
