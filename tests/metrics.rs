@@ -21,12 +21,17 @@ const QUIET: &[&str] = &[
     "pgloom_breaker_rejected_total",
     "pgloom_breaker_state",
     "pgloom_deadlocks_total",
+    // While a merge holds rows.
+    "pgloom_memory_held_bytes",
     "pgloom_moved_rows_total",
     "pgloom_plan_cache_evictions_total",
     "pgloom_pool_cl_waiting",
     "pgloom_pool_maxwait_seconds",
     // The standby keeps up.
     "pgloom_replication_lag_bytes",
+    // While statements over several shards run, and wait.
+    "pgloom_scatter_requests",
+    "pgloom_scatters_waiting",
     "pgloom_shard_discards_total",
     "pgloom_topology_rejected_total",
     "pgloom_topology_troubled",
@@ -38,8 +43,8 @@ const QUIET: &[&str] = &[
     "process_cpu_seconds_total",
 ];
 
-/// What takes several routers, and is looked at where there are some: tests/cancel_routers.rs.
-const ELSEWHERE: &[&str] = &["pgloom_cancels_passed_on_total"];
+/// What takes several routers or a limit that would be in the way here, and is looked at in tests/cancel_routers.rs and tests/limits.rs.
+const ELSEWHERE: &[&str] = &["pgloom_cancels_passed_on_total", "pgloom_key_throttled_total"];
 
 const SCHEMA: &str = "CREATE TABLE items (id int PRIMARY KEY, n int); CREATE TABLE places (code text PRIMARY KEY)";
 

@@ -25,6 +25,7 @@ impl Session {
         if self.has_begun() {
             return Ok(());
         }
+        self.follow_new_limits();
         loop {
             if self.database.is_over() {
                 self.succeed()?;
@@ -116,6 +117,16 @@ impl Session {
         self.succeed()?;
         self.view = now;
         Ok(true)
+    }
+
+    /// What holds for all databases can be another while each of them stays as it is.
+    fn follow_new_limits(&mut self) {
+        let limits = self.shared.limits.load();
+        if !Arc::ptr_eq(&limits, &self.limits) {
+            self.limits = Arc::clone(&limits);
+            drop(limits);
+            self.follow_limits();
+        }
     }
 
     /// Goes over to the configuration that has taken the place of the session's own.
