@@ -4,10 +4,17 @@ use std::fmt::Write;
 
 use crate::backend::settings::{quote_identifier, quote_literal};
 use crate::fault::{Fault, SqlState};
-use crate::ids::QualifiedName;
+use crate::ids::{QualifiedName, ShardId};
 use crate::plan::FinishPlan;
 use crate::session::finish::with;
 use crate::session::{Failure, Session};
+
+/// What the user may read of a relation.
+#[derive(Clone, Copy)]
+struct Rights {
+    whole: bool,
+    some_column: bool,
+}
 
 impl Session {
     /// Fails as Postgres does where the client may not read a view, before anything is pulled. The tables below it Postgres reads with
@@ -16,9 +23,50 @@ impl Session {
         if plan.views.is_empty() {
             return Ok(());
         }
+        let (_, shards) = self.feeds(plan)?;
         let tables: Vec<&QualifiedName> = plan.pulls.iter().filter_map(|pull| pull.table.as_ref()).collect();
+        let relations: Vec<&QualifiedName> = plan.views.iter().map(|(view, _)| view).chain(tables.clone()).collect();
+        let home = self.view.topology.home;
+        if self.tx.is_open() {
+            // It stays with the transaction: it is not to be held while others are waited for.
+            self.enlist_all(&with(&shards, Some(home))).await?;
+        }
+        let mut rights = self.rights_at(home, &relations).await?;
+        // Views of placed schemas are where these lie.
+        for shard in shards.into_iter().filter(|shard| *shard != home) {
+            if rights.iter().take(plan.views.len()).all(Option::is_some) {
+                break;
+            }
+            let there = self.rights_at(shard, &relations).await?;
+            rights.iter_mut().zip(there).for_each(|(known, there)| *known = known.or(there));
+        }
+        let mut rights = rights.into_iter();
+        for (view, is_named) in &plan.views {
+            match rights.next().flatten() {
+                Some(Rights { whole: true, .. }) => {}
+                Some(Rights { some_column: false, .. }) if *is_named => {
+                    let message = format!("permission denied for view {}", view.name);
+                    return Err(Fault::new(SqlState::INSUFFICIENT_PRIVILEGE, message).into());
+                }
+                Some(_) | None => return Err(unclear(view).into()),
+            }
+        }
+        // What was not looked at is read where it is, and its rights are looked at there.
+        let is_closed = |rights: Option<Rights>| rights.is_some_and(|rights| !rights.some_column);
+        match tables.into_iter().zip(rights).find(|(_, rights)| is_closed(*rights)) {
+            Some((table, _)) => Err(not_below(table).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// What the user may read there of each; `None`: it is not there.
+    async fn rights_at(
+        &mut self,
+        shard: ShardId,
+        relations: &[&QualifiedName],
+    ) -> Result<Vec<Option<Rights>>, Failure> {
         let mut sql = String::from("VALUES ");
-        for (at, name) in plan.views.iter().map(|(view, _)| view).chain(tables.iter().copied()).enumerate() {
+        for (at, name) in relations.iter().enumerate() {
             let comma = if at == 0 { "" } else { ", " };
             let qualified = format!("{}.{}", quote_identifier(&name.schema), quote_identifier(&name.name));
             let relation = format!("pg_catalog.to_regclass({})", quote_literal(&qualified));
@@ -27,33 +75,17 @@ impl Session {
                 "{comma}(pg_catalog.has_table_privilege({relation}, 'SELECT'), pg_catalog.has_any_column_privilege({relation}, 'SELECT'))"
             );
         }
-        let home = self.view.topology.home;
-        if self.tx.is_open() {
-            // It stays with the transaction: it is not to be held while others are waited for.
-            let (_, shards) = self.feeds(plan)?;
-            self.enlist_all(&with(&shards, Some(home))).await?;
-        }
-        let at = self.enlist(home).await?;
+        let at = self.enlist(shard).await?;
         let rows = self.held[at].server.query(&sql).await;
+        // Not held while others are waited for.
         self.end_parts(false).await?;
-        let mut rights = rows?.into_iter().map(|row| {
-            let is = |at: usize| row.get(at).and_then(Option::as_deref) == Some("t");
-            (is(0), is(1))
-        });
-        for (view, is_named) in &plan.views {
-            match rights.next() {
-                Some((true, _)) => {}
-                Some((false, false)) if *is_named => {
-                    let message = format!("permission denied for view {}", view.name);
-                    return Err(Fault::new(SqlState::INSUFFICIENT_PRIVILEGE, message).into());
-                }
-                Some((false, _)) | None => return Err(unclear(view).into()),
-            }
-        }
-        match tables.into_iter().zip(rights).find(|(_, (_, some))| !some) {
-            Some((table, _)) => Err(not_below(table).into()),
-            None => Ok(()),
-        }
+        let rights = |row: &Vec<Option<String>>| {
+            let is = |at: usize| row.get(at).and_then(Option::as_deref).map(|said| said == "t");
+            Some(Rights { whole: is(0)?, some_column: is(1)? })
+        };
+        let mut found: Vec<Option<Rights>> = rows?.iter().map(rights).collect();
+        found.resize(relations.len(), None);
+        Ok(found)
     }
 }
 
