@@ -1,5 +1,7 @@
 //! Which one value of a sharding key a statement is about, for those who count statements by it.
 
+use std::fmt;
+
 use smallvec::SmallVec;
 
 use crate::ids::DistributionId;
@@ -14,16 +16,47 @@ use crate::types::canonical::{KeyValue, token};
 
 type Columns<'a> = SmallVec<[Option<KeyValue<'a>>; 1]>;
 
-/// The key that the statement names by `=`, or that all rows have which it inserts: its hash, with that of its distribution; never 0.
-/// `None`: it names none, or several, or one that is not certain.
-pub fn named_key(analysis: &Analysis, inputs: &Inputs<'_>, topology: &Topology) -> Option<u64> {
+/// One value of a sharding key, and whose.
+#[derive(Debug, PartialEq)]
+pub struct NamedKey<'a> {
+    pub distribution: DistributionId,
+    columns: SmallVec<[KeyValue<'a>; 1]>,
+}
+
+impl<'a> NamedKey<'a> {
+    fn of(distribution: DistributionId, columns: impl Iterator<Item = Option<KeyValue<'a>>>) -> Option<Self> {
+        Some(Self { distribution, columns: columns.collect::<Option<_>>()? })
+    }
+
+    /// Its hash with that of its distribution; never 0. `None`: it is NULL, which nobody has.
+    pub fn hash(&self) -> Option<u64> {
+        let token = token(&self.columns)?.0;
+        // Keys of two distributions are other keys; what mixes them need not be strong.
+        Some((token ^ (u64::from(self.distribution.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)).max(1))
+    }
+}
+
+/// As people write it.
+impl fmt::Display for NamedKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, column) in self.columns.iter().enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{column}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The key that the statement names by `=`, or that all rows have which it inserts. `None`: it names none, or several, or one that is not
+/// certain.
+pub fn named_key<'a>(analysis: &'a Analysis, inputs: &'a Inputs<'_>, topology: &Topology) -> Option<NamedKey<'a>> {
     match &analysis.outcome {
         Outcome::Routed(routed) => routed.groups.iter().find_map(|group| of_group(group, inputs, topology)),
         Outcome::Insert(insert) => {
             let types = &topology.distribution(insert.distribution).key_types;
             let (first, others) = insert.rows.split_first()?;
             let key = of_row(first, types, insert.distribution, inputs)?;
-            let same = |row| of_row(row, types, insert.distribution, inputs) == Some(key);
+            let same = |row| of_row(row, types, insert.distribution, inputs).as_ref() == Some(&key);
             others.iter().all(same).then_some(key)
         }
         Outcome::Draw(_)
@@ -42,16 +75,20 @@ pub fn named_key(analysis: &Analysis, inputs: &Inputs<'_>, topology: &Topology) 
     }
 }
 
-fn of_group(group: &KeyGroup, inputs: &Inputs<'_>, topology: &Topology) -> Option<u64> {
+fn of_group<'a>(group: &'a KeyGroup, inputs: &'a Inputs<'_>, topology: &Topology) -> Option<NamedKey<'a>> {
     let types = &topology.distribution(group.distribution).key_types;
     let mut columns: Columns<'_> = types.iter().map(|_| None).collect();
     fill(&group.expr, types, inputs, &mut columns);
-    hash(columns.into_iter().collect::<Option<SmallVec<[KeyValue<'_>; 1]>>>()?, group.distribution)
+    NamedKey::of(group.distribution, columns.into_iter())
 }
 
-fn of_row(row: &RowKey, types: &[KeyType], distribution: DistributionId, inputs: &Inputs<'_>) -> Option<u64> {
-    let values = row.iter().zip(types).map(|(value, key_type)| evaluate(value, *key_type, inputs).ok());
-    hash(values.collect::<Option<SmallVec<[KeyValue<'_>; 1]>>>()?, distribution)
+fn of_row<'a>(
+    row: &'a RowKey,
+    types: &[KeyType],
+    distribution: DistributionId,
+    inputs: &'a Inputs<'_>,
+) -> Option<NamedKey<'a>> {
+    NamedKey::of(distribution, row.iter().zip(types).map(|(value, key_type)| evaluate(value, *key_type, inputs).ok()))
 }
 
 /// Only what every row of the result must have.
@@ -70,11 +107,4 @@ fn fill<'a>(expr: &'a KeyExpr, types: &[KeyType], inputs: &'a Inputs<'_>, column
         | KeyExpr::Between { .. }
         | KeyExpr::Either(_) => {}
     }
-}
-
-/// Nobody has the key NULL.
-fn hash(key: SmallVec<[KeyValue<'_>; 1]>, distribution: DistributionId) -> Option<u64> {
-    let token = token(&key)?.0;
-    // Keys of two distributions are other keys; what mixes them need not be strong.
-    Some((token ^ (u64::from(distribution.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)).max(1))
 }

@@ -5,12 +5,10 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use crate::fault::{Fault, SqlState};
-use crate::ids::{DistributionId, ShardId, ShardSet};
+use crate::ids::{ShardId, ShardSet};
 use crate::plan::Inputs;
 use crate::plan::values::{array, evaluate};
-use crate::sql::Analysis;
 use crate::sql::keys::{Bound, KeyExpr, KeyGroup, KeyName, Operand, RowKey, Source, Value};
-use crate::sql::outcome::Outcome;
 use crate::sql::template::string_value;
 use crate::topology::{Distribution, KeyRange, Topology};
 use crate::types::canonical::{KeyError, KeyValue};
@@ -37,46 +35,6 @@ pub(crate) fn single(group: &KeyGroup, inputs: &Inputs<'_>, topology: &Topology)
     let [key_type] = distribution.key_types[..] else { return None };
     let key = evaluate(value, key_type, inputs).ok()?;
     distribution.locate(&[key]).ok()
-}
-
-/// The key of a statement that is for one key alone, as SQL would write it, and its distribution.
-pub fn sole_key(analysis: &Analysis, inputs: &Inputs<'_>, topology: &Topology) -> Option<(DistributionId, String)> {
-    match &analysis.outcome {
-        Outcome::Routed(routed) => {
-            let [group] = &routed.groups[..] else { return None };
-            let parts = match &group.expr {
-                KeyExpr::All(parts) => &parts[..],
-                one => std::slice::from_ref(one),
-            };
-            let values = parts.iter().map(|part| match part {
-                KeyExpr::Equal { column, operand: Operand::One(value) } => Some((*column, value)),
-                _ => None,
-            });
-            let mut values: Vec<(u8, &Value)> = values.collect::<Option<_>>()?;
-            values.sort_by_key(|(column, _)| *column);
-            written(group.distribution, values.into_iter().map(|(_, value)| value), inputs, topology)
-        }
-        Outcome::Insert(insert) => {
-            let [row] = &insert.rows[..] else { return None };
-            written(insert.distribution, row.iter(), inputs, topology)
-        }
-        _ => None,
-    }
-}
-
-fn written<'a>(
-    id: DistributionId,
-    values: impl ExactSizeIterator<Item = &'a Value>,
-    inputs: &Inputs<'_>,
-    topology: &Topology,
-) -> Option<(DistributionId, String)> {
-    let types = &topology.distribution(id).key_types;
-    if values.len() != types.len() {
-        return None;
-    }
-    let keys = values.zip(types).map(|(value, key_type)| evaluate(value, *key_type, inputs).ok());
-    let keys = keys.map(|key| key.map(|key| key.to_string())).collect::<Option<Vec<_>>>()?;
-    Some((id, keys.join(", ")))
 }
 
 /// The shards of one group of table references.

@@ -50,10 +50,9 @@ impl Session {
 
     /// The shard whose server has the portal that a statement names.
     pub(super) fn shard_of_portal(&mut self, name: &str) -> Option<ShardId> {
-        match self.statements.portal(name.as_bytes()).ok()?.place {
-            Place::Server(shard) if !name.is_empty() => Some(shard),
-            _ => None,
-        }
+        let portal = self.statements.portal(name.as_bytes()).ok()?;
+        let Place::Server(shard) = portal.place else { return None };
+        (!name.is_empty()).then_some(shard)
     }
 
     /// Runs the statement on the portal of this name.
@@ -272,7 +271,20 @@ impl Session {
                 Place::Finishing(slot)
             }
             PlanKind::Refuse(fault) => return Err(fault.clone().into()),
-            _ => return Err(no_rows_in_pieces().into()),
+            PlanKind::Finish(_)
+            | PlanKind::Any
+            | PlanKind::Broadcast(_)
+            | PlanKind::Each(_)
+            | PlanKind::CreateAs(_)
+            | PlanKind::Stamp(_)
+            | PlanKind::Split { .. }
+            | PlanKind::Deliver(_)
+            | PlanKind::Supply(_)
+            | PlanKind::Claim(_)
+            | PlanKind::CopyIn(_)
+            | PlanKind::Explain(_)
+            | PlanKind::Lookup(_)
+            | PlanKind::Draw(_) => return Err(no_rows_in_pieces().into()),
         };
         let portal = self.statements.portal(name)?;
         portal.statement = statement;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::ids::ShardId;
 use crate::metrics::Route;
-use crate::plan::route::sole_key;
+use crate::plan::named_key::named_key;
 use crate::plan::{Access, Inputs, Plan, PlanKind};
 use crate::session::Session;
 use crate::sql::Analysis;
@@ -69,8 +69,8 @@ impl Session {
 
     /// One of the statements that are looked at for their keys.
     pub(super) fn note_key(&self, analysis: &Analysis, inputs: &Inputs<'_>, shard: ShardId) {
-        if let Some((distribution, key)) = sole_key(analysis, inputs, &self.view.topology) {
-            self.database.hot_keys.note(distribution, &key, shard);
+        if let Some(key) = named_key(analysis, inputs, &self.view.topology) {
+            self.database.hot_keys.note(key.distribution, &key.to_string(), shard);
         }
     }
 }

@@ -15,7 +15,7 @@ impl Session {
     /// Notes the key of a statement that is planned, where somebody counts.
     pub(super) fn count_key(&self, analysis: &Analysis, inputs: &Inputs<'_>) {
         if self.database.key_limit.is_some() {
-            let key = named_key(analysis, inputs, &self.view.topology).unwrap_or(0);
+            let key = named_key(analysis, inputs, &self.view.topology).and_then(|key| key.hash()).unwrap_or(0);
             self.named_key.store(key, Ordering::Relaxed);
         }
     }
