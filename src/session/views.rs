@@ -32,8 +32,10 @@ impl Session {
             self.enlist_all(&with(&shards, Some(home))).await?;
         }
         let mut rights = self.rights_at(home, &relations).await?;
-        // Views of placed schemas are where these lie.
-        for shard in shards.into_iter().filter(|shard| *shard != home) {
+        // Views of placed schemas are where these lie; one that reads no table is where nothing is pulled from.
+        let all: Vec<ShardId> = (0..self.view.topology.shards.len()).map(|at| ShardId(at as u16)).collect();
+        let others = shards.iter().chain(all.iter().filter(|shard| !shards.contains(shard)));
+        for shard in others.copied().filter(|shard| *shard != home) {
             if rights.iter().take(plan.views.len()).all(Option::is_some) {
                 break;
             }

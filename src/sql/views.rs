@@ -80,7 +80,9 @@ pub(crate) fn expand(
         }
     }
     let is_first = expanded.views.is_empty();
-    for view in views.values() {
+    let mut in_order: Vec<_> = views.iter().collect();
+    in_order.sort_unstable_by_key(|(ordinal, _)| **ordinal);
+    for (_, view) in in_order {
         if expanded.names.insert((view.name.schema.clone(), view.name.name.clone())) {
             expanded.views.push((view.name.clone(), is_first));
         }
