@@ -32,7 +32,9 @@ pub fn check(format: &CopyFormat, added: &[Added]) -> Result<(), Fault> {
                 && !is_integer(null)
                 && (!header || added.iter().all(|column| plain(&column.name)))
         }
-        CopyFormat::Binary => added.iter().all(|column| matches!(column.type_oid, oid::INT2 | oid::INT4 | oid::INT8)),
+        CopyFormat::Binary => added
+            .iter()
+            .all(|column| column.constant.is_some() || matches!(column.type_oid, oid::INT2 | oid::INT4 | oid::INT8)),
     };
     if good {
         return Ok(());
@@ -72,9 +74,18 @@ pub fn constant(format: &CopyFormat, value: &str) -> Option<Box<[u8]>> {
             }
             field.push(*quote);
         }
-        CopyFormat::Binary => return None,
+        CopyFormat::Binary => return binary_constant(value),
     }
     Some(field.into())
+}
+
+/// From the digits of a row in its binary form that has nothing but the value: how many fields, the type, the length, the value.
+fn binary_constant(digits: &str) -> Option<Box<[u8]>> {
+    let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+    let row: Vec<u8> = (0..digits.len()).step_by(2).map(byte).collect::<Option<_>>()?;
+    let length = i32::from_be_bytes(*row.get(8..12)?.first_chunk()?);
+    let value = row.get(12..)?;
+    (usize::try_from(length) == Ok(value.len())).then(|| value.into())
 }
 
 /// The header line with the added columns.
@@ -119,7 +130,7 @@ pub fn row(format: &CopyFormat, row: &[u8], values: &[i64], added: &[Added], out
 
 fn binary_row(row: &[u8], values: &[i64], added: &[Added], out: &mut Vec<u8>) -> Result<(), Fault> {
     let count = row.first_chunk().map(|bytes| i16::from_be_bytes(*bytes));
-    let more = i16::try_from(values.len()).ok().and_then(|more| count?.checked_add(more));
+    let more = i16::try_from(added.len()).ok().and_then(|more| count?.checked_add(more));
     let (Some(0..), Some(count)) = (count, more) else {
         // No row: the server has the words for it.
         out.extend_from_slice(row);
@@ -127,7 +138,16 @@ fn binary_row(row: &[u8], values: &[i64], added: &[Added], out: &mut Vec<u8>) ->
     };
     out.extend_from_slice(&count.to_be_bytes());
     out.extend_from_slice(row.get(2..).unwrap_or_default());
-    for (value, column) in values.iter().zip(added) {
+    let mut values = values.iter();
+    for column in added {
+        let value = match (&column.constant, values.next()) {
+            (Some(constant), _) => {
+                field(out, constant);
+                continue;
+            }
+            (None, Some(value)) => value,
+            (None, None) => continue,
+        };
         let out_of_range = |ty: &str| Fault::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, format!("{ty} out of range"));
         match column.type_oid {
             oid::INT2 => field(out, &i16::try_from(*value).map_err(|_| out_of_range("smallint"))?.to_be_bytes()),

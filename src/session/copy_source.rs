@@ -126,7 +126,12 @@ impl Session {
     /// The shard that says what the defaults are that read the clock.
     pub(super) fn shard_of_moment(&self, plan: &CopyInPlan) -> Result<Option<ShardId>, Fault> {
         let reads = plan.fill.as_ref().is_some_and(|fill| !fill.clocks.is_empty());
-        if reads { self.shard_with_moment("now").map(Some) } else { Ok(None) }
+        // The second COPY of a block has the time of the first.
+        match self.tx.clock.filter(|_| reads) {
+            Some(shard) => Ok(Some(shard)),
+            None if reads => self.shard_with_moment("now").map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Adds what the defaults say that read the clock: once for all rows and shards, by a shard that takes part in the transaction.
@@ -139,7 +144,8 @@ impl Session {
                 "Give the column its values in the COPY.",
             )
         };
-        if !self.texts_are_exact() {
+        let is_binary = matches!(plan.format, CopyFormat::Binary);
+        if !is_binary && !self.texts_are_exact() {
             return Err(refuse("the value goes to the shards as text, which may lose digits or a time zone as DateStyle and extra_float_digits are set").into());
         }
         let at = self.enlist(shard).await?;
@@ -149,7 +155,10 @@ impl Session {
         let types = server.query(&format!("SELECT {}", types.join(", "))).await?.into_iter().flatten();
         let values = fill.clocks.iter().zip(types).map(|((_, default), ty)| {
             let ty = ty.ok_or_else(|| refuse("the shard that has the clock does not have the column"))?;
-            Ok(format!("CAST(({default}) AS {ty})::pg_catalog.text"))
+            Ok(match is_binary {
+                true => format!("pg_catalog.encode(pg_catalog.record_send(ROW(CAST(({default}) AS {ty}))), 'hex')"),
+                false => format!("CAST(({default}) AS {ty})::pg_catalog.text"),
+            })
         });
         let values = values.collect::<Result<Vec<String>, Fault>>()?.join(", ");
         let values = server.query(&format!("SELECT {values}")).await.map_err(Fault::without_position)?;

@@ -17,7 +17,7 @@ use crate::sql::facts::plain_args;
 use crate::sql::functions::{FunctionClass, classify, is_order_sensitive, placed_with};
 use crate::sql::model::{LevelId, Model, Stop, Window};
 use crate::sql::names::{Place, Relation, check_connection_view, fold, folded, parts, resolve};
-use crate::sql::template::says_moment;
+use crate::sql::template::{is_moment, says_moment};
 use crate::sql::words::Words;
 
 /// The CTEs that names can mean at some place of a statement, innermost WITH first.
@@ -158,7 +158,9 @@ impl Model<'_> {
             Expr::Array(array) => self.walk_all(at, &array.elem),
             Expr::Case { operand, conditions, else_result, .. } => {
                 self.walk_all(at, operand.as_deref())?;
+                else_result.iter().for_each(|result| self.note_bare_moment(result));
                 for CaseWhen { condition, result } in conditions {
+                    self.note_bare_moment(result);
                     self.walk_all(at, [condition, result])?;
                 }
                 self.walk_all(at, else_result.as_deref())
@@ -172,7 +174,10 @@ impl Model<'_> {
                 sets.iter().try_for_each(|set| self.walk_all(at, set))
             }
             Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => Ok(()),
-            Expr::Function(function) => self.walk_function(at, function),
+            Expr::Function(function) => {
+                self.note_bare_moment(expr);
+                self.walk_function(at, function)
+            }
             Expr::Exists { subquery, .. } => {
                 let level = self.levels.len();
                 self.walk_subquery(at, subquery)?;
@@ -235,6 +240,23 @@ impl Model<'_> {
         let Some(name) = names.last().map(folded) else { return };
         if SYSTEM_COLUMNS.contains(&&*name) && self.find_column(level, names).is_none() {
             self.uses.system_column.get_or_insert_with(|| (*name).into());
+        }
+    }
+
+    /// A value is read as a type that is not looked at: that of a column, or of what else may stand in its place.
+    pub fn note_bare_moment(&mut self, expr: &Expr) {
+        match expr {
+            Expr::Value(literal) if is_bare_moment(literal) => {
+                self.uses.moment = true;
+                note(&mut self.uses.clock, "now");
+            }
+            Expr::Nested(inner) => self.note_bare_moment(inner),
+            Expr::Tuple(members) => members.iter().for_each(|member| self.note_bare_moment(member)),
+            Expr::Function(function) if is_row_or_choice(function) => {
+                let args = plain_args(function).unwrap_or_default();
+                args.into_iter().for_each(|arg| self.note_bare_moment(arg));
+            }
+            _ => {}
         }
     }
 
@@ -604,6 +626,21 @@ pub(crate) fn says_now(literal: &ValueWithSpan) -> bool {
         Literal::DollarQuotedString(text) => says_moment(text.value.as_bytes()),
         _ => false,
     }
+}
+
+/// Whether a literal is nothing but a text like `now`.
+fn is_bare_moment(literal: &ValueWithSpan) -> bool {
+    match &literal.value {
+        Literal::SingleQuotedString(text) | Literal::EscapedStringLiteral(text) => is_moment(text.as_bytes()),
+        Literal::DollarQuotedString(text) => is_moment(text.value.as_bytes()),
+        _ => false,
+    }
+}
+
+/// `ROW(...)`, and what takes one of its arguments for its value: their types are those of others.
+fn is_row_or_choice(function: &Function) -> bool {
+    let name = function.name.to_string().to_ascii_lowercase();
+    matches!(&*name, "row" | "coalesce" | "greatest" | "least" | "nullif")
 }
 
 /// `regclass` and its like.

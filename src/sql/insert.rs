@@ -949,6 +949,7 @@ pub(crate) fn walk_assignments<'q>(
 ) -> Result<(), Stop> {
     for assignment in assignments {
         if !is_default(&assignment.value) {
+            model.note_bare_moment(&assignment.value);
             model.walk(at, &assignment.value)?;
         }
     }

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::sql::template::{Scan, Slot, SlotKind, says_moment};
+use crate::sql::template::{Scan, Slot, SlotKind, moment_mark};
 
 /// Longest text that is kept, in bytes: each session holds a few.
 pub const MAX_TEXT: usize = 512;
@@ -29,7 +29,9 @@ impl Pattern {
             .copied()
             .filter(|hole| {
                 let slot = scan.slots.get(usize::from(*hole));
-                slot.is_some_and(|slot| may_differ(slot, standard_strings) && !says_moment(slot.text(text).as_bytes()))
+                slot.is_some_and(|slot| {
+                    may_differ(slot, standard_strings) && moment_mark(slot.text(text).as_bytes(), slot.kind).is_none()
+                })
             })
             .collect();
         let scan = Scan { template: Vec::new(), ..scan.clone() };
@@ -52,7 +54,7 @@ impl Pattern {
             let segment = old.get(at..start).unwrap_or_default();
             let Some(rest) = new.get(from..).and_then(|rest| rest.strip_prefix(segment)) else { return false };
             let Some(length) = literal(rest, slot.kind) else { return false };
-            if slot.kind == SlotKind::String && says_moment(rest.get(..length).unwrap_or_default()) {
+            if moment_mark(rest.get(..length).unwrap_or_default(), slot.kind).is_some() {
                 return false;
             }
             let begin = from + segment.len();

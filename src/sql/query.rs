@@ -298,7 +298,10 @@ impl Model<'_> {
         }
         for item in &select.projection {
             match item {
-                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => self.walk(&at, expr)?,
+                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                    self.note_bare_moment(expr);
+                    self.walk(&at, expr)?;
+                }
                 SelectItem::Wildcard(options) => {
                     self.levels[level].wildcard = true;
                     check_wildcard(options)?;

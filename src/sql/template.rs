@@ -75,21 +75,64 @@ pub struct Scan {
 /// What stands for a text like `now` in a template: read as a time it is another one at each moment, so that no analysis of other texts
 /// holds for it.
 const MOMENT: u8 = 7;
-/// Longest literal that can be such a text, in bytes: longer ones Postgres does not read as a time.
+/// The same for one that is nothing but such a text ([`is_moment`]).
+const MOMENT_ALONE: u8 = 8;
+/// Longest literal that can be such a text, in bytes that are no blanks, of which Postgres takes any number around it.
 const LONGEST_MOMENT: usize = 72;
+/// Words that can stand beside those of a moment: zones, and what they are said with.
+const BESIDE_MOMENT: [&str; 19] = [
+    "at", "utc", "gmt", "ut", "z", "zulu", "allballs", "est", "edt", "cst", "cdt", "mst", "mdt", "pst", "pdt", "cet",
+    "cest", "bst", "msk",
+];
 
-/// Whether a literal has a word in it by which Postgres reads the clock where it reads a time.
-pub(crate) fn says_moment(literal: &[u8]) -> bool {
-    if literal.len() > LONGEST_MOMENT {
-        return false;
-    }
-    literal.split(|byte| !byte.is_ascii_alphabetic()).any(|word| match word.len() {
+fn is_moment_word(word: &[u8]) -> bool {
+    match word.len() {
         3 => word.eq_ignore_ascii_case(b"now"),
         5 => word.eq_ignore_ascii_case(b"today"),
         8 => word.eq_ignore_ascii_case(b"tomorrow"),
         9 => word.eq_ignore_ascii_case(b"yesterday"),
         _ => false,
-    })
+    }
+}
+
+fn words_of(literal: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_long = literal.len() > LONGEST_MOMENT
+        && literal.iter().filter(|byte| !byte.is_ascii_whitespace()).nth(LONGEST_MOMENT).is_some();
+    let literal = if is_long { &[][..] } else { literal };
+    literal.split(|byte| !byte.is_ascii_alphabetic()).filter(|word| !word.is_empty())
+}
+
+/// Whether a literal has a word in it by which Postgres reads the clock where it reads a time.
+pub(crate) fn says_moment(literal: &[u8]) -> bool {
+    words_of(literal).any(is_moment_word)
+}
+
+/// Whether a text is nothing but a moment: where its type shows from what is around it, it is taken for a time.
+pub(crate) fn is_moment(text: &[u8]) -> bool {
+    let is_beside = |word: &[u8]| BESIDE_MOMENT.iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()));
+    says_moment(text) && words_of(text).all(|word| is_moment_word(word) || is_beside(word))
+}
+
+/// What a string that says a moment has as its mark; `None`: it says none. `literal` with its quotes.
+pub(crate) fn moment_mark(literal: &[u8], kind: SlotKind) -> Option<u8> {
+    let is_hidden = match kind {
+        SlotKind::String => memchr::memchr(b'\n', literal).is_some(),
+        SlotKind::EscapeString => memchr::memchr(b'\\', literal).is_some(),
+        SlotKind::DollarString => false,
+        SlotKind::Integer | SlotKind::Number | SlotKind::Other => return None,
+    };
+    if !is_hidden && !says_moment(literal) {
+        return None;
+    }
+    let text = std::str::from_utf8(literal).ok()?;
+    let whole = Slot { kind, start: 0, end: u32::try_from(literal.len()).ok()? };
+    // What is not read with certainty may say one.
+    let Some(value) = string_value(text, &whole) else { return Some(MOMENT) };
+    match value.as_bytes() {
+        value if is_moment(value) => Some(MOMENT_ALONE),
+        value if says_moment(value) => Some(MOMENT),
+        _ => None,
+    }
 }
 
 /// What a [`Scan`] keeps allocated between statements, in bytes and in slots.
@@ -166,14 +209,7 @@ fn scan_into(text: &str, standard_strings: bool, out: &mut Scan) -> Result<(), S
                 _ => 0,
             };
             out.template.extend_from_slice(slice(copied, token.start + prefix));
-            out.template.push(match kind {
-                SlotKind::String | SlotKind::EscapeString | SlotKind::DollarString
-                    if says_moment(slice(token.start, token.end)) =>
-                {
-                    MOMENT
-                }
-                kind => kind.mark(),
-            });
+            out.template.push(moment_mark(slice(token.start, token.end), kind).unwrap_or(kind.mark()));
             out.slots.push(Slot { kind, start: token.start as u32, end: token.end as u32 });
             copied = token.end;
         }
