@@ -192,6 +192,23 @@ fn sql_like() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
 
+#[test]
+fn moments_are_told_apart_from_texts_that_mention_one() {
+    let mark = |literal: &str, kind| moment_mark(literal.as_bytes(), kind);
+    let blanks = " ".repeat(500);
+    for alone in ["'now'", "' Today '", "'tomorrow 12:00'", "'now UTC'", "'yesterday allballs'", "'no'\n'w'"] {
+        assert_eq!(mark(alone, SlotKind::String), Some(MOMENT_ALONE), "{alone}");
+    }
+    assert_eq!(mark(&format!("'{blanks}now{blanks}'"), SlotKind::String), Some(MOMENT_ALONE));
+    assert_eq!(mark(r"E'n\157w'", SlotKind::EscapeString), Some(MOMENT_ALONE));
+    assert_eq!(mark("$t$now$t$", SlotKind::DollarString), Some(MOMENT_ALONE));
+    assert_eq!(mark("'buy it now'", SlotKind::String), Some(MOMENT));
+    for other in ["'know'", "''", "'2024-01-01'", "'first\nsecond'"] {
+        assert_eq!(mark(other, SlotKind::String), None, "{other}");
+    }
+    assert_eq!(mark("now", SlotKind::Other), None);
+}
+
 proptest! {
     /// Slots are in order and apart, and the template with the literals put back has the same tokens as the statement.
     #[test]
@@ -203,10 +220,11 @@ proptest! {
             let mut quoted = false;
             for byte in &out.template {
                 quoted ^= *byte == b'"';
-                if !quoted && (1..=6).contains(byte) {
+                if !quoted && (1..=8).contains(byte) {
                     let slot = slots.next().unwrap();
-                    prop_assert_eq!(slot.kind.mark(), *byte);
                     let literal = slot.text(&text);
+                    let mark = moment_mark(literal.as_bytes(), slot.kind).unwrap_or(slot.kind.mark());
+                    prop_assert_eq!(mark, *byte);
                     let prefix = if slot.kind == SlotKind::Other { literal.find('\'').unwrap() } else { 0 };
                     rebuilt.extend_from_slice(&literal.as_bytes()[prefix..]);
                 } else {
