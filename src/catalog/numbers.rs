@@ -56,7 +56,7 @@ impl TypeNumbers {
     /// Whether binary values of a type (as the home shard numbers it) can have numbers inside that mean another type there.
     pub fn differs_in_binary(&self, of_home: Oid) -> bool {
         match of_home {
-            oid::RECORD | oid::RECORD_ARRAY => true,
+            oid::RECORD | oid::RECORD_ARRAY | oid::REGTYPE | oid::REGTYPE_ARRAY => true,
             of_home => of_home >= oid::FIRST_NORMAL && !self.plain.contains(&of_home),
         }
     }
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!([20_001, 20_002, 20_003, 23].map(|of| numbers.from_home(of)), [20_002, 20_001, 20_003, 23]);
         assert!(!numbers.differs_in_binary(20_001) && !numbers.differs_in_binary(23));
         // An array, the row type of a table, a row of any type.
-        assert!([20_003, 30_000, oid::RECORD].iter().all(|of| numbers.differs_in_binary(*of)));
+        assert!([20_003, 30_000, oid::RECORD, oid::REGTYPE].iter().all(|of| numbers.differs_in_binary(*of)));
         assert_eq!(TypeNumbers::between(&home, &home), None);
         assert_eq!(TypeNumbers::between(&home, &types(&[])), None);
     }

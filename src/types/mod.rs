@@ -34,6 +34,8 @@ pub mod oid {
     pub const TIMESTAMPTZ: Oid = 1184;
     pub const INTERVAL: Oid = 1186;
     pub const NUMERIC: Oid = 1700;
+    pub const REGTYPE: Oid = 2206;
+    pub const REGTYPE_ARRAY: Oid = 2211;
     pub const RECORD: Oid = 2249;
     pub const RECORD_ARRAY: Oid = 2287;
     pub const UUID: Oid = 2950;
