@@ -1067,10 +1067,18 @@ fn views_are_read_with_rights_on_them() {
     owner.must("CREATE VIEW above AS SELECT item, buyer FROM sales");
     for index in 0..SHARDS {
         let _ = world.db.shard(index).simple("CREATE ROLE pgloom_viewer");
+        let _ = world.db.shard(index).simple("CREATE ROLE pgloom_writer_of_views");
         let grants =
             "GRANT SELECT ON buyers, seen, above TO pgloom_viewer; GRANT SELECT (region) ON half TO pgloom_viewer";
         world.db.shard(index).must(grants);
+        world.db.shard(index).must("GRANT SELECT, UPDATE ON sales TO pgloom_writer_of_views");
+        world.db.shard(index).must("GRANT SELECT ON buyers TO pgloom_writer_of_views");
     }
+    // What a write reads through a view it reads with rights on the view.
+    let mut writer = world.connect();
+    writer.must("SET ROLE pgloom_writer_of_views");
+    let error = writer.simple("UPDATE sales SET item = (SELECT count(DISTINCT region) FROM hidden)").error.unwrap();
+    assert_eq!(error.code(), "42501", "{error}");
     let of = |view: &str, column: &str| {
         format!("SELECT count(DISTINCT {column}) + 0, stddev(length({column}::text)) FROM {view}")
     };

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use sqlparser::ast::{Statement, TableFactor, VisitMut};
 
+use crate::ids::QualifiedName;
 use crate::sql::clock::{Calls, Clock};
 use crate::sql::closed::Closed;
 use crate::sql::finish::{Rewriting, Unmerged, Variant, forms};
@@ -80,6 +81,7 @@ impl Supplying<'_> {
         at: usize,
         source: &Source<'_>,
         pulls: &mut Vec<PullText>,
+        views: &mut Vec<(QualifiedName, bool)>,
     ) -> Result<Pieces, String> {
         let unread = || "a query of it cannot be found in its text with certainty".to_owned();
         let text = source.text.get(closed.bytes.clone()).ok_or_else(unread)?;
@@ -87,6 +89,7 @@ impl Supplying<'_> {
         let parsed = self.parsed.within(&tree, closed.bytes.clone()).ok_or_else(unread)?;
         let unmerged = Unmerged { of: self.of, parsed: &parsed, reason: self.reason, written: None };
         let filled = unmerged.filled(&tree, Vec::new()).map_err(|why| why.detail.into_owned())?;
+        views.extend(filled.views.iter().cloned());
         Ok(append(pulls, filled, &format!("_q{}", at + 1)))
     }
 
@@ -136,7 +139,8 @@ impl Supplying<'_> {
         Ok((statement, with.map(|with| with.recursive)))
     }
 
-    pub fn finish(&self, pulls: Vec<PullText>, clock: Option<Box<str>>) -> Finish {
+    /// `views`: whose definitions stand in the place of their names in what is pulled.
+    pub fn finish(&self, pulls: Vec<PullText>, clock: Option<Box<str>>, views: Vec<(QualifiedName, bool)>) -> Finish {
         let mut nothing = Pieces::default();
         nothing.push("SET LOCAL pgloom.supplies = 'here'");
         let text = FinishText {
@@ -148,7 +152,7 @@ impl Supplying<'_> {
             own_clock: false,
             foreign: false,
             depot: None,
-            views: Vec::new(),
+            views,
         };
         Finish {
             reason: self.reason.detail.as_deref().unwrap_or(&self.reason.message).into(),

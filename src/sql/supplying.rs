@@ -106,12 +106,12 @@ impl Supplying<'_> {
         for (at, pull) in pulls.iter().enumerate().filter(|(_, pull)| names.values().any(|name| *name == pull.name)) {
             supplies.push(SupplyText { name: pull.name.clone(), rows: SupplyRows::Pull(at), place: None });
         }
-        let mut queries = HashMap::new();
+        let (mut queries, mut views) = (HashMap::new(), Vec::new());
         for (at, closed) in closed.iter().enumerate() {
             let name = if closed.source { SOURCE.to_owned() } else { format!("pgloom_query_{}", at + 1) };
             let rows = match self.claimed(closed, &source)? {
                 Some((claim, groups)) => SupplyRows::Claim { claim: Arc::new(claim), groups },
-                None => SupplyRows::Query(self.ask_once(closed, at, &source, &mut pulls)?),
+                None => SupplyRows::Query(self.ask_once(closed, at, &source, &mut pulls, &mut views)?),
             };
             queries.insert(closed.ordinal, (name.clone(), closed.bytes.clone()));
             let place = if closed.source { place.take() } else { None };
@@ -119,7 +119,7 @@ impl Supplying<'_> {
         }
         let (statement, with) = self.statement(&source, &names, &queries, &mut expanded, moment)?;
         let clock = model.uses.clock.clone();
-        Ok(Supply { finish: self.finish(pulls, clock), supplies, statement, with, moment, target })
+        Ok(Supply { finish: self.finish(pulls, clock, views), supplies, statement, with, moment, target })
     }
 
     /// Where the rows of a MERGE's source go. It is something that is sent along.
