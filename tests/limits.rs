@@ -140,6 +140,13 @@ fn all_statements_together_have_so_much_memory() {
     eventually(10, "it is given back", || held() == 0.0);
     assert!(suspend(&mut other, 20_000).error.is_none());
     other.must("COMMIT");
+    // What is compared or grouped here does not fit.
+    other.must("UPDATE items SET name = repeat(id::text, 40000)");
+    for sql in ["SELECT DISTINCT name FROM items", "SELECT name, count(*) FROM items GROUP BY name"] {
+        let refused = other.simple(sql);
+        assert_eq!(refused.code(), "53200", "{sql}: {}", other.must(&format!("EXPLAIN (ROUTE) {sql}")).text());
+        eventually(10, "it is given back", || held() == 0.0);
+    }
     // A long message, too, before it is whole.
     let long = format!("SELECT '{}'", "x".repeat(3 << 20));
     let refused = one.simple(&long);
@@ -176,6 +183,16 @@ fn a_client_that_goes_away_leaves_no_work_behind() {
         });
         drop(locks);
     }
+    // What the router asks itself, of the home shard.
+    let mut raw = world.connect();
+    raw.must("CREATE SEQUENCE numbers");
+    let mut holder = world.db.shard(0);
+    holder.must("BEGIN; ALTER SEQUENCE numbers INCREMENT BY 1");
+    raw.send(&m::query("INSERT INTO items (id, n) VALUES (nextval('numbers'), 0), (nextval('numbers'), 0)")).unwrap();
+    eventually(20, "a value is asked for", || world.waiting(0) == 1);
+    drop(raw);
+    eventually(20, "nobody asks any more", || world.waiting(0) == 0);
+    holder.must("ROLLBACK");
     // Rows that are being copied in.
     let mut raw = world.connect();
     let locks = world.lock(&[0, 1, 2, 3]);

@@ -328,6 +328,10 @@ impl Backend {
 
     /// Writes what is queued and reads what is there. Ready when at least one byte was read.
     pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        if self.cancel.is_abandoned() {
+            let _ = self.lost("abandoned");
+            return Poll::Ready(Err(self.cancel.verdict()));
+        }
         if let Poll::Ready(Err(e)) = self.poll_flush(cx) {
             // What the server said before it closed (57P01, ...) is still to be read.
             if (self.out.is_empty() && self.queue.is_empty()) || e.kind() == io::ErrorKind::WriteZero {

@@ -249,6 +249,11 @@ impl<C: Connect> Pool<C> {
             Denied::Share => Fault::new(SqlState::TOO_MANY_CONNECTIONS, WAITED_TOO_LONG)
                 .detail(format!("as many statements over several shards as may run at once ran for {wait:?}"))
                 .hint("Raise scatter_pool_share or the pool's size, or give statements the sharding key."),
+            Denied::ShareCrowded => {
+                Fault::new(SqlState::TOO_MANY_CONNECTIONS, "too many clients wait for server connections")
+                    .detail(format!("{queue} statements over several shards wait already for their share of the pools"))
+                    .hint("Try again later; pool_queue_size limits how many wait, scatter_pool_share how many run.")
+            }
             Denied::Crowded(_) => {
                 Fault::new(SqlState::TOO_MANY_CONNECTIONS, "too many clients wait for server connections")
                     .detail(format!("{queue} wait already for one of the pool's {size} connections"))
@@ -400,7 +405,7 @@ pub async fn checkout<C: Connect>(
     let (mut share, mut left) = (None, wait);
     if pools.len() > 1 && holds.is_empty() {
         let since = Instant::now();
-        let shared = first.gate.share(wait).await;
+        let shared = first.gate.share(wait, first.limits().queue).await;
         share = shared.map_err(|denied| Unlent { place: None, fault: first.denied(denied, wait) })?;
         left = wait.saturating_sub(since.elapsed());
     }
@@ -410,7 +415,7 @@ pub async fn checkout<C: Connect>(
             Denied::Timeout(place) | Denied::Alone(place) | Denied::Crowded(place) => {
                 pools.iter().find(|pool| pool.place == place)
             }
-            Denied::Circle | Denied::Share => None,
+            Denied::Circle | Denied::Share | Denied::ShareCrowded => None,
         };
         return Err(Unlent { place: None, fault: short.unwrap_or(first).denied(denied, wait) });
     }
