@@ -45,6 +45,7 @@ mod model;
 mod modify;
 mod modifying;
 mod moving;
+mod moving_from;
 mod named;
 mod names;
 pub mod normal;
