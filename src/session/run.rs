@@ -248,7 +248,7 @@ impl Session {
         analysis: &Arc<Analysis>,
         ask: &Ask<'_>,
     ) -> Result<(), Failure> {
-        // One shard alone says so itself.
+        // One shard alone says so itself, where it is in no transaction of ours.
         if analysis.kind == StatementKind::Lock && !self.tx.counts_as_block() {
             self.need_block("LOCK TABLE")?;
         }
