@@ -13,9 +13,9 @@ use crate::session::prepared::ClientStatement;
 use crate::session::replica::Servers;
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session, Stop};
+use crate::sql::Analysis;
 use crate::sql::outcome::Outcome;
 use crate::sql::utility::StatementKind;
-use crate::sql::{Access, Analysis};
 use crate::wire::frame::Frame;
 use crate::wire::request;
 
@@ -74,16 +74,8 @@ impl Reload {
 }
 
 impl Session {
-    /// A statement may have written rows.
-    pub(super) fn note_rows(&mut self, analysis: &Analysis) {
-        let defines = analysis.kind == StatementKind::Ddl && !matches!(analysis.outcome, Outcome::CreateAs(_));
-        // Also outside of one: what stands in a pipeline becomes part of one that begins behind it.
-        self.tx.wrote_rows |= analysis.access == Access::Write && !defines;
-    }
-
     /// A statement has run that may have changed the catalog: on this shard alone, or wherever.
     pub(super) fn note_definition(&mut self, analysis: &Analysis, shard: Option<ShardId>) {
-        self.note_rows(analysis);
         let reload = match analysis.changes.is_empty() && !matches!(analysis.outcome, Outcome::CreateAs(_)) {
             true => Reload::after(&analysis.kind),
             false => Reload::Surely,

@@ -6,7 +6,7 @@ use crate::exec::columns::tables_have_changed;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::Route;
 use crate::plan::combine::Combine;
-use crate::plan::{Access, Plan, PlanKind, ShardSql, Why, refused};
+use crate::plan::{Access, Plan, PlanKind, Why, refused};
 use crate::session::control::cursor_of;
 use crate::session::describe::target;
 use crate::session::fetch::{Wanted, no_cursor};
@@ -242,7 +242,6 @@ impl Session {
         let alone = matches!(plan.why, Why::OneByOne(_));
         if plan.access != Access::Read && !alone {
             self.tx.begin_for_statement(&self.settings);
-            self.note_rows(&statement.analysis);
         }
         if let Some(max) = max {
             check_locked_pieces(&plan, max)?;
@@ -324,7 +323,7 @@ impl Session {
                 self.start_run(&parts, combine, *window, plan.access, &ask).await
             }
             PlanKind::Single(shard) => {
-                let parts = [(*shard, ShardSql::AsWritten)];
+                let parts = [self.part_of(*shard, &statement.analysis, &ask).await?];
                 self.start_run(&parts, &Combine::CONCAT, None, plan.access, &ask).await
             }
             PlanKind::Refuse(fault) => Err(fault.clone().into()),

@@ -258,9 +258,7 @@ impl Session {
                 Err(self.refusal(fault, text, types).await)
             }
             // Only where the statement was planned for several.
-            PlanKind::Single(shard) => {
-                self.run_parts(&[(*shard, ShardSql::AsWritten)], &Combine::CONCAT, None, plan.access, ask).await
-            }
+            PlanKind::Single(shard) => self.run_for_itself(*shard, plan.access, analysis, ask).await,
             PlanKind::Any => {
                 let shard = self.any_shard();
                 self.run_parts(&[(shard, ShardSql::AsWritten)], &Combine::CONCAT, None, plan.access, ask).await

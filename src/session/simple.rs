@@ -294,6 +294,29 @@ impl Session {
         Place { last, found }: Place,
     ) -> Result<bool, Failure> {
         self.check_cursor_of_shard(&analysis.kind, shard).await?;
+        let told = self.told_time(shard, analysis, text).await?;
+        let (frame, text) = match &told {
+            None => (frame, text),
+            Some(told) => (None, &**told),
+        };
+        // Where an error is in a text with the time is not where it is in the client's.
+        let offset = if told.is_some() { NO_POSITION } else { self.offset };
+        let offset = std::mem::replace(&mut self.offset, offset);
+        let done = self.put_single(shard, text, frame, analysis, plan, Place { last, found }).await;
+        self.offset = offset;
+        done
+    }
+
+    /// The same, of a text for this shard.
+    async fn put_single(
+        &mut self,
+        shard: crate::ids::ShardId,
+        text: &str,
+        frame: Option<&Frame>,
+        analysis: &Analysis,
+        plan: &Plan,
+        Place { last, found }: Place,
+    ) -> Result<bool, Failure> {
         let mut servers = self.servers_for(analysis)?;
         if self.tx.on_replicas.is_none() && found {
             servers = Servers::Primaries;

@@ -153,6 +153,7 @@ impl Model<'_> {
                 if let (Some(table), Some(left)) = (target.table.as_deref(), left)
                     && left.iter().any(|at| clock(table, at))
                 {
+                    self.uses.reads_time.hide("a default of rows that WITH inserts");
                     self.hinder(Obstacle::new("WITH inserts rows with defaults that read the clock"));
                 }
                 let leaf = self.levels[level].leaves.first().copied().unwrap_or_default();
