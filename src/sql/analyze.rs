@@ -66,6 +66,8 @@ pub struct Analysis {
     pub only_reads: bool,
     /// A replica that has come far enough answers it as the primary did at some moment before.
     pub on_replicas: bool,
+    /// A definition, or a lock, of a reference table: nobody who writes such a table is half way then.
+    pub takes_turn: bool,
 }
 
 /// Why one server connection must stay with one client.
@@ -257,6 +259,22 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     };
     let only_reads = only_reads && reads && access == Access::Read && pin.is_none() && sequences.is_none() && !unlocks;
     let unknown = Box::default();
+    let takes_turn = match &outcome {
+        Outcome::Broadcast(Why::Ddl) | Outcome::Each(..) | Outcome::Stamp(_) => analyzer.stops_writers_of_copies(),
+        Outcome::Broadcast(_)
+        | Outcome::Routed(_)
+        | Outcome::Home(_)
+        | Outcome::Shard(..)
+        | Outcome::Any(_)
+        | Outcome::Refuse(_)
+        | Outcome::Parts(..)
+        | Outcome::CopyIn(_)
+        | Outcome::CreateAs(_)
+        | Outcome::Insert(_)
+        | Outcome::Draw(_)
+        | Outcome::Deliver(_)
+        | Outcome::Supply(_) => false,
+    };
     Analysis {
         kind,
         access,
@@ -273,6 +291,7 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         unknown,
         only_reads,
         on_replicas: only_reads && settled,
+        takes_turn,
     }
 }
 
