@@ -31,7 +31,7 @@ use crate::sql::sequences::{self, Draw, Form, Piece, Take};
 use crate::sql::shape::check_scatter;
 use crate::sql::supplying;
 use crate::sql::template::Scan;
-use crate::sql::through::{Written, is_through_view, written};
+use crate::sql::through::{Written, written};
 use crate::sql::words;
 use crate::types::oid;
 
@@ -87,11 +87,12 @@ impl Analyzer<'_> {
         if let (Some(table), Relation::Sharded { .. } | Relation::Reference { .. }) = (&table, &relation) {
             self.check_overriding(table, columns.as_deref(), &source)?;
         }
-        let delivered = Delivered { parsed, insert, with, columns: columns.as_deref(), source: &source };
+        let delivered =
+            Delivered { parsed, insert, with, columns: columns.as_deref(), source: &source, hidden: &hidden };
         match relation {
             Relation::Sharded { name, table, distribution, key } => {
                 let fill = self.fill(table.as_deref(), columns.as_deref(), &source, Some(&key))?;
-                let target = Target { name, table, distribution, key, hidden };
+                let target = Target { name, table, distribution, key, hidden: hidden.clone() };
                 check_conflict(&self.scope, insert, &target)?;
                 model.uses.unseen |= target.table.is_none();
                 if let Some(table) = &target.table {
@@ -260,8 +261,9 @@ impl Analyzer<'_> {
         target: inserting::Target<'_>,
         refused: &Fault,
     ) -> Result<Delivery, Fault> {
-        if is_through_view(table) {
-            return Err(supplying::refused(refused, "rows that are put together first are not written through a view"));
+        // A column that nobody names is left to the shards.
+        if let Some(column) = of.hidden.iter().find(|column| reads_clock(&self.scope, column)) {
+            return Err(supplying::refused(refused, &reads_apart(&column.name)));
         }
         let Some((table, given)) = table.and_then(|table| Some((table, of.given(table)?))) else {
             return Err(refused.clone());
@@ -602,6 +604,8 @@ struct Delivered<'a, 'q> {
     with: Option<&'q With>,
     columns: Option<&'a [String]>,
     source: &'a InsertSource<'q>,
+    /// See [`Target::hidden`].
+    hidden: &'a [Column],
 }
 
 impl Delivered<'_, '_> {

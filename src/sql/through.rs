@@ -10,6 +10,7 @@ use crate::catalog::{Column, ColumnDefault, RelationKind, Table};
 use crate::sql::NameScope;
 use crate::sql::from::is_only;
 use crate::sql::homeward::is_at_home;
+use crate::sql::insert::takes_from_sequence;
 use crate::sql::literals::Literals;
 use crate::sql::model::{Model, Obstacle, Stop};
 use crate::sql::names::{Relation, folded, parts, resolve};
@@ -42,14 +43,19 @@ pub(crate) fn written(scope: &NameScope<'_>, relation: Relation) -> Result<Writt
     let Some((below, hidden)) = found else {
         return Err(Stop::NotUnderstood("a change through a view of more than some columns and rows of one table"));
     };
-    Ok(Written { relation: below, hidden, apart: apart(scope, relation)? })
+    let apart = apart(scope, relation, below.is_distributed())?;
+    Ok(Written { relation: below, hidden, apart })
 }
 
-fn apart(scope: &NameScope<'_>, relation: Relation) -> Result<Option<Obstacle>, Stop> {
+/// `everywhere`: each shard has the view, and not the home shard alone, which has all but the rows of other shards.
+fn apart(scope: &NameScope<'_>, relation: Relation, everywhere: bool) -> Result<Option<Obstacle>, Stop> {
     let view = relation.table().map_or_else(String::new, |view| view.name.name.to_string());
     let mut model = Model::new(*scope, Literals::new("", 0, &[]), Default::default());
     let level = model.add_level(None, None);
     model.relation_leaf(level, None, &view, relation, None)?;
+    if !everywhere && model.refs.is_empty() {
+        return Ok(None);
+    }
     let uses = &model.uses;
     let functions =
         [&uses.volatile, &uses.clock, &uses.server, &uses.unknown_function, &uses.unsafe_function, &uses.runs_sql];
@@ -58,10 +64,10 @@ fn apart(scope: &NameScope<'_>, relation: Relation) -> Result<Option<Obstacle>, 
         (None, Some(what)) => format!("view \"{view}\" needs {what}"),
         (None, None) if uses.moment => format!("view \"{view}\" reads the clock"),
         (None, None) if uses.system_column.is_some() => format!("view \"{view}\" reads a system column"),
-        (None, None) if !model.subqueries.is_empty() || model.refs.len() + model.copies.len() != 1 => {
-            format!("view \"{view}\" reads other rows than those that it shows")
+        (None, None) if everywhere && model.subqueries.is_empty() && model.refs.len() + model.copies.len() == 1 => {
+            return Ok(None);
         }
-        (None, None) => return Ok(None),
+        (None, None) => format!("view \"{view}\" reads other rows than those that it shows"),
     };
     Ok(Some(Obstacle::new(what)))
 }
@@ -77,8 +83,8 @@ struct Shown {
 }
 
 fn shown(scope: &NameScope<'_>, view: &Table, depth: usize) -> Option<Shown> {
-    // Its rules and triggers do something else; a view that is on the home shard alone no other shard can write through.
-    if view.has_triggers || depth > DEEPEST || is_at_home(scope, view) {
+    // Its rules and triggers do something else.
+    if view.has_triggers || depth > DEEPEST {
         return None;
     }
     let query = super::parse_query(view.definition.as_deref()?)?;
@@ -98,6 +104,9 @@ fn shown(scope: &NameScope<'_>, view: &Table, depth: usize) -> Option<Shown> {
     match resolve(scope, Some(&schema?), &name) {
         Relation::View { table: below, .. } => {
             let mut shown = shown(scope, &below, depth + 1)?;
+            if shown.base.is_distributed() && is_at_home(scope, view) {
+                return None;
+            }
             let place = |name: Option<String>| below.column(&name?).map(|(at, _)| at);
             let through = |(name, own): (Option<String>, ColumnDefault)| match place(name) {
                 None => Some((None, own)),
@@ -110,14 +119,20 @@ fn shown(scope: &NameScope<'_>, view: &Table, depth: usize) -> Option<Shown> {
             shown.effects.extend(view.effects.clone());
             Some(shown)
         }
-        base @ (Relation::Sharded { .. } | Relation::Reference { .. }) => {
-            let (Relation::Sharded { table, .. } | Relation::Reference { table, .. }) = &base else { return None };
-            let table = table.clone()?;
+        base @ (Relation::Sharded { .. } | Relation::Reference { .. } | Relation::Unsharded { .. }) => {
+            let table = Arc::new(base.table()?.clone());
+            let at_home = matches!(&base, Relation::Unsharded { place, .. } if place.is_home(scope));
+            // No shard can write through a view that it does not have.
+            if !at_home && (!base.is_distributed() || is_at_home(scope, view)) {
+                return None;
+            }
             let place = |name: Option<String>| table.column(&name?).map(|(at, _)| at);
-            let columns = names.map(place).zip(own).collect();
-            Some(Shown { base, table, columns, effects: view.effects.iter().cloned().collect() })
+            let columns: Vec<_> = names.map(place).zip(own).collect();
+            let shown = Shown { base, columns, effects: view.effects.iter().cloned().collect(), table: Arc::clone(&table) };
+            // What its sequences give then is the server's own matter.
+            (!at_home || !shown.hidden().iter().any(takes_from_sequence)).then_some(shown)
         }
-        Relation::Unsharded { .. } | Relation::System => None,
+        Relation::System => None,
     }
 }
 
@@ -161,7 +176,8 @@ impl Shown {
                 Relation::Sharded { name: name.clone(), table, distribution: *distribution, key }
             }
             Relation::Reference { name, .. } => Relation::Reference { name: name.clone(), table },
-            Relation::View { .. } | Relation::Unsharded { .. } | Relation::System => return None,
+            Relation::Unsharded { place, .. } => Relation::Unsharded { table, place: place.clone() },
+            Relation::View { .. } | Relation::System => return None,
         })
     }
 

@@ -128,6 +128,23 @@ WITH s AS (INSERT INTO small_accounts (tenant, id) VALUES (5, 901) RETURNING *) 
 -- error: 0A000 | 42809
 MERGE INTO small_accounts s USING transfers t ON t.tenant_id = s.tenant AND t.account_id = s.id WHEN MATCHED THEN UPDATE SET note = 'm'
 
+-- Rows that are put together first.
+-- script
+-- ties
+INSERT INTO small_accounts (tenant, id, note) SELECT account_id % 12 + 1, id + 1000, 'far' FROM transfers;
+INSERT INTO small_accounts (tenant, id, amount) SELECT id % 12 + 1, id + 2000, count(*) OVER () FROM words, generate_series(1, 3) id WHERE n < 4 AND word = 'word' || id;
+INSERT INTO rich_accounts (tenant_id, id, amount) SELECT 1 + id % 12, id + 3000, 90 + id FROM transfers WHERE id > 20 RETURNING tenant_id, id, twice;
+INSERT INTO rich_accounts (tenant_id, id, amount) SELECT 1 + id % 12, id + 4000, 90 + id FROM transfers;
+INSERT INTO small_accounts AS s (tenant, id, note) SELECT t.id % 3 + 1, t.id % 40, 'again' FROM (SELECT DISTINCT id % 40 AS id FROM transfers) t ON CONFLICT (tenant, id) DO UPDATE SET note = s.note || excluded.note RETURNING s.tenant, s.id, s.note;
+INSERT INTO low_labels (c, title, rank) SELECT 'T' || id, max(amount)::text, 2 FROM transfers WHERE id < 20 GROUP BY id;
+INSERT INTO low_labels (c, title, rank) SELECT 'U' || id, max(amount)::text, 2 + count(*) FROM transfers WHERE id < 20 GROUP BY id;
+INSERT INTO note_bodies SELECT id + 10, owner FROM accounts WHERE id < 5;
+INSERT INTO note_bodies SELECT id + 90, owner FROM accounts;
+UPDATE note_bodies n SET body = a.note FROM accounts a WHERE a.id = n.id;
+DELETE FROM note_bodies WHERE id IN (SELECT id FROM transfers);
+SELECT tenant_id, id, amount, note FROM accounts ORDER BY tenant_id, id;
+SELECT * FROM labels ORDER BY code;
+
 -- Reference tables.
 -- script
 -- ties
