@@ -75,6 +75,7 @@ pub mod supply;
 mod supply_text;
 mod supplying;
 pub mod template;
+mod through;
 mod tied;
 mod top;
 pub mod utility;
