@@ -11,6 +11,7 @@ use crate::fault::SqlState;
 use crate::ids::{ShardId, ShardSet};
 use crate::session::prepared::ClientStatement;
 use crate::session::replica::Servers;
+use crate::session::retry::Kept;
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::Analysis;
@@ -46,6 +47,8 @@ pub struct Batch {
     pub reload: Reload,
     /// Shards on which DDL ran in the open transaction since their catalog was read as it sees it.
     pub unread: ShardSet,
+    /// Its messages, while all of it can be sent again.
+    pub(super) kept: Option<Kept>,
     /// Something ran that sets sequences.
     pub sets_sequences: bool,
     /// Where it may have; nowhere: on every shard.
@@ -122,11 +125,14 @@ impl Session {
                 }
             }
             self.settle_sequences();
+            self.batch.kept = self.is_fresh().then(Kept::default);
+            self.client.mark();
         }
-        let mut done = match frame.tag {
-            b'S' => return self.sync().await,
-            _ => self.batch_frame(&frame).await,
-        };
+        if frame.tag == b'S' {
+            return self.sync().await;
+        }
+        self.keep_frame(&frame);
+        let mut done = self.batch_frame(&frame).await;
         let mut moves = 0;
         // What was planned for another placement, and not sent, is planned anew.
         while let Err(failure) = &done
@@ -136,6 +142,12 @@ impl Session {
             moves += 1;
             done = self.batch_frame(&frame).await;
         }
+        if let Err(failure) = &done
+            && self.broke_unanswered(failure)
+        {
+            done = self.send_again().await;
+        }
+        self.note_kept(&frame);
         match done {
             Ok(()) if self.is_relaxed() => Ok(()),
             Ok(()) => self.relieve().await,
@@ -165,6 +177,7 @@ impl Session {
 
     /// An error within a batch: told in its place, and the rest is skipped until Sync.
     async fn fail_batch(&mut self, failure: Failure) -> Result<(), Stop> {
+        self.batch.kept = None;
         match failure {
             Failure::Stop(stop) => return Err(stop),
             Failure::Reported => {}
@@ -271,6 +284,7 @@ impl Session {
         }
         if !self.tx.is_open() {
             // BEGIN behind statements of the same pipeline takes them into the block.
+            self.batch.kept = None;
             let server = &mut self.held[at].server;
             request::parse(&mut server.out, b"", b"BEGIN", &[])?;
             server.inflight.push(Owed::Parse(Audience::Router));
@@ -294,12 +308,37 @@ impl Session {
         let Some(at) = self.open_at() else {
             return Ok(Seen::default());
         };
-        let server = &mut self.held[at].server;
-        server.out.extend_from_slice(request::SYNC);
-        server.inflight.push(Owed::Sync(ready));
+        self.put_sync(at, ready);
+        self.pump_open(at).await
+    }
+
+    async fn pump_open(&mut self, at: usize) -> Result<Seen, Failure> {
         let seen = self.pump_held(at).await?;
         self.after_pump(seen)?;
         Ok(seen)
+    }
+
+    /// [`Self::sync_open`] of a batch that can be sent again while it has no answer.
+    async fn sync_or_again(&mut self, at: usize, ready: Audience) -> Result<Result<Seen, Failure>, Stop> {
+        self.put_sync(at, ready);
+        match self.answers(at).await {
+            Ok(true) => return Ok(self.pump_open(at).await),
+            Ok(false) => {}
+            Err(failure) => return Ok(Err(failure)),
+        }
+        match self.send_again().await {
+            Ok(()) => Ok(self.sync_open(ready).await),
+            Err(failure) => {
+                self.fail_batch(failure).await?;
+                Ok(self.sync_open(Audience::Router).await)
+            }
+        }
+    }
+
+    fn put_sync(&mut self, at: usize, ready: Audience) {
+        let server = &mut self.held[at].server;
+        server.out.extend_from_slice(request::SYNC);
+        server.inflight.push(Owed::Sync(ready));
     }
 
     /// Everything that the open server owes so far, without a Sync.
@@ -312,8 +351,7 @@ impl Session {
             return Ok(());
         }
         server.out.extend_from_slice(request::FLUSH);
-        let seen = self.pump_held(at).await?;
-        self.after_pump(seen)
+        self.pump_open(at).await.map(drop)
     }
 
     fn after_pump(&mut self, seen: Seen) -> Result<(), Failure> {
@@ -335,6 +373,14 @@ impl Session {
 
     async fn flush_batch(&mut self) -> Result<(), Failure> {
         self.settle_parse().await?;
+        if let Some(at) = self.open_at()
+            && self.may_send_again(at)
+        {
+            self.held[at].server.out.extend_from_slice(request::FLUSH);
+            if !self.answers(at).await? {
+                self.send_again().await?;
+            }
+        }
         self.drain_open().await?;
         self.client.flush().await?;
         Ok(())
@@ -393,7 +439,14 @@ impl Session {
         let forward = !failed && !implicit && self.batch.open.is_some();
         let audience = if forward { Audience::Client } else { Audience::Router };
         let mut ready_sent = false;
-        match self.sync_open(audience).await {
+        let synced = match self.open_at() {
+            Some(at) if !failed && self.may_send_again(at) => self.sync_or_again(at, audience).await?,
+            Some(_) | None => self.sync_open(audience).await,
+        };
+        // Sent again, it may have failed before its Sync.
+        let forward = forward && !self.batch.discarding;
+        failed |= self.batch.discarding;
+        match synced {
             // COPY has begun behind this Sync: the server ignores it, and so does the client, who sends another after the data.
             Ok(seen) if seen.copying => return Ok(()),
             Ok(seen) => ready_sent = seen.ready,
@@ -416,6 +469,7 @@ impl Session {
             self.held[at].server.unproven.clear();
         }
         self.batch.open = None;
+        self.batch.kept = None;
         self.batch.bound = false;
         self.batch.discarding = false;
         self.batch.started = false;

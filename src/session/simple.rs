@@ -322,7 +322,7 @@ impl Session {
             servers = Servers::Primaries;
         }
         let ready = if last && !self.tx.is_open() { Audience::Client } else { Audience::Router };
-        let mut again = true;
+        let (mut again, fresh) = (true, self.is_fresh());
         let at = loop {
             let at = self.enlist_on(shard, servers).await?;
             let held = &mut self.held[at];
@@ -334,11 +334,10 @@ impl Session {
                 None => crate::wire::request::query(&mut held.server.out, text.as_bytes())?,
             }
             held.server.inflight.push(Owed::Query { audience: Audience::Client, ready });
-            if !again || !self.may_ask_again(at, analysis) || self.answers(at).await? {
+            if !again || !self.may_ask_again(at, analysis, fresh) || self.answers(at).await? {
                 break at;
             }
-            // Once, and of the primary: it has the last word.
-            self.shared.metrics.retry("read");
+            self.ask_primaries();
             (again, servers) = (false, Servers::Primaries);
         };
         let seen = self.pump_held(at).await?;
