@@ -57,7 +57,7 @@ section! {
         client_login_timeout: Duration = "15s",
         /// A client that is silent for longer, outside a transaction, is disconnected (57P05). 0: never.
         client_idle_timeout: Duration = "0",
-        /// How long a statement waits for free server connections before it fails (53300). Transactions that could only wait for each other's connections fail at once (40P01); a circle in which some wait for row locks instead is not seen, and ends here. 0: for ever.
+        /// How long a statement waits for free server connections before it fails (53300). Transactions that could only wait for each other's connections fail at once (40P01), and those in a circle with others that wait for locks after deadlock_timeout. 0: for ever.
         query_wait_timeout: Duration = "120s",
         /// How long a statement may take before it is cancelled on its servers (57014). 0: for ever. This and the next ones, the two above included, can be said for a database, for a user, and in a session (`SET pgloom.query_timeout = '5s'`); the narrower one goes before.
         query_timeout: Duration = "0",

@@ -184,6 +184,21 @@ impl Client {
         self.local = self.local.min(at);
     }
 
+    /// Takes back the CommandComplete, or what stands for it, that is the last of what is queued: something can still come before it.
+    pub fn take_done(&mut self) -> BytesMut {
+        const LONGEST: usize = 128;
+        let end = self.out.len();
+        // A tag has no zero byte and the length of a frame has one, so no shorter end of the bytes looks like such a frame.
+        let starts = (end.saturating_sub(LONGEST)..(end + 1).saturating_sub(HEADER)).rev();
+        let done = starts.filter(|at| matches!(self.out[*at], b'C' | b'I')).find(|at| {
+            let length = [1, 2, 3, 4].map(|byte| self.out[at + byte]);
+            usize::try_from(u32::from_be_bytes(length)).is_ok_and(|length| length + 1 == end - at)
+        });
+        let Some(at) = done else { return BytesMut::new() };
+        self.local = self.local.min(at);
+        self.out.split_off(at)
+    }
+
     /// Notes since when the client takes nothing: it holds server connections meanwhile.
     fn block(&mut self) -> Poll<Result<(), ClientGone>> {
         if !self.blocked {

@@ -204,7 +204,6 @@ impl Session {
             within = gate.enter(ROOM).await;
             if runs.implicit {
                 self.tx.begin_implicit(&self.settings);
-                self.note_rows(analysis);
             }
         };
         drop(within);

@@ -14,9 +14,9 @@ use crate::session::replica::Servers;
 use crate::session::retry::Kept;
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session, Stop};
+use crate::sql::Analysis;
 use crate::sql::outcome::Outcome;
 use crate::sql::utility::StatementKind;
-use crate::sql::{Access, Analysis};
 use crate::wire::frame::Frame;
 use crate::wire::request;
 
@@ -41,6 +41,8 @@ pub struct Batch {
     pub discarding: bool,
     /// Messages have come since the last Sync.
     pub(super) started: bool,
+    /// Statements have run in it: until its transaction ends, with a Query that comes in its middle, what must be alone cannot run.
+    pub(super) executed: bool,
     /// What ran in this transaction may have changed the catalog: it is read again at its end.
     pub reload: Reload,
     /// Shards on which DDL ran in the open transaction since their catalog was read as it sees it.
@@ -75,16 +77,8 @@ impl Reload {
 }
 
 impl Session {
-    /// A statement may have written rows.
-    pub(super) fn note_rows(&mut self, analysis: &Analysis) {
-        let defines = analysis.kind == StatementKind::Ddl && !matches!(analysis.outcome, Outcome::CreateAs(_));
-        // Also outside of one: what stands in a pipeline becomes part of one that begins behind it.
-        self.tx.wrote_rows |= analysis.access == Access::Write && !defines;
-    }
-
     /// A statement has run that may have changed the catalog: on this shard alone, or wherever.
     pub(super) fn note_definition(&mut self, analysis: &Analysis, shard: Option<ShardId>) {
-        self.note_rows(analysis);
         let reload = match analysis.changes.is_empty() && !matches!(analysis.outcome, Outcome::CreateAs(_)) {
             true => Reload::after(&analysis.kind),
             false => Reload::Surely,
@@ -166,7 +160,11 @@ impl Session {
             b'P' => self.parse(frame).await,
             b'B' => self.bind(frame).await,
             b'D' => self.describe(frame).await,
-            b'E' => self.execute(frame).await,
+            b'E' => {
+                let done = self.execute(frame).await;
+                self.batch.executed = true;
+                done
+            }
             b'C' => self.close(frame).await,
             _ => self.flush_batch().await,
         }
@@ -396,6 +394,29 @@ impl Session {
         }
     }
 
+    /// A simple Query comes in the middle of a batch. What the batch has done is part of the Query's transaction, as in Postgres, which
+    /// ends transactions at a Sync or at the end of a Query. False: the batch has failed, and the Query is skipped like the rest.
+    pub(super) async fn leave_batch(&mut self) -> Result<bool, Stop> {
+        let left = match self.settle_parse().await {
+            Ok(()) => self.leave_open().await,
+            failed => failed,
+        };
+        if let Err(failure) = left {
+            self.fail_batch(failure).await?;
+            return Ok(false);
+        }
+        self.batch.started = false;
+        Ok(true)
+    }
+
+    /// Outside of a transaction nothing is left of what a batch has made.
+    pub(super) async fn forget_batch(&mut self) {
+        if !self.tx.is_open() {
+            self.close_all_runs(false).await;
+            self.statements.clear_portals();
+        }
+    }
+
     async fn sync(&mut self) -> Result<(), Stop> {
         if !self.batch.discarding
             && self.batch.pending_parse.is_some()
@@ -403,7 +424,7 @@ impl Session {
         {
             self.fail_batch(failure).await?;
         }
-        self.end_batch(true).await?;
+        self.end_batch().await?;
         self.note_written();
         let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
         self.end_request();
@@ -411,11 +432,11 @@ impl Session {
     }
 
     /// The end of a batch: the open server gets its Sync, an implicit transaction its end, the client its ReadyForQuery.
-    pub(super) async fn end_batch(&mut self, ready: bool) -> Result<(), Stop> {
+    async fn end_batch(&mut self) -> Result<(), Stop> {
         let mut failed = self.batch.discarding;
         let implicit = self.tx.state == TxState::Implicit;
         // Within a block of one server its status is the client's; it may speak for itself.
-        let forward = ready && !failed && !implicit && self.batch.open.is_some();
+        let forward = !failed && !implicit && self.batch.open.is_some();
         let audience = if forward { Audience::Client } else { Audience::Router };
         let mut ready_sent = false;
         let synced = match self.open_at() {
@@ -452,6 +473,7 @@ impl Session {
         self.batch.bound = false;
         self.batch.discarding = false;
         self.batch.started = false;
+        self.batch.executed = false;
         self.batch.pending_parse = None;
         if failed {
             self.give_back_locks().await;
@@ -464,13 +486,12 @@ impl Session {
             }
         }
         if !self.tx.is_open() {
-            self.close_all_runs(false).await;
-            self.statements.clear_portals();
+            self.forget_batch().await;
             self.release_idle();
             self.reload_catalog().await;
         }
         self.settle_sequences();
-        if ready && !ready_sent {
+        if !ready_sent {
             self.ready_for_query();
         }
         Ok(())

@@ -3,6 +3,7 @@
 pub mod again;
 pub mod batch;
 mod bind;
+mod block_time;
 pub mod cancel;
 mod claim;
 mod combine;

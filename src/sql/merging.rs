@@ -8,6 +8,7 @@ use sqlparser::ast::{
 use crate::catalog::{ColumnDefault, Table};
 use crate::fault::Fault;
 use crate::sql::analyze::{Analyzer, routed};
+use crate::sql::block_time::default_with_clock;
 use crate::sql::defaults::{check_assigned, reads_clock};
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::finish::Parsed;
@@ -23,6 +24,7 @@ use crate::sql::modify::{Changed, key_change, target};
 use crate::sql::names::{Relation, parts};
 use crate::sql::outcome::{Many, Outcome};
 use crate::sql::supplying::Sorted;
+use crate::sql::through::is_through_view;
 use crate::sql::words;
 
 impl Analyzer<'_> {
@@ -125,6 +127,9 @@ impl Analyzer<'_> {
 /// `met`: the source has only rows of the shard that has the statement.
 fn walk_merge<'q>(model: &mut Model<'_>, merge: &'q Merge, ctes: &Ctes<'q>, met: bool) -> Result<Changed, Stop> {
     let changed = target(model, &merge.table)?;
+    if is_through_view(changed.relation.table()) {
+        return Err(Stop::NotUnderstood("MERGE into a view"));
+    }
     let level = changed.level;
     let source = model.factor(level, &merge.source, ctes)?;
     let kept = !inserted(merge).is_empty();
@@ -230,6 +235,9 @@ fn check_omitted(model: &mut Model<'_>, table: &Table, inserted: &[&MergeInsertE
     for insert in inserted {
         let omitted = omitted(table, insert);
         refuse_sequences(table, &omitted)?;
+        if let Some((column, _)) = omitted.iter().find_map(|at| default_with_clock(&model.scope, table, *at)) {
+            model.uses.reads_time.hide(format!("the default of column \"{column}\" in the rows of a MERGE"));
+        }
         let columns = omitted.iter().filter_map(|at| table.columns.get(*at));
         if let Some(column) = columns.into_iter().find(|column| reads_clock(&model.scope, column)) {
             let detail =
