@@ -955,7 +955,9 @@ pub(crate) fn walk_assignments<'q>(
 ) -> Result<(), Stop> {
     for assignment in assignments {
         if !is_default(&assignment.value) {
-            model.note_bare_moment(&assignment.value);
+            if model.may_be_time(at.level, &assignment.target) {
+                model.note_bare_moment(&assignment.value);
+            }
             model.walk(at, &assignment.value)?;
         }
     }
