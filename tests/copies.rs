@@ -4,7 +4,8 @@
 
 mod support;
 
-use support::Sharded;
+use support::raw::message;
+use support::{SHARDS, Sharded, eventually};
 
 const RUNS: usize = 60;
 
@@ -97,4 +98,53 @@ fn frozen_transactions_write_copies_by_values_alone() {
     frozen.must("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT * FROM c");
     client.must("UPDATE c SET n = 5");
     assert_eq!(frozen.simple("UPDATE c SET n = n + 1").code(), "40001");
+}
+
+/// A definition of the table waits for those who write it, on the home shard, and takes them with it nowhere else.
+#[test]
+fn definitions_take_turns_with_who_writes() {
+    let world = Sharded::create("copies_defined", "");
+    let mut client = world.connect();
+    client.must("CREATE TABLE c (id int PRIMARY KEY, n int)");
+    client.must("SELECT pgloom.reference('c')");
+    client.must("INSERT INTO c SELECT i, 0 FROM generate_series(1, 5) i");
+    std::thread::scope(|scope| {
+        for kind in 0..4 {
+            let mut raw = world.connect();
+            scope.spawn(move || {
+                for run in 0..RUNS {
+                    raw.must(match (kind, run % 2) {
+                        (0, _) => "UPDATE c SET n = n + 1 WHERE id > 2",
+                        (1, _) => {
+                            "BEGIN; INSERT INTO c VALUES (6, 0), (7, 1) ON CONFLICT (id) DO UPDATE SET n = 3; COMMIT"
+                        }
+                        (2, 0) => "BEGIN; LOCK TABLE c; DELETE FROM c WHERE id = 6; COMMIT",
+                        (2, _) => "TRUNCATE c",
+                        (_, 0) => "CREATE INDEX c_n ON c (n)",
+                        (_, _) => "DROP INDEX c_n",
+                    });
+                }
+            });
+        }
+    });
+    let found = copies(&world, "c");
+    assert!(found.iter().all(|copy| *copy == found[0]), "{found:#?}");
+    // Who has written the table is waited for on the home shard, before the other copies are locked.
+    client.must("BEGIN; INSERT INTO c VALUES (100, 0)");
+    let mut other = world.connect();
+    other.send(&message::query("TRUNCATE c")).unwrap();
+    eventually(20, "the turn is waited for", || {
+        let waits = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE l.locktype = 'advisory' \
+                     AND d.datname = current_database() AND NOT l.granted AND l.objid = 1";
+        world.db.shard(0).value(waits) != "0"
+    });
+    let strong = "SELECT count(*) FROM pg_locks WHERE relation = 'c'::regclass AND mode = 'AccessExclusiveLock'";
+    assert_eq!(world.on_each(strong), vec!["0"; SHARDS]);
+    client.must("COMMIT");
+    other.read_to_ready().unwrap();
+    assert_eq!(world.on_each("SELECT count(*) FROM c"), vec!["0"; SHARDS]);
+    // What only names it waits for nobody.
+    client.must("BEGIN; INSERT INTO c VALUES (100, 0)");
+    other.must("CREATE VIEW over_c AS SELECT n FROM c; COMMENT ON TABLE c IS 'copies'");
+    client.must("COMMIT");
 }

@@ -214,6 +214,7 @@ impl Session {
         server.inflight.push(Owed::Bind(Audience::Client));
         request::close(&mut server.out, request::Target::Portal, TRIAL)?;
         server.inflight.push(Owed::Close(Audience::Router));
+        self.note_read(statement);
         Ok(())
     }
 
@@ -256,6 +257,7 @@ impl Session {
         let held = &mut self.held[at];
         request::bind_raw(&mut held.server.out, view.portal, def.name.as_bytes(), view.tail)?;
         held.server.inflight.push(Owed::Bind(Audience::Client));
+        self.note_read(statement);
         self.put_portal(view.portal, Portal::new(Arc::clone(statement), Vec::new(), Place::Server(shard)))?;
         self.note_cursor(&statement.analysis.kind, shard);
         Ok(())

@@ -48,6 +48,7 @@ impl Session {
         }
         if let Place::Server(shard) = portal.place {
             self.check_not_failed(&statement.analysis.kind)?;
+            self.check_in_block(&statement.analysis.kind)?;
             let at = self.open(shard).await?;
             let server = &mut self.held[at].server;
             server.out.extend_from_slice(&frame.bytes);
@@ -114,10 +115,8 @@ impl Session {
             StatementKind::Transaction(crate::sql::utility::TransactionStatement::Begin { .. })
         );
         // A SET is undone with what came before it in the pipeline.
-        let sets = matches!(statement.analysis.kind, StatementKind::SetConfig(_));
-        let joins = begins
-            || sets
-            || matches!(statement.analysis.kind, Kind::Set(_) | Kind::Prepare(_) | Kind::CloseCursor(None));
+        let sets = matches!(statement.analysis.kind, Kind::SetConfig(_) | Kind::Set(_));
+        let joins = begins || sets || matches!(statement.analysis.kind, Kind::Prepare(_) | Kind::CloseCursor(None));
         if joins && self.batch.open.is_some() && !self.tx.is_open() {
             self.leave_open().await?;
         } else {

@@ -46,11 +46,13 @@ pub enum Ask<'a> {
 pub(super) struct Reach {
     pub access: Access,
     pub servers: Servers,
+    /// It defines a reference table: who writes one is waited for.
+    pub takes_turn: bool,
 }
 
 impl From<Access> for Reach {
     fn from(access: Access) -> Self {
-        Self { access, servers: Servers::Primaries }
+        Self { access, servers: Servers::Primaries, takes_turn: false }
     }
 }
 
@@ -248,7 +250,7 @@ impl Session {
         analysis: &Arc<Analysis>,
         ask: &Ask<'_>,
     ) -> Result<(), Failure> {
-        // One shard alone says so itself.
+        // One shard alone says so itself, where it is in no transaction of ours.
         if analysis.kind == StatementKind::Lock && !self.tx.counts_as_block() {
             self.need_block("LOCK TABLE")?;
         }
@@ -271,14 +273,16 @@ impl Session {
                     Why::OneByOne(steps) if shards.len() > 1 => self.run_one_by_one(steps, &shards, sql, ask).await,
                     _ => {
                         let parts: Vec<_> = shards.iter().map(|shard| (shard, sql.clone())).collect();
-                        self.run_each(parts, plan.access, &plan.why, ask).await
+                        self.run_each(parts, plan.access, &plan.why, analysis.takes_turn, ask).await
                     }
                 }
             }
-            PlanKind::Each(parts) => self.run_each(parts.clone(), plan.access, &plan.why, ask).await,
+            PlanKind::Each(parts) => {
+                self.run_each(parts.clone(), plan.access, &plan.why, analysis.takes_turn, ask).await
+            }
             PlanKind::Scatter { shards, sql, combine, window } => {
                 let parts: Vec<(ShardId, ShardSql)> = shards.iter().map(|s| (s, sql.clone())).collect();
-                let reach = Reach { access: plan.access, servers: self.servers_for(analysis)? };
+                let reach = Reach { access: plan.access, servers: self.servers_for(analysis)?, takes_turn: false };
                 self.run_parts(&parts, combine, *window, reach, ask).await
             }
             PlanKind::Finish(finish) => self.run_finish(finish, ask).await,
@@ -293,7 +297,7 @@ impl Session {
             PlanKind::Supply(supply) => Box::pin(self.run_supplied(supply, ask)).await,
             PlanKind::Claim(claim) => Box::pin(self.run_claim(claim, ask)).await,
             PlanKind::CopyIn(copy) => self.run_copy_split(copy, ask).await,
-            PlanKind::Stamp(stamped) => Box::pin(self.run_stamped(stamped, ask)).await,
+            PlanKind::Stamp(stamped) => Box::pin(self.run_stamped(stamped, analysis.takes_turn, ask)).await,
             PlanKind::CreateAs(create) => Box::pin(self.run_create_as(create, ask)).await,
             PlanKind::Lookup(lookup) => Box::pin(self.run_plan(&lookup.otherwise, analysis, ask)).await,
             PlanKind::Explain(explain) => Box::pin(self.run_explain(explain, plan.access, analysis, ask)).await,
@@ -339,7 +343,7 @@ impl Session {
         answer: Answer,
         ask: &Ask<'_>,
     ) -> Result<(ScatterRun, Vec<ShardId>, bool), Failure> {
-        let Reach { access, servers } = reach.into();
+        let Reach { access, servers, takes_turn } = reach.into();
         self.check_fanout(parts.len())?;
         // A statement that writes on several shards is atomic, also when the client opened no transaction.
         let several = parts.len() > 1 || access == Access::Write && self.changed_rows;
@@ -349,6 +353,8 @@ impl Session {
         }
         let shards: Vec<ShardId> = parts.iter().map(|(shard, _)| *shard).collect();
         match (servers, answer == Answer::First && access == Access::Write) {
+            // Rows are as they are.
+            _ if takes_turn => self.take_turn(&shards, None).await?,
             (_, true) => self.take_turn(&shards, Some(ask.statement().0)).await?,
             (Servers::Primaries, false) => self.enlist_all(&shards).await?,
             (Servers::Replicas, false) => self.enlist_all_on(&shards, servers).await?,
@@ -458,6 +464,7 @@ impl Session {
         mut parts: Vec<(ShardId, ShardSql)>,
         access: Access,
         why: &Why,
+        takes_turn: bool,
         ask: &Ask<'_>,
     ) -> Result<(), Failure> {
         let home = self.view.topology.home;
@@ -466,7 +473,9 @@ impl Session {
             return self.run_parts(&[(*only, sql.clone())], &Combine::CONCAT, None, access, ask).await;
         }
         let answer = if *why == Why::Ddl { Answer::Defined } else { Answer::First };
-        let (mut run, shards, opened) = self.start_parts(&parts, &Combine::CONCAT, None, access, answer, ask).await?;
+        let takes_turn = takes_turn && parts.first().is_some_and(|(shard, _)| *shard == home);
+        let reach = Reach { takes_turn, ..Reach::from(access) };
+        let (mut run, shards, opened) = self.start_parts(&parts, &Combine::CONCAT, None, reach, answer, ask).await?;
         let result = {
             let mut servers = self.held.servers(&shards);
             run.run(&mut servers, &mut self.client, None).await

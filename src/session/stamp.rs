@@ -13,18 +13,23 @@ use crate::sql::pulls::quoted;
 use crate::sql::stamp::{Stamp, Stamped};
 
 impl Session {
-    pub(super) async fn run_stamped(&mut self, stamped: &Stamped, ask: &Ask<'_>) -> Result<(), Failure> {
+    pub(super) async fn run_stamped(
+        &mut self,
+        stamped: &Stamped,
+        takes_turn: bool,
+        ask: &Ask<'_>,
+    ) -> Result<(), Failure> {
         let opened = !self.tx.is_open();
         if opened {
             self.tx.begin_implicit(&self.settings);
         }
-        let done = self.stamp(stamped, ask).await;
+        let done = self.stamp(stamped, takes_turn, ask).await;
         self.told = Told::Client;
         self.end_write(done, opened).await
     }
 
     /// The command tag.
-    async fn stamp(&mut self, stamped: &Stamped, ask: &Ask<'_>) -> Result<String, Failure> {
+    async fn stamp(&mut self, stamped: &Stamped, takes_turn: bool, ask: &Ask<'_>) -> Result<String, Failure> {
         if !self.text_style().iso_dates {
             return Err(Fault::unsupported(
                 "a column whose default is the time cannot be added to a distributed table under these settings",
@@ -49,7 +54,7 @@ impl Session {
         let text: Arc<str> = stamped.with_values(&values).into();
         let part = |shard: &ShardId| (*shard, ShardSql::Rewritten { text: Arc::clone(&text), parameters: None });
         self.told = Told::Kept(String::new());
-        self.run_each(shards.iter().map(part).collect(), Access::Write, &Why::Ddl, ask).await?;
+        self.run_each(shards.iter().map(part).collect(), Access::Write, &Why::Ddl, takes_turn, ask).await?;
         self.kept_tag()
     }
 

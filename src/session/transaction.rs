@@ -79,6 +79,12 @@ impl Transaction {
         self.touched.is_empty()
     }
 
+    /// Its part on the only shard that it had touched, with its first statement, is gone: it is as if it had never been.
+    pub fn forget_touched(&mut self) {
+        self.touched = ShardSet::new();
+        self.on_replicas = None;
+    }
+
     pub fn in_block(&self) -> bool {
         matches!(self.state, TxState::Block | TxState::Failed)
     }

@@ -69,6 +69,8 @@ pub struct Analysis {
     pub on_replicas: bool,
     /// It reads the time of its transaction, which it is to be told where that began on another shard.
     pub reads_time: Option<Arc<ReadsTime>>,
+    /// A definition, or a lock, of a reference table: nobody who writes such a table is half way then.
+    pub takes_turn: bool,
 }
 
 /// Why one server connection must stay with one client.
@@ -265,6 +267,22 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     };
     let only_reads = only_reads && reads && access == Access::Read && pin.is_none() && sequences.is_none() && !unlocks;
     let unknown = Box::default();
+    let takes_turn = match &outcome {
+        Outcome::Broadcast(Why::Ddl) | Outcome::Each(..) | Outcome::Stamp(_) => analyzer.stops_writers_of_copies(),
+        Outcome::Broadcast(_)
+        | Outcome::Routed(_)
+        | Outcome::Home(_)
+        | Outcome::Shard(..)
+        | Outcome::Any(_)
+        | Outcome::Refuse(_)
+        | Outcome::Parts(..)
+        | Outcome::CopyIn(_)
+        | Outcome::CreateAs(_)
+        | Outcome::Insert(_)
+        | Outcome::Draw(_)
+        | Outcome::Deliver(_)
+        | Outcome::Supply(_) => false,
+    };
     Analysis {
         kind,
         access,
@@ -282,6 +300,7 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         only_reads,
         on_replicas: only_reads && settled,
         reads_time,
+        takes_turn,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::fault::Fault;
 use crate::sql::NameScope;
 use crate::sql::facts::{plain_args, unnest};
 use crate::sql::functions::{FunctionClass, classify, is_order_sensitive, placed_with};
+use crate::sql::infer::{is_text, type_of};
 use crate::sql::model::{LevelId, Model, Stop, Window};
 use crate::sql::names::{Place, Relation, check_connection_view, fold, folded, parts, resolve};
 use crate::sql::template::{is_moment, says_moment};
@@ -166,9 +167,9 @@ impl Model<'_> {
             Expr::Array(array) => self.walk_all(at, &array.elem),
             Expr::Case { operand, conditions, else_result, .. } => {
                 self.walk_all(at, operand.as_deref())?;
-                else_result.iter().for_each(|result| self.note_bare_moment(result));
+                let results = conditions.iter().map(|when| &when.result).chain(else_result.as_deref());
+                self.note_choice(at.level, &results.collect::<Vec<_>>());
                 for CaseWhen { condition, result } in conditions {
-                    self.note_bare_moment(result);
                     self.walk_all(at, [condition, result])?;
                 }
                 self.walk_all(at, else_result.as_deref())
@@ -183,7 +184,10 @@ impl Model<'_> {
             }
             Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => Ok(()),
             Expr::Function(function) => {
-                self.note_bare_moment(expr);
+                match plain_args(function).filter(|_| is_choice(function)) {
+                    Some(args) => self.note_choice(at.level, &args),
+                    None => self.note_bare_moment(expr),
+                }
                 self.walk_function(at, function)
             }
             Expr::Exists { subquery, .. } => {
@@ -263,6 +267,16 @@ impl Model<'_> {
             }
             _ => {}
         }
+    }
+
+    /// One of these is taken, and all are read as one type: where one is text for certain, that is text.
+    fn note_choice(&mut self, level: LevelId, among: &[&Expr]) {
+        let is_literal = |expr: &Expr| matches!(unnest(expr), Expr::Value(_));
+        let text = |expr: &Expr| !is_literal(expr) && type_of(self, level, expr).is_some_and(|ty| is_text(ty.oid));
+        if among.iter().any(|expr| text(expr)) {
+            return;
+        }
+        among.iter().for_each(|expr| self.note_bare_moment(expr));
     }
 
     /// A literal is read as this type.
@@ -652,6 +666,11 @@ pub(crate) fn is_bare_moment(literal: &ValueWithSpan) -> bool {
 fn is_row_or_choice(function: &Function) -> bool {
     let name = function.name.to_string().to_ascii_lowercase();
     matches!(&*name, "row" | "coalesce" | "greatest" | "least" | "nullif")
+}
+
+/// What takes one of its arguments for its value, or compares them.
+fn is_choice(function: &Function) -> bool {
+    is_row_or_choice(function) && !function.name.to_string().eq_ignore_ascii_case("row")
 }
 
 /// `regclass` and its like.

@@ -13,7 +13,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::NameScope;
 use crate::sql::analyze::{Analyzer, analyze, routed};
-use crate::sql::block_time::note_defaults;
+use crate::sql::block_time::{clock_default, note_defaults};
 use crate::sql::defaults::{check_assigned, reads_clock, uses_of};
 use crate::sql::delivery::Delivery;
 use crate::sql::exprs::{At, Ctes, says_now};
@@ -29,7 +29,9 @@ use crate::sql::query::item_expr;
 use crate::sql::sequences::fill::{Fill, Rows, expression_pieces, fill_of};
 use crate::sql::sequences::{self, Draw, Form, Piece, Take};
 use crate::sql::shape::check_scatter;
+use crate::sql::supplying;
 use crate::sql::template::Scan;
+use crate::sql::through::{Written, written};
 use crate::sql::words;
 use crate::types::oid;
 
@@ -39,6 +41,8 @@ pub(crate) struct Target {
     pub table: Option<Arc<Table>>,
     pub distribution: DistributionId,
     pub key: Vec<Box<str>>,
+    /// Columns that always get their defaults, because the view does not show them that is written through.
+    pub hidden: Vec<Column>,
 }
 
 impl Analyzer<'_> {
@@ -55,7 +59,8 @@ impl Analyzer<'_> {
             return Err(Stop::NotUnderstood("this form of INSERT"));
         };
         let (schema, table_name) = parts(name).ok_or(Stop::NotUnderstood("this form of table name"))?;
-        let relation = model.relation(schema.as_deref(), &table_name)?;
+        let named = model.relation(schema.as_deref(), &table_name)?;
+        let Written { relation, hidden, apart } = written(&model.scope, named)?;
         let table = match &relation {
             Relation::View { .. } => return Err(Stop::NotUnderstood("INSERT into a view")),
             Relation::Sharded { table, .. } | Relation::Reference { table, .. } | Relation::Unsharded { table, .. } => {
@@ -71,9 +76,13 @@ impl Analyzer<'_> {
         if let Some(table) = &table {
             let left = omitted(table, columns.as_deref(), &source);
             check_defaults(&model.scope, &relation, &left)?;
+            check_view(table, &hidden, apart)?;
             let reads = &mut model.uses.reads_time;
             note_defaults(reads, &self.scope, table, columns.as_deref(), &source, &left);
             reads.moment |= has_moment(table, columns.as_deref(), &source);
+            if let Some(column) = hidden.iter().find(|column| clock_default(&self.scope, column).is_some()) {
+                reads.hide(format!("the default of column \"{}\", which the view does not show", column.name));
+            }
         }
         model.unused_ctes(with, ctes)?;
         let at = At { level, ctes: ctes.clone(), vary: true };
@@ -85,11 +94,12 @@ impl Analyzer<'_> {
         if let (Some(table), Relation::Sharded { .. } | Relation::Reference { .. }) = (&table, &relation) {
             self.check_overriding(table, columns.as_deref(), &source)?;
         }
-        let delivered = Delivered { parsed, insert, with, columns: columns.as_deref(), source: &source };
+        let delivered =
+            Delivered { parsed, insert, with, columns: columns.as_deref(), source: &source, hidden: &hidden };
         match relation {
             Relation::Sharded { name, table, distribution, key } => {
                 let fill = self.fill(table.as_deref(), columns.as_deref(), &source, Some(&key))?;
-                let target = Target { name, table, distribution, key };
+                let target = Target { name, table, distribution, key, hidden: hidden.clone() };
                 check_conflict(&self.scope, insert, &target)?;
                 model.uses.unseen |= target.table.is_none();
                 if let Some(table) = &target.table {
@@ -106,6 +116,9 @@ impl Analyzer<'_> {
             Relation::Reference { name, table } => {
                 model.uses.unseen |= table.is_none();
                 model.uses.reference.get_or_insert(name.name.clone());
+                if let Some(table) = &table {
+                    refuse_varying(&model.scope, table, &hidden)?;
+                }
                 if let Some(fill) = self.fill(table.as_deref(), columns.as_deref(), &source, None)? {
                     return self.draw(fill, write_reference(model, &name.name));
                 }
@@ -255,6 +268,10 @@ impl Analyzer<'_> {
         target: inserting::Target<'_>,
         refused: &Fault,
     ) -> Result<Delivery, Fault> {
+        // A column that nobody names is left to the shards.
+        if let Some(column) = of.hidden.iter().find(|column| reads_clock(&self.scope, column)) {
+            return Err(supplying::refused(refused, &reads_apart(&column.name)));
+        }
         let Some((table, given)) = table.and_then(|table| Some((table, of.given(table)?))) else {
             return Err(refused.clone());
         };
@@ -280,7 +297,7 @@ impl Analyzer<'_> {
     ) -> Result<Outcome, Stop> {
         let late = target.table.as_deref().and_then(|table| {
             let left = omitted(table, columns.as_deref(), source);
-            let column = left.into_iter().filter_map(|at| table.columns.get(at));
+            let column = left.into_iter().filter_map(|at| table.columns.get(at)).chain(&target.hidden);
             column.filter(|column| reads_clock(&model.scope, column)).map(|column| column.name.clone()).next()
         });
         let table = target.table.as_deref();
@@ -289,20 +306,19 @@ impl Analyzer<'_> {
             Keys::Rows(rows) => rows,
             Keys::Lie(spread) => {
                 let ordered = insert.source.as_ref().is_some_and(|query| query.order_by.is_some());
-                let many = match check_scatter(model, &spread) {
-                    Ok(()) if insert.returning.is_some() && ordered => {
+                let many = match (check_scatter(model, &spread), late) {
+                    (Ok(()), Some(column)) => Err(Obstacle::new(reads_apart(&column))),
+                    (Ok(()), None) if insert.returning.is_some() && ordered => {
                         Err(Obstacle::new("each shard would return its rows in an order of its own"))
                     }
-                    Ok(()) => Ok(Many::Scatter(Scatter::concat())),
-                    Err(obstacle) => Err(obstacle),
+                    (Ok(()), None) => Ok(Many::Scatter(Scatter::concat())),
+                    (Err(obstacle), _) => Err(obstacle),
                 };
                 return Ok(routed(model, many.map_err(Obstacle::fault)));
             }
         };
         let many = match late {
-            Some(column) => {
-                Err(apart(format!("the default of column \"{column}\" reads the clock, which differs between shards")))
-            }
+            Some(column) => Err(apart(reads_apart(&column))),
             None if model.uses.moment || has_moment => {
                 Err(apart("a text like 'now' is read as a time, which is another one on each shard"))
             }
@@ -354,7 +370,10 @@ impl Analyzer<'_> {
     }
 }
 
-/// The rows of an INSERT cannot be cut apart.
+fn reads_apart(column: &str) -> String {
+    format!("the default of column \"{column}\" reads the clock, which differs between shards")
+}
+
 /// Whether a row has a text like `now` for a column that is a time.
 fn has_moment(table: &Table, columns: Option<&[String]>, source: &InsertSource<'_>) -> bool {
     let InsertSource::Values(values) = source else { return false };
@@ -367,6 +386,7 @@ fn has_moment(table: &Table, columns: Option<&[String]>, source: &InsertSource<'
     values.rows.iter().any(|row| row.content.iter().enumerate().any(|(at, cell)| says(cell) && is_time(at)))
 }
 
+/// The rows of an INSERT cannot be cut apart.
 fn apart(detail: impl Into<String>) -> Fault {
     Fault::unsupported(
         "INSERT of rows for several shards is not supported in this form",
@@ -592,6 +612,8 @@ struct Delivered<'a, 'q> {
     with: Option<&'q With>,
     columns: Option<&'a [String]>,
     source: &'a InsertSource<'q>,
+    /// See [`Target::hidden`].
+    hidden: &'a [Column],
 }
 
 impl Delivered<'_, '_> {
@@ -835,11 +857,31 @@ fn conflict_assignments(insert: &Insert) -> &[Assignment] {
     }
 }
 
+/// What an INSERT through a view cannot do: a sequence has no value for a column that no statement can name, and each shard checks the
+/// new rows against what it has.
+pub(crate) fn check_view(table: &Table, hidden: &[Column], apart: Option<Obstacle>) -> Result<(), Fault> {
+    if let Some(apart) = apart {
+        return Err(Fault::unsupported(
+            format!("INSERT into view \"{}\" is not supported", table.name.name),
+            apart.detail,
+            "Insert the rows into the table itself.",
+        ));
+    }
+    hidden.iter().try_for_each(|column| from_sequence(column, table))
+}
+
 /// Defaults that each shard would evaluate to a value of its own.
 pub(crate) fn refuse_varying_defaults(scope: &NameScope<'_>, table: &Table, omitted: &[usize]) -> Result<(), Fault> {
     refuse_sequences(table, omitted)?;
-    for index in omitted {
-        let column = &table.columns[*index];
+    refuse_varying(scope, table, omitted.iter().filter_map(|index| table.columns.get(*index)))
+}
+
+fn refuse_varying<'c>(
+    scope: &NameScope<'_>,
+    table: &Table,
+    columns: impl IntoIterator<Item = &'c Column>,
+) -> Result<(), Fault> {
+    for column in columns {
         if let ColumnDefault::Expression(text) = &column.default
             && !is_same_everywhere(scope, text)
         {

@@ -24,6 +24,7 @@ use crate::sql::modify::{Changed, key_change, target};
 use crate::sql::names::{Relation, parts};
 use crate::sql::outcome::{Many, Outcome};
 use crate::sql::supplying::Sorted;
+use crate::sql::through::is_through_view;
 use crate::sql::words;
 
 impl Analyzer<'_> {
@@ -126,6 +127,9 @@ impl Analyzer<'_> {
 /// `met`: the source has only rows of the shard that has the statement.
 fn walk_merge<'q>(model: &mut Model<'_>, merge: &'q Merge, ctes: &Ctes<'q>, met: bool) -> Result<Changed, Stop> {
     let changed = target(model, &merge.table)?;
+    if is_through_view(changed.relation.table()) {
+        return Err(Stop::NotUnderstood("MERGE into a view"));
+    }
     let level = changed.level;
     let source = model.factor(level, &merge.source, ctes)?;
     let kept = !inserted(merge).is_empty();

@@ -20,13 +20,15 @@ use crate::sql::insert::{
 use crate::sql::keys::{KeyExpr, Operand, Value};
 use crate::sql::matches::several_match;
 use crate::sql::model::{LevelId, Model, Obstacle, Spread, Stop};
-use crate::sql::moving::Moving;
+use crate::sql::moving::{Moving, alias_of};
+use crate::sql::moving_from::Unjoined;
 use crate::sql::names::{Relation, parts};
 use crate::sql::outcome::{KeyChange, Many, Outcome, Routed, Scatter};
 use crate::sql::percall::check_calls;
 use crate::sql::shape::{check_clock, check_places, check_scatter};
 use crate::sql::supply::Supply;
 use crate::sql::supplying::{self, Sorted, Supplying, Walked, is_update, several};
+use crate::sql::through::{Written, is_through_view, written};
 
 /// The table that a statement changes.
 pub(crate) struct Changed {
@@ -35,6 +37,8 @@ pub(crate) struct Changed {
     pub tree: JoinTree,
     /// Its place among the model's references, where it is sharded.
     pub reference: Option<usize>,
+    /// It is changed through a view of which a shard cannot tell by a row alone whether it shows that.
+    pub apart: Option<Obstacle>,
 }
 
 impl Analyzer<'_> {
@@ -81,8 +85,16 @@ impl Analyzer<'_> {
         sorted: Sorted,
         walk: impl Fn(&mut Model<'_>, &Ctes<'q>) -> Result<Changed, Stop>,
     ) -> Result<Outcome, Stop> {
-        let supplied = |reason: &Fault| self.supplied(parsed, with, reason, sorted, &walk);
+        let supplied = |reason: &Fault| match &changed.apart {
+            // What is sent along does not come to where the view's condition is checked.
+            Some(apart) => Err(supplying::refused(reason, &apart.detail)),
+            None => self.supplied(parsed, with, reason, sorted, &walk),
+        };
         match changed.relation {
+            Relation::Reference { name, .. } if changed.apart.is_some() => {
+                let why = changed.apart.map_or_else(String::new, |apart| apart.detail.into_owned());
+                Err(refuse_reference(&name.name, why).into())
+            }
             Relation::Reference { name, .. } => match write_reference(model, &name.name) {
                 Err(Stop::Refuse(reason)) => Ok(Outcome::Supply(supplied(&reason)?)),
                 done @ Ok(_) if is_update(parsed.tree) && !matches!(changed.tree, JoinTree::Leaf(_)) => {
@@ -148,7 +160,7 @@ impl Analyzer<'_> {
         else {
             return None;
         };
-        let set = set_keys(model, update, key, reference);
+        let set = set_keys(model, update, key, reference, changed.level);
         let column = set.iter().position(|set| !matches!(set, SetKey::Kept))?;
         let refused = key_change(&key[column]);
         let refuse = |why: String| {
@@ -158,10 +170,16 @@ impl Analyzer<'_> {
         let group = model.group_of(reference);
         let moved = match table {
             None => refuse("the table is not in the catalog".to_owned()),
+            Some(table) if is_through_view(Some(table)) => refuse("the row would be moved through a view".to_owned()),
             Some(table) => {
                 let (distribution, group) = (*distribution, group.clone());
-                let moving = Moving { of: self, parsed, update, with, name, table, distribution, key, group };
-                let moved = self.check_deletes(parsed, &moving).and_then(|()| moving.delivery(&refused));
+                let place = (changed.level, model.refs[reference].leaf);
+                let unjoined = alias_of(update).and_then(|alias| Unjoined::of(model, place, &alias, update));
+                let moved = unjoined.and_then(|unjoined| {
+                    let moving = Moving { of: self, parsed, unjoined, with, name, table, distribution, key, group };
+                    self.check_deletes(parsed, &moving)?;
+                    moving.delivery(&refused)
+                });
                 moved.map(Arc::new).or_else(refuse)
             }
         };
@@ -255,16 +273,17 @@ pub(crate) fn target(model: &mut Model<'_>, table: &TableFactor) -> Result<Chang
     let alias = alias.as_ref().filter(|_| only.is_none());
     let (schema, table_name) =
         parts(only.as_ref().unwrap_or(name)).ok_or(Stop::NotUnderstood("this form of table name"))?;
-    let relation = model.relation(schema.as_deref(), &table_name)?;
-    if matches!(relation, Relation::View { .. }) {
-        return Err(Stop::NotUnderstood("a change through a view"));
-    }
+    let named = model.relation(schema.as_deref(), &table_name)?;
+    let Written { relation, apart, .. } = written(&model.scope, named.clone())?;
     check_written(&model.scope, &relation)?;
     let level = model.add_level(None, None);
     let before = model.refs.len();
-    let tree = model.relation_leaf(level, schema, &table_name, relation.clone(), alias)?;
+    // It is no FROM item that something else could be put in the place of.
+    model.factor = None;
+    // The rows of a view are those of its definition, under its conditions.
+    let tree = model.relation_leaf(level, schema, &table_name, named, alias)?;
     let reference = (model.refs.len() > before).then_some(before);
-    Ok(Changed { relation, level, tree, reference })
+    Ok(Changed { relation, level, tree, reference, apart })
 }
 
 fn join<'q>(
@@ -304,13 +323,13 @@ enum SetKey {
 }
 
 /// The same for each column of the key.
-fn set_keys(model: &Model<'_>, update: &Update, key: &[Box<str>], reference: usize) -> Vec<SetKey> {
+fn set_keys(model: &Model<'_>, update: &Update, key: &[Box<str>], reference: usize, level: LevelId) -> Vec<SetKey> {
     let set = |(position, column): (usize, &Box<str>)| {
         let of = |assignment: &&Assignment| assigned(std::slice::from_ref(*assignment)).any(|name| name == **column);
         match update.assignments.iter().find(of) {
             None => SetKey::Kept,
             Some(Assignment { target: AssignmentTarget::ColumnName(_), value }) => {
-                match is_same_column(model, reference, position, value) {
+                match is_same_column(model, reference, position, level, value) {
                     true => SetKey::Kept,
                     false => SetKey::To(model.as_value(value).filter(|_| !is_default(value))),
                 }
@@ -322,9 +341,8 @@ fn set_keys(model: &Model<'_>, update: &Update, key: &[Box<str>], reference: usi
 }
 
 /// `SET k = k`
-fn is_same_column(model: &Model<'_>, reference: usize, position: usize, value: &Expr) -> bool {
+fn is_same_column(model: &Model<'_>, reference: usize, position: usize, level: LevelId, value: &Expr) -> bool {
     let of = &model.refs[reference];
-    let level = model.leaves[of.leaf].level;
     match value {
         Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {
             model.as_column(level, value).and_then(|found| found.column.node) == of.key.get(position).copied()

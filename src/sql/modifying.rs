@@ -12,8 +12,8 @@ use crate::sql::defaults::{check_assigned, reads_clock};
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::implicit::{check_defaults, check_written};
 use crate::sql::insert::{
-    Keys, Target, assigned, check_conflict, check_insert, check_sources, column_list, keys_of, omitted, sequence_of,
-    source, target_level, walk_conflict, walk_returning,
+    Keys, Target, assigned, check_conflict, check_insert, check_sources, check_view, column_list, keys_of, omitted,
+    sequence_of, source, target_level, walk_conflict, walk_returning,
 };
 use crate::sql::keys::{KeyName, RowKey};
 use crate::sql::model::{Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, Reference, Spread, Stop};
@@ -21,6 +21,7 @@ use crate::sql::modify::{Changed, key_change, walk_delete, walk_update};
 use crate::sql::names::{Relation, folded, parts};
 use crate::sql::outcome::{InsertRows, Outcome, Routed};
 use crate::sql::query::Rows;
+use crate::sql::through::{Written, written};
 
 /// What a statement in WITH returns.
 #[derive(Clone, Debug)]
@@ -104,7 +105,8 @@ impl Model<'_> {
             return Err(Stop::NotUnderstood("this form of INSERT"));
         };
         let (schema, table_name) = parts(name).ok_or(Stop::NotUnderstood("this form of table name"))?;
-        let relation = self.relation(schema.as_deref(), &table_name)?;
+        let named = self.relation(schema.as_deref(), &table_name)?;
+        let Written { relation, hidden, apart } = written(&self.scope, named)?;
         check_written(&self.scope, &relation)?;
         let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
         let level = target_level(self, alias.unwrap_or(table_name.clone()), relation.table())?;
@@ -112,6 +114,7 @@ impl Model<'_> {
         let source = source(self, insert, ctes)?;
         if let Some(table) = relation.table() {
             check_defaults(&self.scope, &relation, &omitted(table, columns.as_deref(), &source))?;
+            check_view(table, &hidden, apart)?;
         }
         let at = At { level, ctes: ctes.clone(), vary: true };
         walk_conflict(self, &at, insert)?;
@@ -133,7 +136,7 @@ impl Model<'_> {
             }
             Relation::System => Err(Stop::NotUnderstood("a change of a system table in WITH")),
             Relation::Sharded { name, table, distribution, key } => {
-                let target = Target { name, table, distribution, key };
+                let target = Target { name, table, distribution, key, hidden };
                 check_conflict(&self.scope, insert, &target)?;
                 self.check_conflict_defaults(insert, &target)?;
                 let left = target.table.as_deref().map(|table| omitted(table, columns.as_deref(), &source));
@@ -151,7 +154,8 @@ impl Model<'_> {
                     table.columns.get(*at).is_some_and(|column| reads_clock(&self.scope, column))
                 };
                 if let (Some(table), Some(left)) = (target.table.as_deref(), left)
-                    && left.iter().any(|at| clock(table, at))
+                    && (left.iter().any(|at| clock(table, at))
+                        || target.hidden.iter().any(|column| reads_clock(&self.scope, column)))
                 {
                     self.uses.reads_time.hide("a default of rows that WITH inserts");
                     self.hinder(Obstacle::new("WITH inserts rows with defaults that read the clock"));

@@ -8,7 +8,7 @@ use crate::sql::analyze::{Analyzer, PinReason, Verdict, unsafe_function};
 use crate::sql::functions::placed_with;
 use crate::sql::implicit::check_named;
 use crate::sql::lexer::{Token, TokenKind};
-use crate::sql::names::{Place, Relation, distributed_names, resolve, sharded_names, with_derived};
+use crate::sql::names::{Place, Relation, distributed_names, names_of_copies, resolve, sharded_names, with_derived};
 use crate::sql::template::string_value;
 use crate::sql::utility::StatementKind;
 use crate::sql::{NameScope, utility, words};
@@ -244,6 +244,19 @@ impl Analyzer<'_> {
             }
         }
         named.place(scope)
+    }
+
+    /// Whether a definition has who writes a reference table wait: one of that table, or of what belongs to it.
+    pub fn stops_writers_of_copies(&self) -> bool {
+        /// Who only reads a table's definition stops nobody.
+        const READS: [&str; 4] = ["view", "materialized", "function", "procedure"];
+        let words = words::identifiers(self.text, self.scope.standard_strings).unwrap_or_default();
+        let reads = match words.first().map(|word| &**word) {
+            Some("comment" | "grant" | "revoke" | "security") => true,
+            Some("create") => words.iter().skip(1).take(3).any(|word| READS.contains(&&**word)),
+            Some(_) | None => false,
+        };
+        !reads && self.find_name(&names_of_copies(&self.scope), self.text, self.scope.standard_strings).is_some()
     }
 
     /// The first of the names in the text; a text that cannot be read counts as naming any of them.

@@ -287,6 +287,16 @@ pub(crate) fn sharded_names(scope: &NameScope<'_>) -> HashSet<Box<str>> {
     with_derived(scope, sharded.map(|(name, _)| name.name.clone()).collect())
 }
 
+/// Names whose mention makes a definition one about reference tables: theirs, of what is made of them, and of their indexes.
+pub(crate) fn names_of_copies(scope: &NameScope<'_>) -> HashSet<Box<str>> {
+    let is_copy = |rule: &TableRule| matches!(rule, TableRule::Reference);
+    let copies = scope.topology.tables.iter().filter(|(_, rule)| is_copy(rule));
+    let indexes = scope.catalog.indexes.iter().filter(|(_, table)| scope.topology.rule(table).is_some_and(is_copy));
+    let mut names = with_derived(scope, copies.map(|(name, _)| name.name.clone()).collect());
+    names.extend(indexes.map(|(index, _)| index.name.clone()));
+    names
+}
+
 /// Adds partitions of the named tables, and views that mention them.
 pub(crate) fn with_derived(scope: &NameScope<'_>, mut names: HashSet<Box<str>>) -> HashSet<Box<str>> {
     if names.is_empty() {

@@ -288,3 +288,12 @@ INSERT INTO accounts (tenant_id, id) VALUES (1, 1) ON CONFLICT (id) DO NOTHING
 
 -- error: 42703
 INSERT INTO accounts (tenant_id, id) VALUES (1, 1) ON CONFLICT (nothing) DO NOTHING
+
+-- A text like 'now' is a text where the column is one.
+-- script
+UPDATE accounts SET note = 'now' WHERE id < 30;
+UPDATE accounts SET note = COALESCE(note, 'today'), owner = CASE WHEN id > 50 THEN owner ELSE 'now' || id END;
+UPDATE accounts SET note = NULLIF(note, 'now') WHERE id < 20;
+INSERT INTO accounts (tenant_id, id, note) VALUES (1, 901, 'now'), (2, 902, 'tomorrow');
+INSERT INTO accounts (tenant_id, id, note) VALUES (1, 901, 'x'), (2, 902, 'y') ON CONFLICT (tenant_id, id) DO UPDATE SET note = 'yesterday';
+SELECT id, owner, note FROM accounts ORDER BY id;

@@ -248,3 +248,11 @@ INSERT INTO accounts (id, tenant_id) SELECT * FROM unnest($1::int[], $2::int[]) 
 INSERT INTO accounts (id, tenant_id) SELECT * FROM unnest('{811,812,813}'::int[], ARRAY[1,2,3]::int4[]);
 INSERT INTO accounts (tenant_id, id, note) SELECT 8, * FROM unnest('{821,822}'::int[], '{x,y}'::text[]) RETURNING id, note;
 SELECT tenant_id, id, note FROM accounts WHERE id > 810 ORDER BY id;
+
+-- Rows that each shard has already, with a default that reads the clock: one moment for all.
+-- script
+INSERT INTO stamps (word) SELECT word FROM words;
+SELECT count(*), count(DISTINCT made), count(DISTINCT day) FROM stamps;
+INSERT INTO stamps (word) SELECT word || '!' FROM words WHERE word = 'word1' UNION ALL SELECT word || '?' FROM words;
+SELECT count(*), count(DISTINCT made) FROM stamps;
+DELETE FROM stamps;

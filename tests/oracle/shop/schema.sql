@@ -69,3 +69,24 @@ CREATE TABLE tickets (
 CREATE TABLE stamps (
     word text PRIMARY KEY, made timestamptz NOT NULL DEFAULT now(), day date DEFAULT CURRENT_DATE, n int DEFAULT 7);
 CREATE TABLE marks (code text PRIMARY KEY, made timestamptz DEFAULT now(), token uuid DEFAULT gen_random_uuid(), n int DEFAULT 0);
+-- Views that are written through: columns left out, renamed and made, conditions with checks and without, views over views.
+CREATE VIEW small_accounts AS SELECT a.tenant_id AS tenant, a.id, a.owner AS "Who", a.amount, a.note FROM accounts a WHERE a.amount < 300;
+CREATE VIEW rich_accounts AS SELECT tenant_id, id, amount * 2 AS twice, owner, amount, hits FROM accounts WHERE amount > 100
+    WITH LOCAL CHECK OPTION;
+CREATE VIEW own_rich (t, n, o, a) WITH (security_barrier) AS SELECT tenant_id, id, owner, amount FROM rich_accounts WHERE owner <> 'owner30'
+    WITH CASCADED CHECK OPTION;
+CREATE VIEW loose_rich AS SELECT * FROM rich_accounts WHERE hits < 5;
+CREATE VIEW first_tenant WITH (security_invoker) AS SELECT * FROM accounts WHERE tenant_id = 1 WITH CHECK OPTION;
+CREATE VIEW keyless_accounts AS SELECT id, amount, note FROM accounts;
+CREATE VIEW twice_keyed AS SELECT tenant_id, tenant_id AS again, id, note FROM accounts;
+CREATE VIEW swapped AS SELECT id AS tenant_id, tenant_id AS id, note FROM accounts;
+CREATE VIEW moved_accounts AS SELECT tenant_id, id, note FROM accounts a
+    WHERE EXISTS (SELECT FROM transfers t WHERE t.tenant_id = a.tenant_id AND t.account_id = a.id);
+CREATE VIEW low_labels WITH (security_barrier) AS SELECT code AS c, title, rank FROM labels WHERE rank < 3 WITH CHECK OPTION;
+CREATE VIEW word_counts AS SELECT n AS times, word FROM words;
+ALTER VIEW word_counts ALTER COLUMN times SET DEFAULT 42;
+CREATE VIEW stamped AS SELECT word, n FROM stamps;
+CREATE VIEW marked AS SELECT code, n FROM marks;
+CREATE VIEW note_bodies AS SELECT id, body FROM notes WHERE id < 100 WITH CHECK OPTION;
+CREATE VIEW recent_sessions AS SELECT * FROM sessions WHERE seen > now() - interval '100 years';
+CREATE VIEW account_sums AS SELECT tenant_id, sum(amount) AS amount FROM accounts GROUP BY tenant_id;
