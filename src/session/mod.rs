@@ -32,6 +32,7 @@ mod lend;
 pub mod local;
 pub mod logged;
 mod memory;
+mod moments;
 mod moving;
 mod noting;
 mod one_by_one;
