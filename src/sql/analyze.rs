@@ -175,6 +175,8 @@ pub(crate) struct Analyzer<'s> {
     /// How often each `$n` (n - 1) occurs.
     pub used: HashMap<u16, u32>,
     pub parameters: u16,
+    /// The statement is one of the router's making, whose FROM has one row for each that it changes ([`crate::sql::once`]).
+    pub once: bool,
 }
 
 /// Tells everything about the first statement of `text` that its values do not decide. Never fails: what cannot be understood
@@ -207,7 +209,7 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         StatementKind::Prepare(_) => 0,
         _ => used.keys().max().map_or(0, |largest| largest + 1),
     };
-    let analyzer = Analyzer { scope: *scope, text, scan, used, parameters };
+    let analyzer = Analyzer { scope: *scope, text, scan, used, parameters, once: false };
     let unlocks = match kind {
         StatementKind::Code => text.to_ascii_lowercase().contains(UNLOCK),
         _ => tokens.iter().flatten().any(|token| {

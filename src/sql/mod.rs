@@ -48,6 +48,7 @@ mod moving;
 mod named;
 mod names;
 pub mod normal;
+mod once;
 pub mod outcome;
 mod partners;
 pub mod pattern;
