@@ -24,6 +24,7 @@ use crate::backend::breaker::BreakerLimits;
 use crate::backend::breakers::Breakers;
 use crate::backend::cluster::{Credentials, Database, DatabaseSettings, Look, Membership, ServerAccess};
 use crate::backend::fanout::Fanout;
+use crate::backend::hedge::HedgeSettings;
 use crate::backend::names::Names;
 use crate::backend::pool::PoolLimits;
 use crate::backend::prepared::StatementRegistry;
@@ -185,6 +186,10 @@ fn session_limits(settings: &Settings) -> SessionLimits {
         max_replica_lag: settings.limits.replicas.max_lag,
         max_replica_lag_bytes: settings.limits.replicas.max_lag_bytes,
         read_your_writes: settings.limits.replicas.read_your_writes,
+        hedge: HedgeSettings {
+            after: settings.limits.replicas.hedge_after,
+            most_percent: settings.limits.replicas.hedge_max_percent,
+        },
         log_disconnections: settings.log.disconnections,
         log: settings.log.statements,
         hot_key_metrics: settings.metrics.hot_keys,

@@ -299,3 +299,72 @@ fn without_a_time_nothing_is_looked_for() {
     assert_eq!(young.simple(&set(&world, 0, 2)).code(), "57014");
     assert_eq!(answer(&mut old), (None, b'T'));
 }
+
+/// Waits until so many clients wait for a connection of the pool.
+fn until_queued(world: &Sharded, count: usize) {
+    let mut console = world.connect();
+    eventually(10, "they wait for connections", || {
+        let pools = console.named("SHOW pgloom.pools");
+        let waiting = pools.iter().filter(|pool| pool["database"] == world.db.name);
+        waiting.map(|pool| pool["cl_waiting"].parse::<usize>().unwrap()).max() >= Some(count)
+    });
+}
+
+#[test]
+fn a_circle_through_the_queue_of_a_pool() {
+    let world = Sharded::create("queue", &format!("{SOON}\ndefault_pool_size = 2\nquery_wait_timeout = \"60s\""));
+    let start = Instant::now();
+    // The first has a row on shard 0 and wants to go to shard 1, whose connections two others have: one waits for that row, the other
+    // for a connection to shard 0.
+    let mut all: Vec<Raw> = (0..3).map(|_| world.connect()).collect();
+    all[0].must(&format!("BEGIN; {}", set(&world, 0, 1)));
+    for (nth, raw) in all.iter_mut().enumerate().skip(1) {
+        raw.must(&format!("BEGIN; UPDATE items SET n = 1 WHERE id = {}", world.id(1, nth)));
+    }
+    send_and_wait(&world, &mut all[1], &set(&world, 0, 2), 0);
+    // Somebody who holds nothing waits, too: its end would help nobody.
+    let mut newcomer = world.connect();
+    newcomer.send(&m::query(&format!("SELECT n FROM items WHERE id = {}", world.id(1, 3)))).unwrap();
+    until_queued(&world, 1);
+    all[2].send(&m::query(&set(&world, 0, 3))).unwrap();
+    all[0].send(&m::query(&set(&world, 1, 1))).unwrap();
+    let (error, status) = answer(&mut all[2]);
+    let error = error.unwrap();
+    assert_eq!((error.code(), error.message(), status), ("40P01", "deadlock detected", b'E'));
+    let detail = error.0[&'D'].clone();
+    let lines: Vec<&str> = detail.lines().collect();
+    assert!(lines[0].contains("waits for a connection to shard s0; blocked by process "), "{detail}");
+    assert!(lines[0].ends_with("and all others that the pool has, 2 in all."), "{detail}");
+    // The connection of the one that failed is free only when its block ends.
+    all[2].must("ROLLBACK");
+    assert_eq!(answer(&mut all[0]), (None, b'T'));
+    all[0].must("COMMIT");
+    assert_eq!(answer(&mut all[1]), (None, b'T'));
+    all[1].must("COMMIT");
+    assert_eq!(answer(&mut newcomer), (None, b'I'));
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    let (_, metrics) = world.router.http("/metrics");
+    assert!(metrics.contains("pgloom_deadlocks_total 1"), "{metrics}");
+}
+
+#[test]
+fn who_waits_for_a_connection_that_comes_free_is_no_victim() {
+    let world = Sharded::create("comesfree", &format!("{SOON}\ndefault_pool_size = 2"));
+    let mut all: Vec<Raw> = (0..3).map(|_| world.connect()).collect();
+    all[0].must(&format!("BEGIN; {}", set(&world, 0, 1)));
+    for (nth, raw) in all.iter_mut().enumerate().skip(1) {
+        raw.must(&format!("BEGIN; UPDATE items SET n = 1 WHERE id = {}", world.id(1, nth)));
+    }
+    send_and_wait(&world, &mut all[1], &set(&world, 0, 2), 0);
+    all[0].send(&m::query(&set(&world, 1, 1))).unwrap();
+    until_queued(&world, 1);
+    std::thread::sleep(Duration::from_secs(2));
+    // The one that waits for nobody goes, and so do all.
+    all[2].must("COMMIT");
+    assert_eq!(answer(&mut all[0]), (None, b'T'));
+    all[0].must("COMMIT");
+    assert_eq!(answer(&mut all[1]), (None, b'T'));
+    all[1].must("COMMIT");
+    let (_, metrics) = world.router.http("/metrics");
+    assert!(metrics.contains("pgloom_deadlocks_total 0"), "{metrics}");
+}

@@ -44,7 +44,8 @@ const QUIET: &[&str] = &[
 ];
 
 /// What takes several routers or a limit that would be in the way here, and is looked at in tests/cancel_routers.rs and tests/limits.rs.
-const ELSEWHERE: &[&str] = &["pgloom_cancels_passed_on_total", "pgloom_key_throttled_total"];
+const ELSEWHERE: &[&str] =
+    &["pgloom_cancels_passed_on_total", "pgloom_hedged_reads_total", "pgloom_key_throttled_total"];
 
 const SCHEMA: &str = "CREATE TABLE items (id int PRIMARY KEY, n int); CREATE TABLE places (code text PRIMARY KEY)";
 

@@ -49,6 +49,7 @@ impl Look<'_> {
                 let servers = database.servers(shard);
                 // One that is alone is not asked.
                 let lone = servers.is_lone();
+                let (hedged, won) = servers.hedges().counts();
                 rows.extend(servers.report().into_iter().map(|report| {
                     vec![
                         text(&shard.name),
@@ -62,6 +63,8 @@ impl Look<'_> {
                         text(report.breaker.report().state.label()),
                         report.role.reason().and_then(text),
                         text(&database.name),
+                        (!lone).then(|| hedged.to_string()),
+                        (!lone).then(|| won.to_string()),
                     ]
                 }));
             }

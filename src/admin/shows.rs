@@ -373,6 +373,8 @@ const SHARD_SERVERS: &[Field] = fields! {
     "breaker" Text "the state of its breaker, as in BREAKERS",
     "why" Text "why it is not used",
     "database" Text "the logical database",
+    "hedged" Int8 "how many reads of the shard's replicas were sent to a second server (`hedge_after`)",
+    "hedges_won" Int8 "of how many the second one was the first to answer",
 };
 
 const SHARDS: &[Field] = fields! {

@@ -48,7 +48,7 @@ pub enum Verdict {
     OutOfStep,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Inflight {
     owed: VecDeque<Owed>,
     /// An error was seen: the server skips to the next Sync, and so do the items.
@@ -68,12 +68,38 @@ impl Inflight {
         self.owed.push_back(owed);
     }
 
+    /// All that another one owes, behind what is owed here.
+    pub fn append(&mut self, other: &Self) {
+        self.owed.extend(other.owed.iter().cloned());
+    }
+
+    /// Whether it only owes answers to a request that changes nothing of its connection: no statement is made, none is closed.
+    pub fn is_plain(&self) -> bool {
+        let plain = |owed: &Owed| match owed {
+            Owed::Query { audience, .. } => *audience == Audience::Client,
+            Owed::Parse(_) | Owed::Close(_) => false,
+            Owed::Bind(_)
+            | Owed::DescribeStatement(_)
+            | Owed::DescribePortal(_)
+            | Owed::Execute(_)
+            | Owed::Sync(_)
+            | Owed::Local(_) => true,
+        };
+        self.owed.iter().all(plain)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.owed.is_empty()
     }
 
     pub fn len(&self) -> usize {
         self.owed.len()
+    }
+
+    /// How many simple Queries of our own are answered before anything else.
+    pub fn own_queries(&self) -> usize {
+        let own = |owed: &&Owed| matches!(owed, Owed::Query { audience: Audience::Router, .. });
+        self.owed.iter().take_while(own).count()
     }
 
     pub fn front(&self) -> Option<&Owed> {

@@ -11,6 +11,7 @@ pub mod defaults;
 pub mod facts;
 pub mod fanout;
 pub mod gate;
+pub mod hedge;
 pub mod hot_keys;
 pub mod inflight;
 pub mod login;
@@ -271,6 +272,12 @@ impl Backend {
         self.queue.push_back(message.clone());
     }
 
+    /// What is queued, and what is owed for it, where that can be asked of another connection too.
+    pub fn requests(&self) -> Option<(Bytes, Inflight)> {
+        let whole = self.queue.is_empty() && !self.unflushed && !self.out.is_empty() && self.inflight.is_plain();
+        whole.then(|| (Bytes::copy_from_slice(&self.out), self.inflight.clone()))
+    }
+
     /// Queues a simple Query whose reply is ours alone.
     pub fn ask(&mut self, sql: &str) {
         if request::query(&mut self.out, sql.as_bytes()).is_err() {
@@ -499,6 +506,9 @@ impl Backend {
         let mut tag = String::new();
         let mut failed = None;
         while !self.inflight.is_empty() {
+            if self.inflight.take_local().is_some() {
+                continue;
+            }
             let frame = self.next_frame().await?;
             if self.inflight.step(frame.tag) == inflight::Verdict::OutOfStep {
                 return Err(self.out_of_step(frame.tag));

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::backend::Backend;
 use crate::backend::breakers::{Breakers, ServerBreaker};
 use crate::backend::cluster::ServerPool;
+use crate::backend::hedge::Hedges;
 use crate::backend::roles::{Fact, Heard, Lsn, Role, Roles, Stint};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::topology::{Server, Shard};
@@ -89,6 +90,7 @@ pub struct ShardServers {
     changes: watch::Sender<u64>,
     /// Raised when somebody has met a server that is not what it was.
     doubts: watch::Sender<u64>,
+    hedges: Hedges,
 }
 
 /// One server.
@@ -164,7 +166,13 @@ impl ShardServers {
             roles: Mutex::new(roles),
             changes: watch::Sender::new(0),
             doubts: watch::Sender::new(0),
+            hedges: Hedges::default(),
         }
+    }
+
+    /// The reads of its replicas that are sent to a second server.
+    pub fn hedges(&self) -> &Hedges {
+        &self.hedges
     }
 
     /// A shard with one server is never asked who it is: statements go there, and what it says is the answer.

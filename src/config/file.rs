@@ -8,8 +8,8 @@ use crate::config::error::{Origin, did_you_mean};
 use crate::config::section::{Fields, FromTree, Key, Named, Need, Reader, Section, Setting, section};
 use crate::config::tree::{Kind, Member, Value as Tree};
 use crate::config::units::{
-    AuthType, Bytes, KeyText, ListenAt, LogFormat, LogLevel, MapSource, MethodName, PoolMode, Ratio, ReadPreference,
-    SqlName, SslMode, TwoPhaseCommit, UniqueScope,
+    AuthType, Bytes, HedgeAfter, KeyText, ListenAt, LogFormat, LogLevel, MapSource, MethodName, PoolMode, Ratio,
+    ReadPreference, SqlName, SslMode, TwoPhaseCommit, UniqueScope,
 };
 use crate::secret::Secret;
 use crate::types::KeyType;
@@ -57,7 +57,7 @@ section! {
         client_login_timeout: Duration = "15s",
         /// A client that is silent for longer, outside a transaction, is disconnected (57P05). 0: never.
         client_idle_timeout: Duration = "0",
-        /// How long a statement waits for free server connections before it fails (53300). Transactions that could only wait for each other's connections fail at once (40P01); a circle in which some wait for row locks instead is not seen, and ends here. 0: for ever.
+        /// How long a statement waits for free server connections before it fails (53300). Transactions that could only wait for each other's connections fail at once (40P01), and those in a circle with others that wait for locks after deadlock_timeout. 0: for ever.
         query_wait_timeout: Duration = "120s",
         /// How long a statement may take before it is cancelled on its servers (57014). 0: for ever. This and the next ones, the two above included, can be said for a database, for a user, and in a session (`SET pgloom.query_timeout = '5s'`); the narrower one goes before.
         query_timeout: Duration = "0",
@@ -101,6 +101,10 @@ section! {
         max_replica_lag_bytes: Bytes = "0",
         /// A session reads from a replica only when that has all that the session has written itself.
         read_your_writes: bool = "true",
+        /// A read that a replica has not begun to answer after so long is sent to a second server that may be read, and the first answer counts; the other server is told to stop. A duration, `"p95"` (longer than so many of a hundred reads of the shard's replicas took lately) or `"off"`.
+        hedge_after: HedgeAfter = "off",
+        /// Of a hundred reads of a shard's replicas, how many may be sent to a second server.
+        hedge_max_percent: u32 = "5",
         /// How long a shutdown may take; transactions that have not ended by then are broken off.
         shutdown_timeout: Duration = "30s",
         /// How long after SIGTERM clients may stay before those without a transaction are disconnected, as a part of shutdown_timeout. With SIGINT they are at once.

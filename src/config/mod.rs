@@ -28,7 +28,7 @@ use std::time::Duration;
 pub use document::{Document, Placed};
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use limits::{TimeLimits, TimeWishes};
-pub use units::{AuthType, LogFormat, LogLevel, PoolMode, ReadPreference, SslMode, TwoPhaseCommit};
+pub use units::{AuthType, HedgeAfter, LogFormat, LogLevel, PoolMode, ReadPreference, SslMode, TwoPhaseCommit};
 
 use crate::ids::QualifiedName;
 use crate::net::Keepalive;
@@ -142,6 +142,8 @@ pub struct ReplicaSettings {
     pub max_lag: Option<Duration>,
     pub max_lag_bytes: Option<u64>,
     pub read_your_writes: bool,
+    pub hedge_after: HedgeAfter,
+    pub hedge_max_percent: u32,
 }
 
 /// When a server is left alone, and for how long.

@@ -95,6 +95,36 @@ fn duration_form() -> String {
     "expected a duration such as \"500ms\", \"5s\", \"10min\", \"1h\" or \"1d\"; a bare number is seconds".to_owned()
 }
 
+/// When a read is sent to a second server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HedgeAfter {
+    Off,
+    Time(Duration),
+    /// When it takes longer than so many of a hundred.
+    Percentile(u8),
+}
+
+impl Scalar for HedgeAfter {
+    const KINDS: Kinds = Kinds::QUANTITY;
+    const TAKES: &'static str = "duration, p50 to p99, or off";
+    fn parse(text: &str) -> Result<Self, String> {
+        let form =
+            || "expected \"off\", a duration such as \"20ms\", or a percentile from \"p50\" to \"p99\"".to_owned();
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        if let Some(percent) = text.strip_prefix('p') {
+            let percent = percent.parse().ok().filter(|percent| (50..=99).contains(percent));
+            return percent.map(Self::Percentile).ok_or_else(form);
+        }
+        match Duration::parse(text) {
+            Ok(Duration::ZERO) => Ok(Self::Off),
+            Ok(after) => Ok(Self::Time(after)),
+            Err(_) => Err(form()),
+        }
+    }
+}
+
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub u64);

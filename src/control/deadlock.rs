@@ -1,10 +1,11 @@
 //! Breaks deadlocks over shards: while transactions that hold several shards wait, asks the shards who waits for whom, and cancels one
-//! of each circle.
+//! of each circle. Who holds connections and waits for one more, of a pool that has none, waits for those who have them all.
 //!
 //! The shards are asked only while such a wait lasts. What other routers' transactions are is read from `pgloom.waiting` on the home
 //! shard, where each router notes those of its own that wait, and only then.
 
 pub mod graph;
+pub mod knot;
 mod waiting;
 
 use std::collections::{HashMap, HashSet};
@@ -20,6 +21,7 @@ use crate::ids::ShardId;
 use crate::metrics::Metrics;
 use crate::topology::Topology;
 use graph::{Blocker, Deadlock, Owners, Process, Transaction, Wait, deadlocks};
+use knot::{Knot, Queued, Step, knots};
 pub use waiting::SCHEMA;
 
 /// A look at the shards that takes longer is given up.
@@ -27,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// While statements run for long and wait for nobody, looks become rarer, down to one in so many times the bound.
 const RARELY: u32 = 8;
 
-/// A client that holds several server connections.
+/// A client that holds several server connections, or one, and waits for more.
 #[derive(Clone, Debug)]
 pub struct Holder {
     pub client: u32,
@@ -40,15 +42,26 @@ pub struct Holder {
     pub members: Vec<Process>,
     /// The gid under which its transaction is being committed.
     pub gid: Option<Box<str>>,
+    /// The pools that have no connection for it.
+    pub queues: Vec<Queue>,
+}
+
+/// A pool all of whose connections are lent.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    pub shard: ShardId,
+    /// When the wait began.
+    pub since: u64,
+    pub lent: Vec<Process>,
 }
 
 /// The clients of this router.
 pub trait Sessions: Send + Sync + 'static {
-    /// Those of one logical database that hold more than one server connection.
+    /// Those of one logical database that hold more than one server connection, or one, and wait for more.
     fn holders(&self, database: &str) -> Vec<Holder>;
     /// Marks the server connections of a holder that still runs the same statement: a cancel there is told as the deadlock that it
-    /// breaks. They are announced; the caller sends the cancel and settles it.
-    fn sentence(&self, holder: &Holder, detail: &str) -> Vec<Arc<CancelHandle>>;
+    /// breaks. They are announced; the caller sends the cancel and settles it. A wait for connections ends at once. `None`: it runs no more.
+    fn sentence(&self, holder: &Holder, detail: &str) -> Option<Vec<Arc<CancelHandle>>>;
 }
 
 /// Looks for deadlocks of one database, for ever.
@@ -105,33 +118,68 @@ impl<S: Sessions> Watch<S> {
     /// Whether any of these waits for a lock. Breaks the circles that they are in.
     async fn look(&mut self, holders: &[Holder]) -> Result<bool, Fault> {
         let topology = Arc::clone(&self.database.cluster.load().topology);
-        let shards: HashSet<ShardId> = holders.iter().flat_map(|holder| &holder.members).map(|p| p.shard).collect();
-        let waits = self.waits(&topology, shards.iter().copied()).await;
+        let lent = holders.iter().flat_map(|holder| holder.queues.iter().flat_map(|queue| &queue.lent));
+        let members = holders.iter().flat_map(|holder| &holder.members);
+        let shards: HashSet<ShardId> =
+            members.chain(lent).map(|p| p.shard).filter(|shard| !shard.is_combine()).collect();
+        let mut waits = self.waits(&topology, shards.iter().copied()).await;
         let waiters: HashSet<Process> = waits.iter().map(|wait| wait.waiter).collect();
         let waiting: Vec<&Holder> =
             holders.iter().filter(|holder| holder.members.iter().any(|process| waiters.contains(process))).collect();
-        if waiting.is_empty() {
+        if waiting.is_empty() && holders.iter().all(|holder| holder.queues.is_empty()) {
             return Ok(false);
         }
         let mut owners = self.owners(holders);
         let mut found = deadlocks(&waits, &owners);
-        if found.is_empty() {
+        if found.is_empty() && !waiting.is_empty() {
             // Perhaps it goes through transactions of another router.
             let theirs = self.exchange(&topology, &waiting).await?;
             let more = theirs.processes.keys().map(|process| process.shard).filter(|shard| !shards.contains(shard));
             let more: HashSet<ShardId> = more.collect();
-            let waits = [waits, self.waits(&topology, more.into_iter()).await].concat();
+            waits.append(&mut self.waits(&topology, more.into_iter()).await);
             owners.processes.extend(theirs.processes);
             owners.prepared.extend(theirs.prepared);
             found = deadlocks(&waits, &owners);
         }
+        let of_locks = !found.is_empty();
         found.retain(|deadlock| deadlock.victim.router == self.router);
         for deadlock in &found {
             if self.lasts(&topology, deadlock).await {
-                self.break_up(&topology, holders, deadlock).await;
+                let detail = detail(&topology, &deadlock.circle);
+                self.break_up(holders, &deadlock.victim, &detail).await;
             }
         }
+        if !of_locks {
+            self.untie(&topology, holders, &waits, &owners).await;
+        }
         Ok(true)
+    }
+
+    /// Breaks the circles that go through the queues of pools.
+    async fn untie(&mut self, topology: &Topology, holders: &[Holder], waits: &[Wait], owners: &Owners) {
+        let queued = self.queued(holders);
+        if queued.is_empty() {
+            return;
+        }
+        for knot in knots(waits, &queued, owners, &self.router) {
+            if self.holds(topology, &knot).await {
+                let detail = detail_of_steps(topology, &knot.circle);
+                self.break_up(holders, &knot.victim, &detail).await;
+            }
+        }
+    }
+
+    fn queued(&self, holders: &[Holder]) -> Vec<Queued> {
+        let each = holders.iter().flat_map(|holder| {
+            let waiter = Transaction { began: holder.began, router: self.router.clone(), client: holder.client };
+            holder.queues.iter().map(move |Queue { shard, since, lent }| Queued {
+                waiter: waiter.clone(),
+                since: *since,
+                shard: *shard,
+                lent: lent.clone(),
+            })
+        });
+        each.collect()
     }
 
     fn owners(&self, holders: &[Holder]) -> Owners {
@@ -155,15 +203,19 @@ impl<S: Sessions> Watch<S> {
         deadlock.circle.iter().all(|wait| now.contains(wait))
     }
 
-    async fn break_up(&self, topology: &Topology, holders: &[Holder], deadlock: &Deadlock) {
-        let detail = detail(topology, &deadlock.circle);
-        let victim = holders.iter().find(|holder| holder.client == deadlock.victim.client);
-        let handles = victim.map(|holder| self.sessions.sentence(holder, &detail)).unwrap_or_default();
-        if handles.is_empty() {
-            return;
-        }
+    /// The same of a circle through queues: who still stands in the same queue, for the same connections, has stood there all the time.
+    async fn holds(&mut self, topology: &Topology, knot: &Knot) -> bool {
+        let shards: HashSet<ShardId> = knot.waits.iter().map(|wait| wait.waiter.shard).collect();
+        let now: HashSet<Wait> = self.waits(topology, shards.into_iter()).await.into_iter().collect();
+        let queued = self.queued(&self.sessions.holders(&self.database.name));
+        knot.waits.iter().all(|wait| now.contains(wait)) && knot.queued.iter().all(|one| queued.contains(one))
+    }
+
+    async fn break_up(&self, holders: &[Holder], victim: &Transaction, detail: &str) {
+        let holder = holders.iter().find(|holder| holder.client == victim.client);
+        let Some(handles) = holder.and_then(|holder| self.sessions.sentence(holder, detail)) else { return };
         self.metrics.deadlocks.inc();
-        tracing::warn!(database = %self.database.name, client = deadlock.victim.client, detail, "deadlock over shards");
+        tracing::warn!(database = %self.database.name, client = victim.client, detail, "deadlock over shards");
         let cancels = handles.iter().map(|handle| async move {
             handle.send().await;
             handle.settle();
@@ -276,13 +328,33 @@ fn wait(shard: ShardId, row: Vec<Option<String>>) -> Option<Wait> {
 
 /// What Postgres says of its own deadlocks, with the shards.
 fn detail(topology: &Topology, circle: &[Wait]) -> String {
-    let lines = circle.iter().map(|wait| {
-        let shard = topology.shards.get(wait.waiter.shard.index()).map_or("?", |shard| &shard.name);
-        let by = match &wait.blocker {
-            Blocker::Process(pid) => format!("process {pid}"),
-            Blocker::Prepared(gid) => format!("prepared transaction {gid}"),
-        };
-        format!("Process {} on shard {shard} waits for {}; blocked by {by}.", wait.waiter.pid, wait.lock)
+    circle.iter().map(|wait| line_of_wait(topology, wait)).collect::<Vec<_>>().join("\n")
+}
+
+fn line_of_wait(topology: &Topology, wait: &Wait) -> String {
+    let by = match &wait.blocker {
+        Blocker::Process(pid) => format!("process {pid}"),
+        Blocker::Prepared(gid) => format!("prepared transaction {gid}"),
+    };
+    let shard = name_of(topology, wait.waiter.shard);
+    format!("Process {} on shard {shard} waits for {}; blocked by {by}.", wait.waiter.pid, wait.lock)
+}
+
+fn name_of(topology: &Topology, shard: ShardId) -> &str {
+    topology.shards.get(shard.index()).map_or("?", |shard| &shard.name)
+}
+
+/// The same of a circle through queues.
+fn detail_of_steps(topology: &Topology, circle: &[Step]) -> String {
+    let lines = circle.iter().map(|step| match step {
+        Step::Lock(wait) => line_of_wait(topology, wait),
+        Step::Queue(queued, process) => format!(
+            "Client {} waits for a connection to shard {}; blocked by process {} and all others that the pool has, {} in all.",
+            queued.waiter.client,
+            name_of(topology, queued.shard),
+            process.pid,
+            queued.lent.len(),
+        ),
     });
     lines.collect::<Vec<_>>().join("\n")
 }

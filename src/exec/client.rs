@@ -50,8 +50,10 @@ pub struct Client {
     local: usize,
     /// The notices of the command that runs on one server after the other; none is told twice.
     told: Option<HashSet<Bytes>>,
-    /// Nothing is written: what stands in `out` from here on can still be taken back.
-    kept: Option<usize>,
+    /// Nothing is written until there is so much: what stands in `out` from here on can still be taken back.
+    kept: Option<(usize, usize)>,
+    /// Where the answer to a batch begins in `out`, of which nothing has been written.
+    mark: Option<usize>,
     /// Bytes read and written since they were last counted.
     received: u64,
     sent: u64,
@@ -72,6 +74,7 @@ impl Client {
             local: 0,
             told: None,
             kept: None,
+            mark: None,
             received: 0,
             sent: 0,
         }
@@ -79,8 +82,8 @@ impl Client {
 
     /// Writes what is queued; Ready when all of it is gone.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
-        if self.kept.is_some() {
-            if self.out.len() < OUT_HIGH {
+        if let Some((_, most)) = self.kept {
+            if self.out.len() < most {
                 return Poll::Ready(Ok(()));
             }
             self.kept = None;
@@ -90,6 +93,7 @@ impl Client {
         }
         self.unflushed = true;
         self.local = 0;
+        self.mark = None;
         while !self.out.is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, &self.out) {
                 Poll::Pending => return self.block(),
@@ -113,10 +117,28 @@ impl Client {
         Poll::Ready(Ok(()))
     }
 
-    /// The answer that comes now is not written until [`Self::release`], unless it gets long: until then it can be taken back.
-    pub fn keep(&mut self) {
+    /// The answer that comes now is not written until [`Self::release`], unless there are so many bytes of it: until then it can be
+    /// taken back.
+    pub fn keep(&mut self, most: usize) {
         self.unblock();
-        self.kept = Some(self.out.len());
+        self.kept = Some((self.out.len(), self.out.len() + most));
+    }
+
+    /// The answer that comes now can be taken back until something is written.
+    pub fn mark(&mut self) {
+        self.mark = Some(self.out.len());
+    }
+
+    /// Whether nothing has been written of what stands behind the mark.
+    pub fn is_marked(&self) -> bool {
+        self.mark.is_some()
+    }
+
+    /// Takes back what stands behind the mark, as [`Self::take_back`] does.
+    pub fn take_back_to_mark(&mut self) -> bool {
+        let Some(at) = self.mark.take() else { return false };
+        self.cut_back(at);
+        true
     }
 
     /// What is kept is written with the rest.
@@ -143,19 +165,38 @@ impl Client {
 
     /// The code of the error in what is kept.
     pub fn kept_error(&self) -> Option<SqlState> {
-        let kept = self.out.get(self.kept?..)?;
+        let kept = self.out.get(self.kept?.0..)?;
         frame::whole(kept).find(|frame| frame[0] == b'E').map(|frame| error_fields::code(&frame[HEADER..]))
     }
 
     /// Takes back what is kept, but for what is no part of an answer: notifications and parameters. False: something is gone already.
     pub fn take_back(&mut self) -> bool {
-        let Some(at) = self.kept.take() else { return false };
+        let Some((at, _)) = self.kept.take() else { return false };
+        self.cut_back(at);
+        true
+    }
+
+    fn cut_back(&mut self, at: usize) {
         let kept = self.out.split_off(at.min(self.out.len()));
         for frame in frame::whole(&kept).filter(|frame| matches!(frame[0], b'A' | b'S')) {
             self.out.extend_from_slice(frame);
         }
         self.local = self.local.min(at);
-        true
+    }
+
+    /// Takes back the CommandComplete, or what stands for it, that is the last of what is queued: something can still come before it.
+    pub fn take_done(&mut self) -> BytesMut {
+        const LONGEST: usize = 128;
+        let end = self.out.len();
+        // A tag has no zero byte and the length of a frame has one, so no shorter end of the bytes looks like such a frame.
+        let starts = (end.saturating_sub(LONGEST)..(end + 1).saturating_sub(HEADER)).rev();
+        let done = starts.filter(|at| matches!(self.out[*at], b'C' | b'I')).find(|at| {
+            let length = [1, 2, 3, 4].map(|byte| self.out[at + byte]);
+            usize::try_from(u32::from_be_bytes(length)).is_ok_and(|length| length + 1 == end - at)
+        });
+        let Some(at) = done else { return BytesMut::new() };
+        self.local = self.local.min(at);
+        self.out.split_off(at)
     }
 
     /// Notes since when the client takes nothing: it holds server connections meanwhile.

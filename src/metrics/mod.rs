@@ -82,6 +82,7 @@ pub struct Metrics {
     retries: IntCounterVec,
     passed_on: IntCounterVec,
     throttled: IntCounterVec,
+    hedged: IntCounterVec,
     sampled: Sampled,
     source: OnceLock<Box<dyn Source>>,
 }
@@ -205,6 +206,11 @@ impl Metrics {
                 "statements that came too early for key_max_rate, by what became of them",
                 &["result"],
             ),
+            hedged: r.counters(
+                "pgloom_hedged_reads_total",
+                "reads that a replica did not answer within hedge_after: the second server answered first, or did not, or was not asked",
+                &["result"],
+            ),
             sampled: Sampled::register(r),
             source: OnceLock::new(),
             families,
@@ -295,6 +301,11 @@ impl Metrics {
     /// Something is tried again. `reason` is one of a few fixed words.
     pub fn retry(&self, reason: &'static str) {
         self.retries.with_label_values(&[reason]).inc();
+    }
+
+    /// A read that a replica did not answer in time: the second server has `won` or `lost`, or was `denied`.
+    pub fn hedged(&self, result: &'static str) {
+        self.hedged.with_label_values(&[result]).inc();
     }
 
     /// A statement that came too early for its key has `waited`, or was `refused`.

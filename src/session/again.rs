@@ -1,5 +1,6 @@
-//! A statement over several shards that is a transaction by itself and falls victim to a deadlock is run again: one Postgres locks rows in
-//! one order where shards lock theirs at once. What was rolled back before the client was told anything is as if it had never been.
+//! A statement over several shards that is a transaction by itself is run again where it falls victim to a deadlock: one Postgres locks rows
+//! in one order where shards lock theirs at once. So is one that only reads, and whose servers broke. What was rolled back before the client
+//! was told anything is as if it had never been.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -8,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::exec::client::OUT_HIGH;
 use crate::fault::SqlState;
 use crate::plan::{Access, Plan, PlanKind, Why};
+use crate::session::replica::Servers;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
@@ -98,8 +101,22 @@ fn written(text: &str) -> Written<'_> {
     Written::By(text)
 }
 
+/// Bytes of an answer to a read that are kept back: Postgres itself sends its answers in pieces of this size.
+const KEPT: usize = 8 * 1024;
+
+/// Why a statement is run again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Deadlock,
+    /// A server broke. `on_replicas`: it may be one that lags.
+    Server {
+        on_replicas: bool,
+    },
+}
+
 /// What a further run begins with.
 struct Runs {
+    cause: Cause,
     left: u32,
     /// The transaction was opened before the statement, and is opened again.
     implicit: bool,
@@ -117,22 +134,66 @@ impl Session {
     ) -> Result<(), Failure> {
         let alone = self.tx.take_alone();
         // Portals that are suspended would end with what is rolled back, and what is pinned would stay.
-        let again = alone && may_run_again(plan) && analysis.pin.is_none() && !self.statements.has_running();
-        let left = if again { self.limits.deadlock_retries } else { 0 };
-        if left == 0 {
-            return self.run_followed(plan, analysis, ask).await;
+        let again = alone && analysis.pin.is_none() && !self.statements.has_running();
+        let runs = if again { self.further_runs(plan, analysis)? } else { None };
+        match runs {
+            Some(runs) if runs.cause == Cause::Deadlock => self.run_in_gates(plan, analysis, ask, runs).await,
+            Some(runs) => self.read_again(plan, analysis, ask, runs).await,
+            None => self.run_followed(plan, analysis, ask).await,
         }
+    }
+
+    /// Why, and how often, the statement may be run again.
+    fn further_runs(&mut self, plan: &Plan, analysis: &Analysis) -> Result<Option<Runs>, Failure> {
+        let (cause, left) = if may_run_again(plan) {
+            (Cause::Deadlock, self.limits.deadlock_retries)
+        } else if plan.access == Access::Read && analysis.only_reads && !self.tx.is_open() {
+            let on_replicas = self.servers_for(analysis)? == Servers::Replicas;
+            (Cause::Server { on_replicas }, 1)
+        } else {
+            return Ok(None);
+        };
+        let (changed_rows, told_best_effort) = (self.changed_rows, self.told_best_effort);
+        let implicit = self.tx.is_open();
+        Ok((left > 0).then_some(Runs { cause, left, implicit, changed_rows, told_best_effort }))
+    }
+
+    /// A read, which may be run again on other servers while nothing of its answer has been sent.
+    async fn read_again(
+        &mut self,
+        plan: &Plan,
+        analysis: &Arc<Analysis>,
+        ask: &Ask<'_>,
+        mut runs: Runs,
+    ) -> Result<(), Failure> {
+        self.client.keep(KEPT);
+        let mut done = self.run_followed(plan, analysis, ask).await;
+        while let Err(failure) = &done
+            && self.is_cause(failure, runs.cause)
+            && self.start_again(&mut runs).await
+        {
+            done = self.run_followed(plan, analysis, ask).await;
+        }
+        self.client.release();
+        done
+    }
+
+    async fn run_in_gates(
+        &mut self,
+        plan: &Plan,
+        analysis: &Arc<Analysis>,
+        ask: &Ask<'_>,
+        mut runs: Runs,
+    ) -> Result<(), Failure> {
         let shared = Arc::clone(&self.shared);
         let gate = shared.contended.gate(&self.database.name, &written(ask.statement().0));
-        let (changed_rows, told_best_effort) = (self.changed_rows, self.told_best_effort);
-        let mut runs = Runs { left, implicit: self.tx.is_open(), changed_rows, told_best_effort };
         self.in_turn = shared.contended.is_hot(gate, Instant::now());
         let mut within = gate.enter(1).await;
-        self.client.keep();
+        self.client.keep(OUT_HIGH);
         let done = loop {
             let done = self.run_followed(plan, analysis, ask).await;
             match &done {
-                Err(failure) if self.is_deadlock(failure) => {}
+                Err(failure) if self.is_cause(failure, runs.cause) => {}
                 Ok(()) | Err(_) => break done,
             }
             shared.contended.note(gate, Instant::now());
@@ -143,13 +204,19 @@ impl Session {
             within = gate.enter(ROOM).await;
             if runs.implicit {
                 self.tx.begin_implicit(&self.settings);
-                self.note_rows(analysis);
             }
         };
         drop(within);
         self.in_turn = false;
         self.client.release();
         done
+    }
+
+    fn is_cause(&self, failure: &Failure, cause: Cause) -> bool {
+        match cause {
+            Cause::Deadlock => self.is_deadlock(failure),
+            Cause::Server { on_replicas } => self.is_of_servers(failure, on_replicas),
+        }
     }
 
     fn is_deadlock(&self, failure: &Failure) -> bool {
@@ -173,9 +240,17 @@ impl Session {
         self.settle_cancels().await;
         self.changed_rows = runs.changed_rows;
         self.told_best_effort = runs.told_best_effort;
-        self.in_turn = true;
-        self.client.keep();
-        self.shared.metrics.retry("deadlock");
+        match runs.cause {
+            Cause::Deadlock => {
+                self.in_turn = true;
+                self.client.keep(OUT_HIGH);
+                self.shared.metrics.retry("deadlock");
+            }
+            Cause::Server { .. } => {
+                self.ask_primaries();
+                self.client.keep(KEPT);
+            }
+        }
         true
     }
 }

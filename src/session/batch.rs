@@ -11,11 +11,12 @@ use crate::fault::SqlState;
 use crate::ids::{ShardId, ShardSet};
 use crate::session::prepared::ClientStatement;
 use crate::session::replica::Servers;
+use crate::session::retry::Kept;
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session, Stop};
+use crate::sql::Analysis;
 use crate::sql::outcome::Outcome;
 use crate::sql::utility::StatementKind;
-use crate::sql::{Access, Analysis};
 use crate::wire::frame::Frame;
 use crate::wire::request;
 
@@ -40,10 +41,14 @@ pub struct Batch {
     pub discarding: bool,
     /// Messages have come since the last Sync.
     pub(super) started: bool,
+    /// Statements have run in it: until its transaction ends, with a Query that comes in its middle, what must be alone cannot run.
+    pub(super) executed: bool,
     /// What ran in this transaction may have changed the catalog: it is read again at its end.
     pub reload: Reload,
     /// Shards on which DDL ran in the open transaction since their catalog was read as it sees it.
     pub unread: ShardSet,
+    /// Its messages, while all of it can be sent again.
+    pub(super) kept: Option<Kept>,
     /// Something ran that sets sequences.
     pub sets_sequences: bool,
     /// Where it may have; nowhere: on every shard.
@@ -72,16 +77,8 @@ impl Reload {
 }
 
 impl Session {
-    /// A statement may have written rows.
-    pub(super) fn note_rows(&mut self, analysis: &Analysis) {
-        let defines = analysis.kind == StatementKind::Ddl && !matches!(analysis.outcome, Outcome::CreateAs(_));
-        // Also outside of one: what stands in a pipeline becomes part of one that begins behind it.
-        self.tx.wrote_rows |= analysis.access == Access::Write && !defines;
-    }
-
     /// A statement has run that may have changed the catalog: on this shard alone, or wherever.
     pub(super) fn note_definition(&mut self, analysis: &Analysis, shard: Option<ShardId>) {
-        self.note_rows(analysis);
         let reload = match analysis.changes.is_empty() && !matches!(analysis.outcome, Outcome::CreateAs(_)) {
             true => Reload::after(&analysis.kind),
             false => Reload::Surely,
@@ -128,11 +125,14 @@ impl Session {
                 }
             }
             self.settle_sequences();
+            self.batch.kept = self.is_fresh().then(Kept::default);
+            self.client.mark();
         }
-        let mut done = match frame.tag {
-            b'S' => return self.sync().await,
-            _ => self.batch_frame(&frame).await,
-        };
+        if frame.tag == b'S' {
+            return self.sync().await;
+        }
+        self.keep_frame(&frame);
+        let mut done = self.batch_frame(&frame).await;
         let mut moves = 0;
         // What was planned for another placement, and not sent, is planned anew.
         while let Err(failure) = &done
@@ -142,6 +142,12 @@ impl Session {
             moves += 1;
             done = self.batch_frame(&frame).await;
         }
+        if let Err(failure) = &done
+            && self.broke_unanswered(failure)
+        {
+            done = self.send_again().await;
+        }
+        self.note_kept(&frame);
         match done {
             Ok(()) if self.is_relaxed() => Ok(()),
             Ok(()) => self.relieve().await,
@@ -154,7 +160,11 @@ impl Session {
             b'P' => self.parse(frame).await,
             b'B' => self.bind(frame).await,
             b'D' => self.describe(frame).await,
-            b'E' => self.execute(frame).await,
+            b'E' => {
+                let done = self.execute(frame).await;
+                self.batch.executed = true;
+                done
+            }
             b'C' => self.close(frame).await,
             _ => self.flush_batch().await,
         }
@@ -167,6 +177,7 @@ impl Session {
 
     /// An error within a batch: told in its place, and the rest is skipped until Sync.
     async fn fail_batch(&mut self, failure: Failure) -> Result<(), Stop> {
+        self.batch.kept = None;
         match failure {
             Failure::Stop(stop) => return Err(stop),
             Failure::Reported => {}
@@ -273,6 +284,7 @@ impl Session {
         }
         if !self.tx.is_open() {
             // BEGIN behind statements of the same pipeline takes them into the block.
+            self.batch.kept = None;
             let server = &mut self.held[at].server;
             request::parse(&mut server.out, b"", b"BEGIN", &[])?;
             server.inflight.push(Owed::Parse(Audience::Router));
@@ -296,12 +308,37 @@ impl Session {
         let Some(at) = self.open_at() else {
             return Ok(Seen::default());
         };
-        let server = &mut self.held[at].server;
-        server.out.extend_from_slice(request::SYNC);
-        server.inflight.push(Owed::Sync(ready));
+        self.put_sync(at, ready);
+        self.pump_open(at).await
+    }
+
+    async fn pump_open(&mut self, at: usize) -> Result<Seen, Failure> {
         let seen = self.pump_held(at).await?;
         self.after_pump(seen)?;
         Ok(seen)
+    }
+
+    /// [`Self::sync_open`] of a batch that can be sent again while it has no answer.
+    async fn sync_or_again(&mut self, at: usize, ready: Audience) -> Result<Result<Seen, Failure>, Stop> {
+        self.put_sync(at, ready);
+        match self.answers(at).await {
+            Ok(true) => return Ok(self.pump_open(at).await),
+            Ok(false) => {}
+            Err(failure) => return Ok(Err(failure)),
+        }
+        match self.send_again().await {
+            Ok(()) => Ok(self.sync_open(ready).await),
+            Err(failure) => {
+                self.fail_batch(failure).await?;
+                Ok(self.sync_open(Audience::Router).await)
+            }
+        }
+    }
+
+    fn put_sync(&mut self, at: usize, ready: Audience) {
+        let server = &mut self.held[at].server;
+        server.out.extend_from_slice(request::SYNC);
+        server.inflight.push(Owed::Sync(ready));
     }
 
     /// Everything that the open server owes so far, without a Sync.
@@ -314,8 +351,7 @@ impl Session {
             return Ok(());
         }
         server.out.extend_from_slice(request::FLUSH);
-        let seen = self.pump_held(at).await?;
-        self.after_pump(seen)
+        self.pump_open(at).await.map(drop)
     }
 
     fn after_pump(&mut self, seen: Seen) -> Result<(), Failure> {
@@ -337,6 +373,14 @@ impl Session {
 
     async fn flush_batch(&mut self) -> Result<(), Failure> {
         self.settle_parse().await?;
+        if let Some(at) = self.open_at()
+            && self.may_send_again(at)
+        {
+            self.held[at].server.out.extend_from_slice(request::FLUSH);
+            if !self.answers(at).await? {
+                self.send_again().await?;
+            }
+        }
         self.drain_open().await?;
         self.client.flush().await?;
         Ok(())
@@ -350,6 +394,29 @@ impl Session {
         }
     }
 
+    /// A simple Query comes in the middle of a batch. What the batch has done is part of the Query's transaction, as in Postgres, which
+    /// ends transactions at a Sync or at the end of a Query. False: the batch has failed, and the Query is skipped like the rest.
+    pub(super) async fn leave_batch(&mut self) -> Result<bool, Stop> {
+        let left = match self.settle_parse().await {
+            Ok(()) => self.leave_open().await,
+            failed => failed,
+        };
+        if let Err(failure) = left {
+            self.fail_batch(failure).await?;
+            return Ok(false);
+        }
+        self.batch.started = false;
+        Ok(true)
+    }
+
+    /// Outside of a transaction nothing is left of what a batch has made.
+    pub(super) async fn forget_batch(&mut self) {
+        if !self.tx.is_open() {
+            self.close_all_runs(false).await;
+            self.statements.clear_portals();
+        }
+    }
+
     async fn sync(&mut self) -> Result<(), Stop> {
         if !self.batch.discarding
             && self.batch.pending_parse.is_some()
@@ -357,7 +424,7 @@ impl Session {
         {
             self.fail_batch(failure).await?;
         }
-        self.end_batch(true).await?;
+        self.end_batch().await?;
         self.note_written();
         let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
         self.end_request();
@@ -365,14 +432,21 @@ impl Session {
     }
 
     /// The end of a batch: the open server gets its Sync, an implicit transaction its end, the client its ReadyForQuery.
-    pub(super) async fn end_batch(&mut self, ready: bool) -> Result<(), Stop> {
+    async fn end_batch(&mut self) -> Result<(), Stop> {
         let mut failed = self.batch.discarding;
         let implicit = self.tx.state == TxState::Implicit;
         // Within a block of one server its status is the client's; it may speak for itself.
-        let forward = ready && !failed && !implicit && self.batch.open.is_some();
+        let forward = !failed && !implicit && self.batch.open.is_some();
         let audience = if forward { Audience::Client } else { Audience::Router };
         let mut ready_sent = false;
-        match self.sync_open(audience).await {
+        let synced = match self.open_at() {
+            Some(at) if !failed && self.may_send_again(at) => self.sync_or_again(at, audience).await?,
+            Some(_) | None => self.sync_open(audience).await,
+        };
+        // Sent again, it may have failed before its Sync.
+        let forward = forward && !self.batch.discarding;
+        failed |= self.batch.discarding;
+        match synced {
             // COPY has begun behind this Sync: the server ignores it, and so does the client, who sends another after the data.
             Ok(seen) if seen.copying => return Ok(()),
             Ok(seen) => ready_sent = seen.ready,
@@ -395,9 +469,11 @@ impl Session {
             self.held[at].server.unproven.clear();
         }
         self.batch.open = None;
+        self.batch.kept = None;
         self.batch.bound = false;
         self.batch.discarding = false;
         self.batch.started = false;
+        self.batch.executed = false;
         self.batch.pending_parse = None;
         if failed {
             self.give_back_locks().await;
@@ -410,13 +486,12 @@ impl Session {
             }
         }
         if !self.tx.is_open() {
-            self.close_all_runs(false).await;
-            self.statements.clear_portals();
+            self.forget_batch().await;
             self.release_idle();
             self.reload_catalog().await;
         }
         self.settle_sequences();
-        if ready && !ready_sent {
+        if !ready_sent {
             self.ready_for_query();
         }
         Ok(())

@@ -142,6 +142,9 @@ impl Session {
             | PlanKind::Draw(_) => None,
         };
         match single {
+            Some(shard) if self.needs_time(shard, &statement.analysis) => {
+                return self.bind_timed(shard, &statement, &view, frame, plan).await;
+            }
             Some(shard) => {
                 let shard = self.at_cursor(&statement.analysis.kind, shard).await?;
                 self.check_binary(shard, &statement, frame.body()).await?;
@@ -207,6 +210,34 @@ impl Session {
         server.inflight.push(Owed::Bind(Audience::Client));
         request::close(&mut server.out, request::Target::Portal, TRIAL)?;
         server.inflight.push(Owed::Close(Audience::Router));
+        self.note_read(statement);
+        Ok(())
+    }
+
+    /// A portal of one shard that is to be told the time of the transaction when it runs.
+    async fn bind_timed(
+        &mut self,
+        shard: ShardId,
+        statement: &Arc<ClientStatement>,
+        view: &BindView<'_>,
+        frame: &Frame,
+        plan: Plan,
+    ) -> Result<(), Failure> {
+        let kind = &statement.analysis.kind;
+        if matches!(kind, StatementKind::Declare { .. } | StatementKind::Copy(_) | StatementKind::Positioned(_)) {
+            self.settle_parse().await?;
+            return Err(Fault::unsupported(
+                "this statement about the transaction's time is not supported in the extended protocol here",
+                "the transaction began on another shard, at a moment of its own",
+                "Send the statement as a simple Query, or take the time once (SELECT now()) and send it along.",
+            )
+            .into());
+        }
+        self.check_binary(shard, statement, frame.body()).await?;
+        self.try_bind(statement, view).await?;
+        let bind = frame.bytes.slice(crate::wire::frame::HEADER..);
+        let place = Place::Router { bind, plan: Box::new(plan) };
+        self.put_portal(view.portal, Portal::new(Arc::clone(statement), result_formats(frame.body())?, place))?;
         Ok(())
     }
 
@@ -222,6 +253,7 @@ impl Session {
         let held = &mut self.held[at];
         request::bind_raw(&mut held.server.out, view.portal, def.name.as_bytes(), view.tail)?;
         held.server.inflight.push(Owed::Bind(Audience::Client));
+        self.note_read(statement);
         self.put_portal(view.portal, Portal::new(Arc::clone(statement), Vec::new(), Place::Server(shard)))?;
         self.note_cursor(&statement.analysis.kind, shard);
         Ok(())

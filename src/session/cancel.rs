@@ -11,8 +11,10 @@ use smallvec::SmallVec;
 
 use crate::admin::ClientView;
 use crate::backend::cancel::CancelHandle;
+use crate::backend::cluster::ServerPool;
+use crate::backend::pool::MemberState;
 use crate::control::deadlock::graph::Process;
-use crate::control::deadlock::{Holder, Sessions};
+use crate::control::deadlock::{Holder, Queue, Sessions};
 use crate::fault::{Fault, SqlState};
 use crate::ids::RouterNumber;
 use crate::scope::{Control, Wish};
@@ -61,6 +63,8 @@ pub struct CancelSlot {
     verdict: Mutex<Option<Fault>>,
     /// The gid under which its transaction is being committed.
     gid: Mutex<Option<Box<str>>>,
+    /// The pools of which its statement wants connections beside those that work for it.
+    wanted: Mutex<SmallVec<[Arc<ServerPool>; 2]>>,
     pub control: Arc<Control>,
 }
 
@@ -122,6 +126,38 @@ impl CancelSlot {
         self.wait()
     }
 
+    /// While the value lives, those who look for deadlocks know what it waits for, where it waits.
+    pub fn want(self: &Arc<Self>, pools: impl IntoIterator<Item = Arc<ServerPool>>) -> Wanting {
+        self.wanted().extend(pools);
+        Wanting(Arc::clone(self))
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, SmallVec<[Arc<ServerPool>; 2]>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pools that it waits for and that have lent all they may.
+    fn queues(&self) -> Vec<Queue> {
+        let since = self.waits.load(Ordering::Relaxed);
+        if since == 0 {
+            return Vec::new();
+        }
+        let wanted = self.wanted().clone();
+        let each = wanted.iter().filter_map(|pool| {
+            let lent = pool.members().into_iter().filter(|(_, state)| match state {
+                MemberState::Active | MemberState::BeingCanceled => true,
+                MemberState::Idle | MemberState::Used => false,
+            });
+            let mut lent: Vec<Process> = lent.map(|(handle, _)| process(&handle)).collect();
+            lent.sort();
+            // One that is being made has no process yet: whoever has it goes on.
+            let active = pool.counts.active.load(Ordering::Relaxed);
+            let full = active >= pool.limits().size && lent.len() >= active;
+            full.then_some(Queue { shard: pool.connector.shard, since, lent })
+        });
+        each.collect()
+    }
+
     /// While the value lives, a cancel request ends the wait: [`Control::poll_cancel`] becomes ready.
     pub fn wait(&self) -> Waiting<'_> {
         self.running().waiting = true;
@@ -179,6 +215,19 @@ impl Drop for Waiting<'_> {
         // One that came too late is not for the next statement.
         self.0.control.forget_cancel();
     }
+}
+
+/// A statement that wants connections of pools.
+pub struct Wanting(Arc<CancelSlot>);
+
+impl Drop for Wanting {
+    fn drop(&mut self) {
+        self.0.wanted().clear();
+    }
+}
+
+fn process(handle: &CancelHandle) -> Process {
+    Process { shard: handle.shard, pid: handle.key.pid }
 }
 
 /// Every client of this router by the process id that it was told.
@@ -241,6 +290,7 @@ impl CancelRegistry {
             patience: AtomicU64::new(0),
             verdict: Mutex::default(),
             gid: Mutex::default(),
+            wanted: Mutex::default(),
             control,
         });
         loop {
@@ -389,9 +439,10 @@ impl Sessions for CancelRegistry {
         let mut holders = Vec::new();
         for entry in self.clients.iter().filter(|slot| *slot.identity.database == *database) {
             let slot = entry.value();
+            let queues = slot.queues();
             let running = slot.running();
             let running = &running.servers;
-            if running.len() < 2 {
+            if running.len() < if queues.is_empty() { 2 } else { 1 } {
                 continue;
             }
             let statement = slot.statement.load(Ordering::Relaxed);
@@ -400,27 +451,31 @@ impl Sessions for CancelRegistry {
                 began: epoch.saturating_add(slot.began.load(Ordering::Relaxed)),
                 statement,
                 busy: (statement > 0).then(|| Duration::from_micros(now.saturating_sub(statement))),
-                members: running.iter().map(|handle| Process { shard: handle.shard, pid: handle.key.pid }).collect(),
+                members: running.iter().map(|handle| process(handle)).collect(),
                 gid: slot.gid.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+                queues,
             });
         }
         holders
     }
 
-    fn sentence(&self, holder: &Holder, detail: &str) -> Vec<Arc<CancelHandle>> {
-        let Some(slot) = self.clients.get(&holder.client).map(|slot| Arc::clone(&slot)) else {
-            return Vec::new();
-        };
+    fn sentence(&self, holder: &Holder, detail: &str) -> Option<Vec<Arc<CancelHandle>>> {
+        let slot = self.clients.get(&holder.client).map(|slot| Arc::clone(&slot))?;
         // Under the lock, as in `cancel`.
         let running = slot.running();
-        let running = &running.servers;
         if slot.statement.load(Ordering::Relaxed) != holder.statement {
-            return Vec::new();
+            return None;
         }
-        for handle in running.iter() {
+        if running.waiting {
+            *slot.verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadlock(detail));
+            slot.control.cancel();
+            // What it holds has nothing to do.
+            return Some(Vec::new());
+        }
+        for handle in &running.servers {
             handle.sentence(deadlock(detail));
             handle.announce();
         }
-        running.to_vec()
+        Some(running.servers.to_vec())
     }
 }

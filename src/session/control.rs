@@ -183,6 +183,11 @@ impl Session {
     async fn begin(&mut self, modes: &str) -> Result<(), Failure> {
         // The shards are told when they join; what Postgres would refuse is refused now.
         characteristics(modes)?;
+        if self.tx.state == TxState::None && self.statements.has_running() {
+            // What reads outside of any transaction cannot be taken into one.
+            self.close_all_runs(false).await;
+            self.statements.fail_running();
+        }
         if self.tx.state == TxState::Implicit && !modes.is_empty() {
             self.tell_joined(&format!("SET TRANSACTION {modes}")).await?;
         }
@@ -460,12 +465,11 @@ impl Session {
     async fn discard(&mut self, target: DiscardTarget) -> Result<LocalRows, Failure> {
         match target {
             DiscardTarget::All => {
-                if self.tx.counts_as_block() {
-                    return Err(Fault::new(
-                        SqlState::ACTIVE_SQL_TRANSACTION,
-                        "DISCARD ALL cannot run inside a transaction block",
-                    )
-                    .into());
+                if self.tx.is_open() || self.batch.executed {
+                    let inside = self.tx.counts_as_block();
+                    let place = if inside { "run inside a transaction block" } else { "be executed within a pipeline" };
+                    let message = format!("DISCARD ALL cannot {place}");
+                    return Err(Fault::new(SqlState::ACTIVE_SQL_TRANSACTION, message).into());
                 }
                 for held in self.held.drain() {
                     held.server.discard();

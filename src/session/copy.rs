@@ -82,7 +82,7 @@ impl Session {
         };
         match plan.distribution {
             None => self.take_turn(&shards, None).await?,
-            Some(_) => self.enlist_all(&with(&shards, self.shard_of_moment(plan)?)).await?,
+            Some(_) => self.enlist_all(&with(&shards, self.shard_of_moment(plan))).await?,
         }
         self.add_moment(plan, &mut source).await?;
         for shard in &shards {

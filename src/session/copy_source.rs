@@ -124,19 +124,14 @@ impl Session {
     }
 
     /// The shard that says what the defaults are that read the clock.
-    pub(super) fn shard_of_moment(&self, plan: &CopyInPlan) -> Result<Option<ShardId>, Fault> {
+    pub(super) fn shard_of_moment(&self, plan: &CopyInPlan) -> Option<ShardId> {
         let reads = plan.fill.as_ref().is_some_and(|fill| !fill.clocks.is_empty());
-        // The second COPY of a block has the time of the first.
-        match self.tx.clock.filter(|_| reads) {
-            Some(shard) => Ok(Some(shard)),
-            None if reads => self.shard_with_moment("now").map(Some),
-            None => Ok(None),
-        }
+        reads.then(|| self.shard_of_time())
     }
 
     /// Adds what the defaults say that read the clock: once for all rows and shards, by a shard that takes part in the transaction.
     pub(super) async fn add_moment(&mut self, plan: &CopyInPlan, source: &mut CopySource) -> Result<(), Failure> {
-        let (Some(fill), Some(shard)) = (&plan.fill, self.shard_of_moment(plan)?) else { return Ok(()) };
+        let (Some(fill), Some(shard)) = (&plan.fill, self.shard_of_moment(plan)) else { return Ok(()) };
         let refuse = |detail: &'static str| {
             Fault::unsupported(
                 "COPY that leaves out a column whose default reads the clock is not supported here",

@@ -95,9 +95,10 @@ impl Session {
             _ => None,
         };
         if let Some(shard) = one {
+            let told = self.told_time(shard, &statement.analysis, &statement.text).await?;
             plan.kind = PlanKind::Scatter {
                 shards: ShardSet::one(shard),
-                sql: ShardSql::AsWritten,
+                sql: told.map_or(ShardSql::AsWritten, |text| ShardSql::Rewritten { text, parameters: None }),
                 combine: Arc::new(Combine::CONCAT),
                 window: None,
             };

@@ -6,7 +6,7 @@ use crate::exec::columns::tables_have_changed;
 use crate::fault::{Fault, SqlState};
 use crate::metrics::Route;
 use crate::plan::combine::Combine;
-use crate::plan::{Access, Plan, PlanKind, ShardSql, Why, refused};
+use crate::plan::{Access, Plan, PlanKind, Why, refused};
 use crate::session::control::cursor_of;
 use crate::session::describe::target;
 use crate::session::fetch::{Wanted, no_cursor};
@@ -48,6 +48,7 @@ impl Session {
         }
         if let Place::Server(shard) = portal.place {
             self.check_not_failed(&statement.analysis.kind)?;
+            self.check_in_block(&statement.analysis.kind)?;
             let at = self.open(shard).await?;
             let server = &mut self.held[at].server;
             server.out.extend_from_slice(&frame.bytes);
@@ -114,10 +115,8 @@ impl Session {
             StatementKind::Transaction(crate::sql::utility::TransactionStatement::Begin { .. })
         );
         // A SET is undone with what came before it in the pipeline.
-        let sets = matches!(statement.analysis.kind, StatementKind::SetConfig(_));
-        let joins = begins
-            || sets
-            || matches!(statement.analysis.kind, Kind::Set(_) | Kind::Prepare(_) | Kind::CloseCursor(None));
+        let sets = matches!(statement.analysis.kind, Kind::SetConfig(_) | Kind::Set(_));
+        let joins = begins || sets || matches!(statement.analysis.kind, Kind::Prepare(_) | Kind::CloseCursor(None));
         if joins && self.batch.open.is_some() && !self.tx.is_open() {
             self.leave_open().await?;
         } else {
@@ -243,7 +242,6 @@ impl Session {
         let alone = matches!(plan.why, Why::OneByOne(_));
         if plan.access != Access::Read && !alone {
             self.tx.begin_for_statement(&self.settings);
-            self.note_rows(&statement.analysis);
         }
         if let Some(max) = max {
             check_locked_pieces(&plan, max)?;
@@ -325,7 +323,7 @@ impl Session {
                 self.start_run(&parts, combine, *window, plan.access, &ask).await
             }
             PlanKind::Single(shard) => {
-                let parts = [(*shard, ShardSql::AsWritten)];
+                let parts = [self.part_of(*shard, &statement.analysis, &ask).await?];
                 self.start_run(&parts, &Combine::CONCAT, None, plan.access, &ask).await
             }
             PlanKind::Refuse(fault) => Err(fault.clone().into()),

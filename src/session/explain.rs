@@ -194,7 +194,7 @@ impl Session {
             true => asked,
             false => {
                 let plan = &carried_out;
-                let clock = if plan.needs_moment() { Some(self.shard_with_clock(plan)?) } else { None };
+                let clock = if plan.needs_moment() { Some(self.shard_of_time()) } else { None };
                 let (_, shards) = self.feeds(plan)?;
                 self.enlist_all(&with(&shards, clock)).await?;
                 let moment = match clock {

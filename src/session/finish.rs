@@ -127,7 +127,6 @@ impl Session {
         self.columns_of(statement).await?;
         self.leave_open().await?;
         if finish.writes() {
-            self.note_rows(&statement.analysis);
             return match u64::try_from(max).ok().filter(|max| *max > 0) {
                 Some(max) => Box::pin(self.execute_returned(name, finish, &ask, max)).await,
                 None => Box::pin(self.run_multi(&plan, &statement.analysis, &ask)).await,
@@ -291,38 +290,15 @@ impl Session {
         described
     }
 
-    /// The shard that tells the moment of a statement in a transaction. Every shard has begun its part of it at a time of its own; rows
-    /// that were written in it have the time of their shard, so that one's clock is read.
-    pub(super) fn shard_with_clock(&self, plan: &FinishPlan) -> Result<ShardId, Fault> {
-        self.shard_with_moment(plan.clock.as_deref().unwrap_or("now"))
-    }
-
-    /// The same for the function of this name.
-    pub(super) fn shard_with_moment(&self, function: &str) -> Result<ShardId, Fault> {
-        let home = self.view.topology.home;
-        // Definitions alone have no time in them.
-        if !self.tx.wrote_rows {
-            return Ok(self.tx.clock.unwrap_or(home));
-        }
-        let wrote: Vec<ShardId> = self.held.iter().filter(|h| h.joined && h.wrote).map(|h| h.shard).collect();
-        let shard = self.tx.clock.unwrap_or(wrote.first().copied().unwrap_or(home));
-        if wrote.iter().all(|other| *other == shard) {
-            return Ok(shard);
-        }
-        Err(Fault::unsupported(
-            format!("function {function}() is not supported here behind writes on several shards"),
-            "Each shard has begun its part of the transaction at a time of its own, which rows written in it may have.",
-            "Send the time as a parameter or a literal, or run the statement outside of the transaction.",
-        ))
-    }
-
     pub(super) async fn moment_of(&mut self, shard: ShardId) -> Result<Moment, Failure> {
         let at = self.enlist(shard).await?;
         let asked = self.held[at].server.query(clock::ASK).await?;
+        let moment = Moment::of(&asked).ok_or_else(no_moment)?;
         if self.tx.is_open() {
             self.tx.clock = Some(shard);
+            self.tx.time = Some(moment.transaction.as_str().into());
         }
-        Ok(Moment::of(&asked).ok_or_else(no_moment)?)
+        Ok(moment)
     }
 
     /// What keeps a session from having its statement finished elsewhere.

@@ -67,6 +67,9 @@ impl Session {
         let limit = self.times.get(Limit::QueryWait).unwrap_or(Duration::MAX);
         let holds: SmallVec<[Place; 4]> = self.held.iter().map(|held| held.server.place()).collect();
         let pools: SmallVec<[_; 4]> = places.iter().map(|place| user.at(*place)).collect();
+        // Who holds nothing is in nobody's way.
+        let _wanting =
+            (!holds.is_empty()).then(|| self.slot.want(pools.iter().map(|pool| std::sync::Arc::clone(pool))));
         let fanout = std::sync::Arc::clone(&self.shared.fanout);
         let metrics = std::sync::Arc::clone(&self.shared.metrics);
         let lending = async {

@@ -3,6 +3,7 @@
 pub mod again;
 pub mod batch;
 mod bind;
+mod block_time;
 pub mod cancel;
 mod claim;
 mod combine;
@@ -22,6 +23,7 @@ mod explain;
 mod fetch;
 pub mod finish;
 mod foreign;
+mod hedge;
 pub mod held;
 mod hold;
 mod large;
@@ -45,6 +47,7 @@ pub mod recent;
 mod replacing;
 mod replan;
 mod replica;
+mod retry;
 mod returned;
 pub mod run;
 mod sampler;
@@ -80,6 +83,7 @@ use tracing::Instrument;
 use crate::backend::cluster::{Cluster, Database, Look, UserPools};
 use crate::backend::defaults::Defaults;
 use crate::backend::fanout::Fanout;
+use crate::backend::hedge::HedgeSettings;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{SessionSettings, SettingsTable};
 use crate::backend::stats::{Count, Tally};
@@ -165,6 +169,8 @@ pub struct SessionLimits {
     pub max_replica_lag_bytes: Option<u64>,
     /// Nor one that lacks what the session has written.
     pub read_your_writes: bool,
+    /// When a read that a replica does not answer goes to a second server.
+    pub hedge: HedgeSettings,
     /// Whether the log tells of sessions that end.
     pub log_disconnections: bool,
     /// Which statements it tells of.
@@ -287,6 +293,8 @@ pub struct Session {
     changed_rows: bool,
     /// The statement that runs goes to one shard after the other.
     in_turn: bool,
+    /// What runs is not to go to replicas: it was asked for there, or elsewhere, and had no answer.
+    asks_primaries: bool,
     /// Kept between statements so that a scan allocates nothing.
     scan: Scan,
     recent: recent::Recent,
@@ -368,6 +376,7 @@ impl Session {
             memory: memory::SequenceMemory::default(),
             changed_rows: false,
             in_turn: false,
+            asks_primaries: false,
             scan: Scan::default(),
             recent: recent::Recent::default(),
             clock: Clock::default(),
@@ -687,6 +696,7 @@ impl Session {
             routed: self.clock.routed.take(),
             ..Clock::default()
         };
+        self.asks_primaries = false;
         self.start_deadlines(now);
         self.slot.note_statement(self.shared.cancels.moment(now));
     }

@@ -23,12 +23,11 @@ impl Session {
         sql: &ShardSql,
         ask: &Ask<'_>,
     ) -> Result<(), Failure> {
-        if self.tx.is_open() {
-            return Err(Fault::new(
-                SqlState::ACTIVE_SQL_TRANSACTION,
-                format!("{} over several shards cannot run inside a transaction block", steps.command),
-            )
-            .into());
+        if self.tx.is_open() || self.batch.executed {
+            let inside = self.tx.counts_as_block();
+            let place = if inside { "run inside a transaction block" } else { "be executed within a pipeline" };
+            let message = format!("{} over several shards cannot {place}", steps.command);
+            return Err(Fault::new(SqlState::ACTIVE_SQL_TRANSACTION, message).into());
         }
         let mut all: Vec<ShardId> = shards.iter().collect();
         if let Some((parent, partition)) = &steps.detached {

@@ -312,6 +312,15 @@ impl ClientStatements {
         self.unnamed_portal.as_ref().is_some_and(running) || self.portals.values().any(running)
     }
 
+    /// Their merges are over before their ends.
+    pub fn fail_running(&mut self) {
+        for portal in self.unnamed_portal.iter_mut().chain(self.portals.values_mut()) {
+            if let Place::Running(_) = portal.place {
+                portal.place = Place::Failed;
+            }
+        }
+    }
+
     /// Portals that run over several shards and are suspended.
     pub fn running(&mut self) -> impl Iterator<Item = &mut Box<ScatterRun>> {
         self.unnamed_portal.iter_mut().chain(self.portals.values_mut()).filter_map(|p| match &mut p.place {

@@ -191,7 +191,7 @@ impl Session {
         let plan = of.plan;
         let within = self.tx.is_open();
         // Inside of a transaction the statement's moment is asked of one of its connections.
-        let clock = if plan.needs_moment() && within { Some(self.shard_with_clock(plan)?) } else { None };
+        let clock = if plan.needs_moment() && within { Some(self.shard_of_time()) } else { None };
         let columns = match on {
             Some(_) => Some(self.columns_of_pulls(plan).await?),
             None => None,

@@ -4,8 +4,6 @@
 //! cannot be moved to other shards by SQL: a replica that lags knows nothing of the fence (see [`crate::backend::rules`]). It goes by
 //! itself, or with a whole READ ONLY transaction, which reads from one server of each shard.
 
-use std::future::poll_fn;
-use std::task::Poll;
 use std::time::Instant;
 
 use smallvec::SmallVec;
@@ -15,15 +13,13 @@ use crate::backend::cluster::Aim;
 use crate::backend::servers::{Freshness, score};
 use crate::backend::turns::Place;
 use crate::config::ReadPreference;
-use crate::exec::replies::poll_client;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::session::held::Unlent;
 use crate::session::transaction::TxState;
-use crate::session::{Failure, Session, Stop};
+use crate::session::{Failure, Session};
 use crate::sql::Analysis;
 use crate::sql::utility::StatementKind;
-use crate::wire::error_fields;
 
 /// The setting of the session.
 pub(super) const SETTING: &str = "pgloom.read_preference";
@@ -49,6 +45,9 @@ impl Session {
     /// `0A000` where its transaction reads from replicas, and it cannot.
     pub(super) fn servers_for(&mut self, analysis: &Analysis) -> Result<Servers, Fault> {
         if !self.pools.has_replicas() {
+            return Ok(Servers::Primaries);
+        }
+        if self.asks_primaries && self.tx.on_replicas.is_none() {
             return Ok(Servers::Primaries);
         }
         let may = |session: &Self| {
@@ -120,12 +119,16 @@ impl Session {
         }
     }
 
-    /// The pool of the server that is asked: taken by lot, with the more of a chance the sooner an answer is to be expected.
+    /// The pool of the server that is asked.
     fn choose(&self, shard: ShardId, servers: Servers, without: &[Place]) -> Place {
+        self.able(shard, servers, without).unwrap_or(self.pools.pool(shard).place())
+    }
+
+    /// That of one that may be read, which the primary is only to `nearest`: taken by lot, with the more of a chance the sooner an answer is
+    /// to be expected.
+    pub(super) fn able(&self, shard: ShardId, servers: Servers, without: &[Place]) -> Option<Place> {
         let primary = self.pools.pool(shard);
-        let Some(of) = primary.connector.aim.several().filter(|_| servers == Servers::Replicas) else {
-            return primary.place();
-        };
+        let of = primary.connector.aim.several().filter(|_| servers == Servers::Replicas)?;
         let needs = Freshness {
             longest: self.limits.max_replica_lag,
             bytes: self.limits.max_replica_lag_bytes,
@@ -138,7 +141,7 @@ impl Session {
             let pool = self.pools.replica(shard, at).filter(|pool| !without.contains(&pool.place()));
             able.extend(pool.map(|pool| (pool.place(), score(member, pool))));
         }
-        if nearest && of.has_answering_primary() {
+        if nearest && of.has_answering_primary() && !without.contains(&primary.place()) {
             able.extend(of.primary().map(|member| (primary.place(), score(member, primary))));
         }
         let chances: f64 = able.iter().map(|(_, score)| 1.0 / score).sum();
@@ -147,51 +150,13 @@ impl Session {
             lot -= 1.0 / score;
             lot <= 0.0
         });
-        chosen.or(able.last()).map_or(primary.place(), |(place, _)| *place)
+        chosen.or(able.last()).map(|(place, _)| *place)
     }
 
     /// Ends what a pipeline has on a replica, where it goes on on the primary: it was a read of its own.
     pub(super) async fn leave_replica(&mut self) -> Result<(), Failure> {
         let reads = self.open_at().is_some_and(|at| self.held[at].is_replica());
         if reads && !self.tx.is_open() { self.leave_open().await } else { Ok(()) }
-    }
-
-    /// Whether another server may be asked for what this connection was just asked for.
-    pub(super) fn may_ask_again(&self, at: usize, analysis: &Analysis) -> bool {
-        let held = &self.held[at];
-        analysis.only_reads && !self.tx.is_open() && held.pin.is_none() && held.server.stint != 0
-    }
-
-    /// Waits for the first word of an answer, of which the client has nothing yet. False: another server is to be asked, because the
-    /// connection broke, the server ends, or a replica says what a primary would not; the connection is gone.
-    pub(super) async fn answers(&mut self, at: usize) -> Result<bool, Failure> {
-        let Self { held, client, .. } = self;
-        let held = &mut held[at];
-        let is_replica = held.is_replica();
-        let word = poll_fn(|cx| {
-            loop {
-                match held.server.header() {
-                    Ok(Some(header)) if header.tag != b'E' => return Poll::Ready(Ok(true)),
-                    Ok(Some(header)) if held.server.read.len() >= header.len => {
-                        let body = &held.server.read[crate::wire::frame::HEADER..header.len];
-                        return Poll::Ready(Ok(!is_of_the_server(error_fields::code(body), is_replica)));
-                    }
-                    Ok(_) => {}
-                    Err(_) => return Poll::Ready(Ok(false)),
-                }
-                match held.server.poll_progress(cx) {
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(_)) => return Poll::Ready(Ok(false)),
-                    Poll::Pending => return poll_client(client, cx).map(|_| Err(Failure::from(Stop::Gone))),
-                }
-            }
-        });
-        let answers = word.await?;
-        if !answers {
-            self.held[at].server.broken = true;
-            self.let_go(at);
-        }
-        Ok(answers)
     }
 
     /// The end of a message: what it has written is to be seen by the session's next reads.
@@ -226,13 +191,4 @@ pub(super) fn check_preference(value: &str) -> Result<(), Fault> {
 
 fn is_serializable(isolation: Option<&str>) -> bool {
     isolation.is_some_and(|isolation| isolation.to_ascii_lowercase().contains("serializable"))
-}
-
-/// Whether an error tells of the server that was asked, not of the statement.
-fn is_of_the_server(code: SqlState, is_replica: bool) -> bool {
-    // It shuts down, crashed, starts; of the primary these alone.
-    let ends = [b"57P01", b"57P02", b"57P03"].contains(&&code.0);
-    // Recovery was in the way; it would write; it cannot be serializable.
-    let conflicts = [b"40001", b"40P01", b"57P04", b"25006", b"0A000"].contains(&&code.0);
-    ends || is_replica && conflicts
 }

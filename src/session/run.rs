@@ -250,7 +250,7 @@ impl Session {
         analysis: &Arc<Analysis>,
         ask: &Ask<'_>,
     ) -> Result<(), Failure> {
-        // One shard alone says so itself.
+        // One shard alone says so itself, where it is in no transaction of ours.
         if analysis.kind == StatementKind::Lock && !self.tx.counts_as_block() {
             self.need_block("LOCK TABLE")?;
         }
@@ -260,9 +260,7 @@ impl Session {
                 Err(self.refusal(fault, text, types).await)
             }
             // Only where the statement was planned for several.
-            PlanKind::Single(shard) => {
-                self.run_parts(&[(*shard, ShardSql::AsWritten)], &Combine::CONCAT, None, plan.access, ask).await
-            }
+            PlanKind::Single(shard) => self.run_for_itself(*shard, plan.access, analysis, ask).await,
             PlanKind::Any => {
                 let shard = self.any_shard();
                 self.run_parts(&[(shard, ShardSql::AsWritten)], &Combine::CONCAT, None, plan.access, ask).await

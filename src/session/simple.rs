@@ -26,9 +26,9 @@ use crate::wire::reply;
 
 impl Session {
     pub(super) async fn simple_query(&mut self, frame: Frame) -> Result<(), Stop> {
-        // A simple Query ends an extended batch as a Sync would, without its ReadyForQuery.
-        if self.batch.is_open() {
-            self.end_batch(false).await?;
+        let ends_batch = self.batch.is_open();
+        if ends_batch && !self.leave_batch().await? {
+            return Ok(());
         }
         self.offset = 0;
         self.start_clock();
@@ -54,6 +54,10 @@ impl Session {
         };
         if self.tx.state == TxState::Implicit {
             self.roll_back_quietly().await;
+        }
+        if ends_batch {
+            self.batch.executed = false;
+            self.forget_batch().await;
         }
         self.release_idle();
         self.settle_sequences();
@@ -90,11 +94,14 @@ impl Session {
         if let Some(analysis) = self.known_or_scanned(text)? {
             let analysis = self.seen(text, analysis).await?;
             let alone = self.tx.state == TxState::None;
-            return self.run_placed(text, Some(frame), analysis, alone).await;
+            let ready_sent = self.run_placed(text, Some(frame), analysis, alone).await?;
+            self.commit_message().await?;
+            return Ok(ready_sent);
         }
         let parts = split::statements(text, self.scope.standard_strings()).map_err(scan_fault)?;
         if parts.is_empty() {
             self.client.out.extend_from_slice(reply::EMPTY_QUERY);
+            self.commit_message().await?;
             return Ok(false);
         }
         self.check_syntax(text).await?;
@@ -116,10 +123,20 @@ impl Session {
                 self.tx.begin_message(&self.settings);
             }
         }
-        if self.tx.state == TxState::Implicit {
-            self.commit().await?;
-        }
+        self.commit_message().await?;
         Ok(false)
+    }
+
+    /// The end of a Query whose statements are one transaction, with the batch before it. As in Postgres, the last statement is not
+    /// done before that is committed.
+    async fn commit_message(&mut self) -> Result<(), Failure> {
+        if self.tx.state != TxState::Implicit {
+            return Ok(());
+        }
+        let done = self.client.take_done();
+        self.commit().await?;
+        self.client.out.extend_from_slice(&done);
+        Ok(())
     }
 
     /// The analysis of `text` when it is one statement, with its literals in `self.scan`.
@@ -214,6 +231,7 @@ impl Session {
             local.put_rows(&mut self.client.out, &[])?;
             return Ok(false);
         }
+        self.check_in_block(&analysis.kind)?;
         self.check_replicas(analysis)?;
         if executes(&analysis.kind) && self.run_execute(text).await? {
             self.reload_catalog().await;
@@ -276,12 +294,35 @@ impl Session {
         Place { last, found }: Place,
     ) -> Result<bool, Failure> {
         self.check_cursor_of_shard(&analysis.kind, shard).await?;
+        let told = self.told_time(shard, analysis, text).await?;
+        let (frame, text) = match &told {
+            None => (frame, text),
+            Some(told) => (None, &**told),
+        };
+        // Where an error is in a text with the time is not where it is in the client's.
+        let offset = if told.is_some() { NO_POSITION } else { self.offset };
+        let offset = std::mem::replace(&mut self.offset, offset);
+        let done = self.put_single(shard, text, frame, analysis, plan, Place { last, found }).await;
+        self.offset = offset;
+        done
+    }
+
+    /// The same, of a text for this shard.
+    async fn put_single(
+        &mut self,
+        shard: crate::ids::ShardId,
+        text: &str,
+        frame: Option<&Frame>,
+        analysis: &Analysis,
+        plan: &Plan,
+        Place { last, found }: Place,
+    ) -> Result<bool, Failure> {
         let mut servers = self.servers_for(analysis)?;
         if self.tx.on_replicas.is_none() && found {
             servers = Servers::Primaries;
         }
         let ready = if last && !self.tx.is_open() { Audience::Client } else { Audience::Router };
-        let mut again = true;
+        let (mut again, fresh) = (true, self.is_fresh());
         let at = loop {
             let at = self.enlist_on(shard, servers).await?;
             let held = &mut self.held[at];
@@ -293,11 +334,10 @@ impl Session {
                 None => crate::wire::request::query(&mut held.server.out, text.as_bytes())?,
             }
             held.server.inflight.push(Owed::Query { audience: Audience::Client, ready });
-            if !again || !self.may_ask_again(at, analysis) || self.answers(at).await? {
+            if !again || !self.may_ask_again(at, analysis, fresh) || self.answers(at).await? {
                 break at;
             }
-            // Once, and of the primary: it has the last word.
-            self.shared.metrics.retry("read");
+            self.ask_primaries();
             (again, servers) = (false, Servers::Primaries);
         };
         let seen = self.pump_held(at).await?;
@@ -324,6 +364,16 @@ impl Session {
             self.held[at].pin.get_or_insert(crate::sql::analyze::PinReason::Code);
         }
         Ok(())
+    }
+
+    /// `25P01` for what counts in a block only, and meets the router's own transaction on the servers: they would take it.
+    pub(super) fn check_in_block(&self, kind: &StatementKind) -> Result<(), Fault> {
+        let ours = self.tx.state == TxState::Implicit && !self.tx.counts_as_block();
+        match kind {
+            StatementKind::Lock if ours => self.need_block("LOCK TABLE"),
+            StatementKind::Declare { hold: false, .. } if ours => self.need_block("DECLARE CURSOR"),
+            _ => Ok(()),
+        }
     }
 
     /// `25P02` for everything but the end of a failed block.

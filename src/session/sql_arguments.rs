@@ -73,6 +73,14 @@ impl Session {
             Some(Outcome::Shard(shard, _)) => *shard,
             _ => self.view.topology.home,
         };
+        if analysis.as_deref().is_some_and(|analysis| self.needs_time(shard, analysis)) {
+            return Err(Fault::unsupported(
+                "the transaction's time as an argument of EXECUTE is not supported in a transaction over several shards",
+                "the transaction began on another shard than the one that evaluates the arguments, at a moment of its own",
+                "Take the time once (SELECT now()) and give it as a literal.",
+            )
+            .into());
+        }
         // Such a type has the number that the shard of the statement's tables knows.
         if types.iter().any(|of| *of >= oid::FIRST_NORMAL)
             && shard != self.shard_with_tables(&named.analysis.outcome)?

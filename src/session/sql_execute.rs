@@ -9,8 +9,7 @@ use crate::exec::forward::NO_POSITION;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::metrics::Route;
-use crate::plan::combine::Combine;
-use crate::plan::{Access, Plan, PlanKind, ShardSql};
+use crate::plan::{Access, Plan, PlanKind};
 use crate::session::control::is_local;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
@@ -96,7 +95,7 @@ impl Session {
         let at = self.enlist(shard).await?;
         self.held[at].note_pin(analysis.pin);
         self.held[at].note_unlocks(analysis.unlocks);
-        self.run_parts(&[(shard, ShardSql::AsWritten)], &Combine::CONCAT, None, access, ask).await
+        self.run_for_itself(shard, access, analysis, ask).await
     }
 
     /// The statement that an EXECUTE runs, put in the place of the EXECUTE where something stands around it, and its values.
@@ -174,6 +173,10 @@ impl Session {
         let plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
         self.keep_pace().await?;
         let shard = match &plan.kind {
+            PlanKind::Single(shard) if self.needs_time(*shard, &statement.analysis) => {
+                self.check_binary(*shard, &statement, &bind).await?;
+                None
+            }
             PlanKind::Single(shard) => Some(self.at_cursor(&statement.analysis.kind, *shard).await?),
             PlanKind::Any => Some(self.batch.open.unwrap_or_else(|| self.any_shard())),
             PlanKind::Refuse(fault) => {

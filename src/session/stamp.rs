@@ -38,7 +38,7 @@ impl Session {
             )
             .into());
         }
-        let shard = self.shard_with_moment("now")?;
+        let shard = self.shard_of_time();
         let shards: Vec<ShardId> = self.view.topology.all_shards().iter().collect();
         self.check_fanout(shards.len())?;
         self.enlist_all(&shards).await?;

@@ -76,7 +76,7 @@ impl Session {
     /// Everything up to the first rows of the shards' answers.
     async fn start_supplied(&mut self, plan: &SupplyPlan, ask: &Ask<'_>) -> Result<Answering, Failure> {
         // All shards at once, so that nobody waits for one with others in his hands.
-        let clock = if plan.moment { Some(self.shard_with_clock(&plan.finish)?) } else { None };
+        let clock = if plan.moment { Some(self.shard_of_time()) } else { None };
         let (_, sources) = self.feeds(&plan.finish)?;
         let describes = (!plan.supplies.is_empty()).then_some(self.view.topology.home);
         let mut shards: ShardSet = sources.into_iter().chain(clock).chain(describes).collect();

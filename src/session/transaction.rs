@@ -33,10 +33,12 @@ pub struct Transaction {
     /// SET in all its forms, repeated on each shard that joins, in their order among savepoints: so every shard has the same history,
     /// and goes back to the same settings.
     replay: Vec<Replay>,
+    /// The shard that it came to first: what ran there alone has read its clock.
+    first: Option<ShardId>,
     /// The shard whose clock statements over several shards have read in this transaction.
     pub clock: Option<ShardId>,
-    /// Rows may have been written in it, with the time of their shards: not only definitions.
-    pub wrote_rows: bool,
+    /// The time of the transaction, where it was asked for: a text that every server reads alike.
+    pub time: Option<Arc<str>>,
     /// The session's settings when the transaction began: a rollback brings them back.
     settings: Option<Arc<SessionSettings>>,
     /// Around the statements of one simple Query: what the commands that need a block take for one, as in Postgres.
@@ -77,6 +79,12 @@ impl Transaction {
         self.touched.is_empty()
     }
 
+    /// Its part on the only shard that it had touched, with its first statement, is gone: it is as if it had never been.
+    pub fn forget_touched(&mut self) {
+        self.touched = ShardSet::new();
+        self.on_replicas = None;
+    }
+
     pub fn in_block(&self) -> bool {
         matches!(self.state, TxState::Block | TxState::Failed)
     }
@@ -102,7 +110,6 @@ impl Transaction {
     pub fn begin(&mut self, modes: &str, settings: &Arc<SessionSettings>) {
         if self.state == TxState::None {
             self.settings = Some(Arc::clone(settings));
-            self.wrote_rows = false;
         }
         self.state = TxState::Block;
         self.around_message = false;
@@ -156,7 +163,15 @@ impl Transaction {
 
     /// A shard has joined.
     pub fn touch(&mut self, shard: ShardId) {
+        if !shard.is_combine() {
+            self.first.get_or_insert(shard);
+        }
         self.touched.insert(shard);
+    }
+
+    /// The shard whose time is that of the transaction, once it has a part on one.
+    pub fn shard_of_time(&self) -> Option<ShardId> {
+        self.clock.or(self.first)
     }
 
     pub fn touched(&self) -> &ShardSet {
@@ -314,8 +329,9 @@ impl Transaction {
         self.replay.clear();
         self.changes.clear();
         self.forget_locals();
+        self.first = None;
         self.clock = None;
-        self.wrote_rows = false;
+        self.time = None;
         self.on_replicas = None;
         self.is_alone = false;
         self.settings.take()

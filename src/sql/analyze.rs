@@ -10,6 +10,7 @@ use sqlparser::ast::{Expr, ObjectName, Query, SetExpr, Statement};
 
 use crate::fault::{Fault, SqlState};
 use crate::ids::QualifiedName;
+use crate::sql::block_time::{self, ReadsTime};
 use crate::sql::claim::claim;
 use crate::sql::combine::Combine;
 use crate::sql::create_as::{self, CreateAs};
@@ -18,7 +19,7 @@ use crate::sql::facts::{as_select, parameter_index};
 use crate::sql::finish::{self, Parsed, Unmerged};
 use crate::sql::functions;
 use crate::sql::lexer::TokenKind;
-use crate::sql::model::{Model, Obstacle, Stop};
+use crate::sql::model::{Model, Obstacle, Stop, Uses};
 use crate::sql::modifying::with_fixed;
 use crate::sql::names::{Place, creation_schema, folded, parts};
 use crate::sql::outcome::{Many, Outcome, Routed, Scatter, ScatterSql, Why};
@@ -66,6 +67,8 @@ pub struct Analysis {
     pub only_reads: bool,
     /// A replica that has come far enough answers it as the primary did at some moment before.
     pub on_replicas: bool,
+    /// It reads the time of its transaction, which it is to be told where that began on another shard.
+    pub reads_time: Option<Arc<ReadsTime>>,
     /// A definition, or a lock, of a reference table: nobody who writes such a table is half way then.
     pub takes_turn: bool,
 }
@@ -102,6 +105,7 @@ pub(crate) struct Verdict {
     /// What it uses does nothing but read.
     pub only_reads: bool,
     pub settled: bool,
+    pub reads_time: ReadsTime,
 }
 
 impl Verdict {
@@ -118,6 +122,7 @@ impl Verdict {
             unseen: false,
             only_reads: false,
             settled: false,
+            reads_time: ReadsTime::default(),
         }
     }
 
@@ -210,6 +215,7 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         _ => used.keys().max().map_or(0, |largest| largest + 1),
     };
     let analyzer = Analyzer { scope: *scope, text, scan, used, parameters, once: false };
+    let calls = has_time(&kind) && tokens.as_ref().is_some_and(|tokens| block_time::has_calls(text, tokens, scope));
     let unlocks = match kind {
         StatementKind::Code => text.to_ascii_lowercase().contains(UNLOCK),
         _ => tokens.iter().flatten().any(|token| {
@@ -218,7 +224,7 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         }),
     };
     let closed = analyzer.closed(&kind);
-    let (verdict, uses) = match tokens {
+    let (mut verdict, uses) = match tokens {
         Some(tokens) => {
             let verdict = match analyzer.check_families(&kind) {
                 Ok(()) => on_deep_stack(&tokens, || analyzer.verdict(&kind))
@@ -231,8 +237,10 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         }
         None => (analyzer.unreadable(), SequenceUse::default()),
     };
-    let Verdict { only_reads, settled, .. } = verdict;
+    let Verdict { only_reads, settled, ref mut reads_time, .. } = verdict;
+    let reads_time = std::mem::take(reads_time);
     let Verdict { outcome, access, pin, free_slots, changes, resolved, takes, takes_any, unseen, .. } = verdict;
+    let reads_time = (calls || has_time(&kind) && !reads_time.is_none()).then(|| Arc::new(reads_time));
     let mut uses = uses;
     uses.takes.extend(takes);
     uses.takes_any |= takes_any;
@@ -293,6 +301,7 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         unknown,
         only_reads,
         on_replicas: only_reads && settled,
+        reads_time,
         takes_turn,
     }
 }
@@ -311,6 +320,21 @@ fn unlocks_everywhere() -> Fault {
 /// Whether the router can take a statement's values of sequences before it sends it.
 fn draws(kind: &StatementKind) -> bool {
     matches!(kind, StatementKind::Query | StatementKind::Insert | StatementKind::Update | StatementKind::Delete)
+}
+
+/// Whether the time of the transaction can be written into a statement of this kind.
+fn has_time(kind: &StatementKind) -> bool {
+    matches!(
+        kind,
+        StatementKind::Query
+            | StatementKind::Insert
+            | StatementKind::Update
+            | StatementKind::Delete
+            | StatementKind::Merge
+            | StatementKind::Positioned(_)
+            | StatementKind::Declare { .. }
+            | StatementKind::Copy(_)
+    )
 }
 
 /// The statement with the router's values in the place of functions.
@@ -473,9 +497,23 @@ impl Analyzer<'_> {
             && uses.volatile.is_none()
             && uses.runs_sql.is_none();
         let settled = !uses.unsettled;
-        let takes = model.uses.takes;
+        let Uses { takes, mut reads_time, moment, .. } = model.uses;
+        reads_time.moment |= moment;
         let changes = Vec::new();
-        Verdict { outcome, access, pin, free_slots, changes, resolved, takes, takes_any, unseen, only_reads, settled }
+        Verdict {
+            outcome,
+            access,
+            pin,
+            free_slots,
+            changes,
+            resolved,
+            takes,
+            takes_any,
+            unseen,
+            only_reads,
+            settled,
+            reads_time,
+        }
     }
 
     fn query(&self, model: &mut Model<'_>, parsed: &Parsed<'_>, query: &Query, rows: Rows) -> Result<Outcome, Stop> {

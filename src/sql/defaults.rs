@@ -8,6 +8,7 @@ use crate::catalog::{Column, ColumnDefault};
 use crate::fault::Fault;
 use crate::ids::QualifiedName;
 use crate::sql::NameScope;
+use crate::sql::block_time::default_with_clock;
 use crate::sql::clock::{Calls, Clock};
 use crate::sql::exprs::At;
 use crate::sql::implicit::check_defaults;
@@ -136,6 +137,8 @@ pub(crate) fn check_assigned(
     let columns: Vec<usize> =
         names.iter().filter_map(|name| table.columns.iter().position(|column| *column.name == **name)).collect();
     check_defaults(&model.scope, relation, &columns)?;
+    let late = columns.iter().filter_map(|at| default_with_clock(&model.scope, table, *at));
+    model.uses.reads_time.sets.extend(late.map(|(name, default)| (name.into(), default.into())));
     if !relation.is_distributed() {
         return Ok(());
     }

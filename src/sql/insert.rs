@@ -13,6 +13,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::NameScope;
 use crate::sql::analyze::{Analyzer, analyze, routed};
+use crate::sql::block_time::note_defaults;
 use crate::sql::defaults::{check_assigned, reads_clock, uses_of};
 use crate::sql::delivery::Delivery;
 use crate::sql::exprs::{At, Ctes, says_now};
@@ -74,8 +75,12 @@ impl Analyzer<'_> {
         let columns = column_list(insert)?;
         let source = source(model, insert, ctes)?;
         if let Some(table) = &table {
-            check_defaults(&model.scope, &relation, &omitted(table, columns.as_deref(), &source))?;
+            let left = omitted(table, columns.as_deref(), &source);
+            check_defaults(&model.scope, &relation, &left)?;
             check_view(table, &hidden, apart)?;
+            let reads = &mut model.uses.reads_time;
+            note_defaults(reads, &self.scope, table, columns.as_deref(), &source, &left);
+            reads.moment |= has_moment(table, columns.as_deref(), &source);
         }
         model.unused_ctes(with, ctes)?;
         let at = At { level, ctes: ctes.clone(), vary: true };
@@ -293,7 +298,8 @@ impl Analyzer<'_> {
             let column = left.into_iter().filter_map(|at| table.columns.get(at)).chain(&target.hidden);
             column.filter(|column| reads_clock(&model.scope, column)).map(|column| column.name.clone()).next()
         });
-        let columns_written = columns.clone();
+        let table = target.table.as_deref();
+        let has_moment = table.is_some_and(|table| has_moment(table, columns.as_deref(), source));
         let rows = match keys_of(model, target, columns, source, alone)? {
             Keys::Rows(rows) => rows,
             Keys::Lie(spread) => {
@@ -311,7 +317,7 @@ impl Analyzer<'_> {
         };
         let many = match late {
             Some(column) => Err(apart(reads_apart(&column))),
-            None if model.uses.moment || has_moment(target, columns_written.as_deref(), source) => {
+            None if model.uses.moment || has_moment => {
                 Err(apart("a text like 'now' is read as a time, which is another one on each shard"))
             }
             None => self.splittable(model, insert, source, rows.len()).map(ManyRows::Split),
@@ -367,8 +373,8 @@ fn reads_apart(column: &str) -> String {
 }
 
 /// Whether a row has a text like `now` for a column that is a time.
-fn has_moment(target: &Target, columns: Option<&[String]>, source: &InsertSource<'_>) -> bool {
-    let (Some(table), InsertSource::Values(values)) = (target.table.as_deref(), source) else { return false };
+fn has_moment(table: &Table, columns: Option<&[String]>, source: &InsertSource<'_>) -> bool {
+    let InsertSource::Values(values) = source else { return false };
     let column = |at: usize| match columns {
         Some(names) => names.get(at).and_then(|name| table.column(name)).map(|(_, column)| column),
         None => table.columns.get(at),
@@ -519,7 +525,7 @@ impl Analyzer<'_> {
         source: &InsertSource<'_>,
         keys: Option<&[Box<str>]>,
     ) -> Result<Option<Fill>, Fault> {
-        let (Some(table), Some(cells)) = (table, source.cells()) else { return Ok(None) };
+        let (Some(table), Some(cells)) = (table, source.rows()) else { return Ok(None) };
         let rows = Rows {
             listed: columns,
             width: cells.first().map_or(0, |row| row.len()),
@@ -588,7 +594,7 @@ pub(crate) enum InsertSource<'q> {
 
 impl InsertSource<'_> {
     /// The rows that stand in the text.
-    fn cells(&self) -> Option<Vec<&[Expr]>> {
+    pub(crate) fn rows(&self) -> Option<Vec<&[Expr]>> {
         match self {
             InsertSource::Defaults => Some(vec![&[]]),
             InsertSource::Values(values) => Some(values.rows.iter().map(|row| &row.content[..]).collect()),

@@ -8,6 +8,7 @@ use sqlparser::ast::{
 use crate::catalog::{ColumnDefault, Table};
 use crate::fault::Fault;
 use crate::sql::analyze::{Analyzer, routed};
+use crate::sql::block_time::default_with_clock;
 use crate::sql::defaults::{check_assigned, reads_clock};
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::finish::Parsed;
@@ -234,6 +235,9 @@ fn check_omitted(model: &mut Model<'_>, table: &Table, inserted: &[&MergeInsertE
     for insert in inserted {
         let omitted = omitted(table, insert);
         refuse_sequences(table, &omitted)?;
+        if let Some((column, _)) = omitted.iter().find_map(|at| default_with_clock(&model.scope, table, *at)) {
+            model.uses.reads_time.hide(format!("the default of column \"{column}\" in the rows of a MERGE"));
+        }
         let columns = omitted.iter().filter_map(|at| table.columns.get(*at));
         if let Some(column) = columns.into_iter().find(|column| reads_clock(&model.scope, column)) {
             let detail =

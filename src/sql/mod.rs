@@ -2,6 +2,7 @@
 
 pub mod advice;
 pub mod analyze;
+pub mod block_time;
 mod carried;
 pub mod changes;
 pub mod claim;
@@ -45,6 +46,7 @@ mod model;
 mod modify;
 mod modifying;
 mod moving;
+mod moving_from;
 mod named;
 mod names;
 pub mod normal;

@@ -16,6 +16,7 @@ use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid, QualifiedName, ShardSet};
 use crate::sql::NameScope;
 use crate::sql::analyze::PinReason;
+use crate::sql::block_time::ReadsTime;
 use crate::sql::facts::conjuncts;
 use crate::sql::infer::is_text;
 use crate::sql::keys::{Bound, KeyExpr, KeyGroup, KeyName, Operand};
@@ -230,6 +231,8 @@ pub(crate) struct Uses {
     pub clock: Option<Box<str>>,
     /// A text like `now` that is read as a time: what reads it reads the clock of its own transaction.
     pub moment: bool,
+    /// What else reads the time of the transaction.
+    pub reads_time: ReadsTime,
     pub volatile: Option<Box<str>>,
     pub server: Option<Box<str>>,
     pub unknown_function: Option<Box<str>>,

@@ -21,7 +21,8 @@ use crate::sql::insert::{
 use crate::sql::keys::{KeyExpr, Operand, Value};
 use crate::sql::matches::several_match;
 use crate::sql::model::{LevelId, Model, Obstacle, Spread, Stop};
-use crate::sql::moving::Moving;
+use crate::sql::moving::{Moving, alias_of};
+use crate::sql::moving_from::Unjoined;
 use crate::sql::names::{Relation, parts};
 use crate::sql::outcome::{KeyChange, Many, Outcome, Routed, Scatter};
 use crate::sql::percall::check_calls;
@@ -185,8 +186,13 @@ impl Analyzer<'_> {
             Some(table) if is_through_view(Some(table)) => refuse("the row would be moved through a view".to_owned()),
             Some(table) => {
                 let (distribution, group) = (*distribution, group.clone());
-                let moving = Moving { of: self, parsed, update, with, name, table, distribution, key, group };
-                let moved = self.check_deletes(parsed, &moving).and_then(|()| moving.delivery(&refused));
+                let place = (changed.level, model.refs[reference].leaf);
+                let unjoined = alias_of(update).and_then(|alias| Unjoined::of(model, place, &alias, update));
+                let moved = unjoined.and_then(|unjoined| {
+                    let moving = Moving { of: self, parsed, unjoined, with, name, table, distribution, key, group };
+                    self.check_deletes(parsed, &moving)?;
+                    moving.delivery(&refused)
+                });
                 moved.map(Arc::new).or_else(refuse)
             }
         };

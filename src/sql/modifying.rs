@@ -157,6 +157,7 @@ impl Model<'_> {
                     && (left.iter().any(|at| clock(table, at))
                         || target.hidden.iter().any(|column| reads_clock(&self.scope, column)))
                 {
+                    self.uses.reads_time.hide("a default of rows that WITH inserts");
                     self.hinder(Obstacle::new("WITH inserts rows with defaults that read the clock"));
                 }
                 let leaf = self.levels[level].leaves.first().copied().unwrap_or_default();

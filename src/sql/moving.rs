@@ -25,6 +25,7 @@ use crate::sql::inserting::{depot_name, has_code, has_query, returning_text};
 use crate::sql::keys::{KeyGroup, KeyName};
 use crate::sql::literals::Literals;
 use crate::sql::model::{Model, Uses};
+use crate::sql::moving_from::Unjoined;
 use crate::sql::names::{folded, parts};
 use crate::sql::outcome::{Finish, FinishText, PullSource, PullText};
 use crate::sql::pieces::{Pieces, can_have_holes, make_holes};
@@ -35,7 +36,7 @@ use crate::sql::rewrite::is_faithful_in_parts;
 pub(crate) struct Moving<'a> {
     pub of: &'a Analyzer<'a>,
     pub parsed: &'a Parsed<'a>,
-    pub update: &'a Update,
+    pub unjoined: Unjoined,
     pub with: Option<&'a With>,
     pub name: &'a QualifiedName,
     pub table: &'a Table,
@@ -93,7 +94,7 @@ impl Moving<'_> {
             place: self.place()?,
             taking: self.taking(text)?,
             verb: Verb::Update,
-            moved: Some(Moved { assigned: assigned(self.update).map(Into::into).collect(), takes_over }),
+            moved: Some(Moved { assigned: assigned(self.update()).map(Into::into).collect(), takes_over }),
             draws: Draws::default(),
         };
         Ok(Delivery { finish, landing: Arc::new(landing) })
@@ -115,10 +116,7 @@ impl Moving<'_> {
         if self.with.is_some() {
             return Err("there is a WITH before the UPDATE".to_owned());
         }
-        if self.update.from.is_some() {
-            return Err("it has a FROM".to_owned());
-        }
-        if has_query(&self.update.assignments) || has_query(&self.update.returning) {
+        if has_query(&self.update().assignments) || has_query(&self.update().returning) {
             return Err("there is a subquery in its SET or RETURNING".to_owned());
         }
         let uses = self.uses().ok_or("its SET or RETURNING is not understood".to_owned())?;
@@ -137,42 +135,46 @@ impl Moving<'_> {
         }
     }
 
+    fn update(&self) -> &Update {
+        &self.unjoined.update
+    }
+
+    /// The table with the columns that come from the FROM.
+    fn wide(&self) -> Table {
+        let mut wide = self.table.clone();
+        wide.columns.extend(self.unjoined.beside.iter().map(|beside| beside.column.clone()));
+        wide
+    }
+
     fn uses(&self) -> Option<Uses> {
         let mut scratch = Model::new(self.of.scope, self.parsed.literals(self.of), self.of.used.clone());
-        let level = target_level(&mut scratch, self.alias().ok()?, Some(self.table)).ok()?;
+        let level = target_level(&mut scratch, self.alias().ok()?, Some(&self.wide())).ok()?;
         let at = At { level, ctes: None, vary: false };
-        walk_assignments(&mut scratch, &at, &self.update.assignments).ok()?;
-        walk_returning(&mut scratch, &at, self.update.returning.as_deref()).ok()?;
+        walk_assignments(&mut scratch, &at, &self.update().assignments).ok()?;
+        walk_returning(&mut scratch, &at, self.update().returning.as_deref()).ok()?;
         Some(scratch.uses)
     }
 
-    /// The name by which the statement knows the table.
     pub fn alias(&self) -> Result<String, String> {
-        let TableFactor::Table { name, alias, .. } = &self.update.table.relation else {
-            return Err("this form of table is not understood".to_owned());
-        };
-        match alias {
-            _ if is_only(name) => Err("it names ONLY its table".to_owned()),
-            Some(alias) if alias.columns.is_empty() => Ok(folded(&alias.name).into_owned()),
-            Some(_) => Err("its table has other names for its columns".to_owned()),
-            None => parts(name).map(|(_, name)| name).ok_or("this form of table name is not understood".to_owned()),
-        }
+        alias_of(self.update())
     }
 
-    /// `DELETE FROM table WHERE ... RETURNING every column`
+    /// `DELETE FROM table USING ... WHERE ... RETURNING every column`
     pub fn delete(&self, alias: &str) -> Delete {
         let column = |column: &crate::catalog::Column| {
             let names = [alias, &column.name].map(|name| Ident::with_quote('"', name));
             SelectItem::UnnamedExpr(Expr::CompoundIdentifier(names.to_vec()))
         };
+        let beside = self.unjoined.beside.iter().map(|beside| SelectItem::UnnamedExpr(beside.expr.clone()));
+        let from = &self.unjoined.from;
         Delete {
             delete_token: AttachedToken::empty(),
             optimizer_hints: Vec::new(),
             tables: Vec::new(),
-            from: FromTable::WithFromKeyword(vec![self.update.table.clone()]),
-            using: None,
-            selection: self.update.selection.clone(),
-            returning: Some(self.table.columns.iter().map(column).collect()),
+            from: FromTable::WithFromKeyword(vec![self.update().table.clone()]),
+            using: (!from.is_empty()).then(|| from.clone()),
+            selection: self.update().selection.clone(),
+            returning: Some(self.table.columns.iter().map(column).chain(beside).collect()),
             output: None,
             order_by: Vec::new(),
             limit: None,
@@ -184,9 +186,22 @@ impl Moving<'_> {
         let mut tree = Statement::Delete(self.delete(alias));
         make_holes(&mut tree, literals, true);
         let whole = Pieces::of(&tree.to_string()).ok_or("its text cannot be rewritten with certainty".to_owned())?;
-        let columns: Vec<_> = self.table.columns.iter().collect();
+        let wide = self.wide();
+        let columns: Vec<_> = wide.columns.iter().collect();
         let source = PullSource::Sharded(vec![self.group.clone()]);
-        Ok(PullText { whole: Some(whole), writes: true, ..whole_pull(self.name, false, &columns, source) })
+        let pull = whole_pull(self.name, false, &columns, source);
+        let head = if self.unjoined.beside.is_empty() { pull.head } else { self.of_join(alias) };
+        Ok(PullText { whole: Some(whole), writes: true, head, ..pull })
+    }
+
+    /// The query that tells the types of the rows, where some of their columns come from the FROM.
+    fn of_join(&self, alias: &str) -> String {
+        let own = self.table.columns.iter().map(|column| format!("{}.{}", quoted(alias), quoted(&column.name)));
+        let beside = self.unjoined.beside.iter().map(|of| format!("{} AS {}", of.expr, quoted(&of.column.name)));
+        let columns: Vec<String> = own.chain(beside).collect();
+        let table = format!("{}.{}", quoted(&self.name.schema), quoted(&self.name.name));
+        let from: Vec<String> = self.unjoined.from.iter().map(ToString::to_string).collect();
+        format!("SELECT {} FROM {table} AS {}, {}", columns.join(", "), quoted(alias), from.join(", "))
     }
 
     /// The depot, what fills it, and a function in it that reads the clock.
@@ -228,7 +243,7 @@ impl Moving<'_> {
 
     /// What must be unique and is set.
     fn unique(&self) -> impl Iterator<Item = &Vec<usize>> {
-        let set: Vec<String> = assigned(self.update).collect();
+        let set: Vec<String> = assigned(self.update()).collect();
         let is_set = move |at: &usize| {
             self.table.columns.get(*at).is_some_and(|column| set.iter().any(|name| **name == *column.name))
         };
@@ -266,7 +281,7 @@ impl Moving<'_> {
 
     fn set(&self, column: &str) -> Result<Set<'_>, String> {
         let of = |expr| if is_default(expr) { Set::Default } else { Set::To(expr) };
-        for Assignment { target, value } in &self.update.assignments {
+        for Assignment { target, value } in &self.update().assignments {
             match target {
                 AssignmentTarget::ColumnName(name) => match parts(name) {
                     Some((None, name)) if name == column => return Ok(of(value)),
@@ -300,10 +315,11 @@ impl Moving<'_> {
         clock: &mut Option<Box<str>>,
     ) -> Result<String, String> {
         let mut expr = expr.clone();
+        let wide = self.wide();
         let mut over = OverInput {
             clock: Clock { scope: self.of.scope, calls: Calls::OfTransaction },
             alias,
-            is_column: &|name| self.table.column(name).is_some(),
+            is_column: &|name| wide.column(name).is_some(),
             found_clock: None,
             whole_row: false,
         };
@@ -331,7 +347,7 @@ impl Moving<'_> {
 
     /// RETURNING shows the new rows.
     fn taking(&self, text: &str) -> Result<Option<Taking>, String> {
-        if self.update.returning.is_none() {
+        if self.update().returning.is_none() {
             return Ok(None);
         }
         let mut head = format!("INSERT INTO {}.{}", quoted(&self.name.schema), quoted(&self.name.name));
@@ -341,6 +357,19 @@ impl Moving<'_> {
         }
         let tail = returning_text(self.of, self.parsed, text).ok_or("its RETURNING cannot be found".to_owned())?;
         Ok(Some(Taking { head, tail, in_order: true }))
+    }
+}
+
+/// The name by which an UPDATE knows its table.
+pub(crate) fn alias_of(update: &Update) -> Result<String, String> {
+    let TableFactor::Table { name, alias, .. } = &update.table.relation else {
+        return Err("this form of table is not understood".to_owned());
+    };
+    match alias {
+        _ if is_only(name) => Err("it names ONLY its table".to_owned()),
+        Some(alias) if alias.columns.is_empty() => Ok(folded(&alias.name).into_owned()),
+        Some(_) => Err("its table has other names for its columns".to_owned()),
+        None => parts(name).map(|(_, name)| name).ok_or("this form of table name is not understood".to_owned()),
     }
 }
 

@@ -43,6 +43,7 @@ impl Analyzer<'_> {
             return self.not_understood("WHERE CURRENT OF");
         }
         let analysis = analyze(&every, &scanned, &self.scope);
+        let reads_time = analysis.reads_time.as_deref().cloned().unwrap_or_default();
         let outcome = match analysis.outcome {
             // Values of sequences are asked of the shard itself, if it knows them.
             Outcome::Draw(draw) => draw.as_written.clone(),
@@ -55,14 +56,14 @@ impl Analyzer<'_> {
                     && routed.key_change.is_none()
                     && matches!(routed.many, Ok(Many::Scatter(_))) =>
             {
-                Verdict::new(Outcome::Home(Why::Cursor), Access::Write)
+                Verdict { reads_time, ..Verdict::new(Outcome::Home(Why::Cursor), Access::Write) }
             }
             Outcome::Home(_) => {
-                Verdict { pin: analysis.pin, ..Verdict::new(Outcome::Home(Why::Cursor), Access::Write) }
+                Verdict { pin: analysis.pin, reads_time, ..Verdict::new(Outcome::Home(Why::Cursor), Access::Write) }
             }
             // The table is nowhere else: see [`of_another_shard`].
             Outcome::Shard(shard, why) => {
-                Verdict { pin: analysis.pin, ..Verdict::new(Outcome::Shard(shard, why), Access::Write) }
+                Verdict { pin: analysis.pin, reads_time, ..Verdict::new(Outcome::Shard(shard, why), Access::Write) }
             }
             Outcome::Routed(Routed { many: Err(fault), .. }) => Verdict::refuse(fault),
             Outcome::Refuse(fault) => Verdict::refuse(fault),

@@ -211,7 +211,7 @@ const TABLES: &[Table] = &[
         into: "code, title, rank",
         queries: &[
             "SELECT word, word, n FROM words",
-            "SELECT 'a' || id, owner, hits FROM accounts WHERE tenant_id < 4",
+            "SELECT 'a' || tenant_id || '.' || id, owner, hits FROM accounts WHERE tenant_id < 4",
             "SELECT code || '2', title, rank FROM labels",
         ],
         conflicts: &["ON CONFLICT DO NOTHING", "ON CONFLICT (code) DO UPDATE SET rank = excluded.rank"],

@@ -72,3 +72,15 @@ ROLLBACK;
 SELECT current_schemas(true), rank() OVER (ORDER BY id) FROM orders ORDER BY id LIMIT 3
 
 SELECT current_schemas(false), rank() OVER (ORDER BY id) FROM orders ORDER BY id LIMIT 3
+
+-- One time in a transaction that goes from shard to shard, whoever runs its statements.
+-- script
+BEGIN;
+SELECT id FROM accounts WHERE tenant_id = 1 ORDER BY id LIMIT 1;
+UPDATE accounts SET note = now()::text WHERE tenant_id = 2;
+UPDATE accounts SET note = CURRENT_TIMESTAMP::text WHERE tenant_id = 3;
+UPDATE accounts SET note = (transaction_timestamp())::text WHERE tenant_id = 4;
+UPDATE accounts SET note = 'now'::timestamptz::text WHERE tenant_id = 5;
+SELECT count(DISTINCT note), bool_and(note::timestamptz = now()) FROM accounts WHERE tenant_id IN (2, 3, 4, 5);
+SELECT now() = current_timestamp, count(*) FILTER (WHERE note = now()::text) AS told FROM accounts WHERE tenant_id = 3;
+ROLLBACK;

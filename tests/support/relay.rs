@@ -7,6 +7,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+/// The text of a trap for the next Execute, whatever it executes.
+pub const EXECUTE: &str = "(Execute)";
+
 /// When a trap goes off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
@@ -121,6 +124,10 @@ fn forward(from: &mut TcpStream, to: &mut TcpStream, trap: &Mutex<Option<Trap>>,
                 let query = String::from_utf8_lossy(&frame[5..frame.len() - 1]).into_owned();
                 let mut set = trap.lock().unwrap();
                 if set.as_ref().is_some_and(|trap| trap.catches(&query)) { set.take() } else { None }
+            }
+            b'E' => {
+                let mut set = trap.lock().unwrap();
+                if set.as_ref().is_some_and(|trap| trap.text == EXECUTE) { set.take() } else { None }
             }
             _ => None,
         };

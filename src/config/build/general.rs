@@ -230,6 +230,10 @@ impl Build<'_> {
         if !(1..=100).contains(&share.value) {
             self.fail(&share.origin, format!("scatter_pool_share is {}; use 1 to 100", share.value));
         }
+        let hedged = &general.hedge_max_percent;
+        if !(1..=50).contains(&hedged.value) {
+            self.fail(&hedged.origin, format!("hedge_max_percent is {}; use 1 to 50", hedged.value));
+        }
         Some(LimitSettings {
             max_client_conn: max_client_conn?.get() as usize,
             max_message_size: max_message_size?,
@@ -247,6 +251,8 @@ impl Build<'_> {
                 max_lag: (!general.max_replica_lag.value.is_zero()).then_some(general.max_replica_lag.value),
                 max_lag_bytes: Some(general.max_replica_lag_bytes.value.0).filter(|bytes| *bytes > 0),
                 read_your_writes: general.read_your_writes.value,
+                hedge_after: general.hedge_after.value,
+                hedge_max_percent: hedged.value.clamp(1, 50),
             },
         })
     }

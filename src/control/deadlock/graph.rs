@@ -59,21 +59,39 @@ pub struct Deadlock {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Node {
+pub enum Node {
     Transaction(Transaction),
     Process(Process),
 }
 
 /// From each node the waits that lead on, with where they lead.
-type Graph = BTreeMap<Node, Vec<(Node, Wait)>>;
+pub type Graph = BTreeMap<Node, Vec<(Node, Wait)>>;
+
+impl Owners {
+    /// Whose process it is; itself, where nobody knows.
+    pub fn node(&self, process: Process) -> Node {
+        match self.processes.get(&process) {
+            Some(transaction) => Node::Transaction(transaction.clone()),
+            None => Node::Process(process),
+        }
+    }
+}
 
 /// Every deadlock over shards: none without a circle, and no circle is left when all victims are gone.
 pub fn deadlocks(waits: &[Wait], owners: &Owners) -> Vec<Deadlock> {
+    let mut graph = graph(waits, owners);
+    let mut found = Vec::new();
+    while let Some(deadlock) = youngest_in_a_circle(&graph) {
+        graph.remove(&Node::Transaction(deadlock.victim.clone()));
+        found.push(deadlock);
+    }
+    found
+}
+
+/// Who waits for whom, but for those whose circles a Postgres breaks by itself.
+pub fn graph(waits: &[Wait], owners: &Owners) -> Graph {
     let own_business = local_circles(waits);
-    let process = |process: Process| match owners.processes.get(&process) {
-        Some(transaction) => Node::Transaction(transaction.clone()),
-        None => Node::Process(process),
-    };
+    let process = |process: Process| owners.node(process);
     let mut graph = Graph::new();
     for wait in waits.iter().filter(|wait| !own_business.contains(&wait.waiter)) {
         let blocker = match &wait.blocker {
@@ -92,12 +110,7 @@ pub fn deadlocks(waits: &[Wait], owners: &Owners) -> Vec<Deadlock> {
     for next in graph.values_mut() {
         next.sort_by(|a, b| (&a.0, a.1.waiter).cmp(&(&b.0, b.1.waiter)));
     }
-    let mut found = Vec::new();
-    while let Some(deadlock) = youngest_in_a_circle(&graph) {
-        graph.remove(&Node::Transaction(deadlock.victim.clone()));
-        found.push(deadlock);
-    }
-    found
+    graph
 }
 
 /// Of all transactions that are in a circle the youngest, with its shortest circle.

@@ -248,6 +248,15 @@ pub(super) fn edits(text: &str, tokens: &[Token], fill: &Fill, scope: &NameScope
     Some(edits)
 }
 
+/// The same of a fill that takes no value of a sequence, whatever the rows themselves ask for.
+pub(crate) fn places(text: &str, tokens: &[Token], fill: &Fill) -> Option<Edits> {
+    let mut walk = Walk { text, tokens, at: 0, fill, calls: Vec::new(), list: Vec::new(), asked: 0 };
+    let head = walk.head()?;
+    walk.list.extend(head);
+    walk.rows()?;
+    Some(Edits { list: walk.list, last: None })
+}
+
 struct Walk<'a> {
     text: &'a str,
     tokens: &'a [Token],

@@ -1,0 +1,204 @@
+//! A simple Query in the middle of a pipeline: with what came before it, and no Sync, it is one transaction, as on one Postgres.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use support::raw::message as m;
+use support::script::Step::{self, Ready, Send};
+use support::script::{Pair, Placed, queries, run};
+
+const SCHEMA: &str = "CREATE TABLE items (id int PRIMARY KEY, name text, n int CHECK (n >= 0)); \
+     CREATE TABLE parts (id int PRIMARY KEY REFERENCES items DEFERRABLE INITIALLY DEFERRED, label text); \
+     CREATE TABLE places (code text PRIMARY KEY, title text); CREATE TABLE plain (id int PRIMARY KEY, body text)";
+const ONE: &str = "INSERT INTO items VALUES (101, 'a', 1)";
+const OTHER: &str = "INSERT INTO items VALUES (111, 'q', 1)";
+const SEVERAL: &str = "INSERT INTO items VALUES (112, 'q', 1), (113, 'q', 1), (114, 'q', 1), (115, 'q', 1)";
+const DUPLICATE: &str = "INSERT INTO items VALUES (5, 'twice', 1)";
+/// What is wrong with it shows when it is committed.
+const DANGLING: &str = "INSERT INTO parts VALUES (999, 'of nothing')";
+const ALL: &str = "SELECT id, n FROM items WHERE id <= 30 ORDER BY id";
+
+fn world(label: &str) -> Pair {
+    let placed = [("items", Placed::By("id")), ("parts", Placed::By("id")), ("places", Placed::Reference)];
+    let world = Pair::create(label, SCHEMA, &placed, "");
+    let rows: Vec<String> = (1..=30).map(|id| format!("({id}, 'item {id}', {})", id % 7)).collect();
+    world.fill(&[
+        &format!("INSERT INTO items VALUES {}", rows.join(", ")),
+        "INSERT INTO places VALUES ('a', 'A')",
+        "INSERT INTO plain VALUES (1, 'one')",
+    ]);
+    world
+}
+
+/// The messages before the Query that end well.
+fn heads() -> Vec<(&'static str, Vec<u8>)> {
+    let four = |first: i32| -> Vec<u8> {
+        (first..first + 4).flat_map(|id| run(&format!("INSERT INTO items VALUES ({id}, 'b', 1)"), &[])).collect()
+    };
+    let several = "INSERT INTO items VALUES (101, 'c', 1), (102, 'c', 1), (103, 'c', 1), (104, 'c', 1)";
+    let portal = |rows| [m::parse("s", ALL, &[]), m::bind("p", "s", &[], &[]), m::execute("p", rows)].concat();
+    vec![
+        ("one shard", run(ONE, &[])),
+        ("a parameter", run("INSERT INTO items VALUES ($1, $2, 1)", &["101", "x"])),
+        ("one by one", four(101)),
+        ("several shards", run(several, &[])),
+        ("home", run("INSERT INTO plain VALUES (101, 'x')", &[])),
+        ("reference", run("INSERT INTO places VALUES ('x', 'X')", &[])),
+        ("home and shard", [run("INSERT INTO plain VALUES (101, 'x')", &[]), run(ONE, &[])].concat()),
+        ("read", run("SELECT count(*) FROM items", &[])),
+        ("read of a row", run("SELECT n FROM items WHERE id = 5", &[])),
+        ("parse", m::parse("s", "SELECT n FROM items WHERE id = $1", &[])),
+        ("unnamed parse", m::parse("", "SELECT 1", &[])),
+        ("bound", [m::parse("", ONE, &[]), m::bind("", "", &[], &[])].concat()),
+        ("described", [m::parse("", ONE, &[]), m::describe(b'S', "")].concat()),
+        ("flushed", [run(ONE, &[]), m::flush()].concat()),
+        ("set", run("SET my.x TO 'y'", &[])),
+        ("set and written", [run("SET my.x TO 'y'", &[]), run(ONE, &[])].concat()),
+        ("written and set", [run(ONE, &[]), run("SET my.x TO 'y'", &[])].concat()),
+        ("set_config", run("SELECT set_config('my.x', 'y', false)", &[])),
+        ("suspended", portal(2)),
+        ("suspended behind a write", [run(ONE, &[]), portal(2)].concat()),
+        ("block", [run("BEGIN", &[]), run(ONE, &[])].concat()),
+        ("block of several", [run("BEGIN", &[]), four(101)].concat()),
+        ("written and begun", [run(ONE, &[]), run("BEGIN", &[])].concat()),
+        ("committed", [run("BEGIN", &[]), run(ONE, &[]), run("COMMIT", &[])].concat()),
+        ("closed", [run(ONE, &[]), m::close(b'S', "")].concat()),
+        ("dangling", run(DANGLING, &[])),
+    ]
+}
+
+/// Those that end in an error: the Query is skipped.
+fn failing() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("duplicate", run(DUPLICATE, &[])),
+        ("behind a write", [run(ONE, &[]), run(DUPLICATE, &[])].concat()),
+        ("behind several", [run(SEVERAL, &[]), run(DUPLICATE, &[])].concat()),
+        ("behind a SET", [run("SET my.x TO 'y'", &[]), run(DUPLICATE, &[])].concat()),
+        ("behind a SET on home", [run("SET my.x TO 'y'", &[]), run("SELECT 1/0", &[])].concat()),
+        ("syntax", m::parse("", "SELEC 1", &[])),
+        ("syntax behind a write", [run(ONE, &[]), m::parse("", "SELEC 1", &[])].concat()),
+        ("no such table", m::parse("", "SELECT * FROM nowhere", &[])),
+        ("no such portal", m::execute("nowhere", 0)),
+        ("no such statement", m::bind("", "nowhere", &[], &[])),
+        ("in a block", [run("BEGIN", &[]), run(ONE, &[]), run("SELECT 1/0", &[])].concat()),
+        ("flushed", [run(DUPLICATE, &[]), m::flush()].concat()),
+    ]
+}
+
+fn asked() -> Vec<String> {
+    let mut all: Vec<String> = [
+        "SELECT 1",
+        OTHER,
+        SEVERAL,
+        DUPLICATE,
+        "SELECT 1/0",
+        "BEGIN",
+        DANGLING,
+        "INSERT INTO plain VALUES (111, 'q')",
+        "INSERT INTO places VALUES ('y', 'Y')",
+        "UPDATE items SET n = n WHERE id < 20",
+        "BEGIN ISOLATION LEVEL READ COMMITTED",
+        "COMMIT",
+        "ROLLBACK",
+        "COMMIT AND CHAIN",
+        "SAVEPOINT a",
+        "LOCK TABLE plain",
+        "LOCK TABLE items",
+        "DECLARE c CURSOR FOR SELECT 1",
+        "SET my.x TO 'z'",
+        "SET LOCAL my.x TO 'z'",
+        "",
+        ";",
+        "SELEC",
+        "SELECT * FROM nowhere",
+        "FETCH 2 FROM p",
+        "EXECUTE nowhere",
+        "SELECT 1; SELEC",
+    ]
+    .map(str::to_owned)
+    .into();
+    for end in ["SELECT 1/0", "SELECT 2", "COMMIT; SELECT 1/0", "ROLLBACK; SELECT 2", "BEGIN", DANGLING] {
+        all.push(format!("{OTHER}; {end}"));
+    }
+    for begin in ["BEGIN", "SET my.x TO 'z'", "FETCH 2 FROM p", "SAVEPOINT a", "COMMIT"] {
+        all.push(format!("{begin}; {SEVERAL}"));
+        all.push(format!("{begin}; SELECT 1/0"));
+    }
+    all
+}
+
+/// What is left of it, and everything as it was.
+fn aftermath() -> Vec<Step> {
+    queries(&[
+        "INSERT INTO items VALUES (121, 'later', 1)",
+        "ROLLBACK",
+        "SELECT id FROM items WHERE id > 100 ORDER BY id",
+        "SELECT id FROM plain ORDER BY id",
+        "SELECT code FROM places ORDER BY code",
+        "SELECT coalesce(current_setting('my.x', true), '')",
+        "DELETE FROM items WHERE id > 100",
+        "DELETE FROM plain WHERE id > 100",
+        "DELETE FROM places WHERE code > 'a'",
+    ])
+}
+
+fn script(head: &[u8], sql: &str, readies: usize) -> Vec<Step> {
+    let mut script = vec![Send([head, &m::query(sql), &m::sync()].concat())];
+    script.extend((0..readies).map(|_| Ready));
+    script.extend(aftermath());
+    script
+}
+
+#[test]
+fn a_query_ends_the_transaction_of_the_messages_before_it() {
+    let world = world("joined");
+    for (name, head) in heads() {
+        // Those that differ most meet everything.
+        let all = ["one shard", "several shards", "suspended behind a write"].contains(&name);
+        for sql in asked().into_iter().take(if all { usize::MAX } else { 6 }) {
+            world.answers(&format!("{name}, {sql}"), &script(&head, &sql, 2));
+        }
+    }
+}
+
+#[test]
+fn a_query_behind_an_error_is_skipped() {
+    let world = world("skipped");
+    for (name, head) in failing() {
+        for sql in ["SELECT 1", OTHER, "ROLLBACK", "BEGIN"] {
+            world.answers(&format!("{name}, {sql}"), &script(&head, sql, 1));
+        }
+    }
+}
+
+#[test]
+fn what_cannot_run_in_a_transaction_cannot_run_behind_a_write() {
+    let world = world("apart");
+    for head in [ONE, SEVERAL] {
+        for sql in ["VACUUM items", "VACUUM plain", "CREATE INDEX CONCURRENTLY ON items (n)", "DISCARD ALL"] {
+            for mut raw in [world.db.oracle(), world.through()] {
+                let reply = raw.exchange(&[run(head, &[]), m::query(sql), m::sync()].concat(), None);
+                assert_eq!(reply.code(), "25001", "{head}, {sql}");
+                raw.read_to_ready().unwrap();
+                assert_eq!(raw.value("SELECT count(*) FROM items WHERE id > 100"), "0", "{head}, {sql}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_that_are_copied_join_the_messages_before_them() {
+    let world = world("copied");
+    for (rows, code) in [("111\tx\t1\n112\tx\t1\n113\tx\t1\n", ""), ("111\tx\t1\n5\tx\t1\n", "23505")] {
+        let [theirs, ours] = [world.db.oracle(), world.through()].map(|mut raw| {
+            let bytes = [run(ONE, &[]), m::query("COPY items FROM STDIN")].concat();
+            let reply = raw.exchange(&bytes, Some(rows.as_bytes()));
+            assert_eq!(reply.code(), code);
+            let left = raw.values("SELECT id FROM items WHERE id > 100 ORDER BY id");
+            raw.must("DELETE FROM items WHERE id > 100");
+            (reply.answers, reply.status, left)
+        });
+        assert_eq!(ours, theirs);
+    }
+}

@@ -1,0 +1,199 @@
+//! Reads whose server breaks before it has answered are sent again, in both protocols, and nobody is told; nothing else is.
+
+#![allow(clippy::unwrap_used, dead_code)]
+
+#[path = "chaos/bank.rs"]
+mod bank;
+mod support;
+#[path = "servers/world.rs"]
+mod world;
+
+use bank::{BALANCE, NAME};
+use support::raw::{Raw, Reply, Value, message as m};
+use support::relay::{EXECUTE, Relay, Then, When};
+use support::sharded::{ITEMS, config};
+use support::{Router, Sharded, eventually};
+
+/// The relays read what passes.
+const PLAIN: &str = "server_tls_sslmode = \"disable\"";
+
+struct World {
+    world: Sharded,
+    relays: Vec<Relay>,
+    router: Router,
+}
+
+impl World {
+    fn create(label: &str) -> Self {
+        let world = Sharded::create(label, "");
+        let relays: Vec<Relay> = world.db.ports().into_iter().map(Relay::start).collect();
+        let ports: Vec<u16> = relays.iter().map(|relay| relay.port).collect();
+        let router = Router::start(&config(&world.db.name, &ports, PLAIN, ""));
+        Self { world, relays, router }
+    }
+
+    fn connect(&self) -> Raw {
+        self.router.connect(&self.world.db.name)
+    }
+
+    /// Runs `act` with the connection that gets `text` on this shard cut then; how often was anything sent again.
+    fn cut<T>(&self, shard: usize, text: &str, when: When, act: impl FnOnce() -> T) -> (T, u64) {
+        let before = retries(&self.router);
+        let sprung = self.relays[shard].set(text, when, Then::Cut, || {});
+        let done = act();
+        sprung.try_recv().unwrap_or_else(|_| panic!("nothing was cut: {text}"));
+        (done, retries(&self.router) - before)
+    }
+}
+
+fn retries(router: &Router) -> u64 {
+    let text = router.http("/metrics").1;
+    let line = text.lines().find(|line| line.starts_with("pgloom_retries_total{reason=\"read\"}"));
+    line.and_then(|line| line.rsplit(' ').next()).map_or(0, |count| count.parse().unwrap())
+}
+
+fn cells(reply: &Reply) -> Vec<String> {
+    let rows = reply.answers.iter().flat_map(|answer| &answer.rows);
+    rows.map(|row| String::from_utf8(row[0].clone().unwrap()).unwrap()).collect()
+}
+
+/// A statement that is parsed already, by its name.
+fn prepared(raw: &mut Raw, value: i32) -> Reply {
+    let bind = m::bind("", "s", &[Value::text(&value.to_string())], &[]);
+    raw.exchange_with(&[bind, m::describe(b'P', ""), m::execute("", 0), m::sync()].concat(), None, true)
+}
+
+const WHEN: [When; 2] = [When::Before, When::Behind];
+
+#[test]
+fn a_read_of_one_shard_is_sent_again() {
+    let world = World::create("retry_one");
+    let id = world.world.id(1, 0);
+    let name = format!("item {id}");
+    let (text, by) =
+        (format!("SELECT name FROM items WHERE id = {id}"), "SELECT name FROM items WHERE id = $1".to_owned());
+    let mut raw = world.connect();
+    let parse = [m::parse("s", &by, &[23]), m::sync()].concat();
+    assert_eq!(raw.exchange_with(&parse, None, true).code(), "");
+    for when in WHEN {
+        let check = |reply: &Reply, again: u64, how: &str| {
+            assert_eq!((reply.code(), reply.status), ("", b'I'), "{how} {when:?}: {reply:?}");
+            assert_eq!((cells(reply), again), (vec![name.clone()], 1), "{how} {when:?}");
+        };
+        let (reply, again) = world.cut(1, "SELECT name", when, || raw.simple(&text));
+        check(&reply, again, "simple");
+        let unnamed = |raw: &mut Raw| raw.extended(&by, &[23], &[Value::text(&id.to_string())], 0);
+        let (reply, again) = world.cut(1, EXECUTE, when, || unnamed(&mut raw));
+        check(&reply, again, "unnamed");
+        let (reply, again) = world.cut(1, EXECUTE, when, || prepared(&mut raw, id));
+        check(&reply, again, "named");
+        // Twice the same in one pipeline, with a Flush before its Sync; behind that one the relay would wait for a Sync.
+        let one = [m::bind("", "s", &[Value::text(&id.to_string())], &[]), m::execute("", 0)].concat();
+        let flush = if when == When::Before { m::flush() } else { Vec::new() };
+        let pipeline = [&one[..], &one, &flush, &m::sync()].concat();
+        let (reply, again) = world.cut(1, EXECUTE, when, || raw.exchange_with(&pipeline, None, true));
+        assert_eq!((reply.code(), cells(&reply), again), ("", vec![name.clone(), name.clone()], 1), "{when:?}");
+        // The first statement of a transaction, which goes on.
+        raw.must("BEGIN");
+        let (reply, again) = world.cut(1, "SELECT name", when, || raw.simple(&text));
+        assert_eq!((reply.code(), reply.status, again), ("", b'T', 1), "{when:?}: {reply:?}");
+        raw.must(&format!("UPDATE items SET n = n + 1 WHERE id = {id}"));
+        raw.must("COMMIT");
+        raw.must("BEGIN");
+        let (reply, again) = world.cut(1, EXECUTE, when, || prepared(&mut raw, id));
+        assert_eq!((reply.code(), reply.status, again), ("", b'T', 1), "{when:?}: {reply:?}");
+        assert_eq!(cells(&reply), [name.clone()]);
+        raw.must("COMMIT");
+    }
+    assert_eq!(world.world.db.shard(1).value(&format!("SELECT n FROM items WHERE id = {id}")), "2");
+}
+
+#[test]
+fn what_may_have_had_an_effect_is_not_sent_again() {
+    let world = World::create("retry_not");
+    let id = world.world.id(1, 0);
+    let n = || world.world.db.shard(1).value(&format!("SELECT n FROM items WHERE id = {id}"));
+    let update = format!("UPDATE items SET n = n + 1 WHERE id = {id}");
+    let by = "UPDATE items SET n = n + 1 WHERE id = $1";
+    let mut raw = world.connect();
+    let check = |(reply, again): (Reply, u64), what: &str| {
+        assert_eq!((reply.code(), again), ("08006", 0), "{what}: {reply:?}");
+    };
+    check(world.cut(1, "UPDATE", When::Behind, || raw.simple(&update)), "a write");
+    assert_eq!(n(), "1");
+    check(world.cut(1, EXECUTE, When::Behind, || raw.extended(by, &[23], &[Value::text(&id.to_string())], 0)), "bound");
+    assert_eq!(n(), "2");
+    let random = format!("SELECT random() FROM items WHERE id = {id}");
+    check(world.cut(1, "SELECT random", When::Behind, || raw.simple(&random)), "a volatile function");
+    // A read and a write in one pipeline are one transaction.
+    let step = |sql: &str| [m::parse("", sql, &[]), m::bind("", "", &[], &[]), m::execute("", 0)].concat();
+    let read = format!("SELECT n FROM items WHERE id = {id}");
+    let pipeline = [step(&read), step(&update), m::sync()].concat();
+    check(world.cut(1, EXECUTE, When::Behind, || raw.exchange_with(&pipeline, None, true)), "a pipeline that writes");
+    // What stands behind the first statement of a transaction has seen what that one saw.
+    for first in [&update, &read] {
+        raw.must(&format!("BEGIN; {first}"));
+        check(world.cut(1, "SELECT n", When::Before, || raw.simple(&read)), "the second of a transaction");
+        raw.must("ROLLBACK");
+    }
+    assert_eq!(raw.value(&read), n());
+}
+
+#[test]
+fn a_read_of_all_shards_is_run_again() {
+    let world = World::create("retry_all");
+    let mut raw = world.connect();
+    let all: Vec<String> = (1..=ITEMS).map(|id| id.to_string()).collect();
+    let by = "SELECT id FROM items WHERE n >= $1 ORDER BY id";
+    let parse = [m::parse("s", by, &[23]), m::sync()].concat();
+    assert_eq!(raw.exchange_with(&parse, None, true).code(), "");
+    for (when, shard) in WHEN.into_iter().flat_map(|when| [(when, 0), (when, 2)]) {
+        let (reply, again) = world.cut(shard, "SELECT id", when, || raw.simple("SELECT id FROM items ORDER BY id"));
+        assert_eq!((reply.code(), cells(&reply), again), ("", all.clone(), 1), "{when:?} {shard}");
+        // Longer than what is kept back; and none of it has come.
+        let long = "SELECT id, repeat('x', 2000) FROM items";
+        let (reply, again) = world.cut(shard, "SELECT id", when, || raw.simple(long));
+        assert_eq!((reply.code(), cells(&reply).len(), again), ("", all.len(), 1), "{when:?} {shard}");
+        let (reply, again) = world.cut(shard, EXECUTE, when, || prepared(&mut raw, 0));
+        assert_eq!((reply.code(), cells(&reply), again), ("", all.clone(), 1), "{when:?} {shard}");
+        let aggregate = "SELECT count(*) FROM items";
+        let (reply, again) = world.cut(shard, "SELECT count", when, || raw.simple(aggregate));
+        assert_eq!((reply.code(), cells(&reply), again), ("", vec![ITEMS.to_string()], 1), "{when:?} {shard}");
+    }
+    // Rows that locks are taken for are no mere read, and what writes is not run again.
+    let lock = "SELECT id FROM items ORDER BY id FOR UPDATE";
+    let (reply, again) = world.cut(2, "SELECT id", When::Behind, || raw.simple(lock));
+    assert_eq!((reply.code(), again), ("08006", 0), "{reply:?}");
+    let (reply, again) = world.cut(2, "UPDATE", When::Behind, || raw.simple("UPDATE items SET n = n + 1"));
+    assert_eq!((reply.code(), again), ("08006", 0), "{reply:?}");
+    assert_eq!(raw.value("SELECT sum(n) FROM items"), "0");
+}
+
+#[test]
+fn a_replica_that_breaks_is_replaced_by_the_primary() {
+    let world = world::World::create("max_replica_lag = 0\nread_your_writes = false");
+    let relay = Relay::start(world.b.port);
+    let general = format!("{PLAIN}\nmax_replica_lag = 0\nread_your_writes = false\nread_preference = \"replica\"");
+    let config = world::config(&[&[&world.a, &world.b], &[&world.other]], &general);
+    let router = Router::start(&config.replace(&format!("port = {}", world.b.port), &format!("port = {}", relay.port)));
+    let account: i32 = world.a.connect(NAME).value("SELECT min(id) FROM accounts").parse().unwrap();
+    let mut raw = router.connect(NAME);
+    let by = "SELECT balance FROM accounts WHERE id = $1";
+    let value = [Value::text(&account.to_string())];
+    // The trap is on the replica's side: it springs when that one is read.
+    for text in [EXECUTE, "SELECT balance", "SELECT sum"] {
+        let sprung = relay.set(text, When::Before, Then::Cut, || {});
+        let before = retries(&router);
+        eventually(20, "the replica is read, and breaks", || {
+            let reply = match text {
+                EXECUTE => raw.extended(by, &[23], &value, 0),
+                "SELECT sum" => raw.simple("SELECT sum(balance) FROM accounts"),
+                _ => raw.simple(&format!("SELECT balance FROM accounts WHERE id = {account}")),
+            };
+            assert_eq!(reply.code(), "", "{reply:?}");
+            assert!(text == "SELECT sum" || cells(&reply) == [BALANCE.to_string()]);
+            sprung.try_recv().is_ok()
+        });
+        assert_eq!(retries(&router) - before, 1, "{text}");
+    }
+}
