@@ -200,3 +200,40 @@ fn frozen_transactions_do_not_change_what_one_copy_does_not_show() {
         client.must("DELETE FROM c WHERE id = 2; INSERT INTO c VALUES (1, 1) ON CONFLICT DO NOTHING");
     }
 }
+
+/// A portal gives as many rows as are asked for, and every copy is changed with the first of them.
+#[test]
+fn returned_rows_come_in_pieces() {
+    let world = Sharded::create("copies_pieces", "");
+    let mut client = world.connect();
+    client.must("CREATE TABLE c (id int PRIMARY KEY, n int)");
+    client.must("SELECT pgloom.reference('c')");
+    for (sql, tag) in [
+        ("INSERT INTO c SELECT i, 0 FROM generate_series(1, 5) i RETURNING id", "INSERT 0 1"),
+        ("WITH u AS (UPDATE c SET n = n + 1 RETURNING id) SELECT id FROM u ORDER BY id", "SELECT 1"),
+        ("UPDATE c SET n = n + 1 RETURNING id", "UPDATE 1"),
+    ] {
+        let begin = [message::parse("", sql, &[]), message::bind("p", "", &[], &[]), message::execute("p", 2)];
+        client.send(&[begin.concat(), message::flush()].concat()).unwrap();
+        let (mut ids, mut pieces) = (Vec::new(), 0);
+        let complete = loop {
+            let message = client.read().unwrap();
+            match message.tag {
+                b'D' => ids.push(message.cells()[0].clone().map(|cell| String::from_utf8(cell).unwrap()).unwrap()),
+                b's' => {
+                    pieces += 1;
+                    client.send(&[message::execute("p", 2), message::flush()].concat()).unwrap();
+                }
+                b'C' => break String::from_utf8_lossy(&message.body).trim_end_matches('\0').to_owned(),
+                b'E' => panic!("{sql}: {}", message.report()),
+                _ => {}
+            }
+        };
+        client.send(&message::sync()).unwrap();
+        client.read_to_ready().unwrap();
+        ids.sort();
+        assert_eq!((ids.join(" "), pieces, &*complete), ("1 2 3 4 5".to_owned(), 2, tag), "{sql}");
+    }
+    let found = copies(&world, "c");
+    assert!(found.iter().all(|copy| *copy == found[0]) && found[0].starts_with("(1,2)"), "{found:#?}");
+}

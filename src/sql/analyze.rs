@@ -20,7 +20,7 @@ use crate::sql::finish::{self, Parsed, Unmerged};
 use crate::sql::functions;
 use crate::sql::lexer::TokenKind;
 use crate::sql::model::{Model, Obstacle, Stop, Uses};
-use crate::sql::modifying::with_fixed;
+use crate::sql::modifying::{with_copies, with_fixed};
 use crate::sql::names::{Place, creation_schema, folded, parts};
 use crate::sql::outcome::{Many, Outcome, Routed, Scatter, ScatterSql, Why};
 use crate::sql::query::check_clauses;
@@ -466,7 +466,7 @@ impl Analyzer<'_> {
     fn finish(&self, model: Model<'_>, outcome: Outcome) -> Verdict {
         let outcome = match check_functions(&model, &outcome) {
             Some(fault) => Outcome::Refuse(fault),
-            None => with_fixed(&model, outcome),
+            None => with_copies(&model, with_fixed(&model, outcome)),
         };
         let uses = &model.uses;
         let changes =
