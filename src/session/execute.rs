@@ -379,7 +379,12 @@ impl Session {
                     return Ok(());
                 }
                 Some(place) => self.close_place(place).await,
-                None => {}
+                // To Postgres a cursor of SQL is a portal like any other.
+                None => {
+                    if let Some(shard) = self.sql_cursor(name) {
+                        return self.close_cursor(shard, name).await;
+                    }
+                }
             },
         }
         self.answer(reply::CLOSE_COMPLETE);

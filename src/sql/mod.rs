@@ -10,6 +10,7 @@ mod clock;
 mod closed;
 mod colnames;
 pub mod combine;
+mod compared;
 mod constants;
 mod constraints;
 mod copying;
