@@ -70,6 +70,7 @@ mod turn;
 mod two_phase;
 mod uniques;
 mod views;
+mod whole;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -461,6 +462,7 @@ impl Session {
         })?;
         for server in lent {
             self.begin_with(Arc::clone(&server.defaults));
+            self.complete_startup();
             self.hold(home, server);
         }
         self.enlist(home).await
