@@ -5,6 +5,8 @@ use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use crate::backend::defaults::Defaults;
+
 /// `SET name TO value` for each entry; the value is SQL as the client wrote it (quoted where it was).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SessionSettings {
@@ -37,6 +39,16 @@ impl SettingsTable {
     }
 }
 
+/// Hashes of the settings by which literals are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Meaning {
+    /// Those that dates, times and intervals are read by.
+    pub times: u64,
+    pub others: u64,
+    /// Who reads.
+    pub who: u64,
+}
+
 impl SessionSettings {
     /// Those of a connection on which nothing was set: one for all.
     pub fn none() -> Arc<Self> {
@@ -56,10 +68,13 @@ impl SessionSettings {
         self.values.remove(name);
     }
 
-    /// Hash of what decides how the literals of a statement are read: the settings that Postgres's parser and the input functions of its
-    /// types look at, and who reads. (What names mean is the search path's matter, which is not in it.)
-    pub fn meaning(&self) -> u64 {
-        const READERS: [&str; 15] = [
+    /// What decides how the literals of a statement are read: the settings that Postgres's parser and the input functions of its types
+    /// look at, and who reads. (What names mean is the search path's matter, which is not in it.) A setting that is as logins begin with
+    /// it is none.
+    pub fn meaning(&self, defaults: &Defaults) -> Meaning {
+        const TIMES: [&str; 5] = ["datestyle", "intervalstyle", "lc_time", "timezone", "timezone_abbreviations"];
+        // The last is no literal's matter, but a word of the text all the same.
+        const OTHERS: [&str; 9] = [
             "array_nulls",
             "backslash_quote",
             "default_text_search_config",
@@ -70,14 +85,15 @@ impl SessionSettings {
             "xmloption",
             "transform_null_equals",
         ];
-        // Such as transform_null_equals, which is no literal's, but a word of the text all the same.
-        const PARSER: [&str; 1] = ["transform_null_equals"];
-        let decides = |name: &str| READERS.contains(&name) || PARSER.contains(&name);
-        let mut hasher = DefaultHasher::new();
-        for (name, value) in self.values.iter().filter(|(name, _)| decides(name)) {
-            (name, value).hash(&mut hasher);
-        }
-        hasher.finish()
+        let hash = |names: &[&str]| {
+            let mut hasher = DefaultHasher::new();
+            let set = names.iter().filter_map(|name| Some((*name, self.get(name)?)));
+            let is_default =
+                |name: &str, value: &str| defaults.get(name).is_some_and(|text| text_value(name, text) == value);
+            set.filter(|(name, value)| !is_default(name, value)).for_each(|set| set.hash(&mut hasher));
+            hasher.finish()
+        };
+        Meaning { times: hash(&TIMES), others: hash(&OTHERS), who: hash(&ROLES) }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -239,14 +255,15 @@ mod tests {
 
     #[test]
     fn what_reads_no_literal_leaves_their_meaning() {
-        let none = SessionSettings::default().meaning();
+        let meaning = |pair: (&str, &str)| settings(&[pair]).meaning(&Defaults::default());
+        let none = SessionSettings::default().meaning(&Defaults::default());
         for (name, value) in
             [("enable_seqscan", "off"), ("app.tenant", "'5'"), ("search_path", "other"), ("jit", "off")]
         {
-            assert_eq!(settings(&[(name, value)]).meaning(), none, "{name}");
+            assert_eq!(meaning((name, value)), none, "{name}");
         }
         for (name, value) in [("datestyle", "'German'"), ("timezone", "'Asia/Tokyo'"), ("role", "app")] {
-            assert_ne!(settings(&[(name, value)]).meaning(), none, "{name}");
+            assert_ne!(meaning((name, value)), none, "{name}");
         }
     }
 

@@ -440,7 +440,7 @@ impl Session {
         {
             let effective = self.tx.with_locals(&wanted);
             self.scope = SearchScope::new(&effective, &self.defaults, &self.server_user, &self.database.name);
-            self.meaning = effective.meaning();
+            self.meaning = effective.meaning(&self.defaults);
         }
         let others = !Arc::ptr_eq(&self.settings, &wanted);
         self.settings = wanted;

@@ -86,7 +86,7 @@ use crate::backend::defaults::Defaults;
 use crate::backend::fanout::Fanout;
 use crate::backend::hedge::HedgeSettings;
 use crate::backend::prepared::StatementRegistry;
-use crate::backend::settings::{SessionSettings, SettingsTable};
+use crate::backend::settings::{Meaning, SessionSettings, SettingsTable};
 use crate::backend::stats::{Count, Tally};
 use crate::backend::traffic::Seat;
 use crate::config::LogStatements;
@@ -264,7 +264,7 @@ pub struct Session {
     settings: Arc<SessionSettings>,
     startup: Arc<SessionSettings>,
     /// [`SessionSettings::meaning`] of `settings`.
-    meaning: u64,
+    meaning: Meaning,
     session_mode: bool,
     /// How long things may take by the configuration, and with what the session has set.
     own_times: TimeLimits,
@@ -358,7 +358,7 @@ impl Session {
             pid,
             slot,
             settings: Arc::clone(&startup),
-            meaning: startup.meaning(),
+            meaning: startup.meaning(&Defaults::default()),
             startup,
             session_mode: login.session_mode,
             own_times: login.times,
