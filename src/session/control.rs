@@ -323,9 +323,9 @@ impl Session {
                 let sql = settings::assign_local(name, &value);
                 self.set_in_transaction(&sql, "SET LOCAL").await?;
                 if self.tx.counts_as_block() {
-                    self.report_joined();
-                    let value = Some(&**value).filter(|value| !value.eq_ignore_ascii_case("default"));
+                    let value = Some(&*value).filter(|value| !value.eq_ignore_ascii_case("default"));
                     self.set_local(name, value);
+                    self.report_joined();
                 }
                 Ok(tag("SET"))
             }
@@ -465,7 +465,7 @@ impl Session {
 
     /// Tells the client of parameters that have another value on this server than the client was told.
     pub(super) fn report_parameters(&mut self, at: usize) {
-        for (name, value) in &self.held[at].server.parameters {
+        for (name, value) in &self.parameters_told(&self.held[at].server.parameters) {
             let known = self.reported.iter_mut().find(|(n, _)| n == name);
             match known {
                 Some((_, old)) if old == value => continue,

@@ -445,7 +445,7 @@ impl Session {
                     Failure::Fault(fault) | Failure::Stop(Stop::Fatal(fault)) => fault,
                     Failure::Reported | Failure::Stop(_) => self.not_ready(Look::Read),
                 })?;
-                self.reported = self.held[at].server.parameters.clone();
+                self.reported = self.parameters_told(&self.held[at].server.parameters);
                 self.release_idle();
             }
         }
