@@ -10,7 +10,7 @@ use crate::fault::Fault;
 use crate::ids::DistributionId;
 use crate::sql::defaults::{check_assigned, reads_clock};
 use crate::sql::exprs::{At, Ctes};
-use crate::sql::implicit::{check_defaults, check_written};
+use crate::sql::implicit::{self, check_defaults, check_written};
 use crate::sql::insert::{
     Keys, Target, assigned, check_conflict, check_insert, check_sources, check_view, column_list, keys_of, omitted,
     sequence_of, source, target_level, walk_conflict, walk_returning,
@@ -108,6 +108,7 @@ impl Model<'_> {
         let named = self.relation(schema.as_deref(), &table_name)?;
         let Written { relation, hidden, apart } = written(&self.scope, named)?;
         check_written(&self.scope, &relation)?;
+        self.uses.note_sets(implicit::sets(&self.scope, &relation, true));
         let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
         let level = target_level(self, alias.unwrap_or(table_name.clone()), relation.table())?;
         let columns = column_list(insert)?;

@@ -561,6 +561,12 @@ fn skip_until(cursor: &mut Cursor<'_>, words: &[&str]) -> Option<()> {
 /// is then kept on its connection without need. Names in `search_path` are not looked at.
 pub fn creates_temporary(text: &str) -> bool {
     let mut cursor = Cursor::new(text);
+    if cursor.is("explain") {
+        // With ANALYZE it runs.
+        while !cursor.at_end() && !cursor.is_any(&["create", "select", "with", "insert", "merge"]) {
+            cursor.take();
+        }
+    }
     let create = cursor.is("create");
     let insert = cursor.is_any(&["insert", "merge"]);
     // The two words before, the nearer one first.
