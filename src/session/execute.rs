@@ -272,6 +272,11 @@ impl Session {
             (PlanKind::Supply(supply), Some(max)) => {
                 return Box::pin(self.execute_supplied(name, supply, &ask, max)).await;
             }
+            (PlanKind::Broadcast(sql), Some(max)) if plan.why == Why::Reference => {
+                if self.columns_of(statement).await?.is_some() {
+                    return Box::pin(self.execute_copies(name, sql, plan.access, &ask, max)).await;
+                }
+            }
             _ => {}
         }
         self.run_multi(&plan, &statement.analysis, &ask).await?;
@@ -387,7 +392,12 @@ impl Session {
                     return Ok(());
                 }
                 Some(place) => self.close_place(place).await,
-                None => {}
+                // To Postgres a cursor of SQL is a portal like any other.
+                None => {
+                    if let Some(shard) = self.sql_cursor(name) {
+                        return self.close_cursor(shard, name).await;
+                    }
+                }
             },
         }
         self.answer(reply::CLOSE_COMPLETE);

@@ -3,6 +3,7 @@
 use crate::sql::lexer::TokenKind;
 use crate::sql::spelling::{Tokens, strings};
 use crate::sql::splice::Edit;
+use crate::sql::template::SlotKind;
 
 /// What is to be changed in a statement so that the parser reads it.
 pub(super) fn edits(text: &str) -> Vec<Edit> {
@@ -128,12 +129,19 @@ impl Tokens<'_> {
         Some((self.replace(at + 1, close, &format!(" {name}"))?, close))
     }
 
-    /// `FETCH FIRST (expression) ROWS ONLY`
+    /// `FETCH FIRST (expression) ROWS ONLY`, or with a signed number
     fn fetch(&self, at: usize) -> Option<(Edit, usize)> {
-        if !self.is(at, "fetch") || !self.is_any(at + 1, &["first", "next"]) || !self.is_punct(at + 2, b'(') {
+        if !self.is(at, "fetch") || !self.is_any(at + 1, &["first", "next"]) {
             return None;
         }
-        let close = self.closing(at + 2)?;
+        let sign = self.get(at + 2)?;
+        let is_sign =
+            sign.kind == TokenKind::Operator && matches!(self.text.get(sign.start..sign.end), Some("-" | "+"));
+        let close = match self.get(at + 3)?.kind {
+            TokenKind::Literal(SlotKind::Integer) if is_sign => at + 3,
+            _ if self.is_punct(at + 2, b'(') => self.closing(at + 2)?,
+            _ => return None,
+        };
         if !self.is_any(close + 1, &["row", "rows"]) || !self.is(close + 2, "only") {
             return None;
         }
