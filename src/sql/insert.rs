@@ -19,7 +19,7 @@ use crate::sql::delivery::Delivery;
 use crate::sql::exprs::{At, Ctes, says_now};
 use crate::sql::facts::{as_select, unnest};
 use crate::sql::finish::Parsed;
-use crate::sql::implicit::{check_defaults, check_written};
+use crate::sql::implicit::{self, check_defaults, check_written};
 use crate::sql::inserting::{self, Inserting};
 use crate::sql::keys::{KeyName, RowKey, Source, Value};
 use crate::sql::model::{Columns, Leaf, LevelId, Model, Obstacle, Spread, Stop};
@@ -69,6 +69,7 @@ impl Analyzer<'_> {
             Relation::System => None,
         };
         check_written(&model.scope, &relation)?;
+        model.uses.note_sets(implicit::sets(&model.scope, &relation, true));
         let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
         let level = target_level(model, alias.unwrap_or(table_name.clone()), table.as_deref())?;
         let columns = column_list(insert)?;
