@@ -240,6 +240,8 @@ pub(crate) struct Uses {
     pub unsafe_function: Option<Box<str>>,
     pub user_function: Option<Box<str>>,
     pub runs_sql: Option<Box<str>>,
+    /// A function that is called, or may be, as an attribute of what it is called with: see [`crate::sql::attributes`].
+    pub attribute: Option<Box<str>>,
     pub system_column: Option<Box<str>>,
     /// A function that tells how its argument is stored.
     pub stored: Option<Box<str>>,
