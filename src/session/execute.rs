@@ -363,19 +363,20 @@ impl Session {
         self.settle_parse().await?;
         match what {
             b'S' => {
+                self.before_statement_changes(name);
                 self.statements.remove(name);
             }
-            _ => match self.statements.remove_portal(name).map(|p| p.place) {
-                Some(Place::Server(shard)) if self.held.position(shard).is_some() => {
+            _ => {
+                if let Some(shard) = self.take_portal(name).await?
+                    && self.held.position(shard).is_some()
+                {
                     let at = self.open(shard).await?;
                     let server = &mut self.held[at].server;
                     request::close(&mut server.out, request::Target::Portal, name)?;
                     server.inflight.push(Owed::Close(Audience::Client));
                     return Ok(());
                 }
-                Some(place) => self.close_place(place).await,
-                None => {}
-            },
+            }
         }
         self.answer(reply::CLOSE_COMPLETE);
         Ok(())

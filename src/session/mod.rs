@@ -68,6 +68,7 @@ mod traced;
 pub mod transaction;
 mod turn;
 mod two_phase;
+mod unanswered;
 mod uniques;
 mod views;
 
