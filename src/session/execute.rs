@@ -74,7 +74,12 @@ impl Session {
         if let Some(text) = local {
             return self.execute_local(name, text, &statement).await;
         }
-        self.execute_routed(name, &statement, max_rows).await
+        self.check_printed(name)?;
+        let done = self.execute_routed(name, &statement, max_rows).await;
+        if max_rows > 0 {
+            self.note_printed(name);
+        }
+        done
     }
 
     /// FETCH, MOVE or CLOSE of another portal.

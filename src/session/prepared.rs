@@ -149,11 +149,13 @@ pub struct Portal {
     pub depth: usize,
     /// Where it stands; `None`: nobody has counted. A portal that runs over shards knows it better.
     pub position: Option<Position>,
+    /// The settings by which its rows are printed, if it has rows left that may be printed already.
+    pub printed: Option<u64>,
 }
 
 impl Portal {
     pub fn new(statement: Arc<ClientStatement>, formats: Vec<i16>, place: Place) -> Self {
-        Self { statement, formats, place, depth: 0, position: Some(Position::default()) }
+        Self { statement, formats, place, depth: 0, position: Some(Position::default()), printed: None }
     }
 }
 
