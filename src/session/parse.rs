@@ -55,7 +55,7 @@ impl Session {
         self.statements.check_new(view.name)?;
         let statement = match self.parsed_before(&view, text) {
             Some(statement) => {
-                self.check_not_failed(&statement.analysis.kind)?;
+                self.check_read_not_failed(&statement.analysis.kind, text).await?;
                 statement
             }
             None => {
@@ -66,7 +66,7 @@ impl Session {
                     )
                     .into());
                 };
-                self.check_not_failed(&analysis.kind)?;
+                self.check_read_not_failed(&analysis.kind, text).await?;
                 let analysis = self.seen(text, analysis).await?;
                 self.client_statement(text.into(), view.types.into(), analysis)
             }
