@@ -516,7 +516,7 @@ impl<'s> Model<'s> {
 
     /// Notes `a = b` that holds for the rows of `leaves` that matter; each column with its leaf.
     pub fn add_equality(&mut self, a: (LeafId, NodeId), b: (LeafId, NodeId), leaves: &[LeafId]) {
-        if !self.comparable(a.1, b.1) {
+        if !self.comparable(a.1, b.1) || self.scope.catalog.customs.compare() {
             return;
         }
         for (from, to) in [(a, b), (b, a)] {
