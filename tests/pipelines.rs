@@ -243,7 +243,10 @@ fn what_stands_behind_an_error_changes_no_statement() {
     for (what, failing) in failing_messages() {
         let behind = [
             ("a statement", m::parse("s", "SELECT 'new'", &[])),
-            ("one that runs", [m::parse("s", &of_shard(9), &[]), m::bind("", "s", &[], &[]), m::execute("", 0)].concat()),
+            (
+                "one that runs",
+                [m::parse("s", &of_shard(9), &[]), m::bind("", "s", &[], &[]), m::execute("", 0)].concat(),
+            ),
             ("one that is flushed", [m::parse("s", &of_shard(9), &[]), m::flush()].concat()),
             ("two", [m::parse("s", &of_shard(9), &[]), m::parse("t", &of_shard(10), &[])].concat()),
             ("an unnamed one", m::parse("", "SELECT 'new'", &[])),
@@ -255,11 +258,15 @@ fn what_stands_behind_an_error_changes_no_statement() {
             ("closed", m::close(b'S', "kept")),
             ("the unnamed one closed", m::close(b'S', "")),
             ("another", [m::close(b'S', "kept"), m::parse("kept", "SELECT 'other'", &[])].concat()),
-            ("deallocated", [m::parse("d", "DEALLOCATE kept", &[]), m::bind("", "d", &[], &[]), m::execute("", 0)].concat()),
+            (
+                "deallocated",
+                [m::parse("d", "DEALLOCATE kept", &[]), m::bind("", "d", &[], &[]), m::execute("", 0)].concat(),
+            ),
         ];
         for (then, messages) in behind {
             // What stands before it is answered, and lasts.
-            let good = [m::bind("", "kept", &[], &[]), m::execute("", 0), m::parse("good", "SELECT 'good'", &[])].concat();
+            let good =
+                [m::bind("", "kept", &[], &[]), m::execute("", 0), m::parse("good", "SELECT 'good'", &[])].concat();
             for (place, first) in [("first", Vec::new()), ("behind another", good)] {
                 let mut script = vec![Send(before.clone()), Ready];
                 script.extend([Send([&first[..], &failing, &messages, &m::sync()].concat()), Ready]);
@@ -274,7 +281,12 @@ fn what_stands_behind_an_error_changes_no_statement() {
 fn what_stands_behind_an_error_closes_no_portal() {
     let world = world("pipelines_portals");
     let portals = ["SELECT id FROM items WHERE id = 6", ALL, "SELECT generate_series(1, 5)", "SHOW my.x"];
-    let fails = [m::parse("f", "SELECT 1 / (n - n) FROM items WHERE id = 6", &[]), m::bind("z", "f", &[], &[]), m::execute("z", 0)].concat();
+    let fails = [
+        m::parse("f", "SELECT 1 / (n - n) FROM items WHERE id = 6", &[]),
+        m::bind("z", "f", &[], &[]),
+        m::execute("z", 0),
+    ]
+    .concat();
     for (at, sql) in portals.iter().enumerate() {
         for rows in [0, 1] {
             for name in ["p", ""] {
@@ -289,9 +301,21 @@ fn what_stands_behind_an_error_closes_no_portal() {
                     let mut script = queries(&["SET my.x TO 'y'", "BEGIN"]);
                     script.extend([Send([bind.clone(), executed.clone(), m::sync()].concat()), Ready]);
                     // A simple Query would close the unnamed portal.
-                    script.extend([Send([m::parse("sp", "SAVEPOINT a", &[]), m::bind("y", "sp", &[], &[]), m::execute("y", 0), m::sync()].concat()), Ready]);
+                    script.extend([
+                        Send(
+                            [
+                                m::parse("sp", "SAVEPOINT a", &[]),
+                                m::bind("y", "sp", &[], &[]),
+                                m::execute("y", 0),
+                                m::sync(),
+                            ]
+                            .concat(),
+                        ),
+                        Ready,
+                    ]);
                     script.extend([Send([&fails[..], &messages, &m::sync()].concat()), Ready]);
-                    let back = [m::parse("rb", "ROLLBACK TO a", &[]), m::bind("x", "rb", &[], &[]), m::execute("x", 0)].concat();
+                    let back = [m::parse("rb", "ROLLBACK TO a", &[]), m::bind("x", "rb", &[], &[]), m::execute("x", 0)]
+                        .concat();
                     script.extend([Send([back, m::sync()].concat()), Ready]);
                     script.extend([Send([m::execute(name, 2), m::sync()].concat()), Ready]);
                     script.extend(queries(&["ROLLBACK"]));

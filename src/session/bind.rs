@@ -150,7 +150,11 @@ impl Session {
             }
             None => {
                 self.try_bind(&statement, &view).await?;
-                let bind = frame.bytes.slice(crate::wire::frame::HEADER..);
+                let (mut bind, mut plan) = (frame.bytes.slice(crate::wire::frame::HEADER..), plan);
+                if let Some(told) = self.with_moments(&statement, &bind).await? {
+                    bind = told;
+                    plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
+                }
                 let place = Place::Router { bind, plan: Box::new(plan) };
                 self.put_portal(view.portal, Portal::new(statement, result_formats(frame.body())?, place))
             }

@@ -21,8 +21,8 @@ use crate::session::run::Ask;
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
 use crate::wire::frame::HEADER;
-use crate::wire::request;
 use crate::wire::row::read_row_description;
+use crate::wire::{reply, request};
 
 /// The portal in which a finishing statement runs: a cursor is one by itself, and may have any name.
 pub(super) fn portal_of(plan: &FinishPlan) -> &'static [u8] {
@@ -137,6 +137,27 @@ impl Session {
             self.leave_open().await?;
         }
         self.end_finish(shard).await;
+        Ok(())
+    }
+
+    /// Close of a cursor that was declared in SQL.
+    pub(super) async fn close_cursor(&mut self, shard: ShardId, name: &[u8]) -> Result<(), Failure> {
+        if let Ok(name) = std::str::from_utf8(name) {
+            self.cursors.remove(name);
+        }
+        if self.held.position(shard).is_none() {
+            self.answer(reply::CLOSE_COMPLETE);
+            return Ok(());
+        }
+        let at = self.open(shard).await?;
+        let server = &mut self.held[at].server;
+        request::close(&mut server.out, request::Target::Portal, name)?;
+        server.inflight.push(Owed::Close(Audience::Client));
+        if shard.is_combine() {
+            // Its answer is still to come.
+            self.leave_open().await?;
+            self.end_finish(shard).await;
+        }
         Ok(())
     }
 

@@ -264,6 +264,11 @@ impl Session {
             (PlanKind::Supply(supply), Some(max)) => {
                 return Box::pin(self.execute_supplied(name, supply, &ask, max)).await;
             }
+            (PlanKind::Broadcast(sql), Some(max)) if plan.why == Why::Reference => {
+                if self.columns_of(statement).await?.is_some() {
+                    return Box::pin(self.execute_copies(name, sql, plan.access, &ask, max)).await;
+                }
+            }
             _ => {}
         }
         self.run_multi(&plan, &statement.analysis, &ask).await?;
@@ -372,6 +377,7 @@ impl Session {
                 self.statements.remove(name);
             }
             _ => {
+                let known = self.statements.portal(name).is_ok();
                 if let Some(shard) = self.take_portal(name).await?
                     && self.held.position(shard).is_some()
                 {
@@ -380,6 +386,10 @@ impl Session {
                     request::close(&mut server.out, request::Target::Portal, name)?;
                     server.inflight.push(Owed::Close(Audience::Client));
                     return Ok(());
+                }
+                // To Postgres a cursor of SQL is a portal like any other.
+                if !known && let Some(shard) = self.sql_cursor(name) {
+                    return self.close_cursor(shard, name).await;
                 }
             }
         }

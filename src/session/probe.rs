@@ -52,7 +52,8 @@ impl Session {
             None => self.parse_error_at_home(text, &[]).await,
         };
         self.drop_broken();
-        let unread = |frame: &Frame| error_fields::iter(frame.body()).any(|(f, v)| f == b'R' && v == b"scanner_yyerror");
+        let unread =
+            |frame: &Frame| error_fields::iter(frame.body()).any(|(f, v)| f == b'R' && v == b"scanner_yyerror");
         Err(match asked?.filter(unread) {
             Some(frame) => Failure::Fault(ErrorFields::parse(frame.body()).into_fault()),
             None => aborted,

@@ -123,7 +123,9 @@ impl Session {
             Some(before) => self.around(before, &named, text.get(found.whole.end..).unwrap_or_default())?,
             None => named,
         };
-        Ok(Call { statement, bind: bind_body(&values, formats)? })
+        let bind = bind_body(&values, formats)?;
+        let told = self.with_moments(&statement, &bind).await?;
+        Ok(Call { statement, bind: told.unwrap_or(bind) })
     }
 
     /// EXPLAIN or CREATE TABLE AS of the statement itself.

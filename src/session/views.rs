@@ -80,7 +80,7 @@ impl Session {
             );
         }
         let at = self.enlist(shard).await?;
-        let rows = self.held[at].server.query(&sql).await;
+        let rows = self.ask_held(at, &sql).await;
         // Not held while others are waited for.
         self.end_parts(false).await?;
         let rights = |row: &Vec<Option<String>>| {
@@ -105,7 +105,9 @@ fn unclear(view: &QualifiedName) -> Fault {
 /// statement names views, a table that it may not read is one below them.
 pub(super) fn below_views(plan: &FinishPlan, halt: Halt) -> Halt {
     let denied = match &halt {
-        Halt::Scatter(ScatterError::Shard(frame)) => server_fault(frame.body()).code == SqlState::INSUFFICIENT_PRIVILEGE,
+        Halt::Scatter(ScatterError::Shard(frame)) => {
+            server_fault(frame.body()).code == SqlState::INSUFFICIENT_PRIVILEGE
+        }
         Halt::Scatter(ScatterError::Fault(fault)) | Halt::Failure(Failure::Fault(fault)) => {
             fault.code == SqlState::INSUFFICIENT_PRIVILEGE
         }

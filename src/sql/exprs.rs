@@ -56,9 +56,11 @@ impl Model<'_> {
     pub fn walk<'q>(&mut self, at: &At<'q>, expr: &'q Expr) -> Result<(), Stop> {
         // The left side of operator chains is as deep as the statement is long: a loop, not recursion.
         let mut expr = expr;
+        self.note_compared(at.level, expr);
         while let Expr::BinaryOp { left, right, .. } = expr {
             self.walk(at, right)?;
             expr = left;
+            self.note_compared(at.level, expr);
         }
         match expr {
             Expr::BinaryOp { .. } => Ok(()),
@@ -134,8 +136,14 @@ impl Model<'_> {
             Expr::Cast { expr, data_type, format: None, kind } => match kind {
                 sqlparser::ast::CastKind::Cast | sqlparser::ast::CastKind::DoubleColon => {
                     self.walk_type(data_type)?;
-                    if let Expr::Value(literal) = &**expr {
-                        self.note_moment(literal, data_type);
+                    match unnest(expr) {
+                        Expr::Value(literal) => self.note_moment(literal, data_type),
+                        Expr::Array(array) => array.elem.iter().for_each(|member| {
+                            if let Expr::Value(literal) = unnest(member) {
+                                self.note_moment(literal, data_type);
+                            }
+                        }),
+                        _ => {}
                     }
                     if names_of_catalog(data_type) && self.scope.topology.places_schemas() {
                         self.note_written(expr);
@@ -251,10 +259,7 @@ impl Model<'_> {
     /// A value is read as a type that is not looked at: that of a column, or of what else may stand in its place.
     pub fn note_bare_moment(&mut self, expr: &Expr) {
         match expr {
-            Expr::Value(literal) if is_bare_moment(literal) => {
-                self.uses.moment = true;
-                note(&mut self.uses.clock, "now");
-            }
+            Expr::Value(literal) if is_bare_moment(literal) => self.note_moment_read(),
             Expr::Nested(inner) => self.note_bare_moment(inner),
             Expr::Tuple(members) => members.iter().for_each(|member| self.note_bare_moment(member)),
             Expr::Function(function) if is_row_or_choice(function) => {
@@ -278,9 +283,14 @@ impl Model<'_> {
     /// A literal is read as this type.
     fn note_moment(&mut self, literal: &ValueWithSpan, data_type: &DataType) {
         if is_time(data_type) && says_now(literal) {
-            self.uses.moment = true;
-            note(&mut self.uses.clock, "now");
+            self.note_moment_read();
         }
+    }
+
+    /// A text like `now` is read as a time.
+    pub fn note_moment_read(&mut self) {
+        self.uses.moment = true;
+        note(&mut self.uses.clock, "now");
     }
 
     /// Casts to `regclass` and its like look names up in the server's catalog; their numbers differ between shards.
@@ -541,7 +551,12 @@ impl Model<'_> {
         Ok(class)
     }
 
-    pub fn note_class(&mut self, schema: Option<&str>, name: &str, args: &[FunctionArg]) -> Result<FunctionClass, Stop> {
+    pub fn note_class(
+        &mut self,
+        schema: Option<&str>,
+        name: &str,
+        args: &[FunctionArg],
+    ) -> Result<FunctionClass, Stop> {
         let class = classify(&self.scope, schema, name);
         let scope = self.scope;
         // Sequences are found by the search path.
@@ -627,11 +642,12 @@ impl Model<'_> {
     }
 }
 
-/// A type whose values can be written as `now`.
+/// A type whose values, or some in them, can be written as `now`.
 fn is_time(data_type: &DataType) -> bool {
     let name = data_type.to_string().to_ascii_lowercase();
     let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
-    name == "date" || name.starts_with("time") || name == "abstime"
+    let is_range = name.starts_with("ts") && name.contains("range");
+    name.starts_with("date") || name.starts_with("time") || is_range
 }
 
 /// Whether a literal is a text like `now`.
@@ -644,7 +660,7 @@ pub(crate) fn says_now(literal: &ValueWithSpan) -> bool {
 }
 
 /// Whether a literal is nothing but a text like `now`.
-fn is_bare_moment(literal: &ValueWithSpan) -> bool {
+pub(crate) fn is_bare_moment(literal: &ValueWithSpan) -> bool {
     match &literal.value {
         Literal::SingleQuotedString(text) | Literal::EscapedStringLiteral(text) => is_moment(text.as_bytes()),
         Literal::DollarQuotedString(text) => is_moment(text.value.as_bytes()),

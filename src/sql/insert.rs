@@ -13,14 +13,13 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::NameScope;
 use crate::sql::analyze::{Analyzer, analyze, routed};
-use crate::sql::block_time::note_defaults;
+use crate::sql::block_time::{clock_default, note_defaults};
 use crate::sql::defaults::{check_assigned, reads_clock, uses_of};
 use crate::sql::delivery::Delivery;
 use crate::sql::exprs::{At, Ctes, says_now};
 use crate::sql::facts::{as_select, unnest};
 use crate::sql::finish::Parsed;
 use crate::sql::implicit::{check_defaults, check_written};
-use crate::sql::infer::is_text;
 use crate::sql::inserting::{self, Inserting};
 use crate::sql::keys::{KeyName, RowKey, Source, Value};
 use crate::sql::model::{Columns, Leaf, LevelId, Model, Obstacle, Spread, Stop};
@@ -81,6 +80,9 @@ impl Analyzer<'_> {
             let reads = &mut model.uses.reads_time;
             note_defaults(reads, &self.scope, table, columns.as_deref(), &source, &left);
             reads.moment |= has_moment(table, columns.as_deref(), &source);
+            if let Some(column) = hidden.iter().find(|column| clock_default(&self.scope, column).is_some()) {
+                reads.hide(format!("the default of column \"{}\", which the view does not show", column.name));
+            }
         }
         model.unused_ctes(with, ctes)?;
         let at = At { level, ctes: ctes.clone(), vary: true };
@@ -661,7 +663,7 @@ pub(crate) fn write_reference(model: &Model<'_>, table: &str) -> Result<Outcome,
     if let Some(what) = uses.one_shard() {
         return Err(refuse(format!("it needs {what}")));
     }
-    if uses.writing_cte {
+    if uses.writing_cte && (uses.cte_writes_copies.is_none() || uses.cte_writes_parts) {
         return Err(refuse("WITH contains a statement that changes data".to_owned()));
     }
     if let Some(name) = [&uses.volatile, &uses.clock, &uses.server, &uses.unknown_function].into_iter().flatten().next()
@@ -846,7 +848,7 @@ pub(crate) fn mentions_default(value: &Expr) -> bool {
 }
 
 /// What ON CONFLICT DO UPDATE sets.
-fn conflict_assignments(insert: &Insert) -> &[Assignment] {
+pub(crate) fn conflict_assignments(insert: &Insert) -> &[Assignment] {
     match &insert.on {
         Some(OnInsert::OnConflict(OnConflict { action: OnConflictAction::DoUpdate(update), .. })) => {
             &update.assignments
@@ -874,7 +876,7 @@ pub(crate) fn refuse_varying_defaults(scope: &NameScope<'_>, table: &Table, omit
     refuse_varying(scope, table, omitted.iter().filter_map(|index| table.columns.get(*index)))
 }
 
-fn refuse_varying<'c>(
+pub(crate) fn refuse_varying<'c>(
     scope: &NameScope<'_>,
     table: &Table,
     columns: impl IntoIterator<Item = &'c Column>,
@@ -995,24 +997,13 @@ pub(crate) fn walk_assignments<'q>(
 ) -> Result<(), Stop> {
     for assignment in assignments {
         if !is_default(&assignment.value) {
-            if !sets_text(model, at.level, assignment) {
+            if model.may_be_time(at.level, &assignment.target) {
                 model.note_bare_moment(&assignment.value);
             }
             model.walk(at, &assignment.value)?;
         }
     }
     Ok(())
-}
-
-/// Whether a column of text is set, for which a literal stays what it is written as.
-fn sets_text(model: &Model<'_>, level: LevelId, assignment: &Assignment) -> bool {
-    let (AssignmentTarget::ColumnName(_), Some(leaf)) = (&assignment.target, model.levels[level].leaves.first()) else {
-        return false;
-    };
-    let columns = &model.leaves[*leaf].columns.list;
-    let mut names = assigned(std::slice::from_ref(assignment));
-    let ty = names.next().and_then(|name| columns.iter().find(|column| *column.name == *name)).and_then(|of| of.ty);
-    ty.is_some_and(|ty| is_text(ty.oid))
 }
 
 pub(crate) fn walk_returning<'q>(

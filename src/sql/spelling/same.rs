@@ -3,6 +3,7 @@
 use crate::sql::lexer::TokenKind;
 use crate::sql::spelling::{Tokens, strings};
 use crate::sql::splice::Edit;
+use crate::sql::template::SlotKind;
 
 /// What is to be changed in a statement so that the parser reads it.
 pub(super) fn edits(text: &str) -> Vec<Edit> {
@@ -152,12 +153,19 @@ impl Tokens<'_> {
         Some((self.replace(at + 1, close, &format!(" {name}"))?, close))
     }
 
-    /// `FETCH FIRST (expression) ROWS ONLY`
+    /// `FETCH FIRST (expression) ROWS ONLY`, or with a signed number
     fn fetch(&self, at: usize) -> Option<(Edit, usize)> {
-        if !self.is(at, "fetch") || !self.is_any(at + 1, &["first", "next"]) || !self.is_punct(at + 2, b'(') {
+        if !self.is(at, "fetch") || !self.is_any(at + 1, &["first", "next"]) {
             return None;
         }
-        let close = self.closing(at + 2)?;
+        let sign = self.get(at + 2)?;
+        let is_sign =
+            sign.kind == TokenKind::Operator && matches!(self.text.get(sign.start..sign.end), Some("-" | "+"));
+        let close = match self.get(at + 3)?.kind {
+            TokenKind::Literal(SlotKind::Integer) if is_sign => at + 3,
+            _ if self.is_punct(at + 2, b'(') => self.closing(at + 2)?,
+            _ => return None,
+        };
         if !self.is_any(close + 1, &["row", "rows"]) || !self.is(close + 2, "only") {
             return None;
         }
@@ -270,7 +278,8 @@ impl Tokens<'_> {
             }
             TokenKind::Parameter => Some(last),
             TokenKind::Literal(_) => {
-                let typed = last.checked_sub(1).is_some_and(|before| self.is_name(before) && !self.is_any(before, &NO_CALLS));
+                let typed =
+                    last.checked_sub(1).is_some_and(|before| self.is_name(before) && !self.is_any(before, &NO_CALLS));
                 (!typed).then_some(last)
             }
             TokenKind::Punct(_) | TokenKind::UnicodeQuoted | TokenKind::Operator => None,
@@ -393,7 +402,10 @@ mod tests {
                 "SELECT x || t.a[1]::int::text COLLATE \"C\" < $1::character varying COLLATE pg_catalog.\"C\"",
                 "SELECT x || (t.a[1]::int::text) COLLATE \"C\" < ($1::character varying) COLLATE pg_catalog.\"C\"",
             ),
-            ("SELECT a IN (b)::text COLLATE c, - a::text COLLATE c", "SELECT a IN (b)::text COLLATE c, - a::text COLLATE c"),
+            (
+                "SELECT a IN (b)::text COLLATE c, - a::text COLLATE c",
+                "SELECT a IN (b)::text COLLATE c, - a::text COLLATE c",
+            ),
             ("SELECT date 'x'::text COLLATE c, a COLLATE c", "SELECT date 'x'::text COLLATE c, a COLLATE c"),
             ("SELECT 1 FETCH FIRST (1 + 2) ROWS ONLY", "SELECT 1 LIMIT (1 + 2)"),
             ("SELECT U&'d\\0061t', U&\"n!0061\" UESCAPE '!'", "SELECT 'dat', \"na\""),
