@@ -259,6 +259,11 @@ impl Session {
             (PlanKind::Supply(supply), Some(max)) => {
                 return Box::pin(self.execute_supplied(name, supply, &ask, max)).await;
             }
+            (PlanKind::Broadcast(sql), Some(max)) if plan.why == Why::Reference => {
+                if self.columns_of(statement).await?.is_some() {
+                    return Box::pin(self.execute_copies(name, sql, plan.access, &ask, max)).await;
+                }
+            }
             _ => {}
         }
         self.run_multi(&plan, &statement.analysis, &ask).await?;

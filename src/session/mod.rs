@@ -10,6 +10,7 @@ mod combine;
 pub mod commit;
 pub mod control;
 pub mod copy;
+mod copy_keys;
 mod copy_source;
 mod create_as;
 mod cursor;
@@ -85,6 +86,7 @@ use crate::backend::cluster::{Cluster, Database, Look, UserPools};
 use crate::backend::defaults::Defaults;
 use crate::backend::fanout::Fanout;
 use crate::backend::hedge::HedgeSettings;
+use crate::backend::key_places::KeyPlace;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{SessionSettings, SettingsTable};
 use crate::backend::stats::{Count, Tally};
@@ -316,6 +318,8 @@ pub struct Session {
     told: create_as::Told,
     /// The key of the statement that was planned last, where somebody counts; 0: it has none.
     named_key: AtomicU64,
+    /// The place of its key that the statement which runs has, where keys have places.
+    key_place: Option<KeyPlace>,
     /// Under the catalog of this generation: names that nobody knows, in a session that has temporary tables.
     temporaries: (u64, HashSet<QualifiedName>),
 }
@@ -388,6 +392,7 @@ impl Session {
             told_best_effort: false,
             told: create_as::Told::Client,
             named_key: AtomicU64::new(0),
+            key_place: None,
             temporaries: (0, HashSet::new()),
         };
         session.shared.metrics.clients.inc();
@@ -704,6 +709,7 @@ impl Session {
 
     /// A Query message, or a batch, has its answer.
     fn end_request(&mut self) {
+        self.key_place = None;
         let now = Instant::now();
         self.stop_clock(now);
         // A statement that failed before it was routed.

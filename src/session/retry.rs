@@ -87,6 +87,8 @@ impl Session {
         let first = poll_fn(|cx| {
             if !broken {
                 match word.poll(&mut held.server, cx) {
+                    // Its time is up: whoever reads on is told so.
+                    Poll::Ready(_) if held.server.cancel.is_abandoned() => return Poll::Ready(Ok(First::Own(true))),
                     Poll::Ready(Heard::Answer) => return Poll::Ready(Ok(First::Own(true))),
                     Poll::Ready(Heard::Break) => broken = true,
                     Poll::Pending => {}

@@ -112,7 +112,7 @@ impl Ask<'_> {
 }
 
 /// The trace context of a statement behind the text that is made of it.
-fn commented(text: &str, comment: Option<Arc<str>>) -> Cow<'_, str> {
+pub(super) fn commented(text: &str, comment: Option<Arc<str>>) -> Cow<'_, str> {
     comment.map_or(Cow::Borrowed(text), |comment| Cow::Owned(format!("{text}{comment}")))
 }
 

@@ -59,6 +59,32 @@ impl Session {
         Ok(ScatterRun { merged, shards, opened, position: Position::default() })
     }
 
+    /// The first rows of a portal that changes a reference table. Every shard has run all of it by then, and to one effect: what is not
+    /// fetched yet is held, within `merge_max_bytes`.
+    pub(super) async fn execute_copies(
+        &mut self,
+        name: &[u8],
+        sql: &ShardSql,
+        access: Access,
+        ask: &Ask<'_>,
+        max: u64,
+    ) -> Result<(), Failure> {
+        let home = self.view.topology.home;
+        let mut parts: Vec<_> = self.view.topology.all_shards().iter().map(|shard| (shard, sql.clone())).collect();
+        parts.sort_by_key(|(shard, _)| *shard != home);
+        let (mut merged, shards, opened) =
+            self.start_parts(&parts, &Combine::CONCAT, None, access, Answer::First, ask).await?;
+        let held = {
+            let mut servers = self.held.servers(&shards);
+            merged.park(&mut servers, &mut self.client).await
+        };
+        if let Err(error) = held {
+            return Err(self.scatter_failure(error, opened).await);
+        }
+        let run = ScatterRun { merged, shards, opened, position: Position::default() };
+        self.resume(name, Box::new(run), Some(max)).await
+    }
+
     /// The next rows of a portal that runs over several shards.
     pub(super) async fn resume(
         &mut self,

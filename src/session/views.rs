@@ -78,7 +78,7 @@ impl Session {
             );
         }
         let at = self.enlist(shard).await?;
-        let rows = self.held[at].server.query(&sql).await;
+        let rows = self.ask_held(at, &sql).await;
         // Not held while others are waited for.
         self.end_parts(false).await?;
         let rights = |row: &Vec<Option<String>>| {

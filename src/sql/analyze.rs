@@ -20,7 +20,7 @@ use crate::sql::finish::{self, Parsed, Unmerged};
 use crate::sql::functions;
 use crate::sql::lexer::TokenKind;
 use crate::sql::model::{Model, Obstacle, Stop, Uses};
-use crate::sql::modifying::with_fixed;
+use crate::sql::modifying::{with_copies, with_fixed};
 use crate::sql::names::{Place, creation_schema, folded, parts};
 use crate::sql::outcome::{Many, Outcome, Routed, Scatter, ScatterSql, Why};
 use crate::sql::query::check_clauses;
@@ -180,6 +180,8 @@ pub(crate) struct Analyzer<'s> {
     /// How often each `$n` (n - 1) occurs.
     pub used: HashMap<u16, u32>,
     pub parameters: u16,
+    /// The statement is one of the router's making, whose FROM has one row for each that it changes ([`crate::sql::once`]).
+    pub once: bool,
 }
 
 /// Tells everything about the first statement of `text` that its values do not decide. Never fails: what cannot be understood
@@ -212,7 +214,7 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         StatementKind::Prepare(_) => 0,
         _ => used.keys().max().map_or(0, |largest| largest + 1),
     };
-    let analyzer = Analyzer { scope: *scope, text, scan, used, parameters };
+    let analyzer = Analyzer { scope: *scope, text, scan, used, parameters, once: false };
     let calls = has_time(&kind) && tokens.as_ref().is_some_and(|tokens| block_time::has_calls(text, tokens, scope));
     let unlocks = match kind {
         StatementKind::Code => text.to_ascii_lowercase().contains(UNLOCK),
@@ -468,7 +470,7 @@ impl Analyzer<'_> {
     fn finish(&self, model: Model<'_>, outcome: Outcome) -> Verdict {
         let outcome = match check_functions(&model, &outcome) {
             Some(fault) => Outcome::Refuse(fault),
-            None => with_fixed(&model, outcome),
+            None => with_copies(&model, with_fixed(&model, outcome)),
         };
         let uses = &model.uses;
         let changes =

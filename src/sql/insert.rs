@@ -663,7 +663,7 @@ pub(crate) fn write_reference(model: &Model<'_>, table: &str) -> Result<Outcome,
     if let Some(what) = uses.one_shard() {
         return Err(refuse(format!("it needs {what}")));
     }
-    if uses.writing_cte {
+    if uses.writing_cte && (uses.cte_writes_copies.is_none() || uses.cte_writes_parts) {
         return Err(refuse("WITH contains a statement that changes data".to_owned()));
     }
     if let Some(name) = [&uses.volatile, &uses.clock, &uses.server, &uses.unknown_function].into_iter().flatten().next()
@@ -848,7 +848,7 @@ pub(crate) fn mentions_default(value: &Expr) -> bool {
 }
 
 /// What ON CONFLICT DO UPDATE sets.
-fn conflict_assignments(insert: &Insert) -> &[Assignment] {
+pub(crate) fn conflict_assignments(insert: &Insert) -> &[Assignment] {
     match &insert.on {
         Some(OnInsert::OnConflict(OnConflict { action: OnConflictAction::DoUpdate(update), .. })) => {
             &update.assignments
@@ -876,7 +876,7 @@ pub(crate) fn refuse_varying_defaults(scope: &NameScope<'_>, table: &Table, omit
     refuse_varying(scope, table, omitted.iter().filter_map(|index| table.columns.get(*index)))
 }
 
-fn refuse_varying<'c>(
+pub(crate) fn refuse_varying<'c>(
     scope: &NameScope<'_>,
     table: &Table,
     columns: impl IntoIterator<Item = &'c Column>,

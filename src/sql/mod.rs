@@ -51,6 +51,7 @@ mod moving_from;
 mod named;
 mod names;
 pub mod normal;
+mod once;
 pub mod outcome;
 mod partners;
 pub mod pattern;

@@ -250,6 +250,9 @@ pub(crate) struct Uses {
     pub sample: bool,
     /// INSERT, UPDATE or DELETE anywhere below the top.
     pub writing_cte: bool,
+    /// Of those, one that changes a reference table, and whether there is one that changes anything else.
+    pub cte_writes_copies: Option<Box<str>>,
+    pub cte_writes_parts: bool,
     /// The statement itself is INSERT, UPDATE or DELETE.
     pub writing: bool,
     /// What needs the home shard, or that of a schema, is a function with effects.

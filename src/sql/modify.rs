@@ -7,6 +7,7 @@ use sqlparser::ast::{
     UpdateTableFromKind, With,
 };
 
+use crate::catalog::Table;
 use crate::fault::Fault;
 use crate::sql::analyze::{Analyzer, routed_by_values};
 use crate::sql::defaults::check_assigned;
@@ -53,9 +54,14 @@ impl Analyzer<'_> {
         let changed = walk_update(model, update, ctes)?;
         model.unused_ctes(with, ctes)?;
         let change = self.key_change(model, parsed, update, with, &changed);
-        let outcome = self.change_outcome(model, parsed, with, changed, Sorted::Any, |model, ctes| {
-            walk_update(model, update, ctes)
-        })?;
+        let copies = copies_of(model, &changed, with);
+        let outcome = self
+            .change_outcome(model, parsed, with, changed, Sorted::Any, |model, ctes| walk_update(model, update, ctes));
+        let once = |table: &Arc<Table>| self.update_once(model, parsed, update, table);
+        let outcome = match outcome {
+            Err(Stop::Refuse(fault)) => copies.as_ref().and_then(once).ok_or(Stop::Refuse(fault)),
+            other => other,
+        }?;
         Ok(match outcome {
             Outcome::Routed(routed) => Outcome::Routed(Routed { key_change: change.map(Box::new), ..routed }),
             other => other,
@@ -72,7 +78,14 @@ impl Analyzer<'_> {
     ) -> Result<Outcome, Stop> {
         let changed = walk_delete(model, delete, ctes)?;
         model.unused_ctes(with, ctes)?;
-        self.change_outcome(model, parsed, with, changed, Sorted::Any, |model, ctes| walk_delete(model, delete, ctes))
+        let copies = copies_of(model, &changed, with);
+        let outcome = self
+            .change_outcome(model, parsed, with, changed, Sorted::Any, |model, ctes| walk_delete(model, delete, ctes));
+        let once = |table: &Arc<Table>| self.delete_once(model, parsed, delete, table);
+        match outcome {
+            Err(Stop::Refuse(fault)) => copies.as_ref().and_then(once).ok_or(Stop::Refuse(fault)),
+            other => other,
+        }
     }
 
     /// `walk`: over the statement, as `changed` was made.
@@ -204,6 +217,20 @@ impl Analyzer<'_> {
         on_many(self, &model, &Statement::Delete(delete.clone()), &changed.tree)
             .map(drop)
             .map_err(|why| why.detail.into_owned())
+    }
+}
+
+/// The reference table that is changed by values which each shard would make differently.
+fn copies_of(model: &Model<'_>, changed: &Changed, with: Option<&With>) -> Option<Arc<Table>> {
+    match &changed.relation {
+        Relation::Reference { table: Some(table), .. } if model.uses.volatile.is_some() && with.is_none() => {
+            (!is_through_view(Some(table))).then(|| Arc::clone(table))
+        }
+        Relation::Reference { .. }
+        | Relation::Sharded { .. }
+        | Relation::Unsharded { .. }
+        | Relation::View { .. }
+        | Relation::System => None,
     }
 }
 

@@ -197,6 +197,8 @@ pub struct CopyStatement {
     pub encoding: Option<Box<str>>,
     /// An option is present that is not known here (or a backslash as quote); it could change what a row is.
     pub unknown_option: bool,
+    /// The first option that no Postgres has: its name, and the byte at which it stands.
+    pub no_option: Option<(Box<str>, usize)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
