@@ -24,8 +24,11 @@ pub(super) async fn follow(live: Arc<Live>) {
         let every = live.settings().timeouts.autoreload;
         tokio::time::sleep(every.unwrap_or(OFF)).await;
         if every.is_none() {
-            // What has changed meanwhile is read when somebody says so.
-            known = stamps(live.files()).await;
+            // What has changed meanwhile is read when somebody says so. Where that has switched this on, it may have changed again since.
+            let now = stamps(live.files()).await;
+            if live.settings().timeouts.autoreload.is_none() {
+                known = now;
+            }
             continue;
         }
         let mut now = stamps(live.files()).await;

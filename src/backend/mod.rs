@@ -193,6 +193,12 @@ impl Work {
     }
 }
 
+impl std::fmt::Debug for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Backend").finish_non_exhaustive()
+    }
+}
+
 impl Backend {
     /// A connection fresh from its login. `max_message`: bytes of one message's body; `max_prepared`: statements it keeps.
     pub fn new(

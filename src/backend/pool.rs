@@ -14,7 +14,7 @@ use crate::backend::breakers::Probe;
 use crate::backend::cancel::CancelHandle;
 use crate::backend::facts::Members;
 use crate::backend::gate::{Denied, Gate};
-use crate::backend::quota::{Crowded, Lender, Quota, Slot};
+use crate::backend::quota::{Crowded, Given, Lender, Next, PoolId, Quota, Slot};
 use crate::backend::turns::Place;
 use crate::fault::{Blame, Fault, SqlState};
 
@@ -285,13 +285,13 @@ impl<C: Connect> Pool<C> {
     }
 
     /// A place for one more connection to the server, waited for until then. `None`: nobody counts them.
-    async fn slot(&self, until: Option<Instant>) -> Result<Option<Slot>, Fault> {
+    async fn slot(&self, until: Option<Instant>) -> Result<Option<Given>, Fault> {
         let Some(quota) = self.connector.quota() else { return Ok(None) };
         let me: Weak<Self> = Weak::clone(&self.me);
         let lender: Weak<dyn Lender> = me;
         quota.know(&lender);
         let queue = self.limits.load().queue;
-        let entered = quota.enter(queue);
+        let entered = quota.enter(queue, self.id());
         let entered = match until {
             Some(until) => tokio::time::timeout_at(until.into(), entered).await,
             None => Ok(entered.await),
@@ -303,7 +303,7 @@ impl<C: Connect> Pool<C> {
                 .blame(Blame::Router)
         };
         match entered {
-            Ok(Ok(slot)) => Ok(Some(slot)),
+            Ok(Ok(given)) => Ok(Some(given)),
             Ok(Err(Crowded)) => {
                 let detail = format!("{queue} wait already for one of the server's connections");
                 Err(denied("too many clients wait for server connections", detail))
@@ -343,8 +343,17 @@ impl<C: Connect> Pool<C> {
             }
             drop((probe, backend));
         }
-        let slot = self.slot(until).await?;
+        let slot = match self.slot(until).await? {
+            Some(Given::Connection(backend)) => return Ok(backend),
+            Some(Given::Right(slot)) => Some(slot),
+            None => None,
+        };
         self.connect(slot).await.map(Box::new)
+    }
+
+    /// While it lives.
+    fn id(&self) -> PoolId {
+        PoolId(std::ptr::from_ref(self) as usize)
     }
 
     fn take_idle(&self) -> Option<Box<Backend>> {
@@ -410,13 +419,21 @@ impl<C: Connect> Pool<C> {
         }
         backend.slim();
         let mut idle = self.idle();
-        // Looked at under the lock: who dissolves the pool closes what was put there before.
-        // Somebody waits for its place, who has nothing of it while it lies here.
-        let wanted = !backend.slot.as_ref().is_some_and(Slot::is_wanted);
-        let wanted =
-            wanted && !self.dissolved.load(Ordering::Acquire) && idle.connections.len() < self.limits.load().size;
-        if wanted && !is_expired(&backend, idle.expired) && self.connector.is_current(&backend) {
-            idle.connections.push(backend);
+        loop {
+            // Looked at under the lock: who dissolves the pool closes what was put there before.
+            let useful = !self.dissolved.load(Ordering::Acquire) && idle.connections.len() < self.limits.load().size;
+            if !useful || is_expired(&backend, idle.expired) || !self.connector.is_current(&backend) {
+                return;
+            }
+            match backend.slot.as_ref().map_or(Next::Idle, |slot| slot.next(self.id())) {
+                Next::Idle => return idle.connections.push(backend),
+                Next::Closed => return,
+                Next::Handed(bell) => match bell.send(Given::Connection(backend)) {
+                    // Somebody who waits no longer.
+                    Err(Given::Connection(back)) => backend = back,
+                    Ok(()) | Err(Given::Right(_)) => return,
+                },
+            }
         }
     }
 }

@@ -71,6 +71,7 @@ pub mod transaction;
 mod turn;
 mod two_phase;
 mod unanswered;
+mod undecided;
 mod uniques;
 mod views;
 mod whole;

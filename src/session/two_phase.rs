@@ -1,9 +1,13 @@
 //! Carries out what `TwoPhase` asks: on the connections of the client's transaction, and on the router's own where those are lost.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::Instant;
 
@@ -17,6 +21,7 @@ use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
 use crate::metrics::Ended;
 use crate::session::Session;
+use crate::session::undecided::Undecided;
 use crate::topology::Topology;
 use crate::wire::reply::{self, NoticeLevel};
 
@@ -149,23 +154,50 @@ impl Session {
             |request: &Request| matches!(request, Request::Fence | Request::Read | Request::Finish { anew: true, .. });
         let (own, held): (Vec<_>, Vec<_>) = asks.into_iter().partition(|(_, request)| is_own(request));
         let shards: Vec<ShardId> = held.iter().map(|(shard, _)| *shard).collect();
+        let undecided = held.iter().all(|(_, request)| is_undecided(*request));
+        let slot = Arc::clone(&self.slot);
+        let _waiting = undecided.then(|| slot.wait());
+        let mut stop = Undecided::new(&mut self.client, &slot, &self.times);
         let servers = self.held.select(&shards);
         let known: Vec<ShardId> = servers.iter().map(|(shard, _)| *shard).collect();
-        let asked = servers.into_iter().filter_map(|(shard, server)| {
-            let (_, request) = held.iter().find(|(at, _)| *at == shard)?;
-            let sql = run.sql(shard, *request);
-            Some(async move {
-                let answer = ask_held(server, *request, &sql).await;
-                (shard, *request, answer, server.broken)
+        let mut asked: FuturesUnordered<_> = servers
+            .into_iter()
+            .filter_map(|(shard, server)| {
+                let (_, request) = held.iter().find(|(at, _)| *at == shard)?;
+                let sql = run.sql(shard, *request);
+                Some(async move {
+                    let answer = ask_held(server, *request, &sql).await;
+                    (shard, *request, answer, server.broken)
+                })
             })
-        });
-        let answers = futures::future::join_all(asked).await;
+            .collect();
+        let mut answers = Vec::new();
+        let given_up = poll_fn(|cx| {
+            while let Poll::Ready(answer) = asked.poll_next_unpin(cx) {
+                match answer {
+                    Some(answer) => answers.push(answer),
+                    None => return Poll::Ready(None),
+                }
+            }
+            if undecided { stop.poll(cx).map(Some) } else { Poll::Pending }
+        })
+        .await;
+        drop(asked);
         let mut events = Vec::new();
         for (shard, request, answer, broken) in answers {
             let reply = run.note(shard, answer, broken);
             events.push(Event { shard, request, reply });
         }
-        for (shard, request) in held.into_iter().filter(|(shard, _)| !known.contains(shard)) {
+        for (shard, request) in held {
+            let answered = events.iter().any(|event| event.shard == shard && event.request == request);
+            if answered {
+                continue;
+            }
+            if let (true, Some(fault)) = (known.contains(&shard), &given_up) {
+                // It is in the middle of its answer.
+                self.held.select(&[shard]).into_iter().for_each(|(_, server)| server.broken = true);
+                run.faults.push(Failed { shard, fault: fault.clone(), lost: false });
+            }
             events.push(Event { shard, request, reply: Reply::Lost });
         }
         for (shard, request) in own {
@@ -211,6 +243,14 @@ impl Session {
         let warning = Fault::new(SqlState::WARNING, "the transaction is committed, but not yet visible on every shard")
             .detail(format!("No answer came from {names}; it is finished there as soon as they answer."));
         reply::notice(&mut self.client.out, NoticeLevel::Warning, &warning);
+    }
+}
+
+/// Whether the transaction can still be rolled back on every shard when such a request has no answer.
+fn is_undecided(request: Request) -> bool {
+    match request {
+        Request::Decide | Request::Prepare | Request::RollBack => true,
+        Request::Commit | Request::Finish { .. } | Request::Fence | Request::Read => false,
     }
 }
 

@@ -44,7 +44,7 @@ SELECT tenant_id, id, account_id, amount FROM transfers ORDER BY id;
 UPDATE transfers t SET tenant_id = t.tenant_id + 5, account_id = NULL, amount = t.amount + a.amount, id = t.id + 1000 FROM accounts a WHERE a.tenant_id = t.tenant_id AND a.id = t.account_id AND a.hits < 3 RETURNING t.tenant_id, t.id, t.account_id, t.amount;
 UPDATE words SET word = words.word || l.title, n = n + coalesce(l.rank, 0) FROM labels l WHERE l.code = 'L2' AND l.rank < words.n RETURNING words.word, n, upper(word);
 UPDATE words w SET word = lower(code) || w.word FROM labels WHERE code = 'L3' AND w.n % 4 = 1 RETURNING w.*;
-UPDATE words w SET word = x.s || w.n FROM labels l JOIN (SELECT code, title AS s FROM labels GROUP BY code) x USING (code) WHERE l.code = 'L1' AND w.n > 8;
+UPDATE words w SET word = l.title || w.n FROM labels l JOIN (SELECT code, max(title) AS s FROM labels GROUP BY code) x USING (code) WHERE l.code = 'L1' AND w.n > 8;
 UPDATE words w SET word = 'seen ' || w.n FROM labels l JOIN (SELECT code, max(title) AS s FROM labels GROUP BY code) x USING (code) WHERE l.code = 'L1' AND x.s IS NOT NULL AND w.n % 2 = 0;
 UPDATE words w SET word = v.word || '.' FROM words v WHERE v.word = w.word AND v.n < 5;
 UPDATE words SET word = NULL FROM labels WHERE code = 'L2' AND n = 3;

@@ -1,0 +1,60 @@
+//! How long a commit over several shards waits for them while nothing is decided: until then it can be undone everywhere.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+use crate::config::TimeLimits;
+use crate::exec::client::Client;
+use crate::exec::replies::poll_client;
+use crate::fault::{Fault, SqlState};
+use crate::session::Limit;
+use crate::session::cancel::CancelSlot;
+
+/// How much longer is waited for a client that is gone: one Postgres would commit all the same.
+const UNHEARD: Duration = Duration::from_secs(10);
+
+/// The wait: it ends with the time of the statement or the transaction, and when it is cancelled or its session is to end.
+pub(super) struct Undecided<'a> {
+    client: &'a mut Client,
+    slot: &'a CancelSlot,
+    end: Option<Pin<Box<Sleep>>>,
+    gone: bool,
+}
+
+impl<'a> Undecided<'a> {
+    pub fn new(client: &'a mut Client, slot: &'a CancelSlot, times: &TimeLimits) -> Self {
+        let limits = [Limit::Query, Limit::Transaction].into_iter().filter_map(|limit| times.get(limit));
+        let end = limits.min().map(|limit| Box::pin(tokio::time::sleep(limit)));
+        Self { client, slot, end, gone: false }
+    }
+
+    /// Ready with what the client is told once nothing is waited for any longer.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
+        if self.client.control.poll_cancel(cx).is_ready() {
+            return Poll::Ready(self.slot.canceled());
+        }
+        if self.client.control.poll_kill(cx).is_ready() {
+            return Poll::Ready(Fault::new(
+                SqlState::ADMIN_SHUTDOWN,
+                "terminating connection due to administrator command",
+            ));
+        }
+        if !self.gone && poll_client(self.client, cx).is_ready() {
+            self.gone = true;
+            let until = Instant::now() + UNHEARD;
+            if self.end.as_ref().is_none_or(|end| end.deadline() > until) {
+                self.end = Some(Box::pin(tokio::time::sleep_until(until)));
+            }
+        }
+        match &mut self.end {
+            Some(end) => end.as_mut().poll(cx).map(|()| {
+                Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout")
+                    .detail("a shard did not answer while the transaction was being committed, and it was rolled back")
+            }),
+            None => Poll::Pending,
+        }
+    }
+}
