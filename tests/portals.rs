@@ -398,6 +398,52 @@ fn a_fetch_is_described_for_its_own_cursor() {
     );
 }
 
+/// The rest of a portal's rows behind a change of settings is printed by these, or refused.
+#[test]
+fn rows_are_printed_as_the_settings_say_when_they_are_fetched() {
+    let world = world("printed_portals");
+    let times = "timestamptz '2024-01-01 12:00+00' + id * interval '1 hour' AS at";
+    let merged = format!("SELECT id, {times} FROM items ORDER BY id");
+    let finished = format!("SELECT rank() OVER (ORDER BY n, id), {times} FROM items ORDER BY 1");
+    let one = format!(
+        "SELECT id, {times} FROM items WHERE id IN (5) UNION ALL SELECT 1, now() - now() + '2024-01-01'::timestamptz"
+    );
+    for (kind, sql) in [("merged", &merged), ("finished", &finished), ("one shard", &one)] {
+        for change in
+            ["SET TIME ZONE 'Asia/Tokyo'", "SET LOCAL DateStyle = 'German'", "SET my.x TO 'y'", "SET work_mem = '8MB'"]
+        {
+            for format in [0, 1] {
+                let rest = [
+                    m::execute("p1", 2),
+                    m::parse("", "FETCH 1 FROM p1", &[]),
+                    m::bind("", "", &[], &[format]),
+                    m::execute("", 0),
+                ];
+                let script = |rest: &[Vec<u8>]| {
+                    let bound =
+                        [m::parse("s", sql, &[]), m::bind("p1", "s", &[], &[format]), m::execute("p1", 1), m::sync()];
+                    let mut script = queries(&["BEGIN"]);
+                    script.extend([batch(&bound), Ready]);
+                    script.extend(queries(&[change]));
+                    script.extend([Send([rest.concat(), m::sync()].concat()), Ready]);
+                    script.extend(queries(&["ROLLBACK"]));
+                    script
+                };
+                let name = format!("{kind}, {change}, format {format}");
+                let refused =
+                    kind != "one shard" && format == 0 && (change.contains("ZONE") || change.contains("Style"));
+                if refused {
+                    world.same(&name, &script(&rest));
+                    let ours = support::script::play(world.through(), &script(&rest));
+                    assert!(ours.iter().any(|line| line.contains("0A000")), "{name}: {ours:?}");
+                } else {
+                    world.answers(&name, &script(&rest[..1]));
+                }
+            }
+        }
+    }
+}
+
 /// Whoever has made a cursor, Close of the protocol ends it.
 #[test]
 fn close_ends_a_cursor_of_sql() {

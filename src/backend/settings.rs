@@ -68,6 +68,24 @@ impl SessionSettings {
         self.values.remove(name);
     }
 
+    /// Hash of what decides how values are printed as text.
+    pub fn printing(&self) -> u64 {
+        const PRINTERS: [&str; 7] = [
+            "bytea_output",
+            "client_encoding",
+            "datestyle",
+            "extra_float_digits",
+            "intervalstyle",
+            "lc_monetary",
+            "timezone",
+        ];
+        let mut hasher = DefaultHasher::new();
+        for (name, value) in self.values.iter().filter(|(name, _)| PRINTERS.contains(&&**name)) {
+            (name, value).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
     /// What decides how the literals of a statement are read: the settings that Postgres's parser and the input functions of its types
     /// look at, and who reads. (What names mean is the search path's matter, which is not in it.) A setting that is as logins begin with
     /// it is none.

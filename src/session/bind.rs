@@ -47,13 +47,6 @@ impl Session {
             statement = self.current(view.statement)?;
         }
         self.say_prepared(&statement.text);
-        self.check_not_failed(&statement.analysis.kind)?;
-        if view.portal.is_empty()
-            && let Some(portal) = self.statements.remove_portal(b"")
-        {
-            self.close_place(portal.place).await;
-        }
-        self.check_new_portal(view.portal).await?;
         let used = match statement.analysis.kind {
             // Postgres does not look for parameters in these.
             StatementKind::Prepare(_) | StatementKind::Execute(_) | StatementKind::AroundExecute(_) => 0,
@@ -72,6 +65,11 @@ impl Session {
             )
             .into());
         }
+        self.check_not_failed(&statement.analysis.kind)?;
+        if view.portal.is_empty() {
+            self.take_portal(b"").await?;
+        }
+        self.check_new_portal(view.portal).await?;
         let kind = &statement.analysis.kind;
         self.note_fetch(kind);
         if is_local(kind) || *kind == StatementKind::Empty {

@@ -79,8 +79,12 @@ impl Session {
         if portal || self.has_other_cursor(name, None).await? { Err(cursor_exists(name).into()) } else { Ok(()) }
     }
 
-    /// The same for a portal of the protocol; one of its own kind is found when it is put.
+    /// The same for a portal of the protocol, before a server is told of it.
     pub(super) async fn check_new_portal(&mut self, name: &[u8]) -> Result<(), Failure> {
+        if let Err(fault) = self.statements.check_new_portal(name) {
+            self.settle_parse().await?;
+            return Err(fault.into());
+        }
         let name = match std::str::from_utf8(name) {
             Ok(name) if !self.cursors.is_empty() && self.cursors.contains_key(name) => name,
             _ => return Ok(()),
@@ -124,7 +128,7 @@ impl Session {
     /// After a CLOSE on `shard`: the connection of the cursor that it closed goes back.
     pub(super) async fn after_close(&mut self, kind: &StatementKind, shard: ShardId) -> Result<(), Failure> {
         let StatementKind::CloseCursor(Some(name)) = kind else { return Ok(()) };
-        self.statements.remove_portal(name.as_bytes());
+        self.take_portal(name.as_bytes()).await?;
         if !shard.is_combine() {
             return Ok(());
         }

@@ -78,7 +78,12 @@ impl Session {
         if let Some(text) = local {
             return self.execute_local(name, text, &statement).await;
         }
-        self.execute_routed(name, &statement, max_rows).await
+        self.check_printed(name)?;
+        let done = self.execute_routed(name, &statement, max_rows).await;
+        if max_rows > 0 {
+            self.note_printed(name);
+        }
+        done
     }
 
     /// Whether the text and the values of a portal that has not begun would be read under other settings now.
@@ -272,10 +277,10 @@ impl Session {
             (PlanKind::Supply(supply), Some(max)) => {
                 return Box::pin(self.execute_supplied(name, supply, &ask, max)).await;
             }
-            (PlanKind::Broadcast(sql), Some(max)) if plan.why == Why::Reference => {
-                if self.columns_of(statement).await?.is_some() {
-                    return Box::pin(self.execute_copies(name, sql, plan.access, &ask, max)).await;
-                }
+            (PlanKind::Broadcast(sql), Some(max))
+                if plan.why == Why::Reference && self.columns_of(statement).await?.is_some() =>
+            {
+                return Box::pin(self.execute_copies(name, sql, plan.access, &ask, max)).await;
             }
             _ => {}
         }
@@ -381,24 +386,25 @@ impl Session {
         self.settle_parse().await?;
         match what {
             b'S' => {
+                self.before_statement_changes(name);
                 self.statements.remove(name);
             }
-            _ => match self.statements.remove_portal(name).map(|p| p.place) {
-                Some(Place::Server(shard)) if self.held.position(shard).is_some() => {
+            _ => {
+                let known = self.statements.portal(name).is_ok();
+                if let Some(shard) = self.take_portal(name).await?
+                    && self.held.position(shard).is_some()
+                {
                     let at = self.open(shard).await?;
                     let server = &mut self.held[at].server;
                     request::close(&mut server.out, request::Target::Portal, name)?;
                     server.inflight.push(Owed::Close(Audience::Client));
                     return Ok(());
                 }
-                Some(place) => self.close_place(place).await,
                 // To Postgres a cursor of SQL is a portal like any other.
-                None => {
-                    if let Some(shard) = self.sql_cursor(name) {
-                        return self.close_cursor(shard, name).await;
-                    }
+                if !known && let Some(shard) = self.sql_cursor(name) {
+                    return self.close_cursor(shard, name).await;
                 }
-            },
+            }
         }
         self.answer(reply::CLOSE_COMPLETE);
         Ok(())

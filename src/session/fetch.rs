@@ -79,8 +79,11 @@ impl Session {
             false => self.columns_of_portal(name).await?,
         };
         check_formats(wanted.formats, columns.as_deref())?;
+        if !fetch.is_move {
+            self.check_printed(name)?;
+        }
         let portal = self.statements.portal(name)?;
-        match std::mem::replace(&mut portal.place, Place::Failed) {
+        let done = match std::mem::replace(&mut portal.place, Place::Failed) {
             Place::Running(run) => self.fetch_running(name, run, &fetch, columns, wanted).await,
             Place::Finishing(slot) => self.fetch_finishing(name, slot, &fetch, columns, wanted).await,
             Place::Finished if fetch.is_move || columns.is_some() => {
@@ -110,7 +113,9 @@ impl Session {
                 portal.place = place;
                 Err(no_rows_in_pieces().into())
             }
-        }
+        };
+        self.note_printed(name);
+        done
     }
 
     /// A portal that has failed cannot be run again, whatever becomes of its transaction.

@@ -70,6 +70,7 @@ mod traced;
 pub mod transaction;
 mod turn;
 mod two_phase;
+mod unanswered;
 mod uniques;
 mod views;
 mod whole;

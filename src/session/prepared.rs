@@ -152,11 +152,13 @@ pub struct Portal {
     pub meaning: Option<Meaning>,
     /// Where it stands; `None`: nobody has counted. A portal that runs over shards knows it better.
     pub position: Option<Position>,
+    /// The settings by which its rows are printed, if it has rows left that may be printed already.
+    pub printed: Option<u64>,
 }
 
 impl Portal {
     pub fn new(statement: Arc<ClientStatement>, formats: Vec<i16>, place: Place) -> Self {
-        Self { statement, formats, place, depth: 0, meaning: None, position: Some(Position::default()) }
+        Self { statement, formats, place, depth: 0, meaning: None, position: Some(Position::default()), printed: None }
     }
 }
 
@@ -242,6 +244,13 @@ impl ClientStatements {
         if name.is_empty() { self.unnamed.take().is_some() } else { self.named.remove(name).is_some() }
     }
 
+    /// The same where the name still means this statement.
+    pub fn remove_this(&mut self, name: &[u8], statement: &Arc<ClientStatement>) {
+        if self.get(name).is_ok_and(|known| Arc::ptr_eq(known, statement)) {
+            self.remove(name);
+        }
+    }
+
     /// All that have a name.
     pub fn clear(&mut self) {
         self.named.clear();
@@ -264,13 +273,19 @@ impl ClientStatements {
             self.unnamed_portal = Some(portal);
             return Ok(());
         }
-        if self.portals.contains_key(name) {
+        self.check_new_portal(name)?;
+        self.portals.insert(name.into(), portal);
+        Ok(())
+    }
+
+    /// `42P03` when the name is taken.
+    pub fn check_new_portal(&self, name: &[u8]) -> Result<(), Fault> {
+        if !name.is_empty() && self.portals.contains_key(name) {
             return Err(Fault::new(
                 SqlState::DUPLICATE_CURSOR,
                 format!("cursor \"{}\" already exists", String::from_utf8_lossy(name)),
             ));
         }
-        self.portals.insert(name.into(), portal);
         Ok(())
     }
 
@@ -286,6 +301,15 @@ impl ClientStatements {
 
     pub fn remove_portal(&mut self, name: &[u8]) -> Option<Portal> {
         if name.is_empty() { self.unnamed_portal.take() } else { self.portals.remove(name) }
+    }
+
+    /// Puts a portal back in the place of whatever has its name.
+    pub fn restore_portal(&mut self, name: &[u8], portal: Portal) {
+        if name.is_empty() {
+            self.unnamed_portal = Some(portal);
+        } else {
+            self.portals.insert(name.into(), portal);
+        }
     }
 
     /// The transaction ended: portals are gone.

@@ -20,6 +20,7 @@ use crate::plan::{FinishPlan, Keys, KeysFrom, Pull, PullFrom};
 use crate::session::combine::{Tried, Unable};
 use crate::session::finish::{Halt, Original, is_of_stale, no_moment, sqlstate, with};
 use crate::session::run::{Ask, commented};
+use crate::session::views::below_views;
 use crate::session::{Failure, Session};
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
 use crate::types::Format;
@@ -126,7 +127,7 @@ impl Session {
                 Ok(None)
             }
             (halt, _) => {
-                let failure = self.halted(halt).await;
+                let failure = self.halted(below_views(plan, halt)).await;
                 if let Some(slot) = slot {
                     self.end_finish(slot).await;
                 }

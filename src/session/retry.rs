@@ -191,6 +191,7 @@ impl Session {
     pub(super) fn send_again(&mut self) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + '_>> {
         Box::pin(async move {
             let Some(kept) = self.batch.kept.take() else { return Ok(()) };
+            self.undo_changes();
             self.drop_open();
             self.client.take_back_to_mark();
             self.ask_primaries();

@@ -179,7 +179,10 @@ impl Session {
                         break;
                     }
                 }
-                Err(broken) => return Err(self.break_held(at, broken)),
+                Err(broken) => {
+                    self.settle_changes(at);
+                    return Err(self.break_held(at, broken));
+                }
             }
         }
         self.clock.rows += seen.rows;

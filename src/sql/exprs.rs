@@ -76,7 +76,7 @@ impl Model<'_> {
             Expr::CompoundIdentifier(names) => {
                 self.note_unresolved(at.level, names);
                 self.note_system_column(at.level, names);
-                Ok(())
+                self.note_attribute(at.level, names)
             }
             Expr::Value(literal) => match &literal.value {
                 Literal::DoubleQuotedString(_) | Literal::QuoteDelimitedStringLiteral(_) => {
@@ -177,6 +177,7 @@ impl Model<'_> {
             }
             Expr::CompoundFieldAccess { root, access_chain } => {
                 self.walk(at, root)?;
+                self.note_accesses(at.level, root, access_chain)?;
                 access_chain.iter().try_for_each(|access| self.walk_access(at, access))
             }
             Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets) => {
@@ -555,7 +556,12 @@ impl Model<'_> {
         Ok(class)
     }
 
-    fn note_class(&mut self, schema: Option<&str>, name: &str, args: &[FunctionArg]) -> Result<FunctionClass, Stop> {
+    pub fn note_class(
+        &mut self,
+        schema: Option<&str>,
+        name: &str,
+        args: &[FunctionArg],
+    ) -> Result<FunctionClass, Stop> {
         let class = classify(&self.scope, schema, name);
         let scope = self.scope;
         // Sequences are found by the search path.
@@ -702,7 +708,7 @@ fn place_of_text(scope: &NameScope<'_>, text: &str) -> Option<Place> {
     }
 }
 
-fn note(first: &mut Option<Box<str>>, name: &str) {
+pub(crate) fn note(first: &mut Option<Box<str>>, name: &str) {
     first.get_or_insert_with(|| name.into());
 }
 

@@ -2,6 +2,7 @@
 
 pub mod advice;
 pub mod analyze;
+mod attributes;
 pub mod block_time;
 mod carried;
 pub mod changes;
