@@ -239,8 +239,23 @@ fn may_be_time(literal: &str) -> bool {
 
 /// Whether a literal may be the name of a table, function or type, which is looked for in the schemas that the role may use.
 fn may_name_objects(text: &str) -> bool {
+    const PARTS: [&str; 13] = [
+        "regclass",
+        "regcoll",
+        "regconfig",
+        "regdict",
+        "regnamespace",
+        "regoper",
+        "regproc",
+        "regrole",
+        "regtype",
+        "nextval",
+        "currval",
+        "setval",
+        "pg_",
+    ];
     let lower = text.to_ascii_lowercase();
-    ["reg", "val", "pg_"].iter().any(|part| lower.contains(part))
+    PARTS.iter().any(|part| lower.contains(part))
 }
 
 pub(super) fn other_settings() -> Fault {

@@ -13,6 +13,18 @@ SELECT count(*) FROM metrics WHERE day = '24/02/01';
 SELECT count(*) FROM metrics WHERE day BETWEEN '24-01-30' AND '24-02-02';
 SELECT count(*) FROM metrics WHERE day = date '24-02-01';
 
+-- What is left out of it stays as it is.
+-- script
+SET DateStyle = 'DMY';
+SELECT count(*), min(day) FROM metrics WHERE day = '01/02/2024';
+SET DateStyle = 'ISO';
+SELECT count(*), min(day) FROM metrics WHERE day = '01/02/2024';
+SELECT set_config('datestyle', 'German, YMD', false);
+SELECT set_config('datestyle', 'iso', false);
+SELECT count(*), max(day) FROM metrics WHERE day = '24/02/01';
+SET DateStyle = 'US';
+SELECT count(*), min(day) FROM metrics WHERE day = '01/02/2024';
+
 -- Texts that are in no order: the rows pass, but are not merged by them.
 -- script
 SET DateStyle = 'German';
