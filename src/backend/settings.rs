@@ -67,8 +67,9 @@ impl SessionSettings {
             "lc_monetary",
             "timezone",
         ];
+        let prints = |name: &str| PRINTERS.contains(&name);
         let mut hasher = DefaultHasher::new();
-        for (name, value) in self.values.iter().filter(|(name, _)| PRINTERS.contains(&&**name)) {
+        for (name, value) in self.values.iter().filter(|(name, _)| prints(name)) {
             (name, value).hash(&mut hasher);
         }
         hasher.finish()
