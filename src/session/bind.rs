@@ -10,7 +10,7 @@ use crate::session::control::is_local;
 use crate::session::prepared::{BoundValues, ClientStatement, Place, Portal};
 use crate::session::promise::columns;
 use crate::session::set_config;
-use crate::session::sql_execute::{check_formats, executes};
+use crate::session::sql_execute::{check_formats, executes, other_settings};
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
 use crate::wire::frame::{BindValues, BindView, Fields, Frame, Malformed};
@@ -139,6 +139,12 @@ impl Session {
             | PlanKind::Lookup(_)
             | PlanKind::Draw(_) => None,
         };
+        if single.is_none_or(|shard| self.needs_time(shard, &statement.analysis)) && self.has_other_literals(&statement)
+        {
+            // The shards would read its text now, and one Postgres has read it before.
+            self.settle_parse().await?;
+            return Err(other_settings().into());
+        }
         match single {
             Some(shard) if self.needs_time(shard, &statement.analysis) => {
                 return self.bind_timed(shard, &statement, &view, frame, plan).await;
@@ -263,7 +269,7 @@ impl Session {
 
     /// A portal of the transaction as it is now.
     pub(super) fn put_portal(&mut self, name: &[u8], portal: Portal) -> Result<(), Fault> {
-        self.statements.put_portal(name, Portal { depth: self.tx.depth(), ..portal })
+        self.statements.put_portal(name, Portal { depth: self.tx.depth(), meaning: Some(self.meaning), ..portal })
     }
 
     pub(super) fn plan_bound(&self, statement: &ClientStatement, values: &BindValues<'_>) -> Plan {

@@ -13,6 +13,7 @@ use crate::session::fetch::{Wanted, no_cursor};
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
 use crate::session::scatter::ScatterRun;
+use crate::session::sql_execute::other_settings;
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
 use crate::sql::utility::fetch::Fetch;
@@ -71,6 +72,9 @@ impl Session {
             return self.execute_on_portal(name, &text, &statement, max_rows).await;
         }
         self.check_not_failed(&statement.analysis.kind)?;
+        if self.is_read_otherwise(name, &statement)? {
+            return Err(other_settings().into());
+        }
         if let Some(text) = local {
             return self.execute_local(name, text, &statement).await;
         }
@@ -80,6 +84,15 @@ impl Session {
             self.note_printed(name);
         }
         done
+    }
+
+    /// Whether the text and the values of a portal that has not begun would be read under other settings now.
+    pub(super) fn is_read_otherwise(&mut self, name: &[u8], statement: &ClientStatement) -> Result<bool, Fault> {
+        let portal = self.statements.portal(name)?;
+        let begins = matches!(portal.place, Place::Router { .. });
+        let bound = portal.meaning;
+        let values = statement.analysis.parameters > 0 && bound.is_some_and(|bound| bound != self.meaning);
+        Ok(begins && (values || self.has_other_literals(statement)))
     }
 
     /// FETCH, MOVE or CLOSE of another portal.
@@ -264,10 +277,10 @@ impl Session {
             (PlanKind::Supply(supply), Some(max)) => {
                 return Box::pin(self.execute_supplied(name, supply, &ask, max)).await;
             }
-            (PlanKind::Broadcast(sql), Some(max)) if plan.why == Why::Reference => {
-                if self.columns_of(statement).await?.is_some() {
-                    return Box::pin(self.execute_copies(name, sql, plan.access, &ask, max)).await;
-                }
+            (PlanKind::Broadcast(sql), Some(max))
+                if plan.why == Why::Reference && self.columns_of(statement).await?.is_some() =>
+            {
+                return Box::pin(self.execute_copies(name, sql, plan.access, &ask, max)).await;
             }
             _ => {}
         }

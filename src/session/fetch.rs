@@ -19,7 +19,7 @@ use crate::session::held::Finishing;
 use crate::session::prepared::Place;
 use crate::session::run::Ask;
 use crate::session::scatter::ScatterRun;
-use crate::session::sql_execute::check_formats;
+use crate::session::sql_execute::{check_formats, other_settings};
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
 use crate::sql::utility::fetch::{Fetch, Step};
@@ -241,6 +241,9 @@ impl Session {
         let mut statement = Arc::clone(&portal.statement);
         let Place::Router { bind, .. } = &portal.place else { return Ok(()) };
         let bind = bind.clone();
+        if self.is_read_otherwise(name, &statement)? {
+            return Err(other_settings().into());
+        }
         let plan = if statement.epoch == self.view.topology.epoch {
             self.plan_bound(&statement, &BindView::read(&bind)?.parameters)
         } else {

@@ -73,6 +73,7 @@ mod two_phase;
 mod unanswered;
 mod uniques;
 mod views;
+mod whole;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,7 +90,7 @@ use crate::backend::fanout::Fanout;
 use crate::backend::hedge::HedgeSettings;
 use crate::backend::key_places::KeyPlace;
 use crate::backend::prepared::StatementRegistry;
-use crate::backend::settings::{SessionSettings, SettingsTable};
+use crate::backend::settings::{Meaning, SessionSettings, SettingsTable};
 use crate::backend::stats::{Count, Tally};
 use crate::backend::traffic::Seat;
 use crate::config::LogStatements;
@@ -267,7 +268,7 @@ pub struct Session {
     settings: Arc<SessionSettings>,
     startup: Arc<SessionSettings>,
     /// [`SessionSettings::meaning`] of `settings`.
-    meaning: u64,
+    meaning: Meaning,
     session_mode: bool,
     /// How long things may take by the configuration, and with what the session has set.
     own_times: TimeLimits,
@@ -363,7 +364,7 @@ impl Session {
             pid,
             slot,
             settings: Arc::clone(&startup),
-            meaning: startup.meaning(),
+            meaning: startup.meaning(&Defaults::default()),
             startup,
             session_mode: login.session_mode,
             own_times: login.times,
@@ -451,7 +452,7 @@ impl Session {
                     Failure::Fault(fault) | Failure::Stop(Stop::Fatal(fault)) => fault,
                     Failure::Reported | Failure::Stop(_) => self.not_ready(Look::Read),
                 })?;
-                self.reported = self.held[at].server.parameters.clone();
+                self.reported = self.parameters_told(&self.held[at].server.parameters);
                 self.release_idle();
             }
         }
@@ -468,6 +469,7 @@ impl Session {
         })?;
         for server in lent {
             self.begin_with(Arc::clone(&server.defaults));
+            self.complete_startup();
             self.hold(home, server);
         }
         self.enlist(home).await

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::backend::prepared::{StatementDef, StatementRegistry};
+use crate::backend::settings::Meaning;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Epoch, Oid, ShardId};
 use crate::plan::{Parameters, Plan};
@@ -37,8 +38,8 @@ pub struct ClientStatement {
     pub names: u64,
     /// How its strings were read.
     pub standard_strings: bool,
-    /// Hash of the settings under which its literals were read.
-    pub meaning: u64,
+    /// Of the settings under which its literals were read.
+    pub meaning: Meaning,
     /// Its definition in the registry, once a server was asked.
     pub def: Mutex<Option<Arc<StatementDef>>>,
     /// ParameterDescription and RowDescription (or NoData) of the statement, once a server has told them.
@@ -147,6 +148,8 @@ pub struct Portal {
     pub place: Place,
     /// Savepoints of the transaction when it was made.
     pub depth: usize,
+    /// Of the settings under which its values were read.
+    pub meaning: Option<Meaning>,
     /// Where it stands; `None`: nobody has counted. A portal that runs over shards knows it better.
     pub position: Option<Position>,
     /// The settings by which its rows are printed, if it has rows left that may be printed already.
@@ -155,7 +158,7 @@ pub struct Portal {
 
 impl Portal {
     pub fn new(statement: Arc<ClientStatement>, formats: Vec<i16>, place: Place) -> Self {
-        Self { statement, formats, place, depth: 0, position: Some(Position::default()), printed: None }
+        Self { statement, formats, place, depth: 0, meaning: None, position: Some(Position::default()), printed: None }
     }
 }
 

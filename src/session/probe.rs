@@ -47,8 +47,8 @@ impl Session {
         let Err(aborted) = self.check_not_failed(kind) else { return Ok(()) };
         self.drain_open().await?;
         self.park_runs().await?;
-        let at = self.held.iter().position(|held| held.finishing == Finishing::No);
-        let asked = match at {
+        let working = self.held.iter().position(|held| held.finishing == Finishing::No);
+        let asked = match working {
             Some(at) => parse_error(&mut self.held[at].server, text, &[]).await.map_err(Failure::from),
             None => self.parse_error_at_home(text, &[]).await,
         };

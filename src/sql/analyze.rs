@@ -8,6 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use sqlparser::ast::{Expr, ObjectName, Query, SetExpr, Statement};
 
+use crate::catalog::Sets;
 use crate::fault::{Fault, SqlState};
 use crate::ids::QualifiedName;
 use crate::sql::block_time::{self, ReadsTime};
@@ -21,7 +22,7 @@ use crate::sql::functions;
 use crate::sql::lexer::TokenKind;
 use crate::sql::model::{Model, Obstacle, Stop, Uses};
 use crate::sql::modifying::{with_copies, with_fixed};
-use crate::sql::names::{Place, creation_schema, folded, parts};
+use crate::sql::names::{Place, creation_schema, folded, is_temporary_schema, makes_temporary, parts};
 use crate::sql::outcome::{Many, Outcome, Routed, Scatter, ScatterSql, Why};
 use crate::sql::query::check_clauses;
 use crate::sql::query::is_limited;
@@ -88,6 +89,17 @@ pub enum PinReason {
     Code,
     /// lastval/currval
     SequenceState,
+}
+
+impl PinReason {
+    /// Of a statement that changes settings where it runs.
+    pub fn of(sets: Sets) -> Option<Self> {
+        match sets {
+            Sets::Nothing => None,
+            Sets::Locally => Some(Self::LocalSetting),
+            Sets::Lasting => Some(Self::Setting),
+        }
+    }
 }
 
 /// What a part of the analysis found.
@@ -432,15 +444,26 @@ impl Analyzer<'_> {
     fn select_into(&self, tree: &Statement, text: &str) -> Option<Verdict> {
         let Statement::Query(query) = tree else { return None };
         let into = as_select(query)?.into.as_ref()?;
-        if into.temporary || self.scope.topology.is_all_home() {
+        if self.scope.topology.is_all_home() {
             return None;
         }
+        if into.temporary {
+            // What lies at home alone is that server's own affair.
+            return self.elsewhere_name().and_then(|_| ddl::temporary_as(self, text));
+        }
+        let is_temporary = |schema: &Option<String>| match schema {
+            Some(schema) => is_temporary_schema(schema),
+            None => makes_temporary(&self.scope),
+        };
         let [target] = &into.targets[..] else { return None };
         let (schema, name) = match target {
             Expr::Identifier(name) => (None, folded(name).into_owned()),
             Expr::CompoundIdentifier(names) => parts(&ObjectName::from(names.clone()))?,
             _ => return None,
         };
+        if is_temporary(&schema) {
+            return None;
+        }
         let schema = schema.or_else(|| creation_schema(&self.scope).map(str::to_owned))?;
         let table = QualifiedName::new(schema.as_str(), name);
         let made = Change::Made(table.clone());
@@ -459,7 +482,7 @@ impl Analyzer<'_> {
         Some(match self.check_alone(&place) {
             Err(fault) => Verdict::refuse(fault),
             Ok(()) if refused => verdict,
-            Ok(()) => Verdict { changes, ..Verdict::at(&place, &self.scope) },
+            Ok(()) => Verdict { changes, pin: verdict.pin, ..Verdict::at(&place, &self.scope) },
         })
     }
 

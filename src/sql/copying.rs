@@ -6,11 +6,11 @@ use crate::catalog::{Column, ColumnDefault, Table};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{DistributionId, QualifiedName, ShardSet};
 use crate::sql::Access;
-use crate::sql::analyze::{Analyzer, Rows, Verdict};
+use crate::sql::analyze::{Analyzer, PinReason, Rows, Verdict};
 use crate::sql::defaults::{evaluated, reads_clock, uses_of};
 use crate::sql::elsewhere;
 use crate::sql::finish::copied;
-use crate::sql::implicit::{check_defaults, check_read, check_written};
+use crate::sql::implicit::{self, check_defaults, check_read, check_written};
 use crate::sql::insert::{check_sources, from_sequence, refuse_varying_defaults, sequence_of};
 use crate::sql::keys::{KeyExpr, KeyGroup, KeyName};
 use crate::sql::names::{Relation, resolve};
@@ -36,6 +36,7 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
     if let Err(fault) = check_code(of, copy.direction, &relation, table) {
         return Verdict::refuse(fault);
     }
+    let pin = PinReason::of(implicit::sets(&of.scope, &relation, copy.direction == CopyDirection::From));
     match (copy.direction, relation) {
         (CopyDirection::From, Relation::Sharded { name, distribution, key, table: known }) => {
             let unseen = known.is_none();
@@ -75,12 +76,12 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
             let takes = known.iter().flat_map(|known| omitted.iter().filter_map(|at| sequence_of(&known.columns[*at])));
             let takes = takes.collect();
             match known.as_ref().map_or(Ok(()), |known| check_sources(&of.scope, known, &omitted, &place)) {
-                Ok(()) => Verdict { takes, ..Verdict::at(&place, &of.scope) },
+                Ok(()) => Verdict { takes, pin, ..Verdict::at(&place, &of.scope) },
                 Err(fault) => Verdict::refuse(fault),
             }
         }
         (CopyDirection::To, Relation::Unsharded { place, .. }) => {
-            Verdict { access: Access::Read, ..Verdict::at(&place, &of.scope) }
+            Verdict { access: Access::Read, pin, ..Verdict::at(&place, &of.scope) }
         }
         (direction, Relation::System) => {
             let access = if direction == CopyDirection::From { Access::Write } else { Access::Read };

@@ -14,9 +14,10 @@ use crate::catalog::{Sets, Volatility};
 use crate::fault::Fault;
 use crate::sql::NameScope;
 use crate::sql::facts::{plain_args, unnest};
+use crate::sql::finish::{SESSION_SETTING, is_same_at_home};
 use crate::sql::functions::{FunctionClass, classify, is_order_sensitive, placed_with};
 use crate::sql::infer::{is_text, type_of};
-use crate::sql::model::{LevelId, Model, Stop, Window};
+use crate::sql::model::{LevelId, Model, Stop, Uses, Window};
 use crate::sql::names::{Place, Relation, check_connection_view, fold, folded, parts, resolve};
 use crate::sql::template::{is_moment, says_moment};
 use crate::sql::words::Words;
@@ -524,6 +525,10 @@ impl Model<'_> {
                 "set_config" => {
                     self.uses.note_sets(if sets_locally(function) { Sets::Locally } else { Sets::Lasting });
                 }
+                "current_setting" if asks_session(function) => {
+                    note_server(&mut self.uses, SESSION_SETTING);
+                    return Ok(FunctionClass::Server);
+                }
                 _ => {}
             }
         }
@@ -593,7 +598,7 @@ impl Model<'_> {
             FunctionClass::Clock => note(&mut uses.clock, name),
             FunctionClass::Server => {
                 self.by_path = true;
-                note(&mut uses.server, name);
+                note_server(uses, name);
             }
             FunctionClass::Volatile => note(&mut uses.volatile, name),
             FunctionClass::RunsSql => note(&mut uses.runs_sql, name),
@@ -713,6 +718,20 @@ fn leaves_implicit_out(args: &[FunctionArg]) -> bool {
         args,
         [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(literal)))] if literal.value == Literal::Boolean(false)
     )
+}
+
+/// What is the same at home hides nothing else.
+fn note_server(uses: &mut Uses, name: &str) {
+    if uses.server.as_deref().is_none_or(is_same_at_home) {
+        uses.server = Some(name.into());
+    }
+}
+
+/// `current_setting` of what no server has but by its clients.
+fn asks_session(function: &Function) -> bool {
+    let name = plain_args(function).and_then(|args| args.first().copied());
+    let Some(Expr::Value(ValueWithSpan { value: Literal::SingleQuotedString(name), .. })) = name else { return false };
+    name.contains('.') || name.eq_ignore_ascii_case("application_name")
 }
 
 /// `set_config(name, value, true)`: ends with the transaction.

@@ -275,9 +275,13 @@ fn check_uses(model: &Model<'_>, variant: Variant) -> Result<(), Obstacle> {
     Ok(())
 }
 
+/// Stands for `current_setting` of what clients alone set: the session's settings are on the connection that finishes.
+pub(crate) const SESSION_SETTING: &str = "current_setting() of a setting of the session";
+
 /// What says the same at home as on one Postgres that has everything.
 pub(crate) fn is_same_at_home(name: &str) -> bool {
-    const NAMES: [&str; 12] = [
+    const NAMES: [&str; 13] = [
+        SESSION_SETTING,
         "current_database",
         "current_catalog",
         "version",
@@ -585,7 +589,7 @@ fn home_tables<'m>(
 }
 
 /// Tables of two schemas can have one name in one FROM list; their inputs cannot.
-fn check_names(model: &Model<'_>) -> Result<(), Obstacle> {
+pub(crate) fn check_names(model: &Model<'_>) -> Result<(), Obstacle> {
     for level in &model.levels {
         let mut names = HashMap::new();
         for leaf in level.leaves.iter().map(|leaf| &model.leaves[*leaf]) {

@@ -19,11 +19,11 @@ use crate::sql::delivery::Delivery;
 use crate::sql::exprs::{At, Ctes, says_now};
 use crate::sql::facts::{as_select, unnest};
 use crate::sql::finish::Parsed;
-use crate::sql::implicit::{check_defaults, check_written};
+use crate::sql::implicit::{self, check_defaults, check_written};
 use crate::sql::inserting::{self, Inserting};
 use crate::sql::keys::{KeyName, RowKey, Source, Value};
 use crate::sql::model::{Columns, Leaf, LevelId, Model, Obstacle, Spread, Stop};
-use crate::sql::names::{Place, Relation, folded, parts};
+use crate::sql::names::{Place, Relation, folded, parts, resolve};
 use crate::sql::outcome::{InsertRows, Many, ManyRows, Outcome, Routed, Scatter, Split, Why};
 use crate::sql::query::item_expr;
 use crate::sql::sequences::fill::{Fill, Rows, expression_pieces, fill_of};
@@ -33,7 +33,7 @@ use crate::sql::supplying;
 use crate::sql::template::Scan;
 use crate::sql::through::{Written, written};
 use crate::sql::words;
-use crate::types::oid;
+use crate::types::{KeyType, oid};
 
 /// The sharded table that an INSERT writes.
 pub(crate) struct Target {
@@ -69,6 +69,7 @@ impl Analyzer<'_> {
             Relation::System => None,
         };
         check_written(&model.scope, &relation)?;
+        model.uses.note_sets(implicit::sets(&model.scope, &relation, true));
         let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
         let level = target_level(model, alias.unwrap_or(table_name.clone()), table.as_deref())?;
         let columns = column_list(insert)?;
@@ -944,7 +945,8 @@ pub(crate) fn check_conflict(scope: &NameScope<'_>, insert: &Insert, target: &Ta
         return Err(refuse("a row on another shard could be the one that conflicts".to_owned()));
     }
     // No index means all of them, and one Postgres has one for these.
-    let mut rules = scope.topology.uniques.iter().filter(|rule| rule.table == target.name);
+    let rules = scope.topology.uniques.iter().filter(|rule| rule.table == target.name);
+    let mut rules = rules.filter(|rule| !gives_null(scope, insert, target, &rule.columns));
     if let (None, Some(rule)) = (&conflict.conflict_target, rules.next()) {
         let detail = format!("{} is unique over all shards, which is seen when the transaction ends", rule.scope());
         return Err(refuse(detail));
@@ -955,6 +957,35 @@ pub(crate) fn check_conflict(scope: &NameScope<'_>, insert: &Insert, target: &Ta
         return Err(refuse(format!("DO UPDATE sets the sharding key \"{name}\"")));
     }
     Ok(())
+}
+
+/// Whether each row has NULL in one of these columns: then it is in nobody's way.
+fn gives_null(scope: &NameScope<'_>, insert: &Insert, target: &Target, unique: &[Box<str>]) -> bool {
+    let TableObject::TableName(name) = &insert.table else { return false };
+    // The columns of a view can have other names.
+    let is_table = parts(name).is_some_and(|(schema, name)| {
+        matches!(resolve(scope, schema.as_deref(), &name), Relation::Sharded { name, .. } if name == target.name)
+    });
+    let (Some(table), Ok(Some(named)), true) = (&target.table, column_list(insert), is_table) else { return false };
+    // A default of a domain is not told.
+    let without_default = |column: &Column| {
+        column.default == ColumnDefault::None && !column.generated && KeyType::from_oid(column.type_oid).is_some()
+    };
+    let cells = |at: usize| match insert.source.as_deref().map(|source| &*source.body) {
+        Some(SetExpr::Values(values)) => values.rows.iter().all(|row| row.get(at).is_some_and(is_null)),
+        _ => false,
+    };
+    unique.iter().any(|unique| {
+        let known = table.column(unique).is_some_and(|(_, column)| without_default(column));
+        match named.iter().position(|name| **name == **unique) {
+            Some(at) => cells(at),
+            None => known,
+        }
+    })
+}
+
+fn is_null(cell: &Expr) -> bool {
+    matches!(cell, Expr::Value(value) if value.value == sqlparser::ast::Value::Null)
 }
 
 /// Whether no index of the table is one on just these columns. (One with a predicate is meant only where the statement has one too.)

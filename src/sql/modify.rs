@@ -7,14 +7,14 @@ use sqlparser::ast::{
     UpdateTableFromKind, With,
 };
 
-use crate::catalog::Table;
+use crate::catalog::{Sets, Table};
 use crate::fault::Fault;
 use crate::sql::analyze::{Analyzer, routed_by_values};
 use crate::sql::defaults::check_assigned;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::finish::Parsed;
 use crate::sql::from::{JoinTree, is_only, only};
-use crate::sql::implicit::check_written;
+use crate::sql::implicit::{self, check_written};
 use crate::sql::insert::{
     assigned, is_default, refuse_reference, refuse_sequence_defaults, walk_assignments, walk_returning, write_reference,
 };
@@ -303,6 +303,11 @@ pub(crate) fn target(model: &mut Model<'_>, table: &TableFactor) -> Result<Chang
     let named = model.relation(schema.as_deref(), &table_name)?;
     let Written { relation, apart, .. } = written(&model.scope, named.clone())?;
     check_written(&model.scope, &relation)?;
+    model.uses.note_sets(match relation {
+        // An UPDATE of it is a SET.
+        Relation::System if table_name == "pg_settings" => Sets::Lasting,
+        _ => implicit::sets(&model.scope, &relation, true),
+    });
     let level = model.add_level(None, None);
     let before = model.refs.len();
     // It is no FROM item that something else could be put in the place of.

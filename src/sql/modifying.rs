@@ -11,7 +11,7 @@ use crate::ids::DistributionId;
 use crate::sql::defaults::{check_assigned, reads_clock};
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::from::JoinTree;
-use crate::sql::implicit::{check_defaults, check_written};
+use crate::sql::implicit::{self, check_defaults, check_written};
 use crate::sql::insert::{
     InsertSource, Keys, Target, assigned, check_conflict, check_insert, check_sources, check_view, column_list,
     conflict_assignments, keys_of, omitted, refuse_sequence_defaults, refuse_varying, refuse_varying_defaults,
@@ -118,6 +118,7 @@ impl Model<'_> {
         let named = self.relation(schema.as_deref(), &table_name)?;
         let Written { relation, hidden, apart } = written(&self.scope, named)?;
         check_written(&self.scope, &relation)?;
+        self.uses.note_sets(implicit::sets(&self.scope, &relation, true));
         let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
         let level = target_level(self, alias.unwrap_or(table_name.clone()), relation.table())?;
         let columns = column_list(insert)?;
