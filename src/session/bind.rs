@@ -42,7 +42,7 @@ impl Session {
             }
         };
         self.see_own_changes().await?;
-        let mut statement = self.current(view.statement)?;
+        let mut statement = self.current_or_settle(view.statement).await?;
         if statement.analysis.closed && self.wait_for_moves().await? {
             statement = self.current(view.statement)?;
         }

@@ -32,7 +32,7 @@ impl Session {
         match what {
             b'S' => {
                 self.see_own_changes().await?;
-                let mut statement = self.current(name)?;
+                let mut statement = self.current_or_settle(name).await?;
                 if statement.analysis.closed && self.wait_for_moves().await? {
                     statement = self.current(name)?;
                 }

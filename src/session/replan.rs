@@ -32,6 +32,17 @@ impl Session {
         if self.is_current(&statement) { Ok(statement) } else { self.renew(name, &statement) }
     }
 
+    /// The same for a message behind which a Parse can wait: that was good, whatever is wrong with this one.
+    pub(super) async fn current_or_settle(&mut self, name: &[u8]) -> Result<Arc<ClientStatement>, Failure> {
+        match self.current(name) {
+            Err(failure) => {
+                self.settle_parse().await?;
+                Err(failure)
+            }
+            found => found,
+        }
+    }
+
     /// Whether a statement's analysis is of the catalog, map and names of now.
     pub(super) fn is_current(&self, statement: &ClientStatement) -> bool {
         statement.generation == self.view.catalog.generation
