@@ -323,20 +323,21 @@ impl Session {
 
     /// Values of user-defined types go as text.
     pub(super) fn check_texts(&self) -> Result<(), Fault> {
-        if !self.texts_are_exact() {
-            return Err(Fault::unsupported(
-                "columns of user-defined types cannot be read together from several shards under these settings",
-                "Values go as text here, and as DateStyle and extra_float_digits are set, texts may lose digits or time zones.",
-                "Set DateStyle to ISO and extra_float_digits to 1.",
-            ));
-        }
-        Ok(())
+        self.exact_texts(
+            "columns of user-defined types cannot be read together from several shards under these settings",
+        )
     }
 
-    /// Whether a server's text of any value is read as that very value by another server with this session's settings.
-    pub(super) fn texts_are_exact(&self) -> bool {
-        let style = self.text_style();
-        style.iso_dates && style.exact_floats
+    /// `0A000` where a server's text of a value may not be read as that very value by another server with this session's settings.
+    pub(super) fn exact_texts(&self, what: &'static str) -> Result<(), Fault> {
+        let Some((setting, wanted)) = self.inexact_text() else { return Ok(()) };
+        Err(Fault::unsupported(
+            what,
+            format!(
+                "Values go as text here, and as {setting} is set, another server may read a text as another value."
+            ),
+            format!("Set {setting} to {wanted}."),
+        ))
     }
 
     /// Parses the finishing statement and binds it.

@@ -1,0 +1,74 @@
+//! How transactions over shards end, and what the session's settings make of them: as in one Postgres, message by message.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::raw::{Raw, message as m};
+use support::script::Step::{Ready, Send};
+use support::script::{Pair, Placed, queries};
+use support::{SHARDS, eventually};
+
+const SCHEMA: &str = "CREATE TYPE mood AS ENUM ('sad', 'ok'); \
+     CREATE TABLE feel (id int, t text[], a int[], i interval, m mood); \
+     CREATE TABLE items (id int, v int); CREATE TABLE acc (id int PRIMARY KEY, bal int); \
+     CREATE TABLE late (id int, v int, CONSTRAINT late_once UNIQUE (id, v) DEFERRABLE INITIALLY DEFERRED); \
+     CREATE TABLE places (code int PRIMARY KEY, title text); CREATE TABLE plain (id int PRIMARY KEY, body text)";
+const PLACED: [(&str, Placed); 5] = [
+    ("feel", Placed::By("id")),
+    ("items", Placed::By("id")),
+    ("acc", Placed::By("id")),
+    ("late", Placed::By("id")),
+    ("places", Placed::Reference),
+];
+
+fn world(label: &str) -> Pair {
+    let world = Pair::create(label, SCHEMA, &PLACED, "");
+    world.fill(&[
+        "INSERT INTO feel SELECT n, ARRAY['x', NULL], ARRAY[n, NULL], '-1 day -02:03:04', 'ok' FROM generate_series(1, 12) n",
+        "INSERT INTO items SELECT n, n FROM generate_series(1, 12) n",
+        "INSERT INTO acc SELECT n, 100 FROM generate_series(1, 12) n",
+        "INSERT INTO places VALUES (1, 'A'), (2, 'B')",
+        "INSERT INTO plain VALUES (1, 'one'), (2, 'two')",
+    ]);
+    world
+}
+
+#[test]
+fn texts_between_servers_are_read_as_what_they_were() {
+    const WHAT: [&str; 3] = [
+        "UPDATE feel SET id = id + 100",
+        "INSERT INTO feel SELECT id + 200, t, a, i, m FROM feel",
+        "SELECT f.id, f.m, f.t, f.a, f.i, rank() OVER (ORDER BY f.id) FROM feel f JOIN plain p ON p.id = 1 ORDER BY f.id",
+    ];
+    let world = world("endtexts");
+    for (settings, setting) in [
+        (&["SET array_nulls = off"][..], "array_nulls"),
+        (&["SET array_nulls TO 'of'"], "array_nulls"),
+        (&["SET xmloption = document"], "xmloption"),
+        (&["SET intervalstyle = sql_standard"], "IntervalStyle"),
+        (&["BEGIN", "SET LOCAL array_nulls = off"], "array_nulls"),
+        // The inputs of a combine connection are filled under the settings from before.
+        (&["SET array_nulls = off", "BEGIN", "SET LOCAL array_nulls = on"], "array_nulls"),
+        (&["BEGIN", "SET intervalstyle = 'SQL_STANDARD'"], "IntervalStyle"),
+        (&["BEGIN", "SET LOCAL lc_monetary = 'POSIX'"], "lc_monetary"),
+    ] {
+        for sql in WHAT {
+            let mut raw = world.through();
+            settings.iter().for_each(|setting| drop(raw.must(setting)));
+            let reply = raw.simple(sql);
+            let told = reply.error.as_ref().map_or("", |error| error.hint());
+            assert!(reply.code() == "0A000" && told.contains(setting), "{settings:?} {sql}: {}", reply.text());
+        }
+    }
+    // These make no other value of a text.
+    for settings in
+        ["SET intervalstyle = iso_8601; SET bytea_output = escape; SET DateStyle = 'ISO, DMY'", "SET array_nulls = tr"]
+    {
+        let [moves, inserts, reads] = WHAT;
+        let script = [settings, reads, "BEGIN", moves, inserts, "SELECT * FROM feel ORDER BY id", "ROLLBACK"];
+        world.answers(settings, &queries(&script));
+    }
+}
