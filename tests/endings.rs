@@ -72,3 +72,45 @@ fn texts_between_servers_are_read_as_what_they_were() {
         world.answers(settings, &queries(&script));
     }
 }
+
+#[test]
+fn a_held_cursor_is_closed_within_a_transaction() {
+    const ALL: &str = "DECLARE c CURSOR WITH HOLD FOR SELECT v FROM items ORDER BY id, v";
+    const ONE: &str = "DECLARE c CURSOR WITH HOLD FOR SELECT v FROM items WHERE id = 2 ORDER BY v";
+    const COUNT: &str = "SELECT id, v FROM items WHERE v > 100 ORDER BY id, v";
+    let world = world("endcursors");
+    for script in [
+        &["BEGIN", "INSERT INTO items VALUES (1, 800), (2, 800)", "CLOSE c", "COMMIT", COUNT][..],
+        &["INSERT INTO items VALUES (1, 801), (2, 801); CLOSE c", COUNT],
+        &["INSERT INTO items VALUES (1, 802); CLOSE c", COUNT],
+        &["BEGIN", "FETCH 1 FROM c", "CLOSE c", "COMMIT", "FETCH 1 FROM c"],
+        &["BEGIN", "FETCH 1 FROM c", "SAVEPOINT a", "CLOSE c", "INSERT INTO items VALUES (2, 803)", "COMMIT", COUNT],
+        &["BEGIN", "CLOSE c", "ROLLBACK", "FETCH 1 FROM c"],
+        &["BEGIN", "INSERT INTO items VALUES (2, 804)", "CLOSE c", "SELECT 1/0", "ROLLBACK", COUNT],
+        &["FETCH 1 FROM c; CLOSE ALL", COUNT],
+        &["INSERT INTO items VALUES (1, 806), (2, 806); CLOSE ALL", COUNT],
+        &["BEGIN", "INSERT INTO items VALUES (1, 807), (2, 807)", "CLOSE ALL", "COMMIT", COUNT],
+        &[
+            "BEGIN",
+            "FETCH 1 FROM c",
+            "DECLARE d CURSOR WITH HOLD FOR SELECT v FROM items ORDER BY id, v",
+            "CLOSE c",
+            "INSERT INTO items VALUES (1, 808), (2, 808)",
+            "COMMIT",
+            "FETCH 2 FROM d",
+            "CLOSE d",
+            COUNT,
+        ],
+    ] {
+        for declare in [ALL, ONE] {
+            let script: Vec<&str> = std::iter::once(declare).chain(script.iter().copied()).collect();
+            world.answers(&script.join("; "), &queries(&script));
+        }
+    }
+    let extended = |sql: &str| [m::parse("", sql, &[]), m::bind("", "", &[], &[]), m::execute("", 0)].concat();
+    let insert = "INSERT INTO items VALUES (1, 809), (2, 809)";
+    let mut script = queries(&[ALL]);
+    script.extend([Send([extended(insert), extended("CLOSE c"), m::sync()].concat()), Ready]);
+    script.extend(queries(&[COUNT]));
+    world.answers("a pipeline", &script);
+}

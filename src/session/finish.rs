@@ -202,6 +202,8 @@ impl Session {
             server.broken = !matches!(tokio::time::timeout(END, end_transaction(server)).await, Ok(Ok(())));
         }
         self.let_go(at);
+        // A cursor that outlived its transaction takes part in this one, which goes on without it: nothing of it was there.
+        self.tx.forget_part(slot);
     }
 
     /// The transaction is over, and with it every finishing statement that waits for its next Execute.

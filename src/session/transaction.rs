@@ -157,6 +157,11 @@ impl Transaction {
         last.is_some_and(|pair| pair[1] == "ONLY") && !words.contains(&"SERIALIZABLE") && !changed
     }
 
+    /// What it had there was let go, and is not missed when it commits.
+    pub fn forget_part(&mut self, shard: ShardId) {
+        self.touched.remove(shard);
+    }
+
     pub fn modes(&self) -> &str {
         &self.modes
     }
