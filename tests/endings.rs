@@ -114,3 +114,32 @@ fn a_held_cursor_is_closed_within_a_transaction() {
     script.extend(queries(&[COUNT]));
     world.answers("a pipeline", &script);
 }
+
+#[test]
+fn constraints_that_are_none_are_told_where_they_are_set() {
+    let world = world("endconstraints");
+    for script in [
+        &["BEGIN", "SET CONSTRAINTS nope IMMEDIATE", "SELECT v FROM items WHERE id = 2", "ROLLBACK"][..],
+        &["BEGIN", "SET CONSTRAINTS late_once, nope IMMEDIATE", "ROLLBACK"],
+        &["BEGIN", "SET CONSTRAINTS public.late_once IMMEDIATE", "INSERT INTO late VALUES (1, 1), (1, 1)", "ROLLBACK"],
+        &["BEGIN", "SET CONSTRAINTS ALL IMMEDIATE", "INSERT INTO late VALUES (2, 1), (2, 1)", "ROLLBACK"],
+        &["SET CONSTRAINTS nope IMMEDIATE; SELECT 1"],
+        &["SELECT v FROM items WHERE id = 2; SET CONSTRAINTS nope IMMEDIATE; SELECT 1"],
+    ] {
+        world.answers(&script.join("; "), &queries(script));
+    }
+    if world.router.is_none() {
+        return;
+    }
+    // One shard does not know what the home shard knows: still one error for one message.
+    world.db.shard(0).must("ALTER TABLE late ADD CONSTRAINT home_only UNIQUE (v) DEFERRABLE");
+    for id in 1..=12 {
+        let mut raw = world.through();
+        raw.must("BEGIN");
+        raw.must("SET CONSTRAINTS home_only IMMEDIATE");
+        raw.send(&m::query(&format!("SELECT v FROM items WHERE id = {id}"))).unwrap();
+        let tags: Vec<u8> = raw.read_to_ready().unwrap().iter().map(|message| message.tag).collect();
+        assert!(tags == b"TDCZ" || tags == b"EZ", "{id}: {}", String::from_utf8_lossy(&tags));
+        assert_eq!(raw.must("ROLLBACK").code(), "");
+    }
+}

@@ -17,6 +17,7 @@ use crate::session::transaction::TxState;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
 use crate::sql::utility::{DiscardTarget, SetStatement, StatementKind, TransactionStatement};
+use crate::sql::words::Words;
 use crate::wire::reply::{self, NoticeLevel};
 
 /// A cursor's connection to a server beside the shards cannot follow the session.
@@ -169,6 +170,9 @@ impl Session {
             .into()),
             TransactionStatement::SetConstraints => {
                 if self.tx.counts_as_block() {
+                    if !self.held.iter().any(|h| h.joined) && names_constraints(text) {
+                        self.home_joins().await?;
+                    }
                     self.tell_joined(text).await?;
                     self.tx.remember(text);
                 } else {
@@ -358,6 +362,13 @@ impl Session {
         }
     }
 
+    /// The home shard joins the transaction: somebody must say whether what comes is valid.
+    async fn home_joins(&mut self) -> Result<(), Failure> {
+        let at = self.enlist(self.view.topology.home).await?;
+        self.held[at].server.settle().await?;
+        Ok(())
+    }
+
     /// SET LOCAL and SET TRANSACTION: for the shards in the transaction now, and for those that join later.
     async fn set_in_transaction(&mut self, sql: &str, what: &'static str) -> Result<(), Failure> {
         if !self.tx.counts_as_block() {
@@ -369,10 +380,7 @@ impl Session {
             return Ok(());
         }
         if !self.held.iter().any(|h| h.joined) {
-            // Somebody must say whether it is valid.
-            let home = self.view.topology.home;
-            let at = self.enlist(home).await?;
-            self.held[at].server.settle().await?;
+            self.home_joins().await?;
         }
         self.tell_joined(sql).await?;
         self.tx.remember(sql);
@@ -384,9 +392,7 @@ impl Session {
         let wanted = self.shared.settings.share(wanted);
         if self.tx.is_open() {
             if !self.held.iter().any(|h| h.joined) {
-                let home = self.view.topology.home;
-                let at = self.enlist(home).await?;
-                self.held[at].server.settle().await?;
+                self.home_joins().await?;
             }
             self.tell_joined(sql).await?;
             self.tx.remember(sql);
@@ -621,6 +627,20 @@ fn characteristics(modes: &str) -> Result<Vec<(&'static str, &'static str)>, Fau
         rest = rest[mode.len()..].trim_start();
     }
     Ok(found)
+}
+
+/// The setting that makes the transaction read only.
+pub(super) const READ_ONLY: &str = "transaction_read_only";
+
+/// Whether modes of a transaction make it one.
+fn is_read_only(modes: &str) -> bool {
+    characteristics(modes).is_ok_and(|found| found.contains(&("default_transaction_read_only", "on")))
+}
+
+/// Whether SET CONSTRAINTS has names, which may be of nothing.
+fn names_constraints(text: &str) -> bool {
+    let all = Words::new(text, true).is_some_and(|words| words.is(2, "all"));
+    !all
 }
 
 fn first_words(text: &str) -> String {
