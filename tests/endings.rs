@@ -115,6 +115,55 @@ fn a_held_cursor_is_closed_within_a_transaction() {
     world.answers("a pipeline", &script);
 }
 
+/// The row by which a commit over several shards is decided can be written before the transaction is read only, or never.
+#[test]
+fn what_was_written_before_a_transaction_is_read_only_is_committed() {
+    const COUNT: &str = "SELECT sum(bal) FROM acc";
+    const ADD: &str = "UPDATE acc SET bal = bal + 1";
+    let world = world("endreadonly");
+    for script in [
+        &["BEGIN", ADD, "SET TRANSACTION READ ONLY", COUNT, "COMMIT", COUNT][..],
+        &["BEGIN", ADD, "SET transaction_read_only = on", COUNT, ADD, "COMMIT", COUNT],
+        &["BEGIN", ADD, "SET LOCAL transaction_read_only = 'true'", "COMMIT", COUNT],
+        &["BEGIN", ADD, "SELECT set_config('transaction_read_only', 'on', true)", "COMMIT", COUNT],
+        &[&format!("{ADD}; SET TRANSACTION READ ONLY; {COUNT}"), COUNT],
+        &[&format!("{ADD}; BEGIN READ ONLY; {COUNT}; COMMIT"), COUNT],
+        &[
+            "BEGIN",
+            "UPDATE places SET title = title || '!'",
+            "SET TRANSACTION READ ONLY",
+            "COMMIT",
+            "SELECT * FROM places ORDER BY code",
+        ],
+        &["BEGIN", ADD, "SET TRANSACTION READ ONLY", ADD, "ROLLBACK", COUNT],
+        &["BEGIN", ADD, "SET TRANSACTION READ ONLY", "ROLLBACK", COUNT],
+        &["BEGIN", "UPDATE acc SET bal = bal + 1 WHERE id = 2", "SET TRANSACTION READ ONLY", COUNT, "COMMIT", COUNT],
+        // Read only as far as a savepoint.
+        &["BEGIN", ADD, "SAVEPOINT s", "SET TRANSACTION READ ONLY", COUNT, "ROLLBACK TO s", ADD, "COMMIT", COUNT],
+        &["BEGIN", ADD, "SAVEPOINT s", "SET TRANSACTION READ ONLY", "RELEASE s", ADD, "COMMIT", COUNT],
+        &["BEGIN", ADD, "SET TRANSACTION READ ONLY", "SAVEPOINT s", ADD, "ROLLBACK TO s", COUNT, "COMMIT", COUNT],
+        &["BEGIN", ADD, "SET TRANSACTION READ ONLY", "LOCK TABLE acc IN ACCESS SHARE MODE", "COMMIT", COUNT],
+        &[
+            "SET synchronous_commit = off",
+            "BEGIN",
+            ADD,
+            "SET TRANSACTION READ ONLY",
+            "SHOW synchronous_commit",
+            "COMMIT",
+            COUNT,
+        ],
+        // What writes nothing.
+        &["BEGIN READ ONLY", "LOCK TABLE acc IN ACCESS SHARE MODE", COUNT, "COMMIT"],
+        &["BEGIN READ ONLY", "LOCK TABLE places, acc", "COMMIT"],
+        &["SET default_transaction_read_only = on", "REINDEX TABLE acc", "REINDEX INDEX acc_pkey", COUNT],
+        &["BEGIN", ADD, "LOCK TABLE places", "REINDEX TABLE acc", "COMMIT", COUNT],
+    ] {
+        world.answers(&script.join("; "), &queries(script));
+    }
+    let mut left = world.through();
+    assert_eq!(left.must("SHOW pgloom.transactions").text(), "");
+}
+
 #[test]
 fn constraints_that_are_none_are_told_where_they_are_set() {
     let world = world("endconstraints");

@@ -193,6 +193,9 @@ impl Session {
             self.statements.fail_running();
         }
         if self.tx.state == TxState::Implicit && !modes.is_empty() {
+            if is_read_only(modes) {
+                self.decide_before_read_only().await?;
+            }
             self.tell_joined(&format!("SET TRANSACTION {modes}")).await?;
         }
         self.tx.begin(modes, &self.settings);
@@ -277,6 +280,9 @@ impl Session {
         match statement {
             SetStatement::Session { name, value } => {
                 check_setting(name, value)?;
+                if &**name == READ_ONLY {
+                    self.decide_before_read_only().await?;
+                }
                 let mut wanted = (*self.settings).clone();
                 wanted.set(name, value);
                 self.tx.forget_local(name);
@@ -318,6 +324,9 @@ impl Session {
             SetStatement::Local { name, value } => {
                 let sql = format!("SET LOCAL {}", settings::assign(name, value).trim_start_matches("SET "));
                 check_setting(name, value)?;
+                if &**name == READ_ONLY {
+                    self.decide_before_read_only().await?;
+                }
                 self.set_in_transaction(&sql, "SET LOCAL").await?;
                 if self.tx.counts_as_block() {
                     self.report_joined();
@@ -327,6 +336,9 @@ impl Session {
                 Ok(tag("SET"))
             }
             SetStatement::Transaction(modes) => {
+                if is_read_only(modes) {
+                    self.decide_before_read_only().await?;
+                }
                 self.set_in_transaction(&format!("SET TRANSACTION {modes}"), "SET TRANSACTION").await?;
                 Ok(tag("SET"))
             }

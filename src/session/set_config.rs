@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::backend::settings;
 use crate::config::limits::Limit;
 use crate::fault::{Fault, SqlState};
-use crate::session::control::check_setting;
+use crate::session::control::{READ_ONLY, check_setting};
 use crate::session::local::LocalRows;
 use crate::session::placement;
 use crate::session::prepared::ClientStatement;
@@ -31,6 +31,9 @@ impl Session {
                 let (name, value) = (own.into(), call.value.clone());
                 return self.set(&SetStatement::Router { name, value, local: call.local }).await.map(Some);
             }
+        }
+        if calls.iter().any(|call| &*call.name == READ_ONLY) {
+            self.decide_before_read_only().await?;
         }
         let row = self.ask_settings(text).await?;
         let mut wanted = (*self.settings).clone();
