@@ -164,6 +164,29 @@ fn what_was_written_before_a_transaction_is_read_only_is_committed() {
     assert_eq!(left.must("SHOW pgloom.transactions").text(), "");
 }
 
+/// A message's last statement is done when its transaction is.
+#[test]
+fn a_message_that_cannot_be_committed_says_nothing_of_its_end() {
+    let world = world("endmessage");
+    world.fill(&["INSERT INTO late VALUES (1, 1), (2, 1), (3, 1), (4, 1)"]);
+    let fails = "INSERT INTO late VALUES (1, 2), (2, 1), (3, 3), (4, 4)";
+    for last in [
+        "INSERT INTO late VALUES (1, 12), (2, 11)",
+        "SELECT id, v FROM items WHERE id = 3",
+        "SELECT count(*) FROM items",
+        "SELECT id, rank() OVER (ORDER BY id) FROM items ORDER BY id",
+        "COPY (SELECT id FROM items WHERE id = 5) TO STDOUT",
+        "SELECT code FROM places ORDER BY code",
+        "UPDATE plain SET body = 'x' WHERE id = 1",
+        "SELECT repeat('x', 8140)",
+        "SET work_mem = '5MB'",
+        "CREATE TABLE never (id int)",
+    ] {
+        let message = format!("{fails}; {last}");
+        world.answers(&message, &queries(&[&message, "SELECT id, v FROM late ORDER BY id, v"]));
+    }
+}
+
 #[test]
 fn constraints_that_are_none_are_told_where_they_are_set() {
     let world = world("endconstraints");
