@@ -215,3 +215,41 @@ fn constraints_that_are_none_are_told_where_they_are_set() {
         assert_eq!(raw.must("ROLLBACK").code(), "");
     }
 }
+
+/// Those that wait for rows heed no cancel.
+#[test]
+fn a_server_that_ends_in_the_middle_does_not_keep_the_others() {
+    let world = world("endserver");
+    if world.router.is_none() {
+        return;
+    }
+    let others = "FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' \
+         AND pid <> pg_backend_pid() AND query NOT LIKE 'LOCK%'";
+    for sql in [
+        "INSERT INTO items SELECT id + 100, v FROM items",
+        "UPDATE items SET id = id + 1",
+        "UPDATE feel SET id = id + 1",
+    ] {
+        for victim in 0..SHARDS {
+            let mut locker = world.db.shard(2);
+            locker.must("BEGIN");
+            locker.must("LOCK TABLE items, feel");
+            let mut raw = world.through();
+            raw.set_patience(Duration::from_secs(30));
+            raw.send(&m::query(sql)).unwrap();
+            let waits = format!("SELECT count(*) {others} AND wait_event_type = 'Lock'");
+            let mut watch = world.db.shard(2);
+            eventually(20, "the statement waits", || watch.value(&waits) != "0");
+            let mut shard: Raw = world.db.shard(victim);
+            let began = Instant::now();
+            shard.must(&format!("SELECT count(pg_terminate_backend(pid)) {others}"));
+            std::thread::sleep(Duration::from_millis(100));
+            drop(locker);
+            let answer = raw.read_to_ready();
+            assert!(began.elapsed() < Duration::from_secs(4), "{sql} {victim}: {:?} {answer:?}", began.elapsed());
+        }
+    }
+    eventually(20, "nothing is half done", || {
+        world.through().value("SELECT count(*) FROM items WHERE id <= 12") == "12"
+    });
+}
