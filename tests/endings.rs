@@ -253,3 +253,92 @@ fn a_server_that_ends_in_the_middle_does_not_keep_the_others() {
         world.through().value("SELECT count(*) FROM items WHERE id <= 12") == "12"
     });
 }
+
+/// The client's time is counted, not that of servers between their statements.
+#[test]
+fn a_client_that_works_is_not_idle() {
+    const SET: &str = "SET idle_in_transaction_session_timeout = '1s'";
+    const INSERT: &str = "INSERT INTO items VALUES (1, 903), (2, 903), (3, 903), (4, 903)";
+    const SLEEP: &str = "SELECT 1 FROM pg_sleep(2)";
+    const COUNT: &str = "SELECT count(*) FROM items WHERE v = 903";
+    let world = world("endidle");
+    for script in [
+        &[SET, "BEGIN", INSERT, SLEEP, INSERT, "COMMIT", COUNT][..],
+        &[
+            SET,
+            "BEGIN",
+            "INSERT INTO items VALUES (2, 903)",
+            "SELECT count(*) FROM plain p, pg_sleep(2)",
+            INSERT,
+            "COMMIT",
+            COUNT,
+        ],
+        &[SET, &format!("{INSERT}; {SLEEP}; {INSERT}"), COUNT],
+        &[
+            "BEGIN",
+            INSERT,
+            "SET LOCAL idle_in_transaction_session_timeout = 1000",
+            SLEEP,
+            INSERT,
+            "COMMIT",
+            "SHOW idle_in_transaction_session_timeout",
+        ],
+        &["BEGIN", INSERT, SET, SLEEP, INSERT, "COMMIT", "SHOW idle_in_transaction_session_timeout"],
+        &[
+            SET,
+            "BEGIN",
+            INSERT,
+            "SAVEPOINT s",
+            "SET LOCAL idle_in_transaction_session_timeout = 0",
+            "ROLLBACK TO s",
+            SLEEP,
+            INSERT,
+            "ROLLBACK",
+        ],
+        &[
+            SET,
+            "BEGIN",
+            "DECLARE c CURSOR FOR SELECT id, rank() OVER (ORDER BY id) FROM items WHERE v < 100 ORDER BY id",
+            SLEEP,
+            "FETCH 2 FROM c",
+            "ROLLBACK",
+        ],
+        &[
+            SET,
+            "SELECT count(*) FROM items i JOIN plain p ON p.id = i.id WHERE i.v < 100 AND pg_sleep(0.4) IS NOT NULL",
+        ],
+    ] {
+        world.answers(&script.join("; "), &queries(script));
+    }
+    let silent = |settings: &[&str]| {
+        for mut raw in [world.db.oracle(), world.through()] {
+            settings.iter().for_each(|sql| drop(raw.must(sql)));
+            let began = Instant::now();
+            let error = loop {
+                let message = raw.read().unwrap();
+                if message.tag == b'E' {
+                    break message.report();
+                }
+            };
+            let told = "terminating connection due to idle-in-transaction timeout";
+            assert_eq!((error.code(), error.message(), &error.0[&'S'][..]), ("25P03", told, "FATAL"), "{settings:?}");
+            assert!(raw.read().is_err() && began.elapsed() < Duration::from_secs(10));
+        }
+    };
+    let set = "SET idle_in_transaction_session_timeout = '500ms'";
+    silent(&[set, "BEGIN", INSERT]);
+    silent(&["BEGIN", INSERT, set]);
+    silent(&["BEGIN", INSERT, "SET LOCAL idle_in_transaction_session_timeout = 500"]);
+    silent(&[set, "BEGIN", "SELECT v FROM items WHERE id = 2"]);
+    silent(&[
+        set,
+        "BEGIN",
+        INSERT,
+        "SAVEPOINT s",
+        "SET LOCAL idle_in_transaction_session_timeout = 0",
+        "ROLLBACK TO s",
+    ]);
+    eventually(20, "all is rolled back", || {
+        world.through().value("SELECT count(*) FROM pg_locks WHERE relation = 'items'::regclass") == "0"
+    });
+}

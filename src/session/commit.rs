@@ -271,6 +271,7 @@ impl Session {
             held.joined = false;
             held.wrote = false;
             held.locked = false;
+            held.untimed = false;
             held.unseen_locally = false;
             let before = held.server.applied_before.take();
             if !committed {

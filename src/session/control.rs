@@ -156,6 +156,7 @@ impl Session {
                     }
                     self.adopt(settings);
                 }
+                self.follow_idle_timers().await;
                 self.report_joined();
                 if self.batch.reload == Reload::Surely {
                     self.note_unread(None);
@@ -332,6 +333,7 @@ impl Session {
                     self.report_joined();
                     let value = Some(&**value).filter(|value| !value.eq_ignore_ascii_case("default"));
                     self.set_local(name, value);
+                    self.follow_idle_timers().await;
                 }
                 Ok(tag("SET"))
             }
@@ -431,8 +433,9 @@ impl Session {
             self.report_parameters(at);
         }
         self.adopt(wanted);
-        if !self.tx.is_open() {
-            self.release_idle();
+        match self.tx.is_open() {
+            true => self.follow_idle_timers().await,
+            false => self.release_idle(),
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ use crate::session::bind::result_formats;
 use crate::session::combine::Unable;
 use crate::session::cursor::{check_cursor_columns, portal_of};
 use crate::session::held::Finishing;
+use crate::session::idle_timers::UNTIMED;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
@@ -374,6 +375,10 @@ impl Session {
         };
         changed.retain(|sql| !sql.to_ascii_lowercase().contains("temp_buffers"));
         settings.extend(changed);
+        // Behind those of the client, which could be of this one.
+        if !settings.is_empty() && self.idle_in_transaction().is_some() {
+            settings.push(UNTIMED.to_owned());
+        }
         settings.join("; ")
     }
 

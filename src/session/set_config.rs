@@ -56,8 +56,9 @@ impl Session {
             self.report_parameters(at);
         }
         self.adopt(wanted);
-        if !open {
-            self.release_idle();
+        match open {
+            true => self.follow_idle_timers().await,
+            false => self.release_idle(),
         }
         Ok(Some(LocalRows {
             columns: columns.iter().cloned().map(Into::into).collect(),
