@@ -342,3 +342,63 @@ fn a_client_that_works_is_not_idle() {
         world.through().value("SELECT count(*) FROM pg_locks WHERE relation = 'items'::regclass") == "0"
     });
 }
+
+/// What a type or a domain does to the tables that are made of it.
+#[test]
+fn a_key_is_not_changed_by_its_type() {
+    let schema = "CREATE TYPE shape AS (id int, v int); CREATE TABLE cfg OF shape; CREATE TYPE other AS (id2 int); \
+         CREATE DOMAIN key AS int CHECK (VALUE > 0); CREATE TABLE dom (k key PRIMARY KEY, v int)";
+    let world = Pair::create("endtypes", schema, &[("cfg", Placed::By("id")), ("dom", Placed::By("k"))], "");
+    world.fill(&["INSERT INTO cfg VALUES (1, 1), (2, 2), (3, 3)", "INSERT INTO dom VALUES (1, 1), (2, 2)"]);
+    if world.router.is_none() {
+        return;
+    }
+    let mut raw = world.through();
+    for sql in [
+        "ALTER TYPE shape ALTER ATTRIBUTE id TYPE bigint CASCADE",
+        "ALTER TYPE shape ALTER ATTRIBUTE v TYPE bigint CASCADE, DROP ATTRIBUTE IF EXISTS id CASCADE",
+        "ALTER TYPE public.shape RENAME ATTRIBUTE id TO t2 CASCADE",
+        "DROP DOMAIN key CASCADE",
+        "DROP TYPE IF EXISTS key CASCADE",
+    ] {
+        let reply = raw.simple(sql);
+        assert_eq!(reply.code(), "0A000", "{sql}: {}", reply.text());
+    }
+    for sql in [
+        "ALTER TYPE shape ALTER ATTRIBUTE v TYPE bigint CASCADE",
+        "ALTER TYPE shape ADD ATTRIBUTE w int CASCADE",
+        "ALTER TYPE other RENAME ATTRIBUTE id2 TO id3 CASCADE",
+        "DROP TYPE other",
+    ] {
+        raw.must(sql);
+    }
+    assert_eq!(raw.simple("DROP DOMAIN key").code(), "2BP01");
+    assert_eq!(raw.simple("ALTER TYPE shape RENAME ATTRIBUTE id TO t2").code(), "2BP01");
+    assert_eq!(raw.values("SELECT id FROM cfg WHERE id = 2"), ["2"]);
+}
+
+#[test]
+fn cursors_that_stay_on_several_shards_are_refused_in_our_words() {
+    let world = world("endholds");
+    if world.router.is_none() {
+        return;
+    }
+    let mut refused = 0;
+    for id in 2..=8 {
+        let mut raw = world.through();
+        raw.must("BEGIN");
+        raw.must("DECLARE a CURSOR WITH HOLD FOR SELECT v FROM items WHERE id = 1");
+        raw.must(&format!("DECLARE b CURSOR WITH HOLD FOR SELECT v FROM items WHERE id = {id}"));
+        raw.must("INSERT INTO items SELECT n, 900 FROM generate_series(1, 12) n");
+        let reply = raw.simple("COMMIT");
+        let kept = raw.value("SELECT count(*) FROM items WHERE v = 900");
+        assert_eq!(kept, if reply.code().is_empty() { "12" } else { "0" });
+        raw.must("DELETE FROM items WHERE v = 900");
+        if let Some(error) = reply.error {
+            assert!(error.code() == "0A000" && !error.message().contains("PREPARE"), "{error:?}");
+            assert!(!error.hint().is_empty());
+            refused += 1;
+        }
+    }
+    assert!(refused > 0, "all on one shard");
+}

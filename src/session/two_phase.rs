@@ -288,6 +288,15 @@ fn rolled_back(shard: &str, failed: Option<&Failed>) -> Fault {
     let Some(Failed { fault, lost: is_lost, .. }) = failed else {
         return lost(format!("The connection to shard {shard} was lost."));
     };
+    if let Some(what) = fault.message.strip_prefix("cannot PREPARE a transaction that ") {
+        return Fault::unsupported(
+            "this transaction cannot be committed on several shards",
+            format!(
+                "On shard {shard} it {what}; of the shards that it writes on, one alone may have a part that does."
+            ),
+            "Do so in a transaction of its own, or in one that writes on no other shard.",
+        );
+    }
     match fault.code {
         _ if *is_lost => lost(format!("Shard {shard}: {fault}")),
         SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE if fault.message.contains("prepared transactions") => {
