@@ -28,6 +28,7 @@ use crate::backend::hedge::HedgeSettings;
 use crate::backend::names::Names;
 use crate::backend::pool::PoolLimits;
 use crate::backend::prepared::StatementRegistry;
+use crate::backend::quota::Quotas;
 use crate::backend::servers::ServerBook;
 use crate::backend::settings::SettingsTable;
 use crate::backend::throttle::KeyLimit;
@@ -256,6 +257,7 @@ fn user_views(settings: &Settings) -> Vec<UserView> {
         pool_size: user.pool_size.map(|size| size.get() as usize),
         session_mode: user.pool_mode.map(|mode| mode == PoolMode::Session),
         console: rules.access(&user.name),
+        max_clients: user.max_clients.map_or(0, |most| most.get() as usize),
     };
     let mut views: Vec<_> = settings.users.iter().map(view).collect();
     views.sort_by(|a, b| a.name.cmp(&b.name));
@@ -324,10 +326,9 @@ fn server_tls(settings: &TlsSettings) -> Result<ServerTls, TlsError> {
     ServerTls::load(mode, &files)
 }
 
-/// How other routers are spoken to: with TLS where they have it, shown the certificate that clients are shown.
+/// How other routers are spoken to.
 fn peer_tls(settings: &Settings) -> Result<ServerTls, TlsError> {
-    let identity = settings.client_tls.identity.as_ref().map(|own| (own.cert_file.clone(), own.key_file.clone()));
-    ServerTls::load(ServerTlsMode::Prefer, &ServerTlsFiles { authorities: None, identity })
+    server_tls(&settings.peer_tls)
 }
 
 /// The logical databases of a configuration, with no connection made yet.
@@ -352,6 +353,7 @@ fn server_access(settings: &Settings, tls: Arc<ServerTls>, known: &Known) -> Ser
         breakers: Arc::clone(&known.breakers),
         servers: Arc::clone(&known.servers),
         names: Arc::clone(&known.names),
+        quotas: Arc::clone(&known.quotas),
         metrics: Arc::clone(&known.metrics),
     }
 }
@@ -361,13 +363,16 @@ struct Known {
     breakers: Arc<Breakers>,
     servers: Arc<ServerBook>,
     names: Arc<Names>,
+    quotas: Arc<Quotas>,
     metrics: Arc<Metrics>,
 }
 
 impl Known {
     fn new(settings: &Settings) -> Self {
         let breakers = Breakers::new(breaker_limits(settings.breakers));
-        Self { breakers, servers: Arc::default(), names: Arc::default(), metrics: Metrics::new() }
+        let quotas = Arc::<Quotas>::default();
+        quotas.set_limit(settings.limits.max_server_connections);
+        Self { breakers, servers: Arc::default(), names: Arc::default(), quotas, metrics: Metrics::new() }
     }
 }
 
@@ -400,6 +405,7 @@ fn database_settings(
         two_phase_commit: database.two_phase_commit,
         times: settings.timeouts.limits.with(&database.times),
         key_limit: database.keys.rate.map(|rate| KeyLimit { rate, wait: database.keys.wait }),
+        key_places: database.keys.at_once.map(|size| (size, database.keys.wait)),
         members: members(settings, &database.name),
     })
 }

@@ -52,6 +52,13 @@ pub struct Customs {
     pub casts: bool,
 }
 
+impl Customs {
+    /// Whether a comparison of values of built-in types may be another one than Postgres's own.
+    pub fn compare(&self) -> bool {
+        self.operators.iter().any(|name| matches!(&**name, "=" | "<>" | "<" | "<=" | ">" | ">="))
+    }
+}
+
 /// What is in a schema that lies whole on one shard, besides relations.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PlacedSchema {

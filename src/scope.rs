@@ -119,6 +119,11 @@ impl Control {
         self.waker.wake();
     }
 
+    /// Has the session look again at what it waits for.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+
     pub fn forget_cancel(&self) {
         self.canceled.store(false, Ordering::Release);
     }

@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod support;
+// Shared with the login tests, which use more of it.
+#[allow(dead_code)]
+#[path = "login/tls_files.rs"]
+mod tls_files;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -11,6 +15,7 @@ use std::time::{Duration, Instant};
 use support::raw::{Raw, cancel, message as m};
 use support::sharded::config;
 use support::{Router, Sharded, eventually};
+use tls_files::TlsFiles;
 
 /// Between routers: `PL`, 1.
 const PASSED_ON: u32 = 0x504c_0001;
@@ -186,4 +191,51 @@ fn a_router_that_hands_over_its_port_still_gets_the_cancels_of_its_clients() {
     let locks = start(&world, &mut raw);
     cancel(third.port, pid, &secret);
     is_canceled(&mut raw, locks);
+}
+
+#[test]
+fn other_routers_are_spoken_to_with_the_tls_that_is_asked_for() {
+    let world = Sharded::create("cancelpeertls", "");
+    let (files, others) = (TlsFiles::make(), TlsFiles::make());
+    let dir = files.dir().display();
+    let own = format!(
+        "client_tls_sslmode = \"prefer\"\nclient_tls_cert_file = \"{dir}/server.crt\"\nclient_tls_key_file = \"{dir}/server.key\""
+    );
+    let (plain, secure) = (another(&world, ""), another(&world, &own));
+    // Of each: whether the router that asks it may learn whose the clients are, and so pass their requests on.
+    let cases = [
+        ("disable", None, true, true),
+        ("prefer", None, true, true),
+        ("require", None, false, true),
+        ("verify-ca", Some(&files), false, true),
+        ("verify-full", Some(&files), false, true),
+        ("verify-ca", Some(&others), false, false),
+    ];
+    for (mode, authority, to_plain, to_secure) in cases {
+        let authority = authority
+            .map(|files| format!("peer_tls_ca_file = \"{}\"\n", files.dir().join("ca.crt").display()))
+            .unwrap_or_default();
+        let peers = format!("peers = [\"127.0.0.1:{}\", \"127.0.0.1:{}\"]", plain.port, secure.port);
+        let asking = another(&world, &format!("peer_tls_sslmode = \"{mode}\"\n{authority}{peers}"));
+        for (router, may) in [(&plain, to_plain), (&secure, to_secure)] {
+            let mut raw = router.connect(&world.db.name);
+            let (pid, secret) = raw.key.clone();
+            let locks = start(&world, &mut raw);
+            let before = passed_on(&asking, "router");
+            if may {
+                eventually(20, &format!("{mode} knows it"), || {
+                    assert_eq!(cancel(asking.port, pid, &secret), b"");
+                    passed_on(&asking, "router") > before
+                });
+                is_canceled(&mut raw, locks);
+            } else {
+                // It has been asked, in vain, by then.
+                std::thread::sleep(Duration::from_millis(1500));
+                assert_eq!(cancel(asking.port, pid, &secret), b"");
+                assert_eq!((passed_on(&asking, "router"), passed_on(&asking, "unknown") > 0), (before, true), "{mode}");
+                drop(locks);
+                assert!(raw.read_to_ready().unwrap().iter().all(|message| message.tag != b'E'));
+            }
+        }
+    }
 }

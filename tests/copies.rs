@@ -148,3 +148,92 @@ fn definitions_take_turns_with_who_writes() {
     other.must("CREATE VIEW over_c AS SELECT n FROM c; COMMENT ON TABLE c IS 'copies'");
     client.must("COMMIT");
 }
+
+/// `random()` and its like are asked for once; what they gave is the same on all shards.
+#[test]
+fn values_that_differ_at_each_call_are_the_same_in_each_copy() {
+    let world = Sharded::create("copies_random", "");
+    let mut client = world.connect();
+    client.must("CREATE TABLE c (id int PRIMARY KEY, n int, t text)");
+    client.must("SELECT pgloom.reference('c')");
+    client.must("INSERT INTO c SELECT i, 0 FROM generate_series(1, 40) i");
+    client.must("PREPARE give (int) AS UPDATE c SET n = $1 + (random() * 1000000)::int WHERE id > 20");
+    std::thread::scope(|scope| {
+        let mut other = world.connect();
+        scope.spawn(move || (0..RUNS).for_each(|_| drop(other.must("UPDATE c SET n = n + 1 WHERE id IN (1, 30)"))));
+        for run in 0..10 {
+            client.must("UPDATE c SET t = gen_random_uuid()::text, n = (random() * 1000000)::int");
+            client.must(&format!("EXECUTE give({run})"));
+            client.must(
+                "BEGIN; UPDATE c SET n = 5; UPDATE c a SET n = a.n + (random() * 100)::int WHERE a.id < 10; COMMIT",
+            );
+            client.must("DELETE FROM c WHERE random() < 0.05 AND id <> 30");
+        }
+    });
+    let found = copies(&world, "c");
+    assert!(found.iter().all(|copy| *copy == found[0]), "{found:#?}");
+    assert_ne!(client.value("SELECT count(DISTINCT t) FROM c"), "1");
+    // Who counts columns by RETURNING * counts the table's own.
+    let reply = client.must("UPDATE c SET n = floor(random())::int WHERE id = 30 RETURNING *");
+    assert_eq!(reply.answers[0].rows[0].len(), 3);
+    // A mistake is told where it is in the client's own text.
+    let error = client.simple("UPDATE c SET n = random() + nothing").error.unwrap();
+    assert_eq!((error.code(), error.0.get(&'P').map(String::as_str)), ("42703", Some("29")), "{error}");
+}
+
+/// A snapshot of before does not see a row on the home shard that the others see.
+#[test]
+fn frozen_transactions_do_not_change_what_one_copy_does_not_show() {
+    let world = Sharded::create("copies_unseen", "");
+    let mut client = world.connect();
+    client.must("CREATE TABLE c (id int PRIMARY KEY, n int)");
+    client.must("SELECT pgloom.reference('c')");
+    client.must("INSERT INTO c VALUES (1, 1)");
+    for change in ["UPDATE c SET n = n + 1", "DELETE FROM c", "UPDATE c SET n = n + 1 + floor(random())::int"] {
+        let mut frozen = world.connect();
+        frozen.must("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT * FROM c");
+        client.must("INSERT INTO c VALUES (2, 2)");
+        let _ = frozen.simple(change);
+        let _ = frozen.simple("COMMIT");
+        let found = copies(&world, "c");
+        assert!(found.iter().all(|copy| *copy == found[0]), "{change}: {found:#?}");
+        client.must("DELETE FROM c WHERE id = 2; INSERT INTO c VALUES (1, 1) ON CONFLICT DO NOTHING");
+    }
+}
+
+/// A portal gives as many rows as are asked for, and every copy is changed with the first of them.
+#[test]
+fn returned_rows_come_in_pieces() {
+    let world = Sharded::create("copies_pieces", "");
+    let mut client = world.connect();
+    client.must("CREATE TABLE c (id int PRIMARY KEY, n int)");
+    client.must("SELECT pgloom.reference('c')");
+    for (sql, tag) in [
+        ("INSERT INTO c SELECT i, 0 FROM generate_series(1, 5) i RETURNING id", "INSERT 0 1"),
+        ("WITH u AS (UPDATE c SET n = n + 1 RETURNING id) SELECT id FROM u ORDER BY id", "SELECT 1"),
+        ("UPDATE c SET n = n + 1 RETURNING id", "UPDATE 1"),
+    ] {
+        let begin = [message::parse("", sql, &[]), message::bind("p", "", &[], &[]), message::execute("p", 2)];
+        client.send(&[begin.concat(), message::flush()].concat()).unwrap();
+        let (mut ids, mut pieces) = (Vec::new(), 0);
+        let complete = loop {
+            let message = client.read().unwrap();
+            match message.tag {
+                b'D' => ids.push(message.cells()[0].clone().map(|cell| String::from_utf8(cell).unwrap()).unwrap()),
+                b's' => {
+                    pieces += 1;
+                    client.send(&[message::execute("p", 2), message::flush()].concat()).unwrap();
+                }
+                b'C' => break String::from_utf8_lossy(&message.body).trim_end_matches('\0').to_owned(),
+                b'E' => panic!("{sql}: {}", message.report()),
+                _ => {}
+            }
+        };
+        client.send(&message::sync()).unwrap();
+        client.read_to_ready().unwrap();
+        ids.sort();
+        assert_eq!((ids.join(" "), pieces, &*complete), ("1 2 3 4 5".to_owned(), 2, tag), "{sql}");
+    }
+    let found = copies(&world, "c");
+    assert!(found.iter().all(|copy| *copy == found[0]) && found[0].starts_with("(1,2)"), "{found:#?}");
+}

@@ -18,7 +18,9 @@ use support::{Database, Router, SHARDS, eventually};
 
 /// A statement may take so long; then it is cancelled on its server.
 const QUERY: Duration = Duration::from_millis(1_000);
-/// Whose server does not heed that is ended with its client after so long (`session/deadlines.rs`).
+/// A server that cannot be told to stop is not waited for any longer than this (`session/deadlines.rs`).
+const REACH: Duration = Duration::from_secs(1);
+/// Everybody who was caught is well again by then, once the fault is over.
 const GRACE: Duration = Duration::from_secs(10);
 /// What a machine that is busy with other things may add.
 const SLACK: Duration = Duration::from_secs(4);
@@ -238,19 +240,17 @@ fn a_shard_that_refuses_fails_fast() {
 }
 
 #[test]
-fn a_cable_that_is_mended_soon_is_waited_for() {
-    // Not even the cancel gets through: what was asked is answered when the cable is whole.
-    let codes = ["08006", "57014", "57P03", "08001", "gone"];
-    of_shard("faultstall", "half-open: nothing comes through for 3 s", Pipe::cut, &codes, QUERY + GRACE);
+fn a_cable_that_is_cut_for_a_moment_is_not_waited_for() {
+    // Not even the cancel gets through: the connection is given up.
+    of_shard("faultstall", "half-open: nothing comes through for 3 s", Pipe::cut, &LOST, QUERY + REACH);
 }
 
 #[test]
 fn a_shard_behind_a_cut_cable_is_given_up_in_time() {
-    // The client of a statement that cannot be cancelled is ended with its connection.
-    let codes = ["08006", "57014", "57P03", "08001", "gone"];
+    // A statement that cannot be cancelled ends with its connection; its client stays.
     let lasts = GRACE + Duration::from_secs(3);
     let name = "half-open: nothing comes through for 13 s";
-    let figures = of_shard_for("faultcut", name, lasts, Pipe::cut, &codes, QUERY + GRACE);
+    let figures = of_shard_for("faultcut", name, lasts, Pipe::cut, &LOST, QUERY + REACH);
     assert!(!figures.errors.is_empty());
 }
 
@@ -272,8 +272,8 @@ fn a_scatter_ends_in_time_when_one_shard_is_behind_a_cut_cable() {
         || world.shard.mend(),
     );
     print("half-open for 13 s, statements over all shards", &figures);
-    assert!(figures.longest < QUERY + GRACE + SLACK, "{:?}", figures.longest);
-    assert!(!figures.errors.is_empty());
+    assert!(figures.longest < QUERY + REACH + SLACK, "{:?}", figures.longest);
+    assert!(!figures.errors.is_empty() && !figures.errors.contains_key("gone"), "{:?}", figures.errors);
 }
 
 /// How long a row stays locked for others.

@@ -140,6 +140,13 @@ fn all_statements_together_have_so_much_memory() {
     eventually(10, "it is given back", || held() == 0.0);
     assert!(suspend(&mut other, 20_000).error.is_none());
     other.must("COMMIT");
+    // What is compared or grouped here does not fit.
+    other.must("UPDATE items SET name = repeat(id::text, 40000)");
+    for sql in ["SELECT DISTINCT name FROM items", "SELECT name, count(*) FROM items GROUP BY name"] {
+        let refused = other.simple(sql);
+        assert_eq!(refused.code(), "53200", "{sql}: {}", other.must(&format!("EXPLAIN (ROUTE) {sql}")).text());
+        eventually(10, "it is given back", || held() == 0.0);
+    }
     // A long message, too, before it is whole.
     let long = format!("SELECT '{}'", "x".repeat(3 << 20));
     let refused = one.simple(&long);
@@ -176,6 +183,16 @@ fn a_client_that_goes_away_leaves_no_work_behind() {
         });
         drop(locks);
     }
+    // What the router asks itself, of the home shard.
+    let mut raw = world.connect();
+    raw.must("CREATE SEQUENCE numbers");
+    let mut holder = world.db.shard(0);
+    holder.must("BEGIN; ALTER SEQUENCE numbers INCREMENT BY 1");
+    raw.send(&m::query("INSERT INTO items (id, n) VALUES (nextval('numbers'), 0), (nextval('numbers'), 0)")).unwrap();
+    eventually(20, "a value is asked for", || world.waiting(0) == 1);
+    drop(raw);
+    eventually(20, "nobody asks any more", || world.waiting(0) == 0);
+    holder.must("ROLLBACK");
     // Rows that are being copied in.
     let mut raw = world.connect();
     let locks = world.lock(&[0, 1, 2, 3]);
@@ -276,4 +293,88 @@ fn one_value_of_the_key_has_as_many_statements_a_second_as_it_may() {
     for _ in 0..30 {
         assert_eq!(raw.value(&select(busy)), "3");
     }
+}
+
+#[test]
+fn one_value_of_the_key_has_as_many_statements_at_one_time_as_it_may() {
+    let world = Sharded::create("places", "");
+    let general = world.router.config_text();
+    let with = |lines: &str| general.replacen("[general]\n", &format!("[general]\n{lines}\n"), 1);
+    assert_eq!(world.router.reload(&with("key_max_concurrent = 1")), "applied");
+    let (mut raw, mut other) = (world.connect(), world.connect());
+    let (busy, quiet) = (world.id(1, 0), world.id(2, 1));
+    let select = |id: i32| format!("SELECT n FROM items WHERE id = {id}");
+    let locks = world.lock(&[1]);
+    raw.send(&m::query(&select(busy))).unwrap();
+    eventually(10, "it runs", || world.waiting(1) == 1);
+    let refused = other.simple(&select(busy));
+    assert_eq!(refused.code(), "53400", "{refused:?}");
+    let by = "SELECT n FROM items WHERE id = $1";
+    assert_eq!(other.extended(by, &[23], &[Value::text(&busy.to_string())], 0).code(), "53400");
+    assert_eq!(other.value(&select(quiet)), "0");
+    drop(locks);
+    raw.read_to_ready().unwrap();
+    assert_eq!(other.value(&select(busy)), "0");
+    // A pipeline over several keys does not wait for itself.
+    let step = |id: i32| [m::bind("", "s", &[Value::text(&id.to_string())], &[]), m::execute("", 0)].concat();
+    let pipeline = [m::parse("s", by, &[23]), step(busy), step(quiet), step(busy), m::sync()].concat();
+    let reply = other.exchange_with(&pipeline, None, true);
+    assert_eq!((reply.code(), reply.answers.len()), ("", 3), "{reply:?}");
+    assert_eq!(raw.value(&select(busy)), "0");
+    // With patience it waits, in a transaction too, and whoever waits can go away.
+    assert_eq!(world.router.reload(&with("key_max_concurrent = 1\nkey_wait_timeout = \"20s\"")), "applied");
+    let locks = world.lock(&[1]);
+    raw.send(&m::query(&select(busy))).unwrap();
+    eventually(10, "it runs", || world.waiting(1) == 1);
+    let mut gone = world.connect();
+    gone.send(&m::query(&select(busy))).unwrap();
+    other.send(&m::query(&select(busy))).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(world.waiting(1), 1);
+    drop(gone);
+    drop(locks);
+    for client in [&mut raw, &mut other] {
+        assert!(client.read_to_ready().unwrap().iter().all(|message| message.tag != b'E'));
+    }
+}
+
+#[test]
+fn all_users_together_have_so_many_connections_to_a_server() {
+    let sections = "[[users]]\nname = \"postgres\"\n[[users]]\nname = \"other\"\nserver_user = \"postgres\"\n";
+    let world = Sharded::create_as("quota", "max_server_connections = 3\nquery_wait_timeout = \"1s\"", sections);
+    let id = world.id(1, 0);
+    let select = format!("SELECT n FROM items WHERE id = {id}");
+    let connect = |user: &str| Raw::connect(world.router.port, user, &world.db.name).unwrap();
+    let mut holders: Vec<Raw> = (0..3).map(|_| connect("postgres")).collect();
+    for holder in &mut holders {
+        holder.must(&format!("BEGIN; {select}"));
+    }
+    let mut other = connect("other");
+    let began = Instant::now();
+    let refused = other.simple(&select);
+    assert_eq!(refused.code(), "53300", "{refused:?}");
+    assert!(format!("{refused:?}").contains("all 3 connections"), "{refused:?}");
+    assert!(began.elapsed() > Duration::from_millis(900), "{:?}", began.elapsed());
+    // What comes back goes to who waits.
+    other.send(&m::query(&select)).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    holders[0].must("COMMIT");
+    assert!(other.read_to_ready().unwrap().iter().all(|message| message.tag != b'E'));
+    // What lies idle is closed for who needs one.
+    for holder in &mut holders[1..] {
+        holder.must("COMMIT");
+    }
+    let mut others: Vec<Raw> = (0..3).map(|_| connect("other")).collect();
+    for other in &mut others {
+        other.must(&format!("BEGIN; {select}"));
+    }
+    assert_eq!(holders[0].simple(&select).code(), "53300");
+    // Another server is not meant.
+    assert_eq!(holders[0].value(&format!("SELECT n FROM items WHERE id = {}", world.id(2, 0))), "0");
+    let limits = world.router.config_text();
+    assert_eq!(
+        world.router.reload(&limits.replacen("max_server_connections = 3", "max_server_connections = 0", 1)),
+        "applied"
+    );
+    assert_eq!(holders[0].value(&select), "0");
 }

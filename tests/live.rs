@@ -470,3 +470,57 @@ fn a_paused_shard_is_left_alone_and_the_others_are_not() {
     runtime.block_on(running).unwrap();
     std::fs::remove_file(&own).unwrap();
 }
+
+#[test]
+fn another_shard_becomes_the_home_shard_while_clients_run() {
+    let world = Sharded::create("home", "");
+    let traffic = Traffic::start(&world);
+    let text = world.router.config_text();
+    let section = format!("[databases.{}]\n", world.db.name);
+    let moved = text.replacen(&section, &format!("{section}home_shard = \"s1\"\n"), 1);
+    let mut raw = world.connect();
+    assert_eq!(raw.value("SELECT body FROM plain"), "one");
+    world.db.shard(1).must("INSERT INTO plain VALUES (1, 'other')");
+    assert_eq!(world.router.reload(&moved), "applied");
+    traffic.goes_on();
+    assert_eq!(raw.value("SELECT body FROM plain"), "other");
+    assert!(route(&mut raw, "SELECT body FROM plain").contains("s1"));
+    raw.must("INSERT INTO plain VALUES (2, 'two')");
+    assert_eq!(world.on_each("SELECT count(*) FROM plain")[..2], ["1", "2"]);
+    // What is finished by a Postgres is finished there, and definitions are made everywhere.
+    assert_eq!(raw.value("SELECT count(*) FROM items i, plain p WHERE p.id = i.id"), "2");
+    raw.must("CREATE TABLE made (id int); INSERT INTO made VALUES (1)");
+    assert_eq!(raw.value("SELECT count(*) FROM made"), "1");
+    assert_eq!(world.router.reload(&text), "applied");
+    traffic.goes_on();
+    assert_eq!(raw.value("SELECT body FROM plain"), "one");
+    traffic.end();
+}
+
+#[test]
+fn metrics_move_to_another_address_while_clients_run() {
+    let mut world = Sharded::create("scrape", "");
+    let traffic = Traffic::start(&world);
+    let text = world.router.config_text();
+    let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let (old, new) = (world.router.http_port, free.local_addr().unwrap().port());
+    drop(free);
+    let moved = text.replacen(&format!("127.0.0.1:{old}"), &format!("127.0.0.1:{new}"), 1);
+    assert_ne!(moved, text);
+    world.router.replace_config(&moved);
+    world.router.signal("HUP");
+    world.router.http_port = new;
+    eventually(20, "they are at the new address", || world.router.http("/metrics").0 == 200);
+    world.router.http_port = old;
+    eventually(20, "and at the old one no more", || world.router.http("/metrics").0 == 0);
+    traffic.goes_on();
+    world.router.http_port = new;
+    // An address that somebody else has: all stays as it is.
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let bad = moved.replacen(&format!("127.0.0.1:{new}"), &format!("127.0.0.1:{port}"), 1);
+    assert_eq!(world.router.reload(&bad), "rejected");
+    assert_eq!(world.router.http("/readyz").0, 200);
+    traffic.goes_on();
+    traffic.end();
+}

@@ -4,6 +4,7 @@
 
 mod support;
 
+use support::raw::Value;
 use support::{Raw, Sharded};
 
 fn world(label: &str) -> (Sharded, Raw) {
@@ -56,6 +57,79 @@ fn rows_of_several_shards_get_one_time_or_none() {
     ] {
         assert_eq!(raw.value(sql), one, "{sql}");
     }
+}
+
+/// Each shard would read the text at its own moment: with rows on all of them, made in the meantime, it would show.
+#[test]
+fn texts_in_conditions_are_one_time_or_none() {
+    let (_world, mut raw) = world("momentconditions");
+    raw.must("ALTER TABLE items ADD COLUMN day date, ADD COLUMN at timestamp, ADD COLUMN span tstzrange, ADD COLUMN word text");
+    raw.must("UPDATE items SET ts = '2020-01-01', day = '2020-01-01', at = '2020-01-01', span = '[2020-01-01,2100-01-01)', word = 'now'");
+    let conditions = [
+        ("ts < 'now'", true),
+        ("'NOW ' > ts", true),
+        ("NOT ts >= $$now$$", true),
+        ("day < 'today'", true),
+        ("day <> 'yesterday' AND id > 0", true),
+        ("at BETWEEN '2000-01-01' AND 'now'", true),
+        ("(ts IN ('now', 'epoch')) IS NOT TRUE", true),
+        ("ts < 'today Europe/Berlin'", true),
+        ("day < 'today Asia/Kathmandu'", true),
+        ("ts IS DISTINCT FROM 'now'", true),
+        ("(ts, id) < ('now', 3)", true),
+        ("ts <> ALL ('{now,today}')", true),
+        ("ts <> ALL (ARRAY['now', 'today']::timestamptz[])", true),
+        ("ts - 'now' < interval '0'", true),
+        ("span && '[2019-01-01,now)'", true),
+        ("age(ts, 'now') < interval '0'", true),
+        ("CASE ts WHEN 'now' THEN false ELSE true END", true),
+        ("word = 'now'", false),
+        ("word IN ('now', 'today') AND name <> 'today'", false),
+        ("'now' = word AND 'now' < 'today'", false),
+    ];
+    for (condition, reads) in conditions {
+        let sql = format!("SELECT count(*) FROM items WHERE {condition}");
+        let plan = raw.must(&format!("EXPLAIN (ROUTE) {sql}")).text();
+        assert_eq!(plan.contains("Scatter"), !reads, "{sql}: {plan}");
+        assert_eq!(raw.value(&sql), "60", "{sql}");
+        let reply = raw.simple(&format!("UPDATE items SET n = 1 WHERE {condition}"));
+        assert_eq!(reply.code(), if reads { "0A000" } else { "" }, "{condition}: {}", reply.text());
+        raw.must("BEGIN");
+        let reply = raw.simple(&sql);
+        assert!(matches!(reply.code(), "" | "0A000"), "{sql}: {}", reply.text());
+        assert_eq!(reply.code().is_empty(), !reads, "{sql}: {}", reply.text());
+        raw.must("ROLLBACK");
+    }
+}
+
+#[test]
+fn a_parameter_is_read_once() {
+    let (_world, mut raw) = world("momentparameters");
+    raw.must("ALTER TABLE items ADD COLUMN day date, ADD COLUMN clock time, ADD COLUMN word text");
+    let all = "SELECT count(DISTINCT ts) || ' ' || count(ts) || ' ' || count(*) FILTER (WHERE ts = now()) FROM items";
+    let set = "UPDATE items SET ts = $1";
+    for (types, value) in [(&[][..], "now"), (&[1184], " NOW"), (&[0], "today Asia/Kathmandu")] {
+        raw.must("UPDATE items SET ts = NULL");
+        let reply = raw.extended(set, types, &[Value::text(value)], 0);
+        assert_eq!(reply.code(), "", "{}", reply.text());
+        assert_eq!(raw.value("SELECT count(DISTINCT ts) || ' ' || count(ts) FROM items"), "1 60", "{value}");
+        raw.must("BEGIN");
+        assert_eq!(raw.extended(set, types, &[Value::text("now")], 0).code(), "");
+        assert_eq!(raw.value(all), "1 60 60", "{value}");
+        raw.must("ROLLBACK");
+    }
+    raw.must("UPDATE items SET ts = NULL");
+    raw.must("PREPARE p AS UPDATE items SET ts = $1, word = $2; EXECUTE p('now', 'now')");
+    assert_eq!(raw.value("SELECT count(DISTINCT ts) || ' ' || count(ts) || max(word) FROM items"), "1 60now");
+    let sql = "SELECT count(*) FROM items WHERE ts < $1 AND word = $2";
+    assert_eq!(raw.extended(sql, &[], &[Value::text("now"), Value::text("now")], 0).text(), "60");
+    assert_eq!(raw.extended(sql, &[], &[Value::text("now and then"), Value::text("now")], 0).code(), "22007");
+    let sql =
+        "SELECT count(DISTINCT $1::date), bool_and($1::date = current_date), bool_and($2::time IS NOT NULL) FROM items";
+    assert_eq!(raw.extended(sql, &[], &[Value::text("today"), Value::text("now")], 0).text(), "1|t|t");
+    raw.must("SET DateStyle = 'SQL'");
+    assert_eq!(raw.extended(set, &[], &[Value::text("now")], 0).code(), "0A000");
+    assert_eq!(raw.extended(set, &[], &[Value::text("epoch")], 0).code(), "");
 }
 
 #[test]

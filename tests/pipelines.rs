@@ -202,3 +202,154 @@ fn rows_that_are_copied_join_the_messages_before_them() {
         assert_eq!(ours, theirs);
     }
 }
+
+/// Statements that fail when they run, each prepared as `f`, and messages that fail.
+fn failing_messages() -> Vec<(&'static str, Vec<u8>)> {
+    let run = |sql: &str| [m::parse("f", sql, &[]), m::bind("", "f", &[], &[]), m::execute("", 0)].concat();
+    vec![
+        ("any", run("SELECT 1 / 0")),
+        ("single", run("SELECT 1 / (n - n) FROM items WHERE id = 5")),
+        ("scatter", run("SELECT 1 / (id - 7) FROM items ORDER BY id")),
+        ("finish", run("SELECT 1 / (7 - max(id) % 8 - 1) FROM items GROUP BY n ORDER BY 1")),
+        ("duplicate", run(DUPLICATE)),
+        ("parse", m::parse("f", "SELECT nothing FROM items WHERE id = 5", &[])),
+        ("syntax", m::parse("f", "SELECT FROM FROM", &[])),
+        ("bind", [m::parse("f", "SELECT $1::int", &[]), m::bind("", "f", &[m_value("x")], &[])].concat()),
+        ("describe", m::describe(b'S', "no such")),
+    ]
+}
+
+fn m_value(text: &str) -> support::raw::Value {
+    support::raw::Value::text(text)
+}
+
+/// What is left of the statements' names, and what they are.
+fn names(names: &[&str]) -> Vec<Step> {
+    let ask = |name: &&str| {
+        let asked = [m::bind("", name, &[], &[]), m::execute("", 0), m::sync()].concat();
+        [Send(asked), Ready]
+    };
+    let mut steps: Vec<Step> = names.iter().flat_map(ask).collect();
+    let again = [m::parse("s", "SELECT 'again'", &[]), m::bind("", "s", &[], &[]), m::execute("", 0), m::sync()];
+    steps.extend([Send(again.concat()), Ready]);
+    steps
+}
+
+#[test]
+fn what_stands_behind_an_error_changes_no_statement() {
+    let world = world("pipelines_names");
+    let of_shard = |id: i32| format!("SELECT id, n FROM items WHERE id = {id}");
+    let before = [m::parse("kept", &of_shard(6), &[]), m::parse("", "SELECT 'old'", &[]), m::sync()].concat();
+    for (what, failing) in failing_messages() {
+        let behind = [
+            ("a statement", m::parse("s", "SELECT 'new'", &[])),
+            (
+                "one that runs",
+                [m::parse("s", &of_shard(9), &[]), m::bind("", "s", &[], &[]), m::execute("", 0)].concat(),
+            ),
+            ("one that is flushed", [m::parse("s", &of_shard(9), &[]), m::flush()].concat()),
+            ("two", [m::parse("s", &of_shard(9), &[]), m::parse("t", &of_shard(10), &[])].concat()),
+            ("an unnamed one", m::parse("", "SELECT 'new'", &[])),
+            ("an unnamed one that runs", support::script::run(&of_shard(9), &[])),
+            ("two unnamed ones", [m::parse("", &of_shard(8), &[]), m::parse("", &of_shard(9), &[])].concat()),
+            ("a local one", m::parse("s", "SET my.x TO 'y'", &[])),
+            ("over shards", m::parse("s", ALL, &[])),
+            ("its own name", [m::close(b'S', "f"), m::parse("f", "SELECT 'f'", &[])].concat()),
+            ("closed", m::close(b'S', "kept")),
+            ("the unnamed one closed", m::close(b'S', "")),
+            ("another", [m::close(b'S', "kept"), m::parse("kept", "SELECT 'other'", &[])].concat()),
+            (
+                "deallocated",
+                [m::parse("d", "DEALLOCATE kept", &[]), m::bind("", "d", &[], &[]), m::execute("", 0)].concat(),
+            ),
+        ];
+        for (then, messages) in behind {
+            // What stands before it is answered, and lasts.
+            let good =
+                [m::bind("", "kept", &[], &[]), m::execute("", 0), m::parse("good", "SELECT 'good'", &[])].concat();
+            for (place, first) in [("first", Vec::new()), ("behind another", good)] {
+                let mut script = vec![Send(before.clone()), Ready];
+                script.extend([Send([&first[..], &failing, &messages, &m::sync()].concat()), Ready]);
+                script.extend(names(&["", "kept", "f", "good", "s", "t"]));
+                world.same(&format!("{what}, {then}, {place}"), &script);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_stands_behind_an_error_closes_no_portal() {
+    let world = world("pipelines_portals");
+    let portals = ["SELECT id FROM items WHERE id = 6", ALL, "SELECT generate_series(1, 5)", "SHOW my.x"];
+    let fails = [
+        m::parse("f", "SELECT 1 / (n - n) FROM items WHERE id = 6", &[]),
+        m::bind("z", "f", &[], &[]),
+        m::execute("z", 0),
+    ]
+    .concat();
+    for (at, sql) in portals.iter().enumerate() {
+        for rows in [0, 1] {
+            for name in ["p", ""] {
+                let bind = [m::parse("q", sql, &[]), m::bind(name, "q", &[], &[])].concat();
+                let executed = if rows > 0 { m::execute(name, rows) } else { Vec::new() };
+                let behind = [
+                    m::close(b'P', name),
+                    [m::close(b'P', name), m::bind(name, "q", &[], &[])].concat(),
+                    [m::bind("", "q", &[], &[]), m::execute("", 0)].concat(),
+                ];
+                for (then, messages) in behind.into_iter().enumerate() {
+                    let mut script = queries(&["SET my.x TO 'y'", "BEGIN"]);
+                    script.extend([Send([bind.clone(), executed.clone(), m::sync()].concat()), Ready]);
+                    // A simple Query would close the unnamed portal.
+                    script.extend([
+                        Send(
+                            [
+                                m::parse("sp", "SAVEPOINT a", &[]),
+                                m::bind("y", "sp", &[], &[]),
+                                m::execute("y", 0),
+                                m::sync(),
+                            ]
+                            .concat(),
+                        ),
+                        Ready,
+                    ]);
+                    script.extend([Send([&fails[..], &messages, &m::sync()].concat()), Ready]);
+                    let back = [m::parse("rb", "ROLLBACK TO a", &[]), m::bind("x", "rb", &[], &[]), m::execute("x", 0)]
+                        .concat();
+                    script.extend([Send([back, m::sync()].concat()), Ready]);
+                    script.extend([Send([m::execute(name, 2), m::sync()].concat()), Ready]);
+                    script.extend(queries(&["ROLLBACK"]));
+                    world.same(&format!("portal {at} {name:?} after {rows} rows, then {then}"), &script);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_name_of_a_portal_is_taken() {
+    let world = world("pipelines_taken");
+    for sql in ["SELECT n FROM items WHERE id = 6", ALL, "SHOW my.x", "SELECT 1"] {
+        for first in [ALL, "SELECT id FROM items WHERE id = 9", "SELECT 'x'"] {
+            let taken = [
+                m::parse("a", first, &[]),
+                m::bind("p", "a", &[], &[]),
+                m::parse("", sql, &[]),
+                m::bind("p", "", &[], &[]),
+                m::execute("p", 0),
+                m::sync(),
+            ];
+            world.same(&format!("{sql} under the name of {first}"), &[Send(taken.concat()), Ready]);
+        }
+    }
+    let counts = |block: &[&str]| {
+        let mut script = queries(block);
+        script.extend([Send([m::parse("a", "SELECT $1::int", &[]), m::sync()].concat()), Ready]);
+        script.extend(queries(&["SELECT 1 / 0"]));
+        script.extend([Send([m::bind("", "a", &[], &[]), m::sync()].concat()), Ready]);
+        script.extend(queries(&["ROLLBACK"]));
+        script
+    };
+    world.same("too few values in a failed block", &counts(&["BEGIN"]));
+    world.same("too few values", &counts(&[]));
+}

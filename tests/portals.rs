@@ -5,7 +5,7 @@
 
 mod support;
 
-use support::raw::{Message, Raw, message as m};
+use support::raw::{Message, Raw, Value, message as m};
 use support::script::Step::{self, Ready, Send};
 use support::script::{Pair, Placed, batch, queries, run};
 
@@ -396,4 +396,119 @@ fn a_fetch_is_described_for_its_own_cursor() {
             "ROLLBACK",
         ]),
     );
+}
+
+/// The rest of a portal's rows behind a change of settings is printed by these, or refused.
+#[test]
+fn rows_are_printed_as_the_settings_say_when_they_are_fetched() {
+    let world = world("printed_portals");
+    let times = "timestamptz '2024-01-01 12:00+00' + id * interval '1 hour' AS at";
+    let merged = format!("SELECT id, {times} FROM items ORDER BY id");
+    let finished = format!("SELECT rank() OVER (ORDER BY n, id), {times} FROM items ORDER BY 1");
+    let one = format!(
+        "SELECT id, {times} FROM items WHERE id IN (5) UNION ALL SELECT 1, now() - now() + '2024-01-01'::timestamptz"
+    );
+    for (kind, sql) in [("merged", &merged), ("finished", &finished), ("one shard", &one)] {
+        for change in
+            ["SET TIME ZONE 'Asia/Tokyo'", "SET LOCAL DateStyle = 'German'", "SET my.x TO 'y'", "SET work_mem = '8MB'"]
+        {
+            for format in [0, 1] {
+                let rest = [
+                    m::execute("p1", 2),
+                    m::parse("", "FETCH 1 FROM p1", &[]),
+                    m::bind("", "", &[], &[format]),
+                    m::execute("", 0),
+                ];
+                let script = |rest: &[Vec<u8>]| {
+                    let bound =
+                        [m::parse("s", sql, &[]), m::bind("p1", "s", &[], &[format]), m::execute("p1", 1), m::sync()];
+                    let mut script = queries(&["BEGIN"]);
+                    script.extend([batch(&bound), Ready]);
+                    script.extend(queries(&[change]));
+                    script.extend([Send([rest.concat(), m::sync()].concat()), Ready]);
+                    script.extend(queries(&["ROLLBACK"]));
+                    script
+                };
+                let name = format!("{kind}, {change}, format {format}");
+                let refused =
+                    kind != "one shard" && format == 0 && (change.contains("ZONE") || change.contains("Style"));
+                if refused {
+                    world.same(&name, &script(&rest));
+                    let ours = support::script::play(world.through(), &script(&rest));
+                    assert!(ours.iter().any(|line| line.contains("0A000")), "{name}: {ours:?}");
+                } else {
+                    world.answers(&name, &script(&rest[..1]));
+                }
+            }
+        }
+    }
+}
+
+/// Whoever has made a cursor, Close of the protocol ends it.
+#[test]
+fn close_ends_a_cursor_of_sql() {
+    let world = world("closecursors");
+    for (kind, sql) in [("merged", ALL), ("finished", FINISHED), ("one shard", ONE), ("reference", PLACES)] {
+        for hold in ["", "WITH HOLD "] {
+            let declare = format!("DECLARE c CURSOR {hold}FOR {sql}");
+            let mut script = queries(&["BEGIN", &declare, "FETCH 1 FROM c"]);
+            script.extend(each(&[m::close(b'P', "c"), m::sync()]));
+            script.extend(queries(&["SAVEPOINT s", "FETCH 1 FROM c", "ROLLBACK TO s", &declare, "FETCH 2 FROM c"]));
+            script.extend(each(&[
+                m::describe(b'P', "c"),
+                m::close(b'P', "c"),
+                m::close(b'P', "c"),
+                m::execute("c", 1),
+                m::sync(),
+            ]));
+            script.extend(queries(&["ROLLBACK", "SELECT count(*) FROM items"]));
+            world.answers(&format!("{kind}, {hold}"), &script);
+        }
+    }
+}
+
+/// As in Postgres the columns come before the error: it is found when the rows are asked for.
+#[test]
+fn limits_that_nobody_can_have_fail_behind_the_columns() {
+    let world = world("limits");
+    for limit in [
+        "LIMIT -1",
+        "OFFSET -1",
+        "LIMIT -1 OFFSET -1",
+        "LIMIT 3 OFFSET -2",
+        "LIMIT -3 OFFSET 2",
+        "FETCH FIRST -1 ROWS ONLY",
+        "OFFSET 1 FETCH NEXT - 2 ROWS ONLY",
+        "FETCH FIRST +2 ROWS ONLY",
+        "OFFSET 2 FETCH FIRST (-1) ROWS ONLY",
+        "LIMIT 9223372036854775807 OFFSET 20",
+    ] {
+        for sql in [ALL, FINISHED, "SELECT n, count(*) FROM items GROUP BY n ORDER BY n"] {
+            let sql = format!("{sql} {limit}");
+            let mut script = queries(&[&sql, "BEGIN", &sql, "SELECT 1", "ROLLBACK"]);
+            let bound = [m::parse("", &sql, &[]), m::describe(b'S', ""), m::bind("", "", &[], &[]), m::execute("", 0)];
+            script.extend(each(&[&bound[..], &[m::sync()]].concat()));
+            world.answers(&sql, &script);
+        }
+    }
+    let values = |limit: &str, offset: &str| {
+        [limit, offset].map(|value| if value.is_empty() { Value::null() } else { Value::text(value) })
+    };
+    for (limit, offset) in [
+        ("9223372036854775807", "5"),
+        ("9223372036854775807", "9223372036854775807"),
+        ("2", "9223372036854775807"),
+        ("", "28"),
+        ("3", ""),
+        ("", ""),
+        ("-1", "3"),
+        ("3", "-1"),
+    ] {
+        for sql in [ALL, FINISHED] {
+            let bind = m::bind("", "", &values(limit, offset), &[]);
+            let sql = format!("{sql} LIMIT $1 OFFSET $2");
+            let messages = [m::parse("", &sql, &[]), bind, m::describe(b'P', ""), m::execute("", 0), m::sync()];
+            world.answers(&format!("{sql}: {limit}, {offset}"), &each(&messages));
+        }
+    }
 }

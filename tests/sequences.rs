@@ -407,8 +407,6 @@ fn copy_fills_what_its_rows_leave_out() {
     for id in world.rows("SELECT id FROM auto") {
         assert_eq!(ours.value(&format!("SELECT count(*) FROM auto WHERE id = {id}")), "1", "{id} is misplaced");
     }
-    let refused = ours.copy_in("COPY notes (tenant, body) FROM STDIN (NULL '5')", b"1\tx\n");
-    assert_eq!(refused.code(), "0A000");
     assert_eq!(ours.copy_in("COPY invoices (tenant, total) FROM STDIN", b"1\t2\n").code(), "0A000");
 }
 

@@ -95,6 +95,15 @@ fn answers_are_those_of_one_postgres() {
     ]);
     world.same(&["SELECT set_config('pgloom', 'x', false)", "SELECT set_config('', 'x', false)"]);
     world.same(&["SELECT set_config('work_mem', '2MB', true)", "SHOW work_mem"]);
+    // Beside the row of one setting, as pgAdmin has it.
+    for from in ["pg_show_all_settings()", "pg_settings"] {
+        let beside =
+            |name: &str| format!("SELECT set_config('bytea_output','escape',false) FROM {from} WHERE name = '{name}'");
+        let (one, none) = (beside("bytea_output"), beside("no_such_setting"));
+        world.same(&[&one, ALL, "SHOW bytea_output", "SELECT count(*), max('\\x01'::bytea) FROM items"]);
+        world.same(&["SET bytea_output = 'hex'", &none, ALL, "SHOW bytea_output"]);
+        world.same(&["BEGIN", ALL, &one, ALL, "ROLLBACK", "SHOW bytea_output"]);
+    }
     // RESET and DISCARD know of it.
     world.same(&["SELECT set_config('work_mem', '2MB', false)", "RESET work_mem", "SHOW work_mem"]);
     world.same(&["SELECT set_config('work_mem', '2MB', false)", "DISCARD ALL", "SHOW work_mem"]);
@@ -273,6 +282,10 @@ fn parameters_are_followed_as_literals_are() {
 fn what_one_shard_alone_may_know_keeps_the_others_out() {
     let world = World::create("setconfunseen");
     let (scatter, home) = ("SELECT count(*) FROM items", "SELECT body FROM plain");
+    let mut first = world.world.connect();
+    first.must("CREATE TABLE zones (id int, zone text DEFAULT set_config('TimeZone', 'Asia/Tokyo', false))");
+    let clean = format!("postgres{}", first.value("SHOW TimeZone"));
+    drop(first);
     // The first: what may change a setting; it is the home shard's alone.
     for change in [
         "DO $$ BEGIN PERFORM set_config('my.user', 'x', false); END $$",
@@ -280,13 +293,37 @@ fn what_one_shard_alone_may_know_keeps_the_others_out() {
         "SELECT set_config('my.user', 'a' || 'b', false)",
         "SELECT set_config('my.user', body, false) FROM plain",
         "CREATE TEMP TABLE mine (id int); DO $$ BEGIN RESET ALL; END $$",
+        "UPDATE pg_settings SET setting = 'Asia/Tokyo' WHERE name = 'TimeZone'",
+        "EXPLAIN ANALYZE UPDATE pg_catalog.pg_settings SET setting = 'Asia/Tokyo' WHERE name = 'TimeZone'",
+        "CREATE TEMP TABLE asked AS SELECT set_config('TimeZone', 'Asia/Tokyo', false) AS zone",
+        "CREATE TABLE asked AS SELECT set_config('TimeZone', 'Asia/Tokyo', false) AS zone; DROP TABLE asked",
+        "EXPLAIN ANALYZE CREATE TABLE asked AS SELECT set_config('role', 'pg_monitor', false); RESET ROLE; DROP TABLE asked",
+        "SELECT set_config('TimeZone', 'Asia/Tokyo', false) AS zone INTO asked; DROP TABLE asked",
+        "INSERT INTO zones DEFAULT VALUES",
+        "INSERT INTO zones (id) SELECT 1",
+        "UPDATE zones SET zone = DEFAULT WHERE id = 0",
+        "ALTER TABLE zones ADD COLUMN more text DEFAULT set_config('TimeZone', 'Asia/Tokyo', false); ALTER TABLE zones DROP COLUMN more",
+        "COPY zones (id) FROM STDIN",
     ] {
         let mut client = world.world.connect();
         client.must(scatter);
-        assert_eq!(client.simple(change).code(), "", "{change}");
+        let changed = match change.starts_with("COPY") {
+            true => client.copy_in(change, b"2\n"),
+            false => client.simple(change),
+        };
+        assert_eq!(changed.code(), "", "{change}: {}", changed.text());
         client.must(home);
         assert_eq!(client.simple(scatter).code(), "0A000", "{change}");
         client.must(home);
+        // Nobody else meets it, then and afterwards.
+        for _ in 0..2 {
+            let mut other = world.world.connect();
+            let look = "SELECT current_user || current_setting('TimeZone') || coalesce(current_setting('my.user', true), '') FROM";
+            let found = [format!("{look} plain"), format!("{look} items WHERE id = 7")].map(|look| other.value(&look));
+            assert!(found.iter().all(|found| *found == clean), "{change}: {found:?}");
+            drop(client);
+            client = world.world.connect();
+        }
     }
     // Until the transaction ends, also for shards that take part already.
     let mut client = world.world.connect();
@@ -304,4 +341,97 @@ fn what_one_shard_alone_may_know_keeps_the_others_out() {
     // Other code leaves the settings alone.
     client.must("DO $$ BEGIN UPDATE plain SET body = body; END $$");
     assert_eq!(client.value(scatter), "60");
+}
+
+#[test]
+fn what_the_search_path_makes_temporary_is_the_sessions_own() {
+    let world = World::create("setconftemp");
+    let path = "SET search_path = pg_temp, public";
+    let (all, one) = ("SELECT count(*) FROM plain", "SELECT 1 AS id");
+    let (ours, theirs) = ("SELECT id FROM plain", "SELECT body FROM plain");
+    let sequences: [&[&str]; 12] = [
+        &[path, "CREATE TABLE plain AS SELECT 1 AS id", all, ours],
+        &[path, "CREATE TABLE plain (id int)", all, "INSERT INTO plain VALUES (7)", ours],
+        &[path, "CREATE VIEW plain AS SELECT 1 AS id", all, ours],
+        &[path, "CREATE SEQUENCE mine", "SELECT nextval('mine')", "SELECT nextval('mine')"],
+        &[path, "SELECT 1 AS id INTO plain", all, ours],
+        &[path, "CREATE UNLOGGED TABLE plain AS SELECT 1 AS id"],
+        &[path, "CREATE TABLE public.own AS SELECT 1 AS id", "SELECT id FROM own", "DROP TABLE public.own"],
+        &[
+            "BEGIN",
+            "SET LOCAL search_path = pg_temp, public",
+            "CREATE TABLE plain AS SELECT 1 AS id",
+            all,
+            "COMMIT",
+            ours,
+        ],
+        &["SET search_path = public, pg_temp", "CREATE TABLE own AS SELECT 1 AS id", "DROP TABLE public.own"],
+        &["SELECT 1 AS id INTO pg_temp.plain", "SELECT id FROM pg_temp.plain", ours],
+        &["CREATE TEMP TABLE plain AS SELECT 1 AS id", "SELECT id FROM pg_temp.plain", ours],
+        &[path, "CREATE TYPE kind AS ENUM ('a')", "SELECT 'a'::pg_temp.kind::text", one],
+    ];
+    for sequence in sequences {
+        world.same(sequence);
+        let mut others: Vec<Raw> = (0..2).map(|_| world.world.connect()).collect();
+        for other in &mut others {
+            other.must("BEGIN");
+            assert_eq!(other.value(theirs), "one", "{sequence:?}");
+            assert_eq!(other.value("SELECT count(*) FROM items"), "60", "{sequence:?}");
+            assert_eq!(other.simple("SELECT nextval('mine')").code(), "42P01", "{sequence:?}");
+        }
+    }
+    for made in [
+        "EXPLAIN ANALYZE CREATE TEMP TABLE plain AS SELECT 1 AS id",
+        "EXPLAIN (ANALYZE) SELECT 1 AS id INTO TEMP plain",
+    ] {
+        let mut client = world.world.connect();
+        client.must(made);
+        assert_eq!(client.value("SELECT id FROM plain"), "1", "{made}");
+        let mut other = world.world.connect();
+        assert_eq!(other.value(theirs), "one", "{made}");
+    }
+    // A distributed table is not hidden.
+    let mut client = world.world.connect();
+    client.must(path);
+    assert_eq!(client.simple("CREATE TABLE items (id int)").code(), "0A000");
+    assert_eq!(client.value("SELECT count(*) FROM items"), "60");
+}
+
+#[test]
+fn settings_of_the_session_are_asked_for_over_shards() {
+    let world = World::create("setconfasked");
+    world.same(&[
+        "SET my.who = 'item 7'",
+        "SET application_name = 'mine'",
+        "SELECT current_setting('my.who'), current_setting('Application_Name'), count(*) FROM items",
+        "SELECT id FROM items WHERE name = current_setting('my.who') ORDER BY id",
+        "SELECT current_setting('my.who') || max(name), current_setting('my.none', true) FROM items",
+        "SELECT current_setting('my.none'), count(*) FROM items",
+        "BEGIN",
+        "SET LOCAL my.who = 'item 8'",
+        "SELECT id, current_setting('my.who', true) FROM items WHERE name > current_setting('my.who', true) ORDER BY id",
+        "ROLLBACK",
+        "RESET my.who",
+        "SELECT current_setting('my.who', true), count(*) FROM items",
+    ]);
+    // What a server has by itself is not the session's.
+    let mut client = world.world.connect();
+    assert_eq!(client.simple("SELECT current_setting('port'), count(*) FROM items").code(), "0A000");
+    let mixed = "SELECT current_setting('my.who', true), current_setting('data_directory'), count(*) FROM items";
+    assert_eq!(client.simple(mixed).code(), "0A000");
+}
+
+#[test]
+fn a_client_without_a_name_is_not_told_the_routers() {
+    let world = World::create("setconfnamed");
+    let play = |mut raw: Raw| {
+        let mut told = vec![raw.parameters.get("application_name").cloned()];
+        for sql in ["SET application_name = 'mine'", "RESET ALL", "SELECT count(*) FROM items", "DISCARD ALL"] {
+            let reply = raw.simple(sql);
+            assert_eq!(reply.code(), "", "{sql}");
+            told.push(raw.parameters.get("application_name").cloned());
+        }
+        told
+    };
+    assert_eq!(play(world.world.connect()), play(world.world.db.oracle()));
 }

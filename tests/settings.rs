@@ -7,7 +7,7 @@ mod support;
 
 use std::fmt::Write;
 
-use support::raw::{Raw, Value};
+use support::raw::{Raw, Value, message as m};
 use support::{Database, Router, SHARDS, eventually};
 
 const TABLES: &str = "CREATE TABLE log (id int PRIMARY KEY, at timestamptz, day date, f float8, b bytea, gap interval); \
@@ -442,5 +442,197 @@ fn moments_as_keys_are_read_in_the_sessions_zone() {
         for raw in [&mut oracle, &mut through] {
             raw.must("DELETE FROM moments WHERE at > '2029-01-01 00:00+00'");
         }
+    }
+}
+
+#[test]
+fn a_date_style_that_is_given_in_parts_is_whole_everywhere() {
+    let world = World::create("parts", &[], "SELECT 1", "SELECT 1");
+    let reads = [
+        "SHOW DateStyle",
+        "SELECT count(*) FROM log WHERE day = '03/02/2024'",
+        "SELECT max(day), max(at) FROM log",
+        "SELECT n FROM days WHERE day = '01/02/2024'",
+        "UPDATE log SET day = '04/03/2024' WHERE id = 5 RETURNING day",
+        "SELECT id, day, at FROM log ORDER BY day, id LIMIT 8",
+        "SELECT string_agg(day::text, ',' ORDER BY id) FROM log",
+    ];
+    let sets: [&[&str]; 14] = [
+        &["SET DateStyle = 'DMY'", "SET DateStyle = 'ISO'"],
+        &["SET DateStyle TO sql, european", "SET datestyle TO iso"],
+        &["SET DateStyle = 'SQL, DMY'", "SET DateStyle = 'Postgres'"],
+        &["SET DateStyle = 'German'", "SET DateStyle TO 'US'", "SET DateStyle TO \"ISO\""],
+        &["SET DateStyle = 'YMD'", "SET DateStyle = 'ISO, DEFAULT'", "SET DateStyle = DMY", "RESET DateStyle"],
+        &["SELECT set_config('datestyle', 'DMY', false)", "SELECT set_config('DateStyle', 'ISO', false)"],
+        &["SELECT set_config('datestyle', 'dmy', false), set_config('datestyle', 'sql', false)"],
+        &["SET DateStyle = 'DMY'", "BEGIN", "SET LOCAL DateStyle = 'ISO'"],
+        &["BEGIN", "SET LOCAL DateStyle = 'DMY'", "SET DateStyle = 'SQL'", "COMMIT"],
+        &["BEGIN", "SET DateStyle = 'SQL, DMY'", "SAVEPOINT s", "SET DateStyle = 'ISO'", "ROLLBACK TO s"],
+        &["BEGIN", "SET DateStyle = 'DMY'", "ROLLBACK", "SET DateStyle = 'ISO'"],
+        &["SET DateStyle = 'DMY'", "SET DateStyle = 'ISO, SQL'", "SET DateStyle = 'iso8601'", "SET DateStyle = ''"],
+        &["SET DateStyle = 'DMY'", "SET DateStyle TO default, iso", "SELECT set_config('datestyle', 'MDY,DMY', false)"],
+        &["SET DateStyle = 'DMY'", "DISCARD ALL", "SET DateStyle = 'ISO'"],
+    ];
+    for set in sets {
+        let statements: Vec<&str> = set.iter().chain(&reads).chain(&["ROLLBACK"]).chain(&reads).copied().collect();
+        let (mut oracle, mut through) = world.pair("postgres");
+        for sql in &statements {
+            let (theirs, ours) = (oracle.simple(sql), through.simple(sql));
+            assert_eq!(ours.text(), theirs.text(), "{sql} of {statements:#?}");
+            assert_eq!(ours.code(), theirs.code(), "{sql} of {statements:#?}");
+        }
+        // Nobody else has anything of it.
+        drop(through);
+        world.same("postgres", &reads, false);
+    }
+    for startup in [
+        &[("DateStyle", "ISO")][..],
+        &[("datestyle", "DMY")],
+        &[("options", "-c datestyle=German")],
+        &[("options", "-c datestyle=SQL -c TimeZone=Asia/Tokyo")],
+    ] {
+        let name = &*world.db.name;
+        let parameters: Vec<(&str, &str)> =
+            [("user", "postgres"), ("database", name)].into_iter().chain(startup.iter().copied()).collect();
+        let connect = |port| Raw::connect_with(port, &parameters, None).unwrap();
+        let (mut oracle, mut through) = (connect(world.db.oracle().port()), connect(world.port()));
+        assert_eq!(through.parameters.get("DateStyle"), oracle.parameters.get("DateStyle"), "{startup:?}");
+        let more = [
+            "SET DateStyle = 'DMY'",
+            "SELECT max(day) FROM log",
+            "SET DateStyle TO DEFAULT",
+            "SELECT max(day) FROM log",
+            "SELECT set_config('datestyle', 'YMD', false)",
+            "SELECT set_config('datestyle', NULL, false)",
+            "SELECT max(day) FROM log",
+            "SELECT set_config('timezone', 'UTC', false), set_config('timezone', NULL, false)",
+            "SELECT max(at) FROM log",
+            "BEGIN",
+            "SET LOCAL timezone = 'UTC'",
+            "SET LOCAL timezone TO DEFAULT",
+            "SELECT max(at) FROM log",
+            "COMMIT",
+            "SET DateStyle = 'SQL, DMY'",
+            "SET DateStyle = 'default'",
+        ];
+        for sql in reads.iter().chain(&more).chain(&reads) {
+            let (theirs, ours) = (oracle.simple(sql), through.simple(sql));
+            assert_eq!(ours.text(), theirs.text(), "{sql} with {startup:?}");
+        }
+    }
+}
+
+#[test]
+fn roles_come_last_on_every_connection() {
+    let world = World::create("order", &["app", "other", "login"], "SELECT 1", "SELECT 1");
+    let (app, other, login) = (world.role("app"), world.role("other"), world.role("login"));
+    for mut raw in (0..SHARDS).map(|i| world.db.shard(i)).chain([world.db.oracle()]) {
+        raw.must(&format!("GRANT {app} TO {login}"));
+    }
+    let who = "SELECT current_user, session_user, count(*) FROM log";
+    let looks = [who, "SELECT current_user, session_user FROM log WHERE id = 7", "SHOW role", "SHOW work_mem"];
+    let set = |sql: &str| sql.replace("app", &app).replace("other", &other);
+    let sequences: [&[&str]; 17] = [
+        &["SET ROLE app", "SET SESSION AUTHORIZATION DEFAULT"],
+        &["SET ROLE app", "SET SESSION AUTHORIZATION postgres"],
+        &["SET ROLE app", "RESET SESSION AUTHORIZATION"],
+        &["SET ROLE app", "SET SESSION AUTHORIZATION other"],
+        &["SET SESSION AUTHORIZATION other", "SET ROLE app", "RESET SESSION AUTHORIZATION", "SET ROLE app"],
+        &["SET session_replication_role = replica", "SET ROLE app"],
+        &["SET log_min_duration_statement = 100000", "SET ROLE app", "RESET log_min_duration_statement"],
+        &["SET log_min_duration_statement = 100000", "SET SESSION AUTHORIZATION app", "SET ROLE NONE"],
+        &["SET ROLE app", "SET log_min_duration_statement = 100000", "SET work_mem = '1MB'"],
+        &["SET work_mem = '1MB'", "SET ROLE app", "RESET ALL"],
+        &["SET work_mem = '1MB'", "SET ROLE app", "DISCARD ALL"],
+        &["SET ROLE app", "BEGIN", "SET SESSION AUTHORIZATION other", who, "ROLLBACK"],
+        &["SET ROLE app", "BEGIN", "SET SESSION AUTHORIZATION other", who, "COMMIT"],
+        &["SET ROLE app", "BEGIN", who, "SET LOCAL SESSION AUTHORIZATION other", who, "COMMIT"],
+        &["SELECT set_config('role', 'app', false), set_config('session_authorization', 'other', false)"],
+        &["SET ROLE app", "SELECT set_config('session_authorization', NULL, false)"],
+        &["BEGIN", "SET LOCAL ROLE app", "SET LOCAL work_mem = '2MB'", who, "COMMIT"],
+    ];
+    for user in ["postgres", &*login] {
+        for sequence in sequences {
+            let statements: Vec<String> = sequence.iter().map(|sql| set(sql)).collect();
+            let (mut oracle, mut through) = world.pair(user);
+            for sql in statements.iter().map(String::as_str).chain(looks) {
+                let (theirs, ours) = (oracle.simple(sql), through.simple(sql));
+                assert_eq!(ours.text(), theirs.text(), "{sql} of {statements:#?} by {user}");
+            }
+            drop(through);
+            // Nor is it anybody else's matter.
+            let (mut oracle, mut through) = world.pair(user);
+            for sql in looks.iter().chain(&["SHOW log_min_duration_statement", "SET work_mem = '3MB'", who]) {
+                let (theirs, ours) = (oracle.simple(sql), through.simple(sql));
+                assert_eq!(ours.text(), theirs.text(), "{sql} by {user} after {statements:#?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn literals_are_read_once_when_they_are_parsed() {
+    let world = World::create("once", &["app"], "SELECT 1", "SELECT 1");
+    let app = world.role("app");
+    let reads = [
+        "SELECT count(*) FROM log WHERE day > '03/02/2024'",
+        "SELECT stddev(id) FROM log WHERE at > '2024-02-03 00:00'",
+        "SELECT id FROM log WHERE day = '07/02/2024' ORDER BY id",
+        "SELECT count(*) FROM log WHERE id = 9 AND day > '03/02/2024'",
+        "SELECT n FROM moments WHERE at = '2024-02-01 09:00'",
+        "SELECT n FROM days WHERE day = '03/02/2024'",
+        "SELECT date '03/02/2024', count(*) FROM log",
+        "UPDATE log SET gap = '1 day' WHERE day = '07/02/2024'",
+        "UPDATE log SET day = '07/02/2024' WHERE id > 22",
+        "INSERT INTO log (id, day) SELECT id + 1000, '05/06/2024' FROM log WHERE id = 3",
+        "DELETE FROM log WHERE id > 100",
+    ];
+    // None of these depends on what is set.
+    let others = [
+        "SELECT count(*) FROM log WHERE id > 5",
+        "SELECT count(*), max(word) FROM words WHERE word > 'kx' OR word LIKE 'k%' OR 1.5 > n",
+        "SELECT string_agg(word, ',' ORDER BY word) FROM words WHERE n < 4",
+    ];
+    let styles =
+        ["SET DateStyle = 'ISO, DMY'; SET TimeZone = 'Asia/Tokyo'", "SET DateStyle = 'ISO, MDY'; SET TimeZone = 'UTC'"];
+    let roles = [&*format!("SET ROLE {app}"), "RESET ROLE"];
+    let run = |name: &str| [m::bind("", name, &[], &[]), m::execute("", 0), m::sync()].concat();
+    for [first, second] in [styles, roles, [styles[1], styles[0]]] {
+        for (sql, may_refuse) in reads.iter().map(|sql| (sql, true)).chain(others.iter().map(|sql| (sql, false))) {
+            let may_refuse = may_refuse && first != roles[0];
+            let (mut oracle, mut through) = world.pair("postgres");
+            let mut both = |ask: &dyn Fn(&mut Raw) -> (String, String)| {
+                let (theirs, ours) = (ask(&mut oracle), ask(&mut through));
+                if !may_refuse || ours.1 != "0A000" {
+                    assert_eq!(ours, theirs, "{sql} parsed after {first}");
+                }
+                ours.1 == "0A000" && theirs.1 != "0A000"
+            };
+            let told = |reply: support::raw::Reply| (reply.text(), reply.code().to_owned());
+            both(&|raw| told(raw.simple("BEGIN")));
+            both(&|raw| told(raw.simple(first)));
+            both(&|raw| told(raw.exchange(&[m::parse("s", sql, &[]), m::sync()].concat(), None)));
+            both(&|raw| told(raw.exchange(&run("s"), None)));
+            both(&|raw| told(raw.simple(second)));
+            if !both(&|raw| told(raw.exchange(&run("s"), None))) {
+                both(&|raw| told(raw.exchange(&run("s"), None)));
+            }
+            both(&|raw| told(raw.simple("ROLLBACK")));
+        }
+    }
+    // A value is read when it is bound.
+    for sql in ["SELECT count(*) FROM log WHERE day > $1", "SELECT stddev(id) FROM log WHERE day > $1"] {
+        let (mut oracle, mut through) = world.pair("postgres");
+        let value = [Value::text("03/02/2024")];
+        let bound = [m::parse("", sql, &[]), m::bind("p", "", &value, &[]), m::sync()].concat();
+        let ask = |raw: &mut Raw| {
+            raw.must("BEGIN; SET DateStyle = 'ISO, DMY'");
+            assert_eq!(raw.exchange(&bound, None).code(), "");
+            raw.must("SET DateStyle = 'ISO, MDY'");
+            let reply = raw.exchange(&[m::execute("p", 0), m::sync()].concat(), None);
+            (reply.code().to_owned(), reply.text())
+        };
+        let (theirs, ours) = (ask(&mut oracle), ask(&mut through));
+        assert!(ours.0 == "0A000" || ours == theirs, "{sql}: {ours:?} for {theirs:?}");
     }
 }

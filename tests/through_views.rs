@@ -89,3 +89,45 @@ fn what_one_shard_refuses_no_shard_does() {
     let error = raw.simple("UPDATE few SET id = 9").error.unwrap();
     assert_eq!(error.code(), "0A000", "{error}");
 }
+
+#[test]
+fn what_is_read_through_views_is_never_denied_below_them() {
+    let world = Sharded::create("throughreads", "");
+    let mut admin = world.connect();
+    admin.must(VIEWS);
+    admin.must("CREATE VIEW grouped AS SELECT n, count(*) AS c FROM items GROUP BY n");
+    admin.must("CREATE VIEW joined AS SELECT a.id, b.name FROM items a JOIN items b USING (id)");
+    let role = format!("{}_r", world.db.name);
+    let make = format!("CREATE ROLE {role} LOGIN; GRANT SELECT ON few, grouped, joined, titles TO {role}");
+    (0..SHARDS).for_each(|index| drop(world.db.shard(index).must(&make)));
+    let users = format!("[[users]]\nname = \"postgres\"\n[[users]]\nname = \"{role}\"\n");
+    let text = config(&world.db.name, &world.db.ports(), "", &users);
+    let head = format!("[databases.{}]\n", world.db.name);
+    let router = Router::start(&text.replace(&head, &format!("{head}router_user = \"postgres\"\n")));
+    let mut raw = Raw::connect(router.port, &role, &world.db.name).unwrap();
+    let reads = [
+        "SELECT count(*) FROM few",
+        "SELECT stddev(count) FROM few",
+        "SELECT a.id FROM few a JOIN few b ON a.id = b.count + 1 ORDER BY 1",
+        "SELECT a.count, b.id FROM few a JOIN few b ON a.count = b.id ORDER BY 1, 2",
+        "SELECT sum(c) FROM grouped",
+        "SELECT n, c FROM grouped ORDER BY n",
+        "SELECT g.c, j.name FROM grouped g JOIN joined j ON j.id = g.n ORDER BY 1, 2",
+        "SELECT j.name, t.title FROM joined j JOIN titles t ON t.c = j.name",
+        "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY id) FROM joined",
+    ];
+    let mut refused = Vec::new();
+    for sql in reads {
+        let (theirs, ours) = (admin.simple(sql), raw.simple(sql));
+        match ours.code() {
+            "0A000" => refused.push(sql),
+            _ => assert_eq!(ours.text(), theirs.text(), "{sql}"),
+        }
+    }
+    assert!(refused.len() < reads.len() && !refused.contains(&reads[0]), "{refused:?}");
+    for sql in ["SELECT count(*) FROM items", "SELECT * FROM own WHERE id = 7", "SELECT name FROM items ORDER BY id"] {
+        assert_eq!(raw.simple(sql).code(), "42501", "{sql}");
+    }
+    drop((raw, router));
+    (0..SHARDS).for_each(|index| drop(world.db.shard(index).must(&format!("DROP OWNED BY {role}; DROP ROLE {role}"))));
+}

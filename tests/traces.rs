@@ -176,6 +176,25 @@ fn a_statement_is_a_span_of_its_parent_with_a_span_for_each_part() {
     let context = format!("/*traceparent='00-{trace}-{}-01'*/", hex(&spans[0].span_id));
     assert!(asked.ends_with(&context), "{asked}\n{context}");
 
+    // What is pulled for a Postgres that finishes the statement, too.
+    let locks = world.lock(&[3]);
+    let median = "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY n) FROM items";
+    let trace = "2af7651916cd43dd8448eb211c80319c";
+    raw.send(&m::query(&format!("{median} /*traceparent='00-{trace}-{parent}-01'*/"))).unwrap();
+    eventually(10, "the pull on the shard", || {
+        let sql = format!(
+            "SELECT query FROM pg_stat_activity WHERE datname = '{}' AND wait_event_type = 'Lock'",
+            world.db.name
+        );
+        asked = world.db.shard(3).value(&sql);
+        !asked.is_empty()
+    });
+    drop(locks);
+    raw.read_to_ready().unwrap();
+    let spans = collector.trace(trace);
+    let context = format!("/*traceparent='00-{trace}-{}-01'*/", hex(&spans[0].span_id));
+    assert!(asked.ends_with(&context), "{asked}\n{context}");
+
     // Without a context a statement is the root of its own trace; the extended protocol; waiting.
     let mut holder = world.connect();
     holder.must(&format!("BEGIN; SELECT n AS held FROM items WHERE id = {id}"));

@@ -208,6 +208,24 @@ fn every_way_to_write_is_registered() {
     ));
     // One Postgres would do nothing for a value that another shard has.
     assert_eq!(raw.simple(&format!("INSERT INTO users VALUES ({a}, 99, 'c2') ON CONFLICT DO NOTHING")).code(), "0A000");
+    // It has one for NULL nowhere.
+    for (id, columns, cells, rows) in [
+        (90, "", "", 1),
+        (90, "", "", 0),
+        (91, ", email, nick", ", NULL, NULL", 1),
+        (92, ", nick, n, email", ", 'nick', NULL, NULL", 1),
+    ] {
+        let insert = format!(
+            "INSERT INTO users (tenant, id{columns}) VALUES ({a}, {id}{cells}) ON CONFLICT DO NOTHING RETURNING id"
+        );
+        assert_eq!(raw.must(&insert).answers[0].rows.len(), rows, "{insert}");
+    }
+    for (columns, cells) in [("email", "'c2'"), ("nick, n", "'a', 1"), ("email, nick, n", "NULL, 'a', 1")] {
+        let insert =
+            format!("INSERT INTO users (tenant, id, {columns}) VALUES ({a}, 99, {cells}) ON CONFLICT DO NOTHING");
+        assert_eq!(raw.simple(&insert).code(), "0A000", "{insert}");
+    }
+    raw.must(&format!("DELETE FROM users WHERE tenant = {a} AND id BETWEEN 90 AND 99"));
     duplicate(
         &raw.simple(&format!("INSERT INTO users VALUES ({a}, 99, 'c2') ON CONFLICT (tenant, id) DO NOTHING")),
         "users_email_key",

@@ -63,7 +63,7 @@ impl Look<'_> {
                 user.session_mode.and_then(|session| text(mode(session))),
                 text(0),
                 text(own),
-                text(0),
+                text(user.max_clients),
                 text(clients),
                 user.console.and_then(|access| text(access.label())),
             ]

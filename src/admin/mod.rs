@@ -12,6 +12,7 @@ pub mod rows;
 pub mod shows;
 mod stats;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -71,6 +72,8 @@ pub struct UserView {
     /// `None`: as the database says.
     pub session_mode: Option<bool>,
     pub console: Option<Access>,
+    /// Its clients at one time; 0: any number.
+    pub max_clients: usize,
 }
 
 /// A setting.
@@ -103,6 +106,8 @@ pub struct Look<'a> {
     pub user: Option<&'a str>,
     pub clients: Vec<ClientView>,
     pub users: Vec<UserView>,
+    /// Clients of a database at one time, where there is a limit.
+    pub max_clients: HashMap<Box<str>, usize>,
     pub config: Vec<ConfigView>,
     /// Clients that have not come in yet.
     pub knocking: usize,

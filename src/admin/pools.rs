@@ -162,12 +162,17 @@ impl Look<'_> {
                 row.push(None);
                 row.extend([limits.size, limits.min_size, 0].map(text));
                 row.extend([text(lifetime), text(mode(database.session_mode)), None]);
-                row.extend([0, connections, 0, clients].map(text));
+                let most = database.access.quotas.limit();
+                let most_clients = self.max_clients.get(&*database.name).copied().unwrap_or(0);
+                row.extend([most, connections, most_clients, clients].map(text));
                 let traffic = database.traffic();
                 let name = &topology.shard(shard).name;
                 let paused = traffic.is_paused() || traffic.paused_shards().contains(name);
                 row.extend([flag(paused), flag(database.disabled.load(Ordering::Relaxed))]);
                 row.extend([text(&topology.shard(shard).name), flag(shard == topology.home)]);
+                row.push(text(if limits.queue == usize::MAX { 0 } else { limits.queue }));
+                row.push(text(database.key_limit.map_or(0, |limit| limit.rate.get())));
+                row.push(text(database.key_places.map_or(0, |(places, _)| places.get())));
                 rows.push(row);
             }
         }

@@ -261,14 +261,17 @@ const DATABASES: &[Field] = fields! {
     "server_lifetime" Int4 "age in seconds at which server connections are not reused; 0: none",
     "pool_mode" Text "`transaction` or `session`",
     "load_balance_hosts" Text "NULL: each shard has one server for writes",
-    "max_connections" Int4 "0: only pools have a limit",
+    "max_connections" Int4 "connections to this server at one time, of all users and databases (`max_server_connections`); 0: only pools have a limit",
     "current_connections" Int4 "connections to this server now, of all users",
-    "max_client_connections" Int4 "0: only the router has a limit, max_client_conn",
+    "max_client_connections" Int4 "clients of the logical database at one time (`max_db_client_connections`); 0: only the router has a limit, max_client_conn",
     "current_client_connections" Int4 "clients of the logical database; the same in all of its rows",
     "paused" Int4 "1: statements wait, all of them or those for this shard (PAUSE)",
     "disabled" Int4 "1: nobody else may connect (DISABLE)",
     "shard" Text "the shard",
     "home" Int4 "1: it is the home shard",
+    "pool_queue_size" Int8 "clients that may wait for each pool; 0: any number",
+    "key_max_rate" Int8 "statements a second of one value of the sharding key; 0: any number",
+    "key_max_concurrent" Int8 "statements of one value of the sharding key that may run at a time; 0: any number",
 };
 
 const DISTRIBUTIONS: &[Field] = fields! {
@@ -485,7 +488,7 @@ const USERS: &[Field] = fields! {
     "pool_mode" Text "its own; NULL: the database's",
     "max_user_connections" Int4 "0: only pools have a limit",
     "current_connections" Int4 "server connections for it now",
-    "max_user_client_connections" Int4 "0: only the router has a limit, max_client_conn",
+    "max_user_client_connections" Int4 "its clients at one time; 0: only the router has a limit, max_client_conn",
     "current_client_connections" Int4 "its clients now",
     "console" Text "`admin` or `stats`: what it may do here; NULL: nothing",
 };

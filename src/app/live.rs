@@ -458,6 +458,7 @@ impl Live {
         let counts = self.front.load().counts();
         self.look_up_names(settings.timeouts.dns);
         self.known.breakers.set_limits(breaker_limits(settings.breakers));
+        self.known.quotas.set_limit(settings.limits.max_server_connections);
         shared.limits.store(Arc::new(session_limits(&settings)));
         shared.memory.set_limit(settings.limits.memory);
         set_fanout(&shared.fanout, &settings);

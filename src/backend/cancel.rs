@@ -30,6 +30,8 @@ pub struct CancelHandle {
     sentence: Mutex<Option<Fault>>,
     /// Whether there is one, for those who look at every answer.
     sentenced: AtomicBool,
+    /// Nobody waits for its server any more.
+    abandoned: AtomicBool,
 }
 
 impl CancelHandle {
@@ -51,6 +53,7 @@ impl CancelHandle {
             under_way: AtomicUsize::new(0),
             sentence: Mutex::default(),
             sentenced: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
         }
     }
 
@@ -91,6 +94,26 @@ impl CancelHandle {
         Some(out.freeze())
     }
 
+    /// Its server cannot be reached to be told to stop: whoever waits for it is to wait no longer. The connection is lost.
+    pub fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+    }
+
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+    }
+
+    /// What is told of a connection whose server is not waited for any more.
+    pub fn verdict(&self) -> Fault {
+        let sentence = self.sentence.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let fault =
+            sentence.unwrap_or_else(|| Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to user request"));
+        let (host, port) = (&self.server.host, self.server.port);
+        fault
+            .detail(format!("server {host}:{port} cannot be reached to be told so, and its connection is closed"))
+            .hint("The statement may or may not have taken effect; check before repeating it.")
+    }
+
     /// The statement has ended: the next one is not meant.
     pub fn acquit(&self) {
         if self.sentenced.load(Ordering::Acquire) {
@@ -99,15 +122,22 @@ impl CancelHandle {
         }
     }
 
-    /// Asks the server to cancel; returns when it has taken note, or when it cannot be reached in time.
-    pub async fn send(&self) {
-        let sent = login::send_cancel(&self.server, &self.tls, self.timeout, &self.key);
-        let failure = match tokio::time::timeout(self.timeout, sent).await {
-            Ok(Ok(())) => return,
+    /// Asks the server to cancel; returns when it has taken note (true), or when it cannot be reached in time.
+    pub async fn send(&self) -> bool {
+        self.send_within(self.timeout).await
+    }
+
+    /// The same within so long.
+    pub async fn send_within(&self, limit: Duration) -> bool {
+        let limit = limit.min(self.timeout);
+        let sent = login::send_cancel(&self.server, &self.tls, limit, &self.key);
+        let failure = match tokio::time::timeout(limit, sent).await {
+            Ok(Ok(())) => return true,
             Ok(Err(fault)) => fault.to_string(),
             Err(_) => "timed out".to_owned(),
         };
         let (host, port) = (&self.server.host, self.server.port);
         tracing::warn!(server = %format_args!("{host}:{port}"), error = failure, "cancel request not delivered");
+        false
     }
 }

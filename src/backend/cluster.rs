@@ -1,6 +1,7 @@
 //! `Cluster`: topology, catalog and pools of one moment, swapped whole by arc-swap.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use crate::backend::gate::Gate;
 use crate::backend::hot_keys::HotKeys;
 use crate::backend::names::Names;
 use crate::backend::pool::{Checkout, Connect, Pool, PoolLimits};
+use crate::backend::quota::{Quota, Quotas};
 use crate::backend::roles::Heard;
 use crate::backend::rules::Rules;
 use crate::backend::sequences::SequenceBlocks;
@@ -61,6 +63,8 @@ pub struct ServerAccess {
     pub servers: Arc<ServerBook>,
     /// Of servers.
     pub names: Arc<Names>,
+    /// Of servers.
+    pub quotas: Arc<Quotas>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -200,6 +204,11 @@ impl Start {
 }
 
 impl Connect for ServerConnector {
+    fn quota(&self) -> Option<Arc<Quota>> {
+        let goal = self.aim.goal().ok()?;
+        Some(self.access.quotas.of(goal.server))
+    }
+
     async fn connect(&self) -> Result<Backend, Fault> {
         let deadline = Instant::now() + self.access.whole_timeout();
         let begun = tokio::time::timeout_at(deadline.into(), self.begin(deadline)).await;
@@ -691,6 +700,8 @@ pub struct DatabaseSettings {
     pub times: TimeLimits,
     /// What one value of the sharding key may have; `None`: whatever it asks for.
     pub key_limit: Option<KeyLimit>,
+    /// How many statements of one value may run at a time, and how long others wait.
+    pub key_places: Option<(NonZeroU32, Duration)>,
     /// Those who may connect.
     pub members: HashMap<Box<str>, Membership>,
 }
@@ -736,6 +747,8 @@ pub struct Database {
     pub times: TimeLimits,
     /// What one value of the sharding key may have; `None`: whatever it asks for.
     pub key_limit: Option<KeyLimit>,
+    /// How many statements of one value may run at a time, and how long others wait.
+    pub key_places: Option<(NonZeroU32, Duration)>,
     /// Values of sequences that are taken and not given out yet.
     pub sequences: SequenceBlocks,
     pub stats: Arc<Stats>,
@@ -837,6 +850,7 @@ impl Database {
             two_phase_commit: settings.two_phase_commit,
             times: settings.times,
             key_limit: settings.key_limit,
+            key_places: settings.key_places,
             sequences: SequenceBlocks::default(),
             look: watch::Sender::new(Look::Pending),
             parts: tokio::sync::Mutex::default(),

@@ -2,6 +2,7 @@
 //! so long and no longer, in the order of [`Turns`].
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ pub enum Denied {
     Crowded(Place),
     /// Too many had several pools for too long.
     Share,
+    /// As many as may wait for several pools are waiting.
+    ShareCrowded,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +39,17 @@ struct State {
     bells: HashMap<Ticket, Bell>,
     /// With its size.
     share: Option<(usize, Arc<Semaphore>)>,
+    /// How many wait for their share.
+    sharing: Arc<AtomicUsize>,
+}
+
+/// Waits for its share as long as it lives.
+struct Sharing(Arc<AtomicUsize>);
+
+impl Drop for Sharing {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -71,9 +85,21 @@ impl Gate {
     }
 
     /// The right to want several pools, for somebody who holds nothing. Who waits for it stands in no line, where it would keep
-    /// connections from those who need one.
-    pub async fn share(&self, wait: Duration) -> Result<Option<OwnedSemaphorePermit>, Denied> {
-        let Some((_, share)) = self.state().share.clone() else { return Ok(None) };
+    /// connections from those who need one; no more than `queue` do.
+    pub async fn share(&self, wait: Duration, queue: usize) -> Result<Option<OwnedSemaphorePermit>, Denied> {
+        let (share, sharing) = {
+            let state = self.state();
+            (state.share.clone(), Arc::clone(&state.sharing))
+        };
+        let Some((_, share)) = share else { return Ok(None) };
+        if let Ok(permit) = Arc::clone(&share).try_acquire_owned() {
+            return Ok(Some(permit));
+        }
+        let before = sharing.fetch_add(1, Ordering::Relaxed);
+        let _waits = Sharing(sharing);
+        if before >= queue {
+            return Err(Denied::ShareCrowded);
+        }
         match tokio::time::timeout(wait, share.acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Some(permit)),
             // It is never closed.

@@ -31,6 +31,8 @@ pub enum Owed {
     Sync(Audience),
     /// Not owed by the server: bytes of ours that belong at this place in the order.
     Local(Bytes),
+    /// Nothing is owed: a message at this place in the order has changed something of ours, which lasts if all before it ends well.
+    Change,
 }
 
 /// What to do with one frame from the server.
@@ -55,6 +57,10 @@ pub struct Inflight {
     skipping: bool,
     /// ParseCompletes that went to the client since they were last counted.
     parsed: usize,
+    /// Changes that have come to last since they were last counted.
+    changes: usize,
+    /// The last error answered a Parse of the client's.
+    parse_failed: bool,
     /// The Execute that was answered last reached its row limit.
     suspended: bool,
 }
@@ -77,7 +83,7 @@ impl Inflight {
     pub fn is_plain(&self) -> bool {
         let plain = |owed: &Owed| match owed {
             Owed::Query { audience, .. } => *audience == Audience::Client,
-            Owed::Parse(_) | Owed::Close(_) => false,
+            Owed::Parse(_) | Owed::Close(_) | Owed::Change => false,
             Owed::Bind(_)
             | Owed::DescribeStatement(_)
             | Owed::DescribePortal(_)
@@ -111,6 +117,16 @@ impl Inflight {
         std::mem::take(&mut self.parsed)
     }
 
+    /// How many changes have come to last since the last call.
+    pub fn take_changes(&mut self) -> usize {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Whether the last error answered a Parse of the client's.
+    pub fn parse_failed(&self) -> bool {
+        self.parse_failed
+    }
+
     /// Whether the Execute that was answered last reached its row limit.
     pub fn is_suspended(&self) -> bool {
         self.suspended
@@ -121,10 +137,14 @@ impl Inflight {
         self.skipping
     }
 
-    /// The bytes of our own that are next in order, removed.
+    /// The bytes of our own that are next in order, removed; none at the place of a change.
     pub fn take_local(&mut self) -> Option<Bytes> {
         match self.owed.pop_front() {
             Some(Owed::Local(bytes)) => Some(bytes),
+            Some(Owed::Change) => {
+                self.changes += 1;
+                Some(Bytes::new())
+            }
             Some(other) => {
                 self.owed.push_front(other);
                 None
@@ -182,6 +202,7 @@ impl Inflight {
     }
 
     fn error(&mut self) -> Verdict {
+        self.parse_failed = self.owed.front() == Some(&Owed::Parse(Audience::Client));
         match self.owed.front() {
             // The query's own ReadyForQuery follows.
             Some(Owed::Query { audience, .. }) => Verdict::Error(*audience),
@@ -273,6 +294,14 @@ mod tests {
         assert_eq!(q.front(), Some(&Owed::Sync(Client)));
         assert_eq!(q.step(b'Z'), Verdict::Ready(Client));
         assert!(!q.is_skipping());
+    }
+
+    #[test]
+    fn a_change_lasts_when_all_before_it_has_ended_well() {
+        let mut q = queue([Owed::Execute(Client), Owed::Change, Owed::Execute(Client), Owed::Change]);
+        assert_eq!((q.step(b'C'), q.take_local()), (Verdict::Forward, Some(Bytes::new())));
+        assert_eq!(q.step(b'E'), Verdict::Error(Client));
+        assert_eq!((q.take_changes(), q.take_local(), q.parse_failed()), (1, None, false));
     }
 
     #[test]

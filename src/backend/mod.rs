@@ -14,11 +14,13 @@ pub mod gate;
 pub mod hedge;
 pub mod hot_keys;
 pub mod inflight;
+pub mod key_places;
 pub mod login;
 pub mod names;
 pub mod numbers;
 pub mod pool;
 pub mod prepared;
+pub mod quota;
 pub mod retry;
 pub mod roles;
 pub mod rules;
@@ -54,6 +56,7 @@ use cancel::CancelHandle;
 use defaults::Defaults;
 use inflight::{Audience, Inflight, Owed};
 use prepared::{PreparedSet, StatementDef};
+use quota::Slot;
 use settings::SessionSettings;
 
 /// Room made in the read buffer before each read.
@@ -141,6 +144,8 @@ pub struct Backend {
     pub work: Work,
     /// Behind the next text that is made for it of a client's: the context of a trace.
     pub comment: Option<Arc<str>>,
+    /// Its place among the connections to its server.
+    pub slot: Option<Slot>,
 }
 
 /// What the server does for its client, for metrics, logs and traces.
@@ -237,6 +242,7 @@ impl Backend {
             max_message,
             work: Work::default(),
             comment: None,
+            slot: None,
         }
     }
 
@@ -328,6 +334,10 @@ impl Backend {
 
     /// Writes what is queued and reads what is there. Ready when at least one byte was read.
     pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        if self.cancel.is_abandoned() {
+            let _ = self.lost("abandoned");
+            return Poll::Ready(Err(self.cancel.verdict()));
+        }
         if let Poll::Ready(Err(e)) = self.poll_flush(cx) {
             // What the server said before it closed (57P01, ...) is still to be read.
             if (self.out.is_empty() && self.queue.is_empty()) || e.kind() == io::ErrorKind::WriteZero {

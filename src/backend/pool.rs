@@ -2,7 +2,7 @@
 //! be, and who gets the next one, is the business of the [`Gate`] that a user's pools share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -14,6 +14,7 @@ use crate::backend::breakers::Probe;
 use crate::backend::cancel::CancelHandle;
 use crate::backend::facts::Members;
 use crate::backend::gate::{Denied, Gate};
+use crate::backend::quota::{Crowded, Lender, Quota, Slot};
 use crate::backend::turns::Place;
 use crate::fault::{Blame, Fault, SqlState};
 
@@ -21,7 +22,12 @@ use crate::fault::{Blame, Fault, SqlState};
 pub const WAITED_TOO_LONG: &str = "query_wait_timeout";
 
 /// Makes a new connection for a pool: TCP and TLS in the router, memory in tests.
-pub trait Connect: Send + Sync {
+pub trait Connect: Send + Sync + 'static {
+    /// How many connections there may be to the server, of all pools.
+    fn quota(&self) -> Option<Arc<Quota>> {
+        None
+    }
+
     fn connect(&self) -> impl Future<Output = Result<Backend, Fault>> + Send;
 
     /// Whether an idle connection is as a new one would be.
@@ -81,6 +87,7 @@ pub struct PoolCounts {
 }
 
 pub struct Pool<C> {
+    me: Weak<Self>,
     pub connector: Arc<C>,
     limits: ArcSwap<PoolLimits>,
     /// The configuration has another one in its place: what comes back is closed.
@@ -138,7 +145,8 @@ impl<C: Connect> Pool<C> {
     /// One more pool behind `gate`.
     pub fn new(connector: C, mut limits: PoolLimits, gate: &Arc<Gate>) -> Arc<Self> {
         limits.size = limits.size.max(1);
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
             place: gate.add(limits.size, limits.queue),
             gate: Arc::clone(gate),
             connector: Arc::new(connector),
@@ -249,6 +257,11 @@ impl<C: Connect> Pool<C> {
             Denied::Share => Fault::new(SqlState::TOO_MANY_CONNECTIONS, WAITED_TOO_LONG)
                 .detail(format!("as many statements over several shards as may run at once ran for {wait:?}"))
                 .hint("Raise scatter_pool_share or the pool's size, or give statements the sharding key."),
+            Denied::ShareCrowded => {
+                Fault::new(SqlState::TOO_MANY_CONNECTIONS, "too many clients wait for server connections")
+                    .detail(format!("{queue} statements over several shards wait already for their share of the pools"))
+                    .hint("Try again later; pool_queue_size limits how many wait, scatter_pool_share how many run.")
+            }
             Denied::Crowded(_) => {
                 Fault::new(SqlState::TOO_MANY_CONNECTIONS, "too many clients wait for server connections")
                     .detail(format!("{queue} wait already for one of the pool's {size} connections"))
@@ -271,11 +284,45 @@ impl<C: Connect> Pool<C> {
         fault.blame(Blame::Router)
     }
 
-    async fn connect(&self) -> Result<Backend, Fault> {
+    /// A place for one more connection to the server, waited for until then. `None`: nobody counts them.
+    async fn slot(&self, until: Option<Instant>) -> Result<Option<Slot>, Fault> {
+        let Some(quota) = self.connector.quota() else { return Ok(None) };
+        let me: Weak<Self> = Weak::clone(&self.me);
+        let lender: Weak<dyn Lender> = me;
+        quota.know(&lender);
+        let queue = self.limits.load().queue;
+        let entered = quota.enter(queue);
+        let entered = match until {
+            Some(until) => tokio::time::timeout_at(until.into(), entered).await,
+            None => Ok(entered.await),
+        };
+        let denied = |message: &'static str, detail: String| {
+            Fault::new(SqlState::TOO_MANY_CONNECTIONS, message)
+                .detail(detail)
+                .hint("Try again later, raise max_server_connections, or look for long transactions.")
+                .blame(Blame::Router)
+        };
+        match entered {
+            Ok(Ok(slot)) => Ok(Some(slot)),
+            Ok(Err(Crowded)) => {
+                let detail = format!("{queue} wait already for one of the server's connections");
+                Err(denied("too many clients wait for server connections", detail))
+            }
+            Err(_) => {
+                let detail = format!("all {} connections that there may be to the server were in use", quota.most());
+                Err(denied(WAITED_TOO_LONG, detail))
+            }
+        }
+    }
+
+    async fn connect(&self, slot: Option<Slot>) -> Result<Backend, Fault> {
         let _probe = self.connector.admit()?;
         self.counts.connects.fetch_add(1, Ordering::Relaxed);
         let _login = Counting::new(&self.counts.login);
-        let connected = self.connector.connect().await;
+        let connected = self.connector.connect().await.map(|mut backend| {
+            backend.slot = slot;
+            backend
+        });
         match &connected {
             Ok(backend) => self.members.add(&backend.cancel),
             Err(_) => {
@@ -287,16 +334,17 @@ impl<C: Connect> Pool<C> {
     }
 
     /// A connection to a server that answers: the idle one that may hang, or a new one.
-    async fn revive(&self, idle: Option<Box<Backend>>) -> Result<Box<Backend>, Fault> {
+    async fn revive(&self, idle: Option<Box<Backend>>, until: Option<Instant>) -> Result<Box<Backend>, Fault> {
         if let Some(mut backend) = idle {
             let probe = self.connector.admit()?;
             let _tested = Counting::new(&self.counts.tested);
             if self.connector.try_out(&mut backend).await {
                 return Ok(backend);
             }
-            drop(probe);
+            drop((probe, backend));
         }
-        self.connect().await.map(Box::new)
+        let slot = self.slot(until).await?;
+        self.connect(slot).await.map(Box::new)
     }
 
     fn take_idle(&self) -> Option<Box<Backend>> {
@@ -339,7 +387,14 @@ impl<C: Connect> Pool<C> {
             }
             self.counts.active.fetch_add(1, Ordering::Relaxed);
             let mut checkout = Checkout { backend: None, pool: Arc::clone(self), share: None, fanout: None };
-            match self.connect().await {
+            // Those that are kept open take no place from anybody who wants one.
+            let slot = self.connector.quota().map(|quota| quota.try_enter());
+            let connected = match slot {
+                Some(None) => break,
+                Some(slot) => self.connect(slot).await,
+                None => self.connect(None).await,
+            };
+            match connected {
                 Ok(backend) => checkout.backend = Some(Box::new(backend)),
                 Err(_) => break,
             }
@@ -356,10 +411,25 @@ impl<C: Connect> Pool<C> {
         backend.slim();
         let mut idle = self.idle();
         // Looked at under the lock: who dissolves the pool closes what was put there before.
-        let wanted = !self.dissolved.load(Ordering::Acquire) && idle.connections.len() < self.limits.load().size;
+        // Somebody waits for its place, who has nothing of it while it lies here.
+        let wanted = !backend.slot.as_ref().is_some_and(Slot::is_wanted);
+        let wanted =
+            wanted && !self.dissolved.load(Ordering::Acquire) && idle.connections.len() < self.limits.load().size;
         if wanted && !is_expired(&backend, idle.expired) && self.connector.is_current(&backend) {
             idle.connections.push(backend);
         }
+    }
+}
+
+impl<C: Connect> Lender for Pool<C> {
+    fn close_idle(&self, quota: &Quota) -> bool {
+        let is_of = |backend: &Box<Backend>| backend.slot.as_ref().is_some_and(|slot| slot.is_of(quota));
+        let found = {
+            let mut idle = self.idle();
+            let at = idle.connections.iter().position(is_of);
+            at.map(|at| idle.connections.remove(at))
+        };
+        found.is_some()
     }
 }
 
@@ -400,7 +470,7 @@ pub async fn checkout<C: Connect>(
     let (mut share, mut left) = (None, wait);
     if pools.len() > 1 && holds.is_empty() {
         let since = Instant::now();
-        let shared = first.gate.share(wait).await;
+        let shared = first.gate.share(wait, first.limits().queue).await;
         share = shared.map_err(|denied| Unlent { place: None, fault: first.denied(denied, wait) })?;
         left = wait.saturating_sub(since.elapsed());
     }
@@ -410,10 +480,11 @@ pub async fn checkout<C: Connect>(
             Denied::Timeout(place) | Denied::Alone(place) | Denied::Crowded(place) => {
                 pools.iter().find(|pool| pool.place == place)
             }
-            Denied::Circle | Denied::Share => None,
+            Denied::Circle | Denied::Share | Denied::ShareCrowded => None,
         };
         return Err(Unlent { place: None, fault: short.unwrap_or(first).denied(denied, wait) });
     }
+    let until = Instant::now().checked_add(left);
     let mut checkouts: SmallVec<[Checkout<C>; 1]> = pools.iter().map(|pool| pool.lend()).collect();
     if let Some(checkout) = checkouts.first_mut() {
         checkout.share = share;
@@ -423,7 +494,7 @@ pub async fn checkout<C: Connect>(
         let connects = missing.map(async |checkout| {
             let place = Some(checkout.pool.place);
             let idle = checkout.backend.take();
-            checkout.backend = Some(checkout.pool.revive(idle).await.map_err(|fault| Unlent { place, fault })?);
+            checkout.backend = Some(checkout.pool.revive(idle, until).await.map_err(|fault| Unlent { place, fault })?);
             Ok::<_, Unlent>(())
         });
         futures::future::try_join_all(connects).await?;

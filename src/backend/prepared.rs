@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use dashmap::DashMap;
 
+use crate::backend::settings::Meaning;
 use crate::ids::Oid;
 
 /// One distinct prepared statement: same text, same declared parameter types, same catalog generation, names that mean the same.
@@ -37,7 +38,7 @@ struct DefKey {
     text: Arc<str>,
     types: Box<[Oid]>,
     generation: u64,
-    meaning: u64,
+    meaning: Meaning,
     names: u64,
 }
 
@@ -61,14 +62,14 @@ impl StatementRegistry {
 
     const PRUNE_STEP: u64 = 4096;
 
-    /// The definition for this text and these parameter types under this catalog generation. `meaning`: hash of the settings that
+    /// The definition for this text and these parameter types under this catalog generation. `meaning`: of the settings that
     /// tell what its literals mean. `names`: hash of what its names mean: of one that means other tables a server has other types.
     pub fn intern(
         &self,
         text: &Arc<str>,
         types: &[Oid],
         generation: u64,
-        meaning: u64,
+        meaning: Meaning,
         names: u64,
     ) -> Arc<StatementDef> {
         let key = DefKey { text: Arc::clone(text), types: types.into(), generation, meaning, names };
@@ -173,17 +174,18 @@ mod tests {
     fn equal_statements_share_a_name_and_types_part_them() {
         let registry = StatementRegistry::default();
         let text: Arc<str> = "SELECT $1".into();
-        let a = registry.intern(&text, &[23], 1, 0, 0);
-        assert_eq!(a.id, registry.intern(&"SELECT $1".into(), &[23], 1, 0, 0).id);
-        assert_ne!(a.id, registry.intern(&text, &[20], 1, 0, 0).id);
-        assert_ne!(a.id, registry.intern(&text, &[23], 2, 0, 0).id);
-        assert_ne!(a.id, registry.intern(&text, &[23], 1, 0, 1).id);
+        let a = registry.intern(&text, &[23], 1, Meaning::default(), 0);
+        assert_eq!(a.id, registry.intern(&"SELECT $1".into(), &[23], 1, Meaning::default(), 0).id);
+        assert_ne!(a.id, registry.intern(&text, &[20], 1, Meaning::default(), 0).id);
+        assert_ne!(a.id, registry.intern(&text, &[23], 2, Meaning::default(), 0).id);
+        assert_ne!(a.id, registry.intern(&text, &[23], 1, Meaning::default(), 1).id);
     }
 
     #[test]
     fn the_least_recently_used_statement_makes_room() {
         let registry = StatementRegistry::default();
-        let defs: Vec<_> = ["a", "b", "c"].iter().map(|t| registry.intern(&(*t).into(), &[], 0, 0, 0)).collect();
+        let defs: Vec<_> =
+            ["a", "b", "c"].iter().map(|t| registry.intern(&(*t).into(), &[], 0, Meaning::default(), 0)).collect();
         let mut set = PreparedSet::new(2);
         assert!(set.insert(&defs[0]).is_none());
         assert!(set.insert(&defs[1]).is_none());

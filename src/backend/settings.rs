@@ -5,6 +5,8 @@ use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use crate::backend::defaults::Defaults;
+
 /// `SET name TO value` for each entry; the value is SQL as the client wrote it (quoted where it was).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SessionSettings {
@@ -37,6 +39,16 @@ impl SettingsTable {
     }
 }
 
+/// Hashes of the settings by which literals are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Meaning {
+    /// Those that dates, times and intervals are read by.
+    pub times: u64,
+    pub others: u64,
+    /// Who reads.
+    pub who: u64,
+}
+
 impl SessionSettings {
     /// Those of a connection on which nothing was set: one for all.
     pub fn none() -> Arc<Self> {
@@ -56,34 +68,50 @@ impl SessionSettings {
         self.values.remove(name);
     }
 
-    /// Hash of what decides how the literals of a statement are read: the settings that Postgres's parser and the input functions of its
-    /// types look at, and who reads. (What names mean is the search path's matter, which is not in it.)
-    pub fn meaning(&self) -> u64 {
-        const READERS: [&str; 15] = [
-            "array_nulls",
-            "backslash_quote",
+    /// Hash of what decides how values are printed as text.
+    pub fn printing(&self) -> u64 {
+        const PRINTERS: [&str; 7] = [
+            "bytea_output",
+            "client_encoding",
             "datestyle",
-            "default_text_search_config",
+            "extra_float_digits",
             "intervalstyle",
-            "lc_messages",
             "lc_monetary",
-            "lc_numeric",
-            "lc_time",
-            "role",
-            "session_authorization",
-            "standard_conforming_strings",
             "timezone",
-            "timezone_abbreviations",
-            "xmloption",
         ];
-        // Such as transform_null_equals, which is no literal's, but a word of the text all the same.
-        const PARSER: [&str; 1] = ["transform_null_equals"];
-        let decides = |name: &str| READERS.contains(&name) || PARSER.contains(&name);
         let mut hasher = DefaultHasher::new();
-        for (name, value) in self.values.iter().filter(|(name, _)| decides(name)) {
+        for (name, value) in self.values.iter().filter(|(name, _)| PRINTERS.contains(&&**name)) {
             (name, value).hash(&mut hasher);
         }
         hasher.finish()
+    }
+
+    /// What decides how the literals of a statement are read: the settings that Postgres's parser and the input functions of its types
+    /// look at, and who reads. (What names mean is the search path's matter, which is not in it.) A setting that is as logins begin with
+    /// it is none.
+    pub fn meaning(&self, defaults: &Defaults) -> Meaning {
+        const TIMES: [&str; 5] = ["datestyle", "intervalstyle", "lc_time", "timezone", "timezone_abbreviations"];
+        // The last is no literal's matter, but a word of the text all the same.
+        const OTHERS: [&str; 9] = [
+            "array_nulls",
+            "backslash_quote",
+            "default_text_search_config",
+            "lc_messages",
+            "lc_monetary",
+            "lc_numeric",
+            "standard_conforming_strings",
+            "xmloption",
+            "transform_null_equals",
+        ];
+        let hash = |names: &[&str]| {
+            let mut hasher = DefaultHasher::new();
+            let set = names.iter().filter_map(|name| Some((*name, self.get(name)?)));
+            let is_default =
+                |name: &str, value: &str| defaults.get(name).is_some_and(|text| text_value(name, text) == value);
+            set.filter(|(name, value)| !is_default(name, value)).for_each(|set| set.hash(&mut hasher));
+            hasher.finish()
+        };
+        Meaning { times: hash(&TIMES), others: hash(&OTHERS), who: hash(&ROLES) }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -94,31 +122,47 @@ impl SessionSettings {
         self.values.iter().map(|(n, v)| (&**n, &**v))
     }
 
+    /// Whether somebody else was made the user than who has logged in.
+    pub fn has_roles(&self) -> bool {
+        ROLES.iter().any(|name| self.values.contains_key(*name))
+    }
+
+    /// All but those.
+    pub fn others(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.iter().filter(|(name, _)| !ROLES.contains(name))
+    }
+
     /// The statements that turn a connection with `from` into one with `self`; `None` when there is nothing to do.
     /// `from` None: unknown, so everything is reset first.
+    ///
+    /// Roles are left first and taken on last: what was set by who has logged in, another user may have no right to set or to reset.
     pub fn statements_from(&self, from: Option<&SessionSettings>) -> Option<String> {
         let mut sql = String::new();
+        if from == Some(self) {
+            return None;
+        }
+        if from.is_none_or(SessionSettings::has_roles) {
+            sql.push_str("RESET SESSION AUTHORIZATION;RESET ROLE;");
+        }
         match from {
-            Some(from) if from == self => return None,
             Some(from) => {
-                // Roles first: they may be what is allowed to set the rest.
-                for name in from.values.keys().filter(|name| !self.values.contains_key(*name)) {
+                for (name, _) in from.others().filter(|(name, _)| !self.values.contains_key(*name)) {
                     let _ = write!(sql, "{};", reset(name));
                 }
-                for (name, value) in self.values.iter().filter(|(n, v)| from.values.get(*n) != Some(v)) {
-                    let _ = write!(sql, "{};", assign(name, value));
-                }
             }
-            None => {
-                sql.push_str("RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;");
-                for (name, value) in &self.values {
-                    let _ = write!(sql, "{};", assign(name, value));
-                }
-            }
+            None => sql.push_str("RESET ALL;"),
+        }
+        let roles = ROLES.iter().filter_map(|name| Some((*name, self.get(name)?)));
+        let known = |name: &str, value: &str| from.is_some_and(|from| from.get(name) == Some(value));
+        for (name, value) in self.others().filter(|(name, value)| !known(name, value)).chain(roles) {
+            let _ = write!(sql, "{};", assign(name, value));
         }
         Some(sql)
     }
 }
+
+/// The settings that say who the user is. The first ends the second.
+pub const ROLES: [&str; 2] = ["session_authorization", "role"];
 
 /// Settings whose value is a list of names: SET quotes each member of the list that it is given, set_config and a
 /// startup packet give the list as a whole (Postgres: `GUC_LIST_QUOTE`).
@@ -229,15 +273,29 @@ mod tests {
 
     #[test]
     fn what_reads_no_literal_leaves_their_meaning() {
-        let none = SessionSettings::default().meaning();
+        let meaning = |pair: (&str, &str)| settings(&[pair]).meaning(&Defaults::default());
+        let none = SessionSettings::default().meaning(&Defaults::default());
         for (name, value) in
             [("enable_seqscan", "off"), ("app.tenant", "'5'"), ("search_path", "other"), ("jit", "off")]
         {
-            assert_eq!(settings(&[(name, value)]).meaning(), none, "{name}");
+            assert_eq!(meaning((name, value)), none, "{name}");
         }
         for (name, value) in [("datestyle", "'German'"), ("timezone", "'Asia/Tokyo'"), ("role", "app")] {
-            assert_ne!(settings(&[(name, value)]).meaning(), none, "{name}");
+            assert_ne!(meaning((name, value)), none, "{name}");
         }
+    }
+
+    #[test]
+    fn roles_are_left_first_and_taken_on_last() {
+        let none = SessionSettings::default();
+        let first = settings(&[("log_min_duration_statement", "5"), ("role", "app"), ("session_authorization", "ann")]);
+        let to_first = "SET log_min_duration_statement TO 5;SET SESSION AUTHORIZATION ann;SET ROLE app;";
+        assert_eq!(first.statements_from(Some(&none)).as_deref(), Some(to_first));
+        let back = "RESET SESSION AUTHORIZATION;RESET ROLE;RESET log_min_duration_statement;";
+        assert_eq!(none.statements_from(Some(&first)).as_deref(), Some(back));
+        let second = settings(&[("role", "app"), ("session_authorization", "ann"), ("jit", "off")]);
+        let sql = format!("{back}SET jit TO off;SET SESSION AUTHORIZATION ann;SET ROLE app;");
+        assert_eq!(second.statements_from(Some(&first)), Some(sql));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::Instant;
 use crate::backend::cluster::{Cluster, Database, DatabaseSettings, Look, ShardSize, UserPools};
 use crate::backend::combiners::CombineServers;
 use crate::backend::hot_keys::HotKeys;
+use crate::backend::key_places::KeyPlaces;
 use crate::backend::rules::Rules;
 use crate::backend::stats::Stats;
 use crate::backend::throttle::Throttle;
@@ -30,6 +31,7 @@ pub(super) struct Lasting {
     pub(super) rules: Arc<Rules>,
     pub(super) traffic: Arc<Traffic>,
     pub(super) throttle: Arc<Throttle>,
+    pub(super) key_places: Arc<KeyPlaces>,
     pub(super) stats: Arc<Stats>,
     pub(super) hot_keys: Arc<HotKeys>,
     pub(super) sizes: Arc<Mutex<Vec<ShardSize>>>,
@@ -72,6 +74,11 @@ impl Lasting {
 impl Database {
     pub fn traffic(&self) -> &Arc<Traffic> {
         &self.lasting.traffic
+    }
+
+    /// The statements that run, by their keys.
+    pub fn places_of_keys(&self) -> &Arc<KeyPlaces> {
+        &self.lasting.key_places
     }
 
     /// Who counts statements by their keys.
@@ -146,6 +153,7 @@ impl Database {
             && self.two_phase_commit == settings.two_phase_commit
             && self.times == settings.times
             && self.key_limit == settings.key_limit
+            && self.key_places == settings.key_places
             && self.members == settings.members
     }
 

@@ -41,6 +41,9 @@ pub enum Act {
     Unread(Box<str>),
 }
 
+/// The function of Postgres's own that changes a setting; code that does so with SET counts as calling it.
+pub const SET_CONFIG: &str = "set_config";
+
 /// When code that is tied to a table runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum When {
@@ -298,7 +301,8 @@ impl<'w> Walk<'w> {
             };
             let meant: Vec<_> = all.map(|(full, _)| full).filter(|full| meant(full)).collect();
             meant.into_iter().for_each(|full| self.function(full));
-            if calls && (schema.is_none() || of_system) {
+            // Whoever looks at the call otherwise looks at its value.
+            if (calls || *mention.name == *SET_CONFIG) && (schema.is_none() || of_system) {
                 self.act(function, Act::Calls(mention.name.clone()));
             }
         } else if of_system || schema.is_none() && mention.scanned && mention.name.starts_with("pg_") {

@@ -159,10 +159,13 @@ impl<'a> Build<'a> {
             let read_preference =
                 read_preference.or_else(|| general.as_ref().map(|(general, _)| general.read_preference.value));
             let of_general = general.as_ref().map(|(general, _)| (&general.key_max_rate, &general.key_wait_timeout));
+            let at_once = general.as_ref().map_or(0, |(general, _)| general.key_max_concurrent.value);
+            let at_once = section.key_max_concurrent.as_ref().map_or(at_once, |own| own.value);
             let rate = section.key_max_rate.as_ref().or(of_general.map(|(rate, _)| rate));
             let wait = section.key_wait_timeout.as_ref().or(of_general.map(|(_, wait)| wait));
             let keys = KeySettings {
                 rate: rate.and_then(|rate| std::num::NonZeroU32::new(rate.value)),
+                at_once: std::num::NonZeroU32::new(at_once),
                 wait: wait.map_or_else(Default::default, |wait| wait.value),
             };
             let most = general.as_ref().map_or(0, |(general, _)| general.max_db_client_connections.value);
@@ -216,6 +219,7 @@ impl<'a> Build<'a> {
             auth_type: parts.auth_type,
             client_tls: parts.client_tls,
             server_tls: parts.server_tls,
+            peer_tls: parts.peer_tls,
             metrics: parts.metrics,
             log: parts.log,
             console: console?,

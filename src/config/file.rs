@@ -132,11 +132,15 @@ section! {
         scatter_pool_share: u32 = "75",
         /// At how many shards all statements over several shards together may be at one time; others wait, as for connections. Statements that need one shard are not counted. 0: any number.
         scatter_max_requests: u32 = "0",
+        /// Connections of this router to each server, of all users and databases together (PgBouncer's max_db_connections). Who needs one more has an idle connection of others closed, else waits, up to query_wait_timeout (53300). Those by which the router itself looks after the servers are not counted. 0: only pools have a limit.
+        max_server_connections: u32 = "0",
         /// Clients that may wait for a connection of each pool, and statements that may wait for scatter_max_requests; one more fails at once (53300) instead of waiting in vain. 0: any number.
         pool_queue_size: u32 = "0",
         /// Statements a second that one value of the sharding key may have (a tenant, where that is the key), in this router; a second's worth may come at once. They are those that name one value by `=`, and INSERT of rows of one value; COPY and statements over several values are not counted. 0: any number.
         key_max_rate: u32 = "0",
-        /// How long a statement that comes too early for key_max_rate waits, before it fails (53400). What it holds in its transaction it holds meanwhile. 0: it fails at once.
+        /// Statements of one value of the sharding key that may run at one time, in this router; counted as for key_max_rate. A pipeline is one, of the key that it names first. 0: any number.
+        key_max_concurrent: u32 = "0",
+        /// How long a statement that comes too early for key_max_rate, or is one too many for key_max_concurrent, waits, before it fails (53400). What it holds in its transaction it holds meanwhile. 0: it fails at once.
         key_wait_timeout: Duration = "0",
         /// Memory that merging one statement's rows may take (groups, distinct values); beyond it the statement fails with 53400.
         merge_max_bytes: Bytes = "64MiB",
@@ -172,6 +176,11 @@ section! {
         server_tls_cert_file: PathBuf = "",
         /// The private key of server_tls_cert_file, PEM.
         server_tls_key_file: PathBuf = "",
+
+        /// TLS with other routers, to which cancel requests are passed on: as server_tls_sslmode. Under `prefer` a key travels in clear text to a router that has no TLS. The router shows the certificate of client_tls_cert_file. For verify-full the certificates need the addresses: names in `peers` are looked up.
+        peer_tls_sslmode: SslMode = "prefer",
+        /// Authorities that sign the other routers' certificates, PEM. Empty: those that the operating system trusts.
+        peer_tls_ca_file: PathBuf = "",
 
         /// Address and port of `/metrics`, `/healthz` and `/readyz`. Empty: none.
         metrics_listen: ListenAt = "127.0.0.1:9930",
@@ -313,6 +322,8 @@ section! {
     pub struct Database, environment false {
         /// Default: that of [general].
         key_max_rate: u32 = optional,
+        /// Default: that of [general].
+        key_max_concurrent: u32 = optional,
         /// Default: that of [general].
         key_wait_timeout: Duration = optional,
         /// Clients of this database at one time; 0: any number. Default: that of [general].

@@ -52,6 +52,8 @@ pub struct Settings {
     pub auth_type: AuthType,
     pub client_tls: TlsSettings,
     pub server_tls: TlsSettings,
+    /// Shown is the certificate that clients are shown.
+    pub peer_tls: TlsSettings,
     pub metrics: MetricsSettings,
     pub log: LogSettings,
     pub console: ConsoleSettings,
@@ -133,6 +135,8 @@ pub struct LimitSettings {
     pub sequence_block: NonZeroU32,
     /// Further runs of a statement that falls victim to deadlocks.
     pub deadlock_retries: u32,
+    /// Of each server; 0: no limit.
+    pub max_server_connections: usize,
     pub replicas: ReplicaSettings,
 }
 
@@ -333,6 +337,8 @@ pub struct Database {
 pub struct KeySettings {
     /// Statements a second; `None`: any number.
     pub rate: Option<NonZeroU32>,
+    /// Statements at one time; `None`: any number.
+    pub at_once: Option<NonZeroU32>,
     /// How long one that comes too early may wait.
     pub wait: Duration,
 }

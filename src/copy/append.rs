@@ -19,31 +19,38 @@ pub struct Added {
 /// # Errors
 /// The format's signs are digits, or the binary form of a column's type is not known here.
 pub fn check(format: &CopyFormat, added: &[Added]) -> Result<(), Fault> {
-    let digit = |sign: u8| sign.is_ascii_digit() || sign == b'-';
-    let is_integer = |null: &str| null.parse::<i64>().is_ok();
-    let plain = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let known =
+        |column: &Added| column.constant.is_some() || matches!(column.type_oid, oid::INT2 | oid::INT4 | oid::INT8);
     let good = match format {
-        _ if added.is_empty() => true,
-        CopyFormat::Text { delimiter, null, header } => {
-            !digit(*delimiter) && !is_integer(null) && (!header || added.iter().all(|column| plain(&column.name)))
-        }
-        CopyFormat::Csv { delimiter, quote, escape, null, header, .. } => {
-            ![delimiter, quote, escape].into_iter().any(|sign| digit(*sign))
-                && !is_integer(null)
-                && (!header || added.iter().all(|column| plain(&column.name)))
-        }
-        CopyFormat::Binary => added
-            .iter()
-            .all(|column| column.constant.is_some() || matches!(column.type_oid, oid::INT2 | oid::INT4 | oid::INT8)),
+        CopyFormat::Text { .. } | CopyFormat::Csv { .. } => true,
+        CopyFormat::Binary => added.iter().all(known),
     };
     if good {
         return Ok(());
     }
     Err(Fault::unsupported(
         "COPY that leaves out a column that takes its values from a sequence or the clock is not supported in this format",
-        "the router adds the values to the rows, where they could be read as something else",
-        "Give the column its values in the COPY, or use other signs for delimiter, quote and NULL.",
+        "the router adds the values to the rows, and does not know the binary form of the column's type",
+        "Give the column its values in the COPY, or send the rows as text.",
     ))
+}
+
+/// Whether the digits of an integer can be read as something else.
+fn is_odd(format: &CopyFormat) -> bool {
+    let digit = |sign: &u8| sign.is_ascii_digit() || *sign == b'-';
+    let is_integer = |null: &str| null.parse::<i64>().is_ok();
+    match format {
+        CopyFormat::Text { delimiter, null, .. } => digit(delimiter) || is_integer(null),
+        CopyFormat::Csv { delimiter, quote, escape, null, .. } => {
+            [delimiter, quote, escape].into_iter().any(digit) || is_integer(null)
+        }
+        CopyFormat::Binary => false,
+    }
+}
+
+/// Each byte as Postgres reads it whatever the signs are.
+fn octal(text: &[u8]) -> Vec<u8> {
+    text.iter().flat_map(|byte| format!("\\{byte:03o}").into_bytes()).collect()
 }
 
 /// A value as it stands in a field of such a row; `None` where that cannot be written here.
@@ -61,7 +68,8 @@ pub fn constant(format: &CopyFormat, value: &str) -> Option<Box<[u8]>> {
                 }
             }
             if field == null.as_bytes() {
-                return None;
+                // What is compared with the marker is what stands there.
+                field = octal(value.as_bytes());
             }
         }
         CopyFormat::Csv { quote, escape, .. } => {
@@ -74,18 +82,19 @@ pub fn constant(format: &CopyFormat, value: &str) -> Option<Box<[u8]>> {
             }
             field.push(*quote);
         }
-        CopyFormat::Binary => return binary_constant(value),
+        CopyFormat::Binary => return binary_of_record(value).map(|(_, value)| value),
     }
     Some(field.into())
 }
 
-/// From the digits of a row in its binary form that has nothing but the value: how many fields, the type, the length, the value.
-fn binary_constant(digits: &str) -> Option<Box<[u8]>> {
+/// From the digits of a row in its binary form that has nothing but a value: its type and the value. `None`: it is NULL, or no such row.
+pub fn binary_of_record(digits: &str) -> Option<(Oid, Box<[u8]>)> {
     let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
     let row: Vec<u8> = (0..digits.len()).step_by(2).map(byte).collect::<Option<_>>()?;
-    let length = i32::from_be_bytes(*row.get(8..12)?.first_chunk()?);
+    let number = |at: usize| row.get(at..at + 4)?.first_chunk().map(|bytes| i32::from_be_bytes(*bytes));
+    let (oid, length) = (number(4)?.cast_unsigned(), number(8)?);
     let value = row.get(12..)?;
-    (usize::try_from(length) == Ok(value.len())).then(|| value.into())
+    (usize::try_from(length) == Ok(value.len())).then(|| (oid, value.into()))
 }
 
 /// The header line with the added columns.
@@ -96,9 +105,13 @@ pub fn header(format: &CopyFormat, line: &[u8], added: &[Added], out: &mut Vec<u
     };
     let (text, newline) = cut_newline(line);
     out.extend_from_slice(text);
+    let plain = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     for column in added {
         out.push(*delimiter);
-        out.extend_from_slice(column.name.as_bytes());
+        match constant(format, &column.name).filter(|_| is_odd(format) || !plain(&column.name)) {
+            Some(name) => out.extend_from_slice(&name),
+            None => out.extend_from_slice(column.name.as_bytes()),
+        }
     }
     out.extend_from_slice(newline);
 }
@@ -112,11 +125,13 @@ pub fn row(format: &CopyFormat, row: &[u8], values: &[i64], added: &[Added], out
         CopyFormat::Text { delimiter, .. } | CopyFormat::Csv { delimiter, .. } => {
             let (text, newline) = cut_newline(row);
             out.extend_from_slice(text);
+            let odd = is_odd(format);
             let mut values = values.iter();
             for column in added {
                 out.push(*delimiter);
                 match (&column.constant, values.next()) {
                     (Some(constant), _) => out.extend_from_slice(constant),
+                    (None, Some(value)) if odd => out.extend_from_slice(&odd_integer(format, *value)),
                     (None, Some(value)) => out.extend_from_slice(value.to_string().as_bytes()),
                     (None, None) => {}
                 }
@@ -125,6 +140,14 @@ pub fn row(format: &CopyFormat, row: &[u8], values: &[i64], added: &[Added], out
             Ok(())
         }
         CopyFormat::Binary => binary_row(row, values, added, out),
+    }
+}
+
+fn odd_integer(format: &CopyFormat, value: i64) -> Vec<u8> {
+    let digits = value.to_string();
+    match format {
+        CopyFormat::Text { .. } => octal(digits.as_bytes()),
+        CopyFormat::Csv { .. } | CopyFormat::Binary => constant(format, &digits).unwrap_or_default().into_vec(),
     }
 }
 
@@ -174,6 +197,7 @@ fn cut_newline(line: &[u8]) -> (&[u8], &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn added(type_oid: Oid) -> [Added; 1] {
@@ -198,7 +222,7 @@ mod tests {
         assert_eq!(field(&text("\\N", b'\t'), value).as_deref(), Some(value));
         assert_eq!(field(&text("\\N", b':'), value).as_deref(), Some("2024-01-02 03\\:04\\:05+00"));
         assert_eq!(field(&text("\\N", b'\t'), "a\\b\nc").as_deref(), Some("a\\\\b\\nc"));
-        assert_eq!(field(&text("x", b'\t'), "x"), None);
+        assert_eq!(field(&text("x", b'\t'), "x").as_deref(), Some("\\170"));
         assert_eq!(field(&csv(b'"', b'"'), "a\"b").as_deref(), Some("\"a\"\"b\""));
         assert_eq!(field(&csv(b'\'', b'\\'), "a'b\\").as_deref(), Some("'a\\'b\\\\'"));
         assert_eq!(field(&CopyFormat::Binary, value), None);
@@ -237,10 +261,26 @@ mod tests {
     }
 
     #[test]
-    fn signs_that_are_digits_are_refused() {
-        assert!(check(&text("\\N", b'\t'), &added(oid::TEXT)).is_ok());
-        assert!(check(&text("5", b'\t'), &added(oid::INT4)).is_err());
-        assert!(check(&text("", b'1'), &added(oid::INT4)).is_err());
+    fn integers_are_spelled_so_that_no_sign_is_met() {
+        let spelled = |format: &CopyFormat, value: i64| {
+            let mut out = Vec::new();
+            row(format, b"a\n", &[value], &added(oid::INT4), &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(spelled(&text("5", b'\t'), 5), "a\t\\065\n");
+        assert_eq!(spelled(&text("", b'-'), -5), "a-\\055\\065\n");
+        let csv = |delimiter: u8, quote: u8, null: &str| CopyFormat::Csv {
+            delimiter,
+            quote,
+            escape: quote,
+            null: null.into(),
+            header: false,
+            force_null: Default::default(),
+            force_not_null: Default::default(),
+        };
+        assert_eq!(spelled(&csv(b'1', b'"', ""), 12), "a1\"12\"\n");
+        assert_eq!(spelled(&csv(b',', b'1', ""), 12), "a,11121\n");
+        assert_eq!(spelled(&csv(b',', b'"', "5"), 5), "a,\"5\"\n");
         assert!(check(&CopyFormat::Binary, &added(oid::TEXT)).is_err());
     }
 }

@@ -10,6 +10,7 @@ mod fields;
 mod lines;
 pub mod origins;
 mod rows;
+pub mod shown;
 
 use std::borrow::Cow;
 

@@ -89,15 +89,26 @@ impl Origins {
     }
 }
 
-/// A shard's CONTEXT (`COPY table, line 7, column n: "x"`) with the client's line in it. `None` where it names no line of this table's rows, or
-/// one that is not known.
-pub fn context(context: &str, table: &str, origins: &Origins) -> Option<String> {
+/// The client's line of which a shard's CONTEXT tells.
+pub fn line_of(context: &str, table: &str, origins: &Origins) -> Option<u64> {
+    let digits = digits_of(context, table)?;
+    origins.client_line(context.get(digits)?.parse().ok()?)
+}
+
+/// Where the number of the line stands.
+fn digits_of(context: &str, table: &str) -> Option<std::ops::Range<usize>> {
     let start = context.find(&format!("COPY {table}, "))? + "COPY , ".len() + table.len();
     let digits = start + context.get(start..)?.find(|c: char| c.is_ascii_digit())?;
     let rest = context.get(digits..)?;
-    let end = digits + rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    let line = origins.client_line(context.get(digits..end)?.parse().ok()?)?;
-    Some(format!("{}{line}{}", context.get(..digits)?, context.get(end..)?))
+    Some(digits..digits + rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()))
+}
+
+/// A shard's CONTEXT (`COPY table, line 7, column n: "x"`) with the client's line in it. `None` where it names no line of this table's rows, or
+/// one that is not known.
+pub fn context(context: &str, table: &str, origins: &Origins) -> Option<String> {
+    let digits = digits_of(context, table)?;
+    let line = line_of(context, table, origins)?;
+    Some(format!("{}{line}{}", context.get(..digits.start)?, context.get(digits.end..)?))
 }
 
 #[cfg(test)]

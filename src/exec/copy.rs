@@ -281,6 +281,28 @@ pub async fn ended(
     reason: Option<&str>,
     same: bool,
 ) -> Result<Result<u64, (usize, Frame)>, Fault> {
+    let errors = match all_ended(servers, reason, same).await? {
+        Ok(rows) => return Ok(Ok(rows)),
+        Err(errors) => errors,
+    };
+    let first = errors.into_iter().min_by_key(|(nth, frame)| (is_told(frame), *nth));
+    Ok(first.map_or(Ok(0), Err))
+}
+
+/// Whether this is what our own CopyFail comes back as.
+pub fn is_told(error: &Frame) -> bool {
+    error_fields::code(error.body()) == SqlState::QUERY_CANCELED
+}
+
+/// The same with the errors of all that have failed, by themselves or because they were told to; of one at least.
+///
+/// # Errors
+/// As [`ended`].
+pub async fn all_ended(
+    servers: &mut [&mut Backend],
+    reason: Option<&str>,
+    same: bool,
+) -> Result<Result<u64, Vec<(usize, Frame)>>, Fault> {
     // One server's error fails all: the others are told before they could take what they have for the whole.
     let spoke = servers.iter_mut().any(|server| spoke(server));
     let reason = reason.or(spoke.then_some("the COPY failed on another shard"));
@@ -290,21 +312,20 @@ pub async fn ended(
             Some(reason) => fail(server, reason),
         }
     }
-    let (mut rows, mut error, mut lost) = (0, None, None);
+    let (mut rows, mut errors, mut lost) = (0, Vec::new(), None);
     for (nth, server) in servers.iter_mut().enumerate() {
         match end(server).await {
             Ok(Ok(copied)) if same => rows = copied,
             Ok(Ok(copied)) => rows += copied,
-            // Our own CopyFail comes back as 57014.
-            Ok(Err(frame)) => {
-                if error.is_none() || error_fields::code(frame.body()) != SqlState::QUERY_CANCELED {
-                    error = Some((nth, frame));
-                }
-            }
+            Ok(Err(frame)) => errors.push((nth, frame)),
             Err(fault) => lost = lost.or(Some(fault)),
         }
     }
-    lost.map_or(Ok(error.map_or(Ok(rows), Err)), Err)
+    match lost {
+        Some(fault) => Err(fault),
+        None if errors.is_empty() => Ok(Ok(rows)),
+        None => Ok(Err(errors)),
+    }
 }
 
 /// What a server says to the end of its COPY.

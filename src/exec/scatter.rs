@@ -483,6 +483,9 @@ impl ScatterRun {
                 }
             }
             self.finished = true;
+            if self.answer == Answer::First {
+                self.common_tag().map_err(ScatterError::Fault)?;
+            }
         }
         Ok(self.tag())
     }

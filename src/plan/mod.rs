@@ -392,6 +392,10 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
         None => None,
         Some(limit) => match window(limit, inputs) {
             Ok(window) => Some(window),
+            // Any shard says so, behind the columns.
+            Err(fault) if fault.code != SqlState::FEATURE_NOT_SUPPORTED && access == Access::Read => {
+                return Plan { kind: PlanKind::Any, access, why };
+            }
             Err(fault) => return refused(fault),
         },
     };
@@ -494,18 +498,8 @@ fn window(limit: &Limit, inputs: &Inputs<'_>) -> Result<Window, Fault> {
         let negative = || Fault::new(SqlState(*code), format!("{what} must not be negative"));
         value.map(|value| u64::try_from(value).map_err(|_| negative())).transpose()
     };
-    let (limit_of, offset_of) = (limit.limit, limit.offset);
     let offset = value(limit.offset, "OFFSET", b"2201X")?.unwrap_or(0);
     let limit = value(limit.limit, "LIMIT", b"2201W")?;
-    // Constants that are too large together are left out for the shards.
-    let parameters = matches!(limit_of, Some(Count::Parameter(_))) || matches!(offset_of, Some(Count::Parameter(_)));
-    if parameters && limit.is_some_and(|limit| i64::try_from(limit.saturating_add(offset)).is_err()) {
-        return Err(Fault::unsupported(
-            "LIMIT and OFFSET are too large together",
-            "their sum is beyond bigint",
-            "Use a smaller LIMIT.",
-        ));
-    }
     Ok(Window { offset, limit })
 }
 

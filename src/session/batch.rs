@@ -13,6 +13,7 @@ use crate::session::prepared::ClientStatement;
 use crate::session::replica::Servers;
 use crate::session::retry::Kept;
 use crate::session::transaction::TxState;
+use crate::session::unanswered::Undo;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::Analysis;
 use crate::sql::outcome::Outcome;
@@ -37,6 +38,8 @@ pub struct Batch {
     pub(super) pending_parse: Option<(Box<[u8]>, Arc<ClientStatement>)>,
     /// Names whose Parse was sent to the open server for the client, in order, and not proven yet.
     pub(super) unproven: Vec<Box<[u8]>>,
+    /// What was changed of the client's names behind messages that are not answered yet, in order.
+    pub(super) changes: Vec<Undo>,
     /// After an error: everything is skipped until Sync.
     pub discarding: bool,
     /// Messages have come since the last Sync.
@@ -196,8 +199,9 @@ impl Session {
                 }
             }
         }
-        if let Some((name, _)) = self.batch.pending_parse.take() {
-            self.statements.remove(&name);
+        self.undo_changes();
+        if let Some((name, statement)) = self.batch.pending_parse.take() {
+            self.statements.remove_this(&name, &statement);
         }
         self.batch.discarding = true;
         self.tx.fail();
@@ -366,6 +370,7 @@ impl Session {
         }
         if let Some(at) = self.open_at() {
             self.held[at].server.inflight.take_parsed();
+            self.settle_changes(at);
         }
         self.batch.unproven.clear();
         Ok(())
@@ -475,6 +480,7 @@ impl Session {
         self.batch.started = false;
         self.batch.executed = false;
         self.batch.pending_parse = None;
+        self.batch.changes.clear();
         if failed {
             self.give_back_locks().await;
         }

@@ -10,7 +10,7 @@ use crate::session::control::is_local;
 use crate::session::prepared::{BoundValues, ClientStatement, Place, Portal};
 use crate::session::promise::columns;
 use crate::session::set_config;
-use crate::session::sql_execute::{check_formats, executes};
+use crate::session::sql_execute::{check_formats, executes, other_settings};
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
 use crate::wire::frame::{BindValues, BindView, Fields, Frame, Malformed};
@@ -47,13 +47,6 @@ impl Session {
             statement = self.current(view.statement)?;
         }
         self.say_prepared(&statement.text);
-        self.check_not_failed(&statement.analysis.kind)?;
-        if view.portal.is_empty()
-            && let Some(portal) = self.statements.remove_portal(b"")
-        {
-            self.close_place(portal.place).await;
-        }
-        self.check_new_portal(view.portal).await?;
         let used = match statement.analysis.kind {
             // Postgres does not look for parameters in these.
             StatementKind::Prepare(_) | StatementKind::Execute(_) | StatementKind::AroundExecute(_) => 0,
@@ -72,6 +65,11 @@ impl Session {
             )
             .into());
         }
+        self.check_not_failed(&statement.analysis.kind)?;
+        if view.portal.is_empty() {
+            self.take_portal(b"").await?;
+        }
+        self.check_new_portal(view.portal).await?;
         let kind = &statement.analysis.kind;
         self.note_fetch(kind);
         if is_local(kind) || *kind == StatementKind::Empty {
@@ -141,6 +139,12 @@ impl Session {
             | PlanKind::Lookup(_)
             | PlanKind::Draw(_) => None,
         };
+        if single.is_none_or(|shard| self.needs_time(shard, &statement.analysis)) && self.has_other_literals(&statement)
+        {
+            // The shards would read its text now, and one Postgres has read it before.
+            self.settle_parse().await?;
+            return Err(other_settings().into());
+        }
         match single {
             Some(shard) if self.needs_time(shard, &statement.analysis) => {
                 return self.bind_timed(shard, &statement, &view, frame, plan).await;
@@ -152,7 +156,11 @@ impl Session {
             }
             None => {
                 self.try_bind(&statement, &view).await?;
-                let bind = frame.bytes.slice(crate::wire::frame::HEADER..);
+                let (mut bind, mut plan) = (frame.bytes.slice(crate::wire::frame::HEADER..), plan);
+                if let Some(told) = self.with_moments(&statement, &bind).await? {
+                    bind = told;
+                    plan = self.plan_bound(&statement, &BindView::read(&bind)?.parameters);
+                }
                 let place = Place::Router { bind, plan: Box::new(plan) };
                 self.put_portal(view.portal, Portal::new(statement, result_formats(frame.body())?, place))
             }
@@ -261,7 +269,7 @@ impl Session {
 
     /// A portal of the transaction as it is now.
     pub(super) fn put_portal(&mut self, name: &[u8], portal: Portal) -> Result<(), Fault> {
-        self.statements.put_portal(name, Portal { depth: self.tx.depth(), ..portal })
+        self.statements.put_portal(name, Portal { depth: self.tx.depth(), meaning: Some(self.meaning), ..portal })
     }
 
     pub(super) fn plan_bound(&self, statement: &ClientStatement, values: &BindValues<'_>) -> Plan {

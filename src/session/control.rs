@@ -1,6 +1,8 @@
 //! Statements about the session itself: transactions, settings, DISCARD, DEALLOCATE, SHOW pgloom.*, EXPLAIN (ROUTE).
 //! They run alike in both protocols.
 
+use std::borrow::Cow;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::backend::settings::{self, SessionSettings};
@@ -284,56 +286,61 @@ impl Session {
                 if &**name == READ_ONLY {
                     self.decide_before_read_only().await?;
                 }
-                let mut wanted = (*self.settings).clone();
-                wanted.set(name, value);
-                self.tx.forget_local(name);
-                self.change_settings(wanted, &settings::assign(name, value)).await?;
+                let Some(value) = self.whole_value(name, value) else {
+                    // No server takes it either, and one says so in its words.
+                    return Ok(self.run_unclear(&settings::assign(name, value)).await?.unwrap_or_default());
+                };
+                self.forget_local(name);
+                let wanted = self.settings_with(&self.settings, name, Some(&value));
+                self.change_settings(wanted, &settings::assign(name, &value)).await?;
                 Ok(tag("SET"))
             }
             SetStatement::Reset(name) => {
-                self.tx.forget_local(name);
-                let mut wanted = (*self.settings).clone();
-                let sql = match self.startup.get(name) {
-                    Some(value) => {
-                        wanted.set(name, value);
-                        settings::assign(name, value)
-                    }
-                    None => {
-                        wanted.remove(name);
-                        settings::reset(name)
-                    }
-                };
+                self.forget_local(name);
+                let wanted = self.settings_with(&self.settings, name, None);
+                let mut sql = self.reset_of(name);
+                if let ("session_authorization", Some(role)) = (&**name, self.startup.get("role")) {
+                    let _ = write!(sql, "; {}", settings::assign("role", role));
+                }
                 self.change_settings(wanted, &sql).await?;
                 Ok(tag("RESET"))
             }
             SetStatement::ResetAll => {
                 self.tx.forget_locals();
                 let mut wanted = (*self.startup).clone();
-                // RESET ALL leaves roles alone.
-                for name in ["role", "session_authorization"] {
-                    if let Some(value) = self.settings.get(name) {
-                        wanted.set(name, value);
-                    }
-                }
                 let mut sql = String::from("RESET ALL");
-                for (name, value) in wanted.iter() {
-                    sql.push_str(&format!("; {}", settings::assign(name, value)));
+                for (name, value) in self.startup.others() {
+                    let _ = write!(sql, "; {}", settings::assign(name, value));
+                }
+                // RESET ALL leaves roles alone.
+                for name in settings::ROLES {
+                    match self.settings.get(name) {
+                        Some(value) => wanted.set(name, value),
+                        None => wanted.remove(name),
+                    }
                 }
                 self.change_settings(wanted, &sql).await?;
                 Ok(tag("RESET"))
             }
             SetStatement::Local { name, value } => {
-                let sql = format!("SET LOCAL {}", settings::assign(name, value).trim_start_matches("SET "));
                 check_setting(name, value)?;
                 if &**name == READ_ONLY {
                     self.decide_before_read_only().await?;
                 }
+                let value = match value.eq_ignore_ascii_case("default") {
+                    true => self.startup.get(name).map_or(Cow::Borrowed(&**value), |value| value.to_owned().into()),
+                    false => match self.whole_value(name, value) {
+                        Some(value) => value,
+                        None => return Ok(self.run_unclear(&settings::assign(name, value)).await?.unwrap_or_default()),
+                    },
+                };
+                let sql = settings::assign_local(name, &value);
                 self.set_in_transaction(&sql, "SET LOCAL").await?;
                 if self.tx.counts_as_block() {
-                    self.report_joined();
-                    let value = Some(&**value).filter(|value| !value.eq_ignore_ascii_case("default"));
+                    let value = Some(&*value).filter(|value| !value.eq_ignore_ascii_case("default"));
                     self.set_local(name, value);
                     self.follow_idle_timers().await;
+                    self.report_joined();
                 }
                 Ok(tag("SET"))
             }
@@ -422,17 +429,26 @@ impl Session {
                     self.hold(home, server)
                 }
             };
-            if let Err(fault) = put_settings(&mut self.held[at].server, &wanted).await {
+            let server = &mut self.held[at].server;
+            let done = match self.settings.has_roles() {
+                // What it may set is the role's own matter, and the order of roles counts.
+                true => match put_settings(server, &self.settings).await {
+                    Ok(()) => server.query(sql).await.map(|_| server.applied = Some(Arc::clone(&wanted))),
+                    failed => failed,
+                },
+                false => put_settings(server, &wanted).await,
+            };
+            if let Err(fault) = done {
                 self.release_idle();
                 return Err(fault.into());
             }
             // Pinned connections follow at their next statement, as all others do.
         }
         let carrier = self.held.iter().position(|h| h.server.applied.as_ref().is_some_and(|a| Arc::ptr_eq(a, &wanted)));
+        self.adopt(wanted);
         if let Some(at) = carrier {
             self.report_parameters(at);
         }
-        self.adopt(wanted);
         match self.tx.is_open() {
             true => self.follow_idle_timers().await,
             false => self.release_idle(),
@@ -445,7 +461,7 @@ impl Session {
         {
             let effective = self.tx.with_locals(&wanted);
             self.scope = SearchScope::new(&effective, &self.defaults, &self.server_user, &self.database.name);
-            self.meaning = effective.meaning();
+            self.meaning = effective.meaning(&self.defaults);
         }
         let others = !Arc::ptr_eq(&self.settings, &wanted);
         self.settings = wanted;
@@ -457,14 +473,20 @@ impl Session {
 
     /// A setting has this value until the transaction ends; `None`: its default.
     pub(super) fn set_local(&mut self, name: &str, value: Option<&str>) {
-        let value = value.or_else(|| self.startup.get(name)).unwrap_or("DEFAULT").to_owned();
+        let default = |name: &str| self.startup.get(name).unwrap_or("DEFAULT").to_owned();
+        let of_role =
+            (name == "session_authorization").then(|| value.map_or_else(|| default("role"), |_| "none".into()));
+        let value = value.map_or_else(|| default(name), str::to_owned);
         self.tx.set_local(name, &value);
+        if let Some(role) = of_role {
+            self.tx.set_local("role", &role);
+        }
         self.adopt(Arc::clone(&self.settings));
     }
 
     /// Tells the client of parameters that have another value on this server than the client was told.
     pub(super) fn report_parameters(&mut self, at: usize) {
-        for (name, value) in &self.held[at].server.parameters {
+        for (name, value) in &self.parameters_told(&self.held[at].server.parameters) {
             let known = self.reported.iter_mut().find(|(n, _)| n == name);
             match known {
                 Some((_, old)) if old == value => continue,
@@ -501,7 +523,8 @@ impl Session {
                 self.cursors.clear();
                 self.memory.clear();
                 let startup = (*self.startup).clone();
-                self.change_settings(startup, "RESET ALL").await?;
+                let sql = startup.statements_from(None).unwrap_or_default();
+                self.change_settings(startup, &sql).await?;
                 Ok(tag("DISCARD ALL"))
             }
             DiscardTarget::Plans => Ok(tag("DISCARD PLANS")),

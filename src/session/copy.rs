@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use crate::backend::inflight::{Audience, Owed};
-use crate::copy::origins::{Origins, context};
+use crate::copy::origins::{Origins, context, line_of};
+use crate::copy::shown::without_added;
 use crate::copy::{KeyField, Piece, Row, RowCutter};
-use crate::exec::copy::{Chunks, CopyEnd, begun, copy_in, ended, spoke};
+use crate::exec::copy::{Chunks, CopyEnd, all_ended, begun, copy_in, is_told, spoke};
 use crate::exec::forward::Broken;
 use crate::exec::replies::watched;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::CopyInPlan;
-use crate::plan::route::fits_typmod;
+use crate::session::copy_keys::{ReadKeys, Reader, is_readable};
 use crate::session::copy_source::CopySource;
 use crate::session::finish::with;
 use crate::session::run::Ask;
@@ -109,6 +110,11 @@ impl Session {
         self.client.flush().await?;
         let mut feed = Feed::new(self, plan, &shards);
         let fed = self.feed_shards(plan, &shards, &mut source, &mut feed).await;
+        if !matches!(fed, Err(Failure::Stop(_))) {
+            // A shard that has failed reads no more; what others have before that line may be wrong, too, and comes first.
+            feed.chunks.flush_all();
+            self.hand_over(&shards, &mut feed)?;
+        }
         let ended = self.end_copy(plan, &shards, fed.as_ref().err(), &feed.origins).await;
         self.keep_rest(source, fed.is_ok() && ended.is_ok());
         match (fed, ended) {
@@ -144,17 +150,12 @@ impl Session {
                 b'd' if !cut => feed.everywhere(frame.body()),
                 b'd' => {
                     cutter.feed(frame.body());
-                    while feed.rows(&mut cutter, plan, source)? == Rows::NeedValues {
-                        source.refill(self.limits.sequence_block).await?;
-                        self.hand_over(shards, feed)?;
-                    }
+                    self.route_rows(&mut cutter, plan, shards, source, feed).await?;
                 }
                 b'c' => {
                     if cut {
                         cutter.finish();
-                        while feed.rows(&mut cutter, plan, source)? == Rows::NeedValues {
-                            source.refill(self.limits.sequence_block).await?;
-                        }
+                        self.route_rows(&mut cutter, plan, shards, source, feed).await?;
                     }
                     feed.chunks.flush_all();
                     self.hand_over(shards, feed)?;
@@ -175,6 +176,28 @@ impl Session {
                         format!("unexpected message type 0x{tag:02X} during COPY from stdin"),
                     )
                     .into());
+                }
+            }
+            self.hand_over(shards, feed)?;
+        }
+    }
+
+    /// Routes what the cutter has, with all that must be asked for meanwhile.
+    async fn route_rows(
+        &mut self,
+        cutter: &mut RowCutter,
+        plan: &CopyInPlan,
+        shards: &[ShardId],
+        source: &mut CopySource,
+        feed: &mut Feed,
+    ) -> Result<(), Failure> {
+        loop {
+            match feed.rows(cutter, plan, source)? {
+                Rows::Done => return Ok(()),
+                Rows::NeedValues => source.refill(self.limits.sequence_block).await?,
+                Rows::NeedKey(nth, text) => {
+                    let read = self.read_key(plan, nth, &text, &mut feed.reader).await?;
+                    feed.read.insert(nth, text, read);
                 }
             }
             self.hand_over(shards, feed)?;
@@ -260,17 +283,28 @@ impl Session {
             Some(Failure::Reported) => Some("the COPY failed on another shard"),
             None => None,
         };
-        match watched(&mut self.client, ended(&mut self.held.servers(shards), reason, same)).await?? {
-            Err((nth, frame)) if failed.is_none() => {
-                let frame = match origins.get(nth) {
-                    Some(origins) => with_client_line(&frame, &plan.table.name, origins),
-                    None => frame,
-                };
-                self.client.out.extend_from_slice(&frame.bytes);
-                Err(Failure::Reported)
-            }
-            rows => Ok(rows.unwrap_or(0)),
+        let mut errors =
+            match watched(&mut self.client, all_ended(&mut self.held.servers(shards), reason, same)).await?? {
+                Ok(rows) => return Ok(rows),
+                Err(errors) => errors,
+            };
+        if failed.is_some() {
+            // What a shard finds wrong is in a row before the one that was found wrong here.
+            errors.retain(|(_, frame)| !is_told(frame));
         }
+        let line = |nth: usize, frame: &Frame| {
+            let of = &plan.table.name;
+            origins.get(nth).and_then(|origins| client_line(frame, of, origins)).unwrap_or(u64::MAX)
+        };
+        // As in one Postgres, which reads line by line: the first of the client's lines that is wrong.
+        let first = errors.into_iter().min_by_key(|(nth, frame)| (is_told(frame), line(*nth, frame), *nth));
+        let Some((nth, frame)) = first else { return Ok(0) };
+        let frame = match origins.get(nth) {
+            Some(origins) => with_client_line(&frame, plan, origins),
+            None => frame,
+        };
+        self.client.out.extend_from_slice(&frame.bytes);
+        Err(Failure::Reported)
     }
 }
 
@@ -279,6 +313,8 @@ impl Session {
 enum Rows {
     Done,
     NeedValues,
+    /// A Postgres is to say which value this text is of the key column of this number.
+    NeedKey(usize, Box<[u8]>),
 }
 
 enum CopyInput {
@@ -291,6 +327,8 @@ struct Waiting {
     bytes: Vec<u8>,
     keys: smallvec::SmallVec<[KeyField<'static>; 2]>,
     line: u64,
+    /// The row as it goes to its shard, where that is made already.
+    whole: Option<Vec<u8>>,
 }
 
 impl Waiting {
@@ -300,7 +338,7 @@ impl Waiting {
             KeyField::Missing => KeyField::Missing,
             KeyField::Value(bytes) => KeyField::Value(bytes.clone().into_owned().into()),
         });
-        Self { bytes: row.bytes.to_vec(), keys: keys.collect(), line: row.line }
+        Self { bytes: row.bytes.to_vec(), keys: keys.collect(), line: row.line, whole: None }
     }
 
     fn row(&self) -> Row<'_> {
@@ -319,8 +357,11 @@ struct Feed {
     topology: Arc<crate::topology::Topology>,
     /// Position in `ready` by shard.
     slots: Vec<Option<usize>>,
-    /// A row for which there were no values.
+    /// A row for which there were no values, or whose key is to be read.
     waiting: Option<Waiting>,
+    /// What texts mean that depend on settings, as a Postgres has read them.
+    read: ReadKeys,
+    reader: Option<Reader>,
     chunks: Chunks,
     /// By position, where shards get different rows.
     origins: Vec<Origins>,
@@ -345,6 +386,8 @@ impl Feed {
             topology,
             slots,
             waiting: None,
+            read: ReadKeys::default(),
+            reader: None,
             chunks: Chunks::new(shards.len()),
             origins,
             line: 0,
@@ -366,7 +409,8 @@ impl Feed {
                 self.line = cutter.line();
                 self.origins.iter_mut().for_each(|origins| origins.preamble(lines));
             }
-            let held = self.waiting.take();
+            let mut held = self.waiting.take();
+            let made = held.as_mut().and_then(|held| held.whole.take());
             let row = match &held {
                 Some(held) => held.row(),
                 None => match cutter.next_piece() {
@@ -383,14 +427,18 @@ impl Feed {
                     },
                 },
             };
-            if !source.has_row() {
-                self.waiting = Some(Waiting::new(&row));
-                return Ok(Rows::NeedValues);
-            }
-            whole.clear();
-            match row.keys.last() {
-                Some(KeyField::Missing) if plan.fill.is_some() => whole.extend_from_slice(row.bytes),
-                Some(_) | None => source.row(&plan.format, row.bytes, &mut whole)?,
+            if let Some(made) = made {
+                whole = made;
+            } else {
+                if !source.has_row() {
+                    self.waiting = Some(Waiting::new(&row));
+                    return Ok(Rows::NeedValues);
+                }
+                whole.clear();
+                match row.keys.last() {
+                    Some(KeyField::Missing) if plan.fill.is_some() => whole.extend_from_slice(row.bytes),
+                    Some(_) | None => source.row(&plan.format, row.bytes, &mut whole)?,
+                }
             }
             let Some(distribution) = plan.distribution else {
                 self.everywhere(&whole);
@@ -411,13 +459,30 @@ impl Feed {
                         key_value(field, *key_type, of, plan)
                     }
                 };
+                let given = match (given, field) {
+                    (Err(KeyProblem::Unsure), KeyField::Value(text)) if is_readable(plan, *at, text) => {
+                        match self.read.get(nth, text) {
+                            Some(read) => read.value(*key_type),
+                            None => {
+                                let asked = Rows::NeedKey(nth, text.as_ref().into());
+                                let waiting = Waiting { whole: Some(whole), ..Waiting::new(&row) };
+                                self.waiting = Some(waiting);
+                                return Ok(asked);
+                            }
+                        }
+                    }
+                    (given, _) => given,
+                };
                 match given {
                     Ok(Some(value)) => {
                         let typmod = plan.typmods.get(nth).copied().unwrap_or(-1);
-                        if !fits_typmod(*key_type, typmod, &value) {
-                            return Err(changed_by_column(plan, column, row.line).into());
+                        match key_type.stored(value, typmod) {
+                            // Clause 6: the shard is computed from the value that will be stored.
+                            Ok(value) => key.push(value),
+                            // Any shard refuses it.
+                            Err(KeyError::Invalid | KeyError::NoMatch) => missing = true,
+                            Err(KeyError::Unsure) => return Err(changed_by_column(plan, column, row.line).into()),
                         }
-                        key.push(value);
                     }
                     // Too few fields.
                     Ok(None) => missing = true,
@@ -449,17 +514,28 @@ impl Feed {
 }
 
 /// A shard's error with the line that the client sent; with none where that is not known.
-fn with_client_line(error: &Frame, table: &str, origins: &Origins) -> Frame {
+fn with_client_line(error: &Frame, plan: &CopyInPlan, origins: &Origins) -> Frame {
     error_fields::with_context(error, |shown| {
         let shown = String::from_utf8_lossy(shown);
         let own = |line: &&str| !line.starts_with("COPY ");
         let without = || shown.lines().filter(own).collect::<Vec<_>>().join("\n");
-        context(&shown, table, origins).unwrap_or_else(without).into_bytes()
+        let shown = context(&shown, &plan.table.name, origins).unwrap_or_else(without);
+        let added = plan.fill.as_ref().map_or(0, |fill| fill.columns.len() + fill.clocks.len());
+        match added {
+            0 => shown.into_bytes(),
+            added => without_added(&shown, &plan.format, plan.fields, added).into_bytes(),
+        }
     })
 }
 
+/// The client's line that a shard's error is about.
+fn client_line(error: &Frame, table: &str, origins: &Origins) -> Option<u64> {
+    let (_, shown) = error_fields::iter(error.body()).find(|(field, _)| *field == b'W')?;
+    line_of(&String::from_utf8_lossy(shown), table, origins)
+}
+
 /// Why a row has no shard.
-enum KeyProblem {
+pub(super) enum KeyProblem {
     Null,
     Unsure,
     /// In an encoding that is not read here.
@@ -531,9 +607,7 @@ fn key_value<'a>(
 fn changed_by_column(plan: &CopyInPlan, column: &str, line: u64) -> Fault {
     Fault::unsupported(
         format!("the sharding key of a row for table \"{}\" does not fit its column", plan.table.name),
-        format!(
-            "line {line}: the value of {column} is longer or more precise than the column, which would store another"
-        ),
+        format!("line {line}: the value of {column} is more precise than can be told here"),
         "Give the value as the column stores it.",
     )
 }

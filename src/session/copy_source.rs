@@ -9,14 +9,14 @@ use crate::backend::sequences::Asking;
 use crate::backend::settings::quote_literal;
 use crate::copy::append::{self, Added};
 use crate::fault::Fault;
-use crate::ids::{QualifiedName, ShardId};
+use crate::ids::{Oid, QualifiedName, ShardId};
 use crate::plan::CopyInPlan;
 use crate::session::draw::{integers, next_values};
 use crate::session::{Failure, Session};
 use crate::sql::pulls::quoted;
 use crate::sql::utility::CopyFormat;
-use crate::types::KeyType;
 use crate::types::canonical::KeyValue;
+use crate::types::{Format, KeyType};
 
 /// Nothing, for rows that leave nothing out.
 #[derive(Default)]
@@ -31,6 +31,8 @@ pub struct CopySource {
     began: u64,
     /// One row's values.
     row: Vec<i64>,
+    /// Of what is the same in all rows, behind the columns: the values that are part of the sharding key, with their types.
+    constants: Vec<Option<(Oid, Box<[u8]>)>>,
 }
 
 struct Column {
@@ -62,7 +64,11 @@ impl CopySource {
     }
 
     /// The value of an added column in the row at hand, as the sharding key that it is.
-    pub fn key(&self, added: usize, key_type: KeyType) -> Result<KeyValue<'static>, ()> {
+    pub fn key(&self, added: usize, key_type: KeyType) -> Result<KeyValue<'_>, ()> {
+        if let Some(constant) = added.checked_sub(self.columns.len()) {
+            let (oid, value) = self.constants.get(constant).and_then(Option::as_ref).ok_or(())?;
+            return key_type.parse_typed(*oid, Format::Binary, value).map_err(drop);
+        }
         let value = *self.row.get(added).ok_or(())?;
         match key_type {
             KeyType::Int2 => i16::try_from(value).map(|_| KeyValue::Int(value)).map_err(drop),
@@ -120,7 +126,7 @@ impl Session {
         }
         let began = self.database.sequences.tick();
         let server = crate::control::connect(&self.database, self.view.topology.home).await?;
-        Ok(CopySource { columns, added, server: Some(server), step: 0, began, row: Vec::new() })
+        Ok(CopySource { columns, added, server: Some(server), step: 0, began, row: Vec::new(), constants: Vec::new() })
     }
 
     /// The shard that says what the defaults are that read the clock.
@@ -152,19 +158,23 @@ impl Session {
         let types = server.query(&format!("SELECT {}", types.join(", "))).await?.into_iter().flatten();
         let values = fill.clocks.iter().zip(types).map(|((_, default), ty)| {
             let ty = ty.ok_or_else(|| refuse("the shard that has the clock does not have the column"))?;
-            Ok(match is_binary {
-                true => format!("pg_catalog.encode(pg_catalog.record_send(ROW(CAST(({default}) AS {ty}))), 'hex')"),
-                false => format!("CAST(({default}) AS {ty})::pg_catalog.text"),
-            })
+            let value = format!("CAST(({default}) AS {ty})");
+            let binary = format!("pg_catalog.encode(pg_catalog.record_send(ROW({value})), 'hex')");
+            // Both of the same moment.
+            Ok(if is_binary { format!("{binary}, {binary}") } else { format!("{value}::pg_catalog.text, {binary}") })
         });
         let values = values.collect::<Result<Vec<String>, Fault>>()?.join(", ");
         let values = server.query(&format!("SELECT {values}")).await.map_err(Fault::without_position)?;
         self.tx.clock = Some(shard);
-        for ((name, _), value) in fill.clocks.iter().zip(values.into_iter().flatten()) {
-            let constant = value.and_then(|value| append::constant(&plan.format, &value));
+        let values: Vec<Option<String>> = values.into_iter().flatten().collect();
+        for ((name, _), value) in fill.clocks.iter().zip(values.chunks(2)) {
+            let [shown, binary] = value else { continue };
+            let constant = shown.as_ref().and_then(|value| append::constant(&plan.format, value));
             let constant =
                 constant.ok_or_else(|| refuse("the router adds the value to the rows, where it cannot be written"))?;
             source.added.push(Added { name: name.clone(), type_oid: 0, constant: Some(constant) });
+            let is_key = plan.key_fields.iter().any(|(_, column)| column == name);
+            source.constants.push(binary.as_deref().filter(|_| is_key).and_then(append::binary_of_record));
         }
         append::check(&plan.format, &source.added)?;
         Ok(())

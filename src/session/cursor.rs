@@ -21,8 +21,8 @@ use crate::session::run::Ask;
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
 use crate::wire::frame::HEADER;
-use crate::wire::request;
 use crate::wire::row::read_row_description;
+use crate::wire::{reply, request};
 
 /// The portal in which a finishing statement runs: a cursor is one by itself, and may have any name.
 pub(super) fn portal_of(plan: &FinishPlan) -> &'static [u8] {
@@ -79,8 +79,12 @@ impl Session {
         if portal || self.has_other_cursor(name, None).await? { Err(cursor_exists(name).into()) } else { Ok(()) }
     }
 
-    /// The same for a portal of the protocol; one of its own kind is found when it is put.
+    /// The same for a portal of the protocol, before a server is told of it.
     pub(super) async fn check_new_portal(&mut self, name: &[u8]) -> Result<(), Failure> {
+        if let Err(fault) = self.statements.check_new_portal(name) {
+            self.settle_parse().await?;
+            return Err(fault.into());
+        }
         let name = match std::str::from_utf8(name) {
             Ok(name) if !self.cursors.is_empty() && self.cursors.contains_key(name) => name,
             _ => return Ok(()),
@@ -124,7 +128,7 @@ impl Session {
     /// After a CLOSE on `shard`: the connection of the cursor that it closed goes back.
     pub(super) async fn after_close(&mut self, kind: &StatementKind, shard: ShardId) -> Result<(), Failure> {
         let StatementKind::CloseCursor(Some(name)) = kind else { return Ok(()) };
-        self.statements.remove_portal(name.as_bytes());
+        self.take_portal(name.as_bytes()).await?;
         if !shard.is_combine() {
             return Ok(());
         }
@@ -133,6 +137,27 @@ impl Session {
             self.leave_open().await?;
         }
         self.end_finish(shard).await;
+        Ok(())
+    }
+
+    /// Close of a cursor that was declared in SQL.
+    pub(super) async fn close_cursor(&mut self, shard: ShardId, name: &[u8]) -> Result<(), Failure> {
+        if let Ok(name) = std::str::from_utf8(name) {
+            self.cursors.remove(name);
+        }
+        if self.held.position(shard).is_none() {
+            self.answer(reply::CLOSE_COMPLETE);
+            return Ok(());
+        }
+        let at = self.open(shard).await?;
+        let server = &mut self.held[at].server;
+        request::close(&mut server.out, request::Target::Portal, name)?;
+        server.inflight.push(Owed::Close(Audience::Client));
+        if shard.is_combine() {
+            // Its answer is still to come.
+            self.leave_open().await?;
+            self.end_finish(shard).await;
+        }
         Ok(())
     }
 

@@ -23,6 +23,8 @@ use crate::sql::utility::plain_value;
 const TICK: Duration = Duration::from_millis(20);
 /// A statement that goes on (it was between two requests, perhaps) is cancelled again after so long.
 const AGAIN: Duration = Duration::from_millis(250);
+/// A server that could not be told to stop within so long is not waited for.
+const REACH: Duration = Duration::from_secs(1);
 /// For so long it may go on before its client is ended, and the connections of its servers are closed.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -132,9 +134,13 @@ fn expire(slot: &CancelSlot, statement: u64, now: u64, metrics: &Metrics) {
     }
     let servers = slot.condemn(statement, &of_statement());
     if !servers.is_empty() {
+        let control = Arc::clone(&slot.control);
         tokio::spawn(async move {
             futures::future::join_all(servers.iter().map(async |server: &Arc<CancelHandle>| {
-                server.send().await;
+                if !server.send_within(REACH).await {
+                    server.abandon();
+                    control.wake();
+                }
                 server.settle();
             }))
             .await;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::backend::sequences::{Asking, Reached};
 use crate::backend::settings::quote_literal;
+use crate::exec::replies::watched;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId, ShardSet};
 use crate::plan::combine::Combine;
@@ -236,7 +237,7 @@ impl Session {
     ) -> Result<Vec<Vec<Option<String>>>, Failure> {
         if within || self.held.position(shard).is_some() {
             let at = self.enlist(shard).await?;
-            return Ok(self.held[at].server.query(sql).await?);
+            return self.ask_held(at, sql).await;
         }
         self.check_unseen_settings(shard)?;
         let server = self.checkout(self.pools.pool(shard).place()).await?;
@@ -244,7 +245,7 @@ impl Session {
         let at = self.hold(shard, server);
         let server = &mut self.held[at].server;
         let asked = match put_settings(server, &self.settings).await {
-            Ok(()) => server.query(sql).await,
+            Ok(()) => watched(&mut self.client, server.query(sql)).await?,
             Err(fault) => Err(fault),
         };
         if self.held[at].pin.is_none() {

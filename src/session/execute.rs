@@ -13,6 +13,7 @@ use crate::session::fetch::{Wanted, no_cursor};
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
 use crate::session::scatter::ScatterRun;
+use crate::session::sql_execute::other_settings;
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
 use crate::sql::utility::fetch::Fetch;
@@ -71,10 +72,27 @@ impl Session {
             return self.execute_on_portal(name, &text, &statement, max_rows).await;
         }
         self.check_not_failed(&statement.analysis.kind)?;
+        if self.is_read_otherwise(name, &statement)? {
+            return Err(other_settings().into());
+        }
         if let Some(text) = local {
             return self.execute_local(name, text, &statement).await;
         }
-        self.execute_routed(name, &statement, max_rows).await
+        self.check_printed(name)?;
+        let done = self.execute_routed(name, &statement, max_rows).await;
+        if max_rows > 0 {
+            self.note_printed(name);
+        }
+        done
+    }
+
+    /// Whether the text and the values of a portal that has not begun would be read under other settings now.
+    pub(super) fn is_read_otherwise(&mut self, name: &[u8], statement: &ClientStatement) -> Result<bool, Fault> {
+        let portal = self.statements.portal(name)?;
+        let begins = matches!(portal.place, Place::Router { .. });
+        let bound = portal.meaning;
+        let values = statement.analysis.parameters > 0 && bound.is_some_and(|bound| bound != self.meaning);
+        Ok(begins && (values || self.has_other_literals(statement)))
     }
 
     /// FETCH, MOVE or CLOSE of another portal.
@@ -259,6 +277,11 @@ impl Session {
             (PlanKind::Supply(supply), Some(max)) => {
                 return Box::pin(self.execute_supplied(name, supply, &ask, max)).await;
             }
+            (PlanKind::Broadcast(sql), Some(max))
+                if plan.why == Why::Reference && self.columns_of(statement).await?.is_some() =>
+            {
+                return Box::pin(self.execute_copies(name, sql, plan.access, &ask, max)).await;
+            }
             _ => {}
         }
         self.run_multi(&plan, &statement.analysis, &ask).await?;
@@ -363,19 +386,25 @@ impl Session {
         self.settle_parse().await?;
         match what {
             b'S' => {
+                self.before_statement_changes(name);
                 self.statements.remove(name);
             }
-            _ => match self.statements.remove_portal(name).map(|p| p.place) {
-                Some(Place::Server(shard)) if self.held.position(shard).is_some() => {
+            _ => {
+                let known = self.statements.portal(name).is_ok();
+                if let Some(shard) = self.take_portal(name).await?
+                    && self.held.position(shard).is_some()
+                {
                     let at = self.open(shard).await?;
                     let server = &mut self.held[at].server;
                     request::close(&mut server.out, request::Target::Portal, name)?;
                     server.inflight.push(Owed::Close(Audience::Client));
                     return Ok(());
                 }
-                Some(place) => self.close_place(place).await,
-                None => {}
-            },
+                // To Postgres a cursor of SQL is a portal like any other.
+                if !known && let Some(shard) = self.sql_cursor(name) {
+                    return self.close_cursor(shard, name).await;
+                }
+            }
         }
         self.answer(reply::CLOSE_COMPLETE);
         Ok(())

@@ -19,7 +19,7 @@ use crate::session::held::Finishing;
 use crate::session::prepared::Place;
 use crate::session::run::Ask;
 use crate::session::scatter::ScatterRun;
-use crate::session::sql_execute::check_formats;
+use crate::session::sql_execute::{check_formats, other_settings};
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
 use crate::sql::utility::fetch::{Fetch, Step};
@@ -79,8 +79,11 @@ impl Session {
             false => self.columns_of_portal(name).await?,
         };
         check_formats(wanted.formats, columns.as_deref())?;
+        if !fetch.is_move {
+            self.check_printed(name)?;
+        }
         let portal = self.statements.portal(name)?;
-        match std::mem::replace(&mut portal.place, Place::Failed) {
+        let done = match std::mem::replace(&mut portal.place, Place::Failed) {
             Place::Running(run) => self.fetch_running(name, run, &fetch, columns, wanted).await,
             Place::Finishing(slot) => self.fetch_finishing(name, slot, &fetch, columns, wanted).await,
             Place::Finished if fetch.is_move || columns.is_some() => {
@@ -110,7 +113,9 @@ impl Session {
                 portal.place = place;
                 Err(no_rows_in_pieces().into())
             }
-        }
+        };
+        self.note_printed(name);
+        done
     }
 
     /// A portal that has failed cannot be run again, whatever becomes of its transaction.
@@ -236,6 +241,9 @@ impl Session {
         let mut statement = Arc::clone(&portal.statement);
         let Place::Router { bind, .. } = &portal.place else { return Ok(()) };
         let bind = bind.clone();
+        if self.is_read_otherwise(name, &statement)? {
+            return Err(other_settings().into());
+        }
         let plan = if statement.epoch == self.view.topology.epoch {
             self.plan_bound(&statement, &BindView::read(&bind)?.parameters)
         } else {

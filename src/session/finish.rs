@@ -295,7 +295,7 @@ impl Session {
 
     pub(super) async fn moment_of(&mut self, shard: ShardId) -> Result<Moment, Failure> {
         let at = self.enlist(shard).await?;
-        let asked = self.held[at].server.query(clock::ASK).await?;
+        let asked = self.ask_held(at, clock::ASK).await?;
         let moment = Moment::of(&asked).ok_or_else(no_moment)?;
         if self.tx.is_open() {
             self.tx.clock = Some(shard);

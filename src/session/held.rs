@@ -470,10 +470,19 @@ pub async fn put_settings(server: &mut Backend, wanted: &Arc<SessionSettings>) -
     if server.applied.as_ref().is_some_and(|applied| Arc::ptr_eq(applied, wanted)) {
         return Ok(());
     }
-    if let Some(sql) = wanted.statements_from(server.applied.as_deref()) {
-        server.applied = None;
-        server.query(&sql).await?;
+    let before = server.applied.take();
+    if let Some(sql) = wanted.statements_from(before.as_deref()) {
+        let mut done = server.query(&sql).await;
+        if let (true, Some(whole)) = (before.is_some() && lacks_right(&done), wanted.statements_from(None)) {
+            // Of what another client had the right to set: RESET ALL asks for none.
+            done = server.query(&whole).await;
+        }
+        done?;
     }
     server.applied = Some(Arc::clone(wanted));
     Ok(())
+}
+
+fn lacks_right<T>(done: &Result<T, Fault>) -> bool {
+    matches!(done, Err(fault) if fault.code == SqlState::INSUFFICIENT_PRIVILEGE)
 }

@@ -87,11 +87,10 @@ impl Session {
     ) -> Result<(), Failure> {
         let view = BindHead::read(head.get(HEADER..).unwrap_or_default())?;
         self.keep_pace().await?;
-        if view.portal.is_empty()
-            && let Some(portal) = self.statements.remove_portal(b"")
-        {
-            self.close_place(portal.place).await;
+        if view.portal.is_empty() {
+            self.take_portal(b"").await?;
         }
+        self.check_new_portal(view.portal).await?;
         let (at, def) = self.bind_at(shard, statement, plan).await?;
         // While the message goes by nobody reads what the server says, so it must owe nothing.
         self.rest_replies(at).await?;

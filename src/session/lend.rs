@@ -14,7 +14,7 @@ use crate::backend::servers::ShardServers;
 use crate::backend::stats::Count;
 use crate::backend::turns::Place;
 use crate::config::limits::Limit;
-use crate::exec::replies::poll_client;
+use crate::exec::replies::{poll_client, watched};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
 use crate::metrics::Overdue;
@@ -96,6 +96,14 @@ impl Session {
             Ok(lent)
         };
         self.attend(lending).await
+    }
+
+    /// What a server that the session holds says to a question of the router's own, for which it may have to wait there.
+    ///
+    /// # Errors
+    /// The client is gone, and the server is in the middle of it; or what the server says.
+    pub(super) async fn ask_held(&mut self, at: usize, sql: &str) -> Result<Vec<Vec<Option<String>>>, Failure> {
+        Ok(watched(&mut self.client, self.held[at].server.query(sql)).await??)
     }
 
     /// Waits for something that ends when the client leaves or cancels.

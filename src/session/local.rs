@@ -48,6 +48,7 @@ impl Session {
             pool_size: None,
             session_mode: Some(self.session_mode),
             console: None,
+            max_clients: 0,
         };
         Look {
             databases: vec![Seen { database: Arc::clone(&self.database), cluster: Arc::clone(&self.view) }],

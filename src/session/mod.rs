@@ -10,6 +10,7 @@ mod combine;
 pub mod commit;
 pub mod control;
 pub mod copy;
+mod copy_keys;
 mod copy_source;
 mod create_as;
 mod cursor;
@@ -32,6 +33,7 @@ mod lend;
 pub mod local;
 pub mod logged;
 mod memory;
+mod moments;
 mod moving;
 mod noting;
 mod one_by_one;
@@ -69,8 +71,10 @@ mod traced;
 pub mod transaction;
 mod turn;
 mod two_phase;
+mod unanswered;
 mod uniques;
 mod views;
+mod whole;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -85,8 +89,9 @@ use crate::backend::cluster::{Cluster, Database, Look, UserPools};
 use crate::backend::defaults::Defaults;
 use crate::backend::fanout::Fanout;
 use crate::backend::hedge::HedgeSettings;
+use crate::backend::key_places::KeyPlace;
 use crate::backend::prepared::StatementRegistry;
-use crate::backend::settings::{SessionSettings, SettingsTable};
+use crate::backend::settings::{Meaning, SessionSettings, SettingsTable};
 use crate::backend::stats::{Count, Tally};
 use crate::backend::traffic::Seat;
 use crate::config::LogStatements;
@@ -264,7 +269,7 @@ pub struct Session {
     settings: Arc<SessionSettings>,
     startup: Arc<SessionSettings>,
     /// [`SessionSettings::meaning`] of `settings`.
-    meaning: u64,
+    meaning: Meaning,
     session_mode: bool,
     /// How long things may take by the configuration, and with what the session has set.
     own_times: TimeLimits,
@@ -316,6 +321,8 @@ pub struct Session {
     told: create_as::Told,
     /// The key of the statement that was planned last, where somebody counts; 0: it has none.
     named_key: AtomicU64,
+    /// The place of its key that the statement which runs has, where keys have places.
+    key_place: Option<KeyPlace>,
     /// Under the catalog of this generation: names that nobody knows, in a session that has temporary tables.
     temporaries: (u64, HashSet<QualifiedName>),
 }
@@ -358,7 +365,7 @@ impl Session {
             pid,
             slot,
             settings: Arc::clone(&startup),
-            meaning: startup.meaning(),
+            meaning: startup.meaning(&Defaults::default()),
             startup,
             session_mode: login.session_mode,
             own_times: login.times,
@@ -388,6 +395,7 @@ impl Session {
             told_best_effort: false,
             told: create_as::Told::Client,
             named_key: AtomicU64::new(0),
+            key_place: None,
             temporaries: (0, HashSet::new()),
         };
         session.shared.metrics.clients.inc();
@@ -445,7 +453,7 @@ impl Session {
                     Failure::Fault(fault) | Failure::Stop(Stop::Fatal(fault)) => fault,
                     Failure::Reported | Failure::Stop(_) => self.not_ready(Look::Read),
                 })?;
-                self.reported = self.held[at].server.parameters.clone();
+                self.reported = self.parameters_told(&self.held[at].server.parameters);
                 self.release_idle();
             }
         }
@@ -462,6 +470,7 @@ impl Session {
         })?;
         for server in lent {
             self.begin_with(Arc::clone(&server.defaults));
+            self.complete_startup();
             self.hold(home, server);
         }
         self.enlist(home).await
@@ -706,6 +715,7 @@ impl Session {
 
     /// A Query message, or a batch, has its answer.
     fn end_request(&mut self) {
+        self.key_place = None;
         let now = Instant::now();
         self.stop_clock(now);
         // A statement that failed before it was routed.

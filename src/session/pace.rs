@@ -1,5 +1,6 @@
 //! Statements of one value of the sharding key that come too fast: they wait, or fail.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -14,7 +15,7 @@ use crate::sql::Analysis;
 impl Session {
     /// Notes the key of a statement that is planned, where somebody counts.
     pub(super) fn count_key(&self, analysis: &Analysis, inputs: &Inputs<'_>) {
-        if self.database.key_limit.is_some() {
+        if self.database.key_limit.is_some() || self.database.key_places.is_some() {
             let key = named_key(analysis, inputs, &self.view.topology).and_then(|key| key.hash()).unwrap_or(0);
             self.named_key.store(key, Ordering::Relaxed);
         }
@@ -23,13 +24,18 @@ impl Session {
     /// Waits until a statement of the key that was noted last may run; nothing of it has been sent.
     ///
     /// # Errors
-    /// `53400`: it would have to wait too long.
+    /// `53400`: it would have to wait too long, or too many of the key run.
     pub(super) async fn keep_pace(&mut self) -> Result<(), Failure> {
-        let Some(limit) = self.database.key_limit else { return Ok(()) };
         let key = std::mem::take(self.named_key.get_mut());
         if key == 0 {
             return Ok(());
         }
+        self.keep_rate(key).await?;
+        self.take_place(key).await
+    }
+
+    async fn keep_rate(&mut self, key: u64) -> Result<(), Failure> {
+        let Some(limit) = self.database.key_limit else { return Ok(()) };
         match self.database.throttle().ask(key, limit, Instant::now()) {
             Pace::Now => Ok(()),
             Pace::After(pause) => {
@@ -53,5 +59,34 @@ impl Session {
                     .into())
             }
         }
+    }
+
+    /// Waits for one of the places that statements of a key have at one time; it is the session's until its answer is complete. A pipeline
+    /// keeps that of the key which it has named first: what it has sent already may still run.
+    async fn take_place(&mut self, key: u64) -> Result<(), Failure> {
+        let Some((size, wait)) = self.database.key_places else { return Ok(()) };
+        if self.key_place.as_ref().is_some_and(|place| place.key == key || self.batch.is_open()) {
+            return Ok(());
+        }
+        self.key_place = None;
+        let places = Arc::clone(self.database.places_of_keys());
+        if !wait.is_zero() && places.is_full(key) {
+            self.shared.metrics.throttled("waited");
+        }
+        let entered = async { Ok(places.enter(key, size, wait).await) };
+        self.key_place = self.attend(entered).await.map_err(|unlent| match unlent {
+            Unlent::Failure(failure) => failure,
+            Unlent::Connect(_, fault) => fault.into(),
+        })?;
+        if self.key_place.is_some() {
+            return Ok(());
+        }
+        self.shared.metrics.throttled("refused");
+        let message = "too many statements for one value of the sharding key";
+        Err(Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, message)
+            .detail(format!("key_max_concurrent is {size}"))
+            .hint("Try again later.")
+            .blame(Blame::Router)
+            .into())
     }
 }

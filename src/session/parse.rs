@@ -55,7 +55,7 @@ impl Session {
         self.statements.check_new(view.name)?;
         let statement = match self.parsed_before(&view, text) {
             Some(statement) => {
-                self.check_not_failed(&statement.analysis.kind)?;
+                self.check_read_not_failed(&statement.analysis.kind, text).await?;
                 statement
             }
             None => {
@@ -66,13 +66,14 @@ impl Session {
                     )
                     .into());
                 };
-                self.check_not_failed(&analysis.kind)?;
+                self.check_read_not_failed(&analysis.kind, text).await?;
                 let analysis = self.seen(text, analysis).await?;
                 self.client_statement(text.into(), view.types.into(), analysis)
             }
         };
         let kind = &statement.analysis.kind;
         let local = (is_local(kind) && !is_checked(kind)) || *kind == StatementKind::Empty;
+        self.before_statement_changes(view.name);
         self.statements.insert(view.name, Arc::clone(&statement), self.limits.max_statements)?;
         if local {
             self.answer(reply::PARSE_COMPLETE);
@@ -148,10 +149,10 @@ impl Session {
             return Ok(());
         };
         if let Some(plan) = self.foreign_plan(&statement) {
-            let described = self.describe_foreign(&statement, &plan).await.inspect_err(|_| {
-                self.statements.remove(&name);
-            });
-            described?;
+            if let Err(failure) = self.describe_foreign(&statement, &plan).await {
+                self.statements.remove_this(&name, &statement);
+                return Err(failure);
+            }
             self.answer(reply::PARSE_COMPLETE);
             return Ok(());
         }
@@ -167,8 +168,10 @@ impl Session {
                 self.learn_on(at, &statement, name).await?;
                 Ok(())
             }
+            // It has failed itself, or what stands before it has, and then it is undone already.
+            Err(Failure::Reported) => Err(Failure::Reported),
             Err(failure) => {
-                self.statements.remove(&name);
+                self.statements.remove_this(&name, &statement);
                 Err(failure)
             }
         }
@@ -288,13 +291,18 @@ impl Session {
         plan
     }
 
-    /// After an error nobody knows which Parse of the batch succeeded: the server's own word is asked again next time.
+    /// After an error: a statement whose Parse has failed is none, and what stood behind the message that failed is undone. Which Parse of our
+    /// own succeeded nobody knows: the server's own word is asked again next time.
     pub(super) fn forget_unproven(&mut self) {
         if let Some(at) = self.open_at() {
+            self.settle_changes(at);
+            self.undo_changes();
+            self.batch.pending_parse = None;
             let server = &mut self.held[at].server;
             let proven = server.inflight.take_parsed();
-            for name in std::mem::take(&mut self.batch.unproven).into_iter().skip(proven) {
-                self.statements.remove(&name);
+            let unproven = std::mem::take(&mut self.batch.unproven);
+            if let Some(name) = unproven.get(proven).filter(|_| server.inflight.parse_failed()) {
+                self.statements.remove(name);
             }
             for id in std::mem::take(&mut server.unproven) {
                 if let Some(def) = server.prepared.forget(id) {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::backend::prepared::{StatementDef, StatementRegistry};
+use crate::backend::settings::Meaning;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Epoch, Oid, ShardId};
 use crate::plan::{Parameters, Plan};
@@ -37,8 +38,8 @@ pub struct ClientStatement {
     pub names: u64,
     /// How its strings were read.
     pub standard_strings: bool,
-    /// Hash of the settings under which its literals were read.
-    pub meaning: u64,
+    /// Of the settings under which its literals were read.
+    pub meaning: Meaning,
     /// Its definition in the registry, once a server was asked.
     pub def: Mutex<Option<Arc<StatementDef>>>,
     /// ParameterDescription and RowDescription (or NoData) of the statement, once a server has told them.
@@ -147,13 +148,17 @@ pub struct Portal {
     pub place: Place,
     /// Savepoints of the transaction when it was made.
     pub depth: usize,
+    /// Of the settings under which its values were read.
+    pub meaning: Option<Meaning>,
     /// Where it stands; `None`: nobody has counted. A portal that runs over shards knows it better.
     pub position: Option<Position>,
+    /// The settings by which its rows are printed, if it has rows left that may be printed already.
+    pub printed: Option<u64>,
 }
 
 impl Portal {
     pub fn new(statement: Arc<ClientStatement>, formats: Vec<i16>, place: Place) -> Self {
-        Self { statement, formats, place, depth: 0, position: Some(Position::default()) }
+        Self { statement, formats, place, depth: 0, meaning: None, position: Some(Position::default()), printed: None }
     }
 }
 
@@ -239,6 +244,13 @@ impl ClientStatements {
         if name.is_empty() { self.unnamed.take().is_some() } else { self.named.remove(name).is_some() }
     }
 
+    /// The same where the name still means this statement.
+    pub fn remove_this(&mut self, name: &[u8], statement: &Arc<ClientStatement>) {
+        if self.get(name).is_ok_and(|known| Arc::ptr_eq(known, statement)) {
+            self.remove(name);
+        }
+    }
+
     /// All that have a name.
     pub fn clear(&mut self) {
         self.named.clear();
@@ -261,13 +273,19 @@ impl ClientStatements {
             self.unnamed_portal = Some(portal);
             return Ok(());
         }
-        if self.portals.contains_key(name) {
+        self.check_new_portal(name)?;
+        self.portals.insert(name.into(), portal);
+        Ok(())
+    }
+
+    /// `42P03` when the name is taken.
+    pub fn check_new_portal(&self, name: &[u8]) -> Result<(), Fault> {
+        if !name.is_empty() && self.portals.contains_key(name) {
             return Err(Fault::new(
                 SqlState::DUPLICATE_CURSOR,
                 format!("cursor \"{}\" already exists", String::from_utf8_lossy(name)),
             ));
         }
-        self.portals.insert(name.into(), portal);
         Ok(())
     }
 
@@ -283,6 +301,15 @@ impl ClientStatements {
 
     pub fn remove_portal(&mut self, name: &[u8]) -> Option<Portal> {
         if name.is_empty() { self.unnamed_portal.take() } else { self.portals.remove(name) }
+    }
+
+    /// Puts a portal back in the place of whatever has its name.
+    pub fn restore_portal(&mut self, name: &[u8], portal: Portal) {
+        if name.is_empty() {
+            self.unnamed_portal = Some(portal);
+        } else {
+            self.portals.insert(name.into(), portal);
+        }
     }
 
     /// The transaction ended: portals are gone.

@@ -6,6 +6,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::Oid;
 use crate::session::held::{Finishing, put_settings};
 use crate::session::{Failure, Session};
+use crate::sql::utility::StatementKind;
 use crate::wire::error_fields::{self, ErrorFields};
 use crate::wire::frame::Frame;
 use crate::wire::{reply, request};
@@ -38,6 +39,25 @@ impl Session {
             }
             None => Ok(()),
         }
+    }
+
+    /// [`Self::check_not_failed`] for a text that has just come: Postgres reads it before it looks at the transaction, and tells what it
+    /// cannot read.
+    pub(super) async fn check_read_not_failed(&mut self, kind: &StatementKind, text: &str) -> Result<(), Failure> {
+        let Err(aborted) = self.check_not_failed(kind) else { return Ok(()) };
+        self.drain_open().await?;
+        self.park_runs().await?;
+        let asked = match self.held.iter().position(|held| held.finishing == Finishing::No) {
+            Some(at) => parse_error(&mut self.held[at].server, text, &[]).await.map_err(Failure::from),
+            None => self.parse_error_at_home(text, &[]).await,
+        };
+        self.drop_broken();
+        let unread =
+            |frame: &Frame| error_fields::iter(frame.body()).any(|(f, v)| f == b'R' && v == b"scanner_yyerror");
+        Err(match asked?.filter(unread) {
+            Some(frame) => Failure::Fault(ErrorFields::parse(frame.body()).into_fault()),
+            None => aborted,
+        })
     }
 
     /// What the client is told of a statement that the plan refuses: what Postgres says where that would refuse it too (a name

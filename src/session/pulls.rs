@@ -1,6 +1,8 @@
 //! Tier 2: what is asked of the shards for a statement that a Postgres finishes, stage by stage, and the way of their rows into the
 //! inputs. Pulls of a later stage go with the values that the earlier ones have brought.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::backend::clock::{self, Moment};
@@ -17,7 +19,8 @@ use crate::ids::{Oid, ShardId, ShardSet};
 use crate::plan::{FinishPlan, Keys, KeysFrom, Pull, PullFrom};
 use crate::session::combine::{Tried, Unable};
 use crate::session::finish::{Halt, Original, is_of_stale, no_moment, sqlstate, with};
-use crate::session::run::Ask;
+use crate::session::run::{Ask, commented};
+use crate::session::views::below_views;
 use crate::session::{Failure, Session};
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
 use crate::types::Format;
@@ -124,7 +127,7 @@ impl Session {
                 Ok(None)
             }
             (halt, _) => {
-                let failure = self.halted(halt).await;
+                let failure = self.halted(below_views(plan, halt)).await;
                 if let Some(slot) = slot {
                     self.end_finish(slot).await;
                 }
@@ -210,7 +213,7 @@ impl Session {
         if plan.needs_moment() && !within {
             // The moment is the finishing transaction's own.
             let at = self.held_at(combine)?;
-            let asked = self.held[at].server.query(clock::ASK).await?;
+            let asked = self.ask_held(at, clock::ASK).await?;
             of.moment = Moment::of(&asked).ok_or_else(no_moment)?;
             if let Ask::Query { .. } = of.ask {
                 // A transaction of one Query message begins with its statement.
@@ -381,6 +384,7 @@ impl Session {
             // Noted before it is sent: a shard that breaks off may have done it.
             self.held[at].wrote = true;
         }
+        let comment: Option<Arc<str>> = self.clock.trace.as_ref().map(|trace| trace.context.comment().into());
         let server = &mut self.held[at].server;
         if snapshot && first == Some(stage) {
             server.ask(&format!("BEGIN ISOLATION LEVEL {level} READ ONLY"));
@@ -389,7 +393,8 @@ impl Session {
         let mut any = false;
         for at in of_stage {
             let Some(asked) = asked[at].as_ref().filter(|asked| asked.shards.contains(&shard)) else { continue };
-            finish::ask(server, &asked.sql, &asked.types, &asked.values, binary[at])?;
+            let sql = commented(&asked.sql, comment.clone());
+            finish::ask(server, &sql, &asked.types, &asked.values, binary[at])?;
             any = true;
         }
         if any {

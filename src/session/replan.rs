@@ -307,6 +307,7 @@ impl Session {
             }
         }
         server.inflight.take_parsed();
+        self.settle_changes(at);
         self.batch.unproven.clear();
         let description = (parameters, rows);
         def.set_description(description.clone());

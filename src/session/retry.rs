@@ -87,6 +87,8 @@ impl Session {
         let first = poll_fn(|cx| {
             if !broken {
                 match word.poll(&mut held.server, cx) {
+                    // Its time is up: whoever reads on is told so.
+                    Poll::Ready(_) if held.server.cancel.is_abandoned() => return Poll::Ready(Ok(First::Own(true))),
                     Poll::Ready(Heard::Answer) => return Poll::Ready(Ok(First::Own(true))),
                     Poll::Ready(Heard::Break) => broken = true,
                     Poll::Pending => {}
@@ -189,6 +191,7 @@ impl Session {
     pub(super) fn send_again(&mut self) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + '_>> {
         Box::pin(async move {
             let Some(kept) = self.batch.kept.take() else { return Ok(()) };
+            self.undo_changes();
             self.drop_open();
             self.client.take_back_to_mark();
             self.ask_primaries();

@@ -112,7 +112,7 @@ impl Ask<'_> {
 }
 
 /// The trace context of a statement behind the text that is made of it.
-fn commented(text: &str, comment: Option<Arc<str>>) -> Cow<'_, str> {
+pub(super) fn commented(text: &str, comment: Option<Arc<str>>) -> Cow<'_, str> {
     comment.map_or(Cow::Borrowed(text), |comment| Cow::Owned(format!("{text}{comment}")))
 }
 
@@ -179,7 +179,10 @@ impl Session {
                         break;
                     }
                 }
-                Err(broken) => return Err(self.break_held(at, broken)),
+                Err(broken) => {
+                    self.settle_changes(at);
+                    return Err(self.break_held(at, broken));
+                }
             }
         }
         self.clock.rows += seen.rows;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::exec::replies::ScatterError;
 use crate::exec::scatter::{Answer, RunEnd, ScatterRun as Merged};
+use crate::fault::Fault;
 use crate::ids::ShardId;
 use crate::plan::combine::{Combine, Fold, Step};
 use crate::plan::{Access, Plan, PlanKind, ShardSql, Window};
@@ -57,6 +58,63 @@ impl Session {
     ) -> Result<ScatterRun, Failure> {
         let (merged, shards, opened) = self.start_parts(parts, combine, window, access, Answer::Merged, ask).await?;
         Ok(ScatterRun { merged, shards, opened, position: Position::default() })
+    }
+
+    /// Postgres prints rows as the settings of the moment say when they are fetched. Those of a portal over several shards were printed when
+    /// it began.
+    pub(super) fn check_printed(&mut self, name: &[u8]) -> Result<(), Fault> {
+        let now = self.printing();
+        let portal = self.statements.portal(name)?;
+        let in_binary = !portal.formats.is_empty() && portal.formats.iter().all(|format| *format == 1);
+        let others = portal.printed.is_some_and(|printed| printed != now) && !in_binary;
+        match (&portal.place, others) {
+            (Place::Running(_) | Place::Finishing(_), true) => Err(Fault::unsupported(
+                "the rest of a portal over several shards cannot be printed by other settings",
+                "DateStyle, TimeZone or the like was changed since its first rows were fetched.",
+                "Fetch all of its rows before the settings are changed, or ask for results in binary.",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes how the rows are printed that a portal still has.
+    pub(super) fn note_printed(&mut self, name: &[u8]) {
+        let now = self.printing();
+        if let Ok(portal) = self.statements.portal(name)
+            && matches!(portal.place, Place::Running(_) | Place::Finishing(_))
+        {
+            portal.printed.get_or_insert(now);
+        }
+    }
+
+    fn printing(&self) -> u64 {
+        self.tx.with_locals(&self.settings).printing()
+    }
+
+    /// The first rows of a portal that changes a reference table. Every shard has run all of it by then, and to one effect: what is not
+    /// fetched yet is held, within `merge_max_bytes`.
+    pub(super) async fn execute_copies(
+        &mut self,
+        name: &[u8],
+        sql: &ShardSql,
+        access: Access,
+        ask: &Ask<'_>,
+        max: u64,
+    ) -> Result<(), Failure> {
+        let home = self.view.topology.home;
+        let mut parts: Vec<_> = self.view.topology.all_shards().iter().map(|shard| (shard, sql.clone())).collect();
+        parts.sort_by_key(|(shard, _)| *shard != home);
+        let (mut merged, shards, opened) =
+            self.start_parts(&parts, &Combine::CONCAT, None, access, Answer::First, ask).await?;
+        let held = {
+            let mut servers = self.held.servers(&shards);
+            merged.park(&mut servers, &mut self.client).await
+        };
+        if let Err(error) = held {
+            return Err(self.scatter_failure(error, opened).await);
+        }
+        let run = ScatterRun { merged, shards, opened, position: Position::default() };
+        self.resume(name, Box::new(run), Some(max)).await
     }
 
     /// The next rows of a portal that runs over several shards.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::backend::settings;
 use crate::config::limits::Limit;
 use crate::fault::{Fault, SqlState};
+use crate::ids::ShardId;
 use crate::session::control::{READ_ONLY, check_setting};
 use crate::session::local::LocalRows;
 use crate::session::placement;
@@ -19,9 +20,18 @@ impl Session {
     /// The client's own text runs on every server of its transaction, outside of one on the home shard; the other servers
     /// get the settings before their next statement.
     pub(super) async fn set_config(&mut self, text: &str, columns: &[Box<str>]) -> Result<Option<LocalRows>, Failure> {
-        let Some(calls) = config_calls(text) else {
-            // A literal of the same kind that only a server can read, or a parameter without a value.
+        let read = config_calls(text).and_then(|read| Some((self.whole_calls(read.calls)?, read.row_of)));
+        let Some(((calls, changed), row_of)) = read else {
+            // A literal of the same kind that only a server can read, a parameter without a value, or a value that Postgres refuses.
             return self.run_unclear(text).await;
+        };
+        let whole;
+        let text = match changed {
+            true => {
+                whole = text_of(&calls, row_of.as_deref());
+                &*whole
+            }
+            false => text,
         };
         for call in &calls {
             if let Some(value) = &call.value {
@@ -35,35 +45,34 @@ impl Session {
         if calls.iter().any(|call| &*call.name == READ_ONLY) {
             self.decide_before_read_only().await?;
         }
-        let row = self.ask_settings(text).await?;
+        let answered = self.ask_settings(text).await?;
+        // No row, no call.
+        let calls = if answered.rows.is_empty() { Vec::new() } else { calls };
         let mut wanted = (*self.settings).clone();
         for call in calls.iter().filter(|call| !call.local && !of_transaction(&call.name)) {
-            match self.value_of(call) {
-                Some(value) => wanted.set(&call.name, &value),
-                None => wanted.remove(&call.name),
-            }
+            wanted = self.settings_with(&wanted, &call.name, value_of(call).as_deref());
         }
         let wanted = self.shared.settings.share(wanted);
         let open = self.tx.is_open();
         for call in calls.iter().filter(|_| open) {
             self.repeat_later(call);
         }
-        for held in self.held.iter_mut().filter(|h| if open { h.joined } else { Some(h.shard) == row.asked }) {
+        for held in self.held.iter_mut().filter(|h| if open { h.joined } else { h.shard == answered.asked }) {
             held.server.applied = Some(Arc::clone(&wanted));
         }
-        let carrier = self.held.iter().position(|h| Some(h.shard) == row.asked);
+        let carrier = self.held.iter().position(|h| h.shard == answered.asked);
+        self.adopt(wanted);
         if let Some(at) = carrier {
             self.report_parameters(at);
         }
-        self.adopt(wanted);
         match open {
             true => self.follow_idle_timers().await,
             false => self.release_idle(),
         }
         Ok(Some(LocalRows {
             columns: columns.iter().cloned().map(Into::into).collect(),
-            rows: vec![row.cells],
-            tag: "SELECT 1".to_owned(),
+            tag: format!("SELECT {}", answered.rows.len()),
+            rows: answered.rows,
         }))
     }
 
@@ -81,8 +90,7 @@ impl Session {
         for held in self.held.iter_mut().filter(|h| if open { h.joined } else { h.shard == home }) {
             match held.server.query(text).await {
                 Ok(rows) => {
-                    answered = answered
-                        .or_else(|| rows.into_iter().next().map(|cells| Answered { asked: Some(held.shard), cells }))
+                    answered.get_or_insert(Answered { asked: held.shard, rows });
                 }
                 Err(fault) => failed = failed.or(Some(fault)),
             }
@@ -100,18 +108,10 @@ impl Session {
         }
     }
 
-    /// What the setting becomes, as a value of [`crate::backend::settings::SessionSettings`]; `None`: it is not set.
-    fn value_of(&self, call: &ConfigCall) -> Option<String> {
-        match &call.value {
-            Some(text) => Some(settings::text_value(&call.name, text)),
-            None => self.startup.get(&call.name).map(str::to_owned),
-        }
-    }
-
     /// For the shards that join the transaction later, and for what names and literals mean in it.
     fn repeat_later(&mut self, call: &ConfigCall) {
         let name = &*call.name;
-        let value = self.value_of(call);
+        let value = value_of(call);
         let sql = match (&value, call.local) {
             (Some(value), true) => settings::assign_local(name, value),
             (Some(value), false) => settings::assign(name, value),
@@ -122,9 +122,26 @@ impl Session {
         if call.local {
             self.set_local(name, value.as_deref());
         } else {
-            self.tx.forget_local(name);
+            self.forget_local(name);
         }
     }
+}
+
+/// What the setting becomes, as a value of [`crate::backend::settings::SessionSettings`]; `None`: it is not set.
+fn value_of(call: &ConfigCall) -> Option<String> {
+    call.value.as_ref().map(|text| settings::text_value(&call.name, text))
+}
+
+/// The query of these calls.
+fn text_of(calls: &[ConfigCall], row_of: Option<&str>) -> String {
+    let call = |call: &ConfigCall| {
+        let value = call.value.as_deref().map_or_else(|| "NULL".to_owned(), settings::quote_literal);
+        format!("pg_catalog.set_config({}, {value}, {})", settings::quote_literal(&call.name), call.local)
+    };
+    let calls: Vec<String> = calls.iter().map(call).collect();
+    let from = row_of
+        .map(|name| format!(" FROM pg_catalog.pg_show_all_settings() WHERE name = {}", settings::quote_literal(name)));
+    format!("SELECT {}{}", calls.join(", "), from.unwrap_or_default())
 }
 
 /// The text of a statement that the router answers, with the values of its parameters in it.
@@ -175,10 +192,10 @@ fn bound(statement: &ClientStatement, query: &ConfigQuery, values: &BindValues<'
         .ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "parameters of set_config() were not found"))
 }
 
-/// A row of set_config.
+/// What a server has said to it.
 struct Answered {
-    asked: Option<crate::ids::ShardId>,
-    cells: Vec<Option<String>>,
+    asked: ShardId,
+    rows: Vec<Vec<Option<String>>>,
 }
 
 /// Settings that are the running transaction's own: they end with it, however they are set.

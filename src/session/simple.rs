@@ -20,6 +20,7 @@ use crate::session::transaction::TxState;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::shorten::analyze_large;
 use crate::sql::utility::{StatementKind, TransactionStatement, execution};
+use crate::sql::words::first_parameter;
 use crate::sql::{Analysis, split};
 use crate::wire::frame::{BindView, Frame, HEADER};
 use crate::wire::reply;
@@ -212,7 +213,7 @@ impl Session {
         analysis: &Arc<Analysis>,
         last: bool,
     ) -> Result<bool, Failure> {
-        self.check_not_failed(&analysis.kind)?;
+        self.check_read_not_failed(&analysis.kind, text).await?;
         if let StatementKind::Empty = analysis.kind {
             self.client.out.extend_from_slice(reply::EMPTY_QUERY);
             return Ok(false);
@@ -272,6 +273,7 @@ impl Session {
                 self.single_query(shard, text, frame, analysis, &plan, Place { last, found }).await?
             }
             _ => {
+                self.check_parameters(text, analysis)?;
                 self.run_multi(&plan, analysis, &Ask::Query { text }).await?;
                 false
             }
@@ -279,6 +281,19 @@ impl Session {
         self.note_definition(analysis, plan.one_shard());
         self.reload_catalog().await;
         Ok(done)
+    }
+
+    /// `42P02` for a parameter in a simple Query, where no server is asked that would say so.
+    fn check_parameters(&self, text: &str, analysis: &Analysis) -> Result<(), Fault> {
+        use StatementKind::{Delete, Insert, Query, Update};
+        if analysis.parameters == 0 || !matches!(analysis.kind, Query | Insert | Update | Delete) {
+            return Ok(());
+        }
+        let Some(bytes) = first_parameter(text, self.scope.standard_strings()) else { return Ok(()) };
+        let before = text.get(..bytes.start).map_or(0, |before| before.chars().count());
+        let position = u32::try_from(before + 1).unwrap_or(u32::MAX).saturating_add(self.offset);
+        let name = text.get(bytes).unwrap_or_default();
+        Err(Fault::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter {name}")).position(position))
     }
 
     pub(super) fn plan(&self, text: &str, analysis: &Analysis) -> Plan {

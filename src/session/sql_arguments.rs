@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::backend::inflight::{Audience, Owed};
+use crate::exec::replies::watched;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::session::finish::description;
@@ -98,7 +99,8 @@ impl Session {
         server.out.extend_from_slice(request::SYNC);
         server.inflight.push(Owed::Sync(Audience::Router));
         server.settle().await?;
-        let values = server.query(text.get(found.whole.clone()).unwrap_or_default()).await;
+        let whole = text.get(found.whole.clone()).unwrap_or_default();
+        let values = watched(&mut self.client, server.query(whole)).await?;
         // Unlike DEALLOCATE, this is taken in a failed transaction.
         request::close(&mut server.out, request::Target::Statement, name)?;
         server.inflight.push(Owed::Close(Audience::Router));

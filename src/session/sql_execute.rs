@@ -18,6 +18,7 @@ use crate::session::sql_arguments::bind_body;
 use crate::session::sql_prepare::is_query;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
+use crate::sql::template::{Slot, SlotKind};
 use crate::sql::utility::cursor::Cursor;
 use crate::sql::utility::{Execution, StatementKind, execution, literal_arguments};
 use crate::wire::frame::BindView;
@@ -123,7 +124,9 @@ impl Session {
             Some(before) => self.around(before, &named, text.get(found.whole.end..).unwrap_or_default())?,
             None => named,
         };
-        Ok(Call { statement, bind: bind_body(&values, formats)? })
+        let bind = bind_body(&values, formats)?;
+        let told = self.with_moments(&statement, &bind).await?;
+        Ok(Call { statement, bind: told.unwrap_or(bind) })
     }
 
     /// EXPLAIN or CREATE TABLE AS of the statement itself.
@@ -151,8 +154,19 @@ impl Session {
 
     /// Whether literals of the statement were read under settings that may have made other values of them.
     pub(super) fn has_other_literals(&self, statement: &ClientStatement) -> bool {
-        use crate::sql::template::SlotKind;
-        statement.meaning != self.meaning && statement.slots.iter().any(|slot| slot.kind != SlotKind::Integer)
+        let (then, now) = (statement.meaning, self.meaning);
+        if then == now {
+            return false;
+        }
+        let whole = then.others != now.others || then.who != now.who && may_name_objects(&statement.text);
+        let times = then.times != now.times;
+        let text = |slot: &Slot| statement.text.get(slot.start as usize..slot.end as usize);
+        statement.slots.iter().any(|slot| match slot.kind {
+            SlotKind::Integer | SlotKind::Number => false,
+            SlotKind::String | SlotKind::EscapeString | SlotKind::DollarString | SlotKind::Other => {
+                whole || times && text(slot).is_none_or(may_be_time)
+            }
+        })
     }
 
     /// The portal of an EXECUTE becomes that of the statement that it runs.
@@ -214,6 +228,19 @@ impl Session {
         let statement = self.statement_named(name)?;
         self.columns_of(&statement).await
     }
+}
+
+/// Whether a literal may be a date, time or interval. Words alone are none, but for some.
+fn may_be_time(literal: &str) -> bool {
+    const WORDS: [&str; 7] = ["now", "today", "tomorrow", "yesterday", "epoch", "infinity", "allballs"];
+    let lower = literal.to_ascii_lowercase();
+    lower.bytes().any(|byte| byte.is_ascii_digit() || byte == b'\\') || WORDS.iter().any(|word| lower.contains(word))
+}
+
+/// Whether a literal may be the name of a table, function or type, which is looked for in the schemas that the role may use.
+fn may_name_objects(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    ["reg", "val", "pg_"].iter().any(|part| lower.contains(part))
 }
 
 pub(super) fn other_settings() -> Fault {

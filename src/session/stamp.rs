@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::backend::settings::quote_literal;
+use crate::exec::replies::watched;
 use crate::fault::Fault;
 use crate::ids::ShardId;
 use crate::plan::{Access, ShardSql, Why};
@@ -43,7 +44,9 @@ impl Session {
         self.check_fanout(shards.len())?;
         self.enlist_all(&shards).await?;
         let at = self.enlist(shard).await?;
-        let answer = self.held[at].server.query(&stamped.question()).await.map_err(Fault::without_position)?;
+        let question = stamped.question();
+        let asked = watched(&mut self.client, self.held[at].server.query(&question)).await?;
+        let answer = asked.map_err(Fault::without_position)?;
         self.tx.clock = Some(shard);
         let mut values = Vec::new();
         for (stamp, value) in stamped.stamps.iter().zip(answer.into_iter().flatten()) {
@@ -66,6 +69,6 @@ impl Session {
             quote_literal(&stamp.column)
         );
         let at = self.enlist(shard).await?;
-        Ok(!self.held[at].server.query(&sql).await?.is_empty())
+        Ok(!self.ask_held(at, &sql).await?.is_empty())
     }
 }

@@ -10,6 +10,7 @@ use crate::config::limits::Limit;
 use crate::exec::replies::poll_client;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
+use crate::session::held::Unlent;
 use crate::session::own_catalog::is_own;
 use crate::session::{Failure, Session, Stop};
 use crate::topology::Moved;
@@ -29,6 +30,7 @@ impl Session {
         loop {
             if self.database.is_over() {
                 self.succeed()?;
+                self.learn_defaults().await?;
             }
             self.retake_view();
             if self.database.traffic().is_held() {
@@ -154,6 +156,19 @@ impl Session {
             self.adopt(Arc::clone(&self.settings));
         }
         Ok(())
+    }
+
+    /// Where another shard has become the home shard, what logins begin with is asked of it before anything is planned by that. One that
+    /// does not answer keeps nobody from the others.
+    async fn learn_defaults(&mut self) -> Result<(), Failure> {
+        if self.pools.defaults.get().is_some() || !self.held.is_empty() {
+            return Ok(());
+        }
+        let place = self.pools.pool(self.database.configured.home).place();
+        match self.lend(&[place]).await {
+            Err(Unlent::Failure(failure @ Failure::Stop(_))) => Err(failure),
+            Ok(_) | Err(Unlent::Failure(Failure::Fault(_) | Failure::Reported) | Unlent::Connect(..)) => Ok(()),
+        }
     }
 
     /// A shard on which the session keeps a connection, and of which the servers are others by the next configuration.

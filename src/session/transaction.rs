@@ -94,6 +94,8 @@ impl Transaction {
     pub fn forget_touched(&mut self) {
         self.touched = ShardSet::new();
         self.on_replicas = None;
+        self.clock = None;
+        self.time = None;
     }
 
     pub fn in_block(&self) -> bool {

@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
+use crate::backend::server_fault;
 use crate::backend::settings::{quote_identifier, quote_literal};
+use crate::exec::replies::ScatterError;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId};
 use crate::plan::FinishPlan;
-use crate::session::finish::with;
+use crate::session::finish::{Halt, with};
 use crate::session::{Failure, Session};
 
 /// What the user may read of a relation.
@@ -78,7 +80,7 @@ impl Session {
             );
         }
         let at = self.enlist(shard).await?;
-        let rows = self.held[at].server.query(&sql).await;
+        let rows = self.ask_held(at, &sql).await;
         // Not held while others are waited for.
         self.end_parts(false).await?;
         let rights = |row: &Vec<Option<String>>| {
@@ -96,6 +98,33 @@ fn unclear(view: &QualifiedName) -> Fault {
         format!("view \"{}\" over several shards cannot be read with rights on some of its columns alone", view.name),
         "Its definition stands in the place of its name, and which of its columns are read is not compared with the rights.",
         "Grant SELECT on the whole view.",
+    )
+}
+
+/// What the client is told where a pull failed. Of the tables in a query that the shards run whole nobody has asked for the rights; and where a
+/// statement names views, a table that it may not read is one below them.
+pub(super) fn below_views(plan: &FinishPlan, halt: Halt) -> Halt {
+    let denied = match &halt {
+        Halt::Scatter(ScatterError::Shard(frame)) => {
+            server_fault(frame.body()).code == SqlState::INSUFFICIENT_PRIVILEGE
+        }
+        Halt::Scatter(ScatterError::Fault(fault)) | Halt::Failure(Failure::Fault(fault)) => {
+            fault.code == SqlState::INSUFFICIENT_PRIVILEGE
+        }
+        Halt::Scatter(ScatterError::Broken(_) | ScatterError::Stale(_))
+        | Halt::Failure(Failure::Reported | Failure::Stop(_))
+        | Halt::Unable(_) => false,
+    };
+    if !denied || plan.views.is_empty() {
+        return halt;
+    }
+    Halt::Failure(
+        Fault::unsupported(
+            "a view over several shards reads what the user has no rights on",
+            "Rows are pulled from the shards with the user's own rights, not with those of the view's owner.",
+            "Grant SELECT on the tables that the view reads, or give the sharding key, so that one shard reads the view.",
+        )
+        .into(),
     )
 }
 

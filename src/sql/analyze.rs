@@ -8,6 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use sqlparser::ast::{Expr, ObjectName, Query, SetExpr, Statement};
 
+use crate::catalog::Sets;
 use crate::fault::{Fault, SqlState};
 use crate::ids::QualifiedName;
 use crate::sql::block_time::{self, ReadsTime};
@@ -20,8 +21,8 @@ use crate::sql::finish::{self, Parsed, Unmerged};
 use crate::sql::functions;
 use crate::sql::lexer::TokenKind;
 use crate::sql::model::{Model, Obstacle, Stop, Uses};
-use crate::sql::modifying::with_fixed;
-use crate::sql::names::{Place, creation_schema, folded, parts};
+use crate::sql::modifying::{with_copies, with_fixed};
+use crate::sql::names::{Place, creation_schema, folded, is_temporary_schema, makes_temporary, parts};
 use crate::sql::outcome::{Many, Outcome, Routed, Scatter, ScatterSql, Why};
 use crate::sql::query::check_clauses;
 use crate::sql::query::is_limited;
@@ -88,6 +89,17 @@ pub enum PinReason {
     Code,
     /// lastval/currval
     SequenceState,
+}
+
+impl PinReason {
+    /// Of a statement that changes settings where it runs.
+    pub fn of(sets: Sets) -> Option<Self> {
+        match sets {
+            Sets::Nothing => None,
+            Sets::Locally => Some(Self::LocalSetting),
+            Sets::Lasting => Some(Self::Setting),
+        }
+    }
 }
 
 /// What a part of the analysis found.
@@ -180,6 +192,8 @@ pub(crate) struct Analyzer<'s> {
     /// How often each `$n` (n - 1) occurs.
     pub used: HashMap<u16, u32>,
     pub parameters: u16,
+    /// The statement is one of the router's making, whose FROM has one row for each that it changes ([`crate::sql::once`]).
+    pub once: bool,
 }
 
 /// Tells everything about the first statement of `text` that its values do not decide. Never fails: what cannot be understood
@@ -212,7 +226,7 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         StatementKind::Prepare(_) => 0,
         _ => used.keys().max().map_or(0, |largest| largest + 1),
     };
-    let analyzer = Analyzer { scope: *scope, text, scan, used, parameters };
+    let analyzer = Analyzer { scope: *scope, text, scan, used, parameters, once: false };
     let calls = has_time(&kind) && tokens.as_ref().is_some_and(|tokens| block_time::has_calls(text, tokens, scope));
     let unlocks = match kind {
         StatementKind::Code => text.to_ascii_lowercase().contains(UNLOCK),
@@ -433,12 +447,19 @@ impl Analyzer<'_> {
         if into.temporary || self.scope.topology.is_all_home() {
             return None;
         }
+        let is_temporary = |schema: &Option<String>| match schema {
+            Some(schema) => is_temporary_schema(schema),
+            None => makes_temporary(&self.scope),
+        };
         let [target] = &into.targets[..] else { return None };
         let (schema, name) = match target {
             Expr::Identifier(name) => (None, folded(name).into_owned()),
             Expr::CompoundIdentifier(names) => parts(&ObjectName::from(names.clone()))?,
             _ => return None,
         };
+        if is_temporary(&schema) {
+            return None;
+        }
         let schema = schema.or_else(|| creation_schema(&self.scope).map(str::to_owned))?;
         let table = QualifiedName::new(schema.as_str(), name);
         let made = Change::Made(table.clone());
@@ -457,14 +478,14 @@ impl Analyzer<'_> {
         Some(match self.check_alone(&place) {
             Err(fault) => Verdict::refuse(fault),
             Ok(()) if refused => verdict,
-            Ok(()) => Verdict { changes, ..Verdict::at(&place, &self.scope) },
+            Ok(()) => Verdict { changes, pin: verdict.pin, ..Verdict::at(&place, &self.scope) },
         })
     }
 
     fn finish(&self, model: Model<'_>, outcome: Outcome) -> Verdict {
         let outcome = match check_functions(&model, &outcome) {
             Some(fault) => Outcome::Refuse(fault),
-            None => with_fixed(&model, outcome),
+            None => with_copies(&model, with_fixed(&model, outcome)),
         };
         let uses = &model.uses;
         let changes =

@@ -1,7 +1,7 @@
 //! The time of a transaction over several shards, written into a statement that one of them runs: each has begun its part at a moment of its
 //! own, and one Postgres has one time.
 
-use crate::catalog::{ColumnDefault, Table};
+use crate::catalog::{Column, ColumnDefault, Table};
 use crate::sql::NameScope;
 use crate::sql::functions::{FunctionClass, classify};
 use crate::sql::insert::InsertSource;
@@ -36,9 +36,14 @@ impl ReadsTime {
 
 /// The default of a column that calls a function of the clock.
 pub(crate) fn default_with_clock<'t>(scope: &NameScope<'_>, table: &'t Table, at: usize) -> Option<(&'t str, &'t str)> {
-    let column = table.columns.get(at).filter(|column| !column.generated)?;
+    let column = table.columns.get(at)?;
+    Some((&*column.name, clock_default(scope, column)?))
+}
+
+/// The same of one column.
+pub(crate) fn clock_default<'c>(scope: &NameScope<'_>, column: &'c Column) -> Option<&'c str> {
     let ColumnDefault::Expression(text) = &column.default else { return None };
-    has_calls(text, &tokens(text, true)?, scope).then_some((&*column.name, &**text))
+    (!column.generated && has_calls(text, &tokens(text, true)?, scope)).then_some(&**text)
 }
 
 /// Notes which of the defaults of an INSERT read the clock; `left`: the columns that get theirs.

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use crate::catalog::{Column, ColumnDefault, Table};
-use crate::fault::Fault;
+use crate::fault::{Fault, SqlState};
 use crate::ids::{DistributionId, QualifiedName, ShardSet};
 use crate::sql::Access;
-use crate::sql::analyze::{Analyzer, Rows, Verdict};
+use crate::sql::analyze::{Analyzer, PinReason, Rows, Verdict};
 use crate::sql::defaults::{evaluated, reads_clock, uses_of};
 use crate::sql::elsewhere;
 use crate::sql::finish::copied;
-use crate::sql::implicit::{check_defaults, check_read, check_written};
+use crate::sql::implicit::{self, check_defaults, check_read, check_written};
 use crate::sql::insert::{check_sources, from_sequence, refuse_varying_defaults, sequence_of};
 use crate::sql::keys::{KeyExpr, KeyGroup, KeyName};
 use crate::sql::names::{Relation, resolve};
@@ -36,6 +36,7 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
     if let Err(fault) = check_code(of, copy.direction, &relation, table) {
         return Verdict::refuse(fault);
     }
+    let pin = PinReason::of(implicit::sets(&of.scope, &relation, copy.direction == CopyDirection::From));
     match (copy.direction, relation) {
         (CopyDirection::From, Relation::Sharded { name, distribution, key, table: known }) => {
             let unseen = known.is_none();
@@ -75,12 +76,12 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
             let takes = known.iter().flat_map(|known| omitted.iter().filter_map(|at| sequence_of(&known.columns[*at])));
             let takes = takes.collect();
             match known.as_ref().map_or(Ok(()), |known| check_sources(&of.scope, known, &omitted, &place)) {
-                Ok(()) => Verdict { takes, ..Verdict::at(&place, &of.scope) },
+                Ok(()) => Verdict { takes, pin, ..Verdict::at(&place, &of.scope) },
                 Err(fault) => Verdict::refuse(fault),
             }
         }
         (CopyDirection::To, Relation::Unsharded { place, .. }) => {
-            Verdict { access: Access::Read, ..Verdict::at(&place, &of.scope) }
+            Verdict { access: Access::Read, pin, ..Verdict::at(&place, &of.scope) }
         }
         (direction, Relation::System) => {
             let access = if direction == CopyDirection::From { Access::Write } else { Access::Read };
@@ -108,13 +109,18 @@ fn check_code(
 }
 
 /// The rows must be cut here exactly as the shards would cut them.
-fn readable(copy: &CopyStatement) -> Result<(), Fault> {
+fn readable(of: &Analyzer<'_>, copy: &CopyStatement) -> Result<(), Fault> {
     if copy.encoding.as_deref().is_some_and(|encoding| encoding_of(encoding) == Encoding::Unsafe) {
         return Err(Fault::unsupported(
             "COPY into a sharded table with this ENCODING is not supported",
             "its characters of several bytes can hold bytes that end a field or a row",
             "Send the rows in UTF-8.",
         ));
+    }
+    if let Some((name, at)) = &copy.no_option {
+        let fault = Fault::new(SqlState::SYNTAX_ERROR, format!("option \"{name}\" not recognized"));
+        let before = of.text.get(..*at).map_or(0, |before| before.chars().count());
+        return Err(fault.position(u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1)));
     }
     if copy.unknown_option {
         return Err(Fault::unsupported(
@@ -170,14 +176,20 @@ fn copy_in(
             format!("Name {} in the column list of the COPY.", key.join(", ")),
         )
     };
-    readable(copy)?;
+    readable(of, copy)?;
     let columns: Vec<&str> = match (&table.columns[..], known) {
         ([], Some(known)) => known.columns.iter().filter(|c| !c.generated).map(|c| &*c.name).collect(),
         ([], None) => return Err(refuse("the table's columns are not known".to_owned())),
         (columns, _) => columns.iter().map(|c| &**c).collect(),
     };
-    let fill = fill(of, known, table)?;
-    let added: Vec<&str> = fill.iter().flat_map(|fill| &fill.columns).map(|(name, ..)| &**name).collect();
+    let fill = fill(of, known, table, key)?;
+    let added: Vec<&str> = fill
+        .iter()
+        .flat_map(|fill| {
+            let columns = fill.columns.iter().map(|(name, ..)| &**name);
+            columns.chain(fill.clocks.iter().map(|(name, _)| &**name))
+        })
+        .collect();
     let field = |column: &Box<str>| {
         // Values that the router adds stand behind those of the row.
         let position = columns.iter().chain(&added).position(|of| **of == **column);
@@ -200,8 +212,13 @@ fn copy_in(
     })
 }
 
-/// The columns that a COPY leaves out and that take values of sequences, or the time.
-fn fill(of: &Analyzer<'_>, known: Option<&Table>, table: &CopyTable) -> Result<Option<CopyFill>, Fault> {
+/// The columns that a COPY leaves out and that take values of sequences, or the time, or are part of the sharding key.
+fn fill(
+    of: &Analyzer<'_>,
+    known: Option<&Table>,
+    table: &CopyTable,
+    key: &[Box<str>],
+) -> Result<Option<CopyFill>, Fault> {
     let (Some(known), [_, ..]) = (known, &table.columns[..]) else { return Ok(None) };
     let (mut columns, mut clocks) = (Vec::new(), Vec::new());
     for column in known.columns.iter().filter(|column| !table.columns.contains(&column.name)) {
@@ -213,6 +230,11 @@ fn fill(of: &Analyzer<'_>, known: Option<&Table>, table: &CopyTable) -> Result<O
             ColumnDefault::Expression(text) if !column.generated && reads_clock(&of.scope, column) => {
                 from_sequence(column, known)?;
                 check_clock(of, known, column, text)?;
+                clocks.push((column.name.clone(), text.clone()));
+            }
+            ColumnDefault::Expression(text)
+                if !column.generated && key.contains(&column.name) && is_one_value(of, column, text) =>
+            {
                 clocks.push((column.name.clone(), text.clone()));
             }
             ColumnDefault::Expression(_) | ColumnDefault::None => from_sequence(column, known)?,
@@ -237,10 +259,14 @@ fn fill(of: &Analyzer<'_>, known: Option<&Table>, table: &CopyTable) -> Result<O
     Ok(Some(CopyFill { text: format!("{before}{names}{after}").into(), columns, clocks }))
 }
 
-/// Whether a default that reads the clock is one value for all rows, which a shard can tell beforehand.
-fn check_clock(of: &Analyzer<'_>, table: &Table, column: &Column, text: &str) -> Result<(), Fault> {
+/// Whether a default is one value for all rows, which a shard can tell beforehand.
+fn is_one_value(of: &Analyzer<'_>, column: &Column, text: &str) -> bool {
     let varies = uses_of(&of.scope, text).is_none_or(|uses| uses.volatile.is_some());
-    if !varies && evaluated(&of.scope, column).is_ok() {
+    !varies && evaluated(&of.scope, column).is_ok()
+}
+
+fn check_clock(of: &Analyzer<'_>, table: &Table, column: &Column, text: &str) -> Result<(), Fault> {
+    if is_one_value(of, column, text) {
         return Ok(());
     }
     Err(Fault::unsupported(
@@ -268,9 +294,9 @@ fn copy_everywhere(
         let omitted: Vec<usize> = columns.filter(|(_, column)| left_out(column)).map(|(at, _)| at).collect();
         refuse_varying_defaults(&of.scope, known, &omitted)?;
     }
-    let fill = fill(of, known, table)?;
+    let fill = fill(of, known, table, &[])?;
     if fill.is_some() {
-        readable(copy)?;
+        readable(of, copy)?;
     }
     Ok(CopyInPlan {
         distribution: None,

@@ -15,18 +15,22 @@ use crate::fault::Fault;
 use crate::ids::QualifiedName;
 use crate::sql::analyze::{Analyzer, PinReason, Verdict, outcome_at};
 use crate::sql::ddl::places::{Belongs, Kind, Members, Name, Where};
-use crate::sql::names::{Place, Relation, distributed_names, resolve};
+use crate::sql::names::{Place, Relation, distributed_names, makes_temporary, resolve};
 use crate::sql::outcome::{OneByOne, Outcome, Why};
 use crate::sql::words::Words;
 use crate::sql::{Access, Change, utility};
 
 /// CREATE, ALTER, DROP, GRANT, REVOKE, COMMENT, TRUNCATE, REINDEX and their like.
 pub(crate) fn ddl(of: &Analyzer<'_>) -> Verdict {
+    of.defined(definition(of))
+}
+
+fn definition(of: &Analyzer<'_>) -> Verdict {
     let Some(text) = of.text.get(of.scan.start..of.scan.end) else { return of.not_understood("the statement") };
     let Some(mut words) = Words::new(text, of.scope.standard_strings) else {
         return of.not_understood("the statement");
     };
-    if utility::creates_temporary(of.text) && words.is(0, "create") {
+    if words.is(0, "create") && (utility::creates_temporary(of.text) || is_made_temporary(of, &words)) {
         return temporary(of, &mut words);
     }
     let verb = ["CREATE", "ALTER", "DROP"].into_iter().find(|verb| words.is(0, verb)).unwrap_or("GRANT");
@@ -109,12 +113,42 @@ fn temporary(of: &Analyzer<'_>, words: &mut Words<'_>) -> Verdict {
     }
 }
 
+/// Whether what is made has no schema in its name, and the search path leads it to that of temporary relations.
+fn is_made_temporary(of: &Analyzer<'_>, words: &Words<'_>) -> bool {
+    const BEFORE: [&str; 4] = ["unlogged", "recursive", "materialized", "foreign"];
+    const KINDS: [&str; 11] = [
+        "table",
+        "view",
+        "sequence",
+        "type",
+        "domain",
+        "function",
+        "procedure",
+        "aggregate",
+        "collation",
+        "conversion",
+        "statistics",
+    ];
+    if !makes_temporary(&of.scope) {
+        return false;
+    }
+    let mut words = words.part(0..words.len());
+    words.take("create");
+    words.take_all(&["or", "replace"]);
+    for before in BEFORE {
+        words.take(before);
+    }
+    let is_kind = KINDS.iter().any(|kind| words.take(kind));
+    words.take_all(&["if", "not", "exists"]);
+    is_kind && words.name().is_none_or(|(schema, _)| schema.is_none())
+}
+
 /// The name in `CREATE [OR REPLACE] [LOCAL] TEMP [RECURSIVE] TABLE|VIEW|SEQUENCE [IF NOT EXISTS] name`.
 fn created_temporary(words: &mut Words<'_>) -> Option<String> {
     words.take("create");
     words.take_all(&["or", "replace"]);
     let _ = words.take("local") || words.take("global");
-    let _ = words.take("temp") || words.take("temporary");
+    let _ = words.take("temp") || words.take("temporary") || words.take("unlogged");
     words.take("recursive");
     if !(words.take("table") || words.take("view") || words.take("sequence")) {
         return None;

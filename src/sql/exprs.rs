@@ -14,9 +14,10 @@ use crate::catalog::{Sets, Volatility};
 use crate::fault::Fault;
 use crate::sql::NameScope;
 use crate::sql::facts::{plain_args, unnest};
+use crate::sql::finish::{SESSION_SETTING, is_same_at_home};
 use crate::sql::functions::{FunctionClass, classify, is_order_sensitive, placed_with};
 use crate::sql::infer::{is_text, type_of};
-use crate::sql::model::{LevelId, Model, Stop, Window};
+use crate::sql::model::{LevelId, Model, Stop, Uses, Window};
 use crate::sql::names::{Place, Relation, check_connection_view, fold, folded, parts, resolve};
 use crate::sql::template::{is_moment, says_moment};
 use crate::sql::words::Words;
@@ -56,9 +57,11 @@ impl Model<'_> {
     pub fn walk<'q>(&mut self, at: &At<'q>, expr: &'q Expr) -> Result<(), Stop> {
         // The left side of operator chains is as deep as the statement is long: a loop, not recursion.
         let mut expr = expr;
+        self.note_compared(at.level, expr);
         while let Expr::BinaryOp { left, right, .. } = expr {
             self.walk(at, right)?;
             expr = left;
+            self.note_compared(at.level, expr);
         }
         match expr {
             Expr::BinaryOp { .. } => Ok(()),
@@ -73,7 +76,7 @@ impl Model<'_> {
             Expr::CompoundIdentifier(names) => {
                 self.note_unresolved(at.level, names);
                 self.note_system_column(at.level, names);
-                Ok(())
+                self.note_attribute(at.level, names)
             }
             Expr::Value(literal) => match &literal.value {
                 Literal::DoubleQuotedString(_) | Literal::QuoteDelimitedStringLiteral(_) => {
@@ -134,8 +137,14 @@ impl Model<'_> {
             Expr::Cast { expr, data_type, format: None, kind } => match kind {
                 sqlparser::ast::CastKind::Cast | sqlparser::ast::CastKind::DoubleColon => {
                     self.walk_type(data_type)?;
-                    if let Expr::Value(literal) = &**expr {
-                        self.note_moment(literal, data_type);
+                    match unnest(expr) {
+                        Expr::Value(literal) => self.note_moment(literal, data_type),
+                        Expr::Array(array) => array.elem.iter().for_each(|member| {
+                            if let Expr::Value(literal) = unnest(member) {
+                                self.note_moment(literal, data_type);
+                            }
+                        }),
+                        _ => {}
                     }
                     if names_of_catalog(data_type) && self.scope.topology.places_schemas() {
                         self.note_written(expr);
@@ -168,6 +177,7 @@ impl Model<'_> {
             }
             Expr::CompoundFieldAccess { root, access_chain } => {
                 self.walk(at, root)?;
+                self.note_accesses(at.level, root, access_chain)?;
                 access_chain.iter().try_for_each(|access| self.walk_access(at, access))
             }
             Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets) => {
@@ -250,10 +260,7 @@ impl Model<'_> {
     /// A value is read as a type that is not looked at: that of a column, or of what else may stand in its place.
     pub fn note_bare_moment(&mut self, expr: &Expr) {
         match expr {
-            Expr::Value(literal) if is_bare_moment(literal) => {
-                self.uses.moment = true;
-                note(&mut self.uses.clock, "now");
-            }
+            Expr::Value(literal) if is_bare_moment(literal) => self.note_moment_read(),
             Expr::Nested(inner) => self.note_bare_moment(inner),
             Expr::Tuple(members) => members.iter().for_each(|member| self.note_bare_moment(member)),
             Expr::Function(function) if is_row_or_choice(function) => {
@@ -277,9 +284,14 @@ impl Model<'_> {
     /// A literal is read as this type.
     fn note_moment(&mut self, literal: &ValueWithSpan, data_type: &DataType) {
         if is_time(data_type) && says_now(literal) {
-            self.uses.moment = true;
-            note(&mut self.uses.clock, "now");
+            self.note_moment_read();
         }
+    }
+
+    /// A text like `now` is read as a time.
+    pub fn note_moment_read(&mut self) {
+        self.uses.moment = true;
+        note(&mut self.uses.clock, "now");
     }
 
     /// Casts to `regclass` and its like look names up in the server's catalog; their numbers differ between shards.
@@ -513,6 +525,10 @@ impl Model<'_> {
                 "set_config" => {
                     self.uses.note_sets(if sets_locally(function) { Sets::Locally } else { Sets::Lasting });
                 }
+                "current_setting" if asks_session(function) => {
+                    note_server(&mut self.uses, SESSION_SETTING);
+                    return Ok(FunctionClass::Server);
+                }
                 _ => {}
             }
         }
@@ -540,7 +556,12 @@ impl Model<'_> {
         Ok(class)
     }
 
-    fn note_class(&mut self, schema: Option<&str>, name: &str, args: &[FunctionArg]) -> Result<FunctionClass, Stop> {
+    pub fn note_class(
+        &mut self,
+        schema: Option<&str>,
+        name: &str,
+        args: &[FunctionArg],
+    ) -> Result<FunctionClass, Stop> {
         let class = classify(&self.scope, schema, name);
         let scope = self.scope;
         // Sequences are found by the search path.
@@ -577,7 +598,7 @@ impl Model<'_> {
             FunctionClass::Clock => note(&mut uses.clock, name),
             FunctionClass::Server => {
                 self.by_path = true;
-                note(&mut uses.server, name);
+                note_server(uses, name);
             }
             FunctionClass::Volatile => note(&mut uses.volatile, name),
             FunctionClass::RunsSql => note(&mut uses.runs_sql, name),
@@ -626,11 +647,12 @@ impl Model<'_> {
     }
 }
 
-/// A type whose values can be written as `now`.
+/// A type whose values, or some in them, can be written as `now`.
 fn is_time(data_type: &DataType) -> bool {
     let name = data_type.to_string().to_ascii_lowercase();
     let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
-    name == "date" || name.starts_with("time") || name == "abstime"
+    let is_range = name.starts_with("ts") && name.contains("range");
+    name.starts_with("date") || name.starts_with("time") || is_range
 }
 
 /// Whether a literal is a text like `now`.
@@ -643,7 +665,7 @@ pub(crate) fn says_now(literal: &ValueWithSpan) -> bool {
 }
 
 /// Whether a literal is nothing but a text like `now`.
-fn is_bare_moment(literal: &ValueWithSpan) -> bool {
+pub(crate) fn is_bare_moment(literal: &ValueWithSpan) -> bool {
     match &literal.value {
         Literal::SingleQuotedString(text) | Literal::EscapedStringLiteral(text) => is_moment(text.as_bytes()),
         Literal::DollarQuotedString(text) => is_moment(text.value.as_bytes()),
@@ -686,7 +708,7 @@ fn place_of_text(scope: &NameScope<'_>, text: &str) -> Option<Place> {
     }
 }
 
-fn note(first: &mut Option<Box<str>>, name: &str) {
+pub(crate) fn note(first: &mut Option<Box<str>>, name: &str) {
     first.get_or_insert_with(|| name.into());
 }
 
@@ -696,6 +718,20 @@ fn leaves_implicit_out(args: &[FunctionArg]) -> bool {
         args,
         [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(literal)))] if literal.value == Literal::Boolean(false)
     )
+}
+
+/// What is the same at home hides nothing else.
+fn note_server(uses: &mut Uses, name: &str) {
+    if uses.server.as_deref().is_none_or(is_same_at_home) {
+        uses.server = Some(name.into());
+    }
+}
+
+/// `current_setting` of what no server has but by its clients.
+fn asks_session(function: &Function) -> bool {
+    let name = plain_args(function).and_then(|args| args.first().copied());
+    let Some(Expr::Value(ValueWithSpan { value: Literal::SingleQuotedString(name), .. })) = name else { return false };
+    name.contains('.') || name.eq_ignore_ascii_case("application_name")
 }
 
 /// `set_config(name, value, true)`: ends with the transaction.

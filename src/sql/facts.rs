@@ -57,20 +57,31 @@ impl Model<'_> {
     }
 
     fn find_qualified(&self, level: LevelId, schema: Option<&str>, table: &str, name: &str) -> Option<Found> {
+        let leaf = self.leaf_called(level, schema, table)?;
+        let mut columns = self.leaves[leaf].columns.list.iter().filter(|c| &*c.name == name);
+        let column = columns.next()?;
+        columns.next().is_none().then(|| Found { leaf, column: column.clone() })
+    }
+
+    /// The FROM item that a name means before a column's; `None` where that is not certain.
+    pub fn find_leaf(&self, level: LevelId, qualifier: &[Ident]) -> Option<LeafId> {
+        match qualifier {
+            [table] => self.leaf_called(level, None, &folded(table)),
+            [schema, table] => self.leaf_called(level, Some(&folded(schema)), &folded(table)),
+            _ => None,
+        }
+    }
+
+    fn leaf_called(&self, level: LevelId, schema: Option<&str>, table: &str) -> Option<LeafId> {
         let mut at = Some(level);
         while let Some(id) = at {
             let level = &self.levels[id];
-            let mut named = level.leaves.iter().filter(|leaf| {
-                let leaf = &self.leaves[**leaf];
+            let mut named = level.leaves.iter().copied().filter(|leaf| {
+                let leaf = &self.leaves[*leaf];
                 &*leaf.name == table && schema.is_none_or(|schema| leaf.schema.as_deref() == Some(schema))
             });
-            if let Some(&leaf) = named.next() {
-                if named.next().is_some() {
-                    return None;
-                }
-                let mut columns = self.leaves[leaf].columns.list.iter().filter(|c| &*c.name == name);
-                let column = columns.next()?;
-                return columns.next().is_none().then(|| Found { leaf, column: column.clone() });
+            if let Some(leaf) = named.next() {
+                return named.next().is_none().then_some(leaf);
             }
             at = level.outer;
         }
@@ -153,6 +164,10 @@ impl Model<'_> {
     }
 
     fn condition(&self, level: LevelId, expr: &Expr) -> Cond {
+        // `int = text` can be an operator of a user's, and is no comparison of keys then.
+        if self.scope.catalog.customs.compare() {
+            return Cond::True;
+        }
         match unnest(expr) {
             Expr::BinaryOp { op: BinaryOperator::And, .. } => {
                 Cond::All(conjuncts(expr).into_iter().map(|part| self.condition(level, part)).collect())

@@ -13,6 +13,7 @@ use crate::sql::analyze::Analyzer;
 use crate::sql::clock::{Calls, Clock};
 use crate::sql::elsewhere::{self, Needs};
 use crate::sql::from::is_only;
+use crate::sql::functions::is_users;
 use crate::sql::inner::inner_queries;
 use crate::sql::keyed::{HomeTable, Known, stage};
 use crate::sql::literals::Literals;
@@ -26,7 +27,7 @@ use crate::sql::pulls::{Mentions, Scan, add, share};
 use crate::sql::pushdown::{Scanned, filters};
 use crate::sql::replace::Replace;
 use crate::sql::returned::{Returned, modifying_with, returned};
-use crate::sql::shape::says_now;
+use crate::sql::shape::{called_as_attribute, says_now};
 use crate::sql::spelling::Other;
 use crate::sql::splice::{Edit, Source};
 use crate::sql::top::top;
@@ -247,6 +248,9 @@ fn check_uses(model: &Model<'_>, variant: Variant) -> Result<(), Obstacle> {
     if let Some(name) = &uses.unknown_function {
         return function(name, "is not known to the router");
     }
+    if let Some(name) = uses.attribute.as_deref().filter(|name| is_users(&model.scope, name)) {
+        return Err(called_as_attribute(name));
+    }
     if uses.home_function || uses.pin.is_some() {
         let what = uses.home.as_deref().unwrap_or("a function with effects");
         return Err(Obstacle::new(format!("{what} beside rows of several shards")));
@@ -271,9 +275,13 @@ fn check_uses(model: &Model<'_>, variant: Variant) -> Result<(), Obstacle> {
     Ok(())
 }
 
+/// Stands for `current_setting` of what clients alone set: the session's settings are on the connection that finishes.
+pub(crate) const SESSION_SETTING: &str = "current_setting() of a setting of the session";
+
 /// What says the same at home as on one Postgres that has everything.
 pub(crate) fn is_same_at_home(name: &str) -> bool {
-    const NAMES: [&str; 12] = [
+    const NAMES: [&str; 13] = [
+        SESSION_SETTING,
         "current_database",
         "current_catalog",
         "version",

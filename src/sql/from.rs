@@ -11,7 +11,7 @@ use sqlparser::ast::{
 use crate::catalog::Table;
 use crate::ids::QualifiedName;
 use crate::sql::exprs::{At, Ctes};
-use crate::sql::implicit::check_read;
+use crate::sql::implicit::{self, check_read};
 use crate::sql::infer::type_of;
 use crate::sql::keys::KeyName;
 use crate::sql::model::{
@@ -457,6 +457,7 @@ impl Model<'_> {
             return Ok(tree);
         }
         check_read(&self.scope, &relation)?;
+        self.uses.note_sets(implicit::sets(&self.scope, &relation, false));
         let (leaf_name, leaf_schema) = match alias {
             Some(alias) => (folded(&alias.name).into_owned(), None),
             None => (name.to_owned(), schema),

@@ -1,7 +1,7 @@
 //! Code of users that runs, unasked, where rows are read or written: it sees the tables of one shard. What that would make wrong is refused.
 
-use crate::catalog::Catalog;
-use crate::catalog::effects::{Act, Deed, Effects};
+use crate::catalog::effects::{Act, Deed, Effects, SET_CONFIG};
+use crate::catalog::{Catalog, Sets};
 use crate::fault::Fault;
 use crate::ids::QualifiedName;
 use crate::sql::NameScope;
@@ -47,12 +47,32 @@ pub(crate) fn check_defaults(scope: &NameScope<'_>, relation: &Relation, columns
     Ok(())
 }
 
-/// The same of a statement that is not walked as a tree, by the names that it has.
-pub(crate) fn check_named(scope: &NameScope<'_>, names: &[String], writes: bool) -> Result<(), Fault> {
+/// What the code of a table changes of the session's settings where rows are read, or written, with whatever defaults.
+pub(crate) fn sets(scope: &NameScope<'_>, relation: &Relation, writes: bool) -> Sets {
+    let Some(effects) = relation.table().and_then(|table| table.effects.as_deref()) else { return Sets::Nothing };
+    let defaults = effects.defaults.iter().flat_map(|(_, deeds)| deeds);
+    let written = effects.writes.iter().chain(defaults).filter(|_| writes);
+    let calls = |deed: &&Deed| matches!(&deed.act, Act::Calls(name) if **name == *SET_CONFIG);
+    let by = |deed: &Deed| match &deed.function {
+        Some(function) => function_sets(scope.catalog, function),
+        None => Sets::Lasting,
+    };
+    effects.reads.iter().chain(written).filter(calls).map(by).max().unwrap_or(Sets::Nothing)
+}
+
+fn function_sets(catalog: &Catalog, function: &QualifiedName) -> Sets {
+    let placed = catalog.placed.get(&function.schema).and_then(|schema| schema.functions.get(&function.name));
+    placed.or_else(|| catalog.functions.get(&function.name)).map_or(Sets::Lasting, |function| function.sets)
+}
+
+/// The same of a statement that is not walked as a tree, by the names that it has: with what it changes of the settings.
+pub(crate) fn check_named(scope: &NameScope<'_>, names: &[String], writes: bool) -> Result<Sets, Fault> {
+    let mut changed = Sets::Nothing;
     for table in scope.catalog.tables.values().filter(|table| table.effects.is_some()) {
         if names.iter().any(|name| **name == *table.name.name) {
             let relation = resolve(scope, Some(&table.name.schema), &table.name.name);
             check_read(scope, &relation)?;
+            changed = changed.max(sets(scope, &relation, writes));
             if writes {
                 check_written(scope, &relation)?;
                 let all: Vec<usize> = (0..table.columns.len()).collect();
@@ -60,7 +80,7 @@ pub(crate) fn check_named(scope: &NameScope<'_>, names: &[String], writes: bool)
             }
         }
     }
-    Ok(())
+    Ok(changed)
 }
 
 /// What is refused of the tables of a catalog because of their code; in order of their names.

@@ -102,6 +102,7 @@ pub(crate) fn inner_queries(model: &Model<'_>, tree: &Statement, source: &Source
         && uses.user_function.is_none()
         && uses.unknown_function.is_none()
         && uses.runs_sql.is_none()
+        && uses.attribute.is_none()
         && uses.system_column.is_none()
         && !uses.sample
         && !uses.outer_aggregate

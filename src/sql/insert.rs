@@ -13,18 +13,17 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::NameScope;
 use crate::sql::analyze::{Analyzer, analyze, routed};
-use crate::sql::block_time::note_defaults;
+use crate::sql::block_time::{clock_default, note_defaults};
 use crate::sql::defaults::{check_assigned, reads_clock, uses_of};
 use crate::sql::delivery::Delivery;
 use crate::sql::exprs::{At, Ctes, says_now};
 use crate::sql::facts::{as_select, unnest};
 use crate::sql::finish::Parsed;
-use crate::sql::implicit::{check_defaults, check_written};
-use crate::sql::infer::is_text;
+use crate::sql::implicit::{self, check_defaults, check_written};
 use crate::sql::inserting::{self, Inserting};
 use crate::sql::keys::{KeyName, RowKey, Source, Value};
 use crate::sql::model::{Columns, Leaf, LevelId, Model, Obstacle, Spread, Stop};
-use crate::sql::names::{Place, Relation, folded, parts};
+use crate::sql::names::{Place, Relation, folded, parts, resolve};
 use crate::sql::outcome::{InsertRows, Many, ManyRows, Outcome, Routed, Scatter, Split, Why};
 use crate::sql::query::item_expr;
 use crate::sql::sequences::fill::{Fill, Rows, expression_pieces, fill_of};
@@ -34,7 +33,7 @@ use crate::sql::supplying;
 use crate::sql::template::Scan;
 use crate::sql::through::{Written, written};
 use crate::sql::words;
-use crate::types::oid;
+use crate::types::{KeyType, oid};
 
 /// The sharded table that an INSERT writes.
 pub(crate) struct Target {
@@ -70,6 +69,7 @@ impl Analyzer<'_> {
             Relation::System => None,
         };
         check_written(&model.scope, &relation)?;
+        model.uses.note_sets(implicit::sets(&model.scope, &relation, true));
         let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
         let level = target_level(model, alias.unwrap_or(table_name.clone()), table.as_deref())?;
         let columns = column_list(insert)?;
@@ -81,6 +81,9 @@ impl Analyzer<'_> {
             let reads = &mut model.uses.reads_time;
             note_defaults(reads, &self.scope, table, columns.as_deref(), &source, &left);
             reads.moment |= has_moment(table, columns.as_deref(), &source);
+            if let Some(column) = hidden.iter().find(|column| clock_default(&self.scope, column).is_some()) {
+                reads.hide(format!("the default of column \"{}\", which the view does not show", column.name));
+            }
         }
         model.unused_ctes(with, ctes)?;
         let at = At { level, ctes: ctes.clone(), vary: true };
@@ -661,7 +664,7 @@ pub(crate) fn write_reference(model: &Model<'_>, table: &str) -> Result<Outcome,
     if let Some(what) = uses.one_shard() {
         return Err(refuse(format!("it needs {what}")));
     }
-    if uses.writing_cte {
+    if uses.writing_cte && (uses.cte_writes_copies.is_none() || uses.cte_writes_parts) {
         return Err(refuse("WITH contains a statement that changes data".to_owned()));
     }
     if let Some(name) = [&uses.volatile, &uses.clock, &uses.server, &uses.unknown_function].into_iter().flatten().next()
@@ -846,7 +849,7 @@ pub(crate) fn mentions_default(value: &Expr) -> bool {
 }
 
 /// What ON CONFLICT DO UPDATE sets.
-fn conflict_assignments(insert: &Insert) -> &[Assignment] {
+pub(crate) fn conflict_assignments(insert: &Insert) -> &[Assignment] {
     match &insert.on {
         Some(OnInsert::OnConflict(OnConflict { action: OnConflictAction::DoUpdate(update), .. })) => {
             &update.assignments
@@ -874,7 +877,7 @@ pub(crate) fn refuse_varying_defaults(scope: &NameScope<'_>, table: &Table, omit
     refuse_varying(scope, table, omitted.iter().filter_map(|index| table.columns.get(*index)))
 }
 
-fn refuse_varying<'c>(
+pub(crate) fn refuse_varying<'c>(
     scope: &NameScope<'_>,
     table: &Table,
     columns: impl IntoIterator<Item = &'c Column>,
@@ -942,7 +945,8 @@ pub(crate) fn check_conflict(scope: &NameScope<'_>, insert: &Insert, target: &Ta
         return Err(refuse("a row on another shard could be the one that conflicts".to_owned()));
     }
     // No index means all of them, and one Postgres has one for these.
-    let mut rules = scope.topology.uniques.iter().filter(|rule| rule.table == target.name);
+    let rules = scope.topology.uniques.iter().filter(|rule| rule.table == target.name);
+    let mut rules = rules.filter(|rule| !gives_null(scope, insert, target, &rule.columns));
     if let (None, Some(rule)) = (&conflict.conflict_target, rules.next()) {
         let detail = format!("{} is unique over all shards, which is seen when the transaction ends", rule.scope());
         return Err(refuse(detail));
@@ -953,6 +957,35 @@ pub(crate) fn check_conflict(scope: &NameScope<'_>, insert: &Insert, target: &Ta
         return Err(refuse(format!("DO UPDATE sets the sharding key \"{name}\"")));
     }
     Ok(())
+}
+
+/// Whether each row has NULL in one of these columns: then it is in nobody's way.
+fn gives_null(scope: &NameScope<'_>, insert: &Insert, target: &Target, unique: &[Box<str>]) -> bool {
+    let TableObject::TableName(name) = &insert.table else { return false };
+    // The columns of a view can have other names.
+    let is_table = parts(name).is_some_and(|(schema, name)| {
+        matches!(resolve(scope, schema.as_deref(), &name), Relation::Sharded { name, .. } if name == target.name)
+    });
+    let (Some(table), Ok(Some(named)), true) = (&target.table, column_list(insert), is_table) else { return false };
+    // A default of a domain is not told.
+    let without_default = |column: &Column| {
+        column.default == ColumnDefault::None && !column.generated && KeyType::from_oid(column.type_oid).is_some()
+    };
+    let cells = |at: usize| match insert.source.as_deref().map(|source| &*source.body) {
+        Some(SetExpr::Values(values)) => values.rows.iter().all(|row| row.get(at).is_some_and(is_null)),
+        _ => false,
+    };
+    unique.iter().any(|unique| {
+        let known = table.column(unique).is_some_and(|(_, column)| without_default(column));
+        match named.iter().position(|name| **name == **unique) {
+            Some(at) => cells(at),
+            None => known,
+        }
+    })
+}
+
+fn is_null(cell: &Expr) -> bool {
+    matches!(cell, Expr::Value(value) if value.value == sqlparser::ast::Value::Null)
 }
 
 /// Whether no index of the table is one on just these columns. (One with a predicate is meant only where the statement has one too.)
@@ -995,24 +1028,13 @@ pub(crate) fn walk_assignments<'q>(
 ) -> Result<(), Stop> {
     for assignment in assignments {
         if !is_default(&assignment.value) {
-            if !sets_text(model, at.level, assignment) {
+            if model.may_be_time(at.level, &assignment.target) {
                 model.note_bare_moment(&assignment.value);
             }
             model.walk(at, &assignment.value)?;
         }
     }
     Ok(())
-}
-
-/// Whether a column of text is set, for which a literal stays what it is written as.
-fn sets_text(model: &Model<'_>, level: LevelId, assignment: &Assignment) -> bool {
-    let (AssignmentTarget::ColumnName(_), Some(leaf)) = (&assignment.target, model.levels[level].leaves.first()) else {
-        return false;
-    };
-    let columns = &model.leaves[*leaf].columns.list;
-    let mut names = assigned(std::slice::from_ref(assignment));
-    let ty = names.next().and_then(|name| columns.iter().find(|column| *column.name == *name)).and_then(|of| of.ty);
-    ty.is_some_and(|ty| is_text(ty.oid))
 }
 
 pub(crate) fn walk_returning<'q>(

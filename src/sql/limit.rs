@@ -64,7 +64,10 @@ pub(crate) fn set_limit(query: &mut Query, limit: Option<Limit>) {
             None => return,
         },
         (limit, None) => limit.sql(),
-        (limit, Some(offset)) => format!("({} + coalesce({}, 0))", limit.sql(), offset.sql()),
+        // Their sum may be more than a LIMIT can be.
+        (limit, Some(offset)) => {
+            format!("least({}::numeric + coalesce({}, 0), {})::bigint", limit.sql(), offset.sql(), i64::MAX)
+        }
     };
     let Some(limit) = super::parse_expr(&text) else { return };
     query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(limit), offset: None, limit_by: Vec::new() });

@@ -62,6 +62,11 @@ impl Literals {
         Some(slot)
     }
 
+    /// All of them have a part in what becomes of the statement.
+    pub fn fix_all(&self) {
+        self.free.borrow_mut().clear();
+    }
+
     pub fn free_slots(&self) -> SmallVec<[u16; 8]> {
         self.free.borrow().iter().copied().collect()
     }

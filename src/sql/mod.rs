@@ -2,6 +2,7 @@
 
 pub mod advice;
 pub mod analyze;
+mod attributes;
 pub mod block_time;
 mod carried;
 pub mod changes;
@@ -10,6 +11,7 @@ mod clock;
 mod closed;
 mod colnames;
 pub mod combine;
+mod compared;
 mod constants;
 mod constraints;
 mod copying;
@@ -50,6 +52,7 @@ mod moving_from;
 mod named;
 mod names;
 pub mod normal;
+mod once;
 pub mod outcome;
 mod partners;
 pub mod pattern;

@@ -240,6 +240,8 @@ pub(crate) struct Uses {
     pub unsafe_function: Option<Box<str>>,
     pub user_function: Option<Box<str>>,
     pub runs_sql: Option<Box<str>>,
+    /// A function that is called, or may be, as an attribute of what it is called with: see [`crate::sql::attributes`].
+    pub attribute: Option<Box<str>>,
     pub system_column: Option<Box<str>>,
     /// A function that tells how its argument is stored.
     pub stored: Option<Box<str>>,
@@ -250,6 +252,9 @@ pub(crate) struct Uses {
     pub sample: bool,
     /// INSERT, UPDATE or DELETE anywhere below the top.
     pub writing_cte: bool,
+    /// Of those, one that changes a reference table, and whether there is one that changes anything else.
+    pub cte_writes_copies: Option<Box<str>>,
+    pub cte_writes_parts: bool,
     /// The statement itself is INSERT, UPDATE or DELETE.
     pub writing: bool,
     /// What needs the home shard, or that of a schema, is a function with effects.
@@ -514,7 +519,7 @@ impl<'s> Model<'s> {
 
     /// Notes `a = b` that holds for the rows of `leaves` that matter; each column with its leaf.
     pub fn add_equality(&mut self, a: (LeafId, NodeId), b: (LeafId, NodeId), leaves: &[LeafId]) {
-        if !self.comparable(a.1, b.1) {
+        if !self.comparable(a.1, b.1) || self.scope.catalog.customs.compare() {
             return;
         }
         for (from, to) in [(a, b), (b, a)] {

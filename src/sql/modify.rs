@@ -7,13 +7,14 @@ use sqlparser::ast::{
     UpdateTableFromKind, With,
 };
 
+use crate::catalog::{Sets, Table};
 use crate::fault::Fault;
 use crate::sql::analyze::{Analyzer, routed_by_values};
 use crate::sql::defaults::check_assigned;
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::finish::Parsed;
 use crate::sql::from::{JoinTree, is_only, only};
-use crate::sql::implicit::check_written;
+use crate::sql::implicit::{self, check_written};
 use crate::sql::insert::{
     assigned, is_default, refuse_reference, refuse_sequence_defaults, walk_assignments, walk_returning, write_reference,
 };
@@ -53,9 +54,14 @@ impl Analyzer<'_> {
         let changed = walk_update(model, update, ctes)?;
         model.unused_ctes(with, ctes)?;
         let change = self.key_change(model, parsed, update, with, &changed);
-        let outcome = self.change_outcome(model, parsed, with, changed, Sorted::Any, |model, ctes| {
-            walk_update(model, update, ctes)
-        })?;
+        let copies = copies_of(model, &changed, with);
+        let outcome = self
+            .change_outcome(model, parsed, with, changed, Sorted::Any, |model, ctes| walk_update(model, update, ctes));
+        let once = |table: &Arc<Table>| self.update_once(model, parsed, update, table);
+        let outcome = match outcome {
+            Err(Stop::Refuse(fault)) => copies.as_ref().and_then(once).ok_or(Stop::Refuse(fault)),
+            other => other,
+        }?;
         Ok(match outcome {
             Outcome::Routed(routed) => Outcome::Routed(Routed { key_change: change.map(Box::new), ..routed }),
             other => other,
@@ -72,7 +78,14 @@ impl Analyzer<'_> {
     ) -> Result<Outcome, Stop> {
         let changed = walk_delete(model, delete, ctes)?;
         model.unused_ctes(with, ctes)?;
-        self.change_outcome(model, parsed, with, changed, Sorted::Any, |model, ctes| walk_delete(model, delete, ctes))
+        let copies = copies_of(model, &changed, with);
+        let outcome = self
+            .change_outcome(model, parsed, with, changed, Sorted::Any, |model, ctes| walk_delete(model, delete, ctes));
+        let once = |table: &Arc<Table>| self.delete_once(model, parsed, delete, table);
+        match outcome {
+            Err(Stop::Refuse(fault)) => copies.as_ref().and_then(once).ok_or(Stop::Refuse(fault)),
+            other => other,
+        }
     }
 
     /// `walk`: over the statement, as `changed` was made.
@@ -207,6 +220,20 @@ impl Analyzer<'_> {
     }
 }
 
+/// The reference table that is changed by values which each shard would make differently.
+fn copies_of(model: &Model<'_>, changed: &Changed, with: Option<&With>) -> Option<Arc<Table>> {
+    match &changed.relation {
+        Relation::Reference { table: Some(table), .. } if model.uses.volatile.is_some() && with.is_none() => {
+            (!is_through_view(Some(table))).then(|| Arc::clone(table))
+        }
+        Relation::Reference { .. }
+        | Relation::Sharded { .. }
+        | Relation::Unsharded { .. }
+        | Relation::View { .. }
+        | Relation::System => None,
+    }
+}
+
 /// How a change runs on several shards.
 fn on_many(of: &Analyzer<'_>, model: &Model<'_>, statement: &Statement, tree: &JoinTree) -> Result<Many, Obstacle> {
     let spread = model.spread_of(tree);
@@ -276,6 +303,11 @@ pub(crate) fn target(model: &mut Model<'_>, table: &TableFactor) -> Result<Chang
     let named = model.relation(schema.as_deref(), &table_name)?;
     let Written { relation, apart, .. } = written(&model.scope, named.clone())?;
     check_written(&model.scope, &relation)?;
+    model.uses.note_sets(match relation {
+        // An UPDATE of it is a SET.
+        Relation::System if table_name == "pg_settings" => Sets::Lasting,
+        _ => implicit::sets(&model.scope, &relation, true),
+    });
     let level = model.add_level(None, None);
     let before = model.refs.len();
     // It is no FROM item that something else could be put in the place of.

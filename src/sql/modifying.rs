@@ -10,16 +10,18 @@ use crate::fault::Fault;
 use crate::ids::DistributionId;
 use crate::sql::defaults::{check_assigned, reads_clock};
 use crate::sql::exprs::{At, Ctes};
-use crate::sql::implicit::{check_defaults, check_written};
+use crate::sql::from::JoinTree;
+use crate::sql::implicit::{self, check_defaults, check_written};
 use crate::sql::insert::{
-    Keys, Target, assigned, check_conflict, check_insert, check_sources, check_view, column_list, keys_of, omitted,
-    sequence_of, source, target_level, walk_conflict, walk_returning,
+    InsertSource, Keys, Target, assigned, check_conflict, check_insert, check_sources, check_view, column_list,
+    conflict_assignments, keys_of, omitted, refuse_sequence_defaults, refuse_varying, refuse_varying_defaults,
+    sequence_of, source, target_level, walk_conflict, walk_returning, write_reference,
 };
 use crate::sql::keys::{KeyName, RowKey};
 use crate::sql::model::{Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, Reference, Spread, Stop};
 use crate::sql::modify::{Changed, key_change, walk_delete, walk_update};
 use crate::sql::names::{Relation, folded, parts};
-use crate::sql::outcome::{InsertRows, Outcome, Routed};
+use crate::sql::outcome::{InsertRows, Outcome, Routed, Why};
 use crate::sql::query::Rows;
 use crate::sql::through::{Written, written};
 
@@ -84,13 +86,21 @@ impl Model<'_> {
 
     /// Of UPDATE and DELETE.
     fn changed_rows(&mut self, changed: &Changed, returning: Option<&[SelectItem]>) -> Result<Modified, Stop> {
+        if let Relation::Reference { name, .. } = &changed.relation {
+            // Which of several rows an UPDATE takes could be another on each shard.
+            if changed.apart.is_some() || !matches!(changed.tree, JoinTree::Leaf(_)) {
+                return Err(refuse_reference(&name.name).into());
+            }
+            self.uses.cte_writes_copies.get_or_insert_with(|| name.name.clone());
+            return Ok(self.returned(changed.level, 0, returning, None));
+        }
+        self.uses.cte_writes_parts = true;
         match self.spread_of(&changed.tree) {
             Spread::Parted { .. } => {}
             Spread::Tangled(why) => self.hinder(why),
             Spread::Same => self.hinder(Obstacle::new("WITH changes a table that is not sharded")),
         }
         match (&changed.relation, changed.reference.and_then(|id| self.refs.get(id)).cloned()) {
-            (Relation::Reference { name, .. }, _) => Err(refuse_reference(&name.name)),
             (Relation::Sharded { .. }, Some(of)) => {
                 let key = Key { distribution: of.distribution, name: of.name, places: Vec::new(), nodes: of.key };
                 Ok(self.returned(changed.level, of.leaf, returning, Some(key)))
@@ -108,6 +118,7 @@ impl Model<'_> {
         let named = self.relation(schema.as_deref(), &table_name)?;
         let Written { relation, hidden, apart } = written(&self.scope, named)?;
         check_written(&self.scope, &relation)?;
+        self.uses.note_sets(implicit::sets(&self.scope, &relation, true));
         let alias = insert.table_alias.as_ref().map(|alias| folded(&alias.alias).into_owned());
         let level = target_level(self, alias.unwrap_or(table_name.clone()), relation.table())?;
         let columns = column_list(insert)?;
@@ -120,8 +131,21 @@ impl Model<'_> {
         walk_conflict(self, &at, insert)?;
         walk_returning(self, &at, insert.returning.as_deref())?;
         let returning = insert.returning.as_deref();
+        self.uses.cte_writes_parts |= !matches!(relation, Relation::Reference { .. });
         match relation {
-            Relation::Reference { name, .. } => Err(refuse_reference(&name.name)),
+            Relation::Reference { name, table: Some(table) } => {
+                if let InsertSource::Query(Spread::Tangled(why), _) = &source {
+                    return Err(why.clone().fault().into());
+                }
+                refuse_varying_defaults(&self.scope, &table, &omitted(&table, columns.as_deref(), &source))?;
+                refuse_varying(&self.scope, &table, &hidden)?;
+                refuse_sequence_defaults(&table, conflict_assignments(insert))?;
+                let relation = Relation::Reference { name: name.clone(), table: Some(table) };
+                check_assigned(self, &relation, conflict_assignments(insert))?;
+                self.uses.cte_writes_copies.get_or_insert_with(|| name.name.clone());
+                Ok(self.returned(level, 0, returning, None))
+            }
+            Relation::Reference { name, table: None } => Err(refuse_reference(&name.name).into()),
             Relation::View { .. } => Err(Stop::NotUnderstood("INSERT into a view")),
             Relation::Unsharded { table, place } => {
                 self.need_table(&table_name, &place);
@@ -274,11 +298,48 @@ pub(crate) fn with_fixed(model: &Model<'_>, outcome: Outcome) -> Outcome {
     Outcome::Insert(InsertRows { distribution, name, rows, typmods, groups, also, many, uncertain: None })
 }
 
-fn refuse_reference(table: &str) -> Stop {
+/// A statement whose WITH changes reference tables: every shard runs all of it, if each makes the same of it, and one answers.
+pub(crate) fn with_copies(model: &Model<'_>, outcome: Outcome) -> Outcome {
+    let Some(table) = &model.uses.cte_writes_copies else { return outcome };
+    let same = || -> Result<Outcome, Fault> {
+        if let Some(obstacle) = &model.obstacle {
+            return Err(obstacle.clone().fault());
+        }
+        match write_reference(model, table) {
+            Ok(outcome) if model.fixed.is_empty() && !model.uses.locking => Ok(outcome),
+            Ok(_) => Err(refuse_reference(table)),
+            Err(Stop::Refuse(fault)) => Err(fault),
+            Err(Stop::NotUnderstood(_)) => Err(refuse_reference(table)),
+        }
+    };
+    match outcome {
+        Outcome::Refuse(_) | Outcome::Broadcast(Why::Reference) => outcome,
+        Outcome::Home(_) | Outcome::Shard(..) | Outcome::Any(_) | Outcome::Routed(_) if !model.uses.writing => same()
+            .unwrap_or_else(|why| {
+                let detail = why.detail.clone().unwrap_or_else(|| why.message.clone());
+                Outcome::Refuse(refuse_reference(table).detail(detail))
+            }),
+        Outcome::Home(_)
+        | Outcome::Shard(..)
+        | Outcome::Any(_)
+        | Outcome::Routed(_)
+        | Outcome::Broadcast(_)
+        | Outcome::Parts(..)
+        | Outcome::Each(..)
+        | Outcome::CreateAs(_)
+        | Outcome::Stamp(_)
+        | Outcome::CopyIn(_)
+        | Outcome::Insert(_)
+        | Outcome::Draw(_)
+        | Outcome::Deliver(_)
+        | Outcome::Supply(_) => Outcome::Refuse(refuse_reference(table)),
+    }
+}
+
+fn refuse_reference(table: &str) -> Fault {
     Fault::unsupported(
         format!("writing to reference table \"{table}\" inside WITH is not supported"),
         "the write must reach every shard, and the statement around it runs on one",
         "Send the write as a statement of its own.",
     )
-    .into()
 }

@@ -8,7 +8,10 @@ use crate::sql::analyze::{Analyzer, PinReason, Verdict, unsafe_function};
 use crate::sql::functions::placed_with;
 use crate::sql::implicit::check_named;
 use crate::sql::lexer::{Token, TokenKind};
-use crate::sql::names::{Place, Relation, distributed_names, names_of_copies, resolve, sharded_names, with_derived};
+use crate::sql::names::{
+    Place, Relation, distributed_names, makes_temporary, names_of_copies, resolve, sharded_names, with_derived,
+};
+use crate::sql::outcome::Outcome;
 use crate::sql::template::string_value;
 use crate::sql::utility::StatementKind;
 use crate::sql::{NameScope, utility, words};
@@ -122,8 +125,8 @@ impl Analyzer<'_> {
         }
     }
 
-    /// That the tables which the text names set off no code that sees more than one shard.
-    fn check_code(&self) -> Result<(), Fault> {
+    /// That the tables which the text names set off no code that sees more than one shard; what that code sets.
+    fn check_code(&self) -> Result<Sets, Fault> {
         let names = words::identifiers(self.text, self.scope.standard_strings).unwrap_or_default();
         let writes = names.iter().any(|name| WRITING.contains(&&**name));
         check_named(&self.scope, &names, writes)
@@ -140,13 +143,15 @@ impl Analyzer<'_> {
                 "Write the statement in a plainer form, or send it to the shards directly.",
             ));
         }
-        if let Err(fault) = self.check_code() {
-            return Verdict::refuse(fault);
-        }
+        let sets = match self.check_code() {
+            Ok(sets) => sets.max(self.called_sets()),
+            Err(fault) => return Verdict::refuse(fault),
+        };
         match self.named_place(false) {
             Ok(place) => {
-                let temporary = utility::creates_temporary(self.text).then_some(PinReason::TemporaryTable);
-                Verdict { pin: self.setting_pin().or(temporary), ..Verdict::at(&place, &self.scope) }
+                let temporary = self.may_make_temporary().then_some(PinReason::TemporaryTable);
+                let pin = self.setting_pin().or(PinReason::of(sets)).or(temporary);
+                Verdict { pin, ..Verdict::at(&place, &self.scope) }
             }
             Err(fault) => Verdict::refuse(fault),
         }
@@ -162,6 +167,56 @@ impl Analyzer<'_> {
             catalog.functions.get(word).into_iter().chain(placed).map(|function| function.sets)
         });
         found.max().unwrap_or(Sets::Nothing)
+    }
+
+    /// Whether the statement may make something temporary: a SELECT INTO, or a CREATE in EXPLAIN, by its words.
+    fn may_make_temporary(&self) -> bool {
+        let makes = |word: &String| matches!(&**word, "into" | "create");
+        let words = || words::identifiers(self.text, self.scope.standard_strings);
+        utility::creates_temporary(self.text)
+            || makes_temporary(&self.scope) && words().is_none_or(|words| words.iter().any(makes))
+    }
+
+    /// A definition that computes values when it is made, and may change settings by that.
+    pub fn defined(&self, verdict: Verdict) -> Verdict {
+        let sets = match self.setting_pin() {
+            Some(_) => Sets::Lasting,
+            None => self.called_sets(),
+        };
+        if sets == Sets::Nothing || !self.computes() {
+            return verdict;
+        }
+        match verdict.outcome {
+            Outcome::Home(_) | Outcome::Shard(..) => Verdict { pin: PinReason::of(sets), ..verdict },
+            Outcome::Refuse(_) => verdict,
+            Outcome::Any(_)
+            | Outcome::Routed(_)
+            | Outcome::Broadcast(_)
+            | Outcome::Parts(..)
+            | Outcome::Each(..)
+            | Outcome::CopyIn(_)
+            | Outcome::CreateAs(_)
+            | Outcome::Insert(_)
+            | Outcome::Draw(_)
+            | Outcome::Deliver(_)
+            | Outcome::Supply(_)
+            | Outcome::Stamp(_) => Verdict::refuse(Fault::unsupported(
+                "a definition that changes settings is not supported across shards",
+                "what it computes calls set_config(), or a function that does, on each shard alone",
+                "Use SET, or SELECT set_config() with literals or parameters, in a statement of its own.",
+            )),
+        }
+    }
+
+    /// CREATE TABLE AS and ALTER TABLE: other definitions compute nothing when they are made, or have their settings undone by Postgres.
+    fn computes(&self) -> bool {
+        let words = words::identifiers(self.text, self.scope.standard_strings).unwrap_or_default();
+        let has = |wanted: &str| words.iter().any(|word| **word == *wanted);
+        match words.first().map(|word| &**word) {
+            Some("create") => words.iter().skip(1).take(4).any(|word| **word == *"table") && has("as"),
+            Some("alter") => has("table"),
+            Some(_) | None => false,
+        }
     }
 
     fn setting_pin(&self) -> Option<PinReason> {

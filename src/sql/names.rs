@@ -92,6 +92,10 @@ impl NameScope<'_> {
     }
 
     fn has_schema(&self, schema: &str) -> bool {
+        if is_temporary_schema(schema) {
+            // Made when something is made in it.
+            return true;
+        }
         if let Some(there) = changes::schema(self.changes, schema) {
             return there;
         }
@@ -268,6 +272,16 @@ fn of_rule(rule: &TableRule, name: &QualifiedName, table: Option<Arc<Table>>) ->
 
 pub(crate) fn is_system_schema(schema: &str) -> bool {
     schema == "information_schema" || schema.starts_with("pg_")
+}
+
+/// The schema of a session's temporary relations, under its alias or as whichever it is.
+pub(crate) fn is_temporary_schema(schema: &str) -> bool {
+    schema == "pg_temp" || schema.starts_with("pg_temp_")
+}
+
+/// Whether `CREATE ... name` without a schema makes something temporary.
+pub(crate) fn makes_temporary(scope: &NameScope<'_>) -> bool {
+    creation_schema(scope).is_some_and(is_temporary_schema)
 }
 
 /// Where `CREATE ... name` without a schema makes it: the first schema of the search path that exists.

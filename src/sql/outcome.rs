@@ -373,7 +373,8 @@ pub struct CopyFill {
     pub text: Arc<str>,
     /// Each column's name and type, and the sequence.
     pub columns: Vec<(Box<str>, Oid, QualifiedName)>,
-    /// Behind them, columns whose defaults read the clock, which each shard would read at a moment of its own: name and default.
+    /// Behind them, columns whose defaults read the clock, which each shard would read at a moment of its own, or make the sharding key:
+    /// name and default.
     pub clocks: Vec<(Box<str>, Box<str>)>,
 }
 

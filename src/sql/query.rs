@@ -126,6 +126,7 @@ impl Model<'_> {
                 let level = self.add_level(outer, leaf_of);
                 let at = At { level, ctes: ctes.clone(), vary: false };
                 for row in &values.rows {
+                    row.content.iter().for_each(|cell| self.note_bare_moment(cell));
                     self.walk_all(&at, &row.content)?;
                 }
                 let width = values.rows.first().map_or(0, |row| row.content.len());

@@ -27,6 +27,9 @@ use crate::sql::whole::{can_be_stored, whole_query};
 use crate::sql::{parse_expr, parse_query, rewrite};
 use crate::types::oid;
 
+/// What the input is called in the query over it.
+const INPUT: &str = "pgloom";
+
 /// The finishing of a query by parts that the shards make of it whole; `None` where there are none that help.
 pub(crate) fn regroup(
     model: &Model<'_>,
@@ -82,7 +85,7 @@ struct Finishing(Query);
 impl Finishing {
     fn over(self, input: &str, model: &Model<'_>) -> Option<Pieces> {
         let mut query = self.0;
-        let mut from = parse_query(&format!("SELECT FROM pg_temp.{input} AS pgloom"))?;
+        let mut from = parse_query(&format!("SELECT FROM pg_temp.{input} AS {INPUT}"))?;
         let (SetExpr::Select(select), SetExpr::Select(of)) = (&mut *query.body, &mut *from.body) else { return None };
         select.from = std::mem::take(&mut of.from);
         make_holes(&mut query, &model.literals, false);
@@ -145,7 +148,7 @@ impl Shape<'_, '_> {
             return None;
         }
         let name = |at: usize| Ident::with_quote('"', format!("c{}", at + 1));
-        let column = |at: usize| Expr::Identifier(name(at));
+        let column = |at: usize| of_input(name(at));
         let by = |place: &dyn Fn(usize) -> Expr| {
             let item = |(at, options): &(usize, _)| OrderByExpr {
                 expr: place(*at),
@@ -343,15 +346,15 @@ impl Parts<'_, '_, '_> {
             self.groups.push(unnest(expr).clone());
             self.groups.len() - 1
         });
-        Expr::Identifier(group_name(at))
+        of_input(group_name(at))
     }
 
-    fn partial(&mut self, call: Expr) -> Ident {
+    fn partial(&mut self, call: Expr) -> Expr {
         let known = self.partials.iter().position(|partial| *partial == call);
-        partial_name(known.unwrap_or_else(|| {
+        of_input(partial_name(known.unwrap_or_else(|| {
             self.partials.push(call);
             self.partials.len() - 1
-        }))
+        })))
     }
 
     /// An item of GROUP BY, also within grouping sets.
@@ -384,7 +387,7 @@ impl Parts<'_, '_, '_> {
     fn replaced(&mut self, expr: &Expr) -> Result<Option<Expr>, Irreplaceable> {
         let groups = self.groups.iter().take(self.grouped);
         if let Some(at) = groups.into_iter().position(|group| self.shape.same(group, expr)) {
-            return Ok(Some(Expr::Identifier(group_name(at))));
+            return Ok(Some(of_input(group_name(at))));
         }
         match expr {
             Expr::Function(function) if function.over.is_none() => {
@@ -490,6 +493,12 @@ impl Parts<'_, '_, '_> {
             *expr = self.group(expr);
         }
     }
+}
+
+/// A column of the input. Qualified: ORDER BY and DISTINCT ON read a bare name as that of an output column first, whose names are
+/// the client's.
+fn of_input(name: Ident) -> Expr {
+    Expr::CompoundIdentifier(vec![Ident::new(INPUT), name])
 }
 
 fn group_name(at: usize) -> Ident {

@@ -75,6 +75,9 @@ pub(crate) fn check_places(model: &Model<'_>, base: &Spread) -> Result<(), Obsta
     if let Some(column) = &uses.system_column {
         return Err(Obstacle::new(format!("system column \"{column}\"")));
     }
+    if let Some(name) = &uses.attribute {
+        return Err(called_as_attribute(name));
+    }
     if let Some(name) = &uses.server {
         return Err(Obstacle::new(format!("{name} depends on the server that runs it")));
     }
@@ -96,6 +99,11 @@ pub(crate) fn check_places(model: &Model<'_>, base: &Spread) -> Result<(), Obsta
         }
     }
     Ok(())
+}
+
+pub(crate) fn called_as_attribute(name: &str) -> Obstacle {
+    Obstacle::new(format!("function {name}() is called, or may be, as an attribute of what stands before its name"))
+        .hint("Write the call of the function as name(value), or give what has a column of this name an alias that has none but known columns.")
 }
 
 /// What lies on one shard alone, and not for being unsharded.

@@ -242,7 +242,8 @@ impl Supplying<'_> {
                 if let Some(name) = &with.uses.volatile {
                     return Err(format!("function {name}() can give another value on each shard"));
                 }
-                if let Some(other) = several_match(with, changed.level).filter(|_| is_update(self.parsed.tree)) {
+                let several_rows = is_update(self.parsed.tree) && !self.of.once;
+                if let Some(other) = several_match(with, changed.level).filter(|_| several_rows) {
                     return Err(several(&other));
                 }
                 if !with.refs.is_empty() {

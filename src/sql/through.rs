@@ -128,7 +128,8 @@ fn shown(scope: &NameScope<'_>, view: &Table, depth: usize) -> Option<Shown> {
             }
             let place = |name: Option<String>| table.column(&name?).map(|(at, _)| at);
             let columns: Vec<_> = names.map(place).zip(own).collect();
-            let shown = Shown { base, columns, effects: view.effects.iter().cloned().collect(), table: Arc::clone(&table) };
+            let shown =
+                Shown { base, columns, effects: view.effects.iter().cloned().collect(), table: Arc::clone(&table) };
             // What its sequences give then is the server's own matter.
             (!at_home || !shown.hidden().iter().any(takes_from_sequence)).then_some(shown)
         }

@@ -2,6 +2,7 @@
 
 mod copy;
 pub(crate) mod cursor;
+mod date_style;
 pub mod fetch;
 mod placement;
 mod prepared;
@@ -13,10 +14,11 @@ use crate::sql::positioned::position;
 use crate::sql::utility::cursor::Cursor;
 
 pub use cursor::{cut_name, fold_name};
+pub use date_style::whole_date_style;
 pub use placement::{PlacementCall, PlacementQuery, Verb, placement_bound, placement_call};
 pub use prepared::{Execution, execution, literal_arguments, prepared};
-pub use set::{plain_value, search_path_setting, search_path_value};
-pub use set_config::{ConfigCall, ConfigQuery, config_bound, config_calls, config_query, parse_bool};
+pub use set::{list_text, plain_value, search_path_setting, search_path_value};
+pub use set_config::{ConfigCall, ConfigCalls, ConfigQuery, config_bound, config_calls, config_query, parse_bool};
 
 /// What a statement is to the session: which of its own state it touches, whatever shards it goes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -197,6 +199,8 @@ pub struct CopyStatement {
     pub encoding: Option<Box<str>>,
     /// An option is present that is not known here (or a backslash as quote); it could change what a row is.
     pub unknown_option: bool,
+    /// The first option that no Postgres has: its name, and the byte at which it stands.
+    pub no_option: Option<(Box<str>, usize)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -559,6 +563,12 @@ fn skip_until(cursor: &mut Cursor<'_>, words: &[&str]) -> Option<()> {
 /// is then kept on its connection without need. Names in `search_path` are not looked at.
 pub fn creates_temporary(text: &str) -> bool {
     let mut cursor = Cursor::new(text);
+    if cursor.is("explain") {
+        // With ANALYZE it runs.
+        while !cursor.at_end() && !cursor.is_any(&["create", "select", "with", "insert", "merge"]) {
+            cursor.take();
+        }
+    }
     let create = cursor.is("create");
     let insert = cursor.is_any(&["insert", "merge"]);
     // The two words before, the nearer one first.

@@ -20,6 +20,12 @@ pub(crate) fn text_of<'a>(text: &'a str, token: &Token) -> &'a str {
     text.get(token.start..token.end).unwrap_or_default()
 }
 
+/// Where the first `$n` of a text is.
+pub fn first_parameter(text: &str, standard_strings: bool) -> Option<Range<usize>> {
+    let tokens = tokens(text, standard_strings)?;
+    tokens.iter().find(|token| token.kind == TokenKind::Parameter).map(|token| token.start..token.end)
+}
+
 /// The name that a word or quoted token stands for.
 pub(crate) fn name_of(text: &str, token: &Token) -> Option<String> {
     let written = text_of(text, token);

@@ -84,3 +84,10 @@ UPDATE accounts SET note = 'now'::timestamptz::text WHERE tenant_id = 5;
 SELECT count(DISTINCT note), bool_and(note::timestamptz = now()) FROM accounts WHERE tenant_id IN (2, 3, 4, 5);
 SELECT now() = current_timestamp, count(*) FILTER (WHERE note = now()::text) AS told FROM accounts WHERE tenant_id = 3;
 ROLLBACK;
+
+SELECT count(*) FROM orders WHERE placed < 'now' AND shipped <= 'tomorrow' AND status <> 'now'
+
+SELECT status, count(*) FROM orders WHERE placed BETWEEN '2000-01-01' AND 'now' OR note IN ('now', 'today') GROUP BY status ORDER BY status
+
+-- params: 'now', 'today', 'now'
+SELECT count(*), count(*) FILTER (WHERE note = $3) FROM orders WHERE placed < $1 AND shipped <= $2

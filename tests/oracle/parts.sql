@@ -228,3 +228,28 @@ COPY (SELECT status, sum(quantity) * 2 FROM orders GROUP BY status ORDER BY stat
 SELECT string_agg(DISTINCT (100 / quantity)::text, ',') FILTER (WHERE quantity <> 0) FROM orders
 
 SELECT status, array_agg(DISTINCT id ORDER BY id) FILTER (WHERE quantity > 7 AND tenant_id < 9) FROM orders GROUP BY status ORDER BY status
+
+-- Output names that are those of the router's own columns.
+SELECT DISTINCT name AS c0, level AS c1, id AS c2 FROM customers ORDER BY 1, 2, 3 LIMIT 7
+
+SELECT o.status AS c2, c.nick AS c1, o.id AS c3 FROM orders o JOIN customers c ON c.tenant_id = o.tenant_id AND c.id = o.customer_id ORDER BY c.name, o.note, o.id LIMIT 9
+
+SELECT o.total AS c2, c.score AS c1 FROM orders o JOIN customers c ON c.tenant_id = o.tenant_id AND c.id = o.customer_id ORDER BY c.name DESC, c.rating, o.id DESC LIMIT 9
+
+SELECT DISTINCT ON (name) name AS c2, level AS c1, id AS c3 FROM customers ORDER BY name, level DESC, id
+
+SELECT DISTINCT ON (name) max(level) AS g1, count(*) FROM customers GROUP BY name, id ORDER BY name, id DESC
+
+SELECT DISTINCT ON (name) max(level) AS g2, id AS g1, name AS a1 FROM customers GROUP BY name, id ORDER BY name, id DESC
+
+SELECT max(level) AS g1, count(*) AS a1, name AS a2 FROM customers GROUP BY name ORDER BY name
+
+SELECT max(level) AS a2, count(*) AS a1, name AS a3 FROM customers GROUP BY name HAVING count(*) > 1 ORDER BY max(level) DESC, count(*), name
+
+SELECT count(*) AS g1, name AS g2 FROM customers GROUP BY GROUPING SETS ((name), ()) ORDER BY name
+
+SELECT -level AS pgloom, count(*) + 0 AS g1 FROM customers GROUP BY level ORDER BY level
+
+SELECT upper(name) AS name, count(*) + 0 AS pgloom FROM customers GROUP BY name ORDER BY name, 2
+
+SELECT nick AS g1, level AS g2, rank() OVER g1 FROM customers GROUP BY nick, level WINDOW g1 AS (PARTITION BY nick ORDER BY level) ORDER BY nick, level

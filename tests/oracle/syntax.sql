@@ -495,3 +495,16 @@ TABLE countries ORDER BY code FETCH FIRST (1 + 1) ROWS ONLY;
 COMMIT;
 
 COPY (TABLE tenants) TO STDOUT
+
+-- COLLATE behind a cast.
+SELECT id FROM customers ORDER BY name::text COLLATE "C" DESC, id LIMIT 7
+
+SELECT id FROM customers ORDER BY name::text COLLATE "en-x-icu", id LIMIT 7
+
+SELECT id, name::text COLLATE ucs_basic FROM customers WHERE nick::text COLLATE pg_catalog."C" > 'c' ORDER BY nick::text COLLATE pg_catalog."C" NULLS LAST, id LIMIT 7
+
+SELECT (level::text || nick)::varchar(9) COLLATE "C", count(*) FROM customers GROUP BY 1 ORDER BY 1
+
+SELECT max(lower(nick)::text COLLATE "C"), min('a' || id::int::text COLLATE "C") FROM customers
+
+SELECT id FROM customers WHERE tenant_id = 3 AND name::text COLLATE "und-x-icu" < 'm' ORDER BY id

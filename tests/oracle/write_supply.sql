@@ -308,3 +308,25 @@ DELETE FROM transfers x USING words b WHERE b.n = x.id RETURNING x.id, row_to_js
 UPDATE notes n SET body = 'new' FROM accounts a WHERE a.id = n.id RETURNING n.*, a.*
 
 UPDATE labels l SET rank = a.hits FROM accounts a WHERE a.id = l.rank AND a.tenant_id = 1 RETURNING l.*, a.*
+
+-- Functions that give another value at each call, in reference tables.
+-- script
+-- ties
+UPDATE labels SET rank = floor(random())::int + rank WHERE random() < 2;
+UPDATE labels l SET title = left(gen_random_uuid()::text, 0) || l.title, rank = rank + 1 WHERE l.rank > 1 RETURNING *;
+DELETE FROM labels WHERE random() > 2;
+DELETE FROM labels WHERE rank = 0 AND random() >= 0 RETURNING code, "rank" AS r;
+INSERT INTO marks (code, n) VALUES ('a', 1), ('b', 2);
+UPDATE marks SET token = gen_random_uuid(), n = n + (random() * 0)::int;
+SELECT count(DISTINCT token), sum(n) FROM marks;
+DELETE FROM marks;
+BEGIN;
+INSERT INTO labels VALUES ('in', 'block', 1);
+UPDATE labels SET rank = 5 + floor(random())::int, title = DEFAULT WHERE code = 'in';
+SELECT * FROM labels WHERE code = 'in';
+COMMIT;
+UPDATE labels SET rank = 1 / floor(random())::int;
+SELECT * FROM labels ORDER BY code;
+
+-- params: 7, 'L3'
+UPDATE labels SET rank = $1 + floor(random())::int WHERE code = $2 RETURNING code, rank

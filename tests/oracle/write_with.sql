@@ -186,3 +186,21 @@ WITH gone AS (DELETE FROM words WHERE n > $1 RETURNING word, n) INSERT INTO note
 
 -- params: 3, 'param'
 WITH u AS (UPDATE accounts SET note = $2 WHERE id > $1 RETURNING id, note) SELECT id, note, ntile(3) OVER (ORDER BY id) FROM u ORDER BY id
+
+-- Reference tables alone: every shard runs all of it.
+-- script
+-- ties
+WITH d AS (DELETE FROM labels WHERE rank = 0 RETURNING code, title) SELECT count(*), max(code), min(title) FROM d;
+WITH u AS (UPDATE labels SET rank = rank + 10 WHERE rank > 1 RETURNING *) SELECT u.code, u.rank, p.id FROM u LEFT JOIN products p ON p.id = u.rank;
+WITH i AS (INSERT INTO labels VALUES ('W1', 'one', 1), ('W2', 'two', 2) RETURNING code, rank) SELECT sum(rank) FROM i;
+WITH d AS (DELETE FROM labels WHERE code LIKE 'W%' RETURNING code, rank) INSERT INTO marks (code, made, token, n) SELECT code, '2024-01-01', NULL, rank FROM d RETURNING code, n;
+WITH u AS (UPDATE labels SET title = 'seen' RETURNING code), m AS (UPDATE marks SET n = 7 RETURNING code) SELECT (SELECT count(*) FROM u), (SELECT count(*) FROM m);
+WITH u AS (UPDATE labels SET title = 'max' RETURNING rank) UPDATE marks SET n = (SELECT max(rank) FROM u);
+WITH i AS (INSERT INTO labels VALUES ('L2', 'again', 1) ON CONFLICT (code) DO UPDATE SET title = excluded.title RETURNING title) DELETE FROM marks WHERE code = 'W1' AND EXISTS (SELECT FROM i);
+WITH i AS (INSERT INTO labels VALUES ('L2', 'twice', 1) RETURNING 1) SELECT * FROM i;
+SELECT code, n, made, token FROM marks;
+DELETE FROM marks;
+SELECT * FROM labels ORDER BY code;
+
+-- params: 3, 'x'
+WITH u AS (UPDATE labels SET title = $2 WHERE rank < $1 RETURNING code, title) SELECT * FROM u ORDER BY code

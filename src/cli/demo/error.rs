@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub enum DemoError {
     #[error("no Postgres of version 14 or newer is installed")]
     NoPostgres,
+    #[error("etcd is not installed")]
+    NoEtcd,
     #[error("port {port} on 127.0.0.1 is in use")]
     PortTaken { port: u16 },
     #[error("Postgres refuses to run as root, and there is no user {user:?} to run it as")]
@@ -42,6 +44,7 @@ impl DemoError {
             DemoError::NoPostgres => Some(
                 "install it (Debian: apt-get install postgresql) or put its bin directory into PGLOOM_PG_BIN".into(),
             ),
+            DemoError::NoEtcd => Some("install it (Debian: apt-get install etcd-server), or leave --etcd out".into()),
             DemoError::PortTaken { .. } => Some("name another one with --port".into()),
             DemoError::NoUser { .. } => {
                 Some("install Postgres's package, which makes that user, or don't run as root".into())

@@ -30,6 +30,7 @@ const DATABASE: &str = "shop";
 #[command(after_help = "Examples:
   pgloom demo                       4 shards, 200,000 rows, stays until Ctrl-C
   pgloom demo --shards 8 --port 7000
+  pgloom demo --etcd                the shard map in etcd, for pgloom topology
   pgloom demo --exit                run the tour and end: exit code 0 if every answer was right")]
 pub struct DemoArgs {
     /// Where the shards' data is kept; a second start over it reuses the data [default: .demo, or /var/tmp/pgloom-demo
@@ -45,6 +46,9 @@ pub struct DemoArgs {
     /// Rows to load, in all tables together
     #[arg(long, default_value = "200000", value_name = "ROWS")]
     rows: NonZeroU64,
+    /// Keep the shard map in an etcd, which is started too, instead of in the configuration file
+    #[arg(long)]
+    etcd: bool,
     /// End after the tour
     #[arg(long)]
     exit: bool,
@@ -101,8 +105,11 @@ async fn stop_signal() -> Result<(), DemoError> {
 
 async fn demo(args: &DemoArgs, processes: &mut Processes) -> Result<(), DemoError> {
     let volume = Volume::of(args.rows.get());
-    let place = Place::claim(args.dir.as_deref(), args.shards, args.port, volume.total())?;
+    let place = Place::claim(args.dir.as_deref(), args.shards, args.port, volume.total(), args.etcd)?;
     processes.start_shards(&place).await?;
+    if let Some(etcd) = &place.etcd {
+        processes.start_etcd(&place, etcd).await?;
+    }
     processes.start_router(&place).await?;
 
     let client = process::connect(&place.router).await?;
@@ -127,6 +134,9 @@ async fn demo(args: &DemoArgs, processes: &mut Processes) -> Result<(), DemoErro
     say(format_args!("  psql -h 127.0.0.1 -p {} -U {DATABASE} {DATABASE}", place.router.port));
     say(format_args!("  curl http://127.0.0.1:{}/metrics", place.metrics_port));
     say(format_args!("  config: {}", place.config_file().display()));
+    if place.etcd.is_some() {
+        say(format_args!("  pgloom topology get --config {}", place.config_file().display()));
+    }
     say("");
     say("Ctrl-C stops the router and the shards; the data stays for the next start.");
     processes.watch().await

@@ -1,5 +1,6 @@
 //! `Place`: the demo's directory: who may use it, which ports it serves, what was loaded into it, and its `pgloom.toml`.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write as _};
@@ -28,6 +29,13 @@ pub struct Address {
     pub password: Option<String>,
 }
 
+/// Where etcd listens, on 127.0.0.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EtcdPorts {
+    pub client: u16,
+    pub peer: u16,
+}
+
 /// A directory that this process alone uses, from `claim` until it is dropped.
 #[derive(Debug)]
 pub struct Place {
@@ -35,6 +43,8 @@ pub struct Place {
     pub shards: Vec<Address>,
     pub router: Address,
     pub metrics_port: u16,
+    /// Where the shard map is; `None`: in the configuration.
+    pub etcd: Option<EtcdPorts>,
     /// The directory of initdb and postgres.
     pub postgres_bin: PathBuf,
     /// Superuser of every shard, and its password.
@@ -45,10 +55,19 @@ pub struct Place {
 
 impl Place {
     /// Finds or makes the directory and picks the ports. Starts nothing.
-    pub fn claim(dir: Option<&Path>, shards: NonZeroU16, port: NonZeroU16, rows: u64) -> Result<Self, DemoError> {
+    pub fn claim(
+        dir: Option<&Path>,
+        shards: NonZeroU16,
+        port: NonZeroU16,
+        rows: u64,
+        with_etcd: bool,
+    ) -> Result<Self, DemoError> {
         let postgres_bin = postgres_bin().ok_or(DemoError::NoPostgres)?;
         if is_root() && !user_exists() {
             return Err(DemoError::NoUser { user: POSTGRES_USER });
+        }
+        if with_etcd && !has_etcd() {
+            return Err(DemoError::NoEtcd);
         }
         let port = port.get();
         if !is_free(port) {
@@ -56,23 +75,59 @@ impl Place {
         }
         let dir = directory(dir)?;
         let lock = lock(&dir)?;
-        let shape = format!("schema {SCHEMA_VERSION}, {shards} shards, {rows} rows");
+        let map = if with_etcd { ", the map in etcd" } else { "" };
+        let shape = format!("schema {SCHEMA_VERSION}, {shards} shards, {rows} rows{map}");
         let found = fs::read_to_string(dir.join("demo")).unwrap_or_default();
         if !found.is_empty() && found != shape {
             return Err(DemoError::OtherShape { dir, found, wanted: shape });
         }
         write_file(&dir.join("demo"), 0o644, &shape)?;
         let password = password(&dir)?;
-        let mut ports = Ports { next: port };
+        // The map in etcd has the ports of the first start.
+        let known = if with_etcd { fs::read_to_string(dir.join("ports")).unwrap_or_default() } else { String::new() };
+        let mut ports = Ports { next: port, known: known.split(' ').filter_map(|port| port.parse().ok()).collect() };
         let shards = (1..=shards.get())
             .map(|i| Ok(Address { name: format!("shard{i}"), port: ports.take()?, password: Some(password.clone()) }));
         let shards = shards.collect::<Result<Vec<_>, DemoError>>()?;
         let metrics_port = ports.take()?;
         let router = Address { name: "the router".into(), port, password: None };
-        let config = config(port, metrics_port, &shards, &password);
-        let place = Self { dir, shards, router, metrics_port, postgres_bin, password, shape, _lock: lock };
-        write_file(&place.config_file(), 0o600, &config)?;
+        let whole = general(port, metrics_port, &password) + &placement(&shards);
+        let etcd = match with_etcd {
+            true => Some(EtcdPorts { client: ports.take()?, peer: ports.take()? }),
+            false => None,
+        };
+        let place = Self { dir, shards, router, metrics_port, etcd, postgres_bin, password, shape, _lock: lock };
+        match place.etcd {
+            None => write_file(&place.config_file(), 0o600, &whole)?,
+            Some(EtcdPorts { client, peer }) => {
+                let shards = place.shards.iter().map(|shard| shard.port);
+                let ports: Vec<String> =
+                    shards.chain([metrics_port, client, peer]).map(|port| port.to_string()).collect();
+                write_file(&place.dir.join("ports"), 0o644, &ports.join(" "))?;
+                write_file(&place.map_file(), 0o600, &whole)?;
+                let copy = place.dir.join("map.json");
+                let map = map_source(client, &copy.display().to_string());
+                write_file(&place.config_file(), 0o600, &(general(port, metrics_port, &place.password) + &map))?;
+            }
+        }
         Ok(place)
+    }
+
+    /// The configuration with the shard map in it, of which the first map in etcd is made.
+    pub fn map_file(&self) -> PathBuf {
+        self.dir.join("first.toml")
+    }
+
+    /// A command that runs as the user that may write to the directory, and gets SIGTERM when this thread dies.
+    pub fn etcd(&self, ports: &EtcdPorts) -> Command {
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
+        let mut command = unprivileged(&["--pdeathsig", "TERM"]);
+        command.args(["etcd", "--name", "demo", "--data-dir"]).arg(self.dir.join("etcd"));
+        command.args(["--listen-client-urls", &url(ports.client), "--advertise-client-urls", &url(ports.client)]);
+        command.args(["--listen-peer-urls", &url(ports.peer), "--initial-advertise-peer-urls", &url(ports.peer)]);
+        command.args(["--initial-cluster", &format!("demo={}", url(ports.peer))]);
+        command.current_dir(&self.dir);
+        command
     }
 
     pub fn config_file(&self) -> PathBuf {
@@ -112,9 +167,9 @@ impl Place {
     }
 }
 
-/// A `pgloom.toml` that a reader can learn from.
-fn config(port: u16, metrics_port: u16, shards: &[Address], password: &str) -> String {
-    let mut text = format!(
+/// The part of a `pgloom.toml` that a reader can learn from which says nothing of shards.
+fn general(port: u16, metrics_port: u16, password: &str) -> String {
+    format!(
         r#"# Written by `pgloom demo` at each start.
 
 [general]
@@ -131,7 +186,14 @@ name = "{DATABASE}"
 server_password = "{password}"
 
 [databases.{DATABASE}]
+"#
+    )
+}
 
+/// Where the rows are.
+fn placement(shards: &[Address]) -> String {
+    let mut text = format!(
+        r#"
 [[databases.{DATABASE}.distributions]]
 name = "tenant"
 method = "hash"
@@ -152,6 +214,24 @@ key_types = ["int4"]
     }
     let _ = write!(text, "\n[[databases.{DATABASE}.tables]]\nname = \"{REFERENCE}\"\nreference = true\n");
     text
+}
+
+/// That etcd knows where the rows are.
+fn map_source(client: u16, copy: &str) -> String {
+    format!(
+        r#"
+# The shards and tables are in etcd: pgloom topology get --config this file
+[topology]
+source = "etcd"
+endpoints = ["http://127.0.0.1:{client}"]
+copy_file = "{copy}"
+"#
+    )
+}
+
+fn has_etcd() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join("etcd").exists())
 }
 
 /// Runs something without root's rights: as user postgres when we are root, else as ourselves.
@@ -286,10 +366,15 @@ fn is_free(port: u16) -> bool {
 /// Free ports, upwards from the router's.
 struct Ports {
     next: u16,
+    /// Those that it must be first, in this order.
+    known: VecDeque<u16>,
 }
 
 impl Ports {
     fn take(&mut self) -> Result<u16, DemoError> {
+        if let Some(port) = self.known.pop_front() {
+            return if is_free(port) { Ok(port) } else { Err(DemoError::PortTaken { port }) };
+        }
         loop {
             self.next = self.next.checked_add(1).ok_or(DemoError::PortTaken { port: u16::MAX })?;
             if is_free(self.next) {
@@ -309,7 +394,7 @@ mod tests {
     #[test]
     fn the_config_that_the_demo_writes_is_valid_and_names_every_table() {
         let shard = |i: u16| Address { name: format!("shard{i}"), port: 7000 + i, password: None };
-        let text = config(6432, 9930, &[shard(1), shard(2), shard(3)], "secret");
+        let text = general(6432, 9930, "secret") + &placement(&[shard(1), shard(2), shard(3)]);
         let settings = Settings::parse("pgloom.toml", &text, Path::new("/tmp"), HashMap::new());
         let settings = settings.map_err(|errors| errors.to_string()).unwrap();
         let topology = &settings.database(DATABASE).unwrap().topology;

@@ -14,7 +14,7 @@ use tokio_postgres::{Client, NoTls};
 
 use super::DATABASE;
 use super::error::{DemoError, describe};
-use super::place::{Address, Place};
+use super::place::{Address, EtcdPorts, Place};
 use super::report::say;
 
 /// For a server to come up; the disk may be slow and crash recovery may be due.
@@ -84,16 +84,21 @@ impl Processes {
         Ok(())
     }
 
+    /// Starts etcd and puts the first map into it, where it has none yet.
+    pub async fn start_etcd(&mut self, place: &Place, ports: &EtcdPorts) -> Result<(), DemoError> {
+        let mut etcd = Running::start(place, "etcd", place.etcd(ports), Signal::TERM)?;
+        let done = etcd.take_map(place).await;
+        // It is stopped with the others, whatever came of it.
+        self.shards.push(etcd);
+        done?;
+        say(format_args!("etcd listens on 127.0.0.1:{}, and has the shard map", ports.client));
+        Ok(())
+    }
+
     /// Starts `pgloom serve` and waits until it lets a client in.
     pub async fn start_router(&mut self, place: &Place) -> Result<(), DemoError> {
-        let io = |source| DemoError::Io { what: "the router can't be started".into(), source };
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "TERM", "--"]).arg(std::env::current_exe().map_err(io)?);
+        let mut command = own_program()?;
         command.arg("serve").arg("--config").arg(place.config_file());
-        // They would go before the file that we wrote.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PGLOOM_")) {
-            command.env_remove(name);
-        }
         let router = self.router.insert(Running::start(place, "router", command, Signal::TERM)?);
         router.wait_for(&place.router, DATABASE, DATABASE).await?;
         say(format_args!("pgloom listens on 127.0.0.1:{}", place.router.port));
@@ -159,6 +164,27 @@ impl Running {
         }
     }
 
+    /// Tries to put the first map into this etcd until it is there, or was before.
+    async fn take_map(&mut self, place: &Place) -> Result<(), DemoError> {
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            let mut init = own_program()?;
+            init.args(["topology", "init", "--config"]).arg(place.config_file()).arg("--from").arg(place.map_file());
+            let io = |source| DemoError::Io { what: "the map can't be made".into(), source };
+            let output = tokio::process::Command::from(init).output().await.map_err(io)?;
+            // 1: there is one already.
+            if matches!(output.status.code(), Some(0 | 1)) {
+                return Ok(());
+            }
+            if !matches!(self.child.try_wait(), Ok(None)) || Instant::now() > deadline {
+                let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                let tail = format!("{}\n(last try: {said})", tail(&self.log));
+                return Err(DemoError::NotStarted { what: self.name.clone(), log: self.log.clone(), tail });
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     fn ended(&self) -> DemoError {
         DemoError::Ended { what: format!("the {}", self.name), log: self.log.clone(), tail: tail(&self.log) }
     }
@@ -173,6 +199,18 @@ impl Running {
         say(format_args!("{} does not end; killing it", self.name));
         let _ = self.child.kill().await;
     }
+}
+
+/// This program, which gets SIGTERM when this thread dies.
+fn own_program() -> Result<Command, DemoError> {
+    let io = |source| DemoError::Io { what: "this program is not found".into(), source };
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "--"]).arg(std::env::current_exe().map_err(io)?);
+    // They would go before the file that we wrote.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PGLOOM_")) {
+        command.env_remove(name);
+    }
+    Ok(command)
 }
 
 /// Logs in as the user that the demo made for the application.

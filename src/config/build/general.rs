@@ -34,6 +34,7 @@ pub(super) struct Parts {
     pub auth_type: AuthType,
     pub client_tls: TlsSettings,
     pub server_tls: TlsSettings,
+    pub peer_tls: TlsSettings,
     pub metrics: MetricsSettings,
     pub log: LogSettings,
 }
@@ -46,6 +47,7 @@ impl Build<'_> {
         let breakers = self.breakers(general);
         let client_tls = self.client_tls(general);
         let server_tls = self.server_tls(general);
+        let peer_tls = self.peer_tls(general);
         let reachable = general.host.value.iter().any(|ip| !ip.is_loopback());
         if general.auth_type.value == AuthType::Trust && reachable {
             let message = "auth_type = \"trust\" asks nobody for a password, and host is reachable from other machines; use scram-sha-256";
@@ -59,6 +61,7 @@ impl Build<'_> {
             auth_type: general.auth_type.value,
             client_tls: client_tls?,
             server_tls: server_tls?,
+            peer_tls: peer_tls?,
             metrics: MetricsSettings {
                 listen: general.metrics_listen.value.0,
                 hot_keys: general.hot_key_metrics.value,
@@ -247,6 +250,7 @@ impl Build<'_> {
             scatter_max_requests: NonZeroU32::new(general.scatter_max_requests.value),
             sequence_block: sequence_block?,
             deadlock_retries: general.deadlock_retries.value,
+            max_server_connections: general.max_server_connections.value as usize,
             replicas: ReplicaSettings {
                 max_lag: (!general.max_replica_lag.value.is_zero()).then_some(general.max_replica_lag.value),
                 max_lag_bytes: Some(general.max_replica_lag_bytes.value.0).filter(|bytes| *bytes > 0),
@@ -309,6 +313,24 @@ impl Build<'_> {
             self.warn(&general.server_tls_ca_file.origin, message);
         }
         Some(TlsSettings { mode: mode.value, identity, ca_file })
+    }
+
+    fn peer_tls(&mut self, general: &General) -> Option<TlsSettings> {
+        let mode = &general.peer_tls_sslmode;
+        let ca_file = self.readable(&general.peer_tls_ca_file, "peer_tls_ca_file");
+        if ca_file.is_some() && !verifies(mode.value) {
+            let message = format!(
+                "peer_tls_ca_file is not used, peer_tls_sslmode = \"{}\" checks no certificate; set it to \"verify-ca\"",
+                mode.value.word()
+            );
+            self.warn(&general.peer_tls_ca_file.origin, message);
+        }
+        let (cert, key) = (&general.client_tls_cert_file.value, &general.client_tls_key_file.value);
+        // What is wrong with these is said of client_tls.
+        let given = !cert.as_os_str().is_empty() && !key.as_os_str().is_empty();
+        let identity =
+            given.then(|| self.identity("client", &general.client_tls_cert_file, &general.client_tls_key_file));
+        Some(TlsSettings { mode: mode.value, identity: identity.flatten(), ca_file })
     }
 
     fn identity(&mut self, side: &str, cert: &Setting<PathBuf>, key: &Setting<PathBuf>) -> Option<TlsIdentity> {

@@ -144,6 +144,7 @@ impl Front {
             clients,
             sees_keys: access == Access::Admin,
             users: self.users.clone(),
+            max_clients: self.client_limits.databases.clone(),
             config: self.config.iter().map(config_view).collect(),
         }
     }

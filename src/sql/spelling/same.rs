@@ -3,6 +3,7 @@
 use crate::sql::lexer::TokenKind;
 use crate::sql::spelling::{Tokens, strings};
 use crate::sql::splice::Edit;
+use crate::sql::template::SlotKind;
 
 /// What is to be changed in a statement so that the parser reads it.
 pub(super) fn edits(text: &str) -> Vec<Edit> {
@@ -19,6 +20,29 @@ pub(super) fn conditioned(text: &str) -> Option<Edit> {
 /// What can follow `TABLE name`.
 const BEHIND_TABLE: [&str; 10] =
     ["order", "limit", "offset", "fetch", "for", "union", "except", "intersect", "on", "returning"];
+
+/// Words before a parenthesis or a literal that are no names of functions or types.
+const NO_CALLS: [&str; 16] = [
+    "select",
+    "by",
+    "and",
+    "or",
+    "not",
+    "where",
+    "having",
+    "on",
+    "when",
+    "then",
+    "else",
+    "case",
+    "distinct",
+    "returning",
+    "like",
+    "between",
+];
+
+/// Words before the last parentheses of something longer.
+const ENDS_IN_PARENTHESES: [&str; 7] = ["in", "any", "all", "some", "over", "filter", "group"];
 
 impl Tokens<'_> {
     fn same(&self) -> Vec<Edit> {
@@ -49,6 +73,7 @@ impl Tokens<'_> {
                 .map(one)
                 .or_else(|| self.substring(at))
                 .or_else(|| self.row(at).map(one))
+                .or_else(|| self.collated_cast(at))
                 .or_else(|| self.typed_string(at)),
             TokenKind::Quoted => self.typed_string(at),
             TokenKind::Operator => self.children(at).map(one),
@@ -128,12 +153,19 @@ impl Tokens<'_> {
         Some((self.replace(at + 1, close, &format!(" {name}"))?, close))
     }
 
-    /// `FETCH FIRST (expression) ROWS ONLY`
+    /// `FETCH FIRST (expression) ROWS ONLY`, or with a signed number
     fn fetch(&self, at: usize) -> Option<(Edit, usize)> {
-        if !self.is(at, "fetch") || !self.is_any(at + 1, &["first", "next"]) || !self.is_punct(at + 2, b'(') {
+        if !self.is(at, "fetch") || !self.is_any(at + 1, &["first", "next"]) {
             return None;
         }
-        let close = self.closing(at + 2)?;
+        let sign = self.get(at + 2)?;
+        let is_sign =
+            sign.kind == TokenKind::Operator && matches!(self.text.get(sign.start..sign.end), Some("-" | "+"));
+        let close = match self.get(at + 3)?.kind {
+            TokenKind::Literal(SlotKind::Integer) if is_sign => at + 3,
+            _ if self.is_punct(at + 2, b'(') => self.closing(at + 2)?,
+            _ => return None,
+        };
         if !self.is_any(close + 1, &["row", "rows"]) || !self.is(close + 2, "only") {
             return None;
         }
@@ -191,6 +223,67 @@ impl Tokens<'_> {
         let set = self.is(open.checked_sub(1)?, "set");
         let star = values.iter().any(|at| self.is_operator(*at, "*") && self.is_punct(*at - 1, b'.'));
         (set && several && !star).then_some((self.replace(at, at, "")?, at))
+    }
+
+    /// `a::text COLLATE c`: the parser knows COLLATE behind one operand, not behind a cast.
+    fn collated_cast(&self, at: usize) -> Option<(Vec<Edit>, usize)> {
+        if !self.is(at, "collate") || !self.is_name(at + 1) {
+            return None;
+        }
+        let mut start = self.cast_operand(at.checked_sub(1)?)?;
+        // Casts of casts.
+        while let Some(cast) = start.checked_sub(1).filter(|before| self.is_operator(*before, "::")) {
+            start = self.operand_start(cast.checked_sub(1)?)?;
+        }
+        // What is prefixed, by an operator or as the literal of a type, is more than this operand.
+        let before = start.checked_sub(1)?;
+        let prefixed = self.is_operator(before, "-") || self.is_operator(before, "+") || self.is_punct(before, b'.');
+        (!prefixed).then_some((vec![self.insert_before(start, "(")?, self.insert_behind(at - 1, ")")?], at))
+    }
+
+    /// Where the operand of the cast begins whose type ends here.
+    fn cast_operand(&self, last: usize) -> Option<usize> {
+        let name = match self.is_punct(last, b')') {
+            true => self.opening(last)?.checked_sub(1)?,
+            false => last,
+        };
+        if !self.is_name(name) {
+            return None;
+        }
+        let first = self.name_start(name);
+        let two = self.is(name, "varying") && self.is_any(name.checked_sub(1)?, &["character", "char"]);
+        let cast = first.checked_sub(1 + usize::from(two))?;
+        if !self.is_operator(cast, "::") {
+            return None;
+        }
+        self.operand_start(cast.checked_sub(1)?)
+    }
+
+    /// Where the operand begins that ends here: a column, a call, something in parentheses, a parameter, a plain literal.
+    fn operand_start(&self, last: usize) -> Option<usize> {
+        match self.get(last)?.kind {
+            TokenKind::Punct(b')') => {
+                let open = self.opening(last)?;
+                if open.checked_sub(1).is_some_and(|word| self.is_any(word, &ENDS_IN_PARENTHESES)) {
+                    return None;
+                }
+                let call = open.checked_sub(1).filter(|name| self.is_name(*name) && !self.is_any(*name, &NO_CALLS));
+                Some(call.map_or(open, |name| self.name_start(name)))
+            }
+            TokenKind::Punct(b']') => self.operand_start(self.opening(last)?.checked_sub(1)?),
+            TokenKind::Word | TokenKind::Quoted => {
+                // A type of a cast, or a keyword at the end of something else.
+                let plain = !self.is_any(last, &["end", "null", "true", "false"]);
+                plain.then(|| self.name_start(last))
+            }
+            TokenKind::Parameter => Some(last),
+            TokenKind::Literal(_) => {
+                let typed =
+                    last.checked_sub(1).is_some_and(|before| self.is_name(before) && !self.is_any(before, &NO_CALLS));
+                (!typed).then_some(last)
+            }
+            TokenKind::Punct(_) | TokenKind::UnicodeQuoted | TokenKind::Operator => None,
+        }
     }
 
     /// `FROM name *` is the table with its children, as without.
@@ -301,6 +394,19 @@ mod tests {
             ("UPDATE t SET (a, b) = ROW(1, 2)", "UPDATE t SET (a, b) = (1, 2)"),
             ("UPDATE t SET (a) = ROW(1)", "UPDATE t SET (a) = ROW(1)"),
             ("SELECT pg_lsn '1/2', s.mood E'ok'", "SELECT  '1/2'::pg_lsn,  E'ok'::s.mood"),
+            (
+                "SELECT a FROM t ORDER BY a::text COLLATE \"x\", f(b)::varchar(3) COLLATE c, (a || b)::s.t collate c",
+                "SELECT a FROM t ORDER BY (a::text) COLLATE \"x\", (f(b)::varchar(3)) COLLATE c, ((a || b)::s.t) collate c",
+            ),
+            (
+                "SELECT x || t.a[1]::int::text COLLATE \"C\" < $1::character varying COLLATE pg_catalog.\"C\"",
+                "SELECT x || (t.a[1]::int::text) COLLATE \"C\" < ($1::character varying) COLLATE pg_catalog.\"C\"",
+            ),
+            (
+                "SELECT a IN (b)::text COLLATE c, - a::text COLLATE c",
+                "SELECT a IN (b)::text COLLATE c, - a::text COLLATE c",
+            ),
+            ("SELECT date 'x'::text COLLATE c, a COLLATE c", "SELECT date 'x'::text COLLATE c, a COLLATE c"),
             ("SELECT 1 FETCH FIRST (1 + 2) ROWS ONLY", "SELECT 1 LIMIT (1 + 2)"),
             ("SELECT U&'d\\0061t', U&\"n!0061\" UESCAPE '!'", "SELECT 'dat', \"na\""),
             ("CREATE TABLE t (a int)", "CREATE TABLE t (a int)"),

@@ -27,6 +27,8 @@ struct Options {
     force_null: Vec<Box<str>>,
     encoding: Option<Box<str>>,
     unknown: bool,
+    /// No Postgres has such an option: its name, and where it stands.
+    none: Option<(Box<str>, usize)>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -85,6 +87,7 @@ fn parse(cursor: &mut Cursor<'_>) -> Option<CopyStatement> {
         cursor.rest(cursor.position())?;
     }
     let encoding = options.encoding.take();
+    let no_option = options.none.take();
     // A backslash that quotes confuses Postgres's own search for the end marker: what it then reads depends on its buffers.
     let unknown_option = options.unknown || options.format == Some(Format::Csv) && options.quote == Some(b'\\');
     Some(CopyStatement {
@@ -96,6 +99,7 @@ fn parse(cursor: &mut Cursor<'_>) -> Option<CopyStatement> {
         filtered,
         encoding,
         unknown_option,
+        no_option,
     })
 }
 
@@ -137,6 +141,7 @@ impl Options {
     /// `(FORMAT csv, HEADER, ...)`, behind the parenthesis.
     fn new_syntax(&mut self, cursor: &mut Cursor<'_>) -> Option<()> {
         loop {
+            let at = cursor.position();
             let name = cursor.name()?;
             match &*name {
                 "format" => {
@@ -157,8 +162,14 @@ impl Options {
                 "force_null" => self.force_null = self.columns(cursor)?,
                 "force_quote" => drop(self.columns(cursor)?),
                 "freeze" => skip_argument(cursor)?,
+                // Of later versions, or for Postgres itself.
+                "default" | "on_error" | "reject_limit" | "log_verbosity" | "convert_selectively" => {
+                    self.unknown = true;
+                    skip_argument(cursor)?;
+                }
                 _ => {
                     self.unknown = true;
+                    self.none.get_or_insert((name, at));
                     skip_argument(cursor)?;
                 }
             }

@@ -229,16 +229,43 @@ pub fn search_path_value(value: &str, user: &str) -> Option<Vec<Box<str>>> {
     cursor.at_end().then_some(path)
 }
 
-/// The schemas of a search_path as `current_setting`, startup packets and ParameterStatus give it: names joined by commas,
-/// unquoted ones folded.
+/// The text of a `SET name TO value` whose setting is a list that is not quoted: its members as the setting receives them.
+///
+/// `value` is SQL. `None`: no such list, or DEFAULT.
+pub fn list_text(value: &str) -> Option<String> {
+    let mut cursor = Cursor::new(value);
+    let mut text = String::new();
+    loop {
+        if cursor.is("default") {
+            return None;
+        }
+        text.push_str(&element(&mut cursor)?);
+        if !cursor.accept_punct(b',') {
+            break;
+        }
+        text.push_str(", ");
+    }
+    cursor.at_end().then_some(text)
+}
+
+/// The schemas of a search_path as `current_setting`, startup packets and ParameterStatus give it.
 pub fn search_path_setting(setting: &str, user: &str) -> Option<Vec<Box<str>>> {
-    let mut path = Vec::new();
+    let names = names_of_list(setting)?.into_iter();
+    let schema = |name: Box<str>| match &*name {
+        "$user" => cursor::cut_name(user).into(),
+        _ => name,
+    };
+    Some(names.filter(|name| !name.is_empty()).map(schema).collect())
+}
+
+/// `SplitIdentifierString`: names joined by commas, unquoted ones folded. `None`: it is no such list.
+pub(super) fn names_of_list(setting: &str) -> Option<Vec<Box<str>>> {
+    let mut names = Vec::new();
     let mut rest = setting.trim_start_matches(is_space);
     if rest.is_empty() {
-        return Some(path);
+        return Some(names);
     }
     loop {
-        let name: Box<str>;
         if let Some(quoted) = rest.strip_prefix('"') {
             let mut end = 0;
             loop {
@@ -248,24 +275,19 @@ pub fn search_path_setting(setting: &str, user: &str) -> Option<Vec<Box<str>>> {
                 }
                 end += 2;
             }
-            name = cursor::cut_name(&quoted.get(..end)?.replace("\"\"", "\"")).into();
+            names.push(cursor::cut_name(&quoted.get(..end)?.replace("\"\"", "\"")).into());
             rest = quoted.get(end + 1..)?;
         } else {
             let end = rest.find(|c| c == ',' || is_space(c)).unwrap_or(rest.len());
             if end == 0 {
                 return None;
             }
-            name = cursor::fold_name(rest.get(..end)?);
+            names.push(cursor::fold_name(rest.get(..end)?));
             rest = rest.get(end..)?;
-        }
-        match &*name {
-            "$user" => path.push(cursor::cut_name(user).into()),
-            "" => {}
-            _ => path.push(name),
         }
         rest = rest.trim_start_matches(is_space);
         if rest.is_empty() {
-            return Some(path);
+            return Some(names);
         }
         rest = rest.strip_prefix(',')?.trim_start_matches(is_space);
     }

@@ -17,7 +17,15 @@ pub struct ConfigCall {
     pub local: bool,
 }
 
-/// A query of calls alone.
+/// The calls of a query in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigCalls {
+    pub calls: Vec<ConfigCall>,
+    /// The setting by whose row of `pg_settings` the calls are made: if there is no such setting, none is.
+    pub row_of: Option<Box<str>>,
+}
+
+/// A query of calls alone, or of such beside one row of `pg_settings`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigQuery {
     /// The names of its columns.
@@ -36,7 +44,7 @@ enum Argument {
 
 /// `None`: another query, or arguments that are neither literals nor parameters.
 pub fn config_query(text: &str) -> Option<ConfigQuery> {
-    let calls = calls(text)?;
+    let (calls, _) = calls(text)?;
     let mut parameters: Vec<Option<Oid>> = Vec::new();
     for ([name, value, local], _) in &calls {
         for (argument, of) in [(name, oid::TEXT), (value, oid::TEXT), (local, oid::BOOL)] {
@@ -54,8 +62,8 @@ pub fn config_query(text: &str) -> Option<ConfigQuery> {
     Some(ConfigQuery { columns: calls.into_iter().map(|(_, column)| column).collect(), parameters })
 }
 
-/// The calls in their order. `None`: no such query, or one whose arguments are not all literals.
-pub fn config_calls(text: &str) -> Option<Vec<ConfigCall>> {
+/// `None`: no such query, or one whose arguments are not all literals.
+pub fn config_calls(text: &str) -> Option<ConfigCalls> {
     let literal = |([name, value, local], _): ([Argument; 3], Box<str>)| {
         let Argument::Text(name) = name else { return None };
         let value = match value {
@@ -66,7 +74,8 @@ pub fn config_calls(text: &str) -> Option<Vec<ConfigCall>> {
         let Argument::Bool(local) = local else { return None };
         Some(ConfigCall { name: name.to_ascii_lowercase().into(), value, local })
     };
-    calls(text)?.into_iter().map(literal).collect()
+    let (calls, row_of) = calls(text)?;
+    Some(ConfigCalls { calls: calls.into_iter().map(literal).collect::<Option<_>>()?, row_of })
 }
 
 /// The query with values, written in SQL, in the place of its parameters.
@@ -90,7 +99,10 @@ pub(super) fn bound(text: &str, values: &[String]) -> Option<String> {
     Some(bound)
 }
 
-fn calls(text: &str) -> Option<Vec<([Argument; 3], Box<str>)>> {
+/// Calls with the names of their columns.
+type Calls = Vec<([Argument; 3], Box<str>)>;
+
+fn calls(text: &str) -> Option<(Calls, Option<Box<str>>)> {
     let mut cursor = Cursor::new(text);
     if !cursor.accept("select") {
         return None;
@@ -100,7 +112,7 @@ fn calls(text: &str) -> Option<Vec<([Argument; 3], Box<str>)>> {
         let call = call(&mut cursor)?;
         let column = if cursor.accept("as") {
             cursor.name()?
-        } else if cursor.is_punct(b',') || cursor.at_end() {
+        } else if cursor.is_punct(b',') || cursor.at_end() || cursor.is("from") {
             "set_config".into()
         } else if cursor.is_any(&CLAUSES) {
             return None;
@@ -109,14 +121,34 @@ fn calls(text: &str) -> Option<Vec<([Argument; 3], Box<str>)>> {
         };
         calls.push((call, column));
         if !cursor.accept_punct(b',') {
-            return cursor.at_end().then_some(calls);
+            break;
         }
     }
+    let row_of = if cursor.accept("from") { Some(one_setting(&mut cursor)?) } else { None };
+    cursor.at_end().then_some((calls, row_of))
+}
+
+/// `pg_settings WHERE name = '...'`, or the function behind that view.
+fn one_setting(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
+    let relation = cursor.qualified_name()?;
+    let name = match relation.as_slice() {
+        [name] => name,
+        [schema, name] if &**schema == "pg_catalog" => name,
+        _ => return None,
+    };
+    match &**name {
+        "pg_settings" => {}
+        "pg_show_all_settings" => (cursor.accept_punct(b'(') && cursor.accept_punct(b')')).then_some(())?,
+        _ => return None,
+    }
+    let is_name = cursor.accept("where") && cursor.accept("name") && cursor.accept_operator("=");
+    let of = is_name.then(|| cursor.string()).flatten()?;
+    Some(of.into())
 }
 
 /// Words that end a select list. No name without AS is one of them.
-const CLAUSES: [&str; 12] =
-    ["from", "where", "group", "having", "window", "order", "limit", "offset", "fetch", "for", "into", "union"];
+const CLAUSES: [&str; 11] =
+    ["where", "group", "having", "window", "order", "limit", "offset", "fetch", "for", "into", "union"];
 
 fn call(cursor: &mut Cursor<'_>) -> Option<[Argument; 3]> {
     let function = cursor.qualified_name()?;
@@ -177,6 +209,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn alone(calls: impl IntoIterator<Item = ConfigCall>) -> Option<ConfigCalls> {
+        Some(ConfigCalls { calls: calls.into_iter().collect(), row_of: None })
+    }
+
     fn call(name: &str, value: Option<&str>, local: bool) -> ConfigCall {
         ConfigCall { name: name.into(), value: value.map(Into::into), local }
     }
@@ -185,12 +221,36 @@ mod tests {
     fn calls_with_literals_are_read() {
         assert_eq!(
             config_calls("SELECT pg_catalog.set_config('Search_Path', '', false);"),
-            Some(vec![call("search_path", Some(""), false)])
+            alone([call("search_path", Some(""), false)])
         );
         assert_eq!(
             config_calls("select set_config('a.b', E'x\\'y', TRUE) AS One, SET_CONFIG('c', NULL, false) \"Two\""),
-            Some(vec![call("a.b", Some("x'y"), true), call("c", None, false)])
+            alone([call("a.b", Some("x'y"), true), call("c", None, false)])
         );
+    }
+
+    #[test]
+    fn calls_beside_the_row_of_one_setting_are_read() {
+        for from in
+            ["pg_show_all_settings()", "pg_catalog.pg_show_all_settings( )", "pg_settings", "PG_CATALOG.pg_settings"]
+        {
+            let sql = format!("SELECT set_config('bytea_output','hex',false) FROM {from} WHERE name = 'bytea_output'");
+            let read = config_calls(&sql).unwrap();
+            assert_eq!(read.calls, [call("bytea_output", Some("hex"), false)], "{sql}");
+            assert_eq!(read.row_of.as_deref(), Some("bytea_output"), "{sql}");
+            assert_eq!(*config_query(&sql).unwrap().columns, ["set_config".into()], "{sql}");
+        }
+        for from in [
+            "pg_settings",
+            "pg_settings WHERE name = 'a' OR true",
+            "pg_settings WHERE name LIKE 'a'",
+            "pg_settings, t WHERE name = 'a'",
+            "pg_settings s WHERE name = 'a'",
+            "app.pg_settings WHERE name = 'a'",
+            "pg_show_all_settings WHERE name = 'a'",
+        ] {
+            assert_eq!(config_calls(&format!("SELECT set_config('a', 'b', false) FROM {from}")), None, "{from}");
+        }
     }
 
     #[test]
@@ -234,7 +294,7 @@ mod tests {
         );
         let calls = config_calls(&bound).unwrap();
         assert_eq!(
-            calls,
+            calls.calls,
             [call("search_path", Some("a, b"), true), call("it's", None, true), call("c", Some("It's"), false)]
         );
         assert!(config_bound(sql, &[]).is_none());

@@ -323,6 +323,8 @@ fn temporary_relations() {
         "SELECT 1 INTO TEMP t",
         "WITH a AS (SELECT 1) SELECT * INTO LOCAL TEMPORARY t FROM a",
         "SELECT 1 INTO TABLE pg_temp.t",
+        "EXPLAIN (ANALYZE, COSTS OFF) CREATE TEMP TABLE t AS SELECT 1",
+        "explain analyze select 1 into temp t",
     ] {
         assert!(creates_temporary(text), "{text}");
     }
@@ -330,6 +332,7 @@ fn temporary_relations() {
         "CREATE TABLE weather (day date, temp int)",
         "INSERT INTO temp VALUES (1)",
         "SELECT temp FROM t",
+        "EXPLAIN SELECT temp FROM t",
         "SELECT 1; CREATE TEMP TABLE t()",
     ] {
         assert!(!creates_temporary(text), "{text}");

@@ -43,6 +43,9 @@ CREATE VIEW big_orders AS SELECT tenant_id, id, total FROM orders WHERE total > 
 CREATE VIEW product_names AS SELECT id, name FROM products;
 CREATE FUNCTION order_count() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM orders';
 CREATE FUNCTION twice(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT n * 2';
+-- What reads tables of other rows than those that it is given: never declared safe.
+CREATE FUNCTION worth(customers) RETURNS numeric LANGUAGE sql STABLE AS 'SELECT sum(total) FROM orders WHERE customer_id < $1.id';
+CREATE FUNCTION rich(accounts) RETURNS int LANGUAGE sql STABLE AS 'SELECT count(*)::int FROM customers WHERE level > $1.hits';
 -- Types that each server has under its own numbers, names that need quotes, and columns that are not what they were.
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
 CREATE DOMAIN percent AS int CHECK (VALUE BETWEEN 0 AND 100);

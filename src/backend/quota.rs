@@ -1,0 +1,283 @@
+//! `Quota`: how many connections there are to one server, of all pools together, and who gets the next one where there may be no more.
+//!
+//! Who wants one where all are there has the idle connection of another pool closed; where none is idle, it stands in line, and the next
+//! one that comes back is closed for it instead of lying idle. A transaction that holds connections waits here for what others hold, who
+//! may wait for what it holds: such a circle is not seen, and ends with the time that each may wait.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::oneshot;
+
+use crate::topology::Server;
+
+/// Those of all servers.
+#[derive(Debug, Default)]
+pub struct Quotas {
+    /// 0: none.
+    limit: Arc<AtomicUsize>,
+    by_address: Mutex<HashMap<Box<str>, Arc<Quota>>>,
+}
+
+/// That of one server.
+pub struct Quota {
+    limit: Arc<AtomicUsize>,
+    state: Mutex<State>,
+    lenders: Mutex<Vec<Weak<dyn Lender>>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    open: usize,
+    line: VecDeque<oneshot::Sender<Slot>>,
+}
+
+/// A pool that may have idle connections to the server.
+pub trait Lender: Send + Sync {
+    /// Closes the idle connection of this quota that was used longest ago; false: there is none.
+    fn close_idle(&self, quota: &Quota) -> bool;
+}
+
+/// The right to one connection.
+#[derive(Debug)]
+pub struct Slot(Arc<Quota>);
+
+/// As many wait as may.
+#[derive(Debug)]
+pub struct Crowded;
+
+impl Quotas {
+    /// `0`: none. What is open stays open.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+        let all: Vec<Arc<Quota>> = self.known().values().cloned().collect();
+        all.iter().for_each(|quota| Quota::admit(quota));
+    }
+
+    pub fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    pub fn of(&self, server: &Server) -> Arc<Quota> {
+        let mut known = self.known();
+        let made =
+            || Arc::new(Quota { limit: Arc::clone(&self.limit), state: Mutex::default(), lenders: Mutex::default() });
+        Arc::clone(known.entry(server.address().into()).or_insert_with(made))
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Quota>>> {
+        self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Quota {
+    /// A pool that connects to the server.
+    pub fn know(&self, lender: &Weak<dyn Lender>) {
+        let mut lenders = self.lenders.lock().unwrap_or_else(PoisonError::into_inner);
+        if !lenders.iter().any(|known| known.ptr_eq(lender)) {
+            lenders.retain(|known| known.strong_count() > 0);
+            lenders.push(Weak::clone(lender));
+        }
+    }
+
+    /// The right to one more, where there may be one and nobody waits.
+    pub fn try_enter(self: &Arc<Self>) -> Option<Slot> {
+        let mut state = self.state();
+        let free = state.line.is_empty() && state.open < self.most();
+        free.then(|| {
+            state.open += 1;
+            Slot(Arc::clone(self))
+        })
+    }
+
+    /// The right to one more, waited for as long as the caller does.
+    ///
+    /// # Errors
+    /// So many wait already.
+    pub async fn enter(self: &Arc<Self>, queue: usize) -> Result<Slot, Crowded> {
+        if let Some(slot) = self.try_enter() {
+            return Ok(slot);
+        }
+        let rung = {
+            let mut state = self.state();
+            state.line.retain(|waits| !waits.is_closed());
+            if state.line.len() >= queue {
+                return Err(Crowded);
+            }
+            let (bell, rung) = oneshot::channel();
+            state.line.push_back(bell);
+            rung
+        };
+        // Whoever is first in line gets what comes of it.
+        self.close_one();
+        Self::admit(self);
+        rung.await.map_err(|_| Crowded)
+    }
+
+    /// How many there are.
+    pub fn open(&self) -> usize {
+        self.state().open
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.state().line.iter().filter(|waits| !waits.is_closed()).count()
+    }
+
+    fn close_one(&self) {
+        let lenders: Vec<Arc<dyn Lender>> = {
+            let lenders = self.lenders.lock().unwrap_or_else(PoisonError::into_inner);
+            lenders.iter().filter_map(Weak::upgrade).collect()
+        };
+        // Not always that of the same pool.
+        let first = self.open() % lenders.len().max(1);
+        let (later, sooner) = lenders.split_at(first);
+        let _ = sooner.iter().chain(later).any(|lender| lender.close_idle(self));
+    }
+
+    /// Lets in as many of those who wait as there is room for.
+    fn admit(this: &Arc<Self>) {
+        loop {
+            let bell = {
+                let mut state = this.state();
+                if state.open >= this.most() {
+                    return;
+                }
+                state.line.retain(|waits| !waits.is_closed());
+                let Some(bell) = state.line.pop_front() else { return };
+                state.open += 1;
+                bell
+            };
+            // One that waits no longer gives it back, which comes here again.
+            let _ = bell.send(Slot(Arc::clone(this)));
+        }
+    }
+
+    /// How many there may be.
+    pub fn most(&self) -> usize {
+        match self.limit.load(Ordering::Relaxed) {
+            0 => usize::MAX,
+            limit => limit,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Quota {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Quota").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+impl Slot {
+    /// Whether somebody waits for such a right, or there are too many connections: this one is not to lie idle.
+    pub fn is_wanted(&self) -> bool {
+        let state = self.0.state();
+        state.open > self.0.most() || state.line.iter().any(|waits| !waits.is_closed())
+    }
+
+    pub fn is_of(&self, quota: &Quota) -> bool {
+        std::ptr::eq(Arc::as_ptr(&self.0), quota)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.state().open -= 1;
+        Quota::admit(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn server(name: &str) -> Server {
+        Server::new(name, 5432, "shop")
+    }
+
+    /// Idle connections of a pool.
+    #[derive(Default)]
+    struct Idle(Mutex<Vec<Slot>>);
+
+    impl Lender for Idle {
+        fn close_idle(&self, quota: &Quota) -> bool {
+            let mut idle = self.0.lock().unwrap();
+            let found = idle.iter().position(|slot| slot.is_of(quota)).map(|at| idle.remove(at));
+            drop(idle);
+            found.is_some()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_next_one_is_that_of_who_waits_longest() {
+        let quotas = Quotas::default();
+        let quota = quotas.of(&server("a"));
+        let many: Vec<Slot> = (0..9).map(|_| quota.try_enter().unwrap()).collect();
+        quotas.set_limit(2);
+        assert!(quota.try_enter().is_none() && many[0].is_wanted());
+        drop(many);
+        let (one, other) = (quota.enter(0).await.unwrap(), quota.enter(0).await.unwrap());
+        assert!(!one.is_wanted() && quota.enter(0).await.is_err());
+        assert!(quotas.of(&server("b")).try_enter().is_some(), "each server has its own");
+        let (first, second) = (quota.enter(2), quota.enter(2));
+        tokio::pin!(first, second);
+        assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending());
+        assert!(one.is_wanted() && quota.waiting() == 2);
+        drop(one);
+        assert!(quota.try_enter().is_none());
+        let first = first.await.unwrap();
+        assert!(futures::poll!(&mut second).is_pending());
+        quotas.set_limit(3);
+        let second = second.await.unwrap();
+        assert_eq!(quota.open(), 3);
+        drop((first, second, other));
+        assert_eq!((quota.open(), quota.waiting()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn who_waits_no_longer_is_passed_over() {
+        let quotas = Quotas::default();
+        quotas.set_limit(1);
+        let quota = quotas.of(&server("a"));
+        let one = quota.try_enter().unwrap();
+        {
+            let gone = quota.enter(9);
+            tokio::pin!(gone);
+            assert!(futures::poll!(&mut gone).is_pending());
+        }
+        assert!(!one.is_wanted());
+        let late = quota.enter(1);
+        tokio::pin!(late);
+        assert!(futures::poll!(&mut late).is_pending());
+        drop(one);
+        // Given, and not taken.
+        drop(late.await.unwrap());
+        assert_eq!(quota.open(), 0);
+    }
+
+    #[tokio::test]
+    async fn idle_connections_of_others_are_closed_for_who_waits() {
+        let quotas = Quotas::default();
+        quotas.set_limit(2);
+        let quota = quotas.of(&server("a"));
+        let idle = Arc::new(Idle::default());
+        let lender: Arc<dyn Lender> = Arc::clone(&idle) as _;
+        quota.know(&Arc::downgrade(&lender));
+        quota.know(&Arc::downgrade(&lender));
+        idle.0.lock().unwrap().extend([quota.try_enter().unwrap(), quota.try_enter().unwrap()]);
+        let one = quota.enter(9).await.unwrap();
+        assert_eq!((idle.0.lock().unwrap().len(), quota.open()), (1, 2));
+        let two = quota.enter(9).await.unwrap();
+        assert_eq!((idle.0.lock().unwrap().len(), quota.open()), (0, 2));
+        let three = quota.enter(9);
+        tokio::pin!(three);
+        assert!(futures::poll!(&mut three).is_pending());
+        drop((one, two));
+        three.await.unwrap();
+    }
+}

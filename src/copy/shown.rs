@@ -1,0 +1,112 @@
+//! The text of a row that a shard shows in an error, without the fields that were added behind the client's.
+
+use crate::sql::utility::CopyFormat;
+
+/// Postgres cuts a line off behind so many bytes, at the border of a character, and says so.
+const CUT: usize = 100;
+const MARK: &str = "...";
+
+/// A CONTEXT (`COPY table, line 7: "1,x,2024-01-02"`) with the text of the client's row, which has `fields` fields; `added`: how many stand
+/// behind them.
+pub fn without_added(context: &str, format: &CopyFormat, fields: usize, added: usize) -> String {
+    let (delimiter, quoting) = match format {
+        CopyFormat::Text { delimiter, .. } => (*delimiter, None),
+        CopyFormat::Csv { delimiter, quote, escape, .. } => (*delimiter, Some((*quote, *escape))),
+        CopyFormat::Binary => return context.to_owned(),
+    };
+    let whole = || context.to_owned();
+    let Some(start) = text_of_line(context) else { return whole() };
+    let Some(end) = context.rfind('"').filter(|end| *end >= start) else { return whole() };
+    let Some(text) = context.get(start..end) else { return whole() };
+    let shown = text.strip_suffix(MARK).filter(|shown| (CUT - 4..=CUT).contains(&shown.len()));
+    let ends = delimiters(shown.unwrap_or(text).as_bytes(), delimiter, quoting);
+    let cut = match shown {
+        // The rest is not there to be counted; the client's own fields are.
+        Some(_) => ends.get(fields.wrapping_sub(1)),
+        // Behind fewer fields nothing was added.
+        None if ends.len() + 1 >= fields + added => ends.get((ends.len()).wrapping_sub(added)),
+        None => None,
+    };
+    let Some(own) = cut.and_then(|cut| text.get(..*cut)) else { return whole() };
+    format!("{}{own}{}", context.get(..start).unwrap_or_default(), context.get(end..).unwrap_or_default())
+}
+
+/// Where the text of a line begins: behind `line 7: "`.
+fn text_of_line(context: &str) -> Option<usize> {
+    let at = context.find(": \"")?;
+    // `column n: "x"` shows one field.
+    let before = context.get(..at)?;
+    before.ends_with(|c: char| c.is_ascii_digit()).then_some(at + 3).filter(|_| !before.contains(", column "))
+}
+
+/// Where the delimiters between the fields stand.
+fn delimiters(text: &[u8], delimiter: u8, quoting: Option<(u8, u8)>) -> Vec<usize> {
+    let (mut found, mut quoted, mut at) = (Vec::new(), false, 0);
+    while let Some(byte) = text.get(at) {
+        match quoting {
+            None if *byte == b'\\' => at += 1,
+            Some((_, escape))
+                if quoted && *byte == escape && text.get(at + 1).is_some_and(|next| is_sign(*next, quoting)) =>
+            {
+                at += 1;
+            }
+            Some((quote, _)) if *byte == quote => quoted = !quoted,
+            _ if *byte == delimiter && !quoted => found.push(at),
+            _ => {}
+        }
+        at += 1;
+    }
+    found
+}
+
+fn is_sign(byte: u8, quoting: Option<(u8, u8)>) -> bool {
+    quoting.is_some_and(|(quote, escape)| byte == quote || byte == escape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text() -> CopyFormat {
+        CopyFormat::Text { delimiter: b'\t', null: "\\N".into(), header: false }
+    }
+
+    fn csv() -> CopyFormat {
+        CopyFormat::Csv {
+            delimiter: b',',
+            quote: b'"',
+            escape: b'"',
+            null: "".into(),
+            header: false,
+            force_null: Vec::new(),
+            force_not_null: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_added_is_taken_off() {
+        let of = |shown: &str| without_added(&format!("COPY t, line 7: \"{shown}\""), &text(), 2, 1);
+        let context = |shown: &str| format!("COPY t, line 7: \"{shown}\"");
+        assert_eq!(of("a\tb\t7"), context("a\tb"));
+        assert_eq!(of("a\\\tb\tc\t7"), context("a\\\tb\tc"));
+        assert_eq!(of("a\tb\tc\t7"), context("a\tb\tc"), "one too many");
+        assert_eq!(of("a"), context("a"), "too few: nothing was added");
+        let long = "x".repeat(97);
+        assert_eq!(of(&format!("a\t{long}\t...")), context(&format!("a\t{long}")));
+        assert_eq!(of(&format!("a\t{long}x...")), context(&format!("a\t{long}x...")));
+    }
+
+    #[test]
+    fn quotes_hide_delimiters() {
+        let of = |shown: &str| without_added(&format!("COPY t, line 7: \"{shown}\""), &csv(), 2, 2);
+        assert_eq!(of("\"a,\"\"b\",c,1,\"2,3\""), "COPY t, line 7: \"\"a,\"\"b\",c\"");
+    }
+
+    #[test]
+    fn one_field_is_shown_as_it_is() {
+        for shown in ["COPY t, line 7, column n: \"a\tb\tc\"", "COPY t, line 7", "COPY t, line 7, column n: null input"]
+        {
+            assert_eq!(without_added(shown, &text(), 2, 1), shown);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What a SET makes of the session's settings: of those that a client may give in parts the whole, and what follows from another setting.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::backend::settings::{self, SessionSettings};
+use crate::session::Session;
+use crate::sql::utility::{self, ConfigCall};
+
+const DATE_STYLE: &str = "datestyle";
+const BUILT_IN: &str = "ISO, MDY";
+
+impl Session {
+    /// A value of SET, DEFAULT left out, as it is kept and sent: so that it means the same on a connection that had another one.
+    /// `None`: Postgres refuses it.
+    pub(super) fn whole_value<'v>(&self, name: &str, value: &'v str) -> Option<Cow<'v, str>> {
+        if name != DATE_STYLE {
+            return Some(Cow::Borrowed(value));
+        }
+        let whole = self.whole_date_style(&utility::list_text(value)?, &self.date_style())?;
+        Some(Cow::Owned(settings::text_value(name, &whole)))
+    }
+
+    /// The same for the calls of a set_config, each after those before it; `None` as value: back to what the session began with. False
+    /// beside them: they are as they were.
+    pub(super) fn whole_calls(&self, calls: Vec<ConfigCall>) -> Option<(Vec<ConfigCall>, bool)> {
+        let mut style = self.date_style();
+        let mut changed = false;
+        let mut whole = Vec::new();
+        for call in calls {
+            let of_startup = || self.startup.get(&call.name).and_then(plain_text).map(Into::into);
+            let mut value = call.value.clone().or_else(of_startup);
+            if *call.name == *"session_authorization" && value.is_none() && self.startup.get("role").is_some() {
+                // The server's role would be another one.
+                return None;
+            }
+            if *call.name == *DATE_STYLE {
+                style = match &value {
+                    Some(text) => self.whole_date_style(text, &style)?,
+                    None => self.date_style_at_login().to_owned(),
+                };
+                value = value.map(|_| style.as_str().into());
+            }
+            changed |= value != call.value;
+            whole.push(ConfigCall { value, ..call });
+        }
+        Some((whole, changed))
+    }
+
+    fn whole_date_style(&self, text: &str, current: &str) -> Option<String> {
+        let reset = self.startup.get(DATE_STYLE).and_then(plain_text);
+        utility::whole_date_style(text, current, reset.as_deref().unwrap_or_else(|| self.date_style_at_login()))
+    }
+
+    /// What holds now.
+    fn date_style(&self) -> String {
+        let effective = self.tx.with_locals(&self.settings);
+        let set = effective.get(DATE_STYLE).and_then(plain_text);
+        set.map_or_else(|| self.date_style_at_login().to_owned(), String::from)
+    }
+
+    fn date_style_at_login(&self) -> &str {
+        self.defaults.get(DATE_STYLE).unwrap_or(BUILT_IN)
+    }
+
+    /// The session begins: its own settings become whole.
+    pub(super) fn complete_startup(&mut self) {
+        let given = self.startup.get(DATE_STYLE).and_then(plain_text);
+        let login = self.date_style_at_login();
+        let Some(whole) = given.and_then(|given| utility::whole_date_style(&given, login, login)) else { return };
+        let mut startup = (*self.startup).clone();
+        startup.set(DATE_STYLE, &settings::text_value(DATE_STYLE, &whole));
+        self.startup = self.shared.settings.share(startup);
+        self.adopt(Arc::clone(&self.startup));
+    }
+
+    /// These settings with another value of one; `None`: the one that the session began with.
+    pub(super) fn settings_with(&self, of: &SessionSettings, name: &str, value: Option<&str>) -> SessionSettings {
+        let mut wanted = of.clone();
+        let mut put = |name: &str, value: Option<&str>| match value {
+            Some(value) => wanted.set(name, value),
+            None => wanted.remove(name),
+        };
+        put(name, value.or_else(|| self.startup.get(name)));
+        if name == "session_authorization" {
+            // Its role ends with it.
+            let none = self.has_role_at_login().then_some("none");
+            put("role", if value.is_some() { none } else { self.startup.get("role") });
+        }
+        wanted
+    }
+
+    fn has_role_at_login(&self) -> bool {
+        self.startup.get("role").is_some() || self.defaults.get("role").is_some_and(|role| role != "none")
+    }
+
+    /// A SET for the session takes the place of a SET LOCAL.
+    pub(super) fn forget_local(&mut self, name: &str) {
+        self.tx.forget_local(name);
+        if name == "session_authorization" {
+            self.tx.forget_local("role");
+        }
+    }
+
+    /// The statement that brings a setting back to what the session began with.
+    pub(super) fn reset_of(&self, name: &str) -> String {
+        self.startup.get(name).map_or_else(|| settings::reset(name), |value| settings::assign(name, value))
+    }
+}
+
+/// The setting's own text of a value that [`settings::text_value`] has made, or that a client wrote plainly.
+fn plain_text(value: &str) -> Option<Box<str>> {
+    settings::whole_text(value).map(Into::into).or_else(|| utility::plain_value(value))
+}

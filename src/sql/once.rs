@@ -1,0 +1,184 @@
+//! UPDATE and DELETE of a reference table with functions that give another value at each call (`random()`): what they give is asked for
+//! once, row by row, and each shard changes its copy by that, row by row of the primary key.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    Assignment, AssignmentTarget, Delete, Expr, FromTable, Ident, SelectItem, TableFactor, TableWithJoins, Update,
+    Visit, Visitor,
+};
+
+use crate::catalog::Table;
+use crate::sql::analyze::Analyzer;
+use crate::sql::finish::Parsed;
+use crate::sql::from::is_only;
+use crate::sql::functions::{FunctionClass, classify};
+use crate::sql::model::Model;
+use crate::sql::names::{folded, parts};
+use crate::sql::outcome::Outcome;
+use crate::sql::pulls::quoted;
+use crate::sql::rewrite::is_faithful_in_parts;
+use crate::sql::template::Scan;
+
+/// What the rows are called that are asked for once.
+const ROWS: &str = "pgloom_once";
+
+impl Analyzer<'_> {
+    /// The UPDATE with its values asked for once; `None`: it is not of that form.
+    pub(crate) fn update_once(
+        &self,
+        model: &Model<'_>,
+        parsed: &Parsed<'_>,
+        update: &Update,
+        table: &Table,
+    ) -> Option<Outcome> {
+        if update.from.is_some() {
+            return None;
+        }
+        let target = Target::of(&update.table, table)?;
+        let mut set = Vec::new();
+        let mut values = Vec::new();
+        for assignment in &update.assignments {
+            let Assignment { target: AssignmentTarget::ColumnName(column), value } = assignment else { return None };
+            if !self.varies(value) {
+                set.push(assignment.to_string());
+                continue;
+            }
+            let name = format!("pgloom_v{}", values.len());
+            set.push(format!("{column} = {ROWS}.{name}"));
+            values.push(format!("{value} AS {name}"));
+        }
+        let rows = target.rows(values, update.selection.as_ref());
+        let (from, same, returning) = (&target.from, target.same(), target.returning(update.returning.as_deref())?);
+        let text = format!("UPDATE {from} SET {} FROM ({rows}) AS {ROWS} WHERE {same}{returning}", set.join(", "));
+        self.asked_once(model, parsed, &text)
+    }
+
+    /// The same of a DELETE.
+    pub(crate) fn delete_once(
+        &self,
+        model: &Model<'_>,
+        parsed: &Parsed<'_>,
+        delete: &Delete,
+        table: &Table,
+    ) -> Option<Outcome> {
+        let (FromTable::WithFromKeyword(from), None) = (&delete.from, &delete.using) else { return None };
+        let [from] = &from[..] else { return None };
+        let target = Target::of(from, table)?;
+        let rows = target.rows(Vec::new(), delete.selection.as_ref());
+        let (from, same, returning) = (&target.from, target.same(), target.returning(delete.returning.as_deref())?);
+        self.asked_once(model, parsed, &format!("DELETE FROM {from} USING ({rows}) AS {ROWS} WHERE {same}{returning}"))
+    }
+
+    /// What becomes of the statement in this form. Its literals stay as they are.
+    fn asked_once(&self, model: &Model<'_>, parsed: &Parsed<'_>, text: &str) -> Option<Outcome> {
+        let whole = parsed.text(self);
+        let prints = is_faithful_in_parts(parsed.tree, whole, self.scope.standard_strings);
+        if self.once || model.uses.user_function.is_some() || !prints {
+            return None;
+        }
+        let scan = Scan { end: text.len(), ..Scan::default() };
+        let again = Analyzer {
+            scope: self.scope,
+            text,
+            scan: &scan,
+            used: self.used.clone(),
+            parameters: self.parameters,
+            once: true,
+        };
+        match again.statement(0..text.len()).outcome {
+            supply @ Outcome::Supply(_) => {
+                model.literals.fix_all();
+                Some(supply)
+            }
+            Outcome::Refuse(_)
+            | Outcome::Home(_)
+            | Outcome::Shard(..)
+            | Outcome::Any(_)
+            | Outcome::Broadcast(_)
+            | Outcome::Parts(..)
+            | Outcome::Each(..)
+            | Outcome::CreateAs(_)
+            | Outcome::Stamp(_)
+            | Outcome::CopyIn(_)
+            | Outcome::Routed(_)
+            | Outcome::Insert(_)
+            | Outcome::Draw(_)
+            | Outcome::Deliver(_) => None,
+        }
+    }
+
+    /// Whether an expression calls a function that gives another value at each call.
+    fn varies(&self, expr: &Expr) -> bool {
+        expr.visit(&mut Calls(self)).is_break()
+    }
+}
+
+struct Calls<'a, 's>(&'a Analyzer<'s>);
+
+impl Visitor for Calls<'_, '_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+        let Some((schema, name)) = parts(&function.name) else { return ControlFlow::Continue(()) };
+        match classify(&self.0.scope, schema.as_deref(), &name) == FunctionClass::Volatile {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// The table that is changed, as the statement names it.
+struct Target<'t> {
+    from: String,
+    alias: String,
+    key: Vec<&'t str>,
+}
+
+impl<'t> Target<'t> {
+    fn of(table: &TableWithJoins, known: &'t Table) -> Option<Self> {
+        let TableFactor::Table { name, alias, args: None, sample: None, .. } = &table.relation else { return None };
+        let columns = alias.as_ref().is_some_and(|alias| !alias.columns.is_empty());
+        if is_only(name) || columns || !table.joins.is_empty() {
+            return None;
+        }
+        let last = |ident: &Ident| quoted(&folded(ident));
+        let alias = match alias {
+            Some(alias) => last(&alias.name),
+            None => last(name.0.last()?.as_ident()?),
+        };
+        let column = |at: &usize| known.columns.get(*at).filter(|column| column.not_null).map(|column| &*column.name);
+        let key = |unique: &Vec<usize>| unique.iter().map(column).collect::<Option<Vec<_>>>();
+        let key = known.unique_keys.iter().find_map(key)?;
+        Some(Self { from: table.to_string(), alias, key })
+    }
+
+    /// The rows that are to be changed, by their keys, with `values`.
+    fn rows(&self, values: Vec<String>, condition: Option<&Expr>) -> String {
+        let key =
+            self.key.iter().enumerate().map(|(at, name)| format!("{}.{} AS pgloom_k{at}", self.alias, quoted(name)));
+        let list: Vec<String> = key.chain(values).collect();
+        let condition = condition.map_or_else(String::new, |condition| format!(" WHERE {condition}"));
+        format!("SELECT {} FROM {}{condition}", list.join(", "), self.from)
+    }
+
+    /// That a row is one of these.
+    fn same(&self) -> String {
+        let key = self.key.iter().enumerate();
+        let same: Vec<String> =
+            key.map(|(at, name)| format!("{}.{} = {ROWS}.pgloom_k{at}", self.alias, quoted(name))).collect();
+        same.join(" AND ")
+    }
+
+    /// RETURNING of the table's own columns.
+    fn returning(&self, items: Option<&[SelectItem]>) -> Option<String> {
+        let Some(items) = items else { return Some(String::new()) };
+        let item = |item: &SelectItem| match item {
+            SelectItem::Wildcard(options) => options.to_string().is_empty().then(|| format!("{}.*", self.alias)),
+            other => Some(other.to_string()),
+        };
+        let items: Vec<String> = items.iter().map(item).collect::<Option<_>>()?;
+        Some(format!(" RETURNING {}", items.join(", ")))
+    }
+}

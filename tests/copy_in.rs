@@ -1,0 +1,204 @@
+//! COPY FROM STDIN over shards: keys as Postgres reads them, keys by default, signs of every kind, errors at the client's first wrong line.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use support::raw::message as m;
+use support::script::Step::{self, Ready, Send, Until};
+use support::script::{Pair, Placed, batch, queries};
+
+fn copy(statement: &str, rows: &str) -> Vec<Step> {
+    vec![Send(m::query(statement)), Until(b'G'), batch(&[m::copy_data(rows.as_bytes()), m::copy_done()]), Ready]
+}
+
+fn script(before: &[&str], statement: &str, rows: &str, after: &[&str]) -> Vec<Step> {
+    let mut script = queries(before);
+    script.extend(copy(statement, rows));
+    script.extend(queries(after));
+    script
+}
+
+#[test]
+fn dates_are_placed_as_postgres_reads_them() {
+    let world = Pair::with_key_type("copydates", "CREATE TABLE days (day date, n int)", ("days", "day"), "date");
+    // Each row is found by its key, spelled plainly: on the shard where it must be.
+    let found: Vec<String> =
+        (1..=12).map(|month| format!("SELECT n FROM days WHERE day = '2024-{month:02}-02' ORDER BY n")).collect();
+    let mut after: Vec<&str> = found.iter().map(String::as_str).collect();
+    after.extend(["SELECT count(*) FROM days", "DELETE FROM days"]);
+    for (style, rows) in [
+        ("German", "02.01.2024\t1\n02.02.2024\t2\n2024-03-02\t3\n02.04.2024\t4\n02.01.2024\t5\n"),
+        ("SQL, DMY", "02/01/2024\t1\n02/02/2024\t2\n02/11/2024\t3\n"),
+        ("SQL, MDY", "02/01/2024\t1\n12/02/2024\t2\n11/02/2024\t3\n"),
+        ("ISO, YMD", "24-01-02\t1\n24/12/02\t2\n"),
+        ("ISO, MDY", "January 2, 2024\t1\n2 Feb 2024\t2\nSun Jun 02 2024\t3\n20240702\t4\nJ2460311\t5\n"),
+    ] {
+        let set = format!("SET datestyle TO '{style}'");
+        world.answers(&format!("{style}: {rows}"), &script(&[&set], "COPY days FROM STDIN", rows, &after));
+        let csv = rows.replace(", ", " ").replace('\t', ",");
+        world.answers(&format!("{style}: {csv}"), &script(&[&set], "COPY days FROM STDIN CSV", &csv, &after));
+        let local = ["BEGIN", &format!("SET LOCAL datestyle TO '{style}'")];
+        let mut ended = vec!["COMMIT"];
+        ended.extend(&after);
+        world.answers(&format!("{style}, local"), &script(&local, "COPY days FROM STDIN", rows, &ended));
+    }
+    for wrong in ["30.02.2024\t1\n", "2024-01-02\t1\n13/13/2024\t2\n", "x\t1\n", "Febtember 3\t1\n"] {
+        world.answers(wrong, &script(&[], "COPY days FROM STDIN", wrong, &["SELECT count(*) FROM days"]));
+    }
+    // What is another day at each moment is not placed.
+    let mut raw = world.through();
+    assert_eq!(raw.copy_in("COPY days FROM STDIN", b"tomorrow\t1\n").code(), "0A000");
+    assert_eq!(raw.copy_in("COPY days FROM STDIN", b"Today 12:00\t1\n").code(), "0A000");
+    // Many rows of few texts, and more texts than are asked for at once.
+    let many: String = (0..3000).map(|n| format!("{:02}.{:02}.2024\t{n}\n", n % 28 + 1, n % 12 + 1)).collect();
+    let sums = ["SELECT day, count(*), sum(n) FROM days GROUP BY day ORDER BY day", "DELETE FROM days"];
+    world.answers("many", &script(&["SET datestyle TO German"], "COPY days FROM STDIN", &many, &sums));
+}
+
+#[test]
+fn times_and_numbers_are_placed_as_they_are_stored() {
+    let schema = "CREATE TABLE times (at timestamptz(0), n int)";
+    let world = Pair::with_key_type("copytimes", schema, ("times", "at"), "timestamptz");
+    let rows = "2024-01-02 03:04:05.6\t1\n2024-01-02 03:04:05 Europe/Berlin\t2\n2024-06-02 03:04:05\t3\n\
+                2024-01-02 03:04:05.5+00\t4\nJan 2 2024 3:04 PM EST\t5\nepoch\t6\n";
+    let found = [
+        "SELECT n FROM times WHERE at = '2024-01-02 03:04:06+00'",
+        "SELECT n FROM times WHERE at = '2024-01-02 02:04:05+00'",
+        "SELECT n FROM times WHERE at = '2024-01-02 20:04:00+00'",
+        "SELECT n FROM times WHERE at = '1970-01-01 00:00:00+00'",
+        "SELECT * FROM times ORDER BY n",
+        "DELETE FROM times",
+    ];
+    for zone in ["UTC", "America/New_York"] {
+        let set = format!("SET timezone TO '{zone}'");
+        world.answers(zone, &script(&[&set], "COPY times FROM STDIN", rows, &found));
+    }
+    let schema = "CREATE TABLE sums (sum numeric(10,2), n int)";
+    let world = Pair::with_key_type("copynumbers", schema, ("sums", "sum"), "numeric");
+    let rows = "1e3\t1\n+5\t2\n 5.005 \t3\n1.994\t4\n-0.001\t5\n.5\t6\nNaN\t7\n";
+    let mut found: Vec<String> = ["1000", "5", "5.01", "1.99", "0", "0.5"]
+        .iter()
+        .map(|sum| format!("SELECT n FROM sums WHERE sum = {sum} ORDER BY n"))
+        .collect();
+    found.extend(["SELECT * FROM sums ORDER BY n".to_owned(), "DELETE FROM sums".to_owned()]);
+    let found: Vec<&str> = found.iter().map(String::as_str).collect();
+    world.answers("numeric", &script(&[], "COPY sums FROM STDIN", rows, &found));
+    world.answers("too large", &script(&[], "COPY sums FROM STDIN", "1\t1\n1e9\t2\n", &found));
+}
+
+const SCHEMA: &str = "CREATE TABLE items (id int PRIMARY KEY, name varchar(5), n int NOT NULL CHECK (n >= 0)); \
+     CREATE TABLE logs (id int DEFAULT 7, number serial, at timestamptz DEFAULT '2024-01-02 03:04:05-05:30', \
+     made timestamptz DEFAULT now(), \"odd, \"\"name\" date DEFAULT current_date, body text)";
+
+#[test]
+fn a_key_that_is_left_out_is_its_default() {
+    let world = Pair::create("copydefault", SCHEMA, &[("items", Placed::By("id")), ("logs", Placed::By("id"))], "");
+    let found = ["SELECT id, number, body FROM logs WHERE id = 7 ORDER BY number", "DELETE FROM logs"];
+    let rows = "a\nb\n\\N\n";
+    world.answers("text", &script(&[], "COPY logs (body) FROM STDIN", rows, &found));
+    world.answers("csv", &script(&[], "COPY logs (body) FROM STDIN CSV HEADER", "body\nx\ny\n", &found));
+    world.answers("none", &script(&[], "COPY logs (body) FROM STDIN", "", &found));
+    world.answers("wrong", &script(&[], "COPY logs (body) FROM STDIN", "a\tb\n", &found));
+    let none = script(&[], "COPY items (name, n) FROM STDIN", "a\t1\n", &[]);
+    world.same("no default", &none);
+    let odd = "CREATE TABLE made (id int DEFAULT (random() * 10)::int, n int)";
+    let world = Pair::create("copyvolatile", odd, &[("made", Placed::By("id"))], "");
+    let reply = world.through().copy_in("COPY made (n) FROM STDIN", b"1\n");
+    assert_eq!(reply.code(), "0A000");
+}
+
+#[test]
+fn signs_of_every_kind_stand_beside_values_that_are_added() {
+    let world = Pair::create("copysigns", SCHEMA, &[("items", Placed::By("id")), ("logs", Placed::By("id"))], "");
+    let found = [
+        "SELECT id, at, made = now() OR made > now() - interval '1 min', \"odd, \"\"name\" > '2020-01-01', body FROM logs ORDER BY id",
+        "SELECT count(DISTINCT number) FROM logs",
+        "DELETE FROM logs",
+    ];
+    for (options, rows) in [
+        ("", "1\ta\n2\tb\n"),
+        ("(DELIMITER '-')", "1-a\n2-b\n"),
+        ("(DELIMITER ':')", "1:a\n2:b\n"),
+        ("(DELIMITER '+')", "1+a\n2+b\n"),
+        ("(DELIMITER ' ')", "1 a\n2 b\n"),
+        ("(NULL '1')", "2\ta\n3\t1\n"),
+        ("(NULL '4')", "2\ta\n3\t4\n"),
+        ("(FORMAT csv, DELIMITER '0')", "10a\n20b\n"),
+        ("(FORMAT csv, DELIMITER '-')", "1-a\n2-b\n"),
+        ("(FORMAT csv, QUOTE '2')", "1,a\n3,2b2\n"),
+        ("(FORMAT csv, QUOTE '-')", "1,a\n3,-b-\n"),
+        ("(FORMAT csv, ESCAPE '0')", "1,a\n3,\"b\"\n"),
+        ("(FORMAT csv, NULL '3')", "1,a\n2,3\n"),
+        ("(FORMAT csv, HEADER)", "id,body\n1,a\n2,b\n"),
+        ("(FORMAT csv, HEADER MATCH)", "id,body\n1,a\n2,b\n"),
+        ("(HEADER MATCH)", "id\tbody\n1\ta\n2\tb\n"),
+    ] {
+        let statement = format!("COPY logs (id, body) FROM STDIN {options}");
+        world.answers(&statement, &script(&[], &statement, rows, &found));
+    }
+}
+
+#[test]
+fn the_error_is_that_of_the_first_wrong_line() {
+    let world = Pair::create("copyerrors", SCHEMA, &[("items", Placed::By("id")), ("logs", Placed::By("id"))], "");
+    let good = |id: usize| format!("{id}\tx\t1");
+    for (at, wrong) in [
+        (3, vec![(40, "40\tx\tmany"), (3, "3\tx\tfew"), (20, "20\tx\tnone")]),
+        (1, vec![(1, "1\tx"), (2, "2\tx\ty\tz"), (60, "60\tx\tq")]),
+        (30, vec![(30, "30\ttoo long\t1"), (31, "31\tx\ty"), (32, "32\tx\tz")]),
+        (9, vec![(9, "9\tx\t\\N"), (10, "10\tx\tq")]),
+        (12, vec![(12, "x\tx\t1"), (50, "50\tx\tq")]),
+        (5, vec![(5, "5\tx\t1\t2"), (6, "6")]),
+    ] {
+        let lines: Vec<String> = (1..=200)
+            .map(|id| wrong.iter().find(|(at, _)| *at == id).map_or_else(|| good(id), |(_, line)| (*line).to_owned()))
+            .collect();
+        let rows = lines.join("\n") + "\n";
+        let after = ["SELECT count(*) FROM items"];
+        world.answers(&format!("first at {at}"), &script(&[], "COPY items FROM STDIN", &rows, &after));
+        let csv = rows.replace('\t', ",").replace("\\N", "");
+        world.answers(&format!("csv, first at {at}"), &script(&[], "COPY items FROM STDIN CSV", &csv, &after));
+        same_errors(&world, "COPY items FROM STDIN", &rows);
+        same_errors(&world, "COPY items FROM STDIN CSV", &csv);
+    }
+    // What is added by the way is not shown.
+    let long = "y".repeat(90);
+    for rows in [
+        "1\ta\n2\tb\tc\n",
+        "1\ta\nx\tb\n",
+        "1\ta\n2\n",
+        &format!("1\t{long}\nz\t{long}\n"),
+        &format!("1\t{long}{long}\n2\t{long}{long}\tz\n"),
+    ] {
+        same_errors(&world, "COPY logs (id, body) FROM STDIN", rows);
+        same_errors(&world, "COPY logs (id, body) FROM STDIN CSV", &rows.replace('\t', ","));
+        if rows.len() < 30 {
+            same_errors(&world, "COPY logs (body) FROM STDIN", rows);
+        }
+    }
+}
+
+/// With every field of the error that does not name a place in a server's source.
+#[track_caller]
+fn same_errors(world: &Pair, statement: &str, rows: &str) {
+    let [theirs, ours] = [world.db.oracle(), world.through()].map(|mut raw| {
+        let mut error = raw.copy_in(statement, rows.as_bytes()).error.unwrap().0;
+        error.retain(|field, _| !"FLR".contains(*field));
+        error
+    });
+    assert_eq!(ours, theirs, "{statement}: {rows}");
+}
+
+#[test]
+fn options_that_no_postgres_has_are_syntax_errors() {
+    let world = Pair::create("copyoptions", SCHEMA, &[("items", Placed::By("id")), ("logs", Placed::By("id"))], "");
+    for sql in [
+        "COPY items FROM STDIN (FORMAT csv, COLOUR 'blue')",
+        "COPY items FROM STDIN (no_such)",
+        "COPY items (id, n) FROM STDIN WITH (\"Format\" csv)",
+        "COPY logs (body) FROM STDIN (öl 1)",
+    ] {
+        world.answers(sql, &queries(&[sql]));
+    }
+}
