@@ -102,7 +102,7 @@ fn a_read_of_one_shard_is_sent_again() {
         raw.must("BEGIN");
         let (reply, again) = world.cut(1, EXECUTE, when, || prepared(&mut raw, id));
         assert_eq!((reply.code(), reply.status, again), ("", b'T', 1), "{when:?}: {reply:?}");
-        assert_eq!(cells(&reply), [name.clone()]);
+        assert_eq!(cells(&reply), std::slice::from_ref(&name));
         raw.must("COMMIT");
     }
     assert_eq!(world.world.db.shard(1).value(&format!("SELECT n FROM items WHERE id = {id}")), "2");

@@ -52,7 +52,7 @@ impl Quotas {
     pub fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
         let all: Vec<Arc<Quota>> = self.known().values().cloned().collect();
-        all.iter().for_each(|quota| Quota::admit(quota));
+        all.iter().for_each(Quota::admit);
     }
 
     pub fn limit(&self) -> usize {

@@ -80,7 +80,7 @@ impl SessionSettings {
             "timezone",
         ];
         let mut hasher = DefaultHasher::new();
-        for (name, value) in self.values.iter().filter(|(name, _)| PRINTERS.contains(&&**name)) {
+        for (name, value) in self.values.iter().filter(|(name, _)| PRINTERS.contains(&name.as_ref())) {
             (name, value).hash(&mut hasher);
         }
         hasher.finish()

@@ -13,7 +13,8 @@ use crate::plan::{Access, Plan, PlanKind, ShardSql};
 use crate::session::prepared::ClientStatement;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
-use crate::sql::create_as::{CreateAs, check_key};
+use crate::sql::analyze::PinReason;
+use crate::sql::create_as::{CreateAs, Temporary, check_key};
 use crate::wire::frame::BindView;
 
 /// Who is told the tag of a command that has run.
@@ -38,6 +39,9 @@ impl Session {
 
     /// The command tag.
     async fn create_as(&mut self, create: &CreateAs, ask: &Ask<'_>) -> Result<String, Failure> {
+        if let Some(temporary) = &create.temporary {
+            return Box::pin(self.create_temporary(temporary, ask)).await;
+        }
         let home = self.view.topology.home;
         if create.if_not_exists && self.is_there(home, create).await? {
             // With Postgres's own notice.
@@ -68,6 +72,38 @@ impl Session {
         let tag = self.fill(insert, ask).await?;
         let rows = tag.rsplit(' ').next().unwrap_or_default();
         Ok(format!("SELECT {rows}"))
+    }
+
+    /// Only the session's own connection sees its temporary tables: the rows come there in a table of the home shard, which nobody else
+    /// ever sees.
+    async fn create_temporary(&mut self, temporary: &Temporary, ask: &Ask<'_>) -> Result<String, Failure> {
+        let home = self.view.topology.home;
+        let at = self.enlist(home).await?;
+        let server = &mut self.held[at].server;
+        let sql = format!(
+            "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = {} AND pg_catalog.has_schema_privilege(oid, 'CREATE')",
+            quote_literal(&temporary.schema)
+        );
+        if server.query(&sql).await?.is_empty() {
+            return Err(Fault::unsupported(
+                "a temporary table of rows that lie on several shards is not supported here",
+                format!(
+                    "the rows are put into a table of schema \"{}\" first, where the user may make none",
+                    temporary.schema
+                ),
+                "Grant CREATE on a schema of search_path, or create the temporary table empty and insert the rows.",
+            )
+            .into());
+        }
+        let before = temporary.before(&format!("pgloom_as_{}", server.cancel.key.pid));
+        let tag = self.create_as(&before, ask).await?;
+        let at = self.enlist(home).await?;
+        let held = &mut self.held[at];
+        held.note_pin(Some(PinReason::TemporaryTable));
+        held.server.query(&temporary.last(&before)).await.map_err(Fault::without_position)?;
+        held.server.query(&format!("DROP TABLE {}", before.name())).await?;
+        self.note_unread(Some(home));
+        Ok(tag)
     }
 
     async fn is_there(&mut self, home: ShardId, create: &CreateAs) -> Result<bool, Failure> {

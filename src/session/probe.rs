@@ -47,7 +47,8 @@ impl Session {
         let Err(aborted) = self.check_not_failed(kind) else { return Ok(()) };
         self.drain_open().await?;
         self.park_runs().await?;
-        let asked = match self.held.iter().position(|held| held.finishing == Finishing::No) {
+        let working = self.held.iter().position(|held| held.finishing == Finishing::No);
+        let asked = match working {
             Some(at) => parse_error(&mut self.held[at].server, text, &[]).await.map_err(Failure::from),
             None => self.parse_error_at_home(text, &[]).await,
         };

@@ -444,8 +444,12 @@ impl Analyzer<'_> {
     fn select_into(&self, tree: &Statement, text: &str) -> Option<Verdict> {
         let Statement::Query(query) = tree else { return None };
         let into = as_select(query)?.into.as_ref()?;
-        if into.temporary || self.scope.topology.is_all_home() {
+        if self.scope.topology.is_all_home() {
             return None;
+        }
+        if into.temporary {
+            // What lies at home alone is that server's own affair.
+            return self.elsewhere_name().and_then(|_| ddl::temporary_as(self, text));
         }
         let is_temporary = |schema: &Option<String>| match schema {
             Some(schema) => is_temporary_schema(schema),

@@ -21,6 +21,38 @@ pub struct CreateAs {
     pub if_not_exists: bool,
     /// How the other shards make theirs, where every shard has one.
     pub copies: Option<Copies>,
+    /// It is a temporary one, which no other connection could fill: it is made of a table that is made and filled before it.
+    pub temporary: Option<Temporary>,
+}
+
+/// The last step to a temporary table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Temporary {
+    /// `CREATE TEMP TABLE name ... AS`
+    pub head: Arc<str>,
+    pub query: Arc<str>,
+    pub with_rows: bool,
+    /// Where the table before it is made.
+    pub schema: Box<str>,
+}
+
+impl Temporary {
+    /// The table before it, under this name.
+    pub fn before(&self, name: &str) -> CreateAs {
+        let table = QualifiedName::new(&*self.schema, name);
+        let mut create =
+            CreateAs { table, empty: "".into(), insert: None, if_not_exists: false, copies: None, temporary: None };
+        let name = create.name();
+        create.empty = format!("CREATE UNLOGGED TABLE {name} AS {} WITH NO DATA", self.query).into();
+        create.insert = self.with_rows.then(|| format!("INSERT INTO {name} {}", self.query).into());
+        create
+    }
+
+    /// The statement that makes it of that one.
+    pub fn last(&self, before: &CreateAs) -> String {
+        let end = if self.with_rows { "" } else { " WITH NO DATA" };
+        format!("{} TABLE {}{end}", self.head, before.name())
+    }
 }
 
 /// What stands before the columns of a table and behind them.
@@ -69,10 +101,68 @@ impl CreateAs {
         head.take("table");
         let if_not_exists = head.take_all(&["if", "not", "exists"]);
         let copies = distributed.then_some(Copies { unlogged, options });
-        let mut create =
-            Self { table, empty: format!("{before} WITH NO DATA").into(), insert: None, if_not_exists, copies };
+        let mut create = Self {
+            table,
+            empty: format!("{before} WITH NO DATA").into(),
+            insert: None,
+            if_not_exists,
+            copies,
+            temporary: None,
+        };
         create.insert = (!without).then(|| format!("INSERT INTO {} {rows}", create.name()).into());
         Some(create)
+    }
+
+    /// `CREATE TEMP TABLE name ... AS query`, or `SELECT ... INTO TEMP name`. `schema`: where a table can be made. `None` where it is not of
+    /// these forms.
+    pub(crate) fn of_temporary(text: &str, schema: &str) -> Option<Self> {
+        let all = Words::new(text, true)?;
+        let mut words = all.part(0..all.len());
+        let temporary = |words: &mut Words<'_>| {
+            let _ = words.take("local") || words.take("global");
+            words.take("temp") || words.take("temporary")
+        };
+        let (name, head, query, with_rows) = if words.take("create") {
+            if !temporary(&mut words) || !words.take("table") || words.is(0, "if") {
+                return None;
+            }
+            let name = words.name()?.1;
+            words.skip_to(&["as"]);
+            let end = all.before_with_data();
+            if !words.take("as") {
+                return None;
+            }
+            let (query, start, behind) =
+                (text.get(words.position()..end)?.trim_end(), all.position(), words.end_before());
+            // The parser knows no TABLE where rows are inserted.
+            let query = match words.take("table") {
+                true => format!("SELECT * FROM {}", text.get(words.position()..end)?.trim_end()),
+                false => query.to_owned(),
+            };
+            let is_without = all.rest().len() + start > end && ends_without_data(&all);
+            (name, text.get(start..behind)?.to_owned(), query, !is_without)
+        } else {
+            words.skip_to(&["into"]);
+            let start = words.position();
+            if !words.take("into") || !temporary(&mut words) {
+                return None;
+            }
+            words.take("table");
+            let from = words.position();
+            let name = words.name()?.1;
+            let written = text.get(from..words.end_before())?;
+            let query = format!("{} {}", text.get(..start)?, text.get(words.position()..)?);
+            (name, format!("CREATE TEMP TABLE {written} AS"), query, true)
+        };
+        let temporary = Temporary {
+            head: head.into(),
+            query: query.trim_end_matches(';').into(),
+            with_rows,
+            schema: schema.into(),
+        };
+        let table = QualifiedName::new("pg_temp", name);
+        let (empty, temporary) = ("".into(), Some(temporary));
+        Some(Self { table, empty, insert: None, if_not_exists: false, copies: None, temporary })
     }
 
     /// `SELECT ... INTO [UNLOGGED] [TABLE] name ...`: the query is what is left without that.
@@ -86,7 +176,7 @@ impl CreateAs {
         words.name()?;
         let query = format!("{} {}", text.get(..start)?, text.get(words.position()..)?);
         let copies = distributed.then_some(Copies { unlogged, options: "".into() });
-        let mut create = Self { table, empty: "".into(), insert: None, if_not_exists: false, copies };
+        let mut create = Self { table, empty: "".into(), insert: None, if_not_exists: false, copies, temporary: None };
         let kind = if unlogged { "UNLOGGED TABLE" } else { "TABLE" };
         create.empty = format!("CREATE {kind} {} AS {query} WITH NO DATA", create.name()).into();
         create.insert = Some(format!("INSERT INTO {} {query}", create.name()).into());

@@ -14,8 +14,9 @@ use crate::catalog::RelationKind;
 use crate::fault::Fault;
 use crate::ids::QualifiedName;
 use crate::sql::analyze::{Analyzer, PinReason, Verdict, outcome_at};
+use crate::sql::create_as::CreateAs;
 use crate::sql::ddl::places::{Belongs, Kind, Members, Name, Where};
-use crate::sql::names::{Place, Relation, distributed_names, makes_temporary, resolve};
+use crate::sql::names::{Place, Relation, creation_schema, distributed_names, makes_temporary, resolve};
 use crate::sql::outcome::{OneByOne, Outcome, Why};
 use crate::sql::words::Words;
 use crate::sql::{Access, Change, utility};
@@ -90,6 +91,11 @@ fn temporary(of: &Analyzer<'_>, words: &mut Words<'_>) -> Verdict {
     let hides = created.as_ref().is_none_or(|name| distributed.contains(&**name));
     let named = if hides { of.distributed_name(false) } else { of.elsewhere_name() };
     let named = named.or_else(|| created.as_ref().filter(|name| placed(name)).map(|name| name.as_str().into()));
+    if let (Some(_), false) = (&named, hides)
+        && let Some(create) = temporary_as(of, of.text)
+    {
+        return create;
+    }
     if let Some(name) = named {
         return Verdict::refuse(Fault::unsupported(
             "temporary relations over distributed tables are not supported",
@@ -141,6 +147,14 @@ fn is_made_temporary(of: &Analyzer<'_>, words: &Words<'_>) -> bool {
     let is_kind = KINDS.iter().any(|kind| words.take(kind));
     words.take_all(&["if", "not", "exists"]);
     is_kind && words.name().is_none_or(|(schema, _)| schema.is_none())
+}
+
+/// A temporary table of rows that lie elsewhere than the session's temporary tables.
+pub(crate) fn temporary_as(of: &Analyzer<'_>, text: &str) -> Option<Verdict> {
+    let home = of.scope.topology.home;
+    let here = of.is_known_at_home() && of.scope.temporary.is_none_or(|shard| shard == home);
+    let create = CreateAs::of_temporary(text, creation_schema(&of.scope)?).filter(|_| here)?;
+    Some(Verdict::new(Outcome::CreateAs(Arc::new(create)), Access::Write))
 }
 
 /// The name in `CREATE [OR REPLACE] [LOCAL] TEMP [RECURSIVE] TABLE|VIEW|SEQUENCE [IF NOT EXISTS] name`.

@@ -589,7 +589,7 @@ fn home_tables<'m>(
 }
 
 /// Tables of two schemas can have one name in one FROM list; their inputs cannot.
-fn check_names(model: &Model<'_>) -> Result<(), Obstacle> {
+pub(crate) fn check_names(model: &Model<'_>) -> Result<(), Obstacle> {
     for level in &model.levels {
         let mut names = HashMap::new();
         for leaf in level.leaves.iter().map(|leaf| &model.leaves[*leaf]) {

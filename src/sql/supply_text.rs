@@ -8,7 +8,7 @@ use sqlparser::ast::{Statement, TableFactor, VisitMut};
 use crate::ids::QualifiedName;
 use crate::sql::clock::{Calls, Clock};
 use crate::sql::closed::Closed;
-use crate::sql::finish::{Rewriting, Unmerged, Variant, forms};
+use crate::sql::finish::{Rewriting, Unmerged, Variant, check_names, forms};
 use crate::sql::model::{Model, TableUse};
 use crate::sql::outcome::{Finish, FinishText, PullText};
 use crate::sql::pieces::Pieces;
@@ -32,6 +32,7 @@ impl Supplying<'_> {
     ) -> Result<(HashMap<usize, String>, Expanded), String> {
         let prints = pieces::can_have_holes(source.text)
             && rewrite::is_faithful_in_parts(self.parsed.tree, source.text, self.of.scope.standard_strings);
+        check_names(model).map_err(|why| format!("it has {}; give one of them an alias", why.detail))?;
         let mentions = Mentions::of(self.parsed.tree, source.text);
         if mentions.temporary() {
             return Err("it names the schema of temporary tables".to_owned());

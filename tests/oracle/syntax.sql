@@ -404,6 +404,23 @@ SELECT id, name INTO TEMP mine FROM tenants WHERE id = 5;
 SELECT * FROM mine ORDER BY id;
 DROP TABLE mine;
 
+-- Of rows that lie on several shards.
+-- script
+CREATE TEMP TABLE mine AS SELECT id, name FROM tenants WHERE id < 20;
+SELECT count(*), min(name), max(id) FROM mine;
+INSERT INTO mine VALUES (1000, 'more');
+SELECT * FROM mine WHERE id > 15 ORDER BY id;
+DROP TABLE mine;
+SELECT count(*) FROM mine;
+
+-- script
+BEGIN;
+CREATE LOCAL TEMP TABLE mine (a, b) ON COMMIT DROP AS SELECT status, count(*) FROM orders GROUP BY status WITH DATA;
+SELECT * FROM mine ORDER BY a;
+SELECT count(*), max(id) FROM tenants;
+COMMIT;
+SELECT * FROM mine;
+
 -- script
 SET standard_conforming_strings = off;
 SELECT id FROM tenants WHERE id = 5 AND name <> 'a\\b';
