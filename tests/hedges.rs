@@ -112,7 +112,7 @@ fn the_server_that_is_not_the_first_is_told_to_stop() {
     let (_, account) = world.client();
     let mut raw = router.connect(NAME);
     // Ten million rows, for which no function is needed.
-    let values = (0..7).map(|n| format!(", (VALUES {}) v{n} (x)", vec!["(1)"; 10].join(", "))).collect::<String>();
+    let values = (0..7).map(|n| format!(", (VALUES {}) v{n} (x)", ["(1)"; 10].join(", "))).collect::<String>();
     let slow = format!("SELECT count(*) FROM accounts{values} WHERE id = {account}");
     (0..40).for_each(|_| drop(first_cell(&ask(&mut raw, "simple", account))));
     let busy = |server: &Lone| -> usize {

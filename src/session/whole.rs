@@ -28,7 +28,7 @@ impl Session {
         let mut changed = false;
         let mut whole = Vec::new();
         for call in calls {
-            let of_startup = || self.startup.get(&call.name).and_then(plain_text).map(Into::into);
+            let of_startup = || self.startup.get(&call.name).and_then(plain_text);
             let mut value = call.value.clone().or_else(of_startup);
             if *call.name == *"session_authorization" && value.is_none() && self.startup.get("role").is_some() {
                 // The server's role would be another one.
