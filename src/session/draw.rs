@@ -275,6 +275,8 @@ impl Session {
 
     /// Nothing was taken: raises what one Postgres says of this statement before it comes to the sequence.
     async fn may_run(&mut self, text: &str, sequence: &QualifiedName, within: bool) -> Result<(), Failure> {
+        // The mode is that of the client's transaction, whoever draws the values.
+        let within = within || self.tx.is_open();
         let shown = self.ask_home("SHOW transaction_read_only", within).await?;
         if shown.iter().flatten().any(|shown| shown.as_deref() == Some("on"))
             && let Some(fault) = self.read_only(text)
