@@ -695,6 +695,51 @@ fn rights_are_the_users() {
     assert_eq!(ours.simple("INSERT INTO auto (body) VALUES ('x') RETURNING id").code(), "42501");
 }
 
+/// One Postgres looks at the table, and at the transaction, before it comes to the sequence.
+#[test]
+fn rights_of_the_table_come_first() {
+    let world = World::create("seq_poor", "");
+    world.db.everywhere(
+        "DO $$BEGIN CREATE ROLE seq_user LOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN END$$; \
+         GRANT INSERT (body), SELECT ON auto TO seq_user",
+    );
+    let mut ours = Raw::connect(world.router.port, "seq_user", &world.db.name).unwrap();
+    let mut theirs = Raw::connect(world.db.cluster.oracle.port, "seq_user", &world.db.name).unwrap();
+    let statements = [
+        "INSERT INTO strict (tenant) VALUES (1)",
+        "INSERT INTO notes (tenant) VALUES (1), (2)",
+        // To the columns that it names there is a right.
+        "INSERT INTO auto (body) VALUES ('x')",
+        "BEGIN",
+        "INSERT INTO notes (tenant) VALUES (3) RETURNING id",
+        "SELECT 1",
+        "ROLLBACK",
+        "SELECT nextval('notes_id_seq')",
+        "SET default_transaction_read_only = on",
+        "INSERT INTO notes (tenant) VALUES (3)",
+        "INSERT INTO auto (body) VALUES ('x')",
+        "RESET default_transaction_read_only",
+        "BEGIN READ ONLY",
+        "INSERT INTO auto (body) VALUES ('x')",
+        "ROLLBACK",
+    ];
+    compare(&mut ours, &mut theirs, &statements);
+    for raw in [&mut ours, &mut theirs] {
+        let reply = raw.extended(
+            "INSERT INTO notes (tenant, body) VALUES ($1, $2 || 'x')",
+            &[23],
+            &[Value::text("4"), Value::text("y")],
+            0,
+        );
+        let error = reply.error.unwrap();
+        assert_eq!((error.code(), error.message()), ("42501", "permission denied for table notes"));
+    }
+    let mut ours = world.connect();
+    let mut theirs = world.db.oracle();
+    let set = "SET default_transaction_read_only = on";
+    compare(&mut ours, &mut theirs, &[set, "INSERT INTO auto (body) VALUES ('x')", "SELECT nextval('auto_id_seq')"]);
+}
+
 /// What cannot be exact is refused, and nothing is written.
 #[test]
 fn what_is_not_certain_is_refused() {

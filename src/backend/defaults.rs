@@ -11,7 +11,7 @@ use crate::backend::Backend;
 use crate::fault::Fault;
 
 /// Settings of which a client may change each, and that decide what a statement means or how a value is printed.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 23] = [
     "array_nulls",
     "backslash_quote",
     "bytea_output",
@@ -21,6 +21,7 @@ const NAMES: [&str; 22] = [
     "default_transaction_isolation",
     "default_transaction_read_only",
     "extra_float_digits",
+    "idle_in_transaction_session_timeout",
     "intervalstyle",
     "lc_monetary",
     "lc_numeric",

@@ -546,8 +546,14 @@ impl Backend {
     pub async fn drain(&mut self) -> Result<(), Fault> {
         while !self.inflight.is_empty() {
             let frame = self.next_frame().await?;
-            if self.inflight.step(frame.tag) == inflight::Verdict::OutOfStep {
-                return Err(self.out_of_step(frame.tag));
+            match self.inflight.step(frame.tag) {
+                inflight::Verdict::OutOfStep => return Err(self.out_of_step(frame.tag)),
+                // Nobody will send it rows, and while it waits for them it heeds no cancel.
+                inflight::Verdict::CopyIn => request::copy_fail(&mut self.out, "the statement has ended")?,
+                inflight::Verdict::Forward
+                | inflight::Verdict::Swallow
+                | inflight::Verdict::Ready(_)
+                | inflight::Verdict::Error(_) => {}
             }
         }
         Ok(())

@@ -3,6 +3,13 @@
 use crate::commit::gid::{Gid, tag};
 use crate::commit::seal::{Seal, is_proven};
 
+macro_rules! number {
+    () => {
+        "pg_catalog.pg_current_xact_id(), CASE pg_catalog.current_setting('synchronous_commit') \
+         WHEN 'off' THEN pg_catalog.set_config('synchronous_commit', 'on', true) END"
+    };
+}
+
 /// What the decision rows need, on every shard. Run by the router's own user; idempotent, and asks for no right where all is
 /// there: an administrator may have made it.
 pub const SCHEMA: &str = "DO $$ BEGIN \
@@ -28,14 +35,23 @@ pub const SCHEMA: &str = "DO $$ BEGIN \
 /// The others' COMMIT PREPARED is always on disk before it is answered; so must be the decision that it follows, also where the
 /// client, or the server, has turned `synchronous_commit` off.
 pub fn decide<'a>(gid: &Gid, seal: &Seal, participants: impl IntoIterator<Item = &'a str>) -> String {
-    let participants = tags(participants);
+    format!("{} RETURNING {NUMBER}", row(gid, seal, participants))
+}
+
+/// The same row, by a transaction that goes on and will not be able to write it: [`DECIDED`] is asked when it ends. `participants`: all
+/// who may be prepared then.
+pub fn row<'a>(gid: &Gid, seal: &Seal, participants: impl IntoIterator<Item = &'a str>) -> String {
+    let (participants, proof) = (tags(participants), seal.proof());
     format!(
-        "INSERT INTO pgloom.decision (gid, committed, proof, participants) VALUES ('{gid}', true, '{}', '{{{participants}}}') \
-         RETURNING pg_catalog.pg_current_xact_id(), CASE pg_catalog.current_setting('synchronous_commit') \
-         WHEN 'off' THEN pg_catalog.set_config('synchronous_commit', 'on', true) END",
-        seal.proof()
+        "INSERT INTO pgloom.decision (gid, committed, proof, participants) VALUES ('{gid}', true, '{proof}', '{{{participants}}}')"
     )
 }
+
+/// In place of [`decide`], where the transaction has its [`row`] already.
+pub const DECIDED: &str = concat!("SELECT ", number!());
+
+/// The transaction's number; and what follows the decision finds it on disk.
+const NUMBER: &str = number!();
 
 /// The resolver's row. Waits for an anchor that has written its own and is still open; behind it the anchor's outcome is certain.
 pub fn tombstone(gid: &Gid) -> String {

@@ -52,6 +52,8 @@ pub struct Client {
     told: Option<HashSet<Bytes>>,
     /// Nothing is written until there is so much: what stands in `out` from here on can still be taken back.
     kept: Option<(usize, usize)>,
+    /// A CommandComplete that is the last of what is queued is not written: something can still come before it.
+    holds_done: bool,
     /// Where the answer to a batch begins in `out`, of which nothing has been written.
     mark: Option<usize>,
     /// Bytes read and written since they were last counted.
@@ -74,6 +76,7 @@ impl Client {
             local: 0,
             told: None,
             kept: None,
+            holds_done: false,
             mark: None,
             received: 0,
             sent: 0,
@@ -88,24 +91,26 @@ impl Client {
             }
             self.kept = None;
         }
-        if self.out.is_empty() && !self.unflushed {
+        let mut ready = if self.holds_done { self.done_at() } else { None }.unwrap_or(self.out.len());
+        if ready == 0 && !self.unflushed {
             return Poll::Ready(Ok(()));
         }
         self.unflushed = true;
         self.local = 0;
         self.mark = None;
-        while !self.out.is_empty() {
-            match Pin::new(&mut self.stream).poll_write(cx, &self.out) {
+        while ready > 0 {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.out[..ready]) {
                 Poll::Pending => return self.block(),
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(ClientGone)),
                 Poll::Ready(Ok(n)) => {
                     self.sent += n as u64;
                     self.out.advance(n);
+                    ready -= n;
                     self.unblock();
                 }
             }
         }
-        if self.out.capacity() > 4 * OUT_HIGH {
+        if self.out.is_empty() && self.out.capacity() > 4 * OUT_HIGH {
             self.out = BytesMut::new();
         }
         match Pin::new(&mut self.stream).poll_flush(cx) {
@@ -186,17 +191,27 @@ impl Client {
 
     /// Takes back the CommandComplete, or what stands for it, that is the last of what is queued: something can still come before it.
     pub fn take_done(&mut self) -> BytesMut {
+        let Some(at) = self.done_at() else { return BytesMut::new() };
+        self.local = self.local.min(at);
+        self.out.split_off(at)
+    }
+
+    /// Where it begins.
+    fn done_at(&self) -> Option<usize> {
         const LONGEST: usize = 128;
         let end = self.out.len();
         // A tag has no zero byte and the length of a frame has one, so no shorter end of the bytes looks like such a frame.
-        let starts = (end.saturating_sub(LONGEST)..(end + 1).saturating_sub(HEADER)).rev();
-        let done = starts.filter(|at| matches!(self.out[*at], b'C' | b'I')).find(|at| {
-            let length = [1, 2, 3, 4].map(|byte| self.out[at + byte]);
-            usize::try_from(u32::from_be_bytes(length)).is_ok_and(|length| length + 1 == end - at)
-        });
-        let Some(at) = done else { return BytesMut::new() };
-        self.local = self.local.min(at);
-        self.out.split_off(at)
+        let mut starts = (end.saturating_sub(LONGEST)..(end + 1).saturating_sub(HEADER)).rev();
+        starts.find(|at| {
+            let length = || [1, 2, 3, 4].map(|byte| self.out[at + byte]);
+            matches!(self.out[*at], b'C' | b'I')
+                && usize::try_from(u32::from_be_bytes(length())).is_ok_and(|length| length + 1 == end - at)
+        })
+    }
+
+    /// Until it is said otherwise, such a one waits for [`Self::take_done`], or for what follows it.
+    pub fn hold_done(&mut self, holds: bool) {
+        self.holds_done = holds;
     }
 
     /// Notes since when the client takes nothing: it holds server connections meanwhile.

@@ -210,32 +210,60 @@ impl Chunks {
 /// A connection is lost, or no server has answered.
 pub async fn begun(servers: &mut [&mut Backend]) -> Result<Result<Frame, Frame>, Fault> {
     let mut first = None;
-    let mut failed = None;
+    let (mut failed, mut lost) = (None, None);
     for server in servers.iter_mut() {
-        loop {
-            let frame = server.next_frame().await?;
-            match server.inflight.step(frame.tag) {
-                Verdict::CopyIn => {
-                    first.get_or_insert(frame);
-                    break;
-                }
-                Verdict::OutOfStep => return Err(server.out_of_step(frame.tag)),
-                _ if frame.tag == b'E' => {
-                    failed.get_or_insert(frame);
-                }
-                Verdict::Ready(_) if server.inflight.is_empty() => break,
-                _ => {}
+        match begins(server).await {
+            Ok(Begins::Copying(frame)) => {
+                first.get_or_insert(frame);
+            }
+            Ok(Begins::Refused(frame)) => {
+                failed.get_or_insert(frame);
+            }
+            Ok(Begins::Nothing) => {}
+            Err(fault) => {
+                lost.get_or_insert(fault);
             }
         }
     }
-    if let Some(error) = failed {
-        for server in servers.iter_mut().filter(|server| !server.inflight.is_empty()) {
+    if failed.is_some() || lost.is_some() {
+        // Those that wait for rows heed nothing else.
+        for server in servers.iter_mut().filter(|server| !server.broken && !server.inflight.is_empty()) {
             fail(server, "another shard refused the COPY");
             let _ = server.settle().await;
         }
+    }
+    if let Some(fault) = lost {
+        return Err(fault);
+    }
+    if let Some(error) = failed {
         return Ok(Err(error));
     }
     first.map(Ok).ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "no shard answered the COPY"))
+}
+
+/// What one server says to the beginning of its COPY.
+enum Begins {
+    Copying(Frame),
+    Refused(Frame),
+    Nothing,
+}
+
+async fn begins(server: &mut Backend) -> Result<Begins, Fault> {
+    let mut refused = None;
+    loop {
+        let frame = server.next_frame().await?;
+        match server.inflight.step(frame.tag) {
+            Verdict::CopyIn => return Ok(Begins::Copying(frame)),
+            Verdict::OutOfStep => return Err(server.out_of_step(frame.tag)),
+            Verdict::Error(_) => {
+                refused.get_or_insert(frame);
+            }
+            Verdict::Ready(_) if server.inflight.is_empty() => {
+                return Ok(refused.map_or(Begins::Nothing, Begins::Refused));
+            }
+            Verdict::Ready(_) | Verdict::Forward | Verdict::Swallow => {}
+        }
+    }
 }
 
 /// Whether a server has said anything but a notice while it copies: it has failed.

@@ -155,6 +155,11 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
                     }
                 }
             }
+            // What follows a request of ours that has failed fails for that: the client gets one error.
+            Verdict::Error(_) if seen.prelude_failed => {
+                move_run(server, client, &mut forwarded);
+                server.read.advance(header.len);
+            }
             Verdict::Error(audience) => {
                 let body = &server.read[forwarded + HEADER..forwarded + header.len];
                 let judged = server.cancel.judge(body);

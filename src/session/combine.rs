@@ -16,6 +16,7 @@ use crate::plan::{Elsewhere, FinishPlan, Plan, PlanKind, Pull};
 use crate::session::Session;
 use crate::session::finish::{Halt, Original};
 use crate::session::held::{Finishing, Unlent, put_settings};
+use crate::session::idle_timers::UNTIMED;
 use crate::sql::delivery::{Depot, DepotColumn};
 use crate::sql::pulls::is_portable;
 
@@ -184,6 +185,7 @@ impl Session {
             self.check_incarnation(combine).await?;
         }
         self.enlist_all(shards).await?;
+        self.stop_idle_timers().await;
         Ok(combine)
     }
 
@@ -238,6 +240,7 @@ impl Session {
         let settings = for_inputs(self.tx.settings_before().unwrap_or(&self.settings));
         let within = self.tx.is_open();
         let level = self.snapshot_level();
+        let untimed = self.idle_in_transaction().is_some();
         let of_table = |pull: &Pull| {
             // What is made of types alone has no table on this server.
             let table = pull.table.as_ref().filter(|_| !pull.typed);
@@ -264,6 +267,7 @@ impl Session {
         });
         let tables: Vec<InputTable<'_>> = tables.chain(depot).collect();
         let at = self.held_at(combine)?;
+        self.held[at].untimed = untimed;
         let server = &mut self.held[at].server;
         put_settings(server, &settings).await?;
         if plan.own_clock {
@@ -272,10 +276,15 @@ impl Session {
         // The locks of a user's transaction are on other servers than those beside the shards.
         let types = make_inputs(server, &tables, within && columns.is_none()).await?;
         // What is asked of the server's own tables before the statement is asked of the same rows.
-        server.ask(&match plan.asks_home() {
+        let mut begin = match plan.asks_home() {
             true => format!("BEGIN ISOLATION LEVEL {level}"),
             false => "BEGIN".to_owned(),
-        });
+        };
+        if untimed {
+            begin.push_str("; ");
+            begin.push_str(UNTIMED);
+        }
+        server.ask(&begin);
         let inputs = plan.pulls.iter().zip(types).zip(feeds).map(|((pull, types), feeds)| {
             let binary = pull.binary.unwrap_or_else(|| types.iter().all(|oid| is_portable(*oid)));
             Input {

@@ -94,12 +94,13 @@ impl Session {
         }
     }
 
-    fn commit_plan(&self) -> CommitPlan {
+    pub(super) fn commit_plan(&self) -> CommitPlan {
         let mut joined: Vec<&Held> = self.held.iter().filter(|h| h.joined).collect();
         // What has made a cursor WITH HOLD cannot be prepared: best it is the anchor. Else that is the home shard, where LISTEN, NOTIFY and
-        // temporary tables are: what has used them cannot be prepared either.
+        // temporary tables are: what has used them cannot be prepared either. Who has the decision row is the anchor in any case.
         let home = self.view.topology.home;
-        joined.sort_by_key(|h| (h.pin != Some(PinReason::HoldCursor), h.shard != home));
+        let decided = self.tx.decided.as_ref().map(|decided| decided.anchor);
+        joined.sort_by_key(|h| (Some(h.shard) != decided, h.pin != Some(PinReason::HoldCursor), h.shard != home));
         // Locks are kept until what they guard is there to be seen: not given back with those who only read.
         let any = joined.iter().any(|h| h.wrote);
         CommitPlan::of(&joined.iter().map(|h| (h.shard, h.wrote || any && h.locked)).collect::<Vec<_>>())
@@ -270,6 +271,7 @@ impl Session {
             held.joined = false;
             held.wrote = false;
             held.locked = false;
+            held.untimed = false;
             held.unseen_locally = false;
             let before = held.server.applied_before.take();
             if !committed {

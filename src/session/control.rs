@@ -19,6 +19,7 @@ use crate::session::transaction::TxState;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
 use crate::sql::utility::{DiscardTarget, SetStatement, StatementKind, TransactionStatement};
+use crate::sql::words::Words;
 use crate::wire::reply::{self, NoticeLevel};
 
 /// A cursor's connection to a server beside the shards cannot follow the session.
@@ -157,6 +158,7 @@ impl Session {
                     }
                     self.adopt(settings);
                 }
+                self.follow_idle_timers().await;
                 self.report_joined();
                 if self.batch.reload == Reload::Surely {
                     self.note_unread(None);
@@ -171,6 +173,9 @@ impl Session {
             .into()),
             TransactionStatement::SetConstraints => {
                 if self.tx.counts_as_block() {
+                    if !self.held.iter().any(|h| h.joined) && names_constraints(text) {
+                        self.home_joins().await?;
+                    }
                     self.tell_joined(text).await?;
                     self.tx.remember(text);
                 } else {
@@ -191,6 +196,9 @@ impl Session {
             self.statements.fail_running();
         }
         if self.tx.state == TxState::Implicit && !modes.is_empty() {
+            if is_read_only(modes) {
+                self.decide_before_read_only().await?;
+            }
             self.tell_joined(&format!("SET TRANSACTION {modes}")).await?;
         }
         self.tx.begin(modes, &self.settings);
@@ -275,6 +283,9 @@ impl Session {
         match statement {
             SetStatement::Session { name, value } => {
                 check_setting(name, value)?;
+                if &**name == READ_ONLY {
+                    self.decide_before_read_only().await?;
+                }
                 let Some(value) = self.whole_value(name, value) else {
                     // No server takes it either, and one says so in its words.
                     return Ok(self.run_unclear(&settings::assign(name, value)).await?.unwrap_or_default());
@@ -313,6 +324,9 @@ impl Session {
             }
             SetStatement::Local { name, value } => {
                 check_setting(name, value)?;
+                if &**name == READ_ONLY {
+                    self.decide_before_read_only().await?;
+                }
                 let value = match value.eq_ignore_ascii_case("default") {
                     true => self.startup.get(name).map_or(Cow::Borrowed(&**value), |value| value.to_owned().into()),
                     false => match self.whole_value(name, value) {
@@ -325,11 +339,15 @@ impl Session {
                 if self.tx.counts_as_block() {
                     let value = Some(&*value).filter(|value| !value.eq_ignore_ascii_case("default"));
                     self.set_local(name, value);
+                    self.follow_idle_timers().await;
                     self.report_joined();
                 }
                 Ok(tag("SET"))
             }
             SetStatement::Transaction(modes) => {
+                if is_read_only(modes) {
+                    self.decide_before_read_only().await?;
+                }
                 self.set_in_transaction(&format!("SET TRANSACTION {modes}"), "SET TRANSACTION").await?;
                 Ok(tag("SET"))
             }
@@ -365,6 +383,13 @@ impl Session {
         }
     }
 
+    /// The home shard joins the transaction: somebody must say whether what comes is valid.
+    async fn home_joins(&mut self) -> Result<(), Failure> {
+        let at = self.enlist(self.view.topology.home).await?;
+        self.held[at].server.settle().await?;
+        Ok(())
+    }
+
     /// SET LOCAL and SET TRANSACTION: for the shards in the transaction now, and for those that join later.
     async fn set_in_transaction(&mut self, sql: &str, what: &'static str) -> Result<(), Failure> {
         if !self.tx.counts_as_block() {
@@ -376,10 +401,7 @@ impl Session {
             return Ok(());
         }
         if !self.held.iter().any(|h| h.joined) {
-            // Somebody must say whether it is valid.
-            let home = self.view.topology.home;
-            let at = self.enlist(home).await?;
-            self.held[at].server.settle().await?;
+            self.home_joins().await?;
         }
         self.tell_joined(sql).await?;
         self.tx.remember(sql);
@@ -391,9 +413,7 @@ impl Session {
         let wanted = self.shared.settings.share(wanted);
         if self.tx.is_open() {
             if !self.held.iter().any(|h| h.joined) {
-                let home = self.view.topology.home;
-                let at = self.enlist(home).await?;
-                self.held[at].server.settle().await?;
+                self.home_joins().await?;
             }
             self.tell_joined(sql).await?;
             self.tx.remember(sql);
@@ -429,8 +449,9 @@ impl Session {
         if let Some(at) = carrier {
             self.report_parameters(at);
         }
-        if !self.tx.is_open() {
-            self.release_idle();
+        match self.tx.is_open() {
+            true => self.follow_idle_timers().await,
+            false => self.release_idle(),
         }
         Ok(())
     }
@@ -644,6 +665,20 @@ fn characteristics(modes: &str) -> Result<Vec<(&'static str, &'static str)>, Fau
         rest = rest[mode.len()..].trim_start();
     }
     Ok(found)
+}
+
+/// The setting that makes the transaction read only.
+pub(super) const READ_ONLY: &str = "transaction_read_only";
+
+/// Whether modes of a transaction make it one.
+fn is_read_only(modes: &str) -> bool {
+    characteristics(modes).is_ok_and(|found| found.contains(&("default_transaction_read_only", "on")))
+}
+
+/// Whether SET CONSTRAINTS has names, which may be of nothing.
+fn names_constraints(text: &str) -> bool {
+    let all = Words::new(text, true).is_some_and(|words| words.is(2, "all"));
+    !all
 }
 
 fn first_words(text: &str) -> String {

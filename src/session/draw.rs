@@ -19,6 +19,7 @@ use crate::session::{Failure, Session};
 use crate::sql::Analysis;
 use crate::sql::outcome::Outcome;
 use crate::sql::sequences::{self, Draw, Form, Take};
+use crate::sql::words::{Words, without_parameters};
 use crate::wire::frame::BindView;
 
 impl Session {
@@ -39,7 +40,13 @@ impl Session {
         }
         let mut next: HashMap<&QualifiedName, VecDeque<i64>> = HashMap::new();
         for (sequence, count) in &wanted {
-            let values = self.take_values(sequence, *count, !fresh).await?;
+            let values = match self.take_values(sequence, *count, !fresh, text).await {
+                // What it says of nextval() one Postgres would have said of the statement.
+                Err(Failure::Fault(fault)) if fault.code == SqlState::READ_ONLY_SQL_TRANSACTION => {
+                    return Err(self.read_only(text).unwrap_or(fault).into());
+                }
+                values => values?,
+            };
             next.insert(sequence, values.into());
         }
         let unique = takes.iter().filter(|take| matches!(take, Take::Unique)).count();
@@ -154,6 +161,7 @@ impl Session {
         sequence: &QualifiedName,
         count: usize,
         from_block: bool,
+        text: &str,
     ) -> Result<Vec<i64>, Failure> {
         let most = self.limits.sequence_block.saturating_sub(1);
         // The session may see another sequence than others do, or have other rights.
@@ -162,7 +170,7 @@ impl Session {
         let blocks = &database.sequences;
         if !from_block || most == 0 || apart {
             let within = apart || (!from_block && self.tx.is_open());
-            let values = self.ask_sequence(sequence, count, 0, within).await?;
+            let values = self.ask_sequence(sequence, count, 0, within, text).await?;
             self.memory.reach(sequence, Reached::at(blocks.tick()));
             return Ok(values);
         }
@@ -174,7 +182,7 @@ impl Session {
         let missing = count - given.values.len();
         if missing > 0 {
             let began = blocks.tick();
-            let mut taken = self.ask_sequence(sequence, missing, given.spare, false).await?;
+            let mut taken = self.ask_sequence(sequence, missing, given.spare, false, text).await?;
             let rest = taken.split_off(missing.min(taken.len()));
             reached = blocks.keep(asking(), rest, given.spare, began);
             given.values.append(&mut taken);
@@ -253,14 +261,50 @@ impl Session {
         count: usize,
         spare: usize,
         within: bool,
+        text: &str,
     ) -> Result<Vec<i64>, Failure> {
         let values = integers(self.ask_home(&next_values(sequence, count, spare), within).await?)?;
         if let Some(values) = self.enough(values, sequence, count).await? {
             return Ok(values);
         }
+        self.may_run(text, sequence, within).await?;
         // Of a sequence that the user may not use there are none, and Postgres has the words for it.
         self.ask_home(&format!("SELECT pg_catalog.nextval({})", regclass(sequence)), within).await?;
         Err(lost_places().into())
+    }
+
+    /// Nothing was taken: raises what one Postgres says of this statement before it comes to the sequence.
+    async fn may_run(&mut self, text: &str, sequence: &QualifiedName, within: bool) -> Result<(), Failure> {
+        // The mode is that of the client's transaction, whoever draws the values.
+        let within = within || self.tx.is_open();
+        let shown = self.ask_home("SHOW transaction_read_only", within).await?;
+        if shown.iter().flatten().any(|shown| shown.as_deref() == Some("on"))
+            && let Some(fault) = self.read_only(text)
+        {
+            return Err(fault.into());
+        }
+        let Some(plain) = without_parameters(text, self.scope.standard_strings()) else { return Ok(()) };
+        // Rights are asked for what is planned, and no value is taken.
+        match self.ask_home(&format!("EXPLAIN {plain}"), within).await {
+            Ok(_) => Ok(()),
+            Err(Failure::Fault(fault)) if fault.code == SqlState::INSUFFICIENT_PRIVILEGE => {
+                Err(fault.without_position().into())
+            }
+            // The transaction may have failed by that: nothing more can be asked in it.
+            Err(Failure::Fault(_)) => {
+                let message = format!("permission denied for sequence {}", sequence.name);
+                Err(Fault::new(SqlState::INSUFFICIENT_PRIVILEGE, message).into())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// `25006` for a statement that writes rows; `None`: it begins with another word.
+    fn read_only(&self, text: &str) -> Option<Fault> {
+        let words = Words::new(text, self.scope.standard_strings())?;
+        let verb = ["INSERT", "UPDATE", "DELETE", "MERGE"].into_iter().find(|verb| words.is(0, verb))?;
+        let message = format!("cannot execute {verb} in a read-only transaction");
+        Some(Fault::new(SqlState::READ_ONLY_SQL_TRANSACTION, message))
     }
 
     /// The values if they are as many; an identity column's sequence needs no right of the user's, so the router takes them itself.

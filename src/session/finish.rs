@@ -24,6 +24,7 @@ use crate::session::bind::result_formats;
 use crate::session::combine::Unable;
 use crate::session::cursor::{check_cursor_columns, portal_of};
 use crate::session::held::Finishing;
+use crate::session::idle_timers::UNTIMED;
 use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
@@ -202,6 +203,8 @@ impl Session {
             server.broken = !matches!(tokio::time::timeout(END, end_transaction(server)).await, Ok(Ok(())));
         }
         self.let_go(at);
+        // A cursor that outlived its transaction takes part in this one, which goes on without it: nothing of it was there.
+        self.tx.forget_part(slot);
     }
 
     /// The transaction is over, and with it every finishing statement that waits for its next Execute.
@@ -323,20 +326,21 @@ impl Session {
 
     /// Values of user-defined types go as text.
     pub(super) fn check_texts(&self) -> Result<(), Fault> {
-        if !self.texts_are_exact() {
-            return Err(Fault::unsupported(
-                "columns of user-defined types cannot be read together from several shards under these settings",
-                "Values go as text here, and as DateStyle and extra_float_digits are set, texts may lose digits or time zones.",
-                "Set DateStyle to ISO and extra_float_digits to 1.",
-            ));
-        }
-        Ok(())
+        self.exact_texts(
+            "columns of user-defined types cannot be read together from several shards under these settings",
+        )
     }
 
-    /// Whether a server's text of any value is read as that very value by another server with this session's settings.
-    pub(super) fn texts_are_exact(&self) -> bool {
-        let style = self.text_style();
-        style.iso_dates && style.exact_floats
+    /// `0A000` where a server's text of a value may not be read as that very value by another server with this session's settings.
+    pub(super) fn exact_texts(&self, what: &'static str) -> Result<(), Fault> {
+        let Some((setting, wanted)) = self.inexact_text() else { return Ok(()) };
+        Err(Fault::unsupported(
+            what,
+            format!(
+                "Values go as text here, and as {setting} is set, another server may read a text as another value."
+            ),
+            format!("Set {setting} to {wanted}."),
+        ))
     }
 
     /// Parses the finishing statement and binds it.
@@ -371,6 +375,10 @@ impl Session {
         };
         changed.retain(|sql| !sql.to_ascii_lowercase().contains("temp_buffers"));
         settings.extend(changed);
+        // Behind those of the client, which could be of this one.
+        if !settings.is_empty() && self.idle_in_transaction().is_some() {
+            settings.push(UNTIMED.to_owned());
+        }
         settings.join("; ")
     }
 

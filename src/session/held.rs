@@ -18,6 +18,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::Access;
 use crate::session::commit::lost_part;
+use crate::session::idle_timers::UNTIMED;
 use crate::session::placed::join_rules;
 use crate::session::replica::Servers;
 use crate::session::{Failure, Session};
@@ -44,6 +45,8 @@ pub struct Held {
     /// It may have settings that no other connection has.
     pub unseen: bool,
     pub finishing: Finishing,
+    /// It does not count how long the client is silent in this transaction.
+    pub untimed: bool,
     /// The right to keep it beyond its transaction.
     pub keeps: Option<OwnedSemaphorePermit>,
     /// It is one to a server beside the shards.
@@ -306,12 +309,22 @@ impl Session {
                 }
                 self.tx.touch(shard);
                 self.tx.on_replicas.get_or_insert(false);
+                let untimed = self.joins_untimed();
+                let mut opening = self.tx.opening();
+                if untimed {
+                    opening.push_str("; ");
+                    opening.push_str(UNTIMED);
+                }
                 let held = &mut self.held[at];
                 held.server.applied_before = Some(held.server.applied.replace(Arc::clone(&self.settings)));
-                held.server.ask(&self.tx.opening());
+                held.server.ask(&opening);
                 held.joined = true;
                 held.wrote = false;
                 held.locked = false;
+                held.untimed = untimed;
+                if untimed {
+                    self.stop_idle_timers().await;
+                }
             }
         }
         Ok(at)
@@ -374,6 +387,7 @@ impl Session {
             unseen_locally: false,
             unseen: false,
             finishing: Finishing::No,
+            untimed: false,
             keeps: None,
             beside: None,
         });

@@ -27,6 +27,7 @@ mod foreign;
 mod hedge;
 pub mod held;
 mod hold;
+mod idle_timers;
 mod large;
 mod lend;
 pub mod local;
@@ -528,6 +529,8 @@ impl Session {
         // A batch without its Sync may be a transaction, and holds its servers as one does.
         let in_transaction = self.tx.in_block() || in_batch && !self.held.is_empty();
         let limit = self.times.get(if in_transaction { Limit::IdleTransaction } else { Limit::ClientIdle });
+        let own = if in_batch { None } else { self.idle_limit() };
+        let limit = [limit, own].into_iter().flatten().min();
         let waiting = async {
             if !in_batch {
                 return self.wait_idle().await;

@@ -26,7 +26,7 @@ const BATCH: u64 = 5000;
 
 /// Texts of values that every server reads as those very values.
 const TEXTS: &str = "SET LOCAL DateStyle TO ISO; SET LOCAL IntervalStyle TO postgres; SET LOCAL extra_float_digits TO 1; \
-    SET LOCAL bytea_output TO hex";
+    SET LOCAL bytea_output TO hex; SET LOCAL array_nulls TO on; SET LOCAL xmloption TO content";
 
 /// How a table's rows are written.
 struct Form {

@@ -113,7 +113,7 @@ fn current_user<'a>(values: &'a SessionSettings, defaults: &Defaults, user: &'a 
 }
 
 /// `parse_bool`: a word may be cut short where it stays clear.
-fn is_off(value: &str) -> bool {
+pub(super) fn is_off(value: &str) -> bool {
     let value = value.to_ascii_lowercase();
     let cut = |word: &str, least: usize| value.len() >= least && word.starts_with(&value);
     value == "0" || cut("false", 1) || cut("no", 1) || cut("off", 2)

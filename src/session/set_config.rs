@@ -6,7 +6,7 @@ use crate::backend::settings;
 use crate::config::limits::Limit;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
-use crate::session::control::check_setting;
+use crate::session::control::{READ_ONLY, check_setting};
 use crate::session::local::LocalRows;
 use crate::session::placement;
 use crate::session::prepared::ClientStatement;
@@ -42,6 +42,9 @@ impl Session {
                 return self.set(&SetStatement::Router { name, value, local: call.local }).await.map(Some);
             }
         }
+        if calls.iter().any(|call| &*call.name == READ_ONLY) {
+            self.decide_before_read_only().await?;
+        }
         let answered = self.ask_settings(text).await?;
         // No row, no call.
         let calls = if answered.rows.is_empty() { Vec::new() } else { calls };
@@ -62,8 +65,9 @@ impl Session {
         if let Some(at) = carrier {
             self.report_parameters(at);
         }
-        if !open {
-            self.release_idle();
+        match open {
+            true => self.follow_idle_timers().await,
+            false => self.release_idle(),
         }
         Ok(Some(LocalRows {
             columns: columns.iter().cloned().map(Into::into).collect(),

@@ -44,6 +44,7 @@ impl Session {
             }
             Err(failure) => Err(failure),
         };
+        self.client.hold_done(false);
         // Before a connection is given back: one with a request on its way would be closed.
         self.settle_expired().await;
         let ready_sent = match outcome {
@@ -107,6 +108,8 @@ impl Session {
         }
         self.check_syntax(text).await?;
         self.tx.begin_message(&self.settings);
+        // One Postgres commits before it says so of the last statement.
+        self.client.hold_done(true);
         let whole = text;
         for part in parts {
             self.say_message(&frame.bytes, HEADER + part.start..HEADER + part.end);

@@ -61,13 +61,8 @@ impl Session {
         named: &ClientStatement,
         types: &[Oid],
     ) -> Result<Vec<Option<String>>, Failure> {
-        if !types.is_empty() && !self.texts_are_exact() {
-            return Err(Fault::unsupported(
-                "EXECUTE with expressions as arguments is not supported under these settings",
-                "Their values go as text, and as DateStyle and extra_float_digits are set, texts may lose digits or time zones.",
-                "Set DateStyle to ISO and extra_float_digits to 1.",
-            )
-            .into());
+        if !types.is_empty() {
+            self.exact_texts("EXECUTE with expressions as arguments is not supported under these settings")?;
         }
         let analysis = self.check_arguments(text.get(found.arguments.clone()).unwrap_or_default())?;
         let shard = match analysis.as_deref().map(|analysis| &analysis.outcome) {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::backend::settings::SessionSettings;
+use crate::commit::Gid;
 use crate::ids::{ShardId, ShardSet};
 use crate::sql::Change;
 use crate::wire::reply::Status;
@@ -20,6 +21,15 @@ pub enum TxState {
     Block,
     /// A block in which something failed: only its end, or ROLLBACK TO, is taken.
     Failed,
+}
+
+/// The decision row of a transaction that has become read only: written when it still could be.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    pub gid: Gid,
+    pub anchor: ShardId,
+    /// How many savepoints there were: one that is gone back to takes the row with it.
+    pub depth: usize,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +61,7 @@ pub struct Transaction {
     is_alone: bool,
     /// Whether it reads from replicas; `None` until it has a part on some server.
     pub on_replicas: Option<bool>,
+    pub decided: Option<Decided>,
 }
 
 #[derive(Debug)]
@@ -159,6 +170,11 @@ impl Transaction {
         last.is_some_and(|pair| pair[1] == "ONLY") && !words.contains(&"SERIALIZABLE") && !changed
     }
 
+    /// What it had there was let go, and is not missed when it commits.
+    pub fn forget_part(&mut self, shard: ShardId) {
+        self.touched.remove(shard);
+    }
+
     pub fn modes(&self) -> &str {
         &self.modes
     }
@@ -254,6 +270,9 @@ impl Transaction {
             for savepoint in self.savepoints.drain(at..).rev() {
                 self.replay.remove(savepoint.replay - 1);
             }
+            if let Some(decided) = &mut self.decided {
+                decided.depth = decided.depth.min(at);
+            }
         }
     }
 
@@ -264,6 +283,7 @@ impl Transaction {
         self.replay.truncate(self.savepoints[at].replay);
         self.locals = self.savepoints[at].locals.clone();
         self.changes.truncate(self.savepoints[at].changes);
+        self.decided.take_if(|decided| decided.depth > at);
         if self.state == TxState::Failed {
             self.state = TxState::Block;
         }
@@ -336,6 +356,7 @@ impl Transaction {
         self.time = None;
         self.on_replicas = None;
         self.is_alone = false;
+        self.decided = None;
         self.settings.take()
     }
 }
@@ -431,6 +452,29 @@ mod tests {
         assert_eq!(tx.changes(), made("a"));
         tx.end();
         assert!(tx.changes().is_empty());
+    }
+
+    #[test]
+    fn a_decision_row_is_undone_with_its_savepoint() {
+        let decided =
+            |depth| Some(Decided { gid: Gid::new("shop", "1-1".to_owned(), "s0"), anchor: ShardId(0), depth });
+        let mut tx = Transaction::default();
+        let settings = Arc::default();
+        tx.begin("", &settings);
+        tx.decided = decided(0);
+        tx.savepoint("a", &settings);
+        assert!(tx.rollback_to("a").is_some() && tx.decided.is_some());
+        tx.decided = decided(1);
+        tx.savepoint("b", &settings);
+        assert!(tx.rollback_to("b").is_some() && tx.decided.is_some());
+        tx.savepoint("c", &settings);
+        tx.decided = decided(3);
+        tx.release("b");
+        assert_eq!(tx.decided.as_ref().map(|decided| decided.depth), Some(1));
+        assert!(tx.rollback_to("a").is_some() && tx.decided.is_none());
+        tx.decided = decided(1);
+        tx.end();
+        assert!(tx.decided.is_none());
     }
 
     #[test]

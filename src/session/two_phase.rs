@@ -12,16 +12,18 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::Instant;
 
 use crate::backend::Backend;
-use crate::commit::Gid;
-use crate::commit::decision::decide;
+use crate::commit::decision::{self, decide};
 use crate::commit::seal::Seal;
 use crate::commit::two_phase::{Action, Event, Outcome, Reply, Request, TwoPhase};
+use crate::commit::{CommitPlan, Gid};
+use crate::config::TwoPhaseCommit;
 use crate::control::errand::{Errands, finish_on};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
 use crate::metrics::Ended;
-use crate::session::Session;
+use crate::session::transaction::Decided;
 use crate::session::undecided::Undecided;
+use crate::session::{Failure, Session};
 use crate::topology::Topology;
 use crate::wire::reply::{self, NoticeLevel};
 
@@ -107,13 +109,14 @@ impl Session {
     /// Anchor decides, others prepare, anchor commits, others commit: as [`TwoPhase`] says.
     pub(super) async fn commit_two_phase(&mut self, anchor: ShardId, others: &[ShardId]) -> Result<(), Fault> {
         let topology = Arc::clone(&self.view.topology);
-        let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
-        let seal = Seal::of(unguessable()?);
-        let transaction = seal.transaction(&self.shared.router, sequence);
-        let name = |shard: ShardId| topology.shards.get(shard.index()).map_or("", |shard| &*shard.name);
-        let gid = Gid::new(&self.database.name, transaction, name(anchor));
-        let decide = decide(&gid, &seal, others.iter().map(|shard| name(*shard)));
-        let topology = Arc::clone(&topology);
+        let (gid, decide) = match &self.tx.decided {
+            Some(decided) if decided.anchor == anchor => (decided.gid.clone(), decision::DECIDED.to_owned()),
+            Some(_) | None => {
+                let (gid, seal) = self.new_gid(anchor)?;
+                let decide = decide(&gid, &seal, others.iter().map(|shard| name_of(&topology, *shard)));
+                (gid, decide)
+            }
+        };
         let mut run = Run { gid, topology, decide, number: None, faults: Vec::new(), errands: None };
         self.slot.note_commit(Some(run.gid.to_string()));
         let began = Instant::now();
@@ -127,6 +130,31 @@ impl Session {
         self.clock.note_part("two_phase", Some(began.into_std()), Vec::new());
         self.slot.note_commit(None);
         self.conclude(outcome, &run)
+    }
+
+    fn new_gid(&self, anchor: ShardId) -> Result<(Gid, Seal), Fault> {
+        let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+        let seal = Seal::of(unguessable()?);
+        let transaction = seal.transaction(&self.shared.router, sequence);
+        Ok((Gid::new(&self.database.name, transaction, name_of(&self.view.topology, anchor)), seal))
+    }
+
+    /// The client's transaction is about to become read only, for good once it has seen anything: the row by which it is decided can
+    /// only be written before. To the protocol it is a decision row like any other, a while before the first PREPARE.
+    pub(super) async fn decide_before_read_only(&mut self) -> Result<(), Failure> {
+        if !self.tx.is_open() || self.tx.decided.is_some() || self.database.two_phase_commit != TwoPhaseCommit::On {
+            return Ok(());
+        }
+        let CommitPlan::TwoPhase { anchor, .. } = self.commit_plan() else { return Ok(()) };
+        self.park_runs().await?;
+        let topology = Arc::clone(&self.view.topology);
+        let (gid, seal) = self.new_gid(anchor)?;
+        // Who else may take a lock in it by then is not known.
+        let row = decision::row(&gid, &seal, topology.shards.iter().map(|shard| &*shard.name));
+        let at = self.held_at(anchor)?;
+        self.held[at].server.query(&row).await?;
+        self.tx.decided = Some(Decided { gid, anchor, depth: self.tx.depth() });
+        Ok(())
     }
 
     async fn run_two_phase(&mut self, run: &mut Run, anchor: ShardId, others: &[ShardId]) -> Outcome {
@@ -254,6 +282,10 @@ fn is_undecided(request: Request) -> bool {
     }
 }
 
+fn name_of(topology: &Topology, shard: ShardId) -> &str {
+    topology.shards.get(shard.index()).map_or("", |shard| &shard.name)
+}
+
 /// One request on a connection of the transaction.
 async fn ask_held(server: &mut Backend, request: Request, sql: &str) -> Result<Answer, Fault> {
     if server.broken {
@@ -296,6 +328,15 @@ fn rolled_back(shard: &str, failed: Option<&Failed>) -> Fault {
     let Some(Failed { fault, lost: is_lost, .. }) = failed else {
         return lost(format!("The connection to shard {shard} was lost."));
     };
+    if let Some(what) = fault.message.strip_prefix("cannot PREPARE a transaction that ") {
+        return Fault::unsupported(
+            "this transaction cannot be committed on several shards",
+            format!(
+                "On shard {shard} it {what}; of the shards that it writes on, one alone may have a part that does."
+            ),
+            "Do so in a transaction of its own, or in one that writes on no other shard.",
+        );
+    }
     match fault.code {
         _ if *is_lost => lost(format!("Shard {shard}: {fault}")),
         SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE if fault.message.contains("prepared transactions") => {

@@ -35,10 +35,14 @@ fn definition(of: &Analyzer<'_>) -> Verdict {
         return temporary(of, &mut words);
     }
     let verb = ["CREATE", "ALTER", "DROP"].into_iter().find(|verb| words.is(0, verb)).unwrap_or("GRANT");
+    // It changes nothing that a statement could see, and read only transactions may have it: no shard has to wait for the others' word.
+    let rebuilds = words.is(0, "reindex");
     let mut definition = Definition { verb, of, text, words: &mut words, changes: Vec::new() };
     let belongs = definition.belongs();
     let changes = std::mem::take(&mut definition.changes);
-    Verdict { changes, ..verdict(of, belongs, Why::Ddl) }
+    let verdict = verdict(of, belongs, Why::Ddl);
+    let access = if rebuilds { Access::Lock } else { verdict.access };
+    Verdict { changes, access, ..verdict }
 }
 
 fn verdict(of: &Analyzer<'_>, belongs: Result<Belongs, Fault>, why: Why) -> Verdict {
@@ -463,7 +467,10 @@ pub(crate) fn lock(of: &Analyzer<'_>) -> Verdict {
     words.take("lock");
     words.take("table");
     match Members::read(&of.scope, &mut words, Kind::Relation, &["in", "nowait"]) {
-        Ok(Some(members)) => verdict(of, members.belong(&of.scope, "LOCK", text), Why::Unsharded),
+        // Nothing of it is left when the transaction ends: read only ones may have it.
+        Ok(Some(members)) => {
+            Verdict { access: Access::Lock, ..verdict(of, members.belong(&of.scope, "LOCK", text), Why::Unsharded) }
+        }
         Ok(None) => of.not_understood("LOCK"),
         Err(fault) => Verdict::refuse(fault),
     }

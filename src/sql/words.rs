@@ -83,6 +83,19 @@ pub(crate) fn value_rows(text: &str) -> Option<Vec<Range<usize>>> {
     (!rows.is_empty()).then_some(rows)
 }
 
+/// The statement with NULL in the place of each parameter.
+pub(crate) fn without_parameters(text: &str, standard_strings: bool) -> Option<String> {
+    let mut plain = String::with_capacity(text.len());
+    let mut done = 0;
+    for token in tokens(text, standard_strings)?.iter().filter(|token| token.kind == TokenKind::Parameter) {
+        plain.push_str(text.get(done..token.start)?);
+        plain.push_str("NULL");
+        done = token.end;
+    }
+    plain.push_str(text.get(done..)?);
+    Some(plain)
+}
+
 /// A walk over the tokens of one statement, for the forms of DDL.
 pub(crate) struct Words<'a> {
     text: &'a str,

@@ -78,3 +78,20 @@ DELETE FROM words WHERE word LIKE ANY (SELECT 'word' || id FROM notes) RETURNING
 WITH gone AS (DELETE FROM words WHERE n NOTNULL AND n < 5 RETURNING word) SELECT count(*), max(word COLLATE "C") FROM gone WHERE word LIKE ANY ('{w%}')
 
 MERGE INTO accounts a USING (SELECT 5 AS t, U&'m\0065rged' AS n) s ON a.tenant_id = s.t WHEN MATCHED AND a.note NOTNULL THEN UPDATE SET note = s.n
+
+-- Arbiters that are more than columns.
+INSERT INTO accounts (tenant_id, id, hits) VALUES (1, 1, 5) ON CONFLICT (tenant_id, id) WHERE hits > 0 DO UPDATE SET hits = excluded.hits RETURNING id, hits
+
+INSERT INTO accounts (tenant_id, id, hits) VALUES (1, 1, 5), (2, 901, 6), (3, 902, 7) ON CONFLICT (tenant_id, id int4_ops) DO UPDATE SET hits = excluded.hits WHERE accounts.hits < 100
+
+INSERT INTO accounts (tenant_id, id, hits) VALUES (1, 1, 5), (2, 901, 6) ON CONFLICT (tenant_id, id) WHERE note = 'x' OR (hits > 3) DO NOTHING
+
+INSERT INTO accounts (tenant_id, id, owner) VALUES (2, 901, 'owner1') ON CONFLICT (tenant_id, lower(owner)) DO NOTHING
+-- error: 42P10
+
+INSERT INTO labels VALUES ('L1', 'again', 9), ('L77', 'new', 9) ON CONFLICT (code COLLATE "C") DO UPDATE SET title = excluded.title RETURNING code, title
+
+INSERT INTO labels VALUES ('L1', 'again', 9) ON CONFLICT (lower(code)) DO NOTHING
+-- error: 42P10
+
+MERGE INTO ONLY accounts a USING (VALUES (5, 1)) v (t, n) ON a.tenant_id = v.t AND a.tenant_id = 5 WHEN MATCHED THEN UPDATE SET hits = v.n

@@ -8,6 +8,10 @@ use crate::sql::ddl::{Definition, concurrent, unsupported};
 use crate::sql::names::{Place, Relation, resolve};
 use crate::sql::outcome::OneByOne;
 use crate::sql::words::Words;
+use crate::topology::TableRule;
+
+/// `FirstNormalObjectId` (access/transam.h): types from here on are of users.
+const FIRST_USER_TYPE: u32 = 16384;
 
 impl Definition<'_, '_> {
     pub(super) fn alter(&mut self) -> Result<Belongs, Fault> {
@@ -48,6 +52,7 @@ impl Definition<'_, '_> {
         if self.words.take("statistics") {
             return self.of_kind(Kind::Statistics);
         }
+        self.check_attributes()?;
         if self.take_object() {
             self.words.take_all(&["if", "exists"]);
             let Some(name) = self.words.name() else { return self.unknown() };
@@ -215,6 +220,7 @@ impl Definition<'_, '_> {
                 return self.drop_list(kind, &ENDS, what);
             }
         }
+        self.check_dropped_type()?;
         let start = self.words.at;
         if self.take_object() {
             let kind = self.words.text_of(start..self.words.at);
@@ -222,6 +228,63 @@ impl Definition<'_, '_> {
             return Ok(self.if_there(belongs, kind));
         }
         self.everywhere()
+    }
+
+    /// ALTER TYPE ... ATTRIBUTE ... CASCADE changes the columns of the tables OF the type. Which these are the router does not know, but a
+    /// sharding key among them has the attribute's name.
+    fn check_attributes(&self) -> Result<(), Fault> {
+        let words = &self.words;
+        if !words.is(0, "type") || !words.has("cascade") {
+            return Ok(());
+        }
+        for at in (0..words.len()).filter(|at| words.is(*at, "attribute")) {
+            let behind = if words.is(at + 1, "if") { at + 3 } else { at + 1 };
+            let adds = at.checked_sub(1).is_some_and(|before| words.is(before, "add"));
+            let Some(attribute) = words.name_at(behind).filter(|_| !adds) else { continue };
+            if let Some((table, _)) = self.keys().find(|(_, column)| ***column == *attribute) {
+                return Err(unsupported(
+                    format!("changing attribute \"{attribute}\" of a type, and of the tables that are made of it,"),
+                    format!("table \"{}\" has a sharding-key column of this name, by which its rows are placed", table.name),
+                )
+                .hint("Without CASCADE the attribute of a type of no table can be changed. Else make a table with the other key, and copy the rows."));
+            }
+        }
+        Ok(())
+    }
+
+    /// DROP TYPE and DROP DOMAIN ... CASCADE drop the columns of the type.
+    fn check_dropped_type(&self) -> Result<(), Fault> {
+        let words = &self.words;
+        if !(words.is(0, "type") || words.is(0, "domain")) || !words.has("cascade") {
+            return Ok(());
+        }
+        let catalog = &self.of.scope.catalog;
+        let of_user = |(table, column): &(&QualifiedName, &Box<str>)| {
+            let column = catalog.table(table).and_then(|table| table.column(column));
+            column.is_some_and(|(_, column)| column.type_oid >= FIRST_USER_TYPE)
+        };
+        match self.keys().find(of_user) {
+            None => Ok(()),
+            Some((table, column)) => Err(unsupported(
+                "DROP TYPE or DROP DOMAIN ... CASCADE beside sharding keys of types that users made",
+                format!(
+                    "it could drop sharding-key column \"{column}\" of table \"{}\", by which its rows are placed",
+                    table.name
+                ),
+            )
+            .hint("Drop what depends on the type first, and then the type without CASCADE.")),
+        }
+    }
+
+    /// The columns of all sharding keys, each with its table.
+    fn keys(&self) -> impl Iterator<Item = (&QualifiedName, &Box<str>)> {
+        self.of.scope.topology.tables.iter().flat_map(|(table, rule)| {
+            let columns = match rule {
+                TableRule::Sharded { columns, .. } => &columns[..],
+                TableRule::Reference => &[],
+            };
+            columns.iter().map(move |column| (table, column))
+        })
     }
 
     /// What the home shard alone has, from a time before the router, is dropped there: the others need not have it.

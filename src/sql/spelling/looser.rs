@@ -8,7 +8,7 @@ use crate::sql::spelling::Tokens;
 use crate::sql::splice::Edit;
 
 /// Words that are read as others.
-const READ_AS: [(&[&str], &str); 16] = [
+const READ_AS: [(&[&str], &str); 17] = [
     (&["for", "no", "key", "update"], "FOR UPDATE"),
     (&["for", "key", "share"], "FOR SHARE"),
     // The bounds can stand the other way round. Negated it says nothing of a key.
@@ -26,6 +26,8 @@ const READ_AS: [(&[&str], &str); 16] = [
     // Groups that come twice: how many there are is no matter of where.
     (&["group", "by", "distinct"], "GROUP BY"),
     (&["variadic"], ""),
+    // No more rows than without.
+    (&["merge", "into", "only"], "MERGE INTO"),
     // Behind a cast by `::`. Equal are the same texts as without, and of an order that is not known less is said than of this one.
     (&["collate", "\"C\""], ""),
     (&["collate", "\"POSIX\""], ""),
@@ -57,6 +59,7 @@ impl Tokens<'_> {
             TokenKind::Word => self
                 .words(at)
                 .or_else(|| self.lock_list(at))
+                .or_else(|| self.arbiter(at))
                 .or_else(|| self.named_using(at))
                 .or_else(|| self.rows_from(at))
                 .or_else(|| self.search_or_cycle(at))
@@ -91,6 +94,32 @@ impl Tokens<'_> {
             last = self.name_end(last + 2);
         }
         Some((vec![self.replace(at, last, "")?], last))
+    }
+
+    /// `ON CONFLICT (a, b opclass, lower(c)) WHERE predicate`: by an index that holds the plain columns among these, and more that is not
+    /// known.
+    fn arbiter(&self, at: usize) -> Option<(Vec<Edit>, usize)> {
+        if !self.are(at, &["on", "conflict"]) || !self.is_punct(at + 2, b'(') {
+            return None;
+        }
+        let (top, close) = self.top(at + 2)?;
+        let commas = top.into_iter().filter(|at| self.is_punct(*at, b','));
+        let ends: Vec<usize> = std::iter::once(at + 2).chain(commas).chain([close]).collect();
+        let plain = |ends: &[usize]| ends[0] + 2 == ends[1] && self.is_name(ends[0] + 1);
+        let mut last = close;
+        if self.is(close + 1, "where") {
+            last = close + 2;
+            while !(self.is(last + 1, "do") && self.is_any(last + 2, &["update", "nothing"])) {
+                self.get(last + 1)?;
+                last = if self.is_punct(last + 1, b'(') { self.closing(last + 1)? } else { last + 1 };
+            }
+        }
+        if last == close && ends.windows(2).all(plain) {
+            return None;
+        }
+        let columns = ends.windows(2).filter(|ends| plain(ends)).map(|ends| self.text_at(ends[0] + 1));
+        let columns: Vec<&str> = columns.chain([MORE_COLUMNS]).collect();
+        Some((vec![self.replace(at + 2, last, &format!("({})", columns.join(", ")))?], last))
     }
 
     /// `USING (a) AS name`: what the name qualifies are columns that are not known, where nothing else has the name.
@@ -334,6 +363,26 @@ mod tests {
         for (text, other) in [
             ("SELECT a NOT BETWEEN SYMMETRIC 1 AND 2", "SELECT a NOT BETWEEN 1 AND 2"),
             ("SELECT f(a, VARIADIC b)", "SELECT f(a,  b)"),
+            (
+                "INSERT INTO t VALUES (1) ON CONFLICT (a, \"B\") DO NOTHING",
+                "INSERT INTO t VALUES (1) ON CONFLICT (a, \"B\") DO NOTHING",
+            ),
+            (
+                "INSERT INTO t VALUES (1) ON CONFLICT (a, \"B\") WHERE c AND (d = 1 OR f(e, 2)) DO UPDATE SET n = 1 WHERE t.n > 1",
+                "INSERT INTO t VALUES (1) ON CONFLICT (a, \"B\", pgloom_more) DO UPDATE SET n = 1 WHERE t.n > 1",
+            ),
+            (
+                "INSERT INTO t VALUES (1) ON CONFLICT (a, b int4_ops, c COLLATE \"C\", lower(d), (e + 1)) DO NOTHING",
+                "INSERT INTO t VALUES (1) ON CONFLICT (a, pgloom_more) DO NOTHING",
+            ),
+            (
+                "INSERT INTO t VALUES (1) ON CONFLICT (lower(d)) DO NOTHING",
+                "INSERT INTO t VALUES (1) ON CONFLICT (pgloom_more) DO NOTHING",
+            ),
+            (
+                "MERGE INTO ONLY t USING s ON a = b WHEN MATCHED THEN DELETE",
+                "MERGE INTO t USING s ON a = b WHEN MATCHED THEN DELETE",
+            ),
             ("SELECT o.*::text, o.*, count(o.*) FROM o", "SELECT row(o.*)::text, o.*, count(o.*) FROM o"),
             ("SELECT 1 FROM a, b WHERE a.* = s.b.*", "SELECT 1 FROM a, b WHERE row(a.*) = row(s.b.*)"),
             ("SELECT j.k FROM a JOIN b USING (k) AS j", "SELECT j.k FROM a JOIN b USING (k) "),
