@@ -89,7 +89,9 @@ fn the_second_server_answers_where_the_first_is_late() {
         let left = (LATE + Duration::from_millis(1500)).saturating_sub(began.elapsed());
         std::thread::sleep(left);
         sprung.try_recv().unwrap();
-        assert_eq!(connections(&world.b), before, "{form}");
+        // Whoever read meanwhile may have opened another one.
+        let now = connections(&world.b);
+        assert!(before.iter().all(|pid| now.contains(pid)), "{form}: {before:?} {now:?}");
     }
     let servers = raw.must("SHOW pgloom.servers");
     let row = servers.answers[0].rows.iter().find(|row| row[0].as_deref() == Some(b"s0")).unwrap();

@@ -300,6 +300,40 @@ fn a_server_that_heeds_no_cancel_is_left_behind_with_its_client() {
     assert_ne!(pid(&mut other, &world, 1), backend.to_string());
 }
 
+/// Until it is decided, a commit over several shards can be undone; what it holds on those that work is not held for ever.
+#[test]
+fn a_commit_whose_shard_falls_silent_is_undone_in_time() {
+    let world = Sharded::create("timecommit", "two_phase_grace = \"1s\"");
+    let mut raw = world.connect();
+    let [here, there] = [1, 2].map(|shard| world.id(shard, 0));
+    let set = |id| format!("UPDATE items SET n = 5 WHERE id = {id}");
+    for (limit, time) in [("query_timeout", "700ms"), ("transaction_timeout", "4s")] {
+        raw.must(&format!("SET pgloom.{limit} = '{time}'"));
+        // The first is the anchor; whichever is silent, the other one's row is free again.
+        for silent in [1, 2] {
+            raw.must("BEGIN");
+            raw.must(&set(here));
+            raw.must(&set(there));
+            let process = Pid::from_raw(pid(&mut raw, &world, silent).parse().unwrap()).unwrap();
+            kill_process(process, Signal::STOP).unwrap();
+            let start = Instant::now();
+            let reply = raw.simple("COMMIT");
+            let took = start.elapsed();
+            let other = world.id(3 - silent, 0);
+            world.connect().must(&format!("SET lock_timeout = '10s'; UPDATE items SET n = 0 WHERE id = {other}"));
+            kill_process(process, Signal::CONT).unwrap();
+            assert_eq!((reply.code(), reply.status), ("57014", b'I'), "{limit} {silent}: {reply:?}");
+            assert!((600..15_000).contains(&took.as_millis()), "{limit} {silent}: {took:?}");
+            eventually(30, "nothing is left", || {
+                let gone = |shard: usize| world.db.shard(shard).value("SELECT count(*) FROM pg_prepared_xacts") == "0";
+                let sums = ["SELECT sum(n) FROM items"; 4].map(|sql| world.connect().value(sql));
+                ALL.into_iter().all(gone) && sums.iter().all(|sum| sum == "0")
+            });
+        }
+        raw.must(&format!("RESET pgloom.{limit}"));
+    }
+}
+
 #[test]
 fn a_server_that_does_not_finish_the_login_is_given_up() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -117,6 +117,22 @@ fn a_map_is_made_changed_and_rolled_back() {
     assert!(desk.says(2, &["topology", "rollback", "77"]).contains("epoch 77 is not kept"));
     assert!(desk.says(2, &["topology", "get", "--epoch", "77"]).contains("epoch 77 is not kept"));
     assert_eq!(desk.says(0, &["routers", "--json"]), "[]\n");
+
+    // What somebody else has put there is replaced, as what no router follows.
+    let put = |text: &str| desk.etcd.ask(async |mut client| client.put("/pgloom/map", text, None).await.map(drop));
+    put("{\"format\": 1, \"epoch\": 9, \"databases\": {\"shop\": {\"home_shard\": \"nope\"}}}");
+    desk.write("back.json", &desk.says(0, &["topology", "get", "--epoch", "4"]).replace("\"epoch\": 4,", ""));
+    let told = desk.says(0, &["topology", "diff", "back.json"]);
+    assert!(told.contains("routers do not follow what is in etcd") && told.ends_with("nothing changes\n"), "{told}");
+    assert!(desk.says(0, &["topology", "apply", "back.json"]).ends_with("nothing changes\nepoch 5 is in force\n"));
+    put("not even JSON");
+    assert!(desk.says(0, &["topology", "rollback", "1", "--allow-moves"]).ends_with("epoch 6 is in force\n"));
+    put(&desk.says(0, &["topology", "get", "--epoch", "4"]));
+    let behind = desk.says(0, &["topology", "rollback", "6"]);
+    assert!(
+        behind.contains("has epoch 4, and there was epoch 6") && behind.ends_with("epoch 7 is in force\n"),
+        "{behind}"
+    );
 }
 
 #[test]

@@ -108,6 +108,11 @@ impl Inflight {
         self.owed.iter().take_while(own).count()
     }
 
+    /// Whether there will be more than the heads of answers, which do not tell how these end.
+    pub fn owes_ends(&self) -> bool {
+        self.owed.iter().any(|owed| matches!(owed, Owed::Execute(_) | Owed::Query { .. } | Owed::Sync(_)))
+    }
+
     pub fn front(&self) -> Option<&Owed> {
         self.owed.front()
     }

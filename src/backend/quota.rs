@@ -156,7 +156,7 @@ impl Quota {
             rung
         };
         // Whoever is first in line gets what comes of it.
-        while self.open() >= self.most() && self.close_one() {}
+        while self.is_crowded() && self.close_one() {}
         Self::admit(self);
         rung.await.map_err(|_| Crowded)
     }
@@ -168,6 +168,12 @@ impl Quota {
 
     pub fn waiting(&self) -> usize {
         self.state().line.iter().filter(|waits| !waits.is_gone()).count()
+    }
+
+    /// Whether somebody waits who cannot be let in.
+    fn is_crowded(&self) -> bool {
+        let state = self.state();
+        state.open >= self.most() && state.line.iter().any(|waits| !waits.is_gone())
     }
 
     /// False: nobody has an idle one.

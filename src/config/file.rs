@@ -132,7 +132,7 @@ section! {
         scatter_pool_share: u32 = "75",
         /// At how many shards all statements over several shards together may be at one time; others wait, as for connections. Statements that need one shard are not counted. 0: any number.
         scatter_max_requests: u32 = "0",
-        /// Connections of this router to each server, of all users and databases together (PgBouncer's max_db_connections). Who needs one more has an idle connection of others closed, else waits, up to query_wait_timeout (53300). Those by which the router itself looks after the servers are not counted. 0: only pools have a limit.
+        /// Connections of this router to each server, of all users and databases together (PgBouncer's max_db_connections). Who needs one more has an idle connection of others closed, else waits, up to query_wait_timeout (53300). Those by which the router itself looks after the servers are not counted. At least 2. 0: only pools have a limit.
         max_server_connections: u32 = "0",
         /// Clients that may wait for a connection of each pool, and statements that may wait for scatter_max_requests; one more fails at once (53300) instead of waiting in vain. 0: any number.
         pool_queue_size: u32 = "0",

@@ -187,6 +187,10 @@ fn values_that_make_no_sense_together_are_refused() {
         "pgloom.toml:2: `host` in [general] has the wrong value `example.com`: expected an IP address",
     );
     general("default_pool_size = 0", "pgloom.toml:2: wrong value `0`: a pool needs at least one");
+    general(
+        "max_server_connections = 1",
+        "pgloom.toml:2: wrong value `1`: a statement that is finished on the home shard",
+    );
     general("min_pool_size = 21", "pgloom.toml:2: min_pool_size 21 is more than the pool's size 20");
     general("max_message_size = '2GiB'", "pgloom.toml:2: max_message_size is 2147483648 bytes; use 64KiB to 1GiB");
     general("client_login_timeout = 0", "pgloom.toml:2: client_login_timeout = 0 would wait for ever");

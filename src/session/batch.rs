@@ -380,6 +380,7 @@ impl Session {
         self.settle_parse().await?;
         if let Some(at) = self.open_at()
             && self.may_send_again(at)
+            && self.held[at].server.inflight.owes_ends()
         {
             self.held[at].server.out.extend_from_slice(request::FLUSH);
             if !self.answers(at).await? {

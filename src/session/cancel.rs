@@ -71,7 +71,7 @@ pub struct CancelSlot {
 #[derive(Default)]
 struct Running {
     servers: SmallVec<[Arc<CancelHandle>; 2]>,
-    /// Its statement waits for server connections.
+    /// Its statement waits for server connections; or for servers in a commit that can still be undone.
     waiting: bool,
 }
 
@@ -469,8 +469,10 @@ impl Sessions for CancelRegistry {
         if running.waiting {
             *slot.verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadlock(detail));
             slot.control.cancel();
-            // What it holds has nothing to do.
-            return Some(Vec::new());
+            if !slot.is_committing() {
+                // What it holds has nothing to do.
+                return Some(Vec::new());
+            }
         }
         for handle in &running.servers {
             handle.sentence(deadlock(detail));

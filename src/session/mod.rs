@@ -709,6 +709,8 @@ impl Session {
             routed: self.clock.routed.take(),
             ..Clock::default()
         };
+        // What connections that it keeps have done before is no part of it.
+        self.held.iter_mut().for_each(|held| drop(held.server.work.take()));
         self.asks_primaries = false;
         self.start_deadlines(now);
         self.slot.note_statement(self.shared.cancels.moment(now));

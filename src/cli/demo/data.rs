@@ -165,6 +165,8 @@ impl Load<'_> {
             }
         }
         sink.finish().await.map_err(fail)?;
+        // The command's end is told before that of its transaction, in the extended protocol.
+        self.client.simple_query("SELECT").await.map_err(fail)?;
         Ok(())
     }
 }

@@ -5,12 +5,11 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use super::read::gone;
-use super::{Failed, MapFile, changes, connect, current, document_of, print_changes, text_of};
+use super::{Failed, InForce, MapFile, changes, connect, document_of, in_force, print_changes, served_epochs, text_of};
 use crate::cli::ConfigArg;
 use crate::config::Document;
 use crate::config::document::{Change, from_config, stamped};
 use crate::control::etcd::{Connection, Swap};
-use crate::control::map::registry::Entry;
 use crate::control::map::{self, copy};
 use crate::topology::diff::Difference;
 
@@ -51,8 +50,7 @@ pub(super) async fn init(args: &InitArgs) -> Result<ExitCode, Failed> {
         return Err(Failed::refused("there is a map already; change it with pgloom topology apply"));
     }
     // Routers that run may know later epochs than an etcd that was emptied.
-    let routers = connection.routers().await?;
-    let served = routers.iter().filter_map(|text| Entry::read(text)?.epoch);
+    let served = served_epochs(&mut connection).await?;
     let known = connection.epochs().await?.into_iter().chain(served).chain(base).max();
     store(&mut connection, None, known.unwrap_or(0) + 1, &text, &args.why).await
 }
@@ -83,8 +81,8 @@ pub(super) async fn apply(args: &ApplyArgs) -> Result<ExitCode, Failed> {
     let text = text_of(&args.map.file)?;
     let new = document_of(&args.map.file, &text)?;
     let mut connection = connect(&args.config).await?;
-    let (stored, old) = current(&mut connection).await?;
-    let epoch = old.epoch.unwrap_or_default();
+    let old = in_force(&mut connection).await?;
+    let epoch = old.document.epoch.unwrap_or_default();
     if let Some(base) = new.epoch.filter(|base| *base != epoch) {
         return Err(Failed::refused(format!(
             "{} was made from epoch {base}, and the map has epoch {epoch} by now: get it again, or leave `epoch` out",
@@ -95,7 +93,7 @@ pub(super) async fn apply(args: &ApplyArgs) -> Result<ExitCode, Failed> {
     if !permitted(&old, &new, &args.moves)? {
         return Ok(ExitCode::SUCCESS);
     }
-    store(&mut connection, Some(stored.revision), epoch + 1, &text, &args.why).await
+    store(&mut connection, Some(old.revision), old.next, &text, &args.why).await
 }
 
 #[derive(Debug, clap::Args)]
@@ -114,7 +112,7 @@ pub(super) async fn rollback(args: &RollbackArgs) -> Result<ExitCode, Failed> {
     let mut connection = connect(&args.config).await?;
     let text = connection.past(args.epoch).await?.ok_or_else(|| gone(args.epoch))?;
     let new = Document::parse(&format!("epoch {}", args.epoch), &text)?;
-    let (stored, old) = current(&mut connection).await?;
+    let old = in_force(&mut connection).await?;
     if !permitted(&old, &new, &args.moves)? {
         return Ok(ExitCode::SUCCESS);
     }
@@ -123,12 +121,12 @@ pub(super) async fn rollback(args: &RollbackArgs) -> Result<ExitCode, Failed> {
         said => said.to_owned(),
     };
     let why = Why { reason, by: args.why.by.clone() };
-    store(&mut connection, Some(stored.revision), old.epoch.unwrap_or_default() + 1, &text, &why).await
+    store(&mut connection, Some(old.revision), old.next, &text, &why).await
 }
 
 /// Tells the changes; whether they are to be made.
-fn permitted(old: &Document, new: &Document, moves: &Moves) -> Result<bool, Failed> {
-    let changes = changes(old, new);
+fn permitted(old: &InForce, new: &Document, moves: &Moves) -> Result<bool, Failed> {
+    let changes = changes(&old.document, new);
     print_changes(&changes);
     let moving = |(_, difference): &&(String, Difference)| difference.moves.is_some();
     if changes.iter().any(|change| moving(&change)) && !moves.allow_moves && !moves.dry_run {
@@ -137,7 +135,7 @@ fn permitted(old: &Document, new: &Document, moves: &Moves) -> Result<bool, Fail
              were moved, run it again with --allow-moves",
         ));
     }
-    Ok(!changes.is_empty() && !moves.dry_run)
+    Ok((old.astray || !changes.is_empty()) && !moves.dry_run)
 }
 
 async fn store(

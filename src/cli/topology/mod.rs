@@ -9,7 +9,8 @@ use std::process::ExitCode;
 
 use crate::cli::{ConfigArg, FOUND_WRONG, UNUSABLE, runtime};
 use crate::config::{ConfigErrors, Document, Draft, MapSettings};
-use crate::control::etcd::{Connection, Etcd, StoreError, Stored};
+use crate::control::etcd::{Connection, Etcd, StoreError};
+use crate::control::map::registry::Entry;
 use crate::topology::diff::{Difference, differences};
 
 #[derive(Debug, clap::Args)]
@@ -116,13 +117,53 @@ pub(super) async fn connect(config: &ConfigArg) -> Result<Connection, Failed> {
     }
 }
 
-/// The map that is in etcd.
-async fn current(connection: &mut Connection) -> Result<(Stored, Document), Failed> {
+/// The map that routers follow.
+struct InForce {
+    document: Document,
+    /// Of what is in etcd now.
+    revision: i64,
+    /// The epoch of the next one.
+    next: u64,
+    /// What is in etcd is another one, which no router follows: somebody else has put it there.
+    astray: bool,
+}
+
+/// What is in etcd or, where that cannot be followed, the last one that could.
+async fn in_force(connection: &mut Connection) -> Result<InForce, Failed> {
     let Some(stored) = connection.look().await?.map else {
         return Err(Failed::unusable("there is no map in etcd; make one with pgloom topology init"));
     };
-    let document = Document::parse("the map in etcd", &stored.text)?;
-    Ok((stored, document))
+    let revision = stored.revision;
+    let epochs = connection.epochs().await?;
+    let latest = epochs.first().copied().unwrap_or(0);
+    let why = match Document::parse("the map in etcd", &stored.text) {
+        Ok(document) if document.epoch.unwrap_or_default() >= latest => {
+            let next = document.epoch.unwrap_or_default() + 1;
+            return Ok(InForce { document, revision, next, astray: false });
+        }
+        Ok(document) => Failed::unusable(format!(
+            "the map in etcd has epoch {}, and there was epoch {latest} before",
+            document.epoch.unwrap_or_default()
+        )),
+        Err(errors) => errors.into(),
+    };
+    let served = served_epochs(connection).await?;
+    for epoch in &epochs {
+        let Some(text) = connection.past(*epoch).await? else { continue };
+        if let Ok(document) = Document::parse(&format!("epoch {epoch}"), &text) {
+            println!("warning: routers do not follow what is in etcd: {}", why.message.trim_end());
+            println!("warning: epoch {epoch} is what the change is compared with");
+            let next = served.into_iter().chain([latest]).max().unwrap_or(latest) + 1;
+            return Ok(InForce { document, revision, next, astray: true });
+        }
+    }
+    Err(why)
+}
+
+/// What routers say that they serve.
+async fn served_epochs(connection: &mut Connection) -> Result<Vec<u64>, Failed> {
+    let routers = connection.routers().await?;
+    Ok(routers.iter().filter_map(|text| Entry::read(text)?.epoch).collect())
 }
 
 /// A text from a file, or from standard input where it is called `-`.

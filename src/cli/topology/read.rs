@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Failed, MapFile, changes, connect, current, document_of, print_changes, text_of};
+use super::{Failed, MapFile, changes, connect, document_of, in_force, print_changes, text_of};
 use crate::cli::{ConfigArg, FOUND_WRONG};
 use crate::config::Document;
 
@@ -84,8 +84,8 @@ struct Shown {
 pub(super) async fn diff(args: &DiffArgs) -> Result<ExitCode, Failed> {
     let new = document_of(&args.map.file, &text_of(&args.map.file)?)?;
     let mut connection = connect(&args.config).await?;
-    let (_, old) = current(&mut connection).await?;
-    let changes = changes(&old, &new);
+    let old = in_force(&mut connection).await?;
+    let changes = changes(&old.document, &new);
     if args.json {
         let shown = changes.iter().map(|(database, difference)| Shown {
             database: database.clone(),

@@ -77,6 +77,14 @@ impl Build<'_> {
         })
     }
 
+    fn server_connections(&mut self, most: &Setting<u32>) -> usize {
+        if most.value == 1 {
+            let why = "wrong value `1`: a statement that is finished on the home shard needs two at a time";
+            self.fail(&most.origin, why);
+        }
+        most.value as usize
+    }
+
     fn traces(&mut self, general: &General) -> Option<TraceSettings> {
         let endpoint = &general.trace_endpoint;
         if endpoint.value.is_empty() {
@@ -250,7 +258,7 @@ impl Build<'_> {
             scatter_max_requests: NonZeroU32::new(general.scatter_max_requests.value),
             sequence_block: sequence_block?,
             deadlock_retries: general.deadlock_retries.value,
-            max_server_connections: general.max_server_connections.value as usize,
+            max_server_connections: self.server_connections(&general.max_server_connections),
             replicas: ReplicaSettings {
                 max_lag: (!general.max_replica_lag.value.is_zero()).then_some(general.max_replica_lag.value),
                 max_lag_bytes: Some(general.max_replica_lag_bytes.value.0).filter(|bytes| *bytes > 0),
