@@ -262,6 +262,16 @@ impl Client {
         std::future::poll_fn(|cx| self.poll_flush(cx)).await
     }
 
+    /// Takes what a client that is to go still sends, until it closes: if it were left unread, the connection would be reset, and what the
+    /// client has been told would be lost.
+    pub async fn hear_out(&mut self) {
+        let _ = std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await;
+        self.read.clear();
+        while std::future::poll_fn(|cx| self.poll_read(cx)).await.is_ok() {
+            self.read.clear();
+        }
+    }
+
     /// Reads once. Ready(Ok) when bytes came.
     pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
         if self.read.capacity() - self.read.len() < READ_CHUNK / 4 {

@@ -675,7 +675,14 @@ impl Session {
         if let Stop::Fatal(fault) = &end {
             let fault = fault.clone().fatal();
             self.tell(&fault);
-            let _ = tokio::time::timeout(Duration::from_secs(1), self.client.flush_last()).await;
+            let last = async {
+                let told = self.client.flush_last().await;
+                // It is in the middle of a message that is too long.
+                if told.is_ok() && fault.code == SqlState::OUT_OF_MEMORY {
+                    self.client.hear_out().await;
+                }
+            };
+            let _ = tokio::time::timeout(Duration::from_secs(1), last).await;
         }
         if self.limits.log_disconnections {
             tracing::info!(user = %self.user, database = %self.database.name, reason = ?end, "disconnect");
@@ -710,7 +717,9 @@ impl Session {
             ..Clock::default()
         };
         // What connections that it keeps have done before is no part of it.
-        self.held.iter_mut().for_each(|held| drop(held.server.work.take()));
+        for held in self.held.iter_mut() {
+            let _ = held.server.work.take();
+        }
         self.asks_primaries = false;
         self.start_deadlines(now);
         self.slot.note_statement(self.shared.cancels.moment(now));
