@@ -265,8 +265,10 @@ impl Client {
     /// Takes what a client that is to go still sends, until it closes: if it were left unread, the connection would be reset, and what the
     /// client has been told would be lost.
     pub async fn hear_out(&mut self) {
+        self.read = BytesMut::new();
+        // Nothing is no more than before.
+        let _ = self.hold.become_of(0);
         let _ = std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await;
-        self.read.clear();
         while std::future::poll_fn(|cx| self.poll_read(cx)).await.is_ok() {
             self.read.clear();
         }
