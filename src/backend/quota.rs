@@ -228,6 +228,10 @@ impl std::fmt::Debug for Quota {
 impl Slot {
     /// For a connection of this pool that nobody works with any more.
     pub fn next(&self, pool: PoolId) -> Next {
+        // Whoever had waited was let in when the limit went: nothing is locked for each connection that comes back.
+        if self.0.most() == usize::MAX {
+            return Next::Idle;
+        }
         let mut state = self.0.state();
         state.line.retain(|waits| !waits.is_gone());
         if state.open > self.0.most() {
