@@ -61,7 +61,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
         match begin {
             Begin::Whole(draft, settings) => serve(&settings, *draft, path, set_level, None).await,
             Begin::Elsewhere(draft, etcd) => {
-                let mut map = SharedMap::new(&etcd).map_err(|error| error.to_string())?;
+                let mut map = SharedMap::new(&etcd);
                 let settings = tokio::select! {
                     biased;
                     _ = stop_signal() => return Ok(()),
@@ -110,16 +110,13 @@ async fn serve(
     let path = config.to_owned();
     match &map {
         None => live.read_by(Reading::of_file(path, draft)),
-        Some(map) => live.read_by(map.reading(path, draft)),
+        Some(map) => map.steer(&live, path, draft),
     }
     live.log_by(set_level);
     tokio::spawn(reload_on_signal(Arc::clone(&live)));
     tokio::spawn(pause_on_signal(Arc::clone(&live)));
     let (stopping, stopped) = watch::channel(false);
-    let following = match map {
-        Some(map) => Some(map.follow(&router, stopped).await.map_err(|error| error.to_string())?),
-        None => None,
-    };
+    let following = map.map(|map| map.follow(&router, stopped));
     router
         .run(async {
             let ending = end_of(&live).await;
