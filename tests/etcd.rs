@@ -442,6 +442,13 @@ fn a_start_without_etcd_uses_the_copy_or_waits() {
     traffic.end();
     // Without a copy it waits for a map, and begins with it.
     world.etcd.ask(async |mut client| client.delete("/pgloom/map", None).await.map(drop));
+    // It reads its file again meanwhile: what keeps it from the map may be there.
+    let nobody = endpoints("http", &[1]);
+    let mut late = Router::launch(&world.file("late.json", &format!("endpoints = {nobody}\n")));
+    eventually(20, "it looks for a map", || late.log_text().contains("no map from etcd"));
+    late.replace_config("no configuration");
+    late.signal("HUP");
+    eventually(20, "it has not understood", || late.log_text().contains("reading the configuration again, before"));
     // One that was cut off is none.
     let copy = fs::read_to_string(world.dir.join("a.json")).unwrap();
     fs::write(world.dir.join("half.json"), &copy[..copy.len() / 2]).unwrap();
@@ -457,6 +464,11 @@ fn a_start_without_etcd_uses_the_copy_or_waits() {
             router
         });
         assert!(half.log_text().contains("the copy of the map cannot be read"));
+        let text = world.file("late.json", "").replace("{port}", &late.port.to_string());
+        late.replace_config(&text.replace("{http_port}", &late.http_port.to_string()));
+        late.signal("HUP");
+        late.wait_until_ready();
+        follows(&mut late.connect(&world.db.name), 4);
         let whole = fs::read_to_string(world.dir.join("half.json")).unwrap();
         assert!(pgloom::control::map::copy::map_of(&whole).unwrap().contains("\"epoch\": 4"), "{whole}");
     });

@@ -795,8 +795,9 @@ impl Certificates {
             Some(before) => Arc::clone(&before.servers),
             None => Arc::new(server_tls(&settings.server_tls)?),
         };
-        // Read again by each connection to etcd: what cannot be used is rejected here.
-        if let Some(etcd) = etcd.filter(|_| before.is_none_or(|before| before.etcd_hash != etcd_hash)) {
+        // Each connection to etcd reads them itself; a configuration with what cannot be used is rejected. Not at the start, which has
+        // the copy of the map.
+        if let Some(etcd) = etcd.filter(|_| before.is_some_and(|before| before.etcd_hash != etcd_hash)) {
             server_tls(&etcd)?;
         }
         Ok(Self { servers, servers_hash, clients_hash, peers_hash, etcd_hash })

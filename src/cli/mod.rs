@@ -96,7 +96,11 @@ fn load(path: &Path) -> Result<Settings, ExitCode> {
     };
     let look = runtime()?.block_on(async { Etcd::new(&etcd).any().await?.look().await });
     let text = match look {
-        Ok(look) => look.map.map(|stored| stored.text).transpose().map_err(|unreadable| failed(&unreadable))?,
+        Ok(look) => look
+            .map
+            .map(|stored| stored.text)
+            .transpose()
+            .map_err(|unreadable| failed(&format_args!("{}/map: {unreadable}", etcd.prefix)))?,
         Err(error) => {
             let kept = copy::read(&etcd.copy_file, &etcd.prefix).ok().flatten().ok_or_else(|| failed(&error))?;
             complain!("pgloom: warning: {error}; using the copy of the map, {}", etcd.copy_file.display());
