@@ -248,7 +248,7 @@ section! {
         source: MapSource = "file",
         /// The members of the etcd cluster, as `"http://10.0.0.1:2379"`, or with TLS `"https://etcd1.example.com:2379"`.
         endpoints: Vec<String> = "",
-        /// What the keys in etcd begin with. Another prefix is another map.
+        /// What the keys in etcd begin with. Another prefix is another map, which a router follows from its next start on.
         prefix: String = "/pgloom",
         /// The user of etcd, where its authentication is on.
         user: String = "",

@@ -398,17 +398,13 @@ impl Draft {
     /// `file` is the name in messages, relative paths start at `directory`, `environment` overrides [general].
     pub fn new(file: &str, text: &str, directory: &Path, environment: HashMap<String, String>) -> Self {
         let (file, text, directory) = (file.to_owned(), text.to_owned(), directory.to_owned());
-        Self(build::Source { path: None, file, text, directory, environment })
+        Self(build::Source { path: None, file, text, directory, environment, console: HashMap::new() })
     }
 
     /// The same with settings of `[general]` that go before the file and the environment.
     pub fn with_said<'a>(&self, said: impl IntoIterator<Item = (&'a String, &'a String)>) -> Self {
         let mut draft = self.clone();
-        let variables = said.into_iter().map(|(key, value)| {
-            let variable = format!("PGLOOM_{}", key.to_ascii_uppercase());
-            (variable, value.clone())
-        });
-        draft.0.environment.extend(variables);
+        draft.0.console.extend(said.into_iter().map(|(key, value)| (key.clone(), value.clone())));
         draft
     }
 
