@@ -259,9 +259,15 @@ impl Session {
     pub(super) async fn tell_joined(&mut self, sql: &str) -> Result<(), Failure> {
         self.park_runs().await?;
         let (mut failed, mut unknown) = (None, None);
+        let unnamed = self.statements.shard_of_unnamed();
         for held in self.held.iter_mut().filter(|h| h.joined || matches!(h.finishing, Finishing::Cursor { .. })) {
-            match held.server.query(sql).await {
-                Ok(_) => {}
+            // A simple Query would end the client's unnamed portal.
+            let told = match unnamed == Some(held.shard) {
+                true => held.server.query_beside_portal(sql).await,
+                false => held.server.query(sql).await.map(drop),
+            };
+            match told {
+                Ok(()) => {}
                 // The shards may know what a server beside them does not.
                 Err(fault) if held.beside.is_some() && !held.server.broken => {
                     unknown.get_or_insert_with(|| unknown_beside(&fault));
@@ -486,7 +492,7 @@ impl Session {
 
     /// Tells the client of parameters that have another value on this server than the client was told.
     pub(super) fn report_parameters(&mut self, at: usize) {
-        for (name, value) in &self.parameters_told(&self.held[at].server.parameters) {
+        for (name, value) in &self.held[at].server.parameters {
             let known = self.reported.iter_mut().find(|(n, _)| n == name);
             match known {
                 Some((_, old)) if old == value => continue,

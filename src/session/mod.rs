@@ -24,6 +24,7 @@ mod explain;
 mod fetch;
 pub mod finish;
 mod foreign;
+mod greet;
 mod hedge;
 pub mod held;
 mod hold;
@@ -86,7 +87,7 @@ use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use tracing::Instrument;
 
-use crate::backend::cluster::{Cluster, Database, Look, UserPools};
+use crate::backend::cluster::{Cluster, Database};
 use crate::backend::defaults::Defaults;
 use crate::backend::fanout::Fanout;
 use crate::backend::hedge::HedgeSettings;
@@ -95,6 +96,7 @@ use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{Meaning, SessionSettings, SettingsTable};
 use crate::backend::stats::{Count, Tally};
 use crate::backend::traffic::Seat;
+use crate::backend::user_pools::UserPools;
 use crate::config::LogStatements;
 use crate::config::limits::{Limit, TimeLimits};
 use crate::control::live::Steering;
@@ -123,6 +125,7 @@ use prepared::ClientStatements;
 use sampler::Sampler;
 use scope::SearchScope;
 use transaction::Transaction;
+use whole::DateStyles;
 
 /// What all sessions of the router share.
 pub struct Shared {
@@ -347,8 +350,10 @@ impl Session {
         let limits = shared.limits.load_full();
         let client = Client::new(login.stream, login.leftover, control, limits.max_message, shared.memory.hold());
         let mut startup = SessionSettings::default();
+        let mut date_styles = DateStyles::default();
         for (name, value) in &login.settings {
             let name = name.to_ascii_lowercase();
+            date_styles.note(&name, value);
             startup.set(&name, &crate::backend::settings::text_value(&name, value));
         }
         let startup = shared.settings.share(startup);
@@ -403,7 +408,7 @@ impl Session {
         session.tally.add(Count::Logins, 1);
         session.note_application();
         session.follow_limits();
-        let end = match session.greet(&secret).await {
+        let end = match session.greet(&secret, &date_styles).await {
             Ok(()) => session.run().await,
             Err(stop) => stop,
         };
@@ -412,83 +417,6 @@ impl Session {
             session.shared.cancels.note_limited(false);
         }
         session.leave(end).await;
-    }
-
-    async fn greet(&mut self, secret: &[u8]) -> Result<(), Stop> {
-        for (name, value) in self.startup.iter() {
-            control::check_setting(name, value).map_err(|fault| Stop::Fatal(fault.fatal()))?;
-        }
-        if let Err(fault) = self.learn_parameters().await {
-            return Err(Stop::Fatal(fault.fatal()));
-        }
-        for (name, value) in &self.reported {
-            let _ = reply::parameter_status(&mut self.client.out, name, value);
-        }
-        let _ = reply::backend_key_data(&mut self.client.out, self.pid, secret);
-        reply::ready_for_query(&mut self.client.out, self.tx.status());
-        self.client.flush().await.map_err(|_| Stop::Gone)
-    }
-
-    /// What a new client is told of the server's parameters. With settings of its own it asks a server, else the router remembers.
-    async fn learn_parameters(&mut self) -> Result<(), Fault> {
-        if !self.view.catalog_known {
-            // A client that is as early as the router itself waits for its first look at the shards.
-            let look = self.database.look().await;
-            self.refresh_view();
-            if !self.view.catalog_known {
-                return Err(self.not_ready(look));
-            }
-        }
-        match self.pools.defaults.get() {
-            Some(known) if self.startup.is_empty() => self.begin_with(known),
-            Some(_) | None => {
-                let home = self.view.topology.home;
-                let mut learned = self.learn_on_home(home).await;
-                for _ in 0..batch::MOVES {
-                    match &learned {
-                        Err(failure) if self.follows(failure) => learned = self.learn_on_home(home).await,
-                        Ok(_) | Err(_) => break,
-                    }
-                }
-                let at = learned.map_err(|failure| match failure {
-                    Failure::Fault(fault) | Failure::Stop(Stop::Fatal(fault)) => fault,
-                    Failure::Reported | Failure::Stop(_) => self.not_ready(Look::Read),
-                })?;
-                self.reported = self.parameters_told(&self.held[at].server.parameters);
-                self.release_idle();
-            }
-        }
-        self.look_for_schemas().await;
-        Ok(())
-    }
-
-    /// A connection to the home shard, with what its login began with.
-    async fn learn_on_home(&mut self, home: crate::ids::ShardId) -> Result<usize, Failure> {
-        let place = self.pools.pool(home).place();
-        let lent = self.lend(&[place]).await.map_err(|unlent| match unlent {
-            held::Unlent::Failure(failure) => failure,
-            held::Unlent::Connect(_, fault) => fault.into(),
-        })?;
-        for server in lent {
-            self.begin_with(Arc::clone(&server.defaults));
-            self.complete_startup();
-            self.hold(home, server);
-        }
-        self.enlist(home).await
-    }
-
-    fn not_ready(&self, look: Look) -> Fault {
-        let home = &self.view.topology.shard(self.view.topology.home).name;
-        let detail = match look {
-            Look::Failed(reason) => format!("home shard \"{home}\": {reason}"),
-            Look::Pending | Look::Read => {
-                format!("the catalog has not been read from home shard \"{home}\" yet")
-            }
-        };
-        Fault::new(SqlState::CANNOT_CONNECT_NOW, "the database system is starting up")
-            .detail(detail)
-            .hint("Retry shortly; /readyz tells which shard is not reachable.")
-            .blame(Blame::Router)
     }
 
     async fn run(&mut self) -> Stop {
