@@ -21,6 +21,8 @@ pub enum Owed {
         ready: Audience,
     },
     Parse(Audience),
+    /// A Parse of ours of what the client has sent in another message: the notices of its text are the client's.
+    ParseHeard,
     Bind(Audience),
     /// ParameterDescription, then RowDescription or NoData.
     DescribeStatement(Audience),
@@ -83,7 +85,7 @@ impl Inflight {
     pub fn is_plain(&self) -> bool {
         let plain = |owed: &Owed| match owed {
             Owed::Query { audience, .. } => *audience == Audience::Client,
-            Owed::Parse(_) | Owed::Close(_) | Owed::Change => false,
+            Owed::Parse(_) | Owed::ParseHeard | Owed::Close(_) | Owed::Change => false,
             Owed::Bind(_)
             | Owed::DescribeStatement(_)
             | Owed::DescribePortal(_)
@@ -182,6 +184,8 @@ impl Inflight {
             b'A' => Verdict::Forward,
             b'S' | b'N' => match self.owed.front() {
                 Some(Owed::Query { audience: Audience::Router, .. }) => Verdict::Swallow,
+                // The client's own message has its notices.
+                Some(Owed::Parse(Audience::Router)) => Verdict::Swallow,
                 _ => Verdict::Forward,
             },
             _ => self.reply(tag),
@@ -236,6 +240,7 @@ impl Inflight {
                 self.parsed += usize::from(*audience == Audience::Client);
                 (*audience, true)
             }
+            (Owed::ParseHeard, b'1') => (Audience::Router, true),
             (Owed::Bind(audience), b'2') => (*audience, true),
             (Owed::Close(audience), b'3') => (*audience, true),
             (Owed::DescribeStatement(audience), b't') => (*audience, false),

@@ -10,7 +10,9 @@ use crate::exec::columns::{
     are_user_types, binary_user_type, column_info, drift, has_numbers_inside, is_text, same_shape, tables_have_changed,
     visible,
 };
-use crate::exec::replies::{ScatterError, any_content, begun, content, flush, pass_rows, send_all, try_content};
+use crate::exec::replies::{
+    Hears, ScatterError, any_content, begun, content, flush, pass_notice, pass_rows, send_all, try_content,
+};
 use crate::fault::{Fault, SqlState};
 use crate::memory::Hold;
 use crate::merge::{Advance, ColumnInfo, Merge, MergeLimits};
@@ -208,7 +210,7 @@ impl ScatterRun {
         let head = self.head(servers, at, client).await?;
         if let Head::Rows(_) = head {
             // What changes rows and returns them has changed all before it returns the first.
-            begun(servers[at], client, self.speaks(at)).await?;
+            begun(servers[at], client, self.hears(at)).await?;
         }
         Ok(head)
     }
@@ -220,7 +222,7 @@ impl ScatterRun {
         client: &mut Client,
     ) -> Result<Head, ScatterError> {
         loop {
-            let frame = content(servers[at], client, self.speaks(at)).await?;
+            let frame = content(servers[at], client, self.hears(at)).await?;
             match frame.tag {
                 b'T' => match read_row_description(frame.body()) {
                     Ok(columns) => return Ok(Head::Rows(columns)),
@@ -414,7 +416,7 @@ impl ScatterRun {
         client: &mut Client,
     ) -> Result<(), ScatterError> {
         let (at, frame) = match input {
-            Some(at) => (at, content(servers[at], client, self.speaks(at)).await?),
+            Some(at) => (at, content(servers[at], client, self.hears(at)).await?),
             None => any_content(servers, |at| !self.inputs[at].closed, client).await?,
         };
         self.take(at, frame, client)
@@ -433,15 +435,19 @@ impl ScatterRun {
             }
             b'C' => self.complete(at, &frame),
             b'E' => return Err(self.shard_error(frame)),
-            b'N' if self.speaks(at) => client.notice(&frame),
+            b'N' => pass_notice(client, &frame, self.hears(at)),
             _ => {}
         }
         Ok(())
     }
 
-    /// Whether the notices of this input are for the client.
-    fn speaks(&self, at: usize) -> bool {
-        at == 0 || self.answer == Answer::Merged
+    /// Which notices of this input are for the client.
+    fn hears(&self, at: usize) -> Hears {
+        match self.answer {
+            Answer::Merged | Answer::First | Answer::Defined if at == 0 => Hears::Everything,
+            Answer::Merged => Hears::Rows,
+            Answer::First | Answer::Defined => Hears::Nothing,
+        }
     }
 
     fn complete(&mut self, at: usize, frame: &Frame) {
@@ -474,7 +480,7 @@ impl ScatterRun {
         if !self.finished {
             for (at, server) in servers.iter_mut().enumerate() {
                 while !server.inflight.is_empty() {
-                    let frame = content(server, client, self.speaks(at)).await?;
+                    let frame = content(server, client, self.hears(at)).await?;
                     match frame.tag {
                         b'C' => self.complete(at, &frame),
                         b'E' => return Err(self.shard_error(frame)),
