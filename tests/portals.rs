@@ -92,6 +92,7 @@ fn sql_knows_the_protocols_portals_by_name() {
 fn the_extended_protocol_fetches_from_its_own_portals() {
     let world = world("portalsx");
     for (kind, sql) in [("merged", ALL), ("finished", FINISHED), ("one shard", ONE)] {
+        let source = sql;
         for rows in [2, 0] {
             let fetch = |sql: &str| {
                 each(&[
@@ -125,6 +126,23 @@ fn the_extended_protocol_fetches_from_its_own_portals() {
                 m::sync(),
             ]);
             world.answers(&format!("{kind} after {rows}: in one batch"), &behind_portal(sql, rows, both));
+            let few = |sql: &str, most: u32| {
+                let fetch = [m::parse("f", sql, &[]), m::bind("f", "f", &[], &[]), m::execute("f", most), m::sync()];
+                let again = [m::execute("f", most), m::execute("p1", 2), m::sync()];
+                each(&fetch).into_iter().chain(each(&again)).collect::<Vec<_>>()
+            };
+            for (sql, most) in [("FETCH 2 FROM p1", 3), ("MOVE 2 FROM p1", 1), ("FETCH RELATIVE 2 FROM p1", 9)] {
+                world.answers(
+                    &format!("{kind} after {rows}: {sql} of {most}"),
+                    &behind_portal(source, rows, few(sql, most)),
+                );
+            }
+            for (sql, most) in [("FETCH 2 FROM p1", 2), ("FETCH ALL FROM p1", 2)] {
+                world.same(
+                    &format!("{kind} after {rows}: {sql} of {most}"),
+                    &behind_portal(source, rows, few(sql, most)),
+                );
+            }
             let binary =
                 each(&[m::parse("", "FETCH 2 FROM p1", &[]), m::bind("", "", &[], &[1]), m::execute("", 0), m::sync()]);
             world.same(&format!("{kind} after {rows}: in binary"), &behind_portal(sql, rows, binary));
@@ -281,6 +299,34 @@ fn a_savepoint_takes_what_was_made_behind_it() {
         .flatten()
         .collect::<Vec<_>>(),
     );
+}
+
+/// Savepoints of the extended protocol leave the unnamed portal alone; a simple Query ends it.
+#[test]
+fn savepoints_leave_the_unnamed_portal() {
+    let world = world("portalsu");
+    let control = |name: &str, sql: &str| {
+        let portal = format!("portal of {name}");
+        each(&[m::parse(name, sql, &[]), m::bind(&portal, name, &[], &[]), m::execute(&portal, 0), m::sync()])
+    };
+    for (kind, sql) in [("merged", ALL), ("finished", FINISHED), ("one shard", PLACES)] {
+        for behind in
+            [&["RELEASE a"][..], &["ROLLBACK TO a"], &["ROLLBACK TO a", "RELEASE a"], &["SET TRANSACTION READ ONLY"]]
+        {
+            let mut script = queries(&["BEGIN"]);
+            script.extend(each(&[m::parse("s", sql, &[]), m::bind("", "s", &[], &[]), m::execute("", 1), m::sync()]));
+            script.extend(control("first", "SAVEPOINT a"));
+            script.extend(each(&[m::execute("", 1), m::sync()]));
+            for (at, sql) in behind.iter().enumerate() {
+                script.extend(control(&format!("then {at}"), sql));
+            }
+            script.extend(each(&[m::execute("", 1), m::sync()]));
+            script.extend(queries(&["SELECT 1"]));
+            script.extend(each(&[m::execute("", 1), m::sync()]));
+            script.extend(queries(&["ROLLBACK"]));
+            world.answers(&format!("{kind}, {behind:?}"), &script);
+        }
+    }
 }
 
 /// Name, table and number there of each column that was described.

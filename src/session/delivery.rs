@@ -126,7 +126,8 @@ impl Session {
 
     /// Everything for which the combine connection is needed.
     async fn start_delivery(&mut self, plan: &DeliveryPlan, ask: &Ask<'_>) -> Result<Delivered, Failure> {
-        if matches!(plan.landing.place, Place::Home) && self.held.iter().any(|held| held.temporary) {
+        let may_be_hidden = matches!(plan.landing.place, Place::Home) && !plan.landing.qualified;
+        if may_be_hidden && self.held.iter().any(|held| held.temporary) {
             return Err(hidden_target(&plan.landing).into());
         }
         let targets = plan.targets(&self.view.topology);
