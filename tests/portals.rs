@@ -329,6 +329,29 @@ fn savepoints_leave_the_unnamed_portal() {
     }
 }
 
+/// What a FETCH returns Postgres has put together before it says anything of it.
+#[test]
+fn a_fetch_that_fails_returns_nothing() {
+    let world = world("portalse");
+    for (kind, sql) in [
+        ("merged", "SELECT id, 10 / (id - 3) AS q FROM items ORDER BY id"),
+        ("finished", "SELECT rank() OVER (ORDER BY id), 10 / (id - 3) AS q FROM items ORDER BY 1"),
+        ("one shard", "SELECT 10 / (n - n) AS q, code FROM places, generate_series(1, 2) n ORDER BY 2"),
+    ] {
+        for fetch in ["FETCH ALL FROM p1", "FETCH 9 FROM p1", "FETCH RELATIVE 4 FROM p1"] {
+            let extended =
+                [m::parse("", fetch, &[]), m::bind("", "", &[], &[]), m::describe(b'P', ""), m::execute("", 0)];
+            world.answers(&format!("{kind}: {fetch}"), &behind_portal(sql, 0, queries(&[fetch, fetch])));
+            let name = format!("{kind}, extended: {fetch}");
+            world.answers(&name, &behind_portal(sql, 0, each(&[&extended[..], &[m::sync()]].concat())));
+        }
+    }
+    // Those that are fine come behind their columns.
+    let many = "SELECT id, repeat(name, 700) FROM items ORDER BY id";
+    let fetches = queries(&["FETCH 2 FROM p1", "FETCH 0 FROM p1", "FETCH RELATIVE 3 FROM p1", "FETCH ALL FROM p1"]);
+    world.same("many bytes", &behind_portal(many, 1, fetches));
+}
+
 /// Name, table and number there of each column that was described.
 fn origins(messages: &[Message], asked: &mut Raw) -> Vec<(String, String, i16)> {
     let described: Vec<_> = messages.iter().filter(|message| message.tag == b'T').collect();

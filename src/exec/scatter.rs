@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::backend::Backend;
 use crate::exec::client::{Client, OUT_HIGH};
@@ -39,6 +39,8 @@ pub struct ScatterRun {
     in_pieces: bool,
     /// Rows are counted, and nobody gets them.
     silent: bool,
+    /// What the client gets when a FETCH is over, or when this is full: behind an error it gets nothing of it.
+    held: Option<BytesMut>,
     answer: Answer,
     /// COPY TO STDOUT: CopyData instead of rows.
     copy: bool,
@@ -109,6 +111,7 @@ impl ScatterRun {
             rows: 0,
             in_pieces: false,
             silent: false,
+            held: None,
             answer,
             copy: false,
             turn: 0,
@@ -329,15 +332,36 @@ impl ScatterRun {
                     Next::Done => return Ok(true),
                 },
             };
-            if !self.silent {
-                client.out.extend_from_slice(&row);
-            }
+            self.give(&row, client);
             self.rows += 1;
             if client.out.len() >= OUT_HIGH {
                 flush(client).await?;
             }
         }
         Ok(false)
+    }
+
+    fn give(&mut self, row: &[u8], client: &mut Client) {
+        if self.silent {
+            return;
+        }
+        let Some(held) = &mut self.held else { return client.out.extend_from_slice(row) };
+        held.extend_from_slice(row);
+        if held.len() >= OUT_HIGH {
+            self.release(client);
+        }
+    }
+
+    /// The rows that come now are held behind `head`, as many as the client's buffer takes.
+    pub fn hold(&mut self, head: BytesMut) {
+        self.held = Some(head);
+    }
+
+    /// The client gets what is held.
+    pub fn release(&mut self, client: &mut Client) {
+        if let Some(held) = self.held.take() {
+            client.out.extend_from_slice(&held);
+        }
     }
 
     /// Merges what is left into memory, so that the servers can do other work. `53400` beyond the merge's byte limit.

@@ -7,7 +7,7 @@ use crate::backend::connector::ServerConnector;
 use crate::backend::settings::{self, SessionSettings};
 use crate::exec::replies::watched;
 use crate::fault::Fault;
-use crate::session::control::check_setting;
+use crate::session::set::check_setting;
 use crate::session::{Failure, Session};
 use crate::sql::utility::{self, ConfigCall};
 
