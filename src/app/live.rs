@@ -131,13 +131,15 @@ impl Way {
             Self::Tables { before, turn, .. } => (before, before.traffic().settle(*turn, Some(CLOSING)).await),
             Self::Everything { before, .. } => (before, before.traffic().come_to_rest(Some(CLOSING)).await),
         };
-        waited.map_err(|working| {
-            format!(
-                "database {}: {working} transactions that began under the shard map of before have not ended within {CLOSING:?}",
-                before.name
-            )
-        })
+        waited.map_err(|working| late(before, working, CLOSING))
     }
+}
+
+fn late(before: &Database, working: usize, waited: Duration) -> String {
+    let name = &before.name;
+    format!(
+        "database {name}: {working} transactions that began under the shard map of before have not ended within {waited:?}"
+    )
 }
 
 impl Live {
@@ -263,6 +265,8 @@ impl Live {
         state.limits.spawn(Arc::clone(&router).serve_beside());
         state.limits.spawn(router.follow(Arc::clone(&self.front)));
         let settings = self.settings();
+        let timelines = Arc::clone(&self.known.servers.timelines);
+        state.limits.spawn(control::timelines::keep(timelines, settings.timelines_file.clone()));
         for database in self.health.databases.load().iter() {
             state.jobs.insert(Arc::clone(&database.name), self.jobs_of(database, &settings));
         }
@@ -407,12 +411,25 @@ impl Live {
 
     /// Waits until nobody works under a map that places elsewhere what a new one places; whoever wants to begin with that waits too.
     async fn make_way(&self, changes: &[Change]) -> Result<Vec<Way>, Vec<String>> {
+        let moved = |before: &Database, next| before.topology_of(next).moved_since(&before.cluster.load().topology);
+        let nothing = |moved: &Moved| matches!(moved, Moved::Tables(tables) if tables.is_empty());
+        let of_those = changes.iter().filter_map(|change| match change {
+            Change::Another(before, next) => Some((before, next)),
+            Change::New(_) | Change::Stays(_) => None,
+        });
+        let others: Vec<_> = of_those.filter(|(before, next)| !nothing(&moved(before, next))).collect();
+        // Those who began long ago, and perhaps wait for their users, are waited for before anybody is made to wait.
+        let ends = others
+            .iter()
+            .map(async |(before, _)| before.outlast(CLOSING).await.map_err(|working| late(before, working, CLOSING)));
+        let late: Vec<String> = futures::future::join_all(ends).await.into_iter().filter_map(Result::err).collect();
+        if !late.is_empty() {
+            return Err(late);
+        }
         let mut ways = Vec::new();
-        for change in changes {
-            let Change::Another(before, next) = change else { continue };
+        for (before, next) in others {
             let before = Arc::clone(before);
-            let moved = before.topology_of(next).moved_since(&before.cluster.load().topology);
-            match moved {
+            match moved(&before, next) {
                 Moved::Tables(tables) if tables.is_empty() => {}
                 Moved::Tables(tables) => {
                     let turn = before.close_tables(tables);

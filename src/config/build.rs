@@ -205,8 +205,8 @@ impl<'a> Build<'a> {
             (Some(general), Some(users)) => Some(self.console(general, users)),
             _ => None,
         };
-        let (_, general) = general?;
-        let parts = general?;
+        let (written, parts) = general?;
+        let parts = parts?;
         Some(Settings {
             files: std::mem::take(&mut self.files),
             listen: parts.listen,
@@ -223,6 +223,8 @@ impl<'a> Build<'a> {
             metrics: parts.metrics,
             log: parts.log,
             console: console?,
+            // The router itself writes it.
+            timelines_file: self.directory.join(&written.timelines_file.value),
             shown: Vec::new(),
             users: users?,
             databases,

@@ -57,6 +57,8 @@ pub struct Settings {
     pub metrics: MetricsSettings,
     pub log: LogSettings,
     pub console: ConsoleSettings,
+    /// Where the router keeps what it has heard of its shards' timelines.
+    pub timelines_file: PathBuf,
     /// [general] as it was written, in the order of its declaration.
     pub shown: Vec<Shown>,
     pub users: Vec<User>,
@@ -276,7 +278,7 @@ pub struct ConsoleSettings {
 }
 
 /// The keys of [general] whose new values hold from the next start on.
-pub const AT_START: [&str; 4] = ["advertise", "workers", "log_format", "so_reuseport"];
+pub const AT_START: [&str; 5] = ["advertise", "workers", "log_format", "so_reuseport", "timelines_file"];
 
 /// A setting as it may be shown to operators: no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

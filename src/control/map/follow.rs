@@ -96,6 +96,15 @@ impl Follower {
         self.watcher.judge(document.epoch).map(|_| document)
     }
 
+    /// The same on another thread: clients are not to wait for a large one.
+    async fn read_aside(&self, text: &str) -> Result<Document, String> {
+        let (name, text) = (self.name(), text.to_owned());
+        let read =
+            tokio::task::spawn_blocking(move || Document::parse(&name, &text).map_err(|errors| errors.to_string()));
+        let document = read.await.map_err(|error| error.to_string())??;
+        self.watcher.judge(document.epoch).map(|_| document)
+    }
+
     fn from_copy(&mut self) -> Option<Document> {
         let path = &self.etcd.settings().copy_file;
         let kept = match copy::read(path, &self.etcd.settings().prefix) {
@@ -194,7 +203,7 @@ impl Follower {
     }
 
     async fn offer(&mut self, stored: &Stored, endpoint: &str, taker: &dyn Taker) {
-        let taken = match self.read(&stored.text) {
+        let taken = match self.read_aside(&stored.text).await {
             Ok(document) => taker.take(document.clone()).await.map(|()| document),
             Err(why) => Err(NotTaken::Wrong(why)),
         };
