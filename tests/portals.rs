@@ -92,6 +92,7 @@ fn sql_knows_the_protocols_portals_by_name() {
 fn the_extended_protocol_fetches_from_its_own_portals() {
     let world = world("portalsx");
     for (kind, sql) in [("merged", ALL), ("finished", FINISHED), ("one shard", ONE)] {
+        let source = sql;
         for rows in [2, 0] {
             let fetch = |sql: &str| {
                 each(&[
@@ -125,6 +126,23 @@ fn the_extended_protocol_fetches_from_its_own_portals() {
                 m::sync(),
             ]);
             world.answers(&format!("{kind} after {rows}: in one batch"), &behind_portal(sql, rows, both));
+            let few = |sql: &str, most: u32| {
+                let fetch = [m::parse("f", sql, &[]), m::bind("f", "f", &[], &[]), m::execute("f", most), m::sync()];
+                let again = [m::execute("f", most), m::execute("p1", 2), m::sync()];
+                each(&fetch).into_iter().chain(each(&again)).collect::<Vec<_>>()
+            };
+            for (sql, most) in [("FETCH 2 FROM p1", 3), ("MOVE 2 FROM p1", 1), ("FETCH RELATIVE 2 FROM p1", 9)] {
+                world.answers(
+                    &format!("{kind} after {rows}: {sql} of {most}"),
+                    &behind_portal(source, rows, few(sql, most)),
+                );
+            }
+            for (sql, most) in [("FETCH 2 FROM p1", 2), ("FETCH ALL FROM p1", 2)] {
+                world.same(
+                    &format!("{kind} after {rows}: {sql} of {most}"),
+                    &behind_portal(source, rows, few(sql, most)),
+                );
+            }
             let binary =
                 each(&[m::parse("", "FETCH 2 FROM p1", &[]), m::bind("", "", &[], &[1]), m::execute("", 0), m::sync()]);
             world.same(&format!("{kind} after {rows}: in binary"), &behind_portal(sql, rows, binary));
@@ -281,6 +299,57 @@ fn a_savepoint_takes_what_was_made_behind_it() {
         .flatten()
         .collect::<Vec<_>>(),
     );
+}
+
+/// Savepoints of the extended protocol leave the unnamed portal alone; a simple Query ends it.
+#[test]
+fn savepoints_leave_the_unnamed_portal() {
+    let world = world("portalsu");
+    let control = |name: &str, sql: &str| {
+        let portal = format!("portal of {name}");
+        each(&[m::parse(name, sql, &[]), m::bind(&portal, name, &[], &[]), m::execute(&portal, 0), m::sync()])
+    };
+    for (kind, sql) in [("merged", ALL), ("finished", FINISHED), ("one shard", PLACES)] {
+        for behind in
+            [&["RELEASE a"][..], &["ROLLBACK TO a"], &["ROLLBACK TO a", "RELEASE a"], &["SET TRANSACTION READ ONLY"]]
+        {
+            let mut script = queries(&["BEGIN"]);
+            script.extend(each(&[m::parse("s", sql, &[]), m::bind("", "s", &[], &[]), m::execute("", 1), m::sync()]));
+            script.extend(control("first", "SAVEPOINT a"));
+            script.extend(each(&[m::execute("", 1), m::sync()]));
+            for (at, sql) in behind.iter().enumerate() {
+                script.extend(control(&format!("then {at}"), sql));
+            }
+            script.extend(each(&[m::execute("", 1), m::sync()]));
+            script.extend(queries(&["SELECT 1"]));
+            script.extend(each(&[m::execute("", 1), m::sync()]));
+            script.extend(queries(&["ROLLBACK"]));
+            world.answers(&format!("{kind}, {behind:?}"), &script);
+        }
+    }
+}
+
+/// What a FETCH returns Postgres has put together before it says anything of it.
+#[test]
+fn a_fetch_that_fails_returns_nothing() {
+    let world = world("portalse");
+    for (kind, sql) in [
+        ("merged", "SELECT id, 10 / (id - 3) AS q FROM items ORDER BY id"),
+        ("finished", "SELECT rank() OVER (ORDER BY id), 10 / (id - 3) AS q FROM items ORDER BY 1"),
+        ("one shard", "SELECT 10 / (n - n) AS q, code FROM places, generate_series(1, 2) n ORDER BY 2"),
+    ] {
+        for fetch in ["FETCH ALL FROM p1", "FETCH 9 FROM p1", "FETCH RELATIVE 4 FROM p1"] {
+            let extended =
+                [m::parse("", fetch, &[]), m::bind("", "", &[], &[]), m::describe(b'P', ""), m::execute("", 0)];
+            world.answers(&format!("{kind}: {fetch}"), &behind_portal(sql, 0, queries(&[fetch, fetch])));
+            let name = format!("{kind}, extended: {fetch}");
+            world.answers(&name, &behind_portal(sql, 0, each(&[&extended[..], &[m::sync()]].concat())));
+        }
+    }
+    // Those that are fine come behind their columns.
+    let many = "SELECT id, repeat(name, 700) FROM items ORDER BY id";
+    let fetches = queries(&["FETCH 2 FROM p1", "FETCH 0 FROM p1", "FETCH RELATIVE 3 FROM p1", "FETCH ALL FROM p1"]);
+    world.same("many bytes", &behind_portal(many, 1, fetches));
 }
 
 /// Name, table and number there of each column that was described.

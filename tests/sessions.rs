@@ -642,6 +642,58 @@ fn settings_and_notices_are_reported_as_postgres_reports_them() {
     }
 }
 
+/// What a server says of a statement's text, or of what is there already, it says once, however many shards run it.
+#[test]
+fn notices_of_a_statement_come_once() {
+    let world = world();
+    let long = "a_name_that_is_longer_than_names_can_be_and_that_is_cut_by_the_one_who_reads_it";
+    let reads = [
+        "SELECT id AS #, name FROM items ORDER BY id LIMIT 3",
+        "SELECT count(*) AS # FROM items",
+        "SELECT n AS #, count(*) FROM items GROUP BY n ORDER BY n",
+        "SELECT #.id FROM items # WHERE id = 7",
+        "SELECT rank() OVER (ORDER BY id) AS # FROM items ORDER BY 1 LIMIT 3",
+        "SELECT #.id FROM items # JOIN items o ON o.id = #.n + 30 ORDER BY 1 LIMIT 3",
+        "SELECT title AS # FROM places ORDER BY code",
+        "UPDATE items AS # SET name = name WHERE n = 3",
+        "DELETE FROM items # WHERE n = 9",
+        "INSERT INTO items AS # VALUES (2001, 'a', 1), (2002, 'b', 2), (2003, 'c', 3), (2004, 'd', 4)",
+        "DELETE FROM items # WHERE id > 2000 RETURNING #.id IS NULL",
+        "UPDATE places # SET title = title",
+    ];
+    let definitions = [
+        "CREATE TABLE IF NOT EXISTS items (id int)",
+        "CREATE TABLE IF NOT EXISTS places (id int)",
+        "CREATE TABLE #_t (id int)",
+        "DROP TABLE IF EXISTS #_t, nothing_there",
+        "ALTER TABLE IF EXISTS nothing_there ADD COLUMN x int",
+        "ALTER TABLE items ADD COLUMN IF NOT EXISTS name text",
+        "ALTER TABLE places DROP COLUMN IF EXISTS nothing",
+        "CREATE INDEX #_i ON items (name)",
+        "CREATE INDEX IF NOT EXISTS #_i ON items (name)",
+        "DROP INDEX IF EXISTS #_i, nothing_there",
+        "CREATE VIEW # AS SELECT name, n FROM items",
+        "CREATE VIEW #_2 AS SELECT name FROM # LIMIT 1",
+        "ALTER TABLE items DROP COLUMN name CASCADE",
+        "ALTER TABLE items ADD COLUMN name text",
+        "DROP VIEW IF EXISTS #",
+        "CREATE SCHEMA IF NOT EXISTS public",
+        "DROP FUNCTION IF EXISTS nothing_there(int)",
+        "DROP TRIGGER IF EXISTS nothing_there ON items",
+        "COMMENT ON TABLE items IS 'items'",
+    ];
+    let ask = |sql: &str| queries(&[&sql.replace('#', long)]);
+    for sql in reads.iter().chain(&definitions) {
+        world.same(sql, &ask(sql));
+    }
+    for sql in reads {
+        let sql = sql.replace('#', long);
+        let parsed = [m::parse("s", &sql, &[]), m::describe(b'S', "s"), m::sync()];
+        let bound = [m::bind("", "s", &[], &[]), m::execute("", 0), m::sync()];
+        world.same(&format!("{sql}: extended"), &[batch(&parsed), Ready, batch(&bound), Ready, batch(&bound), Ready]);
+    }
+}
+
 /// A notice comes with the row whose making it was raised by; between the rows of several shards their order is not told.
 #[test]
 fn notices_raised_for_rows_of_several_shards_are_not_lost() {

@@ -426,10 +426,21 @@ fn a_client_without_a_name_is_not_told_the_routers() {
     let world = World::create("setconfnamed");
     let play = |mut raw: Raw| {
         let mut told = vec![raw.parameters.get("application_name").cloned()];
-        for sql in ["SET application_name = 'mine'", "RESET ALL", "SELECT count(*) FROM items", "DISCARD ALL"] {
+        for sql in
+            ["SELECT 1", "SET application_name = 'mine'", "RESET ALL", "SELECT count(*) FROM items", "DISCARD ALL"]
+        {
             let reply = raw.simple(sql);
             assert_eq!(reply.code(), "", "{sql}");
             told.push(raw.parameters.get("application_name").cloned());
+            for look in [
+                "SHOW application_name",
+                "SELECT current_setting('application_name')",
+                "SELECT DISTINCT current_setting('application_name') FROM items",
+                "SELECT setting || reset_val FROM pg_settings WHERE name = 'application_name'",
+                "SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()",
+            ] {
+                told.push(Some(format!("{look}: {}", raw.value(look))));
+            }
         }
         told
     };

@@ -311,7 +311,7 @@ fn new_settings_reach_new_connections_and_never_half_a_transaction() {
     // The connections of the pool end, as they do when the server starts again.
     let end = format!(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{name}' AND state = 'idle' \
-         AND application_name = 'pgloom'"
+         AND pid <> pg_backend_pid()"
     );
     world.db.shard(0).must(&end);
     eventually(20, "a new session is told of the new zone", || {
@@ -520,6 +520,85 @@ fn a_date_style_that_is_given_in_parts_is_whole_everywhere() {
             assert_eq!(ours.text(), theirs.text(), "{sql} with {startup:?}");
         }
     }
+}
+
+/// What comes with a login hides what the servers have for it, whole: a part of DateStyle is completed by the configuration file.
+#[test]
+fn what_a_login_brings_is_put_over_the_servers_configuration() {
+    let world = World::create(
+        "loginparts",
+        &["app"],
+        "ALTER DATABASE ~ SET DateStyle = 'SQL, DMY'; ALTER DATABASE ~ SET application_name = 'theirs'; \
+         ALTER ROLE #app SET DateStyle = 'German'; ALTER ROLE #app SET TimeZone = 'Asia/Tokyo'; \
+         ALTER ROLE #app IN DATABASE ~ SET search_path = tenant_1",
+        "ALTER DATABASE ~ SET DateStyle = 'Postgres, YMD'; ALTER DATABASE ~ SET application_name = 'other'",
+    );
+    let app = world.role("app");
+    for startup in [
+        &[][..],
+        &[("DateStyle", "ISO")],
+        &[("options", "-c datestyle=ISO")],
+        &[("datestyle", "DMY")],
+        &[("datestyle", "YMD, SQL")],
+        &[("options", "-c datestyle=German"), ("DateStyle", "ISO")],
+        &[("options", "-c DateStyle=dmy --datestyle=sql")],
+        &[("DateStyle", "iso, default")],
+        &[("DateStyle", "ISO"), ("TimeZone", "America/New_York"), ("application_name", "mine")],
+        &[("options", "-c search_path=tenant_2 -c datestyle=postgres")],
+        &[("application_name", "")],
+        &[("client_encoding", "UTF8"), ("DateStyle", "ISO, MDY")],
+    ] {
+        for user in ["postgres", &*app] {
+            let parameters: Vec<(&str, &str)> =
+                [("user", user), ("database", &*world.db.name)].into_iter().chain(startup.iter().copied()).collect();
+            let connect = |port| Raw::connect_with(port, &parameters, None).unwrap();
+            let (mut oracle, mut through) = (connect(world.db.oracle().port()), connect(world.port()));
+            for name in ["DateStyle", "TimeZone", "application_name"] {
+                assert_eq!(through.parameters.get(name), oracle.parameters.get(name), "{name}: {startup:?} by {user}");
+            }
+            for sql in [
+                "SHOW DateStyle",
+                "SHOW search_path",
+                "SHOW application_name",
+                "SELECT max(day), max(at) FROM public.log",
+                "SELECT id, day, at FROM public.log ORDER BY day, id LIMIT 8",
+                "SELECT n FROM public.days WHERE day = '03/02/2024'",
+                "SELECT DISTINCT current_setting('application_name') FROM public.log",
+                "SET DateStyle = 'SQL, YMD'",
+                "RESET DateStyle",
+                "SELECT max(day) FROM public.log",
+                "SET DateStyle TO 'default'",
+                "SHOW DateStyle",
+                "SET application_name = 'x'",
+                "RESET ALL",
+                "SHOW application_name",
+                "SHOW DateStyle",
+                "DISCARD ALL",
+                "SHOW DateStyle",
+            ] {
+                let (theirs, ours) = (oracle.simple(sql), through.simple(sql));
+                assert_eq!(ours.text(), theirs.text(), "{sql} with {startup:?} by {user}");
+                assert_eq!(ours.code(), theirs.code(), "{sql} with {startup:?} by {user}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_connections_cannot_follow_is_refused_at_the_login() {
+    let world = World::create("loginenc", &["app"], "ALTER ROLE #app SET client_encoding = 'LATIN1'", "SELECT 1");
+    let app = world.role("app");
+    let login = |user: &str, own: &[(&str, &str)]| {
+        let parameters: Vec<(&str, &str)> =
+            [("user", user), ("database", &*world.db.name)].into_iter().chain(own.iter().copied()).collect();
+        Raw::connect_with(world.port(), &parameters, None)
+    };
+    let other = [("options", &*format!("-c session_authorization={app}"))];
+    for (user, own) in [(&*app, &[][..]), (&app, &[("DateStyle", "ISO")]), ("postgres", &other)] {
+        let refused = login(user, own).err().unwrap_or_default();
+        assert!(refused.starts_with("0A000"), "{user}, {own:?}: {refused}");
+    }
+    assert_eq!(login(&app, &[("client_encoding", "UTF8")]).unwrap().value("SELECT count(*) FROM log"), "24");
 }
 
 #[test]

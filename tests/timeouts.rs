@@ -16,7 +16,7 @@ const ALL: [usize; 4] = [0, 1, 2, 3];
 /// The backends that serve the one connection to each shard.
 fn pids(world: &Sharded) -> Vec<String> {
     let sql = format!(
-        "SELECT pid FROM pg_stat_activity WHERE datname = '{}' AND application_name = 'pgloom' AND pid <> pg_backend_pid() \
+        "SELECT pid FROM pg_stat_activity WHERE datname = '{}' AND application_name <> 'pgloom' AND pid <> pg_backend_pid() \
          AND query NOT LIKE '%pg_advisory%' ORDER BY backend_start DESC",
         world.db.name
     );

@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Look, Seen, flag, parts, text};
-use crate::backend::cluster::{ServerPool, UserPools};
+use crate::backend::cluster::ServerPool;
 use crate::backend::pool::MemberState;
+use crate::backend::user_pools::UserPools;
 
 /// A pool, and where it leads.
 pub struct PoolAt<'a> {

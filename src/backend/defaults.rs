@@ -11,7 +11,8 @@ use crate::backend::Backend;
 use crate::fault::Fault;
 
 /// Settings of which a client may change each, and that decide what a statement means or how a value is printed.
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 24] = [
+    "application_name",
     "array_nulls",
     "backslash_quote",
     "bytea_output",
@@ -37,6 +38,13 @@ const NAMES: [&str; 23] = [
     "xmloption",
 ];
 
+/// Of what `ALTER ROLE` and `ALTER DATABASE ... SET` say for this login: whether DateStyle is in it, and the client_encoding. The more
+/// special has its way, as in Postgres's `process_settings`.
+const ASSIGNED: &str = "SELECT substr(given, strpos(given, '=') + 1) FROM pg_catalog.pg_db_role_setting s, unnest(s.setconfig) given \
+     WHERE s.setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())) \
+       AND s.setrole IN (0, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user)) \
+       AND lower(given) LIKE '{}=%' ORDER BY s.setrole = 0, s.setdatabase = 0 LIMIT 1";
+
 /// The settings of a fresh login.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Defaults {
@@ -44,6 +52,10 @@ pub struct Defaults {
     values: Vec<Option<Box<str>>>,
     /// What ParameterStatus said.
     pub parameters: Vec<(Box<str>, Box<str>)>,
+    /// DateStyle is `ALTER ROLE`'s or `ALTER DATABASE`'s.
+    pub assigns_date_style: bool,
+    /// The client_encoding that one of them has set for clients that name none.
+    pub client_encoding: Option<Box<str>>,
 }
 
 impl Defaults {
@@ -54,11 +66,15 @@ impl Defaults {
     pub async fn ask(server: &mut Backend) -> Result<Self, Fault> {
         let values: Vec<String> =
             NAMES.iter().map(|name| format!("pg_catalog.current_setting('{name}', true)")).collect();
-        let rows = server.query(&format!("SELECT {}", values.join(", "))).await?;
-        let values = rows.into_iter().next().unwrap_or_default();
+        let assigned = |name| ASSIGNED.replace("{}", name);
+        let (style, encoding) = (assigned("datestyle"), assigned("client_encoding"));
+        let rows = server.query(&format!("SELECT {}, ({style}), ({encoding})", values.join(", "))).await?;
+        let mut row = rows.into_iter().next().unwrap_or_default().into_iter().map(|value| value.map(Box::<str>::from));
         Ok(Self {
-            values: values.into_iter().map(|value| value.map(Into::into)).collect(),
+            values: row.by_ref().take(NAMES.len()).collect(),
             parameters: server.parameters.clone(),
+            assigns_date_style: row.next().flatten().is_some(),
+            client_encoding: row.next().flatten(),
         })
     }
 

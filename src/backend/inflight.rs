@@ -21,6 +21,8 @@ pub enum Owed {
         ready: Audience,
     },
     Parse(Audience),
+    /// A Parse of ours of what the client has sent in another message: the notices of its text are the client's.
+    ParseHeard,
     Bind(Audience),
     /// ParameterDescription, then RowDescription or NoData.
     DescribeStatement(Audience),
@@ -31,6 +33,8 @@ pub enum Owed {
     Sync(Audience),
     /// Not owed by the server: bytes of ours that belong at this place in the order.
     Local(Bytes),
+    /// The same, but before an error the client gets nothing of it.
+    Head(Bytes),
     /// Nothing is owed: a message at this place in the order has changed something of ours, which lasts if all before it ends well.
     Change,
 }
@@ -83,12 +87,13 @@ impl Inflight {
     pub fn is_plain(&self) -> bool {
         let plain = |owed: &Owed| match owed {
             Owed::Query { audience, .. } => *audience == Audience::Client,
-            Owed::Parse(_) | Owed::Close(_) | Owed::Change => false,
+            Owed::Parse(_) | Owed::ParseHeard | Owed::Close(_) | Owed::Change => false,
             Owed::Bind(_)
             | Owed::DescribeStatement(_)
             | Owed::DescribePortal(_)
             | Owed::Execute(_)
             | Owed::Sync(_)
+            | Owed::Head(_)
             | Owed::Local(_) => true,
         };
         self.owed.iter().all(plain)
@@ -158,6 +163,19 @@ impl Inflight {
         }
     }
 
+    /// What goes to the client before the answer that begins with a frame of this kind.
+    pub fn take_head(&mut self, tag: u8) -> Option<Bytes> {
+        let begins = !matches!(tag, b'E' | b'N' | b'S' | b'A');
+        match self.owed.pop_front() {
+            Some(Owed::Head(bytes)) if begins => Some(bytes),
+            Some(other) => {
+                self.owed.push_front(other);
+                None
+            }
+            None => None,
+        }
+    }
+
     /// Removes the newest item if it is one that is not owed after all.
     pub fn remove_last_if(&mut self, which: impl Fn(&Owed) -> bool) -> bool {
         let found = self.owed.back().is_some_and(which);
@@ -175,6 +193,8 @@ impl Inflight {
     /// Takes note of a frame from the server. ParameterStatus and notices follow the item in front; a notification is the client's
     /// whoever is answered when it comes.
     pub fn step(&mut self, tag: u8) -> Verdict {
+        // Where nobody has asked for it, nobody gets it.
+        drop(self.take_head(tag));
         match tag {
             b'D' | b'd' => self.data(),
             b'Z' => self.ready(),
@@ -182,6 +202,8 @@ impl Inflight {
             b'A' => Verdict::Forward,
             b'S' | b'N' => match self.owed.front() {
                 Some(Owed::Query { audience: Audience::Router, .. }) => Verdict::Swallow,
+                // The client's own message has its notices.
+                Some(Owed::Parse(Audience::Router)) => Verdict::Swallow,
                 _ => Verdict::Forward,
             },
             _ => self.reply(tag),
@@ -236,6 +258,7 @@ impl Inflight {
                 self.parsed += usize::from(*audience == Audience::Client);
                 (*audience, true)
             }
+            (Owed::ParseHeard, b'1') => (Audience::Router, true),
             (Owed::Bind(audience), b'2') => (*audience, true),
             (Owed::Close(audience), b'3') => (*audience, true),
             (Owed::DescribeStatement(audience), b't') => (*audience, false),

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod cluster;
 pub mod combine;
 pub mod combiners;
+pub mod connector;
 pub mod defaults;
 pub mod facts;
 pub mod fanout;
@@ -33,6 +34,7 @@ pub mod throttle;
 pub mod timelines;
 pub mod traffic;
 pub mod turns;
+pub mod user_pools;
 
 use std::collections::VecDeque;
 use std::io;
@@ -509,6 +511,22 @@ impl Backend {
     pub async fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Fault> {
         self.ask(sql);
         self.settle().await
+    }
+
+    /// Like `query`, for one statement without rows; a client's unnamed portal outlives it.
+    ///
+    /// # Errors
+    /// The server's error with its SQLSTATE, or the loss of the connection.
+    pub async fn query_beside_portal(&mut self, sql: &str) -> Result<(), Fault> {
+        const PORTAL: &[u8] = b"pgloom_beside";
+        request::parse(&mut self.out, b"", sql.as_bytes(), &[])?;
+        request::bind_raw(&mut self.out, PORTAL, b"", &[0; 6])?;
+        request::execute(&mut self.out, PORTAL, 0)?;
+        request::close(&mut self.out, request::Target::Portal, PORTAL)?;
+        self.out.extend_from_slice(request::SYNC);
+        let owed = [Owed::Parse, Owed::Bind, Owed::Execute, Owed::Close, Owed::Sync];
+        owed.into_iter().for_each(|owed| self.inflight.push(owed(Audience::Router)));
+        self.settle().await.map(drop)
     }
 
     /// Like `query`, for a statement without rows: its command tag. A COMMIT of a failed transaction answers ROLLBACK.

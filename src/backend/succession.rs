@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::backend::cluster::{Cluster, Database, DatabaseSettings, Look, ShardSize, UserPools};
+use crate::backend::cluster::{Cluster, Database, DatabaseSettings, Look, ShardSize};
 use crate::backend::combiners::CombineServers;
 use crate::backend::hot_keys::HotKeys;
 use crate::backend::key_places::KeyPlaces;
@@ -17,6 +17,7 @@ use crate::backend::rules::Rules;
 use crate::backend::stats::Stats;
 use crate::backend::throttle::Throttle;
 use crate::backend::traffic::Traffic;
+use crate::backend::user_pools::UserPools;
 use crate::catalog::Catalog;
 use crate::ids::QualifiedName;
 use crate::topology::{Closed, StoredRules, Topology};

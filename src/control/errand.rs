@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::backend::Backend;
-use crate::backend::cluster::{Credentials, Database};
+use crate::backend::cluster::Database;
+use crate::backend::connector::Credentials;
 use crate::commit::Gid;
 use crate::commit::decision::{status, tombstone, verdict};
 use crate::commit::two_phase::{Reply, Request};

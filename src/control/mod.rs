@@ -22,7 +22,8 @@ pub mod uniques;
 use std::sync::Arc;
 
 use crate::backend::Backend;
-use crate::backend::cluster::{Aim, Credentials, Database, ServerConnector, Start};
+use crate::backend::cluster::Database;
+use crate::backend::connector::{Aim, Credentials, ServerConnector, Start};
 use crate::backend::pool::Connect;
 use crate::fault::Fault;
 use crate::ids::ShardId;

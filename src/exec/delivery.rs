@@ -12,7 +12,7 @@ use crate::exec::client::Client;
 use crate::exec::copy::{Chunks, spoke};
 use crate::exec::finish::{COPY_HEADER, text_line};
 use crate::exec::forward::Broken;
-use crate::exec::replies::{ScatterError, content, poll_client, try_content};
+use crate::exec::replies::{Hears, ScatterError, content, poll_client, try_content};
 use crate::fault::Fault;
 use crate::ids::Oid;
 use crate::memory::Hold;
@@ -254,7 +254,7 @@ pub async fn collect(
     let mut collected = Collected { arrays: (0..servers).map(|_| Vec::new()).collect(), order: Vec::new(), hold };
     let mut bytes = 0;
     while !source.inflight.is_empty() {
-        let frame = content(source, client, false).await?;
+        let frame = content(source, client, Hears::Nothing).await?;
         match frame.tag {
             b'E' => return Err(ScatterError::Shard(frame)),
             b'D' => {

@@ -13,7 +13,7 @@ use crate::exec::client::Client;
 use crate::exec::columns::FIRST_NORMAL_OID;
 use crate::exec::copy;
 use crate::exec::forward::{Broken, without_position};
-use crate::exec::replies::{ScatterError, content, poll_client, try_content};
+use crate::exec::replies::{Hears, ScatterError, content, poll_client, try_content};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::Oid;
 use crate::wire::frame::{self, Frame, HEADER, command_tag};
@@ -197,7 +197,7 @@ pub async fn values(
     combine.inflight.push(Owed::Sync(Audience::Client));
     let (mut found, mut failed) = (None, None);
     while !combine.inflight.is_empty() {
-        let frame = content(combine, client, false).await?;
+        let frame = content(combine, client, Hears::Nothing).await?;
         copies.note(&frame)?;
         match frame.tag {
             b'D' => found = Some(frame),
@@ -421,7 +421,7 @@ fn check_types(server: &Backend, frame: &Frame, input: &Input) -> Result<(), Fau
 pub async fn settle(servers: &mut [&mut Backend], client: &mut Client) -> Result<(), ScatterError> {
     for server in servers {
         while !server.inflight.is_empty() {
-            let frame = content(server, client, false).await?;
+            let frame = content(server, client, Hears::Nothing).await?;
             if frame.tag == b'E' {
                 return Err(ScatterError::Shard(without_position(&frame)));
             }

@@ -108,6 +108,11 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
             server.read.reserve((header.len - ahead).min(1 << 20));
             return Ok(None);
         }
+        if let Some(head) = server.inflight.take_head(header.tag) {
+            move_run(server, client, &mut forwarded);
+            client.out.extend_from_slice(&head);
+            continue;
+        }
         match server.inflight.step(header.tag) {
             Verdict::Forward => {
                 match header.tag {

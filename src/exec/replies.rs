@@ -9,7 +9,8 @@ use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Verdict};
 use crate::exec::client::{Client, ClientGone, OUT_HIGH};
 use crate::exec::forward::Broken;
-use crate::fault::Fault;
+use crate::fault::{Fault, SqlState};
+use crate::wire::error_fields;
 use crate::wire::frame::Frame;
 
 /// Why a scatter came to no good end. Servers may be in the middle of their answers.
@@ -142,8 +143,35 @@ pub async fn start_sending(servers: &mut [&mut Backend]) {
     .await;
 }
 
+/// Which notices of a server are for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hears {
+    Everything,
+    /// What is said of rows: what is said of the statement's text, another server has said of it too.
+    Rows,
+    Nothing,
+}
+
+impl Hears {
+    fn hears(self, notice: &Frame) -> bool {
+        match self {
+            Self::Everything => true,
+            // Told by whoever reads a text: Postgres's `truncate_identifier`.
+            Self::Rows => error_fields::code(notice.body()) != SqlState::NAME_TOO_LONG,
+            Self::Nothing => false,
+        }
+    }
+}
+
+/// Tells the client of a server's notice, if it is for it.
+pub fn pass_notice(client: &mut Client, notice: &Frame, hears: Hears) {
+    if hears.hears(notice) {
+        client.notice(notice);
+    }
+}
+
 /// Waits for one server's next frame; notices pass to the client, which is watched meanwhile.
-pub async fn content(server: &mut Backend, client: &mut Client, speaks: bool) -> Result<Frame, ScatterError> {
+pub async fn content(server: &mut Backend, client: &mut Client, hears: Hears) -> Result<Frame, ScatterError> {
     loop {
         let frame = poll_fn(|cx| match poll_content(server, cx) {
             Poll::Pending => poll_client(client, cx).map(Err),
@@ -151,15 +179,14 @@ pub async fn content(server: &mut Backend, client: &mut Client, speaks: bool) ->
         })
         .await?;
         match frame.tag {
-            b'N' if speaks => client.notice(&frame),
-            b'N' => {}
+            b'N' => pass_notice(client, &frame, hears),
             _ => return Ok(frame),
         }
     }
 }
 
 /// Waits until the next frame that is no notice begins to come. It stays where it is.
-pub async fn begun(server: &mut Backend, client: &mut Client, speaks: bool) -> Result<(), ScatterError> {
+pub async fn begun(server: &mut Backend, client: &mut Client, hears: Hears) -> Result<(), ScatterError> {
     poll_fn(|cx| {
         loop {
             let notice = match server.header().map_err(Broken::Server)? {
@@ -168,8 +195,7 @@ pub async fn begun(server: &mut Backend, client: &mut Client, speaks: bool) -> R
                 None => None,
             };
             match notice {
-                Some(frame) if speaks => client.notice(&frame),
-                Some(_) => {}
+                Some(frame) => pass_notice(client, &frame, hears),
                 None => match server.poll_progress(cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(fault)) => return Poll::Ready(Err(Broken::Server(fault).into())),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::backend::Backend;
 use crate::exec::client::{Client, OUT_HIGH};
@@ -10,7 +10,9 @@ use crate::exec::columns::{
     are_user_types, binary_user_type, column_info, drift, has_numbers_inside, is_text, same_shape, tables_have_changed,
     visible,
 };
-use crate::exec::replies::{ScatterError, any_content, begun, content, flush, pass_rows, send_all, try_content};
+use crate::exec::replies::{
+    Hears, ScatterError, any_content, begun, content, flush, pass_notice, pass_rows, send_all, try_content,
+};
 use crate::fault::{Fault, SqlState};
 use crate::memory::Hold;
 use crate::merge::{Advance, ColumnInfo, Merge, MergeLimits};
@@ -37,6 +39,8 @@ pub struct ScatterRun {
     in_pieces: bool,
     /// Rows are counted, and nobody gets them.
     silent: bool,
+    /// What the client gets when a FETCH is over, or when this is full: behind an error it gets nothing of it.
+    held: Option<BytesMut>,
     answer: Answer,
     /// COPY TO STDOUT: CopyData instead of rows.
     copy: bool,
@@ -107,6 +111,7 @@ impl ScatterRun {
             rows: 0,
             in_pieces: false,
             silent: false,
+            held: None,
             answer,
             copy: false,
             turn: 0,
@@ -208,7 +213,7 @@ impl ScatterRun {
         let head = self.head(servers, at, client).await?;
         if let Head::Rows(_) = head {
             // What changes rows and returns them has changed all before it returns the first.
-            begun(servers[at], client, self.speaks(at)).await?;
+            begun(servers[at], client, self.hears(at)).await?;
         }
         Ok(head)
     }
@@ -220,7 +225,7 @@ impl ScatterRun {
         client: &mut Client,
     ) -> Result<Head, ScatterError> {
         loop {
-            let frame = content(servers[at], client, self.speaks(at)).await?;
+            let frame = content(servers[at], client, self.hears(at)).await?;
             match frame.tag {
                 b'T' => match read_row_description(frame.body()) {
                     Ok(columns) => return Ok(Head::Rows(columns)),
@@ -327,15 +332,36 @@ impl ScatterRun {
                     Next::Done => return Ok(true),
                 },
             };
-            if !self.silent {
-                client.out.extend_from_slice(&row);
-            }
+            self.give(&row, client);
             self.rows += 1;
             if client.out.len() >= OUT_HIGH {
                 flush(client).await?;
             }
         }
         Ok(false)
+    }
+
+    fn give(&mut self, row: &[u8], client: &mut Client) {
+        if self.silent {
+            return;
+        }
+        let Some(held) = &mut self.held else { return client.out.extend_from_slice(row) };
+        held.extend_from_slice(row);
+        if held.len() >= OUT_HIGH {
+            self.release(client);
+        }
+    }
+
+    /// The rows that come now are held behind `head`, as many as the client's buffer takes.
+    pub fn hold(&mut self, head: BytesMut) {
+        self.held = Some(head);
+    }
+
+    /// The client gets what is held.
+    pub fn release(&mut self, client: &mut Client) {
+        if let Some(held) = self.held.take() {
+            client.out.extend_from_slice(&held);
+        }
     }
 
     /// Merges what is left into memory, so that the servers can do other work. `53400` beyond the merge's byte limit.
@@ -414,7 +440,7 @@ impl ScatterRun {
         client: &mut Client,
     ) -> Result<(), ScatterError> {
         let (at, frame) = match input {
-            Some(at) => (at, content(servers[at], client, self.speaks(at)).await?),
+            Some(at) => (at, content(servers[at], client, self.hears(at)).await?),
             None => any_content(servers, |at| !self.inputs[at].closed, client).await?,
         };
         self.take(at, frame, client)
@@ -433,15 +459,19 @@ impl ScatterRun {
             }
             b'C' => self.complete(at, &frame),
             b'E' => return Err(self.shard_error(frame)),
-            b'N' if self.speaks(at) => client.notice(&frame),
+            b'N' => pass_notice(client, &frame, self.hears(at)),
             _ => {}
         }
         Ok(())
     }
 
-    /// Whether the notices of this input are for the client.
-    fn speaks(&self, at: usize) -> bool {
-        at == 0 || self.answer == Answer::Merged
+    /// Which notices of this input are for the client.
+    fn hears(&self, at: usize) -> Hears {
+        match self.answer {
+            Answer::Merged | Answer::First | Answer::Defined if at == 0 => Hears::Everything,
+            Answer::Merged => Hears::Rows,
+            Answer::First | Answer::Defined => Hears::Nothing,
+        }
     }
 
     fn complete(&mut self, at: usize, frame: &Frame) {
@@ -474,7 +504,7 @@ impl ScatterRun {
         if !self.finished {
             for (at, server) in servers.iter_mut().enumerate() {
                 while !server.inflight.is_empty() {
-                    let frame = content(server, client, self.speaks(at)).await?;
+                    let frame = content(server, client, self.hears(at)).await?;
                     match frame.tag {
                         b'C' => self.complete(at, &frame),
                         b'E' => return Err(self.shard_error(frame)),

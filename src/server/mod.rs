@@ -17,7 +17,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::admin::UserView;
-use crate::backend::cluster::{Database, UserPools};
+use crate::backend::cluster::Database;
+use crate::backend::user_pools::UserPools;
 use crate::config::Shown;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::RouterNumber;

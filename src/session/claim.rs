@@ -12,7 +12,7 @@ use crate::exec::columns::{FIRST_NORMAL_OID, tables_have_changed};
 use crate::exec::delivery::ask_bound;
 use crate::exec::finish::settle;
 use crate::exec::forward::without_position;
-use crate::exec::replies::{ScatterError, content, send_all};
+use crate::exec::replies::{Hears, ScatterError, content, send_all};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::memory::Hold;
@@ -186,7 +186,7 @@ impl<'a> Claiming<'a> {
         let Some(server) = servers.first_mut() else { return Err(lost().into()) };
         self.open[at] = false;
         while !server.inflight.is_empty() {
-            let frame = content(server, &mut session.client, false).await?;
+            let frame = content(server, &mut session.client, Hears::Nothing).await?;
             match frame.tag {
                 b'D' => {
                     let too_much = || too_many(self.limit);
@@ -394,7 +394,7 @@ impl<'a> Claiming<'a> {
             let server = &mut session.held[held].server;
             ask_bound(server, &text.text, &types, &bind)?;
             while !server.inflight.is_empty() {
-                let frame = content(server, &mut session.client, false).await?;
+                let frame = content(server, &mut session.client, Hears::Nothing).await?;
                 match frame.tag {
                     b'D' => {
                         self.left = self.left.checked_sub(frame.bytes.len()).ok_or_else(|| too_many(self.limit))?;
@@ -480,7 +480,7 @@ fn fetch(server: &mut Backend, rows: usize) -> Result<(), Fault> {
 async fn numbers(server: &mut Backend, client: &mut Client) -> Result<Vec<i64>, ScatterError> {
     let mut numbers = Vec::new();
     while !server.inflight.is_empty() {
-        let frame = content(server, client, false).await?;
+        let frame = content(server, client, Hears::Nothing).await?;
         match frame.tag {
             b'D' => {
                 let value = RowView::parse(&frame.bytes)?.columns().next().transpose()?.flatten();

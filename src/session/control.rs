@@ -1,20 +1,15 @@
-//! Statements about the session itself: transactions, settings, DISCARD, DEALLOCATE, SHOW pgloom.*, EXPLAIN (ROUTE).
+//! Statements about the session itself: transactions, DISCARD, DEALLOCATE, SHOW pgloom.*, EXPLAIN (ROUTE).
 //! They run alike in both protocols.
 
-use std::borrow::Cow;
-use std::fmt::Write;
 use std::sync::Arc;
 
-use crate::backend::settings::{self, SessionSettings};
-use crate::config::limits::Limit;
+use crate::backend::settings;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::session::batch::Reload;
-use crate::session::deadlines::{check_limit, unknown_setting};
 use crate::session::held::{Finishing, put_settings};
 use crate::session::local::LocalRows;
-use crate::session::replica;
-use crate::session::scope::SearchScope;
+use crate::session::set::{characteristics, is_read_only};
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
@@ -259,9 +254,15 @@ impl Session {
     pub(super) async fn tell_joined(&mut self, sql: &str) -> Result<(), Failure> {
         self.park_runs().await?;
         let (mut failed, mut unknown) = (None, None);
+        let unnamed = self.statements.shard_of_unnamed();
         for held in self.held.iter_mut().filter(|h| h.joined || matches!(h.finishing, Finishing::Cursor { .. })) {
-            match held.server.query(sql).await {
-                Ok(_) => {}
+            // A simple Query would end the client's unnamed portal.
+            let told = match unnamed == Some(held.shard) && !sql.contains(';') {
+                true => held.server.query_beside_portal(sql).await,
+                false => held.server.query(sql).await.map(drop),
+            };
+            match told {
+                Ok(()) => {}
                 // The shards may know what a server beside them does not.
                 Err(fault) if held.beside.is_some() && !held.server.broken => {
                     unknown.get_or_insert_with(|| unknown_beside(&fault));
@@ -277,232 +278,6 @@ impl Session {
 
     pub(super) fn warn(&mut self, code: SqlState, message: &'static str) {
         reply::notice(&mut self.client.out, NoticeLevel::Warning, &Fault::new(code, message));
-    }
-
-    pub(super) async fn set(&mut self, statement: &SetStatement) -> Result<LocalRows, Failure> {
-        match statement {
-            SetStatement::Session { name, value } => {
-                check_setting(name, value)?;
-                if &**name == READ_ONLY {
-                    self.decide_before_read_only().await?;
-                }
-                let Some(value) = self.whole_value(name, value) else {
-                    // No server takes it either, and one says so in its words.
-                    return Ok(self.run_unclear(&settings::assign(name, value)).await?.unwrap_or_default());
-                };
-                self.forget_local(name);
-                let wanted = self.settings_with(&self.settings, name, Some(&value));
-                self.change_settings(wanted, &settings::assign(name, &value)).await?;
-                Ok(tag("SET"))
-            }
-            SetStatement::Reset(name) => {
-                self.forget_local(name);
-                let wanted = self.settings_with(&self.settings, name, None);
-                let mut sql = self.reset_of(name);
-                if let ("session_authorization", Some(role)) = (&**name, self.startup.get("role")) {
-                    let _ = write!(sql, "; {}", settings::assign("role", role));
-                }
-                self.change_settings(wanted, &sql).await?;
-                Ok(tag("RESET"))
-            }
-            SetStatement::ResetAll => {
-                self.tx.forget_locals();
-                let mut wanted = (*self.startup).clone();
-                let mut sql = String::from("RESET ALL");
-                for (name, value) in self.startup.others() {
-                    let _ = write!(sql, "; {}", settings::assign(name, value));
-                }
-                // RESET ALL leaves roles alone.
-                for name in settings::ROLES {
-                    match self.settings.get(name) {
-                        Some(value) => wanted.set(name, value),
-                        None => wanted.remove(name),
-                    }
-                }
-                self.change_settings(wanted, &sql).await?;
-                Ok(tag("RESET"))
-            }
-            SetStatement::Local { name, value } => {
-                check_setting(name, value)?;
-                if &**name == READ_ONLY {
-                    self.decide_before_read_only().await?;
-                }
-                let value = match value.eq_ignore_ascii_case("default") {
-                    true => self.startup.get(name).map_or(Cow::Borrowed(&**value), |value| value.to_owned().into()),
-                    false => match self.whole_value(name, value) {
-                        Some(value) => value,
-                        None => return Ok(self.run_unclear(&settings::assign(name, value)).await?.unwrap_or_default()),
-                    },
-                };
-                let sql = settings::assign_local(name, &value);
-                self.set_in_transaction(&sql, "SET LOCAL").await?;
-                if self.tx.counts_as_block() {
-                    let value = Some(&*value).filter(|value| !value.eq_ignore_ascii_case("default"));
-                    self.set_local(name, value);
-                    self.follow_idle_timers().await;
-                    self.report_joined();
-                }
-                Ok(tag("SET"))
-            }
-            SetStatement::Transaction(modes) => {
-                if is_read_only(modes) {
-                    self.decide_before_read_only().await?;
-                }
-                self.set_in_transaction(&format!("SET TRANSACTION {modes}"), "SET TRANSACTION").await?;
-                Ok(tag("SET"))
-            }
-            SetStatement::Characteristics(modes) => {
-                let mut wanted = (*self.settings).clone();
-                for (name, value) in characteristics(modes)? {
-                    wanted.set(name, value);
-                }
-                let sql = format!("SET SESSION CHARACTERISTICS AS TRANSACTION {modes}");
-                self.change_settings(wanted, &sql).await?;
-                Ok(tag("SET"))
-            }
-            SetStatement::TransactionSnapshot | SetStatement::Opaque => {
-                Err(Fault::new(SqlState::INTERNAL_ERROR, "an unclear SET reached the settings").into())
-            }
-            SetStatement::Router { name, value, local } => {
-                // To a server they are settings like any other, without a meaning: so they end, and come back, with transactions and savepoints.
-                let setting: Box<str> = format!("pgloom.{name}").into();
-                if &*setting == replica::SETTING {
-                    value.iter().try_for_each(|value| replica::check_preference(value))?;
-                } else if Limit::named(name).is_none() {
-                    return Err(unknown_setting(&setting).into());
-                }
-                let statement = match (value.clone(), *local) {
-                    (Some(value), false) => SetStatement::Session { name: setting, value },
-                    (None, false) => SetStatement::Reset(setting),
-                    (value, true) => {
-                        SetStatement::Local { name: setting, value: value.unwrap_or_else(|| "DEFAULT".into()) }
-                    }
-                };
-                Box::pin(self.set(&statement)).await
-            }
-        }
-    }
-
-    /// The home shard joins the transaction: somebody must say whether what comes is valid.
-    async fn home_joins(&mut self) -> Result<(), Failure> {
-        let at = self.enlist(self.view.topology.home).await?;
-        self.held[at].server.settle().await?;
-        Ok(())
-    }
-
-    /// SET LOCAL and SET TRANSACTION: for the shards in the transaction now, and for those that join later.
-    async fn set_in_transaction(&mut self, sql: &str, what: &'static str) -> Result<(), Failure> {
-        if !self.tx.counts_as_block() {
-            let message = match what {
-                "SET LOCAL" => "SET LOCAL can only be used in transaction blocks",
-                _ => "SET TRANSACTION can only be used in transaction blocks",
-            };
-            self.warn(SqlState::NO_ACTIVE_SQL_TRANSACTION, message);
-            return Ok(());
-        }
-        if !self.held.iter().any(|h| h.joined) {
-            self.home_joins().await?;
-        }
-        self.tell_joined(sql).await?;
-        self.tx.remember(sql);
-        Ok(())
-    }
-
-    /// New session settings: tried on a server, which has the word on what is valid, then the session's own.
-    async fn change_settings(&mut self, wanted: SessionSettings, sql: &str) -> Result<(), Failure> {
-        let wanted = self.shared.settings.share(wanted);
-        if self.tx.is_open() {
-            if !self.held.iter().any(|h| h.joined) {
-                self.home_joins().await?;
-            }
-            self.tell_joined(sql).await?;
-            self.tx.remember(sql);
-            for held in self.held.iter_mut().filter(|h| h.joined) {
-                held.server.applied = Some(Arc::clone(&wanted));
-            }
-        } else {
-            let home = self.view.topology.home;
-            let at = match self.held.position(home) {
-                Some(at) => at,
-                None => {
-                    let server = self.checkout(self.pools.pool(home).place()).await?;
-                    self.hold(home, server)
-                }
-            };
-            let server = &mut self.held[at].server;
-            let done = match self.settings.has_roles() {
-                // What it may set is the role's own matter, and the order of roles counts.
-                true => match put_settings(server, &self.settings).await {
-                    Ok(()) => server.query(sql).await.map(|_| server.applied = Some(Arc::clone(&wanted))),
-                    failed => failed,
-                },
-                false => put_settings(server, &wanted).await,
-            };
-            if let Err(fault) = done {
-                self.release_idle();
-                return Err(fault.into());
-            }
-            // Pinned connections follow at their next statement, as all others do.
-        }
-        let carrier = self.held.iter().position(|h| h.server.applied.as_ref().is_some_and(|a| Arc::ptr_eq(a, &wanted)));
-        self.adopt(wanted);
-        if let Some(at) = carrier {
-            self.report_parameters(at);
-        }
-        match self.tx.is_open() {
-            true => self.follow_idle_timers().await,
-            false => self.release_idle(),
-        }
-        Ok(())
-    }
-
-    /// Makes these the session's settings, and names mean what they say.
-    pub(super) fn adopt(&mut self, wanted: Arc<SessionSettings>) {
-        {
-            let effective = self.tx.with_locals(&wanted);
-            self.scope = SearchScope::new(&effective, &self.defaults, &self.server_user, &self.database.name);
-            self.meaning = effective.meaning(&self.defaults);
-        }
-        let others = !Arc::ptr_eq(&self.settings, &wanted);
-        self.settings = wanted;
-        if others {
-            self.note_application();
-        }
-        self.follow_limits();
-    }
-
-    /// A setting has this value until the transaction ends; `None`: its default.
-    pub(super) fn set_local(&mut self, name: &str, value: Option<&str>) {
-        let default = |name: &str| self.startup.get(name).unwrap_or("DEFAULT").to_owned();
-        let of_role =
-            (name == "session_authorization").then(|| value.map_or_else(|| default("role"), |_| "none".into()));
-        let value = value.map_or_else(|| default(name), str::to_owned);
-        self.tx.set_local(name, &value);
-        if let Some(role) = of_role {
-            self.tx.set_local("role", &role);
-        }
-        self.adopt(Arc::clone(&self.settings));
-    }
-
-    /// Tells the client of parameters that have another value on this server than the client was told.
-    pub(super) fn report_parameters(&mut self, at: usize) {
-        for (name, value) in &self.parameters_told(&self.held[at].server.parameters) {
-            let known = self.reported.iter_mut().find(|(n, _)| n == name);
-            match known {
-                Some((_, old)) if old == value => continue,
-                Some((_, old)) => *old = value.clone(),
-                None => self.reported.push((name.clone(), value.clone())),
-            }
-            let _ = reply::parameter_status(&mut self.client.out, name, value);
-        }
-    }
-
-    /// A setting has changed within the transaction: so it has on every server that takes part.
-    pub(super) fn report_joined(&mut self) {
-        let at = self.held.iter().position(|held| held.joined);
-        if let Some(at) = at {
-            self.report_parameters(at);
-        }
     }
 
     async fn discard(&mut self, target: DiscardTarget) -> Result<LocalRows, Failure> {
@@ -619,60 +394,6 @@ pub(super) fn cursor_of(kind: &StatementKind) -> Option<&str> {
         }
         _ => None,
     }
-}
-
-/// Settings that would break what the router relies on.
-pub(super) fn check_setting(name: &str, value: &str) -> Result<(), Fault> {
-    if name == replica::SETTING {
-        return replica::check_preference(value);
-    }
-    let plain = value.trim().trim_matches('\'').to_ascii_lowercase().replace(['-', '_'], "");
-    if name == "client_encoding" && !matches!(plain.as_str(), "utf8" | "unicode" | "sqlascii") {
-        return Err(Fault::unsupported(
-            format!("client_encoding {value} is not supported"),
-            "pgloom reads statements as UTF-8 to find the sharding key.",
-            "Set client_encoding to UTF8.",
-        ));
-    }
-    if value.eq_ignore_ascii_case("default") { Ok(()) } else { check_limit(name, value) }
-}
-
-/// SESSION CHARACTERISTICS as the settings that they are.
-fn characteristics(modes: &str) -> Result<Vec<(&'static str, &'static str)>, Fault> {
-    let words = modes
-        .to_ascii_uppercase()
-        .split([',', ' ', '\t', '\n'])
-        .filter(|w| !w.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
-    let known = [
-        ("ISOLATION LEVEL SERIALIZABLE", ("default_transaction_isolation", "'serializable'")),
-        ("ISOLATION LEVEL REPEATABLE READ", ("default_transaction_isolation", "'repeatable read'")),
-        ("ISOLATION LEVEL READ COMMITTED", ("default_transaction_isolation", "'read committed'")),
-        ("ISOLATION LEVEL READ UNCOMMITTED", ("default_transaction_isolation", "'read uncommitted'")),
-        ("READ ONLY", ("default_transaction_read_only", "on")),
-        ("READ WRITE", ("default_transaction_read_only", "off")),
-        ("NOT DEFERRABLE", ("default_transaction_deferrable", "off")),
-        ("DEFERRABLE", ("default_transaction_deferrable", "on")),
-    ];
-    let mut rest = words.as_str();
-    let mut found = Vec::new();
-    while !rest.is_empty() {
-        let Some((mode, setting)) = known.iter().find(|(mode, _)| rest.starts_with(mode)) else {
-            return Err(Fault::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{rest}\"")));
-        };
-        found.push(*setting);
-        rest = rest[mode.len()..].trim_start();
-    }
-    Ok(found)
-}
-
-/// The setting that makes the transaction read only.
-pub(super) const READ_ONLY: &str = "transaction_read_only";
-
-/// Whether modes of a transaction make it one.
-fn is_read_only(modes: &str) -> bool {
-    characteristics(modes).is_ok_and(|found| found.contains(&("default_transaction_read_only", "on")))
 }
 
 /// Whether SET CONSTRAINTS has names, which may be of nothing.

@@ -12,29 +12,17 @@ use crate::sql::utility;
 use crate::types::compare::TextStyle;
 use crate::wire::reply;
 
-const APPLICATION_NAME: &str = "application_name";
-
 impl Session {
     pub(super) fn begin_with(&mut self, defaults: Arc<Defaults>) {
-        self.reported = self.parameters_told(&defaults.parameters);
+        self.reported.clone_from(&defaults.parameters);
         self.defaults = defaults;
         self.adopt(Arc::clone(&self.settings));
-    }
-
-    /// What the client is told of a server's parameters. Where it has no name of its own, the server has the router's.
-    pub(super) fn parameters_told(&self, parameters: &[(Box<str>, Box<str>)]) -> Vec<(Box<str>, Box<str>)> {
-        let named = self.tx.with_locals(&self.settings).get(APPLICATION_NAME).is_some();
-        let told = |(name, value): &(Box<str>, Box<str>)| match **name == *APPLICATION_NAME && !named {
-            true => (name.clone(), Box::default()),
-            false => (name.clone(), value.clone()),
-        };
-        parameters.iter().map(told).collect()
     }
 
     /// Logins begin with other settings now: new connections have them, and so has this session, as it holds none.
     pub(super) fn follow_defaults(&mut self) {
         let Some(fresh) = self.pools.defaults.get() else { return };
-        for (name, value) in &self.parameters_told(&fresh.parameters) {
+        for (name, value) in &fresh.parameters {
             let own = self.settings.get(&name.to_ascii_lowercase()).is_some();
             let known = self.reported.iter_mut().find(|(n, old)| n == name && old != value && !own);
             if let Some((_, old)) = known {

@@ -9,7 +9,7 @@ use crate::backend::settings::quote_literal;
 use crate::exec::copy::{begun, ended};
 use crate::exec::delivery::{To, ask_rows, carry, without_copy_context};
 use crate::exec::forward::{Broken, without_position};
-use crate::exec::replies::{ScatterError, content};
+use crate::exec::replies::{Hears, ScatterError, content};
 use crate::exec::scatter::{RunEnd, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId, ShardSet};
@@ -126,7 +126,8 @@ impl Session {
 
     /// Everything for which the combine connection is needed.
     async fn start_delivery(&mut self, plan: &DeliveryPlan, ask: &Ask<'_>) -> Result<Delivered, Failure> {
-        if matches!(plan.landing.place, Place::Home) && self.held.iter().any(|held| held.temporary) {
+        let may_be_hidden = matches!(plan.landing.place, Place::Home) && !plan.landing.qualified;
+        if may_be_hidden && self.held.iter().any(|held| held.temporary) {
             return Err(hidden_target(&plan.landing).into());
         }
         let targets = plan.targets(&self.view.topology);
@@ -296,7 +297,7 @@ impl Session {
         server.inflight.push(Owed::Sync(Audience::Client));
         let mut rows = None;
         while !server.inflight.is_empty() {
-            let frame = content(server, &mut self.client, true).await?;
+            let frame = content(server, &mut self.client, Hears::Everything).await?;
             match frame.tag {
                 b'C' => rows = command_tag(frame.body()).1,
                 b'E' => return Err(ScatterError::Shard(without_position(&frame))),
@@ -408,7 +409,7 @@ fn hidden_target(landing: &Landing) -> Fault {
             landing.table.name
         ),
         "One of them could hide the table, and the rows are put together on a connection that does not see it.",
-        "Run it in another session, or read the rows and insert them.",
+        "Write its name with its schema, run it in another session, or read the rows and insert them.",
     )
 }
 

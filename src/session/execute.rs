@@ -104,7 +104,9 @@ impl Session {
         max_rows: i32,
     ) -> Result<(), Failure> {
         self.check_not_failed(&statement.analysis.kind)?;
-        if max_rows > 0 && fetches(statement) {
+        if let Some(max) = u64::try_from(max_rows).ok().filter(|max| *max > 0)
+            && may_reach(statement, max)
+        {
             return Err(fetched_in_pieces().into());
         }
         let Some(of) = self.own_portal(text, &statement.analysis.kind) else {
@@ -416,6 +418,12 @@ fn fetches(statement: &ClientStatement) -> bool {
     Fetch::parse(&statement.text).is_some_and(|fetch| !fetch.is_move)
 }
 
+/// Whether a FETCH may return so many rows: then there may be more to come.
+fn may_reach(statement: &ClientStatement, max: u64) -> bool {
+    let fetch = Fetch::parse(&statement.text).filter(|fetch| !fetch.is_move);
+    fetch.is_some_and(|fetch| fetch.most().is_none_or(|rows| rows >= max))
+}
+
 pub(super) fn cannot_be_run(name: &[u8]) -> Fault {
     let message = format!("portal \"{}\" cannot be run", String::from_utf8_lossy(name));
     Fault::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
@@ -425,7 +433,7 @@ fn fetched_in_pieces() -> Fault {
     Fault::unsupported(
         "the rows of a FETCH from a portal over several shards cannot be read in pieces",
         "They go to the client as they are fetched.",
-        "Execute the FETCH without a row limit.",
+        "Execute the FETCH without a row limit, or with one above the rows that it asks for.",
     )
 }
 

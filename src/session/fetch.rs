@@ -161,10 +161,10 @@ impl Session {
             portal.place = Place::Running(run);
             return Err(other_formats().into());
         }
-        self.describe_rows(columns, wanted)?;
         let (skip, take) = match step {
             Step::Stay { counted } => {
                 self.statements.portal(name)?.place = Place::Running(run);
+                self.describe_rows(columns, wanted)?;
                 return self.tell_fetched(fetch, counted);
             }
             Step::Forward { skip, take } => (skip, take.unwrap_or(u64::MAX)),
@@ -173,10 +173,15 @@ impl Session {
         if skip > 0 {
             end = self.advance(&mut run, Some(skip), false).await;
         }
+        // Postgres fetches all of them before the client is told of the first, or of the columns.
+        run.hold(described(columns, wanted)?);
         let mut rows = 0;
         if let Ok(RunEnd::Suspended) = end {
             end = self.advance(&mut run, Some(take), !fetch.is_move).await;
             rows = run.rows();
+        }
+        if end.is_ok() {
+            run.release(&mut self.client);
         }
         self.after_advance(name, run, end).await?;
         self.tell_fetched(fetch, rows)
@@ -214,9 +219,9 @@ impl Session {
         wanted.formats.iter().for_each(|format| tail.put_i16(*format));
         request::bind_raw(&mut server.out, b"", b"", &tail)?;
         server.inflight.push(Owed::Bind(Audience::Router));
-        if let Some(columns) = columns.filter(|_| wanted.describes) {
-            let description = describe_with_formats(&columns, wanted.formats)?;
-            server.inflight.push(Owed::Local(description.freeze()));
+        let head = described(columns, wanted)?;
+        if !head.is_empty() {
+            server.inflight.push(Owed::Head(head.freeze()));
         }
         request::execute(&mut server.out, b"", 0)?;
         server.inflight.push(Owed::Execute(Audience::Client));
@@ -318,10 +323,7 @@ impl Session {
     }
 
     fn describe_rows(&mut self, columns: Option<Vec<Column>>, wanted: Wanted<'_>) -> Result<(), Fault> {
-        if let Some(columns) = columns.filter(|_| wanted.describes) {
-            let description = describe_with_formats(&columns, wanted.formats)?;
-            self.client.out.extend_from_slice(&description);
-        }
+        self.client.out.extend_from_slice(&described(columns, wanted)?);
         Ok(())
     }
 
@@ -329,6 +331,13 @@ impl Session {
         let verb = if fetch.is_move { "MOVE" } else { "FETCH" };
         Ok(reply::command_complete(&mut self.client.out, &format!("{verb} {rows}"))?)
     }
+}
+
+/// The RowDescription that the client gets; nothing where it gets none.
+fn described(columns: Option<Vec<Column>>, wanted: Wanted<'_>) -> Result<BytesMut, Fault> {
+    columns
+        .filter(|_| wanted.describes)
+        .map_or_else(|| Ok(BytesMut::new()), |columns| describe_with_formats(&columns, wanted.formats))
 }
 
 /// Whether so many columns come in the same formats.

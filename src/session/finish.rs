@@ -16,7 +16,7 @@ use crate::exec::client::Client;
 use crate::exec::columns::{FIRST_NORMAL_OID, tables_have_changed};
 use crate::exec::finish::Copies;
 use crate::exec::forward::{NO_POSITION, without_position};
-use crate::exec::replies::{ScatterError, content};
+use crate::exec::replies::{Hears, ScatterError, content};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
 use crate::plan::{FinishPlan, Plan, PlanKind, PullFrom};
@@ -37,6 +37,8 @@ use crate::wire::row::read_row_description;
 
 /// The finishing statement's portal. It has a name, because a simple Query would close one without.
 pub(super) const PORTAL: &[u8] = b"pgloom";
+/// For a text whose notices the client has had.
+pub(super) const AGAIN: Owed = Owed::Parse(Audience::Router);
 /// How long the end of a finishing transaction may take before its connection is given up.
 const END: Duration = Duration::from_secs(10);
 
@@ -231,7 +233,7 @@ impl Session {
                     // The home shard stays with the transaction: it is not to be held while others are waited for.
                     self.enlist_all(&with(&shards, Some(self.view.topology.home))).await?;
                 }
-                self.describe_at(self.view.topology.home, text, &[]).await?
+                self.describe_at(self.view.topology.home, text, &[], Owed::ParseHeard).await?
             }
             Ask::Bound { statement, .. } => statement
                 .described()
@@ -254,23 +256,25 @@ impl Session {
         let StatementKind::Declare { inner, .. } = classify(text) else { return Ok(None) };
         let Some(query) = text.get(inner..).filter(|_| !plan.foreign) else { return Ok(None) };
         let offset = std::mem::replace(&mut self.offset, NO_POSITION);
-        let described = self.describe_at(self.view.topology.home, query, parameters).await;
+        let described = self.describe_at(self.view.topology.home, query, parameters, AGAIN).await;
         self.offset = offset;
         let columns = crate::session::promise::columns(&described?.1)?;
         Ok(columns.map(|columns| columns.iter().map(Origin::of).collect()))
     }
 
-    /// ParameterDescription and RowDescription (or NoData) of a statement; its error, if it has one, goes to the client.
+    /// ParameterDescription and RowDescription (or NoData) of a statement; its error, if it has one, goes to the client. `parse`: what is
+    /// owed for its text.
     pub(super) async fn describe_at(
         &mut self,
         shard: ShardId,
         text: &str,
         types: &[Oid],
+        parse: Owed,
     ) -> Result<(Bytes, Bytes), Failure> {
         let at = self.enlist(shard).await?;
         let server = &mut self.held[at].server;
         server.parse(b"", text.as_bytes(), types)?;
-        server.inflight.push(Owed::Parse(Audience::Router));
+        server.inflight.push(parse);
         request::describe(&mut server.out, request::Target::Statement, b"")?;
         server.inflight.push(Owed::DescribeStatement(Audience::Client));
         server.out.extend_from_slice(request::SYNC);
@@ -474,7 +478,8 @@ pub(super) async fn description(
 ) -> Result<Result<(Bytes, Bytes), Frame>, ScatterError> {
     let (mut parameters, mut rows, mut failed) = (Bytes::new(), Bytes::new(), None);
     while !server.inflight.is_empty() {
-        let frame = content(server, client, copies.is_none()).await?;
+        let hears = if copies.is_none() { Hears::Everything } else { Hears::Nothing };
+        let frame = content(server, client, hears).await?;
         if let Some(copies) = &mut copies {
             copies.note(&frame)?;
         }

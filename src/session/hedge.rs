@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::backend::cluster::{Aim, ServerCheckout};
+use crate::backend::cluster::ServerCheckout;
+use crate::backend::connector::Aim;
 use crate::backend::inflight::{Audience, Inflight, Owed};
 use crate::backend::pool::checkout;
 use crate::backend::prepared::StatementDef;

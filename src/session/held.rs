@@ -9,8 +9,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::backend::Backend;
 use crate::backend::cancel::CancelHandle;
-use crate::backend::cluster::{Aim, ServerCheckout};
+use crate::backend::cluster::ServerCheckout;
 use crate::backend::combiners::Running;
+use crate::backend::connector::Aim;
 use crate::backend::settings::SessionSettings;
 use crate::backend::stats::Count;
 use crate::backend::turns::Place;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use crate::backend::breakers::chance;
-use crate::backend::cluster::{Aim, ServerCheckout};
+use crate::backend::cluster::ServerCheckout;
+use crate::backend::connector::Aim;
 use crate::backend::pool;
 use crate::backend::retry::Retries;
 use crate::backend::servers::ShardServers;

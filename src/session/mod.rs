@@ -6,6 +6,7 @@ mod bind;
 mod block_time;
 pub mod cancel;
 mod claim;
+mod clock;
 mod combine;
 pub mod commit;
 pub mod control;
@@ -24,9 +25,11 @@ mod explain;
 mod fetch;
 pub mod finish;
 mod foreign;
+mod greet;
 mod hedge;
 pub mod held;
 mod hold;
+mod idle;
 mod idle_timers;
 mod large;
 mod lend;
@@ -58,6 +61,7 @@ pub mod scatter;
 mod schemas;
 pub mod scope;
 mod sent;
+mod set;
 mod set_config;
 pub mod simple;
 mod sql_arguments;
@@ -78,7 +82,7 @@ mod views;
 mod whole;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -86,7 +90,7 @@ use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use tracing::Instrument;
 
-use crate::backend::cluster::{Cluster, Database, Look, UserPools};
+use crate::backend::cluster::{Cluster, Database};
 use crate::backend::defaults::Defaults;
 use crate::backend::fanout::Fanout;
 use crate::backend::hedge::HedgeSettings;
@@ -95,34 +99,37 @@ use crate::backend::prepared::StatementRegistry;
 use crate::backend::settings::{Meaning, SessionSettings, SettingsTable};
 use crate::backend::stats::{Count, Tally};
 use crate::backend::traffic::Seat;
+use crate::backend::user_pools::UserPools;
 use crate::config::LogStatements;
-use crate::config::limits::{Limit, TimeLimits};
+use crate::config::limits::TimeLimits;
 use crate::control::live::Steering;
 use crate::control::map::MapState;
-use crate::exec::client::{Client, Idle};
+use crate::exec::client::Client;
 use crate::fault::{Blame, Fault, SqlState};
-use crate::ids::{QualifiedName, ShardId};
+use crate::ids::QualifiedName;
 use crate::memory::Memory;
 use crate::merge::MergeLimits;
-use crate::metrics::{Metrics, Overdue, Route};
+use crate::metrics::Metrics;
 use crate::net::ClientStream;
 use crate::plan::cache::PlanCache;
 use crate::scope::{Control, Crowd, Wish};
 use crate::session::cancel::{CancelRegistry, CancelSlot, Identity};
 use crate::sql::NameScope;
 use crate::sql::template::Scan;
-use crate::traces::{Trace, Tracer};
+use crate::traces::Tracer;
 use crate::wire::frame::Frame;
 use crate::wire::reply;
 use batch::Batch;
 pub use bind::result_formats;
+use clock::Clock;
 pub use describe::target as describe_target;
 use held::HeldServers;
-use logged::{Over, Said, StatementLog};
+use logged::StatementLog;
 use prepared::ClientStatements;
 use sampler::Sampler;
 use scope::SearchScope;
 use transaction::Transaction;
+use whole::DateStyles;
 
 /// What all sessions of the router share.
 pub struct Shared {
@@ -347,8 +354,10 @@ impl Session {
         let limits = shared.limits.load_full();
         let client = Client::new(login.stream, login.leftover, control, limits.max_message, shared.memory.hold());
         let mut startup = SessionSettings::default();
+        let mut date_styles = DateStyles::default();
         for (name, value) in &login.settings {
             let name = name.to_ascii_lowercase();
+            date_styles.note(&name, value);
             startup.set(&name, &crate::backend::settings::text_value(&name, value));
         }
         let startup = shared.settings.share(startup);
@@ -403,7 +412,7 @@ impl Session {
         session.tally.add(Count::Logins, 1);
         session.note_application();
         session.follow_limits();
-        let end = match session.greet(&secret).await {
+        let end = match session.greet(&secret, &date_styles).await {
             Ok(()) => session.run().await,
             Err(stop) => stop,
         };
@@ -412,83 +421,6 @@ impl Session {
             session.shared.cancels.note_limited(false);
         }
         session.leave(end).await;
-    }
-
-    async fn greet(&mut self, secret: &[u8]) -> Result<(), Stop> {
-        for (name, value) in self.startup.iter() {
-            control::check_setting(name, value).map_err(|fault| Stop::Fatal(fault.fatal()))?;
-        }
-        if let Err(fault) = self.learn_parameters().await {
-            return Err(Stop::Fatal(fault.fatal()));
-        }
-        for (name, value) in &self.reported {
-            let _ = reply::parameter_status(&mut self.client.out, name, value);
-        }
-        let _ = reply::backend_key_data(&mut self.client.out, self.pid, secret);
-        reply::ready_for_query(&mut self.client.out, self.tx.status());
-        self.client.flush().await.map_err(|_| Stop::Gone)
-    }
-
-    /// What a new client is told of the server's parameters. With settings of its own it asks a server, else the router remembers.
-    async fn learn_parameters(&mut self) -> Result<(), Fault> {
-        if !self.view.catalog_known {
-            // A client that is as early as the router itself waits for its first look at the shards.
-            let look = self.database.look().await;
-            self.refresh_view();
-            if !self.view.catalog_known {
-                return Err(self.not_ready(look));
-            }
-        }
-        match self.pools.defaults.get() {
-            Some(known) if self.startup.is_empty() => self.begin_with(known),
-            Some(_) | None => {
-                let home = self.view.topology.home;
-                let mut learned = self.learn_on_home(home).await;
-                for _ in 0..batch::MOVES {
-                    match &learned {
-                        Err(failure) if self.follows(failure) => learned = self.learn_on_home(home).await,
-                        Ok(_) | Err(_) => break,
-                    }
-                }
-                let at = learned.map_err(|failure| match failure {
-                    Failure::Fault(fault) | Failure::Stop(Stop::Fatal(fault)) => fault,
-                    Failure::Reported | Failure::Stop(_) => self.not_ready(Look::Read),
-                })?;
-                self.reported = self.parameters_told(&self.held[at].server.parameters);
-                self.release_idle();
-            }
-        }
-        self.look_for_schemas().await;
-        Ok(())
-    }
-
-    /// A connection to the home shard, with what its login began with.
-    async fn learn_on_home(&mut self, home: crate::ids::ShardId) -> Result<usize, Failure> {
-        let place = self.pools.pool(home).place();
-        let lent = self.lend(&[place]).await.map_err(|unlent| match unlent {
-            held::Unlent::Failure(failure) => failure,
-            held::Unlent::Connect(_, fault) => fault.into(),
-        })?;
-        for server in lent {
-            self.begin_with(Arc::clone(&server.defaults));
-            self.complete_startup();
-            self.hold(home, server);
-        }
-        self.enlist(home).await
-    }
-
-    fn not_ready(&self, look: Look) -> Fault {
-        let home = &self.view.topology.shard(self.view.topology.home).name;
-        let detail = match look {
-            Look::Failed(reason) => format!("home shard \"{home}\": {reason}"),
-            Look::Pending | Look::Read => {
-                format!("the catalog has not been read from home shard \"{home}\" yet")
-            }
-        };
-        Fault::new(SqlState::CANNOT_CONNECT_NOW, "the database system is starting up")
-            .detail(detail)
-            .hint("Retry shortly; /readyz tells which shard is not reachable.")
-            .blame(Blame::Router)
     }
 
     async fn run(&mut self) -> Stop {
@@ -516,101 +448,6 @@ impl Session {
             };
             if let Err(stop) = done {
                 return stop;
-            }
-        }
-    }
-
-    async fn next_frame(&mut self) -> Result<Frame, Stop> {
-        self.database.stats.fold(&mut self.tally);
-        let in_batch = self.batch.is_open() || self.batch.discarding;
-        if !in_batch && !self.has_begun() {
-            self.seat.rest();
-        }
-        // A batch without its Sync may be a transaction, and holds its servers as one does.
-        let in_transaction = self.tx.in_block() || in_batch && !self.held.is_empty();
-        let limit = self.times.get(if in_transaction { Limit::IdleTransaction } else { Limit::ClientIdle });
-        let own = if in_batch { None } else { self.idle_limit() };
-        let limit = [limit, own].into_iter().flatten().min();
-        let waiting = async {
-            if !in_batch {
-                return self.wait_idle().await;
-            }
-            Ok(self.client.next_frame().await?.map_or(Idle::Gone, Idle::Frame))
-        };
-        let waited = match limit {
-            Some(limit) => tokio::time::timeout(limit, waiting).await,
-            None => Ok(waiting.await),
-        };
-        match waited {
-            Ok(Ok(Idle::Frame(frame))) => Ok(frame),
-            Ok(Ok(Idle::Gone)) => Err(Stop::Gone),
-            Ok(Ok(Idle::Ended)) => Err(Stop::Fatal(self.client.control.reason())),
-            Ok(Err(fault)) => Err(Stop::Fatal(fault)),
-            Err(_) => Err(Stop::Fatal(self.overslept(in_transaction))),
-        }
-    }
-
-    /// The client was silent for too long.
-    fn overslept(&self, in_transaction: bool) -> Fault {
-        let (limit, code, message) = match in_transaction {
-            true => (
-                Overdue::IdleTransaction,
-                SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
-                "terminating connection due to idle-in-transaction timeout",
-            ),
-            false => (
-                Overdue::ClientIdle,
-                SqlState::IDLE_SESSION_TIMEOUT,
-                "terminating connection due to idle-session timeout",
-            ),
-        };
-        self.shared.metrics.overdue(limit);
-        Fault::new(code, message).fatal()
-    }
-
-    /// Waits for the client's next message; what pinned servers say meanwhile (notifications) is passed on.
-    async fn wait_idle(&mut self) -> Result<Idle, Fault> {
-        // A drain waits for the end of a block; only a kill ends it inside.
-        let patient = self.tx.in_block();
-        let keeps = !self.held.is_empty() && !self.tx.is_open();
-        let mut fences = keeps.then(|| self.database.rules.changes());
-        // One that was raised while a statement ran is not told again.
-        if keeps && (0..self.held.len()).any(|at| !self.is_well_marked(at)) {
-            self.follow_fence().await?;
-        }
-        loop {
-            self.pass_news();
-            if let Some(frame) = self.client.cut()? {
-                return Ok(Idle::Frame(frame));
-            }
-            let client = &mut self.client;
-            let held = &mut self.held;
-            let mut fence = fences.as_mut().map(|fences| Box::pin(fences.changed()));
-            let event = std::future::poll_fn(|cx| {
-                use std::task::Poll;
-                let end = if patient { client.control.poll_kill(cx) } else { client.control.poll_end(cx) };
-                if end.is_ready() {
-                    return Poll::Ready(Event::Ended);
-                }
-                if let Poll::Ready(Err(_)) = client.poll_flush(cx) {
-                    return Poll::Ready(Event::Gone);
-                }
-                if let Poll::Ready(read) = client.poll_read(cx) {
-                    return Poll::Ready(if read.is_ok() { Event::Read } else { Event::Gone });
-                }
-                if fence.as_mut().is_some_and(|fence| fence.as_mut().poll(cx).is_ready()) {
-                    return Poll::Ready(Event::Fence);
-                }
-                held.poll_unasked(cx).map(Event::Server)
-            });
-            match event.await {
-                Event::Read => {}
-                Event::Gone => return Ok(Idle::Gone),
-                Event::Ended => return Ok(Idle::Ended),
-                Event::Server(Ok(frame)) => self.client.out.extend_from_slice(&frame.bytes),
-                Event::Server(Err(fault)) => return Err(fault.fatal()),
-                // Whoever has raised it waits for the connections that this session keeps.
-                Event::Fence => self.follow_fence().await?,
             }
         }
     }
@@ -707,91 +544,6 @@ impl Session {
         self.client.control.blocked_for().is_none() && self.held.iter().all(|held| held.server.streaming == 0)
     }
 
-    /// A statement, or a batch of them, begins.
-    fn start_clock(&mut self) {
-        let now = Instant::now();
-        self.clock = Clock {
-            started: Some(now),
-            transaction: Some(self.clock.transaction.unwrap_or(now)),
-            routed: self.clock.routed.take(),
-            ..Clock::default()
-        };
-        // What connections that it keeps have done before is no part of it.
-        for held in self.held.iter_mut() {
-            let _ = held.server.work.take();
-        }
-        self.asks_primaries = false;
-        self.start_deadlines(now);
-        self.slot.note_statement(self.shared.cancels.moment(now));
-    }
-
-    /// A Query message, or a batch, has its answer.
-    fn end_request(&mut self) {
-        self.key_place = None;
-        let now = Instant::now();
-        self.stop_clock(now);
-        // A statement that failed before it was routed.
-        self.log_over(now);
-        self.slot.note_statement(0);
-        self.slot.note_prepared(self.statements.len());
-        self.tally.add(Count::Queries, 1);
-        if let Some(started) = self.clock.started {
-            self.tally.add_time(Count::QueryTime, now.duration_since(started));
-        }
-        if !self.tx.in_block() {
-            self.tally.add(Count::Xacts, 1);
-            if let Some(began) = self.clock.transaction.take() {
-                self.tally.add_time(Count::XactTime, now.duration_since(began));
-            }
-            self.slot.last_moment.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// The statement that was routed last has its answer; or its part of it, in a batch.
-    fn stop_clock(&mut self, now: Instant) {
-        if let (Some(started), Some((route, shards))) = (self.clock.started, self.clock.routed.take()) {
-            let took = now.duration_since(started);
-            self.shared.metrics.query(route.class(), shards, took);
-            self.clock.over = Some((route, shards));
-            self.log_over(now);
-            if tracing::enabled!(tracing::Level::DEBUG) {
-                tracing::Span::current().record("took", tracing::field::debug(took));
-                tracing::debug!(shards, "answered");
-            }
-        }
-        let (received, sent) = self.client.take_traffic();
-        self.shared.metrics.client_bytes_in.inc_by(received);
-        self.shared.metrics.client_bytes_out.inc_by(sent);
-        self.tally.add(Count::Received, received);
-        self.tally.add(Count::Sent, sent);
-    }
-
-    /// The statement whose text is known is over: the log is told, and what was noted of it is forgotten.
-    fn log_over(&mut self, now: Instant) {
-        let Some(said) = self.clock.said.take() else { return };
-        self.held.iter_mut().for_each(|held| self.clock.note_work(held, &self.view.topology));
-        let mut clock = std::mem::take(&mut self.clock);
-        let trace = clock.trace.take();
-        let total = clock.started.map_or(Duration::ZERO, |started| now.duration_since(started));
-        let over = Over {
-            said,
-            route: clock.over,
-            shard: clock.shard,
-            refused: clock.refused,
-            total,
-            waited: clock.waited,
-            served: clock.served,
-            rows: clock.rows,
-            failed: clock.failed,
-        };
-        self.log_statement(&over);
-        if let Some(trace) = trace {
-            self.end_trace(*trace, &over, now);
-        }
-        let Clock { started, transaction, .. } = clock;
-        self.clock = Clock { started, transaction, is_later: true, ..Clock::default() };
-    }
-
     /// What those see who look at the router's clients.
     fn note_application(&self) {
         let name = self.settings.get("application_name").unwrap_or_default();
@@ -814,32 +566,6 @@ impl Session {
     }
 }
 
-/// What the metrics are told of a statement when it is over.
-#[derive(Debug, Default)]
-struct Clock {
-    started: Option<Instant>,
-    /// When the transaction began that is open, or to which the running statement belongs.
-    transaction: Option<Instant>,
-    /// How long it has waited for server connections.
-    waited: Duration,
-    /// For how long the server was busy that was busy longest.
-    served: Duration,
-    /// Rows that command tags told of.
-    rows: u64,
-    /// Its text, where the log may want it.
-    said: Option<Said>,
-    /// How it was routed, once it is over; and its shard, where it has one.
-    over: Option<(Route, usize)>,
-    shard: Option<ShardId>,
-    /// It was refused; it has failed.
-    refused: Option<SqlState>,
-    failed: Option<SqlState>,
-    trace: Option<Box<Trace>>,
-    /// Another statement of its message or batch was before it.
-    is_later: bool,
-    routed: Option<(Route, usize)>,
-}
-
 fn blame_label(blame: Blame) -> &'static str {
     match blame {
         Blame::Client => "client",
@@ -852,14 +578,6 @@ impl From<crate::wire::frame::Malformed> for Failure {
     fn from(malformed: crate::wire::frame::Malformed) -> Self {
         Self::Fault(malformed.into())
     }
-}
-
-enum Event {
-    Read,
-    Gone,
-    Ended,
-    Server(Result<Frame, Fault>),
-    Fence,
 }
 
 struct Registered {

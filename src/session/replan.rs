@@ -13,7 +13,7 @@ use crate::ids::{Oid, ShardId, ShardSet};
 use crate::plan::{FinishPlan, Plan, PlanKind};
 use crate::session::batch::Reload;
 use crate::session::control::is_local;
-use crate::session::finish::{Original, Same, same_columns};
+use crate::session::finish::{AGAIN, Original, Same, same_columns};
 use crate::session::prepared::ClientStatement;
 use crate::session::promise::{Description, Promise, changed, columns};
 use crate::session::run::Ask;
@@ -210,7 +210,7 @@ impl Session {
             Some(plan) => self.describe_finish(&plan, &statement.types).await,
             None => {
                 let shard = self.shard_with_tables(&statement.analysis.outcome)?;
-                self.describe_at(shard, &statement.text, &statement.types).await
+                self.describe_at(shard, &statement.text, &statement.types, AGAIN).await
             }
         }
     }
@@ -266,7 +266,7 @@ impl Session {
         let (text, types) = ask.statement();
         let described = match plan.foreign {
             true => self.describe_finish(&plan, types).await?,
-            false => self.describe_at(self.view.topology.home, text, types).await?,
+            false => self.describe_at(self.view.topology.home, text, types, AGAIN).await?,
         };
         // Who has only asked has been told nothing yet.
         let told = matches!(ask, Ask::Bound { .. });

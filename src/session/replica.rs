@@ -9,7 +9,7 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use crate::backend::breakers::chance;
-use crate::backend::cluster::Aim;
+use crate::backend::connector::Aim;
 use crate::backend::servers::{Freshness, score};
 use crate::backend::turns::Place;
 use crate::config::ReadPreference;

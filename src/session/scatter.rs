@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
+
+use crate::exec::client::Client;
 use crate::exec::replies::ScatterError;
 use crate::exec::scatter::{Answer, RunEnd, ScatterRun as Merged};
 use crate::fault::Fault;
@@ -39,6 +42,15 @@ impl ScatterRun {
 
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// Until they are released, the rows that come now are held behind `head`.
+    pub fn hold(&mut self, head: BytesMut) {
+        self.merged.hold(head);
+    }
+
+    pub fn release(&mut self, client: &mut Client) {
+        self.merged.release(client);
     }
 
     /// How many rows the last part of it had.

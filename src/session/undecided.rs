@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use crate::config::TimeLimits;
+use crate::config::limits::Limit;
 use crate::exec::client::Client;
 use crate::exec::replies::poll_client;
 use crate::fault::{Fault, SqlState};
-use crate::session::Limit;
 use crate::session::cancel::CancelSlot;
 
 /// How much longer is waited for a client that is gone: one Postgres would commit all the same.

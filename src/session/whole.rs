@@ -3,12 +3,43 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::backend::connector::ServerConnector;
 use crate::backend::settings::{self, SessionSettings};
-use crate::session::Session;
+use crate::exec::replies::watched;
+use crate::fault::Fault;
+use crate::session::set::check_setting;
+use crate::session::{Failure, Session};
 use crate::sql::utility::{self, ConfigCall};
 
 const DATE_STYLE: &str = "datestyle";
+const ENCODING: &str = "client_encoding";
 const BUILT_IN: &str = "ISO, MDY";
+
+/// The values of DateStyle that came with a client's login, in their order: each may be a part, which is put over those before it.
+#[derive(Default)]
+pub(super) struct DateStyles(Vec<Box<str>>);
+
+impl DateStyles {
+    /// A setting of the login.
+    pub(super) fn note(&mut self, name: &str, value: &str) {
+        if name == DATE_STYLE {
+            self.0.push(value.into());
+        }
+    }
+
+    /// The whole value over this one. `None`: there is none, or Postgres refuses it.
+    fn over(&self, login: &str) -> Option<String> {
+        let put = |current: Option<String>, text: &Box<str>| {
+            utility::whole_date_style(text, current.as_deref().unwrap_or(login), login).map(Some)
+        };
+        self.0.iter().try_fold(None, put)?
+    }
+
+    /// Whether it is the same whatever was there before.
+    fn is_whole(&self) -> bool {
+        self.over("ISO, MDY") == self.over("SQL, DMY")
+    }
+}
 
 impl Session {
     /// A value of SET, DEFAULT left out, as it is kept and sent: so that it means the same on a connection that had another one.
@@ -63,15 +94,42 @@ impl Session {
         self.defaults.get(DATE_STYLE).unwrap_or(BUILT_IN)
     }
 
-    /// The session begins: its own settings become whole.
-    pub(super) fn complete_startup(&mut self) {
-        let given = self.startup.get(DATE_STYLE).and_then(plain_text);
+    /// The session begins: its own settings become whole. What is left out of a DateStyle is as in the servers' configuration files: as
+    /// in Postgres, what comes with a login is read before what `ALTER ROLE` and `ALTER DATABASE` have for it, and hides that.
+    pub(super) async fn complete_startup(&mut self, given: &DateStyles, home: &ServerConnector) -> Result<(), Failure> {
         let login = self.date_style_at_login();
-        let Some(whole) = given.and_then(|given| utility::whole_date_style(&given, login, login)) else { return };
+        let whole = match given.over(login) {
+            Some(whole) if !self.defaults.assigns_date_style || given.is_whole() => whole,
+            // Only a login tells.
+            Some(_) => watched(&mut self.client, home.date_style_with(&given.0)).await??,
+            // None was given, or Postgres refuses it.
+            None => return Ok(()),
+        };
         let mut startup = (*self.startup).clone();
         startup.set(DATE_STYLE, &settings::text_value(DATE_STYLE, &whole));
         self.startup = self.shared.settings.share(startup);
         self.adopt(Arc::clone(&self.startup));
+        Ok(())
+    }
+
+    /// What Postgres makes of a login in a way that connections which are there already cannot follow.
+    pub(super) fn check_login(&self) -> Result<(), Fault> {
+        if self.startup.get("session_authorization").is_some() {
+            return Err(Fault::unsupported(
+                "session_authorization in a login is not supported",
+                "Postgres would begin with what ALTER ROLE ... SET says for that role.",
+                "SET SESSION AUTHORIZATION after the login.",
+            ));
+        }
+        self.check_encoding()
+    }
+
+    /// A client that names no encoding has the one that `ALTER ROLE` or `ALTER DATABASE` says; but its connections have UTF8.
+    fn check_encoding(&self) -> Result<(), Fault> {
+        match &self.defaults.client_encoding {
+            Some(encoding) if self.startup.get(ENCODING).is_none() => check_setting(ENCODING, encoding),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// These settings with another value of one; `None`: the one that the session began with.
@@ -111,4 +169,29 @@ impl Session {
 /// The setting's own text of a value that [`settings::text_value`] has made, or that a client wrote plainly.
 fn plain_text(value: &str) -> Option<Box<str>> {
     settings::whole_text(value).map(Into::into).or_else(|| utility::plain_value(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_date_style_are_put_over_each_other() {
+        for (given, over, whole) in [
+            (&[][..], None, true),
+            (&["ISO"], Some("ISO, YMD"), false),
+            (&["DMY"], Some("German, DMY"), false),
+            (&["SQL, MDY"], Some("SQL, MDY"), true),
+            (&["German"], Some("German, DMY"), true),
+            (&["german", "iso"], Some("ISO, DMY"), true),
+            (&["dmy", "iso"], Some("ISO, DMY"), true),
+            (&["iso", "default"], Some("German, YMD"), false),
+            (&["iso, sql"], None, true),
+        ] {
+            let mut styles = DateStyles::default();
+            given.iter().for_each(|text| styles.note("datestyle", text));
+            assert_eq!(styles.over("German, YMD").as_deref(), over, "{given:?}");
+            assert_eq!(styles.is_whole(), whole, "{given:?}");
+        }
+    }
 }

@@ -49,6 +49,8 @@ impl Depot {
 #[derive(Clone, Debug)]
 pub struct Landing {
     pub table: QualifiedName,
+    /// The statement names its schema: no temporary table is meant.
+    pub qualified: bool,
     pub place: Place,
     /// The INSERT that takes the rows on each shard; `None`: COPY does.
     pub taking: Option<Taking>,

@@ -3,7 +3,9 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use sqlparser::ast::{Insert, OnConflict, OnConflictAction, OnInsert, Query, SetExpr, Statement, Visit, Visitor, With};
+use sqlparser::ast::{
+    Insert, OnConflict, OnConflictAction, OnInsert, Query, SetExpr, Statement, TableObject, Visit, Visitor, With,
+};
 
 use crate::catalog::{Catalog, Column, ColumnDefault, Identity, Table};
 use crate::fault::Fault;
@@ -18,7 +20,7 @@ use crate::sql::insert::{is_same_everywhere, takes_from_sequence, target_level, 
 use crate::sql::keys::KeyName;
 use crate::sql::lexer::{Token, TokenKind};
 use crate::sql::model::{Model, Uses};
-use crate::sql::names::folded;
+use crate::sql::names::{folded, is_temporary_schema, parts};
 use crate::sql::outcome::{Finish, FinishText};
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{fingerprint, quoted};
@@ -62,7 +64,8 @@ impl Inserting<'_> {
         let taking = self.taking(text, &regions)?;
         let (depot, clock, draws) = self.depot(text, &regions)?;
         let (table, place) = (self.name.clone(), self.place(&depot)?);
-        let landing = Landing { table, place, taking, verb: Verb::Insert, moved: None, draws };
+        let qualified = self.names_schema();
+        let landing = Landing { table, qualified, place, taking, verb: Verb::Insert, moved: None, draws };
         let mut finish = self.fill(text, &regions, depot)?;
         finish.own_clock |= clock.is_some();
         finish.clock = finish.clock.or(clock);
@@ -147,6 +150,12 @@ impl Inserting<'_> {
             },
             Target::Home => false,
         }
+    }
+
+    /// Whether the table is named with a schema that is not that of temporary tables.
+    fn names_schema(&self) -> bool {
+        let TableObject::TableName(name) = &self.insert.table else { return false };
+        parts(name).and_then(|(schema, _)| schema).is_some_and(|schema| !is_temporary_schema(&schema))
     }
 
     fn place(&self, depot: &Depot) -> Result<Place, String> {

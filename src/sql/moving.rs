@@ -91,6 +91,7 @@ impl Moving<'_> {
         };
         let landing = Landing {
             table: self.name.clone(),
+            qualified: false,
             place: self.place()?,
             taking: self.taking(text)?,
             verb: Verb::Update,

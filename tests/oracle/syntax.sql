@@ -421,6 +421,20 @@ SELECT count(*), max(id) FROM tenants;
 COMMIT;
 SELECT * FROM mine;
 
+-- Several of them are on one connection.
+-- script
+CREATE TEMP TABLE mine AS SELECT id, name FROM tenants WHERE id < 20;
+CREATE TEMP TABLE others AS SELECT id, max(name) AS name FROM tenants GROUP BY id;
+SELECT count(*), max(status) AS status INTO TEMP third FROM orders;
+SELECT count(*), min(m.name), max(o.id) FROM mine m JOIN others o USING (id);
+SELECT * FROM third, mine WHERE mine.id = 7;
+BEGIN;
+CREATE TEMP TABLE fourth ON COMMIT DROP AS SELECT t.id, rank() OVER (ORDER BY name, id) FROM tenants t;
+CREATE TEMP TABLE mine AS SELECT id FROM tenants;
+ROLLBACK;
+SELECT count(*) FROM fourth;
+DROP TABLE mine, others, third;
+
 -- script
 SET standard_conforming_strings = off;
 SELECT id FROM tenants WHERE id = 5 AND name <> 'a\\b';

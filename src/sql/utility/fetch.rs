@@ -73,6 +73,15 @@ impl Fetch {
         cursor.at_end().then_some(Self { is_move, direction })
     }
 
+    /// How many rows it can return; `None`: all that there are.
+    pub fn most(&self) -> Option<u64> {
+        match self.direction {
+            Direction::Forward(rows) => Some(rows.unsigned_abs().max(1)),
+            Direction::Absolute(_) | Direction::Relative(_) => Some(1),
+            Direction::ForwardAll | Direction::BackwardAll => None,
+        }
+    }
+
     /// The same of another cursor.
     pub fn of(&self, cursor: &str) -> String {
         let verb = if self.is_move { "MOVE" } else { "FETCH" };

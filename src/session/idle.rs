@@ -1,0 +1,116 @@
+//! Between two messages of the client: how long it may be silent, and what servers say meanwhile.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use crate::config::limits::Limit;
+use crate::exec::client::Idle;
+use crate::fault::{Fault, SqlState};
+use crate::metrics::Overdue;
+use crate::session::{Session, Stop};
+use crate::wire::frame::Frame;
+
+enum Event {
+    Read,
+    Gone,
+    Ended,
+    Server(Result<Frame, Fault>),
+    Fence,
+}
+
+impl Session {
+    /// Waits for the client's next message, for as long as it may be silent.
+    pub(super) async fn next_frame(&mut self) -> Result<Frame, Stop> {
+        self.database.stats.fold(&mut self.tally);
+        let in_batch = self.batch.is_open() || self.batch.discarding;
+        if !in_batch && !self.has_begun() {
+            self.seat.rest();
+        }
+        // A batch without its Sync may be a transaction, and holds its servers as one does.
+        let in_transaction = self.tx.in_block() || in_batch && !self.held.is_empty();
+        let limit = self.times.get(if in_transaction { Limit::IdleTransaction } else { Limit::ClientIdle });
+        let own = if in_batch { None } else { self.idle_limit() };
+        let limit = [limit, own].into_iter().flatten().min();
+        let waiting = async {
+            if !in_batch {
+                return self.wait_idle().await;
+            }
+            Ok(self.client.next_frame().await?.map_or(Idle::Gone, Idle::Frame))
+        };
+        let waited = match limit {
+            Some(limit) => tokio::time::timeout(limit, waiting).await,
+            None => Ok(waiting.await),
+        };
+        match waited {
+            Ok(Ok(Idle::Frame(frame))) => Ok(frame),
+            Ok(Ok(Idle::Gone)) => Err(Stop::Gone),
+            Ok(Ok(Idle::Ended)) => Err(Stop::Fatal(self.client.control.reason())),
+            Ok(Err(fault)) => Err(Stop::Fatal(fault)),
+            Err(_) => Err(Stop::Fatal(self.overslept(in_transaction))),
+        }
+    }
+
+    /// The client was silent for too long.
+    fn overslept(&self, in_transaction: bool) -> Fault {
+        let (limit, code, message) = match in_transaction {
+            true => (
+                Overdue::IdleTransaction,
+                SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+                "terminating connection due to idle-in-transaction timeout",
+            ),
+            false => (
+                Overdue::ClientIdle,
+                SqlState::IDLE_SESSION_TIMEOUT,
+                "terminating connection due to idle-session timeout",
+            ),
+        };
+        self.shared.metrics.overdue(limit);
+        Fault::new(code, message).fatal()
+    }
+
+    /// Waits for the client's next message; what pinned servers say meanwhile (notifications) is passed on.
+    async fn wait_idle(&mut self) -> Result<Idle, Fault> {
+        // A drain waits for the end of a block; only a kill ends it inside.
+        let patient = self.tx.in_block();
+        let keeps = !self.held.is_empty() && !self.tx.is_open();
+        let mut fences = keeps.then(|| self.database.rules.changes());
+        // One that was raised while a statement ran is not told again.
+        if keeps && (0..self.held.len()).any(|at| !self.is_well_marked(at)) {
+            self.follow_fence().await?;
+        }
+        loop {
+            self.pass_news();
+            if let Some(frame) = self.client.cut()? {
+                return Ok(Idle::Frame(frame));
+            }
+            let client = &mut self.client;
+            let held = &mut self.held;
+            let mut fence = fences.as_mut().map(|fences| Box::pin(fences.changed()));
+            let event = poll_fn(|cx| {
+                let end = if patient { client.control.poll_kill(cx) } else { client.control.poll_end(cx) };
+                if end.is_ready() {
+                    return Poll::Ready(Event::Ended);
+                }
+                if let Poll::Ready(Err(_)) = client.poll_flush(cx) {
+                    return Poll::Ready(Event::Gone);
+                }
+                if let Poll::Ready(read) = client.poll_read(cx) {
+                    return Poll::Ready(if read.is_ok() { Event::Read } else { Event::Gone });
+                }
+                if fence.as_mut().is_some_and(|fence| fence.as_mut().poll(cx).is_ready()) {
+                    return Poll::Ready(Event::Fence);
+                }
+                held.poll_unasked(cx).map(Event::Server)
+            });
+            match event.await {
+                Event::Read => {}
+                Event::Gone => return Ok(Idle::Gone),
+                Event::Ended => return Ok(Idle::Ended),
+                Event::Server(Ok(frame)) => self.client.out.extend_from_slice(&frame.bytes),
+                Event::Server(Err(fault)) => return Err(fault.fatal()),
+                // Whoever has raised it waits for the connections that this session keeps.
+                Event::Fence => self.follow_fence().await?,
+            }
+        }
+    }
+}
