@@ -195,9 +195,7 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
         }
         PlanKind::Supply(supply) => json!({
             "plan": "supply", "shards": list(&supply.shards, view), "sql": supply.statement,
-            "supplies": supply.supplies.iter().map(|of| json!({ "name": of.name, "rows": supplied(of, supply),
-                    "by": of.place.as_ref().map(|place| place.key.iter().map(|(name, _)| name).collect::<Vec<_>>()) }))
-                .collect::<Vec<_>>(),
+            "supplies": supplies(supply),
             "moment": supply.moment, "fill": finish_document(&supply.finish, view),
         }),
         PlanKind::Claim(claim) => json!({
@@ -207,6 +205,9 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
         PlanKind::Deliver(delivery) => json!({
             "plan": "deliver", "shards": list(&delivery.targets(view.topology), view), "by": taken_by(delivery),
             "fill": finish_document(&delivery.finish, view),
+            "supplies": delivery.supply.as_ref().map(|supply| json!({
+                "rows": supplies(supply), "moment": supply.moment, "fill": finish_document(&supply.finish, view),
+            })),
         }),
         PlanKind::CopyIn(copy) => json!({ "plan": "copy in", "table": copy.table.to_string() }),
         PlanKind::Explain(explain) => json!({
@@ -234,6 +235,14 @@ fn finish_document(finish: &FinishPlan, view: &View<'_>) -> Value {
         "plan": "finish", "on": finisher(finish, view), "reason": *finish.reason, "sql": finish.sql,
         "pulls": finish.pulls.iter().map(pull).collect::<Vec<_>>(),
     })
+}
+
+fn supplies(supply: &SupplyPlan) -> Vec<Value> {
+    let by = |of: &Supplied| {
+        of.place.as_ref().map(|place| place.key.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>())
+    };
+    let of = |of: &Supplied| json!({ "name": of.name, "rows": supplied(of, supply), "by": by(of) });
+    supply.supplies.iter().map(of).collect()
 }
 
 /// What the rows are that are sent along, for people.
@@ -320,6 +329,9 @@ impl Lines {
         }
         self.push(1, format!("SQL: {}", finish.sql));
         finish.pulls.iter().for_each(|pull| self.pull(pull, finish, view));
+        if let Some(supply) = &delivery.supply {
+            self.supplies(supply, view);
+        }
     }
 
     /// A write that is sent what it reads.
@@ -332,6 +344,11 @@ impl Lines {
         };
         self.push(1, format!("SQL: {with}{}", supply.statement));
         self.push(1, format!("Because: {}", supply.finish.reason));
+        self.supplies(supply, view);
+    }
+
+    /// What goes along with a write.
+    fn supplies(&mut self, supply: &SupplyPlan, view: &View<'_>) {
         if supply.moment {
             self.push(1, format!("With {MOMENT}: the start of the transaction"));
         }
@@ -379,6 +396,7 @@ impl Lines {
         let from = match (&pull.from, &sources(&pull.from, view)[..]) {
             (PullFrom::Shards(_), []) => "nowhere: no row can match".to_owned(),
             (PullFrom::Any, _) => "any shard".to_owned(),
+            (PullFrom::Copies(_), shards) => format!("{}, the same on each", shards.join(", ")),
             (_, shards) => shards.join(", "),
         };
         let verb = if pull.writes { "Change" } else { "Pull" };
@@ -561,7 +579,7 @@ fn list<'a>(shards: &ShardSet, view: &View<'a>) -> Vec<&'a str> {
 /// The shards of a pull; of a reference table none is chosen yet.
 fn sources<'a>(from: &PullFrom, view: &View<'a>) -> Vec<&'a str> {
     match from {
-        PullFrom::Shards(shards) => list(shards, view),
+        PullFrom::Shards(shards) | PullFrom::Copies(shards) => list(shards, view),
         PullFrom::Any => Vec::new(),
         PullFrom::One(shard) => vec![shard_name(*shard, view)],
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid, QualifiedName, ShardId, ShardSet};
 use crate::plan::values::binary_members;
@@ -115,6 +117,11 @@ impl FinishPlan {
         self.pulls.iter().any(|pull| pull.writes)
     }
 
+    /// Whether some of its pulls change copies of reference tables.
+    pub fn writes_copies(&self) -> bool {
+        self.pulls.iter().any(|pull| matches!(pull.from, PullFrom::Copies(_)))
+    }
+
     /// Whether tables of the connection that finishes the statement are read before it.
     pub fn asks_home(&self) -> bool {
         self.homes().next().is_some()
@@ -169,6 +176,8 @@ pub struct Pull {
     pub stage: usize,
     /// `sql` changes data and returns the rows: it must run once in each call, in the transaction that the call is a part of.
     pub writes: bool,
+    /// What goes along with a call, in binary behind its parameters, each with its type. In a plan there is nothing yet.
+    pub sent: Vec<(Oid, Bytes)>,
 }
 
 /// Values that a column of a pull must have.
@@ -221,6 +230,8 @@ pub enum PullFrom {
     Shards(ShardSet),
     /// A reference table: any one shard, best one that the transaction holds already.
     Any,
+    /// Of a change that each of these makes alike, all that there are: the rows of the first.
+    Copies(ShardSet),
     /// All are on this shard: an unsharded table or one of a placed schema, through the session's own connection.
     One(ShardId),
 }
@@ -323,6 +334,7 @@ fn fill_pull(pull: &PullText, inputs: &Inputs<'_>, view: &View<'_>) -> Option<Pu
             PullFrom::Shards(shards)
         }
         PullSource::Reference => PullFrom::Any,
+        PullSource::Copies => PullFrom::Copies(view.topology.all_shards()),
         PullSource::One(shard) => PullFrom::One(*shard),
     };
     let column = |(name, type_oid, typmod): &(Box<str>, Oid, i32)| InputColumn {
@@ -347,6 +359,7 @@ fn fill_pull(pull: &PullText, inputs: &Inputs<'_>, view: &View<'_>) -> Option<Pu
         keys,
         stage: pull.stage,
         writes: pull.writes,
+        sent: Vec::new(),
     })
 }
 

@@ -36,6 +36,25 @@ pub struct SupplyPlan {
     pub parameters: Vec<u16>,
 }
 
+impl SupplyPlan {
+    /// The shards that run the statement, and those where rows are locked for it.
+    pub fn reaches(&self) -> ShardSet {
+        let mut shards = self.shards.clone();
+        self.supplies.iter().filter_map(Supplied::claim).for_each(|claim| shards.union_with(&claim.shards));
+        shards
+    }
+}
+
+impl Supplied {
+    /// What locks the rows.
+    pub fn claim(&self) -> Option<&ClaimPlan> {
+        match &self.rows {
+            SuppliedRows::Claim(claim) => Some(claim),
+            SuppliedRows::Pull(_) | SuppliedRows::Query { .. } => None,
+        }
+    }
+}
+
 /// Rows that are sent along.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Supplied {
@@ -69,7 +88,12 @@ pub(super) fn plan(supply: &Supply, why: Option<Why>, inputs: &Inputs<'_>, view:
     }
 }
 
-fn fill(supply: &Supply, inputs: &Inputs<'_>, view: &View<'_>, parameters: u16) -> Result<SupplyPlan, Fault> {
+pub(super) fn fill(
+    supply: &Supply,
+    inputs: &Inputs<'_>,
+    view: &View<'_>,
+    parameters: u16,
+) -> Result<SupplyPlan, Fault> {
     let topology = view.topology;
     let (shards, everywhere) = match &supply.target {
         SupplyTarget::Sharded(group) => {

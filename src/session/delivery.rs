@@ -1,6 +1,7 @@
 //! Writes whose rows are put together first: a Postgres fills a depot on the combine connection, and from there the rows go to the shards
 //! of their keys, into their COPYs or along with an INSERT.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::backend::combine::qualified;
@@ -213,9 +214,15 @@ impl Session {
         let (_, sources) = self.feeds(&plan.finish)?;
         let mut shards: ShardSet = sources.iter().copied().chain([self.view.topology.home]).collect();
         shards.union_with(targets);
+        if let Some(supply) = &plan.supply {
+            let (_, sources) = self.feeds(&supply.finish)?;
+            shards.union_with(&sources.into_iter().collect());
+            shards.union_with(&supply.reaches());
+        }
         let shards: Vec<ShardId> = shards.iter().collect();
         self.check_fanout(shards.len())?;
         match plan.landing.place {
+            _ if plan.finish.writes_copies() => self.take_turn(&shards, Some(ask.statement().0)).await?,
             Place::Everywhere => self.take_turn(&shards, None).await?,
             Place::Keyed { .. } | Place::Home => self.enlist_all(&shards).await?,
         }
@@ -223,13 +230,19 @@ impl Session {
         if !plan.landing.draws.sequences.is_empty() {
             self.memory.pass();
         }
-        let original = self.original(&plan.finish, ask).await?;
+        let (finish, original, _hold) = match &plan.supply {
+            None => (Cow::Borrowed(&plan.finish), self.original(&plan.finish, ask).await?, Vec::new()),
+            Some(supply) => {
+                let (finish, original, hold) = self.with_supplies(supply, &plan.finish, ask).await?;
+                (Cow::Owned(finish), original, hold)
+            }
+        };
         if let Some(moved) = &plan.landing.moved {
             self.check_move(&plan.landing, moved).await?;
         }
         // What fills the depot returns no rows, whatever the statement itself returns.
         let filling = Original { parameters: original.parameters, rows: reply::NO_DATA.into(), origins: None };
-        self.begin_finish(&plan.finish, ask, filling).await
+        self.begin_finish(&finish, ask, filling).await
     }
 
     /// The rights that the UPDATE needs, and those that it takes to move the rows instead.
@@ -329,6 +342,7 @@ impl Session {
             let held = &mut self.held[at];
             wrote.push(held.wrote);
             held.wrote = true;
+            held.server.lose_unnamed();
             request::query(&mut held.server.out, copy.as_bytes())?;
             held.server.inflight.push(Owed::Query { audience: Audience::Client, ready: Audience::Router });
         }

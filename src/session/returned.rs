@@ -60,7 +60,11 @@ impl Session {
     async fn start_returned(&mut self, plan: &FinishPlan, ask: &Ask<'_>) -> Result<(ShardId, ScatterRun), Failure> {
         // All shards at once, so that nobody waits for one with others in his hands.
         let (_, shards) = self.feeds(plan)?;
-        self.enlist_all(&with(&shards, Some(self.view.topology.home))).await?;
+        let shards = with(&shards, Some(self.view.topology.home));
+        match plan.writes_copies() {
+            true => self.take_turn(&shards, Some(ask.statement().0)).await?,
+            false => self.enlist_all(&shards).await?,
+        }
         let original = self.original(plan, ask).await?;
         let (slot, original) = self.begin_finish(plan, ask, original).await?;
         let started = self.start_rows(slot).await;

@@ -26,7 +26,7 @@ use crate::sql::pieces::can_have_holes;
 use crate::sql::pulls::{Mentions, Scan, add, share};
 use crate::sql::pushdown::{Scanned, filters};
 use crate::sql::replace::Replace;
-use crate::sql::returned::{Returned, modifying_with, returned};
+use crate::sql::returned::{Beside, Returned, modifying_with, returned};
 use crate::sql::shape::{called_as_attribute, says_now};
 use crate::sql::spelling::Other;
 use crate::sql::splice::{Edit, Source};
@@ -159,7 +159,10 @@ impl Unmerged<'_> {
             Some(_) if !prints || variant != Variant::InTransaction => {
                 return Err(Obstacle::new("its text cannot be rewritten with certainty"));
             }
-            Some(with) => returned(self.of, self.parsed, source, with, self.written)?,
+            Some(with) => {
+                let beside = Beside { written: self.written, ..Beside::default() };
+                returned(self.of, self.parsed, source, with, beside)?
+            }
         };
         // Each round expands the views that the last one's definitions name.
         const DEEPEST: usize = 32;
@@ -617,7 +620,7 @@ fn not_found() -> Obstacle {
 }
 
 /// The queries of a statement in the order of a visit, by their address.
-fn query_ordinals(tree: &Statement) -> HashMap<*const Query, usize> {
+pub(crate) fn query_ordinals(tree: &Statement) -> HashMap<*const Query, usize> {
     struct Count(HashMap<*const Query, usize>);
     impl Visitor for Count {
         type Break = ();

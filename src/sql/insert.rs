@@ -151,8 +151,9 @@ impl Analyzer<'_> {
                         Obstacle::new("its rows come from other shards than the one that has the table").fault()
                     }
                 };
+                let copies = model.uses.cte_writes_copies.is_some();
                 let many = match &table {
-                    _ if model.refs.is_empty() => check_scatter(model, &Spread::Same)
+                    _ if model.refs.is_empty() && !copies => check_scatter(model, &Spread::Same)
                         .map(|()| Many::Scatter(Scatter::concat()))
                         .map_err(Obstacle::fault),
                     Some(table) if place.is_home(&model.scope) => {
@@ -162,6 +163,9 @@ impl Analyzer<'_> {
                     }
                     _ => Err(refused),
                 };
+                if copies && many.is_ok() {
+                    return Ok(routed(model, many));
+                }
                 let as_written = self.read_outcome(model, many);
                 Ok(match &source {
                     InsertSource::Values(values) => self.calls_in(values, as_written),
@@ -620,6 +624,9 @@ struct Delivered<'a, 'q> {
 impl Delivered<'_, '_> {
     /// The table's columns that the source has values for; `None` where they are not all known.
     fn given(&self, table: &Table) -> Option<Vec<usize>> {
+        if self.insert.columns.iter().any(|name| name.0.len() > 1) {
+            return None;
+        }
         let width = match self.source {
             InsertSource::Defaults => 0,
             InsertSource::Values(values) => values.rows.first()?.content.len(),
@@ -705,13 +712,16 @@ pub(crate) fn check_insert(insert: &Insert) -> Result<(), Stop> {
 }
 
 /// The column list; `None` where the statement has none. A list with anything but plain names is not understood.
+/// The columns that the rows have values for, some perhaps for their fields alone: those may be there twice.
 pub(crate) fn column_list(insert: &Insert) -> Result<Option<Vec<String>>, Stop> {
     if insert.columns.is_empty() {
         return Ok(None);
     }
     let name = |name: &sqlparser::ast::ObjectName| match parts(name) {
+        // `column.field`
+        Some((Some(column), _)) if name.0.len() == 2 => Ok(column),
         Some((None, name)) => Ok(name),
-        _ => Err(Stop::NotUnderstood("this form of column list")),
+        Some(_) | None => Err(Stop::NotUnderstood("this form of column list")),
     };
     insert.columns.iter().map(name).collect::<Result<Vec<_>, _>>().map(Some)
 }

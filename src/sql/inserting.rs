@@ -75,7 +75,7 @@ impl Inserting<'_> {
             copy: false,
             cursor: None,
         };
-        Ok(Delivery { finish, landing: Arc::new(landing) })
+        Ok(Delivery { finish, landing: Arc::new(landing), supply: None })
     }
 
     /// The depot, a function in its defaults that reads the clock, and what they take of sequences.

@@ -49,6 +49,7 @@ mod modify;
 mod modifying;
 mod moving;
 mod moving_from;
+mod moving_supply;
 mod named;
 mod names;
 pub mod normal;

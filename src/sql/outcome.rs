@@ -101,6 +101,18 @@ pub enum Many {
     Claim(Arc<Claim>),
 }
 
+impl Many {
+    /// Whether it changes copies of reference tables, on every shard, beside what it does else.
+    pub fn writes_copies(&self) -> bool {
+        match self {
+            Self::Finish(finish) => finish.writes_copies(),
+            Self::Deliver(delivery) => delivery.finish.writes_copies(),
+            Self::Supply(supply) => supply.finish.writes_copies(),
+            Self::Scatter(_) | Self::Claim(_) => false,
+        }
+    }
+}
+
 /// A Postgres finishes the statement on rows that are pulled from the shards.
 #[derive(Clone, Debug)]
 pub struct Finish {
@@ -122,6 +134,11 @@ impl Finish {
     /// Whether some of its pulls change data.
     pub fn writes(&self) -> bool {
         self.alone.pulls.iter().any(|pull| pull.writes)
+    }
+
+    /// Whether some of them change copies of reference tables.
+    pub fn writes_copies(&self) -> bool {
+        self.alone.pulls.iter().any(|pull| pull.source == PullSource::Copies)
     }
 }
 
@@ -235,6 +252,8 @@ pub enum PullSource {
     /// The rows that any of these conditions allows.
     Sharded(Vec<KeyGroup>),
     Reference,
+    /// A change of a reference table: every shard makes it, to one effect, and the rows are those of one of them.
+    Copies,
     /// One shard has them all.
     One(ShardId),
 }

@@ -20,6 +20,7 @@ use crate::sql::from::is_only;
 use crate::sql::insert::mentions_default;
 use crate::sql::inserting::has_code;
 use crate::sql::model::{Collected, Columns, LevelId, Model, Obstacle, Spread, Stop};
+use crate::sql::modifying::same_everywhere;
 use crate::sql::names::{Relation, folded, parts};
 use crate::sql::outcome::{PullSource, PullText};
 use crate::sql::parse_query;
@@ -49,13 +50,22 @@ pub(crate) fn modifying_with(tree: &Statement) -> Option<&With> {
     query.with.as_ref().filter(|with| with.cte_tables.iter().any(|cte| is_modifying(&cte.query)))
 }
 
-/// What of the WITH changes data. `written`: the table that the statement around it changes too.
+/// What the statement around a WITH does beside it, where that is done when WITH has made its changes.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Beside<'a> {
+    /// The table that it changes too.
+    pub written: Option<&'a QualifiedName>,
+    /// What it reads then.
+    pub read: &'a [QualifiedName],
+}
+
+/// What of the WITH changes data.
 pub(crate) fn returned(
     of: &Analyzer<'_>,
     parsed: &Parsed<'_>,
     source: &Source<'_>,
     with: &With,
-    written: Option<&QualifiedName>,
+    beside: Beside<'_>,
 ) -> Result<Vec<Returned>, Obstacle> {
     let mut changes = Vec::new();
     for (at, cte) in with.cte_tables.iter().enumerate().filter(|(_, cte)| is_modifying(&cte.query)) {
@@ -67,7 +77,7 @@ pub(crate) fn returned(
         })?;
         changes.push(change);
     }
-    check_apart(of.scope.catalog, &changes, written)?;
+    check_apart(of.scope.catalog, &changes, beside)?;
     Ok(changes.into_iter().map(|change| change.returned).collect())
 }
 
@@ -79,8 +89,8 @@ struct Change {
 }
 
 /// The shards carry out one after the other what one Postgres does in any order, and foreign keys are looked at when each is done.
-fn check_apart(catalog: &Catalog, changes: &[Change], written: Option<&QualifiedName>) -> Result<(), Obstacle> {
-    let tables: Vec<&QualifiedName> = changes.iter().map(|change| &change.table).chain(written).collect();
+fn check_apart(catalog: &Catalog, changes: &[Change], beside: Beside<'_>) -> Result<(), Obstacle> {
+    let tables: Vec<&QualifiedName> = changes.iter().map(|change| &change.table).chain(beside.written).collect();
     let reach: Vec<HashSet<QualifiedName>> = tables.iter().map(|table| reached(catalog, table)).collect();
     for (at, of) in reach.iter().enumerate() {
         let Some(other) = (0..at).find(|other| !reach[*other].is_disjoint(of)) else { continue };
@@ -90,6 +100,10 @@ fn check_apart(catalog: &Catalog, changes: &[Change], written: Option<&Qualified
             false => format!("tables \"{a}\" and \"{b}\" are both changed, and foreign keys tie them"),
         };
         return Err(Obstacle::new(detail).hint("Change them in statements of their own, in one transaction."));
+    }
+    if let Some(table) = beside.read.iter().find(|table| reach[..changes.len()].iter().any(|of| of.contains(*table))) {
+        let detail = format!("WITH changes table \"{}\", and the statement reads it where it lies", table.name);
+        return Err(Obstacle::new(detail).hint("Change it in a statement of its own, in one transaction."));
     }
     for (at, change) in changes.iter().enumerate() {
         let others = || (0..changes.len()).filter(|other| *other != at);
@@ -271,7 +285,10 @@ impl Changing<'_> {
                 Ok(PullSource::One(home))
             }
             Relation::Unsharded { .. } => Err(Obstacle::new("its table lies in a schema that is placed elsewhere")),
-            Relation::Reference { .. } => Err(Obstacle::new("its table is a reference table")),
+            Relation::Reference { name, .. } => match same_everywhere(model, &name.name) {
+                Ok(_) => Ok(PullSource::Copies),
+                Err(why) => Err(Obstacle::new(why.detail.clone().unwrap_or_else(|| why.message.clone()))),
+            },
             Relation::View { .. } | Relation::System => Err(Obstacle::new("its table is a view or of the catalog")),
         }
     }

@@ -104,6 +104,7 @@ impl Supplying<'_> {
         moment: bool,
     ) -> Result<(Pieces, Option<bool>), String> {
         let names: HashMap<usize, &str> = names.iter().map(|(ordinal, name)| (*ordinal, &**name)).collect();
+        let bytes: Vec<Range<usize>> = queries.values().map(|(_, bytes)| bytes.clone()).collect();
         let places = queries.iter().map(|(ordinal, (_, bytes))| (*ordinal, bytes.clone())).collect();
         let queries: HashMap<usize, &str> = queries.iter().map(|(ordinal, (name, _))| (*ordinal, &**name)).collect();
         let mut replace = Replace {
@@ -125,6 +126,9 @@ impl Supplying<'_> {
         let mut tree = self.parsed.tree.clone();
         let _ = VisitMut::visit(&mut tree, &mut replace);
         let Replace { mut edits, complete, clock_in_from, clock, .. } = replace;
+        // What is left of a change would be made once more.
+        let replaced = |bytes: &Range<usize>| edits.iter().any(|edit| edit.bytes == *bytes);
+        let complete = complete && bytes.iter().all(replaced);
         if clock_in_from || clock.has_more_than_moment(self.parsed.tree) {
             return Err("it reads the clock in a way that is not sent along".to_owned());
         }
