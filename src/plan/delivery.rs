@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use crate::fault::Fault;
 use crate::ids::ShardSet;
-use crate::plan::{
-    FinishPlan, Inputs, Plan, PlanKind, PullFrom, SupplyPlan, View, Why, finish, lost_literals, refused, supply,
-};
+use crate::plan::{FinishPlan, Inputs, Plan, PlanKind, View, Why, finish, lost_literals, refused};
 use crate::sql::Access;
 use crate::sql::delivery::{Delivery, Depot, Landing, Place};
 use crate::sql::rewrite::renumber;
@@ -26,8 +24,6 @@ pub struct DeliveryPlan {
     pub landing: Arc<Landing>,
     /// The INSERT that takes the rows on each shard; `None`: COPY does.
     pub taking: Option<TakingPlan>,
-    /// What the pull of `finish` that deletes moved rows is sent along: it is put together first, and the pull is the statement of this.
-    pub supply: Option<SupplyPlan>,
 }
 
 /// An INSERT of rows that are sent along with it as arrays, one for each column.
@@ -89,15 +85,6 @@ fn fill(delivery: &Delivery, inputs: &Inputs<'_>, view: &View<'_>, parameters: u
     };
     // It runs in a transaction, whether or not the client has one open.
     let view = View { in_transaction: true, ..*view };
-    let mut finish = finish::fill(&delivery.finish, inputs, &view)?;
-    let supply = delivery.supply.as_ref().map(|supply| supply::fill(supply, inputs, &view, parameters)).transpose()?;
-    if let Some(supply) = &supply {
-        for pull in finish.pulls.iter_mut().filter(|pull| pull.writes) {
-            pull.sql.clone_from(&supply.statement);
-            pull.parameters.clone_from(&supply.parameters);
-            pull.from = PullFrom::Shards(supply.shards.clone());
-        }
-        finish.clock = finish.clock.take().or_else(|| supply.finish.clock.clone());
-    }
-    Ok(DeliveryPlan { finish, landing: Arc::clone(&delivery.landing), taking, supply })
+    let finish = finish::fill(&delivery.finish, inputs, &view)?;
+    Ok(DeliveryPlan { finish, landing: Arc::clone(&delivery.landing), taking })
 }

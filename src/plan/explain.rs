@@ -205,9 +205,6 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
         PlanKind::Deliver(delivery) => json!({
             "plan": "deliver", "shards": list(&delivery.targets(view.topology), view), "by": taken_by(delivery),
             "fill": finish_document(&delivery.finish, view),
-            "supplies": delivery.supply.as_ref().map(|supply| json!({
-                "rows": supplies(supply), "moment": supply.moment, "fill": finish_document(&supply.finish, view),
-            })),
         }),
         PlanKind::CopyIn(copy) => json!({ "plan": "copy in", "table": copy.table.to_string() }),
         PlanKind::Explain(explain) => json!({
@@ -231,10 +228,20 @@ fn finish_document(finish: &FinishPlan, view: &View<'_>) -> Value {
             "stage": pull.stage, "keys": pull.keys.iter().map(|keys| keys_of(keys, finish)).collect::<Vec<_>>(),
         })
     };
-    json!({
+    let mut document = json!({
         "plan": "finish", "on": finisher(finish, view), "reason": *finish.reason, "sql": finish.sql,
         "pulls": finish.pulls.iter().map(pull).collect::<Vec<_>>(),
-    })
+    });
+    if let (Some(fields), false) = (document.as_object_mut(), finish.supplies.is_empty()) {
+        let of = |(at, supply): &(usize, SupplyPlan)| {
+            json!({
+                "input": finish.pulls.get(*at).map(|pull| &pull.name), "supplies": supplies(supply),
+                "moment": supply.moment, "fill": finish_document(&supply.finish, view),
+            })
+        };
+        fields.insert("supplies".to_owned(), finish.supplies.iter().map(of).collect());
+    }
+    document
 }
 
 fn supplies(supply: &SupplyPlan) -> Vec<Value> {
@@ -328,10 +335,13 @@ impl Lines {
             }
         }
         self.push(1, format!("SQL: {}", finish.sql));
+        self.pulls(finish, view);
+    }
+
+    /// What fills the inputs, and what goes along where that changes data.
+    fn pulls(&mut self, finish: &FinishPlan, view: &View<'_>) {
         finish.pulls.iter().for_each(|pull| self.pull(pull, finish, view));
-        if let Some(supply) = &delivery.supply {
-            self.supplies(supply, view);
-        }
+        finish.supplies.iter().for_each(|(_, supply)| self.supplies(supply, view));
     }
 
     /// A write that is sent what it reads.
@@ -365,7 +375,7 @@ impl Lines {
                 self.claim_texts(2, claim);
             }
         }
-        supply.finish.pulls.iter().for_each(|pull| self.pull(pull, &supply.finish, view));
+        self.pulls(&supply.finish, view);
     }
 
     /// Rows that are locked until there are enough.

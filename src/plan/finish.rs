@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid, QualifiedName, ShardId, ShardSet};
 use crate::plan::values::binary_members;
-use crate::plan::{Inputs, View, Window, lost_literals, route, window};
+use crate::plan::{Inputs, SupplyPlan, View, Window, lost_literals, route, supply, window};
 use crate::sql::delivery::Depot;
 use crate::sql::outcome::{
     Cursor, Finish, FinishText, Keys as KeysText, KeysFrom as KeysTextFrom, PullSource, PullText, STATEMENT_MOMENT,
@@ -33,7 +33,7 @@ use crate::types::canonical::KeyError;
 ///
 /// The statement leaves nothing behind, no pin, no sequence, no lock, but for what its pulls change: those that do are statements of its
 /// WITH, and then it runs in a transaction, the client's or one that is opened for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct FinishPlan {
     pub pulls: Vec<Pull>,
     /// The client's statement with `pg_temp.<name of the pull>` in the place of every pulled table. It has the client's
@@ -59,13 +59,15 @@ pub struct FinishPlan {
     /// Views whose definitions stand in the place of their names, and whether the client's own text names them: no Postgres is asked
     /// for their rows, and none looks whether the client may read them.
     pub views: Vec<(QualifiedName, bool)>,
+    /// What pulls that change data are sent along, by their places: it is put together before anything else is asked.
+    pub supplies: Vec<(usize, SupplyPlan)>,
     pub elsewhere: Elsewhere,
     /// The server beside the shards that this plan is for, where one has been chosen; for EXPLAIN.
     pub on: Option<Box<str>>,
 }
 
 /// Whether a server beside the shards, which has none of their tables, may finish the statement.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Elsewhere {
     /// There is no such server.
     Nowhere,
@@ -276,20 +278,36 @@ fn fill_text(
     // The client's parameters keep their numbers: there are no holes for them.
     let mut sql = String::new();
     text.sql.fill(&mut sql, inputs.text, inputs.slots, &mut Vec::new()).ok_or_else(lost_literals)?;
-    let pulls =
+    let mut pulls: Vec<Pull> =
         text.pulls.iter().map(|pull| fill_pull(pull, inputs, view)).collect::<Option<_>>().ok_or_else(lost_literals)?;
+    let mut clock = text.clock.clone();
+    let mut supplies = Vec::new();
+    for (at, supply) in &text.supplies {
+        let supply = supply::fill(supply, inputs, view)?;
+        if let Some(pull) = pulls.get_mut(*at) {
+            // Without what goes along it is no statement.
+            pull.sql.clone_from(&supply.statement);
+            pull.parameters.clone_from(&supply.parameters);
+            if let PullFrom::Shards(shards) = &mut pull.from {
+                shards.clone_from(&supply.shards);
+            }
+        }
+        clock = clock.or_else(|| supply.finish.clock.clone());
+        supplies.push((*at, supply));
+    }
     Ok(FinishPlan {
         pulls,
         sql,
         copy: finish.copy,
         cursor: finish.cursor.clone(),
         reads_home: text.reads_home.clone(),
-        clock: text.clock.clone(),
+        clock,
         own_clock: text.own_clock,
         foreign: text.foreign,
         reason: finish.reason.clone(),
         depot: text.depot.clone(),
         views: text.views.clone(),
+        supplies,
         elsewhere,
         on: None,
     })

@@ -19,7 +19,7 @@ use crate::sql::supply::{Supply, SupplyPlace, SupplyRows, SupplyTarget};
 /// 1. Where there are supplies: the client's ORIGINAL statement is parsed and described on the home shard, and the pulls of `finish` fill
 ///    their inputs on the combine connection, as for a [`FinishPlan`]. Each supply is read there, and held.
 /// 2. Every shard runs the statement, with the supplies and the time as WITH queries over arrays.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SupplyPlan {
     pub finish: FinishPlan,
     pub supplies: Vec<Supplied>,
@@ -74,8 +74,8 @@ pub enum SuppliedRows {
     Claim(Box<ClaimPlan>),
 }
 
-pub(super) fn plan(supply: &Supply, why: Option<Why>, inputs: &Inputs<'_>, view: &View<'_>, parameters: u16) -> Plan {
-    match fill(supply, inputs, view, parameters) {
+pub(super) fn plan(supply: &Supply, why: Option<Why>, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
+    match fill(supply, inputs, view) {
         Ok(plan) => {
             let why = why.unwrap_or_else(|| match &supply.target {
                 SupplyTarget::Sharded(group) => Why::NoKey(group.name.clone()),
@@ -88,12 +88,8 @@ pub(super) fn plan(supply: &Supply, why: Option<Why>, inputs: &Inputs<'_>, view:
     }
 }
 
-pub(super) fn fill(
-    supply: &Supply,
-    inputs: &Inputs<'_>,
-    view: &View<'_>,
-    parameters: u16,
-) -> Result<SupplyPlan, Fault> {
+pub(super) fn fill(supply: &Supply, inputs: &Inputs<'_>, view: &View<'_>) -> Result<SupplyPlan, Fault> {
+    let parameters = supply.parameters;
     let topology = view.topology;
     let (shards, everywhere) = match &supply.target {
         SupplyTarget::Sharded(group) => {

@@ -1,7 +1,6 @@
 //! Writes whose rows are put together first: a Postgres fills a depot on the combine connection, and from there the rows go to the shards
 //! of their keys, into their COPYs or along with an INSERT.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::backend::combine::qualified;
@@ -211,14 +210,9 @@ impl Session {
         targets: &ShardSet,
     ) -> Result<(ShardId, Original), Failure> {
         // All shards at once, so that nobody waits for one with others in his hands.
-        let (_, sources) = self.feeds(&plan.finish)?;
-        let mut shards: ShardSet = sources.iter().copied().chain([self.view.topology.home]).collect();
+        let mut shards = self.sources(&plan.finish)?;
+        shards.insert(self.view.topology.home);
         shards.union_with(targets);
-        if let Some(supply) = &plan.supply {
-            let (_, sources) = self.feeds(&supply.finish)?;
-            shards.union_with(&sources.into_iter().collect());
-            shards.union_with(&supply.reaches());
-        }
         let shards: Vec<ShardId> = shards.iter().collect();
         self.check_fanout(shards.len())?;
         match plan.landing.place {
@@ -230,13 +224,7 @@ impl Session {
         if !plan.landing.draws.sequences.is_empty() {
             self.memory.pass();
         }
-        let (finish, original, _hold) = match &plan.supply {
-            None => (Cow::Borrowed(&plan.finish), self.original(&plan.finish, ask).await?, Vec::new()),
-            Some(supply) => {
-                let (finish, original, hold) = self.with_supplies(supply, &plan.finish, ask).await?;
-                (Cow::Owned(finish), original, hold)
-            }
-        };
+        let (finish, original, _hold) = self.supplied(&plan.finish, ask).await?;
         if let Some(moved) = &plan.landing.moved {
             self.check_move(&plan.landing, moved).await?;
         }

@@ -1,6 +1,7 @@
 //! UPDATE and DELETE that are sent what they read: rows of other tables are put together on the combine connection, held, and go along with
 //! the statement to each shard, as WITH queries over arrays.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -77,9 +78,9 @@ impl Session {
     async fn start_supplied(&mut self, plan: &SupplyPlan, ask: &Ask<'_>) -> Result<Answering, Failure> {
         // All shards at once, so that nobody waits for one with others in his hands.
         let clock = if plan.moment { Some(self.shard_of_time()) } else { None };
-        let (_, sources) = self.feeds(&plan.finish)?;
         let describes = (!plan.supplies.is_empty()).then_some(self.view.topology.home);
-        let mut shards: ShardSet = sources.into_iter().chain(clock).chain(describes).collect();
+        let mut shards: ShardSet = clock.into_iter().chain(describes).collect();
+        shards.union_with(&self.sources(&plan.finish)?);
         shards.union_with(&plan.reaches());
         let shards: Vec<ShardId> = shards.iter().collect();
         self.check_fanout(shards.len())?;
@@ -117,7 +118,7 @@ impl Session {
 
     /// The rows of all supplies; and how the home shard describes the client's own statement.
     async fn hold_supplies(&mut self, plan: &SupplyPlan, ask: &Ask<'_>) -> Result<(Vec<Held>, Original), Failure> {
-        let original = self.original(&plan.finish, ask).await?;
+        let (finish, original, _hold) = self.supplied(&plan.finish, ask).await?;
         if plan.supplies.iter().all(|supplied| supplied.claim().is_some()) {
             return match self.read_supplies(None, plan, ask, &original).await {
                 Ok(held) => Ok((held, original)),
@@ -126,7 +127,7 @@ impl Session {
         }
         // What runs on the combine connection besides the supplies returns no rows, whatever the statement itself returns.
         let (parameters, rows) = (original.parameters.clone(), reply::NO_DATA.into());
-        let (slot, _) = self.begin_finish(&plan.finish, ask, Original { parameters, rows, origins: None }).await?;
+        let (slot, _) = self.begin_finish(&finish, ask, Original { parameters, rows, origins: None }).await?;
         let held = match self.read_supplies(Some(slot), plan, ask, &original).await {
             Ok(held) => Ok(held),
             Err(error) => Err(self.scatter_failure(error, false).await),
@@ -135,25 +136,40 @@ impl Session {
         Ok((held?, original))
     }
 
-    /// The plan of rows that are moved, whose DELETE is sent along what it reads; and the memory that this takes.
-    pub(super) async fn with_supplies(
+    /// Every shard that is asked for what a Postgres finishes.
+    pub(super) fn sources(&self, plan: &FinishPlan) -> Result<ShardSet, Fault> {
+        let (_, sources) = self.feeds(plan)?;
+        let mut shards: ShardSet = sources.into_iter().collect();
+        for (_, supply) in &plan.supplies {
+            shards.union_with(&supply.reaches());
+            shards.union_with(&self.sources(&supply.finish)?);
+        }
+        Ok(shards)
+    }
+
+    /// The plan with what its pulls are sent along; how the home shard describes the client's statement; and the memory that is taken.
+    pub(super) async fn supplied<'p>(
         &mut self,
-        supply: &SupplyPlan,
-        finish: &FinishPlan,
+        plan: &'p FinishPlan,
         ask: &Ask<'_>,
-    ) -> Result<(FinishPlan, Original, Vec<Hold>), Failure> {
-        let (held, original) = match supply.supplies.is_empty() {
-            true => (Vec::new(), self.original(finish, ask).await?),
-            false => self.hold_supplies(supply, ask).await?,
-        };
-        let mut finish = finish.clone();
-        for pull in finish.pulls.iter_mut().filter(|pull| pull.writes) {
+    ) -> Result<(Cow<'p, FinishPlan>, Original, Vec<Hold>), Failure> {
+        let original = self.original(plan, ask).await?;
+        let (mut finish, mut holds) = (Cow::Borrowed(plan), Vec::new());
+        for (at, supply) in &plan.supplies {
+            let held = match supply.supplies.is_empty() {
+                true => Vec::new(),
+                false => Box::pin(self.hold_supplies(supply, ask)).await?.0,
+            };
+            let Some(pull) = finish.to_mut().pulls.get_mut(*at) else {
+                return Err(Fault::new(SqlState::INTERNAL_ERROR, "what is sent along has no pull").into());
+            };
             pull.sql = statement(supply, &held);
             pull.parameters = parameters(supply);
             let arrays = held.iter().flat_map(|held| held.sent.iter().zip(held.arrays.iter().flatten()));
             pull.sent = arrays.map(|(sent, array)| (sent.array, array.clone())).collect();
+            holds.extend(held.into_iter().map(|held| held.hold));
         }
-        Ok((finish, original, held.into_iter().map(|held| held.hold).collect()))
+        Ok((finish, original, holds))
     }
 
     async fn read_supplies(

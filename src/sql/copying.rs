@@ -355,6 +355,7 @@ fn finished(
         foreign: false,
         depot: None,
         views: Vec::new(),
+        supplies: Vec::new(),
     };
     let reason = why.detail.as_deref().unwrap_or(&why.message).into();
     let elsewhere = elsewhere::of_columns(of.scope.catalog, &alone.pulls)

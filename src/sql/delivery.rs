@@ -9,7 +9,6 @@ use crate::sql::keys::KeyName;
 use crate::sql::outcome::Finish;
 use crate::sql::pieces::Pieces;
 use crate::sql::pulls::is_portable;
-use crate::sql::supply::Supply;
 
 /// How the rows are put together, and where they go from there.
 #[derive(Clone, Debug)]
@@ -17,8 +16,6 @@ pub struct Delivery {
     /// Fills its depot.
     pub finish: Finish,
     pub landing: Arc<Landing>,
-    /// What the DELETE of moved rows is, where it must be sent what it reads.
-    pub supply: Option<Arc<Supply>>,
 }
 
 /// Where the rows are put together.

@@ -75,7 +75,7 @@ impl Inserting<'_> {
             copy: false,
             cursor: None,
         };
-        Ok(Delivery { finish, landing: Arc::new(landing), supply: None })
+        Ok(Delivery { finish, landing: Arc::new(landing) })
     }
 
     /// The depot, a function in its defaults that reads the clock, and what they take of sequences.
@@ -186,6 +186,7 @@ impl Inserting<'_> {
                 foreign: false,
                 depot: Some(depot),
                 views: Vec::new(),
+                supplies: Vec::new(),
             });
         };
         let list: Vec<String> =

@@ -82,6 +82,7 @@ impl Moving<'_> {
             foreign: false,
             depot: Some(Arc::new(depot)),
             views: Vec::new(),
+            supplies: supply.map(|supply| (0, supply)).into_iter().collect(),
         };
         let finish = Finish {
             reason: reason.detail.as_deref().unwrap_or(&reason.message).into(),
@@ -99,7 +100,7 @@ impl Moving<'_> {
             moved: Some(Moved { assigned: assigned(self.update()).map(Into::into).collect(), takes_over }),
             draws: Draws::default(),
         };
-        Ok(Delivery { finish, landing: Arc::new(landing), supply })
+        Ok(Delivery { finish, landing: Arc::new(landing) })
     }
 
     /// What a DELETE and an INSERT would do otherwise than the UPDATE.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sqlparser::ast::{Delete, SetExpr, Statement, With};
 
 use crate::fault::Fault;
+use crate::sql::analyze::Analyzer;
 use crate::sql::finish::Parsed;
 use crate::sql::from::JoinTree;
 use crate::sql::model::{Model, Stop};
@@ -43,21 +44,24 @@ impl Moving<'_> {
         on_many(self.of, &model, statement, &changed).map(drop).map_err(|why| why.detail.into_owned())
     }
 
-    /// The statement is none of the client's text: it is one with the client's literals at other places.
     fn supply_of(&self, statement: &Statement, reason: &Fault) -> Result<Arc<Supply>, String> {
-        let (text, slots) = match &self.parsed.other {
-            Some(other) => (&*other.text, &other.slots[..]),
-            None => (self.of.text, &self.of.scan.slots[..]),
-        };
-        let mut holes = statement.clone();
-        make_holes(&mut holes, &self.parsed.literals(self.of), false);
-        let made = Pieces::of(&holes.to_string()).ok_or_else(unclear)?;
-        let other = Other::of(&made, text, slots).ok_or_else(unclear)?;
-        let tree = parse(&other.text).ok_or_else(unclear)?;
+        let (tree, other) = printed(self.of, self.parsed, statement).ok_or_else(unclear)?;
         let parsed = Parsed { tree: &tree, bytes: self.parsed.bytes.clone(), other: Some(other) };
         let (delete, with) = deleting(&tree).ok_or_else(unclear)?;
         self.of.supply_of(&parsed, with, reason, Sorted::Any, |model, ctes| walk_delete(model, delete, ctes))
     }
+}
+
+/// A statement that is none of the client's text, as one with the client's literals at other places.
+pub(crate) fn printed(of: &Analyzer<'_>, parsed: &Parsed<'_>, statement: &Statement) -> Option<(Statement, Other)> {
+    let (text, slots) = match &parsed.other {
+        Some(other) => (&*other.text, &other.slots[..]),
+        None => (of.text, &of.scan.slots[..]),
+    };
+    let mut holes = statement.clone();
+    make_holes(&mut holes, &parsed.literals(of), false);
+    let other = Other::of(&Pieces::of(&holes.to_string())?, text, slots)?;
+    Some((parse(&other.text)?, other))
 }
 
 fn walk(model: &mut Model<'_>, delete: &Delete, with: Option<&With>) -> Result<JoinTree, Stop> {

@@ -177,6 +177,8 @@ pub struct FinishText {
     pub depot: Option<Arc<Depot>>,
     /// Views whose definitions stand in the place of their names, and whether the client's own text names them.
     pub views: Vec<(QualifiedName, bool)>,
+    /// What pulls that change data, by their places, are sent along: the statement of each is that of its supply.
+    pub supplies: Vec<(usize, Arc<Supply>)>,
 }
 
 /// A parameter of a pull that is none of the client's: the start of the transaction that the client is in, a timestamptz. (A Bind

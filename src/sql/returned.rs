@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
 use sqlparser::ast::{
     Cte, Expr, FromTable, Ident, Query, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor,
@@ -20,7 +21,9 @@ use crate::sql::from::is_only;
 use crate::sql::insert::mentions_default;
 use crate::sql::inserting::has_code;
 use crate::sql::model::{Collected, Columns, LevelId, Model, Obstacle, Spread, Stop};
+use crate::sql::modify::{walk_delete, walk_update};
 use crate::sql::modifying::same_everywhere;
+use crate::sql::moving_supply::printed;
 use crate::sql::names::{Relation, folded, parts};
 use crate::sql::outcome::{PullSource, PullText};
 use crate::sql::parse_query;
@@ -29,6 +32,8 @@ use crate::sql::pieces::{Pieces, make_holes};
 use crate::sql::query::is_modifying;
 use crate::sql::shape::{check_clock, check_places};
 use crate::sql::splice::Source;
+use crate::sql::supply::{Supply, SupplyTarget};
+use crate::sql::supplying::Sorted;
 use crate::sql::tied::reached;
 use crate::sql::whole::{can_be_stored, whole_query};
 use crate::types::oid;
@@ -42,6 +47,8 @@ pub(crate) struct Returned {
     pub columns: Columns,
     /// Without a name.
     pub pull: PullText,
+    /// What it is sent along, where it reads what does not lie beside the rows that it changes.
+    pub supply: Option<Arc<Supply>>,
 }
 
 /// The WITH of a statement, where something in it changes data.
@@ -162,7 +169,17 @@ impl Changing<'_> {
             return Err(Obstacle::new(format!("table \"{}\" has triggers, rules or row security", table.name.name)));
         }
         check_effects(&model)?;
-        let rows = self.rows(&model, &relation, table, &parts)?;
+        let (rows, supply) = match self.rows(&model, &relation, table, &parts) {
+            Ok(rows) => (rows, None),
+            Err(why) => {
+                let supplied = self.supplied(&parts, table, &why);
+                let (rows, supply) = supplied.map_err(|other| match other.is_empty() {
+                    true => why.clone(),
+                    false => Obstacle { detail: format!("{}; and {other}", why.detail).into(), ..why.clone() },
+                })?;
+                (rows, Some(supply))
+            }
+        };
         let modified = model.modified.get(&std::ptr::from_ref(self.cte)).cloned().ok_or_else(unclear)?;
         let bytes = self.source.parenthesised_from(parts.word, parts.start).ok_or_else(unclear)?;
         let pull = self.pull(&model, modified.level, table, &parts, rows)?;
@@ -175,7 +192,8 @@ impl Changing<'_> {
             return Err(Obstacle::new("the columns that it returns are not known"));
         }
         columns.list.iter_mut().for_each(|column| column.node = None);
-        Ok(Change { returned: Returned { at, bytes, columns, pull }, table: table.name.clone(), reads, reads_view })
+        let returned = Returned { at, bytes, columns, pull, supply };
+        Ok(Change { returned, table: table.name.clone(), reads, reads_view })
     }
 
     fn parts(&self) -> Option<Parts<'_>> {
@@ -293,6 +311,53 @@ impl Changing<'_> {
         }
     }
 
+    /// What it must be sent, and where its rows are then; or in words why there is nothing.
+    fn supplied(&self, of: &Parts<'_>, table: &Table, why: &Obstacle) -> Result<(PullSource, Arc<Supply>), String> {
+        let items = self.items(of, table).map_err(|why| why.detail.into_owned())?;
+        let (SetExpr::Update(statement) | SetExpr::Delete(statement)) = self.body(items) else {
+            return Err(String::new());
+        };
+        let unclear = || "its text cannot be rewritten with certainty".to_owned();
+        let (tree, other) = printed(self.of, self.parsed, &statement).ok_or_else(unclear)?;
+        let parsed = Parsed { tree: &tree, bytes: self.parsed.bytes.clone(), other: Some(other) };
+        let reason = why.clone().fault();
+        let supply = match &tree {
+            Statement::Update(update) => {
+                let of = self.of;
+                of.supply_of(&parsed, None, &reason, Sorted::Any, |model, ctes| walk_update(model, update, ctes))?
+            }
+            Statement::Delete(delete) => {
+                let of = self.of;
+                of.supply_of(&parsed, None, &reason, Sorted::Any, |model, ctes| walk_delete(model, delete, ctes))?
+            }
+            _ => return Err(unclear()),
+        };
+        let source = match &supply.target {
+            SupplyTarget::Sharded(group) => PullSource::Sharded(vec![(**group).clone()]),
+            SupplyTarget::Everywhere => PullSource::Copies,
+            SupplyTarget::Home => PullSource::One(self.of.scope.topology.home),
+        };
+        Ok((source, supply))
+    }
+
+    /// What its RETURNING says, spelled out.
+    fn items(&self, of: &Parts<'_>, table: &Table) -> Result<Option<Vec<SelectItem>>, Obstacle> {
+        let unclear = || Obstacle::new("RETURNING * of more than its own table");
+        of.returning.map(|items| spelled_out(items, of, table).ok_or_else(unclear)).transpose()
+    }
+
+    /// The statement with this RETURNING.
+    fn body(&self, items: Option<Vec<SelectItem>>) -> SetExpr {
+        let mut body = (*self.cte.query.body).clone();
+        match &mut body {
+            SetExpr::Insert(Statement::Insert(insert)) => insert.returning = items,
+            SetExpr::Update(Statement::Update(update)) => update.returning = items,
+            SetExpr::Delete(Statement::Delete(delete)) => delete.returning = items,
+            _ => {}
+        }
+        body
+    }
+
     /// The statement itself as what is asked of the shards, and a query of nothing with the columns that it returns.
     fn pull(
         &self,
@@ -303,12 +368,7 @@ impl Changing<'_> {
         source: PullSource,
     ) -> Result<PullText, Obstacle> {
         let unclear = || Obstacle::new("its text cannot be rewritten with certainty");
-        let items = match of.returning {
-            None => None,
-            Some(items) => Some(
-                spelled_out(items, of, table).ok_or_else(|| Obstacle::new("RETURNING * of more than its own table"))?,
-            ),
-        };
+        let items = self.items(of, table)?;
         let head = match &items {
             None => empty_query(),
             Some(items) => {
@@ -322,13 +382,7 @@ impl Changing<'_> {
                     .ok_or_else(|| Obstacle::new("the columns that it returns have no names of their own"))?
             }
         };
-        let mut body = (*self.cte.query.body).clone();
-        match &mut body {
-            SetExpr::Insert(Statement::Insert(insert)) => insert.returning = items,
-            SetExpr::Update(Statement::Update(update)) => update.returning = items,
-            SetExpr::Delete(Statement::Delete(delete)) => delete.returning = items,
-            _ => return Err(unclear()),
-        }
+        let mut body = self.body(items);
         make_holes(&mut body, &model.literals, true);
         let whole = Some(Pieces::of(&body.to_string()).ok_or_else(unclear)?);
         Ok(PullText { label: table.name.to_string().into(), source, whole, writes: true, ..head })

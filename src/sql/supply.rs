@@ -22,6 +22,8 @@ pub struct Supply {
     /// The statement reads the clock, as [`MOMENT`].
     pub moment: bool,
     pub target: SupplyTarget,
+    /// How many parameters the client's statement has.
+    pub parameters: u16,
 }
 
 /// The name of the one row that says what time it is, with a column for each function that reads the clock.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use sqlparser::ast::{Statement, TableFactor, VisitMut};
 
@@ -15,6 +16,7 @@ use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{Mentions, append, share};
 use crate::sql::replace::Replace;
 use crate::sql::splice::{Edit, Source};
+use crate::sql::supply::Supply;
 use crate::sql::supplying::Supplying;
 use crate::sql::views::Expanded;
 use crate::sql::words::{text_of, tokens};
@@ -145,7 +147,12 @@ impl Supplying<'_> {
     }
 
     /// `views`: whose definitions stand in the place of their names in what is pulled.
-    pub fn finish(&self, pulls: Vec<PullText>, clock: Option<Box<str>>, views: Vec<(QualifiedName, bool)>) -> Finish {
+    pub fn finish(
+        &self,
+        (pulls, supplies): (Vec<PullText>, Vec<(usize, Arc<Supply>)>),
+        clock: Option<Box<str>>,
+        views: Vec<(QualifiedName, bool)>,
+    ) -> Finish {
         let mut nothing = Pieces::default();
         nothing.push("SET LOCAL pgloom.supplies = 'here'");
         let text = FinishText {
@@ -158,6 +165,7 @@ impl Supplying<'_> {
             foreign: false,
             depot: None,
             views,
+            supplies,
         };
         Finish {
             reason: self.reason.detail.as_deref().unwrap_or(&self.reason.message).into(),

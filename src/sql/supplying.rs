@@ -129,10 +129,12 @@ impl Supplying<'_> {
             let place = if closed.source { place.take() } else { None };
             supplies.push(SupplyText { name, rows, place });
         }
-        self.supply_changes(&changes, &mut pulls, &mut queries, &mut supplies)?;
+        let of_changes = self.supply_changes(&changes, &mut pulls, &mut queries, &mut supplies)?;
         let (statement, with) = self.statement(&source, &names, &queries, &mut expanded, moment)?;
         let clock = model.uses.clock.clone();
-        Ok(Supply { finish: self.finish(pulls, clock, views), supplies, statement, with, moment, target })
+        let finish = self.finish((pulls, of_changes), clock, views);
+        let parameters = self.of.parameters;
+        Ok(Supply { finish, supplies, statement, with, moment, target, parameters })
     }
 
     /// What of its WITH changes data: that is done once, and the rows that it returns are sent along.
@@ -174,14 +176,15 @@ impl Supplying<'_> {
         self.changes(source, Beside { written, read: &read }).map(drop)
     }
 
-    /// The pulls of what changes data, behind all that only reads, and what is sent along of them.
+    /// The pulls of what changes data, behind all that only reads, and what is sent along of them; what they themselves are sent.
     fn supply_changes(
         &self,
         changes: &[Returned],
         pulls: &mut Vec<PullText>,
         queries: &mut HashMap<usize, (String, Range<usize>)>,
         supplies: &mut Vec<SupplyText>,
-    ) -> Result<(), String> {
+    ) -> Result<Vec<(usize, Arc<Supply>)>, String> {
+        let mut of_changes = Vec::new();
         let ordinals = query_ordinals(self.parsed.tree);
         let last = pulls.iter().map(|pull| pull.stage + 1).max().unwrap_or(0);
         for (query, of) in self.queries_of(changes) {
@@ -190,8 +193,9 @@ impl Supplying<'_> {
             let name = pulls.get(at).map_or_else(String::new, |pull| pull.name.clone());
             queries.insert(*ordinal, (name.clone(), of.bytes.clone()));
             supplies.push(SupplyText { name, rows: SupplyRows::Pull(at), place: None });
+            of_changes.extend(of.supply.clone().map(|supply| (at, supply)));
         }
-        Ok(())
+        Ok(of_changes)
     }
 
     /// Where the rows of a MERGE's source go. It is something that is sent along.

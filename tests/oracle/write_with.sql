@@ -265,3 +265,39 @@ SELECT count(*), sum(id) FROM transfers;
 -- params: 12, 'p'
 -- types: int4, text
 WITH d AS (DELETE FROM words WHERE n > $1 RETURNING n) UPDATE accounts SET note = $2 || d.n FROM d WHERE d.n = accounts.id RETURNING accounts.id, note
+
+-- What WITH changes by conditions that read elsewhere.
+-- script
+-- ties
+WITH d AS (DELETE FROM words WHERE n IN (SELECT id FROM accounts WHERE tenant_id = 2) RETURNING word, n) SELECT count(*), max(n) FROM d;
+WITH u AS (UPDATE accounts SET note = (SELECT max(word COLLATE "C") FROM words WHERE n < accounts.id) WHERE id NOT IN (SELECT n FROM words WHERE n IS NOT NULL) RETURNING *) SELECT u.id, u.note, l.code FROM u LEFT JOIN labels l ON l.rank = u.hits;
+WITH u AS (UPDATE notes SET body = (SELECT max(owner) FROM accounts a WHERE a.tenant_id = notes.id) WHERE id IN (SELECT hits FROM accounts) RETURNING id, body) SELECT * FROM u ORDER BY id;
+WITH u AS (UPDATE labels SET rank = (SELECT count(*) FROM accounts a WHERE a.hits = labels.rank) RETURNING code, rank) SELECT rank, count(*) FROM u GROUP BY rank;
+WITH d AS (DELETE FROM readings WHERE n = (SELECT max(n) FROM readings) RETURNING day, n) INSERT INTO words (word, n) SELECT 'gone ' || n, n FROM d RETURNING word;
+WITH d AS (DELETE FROM words USING notes o WHERE o.id = words.n AND o.id > 5 RETURNING words.word, o.body), e AS (UPDATE readings SET v = v + 1 WHERE n > (SELECT avg(n) FROM readings) RETURNING n) SELECT (SELECT count(*) FROM d), (SELECT count(*) FROM e), (SELECT count(*) FROM transfers);
+WITH d AS (DELETE FROM words WHERE n > (SELECT avg(hits) FROM accounts) RETURNING n) UPDATE accounts SET note = 'w' WHERE id IN (SELECT n FROM d);
+WITH d AS (DELETE FROM transfers WHERE amount < (SELECT avg(amount) FROM transfers) AND now() > '2020-01-01' RETURNING id) SELECT count(*) FROM d;
+WITH d AS (DELETE FROM labels WHERE rank IN (SELECT hits FROM accounts WHERE tenant_id = 4)) SELECT count(*) FROM labels;
+WITH d AS (DELETE FROM words WHERE n = (SELECT id FROM accounts) RETURNING n) SELECT count(*) FROM d;
+WITH u AS (UPDATE words SET n = 1 / (SELECT count(*) - count(*) FROM accounts) RETURNING n) SELECT * FROM u;
+SELECT word, n FROM words ORDER BY n, word;
+SELECT tenant_id, id, note, hits FROM accounts ORDER BY tenant_id, id;
+SELECT id, body FROM notes ORDER BY id;
+SELECT code, title, rank FROM labels ORDER BY code;
+SELECT day, n, v FROM readings ORDER BY n, day;
+SELECT count(*), sum(id) FROM transfers;
+
+-- script
+BEGIN;
+INSERT INTO notes VALUES (960, 'own');
+INSERT INTO words VALUES ('own', 960);
+WITH d AS (DELETE FROM words WHERE n IN (SELECT id FROM notes WHERE id > 900) RETURNING word) SELECT * FROM d;
+SAVEPOINT s;
+WITH d AS (DELETE FROM words WHERE n IN (SELECT id FROM notes) RETURNING n) SELECT count(*) FROM d, accounts;
+ROLLBACK TO s;
+COMMIT;
+SELECT word, n FROM words ORDER BY n, word;
+
+-- params: 4, 'p'
+-- types: int4, text
+WITH u AS (UPDATE words SET word = word, n = n + $1 WHERE n IN (SELECT id FROM accounts WHERE hits > $1 AND owner <> $2) RETURNING word, n) SELECT * FROM u ORDER BY n, word
