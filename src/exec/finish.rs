@@ -511,6 +511,7 @@ mod tests {
             servers: vec![],
             table: "public.orders".into(),
             filtered,
+            same: false,
         };
         let mut tally = Tally { max_rows: 1, max_bytes: 10, ..Tally::default() };
         tally.add(10, &input(true)).unwrap();

@@ -70,6 +70,7 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
                 lines.pull(pull, finish, view);
                 lines.shard_plans(2, shards.pulls.get(at).map_or(&[][..], Vec::as_slice), view);
             }
+            finish.supplies.iter().for_each(|(_, supply)| lines.supplies(supply, view));
         }
         PlanKind::Stamp(stamped) => {
             lines.push(0, format!("Broadcast, with one value of the clock: {why}"));

@@ -30,7 +30,7 @@ use crate::sql::returned::{Beside, Returned, modifying_with, returned};
 use crate::sql::shape::{called_as_attribute, says_now};
 use crate::sql::spelling::Other;
 use crate::sql::splice::{Edit, Source};
-use crate::sql::supply::Supply;
+use crate::sql::supply::Supplies;
 use crate::sql::top::top;
 use crate::sql::views::Expanded;
 use crate::sql::{rewrite, views};
@@ -462,7 +462,7 @@ impl Rewriting<'_> {
         &self,
         pulls: &mut Vec<PullText>,
         of_queries: &mut HashMap<usize, usize>,
-    ) -> Result<(HashMap<usize, Range<usize>>, Vec<(usize, Arc<Supply>)>), Obstacle> {
+    ) -> Result<(HashMap<usize, Range<usize>>, Supplies), Obstacle> {
         let (mut places, mut supplies) = (HashMap::new(), Vec::new());
         let Some(with) = modifying_with(&self.tree) else { return Ok((places, supplies)) };
         let ordinals = query_ordinals(&self.tree);

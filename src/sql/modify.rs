@@ -15,10 +15,9 @@ use crate::sql::exprs::{At, Ctes};
 use crate::sql::finish::Parsed;
 use crate::sql::from::{JoinTree, is_only, only};
 use crate::sql::implicit::{self, check_written};
-use crate::sql::insert::{
-    assigned, is_default, refuse_reference, refuse_sequence_defaults, walk_assignments, walk_returning, write_reference,
-};
+use crate::sql::insert::{assigned, is_default, refuse_reference, walk_assignments, walk_returning, write_reference};
 use crate::sql::keys::{KeyExpr, Operand, Value};
+use crate::sql::left_out::refuse_sequence_defaults;
 use crate::sql::matches::several_match;
 use crate::sql::model::{LevelId, Model, Obstacle, Spread, Stop};
 use crate::sql::moving::{Moving, alias_of};
@@ -123,10 +122,16 @@ impl Analyzer<'_> {
                 done => done,
             },
             Relation::Sharded { .. } | Relation::Unsharded { .. } | Relation::System => {
-                if model.refs.is_empty() {
+                let copies = model.uses.cte_writes_copies.is_some();
+                if model.refs.is_empty() && !copies {
                     return Ok(self.unsharded_outcome(model));
                 }
-                let many = on_many(self, model, parsed.tree, &changed.tree).map_err(Obstacle::fault);
+                let many = match on_many(self, model, parsed.tree, &changed.tree) {
+                    // Shards that have none of its rows must make that change too.
+                    Ok(_) if copies => Err(Obstacle::new("WITH changes a reference table, which is on every shard")),
+                    many => many,
+                };
+                let many = many.map_err(Obstacle::fault);
                 Ok(routed_by_values(model, many.or_else(|reason| supplied(&reason).map(Many::Supply))))
             }
             Relation::View { .. } => Err(Stop::NotUnderstood("a change through a view")),

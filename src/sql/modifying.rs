@@ -8,16 +8,19 @@ use sqlparser::ast::{Cte, Insert, SelectItem, SetExpr, Statement, TableObject};
 
 use crate::fault::Fault;
 use crate::ids::DistributionId;
+use crate::sql::conflicts::{check_conflict, conflict_assignments, walk_conflict};
 use crate::sql::defaults::{check_assigned, reads_clock};
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::from::JoinTree;
 use crate::sql::implicit::{self, check_defaults, check_written};
 use crate::sql::insert::{
-    InsertSource, Keys, Target, assigned, check_conflict, check_insert, check_sources, check_view, column_list,
-    conflict_assignments, keys_of, omitted, refuse_sequence_defaults, refuse_varying, refuse_varying_defaults,
-    sequence_of, source, target_level, walk_conflict, walk_returning, write_reference,
+    assigned, check_insert, check_view, column_list, target_level, walk_returning, write_reference,
 };
+use crate::sql::insert_keys::{InsertSource, Keys, Target, keys_of, source};
 use crate::sql::keys::{KeyName, RowKey};
+use crate::sql::left_out::{
+    check_sources, omitted, refuse_sequence_defaults, refuse_varying, refuse_varying_defaults, sequence_of,
+};
 use crate::sql::model::{Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, Reference, Spread, Stop};
 use crate::sql::modify::{Changed, key_change, walk_delete, walk_update};
 use crate::sql::names::{Relation, folded, parts};

@@ -14,7 +14,7 @@ use crate::sql::keys::{KeyExpr, KeyGroup, KeyName, RowKey};
 use crate::sql::pieces::Pieces;
 use crate::sql::sequences::Draw;
 use crate::sql::stamp::Stamped;
-use crate::sql::supply::Supply;
+use crate::sql::supply::{Supplies, Supply};
 use crate::sql::template::Slot;
 use crate::sql::utility::CopyFormat;
 use crate::topology::UniqueRule;
@@ -178,7 +178,7 @@ pub struct FinishText {
     /// Views whose definitions stand in the place of their names, and whether the client's own text names them.
     pub views: Vec<(QualifiedName, bool)>,
     /// What pulls that change data, by their places, are sent along: the statement of each is that of its supply.
-    pub supplies: Vec<(usize, Arc<Supply>)>,
+    pub supplies: Supplies,
 }
 
 /// A parameter of a pull that is none of the client's: the start of the transaction that the client is in, a timestamptz. (A Bind

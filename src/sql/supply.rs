@@ -26,6 +26,9 @@ pub struct Supply {
     pub parameters: u16,
 }
 
+/// What pulls of a statement are sent along, by their places among these.
+pub type Supplies = Vec<(usize, Arc<Supply>)>;
+
 /// The name of the one row that says what time it is, with a column for each function that reads the clock.
 pub const MOMENT: &str = "pgloom_moment";
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
 
 use sqlparser::ast::{Statement, TableFactor, VisitMut};
 
@@ -16,7 +15,7 @@ use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{Mentions, append, share};
 use crate::sql::replace::Replace;
 use crate::sql::splice::{Edit, Source};
-use crate::sql::supply::Supply;
+use crate::sql::supply::Supplies;
 use crate::sql::supplying::Supplying;
 use crate::sql::views::Expanded;
 use crate::sql::words::{text_of, tokens};
@@ -149,7 +148,7 @@ impl Supplying<'_> {
     /// `views`: whose definitions stand in the place of their names in what is pulled.
     pub fn finish(
         &self,
-        (pulls, supplies): (Vec<PullText>, Vec<(usize, Arc<Supply>)>),
+        (pulls, supplies): (Vec<PullText>, Supplies),
         clock: Option<Box<str>>,
         views: Vec<(QualifiedName, bool)>,
     ) -> Finish {

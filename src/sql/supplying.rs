@@ -23,7 +23,7 @@ use crate::sql::pulls::add;
 use crate::sql::returned::{Beside, Returned, modifying_with, returned};
 use crate::sql::shape::check_places;
 use crate::sql::splice::Source;
-use crate::sql::supply::{SOURCE, Supply, SupplyPlace, SupplyRows, SupplyTarget, SupplyText};
+use crate::sql::supply::{SOURCE, Supplies, Supply, SupplyPlace, SupplyRows, SupplyTarget, SupplyText};
 use crate::sql::views::ordinals;
 use crate::sql::{pieces, rewrite};
 
@@ -122,6 +122,8 @@ impl Supplying<'_> {
         for (at, closed) in closed.iter().enumerate() {
             let name = if closed.source { SOURCE.to_owned() } else { format!("pgloom_query_{}", at + 1) };
             let rows = match self.claimed(closed, &source)? {
+                // They would be looked for when WITH has made its changes.
+                Some(_) if !changes.is_empty() => return Err("it locks rows beside what WITH changes".to_owned()),
                 Some((claim, groups)) => SupplyRows::Claim { claim: Arc::new(claim), groups },
                 None => SupplyRows::Query(self.ask_once(closed, at, &source, &mut pulls, &mut views)?),
             };
@@ -183,7 +185,7 @@ impl Supplying<'_> {
         pulls: &mut Vec<PullText>,
         queries: &mut HashMap<usize, (String, Range<usize>)>,
         supplies: &mut Vec<SupplyText>,
-    ) -> Result<Vec<(usize, Arc<Supply>)>, String> {
+    ) -> Result<Supplies, String> {
         let mut of_changes = Vec::new();
         let ordinals = query_ordinals(self.parsed.tree);
         let last = pulls.iter().map(|pull| pull.stage + 1).max().unwrap_or(0);

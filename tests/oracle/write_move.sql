@@ -75,6 +75,7 @@ SELECT word, n FROM words ORDER BY n, word;
 
 -- Behind WITH.
 -- script
+-- ties
 WITH a AS (SELECT id FROM accounts WHERE hits > 3) UPDATE words SET word = 'with ' || word WHERE n IN (SELECT id FROM a);
 WITH x AS (SELECT 1) UPDATE words SET word = 'one' WHERE n = 8;
 WITH x AS (SELECT 1 AS i) UPDATE words SET word = 'two' FROM x WHERE n = x.i;

@@ -300,4 +300,4 @@ SELECT word, n FROM words ORDER BY n, word;
 
 -- params: 4, 'p'
 -- types: int4, text
-WITH u AS (UPDATE words SET word = word, n = n + $1 WHERE n IN (SELECT id FROM accounts WHERE hits > $1 AND owner <> $2) RETURNING word, n) SELECT * FROM u ORDER BY n, word
+WITH u AS (UPDATE words SET n = n + $1 WHERE n IN (SELECT id FROM accounts WHERE hits > $1 AND owner <> $2) RETURNING word, n) SELECT * FROM u ORDER BY n, word
