@@ -581,3 +581,58 @@ fn limits_that_nobody_can_have_fail_behind_the_columns() {
         }
     }
 }
+
+/// What the router itself asks the servers in a block goes past a portal that has no name.
+#[test]
+fn a_portal_without_a_name_outlives_what_others_do() {
+    let world = world("unnamedportal");
+    let between: [&[Vec<u8>]; 5] = [
+        &[1, 2, 3, 4, 5].map(|id| named(&format!("SELECT id, n FROM items WHERE id = {id}"))),
+        &[named("SAVEPOINT a"), named("SELECT 1")],
+        &[named("SAVEPOINT a"), named("SELECT id, n FROM items WHERE id = 6"), named("RELEASE SAVEPOINT a")],
+        &[named("SET LOCAL work_mem = '1MB'"), named("SHOW work_mem")],
+        &[named("SELECT count(*) FROM plain"), named("SET CONSTRAINTS ALL DEFERRED")],
+    ];
+    for limit in ["SET idle_in_transaction_session_timeout = '10min'", "RESET idle_in_transaction_session_timeout"] {
+        for sql in [PLACES, "SELECT body, n FROM plain, generate_series(1, 4) n ORDER BY n"] {
+            for messages in between {
+                let mut script = vec![Send(m::query(limit)), Ready, Send(m::query("BEGIN")), Ready];
+                script.extend(each(&[
+                    m::parse("u", sql, &[]),
+                    m::bind("", "u", &[], &[]),
+                    m::execute("", 1),
+                    m::sync(),
+                ]));
+                for message in messages {
+                    script.extend(each(&[message.clone(), m::sync()]));
+                    script.extend(each(&[m::execute("", 1), m::sync()]));
+                }
+                script.extend([Send(m::query("ROLLBACK")), Ready, Send(m::query("SELECT count(*) FROM items")), Ready]);
+                world.answers(&format!("{limit}; {sql}; {}", messages.len()), &script);
+            }
+            // What takes its place on the servers is never taken for it.
+            for (between, described) in [
+                ("SELECT count(*) FROM items", false),
+                ("SELECT id, name FROM items ORDER BY id", true),
+                ("SELECT stddev(n) FROM items", false),
+                ("UPDATE items SET n = n + 1", true),
+            ] {
+                let mut script = vec![Send(m::query("BEGIN")), Ready];
+                script.extend(each(&[m::parse("u", sql, &[]), m::bind("", "u", &[], &[]), m::sync()]));
+                script.extend(each(&[named(between), m::sync()]));
+                if described {
+                    script.extend(each(&[m::describe(b'P', ""), m::sync()]));
+                }
+                script.extend(each(&[m::execute("", 1), m::sync(), m::execute("", 0), m::sync()]));
+                script.extend([Send(m::query("ROLLBACK")), Ready, Send(m::query("SELECT count(*) FROM items")), Ready]);
+                world.same(&format!("{sql}; {between}"), &script);
+            }
+        }
+    }
+}
+
+/// A statement in a portal that has a name, and is closed behind it.
+fn named(sql: &str) -> Vec<u8> {
+    [m::parse("t", sql, &[]), m::bind("t", "t", &[], &[]), m::execute("t", 0), m::close(b'P', "t"), m::close(b'S', "t")]
+        .concat()
+}

@@ -64,6 +64,29 @@ fn rows_of_a_query_come_back_in_its_order() {
     assert_eq!(returned(&mut client, insert), expected);
 }
 
+/// One Postgres has changed all rows before it returns the first: what fails returns none, on whichever shard it does.
+#[test]
+fn what_fails_returns_nothing() {
+    let world = Sharded::create("returningnone", "");
+    let mut client = world.connect();
+    let ids = world.free_ids(30_000);
+    client.must(&format!("INSERT INTO items (id, n) VALUES {}", list(&ids)));
+    client.must(&format!("INSERT INTO plain (id) VALUES {}", list(&ids).replace(", 0)", ")")));
+    let all = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    for id in &ids {
+        for sql in [
+            format!("UPDATE items SET n = 1 / abs(id - {id}) WHERE id IN ({all}) RETURNING id"),
+            format!("UPDATE items SET n = 1 / abs(id - {id}) WHERE id IN (SELECT id FROM plain) RETURNING id"),
+            format!("DELETE FROM items WHERE id IN ({all}) RETURNING 1 / abs(id - {id})"),
+        ] {
+            let failed = client.simple(&sql);
+            assert_eq!(failed.code(), "22012", "{sql}: {}", failed.text());
+            assert!(failed.answers.is_empty(), "{sql}: {}", failed.text());
+        }
+    }
+    assert_eq!(client.value(&format!("SELECT count(*) FROM items WHERE id IN ({all})")), ids.len().to_string());
+}
+
 #[test]
 fn a_trigger_that_leaves_rows_out_does_not_change_their_order() {
     let world = Sharded::create("returningtrigger", "");

@@ -649,6 +649,53 @@ fn roles_come_last_on_every_connection() {
     }
 }
 
+/// A user of few rights takes on a role of many, sets what only that one may set, and is met again on every other connection.
+#[test]
+fn what_a_role_has_set_stays_on_every_connection() {
+    let world = World::create("roleset", &["boss", "login"], "SELECT 1", "SELECT 1");
+    let (boss, login) = (world.role("boss"), world.role("login"));
+    for mut raw in (0..SHARDS).map(|i| world.db.shard(i)).chain([world.db.oracle()]) {
+        raw.must(&format!("ALTER ROLE {boss} SUPERUSER; GRANT {boss} TO {login}"));
+    }
+    let looks = [
+        "SHOW log_min_duration_statement",
+        "SELECT current_user, count(*) FROM log",
+        "SELECT current_user, current_setting('log_min_duration_statement') FROM log WHERE id = 7",
+        "SELECT current_user, current_setting('log_min_duration_statement') FROM log WHERE id = 8",
+        "SHOW work_mem",
+    ];
+    let sequences: [&[&str]; 8] = [
+        &["SET ROLE boss", "SET log_min_duration_statement = 100000"],
+        &["SET ROLE boss", "SET log_min_duration_statement = 100000", "RESET ROLE"],
+        &["SET work_mem = '1MB'", "SET ROLE boss", "SET log_min_duration_statement = 100000", "SET ROLE login"],
+        &["SET ROLE boss", "SELECT set_config('log_min_duration_statement', '100000', false)", "SET ROLE NONE"],
+        &["BEGIN", "SET LOCAL ROLE boss", "SET log_min_duration_statement = 100000", "COMMIT"],
+        &["SET ROLE boss", "SET log_min_duration_statement = 100000", "RESET ROLE", "RESET log_min_duration_statement"],
+        &[
+            "SET ROLE boss",
+            "SET log_min_duration_statement = 100000",
+            "RESET ROLE",
+            "SET log_min_duration_statement = 7",
+        ],
+        &["SET ROLE boss", "SET log_min_duration_statement = 100000", "RESET ROLE", "RESET ALL"],
+    ];
+    for sequence in sequences {
+        let statements: Vec<String> =
+            sequence.iter().map(|sql| sql.replace("boss", &boss).replace("login", &login)).collect();
+        let (mut oracle, mut through) = world.pair(&login);
+        for sql in statements.iter().map(String::as_str).chain(looks) {
+            let (theirs, ours) = (oracle.simple(sql), through.simple(sql));
+            assert_eq!(ours.text(), theirs.text(), "{sql} of {statements:#?}");
+        }
+        drop(through);
+        let (mut oracle, mut through) = world.pair(&login);
+        for sql in looks {
+            let (theirs, ours) = (oracle.simple(sql), through.simple(sql));
+            assert_eq!(ours.text(), theirs.text(), "{sql} after {statements:#?}");
+        }
+    }
+}
+
 #[test]
 fn literals_are_read_once_when_they_are_parsed() {
     let world = World::create("once", &["app"], "SELECT 1", "SELECT 1");

@@ -78,6 +78,18 @@ pub struct CancelKey {
     pub secret: Vec<u8>,
 }
 
+/// The portal without a name that a client has here. A simple Query, and each portal of ours without a name, takes its place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unnamed {
+    /// There is none, or nobody will miss it.
+    #[default]
+    None,
+    /// It is still to be run, or to be gone on with.
+    Kept,
+    /// It was, and is gone.
+    Lost,
+}
+
 /// One logged-in connection to a Postgres server.
 pub struct Backend {
     stream: ServerStream,
@@ -107,6 +119,7 @@ pub struct Backend {
     pub origins: Option<Box<[numbers::Origin]>>,
     /// It has the functions of [`clock`].
     pub has_clock: bool,
+    pub unnamed: Unnamed,
     /// ParameterStatus values as the server reported them last.
     pub parameters: Vec<(Box<str>, Box<str>)>,
     /// Notifications that came while the router was answered, as they came. They wait for their place before the client.
@@ -229,6 +242,7 @@ impl Backend {
             types: None,
             origins: None,
             has_clock: false,
+            unnamed: Unnamed::None,
             parameters: login.parameters,
             news: BytesMut::new(),
             defaults: Arc::default(),
@@ -293,13 +307,60 @@ impl Backend {
         whole.then(|| (Bytes::copy_from_slice(&self.out), self.inflight.clone()))
     }
 
-    /// Queues a simple Query whose reply is ours alone.
+    /// Queues statements whose reply is ours alone.
     pub fn ask(&mut self, sql: &str) {
-        if request::query(&mut self.out, sql.as_bytes()).is_err() {
+        // Several statements are a simple Query's alone.
+        let asked = match self.unnamed == Unnamed::Kept && !sql.contains(';') {
+            true => self.ask_beside_unnamed(sql),
+            false => {
+                self.lose_unnamed();
+                request::query(&mut self.out, sql.as_bytes())
+                    .map(|()| self.inflight.push(Owed::Query { audience: Audience::Router, ready: Audience::Router }))
+            }
+        };
+        if asked.is_err() {
             // Our own statements hold no NUL and are small; one that does not is a fault of ours, told when it is not answered.
             self.broken = true;
         }
-        self.inflight.push(Owed::Query { audience: Audience::Router, ready: Audience::Router });
+    }
+
+    /// The client's portal without a name is about to be closed, without the client's having asked for it.
+    pub fn lose_unnamed(&mut self) {
+        if self.unnamed == Unnamed::Kept {
+            self.unnamed = Unnamed::Lost;
+        }
+    }
+
+    /// Queues a Bind of our own: of the statement without a name, to the portal without one.
+    pub fn bind_own(&mut self, tail: &[u8]) -> Result<(), Fault> {
+        self.lose_unnamed();
+        request::bind_raw(&mut self.out, b"", b"", tail)
+    }
+
+    /// Queues one statement under a name of ours, so that the portal without a name stays.
+    fn ask_beside_unnamed(&mut self, sql: &str) -> Result<(), Fault> {
+        const OURS: &[u8] = b"pgloom_ask";
+        /// No parameters, and results as text.
+        const NO_VALUES: &[u8] = &[0; 6];
+        let close = |backend: &mut Self| -> Result<(), Fault> {
+            for target in [request::Target::Portal, request::Target::Statement] {
+                request::close(&mut backend.out, target, OURS)?;
+                backend.inflight.push(Owed::Close(Audience::Router));
+            }
+            Ok(())
+        };
+        // One that has failed is still there.
+        close(self)?;
+        request::parse(&mut self.out, OURS, sql.as_bytes(), &[])?;
+        self.inflight.push(Owed::Parse(Audience::Router));
+        request::bind_raw(&mut self.out, OURS, OURS, NO_VALUES)?;
+        self.inflight.push(Owed::Bind(Audience::Router));
+        request::execute(&mut self.out, OURS, 0)?;
+        self.inflight.push(Owed::Execute(Audience::Router));
+        close(self)?;
+        self.out.extend_from_slice(request::SYNC);
+        self.inflight.push(Owed::Sync(Audience::Router));
+        Ok(())
     }
 
     /// Takes back all that is queued, of which nothing has been written.
@@ -486,7 +547,13 @@ impl Backend {
     pub fn note_status(&mut self, status: Option<u8>, more: bool) {
         self.work.end(more);
         match status.and_then(Status::from_byte) {
-            Some(status) => self.status = status,
+            Some(status) => {
+                self.status = status;
+                // Portals end with their transaction.
+                if status == Status::Idle {
+                    self.unnamed = Unnamed::None;
+                }
+            }
             None => self.broken = true,
         }
         self.cancel.acquit();

@@ -10,8 +10,33 @@ use crate::backend::defaults::Defaults;
 /// `SET name TO value` for each entry; the value is SQL as the client wrote it (quoted where it was).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SessionSettings {
-    values: BTreeMap<Box<str>, Box<str>>,
+    values: BTreeMap<Box<str>, Setting>,
 }
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Setting {
+    value: Box<str>,
+    /// Who has set it, where that was not who has logged in: that user alone may have the right to.
+    by: Option<Arc<Roles>>,
+}
+
+/// Who the user was made by SET SESSION AUTHORIZATION and SET ROLE; each value is SQL.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Roles([Option<Box<str>>; 2]);
+
+impl Roles {
+    /// The statements that make the user this one, on a connection whose user is who has logged in.
+    fn take_on(&self, sql: &mut String) {
+        for (name, value) in ROLES.iter().zip(&self.0) {
+            if let Some(value) = value {
+                let _ = write!(sql, "{};", assign(name, value));
+            }
+        }
+    }
+}
+
+/// Makes the user who has logged in.
+const LEAVE_ROLES: &str = "RESET SESSION AUTHORIZATION;RESET ROLE;";
 
 /// Gives equal settings one address, so that two clients with the same settings are seen to have them without a comparison.
 #[derive(Debug, Default)]
@@ -57,11 +82,16 @@ impl SessionSettings {
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(|v| &**v)
+        self.values.get(name).map(|setting| &*setting.value)
     }
 
     pub fn set(&mut self, name: &str, value: &str) {
-        self.values.insert(name.into(), value.into());
+        self.set_by(name, value, None);
+    }
+
+    /// A setting that such a user has made.
+    pub fn set_by(&mut self, name: &str, value: &str, by: Option<Arc<Roles>>) {
+        self.values.insert(name.into(), Setting { value: value.into(), by });
     }
 
     pub fn remove(&mut self, name: &str) {
@@ -80,7 +110,7 @@ impl SessionSettings {
             "timezone",
         ];
         let mut hasher = DefaultHasher::new();
-        for (name, value) in self.values.iter().filter(|(name, _)| PRINTERS.contains(&name.as_ref())) {
+        for (name, value) in self.iter().filter(|(name, _)| PRINTERS.contains(name)) {
             (name, value).hash(&mut hasher);
         }
         hasher.finish()
@@ -119,12 +149,22 @@ impl SessionSettings {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.values.iter().map(|(n, v)| (&**n, &**v))
+        self.values.iter().map(|(name, setting)| (&**name, &*setting.value))
     }
 
     /// Whether somebody else was made the user than who has logged in.
     pub fn has_roles(&self) -> bool {
         ROLES.iter().any(|name| self.values.contains_key(*name))
+    }
+
+    /// Who the user is, where it is not who has logged in.
+    pub fn roles(&self) -> Option<Arc<Roles>> {
+        self.has_roles().then(|| Arc::new(Roles(ROLES.map(|name| self.get(name).map(Into::into)))))
+    }
+
+    /// Whether somebody else than who has logged in has set something.
+    pub fn has_of_others(&self) -> bool {
+        self.values.values().any(|setting| setting.by.is_some())
     }
 
     /// All but those.
@@ -135,14 +175,15 @@ impl SessionSettings {
     /// The statements that turn a connection with `from` into one with `self`; `None` when there is nothing to do.
     /// `from` None: unknown, so everything is reset first.
     ///
-    /// Roles are left first and taken on last: what was set by who has logged in, another user may have no right to set or to reset.
+    /// Roles are left first and taken on last: what was set by who has logged in, another user may have no right to set or to reset. What
+    /// another user has set, that one sets again.
     pub fn statements_from(&self, from: Option<&SessionSettings>) -> Option<String> {
         let mut sql = String::new();
         if from == Some(self) {
             return None;
         }
         if from.is_none_or(SessionSettings::has_roles) {
-            sql.push_str("RESET SESSION AUTHORIZATION;RESET ROLE;");
+            sql.push_str(LEAVE_ROLES);
         }
         match from {
             Some(from) => {
@@ -152,11 +193,25 @@ impl SessionSettings {
             }
             None => sql.push_str("RESET ALL;"),
         }
-        let roles = ROLES.iter().filter_map(|name| Some((*name, self.get(name)?)));
-        let known = |name: &str, value: &str| from.is_some_and(|from| from.get(name) == Some(value));
-        for (name, value) in self.others().filter(|(name, value)| !known(name, value)).chain(roles) {
-            let _ = write!(sql, "{};", assign(name, value));
+        let mut of_others: BTreeMap<&Roles, String> = BTreeMap::new();
+        let is_set = |name: &str, value: &str| from.is_some_and(|from| from.get(name) == Some(value));
+        for (name, Setting { value, by }) in self.values.iter().filter(|(name, _)| !ROLES.contains(&name.as_ref())) {
+            if !is_set(name, value) {
+                let sql = by.as_deref().map_or(&mut sql, |by| of_others.entry(by).or_default());
+                let _ = write!(sql, "{};", assign(name, value));
+            }
         }
+        let roles = self.roles();
+        let last = roles.as_deref().and_then(|roles| of_others.remove(roles));
+        for (by, settings) in of_others {
+            by.take_on(&mut sql);
+            sql.push_str(&settings);
+            sql.push_str(LEAVE_ROLES);
+        }
+        if let Some(roles) = roles {
+            roles.take_on(&mut sql);
+        }
+        sql.push_str(&last.unwrap_or_default());
         Some(sql)
     }
 }
@@ -296,6 +351,20 @@ mod tests {
         let second = settings(&[("role", "app"), ("session_authorization", "ann"), ("jit", "off")]);
         let sql = format!("{back}SET jit TO off;SET SESSION AUTHORIZATION ann;SET ROLE app;");
         assert_eq!(second.statements_from(Some(&first)), Some(sql));
+    }
+
+    #[test]
+    fn what_another_user_has_set_that_one_sets_again() {
+        let mut set = settings(&[("jit", "off"), ("role", "boss")]);
+        set.set_by("log_min_duration_statement", "5", set.roles());
+        let none = SessionSettings::default();
+        let own = "SET jit TO off;SET ROLE boss;SET log_min_duration_statement TO 5;";
+        assert_eq!(set.statements_from(Some(&none)).as_deref(), Some(own));
+        set.set("role", "app");
+        let other = "SET jit TO off;SET ROLE boss;SET log_min_duration_statement TO 5;\
+                     RESET SESSION AUTHORIZATION;RESET ROLE;SET ROLE app;";
+        assert_eq!(set.statements_from(Some(&none)).as_deref(), Some(other));
+        assert!(set.has_of_others() && !none.has_of_others());
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub fn ask_rows(source: &mut Backend, sql: &str, formats: &[i16]) -> Result<(), 
 pub fn ask_bound(source: &mut Backend, sql: &str, types: &[Oid], bind: &[u8]) -> Result<(), Fault> {
     source.parse(b"", sql.as_bytes(), types)?;
     source.inflight.push(Owed::Parse(Audience::Router));
-    request::bind_raw(&mut source.out, b"", b"", bind)?;
+    source.bind_own(bind)?;
     source.inflight.push(Owed::Bind(Audience::Router));
     request::execute(&mut source.out, b"", 0)?;
     source.inflight.push(Owed::Execute(Audience::Client));

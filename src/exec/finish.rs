@@ -14,6 +14,7 @@ use crate::exec::columns::FIRST_NORMAL_OID;
 use crate::exec::copy;
 use crate::exec::forward::{Broken, without_position};
 use crate::exec::replies::{Hears, ScatterError, content, poll_client, try_content};
+use crate::exec::scatter::copies_differ;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::Oid;
 use crate::wire::frame::{self, Frame, HEADER, command_tag};
@@ -41,6 +42,8 @@ pub struct Input {
     pub table: String,
     /// Some condition went with the question; else a message about too many rows says so.
     pub filtered: bool,
+    /// Each server sends the same rows: those of the first fill it.
+    pub same: bool,
 }
 
 /// What the pulls of one statement may bring, and what they have brought.
@@ -89,7 +92,7 @@ pub fn ask(server: &mut Backend, sql: &str, types: &[Oid], values: &[u8], binary
     let mut tail = BytesMut::from(values);
     tail.put_i16(1);
     tail.put_i16(i16::from(binary));
-    request::bind_raw(&mut server.out, b"", b"", &tail)?;
+    server.bind_own(&tail)?;
     server.inflight.push(Owed::Bind(Audience::Router));
     request::describe(&mut server.out, request::Target::Portal, b"")?;
     server.inflight.push(Owed::DescribePortal(Audience::Client));
@@ -116,7 +119,7 @@ pub async fn fill(
         input,
         tally,
         copies,
-        feeds: input.servers.iter().map(|at| Feed { at: *at, ..Feed::default() }).collect(),
+        feeds: input.servers.iter().enumerate().map(|(n, at)| Feed::new(*at, input.same && n > 0)).collect(),
         mid_row: None,
         copying: false,
     };
@@ -239,6 +242,10 @@ struct Feed {
     done: bool,
     /// Bytes of a row that are still to come.
     rest: usize,
+    /// Its rows are those of another one.
+    repeats: bool,
+    /// What it says that it has done.
+    tag: Option<(Box<str>, Option<u64>)>,
 }
 
 enum Event {
@@ -271,6 +278,10 @@ impl Filling<'_> {
                 Event::Done => break,
                 Event::Spoke => self.listen(combine)?,
             }
+        }
+        let first = self.feeds.first().map(|feed| &feed.tag);
+        if self.input.same && self.feeds.iter().any(|feed| Some(&feed.tag) != first) {
+            return Err(copies_differ(self.feeds.iter().map(|feed| feed.tag.as_ref())).into());
         }
         if self.input.binary {
             copy_data(&mut combine.out, COPY_TRAILER)?;
@@ -342,6 +353,10 @@ impl Filling<'_> {
 }
 
 impl Feed {
+    fn new(at: usize, repeats: bool) -> Self {
+        Self { at, repeats, ..Self::default() }
+    }
+
     /// Moves what has been read of this shard's answer; true when anything was.
     fn carry(
         &mut self,
@@ -364,7 +379,7 @@ impl Feed {
             }
             let header = frame::peek(&server.read, usize::MAX >> 1);
             let Some(header) = header.map_err(|f| Broken::Server(server.lost(&f.message)))? else { return Ok(moved) };
-            if header.tag == b'D' && input.binary {
+            if header.tag == b'D' && input.binary && !self.repeats {
                 if !self.described || server.inflight.step(b'D') != Verdict::Forward {
                     return Err(Broken::Server(server.out_of_step(b'D')).into());
                 }
@@ -381,6 +396,7 @@ impl Feed {
             let Some(frame) = try_content(server)? else { return Ok(moved) };
             moved = true;
             match frame.tag {
+                b'D' if self.repeats => {}
                 b'D' => {
                     tally.add(frame.bytes.len() - HEADER, input)?;
                     copy_text(out, &frame)?;
@@ -390,6 +406,8 @@ impl Feed {
                     self.described = true;
                 }
                 b'C' => {
+                    let (verb, count) = command_tag(frame.body());
+                    self.tag = Some((verb.into(), count));
                     self.done = true;
                     return Ok(true);
                 }
@@ -493,6 +511,7 @@ mod tests {
             servers: vec![],
             table: "public.orders".into(),
             filtered,
+            same: false,
         };
         let mut tally = Tally { max_rows: 1, max_bytes: 10, ..Tally::default() };
         tally.add(10, &input(true)).unwrap();

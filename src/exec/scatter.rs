@@ -10,6 +10,7 @@ use crate::exec::columns::{
     are_user_types, binary_user_type, column_info, drift, has_numbers_inside, is_text, same_shape, tables_have_changed,
     visible,
 };
+use crate::exec::forward::Broken;
 use crate::exec::replies::{
     Hears, ScatterError, any_content, begun, content, flush, pass_notice, pass_rows, send_all, try_content,
 };
@@ -71,6 +72,8 @@ pub struct Manner {
     /// One server after the other, in the order of their shards. Where one fails, the later ones have not even begun the transaction, which
     /// must end then.
     pub in_turn: bool,
+    /// They change rows: the client is told of none before all have changed theirs, as one Postgres tells of none before that.
+    pub settled: bool,
 }
 
 #[derive(Debug, Default)]
@@ -99,7 +102,7 @@ impl ScatterRun {
         window: Option<Window>,
         manner: Manner,
     ) -> Result<Self, ScatterError> {
-        let Manner { answer, limits, style, in_turn } = manner;
+        let Manner { answer, limits, style, in_turn, settled } = manner;
         let mut run = Self {
             merge: None,
             columns: None,
@@ -123,6 +126,11 @@ impl ScatterRun {
             true => run.heads_in_turn(servers, client).await?,
             false => run.heads(servers, client).await?,
         };
+        if settled {
+            for at in (0..servers.len()).filter(|at| matches!(heads[*at], Head::Rows(_))) {
+                run.first_row(servers, at, client).await?;
+            }
+        }
         for (at, head) in heads.into_iter().enumerate() {
             match head {
                 Head::Rows(theirs) if has_numbers_inside(servers[at], &theirs) => {
@@ -212,10 +220,26 @@ impl ScatterRun {
         send_all(&mut servers[at..=at], client).await?;
         let head = self.head(servers, at, client).await?;
         if let Head::Rows(_) = head {
-            // What changes rows and returns them has changed all before it returns the first.
-            begun(servers[at], client, self.hears(at)).await?;
+            self.first_row(servers, at, client).await?;
         }
         Ok(head)
+    }
+
+    /// Waits until there is a row, or none comes. What changes rows and returns them has changed all before it returns the first.
+    async fn first_row(
+        &mut self,
+        servers: &mut [&mut Backend],
+        at: usize,
+        client: &mut Client,
+    ) -> Result<(), ScatterError> {
+        begun(servers[at], client, self.hears(at)).await?;
+        match servers[at].header().map_err(Broken::Server)? {
+            Some(header) if header.tag == b'E' => {
+                let frame = content(servers[at], client, self.hears(at)).await?;
+                Err(self.shard_error(frame))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn head(
@@ -488,9 +512,7 @@ impl ScatterRun {
         let mut tags = self.inputs.iter().filter_map(|i| i.tag.as_ref());
         let first = tags.next();
         if tags.any(|tag| Some(tag) != first) {
-            return Err(Fault::new(SqlState::DATA_CORRUPTED, "the shards disagree on the effect of the statement")
-                .detail(format!("command tags: {:?}", self.inputs.iter().map(|i| &i.tag).collect::<Vec<_>>()))
-                .hint("A reference table has different contents on different shards; compare and repair it."));
+            return Err(copies_differ(self.inputs.iter().map(|input| input.tag.as_ref())));
         }
         Ok(match first {
             Some((verb, Some(count))) => format!("{verb} {count}"),
@@ -582,4 +604,11 @@ enum Head {
     Copy(Frame),
     Rows(Vec<Column>),
     NoRows,
+}
+
+/// What must have one effect on all shards has several.
+pub(super) fn copies_differ<'a>(tags: impl Iterator<Item = Option<&'a (Box<str>, Option<u64>)>>) -> Fault {
+    Fault::new(SqlState::DATA_CORRUPTED, "the shards disagree on the effect of the statement")
+        .detail(format!("command tags: {:?}", tags.collect::<Vec<_>>()))
+        .hint("A reference table has different contents on different shards; compare and repair it.")
 }

@@ -70,6 +70,7 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
                 lines.pull(pull, finish, view);
                 lines.shard_plans(2, shards.pulls.get(at).map_or(&[][..], Vec::as_slice), view);
             }
+            finish.supplies.iter().for_each(|(_, supply)| lines.supplies(supply, view));
         }
         PlanKind::Stamp(stamped) => {
             lines.push(0, format!("Broadcast, with one value of the clock: {why}"));
@@ -195,9 +196,7 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
         }
         PlanKind::Supply(supply) => json!({
             "plan": "supply", "shards": list(&supply.shards, view), "sql": supply.statement,
-            "supplies": supply.supplies.iter().map(|of| json!({ "name": of.name, "rows": supplied(of, supply),
-                    "by": of.place.as_ref().map(|place| place.key.iter().map(|(name, _)| name).collect::<Vec<_>>()) }))
-                .collect::<Vec<_>>(),
+            "supplies": supplies(supply),
             "moment": supply.moment, "fill": finish_document(&supply.finish, view),
         }),
         PlanKind::Claim(claim) => json!({
@@ -230,10 +229,28 @@ fn finish_document(finish: &FinishPlan, view: &View<'_>) -> Value {
             "stage": pull.stage, "keys": pull.keys.iter().map(|keys| keys_of(keys, finish)).collect::<Vec<_>>(),
         })
     };
-    json!({
+    let mut document = json!({
         "plan": "finish", "on": finisher(finish, view), "reason": *finish.reason, "sql": finish.sql,
         "pulls": finish.pulls.iter().map(pull).collect::<Vec<_>>(),
-    })
+    });
+    if let (Some(fields), false) = (document.as_object_mut(), finish.supplies.is_empty()) {
+        let of = |(at, supply): &(usize, SupplyPlan)| {
+            json!({
+                "input": finish.pulls.get(*at).map(|pull| &pull.name), "supplies": supplies(supply),
+                "moment": supply.moment, "fill": finish_document(&supply.finish, view),
+            })
+        };
+        fields.insert("supplies".to_owned(), finish.supplies.iter().map(of).collect());
+    }
+    document
+}
+
+fn supplies(supply: &SupplyPlan) -> Vec<Value> {
+    let by = |of: &Supplied| {
+        of.place.as_ref().map(|place| place.key.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>())
+    };
+    let of = |of: &Supplied| json!({ "name": of.name, "rows": supplied(of, supply), "by": by(of) });
+    supply.supplies.iter().map(of).collect()
 }
 
 /// What the rows are that are sent along, for people.
@@ -319,7 +336,13 @@ impl Lines {
             }
         }
         self.push(1, format!("SQL: {}", finish.sql));
+        self.pulls(finish, view);
+    }
+
+    /// What fills the inputs, and what goes along where that changes data.
+    fn pulls(&mut self, finish: &FinishPlan, view: &View<'_>) {
         finish.pulls.iter().for_each(|pull| self.pull(pull, finish, view));
+        finish.supplies.iter().for_each(|(_, supply)| self.supplies(supply, view));
     }
 
     /// A write that is sent what it reads.
@@ -332,6 +355,11 @@ impl Lines {
         };
         self.push(1, format!("SQL: {with}{}", supply.statement));
         self.push(1, format!("Because: {}", supply.finish.reason));
+        self.supplies(supply, view);
+    }
+
+    /// What goes along with a write.
+    fn supplies(&mut self, supply: &SupplyPlan, view: &View<'_>) {
         if supply.moment {
             self.push(1, format!("With {MOMENT}: the start of the transaction"));
         }
@@ -348,7 +376,7 @@ impl Lines {
                 self.claim_texts(2, claim);
             }
         }
-        supply.finish.pulls.iter().for_each(|pull| self.pull(pull, &supply.finish, view));
+        self.pulls(&supply.finish, view);
     }
 
     /// Rows that are locked until there are enough.
@@ -379,6 +407,7 @@ impl Lines {
         let from = match (&pull.from, &sources(&pull.from, view)[..]) {
             (PullFrom::Shards(_), []) => "nowhere: no row can match".to_owned(),
             (PullFrom::Any, _) => "any shard".to_owned(),
+            (PullFrom::Copies(_), shards) => format!("{}, the same on each", shards.join(", ")),
             (_, shards) => shards.join(", "),
         };
         let verb = if pull.writes { "Change" } else { "Pull" };
@@ -561,7 +590,7 @@ fn list<'a>(shards: &ShardSet, view: &View<'a>) -> Vec<&'a str> {
 /// The shards of a pull; of a reference table none is chosen yet.
 fn sources<'a>(from: &PullFrom, view: &View<'a>) -> Vec<&'a str> {
     match from {
-        PullFrom::Shards(shards) => list(shards, view),
+        PullFrom::Shards(shards) | PullFrom::Copies(shards) => list(shards, view),
         PullFrom::Any => Vec::new(),
         PullFrom::One(shard) => vec![shard_name(*shard, view)],
     }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid, QualifiedName, ShardId, ShardSet};
 use crate::plan::values::binary_members;
-use crate::plan::{Inputs, View, Window, lost_literals, route, window};
+use crate::plan::{Inputs, SupplyPlan, View, Window, lost_literals, route, supply, window};
 use crate::sql::delivery::Depot;
 use crate::sql::outcome::{
     Cursor, Finish, FinishText, Keys as KeysText, KeysFrom as KeysTextFrom, PullSource, PullText, STATEMENT_MOMENT,
@@ -31,7 +33,7 @@ use crate::types::canonical::KeyError;
 ///
 /// The statement leaves nothing behind, no pin, no sequence, no lock, but for what its pulls change: those that do are statements of its
 /// WITH, and then it runs in a transaction, the client's or one that is opened for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct FinishPlan {
     pub pulls: Vec<Pull>,
     /// The client's statement with `pg_temp.<name of the pull>` in the place of every pulled table. It has the client's
@@ -57,13 +59,15 @@ pub struct FinishPlan {
     /// Views whose definitions stand in the place of their names, and whether the client's own text names them: no Postgres is asked
     /// for their rows, and none looks whether the client may read them.
     pub views: Vec<(QualifiedName, bool)>,
+    /// What pulls that change data are sent along, by their places: it is put together before anything else is asked.
+    pub supplies: Vec<(usize, SupplyPlan)>,
     pub elsewhere: Elsewhere,
     /// The server beside the shards that this plan is for, where one has been chosen; for EXPLAIN.
     pub on: Option<Box<str>>,
 }
 
 /// Whether a server beside the shards, which has none of their tables, may finish the statement.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Elsewhere {
     /// There is no such server.
     Nowhere,
@@ -113,6 +117,11 @@ impl FinishPlan {
     /// Whether some of its pulls change data.
     pub fn writes(&self) -> bool {
         self.pulls.iter().any(|pull| pull.writes)
+    }
+
+    /// Whether some of its pulls change copies of reference tables.
+    pub fn writes_copies(&self) -> bool {
+        self.pulls.iter().any(|pull| matches!(pull.from, PullFrom::Copies(_)))
     }
 
     /// Whether tables of the connection that finishes the statement are read before it.
@@ -169,6 +178,8 @@ pub struct Pull {
     pub stage: usize,
     /// `sql` changes data and returns the rows: it must run once in each call, in the transaction that the call is a part of.
     pub writes: bool,
+    /// What goes along with a call, in binary behind its parameters, each with its type. In a plan there is nothing yet.
+    pub sent: Vec<(Oid, Bytes)>,
 }
 
 /// Values that a column of a pull must have.
@@ -221,6 +232,8 @@ pub enum PullFrom {
     Shards(ShardSet),
     /// A reference table: any one shard, best one that the transaction holds already.
     Any,
+    /// Of a change that each of these makes alike, all that there are: the rows of the first.
+    Copies(ShardSet),
     /// All are on this shard: an unsharded table or one of a placed schema, through the session's own connection.
     One(ShardId),
 }
@@ -265,20 +278,36 @@ fn fill_text(
     // The client's parameters keep their numbers: there are no holes for them.
     let mut sql = String::new();
     text.sql.fill(&mut sql, inputs.text, inputs.slots, &mut Vec::new()).ok_or_else(lost_literals)?;
-    let pulls =
+    let mut pulls: Vec<Pull> =
         text.pulls.iter().map(|pull| fill_pull(pull, inputs, view)).collect::<Option<_>>().ok_or_else(lost_literals)?;
+    let mut clock = text.clock.clone();
+    let mut supplies = Vec::new();
+    for (at, supply) in &text.supplies {
+        let supply = supply::fill(supply, inputs, view)?;
+        if let Some(pull) = pulls.get_mut(*at) {
+            // Without what goes along it is no statement.
+            pull.sql.clone_from(&supply.statement);
+            pull.parameters.clone_from(&supply.parameters);
+            if let PullFrom::Shards(shards) = &mut pull.from {
+                shards.clone_from(&supply.shards);
+            }
+        }
+        clock = clock.or_else(|| supply.finish.clock.clone());
+        supplies.push((*at, supply));
+    }
     Ok(FinishPlan {
         pulls,
         sql,
         copy: finish.copy,
         cursor: finish.cursor.clone(),
         reads_home: text.reads_home.clone(),
-        clock: text.clock.clone(),
+        clock,
         own_clock: text.own_clock,
         foreign: text.foreign,
         reason: finish.reason.clone(),
         depot: text.depot.clone(),
         views: text.views.clone(),
+        supplies,
         elsewhere,
         on: None,
     })
@@ -323,6 +352,7 @@ fn fill_pull(pull: &PullText, inputs: &Inputs<'_>, view: &View<'_>) -> Option<Pu
             PullFrom::Shards(shards)
         }
         PullSource::Reference => PullFrom::Any,
+        PullSource::Copies => PullFrom::Copies(view.topology.all_shards()),
         PullSource::One(shard) => PullFrom::One(*shard),
     };
     let column = |(name, type_oid, typmod): &(Box<str>, Oid, i32)| InputColumn {
@@ -347,6 +377,7 @@ fn fill_pull(pull: &PullText, inputs: &Inputs<'_>, view: &View<'_>) -> Option<Pu
         keys,
         stage: pull.stage,
         writes: pull.writes,
+        sent: Vec::new(),
     })
 }
 

@@ -256,13 +256,10 @@ fn explained(mut plan: Plan, inner: usize, options: ExplainOptions, inputs: &Inp
                 "Use EXPLAIN without ANALYZE.",
             ));
         }
+        PlanKind::Finish(finish) if !finish.supplies.is_empty() => return put_together(),
         PlanKind::Broadcast(_) | PlanKind::Each(_) | PlanKind::Scatter { .. } | PlanKind::Finish(_) => {}
         PlanKind::Deliver(_) | PlanKind::Supply(_) => {
-            return refused(Fault::unsupported(
-                "EXPLAIN of this statement is not supported",
-                "rows are put together in one place before any are written",
-                "EXPLAIN (ROUTE) shows how.",
-            ));
+            return put_together();
         }
         PlanKind::Claim(_) => {
             return refused(Fault::unsupported(
@@ -286,7 +283,7 @@ fn plan_outcome(outcome: &Outcome, analysis: &Analysis, inputs: &Inputs<'_>, vie
         Outcome::Insert(insert) => return insert_plan(analysis, insert, inputs, view),
         Outcome::Draw(draw) => (PlanKind::Draw(Arc::clone(draw)), Why::Sequence),
         Outcome::Deliver(delivery) => return delivery::plan(delivery, inputs, view, analysis.parameters),
-        Outcome::Supply(supply) => return supply::plan(supply, None, inputs, view, analysis.parameters),
+        Outcome::Supply(supply) => return supply::plan(supply, None, inputs, view),
         Outcome::Refuse(fault) => (PlanKind::Refuse(fault.clone()), Why::Refused),
         Outcome::Home(why) => (PlanKind::Single(view.topology.home), why.clone()),
         Outcome::Shard(shard, why) => (PlanKind::Single(*shard), why.clone()),
@@ -383,7 +380,7 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
         Ok(Many::Deliver(delivery)) => return delivery::plan(delivery, inputs, view, analysis.parameters),
         Ok(Many::Supply(supply)) => {
             let why = (!matches!(supply.target, SupplyTarget::Home)).then_some(why);
-            return supply::plan(supply, why, inputs, view, analysis.parameters);
+            return supply::plan(supply, why, inputs, view);
         }
         Ok(Many::Claim(claim)) => return claim::plan(claim, shards, why, inputs),
         Err(fault) => return refused(fault.clone()),
@@ -526,4 +523,13 @@ fn count_parameter(index: u16, inputs: &Inputs<'_>) -> Result<Option<i64>, Fault
             "Send it as bigint.",
         )
     })
+}
+
+/// What each shard would do is not known before.
+fn put_together() -> Plan {
+    refused(Fault::unsupported(
+        "EXPLAIN of this statement is not supported",
+        "rows are put together in one place before any are written",
+        "EXPLAIN (ROUTE) shows how.",
+    ))
 }

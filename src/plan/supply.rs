@@ -19,7 +19,7 @@ use crate::sql::supply::{Supply, SupplyPlace, SupplyRows, SupplyTarget};
 /// 1. Where there are supplies: the client's ORIGINAL statement is parsed and described on the home shard, and the pulls of `finish` fill
 ///    their inputs on the combine connection, as for a [`FinishPlan`]. Each supply is read there, and held.
 /// 2. Every shard runs the statement, with the supplies and the time as WITH queries over arrays.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SupplyPlan {
     pub finish: FinishPlan,
     pub supplies: Vec<Supplied>,
@@ -34,6 +34,25 @@ pub struct SupplyPlan {
     pub everywhere: bool,
     /// Which of the client's parameters (`$n` as n - 1) are `$1, $2, ...` of `statement`.
     pub parameters: Vec<u16>,
+}
+
+impl SupplyPlan {
+    /// The shards that run the statement, and those where rows are locked for it.
+    pub fn reaches(&self) -> ShardSet {
+        let mut shards = self.shards.clone();
+        self.supplies.iter().filter_map(Supplied::claim).for_each(|claim| shards.union_with(&claim.shards));
+        shards
+    }
+}
+
+impl Supplied {
+    /// What locks the rows.
+    pub fn claim(&self) -> Option<&ClaimPlan> {
+        match &self.rows {
+            SuppliedRows::Claim(claim) => Some(claim),
+            SuppliedRows::Pull(_) | SuppliedRows::Query { .. } => None,
+        }
+    }
 }
 
 /// Rows that are sent along.
@@ -55,8 +74,8 @@ pub enum SuppliedRows {
     Claim(Box<ClaimPlan>),
 }
 
-pub(super) fn plan(supply: &Supply, why: Option<Why>, inputs: &Inputs<'_>, view: &View<'_>, parameters: u16) -> Plan {
-    match fill(supply, inputs, view, parameters) {
+pub(super) fn plan(supply: &Supply, why: Option<Why>, inputs: &Inputs<'_>, view: &View<'_>) -> Plan {
+    match fill(supply, inputs, view) {
         Ok(plan) => {
             let why = why.unwrap_or_else(|| match &supply.target {
                 SupplyTarget::Sharded(group) => Why::NoKey(group.name.clone()),
@@ -69,7 +88,8 @@ pub(super) fn plan(supply: &Supply, why: Option<Why>, inputs: &Inputs<'_>, view:
     }
 }
 
-fn fill(supply: &Supply, inputs: &Inputs<'_>, view: &View<'_>, parameters: u16) -> Result<SupplyPlan, Fault> {
+pub(super) fn fill(supply: &Supply, inputs: &Inputs<'_>, view: &View<'_>) -> Result<SupplyPlan, Fault> {
+    let parameters = supply.parameters;
     let topology = view.topology;
     let (shards, everywhere) = match &supply.target {
         SupplyTarget::Sharded(group) => {

@@ -292,7 +292,7 @@ impl Session {
             let server = &mut self.held[at].server;
             request::parse(&mut server.out, b"", b"BEGIN", &[])?;
             server.inflight.push(Owed::Parse(Audience::Router));
-            request::bind_raw(&mut server.out, b"", b"", &[0; 6])?;
+            server.bind_own(&[0; 6])?;
             server.inflight.push(Owed::Bind(Audience::Router));
             request::execute(&mut server.out, b"", 0)?;
             server.inflight.push(Owed::Execute(Audience::Router));

@@ -1,5 +1,6 @@
 //! Bind: where a portal runs, by the values of this call.
 
+use crate::backend::Unnamed;
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::stats::Count;
 use crate::exec::columns::binary_user_type;
@@ -261,6 +262,9 @@ impl Session {
         let held = &mut self.held[at];
         request::bind_raw(&mut held.server.out, view.portal, def.name.as_bytes(), view.tail)?;
         held.server.inflight.push(Owed::Bind(Audience::Client));
+        if view.portal.is_empty() {
+            held.server.unnamed = Unnamed::Kept;
+        }
         self.note_read(statement);
         self.put_portal(view.portal, Portal::new(Arc::clone(statement), Vec::new(), Place::Server(shard)))?;
         self.note_cursor(&statement.analysis.kind, shard);

@@ -293,7 +293,7 @@ impl<'a> Claiming<'a> {
             let server = &mut held.server;
             server.parse(b"", text.text.as_bytes(), &self.declared(text))?;
             server.inflight.push(Owed::Parse(Audience::Router));
-            request::bind_raw(&mut server.out, b"", b"", &bind)?;
+            server.bind_own(&bind)?;
             server.inflight.push(Owed::Bind(Audience::Router));
             request::execute(&mut server.out, b"", 0)?;
             server.inflight.push(Owed::Execute(Audience::Client));
@@ -352,7 +352,7 @@ impl<'a> Claiming<'a> {
             let server = server_of(session, *shard)?;
             server.parse(b"", text.text.as_bytes(), &self.declared(text))?;
             server.inflight.push(Owed::Parse(Audience::Router));
-            request::bind_raw(&mut server.out, b"", b"", &bind)?;
+            server.bind_own(&bind)?;
             server.inflight.push(Owed::Bind(Audience::Router));
             request::describe(&mut server.out, request::Target::Portal, b"")?;
             server.inflight.push(Owed::DescribePortal(Audience::Client));

@@ -12,7 +12,7 @@ use crate::backend::settings::{SessionSettings, quote_identifier};
 use crate::exec::finish::Input;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::{Oid, ShardId};
-use crate::plan::{Elsewhere, FinishPlan, Plan, PlanKind, Pull};
+use crate::plan::{Elsewhere, FinishPlan, Plan, PlanKind, Pull, PullFrom};
 use crate::session::Session;
 use crate::session::finish::{Halt, Original};
 use crate::session::held::{Finishing, Unlent, put_settings};
@@ -298,6 +298,7 @@ impl Session {
                 servers: feeds.iter().filter_map(|shard| shards.binary_search(shard).ok()).collect(),
                 table: pull.label.to_string(),
                 filtered: pull.filtered,
+                same: matches!(pull.from, PullFrom::Copies(_)),
             }
         });
         let inputs: Vec<Input> = inputs.collect();

@@ -130,7 +130,8 @@ impl Session {
             TransactionStatement::Savepoint(name) => {
                 self.need_block("SAVEPOINT")?;
                 self.tell_joined(&format!("SAVEPOINT {}", settings::quote_identifier(name))).await?;
-                self.tx.savepoint(name, &self.settings);
+                let parts = self.held.parts();
+                self.tx.savepoint(name, &self.settings, parts);
                 Ok(Some(tag("SAVEPOINT")))
             }
             TransactionStatement::Release(name) => {
@@ -147,7 +148,8 @@ impl Session {
                 // Before the shards come to rest for it: nobody will read what these still have.
                 self.forget_cursors(self.tx.depth_of(name)).await;
                 self.tell_joined(&format!("ROLLBACK TO SAVEPOINT {}", settings::quote_identifier(name))).await?;
-                if let Some(settings) = self.tx.rollback_to(name) {
+                if let Some((settings, parts)) = self.tx.rollback_to(name) {
+                    self.held.go_back_to(&parts);
                     for held in self.held.iter_mut().filter(|h| h.joined) {
                         held.server.applied = Some(Arc::clone(&settings));
                     }

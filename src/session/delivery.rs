@@ -211,12 +211,13 @@ impl Session {
         targets: &ShardSet,
     ) -> Result<(ShardId, Original), Failure> {
         // All shards at once, so that nobody waits for one with others in his hands.
-        let (_, sources) = self.feeds(&plan.finish)?;
-        let mut shards: ShardSet = sources.iter().copied().chain([self.view.topology.home]).collect();
+        let mut shards = self.sources(&plan.finish)?;
+        shards.insert(self.view.topology.home);
         shards.union_with(targets);
         let shards: Vec<ShardId> = shards.iter().collect();
         self.check_fanout(shards.len())?;
         match plan.landing.place {
+            _ if plan.finish.writes_copies() => self.take_turn(&shards, Some(ask.statement().0)).await?,
             Place::Everywhere => self.take_turn(&shards, None).await?,
             Place::Keyed { .. } | Place::Home => self.enlist_all(&shards).await?,
         }
@@ -224,13 +225,13 @@ impl Session {
         if !plan.landing.draws.sequences.is_empty() {
             self.memory.pass();
         }
-        let original = self.original(&plan.finish, ask).await?;
+        let (finish, original, _hold) = self.supplied(&plan.finish, ask).await?;
         if let Some(moved) = &plan.landing.moved {
             self.check_move(&plan.landing, moved).await?;
         }
         // What fills the depot returns no rows, whatever the statement itself returns.
         let filling = Original { parameters: original.parameters, rows: reply::NO_DATA.into(), origins: None };
-        self.begin_finish(&plan.finish, ask, filling).await
+        self.begin_finish(&finish, ask, filling).await
     }
 
     /// The rights that the UPDATE needs, and those that it takes to move the rows instead.
@@ -330,6 +331,7 @@ impl Session {
             let held = &mut self.held[at];
             wrote.push(held.wrote);
             held.wrote = true;
+            held.server.lose_unnamed();
             request::query(&mut held.server.out, copy.as_bytes())?;
             held.server.inflight.push(Owed::Query { audience: Audience::Client, ready: Audience::Router });
         }

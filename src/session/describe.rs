@@ -154,6 +154,7 @@ impl Session {
             Place::Server(shard) => {
                 let shard = *shard;
                 let at = self.open(shard).await?;
+                self.check_unnamed(name, at)?;
                 let server = &mut self.held[at].server;
                 request::describe(&mut server.out, request::Target::Portal, name)?;
                 server.inflight.push(Owed::DescribePortal(Audience::Client));

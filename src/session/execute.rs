@@ -1,5 +1,6 @@
 //! Execute and Close: runs a portal on its server, in the router, or over several shards.
 
+use crate::backend::Unnamed;
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::rules::changed as moved;
 use crate::exec::columns::tables_have_changed;
@@ -51,9 +52,13 @@ impl Session {
             self.check_not_failed(&statement.analysis.kind)?;
             self.check_in_block(&statement.analysis.kind)?;
             let at = self.open(shard).await?;
+            self.check_unnamed(name, at)?;
             let server = &mut self.held[at].server;
             server.out.extend_from_slice(&frame.bytes);
             server.inflight.push(Owed::Execute(Audience::Client));
+            if name.is_empty() {
+                server.unnamed = if max_rows > 0 { Unnamed::Kept } else { Unnamed::None };
+            }
             self.held[at].note_unlocks(statement.analysis.unlocks);
             self.note_definition(&statement.analysis, Some(shard));
             self.note_sequences(&statement.analysis, Some(shard));
@@ -93,6 +98,18 @@ impl Session {
         let bound = portal.meaning;
         let values = statement.analysis.parameters > 0 && bound.is_some_and(|bound| bound != self.meaning);
         Ok(begins && (values || self.has_other_literals(statement)))
+    }
+
+    /// A portal without a name is still the client's own.
+    pub(super) fn check_unnamed(&self, name: &[u8], at: usize) -> Result<(), Fault> {
+        if !name.is_empty() || self.held[at].server.unnamed != Unnamed::Lost {
+            return Ok(());
+        }
+        Err(Fault::unsupported(
+            "a portal without a name cannot be gone on with behind other statements here",
+            "The router has used the server that has it for one of these.",
+            "Give the portal a name in Bind.",
+        ))
     }
 
     /// FETCH, MOVE or CLOSE of another portal.

@@ -217,7 +217,7 @@ impl Session {
         let mut tail = BytesMut::from(&[0; 4][..]);
         crate::wire::encode::count16(&mut tail, wanted.formats.len())?;
         wanted.formats.iter().for_each(|format| tail.put_i16(*format));
-        request::bind_raw(&mut server.out, b"", b"", &tail)?;
+        server.bind_own(&tail)?;
         server.inflight.push(Owed::Bind(Audience::Router));
         let head = described(columns, wanted)?;
         if !head.is_empty() {

@@ -22,6 +22,7 @@ use crate::session::commit::lost_part;
 use crate::session::idle_timers::UNTIMED;
 use crate::session::placed::join_rules;
 use crate::session::replica::Servers;
+use crate::session::transaction::Parts;
 use crate::session::{Failure, Session};
 use crate::sql::analyze::PinReason;
 use crate::wire::frame::Frame;
@@ -143,6 +144,21 @@ pub struct HeldServers(SmallVec<[Held; 1]>, u8);
 impl HeldServers {
     pub fn position(&self, shard: ShardId) -> Option<usize> {
         self.0.iter().position(|h| h.shard == shard)
+    }
+
+    /// What the connections have done in the client's transaction.
+    pub fn parts(&self) -> Parts {
+        let of =
+            |did: fn(&Held) -> bool| self.0.iter().filter(|held| held.joined && did(held)).map(|h| h.shard).collect();
+        Parts { wrote: of(|held| held.wrote), locked: of(|held| held.locked) }
+    }
+
+    /// What they have done since is undone: who has nothing left needs no part in a commit over shards.
+    pub fn go_back_to(&mut self, parts: &Parts) {
+        for held in self.0.iter_mut().filter(|held| held.joined) {
+            held.wrote &= parts.wrote.contains(held.shard);
+            held.locked &= parts.locked.contains(held.shard);
+        }
     }
 
     /// A number for one more combine connection. One that was used lately is not used again: a portal may still name it.

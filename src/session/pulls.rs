@@ -178,7 +178,7 @@ impl Session {
 
     fn feeding(&self, plan: &FinishPlan, pull: &Pull) -> Vec<ShardId> {
         match &pull.from {
-            PullFrom::Shards(shards) => shards.iter().collect(),
+            PullFrom::Shards(shards) | PullFrom::Copies(shards) => shards.iter().collect(),
             PullFrom::Any => vec![plan.shards().min().unwrap_or_else(|| self.any_shard())],
             PullFrom::One(shard) => vec![*shard],
         }
@@ -201,7 +201,7 @@ impl Session {
         };
         let combine = self.enlist_with_combine(&with(&of.shards, clock), on, slot).await?;
         if let Some(shard) = clock {
-            of.moment = self.moment_of(shard).await?;
+            of.moment = self.moment_of_statement(shard, of.ask).await?;
         }
         let mut inputs = None;
         let asks_types = plan.pulls.iter().any(|pull| pull.binary.is_none());
@@ -437,6 +437,7 @@ impl Loading<'_> {
         };
         let mut more = pull.filtered && !pull.whole;
         let mut types = declared_types(&pull.parameters, self.original);
+        types.extend(pull.sent.iter().map(|(of, _)| *of));
         let mut shards: ShardSet = self.feeds[at].iter().copied().collect();
         for (keys, array) in keys {
             types.push(keys.array);
@@ -448,7 +449,8 @@ impl Loading<'_> {
                 shards.intersect_with(&of_keys);
             }
         }
-        let arrays: Vec<&[u8]> = keys.iter().map(|(_, array)| &array[..]).collect();
+        let sent = pull.sent.iter().map(|(_, array)| array);
+        let arrays: Vec<&[u8]> = sent.chain(keys.iter().map(|(_, array)| array)).map(|array| &array[..]).collect();
         let values = values_of(self.ask, &pull.parameters, &self.moment, &arrays)?;
         Ok(Asked { sql, types, values, shards: shards.iter().collect() })
     }

@@ -9,7 +9,7 @@ use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
 use crate::plan::FinishPlan;
 use crate::plan::combine::Combine;
-use crate::session::finish::{PORTAL, with};
+use crate::session::finish::PORTAL;
 use crate::session::run::Ask;
 use crate::session::scatter::ScatterRun as PortalRun;
 use crate::session::{Failure, Session};
@@ -59,10 +59,15 @@ impl Session {
     /// Everything up to the first row: by then all that is read has been read, and all changes have been made.
     async fn start_returned(&mut self, plan: &FinishPlan, ask: &Ask<'_>) -> Result<(ShardId, ScatterRun), Failure> {
         // All shards at once, so that nobody waits for one with others in his hands.
-        let (_, shards) = self.feeds(plan)?;
-        self.enlist_all(&with(&shards, Some(self.view.topology.home))).await?;
-        let original = self.original(plan, ask).await?;
-        let (slot, original) = self.begin_finish(plan, ask, original).await?;
+        let mut shards = self.sources(plan)?;
+        shards.insert(self.view.topology.home);
+        let shards: Vec<ShardId> = shards.iter().collect();
+        match plan.writes_copies() {
+            true => self.take_turn(&shards, Some(ask.statement().0)).await?,
+            false => self.enlist_all(&shards).await?,
+        }
+        let (finish, original, _hold) = self.supplied(plan, ask).await?;
+        let (slot, original) = self.begin_finish(&finish, ask, original).await?;
         let started = self.start_rows(slot).await;
         let run = match started {
             Ok(run) => run,

@@ -97,7 +97,7 @@ impl Ask<'_> {
                 server.parse(b"", text.as_bytes(), &types)?;
                 server.inflight.push(Owed::Parse(Audience::Router));
                 let tail = rebind(bind, chosen, *columns_added)?;
-                request::bind_raw(&mut server.out, b"", b"", &tail)?;
+                server.bind_own(&tail)?;
                 server.inflight.push(Owed::Bind(Audience::Router));
                 request::describe(&mut server.out, request::Target::Portal, b"")?;
                 server.inflight.push(Owed::DescribePortal(Audience::Client));
@@ -370,7 +370,7 @@ impl Session {
             held.server.comment.clone_from(&comment);
             ask.put(&mut held.server, sql)?;
         }
-        let manner = self.manner(answer);
+        let manner = Manner { settled: access == Access::Write, ..self.manner(answer) };
         let started = {
             let mut servers = self.held.servers(&shards);
             ScatterRun::start(&mut servers, &mut self.client, combine, window, manner).await
@@ -396,7 +396,7 @@ impl Session {
 
     /// How several servers are asked at once.
     pub(super) fn manner(&self, answer: Answer) -> Manner {
-        Manner { answer, limits: self.merge_limits(), style: self.text_style(), in_turn: self.in_turn }
+        Manner { answer, limits: self.merge_limits(), style: self.text_style(), in_turn: self.in_turn, settled: false }
     }
 
     /// The RowDescription, where the client is to be told it; it must be what was promised.

@@ -168,7 +168,7 @@ impl Session {
                 }
             };
             let server = &mut self.held[at].server;
-            let done = match self.settings.has_roles() {
+            let done = match self.settings.has_roles() || self.settings.has_of_others() {
                 // What it may set is the role's own matter, and the order of roles counts.
                 true => match put_settings(server, &self.settings).await {
                     Ok(()) => server.query(sql).await.map(|_| server.applied = Some(Arc::clone(&wanted))),

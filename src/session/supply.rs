@@ -1,6 +1,7 @@
 //! UPDATE and DELETE that are sent what they read: rows of other tables are put together on the combine connection, held, and go along with
 //! the statement to each shard, as WITH queries over arrays.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -11,13 +12,13 @@ use crate::backend::inflight::{Audience, Owed};
 use crate::exec::delivery::{To, ask_bound, collect};
 use crate::exec::forward::without_position;
 use crate::exec::replies::ScatterError;
-use crate::exec::scatter::{Answer, ScatterRun};
+use crate::exec::scatter::{Answer, Manner, ScatterRun};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::memory::Hold;
 use crate::plan::combine::Combine;
 use crate::plan::supply::{Supplied, SuppliedRows};
-use crate::plan::{ClaimPlan, SupplyPlan};
+use crate::plan::{FinishPlan, SupplyPlan};
 use crate::session::bind::result_formats;
 use crate::session::delivery::{Answering, place, unread_key};
 use crate::session::finish::Original;
@@ -44,7 +45,7 @@ struct Held {
     /// The shards that got rows, where each gets rows of its own.
     sorted: Option<Vec<bool>>,
     /// The memory that they take.
-    _hold: Hold,
+    hold: Hold,
 }
 
 impl Session {
@@ -77,16 +78,16 @@ impl Session {
     async fn start_supplied(&mut self, plan: &SupplyPlan, ask: &Ask<'_>) -> Result<Answering, Failure> {
         // All shards at once, so that nobody waits for one with others in his hands.
         let clock = if plan.moment { Some(self.shard_of_time()) } else { None };
-        let (_, sources) = self.feeds(&plan.finish)?;
         let describes = (!plan.supplies.is_empty()).then_some(self.view.topology.home);
-        let mut shards: ShardSet = sources.into_iter().chain(clock).chain(describes).collect();
-        shards.union_with(&plan.shards);
-        plan.supplies.iter().filter_map(claimed).for_each(|claim| shards.union_with(&claim.shards));
+        let mut shards: ShardSet = clock.into_iter().chain(describes).collect();
+        shards.union_with(&self.sources(&plan.finish)?);
+        shards.union_with(&plan.reaches());
         let shards: Vec<ShardId> = shards.iter().collect();
         self.check_fanout(shards.len())?;
-        match plan.everywhere {
-            true => self.take_turn(&shards, None).await?,
-            false => self.enlist_all(&shards).await?,
+        match (plan.everywhere, plan.finish.writes_copies()) {
+            (_, true) => self.take_turn(&shards, Some(ask.statement().0)).await?,
+            (true, false) => self.take_turn(&shards, None).await?,
+            (false, false) => self.enlist_all(&shards).await?,
         }
         let (held, original) = match plan.supplies.is_empty() {
             true => (Vec::new(), None),
@@ -97,7 +98,7 @@ impl Session {
         };
         let moment = match clock {
             None => Moment::default(),
-            Some(shard) => self.moment_of_supply(shard, ask).await?,
+            Some(shard) => self.moment_of_statement(shard, ask).await?,
         };
         match self.supply_shards(plan, ask, &held, original.as_ref(), &moment).await {
             Ok(answering) => Ok(answering),
@@ -105,7 +106,8 @@ impl Session {
         }
     }
 
-    async fn moment_of_supply(&mut self, shard: ShardId, ask: &Ask<'_>) -> Result<Moment, Failure> {
+    /// The moment of a statement in a transaction.
+    pub(super) async fn moment_of_statement(&mut self, shard: ShardId, ask: &Ask<'_>) -> Result<Moment, Failure> {
         let mut moment = self.moment_of(shard).await?;
         if let (Ask::Query { .. }, TxState::Implicit) = (ask, self.tx.state) {
             // A transaction of one Query message begins with its statement.
@@ -116,8 +118,8 @@ impl Session {
 
     /// The rows of all supplies; and how the home shard describes the client's own statement.
     async fn hold_supplies(&mut self, plan: &SupplyPlan, ask: &Ask<'_>) -> Result<(Vec<Held>, Original), Failure> {
-        let original = self.original(&plan.finish, ask).await?;
-        if plan.supplies.iter().all(|supplied| claimed(supplied).is_some()) {
+        let (finish, original, _hold) = self.supplied(&plan.finish, ask).await?;
+        if plan.supplies.iter().all(|supplied| supplied.claim().is_some()) {
             return match self.read_supplies(None, plan, ask, &original).await {
                 Ok(held) => Ok((held, original)),
                 Err(error) => Err(self.scatter_failure(error, false).await),
@@ -125,13 +127,49 @@ impl Session {
         }
         // What runs on the combine connection besides the supplies returns no rows, whatever the statement itself returns.
         let (parameters, rows) = (original.parameters.clone(), reply::NO_DATA.into());
-        let (slot, _) = self.begin_finish(&plan.finish, ask, Original { parameters, rows, origins: None }).await?;
+        let (slot, _) = self.begin_finish(&finish, ask, Original { parameters, rows, origins: None }).await?;
         let held = match self.read_supplies(Some(slot), plan, ask, &original).await {
             Ok(held) => Ok(held),
             Err(error) => Err(self.scatter_failure(error, false).await),
         };
         self.end_finish(slot).await;
         Ok((held?, original))
+    }
+
+    /// Every shard that is asked for what a Postgres finishes.
+    pub(super) fn sources(&self, plan: &FinishPlan) -> Result<ShardSet, Fault> {
+        let (_, sources) = self.feeds(plan)?;
+        let mut shards: ShardSet = sources.into_iter().collect();
+        for (_, supply) in &plan.supplies {
+            shards.union_with(&supply.reaches());
+            shards.union_with(&self.sources(&supply.finish)?);
+        }
+        Ok(shards)
+    }
+
+    /// The plan with what its pulls are sent along; how the home shard describes the client's statement; and the memory that is taken.
+    pub(super) async fn supplied<'p>(
+        &mut self,
+        plan: &'p FinishPlan,
+        ask: &Ask<'_>,
+    ) -> Result<(Cow<'p, FinishPlan>, Original, Vec<Hold>), Failure> {
+        let original = self.original(plan, ask).await?;
+        let (mut finish, mut holds) = (Cow::Borrowed(plan), Vec::new());
+        for (at, supply) in &plan.supplies {
+            let held = match supply.supplies.is_empty() {
+                true => Vec::new(),
+                false => Box::pin(self.hold_supplies(supply, ask)).await?.0,
+            };
+            let Some(pull) = finish.to_mut().pulls.get_mut(*at) else {
+                return Err(Fault::new(SqlState::INTERNAL_ERROR, "what is sent along has no pull").into());
+            };
+            pull.sql = statement(supply, &held);
+            pull.parameters = parameters(supply);
+            let arrays = held.iter().flat_map(|held| held.sent.iter().zip(held.arrays.iter().flatten()));
+            pull.sent = arrays.map(|(sent, array)| (sent.array, array.clone())).collect();
+            holds.extend(held.into_iter().map(|held| held.hold));
+        }
+        Ok((finish, original, holds))
     }
 
     async fn read_supplies(
@@ -147,10 +185,10 @@ impl Session {
             Fault::new(SqlState::INTERNAL_ERROR, "rows to be sent along without a place where they are put together")
         };
         for supplied in &plan.supplies {
-            let rows = match claimed(supplied) {
+            let rows = match supplied.claim() {
                 Some(claim) => {
                     let (sent, arrays, hold) = self.claim_supply(claim, ask, left).await?;
-                    Held { name: supplied.name.clone(), sent, arrays: vec![arrays], sorted: None, _hold: hold }
+                    Held { name: supplied.name.clone(), sent, arrays: vec![arrays], sorted: None, hold }
                 }
                 None => self.read_supply(slot.ok_or_else(nowhere)?, plan, supplied, ask, original, left).await?,
             };
@@ -209,7 +247,7 @@ impl Session {
             collect(server, &mut self.client, shards, &elements, (limit, hold), sort, || too_much(bytes)).await?;
         let arrays = collected.arrays.iter().map(|arrays| arrays_of(arrays, &sent)).collect::<Result<_, _>>()?;
         let sorted = to.is_some().then(|| collected.arrays.iter().map(|arrays| !arrays.is_empty()).collect());
-        Ok(Held { name: supplied.name.clone(), arrays, sorted, sent, _hold: collected.hold })
+        Ok(Held { name: supplied.name.clone(), arrays, sorted, sent, hold: collected.hold })
     }
 
     /// The statement on every shard, with all that is sent along.
@@ -221,8 +259,7 @@ impl Session {
         original: Option<&Original>,
         moment: &Moment,
     ) -> Result<Answering, ScatterError> {
-        let moments: &[u16] = if plan.moment { &[TRANSACTION_MOMENT, STATEMENT_MOMENT] } else { &[] };
-        let parameters: Vec<u16> = plan.parameters.iter().chain(moments).copied().collect();
+        let parameters = parameters(plan);
         let text = statement(plan, held);
         let mut types = match original {
             Some(original) => declared_types(&parameters, original),
@@ -245,7 +282,7 @@ impl Session {
             let server = &mut held.server;
             server.parse(b"", text.as_bytes(), &types)?;
             server.inflight.push(Owed::Parse(Audience::Client));
-            request::bind_raw(&mut server.out, b"", b"", &bind)?;
+            server.bind_own(&bind)?;
             server.inflight.push(Owed::Bind(Audience::Router));
             request::describe(&mut server.out, request::Target::Portal, b"")?;
             server.inflight.push(Owed::DescribePortal(Audience::Client));
@@ -268,7 +305,7 @@ impl Session {
         ask: &Ask<'_>,
         original: Option<&Original>,
     ) -> Result<ScatterRun, ScatterError> {
-        let manner = self.manner(if everywhere { Answer::First } else { Answer::Merged });
+        let manner = Manner { settled: true, ..self.manner(if everywhere { Answer::First } else { Answer::Merged }) };
         let run = {
             let mut servers = self.held.servers(shards);
             ScatterRun::start(&mut servers, &mut self.client, combine, None, manner).await
@@ -293,14 +330,6 @@ impl Session {
             }
             _ => self.tell_columns(run, ask),
         }
-    }
-}
-
-/// The claim whose rows are sent along.
-fn claimed(supplied: &Supplied) -> Option<&ClaimPlan> {
-    match &supplied.rows {
-        SuppliedRows::Claim(claim) => Some(claim),
-        SuppliedRows::Pull(_) | SuppliedRows::Query { .. } => None,
     }
 }
 
@@ -349,6 +378,12 @@ pub(super) fn put_formats(bind: &mut BytesMut, ask: &Ask<'_>) -> Result<(), Faul
     encode::count16(bind, formats.len())?;
     formats.iter().for_each(|format| bind.put_i16(*format));
     Ok(())
+}
+
+/// Those of the statement, and the time where it is sent along.
+fn parameters(plan: &SupplyPlan) -> Vec<u16> {
+    let moments: &[u16] = if plan.moment { &[TRANSACTION_MOMENT, STATEMENT_MOMENT] } else { &[] };
+    plan.parameters.iter().chain(moments).copied().collect()
 }
 
 /// The client's statement behind WITH queries of what is sent along.

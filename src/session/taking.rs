@@ -67,7 +67,7 @@ impl Session {
             let server = &mut held.server;
             server.parse(b"", text.as_bytes(), &types)?;
             server.inflight.push(Owed::Parse(Audience::Client));
-            request::bind_raw(&mut server.out, b"", b"", &bind)?;
+            server.bind_own(&bind)?;
             server.inflight.push(Owed::Bind(Audience::Router));
             request::describe(&mut server.out, request::Target::Portal, b"")?;
             server.inflight.push(Owed::DescribePortal(Audience::Client));

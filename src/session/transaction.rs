@@ -64,10 +64,18 @@ pub struct Transaction {
     pub decided: Option<Decided>,
 }
 
+/// What the shards have done in it so far. Behind a savepoint that is gone back to, it is undone with all its locks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    pub wrote: ShardSet,
+    pub locked: ShardSet,
+}
+
 #[derive(Debug)]
 struct Savepoint {
     name: Box<str>,
     settings: Arc<SessionSettings>,
+    parts: Parts,
     locals: SessionSettings,
     /// Length of `replay` just after the SAVEPOINT.
     replay: usize,
@@ -248,11 +256,12 @@ impl Transaction {
         })
     }
 
-    pub fn savepoint(&mut self, name: &str, settings: &Arc<SessionSettings>) {
+    pub fn savepoint(&mut self, name: &str, settings: &Arc<SessionSettings>, parts: Parts) {
         self.replay.push(Replay::Savepoint(name.into()));
         self.savepoints.push(Savepoint {
             name: name.into(),
             settings: Arc::clone(settings),
+            parts,
             locals: self.locals.clone(),
             replay: self.replay.len(),
             changes: self.changes.len(),
@@ -285,8 +294,8 @@ impl Transaction {
         }
     }
 
-    /// ROLLBACK TO: later savepoints are gone, this one stays; the settings as they were at it.
-    pub fn rollback_to(&mut self, name: &str) -> Option<Arc<SessionSettings>> {
+    /// ROLLBACK TO: later savepoints are gone, this one stays; the settings as they were at it, and what the shards had done.
+    pub fn rollback_to(&mut self, name: &str) -> Option<(Arc<SessionSettings>, Parts)> {
         let at = self.savepoints.iter().rposition(|s| &*s.name == name)?;
         self.savepoints.truncate(at + 1);
         self.replay.truncate(self.savepoints[at].replay);
@@ -296,7 +305,7 @@ impl Transaction {
         if self.state == TxState::Failed {
             self.state = TxState::Block;
         }
-        Some(Arc::clone(&self.savepoints[at].settings))
+        Some((Arc::clone(&self.savepoints[at].settings), self.savepoints[at].parts.clone()))
     }
 
     /// A statement in it has made or dropped something.
@@ -386,7 +395,7 @@ mod tests {
         let settings = Arc::default();
         tx.begin("ISOLATION LEVEL SERIALIZABLE", &settings);
         tx.remember("SET LOCAL a TO 1");
-        tx.savepoint("s", &settings);
+        tx.savepoint("s", &settings, Parts::default());
         tx.remember("SET LOCAL a TO 2");
         assert_eq!(tx.opening(), "BEGIN ISOLATION LEVEL SERIALIZABLE; SET LOCAL a TO 1; SAVEPOINT s; SET LOCAL a TO 2");
         assert!(tx.rollback_to("s").is_some());
@@ -427,8 +436,8 @@ mod tests {
         let mut tx = Transaction::default();
         let settings = Arc::default();
         tx.begin("", &settings);
-        tx.savepoint("a", &settings);
-        tx.savepoint("b", &settings);
+        tx.savepoint("a", &settings, Parts::default());
+        tx.savepoint("b", &settings, Parts::default());
         tx.remember("SET LOCAL x TO 1");
         tx.release("a");
         assert!(!tx.has_savepoint("a") && !tx.has_savepoint("b"));
@@ -440,7 +449,7 @@ mod tests {
         let mut tx = Transaction::default();
         let settings = Arc::default();
         tx.begin("", &settings);
-        tx.savepoint("a", &settings);
+        tx.savepoint("a", &settings, Parts::default());
         tx.fail();
         assert!(tx.has_failed());
         assert!(tx.rollback_to("a").is_some());
@@ -455,7 +464,7 @@ mod tests {
         tx.note_changes(&made("outside"));
         tx.begin("", &settings);
         tx.note_changes(&made("a"));
-        tx.savepoint("s", &settings);
+        tx.savepoint("s", &settings, Parts::default());
         tx.note_changes(&made("b"));
         assert!(tx.rollback_to("s").is_some());
         assert_eq!(tx.changes(), made("a"));
@@ -471,12 +480,12 @@ mod tests {
         let settings = Arc::default();
         tx.begin("", &settings);
         tx.decided = decided(0);
-        tx.savepoint("a", &settings);
+        tx.savepoint("a", &settings, Parts::default());
         assert!(tx.rollback_to("a").is_some() && tx.decided.is_some());
         tx.decided = decided(1);
-        tx.savepoint("b", &settings);
+        tx.savepoint("b", &settings, Parts::default());
         assert!(tx.rollback_to("b").is_some() && tx.decided.is_some());
-        tx.savepoint("c", &settings);
+        tx.savepoint("c", &settings, Parts::default());
         tx.decided = decided(3);
         tx.release("b");
         assert_eq!(tx.decided.as_ref().map(|decided| decided.depth), Some(1));

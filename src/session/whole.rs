@@ -135,8 +135,9 @@ impl Session {
     /// These settings with another value of one; `None`: the one that the session began with.
     pub(super) fn settings_with(&self, of: &SessionSettings, name: &str, value: Option<&str>) -> SessionSettings {
         let mut wanted = of.clone();
+        let by = self.tx.with_locals(of).roles().filter(|_| value.is_some() && !settings::ROLES.contains(&name));
         let mut put = |name: &str, value: Option<&str>| match value {
-            Some(value) => wanted.set(name, value),
+            Some(value) => wanted.set_by(name, value, by.clone()),
             None => wanted.remove(name),
         };
         put(name, value.or_else(|| self.startup.get(name)));

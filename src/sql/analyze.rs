@@ -21,7 +21,7 @@ use crate::sql::finish::{self, Parsed, Unmerged};
 use crate::sql::functions;
 use crate::sql::lexer::TokenKind;
 use crate::sql::model::{Model, Obstacle, Stop, Uses};
-use crate::sql::modifying::{with_copies, with_fixed};
+use crate::sql::modifying::{same_everywhere, with_copies, with_fixed};
 use crate::sql::names::{Place, creation_schema, folded, is_temporary_schema, makes_temporary, parts};
 use crate::sql::outcome::{Many, Outcome, Routed, Scatter, ScatterSql, Why};
 use crate::sql::query::check_clauses;
@@ -588,6 +588,13 @@ impl Analyzer<'_> {
             .map(Arc::new)
         };
         let changes = model.uses.writing_cte;
+        if let Some(table) = model.uses.cte_writes_copies.as_deref().filter(|_| rows == Rows::Result)
+            && let Err(why) = same_everywhere(model, table)
+        {
+            let finished = finish(why.clone()).map(Many::Finish);
+            let many = finished.map_err(|other| refused(&why, other.detail.as_deref().unwrap_or(&other.message)));
+            return Ok(routed(model, many));
+        }
         let many = match many {
             // Who has enough rows would stop the shards at their work.
             Ok(_) if changes && is_limited(query) => {

@@ -4,7 +4,7 @@
 use crate::catalog::{Column, ColumnDefault, Table};
 use crate::sql::NameScope;
 use crate::sql::functions::{FunctionClass, classify};
-use crate::sql::insert::InsertSource;
+use crate::sql::insert_keys::InsertSource;
 use crate::sql::lexer::{Token, TokenKind};
 use crate::sql::sequences::fill::{Cell, Fill, places};
 use crate::sql::sequences::{Piece, write};

@@ -26,11 +26,18 @@ pub(crate) struct Closed {
 
 impl Supplying<'_> {
     /// The outermost queries that can be asked once, and the FROM items inside of them.
-    pub fn closed(&self, source: &Source<'_>, home: bool) -> (Vec<Closed>, HashSet<*const TableFactor>) {
+    /// `changing`: queries that change data and are asked once too.
+    pub fn closed(
+        &self,
+        source: &Source<'_>,
+        home: bool,
+        changing: &HashSet<*const Query>,
+    ) -> (Vec<Closed>, HashSet<*const TableFactor>) {
         let mut find = FindClosed {
             of: self,
             source,
             home,
+            changing,
             next: 0,
             depth: 0,
             within: None,
@@ -88,6 +95,7 @@ struct FindClosed<'f, 'a> {
     source: &'f Source<'f>,
     /// What is changed lies on the home shard, which has the unsharded tables.
     home: bool,
+    changing: &'f HashSet<*const Query>,
     next: usize,
     depth: usize,
     /// How deep the query is that the visit is inside of and that is asked once.
@@ -106,6 +114,10 @@ impl Visitor for FindClosed<'_, '_> {
         self.next += 1;
         self.depth += 1;
         if self.within.is_some() {
+            return ControlFlow::Continue(());
+        }
+        if self.changing.contains(&std::ptr::from_ref(query)) {
+            self.within = Some(self.depth);
             return ControlFlow::Continue(());
         }
         let sorted = std::mem::take(&mut self.sorted);

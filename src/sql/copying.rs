@@ -11,8 +11,8 @@ use crate::sql::defaults::{evaluated, reads_clock, uses_of};
 use crate::sql::elsewhere;
 use crate::sql::finish::copied;
 use crate::sql::implicit::{self, check_defaults, check_read, check_written};
-use crate::sql::insert::{check_sources, from_sequence, refuse_varying_defaults, sequence_of};
 use crate::sql::keys::{KeyExpr, KeyGroup, KeyName};
+use crate::sql::left_out::{check_sources, from_sequence, refuse_varying_defaults, sequence_of};
 use crate::sql::names::{Relation, resolve};
 use crate::sql::outcome::{
     CopyFill, CopyInPlan, Elsewhere, Finish, FinishText, Many, Outcome, PullSource, Routed, Scatter, Why,
@@ -355,6 +355,7 @@ fn finished(
         foreign: false,
         depot: None,
         views: Vec::new(),
+        supplies: Vec::new(),
     };
     let reason = why.detail.as_deref().unwrap_or(&why.message).into();
     let elsewhere = elsewhere::of_columns(of.scope.catalog, &alone.pulls)

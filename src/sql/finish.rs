@@ -26,10 +26,11 @@ use crate::sql::pieces::can_have_holes;
 use crate::sql::pulls::{Mentions, Scan, add, share};
 use crate::sql::pushdown::{Scanned, filters};
 use crate::sql::replace::Replace;
-use crate::sql::returned::{Returned, modifying_with, returned};
+use crate::sql::returned::{Beside, Returned, modifying_with, returned};
 use crate::sql::shape::{called_as_attribute, says_now};
 use crate::sql::spelling::Other;
 use crate::sql::splice::{Edit, Source};
+use crate::sql::supply::Supplies;
 use crate::sql::top::top;
 use crate::sql::views::Expanded;
 use crate::sql::{rewrite, views};
@@ -159,7 +160,10 @@ impl Unmerged<'_> {
             Some(_) if !prints || variant != Variant::InTransaction => {
                 return Err(Obstacle::new("its text cannot be rewritten with certainty"));
             }
-            Some(with) => returned(self.of, self.parsed, source, with, self.written)?,
+            Some(with) => {
+                let beside = Beside { written: self.written, ..Beside::default() };
+                returned(self.of, self.parsed, source, with, beside)?
+            }
         };
         // Each round expands the views that the last one's definitions name.
         const DEEPEST: usize = 32;
@@ -403,7 +407,7 @@ impl Rewriting<'_> {
             known.home = home_tables(tables, home, &self.ordinals, &forms);
         }
         stage(self.model, &mut pulls, &known);
-        let places = self.pull_returned(&mut pulls, &mut of_queries)?;
+        let (places, supplies) = self.pull_returned(&mut pulls, &mut of_queries)?;
         let names: HashMap<usize, &str> =
             inputs.iter().filter_map(|(ordinal, at)| Some((*ordinal, &*pulls.get(*at)?.name))).collect();
         let queries: HashMap<usize, &str> =
@@ -447,7 +451,10 @@ impl Rewriting<'_> {
         let sql = complete.then(|| self.source.splice(edits)).flatten().ok_or_else(not_found)?;
         let clock = self.model.uses.clock.clone();
         let views = self.expanded.views;
-        Ok((FinishText { pulls, sql, reads_home, pulls_all, clock, own_clock, foreign, depot: None, views }, needs))
+        Ok((
+            FinishText { pulls, sql, reads_home, pulls_all, clock, own_clock, foreign, depot: None, views, supplies },
+            needs,
+        ))
     }
 
     /// Adds the pulls of what changes data, behind all that only reads; where they stand in the text, by the ordinals of their queries.
@@ -455,9 +462,9 @@ impl Rewriting<'_> {
         &self,
         pulls: &mut Vec<PullText>,
         of_queries: &mut HashMap<usize, usize>,
-    ) -> Result<HashMap<usize, Range<usize>>, Obstacle> {
-        let mut places = HashMap::new();
-        let Some(with) = modifying_with(&self.tree) else { return Ok(places) };
+    ) -> Result<(HashMap<usize, Range<usize>>, Supplies), Obstacle> {
+        let (mut places, mut supplies) = (HashMap::new(), Vec::new());
+        let Some(with) = modifying_with(&self.tree) else { return Ok((places, supplies)) };
         let ordinals = query_ordinals(&self.tree);
         let last = pulls.iter().map(|pull| pull.stage + 1).max().unwrap_or(0);
         for of in self.returned {
@@ -467,8 +474,9 @@ impl Rewriting<'_> {
             let at = add(pulls, PullText { stage: last, ..of.pull.clone() });
             of_queries.insert(*ordinal, at);
             places.insert(*ordinal, of.bytes.clone());
+            supplies.extend(of.supply.clone().map(|supply| (at, supply)));
         }
-        Ok(places)
+        Ok((places, supplies))
     }
 
     /// What fills the input of a table at one place.
@@ -617,7 +625,7 @@ fn not_found() -> Obstacle {
 }
 
 /// The queries of a statement in the order of a visit, by their address.
-fn query_ordinals(tree: &Statement) -> HashMap<*const Query, usize> {
+pub(crate) fn query_ordinals(tree: &Statement) -> HashMap<*const Query, usize> {
     struct Count(HashMap<*const Query, usize>);
     impl Visitor for Count {
         type Break = ();

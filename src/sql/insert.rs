@@ -2,48 +2,39 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, ConflictTarget, Expr, Ident, Insert, OnConflict, OnConflictAction, OnInsert, Query,
-    Select, SelectItem, SetExpr, TableObject, Values, With,
+    Assignment, AssignmentTarget, Expr, Insert, OnConflict, OnConflictAction, OnInsert, SelectItem, TableObject,
+    Values, With,
 };
 
-use crate::catalog::{Column, ColumnDefault, Identity, RelationKind, Table};
-use crate::fault::{Fault, SqlState};
-use crate::ids::{DistributionId, QualifiedName};
-use crate::sql::NameScope;
+use crate::catalog::{Column, Identity, Table};
+use crate::fault::Fault;
+use crate::ids::QualifiedName;
 use crate::sql::analyze::{Analyzer, analyze, routed};
 use crate::sql::block_time::{clock_default, note_defaults};
-use crate::sql::defaults::{check_assigned, reads_clock, uses_of};
+use crate::sql::conflicts::{check_conflict, conflict_assignments, walk_conflict};
+use crate::sql::defaults::{check_assigned, reads_clock};
 use crate::sql::delivery::Delivery;
 use crate::sql::exprs::{At, Ctes, says_now};
-use crate::sql::facts::{as_select, unnest};
 use crate::sql::finish::Parsed;
 use crate::sql::implicit::{self, check_defaults, check_written};
+use crate::sql::insert_keys::{InsertSource, Keys, Target, keys_of, source};
 use crate::sql::inserting::{self, Inserting};
-use crate::sql::keys::{KeyName, RowKey, Source, Value};
+use crate::sql::left_out::{
+    check_sources, from_sequence, omitted, refuse_sequence_defaults, refuse_varying, refuse_varying_defaults,
+    sequence_of,
+};
 use crate::sql::model::{Columns, Leaf, LevelId, Model, Obstacle, Spread, Stop};
-use crate::sql::names::{Place, Relation, folded, parts, resolve};
+use crate::sql::names::{Relation, folded, parts};
 use crate::sql::outcome::{InsertRows, Many, ManyRows, Outcome, Routed, Scatter, Split, Why};
-use crate::sql::query::item_expr;
-use crate::sql::sequences::fill::{Fill, Rows, expression_pieces, fill_of};
-use crate::sql::sequences::{self, Draw, Form, Piece, Take};
+use crate::sql::sequences::fill::{Fill, Rows, fill_of};
+use crate::sql::sequences::{self, Draw, Form};
 use crate::sql::shape::check_scatter;
 use crate::sql::supplying;
 use crate::sql::template::Scan;
 use crate::sql::through::{Written, written};
 use crate::sql::words;
-use crate::types::{KeyType, oid};
-
-/// The sharded table that an INSERT writes.
-pub(crate) struct Target {
-    pub name: QualifiedName,
-    pub table: Option<Arc<Table>>,
-    pub distribution: DistributionId,
-    pub key: Vec<Box<str>>,
-    /// Columns that always get their defaults, because the view does not show them that is written through.
-    pub hidden: Vec<Column>,
-}
+use crate::types::oid;
 
 impl Analyzer<'_> {
     pub(crate) fn insert<'q>(
@@ -151,8 +142,9 @@ impl Analyzer<'_> {
                         Obstacle::new("its rows come from other shards than the one that has the table").fault()
                     }
                 };
+                let copies = model.uses.cte_writes_copies.is_some();
                 let many = match &table {
-                    _ if model.refs.is_empty() => check_scatter(model, &Spread::Same)
+                    _ if model.refs.is_empty() && !copies => check_scatter(model, &Spread::Same)
                         .map(|()| Many::Scatter(Scatter::concat()))
                         .map_err(Obstacle::fault),
                     Some(table) if place.is_home(&model.scope) => {
@@ -162,6 +154,9 @@ impl Analyzer<'_> {
                     }
                     _ => Err(refused),
                 };
+                if copies && many.is_ok() {
+                    return Ok(routed(model, many));
+                }
                 let as_written = self.read_outcome(model, many);
                 Ok(match &source {
                     InsertSource::Values(values) => self.calls_in(values, as_written),
@@ -396,129 +391,6 @@ fn apart(detail: impl Into<String>) -> Fault {
     )
 }
 
-/// Where the rows of an INSERT into a sharded table belong.
-pub(crate) enum Keys {
-    /// By these keys, in the order of VALUES; of a query all rows have the one.
-    Rows(Vec<RowKey>),
-    /// Where the rows lie that they come from.
-    Lie(Spread),
-}
-
-/// The keys of the rows; refused where they are not known.
-/// `alone`: nothing is written into the rows, so that what they leave out is left to the shards.
-pub(crate) fn keys_of(
-    model: &Model<'_>,
-    target: &Target,
-    columns: Option<Vec<String>>,
-    source: &InsertSource<'_>,
-    alone: bool,
-) -> Result<Keys, Stop> {
-    let columns = match (columns, &target.table) {
-        (Some(columns), _) => columns,
-        (None, Some(table)) => table.columns.iter().map(|column| column.name.to_string()).collect(),
-        (None, None) => return Err(missing(target, "its columns are not known; name them in the INSERT").into()),
-    };
-    if let (Some(table), true) = (&target.table, alone) {
-        refuse_sequences(table, &omitted(table, Some(&columns), source))?;
-    }
-    let positions: Vec<usize> = target
-        .key
-        .iter()
-        .map(|key| {
-            let position = columns.iter().position(|column| **column == **key);
-            position.ok_or_else(|| missing(target, format!("column \"{key}\" is not in the column list")))
-        })
-        .collect::<Result<_, Fault>>()?;
-    let rows: Vec<RowKey> = match source {
-        InsertSource::Defaults => return Err(missing(target, "DEFAULT VALUES gives it none").into()),
-        InsertSource::Values(values) => {
-            let key = |row: &[Expr]| -> Result<RowKey, Fault> {
-                positions.iter().map(|at| key_cell(model, target, row.get(*at))).collect()
-            };
-            values.rows.iter().map(|row| key(&row.content)).collect::<Result<_, _>>()?
-        }
-        InsertSource::Query(spread, (output, query)) => {
-            return from_query(model, target, &positions, spread, output, query);
-        }
-    };
-    Ok(Keys::Rows(rows))
-}
-
-/// INSERT ... SELECT: pushed down where each row is already on the shard that it goes to, or where its key is one constant.
-fn from_query(
-    model: &Model<'_>,
-    target: &Target,
-    positions: &[usize],
-    spread: &Spread,
-    output: &Columns,
-    query: &Query,
-) -> Result<Keys, Stop> {
-    let refuse = |detail: String| {
-        Fault::unsupported(
-            format!("INSERT ... SELECT into sharded table \"{}\" is not supported in this form", target.name.name),
-            detail,
-            "Select the sharding key of a co-located table as the new row's key, or read the rows and insert them.",
-        )
-    };
-    if let Some(row) = as_select(query).and_then(|select| constant_key(model, select, positions)) {
-        return Ok(Keys::Rows(vec![row]));
-    }
-    if !output.complete {
-        return Err(refuse("the columns that * stands for are not all known".to_owned()).into());
-    }
-    let nodes: Option<Vec<usize>> =
-        positions.iter().map(|at| output.list.get(*at).and_then(|column| column.node)).collect();
-    let tied = nodes.and_then(|nodes| {
-        let same_key = |r: &usize| {
-            let reference = &model.refs[*r];
-            // A column of another length or precision could store another value than its source has.
-            let stored_as_is = reference.key.iter().zip(&target.key).all(|(node, column)| {
-                let typmod = target.table.as_ref().and_then(|table| table.column(column)).map(|(_, c)| c.typmod);
-                typmod.is_none_or(|typmod| typmod < 0 || typmod == model.nodes[*node].typmod)
-            });
-            stored_as_is
-                && reference.distribution == target.distribution
-                && reference.key.iter().zip(&nodes).all(|(key, node)| {
-                    key == node || (model.reach(*key).contains(node) && model.reach(*node).contains(key))
-                })
-        };
-        match spread {
-            Spread::Parted { anchors, .. } => anchors.iter().copied().find(|r| same_key(r)),
-            _ => (0..model.refs.len()).find(|r| same_key(r)),
-        }
-    });
-    if tied.is_none() {
-        return Err(refuse(
-            "the key of the new rows is not the key of a co-located table that they come from".to_owned(),
-        )
-        .into());
-    }
-    Ok(Keys::Lie(spread.clone()))
-}
-
-pub(crate) fn source<'q>(model: &mut Model<'_>, insert: &'q Insert, ctes: &Ctes<'q>) -> Result<InsertSource<'q>, Stop> {
-    let Some(query) = &insert.source else { return Ok(InsertSource::Defaults) };
-    if let SetExpr::Values(values) = &*query.body
-        && query.with.is_none()
-        && query.order_by.is_none()
-        && query.limit_clause.is_none()
-        && query.fetch.is_none()
-    {
-        let level = model.add_level(None, None);
-        let at = At { level, ctes: ctes.clone(), vary: true };
-        for row in &values.rows {
-            for cell in &row.content {
-                if !is_default(cell) {
-                    model.walk(&at, cell)?;
-                }
-            }
-        }
-        return Ok(InsertSource::Values(values));
-    }
-    let rows = model.query(query, None, None, ctes)?;
-    Ok(InsertSource::Query(rows.spread, (rows.columns, query)))
-}
-
 impl Analyzer<'_> {
     /// What the router writes into the rows of an INSERT into a distributed table.
     fn fill(
@@ -589,23 +461,6 @@ impl Analyzer<'_> {
     }
 }
 
-pub(crate) enum InsertSource<'q> {
-    Defaults,
-    Values(&'q Values),
-    Query(Spread, (Columns, &'q Query)),
-}
-
-impl InsertSource<'_> {
-    /// The rows that stand in the text.
-    pub(crate) fn rows(&self) -> Option<Vec<&[Expr]>> {
-        match self {
-            InsertSource::Defaults => Some(vec![&[]]),
-            InsertSource::Values(values) => Some(values.rows.iter().map(|row| &row.content[..]).collect()),
-            InsertSource::Query(..) => None,
-        }
-    }
-}
-
 /// What is known of an INSERT whose rows could be delivered.
 struct Delivered<'a, 'q> {
     parsed: &'a Parsed<'a>,
@@ -620,6 +475,9 @@ struct Delivered<'a, 'q> {
 impl Delivered<'_, '_> {
     /// The table's columns that the source has values for; `None` where they are not all known.
     fn given(&self, table: &Table) -> Option<Vec<usize>> {
+        if self.insert.columns.iter().any(|name| name.0.len() > 1) {
+            return None;
+        }
         let width = match self.source {
             InsertSource::Defaults => 0,
             InsertSource::Values(values) => values.rows.first()?.content.len(),
@@ -629,19 +487,6 @@ impl Delivered<'_, '_> {
             Some(columns) => columns.iter().map(|name| Some(table.column(name)?.0)).collect(),
             None => (width <= table.columns.len()).then(|| (0..width).collect()),
         }
-    }
-}
-
-impl Target {
-    pub fn typmods(&self) -> SmallVec<[i32; 1]> {
-        let typmod = |key: &Box<str>| {
-            self.table.as_ref().and_then(|table| table.column(key)).map_or(-1, |(_, column)| column.typmod)
-        };
-        self.key.iter().map(typmod).collect()
-    }
-
-    pub fn key_name(&self) -> Arc<KeyName> {
-        Arc::new(KeyName { table: self.name.name.clone(), columns: self.key.join(", ").into() })
     }
 }
 
@@ -705,13 +550,16 @@ pub(crate) fn check_insert(insert: &Insert) -> Result<(), Stop> {
 }
 
 /// The column list; `None` where the statement has none. A list with anything but plain names is not understood.
+/// The columns that the rows have values for, some perhaps for their fields alone: those may be there twice.
 pub(crate) fn column_list(insert: &Insert) -> Result<Option<Vec<String>>, Stop> {
     if insert.columns.is_empty() {
         return Ok(None);
     }
     let name = |name: &sqlparser::ast::ObjectName| match parts(name) {
+        // `column.field`
+        Some((Some(column), _)) if name.0.len() == 2 => Ok(column),
         Some((None, name)) => Ok(name),
-        _ => Err(Stop::NotUnderstood("this form of column list")),
+        Some(_) | None => Err(Stop::NotUnderstood("this form of column list")),
     };
     insert.columns.iter().map(name).collect::<Result<Vec<_>, _>>().map(Some)
 }
@@ -719,143 +567,6 @@ pub(crate) fn column_list(insert: &Insert) -> Result<Option<Vec<String>>, Stop> 
 /// `DEFAULT` as a cell: the parser takes it for a name.
 pub(crate) fn is_default(expr: &Expr) -> bool {
     matches!(expr, Expr::Identifier(name) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default"))
-}
-
-fn missing(target: &Target, detail: impl Into<String>) -> Fault {
-    Fault::unsupported(
-        format!("INSERT into sharded table \"{}\" needs a value for its sharding key", target.name.name),
-        detail.into(),
-        format!("Give {} a value in the statement.", target.key.join(", ")),
-    )
-}
-
-/// The value of a key column in a VALUES row.
-fn key_cell(model: &Model<'_>, target: &Target, cell: Option<&Expr>) -> Result<Value, Fault> {
-    let Some(cell) = cell else { return Err(missing(target, "the row is too short")) };
-    if is_default(cell) {
-        return Err(missing(target, "it is DEFAULT"));
-    }
-    match model.as_value(cell) {
-        Some(Value { source: Source::Null, .. }) => Err(missing(target, "it is NULL")),
-        Some(value) => Ok(value),
-        None => Err(missing(target, "it is not a constant or parameter that the router can evaluate")),
-    }
-}
-
-/// The key of the only row, or of all rows, that a SELECT makes with constants in these places.
-fn constant_key(model: &Model<'_>, select: &Select, positions: &[usize]) -> Option<RowKey> {
-    positions
-        .iter()
-        .map(|at| {
-            let value = model.as_value(unnest(item_expr(select, *at)?))?;
-            (value.source != Source::Null).then_some(value)
-        })
-        .collect()
-}
-
-/// The columns that get their defaults: not in the list, or DEFAULT in some row.
-pub(crate) fn omitted(table: &Table, columns: Option<&[String]>, source: &InsertSource<'_>) -> Vec<usize> {
-    let defaulted = |position: usize, width: usize| match source {
-        InsertSource::Defaults => true,
-        InsertSource::Values(values) => {
-            position >= width || values.rows.iter().any(|row| row.content.get(position).is_none_or(is_default))
-        }
-        InsertSource::Query(_, (output, _)) => output.complete && position >= output.list.len(),
-    };
-    let at = |index: usize, name: &str| match columns {
-        Some(columns) => columns.iter().position(|column| column == name),
-        None => Some(index),
-    };
-    let width = columns.map_or(table.columns.len(), <[String]>::len);
-    let is_omitted = |index: &usize| match at(*index, &table.columns[*index].name) {
-        None => true,
-        Some(position) => defaulted(position, width),
-    };
-    (0..table.columns.len()).filter(is_omitted).collect()
-}
-
-/// The sequence that a column takes its value from, alone or within an expression.
-pub(crate) fn sequence_of(column: &Column) -> Option<QualifiedName> {
-    match &column.default {
-        ColumnDefault::Sequence(default) => Some(default.sequence.clone()),
-        ColumnDefault::Expression(text) => {
-            expression_pieces(text).ok().flatten()?.into_iter().find_map(|piece| match piece {
-                Piece::Take { take: Take::Next(sequence), .. } => Some(sequence),
-                Piece::Take { .. } | Piece::Text(_) => None,
-            })
-        }
-        ColumnDefault::None => None,
-    }
-}
-
-pub(crate) fn takes_from_sequence(column: &Column) -> bool {
-    match &column.default {
-        ColumnDefault::Sequence(_) => true,
-        ColumnDefault::Expression(text) => expression_pieces(text) != Ok(None),
-        ColumnDefault::None => false,
-    }
-}
-
-pub(crate) fn from_sequence(column: &Column, table: &Table) -> Result<(), Fault> {
-    if !takes_from_sequence(column) {
-        return Ok(());
-    }
-    Err(Fault::unsupported(
-        format!(
-            "column \"{}\" of distributed table \"{}\" takes its value from a sequence",
-            column.name, table.name.name
-        ),
-        "each shard has a sequence of its own, and would give out numbers that others gave already",
-        "Give the column a value in the statement; rows of a VALUES list can leave it out.",
-    ))
-}
-
-pub(crate) fn refuse_sequences(table: &Table, omitted: &[usize]) -> Result<(), Fault> {
-    omitted.iter().try_for_each(|index| from_sequence(&table.columns[*index], table))
-}
-
-/// That the shard of an undistributed table gives out the values of what is left to sequences.
-pub(crate) fn check_sources(
-    scope: &NameScope<'_>,
-    table: &Table,
-    omitted: &[usize],
-    place: &Place,
-) -> Result<(), Fault> {
-    omitted.iter().filter_map(|at| table.columns.get(*at)).try_for_each(|column| match sequence_of(column) {
-        Some(sequence) => sequences::check_source(scope, table, &column.name, &sequence, place.shard),
-        None => Ok(()),
-    })
-}
-
-/// `SET column = DEFAULT` where the default takes a value of a sequence.
-pub(crate) fn refuse_sequence_defaults(table: &Table, assignments: &[Assignment]) -> Result<(), Fault> {
-    let to_default = assignments.iter().filter(|assignment| mentions_default(&assignment.value));
-    for assignment in to_default {
-        for name in assigned(std::slice::from_ref(assignment)) {
-            if let Some((_, column)) = table.column(&name) {
-                from_sequence(column, table)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-pub(crate) fn mentions_default(value: &Expr) -> bool {
-    match value {
-        Expr::Tuple(members) => members.iter().any(is_default),
-        Expr::Nested(inner) => mentions_default(inner),
-        other => is_default(other),
-    }
-}
-
-/// What ON CONFLICT DO UPDATE sets.
-pub(crate) fn conflict_assignments(insert: &Insert) -> &[Assignment] {
-    match &insert.on {
-        Some(OnInsert::OnConflict(OnConflict { action: OnConflictAction::DoUpdate(update), .. })) => {
-            &update.assignments
-        }
-        _ => &[],
-    }
 }
 
 /// What an INSERT through a view cannot do: a sequence has no value for a column that no statement can name, and each shard checks the
@@ -871,133 +582,6 @@ pub(crate) fn check_view(table: &Table, hidden: &[Column], apart: Option<Obstacl
     hidden.iter().try_for_each(|column| from_sequence(column, table))
 }
 
-/// Defaults that each shard would evaluate to a value of its own.
-pub(crate) fn refuse_varying_defaults(scope: &NameScope<'_>, table: &Table, omitted: &[usize]) -> Result<(), Fault> {
-    refuse_sequences(table, omitted)?;
-    refuse_varying(scope, table, omitted.iter().filter_map(|index| table.columns.get(*index)))
-}
-
-pub(crate) fn refuse_varying<'c>(
-    scope: &NameScope<'_>,
-    table: &Table,
-    columns: impl IntoIterator<Item = &'c Column>,
-) -> Result<(), Fault> {
-    for column in columns {
-        if let ColumnDefault::Expression(text) = &column.default
-            && !is_same_everywhere(scope, text)
-        {
-            return Err(Fault::unsupported(
-                format!(
-                    "the default of column \"{}\" of reference table \"{}\" can differ between shards",
-                    column.name, table.name.name
-                ),
-                format!("it is {text}"),
-                "Give the column a value in the statement.",
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Whether an expression without columns has the same value on every shard.
-pub(crate) fn is_same_everywhere(scope: &NameScope<'_>, text: &str) -> bool {
-    uses_of(scope, text).is_some_and(|uses| {
-        uses.one_shard().is_none()
-            && [&uses.volatile, &uses.clock, &uses.server, &uses.unknown_function, &uses.unsafe_function]
-                .into_iter()
-                .all(Option::is_none)
-    })
-}
-
-/// ON CONFLICT over a sharded table: only by indexes that hold the key, so that no other shard can have the conflicting row.
-pub(crate) fn check_conflict(scope: &NameScope<'_>, insert: &Insert, target: &Target) -> Result<(), Stop> {
-    let conflict = match &insert.on {
-        None => return Ok(()),
-        Some(OnInsert::OnConflict(conflict)) => conflict,
-        Some(_) => return Err(Stop::NotUnderstood("this form of INSERT")),
-    };
-    let refuse = |detail: String| -> Stop {
-        Fault::unsupported(
-            format!("ON CONFLICT on sharded table \"{}\" is not supported in this form", target.name.name),
-            detail,
-            format!("Name the columns of a unique index that contains {}.", target.key.join(", ")),
-        )
-        .into()
-    };
-    let by_key = match &conflict.conflict_target {
-        Some(ConflictTarget::Columns(columns)) => {
-            target.key.iter().all(|key| columns.iter().any(|column| *folded(column) == **key))
-        }
-        None | Some(ConflictTarget::OnConstraint(_)) => target.table.as_ref().is_some_and(|table| {
-            let has = |unique: &Vec<usize>, key: &str| {
-                unique.iter().any(|i| table.columns.get(*i).is_some_and(|column| &*column.name == key))
-            };
-            table.unique_keys.iter().all(|unique| target.key.iter().all(|key| has(unique, key)))
-        }),
-    };
-    if let (Some(ConflictTarget::Columns(columns)), Some(table)) = (&conflict.conflict_target, &target.table)
-        && infers_nothing(table, columns)
-    {
-        let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
-        return Err(Fault::new(SqlState::INVALID_COLUMN_REFERENCE, message).into());
-    }
-    if !by_key {
-        return Err(refuse("a row on another shard could be the one that conflicts".to_owned()));
-    }
-    // No index means all of them, and one Postgres has one for these.
-    let rules = scope.topology.uniques.iter().filter(|rule| rule.table == target.name);
-    let mut rules = rules.filter(|rule| !gives_null(scope, insert, target, &rule.columns));
-    if let (None, Some(rule)) = (&conflict.conflict_target, rules.next()) {
-        let detail = format!("{} is unique over all shards, which is seen when the transaction ends", rule.scope());
-        return Err(refuse(detail));
-    }
-    if let OnConflictAction::DoUpdate(update) = &conflict.action
-        && let Some(name) = assigned(&update.assignments).find(|name| target.key.iter().any(|key| **key == **name))
-    {
-        return Err(refuse(format!("DO UPDATE sets the sharding key \"{name}\"")));
-    }
-    Ok(())
-}
-
-/// Whether each row has NULL in one of these columns: then it is in nobody's way.
-fn gives_null(scope: &NameScope<'_>, insert: &Insert, target: &Target, unique: &[Box<str>]) -> bool {
-    let TableObject::TableName(name) = &insert.table else { return false };
-    // The columns of a view can have other names.
-    let is_table = parts(name).is_some_and(|(schema, name)| {
-        matches!(resolve(scope, schema.as_deref(), &name), Relation::Sharded { name, .. } if name == target.name)
-    });
-    let (Some(table), Ok(Some(named)), true) = (&target.table, column_list(insert), is_table) else { return false };
-    // A default of a domain is not told.
-    let without_default = |column: &Column| {
-        column.default == ColumnDefault::None && !column.generated && KeyType::from_oid(column.type_oid).is_some()
-    };
-    let cells = |at: usize| match insert.source.as_deref().map(|source| &*source.body) {
-        Some(SetExpr::Values(values)) => values.rows.iter().all(|row| row.get(at).is_some_and(is_null)),
-        _ => false,
-    };
-    unique.iter().any(|unique| {
-        let known = table.column(unique).is_some_and(|(_, column)| without_default(column));
-        match named.iter().position(|name| **name == **unique) {
-            Some(at) => cells(at),
-            None => known,
-        }
-    })
-}
-
-fn is_null(cell: &Expr) -> bool {
-    matches!(cell, Expr::Value(value) if value.value == sqlparser::ast::Value::Null)
-}
-
-/// Whether no index of the table is one on just these columns. (One with a predicate is meant only where the statement has one too.)
-fn infers_nothing(table: &Table, columns: &[Ident]) -> bool {
-    let at = |column: &Ident| table.columns.iter().position(|of| *of.name == *folded(column));
-    // What is no column is Postgres's to say.
-    let Some(named) = columns.iter().map(at).collect::<Option<Vec<usize>>>() else { return false };
-    let is_meant =
-        |unique: &Vec<usize>| unique.iter().all(|of| named.contains(of)) && named.iter().all(|of| unique.contains(of));
-    table.kind == RelationKind::Table && !table.unique_keys.iter().any(is_meant)
-}
-
 /// The columns that SET names.
 pub(crate) fn assigned(assignments: &[Assignment]) -> impl Iterator<Item = String> {
     let last = |name: &sqlparser::ast::ObjectName| {
@@ -1007,18 +591,6 @@ pub(crate) fn assigned(assignments: &[Assignment]) -> impl Iterator<Item = Strin
         AssignmentTarget::ColumnName(name) => last(name).into_iter().collect::<Vec<_>>(),
         AssignmentTarget::Tuple(names) => names.iter().filter_map(last).collect(),
     })
-}
-
-pub(crate) fn walk_conflict<'q>(model: &mut Model<'_>, at: &At<'q>, insert: &'q Insert) -> Result<(), Stop> {
-    match &insert.on {
-        None => Ok(()),
-        Some(OnInsert::OnConflict(OnConflict { action: OnConflictAction::DoNothing, .. })) => Ok(()),
-        Some(OnInsert::OnConflict(OnConflict { action: OnConflictAction::DoUpdate(update), .. })) => {
-            walk_assignments(model, at, &update.assignments)?;
-            model.walk_all(at, update.selection.as_ref())
-        }
-        Some(_) => Err(Stop::NotUnderstood("this form of INSERT")),
-    }
 }
 
 pub(crate) fn walk_assignments<'q>(

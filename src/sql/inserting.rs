@@ -12,12 +12,14 @@ use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::NameScope;
 use crate::sql::analyze::Analyzer;
+use crate::sql::conflicts::walk_conflict;
 use crate::sql::defaults::{evaluated, reads_clock};
 use crate::sql::delivery::{Delivery, Depot, DepotColumn, DepotKey, Draws, Landing, Place, Taking, Verb};
 use crate::sql::exprs::At;
 use crate::sql::finish::{Parsed, Unmerged};
-use crate::sql::insert::{is_same_everywhere, takes_from_sequence, target_level, walk_conflict, walk_returning};
+use crate::sql::insert::{target_level, walk_returning};
 use crate::sql::keys::KeyName;
+use crate::sql::left_out::{is_same_everywhere, takes_from_sequence};
 use crate::sql::lexer::{Token, TokenKind};
 use crate::sql::model::{Model, Uses};
 use crate::sql::names::{folded, is_temporary_schema, parts};
@@ -195,6 +197,7 @@ impl Inserting<'_> {
                 foreign: false,
                 depot: Some(depot),
                 views: Vec::new(),
+                supplies: Vec::new(),
             });
         };
         let list: Vec<String> =

@@ -14,10 +14,9 @@ use crate::sql::exprs::{At, Ctes};
 use crate::sql::finish::Parsed;
 use crate::sql::from::JoinTree;
 use crate::sql::implicit::check_defaults;
-use crate::sql::insert::{
-    assigned, is_default, refuse_sequences, refuse_varying_defaults, walk_assignments, write_reference,
-};
+use crate::sql::insert::{assigned, is_default, walk_assignments, write_reference};
 use crate::sql::keys::Operand;
+use crate::sql::left_out::{refuse_sequences, refuse_varying_defaults};
 use crate::sql::merge_keys::{Keyed, Origin};
 use crate::sql::model::{Cond, Fact, Model, NodeId, Obstacle, Spread, Stop};
 use crate::sql::modify::{Changed, key_change, target};

@@ -15,10 +15,9 @@ use crate::sql::exprs::{At, Ctes};
 use crate::sql::finish::Parsed;
 use crate::sql::from::{JoinTree, is_only, only};
 use crate::sql::implicit::{self, check_written};
-use crate::sql::insert::{
-    assigned, is_default, refuse_reference, refuse_sequence_defaults, walk_assignments, walk_returning, write_reference,
-};
+use crate::sql::insert::{assigned, is_default, refuse_reference, walk_assignments, walk_returning, write_reference};
 use crate::sql::keys::{KeyExpr, Operand, Value};
+use crate::sql::left_out::refuse_sequence_defaults;
 use crate::sql::matches::several_match;
 use crate::sql::model::{LevelId, Model, Obstacle, Spread, Stop};
 use crate::sql::moving::{Moving, alias_of};
@@ -123,10 +122,16 @@ impl Analyzer<'_> {
                 done => done,
             },
             Relation::Sharded { .. } | Relation::Unsharded { .. } | Relation::System => {
-                if model.refs.is_empty() {
+                let copies = model.uses.cte_writes_copies.is_some();
+                if model.refs.is_empty() && !copies {
                     return Ok(self.unsharded_outcome(model));
                 }
-                let many = on_many(self, model, parsed.tree, &changed.tree).map_err(Obstacle::fault);
+                let many = match on_many(self, model, parsed.tree, &changed.tree) {
+                    // Shards that have none of its rows must make that change too.
+                    Ok(_) if copies => Err(Obstacle::new("WITH changes a reference table, which is on every shard")),
+                    many => many,
+                };
+                let many = many.map_err(Obstacle::fault);
                 Ok(routed_by_values(model, many.or_else(|reason| supplied(&reason).map(Many::Supply))))
             }
             Relation::View { .. } => Err(Stop::NotUnderstood("a change through a view")),
@@ -148,6 +153,18 @@ impl Analyzer<'_> {
         sorted: Sorted,
         walk: impl Fn(&mut Model<'_>, &Ctes<'q>) -> Result<Changed, Stop>,
     ) -> Result<Arc<Supply>, Fault> {
+        self.supply_of(parsed, with, reason, sorted, walk).map_err(|why| supplying::refused(reason, &why))
+    }
+
+    /// The same, or what stands in its way, in words.
+    pub fn supply_of<'q>(
+        &self,
+        parsed: &Parsed<'_>,
+        with: Option<&'q With>,
+        reason: &Fault,
+        sorted: Sorted,
+        walk: impl Fn(&mut Model<'_>, &Ctes<'q>) -> Result<Changed, Stop>,
+    ) -> Result<Arc<Supply>, String> {
         let walk = |model: &mut Model<'_>| {
             let ctes = model.with(with, &None)?;
             let changed = walk(model, &ctes)?;
@@ -156,7 +173,7 @@ impl Analyzer<'_> {
             Ok(Walked { relation: changed.relation, level: changed.level, reference: changed.reference, spread })
         };
         let supplying = Supplying { of: self, parsed, reason, sorted };
-        supplying.supply(walk).map(Arc::new).map_err(|why| supplying::refused(reason, &why))
+        supplying.supply(walk).map(Arc::new)
     }
 
     /// What becomes of rows whose key an UPDATE sets.
@@ -190,8 +207,8 @@ impl Analyzer<'_> {
                 let unjoined = alias_of(update).and_then(|alias| Unjoined::of(model, place, &alias, update));
                 let moved = unjoined.and_then(|unjoined| {
                     let moving = Moving { of: self, parsed, unjoined, with, name, table, distribution, key, group };
-                    self.check_deletes(parsed, &moving)?;
-                    moving.delivery(&refused)
+                    let supply = moving.supply(&refused)?;
+                    moving.delivery(&refused, supply)
                 });
                 moved.map(Arc::new).or_else(refuse)
             }
@@ -203,20 +220,6 @@ impl Analyzer<'_> {
         let typmod =
             |key: &Box<str>| table.as_ref().and_then(|table| table.column(key)).map_or(-1, |(_, column)| column.typmod);
         Some(KeyChange { new_key: new_key.collect(), typmods: key.iter().map(typmod).collect(), moved })
-    }
-
-    /// Whether each shard finds its part of the rows that are to be moved.
-    fn check_deletes(&self, parsed: &Parsed<'_>, moving: &Moving<'_>) -> Result<(), String> {
-        let delete = moving.delete(&moving.alias()?);
-        let mut model = Model::new(self.scope, parsed.literals(self), self.used.clone());
-        let changed = match walk_delete(&mut model, &delete, &None) {
-            Ok(changed) => changed,
-            Err(Stop::Refuse(fault)) => return Err(fault.message.to_string()),
-            Err(Stop::NotUnderstood(what)) => return Err(format!("the router does not understand {what}")),
-        };
-        on_many(self, &model, &Statement::Delete(delete.clone()), &changed.tree)
-            .map(drop)
-            .map_err(|why| why.detail.into_owned())
     }
 }
 
@@ -235,7 +238,12 @@ fn copies_of(model: &Model<'_>, changed: &Changed, with: Option<&With>) -> Optio
 }
 
 /// How a change runs on several shards.
-fn on_many(of: &Analyzer<'_>, model: &Model<'_>, statement: &Statement, tree: &JoinTree) -> Result<Many, Obstacle> {
+pub(crate) fn on_many(
+    of: &Analyzer<'_>,
+    model: &Model<'_>,
+    statement: &Statement,
+    tree: &JoinTree,
+) -> Result<Many, Obstacle> {
     let spread = model.spread_of(tree);
     check_places(model, &spread)?;
     check_calls(of, statement, model)?;

@@ -8,16 +8,19 @@ use sqlparser::ast::{Cte, Insert, SelectItem, SetExpr, Statement, TableObject};
 
 use crate::fault::Fault;
 use crate::ids::DistributionId;
+use crate::sql::conflicts::{check_conflict, conflict_assignments, walk_conflict};
 use crate::sql::defaults::{check_assigned, reads_clock};
 use crate::sql::exprs::{At, Ctes};
 use crate::sql::from::JoinTree;
 use crate::sql::implicit::{self, check_defaults, check_written};
 use crate::sql::insert::{
-    InsertSource, Keys, Target, assigned, check_conflict, check_insert, check_sources, check_view, column_list,
-    conflict_assignments, keys_of, omitted, refuse_sequence_defaults, refuse_varying, refuse_varying_defaults,
-    sequence_of, source, target_level, walk_conflict, walk_returning, write_reference,
+    assigned, check_insert, check_view, column_list, target_level, walk_returning, write_reference,
 };
+use crate::sql::insert_keys::{InsertSource, Keys, Target, keys_of, source};
 use crate::sql::keys::{KeyName, RowKey};
+use crate::sql::left_out::{
+    check_sources, omitted, refuse_sequence_defaults, refuse_varying, refuse_varying_defaults, sequence_of,
+};
 use crate::sql::model::{Column, Columns, LeafId, LevelId, Model, NodeId, Obstacle, Reference, Spread, Stop};
 use crate::sql::modify::{Changed, key_change, walk_delete, walk_update};
 use crate::sql::names::{Relation, folded, parts};
@@ -298,27 +301,48 @@ pub(crate) fn with_fixed(model: &Model<'_>, outcome: Outcome) -> Outcome {
     Outcome::Insert(InsertRows { distribution, name, rows, typmods, groups, also, many, uncertain: None })
 }
 
-/// A statement whose WITH changes reference tables: every shard runs all of it, if each makes the same of it, and one answers.
+/// Whether each shard makes the same of all that the statement changes, where that is of a reference table.
+pub(crate) fn same_everywhere(model: &Model<'_>, table: &str) -> Result<Outcome, Fault> {
+    if let Some(obstacle) = &model.obstacle {
+        return Err(obstacle.clone().fault());
+    }
+    match write_reference(model, table) {
+        Ok(outcome) if model.fixed.is_empty() && !model.uses.locking => Ok(outcome),
+        Ok(_) => Err(refuse_reference(table)),
+        Err(Stop::Refuse(fault)) => Err(fault),
+        Err(Stop::NotUnderstood(_)) => Err(refuse_reference(table)),
+    }
+}
+
+/// A statement whose WITH changes reference tables: every shard runs all of it, if each makes the same of it, and one answers. Else every
+/// shard makes the changes, and the rest is made of the rows that one of them returns.
 pub(crate) fn with_copies(model: &Model<'_>, outcome: Outcome) -> Outcome {
     let Some(table) = &model.uses.cte_writes_copies else { return outcome };
-    let same = || -> Result<Outcome, Fault> {
-        if let Some(obstacle) = &model.obstacle {
-            return Err(obstacle.clone().fault());
-        }
-        match write_reference(model, table) {
-            Ok(outcome) if model.fixed.is_empty() && !model.uses.locking => Ok(outcome),
-            Ok(_) => Err(refuse_reference(table)),
-            Err(Stop::Refuse(fault)) => Err(fault),
-            Err(Stop::NotUnderstood(_)) => Err(refuse_reference(table)),
-        }
+    let refused = |why: Fault| {
+        let detail = why.detail.clone().unwrap_or_else(|| why.message.clone());
+        Outcome::Refuse(refuse_reference(table).detail(detail))
     };
     match outcome {
         Outcome::Refuse(_) | Outcome::Broadcast(Why::Reference) => outcome,
-        Outcome::Home(_) | Outcome::Shard(..) | Outcome::Any(_) | Outcome::Routed(_) if !model.uses.writing => same()
-            .unwrap_or_else(|why| {
-                let detail = why.detail.clone().unwrap_or_else(|| why.message.clone());
-                Outcome::Refuse(refuse_reference(table).detail(detail))
-            }),
+        Outcome::Deliver(delivery) if delivery.finish.writes_copies() => Outcome::Deliver(delivery),
+        Outcome::Supply(supply) if supply.finish.writes_copies() => Outcome::Supply(supply),
+        Outcome::Routed(Routed { many: Ok(many), key_change: None, .. }) if many.writes_copies() => {
+            // No shard has all of it, whatever its conditions say.
+            let also = model.scope.topology.all_shards();
+            Outcome::Routed(Routed {
+                groups: model.groups(),
+                also,
+                key_change: None,
+                found_by: Vec::new(),
+                many: Ok(many),
+            })
+        }
+        Outcome::Routed(Routed { many: Err(why), .. }) if !model.uses.writing => {
+            same_everywhere(model, table).unwrap_or_else(|_| refused(why))
+        }
+        Outcome::Home(_) | Outcome::Shard(..) | Outcome::Any(_) | Outcome::Routed(_) if !model.uses.writing => {
+            same_everywhere(model, table).unwrap_or_else(refused)
+        }
         Outcome::Home(_)
         | Outcome::Shard(..)
         | Outcome::Any(_)

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, Delete, Expr, FromTable, Ident, SelectItem, Statement, TableFactor, Update, VisitMut,
-    VisitorMut, With,
+    Assignment, AssignmentTarget, Delete, Expr, FromTable, Ident, Query, SelectItem, SetExpr, Statement, TableFactor,
+    Update, VisitMut, VisitorMut, With,
 };
 
 use crate::catalog::{Catalog, RelationKind, Table};
@@ -25,12 +25,14 @@ use crate::sql::inserting::{depot_name, has_code, has_query, returning_text};
 use crate::sql::keys::{KeyGroup, KeyName};
 use crate::sql::literals::Literals;
 use crate::sql::model::{Model, Uses};
-use crate::sql::moving_from::Unjoined;
+use crate::sql::moving_from::{Unjoined, has_values};
 use crate::sql::names::{folded, parts};
 use crate::sql::outcome::{Finish, FinishText, PullSource, PullText};
 use crate::sql::pieces::{Pieces, can_have_holes, make_holes};
 use crate::sql::pulls::{quoted, share, whole_pull};
+use crate::sql::returned::modifying_with;
 use crate::sql::rewrite::is_faithful_in_parts;
+use crate::sql::supply::Supply;
 
 /// An UPDATE of a sharded table that sets columns of its key.
 pub(crate) struct Moving<'a> {
@@ -54,8 +56,8 @@ enum Set<'a> {
 }
 
 impl Moving<'_> {
-    /// The delivery of the changed rows, or in words why there is none.
-    pub fn delivery(&self, reason: &Fault) -> Result<Delivery, String> {
+    /// The delivery of the changed rows, or in words why there is none. `supply`: what the DELETE of the old ones is sent.
+    pub fn delivery(&self, reason: &Fault, supply: Option<Arc<Supply>>) -> Result<Delivery, String> {
         let text = self.parsed.text(self.of);
         let printed =
             can_have_holes(text) && is_faithful_in_parts(self.parsed.tree, text, self.of.scope.standard_strings);
@@ -80,6 +82,7 @@ impl Moving<'_> {
             foreign: false,
             depot: Some(Arc::new(depot)),
             views: Vec::new(),
+            supplies: supply.map(|supply| (0, supply)).into_iter().collect(),
         };
         let finish = Finish {
             reason: reason.detail.as_deref().unwrap_or(&reason.message).into(),
@@ -114,8 +117,11 @@ impl Moving<'_> {
         if self.table.kind != RelationKind::PartitionedTable && catalog.tables.values().any(child) {
             return Err(format!("other tables inherit from table \"{name}\""));
         }
-        if self.with.is_some() {
-            return Err("there is a WITH before the UPDATE".to_owned());
+        if modifying_with(self.parsed.tree).is_some() {
+            return Err("WITH contains a statement that changes data".to_owned());
+        }
+        if self.with.is_some_and(has_values) && !self.unjoined.beside.is_empty() {
+            return Err("its SET takes columns of other tables, and its WITH has values in it".to_owned());
         }
         if has_query(&self.update().assignments) || has_query(&self.update().returning) {
             return Err("there is a subquery in its SET or RETURNING".to_owned());
@@ -182,9 +188,20 @@ impl Moving<'_> {
         }
     }
 
+    /// The same behind the WITH of the UPDATE.
+    pub fn delete_statement(&self, alias: &str) -> Statement {
+        let delete = Statement::Delete(self.delete(alias));
+        match self.parsed.tree {
+            Statement::Query(query) => {
+                Statement::Query(Box::new(Query { body: Box::new(SetExpr::Delete(delete)), ..(**query).clone() }))
+            }
+            _ => delete,
+        }
+    }
+
     /// The same on the shards that the conditions allow.
     fn pull(&self, alias: &str, literals: &Literals) -> Result<PullText, String> {
-        let mut tree = Statement::Delete(self.delete(alias));
+        let mut tree = self.delete_statement(alias);
         make_holes(&mut tree, literals, true);
         let whole = Pieces::of(&tree.to_string()).ok_or("its text cannot be rewritten with certainty".to_owned())?;
         let wide = self.wide();
@@ -202,7 +219,8 @@ impl Moving<'_> {
         let columns: Vec<String> = own.chain(beside).collect();
         let table = format!("{}.{}", quoted(&self.name.schema), quoted(&self.name.name));
         let from: Vec<String> = self.unjoined.from.iter().map(ToString::to_string).collect();
-        format!("SELECT {} FROM {table} AS {}, {}", columns.join(", "), quoted(alias), from.join(", "))
+        let with = self.with.map_or_else(String::new, |with| format!("{with} "));
+        format!("{with}SELECT {} FROM {table} AS {}, {}", columns.join(", "), quoted(alias), from.join(", "))
     }
 
     /// The depot, what fills it, and a function in it that reads the clock.

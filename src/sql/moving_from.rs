@@ -60,7 +60,7 @@ impl Unjoined {
 }
 
 /// Whether there is a literal or a parameter.
-fn has_values(part: &impl Visit) -> bool {
+pub(crate) fn has_values(part: &impl Visit) -> bool {
     struct HasValues;
     impl Visitor for HasValues {
         type Break = ();

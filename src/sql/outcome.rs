@@ -14,7 +14,7 @@ use crate::sql::keys::{KeyExpr, KeyGroup, KeyName, RowKey};
 use crate::sql::pieces::Pieces;
 use crate::sql::sequences::Draw;
 use crate::sql::stamp::Stamped;
-use crate::sql::supply::Supply;
+use crate::sql::supply::{Supplies, Supply};
 use crate::sql::template::Slot;
 use crate::sql::utility::CopyFormat;
 use crate::topology::UniqueRule;
@@ -101,6 +101,18 @@ pub enum Many {
     Claim(Arc<Claim>),
 }
 
+impl Many {
+    /// Whether it changes copies of reference tables, on every shard, beside what it does else.
+    pub fn writes_copies(&self) -> bool {
+        match self {
+            Self::Finish(finish) => finish.writes_copies(),
+            Self::Deliver(delivery) => delivery.finish.writes_copies(),
+            Self::Supply(supply) => supply.finish.writes_copies(),
+            Self::Scatter(_) | Self::Claim(_) => false,
+        }
+    }
+}
+
 /// A Postgres finishes the statement on rows that are pulled from the shards.
 #[derive(Clone, Debug)]
 pub struct Finish {
@@ -122,6 +134,11 @@ impl Finish {
     /// Whether some of its pulls change data.
     pub fn writes(&self) -> bool {
         self.alone.pulls.iter().any(|pull| pull.writes)
+    }
+
+    /// Whether some of them change copies of reference tables.
+    pub fn writes_copies(&self) -> bool {
+        self.alone.pulls.iter().any(|pull| pull.source == PullSource::Copies)
     }
 }
 
@@ -160,6 +177,8 @@ pub struct FinishText {
     pub depot: Option<Arc<Depot>>,
     /// Views whose definitions stand in the place of their names, and whether the client's own text names them.
     pub views: Vec<(QualifiedName, bool)>,
+    /// What pulls that change data, by their places, are sent along: the statement of each is that of its supply.
+    pub supplies: Supplies,
 }
 
 /// A parameter of a pull that is none of the client's: the start of the transaction that the client is in, a timestamptz. (A Bind
@@ -235,6 +254,8 @@ pub enum PullSource {
     /// The rows that any of these conditions allows.
     Sharded(Vec<KeyGroup>),
     Reference,
+    /// A change of a reference table: every shard makes it, to one effect, and the rows are those of one of them.
+    Copies,
     /// One shard has them all.
     One(ShardId),
 }

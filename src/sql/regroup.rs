@@ -76,6 +76,7 @@ pub(crate) fn regroup(
         foreign: false,
         depot: None,
         views: Vec::new(),
+        supplies: Vec::new(),
     })
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
 use sqlparser::ast::{
     Cte, Expr, FromTable, Ident, Query, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor,
@@ -17,9 +18,12 @@ use crate::sql::analyze::Analyzer;
 use crate::sql::defaults::reads_clock;
 use crate::sql::finish::Parsed;
 use crate::sql::from::is_only;
-use crate::sql::insert::mentions_default;
 use crate::sql::inserting::has_code;
+use crate::sql::left_out::mentions_default;
 use crate::sql::model::{Collected, Columns, LevelId, Model, Obstacle, Spread, Stop};
+use crate::sql::modify::{walk_delete, walk_update};
+use crate::sql::modifying::same_everywhere;
+use crate::sql::moving_supply::printed;
 use crate::sql::names::{Relation, folded, parts};
 use crate::sql::outcome::{PullSource, PullText};
 use crate::sql::parse_query;
@@ -28,6 +32,8 @@ use crate::sql::pieces::{Pieces, make_holes};
 use crate::sql::query::is_modifying;
 use crate::sql::shape::{check_clock, check_places};
 use crate::sql::splice::Source;
+use crate::sql::supply::{Supply, SupplyTarget};
+use crate::sql::supplying::Sorted;
 use crate::sql::tied::reached;
 use crate::sql::whole::{can_be_stored, whole_query};
 use crate::types::oid;
@@ -41,6 +47,8 @@ pub(crate) struct Returned {
     pub columns: Columns,
     /// Without a name.
     pub pull: PullText,
+    /// What it is sent along, where it reads what does not lie beside the rows that it changes.
+    pub supply: Option<Arc<Supply>>,
 }
 
 /// The WITH of a statement, where something in it changes data.
@@ -49,13 +57,22 @@ pub(crate) fn modifying_with(tree: &Statement) -> Option<&With> {
     query.with.as_ref().filter(|with| with.cte_tables.iter().any(|cte| is_modifying(&cte.query)))
 }
 
-/// What of the WITH changes data. `written`: the table that the statement around it changes too.
+/// What the statement around a WITH does beside it, where that is done when WITH has made its changes.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Beside<'a> {
+    /// The table that it changes too.
+    pub written: Option<&'a QualifiedName>,
+    /// What it reads then.
+    pub read: &'a [QualifiedName],
+}
+
+/// What of the WITH changes data.
 pub(crate) fn returned(
     of: &Analyzer<'_>,
     parsed: &Parsed<'_>,
     source: &Source<'_>,
     with: &With,
-    written: Option<&QualifiedName>,
+    beside: Beside<'_>,
 ) -> Result<Vec<Returned>, Obstacle> {
     let mut changes = Vec::new();
     for (at, cte) in with.cte_tables.iter().enumerate().filter(|(_, cte)| is_modifying(&cte.query)) {
@@ -67,7 +84,7 @@ pub(crate) fn returned(
         })?;
         changes.push(change);
     }
-    check_apart(of.scope.catalog, &changes, written)?;
+    check_apart(of.scope.catalog, &changes, beside)?;
     Ok(changes.into_iter().map(|change| change.returned).collect())
 }
 
@@ -79,8 +96,8 @@ struct Change {
 }
 
 /// The shards carry out one after the other what one Postgres does in any order, and foreign keys are looked at when each is done.
-fn check_apart(catalog: &Catalog, changes: &[Change], written: Option<&QualifiedName>) -> Result<(), Obstacle> {
-    let tables: Vec<&QualifiedName> = changes.iter().map(|change| &change.table).chain(written).collect();
+fn check_apart(catalog: &Catalog, changes: &[Change], beside: Beside<'_>) -> Result<(), Obstacle> {
+    let tables: Vec<&QualifiedName> = changes.iter().map(|change| &change.table).chain(beside.written).collect();
     let reach: Vec<HashSet<QualifiedName>> = tables.iter().map(|table| reached(catalog, table)).collect();
     for (at, of) in reach.iter().enumerate() {
         let Some(other) = (0..at).find(|other| !reach[*other].is_disjoint(of)) else { continue };
@@ -90,6 +107,10 @@ fn check_apart(catalog: &Catalog, changes: &[Change], written: Option<&Qualified
             false => format!("tables \"{a}\" and \"{b}\" are both changed, and foreign keys tie them"),
         };
         return Err(Obstacle::new(detail).hint("Change them in statements of their own, in one transaction."));
+    }
+    if let Some(table) = beside.read.iter().find(|table| reach[..changes.len()].iter().any(|of| of.contains(*table))) {
+        let detail = format!("WITH changes table \"{}\", and the statement reads it where it lies", table.name);
+        return Err(Obstacle::new(detail).hint("Change it in a statement of its own, in one transaction."));
     }
     for (at, change) in changes.iter().enumerate() {
         let others = || (0..changes.len()).filter(|other| *other != at);
@@ -148,7 +169,17 @@ impl Changing<'_> {
             return Err(Obstacle::new(format!("table \"{}\" has triggers, rules or row security", table.name.name)));
         }
         check_effects(&model)?;
-        let rows = self.rows(&model, &relation, table, &parts)?;
+        let (rows, supply) = match self.rows(&model, &relation, table, &parts) {
+            Ok(rows) => (rows, None),
+            Err(why) => {
+                let supplied = self.supplied(&parts, table, &why);
+                let (rows, supply) = supplied.map_err(|other| match other.is_empty() {
+                    true => why.clone(),
+                    false => Obstacle { detail: format!("{}; and {other}", why.detail).into(), ..why.clone() },
+                })?;
+                (rows, Some(supply))
+            }
+        };
         let modified = model.modified.get(&std::ptr::from_ref(self.cte)).cloned().ok_or_else(unclear)?;
         let bytes = self.source.parenthesised_from(parts.word, parts.start).ok_or_else(unclear)?;
         let pull = self.pull(&model, modified.level, table, &parts, rows)?;
@@ -161,7 +192,8 @@ impl Changing<'_> {
             return Err(Obstacle::new("the columns that it returns are not known"));
         }
         columns.list.iter_mut().for_each(|column| column.node = None);
-        Ok(Change { returned: Returned { at, bytes, columns, pull }, table: table.name.clone(), reads, reads_view })
+        let returned = Returned { at, bytes, columns, pull, supply };
+        Ok(Change { returned, table: table.name.clone(), reads, reads_view })
     }
 
     fn parts(&self) -> Option<Parts<'_>> {
@@ -271,9 +303,59 @@ impl Changing<'_> {
                 Ok(PullSource::One(home))
             }
             Relation::Unsharded { .. } => Err(Obstacle::new("its table lies in a schema that is placed elsewhere")),
-            Relation::Reference { .. } => Err(Obstacle::new("its table is a reference table")),
+            Relation::Reference { name, .. } => match same_everywhere(model, &name.name) {
+                Ok(_) => Ok(PullSource::Copies),
+                Err(why) => Err(Obstacle::new(why.detail.clone().unwrap_or_else(|| why.message.clone()))),
+            },
             Relation::View { .. } | Relation::System => Err(Obstacle::new("its table is a view or of the catalog")),
         }
+    }
+
+    /// What it must be sent, and where its rows are then; or in words why there is nothing.
+    fn supplied(&self, of: &Parts<'_>, table: &Table, why: &Obstacle) -> Result<(PullSource, Arc<Supply>), String> {
+        let items = self.items(of, table).map_err(|why| why.detail.into_owned())?;
+        let (SetExpr::Update(statement) | SetExpr::Delete(statement)) = self.body(items) else {
+            return Err(String::new());
+        };
+        let unclear = || "its text cannot be rewritten with certainty".to_owned();
+        let (tree, other) = printed(self.of, self.parsed, &statement).ok_or_else(unclear)?;
+        let parsed = Parsed { tree: &tree, bytes: self.parsed.bytes.clone(), other: Some(other) };
+        let reason = why.clone().fault();
+        let supply = match &tree {
+            Statement::Update(update) => {
+                let of = self.of;
+                of.supply_of(&parsed, None, &reason, Sorted::Any, |model, ctes| walk_update(model, update, ctes))?
+            }
+            Statement::Delete(delete) => {
+                let of = self.of;
+                of.supply_of(&parsed, None, &reason, Sorted::Any, |model, ctes| walk_delete(model, delete, ctes))?
+            }
+            _ => return Err(unclear()),
+        };
+        let source = match &supply.target {
+            SupplyTarget::Sharded(group) => PullSource::Sharded(vec![(**group).clone()]),
+            SupplyTarget::Everywhere => PullSource::Copies,
+            SupplyTarget::Home => PullSource::One(self.of.scope.topology.home),
+        };
+        Ok((source, supply))
+    }
+
+    /// What its RETURNING says, spelled out.
+    fn items(&self, of: &Parts<'_>, table: &Table) -> Result<Option<Vec<SelectItem>>, Obstacle> {
+        let unclear = || Obstacle::new("RETURNING * of more than its own table");
+        of.returning.map(|items| spelled_out(items, of, table).ok_or_else(unclear)).transpose()
+    }
+
+    /// The statement with this RETURNING.
+    fn body(&self, items: Option<Vec<SelectItem>>) -> SetExpr {
+        let mut body = (*self.cte.query.body).clone();
+        match &mut body {
+            SetExpr::Insert(Statement::Insert(insert)) => insert.returning = items,
+            SetExpr::Update(Statement::Update(update)) => update.returning = items,
+            SetExpr::Delete(Statement::Delete(delete)) => delete.returning = items,
+            _ => {}
+        }
+        body
     }
 
     /// The statement itself as what is asked of the shards, and a query of nothing with the columns that it returns.
@@ -286,12 +368,7 @@ impl Changing<'_> {
         source: PullSource,
     ) -> Result<PullText, Obstacle> {
         let unclear = || Obstacle::new("its text cannot be rewritten with certainty");
-        let items = match of.returning {
-            None => None,
-            Some(items) => Some(
-                spelled_out(items, of, table).ok_or_else(|| Obstacle::new("RETURNING * of more than its own table"))?,
-            ),
-        };
+        let items = self.items(of, table)?;
         let head = match &items {
             None => empty_query(),
             Some(items) => {
@@ -305,13 +382,7 @@ impl Changing<'_> {
                     .ok_or_else(|| Obstacle::new("the columns that it returns have no names of their own"))?
             }
         };
-        let mut body = (*self.cte.query.body).clone();
-        match &mut body {
-            SetExpr::Insert(Statement::Insert(insert)) => insert.returning = items,
-            SetExpr::Update(Statement::Update(update)) => update.returning = items,
-            SetExpr::Delete(Statement::Delete(delete)) => delete.returning = items,
-            _ => return Err(unclear()),
-        }
+        let mut body = self.body(items);
         make_holes(&mut body, &model.literals, true);
         let whole = Some(Pieces::of(&body.to_string()).ok_or_else(unclear)?);
         Ok(PullText { label: table.name.to_string().into(), source, whole, writes: true, ..head })

@@ -18,6 +18,7 @@ use sqlparser::tokenizer::{Location, Span, TokenWithSpan};
 
 use crate::sql::lexer::{Token, TokenKind};
 use crate::sql::locking::LockText;
+use crate::sql::pieces::{Piece, Pieces};
 use crate::sql::rewrite::says_the_same;
 use crate::sql::splice::Edit;
 use crate::sql::template::Slot;
@@ -42,6 +43,26 @@ pub(crate) struct Other {
 }
 
 impl Other {
+    /// One that was made with holes for the literals, with those of the client's text in them. `None`: one of them is there twice.
+    pub fn of(made: &Pieces, text: &str, slots: &[Slot]) -> Option<Self> {
+        let nowhere = |slot: &Slot| Slot { start: NOWHERE, end: NOWHERE, kind: slot.kind };
+        let mut other = Self { text: String::new(), slots: slots.iter().map(nowhere).collect() };
+        for piece in &made.0 {
+            match piece {
+                Piece::Text(part) => other.text.push_str(part),
+                Piece::Slot(slot) => {
+                    let literal = slots.get(usize::from(*slot))?;
+                    let place = other.slots.get_mut(usize::from(*slot)).filter(|place| place.start == NOWHERE)?;
+                    place.start = u32::try_from(other.text.len()).ok()?;
+                    other.text.push_str(literal.text(text));
+                    place.end = u32::try_from(other.text.len()).ok()?;
+                }
+                Piece::Parameter(_) => return None,
+            }
+        }
+        Some(other)
+    }
+
     /// Some of its bytes.
     pub fn part(&self, bytes: Range<usize>) -> Option<Self> {
         let text = self.text.get(bytes.clone())?.to_owned();

@@ -22,7 +22,12 @@ pub struct Supply {
     /// The statement reads the clock, as [`MOMENT`].
     pub moment: bool,
     pub target: SupplyTarget,
+    /// How many parameters the client's statement has.
+    pub parameters: u16,
 }
+
+/// What pulls of a statement are sent along, by their places among these.
+pub type Supplies = Vec<(usize, Arc<Supply>)>;
 
 /// The name of the one row that says what time it is, with a column for each function that reads the clock.
 pub const MOMENT: &str = "pgloom_moment";

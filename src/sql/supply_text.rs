@@ -15,6 +15,7 @@ use crate::sql::pieces::Pieces;
 use crate::sql::pulls::{Mentions, append, share};
 use crate::sql::replace::Replace;
 use crate::sql::splice::{Edit, Source};
+use crate::sql::supply::Supplies;
 use crate::sql::supplying::Supplying;
 use crate::sql::views::Expanded;
 use crate::sql::words::{text_of, tokens};
@@ -104,6 +105,7 @@ impl Supplying<'_> {
         moment: bool,
     ) -> Result<(Pieces, Option<bool>), String> {
         let names: HashMap<usize, &str> = names.iter().map(|(ordinal, name)| (*ordinal, &**name)).collect();
+        let bytes: Vec<Range<usize>> = queries.values().map(|(_, bytes)| bytes.clone()).collect();
         let places = queries.iter().map(|(ordinal, (_, bytes))| (*ordinal, bytes.clone())).collect();
         let queries: HashMap<usize, &str> = queries.iter().map(|(ordinal, (name, _))| (*ordinal, &**name)).collect();
         let mut replace = Replace {
@@ -125,6 +127,9 @@ impl Supplying<'_> {
         let mut tree = self.parsed.tree.clone();
         let _ = VisitMut::visit(&mut tree, &mut replace);
         let Replace { mut edits, complete, clock_in_from, clock, .. } = replace;
+        // What is left of a change would be made once more.
+        let replaced = |bytes: &Range<usize>| edits.iter().any(|edit| edit.bytes == *bytes);
+        let complete = complete && bytes.iter().all(replaced);
         if clock_in_from || clock.has_more_than_moment(self.parsed.tree) {
             return Err("it reads the clock in a way that is not sent along".to_owned());
         }
@@ -141,7 +146,12 @@ impl Supplying<'_> {
     }
 
     /// `views`: whose definitions stand in the place of their names in what is pulled.
-    pub fn finish(&self, pulls: Vec<PullText>, clock: Option<Box<str>>, views: Vec<(QualifiedName, bool)>) -> Finish {
+    pub fn finish(
+        &self,
+        (pulls, supplies): (Vec<PullText>, Supplies),
+        clock: Option<Box<str>>,
+        views: Vec<(QualifiedName, bool)>,
+    ) -> Finish {
         let mut nothing = Pieces::default();
         nothing.push("SET LOCAL pgloom.supplies = 'here'");
         let text = FinishText {
@@ -154,6 +164,7 @@ impl Supplying<'_> {
             foreign: false,
             depot: None,
             views,
+            supplies,
         };
         Finish {
             reason: self.reason.detail.as_deref().unwrap_or(&self.reason.message).into(),

@@ -3,24 +3,29 @@
 //! shard alone changes the rows that one Postgres would change there.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
-use sqlparser::ast::{SetExpr, Statement, TableFactor};
+use sqlparser::ast::{Query, SetExpr, Statement, TableFactor};
 
 use crate::fault::Fault;
 use crate::ids::{DistributionId, QualifiedName};
 use crate::sql::analyze::Analyzer;
 use crate::sql::closed::Closed;
-use crate::sql::finish::Parsed;
+use crate::sql::finish::{Parsed, query_ordinals};
 use crate::sql::keys::{KeyExpr, KeyGroup};
 use crate::sql::matches::several_match;
 use crate::sql::model::{Collected, LevelId, Model, Obstacle, RefId, Spread, Stop, Supplied, TableUse};
 use crate::sql::names::Relation;
 use crate::sql::outcome::PullText;
 use crate::sql::percall::check_calls;
+use crate::sql::pulls::add;
+use crate::sql::returned::{Beside, Returned, modifying_with, returned};
 use crate::sql::shape::check_places;
-use crate::sql::supply::{SOURCE, Supply, SupplyPlace, SupplyRows, SupplyTarget, SupplyText};
+use crate::sql::splice::Source;
+use crate::sql::supply::{SOURCE, Supplies, Supply, SupplyPlace, SupplyRows, SupplyTarget, SupplyText};
 use crate::sql::views::ordinals;
+use crate::sql::{pieces, rewrite};
 
 /// A statement that changes rows and cannot run as it is.
 pub(crate) struct Supplying<'a> {
@@ -62,9 +67,11 @@ impl Supplying<'_> {
     pub fn supply<'m>(&'m self, walk: impl Fn(&mut Model<'m>) -> Result<Walked, Stop>) -> Result<Supply, String> {
         let source = self.parsed.source(self.of);
         let ordinals = ordinals(self.parsed.tree);
+        let changes = self.changes(&source, Beside::default())?;
         // As it is.
         let mut model = self.model();
         model.collected = Some(Box::new(Collected::default()));
+        model.supplied.queries = self.queries_of(&changes).map(|(query, of)| (query, of.columns.clone())).collect();
         let walked = walk(&mut model).map_err(said)?;
         if model.uses.writing_cte {
             return Err("WITH contains a statement that changes data".to_owned());
@@ -75,8 +82,12 @@ impl Supplying<'_> {
             return Err("it reads a table that the home shard does not have".to_owned());
         }
         let home = matches!(walked.relation, Relation::Unsharded { .. });
-        let (closed, inside) = self.closed(&source, home);
+        let changing = self.queries_of(&changes).map(|(query, _)| query).collect();
+        let (closed, inside) = self.closed(&source, home, &changing);
         let chosen = self.choose(&model, &walked, &inside)?;
+        if !changes.is_empty() {
+            self.check_changes(&source, &model, &walked, &chosen, &inside)?;
+        }
         // With what is sent along as something that every shard has.
         let mut with = self.model();
         with.collected = Some(Box::default());
@@ -84,10 +95,11 @@ impl Supplying<'_> {
             factors: chosen.iter().map(|table| table.factor).collect(),
             queries: closed.iter().map(|closed| (closed.query, closed.columns.clone())).collect(),
         };
+        with.supplied.queries.extend(model.supplied.queries.clone());
         let changed = walk(&mut with).map_err(said)?;
         let target = self.target(&model, &with, &walked, &changed)?;
         let moment = with.uses.clock.is_some() && !matches!(target, SupplyTarget::Home);
-        if chosen.is_empty() && closed.is_empty() && !moment {
+        if chosen.is_empty() && closed.is_empty() && changes.is_empty() && !moment {
             // What it reads lies where it is.
             return Err(String::new());
         }
@@ -110,6 +122,8 @@ impl Supplying<'_> {
         for (at, closed) in closed.iter().enumerate() {
             let name = if closed.source { SOURCE.to_owned() } else { format!("pgloom_query_{}", at + 1) };
             let rows = match self.claimed(closed, &source)? {
+                // They would be looked for when WITH has made its changes.
+                Some(_) if !changes.is_empty() => return Err("it locks rows beside what WITH changes".to_owned()),
                 Some((claim, groups)) => SupplyRows::Claim { claim: Arc::new(claim), groups },
                 None => SupplyRows::Query(self.ask_once(closed, at, &source, &mut pulls, &mut views)?),
             };
@@ -117,9 +131,73 @@ impl Supplying<'_> {
             let place = if closed.source { place.take() } else { None };
             supplies.push(SupplyText { name, rows, place });
         }
+        let of_changes = self.supply_changes(&changes, &mut pulls, &mut queries, &mut supplies)?;
         let (statement, with) = self.statement(&source, &names, &queries, &mut expanded, moment)?;
         let clock = model.uses.clock.clone();
-        Ok(Supply { finish: self.finish(pulls, clock, views), supplies, statement, with, moment, target })
+        let finish = self.finish((pulls, of_changes), clock, views);
+        let parameters = self.of.parameters;
+        Ok(Supply { finish, supplies, statement, with, moment, target, parameters })
+    }
+
+    /// What of its WITH changes data: that is done once, and the rows that it returns are sent along.
+    fn changes(&self, source: &Source<'_>, beside: Beside<'_>) -> Result<Vec<Returned>, String> {
+        let Some(with) = modifying_with(self.parsed.tree) else { return Ok(Vec::new()) };
+        let prints = pieces::can_have_holes(source.text)
+            && rewrite::is_faithful_in_parts(self.parsed.tree, source.text, self.of.scope.standard_strings);
+        if !prints {
+            return Err("its text cannot be rewritten with certainty".to_owned());
+        }
+        Ok(returned(self.of, self.parsed, source, with, beside)?)
+    }
+
+    fn queries_of<'c>(&self, changes: &'c [Returned]) -> impl Iterator<Item = (*const Query, &'c Returned)> {
+        let with = modifying_with(self.parsed.tree).map_or(&[][..], |with| &with.cte_tables);
+        changes.iter().filter_map(|of| Some((std::ptr::from_ref(&*with.get(of.at)?.query), of)))
+    }
+
+    /// When the shards run the statement, WITH has made its changes, of which one Postgres shows it nothing but what they return.
+    fn check_changes(
+        &self,
+        source: &Source<'_>,
+        model: &Model<'_>,
+        walked: &Walked,
+        chosen: &[&TableUse],
+        inside: &HashSet<*const TableFactor>,
+    ) -> Result<(), String> {
+        let collected = model.collected.as_deref();
+        let stays = |factor: &*const TableFactor| !inside.contains(factor);
+        if let Some((_, view, _)) = collected.and_then(|of| of.views.iter().find(|(factor, ..)| stays(factor))) {
+            return Err(format!("it reads view \"{}\" beside what WITH changes", view.name.name));
+        }
+        let sent = |table: &&TableUse| chosen.iter().any(|chosen| chosen.factor == table.factor);
+        let tables = collected.map_or(&[][..], |collected| &collected.tables);
+        let here = tables.iter().filter(|table| stays(&table.factor) && !sent(table));
+        let read: Vec<QualifiedName> = here.filter_map(|table| Some(table.relation.table()?.name.clone())).collect();
+        let written = walked.relation.table().map(|table| &table.name);
+        let written = Some(written.ok_or("the changed table is not in the catalog")?);
+        self.changes(source, Beside { written, read: &read }).map(drop)
+    }
+
+    /// The pulls of what changes data, behind all that only reads, and what is sent along of them; what they themselves are sent.
+    fn supply_changes(
+        &self,
+        changes: &[Returned],
+        pulls: &mut Vec<PullText>,
+        queries: &mut HashMap<usize, (String, Range<usize>)>,
+        supplies: &mut Vec<SupplyText>,
+    ) -> Result<Supplies, String> {
+        let mut of_changes = Vec::new();
+        let ordinals = query_ordinals(self.parsed.tree);
+        let last = pulls.iter().map(|pull| pull.stage + 1).max().unwrap_or(0);
+        for (query, of) in self.queries_of(changes) {
+            let ordinal = ordinals.get(&query).ok_or("a query of it cannot be found in its text with certainty")?;
+            let at = add(pulls, PullText { stage: last, ..of.pull.clone() });
+            let name = pulls.get(at).map_or_else(String::new, |pull| pull.name.clone());
+            queries.insert(*ordinal, (name.clone(), of.bytes.clone()));
+            supplies.push(SupplyText { name, rows: SupplyRows::Pull(at), place: None });
+            of_changes.extend(of.supply.clone().map(|supply| (at, supply)));
+        }
+        Ok(of_changes)
     }
 
     /// Where the rows of a MERGE's source go. It is something that is sent along.
@@ -269,7 +347,7 @@ pub(crate) fn is_update(tree: &Statement) -> bool {
     }
 }
 
-fn said(stop: Stop) -> String {
+pub(crate) fn said(stop: Stop) -> String {
     match stop {
         Stop::Refuse(fault) => fault.message.to_string(),
         Stop::NotUnderstood(what) => format!("the router does not understand {what}"),

@@ -10,7 +10,7 @@ use crate::catalog::{Column, ColumnDefault, RelationKind, Table};
 use crate::sql::NameScope;
 use crate::sql::from::is_only;
 use crate::sql::homeward::is_at_home;
-use crate::sql::insert::takes_from_sequence;
+use crate::sql::left_out::takes_from_sequence;
 use crate::sql::literals::Literals;
 use crate::sql::model::{Model, Obstacle, Stop};
 use crate::sql::names::{Relation, folded, parts, resolve};

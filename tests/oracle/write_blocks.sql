@@ -349,3 +349,46 @@ ROLLBACK TO s;
 RELEASE s;
 ROLLBACK AND CHAIN;
 SELECT count(*) FROM words;
+
+-- What was done behind a savepoint that is gone back to leaves nothing to commit.
+-- script
+BEGIN READ ONLY;
+SAVEPOINT s;
+UPDATE accounts SET hits = hits + 1;
+ROLLBACK TO s;
+SELECT count(*) FROM accounts;
+COMMIT;
+SELECT count(*), sum(hits) FROM accounts;
+
+-- script
+BEGIN;
+SAVEPOINT s;
+UPDATE accounts SET hits = hits + 1;
+DELETE FROM labels;
+ROLLBACK TO s;
+SET TRANSACTION READ ONLY;
+COMMIT;
+SELECT count(*), sum(hits) FROM accounts;
+
+-- script
+BEGIN;
+UPDATE accounts SET hits = 7 WHERE tenant_id = 1;
+SAVEPOINT s;
+UPDATE accounts SET hits = 8;
+SAVEPOINT t;
+UPDATE accounts SET hits = 9 WHERE tenant_id = 2;
+RELEASE SAVEPOINT t;
+ROLLBACK TO s;
+UPDATE accounts SET hits = hits + 1 WHERE tenant_id IN (3, 4);
+ROLLBACK TO s;
+INSERT INTO words VALUES ('kept', 1);
+COMMIT;
+SELECT tenant_id, sum(hits) FROM accounts GROUP BY tenant_id ORDER BY tenant_id;
+
+-- What writes no row may stand in a transaction that is read only.
+-- script
+BEGIN READ ONLY;
+LOCK TABLE accounts IN ACCESS SHARE MODE;
+LOCK TABLE labels IN ACCESS SHARE MODE;
+SELECT count(*) FROM accounts;
+COMMIT;

@@ -52,6 +52,64 @@ UPDATE words w SET word = nothing FROM labels WHERE code = 'L2' AND n = 3;
 SELECT word, n FROM words ORDER BY n, word;
 SELECT tenant_id, id, account_id, amount FROM transfers ORDER BY id, tenant_id;
 
+-- Which rows move is told by rows that lie elsewhere.
+-- script
+UPDATE words SET word = word || '?' WHERE n IN (SELECT id FROM accounts WHERE tenant_id = 2);
+UPDATE words SET word = word || '+' WHERE n > (SELECT avg(n) FROM words) AND n < 18;
+UPDATE readings SET day = day + 1 WHERE n = (SELECT max(n) FROM readings);
+UPDATE readings SET day = day + 400 WHERE v > (SELECT avg(v) FROM readings b) AND n % 2 = 0;
+UPDATE transfers SET tenant_id = 11, account_id = NULL, id = id + 7000 WHERE account_id IN (SELECT id FROM accounts WHERE note IS NULL);
+UPDATE words w SET word = lower(a.owner) || w.word FROM accounts a WHERE a.id = w.n AND a.tenant_id = 3;
+UPDATE words w SET word = 'x' || w.word FROM notes o WHERE o.id = w.n AND o.id < 4;
+UPDATE words SET word = word || '.' WHERE NOT EXISTS (SELECT FROM accounts a WHERE a.id = words.n AND a.hits > 2) AND n > 9;
+SELECT word, n FROM words ORDER BY n, word;
+SELECT day, n, v FROM readings ORDER BY n, day;
+SELECT tenant_id, id, account_id, amount FROM transfers ORDER BY id, tenant_id;
+
+-- script
+-- ties
+UPDATE words SET word = word || '=' WHERE n IN (SELECT id FROM notes WHERE id > 3) RETURNING word, n, upper(word);
+UPDATE readings r SET day = r.day + 31, v = 0 WHERE r.n IN (SELECT n FROM words WHERE n < 9) RETURNING r.*;
+UPDATE words SET word = 'none' WHERE n = (SELECT max(id) + 1000 FROM notes) RETURNING word;
+SELECT word, n FROM words ORDER BY n, word;
+
+-- Behind WITH.
+-- script
+-- ties
+WITH a AS (SELECT id FROM accounts WHERE hits > 3) UPDATE words SET word = 'with ' || word WHERE n IN (SELECT id FROM a);
+WITH x AS (SELECT 1) UPDATE words SET word = 'one' WHERE n = 8;
+WITH x AS (SELECT 1 AS i) UPDATE words SET word = 'two' FROM x WHERE n = x.i;
+WITH x AS (SELECT id AS m FROM accounts) UPDATE words w SET word = w.word || x.m FROM x WHERE x.m = w.n AND w.n > 4;
+WITH RECURSIVE r (i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM r WHERE i < 6) UPDATE words SET word = 'r' || word WHERE n IN (SELECT i FROM r) RETURNING n;
+WITH a AS (SELECT tenant_id, max(id) AS id FROM accounts GROUP BY tenant_id)
+    UPDATE transfers t SET tenant_id = t.tenant_id + 20, account_id = NULL FROM a WHERE a.tenant_id = t.tenant_id AND t.id < a.id;
+SELECT word, n FROM words ORDER BY n, word;
+SELECT tenant_id, id, account_id, amount FROM transfers ORDER BY id, tenant_id;
+
+-- script
+BEGIN;
+INSERT INTO notes VALUES (901, 'x');
+INSERT INTO words VALUES ('inserted', 901);
+UPDATE words SET word = 'moved' WHERE n IN (SELECT id FROM notes WHERE id > 900);
+SELECT word FROM words WHERE n = 901;
+SAVEPOINT s;
+UPDATE words SET word = 'same' WHERE n IN (SELECT id FROM notes);
+ROLLBACK TO s;
+UPDATE words SET word = 'many' WHERE n = (SELECT id FROM notes);
+ROLLBACK TO s;
+UPDATE words SET word = '?' || word || 1 / (n - 901) WHERE n IN (SELECT id FROM notes);
+ROLLBACK TO s;
+UPDATE words SET word = 'clock' || n WHERE n IN (SELECT id FROM notes) AND now() > '2020-01-01' AND statement_timestamp() >= now();
+COMMIT;
+SELECT word, n FROM words ORDER BY n, word;
+
+-- params: 2, 'p'
+-- types: int4, text
+UPDATE words SET word = $2 || word WHERE n IN (SELECT id FROM accounts WHERE hits > $1) RETURNING word, n
+
+-- params: 4, 'q'
+UPDATE words SET word = word || $2 WHERE n < $1 AND n IN (SELECT id FROM notes WHERE id <= $1)
+
 -- Constraints hold where the row comes to lie.
 -- script
 UPDATE words SET word = 'word3' WHERE word = 'word4';

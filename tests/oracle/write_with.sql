@@ -204,3 +204,100 @@ SELECT * FROM labels ORDER BY code;
 
 -- params: 3, 'x'
 WITH u AS (UPDATE labels SET title = $2 WHERE rank < $1 RETURNING code, title) SELECT * FROM u ORDER BY code
+
+-- Reference tables that change beside other tables: on every shard, and the rows that one of them returns count.
+-- script
+-- ties
+WITH d AS (DELETE FROM labels WHERE rank > 2 RETURNING code, rank) SELECT d.code, count(a.id) FROM d LEFT JOIN accounts a ON a.hits = d.rank GROUP BY d.code;
+WITH u AS (UPDATE labels SET rank = rank + 1 RETURNING *) SELECT u.code, n.body FROM u JOIN notes n ON n.id = u.rank;
+WITH i AS (INSERT INTO labels VALUES ('N1', 'new', 5), ('N2', 'new', 6) RETURNING code, rank) INSERT INTO words SELECT code, rank FROM i RETURNING word, n;
+WITH i AS (INSERT INTO labels VALUES ('N1', 'again', 9) ON CONFLICT (code) DO UPDATE SET title = excluded.title RETURNING code, title) INSERT INTO notes SELECT 900, code || title FROM i;
+WITH d AS (DELETE FROM labels WHERE code = 'N2'), e AS (DELETE FROM transfers WHERE tenant_id = 2 RETURNING id) SELECT count(*) FROM e;
+WITH d AS (DELETE FROM labels WHERE code LIKE 'N%' RETURNING code) SELECT (SELECT count(*) FROM d), (SELECT count(*) FROM accounts), (SELECT count(*) FROM labels);
+WITH u AS (UPDATE labels SET title = 'same'), y AS (UPDATE notes SET body = body || 'w' WHERE id < 4 RETURNING id), z AS (UPDATE words SET n = n + 1 WHERE n < 3 RETURNING n) SELECT (SELECT sum(id) FROM y), (SELECT sum(n) FROM z), count(*) FROM readings;
+WITH u AS (UPDATE labels SET title = 'never' WHERE rank > 1000 RETURNING code) SELECT a.id, u.code FROM accounts a LEFT JOIN u ON true WHERE a.id < 5;
+WITH u AS (UPDATE labels SET title = 'one' WHERE code = 'L1' RETURNING rank) SELECT id FROM accounts WHERE tenant_id = 3 AND hits = (SELECT rank FROM u);
+SELECT code, title, rank FROM labels ORDER BY code;
+SELECT word, n FROM words ORDER BY n, word;
+SELECT id, body FROM notes ORDER BY id;
+
+-- script
+WITH i AS (INSERT INTO labels VALUES ('L2', 'twice', 1) RETURNING 1) SELECT count(*) FROM accounts, i;
+WITH u AS (UPDATE labels SET rank = 1 / (rank - rank) RETURNING 1) SELECT count(*) FROM accounts, u;
+WITH d AS (DELETE FROM labels RETURNING rank) SELECT sum(1 / (a.id - a.id)) FROM d, accounts a;
+WITH d AS (DELETE FROM labels RETURNING nothing) SELECT count(*) FROM d, accounts a;
+SELECT count(*), max(title) FROM labels;
+BEGIN;
+INSERT INTO labels VALUES ('own', 'own', 70);
+WITH d AS (DELETE FROM labels WHERE rank = 70 RETURNING rank) SELECT count(*), max(rank) FROM d, accounts;
+SAVEPOINT s;
+WITH d AS (DELETE FROM labels RETURNING rank) SELECT count(*) FROM d, accounts;
+ROLLBACK TO s;
+WITH d AS (DELETE FROM labels WHERE code = 'L1' RETURNING rank) SELECT count(*) FROM d, accounts;
+COMMIT;
+SELECT code, title, rank FROM labels ORDER BY code;
+
+-- params: 2, 'x'
+-- types: int4, text
+WITH u AS (UPDATE labels SET title = $2 WHERE rank >= $1 RETURNING code, title) SELECT count(*), max(u.title) FROM u, accounts a WHERE a.hits = $1
+
+-- UPDATE and DELETE off the key of rows that WITH changes elsewhere.
+-- script
+-- ties
+WITH d AS (DELETE FROM words WHERE n < 6 RETURNING word, n) UPDATE accounts SET note = d.word FROM d WHERE d.n = accounts.hits;
+WITH u AS (UPDATE notes SET body = body || '~' WHERE id < 5 RETURNING id) DELETE FROM readings WHERE n IN (SELECT id FROM u) RETURNING day, n;
+WITH d AS (DELETE FROM transfers WHERE amount > 60 RETURNING amount) UPDATE readings SET v = v + (SELECT sum(amount) FROM d) WHERE n % 2 = 0;
+WITH i AS (INSERT INTO notes VALUES (950, 'i') RETURNING id) UPDATE words SET n = n + i.id FROM i WHERE n > 15 RETURNING words.word, words.n;
+WITH d AS (DELETE FROM labels WHERE rank = 1 RETURNING code) UPDATE accounts SET note = 'l' WHERE hits IN (SELECT length(code) FROM d);
+WITH d AS (DELETE FROM readings WHERE v > 20 RETURNING n) UPDATE labels SET title = 'r' WHERE rank IN (SELECT n % 4 FROM d);
+WITH d AS (DELETE FROM readings WHERE n < 9 RETURNING n) UPDATE notes SET body = 'r' WHERE id IN (SELECT n FROM d) RETURNING id;
+WITH d AS (DELETE FROM readings WHERE n < 9 RETURNING n), e AS (SELECT max(n) AS m FROM words) DELETE FROM transfers USING e WHERE id > e.m AND NOT EXISTS (SELECT FROM d);
+WITH d AS (DELETE FROM words RETURNING n) UPDATE accounts SET hits = 1 / (d.n - d.n) FROM d WHERE d.n = accounts.hits;
+WITH d AS (UPDATE words SET n = n + 1 RETURNING n) UPDATE accounts SET hits = -1 WHERE hits IN (SELECT n FROM d);
+WITH d AS (DELETE FROM words) UPDATE accounts SET note = (SELECT max(word) FROM words) WHERE id = 3;
+SELECT tenant_id, id, note, hits FROM accounts ORDER BY tenant_id, id;
+SELECT word, n FROM words ORDER BY n, word;
+SELECT day, n, v FROM readings ORDER BY n, day;
+SELECT id, body FROM notes ORDER BY id;
+SELECT code, title, rank FROM labels ORDER BY code;
+SELECT count(*), sum(id) FROM transfers;
+
+-- params: 12, 'p'
+-- types: int4, text
+WITH d AS (DELETE FROM words WHERE n > $1 RETURNING n) UPDATE accounts SET note = $2 || d.n FROM d WHERE d.n = accounts.id RETURNING accounts.id, note
+
+-- What WITH changes by conditions that read elsewhere.
+-- script
+-- ties
+WITH d AS (DELETE FROM words WHERE n IN (SELECT id FROM accounts WHERE tenant_id = 2) RETURNING word, n) SELECT count(*), max(n) FROM d;
+WITH u AS (UPDATE accounts SET note = (SELECT max(word COLLATE "C") FROM words WHERE n < accounts.id) WHERE id NOT IN (SELECT n FROM words WHERE n IS NOT NULL) RETURNING *) SELECT u.id, u.note, l.code FROM u LEFT JOIN labels l ON l.rank = u.hits;
+WITH u AS (UPDATE notes SET body = (SELECT max(owner) FROM accounts a WHERE a.tenant_id = notes.id) WHERE id IN (SELECT hits FROM accounts) RETURNING id, body) SELECT * FROM u ORDER BY id;
+WITH u AS (UPDATE labels SET rank = (SELECT count(*) FROM accounts a WHERE a.hits = labels.rank) RETURNING code, rank) SELECT rank, count(*) FROM u GROUP BY rank;
+WITH d AS (DELETE FROM readings WHERE n = (SELECT max(n) FROM readings) RETURNING day, n) INSERT INTO words (word, n) SELECT 'gone ' || n, n FROM d RETURNING word;
+WITH d AS (DELETE FROM words USING notes o WHERE o.id = words.n AND o.id > 5 RETURNING words.word, o.body), e AS (UPDATE readings SET v = v + 1 WHERE n > (SELECT avg(n) FROM readings) RETURNING n) SELECT (SELECT count(*) FROM d), (SELECT count(*) FROM e), (SELECT count(*) FROM transfers);
+WITH d AS (DELETE FROM words WHERE n > (SELECT avg(hits) FROM accounts) RETURNING n) UPDATE accounts SET note = 'w' WHERE id IN (SELECT n FROM d);
+WITH d AS (DELETE FROM transfers WHERE amount < (SELECT avg(amount) FROM transfers) AND now() > '2020-01-01' RETURNING id) SELECT count(*) FROM d;
+WITH d AS (DELETE FROM labels WHERE rank IN (SELECT hits FROM accounts WHERE tenant_id = 4)) SELECT count(*) FROM labels;
+WITH d AS (DELETE FROM words WHERE n = (SELECT id FROM accounts) RETURNING n) SELECT count(*) FROM d;
+WITH u AS (UPDATE words SET n = 1 / (SELECT count(*) - count(*) FROM accounts) RETURNING n) SELECT * FROM u;
+SELECT word, n FROM words ORDER BY n, word;
+SELECT tenant_id, id, note, hits FROM accounts ORDER BY tenant_id, id;
+SELECT id, body FROM notes ORDER BY id;
+SELECT code, title, rank FROM labels ORDER BY code;
+SELECT day, n, v FROM readings ORDER BY n, day;
+SELECT count(*), sum(id) FROM transfers;
+
+-- script
+BEGIN;
+INSERT INTO notes VALUES (960, 'own');
+INSERT INTO words VALUES ('own', 960);
+WITH d AS (DELETE FROM words WHERE n IN (SELECT id FROM notes WHERE id > 900) RETURNING word) SELECT * FROM d;
+SAVEPOINT s;
+WITH d AS (DELETE FROM words WHERE n IN (SELECT id FROM notes) RETURNING n) SELECT count(*) FROM d, accounts;
+ROLLBACK TO s;
+COMMIT;
+SELECT word, n FROM words ORDER BY n, word;
+
+-- params: 4, 'p'
+-- types: int4, text
+WITH u AS (UPDATE words SET n = n + $1 WHERE n IN (SELECT id FROM accounts WHERE hits > $1 AND owner <> $2) RETURNING word, n) SELECT * FROM u ORDER BY n, word

@@ -6,7 +6,7 @@ use crate::sql::NameScope;
 use crate::sql::ddl::elements::ColumnElement;
 use crate::sql::ddl::unsupported;
 use crate::sql::defaults::uses_of;
-use crate::sql::insert::is_same_everywhere;
+use crate::sql::left_out::is_same_everywhere;
 use crate::sql::lexer::{Token, TokenKind};
 use crate::sql::model::Uses;
 use crate::sql::names::Relation;
