@@ -137,9 +137,12 @@ pub fn run(what: &str, home: &Path, side: &Side<'_>, mut command: Command) -> En
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let child = child.as_mut().unwrap_or_else(|e| panic!("{what}: {command:?}: {e}"));
     let (out, errors) = (reader(child.stdout.take()), reader(child.stderr.take()));
-    let success = wait(what, child);
+    let status = wait(child);
     let text = |thread: std::thread::JoinHandle<String>| side.neutral(&thread.join().unwrap());
-    Ended { success, out: text(out), errors: text(errors) }
+    let (out, errors) = (text(out), text(errors));
+    let told = format!("{}\n{}", end_of(&out), end_of(&errors));
+    let success = status.unwrap_or_else(|| panic!("{what}, {}, still runs after {LIMIT:?}\n{told}", side.name));
+    Ended { success, out, errors }
 }
 
 fn reader(stream: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
@@ -151,15 +154,16 @@ fn reader(stream: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle
     })
 }
 
-fn wait(what: &str, child: &mut Child) -> bool {
+/// Whether it has succeeded; `None`: it was killed, because it came to no end.
+fn wait(child: &mut Child) -> Option<bool> {
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
-            return status.success();
+            return Some(status.success());
         }
         if start.elapsed() > LIMIT {
             let _ = child.kill();
-            panic!("{what} still runs after {LIMIT:?}");
+            return None;
         }
         std::thread::sleep(Duration::from_millis(20));
     }
