@@ -26,6 +26,9 @@ const GATES: usize = 64;
 const ROOM: u32 = 1 << 20;
 /// How long is waited at a gate. Who does not get in runs all the same.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long is waited before the first further run, before each later one twice as long: who was waited for takes the lock meanwhile. One
+/// that comes at once can have it again before he is awake, and would meet the same deadlock.
+const RESPITE: Duration = Duration::from_millis(20);
 
 /// The tables, by the hash of their names, that have met deadlocks lately, and who writes them.
 #[derive(Debug)]
@@ -190,6 +193,7 @@ impl Session {
         self.in_turn = shared.contended.is_hot(gate, Instant::now());
         let mut within = gate.enter(1).await;
         self.client.keep(OUT_HIGH);
+        let mut respite = RESPITE;
         let done = loop {
             let done = self.run_followed(plan, analysis, ask).await;
             match &done {
@@ -200,7 +204,11 @@ impl Session {
             if !self.start_again(&mut runs).await {
                 break done;
             }
-            drop(within);
+            drop(within.take());
+            if let Err(left) = self.pause(respite).await {
+                break Err(left);
+            }
+            respite = respite.saturating_mul(2);
             within = gate.enter(ROOM).await;
             if runs.implicit {
                 self.tx.begin_implicit(&self.settings);
