@@ -115,3 +115,18 @@ fn the_snippets_of_dumps_work() {
     let found = restored(&shop, "pg_restore -e -d \"$PGDATABASE\" *.dump");
     assert_same("the snippet", &dump_of(&shop, 0), &contents(&found));
 }
+
+/// What the document says is refused, is refused, with a way out.
+#[test]
+fn what_pg_dump_cannot_do_over_shards_is_refused() {
+    let shop = Shop::create("dump_refused");
+    for (options, told, way_out) in [
+        ("--inserts", "FROM ONLY", "Write the statement in a plainer form"),
+        ("-Fd -j 2 -f dir", "SET TRANSACTION SNAPSHOT", "Run pg_dump without --jobs"),
+    ] {
+        let [direct, pgloom] = shop.both("pg_dump", shell(&format!("{DUMP} {options}")));
+        assert!(direct.success, "{options}: {}", direct.errors);
+        assert!(!pgloom.success, "{options} is not refused any more: say so in docs/CLIENTS.md");
+        assert!(pgloom.errors.contains(told) && pgloom.errors.contains(way_out), "{options}: {}", pgloom.errors);
+    }
+}
