@@ -43,8 +43,12 @@ fn found(path: &str, what: &str) -> Command {
     Command::new(existing(path, what))
 }
 
+/// A file of a part that was set up to its end.
 fn existing(path: &str, what: &str) -> PathBuf {
-    let place: PathBuf = root().join("target/clients").join(path);
+    let (part, _) = path.split_once('/').unwrap();
+    let clients = root().join("target/clients");
+    let place = clients.join(path);
+    assert!(clients.join(part).join("done").exists(), "{what}: target/clients/{part} was not set up; {SETUP}");
     assert!(place.exists(), "{what}: {} is not there; {SETUP}", place.display());
     place
 }
