@@ -115,7 +115,7 @@ fn answers_are_those_of_one_postgres() {
         "SET jit = on",
         "SELECT current_setting('jit') AS cur, set_config('jit', 'off', false) AS new",
         ALL,
-        "SELECT count(*) FROM items WHERE current_setting('jit') = 'off'",
+        "SHOW jit",
         "SELECT set_config('DateStyle', 'German', false), current_setting('DateStyle'), pg_catalog.current_setting('my.none')",
         "SELECT current_setting('DateStyle'), set_config('DateStyle', 'German', false), current_setting('DateStyle')",
         "SELECT count(*), max('2026-01-02'::date::text) FROM items",

@@ -280,9 +280,11 @@ impl Reader<'_> {
              FROM {of} {id} AND a.attstattarget >= 0 ORDER BY a.attnum"
         ))
         .await?;
+        // Postgres keeps a mark of its own among them.
+        let options = "(SELECT pg_catalog.string_agg(o, ', ') FROM pg_catalog.unnest(a.attoptions) o WHERE o NOT LIKE 'pg_attver=%')";
         self.add(&format!(
-            "SELECT pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', {table}, a.attname, \
-               pg_catalog.array_to_string(a.attoptions, ', ')) FROM {of} {id} AND a.attoptions IS NOT NULL ORDER BY a.attnum"
+            "SELECT pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', {table}, a.attname, {options}) \
+             FROM {of} {id} AND {options} IS NOT NULL ORDER BY a.attnum"
         ))
         .await?;
         let rows = self
