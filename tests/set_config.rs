@@ -117,8 +117,8 @@ fn answers_are_those_of_one_postgres() {
         ALL,
         "SHOW jit",
         "SELECT set_config('DateStyle', 'German', false), current_setting('DateStyle'), pg_catalog.current_setting('my.none')",
-        "SELECT current_setting('DateStyle'), set_config('DateStyle', 'German', false), current_setting('DateStyle')",
-        "SELECT count(*), max('2026-01-02'::date::text) FROM items",
+        "SELECT current_setting('TimeZone'), set_config('TimeZone', 'Asia/Tokyo', false), current_setting('timezone')",
+        "SELECT count(*), max('2026-01-02'::timestamptz) FROM items",
         "BEGIN; SELECT set_config('my.user', 'x', true), current_setting('my.user'); COMMIT",
     ]);
     // RESET and DISCARD know of it.
