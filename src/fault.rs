@@ -133,7 +133,8 @@ pub struct FaultFields {
     pub hint: Option<Cow<'static, str>>,
     /// Where in the statement, in characters from 1, as in the error field `P`.
     pub position: Option<u32>,
-    /// The things that a server's error is about, by the letters of the error fields (`s`, `t`, `c`, `d`, `n`).
+    /// The things that a server's error is about, by the letters of the error fields (`s`, `t`, `c`, `d`, `n`), and `R`: the routine of Postgres's
+    /// by which drivers know it.
     pub about: Vec<(u8, Box<str>)>,
     pub blame: Blame,
     refuser: Refuser,

@@ -56,6 +56,30 @@ fn what_needs_no_transaction_runs_on_every_shard() {
     assert_eq!(client.exchange(&batch[4], None).text(), "60");
 }
 
+/// A sequence is made on every shard; one that came to belong to a plain table goes with it, on the home shard. So does `pg_restore --clean`.
+#[test]
+fn a_sequence_that_went_with_its_table_can_be_made_again() {
+    let world = Sharded::create("ddl_owned_seq", "");
+    let mut client = world.connect();
+    for drop in
+        ["DROP SEQUENCE IF EXISTS notes_id_seq; DROP TABLE notes", "DROP TABLE notes", "DROP TABLE notes CASCADE"]
+    {
+        client
+            .must("CREATE TABLE notes (id int NOT NULL); CREATE SEQUENCE public.notes_id_seq AS integer START WITH 7");
+        client.must("ALTER SEQUENCE notes_id_seq OWNED BY public.notes.id");
+        assert_eq!(client.must("SELECT nextval('notes_id_seq')").text(), "7");
+        assert_eq!(client.simple("CREATE SEQUENCE public.notes_id_seq").code(), "42P07");
+        assert_eq!(
+            client.must("CREATE SEQUENCE IF NOT EXISTS notes_id_seq").answers[0].tag.as_deref(),
+            Some("CREATE SEQUENCE")
+        );
+        client.must(drop);
+    }
+    client.must("CREATE SEQUENCE notes_id_seq; DROP SEQUENCE notes_id_seq");
+    let left = world.on_each("SELECT count(*) FROM pg_class WHERE relname = 'notes_id_seq'");
+    assert_eq!(left, vec!["0"; SHARDS]);
+}
+
 /// One shard fails: the error says which have it, the statement can be run again.
 #[test]
 fn a_failure_half_way_is_reported_and_can_be_resumed() {

@@ -94,7 +94,7 @@ fn a_definition_is_the_same_on_every_shard() {
     client.must("SELECT pgloom.distribute('\"Rich\"', 'tenant', distribution => 'key')");
     for catalog in [
         "SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, attidentity, attgenerated, attstorage, \
-           attstattarget, array_remove(attoptions, (SELECT o FROM unnest(attoptions) o WHERE o LIKE 'pg_attver=%')), attacl, attcollation, pg_get_expr(adbin, adrelid)), E'\\n' ORDER BY attnum) FROM pg_attribute \
+           attstattarget, array(SELECT o FROM unnest(attoptions) o WHERE o NOT LIKE 'pg_attver=%'), attacl, attcollation, pg_get_expr(adbin, adrelid)), E'\\n' ORDER BY attnum) FROM pg_attribute \
            LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE attrelid = '\"Rich\"'::regclass AND attnum > 0",
         "SELECT string_agg(concat_ws(' ', conname, pg_get_constraintdef(oid)), E'\\n' ORDER BY conname) FROM pg_constraint \
            WHERE conrelid = '\"Rich\"'::regclass",

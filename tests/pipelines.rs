@@ -4,6 +4,7 @@
 
 mod support;
 
+use support::Sharded;
 use support::raw::message as m;
 use support::script::Step::{self, Ready, Send};
 use support::script::{Pair, Placed, queries, run};
@@ -354,4 +355,26 @@ fn the_name_of_a_portal_is_taken() {
     };
     world.same("too few values in a failed block", &counts(&["BEGIN"]));
     world.same("too few values", &counts(&[]));
+}
+
+/// What a server connection knows already is described without a word to it; only the Query of our own before it (BEGIN, settings) is answered
+/// by it. asyncpg asks so for every statement.
+#[test]
+fn what_is_known_is_described_behind_a_query_of_our_own_at_a_flush() {
+    let world = Sharded::create("flush_known", "default_pool_size = 1");
+    for first in ["BEGIN", "SET my.x TO 'y'", "BEGIN READ ONLY"] {
+        for sql in ["SELECT 1", "SELECT name FROM items WHERE id = $1", "UPDATE items SET n = 1 WHERE id = $1"] {
+            for round in 0..3 {
+                let mut client = world.connect();
+                client.must(first);
+                let asked = [m::parse("s", sql, &[]), m::describe(b'S', "s"), m::flush()].concat();
+                client.send(&asked).unwrap();
+                let tags: Vec<u8> = (0..3).map(|_| client.read().unwrap().tag).collect();
+                let columns = if sql.starts_with("UPDATE") { b'n' } else { b'T' };
+                assert_eq!(tags, [b'1', b't', columns], "{first}; {sql}, round {round}");
+                client.send(&m::sync()).unwrap();
+                assert_eq!(client.read().unwrap().tag, b'Z');
+            }
+        }
+    }
 }

@@ -104,6 +104,23 @@ fn answers_are_those_of_one_postgres() {
         world.same(&["SET bytea_output = 'hex'", &none, ALL, "SHOW bytea_output"]);
         world.same(&["BEGIN", ALL, &one, ALL, "ROLLBACK", "SHOW bytea_output"]);
     }
+    // By the name that the row has, as pg_dump has it.
+    let beside =
+        |name: &str| format!("SELECT set_config(name, 'escape', false) FROM pg_settings WHERE name = '{name}'");
+    let (one, none) = (beside("bytea_output"), beside("no_such_setting"));
+    world.same(&[&one, ALL, "SHOW bytea_output", "SELECT count(*), max('\\x01'::bytea) FROM items"]);
+    world.same(&["SET bytea_output = 'hex'", &none, ALL, "SHOW bytea_output"]);
+    // Beside what it was, as asyncpg has it.
+    world.same(&[
+        "SET jit = on",
+        "SELECT current_setting('jit') AS cur, set_config('jit', 'off', false) AS new",
+        ALL,
+        "SHOW jit",
+        "SELECT set_config('DateStyle', 'German', false), current_setting('DateStyle'), pg_catalog.current_setting('my.none')",
+        "SELECT current_setting('TimeZone'), set_config('TimeZone', 'Asia/Tokyo', false), current_setting('timezone')",
+        "SELECT count(*), max('2026-01-02'::timestamptz) FROM items",
+        "BEGIN; SELECT set_config('my.user', 'x', true), current_setting('my.user'); COMMIT",
+    ]);
     // RESET and DISCARD know of it.
     world.same(&["SELECT set_config('work_mem', '2MB', false)", "RESET work_mem", "SHOW work_mem"]);
     world.same(&["SELECT set_config('work_mem', '2MB', false)", "DISCARD ALL", "SHOW work_mem"]);

@@ -113,9 +113,11 @@ impl Inflight {
         self.owed.iter().take_while(own).count()
     }
 
-    /// Whether there will be more than the heads of answers, which do not tell how these end.
+    /// Whether there will be more than the heads of answers, which do not tell how these end. Behind the Queries of our own: what they
+    /// are answered is nobody's answer, and nothing may come behind it.
     pub fn owes_ends(&self) -> bool {
-        self.owed.iter().any(|owed| matches!(owed, Owed::Execute(_) | Owed::Query { .. } | Owed::Sync(_)))
+        let ends = |owed: &Owed| matches!(owed, Owed::Execute(_) | Owed::Query { .. } | Owed::Sync(_));
+        self.owed.iter().skip(self.own_queries()).any(ends)
     }
 
     pub fn front(&self) -> Option<&Owed> {
@@ -302,6 +304,16 @@ mod tests {
         let verdicts: Vec<Verdict> = b"12DDCZ".iter().map(|t| q.step(*t)).collect();
         assert_eq!(verdicts, [Swallow, Forward, Forward, Forward, Forward, Ready(Client)]);
         assert!(q.is_empty());
+    }
+
+    #[test]
+    fn a_query_of_our_own_is_no_end_of_the_clients_answers() {
+        let own = || Owed::Query { audience: Router, ready: Router };
+        let local = || Owed::Local(Bytes::from_static(b"x"));
+        assert!(!queue([own(), own(), local()]).owes_ends());
+        assert!(!queue([own(), Owed::Parse(Client), local()]).owes_ends());
+        assert!(queue([own(), local(), Owed::Execute(Client)]).owes_ends());
+        assert!(queue([own(), Owed::Query { audience: Client, ready: Client }]).owes_ends());
     }
 
     #[test]

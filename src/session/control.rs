@@ -59,9 +59,13 @@ impl Session {
     ) -> Result<Option<LocalRows>, Failure> {
         match &analysis.kind {
             StatementKind::Transaction(statement) => self.transaction(text, statement).await,
-            StatementKind::Set(SetStatement::Opaque | SetStatement::TransactionSnapshot) => {
-                self.run_unclear(text).await
-            }
+            StatementKind::Set(SetStatement::TransactionSnapshot) => Err(Fault::unsupported(
+                "SET TRANSACTION SNAPSHOT is not supported",
+                "A snapshot is of one server, and a transaction here begins on each server when it needs it.",
+                "Run pg_dump without --jobs.",
+            )
+            .into()),
+            StatementKind::Set(SetStatement::Opaque) => self.run_unclear(text).await,
             StatementKind::Set(statement) => {
                 let mut done = self.set(statement).await?;
                 self.look_for_schemas().await;

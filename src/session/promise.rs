@@ -64,7 +64,9 @@ impl Promise {
 }
 
 pub fn changed() -> Fault {
+    // pgjdbc knows it by the routine, and prepares the statement again.
     Fault::new(SqlState::FEATURE_NOT_SUPPORTED, "cached plan must not change result type")
+        .about(b'R', "RevalidateCachedQuery")
 }
 
 /// The columns in a RowDescription; `None` for NoData.
@@ -104,6 +106,16 @@ mod tests {
             }
         };
         (parameters.freeze(), rows)
+    }
+
+    #[test]
+    fn drivers_know_by_the_routine_that_a_statement_can_be_prepared_again() {
+        let fault = changed();
+        assert_eq!(
+            (fault.code, &*fault.message),
+            (SqlState::FEATURE_NOT_SUPPORTED, "cached plan must not change result type")
+        );
+        assert_eq!(fault.about, [(b'R', "RevalidateCachedQuery".into())]);
     }
 
     fn keeps(a: Option<&[(&str, Oid, i32)]>, b: Option<&[(&str, Oid, i32)]>) -> bool {

@@ -20,7 +20,11 @@ impl Session {
     /// The client's own text runs on every server of its transaction, outside of one on the home shard; the other servers
     /// get the settings before their next statement.
     pub(super) async fn set_config(&mut self, text: &str, columns: &[Box<str>]) -> Result<Option<LocalRows>, Failure> {
-        let read = config_calls(text).and_then(|read| Some((self.whole_calls(read.calls)?, read.row_of)));
+        let read = config_calls(text).and_then(|read| {
+            let whole = self.whole_calls(read.calls)?;
+            // What is shown beside the calls would not be in a text that is made of them.
+            (!(whole.1 && read.shows)).then_some((whole, read.row_of))
+        });
         let Some(((calls, changed), row_of)) = read else {
             // A literal of the same kind that only a server can read, a parameter without a value, or a value that Postgres refuses.
             return self.run_unclear(text).await;

@@ -296,10 +296,16 @@ impl Definition<'_, '_> {
         if belongs != Belongs::EVERYWHERE || topology.shards.len() < 2 {
             return belongs;
         }
-        let (before, after) = self.text.split_at(names);
+        self.elsewhere_with("IF EXISTS", names)
+    }
+
+    /// The home shard gets the statement as it is, the others one with these words at this byte.
+    pub(super) fn elsewhere_with(&self, words: &str, at: usize) -> Belongs {
+        let topology = self.of.scope.topology;
+        let (before, after) = self.text.split_at(at);
         let part = |shard| match shard == topology.home {
             true => (shard, self.text.to_owned()),
-            false => (shard, format!("{before} IF EXISTS {after}")),
+            false => (shard, format!("{before} {words} {after}")),
         };
         Belongs::Each(topology.all_shards().iter().map(part).collect())
     }

@@ -76,7 +76,8 @@ impl Definition<'_, '_> {
         }
         if self.words.take("sequence") {
             self.check_unruled()?;
-            self.words.take_all(&["if", "not", "exists"]);
+            let may_exist = self.words.take_all(&["if", "not", "exists"]);
+            let named_at = self.words.position();
             let Some(name) = self.words.name() else { return self.unknown() };
             let place = self.made(&name)?;
             self.words.skip_to(&["owned"]);
@@ -88,7 +89,12 @@ impl Definition<'_, '_> {
                 let schema = parts.len().checked_sub(3).and_then(|at| parts.get(at)).cloned();
                 return self.named(Kind::Relation, "CREATE SEQUENCE", &(schema, table.clone()));
             }
-            return Ok(if place.schema.is_some() { Belongs::to(place) } else { Belongs::EVERYWHERE });
+            return Ok(match place.schema.is_some() {
+                true => Belongs::to(place),
+                false if may_exist || self.of.scope.topology.is_all_home() => Belongs::EVERYWHERE,
+                // One that came to belong to a plain table has gone with it, on the home shard alone.
+                false => self.elsewhere_with("IF NOT EXISTS", named_at),
+            });
         }
         if self.words.take("extension") {
             return self.create_extension();

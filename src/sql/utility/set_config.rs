@@ -23,6 +23,8 @@ pub struct ConfigCalls {
     pub calls: Vec<ConfigCall>,
     /// The setting by whose row of `pg_settings` the calls are made: if there is no such setting, none is.
     pub row_of: Option<Box<str>>,
+    /// Other settings are shown beside them.
+    pub shows: bool,
 }
 
 /// A query of calls alone, or of such beside one row of `pg_settings`.
@@ -40,13 +42,22 @@ enum Argument {
     Bool(bool),
     /// `$n` as n - 1.
     Parameter(u16),
+    /// The column `name` of the row of `pg_settings` beside which the call stands.
+    RowName,
+}
+
+/// What a query of these can select.
+enum Item {
+    Call([Argument; 3]),
+    /// `current_setting('name')`: asyncpg asks so for what it sets in the same query.
+    Shown,
 }
 
 /// `None`: another query, or arguments that are neither literals nor parameters.
 pub fn config_query(text: &str) -> Option<ConfigQuery> {
-    let (calls, _) = calls(text)?;
+    let (items, _) = items(text)?;
     let mut parameters: Vec<Option<Oid>> = Vec::new();
-    for ([name, value, local], _) in &calls {
+    for [name, value, local] in items.iter().filter_map(|(item, _)| item.call()) {
         for (argument, of) in [(name, oid::TEXT), (value, oid::TEXT), (local, oid::BOOL)] {
             let Argument::Parameter(index) = argument else { continue };
             let index = usize::from(*index);
@@ -59,23 +70,34 @@ pub fn config_query(text: &str) -> Option<ConfigQuery> {
     }
     // Of one that is not used Postgres cannot tell the type.
     let parameters = parameters.into_iter().collect::<Option<_>>()?;
-    Some(ConfigQuery { columns: calls.into_iter().map(|(_, column)| column).collect(), parameters })
+    Some(ConfigQuery { columns: items.into_iter().map(|(_, column)| column).collect(), parameters })
+}
+
+impl Item {
+    fn call(&self) -> Option<&[Argument; 3]> {
+        match self {
+            Self::Call(arguments) => Some(arguments),
+            Self::Shown => None,
+        }
+    }
 }
 
 /// `None`: no such query, or one whose arguments are not all literals.
 pub fn config_calls(text: &str) -> Option<ConfigCalls> {
-    let literal = |([name, value, local], _): ([Argument; 3], Box<str>)| {
+    let literal = |[name, value, local]: &[Argument; 3]| {
         let Argument::Text(name) = name else { return None };
         let value = match value {
-            Argument::Text(value) => Some(value),
+            Argument::Text(value) => Some(value.clone()),
             Argument::Null => None,
-            Argument::Bool(_) | Argument::Parameter(_) => return None,
+            Argument::Bool(_) | Argument::Parameter(_) | Argument::RowName => return None,
         };
         let Argument::Bool(local) = local else { return None };
-        Some(ConfigCall { name: name.to_ascii_lowercase().into(), value, local })
+        Some(ConfigCall { name: name.to_ascii_lowercase().into(), value, local: *local })
     };
-    let (calls, row_of) = calls(text)?;
-    Some(ConfigCalls { calls: calls.into_iter().map(literal).collect::<Option<_>>()?, row_of })
+    let (items, row_of) = items(text)?;
+    let shows = items.iter().any(|(item, _)| matches!(item, Item::Shown));
+    let calls = items.iter().filter_map(|(item, _)| item.call()).map(literal).collect::<Option<_>>()?;
+    Some(ConfigCalls { calls, row_of, shows })
 }
 
 /// The query with values, written in SQL, in the place of its parameters.
@@ -99,33 +121,39 @@ pub(super) fn bound(text: &str, values: &[String]) -> Option<String> {
     Some(bound)
 }
 
-/// Calls with the names of their columns.
-type Calls = Vec<([Argument; 3], Box<str>)>;
+/// What is selected, with the names of the columns.
+type Items = Vec<(Item, Box<str>)>;
 
-fn calls(text: &str) -> Option<(Calls, Option<Box<str>>)> {
+fn items(text: &str) -> Option<(Items, Option<Box<str>>)> {
     let mut cursor = Cursor::new(text);
     if !cursor.accept("select") {
         return None;
     }
-    let mut calls = Vec::new();
+    let mut items = Vec::new();
     loop {
-        let call = call(&mut cursor)?;
+        let (item, function) = item(&mut cursor)?;
         let column = if cursor.accept("as") {
             cursor.name()?
         } else if cursor.is_punct(b',') || cursor.at_end() || cursor.is("from") {
-            "set_config".into()
+            function.into()
         } else if cursor.is_any(&CLAUSES) {
             return None;
         } else {
             cursor.name()?
         };
-        calls.push((call, column));
+        items.push((item, column));
         if !cursor.accept_punct(b',') {
             break;
         }
     }
     let row_of = if cursor.accept("from") { Some(one_setting(&mut cursor)?) } else { None };
-    cursor.at_end().then_some((calls, row_of))
+    for (item, _) in &mut items {
+        if let Item::Call([name @ Argument::RowName, ..]) = item {
+            *name = Argument::Text(row_of.clone()?);
+        }
+    }
+    let calls = items.iter().any(|(item, _)| item.call().is_some());
+    (calls && cursor.at_end()).then_some((items, row_of))
 }
 
 /// `pg_settings WHERE name = '...'`, or the function behind that view.
@@ -150,16 +178,32 @@ fn one_setting(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
 const CLAUSES: [&str; 11] =
     ["where", "group", "having", "window", "order", "limit", "offset", "fetch", "for", "into", "union"];
 
-fn call(cursor: &mut Cursor<'_>) -> Option<[Argument; 3]> {
+/// One of them, and the name of its function.
+fn item(cursor: &mut Cursor<'_>) -> Option<(Item, &'static str)> {
     let function = cursor.qualified_name()?;
-    match function.as_slice() {
-        [name] if &**name == "set_config" => {}
-        [schema, name] if &**schema == "pg_catalog" && &**name == "set_config" => {}
+    let name = match function.as_slice() {
+        [name] => name,
+        [schema, name] if &**schema == "pg_catalog" => name,
         _ => return None,
-    }
-    let comma = |cursor: &mut Cursor<'_>| cursor.accept_punct(b',').then_some(());
+    };
     cursor.accept_punct(b'(').then_some(())?;
-    let name = argument(cursor, &["text"])?;
+    match &**name {
+        "set_config" => Some((Item::Call(call(cursor)?), "set_config")),
+        "current_setting" => {
+            let shown = cursor.string()?;
+            // The router's own are no server's.
+            let ours = shown.trim_ascii().to_ascii_lowercase().starts_with("pgloom.");
+            (!ours && cursor.accept_punct(b')')).then_some((Item::Shown, "current_setting"))
+        }
+        _ => None,
+    }
+}
+
+/// The arguments of set_config, and what closes them.
+fn call(cursor: &mut Cursor<'_>) -> Option<[Argument; 3]> {
+    let comma = |cursor: &mut Cursor<'_>| cursor.accept_punct(b',').then_some(());
+    // pg_dump sets so what older servers do not have.
+    let name = if cursor.accept("name") { Argument::RowName } else { argument(cursor, &["text"])? };
     comma(cursor)?;
     let value = argument(cursor, &["text"])?;
     comma(cursor)?;
@@ -210,7 +254,7 @@ mod tests {
     use super::*;
 
     fn alone(calls: impl IntoIterator<Item = ConfigCall>) -> Option<ConfigCalls> {
-        Some(ConfigCalls { calls: calls.into_iter().collect(), row_of: None })
+        Some(ConfigCalls { calls: calls.into_iter().collect(), row_of: None, shows: false })
     }
 
     fn call(name: &str, value: Option<&str>, local: bool) -> ConfigCall {
@@ -240,6 +284,12 @@ mod tests {
             assert_eq!(read.row_of.as_deref(), Some("bytea_output"), "{sql}");
             assert_eq!(*config_query(&sql).unwrap().columns, ["set_config".into()], "{sql}");
         }
+        let sql = "SELECT set_config(name, 'hex', false) FROM pg_settings WHERE name = 'bytea_output'";
+        let read = config_calls(sql).unwrap();
+        assert_eq!(
+            (read.calls, read.row_of.as_deref()),
+            (vec![call("bytea_output", Some("hex"), false)], Some("bytea_output"))
+        );
         for from in [
             "pg_settings",
             "pg_settings WHERE name = 'a' OR true",
@@ -254,8 +304,22 @@ mod tests {
     }
 
     #[test]
+    fn settings_may_be_shown_beside_calls() {
+        let sql = "SELECT current_setting('jit') AS cur, pg_catalog.current_setting('work_mem'), set_config('jit', 'off', false) AS new";
+        let read = config_calls(sql).unwrap();
+        assert_eq!((read.calls, read.shows), (vec![call("jit", Some("off"), false)], true));
+        assert_eq!(*config_query(sql).unwrap().columns, ["cur".into(), "current_setting".into(), "new".into()]);
+    }
+
+    #[test]
     fn everything_else_is_a_query() {
         for sql in [
+            "SELECT current_setting('jit')",
+            "SELECT current_setting('jit', true), set_config('a', 'b', false)",
+            "SELECT current_setting($1), set_config('a', 'b', false)",
+            "SELECT app.current_setting('jit'), set_config('a', 'b', false)",
+            "SELECT current_setting('pgloom.query_timeout'), set_config('a', 'b', false)",
+            "SELECT now(), set_config('a', 'b', false)",
             "SELECT set_config('a', $2, false)",
             "SELECT set_config('a', $1, $1)",
             "SELECT set_config('a', $1::int, false)",
@@ -270,6 +334,9 @@ mod tests {
             "SELECT set_config(NULL, 'b', false)",
             "SELECT set_config('a', 5, false)",
             "SELECT set_config('a', 'b')",
+            "SELECT set_config(name, 'b', false)",
+            "SELECT set_config('a', name, false) FROM pg_settings WHERE name = 'a'",
+            "SELECT set_config(name || 'x', 'b', false) FROM pg_settings WHERE name = 'a'",
             "SELECT set_config('a', 'b', false) || 'c'",
             "SELECT 1",
         ] {

@@ -1,0 +1,213 @@
+//! Real drivers and tools, each in its usual configuration: the same program against one Postgres and through pgloom, over sharded tables
+//! and others, must say the same. The snippets of docs/CLIENTS.md run as they stand there.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "clients/document.rs"]
+mod document;
+#[path = "clients/dump.rs"]
+mod dump;
+#[path = "clients/installed.rs"]
+mod installed;
+#[path = "clients/shop.rs"]
+mod shop;
+mod support;
+
+use std::process::Command;
+
+use installed::{java, node, python, python_path, source};
+use shop::Shop;
+
+/// The last line of a program that has come to its end.
+const END: &str = "END\n";
+
+/// A program of this folder.
+fn script(shop: &Shop, path: &str, program: impl Fn() -> Command + Sync) {
+    let file = source(path);
+    let said = shop.same(path, |_| {
+        let mut command = program();
+        command.arg(&file);
+        command
+    });
+    assert!(said.ends_with(END), "{path} has not come to its end:\n{said}");
+}
+
+/// A snippet of the document, run by this program.
+fn snippet(shop: &Shop, name: &str, file: &str, program: impl Fn() -> Command + Sync) {
+    let said = shop.same(name, |side| {
+        let mut command = program();
+        command.arg(document::file(shop, side, name, file));
+        command
+    });
+    assert!(!said.is_empty(), "snippet {name} says nothing");
+}
+
+fn bash() -> Command {
+    let mut bash = Command::new("bash");
+    bash.args(["-euo", "pipefail"]);
+    bash
+}
+
+#[test]
+fn psycopg() {
+    let shop = Shop::create("psycopg");
+    script(&shop, "python/psycopg_sync.py", python);
+    script(&shop, "python/psycopg_async.py", python);
+    snippet(&shop, "psycopg", "snippet.py", python);
+}
+
+#[test]
+fn psycopg2() {
+    let shop = Shop::create("psycopg2");
+    script(&shop, "python/psycopg2_classic.py", python);
+    snippet(&shop, "psycopg2", "snippet.py", python);
+}
+
+#[test]
+fn psql() {
+    let shop = Shop::create("psql");
+    for file in ["describe.sql", "commands.sql"] {
+        let path = source(&format!("psql/{file}"));
+        let said = shop.same(file, |_| {
+            let mut command = bash();
+            // Messages among the results, as they come; \watch says when it is.
+            command.args(["-c", "psql -X -f \"$1\" 2>&1 | grep -v '(every 0'", "bash"]).arg(&path);
+            command.current_dir(path.parent().unwrap());
+            command
+        });
+        assert!(said.lines().count() > 200, "{file}:\n{said}");
+    }
+    script(&shop, "psql/terminal.py", python);
+    // \password has made one verifier for all servers.
+    let verifier = "SELECT rolpassword FROM pg_authid WHERE rolname = 'app'";
+    let on_each: Vec<String> = (0..support::SHARDS).map(|shard| shop.db.shard(shard).value(verifier)).collect();
+    shop.db.everywhere("ALTER ROLE app PASSWORD NULL");
+    let [first, others @ ..] = &on_each[..] else { panic!("no shard") };
+    assert!(first.starts_with("SCRAM-SHA-256$") && others.iter().all(|other| other == first), "{on_each:?}");
+    snippet(&shop, "psql", "snippet.sh", bash);
+}
+
+#[test]
+fn pgbench() {
+    let shop = Shop::empty("pgbench", &[]);
+    // `G`: the rows are made by the server.
+    for (mode, init) in [("simple", "dtgvp"), ("extended", "dtGvp"), ("prepared", "dtgvp")] {
+        for (what, options) in [
+            ("pgbench -i", vec!["-q", "-i", "-s", "1", "-I", init]),
+            ("pgbench", vec!["-n", "-c", "4", "-j", "2", "-t", "25", "-M", mode]),
+            ("pgbench -S", vec!["-n", "-c", "4", "-t", "25", "-S", "-M", mode]),
+            ("pgbench -N", vec!["-n", "-c", "4", "-t", "25", "-N", "-M", mode]),
+        ] {
+            for ended in shop.both(what, |_| {
+                let mut command = Command::new("pgbench");
+                command.args(&options);
+                command
+            }) {
+                assert!(ended.success, "{what} -M {mode}: {}\n{}", ended.out, ended.errors);
+                let failed = ended.out.lines().find(|line| line.starts_with("number of failed transactions"));
+                assert!(what == "pgbench -i" || failed.is_some_and(|line| line.contains(" 0 ")), "{}", ended.out);
+            }
+        }
+        // What was transferred is on all tables, and the rows are there.
+        let sums = "SELECT (SELECT sum(abalance) FROM pgbench_accounts) = (SELECT sum(delta) FROM pgbench_history), \
+                    (SELECT count(*) FROM pgbench_accounts), (SELECT count(*) FROM pgbench_tellers), (SELECT count(*) FROM pgbench_history)";
+        let all = "SELECT (SELECT sum(bbalance) FROM pgbench_branches) = (SELECT sum(tbalance) FROM pgbench_tellers)";
+        for side in shop.sides() {
+            assert_eq!(side.connect().must(sums).text(), "t|100000|10|200", "{} -M {mode}", side.name);
+            assert_eq!(side.connect().must(all).text(), "t", "{} -M {mode}", side.name);
+        }
+    }
+    snippet(&shop, "pgbench", "snippet.sh", || {
+        let mut quiet = bash();
+        // Its figures are never twice the same.
+        quiet.args(["-c", "bash -euo pipefail \"$1\" 2>&1 | grep -E '^(query mode|number of failed)'", "bash"]);
+        quiet
+    });
+}
+
+#[test]
+fn asyncpg() {
+    let shop = Shop::create("asyncpg");
+    script(&shop, "python/asyncpg_all.py", python);
+    snippet(&shop, "asyncpg", "snippet.py", python);
+}
+
+#[test]
+fn sqlalchemy() {
+    let shop = Shop::create("sqlalchemy");
+    script(&shop, "python/sqlalchemy_orm.py", python);
+    snippet(&shop, "sqlalchemy", "snippet.py", python);
+}
+
+/// Tables that migrations make are sharded where the configuration says so before.
+#[test]
+fn alembic() {
+    let shop = Shop::empty("alembic", &[("accounts", "tenant_id"), ("entries", "tenant_id")]);
+    script(&shop, "python/alembic_migrations.py", python);
+}
+
+#[test]
+fn django() {
+    let shop = Shop::empty("django", &[("ledger_account", "tenant_id"), ("ledger_entry", "tenant_id")]);
+    script(&shop, "python/django_project.py", python);
+    shop.fill();
+    snippet(&shop, "django", "snippet.py", python);
+}
+
+#[test]
+fn pgcli() {
+    let shop = Shop::create("pgcli");
+    script(&shop, "python/pgcli_session.py", python);
+    snippet(&shop, "pgcli", "snippet.sh", || {
+        let mut bash = bash();
+        bash.env("PATH", python_path()).env("PAGER", "cat");
+        bash
+    });
+}
+
+/// What graphical tools ask of the catalog is answered as by one Postgres, up to the numbers of its objects.
+#[test]
+fn catalog_queries_of_tools() {
+    let shop = Shop::create("catalog");
+    let queries = source("catalog/tools.sql");
+    let said = shop.same("catalog/tools.sql", |_| {
+        let mut command = bash();
+        let text = "psql -X -A -f \"$1\" 2>&1 | sed -E 's/\\b[1-9][0-9]{4,}\\b/NUMBER/g'";
+        command.args(["-c", text, "bash"]).arg(&queries);
+        command
+    });
+    assert!(said.lines().count() > 400 && !said.contains("ERROR"), "{said}");
+}
+
+#[test]
+fn node_postgres() {
+    let shop = Shop::create("node");
+    script(&shop, "node/node_postgres.js", node);
+    snippet(&shop, "node-postgres", "snippet.js", node);
+}
+
+#[test]
+fn drizzle() {
+    let shop = Shop::empty("drizzle", &[("entries", "tenant_id")]);
+    shop.fill();
+    script(&shop, "node/drizzle.js", node);
+    snippet(&shop, "drizzle", "snippet.js", node);
+}
+
+#[test]
+fn pgjdbc() {
+    let shop = Shop::create("pgjdbc");
+    script(&shop, "java/Jdbc.java", java);
+    snippet(&shop, "pgjdbc", "Snippet.java", java);
+}
+
+/// What the document says of each client is run by a test of that name.
+#[test]
+fn every_snippet_of_the_document_is_tested() {
+    let tests = std::fs::read_to_string(shop::root().join("tests/clients.rs")).unwrap()
+        + &std::fs::read_to_string(shop::root().join("tests/clients/dump.rs")).unwrap();
+    let names = document::names();
+    assert!(names.len() >= 5, "{names:?}");
+    for name in names {
+        assert!(tests.contains(&format!("\"{name}\"")), "no test runs snippet {name} of docs/CLIENTS.md");
+    }
+}
