@@ -46,6 +46,8 @@ pub struct Batch {
     pub(super) started: bool,
     /// Statements have run in it: until its transaction ends, with a Query that comes in its middle, what must be alone cannot run.
     pub(super) executed: bool,
+    /// Some of them were queries: to Postgres their transaction has begun.
+    pub(super) queried: bool,
     /// What ran in this transaction may have changed the catalog: it is read again at its end.
     pub reload: Reload,
     /// Shards on which DDL ran in the open transaction since their catalog was read as it sees it.
@@ -480,6 +482,7 @@ impl Session {
         self.batch.discarding = false;
         self.batch.started = false;
         self.batch.executed = false;
+        self.batch.queried = false;
         self.batch.pending_parse = None;
         self.batch.changes.clear();
         if failed {

@@ -18,7 +18,7 @@ use crate::session::scope::SearchScope;
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
-use crate::sql::utility::{DiscardTarget, SetStatement, StatementKind, TransactionStatement};
+use crate::sql::utility::{self, DiscardTarget, Mode, SetStatement, StatementKind, TransactionStatement};
 use crate::sql::words::Words;
 use crate::wire::reply::{self, NoticeLevel};
 
@@ -38,9 +38,7 @@ fn tag(tag: &str) -> LocalRows {
 /// Whether the router itself answers statements of this kind.
 pub fn is_local(kind: &StatementKind) -> bool {
     match kind {
-        StatementKind::Transaction(t) => {
-            !matches!(t, TransactionStatement::TwoPhase | TransactionStatement::SetConstraints)
-        }
+        StatementKind::Transaction(t) => !matches!(t, TransactionStatement::TwoPhase),
         StatementKind::Set(_)
         | StatementKind::SetConfig(_)
         | StatementKind::Placement(_)
@@ -125,9 +123,13 @@ impl Session {
                 let done = tag(if *start_transaction { "START TRANSACTION" } else { "BEGIN" });
                 if self.tx.in_block() {
                     self.warn(SqlState::ACTIVE_SQL_TRANSACTION, "there is already a transaction in progress");
-                    return Ok(Some(done));
+                    // As in Postgres it sets the modes of the one that is open all the same.
+                    if !modes.is_empty() {
+                        self.set_modes(modes).await?;
+                    }
+                } else {
+                    self.begin(modes).await?;
                 }
-                self.begin(modes).await?;
                 Ok(Some(done))
             }
             TransactionStatement::Commit { chain } => self.end_block(true, *chain).await.map(Some),
@@ -171,16 +173,14 @@ impl Session {
                 "Use plain BEGIN and COMMIT: a transaction over several shards is committed atomically.",
             )
             .into()),
-            TransactionStatement::SetConstraints => {
-                if self.tx.counts_as_block() {
-                    if !self.held.iter().any(|h| h.joined) && names_constraints(text) {
-                        self.home_joins().await?;
-                    }
-                    self.tell_joined(text).await?;
-                    self.tx.remember(text);
+            TransactionStatement::SetConstraints(which) => {
+                self.warn_outside_of_block("SET CONSTRAINTS can only be used in transaction blocks");
+                let sql = format!("SET CONSTRAINTS {which}");
+                if self.held.iter().any(|h| h.joined) || names_constraints(which) {
+                    self.set_in_transaction(&sql).await?;
                 } else {
-                    let message = "SET CONSTRAINTS can only be used in transaction blocks";
-                    self.warn(SqlState::NO_ACTIVE_SQL_TRANSACTION, message);
+                    self.tx.begin_implicit(&self.settings);
+                    self.tx.remember(&sql);
                 }
                 Ok(Some(tag("SET CONSTRAINTS")))
             }
@@ -188,24 +188,38 @@ impl Session {
     }
 
     async fn begin(&mut self, modes: &str) -> Result<(), Failure> {
-        // The shards are told when they join; what Postgres would refuse is refused now.
-        characteristics(modes)?;
         if self.tx.state == TxState::None && self.statements.has_running() {
             // What reads outside of any transaction cannot be taken into one.
             self.close_all_runs(false).await;
             self.statements.fail_running();
         }
-        if self.tx.state == TxState::Implicit && !modes.is_empty() {
-            if is_read_only(modes) {
-                self.decide_before_read_only().await?;
-            }
-            self.tell_joined(&format!("SET TRANSACTION {modes}")).await?;
+        // The shards are told when they join: behind what was set before.
+        if !modes.is_empty() && self.is_under_way() {
+            self.tx.begin_implicit(&self.settings);
+            self.set_modes(modes).await?;
+            self.tx.begin("", &self.settings);
+        } else {
+            self.tx.begin(modes, &self.settings);
         }
-        self.tx.begin(modes, &self.settings);
         Ok(())
     }
 
+    /// Whether statements that belong to the transaction that is to begin have run already.
+    fn is_under_way(&self) -> bool {
+        self.batch.queried || self.tx.has_history() || self.held.iter().any(|h| h.joined)
+    }
+
+    /// SET TRANSACTION, and BEGIN where it means the same.
+    async fn set_modes(&mut self, modes: &str) -> Result<(), Failure> {
+        if is_read_only(modes) {
+            self.decide_before_read_only().await?;
+        }
+        self.set_in_transaction(&format!("SET TRANSACTION {modes}")).await
+    }
+
     async fn end_block(&mut self, commit: bool, chain: bool) -> Result<LocalRows, Failure> {
+        // Whatever comes next in a pipeline comes first in its transaction.
+        self.batch.queried = false;
         if !self.tx.in_block() {
             if chain {
                 let verb = if commit { "COMMIT AND CHAIN" } else { "ROLLBACK AND CHAIN" };
@@ -226,7 +240,8 @@ impl Session {
             }
             return Ok(tag(if commit { "COMMIT" } else { "ROLLBACK" }));
         }
-        let modes = self.tx.modes().to_owned();
+        let mut modes = self.tx.chained(commit);
+        let before = self.tx.settings_before().map_or_else(|| Arc::clone(&self.settings), Arc::clone);
         let done = if commit && !self.tx.has_failed() {
             self.commit().await?
         } else {
@@ -236,7 +251,11 @@ impl Session {
         self.statements.clear_portals();
         self.retake_view();
         if chain {
-            self.tx.begin(&modes, &self.settings);
+            // The new one has the modes of the old one even where it has changed what others begin with.
+            if !Arc::ptr_eq(&before, &self.settings) {
+                modes.or_defaults(|name| self.value_in(&before, name));
+            }
+            self.tx.begin(&modes.text(), &self.settings);
         }
         Ok(tag(done))
     }
@@ -323,6 +342,7 @@ impl Session {
                 Ok(tag("RESET"))
             }
             SetStatement::Local { name, value } => {
+                self.warn_outside_of_block("SET LOCAL can only be used in transaction blocks");
                 check_setting(name, value)?;
                 if &**name == READ_ONLY {
                     self.decide_before_read_only().await?;
@@ -335,26 +355,23 @@ impl Session {
                     },
                 };
                 let sql = settings::assign_local(name, &value);
-                self.set_in_transaction(&sql, "SET LOCAL").await?;
-                if self.tx.counts_as_block() {
-                    let value = Some(&*value).filter(|value| !value.eq_ignore_ascii_case("default"));
-                    self.set_local(name, value);
-                    self.follow_idle_timers().await;
-                    self.report_joined();
-                }
+                self.set_in_transaction(&sql).await?;
+                let value = Some(&*value).filter(|value| !value.eq_ignore_ascii_case("default"));
+                self.set_local(name, value);
+                self.follow_idle_timers().await;
+                self.report_joined();
                 Ok(tag("SET"))
             }
             SetStatement::Transaction(modes) => {
-                if is_read_only(modes) {
-                    self.decide_before_read_only().await?;
-                }
-                self.set_in_transaction(&format!("SET TRANSACTION {modes}"), "SET TRANSACTION").await?;
+                self.warn_outside_of_block("SET TRANSACTION can only be used in transaction blocks");
+                self.set_modes(modes).await?;
                 Ok(tag("SET"))
             }
             SetStatement::Characteristics(modes) => {
                 let mut wanted = (*self.settings).clone();
-                for (name, value) in characteristics(modes)? {
-                    wanted.set(name, value);
+                for mode in utility::modes(modes) {
+                    let (name, value) = characteristic(mode);
+                    wanted.set(name, &value);
                 }
                 let sql = format!("SET SESSION CHARACTERISTICS AS TRANSACTION {modes}");
                 self.change_settings(wanted, &sql).await?;
@@ -390,18 +407,22 @@ impl Session {
         Ok(())
     }
 
-    /// SET LOCAL and SET TRANSACTION: for the shards in the transaction now, and for those that join later.
-    async fn set_in_transaction(&mut self, sql: &str, what: &'static str) -> Result<(), Failure> {
+    fn warn_outside_of_block(&mut self, message: &'static str) {
         if !self.tx.counts_as_block() {
-            let message = match what {
-                "SET LOCAL" => "SET LOCAL can only be used in transaction blocks",
-                _ => "SET TRANSACTION can only be used in transaction blocks",
-            };
             self.warn(SqlState::NO_ACTIVE_SQL_TRANSACTION, message);
-            return Ok(());
         }
+    }
+
+    /// SET LOCAL and SET TRANSACTION: for the shards in the transaction now, and for those that join later. Outside of a block, too,
+    /// they are in a transaction: it ends with the message, or at the Sync of the pipeline.
+    async fn set_in_transaction(&mut self, sql: &str) -> Result<(), Failure> {
+        self.tx.begin_implicit(&self.settings);
         if !self.held.iter().any(|h| h.joined) {
             self.home_joins().await?;
+            if self.batch.queried {
+                // What has run in this pipeline was in no transaction of the shards', and yet came before.
+                self.tell_joined("SELECT").await?;
+            }
         }
         self.tell_joined(sql).await?;
         self.tx.remember(sql);
@@ -637,34 +658,14 @@ pub(super) fn check_setting(name: &str, value: &str) -> Result<(), Fault> {
     if value.eq_ignore_ascii_case("default") { Ok(()) } else { check_limit(name, value) }
 }
 
-/// SESSION CHARACTERISTICS as the settings that they are.
-fn characteristics(modes: &str) -> Result<Vec<(&'static str, &'static str)>, Fault> {
-    let words = modes
-        .to_ascii_uppercase()
-        .split([',', ' ', '\t', '\n'])
-        .filter(|w| !w.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
-    let known = [
-        ("ISOLATION LEVEL SERIALIZABLE", ("default_transaction_isolation", "'serializable'")),
-        ("ISOLATION LEVEL REPEATABLE READ", ("default_transaction_isolation", "'repeatable read'")),
-        ("ISOLATION LEVEL READ COMMITTED", ("default_transaction_isolation", "'read committed'")),
-        ("ISOLATION LEVEL READ UNCOMMITTED", ("default_transaction_isolation", "'read uncommitted'")),
-        ("READ ONLY", ("default_transaction_read_only", "on")),
-        ("READ WRITE", ("default_transaction_read_only", "off")),
-        ("NOT DEFERRABLE", ("default_transaction_deferrable", "off")),
-        ("DEFERRABLE", ("default_transaction_deferrable", "on")),
-    ];
-    let mut rest = words.as_str();
-    let mut found = Vec::new();
-    while !rest.is_empty() {
-        let Some((mode, setting)) = known.iter().find(|(mode, _)| rest.starts_with(mode)) else {
-            return Err(Fault::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{rest}\"")));
-        };
-        found.push(*setting);
-        rest = rest[mode.len()..].trim_start();
+/// One of SESSION CHARACTERISTICS as the setting that it is.
+fn characteristic(mode: Mode) -> (&'static str, String) {
+    let switch = |on: bool| if on { "on" } else { "off" }.to_owned();
+    match mode {
+        Mode::Isolation(level) => ("default_transaction_isolation", format!("'{level}'")),
+        Mode::ReadOnly(on) => ("default_transaction_read_only", switch(on)),
+        Mode::Deferrable(on) => ("default_transaction_deferrable", switch(on)),
     }
-    Ok(found)
 }
 
 /// The setting that makes the transaction read only.
@@ -672,12 +673,12 @@ pub(super) const READ_ONLY: &str = "transaction_read_only";
 
 /// Whether modes of a transaction make it one.
 fn is_read_only(modes: &str) -> bool {
-    characteristics(modes).is_ok_and(|found| found.contains(&("default_transaction_read_only", "on")))
+    utility::modes(modes).contains(&Mode::ReadOnly(true))
 }
 
 /// Whether SET CONSTRAINTS has names, which may be of nothing.
-fn names_constraints(text: &str) -> bool {
-    let all = Words::new(text, true).is_some_and(|words| words.is(2, "all"));
+fn names_constraints(which: &str) -> bool {
+    let all = Words::new(which, true).is_some_and(|words| words.is(0, "all"));
     !all
 }
 

@@ -101,7 +101,8 @@ fn transactions() {
         ("PREPARE TRANSACTION 'x'", T::TwoPhase),
         ("COMMIT PREPARED 'x'", T::TwoPhase),
         ("ROLLBACK PREPARED 'x'", T::TwoPhase),
-        ("SET CONSTRAINTS ALL DEFERRED", T::SetConstraints),
+        ("SET CONSTRAINTS ALL DEFERRED", T::SetConstraints("ALL DEFERRED".into())),
+        ("set constraints a, b.\"C\" immediate; -- x", T::SetConstraints("a, b.\"C\" immediate".into())),
     ] {
         assert_eq!(classify(text), K::Transaction(statement), "{text}");
     }
@@ -158,6 +159,9 @@ fn settings() {
         ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", SetStatement::Characteristics("READ ONLY".into())),
         ("SET XML OPTION CONTENT", session("xmloption", "CONTENT")),
         ("SET a FROM CURRENT", SetStatement::Opaque),
+        ("SET CONSTRAINTS a", SetStatement::Opaque),
+        ("SET CONSTRAINTS ALL, a DEFERRED", SetStatement::Opaque),
+        ("SET constraints.a = 1", session("constraints.a", "1")),
         ("SET a b", SetStatement::Opaque),
         ("SET a TO (1)", SetStatement::Opaque),
         ("RESET ALL", SetStatement::ResetAll),
