@@ -1,11 +1,12 @@
 //! Tier 2: what is pulled from the shards, and the statement with which a real Postgres finishes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid, QualifiedName, ShardId, ShardSet};
 use crate::plan::values::binary_members;
-use crate::plan::{Inputs, View, Window, lost_literals, route, window};
+use crate::plan::{Inputs, View, Window, lost_literals, route, shared, window};
 use crate::sql::delivery::Depot;
 use crate::sql::outcome::{
     Cursor, Finish, FinishText, Keys as KeysText, KeysFrom as KeysTextFrom, PullSource, PullText, STATEMENT_MOMENT,
@@ -262,11 +263,14 @@ fn fill_text(
     inputs: &Inputs<'_>,
     view: &View<'_>,
 ) -> Result<FinishPlan, Fault> {
+    let pulls: Option<Vec<Pull>> = text.pulls.iter().map(|pull| fill_pull(pull, inputs, view)).collect();
+    let mut pulls = pulls.ok_or_else(lost_literals)?;
+    let gone = shared::share(&mut pulls);
+    let named: Cow<'_, Pieces> =
+        if gone.is_empty() { Cow::Borrowed(&text.sql) } else { Cow::Owned(shared::rename(&text.sql, &gone)) };
     // The client's parameters keep their numbers: there are no holes for them.
     let mut sql = String::new();
-    text.sql.fill(&mut sql, inputs.text, inputs.slots, &mut Vec::new()).ok_or_else(lost_literals)?;
-    let pulls =
-        text.pulls.iter().map(|pull| fill_pull(pull, inputs, view)).collect::<Option<_>>().ok_or_else(lost_literals)?;
+    named.fill(&mut sql, inputs.text, inputs.slots, &mut Vec::new()).ok_or_else(lost_literals)?;
     Ok(FinishPlan {
         pulls,
         sql,
