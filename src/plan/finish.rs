@@ -1,6 +1,7 @@
 //! Tier 2: what is pulled from the shards, and the statement with which a real Postgres finishes.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::fault::Fault;
@@ -237,6 +238,22 @@ pub struct InputColumn {
 
 /// The finishing of one call.
 pub(crate) fn fill(finish: &Finish, inputs: &Inputs<'_>, view: &View<'_>) -> Result<FinishPlan, Fault> {
+    fill_pulls(finish, inputs, view, Sharing::Same)
+}
+
+/// The same where others than its own statement know its pulls, by their names and places: each stays.
+pub(crate) fn fill_apart(finish: &Finish, inputs: &Inputs<'_>, view: &View<'_>) -> Result<FinishPlan, Fault> {
+    fill_pulls(finish, inputs, view, Sharing::Nothing)
+}
+
+/// Whether pulls that bring the same become one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    Same,
+    Nothing,
+}
+
+fn fill_pulls(finish: &Finish, inputs: &Inputs<'_>, view: &View<'_>, sharing: Sharing) -> Result<FinishPlan, Fault> {
     let view = &View { in_transaction: view.in_transaction || finish.writes(), ..*view };
     let text = match view.in_transaction {
         true => finish.in_transaction.as_ref().map_err(Clone::clone)?,
@@ -248,24 +265,27 @@ pub(crate) fn fill(finish: &Finish, inputs: &Inputs<'_>, view: &View<'_>) -> Res
         (Ok(of), true) => Elsewhere::Any {
             collations: of.collations.clone(),
             plan: match of.text.as_ref().filter(|_| !view.in_transaction) {
-                Some(text) => Some(Box::new(fill_text(finish, text, Elsewhere::Nowhere, inputs, view)?)),
+                Some(text) => Some(Box::new(fill_text(finish, text, sharing, inputs, view)?)),
                 None => None,
             },
         },
     };
-    fill_text(finish, text, elsewhere, inputs, view)
+    Ok(FinishPlan { elsewhere, ..fill_text(finish, text, sharing, inputs, view)? })
 }
 
 fn fill_text(
     finish: &Finish,
     text: &FinishText,
-    elsewhere: Elsewhere,
+    sharing: Sharing,
     inputs: &Inputs<'_>,
     view: &View<'_>,
 ) -> Result<FinishPlan, Fault> {
     let pulls: Option<Vec<Pull>> = text.pulls.iter().map(|pull| fill_pull(pull, inputs, view)).collect();
     let mut pulls = pulls.ok_or_else(lost_literals)?;
-    let gone = shared::share(&mut pulls);
+    let gone = match sharing {
+        Sharing::Same => shared::share(&mut pulls),
+        Sharing::Nothing => HashMap::new(),
+    };
     let named: Cow<'_, Pieces> =
         if gone.is_empty() { Cow::Borrowed(&text.sql) } else { Cow::Owned(shared::rename(&text.sql, &gone)) };
     // The client's parameters keep their numbers: there are no holes for them.
@@ -283,7 +303,7 @@ fn fill_text(
         reason: finish.reason.clone(),
         depot: text.depot.clone(),
         views: text.views.clone(),
-        elsewhere,
+        elsewhere: Elsewhere::Nowhere,
         on: None,
     })
 }

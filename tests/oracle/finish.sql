@@ -610,12 +610,15 @@ SELECT t, t.who FROM top_customers t ORDER BY t.worth, t.who LIMIT 5
 -- A subquery that is written twice is one expression.
 SELECT EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = 2), count(*) FROM customers c GROUP BY EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = 2) ORDER BY 1
 
+-- error: 42803
 SELECT EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = 2), count(*) FROM customers c GROUP BY EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = 3) ORDER BY 1
 
 -- params: 2
 SELECT EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = $1), count(*) FROM customers c GROUP BY EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = $1) ORDER BY 1
 
 -- params: 2, 2
+-- forms: text, binary, portal
+-- error: 42803
 SELECT EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = $1), count(*) FROM customers c GROUP BY EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = $2) ORDER BY 1
 
 SELECT CASE WHEN (SELECT max(o.quantity) FROM orders o WHERE o.customer_id = c.id AND o.quantity < 3) > 1 THEN 'many' ELSE 'few' END, count(*) FROM customers c GROUP BY CASE WHEN (SELECT max(o.quantity) FROM orders o WHERE o.customer_id = c.id AND o.quantity < 3) > 1 THEN 'many' ELSE 'few' END ORDER BY 1
