@@ -69,7 +69,7 @@ impl Session {
                 let mut done = self.set(statement).await?;
                 self.look_for_schemas().await;
                 // SET x TO DEFAULT resets, and is a SET all the same.
-                if text.trim_start().get(..3).is_some_and(|word| word.eq_ignore_ascii_case("set")) {
+                if Words::new(text, true).is_some_and(|words| words.is(0, "set")) {
                     done.tag = "SET".to_owned();
                 }
                 Ok(Some(done))

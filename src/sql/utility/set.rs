@@ -82,7 +82,10 @@ fn form(cursor: &mut Cursor<'_>, local: bool) -> Option<SetStatement> {
         if !cursor.accept("to") && !cursor.accept_operator("=") {
             return None;
         }
-        (name, value_list(cursor)?)
+        // Only TIME ZONE LOCAL means the default: here it is the name of a zone.
+        let is_local = *name == *"timezone" && cursor.is("local");
+        let value = value_list(cursor)?;
+        (name, if is_local && value.eq_ignore_ascii_case("local") { "'local'".into() } else { value })
     };
     let default = value.eq_ignore_ascii_case("default");
     if let Some(own) = name.strip_prefix(ROUTER) {

@@ -138,6 +138,8 @@ fn settings() {
         ("SET TIME ZONE -7", session("timezone", "-7")),
         ("SET LOCAL TIME ZONE LOCAL", local("timezone", "DEFAULT")),
         ("SET TIME ZONE DEFAULT", SetStatement::Reset("timezone".into())),
+        ("SET TimeZone = LOCAL", session("timezone", "'local'")),
+        ("SET LOCAL TimeZone TO local", local("timezone", "'local'")),
         ("SET TIME ZONE INTERVAL '-08:00' HOUR TO MINUTE", session("timezone", "'INTERVAL ''-08:00'''")),
         ("SET TIME ZONE INTERVAL '1' HOUR", SetStatement::Opaque),
         ("SET NAMES 'utf8'", session("client_encoding", "'utf8'")),
