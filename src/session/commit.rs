@@ -266,23 +266,21 @@ impl Session {
         self.reload_catalog().await;
     }
 
+    /// ROLLBACK on every server of a transaction in which nothing was done but what failed there: it goes on as one that has come to none.
+    pub(super) async fn leave_servers(&mut self) {
+        self.close_all_runs(false).await;
+        let joined: Vec<ShardId> = self.held.iter().filter(|h| h.joined && !h.server.broken).map(|h| h.shard).collect();
+        self.ask_many(&joined, "ROLLBACK").await;
+        self.part_joined(false);
+        self.tx.begin_anew();
+        self.drop_broken();
+        self.release_idle();
+    }
+
     /// After the end on the servers: each is out of the transaction, or of no use.
     fn finish_joined(&mut self, committed: bool) {
         self.changed_rows = false;
-        for held in self.held.iter_mut().filter(|h| h.joined) {
-            held.joined = false;
-            held.wrote = false;
-            held.locked = false;
-            held.untimed = false;
-            held.unseen_locally = false;
-            let before = held.server.applied_before.take();
-            if !committed {
-                held.server.applied = before.flatten();
-            }
-            if held.server.status != Status::Idle {
-                held.server.broken = true;
-            }
-        }
+        self.part_joined(committed);
         for at in 0..self.held.len() {
             let held = &self.held[at];
             // One that is kept beside the transaction follows the session with its next statement only.
@@ -298,6 +296,23 @@ impl Session {
         });
         self.drop_broken();
         self.release_idle();
+    }
+
+    fn part_joined(&mut self, committed: bool) {
+        for held in self.held.iter_mut().filter(|h| h.joined) {
+            held.joined = false;
+            held.wrote = false;
+            held.locked = false;
+            held.untimed = false;
+            held.unseen_locally = false;
+            let before = held.server.applied_before.take();
+            if !committed {
+                held.server.applied = before.flatten();
+            }
+            if held.server.status != Status::Idle {
+                held.server.broken = true;
+            }
+        }
     }
 }
 
