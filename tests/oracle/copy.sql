@@ -189,6 +189,3 @@ COPY BINARY customers TO STDOUT (FORMAT csv)
 
 -- error: 42601|0A000
 COPY BINARY customers TO STDOUT DELIMITER ';'
-
--- error: 42P01
-COPY binary TO STDOUT
