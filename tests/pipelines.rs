@@ -378,3 +378,65 @@ fn what_is_known_is_described_behind_a_query_of_our_own_at_a_flush() {
         }
     }
 }
+
+#[test]
+fn a_pipeline_that_fails_leaves_the_session_what_it_has() {
+    let world = world("kept");
+    let own = [
+        "CREATE TEMP TABLE mine AS SELECT 7 AS id",
+        "SELECT pg_advisory_lock(4711)",
+        "LISTEN here",
+        "BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT id FROM plain UNION ALL SELECT 2; COMMIT",
+    ];
+    let all_own = [
+        "SELECT id FROM mine",
+        "SELECT pg_advisory_unlock(4711)",
+        "SELECT pg_listening_channels()",
+        "FETCH ALL FROM c",
+        "SELECT id FROM plain ORDER BY id",
+        "SELECT count(*) FROM items WHERE id > 100",
+        "SELECT count(*) FROM items",
+    ];
+    let home = "INSERT INTO plain VALUES (101, 'x')";
+    let unknown = [
+        ("EXPLAIN EXECUTE", run("EXPLAIN EXECUTE nowhere", &[])),
+        ("EXPLAIN ANALYZE EXECUTE", run("EXPLAIN ANALYZE EXECUTE nowhere(1)", &[])),
+        ("CREATE TEMP TABLE AS EXECUTE", run("CREATE TEMP TABLE t AS EXECUTE nowhere", &[])),
+        ("CREATE TABLE AS EXECUTE", run("CREATE TABLE t AS EXECUTE nowhere", &[])),
+        ("EXECUTE", run("EXECUTE nowhere", &[])),
+        ("Bind", m::bind("", "nowhere", &[], &[])),
+        ("Execute", m::execute("nowhere", 0)),
+        (
+            "too many parameters",
+            [m::parse("", "SELECT 1", &[]), m::bind("", "", &support::script::text(&["1"]), &[])].concat(),
+        ),
+        ("Parse of what is not there", m::parse("", "SELECT nothing FROM items", &[])),
+        ("SET", run("SET nope TO 1", &[])),
+    ];
+    let before = [
+        ("nothing", Vec::new()),
+        ("a read", run("SELECT count(*) FROM plain", &[])),
+        ("own rows", run("INSERT INTO mine VALUES (8)", &[])),
+        ("home", run(home, &[])),
+        ("a described statement", [m::parse("s", "SELECT id FROM mine", &[]), m::describe(b'S', "s")].concat()),
+        ("a flushed write", [run(home, &[]), m::flush()].concat()),
+        ("own rows and a shard", [run("INSERT INTO mine VALUES (8)", &[]), run(ONE, &[])].concat()),
+        (
+            "a suspended portal",
+            [
+                m::parse("s", "SELECT id FROM mine, generate_series(1, 9)", &[]),
+                m::bind("p", "s", &[], &[]),
+                m::execute("p", 2),
+            ]
+            .concat(),
+        ),
+    ];
+    for (head_name, head) in &before {
+        for (name, wrong) in &unknown {
+            let mut script = queries(&own);
+            script.extend([Send([head.clone(), wrong.clone(), m::sync()].concat()), Ready]);
+            script.extend(queries(&all_own));
+            world.answers(&format!("{head_name}, {name}"), &script);
+        }
+    }
+}

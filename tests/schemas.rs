@@ -412,6 +412,27 @@ fn a_schema_that_another_router_has_made_is_found() {
 }
 
 /// SHOW, EXPLAIN (ROUTE), and what `pgloom check` says of a schema that lies where it should not.
+/// A connection that is kept on another shard still has the settings from before.
+#[test]
+fn clients_are_told_the_settings_of_now() {
+    let world = World::create("told");
+    for mut raw in [world.oracle(), world.through()] {
+        raw.must("SET search_path TO tenant_1, public");
+        raw.must("CREATE TEMP TABLE mine AS SELECT 1 AS a");
+        let told = |raw: &Raw, name: &str| raw.parameters.get(name).cloned().unwrap_or_default();
+        assert_eq!(raw.extended("SET TimeZone TO 'Asia/Tokyo'", &[], &[], 0).code(), "");
+        assert_eq!(told(&raw, "TimeZone"), "Asia/Tokyo");
+        raw.must("SET standard_conforming_strings TO off; SELECT count(*) FROM events; SET xmloption TO document");
+        assert_eq!(told(&raw, "standard_conforming_strings"), "off");
+        for sql in ["BEGIN", "SET IntervalStyle TO iso_8601", "SELECT count(*) FROM events", "ROLLBACK"] {
+            raw.must(sql);
+        }
+        assert_eq!(told(&raw, "IntervalStyle"), "postgres");
+        assert_eq!(raw.value("SELECT a FROM mine"), "1");
+        assert_eq!(told(&raw, "TimeZone"), "Asia/Tokyo");
+    }
+}
+
 #[test]
 fn the_places_of_schemas_are_shown() {
     let world = World::create("shown");

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::task::AtomicWaker;
+use tokio::sync::Notify;
 
 use crate::backend::facts::Facts;
 use crate::backend::{CancelKey, login};
@@ -34,6 +35,9 @@ pub struct CancelHandle {
     sentenced: AtomicBool,
     /// Nobody waits for its server any more.
     abandoned: AtomicBool,
+    /// The request that opens its transaction is not answered yet.
+    opening: AtomicBool,
+    opened: Notify,
     /// Another server is the primary of its shard now.
     superseded: AtomicBool,
     /// Of whoever waits for a server that can be superseded.
@@ -60,8 +64,23 @@ impl CancelHandle {
             sentence: Mutex::default(),
             sentenced: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
+            opening: AtomicBool::new(false),
+            opened: Notify::new(),
             superseded: AtomicBool::new(false),
             waiter: AtomicWaker::new(),
+        }
+    }
+
+    /// The next request opens a transaction. It is not to be cancelled: what is sent behind it would run outside, and last.
+    pub fn begin(&self) {
+        self.opening.store(true, Ordering::Release);
+    }
+
+    /// The server has answered.
+    pub fn begun(&self) {
+        if self.opening.load(Ordering::Acquire) {
+            self.opening.store(false, Ordering::Release);
+            self.opened.notify_waiters();
         }
     }
 
@@ -162,6 +181,10 @@ impl CancelHandle {
     /// The same within so long.
     pub async fn send_within(&self, limit: Duration) -> bool {
         let limit = limit.min(self.timeout);
+        let opened = self.opened.notified();
+        if self.opening.load(Ordering::Acquire) && tokio::time::timeout(limit, opened).await.is_err() {
+            return false;
+        }
         let sent = login::send_cancel(&self.server, &self.tls, limit, &self.key);
         let failure = match tokio::time::timeout(limit, sent).await {
             Ok(Ok(())) => return true,
@@ -171,5 +194,49 @@ impl CancelHandle {
         let (host, port) = (&self.server.host, self.server.port);
         tracing::warn!(server = %format_args!("{host}:{port}"), error = failure, "cancel request not delivered");
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::pin::pin;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_opens_a_transaction_is_not_cancelled() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Server::new("127.0.0.1", listener.local_addr().unwrap().port(), "none");
+        let key = CancelKey { pid: 1, secret: vec![0; 4] };
+        let facts = Facts::new(None, None, "".into());
+        let tls = Arc::new(ServerTls::disabled());
+        let handle = CancelHandle::new(ShardId(0), server, tls, Duration::from_secs(30), key, facts);
+        handle.begin();
+        let mut sent = pin!(handle.send());
+        let mut heard = pin!(listener.accept());
+        for _ in 0..3 {
+            assert!(futures::poll!(&mut sent).is_pending());
+            assert!(futures::poll!(&mut heard).is_pending());
+        }
+        handle.begun();
+        // Now it goes out.
+        let heard = tokio::select! {
+            heard = &mut heard => heard,
+            _ = &mut sent => panic!("nobody was asked"),
+        };
+        drop(heard.unwrap());
+        sent.await;
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_open_it_is_not_waited_for_without_end() {
+        let key = CancelKey { pid: 1, secret: vec![0; 4] };
+        let facts = Facts::new(None, None, "".into());
+        let tls = Arc::new(ServerTls::disabled());
+        let server = Server::new("127.0.0.1", 1, "none");
+        let handle = CancelHandle::new(ShardId(0), server, tls, Duration::from_millis(20), key, facts);
+        handle.begin();
+        assert!(!handle.send().await);
     }
 }

@@ -368,6 +368,7 @@ impl Backend {
         self.out.clear();
         self.queue.clear();
         self.inflight = Inflight::default();
+        self.cancel.begun();
     }
 
     /// The header of the next frame, once it is there.
@@ -557,6 +558,7 @@ impl Backend {
             None => self.broken = true,
         }
         self.cancel.acquit();
+        self.cancel.begun();
     }
 
     pub fn note_parameter(&mut self, body: &[u8]) {
@@ -630,6 +632,29 @@ impl Backend {
             }
         }
         failed.map_or(Ok((rows, tag)), Err)
+    }
+
+    /// Reads the answers to requests of our own that come before those to the client's.
+    ///
+    /// # Errors
+    /// One of them has failed, or the connection is lost: it is broken either way.
+    pub async fn settle_own(&mut self) -> Result<(), Fault> {
+        while self.inflight.own_queries() > 0 {
+            let frame = self.next_frame().await?;
+            match self.inflight.step(frame.tag) {
+                inflight::Verdict::OutOfStep => return Err(self.out_of_step(frame.tag)),
+                // What stands behind it runs under other settings, or outside of its transaction.
+                inflight::Verdict::Error(_) => {
+                    self.broken = true;
+                    return Err(server_fault(frame.body()));
+                }
+                inflight::Verdict::CopyIn
+                | inflight::Verdict::Forward
+                | inflight::Verdict::Swallow
+                | inflight::Verdict::Ready(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Reads all that is owed and throws it away.

@@ -1,5 +1,7 @@
 //! Tier 2: what is pulled from the shards, and the statement with which a real Postgres finishes.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,7 +9,7 @@ use bytes::Bytes;
 use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid, QualifiedName, ShardId, ShardSet};
 use crate::plan::values::binary_members;
-use crate::plan::{Inputs, SupplyPlan, View, Window, lost_literals, route, supply, window};
+use crate::plan::{Inputs, SupplyPlan, View, Window, lost_literals, route, shared, supply, window};
 use crate::sql::delivery::Depot;
 use crate::sql::outcome::{
     Cursor, Finish, FinishText, Keys as KeysText, KeysFrom as KeysTextFrom, PullSource, PullText, STATEMENT_MOMENT,
@@ -249,6 +251,22 @@ pub struct InputColumn {
 
 /// The finishing of one call.
 pub(crate) fn fill(finish: &Finish, inputs: &Inputs<'_>, view: &View<'_>) -> Result<FinishPlan, Fault> {
+    fill_pulls(finish, inputs, view, Sharing::Same)
+}
+
+/// The same where others than its own statement know its pulls, by their names and places: each stays.
+pub(crate) fn fill_apart(finish: &Finish, inputs: &Inputs<'_>, view: &View<'_>) -> Result<FinishPlan, Fault> {
+    fill_pulls(finish, inputs, view, Sharing::Nothing)
+}
+
+/// Whether pulls that bring the same become one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    Same,
+    Nothing,
+}
+
+fn fill_pulls(finish: &Finish, inputs: &Inputs<'_>, view: &View<'_>, sharing: Sharing) -> Result<FinishPlan, Fault> {
     let view = &View { in_transaction: view.in_transaction || finish.writes(), ..*view };
     let text = match view.in_transaction {
         true => finish.in_transaction.as_ref().map_err(Clone::clone)?,
@@ -260,26 +278,33 @@ pub(crate) fn fill(finish: &Finish, inputs: &Inputs<'_>, view: &View<'_>) -> Res
         (Ok(of), true) => Elsewhere::Any {
             collations: of.collations.clone(),
             plan: match of.text.as_ref().filter(|_| !view.in_transaction) {
-                Some(text) => Some(Box::new(fill_text(finish, text, Elsewhere::Nowhere, inputs, view)?)),
+                Some(text) => Some(Box::new(fill_text(finish, text, sharing, inputs, view)?)),
                 None => None,
             },
         },
     };
-    fill_text(finish, text, elsewhere, inputs, view)
+    Ok(FinishPlan { elsewhere, ..fill_text(finish, text, sharing, inputs, view)? })
 }
 
 fn fill_text(
     finish: &Finish,
     text: &FinishText,
-    elsewhere: Elsewhere,
+    sharing: Sharing,
     inputs: &Inputs<'_>,
     view: &View<'_>,
 ) -> Result<FinishPlan, Fault> {
+    let pulls: Option<Vec<Pull>> = text.pulls.iter().map(|pull| fill_pull(pull, inputs, view)).collect();
+    let mut pulls = pulls.ok_or_else(lost_literals)?;
+    let gone = match sharing {
+        // Supplies know their pulls by number.
+        Sharing::Same if text.supplies.is_empty() => shared::share(&mut pulls),
+        Sharing::Same | Sharing::Nothing => HashMap::new(),
+    };
+    let named: Cow<'_, Pieces> =
+        if gone.is_empty() { Cow::Borrowed(&text.sql) } else { Cow::Owned(shared::rename(&text.sql, &gone)) };
     // The client's parameters keep their numbers: there are no holes for them.
     let mut sql = String::new();
-    text.sql.fill(&mut sql, inputs.text, inputs.slots, &mut Vec::new()).ok_or_else(lost_literals)?;
-    let mut pulls: Vec<Pull> =
-        text.pulls.iter().map(|pull| fill_pull(pull, inputs, view)).collect::<Option<_>>().ok_or_else(lost_literals)?;
+    named.fill(&mut sql, inputs.text, inputs.slots, &mut Vec::new()).ok_or_else(lost_literals)?;
     let mut clock = text.clock.clone();
     let mut supplies = Vec::new();
     for (at, supply) in &text.supplies {
@@ -308,7 +333,7 @@ fn fill_text(
         depot: text.depot.clone(),
         views: text.views.clone(),
         supplies,
-        elsewhere,
+        elsewhere: Elsewhere::Nowhere,
         on: None,
     })
 }

@@ -11,6 +11,7 @@ pub mod lookup;
 pub mod named_key;
 pub mod route;
 pub mod shard_plans;
+mod shared;
 mod split;
 pub mod supply;
 mod values;

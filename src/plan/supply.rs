@@ -140,7 +140,7 @@ pub(super) fn fill(supply: &Supply, inputs: &Inputs<'_>, view: &View<'_>) -> Res
     let in_transaction = View { in_transaction: true, ..*view };
     let (statement, parameters) = text(&supply.statement)?;
     Ok(SupplyPlan {
-        finish: finish::fill(&supply.finish, inputs, &in_transaction)?,
+        finish: finish::fill_apart(&supply.finish, inputs, &in_transaction)?,
         supplies: supplies.collect::<Result<_, Fault>>()?,
         statement,
         with: supply.with,

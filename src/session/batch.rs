@@ -46,6 +46,8 @@ pub struct Batch {
     pub(super) started: bool,
     /// Statements have run in it: until its transaction ends, with a Query that comes in its middle, what must be alone cannot run.
     pub(super) executed: bool,
+    /// Some of them were queries: to Postgres their transaction has begun.
+    pub(super) queried: bool,
     /// What ran in this transaction may have changed the catalog: it is read again at its end.
     pub reload: Reload,
     /// Shards on which DDL ran in the open transaction since their catalog was read as it sees it.
@@ -187,15 +189,19 @@ impl Session {
             Failure::Fault(fault) => {
                 // What came before must be answered before.
                 match self.drain_open().await {
-                    Ok(()) => self.tell(&fault),
+                    Ok(()) => {
+                        self.tell(&fault);
+                        self.undo_open().await;
+                    }
                     Err(Failure::Stop(stop)) => return Err(stop),
                     // It failed before us: that is the error that the client gets.
                     Err(Failure::Reported) => {}
-                    Err(Failure::Fault(earlier)) => self.tell(&earlier),
-                }
-                // The server knows of no error and would commit what came before: it must not.
-                if !self.tx.is_open() {
-                    self.drop_open();
+                    Err(Failure::Fault(earlier)) => {
+                        self.tell(&earlier);
+                        if !self.tx.is_open() {
+                            self.drop_open();
+                        }
+                    }
                 }
             }
         }
@@ -206,6 +212,27 @@ impl Session {
         self.batch.discarding = true;
         self.tx.fail();
         Ok(())
+    }
+
+    /// The open server knows of no error and would commit what came before: it must not. Its connection stays, with what the session
+    /// has on it: temporary tables, locks, cursors.
+    async fn undo_open(&mut self) {
+        if self.tx.is_open() {
+            return;
+        }
+        let Some(at) = self.open_at() else { return };
+        let undone = if self.batch.bound && !self.held[at].shard.is_combine() {
+            // By itself ROLLBACK would do, and the server would log a warning.
+            self.held[at].server.query("BEGIN; ROLLBACK").await.is_ok()
+        } else {
+            !self.batch.bound && self.sync_open(Audience::Router).await.is_ok()
+        };
+        if undone {
+            self.batch.open = None;
+            self.batch.bound = false;
+        } else {
+            self.drop_open();
+        }
     }
 
     /// Closes the open server's connection with its implicit transaction.
@@ -480,6 +507,7 @@ impl Session {
         self.batch.discarding = false;
         self.batch.started = false;
         self.batch.executed = false;
+        self.batch.queried = false;
         self.batch.pending_parse = None;
         self.batch.changes.clear();
         if failed {

@@ -1,5 +1,7 @@
 //! Ends the client's transaction on every shard that took part.
 
+use std::sync::Arc;
+
 use crate::backend::settings::quote_identifier;
 use crate::commit::CommitPlan;
 use crate::config::TwoPhaseCommit;
@@ -36,7 +38,7 @@ impl Session {
                 let locals = self.tx.has_locals();
                 self.tx.end();
                 if locals {
-                    self.adopt(std::sync::Arc::clone(&self.settings));
+                    self.adopt(Arc::clone(&self.settings));
                 }
                 self.finish_joined(true);
                 self.reload_catalog().await;
@@ -280,7 +282,10 @@ impl Session {
         self.changed_rows = false;
         self.part_joined(committed);
         for at in 0..self.held.len() {
-            if !self.held[at].server.broken && self.held[at].finishing == Finishing::No {
+            let held = &self.held[at];
+            // One that is kept beside the transaction follows the session with its next statement only.
+            let follows = held.server.applied.as_ref().is_some_and(|applied| Arc::ptr_eq(applied, &self.settings));
+            if follows && !held.server.broken && held.finishing == Finishing::No {
                 self.report_parameters(at);
                 break;
             }

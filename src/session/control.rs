@@ -9,7 +9,7 @@ use crate::ids::{ShardId, ShardSet};
 use crate::session::batch::Reload;
 use crate::session::held::{Finishing, put_settings};
 use crate::session::local::LocalRows;
-use crate::session::set::{characteristics, is_read_only};
+use crate::session::set::is_read_only;
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
@@ -33,9 +33,7 @@ fn tag(tag: &str) -> LocalRows {
 /// Whether the router itself answers statements of this kind.
 pub fn is_local(kind: &StatementKind) -> bool {
     match kind {
-        StatementKind::Transaction(t) => {
-            !matches!(t, TransactionStatement::TwoPhase | TransactionStatement::SetConstraints)
-        }
+        StatementKind::Transaction(t) => !matches!(t, TransactionStatement::TwoPhase),
         StatementKind::Set(_)
         | StatementKind::SetConfig(_)
         | StatementKind::Placement(_)
@@ -70,7 +68,7 @@ impl Session {
                 let mut done = self.set(statement).await?;
                 self.look_for_schemas().await;
                 // SET x TO DEFAULT resets, and is a SET all the same.
-                if text.trim_start().get(..3).is_some_and(|word| word.eq_ignore_ascii_case("set")) {
+                if Words::new(text, true).is_some_and(|words| words.is(0, "set")) {
                     done.tag = "SET".to_owned();
                 }
                 Ok(Some(done))
@@ -124,9 +122,13 @@ impl Session {
                 let done = tag(if *start_transaction { "START TRANSACTION" } else { "BEGIN" });
                 if self.tx.in_block() {
                     self.warn(SqlState::ACTIVE_SQL_TRANSACTION, "there is already a transaction in progress");
-                    return Ok(Some(done));
+                    // As in Postgres it sets the modes of the one that is open all the same.
+                    if !modes.is_empty() {
+                        self.set_modes(modes).await?;
+                    }
+                } else {
+                    self.begin(modes).await?;
                 }
-                self.begin(modes).await?;
                 Ok(Some(done))
             }
             TransactionStatement::Commit { chain } => self.end_block(true, *chain).await.map(Some),
@@ -172,16 +174,14 @@ impl Session {
                 "Use plain BEGIN and COMMIT: a transaction over several shards is committed atomically.",
             )
             .into()),
-            TransactionStatement::SetConstraints => {
-                if self.tx.counts_as_block() {
-                    if !self.held.iter().any(|h| h.joined) && names_constraints(text) {
-                        self.home_joins().await?;
-                    }
-                    self.tell_joined(text).await?;
-                    self.tx.remember(text);
+            TransactionStatement::SetConstraints(which) => {
+                self.warn_outside_of_block("SET CONSTRAINTS can only be used in transaction blocks");
+                let sql = format!("SET CONSTRAINTS {which}");
+                if self.held.iter().any(|h| h.joined) || names_constraints(which) {
+                    self.set_in_transaction(&sql).await?;
                 } else {
-                    let message = "SET CONSTRAINTS can only be used in transaction blocks";
-                    self.warn(SqlState::NO_ACTIVE_SQL_TRANSACTION, message);
+                    self.tx.begin_implicit(&self.settings);
+                    self.tx.remember(&sql);
                 }
                 Ok(Some(tag("SET CONSTRAINTS")))
             }
@@ -189,24 +189,38 @@ impl Session {
     }
 
     async fn begin(&mut self, modes: &str) -> Result<(), Failure> {
-        // The shards are told when they join; what Postgres would refuse is refused now.
-        characteristics(modes)?;
         if self.tx.state == TxState::None && self.statements.has_running() {
             // What reads outside of any transaction cannot be taken into one.
             self.close_all_runs(false).await;
             self.statements.fail_running();
         }
-        if self.tx.state == TxState::Implicit && !modes.is_empty() {
-            if is_read_only(modes) {
-                self.decide_before_read_only().await?;
-            }
-            self.tell_joined(&format!("SET TRANSACTION {modes}")).await?;
+        // The shards are told when they join: behind what was set before.
+        if !modes.is_empty() && self.is_under_way() {
+            self.tx.begin_implicit(&self.settings);
+            self.set_modes(modes).await?;
+            self.tx.begin("", &self.settings);
+        } else {
+            self.tx.begin(modes, &self.settings);
         }
-        self.tx.begin(modes, &self.settings);
         Ok(())
     }
 
+    /// Whether statements that belong to the transaction that is to begin have run already.
+    fn is_under_way(&self) -> bool {
+        self.batch.queried || self.tx.has_history() || self.held.iter().any(|h| h.joined)
+    }
+
+    /// SET TRANSACTION, and BEGIN where it means the same.
+    pub(super) async fn set_modes(&mut self, modes: &str) -> Result<(), Failure> {
+        if is_read_only(modes) {
+            self.decide_before_read_only().await?;
+        }
+        self.set_in_transaction(&format!("SET TRANSACTION {modes}")).await
+    }
+
     async fn end_block(&mut self, commit: bool, chain: bool) -> Result<LocalRows, Failure> {
+        // Whatever comes next in a pipeline comes first in its transaction.
+        self.batch.queried = false;
         if !self.tx.in_block() {
             if chain {
                 let verb = if commit { "COMMIT AND CHAIN" } else { "ROLLBACK AND CHAIN" };
@@ -227,7 +241,8 @@ impl Session {
             }
             return Ok(tag(if commit { "COMMIT" } else { "ROLLBACK" }));
         }
-        let modes = self.tx.modes().to_owned();
+        let mut modes = self.tx.chained(commit);
+        let before = self.tx.settings_before().map_or_else(|| Arc::clone(&self.settings), Arc::clone);
         let done = if commit && !self.tx.has_failed() {
             self.commit().await?
         } else {
@@ -237,7 +252,11 @@ impl Session {
         self.statements.clear_portals();
         self.retake_view();
         if chain {
-            self.tx.begin(&modes, &self.settings);
+            // The new one has the modes of the old one even where it has changed what others begin with.
+            if !Arc::ptr_eq(&before, &self.settings) {
+                modes.or_defaults(|name| self.value_in(&before, name));
+            }
+            self.tx.begin(&modes.text(), &self.settings);
         }
         Ok(tag(done))
     }
@@ -403,8 +422,8 @@ pub(super) fn cursor_of(kind: &StatementKind) -> Option<&str> {
 }
 
 /// Whether SET CONSTRAINTS has names, which may be of nothing.
-fn names_constraints(text: &str) -> bool {
-    let all = Words::new(text, true).is_some_and(|words| words.is(2, "all"));
+fn names_constraints(which: &str) -> bool {
+    let all = Words::new(which, true).is_some_and(|words| words.is(0, "all"));
     !all
 }
 

@@ -16,8 +16,8 @@ use crate::session::run::Ask;
 use crate::session::scatter::ScatterRun;
 use crate::session::sql_execute::other_settings;
 use crate::session::{Failure, Session};
-use crate::sql::utility::StatementKind;
 use crate::sql::utility::fetch::Fetch;
+use crate::sql::utility::{StatementKind, TransactionStatement};
 use crate::wire::frame::{BindView, Fields, Frame};
 use crate::wire::{reply, request};
 use std::sync::Arc;
@@ -48,6 +48,7 @@ impl Session {
         if !matches!(statement.analysis.kind, StatementKind::Fetch(_)) {
             self.fetch_mark = None;
         }
+        self.batch.queried |= is_query(&statement.analysis.kind);
         if let Place::Server(shard) = portal.place {
             self.check_not_failed(&statement.analysis.kind)?;
             self.check_in_block(&statement.analysis.kind)?;
@@ -145,14 +146,14 @@ impl Session {
         text: Arc<str>,
         statement: &Arc<ClientStatement>,
     ) -> Result<(), Failure> {
-        use StatementKind as Kind;
+        use {StatementKind as Kind, TransactionStatement as Tx};
         // The messages before it are part of what it ends or changes: they are answered first.
-        let begins = matches!(
-            statement.analysis.kind,
-            StatementKind::Transaction(crate::sql::utility::TransactionStatement::Begin { .. })
-        );
+        let begins = matches!(statement.analysis.kind, Kind::Transaction(Tx::Begin { .. }));
         // A SET is undone with what came before it in the pipeline.
-        let sets = matches!(statement.analysis.kind, Kind::SetConfig(_) | Kind::Set(_));
+        let sets = matches!(
+            statement.analysis.kind,
+            Kind::SetConfig(_) | Kind::Set(_) | Kind::Transaction(Tx::SetConstraints(_))
+        );
         let joins = begins || sets || matches!(statement.analysis.kind, Kind::Prepare(_) | Kind::CloseCursor(None));
         if joins && self.batch.open.is_some() && !self.tx.is_open() {
             self.leave_open().await?;
@@ -164,13 +165,7 @@ impl Session {
             self.tx.begin_implicit(&self.settings);
         }
         self.scan_one(&text)?;
-        let ends = matches!(
-            statement.analysis.kind,
-            StatementKind::Transaction(
-                crate::sql::utility::TransactionStatement::Commit { .. }
-                    | crate::sql::utility::TransactionStatement::Rollback { .. }
-            )
-        );
+        let ends = matches!(statement.analysis.kind, Kind::Transaction(Tx::Commit { .. } | Tx::Rollback { .. }));
         let rows = self.run_local(&text, &statement.analysis).await?.unwrap_or_default();
         self.note_route(Route::Local, 0);
         let formats = self.statements.portal(name).map(|portal| portal.formats.clone()).unwrap_or_default();
@@ -428,6 +423,11 @@ impl Session {
         self.answer(reply::CLOSE_COMPLETE);
         Ok(())
     }
+}
+
+/// Whether Postgres takes a snapshot for it, so that the modes of its transaction cannot change any more.
+fn is_query(kind: &StatementKind) -> bool {
+    matches!(kind, StatementKind::Query | StatementKind::Insert | StatementKind::Update | StatementKind::Delete)
 }
 
 /// Whether it is a FETCH and no MOVE.

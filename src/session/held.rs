@@ -334,6 +334,7 @@ impl Session {
                 }
                 let held = &mut self.held[at];
                 held.server.applied_before = Some(held.server.applied.replace(Arc::clone(&self.settings)));
+                held.server.cancel.begin();
                 held.server.ask(&opening);
                 held.joined = true;
                 held.wrote = false;

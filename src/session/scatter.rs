@@ -275,6 +275,12 @@ impl Session {
                 return;
             }
             if !patient {
+                // Cancelled in the middle of its BEGIN, a server would run what was sent behind it outside of the transaction.
+                let opened = tokio::time::timeout(CANCELLED, held.server.settle_own()).await;
+                if !matches!(opened, Ok(Ok(()))) {
+                    held.server.broken = true;
+                    return;
+                }
                 held.running().send().await;
             }
             let drained = match patient {

@@ -13,7 +13,7 @@ use crate::session::local::LocalRows;
 use crate::session::replica;
 use crate::session::scope::SearchScope;
 use crate::session::{Failure, Session};
-use crate::sql::utility::SetStatement;
+use crate::sql::utility::{self, Mode, SetStatement};
 use crate::wire::reply;
 
 impl Session {
@@ -61,6 +61,7 @@ impl Session {
                 Ok(LocalRows::tag("RESET"))
             }
             SetStatement::Local { name, value } => {
+                self.warn_outside_of_block("SET LOCAL can only be used in transaction blocks");
                 check_setting(name, value)?;
                 if &**name == READ_ONLY {
                     self.decide_before_read_only().await?;
@@ -73,26 +74,23 @@ impl Session {
                     },
                 };
                 let sql = settings::assign_local(name, &value);
-                self.set_in_transaction(&sql, "SET LOCAL").await?;
-                if self.tx.counts_as_block() {
-                    let value = Some(&*value).filter(|value| !value.eq_ignore_ascii_case("default"));
-                    self.set_local(name, value);
-                    self.follow_idle_timers().await;
-                    self.report_joined();
-                }
+                self.set_in_transaction(&sql).await?;
+                let value = Some(&*value).filter(|value| !value.eq_ignore_ascii_case("default"));
+                self.set_local(name, value);
+                self.follow_idle_timers().await;
+                self.report_joined();
                 Ok(LocalRows::tag("SET"))
             }
             SetStatement::Transaction(modes) => {
-                if is_read_only(modes) {
-                    self.decide_before_read_only().await?;
-                }
-                self.set_in_transaction(&format!("SET TRANSACTION {modes}"), "SET TRANSACTION").await?;
+                self.warn_outside_of_block("SET TRANSACTION can only be used in transaction blocks");
+                self.set_modes(modes).await?;
                 Ok(LocalRows::tag("SET"))
             }
             SetStatement::Characteristics(modes) => {
                 let mut wanted = (*self.settings).clone();
-                for (name, value) in characteristics(modes)? {
-                    wanted.set(name, value);
+                for mode in utility::modes(modes) {
+                    let (name, value) = characteristic(mode);
+                    wanted.set(name, &value);
                 }
                 let sql = format!("SET SESSION CHARACTERISTICS AS TRANSACTION {modes}");
                 self.change_settings(wanted, &sql).await?;
@@ -128,18 +126,22 @@ impl Session {
         Ok(())
     }
 
-    /// SET LOCAL and SET TRANSACTION: for the shards in the transaction now, and for those that join later.
-    async fn set_in_transaction(&mut self, sql: &str, what: &'static str) -> Result<(), Failure> {
+    pub(super) fn warn_outside_of_block(&mut self, message: &'static str) {
         if !self.tx.counts_as_block() {
-            let message = match what {
-                "SET LOCAL" => "SET LOCAL can only be used in transaction blocks",
-                _ => "SET TRANSACTION can only be used in transaction blocks",
-            };
             self.warn(SqlState::NO_ACTIVE_SQL_TRANSACTION, message);
-            return Ok(());
         }
+    }
+
+    /// SET LOCAL and SET TRANSACTION: for the shards in the transaction now, and for those that join later. Outside of a block, too,
+    /// they are in a transaction: it ends with the message, or at the Sync of the pipeline.
+    pub(super) async fn set_in_transaction(&mut self, sql: &str) -> Result<(), Failure> {
+        self.tx.begin_implicit(&self.settings);
         if !self.held.iter().any(|h| h.joined) {
             self.home_joins().await?;
+            if self.batch.queried {
+                // What has run in this pipeline was in no transaction of the shards', and yet came before.
+                self.tell_joined("SELECT").await?;
+            }
         }
         self.tell_joined(sql).await?;
         self.tx.remember(sql);
@@ -260,34 +262,14 @@ pub(super) fn check_setting(name: &str, value: &str) -> Result<(), Fault> {
     if value.eq_ignore_ascii_case("default") { Ok(()) } else { check_limit(name, value) }
 }
 
-/// SESSION CHARACTERISTICS as the settings that they are.
-pub(super) fn characteristics(modes: &str) -> Result<Vec<(&'static str, &'static str)>, Fault> {
-    let words = modes
-        .to_ascii_uppercase()
-        .split([',', ' ', '\t', '\n'])
-        .filter(|w| !w.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
-    let known = [
-        ("ISOLATION LEVEL SERIALIZABLE", ("default_transaction_isolation", "'serializable'")),
-        ("ISOLATION LEVEL REPEATABLE READ", ("default_transaction_isolation", "'repeatable read'")),
-        ("ISOLATION LEVEL READ COMMITTED", ("default_transaction_isolation", "'read committed'")),
-        ("ISOLATION LEVEL READ UNCOMMITTED", ("default_transaction_isolation", "'read uncommitted'")),
-        ("READ ONLY", ("default_transaction_read_only", "on")),
-        ("READ WRITE", ("default_transaction_read_only", "off")),
-        ("NOT DEFERRABLE", ("default_transaction_deferrable", "off")),
-        ("DEFERRABLE", ("default_transaction_deferrable", "on")),
-    ];
-    let mut rest = words.as_str();
-    let mut found = Vec::new();
-    while !rest.is_empty() {
-        let Some((mode, setting)) = known.iter().find(|(mode, _)| rest.starts_with(mode)) else {
-            return Err(Fault::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{rest}\"")));
-        };
-        found.push(*setting);
-        rest = rest[mode.len()..].trim_start();
+/// One of SESSION CHARACTERISTICS as the setting that it is.
+fn characteristic(mode: Mode) -> (&'static str, String) {
+    let switch = |on: bool| if on { "on" } else { "off" }.to_owned();
+    match mode {
+        Mode::Isolation(level) => ("default_transaction_isolation", format!("'{level}'")),
+        Mode::ReadOnly(on) => ("default_transaction_read_only", switch(on)),
+        Mode::Deferrable(on) => ("default_transaction_deferrable", switch(on)),
     }
-    Ok(found)
 }
 
 /// The setting that makes the transaction read only.
@@ -295,5 +277,5 @@ pub(super) const READ_ONLY: &str = "transaction_read_only";
 
 /// Whether modes of a transaction make it one.
 pub(super) fn is_read_only(modes: &str) -> bool {
-    characteristics(modes).is_ok_and(|found| found.contains(&("default_transaction_read_only", "on")))
+    utility::modes(modes).contains(&Mode::ReadOnly(true))
 }

@@ -59,6 +59,7 @@ impl Session {
         }
         if ends_batch {
             self.batch.executed = false;
+            self.batch.queried = false;
             self.forget_batch().await;
         }
         self.release_idle();
@@ -223,7 +224,6 @@ impl Session {
             self.run_on_portal(&portal, text, Wanted { formats: &[], describes: true }).await?;
             return Ok(false);
         }
-        // SET CONSTRAINTS is remembered here on its way to the shards.
         if (is_local(&analysis.kind) || matches!(analysis.kind, StatementKind::Transaction(_)))
             && let Some(local) = self.run_local(text, analysis).await?
         {

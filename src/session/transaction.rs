@@ -7,6 +7,7 @@ use crate::backend::settings::SessionSettings;
 use crate::commit::Gid;
 use crate::ids::{ShardId, ShardSet};
 use crate::sql::Change;
+use crate::sql::utility::{Mode, Modes, StatementKind, classify, modes};
 use crate::wire::reply::Status;
 
 /// How far the client's transaction has come.
@@ -180,11 +181,10 @@ impl Transaction {
 
     /// Whether nothing can be written in it, and a replica can take part in it.
     pub fn is_read_only(&self) -> bool {
-        let modes = self.modes.to_ascii_uppercase();
-        let words: Vec<&str> = modes.split([',', ' ', '\t', '\n', '\r']).filter(|word| !word.is_empty()).collect();
-        let last = words.windows(2).rev().find(|pair| pair[0] == "READ" && matches!(pair[1], "ONLY" | "WRITE"));
+        let modes = modes(&self.modes);
+        let last = modes.iter().rfind(|mode| matches!(mode, Mode::ReadOnly(_)));
         let changed = self.replay.iter().any(|item| matches!(item, Replay::Statement(text) if is_of_transaction(text)));
-        last.is_some_and(|pair| pair[1] == "ONLY") && !words.contains(&"SERIALIZABLE") && !changed
+        last == Some(&Mode::ReadOnly(true)) && !modes.contains(&Mode::Isolation("serializable")) && !changed
     }
 
     /// What it had there was let go, and is not missed when it commits.
@@ -192,8 +192,32 @@ impl Transaction {
         self.touched.remove(shard);
     }
 
-    pub fn modes(&self) -> &str {
-        &self.modes
+    /// The modes of the transaction that follows it by AND CHAIN, as far as statements in it have set them. As in Postgres, one that has
+    /// failed has lost its own; what was set behind a savepoint is undone with it, and those from before it come back.
+    pub fn chained(&self, commit: bool) -> Modes {
+        let mut all = Modes::default();
+        let first = self.savepoints.first();
+        if self.has_failed() && first.is_none() {
+            return all;
+        }
+        let kept = match first {
+            Some(first) if !commit || self.has_failed() => first.replay - 1,
+            Some(_) | None => self.replay.len(),
+        };
+        modes(&self.modes).into_iter().for_each(|mode| all.add(mode));
+        for item in self.replay.iter().take(kept) {
+            if let Replay::Statement(text) = item
+                && let StatementKind::Set(statement) = classify(text)
+            {
+                all.follow(&statement);
+            }
+        }
+        all
+    }
+
+    /// Whether something was set in it that comes before what is to come.
+    pub fn has_history(&self) -> bool {
+        !self.replay.is_empty()
     }
 
     /// A shard has joined.
@@ -420,6 +444,7 @@ mod tests {
             ("isolation level repeatable read, read only", true),
             ("READ ONLY, READ WRITE", false),
             ("READ WRITE READ ONLY", true),
+            ("read/**/only", true),
             ("ISOLATION LEVEL SERIALIZABLE, READ ONLY", false),
             ("ISOLATION LEVEL READ COMMITTED", false),
         ] {
@@ -429,6 +454,28 @@ mod tests {
             tx.remember("SET TRANSACTION READ WRITE");
             assert!(!tx.is_read_only(), "{modes}");
         }
+    }
+
+    #[test]
+    fn the_next_transaction_of_a_chain_has_the_modes_that_were_not_undone() {
+        let opened = |modes: &str| {
+            let mut tx = Transaction::default();
+            tx.begin(modes, &Arc::default());
+            tx
+        };
+        let mut tx = opened("isolation level repeatable read");
+        tx.remember("SET TRANSACTION READ ONLY");
+        assert_eq!(tx.chained(true).text(), "ISOLATION LEVEL REPEATABLE READ, READ ONLY");
+        assert_eq!(tx.chained(false), tx.chained(true));
+        tx.savepoint("a", &Arc::default(), Parts::default());
+        tx.remember("SET LOCAL transaction_deferrable TO 'on'");
+        assert_eq!(tx.chained(true).text(), "ISOLATION LEVEL REPEATABLE READ, READ ONLY, DEFERRABLE");
+        assert_eq!(tx.chained(false).text(), "ISOLATION LEVEL REPEATABLE READ, READ ONLY");
+        tx.fail();
+        assert_eq!(tx.chained(true).text(), "ISOLATION LEVEL REPEATABLE READ, READ ONLY");
+        let mut tx = opened("READ ONLY");
+        tx.fail();
+        assert_eq!(tx.chained(false).text(), "");
     }
 
     #[test]

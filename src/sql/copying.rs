@@ -1,5 +1,6 @@
 //! COPY: rows into a sharded table go by their key, rows out of it come from every shard.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::catalog::{Column, ColumnDefault, Table};
@@ -13,6 +14,7 @@ use crate::sql::finish::copied;
 use crate::sql::implicit::{self, check_defaults, check_read, check_written};
 use crate::sql::keys::{KeyExpr, KeyGroup, KeyName};
 use crate::sql::left_out::{check_sources, from_sequence, refuse_varying_defaults, sequence_of};
+use crate::sql::lexer::Token;
 use crate::sql::names::{Relation, resolve};
 use crate::sql::outcome::{
     CopyFill, CopyInPlan, Elsewhere, Finish, FinishText, Many, Outcome, PullSource, Routed, Scatter, Why,
@@ -344,7 +346,8 @@ fn finished(
     let list: Vec<String> = columns.iter().map(|column| quoted(&column.name)).collect();
     let input = &pulls.first()?.name;
     let mut sql = Pieces::default();
-    sql.push(&format!("COPY (SELECT {} FROM pg_temp.{input}) {}", list.join(", "), text.get(to.start..)?));
+    let tail = tail_of(text, &tokens, text.get(to.start..)?, to.start)?;
+    sql.push(&format!("COPY (SELECT {} FROM pg_temp.{input}) {tail}", list.join(", ")));
     let alone = FinishText {
         pulls,
         sql,
@@ -361,6 +364,23 @@ fn finished(
     let elsewhere = elsewhere::of_columns(of.scope.catalog, &alone.pulls)
         .map(|collations| Elsewhere { text: None, collations: collations.into() });
     Some(Finish { reason, in_transaction: Ok(alone.clone()), alone, elsewhere, copy: true, cursor: None })
+}
+
+/// What follows the table, for COPY of a query: that has no place for the BINARY that old statements have before the table.
+fn tail_of<'a>(text: &str, tokens: &[Token], tail: &'a str, start: usize) -> Option<Cow<'a, str>> {
+    let word = |at: usize| tokens.get(at).map_or("", |token| text_of(text, token));
+    let names_table = word(2).eq_ignore_ascii_case("to") || matches!(word(2), "(" | ".");
+    if !word(1).eq_ignore_ascii_case("binary") || names_table {
+        return Some(Cow::Borrowed(tail));
+    }
+    let options = tokens.iter().find(|token| token.start > start && text_of(text, token) == "(");
+    Some(Cow::Owned(match options {
+        Some(token) => {
+            let (before, behind) = tail.split_at_checked(token.start + 1 - start)?;
+            format!("{before}FORMAT binary, {behind}")
+        }
+        None => format!("{tail}\nBINARY"),
+    }))
 }
 
 /// The outputs of several shards one behind the other, where that is a well-formed output.

@@ -4,6 +4,7 @@ mod copy;
 pub(crate) mod cursor;
 mod date_style;
 pub mod fetch;
+mod modes;
 mod placement;
 mod prepared;
 mod set;
@@ -12,9 +13,11 @@ mod set_config;
 use crate::sql::lexer::TokenKind;
 use crate::sql::positioned::position;
 use crate::sql::utility::cursor::Cursor;
+use modes::transaction_modes;
 
 pub use cursor::{cut_name, fold_name};
 pub use date_style::whole_date_style;
+pub use modes::{Mode, Modes, modes};
 pub use placement::{PlacementCall, PlacementQuery, Verb, placement_bound, placement_call};
 pub use prepared::{Execution, execution, literal_arguments, prepared};
 pub use set::{list_text, plain_value, search_path_setting, search_path_value};
@@ -148,8 +151,8 @@ pub enum TransactionStatement {
     Release(Box<str>),
     /// PREPARE TRANSACTION / COMMIT PREPARED / ROLLBACK PREPARED of the client's own: refused.
     TwoPhase,
-    /// SET TRANSACTION modes / SET SESSION CHARACTERISTICS are in [`SetStatement`].
-    SetConstraints,
+    /// SET CONSTRAINTS: what follows these words, as written. (SET TRANSACTION and SESSION CHARACTERISTICS are in [`SetStatement`].)
+    SetConstraints(Box<str>),
 }
 
 /// SET and RESET. `value` is the SQL after `=`/`TO`, ready to be repeated (`SET name TO value`).
@@ -346,30 +349,6 @@ fn transaction(first: &str, cursor: &mut Cursor<'_>) -> Option<TransactionStatem
         _ => return None,
     };
     cursor.at_end().then_some(statement)
-}
-
-/// `transaction_mode_list`, as written; not empty.
-fn transaction_modes<'a>(cursor: &mut Cursor<'a>) -> Option<&'a str> {
-    const MODES: [&[&str]; 8] = [
-        &["isolation", "level", "read", "uncommitted"],
-        &["isolation", "level", "read", "committed"],
-        &["isolation", "level", "repeatable", "read"],
-        &["isolation", "level", "serializable"],
-        &["read", "only"],
-        &["read", "write"],
-        &["deferrable"],
-        &["not", "deferrable"],
-    ];
-    let mut ahead = cursor.clone();
-    loop {
-        if !MODES.iter().any(|mode| ahead.accept_all(mode)) {
-            return None;
-        }
-        if ahead.at_end() {
-            return cursor.rest(cursor.position());
-        }
-        ahead.accept_punct(b',');
-    }
 }
 
 /// `[AND [NO] CHAIN]`

@@ -178,3 +178,14 @@ SELECT count(*) FROM stamps;
 -- script
 COPY stamps (word, n) FROM STDIN (FORMAT csv);
 SELECT count(*) FROM stamps;
+
+-- The old spelling.
+COPY BINARY customers TO STDOUT
+
+COPY BINARY customers (id, name) TO STDOUT -- all of them
+
+-- error: 42601
+COPY BINARY customers TO STDOUT (FORMAT csv)
+
+-- error: 42601|0A000
+COPY BINARY customers TO STDOUT DELIMITER ';'

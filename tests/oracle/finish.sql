@@ -606,3 +606,29 @@ SELECT s FROM customer_sums s ORDER BY s.tenant_id, s.who, s.worth, s.orders
 
 -- forms: simple, text, portal
 SELECT t, t.who FROM top_customers t ORDER BY t.worth, t.who LIMIT 5
+
+-- A subquery that is written twice is one expression.
+SELECT EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = 2), count(*) FROM customers c GROUP BY EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = 2) ORDER BY 1
+
+-- error: 42803
+SELECT EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = 2), count(*) FROM customers c GROUP BY EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = 3) ORDER BY 1
+
+-- params: 2
+SELECT EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = $1), count(*) FROM customers c GROUP BY EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = $1) ORDER BY 1
+
+-- params: 2, 2
+-- forms: text, binary, portal
+-- error: 42803
+SELECT EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = $1), count(*) FROM customers c GROUP BY EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = $2) ORDER BY 1
+
+SELECT CASE WHEN (SELECT max(o.quantity) FROM orders o WHERE o.customer_id = c.id AND o.quantity < 3) > 1 THEN 'many' ELSE 'few' END, count(*) FROM customers c GROUP BY CASE WHEN (SELECT max(o.quantity) FROM orders o WHERE o.customer_id = c.id AND o.quantity < 3) > 1 THEN 'many' ELSE 'few' END ORDER BY 1
+
+SELECT c.level IN (SELECT o.quantity FROM orders o WHERE o.tenant_id = 3), count(*) FROM customers c GROUP BY c.level IN (SELECT o.quantity FROM orders o WHERE o.tenant_id = 3) HAVING c.level IN (SELECT o.quantity FROM orders o WHERE o.tenant_id = 3) IS NOT NULL ORDER BY 1
+
+SELECT DISTINCT EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = 2) FROM customers c ORDER BY EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = 2)
+
+SELECT DISTINCT ON (EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = 2)) id, tenant_id FROM customers c ORDER BY EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = 2), id, tenant_id
+
+SELECT EXISTS (SELECT FROM orders o JOIN order_items i ON i.tenant_id = o.tenant_id AND i.order_id = o.id WHERE o.customer_id = c.id AND o.quantity > 1), count(*) FROM customers c GROUP BY EXISTS (SELECT FROM orders o JOIN order_items i ON i.tenant_id = o.tenant_id AND i.order_id = o.id WHERE o.customer_id = c.id AND o.quantity > 1) ORDER BY 1
+
+SELECT EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = 2), EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = 3), count(*) FROM customers c GROUP BY EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = 2), EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = 3) ORDER BY EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = 3), EXISTS (SELECT FROM orders o WHERE o.customer_id = c.id AND o.quantity = 2)

@@ -266,3 +266,18 @@ BEGIN;
 SET LOCAL client_encoding = 'LATIN1';
 SELECT word FROM words ORDER BY word COLLATE "C" DESC LIMIT 3;
 COMMIT;
+
+-- script
+/* of */ SET work_mem TO DEFAULT;
+SET TIME ZONE DEFAULT;
+/* of */ SET SESSION AUTHORIZATION DEFAULT;
+/* of */ RESET work_mem;
+
+-- error: 22023
+SET TimeZone = LOCAL
+
+-- script
+SET TIME ZONE LOCAL;
+BEGIN;
+SET LOCAL TimeZone TO local;
+ROLLBACK;

@@ -1,7 +1,8 @@
 //! SET, RESET and SHOW in all their forms.
 
 use super::cursor::{self, Cursor};
-use super::{SetStatement, StatementKind, TransactionStatement, transaction_modes};
+use super::modes::transaction_modes;
+use super::{SetStatement, StatementKind, TransactionStatement};
 use crate::sql::lexer::TokenKind;
 use crate::sql::template::SlotKind;
 
@@ -10,8 +11,12 @@ const ROUTER: &str = "pgloom.";
 
 /// Behind the word SET.
 pub(super) fn set(cursor: &mut Cursor<'_>) -> StatementKind {
-    if cursor.accept("constraints") {
-        return StatementKind::Transaction(TransactionStatement::SetConstraints);
+    if cursor.is("constraints") && !is_assignment(cursor) {
+        cursor.take();
+        return match constraints(&mut cursor.clone()).and_then(|()| cursor.rest(cursor.position())) {
+            Some(which) => StatementKind::Transaction(TransactionStatement::SetConstraints(which.into())),
+            None => StatementKind::Set(SetStatement::Opaque),
+        };
     }
     let local = cursor.is("local") && !is_assignment(cursor);
     if local || cursor.is("session") && !begins_a_form(cursor) {
@@ -19,6 +24,19 @@ pub(super) fn set(cursor: &mut Cursor<'_>) -> StatementKind {
     }
     let statement = form(cursor, local).filter(|_| cursor.at_end());
     StatementKind::Set(statement.unwrap_or(SetStatement::Opaque))
+}
+
+/// `ALL | name, ...` and the mode; nothing behind it.
+fn constraints(cursor: &mut Cursor<'_>) -> Option<()> {
+    if !cursor.accept("all") {
+        loop {
+            cursor.qualified_name()?;
+            if !cursor.accept_punct(b',') {
+                break;
+            }
+        }
+    }
+    ((cursor.accept("deferred") || cursor.accept("immediate")) && cursor.at_end()).then_some(())
 }
 
 /// SESSION is also the first word of two of the forms, and could be a setting's name.
@@ -64,7 +82,10 @@ fn form(cursor: &mut Cursor<'_>, local: bool) -> Option<SetStatement> {
         if !cursor.accept("to") && !cursor.accept_operator("=") {
             return None;
         }
-        (name, value_list(cursor)?)
+        // Only TIME ZONE LOCAL means the default: here it is the name of a zone.
+        let is_local = *name == *"timezone" && cursor.is("local");
+        let value = value_list(cursor)?;
+        (name, if is_local && value.eq_ignore_ascii_case("local") { "'local'".into() } else { value })
     };
     let default = value.eq_ignore_ascii_case("default");
     if let Some(own) = name.strip_prefix(ROUTER) {

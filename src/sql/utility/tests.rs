@@ -101,7 +101,8 @@ fn transactions() {
         ("PREPARE TRANSACTION 'x'", T::TwoPhase),
         ("COMMIT PREPARED 'x'", T::TwoPhase),
         ("ROLLBACK PREPARED 'x'", T::TwoPhase),
-        ("SET CONSTRAINTS ALL DEFERRED", T::SetConstraints),
+        ("SET CONSTRAINTS ALL DEFERRED", T::SetConstraints("ALL DEFERRED".into())),
+        ("set constraints a, b.\"C\" immediate; -- x", T::SetConstraints("a, b.\"C\" immediate".into())),
     ] {
         assert_eq!(classify(text), K::Transaction(statement), "{text}");
     }
@@ -137,6 +138,8 @@ fn settings() {
         ("SET TIME ZONE -7", session("timezone", "-7")),
         ("SET LOCAL TIME ZONE LOCAL", local("timezone", "DEFAULT")),
         ("SET TIME ZONE DEFAULT", SetStatement::Reset("timezone".into())),
+        ("SET TimeZone = LOCAL", session("timezone", "'local'")),
+        ("SET LOCAL TimeZone TO local", local("timezone", "'local'")),
         ("SET TIME ZONE INTERVAL '-08:00' HOUR TO MINUTE", session("timezone", "'INTERVAL ''-08:00'''")),
         ("SET TIME ZONE INTERVAL '1' HOUR", SetStatement::Opaque),
         ("SET NAMES 'utf8'", session("client_encoding", "'utf8'")),
@@ -158,6 +161,9 @@ fn settings() {
         ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", SetStatement::Characteristics("READ ONLY".into())),
         ("SET XML OPTION CONTENT", session("xmloption", "CONTENT")),
         ("SET a FROM CURRENT", SetStatement::Opaque),
+        ("SET CONSTRAINTS a", SetStatement::Opaque),
+        ("SET CONSTRAINTS ALL, a DEFERRED", SetStatement::Opaque),
+        ("SET constraints.a = 1", session("constraints.a", "1")),
         ("SET a b", SetStatement::Opaque),
         ("SET a TO (1)", SetStatement::Opaque),
         ("RESET ALL", SetStatement::ResetAll),
