@@ -32,9 +32,10 @@ use crate::backend::quota::Quotas;
 use crate::backend::servers::ServerBook;
 use crate::backend::settings::SettingsTable;
 use crate::backend::throttle::KeyLimit;
+use crate::backend::timelines::Timelines;
 use crate::config::{self, AuthType, BreakerSettings, PoolMode, Settings, SslMode, TlsSettings, TwoPhaseCommit};
-use crate::control;
 pub use crate::control::live::Ending;
+use crate::control::{self, timelines};
 use crate::fault::Fault;
 use crate::ids::ShardId;
 use crate::metrics::Metrics;
@@ -372,7 +373,13 @@ impl Known {
         let breakers = Breakers::new(breaker_limits(settings.breakers));
         let quotas = Arc::<Quotas>::default();
         quotas.set_limit(settings.limits.max_server_connections);
-        Self { breakers, servers: Arc::default(), names: Arc::default(), quotas, metrics: Metrics::new() }
+        let timelines = timelines::read(&settings.timelines_file).unwrap_or_else(|error| {
+            let file = settings.timelines_file.display();
+            tracing::error!(%file, %error, "the shards' timelines of before cannot be read: an old primary may pass for the one of now");
+            Default::default()
+        });
+        let servers = Arc::new(ServerBook::new(Timelines::new(timelines)));
+        Self { breakers, servers, names: Arc::default(), quotas, metrics: Metrics::new() }
     }
 }
 

@@ -533,6 +533,11 @@ fn a_setting_is_given_another_value_until_the_next_reload() {
         assert_eq!(reply.code(), code, "{sql}: {}", reply.text());
         assert!(reply.notices.is_empty(), "{sql}");
     }
+    // It says what was wrong with what was said, and what is expected.
+    let wrong = format!("{:?}", ops.simple("SET default_pool_size = -5").error.unwrap());
+    assert!(wrong.contains("\\\"default_pool_size\\\" cannot be set to \\\"-5\\\""), "{wrong}");
+    assert!(wrong.contains("SET default_pool_size: wrong value `-5`: expected a whole number from"), "{wrong}");
+    assert!(!wrong.contains("environment"), "{wrong}");
     assert_eq!(value(&mut client), "7s");
     // The file has it back.
     ops.must("RELOAD");
@@ -544,6 +549,48 @@ fn a_setting_is_given_another_value_until_the_next_reload() {
     world.router.replace_config(&text.replace("query_timeout = \"30s\"", "query_timeout = \"3 parsecs\""));
     ops.must("SET log_connections = false");
     assert_eq!(ops.simple("RELOAD").code(), "F0000");
+}
+
+/// What PgBouncer does not have stands behind its columns: the limits of a database, and how sure its map is.
+#[test]
+fn limits_and_the_state_of_the_map_are_shown() {
+    let users = format!("{USERS}max_user_client_connections = 9\n");
+    let general = format!(
+        "{GENERAL}pool_queue_size = 7\nkey_max_rate = 1000\nkey_max_concurrent = 11\nmax_server_connections = 50\n\
+         max_db_client_connections = 33\n"
+    );
+    let world = Sharded::create_as("consolelimits", &general, &users);
+    let mut raw = console(&world, "watch");
+    let rows = raw.named("SHOW DATABASES");
+    assert_eq!(rows.len(), support::SHARDS, "{rows:?}");
+    for (key, value) in [
+        ("pool_queue_size", "7"),
+        ("key_max_rate", "1000"),
+        ("key_max_concurrent", "11"),
+        ("max_connections", "50"),
+        ("max_client_connections", "33"),
+    ] {
+        assert!(rows.iter().all(|row| row[key] == value), "{key}: {rows:?}");
+    }
+    let users = raw.named("SHOW USERS");
+    let most: Vec<_> = users.iter().map(|row| (&*row["name"], &*row["max_user_client_connections"])).collect();
+    assert!(most.contains(&("watch", "9")) && most.contains(&("postgres", "0")), "{most:?}");
+    // A map that stands in the file is that of the file, and never old.
+    let rows = raw.named("SHOW MAP");
+    assert!(rows.iter().any(|row| row["kind"] == "tokens" && row["shard"] == "s1"), "{rows:?}");
+    for row in &rows {
+        assert_eq!((&*row["source"], &*row["stale_seconds"], &*row["rejected"]), ("file", "0.000", "0"), "{row:?}");
+    }
+    // Without limits: 0.
+    let text = world.router.config_text();
+    assert_eq!(
+        world.router.reload(&text.replace("pool_queue_size = 7\nkey_max_rate = 1000\nkey_max_concurrent = 11\n", "")),
+        "applied"
+    );
+    let rows = raw.named("SHOW DATABASES");
+    for key in ["pool_queue_size", "key_max_rate", "key_max_concurrent"] {
+        assert!(rows.iter().all(|row| row[key] == "0"), "{key}: {rows:?}");
+    }
 }
 
 /// What the process ended with, within so long.

@@ -76,7 +76,7 @@ SELECT name, concat_ws(' | ', relkind, relpersistence, reloptions, pg_get_userby
     pg_get_viewdef(oid), (SELECT string_agg(inhparent::regclass || CASE WHEN inhdetachpending THEN ' pending' ELSE '' END, ',' ORDER BY inhseqno)
       FROM pg_inherits WHERE inhrelid = rels.oid)) FROM rels
 UNION ALL SELECT name, concat_ws(' | ', 'column', attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid),
-    attidentity, attgenerated, attcollation::regcollation, attstorage, attstattarget, attcompression, array(SELECT o FROM unnest(attoptions) o WHERE o NOT LIKE 'pg_attver=%'), attacl, attislocal,
+    attidentity, attgenerated, attcollation::regcollation, attstorage, attstattarget, attcompression, array_remove(attoptions, (SELECT o FROM unnest(attoptions) o WHERE o LIKE 'pg_attver=%')), attacl, attislocal,
     attinhcount, col_description(rels.oid, attnum)) FROM rels JOIN pg_attribute ON attrelid = rels.oid AND attnum > 0 AND NOT attisdropped
     LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 UNION ALL SELECT name, concat_ws(' | ', conname, pg_get_constraintdef(k.oid), convalidated, condeferrable, obj_description(k.oid))

@@ -94,7 +94,7 @@ fn a_definition_is_the_same_on_every_shard() {
     client.must("SELECT pgloom.distribute('\"Rich\"', 'tenant', distribution => 'key')");
     for catalog in [
         "SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, attidentity, attgenerated, attstorage, \
-           attstattarget, array(SELECT o FROM unnest(attoptions) o WHERE o NOT LIKE 'pg_attver=%'), attacl, attcollation, pg_get_expr(adbin, adrelid)), E'\\n' ORDER BY attnum) FROM pg_attribute \
+           attstattarget, array_remove(attoptions, (SELECT o FROM unnest(attoptions) o WHERE o LIKE 'pg_attver=%')), attacl, attcollation, pg_get_expr(adbin, adrelid)), E'\\n' ORDER BY attnum) FROM pg_attribute \
            LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE attrelid = '\"Rich\"'::regclass AND attnum > 0",
         "SELECT string_agg(concat_ws(' ', conname, pg_get_constraintdef(oid)), E'\\n' ORDER BY conname) FROM pg_constraint \
            WHERE conrelid = '\"Rich\"'::regclass",
@@ -502,6 +502,30 @@ fn blocks_go_on_while_rows_move() {
     });
     assert_eq!(world.connect().value("SELECT count(*) FROM t"), "52");
     assert_eq!(world.connect().value("SELECT count(*) FROM other"), "40");
+}
+
+/// A transaction that waits for rows to be moved, and has what one from before needs, for whom the mover waits.
+#[test]
+fn who_waits_for_rows_that_move_gives_way_to_who_is_waited_for() {
+    let world = Sharded::create("place_circle", "");
+    unsharded(&world, "CREATE TABLE t (k int PRIMARY KEY)");
+    unsharded(&world, "CREATE TABLE r (k int PRIMARY KEY, n int); INSERT INTO r VALUES (1, 0), (2, 0)");
+    world.connect().must("SELECT pgloom.reference('r')");
+    let (mut early, mut late, mut probe) = (world.connect(), world.connect(), world.connect());
+    early.must("BEGIN; UPDATE plain SET body = body");
+    probe.must("SET pgloom.query_wait_timeout = '200ms'");
+    std::thread::scope(|scope| {
+        let mover = scope.spawn(|| world.connect().value("SELECT pgloom.reference('t')"));
+        eventually(20, "the table is closed", || !probe.simple("SELECT count(*) FROM t").code().is_empty());
+        late.must("BEGIN; UPDATE r SET n = n + 1 WHERE k = 1");
+        let waits = scope.spawn(move || late.simple("INSERT INTO t VALUES (1)").code().to_owned());
+        early.must("UPDATE r SET n = n + 1 WHERE k = 2");
+        early.must("COMMIT");
+        assert_eq!(waits.join().unwrap(), "40P01");
+        mover.join().unwrap();
+    });
+    assert_eq!(world.connect().value("SELECT sum(n) FROM r"), "1");
+    assert_eq!(probe.value("SELECT count(*) FROM t"), "0");
 }
 
 /// Several tables at once, through two routers; and one table that two sessions want to move.

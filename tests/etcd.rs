@@ -41,7 +41,11 @@ impl World {
 
     /// With a map.
     fn create(label: &str) -> Self {
-        let world = Self::new(label, EtcdCluster::start(3));
+        Self::create_on(label, EtcdCluster::start(3))
+    }
+
+    fn create_on(label: &str, etcd: EtcdCluster) -> Self {
+        let world = Self::new(label, etcd);
         world.says(0, &["topology", "init", "--from", "whole.toml"]);
         world
     }
@@ -51,7 +55,7 @@ impl World {
         let own = format!("endpoints = {}\n", self.etcd.endpoints());
         let topology = if topology.is_empty() { own.as_str() } else { topology };
         format!(
-            "[general]\nport = {{port}}\nmetrics_listen = \"127.0.0.1:{{http_port}}\"\nauth_type = \"trust\"\n\
+            "[general]\nport = {{port}}\nmetrics_listen = \"127.0.0.1:{{http_port}}\"\nauth_type = \"trust\"\nadmin_users = [\"postgres\"]\n\
              [topology]\nsource = \"etcd\"\n{topology}{QUICK}copy_file = \"{}\"\n[[users]]\nname = \"postgres\"\n[databases.{}]\n",
             self.dir.join(copy).display(),
             self.db.name
@@ -233,6 +237,18 @@ fn a_change_reaches_all_routers_and_no_statement_fails() {
     other.signal("TERM");
     assert!(other.wait(Duration::from_secs(20)).is_some_and(|status| status.success()));
     assert_eq!(world.says(0, &["routers", "--json"]).matches("\"id\"").count(), 1);
+    // The console tells the same beside each entry.
+    let mut console = router.connect("pgloom");
+    let told = console.named("SHOW MAP");
+    assert!(told.iter().any(|row| row["distribution"] == "key" && row["kind"] == "pin"), "{told:?}");
+    for row in &told {
+        assert_eq!((&*row["source"], &*row["epoch"], &*row["rejected"]), ("etcd", "5", "0"), "{row:?}");
+        assert!(row["stale_seconds"].parse::<f64>().unwrap() < 30.0, "{row:?}");
+    }
+    let behind =
+        |columns: Vec<support::raw::Column>| columns.into_iter().map(|c| (c.name, c.type_oid)).collect::<Vec<_>>();
+    let own = behind(raw.must("SHOW pgloom.map").answers[0].columns.clone().unwrap());
+    assert!(behind(console.must("SHOW MAP").answers[0].columns.clone().unwrap()).ends_with(&own), "{own:?}");
     // The file is read again with the map of now.
     router.signal("HUP");
     eventually(10, "the file is read again", || router.log_text().contains("the configuration is unchanged"));
@@ -261,6 +277,16 @@ fn traffic_goes_on_while_members_are_killed_and_frozen() {
     world.pin(1002, "s2");
     follows(&mut raw, 3);
     world.etcd.thaw(frozen);
+    // None of them moves, and their connections stay open.
+    (0..3).for_each(|member| world.etcd.freeze(member));
+    eventually(60, "that is told", || router.log_text().contains("etcd is lost: the map that is known is served on"));
+    assert!(!shown(&mut raw).problem.is_empty());
+    traffic.goes_on();
+    assert_eq!(shown(&mut raw).epoch, 3);
+    (0..3).for_each(|member| world.etcd.thaw(member));
+    eventually(30, "they have a leader again", || world.run(&["topology", "get"]).status.success());
+    follows(&mut raw, 3);
+    eventually(30, "that is told too", || router.log_text().contains("etcd is back: following the map"));
     // None is left: what is known is served, and is getting old.
     world.etcd.kill_all();
     eventually(20, "the loss is told", || !shown(&mut raw).problem.is_empty());
@@ -350,9 +376,25 @@ fn a_map_that_is_wrong_or_gone_is_reported_and_the_old_one_stays() {
         traffic.goes_on();
     }
     assert!(router.log_text().contains("the map in etcd is not served"));
+    // What is no text, or says where a text lies and does not.
+    let nowhere = br#"{"in_parts": {"parts_at": "parts/9/", "parts": 1, "bytes": 7, "sha256": ""}}"#;
+    for (value, why) in [
+        (&b"\xff\xfe{}"[..], "it is not UTF-8"),
+        (&b"{\"in_parts\": 7}"[..], "where its parts are cannot be read"),
+        (&nowhere[..], "its part 1 of 1 is not there"),
+    ] {
+        let before = shown(&mut raw).rejected;
+        world.etcd.ask(async |mut client| client.put("/pgloom/map", value, None).await.map(drop));
+        eventually(20, why, || shown(&mut raw).rejected == before + 1);
+        let now = shown(&mut raw);
+        assert!(now.epoch == 2 && now.problem.contains(why), "{now:?}");
+        assert!(router.log_text().contains(why));
+        traffic.goes_on();
+    }
     // Told once, and not again with every look.
     std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(shown(&mut raw).rejected, 7);
+    assert_eq!(shown(&mut raw).rejected, 10);
+    assert!(router.http("/metrics").1.contains("pgloom_topology_rejected_total 10\n"));
     put(&good);
     follows(&mut raw, 2);
     // Deleted.
@@ -400,23 +442,43 @@ fn a_start_without_etcd_uses_the_copy_or_waits() {
     traffic.end();
     // Without a copy it waits for a map, and begins with it.
     world.etcd.ask(async |mut client| client.delete("/pgloom/map", None).await.map(drop));
+    // It reads its file again meanwhile: what keeps it from the map may be there.
+    let nobody = endpoints("http", &[1]);
+    let mut late = Router::launch(&world.file("late.json", &format!("endpoints = {nobody}\n")));
+    eventually(20, "it looks for a map", || late.log_text().contains("no map from etcd"));
+    late.replace_config("no configuration");
+    late.signal("HUP");
+    eventually(20, "it has not understood", || late.log_text().contains("reading the configuration again, before"));
+    // One that was cut off is none.
+    let copy = fs::read_to_string(world.dir.join("a.json")).unwrap();
+    fs::write(world.dir.join("half.json"), &copy[..copy.len() / 2]).unwrap();
     std::thread::scope(|scope| {
-        let starting = scope.spawn(|| world.router("fresh.json"));
-        std::thread::sleep(Duration::from_secs(2));
-        assert!(!starting.is_finished());
+        let world = &world;
+        let starting = ["fresh.json", "half.json"].map(|copy| scope.spawn(|| world.router(copy)));
+        std::thread::sleep(Duration::from_secs(3));
+        assert!(starting.iter().all(|starting| !starting.is_finished()));
         world.says(0, &["topology", "init", "--from", "whole.toml"]);
-        let router = starting.join().unwrap();
-        let mut raw = router.connect(&world.db.name);
-        assert_eq!(shown(&mut raw).epoch, 4);
+        let [_fresh, half] = starting.map(|starting| {
+            let router = starting.join().unwrap();
+            assert_eq!(shown(&mut router.connect(&world.db.name)).epoch, 4);
+            router
+        });
+        assert!(half.log_text().contains("the copy of the map cannot be read"));
+        let text = world.file("late.json", "").replace("{port}", &late.port.to_string());
+        late.replace_config(&text.replace("{http_port}", &late.http_port.to_string()));
+        late.signal("HUP");
+        late.wait_until_ready();
+        follows(&mut late.connect(&world.db.name), 4);
+        let whole = fs::read_to_string(world.dir.join("half.json")).unwrap();
+        assert!(pgloom::control::map::copy::map_of(&whole).unwrap().contains("\"epoch\": 4"), "{whole}");
     });
 }
 
-#[test]
-fn etcd_asks_for_a_password_and_gives_each_user_its_keys() {
-    let world = World::create("auth");
-    world.etcd.ask(async |mut client| {
+/// From now on, of `pgloom`, who may do what a router does, and of `root`.
+fn ask_for_passwords(etcd: &EtcdCluster) {
+    use etcd_client::{Permission, PermissionType};
+    etcd.ask(async |mut client| {
         client.role_add("router").await?;
-        use etcd_client::{Permission, PermissionType};
         for (key, kind) in [("/pgloom/", PermissionType::Read), ("/pgloom/routers/", PermissionType::Readwrite)] {
             client.role_grant_permission("router", Permission::new(kind, key).with_prefix()).await?;
         }
@@ -426,26 +488,119 @@ fn etcd_asks_for_a_password_and_gives_each_user_its_keys() {
         client.user_grant_role("root", "root").await?;
         client.auth_enable().await.map(drop)
     });
+}
+
+/// As root: the map of this copy with another epoch, which is all that is another.
+fn put_as_root(world: &World, copy: &str, from: u64, to: u64) {
+    let kept = fs::read_to_string(world.dir.join(copy)).unwrap();
+    let map = pgloom::control::map::copy::map_of(&kept).unwrap();
+    let next = map.replacen(&format!("\"epoch\": {from}"), &format!("\"epoch\": {to}"), 1);
+    assert_ne!(next, map);
+    let put = async |mut client: etcd_client::Client| client.put("/pgloom/map", next.as_str(), None).await.map(drop);
+    world.etcd.tried_as(Some(("root", "toor")), put).unwrap();
+}
+
+/// The routers in the list, as root sees them.
+fn listed_as_root(world: &World) -> Vec<String> {
+    let listed = world.etcd.tried_as(Some(("root", "toor")), async |mut client| {
+        client.get("/pgloom/routers/", Some(etcd_client::GetOptions::new().with_prefix())).await
+    });
+    listed.unwrap().kvs().iter().map(|router| router.value_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn tokens_end_and_passwords_endpoints_and_files_change_while_statements_run() {
+    // Whoever says nothing for a second has to log in again.
+    let world = World::create_on("ways", EtcdCluster::start_more(3, None, &["--auth-token-ttl", "1"]));
+    ask_for_passwords(&world.etcd);
+    let way = format!("endpoints = {}\nuser = \"pgloom\"\npassword = \"secret\"\n", world.etcd.endpoints());
+    let file = world.file("a.json", &way);
+    let file =
+        file.replace("check_interval = \"500ms\"", "check_interval = \"2s\"").replace("ttl = \"5s\"", "ttl = \"6s\"");
+    let router = Router::start(&file.replace("request_timeout = \"500ms\"", "request_timeout = \"3s\""));
+    let mut raw = router.connect(&world.db.name);
+    follows(&mut raw, 1);
+    let traffic = Traffic::start(&router, &world);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(7) {
+        let now = shown(&mut raw);
+        assert!(now.problem.is_empty(), "{now:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(listed_as_root(&world).len(), 1);
+    put_as_root(&world, "a.json", 1, 2);
+    follows(&mut raw, 2);
+
+    // Another password: the loss is told once, and the file has the way out.
+    let root = Some(("root", "toor"));
+    world.etcd.tried_as(root, async |mut client| client.user_change_password("pgloom", "other").await).unwrap();
+    let lost = || router.log_text().matches("etcd is lost: the map that is known is served on").count();
+    eventually(60, "the loss is told", || lost() == 1);
+    eventually(60, "that is told too", || {
+        router.log_text().contains("this router is not in the list of routers in etcd")
+    });
+    put_as_root(&world, "a.json", 2, 3);
+    traffic.goes_on();
+    assert_eq!(shown(&mut raw).epoch, 2);
+    let secret = router.config_text();
+    let other = secret.replace("password = \"secret\"", "password = \"other\"");
+    assert_eq!(router.reload(&other), "applied");
+    follows(&mut raw, 3);
+    eventually(30, "the router is in the list again", || {
+        listed_as_root(&world).iter().any(|router| router.contains("\"epoch\":3"))
+    });
+    eventually(30, "that is told", || router.log_text().contains("etcd is back: following the map"));
+    let log = router.log_text();
+    assert!(log.contains("changed=\"topology\""));
+    assert!(
+        log.contains("this router is in the list of routers again") && !log.contains("take effect at the next start")
+    );
+    assert_eq!(lost(), 1);
+
+    // Other endpoints, another copy, other times.
+    let pipe = Pipe::start(world.etcd.port(0));
+    let endpoints = endpoints("http", &[pipe.port]);
+    let elsewhere = other.replace(&world.etcd.endpoints(), &endpoints).replace("a.json", "b.json");
+    let elsewhere = elsewhere.replace("check_interval = \"2s\"", "check_interval = \"300ms\"");
+    assert_eq!(router.reload(&elsewhere), "applied");
+    eventually(30, "the new endpoint", || shown(&mut raw).place.ends_with(&format!(":{}", pipe.port)));
+    eventually(30, "the new copy", || world.dir.join("b.json").exists());
+    assert!(fs::read_to_string(world.dir.join("b.json")).unwrap().contains("\"epoch\": 3"));
+    put_as_root(&world, "b.json", 3, 4);
+    follows(&mut raw, 4);
+    // So does the list of routers.
+    pipe.cut();
+    eventually(60, "nobody is in the list", || listed_as_root(&world).is_empty());
+    pipe.mend();
+    eventually(60, "one is", || listed_as_root(&world).len() == 1);
+
+    // Another prefix is another map: not for this process, which has the rest of what is new.
+    let prefix = elsewhere.replace("source = \"etcd\"\n", "source = \"etcd\"\nprefix = \"/other\"\n");
+    assert_eq!(router.reload(&prefix.replace("b.json", "c.json")), "applied");
+    assert!(router.log_text().contains("take effect at the next start settings=\"prefix of [topology]\""));
+    eventually(30, "the new copy", || world.dir.join("c.json").exists());
+    put_as_root(&world, "c.json", 4, 5);
+    follows(&mut raw, 5);
+    assert_eq!(router.reload(&fs::read_to_string(world.dir.join("whole.toml")).unwrap()), "rejected");
+    assert!(router.log_text().contains("source in [topology] cannot change while the router runs"));
+    assert_eq!(router.reload(&elsewhere), "applied");
+    follows(&mut raw, 5);
+    traffic.end();
+}
+
+#[test]
+fn etcd_asks_for_a_password_and_gives_each_user_its_keys() {
+    let world = World::create("auth");
+    ask_for_passwords(&world.etcd);
     let nobody = world.says(2, &["topology", "get"]);
     assert!(nobody.contains("user name is empty"), "{nobody}");
     let own = format!("endpoints = {}\nuser = \"pgloom\"\n", world.etcd.endpoints());
     let router = Router::start(&world.file("a.json", &format!("{own}password = \"secret\"\n")));
     let mut raw = router.connect(&world.db.name);
     follows(&mut raw, 1);
-    let good = fs::read_to_string(world.dir.join("a.json")).unwrap();
-    let next = good.replacen("\"epoch\": 1", "\"epoch\": 2", 1);
-    let next = pgloom::control::map::copy::map_of(&next).unwrap();
-    world
-        .etcd
-        .tried_as(Some(("root", "toor")), async |mut client| client.put("/pgloom/map", next.as_str(), None).await)
-        .unwrap();
+    put_as_root(&world, "a.json", 1, 2);
     follows(&mut raw, 2);
-    eventually(10, "the router is in the list", || {
-        let listed = world.etcd.tried_as(Some(("root", "toor")), async |mut client| {
-            client.get("/pgloom/routers/", Some(etcd_client::GetOptions::new().with_prefix())).await
-        });
-        listed.unwrap().kvs().len() == 1
-    });
+    eventually(10, "the router is in the list", || listed_as_root(&world).len() == 1);
     // It may not change the map, and with another password nothing at all.
     let file = |password: &str| {
         let text = world.file("b.json", &format!("{own}password = \"{password}\"\n"));
@@ -488,9 +643,10 @@ fn etcd_and_router_show_each_other_their_certificates() {
     certify("stranger", &strange);
     let path = |name: &str| dir.join(name).display().to_string();
     let tls = Tls { cert: dir.join("server.crt"), key: dir.join("server.key"), ca: dir.join("ours.ca"), mutual: true };
-    let world = World::new("tls", EtcdCluster::start_with(1, Some(tls)));
+    let mut world = World::new("tls", EtcdCluster::start_with(1, Some(tls)));
+    let (member, place) = (world.etcd.endpoints(), world.dir.clone());
     let way = |ca: &str, identity: &str| {
-        let mut way = format!("endpoints = {}\n", world.etcd.endpoints());
+        let mut way = format!("endpoints = {member}\n");
         if !ca.is_empty() {
             way += &format!("tls_ca_file = \"{}\"\n", path(ca));
         }
@@ -499,7 +655,7 @@ fn etcd_and_router_show_each_other_their_certificates() {
             way += &format!("tls_cert_file = \"{cert}\"\ntls_key_file = \"{key}\"\n");
         }
         let text = world.file("a.json", &way);
-        fs::write(world.dir.join("own.toml"), text.replace("{port}", "1").replace("{http_port}", "2")).unwrap();
+        fs::write(place.join("own.toml"), text.replace("{port}", "1").replace("{http_port}", "2")).unwrap();
         text
     };
     let good = way("ours.ca", "router");
@@ -514,6 +670,40 @@ fn etcd_and_router_show_each_other_their_certificates() {
         let failed = world.says(2, &["topology", "get", "--config", "own.toml"]);
         assert!(failed.contains("https://127.0.0.1:"), "{ca} {identity}: {failed}");
     }
+
+    // Another certificate under the same name: RELOAD reads it.
+    let followed = || router.log_text().matches("following the map").count();
+    let before = followed();
+    let text = router.config_text();
+    assert_eq!(router.reload(&text), "unchanged");
+    certify("router", &ours);
+    assert_eq!(router.reload(&text), "applied");
+    assert!(router.log_text().contains("TLS of etcd"));
+    eventually(20, "it is used", || followed() > before);
+    follows(&mut raw, 1);
+    // One that cannot be used is not taken: the key is not its own.
+    let key = fs::read(dir.join("router.key")).unwrap();
+    fs::copy(dir.join("stranger.key"), dir.join("router.key")).unwrap();
+    assert_eq!(router.reload(&text), "rejected");
+    fs::write(dir.join("router.key"), key).unwrap();
+    assert_eq!(router.reload(&text), "unchanged");
+    // An authority that did not sign the server's: etcd is lost, and its map is served on.
+    let strange = text.replace("ours.ca", "strange.ca");
+    assert_eq!(router.reload(&strange), "applied");
+    eventually(20, "the loss is told", || router.log_text().contains("etcd is lost"));
+    assert_eq!(raw.value("SELECT count(*) FROM items"), "0");
+    assert_eq!(router.reload(&text), "applied");
+    follows(&mut raw, 1);
+    eventually(20, "that is told", || router.log_text().contains("etcd is back"));
+    // Everything is another, also the authority, and nobody says so: who connects anew reads it.
+    world.etcd.kill(0);
+    eventually(20, "the loss is told", || router.log_text().matches("etcd is lost").count() == 2);
+    let next = authority("ours");
+    certify("server", &next);
+    certify("router", &next);
+    world.etcd.start_member(0);
+    eventually(60, "etcd is followed again", || router.log_text().matches("etcd is back").count() == 2);
+    follows(&mut raw, 1);
     let _ = fs::remove_dir_all(&dir);
 }
 

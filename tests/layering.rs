@@ -71,7 +71,7 @@ const BASE: usize = 7;
 const DOORS: &[(&str, &[&str])] = &[
     ("base64", &["wire/"]),
     ("clap", &["cli/", "main.rs"]),
-    ("etcd_client", &["control/etcd.rs"]),
+    ("etcd_client", &["control/etcd.rs", "control/etcd/"]),
     ("http_body_util", &["server/http.rs"]),
     ("hyper", &["server/http.rs"]),
     ("hyper_util", &["server/http.rs"]),

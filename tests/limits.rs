@@ -113,6 +113,43 @@ fn statements_over_several_shards_leave_the_router_to_those_that_need_one() {
     assert_eq!(metric(&world.router, "pgloom_scatter_requests"), 0.0);
 }
 
+/// Who waits for the share of the pools that statements over several shards have stands in a line, which has a bound, too.
+#[test]
+fn the_line_for_a_share_of_the_pools_has_an_end() {
+    let world = Sharded::create(
+        "shareline",
+        "default_pool_size = 4\nscatter_pool_share = 50\nquery_wait_timeout = \"60s\"\npool_queue_size = 2",
+    );
+    let all = "SELECT id, n FROM items ORDER BY id";
+    let (mut watch, mut late, mut point) = (world.connect(), world.connect(), world.connect());
+    let begin = |(): ()| {
+        let mut raw = world.connect();
+        raw.send(&m::query(all)).unwrap();
+        raw
+    };
+    let locks = world.lock(&[0]);
+    let running = [(); 2].map(begin);
+    eventually(20, "two have their share", || world.waiting(0) == 2);
+    let in_line = [(); 2].map(begin);
+    eventually(20, "two wait for it", || watch.named("SHOW pgloom.pools")[0]["cl_waiting"] == "2");
+    let crowded = late.simple(all).error.expect("an error");
+    assert_eq!((crowded.code(), crowded.message()), ("53300", "too many clients wait for server connections"));
+    assert!(crowded.hint().contains("pool_queue_size") && crowded.hint().contains("scatter_pool_share"), "{crowded:?}");
+    assert!(format!("{crowded:?}").contains("2 statements over several shards wait already"), "{crowded:?}");
+    // A transaction that begins with such a statement has no other line.
+    let block = late.simple(&format!("BEGIN; {all}")).error.expect("an error");
+    assert_eq!(block.code(), "53300", "{block:?}");
+    late.must("ROLLBACK");
+    // Nobody of them keeps anybody from the rest of the pools.
+    assert_eq!(point.value(&format!("SELECT n FROM items WHERE id = {}", world.id(1, 0))), "0");
+    drop(locks);
+    for mut raw in running.into_iter().chain(in_line) {
+        assert!(raw.read_to_ready().unwrap().iter().all(|message| message.tag != b'E'));
+    }
+    // The line is empty again.
+    assert_eq!(late.value("SELECT count(*) FROM items"), "60");
+}
+
 #[test]
 fn all_statements_together_have_so_much_memory() {
     let world = Sharded::create("memory", "memory_limit = \"2MiB\"");

@@ -8,6 +8,8 @@ mod support;
 #[path = "servers/world.rs"]
 mod world;
 
+use std::collections::HashMap;
+
 use bank::{BALANCE, NAME};
 use support::raw::{Raw, Reply, Value, message as m};
 use support::relay::{EXECUTE, Relay, Then, When};
@@ -38,11 +40,17 @@ impl World {
 
     /// Runs `act` with the connection that gets `text` on this shard cut then; how often was anything sent again.
     fn cut<T>(&self, shard: usize, text: &str, when: When, act: impl FnOnce() -> T) -> (T, u64) {
+        let (done, again) = self.cut_perhaps(shard, text, when, act);
+        (done, again.unwrap_or_else(|| panic!("nothing was cut: {text}")))
+    }
+
+    /// The same where the text need not be sent, because its statement is prepared already; `None`: nothing was cut.
+    fn cut_perhaps<T>(&self, shard: usize, text: &str, when: When, act: impl FnOnce() -> T) -> (T, Option<u64>) {
         let before = retries(&self.router);
         let sprung = self.relays[shard].set(text, when, Then::Cut, || {});
         let done = act();
-        sprung.try_recv().unwrap_or_else(|_| panic!("nothing was cut: {text}"));
-        (done, retries(&self.router) - before)
+        self.relays[shard].clear();
+        (done, sprung.try_recv().ok().map(|()| retries(&self.router) - before))
     }
 }
 
@@ -160,6 +168,44 @@ fn a_read_of_all_shards_is_run_again() {
         let (reply, again) = world.cut(shard, "SELECT count", when, || raw.simple(aggregate));
         assert_eq!((reply.code(), cells(&reply), again), ("", vec![ITEMS.to_string()], 1), "{when:?} {shard}");
     }
+    // The first statement of a transaction, which goes on; not the second one.
+    for (when, shard) in WHEN.into_iter().flat_map(|when| [(when, 0), (when, 2)]) {
+        raw.must("BEGIN; SAVEPOINT before");
+        let (reply, again) = world.cut(shard, "SELECT id", when, || raw.simple("SELECT id FROM items ORDER BY id"));
+        assert_eq!((reply.code(), cells(&reply), again), ("", all.clone(), 1), "{when:?} {shard}");
+        assert_eq!(reply.status, b'T');
+        raw.must("UPDATE items SET n = n + 1; ROLLBACK TO before; UPDATE items SET n = n + 2");
+        let (reply, again) = world.cut(shard, "SELECT id", when, || raw.simple("SELECT id FROM items ORDER BY id"));
+        assert_eq!((reply.code(), reply.status, again), ("08006", b'E', 0), "{when:?} {shard}");
+        raw.must("ROLLBACK");
+    }
+    // Portals with a row limit, merged here and finished by a Postgres.
+    let whole = "SELECT string_agg(id::text, ',' ORDER BY id) FROM items";
+    let finished = "SELECT id, sum(id) OVER (ORDER BY id) FROM items ORDER BY id";
+    let limited = |sql: &str| {
+        let portal = [m::parse("", sql, &[]), m::bind("p", "", &[], &[])].concat();
+        [portal, m::execute("p", 3), m::execute("p", 0), m::sync()].concat()
+    };
+    let mut cuts = HashMap::new();
+    for (when, shard) in WHEN.into_iter().flat_map(|when| [(when, 0), (when, 2)]) {
+        let mut check = |how: &'static str, (reply, again): (Reply, Option<u64>), expected: &[String]| {
+            assert_eq!((reply.code(), &*cells(&reply)), ("", expected), "{when:?} {shard} {how}");
+            assert!(again.is_none_or(|again| again == 1), "{when:?} {shard} {how}");
+            *cuts.entry(how).or_insert(0) += usize::from(again.is_some());
+        };
+        for (how, sql) in [("pieces", "SELECT id FROM items ORDER BY id"), ("pieces, finished", finished)] {
+            for text in [EXECUTE, "items"] {
+                let run = || raw.exchange_with(&limited(sql), None, true);
+                check(how, world.cut_perhaps(shard, text, when, run), &all);
+            }
+        }
+        for text in [EXECUTE, "items"] {
+            let sum = [all.join(",")];
+            check("finished", world.cut_perhaps(shard, text, when, || raw.extended(whole, &[], &[], 0)), &sum);
+            check("simple", world.cut_perhaps(shard, text, when, || raw.simple(whole)), &sum);
+        }
+    }
+    assert!(cuts.len() == 4 && cuts.values().all(|cuts| *cuts > 0), "{cuts:?}");
     // Rows that locks are taken for are no mere read, and what writes is not run again.
     let lock = "SELECT id FROM items ORDER BY id FOR UPDATE";
     let (reply, again) = world.cut(2, "SELECT id", When::Behind, || raw.simple(lock));

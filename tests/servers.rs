@@ -13,12 +13,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bank::{BALANCE, Desk, NAME, Told, audit};
-use support::{Lone, Router, eventually};
+use support::raw::message as m;
+use support::{Lone, Raw, Router, eventually};
 use world::{World, config, primary, roles};
 
 #[test]
 fn a_failover_is_followed_and_the_old_primary_gets_no_writes_when_it_comes_back() {
-    let world = World::create("");
+    let kept = format!("timelines_file = \"timelines-{}.json\"", std::process::id());
+    let world = World::create(&kept);
     let (mut raw, account) = world.client();
     assert_eq!(world.roles(), ["primary", "replica"]);
     let add = format!("UPDATE accounts SET balance = balance + 1 WHERE id = {account}");
@@ -66,11 +68,17 @@ fn a_failover_is_followed_and_the_old_primary_gets_no_writes_when_it_comes_back(
 
     // While the new primary is away the old one gets nothing either.
     world.b.stop();
-    let mut fast =
-        Router::start_with(&config(&[&[&world.a, &world.b], &[&world.other]], "failover_timeout = \"500ms\""), &[]);
     assert_eq!(raw.simple(&add).code(), "57P03");
     assert_eq!(balance(&world.a), (BALANCE + 1).to_string());
-    assert!(fast.wait(Duration::ZERO).is_none());
+    // Nor by a router that has just been started, and has never seen the new one.
+    let general = format!("{kept}\nfailover_timeout = \"500ms\"");
+    let fast = Router::start_with(&config(&[&[&world.a, &world.b], &[&world.other]], &general), &[]);
+    eventually(10, "it knows the old one for what it is", || {
+        let refused =
+            Raw::connect(fast.port, "postgres", NAME).err().map(|error| error.to_string()).unwrap_or_default();
+        refused.contains("57P03") && refused.contains("older timeline")
+    });
+    assert_eq!(balance(&world.a), (BALANCE + 1).to_string());
     drop(fast);
     world.b.start();
     eventually(10, "it is back", || raw.simple(&add).code().is_empty());
@@ -102,6 +110,58 @@ fn what_is_open_on_an_old_primary_is_lost_when_another_one_takes_over() {
     // The lock was on the home shard, which is s0.
     let reply = pinned.simple("SELECT pg_advisory_unlock(1)");
     assert_eq!((reply.code(), reply.status), ("57P01", 0), "{reply:?}");
+}
+
+#[test]
+fn what_an_old_primary_does_when_another_one_has_taken_over_is_not_acknowledged() {
+    let world = World::create("");
+    world.a.configure("synchronous_standby_names = ''");
+    world.a.connect("postgres").must("SELECT pg_reload_conf()");
+    for server in [&world.a, &world.other] {
+        server.connect(NAME).must(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(90); RETURN NULL; END'; \
+             CREATE CONSTRAINT TRIGGER slow AFTER UPDATE ON accounts DEFERRABLE INITIALLY DEFERRED \
+             FOR EACH ROW WHEN (NEW.balance = 4242) EXECUTE FUNCTION slow()",
+        );
+    }
+    let far: i32 = world.other.connect(NAME).value("SELECT min(id) FROM accounts").parse().unwrap();
+    let at_work = || -> i32 {
+        let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{NAME}' AND wait_event = 'PgSleep'");
+        world.a.connect(NAME).value(&sql).parse().unwrap()
+    };
+    eventually(20, "its standby has the trigger", || {
+        world.b.connect(NAME).value("SELECT count(*) FROM pg_trigger WHERE tgname = 'slow'") == "1"
+    });
+    // A statement by itself, and the commit of a transaction over two shards.
+    let (mut alone, account) = world.client();
+    let mut both = world.router.connect(NAME);
+    both.must(&format!("BEGIN; UPDATE accounts SET balance = 4242 WHERE id = {account}"));
+    both.must(&format!("UPDATE accounts SET balance = balance + 1 WHERE id = {far}"));
+    let mine = world.a.connect(NAME).value("SELECT max(id) FROM accounts");
+    let slowly = format!("UPDATE accounts SET balance = 0 WHERE id = {mine} AND pg_sleep(90) IS NOT NULL");
+    alone.send(&m::query(&slowly)).unwrap();
+    both.send(&m::query("COMMIT")).unwrap();
+    eventually(20, "both are at work", || at_work() == 2);
+    world.b.promote();
+    eventually(20, "the newer one is followed", || world.roles() == ["fenced", "primary"]);
+    // Of the second one it was asked, and fenced, on the new primary.
+    for (raw, code) in [(&mut alone, "08006"), (&mut both, "40000")] {
+        let messages = raw.read_to_ready().unwrap();
+        let error =
+            messages.iter().find(|message| message.tag == b'E').map(|message| message.report().code().to_owned());
+        assert_eq!(error.as_deref(), Some(code), "{messages:?}");
+        assert_eq!(messages.last().unwrap().body[0], b'I');
+    }
+    assert_eq!(at_work(), 2, "nobody waited for it");
+    let balances = |server: &Lone| server.connect(NAME).value("SELECT sum(balance) FROM accounts");
+    let prepared = || world.other.connect(NAME).value("SELECT count(*) FROM pg_prepared_xacts");
+    eventually(30, "the other shard's part is rolled back", || prepared() == "0");
+    let whole: i64 = [&world.b, &world.other].into_iter().map(|server| balances(server).parse::<i64>().unwrap()).sum();
+    assert_eq!(whole, i64::try_from(bank::ACCOUNTS).unwrap() * BALANCE);
+    let add = |id: i32| format!("UPDATE accounts SET balance = balance + 0 WHERE id IN ({id}, {far})");
+    for raw in [&mut alone, &mut both] {
+        assert_eq!(raw.must(&add(account)).answers[0].tag.as_deref(), Some("UPDATE 2"));
+    }
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Desk {
     #[track_caller]
     fn says(&self, code: i32, args: &[&str]) -> String {
         let output = self.run(args);
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
         assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
         text
     }
@@ -133,6 +133,89 @@ fn a_map_is_made_changed_and_rolled_back() {
         behind.contains("has epoch 4, and there was epoch 6") && behind.ends_with("epoch 7 is in force\n"),
         "{behind}"
     );
+}
+
+/// Bytes that are no text, and a map in parts that are not there: told as they are, and replaced like any map that no router follows.
+#[test]
+fn what_is_no_text_is_replaced() {
+    let desk = Desk::new("bytes");
+    desk.write("map.json", &map("", 1, "", ""));
+    desk.says(0, &["topology", "init", "--from", "map.json"]);
+    let put = |key: &str, value: &[u8]| desk.etcd.ask(async |mut client| client.put(key, value, None).await.map(drop));
+    let nowhere = br#"{"in_parts": {"parts_at": "parts/9/", "parts": 2, "bytes": 7, "sha256": ""}}"#;
+    let wrong = [
+        (&b"\xff\xfe{}"[..], "it is not UTF-8"),
+        (&b"{\"in_parts\": 7}"[..], "where its parts are cannot be read"),
+        (&nowhere[..], "its part 1 of 2 is not there"),
+    ];
+    for (round, (value, why)) in wrong.into_iter().enumerate() {
+        let epoch = 2 * round + 2;
+        put("/pgloom/map", value);
+        let got = desk.run(&["topology", "get"]);
+        let said = String::from_utf8_lossy(&got.stderr).into_owned();
+        assert_eq!((got.status.code(), &*got.stdout), (Some(1), value), "{said}");
+        assert!(said.contains(why), "{said}");
+        let told = desk.says(0, &["topology", "diff", "map.json"]);
+        assert!(told.contains(&format!("routers do not follow what is in etcd: {why}")), "{told}");
+        assert!(told.ends_with("nothing changes\n"), "{told}");
+        assert_eq!(desk.says(1, &["topology", "init", "--from", "map.json"]).lines().count(), 1);
+        let applied = desk.says(0, &["topology", "apply", "map.json"]);
+        assert!(applied.ends_with(&format!("epoch {epoch} is in force\n")), "{applied}");
+        put("/pgloom/map", value);
+        let back = desk.says(0, &["topology", "rollback", "1"]);
+        assert!(back.ends_with(&format!("epoch {} is in force\n", epoch + 1)), "{back}");
+    }
+    // Also in the history.
+    put("/pgloom/history/00000000000000000007", b"\xff");
+    assert!(desk.says(0, &["topology", "history"]).contains("cannot be used: it is not UTF-8"));
+    assert!(desk.says(2, &["topology", "rollback", "7"]).contains("epoch 7 cannot be used"));
+    put("/pgloom/map", b"\xff");
+    assert!(desk.says(0, &["topology", "diff", "map.json"]).contains("epoch 6 is what the change is compared with"));
+    // There is nothing to compare with: whoever knows where the rows are says so.
+    desk.etcd.ask(async |mut client| {
+        let all = etcd_client::DeleteOptions::new().with_prefix();
+        client.delete("/pgloom/history/", Some(all)).await.map(drop)
+    });
+    assert!(desk.says(2, &["topology", "diff", "map.json"]).contains("there is no map to compare with"));
+    assert!(desk.says(1, &["topology", "apply", "map.json"]).contains("--allow-moves"));
+    assert!(!desk.says(0, &["topology", "apply", "map.json", "--allow-moves", "--dry-run"]).contains("in force"));
+    desk.write("late.json", &map("\"epoch\": 7,", 1, "", ""));
+    let applied = desk.says(0, &["topology", "apply", "late.json", "--allow-moves"]);
+    assert!(applied.ends_with("epoch 8 is in force\n"), "{applied}");
+}
+
+/// `pgloom topology history | head -1`: who reads no further ends the command, and no more is said.
+#[test]
+fn a_pipe_that_nobody_reads_ends_a_command_quietly() {
+    let desk = Desk::new("pipe");
+    desk.write("map.json", &map("", 1, "", ""));
+    desk.says(0, &["topology", "init", "--from", "map.json"]);
+    for args in [
+        &["topology", "history"][..],
+        &["topology", "history", "--json"],
+        &["topology", "get"],
+        &["topology", "validate", "map.json"],
+        &["topology", "diff", "map.json"],
+        &["topology", "diff", "map.json", "--json"],
+        &["topology", "apply", "map.json"],
+        &["routers"],
+        &["routers", "--json"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut pgloom = Command::new(env!("CARGO_BIN_EXE_pgloom"));
+        pgloom.args(args).current_dir(&desk.dir).stdin(Stdio::null()).stdout(writer);
+        let output = pgloom.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        // As a shell shows a tool that SIGPIPE has ended.
+        assert_eq!((output.status.code(), &*said), (Some(141), ""), "{args:?}");
+    }
+    // Nobody reads what went wrong either.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut pgloom = Command::new(env!("CARGO_BIN_EXE_pgloom"));
+    pgloom.args(["topology", "validate", "none.json"]).current_dir(&desk.dir).stdin(Stdio::null());
+    assert_eq!(pgloom.stderr(writer).status().unwrap().code(), Some(2));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod clients;
 pub mod command;
+pub mod map_state;
 mod placement;
 pub mod pools;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::backend::cluster::{Cluster, Database};
+use crate::control::map::MapState;
 use crate::control::transactions::{self, Prepared};
 use crate::fault::Fault;
 use crate::types::canonical::KeyValue;
@@ -109,6 +111,8 @@ pub struct Look<'a> {
     /// Clients of a database at one time, where there is a limit.
     pub max_clients: HashMap<Box<str>, usize>,
     pub config: Vec<ConfigView>,
+    /// Where the map does not stand in the configuration.
+    pub map: Option<Arc<MapState>>,
     /// Clients that have not come in yet.
     pub knocking: usize,
     /// Whoever looks may see the keys of customers.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Look, Seen, text};
+use super::{Look, Seen, map_state, text};
 use crate::catalog::{RelationKind, Table};
 use crate::topology::shard_map::{KeyTable, Method, Outer, RangeMap, TokenMap};
 use crate::topology::{Distribution, TableRule, Topology};
@@ -100,14 +100,20 @@ impl Look<'_> {
 
     pub(super) fn map(&self) -> Vec<Row> {
         let mut rows = Vec::new();
+        let state = map_state::cells(self.map.as_deref());
         for Seen { database, cluster } in &self.databases {
-            for distribution in &cluster.topology.distributions {
-                let entries = entries(distribution, &cluster.topology);
-                rows.extend(entries.into_iter().map(|entry| {
-                    let mut row = vec![text(&database.name), text(&distribution.name)];
-                    row.extend(entry);
-                    row
-                }));
+            let topology = &cluster.topology;
+            let mut tell = |distribution: Option<String>, entry: [Option<String>; 4]| {
+                let mut row = vec![text(&database.name), distribution];
+                row.extend(entry);
+                row.extend(state.iter().cloned());
+                rows.push(row);
+            };
+            if topology.distributions.is_empty() {
+                tell(None, [text("home"), None, None, text(&topology.shard(topology.home).name)]);
+            }
+            for distribution in &topology.distributions {
+                entries(distribution, topology).into_iter().for_each(|entry| tell(text(&distribution.name), entry));
             }
         }
         rows

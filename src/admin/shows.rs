@@ -116,7 +116,13 @@ pub const SHOWS: &[Show] = &[
         HOT_KEYS
     ),
     show!(Lists, "LISTS", false, "How many there are of what.", LISTS),
-    show!(Map, "MAP", true, "The shard map: which keys lie on which shard.", MAP),
+    show!(
+        Map,
+        "MAP",
+        true,
+        "The shard map: which keys lie on which shard, and, from `source` on, how sure that is; in a session these columns alone, in one row.",
+        MAP
+    ),
     show!(
         Pools,
         "POOLS",
@@ -308,10 +314,20 @@ const LISTS: &[Field] = fields! {
 const MAP: &[Field] = fields! {
     "database" Text "the logical database",
     "distribution" Text "the rule",
-    "kind" Text "`tokens` (hashes of keys), `range`, `value`, `remainder`, `default` or `pin`; of a composite map `group range`, `group value` and `group default`, and `tokens of group N`",
+    "kind" Text "`tokens` (hashes of keys), `range`, `value`, `remainder`, `default` or `pin`; `home` in a database without rules, which lies on that shard; of a composite map `group range`, `group value` and `group default`, and `tokens of group N`",
     "low" Text "the first one, or the only one; NULL: no lower limit",
     "high" Text "the last token, or the first value beyond the range; NULL: no upper limit",
     "shard" Text "where it lies; for a group its number, from 0",
+    "source" Text "where the map comes from: `file`, `etcd`, or `copy` (the copy on disk: etcd was not reached since the start)",
+    "place" Text "the member of etcd that answers, or the file of the copy",
+    "epoch" Int8 "the epoch that is served; NULL: the map stands in the configuration",
+    "revision" Int8 "the revision of etcd at the map's last change",
+    "changed_at" Text "when the map was changed, UTC",
+    "changed_by" Text "by whom",
+    "reason" Text "why",
+    "stale_seconds" Text "seconds since etcd has last said that this is the map",
+    "rejected" Int8 "maps that were not served since the start, because they are not valid",
+    "problem" Text "what is in the way now: of etcd, or of the map that it has",
 };
 
 const POOLS: &[Field] = fields! {

@@ -19,7 +19,8 @@ use crate::app::doors::{Door, Doors};
 use crate::app::reading::{Reading, Said};
 use crate::app::words;
 use crate::backend::traffic::Hold;
-use crate::config::{AT_START, ConfigErrors, Document, LogLevel};
+use crate::config::{AT_START, ConfigErrors, Document, LogLevel, MapSettings};
+use crate::control::etcd::Ways;
 use crate::control::live::{Applied, Steering};
 use crate::control::map::MapState;
 use crate::control::map::follow::NotTaken;
@@ -49,6 +50,8 @@ pub struct Live {
     clients: Doors,
     watchers: Doors,
     reading: OnceLock<Arc<Reading>>,
+    /// Those who go the way to the map, where it is in etcd.
+    ways: OnceLock<Arc<Ways>>,
     /// Settings that hold until the configuration is read again. Whoever changes them, or reads it, holds it.
     said: tokio::sync::Mutex<Said>,
     ending: watch::Sender<Option<Ending>>,
@@ -73,6 +76,8 @@ struct Certificates {
     servers: Arc<ServerTls>,
     servers_hash: Vec<u8>,
     clients_hash: Vec<u8>,
+    peers_hash: Vec<u8>,
+    etcd_hash: Vec<u8>,
 }
 
 /// A configuration that is ready to be the one of now.
@@ -131,13 +136,15 @@ impl Way {
             Self::Tables { before, turn, .. } => (before, before.traffic().settle(*turn, Some(CLOSING)).await),
             Self::Everything { before, .. } => (before, before.traffic().come_to_rest(Some(CLOSING)).await),
         };
-        waited.map_err(|working| {
-            format!(
-                "database {}: {working} transactions that began under the shard map of before have not ended within {CLOSING:?}",
-                before.name
-            )
-        })
+        waited.map_err(|working| late(before, working, CLOSING))
     }
+}
+
+fn late(before: &Database, working: usize, waited: Duration) -> String {
+    let name = &before.name;
+    format!(
+        "database {name}: {working} transactions that began under the shard map of before have not ended within {waited:?}"
+    )
 }
 
 impl Live {
@@ -198,6 +205,7 @@ impl Live {
             clients: Doors::default(),
             watchers: Doors::default(),
             reading: OnceLock::new(),
+            ways: OnceLock::new(),
             said: tokio::sync::Mutex::default(),
             ending: watch::Sender::new(None),
             log_level: OnceLock::new(),
@@ -214,6 +222,11 @@ impl Live {
     /// Where [`Steering::reload`] finds the configuration.
     pub fn read_by(&self, reading: Reading) {
         let _ = self.reading.set(Arc::new(reading));
+    }
+
+    /// Who is told of another way to the map.
+    pub fn lead_by(&self, ways: Arc<Ways>) {
+        let _ = self.ways.set(ways);
     }
 
     /// Resolves when somebody says that the router is to end.
@@ -263,6 +276,8 @@ impl Live {
         state.limits.spawn(Arc::clone(&router).serve_beside());
         state.limits.spawn(router.follow(Arc::clone(&self.front)));
         let settings = self.settings();
+        let timelines = Arc::clone(&self.known.servers.timelines);
+        state.limits.spawn(control::timelines::keep(timelines, settings.timelines_file.clone()));
         for database in self.health.databases.load().iter() {
             state.jobs.insert(Arc::clone(&database.name), self.jobs_of(database, &settings));
         }
@@ -407,12 +422,25 @@ impl Live {
 
     /// Waits until nobody works under a map that places elsewhere what a new one places; whoever wants to begin with that waits too.
     async fn make_way(&self, changes: &[Change]) -> Result<Vec<Way>, Vec<String>> {
+        let moved = |before: &Database, next| before.topology_of(next).moved_since(&before.cluster.load().topology);
+        let nothing = |moved: &Moved| matches!(moved, Moved::Tables(tables) if tables.is_empty());
+        let of_those = changes.iter().filter_map(|change| match change {
+            Change::Another(before, next) => Some((before, next)),
+            Change::New(_) | Change::Stays(_) => None,
+        });
+        let others: Vec<_> = of_those.filter(|(before, next)| !nothing(&moved(before, next))).collect();
+        // Those who began long ago, and perhaps wait for their users, are waited for before anybody is made to wait.
+        let ends = others
+            .iter()
+            .map(async |(before, _)| before.outlast(CLOSING).await.map_err(|working| late(before, working, CLOSING)));
+        let late: Vec<String> = futures::future::join_all(ends).await.into_iter().filter_map(Result::err).collect();
+        if !late.is_empty() {
+            return Err(late);
+        }
         let mut ways = Vec::new();
-        for change in changes {
-            let Change::Another(before, next) = change else { continue };
+        for (before, next) in others {
             let before = Arc::clone(before);
-            let moved = before.topology_of(next).moved_since(&before.cluster.load().topology);
-            match moved {
+            match moved(&before, next) {
                 Moved::Tables(tables) if tables.is_empty() => {}
                 Moved::Tables(tables) => {
                     let turn = before.close_tables(tables);
@@ -494,9 +522,18 @@ impl Live {
         self.clients.become_those(clients, &settings.listen.addresses).await;
         self.watchers.become_those(watchers, settings.metrics.listen.as_slice()).await;
         self.open();
+        self.lead(&settings, certificates.etcd_hash != state.certificates.etcd_hash);
         self.settings.store(Arc::new(settings));
         state.certificates = certificates;
         Ok(applied)
+    }
+
+    /// Another way to the map is told to those who go it.
+    fn lead(&self, settings: &Settings, renewed: bool) {
+        let changed = renewed || settings.map != self.settings.load().map;
+        if let (true, Some(ways), MapSettings::Etcd(etcd)) = (changed, self.ways.get(), &settings.map) {
+            ways.change(etcd);
+        }
     }
 
     async fn read_and_apply(&self) -> Result<Applied, Vec<String>> {
@@ -768,18 +805,38 @@ impl Certificates {
     fn load(settings: &Settings, before: Option<&Self>) -> Result<Self, TlsError> {
         // Before they are read: what changes meanwhile is seen the next time.
         let (servers_hash, clients_hash) = (hash(&settings.server_tls), hash(&settings.client_tls));
+        let etcd = etcd_tls(&settings.map);
+        let (peers_hash, etcd_hash) = (hash(&settings.peer_tls), etcd.as_ref().map(hash).unwrap_or_default());
         let same = before.filter(|before| before.servers_hash == servers_hash);
         let servers = match same {
             Some(before) => Arc::clone(&before.servers),
             None => Arc::new(server_tls(&settings.server_tls)?),
         };
-        Ok(Self { servers, servers_hash, clients_hash })
+        // Each connection to etcd reads them itself; a configuration with what cannot be used is rejected. Not at the start, which has
+        // the copy of the map.
+        if let Some(etcd) = etcd.filter(|_| before.is_some_and(|before| before.etcd_hash != etcd_hash)) {
+            server_tls(&etcd)?;
+        }
+        Ok(Self { servers, servers_hash, clients_hash, peers_hash, etcd_hash })
     }
 
     fn differ_from(&self, before: &Self) -> Vec<&'static str> {
         let servers = (self.servers_hash != before.servers_hash).then_some("server TLS");
         let clients = (self.clients_hash != before.clients_hash).then_some("client TLS");
-        servers.into_iter().chain(clients).collect()
+        let peers = (self.peers_hash != before.peers_hash).then_some("peer TLS");
+        let etcd = (self.etcd_hash != before.etcd_hash).then_some("TLS of etcd");
+        servers.into_iter().chain(clients).chain(peers).chain(etcd).collect()
+    }
+}
+
+/// With what etcd is spoken to, where it is with TLS.
+fn etcd_tls(map: &MapSettings) -> Option<TlsSettings> {
+    match map {
+        MapSettings::Etcd(etcd) if etcd.tls => {
+            let (identity, ca_file) = (etcd.identity.clone(), etcd.ca_file.clone());
+            Some(TlsSettings { mode: SslMode::VerifyFull, identity, ca_file })
+        }
+        MapSettings::Etcd(_) | MapSettings::File => None,
     }
 }
 

@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use futures::future::BoxFuture;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::app::Router;
 use crate::app::live::Live;
 use crate::app::reading::Reading;
 use crate::config::{ConfigErrors, Document, Draft, EtcdSettings, Settings};
-use crate::control::etcd::{Etcd, StoreError};
+use crate::control::etcd::Ways;
 use crate::control::map::MapState;
 use crate::control::map::follow::{Follower, NotTaken, Taker};
 use crate::control::map::registry::{Entry, Hear, register};
@@ -23,7 +24,7 @@ const LEAVING: Duration = Duration::from_secs(2);
 
 /// The way to the map, for the life of a router.
 pub struct SharedMap {
-    etcd: EtcdSettings,
+    ways: Arc<Ways>,
     follower: Follower,
     state: Arc<MapState>,
     documents: Documents,
@@ -33,12 +34,11 @@ pub struct SharedMap {
 type Documents = Arc<ArcSwapOption<Document>>;
 
 impl SharedMap {
-    /// # Errors
-    /// A certificate cannot be read.
-    pub fn new(etcd: &EtcdSettings) -> Result<Self, StoreError> {
+    pub fn new(etcd: &EtcdSettings) -> Self {
         let state = MapState::new("etcd", &etcd.endpoints.join(","));
-        let follower = Follower::new(Etcd::new(etcd)?, Arc::clone(&state));
-        Ok(Self { etcd: etcd.clone(), follower, state, documents: Documents::default() })
+        let ways = Arc::new(Ways::new(etcd));
+        let follower = Follower::new(ways.etcd(), Arc::clone(&state));
+        Self { ways, follower, state, documents: Documents::default() }
     }
 
     /// The settings with which the router starts. Waits until there is a map.
@@ -51,13 +51,15 @@ impl SharedMap {
         Ok(settings)
     }
 
-    /// How the configuration is read again: its file, `draft` as it was read first, with the map that is in force.
-    pub fn reading(&self, path: PathBuf, draft: Draft) -> Reading {
-        Reading::beside(path, draft, Arc::clone(&self.documents))
+    /// How the configuration is read again: its file, `draft` as it was read first, with the map that is in force. What it says of the
+    /// way to etcd is told to those who go it.
+    pub fn steer(&self, live: &Live, path: PathBuf, draft: Draft) {
+        live.lead_by(Arc::clone(&self.ways));
+        live.read_by(Reading::beside(path, draft, Arc::clone(&self.documents)));
     }
 
     /// Follows the map, and stays in the list of routers, until `stopping` says so.
-    pub async fn follow(self, router: &Router, stopping: watch::Receiver<bool>) -> Result<Following, StoreError> {
+    pub fn follow(self, router: &Router, stopping: watch::Receiver<bool>) -> Following {
         let live = router.live();
         let (id, peers) = (live.share_map(&self.state), live.router());
         let entry = Entry {
@@ -79,7 +81,7 @@ impl SharedMap {
         let stopped = |mut stopping: watch::Receiver<bool>| async move {
             let _ = stopping.wait_for(|stopping| *stopping).await;
         };
-        let listed = register(Etcd::new(&self.etcd)?, entry, self.state, hear, stopped(stopping.clone()));
+        let listed = register(self.ways.etcd(), entry, self.state, hear, stopped(stopping.clone()));
         let taker = Arc::new(InForce { live, documents: self.documents });
         let (follower, stop) = (self.follower, stopped(stopping));
         tokio::spawn(async move {
@@ -89,7 +91,7 @@ impl SharedMap {
                 () = follower.run(taker) => {}
             }
         });
-        Ok(Following { listed: tokio::spawn(listed) })
+        Following { listed: tokio::spawn(listed) }
     }
 }
 
@@ -126,7 +128,13 @@ struct InForce {
 impl Taker for InForce {
     fn take(&self, document: Document) -> BoxFuture<'_, Result<(), NotTaken>> {
         Box::pin(async move {
-            self.live.apply_map(&document).await?;
+            let (live, runtime) = (Arc::clone(&self.live), Handle::current());
+            // Maps may be large, and clients are not to wait for what is made of them.
+            let applied = tokio::task::spawn_blocking(move || {
+                let done = runtime.block_on(live.apply_map(&document));
+                done.map(|_| document)
+            });
+            let document = applied.await.map_err(|error| NotTaken::Later(error.to_string()))??;
             self.documents.store(Some(Arc::new(document)));
             Ok(())
         })

@@ -8,7 +8,7 @@ use arc_swap::ArcSwapOption;
 
 use crate::config::{ConfigError, ConfigErrors, Document, Draft, MapSettings, Origin, Settings};
 
-/// Settings of `[general]` that somebody has given other values, as environment variables would say them.
+/// Settings of `[general]` that somebody has given other values in the console.
 pub(super) type Said = BTreeMap<String, String>;
 
 /// Where it is read.
@@ -46,12 +46,13 @@ impl Reading {
     }
 
     fn settings(&self, draft: &Draft) -> Result<Settings, ConfigErrors> {
-        let Some(map) = &self.map else { return draft.settings(None) };
-        if draft.map_source()? == MapSettings::File {
-            let message = "the source of the map cannot change while the router runs; restart it".to_owned();
-            let file = self.path.display().to_string().into();
+        let is_elsewhere = draft.map_source()? != MapSettings::File;
+        if is_elsewhere != self.map.is_some() {
+            let message = "source in [topology] cannot change while the router runs: it takes effect at the next start, and until then this \
+                 configuration cannot be used";
+            let (file, message) = (self.path.display().to_string().into(), message.to_owned());
             return Err(ConfigErrors(vec![ConfigError { file, origin: Origin::Default, message }]));
         }
-        draft.settings(map.load_full().as_deref())
+        draft.settings(self.map.as_ref().and_then(|map| map.load_full()).as_deref())
     }
 }

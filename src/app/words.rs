@@ -1,6 +1,6 @@
 //! What is another in a new configuration than in the one before, in words for an operator.
 
-use crate::config::{Database, Settings};
+use crate::config::{Database, EtcdSettings, MapSettings, Settings};
 use crate::control::live::Applied;
 
 /// The parts that differ. Files that changed under the same names are not in the settings: `certificates` tells of those.
@@ -27,6 +27,7 @@ pub(super) fn between(old: &Settings, new: &Settings, certificates: &[&str]) -> 
     };
     differs("log", told(old) != told(new));
     differs("users", old.users != new.users);
+    differs("topology", way_to_map(old, new).0);
     differs("epoch of the map", old.epoch != new.epoch);
     differs("console", old.console != new.console);
     for database in &new.databases {
@@ -50,12 +51,24 @@ fn later(old: &Settings, new: &Settings) -> Vec<String> {
     if old.log.format != new.log.format {
         later.push("log_format".to_owned());
     }
-    if old.map != new.map {
-        later.push("topology".to_owned());
+    if way_to_map(old, new).1 {
+        later.push("prefix of [topology]".to_owned());
     }
     // A socket that is open shares its port or does not.
     if old.listen.reuse_port != new.listen.reuse_port {
         later.push("so_reuseport".to_owned());
     }
     later
+}
+
+/// Whether [topology] has another way to the map; whether it leads to another map, which a running router does not follow.
+fn way_to_map(old: &Settings, new: &Settings) -> (bool, bool) {
+    match (&old.map, &new.map) {
+        (MapSettings::Etcd(old), MapSettings::Etcd(new)) => {
+            let elsewhere = EtcdSettings { prefix: old.prefix.clone(), ..(**new).clone() };
+            (**old != elsewhere, old.prefix != new.prefix)
+        }
+        // Another source is rejected where the file is read.
+        (MapSettings::File | MapSettings::Etcd(_), _) => (false, false),
+    }
 }

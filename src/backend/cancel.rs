@@ -2,13 +2,15 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::task::AtomicWaker;
 
 use crate::backend::facts::Facts;
 use crate::backend::{CancelKey, login};
-use crate::fault::{Fault, SqlState};
+use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
 use crate::tls::ServerTls;
 use crate::topology::Server;
@@ -32,6 +34,10 @@ pub struct CancelHandle {
     sentenced: AtomicBool,
     /// Nobody waits for its server any more.
     abandoned: AtomicBool,
+    /// Another server is the primary of its shard now.
+    superseded: AtomicBool,
+    /// Of whoever waits for a server that can be superseded.
+    waiter: AtomicWaker,
 }
 
 impl CancelHandle {
@@ -54,6 +60,8 @@ impl CancelHandle {
             sentence: Mutex::default(),
             sentenced: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
+            superseded: AtomicBool::new(false),
+            waiter: AtomicWaker::new(),
         }
     }
 
@@ -99,16 +107,40 @@ impl CancelHandle {
         self.abandoned.store(true, Ordering::Release);
     }
 
+    /// Another server has taken over from its own: what that one still does is lost, and nobody may be told that it was done. Whoever waits
+    /// for it waits no longer.
+    pub fn supersede(&self) {
+        self.superseded.store(true, Ordering::Release);
+        self.abandon();
+        self.waiter.wake();
+    }
+
+    /// Is to be woken by [`Self::supersede`].
+    pub fn wait_with(&self, waker: &Waker) {
+        self.waiter.register(waker);
+    }
+
     pub fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
     }
 
+    /// Whether that is because the statement's time is up.
+    pub fn is_out_of_time(&self) -> bool {
+        self.is_abandoned() && !self.superseded.load(Ordering::Acquire)
+    }
+
     /// What is told of a connection whose server is not waited for any more.
     pub fn verdict(&self) -> Fault {
+        let (host, port) = (&self.server.host, self.server.port);
+        if self.superseded.load(Ordering::Acquire) {
+            return Fault::new(SqlState::CONNECTION_FAILURE, format!("lost connection to shard server {host}:{port}"))
+                .detail("another server is the primary of its shard now")
+                .hint("The statement may or may not have taken effect; check before repeating it.")
+                .blame(Blame::Server);
+        }
         let sentence = self.sentence.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let fault =
             sentence.unwrap_or_else(|| Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to user request"));
-        let (host, port) = (&self.server.host, self.server.port);
         fault
             .detail(format!("server {host}:{port} cannot be reached to be told so, and its connection is closed"))
             .hint("The statement may or may not have taken effect; check before repeating it.")

@@ -374,6 +374,9 @@ impl ServerConnector {
                 return Err(unable(&backend.address).detail(detail));
             }
         }
+        if matches!(self.aim, Aim::Primary(_)) {
+            servers.note_made(word, &backend.cancel);
+        }
         if self.is_of_its_stint(&backend) {
             return Ok(backend);
         }

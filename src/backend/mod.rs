@@ -30,6 +30,7 @@ pub mod settings;
 pub mod stats;
 pub mod succession;
 pub mod throttle;
+pub mod timelines;
 pub mod traffic;
 pub mod turns;
 
@@ -340,7 +341,11 @@ impl Backend {
 
     /// Writes what is queued and reads what is there. Ready when at least one byte was read.
     pub fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        if self.cancel.is_abandoned() {
+        if self.stint != 0 {
+            self.cancel.wait_with(cx.waker());
+        }
+        // One that owes nothing is looked at before it is asked for more.
+        if self.cancel.is_abandoned() && !self.inflight.is_empty() {
             let _ = self.lost("abandoned");
             return Poll::Ready(Err(self.cancel.verdict()));
         }

@@ -11,7 +11,7 @@
 //! - A server of another cluster, by its system identifier, has no role at all. Where every server has become one of the same other
 //!   cluster (the shard was upgraded or restored), that is the shard's from then on.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// A position in the write-ahead log.
@@ -127,6 +127,8 @@ pub struct Roles {
     system: Option<u64>,
     /// The newest timeline that was heard of in that cluster.
     newest: u32,
+    /// The same of any cluster, by whoever has told of it, here or before.
+    known: BTreeMap<u64, u32>,
     primary: Option<usize>,
     /// How far the primary was known to have written, and when it had been asked.
     samples: VecDeque<(Instant, Lsn)>,
@@ -139,12 +141,19 @@ const SAMPLES: usize = 128;
 impl Roles {
     pub fn new(servers: usize) -> Self {
         let seat = Seat { role: Role::Unknown, stint: 0, fact: None, silent: true, asked: None, fresh_as_of: None };
-        Self { seats: vec![seat; servers], system: None, newest: 0, primary: None, samples: VecDeque::new(), stints: 0 }
+        let (known, samples) = (BTreeMap::new(), VecDeque::new());
+        Self { seats: vec![seat; servers], system: None, newest: 0, known, primary: None, samples, stints: 0 }
     }
 
     /// The roles of other servers of the same shard, which know as much of its cluster.
     pub fn of_others(&self, servers: usize) -> Self {
-        Self { system: self.system, newest: self.newest, stints: self.stints, ..Self::new(servers) }
+        let known = self.known.clone();
+        Self { system: self.system, newest: self.newest, known, stints: self.stints, ..Self::new(servers) }
+    }
+
+    /// There is, or was, this timeline of a cluster.
+    pub fn know(&mut self, system: u64, timeline: u32) {
+        self.known.insert(system, timeline);
     }
 
     pub fn seats(&self) -> &[Seat] {
@@ -205,7 +214,9 @@ impl Roles {
         }
         let Some(system) = self.system.or_else(|| self.first_system()) else { return };
         let own = |seat: &Seat| seat.fact.filter(|fact| fact.system == system);
-        self.newest = self.seats.iter().filter_map(own).map(|fact| fact.timeline).fold(self.newest, u32::max);
+        let known = self.known.get(&system).copied().unwrap_or(0);
+        let heard = self.seats.iter().filter_map(own).map(|fact| fact.timeline).max().unwrap_or(0);
+        self.newest = self.newest.max(known).max(heard);
         let newest = self.newest;
         let claims = |seat: &Seat| own(seat).filter(|fact| !fact.in_recovery && fact.timeline == newest);
         // One that has been silent since may be gone.
@@ -232,7 +243,8 @@ impl Roles {
                 _ => None,
             },
         };
-        if chosen.is_some() {
+        // Where all that answer are behind what is known, they are fenced, not unknown.
+        if chosen.is_some() || known > heard {
             self.system = Some(system);
         }
         if chosen != self.primary {

@@ -3,16 +3,18 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use crate::backend::Backend;
 use crate::backend::breakers::{Breakers, ServerBreaker};
+use crate::backend::cancel::CancelHandle;
 use crate::backend::cluster::ServerPool;
 use crate::backend::hedge::Hedges;
 use crate::backend::roles::{Fact, Heard, Lsn, Role, Roles, Stint};
+use crate::backend::timelines::Timelines;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::topology::{Server, Shard};
 
@@ -58,11 +60,18 @@ fn fact(row: &[Option<String>]) -> Option<Fact> {
 
 /// Those of all shards that the router knows, by their servers: another map of the same servers finds the same ones.
 #[derive(Debug, Default)]
-pub struct ServerBook(Mutex<HashMap<Vec<Server>, Arc<ShardServers>>>);
+pub struct ServerBook {
+    known: Mutex<HashMap<Vec<Server>, Arc<ShardServers>>>,
+    pub timelines: Arc<Timelines>,
+}
 
 impl ServerBook {
+    pub fn new(timelines: Timelines) -> Self {
+        Self { known: Mutex::default(), timelines: Arc::new(timelines) }
+    }
+
     pub fn of(&self, shard: &Shard, breakers: &Breakers) -> Arc<ShardServers> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = known.get(&shard.servers) {
             return Arc::clone(found);
         }
@@ -73,7 +82,7 @@ impl ServerBook {
         let before = known.iter().find(|(servers, _)| servers.iter().any(is_here));
         let roles = before.map(|(_, before)| before.roles().of_others(shard.servers.len()));
         let roles = roles.unwrap_or_else(|| Roles::new(shard.servers.len()));
-        let made = Arc::new(ShardServers::new(shard, breakers, roles));
+        let made = Arc::new(ShardServers::new(shard, breakers, roles, Arc::clone(&self.timelines)));
         known.insert(shard.servers.clone(), Arc::clone(&made));
         made
     }
@@ -86,6 +95,9 @@ pub struct ShardServers {
     /// The stint of the primary and its place, in one word: what each checkout looks at. 0: nobody is the primary.
     primary: AtomicU64,
     roles: Mutex<Roles>,
+    timelines: Arc<Timelines>,
+    /// The connections that were made to the primary, each with the word of its stint.
+    made: Mutex<Vec<(u64, Weak<CancelHandle>)>>,
     /// Raised with each change of a role.
     changes: watch::Sender<u64>,
     /// Raised when somebody has met a server that is not what it was.
@@ -151,7 +163,7 @@ pub fn place_of(word: u64) -> usize {
 }
 
 impl ShardServers {
-    fn new(shard: &Shard, breakers: &Breakers, roles: Roles) -> Self {
+    fn new(shard: &Shard, breakers: &Breakers, roles: Roles, timelines: Arc<Timelines>) -> Self {
         let member = |server: &Server| Member {
             server: server.clone(),
             address: server.address().into(),
@@ -164,6 +176,8 @@ impl ShardServers {
             members: shard.servers.iter().map(member).collect(),
             primary: AtomicU64::new(0),
             roles: Mutex::new(roles),
+            timelines,
+            made: Mutex::default(),
             changes: watch::Sender::new(0),
             doubts: watch::Sender::new(0),
             hedges: Hedges::default(),
@@ -210,6 +224,9 @@ impl ShardServers {
     /// What came of asking a server at that moment.
     pub fn hear(&self, at: usize, asked: Instant, heard: Heard) {
         let mut roles = self.roles();
+        if let Heard::Said(fact) = heard {
+            roles.know(fact.system, self.timelines.hear(fact.system, fact.timeline));
+        }
         let before = roles.primary();
         let stints: Vec<Stint> = roles.seats().iter().map(|seat| seat.stint).collect();
         if !roles.note(at, asked, heard) {
@@ -232,7 +249,31 @@ impl ShardServers {
             }
         }
         drop(roles);
+        self.supersede(new);
         self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// A connection was made to the primary of this stint. Behind this call it is to be looked whether that is still the one.
+    pub fn note_made(&self, word: u64, made: &Arc<CancelHandle>) {
+        let mut all = self.made();
+        if all.len() == all.capacity() {
+            all.retain(|(_, one)| one.strong_count() > 0);
+        }
+        all.push((word, Arc::downgrade(made)));
+    }
+
+    /// Nobody waits any more for those who were the primary, nor believes them: another one need not have what they do.
+    fn supersede(&self, word: u64) {
+        let mut all = self.made();
+        for (_, one) in all.extract_if(.., |(of, _)| *of != word) {
+            if let Some(handle) = one.upgrade() {
+                handle.supersede();
+            }
+        }
+    }
+
+    fn made(&self) -> MutexGuard<'_, Vec<(u64, Weak<CancelHandle>)>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long a server took to answer.

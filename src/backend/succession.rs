@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::backend::cluster::{Cluster, Database, DatabaseSettings, Look, ShardSize, UserPools};
 use crate::backend::combiners::CombineServers;
@@ -116,6 +116,16 @@ impl Database {
     /// False: it was not paused.
     pub fn resume_shard(&self, name: &str) -> bool {
         self.traffic().resume_shard(name)
+    }
+
+    /// Waits until nobody works who began before this call; nobody else is in the way of anybody.
+    ///
+    /// # Errors
+    /// How many still do when the time is over.
+    pub async fn outlast(&self, limit: Duration) -> Result<(), usize> {
+        let turn = self.traffic().next_turn();
+        self.turn_over();
+        self.traffic().settle(turn, Some(limit)).await
     }
 
     /// The same view under a later turn.

@@ -9,6 +9,7 @@ use crate::app;
 use crate::backend::cluster::Database;
 use crate::backend::combiners::Fitness;
 use crate::catalog::Catalog;
+use crate::cli::out::{complain, say};
 use crate::cli::{ConfigArg, FOUND_WRONG, UNUSABLE, load, runtime};
 use crate::config::TwoPhaseCommit;
 use crate::control;
@@ -47,7 +48,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     let databases = match app::databases(&settings) {
         Ok(databases) => databases,
         Err(error) => {
-            eprintln!("pgloom: {error}");
+            complain!("pgloom: {error}");
             return ExitCode::from(UNUSABLE);
         }
     };
@@ -81,10 +82,10 @@ pub fn run(args: &CheckArgs) -> ExitCode {
 fn print(file: &str, findings: &[Finding], json: bool) {
     if json {
         // Findings are strings and flags: they always serialise.
-        println!("{}", serde_json::to_string_pretty(findings).unwrap_or_default());
+        say!("{}", serde_json::to_string_pretty(findings).unwrap_or_default());
         return;
     }
-    println!("{file}: the configuration is valid");
+    say!("{file}: the configuration is valid");
     for finding in findings {
         let mark = if finding.ok { "ok " } else { "BAD" };
         let place = match &finding.shard {
@@ -92,9 +93,9 @@ fn print(file: &str, findings: &[Finding], json: bool) {
             None if finding.database.is_empty() => String::new(),
             None => format!("{}: ", finding.database),
         };
-        println!("{mark} {place}{}", finding.what);
+        say!("{mark} {place}{}", finding.what);
         if let Some(hint) = &finding.hint {
-            println!("    {hint}");
+            say!("    {hint}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::app;
+use crate::cli::out::{complain, say};
 use crate::cli::{ConfigArg, FOUND_WRONG, UNUSABLE, load, runtime};
 use crate::control;
 use crate::plan::{self, Inputs, PlanKind, View};
@@ -35,7 +36,7 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
     let databases = match app::databases(&settings) {
         Ok(databases) => databases,
         Err(error) => {
-            eprintln!("pgloom: {error}");
+            complain!("pgloom: {error}");
             return ExitCode::from(UNUSABLE);
         }
     };
@@ -44,7 +45,7 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
         Some(name) => databases.iter().find(|d| *d.name == **name),
     };
     let Some(database) = database else {
-        eprintln!("pgloom: no such database in {}", args.config.config.display());
+        complain!("pgloom: no such database in {}", args.config.config.display());
         return ExitCode::from(UNUSABLE);
     };
     let runtime = match runtime() {
@@ -56,14 +57,14 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
         control::catalog::reload(database, false, None).await
     });
     if let Err(fault) = known {
-        eprintln!("pgloom: the home shard's catalog cannot be read: {fault}");
+        complain!("pgloom: the home shard's catalog cannot be read: {fault}");
         return ExitCode::from(UNUSABLE);
     }
     let cluster = database.cluster.load_full();
     let user = database.own.user.as_str();
     let path = args.search_path.as_deref().unwrap_or("\"$user\", public");
     let Some(search_path) = utility::search_path_setting(path, user) else {
-        eprintln!("pgloom: {path} is no search_path");
+        complain!("pgloom: {path} is no search_path");
         return ExitCode::from(UNUSABLE);
     };
     let names = NameScope {
@@ -94,10 +95,10 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
     plan.show_on(&database.combine.addresses().join(" or "));
     let advice = plan::advice::advice(&plan, &inputs, &scanned, &names, &view);
     if args.json {
-        println!("{}", plan::explain::json(&plan, &analysis, &view, &advice));
+        say!("{}", plan::explain::json(&plan, &analysis, &view, &advice));
     } else {
         for line in plan::explain::text(&plan, &analysis, &view).into_iter().chain(plan::advice::lines(&advice)) {
-            println!("{line}");
+            say!("{line}");
         }
     }
     if matches!(plan.kind, PlanKind::Refuse(_)) { ExitCode::from(FOUND_WRONG) } else { ExitCode::SUCCESS }

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demo;
 pub mod explain;
+mod out;
 pub mod routers;
 pub mod serve;
 pub mod topology;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use out::complain;
 
 use crate::config::{ConfigErrors, Document, Draft, MapSettings, Settings};
 use crate::control::etcd::Etcd;
@@ -89,15 +91,19 @@ fn load(path: &Path) -> Result<Settings, ExitCode> {
         return draft.settings(None).map_err(unusable);
     };
     let failed = |error: &dyn std::fmt::Display| {
-        eprintln!("pgloom: {error}");
+        complain!("pgloom: {error}");
         ExitCode::from(UNUSABLE)
     };
-    let text = runtime()?.block_on(async { Etcd::new(&etcd)?.any().await?.look().await });
-    let text = match text {
-        Ok(look) => look.map.map(|stored| stored.text),
+    let look = runtime()?.block_on(async { Etcd::new(&etcd).any().await?.look().await });
+    let text = match look {
+        Ok(look) => look
+            .map
+            .map(|stored| stored.text)
+            .transpose()
+            .map_err(|unreadable| failed(&format_args!("{}/map: {unreadable}", etcd.prefix)))?,
         Err(error) => {
             let kept = copy::read(&etcd.copy_file, &etcd.prefix).ok().flatten().ok_or_else(|| failed(&error))?;
-            eprintln!("pgloom: warning: {error}; using the copy of the map, {}", etcd.copy_file.display());
+            complain!("pgloom: warning: {error}; using the copy of the map, {}", etcd.copy_file.display());
             Some(kept.text)
         }
     };
@@ -108,7 +114,7 @@ fn load(path: &Path) -> Result<Settings, ExitCode> {
 
 fn unusable(errors: ConfigErrors) -> ExitCode {
     for error in &errors.0 {
-        eprintln!("pgloom: {error}");
+        complain!("pgloom: {error}");
     }
     ExitCode::from(UNUSABLE)
 }
@@ -116,7 +122,7 @@ fn unusable(errors: ConfigErrors) -> ExitCode {
 /// A runtime for commands that end by themselves.
 fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-        eprintln!("pgloom: the runtime cannot be started: {error}");
+        complain!("pgloom: the runtime cannot be started: {error}");
         ExitCode::from(UNUSABLE)
     })
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::cli::out::{complain, say};
 use crate::cli::topology::{Failed, connect};
 use crate::cli::{ConfigArg, FOUND_WRONG, runtime};
 use crate::config::Document;
@@ -30,29 +31,35 @@ pub fn run(args: &RoutersArgs) -> ExitCode {
 async fn list(args: &RoutersArgs) -> Result<ExitCode, Failed> {
     let mut connection = connect(&args.config).await?;
     let map = connection.look().await?.map;
-    let epoch = map.and_then(|stored| Document::parse("the map", &stored.text).ok()?.epoch);
+    let epoch = map.and_then(|stored| Document::parse("the map", &stored.text.ok()?).ok()?.epoch);
     let texts = connection.routers().await?;
     let mut routers: Vec<Entry> = texts.iter().filter_map(|text| Entry::read(text)).collect();
     routers.sort_by(|a, b| (&a.host, a.pid).cmp(&(&b.host, b.pid)));
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&routers).unwrap_or_default());
+        say!("{}", serde_json::to_string_pretty(&routers).unwrap_or_default());
     } else {
-        println!(
+        say!(
             "{:<17} {:<20} {:>8} {:<22} {:<9} {:<20} {:>7}",
-            "id", "host", "pid", "listen", "version", "started", "epoch"
+            "id",
+            "host",
+            "pid",
+            "listen",
+            "version",
+            "started",
+            "epoch"
         );
         for router in &routers {
             let Entry { id, host, pid, listen, version, started, .. } = router;
             let served = router.epoch.map_or("-".to_owned(), |epoch| epoch.to_string());
             let behind = if router.epoch == epoch { "" } else { "  not that of etcd" };
-            println!(
+            say!(
                 "{id:<17} {host:<20} {pid:>8} {:<22} {version:<9} {started:<20} {served:>7}{behind}",
                 listen.join(",")
             );
         }
     }
     if texts.len() > routers.len() {
-        eprintln!("pgloom: {} routers of another version are not shown", texts.len() - routers.len());
+        complain!("pgloom: {} routers of another version are not shown", texts.len() - routers.len());
     }
     let all = routers.iter().all(|router| router.epoch == epoch);
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::from(FOUND_WRONG) })

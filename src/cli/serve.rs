@@ -60,15 +60,10 @@ pub fn run(args: &ServeArgs) -> ExitCode {
     let served = runtime.block_on(async {
         match begin {
             Begin::Whole(draft, settings) => serve(&settings, *draft, path, set_level, None).await,
-            Begin::Elsewhere(draft, etcd) => {
-                let mut map = SharedMap::new(&etcd).map_err(|error| error.to_string())?;
-                let settings = tokio::select! {
-                    biased;
-                    _ = stop_signal() => return Ok(()),
-                    settings = map.settings(&draft) => settings.map_err(|errors| errors.to_string())?,
-                };
-                serve(&settings, *draft, path, set_level, Some(map)).await
-            }
+            Begin::Elsewhere(draft, etcd) => match with_map(*draft, &etcd, path).await? {
+                Some((map, draft, settings)) => serve(&settings, draft, path, set_level, Some(map)).await,
+                None => Ok(()),
+            },
         }
     });
     match served {
@@ -110,16 +105,13 @@ async fn serve(
     let path = config.to_owned();
     match &map {
         None => live.read_by(Reading::of_file(path, draft)),
-        Some(map) => live.read_by(map.reading(path, draft)),
+        Some(map) => map.steer(&live, path, draft),
     }
     live.log_by(set_level);
     tokio::spawn(reload_on_signal(Arc::clone(&live)));
     tokio::spawn(pause_on_signal(Arc::clone(&live)));
     let (stopping, stopped) = watch::channel(false);
-    let following = match map {
-        Some(map) => Some(map.follow(&router, stopped).await.map_err(|error| error.to_string())?),
-        None => None,
-    };
+    let following = map.map(|map| map.follow(&router, stopped));
     router
         .run(async {
             let ending = end_of(&live).await;
@@ -132,6 +124,41 @@ async fn serve(
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits until there is a map. SIGHUP reads the file again meanwhile: it may be what keeps the router from its map. `None`: the router
+/// is to end.
+async fn with_map(
+    mut draft: Draft,
+    etcd: &EtcdSettings,
+    path: &Path,
+) -> Result<Option<(SharedMap, Draft, Settings)>, String> {
+    let mut map = SharedMap::new(etcd);
+    let mut stop = std::pin::pin!(stop_signal());
+    let mut hangup = listen_for(SignalKind::hangup());
+    loop {
+        let hung_up = async {
+            match &mut hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = &mut stop => return Ok(None),
+            _ = hung_up => {}
+            settings = map.settings(&draft) => {
+                let settings = settings.map_err(|errors| errors.to_string())?;
+                return Ok(Some((map, draft, settings)));
+            }
+        }
+        tracing::info!(signal = "HUP", "reading the configuration again, before there is a map");
+        match Draft::load(path).and_then(|draft| draft.map_source().map(|source| (draft, source))) {
+            Ok((read, MapSettings::Etcd(etcd))) => (map, draft) = (SharedMap::new(&etcd), read),
+            Ok((_, MapSettings::File)) => tracing::error!("source in [topology] takes effect at the next start"),
+            Err(errors) => errors.0.iter().for_each(|error| tracing::error!("{error}")),
+        }
+    }
 }
 
 /// SIGHUP reads the configuration again, one after the other.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::app;
 use crate::backend::cluster::Database;
+use crate::cli::out::{complain, say};
 use crate::cli::{ConfigArg, FOUND_WRONG, UNUSABLE, load, runtime};
 use crate::config::parse_duration;
 use crate::control::resolver::{Resolved, resolve};
@@ -72,12 +73,12 @@ pub fn run(args: &TxnArgs) -> ExitCode {
 fn prepare(args: &ListArgs) -> Result<(Vec<Arc<Database>>, Duration), ExitCode> {
     let settings = load(&args.config.config)?;
     let mut databases = app::databases(&settings).map_err(|error| {
-        eprintln!("pgloom: {error}");
+        complain!("pgloom: {error}");
         ExitCode::from(UNUSABLE)
     })?;
     databases.retain(|database| args.database.as_ref().is_none_or(|name| *database.name == **name));
     if databases.is_empty() {
-        eprintln!("pgloom: no such database in {}", args.config.config.display());
+        complain!("pgloom: no such database in {}", args.config.config.display());
         return Err(ExitCode::from(UNUSABLE));
     }
     Ok((databases, settings.timeouts.two_phase_grace))
@@ -102,22 +103,22 @@ fn run_list(databases: &[Arc<Database>], args: &ListArgs) -> ExitCode {
         print_table(&found.prepared);
     }
     for (shard, fault) in &found.failed {
-        eprintln!("pgloom: shard {shard} cannot be asked: {fault}");
+        complain!("pgloom: shard {shard} cannot be asked: {fault}");
     }
     if found.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FOUND_WRONG) }
 }
 
 fn print_table(prepared: &[Prepared]) {
     if prepared.is_empty() {
-        println!("nothing is prepared");
+        say!("nothing is prepared");
         return;
     }
-    println!("{:<14} {:<14} {:<12} {:>9} {:<14} {:<11} gid", "database", "shard", "owner", "age", "anchor", "decision");
+    say!("{:<14} {:<14} {:<12} {:>9} {:<14} {:<11} gid", "database", "shard", "owner", "age", "anchor", "decision");
     for part in prepared {
         let age = format!("{:.1} s", part.age_seconds);
         let (database, shard, owner, anchor) = (&part.database, &part.shard, &part.owner, &part.anchor);
         let decision = part.decision.label();
-        println!("{database:<14} {shard:<14} {owner:<12} {age:>9} {anchor:<14} {decision:<11} {}", part.gid);
+        say!("{database:<14} {shard:<14} {owner:<12} {age:>9} {anchor:<14} {decision:<11} {}", part.gid);
     }
 }
 
@@ -149,7 +150,7 @@ fn run_resolve(databases: &[Arc<Database>], grace: Duration, args: &ResolveArgs)
         print_json(&all);
     } else {
         for Done { database, committed, rolled_back, open } in &all {
-            println!("{database}: {committed} committed, {rolled_back} rolled back, {open} left");
+            say!("{database}: {committed} committed, {rolled_back} rolled back, {open} left");
         }
     }
     if all.iter().all(|done| done.open == 0) { ExitCode::SUCCESS } else { ExitCode::from(FOUND_WRONG) }
@@ -157,5 +158,5 @@ fn run_resolve(databases: &[Arc<Database>], grace: Duration, args: &ResolveArgs)
 
 fn print_json(value: &impl Serialize) {
     // Strings, numbers and words: they always serialise.
-    println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
+    say!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::app;
+use crate::cli::out::{complain, say};
 use crate::cli::{ConfigArg, FOUND_WRONG, UNUSABLE, load, runtime};
 use crate::control::uniques::{Registered, register};
 
@@ -27,14 +28,14 @@ pub fn run(args: &UniqueArgs) -> ExitCode {
     let mut databases = match app::databases(&settings) {
         Ok(databases) => databases,
         Err(error) => {
-            eprintln!("pgloom: {error}");
+            complain!("pgloom: {error}");
             return ExitCode::from(UNUSABLE);
         }
     };
     let wanted = |name: &str| args.database.as_ref().is_none_or(|wanted| *wanted == *name);
     databases.retain(|database| !database.uniques.is_empty() && wanted(&database.name));
     if databases.is_empty() {
-        eprintln!("pgloom: no [[databases.NAME.uniques]] in {}", args.config.config.display());
+        complain!("pgloom: no [[databases.NAME.uniques]] in {}", args.config.config.display());
         return ExitCode::from(UNUSABLE);
     }
     let runtime = match runtime() {
@@ -46,7 +47,7 @@ pub fn run(args: &UniqueArgs) -> ExitCode {
         match runtime.block_on(register(database)) {
             Ok(done) => done.iter().for_each(|registered| well &= tell(&database.name, registered)),
             Err(fault) => {
-                eprintln!("pgloom: {}: {fault}", database.name);
+                complain!("pgloom: {}: {fault}", database.name);
                 return ExitCode::from(UNUSABLE);
             }
         }
@@ -58,10 +59,10 @@ pub fn run(args: &UniqueArgs) -> ExitCode {
 fn tell(database: &str, registered: &Registered) -> bool {
     let Registered { scope, values, duplicates } = registered;
     if duplicates.is_empty() {
-        println!("ok  {database}: {scope}: {values} values");
+        say!("ok  {database}: {scope}: {values} values");
         return true;
     }
-    println!("BAD {database}: {scope}: several rows have {}", duplicates.join(" ... "));
-    println!("    Change all but one of them, then run this again: until then writes to sharded tables are refused.");
+    say!("BAD {database}: {scope}: several rows have {}", duplicates.join(" ... "));
+    say!("    Change all but one of them, then run this again: until then writes to sharded tables are refused.");
     false
 }

@@ -32,12 +32,20 @@ pub(super) struct Source {
     pub text: String,
     pub directory: PathBuf,
     pub environment: HashMap<String, String>,
+    /// Settings of `[general]` that the console has given other values, by key.
+    pub console: HashMap<String, String>,
+}
+
+impl Source {
+    fn reader(&self) -> Reader {
+        Reader::with_console(&self.file, &self.text, self.environment.clone(), self.console.clone())
+    }
 }
 
 /// `map`: the document of the shard map, where the file says that it is elsewhere.
 pub(super) fn settings(source: &Source, map: Option<&Document>) -> Result<Settings, ConfigErrors> {
     let strangers = unknown_variables(&source.environment);
-    let mut reader = Reader::new(&source.file, &source.text, source.environment.clone());
+    let mut reader = source.reader();
     let read = File::read(&source.text, &mut reader);
     let said = std::mem::take(&mut reader.said);
     let mut build = Build::new(reader, &source.directory);
@@ -52,7 +60,7 @@ pub(super) fn settings(source: &Source, map: Option<&Document>) -> Result<Settin
 
 /// What does not depend on the map.
 pub(super) fn early(source: &Source) -> Result<Early, ConfigErrors> {
-    let mut reader = Reader::new(&source.file, &source.text, source.environment.clone());
+    let mut reader = source.reader();
     let read = File::read(&source.text, &mut reader);
     let mut build = Build::new(reader, &source.directory);
     let early = read.and_then(|file| {
@@ -65,7 +73,7 @@ pub(super) fn early(source: &Source) -> Result<Early, ConfigErrors> {
 
 /// `[topology]` alone.
 pub(super) fn map_settings(source: &Source) -> Result<MapSettings, ConfigErrors> {
-    let mut reader = Reader::new(&source.file, &source.text, source.environment.clone());
+    let mut reader = source.reader();
     let read = File::read(&source.text, &mut reader);
     let mut build = Build::new(reader, &source.directory);
     let settings = read.and_then(|file| build.map_source(&file.topology?));
@@ -205,8 +213,8 @@ impl<'a> Build<'a> {
             (Some(general), Some(users)) => Some(self.console(general, users)),
             _ => None,
         };
-        let (_, general) = general?;
-        let parts = general?;
+        let (written, parts) = general?;
+        let parts = parts?;
         Some(Settings {
             files: std::mem::take(&mut self.files),
             listen: parts.listen,
@@ -223,6 +231,8 @@ impl<'a> Build<'a> {
             metrics: parts.metrics,
             log: parts.log,
             console: console?,
+            // The router itself writes it.
+            timelines_file: self.directory.join(&written.timelines_file.value),
             shown: Vec::new(),
             users: users?,
             databases,

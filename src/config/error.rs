@@ -12,6 +12,8 @@ pub enum Origin {
     Line(u32),
     /// An environment variable, by name.
     Environment(String),
+    /// A setting that SET in the console gives another value.
+    Console(String),
 }
 
 /// One thing to correct, or in a list of warnings one to look at.
@@ -29,6 +31,7 @@ impl fmt::Display for ConfigError {
             Origin::Default => write!(f, "{}: {}", self.file, self.message),
             Origin::Line(line) => write!(f, "{}:{line}: {}", self.file, self.message),
             Origin::Environment(name) => write!(f, "environment variable {name}: {}", self.message),
+            Origin::Console(key) => write!(f, "SET {key}: {}", self.message),
         }
     }
 }

@@ -93,6 +93,8 @@ section! {
         dns_max_ttl: Duration = "15s",
         /// How long a statement waits for a primary where a shard of several servers has none that answers, as in a failover or a restart (57P03 afterwards). Nothing of the statement has been sent then. 0: it fails at once.
         failover_timeout: Duration = "10s",
+        /// Where the router keeps which timelines of its shards it has heard of, once there has been a failover: after a restart a primary of before is still known for an old one, although the new one does not answer just then. Remove a cluster's entry when that was restored to an earlier timeline.
+        timelines_file: PathBuf = "pgloom.timelines.json",
         /// Which servers of a shard answer statements that provably only read, outside of transactions or in READ ONLY ones: `primary`, `replica` (where there is one that is fresh enough, else the primary) or `nearest` (whichever answers soonest). What replicas answer is of a moment before. A session chooses with SET pgloom.read_preference.
         read_preference: ReadPreference = "primary",
         /// A replica that may lack what was written longer ago is not read. It is known once each server_check_interval. 0: no limit.
@@ -246,7 +248,7 @@ section! {
         source: MapSource = "file",
         /// The members of the etcd cluster, as `"http://10.0.0.1:2379"`, or with TLS `"https://etcd1.example.com:2379"`.
         endpoints: Vec<String> = "",
-        /// What the keys in etcd begin with. Another prefix is another map.
+        /// What the keys in etcd begin with. Another prefix is another map, which a router follows from its next start on.
         prefix: String = "/pgloom",
         /// The user of etcd, where its authentication is on.
         user: String = "",

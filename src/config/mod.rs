@@ -57,6 +57,8 @@ pub struct Settings {
     pub metrics: MetricsSettings,
     pub log: LogSettings,
     pub console: ConsoleSettings,
+    /// Where the router keeps what it has heard of its shards' timelines.
+    pub timelines_file: PathBuf,
     /// [general] as it was written, in the order of its declaration.
     pub shown: Vec<Shown>,
     pub users: Vec<User>,
@@ -276,7 +278,7 @@ pub struct ConsoleSettings {
 }
 
 /// The keys of [general] whose new values hold from the next start on.
-pub const AT_START: [&str; 4] = ["advertise", "workers", "log_format", "so_reuseport"];
+pub const AT_START: [&str; 5] = ["advertise", "workers", "log_format", "so_reuseport", "timelines_file"];
 
 /// A setting as it may be shown to operators: no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -396,17 +398,13 @@ impl Draft {
     /// `file` is the name in messages, relative paths start at `directory`, `environment` overrides [general].
     pub fn new(file: &str, text: &str, directory: &Path, environment: HashMap<String, String>) -> Self {
         let (file, text, directory) = (file.to_owned(), text.to_owned(), directory.to_owned());
-        Self(build::Source { path: None, file, text, directory, environment })
+        Self(build::Source { path: None, file, text, directory, environment, console: HashMap::new() })
     }
 
     /// The same with settings of `[general]` that go before the file and the environment.
     pub fn with_said<'a>(&self, said: impl IntoIterator<Item = (&'a String, &'a String)>) -> Self {
         let mut draft = self.clone();
-        let variables = said.into_iter().map(|(key, value)| {
-            let variable = format!("PGLOOM_{}", key.to_ascii_uppercase());
-            (variable, value.clone())
-        });
-        draft.0.environment.extend(variables);
+        draft.0.console.extend(said.into_iter().map(|(key, value)| (key.clone(), value.clone())));
         draft
     }
 

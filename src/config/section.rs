@@ -59,6 +59,8 @@ pub struct Reader {
     pub file: Arc<str>,
     line_starts: Vec<usize>,
     environment: HashMap<String, String>,
+    /// What the console has said of settings, by key; it goes before the environment.
+    console: HashMap<String, String>,
     /// What was said, in the file or the environment, of keys that environment variables can set.
     pub said: Vec<(&'static str, String)>,
     section: String,
@@ -83,11 +85,21 @@ impl Fields<'_> {
 
 impl Reader {
     pub fn new(file: &str, text: &str, environment: HashMap<String, String>) -> Self {
+        Self::with_console(file, text, environment, HashMap::new())
+    }
+
+    pub fn with_console(
+        file: &str,
+        text: &str,
+        environment: HashMap<String, String>,
+        console: HashMap<String, String>,
+    ) -> Self {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self {
             file: file.into(),
             line_starts,
             environment,
+            console,
             said: Vec::new(),
             section: String::new(),
             in_array: false,
@@ -173,12 +185,14 @@ impl Reader {
         self.fail(self.line(value.at), format!("{} is {found}; {expected}", self.place(key)));
     }
 
-    /// The value of `key` from the environment or the file; `Ok(None)`: neither has it; `Err`: reported.
+    /// The value of `key` from the console, the environment or the file; `Ok(None)`: neither has it; `Err`: reported.
     fn given<T: FromTree>(&mut self, fields: &Fields<'_>, key: &'static str) -> Result<Option<Setting<T>>, ()> {
         if fields.environment {
             let name = format!("PGLOOM_{}", key.to_ascii_uppercase());
-            if let Some(text) = self.environment.get(&name) {
-                let (origin, parsed) = (Origin::Environment(name), T::from_text(text));
+            let console = self.console.get(key).map(|text| (Origin::Console(key.to_owned()), text));
+            let said = console.or_else(|| self.environment.get(&name).map(|text| (Origin::Environment(name), text)));
+            if let Some((origin, text)) = said {
+                let parsed = T::from_text(text);
                 self.said.push((key, text.clone()));
                 return match parsed {
                     Ok(value) => Ok(Some(Setting { value, origin })),

@@ -168,6 +168,16 @@ fn environment_goes_before_the_file() {
     assert_eq!(settings.timeouts.limits.get(Limit::Query), Some(Duration::from_secs(120)));
     let wrong = parse_with(&text, &[("PGLOOM_PORT", "many")]).unwrap_err().to_string();
     assert_eq!(wrong, "environment variable PGLOOM_PORT: wrong value `many`: expected a whole number from 0 to 65535");
+    let said = |key: &str, value: &str| {
+        let environment = [("PGLOOM_PORT".to_owned(), "7000".to_owned())].into();
+        let draft = Draft::new("pgloom.toml", &text, Path::new(""), environment);
+        draft.with_said([(&key.to_owned(), &value.to_owned())]).settings(None)
+    };
+    assert_eq!(said("port", "7001").unwrap().listen.addresses, ["127.0.0.1:7001".parse().unwrap()]);
+    assert_eq!(
+        said("default_pool_size", "-5").unwrap_err().to_string(),
+        "SET default_pool_size: wrong value `-5`: expected a whole number from 0 to 4294967295"
+    );
     let unknown = parse_with(&text, &[("PGLOOM_PROT", "1"), ("PGLOOM_CONFIG", "x")]).unwrap();
     let warnings: Vec<String> = unknown.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(

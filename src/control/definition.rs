@@ -99,6 +99,9 @@ struct Reader<'a> {
     definition: Definition,
 }
 
+/// An option that Postgres 15.20 and its like give every column by themselves: when it was made, as a position in the server's own log.
+const STAMP: &str = "pg_attver=";
+
 /// The options of a sequence `q` with the class `s`.
 const SEQUENCE: &str = "pg_catalog.format('INCREMENT BY %s MINVALUE %s MAXVALUE %s START WITH %s CACHE %s %s', q.seqincrement, q.seqmin, \
     q.seqmax, q.seqstart, q.seqcache, CASE WHEN q.seqcycle THEN 'CYCLE' ELSE 'NO CYCLE' END)";
@@ -280,11 +283,11 @@ impl Reader<'_> {
              FROM {of} {id} AND a.attstattarget >= 0 ORDER BY a.attnum"
         ))
         .await?;
-        // Postgres keeps a mark of its own among them.
-        let options = "(SELECT pg_catalog.string_agg(o, ', ') FROM pg_catalog.unnest(a.attoptions) o WHERE o NOT LIKE 'pg_attver=%')";
         self.add(&format!(
-            "SELECT pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', {table}, a.attname, {options}) \
-             FROM {of} {id} AND {options} IS NOT NULL ORDER BY a.attnum"
+            "SELECT pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', {table}, a.attname, a.said) FROM \
+               (SELECT a.attname, a.attnum, (SELECT pg_catalog.string_agg(o, ', ') FROM pg_catalog.unnest(a.attoptions) o \
+                 WHERE NOT pg_catalog.starts_with(o, '{STAMP}')) AS said FROM {of} {id}) a \
+             WHERE a.said IS NOT NULL ORDER BY a.attnum"
         ))
         .await?;
         let rows = self

@@ -7,24 +7,22 @@
 //! transaction. A document that does not fit into one request lies in parts, `parts/<epoch>/<attempt>/<n>`, which are written before;
 //! `map` then says what they are. `routers/<id>` hangs on a lease of its router.
 
+mod parts;
+mod way;
+
 use std::time::Duration;
 
 use etcd_client::{
-    Certificate, Client, Compare, CompareOp, ConnectOptions, DeleteOptions, GetOptions, Identity, LeaseKeepAliveStream,
-    LeaseKeeper, PutOptions, TlsOptions, Txn, TxnOp, WatchOptions, WatchStream,
+    Client, Compare, CompareOp, DeleteOptions, GetOptions, LeaseKeepAliveStream, LeaseKeeper, PutOptions, Txn, TxnOp,
+    WatchOptions, WatchStream,
 };
-use ring::rand::{SecureRandom, SystemRandom};
-use serde::{Deserialize, Serialize};
 
-use crate::config::EtcdSettings;
+pub use way::{Etcd, Ways};
 
 /// Epochs that are kept.
 pub const KEPT: u64 = 100;
 /// etcd takes requests of 1.5 MiB, and a change has the document twice.
 const WHOLE: usize = 600 << 10;
-const PART: usize = 1 << 20;
-/// A map in parts that says it has more is none.
-const MOST_PARTS: usize = 1024;
 
 /// What went wrong, in words that name the member.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,9 +32,17 @@ pub struct StoreError(pub String);
 /// A document as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    pub text: String,
+    pub text: Result<String, Unreadable>,
     /// The revision of its last change: who changes it must have seen this one.
     pub revision: i64,
+}
+
+/// A value that somebody has put in a document's place, and that is no text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Unreadable {
+    pub value: Vec<u8>,
+    pub why: String,
 }
 
 /// One look at the map.
@@ -64,22 +70,6 @@ pub enum Heard {
     Progress,
 }
 
-/// What stands in `map` instead of a document in parts.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Contents {
-    parts_at: String,
-    parts: usize,
-    bytes: usize,
-    sha256: String,
-}
-
-/// The cluster.
-pub struct Etcd {
-    settings: EtcdSettings,
-    options: ConnectOptions,
-}
-
 /// To one of its members.
 pub struct Connection {
     client: Client,
@@ -98,80 +88,6 @@ pub struct Lease {
 pub struct Watch {
     stream: WatchStream,
     endpoint: Box<str>,
-}
-
-impl Etcd {
-    /// # Errors
-    /// A certificate cannot be read.
-    pub fn new(settings: &EtcdSettings) -> Result<Self, StoreError> {
-        let read = |path: &std::path::Path| {
-            std::fs::read(path).map_err(|error| StoreError(format!("cannot read {}: {error}", path.display())))
-        };
-        let mut options = ConnectOptions::new()
-            .with_connect_timeout(settings.request_timeout)
-            .with_keep_alive(settings.check_interval, settings.request_timeout)
-            .with_keep_alive_while_idle(true)
-            .with_require_leader(true)
-            .with_auto_token_refresh(true);
-        if let Some((user, password)) = &settings.login {
-            options = options.with_user(user.to_string(), String::from_utf8_lossy(password.reveal()));
-        }
-        if settings.tls {
-            let mut tls = match &settings.ca_file {
-                Some(ca) => TlsOptions::new().ca_certificate(Certificate::from_pem(read(ca)?)),
-                None => TlsOptions::new().with_enabled_roots(),
-            };
-            if let Some(identity) = &settings.identity {
-                tls = tls.identity(Identity::from_pem(read(&identity.cert_file)?, read(&identity.key_file)?));
-            }
-            options = options.with_tls(tls);
-        }
-        Ok(Self { settings: settings.clone(), options })
-    }
-
-    pub fn settings(&self) -> &EtcdSettings {
-        &self.settings
-    }
-
-    /// To a member, counted round and round.
-    ///
-    /// # Errors
-    /// It is not there, or does not let us in.
-    pub async fn connect(&self, member: usize) -> Result<Connection, StoreError> {
-        let endpoints = &self.settings.endpoints;
-        let endpoint = &endpoints[member % endpoints.len()];
-        let limit = self.settings.request_timeout;
-        // The channel below never says why it cannot connect; this does, and at once.
-        let address = endpoint.split_once("://").map_or(&**endpoint, |(_, address)| address);
-        within(limit, endpoint, async {
-            tokio::net::TcpStream::connect(address).await.map_err(|error| StoreError(format!("{endpoint}: {error}")))
-        })
-        .await?;
-        let client = within(limit, endpoint, async {
-            Client::connect([&**endpoint], Some(self.options.clone())).await.map_err(|error| failed(endpoint, &error))
-        })
-        .await?;
-        Ok(Connection { client, endpoint: endpoint.clone(), prefix: self.settings.prefix.clone(), limit })
-    }
-
-    /// To the first member that answers a look at the map.
-    ///
-    /// # Errors
-    /// What each of them has said.
-    pub async fn any(&self) -> Result<Connection, StoreError> {
-        let mut errors = Vec::new();
-        for member in 0..self.settings.endpoints.len() {
-            let tried = async {
-                let mut connection = self.connect(member).await?;
-                connection.revision().await.map(|_| connection)
-            };
-            match tried.await {
-                Ok(connection) => return Ok(connection),
-                Err(StoreError(error)) => errors.push(error),
-            }
-        }
-        Err(StoreError(errors.join("; ")))
-    }
 }
 
 impl Connection {
@@ -195,7 +111,7 @@ impl Connection {
     }
 
     /// # Errors
-    /// As [`Self::revision`]; a map in parts that are not all there.
+    /// As [`Self::revision`].
     pub async fn look(&mut self) -> Result<Look, StoreError> {
         let mut kv = self.client.kv_client();
         let found = self.ask(kv.get(self.key("map"), None)).await?;
@@ -208,8 +124,8 @@ impl Connection {
     /// The document of an epoch that is still kept.
     ///
     /// # Errors
-    /// As [`Self::look`].
-    pub async fn past(&mut self, epoch: u64) -> Result<Option<String>, StoreError> {
+    /// As [`Self::revision`].
+    pub async fn past(&mut self, epoch: u64) -> Result<Option<Result<String, Unreadable>>, StoreError> {
         let mut kv = self.client.kv_client();
         let found = self.ask(kv.get(self.key(&history(epoch)), None)).await?;
         match found.kvs().first() {
@@ -250,47 +166,6 @@ impl Connection {
         let mut kv = self.client.kv_client();
         let done = self.ask(kv.txn(Txn::new().when([unchanged]).and_then(changes))).await?;
         Ok(if done.succeeded() { Swap::Done } else { Swap::Lost })
-    }
-
-    /// What is to stand in `map` when the parts are there. Parts of an attempt that loses go with their epoch.
-    async fn put_parts(&mut self, epoch: u64, text: &str) -> Result<String, StoreError> {
-        let mut attempt = [0; 8];
-        SystemRandom::new().fill(&mut attempt).map_err(|_| StoreError("no random number".to_owned()))?;
-        let parts_at = format!("parts/{epoch:020}/{:016x}/", u64::from_be_bytes(attempt));
-        let mut kv = self.client.kv_client();
-        let parts = text.as_bytes().chunks(PART);
-        let contents = Contents { parts: parts.len(), bytes: text.len(), sha256: sha256(text.as_bytes()), parts_at };
-        for (number, part) in parts.enumerate() {
-            self.ask(kv.put(self.key(&format!("{}{number:05}", contents.parts_at)), part, None)).await?;
-        }
-        Ok(serde_json::json!({ "in_parts": contents }).to_string())
-    }
-
-    async fn whole(&mut self, value: &[u8]) -> Result<String, StoreError> {
-        #[derive(Deserialize)]
-        struct InParts {
-            in_parts: Contents,
-        }
-        let not_utf8 = |_| StoreError("the map is not UTF-8".to_owned());
-        if !value.starts_with(b"{\"in_parts\"") {
-            return String::from_utf8(value.to_vec()).map_err(|error| not_utf8(error.utf8_error()));
-        }
-        let InParts { in_parts } =
-            serde_json::from_slice(value).map_err(|error| StoreError(format!("the map's parts: {error}")))?;
-        let wrong = || StoreError("the parts of the map are not those that were written".to_owned());
-        if in_parts.parts > MOST_PARTS || in_parts.bytes > in_parts.parts * PART {
-            return Err(wrong());
-        }
-        let mut text = Vec::with_capacity(in_parts.bytes);
-        let mut kv = self.client.kv_client();
-        for number in 0..in_parts.parts {
-            let found = self.ask(kv.get(self.key(&format!("{}{number:05}", in_parts.parts_at)), None)).await?;
-            text.extend_from_slice(found.kvs().first().ok_or_else(wrong)?.value());
-        }
-        if text.len() != in_parts.bytes || sha256(&text) != in_parts.sha256 {
-            return Err(wrong());
-        }
-        String::from_utf8(text).map_err(|error| not_utf8(error.utf8_error()))
     }
 
     /// Hears of changes of the map from this revision on.
@@ -380,11 +255,6 @@ impl Watch {
 
 fn history(epoch: u64) -> String {
     format!("history/{epoch:020}")
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn failed(endpoint: &str, error: &etcd_client::Error) -> StoreError {

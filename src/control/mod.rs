@@ -15,6 +15,7 @@ pub mod resolver;
 pub mod rules;
 pub mod servers;
 pub mod sizes;
+pub mod timelines;
 pub mod transactions;
 pub mod uniques;
 

@@ -146,6 +146,11 @@ impl Client {
         true
     }
 
+    /// Whether an answer is kept back now.
+    pub fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
     /// What is kept is written with the rest.
     pub fn release(&mut self) {
         self.kept = None;

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::exec::client::OUT_HIGH;
 use crate::fault::SqlState;
 use crate::plan::{Access, Plan, PlanKind, Why};
+use crate::session::prepared::{ClientStatement, Place};
 use crate::session::replica::Servers;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
@@ -117,12 +119,29 @@ enum Cause {
     },
 }
 
+/// A read that may be run more than once.
+enum Reading<'a> {
+    Statement {
+        plan: &'a Plan,
+        analysis: &'a Arc<Analysis>,
+        ask: &'a Ask<'a>,
+    },
+    /// The first Execute of a portal of the router's; `bind`: the Bind message's body.
+    Portal {
+        name: &'a [u8],
+        statement: &'a Arc<ClientStatement>,
+        bind: Bytes,
+        plan: Box<Plan>,
+        max_rows: i32,
+    },
+}
+
 /// What a further run begins with.
 struct Runs {
     cause: Cause,
     left: u32,
-    /// The transaction was opened before the statement, and is opened again.
-    implicit: bool,
+    /// The transaction was opened before the statement, and is opened again; or was the client's, and goes on.
+    open: bool,
     changed_rows: bool,
     told_best_effort: bool,
 }
@@ -136,49 +155,85 @@ impl Session {
         ask: &Ask<'_>,
     ) -> Result<(), Failure> {
         let alone = self.tx.take_alone();
-        // Portals that are suspended would end with what is rolled back, and what is pinned would stay.
-        let again = alone && analysis.pin.is_none() && !self.statements.has_running();
-        let runs = if again { self.further_runs(plan, analysis)? } else { None };
-        match runs {
+        match self.further_runs(plan, analysis, alone)? {
             Some(runs) if runs.cause == Cause::Deadlock => self.run_in_gates(plan, analysis, ask, runs).await,
-            Some(runs) => self.read_again(plan, analysis, ask, runs).await,
+            Some(runs) => self.read_again(Reading::Statement { plan, analysis, ask }, runs).await,
             None => self.run_followed(plan, analysis, ask).await,
         }
     }
 
-    /// Why, and how often, the statement may be run again.
-    fn further_runs(&mut self, plan: &Plan, analysis: &Analysis) -> Result<Option<Runs>, Failure> {
-        let (cause, left) = if may_run_again(plan) {
+    /// The first Execute of a portal that runs on several servers, with a row limit or without.
+    pub(super) async fn execute_first(
+        &mut self,
+        name: &[u8],
+        statement: &Arc<ClientStatement>,
+        max_rows: i32,
+    ) -> Result<(), Failure> {
+        if let Place::Router { bind, plan } = &self.statements.portal(name)?.place
+            && plan.access == Access::Read
+        {
+            let (bind, plan) = (bind.clone(), plan.clone());
+            if let Some(runs) = self.further_runs(&plan, &statement.analysis, false)? {
+                let reading = Reading::Portal { name, statement, bind, plan, max_rows };
+                return self.read_again(reading, runs).await;
+            }
+        }
+        self.execute_planned(name, statement, max_rows).await
+    }
+
+    /// Why, and how often, the statement may be run again. `alone`: it is a transaction by itself.
+    fn further_runs(&mut self, plan: &Plan, analysis: &Analysis, alone: bool) -> Result<Option<Runs>, Failure> {
+        // Portals that are suspended would end with what is rolled back, and what is pinned would stay. Of a portal all is run again, not
+        // a part.
+        if analysis.pin.is_some() || self.statements.has_running() || self.client.is_kept() {
+            return Ok(None);
+        }
+        let (cause, left) = if alone && may_run_again(plan) {
             (Cause::Deadlock, self.limits.deadlock_retries)
-        } else if plan.access == Access::Read && analysis.only_reads && !self.tx.is_open() {
+        } else if plan.access == Access::Read && analysis.only_reads && self.is_fresh() {
             let on_replicas = self.servers_for(analysis)? == Servers::Replicas;
             (Cause::Server { on_replicas }, 1)
         } else {
             return Ok(None);
         };
         let (changed_rows, told_best_effort) = (self.changed_rows, self.told_best_effort);
-        let implicit = self.tx.is_open();
-        Ok((left > 0).then_some(Runs { cause, left, implicit, changed_rows, told_best_effort }))
+        let open = self.tx.is_open();
+        Ok((left > 0).then_some(Runs { cause, left, open, changed_rows, told_best_effort }))
     }
 
     /// A read, which may be run again on other servers while nothing of its answer has been sent.
-    async fn read_again(
-        &mut self,
-        plan: &Plan,
-        analysis: &Arc<Analysis>,
-        ask: &Ask<'_>,
-        mut runs: Runs,
-    ) -> Result<(), Failure> {
+    async fn read_again(&mut self, reading: Reading<'_>, mut runs: Runs) -> Result<(), Failure> {
         self.client.keep(KEPT);
-        let mut done = self.run_followed(plan, analysis, ask).await;
+        let mut done = self.run_reading(&reading).await;
         while let Err(failure) = &done
             && self.is_cause(failure, runs.cause)
             && self.start_again(&mut runs).await
         {
-            done = self.run_followed(plan, analysis, ask).await;
+            self.bring_back(&reading);
+            done = self.run_reading(&reading).await;
         }
         self.client.release();
         done
+    }
+
+    async fn run_reading(&mut self, reading: &Reading<'_>) -> Result<(), Failure> {
+        match reading {
+            Reading::Statement { plan, analysis, ask } => self.run_followed(plan, analysis, ask).await,
+            Reading::Portal { name, statement, max_rows, .. } => {
+                Box::pin(self.execute_planned(name, statement, *max_rows)).await
+            }
+        }
+    }
+
+    /// The portal stands where it stood before its first Execute.
+    fn bring_back(&mut self, reading: &Reading<'_>) {
+        if let Reading::Portal { name, statement, bind, plan, .. } = reading
+            && let Ok(portal) = self.statements.portal(name)
+        {
+            portal.statement = Arc::clone(statement);
+            portal.place = Place::Router { bind: bind.clone(), plan: plan.clone() };
+            portal.position = None;
+        }
     }
 
     async fn run_in_gates(
@@ -210,7 +265,7 @@ impl Session {
             }
             respite = respite.saturating_mul(2);
             within = gate.enter(ROOM).await;
-            if runs.implicit {
+            if runs.open {
                 self.tx.begin_implicit(&self.settings);
             }
         };
@@ -241,8 +296,10 @@ impl Session {
             return false;
         }
         runs.left -= 1;
-        if self.tx.is_open() {
-            self.roll_back_quietly().await;
+        match (runs.cause, runs.open) {
+            (Cause::Server { .. }, true) => self.leave_servers().await,
+            (Cause::Server { .. } | Cause::Deadlock, _) if self.tx.is_open() => self.roll_back_quietly().await,
+            (Cause::Server { .. } | Cause::Deadlock, _) => {}
         }
         // The rest of the request by which it was chosen as the victim.
         self.settle_cancels().await;

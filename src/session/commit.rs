@@ -264,9 +264,36 @@ impl Session {
         self.reload_catalog().await;
     }
 
+    /// ROLLBACK on every server of a transaction in which nothing was done but what failed there: it goes on as one that has come to none.
+    pub(super) async fn leave_servers(&mut self) {
+        self.close_all_runs(false).await;
+        let joined: Vec<ShardId> = self.held.iter().filter(|h| h.joined && !h.server.broken).map(|h| h.shard).collect();
+        self.ask_many(&joined, "ROLLBACK").await;
+        self.part_joined(false);
+        self.tx.begin_anew();
+        self.drop_broken();
+        self.release_idle();
+    }
+
     /// After the end on the servers: each is out of the transaction, or of no use.
     fn finish_joined(&mut self, committed: bool) {
         self.changed_rows = false;
+        self.part_joined(committed);
+        for at in 0..self.held.len() {
+            if !self.held[at].server.broken && self.held[at].finishing == Finishing::No {
+                self.report_parameters(at);
+                break;
+            }
+        }
+        self.cursors.retain(|_, shard| {
+            let at = self.held.position(*shard);
+            at.is_some_and(|at| self.held[at].pin.is_some() || self.held[at].finishing == Finishing::Held)
+        });
+        self.drop_broken();
+        self.release_idle();
+    }
+
+    fn part_joined(&mut self, committed: bool) {
         for held in self.held.iter_mut().filter(|h| h.joined) {
             held.joined = false;
             held.wrote = false;
@@ -281,18 +308,6 @@ impl Session {
                 held.server.broken = true;
             }
         }
-        for at in 0..self.held.len() {
-            if !self.held[at].server.broken && self.held[at].finishing == Finishing::No {
-                self.report_parameters(at);
-                break;
-            }
-        }
-        self.cursors.retain(|_, shard| {
-            let at = self.held.position(*shard);
-            at.is_some_and(|at| self.held[at].pin.is_some() || self.held[at].finishing == Finishing::Held)
-        });
-        self.drop_broken();
-        self.release_idle();
     }
 }
 

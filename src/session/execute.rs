@@ -183,7 +183,7 @@ impl Session {
             Place::Router { bind, .. } => Some(bind.clone()),
             _ => None,
         };
-        let done = self.execute_planned(name, statement, max_rows).await;
+        let done = self.execute_first(name, statement, max_rows).await;
         if let (Err(Failure::Fault(fault)), Some(bind)) = (&done, bound)
             && *fault == moved()
             && let Ok(portal) = self.statements.portal(name)
@@ -194,7 +194,7 @@ impl Session {
         done
     }
 
-    async fn execute_planned(
+    pub(super) async fn execute_planned(
         &mut self,
         name: &[u8],
         statement: &Arc<ClientStatement>,

@@ -1,6 +1,6 @@
 //! SHOW pgloom.*: what the console's SHOW tells, of the session's own database and of its own user's pools.
 
-use crate::admin::{Look, Seen, Show, UserView};
+use crate::admin::{Look, Seen, Show, UserView, map_state};
 use crate::config::ReadPreference;
 use crate::config::limits::Limit;
 use crate::fault::{Fault, SqlState};
@@ -21,7 +21,7 @@ impl Session {
                 let wanted = self.read_preference().unwrap_or(ReadPreference::Primary);
                 Ok(LocalRows::of("pgloom.read_preference", vec![wanted.word().to_owned()], "SHOW"))
             }
-            "map" => Ok(self.show_map()),
+            "map" => Ok(map_state::alone(self.shared.map.get().map(|state| &**state))),
             name if let Some(limit) = Limit::named(name) => {
                 Ok(LocalRows::of(&format!("pgloom.{name}"), vec![self.times.text(limit)], "SHOW"))
             }
@@ -57,45 +57,6 @@ impl Session {
             users: vec![own],
             ..Look::default()
         }
-    }
-
-    /// Where the shard map comes from, and how sure that is.
-    fn show_map(&self) -> LocalRows {
-        let state = self.shared.map.get();
-        let status = state.map(|state| state.status());
-        let text = |value: &str| Some(value.to_owned()).filter(|value| !value.is_empty());
-        let row = match (state, status) {
-            (Some(state), Some(status)) => vec![
-                text(status.source),
-                text(&status.place),
-                status.epoch.map(|epoch| epoch.to_string()),
-                status.revision.map(|revision| revision.to_string()),
-                text(&status.changed_at),
-                text(&status.changed_by),
-                text(&status.reason),
-                Some(format!("{:.3}", state.stale().as_secs_f64())),
-                Some(status.rejected.to_string()),
-                status.problem.map(Into::into),
-            ],
-            _ => {
-                let mut row = vec![None; 10];
-                (row[0], row[7], row[8]) = (text("file"), text("0.000"), text("0"));
-                row
-            }
-        };
-        let columns = [
-            "source",
-            "place",
-            "epoch",
-            "revision",
-            "changed_at",
-            "changed_by",
-            "reason",
-            "stale_seconds",
-            "rejected",
-            "problem",
-        ];
-        LocalRows { columns: columns.map(Into::into).to_vec(), rows: vec![row], tag: "SHOW".to_owned() }
     }
 }
 

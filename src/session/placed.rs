@@ -10,12 +10,16 @@ use crate::backend::cluster::{Cluster, Database};
 use crate::backend::rules::{PATIENCE, changed};
 use crate::config::limits::Limit;
 use crate::control::rules;
-use crate::exec::replies::poll_client;
-use crate::fault::Fault;
+use crate::exec::client::ClientGone;
+use crate::exec::replies::{poll_client, watched};
+use crate::fault::{Fault, SqlState};
 use crate::ids::{Epoch, QualifiedName};
 use crate::session::{Failure, Session, Stop};
 use crate::topology::{Closed, Topology};
 use crate::wire::reply::Status;
+
+/// How often who waits for rows to be moved looks who waits for him.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Between two looks at what is waited for.
 pub(super) const PAUSE: Duration = Duration::from_millis(25);
@@ -101,16 +105,34 @@ impl Session {
         let _waiting = slot.wait();
         let limit = self.times.get(Limit::QueryWait).unwrap_or(Duration::MAX);
         let started = Instant::now();
-        let mut told = Instant::now();
         self.database.rules.note_stale();
+        loop {
+            self.let_rows_move(started, limit).await?;
+            if self.has_begun() {
+                return self.follow_rows();
+            }
+            self.begin_view().await?;
+            // The next mover may have been faster.
+            if started.elapsed() >= limit || !self.rows_move() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Until nothing moves any more of what this session has met, or the time is over.
+    async fn let_rows_move(&mut self, started: Instant, limit: Duration) -> Result<(), Failure> {
         if !self.has_begun() {
             // Nobody is to wait for a session that waits.
             self.seat.rest();
         }
+        let mut told = Instant::now();
         while started.elapsed() < limit && self.rows_move() {
-            if told.elapsed() > Duration::from_secs(1) {
+            if told.elapsed() > LOOK {
                 told = Instant::now();
                 self.database.rules.note_stale();
+                if self.has_begun() && self.is_waited_for().await? {
+                    return Err(circle().into());
+                }
             }
             // The next mover waits for this transaction: it must not wait for that one.
             if self.has_begun() && self.database.cluster.load().topology.fence > self.view.topology.fence {
@@ -118,11 +140,24 @@ impl Session {
             }
             self.pause(PAUSE).await?;
         }
-        if !self.has_begun() {
-            self.begin_view().await?;
-            return Ok(true);
+        Ok(())
+    }
+
+    /// Whether somebody waits for a lock of the open transaction: the mover may wait for that one's end, and nobody would go on.
+    async fn is_waited_for(&mut self) -> Result<bool, Failure> {
+        const WAITERS: &str = "SELECT 1 FROM pg_catalog.pg_locks w WHERE NOT w.granted \
+             AND pg_catalog.pg_backend_pid() = ANY (pg_catalog.pg_blocking_pids(w.pid)) LIMIT 1";
+        self.park_runs().await?;
+        for at in 0..self.held.len() {
+            if !self.held[at].joined {
+                continue;
+            }
+            let asked = watched(&mut self.client, self.held[at].server.query(WAITERS)).await;
+            if !asked.map_err(|ClientGone| Stop::Gone)??.is_empty() {
+                return Ok(true);
+            }
         }
-        self.follow_rows()
+        Ok(false)
     }
 
     /// Whether all statements of the open transaction see the rows of one moment.
@@ -175,6 +210,13 @@ impl Session {
         })
         .await
     }
+}
+
+/// A transaction that waits for rows to be moved, and for which others wait, is the victim: moving goes before.
+fn circle() -> Fault {
+    Fault::new(SqlState::DEADLOCK_DETECTED, "deadlock detected")
+        .detail("The transaction waits for a table whose rows are being moved, and others wait for the transaction, for whose end the mover may wait.")
+        .hint("The transaction can be repeated.")
 }
 
 /// A connection that was made under later rules than those of `epoch`, under which a statement is to run on it, joins them: as long as

@@ -88,7 +88,7 @@ impl Session {
             if !broken {
                 match word.poll(&mut held.server, cx) {
                     // Its time is up: whoever reads on is told so.
-                    Poll::Ready(_) if held.server.cancel.is_abandoned() => return Poll::Ready(Ok(First::Own(true))),
+                    Poll::Ready(_) if held.server.cancel.is_out_of_time() => return Poll::Ready(Ok(First::Own(true))),
                     Poll::Ready(Heard::Answer) => return Poll::Ready(Ok(First::Own(true))),
                     Poll::Ready(Heard::Break) => broken = true,
                     Poll::Pending => {}

@@ -93,9 +93,18 @@ impl Transaction {
     /// Its part on the only shard that it had touched, with its first statement, is gone: it is as if it had never been.
     pub fn forget_touched(&mut self) {
         self.touched = ShardSet::new();
+        self.first = None;
         self.on_replicas = None;
         self.clock = None;
         self.time = None;
+    }
+
+    /// The same of all its parts, of which its first statement was one that failed.
+    pub fn begin_anew(&mut self) {
+        self.forget_touched();
+        if self.state == TxState::Failed {
+            self.state = TxState::Block;
+        }
     }
 
     pub fn in_block(&self) -> bool {

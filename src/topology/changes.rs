@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::ids::{DistributionId, QualifiedName};
-use crate::topology::{Distribution, TableRule, Topology};
+use crate::topology::{Distribution, TableRule, Topology, diff};
 
 /// Whose rows belong elsewhere under a new topology.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,8 @@ impl Topology {
 
     fn places_as(&self, distribution: DistributionId, before: &Topology, old: DistributionId) -> bool {
         let (new, old) = (self.distribution(distribution), before.distribution(old));
-        new.key_types == old.key_types && new.map == old.map
+        let same = new.key_types == old.key_types && new.map == old.map;
+        same || !diff::moves((before, old), (self, new))
     }
 
     fn schema_places(&self) -> Vec<&Distribution> {
@@ -119,8 +120,10 @@ mod tests {
         assert_eq!(moved(|spec| spec.tables.push(table("n", sharded("a")))), tables(&["n"]));
         assert_eq!(moved(|spec| drop(spec.tables.pop())), tables(&["r"]));
         assert_eq!(moved(|spec| spec.tables[0] = table("t", RuleSpec::Reference)), tables(&["t"]));
-        let pin = ValueSpec { key: vec!["7".into()], shard: "s1".into() };
-        assert_eq!(moved(|spec| spec.distributions[1].pins.push(pin)), tables(&["u"]));
+        // It lies on s1: a pin there moves nothing.
+        let pin = |shard: &str| ValueSpec { key: vec!["7".into()], shard: shard.into() };
+        assert_eq!(moved(|spec| spec.distributions[1].pins.push(pin("s0"))), tables(&["u"]));
+        assert_eq!(moved(|spec| spec.distributions[1].pins.push(pin("s1"))), tables(&[]));
     }
 
     #[test]

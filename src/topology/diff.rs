@@ -77,6 +77,17 @@ pub fn differences(old: &Topology, new: &Topology) -> Vec<Difference> {
     found.differences
 }
 
+/// Whether keys that had a shard have another one, or none, in the distribution that takes the place of another.
+pub fn moves(old: (&Topology, &Distribution), new: (&Topology, &Distribution)) -> bool {
+    let (before, after) = (old.1, new.1);
+    if before.key_types != after.key_types || before.method_name() != after.method_name() {
+        return true;
+    }
+    let mut found = Found { old: old.0, new: new.0, differences: Vec::new() };
+    found.placement(before, after);
+    found.differences.iter().any(|difference| difference.moves.is_some())
+}
+
 struct Found<'a> {
     old: &'a Topology,
     new: &'a Topology,

@@ -17,6 +17,8 @@ pub struct EtcdCluster {
     members: Vec<Member>,
     /// Certificate, key and authority of the members; with them they speak TLS with their clients.
     tls: Option<Tls>,
+    /// Further arguments of all members.
+    more: Vec<String>,
 }
 
 pub struct Tls {
@@ -41,13 +43,19 @@ impl EtcdCluster {
     }
 
     pub fn start_with(members: usize, tls: Option<Tls>) -> Self {
+        Self::start_more(members, tls, &[])
+    }
+
+    /// With further arguments.
+    pub fn start_more(members: usize, tls: Option<Tls>, more: &[&str]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = PathBuf::from(format!("{}/pgloom-etcd-{}-{number}", data_root(), std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
         let member = |_| Member { port: free_port(), peer_port: free_port(), child: None, token: 0 };
-        let mut cluster = Self { dir, members: (0..members).map(member).collect(), tls };
+        let more = more.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut cluster = Self { dir, members: (0..members).map(member).collect(), tls, more };
         cluster.start_all();
         cluster
     }
@@ -90,6 +98,7 @@ impl EtcdCluster {
         etcd.args(["--initial-cluster", &all.join(","), "--initial-cluster-state", "new"]);
         etcd.args(["--initial-cluster-token", &format!("t{}", member.token)]);
         etcd.args(["--heartbeat-interval", "50", "--election-timeout", "500", "--logger", "zap"]);
+        etcd.args(&self.more);
         if let Some(tls) = &self.tls {
             etcd.arg("--cert-file").arg(&tls.cert).arg("--key-file").arg(&tls.key);
             if tls.mutual {
@@ -170,7 +179,7 @@ impl EtcdCluster {
         let mut options =
             ConnectOptions::new().with_timeout(Duration::from_secs(2)).with_connect_timeout(Duration::from_secs(1));
         if let Some((user, password)) = login {
-            options = options.with_user(user, password);
+            options = options.with_user(user, password).with_auto_token_refresh(true);
         }
         runtime.block_on(async { what(Client::connect(&endpoints, Some(options)).await?).await })
     }

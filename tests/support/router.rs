@@ -32,7 +32,7 @@ impl Router {
     pub fn start(config: &str) -> Self {
         let mut router = Self::start_with(config, &[]);
         if config.contains("{http_port}") {
-            router.wait_for("yes from /readyz", |router| router.http("/readyz").0 == 200);
+            router.wait_until_ready();
         }
         router
     }
@@ -42,6 +42,16 @@ impl Router {
         let mut router = Self::spawn(config, environment, free_port(), free_port());
         router.wait_for("listening port", |router| Raw::open(router.port).is_ok());
         router
+    }
+
+    /// Like `start`, without waiting for anything: see `wait_until_ready`.
+    pub fn launch(config: &str) -> Self {
+        Self::spawn(config, &[], free_port(), free_port())
+    }
+
+    /// For yes from `/readyz`.
+    pub fn wait_until_ready(&mut self) {
+        self.wait_for("yes from /readyz", |router| router.http("/readyz").0 == 200);
     }
 
     fn spawn(config: &str, environment: &[(&str, &str)], port: u16, http_port: u16) -> Self {

@@ -97,6 +97,17 @@ fn when_servers_are_added_the_newest_timeline_is_still_known() {
 }
 
 #[test]
+fn a_primary_that_an_earlier_run_knew_to_be_old_is_fenced_though_nobody_else_answers() {
+    let mut shard = Shard::new(2);
+    let said = fact(1, false, 100);
+    shard.roles.know(said.system, 2);
+    shard.says(0, said).silent(1);
+    assert_eq!((shard.labels(), shard.roles.primary()), (vec!["fenced", "unknown"], None));
+    shard.says(1, fact(2, false, 90));
+    assert_eq!(shard.labels(), ["fenced", "primary"]);
+}
+
+#[test]
 fn a_replica_that_knows_a_newer_timeline_fences_the_old_primary() {
     let mut shard = Shard::new(2);
     shard.says(0, fact(1, false, 100)).says(1, fact(1, true, 100)).says(1, fact(2, true, 100));

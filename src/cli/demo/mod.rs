@@ -22,6 +22,8 @@ use place::Place;
 use process::Processes;
 use report::{Placement, say};
 
+use crate::cli::out::complain;
+
 /// What the demo's database, its owner and its user through the router are called.
 const DATABASE: &str = "shop";
 
@@ -60,16 +62,16 @@ pub fn run(args: &DemoArgs) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: the demo can't start: {error}");
+            complain!("error: the demo can't start: {error}");
             return ExitCode::FAILURE;
         }
     };
     match runtime.block_on(supervised(args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            complain!("error: {error}");
             if let Some(hint) = error.hint() {
-                eprintln!("hint: {hint}");
+                complain!("hint: {hint}");
             }
             ExitCode::FAILURE
         }

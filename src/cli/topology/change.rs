@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use super::read::gone;
+use super::read::readable;
 use super::{Failed, InForce, MapFile, changes, connect, document_of, in_force, print_changes, served_epochs, text_of};
 use crate::cli::ConfigArg;
+use crate::cli::out::say;
 use crate::config::Document;
 use crate::config::document::{Change, from_config, stamped};
 use crate::control::etcd::{Connection, Swap};
@@ -52,7 +53,7 @@ pub(super) async fn init(args: &InitArgs) -> Result<ExitCode, Failed> {
     // Routers that run may know later epochs than an etcd that was emptied.
     let served = served_epochs(&mut connection).await?;
     let known = connection.epochs().await?.into_iter().chain(served).chain(base).max();
-    store(&mut connection, None, known.unwrap_or(0) + 1, &text, &args.why).await
+    store(&mut connection, None, known.unwrap_or(0).saturating_add(1), &text, &args.why).await
 }
 
 #[derive(Debug, clap::Args)]
@@ -82,18 +83,20 @@ pub(super) async fn apply(args: &ApplyArgs) -> Result<ExitCode, Failed> {
     let new = document_of(&args.map.file, &text)?;
     let mut connection = connect(&args.config).await?;
     let old = in_force(&mut connection).await?;
-    let epoch = old.document.epoch.unwrap_or_default();
-    if let Some(base) = new.epoch.filter(|base| *base != epoch) {
+    if let (Some(base), Some(epoch)) = (new.epoch, old.document.as_ref().and_then(|document| document.epoch))
+        && base != epoch
+    {
         return Err(Failed::refused(format!(
             "{} was made from epoch {base}, and the map has epoch {epoch} by now: get it again, or leave `epoch` out",
             args.map.file.display()
         )));
     }
-    new.warnings.iter().for_each(|warning| println!("warning: {warning}"));
+    new.warnings.iter().for_each(|warning| say!("warning: {warning}"));
     if !permitted(&old, &new, &args.moves)? {
         return Ok(ExitCode::SUCCESS);
     }
-    store(&mut connection, Some(old.revision), old.next, &text, &args.why).await
+    let next = old.next.max(new.epoch.unwrap_or(0).saturating_add(1));
+    store(&mut connection, Some(old.revision), next, &text, &args.why).await
 }
 
 #[derive(Debug, clap::Args)]
@@ -110,7 +113,7 @@ pub(super) struct RollbackArgs {
 
 pub(super) async fn rollback(args: &RollbackArgs) -> Result<ExitCode, Failed> {
     let mut connection = connect(&args.config).await?;
-    let text = connection.past(args.epoch).await?.ok_or_else(|| gone(args.epoch))?;
+    let text = readable(args.epoch, connection.past(args.epoch).await?)?;
     let new = Document::parse(&format!("epoch {}", args.epoch), &text)?;
     let old = in_force(&mut connection).await?;
     if !permitted(&old, &new, &args.moves)? {
@@ -126,7 +129,16 @@ pub(super) async fn rollback(args: &RollbackArgs) -> Result<ExitCode, Failed> {
 
 /// Tells the changes; whether they are to be made.
 fn permitted(old: &InForce, new: &Document, moves: &Moves) -> Result<bool, Failed> {
-    let changes = changes(&old.document, new);
+    let Some(document) = &old.document else {
+        return match moves.allow_moves {
+            true => Ok(!moves.dry_run),
+            false => Err(Failed::refused(
+                "refused: there is no map to compare with, and where this one places rows they may not be. Where they are, run it again with \
+                 --allow-moves",
+            )),
+        };
+    };
+    let changes = changes(document, new);
     print_changes(&changes);
     let moving = |(_, difference): &&(String, Difference)| difference.moves.is_some();
     if changes.iter().any(|change| moving(&change)) && !moves.allow_moves && !moves.dry_run {
@@ -154,13 +166,13 @@ async fn store(
         Ok(swapped) => swapped,
         // Nobody knows whether it came through, but the store.
         Err(error) => match connection.look().await?.map {
-            Some(now) if now.text == text => Swap::Done,
+            Some(now) if now.text.as_ref() == Ok(&text) => Swap::Done,
             _ => return Err(error.into()),
         },
     };
     match swapped {
         Swap::Done => {
-            println!("epoch {epoch} is in force");
+            say!("epoch {epoch} is in force");
             Ok(ExitCode::SUCCESS)
         }
         Swap::Lost => Err(Failed::refused("somebody else has changed the map meanwhile: look at it, and try again")),

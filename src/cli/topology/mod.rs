@@ -7,6 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::cli::out::{complain, say};
 use crate::cli::{ConfigArg, FOUND_WRONG, UNUSABLE, runtime};
 use crate::config::{ConfigErrors, Document, Draft, MapSettings};
 use crate::control::etcd::{Connection, Etcd, StoreError};
@@ -28,7 +29,10 @@ enum TopologyCommand {
         Exit status: 0 done, 1 there is a map already, 2 the call, the file or etcd cannot be used.")]
     Init(change::InitArgs),
     /// Print the map that is in etcd, or an earlier one
-    #[command(after_help = "Example:\n  pgloom topology get > map.json; edit map.json; pgloom topology apply map.json")]
+    #[command(
+        after_help = "Example:\n  pgloom topology get > map.json; edit map.json; pgloom topology apply map.json\n\n\
+        Exit status: 0 printed, 1 what is there is no text, or parts of it are missing: printed as it is, 2 the call or etcd cannot be used."
+    )]
     Get(read::GetArgs),
     /// Check a map in a file, without etcd
     #[command(after_help = "Exit status: 0 valid, 1 not valid, 2 it cannot be read.")]
@@ -80,7 +84,7 @@ pub(super) struct Failed {
 impl Failed {
     pub(super) fn tell(self) -> ExitCode {
         for line in self.message.lines() {
-            eprintln!("pgloom: {line}");
+            complain!("pgloom: {line}");
         }
         ExitCode::from(self.code)
     }
@@ -109,7 +113,7 @@ impl From<StoreError> for Failed {
 /// The etcd that the file names.
 pub(super) async fn connect(config: &ConfigArg) -> Result<Connection, Failed> {
     match Draft::load(&config.config)?.map_source()? {
-        MapSettings::Etcd(settings) => Ok(Etcd::new(&settings)?.any().await?),
+        MapSettings::Etcd(settings) => Ok(Etcd::new(&settings).any().await?),
         MapSettings::File => Err(Failed::unusable(format!(
             "{} keeps the map itself; set source = \"etcd\" and endpoints in [topology] to share it",
             config.config.display()
@@ -119,7 +123,8 @@ pub(super) async fn connect(config: &ConfigArg) -> Result<Connection, Failed> {
 
 /// The map that routers follow.
 struct InForce {
-    document: Document,
+    /// `None`: neither what is in etcd nor anything that is kept can be followed.
+    document: Option<Document>,
     /// Of what is in etcd now.
     revision: i64,
     /// The epoch of the next one.
@@ -136,28 +141,31 @@ async fn in_force(connection: &mut Connection) -> Result<InForce, Failed> {
     let revision = stored.revision;
     let epochs = connection.epochs().await?;
     let latest = epochs.first().copied().unwrap_or(0);
-    let why = match Document::parse("the map in etcd", &stored.text) {
-        Ok(document) if document.epoch.unwrap_or_default() >= latest => {
-            let next = document.epoch.unwrap_or_default() + 1;
-            return Ok(InForce { document, revision, next, astray: false });
+    // Routers may serve a later one than an etcd that was restored.
+    let known = served_epochs(connection).await?.into_iter().chain([latest]).max().unwrap_or(latest);
+    let why = match stored.text.map(|text| Document::parse("the map in etcd", &text)) {
+        Ok(Ok(document)) if document.epoch.unwrap_or_default() >= latest => {
+            let next = document.epoch.unwrap_or_default().max(known).saturating_add(1);
+            return Ok(InForce { document: Some(document), revision, next, astray: false });
         }
-        Ok(document) => Failed::unusable(format!(
-            "the map in etcd has epoch {}, and there was epoch {latest} before",
-            document.epoch.unwrap_or_default()
-        )),
-        Err(errors) => errors.into(),
+        Ok(Ok(document)) => {
+            let epoch = document.epoch.unwrap_or_default();
+            format!("the map in etcd has epoch {epoch}, and there was epoch {latest} before")
+        }
+        Ok(Err(errors)) => errors.to_string(),
+        Err(unreadable) => unreadable.to_string(),
     };
-    let served = served_epochs(connection).await?;
+    complain!("warning: routers do not follow what is in etcd: {}", why.trim_end());
+    let next = known.saturating_add(1);
     for epoch in &epochs {
-        let Some(text) = connection.past(*epoch).await? else { continue };
+        let Some(Ok(text)) = connection.past(*epoch).await? else { continue };
         if let Ok(document) = Document::parse(&format!("epoch {epoch}"), &text) {
-            println!("warning: routers do not follow what is in etcd: {}", why.message.trim_end());
-            println!("warning: epoch {epoch} is what the change is compared with");
-            let next = served.into_iter().chain([latest]).max().unwrap_or(latest) + 1;
-            return Ok(InForce { document, revision, next, astray: true });
+            complain!("warning: epoch {epoch} is what the change is compared with");
+            return Ok(InForce { document: Some(document), revision, next, astray: true });
         }
     }
-    Err(why)
+    complain!("warning: nothing that is kept can be followed either");
+    Ok(InForce { document: None, revision, next, astray: true })
 }
 
 /// What routers say that they serve.
@@ -214,10 +222,10 @@ fn changes(old: &Document, new: &Document) -> Vec<(String, Difference)> {
 
 fn print_changes(changes: &[(String, Difference)]) {
     if changes.is_empty() {
-        println!("nothing changes");
+        say!("nothing changes");
     }
     for (database, difference) in changes {
-        println!("{database}: {difference}");
+        say!("{database}: {difference}");
     }
 }
 

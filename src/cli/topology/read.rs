@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::{Failed, MapFile, changes, connect, document_of, in_force, print_changes, text_of};
+use crate::cli::out::{self, say};
 use crate::cli::{ConfigArg, FOUND_WRONG};
 use crate::config::Document;
+use crate::control::etcd::Unreadable;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct GetArgs {
@@ -21,18 +23,32 @@ pub(super) async fn get(args: &GetArgs) -> Result<ExitCode, Failed> {
     let mut connection = connect(&args.config).await?;
     let text = match args.epoch {
         Some(epoch) => connection.past(epoch).await?.ok_or_else(|| gone(epoch))?,
-        // Also where it is not valid: who is to correct it must see it.
         None => match connection.look().await?.map {
             Some(stored) => stored.text,
             None => return Err(Failed::unusable("there is no map in etcd; make one with pgloom topology init")),
         },
     };
-    print!("{text}");
-    Ok(ExitCode::SUCCESS)
+    // Also where it is not valid: who is to correct it must see it.
+    match text {
+        Ok(text) => {
+            out::bytes(text.as_bytes());
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(Unreadable { value, why }) => {
+            out::bytes(&value);
+            Err(Failed::refused(format!("this is no map: {why}")))
+        }
+    }
 }
 
-pub(super) fn gone(epoch: u64) -> Failed {
+fn gone(epoch: u64) -> Failed {
     Failed::unusable(format!("epoch {epoch} is not kept; pgloom topology history lists those that are"))
+}
+
+/// The text of an epoch that is wanted.
+pub(super) fn readable(epoch: u64, found: Option<Result<String, Unreadable>>) -> Result<String, Failed> {
+    let text = found.ok_or_else(|| gone(epoch))?;
+    text.map_err(|unreadable| Failed::unusable(format!("epoch {epoch} cannot be used: {unreadable}")))
 }
 
 #[derive(Debug, clap::Args)]
@@ -45,10 +61,10 @@ pub(super) fn validate(args: &ValidateArgs) -> Result<ExitCode, Failed> {
     let text = text_of(&args.map.file)?;
     match Document::parse(&args.map.file.display().to_string(), &text) {
         Ok(document) => {
-            document.warnings.iter().for_each(|warning| println!("warning: {warning}"));
+            document.warnings.iter().for_each(|warning| say!("warning: {warning}"));
             for placed in &document.databases {
                 let topology = &placed.topology;
-                println!(
+                say!(
                     "{}: {} shards, {} distributions, {} tables",
                     placed.name,
                     topology.shards.len(),
@@ -56,7 +72,7 @@ pub(super) fn validate(args: &ValidateArgs) -> Result<ExitCode, Failed> {
                     topology.tables.len()
                 );
             }
-            println!("{}: the map is valid", args.map.file.display());
+            say!("{}: the map is valid", args.map.file.display());
             Ok(ExitCode::SUCCESS)
         }
         Err(errors) => Err(Failed::refused(errors.to_string())),
@@ -85,7 +101,8 @@ pub(super) async fn diff(args: &DiffArgs) -> Result<ExitCode, Failed> {
     let new = document_of(&args.map.file, &text_of(&args.map.file)?)?;
     let mut connection = connect(&args.config).await?;
     let old = in_force(&mut connection).await?;
-    let changes = changes(&old.document, &new);
+    let Some(old) = old.document else { return Err(Failed::unusable("there is no map to compare with")) };
+    let changes = changes(&old, &new);
     if args.json {
         let shown = changes.iter().map(|(database, difference)| Shown {
             database: database.clone(),
@@ -119,29 +136,41 @@ struct Entry {
     reason: String,
 }
 
+impl Entry {
+    fn read(epoch: u64, text: Result<String, Unreadable>) -> Self {
+        let text = match text {
+            Ok(text) => text,
+            Err(Unreadable { why, .. }) => {
+                let (changed_at, changed_by) = (String::new(), String::new());
+                return Self { epoch, changed_at, changed_by, reason: format!("cannot be used: {why}") };
+            }
+        };
+        // What an earlier version has allowed is history all the same.
+        let said: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        let word = |key: &str| said.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        Self { epoch, changed_at: word("changed_at"), changed_by: word("changed_by"), reason: word("reason") }
+    }
+}
+
 pub(super) async fn history(args: &HistoryArgs) -> Result<ExitCode, Failed> {
     let mut connection = connect(&args.config).await?;
     let mut entries = Vec::new();
     for epoch in connection.epochs().await?.into_iter().take(args.limit) {
         let Some(text) = connection.past(epoch).await? else { continue };
-        // What an earlier version has allowed is history all the same.
-        let said: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        let word = |key: &str| said.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
-        let (changed_at, changed_by, reason) = (word("changed_at"), word("changed_by"), word("reason"));
-        entries.push(Entry { epoch, changed_at, changed_by, reason });
+        entries.push(Entry::read(epoch, text));
     }
     if args.json {
         print_json(&entries);
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{:>8}  {:<20}  {:<24}  reason", "epoch", "changed at", "by");
+    say!("{:>8}  {:<20}  {:<24}  reason", "epoch", "changed at", "by");
     for Entry { epoch, changed_at, changed_by, reason } in &entries {
-        println!("{epoch:>8}  {changed_at:<20}  {changed_by:<24}  {}", reason.lines().next().unwrap_or_default());
+        say!("{epoch:>8}  {changed_at:<20}  {changed_by:<24}  {}", reason.lines().next().unwrap_or_default());
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn print_json(value: &impl Serialize) {
     // Strings and numbers: they always serialise.
-    println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
+    say!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
 }

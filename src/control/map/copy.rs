@@ -24,17 +24,25 @@ struct Copied<'a> {
     map: &'a RawValue,
 }
 
-/// Keeps the map of a prefix. Whatever happens meanwhile, there is either the map from before or this one.
+/// Keeps the map of a prefix.
 ///
 /// # Errors
 /// Those of the file system.
 pub fn write(path: &Path, prefix: &str, map: &str) -> io::Result<()> {
+    replace(path, &format!("{{\"prefix\": {}, \"map\": {}}}", serde_json::Value::from(prefix), map.trim()))
+}
+
+/// Writes a file of the router's own, in place of what it was. Whatever happens meanwhile, there is the one or the other.
+///
+/// # Errors
+/// Those of the file system.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
     let beside = directory.join(format!(".{name}.{}", std::process::id()));
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        writeln!(file, "{{\"prefix\": {}, \"map\": {}}}", serde_json::Value::from(prefix), map.trim())?;
+        writeln!(file, "{text}")?;
         file.sync_all()?;
         std::fs::rename(&beside, path)
     })();

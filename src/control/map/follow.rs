@@ -1,5 +1,6 @@
 //! The map in etcd, followed: the first one at the start, and every later one as soon as it is there.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,14 +34,18 @@ pub struct Follower {
     state: Arc<MapState>,
     /// Whether what was last found is what is served.
     current: bool,
+    /// Where what is served is kept on disk.
+    kept: Option<PathBuf>,
+    /// Why it is not.
+    unkept: Option<Box<str>>,
+    /// Since when no member can be followed, and that was told.
+    lost: Option<Instant>,
 }
 
 impl Follower {
-    /// # Errors
-    /// A certificate cannot be read.
     pub fn new(etcd: Etcd, state: Arc<MapState>) -> Self {
         let member = (random() * etcd.settings().endpoints.len() as f64) as usize;
-        Self { etcd, watcher: Watcher::new(member), state, current: false }
+        Self { etcd, watcher: Watcher::new(member), state, current: false, kept: None, unkept: None, lost: None }
     }
 
     /// The document with which the router starts: that of etcd, or, where that cannot be had in time, the copy on disk. Without a copy
@@ -53,9 +58,9 @@ impl Follower {
         let mut may_use_copy = true;
         loop {
             let problem = match self.try_first().await {
-                Ok((document, stored, endpoint)) => {
+                Ok((document, text, revision, endpoint)) => {
                     let settings = draft.settings(Some(&document))?;
-                    self.took(&document, &stored, &endpoint);
+                    self.took(&document, &text, revision, &endpoint);
                     return Ok((document, settings));
                 }
                 Err(problem) => problem,
@@ -76,18 +81,20 @@ impl Follower {
         }
     }
 
-    async fn try_first(&mut self) -> Result<(Document, Stored, Box<str>), String> {
+    /// The document, its text and revision, and who has it.
+    async fn try_first(&mut self) -> Result<(Document, String, i64, Box<str>), String> {
         let mut connection = self.etcd.connect(self.watcher.member()).await.map_err(|StoreError(error)| error)?;
         let look = connection.look().await.map_err(|StoreError(error)| error)?;
-        let prefix = &self.etcd.settings().prefix;
         let Some(stored) = look.map else {
             return Err(format!(
-                "{}: there is no {prefix}/map; make one with pgloom topology init",
-                connection.endpoint
+                "{}: there is no {}; make one with pgloom topology init",
+                connection.endpoint,
+                self.name()
             ));
         };
-        let document = self.read(&stored.text)?;
-        Ok((document, stored, connection.endpoint.clone()))
+        let text = stored.text.map_err(|unreadable| format!("{}: {unreadable}", self.name()))?;
+        let document = self.read(&text)?;
+        Ok((document, text, stored.revision, connection.endpoint.clone()))
     }
 
     /// A document that may be served.
@@ -96,9 +103,19 @@ impl Follower {
         self.watcher.judge(document.epoch).map(|_| document)
     }
 
+    /// The same on another thread: clients are not to wait for a large one.
+    async fn read_aside(&self, text: &str) -> Result<Document, String> {
+        let (name, text) = (self.name(), text.to_owned());
+        let read =
+            tokio::task::spawn_blocking(move || Document::parse(&name, &text).map_err(|errors| errors.to_string()));
+        let document = read.await.map_err(|error| error.to_string())??;
+        self.watcher.judge(document.epoch).map(|_| document)
+    }
+
     fn from_copy(&mut self) -> Option<Document> {
-        let path = &self.etcd.settings().copy_file;
-        let kept = match copy::read(path, &self.etcd.settings().prefix) {
+        let settings = self.etcd.settings();
+        let path = &settings.copy_file;
+        let kept = match copy::read(path, &settings.prefix) {
             Ok(kept) => kept?,
             Err(error) => {
                 tracing::warn!(file = %path.display(), %error, "the copy of the map cannot be read");
@@ -113,6 +130,7 @@ impl Follower {
             }
         };
         let age = kept.since.elapsed().unwrap_or_default();
+        (self.lost, self.kept) = (Some(Instant::now()), Some(path.clone()));
         let (path, epoch) = (path.display().to_string(), document.epoch.unwrap_or_default());
         tracing::warn!(file = %path, epoch, age_seconds = age.as_secs(), "etcd gives no map: serving the copy on disk");
         self.watcher.took(epoch, &kept.text);
@@ -129,21 +147,53 @@ impl Follower {
     /// Follows the map for ever.
     pub async fn run(mut self, taker: Arc<dyn Taker>) {
         loop {
-            let Err(StoreError(error)) = self.follow(&*taker).await;
-            self.state.update(|status| status.problem = Some(error.as_str().into()));
-            tracing::debug!(%error, "the map cannot be followed");
-            tokio::time::sleep(self.watcher.failed(random())).await;
+            let Err(StoreError(error)) = self.follow(&*taker).await else { continue };
+            let pause = self.watcher.failed(random());
+            self.fell_away(&error);
+            tokio::select! {
+                biased;
+                () = self.etcd.changed() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
         }
     }
 
-    /// With one member, for as long as it answers.
-    async fn follow(&mut self, taker: &dyn Taker) -> Result<std::convert::Infallible, StoreError> {
+    /// A member cannot be followed. That none of them can is told once.
+    fn fell_away(&mut self, error: &str) {
+        self.state.update(|status| status.problem = Some(error.into()));
+        let members = self.etcd.settings().endpoints.len();
+        if self.lost.is_some() || !self.watcher.has_failed_with(members) {
+            tracing::debug!(%error, "the map cannot be followed");
+            return;
+        }
+        self.lost = Some(Instant::now());
+        let (epoch, stale) = (self.state.status().epoch, self.state.stale().as_secs());
+        tracing::warn!(%error, epoch, stale_seconds = stale, "etcd is lost: the map that is known is served on");
+    }
+
+    /// With one member, for as long as it answers, or until there is another way to etcd.
+    async fn follow(&mut self, taker: &dyn Taker) -> Result<(), StoreError> {
         let mut connection = self.etcd.connect(self.watcher.member()).await?;
         let mut seen = self.look(&mut connection, taker).await?;
-        tracing::info!(endpoint = %connection.endpoint, revision = seen.0, "following the map in etcd");
         let mut watch = connection.watch(seen.0 + 1).await?;
+        self.watcher.answered();
+        match self.lost.take() {
+            Some(since) => {
+                let (endpoint, lost) = (&connection.endpoint, since.elapsed().as_secs());
+                tracing::info!(%endpoint, revision = seen.0, lost_seconds = lost, "etcd is back: following the map");
+            }
+            None => {
+                tracing::info!(endpoint = %connection.endpoint, revision = seen.0, "following the map in etcd");
+            }
+        }
         loop {
-            let heard = tokio::time::timeout(self.etcd.settings().check_interval, watch.next()).await;
+            let check_interval = self.etcd.settings().check_interval;
+            let heard = tokio::select! {
+                biased;
+                // Not in the middle of anything: no map is half in force.
+                () = self.etcd.changed() => return Ok(()),
+                heard = tokio::time::timeout(check_interval, watch.next()) => heard,
+            };
             let again = match heard {
                 Ok(heard) => heard? == Heard::Change,
                 // Silence may be that of a map which nobody changes, or of a member that nobody reaches.
@@ -154,8 +204,8 @@ impl Follower {
                     if same && self.current {
                         self.confirm(&connection);
                     }
-                    // What could not be served may be served by now.
-                    !same || !self.current
+                    // What could not be served, or kept, may be by now.
+                    !same || !self.current || self.unkept.is_some()
                 }
             };
             if again {
@@ -173,6 +223,9 @@ impl Follower {
         self.current = found == Found::Same;
         match found {
             Found::Same => {
+                if let Some(Ok(text)) = look.map.as_ref().map(|stored| &stored.text) {
+                    self.keep(text);
+                }
                 self.state.update(|status| {
                     status.source = "etcd";
                     status.place = connection.endpoint.clone();
@@ -194,17 +247,21 @@ impl Follower {
     }
 
     async fn offer(&mut self, stored: &Stored, endpoint: &str, taker: &dyn Taker) {
-        let taken = match self.read(&stored.text) {
-            Ok(document) => taker.take(document.clone()).await.map(|()| document),
+        let read = match &stored.text {
+            Ok(text) => self.read_aside(text).await.map(|document| (document, text)),
+            Err(unreadable) => Err(format!("{}: {unreadable}", self.name())),
+        };
+        let taken = match read {
+            Ok((document, text)) => taker.take(document.clone()).await.map(|()| (document, text)),
             Err(why) => Err(NotTaken::Wrong(why)),
         };
         match taken {
-            Ok(document) => {
+            Ok((document, text)) => {
                 tracing::info!(epoch = document.epoch, by = %document.changed_by, reason = %document.reason, "serving a new map");
-                self.took(&document, stored, endpoint);
+                self.took(&document, text, stored.revision, endpoint);
             }
             Err(NotTaken::Wrong(why)) => {
-                self.watcher.rejected(&stored.text);
+                self.watcher.rejected(stored);
                 self.not_taken(stored.revision, &why);
                 self.state.update(|status| status.rejected += 1);
             }
@@ -220,31 +277,45 @@ impl Follower {
         self.state.update(|status| status.problem = Some(format!("not served: {why}").into()));
     }
 
-    fn took(&mut self, document: &Document, stored: &Stored, endpoint: &str) {
-        self.watcher.took(document.epoch.unwrap_or_default(), &stored.text);
+    fn took(&mut self, document: &Document, text: &str, revision: i64, endpoint: &str) {
+        self.watcher.took(document.epoch.unwrap_or_default(), text);
         self.current = true;
-        let settings = self.etcd.settings();
-        let kept = copy::write(&settings.copy_file, &settings.prefix, &stored.text);
-        let problem = kept.err().map(|error| {
-            let file = settings.copy_file.display().to_string();
-            tracing::error!(%file, %error, "the map cannot be kept on disk: a start without etcd would have none");
-            format!("the copy {file} cannot be written: {error}").into()
-        });
+        self.kept = None;
+        self.keep(text);
         self.state.update(|status| {
             status.source = "etcd";
             status.place = endpoint.into();
-            status.revision = Some(stored.revision);
+            status.revision = Some(revision);
             status.confirmed = Some(Instant::now());
-            status.problem = problem;
+            status.problem = self.unkept.clone();
             describe(status, document);
         });
+    }
+
+    /// The map that is served is kept on disk, where the settings of now say.
+    fn keep(&mut self, text: &str) {
+        let settings = self.etcd.settings();
+        if self.kept.as_ref() == Some(&settings.copy_file) {
+            return;
+        }
+        match copy::write(&settings.copy_file, &settings.prefix, text) {
+            Ok(()) => (self.kept, self.unkept) = (Some(settings.copy_file.clone()), None),
+            Err(error) => {
+                let file = settings.copy_file.display();
+                let problem = format!("the copy {file} cannot be written: {error}");
+                if self.unkept.as_deref() != Some(&problem) {
+                    tracing::error!(%file, %error, "the map cannot be kept on disk: a start without etcd would have none");
+                }
+                self.unkept = Some(problem.into());
+            }
+        }
     }
 
     fn confirm(&self, connection: &Connection) {
         self.state.update(|status| {
             status.confirmed = Some(Instant::now());
             status.place = connection.endpoint.clone();
-            status.problem = None;
+            status.problem = self.unkept.clone();
         });
     }
 

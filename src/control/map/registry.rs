@@ -43,8 +43,15 @@ impl Entry {
 pub type Hear = Box<dyn Fn(&Entry) + Send + Sync>;
 
 /// Keeps a router in the list until `stop` resolves, whatever happens to etcd, and tells of the others that are there.
-pub async fn register(etcd: Etcd, mut entry: Entry, state: Arc<MapState>, hear: Hear, stop: impl Future<Output = ()>) {
+pub async fn register(
+    mut etcd: Etcd,
+    mut entry: Entry,
+    state: Arc<MapState>,
+    hear: Hear,
+    stop: impl Future<Output = ()>,
+) {
     let mut member = (random() * etcd.settings().endpoints.len() as f64) as usize;
+    let mut failures = 0;
     tokio::pin!(stop);
     loop {
         let mut place = None;
@@ -57,24 +64,38 @@ pub async fn register(etcd: Etcd, mut entry: Entry, state: Arc<MapState>, hear: 
                 }
                 return;
             }
-            ended = stay(&etcd, member, &mut entry, &state, &hear, &mut place) => ended,
+            ended = stay(&mut etcd, member, &mut entry, &state, &hear, &mut place, &mut failures) => ended,
         };
-        let Err(StoreError(error)) = ended;
-        tracing::debug!(%error, "this router is not in the list of routers");
+        let Err(StoreError(error)) = ended else { continue };
+        failures += 1;
+        // Told when every member has failed, and not with each attempt.
+        if failures == etcd.settings().endpoints.len() {
+            tracing::warn!(%error, "this router is not in the list of routers in etcd");
+        } else {
+            tracing::debug!(%error, "this router is not in the list of routers");
+        }
         member = member.wrapping_add(1);
-        tokio::time::sleep(RETRY.mul_f64(0.5 + random() / 2.0)).await;
+        let retry = tokio::time::sleep(RETRY.mul_f64(0.5 + random() / 2.0));
+        tokio::select! {
+            biased;
+            () = &mut stop => return,
+            () = etcd.changed() => {}
+            () = retry => {}
+        }
     }
 }
 
-/// In the list, for as long as one member answers.
+/// In the list, for as long as one member answers, or until there is another way to etcd: then the place is taken again by that, which
+/// is the same place. `failures`: of those before.
 async fn stay(
-    etcd: &Etcd,
+    etcd: &mut Etcd,
     member: usize,
     entry: &mut Entry,
     state: &MapState,
     hear: &Hear,
     place: &mut Option<(Connection, Lease)>,
-) -> Result<std::convert::Infallible, StoreError> {
+    failures: &mut usize,
+) -> Result<(), StoreError> {
     let mut epochs = state.epochs();
     let ttl = etcd.settings().router_ttl;
     let mut connection = etcd.connect(member).await?;
@@ -85,6 +106,9 @@ async fn stay(
         // Texts and numbers: they always serialise.
         let text = serde_json::to_string(&entry).unwrap_or_default();
         connection.announce(lease, &entry.id, &text).await?;
+        if std::mem::take(failures) >= etcd.settings().endpoints.len() {
+            tracing::info!(endpoint = %connection.endpoint, "this router is in the list of routers again");
+        }
         loop {
             for text in connection.routers().await? {
                 if let Some(router) = Entry::read(&text) {
@@ -93,6 +117,7 @@ async fn stay(
             }
             tokio::select! {
                 biased;
+                () = etcd.changed() => return Ok(()),
                 changed = epochs.changed() => match changed {
                     Ok(()) => break,
                     Err(_) => tokio::time::sleep(ttl / 3).await,

@@ -50,11 +50,20 @@ impl Watcher {
         self.member
     }
 
-    /// The store has answered.
-    pub fn found<'a>(&mut self, map: Option<&'a Stored>) -> Found<'a> {
+    /// The store answers, and is listened to.
+    pub fn answered(&mut self) {
         self.failures = 0;
+    }
+
+    /// Whether none of so many members has answered, one after the other.
+    pub fn has_failed_with(&self, members: usize) -> bool {
+        self.failures as usize >= members
+    }
+
+    /// What stands in the store.
+    pub fn found<'a>(&mut self, map: Option<&'a Stored>) -> Found<'a> {
         let Some(stored) = map else { return Found::Gone };
-        let hash = hash(&stored.text);
+        let hash = mark(stored);
         if self.known.is_some_and(|known| known.hash == hash) {
             return Found::Same;
         }
@@ -88,8 +97,8 @@ impl Watcher {
     }
 
     /// It is not, for whatever reason.
-    pub fn rejected(&mut self, text: &str) {
-        self.rejected = Some(hash(text));
+    pub fn rejected(&mut self, stored: &Stored) {
+        self.rejected = Some(mark(stored));
     }
 
     /// It could not be served for now: the next look tries it again.
@@ -107,21 +116,34 @@ impl Watcher {
     }
 }
 
-/// Tells texts of one store from each other, not against somebody who writes into it.
+/// What is no text is another one for another reason, too: its parts may be there the next time.
+fn mark(stored: &Stored) -> u64 {
+    match &stored.text {
+        Ok(text) => hash(text),
+        Err(unreadable) => hash_of(&[&unreadable.value, unreadable.why.as_bytes()]),
+    }
+}
+
 fn hash(text: &str) -> u64 {
+    // A copy on disk has no line end behind it.
+    hash_of(&[text.trim().as_bytes()])
+}
+
+/// Tells texts of one store from each other, not against somebody who writes into it.
+fn hash_of(parts: &[&[u8]]) -> u64 {
     use std::hash::{BuildHasher, Hasher};
     let mut hasher = foldhash::quality::FixedState::default().build_hasher();
-    // A copy on disk has no line end behind it.
-    hasher.write(text.trim().as_bytes());
+    parts.iter().for_each(|part| hasher.write(part));
     hasher.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::etcd::Unreadable;
 
     fn stored(text: &str) -> Stored {
-        Stored { text: text.to_owned(), revision: 1 }
+        Stored { text: Ok(text.to_owned()), revision: 1 }
     }
 
     fn serving(epoch: u64, text: &str) -> Watcher {
@@ -137,11 +159,26 @@ mod tests {
         assert_eq!(watcher.found(Some(&stored("three\n"))), Found::Same);
         let bad = stored("bad");
         assert_eq!(watcher.found(Some(&bad)), Found::Another(&bad));
-        watcher.rejected("bad");
+        watcher.rejected(&bad);
         assert_eq!(watcher.found(Some(&bad)), Found::StillBad);
         assert_eq!(watcher.found(Some(&stored("three"))), Found::Same);
         watcher.postponed();
         assert_eq!(watcher.found(Some(&bad)), Found::Another(&bad));
+    }
+
+    #[test]
+    fn what_is_no_text_is_told_once_for_each_reason() {
+        let mut watcher = serving(3, "three");
+        let no_text = |why: &str| {
+            let unreadable = Unreadable { value: b"three".to_vec(), why: why.to_owned() };
+            Stored { text: Err(unreadable), revision: 2 }
+        };
+        let (one, other) = (no_text("a part is not there"), no_text("it is not UTF-8"));
+        assert_eq!(watcher.found(Some(&one)), Found::Another(&one));
+        watcher.rejected(&one);
+        assert_eq!(watcher.found(Some(&one)), Found::StillBad);
+        assert_eq!(watcher.found(Some(&other)), Found::Another(&other));
+        assert_eq!(watcher.found(Some(&stored("three"))), Found::Same);
     }
 
     #[test]
@@ -163,7 +200,12 @@ mod tests {
         assert_eq!((waits[0], waits[1], waits[11]), (SHORTEST, SHORTEST * 2, LONGEST));
         assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]));
         assert_eq!(watcher.failed(0.0), LONGEST / 2);
+        // Who answers and breaks off again has not been listened to.
         watcher.found(None);
+        assert!(watcher.has_failed_with(13) && !watcher.has_failed_with(14));
+        assert_eq!(watcher.failed(1.0), LONGEST);
+        watcher.answered();
+        assert!(!watcher.has_failed_with(1));
         assert_eq!(watcher.failed(1.0), SHORTEST);
     }
 }

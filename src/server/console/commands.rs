@@ -146,6 +146,7 @@ impl Front {
             users: self.users.clone(),
             max_clients: self.client_limits.databases.clone(),
             config: self.config.iter().map(config_view).collect(),
+            map: self.shared.map.get().cloned(),
         }
     }
 }

@@ -1,0 +1,68 @@
+//! Keeps on disk which timelines were heard of: see [`crate::backend::timelines`].
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::timelines::Timelines;
+use crate::control::map::copy;
+
+/// After a write that failed.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// What an earlier run has kept; nothing where there is no file.
+///
+/// # Errors
+/// Those of the file system, and a file that was not written here.
+pub fn read(path: &Path) -> io::Result<BTreeMap<u64, u32>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => serde_json::from_str(&text).map_err(io::Error::other),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes each rise down, for ever.
+pub async fn keep(timelines: Arc<Timelines>, path: PathBuf) {
+    loop {
+        timelines.risen().await;
+        while let Err(error) = write(timelines.all(), path.clone()).await {
+            tracing::error!(file = %path.display(), %error, "the shards' timelines cannot be kept: a restart would not know which primaries are old");
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+/// Beside what other routers on this machine have written there. A file that nobody can read is written anew.
+async fn write(mut all: BTreeMap<u64, u32>, path: PathBuf) -> io::Result<()> {
+    let replaced = move || {
+        for (system, timeline) in read(&path).unwrap_or_default() {
+            let newest = all.entry(system).or_insert(timeline);
+            *newest = timeline.max(*newest);
+        }
+        copy::replace(&path, &serde_json::to_string(&all).map_err(io::Error::other)?)
+    };
+    tokio::task::spawn_blocking(replaced).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_kept_is_read_and_what_is_no_such_file_is_told() {
+        let path = std::env::temp_dir().join(format!("pgloom-timelines-{}.json", std::process::id()));
+        assert!(read(&path).unwrap().is_empty());
+        let known = BTreeMap::from([(u64::MAX, 2), (1, 9)]);
+        write(known.clone(), path.clone()).await.unwrap();
+        assert_eq!(read(&path).unwrap(), known);
+        write(BTreeMap::from([(1, 8), (2, 2)]), path.clone()).await.unwrap();
+        assert_eq!(read(&path).unwrap(), BTreeMap::from([(u64::MAX, 2), (1, 9), (2, 2)]));
+        std::fs::write(&path, "{\"1\": ").unwrap();
+        assert!(read(&path).is_err());
+        std::fs::remove_file(&path).unwrap();
+    }
+}
