@@ -76,9 +76,13 @@ impl CancelHandle {
         self.opening.store(true, Ordering::Release);
     }
 
+    pub fn is_opening(&self) -> bool {
+        self.opening.load(Ordering::Acquire)
+    }
+
     /// The server has answered.
     pub fn begun(&self) {
-        if self.opening.load(Ordering::Acquire) {
+        if self.is_opening() {
             self.opening.store(false, Ordering::Release);
             self.opened.notify_waiters();
         }
@@ -182,7 +186,7 @@ impl CancelHandle {
     pub async fn send_within(&self, limit: Duration) -> bool {
         let limit = limit.min(self.timeout);
         let opened = self.opened.notified();
-        if self.opening.load(Ordering::Acquire) && tokio::time::timeout(limit, opened).await.is_err() {
+        if self.is_opening() && tokio::time::timeout(limit, opened).await.is_err() {
             return false;
         }
         let sent = login::send_cancel(&self.server, &self.tls, limit, &self.key);

@@ -634,12 +634,12 @@ impl Backend {
         failed.map_or(Ok((rows, tag)), Err)
     }
 
-    /// Reads the answers to requests of our own that come before those to the client's.
+    /// Reads on until what opens the transaction is answered: before that nothing is to be cancelled. For whoever throws the rest away.
     ///
     /// # Errors
-    /// One of them has failed, or the connection is lost: it is broken either way.
-    pub async fn settle_own(&mut self) -> Result<(), Fault> {
-        while self.inflight.own_queries() > 0 {
+    /// It has failed, or the connection is lost: it is broken either way.
+    pub async fn settle_opening(&mut self) -> Result<(), Fault> {
+        while self.cancel.is_opening() && !self.inflight.is_empty() {
             let frame = self.next_frame().await?;
             match self.inflight.step(frame.tag) {
                 inflight::Verdict::OutOfStep => return Err(self.out_of_step(frame.tag)),

@@ -545,11 +545,12 @@ pub(super) enum KeyProblem {
 impl KeyProblem {
     fn fault(&self, plan: &CopyInPlan, column: &str, line: u64) -> Fault {
         match self {
-            Self::Null => Fault::new(
-                SqlState::NOT_NULL_VIOLATION,
-                format!("null value in sharding-key column \"{column}\" of relation \"{}\"", plan.table.name),
-            )
-            .detail(format!("COPY {}, line {line}", plan.table.name)),
+            // The column takes NULLs: where it does not, a shard says so.
+            Self::Null => Fault::unsupported(
+                format!("a row of sharded table \"{}\" needs a value for its sharding key", plan.table.name),
+                format!("COPY {}, line {line}: {column} is NULL", plan.table.name),
+                "Leave such rows out, or give them a value.",
+            ),
             Self::Foreign => Fault::unsupported(
                 format!("cannot tell the shard of a value of column \"{column}\""),
                 format!("COPY {}, line {line}: it is not in UTF-8", plan.table.name),
@@ -613,12 +614,11 @@ fn changed_by_column(plan: &CopyInPlan, column: &str, line: u64) -> Fault {
 }
 
 fn unmapped(plan: &CopyInPlan, key: &[KeyValue<'_>], line: u64) -> Fault {
-    Fault::new(
-        SqlState::INVALID_PARAMETER_VALUE,
+    Fault::unsupported(
         format!("no shard serves the key of a row of \"{}\"", plan.table.name),
+        format!("COPY {}, line {line}: key {key:?}", plan.table.name),
+        "Add a range, a list value or a default shard to the distribution.",
     )
-    .detail(format!("COPY {}, line {line}: key {key:?}", plan.table.name))
-    .hint("Add a range, a list value or a default shard to the distribution.")
 }
 
 impl From<Broken> for Failure {

@@ -530,10 +530,11 @@ impl Session {
         let busy: Vec<_> = self.held.drain_busy();
         if !busy.is_empty() {
             tokio::spawn(async move {
-                for held in busy {
-                    held.running().send().await;
+                let ends = busy.into_iter().map(|mut held| async move {
+                    scatter::cancel(&mut held).await;
                     held.server.discard();
-                }
+                });
+                futures::future::join_all(ends).await;
             });
         }
         self.end_held().await;

@@ -11,11 +11,23 @@ use crate::fault::Fault;
 use crate::ids::ShardId;
 use crate::plan::combine::{Combine, Fold, Step};
 use crate::plan::{Access, Plan, PlanKind, ShardSql, Window};
+use crate::session::held::Held;
 use crate::session::prepared::Place;
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
 use crate::sql::utility::fetch::Position;
 use crate::wire::reply::{self, Column};
+
+/// Asks a server to stop what nobody waits for. False: it has not even opened its transaction.
+pub(super) async fn cancel(held: &mut Held) -> bool {
+    // Cancelled in the middle of its BEGIN, a server would run what was sent behind it outside of the transaction.
+    let opened = tokio::time::timeout(CANCELLED, held.server.settle_opening()).await;
+    if !matches!(opened, Ok(Ok(()))) {
+        return false;
+    }
+    held.running().send().await;
+    true
+}
 
 /// How long a server may take to come to rest after it was asked to cancel.
 const CANCELLED: Duration = Duration::from_secs(5);
@@ -275,13 +287,10 @@ impl Session {
                 return;
             }
             if !patient {
-                // Cancelled in the middle of its BEGIN, a server would run what was sent behind it outside of the transaction.
-                let opened = tokio::time::timeout(CANCELLED, held.server.settle_own()).await;
-                if !matches!(opened, Ok(Ok(()))) {
+                if !cancel(held).await {
                     held.server.broken = true;
                     return;
                 }
-                held.running().send().await;
             }
             let drained = match patient {
                 true => held.server.drain().await.is_ok(),
