@@ -286,11 +286,9 @@ impl Session {
             if held.server.broken {
                 return;
             }
-            if !patient {
-                if !cancel(held).await {
-                    held.server.broken = true;
-                    return;
-                }
+            if !patient && !cancel(held).await {
+                held.server.broken = true;
+                return;
             }
             let drained = match patient {
                 true => held.server.drain().await.is_ok(),
