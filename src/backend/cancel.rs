@@ -38,6 +38,8 @@ pub struct CancelHandle {
     /// The request that opens its transaction is not answered yet.
     opening: AtomicBool,
     opened: Notify,
+    /// Its own session stops it: whoever has waited until it is open need not.
+    stopped: AtomicBool,
     /// Another server is the primary of its shard now.
     superseded: AtomicBool,
     /// Of whoever waits for a server that can be superseded.
@@ -66,6 +68,7 @@ impl CancelHandle {
             abandoned: AtomicBool::new(false),
             opening: AtomicBool::new(false),
             opened: Notify::new(),
+            stopped: AtomicBool::new(false),
             superseded: AtomicBool::new(false),
             waiter: AtomicWaker::new(),
         }
@@ -73,7 +76,13 @@ impl CancelHandle {
 
     /// The next request opens a transaction. It is not to be cancelled: what is sent behind it would run outside, and last.
     pub fn begin(&self) {
+        self.stopped.store(false, Ordering::Release);
         self.opening.store(true, Ordering::Release);
+    }
+
+    /// Its session is about to stop it, and to go on with the connection: a request that comes later would meet what is sent next.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
     }
 
     pub fn is_opening(&self) -> bool {
@@ -186,8 +195,13 @@ impl CancelHandle {
     pub async fn send_within(&self, limit: Duration) -> bool {
         let limit = limit.min(self.timeout);
         let opened = self.opened.notified();
-        if self.is_opening() && tokio::time::timeout(limit, opened).await.is_err() {
-            return false;
+        if self.is_opening() {
+            if tokio::time::timeout(limit, opened).await.is_err() {
+                return false;
+            }
+            if self.stopped.load(Ordering::Acquire) {
+                return true;
+            }
         }
         let sent = login::send_cancel(&self.server, &self.tls, limit, &self.key);
         let failure = match tokio::time::timeout(limit, sent).await {

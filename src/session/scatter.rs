@@ -21,6 +21,7 @@ use crate::wire::reply::{self, Column};
 /// Asks a server to stop what nobody waits for. False: it has not even opened its transaction.
 pub(super) async fn cancel(held: &mut Held) -> bool {
     // Cancelled in the middle of its BEGIN, a server would run what was sent behind it outside of the transaction.
+    held.server.cancel.stop();
     let opened = tokio::time::timeout(CANCELLED, held.server.settle_opening()).await;
     if !matches!(opened, Ok(Ok(()))) {
         return false;
