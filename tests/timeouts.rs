@@ -275,10 +275,6 @@ fn the_wait_for_a_connection_ends_as_the_session_says() {
     let (mut holder, mut raw) = (world.connect(), world.connect());
     holder.must("BEGIN");
     holder.must(&one);
-    // Of the home shard too, which has the word on other settings.
-    holder.must(&format!("SELECT n FROM items WHERE id = {}", world.id(0, 0)));
-    raw.must("SET pgloom.query_wait_timeout = '1ms'");
-    raw.must("RESET pgloom.query_wait_timeout");
     raw.must("SET pgloom.query_wait_timeout = '200ms'");
     let start = Instant::now();
     let reply = raw.simple(&one);

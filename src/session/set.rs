@@ -30,20 +30,12 @@ impl Session {
                 };
                 self.forget_local(name);
                 let wanted = self.settings_with(&self.settings, name, Some(&value));
-                if self.is_read_here_alone(name) {
-                    self.adopt(self.shared.settings.share(wanted));
-                } else {
-                    self.change_settings(wanted, &settings::assign(name, &value)).await?;
-                }
+                self.change_settings(wanted, &settings::assign(name, &value)).await?;
                 Ok(LocalRows::tag("SET"))
             }
             SetStatement::Reset(name) => {
                 self.forget_local(name);
                 let wanted = self.settings_with(&self.settings, name, None);
-                if self.is_read_here_alone(name) {
-                    self.adopt(self.shared.settings.share(wanted));
-                    return Ok(LocalRows::tag("RESET"));
-                }
                 let mut sql = self.reset_of(name);
                 if let ("session_authorization", Some(role)) = (&**name, self.startup.get("role")) {
                     let _ = write!(sql, "; {}", settings::assign("role", role));
@@ -125,11 +117,6 @@ impl Session {
                 Box::pin(self.set(&statement)).await
             }
         }
-    }
-
-    /// Whether no server has a word on the setting: who sets how long it waits for a connection is not to wait for one.
-    fn is_read_here_alone(&self, name: &str) -> bool {
-        name.starts_with("pgloom.") && !self.tx.is_open()
     }
 
     /// The home shard joins the transaction: somebody must say whether what comes is valid.
