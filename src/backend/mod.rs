@@ -582,22 +582,6 @@ impl Backend {
         self.settle().await
     }
 
-    /// Like `query`, for one statement without rows; a client's unnamed portal outlives it.
-    ///
-    /// # Errors
-    /// The server's error with its SQLSTATE, or the loss of the connection.
-    pub async fn query_beside_portal(&mut self, sql: &str) -> Result<(), Fault> {
-        const PORTAL: &[u8] = b"pgloom_beside";
-        request::parse(&mut self.out, b"", sql.as_bytes(), &[])?;
-        request::bind_raw(&mut self.out, PORTAL, b"", &[0; 6])?;
-        request::execute(&mut self.out, PORTAL, 0)?;
-        request::close(&mut self.out, request::Target::Portal, PORTAL)?;
-        self.out.extend_from_slice(request::SYNC);
-        let owed = [Owed::Parse, Owed::Bind, Owed::Execute, Owed::Close, Owed::Sync];
-        owed.into_iter().for_each(|owed| self.inflight.push(owed(Audience::Router)));
-        self.settle().await.map(drop)
-    }
-
     /// Like `query`, for a statement without rows: its command tag. A COMMIT of a failed transaction answers ROLLBACK.
     pub async fn command(&mut self, sql: &str) -> Result<String, Fault> {
         self.ask(sql);

@@ -279,14 +279,9 @@ impl Session {
     pub(super) async fn tell_joined(&mut self, sql: &str) -> Result<(), Failure> {
         self.park_runs().await?;
         let (mut failed, mut unknown) = (None, None);
-        let unnamed = self.statements.shard_of_unnamed();
         for held in self.held.iter_mut().filter(|h| h.joined || matches!(h.finishing, Finishing::Cursor { .. })) {
-            // A simple Query would end the client's unnamed portal.
-            let told = match unnamed == Some(held.shard) && !sql.contains(';') {
-                true => held.server.query_beside_portal(sql).await,
-                false => held.server.query(sql).await.map(drop),
-            };
-            match told {
+            // The client's unnamed portal outlives it: see `Backend::ask`.
+            match held.server.query(sql).await.map(drop) {
                 Ok(()) => {}
                 // The shards may know what a server beside them does not.
                 Err(fault) if held.beside.is_some() && !held.server.broken => {

@@ -299,21 +299,6 @@ impl ClientStatements {
         })
     }
 
-    /// The shard whose server has the unnamed portal.
-    pub fn shard_of_unnamed(&self) -> Option<ShardId> {
-        match self.unnamed_portal.as_ref()?.place {
-            Place::Server(shard) => Some(shard),
-            Place::Router { .. }
-            | Place::Local(_)
-            | Place::Execute
-            | Place::OfPortal(_)
-            | Place::Running(_)
-            | Place::Finishing(_)
-            | Place::Finished
-            | Place::Failed => None,
-        }
-    }
-
     pub fn remove_portal(&mut self, name: &[u8]) -> Option<Portal> {
         if name.is_empty() { self.unnamed_portal.take() } else { self.portals.remove(name) }
     }
