@@ -287,6 +287,7 @@ impl Backend {
             && self.streaming == 0
             && self.applied_before.is_none()
             && !self.cancel.is_announced()
+            && !self.cancel.is_abandoned()
     }
 
     /// Queues a message as it came; a large one without another copy of it.

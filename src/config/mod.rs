@@ -47,6 +47,8 @@ pub struct Settings {
     pub breakers: BreakerSettings,
     pub combine: CombineSettings,
     pub map: MapSettings,
+    /// Whether a map that stands in the file may place rows elsewhere than they are.
+    pub allow_moves: bool,
     /// Of the document that the databases are placed by; `None`: they are placed by the file.
     pub epoch: Option<u64>,
     pub auth_type: AuthType,
@@ -99,8 +101,6 @@ pub struct Timeouts {
     pub server_check: Duration,
     /// Between two looks at what the names of servers lead to; `None`: they are looked up for new connections alone.
     pub dns: Option<Duration>,
-    /// Waiting for a shard to have a primary.
-    pub failover: Duration,
     pub shutdown: Duration,
     pub shutdown_clients: Duration,
     pub shutdown_delay: Duration,
@@ -321,6 +321,9 @@ pub struct Database {
     pub name: Arc<str>,
     pub topology: Arc<Topology>,
     pub keys: KeySettings,
+    /// `None`: as all connections to servers.
+    pub server_connect: Option<Duration>,
+    pub server_login: Option<Option<Duration>>,
     /// Clients at one time; `None`: any number.
     pub max_clients: Option<NonZeroU32>,
     pub pool: PoolSettings,
@@ -341,8 +344,6 @@ pub struct KeySettings {
     pub rate: Option<NonZeroU32>,
     /// Statements at one time; `None`: any number.
     pub at_once: Option<NonZeroU32>,
-    /// How long one that comes too early may wait.
-    pub wait: Duration,
 }
 
 /// For each shard and user.

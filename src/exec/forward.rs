@@ -8,7 +8,7 @@ use bytes::{Buf, BufMut, BytesMut};
 use crate::backend::inflight::{Audience, Verdict};
 use crate::backend::{Backend, server_fault};
 use crate::exec::client::{Client, ClientGone, OUT_HIGH};
-use crate::fault::Fault;
+use crate::fault::{Fault, SqlState};
 use crate::wire::error_fields;
 use crate::wire::frame::{Frame, HEADER};
 
@@ -55,6 +55,8 @@ pub struct Seen {
     pub sqlstate: Option<[u8; 5]>,
     /// Rows that command tags told of.
     pub rows: u64,
+    /// Rows of this statement, whose time is up, that were not passed on to a client that takes them too slowly. It must end with an error.
+    pub dropped: bool,
 }
 
 /// Carries replies from server to client until nothing is owed, or the server asks for CopyData.
@@ -114,6 +116,16 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
             continue;
         }
         match server.inflight.step(header.tag) {
+            Verdict::Forward if complete && is_dropped(client, header.tag, forwarded) => {
+                move_run(server, client, &mut forwarded);
+                server.read.advance(header.len);
+                seen.dropped = true;
+            }
+            Verdict::Forward if seen.dropped && matches!(header.tag, b'C' | b's') => {
+                // It was done before it could be cancelled, and the client cannot be told of it without its rows.
+                client.control.end(untaken());
+                return Err(Broken::Client);
+            }
             Verdict::Forward => {
                 match header.tag {
                     b'S' => {
@@ -171,6 +183,9 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
                 let body = judged.as_ref().map_or(body, |judged| &judged[HEADER..]);
                 seen.sqlstate = Some(server_fault(body).code.0);
                 seen.error = true;
+                if std::mem::take(&mut seen.dropped) {
+                    client.control.forget_due();
+                }
                 seen.changed_plan = error_fields::is_changed_plan(body);
                 seen.prelude_failed |= audience == Audience::Router;
                 if let Some(judged) = judged {
@@ -203,6 +218,17 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
             }
         }
     }
+}
+
+/// Whether a row or a piece of a COPY is not for the client: its time is up, and the client has not taken what came before.
+fn is_dropped(client: &Client, tag: u8, forwarded: usize) -> bool {
+    matches!(tag, b'D' | b'd') && client.out.len() + forwarded >= OUT_HIGH && client.control.is_due()
+}
+
+fn untaken() -> Fault {
+    Fault::new(SqlState::QUERY_CANCELED, "terminating connection due to statement timeout")
+        .detail("the client has not taken its answer in time")
+        .fatal()
 }
 
 /// The number at the end of a command tag (`SELECT 5`, `INSERT 0 5`); 0 where it has none.
@@ -255,7 +281,9 @@ pub async fn exchange(server: &mut Backend, client: &mut Client) -> Result<(), B
         if client.control.poll_kill(cx).is_ready() {
             return Poll::Ready(Err(Broken::Client));
         }
-        let was_full = client.out.len() >= OUT_HIGH;
+        // When the time is up the rest of the answer is read, and dropped, but for a row that has begun.
+        let drops = client.control.is_due() && server.streaming == 0;
+        let was_full = client.out.len() >= OUT_HIGH && !drops;
         if !was_full {
             match server.poll_progress(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
