@@ -3,6 +3,7 @@
 mod doors;
 pub mod live;
 pub mod map;
+mod moves;
 pub mod reading;
 mod scrape;
 mod watch;
@@ -113,8 +114,11 @@ impl Router {
     /// Serves until `stop` resolves, then drains: no new clients, idle ones are told, transactions may finish for a time.
     pub async fn run(self, stop: impl Future<Output = Ending>) {
         self.live.serve().await;
+        let live = Arc::clone(&self.live);
+        let late = tokio::spawn(async move { live.follow_late().await });
         let watch = tokio::spawn(watch::follow(Arc::clone(&self.live)));
         let ending = stop.await;
+        late.abort();
         watch.abort();
         self.live.be_unready();
         let timeouts = self.live.settings().timeouts;
