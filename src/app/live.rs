@@ -266,6 +266,11 @@ impl Live {
         Arc::clone(&self.front.load().router)
     }
 
+    /// Who knows the servers.
+    pub(super) fn servers(&self) -> Arc<ServerBook> {
+        Arc::clone(&self.known.servers)
+    }
+
     /// The configuration of now.
     pub fn settings(&self) -> Arc<Settings> {
         self.settings.load_full()
