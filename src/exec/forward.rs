@@ -12,6 +12,9 @@ use crate::fault::{Fault, SqlState};
 use crate::wire::error_fields;
 use crate::wire::frame::{Frame, HEADER};
 
+/// When the time is up a row that is longer waits for its client, as all do before.
+const SMALL_ROW: usize = 1 << 20;
+
 /// Why a pump stopped.
 #[derive(Debug)]
 pub enum Pumped {
@@ -104,8 +107,10 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
             return Ok(None);
         };
         let complete = ahead >= header.len;
-        // Rows and copy data may be larger than any buffer: they pass while they come. All else is small and taken whole.
-        if !complete && !matches!(header.tag, b'D' | b'd') {
+        // Rows and copy data may be larger than any buffer: they pass while they come. All else is small and taken whole, and so is what
+        // is dropped.
+        let is_small = header.len <= SMALL_ROW && is_dropped(client, header.tag, forwarded);
+        if !complete && (is_small || !matches!(header.tag, b'D' | b'd')) {
             move_run(server, client, &mut forwarded);
             server.read.reserve((header.len - ahead).min(1 << 20));
             return Ok(None);
@@ -281,8 +286,8 @@ pub async fn exchange(server: &mut Backend, client: &mut Client) -> Result<(), B
         if client.control.poll_kill(cx).is_ready() {
             return Poll::Ready(Err(Broken::Client));
         }
-        // When the time is up the rest of the answer is read, and dropped, but for a row that has begun.
-        let drops = client.control.is_due() && server.streaming == 0;
+        // When the time is up the rest of the answer is read, and dropped, but for the end of a row that has begun.
+        let drops = server.streaming <= SMALL_ROW && client.control.is_due();
         let was_full = client.out.len() >= OUT_HIGH && !drops;
         if !was_full {
             match server.poll_progress(cx) {
