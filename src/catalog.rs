@@ -1,5 +1,6 @@
 //! PURE. `Catalog`: what the shards' system catalogs say of tables, columns, views and functions, and how shards differ in it.
 
+mod assigned;
 pub mod code;
 pub mod effects;
 pub mod numbers;
@@ -150,6 +151,8 @@ pub struct UserFunction {
     /// Declared safe in the config: it reads and writes no sharded table.
     pub declared_safe: bool,
     pub sets: Sets,
+    /// An expression can call it: it is no procedure and no trigger's function.
+    pub callable: bool,
 }
 
 /// Whether code changes a setting of its session, as far as its text says it.
@@ -164,16 +167,16 @@ pub enum Sets {
 impl UserFunction {
     /// What holds of both.
     pub fn worse(self, other: Self) -> Self {
-        let volatility = match (self.volatility, other.volatility) {
-            (Volatility::Volatile, _) | (_, Volatility::Volatile) => Volatility::Volatile,
-            (Volatility::Stable, _) | (_, Volatility::Stable) => Volatility::Stable,
-            (Volatility::Immutable, Volatility::Immutable) => Volatility::Immutable,
-        };
-        Self { volatility, declared_safe: self.declared_safe && other.declared_safe, sets: self.sets.max(other.sets) }
+        Self {
+            volatility: self.volatility.max(other.volatility),
+            declared_safe: self.declared_safe && other.declared_safe,
+            sets: self.sets.max(other.sets),
+            callable: self.callable || other.callable,
+        }
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Volatility {
     Immutable,
     Stable,

@@ -376,6 +376,23 @@ impl Backend {
         frame::peek(&self.read, self.max_message).map_err(|f| self.lost(&f.message))
     }
 
+    /// The first message among what has been read that is no notice, once it is whole; it stays there.
+    pub fn first_answer(&mut self) -> Result<Option<(u8, &[u8])>, Fault> {
+        let mut at = 0;
+        loop {
+            let unread = self.read.get(at..).unwrap_or_default();
+            let header = match frame::peek(unread, self.max_message) {
+                Ok(header) => header.filter(|header| unread.len() >= header.len),
+                Err(fault) => return Err(self.lost(&fault.message)),
+            };
+            let Some(header) = header else { return Ok(None) };
+            if !matches!(header.tag, b'N' | b'S' | b'A') {
+                return Ok(self.read.get(at..at + header.len).map(|message| (header.tag, message)));
+            }
+            at += header.len;
+        }
+    }
+
     /// The next whole frame from what has been read.
     pub fn cut(&mut self) -> Result<Option<Frame>, Fault> {
         match self.header()? {

@@ -13,11 +13,11 @@ use crate::catalog::{
     Catalog, Column, ColumnDefault, Customs, Identity, PlacedSchema, RelationKind, SequenceDefault, Table,
     UserFunction, Volatility,
 };
-use crate::control::attached::Reading;
+use crate::control::attached::{RUNS_SQL, Reading, Unasked};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId, ShardSet};
-use crate::topology::Topology;
 use crate::topology::schemas::matches;
+use crate::topology::{TableRule, Topology};
 use crate::types::Collation;
 
 const USER_SCHEMAS: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname NOT LIKE 'pg\\_temp\\_%' \
@@ -237,9 +237,9 @@ impl Reader<'_> {
         let statistics = read_statistics(self.server, &filter).await?;
         let customs = read_customs(self.server, &filter).await?;
         let types = read_types(self.server, &filter).await?;
-        let functions = self.functions(&filter, &mut placed).await?;
+        let mut functions = self.functions(&filter, &mut placed).await?;
         let aggregates = self.aggregates(&filter, &mut placed).await?;
-        let effects = Reading {
+        let reading = Reading {
             server: self.server,
             filter: &filter,
             tables: &tables,
@@ -249,7 +249,22 @@ impl Reader<'_> {
             },
             safe: self.safe,
         };
-        let effects: HashMap<QualifiedName, Effects> = effects.effects().await?.into_iter().collect();
+        let Unasked { effects, readers } = reading.unasked().await?;
+        let effects: HashMap<QualifiedName, Effects> = effects.into_iter().collect();
+        for (function, reads) in readers {
+            let copies = |name: &QualifiedName| matches!(self.topology.rule(name), Some(TableRule::Reference));
+            if reads.is_none_or(|tables| !tables.iter().all(copies)) {
+                let known = match placed.get_mut(&function.schema) {
+                    Some(schema) => schema.functions.get_mut(&function.name),
+                    None => functions.get_mut(&function.name),
+                };
+                // It says that it is immutable, and is not.
+                known.into_iter().for_each(|known| {
+                    known.declared_safe = false;
+                    known.volatility = known.volatility.max(Volatility::Stable);
+                });
+            }
+        }
         for table in tables.values_mut() {
             table.effects = effects.get(&table.name).cloned().map(Arc::new);
         }
@@ -281,8 +296,10 @@ impl Reader<'_> {
         let rows = self
             .server
             .query(&format!(
-                "SELECT n.nspname, p.proname, p.provolatile, l.lanname IN ('c', 'internal'), \
-                   CASE WHEN p.prosrc ~* '(set_config|(^|[;>/]|begin|then|else|loop)\\s*(re)?set\\s)' THEN p.prosrc ELSE '' END \
+                "SELECT n.nspname, p.proname, p.provolatile, l.lanname IN ('c', 'internal') \
+                     AND (p.provolatile = 'i' OR NOT ({RUNS_SQL})), \
+                   CASE WHEN l.lanname = 'c' AND p.proname = 'set_limit' THEN 'set_config()' WHEN p.prosrc ~* '(set_config|(^|[;>/]|begin|then|else|loop)\\s*(re)?set\\s)' THEN p.prosrc ELSE '' END, \
+                   p.prokind <> 'p' AND p.prorettype NOT IN ('trigger'::pg_catalog.regtype, 'event_trigger'::pg_catalog.regtype) \
                  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
                    JOIN pg_catalog.pg_language l ON l.oid = p.prolang WHERE {filter}"
             ))
@@ -296,9 +313,10 @@ impl Reader<'_> {
                     "s" => Volatility::Stable,
                     _ => Volatility::Volatile,
                 },
-                // Functions written in C come with extensions; they compute, and leave tables alone.
+                // Functions written in C come with extensions; but for some they compute, and leave tables alone.
                 declared_safe: text(row, 3)? == "t" || is_safe(self.safe, schema, name),
                 sets: code::sets(text(row, 4)?),
+                callable: text(row, 5)? == "t",
             };
             // Names are overloaded: the worst of them counts.
             placed

@@ -46,6 +46,8 @@ pub struct Batch {
     pub(super) started: bool,
     /// Statements have run in it: until its transaction ends, with a Query that comes in its middle, what must be alone cannot run.
     pub(super) executed: bool,
+    /// What was executed last asks for rows, which the client may send at once, or wait to be asked for.
+    pub(super) asks_for_rows: bool,
     /// Some of them were queries: to Postgres their transaction has begun.
     pub(super) queried: bool,
     /// What ran in this transaction may have changed the catalog: it is read again at its end.
@@ -168,7 +170,8 @@ impl Session {
             b'E' => {
                 let done = self.execute(frame).await;
                 self.batch.executed = true;
-                done
+                done?;
+                if std::mem::take(&mut self.batch.asks_for_rows) { self.flush_batch().await } else { Ok(()) }
             }
             b'C' => self.close(frame).await,
             _ => self.flush_batch().await,
