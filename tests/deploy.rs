@@ -33,6 +33,8 @@ const QUIET: &[&str] = &[
     "pgloom_shard_rows",
     "pgloom_timeouts_total",
     // The map is in the configuration.
+    "pgloom_topology_epoch",
+    "pgloom_topology_rejected_total",
     "pgloom_topology_stale_seconds",
     "pgloom_topology_troubled",
     "pgloom_topology_version",
