@@ -154,6 +154,13 @@ impl Analyzer<'_> {
                     }
                     _ => Err(refused),
                 };
+                if let (Err(_), None) = (&many, &table)
+                    && let Some(create) = self.filled_temporary(parsed, insert, columns.as_deref(), &source)
+                {
+                    // Its texts are the client's with all that they say.
+                    model.literals.fix_all();
+                    return Ok(Outcome::CreateAs(Arc::new(create)));
+                }
                 if copies && many.is_ok() {
                     return Ok(routed(model, many));
                 }
