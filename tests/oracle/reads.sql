@@ -464,3 +464,24 @@ EXECUTE more (5);
 SELECT name, count(*) FROM mine WHERE id > 390 GROUP BY name ORDER BY name;
 DEALLOCATE more;
 DROP TABLE mine;
+
+-- Unsharded tables beside sharded ones in a session that has temporary tables of other names.
+-- script
+CREATE TEMP TABLE mine AS SELECT id, name FROM tenants WHERE id < 20;
+SELECT s.name, count(*) FROM settings s, tenants t WHERE t.plan = s.value OR t.id = 3 GROUP BY s.name ORDER BY s.name;
+SELECT n.id, n.body, o.id FROM notes n JOIN orders o ON o.quantity = n.id WHERE o.id < 100 ORDER BY 1, 3;
+BEGIN;
+INSERT INTO notes SELECT 1000 + max(id), 'the last' FROM orders;
+SELECT count(*), max(n.body) FROM notes n LEFT JOIN orders o ON o.quantity = n.id;
+ROLLBACK;
+CREATE TEMP TABLE audit AS SELECT 1 AS id;
+SELECT count(*) FROM notes n JOIN orders o ON o.quantity = n.id;
+SELECT count(*) FROM audit;
+DROP TABLE mine, audit;
+
+-- One that hides what is read.
+-- script
+CREATE TEMP TABLE notes (id int, body text);
+INSERT INTO notes SELECT id, name FROM tenants WHERE id < 5;
+SELECT n.body, count(o.id) FROM notes n JOIN orders o ON o.quantity = n.id GROUP BY n.body ORDER BY 1;
+DROP TABLE notes;
