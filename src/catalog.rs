@@ -21,8 +21,10 @@ pub struct Catalog {
     pub functions: HashMap<Box<str>, UserFunction>,
     /// Schemas that exist, to resolve `search_path`.
     pub schemas: Vec<Box<str>>,
-    /// Names of user-defined aggregates, operators' and types' names are not needed yet.
+    /// Names of user-defined aggregates.
     pub aggregates: Vec<Box<str>>,
+    /// By name, the worst of all that have it: operators whose functions are neither immutable nor written in C.
+    pub operators: HashMap<Box<str>, Operator>,
     /// The schemas that lie whole on a shard of their own, as they exist there. Their tables are among `tables`, but what else is
     /// in them concerns nobody who does not name them.
     pub placed: HashMap<Box<str>, Arc<PlacedSchema>>,
@@ -153,6 +155,14 @@ pub struct UserFunction {
     pub sets: Sets,
     /// An expression can call it: it is no procedure and no trigger's function.
     pub callable: bool,
+}
+
+/// An operator by the function that it calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    pub schema: Box<str>,
+    pub name: Box<str>,
+    pub function: UserFunction,
 }
 
 /// Whether code changes a setting of its session, as far as its text says it.

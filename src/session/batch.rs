@@ -97,12 +97,12 @@ impl Session {
         if reload == Reload::Surely {
             self.note_unread(shard);
         }
-        let everywhere = self.batch.reload != Reload::No && self.batch.touched.is_empty();
-        match shard {
-            Some(shard) if !everywhere => self.batch.touched.insert(shard),
-            _ => self.batch.touched = ShardSet::new(),
-        }
-        self.batch.reload |= reload;
+        self.batch.note_reload(reload, shard);
+    }
+
+    /// The shard has another catalog than before, though the statement does not say so.
+    pub(super) fn note_made(&mut self, shard: ShardId) {
+        self.batch.note_reload(Reload::Surely, Some(shard));
     }
 }
 
@@ -113,6 +113,15 @@ impl std::ops::BitOrAssign for Reload {
 }
 
 impl Batch {
+    fn note_reload(&mut self, reload: Reload, shard: Option<ShardId>) {
+        let everywhere = self.reload != Reload::No && self.touched.is_empty();
+        match shard {
+            Some(shard) if !everywhere => self.touched.insert(shard),
+            _ => self.touched = ShardSet::new(),
+        }
+        self.reload |= reload;
+    }
+
     pub fn is_open(&self) -> bool {
         self.started
     }

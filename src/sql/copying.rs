@@ -435,7 +435,7 @@ fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
                     (Some(before), Some(after)) => Ok(Many::Finish(copied(&finish, before, after))),
                     _ => Err(merged()),
                 },
-                Ok(Many::Deliver(_) | Many::Supply(_) | Many::Claim(_)) => Err(merged()),
+                Ok(Many::Deliver(_) | Many::Supply(_) | Many::Claim(_) | Many::Fill(_)) => Err(merged()),
                 Err(fault) => Err(fault),
             };
         }

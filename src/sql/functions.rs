@@ -218,7 +218,7 @@ pub fn placed_with<'a>(scope: &'a NameScope<'_>, schema: Option<&'a str>, name: 
 
 /// A function of a placed schema runs where all is that it can name of that schema. Beside sharded tables it could read a part of
 /// them; it must not write one copy of a reference table.
-fn trusted(scope: &NameScope<'_>, function: UserFunction) -> UserFunction {
+pub(crate) fn trusted(scope: &NameScope<'_>, function: UserFunction) -> UserFunction {
     let tables = &scope.topology.tables;
     let all_there = tables.values().all(|rule| matches!(rule, TableRule::Reference));
     let all_there = all_there && scope.topology.closed.is_empty();

@@ -25,7 +25,7 @@ use crate::sql::left_out::{
     sequence_of,
 };
 use crate::sql::model::{Columns, Leaf, LevelId, Model, Obstacle, Spread, Stop};
-use crate::sql::names::{Relation, folded, parts};
+use crate::sql::names::{Relation, folded, is_temporary_schema, parts};
 use crate::sql::outcome::{InsertRows, Many, ManyRows, Outcome, Routed, Scatter, Split, Why};
 use crate::sql::sequences::fill::{Fill, Rows, fill_of};
 use crate::sql::sequences::{self, Draw, Form};
@@ -154,6 +154,12 @@ impl Analyzer<'_> {
                     }
                     _ => Err(refused),
                 };
+                let many = match many {
+                    Err(refused) if table.is_none() && !model.refs.is_empty() && !copies => {
+                        self.filled(model, &delivered).ok_or(refused)
+                    }
+                    many => many,
+                };
                 if copies && many.is_ok() {
                     return Ok(routed(model, many));
                 }
@@ -166,10 +172,20 @@ impl Analyzer<'_> {
             Relation::System => {
                 model.uses.system.get_or_insert_with(|| table_name.as_str().into());
                 let refused = Obstacle::new("rows of several shards for a table of the catalog").fault();
-                Ok(self.read_outcome(model, Err(refused)))
+                let temporary = schema.as_deref().is_some_and(is_temporary_schema) && !model.refs.is_empty();
+                let many = temporary.then(|| self.filled(model, &delivered)).flatten();
+                Ok(self.read_outcome(model, many.ok_or(refused)))
             }
             Relation::View { .. } => Err(Stop::NotUnderstood("INSERT into a view")),
         }
+    }
+
+    /// The steps in which a temporary table is filled with rows of several shards.
+    fn filled(&self, model: &Model<'_>, of: &Delivered<'_, '_>) -> Option<Many> {
+        let create = self.filled_temporary(of.parsed, of.insert, of.columns, of.source)?;
+        // Its texts are the client's with all that they say.
+        model.literals.fix_all();
+        Some(Many::Fill(Arc::new(create)))
     }
 
     /// OVERRIDING USER VALUE: what a query gives an identity column is thrown away, and a value drawn in its place.

@@ -99,6 +99,8 @@ pub enum Many {
     Deliver(Arc<Delivery>),
     Supply(Arc<Supply>),
     Claim(Arc<Claim>),
+    /// An INSERT into a temporary table, in steps.
+    Fill(Arc<CreateAs>),
 }
 
 impl Many {
@@ -108,7 +110,7 @@ impl Many {
             Self::Finish(finish) => finish.writes_copies(),
             Self::Deliver(delivery) => delivery.finish.writes_copies(),
             Self::Supply(supply) => supply.finish.writes_copies(),
-            Self::Scatter(_) | Self::Claim(_) => false,
+            Self::Scatter(_) | Self::Claim(_) | Self::Fill(_) => false,
         }
     }
 }

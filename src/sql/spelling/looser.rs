@@ -8,7 +8,7 @@ use crate::sql::spelling::Tokens;
 use crate::sql::splice::Edit;
 
 /// Words that are read as others.
-const READ_AS: [(&[&str], &str); 17] = [
+const READ_AS: [(&[&str], &str); 19] = [
     (&["for", "no", "key", "update"], "FOR UPDATE"),
     (&["for", "key", "share"], "FOR SHARE"),
     // The bounds can stand the other way round. Negated it says nothing of a key.
@@ -23,6 +23,9 @@ const READ_AS: [(&[&str], &str); 17] = [
     (&["exclude", "group"], ""),
     (&["exclude", "ties"], ""),
     (&["exclude", "no", "others"], ""),
+    // Another test of one value, of which nothing else is known.
+    (&["is", "document"], "IS NORMALIZED"),
+    (&["is", "not", "document"], "IS NOT NORMALIZED"),
     // Groups that come twice: how many there are is no matter of where.
     (&["group", "by", "distinct"], "GROUP BY"),
     (&["variadic"], ""),
@@ -58,6 +61,7 @@ impl Tokens<'_> {
         match self.get(at)?.kind {
             TokenKind::Word => self
                 .words(at)
+                .or_else(|| self.only_marked(at))
                 .or_else(|| self.lock_list(at))
                 .or_else(|| self.arbiter(at))
                 .or_else(|| self.named_using(at))
