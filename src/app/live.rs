@@ -185,7 +185,13 @@ impl Live {
         let context = handshake_context(settings, mock_key()?)?;
         let counts = Default::default();
         let peer_tls = peer_tls(settings)?;
-        let context = Doorstep { accounts: accounts(settings)?, context, population: Arc::default(), router, peer_tls };
+        let context = Doorstep {
+            accounts: accounts(settings, &known.keys)?,
+            context,
+            population: Arc::default(),
+            router,
+            peer_tls,
+        };
         let front = front(settings, &databases, Arc::clone(&shared), context, counts);
         let health = Arc::new(Health {
             databases: ArcSwap::from_pointee(databases),
@@ -406,7 +412,7 @@ impl Live {
         Ok(Some(Ready {
             applied: words::between(&before, &settings, &renewed),
             doorstep: Doorstep {
-                accounts: accounts(&settings)?,
+                accounts: accounts(&settings, &self.known.keys)?,
                 context: handshake_context(&settings, Arc::clone(&front.context.mock))?,
                 population: Arc::clone(&front.population),
                 router: Arc::clone(&front.router),
@@ -525,6 +531,7 @@ impl Live {
         self.lead(&settings, certificates.etcd_hash != state.certificates.etcd_hash);
         self.settings.store(Arc::new(settings));
         state.certificates = certificates;
+        self.known.keys.sweep();
         Ok(applied)
     }
 

@@ -313,6 +313,8 @@ pub struct Login {
     pub user: Arc<str>,
     /// Clear text.
     pub password: Option<Secret>,
+    /// Without a password: the SCRAM verifier by which clients show what to log in with.
+    pub verifier: Option<Secret>,
 }
 
 /// A logical database: what clients connect to by name.

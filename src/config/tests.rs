@@ -256,7 +256,7 @@ fn users_are_checked_against_auth_type_and_databases() {
     assert_eq!(old.users[0].server.password, None);
     assert!(old.warnings[0].message.starts_with("user `u` has no server_password"), "{:?}", old.warnings);
     let apart = good(&with("", &(user("SCRAM-SHA-256$4096:x$y:z") + "server_user = 'v'\nserver_password = 'w'\n")));
-    assert_eq!(apart.users[0].server, Login { user: "v".into(), password: Some(Secret::new("w")) });
+    assert_eq!(apart.users[0].server, Login { user: "v".into(), password: Some(Secret::new("w")), verifier: None });
     assert_eq!(apart.database("shop").unwrap().router, Some(apart.users[0].server.clone()));
 }
 

@@ -18,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::backend::passed::PassedKeys;
 use crate::fault::{Fault, SqlState};
 use crate::net::ClientStream;
 use crate::tls::{ALPN, ClientTls, ClientTlsMode};
@@ -46,6 +47,8 @@ pub struct Account {
     pub method: AuthMethod,
     /// Without one only `Trust` lets the user in.
     pub verifier: Option<Arc<Verifier>>,
+    /// Where the servers are to be shown what the client has shown us.
+    pub passed: Option<Arc<PassedKeys>>,
 }
 
 /// Who wants to come in.

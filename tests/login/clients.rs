@@ -42,7 +42,7 @@ impl Accounts for Users {
             "misfit" => (AuthMethod::ScramSha256, verifier(&text(md5::hash(b"secret", "misfit")))),
             _ => return None,
         };
-        Some(Account { method, verifier })
+        Some(Account { method, verifier, passed: None })
     }
 }
 

@@ -79,9 +79,9 @@ impl Build<'_> {
         }
         // Who may connect to no database is for the console alone.
         let connects = user.databases.as_ref().is_none_or(|names| !names.value.is_empty());
-        if connects && server_password.is_none() && matches!(form, Some(Stored::Scram | Stored::Md5)) {
+        if connects && server_password.is_none() && form == Some(Stored::Md5) {
             let message = format!(
-                "user `{}` has no server_password and its password is a verifier: it can log in only to shards that ask for no password",
+                "user `{}` has no server_password and its password is an md5 hash: it can log in only to shards that ask for no password",
                 user.name.value
             );
             self.warn(&user.origin, message);
@@ -92,6 +92,7 @@ impl Build<'_> {
         };
         let server = Login {
             user: user.server_user.as_ref().unwrap_or(&user.name).value.as_str().into(),
+            verifier: password.clone().filter(|_| form == Some(Stored::Scram) && server_password.is_none()),
             password: server_password.or_else(|| password.clone().filter(|_| form == Some(Stored::Clear))),
         };
         Some(User {
@@ -207,7 +208,15 @@ impl Build<'_> {
             }
             let able = |user: &&User| user.may_connect(name);
             let first = users.iter().filter(able).find(|user| user.server.password.is_some());
-            let login = first.or_else(|| users.iter().find(able)).map(|user| user.server.clone());
+            let shown = || users.iter().filter(able).find(|user| user.server.verifier.is_some());
+            let login = first.or_else(shown).or_else(|| users.iter().find(able)).map(|user| user.server.clone());
+            if let Some(login) = login.as_ref().filter(|login| login.verifier.is_some()) {
+                let message = format!(
+                    "database `{name}` has no router_user: the router reads its catalog as `{}`, of whom it has a SCRAM verifier alone, so it waits for that user's first login",
+                    login.user
+                );
+                self.warn(&database.origin, message);
+            }
             if login.is_none() && !users.is_empty() {
                 self.warn(&database.origin, format!("no user may connect to database `{name}`"));
             }
@@ -215,6 +224,8 @@ impl Build<'_> {
         };
         let same = users.iter().find(|known| *known.server.user == user.value);
         let user: Arc<str> = user.value.as_str().into();
-        Some(Login { user, password: password.or_else(|| same.and_then(|known| known.server.password.clone())) })
+        let password = password.or_else(|| same.and_then(|known| known.server.password.clone()));
+        let verifier = same.and_then(|known| known.server.verifier.clone()).filter(|_| password.is_none());
+        Some(Login { user, password, verifier })
     }
 }

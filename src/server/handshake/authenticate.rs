@@ -6,6 +6,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::{Account, AuthMethod, Conversation, End, HandshakeContext};
 use crate::fault::{Fault, Result, SqlState};
 use crate::net::ClientStream;
+use crate::wire::auth::server::Proven;
 use crate::wire::auth::{MAX_SASL_MESSAGE, ScramServer, md5, password_failed};
 use crate::wire::reply::{self, AuthenticationRequest};
 
@@ -73,7 +74,10 @@ impl Conversation {
         self.challenge(AuthenticationRequest::SaslContinue(&challenge)).await?;
         let proof = self.password_message("SASL").await?;
         match server.client_final(&proof)? {
-            Some(signature) => {
+            Some(Proven { signature, client_key }) => {
+                if let Some(passed) = account.and_then(|account| account.passed.as_ref()) {
+                    passed.learn(client_key);
+                }
                 self.challenge(AuthenticationRequest::SaslFinal(&signature)).await?;
                 Ok(true)
             }
