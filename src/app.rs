@@ -46,11 +46,12 @@ use crate::scope::{Crowd, Wish};
 use crate::secret::Secret;
 use crate::server::Front;
 use crate::server::console::ConsoleRules;
+use crate::server::failures::{FailureLimits, Failures};
 use crate::server::handshake::{Account, AuthMethod, HandshakeContext};
 use crate::server::http::{self, Readiness, Report, Unready};
 use crate::session::logged::StatementLog;
 use crate::session::{SessionLimits, Shared};
-use crate::tls::{ClientTls, ClientTlsMode, ServerTls, ServerTlsFiles, ServerTlsMode, TlsError};
+use crate::tls::{ClientCertificates, ClientTls, ClientTlsMode, ServerTls, ServerTlsFiles, ServerTlsMode, TlsError};
 use crate::topology::Server;
 use crate::traces::{Rules, Tracer};
 use crate::wire::auth::{MockKey, ScramVerifier, Verifier, VerifierError};
@@ -230,7 +231,11 @@ fn mock_key() -> Result<Arc<MockKey>, StartError> {
 }
 
 /// `mock`: with what those are deceived who are nobody. The same one for as long as the router runs, or they could tell.
-fn handshake_context(settings: &Settings, mock: Arc<MockKey>) -> Result<HandshakeContext, StartError> {
+fn handshake_context(
+    settings: &Settings,
+    mock: Arc<MockKey>,
+    failures: Arc<Failures>,
+) -> Result<HandshakeContext, StartError> {
     let mode = match settings.client_tls.mode {
         SslMode::Disable => ClientTlsMode::Disable,
         SslMode::Prefer => ClientTlsMode::Allow,
@@ -239,8 +244,13 @@ fn handshake_context(settings: &Settings, mock: Arc<MockKey>) -> Result<Handshak
     let tls = match &settings.client_tls.identity {
         Some(identity) if mode != ClientTlsMode::Disable => {
             let verifies = matches!(settings.client_tls.mode, SslMode::VerifyCa | SslMode::VerifyFull);
-            let authorities = settings.client_tls.ca_file.as_deref().filter(|_| verifies);
-            Some(ClientTls::load(&identity.cert_file, &identity.key_file, authorities)?)
+            let wanted = settings.auth.hba.as_ref().is_some_and(|hba| hba.wants_certificates());
+            let clients = match &settings.client_tls.ca_file {
+                Some(authorities) if verifies => ClientCertificates::Demanded(authorities),
+                Some(authorities) if wanted => ClientCertificates::Asked(authorities),
+                Some(_) | None => ClientCertificates::NotAsked,
+            };
+            Some(ClientTls::load(&identity.cert_file, &identity.key_file, clients)?)
         }
         _ => None,
     };
@@ -248,8 +258,15 @@ fn handshake_context(settings: &Settings, mock: Arc<MockKey>) -> Result<Handshak
         tls,
         mode,
         login_timeout: settings.timeouts.client_login,
-        stranger_method: method(settings.auth_type),
+        stranger_method: method(settings.auth.auth_type),
         mock,
+        hba: settings.auth.hba.clone(),
+        idents: Arc::clone(&settings.auth.idents),
+        failure_limits: settings
+            .auth
+            .failures
+            .map(|failures| FailureLimits { burst: failures.limit, interval: failures.interval }),
+        failures,
     })
 }
 
@@ -276,7 +293,9 @@ fn method(auth_type: AuthType) -> AuthMethod {
     match auth_type {
         AuthType::Trust => AuthMethod::Trust,
         AuthType::Md5 => AuthMethod::Md5,
-        AuthType::ScramSha256 => AuthMethod::ScramSha256,
+        // With entries of a file these say how.
+        AuthType::ScramSha256 | AuthType::Hba => AuthMethod::ScramSha256,
+        AuthType::Cert => AuthMethod::Cert,
     }
 }
 
@@ -293,7 +312,7 @@ fn accounts(settings: &Settings, keys: &KeyRing) -> Result<HashMap<Box<str>, Acc
                 Some(Arc::new(parsed))
             }
         };
-        Ok((user.name.as_ref().into(), Account { method: method(settings.auth_type), verifier, passed }))
+        Ok((user.name.as_ref().into(), Account { method: method(settings.auth.auth_type), verifier, passed }))
     };
     settings.users.iter().map(account).collect()
 }

@@ -182,7 +182,7 @@ impl Live {
             map: Arc::default(),
         });
         shared.tracer.configure(trace_rules(settings)).map_err(StartError::Traces)?;
-        let context = handshake_context(settings, mock_key()?)?;
+        let context = handshake_context(settings, mock_key()?, Arc::default())?;
         let counts = Default::default();
         let peer_tls = peer_tls(settings)?;
         let context = Doorstep {
@@ -413,7 +413,11 @@ impl Live {
             applied: words::between(&before, &settings, &renewed),
             doorstep: Doorstep {
                 accounts: accounts(&settings, &self.known.keys)?,
-                context: handshake_context(&settings, Arc::clone(&front.context.mock))?,
+                context: handshake_context(
+                    &settings,
+                    Arc::clone(&front.context.mock),
+                    Arc::clone(&front.context.failures),
+                )?,
                 population: Arc::clone(&front.population),
                 router: Arc::clone(&front.router),
                 peer_tls: peer_tls(&settings)?,

@@ -1,9 +1,17 @@
 //! How clients of a whole router prove who they are, with psql and real servers.
 #![allow(clippy::unwrap_used)]
 
+mod failures;
+mod hba;
+mod listed;
 mod pass_through;
+mod secrets;
 #[path = "../support/mod.rs"]
 mod support;
+// Shared with the login tests, which use more of it.
+#[allow(dead_code)]
+#[path = "../login/tls_files.rs"]
+mod tls_files;
 
 use std::process::Command;
 
