@@ -5,9 +5,16 @@ use std::collections::HashMap;
 use crate::config::hba::LineError;
 use crate::config::hba::words::{self, Field, Word};
 
-/// The maps by name: pairs of a certificate's name and a user's.
+/// The maps by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IdentMaps(HashMap<Box<str>, Vec<(Box<str>, Box<str>)>>);
+pub struct IdentMaps(HashMap<Box<str>, Vec<Pair>>);
+
+/// Who has a certificate for this name may be this user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Pair {
+    name: Box<str>,
+    user: Box<str>,
+}
 
 impl IdentMaps {
     /// # Errors
@@ -16,7 +23,7 @@ impl IdentMaps {
         let (mut maps, mut errors) = (Self::default(), Vec::new());
         for (line, fields) in words::lines(text) {
             match fields.and_then(|fields| pair(&fields)) {
-                Ok((map, name, user)) => maps.0.entry(map).or_default().push((name, user)),
+                Ok((map, pair)) => maps.0.entry(map).or_default().push(pair),
                 Err(error) => errors.push((line, error)),
             }
         }
@@ -32,18 +39,19 @@ impl IdentMaps {
         match map {
             None => name == user,
             Some(map) => {
-                self.0.get(map).is_some_and(|pairs| pairs.iter().any(|(known, of)| **known == *name && **of == *user))
+                self.0.get(map).is_some_and(|pairs| pairs.iter().any(|pair| *pair.name == *name && *pair.user == *user))
             }
         }
     }
 }
 
-fn pair(fields: &[Field]) -> Result<(Box<str>, Box<str>, Box<str>), String> {
+/// The name of a map, and one line of it.
+fn pair(fields: &[Field]) -> Result<(Box<str>, Pair), String> {
     match fields {
         [first, ..] if first.first().and_then(Word::bare).is_some_and(|word| word.starts_with("include")) => {
             Err("other files are not read; write the maps into this one".to_owned())
         }
-        [map, name, user] => Ok((plain(map)?, plain(name)?, plain(user)?)),
+        [map, name, user] => Ok((plain(map)?, Pair { name: plain(name)?, user: plain(user)? })),
         _ => Err("a line has three words: the map, the name in the certificate, the user".to_owned()),
     }
 }
