@@ -1,5 +1,6 @@
 //! Builds each part and hands it what it needs; the only file that knows them all.
 
+mod accounts;
 mod doors;
 pub mod live;
 pub mod map;
@@ -35,7 +36,7 @@ use crate::backend::servers::ServerBook;
 use crate::backend::settings::SettingsTable;
 use crate::backend::throttle::KeyLimit;
 use crate::backend::timelines::Timelines;
-use crate::config::{self, AuthType, BreakerSettings, PoolMode, Settings, SslMode, TlsSettings, TwoPhaseCommit};
+use crate::config::{self, BreakerSettings, PoolMode, Settings, SslMode, TlsSettings, TwoPhaseCommit};
 pub use crate::control::live::Ending;
 use crate::control::{self, timelines};
 use crate::fault::Fault;
@@ -47,14 +48,14 @@ use crate::secret::Secret;
 use crate::server::Front;
 use crate::server::console::ConsoleRules;
 use crate::server::failures::{FailureLimits, Failures};
-use crate::server::handshake::{Account, AuthMethod, HandshakeContext};
+use crate::server::handshake::HandshakeContext;
 use crate::server::http::{self, Readiness, Report, Unready};
 use crate::session::logged::StatementLog;
 use crate::session::{SessionLimits, Shared};
 use crate::tls::{ClientCertificates, ClientTls, ClientTlsMode, ServerTls, ServerTlsFiles, ServerTlsMode, TlsError};
 use crate::topology::Server;
 use crate::traces::{Rules, Tracer};
-use crate::wire::auth::{MockKey, ScramVerifier, Verifier, VerifierError};
+use crate::wire::auth::{MockKey, ScramVerifier, VerifierError};
 use live::Live;
 use scrape::Watcher;
 
@@ -258,7 +259,7 @@ fn handshake_context(
         tls,
         mode,
         login_timeout: settings.timeouts.client_login,
-        stranger_method: method(settings.auth.auth_type),
+        stranger_method: accounts::stranger_method(settings),
         mock,
         hba: settings.auth.hba.clone(),
         idents: Arc::clone(&settings.auth.idents),
@@ -287,34 +288,6 @@ fn user_views(settings: &Settings) -> Vec<UserView> {
 fn console_rules(settings: &config::ConsoleSettings) -> ConsoleRules {
     let names = |names: &[Arc<str>]| names.iter().map(|name| name.as_ref().into()).collect();
     ConsoleRules { admins: names(&settings.admins), stats: names(&settings.stats), plaintext: settings.plaintext }
-}
-
-fn method(auth_type: AuthType) -> AuthMethod {
-    match auth_type {
-        AuthType::Trust => AuthMethod::Trust,
-        AuthType::Md5 => AuthMethod::Md5,
-        // With entries of a file these say how.
-        AuthType::ScramSha256 | AuthType::Hba => AuthMethod::ScramSha256,
-        AuthType::Cert => AuthMethod::Cert,
-    }
-}
-
-/// Who may prove to be whom.
-fn accounts(settings: &Settings, keys: &KeyRing) -> Result<HashMap<Box<str>, Account>, StartError> {
-    let account = |user: &config::User| {
-        let passed = user.server.verifier.as_ref().and_then(|verifier| passed(verifier, keys));
-        let verifier = match &user.password {
-            None => None,
-            Some(password) => {
-                let text = String::from_utf8_lossy(password.reveal());
-                let parsed = Verifier::parse(&text)
-                    .map_err(|source| StartError::Password { user: user.name.to_string(), source })?;
-                Some(Arc::new(parsed))
-            }
-        };
-        Ok((user.name.as_ref().into(), Account { method: method(settings.auth.auth_type), verifier, passed }))
-    };
-    settings.users.iter().map(account).collect()
 }
 
 /// Those who may connect to a database.

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::app::accounts::{Accounts, accounts, derive_beside};
 use crate::app::doors::{Door, Doors};
 use crate::app::reading::{Reading, Said};
 use crate::app::words;
@@ -93,7 +94,7 @@ struct Ready {
 
 /// What those meet who knock, clients and other routers.
 struct Doorstep {
-    accounts: HashMap<Box<str>, Account>,
+    accounts: Accounts,
     context: HandshakeContext,
     population: Arc<Population>,
     router: Arc<Peers>,
@@ -186,7 +187,7 @@ impl Live {
         let counts = Default::default();
         let peer_tls = peer_tls(settings)?;
         let context = Doorstep {
-            accounts: accounts(settings, &known.keys)?,
+            accounts: accounts(settings, &known.keys, None)?,
             context,
             population: Arc::default(),
             router,
@@ -412,7 +413,7 @@ impl Live {
         Ok(Some(Ready {
             applied: words::between(&before, &settings, &renewed),
             doorstep: Doorstep {
-                accounts: accounts(&settings, &self.known.keys)?,
+                accounts: accounts(&settings, &self.known.keys, Some(&front.accounts))?,
                 context: handshake_context(
                     &settings,
                     Arc::clone(&front.context.mock),
@@ -781,6 +782,7 @@ fn front(
     Doorstep { accounts, context, population, router, peer_tls }: Doorstep,
     (open, knocking): (Arc<AtomicUsize>, Arc<AtomicUsize>),
 ) -> Front {
+    derive_beside(&accounts, &context.mock);
     Front {
         shared,
         accounts,

@@ -81,7 +81,7 @@ pub struct HandshakeContext {
     pub mode: ClientTlsMode,
     /// From the accepted socket to AuthenticationOk.
     pub login_timeout: Duration,
-    /// What unknown users are asked for: the method of most users. `Trust` counts as `ScramSha256`.
+    /// What unknown users are asked for, also where an entry says md5: the method of most users. `Trust` counts as `ScramSha256`.
     pub stranger_method: AuthMethod,
     pub mock: Arc<MockKey>,
     /// Who may come in from where, and how; without it every user as its account says.

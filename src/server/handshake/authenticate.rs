@@ -43,7 +43,7 @@ impl Conversation {
             (None, Some(account)) => account.method,
             (None, None) => context.stranger_method,
         };
-        let passed = match exchange(method, account.as_ref()) {
+        let passed = match exchange(method, account.as_ref(), context.stranger_method) {
             Exchange::None => true,
             Exchange::Certificate => account.is_some(),
             Exchange::Md5 => self.md5(user, account.as_ref()).await?,
@@ -133,7 +133,7 @@ fn of_entry(method: HbaMethod) -> AuthMethod {
     }
 }
 
-fn exchange(method: AuthMethod, account: Option<&Account>) -> Exchange {
+fn exchange(method: AuthMethod, account: Option<&Account>, stranger: AuthMethod) -> Exchange {
     let verifier = account.and_then(|account| account.verifier.as_ref());
     match (method, account) {
         (AuthMethod::Cert, _) => Exchange::Certificate,
@@ -141,6 +141,8 @@ fn exchange(method: AuthMethod, account: Option<&Account>) -> Exchange {
         // Nobody trusts a user who does not exist.
         (AuthMethod::Trust, None) | (AuthMethod::ScramSha256, _) => Exchange::Scram,
         (AuthMethod::Md5, _) if verifier.is_some_and(|verifier| verifier.is_scram()) => Exchange::Scram,
+        // As most users.
+        (AuthMethod::Md5, None) if stranger == AuthMethod::ScramSha256 => Exchange::Scram,
         (AuthMethod::Md5, _) => Exchange::Md5,
     }
 }
@@ -192,6 +194,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn who_is_nobody_is_asked_as_others_are() {
+        let asked = |method, stranger| exchange(method, None, stranger);
+        assert!(matches!(asked(AuthMethod::Md5, AuthMethod::ScramSha256), Exchange::Scram));
+        assert!(matches!(asked(AuthMethod::Md5, AuthMethod::Md5), Exchange::Md5));
+        for stranger in [AuthMethod::Md5, AuthMethod::ScramSha256, AuthMethod::Trust] {
+            assert!(matches!(asked(AuthMethod::ScramSha256, stranger), Exchange::Scram));
+            assert!(matches!(asked(AuthMethod::Trust, stranger), Exchange::Scram));
+            assert!(matches!(asked(AuthMethod::Cert, stranger), Exchange::Certificate));
+        }
+    }
 
     #[test]
     fn only_answers_of_sane_length_are_taken() {
