@@ -151,6 +151,8 @@ pub struct Backend {
     pub mark: Option<Epoch>,
     /// Nothing has run that may have taken the mark off.
     pub is_marked: bool,
+    /// It may know values of sequences that a client has taken who does not have it any more.
+    pub knows_values: bool,
     /// The name by which it was made, and the address that the name led to.
     pub named: Option<(Arc<names::Name>, std::net::IpAddr)>,
     /// The stint of its server, where the shard has several; see [`servers`].
@@ -260,6 +262,7 @@ impl Backend {
             incarnation: None,
             mark: None,
             is_marked: false,
+            knows_values: false,
             named: None,
             stint: 0,
             unflushed: false,

@@ -401,6 +401,7 @@ impl Session {
         if seen.error {
             self.shared.metrics.error(seen.sqlstate(), "client");
             self.clock.failed = seen.sqlstate.map(SqlState);
+            self.memory.failed();
             if seen.changed_plan {
                 self.note_stale();
             }
@@ -472,6 +473,9 @@ impl Session {
         self.end_batch().await?;
         self.note_written();
         let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
+        if flushed.is_ok() {
+            self.give_back_values().await;
+        }
         self.end_request();
         flushed
     }
@@ -523,6 +527,7 @@ impl Session {
         self.batch.pending_parse = None;
         self.batch.changes.clear();
         if failed {
+            self.memory.failed();
             self.give_back_locks().await;
         }
         if self.tx.state == TxState::Implicit {

@@ -158,11 +158,13 @@ impl Session {
         feed: &mut Feed,
     ) -> Result<Option<u8>, Failure> {
         // Rows that go everywhere are cut only where something is added to each.
-        let cut = plan.distribution.is_some() || plan.fill.is_some();
+        let times = if shards.len() > 1 { &plan.times[..] } else { &[] };
+        let cut = plan.distribution.is_some() || plan.fill.is_some() || !times.is_empty();
         let mut wanted = plan.key_fields.clone();
         // Behind a row that ends too early something would stand in the place of what is missing.
         wanted.extend(plan.fill.as_ref().and_then(|_| Some((plan.fields.checked_sub(1)?, Box::default()))));
         let mut cutter = RowCutter::new(&plan.format, &wanted, self.limits.max_message);
+        cutter.refuse_moments(times);
         cutter.csv_end_marker(!self.all_since(shards, CSV_MARKER_IS_DATA));
         loop {
             let frame = match self.next_copy_frame(shards, feed).await? {

@@ -175,7 +175,7 @@ impl Unmerged<'_> {
             let views: HashMap<usize, _> =
                 found.filter_map(|(factor, view, _)| Some((*ordinals.get(factor)?, view.clone()))).collect();
             if views.is_empty() {
-                check_uses(&model, variant)?;
+                check_uses(&model, variant, self.of.draws)?;
                 let returned = &returned;
                 return Rewriting {
                     model: &model,
@@ -231,7 +231,8 @@ impl Variant {
 }
 
 /// What a Postgres beside the shards must not or cannot do.
-fn check_uses(model: &Model<'_>, variant: Variant) -> Result<(), Obstacle> {
+/// `draws`: the functions with effects in it are calls of `nextval`.
+fn check_uses(model: &Model<'_>, variant: Variant, draws: bool) -> Result<(), Obstacle> {
     let uses = &model.uses;
     let function = |name: &str, why: &str| Err(Obstacle::new(format!("function {name}() {why}")));
     if uses.writing || uses.writing_cte {
@@ -255,7 +256,7 @@ fn check_uses(model: &Model<'_>, variant: Variant) -> Result<(), Obstacle> {
     if let Some(name) = uses.attribute.as_deref().filter(|name| is_users(&model.scope, name)) {
         return Err(called_as_attribute(name));
     }
-    if uses.home_function || uses.pin.is_some() {
+    if uses.home_function && !draws || uses.pin.is_some() {
         let what = uses.home.as_deref().unwrap_or("a function with effects");
         return Err(Obstacle::new(format!("{what} beside rows of several shards")));
     }

@@ -131,10 +131,16 @@ impl Analyzer<'_> {
             Relation::Unsharded { table, place } => {
                 model.need_table(&table_name, &place);
                 if let Some(table) = &table {
-                    let left_out = omitted(table, columns.as_deref(), &source);
+                    let mut left_out = omitted(table, columns.as_deref(), &source);
+                    if self.overrides_user() {
+                        let identity = |at: &usize| inserting::identity_of(&table.columns[*at]) != Identity::No;
+                        left_out.extend((0..table.columns.len()).filter(identity));
+                    }
                     check_sources(&model.scope, table, &left_out, &place)?;
                     model.uses.takes_any = table.has_triggers;
                     model.uses.takes = left_out.iter().filter_map(|at| sequence_of(&table.columns[*at])).collect();
+                    // A rule can do something else in its place.
+                    model.uses.surely = with.is_none() && !table.has_triggers && source.rows().is_some();
                 }
                 let refused = match &source {
                     InsertSource::Query(Spread::Tangled(why), _) => why.clone().fault(),
@@ -196,10 +202,7 @@ impl Analyzer<'_> {
         source: &InsertSource<'_>,
     ) -> Result<(), Fault> {
         let InsertSource::Query(..) = source else { return Ok(()) };
-        let words = words::identifiers(self.text, self.scope.standard_strings).unwrap_or_default();
-        let overrides = words
-            .windows(3)
-            .any(|words| matches!(words, [a, b, c] if *a == "overriding" && *b == "user" && *c == "value"));
+        let overrides = self.overrides_user();
         let left_out = omitted(table, columns, source);
         let mut given = (0..table.columns.len()).filter(|at| !left_out.contains(at)).map(|at| &table.columns[at]);
         match given.find(|column| inserting::identity_of(column) != Identity::No).filter(|_| overrides) {
@@ -213,6 +216,12 @@ impl Analyzer<'_> {
                 format!("Leave column \"{}\" out of the statement.", column.name),
             )),
         }
+    }
+
+    /// OVERRIDING USER VALUE
+    fn overrides_user(&self) -> bool {
+        let words = words::identifiers(self.text, self.scope.standard_strings).unwrap_or_default();
+        words.windows(3).any(|words| matches!(words, [a, b, c] if *a == "overriding" && *b == "user" && *c == "value"))
     }
 
     fn insert_reference(

@@ -263,6 +263,8 @@ pub(crate) struct Uses {
     pub home_function: bool,
     /// Sequences that the server takes values of, for columns that the statement leaves out.
     pub takes: Vec<QualifiedName>,
+    /// It takes one of each if it succeeds, whatever its rows are.
+    pub surely: bool,
     /// Triggers run, which may take values of any.
     pub takes_any: bool,
     /// It writes a distributed table that the catalog does not know.

@@ -382,6 +382,8 @@ pub struct CopyInPlan {
     pub typmods: Vec<i32>,
     /// Which of the key columns no shard takes a NULL for: such a row is WHERE's or the shard's to refuse, whichever it is sent to.
     pub not_null: Vec<bool>,
+    /// Fields whose texts are read as times, and the names of their columns: each shard would read `now` at a moment of its own.
+    pub times: Vec<(usize, Box<str>)>,
     pub format: CopyFormat,
     /// The rows are in another encoding than UTF-8: keys that are more than ASCII cannot be read.
     pub foreign_encoding: bool,

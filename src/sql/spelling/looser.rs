@@ -69,7 +69,8 @@ impl Tokens<'_> {
                 .or_else(|| self.search_or_cycle(at))
                 .or_else(|| self.operator_by_name(at))
                 .or_else(|| self.xml(at))
-                .or_else(|| self.part_assignment(at)),
+                .or_else(|| self.part_assignment(at))
+                .or_else(|| self.part_columns(at)),
             TokenKind::Operator => self.whole_row(at),
             TokenKind::Punct(_)
             | TokenKind::Quoted
@@ -310,6 +311,37 @@ impl Tokens<'_> {
             target = comma + 1;
         }
         (!edits.is_empty()).then_some((edits, last))
+    }
+
+    /// `INSERT INTO t (a[1], ...)`: the part of a column is read as a field of it, which the parser knows.
+    fn part_columns(&self, at: usize) -> Option<(Vec<Edit>, usize)> {
+        if !self.are(at, &["insert", "into"]) {
+            return None;
+        }
+        let mut open = at + 3;
+        while self.is_punct(open, b'.') && self.is_name(open + 1) {
+            open += 2;
+        }
+        if self.is(open, "as") {
+            open += 2;
+        }
+        if !self.is_punct(open, b'(') {
+            return None;
+        }
+        let close = self.closing(open)?;
+        let mut edits = Vec::new();
+        let mut column = open + 1;
+        while self.is_name(column) {
+            let end = self.target_end(column)?;
+            if (column..=end).any(|at| self.is_punct(at, b'[')) {
+                edits.push(self.replace(column + 1, end, ".pgloom_part")?);
+            }
+            if !self.is_punct(end + 1, b',') {
+                return (end + 1 == close && !edits.is_empty()).then_some((edits, close));
+            }
+            column = end + 2;
+        }
+        None
     }
 
     /// The last token of what stands before `=`; subscripts only of names, numbers and parameters.
