@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-one oracle chaos faults measure-faults bench bench-scatter bench-copy bench-overload bench-relay bench-micro check-deploy fmt lint deny check clean
+.PHONY: help setup build demo test test-one oracle chaos faults measure-faults bench bench-scatter bench-copy bench-overload bench-relay bench-micro check-deploy fmt lint deny fuzz release sbom check clean
 
 help: ## print this list
 	@echo "pgloom: make <target>"
@@ -80,8 +80,20 @@ fmt: ## format the source
 lint: ## clippy with warnings as errors
 	cargo clippy --all-targets --locked -- -D warnings
 
-deny: ## licences and known vulnerabilities of the dependencies, where cargo-deny is installed
-	@scripts/deny
+deny: ## licences, sources and known vulnerabilities of the dependencies, by cargo-deny (ARGS="check licenses": less)
+	@scripts/setup deny
+	@scripts/deny $(ARGS)
+
+fuzz: ## libFuzzer on every target, SECONDS_EACH=60 each; T=copy: one of them; MERGE=1: keep what reached something new
+	@scripts/setup fuzz
+	@scripts/fuzz $(T)
+
+release: ## the program as it is given away, with its bill of materials and sums (target/release)
+	@scripts/setup release
+	@scripts/release
+
+sbom: ## the bill of materials alone, on standard output (CycloneDX)
+	@scripts/sbom
 
 check: ## type-check everything, the fastest answer while editing
 	cargo check --all-targets

@@ -207,7 +207,7 @@ pub(crate) struct Analyzer<'s> {
 pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     let unknown = Unknown::default();
     let analysis = analyze_in(text, scan, &NameScope { unknown: Some(&unknown), ..*scope });
-    Analysis { unknown: unknown.into_inner().into(), ..analysis }
+    Analysis { unknown: unknown.into_inner().into_iter().collect(), ..analysis }
 }
 
 fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
