@@ -512,6 +512,7 @@ impl Session {
         self.batch.changes.clear();
         if failed {
             self.give_back_locks().await;
+            self.report_joined();
         }
         if self.tx.state == TxState::Implicit {
             if failed {
