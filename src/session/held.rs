@@ -358,12 +358,8 @@ impl Session {
         Ok(at)
     }
 
-    /// Connections out of all these pools at once, with regard to what the session holds already.
-    pub(super) async fn checkout_all(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Failure> {
-        self.try_checkout(places).await.map_err(Failure::from)
-    }
-
-    /// Connections on which statements mean what they were routed for.
+    /// Connections out of all these pools at once, with regard to what the session holds already, on which statements mean what they were
+    /// routed for.
     pub(super) async fn try_checkout(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
         self.checkout_for(places, Fit::Session).await
     }
