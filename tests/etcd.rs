@@ -233,6 +233,15 @@ fn a_change_reaches_all_routers_and_no_statement_fails() {
         listed.matches("\"epoch\": 5").count() == 2 && listed.contains(&format!("\"pid\": {}", other.pid()))
     });
     assert!(world.says(0, &["routers"]).lines().count() == 3);
+    // Who was taken out of the list comes back.
+    let options = etcd_client::DeleteOptions::new().with_prefix();
+    world
+        .etcd
+        .tried_as(None, async |mut client| client.delete("/pgloom/routers/", Some(options)).await.map(drop))
+        .unwrap();
+    eventually(20, "both are in the list again", || {
+        world.says(0, &["routers", "--json"]).matches("\"epoch\": 5").count() == 2
+    });
     // Who stops says so.
     other.signal("TERM");
     assert!(other.wait(Duration::from_secs(20)).is_some_and(|status| status.success()));

@@ -303,6 +303,12 @@ fn one_value_of_the_key_has_as_many_statements_a_second_as_it_may() {
     let error = refused.error.as_ref().unwrap();
     assert_eq!((error.code(), error.message()), ("53400", "too many statements for one value of the sharding key"));
     assert_eq!(refused.status, b'I');
+    // However the one value is written.
+    for condition in ["IN (ID)", "= ANY ('{ID}')", "= ANY (ARRAY[ID, ID])", "BETWEEN ID AND ID", "IN (ID, NULL)"] {
+        let sql = format!("SELECT n FROM items WHERE id {}", condition.replace("ID", &busy.to_string()));
+        let codes: Vec<String> = (0..20).map(|_| raw.simple(&sql).code().to_owned()).collect();
+        assert!(codes.iter().any(|code| code == "53400"), "{sql}: {codes:?}");
+    }
     // Other keys, and statements that name none, are not counted with it.
     assert_eq!(raw.value(&select(quiet)), "0");
     for _ in 0..10 {

@@ -138,7 +138,7 @@ section! {
         max_server_connections: u32 = "0",
         /// Clients that may wait for a connection of each pool, and statements that may wait for scatter_max_requests; one more fails at once (53300) instead of waiting in vain. 0: any number.
         pool_queue_size: u32 = "0",
-        /// Statements a second that one value of the sharding key may have (a tenant, where that is the key), in this router; a second's worth may come at once. They are those that name one value by `=`, and INSERT of rows of one value; COPY and statements over several values are not counted. 0: any number.
+        /// Statements a second that one value of the sharding key may have (a tenant, where that is the key), in this router; a second's worth may come at once. They are those that name one value (`= 5`, `IN (5)`, `= ANY ('{5}')`, `BETWEEN 5 AND 5`), and INSERT of rows of one value; COPY and statements over several values are not counted. 0: any number.
         key_max_rate: u32 = "0",
         /// Statements of one value of the sharding key that may run at one time, in this router; counted as for key_max_rate. A pipeline is one, of the key that it names first. 0: any number.
         key_max_concurrent: u32 = "0",

@@ -6,13 +6,13 @@ use smallvec::SmallVec;
 
 use crate::ids::DistributionId;
 use crate::plan::Inputs;
-use crate::plan::values::evaluate;
+use crate::plan::values::{array, evaluate};
 use crate::sql::Analysis;
 use crate::sql::keys::{KeyExpr, KeyGroup, Operand, RowKey};
 use crate::sql::outcome::Outcome;
 use crate::topology::Topology;
 use crate::types::KeyType;
-use crate::types::canonical::{KeyValue, token};
+use crate::types::canonical::{KeyError, KeyValue, token};
 
 type Columns<'a> = SmallVec<[Option<KeyValue<'a>>; 1]>;
 
@@ -47,8 +47,8 @@ impl fmt::Display for NamedKey<'_> {
     }
 }
 
-/// The key that the statement names by `=`, or that all rows have which it inserts. `None`: it names none, or several, or one that is not
-/// certain.
+/// The key that the statement names by `=`, in a list, an array or a range of this one value, or that all rows have which it inserts.
+/// `None`: it names none, or several, or one that is not certain.
 pub fn named_key<'a>(analysis: &'a Analysis, inputs: &'a Inputs<'_>, topology: &Topology) -> Option<NamedKey<'a>> {
     match &analysis.outcome {
         Outcome::Routed(routed) => routed.groups.iter().find_map(|group| of_group(group, inputs, topology)),
@@ -93,18 +93,41 @@ fn of_row<'a>(
 
 /// Only what every row of the result must have.
 fn fill<'a>(expr: &'a KeyExpr, types: &[KeyType], inputs: &'a Inputs<'_>, columns: &mut Columns<'a>) {
-    match expr {
-        KeyExpr::Equal { column, operand: Operand::One(value) } => {
-            let column = usize::from(*column);
-            if let (Some(place), Some(key_type)) = (columns.get_mut(column), types.get(column)) {
-                *place = evaluate(value, *key_type, inputs).ok();
-            }
+    let (column, value) = match expr {
+        KeyExpr::Equal { column, operand } => {
+            (*column, types.get(usize::from(*column)).and_then(|of| operand_value(operand, *of, inputs)))
         }
-        KeyExpr::All(parts) => parts.iter().for_each(|part| fill(part, types, inputs, columns)),
-        KeyExpr::Equal { operand: Operand::OneOrNull(_) | Operand::List(_) | Operand::Array(_), .. }
-        | KeyExpr::Any
-        | KeyExpr::Nothing
-        | KeyExpr::Between { .. }
-        | KeyExpr::Either(_) => {}
+        KeyExpr::Between { column, low: Some((low, true)), high: Some((high, true)) } => {
+            let ends = |of: &KeyType| only([evaluate(low, *of, inputs), evaluate(high, *of, inputs)]);
+            (*column, types.get(usize::from(*column)).and_then(ends))
+        }
+        KeyExpr::All(parts) => return parts.iter().for_each(|part| fill(part, types, inputs, columns)),
+        KeyExpr::Any | KeyExpr::Nothing | KeyExpr::Between { .. } | KeyExpr::Either(_) => return,
+    };
+    // Of several conditions one that names a value is enough.
+    if let (Some(place), Some(value)) = (columns.get_mut(usize::from(column)), value) {
+        *place = Some(value);
     }
+}
+
+fn operand_value<'a>(operand: &'a Operand, key_type: KeyType, inputs: &'a Inputs<'_>) -> Option<KeyValue<'a>> {
+    match operand {
+        Operand::One(value) => evaluate(value, key_type, inputs).ok(),
+        Operand::List(values) => only(values.iter().map(|value| evaluate(value, key_type, inputs))),
+        Operand::Array(value) => only(array(value, key_type, inputs)?),
+        Operand::OneOrNull(_) => None,
+    }
+}
+
+/// The one value of all; NULL is equal to none, so that it adds none.
+fn only<'a>(values: impl IntoIterator<Item = Result<KeyValue<'a>, KeyError>>) -> Option<KeyValue<'a>> {
+    let mut found = None;
+    for value in values {
+        match value {
+            Ok(KeyValue::Null) => {}
+            Ok(value) if found.as_ref().is_none_or(|found| *found == value) => found = Some(value),
+            Ok(_) | Err(_) => return None,
+        }
+    }
+    found
 }

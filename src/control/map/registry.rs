@@ -110,11 +110,10 @@ async fn stay(
             tracing::info!(endpoint = %connection.endpoint, "this router is in the list of routers again");
         }
         loop {
-            for text in connection.routers().await? {
-                if let Some(router) = Entry::read(&text) {
-                    hear(&router);
-                }
-            }
+            let routers = connection.routers().await?;
+            routers.iter().filter_map(|text| Entry::read(text)).for_each(|router| hear(&router));
+            // Somebody may have taken it out, or put another state of etcd in its place.
+            let listed = routers.contains(&text);
             tokio::select! {
                 biased;
                 () = etcd.changed() => return Ok(()),
@@ -125,6 +124,9 @@ async fn stay(
                 () = tokio::time::sleep(ttl / 3) => {}
             }
             connection.keep(lease).await?;
+            if !listed {
+                break;
+            }
         }
     }
 }
