@@ -4,6 +4,7 @@ mod assigned;
 pub mod code;
 pub mod effects;
 pub mod numbers;
+pub mod placeholders;
 pub mod source;
 
 use std::collections::{HashMap, HashSet};
@@ -37,6 +38,8 @@ pub struct Catalog {
     /// The database's default collation (`pg_database.datcollate` is C or POSIX, or not).
     pub default_collation: Collation,
     pub customs: Customs,
+    /// The custom settings that functions name which set something.
+    pub makes: placeholders::Makes,
     /// The types that users have made, as this shard numbers them; the row types of tables left out.
     pub types: numbers::UserTypes,
     /// The shards that number types in another way than the home shard.

@@ -48,6 +48,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
 use crate::catalog::numbers::TypeNumbers;
+use crate::catalog::placeholders::Placeholders;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::Epoch;
 use crate::metrics::ShardMetrics;
@@ -112,6 +113,10 @@ pub struct Backend {
     pub applied: Option<Arc<SessionSettings>>,
     /// What `applied` was when the open transaction began: a rollback brings it back.
     pub applied_before: Option<Option<Arc<SessionSettings>>>,
+    /// The custom settings that may exist on it: it is for those sessions alone that have them all.
+    pub placeholders: Placeholders,
+    /// It may have others, whose names nobody knows: it is for nobody else.
+    pub spoiled: bool,
     /// The temporary tables that it keeps, where it is a combine connection.
     pub inputs: combine::Inputs,
     /// How it numbers types, where that is not as the home shard does.
@@ -241,6 +246,8 @@ impl Backend {
             doubtful: Vec::new(),
             applied: Some(SessionSettings::none()),
             applied_before: None,
+            placeholders: Placeholders::default(),
+            spoiled: false,
             inputs: combine::Inputs::default(),
             types: None,
             origins: None,
@@ -290,6 +297,7 @@ impl Backend {
             && self.news.is_empty()
             && self.streaming == 0
             && self.applied_before.is_none()
+            && !self.spoiled
             && !self.cancel.is_announced()
     }
 
@@ -623,8 +631,14 @@ impl Backend {
                 continue;
             }
             let frame = self.next_frame().await?;
-            if self.inflight.step(frame.tag) == inflight::Verdict::OutOfStep {
-                return Err(self.out_of_step(frame.tag));
+            match self.inflight.step(frame.tag) {
+                inflight::Verdict::OutOfStep => return Err(self.out_of_step(frame.tag)),
+                // A text of a client's that was only tried: nobody will send it rows.
+                inflight::Verdict::CopyIn => request::copy_fail(&mut self.out, "the statement is not supported")?,
+                inflight::Verdict::Forward
+                | inflight::Verdict::Swallow
+                | inflight::Verdict::Ready(_)
+                | inflight::Verdict::Error(_) => {}
             }
             match frame.tag {
                 b'T' => rows.clear(),

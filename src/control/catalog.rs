@@ -9,6 +9,7 @@ use crate::backend::settings::quote_literal;
 use crate::catalog::code;
 use crate::catalog::effects::Effects;
 use crate::catalog::numbers::{TypeNumbers, UserType, UserTypes};
+use crate::catalog::placeholders::Makes;
 use crate::catalog::{
     Catalog, Column, ColumnDefault, Customs, Identity, Operator, PlacedSchema, RelationKind, SequenceDefault, Sets,
     Table, UserFunction, Volatility,
@@ -237,7 +238,7 @@ impl Reader<'_> {
         let statistics = read_statistics(self.server, &filter).await?;
         let customs = read_customs(self.server, &filter).await?;
         let types = read_types(self.server, &filter).await?;
-        let mut functions = self.functions(&filter, &mut placed).await?;
+        let (mut functions, makes) = self.functions(&filter, &mut placed).await?;
         let aggregates = self.aggregates(&filter, &mut placed).await?;
         let reading = Reading {
             server: self.server,
@@ -284,6 +285,7 @@ impl Reader<'_> {
             statistics,
             default_collation,
             customs,
+            makes,
             types,
             numbers: Vec::new(),
         })
@@ -293,7 +295,7 @@ impl Reader<'_> {
         &mut self,
         filter: &str,
         placed: &mut HashMap<Box<str>, PlacedSchema>,
-    ) -> Result<HashMap<Box<str>, UserFunction>, Fault> {
+    ) -> Result<(HashMap<Box<str>, UserFunction>, Makes), Fault> {
         let rows = self
             .server
             .query(&format!(
@@ -306,6 +308,7 @@ impl Reader<'_> {
             ))
             .await?;
         let mut functions: HashMap<Box<str>, UserFunction> = HashMap::new();
+        let mut makes = Makes::default();
         for row in &rows {
             let (schema, name) = (text(row, 0)?, text(row, 1)?);
             let found = UserFunction {
@@ -319,6 +322,7 @@ impl Reader<'_> {
                 sets: code::sets(text(row, 4)?),
                 callable: text(row, 5)? == "t",
             };
+            makes = makes.and(code::makes(text(row, 4)?));
             // Names are overloaded: the worst of them counts.
             placed
                 .get_mut(schema)
@@ -327,7 +331,7 @@ impl Reader<'_> {
                 .and_modify(|known| *known = known.worse(found))
                 .or_insert(found);
         }
-        Ok(functions)
+        Ok((functions, makes))
     }
 
     async fn aggregates(

@@ -529,6 +529,7 @@ impl Session {
         if failed {
             self.memory.failed();
             self.give_back_locks().await;
+            self.report_joined();
         }
         if self.tx.state == TxState::Implicit {
             if failed {

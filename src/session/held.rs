@@ -20,6 +20,7 @@ use crate::ids::ShardId;
 use crate::plan::Access;
 use crate::session::commit::lost_part;
 use crate::session::idle_timers::UNTIMED;
+use crate::session::lend::Fit;
 use crate::session::placed::join_rules;
 use crate::session::replica::Servers;
 use crate::session::transaction::Parts;
@@ -60,6 +61,15 @@ pub enum Unlent {
     Failure(Failure),
     /// The pool at this place could not connect.
     Connect(Place, Fault),
+}
+
+impl From<Unlent> for Failure {
+    fn from(unlent: Unlent) -> Self {
+        match unlent {
+            Unlent::Failure(failure) => failure,
+            Unlent::Connect(_, fault) => fault.into(),
+        }
+    }
 }
 
 /// Whether a connection is one on which Postgres finishes a statement. Such a one takes no part in the client's transaction.
@@ -318,8 +328,8 @@ impl Session {
         }
         if !self.held[at].joined {
             self.held[at].server.types = self.view.catalog.numbers_of(shard).cloned();
-            let wanted = self.tx.settings_before().unwrap_or(&self.settings);
-            if let Err(fault) = put_settings(&mut self.held[at].server, wanted).await {
+            let wanted = self.settings_at_begin();
+            if let Err(fault) = put_settings(&mut self.held[at].server, &wanted).await {
                 self.let_go(at);
                 return Err(fault.into());
             }
@@ -364,17 +374,14 @@ impl Session {
         }
     }
 
-    /// Connections out of all these pools at once, with regard to what the session holds already.
-    pub(super) async fn checkout_all(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Failure> {
-        self.try_checkout(places).await.map_err(|unlent| match unlent {
-            Unlent::Failure(failure) => failure,
-            Unlent::Connect(_, fault) => fault.into(),
-        })
+    /// Connections out of all these pools at once, with regard to what the session holds already, on which statements mean what they were
+    /// routed for.
+    pub(super) async fn try_checkout(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
+        self.checkout_for(places, Fit::Session).await
     }
 
-    /// Connections on which statements mean what they were routed for.
-    pub(super) async fn try_checkout(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
-        let mut lent = self.lend(places).await?;
+    async fn checkout_for(&mut self, places: &[Place], fit: Fit) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
+        let mut lent = self.lend(places, fit).await?;
         let epoch = self.view.topology.epoch;
         for server in &mut lent {
             let fits = match self.check_defaults(server) {
@@ -387,7 +394,11 @@ impl Session {
     }
 
     pub(super) async fn checkout(&mut self, place: Place) -> Result<ServerCheckout, Failure> {
-        let lent = self.checkout_all(&[place]).await?.pop();
+        self.checkout_one(place, Fit::Session).await
+    }
+
+    pub(super) async fn checkout_one(&mut self, place: Place, fit: Fit) -> Result<ServerCheckout, Failure> {
+        let lent = self.checkout_for(&[place], fit).await?.pop();
         lent.ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "a pool has lent nothing").into())
     }
 
@@ -408,6 +419,7 @@ impl Session {
     pub(super) fn hold(&mut self, shard: ShardId, mut server: ServerCheckout) -> usize {
         server.types = self.view.catalog.numbers_of(shard).cloned();
         server.origins = None;
+        server.placeholders.join(&self.making);
         let replica = matches!(server.connector().aim, Aim::Replica(..));
         let pin = (self.session_mode && !replica).then_some(PinReason::Setting);
         let at = self.held.push(Held {
@@ -528,6 +540,7 @@ pub async fn put_settings(server: &mut Backend, wanted: &Arc<SessionSettings>) -
         return Ok(());
     }
     let before = server.applied.take();
+    server.placeholders.join(wanted.placeholders());
     if let Some(sql) = wanted.statements_from(before.as_deref()) {
         let mut done = server.query(&sql).await;
         if let (true, Some(whole)) = (before.is_some() && lacks_right(&done), wanted.statements_from(None)) {

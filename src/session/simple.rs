@@ -90,6 +90,8 @@ impl Session {
             self.roll_back_quietly().await;
         }
         self.give_back_locks().await;
+        // What was set in the transaction is undone on the servers.
+        self.report_joined();
         Ok(())
     }
 
@@ -351,6 +353,8 @@ impl Session {
             held.note_access(plan.access);
             held.note_pin(analysis.pin);
             held.note_unlocks(analysis.unlocks);
+            self.note_code(at, analysis, text);
+            let held = &mut self.held[at];
             match frame {
                 Some(frame) => held.server.put(&frame.bytes),
                 None => crate::wire::request::query(&mut held.server.out, text.as_bytes())?,
