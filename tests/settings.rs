@@ -347,6 +347,7 @@ fn functions_that_change_settings_keep_them_to_their_session() {
         "CREATE PROCEDURE call_who(text) LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('my.who', $1, false); END $$",
     );
     let who = "SELECT coalesce(current_setting('my.who', true), '')";
+    let unknown = "SELECT current_setting('my.who', true) IS NULL";
     let scatter = "SELECT count(*) FROM log";
     for change in ["SELECT set_who('ann')", "SELECT set_who('ann'), say_who('!')", "CALL call_who('ann')"] {
         let mut one = world.router().connect(&world.db.name);
@@ -357,7 +358,7 @@ fn functions_that_change_settings_keep_them_to_their_session() {
         let mut others: Vec<Raw> = (0..4).map(|_| world.router().connect(&world.db.name)).collect();
         others.iter_mut().for_each(|other| {
             other.must("BEGIN");
-            assert_eq!(other.value(who), "", "{change}");
+            assert_eq!(other.value(unknown), "t", "{change}");
         });
     }
     client.must("BEGIN; SELECT set_who_here('bob')");
@@ -366,6 +367,10 @@ fn functions_that_change_settings_keep_them_to_their_session() {
     assert_eq!(client.simple(scatter).code(), "0A000");
     client.must("ROLLBACK");
     assert_eq!(client.value(scatter), "24");
+    // It is there, and empty, for who has called the function.
+    assert_eq!(client.value(unknown), "f");
+    assert_eq!(client.value("SELECT current_setting('my.who', true) || '.' FROM log WHERE id = 7"), ".");
+    assert_eq!(world.router().connect(&world.db.name).value(unknown), "t");
     // Others are run as they were.
     assert_eq!(client.value("SELECT say_who('x')"), "x");
     assert_eq!(client.value(scatter), "24");

@@ -19,6 +19,7 @@ pub mod key_places;
 pub mod login;
 pub mod names;
 pub mod numbers;
+pub mod passed;
 pub mod pool;
 pub mod prepared;
 pub mod quota;
@@ -47,6 +48,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
 use crate::catalog::numbers::TypeNumbers;
+use crate::catalog::placeholders::Placeholders;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::Epoch;
 use crate::metrics::ShardMetrics;
@@ -111,6 +113,10 @@ pub struct Backend {
     pub applied: Option<Arc<SessionSettings>>,
     /// What `applied` was when the open transaction began: a rollback brings it back.
     pub applied_before: Option<Option<Arc<SessionSettings>>>,
+    /// The custom settings that may exist on it: it is for those sessions alone that have them all.
+    pub placeholders: Placeholders,
+    /// It may have others, whose names nobody knows: it is for nobody else.
+    pub spoiled: bool,
     /// The temporary tables that it keeps, where it is a combine connection.
     pub inputs: combine::Inputs,
     /// How it numbers types, where that is not as the home shard does.
@@ -150,6 +156,8 @@ pub struct Backend {
     pub mark: Option<Epoch>,
     /// Nothing has run that may have taken the mark off.
     pub is_marked: bool,
+    /// It may know values of sequences that a client has taken who does not have it any more.
+    pub knows_values: bool,
     /// The name by which it was made, and the address that the name led to.
     pub named: Option<(Arc<names::Name>, std::net::IpAddr)>,
     /// The stint of its server, where the shard has several; see [`servers`].
@@ -238,6 +246,8 @@ impl Backend {
             doubtful: Vec::new(),
             applied: Some(SessionSettings::none()),
             applied_before: None,
+            placeholders: Placeholders::default(),
+            spoiled: false,
             inputs: combine::Inputs::default(),
             types: None,
             origins: None,
@@ -259,6 +269,7 @@ impl Backend {
             incarnation: None,
             mark: None,
             is_marked: false,
+            knows_values: false,
             named: None,
             stint: 0,
             unflushed: false,
@@ -286,6 +297,7 @@ impl Backend {
             && self.news.is_empty()
             && self.streaming == 0
             && self.applied_before.is_none()
+            && !self.spoiled
             && !self.cancel.is_announced()
             && !self.cancel.is_abandoned()
     }
@@ -375,6 +387,23 @@ impl Backend {
     /// The header of the next frame, once it is there.
     pub fn header(&mut self) -> Result<Option<Header>, Fault> {
         frame::peek(&self.read, self.max_message).map_err(|f| self.lost(&f.message))
+    }
+
+    /// The first message among what has been read that is no notice, once it is whole; it stays there.
+    pub fn first_answer(&mut self) -> Result<Option<(u8, &[u8])>, Fault> {
+        let mut at = 0;
+        loop {
+            let unread = self.read.get(at..).unwrap_or_default();
+            let header = match frame::peek(unread, self.max_message) {
+                Ok(header) => header.filter(|header| unread.len() >= header.len),
+                Err(fault) => return Err(self.lost(&fault.message)),
+            };
+            let Some(header) = header else { return Ok(None) };
+            if !matches!(header.tag, b'N' | b'S' | b'A') {
+                return Ok(self.read.get(at..at + header.len).map(|message| (header.tag, message)));
+            }
+            at += header.len;
+        }
     }
 
     /// The next whole frame from what has been read.
@@ -603,8 +632,14 @@ impl Backend {
                 continue;
             }
             let frame = self.next_frame().await?;
-            if self.inflight.step(frame.tag) == inflight::Verdict::OutOfStep {
-                return Err(self.out_of_step(frame.tag));
+            match self.inflight.step(frame.tag) {
+                inflight::Verdict::OutOfStep => return Err(self.out_of_step(frame.tag)),
+                // A text of a client's that was only tried: nobody will send it rows.
+                inflight::Verdict::CopyIn => request::copy_fail(&mut self.out, "the statement is not supported")?,
+                inflight::Verdict::Forward
+                | inflight::Verdict::Swallow
+                | inflight::Verdict::Ready(_)
+                | inflight::Verdict::Error(_) => {}
             }
             match frame.tag {
                 b'T' => rows.clear(),

@@ -16,6 +16,7 @@ use crate::backend::facts::Members;
 use crate::backend::gate::{Denied, Gate};
 use crate::backend::quota::{Crowded, Given, Lender, Next, PoolId, Quota, Slot};
 use crate::backend::turns::Place;
+use crate::catalog::placeholders::Placeholders;
 use crate::fault::{Blame, Fault, SqlState};
 
 /// What PgBouncer says, too.
@@ -111,6 +112,25 @@ struct Idle {
     expired: Option<Instant>,
     /// Nor what was connected before this.
     retired: Option<Instant>,
+}
+
+impl Idle {
+    /// The connection used last: its caches are warm, and the others can age. Of those that fit, one with the very custom settings of
+    /// its client goes before: others can still be anybody's.
+    fn best(&self, fit: Option<&Placeholders>) -> Option<usize> {
+        let last = self.connections.len().checked_sub(1)?;
+        let Some(fit) = fit else { return Some(last) };
+        if self.connections.get(last).is_some_and(|backend| backend.placeholders == *fit) {
+            return Some(last);
+        }
+        let same = self.connections.iter().rposition(|backend| backend.placeholders == *fit);
+        same.or_else(|| self.connections.iter().rposition(|backend| fits(backend, Some(fit))))
+    }
+}
+
+/// Whether a connection has no custom settings but these; `None`: it does not matter.
+fn fits(backend: &Backend, fit: Option<&Placeholders>) -> bool {
+    fit.is_none_or(|fit| fit.hold(&backend.placeholders))
 }
 
 /// What a connection of a pool is doing.
@@ -246,9 +266,9 @@ impl<C: Connect> Pool<C> {
     }
 
     /// The checkout of somebody whom the gate has let in; it has no connection yet where none is idle.
-    fn lend(self: &Arc<Self>) -> Checkout<C> {
+    fn lend(self: &Arc<Self>, fit: Option<&Placeholders>) -> Checkout<C> {
         self.counts.active.fetch_add(1, Ordering::Relaxed);
-        Checkout { backend: self.take_idle(), pool: Arc::clone(self), share: None, fanout: None }
+        Checkout { backend: self.take_idle(fit), pool: Arc::clone(self), share: None, fanout: None }
     }
 
     fn denied(&self, denied: Denied, wait: Duration) -> Fault {
@@ -334,7 +354,12 @@ impl<C: Connect> Pool<C> {
     }
 
     /// A connection to a server that answers: the idle one that may hang, or a new one.
-    async fn revive(&self, idle: Option<Box<Backend>>, until: Option<Instant>) -> Result<Box<Backend>, Fault> {
+    async fn revive(
+        &self,
+        idle: Option<Box<Backend>>,
+        fit: Option<&Placeholders>,
+        until: Option<Instant>,
+    ) -> Result<Box<Backend>, Fault> {
         if let Some(mut backend) = idle {
             let probe = self.connector.admit()?;
             let _tested = Counting::new(&self.counts.tested);
@@ -344,7 +369,9 @@ impl<C: Connect> Pool<C> {
             drop((probe, backend));
         }
         let slot = match self.slot(until).await? {
-            Some(Given::Connection(backend)) => return Ok(backend),
+            Some(Given::Connection(backend)) if fits(&backend, fit) => return Ok(backend),
+            // Its place is taken by another one.
+            Some(Given::Connection(mut backend)) => backend.slot.take(),
             Some(Given::Right(slot)) => Some(slot),
             None => None,
         };
@@ -356,11 +383,18 @@ impl<C: Connect> Pool<C> {
         PoolId(std::ptr::from_ref(self) as usize)
     }
 
-    fn take_idle(&self) -> Option<Box<Backend>> {
+    fn take_idle(&self, fit: Option<&Placeholders>) -> Option<Box<Backend>> {
         let mut idle = self.idle();
         loop {
-            // The one used last: its caches are warm, and the others can age.
-            let mut backend = idle.connections.pop()?;
+            let Some(at) = idle.best(fit) else {
+                // One that is not for this client makes room for one that is.
+                let most = self.limits.load().size.saturating_sub(self.counts.active.load(Ordering::Relaxed));
+                let surplus = idle.connections.len().saturating_sub(most);
+                idle.connections.drain(..surplus);
+                self.counts.discards.fetch_add(surplus as u64, Ordering::Relaxed);
+                return None;
+            };
+            let mut backend = idle.connections.remove(at);
             if !backend.peer_has_spoken() && self.connector.is_current(&backend) {
                 backend.idle_since = None;
                 backend.heard = false;
@@ -469,7 +503,8 @@ pub struct Unlent {
 }
 
 /// A connection of each of these pools, which share a gate, for one client that holds some of the pools at `holds` already and waits so
-/// long. All or none: nobody keeps one pool from others while it waits for another one.
+/// long. All or none: nobody keeps one pool from others while it waits for another one. They have no custom settings but those of `fit`;
+/// `None`: whichever.
 ///
 /// # Errors
 /// `57P03` at once while nobody is to wait for one of the servers; `53300` when they did not come free in time; `40P01` when they never
@@ -477,6 +512,7 @@ pub struct Unlent {
 pub async fn checkout<C: Connect>(
     pools: &[&Arc<Pool<C>>],
     holds: &[Place],
+    fit: Option<&Placeholders>,
     wait: Duration,
 ) -> Result<SmallVec<[Checkout<C>; 1]>, Unlent> {
     let Some(first) = pools.first() else { return Ok(SmallVec::new()) };
@@ -502,7 +538,7 @@ pub async fn checkout<C: Connect>(
         return Err(Unlent { place: None, fault: short.unwrap_or(first).denied(denied, wait) });
     }
     let until = Instant::now().checked_add(left);
-    let mut checkouts: SmallVec<[Checkout<C>; 1]> = pools.iter().map(|pool| pool.lend()).collect();
+    let mut checkouts: SmallVec<[Checkout<C>; 1]> = pools.iter().map(|pool| pool.lend(fit)).collect();
     if let Some(checkout) = checkouts.first_mut() {
         checkout.share = share;
     }
@@ -511,7 +547,8 @@ pub async fn checkout<C: Connect>(
         let connects = missing.map(async |checkout| {
             let place = Some(checkout.pool.place);
             let idle = checkout.backend.take();
-            checkout.backend = Some(checkout.pool.revive(idle, until).await.map_err(|fault| Unlent { place, fault })?);
+            checkout.backend =
+                Some(checkout.pool.revive(idle, fit, until).await.map_err(|fault| Unlent { place, fault })?);
             Ok::<_, Unlent>(())
         });
         futures::future::try_join_all(connects).await?;

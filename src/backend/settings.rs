@@ -6,11 +6,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use crate::backend::defaults::Defaults;
+use crate::catalog::placeholders::Placeholders;
 
 /// `SET name TO value` for each entry; the value is SQL as the client wrote it (quoted where it was).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SessionSettings {
     values: BTreeMap<Box<str>, Setting>,
+    /// The custom settings that were ever named: Postgres keeps each, whatever becomes of its value.
+    placeholders: Placeholders,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -91,11 +94,24 @@ impl SessionSettings {
 
     /// A setting that such a user has made.
     pub fn set_by(&mut self, name: &str, value: &str, by: Option<Arc<Roles>>) {
+        self.placeholders.add(name);
         self.values.insert(name.into(), Setting { value: value.into(), by });
     }
 
+    /// Back to its default.
     pub fn remove(&mut self, name: &str) {
+        self.placeholders.add(name);
         self.values.remove(name);
+    }
+
+    pub fn placeholders(&self) -> &Placeholders {
+        &self.placeholders
+    }
+
+    /// The same with these custom settings, empty where they have no value.
+    pub fn with(mut self, placeholders: &Placeholders) -> Self {
+        self.placeholders.join(placeholders);
+        self
     }
 
     /// Hash of what decides how values are printed as text.
@@ -145,7 +161,7 @@ impl SessionSettings {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.values.is_empty() && self.placeholders.is_empty()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -193,6 +209,11 @@ impl SessionSettings {
             }
             None => sql.push_str("RESET ALL;"),
         }
+        let made = from.map(SessionSettings::placeholders);
+        if made.is_none_or(|made| !made.hold(&self.placeholders)) {
+            let missing = |name: &&str| made.is_none_or(|made| !made.has(name)) && !self.values.contains_key(*name);
+            self.placeholders.iter().filter(missing).for_each(|name| sql.push_str(&make(name)));
+        }
         let mut of_others: BTreeMap<&Roles, String> = BTreeMap::new();
         let is_set = |name: &str, value: &str| from.is_some_and(|from| from.get(name) == Some(value));
         for (name, Setting { value, by }) in self.values.iter().filter(|(name, _)| !ROLES.contains(&name.as_ref())) {
@@ -212,8 +233,17 @@ impl SessionSettings {
             roles.take_on(&mut sql);
         }
         sql.push_str(&last.unwrap_or_default());
-        Some(sql)
+        (!sql.is_empty()).then_some(sql)
     }
+}
+
+/// Makes a custom setting, empty, where there is none.
+fn make(name: &str) -> String {
+    let name = quote_literal(name);
+    format!(
+        "SELECT WHERE CASE WHEN pg_catalog.current_setting({name}, true) IS NULL \
+         THEN pg_catalog.set_config({name}, '', false) IS NULL END;"
+    )
 }
 
 /// The settings that say who the user is. The first ends the second.
@@ -301,6 +331,7 @@ pub fn quote_literal(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn settings(pairs: &[(&str, &str)]) -> SessionSettings {
@@ -315,6 +346,20 @@ mod tests {
         let to = settings(&[("b", "3"), ("c.d", "'x'")]);
         assert_eq!(to.statements_from(Some(&from)).as_deref(), Some("RESET a;SET b TO 3;SET \"c\".\"d\" TO 'x';"));
         assert_eq!(to.statements_from(Some(&to.clone())), None);
+    }
+
+    #[test]
+    fn custom_settings_stay_when_they_have_no_value() {
+        let set = settings(&[("app.a", "'x'")]);
+        let mut reset = set.clone();
+        reset.remove("app.a");
+        assert!(reset.iter().next().is_none() && !reset.is_empty());
+        assert_eq!(reset.statements_from(Some(&set)).as_deref(), Some("RESET \"app\".\"a\";"));
+        let made = reset.statements_from(Some(&SessionSettings::default())).unwrap();
+        assert!(made.contains("set_config('app.a', '', false)"), "{made}");
+        // A connection that has more than is asked for is not for this session, which somebody else sees to.
+        assert_eq!(SessionSettings::default().statements_from(Some(&reset)), None);
+        assert_eq!(SessionSettings::default().with(reset.placeholders()), reset);
     }
 
     #[test]

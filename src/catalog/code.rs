@@ -1,6 +1,7 @@
 //! What code that the router does not run itself could leave behind in its session, by the words that it is written in.
 
 use crate::catalog::Sets;
+use crate::catalog::placeholders::{Makes, Placeholders};
 
 const SET_CONFIG: &str = "set_config";
 
@@ -19,6 +20,46 @@ pub fn sets(text: &str) -> Sets {
     calls.chain(statements(&lower)).max().unwrap_or(Sets::Nothing)
 }
 
+/// The custom settings that code names where it sets something, if it names them in full.
+pub fn makes(text: &str) -> Makes {
+    let lower = text.to_ascii_lowercase();
+    let called = lower.split(SET_CONFIG).skip(1).map(first_argument);
+    let words = words_of(&lower);
+    let set = set_at(&words).filter_map(|(at, _)| name_behind(words.get(at + 1..).unwrap_or_default()));
+    let names: Option<Placeholders> = called.chain(set).collect();
+    names.map_or(Makes::Unknown, Makes::These)
+}
+
+/// The name that set_config is called with; `None`: it is computed. Code in quotes doubles those of the name.
+fn first_argument(call: &str) -> Option<String> {
+    let behind = call.trim_start().strip_prefix('(')?.trim_start().strip_prefix('\'')?;
+    let (name, behind) = behind.trim_start_matches('\'').split_once('\'')?;
+    let behind = behind.trim_start_matches('\'').trim_start();
+    let behind = behind.strip_prefix("::text").unwrap_or(behind).trim_start();
+    (behind.starts_with(',') && name.chars().all(is_of_name)).then(|| name.to_owned())
+}
+
+/// The name behind SET or RESET, itself `None` where it is computed or quoted; no name: one of the forms without.
+fn name_behind(words: &[&str]) -> Option<Option<String>> {
+    let words = match words {
+        ["local" | "session", rest @ ..] => rest,
+        words => words,
+    };
+    let mut name = String::new();
+    for pair in words.chunks(2) {
+        match pair {
+            [part, "."] if part.chars().all(is_of_name) => name.extend([*part, "."]),
+            [part, ..] if part.chars().all(is_of_name) => return Some(Some(name + part)),
+            _ => return Some(None),
+        }
+    }
+    None
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '.' | '$')
+}
+
 /// Whether the arguments behind the name of set_config end with `true`.
 fn ends_locally(call: &str) -> bool {
     let call = call.split(';').next().unwrap_or_default();
@@ -28,17 +69,27 @@ fn ends_locally(call: &str) -> bool {
 
 /// SET and RESET where a statement may begin.
 fn statements(lower: &str) -> impl Iterator<Item = Sets> {
+    let words = words_of(lower);
+    set_at(&words).map(|(_, sets)| sets).collect::<Vec<_>>().into_iter()
+}
+
+fn words_of(lower: &str) -> Vec<&str> {
     let lines = lower.lines().map(|line| line.split("--").next().unwrap_or_default());
-    let words: Vec<&str> = lines.flat_map(words).collect();
+    lines.flat_map(words).collect()
+}
+
+/// Where they are.
+fn set_at<'a>(words: &'a [&'a str]) -> impl Iterator<Item = (usize, Sets)> + 'a {
     (0..words.len()).filter_map(move |at| {
         let begins = at.checked_sub(1).and_then(|before| words.get(before)).is_none_or(|word| begins_statement(word));
-        match (*words.get(at)?, words.get(at + 1).copied()) {
+        let sets = match (*words.get(at)?, words.get(at + 1).copied()) {
             ("set" | "reset", _) if !begins => None,
             ("set", Some("local")) => Some(Sets::Locally),
             ("set", Some("transaction" | "constraints")) => None,
             ("set" | "reset", _) => Some(Sets::Lasting),
             _ => None,
-        }
+        };
+        sets.map(|sets| (at, sets))
     })
 }
 
@@ -63,6 +114,28 @@ fn begins_statement(before: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_custom_settings_are_found_where_they_are_written() {
+        for (code, found) in [
+            ("SELECT set_config('App.Tenant', f(b), true)", Some("app.tenant")),
+            ("PERFORM pg_catalog.set_config( 'a.b'::text , x, true); SET LOCAL c.d = 1", Some("a.b,c.d")),
+            ("DO 'BEGIN PERFORM set_config(''a.b'', x, true); END'", Some("a.b")),
+            ("DO $$ BEGIN SET a.b.c TO 1; RESET d.e; SET LOCAL work_mem = '1MB'; END $$", Some("a.b.c,d.e")),
+            ("BEGIN PERFORM set_config(name, x, true); END", None),
+            ("BEGIN PERFORM set_config('a.' || name, x, true); END", None),
+            ("BEGIN EXECUTE 'SET LOCAL ' || name || ' = 1'; END", None),
+            ("BEGIN EXECUTE format('SET LOCAL %I = 1', name); END", None),
+            ("BEGIN SET LOCAL \"a\".b = 1; END", None),
+            ("SELECT 1", Some("")),
+        ] {
+            let names = match makes(code) {
+                Makes::These(names) => Some(names.iter().collect::<Vec<_>>().join(",")),
+                Makes::Unknown => None,
+            };
+            assert_eq!(names.as_deref(), found, "{code}");
+        }
+    }
 
     #[test]
     fn settings_are_changed_where_a_statement_begins() {

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 
+use crate::exec::parameters::Parameters;
 use crate::fault::{Fault, SqlState};
 use crate::memory::Hold;
 use crate::net::ClientStream;
@@ -56,6 +57,7 @@ pub struct Client {
     holds_done: bool,
     /// Where the answer to a batch begins in `out`, of which nothing has been written.
     mark: Option<usize>,
+    pub parameters: Parameters,
     /// Bytes read and written since they were last counted.
     received: u64,
     sent: u64,
@@ -78,9 +80,15 @@ impl Client {
             kept: None,
             holds_done: false,
             mark: None,
+            parameters: Parameters::default(),
             received: 0,
             sent: 0,
         }
+    }
+
+    /// Queues what the client is to know before ReadyForQuery.
+    pub fn tell_parameters(&mut self) {
+        self.parameters.tell(&mut self.out);
     }
 
     /// Writes what is queued; Ready when all of it is gone.

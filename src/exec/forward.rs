@@ -133,9 +133,13 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
             }
             Verdict::Forward => {
                 match header.tag {
+                    // Told with the next ReadyForQuery that the client gets, whoever says it.
                     b'S' => {
-                        let body = server.read[forwarded + HEADER..forwarded + header.len].to_vec();
-                        server.note_parameter(&body);
+                        move_run(server, client, &mut forwarded);
+                        let frame = server.read.split_to(header.len);
+                        server.note_parameter(&frame[HEADER..]);
+                        client.parameters.hear(&frame[HEADER..]);
+                        continue;
                     }
                     b'T' | b't' if server.renumbers() => server.renumber(forwarded, header.len),
                     _ => {}
@@ -169,6 +173,10 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
                 match audience {
                     Audience::Client => {
                         seen.ready = true;
+                        if client.parameters.has_untold() {
+                            move_run(server, client, &mut forwarded);
+                            client.tell_parameters();
+                        }
                         forwarded += header.len;
                     }
                     Audience::Router => {

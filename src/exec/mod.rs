@@ -7,5 +7,6 @@ pub mod delivery;
 pub mod explain;
 pub mod finish;
 pub mod forward;
+pub mod parameters;
 pub mod replies;
 pub mod scatter;

@@ -237,7 +237,7 @@ impl Session {
         feeds: &[Vec<ShardId>],
         shards: &[ShardId],
     ) -> Result<Vec<Input>, Fault> {
-        let settings = for_inputs(self.tx.settings_before().unwrap_or(&self.settings));
+        let settings = for_inputs(&self.settings_at_begin());
         let within = self.tx.is_open();
         let level = self.snapshot_level();
         let untimed = self.idle_in_transaction().is_some();
@@ -336,7 +336,7 @@ impl Session {
         if let Some(known) = self.database.combine.columns(name, query, generation) {
             return Ok(known);
         }
-        let settings = for_inputs(self.tx.settings_before().unwrap_or(&self.settings));
+        let settings = for_inputs(&self.settings_at_begin());
         let place = self.pools.combine().place();
         let mut server = self.checkout(place).await?;
         let described = async {

@@ -260,6 +260,7 @@ impl Session {
         let joined: Vec<ShardId> = self.held.iter().filter(|h| h.joined && !h.server.broken).map(|h| h.shard).collect();
         self.ask_many(&joined, "ROLLBACK").await;
         if let Some(settings) = self.tx.end() {
+            let settings = self.with_placeholders(&settings);
             self.adopt(settings);
         }
         self.finish_joined(false);

@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use crate::backend::settings;
+use crate::catalog::placeholders::Placeholders;
 use crate::fault::{Fault, SqlState};
 use crate::ids::{ShardId, ShardSet};
 use crate::session::batch::Reload;
 use crate::session::held::{Finishing, put_settings};
 use crate::session::local::LocalRows;
+use crate::session::placeholders::named_by;
 use crate::session::set::is_read_only;
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session};
@@ -65,7 +67,10 @@ impl Session {
             .into()),
             StatementKind::Set(SetStatement::Opaque) => self.run_unclear(text).await,
             StatementKind::Set(statement) => {
-                let mut done = self.set(statement).await?;
+                self.begin_making(named_by(statement));
+                let done = self.set(statement).await;
+                self.making = Placeholders::default();
+                let mut done = done?;
                 self.look_for_schemas().await;
                 // SET x TO DEFAULT resets, and is a SET all the same.
                 if Words::new(text, true).is_some_and(|words| words.is(0, "set")) {
@@ -156,6 +161,7 @@ impl Session {
                 self.tell_joined(&format!("ROLLBACK TO SAVEPOINT {}", settings::quote_identifier(name))).await?;
                 if let Some((settings, parts)) = self.tx.rollback_to(name) {
                     self.held.go_back_to(&parts);
+                    let settings = self.with_placeholders(&settings);
                     for held in self.held.iter_mut().filter(|h| h.joined) {
                         held.server.applied = Some(Arc::clone(&settings));
                     }
@@ -317,9 +323,9 @@ impl Session {
                 self.statements.clear_portals();
                 self.cursors.clear();
                 self.memory.clear();
-                let startup = (*self.startup).clone();
+                let startup = (*self.startup).clone().with(self.settings.placeholders());
                 let sql = startup.statements_from(None).unwrap_or_default();
-                self.change_settings(startup, &sql).await?;
+                self.change_settings(startup, &sql, false).await?;
                 Ok(tag("DISCARD ALL"))
             }
             DiscardTarget::Plans => Ok(tag("DISCARD PLANS")),

@@ -10,11 +10,10 @@ use crate::session::Session;
 use crate::session::scope::is_off;
 use crate::sql::utility;
 use crate::types::compare::TextStyle;
-use crate::wire::reply;
 
 impl Session {
     pub(super) fn begin_with(&mut self, defaults: Arc<Defaults>) {
-        self.reported.clone_from(&defaults.parameters);
+        self.client.parameters.begin_with(&defaults.parameters);
         self.defaults = defaults;
         self.adopt(Arc::clone(&self.settings));
     }
@@ -24,10 +23,8 @@ impl Session {
         let Some(fresh) = self.pools.defaults.get() else { return };
         for (name, value) in &fresh.parameters {
             let own = self.settings.get(&name.to_ascii_lowercase()).is_some();
-            let known = self.reported.iter_mut().find(|(n, old)| n == name && old != value && !own);
-            if let Some((_, old)) = known {
-                old.clone_from(value);
-                let _ = reply::parameter_status(&mut self.client.out, name, value);
+            if !own && self.client.parameters.get(name).is_some() {
+                self.client.parameters.note(name, value);
             }
         }
         self.defaults = fresh;
@@ -49,7 +46,7 @@ impl Session {
 
     /// How this session's servers print dates, floats and bytea.
     pub(super) fn text_style(&self) -> TextStyle {
-        let date_style = self.reported.iter().find(|(name, _)| &**name == "DateStyle").map_or("", |(_, value)| value);
+        let date_style = self.client.parameters.get("DateStyle").unwrap_or_default();
         let effective = self.tx.with_locals(&self.settings);
         let digits = self.value_in(&effective, "extra_float_digits");
         let output = self.value_in(&effective, "bytea_output");

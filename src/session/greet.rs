@@ -6,7 +6,7 @@ use crate::backend::cluster::Look;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
 use crate::session::batch::MOVES;
-use crate::session::held::Unlent;
+use crate::session::lend::Fit;
 use crate::session::set::check_setting;
 use crate::session::whole::DateStyles;
 use crate::session::{Failure, Session, Stop};
@@ -20,7 +20,7 @@ impl Session {
         }
         let learned = self.learn_parameters(date_styles).await.and_then(|()| self.check_login());
         learned.map_err(|fault| Stop::Fatal(fault.fatal()))?;
-        for (name, value) in &self.reported {
+        for (name, value) in self.client.parameters.iter() {
             let _ = reply::parameter_status(&mut self.client.out, name, value);
         }
         let _ = reply::backend_key_data(&mut self.client.out, self.pid, secret);
@@ -53,7 +53,7 @@ impl Session {
                     Failure::Fault(fault) | Failure::Stop(Stop::Fatal(fault)) => fault,
                     Failure::Reported | Failure::Stop(_) => self.not_ready(Look::Read),
                 })?;
-                self.reported.clone_from(&self.held[at].server.parameters);
+                self.client.parameters.begin_with(&self.held[at].server.parameters);
                 self.release_idle();
             }
         }
@@ -64,10 +64,9 @@ impl Session {
     /// A connection to the home shard, with what its login began with.
     async fn learn_on_home(&mut self, home: ShardId, date_styles: &DateStyles) -> Result<usize, Failure> {
         let place = self.pools.pool(home).place();
-        let lent = self.lend(&[place]).await.map_err(|unlent| match unlent {
-            Unlent::Failure(failure) => failure,
-            Unlent::Connect(_, fault) => fault.into(),
-        })?;
+        // It goes back before the first statement, unless all stay with the client.
+        let fit = if self.session_mode { Fit::Session } else { Fit::Any };
+        let lent = self.lend(&[place], fit).await.map_err(Failure::from)?;
         for server in lent {
             self.begin_with(Arc::clone(&server.defaults));
             self.complete_startup(date_styles, server.connector()).await?;
@@ -79,7 +78,7 @@ impl Session {
     fn not_ready(&self, look: Look) -> Fault {
         let home = &self.view.topology.shard(self.view.topology.home).name;
         let detail = match look {
-            Look::Failed(reason) => format!("home shard \"{home}\": {reason}"),
+            Look::Failed(reason) | Look::Locked(reason) => format!("home shard \"{home}\": {reason}"),
             Look::Pending | Look::Read => {
                 format!("the catalog has not been read from home shard \"{home}\" yet")
             }

@@ -108,7 +108,8 @@ impl Session {
                 return None;
             }
             // Who waits for a connection of that server goes before.
-            let mut server = checkout(&[pools.at(place)], &[], Duration::ZERO).await.ok()?.pop()?;
+            let mut server =
+                checkout(&[pools.at(place)], &[], Some(settings.placeholders()), Duration::ZERO).await.ok()?.pop()?;
             let fits = Arc::ptr_eq(&server.defaults, &defaults)
                 && server.doubtful.is_empty()
                 && join_rules(&database, epoch, &mut server).await.is_ok()

@@ -20,6 +20,7 @@ use crate::ids::ShardId;
 use crate::plan::Access;
 use crate::session::commit::lost_part;
 use crate::session::idle_timers::UNTIMED;
+use crate::session::lend::Fit;
 use crate::session::placed::join_rules;
 use crate::session::replica::Servers;
 use crate::session::transaction::Parts;
@@ -60,6 +61,15 @@ pub enum Unlent {
     Failure(Failure),
     /// The pool at this place could not connect.
     Connect(Place, Fault),
+}
+
+impl From<Unlent> for Failure {
+    fn from(unlent: Unlent) -> Self {
+        match unlent {
+            Unlent::Failure(failure) => failure,
+            Unlent::Connect(_, fault) => fault.into(),
+        }
+    }
 }
 
 /// Whether a connection is one on which Postgres finishes a statement. Such a one takes no part in the client's transaction.
@@ -131,6 +141,11 @@ impl Held {
     /// Whether its server is still what it was when the connection was made: the primary of its shard.
     pub fn is_of_its_stint(&self) -> bool {
         self.server.connector().is_of_its_stint(&self.server)
+    }
+
+    /// Whether neither a transaction nor a pin holds it.
+    fn is_free(&self) -> bool {
+        !self.joined && self.pin.is_none() && self.finishing == Finishing::No
     }
 
     fn is_busy(&self) -> bool {
@@ -313,10 +328,13 @@ impl Session {
         }
         if !self.held[at].joined {
             self.held[at].server.types = self.view.catalog.numbers_of(shard).cloned();
-            let wanted = self.tx.settings_before().unwrap_or(&self.settings);
-            if let Err(fault) = put_settings(&mut self.held[at].server, wanted).await {
+            let wanted = self.settings_at_begin();
+            if let Err(fault) = put_settings(&mut self.held[at].server, &wanted).await {
                 self.let_go(at);
                 return Err(fault.into());
+            }
+            if self.tx.is_open() || self.held[at].pin.is_some() {
+                self.forget_values(at);
             }
             if self.tx.is_open() {
                 if self.tx.touched().contains(shard) {
@@ -348,17 +366,22 @@ impl Session {
         Ok(at)
     }
 
-    /// Connections out of all these pools at once, with regard to what the session holds already.
-    pub(super) async fn checkout_all(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Failure> {
-        self.try_checkout(places).await.map_err(|unlent| match unlent {
-            Unlent::Failure(failure) => failure,
-            Unlent::Connect(_, fault) => fault.into(),
-        })
+    /// What other clients have taken of sequences there is nothing that this one may be told.
+    fn forget_values(&mut self, at: usize) {
+        let held = &mut self.held[at];
+        if std::mem::take(&mut held.server.knows_values) {
+            held.server.ask("DISCARD SEQUENCES");
+        }
     }
 
-    /// Connections on which statements mean what they were routed for.
+    /// Connections out of all these pools at once, with regard to what the session holds already, on which statements mean what they were
+    /// routed for.
     pub(super) async fn try_checkout(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
-        let mut lent = self.lend(places).await?;
+        self.checkout_for(places, Fit::Session).await
+    }
+
+    async fn checkout_for(&mut self, places: &[Place], fit: Fit) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
+        let mut lent = self.lend(places, fit).await?;
         let epoch = self.view.topology.epoch;
         for server in &mut lent {
             let fits = match self.check_defaults(server) {
@@ -371,7 +394,11 @@ impl Session {
     }
 
     pub(super) async fn checkout(&mut self, place: Place) -> Result<ServerCheckout, Failure> {
-        let lent = self.checkout_all(&[place]).await?.pop();
+        self.checkout_one(place, Fit::Session).await
+    }
+
+    pub(super) async fn checkout_one(&mut self, place: Place, fit: Fit) -> Result<ServerCheckout, Failure> {
+        let lent = self.checkout_for(&[place], fit).await?.pop();
         lent.ok_or_else(|| Fault::new(SqlState::INTERNAL_ERROR, "a pool has lent nothing").into())
     }
 
@@ -392,6 +419,7 @@ impl Session {
     pub(super) fn hold(&mut self, shard: ShardId, mut server: ServerCheckout) -> usize {
         server.types = self.view.catalog.numbers_of(shard).cloned();
         server.origins = None;
+        server.placeholders.join(&self.making);
         let replica = matches!(server.connector().aim, Aim::Replica(..));
         let pin = (self.session_mode && !replica).then_some(PinReason::Setting);
         let at = self.held.push(Held {
@@ -418,7 +446,7 @@ impl Session {
     /// Lets one connection go, whatever the transaction: it is given back if it is clean, else closed.
     pub(super) fn let_go(&mut self, at: usize) {
         let mut held = self.held.remove(at);
-        self.clock.note_work(&mut held, &self.view.topology);
+        self.part_with(&mut held);
         self.note_running();
         if let (true, Some(running)) = (held.server.lost, &held.beside) {
             running.doubt();
@@ -426,7 +454,29 @@ impl Session {
         drop(held);
     }
 
-    /// Gives back every connection that neither a transaction nor a pin holds.
+    /// A connection is not the session's any more.
+    fn part_with(&mut self, held: &mut Held) {
+        self.clock.note_work(held, &self.view.topology);
+        // What is made on a combine connection may have taken some.
+        held.server.knows_values |= self.memory.leaves(held.shard) || held.shard.is_combine();
+    }
+
+    /// Asks for the values of sequences that only connections know which are about to be given back, when the client has had its answer.
+    pub(super) async fn give_back_values(&mut self) {
+        let waits = |held: &&Held| held.is_free() && self.memory.waits_on(held.shard);
+        let shards: Vec<ShardId> = self.held.iter().filter(waits).map(|held| held.shard).collect();
+        if shards.is_empty() {
+            return;
+        }
+        for shard in shards {
+            self.remember_values(shard).await;
+        }
+        self.release_idle();
+        self.settle_sequences();
+    }
+
+    /// Gives back every connection that neither a transaction nor a pin holds, but for those that are to be asked first
+    /// ([`Self::give_back_values`]).
     pub(super) fn release_idle(&mut self) {
         if self.held.is_empty() {
             return;
@@ -438,9 +488,9 @@ impl Session {
         while at < self.held.len() {
             let held = &self.held[at];
             let gone = held.server.broken;
-            if gone || (!held.joined && held.pin.is_none() && held.finishing == Finishing::No) {
+            if gone || (held.is_free() && !self.memory.waits_on(held.shard)) {
                 let mut held = self.held.remove(at);
-                self.clock.note_work(&mut held, &self.view.topology);
+                self.part_with(&mut held);
                 released.push(held);
             } else {
                 at += 1;
@@ -471,6 +521,7 @@ impl Session {
                 }
                 held.server.applied = held.server.applied_before.take().unwrap_or(None);
             }
+            held.server.knows_values |= self.memory.leaves(held.shard) || held.shard.is_combine();
             if pinned {
                 held.server.discard();
             }
@@ -489,6 +540,7 @@ pub async fn put_settings(server: &mut Backend, wanted: &Arc<SessionSettings>) -
         return Ok(());
     }
     let before = server.applied.take();
+    server.placeholders.join(wanted.placeholders());
     if let Some(sql) = wanted.statements_from(before.as_deref()) {
         let mut done = server.query(&sql).await;
         if let (true, Some(whole)) = (before.is_some() && lacks_right(&done), wanted.statements_from(None)) {

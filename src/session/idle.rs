@@ -106,6 +106,10 @@ impl Session {
                 Event::Read => {}
                 Event::Gone => return Ok(Idle::Gone),
                 Event::Ended => return Ok(Idle::Ended),
+                Event::Server(Ok(frame)) if frame.tag == b'S' => {
+                    self.client.parameters.hear(frame.body());
+                    self.client.tell_parameters();
+                }
                 Event::Server(Ok(frame)) => self.client.out.extend_from_slice(&frame.bytes),
                 Event::Server(Err(fault)) => return Err(fault.fatal()),
                 // Whoever has raised it waits for the connections that this session keeps.

@@ -138,6 +138,7 @@ impl Session {
         let held = &mut self.held[at];
         held.note_access(plan.access);
         held.note_pin(statement.analysis.pin);
+        self.note_code(at, &statement.analysis, &statement.text);
         self.mark_bound();
         Ok((at, def))
     }

@@ -23,16 +23,25 @@ use crate::session::commit::lost_part;
 use crate::session::held::Unlent;
 use crate::session::{Failure, Session, Stop};
 
+/// What a connection is lent for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// Statements of the session, which must not see custom settings of others.
+    Session,
+    /// Questions to which those make no difference.
+    Any,
+}
+
 impl Session {
     /// Nothing has been sent yet, so it is tried again where a shard of several servers has no primary that answers.
-    pub(super) async fn lend(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
+    pub(super) async fn lend(&mut self, places: &[Place], fit: Fit) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
         if self.database.traffic().has_paused_shards() {
             let shards: Vec<ShardId> = places.iter().map(|place| self.pools.at(*place).connector.shard).collect();
             self.wait_for_shards(shards.into_iter()).await.map_err(Unlent::Failure)?;
         }
         let mut retries = None;
         loop {
-            let (place, fault) = match self.lend_now(places).await {
+            let (place, fault) = match self.lend_now(places, fit).await {
                 Err(Unlent::Connect(place, fault)) => (place, fault),
                 lent => return lent,
             };
@@ -59,12 +68,16 @@ impl Session {
         }
     }
 
-    async fn lend_now(&mut self, places: &[Place]) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
+    async fn lend_now(&mut self, places: &[Place], fit: Fit) -> Result<SmallVec<[ServerCheckout; 1]>, Unlent> {
         if self.database.traffic().has_paused_shards() {
             let shards: Vec<ShardId> = places.iter().map(|place| self.pools.at(*place).connector.shard).collect();
             self.wait_for_shards(shards.into_iter()).await.map_err(Unlent::Failure)?;
         }
         let user = std::sync::Arc::clone(&self.pools);
+        let placeholders = match fit {
+            Fit::Session => Some(self.placeholders()),
+            Fit::Any => None,
+        };
         let limit = self.times.get(Limit::QueryWait).unwrap_or(Duration::MAX);
         let holds: SmallVec<[Place; 4]> = self.held.iter().map(|held| held.server.place()).collect();
         let pools: SmallVec<[_; 4]> = places.iter().map(|place| user.at(*place)).collect();
@@ -81,7 +94,7 @@ impl Session {
                 right = fanout.enter(pools.len(), limit).await.map_err(|fault| Unlent::Failure(fault.into()))?;
                 left = limit.saturating_sub(since.elapsed());
             }
-            let lent = pool::checkout(&pools, &holds, left).await;
+            let lent = pool::checkout(&pools, &holds, placeholders.as_ref(), left).await;
             let mut lent = lent.map_err(|pool::Unlent { place, fault }| match place {
                 Some(place) => Unlent::Connect(place, fault),
                 None => {

@@ -44,6 +44,7 @@ mod own_catalog;
 mod pace;
 mod parse;
 mod placed;
+mod placeholders;
 mod placement;
 pub mod prepared;
 pub mod probe;
@@ -100,6 +101,7 @@ use crate::backend::settings::{Meaning, SessionSettings, SettingsTable};
 use crate::backend::stats::{Count, Tally};
 use crate::backend::traffic::Seat;
 use crate::backend::user_pools::UserPools;
+use crate::catalog::placeholders::Placeholders;
 use crate::config::LogStatements;
 use crate::config::limits::TimeLimits;
 use crate::control::live::Steering;
@@ -274,6 +276,8 @@ pub struct Session {
     /// The settings that the client has made, and those it came with (what RESET goes back to).
     settings: Arc<SessionSettings>,
     startup: Arc<SessionSettings>,
+    /// The custom settings that the statement which runs is about to make.
+    making: Placeholders,
     /// [`SessionSettings::meaning`] of `settings`.
     meaning: Meaning,
     session_mode: bool,
@@ -286,8 +290,6 @@ pub struct Session {
     wrote: bool,
     /// When the session's last write was over.
     wrote_at: Option<Instant>,
-    /// ParameterStatus values that the client was told.
-    reported: Vec<(Box<str>, Box<str>)>,
     /// The settings that its connections begin with.
     defaults: Arc<Defaults>,
     scope: SearchScope,
@@ -375,13 +377,13 @@ impl Session {
             settings: Arc::clone(&startup),
             meaning: startup.meaning(&Defaults::default()),
             startup,
+            making: Placeholders::default(),
             session_mode: login.session_mode,
             own_times: login.times,
             times: login.times,
             is_limited: false,
             wrote: false,
             wrote_at: None,
-            reported: Vec::new(),
             defaults: Arc::default(),
             tx: Transaction::default(),
             held: HeldServers::default(),
@@ -475,8 +477,9 @@ impl Session {
         }
     }
 
-    /// ReadyForQuery, behind the notifications that came on the way, as in Postgres.
+    /// ReadyForQuery, behind changed parameters and the notifications that came on the way, as in Postgres.
     fn ready_for_query(&mut self) {
+        self.client.tell_parameters();
         self.pass_news();
         reply::ready_for_query(&mut self.client.out, self.tx.status());
     }

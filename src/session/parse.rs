@@ -13,7 +13,7 @@ use crate::session::sql_execute::other_settings;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
 use crate::sql::outcome::{Outcome, Routed};
-use crate::sql::utility::StatementKind;
+use crate::sql::utility::{SetStatement, StatementKind};
 use crate::wire::frame::{Frame, ParseView};
 use crate::wire::{reply, request};
 use std::sync::atomic::AtomicBool;
@@ -21,7 +21,13 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 /// Statements that a server checks the syntax of, though the router runs them.
 fn is_checked(kind: &StatementKind) -> bool {
-    matches!(kind, StatementKind::Prepare(_) | StatementKind::Execute(_) | StatementKind::Unclear)
+    matches!(
+        kind,
+        StatementKind::Prepare(_)
+            | StatementKind::Execute(_)
+            | StatementKind::Unclear
+            | StatementKind::Set(SetStatement::Opaque)
+    )
 }
 
 /// The shards that have what a statement names, whatever its values.
@@ -212,6 +218,8 @@ impl Session {
         let shard = match &plan.kind {
             PlanKind::Single(_) if let Some(shard) = self.cursor_shard(&statement.analysis.kind) => return Ok(shard),
             PlanKind::Single(_) if is_checked(&statement.analysis.kind) => self.any_shard(),
+            // What it can't do with it, it says when it is run.
+            PlanKind::Refuse(_) if statement.analysis.kind == StatementKind::Unclear => self.any_shard(),
             PlanKind::Single(shard) => *shard,
             // Types that users made are told with the numbers that the catalog has, which clients read there.
             PlanKind::Scatter { .. } | PlanKind::Claim(_) | PlanKind::Lookup(_) => self.view.topology.home,

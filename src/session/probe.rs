@@ -5,6 +5,7 @@ use crate::backend::inflight::{Audience, Owed, Verdict};
 use crate::fault::{Fault, SqlState};
 use crate::ids::Oid;
 use crate::session::held::{Finishing, put_settings};
+use crate::session::lend::Fit;
 use crate::session::{Failure, Session};
 use crate::sql::utility::StatementKind;
 use crate::wire::error_fields::{self, ErrorFields};
@@ -103,7 +104,9 @@ impl Session {
     }
 
     async fn parse_error_at_home(&mut self, text: &str, types: &[Oid]) -> Result<Option<Frame>, Failure> {
-        let mut server = self.checkout(self.pools.pool(self.view.topology.home).place()).await?;
+        // What is only parsed reads no custom setting.
+        let place = self.pools.pool(self.view.topology.home).place();
+        let mut server = self.checkout_one(place, Fit::Any).await?;
         put_settings(&mut server, &self.settings).await?;
         Ok(parse_error(&mut server, text, types).await?)
     }

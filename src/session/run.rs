@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use crate::backend::Backend;
 use crate::backend::inflight::{Audience, Owed};
 use crate::backend::server_fault;
+use crate::catalog::placeholders::Placeholders;
 use crate::exec::columns::tables_have_changed;
 use crate::exec::forward::{Broken, NO_POSITION, Pumped, Seen, move_position, pump};
 use crate::exec::replies::ScatterError;
@@ -22,7 +23,7 @@ use crate::session::prepared::ClientStatement;
 use crate::session::replica::Servers;
 use crate::session::{Failure, Session, Stop};
 use crate::sql::Analysis;
-use crate::sql::utility::StatementKind;
+use crate::sql::utility::{self, StatementKind};
 use crate::wire::frame::Fields;
 use crate::wire::{reply, request};
 
@@ -253,6 +254,17 @@ impl Session {
         analysis: &Arc<Analysis>,
         ask: &Ask<'_>,
     ) -> Result<(), Failure> {
+        if analysis.kind == StatementKind::Ddl && self.making.is_empty() {
+            let names = utility::settings_of_definition(ask.statement().0);
+            if !names.is_empty() {
+                self.begin_making(names.clone());
+                let done = Box::pin(self.run_plan(plan, analysis, ask)).await;
+                self.making = Placeholders::default();
+                done?;
+                self.note_made(&names);
+                return Ok(());
+            }
+        }
         // One shard alone says so itself, where it is in no transaction of ours.
         if analysis.kind == StatementKind::Lock && !self.tx.counts_as_block() {
             self.need_block("LOCK TABLE")?;

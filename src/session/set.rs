@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::backend::settings::{self, SessionSettings};
+use crate::catalog::placeholders::Placeholders;
 use crate::config::limits::Limit;
 use crate::fault::{Fault, SqlState};
 use crate::session::deadlines::{check_limit, unknown_setting};
@@ -14,7 +15,6 @@ use crate::session::replica;
 use crate::session::scope::SearchScope;
 use crate::session::{Failure, Session};
 use crate::sql::utility::{self, Mode, SetStatement};
-use crate::wire::reply;
 
 impl Session {
     pub(super) async fn set(&mut self, statement: &SetStatement) -> Result<LocalRows, Failure> {
@@ -30,7 +30,7 @@ impl Session {
                 };
                 self.forget_local(name);
                 let wanted = self.settings_with(&self.settings, name, Some(&value));
-                self.change_settings(wanted, &settings::assign(name, &value)).await?;
+                self.change_settings(wanted, &settings::assign(name, &value), false).await?;
                 Ok(LocalRows::tag("SET"))
             }
             SetStatement::Reset(name) => {
@@ -40,12 +40,13 @@ impl Session {
                 if let ("session_authorization", Some(role)) = (&**name, self.startup.get("role")) {
                     let _ = write!(sql, "; {}", settings::assign("role", role));
                 }
-                self.change_settings(wanted, &sql).await?;
+                // Whether there is such a setting, a server says.
+                self.change_settings(wanted, &sql, true).await?;
                 Ok(LocalRows::tag("RESET"))
             }
             SetStatement::ResetAll => {
                 self.tx.forget_locals();
-                let mut wanted = (*self.startup).clone();
+                let mut wanted = (*self.startup).clone().with(self.settings.placeholders());
                 let mut sql = String::from("RESET ALL");
                 for (name, value) in self.startup.others() {
                     let _ = write!(sql, "; {}", settings::assign(name, value));
@@ -57,7 +58,7 @@ impl Session {
                         None => wanted.remove(name),
                     }
                 }
-                self.change_settings(wanted, &sql).await?;
+                self.change_settings(wanted, &sql, false).await?;
                 Ok(LocalRows::tag("RESET"))
             }
             SetStatement::Local { name, value } => {
@@ -75,6 +76,7 @@ impl Session {
                 };
                 let sql = settings::assign_local(name, &value);
                 self.set_in_transaction(&sql).await?;
+                self.note_made(&Placeholders::of(name));
                 let value = Some(&*value).filter(|value| !value.eq_ignore_ascii_case("default"));
                 self.set_local(name, value);
                 self.follow_idle_timers().await;
@@ -93,7 +95,7 @@ impl Session {
                     wanted.set(name, &value);
                 }
                 let sql = format!("SET SESSION CHARACTERISTICS AS TRANSACTION {modes}");
-                self.change_settings(wanted, &sql).await?;
+                self.change_settings(wanted, &sql, false).await?;
                 Ok(LocalRows::tag("SET"))
             }
             SetStatement::TransactionSnapshot | SetStatement::Opaque => {
@@ -148,8 +150,14 @@ impl Session {
         Ok(())
     }
 
-    /// New session settings: tried on a server, which has the word on what is valid, then the session's own.
-    pub(super) async fn change_settings(&mut self, wanted: SessionSettings, sql: &str) -> Result<(), Failure> {
+    /// New session settings: tried on a server, which has the word on what is valid, then the session's own. `always`: also where they
+    /// are the old ones.
+    pub(super) async fn change_settings(
+        &mut self,
+        wanted: SessionSettings,
+        sql: &str,
+        always: bool,
+    ) -> Result<(), Failure> {
         let wanted = self.shared.settings.share(wanted);
         if self.tx.is_open() {
             if !self.held.iter().any(|h| h.joined) {
@@ -170,7 +178,9 @@ impl Session {
                 }
             };
             let server = &mut self.held[at].server;
-            let done = match self.settings.has_roles() || self.settings.has_of_others() {
+            server.placeholders.join(wanted.placeholders());
+            let ordered = self.settings.has_roles() || self.settings.has_of_others();
+            let done = match ordered || always && Arc::ptr_eq(&self.settings, &wanted) {
                 // What it may set is the role's own matter, and the order of roles counts.
                 true => match put_settings(server, &self.settings).await {
                     Ok(()) => server.query(sql).await.map(|_| server.applied = Some(Arc::clone(&wanted))),
@@ -224,16 +234,10 @@ impl Session {
         self.adopt(Arc::clone(&self.settings));
     }
 
-    /// Tells the client of parameters that have another value on this server than the client was told.
+    /// The parameters that this server has are the session's: the client is told before its next ReadyForQuery.
     pub(super) fn report_parameters(&mut self, at: usize) {
         for (name, value) in &self.held[at].server.parameters {
-            let known = self.reported.iter_mut().find(|(n, _)| n == name);
-            match known {
-                Some((_, old)) if old == value => continue,
-                Some((_, old)) => *old = value.clone(),
-                None => self.reported.push((name.clone(), value.clone())),
-            }
-            let _ = reply::parameter_status(&mut self.client.out, name, value);
+            self.client.parameters.note(name, value);
         }
     }
 

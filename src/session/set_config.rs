@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::backend::settings;
+use crate::catalog::placeholders::Placeholders;
 use crate::config::limits::Limit;
 use crate::fault::{Fault, SqlState};
 use crate::ids::ShardId;
@@ -49,10 +50,14 @@ impl Session {
         if calls.iter().any(|call| &*call.name == READ_ONLY) {
             self.decide_before_read_only().await?;
         }
-        let answered = self.ask_settings(text).await?;
+        let named = |calls: &[ConfigCall]| calls.iter().map(|call| call.name.to_string()).collect::<Placeholders>();
+        self.begin_making(named(&calls));
+        let answered = self.ask_settings(text).await;
+        self.making = Placeholders::default();
+        let answered = answered?;
         // No row, no call.
         let calls = if answered.rows.is_empty() { Vec::new() } else { calls };
-        let mut wanted = (*self.settings).clone();
+        let mut wanted = (*self.settings).clone().with(&named(&calls));
         for call in calls.iter().filter(|call| !call.local && !of_transaction(&call.name)) {
             wanted = self.settings_with(&wanted, &call.name, value_of(call).as_deref());
         }

@@ -88,12 +88,13 @@ impl Session {
         let query = format!("SELECT {}", numbers.join(", "));
         let name = found.name.as_bytes();
         let at = self.enlist(shard).await?;
-        let held = &mut self.held[at];
-        if let Some(analysis) = analysis {
+        if let Some(analysis) = analysis.as_deref() {
+            self.note_code(at, analysis, text);
+            let held = &mut self.held[at];
             held.note_pin(analysis.pin);
             held.note_access(analysis.access);
         }
-        let server = &mut held.server;
+        let server = &mut self.held[at].server;
         server.parse(name, query.as_bytes(), types)?;
         server.inflight.push(Owed::Parse(Audience::Router));
         server.out.extend_from_slice(request::SYNC);

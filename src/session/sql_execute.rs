@@ -95,6 +95,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let at = self.enlist(shard).await?;
         self.held[at].note_pin(analysis.pin);
+        self.note_code(at, analysis, ask.statement().0);
         self.held[at].note_unlocks(analysis.unlocks);
         self.run_for_itself(shard, access, analysis, ask).await
     }

@@ -11,6 +11,7 @@ use crate::exec::replies::poll_client;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
 use crate::session::held::Unlent;
+use crate::session::lend::Fit;
 use crate::session::own_catalog::is_own;
 use crate::session::{Failure, Session, Stop};
 use crate::topology::Moved;
@@ -165,7 +166,7 @@ impl Session {
             return Ok(());
         }
         let place = self.pools.pool(self.database.configured.home).place();
-        match self.lend(&[place]).await {
+        match self.lend(&[place], Fit::Any).await {
             Err(Unlent::Failure(failure @ Failure::Stop(_))) => Err(failure),
             Ok(_) | Err(Unlent::Failure(Failure::Fault(_) | Failure::Reported) | Unlent::Connect(..)) => Ok(()),
         }

@@ -3,6 +3,7 @@
 use super::cursor::{self, Cursor};
 use super::modes::transaction_modes;
 use super::{SetStatement, StatementKind, TransactionStatement};
+use crate::catalog::placeholders::Placeholders;
 use crate::sql::lexer::TokenKind;
 use crate::sql::template::SlotKind;
 
@@ -146,8 +147,123 @@ fn time_zone(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
     Some(format!("'INTERVAL ''{value}'''").into())
 }
 
+/// Keywords of Postgres's that are no name (`ColId`) unless they are quoted.
+const RESERVED: [&str; 100] = [
+    "all",
+    "analyse",
+    "analyze",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "asymmetric",
+    "authorization",
+    "binary",
+    "both",
+    "case",
+    "cast",
+    "check",
+    "collate",
+    "collation",
+    "column",
+    "concurrently",
+    "constraint",
+    "create",
+    "cross",
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "default",
+    "deferrable",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "false",
+    "fetch",
+    "for",
+    "foreign",
+    "freeze",
+    "from",
+    "full",
+    "grant",
+    "group",
+    "having",
+    "ilike",
+    "in",
+    "initially",
+    "inner",
+    "intersect",
+    "into",
+    "is",
+    "isnull",
+    "join",
+    "lateral",
+    "leading",
+    "left",
+    "like",
+    "limit",
+    "localtime",
+    "localtimestamp",
+    "natural",
+    "not",
+    "notnull",
+    "null",
+    "offset",
+    "on",
+    "only",
+    "or",
+    "order",
+    "outer",
+    "overlaps",
+    "placing",
+    "primary",
+    "references",
+    "returning",
+    "right",
+    "select",
+    "session_user",
+    "similar",
+    "some",
+    "symmetric",
+    "table",
+    "tablesample",
+    "then",
+    "to",
+    "trailing",
+    "true",
+    "union",
+    "unique",
+    "user",
+    "using",
+    "variadic",
+    "verbose",
+    "when",
+    "where",
+    "window",
+    "with",
+];
+
 /// `name[.name]`, lower-cased: settings are found without regard to case, quoted or not.
 fn setting_name(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
+    let mut ahead = cursor.clone();
+    loop {
+        let part = ahead.take()?;
+        let word = ahead.source(part).to_ascii_lowercase();
+        if part.kind == TokenKind::Word && RESERVED.binary_search(&&*word).is_ok() {
+            return None;
+        }
+        if !ahead.accept_punct(b'.') {
+            break;
+        }
+    }
     Some(cursor.qualified_name()?.join(".").to_ascii_lowercase().into())
 }
 
@@ -159,6 +275,8 @@ fn named(cursor: &mut Cursor<'_>) -> Option<Box<str>> {
         "session_authorization".into()
     } else if cursor.accept_all(&["transaction", "isolation", "level"]) {
         "transaction_isolation".into()
+    } else if cursor.accept("all") {
+        "all".into()
     } else {
         setting_name(cursor)?
     };
@@ -187,6 +305,22 @@ pub(super) fn show(cursor: &mut Cursor<'_>) -> StatementKind {
         },
         None => StatementKind::Unclear,
     }
+}
+
+/// The custom settings that a definition names (`CREATE FUNCTION ... SET a.b TO ...`): Postgres makes them when it checks it.
+pub fn settings_of_definition(text: &str) -> Placeholders {
+    let mut cursor = Cursor::new(text);
+    let mut names = Placeholders::default();
+    while !cursor.at_end() {
+        let is_set = cursor.is_any(&["set", "reset"]);
+        if cursor.take().is_none() {
+            break;
+        }
+        if let Some(name) = is_set.then(|| setting_name(&mut cursor.clone())).flatten() {
+            names.add(&name);
+        }
+    }
+    names
 }
 
 /// The value of `SET name TO value` as the setting receives it: one string, number or word, unquoted.
