@@ -4,11 +4,11 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-one oracle chaos faults bench bench-scatter bench-copy bench-overload bench-relay bench-micro check-deploy fmt lint deny check clean
+.PHONY: help setup build demo test test-one oracle chaos faults measure-faults bench bench-scatter bench-copy bench-overload bench-relay bench-micro check-deploy fmt lint deny fuzz release sbom check clean
 
 help: ## print this list
 	@echo "pgloom: make <target>"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## install what is missing (Postgres, a C compiler, cargo-nextest); nothing to do: returns at once
 	@scripts/setup test
@@ -41,6 +41,10 @@ chaos: ## 30 rounds of money transfers while shards and routers are killed, froz
 faults: ## what clients see of a network that fails: delays, drops, resets, cut cables, slow bytes; figures for each
 	@scripts/setup test
 	@scripts/test faults $(ARGS)
+
+measure-faults: ## servers, routers and members of etcd killed, frozen and restarted, a change of the map to ten routers: figures for each (ARGS="servers")
+	@scripts/setup test
+	@scripts/measure-faults $(ARGS)
 
 bench: ## pgbench directly, through PgBouncer and through pgloom: ratios and CPU a query (about 3 minutes)
 	@scripts/setup bench
@@ -76,8 +80,20 @@ fmt: ## format the source
 lint: ## clippy with warnings as errors
 	cargo clippy --all-targets --locked -- -D warnings
 
-deny: ## licences and known vulnerabilities of the dependencies, where cargo-deny is installed
-	@scripts/deny
+deny: ## licences, sources and known vulnerabilities of the dependencies, by cargo-deny (ARGS="check licenses": less)
+	@scripts/setup deny
+	@scripts/deny $(ARGS)
+
+fuzz: ## libFuzzer on every target, SECONDS_EACH=60 each; T=copy: one of them; MERGE=1: keep what reached something new
+	@scripts/setup fuzz
+	@scripts/fuzz $(T)
+
+release: ## the program as it is given away, with its bill of materials and sums (target/release)
+	@scripts/setup release
+	@scripts/release
+
+sbom: ## the bill of materials alone, on standard output (CycloneDX)
+	@scripts/sbom
 
 check: ## type-check everything, the fastest answer while editing
 	cargo check --all-targets

@@ -1,5 +1,6 @@
 //! Builds each part and hands it what it needs; the only file that knows them all.
 
+mod accounts;
 mod doors;
 pub mod live;
 pub mod map;
@@ -27,6 +28,7 @@ use crate::backend::connector::{Credentials, ServerAccess};
 use crate::backend::fanout::Fanout;
 use crate::backend::hedge::HedgeSettings;
 use crate::backend::names::Names;
+use crate::backend::passed::{KeyRing, PassedKeys};
 use crate::backend::pool::PoolLimits;
 use crate::backend::prepared::StatementRegistry;
 use crate::backend::quota::Quotas;
@@ -34,7 +36,7 @@ use crate::backend::servers::ServerBook;
 use crate::backend::settings::SettingsTable;
 use crate::backend::throttle::KeyLimit;
 use crate::backend::timelines::Timelines;
-use crate::config::{self, AuthType, BreakerSettings, PoolMode, Settings, SslMode, TlsSettings, TwoPhaseCommit};
+use crate::config::{self, BreakerSettings, PoolMode, Settings, SslMode, TlsSettings, TwoPhaseCommit};
 pub use crate::control::live::Ending;
 use crate::control::{self, timelines};
 use crate::fault::Fault;
@@ -45,14 +47,15 @@ use crate::scope::{Crowd, Wish};
 use crate::secret::Secret;
 use crate::server::Front;
 use crate::server::console::ConsoleRules;
-use crate::server::handshake::{Account, AuthMethod, HandshakeContext};
+use crate::server::failures::{FailureLimits, Failures};
+use crate::server::handshake::HandshakeContext;
 use crate::server::http::{self, Readiness, Report, Unready};
 use crate::session::logged::StatementLog;
 use crate::session::{SessionLimits, Shared};
-use crate::tls::{ClientTls, ClientTlsMode, ServerTls, ServerTlsFiles, ServerTlsMode, TlsError};
+use crate::tls::{ClientCertificates, ClientTls, ClientTlsMode, ServerTls, ServerTlsFiles, ServerTlsMode, TlsError};
 use crate::topology::Server;
 use crate::traces::{Rules, Tracer};
-use crate::wire::auth::{MockKey, Verifier, VerifierError};
+use crate::wire::auth::{MockKey, ScramVerifier, VerifierError};
 use live::Live;
 use scrape::Watcher;
 
@@ -229,7 +232,11 @@ fn mock_key() -> Result<Arc<MockKey>, StartError> {
 }
 
 /// `mock`: with what those are deceived who are nobody. The same one for as long as the router runs, or they could tell.
-fn handshake_context(settings: &Settings, mock: Arc<MockKey>) -> Result<HandshakeContext, StartError> {
+fn handshake_context(
+    settings: &Settings,
+    mock: Arc<MockKey>,
+    failures: Arc<Failures>,
+) -> Result<HandshakeContext, StartError> {
     let mode = match settings.client_tls.mode {
         SslMode::Disable => ClientTlsMode::Disable,
         SslMode::Prefer => ClientTlsMode::Allow,
@@ -238,8 +245,13 @@ fn handshake_context(settings: &Settings, mock: Arc<MockKey>) -> Result<Handshak
     let tls = match &settings.client_tls.identity {
         Some(identity) if mode != ClientTlsMode::Disable => {
             let verifies = matches!(settings.client_tls.mode, SslMode::VerifyCa | SslMode::VerifyFull);
-            let authorities = settings.client_tls.ca_file.as_deref().filter(|_| verifies);
-            Some(ClientTls::load(&identity.cert_file, &identity.key_file, authorities)?)
+            let wanted = settings.auth.hba.as_ref().is_some_and(|hba| hba.wants_certificates());
+            let clients = match &settings.client_tls.ca_file {
+                Some(authorities) if verifies => ClientCertificates::Demanded(authorities),
+                Some(authorities) if wanted => ClientCertificates::Asked(authorities),
+                Some(_) | None => ClientCertificates::NotAsked,
+            };
+            Some(ClientTls::load(&identity.cert_file, &identity.key_file, clients)?)
         }
         _ => None,
     };
@@ -247,8 +259,15 @@ fn handshake_context(settings: &Settings, mock: Arc<MockKey>) -> Result<Handshak
         tls,
         mode,
         login_timeout: settings.timeouts.client_login,
-        stranger_method: method(settings.auth_type),
+        stranger_method: accounts::stranger_method(settings),
         mock,
+        hba: settings.auth.hba.clone(),
+        idents: Arc::clone(&settings.auth.idents),
+        failure_limits: settings
+            .auth
+            .failures
+            .map(|failures| FailureLimits { burst: failures.limit, interval: failures.interval }),
+        failures,
     })
 }
 
@@ -271,36 +290,11 @@ fn console_rules(settings: &config::ConsoleSettings) -> ConsoleRules {
     ConsoleRules { admins: names(&settings.admins), stats: names(&settings.stats), plaintext: settings.plaintext }
 }
 
-fn method(auth_type: AuthType) -> AuthMethod {
-    match auth_type {
-        AuthType::Trust => AuthMethod::Trust,
-        AuthType::Md5 => AuthMethod::Md5,
-        AuthType::ScramSha256 => AuthMethod::ScramSha256,
-    }
-}
-
-/// Who may prove to be whom.
-fn accounts(settings: &Settings) -> Result<HashMap<Box<str>, Account>, StartError> {
-    let account = |user: &config::User| {
-        let verifier = match &user.password {
-            None => None,
-            Some(password) => {
-                let text = String::from_utf8_lossy(password.reveal());
-                let parsed = Verifier::parse(&text)
-                    .map_err(|source| StartError::Password { user: user.name.to_string(), source })?;
-                Some(Arc::new(parsed))
-            }
-        };
-        Ok((user.name.as_ref().into(), Account { method: method(settings.auth_type), verifier }))
-    };
-    settings.users.iter().map(account).collect()
-}
-
 /// Those who may connect to a database.
-fn members(settings: &Settings, database: &str) -> HashMap<Box<str>, Membership> {
+fn members(settings: &Settings, database: &str, keys: &KeyRing) -> HashMap<Box<str>, Membership> {
     let able = settings.users.iter().filter(|user| user.may_connect(database));
     let member = |user: &config::User| Membership {
-        credentials: credentials(&user.server),
+        credentials: credentials(&user.server, keys),
         pool_size: user.pool_size.map(|n| n.get() as usize),
         session_mode: user.pool_mode.map(|mode| mode == PoolMode::Session),
         times: user.times,
@@ -309,8 +303,15 @@ fn members(settings: &Settings, database: &str) -> HashMap<Box<str>, Membership>
     able.map(|user| (user.name.as_ref().into(), member(user))).collect()
 }
 
-fn credentials(login: &config::Login) -> Credentials {
-    Credentials { user: login.user.to_string(), password: login.password.clone() }
+fn credentials(login: &config::Login, keys: &KeyRing) -> Credentials {
+    let passed = login.verifier.as_ref().and_then(|verifier| passed(verifier, keys));
+    Credentials { user: login.user.to_string(), password: login.password.clone(), passed }
+}
+
+/// What clients show by this verifier. `None`: it is none, which is an error where it is to check a client.
+fn passed(verifier: &Secret, keys: &KeyRing) -> Option<Arc<PassedKeys>> {
+    let text = std::str::from_utf8(verifier.reveal()).ok()?;
+    Some(keys.of(&ScramVerifier::parse(text)?))
 }
 
 fn server_tls(settings: &TlsSettings) -> Result<ServerTls, TlsError> {
@@ -356,6 +357,7 @@ fn server_access(settings: &Settings, tls: Arc<ServerTls>, known: &Known) -> Ser
         servers: Arc::clone(&known.servers),
         names: Arc::clone(&known.names),
         quotas: Arc::clone(&known.quotas),
+        keys: Arc::clone(&known.keys),
         metrics: Arc::clone(&known.metrics),
     }
 }
@@ -366,6 +368,7 @@ struct Known {
     servers: Arc<ServerBook>,
     names: Arc<Names>,
     quotas: Arc<Quotas>,
+    keys: Arc<KeyRing>,
     metrics: Arc<Metrics>,
 }
 
@@ -380,7 +383,7 @@ impl Known {
             Default::default()
         });
         let servers = Arc::new(ServerBook::new(Timelines::new(timelines)));
-        Self { breakers, servers, names: Arc::default(), quotas, metrics: Metrics::new() }
+        Self { breakers, servers, names: Arc::default(), quotas, keys: Arc::default(), metrics: Metrics::new() }
     }
 }
 
@@ -404,8 +407,8 @@ fn database_settings(
         },
         combine_size: settings.combine.pool_size.get() as usize,
         combine: combine_servers(&settings.combine, &database.name),
-        own: credentials(database.router.as_ref()?),
-        logins: logins(settings, &database.name),
+        own: credentials(database.router.as_ref()?, &access.keys),
+        logins: logins(settings, &database.name, &access.keys),
         safe_functions: database.safe_functions.clone(),
         uniques: database.uniques.clone(),
         session_mode: database.pool.mode == PoolMode::Session,
@@ -414,7 +417,7 @@ fn database_settings(
         times: settings.timeouts.limits.with(&database.times),
         key_limit: database.keys.rate.map(|rate| KeyLimit { rate, wait: database.keys.wait }),
         key_places: database.keys.at_once.map(|size| (size, database.keys.wait)),
-        members: members(settings, &database.name),
+        members: members(settings, &database.name, &access.keys),
     })
 }
 
@@ -424,10 +427,10 @@ fn breaker_limits(settings: BreakerSettings) -> BreakerLimits {
 }
 
 /// As whom clients' statements run on the shards of a database, each once.
-fn logins(settings: &Settings, database: &str) -> Vec<Credentials> {
+fn logins(settings: &Settings, database: &str, keys: &KeyRing) -> Vec<Credentials> {
     let mut logins: Vec<Credentials> = Vec::new();
     for user in settings.users.iter().filter(|user| user.may_connect(database)) {
-        let login = credentials(&user.server);
+        let login = credentials(&user.server, keys);
         if !logins.contains(&login) {
             logins.push(login);
         }
@@ -451,6 +454,7 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
     let mut ids_made = database.two_phase_commit != TwoPhaseCommit::On;
     loop {
         let mut all_well = true;
+        let locked = database.own.are_awaited();
         let probes = prepared.iter_mut().enumerate().map(|(at, prepared)| {
             let (shard, database) = (ShardId(at as u16), &database);
             let health = &health;
@@ -493,7 +497,7 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
                 Err(fault) => {
                     all_well = false;
                     tracing::warn!(database = %database.name, error = %fault, "the catalog cannot be read");
-                    database.note_look(Look::Failed(fault));
+                    database.note_look(if locked { Look::Locked(fault) } else { Look::Failed(fault) });
                 }
             }
         }
@@ -509,7 +513,12 @@ async fn watch_database(database: Arc<Database>, health: Arc<Health>, refresh: D
             pools.combiners().iter().for_each(|pool| pool.sweep(Instant::now()));
             pools.replicas().for_each(|(_, pool)| pool.sweep(Instant::now()));
         }
-        tokio::time::sleep(if all_well { SWEEP } else { PROBE }).await;
+        let pause = tokio::time::sleep(if all_well { SWEEP } else { PROBE });
+        match database.own.passed.as_ref().filter(|_| locked) {
+            // Whoever shows it waits for the catalog.
+            Some(passed) => tokio::select! { () = passed.shown() => {}, () = pause => {} },
+            None => pause.await,
+        }
     }
 }
 

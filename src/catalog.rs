@@ -1,5 +1,6 @@
 //! PURE. `Catalog`: what the shards' system catalogs say of tables, columns, views and functions, and how shards differ in it.
 
+mod assigned;
 pub mod code;
 pub mod effects;
 pub mod numbers;
@@ -21,8 +22,10 @@ pub struct Catalog {
     pub functions: HashMap<Box<str>, UserFunction>,
     /// Schemas that exist, to resolve `search_path`.
     pub schemas: Vec<Box<str>>,
-    /// Names of user-defined aggregates, operators' and types' names are not needed yet.
+    /// Names of user-defined aggregates.
     pub aggregates: Vec<Box<str>>,
+    /// By name, the worst of all that have it: operators whose functions are neither immutable nor written in C.
+    pub operators: HashMap<Box<str>, Operator>,
     /// The schemas that lie whole on a shard of their own, as they exist there. Their tables are among `tables`, but what else is
     /// in them concerns nobody who does not name them.
     pub placed: HashMap<Box<str>, Arc<PlacedSchema>>,
@@ -153,6 +156,16 @@ pub struct UserFunction {
     /// Declared safe in the config: it reads and writes no sharded table.
     pub declared_safe: bool,
     pub sets: Sets,
+    /// An expression can call it: it is no procedure and no trigger's function.
+    pub callable: bool,
+}
+
+/// An operator by the function that it calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    pub schema: Box<str>,
+    pub name: Box<str>,
+    pub function: UserFunction,
 }
 
 /// Whether code changes a setting of its session, as far as its text says it.
@@ -167,16 +180,16 @@ pub enum Sets {
 impl UserFunction {
     /// What holds of both.
     pub fn worse(self, other: Self) -> Self {
-        let volatility = match (self.volatility, other.volatility) {
-            (Volatility::Volatile, _) | (_, Volatility::Volatile) => Volatility::Volatile,
-            (Volatility::Stable, _) | (_, Volatility::Stable) => Volatility::Stable,
-            (Volatility::Immutable, Volatility::Immutable) => Volatility::Immutable,
-        };
-        Self { volatility, declared_safe: self.declared_safe && other.declared_safe, sets: self.sets.max(other.sets) }
+        Self {
+            volatility: self.volatility.max(other.volatility),
+            declared_safe: self.declared_safe && other.declared_safe,
+            sets: self.sets.max(other.sets),
+            callable: self.callable || other.callable,
+        }
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Volatility {
     Immutable,
     Stable,

@@ -2,7 +2,9 @@
 //!
 //! Sessions are resumed as rustls does by default. Files are read when a value is made: a reload makes a new value.
 
+mod der;
 pub mod end_point;
+pub mod subject;
 mod verify;
 
 use std::io;
@@ -59,6 +61,28 @@ pub struct ClientTls {
     pub end_point: Option<Vec<u8>>,
 }
 
+/// Whether clients show certificates, of which authorities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCertificates<'a> {
+    NotAsked,
+    /// Who has none may come in without; one that is shown has to lead to an authority of the file.
+    Asked(&'a Path),
+    /// Nobody comes in without one.
+    Demanded(&'a Path),
+}
+
+/// What a client has shown, and rustls has verified. It is for somebody where its subject has one common name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownCertificate {
+    pub common_name: Option<String>,
+}
+
+/// `None`: none.
+pub fn shown_by(stream: &tokio_rustls::server::TlsStream<TcpStream>) -> Option<ShownCertificate> {
+    let own = stream.get_ref().1.peer_certificates()?.first()?;
+    Some(ShownCertificate { common_name: subject::common_name(own) })
+}
+
 impl std::fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ClientTls(...)")
@@ -67,18 +91,21 @@ impl std::fmt::Debug for ClientTls {
 
 impl ClientTls {
     /// `certificate`: PEM, our own first, then those between it and the authority. `key`: PEM, PKCS#8, PKCS#1 or SEC1.
-    /// `authorities`: where given, a client over TLS has to show a certificate that leads to one of them, whoever it is for.
-    pub fn load(certificate: &Path, key: &Path, authorities: Option<&Path>) -> Result<Self, TlsError> {
+    /// `clients`: whose certificates a client over TLS shows, whoever they are for.
+    pub fn load(certificate: &Path, key: &Path, clients: ClientCertificates<'_>) -> Result<Self, TlsError> {
         let chain = certificates(certificate)?;
         let end_point = chain.first().and_then(|own| end_point::hash(own));
         let provider = provider();
-        let clients = match authorities {
-            None => WebPkiClientVerifier::no_client_auth(),
-            Some(path) => {
+        let clients = match clients {
+            ClientCertificates::NotAsked => WebPkiClientVerifier::no_client_auth(),
+            ClientCertificates::Asked(path) | ClientCertificates::Demanded(path) => {
                 let (roots, _) = trusted(Some(path))?;
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                    .build()
-                    .map_err(|e| TlsError::BadAuthority { path: path.to_owned(), reason: e.to_string() })?
+                let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+                let builder = match clients {
+                    ClientCertificates::Asked(_) => builder.allow_unauthenticated(),
+                    ClientCertificates::NotAsked | ClientCertificates::Demanded(_) => builder,
+                };
+                builder.build().map_err(|e| TlsError::BadAuthority { path: path.to_owned(), reason: e.to_string() })?
             }
         };
         let mut config = ServerConfig::builder_with_provider(provider)

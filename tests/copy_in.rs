@@ -56,6 +56,27 @@ fn dates_are_placed_as_postgres_reads_them() {
     world.answers("many", &script(&["SET datestyle TO German"], "COPY days FROM STDIN", &many, &sums));
 }
 
+/// One Postgres reads `now` as one moment; each shard would have its own.
+#[test]
+fn moments_are_one_or_refused() {
+    let schema = "CREATE TABLE seen (id int PRIMARY KEY, note text, at timestamptz, days date[])";
+    let world = Pair::with_key_type("copynow", schema, ("seen", "id"), "int4");
+    let mut raw = world.through();
+    for (sql, rows) in [
+        ("COPY seen FROM STDIN", "1\tx\t2024-01-02\t\\N\n2\tx\tnow\t\\N\n"),
+        ("COPY seen (at, id) FROM STDIN", "Today 10:00\t1\n"),
+        ("COPY seen FROM STDIN CSV", "1,x,n\"ow\",\n2,x,\"yester\"day,\n"),
+        ("COPY seen FROM STDIN", "1\tx\t\\N\t{2024-01-02,tomorrow}\n"),
+    ] {
+        let reply = raw.copy_in(sql, rows.as_bytes());
+        let error = reply.error.unwrap_or_else(|| panic!("{sql}"));
+        assert!(error.code() == "0A000" && !error.hint().is_empty(), "{sql}: {error}");
+    }
+    assert_eq!(raw.must("SELECT count(*) FROM seen").answers[0].rows[0][0].as_deref(), Some(&b"0"[..]));
+    let plain = "1\tnow\t2024-01-02\t{2024-01-02}\n2\ttoday and tomorrow\tinfinity\t\\N\n3\tyesterday\\n\t\\N\t{}\n";
+    world.answers("no moments", &script(&[], "COPY seen FROM STDIN", plain, &["SELECT * FROM seen ORDER BY id"]));
+}
+
 #[test]
 fn times_and_numbers_are_placed_as_they_are_stored() {
     let schema = "CREATE TABLE times (at timestamptz(0), n int)";

@@ -33,6 +33,8 @@ const QUIET: &[&str] = &[
     "pgloom_shard_rows",
     "pgloom_timeouts_total",
     // The map is in the configuration.
+    "pgloom_topology_epoch",
+    "pgloom_topology_rejected_total",
     "pgloom_topology_stale_seconds",
     "pgloom_topology_troubled",
     "pgloom_topology_version",
@@ -273,7 +275,7 @@ fn pgloom(arguments: &[&str]) -> Output {
 fn the_configurations_are_accepted_and_the_unit_can_check_one() {
     let unit = read("systemd/pgloom.service");
     let command = unit.lines().find_map(|line| line.strip_prefix("ExecStartPre=/usr/bin/pgloom ")).unwrap();
-    for name in ["docker/pgloom.toml", "kubernetes/base/pgloom.toml"] {
+    for name in ["docker/pgloom.toml", "kubernetes/base/pgloom.toml", "systemd/pgloom.toml"] {
         let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("deploy-{}", std::process::id()));
         fs::create_dir_all(&place).unwrap();
         let (password, config) = (place.join("password"), place.join("pgloom.toml"));

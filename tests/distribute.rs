@@ -701,13 +701,6 @@ fn whatever_breaks_rows_and_rule_change_together() {
                 assert!(told.is_some(), "{what}");
             }
             sprung.recv_timeout(Duration::from_secs(30)).unwrap_or_else(|_| panic!("{what} was never reached"));
-            if kills {
-                // Nobody waits for so long in a test.
-                world
-                    .db
-                    .shard(0)
-                    .must("UPDATE pgloom.table_rule SET since = now() - interval '1 hour' WHERE mover IS NOT NULL");
-            }
             eventually(60, &what, || through.simple(&format!("SELECT count(*) FROM {table}")).text() == "200");
             eventually(30, &what, || world.prepared().is_empty());
             let closed = "SELECT count(*) FROM pgloom.table_rule WHERE mover IS NOT NULL";

@@ -201,7 +201,9 @@ fn rows_loaded_through_the_router_lie_where_their_key_says() {
 
 #[test]
 fn hand_written_statements_answer_as_one_postgres_does() {
-    answer_written("oracle", |category| !corpus::is_of_scenarios(category));
+    let reads = answer_written("oracle", |category| !corpus::is_of_scenarios(category));
+    let all = std::env::var("PGLOOM_ORACLE_ONLY").is_err();
+    assert!(!all || reads.statements() >= LEAST_STATEMENTS, "the corpus has {} reads", reads.statements());
 }
 
 /// Several statements each, with every answer compared and then all tables.
@@ -213,10 +215,14 @@ fn scenarios_of_writes_answer_and_leave_what_one_postgres_does() {
     answer_written("writes", corpus::is_of_scenarios);
 }
 
+/// So many reads are written by hand, each sent in all forms.
+const LEAST_STATEMENTS: usize = 600;
+
 /// Of a thousand reads (forms of them), so many have to be answered.
 const LEAST_READS: usize = 980;
 
-fn answer_written(label: &str, of: fn(&str) -> bool) {
+/// The report on the single reads.
+fn answer_written(label: &str, of: fn(&str) -> bool) -> Report {
     let cases = corpus::read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle"));
     let world = World::create(label);
     let mut bench = Bench::new(&world);
@@ -241,7 +247,9 @@ fn answer_written(label: &str, of: fn(&str) -> bool) {
     assert_eq!(world.misplaced(), Vec::<String>::new(), "after all writes");
     if std::env::var("PGLOOM_ORACLE_ONLY").is_err() && world.routed() {
         hold_refusals(&report);
+        assert_eq!(report.unnamed(), Vec::<&String>::new(), "refusals without a reason and a way out");
     }
+    reads
 }
 
 /// With servers beside the shards, what a Postgres finishes (`PGLOOM_ORACLE_COMBINE=1`: everything).
@@ -329,5 +337,6 @@ fn answer_generated(label: &str, share: usize, make: fn(&mut support::Random, us
         report.note(label, &case.label(), &verdicts);
     }
     println!("{}\n{}{}", report.details(), report.table(), world.shares());
+    assert_eq!(report.unnamed(), Vec::<&String>::new(), "refusals without a reason and a way out, with seed {seed}");
     assert_eq!(report.wrong(), 0, "answers that one Postgres would not give, with seed {seed}");
 }

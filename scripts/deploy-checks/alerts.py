@@ -9,6 +9,8 @@ def check(tree, promtool):
     tree.must(tests, PLACE, "no tests")
     # Paths in them start at their own directory.
     tree.run(f"{PLACE}/tests", promtool, "test", "rules", *[t.name for t in tests], cwd=tree.root / PLACE / "tests")
+    number = sum(len(group["rules"]) for group in tree.yaml(f"{PLACE}/alerts.yml")[0]["groups"])
+    tree.must(f"| {number} alerts," in tree.text("deploy/README.md"), "deploy/README.md", f"there are {number} alerts, it says another number")
     fires, silent = set(), set()
     for path in tests:
         for test in tree.yaml(path.relative_to(tree.root))[0]["tests"]:

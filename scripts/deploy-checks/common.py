@@ -4,7 +4,7 @@ import math
 import re
 import subprocess
 import tomllib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import yaml
 
@@ -90,3 +90,12 @@ LAST_WORDS = 2
 
 def drain(config):
     return seconds(config["general"].get("shutdown_timeout", "30s")) + LAST_WORDS
+
+
+def keeps(tree, where, config, places):
+    """What the router writes down lies where it may write, and where it is found again: by default it lies beside the configuration."""
+    for section, key in (("general", "timelines_file"), ("topology", "copy_file")):
+        path = config.get(section, {}).get(key)
+        if tree.must(path, where, f"{key} is left beside the configuration, where the router cannot write"):
+            inside = any(PurePosixPath(place) in PurePosixPath(path).parents for place in places)
+            tree.must(inside and ".." not in path, where, f"{key} {path} is in no volume that is kept: {sorted(places)}")

@@ -1,7 +1,7 @@
 """docker-compose.yml: what is named is declared, secrets are files, and the services agree with pgloom.toml."""
 import re
 
-from common import drain, seconds
+from common import drain, keeps, seconds
 
 PLACE = "deploy/docker/docker-compose.yml"
 SERVICE_KEYS = {
@@ -31,6 +31,11 @@ def check(tree, promtool):
     secrets = {f"/run/secrets/{name}" for name in router["secrets"]}
     for path in re.findall(r'password_file = "(.*)"', tree.text("deploy/docker/pgloom.toml")):
         tree.must(path in secrets, PLACE, f"pgloom does not get {path}")
+    volumes = [volume.split(":") for volume in router["volumes"]]
+    kept = {place for source, place, *options in volumes if source in file["volumes"] and "ro" not in options}
+    keeps(tree, "deploy/docker/pgloom.toml", config, kept)
+    owned = set(re.findall(r"^RUN install -d -o 65532 -g 65532 .*?(/\S+)$", tree.text("deploy/docker/Dockerfile"), flags=re.M))
+    tree.must(kept <= owned, PLACE, f"a new volume at {sorted(kept)} is root's: the image has no such directory of the router's")
     tree.must("ports" not in services["etcd"] and all("ports" not in services[h] for h in shards), PLACE, "a shard is published")
     prometheus(tree, promtool, config, services)
 

@@ -3,7 +3,7 @@ import shutil
 
 import yaml
 
-from common import drain, size, warned_memory
+from common import drain, keeps, size, warned_memory
 
 PLACE = "deploy/kubernetes"
 PATHS = {"readinessProbe": "/readyz", "livenessProbe": "/healthz", "startupProbe": "/healthz"}
@@ -26,19 +26,20 @@ def check(tree):
         return
     objects["Service"] = services["pgloom"]
     config = tree.toml(f"{PLACE}/base/pgloom.toml")
-    deployment = objects["Deployment"]["spec"]
-    pod = deployment["template"]["spec"]
+    routers = objects["StatefulSet"]["spec"]
+    pod = routers["template"]["spec"]
     container, = pod["containers"]
     ports = {p["name"]: p["containerPort"] for p in container["ports"]}
     the_pod(tree, config, pod, container, ports)
     rights(tree, pod, container)
-    the_others(tree, objects, deployment, ports)
-    among_routers(tree, config, services["pgloom-routers"], deployment["template"]["metadata"]["labels"])
+    state(tree, config, routers, container)
+    the_others(tree, objects, routers, ports)
+    among_routers(tree, config, services["pgloom-routers"], routers["template"]["metadata"]["labels"])
     rendered(tree)
 
 
 def the_pod(tree, config, pod, container, ports):
-    where = f"{PLACE}/base/deployment.yaml"
+    where = f"{PLACE}/base/statefulset.yaml"
     for probe, path in PATHS.items():
         if tree.must(probe in container, where, f"no {probe}"):
             get = container[probe]["httpGet"]
@@ -53,8 +54,6 @@ def the_pod(tree, config, pod, container, ports):
     tree.must(grace > before + drain(config), where, f"killed after {grace} s: before preStop and shutdown_timeout are over")
     volumes = {v["name"]: v for v in pod["volumes"]}
     mounts = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
-    for name in set(mounts) ^ set(volumes):
-        tree.must(False, where, f"volume {name} is not declared or not mounted")
     secret = volumes["passwords"]["secret"]
     there = {f"{mounts['passwords']}/{item['path']}" for item in secret["items"]}
     database, = config["databases"].values()
@@ -64,8 +63,23 @@ def the_pod(tree, config, pod, container, ports):
     tree.must(size(container["resources"]["limits"]["memory"]) == warned_memory(tree), where, "PgloomMemoryHigh knows another memory limit")
 
 
+def state(tree, config, routers, container):
+    """A volume that outlives the pod, which an emptyDir does not."""
+    where = f"{PLACE}/base/statefulset.yaml"
+    claims = {c["metadata"]["name"]: c["spec"] for c in routers.get("volumeClaimTemplates", [])}
+    mounts = container["volumeMounts"]
+    for name in {m["name"] for m in mounts} ^ ({v["name"] for v in routers["template"]["spec"]["volumes"]} | set(claims)):
+        tree.must(False, where, f"volume {name} is not declared or not mounted")
+    keeps(tree, f"{PLACE}/base/pgloom.toml", config, {m["mountPath"] for m in mounts if m["name"] in claims and not m.get("readOnly")})
+    retained = routers.get("persistentVolumeClaimRetentionPolicy", {})
+    tree.must(set(retained.values()) <= {"Retain"}, where, "the autoscaler deletes what a router has written down")
+    tree.must(routers["serviceName"] == "pgloom-routers", where, "the pods have no names: serviceName is not the headless Service")
+    group = routers["template"]["spec"]["securityContext"].get("fsGroup")
+    tree.must(group == 65532, where, "the volume is root's: no fsGroup")
+
+
 def rights(tree, pod, container):
-    where = f"{PLACE}/base/deployment.yaml"
+    where = f"{PLACE}/base/statefulset.yaml"
     whole, own = pod.get("securityContext", {}), container.get("securityContext", {})
     tree.must(whole.get("runAsNonRoot") is True and whole.get("runAsUser", 0) > 0, where, "may run as root")
     tree.must(whole.get("seccompProfile", {}).get("type") == "RuntimeDefault", where, "no seccomp profile")
@@ -77,12 +91,12 @@ def rights(tree, pod, container):
     tree.must(str(whole.get("runAsUser")) in user, where, f"is not the Dockerfile's {user}")
 
 
-def the_others(tree, objects, deployment, ports):
-    name = objects["Deployment"]["metadata"]["name"]
-    labels = deployment["template"]["metadata"]["labels"]
+def the_others(tree, objects, routers, ports):
+    name = objects["StatefulSet"]["metadata"]["name"]
+    labels = routers["template"]["metadata"]["labels"]
     service = objects["Service"]
     selectors = {
-        "Deployment": deployment["selector"]["matchLabels"],
+        "StatefulSet": routers["selector"]["matchLabels"],
         "Service": service["spec"]["selector"],
         "PodDisruptionBudget": objects["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
         "NetworkPolicy": objects["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
@@ -100,13 +114,13 @@ def the_others(tree, objects, deployment, ports):
     for rule in policy["ingress"]:
         tree.must(rule.get("from"), PLACE, "NetworkPolicy lets everybody in")
     scaler = objects["HorizontalPodAutoscaler"]["spec"]
-    tree.must(scaler["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}, PLACE, "the autoscaler scales something else")
-    tree.must("replicas" not in deployment, PLACE, "replicas and the autoscaler would undo each other")
-    container, = deployment["template"]["spec"]["containers"]
+    tree.must(scaler["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name}, PLACE, "the autoscaler scales something else")
+    tree.must("replicas" not in routers, PLACE, "replicas and the autoscaler would undo each other")
+    container, = routers["template"]["spec"]["containers"]
     tree.must(container["resources"]["requests"].get("cpu"), PLACE, "the autoscaler needs a request of cpu")
     budget = objects["PodDisruptionBudget"]["spec"]["maxUnavailable"]
     tree.must(0 < budget < scaler["minReplicas"], PLACE, "the budget lets nobody go, or everybody")
-    account = deployment["template"]["spec"]["serviceAccountName"]
+    account = routers["template"]["spec"]["serviceAccountName"]
     tree.must(objects["ServiceAccount"]["metadata"]["name"] == account, PLACE, f"no ServiceAccount {account}")
 
 

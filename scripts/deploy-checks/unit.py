@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from common import LAST_WORDS, seconds, size, warned_memory
+from common import LAST_WORDS, drain, keeps, seconds, size, warned_memory
 
 PLACE = "deploy/systemd/pgloom.service"
 # Of systemd-analyze security, times ten: 1.3 with what a network service cannot do without.
@@ -19,6 +19,10 @@ def check(tree):
     tree.must(stop > seconds(shutdown) + LAST_WORDS, PLACE, f"killed after {stop} s, shutdown_timeout is {shutdown}")
     tree.must(values["KillSignal"] == "SIGTERM", PLACE, "only SIGTERM drains")
     tree.must(size(values["MemoryMax"]) == warned_memory(tree), PLACE, "PgloomMemoryHigh knows another MemoryMax")
+    config = tree.toml("deploy/systemd/pgloom.toml")
+    tree.must(stop > drain(config), PLACE, f"killed after {stop} s: before shutdown_timeout of pgloom.toml is over")
+    tree.must(values["ProtectSystem"] == "strict", PLACE, "may write to the system")
+    keeps(tree, "deploy/systemd/pgloom.toml", config, {f"/var/lib/{values['StateDirectory']}"} if "StateDirectory" in values else set())
     # SIGHUP ends a process that does not expect it.
     reloads = "SignalKind::hangup" in tree.text("src/cli/serve.rs")
     tree.must(("ExecReload" in values) == reloads, PLACE, "ExecReload and what `serve` does with SIGHUP differ")

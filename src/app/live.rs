@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::app::accounts::{Accounts, accounts, derive_beside};
 use crate::app::doors::{Door, Doors};
 use crate::app::reading::{Reading, Said};
 use crate::app::words;
@@ -93,7 +94,7 @@ struct Ready {
 
 /// What those meet who knock, clients and other routers.
 struct Doorstep {
-    accounts: HashMap<Box<str>, Account>,
+    accounts: Accounts,
     context: HandshakeContext,
     population: Arc<Population>,
     router: Arc<Peers>,
@@ -182,10 +183,16 @@ impl Live {
             map: Arc::default(),
         });
         shared.tracer.configure(trace_rules(settings)).map_err(StartError::Traces)?;
-        let context = handshake_context(settings, mock_key()?)?;
+        let context = handshake_context(settings, mock_key()?, Arc::default())?;
         let counts = Default::default();
         let peer_tls = peer_tls(settings)?;
-        let context = Doorstep { accounts: accounts(settings)?, context, population: Arc::default(), router, peer_tls };
+        let context = Doorstep {
+            accounts: accounts(settings, &known.keys, None)?,
+            context,
+            population: Arc::default(),
+            router,
+            peer_tls,
+        };
         let front = front(settings, &databases, Arc::clone(&shared), context, counts);
         let health = Arc::new(Health {
             databases: ArcSwap::from_pointee(databases),
@@ -406,8 +413,12 @@ impl Live {
         Ok(Some(Ready {
             applied: words::between(&before, &settings, &renewed),
             doorstep: Doorstep {
-                accounts: accounts(&settings)?,
-                context: handshake_context(&settings, Arc::clone(&front.context.mock))?,
+                accounts: accounts(&settings, &self.known.keys, Some(&front.accounts))?,
+                context: handshake_context(
+                    &settings,
+                    Arc::clone(&front.context.mock),
+                    Arc::clone(&front.context.failures),
+                )?,
                 population: Arc::clone(&front.population),
                 router: Arc::clone(&front.router),
                 peer_tls: peer_tls(&settings)?,
@@ -525,6 +536,7 @@ impl Live {
         self.lead(&settings, certificates.etcd_hash != state.certificates.etcd_hash);
         self.settings.store(Arc::new(settings));
         state.certificates = certificates;
+        self.known.keys.sweep();
         Ok(applied)
     }
 
@@ -770,6 +782,7 @@ fn front(
     Doorstep { accounts, context, population, router, peer_tls }: Doorstep,
     (open, knocking): (Arc<AtomicUsize>, Arc<AtomicUsize>),
 ) -> Front {
+    derive_beside(&accounts, &context.mock);
     Front {
         shared,
         accounts,

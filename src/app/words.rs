@@ -18,7 +18,7 @@ pub(super) fn between(old: &Settings, new: &Settings, certificates: &[&str]) -> 
     differs("limits", old.limits != new.limits);
     differs("breakers", old.breakers != new.breakers);
     differs("combine", old.combine != new.combine);
-    differs("auth_type", old.auth_type != new.auth_type);
+    differs("authentication", old.auth != new.auth);
     differs("client TLS", old.client_tls != new.client_tls);
     differs("server TLS", old.server_tls != new.server_tls);
     differs("metrics", old.metrics != new.metrics);

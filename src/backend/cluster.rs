@@ -49,6 +49,8 @@ pub enum Look {
     Pending,
     Read,
     Failed(Fault),
+    /// The router has nothing to log in with before a client has shown it.
+    Locked(Fault),
 }
 
 /// How a user works in a database.
@@ -246,10 +248,16 @@ impl Database {
         self.look.send_replace(look);
     }
 
-    /// How the last attempt to read the catalog ended; waits for the first one.
+    /// How the last attempt to read the catalog ended; waits for the first one, and for the first one with what a client has shown.
     pub async fn look(&self) -> Look {
         let mut looks = self.look.subscribe();
-        let seen = looks.wait_for(|look| !matches!(look, Look::Pending)).await;
+        let seen = looks
+            .wait_for(|look| match look {
+                Look::Pending => false,
+                Look::Locked(_) => self.own.are_awaited(),
+                Look::Read | Look::Failed(_) => true,
+            })
+            .await;
         seen.map_or(Look::Pending, |look| look.clone())
     }
 

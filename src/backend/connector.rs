@@ -8,6 +8,7 @@ use crate::backend::cancel::CancelHandle;
 use crate::backend::defaults::{Defaults, HomeDefaults};
 use crate::backend::facts::Facts;
 use crate::backend::names::Names;
+use crate::backend::passed::{KeyRing, PassedKeys};
 use crate::backend::pool::Connect;
 use crate::backend::quota::{Quota, Quotas};
 use crate::backend::roles::Heard;
@@ -27,6 +28,15 @@ use crate::topology::Server;
 pub struct Credentials {
     pub user: String,
     pub password: Option<Secret>,
+    /// In its place, where the config has a SCRAM verifier alone.
+    pub passed: Option<Arc<PassedKeys>>,
+}
+
+impl Credentials {
+    /// Whether a client has to show first with what to log in.
+    pub fn are_awaited(&self) -> bool {
+        self.password.is_none() && self.passed.as_ref().is_some_and(|passed| !passed.are_known())
+    }
 }
 
 /// How connections to servers are made, whoever they are for.
@@ -48,6 +58,8 @@ pub struct ServerAccess {
     pub names: Arc<Names>,
     /// Of servers.
     pub quotas: Arc<Quotas>,
+    /// Of users.
+    pub keys: Arc<KeyRing>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -418,6 +430,7 @@ impl ServerConnector {
             server,
             user: &self.credentials.user,
             password: self.credentials.password.as_ref(),
+            passed: self.credentials.passed.as_deref(),
             tls: &self.access.tls,
             connect_timeout: self.access.connect_timeout,
             login_timeout: self.access.login_timeout.unwrap_or(self.access.connect_timeout),

@@ -7,6 +7,7 @@
 
 mod machine;
 
+use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::backend::CancelKey;
+use crate::backend::passed::PassedKeys;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::net::ServerStream;
 use crate::secret::Secret;
@@ -38,6 +40,8 @@ pub struct Target<'a> {
     pub user: &'a str,
     /// In clear text; a stored `md5...` hash answers md5 requests only.
     pub password: Option<&'a Secret>,
+    /// Where there is no password: what stands in for it with servers that ask for SCRAM.
+    pub passed: Option<&'a PassedKeys>,
     pub tls: &'a ServerTls,
     /// Until the connection is there.
     pub connect_timeout: Duration,
@@ -72,6 +76,10 @@ pub(crate) enum LoginError {
     Protocol(&'static str),
     CleartextRefused,
     NoPassword,
+    /// Nobody has shown the keys of the verifier yet.
+    NotShown,
+    /// There is no more than a verifier, which is good for SCRAM alone.
+    VerifierOnly,
     UnsupportedMethod,
 }
 
@@ -83,13 +91,13 @@ impl LoginError {
     fn into_fault(self, server: &Server) -> Fault {
         let mut code = SqlState::UNABLE_TO_CONNECT;
         let mut blame = Blame::Server;
-        let mut hint = None;
+        let mut hint: Option<Cow<'static, str>> = None;
         let detail = match self {
             Self::Io(e) => e.to_string(),
             Self::Tls(e) => format!("the TLS handshake failed: {e}"),
             Self::TlsRefused => {
                 blame = Blame::Router;
-                hint = Some("Turn TLS on at the server, or choose another TLS mode for servers.");
+                hint = Some("Turn TLS on at the server, or choose another TLS mode for servers.".into());
                 "the server does not offer TLS, which the config requires".to_owned()
             }
             Self::Refused(fields) => {
@@ -109,21 +117,42 @@ impl LoginError {
                     fields.code.as_str()
                 )
             }
-            Self::Peer(fault) => fault.to_string(),
+            Self::Peer(fault) => {
+                if fault.blame == Blame::Router {
+                    blame = Blame::Router;
+                }
+                hint.clone_from(&fault.hint);
+                fault.to_string()
+            }
             Self::Protocol(what) => format!("the server broke the protocol: {what}"),
             Self::CleartextRefused => {
                 blame = Blame::Router;
-                hint = Some("Let the server ask for scram-sha-256, or use TLS for servers.");
+                hint = Some("Let the server ask for scram-sha-256, or use TLS for servers.".into());
                 "the server asks for the password in clear text over a connection without TLS".to_owned()
             }
             Self::NoPassword => {
                 blame = Blame::Router;
-                hint = Some("Set the password that this user has on the servers.");
+                hint = Some("Set the password that this user has on the servers.".into());
                 "the server asks for a password, and the config has none".to_owned()
+            }
+            Self::NotShown => {
+                blame = Blame::Router;
+                hint = Some(
+                    "Log in to the router once as this user, by SCRAM; or set server_password, for the router's own work router_user and router_password."
+                        .into(),
+                );
+                "the server asks for a password, and the config has none but a SCRAM verifier, by which no client has logged in yet"
+                    .to_owned()
+            }
+            Self::VerifierOnly => {
+                blame = Blame::Router;
+                hint = Some("Let the server ask for scram-sha-256, or set server_password.".into());
+                "the server asks for a password in clear text or as md5, and the config has none but a SCRAM verifier"
+                    .to_owned()
             }
             Self::UnsupportedMethod => {
                 blame = Blame::Router;
-                hint = Some("Use scram-sha-256, md5, password, cert or trust in the server's pg_hba.conf.");
+                hint = Some("Use scram-sha-256, md5, password, cert or trust in the server's pg_hba.conf.".into());
                 "the server asks for an authentication method that is not supported".to_owned()
             }
         };
@@ -199,6 +228,7 @@ async fn introduce(socket: ServerStream, target: Target<'_>) -> Result<LoggedIn,
     let mut machine = Machine::new(Terms {
         user: target.user,
         password: target.password,
+        passed: target.passed,
         binding: match &stream {
             ServerStream::Tls(tls) => server_end_point(tls).map_or(Binding::Unsupported, Binding::EndPoint),
             ServerStream::Plain(_) | ServerStream::Unix(_) => Binding::Unsupported,

@@ -19,6 +19,7 @@ pub mod key_places;
 pub mod login;
 pub mod names;
 pub mod numbers;
+pub mod passed;
 pub mod pool;
 pub mod prepared;
 pub mod quota;
@@ -155,6 +156,8 @@ pub struct Backend {
     pub mark: Option<Epoch>,
     /// Nothing has run that may have taken the mark off.
     pub is_marked: bool,
+    /// It may know values of sequences that a client has taken who does not have it any more.
+    pub knows_values: bool,
     /// The name by which it was made, and the address that the name led to.
     pub named: Option<(Arc<names::Name>, std::net::IpAddr)>,
     /// The stint of its server, where the shard has several; see [`servers`].
@@ -266,6 +269,7 @@ impl Backend {
             incarnation: None,
             mark: None,
             is_marked: false,
+            knows_values: false,
             named: None,
             stint: 0,
             unflushed: false,
@@ -382,6 +386,23 @@ impl Backend {
     /// The header of the next frame, once it is there.
     pub fn header(&mut self) -> Result<Option<Header>, Fault> {
         frame::peek(&self.read, self.max_message).map_err(|f| self.lost(&f.message))
+    }
+
+    /// The first message among what has been read that is no notice, once it is whole; it stays there.
+    pub fn first_answer(&mut self) -> Result<Option<(u8, &[u8])>, Fault> {
+        let mut at = 0;
+        loop {
+            let unread = self.read.get(at..).unwrap_or_default();
+            let header = match frame::peek(unread, self.max_message) {
+                Ok(header) => header.filter(|header| unread.len() >= header.len),
+                Err(fault) => return Err(self.lost(&fault.message)),
+            };
+            let Some(header) = header else { return Ok(None) };
+            if !matches!(header.tag, b'N' | b'S' | b'A') {
+                return Ok(self.read.get(at..at + header.len).map(|message| (header.tag, message)));
+            }
+            at += header.len;
+        }
     }
 
     /// The next whole frame from what has been read.

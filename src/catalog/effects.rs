@@ -39,6 +39,8 @@ pub enum Act {
     Varies,
     /// Does what no text says.
     Unread(Box<str>),
+    /// Gives a column of the row that is about to be written another value; `None`: any of them.
+    Assigns(Option<Box<str>>),
 }
 
 /// The function of Postgres's own that changes a setting; code that does so with SET counts as calling it.
@@ -70,6 +72,8 @@ pub struct Hook {
     pub kept: bool,
     /// Calls of Postgres's own functions in the expression itself are looked at elsewhere.
     pub calls_seen: bool,
+    /// What it returns is what is written.
+    pub changes: bool,
 }
 
 /// A function of users.
@@ -199,12 +203,32 @@ impl<'a> Attached<'a> {
         };
         let mut walk = Walk { attached: self, schema: &table.name.schema, acts: Vec::new(), seen: HashSet::new() };
         match &hook.code {
-            Code::Function(name) => walk.function(name),
+            Code::Function(name) => {
+                walk.function(name);
+                if hook.changes {
+                    walk.assignments(name);
+                }
+            }
             Code::Expression(mentions) => walk.text(mentions, None, !hook.calls_seen),
         }
         let kept = hook.kept;
         let deed = |(function, act)| Deed { root: root.clone(), function, kept, act };
         walk.acts.into_iter().map(deed).collect()
+    }
+
+    /// The tables that a function reads; `None`: it may write, or read others.
+    pub fn reads(&self, function: &QualifiedName) -> Option<Vec<QualifiedName>> {
+        let mut walk = Walk { attached: self, schema: &function.schema, acts: Vec::new(), seen: HashSet::new() };
+        walk.function(function);
+        let mut tables = Vec::new();
+        for (_, act) in walk.acts {
+            match act {
+                Act::Reads(table) => tables.push(table),
+                Act::Writes(_) | Act::Unread(_) => return None,
+                Act::Calls(_) | Act::Varies | Act::Assigns(_) => {}
+            }
+        }
+        Some(tables)
     }
 
     /// What a name can mean for code that runs for a table of this schema.
@@ -269,6 +293,15 @@ impl<'w> Walk<'w> {
                 Body::Varies => self.act(Some(full), Act::Varies),
                 Body::Unread(what) => self.act(Some(full), Act::Unread(what.clone())),
                 Body::Text(mentions) => self.text(mentions, Some(full), true),
+            }
+        }
+    }
+
+    /// What a trigger's function makes of the row itself; what it calls cannot reach that.
+    fn assignments(&mut self, name: &QualifiedName) {
+        for (full, body) in self.attached.functions.get(&name.name).into_iter().flatten() {
+            if let (true, Body::Text(mentions)) = (full == name, body) {
+                mentions.assigned.iter().for_each(|column| self.act(Some(full), Act::Assigns(column.clone())));
             }
         }
     }

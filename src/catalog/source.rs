@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use crate::catalog::assigned::assigned;
 use crate::catalog::{Sets, code};
 
 /// A name in code, and how it is used there.
@@ -23,6 +24,8 @@ pub struct Mentions {
     pub names: HashSet<Mention>,
     /// A statement of which the text does not say what it reads and writes.
     pub unread: Option<Box<str>>,
+    /// The columns of NEW that a body gives another value; `None`: any of them.
+    pub assigned: HashSet<Option<Box<str>>>,
 }
 
 /// What the text is of.
@@ -35,7 +38,7 @@ pub enum Text {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Token<'a> {
+pub(super) enum Token<'a> {
     /// Folded if it is not quoted.
     Name {
         name: Box<str>,
@@ -48,15 +51,15 @@ enum Token<'a> {
 
 impl Token<'_> {
     /// Whether it is this keyword, or a name that is written like it.
-    fn is(&self, word: &str) -> bool {
+    pub fn is(&self, word: &str) -> bool {
         matches!(self, Token::Name { name, quoted: false } if **name == *word)
     }
 
-    fn is_any(&self, words: &[&str]) -> bool {
+    pub fn is_any(&self, words: &[&str]) -> bool {
         words.iter().any(|word| self.is(word))
     }
 
-    fn is_sign(&self, sign: char) -> bool {
+    pub fn is_sign(&self, sign: char) -> bool {
         *self == Token::Sign(sign)
     }
 }
@@ -94,9 +97,12 @@ const OTHERS: [&str; 22] = [
 /// What a text names.
 pub fn mentions(text: &str, of: Text) -> Mentions {
     let Some(tokens) = tokens(text) else {
-        return Mentions { names: HashSet::new(), unread: Some("a text that cannot be read".into()) };
+        return Mentions { unread: Some("a text that cannot be read".into()), ..Mentions::default() };
     };
     let mut found = Mentions::default();
+    if of == Text::Body {
+        found.assigned = assigned(&tokens);
+    }
     if of == Text::Body && code::sets(text) != Sets::Nothing {
         found.names.insert(call("set_config"));
     }
@@ -129,16 +135,41 @@ pub fn mentions(text: &str, of: Text) -> Mentions {
     found
 }
 
+/// What a body does that its text does not say, or that concerns more than the tables of the server on which it runs.
+pub fn hidden(body: &str) -> Option<Box<str>> {
+    const MODIFIERS: [&str; 8] =
+        ["or", "replace", "temp", "temporary", "unlogged", "unique", "recursive", "materialized"];
+    const OF_TABLES: [&str; 8] = ["table", "index", "view", "sequence", "trigger", "rule", "policy", "statistics"];
+    let Some(tokens) = tokens(body) else { return Some("what cannot be read".into()) };
+    (0..tokens.len()).find_map(|at| {
+        let (before, from) = tokens.split_at(at);
+        let (word, behind) = from.split_first()?;
+        if word.is("execute") {
+            return Some("EXECUTE of a text that it puts together".into());
+        }
+        if !begins_statement(before) || !matches!(behind.first(), Some(Token::Name { .. })) {
+            return None;
+        }
+        let what = behind.iter().find(|word| !word.is_any(&MODIFIERS))?;
+        let verb = ["create", "alter", "drop", "grant", "revoke", "reassign", "import", "do"];
+        let verb = verb.into_iter().find(|verb| word.is(verb))?;
+        match (verb, what) {
+            ("create" | "alter" | "drop", what) if what.is_any(&OF_TABLES) => None,
+            ("create" | "alter" | "drop", Token::Name { name, .. }) => {
+                Some(format!("{verb} {name}").to_uppercase().into())
+            }
+            _ => Some(verb.to_uppercase().into()),
+        }
+    })
+}
+
 impl Mentions {
     /// A word with which a statement may begin.
     fn note_statement(&mut self, word: &Token<'_>, before: &[Token<'_>], behind: &[Token<'_>]) {
         if word.is("execute") {
             self.unread.get_or_insert_with(|| "EXECUTE of a text that it puts together".into());
         }
-        let begins = before.last().is_none_or(|last| {
-            last.is_sign(';') || last.is_sign('>') || last.is_any(&["begin", "then", "else", "loop", "atomic"])
-        });
-        if !begins || !matches!(behind.first(), Some(Token::Name { .. })) {
+        if !begins_statement(before) || !matches!(behind.first(), Some(Token::Name { .. })) {
             return;
         }
         if word.is("notify") {
@@ -176,6 +207,13 @@ impl Mentions {
     }
 }
 
+/// Whether a statement may begin behind this.
+pub(super) fn begins_statement(before: &[Token<'_>]) -> bool {
+    before.last().is_none_or(|last| {
+        last.is_sign(';') || last.is_sign('>') || last.is_any(&["begin", "then", "else", "loop", "atomic"])
+    })
+}
+
 fn call(name: &str) -> Mention {
     Mention { schema: None, name: name.into(), called: true, written: false, scanned: false }
 }
@@ -186,7 +224,7 @@ fn is_type(before: &[Token<'_>]) -> bool {
 }
 
 /// The parts of the name that begins here.
-fn chain(tokens: &[Token<'_>]) -> Vec<Box<str>> {
+pub(super) fn chain(tokens: &[Token<'_>]) -> Vec<Box<str>> {
     let mut parts = Vec::new();
     let mut rest = tokens;
     while let [Token::Name { name, .. }, after @ ..] = rest {
@@ -200,7 +238,7 @@ fn chain(tokens: &[Token<'_>]) -> Vec<Box<str>> {
 }
 
 /// The tokens of a text; `None` where something does not end.
-fn tokens(text: &str) -> Option<Vec<Token<'_>>> {
+pub(super) fn tokens(text: &str) -> Option<Vec<Token<'_>>> {
     let mut tokens = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -346,6 +384,25 @@ mod tests {
             assert!(names(text, Text::Body).iter().any(|name| name.starts_with('t') && name.ends_with('!')), "{text}");
         }
         assert!(has("SELECT a FROM t FOR UPDATE", "t"));
+    }
+
+    #[test]
+    fn what_concerns_every_server_is_told() {
+        for (body, what) in [
+            ("BEGIN EXECUTE format('update %I set a = 1', t); END", Some("EXECUTE of a text that it puts together")),
+            (
+                "BEGIN CREATE TYPE mood AS ENUM ('a'); EXCEPTION WHEN duplicate_object THEN null; END",
+                Some("CREATE TYPE"),
+            ),
+            ("BEGIN IF a THEN create or replace function f() RETURNS int; END IF; END", Some("CREATE FUNCTION")),
+            ("BEGIN GRANT SELECT ON t TO u; END", Some("GRANT")),
+            ("BEGIN DROP SCHEMA s; END", Some("DROP SCHEMA")),
+            ("BEGIN CREATE TABLE t (a int); ALTER TABLE t ADD b int; CREATE UNIQUE INDEX i ON t (a); END", None),
+            ("BEGIN CREATE TEMP TABLE t (a int); DROP MATERIALIZED VIEW v; PERFORM 1; RAISE NOTICE 'grant'; END", None),
+            ("BEGIN 'a", Some("what cannot be read")),
+        ] {
+            assert_eq!(hidden(body).as_deref(), what, "{body}");
+        }
     }
 
     #[test]

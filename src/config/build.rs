@@ -1,5 +1,6 @@
 //! file -> `Settings`: what the single values mean together. Every error is collected.
 
+mod auth;
 mod general;
 mod map_source;
 mod topology;
@@ -224,7 +225,7 @@ impl<'a> Build<'a> {
             combine: combine?,
             map: map_source?,
             epoch: map.and_then(|map| map.epoch),
-            auth_type: parts.auth_type,
+            auth: parts.auth,
             client_tls: parts.client_tls,
             server_tls: parts.server_tls,
             peer_tls: parts.peer_tls,

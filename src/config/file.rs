@@ -152,8 +152,18 @@ section! {
         /// Values of a sequence that the router takes from the home shard at a time, where rows of sharded and reference tables need many. What is taken and not used is a gap. 1: only what is needed, as one Postgres does.
         sequence_block: u32 = "100",
 
-        /// How clients prove who they are: `scram-sha-256`, `md5` (for old clients; SCRAM where the stored password is a SCRAM verifier) or `trust` (known users, no password).
+        /// How clients prove who they are: `scram-sha-256`, `md5` (for old clients; SCRAM where the stored password is a SCRAM verifier), `cert` (over TLS, by a certificate of client_tls_ca_file whose common name is the user's), `trust` (known users, no password), or `hba`: as the first entry of auth_hba_file says that fits.
         auth_type: AuthType = "scram-sha-256",
+        /// Who may come in from where, and how: a file in the format of Postgres's pg_hba.conf (docs/AUTH.md), for auth_type = "hba".
+        auth_hba_file: PathBuf = "",
+        /// Which certificates are for which users, for `map=` in auth_hba_file: a file in the format of pg_ident.conf, with plain names.
+        auth_ident_file: PathBuf = "",
+        /// Users beside those of `[[users]]`, who may connect to all databases, and passwords of those who have none there: a file in the format of PgBouncer's userlist.txt, `"user" "password"` on each line.
+        auth_file: PathBuf = "",
+        /// Failed logins that one user may have from one address (of IPv6: one /64) at once, and ten times as many that the address may have of all users; further ones are refused for a while (28000). 0: any number.
+        auth_failure_limit: u32 = "20",
+        /// After so long one more may fail.
+        auth_failure_interval: Duration = "3s",
         /// Users of `[[users]]` who may do everything in the admin console: the database `pgloom` (or `pgbouncer`, `pgcat`, `admin`, where no logical database has that name). Users for nothing else have `databases = []`.
         admin_users: Vec<String> = "",
         /// Users of `[[users]]` who may look at everything there, and change nothing: for exporters.
@@ -280,7 +290,7 @@ section! {
     pub struct User, environment false {
         /// The name that the client gives.
         name: String = required,
-        /// In clear text, as the SCRAM verifier `SCRAM-SHA-256$...` that pg_authid shows, or as `md5...`. Not needed with auth_type = "trust".
+        /// In clear text, as the SCRAM verifier `SCRAM-SHA-256$...` that pg_authid shows, or as `md5...`. Not needed with auth_type = "trust" or "cert", and where auth_file has it.
         password: Secret = optional,
         /// A file that holds the password, instead of `password`.
         password_file: PathBuf = optional,
@@ -312,7 +322,7 @@ section! {
         read_preference: ReadPreference = optional,
         /// The user to log in to the shards as. Default: `name`.
         server_user: String = optional,
-        /// The password to log in to the shards with. Default: `password`, where that is in clear text.
+        /// The password to log in to the shards with. Default: `password`, where that is in clear text; where it is a SCRAM verifier, what clients prove by logs the router in to servers that have the same one (docs/AUTH.md).
         server_password: Secret = optional,
         /// A file that holds the server_password.
         server_password_file: PathBuf = optional,
@@ -362,7 +372,7 @@ section! {
         router_password_file: PathBuf = optional,
         /// How a transaction that wrote on several shards commits. `on`: in two phases, on all or on none (the shards need max_prepared_transactions > 0). `off`: it is refused. `best_effort`: one shard after the other, which is not atomic: where a later one fails, the earlier ones stay committed (08007 tells which).
         two_phase_commit: TwoPhaseCommit = "on",
-        /// User-defined functions, as `schema.name`, that read and write no sharded table, so that statements may use them on any shard; procedures, too. For those of many schemas `'"tenant_*".name'`.
+        /// User-defined functions, as `schema.name`, that read and write no sharded table, so that statements may use them on any shard; procedures, and the functions behind operators, too. An aggregate is declared by its own name. For those of many schemas `'"tenant_*".name'`.
         safe_functions: Vec<SqlName> = "",
     }
 }

@@ -7,6 +7,8 @@ mod build;
 pub mod document;
 pub mod error;
 pub mod file;
+pub mod hba;
+pub mod ident;
 pub mod limits;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -17,6 +19,7 @@ pub mod section;
 mod tests;
 mod tree;
 pub mod units;
+mod userlist;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -49,7 +52,7 @@ pub struct Settings {
     pub map: MapSettings,
     /// Of the document that the databases are placed by; `None`: they are placed by the file.
     pub epoch: Option<u64>,
-    pub auth_type: AuthType,
+    pub auth: AuthSettings,
     pub client_tls: TlsSettings,
     pub server_tls: TlsSettings,
     /// Shown is the certificate that clients are shown.
@@ -268,6 +271,25 @@ pub struct LogStatements {
     pub per_second: u32,
 }
 
+/// How clients prove who they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthSettings {
+    pub auth_type: AuthType,
+    /// For `cert` and `hba`: the entries that say so.
+    pub hba: Option<Arc<hba::Hba>>,
+    pub idents: Arc<ident::IdentMaps>,
+    /// Failed logins that are let pass; `None`: all.
+    pub failures: Option<FailureSettings>,
+}
+
+/// See `auth_failure_limit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureSettings {
+    pub limit: NonZeroU32,
+    /// Not zero.
+    pub interval: Duration,
+}
+
 /// Who may use the admin console.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsoleSettings {
@@ -294,7 +316,7 @@ pub struct Shown {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     pub name: Arc<str>,
-    /// As in the file: clear text, a SCRAM verifier or `md5...`. `None` only with [`AuthType::Trust`].
+    /// As in the file: clear text, a SCRAM verifier or `md5...`. `None` only where no entry or method asks for one.
     pub password: Option<Secret>,
     /// `None`: every database.
     pub databases: Option<Vec<Arc<str>>>,
@@ -313,6 +335,8 @@ pub struct Login {
     pub user: Arc<str>,
     /// Clear text.
     pub password: Option<Secret>,
+    /// Without a password: the SCRAM verifier by which clients show what to log in with.
+    pub verifier: Option<Secret>,
 }
 
 /// A logical database: what clients connect to by name.

@@ -251,12 +251,12 @@ fn users_are_checked_against_auth_type_and_databases() {
         &["pgloom.toml:6: password and password_file are both given"],
     );
     let trusted = good(&with("auth_type = 'trust'", "[[users]]\nname = 'u'\n"));
-    assert_eq!((trusted.users[0].password.clone(), trusted.auth_type), (None, AuthType::Trust));
+    assert_eq!((trusted.users[0].password.clone(), trusted.auth.auth_type), (None, AuthType::Trust));
     let old = good(&with("auth_type = 'md5'", &user(md5)));
     assert_eq!(old.users[0].server.password, None);
     assert!(old.warnings[0].message.starts_with("user `u` has no server_password"), "{:?}", old.warnings);
     let apart = good(&with("", &(user("SCRAM-SHA-256$4096:x$y:z") + "server_user = 'v'\nserver_password = 'w'\n")));
-    assert_eq!(apart.users[0].server, Login { user: "v".into(), password: Some(Secret::new("w")) });
+    assert_eq!(apart.users[0].server, Login { user: "v".into(), password: Some(Secret::new("w")), verifier: None });
     assert_eq!(apart.database("shop").unwrap().router, Some(apart.users[0].server.clone()));
 }
 
@@ -572,4 +572,121 @@ fn users_of_the_console_are_users() {
         wrong.iter().any(|message| message.contains("`op`, who is not in [[users]]; did you mean `ops`?")),
         "{wrong:?}"
     );
+}
+
+/// A directory with these files, removed with the value.
+struct Files(std::path::PathBuf);
+
+impl Files {
+    fn of(label: &str, files: &[(&str, &str)]) -> Self {
+        let dir = std::env::temp_dir().join(format!("pgloom-config-{label}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.join(name), text).unwrap();
+        }
+        Self(dir)
+    }
+
+    fn parse(&self, text: &str) -> Result<Settings, ConfigErrors> {
+        Settings::parse("pgloom.toml", text, &self.0, HashMap::new())
+    }
+
+    #[track_caller]
+    fn errors(&self, general: &str) -> Vec<String> {
+        let errors = self.parse(&format!("[general]\n{general}\n{HEAD}")).unwrap_err();
+        errors.0.iter().map(ToString::to_string).collect()
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn hba_files_are_checked_with_what_they_need() {
+    let files = Files::of(
+        "hba",
+        &[
+            ("good", "hostssl all all all scram-sha-256\nhost all all all trust\n"),
+            ("bad", "host all all all nothing\n\nhost\n"),
+            ("cert", "hostssl all all all cert map=people\n"),
+            ("ident", "others a b\n"),
+            ("broken", "m /x y\n"),
+        ],
+    );
+    let one = |general: &str| files.errors(general).join("\n");
+    assert_eq!(one("auth_type = 'hba'"), "pgloom.toml:2: auth_type = \"hba\" needs auth_hba_file");
+    let bad = files.errors("auth_type = 'hba'\nauth_hba_file = 'bad'");
+    assert!(bad[0].starts_with("pgloom.toml:3: auth_hba_file bad line 1: the method `nothing`"), "{bad:?}");
+    assert!(bad[1].starts_with("pgloom.toml:3: auth_hba_file bad line 3: the line ends"), "{bad:?}");
+    assert!(one("auth_hba_file = 'none'").contains("auth_hba_file: cannot read"));
+    assert!(one("auth_ident_file = 'broken'").contains("auth_ident_file broken line 1: `/x`: regular expressions"));
+    let cert = files.errors("auth_type = 'hba'\nauth_hba_file = 'cert'\nauth_ident_file = 'ident'");
+    assert!(cert[0].contains("line 1: auth_ident_file has no map `people`"), "{cert:?}");
+    assert!(cert[1].contains("client certificates need client_tls_sslmode"), "{cert:?}");
+    assert!(one("auth_type = 'cert'").contains("client certificates need client_tls_sslmode"));
+    assert!(one("auth_failure_interval = 0").contains("auth_failure_limit = 0"));
+
+    let general = "[general]\nauth_type = 'hba'\nauth_hba_file = 'good'\nhost = '0.0.0.0'\n";
+    let good = files.parse(&format!("{general}{HEAD}")).unwrap();
+    let warnings: Vec<_> = good.warnings.iter().map(ToString::to_string).collect();
+    assert!(warnings[0].contains("line 2: trust asks nobody"), "{warnings:?}");
+    assert!(warnings[1].contains("hostssl fit nobody"), "{warnings:?}");
+    assert!(good.files.contains(&files.0.join("good")), "it is watched");
+    assert_eq!(good.auth.hba.as_ref().unwrap().entries().len(), 2);
+    let unused = files.parse(&format!("[general]\nauth_hba_file = 'good'\n{HEAD}")).unwrap();
+    assert!(unused.warnings[0].message.starts_with("auth_hba_file is not used"), "{:?}", unused.warnings);
+    let off = good_text("auth_failure_limit = 0");
+    assert_eq!((off.auth.failures, good.auth.failures.unwrap().limit.get()), (None, 20));
+}
+
+fn good_text(general: &str) -> Settings {
+    good(&format!("[general]\n{general}\n{HEAD}"))
+}
+
+#[test]
+fn users_of_auth_file_are_beside_those_of_the_configuration() {
+    let files = Files::of(
+        "userlist",
+        &[
+            ("good", "\"listed\" \"one\"\n\"half\" \"two\"\n\"stored\" \"SCRAM-SHA-256$4096:x$y:z\"\n"),
+            ("twice", "\"app\" \"x\"\n"),
+            ("bare", "\"listed\" \"\"\n"),
+        ],
+    );
+    let text = format!("[general]\nauth_file = 'good'\n[[users]]\nname = 'half'\ndatabases = []\n{HEAD}");
+    let settings = files.parse(&text).unwrap();
+    let password = |name: &str| settings.user(name).unwrap().password.clone().unwrap();
+    assert_eq!(
+        (password("listed"), password("half"), password("app")),
+        (Secret::new("one"), Secret::new("two"), Secret::new("x"))
+    );
+    assert!(
+        settings.user("listed").unwrap().may_connect("shop") && !settings.user("half").unwrap().may_connect("shop")
+    );
+    let stored = &settings.user("stored").unwrap().server;
+    assert_eq!(
+        (stored.password.clone(), stored.verifier.clone()),
+        (None, Some(Secret::new("SCRAM-SHA-256$4096:x$y:z")))
+    );
+    assert!(settings.files.contains(&files.0.join("good")));
+    let twice = files.errors("auth_file = 'twice'");
+    assert!(twice[0].contains("user `app` has a password here and in line 1 of auth_file"), "{twice:?}");
+    assert!(files.errors("auth_file = 'bare'")[0].contains("user `listed` has no password"));
+    let alone = HEAD.split_once("[databases.shop]").unwrap().1;
+    let alone = files.parse(&format!("[general]\nauth_file = 'good'\n[databases.shop]{alone}")).unwrap();
+    assert_eq!(alone.users.len(), 3);
+}
+
+#[test]
+fn database_that_is_read_by_a_verifier_alone_is_warned_of() {
+    let database = HEAD.split_once("[databases.shop]").unwrap().1;
+    let user = "[[users]]\nname = 'u'\npassword = 'SCRAM-SHA-256$4096:x$y:z'\n";
+    let alone = good(&format!("{user}[databases.shop]{database}"));
+    assert!(alone.warnings[0].message.contains("has no router_user"), "{:?}", alone.warnings);
+    assert!(alone.database("shop").unwrap().router.as_ref().unwrap().verifier.is_some());
+    let with = good(&format!("{user}[databases.shop]\nrouter_user = 'r'\nrouter_password = 'p'{database}"));
+    assert_eq!(with.warnings, []);
 }

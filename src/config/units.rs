@@ -372,14 +372,16 @@ impl ReadPreference {
 
 words! {
     /// How a client proves who it is.
-    AuthType takes "scram-sha-256, md5 or trust";
+    AuthType takes "scram-sha-256, md5, cert, hba or trust";
     /// It does not.
     Trust = "trust",
     Md5 = "md5",
     ScramSha256 = "scram-sha-256",
+    /// By a certificate for the user.
+    Cert = "cert",
+    /// As the first entry of a file says that fits.
+    Hba = "hba",
     ! "plain" => "passwords in clear text are not asked for; use scram-sha-256",
-    ! "cert" => "authentication by client certificate is not built yet; use scram-sha-256, with client_tls_sslmode = \"verify-full\" to demand a certificate as well",
-    ! "hba" => "an HBA file is not built yet; use scram-sha-256",
     ! "any" => "an unknown user is never let in; use trust, which takes any password of a known user",
     ! "pam" => "PAM is not built; use scram-sha-256",
 }

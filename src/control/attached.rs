@@ -11,12 +11,12 @@ use crate::control::catalog::{is_safe, text};
 use crate::fault::Fault;
 use crate::ids::QualifiedName;
 
-/// Triggers. Postgres's own and the router's are left out.
+/// Triggers; the last column tells those that may change the row that is about to be written (`pg_trigger.h`). Postgres's own and the router's are left out.
 const TRIGGERS: &str = "SELECT DISTINCT t.tgrelid, pn.nspname, p.proname, \
-       CASE WHEN t.tgqual IS NOT NULL THEN pg_catalog.pg_get_triggerdef(t.oid) END \
+       CASE WHEN t.tgqual IS NOT NULL THEN pg_catalog.pg_get_triggerdef(t.oid) END, t.tgtype & 3 = 3 AND t.tgtype & 20 <> 0 \
      FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.pronamespace \
-     WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND pn.nspname NOT IN ('pgloom', 'pg_catalog') AND FILTER ORDER BY 1, 2, 3, 4";
+     WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND pn.nspname NOT IN ('pgloom', 'pg_catalog') AND FILTER ORDER BY 1, 2, 3, 4, 5";
 
 /// Conditions are evaluated wherever the planner likes: no expression may fail for rows that another condition leaves out.
 ///
@@ -61,7 +61,7 @@ const CASCADES: &str = "SELECT DISTINCT k.confrelid, k.conrelid FROM pg_catalog.
 
 /// Functions of some names. An aggregate is what it is made of; what has no text of its own is what Postgres prints.
 const FUNCTIONS: &str = "SELECT n.nspname, p.proname, \
-       CASE WHEN p.prokind = 'a' OR l.lanname IN ('sql', 'plpgsql') THEN 't' WHEN l.lanname IN ('c', 'internal') THEN 'c' ELSE l.lanname END, \
+       CASE WHEN p.prokind = 'a' OR l.lanname IN ('sql', 'plpgsql') THEN 't' WHEN l.lanname = 'c' AND (RUNS_SQL) THEN 'r' WHEN l.lanname IN ('c', 'internal') THEN 'c' ELSE l.lanname END, \
        p.provolatile = 'i', CASE WHEN p.prokind = 'a' THEN (SELECT pg_catalog.concat_ws('() ', a.aggtransfn, a.aggfinalfn, a.aggcombinefn, \
            a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn) || '()' FROM pg_catalog.pg_aggregate a WHERE a.aggfnoid = p.oid) \
          WHEN p.prosrc = '' AND l.lanname = 'sql' THEN pg_catalog.pg_get_functiondef(p.oid) ELSE p.prosrc END, \
@@ -69,17 +69,23 @@ const FUNCTIONS: &str = "SELECT n.nspname, p.proname, \
      FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
      WHERE p.proname IN (NAMES) AND n.nspname <> 'pgloom' AND FILTER";
 
-/// C functions that come with Postgres and do more than compute, by their trigger's arguments or a text.
-const DOING: [&str; 8] = [
-    "autoinc",
-    "check_primary_key",
-    "check_foreign_key",
-    "dblink",
-    "dblink_exec",
-    "dblink_send_query",
-    "connectby",
-    "crosstab",
-];
+/// Of functions in C: they run SQL, or look at a table that they get by name.
+pub(super) const RUNS_SQL: &str = "p.proname IN ('autoinc', 'check_primary_key', 'check_foreign_key', 'connectby', 'xpath_table', 'pgrowlocks') \
+     OR p.proname LIKE 'crosstab%' OR p.proname LIKE 'dblink%' OR p.proname LIKE 'pgstat%' \
+     OR 'pg_catalog.regclass'::pg_catalog.regtype = ANY (p.proargtypes)";
+
+/// Functions in a language that is read, of which Postgres believes that they read no table.
+const IMMUTABLE: &str = "SELECT n.nspname, p.proname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+       JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
+     WHERE p.provolatile = 'i' AND p.prokind = 'f' AND l.lanname IN ('sql', 'plpgsql') AND n.nspname <> 'pgloom' AND FILTER";
+
+/// What code of users does that nobody sees in a statement.
+pub(super) struct Unasked {
+    /// Of the tables and views whose rows set it off.
+    pub effects: Vec<(QualifiedName, Effects)>,
+    /// Functions that are declared immutable, and read these tables; `None`: others that nobody knows, or write.
+    pub readers: Vec<(QualifiedName, Option<Vec<QualifiedName>>)>,
+}
 
 /// What is read of one shard. `tables` by their OID.
 pub(super) struct Reading<'a> {
@@ -93,8 +99,8 @@ pub(super) struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// What the code of each table does.
-    pub async fn effects(self) -> Result<Vec<(QualifiedName, Effects)>, Fault> {
+    /// What the code of each table does, and what functions do that are declared immutable.
+    pub async fn unasked(self) -> Result<Unasked, Fault> {
         let Reading { server, filter, tables, placed, is_function, safe } = self;
         let mut attached = Attached::new(tables.values(), placed);
         let name = |oid: &str| tables.get(oid).map(|table| table.name.clone());
@@ -102,6 +108,7 @@ impl Reading<'_> {
             let Some(table) = name(text(&row, 0)?) else { continue };
             let function = QualifiedName::new(text(&row, 1)?, text(&row, 2)?);
             let root: Box<str> = format!("trigger function {}()", function.name).into();
+            let changes = text(&row, 4)? == "t";
             let hook = |code| Hook {
                 when: When::Written,
                 root: root.clone(),
@@ -109,6 +116,7 @@ impl Reading<'_> {
                 inherited: true,
                 kept: true,
                 calls_seen: false,
+                changes,
             };
             let hooks = attached.hooks.entry(table).or_default();
             if let Some(condition) = row.get(3).and_then(Option::as_deref).and_then(condition) {
@@ -131,11 +139,17 @@ impl Reading<'_> {
                 inherited: label != "policy" && label != "rule",
                 kept: runs == "D",
                 calls_seen: runs == "d",
+                changes: false,
             };
             attached.hooks.entry(table).or_default().push(hook);
         }
-        if attached.hooks.is_empty() {
-            return Ok(Vec::new());
+        let mut immutable = Vec::new();
+        for row in server.query(&IMMUTABLE.replace("FILTER", filter)).await? {
+            let function = QualifiedName::new(text(&row, 0)?, text(&row, 1)?);
+            immutable.extend(Some(function).filter(|function| !is_safe(safe, &function.schema, &function.name)));
+        }
+        if attached.hooks.is_empty() && immutable.is_empty() {
+            return Ok(Unasked { effects: Vec::new(), readers: Vec::new() });
         }
         for row in server.query(&CASCADES.replace("FILTER", filter)).await? {
             if let (Some(referenced), Some(table)) = (name(text(&row, 0)?), name(text(&row, 1)?)) {
@@ -146,18 +160,22 @@ impl Reading<'_> {
             let named = view.definition.as_deref().map(|definition| mentions(definition, Text::Printed));
             attached.views.insert(view.name.clone(), named.unwrap_or_default());
         }
-        read_functions(server, filter, &mut attached, is_function, safe).await?;
-        Ok(attached.effects())
+        read_functions(server, filter, &mut attached, is_function, safe, &immutable).await?;
+        let readers = immutable.into_iter().map(|function| (attached.reads(&function), function));
+        let readers = readers.filter(|(reads, _)| reads.as_ref().is_none_or(|tables| !tables.is_empty()));
+        let readers = readers.map(|(reads, function)| (function, reads)).collect();
+        Ok(Unasked { effects: attached.effects(), readers })
     }
 }
 
-/// The functions that the code calls, and those that they call.
+/// The functions that the code calls, the immutable ones, and those that they call.
 async fn read_functions(
     server: &mut Backend,
     filter: &str,
     attached: &mut Attached<'_>,
     is_function: &(dyn Fn(&str) -> bool + Sync),
     safe: &[QualifiedName],
+    immutable: &[QualifiedName],
 ) -> Result<(), Fault> {
     let called = |mentions: &Mentions| -> HashSet<Box<str>> {
         let called = mentions.names.iter().filter(|mention| mention.called && is_function(&mention.name));
@@ -171,11 +189,12 @@ async fn read_functions(
         }
     }
     wanted.extend(attached.views.values().flat_map(called));
+    wanted.extend(immutable.iter().map(|function| function.name.clone()));
     // Each round finds what the functions of the one before call.
     while !wanted.is_empty() {
         let mut names: Vec<String> = wanted.iter().map(|name| quote_literal(name)).collect();
         names.sort_unstable();
-        let sql = FUNCTIONS.replace("FILTER", filter).replace("NAMES", &names.join(", "));
+        let sql = FUNCTIONS.replace("RUNS_SQL", RUNS_SQL).replace("FILTER", filter).replace("NAMES", &names.join(", "));
         let mut next = HashSet::new();
         for row in server.query(&sql).await? {
             let name = QualifiedName::new(text(&row, 0)?, text(&row, 1)?);
@@ -187,7 +206,7 @@ async fn read_functions(
                     found.names.extend(mentions(text(&row, 5)?, Text::Printed).names);
                     Body::Text(found)
                 }
-                "c" if DOING.contains(&&*name.name) => Body::Unread("code in C that runs SQL".into()),
+                "r" => Body::Unread("code in C that runs SQL".into()),
                 "c" if immutable => Body::Harmless,
                 "c" => Body::Varies,
                 _ if immutable => Body::Harmless,

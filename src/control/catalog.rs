@@ -11,14 +11,14 @@ use crate::catalog::effects::Effects;
 use crate::catalog::numbers::{TypeNumbers, UserType, UserTypes};
 use crate::catalog::placeholders::Makes;
 use crate::catalog::{
-    Catalog, Column, ColumnDefault, Customs, Identity, PlacedSchema, RelationKind, SequenceDefault, Table,
-    UserFunction, Volatility,
+    Catalog, Column, ColumnDefault, Customs, Identity, Operator, PlacedSchema, RelationKind, SequenceDefault, Sets,
+    Table, UserFunction, Volatility,
 };
-use crate::control::attached::Reading;
+use crate::control::attached::{RUNS_SQL, Reading, Unasked};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{QualifiedName, ShardId, ShardSet};
-use crate::topology::Topology;
 use crate::topology::schemas::matches;
+use crate::topology::{TableRule, Topology};
 use crate::types::Collation;
 
 const USER_SCHEMAS: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname NOT LIKE 'pg\\_temp\\_%' \
@@ -238,9 +238,9 @@ impl Reader<'_> {
         let statistics = read_statistics(self.server, &filter).await?;
         let customs = read_customs(self.server, &filter).await?;
         let types = read_types(self.server, &filter).await?;
-        let (functions, makes) = self.functions(&filter, &mut placed).await?;
+        let (mut functions, makes) = self.functions(&filter, &mut placed).await?;
         let aggregates = self.aggregates(&filter, &mut placed).await?;
-        let effects = Reading {
+        let reading = Reading {
             server: self.server,
             filter: &filter,
             tables: &tables,
@@ -250,7 +250,22 @@ impl Reader<'_> {
             },
             safe: self.safe,
         };
-        let effects: HashMap<QualifiedName, Effects> = effects.effects().await?.into_iter().collect();
+        let Unasked { effects, readers } = reading.unasked().await?;
+        let effects: HashMap<QualifiedName, Effects> = effects.into_iter().collect();
+        for (function, reads) in readers {
+            let copies = |name: &QualifiedName| matches!(self.topology.rule(name), Some(TableRule::Reference));
+            if reads.is_none_or(|tables| !tables.iter().all(copies)) {
+                let known = match placed.get_mut(&function.schema) {
+                    Some(schema) => schema.functions.get_mut(&function.name),
+                    None => functions.get_mut(&function.name),
+                };
+                // It says that it is immutable, and is not.
+                known.into_iter().for_each(|known| {
+                    known.declared_safe = false;
+                    known.volatility = known.volatility.max(Volatility::Stable);
+                });
+            }
+        }
         for table in tables.values_mut() {
             table.effects = effects.get(&table.name).cloned().map(Arc::new);
         }
@@ -263,6 +278,7 @@ impl Reader<'_> {
             functions,
             schemas: known,
             aggregates,
+            operators: read_operators(self.server, self.safe).await?,
             placed: placed.into_iter().map(|(name, schema)| (name, Arc::new(schema))).collect(),
             unread: ShardSet::new(),
             indexes,
@@ -283,10 +299,12 @@ impl Reader<'_> {
         let rows = self
             .server
             .query(&format!(
-                "SELECT n.nspname, p.proname, p.provolatile, l.lanname IN ('c', 'internal'), \
-                   CASE WHEN p.prosrc ~* '(set_config|(^|[;>/]|begin|then|else|loop)\\s*(re)?set\\s)' THEN p.prosrc ELSE '' END \
+                "SELECT n.nspname, p.proname, coalesce(a.volatility, p.provolatile::pg_catalog.text), \
+                   coalesce(a.compiled, l.lanname IN ('c', 'internal') AND (p.provolatile = 'i' OR NOT ({RUNS_SQL}))), \
+                   CASE WHEN l.lanname = 'c' AND p.proname = 'set_limit' THEN 'set_config()' WHEN p.prosrc ~* '(set_config|(^|[;>/]|begin|then|else|loop)\\s*(re)?set\\s)' THEN p.prosrc ELSE '' END, \
+                   p.prokind <> 'p' AND p.prorettype NOT IN ('trigger'::pg_catalog.regtype, 'event_trigger'::pg_catalog.regtype) \
                  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
-                   JOIN pg_catalog.pg_language l ON l.oid = p.prolang WHERE {filter}"
+                   JOIN pg_catalog.pg_language l ON l.oid = p.prolang {OF_AGGREGATE} WHERE {filter}"
             ))
             .await?;
         let mut functions: HashMap<Box<str>, UserFunction> = HashMap::new();
@@ -299,9 +317,10 @@ impl Reader<'_> {
                     "s" => Volatility::Stable,
                     _ => Volatility::Volatile,
                 },
-                // Functions written in C come with extensions; they compute, and leave tables alone.
+                // Functions written in C come with extensions; but for some they compute, and leave tables alone.
                 declared_safe: text(row, 3)? == "t" || is_safe(self.safe, schema, name),
                 sets: code::sets(text(row, 4)?),
+                callable: text(row, 5)? == "t",
             };
             makes = makes.and(code::makes(text(row, 4)?));
             // Names are overloaded: the worst of them counts.
@@ -380,6 +399,43 @@ async fn read_statistics(server: &mut Backend, filter: &str) -> Result<HashMap<Q
         .await?;
     let name = |row: &Row, at| Ok::<_, Fault>(QualifiedName::new(text(row, at)?, text(row, at + 1)?));
     rows.iter().map(|row| Ok((name(row, 0)?, name(row, 2)?))).collect()
+}
+
+/// An aggregate is what its functions are: to the catalog it is immutable itself, and written in no language.
+const OF_AGGREGATE: &str = "LEFT JOIN LATERAL ( \
+       SELECT pg_catalog.max(f.provolatile::pg_catalog.text) AS volatility, pg_catalog.bool_and(fl.lanname IN ('c', 'internal')) AS compiled \
+       FROM pg_catalog.pg_aggregate g JOIN pg_catalog.pg_proc f ON f.oid IN (g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, \
+         g.aggdeserialfn, g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn) \
+       JOIN pg_catalog.pg_language fl ON fl.oid = f.prolang WHERE g.aggfnoid = p.oid) a ON p.prokind = 'a'";
+
+/// What hides behind operators: functions as [`Reader::functions`] reads them.
+async fn read_operators(server: &mut Backend, safe: &[QualifiedName]) -> Result<HashMap<Box<str>, Operator>, Fault> {
+    let rows = server
+        .query(&format!(
+            "SELECT o.oprname, n.nspname, p.proname, p.provolatile \
+             FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode \
+               JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
+             WHERE o.oid >= {FIRST_NORMAL_OID} AND p.oid >= {FIRST_NORMAL_OID} AND l.lanname NOT IN ('c', 'internal') \
+               AND p.provolatile <> 'i' ORDER BY 1, 2, 3"
+        ))
+        .await?;
+    let mut operators: HashMap<Box<str>, Operator> = HashMap::new();
+    for row in &rows {
+        let (schema, name) = (text(row, 1)?, text(row, 2)?);
+        let volatility = if text(row, 3)? == "s" { Volatility::Stable } else { Volatility::Volatile };
+        let function =
+            UserFunction { volatility, declared_safe: is_safe(safe, schema, name), sets: Sets::Nothing, callable: true };
+        let found = Operator { schema: schema.into(), name: name.into(), function };
+        operators
+            .entry(text(row, 0)?.into())
+            .and_modify(|known| {
+                let worse = known.function.worse(function);
+                let unsafe_one = if known.function.declared_safe { found.clone() } else { known.clone() };
+                *known = Operator { function: worse, ..unsafe_one };
+            })
+            .or_insert(found);
+    }
+    Ok(operators)
 }
 
 async fn read_customs(server: &mut Backend, filter: &str) -> Result<Customs, Fault> {

@@ -11,7 +11,8 @@
 //! one that is put later is known to count no more.
 //!
 //! Whoever closes a table and does not come back leaves its row as it is; [`open_abandoned`] puts back what was before. A mover whose
-//! transaction is open, or prepared, has the row locked; one that comes too late finds that it is the mover no more.
+//! transaction is open, or prepared, has the row locked; before that it has a lock by which others see that it is there ([`Presence`]). One
+//! that comes too late finds that it is the mover no more.
 
 mod schema;
 
@@ -27,8 +28,12 @@ use crate::topology::{StoredKind, StoredRule, StoredRules};
 
 /// How long a mover waits for the connections under earlier rules.
 pub const CLOSING: Duration = Duration::from_secs(30);
-/// A mover of which nothing is seen for so long is gone, in seconds.
+/// A mover of which nothing is seen for so long is gone, in seconds, whatever its connection does.
 const ABANDONED: u64 = 90;
+/// The first number of the advisory lock that a mover holds on the home shard for as long as it is there.
+const PRESENCE: u32 = 1_885_826_933;
+/// How the names of movers begin that hold it.
+const PRESENT: &str = "held:";
 /// A router looks for changes so often that it was not told of.
 const LOOK: Duration = Duration::from_secs(5);
 /// Looks at a shard that has not committed its part of a change, before it is left to others, and the time between them.
@@ -55,6 +60,18 @@ pub struct Closing {
     pub mover: String,
     /// Connections that are marked with an earlier one work under earlier rules.
     pub fence: Epoch,
+}
+
+impl Closing {
+    /// `number`: which one of this router.
+    pub fn new(table: QualifiedName, router: &str, number: u64) -> Self {
+        Self { table, mover: format!("{PRESENT}{router}-{number}"), fence: Epoch(0) }
+    }
+}
+
+/// By its connection others see that a mover is there. When the mover dies so does that, and the table is opened.
+pub struct Presence {
+    _home: Backend,
 }
 
 /// Reads the rules and follows them.
@@ -179,12 +196,13 @@ async fn follow(database: &Database) -> Result<(), Fault> {
     }
 }
 
-/// Closes a table, and raises the fence of every shard. What rule the table has had is in the rules that are returned.
+/// Closes a table, and raises the fence of every shard. What rule the table has had is in the rules that are returned. The mover keeps its
+/// presence to its end.
 ///
 /// # Errors
 /// Somebody else moves it, a shard cannot be reached, or the router's user may not make what is needed there. The table may be closed
 /// all the same: see [`open`].
-pub async fn close(database: &Arc<Database>, closing: &mut Closing) -> Result<StoredRules, Fault> {
+pub async fn close(database: &Arc<Database>, closing: &mut Closing) -> Result<(StoredRules, Presence), Fault> {
     let topology = Arc::clone(&database.cluster.load().topology);
     let mut servers = Vec::new();
     for shard in (0..topology.shards.len()).map(|at| ShardId(at as u16)) {
@@ -216,16 +234,18 @@ pub async fn close(database: &Arc<Database>, closing: &mut Closing) -> Result<St
             .hint("A database has one home shard, in the configuration of every router."));
         }
     }
-    let Some((_, home)) = servers.first_mut() else { return Err(unreadable()) };
-    let stored = reload_from(database, home).await?;
-    tell(home).await?;
-    Ok(stored)
+    let Some((_, mut home)) = servers.into_iter().next() else { return Err(unreadable()) };
+    let stored = reload_from(database, &mut home).await?;
+    tell(&mut home).await?;
+    Ok((stored, Presence { _home: home }))
 }
 
 /// Makes the mover the table's own, on the home shard; the new fence.
 async fn take(home: &mut Backend, closing: &Closing) -> Result<u64, Fault> {
     let (schema, table) = (quote_literal(&closing.table.schema), quote_literal(&closing.table.name));
     let mover = quote_literal(&closing.mover);
+    // Before anybody can see the name.
+    home.query(&format!("SELECT pg_catalog.pg_advisory_lock({PRESENCE}, pg_catalog.hashtext({mover}))")).await?;
     // Who moves the table now has its row.
     home.query("SET lock_timeout TO '5s'").await?;
     home.query("INSERT INTO pgloom.fence (epoch, fence, home) VALUES (0, 0, true) ON CONFLICT DO NOTHING").await?;
@@ -382,10 +402,14 @@ async fn tell(home: &mut Backend) -> Result<(), Fault> {
 
 /// Tables whose mover is gone are opened: as they were before, or as it has left them (its rule is `done`), as soon as every shard has committed.
 async fn open_abandoned(database: &Database, home: &mut Backend) -> Result<(), Fault> {
-    let long_ago = format!(
-        "(r.mover LIKE 'done:%' OR r.since < pg_catalog.now() - pg_catalog.make_interval(secs => {ABANDONED}))"
+    let gone = format!(
+        "(r.mover LIKE 'done:%' OR r.since < pg_catalog.now() - pg_catalog.make_interval(secs => {ABANDONED}) \
+          OR r.mover LIKE '{PRESENT}%' AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks l \
+            WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid = {PRESENCE} \
+              AND l.objid = (pg_catalog.hashtext(r.mover)::pg_catalog.int8 & 4294967295)::pg_catalog.oid AND l.database = \
+                (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())))"
     );
-    if open_where(database, home, &long_ago).await?.opened > 0 {
+    if open_where(database, home, &gone).await?.opened > 0 {
         tracing::warn!(database = %database.name, "opened tables whose rows were to be moved by somebody who is gone");
         reload_from(database, home).await?;
         tell(home).await?;

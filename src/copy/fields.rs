@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr_iter, memchr2, memchr2_iter};
 use smallvec::SmallVec;
 
 use super::KeyField;
+use crate::sql::template::says_moment;
 
 /// A field that is wanted: its position in the row, and the CSV options that name its column.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
     pub position: usize,
     pub force_not_null: bool,
@@ -43,6 +44,23 @@ impl Syntax {
             rest = behind;
         }
         keys
+    }
+
+    /// Whether one of these fields has a word in it by which a Postgres reads the clock.
+    pub fn says_moment(&self, line: &[u8], special: bool, times: &[Wanted]) -> bool {
+        if !may_say_moment(line) && !(special && self.hides(line)) {
+            return false;
+        }
+        self.keys(line, special, times).iter().any(|key| matches!(key, KeyField::Value(text) if says_moment(text)))
+    }
+
+    /// Whether words of a special line can be written otherwise than they are meant.
+    fn hides(&self, line: &[u8]) -> bool {
+        match self {
+            // `\N` is none.
+            Syntax::Text { .. } => memchr_iter(b'\\', line).any(|at| line.get(at + 1) != Some(&b'N')),
+            Syntax::Csv { .. } => true,
+        }
     }
 
     /// The first field, and what is behind its delimiter. `None`: a quote that does not end.
@@ -100,6 +118,15 @@ impl Syntax {
             }
         }
     }
+}
+
+/// Whether there can be one of `now`, `today`, `tomorrow`, `yesterday` in it: a quick look at every line.
+fn may_say_moment(line: &[u8]) -> bool {
+    let ends = |at: usize, end: &[u8]| {
+        let before = at.checked_sub(end.len()).and_then(|start| line.get(start..at));
+        before.is_some_and(|before| before.eq_ignore_ascii_case(end))
+    };
+    memchr2_iter(b'w', b'W', line).any(|at| ends(at, b"o")) || memchr2_iter(b'y', b'Y', line).any(|at| ends(at, b"da"))
 }
 
 fn ends_in_lone_backslash(raw: &Raw<'_>) -> bool {

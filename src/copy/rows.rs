@@ -16,6 +16,8 @@ const KEPT: usize = 256 * 1024;
 pub struct RowCutter {
     finder: Finder,
     wanted: Vec<Wanted>,
+    /// Fields that may not say `now`.
+    times: Vec<Wanted>,
     /// What was fed and not yet handed out begins at `start`.
     buffer: Vec<u8>,
     start: usize,
@@ -65,7 +67,18 @@ impl RowCutter {
                 force_null: null.contains(column),
             })
             .collect();
-        Self { finder, wanted, buffer: Vec::new(), start: 0, max_row, eof: false, ended: false, header, line: 0 }
+        Self {
+            finder,
+            wanted,
+            times: Vec::new(),
+            buffer: Vec::new(),
+            start: 0,
+            max_row,
+            eof: false,
+            ended: false,
+            header,
+            line: 0,
+        }
     }
 
     /// Whether `\.` alone on a line ends CSV data: so up to PG 17, where this is how it starts out; from PG 18 it is data.
@@ -73,6 +86,12 @@ impl RowCutter {
         if let Finder::Lines(lines, _) = &mut self.finder {
             lines.set_csv_marker(recognised);
         }
+    }
+
+    /// Refuses rows whose texts in these fields say `now` or the like, which each shard would read at a moment of its own.
+    pub fn refuse_moments(&mut self, fields: &[(usize, Box<str>)]) {
+        let field = |(position, _): &(usize, Box<str>)| Wanted { position: *position, ..Wanted::default() };
+        self.times = fields.iter().map(field).collect();
     }
 
     /// Takes the next bytes of the data. Take all pieces before the next call: what is left is kept.
@@ -120,7 +139,12 @@ impl RowCutter {
         let keys = match (cut, &self.finder) {
             (Cut::Preamble { .. }, _) => return Some(Ok(Piece::Preamble(bytes))),
             (Cut::Line { text, special, .. }, Finder::Lines(_, syntax)) => {
-                syntax.keys(bytes.get(..text).unwrap_or_default(), special, &self.wanted)
+                let text = bytes.get(..text).unwrap_or_default();
+                if !self.times.is_empty() && syntax.says_moment(text, special, &self.times) {
+                    self.ended = true;
+                    return Some(Err(moment(self.line)));
+                }
+                syntax.keys(text, special, &self.wanted)
             }
             (Cut::Tuple { .. }, Finder::Tuples(tuples)) => tuples.keys(bytes),
             _ => self.wanted.iter().map(|_| KeyField::Missing).collect::<SmallVec<_>>(),
@@ -188,6 +212,14 @@ impl RowCutter {
             }
         }
     }
+}
+
+fn moment(line: u64) -> Fault {
+    Fault::unsupported(
+        "COPY of texts like 'now' over several shards is not supported",
+        format!("line {line} has one for a time, and each shard would read it at a moment of its own"),
+        "Send the time itself.",
+    )
 }
 
 fn too_long(limit: usize) -> Fault {

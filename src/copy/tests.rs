@@ -110,6 +110,33 @@ fn csv_rows_and_their_keys() {
 }
 
 #[test]
+fn moments_in_fields_of_times_are_refused() {
+    let refused = |format: &CopyFormat, row: &str| {
+        let mut cutter = RowCutter::new(format, &columns(&["a"]), LIMIT);
+        cutter.refuse_moments(&[(1, "at".into()), (2, "then".into())]);
+        cutter.feed(row.as_bytes());
+        cutter.finish();
+        cutter.next_piece().unwrap().err().map(|fault| fault.code.as_str().to_owned())
+    };
+    for said in
+        ["now", " NOW ", "today", "Tomorrow", "yesterday 10:00", "10:00 today", "\\x6eow", "no\\w", "{now}", "[today,)"]
+    {
+        for row in [format!("1\t{said}\n"), format!("1\t2024-01-02\t{said}\tnothing\n"), format!("1\t\\N\t{said}")] {
+            assert_eq!(refused(&text(false), &row).as_deref(), Some("0A000"), "{row:?}");
+        }
+    }
+    for said in ["now", "\"now\"", "n\"o\"w", "\"to\"day", "ToMorrow"] {
+        assert_eq!(refused(&csv(b'"', false), &format!("1,{said}\n")).as_deref(), Some("0A000"), "{said}");
+    }
+    for row in
+        ["now\t\\N\t2024-01-02\n", "1\tinfinity\tepoch\tnow and today\n", "1\tsnow\tmonday\n", "today", "1\t\\n\n"]
+    {
+        assert_eq!(refused(&text(false), row), None, "{row:?}");
+    }
+    assert_eq!(refused(&csv(b'"', false), "\"now\",\"2024-01-02\",,\"now\"\n"), None);
+}
+
+#[test]
 fn csv_with_another_escape() {
     let one = |data: &str| cut(&csv(b'\\', false), &["a"], data);
     assert_eq!(one("\"a\\\"\\\\\\n\",b\\\n"), [r#"1:"a\"\\\n",b\~ [a"\\n]"#]);

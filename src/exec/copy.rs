@@ -26,7 +26,17 @@ pub enum CopyEnd {
     Sent,
     /// The server has spoken before the client was done: its answer is in the read buffer.
     ServerSpoke,
+    /// The client's next message, of this type, is none of a COPY; it has not been taken.
+    Interrupted(u8),
 }
+
+/// Whether a client may send this type of message while it copies. Flush and Sync mean nothing then.
+pub fn is_of_copy(tag: u8) -> bool {
+    matches!(tag, b'd' | b'c' | b'f' | b'H' | b'S')
+}
+
+/// Why a COPY is broken off behind which another message has come. Nobody but the router says this.
+const INTERRUPTED: &str = "pgloom: another message has come before the end of the rows";
 
 /// Carries CopyData from client to server until CopyDone or CopyFail.
 pub async fn copy_in(server: &mut Backend, client: &mut Client, max_message: usize) -> Result<CopyEnd, Broken> {
@@ -54,15 +64,16 @@ pub async fn copy_in(server: &mut Backend, client: &mut Client, max_message: usi
                 }
                 // Postgres ignores these while it copies.
                 b'H' | b'S' => client.read.advance(header.len),
-                _ => {
+                b'c' | b'f' => {
                     if client.read.len() < header.len {
                         break;
                     }
-                    // CopyDone, CopyFail, or something that the server refuses in its own words.
                     server.out.extend_from_slice(&client.read[..header.len]);
                     client.read.advance(header.len);
                     return Ok(CopyEnd::Sent);
                 }
+                // Never passed on: a server that has failed meanwhile would take it for the next statement.
+                tag => return Ok(CopyEnd::Interrupted(tag)),
             }
         }
         let server_spoke = poll_fn(|cx| {
@@ -97,6 +108,24 @@ pub async fn copy_in(server: &mut Backend, client: &mut Client, max_message: usi
             }
             return Ok(CopyEnd::ServerSpoke);
         }
+    }
+}
+
+/// Tells the server that no more rows come. Whether it has waited for them; else it had failed before. Its answer is in the read buffer.
+pub async fn break_off(server: &mut Backend, client: &mut Client) -> Result<bool, Broken> {
+    fail(server, INTERRUPTED);
+    loop {
+        if let Some((tag, message)) = server.first_answer().map_err(Broken::Server)? {
+            let says = message.windows(INTERRUPTED.len()).any(|part| part == INTERRUPTED.as_bytes());
+            return Ok(tag == b'E' && says);
+        }
+        poll_fn(|cx| {
+            if client.control.poll_kill(cx).is_ready() {
+                return Poll::Ready(Err(Broken::Client));
+            }
+            server.poll_progress(cx).map_err(Broken::Server)
+        })
+        .await?;
     }
 }
 

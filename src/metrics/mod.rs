@@ -61,6 +61,7 @@ pub struct Metrics {
     pub logins: IntCounter,
     /// Clients that were turned away: wrong password, unknown database, too many, garbage.
     pub login_failures: IntCounter,
+    pub logins_throttled: IntCounter,
     /// Cancel requests that named a live session.
     pub cancels: IntCounter,
     /// Deadlocks over shards that this router has broken.
@@ -170,6 +171,10 @@ impl Metrics {
             clients: r.gauge("pgloom_clients", "clients connected"),
             logins: r.counter("pgloom_logins_total", "clients let in"),
             login_failures: r.counter("pgloom_login_failures_total", "clients turned away"),
+            logins_throttled: r.counter(
+                "pgloom_logins_throttled_total",
+                "clients turned away because logins of their user or address had failed too often",
+            ),
             cancels: r.counter("pgloom_cancels_total", "cancel requests for a live session"),
             deadlocks: r.counter("pgloom_deadlocks_total", "deadlocks over shards broken"),
             plan_cache_hits: r.counter("pgloom_plan_cache_hits_total", "statements not parsed again"),

@@ -13,6 +13,7 @@ use crate::plan::{
 use crate::sql::Analysis;
 use crate::sql::advice::Note;
 use crate::sql::analyze::PinReason;
+use crate::sql::create_as::CreateAs;
 use crate::sql::outcome::{STATEMENT_MOMENT, TRANSACTION_MOMENT};
 use crate::sql::pulls::quoted;
 use crate::sql::sequences::fill::Cell;
@@ -77,15 +78,8 @@ pub fn text_with(plan: &Plan, analysis: &Analysis, view: &View<'_>, shards: &Sha
             lines.push(1, format!("Value: {}", stamped.question()));
         }
         PlanKind::CreateAs(create) => {
-            let shards = match create.copies {
-                Some(_) => list(&view.topology.all_shards(), view).join(", "),
-                None => shard_name(view.topology.home, view).to_owned(),
-            };
-            lines.push(0, format!("Create {} without rows on {shards}", create.table));
-            lines.push(1, format!("SQL: {}", create.empty));
-            if let Some(insert) = &create.insert {
-                lines.push(1, format!("Then, planned by itself: {}", insert));
-            }
+            let made = create_as_lines(create, view).into_iter().enumerate();
+            made.for_each(|(at, line)| lines.push(usize::from(at > 0), line));
         }
         PlanKind::Each(parts) => {
             lines.push(0, format!("Each: {why}"));
@@ -140,6 +134,32 @@ fn parts_document(parts: &[(ShardId, ShardSql)], view: &View<'_>) -> Vec<Value> 
 }
 
 /// The sequences whose values go into the rows of an INSERT.
+fn create_as_lines(create: &CreateAs, view: &View<'_>) -> Vec<String> {
+    let home = shard_name(view.topology.home, view);
+    if let Some(temporary) = &create.temporary {
+        let fill = temporary.fill.iter().map(|(start, end)| format!("Then, planned by itself: {start}...{end}"));
+        let head = format!("Fill {} by way of another table on {home}", create.table);
+        return [head, format!("That has the columns of: {}", temporary.like)].into_iter().chain(fill).collect();
+    }
+    let shards = match create.copies {
+        Some(_) => list(&view.topology.all_shards(), view).join(", "),
+        None => home.to_owned(),
+    };
+    let insert = create.insert.iter().map(|insert| format!("Then, planned by itself: {insert}"));
+    let head = format!("Create {} without rows on {shards}", create.table);
+    [head, format!("SQL: {}", create.empty)].into_iter().chain(insert).collect()
+}
+
+fn create_as_document(create: &CreateAs) -> Value {
+    match &create.temporary {
+        Some(temporary) => {
+            let fill = temporary.fill.as_ref().map(|(start, end)| format!("{start}...{end}"));
+            json!({ "plan": "create as", "like": &*temporary.like, "insert": fill })
+        }
+        None => json!({ "plan": "create as", "sql": &*create.empty, "insert": create.insert.as_deref() }),
+    }
+}
+
 fn drawn(draw: &Draw) -> Vec<String> {
     let Form::Insert(fill) = &draw.form else { return Vec::new() };
     let pieces = |cell: &Cell| match cell {
@@ -187,9 +207,7 @@ pub fn document(plan: &Plan, analysis: &Analysis, view: &View<'_>) -> Value {
         }),
         PlanKind::Finish(finish) => finish_document(finish, view),
         PlanKind::Stamp(stamped) => json!({ "plan": "stamp", "value": stamped.question() }),
-        PlanKind::CreateAs(create) => {
-            json!({ "plan": "create as", "sql": &*create.empty, "insert": create.insert.as_deref() })
-        }
+        PlanKind::CreateAs(create) => create_as_document(create),
         PlanKind::Each(parts) => json!({ "plan": "each", "parts": parts_document(parts, view) }),
         PlanKind::Split { parts, combine } => {
             json!({ "plan": "split", "parts": parts_document(parts, view), "combine": steps(combine) })

@@ -384,6 +384,7 @@ fn general_plan(analysis: &Analysis, routed: &Routed, inputs: &Inputs<'_>, view:
             return supply::plan(supply, why, inputs, view);
         }
         Ok(Many::Claim(claim)) => return claim::plan(claim, shards, why, inputs),
+        Ok(Many::Fill(create)) => return Plan { kind: PlanKind::CreateAs(Arc::clone(create)), access, why },
         Err(fault) => return refused(fault.clone()),
     };
     let window = match &scatter.limit {

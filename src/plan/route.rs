@@ -1,6 +1,7 @@
 //! Values -> shards: what each condition on a sharding key is worth in this call.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use smallvec::SmallVec;
 
@@ -86,7 +87,7 @@ impl<'a> Walk<'a> {
             // Two conditions on one column: what the first allows and the second does too.
             *place = Some(match place.take() {
                 None => values,
-                Some(before) => before.into_iter().filter(|value| values.contains(value)).collect(),
+                Some(before) => in_both(before, &values),
             });
         }
         if columns.iter().flatten().any(|values| values.is_empty()) {
@@ -182,6 +183,12 @@ impl<'a> Walk<'a> {
         // Only columns that are ordered by bytes get here.
         self.distribution.locate_range_collated(&range, crate::types::Collation::Bytes)
     }
+}
+
+/// The values of the first that the second has too. By their hashes: whoever writes the lists chooses how long they are.
+fn in_both<'a>(first: Vec<KeyValue<'a>>, second: &[KeyValue<'a>]) -> Vec<KeyValue<'a>> {
+    let second: HashSet<&KeyValue<'a>> = second.iter().collect();
+    first.into_iter().filter(|value| second.contains(value)).collect()
 }
 
 /// Why the shard of a row that INSERT brings is not known.

@@ -219,7 +219,7 @@ struct Member {
 
 /// The elements of `{a,"b c",NULL}`, of all dimensions one after the other (`array_in`).
 fn array_members(text: &str) -> Option<Vec<Member>> {
-    let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
+    let text = text.trim_matches(is_array_blank);
     // Explicit bounds (`[0:2]={..}`) are not read.
     if !text.starts_with('{') {
         return None;
@@ -251,7 +251,7 @@ fn array_members(text: &str) -> Option<Vec<Member>> {
                 }
                 open = true;
             }
-            c if c.is_ascii_whitespace() => {}
+            c if is_array_blank(c) => {}
             '"' => {
                 let mut element = String::new();
                 loop {
@@ -283,13 +283,18 @@ fn array_members(text: &str) -> Option<Vec<Member>> {
                     }
                     chars.next();
                 }
-                let element = element.trim_end_matches(|c: char| c.is_ascii_whitespace());
+                let element = element.trim_end_matches(is_array_blank);
                 members.push(Member { text: element.to_owned(), quoted: false });
                 open = false;
             }
         }
     }
     None
+}
+
+/// What `array_in` skips (`array_isspace`): more than Rust's ASCII white space has.
+fn is_array_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t'..='\r')
 }
 
 /// The elements of an array in binary format (`array_recv`).
@@ -354,6 +359,8 @@ mod tests {
         };
         assert_eq!(read("{1, 2,3 }").unwrap(), ["1", "2", "3"]);
         assert_eq!(read("{}").unwrap(), Vec::<String>::new());
+        // Blanks are more than ASCII's white space: `a` with a vertical tab behind it is `a`.
+        assert_eq!(read("{\u{b}a\u{b},\u{c}b\r}\u{b}").unwrap(), ["a", "b"]);
         assert_eq!(read(r#" {"a b","c\"d",null,"null"} "#).unwrap(), ["'a b'", "'c\"d'", "null", "'null'"]);
         assert_eq!(read("{{1,2},{3,4}}").unwrap(), ["1", "2", "3", "4"]);
         for bad in ["", "1,2", "{1,,2}", "{1", "{1}}", "[0:1]={1,2}", "{a\"b\"}", r"{a\b}"] {

@@ -7,19 +7,24 @@
 #![deny(clippy::as_conversions, clippy::indexing_slicing, clippy::unwrap_used)]
 
 mod authenticate;
+mod rules;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::backend::passed::PassedKeys;
+use crate::config::hba::Hba;
+use crate::config::ident::IdentMaps;
 use crate::fault::{Fault, SqlState};
 use crate::net::ClientStream;
+use crate::server::failures::{FailureLimits, Failures};
 use crate::tls::{ALPN, ClientTls, ClientTlsMode};
 use crate::wire::auth::{MockKey, Verifier};
 use crate::wire::reply;
@@ -38,6 +43,8 @@ pub enum AuthMethod {
     ScramSha256,
     /// md5 for verifiers that can, SCRAM for those that are SCRAM's: as Postgres's `md5`.
     Md5,
+    /// By the certificate that it has shown.
+    Cert,
 }
 
 /// What the config knows of a user.
@@ -46,6 +53,8 @@ pub struct Account {
     pub method: AuthMethod,
     /// Without one only `Trust` lets the user in.
     pub verifier: Option<Arc<Verifier>>,
+    /// Where the servers are to be shown what the client has shown us.
+    pub passed: Option<Arc<PassedKeys>>,
 }
 
 /// Who wants to come in.
@@ -72,9 +81,16 @@ pub struct HandshakeContext {
     pub mode: ClientTlsMode,
     /// From the accepted socket to AuthenticationOk.
     pub login_timeout: Duration,
-    /// What unknown users are asked for: the method of most users. `Trust` counts as `ScramSha256`.
+    /// What unknown users are asked for, also where an entry says md5: the method of most users. `Trust` counts as `ScramSha256`.
     pub stranger_method: AuthMethod,
     pub mock: Arc<MockKey>,
+    /// Who may come in from where, and how; without it every user as its account says.
+    pub hba: Option<Arc<Hba>>,
+    /// Which certificates are for which users.
+    pub idents: Arc<IdentMaps>,
+    /// `None`: as many as want to may fail.
+    pub failure_limits: Option<FailureLimits>,
+    pub failures: Arc<Failures>,
 }
 
 /// What became of a connection.
@@ -90,6 +106,8 @@ pub enum Handshake {
     },
     /// Another router asks for the number of this one.
     WhoIsIt(ClientStream),
+    /// Logins of this user or address have failed too often; the client was told.
+    Throttled(Fault),
     /// The client is gone, or was told the fault and is gone.
     Closed(Option<Fault>),
 }
@@ -119,6 +137,10 @@ impl Admitted {
 enum End {
     Gone,
     Refused(Fault),
+    /// Whoever it is, it has not proven to be who it said.
+    Failed(Fault),
+    /// It may not even try.
+    Throttled(Fault),
 }
 
 impl From<Fault> for End {
@@ -161,9 +183,13 @@ pub async fn handshake(stream: TcpStream, context: &HandshakeContext, accounts: 
     };
     match end {
         End::Gone => Handshake::Closed(None),
-        End::Refused(fault) => {
+        End::Refused(fault) | End::Failed(fault) => {
             let _ = timeout(FAREWELL, client.dismiss(&fault)).await;
             Handshake::Closed(Some(fault))
+        }
+        End::Throttled(fault) => {
+            let _ = timeout(FAREWELL, client.dismiss(&fault)).await;
+            Handshake::Throttled(fault)
         }
     }
 }
@@ -210,11 +236,34 @@ impl Conversation {
         if let Some(negotiation) = startup.negotiation() {
             self.send(&negotiation).await?;
         }
-        let account = accounts.lookup(Applicant { database: &database, user: &user, peer: self.peer, tls });
-        self.authenticate(context, &user, account).await?;
+        let applicant = Applicant { database: &database, user: &user, peer: self.peer, tls };
+        let entry = rules::entry(context.hba.as_deref(), &applicant)?;
+        let now = Instant::now();
+        if let Some(limits) = context.failure_limits {
+            context.failures.admit(self.peer.ip(), &user, now, limits).map_err(End::Throttled)?;
+        }
+        let account = accounts.lookup(applicant);
+        let proven = self.authenticate(context, &user, account, entry).await;
+        self.count(context, &user, &proven);
+        proven?;
         let settings = startup.settings()?;
         self.send(reply::AUTHENTICATION_OK).await?;
         Ok(Entry::Login(Box::new(Entered { startup, user, database, settings })))
+    }
+
+    /// Failures count, whether the user exists or not.
+    fn count(&self, context: &HandshakeContext, user: &str, proven: &Result<(), End>) {
+        let Some(limits) = context.failure_limits else { return };
+        let from = self.peer.ip();
+        match proven {
+            Ok(()) => context.failures.forget(from, user),
+            Err(End::Failed(_)) => {
+                if context.failures.note(from, user, Instant::now(), limits) {
+                    tracing::warn!(%from, user, "too many logins have failed: further ones are refused for a while");
+                }
+            }
+            Err(End::Gone | End::Refused(_) | End::Throttled(_)) => {}
+        }
     }
 
     /// Up to the StartupMessage. As in Postgres, SSLRequest and GSSENCRequest may each come once, in any order.

@@ -1,6 +1,7 @@
 //! I/O. Accepts clients, brings them in, drains them at the end; and answers those who watch.
 
 pub mod console;
+pub mod failures;
 pub mod handshake;
 pub mod http;
 pub mod peers;
@@ -154,6 +155,12 @@ async fn serve(stream: TcpStream, front: Arc<Front>, fronts: Arc<ArcSwap<Front>>
             drop(stream);
         }
         Handshake::WhoIsIt(stream) => tell_number(stream, front.router.number()).await,
+        Handshake::Throttled(fault) => {
+            front.shared.metrics.login_failures.inc();
+            front.shared.metrics.logins_throttled.inc();
+            // The first one of them was told of.
+            tracing::debug!(code = fault.code.as_str(), error = %fault.message, "login refused");
+        }
         Handshake::Closed(fault) => {
             front.shared.metrics.login_failures.inc();
             if let Some(fault) = fault

@@ -46,6 +46,8 @@ pub struct Batch {
     pub(super) started: bool,
     /// Statements have run in it: until its transaction ends, with a Query that comes in its middle, what must be alone cannot run.
     pub(super) executed: bool,
+    /// What was executed last asks for rows, which the client may send at once, or wait to be asked for.
+    pub(super) asks_for_rows: bool,
     /// Some of them were queries: to Postgres their transaction has begun.
     pub(super) queried: bool,
     /// What ran in this transaction may have changed the catalog: it is read again at its end.
@@ -95,12 +97,12 @@ impl Session {
         if reload == Reload::Surely {
             self.note_unread(shard);
         }
-        let everywhere = self.batch.reload != Reload::No && self.batch.touched.is_empty();
-        match shard {
-            Some(shard) if !everywhere => self.batch.touched.insert(shard),
-            _ => self.batch.touched = ShardSet::new(),
-        }
-        self.batch.reload |= reload;
+        self.batch.note_reload(reload, shard);
+    }
+
+    /// The shard has another catalog than before, though the statement does not say so.
+    pub(super) fn note_made(&mut self, shard: ShardId) {
+        self.batch.note_reload(Reload::Surely, Some(shard));
     }
 }
 
@@ -111,6 +113,15 @@ impl std::ops::BitOrAssign for Reload {
 }
 
 impl Batch {
+    fn note_reload(&mut self, reload: Reload, shard: Option<ShardId>) {
+        let everywhere = self.reload != Reload::No && self.touched.is_empty();
+        match shard {
+            Some(shard) if !everywhere => self.touched.insert(shard),
+            _ => self.touched = ShardSet::new(),
+        }
+        self.reload |= reload;
+    }
+
     pub fn is_open(&self) -> bool {
         self.started
     }
@@ -168,7 +179,8 @@ impl Session {
             b'E' => {
                 let done = self.execute(frame).await;
                 self.batch.executed = true;
-                done
+                done?;
+                if std::mem::take(&mut self.batch.asks_for_rows) { self.flush_batch().await } else { Ok(()) }
             }
             b'C' => self.close(frame).await,
             _ => self.flush_batch().await,
@@ -389,6 +401,7 @@ impl Session {
         if seen.error {
             self.shared.metrics.error(seen.sqlstate(), "client");
             self.clock.failed = seen.sqlstate.map(SqlState);
+            self.memory.failed();
             if seen.changed_plan {
                 self.note_stale();
             }
@@ -460,6 +473,9 @@ impl Session {
         self.end_batch().await?;
         self.note_written();
         let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
+        if flushed.is_ok() {
+            self.give_back_values().await;
+        }
         self.end_request();
         flushed
     }
@@ -511,6 +527,7 @@ impl Session {
         self.batch.pending_parse = None;
         self.batch.changes.clear();
         if failed {
+            self.memory.failed();
             self.give_back_locks().await;
             self.report_joined();
         }

@@ -9,7 +9,7 @@ use crate::backend::inflight::{Audience, Owed};
 use crate::copy::origins::{Origins, context, line_of};
 use crate::copy::shown::without_added;
 use crate::copy::{KeyField, Piece, Row, RowCutter};
-use crate::exec::copy::{Chunks, CopyEnd, all_ended, begun, copy_in, is_told, spoke};
+use crate::exec::copy::{Chunks, CopyEnd, all_ended, begun, break_off, copy_in, is_of_copy, is_told, spoke};
 use crate::exec::forward::Broken;
 use crate::exec::replies::watched;
 use crate::fault::{Fault, SqlState};
@@ -31,6 +31,11 @@ const SHARD_HIGH: usize = 256 * 1024;
 /// From this major version on, a line `\.` in CSV is a row; before, it ends the data.
 const CSV_MARKER_IS_DATA: u32 = 18;
 
+/// `CopyGetData` in Postgres's `copyfromparse.c`.
+fn out_of_place(tag: u8) -> Fault {
+    Fault::protocol(format!("unexpected message type 0x{tag:02X} during COPY from stdin"))
+}
+
 impl Session {
     /// One held server asked for CopyData: the client's pass through. True: the server will not answer before another Sync or
     /// Flush, which is the client's to send.
@@ -43,8 +48,20 @@ impl Session {
         match copy_in(&mut held.server, &mut self.client, max).await {
             Ok(CopyEnd::Sent) => Ok(extended),
             Ok(CopyEnd::ServerSpoke) => Ok(false),
+            Ok(CopyEnd::Interrupted(tag)) => match break_off(&mut held.server, &mut self.client).await {
+                Ok(true) => Err(self.lose_step(tag)),
+                // It has failed before: the message is the next one to be answered.
+                Ok(false) => Ok(false),
+                Err(broken) => Err(self.break_held(at, broken)),
+            },
             Err(broken) => Err(self.break_held(at, broken)),
         }
+    }
+
+    /// As in Postgres, such a message is an error, and the end of the session (`postgres.c`: it was not read to its end).
+    fn lose_step(&mut self, tag: u8) -> Failure {
+        self.tell(&out_of_place(tag));
+        Failure::Stop(Stop::Fatal(Fault::protocol("terminating connection because protocol synchronization was lost")))
     }
 
     /// COPY FROM STDIN into a sharded table, atomic over the shards.
@@ -109,7 +126,11 @@ impl Session {
         }
         self.client.flush().await?;
         let mut feed = Feed::new(self, plan, &shards);
-        let fed = self.feed_shards(plan, &shards, &mut source, &mut feed).await;
+        let (fed, interrupted) = match self.feed_shards(plan, &shards, &mut source, &mut feed).await {
+            Ok(None) => (Ok(()), None),
+            Ok(Some(tag)) => (Err(Failure::Fault(out_of_place(tag))), Some(tag)),
+            Err(failure) => (Err(failure), None),
+        };
         if !matches!(fed, Err(Failure::Stop(_))) {
             // A shard that has failed reads no more; what others have before that line may be wrong, too, and comes first.
             feed.chunks.flush_all();
@@ -121,30 +142,35 @@ impl Session {
             (Err(failure @ Failure::Stop(_)), _) => Err(failure),
             // A shard's own error says more than that we stopped feeding it.
             (_, Err(failure)) => Err(failure),
+            (Err(_), Ok(_)) if let Some(tag) = interrupted => Err(self.lose_step(tag)),
             (Err(failure), Ok(_)) => Err(failure),
             (Ok(()), Ok(rows)) => Ok(format!("COPY {rows}")),
         }
     }
 
-    /// Reads the client's rows to their end and hands each to its shard.
+    /// Reads the client's rows to their end and hands each to its shard. Returns the type of a message that is none of a COPY, where one
+    /// comes before the end; it is not taken.
     async fn feed_shards(
         &mut self,
         plan: &Arc<CopyInPlan>,
         shards: &[ShardId],
         source: &mut CopySource,
         feed: &mut Feed,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<u8>, Failure> {
         // Rows that go everywhere are cut only where something is added to each.
-        let cut = plan.distribution.is_some() || plan.fill.is_some();
+        let times = if shards.len() > 1 { &plan.times[..] } else { &[] };
+        let cut = plan.distribution.is_some() || plan.fill.is_some() || !times.is_empty();
         let mut wanted = plan.key_fields.clone();
         // Behind a row that ends too early something would stand in the place of what is missing.
         wanted.extend(plan.fill.as_ref().and_then(|_| Some((plan.fields.checked_sub(1)?, Box::default()))));
         let mut cutter = RowCutter::new(&plan.format, &wanted, self.limits.max_message);
+        cutter.refuse_moments(times);
         cutter.csv_end_marker(!self.all_since(shards, CSV_MARKER_IS_DATA));
         loop {
             let frame = match self.next_copy_frame(shards, feed).await? {
                 CopyInput::Frame(frame) => frame,
-                CopyInput::ServerSpoke => return Ok(()),
+                CopyInput::ServerSpoke => return Ok(None),
+                CopyInput::Interrupted(tag) => return Ok(Some(tag)),
             };
             match frame.tag {
                 b'd' if !cut => feed.everywhere(frame.body()),
@@ -159,7 +185,7 @@ impl Session {
                     }
                     feed.chunks.flush_all();
                     self.hand_over(shards, feed)?;
-                    return Ok(());
+                    return Ok(None);
                 }
                 b'f' => {
                     let reason = crate::wire::frame::Fields::new(frame.body()).cstr().unwrap_or(b"");
@@ -169,14 +195,7 @@ impl Session {
                     )
                     .into());
                 }
-                b'H' | b'S' => {}
-                tag => {
-                    return Err(Fault::new(
-                        SqlState::PROTOCOL_VIOLATION,
-                        format!("unexpected message type 0x{tag:02X} during COPY from stdin"),
-                    )
-                    .into());
-                }
+                _ => {}
             }
             self.hand_over(shards, feed)?;
         }
@@ -229,6 +248,9 @@ impl Session {
         loop {
             let queued = self.held.iter().filter(|h| shards.contains(&h.shard)).map(|h| h.server.out.len()).max();
             let may_read = queued.unwrap_or(0) < SHARD_HIGH;
+            if may_read && let Some(tag) = self.client.read.first().filter(|tag| !is_of_copy(**tag)) {
+                return Ok(CopyInput::Interrupted(*tag));
+            }
             if may_read && let Some(frame) = self.client.cut()? {
                 return Ok(CopyInput::Frame(frame));
             }
@@ -320,6 +342,8 @@ enum Rows {
 enum CopyInput {
     Frame(Frame),
     ServerSpoke,
+    /// By a message of this type.
+    Interrupted(u8),
 }
 
 /// A row that was cut already.

@@ -111,6 +111,7 @@ impl Session {
             fill.columns.iter().map(|(name, ty, _)| Added { name: name.clone(), type_oid: *ty, constant: None });
         let added: Vec<Added> = added.collect();
         append::check(&plan.format, &added)?;
+        self.may_insert(&plan.table).await?;
         let mut columns = Vec::with_capacity(added.len());
         for (_, _, sequence) in &fill.columns {
             if columns.iter().any(|column: &Column| column.sequence == *sequence) {

@@ -100,10 +100,15 @@ impl Session {
         let at = self.enlist(home).await?;
         let held = &mut self.held[at];
         held.note_pin(Some(PinReason::TemporaryTable));
-        held.server.query(&temporary.last(&before)).await.map_err(Fault::without_position)?;
+        let last = held.server.query(&temporary.last(&before)).await.map_err(Fault::without_position)?;
         held.server.query(&format!("DROP TABLE {}", before.name())).await?;
         self.note_unread(Some(home));
-        Ok(tag)
+        self.note_made(home);
+        if !temporary.counts {
+            return Ok(tag);
+        }
+        let rows = last.into_iter().flatten().flatten().next().unwrap_or_default();
+        Ok(format!("INSERT 0 {rows}"))
     }
 
     async fn is_there(&mut self, home: ShardId, create: &CreateAs) -> Result<bool, Failure> {

@@ -127,7 +127,7 @@ impl Session {
     /// Everything for which the combine connection is needed.
     async fn start_delivery(&mut self, plan: &DeliveryPlan, ask: &Ask<'_>) -> Result<Delivered, Failure> {
         let may_be_hidden = matches!(plan.landing.place, Place::Home) && !plan.landing.qualified;
-        if may_be_hidden && self.held.iter().any(|held| held.temporary) {
+        if may_be_hidden && self.names_temporary(ask.statement().0).await? {
             return Err(hidden_target(&plan.landing).into());
         }
         let targets = plan.targets(&self.view.topology);
@@ -407,7 +407,7 @@ pub(super) fn place(
 fn hidden_target(landing: &Landing) -> Fault {
     Fault::unsupported(
         format!(
-            "a session that may have temporary tables cannot write rows of several shards to \"{}\"",
+            "rows of several shards cannot be written to \"{}\" beside temporary tables that are named here",
             landing.table.name
         ),
         "One of them could hide the table, and the rows are put together on a connection that does not see it.",

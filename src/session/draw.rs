@@ -215,6 +215,19 @@ impl Session {
         Ok(())
     }
 
+    /// Postgres asks for rights to the table before it comes to its sequences. Which columns need one the shards say.
+    pub(super) async fn may_insert(&mut self, table: &QualifiedName) -> Result<(), Failure> {
+        let sql = format!("SELECT pg_catalog.has_any_column_privilege({}, 'INSERT')", regclass(table));
+        let rows = self.ask_home(&sql, false).await?;
+        match rows.iter().flatten().any(|may| may.as_deref() == Some("f")) {
+            true => {
+                let message = format!("permission denied for table {}", table.name);
+                Err(Fault::new(SqlState::INSUFFICIENT_PRIVILEGE, message).into())
+            }
+            false => Ok(()),
+        }
+    }
+
     /// Whether a depot's default may take values, or would be told that it may not as the statement itself: not so for the sequence of an
     /// identity column that the user has no right to.
     pub(super) async fn may_take(&mut self, sequence: &QualifiedName) -> Result<bool, Failure> {
@@ -237,12 +250,14 @@ impl Session {
     ) -> Result<Vec<Vec<Option<String>>>, Failure> {
         if within || self.held.position(shard).is_some() {
             let at = self.enlist(shard).await?;
+            self.memory.takes_on(shard);
             return self.ask_held(at, sql).await;
         }
         self.check_unseen_settings(shard)?;
         let server = self.checkout(self.pools.pool(shard).place()).await?;
         // In the session's hands, so that a cancel finds it.
         let at = self.hold(shard, server);
+        self.memory.takes_on(shard);
         let server = &mut self.held[at].server;
         let asked = match put_settings(server, &self.settings).await {
             Ok(()) => watched(&mut self.client, server.query(sql)).await?,
@@ -356,7 +371,12 @@ impl Session {
     /// A statement runs that takes or sets values of sequences on its servers.
     pub(super) fn note_plan_sequences(&mut self, analysis: &Analysis, plan: &Plan) {
         // What a combine connection takes, only that one knows.
-        let combined = matches!(plan.kind, PlanKind::Finish(_) | PlanKind::Deliver(_));
+        // Nothing of it runs.
+        if let PlanKind::Refuse(_) = plan.kind {
+            return;
+        }
+        let combined = matches!(plan.kind, PlanKind::Finish(_) | PlanKind::Deliver(_))
+            || matches!(&plan.kind, PlanKind::Supply(supply) if supply.everywhere);
         let shard = plan.one_shard().unwrap_or(self.view.topology.home);
         self.note_sequences(analysis, (!combined).then_some(shard));
     }
@@ -364,11 +384,47 @@ impl Session {
     /// The same on this shard; `None`: on a connection that does not stay with the session.
     pub(super) fn note_sequences(&mut self, analysis: &Analysis, shard: Option<ShardId>) {
         let Some(uses) = &analysis.sequences else { return };
-        self.memory.forwarded(uses, shard);
+        // A transaction begins with connections that know nothing of others.
+        let clean = |shard: ShardId| match self.held.position(shard) {
+            Some(at) => !self.held[at].server.knows_values,
+            None => self.tx.is_open(),
+        };
+        let clean = shard.is_some_and(clean);
+        self.memory.forwarded(uses, shard, clean);
         if uses.sets {
             self.database.sequences.forget();
             // And once more when it is done: others may have taken values before it was.
             self.batch.sets_sequences = true;
+        }
+    }
+
+    /// Asks the connection to a shard for values that it surely knows of this session. Who may not ask for one is not told either.
+    pub(super) async fn remember_values(&mut self, shard: ShardId) {
+        let sequences = self.memory.waiting_on(shard);
+        let value = |sequence: &QualifiedName| {
+            let name = regclass(sequence);
+            format!(
+                "CASE WHEN pg_catalog.has_sequence_privilege({name}, 'USAGE,SELECT') THEN {} END",
+                current_value(sequence)
+            )
+        };
+        let list: Vec<String> = sequences.iter().map(value).collect();
+        let sql = format!("SELECT {}", list.join(", "));
+        let values = match self.held.position(shard) {
+            Some(at) => match watched(&mut self.client, self.held[at].server.query(&sql)).await {
+                Ok(Ok(rows)) => rows.into_iter().next().unwrap_or_default(),
+                // In the middle of its answer it is of no use any more.
+                Err(_) => {
+                    self.held[at].server.broken = true;
+                    Vec::new()
+                }
+                Ok(Err(_)) => Vec::new(),
+            },
+            None => Vec::new(),
+        };
+        let mut values = values.into_iter().map(|value| value?.parse().ok());
+        for sequence in sequences {
+            self.memory.told(sequence, values.next().flatten());
         }
     }
 

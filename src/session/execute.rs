@@ -60,6 +60,7 @@ impl Session {
             if name.is_empty() {
                 server.unnamed = if max_rows > 0 { Unnamed::Kept } else { Unnamed::None };
             }
+            self.batch.asks_for_rows = statement.analysis.kind.asks_for_rows();
             self.held[at].note_unlocks(statement.analysis.unlocks);
             self.note_definition(&statement.analysis, Some(shard));
             self.note_sequences(&statement.analysis, Some(shard));

@@ -29,6 +29,7 @@ use crate::session::prepared::{ClientStatement, Place};
 use crate::session::run::Ask;
 use crate::session::{Failure, Session};
 use crate::sql::utility::{StatementKind, classify};
+use crate::sql::words::identifiers;
 use crate::types::oid;
 use crate::wire::frame::{BindView, Fields, Frame, HEADER};
 use crate::wire::reply::Status;
@@ -309,23 +310,43 @@ impl Session {
     }
 
     /// What keeps a session from having its statement finished elsewhere.
-    pub(super) fn check_finish(&self, plan: &FinishPlan) -> Result<(), Fault> {
+    pub(super) async fn check_finish(&mut self, plan: &FinishPlan, ask: &Ask<'_>) -> Result<(), Failure> {
         let pulled = plan.pulls.iter().find(|pull| matches!(pull.from, PullFrom::One(_))).map(|pull| &*pull.label);
         if let Some(table) = plan.reads_home.as_deref().or(pulled)
-            && self.held.iter().any(|h| h.temporary)
+            && self.names_temporary(ask.statement().0).await?
         {
-            return Err(Fault::unsupported(
+            let fault = Fault::unsupported(
                 format!(
-                    "a session that may have temporary tables cannot read \"{table}\" together with sharded tables"
+                    "\"{table}\" cannot be read together with sharded tables beside temporary tables that are named here"
                 ),
                 "The statement is finished on another connection, which does not see them.",
                 "Run it in another session, or read the tables one by one.",
-            ));
+            );
+            return Err(fault.into());
         }
         if plan.pulls.iter().any(|pull| pull.binary == Some(false)) {
             self.check_texts()?;
         }
         Ok(())
+    }
+
+    /// Whether a text has the name of something temporary of the session, which its own connection alone sees.
+    pub(super) async fn names_temporary(&mut self, text: &str) -> Result<bool, Failure> {
+        const MADE: &str = "SELECT relname FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema() \
+             UNION ALL SELECT typname FROM pg_catalog.pg_type WHERE typnamespace = pg_catalog.pg_my_temp_schema()";
+        for at in 0..self.held.len() {
+            if !self.held[at].temporary {
+                continue;
+            }
+            let Some(words) = identifiers(text, self.scope.standard_strings()) else { return Ok(true) };
+            let made = self.ask_held(at, MADE).await?;
+            let mut made = made.into_iter().flatten().flatten();
+            // Functions in that schema are called by it.
+            if words.iter().any(|word| word.starts_with("pg_temp")) || made.any(|name| words.contains(&name)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Values of user-defined types go as text.

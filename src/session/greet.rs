@@ -78,7 +78,7 @@ impl Session {
     fn not_ready(&self, look: Look) -> Fault {
         let home = &self.view.topology.shard(self.view.topology.home).name;
         let detail = match look {
-            Look::Failed(reason) => format!("home shard \"{home}\": {reason}"),
+            Look::Failed(reason) | Look::Locked(reason) => format!("home shard \"{home}\": {reason}"),
             Look::Pending | Look::Read => {
                 format!("the catalog has not been read from home shard \"{home}\" yet")
             }

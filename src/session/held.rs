@@ -143,6 +143,11 @@ impl Held {
         self.server.connector().is_of_its_stint(&self.server)
     }
 
+    /// Whether neither a transaction nor a pin holds it.
+    fn is_free(&self) -> bool {
+        !self.joined && self.pin.is_none() && self.finishing == Finishing::No
+    }
+
     fn is_busy(&self) -> bool {
         !self.server.inflight.is_empty() || self.server.streaming > 0
     }
@@ -328,6 +333,9 @@ impl Session {
                 self.let_go(at);
                 return Err(fault.into());
             }
+            if self.tx.is_open() || self.held[at].pin.is_some() {
+                self.forget_values(at);
+            }
             if self.tx.is_open() {
                 if self.tx.touched().contains(shard) {
                     // What it did there is gone with its connection.
@@ -356,6 +364,14 @@ impl Session {
             }
         }
         Ok(at)
+    }
+
+    /// What other clients have taken of sequences there is nothing that this one may be told.
+    fn forget_values(&mut self, at: usize) {
+        let held = &mut self.held[at];
+        if std::mem::take(&mut held.server.knows_values) {
+            held.server.ask("DISCARD SEQUENCES");
+        }
     }
 
     /// Connections out of all these pools at once, with regard to what the session holds already, on which statements mean what they were
@@ -430,7 +446,7 @@ impl Session {
     /// Lets one connection go, whatever the transaction: it is given back if it is clean, else closed.
     pub(super) fn let_go(&mut self, at: usize) {
         let mut held = self.held.remove(at);
-        self.clock.note_work(&mut held, &self.view.topology);
+        self.part_with(&mut held);
         self.note_running();
         if let (true, Some(running)) = (held.server.lost, &held.beside) {
             running.doubt();
@@ -438,7 +454,29 @@ impl Session {
         drop(held);
     }
 
-    /// Gives back every connection that neither a transaction nor a pin holds.
+    /// A connection is not the session's any more.
+    fn part_with(&mut self, held: &mut Held) {
+        self.clock.note_work(held, &self.view.topology);
+        // What is made on a combine connection may have taken some.
+        held.server.knows_values |= self.memory.leaves(held.shard) || held.shard.is_combine();
+    }
+
+    /// Asks for the values of sequences that only connections know which are about to be given back, when the client has had its answer.
+    pub(super) async fn give_back_values(&mut self) {
+        let waits = |held: &&Held| held.is_free() && self.memory.waits_on(held.shard);
+        let shards: Vec<ShardId> = self.held.iter().filter(waits).map(|held| held.shard).collect();
+        if shards.is_empty() {
+            return;
+        }
+        for shard in shards {
+            self.remember_values(shard).await;
+        }
+        self.release_idle();
+        self.settle_sequences();
+    }
+
+    /// Gives back every connection that neither a transaction nor a pin holds, but for those that are to be asked first
+    /// ([`Self::give_back_values`]).
     pub(super) fn release_idle(&mut self) {
         if self.held.is_empty() {
             return;
@@ -450,9 +488,9 @@ impl Session {
         while at < self.held.len() {
             let held = &self.held[at];
             let gone = held.server.broken;
-            if gone || (!held.joined && held.pin.is_none() && held.finishing == Finishing::No) {
+            if gone || (held.is_free() && !self.memory.waits_on(held.shard)) {
                 let mut held = self.held.remove(at);
-                self.clock.note_work(&mut held, &self.view.topology);
+                self.part_with(&mut held);
                 released.push(held);
             } else {
                 at += 1;
@@ -483,6 +521,7 @@ impl Session {
                 }
                 held.server.applied = held.server.applied_before.take().unwrap_or(None);
             }
+            held.server.knows_values |= self.memory.leaves(held.shard) || held.shard.is_combine();
             if pinned {
                 held.server.discard();
             }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::backend::sequences::Reached;
 use crate::fault::{Fault, SqlState};
-use crate::ids::{QualifiedName, ShardId};
+use crate::ids::{QualifiedName, ShardId, ShardSet};
 use crate::sql::sequences::{SequenceUse, Take};
 
 #[derive(Debug, Default)]
@@ -19,6 +19,10 @@ pub struct SequenceMemory {
     floor: Reached,
     /// It may have taken some since.
     passed: bool,
+    /// The shards to which the session holds connections that may have taken values.
+    on: ShardSet,
+    /// What statements of this message have taken, if they succeed.
+    pending: Vec<QualifiedName>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +40,30 @@ enum Last {
 /// Where the server connection is that knows a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Where {
-    /// In the session's hands, to this shard.
-    Held(ShardId),
-    /// Given back.
+    /// In the session's hands, to this shard. `surely`: a statement that has succeeded takes one there whatever else it does, so that the
+    /// connection can be asked when the statement is over. Of another, it may know what it knew before.
+    Held { shard: ShardId, surely: bool },
+    /// Given back, or another one may know a later value.
     Gone,
+}
+
+impl Where {
+    fn is_at(self, of: ShardId) -> bool {
+        matches!(self, Self::Held { shard, .. } if shard == of)
+    }
+
+    fn is_surely_at(self, of: ShardId) -> bool {
+        matches!(self, Self::Held { shard, surely: true } if shard == of)
+    }
+
+    /// Behind a statement that may have taken a value, or may not. `before`: where it was known, if it was.
+    fn perhaps(before: Option<Known>, now: Option<ShardId>) -> Self {
+        match (before, now) {
+            (None, Some(shard)) => Self::Held { shard, surely: false },
+            (Some(Known::Server(before)), Some(shard)) if before.is_at(shard) => Self::Held { shard, surely: false },
+            (_, _) => Self::Gone,
+        }
+    }
 }
 
 /// What the session answers when it is asked for a value.
@@ -74,19 +98,81 @@ impl SequenceMemory {
     }
 
     /// A statement ran on a shard that took or set values there; `None`: on a connection that does not stay with the session.
-    pub fn forwarded(&mut self, uses: &SequenceUse, shard: Option<ShardId>) {
-        let held = shard.map_or(Where::Gone, Where::Held);
-        for sequence in &uses.takes {
-            self.known.insert(sequence.clone(), Known::Server(held));
-        }
+    /// `clean`: what that connection knows is this session's own.
+    pub fn forwarded(&mut self, uses: &SequenceUse, shard: Option<ShardId>, clean: bool) {
+        let own = shard.filter(|_| clean);
+        let any = self.any.map(Known::Server);
         if uses.takes_any || uses.sets {
-            self.known.clear();
-            self.any = Some(held);
+            for known in self.known.values_mut() {
+                *known = Known::Server(Where::perhaps(Some(*known), own));
+            }
+            self.any = Some(Where::perhaps(any, own));
+        }
+        for sequence in &uses.takes {
+            let place = match shard {
+                Some(shard) if uses.surely.contains(sequence) => Where::Held { shard, surely: true },
+                _ => Where::perhaps(self.known.get(sequence).copied().or(any), own),
+            };
+            self.known.insert(sequence.clone(), Known::Server(place));
+            self.pending.push(sequence.clone());
         }
         if uses.takes_any || !uses.takes.is_empty() {
-            self.last = Some(Last::Server(held));
+            self.last = Some(self.last_behind(uses, shard, own));
             self.passed = true;
         }
+        if let (Some(shard), false) = (shard, uses.takes_nothing()) {
+            self.on.insert(shard);
+        }
+    }
+
+    /// What `lastval` is about behind a statement.
+    fn last_behind(&self, uses: &SequenceUse, shard: Option<ShardId>, own: Option<ShardId>) -> Last {
+        let before = match &self.last {
+            None => self.any.map(Known::Server),
+            Some(Last::Server(place)) => Some(Known::Server(*place)),
+            Some(Last::Of(sequence)) => self.known.get(sequence).copied(),
+        };
+        match &uses.takes[..] {
+            [one, more @ ..] if uses.takes_surely() && more.iter().all(|of| of == one) => Last::Of(one.clone()),
+            // The last of several, whichever it was.
+            [_, ..] if uses.takes_surely() => Last::Server(Where::perhaps(None, shard)),
+            _ => Last::Server(Where::perhaps(before, own)),
+        }
+    }
+
+    /// A statement of this message has failed: whether it came to its sequences is not known.
+    pub fn failed(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        if !pending.is_empty() {
+            self.lost(pending);
+        }
+    }
+
+    /// The session takes values on its connection to this shard.
+    pub fn takes_on(&mut self, shard: ShardId) {
+        self.on.insert(shard);
+    }
+
+    /// The connection to this shard is given back. Whether it knows values that are this session's.
+    pub fn leaves(&mut self, shard: ShardId) -> bool {
+        let took = self.on.contains(shard);
+        self.on.remove(shard);
+        took
+    }
+
+    /// The sequences of which only the connection to this shard knows the session's values, and knows them for sure.
+    pub fn waiting_on(&self, shard: ShardId) -> Vec<QualifiedName> {
+        let waits = |known: &Known| matches!(known, Known::Server(place) if place.is_surely_at(shard));
+        self.known.iter().filter(|(_, known)| waits(known)).map(|(sequence, _)| sequence.clone()).collect()
+    }
+
+    pub fn waits_on(&self, shard: ShardId) -> bool {
+        self.known.values().any(|known| matches!(known, Known::Server(place) if place.is_surely_at(shard)))
+    }
+
+    /// What that connection says of such a sequence; `None`: it does not tell.
+    pub fn told(&mut self, sequence: QualifiedName, value: Option<i64>) {
+        self.known.insert(sequence, value.map_or(Known::Server(Where::Gone), Known::Value));
     }
 
     /// How far the session has come with a sequence, at this moment.
@@ -101,10 +187,11 @@ impl SequenceMemory {
         self.reached.insert(sequence.clone(), reached);
     }
 
-    /// The session has given back its connections to the other shards.
+    /// Between two messages. The session has given back its connections to the other shards.
     pub fn keep(&mut self, is_held: impl Fn(ShardId) -> bool) {
+        self.pending.clear();
         let settle = |place: &mut Where| {
-            if let Where::Held(shard) = *place
+            if let Where::Held { shard, .. } = *place
                 && !is_held(shard)
             {
                 *place = Where::Gone;
@@ -130,15 +217,18 @@ impl SequenceMemory {
 
     /// Every value that the session has taken is one that its connection to this shard knows.
     pub fn is_at(&self, shard: ShardId) -> bool {
-        let held = Where::Held(shard);
-        let known = self.known.values().all(|known| *known == Known::Server(held));
-        !self.is_empty() && known && self.any.is_none_or(|place| place == held)
+        let known = self.known.values().all(|known| matches!(known, Known::Server(place) if place.is_at(shard)));
+        let last = match &self.last {
+            None | Some(Last::Of(_)) => true,
+            Some(Last::Server(place)) => place.is_at(shard),
+        };
+        !self.is_empty() && known && last && self.any.is_none_or(|place| place.is_at(shard))
     }
 
     /// What it has taken is forgotten; what it gets from now on is still later.
     pub fn clear(&mut self) {
-        let Self { reached, floor, passed, .. } = std::mem::take(self);
-        *self = Self { reached, floor, passed, ..Self::default() };
+        let Self { reached, floor, passed, on, .. } = std::mem::take(self);
+        *self = Self { reached, floor, passed, on, ..Self::default() };
     }
 
     /// `pinned`: a connection to `shard` stays with the session, and may know what the router does not.
@@ -159,7 +249,7 @@ impl SequenceMemory {
             },
         };
         match place {
-            Some(Where::Held(shard)) => Recalled::AskServer(shard),
+            Some(Where::Held { shard, .. }) => Recalled::AskServer(shard),
             Some(Where::Gone) => Recalled::Fault(lost(take)),
             None if pinned => Recalled::AskServer(shard),
             None => Recalled::Fault(undefined(take)),
@@ -179,8 +269,8 @@ fn function(take: &Take) -> &'static str {
 fn lost(take: &Take) -> Fault {
     Fault::unsupported(
         format!("{}() is not supported here", function(take)),
-        "the value was taken on a server connection of an earlier transaction, which may serve other clients now",
-        "Ask for it in the same transaction, or take the value by RETURNING or SELECT nextval('name').",
+        "whether the session has taken a value, or which one, only a server connection knows that may serve other clients now",
+        "Take the value by RETURNING or SELECT nextval('name').",
     )
 }
 
@@ -205,7 +295,7 @@ mod tests {
         assert_eq!(memory.reached(&s, 3), Reached::default());
         memory.reach(&s, Reached::at(4));
         assert_eq!(memory.reached(&s, 5), Reached::at(4));
-        memory.forwarded(&SequenceUse { takes_any: true, ..SequenceUse::default() }, None);
+        memory.forwarded(&SequenceUse { takes_any: true, ..SequenceUse::default() }, None, true);
         memory.clear();
         assert_eq!((memory.reached(&s, 6), memory.reached(&s, 7)), (Reached::at(6), Reached::at(6)));
         memory.reach(&s, Reached::at(8));
@@ -218,6 +308,12 @@ mod tests {
 
     const HOME: ShardId = ShardId(0);
 
+    fn takes(sequences: &[&str], surely: bool) -> SequenceUse {
+        let takes: Vec<QualifiedName> = sequences.iter().map(|of| name(of)).collect();
+        let surely = if surely { takes.clone() } else { Vec::new() };
+        SequenceUse { takes, surely, ..SequenceUse::default() }
+    }
+
     #[test]
     fn a_value_is_recalled_until_a_server_takes_a_newer_one() {
         let mut memory = SequenceMemory::default();
@@ -227,26 +323,75 @@ mod tests {
         memory.took([(name("s"), 4), (name("s"), 5), (name("t"), 9)], Some(name("s")));
         assert_eq!(recall(&memory, &current), Recalled::Value(5));
         assert_eq!(recall(&memory, &Take::Last), Recalled::Value(5));
-        memory.forwarded(&SequenceUse { takes: vec![name("t")], ..SequenceUse::default() }, Some(ShardId(2)));
+        memory.forwarded(&takes(&["t"], true), Some(ShardId(2)), false);
         assert_eq!(recall(&memory, &current), Recalled::Value(5));
         assert_eq!(recall(&memory, &Take::Current(name("t"))), Recalled::AskServer(ShardId(2)));
         assert_eq!(recall(&memory, &Take::Last), Recalled::AskServer(ShardId(2)));
         memory.keep(|shard| shard == ShardId(2));
         assert_eq!(recall(&memory, &Take::Last), Recalled::AskServer(ShardId(2)));
         memory.keep(|shard| shard == HOME);
-        assert_eq!(recall(&memory, &Take::Last), Recalled::Fault(lost(&Take::Last)));
+        assert_eq!(recall(&memory, &Take::Last), Recalled::Fault(lost(&Take::Current(name("t")))));
         memory.took([(name("t"), 10)], Some(name("t")));
         assert_eq!(recall(&memory, &Take::Last), Recalled::Value(10));
-        memory.forwarded(&SequenceUse { takes: vec![name("s")], ..SequenceUse::default() }, None);
-        assert_eq!(recall(&memory, &Take::Last), Recalled::Fault(lost(&Take::Last)));
+        memory.forwarded(&takes(&["s"], true), None, true);
+        assert_eq!(recall(&memory, &Take::Last), Recalled::Fault(lost(&Take::Current(name("s")))));
+    }
+
+    #[test]
+    fn what_was_taken_for_sure_is_asked_for_before_its_connection_is_given_back() {
+        let mut memory = SequenceMemory::default();
+        memory.forwarded(&takes(&["s"], true), Some(HOME), false);
+        assert!(memory.waits_on(HOME) && !memory.waits_on(ShardId(1)));
+        assert_eq!(memory.waiting_on(HOME), [name("s")]);
+        memory.told(name("s"), Some(7));
+        assert!(!memory.waits_on(HOME) && memory.leaves(HOME) && !memory.leaves(HOME));
+        memory.keep(|_| false);
+        assert_eq!(memory.recall(&Take::Last, HOME, false), Recalled::Value(7));
+        assert_eq!(memory.recall(&Take::Current(name("s")), HOME, false), Recalled::Value(7));
+    }
+
+    #[test]
+    fn a_statement_that_failed_may_not_have_come_to_its_sequences() {
+        let mut memory = SequenceMemory::default();
+        memory.took([(name("s"), 4)], Some(name("s")));
+        memory.forwarded(&takes(&["s"], true), Some(HOME), true);
+        memory.failed();
+        assert!(!memory.waits_on(HOME));
+        assert_eq!(memory.recall(&Take::Last, HOME, false), Recalled::Fault(lost(&Take::Last)));
+        memory.forwarded(&takes(&["s"], true), Some(HOME), true);
+        memory.keep(|_| true);
+        memory.failed();
+        assert!(memory.waits_on(HOME));
+    }
+
+    #[test]
+    fn what_may_have_been_taken_is_asked_for_where_no_other_value_can_be_meant() {
+        let recall = |memory: &SequenceMemory| memory.recall(&Take::Current(name("s")), HOME, false);
+        let lost = || Recalled::Fault(lost(&Take::Current(name("s"))));
+        let mut memory = SequenceMemory::default();
+        memory.forwarded(&takes(&["s"], false), Some(HOME), true);
+        assert_eq!((recall(&memory), memory.waits_on(HOME)), (Recalled::AskServer(HOME), false));
+        // The connection knows what other clients have taken.
+        let mut memory = SequenceMemory::default();
+        memory.forwarded(&takes(&["s"], false), Some(HOME), false);
+        assert_eq!(recall(&memory), lost());
+        // It may have taken none: then the value is the one of before.
+        let mut memory = SequenceMemory::default();
+        memory.took([(name("s"), 4)], Some(name("s")));
+        memory.forwarded(&takes(&["s"], false), Some(HOME), true);
+        assert_eq!(recall(&memory), lost());
     }
 
     #[test]
     fn values_of_unknown_sequences_make_all_doubtful() {
+        let any = SequenceUse { takes_any: true, ..SequenceUse::default() };
+        let mut memory = SequenceMemory::default();
+        memory.forwarded(&any, Some(HOME), true);
+        assert!(memory.is_at(HOME) && !memory.is_at(ShardId(1)));
         let mut memory = SequenceMemory::default();
         memory.took([(name("s"), 4)], Some(name("s")));
-        memory.forwarded(&SequenceUse { takes_any: true, ..SequenceUse::default() }, Some(HOME));
-        assert!(memory.is_at(HOME) && !memory.is_at(ShardId(1)));
+        memory.forwarded(&any, Some(HOME), true);
+        assert!(!memory.is_at(HOME));
         memory.keep(|_| false);
         let current = Take::Current(name("s"));
         assert_eq!(memory.recall(&current, HOME, true), Recalled::Fault(lost(&current)));

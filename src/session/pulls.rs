@@ -91,7 +91,7 @@ impl Session {
         pulls_more: bool,
         tried: &mut Tried,
     ) -> Result<Option<(ShardId, Vec<Asked>)>, Failure> {
-        self.check_finish(plan)?;
+        self.check_finish(plan, ask).await?;
         let (feeds, shards) = self.feeds(plan)?;
         let mut slot = None;
         let mut tally =

@@ -8,9 +8,9 @@ use crate::backend::rules::changed;
 use crate::control::catalog;
 use crate::control::definition::fits::{Target, obstacles};
 use crate::control::definition::{self, Definition, exists, quoted};
-use crate::control::rules::{self, CLOSING, Closing, Holder, Lookout};
+use crate::control::rules::{self, CLOSING, Closing, Holder, Lookout, Presence};
 use crate::fault::{Fault, SqlState};
-use crate::ids::{DistributionId, Epoch, QualifiedName, ShardId};
+use crate::ids::{DistributionId, QualifiedName, ShardId};
 use crate::session::placed::PAUSE;
 use crate::session::placement::Move;
 use crate::session::{Failure, Session};
@@ -36,11 +36,10 @@ const NAMES: &str = "SET LOCAL search_path TO ''";
 impl Session {
     pub(super) async fn change_placement(&mut self, wanted: &Move) -> Result<String, Failure> {
         let number = MOVER.fetch_add(1, Ordering::Relaxed);
-        let mover = format!("{}-{number}", self.shared.router);
-        let mut closing = Closing { table: wanted.table.clone(), mover, fence: Epoch(0) };
+        let mut closing = Closing::new(wanted.table.clone(), &self.shared.router, number);
         tracing::info!(database = %self.database.name, table = %wanted.table, from = ?wanted.from, to = ?wanted.to, "placement changes");
         let done = match self.close_table(wanted, &mut closing).await {
-            Ok(()) => self.move_table(wanted, &closing).await,
+            Ok(_presence) => self.move_table(wanted, &closing).await,
             Err(failure) => Err(failure),
         };
         let database = Arc::clone(&self.database);
@@ -56,9 +55,9 @@ impl Session {
     }
 
     /// Nobody touches the table any more when this is done.
-    async fn close_table(&mut self, wanted: &Move, closing: &mut Closing) -> Result<(), Failure> {
+    async fn close_table(&mut self, wanted: &Move, closing: &mut Closing) -> Result<Presence, Failure> {
         let database = Arc::clone(&self.database);
-        let stored = rules::close(&database, closing).await?;
+        let (stored, presence) = rules::close(&database, closing).await?;
         self.refresh_view();
         let was = stored.rules.iter().find(|rule| rule.table == wanted.table).map(|rule| &rule.kind);
         if was != Some(&self::stored(&wanted.from, &self.view.topology)) {
@@ -80,7 +79,7 @@ impl Session {
             }
             let holders = lookout.holders().await?;
             if holders.is_empty() && said {
-                return Ok(());
+                return Ok(presence);
             }
             if holders.is_empty() {
                 rules::begin_moving(&database, closing).await?;

@@ -70,6 +70,9 @@ impl Session {
         // Behind the end of what it has done: in the middle of a pipeline nothing is committed yet.
         self.note_written();
         let flushed = self.client.flush().await.map_err(|_| Stop::Gone);
+        if flushed.is_ok() {
+            self.give_back_values().await;
+        }
         self.end_request();
         flushed
     }
@@ -81,6 +84,7 @@ impl Session {
             Failure::Fault(fault) => self.tell(&fault),
             Failure::Reported => {}
         }
+        self.memory.failed();
         self.tx.fail();
         if self.tx.state == TxState::Implicit {
             self.roll_back_quietly().await;
@@ -374,6 +378,7 @@ impl Session {
         if seen.error {
             self.shared.metrics.error(seen.sqlstate(), "server");
             self.clock.failed = seen.sqlstate.map(SqlState);
+            self.memory.failed();
             self.tx.fail();
             if seen.ready && !self.tx.is_open() {
                 return Ok(());

@@ -110,6 +110,7 @@ pub(crate) struct Verdict {
     pub free_slots: SmallVec<[u16; 8]>,
     /// See [`crate::sql::model::Uses`].
     pub takes: Vec<QualifiedName>,
+    pub surely: bool,
     pub takes_any: bool,
     pub unseen: bool,
     pub changes: Vec<Change>,
@@ -130,6 +131,7 @@ impl Verdict {
             changes: Vec::new(),
             resolved: None,
             takes: Vec::new(),
+            surely: false,
             takes_any: false,
             unseen: false,
             only_reads: false,
@@ -194,6 +196,8 @@ pub(crate) struct Analyzer<'s> {
     pub parameters: u16,
     /// The statement is one of the router's making, whose FROM has one row for each that it changes ([`crate::sql::once`]).
     pub once: bool,
+    /// What is asked for once of it takes values of sequences, each by its whole name.
+    pub draws: bool,
 }
 
 /// Tells everything about the first statement of `text` that its values do not decide. Never fails: what cannot be understood
@@ -203,7 +207,7 @@ pub(crate) struct Analyzer<'s> {
 pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     let unknown = Unknown::default();
     let analysis = analyze_in(text, scan, &NameScope { unknown: Some(&unknown), ..*scope });
-    Analysis { unknown: unknown.into_inner().into(), ..analysis }
+    Analysis { unknown: unknown.into_inner().into_iter().collect(), ..analysis }
 }
 
 fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
@@ -226,7 +230,7 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         StatementKind::Prepare(_) => 0,
         _ => used.keys().max().map_or(0, |largest| largest + 1),
     };
-    let analyzer = Analyzer { scope: *scope, text, scan, used, parameters, once: false };
+    let analyzer = Analyzer { scope: *scope, text, scan, used, parameters, once: false, draws: false };
     let calls = has_time(&kind) && tokens.as_ref().is_some_and(|tokens| block_time::has_calls(text, tokens, scope));
     let unlocks = match kind {
         StatementKind::Code => text.to_ascii_lowercase().contains(UNLOCK),
@@ -251,9 +255,10 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     };
     let Verdict { only_reads, settled, ref mut reads_time, .. } = verdict;
     let reads_time = std::mem::take(reads_time);
-    let Verdict { outcome, access, pin, free_slots, changes, resolved, takes, takes_any, unseen, .. } = verdict;
+    let Verdict { outcome, access, pin, free_slots, changes, resolved, takes, surely, takes_any, unseen, .. } = verdict;
     let reads_time = (calls || has_time(&kind) && !reads_time.is_none()).then(|| Arc::new(reads_time));
     let mut uses = uses;
+    uses.surely = if surely { takes.clone() } else { Vec::new() };
     uses.takes.extend(takes);
     uses.takes_any |= takes_any;
     let sequences = (!uses.is_none()).then(|| Box::new(uses));
@@ -520,7 +525,7 @@ impl Analyzer<'_> {
             && uses.volatile.is_none()
             && uses.runs_sql.is_none();
         let settled = !uses.unsettled;
-        let Uses { takes, mut reads_time, moment, .. } = model.uses;
+        let Uses { takes, surely, mut reads_time, moment, .. } = model.uses;
         reads_time.moment |= moment;
         let changes = Vec::new();
         Verdict {
@@ -531,6 +536,7 @@ impl Analyzer<'_> {
             changes,
             resolved,
             takes,
+            surely,
             takes_any,
             unseen,
             only_reads,

@@ -195,7 +195,7 @@ fn check_simple(model: &Model<'_>, query: &Query, select: &Select, level: &Selec
         && select.into.is_none();
     let one = model.leaves.len() == 1 && model.subqueries.is_empty();
     let queries = has_query(select) || has_query(&query.order_by) || has_query(&query.limit_clause);
-    match plain && one && !queries {
+    match plain && one && !queries && model.uses.sample.is_none() {
         true => Ok(()),
         false => Err(simple_only("there is more than rows of one table in it")),
     }

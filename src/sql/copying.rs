@@ -24,6 +24,7 @@ use crate::sql::pulls::{quoted, share, whole_pull};
 use crate::sql::sequences::check_source;
 use crate::sql::utility::{CopyDirection, CopyEndpoint, CopyFormat, CopyStatement, CopyTable};
 use crate::sql::words::{text_of, tokens};
+use crate::types::oid;
 
 pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
     let Some(table) = &copy.table else { return of_query(of, copy) };
@@ -89,7 +90,11 @@ pub(crate) fn copy(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
             let access = if direction == CopyDirection::From { Access::Write } else { Access::Read };
             Verdict { access, ..Verdict::at(&of.scope.base(), &of.scope) }
         }
-        (_, Relation::View { .. }) => of.not_understood("COPY of a view"),
+        // It fails, and Postgres has the words for it.
+        (direction, Relation::View { table: view, .. }) if direction == CopyDirection::To || !view.has_triggers => {
+            Verdict { access: Access::Write, ..Verdict::at(&of.scope.base(), &of.scope) }
+        }
+        (_, Relation::View { .. }) => of.not_understood("COPY of a view with triggers"),
     }
 }
 
@@ -208,10 +213,20 @@ fn copy_in(
         types: key.iter().map(|column| known_column(column).map(|column| column.type_oid)).collect(),
         typmods: key.iter().map(|column| known_column(column).map_or(-1, |column| column.typmod)).collect(),
         not_null: key.iter().map(|column| known_column(column).is_some_and(|column| column.not_null)).collect(),
+        times: times(known, &columns, copy),
         format: copy.format.clone(),
         foreign_encoding: is_foreign(copy),
         fill,
     })
+}
+
+/// The fields that a shard reads as times. Binary ones say no `now`.
+fn times(known: Option<&Table>, columns: &[&str], copy: &CopyStatement) -> Vec<(usize, Box<str>)> {
+    let is_time = |name: &str| {
+        known.and_then(|known| known.column(name)).is_some_and(|(_, column)| oid::holds_time(column.type_oid))
+    };
+    let times = columns.iter().enumerate().filter(|(_, name)| copy.format != CopyFormat::Binary && is_time(name));
+    times.map(|(at, name)| (at, Box::from(*name))).collect()
 }
 
 /// The columns that a COPY leaves out and that take values of sequences, or the time, or are part of the sharding key.
@@ -297,7 +312,12 @@ fn copy_everywhere(
         refuse_varying_defaults(&of.scope, known, &omitted)?;
     }
     let fill = fill(of, known, table, &[])?;
-    if fill.is_some() {
+    let columns: Vec<&str> = match (&table.columns[..], known) {
+        ([], Some(known)) => known.columns.iter().filter(|c| !c.generated).map(|c| &*c.name).collect(),
+        (columns, _) => columns.iter().map(|c| &**c).collect(),
+    };
+    let times = times(known, &columns, copy);
+    if fill.is_some() || !times.is_empty() {
         readable(of, copy)?;
     }
     Ok(CopyInPlan {
@@ -308,6 +328,7 @@ fn copy_everywhere(
         types: Vec::new(),
         typmods: Vec::new(),
         not_null: Vec::new(),
+        times,
         format: copy.format.clone(),
         foreign_encoding: is_foreign(copy),
         fill,
@@ -435,7 +456,7 @@ fn of_query(of: &Analyzer<'_>, copy: &CopyStatement) -> Verdict {
                     (Some(before), Some(after)) => Ok(Many::Finish(copied(&finish, before, after))),
                     _ => Err(merged()),
                 },
-                Ok(Many::Deliver(_) | Many::Supply(_) | Many::Claim(_)) => Err(merged()),
+                Ok(Many::Deliver(_) | Many::Supply(_) | Many::Claim(_) | Many::Fill(_)) => Err(merged()),
                 Err(fault) => Err(fault),
             };
         }

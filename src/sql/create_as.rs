@@ -25,16 +25,23 @@ pub struct CreateAs {
     pub temporary: Option<Temporary>,
 }
 
-/// The last step to a temporary table.
+/// How rows come into a temporary table by way of one that is made before it. The texts have gaps where that one's name goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Temporary {
-    /// `CREATE TEMP TABLE name ... AS`
-    pub head: Arc<str>,
-    pub query: Arc<str>,
-    pub with_rows: bool,
     /// Where the table before it is made.
     pub schema: Box<str>,
+    /// The query whose columns that has.
+    pub like: Arc<str>,
+    /// Fills it; `None`: it stays empty.
+    pub fill: Option<Gap>,
+    /// Brings its rows where they belong.
+    pub last: Gap,
+    /// That is a query which tells how many rows they are; else as many as there were before.
+    pub counts: bool,
 }
+
+/// What stands before a name and behind it.
+pub type Gap = (Arc<str>, Arc<str>);
 
 impl Temporary {
     /// The table before it, under this name.
@@ -43,15 +50,15 @@ impl Temporary {
         let mut create =
             CreateAs { table, empty: "".into(), insert: None, if_not_exists: false, copies: None, temporary: None };
         let name = create.name();
-        create.empty = format!("CREATE UNLOGGED TABLE {name} AS {} WITH NO DATA", self.query).into();
-        create.insert = self.with_rows.then(|| format!("INSERT INTO {name} {}", self.query).into());
+        create.empty = format!("CREATE UNLOGGED TABLE {name} AS {} WITH NO DATA", self.like).into();
+        create.insert = self.fill.as_ref().map(|(start, end)| format!("{start}{name}{end}").into());
         create
     }
 
-    /// The statement that makes it of that one.
+    /// The last step, given the table before it.
     pub fn last(&self, before: &CreateAs) -> String {
-        let end = if self.with_rows { "" } else { " WITH NO DATA" };
-        format!("{} TABLE {}{end}", self.head, before.name())
+        let (start, end) = &self.last;
+        format!("{start}{}{end}", before.name())
     }
 }
 
@@ -154,11 +161,14 @@ impl CreateAs {
             let query = format!("{} {}", text.get(..start)?, text.get(words.position()..)?);
             (name, format!("CREATE TEMP TABLE {written} AS"), query, true)
         };
+        let query = query.trim_end_matches(';');
+        let end = if with_rows { "" } else { " WITH NO DATA" };
         let temporary = Temporary {
-            head: head.into(),
-            query: query.trim_end_matches(';').into(),
-            with_rows,
             schema: schema.into(),
+            like: query.into(),
+            fill: with_rows.then(|| ("INSERT INTO ".into(), format!(" {query}").into())),
+            last: (format!("{head} TABLE ").into(), end.into()),
+            counts: false,
         };
         let table = QualifiedName::new("pg_temp", name);
         let (empty, temporary) = ("".into(), Some(temporary));

@@ -10,7 +10,7 @@ use sqlparser::ast::{
     Subscript, Value as Literal, ValueWithSpan, Visit, Visitor, WindowSpec, WindowType,
 };
 
-use crate::catalog::{Sets, Volatility};
+use crate::catalog::Sets;
 use crate::fault::Fault;
 use crate::sql::NameScope;
 use crate::sql::facts::{plain_args, unnest};
@@ -58,7 +58,8 @@ impl Model<'_> {
         // The left side of operator chains is as deep as the statement is long: a loop, not recursion.
         let mut expr = expr;
         self.note_compared(at.level, expr);
-        while let Expr::BinaryOp { left, right, .. } = expr {
+        while let Expr::BinaryOp { left, right, op } = expr {
+            self.note_operator(op);
             self.walk(at, right)?;
             expr = left;
             self.note_compared(at.level, expr);
@@ -108,12 +109,15 @@ impl Model<'_> {
             | Expr::IsNotNull(inner)
             | Expr::IsUnknown(inner)
             | Expr::IsNotUnknown(inner)
-            | Expr::UnaryOp { expr: inner, .. }
             | Expr::Collate { expr: inner, .. }
             | Expr::Named { expr: inner, .. }
             | Expr::Extract { expr: inner, .. }
             | Expr::IsNormalized { expr: inner, .. }
             | Expr::IsJson { expr: inner, .. } => self.walk(at, inner),
+            Expr::UnaryOp { op, expr: inner } => {
+                self.note_operator(op);
+                self.walk(at, inner)
+            }
             Expr::Ceil { expr: inner, field } | Expr::Floor { expr: inner, field } => match field {
                 sqlparser::ast::CeilFloorKind::DateTimeField(sqlparser::ast::DateTimeField::NoDateTime) => {
                     self.walk(at, inner)
@@ -133,7 +137,10 @@ impl Model<'_> {
             | Expr::SimilarTo { expr, pattern, escape_char, .. } => {
                 self.walk_all(at, [&**expr, &**pattern].into_iter().chain(escape_char.as_deref()))
             }
-            Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. } => self.walk_all(at, [&**left, &**right]),
+            Expr::AnyOp { left, right, compare_op: op, .. } | Expr::AllOp { left, right, compare_op: op } => {
+                self.note_operator(op);
+                self.walk_all(at, [&**left, &**right])
+            }
             Expr::Cast { expr, data_type, format: None, kind } => match kind {
                 sqlparser::ast::CastKind::Cast | sqlparser::ast::CastKind::DoubleColon => {
                     self.walk_type(data_type)?;
@@ -182,7 +189,13 @@ impl Model<'_> {
             }
             Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets) => {
                 self.levels[at.level].grouping_sets = true;
-                sets.iter().try_for_each(|set| self.walk_all(at, set))
+                for expr in sets.iter().flatten() {
+                    match self.nested_sets(expr) {
+                        Some(members) => self.walk_all(at, members)?,
+                        None => self.walk(at, expr)?,
+                    }
+                }
+                Ok(())
             }
             Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => Ok(()),
             Expr::Function(function) => {
@@ -215,6 +228,16 @@ impl Model<'_> {
             }
             _ => Err(Stop::NotUnderstood("this form of expression")),
         }
+    }
+
+    /// What `ROLLUP (...)` and `CUBE (...)` group by within GROUPING SETS, where the parser takes them for calls.
+    pub fn nested_sets<'q>(&self, expr: &'q Expr) -> Option<Vec<&'q Expr>> {
+        let Expr::Function(function) = expr else { return None };
+        let [part] = &function.name.0[..] else { return None };
+        let name = part.as_ident().filter(|name| name.quote_style.is_none())?;
+        let grouping = ["rollup", "cube"].iter().any(|word| name.value.eq_ignore_ascii_case(word));
+        let plain = grouping && classify(&self.scope, None, &folded(name)) == FunctionClass::Unknown;
+        plain_args(function).filter(|_| plain)
     }
 
     pub fn walk_all<'q>(&mut self, at: &At<'q>, exprs: impl IntoIterator<Item = &'q Expr>) -> Result<(), Stop> {
@@ -629,18 +652,12 @@ impl Model<'_> {
             }
             FunctionClass::User(function) | FunctionClass::UserAggregate(function) => {
                 self.by_path |= schema.is_none();
-                note(&mut uses.user_function, name);
                 uses.note_sets(function.sets);
                 if function.sets != Sets::Nothing && placed_with(&scope, schema, name).is_empty() {
                     uses.home_function |= uses.home.is_none();
                     uses.home.get_or_insert_with(|| format!("function {name}()").into());
                 }
-                if !function.declared_safe && function.volatility != Volatility::Immutable {
-                    note(&mut uses.unsafe_function, name);
-                }
-                if function.volatility == Volatility::Volatile {
-                    note(&mut uses.volatile, name);
-                }
+                uses.note_user_function(name, function);
             }
         }
         Ok(class)

@@ -12,7 +12,6 @@ use crate::ids::{QualifiedName, ShardId};
 use crate::sql::analyze::Analyzer;
 use crate::sql::clock::{Calls, Clock};
 use crate::sql::elsewhere::{self, Needs};
-use crate::sql::from::is_only;
 use crate::sql::functions::is_users;
 use crate::sql::inner::inner_queries;
 use crate::sql::keyed::{HomeTable, Known, stage};
@@ -27,8 +26,9 @@ use crate::sql::pulls::{Mentions, Scan, add, share};
 use crate::sql::pushdown::{Scanned, filters};
 use crate::sql::replace::Replace;
 use crate::sql::returned::{Beside, Returned, modifying_with, returned};
+use crate::sql::sampling::{Sample, unknown_sample};
 use crate::sql::shape::{called_as_attribute, says_now};
-use crate::sql::spelling::Other;
+use crate::sql::spelling::{Other, reads_only};
 use crate::sql::splice::{Edit, Source};
 use crate::sql::supply::Supplies;
 use crate::sql::top::top;
@@ -175,7 +175,7 @@ impl Unmerged<'_> {
             let views: HashMap<usize, _> =
                 found.filter_map(|(factor, view, _)| Some((*ordinals.get(factor)?, view.clone()))).collect();
             if views.is_empty() {
-                check_uses(&model, variant)?;
+                check_uses(&model, variant, self.of.draws)?;
                 let returned = &returned;
                 return Rewriting {
                     model: &model,
@@ -231,7 +231,8 @@ impl Variant {
 }
 
 /// What a Postgres beside the shards must not or cannot do.
-fn check_uses(model: &Model<'_>, variant: Variant) -> Result<(), Obstacle> {
+/// `draws`: the functions with effects in it are calls of `nextval`.
+fn check_uses(model: &Model<'_>, variant: Variant, draws: bool) -> Result<(), Obstacle> {
     let uses = &model.uses;
     let function = |name: &str, why: &str| Err(Obstacle::new(format!("function {name}() {why}")));
     if uses.writing || uses.writing_cte {
@@ -240,8 +241,8 @@ fn check_uses(model: &Model<'_>, variant: Variant) -> Result<(), Obstacle> {
     if uses.locking {
         return Err(locks_copies());
     }
-    if uses.sample {
-        return Err(Obstacle::new("TABLESAMPLE"));
+    if uses.sample == Some(Sample::Unknown) {
+        return Err(unknown_sample());
     }
     if let Some(column) = &uses.system_column {
         return Err(Obstacle::new(format!("system column \"{column}\"")));
@@ -255,7 +256,7 @@ fn check_uses(model: &Model<'_>, variant: Variant) -> Result<(), Obstacle> {
     if let Some(name) = uses.attribute.as_deref().filter(|name| is_users(&model.scope, name)) {
         return Err(called_as_attribute(name));
     }
-    if uses.home_function || uses.pin.is_some() {
+    if uses.home_function && !draws || uses.pin.is_some() {
         let what = uses.home.as_deref().unwrap_or("a function with effects");
         return Err(Obstacle::new(format!("{what} beside rows of several shards")));
     }
@@ -522,7 +523,10 @@ impl Rewriting<'_> {
         let scanned = Scanned { leaf: first.leaf, columns: &columns, qualifier: None };
         let mut filters = if self.prints { filters(self.model, scanned) } else { Vec::new() };
         let top = match (self.prints, &self.tree) {
-            (true, Statement::Query(query)) => top(self.model, query, first, &columns),
+            // The first rows of a sample are not a sample of the first rows.
+            (true, Statement::Query(query)) if self.model.uses.sample.is_none() => {
+                top(self.model, query, first, &columns)
+            }
             _ => None,
         };
         if let Some(place) = on_shards.iter().find(|place| place.leaf == first.leaf)
@@ -647,9 +651,10 @@ pub(crate) fn forms(tree: &Statement) -> Vec<Form> {
         type Break = ();
         fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
             self.0.push(match factor {
-                TableFactor::Table { name, alias, .. } => {
-                    Form { only: is_only(name), renamed: alias.as_ref().is_some_and(|alias| !alias.columns.is_empty()) }
-                }
+                TableFactor::Table { alias, .. } => Form {
+                    only: reads_only(factor),
+                    renamed: alias.as_ref().is_some_and(|alias| !alias.columns.is_empty()),
+                },
                 _ => Form::default(),
             });
             ControlFlow::Continue(())

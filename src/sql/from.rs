@@ -19,6 +19,7 @@ use crate::sql::model::{
     TableUse,
 };
 use crate::sql::names::{Place, Relation, check_connection_view, distributed_names, folded, parts, resolve};
+use crate::sql::spelling::is_marked;
 use crate::topology::UniqueRule;
 
 /// How the leaves of a FROM list are joined.
@@ -218,22 +219,29 @@ impl Model<'_> {
                 json_path: None,
                 sample,
                 index_hints,
-            } if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() => {
-                self.uses.sample |= sample.is_some();
+            } if (with_hints.is_empty() || is_marked(with_hints) && args.is_none() && !is_only(name))
+                && partitions.is_empty()
+                && index_hints.is_empty() =>
+            {
                 self.factor = Some(std::ptr::from_ref(factor));
-                if is_only(name) {
+                let tree = if is_only(name) {
                     let (table, None) = (only(alias.as_ref())?, args) else {
                         return Err(Stop::NotUnderstood("this form of ONLY"));
                     };
-                    return self.table(level, &table, None, ctes);
-                }
-                match args {
-                    Some(args) if args.settings.is_none() => {
-                        self.function_leaf(level, name, &args.args, *with_ordinality, alias.as_ref(), ctes)
+                    self.table(level, &table, None, ctes)
+                } else {
+                    match args {
+                        Some(args) if args.settings.is_none() => {
+                            self.function_leaf(level, name, &args.args, *with_ordinality, alias.as_ref(), ctes)
+                        }
+                        None if !with_ordinality => self.table(level, name, alias.as_ref(), ctes),
+                        _ => Err(Stop::NotUnderstood("this form of table function")),
                     }
-                    None if !with_ordinality => self.table(level, name, alias.as_ref(), ctes),
-                    _ => Err(Stop::NotUnderstood("this form of table function")),
+                }?;
+                if let Some(sample) = sample {
+                    self.note_sample(&At { level, ctes: ctes.clone(), vary: false }, &tree, sample)?;
                 }
+                Ok(tree)
             }
             TableFactor::Derived { lateral, subquery, alias, sample: None } => {
                 let outer = if *lateral { Some(level) } else { self.levels[level].outer };

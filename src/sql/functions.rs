@@ -128,7 +128,8 @@ pub fn classify(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -> Func
     if !of_system {
         match users(scope, schema, name) {
             Some((function, true)) => return FunctionClass::UserAggregate(function),
-            Some((function, false)) => return FunctionClass::User(function),
+            Some((function, false)) if schema.is_some() => return FunctionClass::User(function),
+            Some((function, false)) => return either(function, builtin(name)),
             None if schema.is_some() => return FunctionClass::Unknown,
             None => {}
         }
@@ -146,10 +147,37 @@ pub fn builtin(name: &str) -> FunctionClass {
     }
 }
 
+/// A call of a name that Postgres has as well. Which of the two it means is said by the types of its arguments, which nobody knows here: it
+/// counts as what is right for both.
+fn either(function: UserFunction, builtin: FunctionClass) -> FunctionClass {
+    let volatile = UserFunction { volatility: Volatility::Volatile, ..function };
+    match builtin {
+        // A Postgres that has all the rows finishes the statement, whichever is meant.
+        FunctionClass::Aggregate | FunctionClass::Window => FunctionClass::UserAggregate(function),
+        FunctionClass::Clock | FunctionClass::RunsSql => {
+            FunctionClass::User(UserFunction { declared_safe: false, ..volatile })
+        }
+        FunctionClass::Volatile => FunctionClass::User(volatile),
+        FunctionClass::Home(_) | FunctionClass::Sequence(_)
+            if function.declared_safe || function.volatility == Volatility::Immutable =>
+        {
+            builtin
+        }
+        FunctionClass::Pure
+        | FunctionClass::Server
+        | FunctionClass::Home(_)
+        | FunctionClass::Sequence(_)
+        | FunctionClass::User(_)
+        | FunctionClass::UserAggregate(_)
+        | FunctionClass::Unknown => FunctionClass::User(function),
+    }
+}
+
 /// What users have made of this name, the worst of all that a call could mean; and whether one of it is an aggregate.
 fn users(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -> Option<(UserFunction, bool)> {
     let mut found: Option<(UserFunction, bool)> = None;
     let mut add = |function: Option<UserFunction>, aggregate: bool| {
+        let function = function.filter(|function| function.callable);
         if function.is_none() && !aggregate {
             return;
         }
@@ -158,6 +186,7 @@ fn users(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -> Option<(Use
             volatility: Volatility::Volatile,
             declared_safe: false,
             sets: Sets::Nothing,
+            callable: true,
         });
         found = Some(found.map_or((one, aggregate), |(before, was)| (before.worse(one), was || aggregate)));
     };
@@ -189,7 +218,7 @@ pub fn placed_with<'a>(scope: &'a NameScope<'_>, schema: Option<&'a str>, name: 
 
 /// A function of a placed schema runs where all is that it can name of that schema. Beside sharded tables it could read a part of
 /// them; it must not write one copy of a reference table.
-fn trusted(scope: &NameScope<'_>, function: UserFunction) -> UserFunction {
+pub(crate) fn trusted(scope: &NameScope<'_>, function: UserFunction) -> UserFunction {
     let tables = &scope.topology.tables;
     let all_there = tables.values().all(|rule| matches!(rule, TableRule::Reference));
     let all_there = all_there && scope.topology.closed.is_empty();
@@ -293,10 +322,45 @@ mod tests {
     fn a_user_function_hides_the_builtin_of_its_name() {
         let mut catalog = Catalog::default();
         assert_eq!(class(&catalog, None, "lower"), FunctionClass::Pure);
-        let function = UserFunction { volatility: Volatility::Volatile, declared_safe: false, sets: Sets::Nothing };
+        let function = UserFunction {
+            volatility: Volatility::Volatile,
+            declared_safe: false,
+            sets: Sets::Nothing,
+            callable: true,
+        };
         catalog.functions.insert("lower".into(), function);
         assert_eq!(class(&catalog, None, "lower"), FunctionClass::User(function));
         assert_eq!(class(&catalog, Some("pg_catalog"), "lower"), FunctionClass::Pure);
+    }
+
+    #[test]
+    fn a_name_that_postgres_has_too_counts_as_both() {
+        let function = UserFunction {
+            volatility: Volatility::Immutable,
+            declared_safe: true,
+            sets: Sets::Nothing,
+            callable: true,
+        };
+        let mut catalog = Catalog::default();
+        for name in ["max", "rank", "now", "random", "nextval", "pg_notify", "abs"] {
+            catalog.functions.insert(name.into(), function);
+        }
+        for aggregate in ["max", "rank"] {
+            assert_eq!(class(&catalog, None, aggregate), FunctionClass::UserAggregate(function), "{aggregate}");
+            assert_eq!(class(&catalog, Some("public"), aggregate), FunctionClass::User(function), "{aggregate}");
+        }
+        let volatile = UserFunction { volatility: Volatility::Volatile, ..function };
+        assert_eq!(class(&catalog, None, "random"), FunctionClass::User(volatile));
+        assert_eq!(
+            class(&catalog, None, "now"),
+            FunctionClass::User(UserFunction { declared_safe: false, ..volatile })
+        );
+        assert_eq!(class(&catalog, None, "nextval"), FunctionClass::Sequence(None));
+        assert_eq!(class(&catalog, None, "pg_notify"), FunctionClass::Home(None));
+        assert_eq!(class(&catalog, None, "abs"), FunctionClass::User(function));
+        // What no expression can call hides nothing.
+        catalog.functions.insert("max".into(), UserFunction { callable: false, ..function });
+        assert_eq!(class(&catalog, None, "max"), FunctionClass::Aggregate);
     }
 
     #[test]

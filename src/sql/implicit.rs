@@ -12,8 +12,8 @@ use crate::topology::Topology;
 /// Where the code runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {
-    /// On the shard of a row.
-    Sharded,
+    /// On the shard of a row, which the values of these columns have found.
+    Sharded(Vec<Box<str>>),
     /// On every shard, to the same effect.
     Reference,
     /// On this one alone.
@@ -125,7 +125,7 @@ fn code_of<'r>(scope: &NameScope<'_>, relation: &'r Relation) -> Option<(&'r Eff
         return None;
     }
     let host = match relation {
-        Relation::Sharded { .. } => Host::Sharded,
+        Relation::Sharded { key, .. } => Host::Sharded(key.clone()),
         Relation::Reference { .. } => Host::Reference,
         Relation::View { name, .. } => Host::One(scope.place_of(&name.schema)),
         Relation::Unsharded { place, .. } => Host::One(place.clone()),
@@ -149,6 +149,10 @@ fn told(deed: &Deed, what: &str) -> String {
 
 fn hint(deed: &Deed) -> String {
     match &deed.function {
+        Some(function) if matches!(deed.act, Act::Assigns(_)) => format!(
+            "Give the sharding key its value in the statement. If the function never changes one that is there, declare it in the database's \
+             section of the configuration: safe_functions = [\"{function}\"]."
+        ),
         Some(function) => format!(
             "If the function touches nothing but rows with the same sharding key, and does the same wherever it runs, declare it in the \
              database's section of the configuration: safe_functions = [\"{function}\"]."
@@ -166,7 +170,19 @@ fn wrong(scope: &NameScope<'_>, host: &Host, deed: &Deed) -> Option<String> {
         Act::Writes(name) => named(scope, host, name, true),
         Act::Calls(name) => called(scope, host, name, deed.kept),
         Act::Varies => varies(host, deed.kept).then(|| "is not immutable: the copies of a row could differ".to_owned()),
+        Act::Assigns(column) => assigned(host, column.as_deref()),
         Act::Unread(what) => Some(format!("runs {what}, which can read and write tables that lie on several shards")),
+    }
+}
+
+/// The row lies by then where its key was before.
+fn assigned(host: &Host, column: Option<&str>) -> Option<String> {
+    let Host::Sharded(key) = host else { return None };
+    match column {
+        Some(column) => key.iter().any(|of| **of == *column).then(|| {
+            format!("gives column \"{column}\" of the sharding key a value when the row has been sent to its shard")
+        }),
+        None => Some("puts another row in the place of the one that has been sent to its shard".to_owned()),
     }
 }
 
@@ -186,7 +202,7 @@ fn named(scope: &NameScope<'_>, host: &Host, name: &QualifiedName, written: bool
         }
         Relation::Unsharded { place, .. } => match host {
             Host::One(one) if one.shard == place.shard => None,
-            Host::Sharded | Host::Reference | Host::One(_) => {
+            Host::Sharded(_) | Host::Reference | Host::One(_) => {
                 let shard = &scope.topology.shard(place.shard).name;
                 Some(format!("names \"{}\", which lies on {shard} alone", name.name))
             }
@@ -198,7 +214,7 @@ fn named(scope: &NameScope<'_>, host: &Host, name: &QualifiedName, written: bool
 fn called(scope: &NameScope<'_>, host: &Host, name: &str, kept: bool) -> Option<String> {
     let (alone, home) = match host {
         Host::One(place) => (true, place.shard == scope.topology.home),
-        Host::Sharded | Host::Reference => (false, false),
+        Host::Sharded(_) | Host::Reference => (false, false),
     };
     let differs =
         || format!("calls {name}(), which says something else on each shard: the copies of a row would differ");

@@ -104,7 +104,7 @@ pub(crate) fn inner_queries(model: &Model<'_>, tree: &Statement, source: &Source
         && uses.runs_sql.is_none()
         && uses.attribute.is_none()
         && uses.system_column.is_none()
-        && !uses.sample
+        && uses.sample.is_none()
         && !uses.outer_aggregate
         && !uses.locking;
     if !plain || collected.parts.is_empty() {

@@ -25,7 +25,7 @@ use crate::sql::left_out::{
     sequence_of,
 };
 use crate::sql::model::{Columns, Leaf, LevelId, Model, Obstacle, Spread, Stop};
-use crate::sql::names::{Relation, folded, parts};
+use crate::sql::names::{Relation, folded, is_temporary_schema, parts};
 use crate::sql::outcome::{InsertRows, Many, ManyRows, Outcome, Routed, Scatter, Split, Why};
 use crate::sql::sequences::fill::{Fill, Rows, fill_of};
 use crate::sql::sequences::{self, Draw, Form};
@@ -131,10 +131,16 @@ impl Analyzer<'_> {
             Relation::Unsharded { table, place } => {
                 model.need_table(&table_name, &place);
                 if let Some(table) = &table {
-                    let left_out = omitted(table, columns.as_deref(), &source);
+                    let mut left_out = omitted(table, columns.as_deref(), &source);
+                    if self.overrides_user() {
+                        let identity = |at: &usize| inserting::identity_of(&table.columns[*at]) != Identity::No;
+                        left_out.extend((0..table.columns.len()).filter(identity));
+                    }
                     check_sources(&model.scope, table, &left_out, &place)?;
                     model.uses.takes_any = table.has_triggers;
                     model.uses.takes = left_out.iter().filter_map(|at| sequence_of(&table.columns[*at])).collect();
+                    // A rule can do something else in its place.
+                    model.uses.surely = with.is_none() && !table.has_triggers && source.rows().is_some();
                 }
                 let refused = match &source {
                     InsertSource::Query(Spread::Tangled(why), _) => why.clone().fault(),
@@ -154,6 +160,12 @@ impl Analyzer<'_> {
                     }
                     _ => Err(refused),
                 };
+                let many = match many {
+                    Err(refused) if table.is_none() && !model.refs.is_empty() && !copies => {
+                        self.filled(model, &delivered).ok_or(refused)
+                    }
+                    many => many,
+                };
                 if copies && many.is_ok() {
                     return Ok(routed(model, many));
                 }
@@ -166,10 +178,20 @@ impl Analyzer<'_> {
             Relation::System => {
                 model.uses.system.get_or_insert_with(|| table_name.as_str().into());
                 let refused = Obstacle::new("rows of several shards for a table of the catalog").fault();
-                Ok(self.read_outcome(model, Err(refused)))
+                let temporary = schema.as_deref().is_some_and(is_temporary_schema) && !model.refs.is_empty();
+                let many = temporary.then(|| self.filled(model, &delivered)).flatten();
+                Ok(self.read_outcome(model, many.ok_or(refused)))
             }
             Relation::View { .. } => Err(Stop::NotUnderstood("INSERT into a view")),
         }
+    }
+
+    /// The steps in which a temporary table is filled with rows of several shards.
+    fn filled(&self, model: &Model<'_>, of: &Delivered<'_, '_>) -> Option<Many> {
+        let create = self.filled_temporary(of.parsed, of.insert, of.columns, of.source)?;
+        // Its texts are the client's with all that they say.
+        model.literals.fix_all();
+        Some(Many::Fill(Arc::new(create)))
     }
 
     /// OVERRIDING USER VALUE: what a query gives an identity column is thrown away, and a value drawn in its place.
@@ -180,10 +202,7 @@ impl Analyzer<'_> {
         source: &InsertSource<'_>,
     ) -> Result<(), Fault> {
         let InsertSource::Query(..) = source else { return Ok(()) };
-        let words = words::identifiers(self.text, self.scope.standard_strings).unwrap_or_default();
-        let overrides = words
-            .windows(3)
-            .any(|words| matches!(words, [a, b, c] if *a == "overriding" && *b == "user" && *c == "value"));
+        let overrides = self.overrides_user();
         let left_out = omitted(table, columns, source);
         let mut given = (0..table.columns.len()).filter(|at| !left_out.contains(at)).map(|at| &table.columns[at]);
         match given.find(|column| inserting::identity_of(column) != Identity::No).filter(|_| overrides) {
@@ -197,6 +216,12 @@ impl Analyzer<'_> {
                 format!("Leave column \"{}\" out of the statement.", column.name),
             )),
         }
+    }
+
+    /// OVERRIDING USER VALUE
+    fn overrides_user(&self) -> bool {
+        let words = words::identifiers(self.text, self.scope.standard_strings).unwrap_or_default();
+        words.windows(3).any(|words| matches!(words, [a, b, c] if *a == "overriding" && *b == "user" && *c == "value"))
     }
 
     fn insert_reference(

@@ -96,6 +96,9 @@ pub enum KeyExpr {
     Either(Vec<KeyExpr>),
 }
 
+/// Members of a list that is compared with others.
+const SHORT: usize = 16;
+
 impl KeyExpr {
     /// The conjunction, with what says nothing left out.
     pub fn all(parts: Vec<KeyExpr>) -> KeyExpr {
@@ -105,7 +108,7 @@ impl KeyExpr {
                 KeyExpr::Any => {}
                 KeyExpr::Nothing => return KeyExpr::Nothing,
                 KeyExpr::All(inner) => kept.extend(inner.into_iter().filter(|p| *p != KeyExpr::Any)),
-                other if kept.contains(&other) => {}
+                other if other.is_short() && kept.contains(&other) => {}
                 other => kept.push(other),
             }
         }
@@ -113,6 +116,16 @@ impl KeyExpr {
             0 => KeyExpr::Any,
             1 => kept.remove(0),
             _ => KeyExpr::All(kept),
+        }
+    }
+
+    /// Whether it is soon compared with others: one that has a list in it is not, and whoever writes lists writes many.
+    fn is_short(&self) -> bool {
+        match self {
+            Self::Any | Self::Nothing | Self::Between { .. } => true,
+            Self::Equal { operand: Operand::One(_) | Operand::OneOrNull(_) | Operand::Array(_), .. } => true,
+            Self::Equal { operand: Operand::List(values), .. } => values.len() <= SHORT,
+            Self::All(_) | Self::Either(_) => false,
         }
     }
 

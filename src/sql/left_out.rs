@@ -100,6 +100,16 @@ pub(crate) fn refuse_sequence_defaults(table: &Table, assignments: &[Assignment]
     Ok(())
 }
 
+/// The sequences that a server takes values of for `SET column = DEFAULT`.
+pub(crate) fn set_from_sequences<'a>(
+    table: &'a Table,
+    assignments: &'a [Assignment],
+) -> impl Iterator<Item = QualifiedName> + 'a {
+    let to_default = assignments.iter().filter(|assignment| mentions_default(&assignment.value));
+    let names = to_default.flat_map(|assignment| assigned(std::slice::from_ref(assignment)));
+    names.filter_map(|name| sequence_of(table.column(&name)?.1))
+}
+
 pub(crate) fn mentions_default(value: &Expr) -> bool {
     match value {
         Expr::Tuple(members) => members.iter().any(is_default),

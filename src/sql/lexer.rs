@@ -226,7 +226,7 @@ fn token(bytes: &[u8], at: usize, standard_strings: bool) -> Result<(TokenKind, 
         return Ok((TokenKind::Punct(byte), at + 1));
     }
     if of & OPERATOR != 0 {
-        let end = if is_class(bytes.get(at + 1), OPERATOR) { operator(bytes, at) } else { at + 1 };
+        let end = if is_class(bytes.get(at + 1), OPERATOR) { operator(bytes, at)? } else { at + 1 };
         return Ok((TokenKind::Operator, end));
     }
     if of & DIGIT != 0 {
@@ -420,10 +420,17 @@ fn digits(bytes: &[u8], mut at: usize, radix: u32) -> usize {
     }
 }
 
-fn operator(bytes: &[u8], start: usize) -> usize {
+/// Most operator characters in a row; Postgres takes no operator of more than 63.
+const LONGEST_RUN: usize = 128;
+
+fn operator(bytes: &[u8], start: usize) -> Result<usize, ScanError> {
     let mut at = start;
     let mut special = false;
     while let Some(byte) = bytes.get(at) {
+        // Of `++++` each sign is a token, and each looks at all that follow it.
+        if at - start > LONGEST_RUN {
+            return Err(ScanError::NotUnderstood);
+        }
         if class(*byte) & OPERATOR == 0 || (at > start && at_comment(bytes, at)) {
             break;
         }
@@ -436,7 +443,7 @@ fn operator(bytes: &[u8], start: usize) -> usize {
             at -= 1;
         }
     }
-    at
+    Ok(at)
 }
 
 fn dot_or_colon(bytes: &[u8], at: usize) -> Result<(TokenKind, usize), ScanError> {

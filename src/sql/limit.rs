@@ -1,6 +1,6 @@
 //! LIMIT, OFFSET and FETCH FIRST of a query over several shards. Clause 5.
 
-use sqlparser::ast::{Expr, LimitClause, Query, UnaryOperator, Value as Literal};
+use sqlparser::ast::{DataType, Expr, LimitClause, Query, UnaryOperator, Value as Literal};
 
 use crate::sql::facts::{parameter_index, unnest};
 use crate::sql::groups::constant;
@@ -44,6 +44,8 @@ fn count(expr: &Expr) -> Result<Option<Count>, Obstacle> {
             Literal::Null => Ok(None),
             _ => Err(refuse()),
         },
+        // What LIMIT makes of its argument anyway.
+        Expr::Cast { expr, data_type: DataType::BigInt(None) | DataType::Int8(None), format: None, .. } => count(expr),
         Expr::UnaryOp { op: UnaryOperator::Minus, .. } => {
             let value = constant(expr).and_then(|n| n.parse().ok()).ok_or_else(refuse)?;
             Ok(Some(Count::Constant(value)))

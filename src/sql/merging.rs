@@ -16,7 +16,7 @@ use crate::sql::from::JoinTree;
 use crate::sql::implicit::check_defaults;
 use crate::sql::insert::{assigned, is_default, walk_assignments, write_reference};
 use crate::sql::keys::Operand;
-use crate::sql::left_out::{refuse_sequences, refuse_varying_defaults};
+use crate::sql::left_out::{refuse_sequences, refuse_varying_defaults, sequence_of, set_from_sequences};
 use crate::sql::merge_keys::{Keyed, Origin};
 use crate::sql::model::{Cond, Fact, Model, NodeId, Obstacle, Spread, Stop};
 use crate::sql::modify::{Changed, key_change, target};
@@ -146,13 +146,20 @@ fn walk_merge<'q>(model: &mut Model<'_>, merge: &'q Merge, ctes: &Ctes<'q>, met:
         match &clause.action {
             MergeAction::Insert(insert) => {
                 if let Some(table) = changed.relation.table() {
-                    check_defaults(&model.scope, &changed.relation, &omitted(table, insert))?;
+                    let omitted = omitted(table, insert);
+                    check_defaults(&model.scope, &changed.relation, &omitted)?;
+                    if let Relation::Unsharded { .. } = changed.relation {
+                        model.uses.takes.extend(omitted.iter().filter_map(|at| sequence_of(&table.columns[*at])));
+                    }
                 }
                 let values = rows(insert).into_iter().flatten().filter(|value| !is_default(value));
                 model.walk_all(&at, values)?;
             }
             MergeAction::Update(update) => {
                 let MergeUpdateKind::Set(assignments) = &update.kind else { continue };
+                if let Relation::Unsharded { table: Some(table), .. } = &changed.relation {
+                    model.uses.takes.extend(set_from_sequences(table, assignments));
+                }
                 walk_assignments(model, &at, assignments)?;
                 check_assigned(model, &changed.relation, assignments)?;
             }

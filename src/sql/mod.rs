@@ -25,6 +25,7 @@ mod elsewhere;
 mod exprs;
 mod facts;
 mod families;
+mod filled;
 mod finish;
 mod from;
 mod functions;
@@ -57,6 +58,7 @@ mod named;
 mod names;
 pub mod normal;
 mod once;
+mod operators;
 pub mod outcome;
 mod partners;
 pub mod pattern;
@@ -71,6 +73,7 @@ mod regroup;
 mod replace;
 mod returned;
 pub(crate) mod rewrite;
+mod sampling;
 pub mod sequences;
 mod shape;
 pub mod shorten;
@@ -132,7 +135,7 @@ pub struct NameScope<'a> {
 }
 
 /// Relations that a name could mean and that neither the catalog nor the topology knows: another router may have made one.
-pub type Unknown = std::cell::RefCell<Vec<QualifiedName>>;
+pub type Unknown = std::cell::RefCell<std::collections::BTreeSet<QualifiedName>>;
 
 /// How deep expressions and queries may nest. The parser counts a level for each pair of parentheses and each subquery.
 const MAX_DEPTH: usize = 64;
@@ -140,6 +143,8 @@ const MAX_DEPTH: usize = 64;
 const MAX_CHAIN: usize = 5000;
 /// Chains up to this one are handled on the caller's stack, longer ones on one of their own of [`LONG_STACK`] bytes.
 const SHORT_CHAIN: usize = 200;
+/// The same of all tokens: a list of tables is a tree that is as deep as the list is long.
+const SHORT_STATEMENT: usize = 600;
 const LONG_STACK: usize = 64 << 20;
 
 /// Parses exactly one statement.
@@ -189,7 +194,7 @@ fn tokenize(text: &str) -> Option<Vec<TokenWithSpan>> {
 fn on_deep_stack<T>(tokens: &[lexer::Token], work: impl FnOnce() -> T) -> Option<T> {
     match longest_chain(tokens) {
         chain if chain > MAX_CHAIN => None,
-        chain if chain > SHORT_CHAIN => Some(stacker::grow(LONG_STACK, work)),
+        chain if chain > SHORT_CHAIN || tokens.len() > SHORT_STATEMENT => Some(stacker::grow(LONG_STACK, work)),
         _ => Some(work()),
     }
 }

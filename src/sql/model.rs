@@ -11,7 +11,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use sqlparser::ast::{Cte, Expr, Query, TableFactor};
 
-use crate::catalog::{RelationKind, Sets, Table};
+use crate::catalog::{RelationKind, Sets, Table, UserFunction, Volatility};
 use crate::fault::Fault;
 use crate::ids::{DistributionId, Oid, QualifiedName, ShardSet};
 use crate::sql::NameScope;
@@ -23,7 +23,9 @@ use crate::sql::keys::{Bound, KeyExpr, KeyGroup, KeyName, Operand};
 use crate::sql::literals::Literals;
 use crate::sql::modifying::{Fixed, Modified};
 use crate::sql::names::{Place, Relation};
+use crate::sql::operators::note_unwritten;
 use crate::sql::outcome::FoundBy;
+use crate::sql::sampling::Sample;
 use crate::topology::UniqueRule;
 use crate::types::{Collation, KeyType, oid};
 
@@ -249,7 +251,7 @@ pub(crate) struct Uses {
     pub locking: bool,
     /// It locks rows of a reference table.
     pub locks_copies: bool,
-    pub sample: bool,
+    pub sample: Option<Sample>,
     /// INSERT, UPDATE or DELETE anywhere below the top.
     pub writing_cte: bool,
     /// Of those, one that changes a reference table, and whether there is one that changes anything else.
@@ -261,6 +263,8 @@ pub(crate) struct Uses {
     pub home_function: bool,
     /// Sequences that the server takes values of, for columns that the statement leaves out.
     pub takes: Vec<QualifiedName>,
+    /// It takes one of each if it succeeds, whatever its rows are.
+    pub surely: bool,
     /// Triggers run, which may take values of any.
     pub takes_any: bool,
     /// It writes a distributed table that the catalog does not know.
@@ -279,6 +283,17 @@ impl Uses {
             (Sets::Locally, None | Some(PinReason::LocalSetting)) => Some(PinReason::LocalSetting),
             (Sets::Locally | Sets::Lasting, _) => Some(PinReason::Setting),
         };
+    }
+
+    /// Notes what a function of a user's may do.
+    pub fn note_user_function(&mut self, name: &str, function: UserFunction) {
+        self.user_function.get_or_insert_with(|| name.into());
+        if !function.declared_safe && function.volatility != Volatility::Immutable {
+            self.unsafe_function.get_or_insert_with(|| name.into());
+        }
+        if function.volatility == Volatility::Volatile {
+            self.volatile.get_or_insert_with(|| name.into());
+        }
     }
 
     /// Notes that the statement must run there.
@@ -404,6 +419,8 @@ pub(crate) struct Supplied {
 
 impl<'s> Model<'s> {
     pub fn new(scope: NameScope<'s>, literals: Literals, parameters: HashMap<u16, u32>) -> Self {
+        let mut uses = Uses::default();
+        note_unwritten(&scope, &mut uses);
         Self {
             scope,
             literals,
@@ -415,7 +432,7 @@ impl<'s> Model<'s> {
             refs: Vec::new(),
             edges: Vec::new(),
             facts: Vec::new(),
-            uses: Uses::default(),
+            uses,
             obstacle: None,
             view_depth: 0,
             subquery_columns: HashMap::new(),

@@ -17,7 +17,7 @@ use crate::sql::from::{JoinTree, is_only, only};
 use crate::sql::implicit::{self, check_written};
 use crate::sql::insert::{assigned, is_default, refuse_reference, walk_assignments, walk_returning, write_reference};
 use crate::sql::keys::{KeyExpr, Operand, Value};
-use crate::sql::left_out::refuse_sequence_defaults;
+use crate::sql::left_out::{refuse_sequence_defaults, set_from_sequences};
 use crate::sql::matches::several_match;
 use crate::sql::model::{LevelId, Model, Obstacle, Spread, Stop};
 use crate::sql::moving::{Moving, alias_of};
@@ -226,7 +226,9 @@ impl Analyzer<'_> {
 /// The reference table that is changed by values which each shard would make differently.
 fn copies_of(model: &Model<'_>, changed: &Changed, with: Option<&With>) -> Option<Arc<Table>> {
     match &changed.relation {
-        Relation::Reference { table: Some(table), .. } if model.uses.volatile.is_some() && with.is_none() => {
+        Relation::Reference { table: Some(table), .. }
+            if (model.uses.volatile.is_some() || model.uses.home_function) && with.is_none() =>
+        {
             (!is_through_view(Some(table))).then(|| Arc::clone(table))
         }
         Relation::Reference { .. }
@@ -273,6 +275,9 @@ pub(crate) fn walk_update<'q>(model: &mut Model<'_>, update: &'q Update, ctes: &
     {
         refuse_sequence_defaults(table, &update.assignments)?;
     }
+    if let Relation::Unsharded { table: Some(table), .. } = &changed.relation {
+        model.uses.takes.extend(set_from_sequences(table, &update.assignments));
+    }
     walk_assignments(model, &at, &update.assignments)?;
     check_assigned(model, &changed.relation, &update.assignments)?;
     walk_returning(model, &at, update.returning.as_deref())?;
@@ -316,6 +321,8 @@ pub(crate) fn target(model: &mut Model<'_>, table: &TableFactor) -> Result<Chang
         Relation::System if table_name == "pg_settings" => Sets::Lasting,
         _ => implicit::sets(&model.scope, &relation, true),
     });
+    // Their triggers run on that server, and can take values of its sequences.
+    model.uses.takes_any |= matches!(&relation, Relation::Unsharded { table: Some(table), .. } if table.has_triggers);
     let level = model.add_level(None, None);
     let before = model.refs.len();
     // It is no FROM item that something else could be put in the place of.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::catalog::source::hidden;
 use crate::catalog::{Sets, UserFunction, Volatility, code};
 use crate::fault::{Fault, SqlState};
 use crate::sql::analyze::{Analyzer, PinReason, Verdict, unsafe_function};
@@ -37,6 +38,13 @@ impl Analyzer<'_> {
         if let Some(name) = self.unsafe_call() {
             return Verdict::refuse(unsafe_function(&name));
         }
+        if let Some(what) = self.hidden_in_code() {
+            return Verdict::refuse(Fault::unsupported(
+                format!("code that runs {what} is not supported"),
+                "the code would run on the home shard alone, and what its text does not say, or what every shard needs, would be done there",
+                "Send the statements of the code one by one.",
+            ));
+        }
         match self.named_place(true) {
             Ok(place) => {
                 let changes = code::sets(self.text).max(self.called_sets()) != Sets::Nothing;
@@ -45,6 +53,27 @@ impl Analyzer<'_> {
             }
             Err(fault) => Verdict::refuse(fault),
         }
+    }
+
+    /// What the text of a DO does not say, or what concerns every shard.
+    fn hidden_in_code(&self) -> Option<Box<str>> {
+        if self.scope.topology.is_all_home() {
+            return None;
+        }
+        let Some(words) = words::identifiers(self.text, self.scope.standard_strings) else {
+            return Some("what cannot be read".into());
+        };
+        if words.first().is_none_or(|word| **word != *"do") {
+            return None;
+        }
+        let mut languages = words.iter().skip_while(|word| **word != *"language").skip(1);
+        if let Some(language) = languages.next().filter(|language| **language != *"plpgsql") {
+            return Some(format!("statements in language {language}").into());
+        }
+        self.scan.slots.iter().find_map(|slot| match string_value(self.text, slot) {
+            Some(body) => hidden(&body),
+            None => Some("what cannot be read".into()),
+        })
     }
 
     /// A function or procedure of users that the code calls, and that could read or write distributed tables.

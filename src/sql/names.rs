@@ -117,10 +117,7 @@ impl NameScope<'_> {
         };
         let mut unknown = unknown.borrow_mut();
         for schema in schemas {
-            let name = QualifiedName::new(schema, name);
-            if !unknown.contains(&name) {
-                unknown.push(name);
-            }
+            unknown.insert(QualifiedName::new(schema, name));
         }
     }
 

@@ -1,11 +1,12 @@
-//! UPDATE and DELETE of a reference table with functions that give another value at each call (`random()`): what they give is asked for
-//! once, row by row, and each shard changes its copy by that, row by row of the primary key.
+//! UPDATE and DELETE of a reference table with functions that give another value at each call (`random()`, `nextval` in SET): what they
+//! give is asked for once, row by row, and each shard changes its copy by that, row by row of the primary key.
 
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, Delete, Expr, FromTable, Ident, SelectItem, TableFactor, TableWithJoins, Update,
-    Visit, Visitor,
+    Assignment, AssignmentTarget, DataType, Delete, Expr, FromTable, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Ident, ObjectName, SelectItem, TableFactor, TableWithJoins, Update, Value, ValueWithSpan, Visit,
+    VisitMut, Visitor, VisitorMut,
 };
 
 use crate::catalog::Table;
@@ -18,6 +19,7 @@ use crate::sql::names::{folded, parts};
 use crate::sql::outcome::Outcome;
 use crate::sql::pulls::quoted;
 use crate::sql::rewrite::is_faithful_in_parts;
+use crate::sql::sequences::sequence_named;
 use crate::sql::template::Scan;
 
 /// What the rows are called that are asked for once.
@@ -36,6 +38,7 @@ impl Analyzer<'_> {
             return None;
         }
         let target = Target::of(&update.table, table)?;
+        let mut draws = Draws { of: self, found: 0, unread: false };
         let mut set = Vec::new();
         let mut values = Vec::new();
         for assignment in &update.assignments {
@@ -44,14 +47,19 @@ impl Analyzer<'_> {
                 set.push(assignment.to_string());
                 continue;
             }
+            let mut value = value.clone();
+            let _ = VisitMut::visit(&mut value, &mut draws);
             let name = format!("pgloom_v{}", values.len());
             set.push(format!("{column} = {ROWS}.{name}"));
             values.push(format!("{value} AS {name}"));
         }
+        if draws.unread || effects(self, update)? != draws.found {
+            return None;
+        }
         let rows = target.rows(values, update.selection.as_ref());
         let (from, same, returning) = (&target.from, target.same(), target.returning(update.returning.as_deref())?);
         let text = format!("UPDATE {from} SET {} FROM ({rows}) AS {ROWS} WHERE {same}{returning}", set.join(", "));
-        self.asked_once(model, parsed, &text)
+        self.asked_once(model, parsed, &text, draws.found > 0)
     }
 
     /// The same of a DELETE.
@@ -64,14 +72,18 @@ impl Analyzer<'_> {
     ) -> Option<Outcome> {
         let (FromTable::WithFromKeyword(from), None) = (&delete.from, &delete.using) else { return None };
         let [from] = &from[..] else { return None };
+        if model.uses.home_function {
+            return None;
+        }
         let target = Target::of(from, table)?;
         let rows = target.rows(Vec::new(), delete.selection.as_ref());
         let (from, same, returning) = (&target.from, target.same(), target.returning(delete.returning.as_deref())?);
-        self.asked_once(model, parsed, &format!("DELETE FROM {from} USING ({rows}) AS {ROWS} WHERE {same}{returning}"))
+        let text = format!("DELETE FROM {from} USING ({rows}) AS {ROWS} WHERE {same}{returning}");
+        self.asked_once(model, parsed, &text, false)
     }
 
     /// What becomes of the statement in this form. Its literals stay as they are.
-    fn asked_once(&self, model: &Model<'_>, parsed: &Parsed<'_>, text: &str) -> Option<Outcome> {
+    fn asked_once(&self, model: &Model<'_>, parsed: &Parsed<'_>, text: &str, draws: bool) -> Option<Outcome> {
         let whole = parsed.text(self);
         let prints = is_faithful_in_parts(parsed.tree, whole, self.scope.standard_strings);
         if self.once || model.uses.user_function.is_some() || !prints {
@@ -85,6 +97,7 @@ impl Analyzer<'_> {
             used: self.used.clone(),
             parameters: self.parameters,
             once: true,
+            draws,
         };
         match again.statement(0..text.len()).outcome {
             supply @ Outcome::Supply(_) => {
@@ -108,7 +121,7 @@ impl Analyzer<'_> {
         }
     }
 
-    /// Whether an expression calls a function that gives another value at each call.
+    /// Whether an expression calls a function that gives another value at each call, or one about sequences.
     fn varies(&self, expr: &Expr) -> bool {
         expr.visit(&mut Calls(self)).is_break()
     }
@@ -122,11 +135,92 @@ impl Visitor for Calls<'_, '_> {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
         let Some((schema, name)) = parts(&function.name) else { return ControlFlow::Continue(()) };
-        match classify(&self.0.scope, schema.as_deref(), &name) == FunctionClass::Volatile {
+        let class = classify(&self.0.scope, schema.as_deref(), &name);
+        match class == FunctionClass::Volatile || matches!(class, FunctionClass::Sequence(_)) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }
     }
+}
+
+/// Gives calls of `nextval` the whole names of their sequences: where they are made, the search path may be another one.
+struct Draws<'a, 's> {
+    of: &'a Analyzer<'s>,
+    found: usize,
+    /// There is one whose sequence is not certain to be one of the home shard.
+    unread: bool,
+}
+
+impl Draws<'_, '_> {
+    fn sequence(&self, function: &Function) -> Option<String> {
+        let FunctionArguments::List(list) = &function.args else { return None };
+        let [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] = &list.args[..] else { return None };
+        let plain = list.duplicate_treatment.is_none() && list.clauses.is_empty();
+        let literal = match argument {
+            Expr::Cast { expr, data_type: DataType::Regclass, format: None, .. } => &**expr,
+            other => other,
+        };
+        let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(name), .. }) = literal else { return None };
+        let scope = &self.of.scope;
+        let sequence = sequence_named(scope, name).filter(|_| plain)?;
+        let whole = format!("{}.{}", quoted(&sequence.schema), quoted(&sequence.name));
+        let at_home = scope.place_of(&sequence.schema).shard == scope.topology.home;
+        // How a backslash is read depends on a setting.
+        (at_home && !whole.contains('\\')).then_some(whole)
+    }
+}
+
+impl VisitorMut for Draws<'_, '_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+        let Some((schema, name)) = parts(&function.name) else { return ControlFlow::Continue(()) };
+        if name != "nextval"
+            || !matches!(classify(&self.of.scope, schema.as_deref(), &name), FunctionClass::Sequence(_))
+        {
+            return ControlFlow::Continue(());
+        }
+        match (self.sequence(function), &mut function.args) {
+            (Some(sequence), FunctionArguments::List(list)) => {
+                self.found += 1;
+                let name = Value::SingleQuotedString(sequence).with_empty_span();
+                list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(name)))];
+            }
+            (_, _) => self.unread = true,
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// How many calls there are of functions that have effects or work on one shard alone; `None`: there is one in a FROM.
+fn effects(of: &Analyzer<'_>, update: &Update) -> Option<usize> {
+    struct Effects<'a, 's>(&'a Analyzer<'s>, usize);
+    impl Effects<'_, '_> {
+        fn is_one(&self, name: &ObjectName) -> bool {
+            let class = parts(name).map(|(schema, name)| classify(&self.0.scope, schema.as_deref(), &name));
+            matches!(class, Some(FunctionClass::Sequence(_) | FunctionClass::Home(_)))
+        }
+    }
+    impl Visitor for Effects<'_, '_> {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            self.1 += usize::from(matches!(expr, Expr::Function(function) if self.is_one(&function.name)));
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+            match factor {
+                TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. }
+                    if self.is_one(name) =>
+                {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    let mut effects = Effects(of, 0);
+    update.visit(&mut effects).is_continue().then_some(effects.1)
 }
 
 /// The table that is changed, as the statement names it.

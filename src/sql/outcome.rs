@@ -99,6 +99,8 @@ pub enum Many {
     Deliver(Arc<Delivery>),
     Supply(Arc<Supply>),
     Claim(Arc<Claim>),
+    /// An INSERT into a temporary table, in steps.
+    Fill(Arc<CreateAs>),
 }
 
 impl Many {
@@ -108,7 +110,7 @@ impl Many {
             Self::Finish(finish) => finish.writes_copies(),
             Self::Deliver(delivery) => delivery.finish.writes_copies(),
             Self::Supply(supply) => supply.finish.writes_copies(),
-            Self::Scatter(_) | Self::Claim(_) => false,
+            Self::Scatter(_) | Self::Claim(_) | Self::Fill(_) => false,
         }
     }
 }
@@ -380,6 +382,8 @@ pub struct CopyInPlan {
     pub typmods: Vec<i32>,
     /// Which of the key columns no shard takes a NULL for: such a row is WHERE's or the shard's to refuse, whichever it is sent to.
     pub not_null: Vec<bool>,
+    /// Fields whose texts are read as times, and the names of their columns: each shard would read `now` at a moment of its own.
+    pub times: Vec<(usize, Box<str>)>,
     pub format: CopyFormat,
     /// The rows are in another encoding than UTF-8: keys that are more than ASCII cannot be read.
     pub foreign_encoding: bool,

@@ -369,6 +369,8 @@ impl Parts<'_, '_, '_> {
             Expr::Cube(all) => Expr::Cube(sets(self, all)?),
             Expr::Rollup(all) => Expr::Rollup(sets(self, all)?),
             Expr::Tuple(members) => Expr::Tuple(members.iter().map(|expr| self.group_by(expr)).collect::<Option<_>>()?),
+            // Nothing is printed of what the parser takes for a call.
+            expr if self.shape.model.nested_sets(expr).is_some() => return None,
             expr => {
                 self.named += 1;
                 let of = self.shape.model.grouped_expr(self.shape.level, self.shape.select, expr)?;

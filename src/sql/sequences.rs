@@ -80,6 +80,8 @@ pub struct Edits {
 pub struct SequenceUse {
     /// It takes values of these.
     pub takes: Vec<QualifiedName>,
+    /// Of these, those of which it takes one if it succeeds, whatever its rows are.
+    pub surely: Vec<QualifiedName>,
     /// It may take values of any.
     pub takes_any: bool,
     /// `setval`
@@ -93,6 +95,15 @@ pub struct SequenceUse {
 impl SequenceUse {
     pub fn is_none(&self) -> bool {
         *self == Self::default()
+    }
+
+    pub fn takes_nothing(&self) -> bool {
+        self.takes.is_empty() && !self.takes_any && !self.sets
+    }
+
+    /// All that it takes it takes if it succeeds.
+    pub fn takes_surely(&self) -> bool {
+        !self.takes_any && !self.takes.is_empty() && self.takes.iter().all(|of| self.surely.contains(of))
     }
 }
 

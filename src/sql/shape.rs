@@ -19,6 +19,7 @@ use crate::sql::names::{Place, folded};
 use crate::sql::outcome::{Limit, Scatter, ScatterSql};
 use crate::sql::query::{SelectLevel, is_grouped, item_expr};
 use crate::sql::rewrite;
+use crate::sql::sampling::{Sample, unknown_sample};
 use crate::types::compare::{Comparator, TextStyle};
 use crate::types::{Format, oid};
 
@@ -66,8 +67,10 @@ pub(crate) fn check_places(model: &Model<'_>, base: &Spread) -> Result<(), Obsta
         (_, Some(place)) => return Err(single_place(place)),
         (None, None) => {}
     }
-    if uses.sample {
-        return Err(Obstacle::new("TABLESAMPLE"));
+    match uses.sample {
+        None | Some(Sample::Rows) => {}
+        Some(Sample::Copies) => return Err(Obstacle::new("TABLESAMPLE of a table that every shard has")),
+        Some(Sample::Unknown) => return Err(unknown_sample()),
     }
     if uses.outer_aggregate {
         return Err(Obstacle::new("an aggregate in a subquery over rows of the query around it"));

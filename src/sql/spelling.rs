@@ -7,6 +7,7 @@
 //! they have in the text without these changes.
 
 mod looser;
+mod only;
 mod same;
 mod strings;
 mod xml;
@@ -26,6 +27,7 @@ use crate::sql::words::{text_of, tokens};
 use crate::sql::{MAX_DEPTH, parse, parse_tokens, tokenize};
 
 pub(crate) use looser::MORE_COLUMNS;
+pub(crate) use only::{is_marked, reads_only};
 
 /// A statement as it was read.
 pub(crate) struct Read {

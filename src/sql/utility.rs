@@ -113,6 +113,14 @@ pub enum ExplainFormat {
 }
 
 impl StatementKind {
+    /// COPY FROM STDIN.
+    pub fn asks_for_rows(&self) -> bool {
+        match self {
+            StatementKind::Copy(copy) => copy.direction == CopyDirection::From && copy.endpoint == CopyEndpoint::Client,
+            _ => false,
+        }
+    }
+
     /// Whether places in the text are part of it: another text with the same template has them elsewhere.
     pub fn has_offsets(&self) -> bool {
         match self {

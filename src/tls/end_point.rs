@@ -4,6 +4,8 @@
 
 use ring::digest::{self, SHA256, SHA384, SHA512};
 
+use super::der::{CONTEXT_0, OBJECT_IDENTIFIER, SEQUENCE, take};
+
 /// The body of an OID in DER.
 mod oid {
     /// 1.2.840.113549.1.1: RSA with PKCS#1 padding; one byte follows.
@@ -13,10 +15,6 @@ mod oid {
     /// 2.16.840.1.101.3.4.2: the SHA-2 family; one byte follows.
     pub const SHA2: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02];
 }
-
-const SEQUENCE: u8 = 0x30;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-const CONTEXT_0: u8 = 0xa0;
 
 /// The hash of a certificate in DER. `None` where the standard defines none (Ed25519), or for a hash that nobody should
 /// use: then there is no channel binding, on either side.
@@ -54,24 +52,6 @@ fn pss_hash(parameters: &[u8]) -> Option<&'static digest::Algorithm> {
         Some([3]) => Some(&SHA512),
         _ => None,
     }
-}
-
-/// Splits one value of the tag `tag` off: its content, and what follows.
-fn take(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (&found, rest) = der.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (length, rest) = if first < 0x80 {
-        (usize::from(first), rest)
-    } else {
-        let digits = usize::from(first & 0x7f);
-        // A certificate of 16 MB or more is none.
-        if !(1..=3).contains(&digits) {
-            return None;
-        }
-        let (digits, rest) = rest.split_at_checked(digits)?;
-        (digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)), rest)
-    };
-    (found == tag).then(|| rest.split_at_checked(length)).flatten()
 }
 
 #[cfg(test)]

@@ -47,6 +47,13 @@ pub mod oid {
         matches!(of, DATE | TIME | TIMESTAMP | TIMESTAMPTZ | TIMETZ)
     }
 
+    /// The same, or arrays, ranges or multiranges of such.
+    pub fn holds_time(of: Oid) -> bool {
+        const ARRAYS: [Oid; 5] = [1115, 1182, 1183, 1185, 1270];
+        const RANGES: [Oid; 12] = [3908, 3909, 3910, 3911, 3912, 3913, 4533, 4534, 4535, 6152, 6153, 6155];
+        is_time(of) || ARRAYS.contains(&of) || RANGES.contains(&of)
+    }
+
     /// The first one of what users create (Postgres: `FirstNormalObjectId`): on each server such a type has another.
     pub const FIRST_NORMAL: Oid = 16_384;
 }

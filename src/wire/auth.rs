@@ -17,7 +17,7 @@ use ring::hmac;
 use crate::fault::{Fault, SqlState};
 use crate::secret::Secret;
 pub use client::ScramClient;
-pub use scram::ScramVerifier;
+pub use scram::{ScramKeys, ScramVerifier};
 pub use server::ScramServer;
 
 pub const SCRAM_SHA_256: &str = "SCRAM-SHA-256";

@@ -10,7 +10,7 @@ use pgloom::secret::Secret;
 use pgloom::server::handshake::{
     Account, Accounts, Admitted, Applicant, AuthMethod, Handshake, HandshakeContext, handshake,
 };
-use pgloom::tls::{ClientTls, ClientTlsMode};
+use pgloom::tls::{ClientCertificates, ClientTls, ClientTlsMode};
 use pgloom::wire::auth::{MockKey, Verifier, md5};
 use pgloom::wire::reply::{self, Column, Status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,17 +42,22 @@ impl Accounts for Users {
             "misfit" => (AuthMethod::ScramSha256, verifier(&text(md5::hash(b"secret", "misfit")))),
             _ => return None,
         };
-        Some(Account { method, verifier })
+        Some(Account { method, verifier, passed: None })
     }
 }
 
 pub fn context(tls: Option<&TlsFiles>, mode: ClientTlsMode) -> HandshakeContext {
     HandshakeContext {
-        tls: tls.map(|files| ClientTls::load(&files.certificate(), &files.key(), None).unwrap()),
+        tls: tls
+            .map(|files| ClientTls::load(&files.certificate(), &files.key(), ClientCertificates::NotAsked).unwrap()),
         mode,
         login_timeout: Duration::from_secs(10),
         stranger_method: AuthMethod::ScramSha256,
         mock: Arc::new(MockKey::new(&Secret::new("the test's own"))),
+        hba: None,
+        idents: Arc::default(),
+        failure_limits: None,
+        failures: Arc::default(),
     }
 }
 
@@ -82,6 +87,7 @@ pub async fn listen(context: HandshakeContext) -> (SocketAddr, mpsc::UnboundedRe
                     }
                     Handshake::Cancel { key, .. } => format!("cancel {} {}", key.pid, key.secret.len()),
                     Handshake::WhoIsIt(_) => "who is it".to_owned(),
+                    Handshake::Throttled(fault) => format!("throttled {fault}"),
                     Handshake::Closed(Some(fault)) => format!("closed {fault}"),
                     Handshake::Closed(None) => "gone".to_owned(),
                 };
@@ -190,7 +196,8 @@ async fn certificate_without_a_hash_leaves_out_channel_binding() {
 async fn client_certificate_is_demanded_where_authorities_are_given() {
     let (files, strangers) = (TlsFiles::make(), TlsFiles::make());
     let mut context = context(None, ClientTlsMode::Require);
-    context.tls = Some(ClientTls::load(&files.certificate(), &files.key(), Some(&files.ca())).unwrap());
+    context.tls =
+        Some(ClientTls::load(&files.certificate(), &files.key(), ClientCertificates::Demanded(&files.ca())).unwrap());
     let (address, _reports) = listen(context).await;
     let identity = |files: &TlsFiles| {
         format!("user=plain sslmode=require sslcert={} sslkey={}", files.certificate().display(), files.key().display())

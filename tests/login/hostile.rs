@@ -236,18 +236,18 @@ async fn self_signed_certificate_that_the_config_names_is_trusted() {
 
 #[test]
 fn unusable_files_are_named_with_a_remedy() {
-    use pgloom::tls::ClientTls;
+    use pgloom::tls::{ClientCertificates, ClientTls};
     let (files, others) = (TlsFiles::make(), TlsFiles::make());
     let missing = files.dir().join("missing.crt");
     let empty = files.write("empty.pem", "nothing here\n");
     let message = |result: Result<ClientTls, TlsError>| result.unwrap_err().to_string();
-    let text = message(ClientTls::load(&missing, &files.key(), None));
+    let text = message(ClientTls::load(&missing, &files.key(), ClientCertificates::NotAsked));
     assert!(text.contains("missing.crt") && text.contains("check the path"), "{text}");
-    let text = message(ClientTls::load(&empty, &files.key(), None));
+    let text = message(ClientTls::load(&empty, &files.key(), ClientCertificates::NotAsked));
     assert!(text.contains("empty.pem") && text.contains("-----BEGIN"), "{text}");
-    let text = message(ClientTls::load(&files.certificate(), &empty, None));
+    let text = message(ClientTls::load(&files.certificate(), &empty, ClientCertificates::NotAsked));
     assert!(text.contains("private key") && text.contains("empty.pem"), "{text}");
-    let text = message(ClientTls::load(&files.certificate(), &others.key(), None));
+    let text = message(ClientTls::load(&files.certificate(), &others.key(), ClientCertificates::NotAsked));
     assert!(text.contains("the key must be the certificate's own"), "{text}");
     let authorities = Some(empty.clone());
     let bad = ServerTls::load(ServerTlsMode::VerifyFull, &ServerTlsFiles { authorities, identity: None });

@@ -6,4 +6,6 @@ mod hostile;
 mod servers;
 #[path = "../support/mod.rs"]
 mod support;
+// Shared with the tests of whole routers, which use more of it.
+#[allow(dead_code)]
 mod tls_files;

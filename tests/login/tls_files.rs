@@ -15,7 +15,16 @@ impl TlsFiles {
         Self::make_for(&["localhost", "127.0.0.1"])
     }
 
+    /// And certificates of clients with these common names: `<name>.crt` and `<name>.key`.
+    pub fn make_with_clients(clients: &[&str]) -> Self {
+        Self::make_all(&["localhost", "127.0.0.1"], clients)
+    }
+
     pub fn make_for(names: &[&str]) -> Self {
+        Self::make_all(names, &[])
+    }
+
+    fn make_all(names: &[&str], clients: &[&str]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let unique = format!("pgloom-tls-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let files = Self { dir: std::env::temp_dir().join(unique) };
@@ -31,6 +40,14 @@ impl TlsFiles {
         let certificate = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
         files.write("server.crt", &certificate.pem());
         files.write("server.key", &key.serialize_pem());
+        for name in clients {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params.distinguished_name.push(rcgen::DnType::CommonName, *name);
+            files.write(&format!("{name}.crt"), &params.signed_by(&key, &issuer).unwrap().pem());
+            files.write(&format!("{name}.key"), &key.serialize_pem());
+        }
         files
     }
 

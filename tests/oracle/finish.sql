@@ -1,6 +1,6 @@
 -- Statements that a Postgres finishes on rows pulled from the shards.
 
--- A session of its own: one that may have temporary tables reads no unsharded ones beside sharded ones.
+-- A session of its own.
 -- script
 SELECT 1;
 

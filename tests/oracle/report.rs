@@ -28,11 +28,13 @@ pub struct Report {
     rows: BTreeMap<String, Row>,
     wrong: Vec<String>,
     refused: Vec<String>,
+    statements: usize,
 }
 
 impl Report {
     /// Notes the verdicts of all forms of one statement; `what` is its place and text.
     pub fn note(&mut self, category: &str, what: &str, verdicts: &[(&str, Verdict)]) {
+        self.statements += 1;
         let row = self.rows.entry(category.to_owned()).or_default();
         let mut reasons: Vec<&str> = Vec::new();
         for (form, verdict) in verdicts {
@@ -56,6 +58,16 @@ impl Report {
 
     pub fn wrong(&self) -> usize {
         self.wrong.len()
+    }
+
+    pub fn statements(&self) -> usize {
+        self.statements
+    }
+
+    /// Refusals that do not say what the router cannot do, and what can be done instead.
+    pub fn unnamed(&self) -> Vec<&String> {
+        let named = |text: &&String| text.contains(" DETAIL: ") && text.contains(" HINT: ");
+        self.refused.iter().filter(|text| !named(text)).collect()
     }
 
     pub fn statements_refused(&self) -> BTreeMap<String, usize> {

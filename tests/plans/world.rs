@@ -81,7 +81,8 @@ impl World {
             numbers.expect("was made").kind = RelationKind::Sequence;
             let name = |name: &str| QualifiedName::new(schema, name);
             world.catalog.indexes.insert(name("orders_note"), name("orders"));
-            let function = |volatility| UserFunction { volatility, declared_safe: false, sets: Sets::Nothing };
+            let function =
+                |volatility| UserFunction { volatility, declared_safe: false, sets: Sets::Nothing, callable: true };
             let placed = PlacedSchema {
                 functions: [("touch", Volatility::Volatile), ("look", Volatility::Stable)]
                     .map(|(name, volatility)| (name.into(), function(volatility)))
@@ -166,7 +167,9 @@ impl World {
             ("safe_fn", Volatility::Volatile, true),
             ("safe_stable", Volatility::Stable, true),
         ] {
-            self.catalog.functions.insert(name.into(), UserFunction { volatility, declared_safe, sets: Sets::Nothing });
+            self.catalog
+                .functions
+                .insert(name.into(), UserFunction { volatility, declared_safe, sets: Sets::Nothing, callable: true });
         }
     }
 

@@ -42,7 +42,7 @@ impl Server {
 
 /// The shared servers. On each of them exist, beside the superuser `postgres`, the roles
 /// `scram_user`, `md5_user` and `plain_user` (each authenticates that way, password `secret`),
-/// `tls_user` (trust, but only over TLS) and `app` (trust, no superuser).
+/// `tls_user` (trust, but only over TLS) and `app` (trust, no superuser); and `scram_group`, whose members authenticate by SCRAM.
 /// Their certificate (`localhost`, `127.0.0.1`) is signed by [`Cluster::ca`].
 /// Default collation C.UTF-8, which is not Postgres's `C`; `max_connections` 200, `max_prepared_transactions` 64.
 #[derive(Debug)]
@@ -268,6 +268,7 @@ fn start_one(server: &Server, bin: &Path) {
          host all plain_user 127.0.0.1/32 password\n\
          host all md5_user 127.0.0.1/32 md5\n\
          host all scram_user 127.0.0.1/32 scram-sha-256\n\
+         host all +scram_group 127.0.0.1/32 scram-sha-256\n\
          hostssl all tls_user 127.0.0.1/32 trust\n\
          host all tls_user 127.0.0.1/32 reject\n\
          host all all 127.0.0.1/32 trust\n\
@@ -285,7 +286,7 @@ fn start_one(server: &Server, bin: &Path) {
     admin.must(
         "SET password_encryption = 'md5'; CREATE ROLE md5_user LOGIN PASSWORD 'secret'; \
          SET password_encryption = 'scram-sha-256'; CREATE ROLE scram_user LOGIN PASSWORD 'secret'; \
-         CREATE ROLE plain_user LOGIN PASSWORD 'secret'; CREATE ROLE tls_user LOGIN; CREATE ROLE app LOGIN; \
+         CREATE ROLE plain_user LOGIN PASSWORD 'secret'; CREATE ROLE tls_user LOGIN; CREATE ROLE app LOGIN; CREATE ROLE scram_group; \
          GRANT pg_read_all_data, pg_write_all_data TO md5_user, scram_user, plain_user, tls_user, app",
     );
 }

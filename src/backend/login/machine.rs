@@ -4,8 +4,9 @@ use bytes::BytesMut;
 
 use super::LoginError;
 use crate::backend::CancelKey;
+use crate::backend::passed::PassedKeys;
 use crate::secret::Secret;
-use crate::wire::auth::client::{Binding, Offered, ScramClientFinal};
+use crate::wire::auth::client::{Binding, Means, Offered, ScramClientFinal};
 use crate::wire::auth::{ScramClient, md5};
 use crate::wire::error_fields::ErrorFields;
 use crate::wire::request;
@@ -15,6 +16,7 @@ use crate::wire::request;
 pub struct Terms<'a> {
     pub user: &'a str,
     pub password: Option<&'a Secret>,
+    pub passed: Option<&'a PassedKeys>,
     pub binding: Binding,
     /// TLS, or no network in between: a password in clear text is not overheard.
     pub private: bool,
@@ -113,7 +115,18 @@ impl<'a> Machine<'a> {
     }
 
     fn password(&self) -> Result<&'a Secret, LoginError> {
-        self.terms.password.filter(|password| !password.is_empty()).ok_or(LoginError::NoPassword)
+        self.terms.password.filter(|password| !password.is_empty()).ok_or(match self.terms.passed {
+            Some(_) => LoginError::VerifierOnly,
+            None => LoginError::NoPassword,
+        })
+    }
+
+    fn means(&self) -> Result<Means, LoginError> {
+        match (self.password(), self.terms.passed) {
+            (Ok(password), _) => Ok(Means::from(password)),
+            (Err(_), Some(passed)) => passed.keys().map(Means::Keys).ok_or(LoginError::NotShown),
+            (Err(error), None) => Err(error),
+        }
     }
 
     fn cleartext(&self, out: &mut BytesMut) -> Result<State, LoginError> {
@@ -140,7 +153,7 @@ impl<'a> Machine<'a> {
     fn scram(&self, mechanisms: &[u8], out: &mut BytesMut) -> Result<State, LoginError> {
         let offered = Offered::parse(mechanisms);
         let (client, mechanism, first) =
-            ScramClient::start(self.password()?, offered, self.terms.binding.clone(), self.terms.nonce)?;
+            ScramClient::start(self.means()?, offered, self.terms.binding.clone(), self.terms.nonce)?;
         request::sasl_initial_response(out, mechanism, &first)?;
         Ok(State::ScramStarted(client))
     }

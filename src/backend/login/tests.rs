@@ -13,7 +13,7 @@ use crate::wire::auth::{MockKey, ScramServer, ScramVerifier, scram};
 const OK: &[u8] = &[0, 0, 0, 0];
 
 fn machine(password: Option<&Secret>, private: bool) -> Machine<'_> {
-    Machine::new(Terms { user: "u", password, binding: Binding::Unsupported, private, nonce: [5; 18] })
+    Machine::new(Terms { user: "u", password, passed: None, binding: Binding::Unsupported, private, nonce: [5; 18] })
 }
 
 fn code(number: u8, data: &[u8]) -> Vec<u8> {
@@ -115,10 +115,37 @@ fn scram_ends_only_after_the_servers_proof() {
     };
     let (last, proof) = client.server_first(&challenge).unwrap();
     machine.proved(last, &proof, &mut out).unwrap();
-    let signature = server.client_final(&out[5..]).unwrap().unwrap();
-    machine.message(b'R', &code(12, &signature), &mut out).unwrap();
+    let proven = server.client_final(&out[5..]).unwrap().unwrap();
+    machine.message(b'R', &code(12, &proven.signature), &mut out).unwrap();
     assert!(matches!(machine.message(b'R', OK, &mut out), Ok(Step::Continue)));
     assert!(matches!(machine.message(b'Z', b"I", &mut out), Ok(Step::Ready)));
+}
+
+#[test]
+fn verifier_without_keys_says_what_is_missing() {
+    let passed = PassedKeys::new(ScramVerifier::generate(b"pw", b"salt", scram::DEFAULT_ITERATIONS));
+    let machine = || {
+        Machine::new(Terms {
+            user: "u",
+            password: None,
+            passed: Some(&passed),
+            binding: Binding::Unsupported,
+            private: true,
+            nonce: [5; 18],
+        })
+    };
+    let scram = machine().message(b'R', &code(10, b"SCRAM-SHA-256\0\0"), &mut BytesMut::new());
+    assert!(matches!(scram, Err(LoginError::NotShown)), "{scram:?}");
+    for asked in [code(3, b""), code(5, b"salt")] {
+        let answer = machine().message(b'R', &asked, &mut BytesMut::new());
+        assert!(matches!(answer, Err(LoginError::VerifierOnly)), "{answer:?}");
+    }
+    for error in [LoginError::NotShown, LoginError::VerifierOnly] {
+        let fault = error.into_fault(&server(1));
+        assert_eq!((fault.code, fault.blame), (SqlState::UNABLE_TO_CONNECT, Blame::Router));
+        assert!(fault.detail.as_deref().unwrap().contains("the server asks for a password"), "{fault}");
+        assert!(fault.hint.as_deref().unwrap().contains("server_password"), "{fault:?}");
+    }
 }
 
 fn server(port: u16) -> Server {
@@ -141,6 +168,7 @@ async fn answered(bytes: &'static [u8], tls: ServerTls) -> Fault {
         server: &server,
         user: "u",
         password: None,
+        passed: None,
         tls: &tls,
         connect_timeout: Duration::from_secs(5),
         login_timeout: Duration::from_secs(20),
@@ -158,6 +186,7 @@ async fn servers_errors_name_the_server_and_keep_what_matters() {
         server: &closed,
         user: "u",
         password: None,
+        passed: None,
         tls: &tls,
         connect_timeout: Duration::from_secs(5),
         login_timeout: Duration::from_secs(20),

@@ -11,10 +11,10 @@ use crate::config::error::Origin;
 use crate::config::file::General;
 use crate::config::limits::{Limit, TimeLimits, TimeWishes};
 use crate::config::section::Setting;
-use crate::config::units::{AuthType, Bytes, SslMode};
+use crate::config::units::{Bytes, SslMode};
 use crate::config::{
-    BreakerSettings, Keepalive, LimitSettings, ListenSettings, LogSettings, LogStatements, MetricsSettings,
-    ReplicaSettings, Timeouts, TlsIdentity, TlsSettings, TraceSettings,
+    AuthSettings, BreakerSettings, Keepalive, LimitSettings, ListenSettings, LogSettings, LogStatements,
+    MetricsSettings, ReplicaSettings, Timeouts, TlsIdentity, TlsSettings, TraceSettings,
 };
 
 const KIB: u64 = 1 << 10;
@@ -31,7 +31,7 @@ pub(super) struct Parts {
     pub timeouts: Timeouts,
     pub limits: LimitSettings,
     pub breakers: BreakerSettings,
-    pub auth_type: AuthType,
+    pub auth: AuthSettings,
     pub client_tls: TlsSettings,
     pub server_tls: TlsSettings,
     pub peer_tls: TlsSettings,
@@ -48,17 +48,13 @@ impl Build<'_> {
         let client_tls = self.client_tls(general);
         let server_tls = self.server_tls(general);
         let peer_tls = self.peer_tls(general);
-        let reachable = general.host.value.iter().any(|ip| !ip.is_loopback());
-        if general.auth_type.value == AuthType::Trust && reachable {
-            let message = "auth_type = \"trust\" asks nobody for a password, and host is reachable from other machines; use scram-sha-256";
-            self.warn(&general.auth_type.origin, message);
-        }
+        let auth = self.auth(general);
         Some(Parts {
             listen: listen?,
             timeouts: timeouts?,
             limits: limits?,
             breakers,
-            auth_type: general.auth_type.value,
+            auth: auth?,
             client_tls: client_tls?,
             server_tls: server_tls?,
             peer_tls: peer_tls?,

@@ -11,7 +11,8 @@ use crate::config::error::{Origin, did_you_mean};
 use crate::config::file::{self, General};
 use crate::config::section::Setting;
 use crate::config::units::AuthType;
-use crate::config::{ConsoleSettings, Login, User};
+use crate::config::userlist::Listed;
+use crate::config::{ConsoleSettings, Login, TimeWishes, User};
 use crate::secret::Secret;
 
 /// The forms in which a password is stored (Postgres: `pg_authid.rolpassword`).
@@ -37,7 +38,8 @@ fn stored(password: &Secret) -> Stored {
 impl Build<'_> {
     /// `databases`: every name under [databases].
     pub(super) fn users(&mut self, users: &[file::User], databases: &[String], general: Option<&General>) -> Vec<User> {
-        if users.is_empty() {
+        let mut listed = general.map(|general| self.listed(general)).unwrap_or_default();
+        if users.is_empty() && listed.is_empty() {
             self.fail(&Origin::Default, "no [[users]]; add at least one with a name and a password");
         }
         let auth_type = general.map(|general| general.auth_type.value);
@@ -57,19 +59,54 @@ impl Build<'_> {
                 let origin = user.databases.as_ref().map_or(&user.origin, |list| &list.origin);
                 self.fail(origin, format!("user `{}` names the unknown database `{unknown}`{near}", name.value));
             }
-            built.extend(self.user(user, auth_type, most));
+            let place = listed.iter().position(|listed| *listed.name == *name.value);
+            let listed = place.map(|place| listed.remove(place));
+            built.extend(self.user(user, listed, auth_type, most));
+        }
+        let origin = general.map_or(&Origin::Default, |general| &general.auth_file.origin);
+        for Listed { name, password, .. } in listed {
+            if let Some(auth_type) = auth_type {
+                self.check_password(&name, origin, false, password.as_ref(), auth_type);
+            }
+            let server = self.server_login(&name, &name, password.as_ref(), None, origin, true);
+            built.push(User {
+                name: name.into(),
+                password,
+                databases: None,
+                max_clients: NonZeroU32::new(most),
+                pool_size: None,
+                pool_mode: None,
+                times: TimeWishes::default(),
+                read_preference: None,
+                server,
+            });
         }
         built
     }
 
-    fn user(&mut self, user: &file::User, auth_type: Option<AuthType>, most: u32) -> Option<User> {
+    /// `listed`: the same user in auth_file.
+    fn user(
+        &mut self,
+        user: &file::User,
+        listed: Option<Listed>,
+        auth_type: Option<AuthType>,
+        most: u32,
+    ) -> Option<User> {
+        let given = user.password.is_some() || user.password_file.is_some();
+        if let Some(listed) = listed.as_ref().filter(|listed| given && listed.password.is_some()) {
+            let message = format!(
+                "user `{}` has a password here and in line {} of auth_file; keep one",
+                user.name.value, listed.line
+            );
+            self.fail(&user.origin, message);
+        }
         let password = self.secret("password", user.password.as_ref(), user.password_file.as_ref());
+        let password = password.or_else(|| listed.and_then(|listed| listed.password));
         let server_password =
             self.secret("server_password", user.server_password.as_ref(), user.server_password_file.as_ref());
         if let Some(auth_type) = auth_type {
-            self.check_password(user, password.as_ref(), auth_type);
+            self.check_password(&user.name.value, &user.origin, given, password.as_ref(), auth_type);
         }
-        let form = password.as_ref().map(stored);
         if server_password.as_ref().is_some_and(|password| stored(password) != Stored::Clear) {
             let message = format!(
                 "the server_password of user `{}` is a verifier, with which nobody can log in; give it in clear text",
@@ -79,20 +116,18 @@ impl Build<'_> {
         }
         // Who may connect to no database is for the console alone.
         let connects = user.databases.as_ref().is_none_or(|names| !names.value.is_empty());
-        if connects && server_password.is_none() && matches!(form, Some(Stored::Scram | Stored::Md5)) {
-            let message = format!(
-                "user `{}` has no server_password and its password is a verifier: it can log in only to shards that ask for no password",
-                user.name.value
-            );
-            self.warn(&user.origin, message);
-        }
+        let server_user = &user.server_user.as_ref().unwrap_or(&user.name).value;
+        let server = self.server_login(
+            &user.name.value,
+            server_user,
+            password.as_ref(),
+            server_password,
+            &user.origin,
+            connects,
+        );
         let pool_size = match &user.pool_size {
             Some(size) => Some(self.not_zero(size, "a pool needs at least one connection")?),
             None => None,
-        };
-        let server = Login {
-            user: user.server_user.as_ref().unwrap_or(&user.name).value.as_str().into(),
-            password: server_password.or_else(|| password.clone().filter(|_| form == Some(Stored::Clear))),
         };
         Some(User {
             name: user.name.value.as_str().into(),
@@ -135,22 +170,53 @@ impl Build<'_> {
         ConsoleSettings { admins, stats, plaintext: general.admin_plaintext.value }
     }
 
-    fn check_password(&mut self, user: &file::User, password: Option<&Secret>, auth_type: AuthType) {
-        let (name, word) = (&user.name.value, auth_type.word());
-        let given = user.password.is_some() || user.password_file.is_some();
+    /// As whom a user's connections log in to the servers, and by what.
+    fn server_login(
+        &mut self,
+        name: &str,
+        server_user: &str,
+        password: Option<&Secret>,
+        server_password: Option<Secret>,
+        origin: &Origin,
+        connects: bool,
+    ) -> Login {
+        let form = password.map(stored);
+        if connects && server_password.is_none() && form == Some(Stored::Md5) {
+            let message = format!(
+                "user `{name}` has no server_password and its password is an md5 hash: it can log in only to shards that ask for no password"
+            );
+            self.warn(origin, message);
+        }
+        Login {
+            user: server_user.into(),
+            verifier: password.filter(|_| form == Some(Stored::Scram) && server_password.is_none()).cloned(),
+            password: server_password.or_else(|| password.filter(|_| form == Some(Stored::Clear)).cloned()),
+        }
+    }
+
+    /// `given`: the config has one, though it may not be usable, which was told.
+    fn check_password(
+        &mut self,
+        name: &str,
+        origin: &Origin,
+        given: bool,
+        password: Option<&Secret>,
+        auth_type: AuthType,
+    ) {
+        let word = auth_type.word();
         match (auth_type, password.map(stored)) {
-            (AuthType::Trust, _) | (AuthType::Md5, Some(_)) => {}
-            (_, None) if given => {}
-            (_, None) => {
+            (AuthType::Trust | AuthType::Cert | AuthType::Hba, _) | (AuthType::Md5, Some(_)) => {}
+            (AuthType::Md5 | AuthType::ScramSha256, None) if given => {}
+            (AuthType::Md5 | AuthType::ScramSha256, None) => {
                 let message =
                     format!("user `{name}` has no password; add password or password_file, auth_type is \"{word}\"");
-                self.fail(&user.origin, message);
+                self.fail(origin, message);
             }
             (AuthType::ScramSha256, Some(Stored::Md5)) => {
                 let message = format!(
                     "user `{name}` has an md5 password, which SCRAM cannot check; store a SCRAM verifier or clear text, or set auth_type = \"md5\""
                 );
-                self.fail(&user.origin, message);
+                self.fail(origin, message);
             }
             (AuthType::ScramSha256, Some(Stored::Clear | Stored::Scram)) => {}
         }
@@ -207,7 +273,15 @@ impl Build<'_> {
             }
             let able = |user: &&User| user.may_connect(name);
             let first = users.iter().filter(able).find(|user| user.server.password.is_some());
-            let login = first.or_else(|| users.iter().find(able)).map(|user| user.server.clone());
+            let shown = || users.iter().filter(able).find(|user| user.server.verifier.is_some());
+            let login = first.or_else(shown).or_else(|| users.iter().find(able)).map(|user| user.server.clone());
+            if let Some(login) = login.as_ref().filter(|login| login.verifier.is_some()) {
+                let message = format!(
+                    "database `{name}` has no router_user: the router reads its catalog as `{}`, of whom it has a SCRAM verifier alone, so it waits for that user's first login",
+                    login.user
+                );
+                self.warn(&database.origin, message);
+            }
             if login.is_none() && !users.is_empty() {
                 self.warn(&database.origin, format!("no user may connect to database `{name}`"));
             }
@@ -215,6 +289,8 @@ impl Build<'_> {
         };
         let same = users.iter().find(|known| *known.server.user == user.value);
         let user: Arc<str> = user.value.as_str().into();
-        Some(Login { user, password: password.or_else(|| same.and_then(|known| known.server.password.clone())) })
+        let password = password.or_else(|| same.and_then(|known| known.server.password.clone()));
+        let verifier = same.and_then(|known| known.server.verifier.clone()).filter(|_| password.is_none());
+        Some(Login { user, password, verifier })
     }
 }

@@ -3,9 +3,12 @@
 use bytes::{Buf, BytesMut};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::{Account, AuthMethod, Conversation, End, HandshakeContext};
+use super::{Account, AuthMethod, Conversation, End, HandshakeContext, rules};
+use crate::config::hba::{Entry, HbaMethod};
 use crate::fault::{Fault, Result, SqlState};
 use crate::net::ClientStream;
+use crate::tls::shown_by;
+use crate::wire::auth::server::Proven;
 use crate::wire::auth::{MAX_SASL_MESSAGE, ScramServer, md5, password_failed};
 use crate::wire::reply::{self, AuthenticationRequest};
 
@@ -17,22 +20,41 @@ enum Exchange {
     None,
     Md5,
     Scram,
+    /// TLS has done it.
+    Certificate,
 }
 
 impl Conversation {
-    /// Returns once the client has proven to be `user`.
+    /// Returns once the client has proven to be `user`. `entry`: that of the HBA file for it; without a file its account says how.
     pub(super) async fn authenticate(
         &mut self,
         context: &HandshakeContext,
         user: &str,
         account: Option<Account>,
+        entry: Option<&Entry>,
     ) -> Result<(), End> {
-        let passed = match exchange(context, account.as_ref()) {
+        let shown = match &self.stream {
+            Some(ClientStream::Tls(stream)) => shown_by(stream),
+            Some(ClientStream::Plain(_)) | None => None,
+        };
+        rules::check_shown(entry, shown.as_ref())?;
+        let method = match (entry.map(|entry| entry.method), &account) {
+            (Some(method), _) => of_entry(method),
+            (None, Some(account)) => account.method,
+            (None, None) => context.stranger_method,
+        };
+        let passed = match exchange(method, account.as_ref(), context.stranger_method) {
             Exchange::None => true,
+            Exchange::Certificate => account.is_some(),
             Exchange::Md5 => self.md5(user, account.as_ref()).await?,
             Exchange::Scram => self.scram(context, user, account.as_ref()).await?,
         };
-        if passed { Ok(()) } else { Err(password_failed(user).into()) }
+        let own = rules::is_for(entry, &context.idents, shown.as_ref(), user);
+        if passed && own {
+            return Ok(());
+        }
+        let by_certificate = passed || method == AuthMethod::Cert;
+        Err(End::Failed(if by_certificate { rules::certificate_failed(user) } else { password_failed(user) }))
     }
 
     async fn md5(&mut self, user: &str, account: Option<&Account>) -> Result<bool, End> {
@@ -73,7 +95,10 @@ impl Conversation {
         self.challenge(AuthenticationRequest::SaslContinue(&challenge)).await?;
         let proof = self.password_message("SASL").await?;
         match server.client_final(&proof)? {
-            Some(signature) => {
+            Some(Proven { signature, client_key }) => {
+                if let Some(passed) = account.and_then(|account| account.passed.as_ref()) {
+                    passed.learn(client_key);
+                }
                 self.challenge(AuthenticationRequest::SaslFinal(&signature)).await?;
                 Ok(true)
             }
@@ -98,17 +123,26 @@ impl Conversation {
     }
 }
 
-fn exchange(context: &HandshakeContext, account: Option<&Account>) -> Exchange {
-    let Some(account) = account else {
-        return match context.stranger_method {
-            AuthMethod::Md5 => Exchange::Md5,
-            AuthMethod::Trust | AuthMethod::ScramSha256 => Exchange::Scram,
-        };
-    };
-    match (account.method, &account.verifier) {
-        (AuthMethod::Trust, _) => Exchange::None,
-        (AuthMethod::ScramSha256, _) => Exchange::Scram,
-        (AuthMethod::Md5, Some(verifier)) if verifier.is_scram() => Exchange::Scram,
+fn of_entry(method: HbaMethod) -> AuthMethod {
+    match method {
+        HbaMethod::Trust => AuthMethod::Trust,
+        HbaMethod::Md5 => AuthMethod::Md5,
+        HbaMethod::Cert => AuthMethod::Cert,
+        // Who is rejected does not come this far; if it did it would have to prove itself.
+        HbaMethod::ScramSha256 | HbaMethod::Reject => AuthMethod::ScramSha256,
+    }
+}
+
+fn exchange(method: AuthMethod, account: Option<&Account>, stranger: AuthMethod) -> Exchange {
+    let verifier = account.and_then(|account| account.verifier.as_ref());
+    match (method, account) {
+        (AuthMethod::Cert, _) => Exchange::Certificate,
+        (AuthMethod::Trust, Some(_)) => Exchange::None,
+        // Nobody trusts a user who does not exist.
+        (AuthMethod::Trust, None) | (AuthMethod::ScramSha256, _) => Exchange::Scram,
+        (AuthMethod::Md5, _) if verifier.is_some_and(|verifier| verifier.is_scram()) => Exchange::Scram,
+        // As most users.
+        (AuthMethod::Md5, None) if stranger == AuthMethod::ScramSha256 => Exchange::Scram,
         (AuthMethod::Md5, _) => Exchange::Md5,
     }
 }
@@ -160,6 +194,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn who_is_nobody_is_asked_as_others_are() {
+        let asked = |method, stranger| exchange(method, None, stranger);
+        assert!(matches!(asked(AuthMethod::Md5, AuthMethod::ScramSha256), Exchange::Scram));
+        assert!(matches!(asked(AuthMethod::Md5, AuthMethod::Md5), Exchange::Md5));
+        for stranger in [AuthMethod::Md5, AuthMethod::ScramSha256, AuthMethod::Trust] {
+            assert!(matches!(asked(AuthMethod::ScramSha256, stranger), Exchange::Scram));
+            assert!(matches!(asked(AuthMethod::Trust, stranger), Exchange::Scram));
+            assert!(matches!(asked(AuthMethod::Cert, stranger), Exchange::Certificate));
+        }
+    }
 
     #[test]
     fn only_answers_of_sane_length_are_taken() {

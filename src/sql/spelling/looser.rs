@@ -8,7 +8,7 @@ use crate::sql::spelling::Tokens;
 use crate::sql::splice::Edit;
 
 /// Words that are read as others.
-const READ_AS: [(&[&str], &str); 17] = [
+const READ_AS: [(&[&str], &str); 19] = [
     (&["for", "no", "key", "update"], "FOR UPDATE"),
     (&["for", "key", "share"], "FOR SHARE"),
     // The bounds can stand the other way round. Negated it says nothing of a key.
@@ -23,6 +23,9 @@ const READ_AS: [(&[&str], &str); 17] = [
     (&["exclude", "group"], ""),
     (&["exclude", "ties"], ""),
     (&["exclude", "no", "others"], ""),
+    // Another test of one value, of which nothing else is known.
+    (&["is", "document"], "IS NORMALIZED"),
+    (&["is", "not", "document"], "IS NOT NORMALIZED"),
     // Groups that come twice: how many there are is no matter of where.
     (&["group", "by", "distinct"], "GROUP BY"),
     (&["variadic"], ""),
@@ -58,6 +61,7 @@ impl Tokens<'_> {
         match self.get(at)?.kind {
             TokenKind::Word => self
                 .words(at)
+                .or_else(|| self.only_marked(at))
                 .or_else(|| self.lock_list(at))
                 .or_else(|| self.arbiter(at))
                 .or_else(|| self.named_using(at))
@@ -65,7 +69,8 @@ impl Tokens<'_> {
                 .or_else(|| self.search_or_cycle(at))
                 .or_else(|| self.operator_by_name(at))
                 .or_else(|| self.xml(at))
-                .or_else(|| self.part_assignment(at)),
+                .or_else(|| self.part_assignment(at))
+                .or_else(|| self.part_columns(at)),
             TokenKind::Operator => self.whole_row(at),
             TokenKind::Punct(_)
             | TokenKind::Quoted
@@ -306,6 +311,37 @@ impl Tokens<'_> {
             target = comma + 1;
         }
         (!edits.is_empty()).then_some((edits, last))
+    }
+
+    /// `INSERT INTO t (a[1], ...)`: the part of a column is read as a field of it, which the parser knows.
+    fn part_columns(&self, at: usize) -> Option<(Vec<Edit>, usize)> {
+        if !self.are(at, &["insert", "into"]) {
+            return None;
+        }
+        let mut open = at + 3;
+        while self.is_punct(open, b'.') && self.is_name(open + 1) {
+            open += 2;
+        }
+        if self.is(open, "as") {
+            open += 2;
+        }
+        if !self.is_punct(open, b'(') {
+            return None;
+        }
+        let close = self.closing(open)?;
+        let mut edits = Vec::new();
+        let mut column = open + 1;
+        while self.is_name(column) {
+            let end = self.target_end(column)?;
+            if (column..=end).any(|at| self.is_punct(at, b'[')) {
+                edits.push(self.replace(column + 1, end, ".pgloom_part")?);
+            }
+            if !self.is_punct(end + 1, b',') {
+                return (end + 1 == close && !edits.is_empty()).then_some((edits, close));
+            }
+            column = end + 2;
+        }
+        None
     }
 
     /// The last token of what stands before `=`; subscripts only of names, numbers and parameters.

@@ -271,3 +271,13 @@ proptest! {
         crate::sql::utility::creates_temporary(&text);
     }
 }
+
+/// Each sign of `++++` is a token of its own and looks at all behind it: so there may not be any number of them.
+#[test]
+fn operators_are_looked_for_in_short_runs_alone() {
+    let mut out = Scan::default();
+    assert_eq!(scan(&format!("SELECT 1 {} 1", "+".repeat(100)), true, &mut out), Ok(()));
+    assert_eq!(out.slots.len(), 2);
+    assert_eq!(scan(&format!("SELECT 1 {} 1", "+".repeat(1000)), true, &mut out), Err(ScanError::NotUnderstood));
+    assert!(out.template.is_empty());
+}

@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use subtle::ConstantTimeEq;
 
 use super::scram::{
-    KEY, any_attribute, as_text, attribute, hmac, is_nonce, parse_iterations, salted_password, sha256, xor,
+    KEY, Key, ScramKeys, any_attribute, as_text, attribute, first_key, hmac, is_nonce, parse_iterations,
+    salted_password, sha256, xor,
 };
 use super::{SCRAM_SHA_256, SCRAM_SHA_256_PLUS};
 use crate::fault::{Blame, Fault, Result, SqlState};
@@ -25,10 +26,44 @@ pub enum Binding {
     EndPoint(Vec<u8>),
 }
 
+/// By what we know what we prove to know.
+#[derive(Clone, Debug)]
+pub enum Means {
+    Password(Secret),
+    /// Those of one verifier; a server that has another one of the same password takes no proof of them.
+    Keys(ScramKeys),
+}
+
+impl From<&Secret> for Means {
+    fn from(password: &Secret) -> Self {
+        Self::Password(password.clone())
+    }
+}
+
+impl Means {
+    /// The client's key and the server's, for this challenge. For a password this costs CPU time in proportion to the iterations.
+    fn keys(&self, salt: &[u8], iterations: NonZeroU32) -> Result<(Key, Key)> {
+        match self {
+            Self::Password(password) => {
+                let salted = salted_password(password.reveal(), salt, iterations);
+                Ok((hmac(salted.reveal(), &[b"Client Key"]), hmac(salted.reveal(), &[b"Server Key"])))
+            }
+            Self::Keys(keys) if keys.verifier.salt == salt && keys.verifier.iterations == iterations => {
+                Ok((first_key(keys.client_key.reveal()), first_key(keys.verifier.server_key.reveal())))
+            }
+            Self::Keys(_) => Err(refused(
+                "the server has another SCRAM verifier than the config: its salt or its iterations are not the same",
+            )
+            .hint("Store the config's verifier on every server (ALTER ROLE ... PASSWORD 'SCRAM-SHA-256$...'), or set server_password.")
+            .blame(Blame::Router)),
+        }
+    }
+}
+
 /// Waits for the server's first message.
 #[derive(Debug)]
 pub struct ScramClient {
-    password: Secret,
+    means: Means,
     /// The gs2 header and the end point.
     binding: Vec<u8>,
     nonce: String,
@@ -63,7 +98,7 @@ impl Offered {
 impl ScramClient {
     /// Chooses the mechanism; returns it with our first message. `nonce`: 18 random bytes.
     pub fn start(
-        password: &Secret,
+        means: impl Into<Means>,
         offered: Offered,
         binding: Binding,
         nonce: [u8; 18],
@@ -82,17 +117,15 @@ impl ScramClient {
         let first_bare = format!("n=,r={nonce}");
         let first = format!("{header}{first_bare}").into_bytes();
         let binding = [header.as_bytes(), &end_point].concat();
-        Ok((Self { password: password.clone(), binding, nonce, first_bare }, mechanism, first))
+        Ok((Self { means: means.into(), binding, nonce, first_bare }, mechanism, first))
     }
 
-    /// Takes the server's first message; returns our proof. Costs CPU time in proportion to the server's iterations.
+    /// Takes the server's first message; returns our proof. With a password it costs CPU time in proportion to the server's iterations.
     pub fn server_first(self, message: &[u8]) -> Result<(ScramClientFinal, Vec<u8>)> {
         let server_first = as_text(message).map_err(blame_server)?;
         let (nonce, salt, iterations) = self.challenge(server_first).map_err(blame_server)?;
 
-        let salted = salted_password(self.password.reveal(), &salt, iterations);
-        let client_key = hmac(salted.reveal(), &[b"Client Key"]);
-        let server_key = hmac(salted.reveal(), &[b"Server Key"]);
+        let (client_key, server_key) = self.means.keys(&salt, iterations)?;
         let without_proof = format!("c={},r={nonce}", BASE64.encode(&self.binding));
         let auth_message: [&[u8]; 5] =
             [self.first_bare.as_bytes(), b",", server_first.as_bytes(), b",", without_proof.as_bytes()];
@@ -159,7 +192,7 @@ mod tests {
     #[test]
     fn rfc_7677_exchange_is_reproduced() {
         let client = ScramClient {
-            password: Secret::new("pencil"),
+            means: Means::Password(Secret::new("pencil")),
             binding: b"n,,".to_vec(),
             nonce: "rOprNGfwEbeRWgbNEkqO".into(),
             first_bare: "n=user,r=rOprNGfwEbeRWgbNEkqO".into(),

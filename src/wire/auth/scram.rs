@@ -72,6 +72,28 @@ impl ScramVerifier {
     }
 }
 
+/// What a client's proof reveals, with the verifier by which it was checked: enough to log in wherever the same verifier is stored. The
+/// password itself stays unknown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ScramKeys {
+    pub verifier: ScramVerifier,
+    pub client_key: Secret,
+}
+
+impl fmt::Debug for ScramKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ScramKeys(...)")
+    }
+}
+
+impl ScramKeys {
+    /// `None`: the key is not that of this verifier.
+    pub fn new(verifier: &ScramVerifier, client_key: Secret) -> Option<Self> {
+        let own = verifier.stored_key.matches(&sha256(client_key.reveal()));
+        own.then(|| Self { verifier: verifier.clone(), client_key })
+    }
+}
+
 /// Digits alone, from 1 to the greatest `int`, as Postgres reads them.
 pub(super) fn parse_iterations(text: &str) -> Option<NonZeroU32> {
     if !text.bytes().all(|c| c.is_ascii_digit()) {
@@ -102,7 +124,7 @@ pub(super) fn sha256(bytes: &[u8]) -> Key {
     first_key(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
-fn first_key(bytes: &[u8]) -> Key {
+pub(super) fn first_key(bytes: &[u8]) -> Key {
     let mut key = [0; KEY];
     for (to, from) in key.iter_mut().zip(bytes) {
         *to = *from;

@@ -9,6 +9,15 @@ use super::{MockKey, SCRAM_SHA_256, SCRAM_SHA_256_PLUS};
 use crate::fault::{Fault, Result, SqlState};
 use crate::secret::Secret;
 
+/// A client has proven to know the password.
+#[derive(Debug)]
+pub struct Proven {
+    /// Our own proof, to be sent.
+    pub signature: Vec<u8>,
+    /// What its proof reveals: see [`super::ScramKeys`].
+    pub client_key: Secret,
+}
+
 /// Waits for the client's first message.
 #[derive(Debug)]
 pub struct ScramServer {
@@ -147,8 +156,8 @@ impl ScramServer {
 }
 
 impl ScramServerFinal {
-    /// Takes the client's proof. `None`: it is wrong, or nobody could have made it. Else our proof, to be sent.
-    pub fn client_final(self, message: &[u8]) -> Result<Option<Vec<u8>>> {
+    /// Takes the client's proof. `None`: it is wrong, or nobody could have made it.
+    pub fn client_final(self, message: &[u8]) -> Result<Option<Proven>> {
         let message = as_text(message)?;
         // Base64 has no comma, so the last attribute is the proof.
         let (without_proof, proof) =
@@ -172,7 +181,10 @@ impl ScramServerFinal {
         let server_signature = hmac(self.verifier.server_key.reveal(), &auth_message);
         // A doomed verifier is all zeros, which no hash is; the flag does not rely on that.
         let accepted = right & !self.doomed;
-        Ok(accepted.then(|| format!("v={}", BASE64.encode(server_signature)).into_bytes()))
+        Ok(accepted.then(|| Proven {
+            signature: format!("v={}", BASE64.encode(server_signature)).into_bytes(),
+            client_key: Secret::new(client_key),
+        }))
     }
 
     fn check_binding(&self, attribute: &str) -> Result<()> {
@@ -213,7 +225,7 @@ mod tests {
         assert_eq!(String::from_utf8(first).unwrap(), expected);
         let proof = b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
                       p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
-        let signature = last.client_final(proof).unwrap().unwrap();
-        assert_eq!(signature, b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+        let proven = last.client_final(proof).unwrap().unwrap();
+        assert_eq!(proven.signature, b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
     }
 }

@@ -40,7 +40,7 @@ fn proof(server: ScramServer, binding: Binding) -> Result<(ScramServerFinal, Scr
 fn exchange(server: ScramServer, binding: Binding) -> Result<bool> {
     let (server, client, proof) = proof(server, binding)?;
     match server.client_final(&proof)? {
-        Some(signature) => client.server_final(&signature).map(|()| true),
+        Some(proven) => client.server_final(&proven.signature).map(|()| true),
         None => Ok(false),
     }
 }
@@ -50,6 +50,56 @@ fn right_password_logs_in_and_no_other() {
     assert!(exchange(server(Some("pencil"), None), Binding::Unsupported).unwrap());
     assert!(!exchange(server(Some("Pencil"), None), Binding::Unsupported).unwrap());
     assert!(!exchange(server(None, None), Binding::Unsupported).unwrap());
+}
+
+/// The keys that a right proof reveals.
+fn keys() -> ScramKeys {
+    let (server, _, proof) = proof(server(Some("pencil"), None), Binding::Unsupported).unwrap();
+    let proven = server.client_final(&proof).unwrap().unwrap();
+    ScramKeys::new(&verifier("pencil"), proven.client_key).unwrap()
+}
+
+#[test]
+fn keys_of_a_proof_log_in_where_the_same_verifier_is_and_nowhere_else() {
+    let log_in = |server: ScramServer, binding: Binding| {
+        let offered = Offered { scram: true, scram_plus: server.mechanisms().len() == 2 };
+        let (client, mechanism, first) = ScramClient::start(client::Means::Keys(keys()), offered, binding, [8; 18])?;
+        let (server, challenge) = server.client_first(mechanism, &first)?;
+        let (client, proof) = client.server_first(&challenge)?;
+        match server.client_final(&proof)? {
+            Some(proven) => client.server_final(&proven.signature).map(|()| true),
+            None => Ok(false),
+        }
+    };
+    assert!(log_in(server(Some("pencil"), None), Binding::Unsupported).unwrap());
+    assert!(log_in(server(Some("pencil"), Some(vec![3; 32])), Binding::EndPoint(vec![3; 32])).unwrap());
+    assert!(!log_in(server(Some("another"), None), Binding::Unsupported).unwrap());
+    let salted = |salt: &[u8], iterations| {
+        let verifier = ScramVerifier::generate(b"pencil", salt, iterations);
+        ScramServer::new(Some(&verifier), &mock(), "u", None, [7; 18])
+    };
+    let few = std::num::NonZeroU32::new(1000).unwrap();
+    for other in [salted(b"another salt....", DEFAULT_ITERATIONS), salted(b"0123456789abcdef", few)] {
+        let fault = log_in(other, Binding::Unsupported).unwrap_err();
+        assert!(fault.message.starts_with("the server has another SCRAM verifier than the config"), "{fault}");
+        assert_eq!(fault.blame, crate::fault::Blame::Router);
+    }
+    assert_eq!(format!("{:?}", keys()), "ScramKeys(...)");
+    assert!(ScramKeys::new(&verifier("another"), keys().client_key).is_none());
+}
+
+#[test]
+fn server_that_has_only_what_clients_show_cannot_prove_itself() {
+    // It knows the stored key, and not the server's.
+    let mut stolen = verifier("pencil");
+    stolen.server_key = Secret::new([1; 32]);
+    let server = ScramServer::new(Some(&stolen), &mock(), "u", None, [7; 18]);
+    let (client, mechanism, first) =
+        ScramClient::start(client::Means::Keys(keys()), PLAIN, Binding::Unsupported, [8; 18]).unwrap();
+    let (server, challenge) = server.client_first(mechanism, &first).unwrap();
+    let (client, proof) = client.server_first(&challenge).unwrap();
+    let proven = server.client_final(&proof).unwrap().unwrap();
+    assert!(client.server_final(&proven.signature).unwrap_err().message.contains("does not know the password"));
 }
 
 #[test]
@@ -145,8 +195,8 @@ fn proofs_that_are_spoilt_are_refused() {
     assert_eq!(code(|proof| proof + "="), "08P01");
     assert_eq!(code(|proof| proof + ",x=y"), "08P01");
     assert_eq!(code(|_| String::new()), "08P01");
-    assert_eq!(spoil(|proof| proof.replace(",p=", ",x=1,p=")).unwrap(), None, "an extension changes what is signed");
-    assert_eq!(spoil(|proof| format!("{}AAAA=", &proof[..proof.len() - 5])).unwrap(), None);
+    assert!(spoil(|proof| proof.replace(",p=", ",x=1,p=")).unwrap().is_none(), "an extension changes what is signed");
+    assert!(spoil(|proof| format!("{}AAAA=", &proof[..proof.len() - 5])).unwrap().is_none());
 }
 
 #[test]

@@ -46,6 +46,14 @@ CREATE FUNCTION twice(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT n * 2
 -- What reads tables of other rows than those that it is given: never declared safe.
 CREATE FUNCTION worth(customers) RETURNS numeric LANGUAGE sql STABLE AS 'SELECT sum(total) FROM orders WHERE customer_id < $1.id';
 CREATE FUNCTION rich(accounts) RETURNS int LANGUAGE sql STABLE AS 'SELECT count(*)::int FROM customers WHERE level > $1.hits';
+-- Operators and aggregates of users: what their functions read, they read.
+CREATE FUNCTION near(int, int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT abs($1 - $2) < 3';
+CREATE OPERATOR <~> (LEFTARG = int, RIGHTARG = int, FUNCTION = near);
+CREATE FUNCTION next_has(int, int) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT EXISTS (SELECT FROM orders WHERE tenant_id = $1 + 1 AND quantity = $2)';
+CREATE OPERATOR <~~> (LEFTARG = int, RIGHTARG = int, FUNCTION = next_has);
+CREATE AGGREGATE product_of(numeric) (SFUNC = numeric_mul, STYPE = numeric);
+CREATE FUNCTION more_orders(bigint, int) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT $1 + count(*) FROM orders WHERE tenant_id = $2 + 1';
+CREATE AGGREGATE next_orders(int) (SFUNC = more_orders, STYPE = bigint, INITCOND = '0');
 -- Types that each server has under its own numbers, names that need quotes, and columns that are not what they were.
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
 CREATE DOMAIN percent AS int CHECK (VALUE BETWEEN 0 AND 100);
