@@ -36,7 +36,8 @@ fn changes_are_told_before_ready_for_query_as_in_postgres() {
     let world = Sharded::create("params", "default_pool_size = 2");
     let mut oracle = world.db.oracle();
     oracle.must(
-        "CREATE TABLE items (id int PRIMARY KEY, n int, name text); CREATE TABLE plain (id int PRIMARY KEY, body text)",
+        "CREATE TABLE items (id int PRIMARY KEY, n int, name text); CREATE TABLE plain (id int PRIMARY KEY, body text); \
+         INSERT INTO plain VALUES (1, 'one')",
     );
     let pipelines: &[(&str, Vec<u8>)] = &[
         ("a pipeline", [run("SET TimeZone = 'Asia/Tokyo'"), run("SELECT count(*) FROM plain"), m::sync()].concat()),

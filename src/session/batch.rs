@@ -101,7 +101,7 @@ impl Session {
     }
 
     /// The shard has another catalog than before, though the statement does not say so.
-    pub(super) fn note_catalog(&mut self, shard: ShardId) {
+    pub(super) fn note_catalog_changed(&mut self, shard: ShardId) {
         self.batch.note_reload(Reload::Surely, Some(shard));
     }
 }

@@ -103,7 +103,7 @@ impl Session {
         let last = held.server.query(&temporary.last(&before)).await.map_err(Fault::without_position)?;
         held.server.query(&format!("DROP TABLE {}", before.name())).await?;
         self.note_unread(Some(home));
-        self.note_catalog(home);
+        self.note_catalog_changed(home);
         if !temporary.counts {
             return Ok(tag);
         }
