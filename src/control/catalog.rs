@@ -423,8 +423,12 @@ async fn read_operators(server: &mut Backend, safe: &[QualifiedName]) -> Result<
     for row in &rows {
         let (schema, name) = (text(row, 1)?, text(row, 2)?);
         let volatility = if text(row, 3)? == "s" { Volatility::Stable } else { Volatility::Volatile };
-        let function =
-            UserFunction { volatility, declared_safe: is_safe(safe, schema, name), sets: Sets::Nothing, callable: true };
+        let function = UserFunction {
+            volatility,
+            declared_safe: is_safe(safe, schema, name),
+            sets: Sets::Nothing,
+            callable: true,
+        };
         let found = Operator { schema: schema.into(), name: name.into(), function };
         operators
             .entry(text(row, 0)?.into())
