@@ -4,6 +4,7 @@ mod accounts;
 mod doors;
 pub mod live;
 pub mod map;
+mod moves;
 pub mod reading;
 mod scrape;
 mod watch;
@@ -34,7 +35,6 @@ use crate::backend::prepared::StatementRegistry;
 use crate::backend::quota::Quotas;
 use crate::backend::servers::ServerBook;
 use crate::backend::settings::SettingsTable;
-use crate::backend::throttle::KeyLimit;
 use crate::backend::timelines::Timelines;
 use crate::config::{self, BreakerSettings, PoolMode, Settings, SslMode, TlsSettings, TwoPhaseCommit};
 pub use crate::control::live::Ending;
@@ -117,8 +117,11 @@ impl Router {
     /// Serves until `stop` resolves, then drains: no new clients, idle ones are told, transactions may finish for a time.
     pub async fn run(self, stop: impl Future<Output = Ending>) {
         self.live.serve().await;
+        let live = Arc::clone(&self.live);
+        let late = tokio::spawn(async move { live.follow_late().await });
         let watch = tokio::spawn(watch::follow(Arc::clone(&self.live)));
         let ending = stop.await;
+        late.abort();
         watch.abort();
         self.live.be_unready();
         let timeouts = self.live.settings().timeouts;
@@ -188,7 +191,6 @@ fn session_limits(settings: &Settings) -> SessionLimits {
         max_fanout: settings.limits.scatter_max_shards.map_or(usize::MAX, |n| n.get() as usize),
         sequence_block: settings.limits.sequence_block.get() as usize,
         deadlock_retries: settings.limits.deadlock_retries,
-        failover_timeout: settings.timeouts.failover,
         max_replica_lag: settings.limits.replicas.max_lag,
         max_replica_lag_bytes: settings.limits.replicas.max_lag_bytes,
         read_your_writes: settings.limits.replicas.read_your_writes,
@@ -395,7 +397,11 @@ fn database_settings(
 ) -> Option<DatabaseSettings> {
     Some(DatabaseSettings {
         topology: (*database.topology).clone(),
-        access: access.clone(),
+        access: ServerAccess {
+            connect_timeout: database.server_connect.unwrap_or(access.connect_timeout),
+            login_timeout: database.server_login.unwrap_or(access.login_timeout),
+            ..access.clone()
+        },
         limits: PoolLimits {
             size: database.pool.size.get() as usize,
             min_size: database.pool.min_size as usize,
@@ -415,8 +421,8 @@ fn database_settings(
         read_preference: database.read_preference,
         two_phase_commit: database.two_phase_commit,
         times: settings.timeouts.limits.with(&database.times),
-        key_limit: database.keys.rate.map(|rate| KeyLimit { rate, wait: database.keys.wait }),
-        key_places: database.keys.at_once.map(|size| (size, database.keys.wait)),
+        key_rate: database.keys.rate,
+        key_places: database.keys.at_once,
         members: members(settings, &database.name, &access.keys),
     })
 }

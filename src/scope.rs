@@ -20,6 +20,10 @@ pub struct Control {
     blocked: AtomicU64,
     /// The statement that waits for server connections is to be canceled.
     canceled: AtomicBool,
+    /// The time of the statement that runs is up: what its client is told, where that has not taken all of its answer.
+    due: Mutex<Option<Fault>>,
+    /// Whether it is, for those who look at every row.
+    is_due: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -31,6 +35,8 @@ impl Default for Control {
             made: Instant::now(),
             blocked: AtomicU64::new(0),
             canceled: AtomicBool::default(),
+            due: Mutex::default(),
+            is_due: AtomicBool::default(),
             waker: AtomicWaker::new(),
         }
     }
@@ -117,6 +123,30 @@ impl Control {
     pub fn cancel(&self) {
         self.canceled.store(true, Ordering::Release);
         self.waker.wake();
+    }
+
+    /// The time of the statement is up. Its servers do not wait any longer for a client that takes its answer slowly.
+    pub fn fall_due(&self, why: Fault) {
+        *self.due.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        self.is_due.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    pub fn is_due(&self) -> bool {
+        self.is_due.load(Ordering::Acquire)
+    }
+
+    /// What is told when the time is up.
+    pub fn due(&self) -> Option<Fault> {
+        self.is_due().then(|| self.due.lock().unwrap_or_else(PoisonError::into_inner).clone())?
+    }
+
+    /// The statement has ended, or another one begins.
+    pub fn forget_due(&self) {
+        if self.is_due() {
+            self.is_due.store(false, Ordering::Release);
+            *self.due.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 
     /// Has the session look again at what it waits for.

@@ -485,11 +485,12 @@ fn a_start_without_etcd_uses_the_copy_or_waits() {
 
 /// From now on, of `pgloom`, who may do what a router does, and of `root`.
 fn ask_for_passwords(etcd: &EtcdCluster) {
-    use etcd_client::{Permission, PermissionType};
+    use etcd_client::Permission;
     etcd.ask(async |mut client| {
         client.role_add("router").await?;
-        for (key, kind) in [("/pgloom/", PermissionType::Read), ("/pgloom/routers/", PermissionType::Readwrite)] {
-            client.role_grant_permission("router", Permission::new(kind, key).with_prefix()).await?;
+        client.role_grant_permission("router", Permission::read("/pgloom/").with_prefix()).await?;
+        for key in ["/pgloom/routers/", "/pgloom/timelines/"] {
+            client.role_grant_permission("router", Permission::read_write(key).with_prefix()).await?;
         }
         client.user_add("pgloom", "secret", None).await?;
         client.user_grant_role("pgloom", "router").await?;

@@ -20,12 +20,14 @@ use support::{Database, Router, SHARDS, eventually};
 const QUERY: Duration = Duration::from_millis(1_000);
 /// A server that cannot be told to stop is not waited for any longer than this (`session/deadlines.rs`).
 const REACH: Duration = Duration::from_secs(1);
+/// One that was told and has not stopped is not waited for any longer than this (`cancel_grace`).
+const CANCEL: Duration = Duration::from_secs(2);
 /// Everybody who was caught is well again by then, once the fault is over.
 const GRACE: Duration = Duration::from_secs(10);
 /// What a machine that is busy with other things may add.
 const SLACK: Duration = Duration::from_secs(4);
 const GENERAL: &str = "query_timeout = \"1s\"\nserver_connect_timeout = \"1s\"\nquery_wait_timeout = \"2s\"\n\
-     idle_transaction_timeout = \"1s\"\nclient_write_timeout = \"1s\"\n";
+     idle_transaction_timeout = \"1s\"\nclient_write_timeout = \"1s\"\ntwo_phase_grace = \"1s\"\n";
 
 /// A database whose shard `s1` is behind a pipe, and a router whose clients are behind another one where they want to be.
 struct World {
@@ -274,6 +276,59 @@ fn a_scatter_ends_in_time_when_one_shard_is_behind_a_cut_cable() {
     print("half-open for 13 s, statements over all shards", &figures);
     assert!(figures.longest < QUERY + REACH + SLACK, "{:?}", figures.longest);
     assert!(!figures.errors.is_empty() && !figures.errors.contains_key("gone"), "{:?}", figures.errors);
+}
+
+#[test]
+fn a_long_answer_that_trickles_ends_in_time() {
+    let world = World::create("faultlong");
+    let sql = format!("SELECT name FROM items WHERE id = {}", world.ids[1]);
+    let lasts = Duration::from_secs(6);
+    let figures = measure(&world, &sql, 2, lasts, || world.shard.trickle(20), || world.shard.mend());
+    print("slow bytes: one each 20 ms for 6 s, an answer of 1 kB", &figures);
+    assert!(figures.longest < QUERY + REACH + CANCEL + SLACK, "{:?}", figures.longest);
+    assert!(!figures.errors.is_empty(), "{:?}", figures.errors);
+}
+
+/// Whatever its client is told, it is done on both shards or on none.
+#[test]
+fn a_commit_over_a_cut_cable_is_told_in_time() {
+    let world = World::create("faultcommit");
+    for (first, second) in [(1, 2), (2, 1)] {
+        eventually(30, "all is well", || world.connect().simple("SELECT count(*) FROM items").code().is_empty());
+        let n = || world.db.shard(1).value(&format!("SELECT n FROM items WHERE id = {}", world.ids[1]));
+        let before = n();
+        let mut raw = world.connect();
+        raw.must("BEGIN");
+        for shard in [first, second] {
+            raw.must(&format!("UPDATE items SET n = n + 1 WHERE id = {}", world.ids[shard]));
+        }
+        world.shard.cut();
+        let start = Instant::now();
+        let code = raw.simple("COMMIT").code().to_owned();
+        let took = start.elapsed();
+        world.shard.mend();
+        println!(
+            "FIGURE | half-open in a COMMIT over two shards | {:.2} s until the client is told: {code} | | | |",
+            took.as_secs_f64()
+        );
+        assert!(["57014", "40000", "08007"].contains(&code.as_str()), "{code}");
+        assert!(took < QUERY + REACH + CANCEL + SLACK, "{took:?}");
+        eventually(60, "it is done on both or on none", || {
+            let row = |shard: usize| {
+                let sql = format!(
+                    "SELECT n, (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()) FROM items WHERE id = {}",
+                    world.ids[shard]
+                );
+                let reply = world.db.shard(shard).must(&sql);
+                reply.answers[0].rows[0].clone()
+            };
+            let (one, other) = (row(1), row(2));
+            one == other && one[1].as_deref() == Some(b"0")
+        });
+        if code != "08007" {
+            assert_eq!(n(), before, "{code}");
+        }
+    }
 }
 
 /// How long a row stays locked for others.

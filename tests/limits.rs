@@ -421,3 +421,19 @@ fn all_users_together_have_so_many_connections_to_a_server() {
     );
     assert_eq!(holders[0].value(&select), "0");
 }
+
+#[test]
+fn a_copy_goes_to_no_more_shards_than_a_statement_may() {
+    let world = Sharded::create("copyfan", "scatter_max_shards = 4");
+    let text = world.router.config_text().replace("scatter_max_shards = 4", "scatter_max_shards = 3");
+    assert_eq!(world.router.reload(&text), "applied");
+    let mut raw = world.connect();
+    let before = raw.simple("SELECT count(*) FROM items").code().to_owned();
+    assert_eq!(before, "53400");
+    let rows = b"1000001\t1\n1000002\t1\n";
+    assert_eq!(raw.simple("INSERT INTO places VALUES ('z', 'Z')").code(), "53400");
+    assert_eq!(raw.copy_in("COPY places FROM STDIN", b"z\tZ\n").code(), "53400");
+    assert_eq!(raw.copy_in("COPY items (id, n) FROM STDIN", rows).code(), "53400");
+    assert_eq!(raw.copy_in("COPY plain FROM STDIN", b"7\tseven\n").code(), "");
+    assert_eq!(world.on_each("SELECT count(*) FROM items WHERE id > 1000000"), ["0"; 4]);
+}

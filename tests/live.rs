@@ -91,10 +91,75 @@ fn tables_are_added_and_removed_while_clients_run() {
     assert_eq!(raw.value("SELECT count(*) FROM notes"), "40");
     assert!(world.on_each("SELECT count(*) FROM notes").iter().all(|count| count != "0"));
     assert_eq!(world.router.reload(&added), "unchanged");
-    assert_eq!(world.router.reload(&text), "applied");
+    // There were no rows of it before, and there are now.
+    assert_eq!(world.router.reload(&text), "rejected");
+    assert_eq!(raw.value("SELECT count(*) FROM notes"), "40");
+    assert_eq!(world.router.reload(&with_moves(&text)), "applied");
     assert_eq!(raw.value("SELECT count(*) FROM notes"), world.on_each("SELECT count(*) FROM notes")[0]);
     traffic.goes_on();
     traffic.end();
+}
+
+/// What a changed file says of rows that are there already is not believed by itself.
+#[test]
+fn a_file_that_moves_rows_is_rejected_unless_that_is_allowed() {
+    let world = Sharded::create("moves", "");
+    let text = world.router.config_text();
+    let id = world.id(1, 0);
+    let old = format!("[[databases.{}.distributions]]\nname = \"key\"\nkey_types = [\"int4\"]", world.db.name);
+    let moved = text.replace(&old, &format!("{old}\npins = [{{ value = \"{id}\", shard = \"s2\" }}]"));
+    assert_ne!(moved, text);
+    let mut raw = world.connect();
+    let mut known = move || {
+        let row = raw.named("SHOW pgloom.map").remove(0);
+        let problem = row.get("problem").cloned().unwrap_or_default();
+        (row["source"].clone(), row["rejected"].clone(), problem)
+    };
+    let told = |line: &str| world.router.http("/metrics").1.contains(line);
+    let row = format!("SELECT name FROM items WHERE id = {id}");
+    let name = world.connect().value(&row);
+    assert_eq!(known(), ("file".to_owned(), "0".to_owned(), String::new()));
+    assert_eq!(world.router.reload(&moved), "rejected");
+    assert_eq!(world.connect().value(&row), name);
+    let (_, rejected, problem) = known();
+    assert!(
+        rejected == "1" && problem.contains("MOVES 1 key") && problem.contains("public.items has rows"),
+        "{problem}"
+    );
+    let log = world.router.log_text();
+    assert!(log.contains("1 pins are others; MOVES 1 key") && log.contains("allow_moves = true"), "{log}");
+    assert!(told("pgloom_topology_rejected_total 1\n") && told("pgloom_topology_troubled 1\n"));
+    assert!(told("pgloom_topology_epoch 0\n"));
+    assert_eq!(world.router.reload(&text), "unchanged");
+    assert_eq!(known(), ("file".to_owned(), "1".to_owned(), String::new()));
+    assert!(told("pgloom_topology_troubled 0\n"));
+    // Its operator has moved the row.
+    let from = world.db.shard(1).must(&format!("DELETE FROM items WHERE id = {id} RETURNING n, name"));
+    assert_eq!(from.answers[0].rows.len(), 1);
+    world.db.shard(2).must(&format!("INSERT INTO items VALUES ({id}, 0, '{name}')"));
+    assert_eq!(world.router.reload(&with_moves(&moved)), "applied");
+    assert_eq!(world.connect().value(&row), name);
+    // Where there are no rows nothing can be looked for in vain.
+    assert_eq!(world.router.reload(&text), "rejected");
+    world.connect().must("DELETE FROM items");
+    assert_eq!(world.router.reload(&text), "applied");
+}
+
+/// A reload for which a transaction is in the way is not forgotten.
+#[test]
+fn a_reload_that_waited_in_vain_is_tried_again() {
+    let world = Sharded::create("again", "");
+    let (id, text) = pinned(&world, 1);
+    let mut old = world.connect();
+    old.must(&format!("BEGIN; SELECT n FROM items WHERE id = {id}"));
+    assert_eq!(world.router.reload(&text), "rejected");
+    let metrics = world.router.http("/metrics").1;
+    assert!(metrics.contains("pgloom_topology_rejected_total 0\n"), "it is not wrong");
+    assert!(metrics.contains("pgloom_topology_troubled 1\n"));
+    let before = world.router.reloads();
+    old.must("COMMIT");
+    assert_eq!(world.router.next_reload(&before), "applied");
+    assert!(route(&mut old, &format!("SELECT * FROM items WHERE id = {id}")).contains("s2"));
 }
 
 #[test]
@@ -136,7 +201,13 @@ fn pinned(world: &Sharded, shard: usize) -> (i32, String) {
     let text = world.router.config_text();
     assert!(text.contains(&old));
     let to = (shard + 1) % SHARDS;
-    (id, text.replace(&old, &format!("{old}\npins = [{{ value = \"{id}\", shard = \"s{to}\" }}]")))
+    let pinned = text.replace(&old, &format!("{old}\npins = [{{ value = \"{id}\", shard = \"s{to}\" }}]"));
+    (id, with_moves(&pinned))
+}
+
+/// The same, where rows may be looked for elsewhere than they are.
+fn with_moves(text: &str) -> String {
+    text.replacen("[[users]]", "[topology]\nallow_moves = true\n[[users]]", 1)
 }
 
 /// A configuration under which `id` lies elsewhere is to be applied, and one transaction from before is waited for that has just begun:
@@ -307,7 +378,9 @@ fn shards_are_added_while_clients_run() {
     );
     let more =
         format!("{more}\n[[databases.{name}.tables]]\nname = \"far\"\ndistribution = \"far\"\ncolumns = [\"id\"]\n");
-    assert_eq!(world.router.reload(&more), "applied");
+    // Its copies of reference tables are there: only the operator knows that.
+    assert_eq!(world.router.reload(&more), "rejected");
+    assert_eq!(world.router.reload(&with_moves(&more)), "applied");
     traffic.goes_on();
     let mut raw = world.connect();
     raw.must("INSERT INTO far VALUES (1, 1), (2, 2); INSERT INTO places VALUES ('b', 'B')");
@@ -315,7 +388,9 @@ fn shards_are_added_while_clients_run() {
     assert_eq!(oracle.value("SELECT count(*) FROM places"), "2");
     assert_eq!(raw.value("SELECT sum(f.n) FROM far f, items i WHERE i.id = f.id AND i.id < 3"), "3");
     eventually(20, "the new shard is watched", || world.router.http("/readyz").0 == 200);
-    assert_eq!(world.router.reload(&text), "applied");
+    assert_eq!(world.router.reload(&text), "rejected");
+    assert_eq!(raw.value("SELECT count(*) FROM far"), "2");
+    assert_eq!(world.router.reload(&with_moves(&text)), "applied");
     traffic.goes_on();
     assert_eq!(raw.value("SELECT count(*) FROM far"), "0");
     traffic.end();
@@ -514,7 +589,9 @@ fn another_shard_becomes_the_home_shard_while_clients_run() {
     let mut raw = world.connect();
     assert_eq!(raw.value("SELECT body FROM plain"), "one");
     world.db.shard(1).must("INSERT INTO plain VALUES (1, 'other')");
-    assert_eq!(world.router.reload(&moved), "applied");
+    assert_eq!(world.router.reload(&moved), "rejected");
+    assert_eq!(raw.value("SELECT body FROM plain"), "one");
+    assert_eq!(world.router.reload(&with_moves(&moved)), "applied");
     traffic.goes_on();
     assert_eq!(raw.value("SELECT body FROM plain"), "other");
     assert!(route(&mut raw, "SELECT body FROM plain").contains("s1"));
@@ -524,7 +601,7 @@ fn another_shard_becomes_the_home_shard_while_clients_run() {
     assert_eq!(raw.value("SELECT count(*) FROM items i, plain p WHERE p.id = i.id"), "2");
     raw.must("CREATE TABLE made (id int); INSERT INTO made VALUES (1)");
     assert_eq!(raw.value("SELECT count(*) FROM made"), "1");
-    assert_eq!(world.router.reload(&text), "applied");
+    assert_eq!(world.router.reload(&with_moves(&text)), "applied");
     traffic.goes_on();
     assert_eq!(raw.value("SELECT body FROM plain"), "one");
     traffic.end();

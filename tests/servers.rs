@@ -9,12 +9,15 @@ mod support;
 mod world;
 
 use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bank::{BALANCE, Desk, NAME, Told, audit};
 use support::raw::message as m;
-use support::{Lone, Raw, Router, eventually};
+use support::{EtcdCluster, Lone, Raw, Router, eventually};
 use world::{World, config, primary, roles};
 
 #[test]
@@ -82,6 +85,89 @@ fn a_failover_is_followed_and_the_old_primary_gets_no_writes_when_it_comes_back(
     drop(fast);
     world.b.start();
     eventually(10, "it is back", || raw.simple(&add).code().is_empty());
+}
+
+/// A router's file beside the map in etcd; its timelines are kept under `name`.
+fn beside_map(etcd: &EtcdCluster, dir: &Path, name: &str, general: &str) -> String {
+    let (timelines, copy) = (dir.join(format!("{name}.timelines")), dir.join(format!("{name}.map")));
+    format!(
+        "[general]\nport = {{port}}\nmetrics_listen = \"127.0.0.1:{{http_port}}\"\nauth_type = \"trust\"\n\
+         server_check_interval = \"300ms\"\ntimelines_file = \"{}\"\n{general}\n[topology]\nsource = \"etcd\"\nendpoints = {}\n\
+         router_ttl = \"3s\"\ncopy_file = \"{}\"\n[[users]]\nname = \"postgres\"\n[databases.{NAME}]\n",
+        timelines.display(),
+        etcd.endpoints(),
+        copy.display()
+    )
+}
+
+#[test]
+fn routers_that_share_a_map_tell_each_other_which_primaries_are_old() {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("shared-timelines-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    let own = format!("timelines_file = \"{}\"", dir.join("world.timelines").display());
+    let (world, etcd) = (World::create(&own), EtcdCluster::start(1));
+    let whole = config(&[&[&world.a, &world.b], &[&world.other]], "");
+    fs::write(dir.join("whole.toml"), whole.replace("{port}", "1").replace("{http_port}", "2")).unwrap();
+    let own = beside_map(&etcd, &dir, "none", "").replace("{port}", "1").replace("{http_port}", "2");
+    fs::write(dir.join("pgloom.toml"), own).unwrap();
+    let mut init = Command::new(env!("CARGO_BIN_EXE_pgloom"));
+    let init = init.args(["topology", "init", "--from", "whole.toml"]).current_dir(&dir).output().unwrap();
+    assert!(init.status.success(), "{init:?}");
+    let stored = || -> Vec<String> {
+        let all = Some(etcd_client::GetOptions::new().with_prefix());
+        let found = etcd.ask(async |mut client| client.get("/pgloom/timelines/", all).await);
+        found.kvs().iter().map(|value| value.value_str().unwrap().to_owned()).collect()
+    };
+    let forget = || {
+        let all = Some(etcd_client::DeleteOptions::new().with_prefix());
+        etcd.ask(async |mut client| client.delete("/pgloom/timelines/", all).await.map(drop));
+    };
+    let account: i32 = world.a.connect(NAME).value("SELECT min(id) FROM accounts").parse().unwrap();
+    let add = format!("UPDATE accounts SET balance = balance + 1 WHERE id = {account}");
+    let balance =
+        |server: &Lone| server.connect(NAME).value(&format!("SELECT balance FROM accounts WHERE id = {account}"));
+
+    let first = Router::start(&beside_map(&etcd, &dir, "first", ""));
+    assert!(stored().is_empty());
+    world.a.kill();
+    world.b.promote();
+    eventually(20, "the new primary is followed", || first.connect(NAME).simple(&add).code().is_empty());
+    eventually(10, "it is told to the others", || stored() == ["2"]);
+    forget();
+    eventually(20, "it is told again", || stored() == ["2"]);
+
+    // The old one comes back, and the new one is down for a moment. Another router begins, which has seen nothing of all that.
+    world.a.configure("synchronous_standby_names = ''");
+    world.a.start();
+    world.b.stop();
+    let general = "failover_timeout = \"500ms\"";
+    let second = Router::start_with(&beside_map(&etcd, &dir, "second", general), &[]);
+    eventually(20, "it knows the old one for what it is", || {
+        let refused =
+            Raw::connect(second.port, "postgres", NAME).err().map(|error| error.to_string()).unwrap_or_default();
+        refused.contains("57P03") && refused.contains("older timeline")
+    });
+    eventually(10, "it has written it down", || {
+        fs::read_to_string(dir.join("second.timelines")).is_ok_and(|text| text.contains(":2"))
+    });
+    drop((first, second));
+
+    // One that began while nobody could tell it is told as soon as somebody can.
+    forget();
+    let third = Router::start(&beside_map(&etcd, &dir, "third", ""));
+    let mut raw = third.connect(NAME);
+    raw.must("SET pgloom.failover_timeout = '500ms'");
+    assert_eq!(raw.simple(&add).code(), "", "nobody has told it yet");
+    let lost = balance(&world.a);
+    let fourth = Router::launch(&beside_map(&etcd, &dir, "second", general));
+    eventually(20, "it is told", || third.log_text().contains("no primary"));
+    assert_eq!(raw.simple(&add).code(), "57P03");
+    assert_eq!(balance(&world.a), lost);
+    world.b.start();
+    eventually(20, "the new one is back", || raw.simple(&add).code().is_empty());
+    assert_eq!(balance(&world.a), lost);
+    drop((third, fourth));
+    let _ = fs::remove_dir_all(&dir);
 }
 
 #[test]

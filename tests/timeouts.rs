@@ -285,19 +285,111 @@ fn the_wait_for_a_connection_ends_as_the_session_says() {
 }
 
 #[test]
-fn a_server_that_heeds_no_cancel_is_left_behind_with_its_client() {
-    let world = Sharded::create("timestopped", "query_timeout = \"300ms\"\ndefault_pool_size = 1");
+fn a_server_that_heeds_no_cancel_is_left_behind_and_its_client_goes_on() {
+    let general = "query_timeout = \"300ms\"\ncancel_grace = \"500ms\"\ndefault_pool_size = 1";
+    let world = Sharded::create("timestopped", general);
     let mut raw = world.connect();
     let backend = pid(&mut raw, &world, 1).parse().unwrap();
     let signal = |signal| kill_process(Pid::from_raw(backend).unwrap(), signal).unwrap();
     signal(Signal::STOP);
+    let start = Instant::now();
     let reply = raw.simple(&format!("SELECT n FROM items WHERE id = {}", world.id(1, 0)));
+    let took = start.elapsed();
     signal(Signal::CONT);
     let error = reply.error.unwrap();
-    assert_eq!((error.code(), &error.0[&'S'][..]), ("57014", "FATAL"), "{error}");
+    assert_eq!((error.code(), &error.0[&'S'][..]), ("57014", "ERROR"), "{error}");
+    assert!(error.0[&'D'].contains("has not said in time that it has stopped"), "{error}");
+    assert!((Duration::from_millis(700)..Duration::from_secs(8)).contains(&took), "{took:?}");
     // Another connection takes the place of the one that hung.
-    let mut other = world.connect();
-    assert_ne!(pid(&mut other, &world, 1), backend.to_string());
+    assert_ne!(pid(&mut raw, &world, 1), backend.to_string());
+}
+
+/// What a client has not taken when the time is up is not waited for: it is told so when it reads on, behind the rows that were sent.
+#[test]
+fn a_slow_reader_holds_no_server_beyond_its_time() {
+    let world = Sharded::create("timeslow", "cancel_grace = \"60s\"\ndefault_pool_size = 1");
+    let mut watch = world.connect();
+    for sql in [
+        "SELECT repeat(body, 1000) FROM plain, generate_series(1, 200000)",
+        "COPY (SELECT repeat(body, 1000) FROM plain, generate_series(1, 200000)) TO STDOUT",
+        "SELECT id, repeat(name, 100000) FROM items ORDER BY id",
+        "SELECT id, repeat(name, 100000) FROM items",
+    ] {
+        let mut slow = world.connect();
+        slow.must("SET pgloom.query_timeout = '500ms'");
+        slow.send(&m::query(sql)).unwrap();
+        let start = Instant::now();
+        std::thread::sleep(Duration::from_millis(600));
+        // There is one connection to each shard.
+        assert_eq!(watch.value("SELECT count(*) FROM items"), "60");
+        assert_eq!(watch.value("SELECT count(*) FROM plain"), "1");
+        assert!(start.elapsed() < Duration::from_secs(30), "{sql}: {:?}", start.elapsed());
+        let messages = slow.read_to_ready().unwrap();
+        let errors: Vec<_> = messages.iter().filter(|message| message.tag == b'E').collect();
+        assert_eq!((errors.len(), errors[0].report().code()), (1, "57014"), "{sql}");
+        assert!(messages.iter().all(|message| message.tag != b'C'), "{sql}");
+        assert!(messages.iter().any(|message| matches!(message.tag, b'D' | b'd')), "{sql}");
+        // It goes on as any other.
+        assert_eq!(slow.value("SELECT count(*) FROM items"), "60");
+    }
+}
+
+/// A COPY waits for its client, and its servers heed no cancel meanwhile.
+#[test]
+fn a_copy_whose_client_says_nothing_has_its_end() {
+    let world = Sharded::create("timecopy", "cancel_grace = \"60s\"\ndefault_pool_size = 1");
+    let rows = |raw: &mut Raw| {
+        [raw.value("SELECT count(*) FROM items WHERE id > 1000000"), raw.value("SELECT count(*) FROM plain")]
+    };
+    let mut watch = world.connect();
+    let before = rows(&mut watch);
+    for (copy, line) in
+        [("COPY items (id, n) FROM STDIN", "1000001\t1\n1000002\t1\n1000003\t1\n"), ("COPY plain FROM STDIN", "")]
+    {
+        for block in [false, true] {
+            let mut raw = world.connect();
+            raw.must("SET pgloom.query_timeout = '500ms'");
+            if block {
+                raw.must("BEGIN");
+            }
+            raw.send(&m::query(copy)).unwrap();
+            assert_eq!(raw.read().unwrap().tag, b'G');
+            if !line.is_empty() {
+                raw.send(&m::copy_data(line.as_bytes())).unwrap();
+            }
+            let start = Instant::now();
+            let messages = raw.read_to_ready().unwrap();
+            let error = messages.iter().find(|message| message.tag == b'E').unwrap().report();
+            assert_eq!(
+                (error.code(), error.message(), &error.0[&'S'][..]),
+                ("57014", "canceling statement due to statement timeout", "ERROR"),
+                "{copy}"
+            );
+            assert!(start.elapsed() < Duration::from_secs(30), "{copy}: {:?}", start.elapsed());
+            // What it sends on is too late.
+            raw.send(&[m::copy_data(b"1000009\t1\n"), m::copy_done()].concat()).unwrap();
+            assert_eq!(raw.simple("SELECT 1").code(), if block { "25P02" } else { "" }, "{copy}");
+            if block {
+                raw.must("ROLLBACK");
+            }
+            assert_eq!(rows(&mut watch), before, "{copy}");
+        }
+        // Without a limit on statements its silence is that of a client in a transaction.
+        let mut raw = world.connect();
+        raw.must("SET pgloom.idle_transaction_timeout = '2s'");
+        raw.send(&m::query(copy)).unwrap();
+        assert_eq!(raw.read().unwrap().tag, b'G');
+        for _ in 0..if line.is_empty() { 0 } else { 3 } {
+            std::thread::sleep(Duration::from_millis(800));
+            raw.send(&m::copy_data(b"")).unwrap();
+        }
+        let error = raw.read().unwrap();
+        assert_eq!((error.tag, error.report().code()), (b'E', "25P03"), "{copy}");
+        assert!(raw.read().is_err());
+        assert_eq!(rows(&mut watch), before, "{copy}");
+    }
+    let metrics = world.router.http("/metrics").1;
+    assert!(metrics.contains("pgloom_timeouts_total{limit=\"idle_transaction\"} 2"), "{metrics}");
 }
 
 /// Until it is decided, a commit over several shards can be undone; what it holds on those that work is not held for ever.
@@ -340,11 +432,17 @@ fn a_server_that_does_not_finish_the_login_is_given_up() {
     let port = silent.local_addr().unwrap().port();
     let config = format!(
         "[general]\nport = {{port}}\nauth_type = \"trust\"\nmetrics_listen = \"127.0.0.1:{{http_port}}\"\nserver_login_timeout = \"300ms\"\n\
-         [[users]]\nname = \"postgres\"\n[databases.shop]\n[[databases.shop.shards]]\nname = \"a\"\nhost = \"127.0.0.1\"\nport = {port}\n"
+         [[users]]\nname = \"postgres\"\n[databases.shop]\n[[databases.shop.shards]]\nname = \"a\"\nhost = \"127.0.0.1\"\nport = {port}\n\
+         [databases.own]\nserver_login_timeout = \"450ms\"\n[[databases.own.shards]]\nname = \"a\"\nhost = \"127.0.0.1\"\nport = {port}\n"
     );
     let router = Router::start_with(&config, &[]);
     let start = Instant::now();
     let error = Raw::connect(router.port, "postgres", "shop").unwrap_err();
     assert!(error.contains("the login was not finished within 300ms"), "{error}");
     assert!(start.elapsed() < Duration::from_secs(10));
+    let own = Raw::connect(router.port, "postgres", "own").unwrap_err();
+    assert!(own.contains("the login was not finished within 450ms"), "{own}");
+    let metrics = router.http("/metrics").1;
+    assert!(!metrics.contains("pgloom_timeouts_total{limit=\"server_login\"} 0"), "{metrics}");
+    assert!(metrics.contains("pgloom_timeouts_total{limit=\"server_connect\"} 0"), "{metrics}");
 }

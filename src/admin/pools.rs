@@ -1,5 +1,6 @@
 //! Pools and the servers that they lead to: POOLS, SHARD_POOLS, DATABASES, BREAKERS.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -172,8 +173,8 @@ impl Look<'_> {
                 row.extend([flag(paused), flag(database.disabled.load(Ordering::Relaxed))]);
                 row.extend([text(&topology.shard(shard).name), flag(shard == topology.home)]);
                 row.push(text(if limits.queue == usize::MAX { 0 } else { limits.queue }));
-                row.push(text(database.key_limit.map_or(0, |limit| limit.rate.get())));
-                row.push(text(database.key_places.map_or(0, |(places, _)| places.get())));
+                row.push(text(database.key_rate.map_or(0, NonZeroU32::get)));
+                row.push(text(database.key_places.map_or(0, NonZeroU32::get)));
                 rows.push(row);
             }
         }

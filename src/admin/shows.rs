@@ -319,15 +319,15 @@ const MAP: &[Field] = fields! {
     "high" Text "the last token, or the first value beyond the range; NULL: no upper limit",
     "shard" Text "where it lies; for a group its number, from 0",
     "source" Text "where the map comes from: `file`, `etcd`, or `copy` (the copy on disk: etcd was not reached since the start)",
-    "place" Text "the member of etcd that answers, or the file of the copy",
+    "place" Text "the member of etcd that answers, the file of the copy, or that of the configuration",
     "epoch" Int8 "the epoch that is served; NULL: the map stands in the configuration",
     "revision" Int8 "the revision of etcd at the map's last change",
     "changed_at" Text "when the map was changed, UTC",
     "changed_by" Text "by whom",
     "reason" Text "why",
     "stale_seconds" Text "seconds since etcd has last said that this is the map",
-    "rejected" Int8 "maps that were not served since the start, because they are not valid",
-    "problem" Text "what is in the way now: of etcd, or of the map that it has",
+    "rejected" Int8 "maps that were not served since the start, because they are not valid; of a `file`, all configurations that were rejected",
+    "problem" Text "what is in the way now: of etcd, of the map that it has, or of the file as it was read last",
 };
 
 const POOLS: &[Field] = fields! {

@@ -11,12 +11,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 
 use futures::future::BoxFuture;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::*;
 use crate::app::accounts::{Accounts, accounts, derive_beside};
 use crate::app::doors::{Door, Doors};
+use crate::app::moves;
 use crate::app::reading::{Reading, Said};
 use crate::app::words;
 use crate::backend::traffic::Hold;
@@ -39,6 +40,9 @@ const READS: usize = 3;
 /// The map was changed while the configuration was read with the one from before.
 const OVERTAKEN: &str = "the shard map has changed meanwhile";
 
+/// Before a configuration is read again that had to wait for transactions.
+const LATER: Duration = Duration::from_secs(5);
+
 type SetLogLevel = Box<dyn Fn(LogLevel) + Send + Sync>;
 
 /// See the module.
@@ -58,6 +62,9 @@ pub struct Live {
     ending: watch::Sender<Option<Ending>>,
     log_level: OnceLock<SetLogLevel>,
     settings: ArcSwap<Settings>,
+    /// The configuration that was read last waits for transactions that were open.
+    is_late: AtomicBool,
+    late: Notify,
     /// One change at a time.
     state: tokio::sync::Mutex<State>,
 }
@@ -102,7 +109,7 @@ struct Doorstep {
 }
 
 /// What becomes of a database.
-enum Change {
+pub(super) enum Change {
     Stays(Arc<Database>),
     New(Arc<Database>),
     /// The first one is replaced by the second.
@@ -217,6 +224,8 @@ impl Live {
             ending: watch::Sender::new(None),
             log_level: OnceLock::new(),
             settings: ArcSwap::from_pointee(settings.clone()),
+            is_late: AtomicBool::new(false),
+            late: Notify::new(),
             state: tokio::sync::Mutex::new(State { certificates, jobs: HashMap::new(), limits: JoinSet::new() }),
         });
         live.clients.add(live.clients.missing(&settings.listen.addresses, settings.listen.reuse_port)?);
@@ -228,6 +237,9 @@ impl Live {
 
     /// Where [`Steering::reload`] finds the configuration.
     pub fn read_by(&self, reading: Reading) {
+        if let Some(file) = reading.map_file() {
+            self.share_map(&MapState::new("file", &file.display().to_string()));
+        }
         let _ = self.reading.set(Arc::new(reading));
     }
 
@@ -259,6 +271,11 @@ impl Live {
     /// Who knows the other routers.
     pub(super) fn router(&self) -> Arc<Peers> {
         Arc::clone(&self.front.load().router)
+    }
+
+    /// Who knows the servers.
+    pub(super) fn servers(&self) -> Arc<ServerBook> {
+        Arc::clone(&self.known.servers)
     }
 
     /// The configuration of now.
@@ -384,7 +401,14 @@ impl Live {
             Ok(None) => return Ok(Applied::default()),
             Err(error) => return Err(vec![error.to_string()]),
         };
-        let ways = self.make_way(&ready.databases).await?;
+        let in_file = ready.settings.map == MapSettings::File;
+        let relies_on_none = in_file && moves::check(&ready.settings, &ready.databases).await?;
+        let ways =
+            self.make_way(&ready.databases).await.inspect_err(|_| self.is_late.store(true, Ordering::Release))?;
+        // Where there were no rows somebody may have put some, before there was nobody who could.
+        if relies_on_none {
+            moves::check(&ready.settings, &ready.databases).await?;
+        }
         self.swap(state, ready, ways).await
     }
 
@@ -610,12 +634,43 @@ impl Live {
     /// As [`Self::apply`], and where it cannot be read.
     pub async fn reload_now(&self) -> Result<Applied, Vec<String>> {
         let mut said = self.said.lock().await;
+        self.is_late.store(false, Ordering::Release);
         let done = self.read_and_apply().await;
         if done.is_ok() {
             said.clear();
         }
+        let is_late = done.is_err() && self.is_late.load(Ordering::Acquire);
+        self.note_map(&done, is_late);
         self.tell(&done);
+        if is_late {
+            tracing::info!("it is tried again in {LATER:?}");
+            self.late.notify_one();
+        }
         done
+    }
+
+    /// What came of a file in which the map stands.
+    fn note_map(&self, done: &Result<Applied, Vec<String>>, is_late: bool) {
+        let shared = Arc::clone(&self.front.load().shared);
+        let Some(state) = shared.map.get().filter(|state| state.status().source == "file") else { return };
+        state.update(|status| {
+            status.rejected += u64::from(done.is_err() && !is_late);
+            status.problem = done.as_ref().err().map(|errors| format!("not served: {}", errors.join("; ")).into());
+        });
+    }
+
+    /// Reads a configuration again that could not be applied because transactions were open, for ever.
+    pub(super) async fn follow_late(&self) {
+        loop {
+            self.late.notified().await;
+            tokio::time::sleep(LATER).await;
+            // Another one may have been applied meanwhile.
+            if self.is_late.load(Ordering::Acquire) {
+                tracing::info!("reading the configuration again: transactions were in the way of the last one");
+                // What came of it is told there.
+                let _ = self.reload_now().await;
+            }
+        }
     }
 
     /// Databases by name; all without one.

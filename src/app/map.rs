@@ -1,5 +1,6 @@
 //! The map in etcd in a running router: read before it starts, put in force whenever it changes, and told of in the list of routers.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,10 +15,10 @@ use crate::app::Router;
 use crate::app::live::Live;
 use crate::app::reading::Reading;
 use crate::config::{ConfigErrors, Document, Draft, EtcdSettings, Settings};
-use crate::control::etcd::Ways;
+use crate::control::etcd::{StoreError, Ways};
 use crate::control::map::MapState;
 use crate::control::map::follow::{Follower, NotTaken, Taker};
-use crate::control::map::registry::{Entry, Hear, register};
+use crate::control::map::registry::{Entry, Hear, Shared, register};
 
 /// How long a router that stops tries to take itself off the list.
 const LEAVING: Duration = Duration::from_secs(2);
@@ -28,6 +29,8 @@ pub struct SharedMap {
     follower: Follower,
     state: Arc<MapState>,
     documents: Documents,
+    /// Which timelines of the shards' clusters other routers have heard of.
+    reached: BTreeMap<u64, u32>,
 }
 
 /// The document in force.
@@ -38,7 +41,7 @@ impl SharedMap {
         let state = MapState::new("etcd", &etcd.endpoints.join(","));
         let ways = Arc::new(Ways::new(etcd));
         let follower = Follower::new(ways.etcd(), Arc::clone(&state));
-        Self { ways, follower, state, documents: Documents::default() }
+        Self { ways, follower, state, documents: Documents::default(), reached: BTreeMap::new() }
     }
 
     /// The settings with which the router starts. Waits until there is a map.
@@ -48,12 +51,31 @@ impl SharedMap {
     pub async fn settings(&mut self, draft: &Draft) -> Result<Settings, ConfigErrors> {
         let (document, settings) = self.follower.first(draft).await?;
         self.documents.store(Some(Arc::new(document)));
+        // Where etcd gives no map, the router's own file alone says which primaries are old.
+        if self.state.status().source == "etcd" {
+            self.ask_for_timelines().await;
+        }
         Ok(settings)
     }
 
-    /// How the configuration is read again: its file, `draft` as it was read first, with the map that is in force. What it says of the
-    /// way to etcd is told to those who go it.
+    /// Before a primary is chosen: it may be one that others know for an old one.
+    async fn ask_for_timelines(&mut self) {
+        let asked = async {
+            let mut connection = self.ways.etcd().any().await?;
+            connection.timelines().await
+        };
+        match asked.await {
+            Ok(stored) => self.reached = stored.iter().map(|(system, reached)| (*system, reached.timeline)).collect(),
+            Err(StoreError(error)) => {
+                tracing::warn!(%error, "the shards' timelines that other routers have heard of cannot be read: an old primary may pass for the one of now");
+            }
+        }
+    }
+
+    /// What is known beside the settings, and how the configuration is read again: its file, `draft` as it was read first, with the map
+    /// that is in force. What it says of the way to etcd is told to those who go it.
     pub fn steer(&self, live: &Live, path: PathBuf, draft: Draft) {
+        live.servers().learn(self.reached.clone());
         live.lead_by(Arc::clone(&self.ways));
         live.read_by(Reading::beside(path, draft, Arc::clone(&self.documents)));
     }
@@ -81,7 +103,8 @@ impl SharedMap {
         let stopped = |mut stopping: watch::Receiver<bool>| async move {
             let _ = stopping.wait_for(|stopping| *stopping).await;
         };
-        let listed = register(self.ways.etcd(), entry, self.state, hear, stopped(stopping.clone()));
+        let shared = Shared { state: self.state, servers: live.servers(), hear, apart: false };
+        let listed = register(self.ways.etcd(), entry, shared, stopped(stopping.clone()));
         let taker = Arc::new(InForce { live, documents: self.documents });
         let (follower, stop) = (self.follower, stopped(stopping));
         tokio::spawn(async move {

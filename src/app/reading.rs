@@ -1,7 +1,7 @@
 //! How the configuration is read while the router runs: anew from its file, or as it was read last with some settings changed.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -29,6 +29,11 @@ impl Reading {
     /// One beside a map.
     pub(super) fn beside(path: PathBuf, draft: Draft, map: Arc<ArcSwapOption<Document>>) -> Self {
         Self { path, last: Mutex::new(draft), map: Some(map) }
+    }
+
+    /// The file in which the map stands; `None`: it stands elsewhere.
+    pub(super) fn map_file(&self) -> Option<&Path> {
+        self.map.is_none().then_some(&self.path)
     }
 
     /// The file as it is now.

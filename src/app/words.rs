@@ -27,7 +27,7 @@ pub(super) fn between(old: &Settings, new: &Settings, certificates: &[&str]) -> 
     };
     differs("log", told(old) != told(new));
     differs("users", old.users != new.users);
-    differs("topology", way_to_map(old, new).0);
+    differs("topology", way_to_map(old, new).0 || old.allow_moves != new.allow_moves);
     differs("epoch of the map", old.epoch != new.epoch);
     differs("console", old.console != new.console);
     for database in &new.databases {

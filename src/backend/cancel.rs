@@ -134,7 +134,8 @@ impl CancelHandle {
         Some(out.freeze())
     }
 
-    /// Its server cannot be reached to be told to stop: whoever waits for it is to wait no longer. The connection is lost.
+    /// Its server cannot be reached to be told to stop, or has not stopped in time: whoever waits for it is to wait no longer. The connection
+    /// is lost.
     pub fn abandon(&self) {
         self.abandoned.store(true, Ordering::Release);
     }
@@ -174,7 +175,9 @@ impl CancelHandle {
         let fault =
             sentence.unwrap_or_else(|| Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to user request"));
         fault
-            .detail(format!("server {host}:{port} cannot be reached to be told so, and its connection is closed"))
+            .detail(format!(
+                "server {host}:{port} has not said in time that it has stopped, and its connection is closed"
+            ))
             .hint("The statement may or may not have taken effect; check before repeating it.")
     }
 

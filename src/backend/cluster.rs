@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -18,7 +18,6 @@ use crate::backend::sequences::SequenceBlocks;
 use crate::backend::servers::ShardServers;
 use crate::backend::stats::Stats;
 use crate::backend::succession::Lasting;
-use crate::backend::throttle::KeyLimit;
 use crate::backend::user_pools::UserPools;
 use crate::catalog::Catalog;
 use crate::catalog::numbers::UserTypes;
@@ -84,9 +83,9 @@ pub struct DatabaseSettings {
     pub two_phase_commit: TwoPhaseCommit,
     pub times: TimeLimits,
     /// What one value of the sharding key may have; `None`: whatever it asks for.
-    pub key_limit: Option<KeyLimit>,
+    pub key_rate: Option<NonZeroU32>,
     /// How many statements of one value may run at a time, and how long others wait.
-    pub key_places: Option<(NonZeroU32, Duration)>,
+    pub key_places: Option<NonZeroU32>,
     /// Those who may connect.
     pub members: HashMap<Box<str>, Membership>,
 }
@@ -131,9 +130,9 @@ pub struct Database {
     /// How long things may take here, before a user or a session says otherwise.
     pub times: TimeLimits,
     /// What one value of the sharding key may have; `None`: whatever it asks for.
-    pub key_limit: Option<KeyLimit>,
+    pub key_rate: Option<NonZeroU32>,
     /// How many statements of one value may run at a time, and how long others wait.
-    pub key_places: Option<(NonZeroU32, Duration)>,
+    pub key_places: Option<NonZeroU32>,
     /// Values of sequences that are taken and not given out yet.
     pub sequences: SequenceBlocks,
     pub stats: Arc<Stats>,
@@ -234,7 +233,7 @@ impl Database {
             read_preference: settings.read_preference,
             two_phase_commit: settings.two_phase_commit,
             times: settings.times,
-            key_limit: settings.key_limit,
+            key_rate: settings.key_rate,
             key_places: settings.key_places,
             sequences: SequenceBlocks::default(),
             look: watch::Sender::new(Look::Pending),

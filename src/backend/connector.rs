@@ -410,7 +410,12 @@ impl ServerConnector {
         settings: &[(&str, &str)],
         deadline: Instant,
     ) -> Result<Backend, Fault> {
-        let logged_in = tokio::time::timeout_at(deadline.into(), self.try_log_in(server, settings)).await;
+        let course = login::Course::default();
+        let logged_in = tokio::time::timeout_at(deadline.into(), self.try_log_in(server, settings, &course)).await;
+        let overdue = logged_in.as_ref().map_or_else(|_| Some(course.limit()), |_| course.overdue());
+        if let Some(limit) = overdue {
+            self.access.metrics.overdue(limit);
+        }
         let logged_in = logged_in.unwrap_or_else(|_| Err(self.timed_out(&server.address())));
         match &logged_in {
             Ok(_) => breaker.succeeded(),
@@ -419,7 +424,12 @@ impl ServerConnector {
         logged_in
     }
 
-    async fn try_log_in(&self, server: &Server, settings: &[(&str, &str)]) -> Result<Backend, Fault> {
+    async fn try_log_in(
+        &self,
+        server: &Server,
+        settings: &[(&str, &str)],
+        course: &login::Course,
+    ) -> Result<Backend, Fault> {
         let mut parameters = vec![("client_encoding", "UTF8")];
         // Clients see the name that their connections begin with; only those of the router itself have its name.
         if matches!(self.start, Start::Unknown) {
@@ -435,6 +445,7 @@ impl ServerConnector {
             connect_timeout: self.access.connect_timeout,
             login_timeout: self.access.login_timeout.unwrap_or(self.access.connect_timeout),
             parameters: &parameters,
+            course,
         })
         .await?;
         if let Some(keepalive) = &self.access.keepalive {

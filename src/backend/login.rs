@@ -10,6 +10,7 @@ mod machine;
 use std::borrow::Cow;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -20,6 +21,7 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::backend::CancelKey;
 use crate::backend::passed::PassedKeys;
 use crate::fault::{Blame, Fault, SqlState};
+use crate::metrics::Overdue;
 use crate::net::ServerStream;
 use crate::secret::Secret;
 use crate::tls::{ServerTls, server_end_point};
@@ -49,6 +51,32 @@ pub struct Target<'a> {
     pub login_timeout: Duration,
     /// Startup parameters beside user and database.
     pub parameters: &'a [(&'a str, &'a str)],
+    pub course: &'a Course,
+}
+
+/// How far a login has come, for whoever does not wait for its end.
+#[derive(Debug, Default)]
+pub struct Course {
+    /// The connection is there.
+    reached: AtomicBool,
+    late: AtomicBool,
+}
+
+impl Course {
+    /// The limit that it has not kept; `None`: it has not been too long.
+    pub fn overdue(&self) -> Option<Overdue> {
+        self.late.load(Ordering::Relaxed).then(|| self.limit())
+    }
+
+    /// The limit that counts now.
+    pub fn limit(&self) -> Overdue {
+        if self.reached.load(Ordering::Relaxed) { Overdue::ServerLogin } else { Overdue::ServerConnect }
+    }
+
+    fn note_late(&self, error: &LoginError) {
+        let is_late = matches!(error, LoginError::Io(error) if error.kind() == io::ErrorKind::TimedOut);
+        self.late.store(is_late, Ordering::Relaxed);
+    }
 }
 
 /// An open session: the server has said ReadyForQuery.
@@ -212,12 +240,16 @@ pub async fn deliver(server: &Server, tls: &ServerTls, limit: Duration, what: &[
 }
 
 async fn log_in(target: Target<'_>) -> Result<LoggedIn, LoginError> {
-    let socket = reach(target.server, target.connect_timeout).await?;
+    let course = target.course;
+    let reached = reach(target.server, target.connect_timeout).await;
+    let socket = reached.inspect_err(|error| course.note_late(error))?;
+    course.reached.store(true, Ordering::Relaxed);
     let limit = target.login_timeout;
-    tokio::time::timeout(limit, introduce(socket, target)).await.unwrap_or_else(|_| {
+    let introduced = tokio::time::timeout(limit, introduce(socket, target)).await.unwrap_or_else(|_| {
         let message = format!("the login was not finished within {limit:?}");
         Err(io::Error::new(io::ErrorKind::TimedOut, message).into())
-    })
+    });
+    introduced.inspect_err(|error| course.note_late(error))
 }
 
 /// Everything behind the connection.

@@ -299,6 +299,7 @@ impl Backend {
             && self.applied_before.is_none()
             && !self.spoiled
             && !self.cancel.is_announced()
+            && !self.cancel.is_abandoned()
     }
 
     /// Queues a message as it came; a large one without another copy of it.

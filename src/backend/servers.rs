@@ -14,7 +14,7 @@ use crate::backend::cancel::CancelHandle;
 use crate::backend::cluster::ServerPool;
 use crate::backend::hedge::Hedges;
 use crate::backend::roles::{Fact, Heard, Lsn, Role, Roles, Stint};
-use crate::backend::timelines::Timelines;
+use crate::backend::timelines::{FIRST, Timelines};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::topology::{Server, Shard};
 
@@ -85,6 +85,19 @@ impl ServerBook {
         let made = Arc::new(ShardServers::new(shard, breakers, roles, Arc::clone(&self.timelines)));
         known.insert(shard.servers.clone(), Arc::clone(&made));
         made
+    }
+
+    /// Other routers have heard of these timelines. Where one is news, every server is asked at once: the primary may be an old one.
+    pub fn learn(&self, reached: impl IntoIterator<Item = (u64, u32)>) {
+        let known = self.timelines.all();
+        let mut is_news = false;
+        for (system, timeline) in reached {
+            is_news |= self.timelines.hear(system, timeline) > known.get(&system).copied().unwrap_or(FIRST);
+        }
+        if is_news {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.values().for_each(|servers| servers.doubt());
+        }
     }
 }
 

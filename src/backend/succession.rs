@@ -163,7 +163,7 @@ impl Database {
             && self.read_preference == settings.read_preference
             && self.two_phase_commit == settings.two_phase_commit
             && self.times == settings.times
-            && self.key_limit == settings.key_limit
+            && self.key_rate == settings.key_rate
             && self.key_places == settings.key_places
             && self.members == settings.members
     }

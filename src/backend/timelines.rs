@@ -1,24 +1,26 @@
-//! The newest timeline of each cluster that this router, or an earlier run of it, has heard of: a primary that was left behind is known for
-//! one although nobody who knows better answers just now. `control::timelines` keeps them on disk.
+//! The newest timeline of each cluster that this router, an earlier run of it, or one that shares its map has heard of: a primary that was
+//! left behind is known for one although nobody who knows better answers just now. `control::timelines` keeps them on disk,
+//! `control::map::timelines` shares them.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// The first timeline of every cluster: there is none before it.
-const FIRST: u32 = 1;
+pub const FIRST: u32 = 1;
 
 /// By the cluster's system identifier.
 #[derive(Debug, Default)]
 pub struct Timelines {
     newest: Mutex<BTreeMap<u64, u32>>,
-    risen: Notify,
+    /// Raised with each of them.
+    rises: watch::Sender<u64>,
 }
 
 impl Timelines {
     pub fn new(known: BTreeMap<u64, u32>) -> Self {
-        Self { newest: Mutex::new(known), risen: Notify::new() }
+        Self { newest: Mutex::new(known), rises: watch::Sender::new(0) }
     }
 
     fn newest(&self) -> MutexGuard<'_, BTreeMap<u64, u32>> {
@@ -34,7 +36,7 @@ impl Timelines {
         }
         all.insert(system, timeline);
         drop(all);
-        self.risen.notify_one();
+        self.rises.send_modify(|count| *count += 1);
         timeline
     }
 
@@ -43,9 +45,9 @@ impl Timelines {
         self.newest().clone()
     }
 
-    /// Waits until one is newer than when this was waited for last.
-    pub async fn risen(&self) {
-        self.risen.notified().await;
+    /// Changes whenever one is newer than before.
+    pub fn rises(&self) -> watch::Receiver<u64> {
+        self.rises.subscribe()
     }
 }
 
@@ -53,11 +55,14 @@ impl Timelines {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn timelines_only_rise() {
+    #[test]
+    fn timelines_only_rise() {
         let timelines = Timelines::new(BTreeMap::from([(7, 3)]));
-        assert_eq!([timelines.hear(7, 2), timelines.hear(8, 1), timelines.hear(8, 2)], [3, 1, 2]);
-        timelines.risen().await;
+        let rises = timelines.rises();
+        assert_eq!([timelines.hear(7, 2), timelines.hear(8, 1)], [3, 1]);
+        assert!(!rises.has_changed().unwrap_or(true));
+        assert_eq!(timelines.hear(8, 2), 2);
+        assert!(rises.has_changed().unwrap_or(false));
         assert_eq!(timelines.all(), BTreeMap::from([(7, 3), (8, 2)]));
     }
 }

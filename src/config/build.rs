@@ -9,6 +9,7 @@ mod users;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::document::Document;
 use crate::config::error::{ConfigError, ConfigErrors, Origin, did_you_mean};
@@ -167,15 +168,13 @@ impl<'a> Build<'a> {
             let read_preference = section.read_preference.as_ref().map(|wanted| wanted.value);
             let read_preference =
                 read_preference.or_else(|| general.as_ref().map(|(general, _)| general.read_preference.value));
-            let of_general = general.as_ref().map(|(general, _)| (&general.key_max_rate, &general.key_wait_timeout));
+            let of_general = general.as_ref().map(|(general, _)| &general.key_max_rate);
             let at_once = general.as_ref().map_or(0, |(general, _)| general.key_max_concurrent.value);
             let at_once = section.key_max_concurrent.as_ref().map_or(at_once, |own| own.value);
-            let rate = section.key_max_rate.as_ref().or(of_general.map(|(rate, _)| rate));
-            let wait = section.key_wait_timeout.as_ref().or(of_general.map(|(_, wait)| wait));
+            let rate = section.key_max_rate.as_ref().or(of_general);
             let keys = KeySettings {
                 rate: rate.and_then(|rate| std::num::NonZeroU32::new(rate.value)),
                 at_once: std::num::NonZeroU32::new(at_once),
-                wait: wait.map_or_else(Default::default, |wait| wait.value),
             };
             let most = general.as_ref().map_or(0, |(general, _)| general.max_db_client_connections.value);
             let max_clients = section.max_db_client_connections.as_ref().map_or(most, |own| own.value);
@@ -191,6 +190,11 @@ impl<'a> Build<'a> {
                 name: name.as_str().into(),
                 topology: placed.topology,
                 keys,
+                server_connect: self.connect_timeout(section),
+                server_login: section
+                    .server_login_timeout
+                    .as_ref()
+                    .map(|own| Some(own.value).filter(|own| !own.is_zero())),
                 max_clients: std::num::NonZeroU32::new(max_clients),
                 pool,
                 times: general::time_wishes([
@@ -201,6 +205,9 @@ impl<'a> Build<'a> {
                     section.client_idle_timeout.as_ref(),
                     section.query_wait_timeout.as_ref(),
                     section.client_write_timeout.as_ref(),
+                    section.cancel_grace.as_ref(),
+                    section.failover_timeout.as_ref(),
+                    section.key_wait_timeout.as_ref(),
                     section.log_slow_statements.as_ref(),
                 ]),
                 router,
@@ -224,6 +231,7 @@ impl<'a> Build<'a> {
             breakers: parts.breakers,
             combine: combine?,
             map: map_source?,
+            allow_moves: read.topology.as_ref().is_some_and(|topology| topology.allow_moves.value),
             epoch: map.and_then(|map| map.epoch),
             auth: parts.auth,
             client_tls: parts.client_tls,
@@ -239,6 +247,16 @@ impl<'a> Build<'a> {
             databases,
             warnings: Vec::new(),
         })
+    }
+
+    /// Of a database's own.
+    fn connect_timeout(&mut self, section: &file::Database) -> Option<Duration> {
+        let own = section.server_connect_timeout.as_ref()?;
+        if own.value.is_zero() {
+            let message = "server_connect_timeout = 0 would wait for ever; give it a time, such as \"5s\"";
+            self.fail(&own.origin, message);
+        }
+        Some(own.value)
     }
 
     fn combine(&mut self, combine: &file::Combine) -> Option<CombineSettings> {

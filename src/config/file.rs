@@ -53,7 +53,7 @@ section! {
         /// Prepared statements kept on each server connection. 0: none is kept, each is prepared again.
         max_prepared_statements: u32 = "200",
 
-        /// Time for a client to send its startup packet and prove who it is.
+        /// Time for a client to send its startup packet and prove who it is. It counts for all: who the client is, and which database it wants, is known only behind it.
         client_login_timeout: Duration = "15s",
         /// A client that is silent for longer, outside a transaction, is disconnected (57P05). 0: never.
         client_idle_timeout: Duration = "0",
@@ -67,9 +67,11 @@ section! {
         transaction_timeout: Duration = "0",
         /// How long a client may take no byte of its answer, for which servers wait, before it is disconnected. 0: for ever.
         client_write_timeout: Duration = "0",
+        /// How long a statement that is cancelled because its time is up may go on until its servers have stopped: then their connections are closed, and its client is told that the outcome is unknown. A commit over several shards waits for so long, when its time is up, for shards that may know its outcome. 0: for as long as it takes.
+        cancel_grace: Duration = "2s",
         /// A client that is silent for longer inside a transaction is disconnected (25P03), so that its locks go. 0: never.
         idle_transaction_timeout: Duration = "0",
-        /// Time to connect to a server. PgBouncer's default is 15 s; clients wait for it, so here it is shorter.
+        /// Time to connect to a server. PgBouncer's default is 15 s; clients wait for it, so here it is shorter. This and the next one can be said for a database too.
         server_connect_timeout: Duration = "5s",
         /// Time to log in to it then: TLS, authentication, and what the router asks a new connection. 0: what is left of server_connect_timeout.
         server_login_timeout: Duration = "0",
@@ -91,9 +93,9 @@ section! {
         server_check_interval: Duration = "1s",
         /// How often the names of servers are looked up for connections that are there: those to an address that its name does not have any more are closed when they are free. A new connection always looks its name up. 0: never.
         dns_max_ttl: Duration = "15s",
-        /// How long a statement waits for a primary where a shard of several servers has none that answers, as in a failover or a restart (57P03 afterwards). Nothing of the statement has been sent then. 0: it fails at once.
+        /// How long a statement waits for a primary where a shard of several servers has none that answers, as in a failover or a restart (57P03 afterwards). Nothing of the statement has been sent then. 0: it fails at once. For a database, a user and a session as query_timeout.
         failover_timeout: Duration = "10s",
-        /// Where the router keeps which timelines of its shards it has heard of, once there has been a failover: after a restart a primary of before is still known for an old one, although the new one does not answer just then. Remove a cluster's entry when that was restored to an earlier timeline.
+        /// Where the router keeps which timelines of its shards it has heard of, once there has been a failover: after a restart a primary of before is still known for an old one, although the new one does not answer just then. Routers that share a map in etcd tell each other as well. Remove a cluster's entry when that was restored to an earlier timeline.
         timelines_file: PathBuf = "pgloom.timelines.json",
         /// Which servers of a shard answer statements that provably only read, outside of transactions or in READ ONLY ones: `primary`, `replica` (where there is one that is fresh enough, else the primary) or `nearest` (whichever answers soonest). What replicas answer is of a moment before. A session chooses with SET pgloom.read_preference.
         read_preference: ReadPreference = "primary",
@@ -142,7 +144,7 @@ section! {
         key_max_rate: u32 = "0",
         /// Statements of one value of the sharding key that may run at one time, in this router; counted as for key_max_rate. A pipeline is one, of the key that it names first. 0: any number.
         key_max_concurrent: u32 = "0",
-        /// How long a statement that comes too early for key_max_rate, or is one too many for key_max_concurrent, waits, before it fails (53400). What it holds in its transaction it holds meanwhile. 0: it fails at once.
+        /// How long a statement that comes too early for key_max_rate, or is one too many for key_max_concurrent, waits, before it fails (53400). What it holds in its transaction it holds meanwhile. 0: it fails at once. For a database, a user and a session as query_timeout.
         key_wait_timeout: Duration = "0",
         /// Memory that merging one statement's rows may take (groups, distinct values); beyond it the statement fails with 53400.
         merge_max_bytes: Bytes = "64MiB",
@@ -256,6 +258,8 @@ section! {
     pub struct MapFrom, environment false {
         /// `file`: the shards, distributions and tables stand in this file. `etcd`: they stand in one document in etcd, which all routers follow and `pgloom topology` changes.
         source: MapSource = "file",
+        /// Where the map stands in this file: whether a reload may place rows elsewhere than they are, because they have been moved. Without, a changed file under which tables that have rows would belong to other shards is rejected. (With etcd: `pgloom topology apply --allow-moves`.)
+        allow_moves: bool = "false",
         /// The members of the etcd cluster, as `"http://10.0.0.1:2379"`, or with TLS `"https://etcd1.example.com:2379"`.
         endpoints: Vec<String> = "",
         /// What the keys in etcd begin with. Another prefix is another map, which a router follows from its next start on.
@@ -317,6 +321,12 @@ section! {
         /// Default: the database's.
         client_write_timeout: Duration = optional,
         /// Default: the database's.
+        cancel_grace: Duration = optional,
+        /// Default: the database's.
+        failover_timeout: Duration = optional,
+        /// Default: the database's.
+        key_wait_timeout: Duration = optional,
+        /// Default: the database's.
         log_slow_statements: Duration = optional,
         /// Default: the database's read_preference.
         read_preference: ReadPreference = optional,
@@ -360,6 +370,14 @@ section! {
         query_wait_timeout: Duration = optional,
         /// Default: that of [general].
         client_write_timeout: Duration = optional,
+        /// Default: that of [general].
+        cancel_grace: Duration = optional,
+        /// Default: that of [general].
+        failover_timeout: Duration = optional,
+        /// Default: that of [general].
+        server_connect_timeout: Duration = optional,
+        /// Default: that of [general]. 0: what is left of server_connect_timeout.
+        server_login_timeout: Duration = optional,
         /// Default: that of [general].
         log_slow_statements: Duration = optional,
         /// Default: that of [general].

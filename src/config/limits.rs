@@ -22,6 +22,12 @@ pub enum Limit {
     QueryWait,
     /// A client's taking no byte of its answer.
     ClientWrite,
+    /// What servers and clients may take to end when a statement's time is up.
+    CancelGrace,
+    /// The wait for a shard to have a primary; without a limit there is none.
+    Failover,
+    /// The wait of a statement of a key that has too many; without a limit there is none.
+    KeyWait,
     /// No limit, but as long as this a statement takes that the log tells of.
     LogSlow,
 }
@@ -29,7 +35,7 @@ pub enum Limit {
 const COUNT: usize = Limit::ALL.len();
 
 impl Limit {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Query,
         Self::Scatter,
         Self::Transaction,
@@ -37,6 +43,9 @@ impl Limit {
         Self::ClientIdle,
         Self::QueryWait,
         Self::ClientWrite,
+        Self::CancelGrace,
+        Self::Failover,
+        Self::KeyWait,
         Self::LogSlow,
     ];
 
@@ -60,6 +69,9 @@ impl Limit {
             Self::ClientIdle => "client_idle_timeout",
             Self::QueryWait => "query_wait_timeout",
             Self::ClientWrite => "client_write_timeout",
+            Self::CancelGrace => "cancel_grace",
+            Self::Failover => "failover_timeout",
+            Self::KeyWait => "key_wait_timeout",
             Self::LogSlow => "log_slow_statements",
         }
     }

@@ -50,6 +50,8 @@ pub struct Settings {
     pub breakers: BreakerSettings,
     pub combine: CombineSettings,
     pub map: MapSettings,
+    /// Whether a map that stands in the file may place rows elsewhere than they are.
+    pub allow_moves: bool,
     /// Of the document that the databases are placed by; `None`: they are placed by the file.
     pub epoch: Option<u64>,
     pub auth: AuthSettings,
@@ -102,8 +104,6 @@ pub struct Timeouts {
     pub server_check: Duration,
     /// Between two looks at what the names of servers lead to; `None`: they are looked up for new connections alone.
     pub dns: Option<Duration>,
-    /// Waiting for a shard to have a primary.
-    pub failover: Duration,
     pub shutdown: Duration,
     pub shutdown_clients: Duration,
     pub shutdown_delay: Duration,
@@ -345,6 +345,9 @@ pub struct Database {
     pub name: Arc<str>,
     pub topology: Arc<Topology>,
     pub keys: KeySettings,
+    /// `None`: as all connections to servers.
+    pub server_connect: Option<Duration>,
+    pub server_login: Option<Option<Duration>>,
     /// Clients at one time; `None`: any number.
     pub max_clients: Option<NonZeroU32>,
     pub pool: PoolSettings,
@@ -365,8 +368,6 @@ pub struct KeySettings {
     pub rate: Option<NonZeroU32>,
     /// Statements at one time; `None`: any number.
     pub at_once: Option<NonZeroU32>,
-    /// How long one that comes too early may wait.
-    pub wait: Duration,
 }
 
 /// For each shard and user.

@@ -544,14 +544,15 @@ fn etcd_is_reached_in_one_way() {
 fn databases_and_users_say_how_long_things_may_take() {
     let settings = good(
         "[general]\nquery_timeout = '9s'\nclient_idle_timeout = '1h'\n[[users]]\nname = 'app'\npassword = 'x'\nclient_idle_timeout = 0\n\
+         cancel_grace = '500ms'\nfailover_timeout = '3s'\n\
          [databases.shop]\nquery_timeout = '3s'\nscatter_timeout = '1s'\n[[databases.shop.shards]]\nname = 'a'\nhost = 'x'\n",
     );
     let database = settings.timeouts.limits.with(&settings.database("shop").unwrap().times);
     let user = database.with(&settings.user("app").unwrap().times);
     let text = |limits: &TimeLimits| Limit::ALL.map(|limit| limits.text(limit));
-    assert_eq!(text(&settings.timeouts.limits), ["9s", "0", "0", "0", "60min", "2min", "0", "0"]);
-    assert_eq!(text(&database), ["3s", "1s", "0", "0", "60min", "2min", "0", "0"]);
-    assert_eq!(text(&user), ["3s", "1s", "0", "0", "0", "2min", "0", "0"]);
+    assert_eq!(text(&settings.timeouts.limits), ["9s", "0", "0", "0", "60min", "2min", "0", "2s", "10s", "0", "0"]);
+    assert_eq!(text(&database), ["3s", "1s", "0", "0", "60min", "2min", "0", "2s", "10s", "0", "0"]);
+    assert_eq!(text(&user), ["3s", "1s", "0", "0", "0", "2min", "0", "500ms", "3s", "0", "0"]);
 }
 
 #[test]

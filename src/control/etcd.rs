@@ -5,9 +5,11 @@
 //!
 //! Under the prefix lie `map`, the document that is served, and `history/<epoch>`, the same document once more, both written in one
 //! transaction. A document that does not fit into one request lies in parts, `parts/<epoch>/<attempt>/<n>`, which are written before;
-//! `map` then says what they are. `routers/<id>` hangs on a lease of its router.
+//! `map` then says what they are. `routers/<id>` hangs on a lease of its router. `timelines/<system identifier>` has the newest timeline of a
+//! shard's cluster that any router has heard of.
 
 mod parts;
+mod timelines;
 mod way;
 
 use std::time::Duration;
@@ -17,6 +19,7 @@ use etcd_client::{
     WatchOptions, WatchStream,
 };
 
+pub use timelines::Reached;
 pub use way::{Etcd, Ways};
 
 /// Epochs that are kept.

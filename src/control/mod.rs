@@ -12,6 +12,7 @@ pub mod live;
 pub mod map;
 pub mod news;
 pub mod resolver;
+pub mod rows;
 pub mod rules;
 pub mod servers;
 pub mod sizes;

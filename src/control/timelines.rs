@@ -26,11 +26,23 @@ pub fn read(path: &Path) -> io::Result<BTreeMap<u64, u32>> {
 
 /// Writes each rise down, for ever.
 pub async fn keep(timelines: Arc<Timelines>, path: PathBuf) {
+    let mut rises = timelines.rises();
+    // What other routers have told at the start is not there yet.
+    let mut kept = read(&path).unwrap_or_default();
     loop {
-        timelines.risen().await;
-        while let Err(error) = write(timelines.all(), path.clone()).await {
-            tracing::error!(file = %path.display(), %error, "the shards' timelines cannot be kept: a restart would not know which primaries are old");
-            tokio::time::sleep(AGAIN).await;
+        rises.mark_unchanged();
+        let all = timelines.all();
+        if all == kept {
+            // Its sender lives as long as `timelines`.
+            let _ = rises.changed().await;
+            continue;
+        }
+        match write(all.clone(), path.clone()).await {
+            Ok(()) => kept = all,
+            Err(error) => {
+                tracing::error!(file = %path.display(), %error, "the shards' timelines cannot be kept: a restart would not know which primaries are old");
+                tokio::time::sleep(AGAIN).await;
+            }
         }
     }
 }

@@ -373,7 +373,7 @@ impl Client {
         let mut n = n.min(self.rest);
         while n > 0 {
             if self.read.is_empty() {
-                std::future::poll_fn(|cx| self.poll_read(cx)).await?;
+                self.wait_for_more().await?;
             }
             let taken = n.min(self.read.len());
             head.extend_from_slice(&self.read[..taken]);
@@ -382,6 +382,17 @@ impl Client {
             n -= taken;
         }
         Ok(())
+    }
+
+    /// Reads once, in the middle of a message. Ends early when the session is to end: the rest may never come.
+    pub async fn wait_for_more(&mut self) -> Result<(), ClientGone> {
+        std::future::poll_fn(|cx| {
+            if self.control.poll_kill(cx).is_ready() {
+                return Poll::Ready(Err(ClientGone));
+            }
+            self.poll_read(cx)
+        })
+        .await
     }
 
     /// The next whole frame; everything queued is written before we wait. `None`: the client is gone or told to go.

@@ -1,9 +1,12 @@
 //! COPY FROM STDIN: to one server the client's CopyData pass through as they come, large ones in pieces; to several, rows are gathered.
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use tokio::time::Sleep;
 
 use crate::backend::Backend;
 use crate::backend::inflight::{Owed, Verdict};
@@ -26,6 +29,10 @@ pub enum CopyEnd {
     Sent,
     /// The server has spoken before the client was done: its answer is in the read buffer.
     ServerSpoke,
+    /// The statement is to end, and the server is not in the middle of a message.
+    Canceled,
+    /// The client has said nothing for too long.
+    Silent,
     /// The client's next message, of this type, is none of a COPY; it has not been taken.
     Interrupted(u8),
 }
@@ -39,7 +46,12 @@ pub fn is_of_copy(tag: u8) -> bool {
 const INTERRUPTED: &str = "pgloom: another message has come before the end of the rows";
 
 /// Carries CopyData from client to server until CopyDone or CopyFail.
-pub async fn copy_in(server: &mut Backend, client: &mut Client, max_message: usize) -> Result<CopyEnd, Broken> {
+pub async fn copy_in(
+    server: &mut Backend,
+    client: &mut Client,
+    max_message: usize,
+    silence: &mut Silence,
+) -> Result<CopyEnd, Broken> {
     // Bytes of a CopyData that are still to come.
     let mut rest = 0_usize;
     loop {
@@ -76,12 +88,15 @@ pub async fn copy_in(server: &mut Backend, client: &mut Client, max_message: usi
                 tag => return Ok(CopyEnd::Interrupted(tag)),
             }
         }
-        let server_spoke = poll_fn(|cx| {
+        let met = poll_fn(|cx| {
             if client.control.poll_kill(cx).is_ready() {
                 return Poll::Ready(Err(Broken::Client));
             }
+            if rest == 0 && client.control.poll_cancel(cx).is_ready() {
+                return Poll::Ready(Ok(Met::Cancel));
+            }
             match server.poll_progress(cx) {
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(true)),
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(Met::Server)),
                 Poll::Ready(Err(fault)) => return Poll::Ready(Err(Broken::Server(fault))),
                 Poll::Pending => {}
             }
@@ -89,15 +104,24 @@ pub async fn copy_in(server: &mut Backend, client: &mut Client, max_message: usi
                 return Poll::Ready(Err(gone.into()));
             }
             if server.out.len() < COPY_HIGH {
-                match client.poll_read(cx) {
-                    Poll::Ready(Ok(())) => return Poll::Ready(Ok(false)),
-                    Poll::Ready(Err(gone)) => return Poll::Ready(Err(gone.into())),
-                    Poll::Pending => {}
-                }
+                return match client.poll_read(cx) {
+                    Poll::Ready(Ok(())) => Poll::Ready(Ok(Met::Client)),
+                    Poll::Ready(Err(gone)) => Poll::Ready(Err(gone.into())),
+                    Poll::Pending => silence.poll(cx).map(|()| Ok(Met::Silence)),
+                };
             }
             Poll::Pending
         })
         .await?;
+        let server_spoke = match met {
+            Met::Cancel => return Ok(CopyEnd::Canceled),
+            Met::Silence => return Ok(CopyEnd::Silent),
+            Met::Client => {
+                silence.broken();
+                false
+            }
+            Met::Server => true,
+        };
         if server_spoke && rest == 0 && only_notices(server)? {
             continue;
         }
@@ -108,6 +132,38 @@ pub async fn copy_in(server: &mut Backend, client: &mut Client, max_message: usi
             }
             return Ok(CopyEnd::ServerSpoke);
         }
+    }
+}
+
+/// What ends a wait in the middle of a COPY.
+enum Met {
+    Cancel,
+    Server,
+    Client,
+    Silence,
+}
+
+/// How long a client of whom something is waited for may say nothing.
+pub struct Silence {
+    limit: Option<Duration>,
+    /// Since it was waited for.
+    end: Option<Pin<Box<Sleep>>>,
+}
+
+impl Silence {
+    pub fn new(limit: Option<Duration>) -> Self {
+        Self { limit, end: None }
+    }
+
+    /// It has said something.
+    pub fn broken(&mut self) {
+        self.end = None;
+    }
+
+    /// It is waited for now. Ready when that is for too long.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(limit) = self.limit else { return Poll::Pending };
+        self.end.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(cx)
     }
 }
 
@@ -141,7 +197,7 @@ fn only_notices(server: &mut Backend) -> Result<bool, Broken> {
 async fn pass_rest(server: &mut Backend, client: &mut Client, rest: &mut usize) -> Result<(), Broken> {
     while *rest > 0 {
         if client.read.is_empty() {
-            poll_fn(|cx| client.poll_read(cx)).await?;
+            client.wait_for_more().await?;
         }
         let n = (*rest).min(client.read.len());
         server.out.extend_from_slice(&client.read[..n]);

@@ -8,9 +8,12 @@ use bytes::{Buf, BufMut, BytesMut};
 use crate::backend::inflight::{Audience, Verdict};
 use crate::backend::{Backend, server_fault};
 use crate::exec::client::{Client, ClientGone, OUT_HIGH};
-use crate::fault::Fault;
+use crate::fault::{Fault, SqlState};
 use crate::wire::error_fields;
 use crate::wire::frame::{Frame, HEADER};
+
+/// When the time is up a row that is longer waits for its client, as all do before.
+const SMALL_ROW: usize = 1 << 20;
 
 /// Why a pump stopped.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ pub struct Seen {
     pub sqlstate: Option<[u8; 5]>,
     /// Rows that command tags told of.
     pub rows: u64,
+    /// Rows of this statement, whose time is up, that were not passed on to a client that takes them too slowly. It must end with an error.
+    pub dropped: bool,
 }
 
 /// Carries replies from server to client until nothing is owed, or the server asks for CopyData.
@@ -102,8 +107,10 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
             return Ok(None);
         };
         let complete = ahead >= header.len;
-        // Rows and copy data may be larger than any buffer: they pass while they come. All else is small and taken whole.
-        if !complete && !matches!(header.tag, b'D' | b'd') {
+        // Rows and copy data may be larger than any buffer: they pass while they come. All else is small and taken whole, and so is what
+        // is dropped.
+        let is_small = header.len <= SMALL_ROW && is_dropped(client, header.tag, forwarded);
+        if !complete && (is_small || !matches!(header.tag, b'D' | b'd')) {
             move_run(server, client, &mut forwarded);
             server.read.reserve((header.len - ahead).min(1 << 20));
             return Ok(None);
@@ -114,6 +121,16 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
             continue;
         }
         match server.inflight.step(header.tag) {
+            Verdict::Forward if complete && is_dropped(client, header.tag, forwarded) => {
+                move_run(server, client, &mut forwarded);
+                server.read.advance(header.len);
+                seen.dropped = true;
+            }
+            Verdict::Forward if seen.dropped && matches!(header.tag, b'C' | b's') => {
+                // It was done before it could be cancelled, and the client cannot be told of it without its rows.
+                client.control.end(untaken());
+                return Err(Broken::Client);
+            }
             Verdict::Forward => {
                 match header.tag {
                     // Told with the next ReadyForQuery that the client gets, whoever says it.
@@ -179,6 +196,9 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
                 let body = judged.as_ref().map_or(body, |judged| &judged[HEADER..]);
                 seen.sqlstate = Some(server_fault(body).code.0);
                 seen.error = true;
+                if std::mem::take(&mut seen.dropped) {
+                    client.control.forget_due();
+                }
                 seen.changed_plan = error_fields::is_changed_plan(body);
                 seen.prelude_failed |= audience == Audience::Router;
                 if let Some(judged) = judged {
@@ -211,6 +231,17 @@ fn cut_replies(server: &mut Backend, client: &mut Client, seen: &mut Seen) -> Re
             }
         }
     }
+}
+
+/// Whether a row or a piece of a COPY is not for the client: its time is up, and the client has not taken what came before.
+fn is_dropped(client: &Client, tag: u8, forwarded: usize) -> bool {
+    matches!(tag, b'D' | b'd') && client.out.len() + forwarded >= OUT_HIGH && client.control.is_due()
+}
+
+fn untaken() -> Fault {
+    Fault::new(SqlState::QUERY_CANCELED, "terminating connection due to statement timeout")
+        .detail("the client has not taken its answer in time")
+        .fatal()
 }
 
 /// The number at the end of a command tag (`SELECT 5`, `INSERT 0 5`); 0 where it has none.
@@ -263,7 +294,9 @@ pub async fn exchange(server: &mut Backend, client: &mut Client) -> Result<(), B
         if client.control.poll_kill(cx).is_ready() {
             return Poll::Ready(Err(Broken::Client));
         }
-        let was_full = client.out.len() >= OUT_HIGH;
+        // When the time is up the rest of the answer is read, and dropped, but for the end of a row that has begun.
+        let drops = server.streaming <= SMALL_ROW && client.control.is_due();
+        let was_full = client.out.len() >= OUT_HIGH && !drops;
         if !was_full {
             match server.poll_progress(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),

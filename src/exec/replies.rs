@@ -252,7 +252,11 @@ pub async fn flush(client: &mut Client) -> Result<(), ScatterError> {
         if client.control.poll_kill(cx).is_ready() {
             return Poll::Ready(Err(Broken::Client.into()));
         }
-        client.poll_flush(cx).map_err(|gone| Broken::from(gone).into())
+        match (client.poll_flush(cx), client.control.due()) {
+            // Its servers do not wait for a client that is too slow.
+            (Poll::Pending, Some(due)) => Poll::Ready(Err(due.into())),
+            (flushed, _) => flushed.map_err(|gone| Broken::from(gone).into()),
+        }
     })
     .await
 }

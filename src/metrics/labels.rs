@@ -168,16 +168,24 @@ pub enum Overdue {
     ClientWrite,
     /// Waiting for server connections.
     QueryWait,
+    /// Connecting to a server, and logging in to it then.
+    ServerConnect,
+    ServerLogin,
+    /// A client that does not finish its login.
+    ClientLogin,
 }
 
 impl Overdue {
-    pub const ALL: [Overdue; 6] = [
+    pub const ALL: [Overdue; 9] = [
         Overdue::Statement,
         Overdue::Transaction,
         Overdue::IdleTransaction,
         Overdue::ClientIdle,
         Overdue::ClientWrite,
         Overdue::QueryWait,
+        Overdue::ServerConnect,
+        Overdue::ServerLogin,
+        Overdue::ClientLogin,
     ];
 
     pub fn label(self) -> &'static str {
@@ -188,6 +196,9 @@ impl Overdue {
             Self::ClientIdle => "client_idle",
             Self::ClientWrite => "client_write",
             Self::QueryWait => "query_wait",
+            Self::ServerConnect => "server_connect",
+            Self::ServerLogin => "server_login",
+            Self::ClientLogin => "client_login",
         }
     }
 }

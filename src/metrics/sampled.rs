@@ -99,7 +99,11 @@ impl Sampled {
                 "requests for a connection that failed at once because a breaker was open",
                 &["host"],
             ),
-            map_epoch: r.gauges("pgloom_topology_epoch", "epoch of the document that is served", &[]),
+            map_epoch: r.gauges(
+                "pgloom_topology_epoch",
+                "epoch of the document that is served; 0 where the map stands in the file",
+                &[],
+            ),
             map_rejected: r.counters("pgloom_topology_rejected_total", "documents that were not served", &[]),
             map_troubled: r.gauges("pgloom_topology_troubled", "1 while the document cannot be followed", &[]),
             servers: Servers::register(r),

@@ -23,6 +23,7 @@ use crate::backend::user_pools::UserPools;
 use crate::config::Shown;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::RouterNumber;
+use crate::metrics::Overdue;
 use crate::net::{ClientStream, Keepalive};
 use crate::session::{Login, Session, Shared};
 use crate::tls::ServerTls;
@@ -163,6 +164,10 @@ async fn serve(stream: TcpStream, front: Arc<Front>, fronts: Arc<ArcSwap<Front>>
         }
         Handshake::Closed(fault) => {
             front.shared.metrics.login_failures.inc();
+            // Nothing else is cancelled in a login.
+            if fault.as_ref().is_some_and(|fault| fault.code == SqlState::QUERY_CANCELED) {
+                front.shared.metrics.overdue(Overdue::ClientLogin);
+            }
             if let Some(fault) = fault
                 && front.log_connections
             {

@@ -57,8 +57,10 @@ pub struct CancelSlot {
     /// When the statement was last cancelled because its time was up, and for the first time.
     pub(super) expired: AtomicU64,
     pub(super) first_expired: AtomicU64,
-    /// Microseconds for which the client may take nothing of its answer (0: for ever).
+    /// Microseconds for which the client may take nothing of its answer, and for which a statement may go on when its time is up (0: for
+    /// ever).
     pub(super) patience: AtomicU64,
+    pub(super) grace: AtomicU64,
     /// What a statement that waits is told when it is cancelled; `None`: that its user wanted it.
     verdict: Mutex<Option<Fault>>,
     /// The gid under which its transaction is being committed.
@@ -186,7 +188,18 @@ impl CancelSlot {
             handle.sentence(why.clone());
             handle.announce();
         }
+        self.control.fall_due(why.clone());
         running.servers.clone()
+    }
+
+    /// The servers have not stopped in time: nobody waits for them any longer. False: nobody does already.
+    pub(super) fn give_up_servers(&self) -> bool {
+        let running = self.running();
+        let waited_for = running.servers.iter().any(|server| !server.is_abandoned());
+        running.servers.iter().for_each(|server| server.abandon());
+        drop(running);
+        self.control.wake();
+        waited_for
     }
 
     /// The moment at which the statement that runs was read; 0: none runs.
@@ -288,6 +301,7 @@ impl CancelRegistry {
             expired: AtomicU64::new(0),
             first_expired: AtomicU64::new(0),
             patience: AtomicU64::new(0),
+            grace: AtomicU64::new(0),
             verdict: Mutex::default(),
             gid: Mutex::default(),
             wanted: Mutex::default(),

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use crate::backend::inflight::{Audience, Owed};
+use crate::config::limits::Limit;
 use crate::copy::origins::{Origins, context, line_of};
 use crate::copy::shown::without_added;
 use crate::copy::{KeyField, Piece, Row, RowCutter};
-use crate::exec::copy::{Chunks, CopyEnd, all_ended, begun, break_off, copy_in, is_of_copy, is_told, spoke};
+use crate::exec::copy::{
+    Chunks, CopyEnd, Silence, all_ended, begun, break_off, copy_in, fail, is_of_copy, is_told, spoke,
+};
 use crate::exec::forward::Broken;
 use crate::exec::replies::watched;
 use crate::fault::{Fault, SqlState};
@@ -44,10 +47,21 @@ impl Session {
         crate::exec::copy::forget_sync(&mut self.held[at].server);
         let extended = matches!(self.held[at].server.inflight.front(), Some(Owed::Execute(_)));
         self.client.flush().await?;
+        let mut silence = self.copy_silence();
+        let slot = Arc::clone(&self.slot);
+        // A server that waits for rows heeds no cancel.
+        let _waiting = slot.wait();
         let held = &mut self.held[at];
-        match copy_in(&mut held.server, &mut self.client, max).await {
+        match copy_in(&mut held.server, &mut self.client, max, &mut silence).await {
             Ok(CopyEnd::Sent) => Ok(extended),
             Ok(CopyEnd::ServerSpoke) => Ok(false),
+            Ok(CopyEnd::Canceled) => {
+                let why = slot.canceled();
+                fail(&mut held.server, &why.message);
+                held.server.cancel.sentence(why);
+                Ok(false)
+            }
+            Ok(CopyEnd::Silent) => Err(Stop::Fatal(self.overslept(true)).into()),
             Ok(CopyEnd::Interrupted(tag)) => match break_off(&mut held.server, &mut self.client).await {
                 Ok(true) => Err(self.lose_step(tag)),
                 // It has failed before: the message is the next one to be answered.
@@ -56,6 +70,11 @@ impl Session {
             },
             Err(broken) => Err(self.break_held(at, broken)),
         }
+    }
+
+    /// A client that says nothing in the middle of a COPY holds its servers as one in a transaction does.
+    fn copy_silence(&self) -> Silence {
+        Silence::new(self.times.get(Limit::IdleTransaction))
     }
 
     /// As in Postgres, such a message is an error, and the end of the session (`postgres.c`: it was not read to its end).
@@ -92,6 +111,7 @@ impl Session {
             Some(distribution) => topology.distribution(distribution).shards().iter().collect(),
             None => topology.all_shards().iter().collect(),
         };
+        self.check_fanout(shards.len())?;
         let mut source = self.copy_source(plan).await?;
         let text = match (&plan.fill, ask) {
             (Some(fill), _) => fill.text.to_string(),
@@ -245,6 +265,9 @@ impl Session {
     /// The client's next message; meanwhile the shards are written to, as fast as the slowest one drinks.
     async fn next_copy_frame(&mut self, shards: &[ShardId], feed: &mut Feed) -> Result<CopyInput, Failure> {
         let control = Arc::clone(&self.client.control);
+        let (slot, mut silence) = (Arc::clone(&self.slot), self.copy_silence());
+        // Servers that wait for rows heed no cancel.
+        let _waiting = slot.wait();
         loop {
             let queued = self.held.iter().filter(|h| shards.contains(&h.shard)).map(|h| h.server.out.len()).max();
             let may_read = queued.unwrap_or(0) < SHARD_HIGH;
@@ -255,32 +278,43 @@ impl Session {
                 return Ok(CopyInput::Frame(frame));
             }
             let (client, held) = (&mut self.client, &mut self.held);
-            let spoke = poll_fn(|cx| {
+            let met = poll_fn(|cx| {
                 if control.poll_kill(cx).is_ready() {
                     return Poll::Ready(Err(Failure::Stop(Stop::Gone)));
+                }
+                if control.poll_cancel(cx).is_ready() {
+                    return Poll::Ready(Err(slot.canceled().into()));
                 }
                 let mut drained = false;
                 for one in held.iter_mut().filter(|h| shards.contains(&h.shard)) {
                     let before = one.server.out.len();
                     match one.server.poll_progress(cx) {
-                        Poll::Ready(Ok(())) => return Poll::Ready(Ok(true)),
+                        Poll::Ready(Ok(())) => return Poll::Ready(Ok(Met::Shard)),
                         Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault.into())),
                         Poll::Pending => {}
                     }
                     drained |= before >= SHARD_HIGH && one.server.out.len() < SHARD_HIGH;
                 }
                 if drained {
-                    return Poll::Ready(Ok(false));
+                    return Poll::Ready(Ok(Met::Room));
                 }
-                if may_read {
-                    return client.poll_read(cx).map_ok(|()| false).map_err(Failure::from);
+                if !may_read {
+                    return Poll::Pending;
                 }
-                Poll::Pending
-            })
-            .await?;
-            if spoke && self.shard_spoke(shards) {
-                feed.chunks.flush_all();
-                return Ok(CopyInput::ServerSpoke);
+                match client.poll_read(cx) {
+                    Poll::Ready(read) => Poll::Ready(read.map(|()| Met::Client).map_err(Failure::from)),
+                    Poll::Pending => silence.poll(cx).map(|()| Ok(Met::Silence)),
+                }
+            });
+            match met.await? {
+                Met::Room => {}
+                Met::Client => silence.broken(),
+                Met::Silence => return Err(Stop::Fatal(self.overslept(true)).into()),
+                Met::Shard if self.shard_spoke(shards) => {
+                    feed.chunks.flush_all();
+                    return Ok(CopyInput::ServerSpoke);
+                }
+                Met::Shard => {}
             }
         }
     }
@@ -344,6 +378,15 @@ enum CopyInput {
     ServerSpoke,
     /// By a message of this type.
     Interrupted(u8),
+}
+
+/// What ends the wait for the client's next message.
+enum Met {
+    Shard,
+    /// A shard has taken what was queued for it.
+    Room,
+    Client,
+    Silence,
 }
 
 /// A row that was cut already.

@@ -1,8 +1,9 @@
 //! Time-outs: statements, transactions and stalled clients whose time is up are ended, by one task for all sessions.
 //!
 //! A statement is cancelled as its user would cancel it: the servers that work for it are asked to stop, their answers are read to the end,
-//! and their connections go on clean. So every way in which a statement runs is covered, the waits included. A server that does not heed
-//! is left behind with its client.
+//! and their connections go on clean. So every way in which a statement runs is covered, the waits included. What a client does not take
+//! of the answer is not waited for. A server that has not stopped within `cancel_grace` is left behind, and what has not ended then
+//! either (in the middle of a client's message, say) ends with its client.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,8 +26,6 @@ const TICK: Duration = Duration::from_millis(20);
 const AGAIN: Duration = Duration::from_millis(250);
 /// A server that could not be told to stop within so long is not waited for.
 const REACH: Duration = Duration::from_secs(1);
-/// For so long it may go on before its client is ended, and the connections of its servers are closed.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// How many clients have limits: nobody looks while there are none.
 #[derive(Debug, Default)]
@@ -41,7 +40,7 @@ fn of_statement() -> Fault {
 
 fn unheeded() -> Fault {
     Fault::new(SqlState::QUERY_CANCELED, "terminating connection due to statement timeout")
-        .detail("a server did not stop the statement when it was asked to")
+        .detail("it went on when it was to stop")
         .fatal()
 }
 
@@ -62,6 +61,13 @@ impl CancelSlot {
         self.last_moment.store(transaction, Ordering::Relaxed);
         self.expired.store(0, Ordering::Relaxed);
         self.first_expired.store(0, Ordering::Relaxed);
+        self.control.forget_due();
+    }
+
+    /// Whether a statement goes on for so long behind its end, from the moment at which that was `noticed`.
+    fn outstays(&self, noticed: u64, now: u64, more: Duration) -> bool {
+        let grace = self.grace.load(Ordering::Relaxed);
+        grace > 0 && now.saturating_sub(noticed) > grace.saturating_add(micros(more)) && !self.is_committing()
     }
 }
 
@@ -126,10 +132,11 @@ fn expire(slot: &CancelSlot, statement: u64, now: u64, metrics: &Metrics) {
             slot.first_expired.store(now, Ordering::Relaxed);
             metrics.overdue(Overdue::Statement);
         }
-        first if now.saturating_sub(first) > micros(GRACE) && !slot.is_committing() => {
+        first if slot.outstays(first, now, REACH) => {
             slot.control.end(unheeded());
             return;
         }
+        first if slot.outstays(first, now, Duration::ZERO) && slot.give_up_servers() => return,
         _ => {}
     }
     let servers = slot.condemn(statement, &of_statement());
@@ -195,6 +202,8 @@ impl Session {
         self.times = limits_of(self.own_times, effective.iter().filter(|(_, value)| *value != "DEFAULT"));
         let patience = self.times.get(Limit::ClientWrite).map_or(0, micros);
         self.slot.patience.store(patience, Ordering::Relaxed);
+        let grace = self.times.get(Limit::CancelGrace).map_or(0, micros);
+        self.slot.grace.store(grace, Ordering::Relaxed);
         let watched = [Limit::Query, Limit::Scatter, Limit::Transaction, Limit::ClientWrite];
         let limited = watched.into_iter().any(|limit| self.times.get(limit).is_some());
         if limited != self.is_limited {
@@ -233,6 +242,7 @@ impl Session {
         // What is still to be done, such as a rollback, is not cancelled again.
         self.slot.deadline.store(0, Ordering::Relaxed);
         self.settle_cancels().await;
+        self.client.control.forget_due();
     }
 
     /// Waits until no cancel request is on its way to a server that the session holds: it would meet the next statement.

@@ -51,7 +51,7 @@ impl Session {
     }
 
     /// The client was silent for too long.
-    fn overslept(&self, in_transaction: bool) -> Fault {
+    pub(super) fn overslept(&self, in_transaction: bool) -> Fault {
         let (limit, code, message) = match in_transaction {
             true => (
                 Overdue::IdleTransaction,

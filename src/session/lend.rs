@@ -53,7 +53,7 @@ impl Session {
                 return Err(Unlent::Connect(place, fault));
             }
             servers.doubt();
-            let limit = self.limits.failover_timeout;
+            let limit = self.times.get(Limit::Failover).unwrap_or_default();
             let retries = retries.get_or_insert_with(|| Retries::new(Instant::now(), limit));
             let Some(pause) = retries.next(Instant::now(), chance()) else {
                 return Err(Unlent::Connect(place, without_primary(servers, fault)));

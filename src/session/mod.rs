@@ -178,8 +178,6 @@ pub struct SessionLimits {
     pub sequence_block: usize,
     /// Further runs of a statement that falls victim to deadlocks.
     pub deadlock_retries: u32,
-    /// How long a statement waits for a shard to have a primary that answers.
-    pub failover_timeout: Duration,
     /// A replica that is further behind is not read.
     pub max_replica_lag: Option<Duration>,
     pub max_replica_lag_bytes: Option<u64>,

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::backend::throttle::Pace;
+use crate::backend::throttle::{KeyLimit, Pace};
+use crate::config::limits::Limit;
 use crate::fault::{Blame, Fault, SqlState};
 use crate::plan::Inputs;
 use crate::plan::named_key::named_key;
@@ -15,7 +16,7 @@ use crate::sql::Analysis;
 impl Session {
     /// Notes the key of a statement that is planned, where somebody counts.
     pub(super) fn count_key(&self, analysis: &Analysis, inputs: &Inputs<'_>) {
-        if self.database.key_limit.is_some() || self.database.key_places.is_some() {
+        if self.database.key_rate.is_some() || self.database.key_places.is_some() {
             let key = named_key(analysis, inputs, &self.view.topology).and_then(|key| key.hash()).unwrap_or(0);
             self.named_key.store(key, Ordering::Relaxed);
         }
@@ -35,7 +36,8 @@ impl Session {
     }
 
     async fn keep_rate(&mut self, key: u64) -> Result<(), Failure> {
-        let Some(limit) = self.database.key_limit else { return Ok(()) };
+        let Some(rate) = self.database.key_rate else { return Ok(()) };
+        let limit = KeyLimit { rate, wait: self.key_wait() };
         match self.database.throttle().ask(key, limit, Instant::now()) {
             Pace::Now => Ok(()),
             Pace::After(pause) => {
@@ -61,10 +63,15 @@ impl Session {
         }
     }
 
+    /// How long one that comes too early may wait.
+    fn key_wait(&self) -> Duration {
+        self.times.get(Limit::KeyWait).unwrap_or_default()
+    }
+
     /// Waits for one of the places that statements of a key have at one time; it is the session's until its answer is complete. A pipeline
     /// keeps that of the key which it has named first: what it has sent already may still run.
     async fn take_place(&mut self, key: u64) -> Result<(), Failure> {
-        let Some((size, wait)) = self.database.key_places else { return Ok(()) };
+        let (Some(size), wait) = (self.database.key_places, self.key_wait()) else { return Ok(()) };
         if self.key_place.as_ref().is_some_and(|place| place.key == key || self.batch.is_open()) {
             return Ok(());
         }

@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::OptionFuture;
 use futures::stream::FuturesUnordered;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::Instant;
@@ -22,14 +23,14 @@ use crate::fault::{Blame, Fault, SqlState};
 use crate::ids::ShardId;
 use crate::metrics::Ended;
 use crate::session::transaction::Decided;
-use crate::session::undecided::Undecided;
+use crate::session::undecided::{self, Undecided};
 use crate::session::{Failure, Session};
 use crate::topology::Topology;
 use crate::wire::reply::{self, NoticeLevel};
 
 static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
-/// How long a client waits for the shards to answer again after a connection broke in its commit.
+/// How long a client waits at most for the shards to answer again after a connection broke in its commit.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One commit: its name, and why it failed on which shard.
@@ -185,6 +186,8 @@ impl Session {
         let undecided = held.iter().all(|(_, request)| is_undecided(*request));
         let slot = Arc::clone(&self.slot);
         let _waiting = undecided.then(|| slot.wait());
+        let decided = undecided::decided_within(&self.times).filter(|_| !undecided);
+        let mut end = std::pin::pin!(OptionFuture::from(decided.map(tokio::time::sleep)));
         let mut stop = Undecided::new(&mut self.client, &slot, &self.times);
         let servers = self.held.select(&shards);
         let known: Vec<ShardId> = servers.iter().map(|(shard, _)| *shard).collect();
@@ -207,7 +210,11 @@ impl Session {
                     None => return Poll::Ready(None),
                 }
             }
-            if undecided { stop.poll(cx).map(Some) } else { Poll::Pending }
+            match (undecided, decided) {
+                (true, _) => stop.poll(cx).map(Some),
+                (false, None) => Poll::Pending,
+                (false, Some(_)) => end.as_mut().poll(cx).map(|_| Some(undecided::silent())),
+            }
         })
         .await;
         drop(asked);
@@ -234,7 +241,7 @@ impl Session {
                 let mut errands = Errands::new(&self.database, &self.view.topology, Duration::ZERO);
                 errands.number = run.number;
                 errands.login = Some(self.pools.pool(shard).connector.credentials.clone());
-                (errands, Instant::now() + PATIENCE)
+                (errands, Instant::now() + undecided::patience(&self.times, PATIENCE))
             });
             let reply = errands.run_until(*deadline, &run.gid, shard, request).await;
             events.push(Event { shard, request, reply });

@@ -30,8 +30,7 @@ pub(super) struct Undecided<'a> {
 
 impl<'a> Undecided<'a> {
     pub fn new(client: &'a mut Client, slot: &'a CancelSlot, times: &TimeLimits) -> Self {
-        let limits = [Limit::Query, Limit::Transaction].into_iter().filter_map(|limit| times.get(limit));
-        let end = limits.min().map(|limit| Box::pin(tokio::time::sleep(limit)));
+        let end = time_of(times).map(|limit| Box::pin(tokio::time::sleep(limit)));
         Self { client, slot, end, told: None, gone: false }
     }
 
@@ -63,6 +62,27 @@ impl<'a> Undecided<'a> {
             self.end = Some(Box::pin(tokio::time::sleep_until(until)));
         }
     }
+}
+
+/// How long is waited for what is decided: for what the client's own time leaves, and for what servers may take behind it. `None`: for ever.
+pub(super) fn decided_within(times: &TimeLimits) -> Option<Duration> {
+    Some(time_of(times)? + times.get(Limit::CancelGrace)?)
+}
+
+/// How long shards that may know the outcome are asked for it, where the client's time is limited.
+pub(super) fn patience(times: &TimeLimits, most: Duration) -> Duration {
+    let grace = time_of(times).and_then(|_| times.get(Limit::CancelGrace));
+    grace.map_or(most, |grace| grace.min(most))
+}
+
+fn time_of(times: &TimeLimits) -> Option<Duration> {
+    [Limit::Query, Limit::Transaction].into_iter().filter_map(|limit| times.get(limit)).min()
+}
+
+/// What has not answered in that time.
+pub(super) fn silent() -> Fault {
+    Fault::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout")
+        .detail("a shard did not answer while the transaction was being committed")
 }
 
 fn late() -> Fault {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use pgloom::backend::login::{self, LoggedIn, Target};
+use pgloom::backend::login::{self, Course, LoggedIn, Target};
 use pgloom::fault::{Blame, Fault, SqlState};
 use pgloom::secret::Secret;
 use pgloom::tls::{ServerTls, ServerTlsFiles, ServerTlsMode};
@@ -36,6 +36,7 @@ async fn log_in(server: &Server, user: &str, password: Option<&str>, tls: &Serve
         connect_timeout: Duration::from_secs(5),
         login_timeout: Duration::from_secs(20),
         parameters: &parameters,
+        course: &Course::default(),
     };
     tokio::time::timeout(Duration::from_secs(20), login::connect(target)).await.expect("a login within 20 s")
 }
@@ -192,6 +193,7 @@ async fn login_can_be_given_up() {
         connect_timeout: Duration::from_secs(5),
         login_timeout: Duration::from_secs(20),
         parameters: &[],
+        course: &Course::default(),
     };
     assert!(tokio::time::timeout(Duration::from_millis(50), login::connect(target)).await.is_err());
     let (mut stream, _) = listener.accept().await.unwrap();

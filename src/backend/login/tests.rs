@@ -173,6 +173,7 @@ async fn answered(bytes: &'static [u8], tls: ServerTls) -> Fault {
         connect_timeout: Duration::from_secs(5),
         login_timeout: Duration::from_secs(20),
         parameters: &[],
+        course: &Course::default(),
     };
     let fault = connect(target).await.unwrap_err();
     peer.await.unwrap();
@@ -181,7 +182,7 @@ async fn answered(bytes: &'static [u8], tls: ServerTls) -> Fault {
 
 #[tokio::test]
 async fn servers_errors_name_the_server_and_keep_what_matters() {
-    let (closed, tls) = (server(1), ServerTls::disabled());
+    let (closed, tls, course) = (server(1), ServerTls::disabled(), Course::default());
     let refused = connect(Target {
         server: &closed,
         user: "u",
@@ -191,6 +192,7 @@ async fn servers_errors_name_the_server_and_keep_what_matters() {
         connect_timeout: Duration::from_secs(5),
         login_timeout: Duration::from_secs(20),
         parameters: &[],
+        course: &course,
     });
     let fault = refused.await.unwrap_err();
     assert_eq!(
@@ -198,6 +200,8 @@ async fn servers_errors_name_the_server_and_keep_what_matters() {
         (SqlState::UNABLE_TO_CONNECT, "could not connect to shard server 127.0.0.1:1")
     );
     assert_eq!(fault.blame, Blame::Server);
+    // Refused is not late.
+    assert_eq!(course.overdue(), None);
 
     let starting = answered(b"E\0\0\0\x2bSFATAL\0VFATAL\0C57P03\0Mstarting up now\0\0", ServerTls::disabled()).await;
     assert_eq!((starting.code, starting.blame), (SqlState::CANNOT_CONNECT_NOW, Blame::Server));

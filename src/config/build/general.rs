@@ -192,7 +192,6 @@ impl Build<'_> {
             server_lifetime: limit(&general.server_lifetime),
             server_check: general.server_check_interval.value,
             dns: limit(&general.dns_max_ttl),
-            failover: general.failover_timeout.value,
             shutdown: general.shutdown_timeout.value,
             shutdown_clients: general.shutdown_client_timeout.value,
             shutdown_delay: general.shutdown_delay.value,
@@ -363,6 +362,9 @@ fn wishes(general: &General) -> TimeWishes {
         Some(&general.client_idle_timeout),
         Some(&general.query_wait_timeout),
         Some(&general.client_write_timeout),
+        Some(&general.cancel_grace),
+        Some(&general.failover_timeout),
+        Some(&general.key_wait_timeout),
         Some(&general.log_slow_statements),
     ])
 }

@@ -5,6 +5,7 @@ pub mod copy;
 pub mod follow;
 pub mod registry;
 mod state;
+pub mod timelines;
 pub mod watcher;
 
 pub use clock::{host, user_at_host, utc};

@@ -1,13 +1,15 @@
-//! The list of routers: each is there for as long as it keeps its lease, with the epoch that it serves.
+//! The list of routers: each is there for as long as it keeps its lease, with the epoch that it serves. They tell each other of the shards'
+//! timelines in the same rounds.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backend::servers::ServerBook;
 use crate::control::etcd::{Connection, Etcd, Lease, StoreError};
-use crate::control::map::MapState;
 use crate::control::map::follow::random;
+use crate::control::map::{MapState, timelines};
 
 /// Before a registration that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -42,14 +44,32 @@ impl Entry {
 /// Is told of the routers in the list, again and again.
 pub type Hear = Box<dyn Fn(&Entry) + Send + Sync>;
 
+/// What a router tells the others, and learns of them.
+pub struct Shared {
+    pub state: Arc<MapState>,
+    pub servers: Arc<ServerBook>,
+    pub hear: Hear,
+    /// The shards' timelines could not be exchanged the last time, and that was told.
+    pub apart: bool,
+}
+
+impl Shared {
+    /// Of the shards' timelines. Who may not read or write them in etcd is in the list all the same.
+    async fn exchange_timelines(&mut self, connection: &mut Connection) {
+        let done = timelines::exchange(connection, &self.servers).await;
+        match &done {
+            Ok(()) if self.apart => tracing::info!("the shards' timelines are shared with the other routers again"),
+            Err(StoreError(error)) if !self.apart => {
+                tracing::warn!(%error, "the shards' timelines are not shared with the other routers");
+            }
+            Ok(()) | Err(_) => {}
+        }
+        self.apart = done.is_err();
+    }
+}
+
 /// Keeps a router in the list until `stop` resolves, whatever happens to etcd, and tells of the others that are there.
-pub async fn register(
-    mut etcd: Etcd,
-    mut entry: Entry,
-    state: Arc<MapState>,
-    hear: Hear,
-    stop: impl Future<Output = ()>,
-) {
+pub async fn register(mut etcd: Etcd, mut entry: Entry, mut shared: Shared, stop: impl Future<Output = ()>) {
     let mut member = (random() * etcd.settings().endpoints.len() as f64) as usize;
     let mut failures = 0;
     tokio::pin!(stop);
@@ -64,7 +84,7 @@ pub async fn register(
                 }
                 return;
             }
-            ended = stay(&mut etcd, member, &mut entry, &state, &hear, &mut place, &mut failures) => ended,
+            ended = stay(&mut etcd, member, &mut entry, &mut shared, &mut place, &mut failures) => ended,
         };
         let Err(StoreError(error)) = ended else { continue };
         failures += 1;
@@ -91,12 +111,12 @@ async fn stay(
     etcd: &mut Etcd,
     member: usize,
     entry: &mut Entry,
-    state: &MapState,
-    hear: &Hear,
+    shared: &mut Shared,
     place: &mut Option<(Connection, Lease)>,
     failures: &mut usize,
 ) -> Result<(), StoreError> {
-    let mut epochs = state.epochs();
+    let mut epochs = shared.state.epochs();
+    let mut rises = shared.servers.timelines.rises();
     let ttl = etcd.settings().router_ttl;
     let mut connection = etcd.connect(member).await?;
     let lease = connection.lease(ttl).await?;
@@ -110,8 +130,10 @@ async fn stay(
             tracing::info!(endpoint = %connection.endpoint, "this router is in the list of routers again");
         }
         loop {
+            rises.mark_unchanged();
+            shared.exchange_timelines(connection).await;
             let routers = connection.routers().await?;
-            routers.iter().filter_map(|text| Entry::read(text)).for_each(|router| hear(&router));
+            routers.iter().filter_map(|text| Entry::read(text)).for_each(|router| (shared.hear)(&router));
             // Somebody may have taken it out, or put another state of etcd in its place.
             let listed = routers.contains(&text);
             tokio::select! {
@@ -121,6 +143,8 @@ async fn stay(
                     Ok(()) => break,
                     Err(_) => tokio::time::sleep(ttl / 3).await,
                 },
+                // Its sender lives as long as `servers`.
+                Ok(()) = rises.changed() => {}
                 () = tokio::time::sleep(ttl / 3) => {}
             }
             connection.keep(lease).await?;
