@@ -3,8 +3,6 @@
 //! Statements are made with what they mean ([`super::predicate`]) over small tables. Whatever shards the plan names, their rows must
 //! give what all rows give; and the analysis of one call, as the plan cache keeps it, must give another call's own plan.
 
-use std::sync::Arc;
-
 use pgloom::ids::{ShardId, ShardSet};
 use pgloom::plan::{self, Inputs, Parameters, Plan, PlanKind, PullFrom, ShardSql};
 use pgloom::sql::Analysis;
@@ -163,9 +161,12 @@ struct Statement {
     what: What,
 }
 
+/// The rows of an answer, given those of the tables.
+type Answer = Box<dyn Fn(&Rows) -> Vec<Vec<Value>>>;
+
 enum What {
     /// Rows that are read, or changed.
-    Rows(Box<dyn Fn(&Rows) -> Vec<Vec<Value>>>),
+    Rows(Answer),
     /// Rows that come into a table.
     Insert(usize, Vec<Vec<Value>>),
 }
@@ -471,7 +472,6 @@ fn union(maker: &mut Maker<'_>) -> (String, What) {
         format!("SELECT {column} FROM {} {alias} WHERE {}", TABLES[*table].name, condition.sql)
     });
     let sql = texts.collect::<Vec<_>>().join(" UNION ALL ");
-    let parts = Arc::new(parts);
     let worth = move |rows: &Rows| -> Vec<Vec<Value>> {
         let of = |(table, _, condition): &(usize, &str, super::predicate::Condition)| {
             let found = rows[*table].iter().filter(|row| (condition.worth)(rows, row) == Some(true));

@@ -17,11 +17,14 @@ pub struct Sight {
     pub kind: Kind,
 }
 
+/// What a piece of SQL is worth.
+pub type Worth<T> = Rc<dyn Fn(&Rows, &[Value]) -> T>;
+
 /// A piece of SQL and its worth, given the tables' rows (for subqueries) and the row of all columns in sight.
 #[derive(Clone)]
 pub struct Made<T> {
     pub sql: String,
-    pub worth: Rc<dyn Fn(&Rows, &[Value]) -> T>,
+    pub worth: Worth<T>,
 }
 
 pub type Truth = Option<bool>;
@@ -406,11 +409,11 @@ fn compare(a: &Value, b: &Value) -> Option<Ordering> {
 }
 
 fn some_of(of: impl Iterator<Item = Truth>) -> Truth {
-    of.fold(Some(false), |all, one| match (all, one) {
-        (Some(true), _) | (_, Some(true)) => Some(true),
-        (None, _) | (_, None) => None,
-        _ => Some(false),
-    })
+    let truths: Vec<Truth> = of.collect();
+    match truths.contains(&Some(true)) {
+        true => Some(true),
+        false => (!truths.contains(&None)).then_some(false),
+    }
 }
 
 fn all_of(of: impl Iterator<Item = Truth>) -> Truth {

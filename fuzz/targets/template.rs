@@ -130,7 +130,7 @@ fn filled<'t>(template: &[u8], found: &Scan, literals: impl Iterator<Item = &'t 
         // The letters before the quote stand in the template.
         let skipped = if slot.kind == SlotKind::Other { literal.find('\'').unwrap_or(0) } else { 0 };
         out.extend_from_slice(&template[copied..at]);
-        out.extend_from_slice(literal[skipped..].as_bytes());
+        out.extend_from_slice(&literal.as_bytes()[skipped..]);
         copied = at + 1;
     }
     assert!(slots.next().is_none(), "a mark for each literal");
