@@ -41,6 +41,7 @@ const QUIET: &[&str] = &[
     "pgloom_two_phase_resolved_total",
     // Hundredths of a second are its smallest.
     "process_cpu_seconds_total",
+    "pgloom_logins_throttled_total",
 ];
 
 /// What takes several routers or a limit that would be in the way here, and is looked at in tests/cancel_routers.rs and tests/limits.rs.

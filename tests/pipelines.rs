@@ -440,3 +440,17 @@ fn a_pipeline_that_fails_leaves_the_session_what_it_has() {
         }
     }
 }
+
+#[test]
+fn clients_prepare_no_transactions_in_a_pipeline_either() {
+    let world = Sharded::create("pipeprepare", "");
+    let mut raw = world.connect();
+    let step = |sql: &str| [m::parse("", sql, &[]), m::bind("", "", &[], &[]), m::execute("", 0)].concat();
+    for statement in ["PREPARE TRANSACTION 'mine'", "COMMIT PREPARED 'mine'", "ROLLBACK PREPARED 'mine'"] {
+        let pipeline = [step("UPDATE plain SET body = 'x'"), step(statement), m::sync()].concat();
+        assert_eq!(raw.exchange(&pipeline, None).code(), "0A000", "{statement}");
+        assert_eq!(raw.simple(statement).code(), "0A000", "{statement}");
+    }
+    assert_eq!(raw.value("SELECT count(*) FROM plain WHERE body = 'x'"), "0");
+    assert_eq!(world.on_each("SELECT count(*) FROM pg_prepared_xacts WHERE gid = 'mine'"), vec!["0"; world.ids.len()]);
+}

@@ -15,6 +15,7 @@ use crate::session::set::is_read_only;
 use crate::session::transaction::TxState;
 use crate::session::{Failure, Session};
 use crate::sql::Analysis;
+use crate::sql::analyze::two_phase_of_client;
 use crate::sql::utility::{DiscardTarget, SetStatement, StatementKind, TransactionStatement};
 use crate::sql::words::Words;
 use crate::wire::reply::{self, NoticeLevel};
@@ -174,12 +175,7 @@ impl Session {
                 }
                 Ok(Some(tag("ROLLBACK")))
             }
-            TransactionStatement::TwoPhase => Err(Fault::unsupported(
-                "two-phase commit statements of clients are not supported",
-                format!("pgloom runs two-phase commit itself; \"{}\" would meet only one shard.", first_words(text)),
-                "Use plain BEGIN and COMMIT: a transaction over several shards is committed atomically.",
-            )
-            .into()),
+            TransactionStatement::TwoPhase => Err(two_phase_of_client(text).into()),
             TransactionStatement::SetConstraints(which) => {
                 self.warn_outside_of_block("SET CONSTRAINTS can only be used in transaction blocks");
                 let sql = format!("SET CONSTRAINTS {which}");
@@ -426,8 +422,4 @@ pub(super) fn cursor_of(kind: &StatementKind) -> Option<&str> {
 fn names_constraints(which: &str) -> bool {
     let all = Words::new(which, true).is_some_and(|words| words.is(0, "all"));
     !all
-}
-
-fn first_words(text: &str) -> String {
-    text.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
 }

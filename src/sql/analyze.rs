@@ -32,7 +32,7 @@ use crate::sql::shape;
 use crate::sql::spelling::{self, Read};
 use crate::sql::supplying::refused;
 use crate::sql::template::Scan;
-use crate::sql::utility::{self, StatementKind};
+use crate::sql::utility::{self, StatementKind, TransactionStatement};
 use crate::sql::{Access, Change, NameScope, Unknown, copying, ddl, on_deep_stack, ragged, words};
 use crate::types::compare::TextStyle;
 
@@ -400,6 +400,9 @@ impl Analyzer<'_> {
             // What a cursor's query writes is noted where it is declared.
             StatementKind::Fetch(_) | StatementKind::CloseCursor(_) => {
                 Verdict::new(Outcome::Home(Why::Cursor), Access::Read)
+            }
+            StatementKind::Transaction(TransactionStatement::TwoPhase) => {
+                Verdict::refuse(two_phase_of_client(self.text))
             }
             StatementKind::Empty
             | StatementKind::Transaction(_)
@@ -769,6 +772,16 @@ fn check_functions(model: &Model<'_>, outcome: &Outcome) -> Option<Fault> {
         ));
     }
     model.uses.unsafe_function.as_deref().map(unsafe_function)
+}
+
+/// PREPARE TRANSACTION, COMMIT PREPARED and ROLLBACK PREPARED of clients, in whatever protocol.
+pub(crate) fn two_phase_of_client(text: &str) -> Fault {
+    let statement = text.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    Fault::unsupported(
+        "two-phase commit statements of clients are not supported",
+        format!("pgloom runs two-phase commit itself; \"{statement}\" would meet only one shard."),
+        "Use plain BEGIN and COMMIT: a transaction over several shards is committed atomically.",
+    )
 }
 
 pub(crate) fn unsafe_function(name: &str) -> Fault {
