@@ -63,12 +63,7 @@ fn a_statement_behind_rows_that_have_failed_is_the_next_one() {
 fn a_statement_in_the_middle_of_rows_ends_the_session_and_nothing_else() {
     let world = Sharded::create("copymiddle", "default_pool_size = 1");
     let mut other = world.connect();
-    let messages = [
-        m::query("INSERT INTO plain VALUES (99, 'x')"),
-        m::parse("", "SELECT 1", &[]),
-        m::frame(b'z', b""),
-        m::terminate(),
-    ];
+    let messages = [m::query("INSERT INTO plain VALUES (99, 'x')"), m::parse("", "SELECT 1", &[]), m::frame(b'z', b"")];
     for _ in 0..3 {
         for message in &messages {
             for copy in ["COPY plain FROM STDIN", "COPY items FROM STDIN"] {
@@ -80,6 +75,15 @@ fn a_statement_in_the_middle_of_rows_ends_the_session_and_nothing_else() {
     }
     assert_eq!(other.value("SELECT count(*) FROM plain WHERE id > 90"), "0");
     assert_eq!(other.value("SELECT count(*) FROM items WHERE id = 998"), "0");
+    // Who leaves in the middle is not told: nobody is there.
+    for copy in ["COPY plain FROM STDIN", "COPY items FROM STDIN"] {
+        let mut raw = world.connect();
+        raw.send(&m::query(copy)).unwrap();
+        assert_eq!(raw.read().unwrap().tag, b'G', "{copy}");
+        raw.send(&m::terminate()).unwrap();
+        assert_eq!(heard(&mut raw, 1), "gone", "{copy}");
+        assert_eq!(other.value("SELECT count(*) FROM items"), "60");
+    }
     // It was nobody's fault but the client's.
     let breakers = other.named("SHOW pgloom.breakers");
     assert!(!breakers.is_empty() && breakers.iter().all(|row| row["state"] == "closed"), "{breakers:?}");

@@ -786,6 +786,15 @@ fn values_of_tables_at_home_are_those_of_the_session() {
     assert_eq!(one.extended("INSERT INTO plain (body) VALUES ('e')", &[], &[], 0).code(), "");
     two.must("INSERT INTO plain (body) VALUES ('f')");
     is(value(&mut one, "SELECT lastval()"), 6);
+    // A plain EXPLAIN takes none.
+    for explain in
+        ["EXPLAIN INSERT INTO plain (body) VALUES ('x')", "EXPLAIN (COSTS off) INSERT INTO plain DEFAULT VALUES"]
+    {
+        let mut third = world.connect();
+        third.must(explain);
+        assert_eq!(third.extended(explain, &[], &[], 0).code(), "");
+        assert_eq!(third.simple("SELECT currval('plain_id_seq')").code(), "55000", "{explain}");
+    }
     // One that takes none leaves no value of others behind.
     for sql in [
         "INSERT INTO plain (body) SELECT 'x' WHERE false",

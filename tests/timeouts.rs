@@ -316,10 +316,11 @@ fn a_slow_reader_holds_no_server_beyond_its_time() {
         "SELECT id, repeat(name, 100000) FROM items",
     ] {
         let mut slow = world.connect();
-        slow.must("SET pgloom.query_timeout = '500ms'");
+        // Time enough for the first row, also where many wait for the processors.
+        slow.must("SET pgloom.query_timeout = '4s'");
         slow.send(&m::query(sql)).unwrap();
         let start = Instant::now();
-        std::thread::sleep(Duration::from_millis(600));
+        std::thread::sleep(Duration::from_millis(4100));
         // There is one connection to each shard.
         assert_eq!(watch.value("SELECT count(*) FROM items"), "60");
         assert_eq!(watch.value("SELECT count(*) FROM plain"), "1");
@@ -376,11 +377,11 @@ fn a_copy_whose_client_says_nothing_has_its_end() {
         }
         // Without a limit on statements its silence is that of a client in a transaction.
         let mut raw = world.connect();
-        raw.must("SET pgloom.idle_transaction_timeout = '2s'");
+        raw.must("SET pgloom.idle_transaction_timeout = '6s'");
         raw.send(&m::query(copy)).unwrap();
         assert_eq!(raw.read().unwrap().tag, b'G');
-        for _ in 0..if line.is_empty() { 0 } else { 3 } {
-            std::thread::sleep(Duration::from_millis(800));
+        for _ in 0..if line.is_empty() { 0 } else { 5 } {
+            std::thread::sleep(Duration::from_millis(1500));
             raw.send(&m::copy_data(b"")).unwrap();
         }
         let error = raw.read().unwrap();

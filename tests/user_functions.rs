@@ -120,11 +120,13 @@ fn code_that_hides_what_it_does_is_refused() {
             "CREATE TYPE",
         ),
         ("DO 'BEGIN CREATE SCHEMA hidden; END'", "CREATE SCHEMA"),
+        ("DO LANGUAGE 'plperl' $$ spi_exec_query('select 1') $$", "another language"),
         ("DO LANGUAGE plpython3u $$ plpy.execute('select 1') $$", "plpython3u"),
     ] {
         refused(&mut raw, sql, what);
     }
     raw.must("DO $$ BEGIN UPDATE plain SET body = 'done'; IF NOT FOUND THEN RAISE EXCEPTION 'none'; END IF; END $$");
+    raw.must("DO LANGUAGE 'plpgsql' $$ BEGIN UPDATE plain SET body = 'again'; END $$");
     raw.must("CREATE EXTENSION tablefunc");
     refused(
         &mut raw,

@@ -22,10 +22,10 @@ pub(super) fn assigned(tokens: &[Token<'_>]) -> HashSet<Option<Box<str>>> {
         let behind = from.get(length..).unwrap_or_default();
         let begins = begins_statement(before);
         at += length;
-        let Some(first) = parts.first() else {
+        if parts.is_empty() {
             gives &= !token.is_sign(';');
             continue;
-        };
+        }
         if begins {
             gives = token.is_any(&GIVING) && !gets_value(behind);
             if token.is("return") && !returns_row(behind) {
@@ -37,9 +37,11 @@ pub(super) fn assigned(tokens: &[Token<'_>]) -> HashSet<Option<Box<str>>> {
             continue;
         }
         let looped = before.last().is_some_and(|last| last.is_any(&["for", "foreach"]));
-        let is_given = gives || is_target || looped || begins && gets_value(behind);
-        if **first == *NEW && is_given {
-            found.insert(parts.get(1).cloned());
+        is_target |= looped;
+        let is_given = gives || is_target || begins && gets_value(behind);
+        // A label of the function's may stand before it.
+        if let Some(at) = parts.iter().take(2).position(|part| **part == *NEW).filter(|_| is_given) {
+            found.insert(parts.get(at + 1).cloned());
         }
         is_target &= behind.first().is_some_and(|next| next.is_sign(','));
     }
@@ -107,6 +109,8 @@ mod tests {
             ("NEW := r; RETURN NEW;", "*"),
             ("FOR NEW IN SELECT * FROM t LOOP NULL; END LOOP; RETURN NEW;", "*"),
             ("FOR NEW.k IN SELECT 1 LOOP NULL; END LOOP; RETURN NEW;", "k"),
+            ("FOR n, NEW.k IN SELECT 1, 2 LOOP NULL; END LOOP; RETURN NEW;", "k"),
+            ("f.NEW.k := 1; RETURN NEW;", "k"),
             ("GET DIAGNOSTICS NEW.k = ROW_COUNT; RETURN NEW;", "k"),
             ("CALL p(NEW.k); RETURN NEW;", "k"),
             ("RETURN r;", "*"),

@@ -10,7 +10,7 @@ pub mod words;
 use std::net::IpAddr;
 
 pub use address::Network;
-pub(in crate::config) use parse::pattern;
+pub(in crate::config) use parse::no_pattern;
 
 /// What is wrong with a line of such a file, from 1.
 pub type LineError = (u32, String);

@@ -58,8 +58,8 @@ fn pair(fields: &[Field]) -> Result<(Box<str>, Pair), String> {
 
 fn plain(field: &Field) -> Result<Box<str>, String> {
     let [word] = field.as_slice() else { return Err("a list where one word is expected".to_owned()) };
+    crate::config::hba::no_pattern(word)?;
     match word.bare() {
-        Some(text) if text.starts_with(['/', '@']) => Err(crate::config::hba::pattern(text)),
         Some(text) if text.starts_with('+') || text == "all" => {
             Err(format!("`{text}`: write the name of the user, in quotes where it is really called so"))
         }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::cluster::Database;
 use crate::control;
@@ -9,6 +10,8 @@ use crate::control::definition::{exists, quoted};
 use crate::fault::Fault;
 use crate::ids::{QualifiedName, ShardId};
 
+/// A reload waits for no shard that says nothing.
+const LONGEST: Duration = Duration::from_secs(30);
 /// One that is locked for longer is not looked at. Row level security would hide rows: it fails then.
 const MANNERS: &str = "SET statement_timeout TO '5s'; SET row_security TO off";
 
@@ -19,9 +22,14 @@ pub async fn occupied(database: &Database, tables: &HashSet<QualifiedName>) -> V
     tables.sort();
     let shards: Vec<_> =
         topology.all_shards().iter().map(|shard| (shard, topology.shard(shard).name.clone())).collect();
-    let looks = shards.into_iter().map(async |(shard, name)| match on_shard(database, shard, &tables).await {
-        Ok(occupied) => occupied.iter().map(|table| format!("table {table} has rows on shard {name}")).collect(),
-        Err(fault) => vec![format!("shard {name} does not tell whether there are rows: {fault}")],
+    let looks = shards.into_iter().map(async |(shard, name)| {
+        match tokio::time::timeout(LONGEST, on_shard(database, shard, &tables)).await {
+            Ok(Ok(occupied)) => {
+                occupied.iter().map(|table| format!("table {table} has rows on shard {name}")).collect()
+            }
+            Ok(Err(fault)) => vec![format!("shard {name} does not tell whether there are rows: {fault}")],
+            Err(_) => vec![format!("shard {name} does not tell in time whether there are rows")],
+        }
     });
     futures::future::join_all(looks).await.concat()
 }

@@ -84,6 +84,8 @@ pub async fn copy_in(
                     client.read.advance(header.len);
                     return Ok(CopyEnd::Sent);
                 }
+                // It has left.
+                b'X' => return Err(Broken::Client),
                 // Never passed on: a server that has failed meanwhile would take it for the next statement.
                 tag => return Ok(CopyEnd::Interrupted(tag)),
             }
@@ -178,6 +180,9 @@ pub async fn break_off(server: &mut Backend, client: &mut Client) -> Result<bool
         poll_fn(|cx| {
             if client.control.poll_kill(cx).is_ready() {
                 return Poll::Ready(Err(Broken::Client));
+            }
+            if let Poll::Ready(gone) = client.poll_watch(cx) {
+                return Poll::Ready(Err(gone.into()));
             }
             server.poll_progress(cx).map_err(Broken::Server)
         })

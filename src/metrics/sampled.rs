@@ -104,7 +104,11 @@ impl Sampled {
                 "epoch of the document that is served; 0 where the map stands in the file",
                 &[],
             ),
-            map_rejected: r.counters("pgloom_topology_rejected_total", "documents that were not served", &[]),
+            map_rejected: r.counters(
+                "pgloom_topology_rejected_total",
+                "documents, or configurations with the map in the file, that were not taken",
+                &[],
+            ),
             map_troubled: r.gauges("pgloom_topology_troubled", "1 while the document cannot be followed", &[]),
             servers: Servers::register(r),
             topology_version: r.gauges(

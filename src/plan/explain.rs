@@ -133,7 +133,7 @@ fn parts_document(parts: &[(ShardId, ShardSql)], view: &View<'_>) -> Vec<Value> 
     parts.iter().map(|(shard, sql)| json!({ "shard": shard_name(*shard, view), "sql": sql_text(sql) })).collect()
 }
 
-/// The sequences whose values go into the rows of an INSERT.
+/// The steps of CREATE TABLE AS, and of what is done in its way.
 fn create_as_lines(create: &CreateAs, view: &View<'_>) -> Vec<String> {
     let home = shard_name(view.topology.home, view);
     if let Some(temporary) = &create.temporary {
@@ -160,6 +160,7 @@ fn create_as_document(create: &CreateAs) -> Value {
     }
 }
 
+/// The sequences whose values go into the rows of an INSERT.
 fn drawn(draw: &Draw) -> Vec<String> {
     let Form::Insert(fill) = &draw.form else { return Vec::new() };
     let pieces = |cell: &Cell| match cell {

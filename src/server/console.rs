@@ -27,7 +27,9 @@ use crate::wire::reply::{self, NoticeLevel, Status};
 use extended::Portal;
 
 /// What it is called, here and by others.
-const NAMES: [&str; 4] = ["pgloom", "pgbouncer", "pgcat", "admin"];
+const NAMES: [&str; 4] = [NAME, "pgbouncer", "pgcat", "admin"];
+/// By which entries of an HBA file know it.
+pub const NAME: &str = "pgloom";
 /// Commands are short.
 const MAX_MESSAGE: usize = 64 * 1024;
 

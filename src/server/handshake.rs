@@ -72,6 +72,11 @@ pub struct Applicant<'a> {
 /// can say `3D000` to somebody who has proven to be one of us.
 pub trait Accounts: Sync {
     fn lookup(&self, applicant: Applicant<'_>) -> Option<Account>;
+
+    /// The name by which entries of the HBA file know this database, where it has several.
+    fn entry_name<'a>(&self, database: &'a str) -> &'a str {
+        database
+    }
 }
 
 /// What the listener knows. `tls` and `mode` may differ from one connection to the next: certificates are reloaded.
@@ -137,7 +142,7 @@ impl Admitted {
 enum End {
     Gone,
     Refused(Fault),
-    /// Whoever it is, it has not proven to be who it said.
+    /// Whoever it is, its password is not that of whom it said it is.
     Failed(Fault),
     /// It may not even try.
     Throttled(Fault),
@@ -237,26 +242,24 @@ impl Conversation {
             self.send(&negotiation).await?;
         }
         let applicant = Applicant { database: &database, user: &user, peer: self.peer, tls };
-        let entry = rules::entry(context.hba.as_deref(), &applicant)?;
-        let now = Instant::now();
-        if let Some(limits) = context.failure_limits {
-            context.failures.admit(self.peer.ip(), &user, now, limits).map_err(End::Throttled)?;
-        }
+        let meant = Applicant { database: accounts.entry_name(&database), ..applicant };
+        let entry = rules::entry(context.hba.as_deref(), &meant)?;
         let account = accounts.lookup(applicant);
         let proven = self.authenticate(context, &user, account, entry).await;
         self.count(context, &user, &proven);
-        proven?;
+        let _: bool = proven?;
         let settings = startup.settings()?;
         self.send(reply::AUTHENTICATION_OK).await?;
         Ok(Entry::Login(Box::new(Entered { startup, user, database, settings })))
     }
 
-    /// Failures count, whether the user exists or not.
-    fn count(&self, context: &HandshakeContext, user: &str, proven: &Result<(), End>) {
+    /// Failures count, whether the user exists or not. Only a password makes good what passwords have failed.
+    fn count(&self, context: &HandshakeContext, user: &str, proven: &Result<bool, End>) {
         let Some(limits) = context.failure_limits else { return };
         let from = self.peer.ip();
         match proven {
-            Ok(()) => context.failures.forget(from, user),
+            Ok(true) => context.failures.forget(from, user),
+            Ok(false) => {}
             Err(End::Failed(_)) => {
                 if context.failures.note(from, user, Instant::now(), limits) {
                     tracing::warn!(%from, user, "too many logins have failed: further ones are refused for a while");

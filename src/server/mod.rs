@@ -77,6 +77,10 @@ impl Accounts for Front {
     fn lookup(&self, applicant: Applicant<'_>) -> Option<Account> {
         self.accounts.get(applicant.user).cloned()
     }
+
+    fn entry_name<'a>(&self, database: &'a str) -> &'a str {
+        if console::is_console(self, database) { console::NAME } else { database }
+    }
 }
 
 /// Accepts clients until `shutdown` resolves. Each is served by a task of its own.

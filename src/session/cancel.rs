@@ -75,6 +75,8 @@ struct Running {
     servers: SmallVec<[Arc<CancelHandle>; 2]>,
     /// Its statement waits for server connections; or for servers in a commit that can still be undone.
     waiting: bool,
+    /// It waits for its client's rows, or for the servers to take them: these have work to be cancelled.
+    copying: bool,
 }
 
 impl CancelSlot {
@@ -120,6 +122,12 @@ impl CancelSlot {
     /// Nothing runs any more.
     pub fn clear(&self) {
         self.running().servers.clear();
+    }
+
+    /// As [`Self::wait`], while servers copy what the client sends.
+    pub fn wait_copying(&self) -> Waiting<'_> {
+        self.running().copying = true;
+        self.wait()
     }
 
     /// As [`Self::wait`], for server connections, from this moment on.
@@ -193,8 +201,12 @@ impl CancelSlot {
     }
 
     /// The servers have not stopped in time: nobody waits for them any longer. False: nobody does already.
-    pub(super) fn give_up_servers(&self) -> bool {
+    pub(super) fn give_up_servers(&self, statement: u64) -> bool {
         let running = self.running();
+        // Under the lock, as in `cancel`: those of the next statement are not meant, nor a commit that has begun meanwhile.
+        if self.statement() != statement || self.is_committing() {
+            return true;
+        }
         let waited_for = running.servers.iter().any(|server| !server.is_abandoned());
         running.servers.iter().for_each(|server| server.abandon());
         drop(running);
@@ -222,7 +234,9 @@ pub struct Waiting<'a>(&'a CancelSlot);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.running().waiting = false;
+        let mut running = self.0.running();
+        (running.waiting, running.copying) = (false, false);
+        drop(running);
         self.0.waits.store(0, Ordering::Relaxed);
         self.0.verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
         // One that came too late is not for the next statement.
@@ -483,7 +497,7 @@ impl Sessions for CancelRegistry {
         if running.waiting {
             *slot.verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadlock(detail));
             slot.control.cancel();
-            if !slot.is_committing() {
+            if !slot.is_committing() && !running.copying {
                 // What it holds has nothing to do.
                 return Some(Vec::new());
             }

@@ -285,7 +285,10 @@ impl Session {
         for at in 0..self.held.len() {
             let held = &self.held[at];
             // One that is kept beside the transaction follows the session with its next statement only.
-            let follows = held.server.applied.as_ref().is_some_and(|applied| Arc::ptr_eq(applied, &self.settings));
+            // What custom settings the session has named is told by no parameter.
+            let follows = held.server.applied.as_ref().is_some_and(|applied| {
+                Arc::ptr_eq(applied, &self.settings) || Arc::ptr_eq(&self.with_placeholders(applied), &self.settings)
+            });
             if follows && !held.server.broken && held.finishing == Finishing::No {
                 self.report_parameters(at);
                 break;

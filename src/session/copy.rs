@@ -50,7 +50,7 @@ impl Session {
         let mut silence = self.copy_silence();
         let slot = Arc::clone(&self.slot);
         // A server that waits for rows heeds no cancel.
-        let _waiting = slot.wait();
+        let _waiting = slot.wait_copying();
         let held = &mut self.held[at];
         match copy_in(&mut held.server, &mut self.client, max, &mut silence).await {
             Ok(CopyEnd::Sent) => Ok(extended),
@@ -267,7 +267,7 @@ impl Session {
         let control = Arc::clone(&self.client.control);
         let (slot, mut silence) = (Arc::clone(&self.slot), self.copy_silence());
         // Servers that wait for rows heed no cancel.
-        let _waiting = slot.wait();
+        let _waiting = slot.wait_copying();
         loop {
             let queued = self.held.iter().filter(|h| shards.contains(&h.shard)).map(|h| h.server.out.len()).max();
             let may_read = queued.unwrap_or(0) < SHARD_HIGH;

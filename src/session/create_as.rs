@@ -42,6 +42,11 @@ impl Session {
         if let Some(temporary) = &create.temporary {
             return Box::pin(self.create_temporary(temporary, ask)).await;
         }
+        self.make(create, ask, false).await
+    }
+
+    /// `between`: only for rows on their way to another table.
+    async fn make(&mut self, create: &CreateAs, ask: &Ask<'_>, between: bool) -> Result<String, Failure> {
         let home = self.view.topology.home;
         if create.if_not_exists && self.is_there(home, create).await? {
             // With Postgres's own notice.
@@ -55,7 +60,15 @@ impl Session {
         };
         self.check_fanout(shards.len())?;
         self.enlist_all(&shards).await?;
-        let tag = self.step_at(home, Arc::clone(&create.empty), ask).await?;
+        let tag = if between {
+            // It has no parameter, whatever the statement has.
+            let at = self.held_at(home)?;
+            self.held[at].wrote = true;
+            self.held[at].server.query(&create.empty).await.map_err(Fault::without_position)?;
+            String::new()
+        } else {
+            self.step_at(home, Arc::clone(&create.empty), ask).await?
+        };
         if let Some(copies) = &create.copies {
             let columns = self.columns_made(home, create).await?;
             let sql = create.copy_text(copies, &columns);
@@ -91,12 +104,30 @@ impl Session {
                     "the rows are put into a table of schema \"{}\" first, where the user may make none",
                     temporary.schema
                 ),
-                "Grant CREATE on a schema of search_path, or create the temporary table empty and insert the rows.",
+                match temporary.counts {
+                    true => "Grant CREATE on a schema of search_path, or bring the rows through the client.",
+                    false => "Grant CREATE on a schema of search_path, or create the temporary table empty and insert the rows.",
+                },
             )
             .into());
         }
+        if let Some(name) = &temporary.ordered {
+            let sql = format!(
+                "SELECT 1 FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass({}) AND attnum > 0 \
+                   AND NOT attisdropped AND attgenerated = '' AND (atthasdef OR attidentity <> '') LIMIT 1",
+                quote_literal(name)
+            );
+            if !server.query(&sql).await?.is_empty() {
+                return Err(Fault::unsupported(
+                    "INSERT in an order into a temporary table with defaults is not supported for rows of several shards",
+                    "the rows come there in no order, and a default such as a sequence's value would count them so",
+                    "Leave out ORDER BY, or give the column its value by row_number() OVER (ORDER BY ...).",
+                )
+                .into());
+            }
+        }
         let before = temporary.before(&format!("pgloom_as_{}", server.cancel.key.pid));
-        let tag = self.create_as(&before, ask).await?;
+        let tag = self.make(&before, ask, temporary.counts).await?;
         let at = self.enlist(home).await?;
         let held = &mut self.held[at];
         held.note_pin(Some(PinReason::TemporaryTable));

@@ -136,7 +136,7 @@ fn expire(slot: &CancelSlot, statement: u64, now: u64, metrics: &Metrics) {
             slot.control.end(unheeded());
             return;
         }
-        first if slot.outstays(first, now, Duration::ZERO) && slot.give_up_servers() => return,
+        first if slot.outstays(first, now, Duration::ZERO) && slot.give_up_servers(statement) => return,
         _ => {}
     }
     let servers = slot.condemn(statement, &of_statement());

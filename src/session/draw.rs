@@ -19,6 +19,7 @@ use crate::session::{Failure, Session};
 use crate::sql::Analysis;
 use crate::sql::outcome::Outcome;
 use crate::sql::sequences::{self, Draw, Form, Take};
+use crate::sql::utility::StatementKind;
 use crate::sql::words::{Words, without_parameters};
 use crate::wire::frame::BindView;
 
@@ -384,6 +385,10 @@ impl Session {
     /// The same on this shard; `None`: on a connection that does not stay with the session.
     pub(super) fn note_sequences(&mut self, analysis: &Analysis, shard: Option<ShardId>) {
         let Some(uses) = &analysis.sequences else { return };
+        // A plain EXPLAIN takes none.
+        if matches!(&analysis.kind, StatementKind::Explain { options, .. } if !options.analyze) {
+            return;
+        }
         // A transaction begins with connections that know nothing of others.
         let clean = |shard: ShardId| match self.held.position(shard) {
             Some(at) => !self.held[at].server.knows_values,

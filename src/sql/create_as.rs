@@ -38,6 +38,8 @@ pub struct Temporary {
     pub last: Gap,
     /// That is a query which tells how many rows they are; else as many as there were before.
     pub counts: bool,
+    /// The rows come in an order, to the table of this name: defaults that count would count them in another one.
+    pub ordered: Option<Box<str>>,
 }
 
 /// What stands before a name and behind it.
@@ -169,6 +171,7 @@ impl CreateAs {
             fill: with_rows.then(|| ("INSERT INTO ".into(), format!(" {query}").into())),
             last: (format!("{head} TABLE ").into(), end.into()),
             counts: false,
+            ordered: None,
         };
         let table = QualifiedName::new("pg_temp", name);
         let (empty, temporary) = ("".into(), Some(temporary));

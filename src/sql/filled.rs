@@ -24,7 +24,9 @@ impl Analyzer<'_> {
     ) -> Option<CreateAs> {
         let home = self.scope.topology.home;
         let here = self.scope.temporary.is_none_or(|shard| shard == home) && self.is_known_at_home();
-        if !here || insert.returning.is_some() || self.scope.topology.is_all_home() {
+        // Of a part of a column there is no column.
+        let parts = insert.columns.iter().any(|name| name.0.len() > 1);
+        if !here || parts || insert.returning.is_some() || self.scope.topology.is_all_home() {
             return None;
         }
         let given = match source {
@@ -141,13 +143,19 @@ impl<'a> Cut<'a> {
         let list: Vec<String> = columns.unwrap_or_default().iter().map(|column| quoted(column)).collect();
         let list = list.join(", ");
         let columns = self.columns.unwrap_or_default();
-        let taken: Vec<String> = (1..=count).map(|at| format!("c{at}")).collect();
+        let taken: Vec<String> = (1..=count).map(|at| format!("pgloom_c{at}")).collect();
         let taken = taken.join(", ");
         let like = match list.is_empty() {
             true => format!("SELECT * FROM {name}"),
             false => format!("SELECT {list} FROM {name}"),
         };
+        let ordered = tokens(rows, true)?.iter().any(|token| text_of(rows, token).eq_ignore_ascii_case("order"));
+        // In which order they come decides which ones conflict.
+        if ordered && !conflict.is_empty() {
+            return None;
+        }
         Some(Temporary {
+            ordered: ordered.then(|| (*name).into()),
             schema: schema.into(),
             like: like.into(),
             fill: Some(((*before).into(), format!(" {columns} {rows}").into())),
@@ -196,8 +204,8 @@ mod tests {
         );
         assert_eq!(
             steps.last(&before),
-            "WITH pgloom_filled AS (INSERT INTO pg_temp.\"R s\" AS r (a, b) OVERRIDING USER VALUE SELECT c1, c2 FROM \
-             \"public\".\"t\" AS pgloom_rows (c1, c2) ON CONFLICT (a) DO NOTHING RETURNING 1) \
+            "WITH pgloom_filled AS (INSERT INTO pg_temp.\"R s\" AS r (a, b) OVERRIDING USER VALUE SELECT pgloom_c1, pgloom_c2 FROM \
+             \"public\".\"t\" AS pgloom_rows (pgloom_c1, pgloom_c2) ON CONFLICT (a) DO NOTHING RETURNING 1) \
              SELECT pg_catalog.count(*) FROM pgloom_filled"
         );
     }

@@ -26,7 +26,7 @@ use crate::sql::pulls::{Mentions, Scan, add, share};
 use crate::sql::pushdown::{Scanned, filters};
 use crate::sql::replace::Replace;
 use crate::sql::returned::{Beside, Returned, modifying_with, returned};
-use crate::sql::sampling::{Sample, unknown_sample};
+use crate::sql::sampling::{Sample, other_sample, unknown_sample};
 use crate::sql::shape::{called_as_attribute, says_now};
 use crate::sql::spelling::{Other, reads_only};
 use crate::sql::splice::{Edit, Source};
@@ -243,6 +243,9 @@ fn check_uses(model: &Model<'_>, variant: Variant, draws: bool) -> Result<(), Ob
     }
     if uses.sample == Some(Sample::Unknown) {
         return Err(unknown_sample());
+    }
+    if uses.sample_repeats {
+        return Err(other_sample());
     }
     if let Some(column) = &uses.system_column {
         return Err(Obstacle::new(format!("system column \"{column}\"")));

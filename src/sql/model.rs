@@ -252,6 +252,8 @@ pub(crate) struct Uses {
     /// It locks rows of a reference table.
     pub locks_copies: bool,
     pub sample: Option<Sample>,
+    /// By a seed: the same rows each time.
+    pub sample_repeats: bool,
     /// INSERT, UPDATE or DELETE anywhere below the top.
     pub writing_cte: bool,
     /// Of those, one that changes a reference table, and whether there is one that changes anything else.

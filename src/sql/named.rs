@@ -66,9 +66,20 @@ impl Analyzer<'_> {
         if words.first().is_none_or(|word| **word != *"do") {
             return None;
         }
-        let mut languages = words.iter().skip_while(|word| **word != *"language").skip(1);
-        if let Some(language) = languages.next().filter(|language| **language != *"plpgsql") {
-            return Some(format!("statements in language {language}").into());
+        let mut languages = words.iter().skip_while(|word| **word != *"language");
+        let written = languages.next().is_some();
+        match languages.next() {
+            Some(language) if **language != *"plpgsql" => {
+                return Some(format!("statements in language {language}").into());
+            }
+            // In quotes.
+            None if written => {
+                let mut texts = self.scan.slots.iter().filter_map(|slot| string_value(self.text, slot));
+                if !texts.any(|text| *text == *"plpgsql") {
+                    return Some("statements in another language".into());
+                }
+            }
+            Some(_) | None => {}
         }
         self.scan.slots.iter().find_map(|slot| match string_value(self.text, slot) {
             Some(body) => hidden(&body),

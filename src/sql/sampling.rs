@@ -22,7 +22,8 @@ impl Model<'_> {
     /// `tree`: the table that is sampled.
     pub fn note_sample<'q>(&mut self, at: &At<'q>, tree: &JoinTree, sample: &'q TableSampleKind) -> Result<(), Stop> {
         let (TableSampleKind::BeforeTableAlias(sample) | TableSampleKind::AfterTableAlias(sample)) = sample;
-        let TableSample { modifier, name, quantity, bucket, offset, .. } = &**sample;
+        let TableSample { modifier, name, quantity, bucket, offset, seed } = &**sample;
+        self.uses.sample_repeats |= seed.is_some();
         let known = matches!(name, Some(TableSampleMethod::Bernoulli | TableSampleMethod::System))
             && *modifier == TableSampleModifier::TableSample
             && bucket.is_none()
@@ -40,6 +41,12 @@ impl Model<'_> {
         }
         Ok(())
     }
+}
+
+/// Rows that are put together lie otherwise each time.
+pub(crate) fn other_sample() -> Obstacle {
+    Obstacle::new("TABLESAMPLE ... REPEATABLE of rows that a Postgres puts together")
+        .hint("Leave out REPEATABLE, or sample in a subquery that every shard can answer by itself.")
 }
 
 pub(crate) fn unknown_sample() -> Obstacle {

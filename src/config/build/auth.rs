@@ -1,6 +1,6 @@
 //! How clients prove who they are: the methods, and the files that they need.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,19 @@ use crate::config::{AuthSettings, FailureSettings};
 /// What is longer, or more, is a slip.
 const LONGEST: Duration = Duration::from_secs(86_400);
 const MOST: u32 = 100_000;
+/// Bytes of one of these files; it is none if it is longer.
+const LARGEST: u64 = 4 << 20;
+/// Errors of one file that are told.
+const MOST_ERRORS: usize = 20;
+
+/// A plain file, not a pipe or device that never ends.
+fn read_small(path: &Path) -> std::io::Result<String> {
+    let what = std::fs::metadata(path)?;
+    if !what.is_file() || what.len() > LARGEST {
+        return Err(std::io::Error::other(format!("it is no plain file of at most {LARGEST} bytes")));
+    }
+    std::fs::read_to_string(path)
+}
 
 impl Build<'_> {
     pub(super) fn auth(&mut self, general: &General) -> Option<AuthSettings> {
@@ -113,7 +126,7 @@ impl Build<'_> {
         parse: impl Fn(&str) -> Result<T, Vec<LineError>>,
     ) -> Option<T> {
         let path = self.path(&setting.value)?;
-        let text = match std::fs::read_to_string(&path) {
+        let text = match read_small(&path) {
             Ok(text) => text,
             Err(e) => {
                 self.fail(&setting.origin, format!("{key}: cannot read {}: {e}", path.display()));
@@ -123,7 +136,7 @@ impl Build<'_> {
         match parse(&text) {
             Ok(parsed) => Some(parsed),
             Err(errors) => {
-                for (line, error) in errors {
+                for (line, error) in errors.into_iter().take(MOST_ERRORS) {
                     self.fail(&setting.origin, format!("{key} {} line {line}: {error}", setting.value.display()));
                 }
                 None

@@ -22,6 +22,9 @@ impl Network {
             IpAddr::V4(address) if length <= 32 => {
                 Ok(Self::V4 { address: address.to_bits(), mask: u32::MAX.checked_shl(32 - length).unwrap_or(0) })
             }
+            IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => {
+                Err(format!("`{text}`: clients of such addresses count as those of IPv4; write it as one of IPv4"))
+            }
             IpAddr::V6(address) if length <= 128 => {
                 Ok(Self::V6 { address: address.to_bits(), mask: u128::MAX.checked_shl(128 - length).unwrap_or(0) })
             }

@@ -31,7 +31,8 @@ fn entry(line: u32, fields: &[Field]) -> Result<Entry, String> {
             return Err(format!("`{}` is not read here; write the entries into this file", kind.text));
         }
         Some(_) | None => {
-            return Err(format!("`{}` is no type of connection; use host, hostssl, hostnossl or local", kind.text));
+            // What it says is not repeated: it could be another file, with secrets.
+            return Err("no type of connection; use host, hostssl, hostnossl or local".to_owned());
         }
     };
     let databases = each(rest.next(), "a database", database)?;
@@ -77,6 +78,7 @@ fn each<T>(field: Option<&Field>, what: &str, read: impl Fn(&Word) -> Result<T, 
 }
 
 fn database(word: &Word) -> Result<Databases, String> {
+    no_pattern(word)?;
     match word.bare() {
         Some("all") => Ok(Databases::All),
         Some("sameuser") => Ok(Databases::SameUser),
@@ -84,26 +86,32 @@ fn database(word: &Word) -> Result<Databases, String> {
         Some("samerole" | "samegroup") => {
             Err(format!("`{}`: who belongs to a role is known to the servers alone; write names", word.text))
         }
-        Some(text) if text.starts_with(['/', '@']) => Err(pattern(text)),
         Some(_) | None => Ok(Databases::Named(word.text.as_str().into())),
     }
 }
 
 fn user(word: &Word) -> Result<Users, String> {
+    no_pattern(word)?;
     match word.bare() {
         Some("all") => Ok(Users::All),
         Some(text) if text.starts_with('+') => {
             Err(format!("`{text}`: who belongs to a role is known to the servers alone; write names"))
         }
-        Some(text) if text.starts_with(['/', '@']) => Err(pattern(text)),
         Some(_) | None => Ok(Users::Named(word.text.as_str().into())),
     }
 }
 
-pub(in crate::config) fn pattern(text: &str) -> String {
-    match text.starts_with('@') {
-        true => format!("`{text}`: names in other files are not read; write them here"),
-        false => format!("`{text}`: regular expressions are not understood; write names"),
+/// Neither names in another file nor a regular expression, which is one in quotes, too (`regcomp_auth_token`).
+pub(in crate::config) fn no_pattern(word: &Word) -> Result<(), String> {
+    let text = &word.text;
+    match word.bare() {
+        Some(bare) if bare.starts_with('@') => {
+            Err(format!("`{text}`: names in other files are not read; write them here"))
+        }
+        Some(_) | None if text.starts_with('/') => {
+            Err(format!("`{text}`: regular expressions are not understood; write names"))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -116,8 +116,13 @@ fn what_cannot_be_done_is_refused_with_its_line() {
         ("hostssl all all all cert clientname=DN", "clientname: only"),
         ("host all all all md5 x=y", "the option `x` is not known"),
         ("host all all all md5 nonsense", "`nonsense` is no option"),
-        ("hosts all all all md5", "`hosts` is no type"),
-        ("\"host\" all all all md5", "`host` is no type"),
+        ("host all \"/^a\" all reject", "`/^a`: regular expressions"),
+        ("host \"/^db\" all all reject", "`/^db`: regular expressions"),
+        ("host all +\"staff\" all reject", "`+staff`: who belongs to a role"),
+        ("host @\"dbs\" all all reject", "`@dbs`: names in other files"),
+        ("host all all ::ffff:10.0.0.0/104 reject", "`::ffff:10.0.0.0/104`: clients of such"),
+        ("hosts all all all md5", "no type of connection"),
+        ("\"host\" all all all md5", "no type of connection"),
         ("include other.conf", "`include` is not read"),
         ("host all,, all all md5", "a comma without a name"),
         ("host all, ", "a comma without a name"),
@@ -128,6 +133,14 @@ fn what_cannot_be_done_is_refused_with_its_line() {
     }
     assert_eq!(Hba::parse("# nothing\n").unwrap_err(), [(1, "no entry: nobody could log in".to_owned())]);
     assert_eq!(Hba::parse("x\nhost all all all trust\ny").unwrap_err().len(), 2, "all of them are told");
+}
+
+/// `next_token` of Postgres: only a word that begins with a quote is a name whatever it says.
+#[test]
+fn a_quote_within_a_word_makes_no_name_of_it() {
+    let read = hba("host a\"ll\" \"\"all all trust\n");
+    assert_eq!(line(&read, "d", "all", "10.0.0.1", false), Some(1));
+    assert_eq!(line(&read, "d", "u", "10.0.0.1", false), None);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The lines of pg_hba.conf and pg_ident.conf, cut into fields of words as Postgres cuts them.
 
-/// A word, and whether it was in quotes: then it is a name, whatever it says.
+/// A word, and whether it began with a quote: then it is a name, also where it is written like a keyword (`next_token` in Postgres's
+/// `hba.c`: a quote further on changes nothing).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
     pub text: String,
@@ -67,8 +68,8 @@ fn word(line: &str) -> Result<(Word, &str), String> {
         match c {
             '"' if inside && chars.next_if(|(_, next)| *next == '"').is_some() => word.text.push('"'),
             '"' => {
+                word.quoted |= word.text.is_empty();
                 inside = !inside;
-                word.quoted = true;
             }
             '\0' => return Err("a zero byte".to_owned()),
             c if inside => word.text.push(c),

@@ -1,10 +1,12 @@
 //! The exchange in which a client proves who it is. The messages are the same whether the user exists or not.
 
+use std::time::Instant;
+
 use bytes::{Buf, BytesMut};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{Account, AuthMethod, Conversation, End, HandshakeContext, rules};
-use crate::config::hba::{Entry, HbaMethod};
+use crate::config::hba::{CertificateRule, Entry, HbaMethod};
 use crate::fault::{Fault, Result, SqlState};
 use crate::net::ClientStream;
 use crate::tls::shown_by;
@@ -25,14 +27,15 @@ enum Exchange {
 }
 
 impl Conversation {
-    /// Returns once the client has proven to be `user`. `entry`: that of the HBA file for it; without a file its account says how.
+    /// Returns once the client has proven to be `user`; whether by a password. `entry`: that of the HBA file for it; without a file its
+    /// account says how.
     pub(super) async fn authenticate(
         &mut self,
         context: &HandshakeContext,
         user: &str,
         account: Option<Account>,
         entry: Option<&Entry>,
-    ) -> Result<(), End> {
+    ) -> Result<bool, End> {
         let shown = match &self.stream {
             Some(ClientStream::Tls(stream)) => shown_by(stream),
             Some(ClientStream::Plain(_)) | None => None,
@@ -43,27 +46,42 @@ impl Conversation {
             (None, Some(account)) => account.method,
             (None, None) => context.stranger_method,
         };
-        let passed = match exchange(method, account.as_ref(), context.stranger_method) {
+        let exchange = exchange(method, account.as_ref(), context.stranger_method);
+        let by_password = matches!(exchange, Exchange::Md5 | Exchange::Scram);
+        let passed = match exchange {
             Exchange::None => true,
-            Exchange::Certificate => account.is_some(),
-            Exchange::Md5 => self.md5(user, account.as_ref()).await?,
+            // Without an entry nobody has looked for one.
+            Exchange::Certificate => {
+                account.is_some() && entry.is_some_and(|entry| entry.certificate == CertificateRule::OfUser)
+            }
+            Exchange::Md5 => self.md5(context, user, account.as_ref()).await?,
             Exchange::Scram => self.scram(context, user, account.as_ref()).await?,
         };
-        let own = rules::is_for(entry, &context.idents, shown.as_ref(), user);
-        if passed && own {
-            return Ok(());
+        if by_password && !passed {
+            return Err(End::Failed(password_failed(user)));
         }
-        let by_certificate = passed || method == AuthMethod::Cert;
-        Err(End::Failed(if by_certificate { rules::certificate_failed(user) } else { password_failed(user) }))
+        if passed && rules::is_for(entry, &context.idents, shown.as_ref(), user) {
+            return Ok(by_password);
+        }
+        // Nobody can guess one.
+        Err(End::Refused(rules::certificate_failed(user)))
     }
 
-    async fn md5(&mut self, user: &str, account: Option<&Account>) -> Result<bool, End> {
+    /// Whether the user may try a password from here. Asked again just before one is looked at: many may have begun side by side.
+    fn may_try(&self, context: &HandshakeContext, user: &str) -> Result<(), End> {
+        let Some(limits) = context.failure_limits else { return Ok(()) };
+        context.failures.admit(self.peer.ip(), user, Instant::now(), limits).map_err(End::Throttled)
+    }
+
+    async fn md5(&mut self, context: &HandshakeContext, user: &str, account: Option<&Account>) -> Result<bool, End> {
+        self.may_try(context, user)?;
         let salt = random::<4>()?;
         let hash = account.and_then(|account| account.verifier.as_ref()?.md5(user));
         let mut out = BytesMut::new();
         reply::authentication(&mut out, AuthenticationRequest::Md5Password { salt });
         self.send(&out).await?;
         let message = self.password_message("password").await?;
+        self.may_try(context, user)?;
         match message.split_last() {
             Some((0, answer)) if !answer.contains(&0) => Ok(md5::verify(hash.as_ref(), salt, answer)),
             _ => Err(Fault::protocol("invalid password packet size").into()),
@@ -71,6 +89,7 @@ impl Conversation {
     }
 
     async fn scram(&mut self, context: &HandshakeContext, user: &str, account: Option<&Account>) -> Result<bool, End> {
+        self.may_try(context, user)?;
         let end_point = match &self.stream {
             Some(ClientStream::Tls(_)) => context.tls.as_ref().and_then(|tls| tls.end_point.clone()),
             Some(ClientStream::Plain(_)) | None => None,
@@ -94,6 +113,7 @@ impl Conversation {
         let (server, challenge) = server.client_first(mechanism, &first)?;
         self.challenge(AuthenticationRequest::SaslContinue(&challenge)).await?;
         let proof = self.password_message("SASL").await?;
+        self.may_try(context, user)?;
         match server.client_final(&proof)? {
             Some(Proven { signature, client_key }) => {
                 if let Some(passed) = account.and_then(|account| account.passed.as_ref()) {
