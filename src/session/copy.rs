@@ -271,8 +271,11 @@ impl Session {
         loop {
             let queued = self.held.iter().filter(|h| shards.contains(&h.shard)).map(|h| h.server.out.len()).max();
             let may_read = queued.unwrap_or(0) < SHARD_HIGH;
-            if may_read && let Some(tag) = self.client.read.first().filter(|tag| !is_of_copy(**tag)) {
-                return Ok(CopyInput::Interrupted(*tag));
+            match self.client.read.first() {
+                // It has left.
+                Some(b'X') if may_read => return Err(Failure::Stop(Stop::Gone)),
+                Some(tag) if may_read && !is_of_copy(*tag) => return Ok(CopyInput::Interrupted(*tag)),
+                Some(_) | None => {}
             }
             if may_read && let Some(frame) = self.client.cut()? {
                 return Ok(CopyInput::Frame(frame));
