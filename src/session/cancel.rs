@@ -115,7 +115,11 @@ impl CancelSlot {
         self.prepared.store(count, Ordering::Relaxed);
     }
 
+    /// It is being committed on several shards, under this name; `None`: that is over, and the transaction with it, however long it took.
     pub fn note_commit(&self, gid: Option<String>) {
+        if gid.is_none() {
+            self.last_moment.store(0, Ordering::Relaxed);
+        }
         *self.gid.lock().unwrap_or_else(PoisonError::into_inner) = gid.map(Into::into);
     }
 

@@ -113,13 +113,14 @@ impl Session {
         }
         if let Some(name) = &temporary.ordered {
             let sql = format!(
-                "SELECT 1 FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass({}) AND attnum > 0 \
-                   AND NOT attisdropped AND attgenerated = '' AND (atthasdef OR attidentity <> '') LIMIT 1",
+                "SELECT 1 FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+                 WHERE a.attrelid = pg_catalog.to_regclass({}) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' \
+                   AND (a.attidentity <> '' OR pg_catalog.pg_get_expr(d.adbin, d.adrelid) ~ '[(]') LIMIT 1",
                 quote_literal(name)
             );
             if !server.query(&sql).await?.is_empty() {
                 return Err(Fault::unsupported(
-                    "INSERT in an order into a temporary table with defaults is not supported for rows of several shards",
+                    "INSERT in an order into a temporary table whose defaults are calls is not supported for rows of several shards",
                     "the rows come there in no order, and a default such as a sequence's value would count them so",
                     "Leave out ORDER BY, or give the column its value by row_number() OVER (ORDER BY ...).",
                 )

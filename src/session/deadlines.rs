@@ -103,7 +103,9 @@ impl CancelRegistry {
             let is_up = |moment: u64| moment > 0 && now >= moment;
             // The statement first: whoever sees it sees its own end.
             let statement = slot.statement();
-            if is_up(slot.last_moment.load(Ordering::Relaxed)) && !slot.is_committing() {
+            let transaction_is_up = || is_up(slot.last_moment.load(Ordering::Relaxed));
+            // Once more behind the lock: with the end of a commit the moment is gone.
+            if transaction_is_up() && !slot.is_committing() && transaction_is_up() {
                 end(slot, of_transaction(), Overdue::Transaction, metrics);
             } else if statement > 0 && is_up(slot.deadline.load(Ordering::Relaxed)) {
                 expire(slot, statement, now, metrics);

@@ -438,9 +438,9 @@ INSERT INTO report SELECT id FROM tenants;
 
 -- script
 BEGIN;
-CREATE TEMP TABLE report (id int PRIMARY KEY, name varchar(8) DEFAULT 'none', made serial, twice int GENERATED ALWAYS AS (id * 2) STORED) ON COMMIT DROP;
+CREATE TEMP TABLE report (id int PRIMARY KEY, name varchar(8) DEFAULT 'none', twice int GENERATED ALWAYS AS (id * 2) STORED) ON COMMIT DROP;
 INSERT INTO report (id) SELECT id FROM tenants ORDER BY id DESC;
-INSERT INTO report (id, name) SELECT id, left(name, 8) FROM tenants WHERE id < 5 OR id = 40 ORDER BY id ON CONFLICT (id) DO UPDATE SET name = excluded.name || '!' WHERE report.id <> 3;
+INSERT INTO report (id, name) SELECT id, left(name, 8) FROM tenants WHERE id < 5 OR id = 40 ON CONFLICT (id) DO UPDATE SET name = excluded.name || '!' WHERE report.id <> 3;
 INSERT INTO report (id, name) SELECT id, 'not' FROM tenants ON CONFLICT DO NOTHING;
 SELECT * FROM report ORDER BY id;
 SAVEPOINT s;
