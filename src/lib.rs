@@ -1,5 +1,6 @@
 //! pgloom: a sharding query router that speaks the PostgreSQL wire protocol. `docs/ARCHITECTURE.md` is the map of this tree.
-
+// Whether a task may move to another thread is proven through all that it awaits.
+#![recursion_limit = "256"]
 // The commands print, each line in `cli::out`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 

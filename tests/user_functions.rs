@@ -65,6 +65,10 @@ fn a_function_that_is_immutable_by_its_word_alone_is_refused() {
         refused(&mut raw, &format!("SELECT {name}(id) FROM items"), name);
         refused(&mut raw, &format!("SELECT {name}(3)"), name);
     }
+    // Behind an operator, too.
+    raw.must("CREATE FUNCTION has(int, int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'select exists (select from items where n = $1 + $2)'");
+    raw.must("CREATE OPERATOR <##> (FUNCTION = has, LEFTARG = int, RIGHTARG = int)");
+    refused(&mut raw, "SELECT count(*) FROM items WHERE id <##> 3", "has");
     let titles = raw.value("SELECT count(*) FROM places");
     assert_eq!(raw.value("SELECT min(titles(id)) FROM items"), titles);
     assert_eq!(raw.value("SELECT count(*) FROM items WHERE adds(n) = 1"), "60");

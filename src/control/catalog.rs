@@ -1,6 +1,6 @@
 //! Reads the catalog of the home shard, and of other shards the schemas that lie whole on them; tells in what shards differ.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::backend::Backend;
@@ -252,6 +252,7 @@ impl Reader<'_> {
         };
         let Unasked { effects, readers } = reading.unasked().await?;
         let effects: HashMap<QualifiedName, Effects> = effects.into_iter().collect();
+        let mut liars: HashSet<QualifiedName> = HashSet::new();
         for (function, reads) in readers {
             let copies = |name: &QualifiedName| matches!(self.topology.rule(name), Some(TableRule::Reference));
             if reads.is_none_or(|tables| !tables.iter().all(copies)) {
@@ -264,6 +265,7 @@ impl Reader<'_> {
                     known.declared_safe = false;
                     known.volatility = known.volatility.max(Volatility::Stable);
                 });
+                liars.insert(function);
             }
         }
         for table in tables.values_mut() {
@@ -278,7 +280,7 @@ impl Reader<'_> {
             functions,
             schemas: known,
             aggregates,
-            operators: read_operators(self.server, self.safe).await?,
+            operators: read_operators(self.server, self.safe, &liars).await?,
             placed: placed.into_iter().map(|(name, schema)| (name, Arc::new(schema))).collect(),
             unread: ShardSet::new(),
             indexes,
@@ -408,21 +410,29 @@ const OF_AGGREGATE: &str = "LEFT JOIN LATERAL ( \
          g.aggdeserialfn, g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn) \
        JOIN pg_catalog.pg_language fl ON fl.oid = f.prolang WHERE g.aggfnoid = p.oid) a ON p.prokind = 'a'";
 
-/// What hides behind operators: functions as [`Reader::functions`] reads them.
-async fn read_operators(server: &mut Backend, safe: &[QualifiedName]) -> Result<HashMap<Box<str>, Operator>, Fault> {
+/// What hides behind operators: functions as [`Reader::functions`] reads them. `liars`: those that only say that they are immutable.
+async fn read_operators(
+    server: &mut Backend,
+    safe: &[QualifiedName],
+    liars: &HashSet<QualifiedName>,
+) -> Result<HashMap<Box<str>, Operator>, Fault> {
     let rows = server
         .query(&format!(
             "SELECT o.oprname, n.nspname, p.proname, p.provolatile \
              FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode \
                JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
              WHERE o.oid >= {FIRST_NORMAL_OID} AND p.oid >= {FIRST_NORMAL_OID} AND l.lanname NOT IN ('c', 'internal') \
-               AND p.provolatile <> 'i' ORDER BY 1, 2, 3"
+             ORDER BY 1, 2, 3"
         ))
         .await?;
     let mut operators: HashMap<Box<str>, Operator> = HashMap::new();
     for row in &rows {
         let (schema, name) = (text(row, 1)?, text(row, 2)?);
-        let volatility = if text(row, 3)? == "s" { Volatility::Stable } else { Volatility::Volatile };
+        let volatility = match text(row, 3)? {
+            "i" if !liars.contains(&QualifiedName::new(schema, name)) => continue,
+            "i" | "s" => Volatility::Stable,
+            _ => Volatility::Volatile,
+        };
         let function = UserFunction {
             volatility,
             declared_safe: is_safe(safe, schema, name),

@@ -159,7 +159,8 @@ fn either(function: UserFunction, builtin: FunctionClass) -> FunctionClass {
         }
         FunctionClass::Volatile => FunctionClass::User(volatile),
         FunctionClass::Home(_) | FunctionClass::Sequence(_)
-            if function.declared_safe || function.volatility == Volatility::Immutable =>
+            if function.sets == Sets::Nothing
+                && (function.declared_safe || function.volatility == Volatility::Immutable) =>
         {
             builtin
         }

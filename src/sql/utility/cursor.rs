@@ -9,7 +9,7 @@ use crate::sql::template::{self, Slot, SlotKind};
 const MAX_NAME: usize = 63;
 
 /// Keywords that are no name of a column (Postgres: `kwlist.h`, RESERVED_KEYWORD and TYPE_FUNC_NAME_KEYWORD), sorted.
-const RESERVED: [&str; 100] = [
+pub(super) const RESERVED: [&str; 100] = [
     "all",
     "analyse",
     "analyze",
