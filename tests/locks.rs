@@ -117,6 +117,37 @@ fn limit_locks_what_it_returns_and_nothing_else() {
     assert!(world.prepared().is_empty());
 }
 
+/// A queue whose rows are taken by what others say of them.
+#[test]
+fn limit_locks_the_rows_of_a_join_and_nothing_else() {
+    let world = Sharded::create("locks_join", "");
+    let mut raw = world.connect();
+    raw.must("INSERT INTO parts SELECT id, 'of ' || id FROM items WHERE id % 2 = 0");
+    let take = "SELECT i.id FROM items i JOIN parts p ON p.id = i.id WHERE p.label <> 'of 4' ORDER BY i.id LIMIT 2 FOR UPDATE OF i SKIP LOCKED";
+    raw.must("BEGIN");
+    assert_eq!(ints(raw.values(take)), [2, 6]);
+    assert_eq!(locked(&world), [2, 6]);
+    let mut other = world.connect();
+    other.must("BEGIN");
+    assert_eq!(ints(other.values(take)), [8, 10]);
+    assert_eq!(locked(&world), [2, 6, 8, 10]);
+    let nowait = "SELECT i.id FROM items i, parts p WHERE p.id = i.id ORDER BY i.id LIMIT 1 FOR UPDATE OF i NOWAIT";
+    assert_eq!(other.simple(nowait).code(), "55P03");
+    other.must("ROLLBACK");
+    // Who waits for a row finds it as it was left: no longer wanted.
+    let waits = "SELECT i.id FROM items i JOIN parts p USING (id) WHERE i.n < 100 ORDER BY i.id LIMIT 2 FOR UPDATE";
+    other.send(&m::query(waits)).unwrap();
+    eventually(10, "it waits", || (0..support::SHARDS).any(|shard| world.waiting(shard) > 0));
+    raw.must("UPDATE items SET n = 100 WHERE id = 2");
+    raw.must("COMMIT");
+    let rows: Vec<_> = other.read_to_ready().unwrap().into_iter().filter(|message| message.tag == b'D').collect();
+    assert_eq!(rows.iter().map(|row| row.cells()[0].clone().unwrap()).collect::<Vec<_>>(), [b"4", b"6"]);
+    let taken = "UPDATE items SET n = 200 WHERE id IN (SELECT i.id FROM items i JOIN parts p USING (id) WHERE i.n < 100 ORDER BY i.id LIMIT 3 FOR UPDATE OF i SKIP LOCKED) RETURNING id";
+    let mut ids = ints(raw.values(taken));
+    ids.sort_unstable();
+    assert_eq!(ids, [4, 6, 8]);
+}
+
 /// More candidates than are asked for or locked at a time, half of them locked by somebody else; and what may be held.
 #[test]
 fn long_lists_are_claimed_in_pieces() {
@@ -280,7 +311,9 @@ fn what_cannot_be_locked_exactly_is_refused_with_a_way_out() {
     raw.must("ROLLBACK");
     for sql in [
         "SELECT i.id FROM items i JOIN parts p ON p.label = i.name FOR UPDATE OF i",
-        "SELECT i.id FROM items i JOIN parts p USING (id) ORDER BY i.id LIMIT 2 FOR UPDATE",
+        "SELECT * FROM items i JOIN parts p USING (id) ORDER BY i.id LIMIT 2 FOR UPDATE",
+        "SELECT i.id FROM items i LEFT JOIN parts p USING (id) ORDER BY i.id LIMIT 2 FOR UPDATE OF i",
+        "SELECT i.id FROM items i JOIN parts p ON p.id = i.n ORDER BY i.id LIMIT 2 FOR UPDATE",
         "SELECT id FROM items WHERE n IN (SELECT n FROM items i WHERE i.id = items.id) LIMIT 1 FOR UPDATE",
         "SELECT id FROM items ORDER BY id FETCH FIRST 1 ROW WITH TIES FOR UPDATE",
         "BEGIN; DECLARE c CURSOR FOR SELECT id FROM items FOR UPDATE",

@@ -11,10 +11,8 @@ use std::sync::Arc;
 use sqlparser::ast::{
     BinaryOperator, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, OrderBy, OrderByExpr, OrderByKind,
     OrderByOptions, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor,
-    WildcardAdditionalOptions,
 };
 
-use crate::catalog::Table;
 use crate::ids::Oid;
 use crate::sql::analyze::Analyzer;
 use crate::sql::closed::Closed;
@@ -27,7 +25,7 @@ use crate::sql::inserting::has_query;
 use crate::sql::keys::KeyGroup;
 use crate::sql::limit::read_limit;
 use crate::sql::locking::{Busy, LockText};
-use crate::sql::model::{ColumnType, Model, Obstacle, Spread, Stop};
+use crate::sql::model::{ColumnType, LeafId, LevelId, Model, Obstacle, Spread, Stop};
 use crate::sql::names::{Relation, folded, resolve};
 use crate::sql::outcome::Limit;
 use crate::sql::pieces::{Pieces, can_have_holes, make_holes, parameter_hole};
@@ -110,10 +108,9 @@ pub(crate) fn claim(
     };
     let keys = shape.order_keys()?;
     let sorts = sort_expressions(&shape, &keys)?;
-    let leaf = &model.leaves[0];
-    let (schema, table) = (leaf.schema.as_deref(), primary_key(of, select)?);
-    let texts = Texts { model, tree: &tree, name: &leaf.name, schema, key: &table };
-    let key: Option<Arc<[(Oid, Oid)]>> = table.iter().map(|(_, oid)| Some((*oid, array_of(*oid)?))).collect();
+    let of_rows = primary_keys(of, model, select, level.level)?;
+    let texts = Texts { model, tree: &tree, level: level.level, key: &of_rows };
+    let key: Option<Arc<[(Oid, Oid)]>> = of_rows.iter().map(|of| Some((of.oid, array_of(of.oid)?))).collect();
     let no_type = || simple_only("values of its table's primary key cannot be sent from one shard to another");
     let gather = match keys.is_empty() {
         true => Gather::Concat,
@@ -182,7 +179,7 @@ fn walk(model: &mut Model<'_>, query: &Query) -> Result<Option<SelectLevel>, Sto
 /// Why a statement locks rows in no form that is carried out over several shards.
 fn simple_only(why: &str) -> Obstacle {
     Obstacle::new(format!("FOR UPDATE or FOR SHARE with LIMIT over several shards, and {why}"))
-        .hint("Take the rows of one table with a primary key, without joins and subqueries, or give the sharding key one value in WHERE.")
+        .hint("Take the rows of tables with primary keys that are joined by the sharding key, without outer joins and subqueries, or give the sharding key one value in WHERE.")
 }
 
 fn check_simple(model: &Model<'_>, query: &Query, select: &Select, level: &SelectLevel) -> Result<(), Obstacle> {
@@ -193,40 +190,82 @@ fn check_simple(model: &Model<'_>, query: &Query, select: &Select, level: &Selec
         && of_level.windows.is_empty()
         && select.distinct.is_none()
         && select.into.is_none();
-    let one = model.leaves.len() == 1 && model.subqueries.is_empty();
+    let tables = model.leaves.len() == of_level.leaves.len() && model.subqueries.is_empty();
     let queries = has_query(select) || has_query(&query.order_by) || has_query(&query.limit_clause);
-    match plain && one && !queries && model.uses.sample.is_none() {
+    // Which of the columns that were made one a `*` means is not told by the tables.
+    let starred = select.projection.iter().any(|item| matches!(item, SelectItem::Wildcard(_)));
+    let merged = starred && (!of_level.merged.is_empty() || of_level.natural || of_level.unknown_merge);
+    match plain && tables && !queries && !merged && model.uses.sample.is_none() {
         true => Ok(()),
-        false => Err(simple_only("there is more than rows of one table in it")),
+        false => Err(simple_only("there is more than rows of tables in it")),
     }
 }
 
-/// The columns of the table's primary key, or of another key that every row has: their names and types.
-fn primary_key(of: &Analyzer<'_>, select: &Select) -> Result<Vec<(Box<str>, Oid)>, Obstacle> {
-    let factor = select.from.first().filter(|from| from.joins.is_empty()).map(|from| &from.relation);
-    let Some(TableFactor::Table { name, .. }) = factor.filter(|_| select.from.len() == 1) else {
-        return Err(simple_only("there is more than rows of one table in it"));
-    };
-    if is_only(name) {
-        return Err(simple_only("it says ONLY"));
+/// A column of the key by which a row of one table in FROM is found again.
+struct KeyColumn {
+    leaf: LeafId,
+    name: Box<str>,
+    oid: Oid,
+}
+
+/// Most columns of all keys together.
+const MOST_KEYS: usize = 32;
+
+/// The columns of the primary key, or of another key that every row has, of each table in FROM: together they say which row of the join it
+/// is.
+fn primary_keys(
+    of: &Analyzer<'_>,
+    model: &Model<'_>,
+    select: &Select,
+    level: LevelId,
+) -> Result<Vec<KeyColumn>, Obstacle> {
+    let more = || simple_only("there is more than rows of tables in it");
+    let mut factors = Vec::new();
+    for item in &select.from {
+        factors.push(&item.relation);
+        for join in &item.joins {
+            let (JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_)) = &join.join_operator
+            else {
+                return Err(simple_only("it has an outer join"));
+            };
+            factors.push(&join.relation);
+        }
     }
-    let found = super::names::parts(name).map(|(schema, name)| resolve(&of.scope, schema.as_deref(), &name));
-    let Some(Relation::Sharded { table: Some(table), .. }) = found else {
-        return Err(simple_only("its table is not in the catalog"));
-    };
-    let column = |table: &Table, at: &usize| {
-        let column = table.columns.get(*at).filter(|column| column.not_null && is_portable(column.type_oid))?;
-        Some((column.name.clone(), column.type_oid))
-    };
-    let of_key = |key: &Vec<usize>| key.iter().map(|at| column(&table, at)).collect::<Option<Vec<_>>>();
-    let key = table.unique_keys.iter().filter(|key| key.len() <= 32).find_map(of_key);
-    key.ok_or_else(|| simple_only("its table has no primary key that can be sent from one shard to another"))
+    let leaves = &model.levels[level].leaves;
+    if leaves.len() != factors.len() {
+        return Err(more());
+    }
+    let mut keys = Vec::new();
+    for (factor, leaf) in factors.into_iter().zip(leaves) {
+        let TableFactor::Table { name, args: None, .. } = factor else { return Err(more()) };
+        if is_only(name) {
+            return Err(simple_only("it says ONLY"));
+        }
+        let found = super::names::parts(name).map(|(schema, name)| resolve(&of.scope, schema.as_deref(), &name));
+        let Some(Relation::Sharded { table: Some(table), .. } | Relation::Reference { table: Some(table), .. }) = found
+        else {
+            return Err(simple_only("a table of it is not in the catalog"));
+        };
+        let column = |at: &usize| {
+            let column = table.columns.get(*at).filter(|column| column.not_null && is_portable(column.type_oid))?;
+            Some(KeyColumn { leaf: *leaf, name: column.name.clone(), oid: column.type_oid })
+        };
+        let of_key = |key: &Vec<usize>| key.iter().map(column).collect::<Option<Vec<_>>>();
+        let key = table.unique_keys.iter().find_map(of_key);
+        keys.extend(key.ok_or_else(|| {
+            simple_only("a table of it has no primary key that can be sent from one shard to another")
+        })?);
+    }
+    match keys.len() <= MOST_KEYS {
+        true => Ok(keys),
+        false => Err(simple_only("the primary keys of its tables have more than 32 columns")),
+    }
 }
 
 /// What the rows are sorted by, as expressions of the statement.
 fn sort_expressions(shape: &Shape<'_, '_>, keys: &[Sorted]) -> Result<Vec<(Expr, ColumnType)>, Obstacle> {
     let width = shape.columns.list.len();
-    let leaf = &shape.model.leaves[0];
+    let leaves = &shape.model.levels[shape.level].leaves;
     let expression = |key: &Sorted| -> Option<(Expr, ColumnType)> {
         if let Some(at) = key.column.checked_sub(width) {
             let expr = shape.added.get(at)?.clone();
@@ -234,9 +273,14 @@ fn sort_expressions(shape: &Shape<'_, '_>, keys: &[Sorted]) -> Result<Vec<(Expr,
             return Some((expr, ty));
         }
         let column = shape.columns.list.get(key.column)?;
-        let named = column.node.and_then(|node| leaf.columns.list.iter().find(|of| of.node == Some(node)));
+        let named = column.node.and_then(|node| {
+            leaves.iter().find_map(|leaf| {
+                let mut columns = shape.model.leaves[*leaf].columns.list.iter();
+                Some((*leaf, columns.find(|of| of.node == Some(node))?))
+            })
+        });
         let expr = match named {
-            Some(named) => Expr::Identifier(Ident::with_quote('"', &*named.name)),
+            Some((leaf, named)) => column_of(shape.model, leaf, &named.name),
             None => match item_expr(shape.select, key.column) {
                 Some(expr) => expr.clone(),
                 // Behind a `*` items are found by their names.
@@ -258,20 +302,26 @@ fn named_item(select: &Select, name: &str) -> Option<Expr> {
     found.next().filter(|_| found.next().is_none()).cloned()
 }
 
+/// `table.column`
+fn column_of(model: &Model<'_>, leaf: LeafId, name: &str) -> Expr {
+    let leaf = &model.leaves[leaf];
+    let names = leaf.schema.as_deref().into_iter().chain([&*leaf.name, name]);
+    Expr::CompoundIdentifier(names.map(|name| Ident::with_quote('"', name)).collect())
+}
+
 /// Makes the texts of a claim out of the statement without its lock clause.
 struct Texts<'a> {
     model: &'a Model<'a>,
     tree: &'a Statement,
-    name: &'a str,
-    schema: Option<&'a str>,
-    key: &'a [(Box<str>, Oid)],
+    level: LevelId,
+    key: &'a [KeyColumn],
 }
 
 impl Texts<'_> {
     fn candidates(&self, keys: &[Sorted], sorts: &[(Expr, ColumnType)]) -> Option<Pieces> {
         self.print("", |query, select| {
             let sorts = sorts.iter().map(|(expr, _)| expr.clone());
-            let key = self.key.iter().map(|(name, _)| self.column(name));
+            let key = self.key.iter().map(|key| self.column(key));
             let which = Expr::Identifier(Ident::new(PLACE_HERE));
             select.projection = sorts.chain(key).chain([which]).map(SelectItem::UnnamedExpr).collect();
             let by_place: Vec<Sorted> =
@@ -287,13 +337,13 @@ impl Texts<'_> {
             .key
             .iter()
             .zip(1..)
-            .map(|((name, _), n)| format!("pgloom_at.pgloom_k{n} = {}", self.column(name)))
+            .map(|(key, n)| format!("pgloom_at.pgloom_k{n} = {}", self.column(key)))
             .collect();
         let place = format!(
             "(SELECT pgloom_at.pgloom_n FROM ROWS FROM ({arrays}) WITH ORDINALITY AS pgloom_at ({names}, pgloom_n) WHERE {})",
             same.join(" AND ")
         );
-        let columns: Vec<String> = self.key.iter().map(|(name, _)| self.column(name).to_string()).collect();
+        let columns: Vec<String> = self.key.iter().map(|key| self.column(key).to_string()).collect();
         let among =
             format!("({}) IN (SELECT {names} FROM ROWS FROM ({arrays}) AS pgloom_keys ({names}))", columns.join(", "));
         let text = self.print(&locks.clause, |query, select| {
@@ -318,18 +368,22 @@ impl Texts<'_> {
             .key
             .iter()
             .zip(1..)
-            .map(|((name, _), n)| format!("pgloom_keys.pgloom_k{n} = {}", self.column(name)))
+            .map(|(key, n)| format!("pgloom_keys.pgloom_k{n} = {}", self.column(key)))
             .collect();
         let from = format!("ROWS FROM ({arrays}) WITH ORDINALITY AS pgloom_keys ({names}, pgloom_n)");
         let text = self.print("", |query, select| {
-            for item in &mut select.projection {
-                if let SelectItem::Wildcard(options) = item {
-                    *item = self.wildcard(std::mem::take(options));
+            let items = std::mem::take(&mut select.projection);
+            select.projection = items.into_iter().flat_map(|item| self.own_items(item)).collect();
+            // What is locked is what the conditions want, and the keys say which rows belong together.
+            for join in select.from.iter_mut().flat_map(|item| &mut item.joins) {
+                if let JoinOperator::Join(JoinConstraint::On(_)) | JoinOperator::Inner(JoinConstraint::On(_)) =
+                    join.join_operator
+                {
+                    join.join_operator = JoinOperator::CrossJoin(JoinConstraint::None);
                 }
             }
             let place = Expr::CompoundIdentifier(vec![Ident::new("pgloom_keys"), Ident::new("pgloom_n")]);
             select.projection.push(SelectItem::UnnamedExpr(place.clone()));
-            // What is locked is what the conditions want.
             select.selection = Some(Expr::Identifier(Ident::new(AMONG_HERE)));
             let join = TableFactor::Table {
                 name: ObjectName::from(vec![Ident::new(ROWS_HERE)]),
@@ -352,17 +406,21 @@ impl Texts<'_> {
         Pieces::of(&text.replace(ROWS_HERE, &from).replace(AMONG_HERE, &same.join(" AND ")))
     }
 
-    /// `*` is for the statement's own table alone.
-    fn wildcard(&self, options: WildcardAdditionalOptions) -> SelectItem {
-        let names: Vec<Ident> =
-            self.schema.into_iter().chain([self.name]).map(|name| Ident::with_quote('"', name)).collect();
-        let kind = SelectItemQualifiedWildcardKind::ObjectName(ObjectName::from(names));
-        SelectItem::QualifiedWildcard(kind, options)
+    /// `*` is for the statement's own tables alone.
+    fn own_items(&self, item: SelectItem) -> Vec<SelectItem> {
+        let SelectItem::Wildcard(options) = item else { return vec![item] };
+        let of_leaf = |leaf: &LeafId| {
+            let leaf = &self.model.leaves[*leaf];
+            let names = leaf.schema.as_deref().into_iter().chain([&*leaf.name]);
+            let names: Vec<Ident> = names.map(|name| Ident::with_quote('"', name)).collect();
+            let kind = SelectItemQualifiedWildcardKind::ObjectName(ObjectName::from(names));
+            SelectItem::QualifiedWildcard(kind, options.clone())
+        };
+        self.model.levels[self.level].leaves.iter().map(of_leaf).collect()
     }
 
-    fn column(&self, name: &str) -> Expr {
-        let names = self.schema.into_iter().chain([self.name, name]);
-        Expr::CompoundIdentifier(names.map(|name| Ident::with_quote('"', name)).collect())
+    fn column(&self, key: &KeyColumn) -> Expr {
+        column_of(self.model, key.leaf, &key.name)
     }
 
     fn names(&self) -> String {
