@@ -160,3 +160,30 @@ fn copies_in_binary_and_of_one_block_have_one_time() {
     assert_eq!(raw.value("SELECT count(*) FROM items WHERE id >= 1000"), "26");
     assert_eq!(raw.value(times), "1");
 }
+
+/// A domain's default is that of the columns which have none.
+#[test]
+fn rows_get_one_time_from_the_default_of_a_domain() {
+    let (_world, mut raw) = world("momentdomain");
+    raw.must("CREATE DOMAIN told AS timestamptz DEFAULT clock_timestamp() - interval '1 day'");
+    raw.must("CREATE DOMAIN stamp AS timestamptz DEFAULT now()");
+    raw.must("CREATE DOMAIN number AS int DEFAULT 7");
+    raw.must("ALTER TABLE items ADD COLUMN made stamp, ADD COLUMN seven number");
+    raw.must("DELETE FROM items");
+    raw.must("BEGIN");
+    raw.must("SELECT id FROM items WHERE id = 1");
+    raw.must("SELECT pg_sleep(0.01)");
+    raw.must("INSERT INTO items (id, n) VALUES (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0), (8, 0)");
+    raw.must("INSERT INTO items (id, n) SELECT id + 100, n FROM items");
+    raw.must("INSERT INTO items (id, n, made) VALUES (201, 1, DEFAULT), (202, 1, DEFAULT), (203, 1, DEFAULT), (204, 1, DEFAULT)");
+    assert_eq!(raw.value("SELECT count(DISTINCT made) FROM items"), "1");
+    assert_eq!(raw.value("SELECT count(*) FROM items WHERE seven = 7"), "20");
+    raw.must("COMMIT");
+    raw.must("DELETE FROM items WHERE id > 100");
+    raw.must("INSERT INTO items (id, n) SELECT id + 100, n FROM items");
+    assert_eq!(raw.value("SELECT count(DISTINCT made) FROM items WHERE id > 100"), "1");
+    // Each row has another one, whichever shard makes it.
+    raw.must("ALTER TABLE items ADD COLUMN at told");
+    let reply = raw.simple("INSERT INTO items (id, n) SELECT id + 300, n FROM items");
+    assert!(matches!(reply.code(), "" | "0A000"), "{}", reply.text());
+}

@@ -543,6 +543,7 @@ fn read_table(row: &Row) -> Result<Table, Fault> {
     })
 }
 
+/// A column without a default of its own has that of its type, where it is a domain with one.
 fn columns_query(filter: &str) -> String {
     format!(
         "SELECT c.oid, a.attnum, a.attname, a.atttypid, a.atttypmod, \
@@ -550,7 +551,8 @@ fn columns_query(filter: &str) -> String {
                 WHEN co.collname = 'default' AND cn.nspname = 'pg_catalog' THEN 'x' \
                 WHEN NOT co.collisdeterministic THEN 'i' \
                 WHEN co.collprovider = 'c' AND co.collcollate IN ('C', 'POSIX') THEN 'b' ELSE 'd' END, \
-           a.attnotnull, a.attgenerated <> '', a.attidentity, pg_catalog.pg_get_expr(d.adbin, d.adrelid), \
+           a.attnotnull, a.attgenerated <> '', a.attidentity, \
+           coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), pg_catalog.pg_get_expr(t.typdefaultbin, 0)), \
            CASE WHEN co.collname = 'default' AND cn.nspname = 'pg_catalog' THEN NULL \
                 WHEN cn.nspname = 'pg_catalog' AND co.oid < 16384 THEN co.collname \
                 WHEN a.attcollation <> 0 THEN '' END, \
