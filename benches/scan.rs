@@ -42,6 +42,7 @@ fn scan_cost(c: &mut Criterion) {
         standard_strings: true,
         changes: &[],
         temporary: None,
+        temporaries: None,
         fingerprint: 42,
         unknown: None,
     };

@@ -70,6 +70,7 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
     let names = NameScope {
         changes: &[],
         temporary: None,
+        temporaries: None,
         catalog: &cluster.catalog,
         topology: &cluster.topology,
         search_path: &search_path,

@@ -163,6 +163,52 @@ pub async fn read_from(
     Reader { server, topology, shard, safe }.read().await
 }
 
+/// The temporary tables that the session of this connection has, without those whose rows are also another table's. The connection's search
+/// path must be empty, so that names are qualified.
+///
+/// # Errors
+/// The server refuses to be read.
+pub async fn read_temporary(server: &mut Backend, default_collation: Collation) -> Result<Vec<Table>, Fault> {
+    let mine = "n.oid = pg_catalog.pg_my_temp_schema() AND c.relkind = 'r' \
+         AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE c.oid IN (h.inhrelid, h.inhparent))";
+    let mut tables = read_tables(server, mine).await?;
+    if tables.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut kept_here: HashSet<String> = HashSet::new();
+    for row in server.query(&columns_query(mine)).await? {
+        let declared = declared(&row)?;
+        let of = text(&row, 0)?;
+        if is_temporary_name(&declared) {
+            kept_here.insert(of.to_owned());
+        }
+        if let Some(table) = tables.get_mut(of) {
+            // What is left to defaults is the table's own server's.
+            let column = Column { default: ColumnDefault::None, ..read_column(&row, default_collation)? };
+            table.columns.push(Column { declared: Some(declared), ..column });
+        }
+    }
+    for row in server.query(&unique_query(mine)).await? {
+        if let Some(table) = tables.get_mut(text(&row, 0)?) {
+            let names = text(&row, 1)?;
+            let key: Option<Vec<usize>> =
+                names.split('\u{1}').map(|name| table.column(name).map(|(at, _)| at)).collect();
+            table.unique_keys.extend(key);
+        }
+    }
+    // Values of types that are temporary themselves go nowhere.
+    tables.retain(|oid, _| !kept_here.contains(oid));
+    let mine = |table: Table| Table { name: QualifiedName::new(TEMPORARY, &*table.name.name), ..table };
+    Ok(tables.into_values().map(mine).collect())
+}
+
+/// The schema of temporary relations, whatever its number is.
+const TEMPORARY: &str = "pg_temp";
+
+fn is_temporary_name(name: &str) -> bool {
+    name.trim_start_matches('"').starts_with("pg_temp") || name.contains(" COLLATE pg_temp")
+}
+
 /// The schemas on a shard that belong on another one.
 pub async fn misplaced(database: &Database, shard: ShardId) -> Result<Vec<(Box<str>, ShardId)>, Fault> {
     let mut server = super::connect(database, shard).await?;

@@ -18,6 +18,7 @@ use crate::sql::outcome::{
 use crate::sql::pieces::{Piece, Pieces};
 use crate::sql::pushdown::reads_clock;
 use crate::sql::template::string_value;
+use crate::sql::temporary;
 use crate::topology::Topology;
 use crate::types::Format;
 use crate::types::canonical::KeyError;
@@ -203,6 +204,13 @@ pub enum KeysFrom {
     Input { pull: usize, column: Box<str> },
     /// What a query over a table there gives, and which of the client's parameters are its own.
     Home { sql: String, parameters: Vec<u16> },
+}
+
+impl Pull {
+    /// Whether its rows are those of a temporary table of the session.
+    pub fn is_temporary(&self) -> bool {
+        self.table.as_ref().is_some_and(|table| *table.schema == *temporary::SCHEMA)
+    }
 }
 
 impl Keys {

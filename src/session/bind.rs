@@ -44,7 +44,9 @@ impl Session {
         };
         self.see_own_changes().await?;
         let mut statement = self.current_or_settle(view.statement).await?;
-        if statement.analysis.closed && self.wait_for_moves().await? {
+        if statement.analysis.closed && self.wait_for_moves().await?
+            || self.see_temporaries(&statement.analysis).await?
+        {
             statement = self.current(view.statement)?;
         }
         self.say_prepared(&statement.text);

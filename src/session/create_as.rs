@@ -208,6 +208,7 @@ impl Session {
             Ask::Query { .. } => {
                 self.scan_one(insert)?;
                 let analysis = self.analysis(insert);
+                let analysis = self.beside_temporaries(insert, analysis).await?;
                 self.check_sequences(&analysis)?;
                 let plan = self.plan(insert, &analysis);
                 let (text, analysis, plan) = match &plan.kind {
@@ -222,7 +223,11 @@ impl Session {
                 self.run_plan(&plan, &analysis, &Ask::Query { text: &text }).await
             }
             Ask::Bound { statement, bind, .. } => {
-                let mut statement = self.statement_like(statement, Arc::clone(insert))?;
+                let of = statement;
+                let mut statement = self.statement_like(of, Arc::clone(insert))?;
+                if self.see_temporaries(&statement.analysis).await? {
+                    statement = self.statement_like(of, Arc::clone(insert))?;
+                }
                 self.check_sequences(&statement.analysis)?;
                 let mut plan: Plan = self.plan_bound(&statement, &BindView::read(bind)?.parameters);
                 if let PlanKind::Draw(draw) = &plan.kind {

@@ -33,7 +33,9 @@ impl Session {
             b'S' => {
                 self.see_own_changes().await?;
                 let mut statement = self.current_or_settle(name).await?;
-                if statement.analysis.closed && self.wait_for_moves().await? {
+                if statement.analysis.closed && self.wait_for_moves().await?
+                    || self.see_temporaries(&statement.analysis).await?
+                {
                     statement = self.current(name)?;
                 }
                 self.describe_statement(&statement).await

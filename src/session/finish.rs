@@ -19,7 +19,7 @@ use crate::exec::forward::{NO_POSITION, without_position};
 use crate::exec::replies::{Hears, ScatterError, content};
 use crate::fault::{Fault, SqlState};
 use crate::ids::{Oid, ShardId};
-use crate::plan::{FinishPlan, Plan, PlanKind, PullFrom};
+use crate::plan::{FinishPlan, Plan, PlanKind, Pull, PullFrom};
 use crate::session::bind::result_formats;
 use crate::session::combine::Unable;
 use crate::session::cursor::{check_cursor_columns, portal_of};
@@ -311,7 +311,8 @@ impl Session {
 
     /// What keeps a session from having its statement finished elsewhere.
     pub(super) async fn check_finish(&mut self, plan: &FinishPlan, ask: &Ask<'_>) -> Result<(), Failure> {
-        let pulled = plan.pulls.iter().find(|pull| matches!(pull.from, PullFrom::One(_))).map(|pull| &*pull.label);
+        let pulled = |pull: &&Pull| matches!(pull.from, PullFrom::One(_)) && !pull.is_temporary();
+        let pulled = plan.pulls.iter().find(pulled).map(|pull| &*pull.label);
         if let Some(table) = plan.reads_home.as_deref().or(pulled)
             && self.names_temporary(ask.statement().0).await?
         {
@@ -330,7 +331,8 @@ impl Session {
         Ok(())
     }
 
-    /// Whether a text has the name of something temporary of the session, which its own connection alone sees.
+    /// Whether a text has the name of something temporary of the session, which its own connection alone sees, and which is none of the
+    /// tables that the statement was planned with.
     pub(super) async fn names_temporary(&mut self, text: &str) -> Result<bool, Failure> {
         const MADE: &str = "SELECT relname FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema() \
              UNION ALL SELECT typname FROM pg_catalog.pg_type WHERE typnamespace = pg_catalog.pg_my_temp_schema()";
@@ -340,7 +342,10 @@ impl Session {
             }
             let Some(words) = identifiers(text, self.scope.standard_strings()) else { return Ok(true) };
             let made = self.ask_held(at, MADE).await?;
-            let mut made = made.into_iter().flatten().flatten();
+            let known = &self.held[at].temporaries;
+            let names = self.names();
+            let unplanned = |name: &String| !known.has(name) || names.is_distributed(name);
+            let mut made = made.into_iter().flatten().flatten().filter(unplanned);
             // Functions in that schema are called by it.
             if words.iter().any(|word| word.starts_with("pg_temp")) || made.any(|name| words.contains(&name)) {
                 return Ok(true);

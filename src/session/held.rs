@@ -25,6 +25,7 @@ use crate::session::placed::join_rules;
 use crate::session::replica::Servers;
 use crate::session::transaction::Parts;
 use crate::session::{Failure, Session};
+use crate::sql::Temporaries;
 use crate::sql::analyze::PinReason;
 use crate::wire::frame::Frame;
 use crate::wire::reply::Status;
@@ -43,6 +44,8 @@ pub struct Held {
     pub pin: Option<PinReason>,
     /// It may have temporary tables of the client.
     pub temporary: bool,
+    /// Those of them that are known, as they were when they were looked at last.
+    pub temporaries: Temporaries,
     /// It may have settings that no other connection has, until the transaction ends.
     pub unseen_locally: bool,
     /// It may have settings that no other connection has.
@@ -430,6 +433,7 @@ impl Session {
             locked: false,
             pin,
             temporary: false,
+            temporaries: Temporaries::default(),
             unseen_locally: false,
             unseen: false,
             finishing: Finishing::No,

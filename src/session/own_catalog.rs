@@ -10,8 +10,9 @@ use crate::catalog::Catalog;
 use crate::control::catalog;
 use crate::fault::Fault;
 use crate::ids::{ShardId, ShardSet};
+use crate::session::held::Held;
 use crate::session::{Failure, Session};
-use crate::sql::Analysis;
+use crate::sql::{Analysis, Temporaries};
 
 /// Generations of catalogs that one transaction alone sees: beyond all others, and none is used twice.
 static GENERATION: AtomicU64 = AtomicU64::new(OWN);
@@ -24,6 +25,7 @@ pub(super) fn is_own(catalog: &Catalog) -> bool {
 
 /// Names mean what `pg_catalog` says while the catalog is read, and what the client says afterwards.
 const BEFORE: &str = "SAVEPOINT pgloom_catalog; SET LOCAL search_path TO ''";
+const BEFORE_ALONE: &str = "BEGIN; SET LOCAL search_path TO ''";
 const AFTER: &str = "ROLLBACK TO SAVEPOINT pgloom_catalog; RELEASE SAVEPOINT pgloom_catalog";
 
 impl Session {
@@ -85,6 +87,7 @@ impl Session {
     /// The analysis of a statement that writes a distributed table; one that the catalog does not know is looked for once more, because
     /// another router may have made it.
     pub(super) async fn seen(&mut self, text: &str, analysis: Arc<Analysis>) -> Result<Arc<Analysis>, Failure> {
+        let analysis = self.beside_temporaries(text, analysis).await?;
         if analysis.closed && self.wait_for_moves().await? {
             self.scan_one(text)?;
             return Ok(self.analysis(text));
@@ -106,6 +109,43 @@ impl Session {
 }
 
 impl Session {
+    /// The analysis of a statement with the session's temporary tables as they are now, where it may need them.
+    pub(super) async fn beside_temporaries(
+        &mut self,
+        text: &str,
+        analysis: Arc<Analysis>,
+    ) -> Result<Arc<Analysis>, Failure> {
+        if !self.see_temporaries(&analysis).await? {
+            return Ok(analysis);
+        }
+        self.scan_one(text)?;
+        Ok(self.analysis(text))
+    }
+
+    /// Looks at the session's temporary tables, where a statement may need them beside rows of several shards; whether they are others than
+    /// it was analysed with.
+    pub(super) async fn see_temporaries(&mut self, analysis: &Analysis) -> Result<bool, Failure> {
+        let home = self.view.topology.home;
+        let has = |held: &Held| held.temporary && held.shard == home;
+        if !analysis.beside_temporary || self.tx.has_failed() || !self.held.iter().any(has) {
+            return Ok(false);
+        }
+        self.leave_open().await?;
+        let within = self.tx.is_open();
+        let collation = self.view.catalog.default_collation;
+        let at = self.enlist(home).await?;
+        let server = &mut self.held[at].server;
+        let (before, after) = if within { (BEFORE, AFTER) } else { (BEFORE_ALONE, "ROLLBACK") };
+        server.query(before).await?;
+        let read = catalog::read_temporary(server, collation).await;
+        server.query(after).await?;
+        let now = Temporaries::new(read?);
+        let known = &mut self.held[at].temporaries;
+        let changed = known.fingerprint != now.fingerprint;
+        *known = now;
+        Ok(changed)
+    }
+
     /// Whether the home shard has something of a name that nobody here knows: a partition that counted as a table of the home shard would be
     /// read and written in the wrong place.
     async fn is_made_elsewhere(&mut self, analysis: &Analysis) -> Result<bool, Failure> {

@@ -63,7 +63,7 @@ impl SearchScope {
 
     /// What names mean now. What the transaction has made, and where the session may have temporary tables, matters only beside
     /// schemas that are placed: else all that is not distributed is in one place.
-    pub fn names<'a>(&'a self, view: &'a Cluster, tx: &'a Transaction, held: &HeldServers) -> NameScope<'a> {
+    pub fn names<'a>(&'a self, view: &'a Cluster, tx: &'a Transaction, held: &'a HeldServers) -> NameScope<'a> {
         let mut scope = NameScope {
             catalog: &view.catalog,
             topology: &view.topology,
@@ -71,6 +71,7 @@ impl SearchScope {
             standard_strings: self.standard_strings,
             changes: &[],
             temporary: None,
+            temporaries: None,
             fingerprint: self.fingerprint,
             unknown: None,
         };
@@ -79,6 +80,12 @@ impl SearchScope {
             scope.temporary = held.iter().find(|held| held.temporary).map(|held| held.shard);
             if !scope.changes.is_empty() || scope.temporary.is_some() {
                 scope.fingerprint = hashed((self.fingerprint, scope.changes, scope.temporary));
+            }
+        } else if !view.topology.is_all_home() {
+            let home = view.topology.home;
+            scope.temporaries = held.iter().find(|held| held.temporary && held.shard == home).map(|held| &held.temporaries);
+            if let Some(temporaries) = scope.temporaries {
+                scope.fingerprint = hashed((self.fingerprint, temporaries.fingerprint));
             }
         }
         scope

@@ -103,7 +103,10 @@ impl Session {
     /// The statement that an EXECUTE runs, put in the place of the EXECUTE where something stands around it, and its values.
     pub(super) async fn call(&mut self, text: &str, found: &Execution, formats: &[i16]) -> Result<Call, Failure> {
         self.see_own_changes().await?;
-        let named = self.statement_named(&found.name)?;
+        let mut named = self.statement_named(&found.name)?;
+        if self.see_temporaries(&named.analysis).await? {
+            named = self.statement_named(&found.name)?;
+        }
         // set_config takes texts, which mean the same under any settings.
         if !is_local(&named.analysis.kind) && self.has_other_literals(&named) {
             return Err(other_settings().into());

@@ -59,7 +59,7 @@ pub fn examine(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Examination {
         }
     }
     let analyzer = Analyzer { scope: *scope, text, scan, used, parameters: 0, once: false, draws: false };
-    on_deep_stack(&tokens, || walk(&analyzer, start)).flatten().unwrap_or_default()
+    on_deep_stack(text, &tokens, || walk(&analyzer, start)).flatten().unwrap_or_default()
 }
 
 fn walk(of: &Analyzer<'_>, start: usize) -> Option<Examination> {

@@ -56,6 +56,9 @@ pub struct Analysis {
     pub unseen: bool,
     /// Relations that its names could mean and that nobody knows: there may be one that another router has made.
     pub unknown: Box<[QualifiedName]>,
+    /// It needs other shards than the home shard, and a name in it can be one of the session's temporary tables: those must be looked at
+    /// before it runs.
+    pub beside_temporary: bool,
     /// Relations and schemas that it makes or drops, where schemas are placed: names mean something else behind it.
     pub changes: Box<[Change]>,
     /// What its names mean, as a hash; `None`: whatever the search path says.
@@ -207,7 +210,10 @@ pub(crate) struct Analyzer<'s> {
 pub fn analyze(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     let unknown = Unknown::default();
     let analysis = analyze_in(text, scan, &NameScope { unknown: Some(&unknown), ..*scope });
-    Analysis { unknown: unknown.into_inner().into_iter().collect(), ..analysis }
+    let alone = matches!(analysis.outcome, Outcome::Home(_) | Outcome::Shard(..) | Outcome::Any(_));
+    let Unknown { names, temporary } = unknown;
+    let beside_temporary = temporary.get() && !alone;
+    Analysis { unknown: names.into_inner().into_iter().collect(), beside_temporary, ..analysis }
 }
 
 fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
@@ -243,7 +249,7 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
     let (mut verdict, uses) = match tokens {
         Some(tokens) => {
             let verdict = match analyzer.check_families(&kind) {
-                Ok(()) => on_deep_stack(&tokens, || analyzer.verdict(&kind))
+                Ok(()) => on_deep_stack(text, &tokens, || analyzer.verdict(&kind))
                     .unwrap_or_else(|| analyzer.not_understood("a statement as long as this")),
                 Err(fault) => Verdict::refuse(fault),
             };
@@ -316,6 +322,7 @@ fn analyze_in(text: &str, scan: &Scan, scope: &NameScope<'_>) -> Analysis {
         closed,
         unlocks,
         unknown,
+        beside_temporary: false,
         only_reads,
         on_replicas: only_reads && settled,
         reads_time,

@@ -31,6 +31,7 @@ use crate::sql::shape::{called_as_attribute, says_now};
 use crate::sql::spelling::{Other, reads_only};
 use crate::sql::splice::{Edit, Source};
 use crate::sql::supply::Supplies;
+use crate::sql::temporary::is_temporary;
 use crate::sql::top::top;
 use crate::sql::views::Expanded;
 use crate::sql::{rewrite, views};
@@ -350,7 +351,7 @@ impl Rewriting<'_> {
             let Some(ordinal) = self.ordinals.get(&table.factor) else { continue };
             match &table.relation {
                 Relation::System => continue,
-                Relation::Unsharded { .. } if is_foreign(table) => {}
+                Relation::Unsharded { .. } if is_foreign(table) || table.relation.is_temporary() => {}
                 Relation::Unsharded { .. } | Relation::Reference { .. } if !self.variant.pulls_all() => {
                     pulls_all = false;
                     if let Relation::Unsharded { table: known, .. } = &table.relation {
@@ -594,7 +595,7 @@ fn home_tables<'m>(
     forms: &[Form],
 ) -> Vec<HomeTable<'m>> {
     let home = |used: &'m TableUse| match &used.relation {
-        Relation::Unsharded { table: Some(table), place } if place.shard == shard => {
+        Relation::Unsharded { table: Some(table), place } if place.shard == shard && !is_temporary(table) => {
             let only = forms.get(*ordinals.get(&used.factor)?)?.only;
             Some(HomeTable { leaf: used.leaf, name: &table.name, table, only })
         }

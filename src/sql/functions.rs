@@ -313,6 +313,7 @@ mod tests {
             standard_strings: true,
             changes: &[],
             temporary: None,
+            temporaries: None,
             fingerprint: 0,
             unknown: None,
         };

@@ -92,6 +92,7 @@ pub fn refused_by_code(catalog: &Catalog, topology: &Topology) -> Vec<Fault> {
         standard_strings: true,
         changes: &[],
         temporary: None,
+        temporaries: None,
         fingerprint: 0,
         unknown: None,
     };

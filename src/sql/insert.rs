@@ -50,7 +50,7 @@ impl Analyzer<'_> {
             return Err(Stop::NotUnderstood("this form of INSERT"));
         };
         let (schema, table_name) = parts(name).ok_or(Stop::NotUnderstood("this form of table name"))?;
-        let named = model.relation(schema.as_deref(), &table_name)?;
+        let named = model.relation(schema.as_deref(), &table_name)?.without_temporary();
         let Written { relation, hidden, apart } = written(&model.scope, named)?;
         let table = match &relation {
             Relation::View { .. } => return Err(Stop::NotUnderstood("INSERT into a view")),

@@ -85,6 +85,7 @@ pub mod supply;
 mod supply_text;
 mod supplying;
 pub mod template;
+pub mod temporary;
 mod through;
 mod tied;
 mod top;
@@ -92,6 +93,9 @@ pub mod utility;
 mod views;
 mod whole;
 pub(crate) mod words;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 
 use sqlparser::ast::{Expr, Query, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
@@ -105,6 +109,7 @@ use crate::topology::Topology;
 pub use analyze::Analysis;
 pub use changes::Change;
 pub use implicit::refused_by_code;
+pub use temporary::Temporaries;
 
 /// Whether a statement can change data. Anything not known to only read counts as a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,14 +133,22 @@ pub struct NameScope<'a> {
     pub changes: &'a [Change],
     /// The shard on whose connection the session may have temporary tables.
     pub temporary: Option<ShardId>,
+    /// The temporary tables that the session has on the home shard, as far as they are known; `None`: it can have none there.
+    pub temporaries: Option<&'a Temporaries>,
     /// Hash of all that is not catalog or topology.
     pub fingerprint: u64,
     /// Names that were looked for and that nobody knows are noted here.
     pub unknown: Option<&'a Unknown>,
 }
 
-/// Relations that a name could mean and that neither the catalog nor the topology knows: another router may have made one.
-pub type Unknown = std::cell::RefCell<std::collections::BTreeSet<QualifiedName>>;
+/// What an analysis could not know of the names that it has met.
+#[derive(Debug, Default)]
+pub struct Unknown {
+    /// Relations that a name could mean and that neither the catalog nor the topology knows: another router may have made one.
+    names: RefCell<BTreeSet<QualifiedName>>,
+    /// A name can be one of the session's temporary tables.
+    temporary: Cell<bool>,
+}
 
 /// How deep expressions and queries may nest. The parser counts a level for each pair of parentheses and each subquery.
 const MAX_DEPTH: usize = 64;
@@ -191,9 +204,9 @@ fn tokenize(text: &str) -> Option<Vec<TokenWithSpan>> {
 
 /// Runs `work`, which parses and walks a statement of these tokens, on a stack that is deep enough; `None` for a statement whose
 /// tree no stack should have to hold.
-fn on_deep_stack<T>(tokens: &[lexer::Token], work: impl FnOnce() -> T) -> Option<T> {
+fn on_deep_stack<T>(text: &str, tokens: &[lexer::Token], work: impl FnOnce() -> T) -> Option<T> {
     match longest_chain(tokens) {
-        chain if chain > MAX_CHAIN => None,
+        chain if chain > MAX_CHAIN && !spelling::is_shortened(text, longest_chain, MAX_CHAIN) => None,
         chain if chain > SHORT_CHAIN || tokens.len() > SHORT_STATEMENT => Some(stacker::grow(LONG_STACK, work)),
         _ => Some(work()),
     }

@@ -26,6 +26,7 @@ use crate::sql::names::{Place, Relation};
 use crate::sql::operators::note_unwritten;
 use crate::sql::outcome::FoundBy;
 use crate::sql::sampling::Sample;
+use crate::sql::temporary::is_temporary;
 use crate::topology::UniqueRule;
 use crate::types::{Collation, KeyType, oid};
 
@@ -483,6 +484,8 @@ impl<'s> Model<'s> {
             Relation::Sharded { name, .. } | Relation::Reference { name, .. } | Relation::View { name, .. } => {
                 name.hash(&mut self.resolved);
             }
+            // Each session has its own.
+            Relation::Unsharded { table: Some(table), .. } if is_temporary(table) => self.by_path = true,
             Relation::Unsharded { table: Some(table), .. } => table.name.hash(&mut self.resolved),
             // What it is, is known where it lies.
             Relation::Unsharded { table: None, .. } => self.by_path = true,

@@ -115,7 +115,7 @@ impl NameScope<'_> {
                 self.search_path.iter().map(|schema| &**schema).filter(|schema| !is_system_schema(schema)).collect()
             }
         };
-        let mut unknown = unknown.borrow_mut();
+        let mut unknown = unknown.names.borrow_mut();
         for schema in schemas {
             unknown.insert(QualifiedName::new(schema, name));
         }
@@ -197,6 +197,10 @@ pub(crate) fn check_connection_view(name: &str) -> Result<(), Fault> {
 pub(crate) fn resolve(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -> Relation {
     match schema {
         Some("pg_temp") if scope.temporary.is_some() => Relation::Unsharded { table: None, place: scope.unknown() },
+        Some("pg_temp") if scope.temporaries.is_some() => {
+            scope.note_temporary();
+            scope.temporary_table(name).unwrap_or(Relation::System)
+        }
         Some(schema) if is_system_schema(schema) => Relation::System,
         Some(schema) => {
             let name = QualifiedName::new(schema, name);
@@ -206,16 +210,34 @@ pub(crate) fn resolve(scope: &NameScope<'_>, schema: Option<&str>, name: &str) -
             })
         }
         None => {
+            // Temporary tables come first, where the path does not give them another place.
+            let mut temporary = scope.temporary_table(name);
             for schema in scope.search_path {
+                if is_temporary_schema(schema)
+                    && let Some(relation) = temporary.take()
+                {
+                    scope.note_temporary();
+                    return relation;
+                }
                 if is_system_schema(schema) {
                     continue;
                 }
                 if let Some(relation) = known(scope, &QualifiedName::new(schema.clone(), name)) {
-                    return relation;
+                    // No temporary table is made with the name of what lies on several shards.
+                    if !matches!(relation, Relation::Unsharded { .. }) {
+                        return relation;
+                    }
+                    scope.note_temporary();
+                    let later = scope.search_path.iter().any(|schema| is_temporary_schema(schema));
+                    return temporary.filter(|_| !later).unwrap_or(relation);
                 }
                 if scope.is_unread(schema) {
                     return Relation::Unsharded { table: None, place: scope.place_of(schema) };
                 }
+            }
+            scope.note_temporary();
+            if let Some(relation) = temporary {
+                return relation;
             }
             match name.starts_with("pg_") {
                 true => Relation::System,

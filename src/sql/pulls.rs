@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Merge, ObjectName, OutputClause, Select, SelectItem,
+    AccessExpr, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Merge, ObjectName, OutputClause, Select, SelectItem,
     SelectItemQualifiedWildcardKind, Statement, Visit, Visitor,
 };
 
@@ -17,6 +17,7 @@ use crate::sql::model::{LeafId, Model, NodeId, Obstacle};
 use crate::sql::names::{folded, parts};
 use crate::sql::outcome::{FinishText, KeysFrom, PullSource, PullText, Top};
 use crate::sql::pieces::{Piece, Pieces};
+use crate::sql::temporary::is_temporary;
 use crate::sql::words::{self, Words};
 
 /// The names that a statement mentions, wherever and as whatever.
@@ -35,6 +36,8 @@ pub(crate) struct Mentions {
     qualified: HashSet<(String, String)>,
     pub casts_to_named_types: bool,
     pub functions: HashSet<String>,
+    /// Of the expression that is visited next: it names a table, whose column follows.
+    root: Option<*const Expr>,
 }
 
 impl Mentions {
@@ -53,6 +56,7 @@ impl Mentions {
             qualified: HashSet::new(),
             casts_to_named_types: false,
             functions: HashSet::new(),
+            root: None,
         };
         let _ = tree.visit(&mut mentions);
         mentions
@@ -147,8 +151,18 @@ impl Visitor for Mentions {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
+            // The table of `table.column[1]`
+            Expr::Identifier(_) if self.root == Some(std::ptr::from_ref(expr)) => {}
             Expr::Identifier(name) => {
                 self.bare.insert(folded(name).into_owned());
+            }
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                if let (Expr::Identifier(table), Some(AccessExpr::Dot(Expr::Identifier(column)))) =
+                    (&**root, access_chain.first())
+                {
+                    self.qualified.insert((folded(table).into_owned(), folded(column).into_owned()));
+                    self.root = Some(std::ptr::from_ref(&**root));
+                }
             }
             Expr::CompoundIdentifier(names) => {
                 if let [.., table, column] = &names[..] {
@@ -254,7 +268,7 @@ impl Scan<'_> {
         }
         if self.mentions.whole_row(name) {
             let mentions = self.mentions;
-            let typed = ["pg_typeof", "array_agg"].iter().any(|f| mentions.functions.contains(*f))
+            let typed = mentions.functions.contains("pg_typeof")
                 || mentions.casts_to_named_types
                 || self.model.uses.user_function.is_some();
             if typed {
@@ -278,12 +292,16 @@ impl Scan<'_> {
         let columns = self.columns(key);
         let primary_key = self.primary_key(key, &columns);
         let columns: Vec<&Column> = columns.iter().map(|at| &self.table.columns[*at]).collect();
+        if is_temporary(self.table) && self.mentions.casts_to_named_types {
+            // The row type of such a table is one that is not there where the statement is finished.
+            return Err(Obstacle::new("a cast to a type of users beside a temporary table"));
+        }
         if let Some(column) = columns.iter().find(|column| self.has_placed_type(column)) {
             return Err(Obstacle::new(format!("column \"{}\" has a type of one schema", column.name))
                 .hint("Leave the column out, or make the type in schema public."));
         }
         let foreign = matches!(&source, PullSource::One(shard) if *shard != self.model.scope.topology.home);
-        let create = foreign.then(|| typed(&columns)).flatten();
+        let create = (foreign || is_temporary(self.table)).then(|| typed(&columns)).flatten();
         Ok(PullText { primary_key, filters, top, create, ..whole_pull(self.name, self.only, &columns, source) })
     }
 

@@ -6,6 +6,7 @@
 //! statement goes, or says less of it. A tree that was read so is never printed, and its names and literals have the places that
 //! they have in the text without these changes.
 
+mod chains;
 mod looser;
 mod only;
 mod same;
@@ -94,11 +95,23 @@ pub(crate) fn read(text: &str, base: usize, slots: &[Slot]) -> Option<Read> {
     if let Some(found) = read_with(text, base, slots, &edits) {
         return Some(found);
     }
-    if let Some(tree) = Some(&edits).filter(|edits| !edits.is_empty()).and_then(|_| parse(text)) {
+    let chains = same::chains(text);
+    if !chains.is_empty() && chains.len() < edits.len()
+        && let Some(found) = read_with(text, base, slots, &chains)
+    {
+        return Some(found);
+    }
+    if let Some(tree) = Some(&edits).filter(|edits| !edits.is_empty() && chains.is_empty()).and_then(|_| parse(text)) {
         return Some(Read { tree, other: None });
     }
     edits.push(same::conditioned(text)?);
     read_with(text, base, slots, &edits)
+}
+
+/// Whether no chain of operators in the text that is read is longer than `most`, as `longest` counts them.
+pub(crate) fn is_shortened(text: &str, longest: fn(&[Token]) -> usize, most: usize) -> bool {
+    let changed = Tokens::of(text).and_then(|of| Changed::of(text, of.chains()));
+    changed.and_then(|changed| tokens(&changed.text, true)).is_some_and(|tokens| longest(&tokens) <= most)
 }
 
 fn read_with(text: &str, base: usize, slots: &[Slot], edits: &[Edit]) -> Option<Read> {

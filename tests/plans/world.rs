@@ -211,6 +211,7 @@ impl World {
         NameScope {
             changes: &self.changes,
             temporary: self.temporary,
+            temporaries: None,
             catalog: &self.catalog,
             topology: &self.topology,
             search_path: &self.search_path,

@@ -24,6 +24,7 @@ fn told_with(text: &str, reads: &ReadsTime) -> Result<String, String> {
         standard_strings: true,
         changes: &[],
         temporary: None,
+        temporaries: None,
         fingerprint: 0,
         unknown: None,
     };

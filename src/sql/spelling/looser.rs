@@ -8,7 +8,9 @@ use crate::sql::spelling::Tokens;
 use crate::sql::splice::Edit;
 
 /// Words that are read as others.
-const READ_AS: [(&[&str], &str); 19] = [
+const READ_AS: [(&[&str], &str); 20] = [
+    // A row without columns.
+    (&["select", "where"], "SELECT true WHERE"),
     (&["for", "no", "key", "update"], "FOR UPDATE"),
     (&["for", "key", "share"], "FOR SHARE"),
     // The bounds can stand the other way round. Negated it says nothing of a key.
@@ -62,6 +64,7 @@ impl Tokens<'_> {
             TokenKind::Word => self
                 .words(at)
                 .or_else(|| self.only_marked(at))
+                .or_else(|| self.any_values(at))
                 .or_else(|| self.lock_list(at))
                 .or_else(|| self.arbiter(at))
                 .or_else(|| self.named_using(at))
@@ -71,7 +74,7 @@ impl Tokens<'_> {
                 .or_else(|| self.xml(at))
                 .or_else(|| self.part_assignment(at))
                 .or_else(|| self.part_columns(at)),
-            TokenKind::Operator => self.whole_row(at),
+            TokenKind::Operator => self.whole_row(at).or_else(|| self.operator_any(at)),
             TokenKind::Punct(_)
             | TokenKind::Quoted
             | TokenKind::UnicodeQuoted
@@ -212,6 +215,24 @@ impl Tokens<'_> {
             _ => return None,
         };
         Some((vec![self.replace(at, close, other)?], close))
+    }
+
+    /// `> ALL (VALUES ...)`: the parser knows SELECT alone there.
+    fn any_values(&self, at: usize) -> Option<(Vec<Edit>, usize)> {
+        let list = self.is_any(at, &["any", "all", "some"]) && self.is_punct(at + 1, b'(') && self.is(at + 2, "values");
+        let close = self.closing(at + 1).filter(|_| list)?;
+        let edits = vec![self.insert_before(at + 2, "SELECT * FROM (")?, self.insert_before(close, ") AS pgloom_values")?];
+        Some((edits, at + 2))
+    }
+
+    /// `@> ANY (array)`, with an operator that the parser does not know there: the operator is read as it is, between the value and the array
+    /// or query.
+    fn operator_any(&self, at: usize) -> Option<(Vec<Edit>, usize)> {
+        const KNOWN: [&str; 15] =
+            ["=", "<>", "!=", "<", ">", "<=", ">=", "~", "~*", "!~", "!~*", "~~", "~~*", "!~~", "!~~*"];
+        let list = self.is_any(at + 1, &["any", "all", "some"]) && self.is_punct(at + 2, b'(');
+        let found = list && self.is_behind_value(at) && !KNOWN.contains(&self.text_at(at));
+        found.then_some((vec![self.replace(at + 1, at + 1, "")?], at + 1))
     }
 
     /// Whether a value ends before this place: no keyword behind which another one begins.
@@ -436,6 +457,12 @@ mod tests {
                 "WITH RECURSIVE r(pgloom_more) AS (SELECT 1) , s AS (SELECT 2) SELECT 1",
             ),
             ("SELECT (a).*, (f(b)).* FROM t", "SELECT (a), pgloom_more.*, (f(b)), pgloom_more.* FROM t"),
+            ("SELECT 1 WHERE a @> ANY (b) AND c = ALL (d)", "SELECT 1 WHERE a @>  (b) AND c = ALL (d)"),
+            (
+                "SELECT 1 WHERE a > ALL (VALUES (1), (2))",
+                "SELECT 1 WHERE a > ALL (SELECT * FROM (VALUES (1), (2)) AS pgloom_values)",
+            ),
+            ("SELECT WHERE a", "SELECT true WHERE a"),
             ("SELECT OPERATOR(pg_catalog.-) a", "SELECT @ a"),
             ("SELECT a OPERATOR(pg_catalog.=) ANY (b)", "SELECT a ~~ ANY (b)"),
             ("SELECT a OPERATOR(pg_catalog.=) b", "SELECT a OPERATOR(pg_catalog.=) b"),

@@ -10,6 +10,11 @@ pub(super) fn edits(text: &str) -> Vec<Edit> {
     Tokens::of(text).map(|tokens| tokens.same()).unwrap_or_default()
 }
 
+/// Those of them that only make long chains less deep.
+pub(super) fn chains(text: &str) -> Vec<Edit> {
+    Tokens::of(text).map(|tokens| tokens.chains()).unwrap_or_default()
+}
+
 /// `INSERT ... SELECT 1 ON CONFLICT`: the parser takes ON for a name of the column, but not behind a condition.
 pub(super) fn conditioned(text: &str) -> Option<Edit> {
     let tokens = Tokens::of(text)?;
@@ -46,7 +51,7 @@ const ENDS_IN_PARENTHESES: [&str; 7] = ["in", "any", "all", "some", "over", "fil
 
 impl Tokens<'_> {
     fn same(&self) -> Vec<Edit> {
-        let mut edits = Vec::new();
+        let mut edits = self.chains();
         let mut at = 0;
         while at < self.list.len() {
             let (found, last) = self.same_at(at).unwrap_or((Vec::new(), at));
@@ -71,12 +76,13 @@ impl Tokens<'_> {
                 .or_else(|| self.fetch(at))
                 .or_else(|| self.trim(at))
                 .map(one)
+                .or_else(|| self.grouping_items(at))
                 .or_else(|| self.substring(at))
                 .or_else(|| self.row(at).map(one))
                 .or_else(|| self.collated_cast(at))
                 .or_else(|| self.typed_string(at)),
             TokenKind::Quoted => self.typed_string(at),
-            TokenKind::Operator => self.children(at).map(one),
+            TokenKind::Operator => self.children(at).or_else(|| self.any_of_values(at)).map(one),
             TokenKind::Literal(_) | TokenKind::UnicodeQuoted => self.unicode(at).map(one),
             TokenKind::Punct(_) | TokenKind::Parameter => None,
         }
@@ -95,6 +101,38 @@ impl Tokens<'_> {
         };
         let list = self.is_any(like + 1, &["any", "all", "some"]) && self.is_punct(like + 2, b'(');
         (list && self.is_behind_operand(at)).then_some((self.replace(at, like, &format!(" {operator} "))?, like))
+    }
+
+    /// `= ANY (VALUES ...)` is `IN (VALUES ...)`.
+    fn any_of_values(&self, at: usize) -> Option<(Edit, usize)> {
+        let found = self.is_operator(at, "=")
+            && self.is_any(at + 1, &["any", "some"])
+            && self.is_punct(at + 2, b'(')
+            && self.is(at + 3, "values")
+            && self.is_behind_operand(at);
+        found.then_some((self.replace(at, at + 1, " IN ")?, at + 1))
+    }
+
+    /// `ROLLUP ((a)::text)`: where an item begins with a parenthesis that does not end it, the parser takes what is in there for a list. One
+    /// more around the item is none.
+    fn grouping_items(&self, at: usize) -> Option<(Vec<Edit>, usize)> {
+        let sets = self.are(at, &["grouping", "sets"]);
+        let open = at + 1 + usize::from(sets);
+        if !(sets || self.is_any(at, &["rollup", "cube"])) || !self.is_punct(open, b'(') {
+            return None;
+        }
+        let (top, close) = self.top(open)?;
+        let commas = top.into_iter().filter(|at| self.is_punct(*at, b','));
+        let ends: Vec<usize> = std::iter::once(open).chain(commas).chain([close]).collect();
+        let mut edits = Vec::new();
+        for ends in ends.windows(2) {
+            let (first, last) = (ends[0] + 1, ends[1] - 1);
+            if self.is_punct(first, b'(') && self.closing(first)? < last {
+                edits.push(self.insert_before(first, "(")?);
+                edits.push(self.insert_behind(last, ")")?);
+            }
+        }
+        (!edits.is_empty()).then_some((edits, at))
     }
 
     fn null_test(&self, at: usize) -> Option<(Edit, usize)> {
@@ -378,6 +416,12 @@ mod tests {
             ("SELECT a not ilike all (b)", "SELECT a  !~~*  all (b)"),
             ("SELECT a ISNULL, b notnull", "SELECT a IS NULL, b IS NOT NULL"),
             ("SELECT isnull(a) AS isnull, t.isnull", "SELECT isnull(a) AS isnull, t.isnull"),
+            ("SELECT k = ANY (VALUES (1), (2))", "SELECT k  IN  (VALUES (1), (2))"),
+            ("SELECT k < ANY (VALUES (1)), k = ANY (a)", "SELECT k < ANY (VALUES (1)), k = ANY (a)"),
+            (
+                "SELECT 1 FROM t GROUP BY ROLLUP ((a)::text, (b, c), (d)), GROUPING SETS ((a) || b, cube ((e) + 1))",
+                "SELECT 1 FROM t GROUP BY ROLLUP (((a)::text), (b, c), (d)), GROUPING SETS (((a) || b), cube (((e) + 1)))",
+            ),
             ("TABLE t", "SELECT * FROM t"),
             ("SELECT (TABLE ONLY t) AS table", "SELECT (SELECT * FROM ONLY t) AS table"),
             ("INSERT INTO a TABLE b", "INSERT INTO a SELECT * FROM b"),
