@@ -26,6 +26,8 @@ pub struct Catalog {
     pub aggregates: Vec<Box<str>>,
     /// By name, the worst of all that have it: operators whose functions are neither immutable nor written in C.
     pub operators: HashMap<Box<str>, Operator>,
+    /// Those whose functions are neither immutable nor written in C.
+    pub casts: Vec<Cast>,
     /// The schemas that lie whole on a shard of their own, as they exist there. Their tables are among `tables`, but what else is
     /// in them concerns nobody who does not name them.
     pub placed: HashMap<Box<str>, Arc<PlacedSchema>>,
@@ -166,6 +168,16 @@ pub struct Operator {
     pub schema: Box<str>,
     pub name: Box<str>,
     pub function: UserFunction,
+}
+
+/// A cast that users have made, by the function that it calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cast {
+    /// The types of users that it converts from and to, and arrays of them; empty: both types are Postgres's own.
+    pub types: Vec<Oid>,
+    /// What they are called.
+    pub names: Vec<Box<str>>,
+    pub function: Operator,
 }
 
 /// Whether code changes a setting of its session, as far as its text says it.

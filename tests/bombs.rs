@@ -289,6 +289,10 @@ fn the_longest_chains_that_are_read() {
     let chain = |n: usize, by: &str, part: &dyn Fn(usize) -> String| list(n, by, part);
     for (name, sql) in [
         ("OR", format!("SELECT id FROM orders WHERE {}", chain(1240, " OR ", &|i| format!("tenant_id = {i}")))),
+        ("OR, put together", {
+            let term = |i: usize| format!("tenant_id = {i} OR id > {i} AND tenant_id IN ({i}, 1)");
+            format!("SELECT id FROM orders WHERE {}", chain(3000, " OR ", &term))
+        }),
         ("AND", format!("SELECT id FROM orders WHERE {}", chain(1240, " AND ", &|i| format!("tenant_id = {i}")))),
         ("ranges", format!("SELECT id FROM sites WHERE {}", chain(1240, " OR ", &|i| format!("region_id > {i}")))),
         ("equalities", {

@@ -224,6 +224,38 @@ fn m_value(text: &str) -> support::raw::Value {
     support::raw::Value::text(text)
 }
 
+/// What a pipeline makes is there for its next statements, and gone with it.
+#[test]
+fn temporary_tables_are_read_in_the_pipeline_that_makes_them() {
+    let world = world("pipelines_temporary");
+    let make = "CREATE TEMP TABLE picked AS SELECT g AS id, 'p' || g AS word FROM generate_series(1, 9) g";
+    let again = "ALTER TABLE picked ADD COLUMN more int DEFAULT 3";
+    let joined = "SELECT i.id, p.* FROM items i JOIN picked p USING (id) WHERE i.n > $1::int ORDER BY 1";
+    let insert = "INSERT INTO items SELECT id + 200, word, 1 FROM picked ON CONFLICT (id) DO NOTHING";
+    let counts = "SELECT count(*), max(id) FROM items";
+    let asked = |sql: &str| if sql == joined { run(sql, &["2"]) } else { run(sql, &[]) };
+    let named = [m::parse("kept", joined, &[]), m::describe(b'S', "kept")].concat();
+    let use_named = [m::bind("", "kept", &[m_value("3")], &[]), m::execute("", 0)].concat();
+    for (name, statements) in [
+        ("joined", vec![make, joined, insert, counts]),
+        ("written before", vec![ONE, make, joined]),
+        ("failed", vec![make, joined, insert, DUPLICATE, counts]),
+        ("changed", vec![make, joined, again, joined, insert]),
+        ("in a block", vec!["BEGIN", make, joined, insert, "ROLLBACK", counts]),
+        ("dropped", vec![make, joined, "DROP TABLE picked", joined]),
+    ] {
+        let messages: Vec<u8> = statements.iter().flat_map(|sql| asked(sql)).collect();
+        let mut script = vec![Send([messages, m::sync()].concat()), Ready];
+        script.extend(queries(&[counts, make, "SELECT count(*) FROM items JOIN picked USING (id)"]));
+        script.extend([Send([named.clone(), use_named.clone(), m::sync()].concat()), Ready]);
+        script.extend(queries(&[again]));
+        script.extend([Send([use_named.clone(), m::sync()].concat()), Ready]);
+        script.extend(queries(&["DROP TABLE picked", counts]));
+        script.extend([Send([use_named.clone(), m::sync()].concat()), Ready]);
+        world.answers(name, &script);
+    }
+}
+
 /// What is left of the statements' names, and what they are.
 fn names(names: &[&str]) -> Vec<Step> {
     let ask = |name: &&str| {

@@ -74,6 +74,34 @@ fn a_function_that_is_immutable_by_its_word_alone_is_refused() {
     assert_eq!(raw.value("SELECT count(*) FROM items WHERE adds(n) = 1"), "60");
 }
 
+/// What converts values unseen: where a statement may have values of the type, it may run.
+#[test]
+fn a_cast_does_what_its_function_does() {
+    let world = Sharded::create("usercasts", "");
+    let mut raw = world.connect();
+    raw.must("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE size AS ENUM ('small', 'large')");
+    raw.must("CREATE FUNCTION rank_of(mood) RETURNS int LANGUAGE sql STABLE AS 'select count(*)::int from items'");
+    raw.must("CREATE FUNCTION length_of(size) RETURNS int LANGUAGE sql IMMUTABLE AS 'select length($1::text)'");
+    raw.must("CREATE CAST (size AS int) WITH FUNCTION length_of(size) AS IMPLICIT");
+    raw.must("ALTER TABLE items ADD COLUMN feel mood, ADD COLUMN big size DEFAULT 'large'");
+    assert_eq!(raw.value("SELECT sum(n + big) FROM items"), "300");
+    raw.must("CREATE CAST (mood AS int) WITH FUNCTION rank_of(mood) AS IMPLICIT");
+    for sql in
+        ["SELECT max(feel + 1) FROM items", "SELECT 'sad'::mood::int, code FROM places", "UPDATE items SET n = feel"]
+    {
+        refused(&mut raw, sql, "rank_of");
+    }
+    assert_eq!(raw.value("SELECT count(*) FROM parts"), "0");
+    raw.must("DROP CAST (mood AS int)");
+    assert_eq!(raw.value("SELECT sum(n + big) FROM items"), "300");
+    // Between types that all values can have.
+    raw.must("CREATE FUNCTION number_of(boolean) RETURNS numeric LANGUAGE sql STABLE AS 'select sum(n) from items'");
+    raw.must("CREATE CAST (boolean AS numeric) WITH FUNCTION number_of(boolean)");
+    refused(&mut raw, "SELECT (n > 0)::numeric FROM items", "number_of");
+    raw.must("DROP CAST (boolean AS numeric)");
+    assert_eq!(raw.value("SELECT count(*) FROM parts"), "0");
+}
+
 #[test]
 fn a_trigger_that_gives_the_key_another_value_is_refused() {
     let world = Sharded::create("keytrigger", "");

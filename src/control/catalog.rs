@@ -11,8 +11,8 @@ use crate::catalog::effects::Effects;
 use crate::catalog::numbers::{TypeNumbers, UserType, UserTypes};
 use crate::catalog::placeholders::Makes;
 use crate::catalog::{
-    Catalog, Column, ColumnDefault, Customs, Identity, Operator, PlacedSchema, RelationKind, SequenceDefault, Sets,
-    Table, UserFunction, Volatility,
+    Cast, Catalog, Column, ColumnDefault, Customs, Identity, Operator, PlacedSchema, RelationKind, SequenceDefault,
+    Sets, Table, UserFunction, Volatility,
 };
 use crate::control::attached::{RUNS_SQL, Reading, Unasked};
 use crate::fault::{Fault, SqlState};
@@ -327,6 +327,7 @@ impl Reader<'_> {
             schemas: known,
             aggregates,
             operators: read_operators(self.server, self.safe, &liars).await?,
+            casts: read_casts(self.server, self.safe, &liars).await?,
             placed: placed.into_iter().map(|(name, schema)| (name, Arc::new(schema))).collect(),
             unread: ShardSet::new(),
             indexes,
@@ -496,6 +497,44 @@ async fn read_operators(
             .or_insert(found);
     }
     Ok(operators)
+}
+
+/// The same of casts.
+async fn read_casts(
+    server: &mut Backend,
+    safe: &[QualifiedName],
+    liars: &HashSet<QualifiedName>,
+) -> Result<Vec<Cast>, Fault> {
+    let rows = server
+        .query(&format!(
+            "SELECT n.nspname, p.proname, p.provolatile, s.oid, s.typname, s.typarray, t.oid, t.typname, t.typarray \
+             FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc \
+               JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
+               JOIN pg_catalog.pg_type s ON s.oid = c.castsource JOIN pg_catalog.pg_type t ON t.oid = c.casttarget \
+             WHERE c.oid >= {FIRST_NORMAL_OID} AND p.oid >= {FIRST_NORMAL_OID} AND l.lanname NOT IN ('c', 'internal') ORDER BY c.oid"
+        ))
+        .await?;
+    let mut casts = Vec::new();
+    for row in &rows {
+        let (schema, name) = (text(row, 0)?, text(row, 1)?);
+        let volatility = match text(row, 2)? {
+            "i" if !liars.contains(&QualifiedName::new(schema, name)) => continue,
+            "i" | "s" => Volatility::Stable,
+            _ => Volatility::Volatile,
+        };
+        let declared_safe = is_safe(safe, schema, name);
+        let function = UserFunction { volatility, declared_safe, sets: Sets::Nothing, callable: true };
+        let (mut types, mut names) = (Vec::new(), Vec::new());
+        for at in [3, 6] {
+            let of: u32 = number(row, at)?;
+            if of >= FIRST_NORMAL_OID {
+                types.extend([of, number(row, at + 2)?].into_iter().filter(|oid| *oid != 0));
+                names.push(text(row, at + 1)?.into());
+            }
+        }
+        casts.push(Cast { types, names, function: Operator { schema: schema.into(), name: name.into(), function } });
+    }
+    Ok(casts)
 }
 
 async fn read_customs(server: &mut Backend, filter: &str) -> Result<Customs, Fault> {

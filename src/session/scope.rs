@@ -83,7 +83,8 @@ impl SearchScope {
             }
         } else if !view.topology.is_all_home() {
             let home = view.topology.home;
-            scope.temporaries = held.iter().find(|held| held.temporary && held.shard == home).map(|held| &held.temporaries);
+            scope.temporaries =
+                held.iter().find(|held| held.temporary && held.shard == home).map(|held| &held.temporaries);
             if let Some(temporaries) = scope.temporaries {
                 scope.fingerprint = hashed((self.fingerprint, temporaries.fingerprint));
             }

@@ -333,12 +333,8 @@ impl Texts<'_> {
 
     fn lock(&self, locks: &LockText) -> Option<Pieces> {
         let (names, arrays) = (self.names(), self.arrays());
-        let same: Vec<String> = self
-            .key
-            .iter()
-            .zip(1..)
-            .map(|(key, n)| format!("pgloom_at.pgloom_k{n} = {}", self.column(key)))
-            .collect();
+        let same: Vec<String> =
+            self.key.iter().zip(1..).map(|(key, n)| format!("pgloom_at.pgloom_k{n} = {}", self.column(key))).collect();
         let place = format!(
             "(SELECT pgloom_at.pgloom_n FROM ROWS FROM ({arrays}) WITH ORDINALITY AS pgloom_at ({names}, pgloom_n) WHERE {})",
             same.join(" AND ")

@@ -19,6 +19,7 @@ use crate::sql::functions::{FunctionClass, classify, is_order_sensitive, placed_
 use crate::sql::infer::{is_text, type_of};
 use crate::sql::model::{LevelId, Model, Stop, Uses, Window};
 use crate::sql::names::{Place, Relation, check_connection_view, fold, folded, parts, resolve};
+use crate::sql::operators::note_type;
 use crate::sql::template::{is_moment, says_moment};
 use crate::sql::words::Words;
 
@@ -332,6 +333,7 @@ impl Model<'_> {
             && let Some((schema, name)) = parts(name)
         {
             self.note_placed_type(schema.as_deref(), &name);
+            note_type(&self.scope, &mut self.uses, &name);
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ use crate::sql::keys::{Bound, KeyExpr, KeyGroup, KeyName, Operand};
 use crate::sql::literals::Literals;
 use crate::sql::modifying::{Fixed, Modified};
 use crate::sql::names::{Place, Relation};
-use crate::sql::operators::note_unwritten;
+use crate::sql::operators::{note_columns, note_unwritten};
 use crate::sql::outcome::FoundBy;
 use crate::sql::sampling::Sample;
 use crate::sql::temporary::is_temporary;
@@ -480,6 +480,9 @@ impl<'s> Model<'s> {
     /// Notes what the name of a table was found to mean.
     pub fn note_resolved(&mut self, name: &str, relation: &Relation) {
         self.uses.unsettled |= !self.is_settled(relation);
+        if let Some(table) = relation.table() {
+            note_columns(&self.scope, &mut self.uses, table);
+        }
         match relation {
             Relation::Sharded { name, .. } | Relation::Reference { name, .. } | Relation::View { name, .. } => {
                 name.hash(&mut self.resolved);

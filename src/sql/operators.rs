@@ -1,8 +1,8 @@
-//! Operators that users have made: what their functions do, statements that use them do.
+//! Operators and casts that users have made: what their functions do, statements that use them do.
 
 use std::fmt::Display;
 
-use crate::catalog::{Operator, UserFunction};
+use crate::catalog::{Cast, Operator, Table, UserFunction};
 use crate::sql::NameScope;
 use crate::sql::functions::trusted;
 use crate::sql::model::{Model, Uses};
@@ -29,10 +29,33 @@ pub(crate) fn note_unwritten(scope: &NameScope<'_>, uses: &mut Uses) {
     if !scope.catalog.operators.is_empty() {
         UNWRITTEN.iter().for_each(|name| note(scope, uses, name));
     }
+    let everywhere = scope.catalog.casts.iter().filter(|cast| cast.types.is_empty());
+    everywhere.for_each(|cast| note_function(scope, uses, &cast.function));
+}
+
+/// A value of a type that is called so is made or read: casts from it and to it may run.
+pub(crate) fn note_type(scope: &NameScope<'_>, uses: &mut Uses, name: &str) {
+    let of_type = scope.catalog.casts.iter().filter(|cast| cast.names.iter().any(|of| **of == *name));
+    of_type.for_each(|cast| note_function(scope, uses, &cast.function));
+}
+
+/// The same of the columns of a table.
+pub(crate) fn note_columns(scope: &NameScope<'_>, uses: &mut Uses, table: &Table) {
+    // A row of it has the type that is called as it is.
+    let has = |cast: &&Cast| {
+        table.columns.iter().any(|column| cast.types.contains(&column.type_oid))
+            || cast.names.contains(&table.name.name)
+    };
+    scope.catalog.casts.iter().filter(has).for_each(|cast| note_function(scope, uses, &cast.function));
 }
 
 fn note(scope: &NameScope<'_>, uses: &mut Uses, operator: &str) {
-    let Some(Operator { schema, name, function }) = scope.catalog.operators.get(operator) else { return };
+    if let Some(operator) = scope.catalog.operators.get(operator) {
+        note_function(scope, uses, operator);
+    }
+}
+
+fn note_function(scope: &NameScope<'_>, uses: &mut Uses, Operator { schema, name, function }: &Operator) {
     let function: UserFunction = match scope.topology.place_of_schema(schema) {
         Some(_) => trusted(scope, *function),
         None => *function,

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use sqlparser::ast::{
-    AccessExpr, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Merge, ObjectName, OutputClause, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, Statement, Visit, Visitor,
+    AccessExpr, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Merge, ObjectName, OutputClause, Select,
+    SelectItem, SelectItemQualifiedWildcardKind, Statement, Visit, Visitor,
 };
 
 use crate::catalog::{Column, RelationKind, Table};

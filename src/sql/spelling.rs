@@ -96,7 +96,8 @@ pub(crate) fn read(text: &str, base: usize, slots: &[Slot]) -> Option<Read> {
         return Some(found);
     }
     let chains = same::chains(text);
-    if !chains.is_empty() && chains.len() < edits.len()
+    if !chains.is_empty()
+        && chains.len() < edits.len()
         && let Some(found) = read_with(text, base, slots, &chains)
     {
         return Some(found);

@@ -221,7 +221,8 @@ impl Tokens<'_> {
     fn any_values(&self, at: usize) -> Option<(Vec<Edit>, usize)> {
         let list = self.is_any(at, &["any", "all", "some"]) && self.is_punct(at + 1, b'(') && self.is(at + 2, "values");
         let close = self.closing(at + 1).filter(|_| list)?;
-        let edits = vec![self.insert_before(at + 2, "SELECT * FROM (")?, self.insert_before(close, ") AS pgloom_values")?];
+        let edits =
+            vec![self.insert_before(at + 2, "SELECT * FROM (")?, self.insert_before(close, ") AS pgloom_values")?];
         Some((edits, at + 2))
     }
 
