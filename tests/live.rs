@@ -417,6 +417,54 @@ fn a_transaction_waits_for_what_moves_and_goes_on_under_the_new_map() {
     assert_eq!(world.connect().value("SELECT body FROM plain"), "mine");
 }
 
+/// Changes that come as fast as they can, each of which closes the table: who waits for one meets the next, and goes on waiting.
+#[test]
+fn who_waits_for_what_moves_waits_for_the_next_change_too() {
+    let world = Sharded::create("quick", "");
+    let (id, pinned) = pinned(&world, 1);
+    let texts = [pinned.clone(), pinned.replacen("pins = [{", "# pins = [{", 1)];
+    assert_ne!(texts[0], texts[1]);
+    let (stop, port, name) = (AtomicBool::new(false), world.router.port, &world.db.name);
+    let (errors, done) = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..6)
+            .map(|client| {
+                let stop = &stop;
+                scope.spawn(move || {
+                    let mut raw = Raw::connect(port, "postgres", name).unwrap();
+                    let (mut errors, mut done) = (Vec::new(), 0);
+                    while !stop.load(Ordering::Relaxed) {
+                        let sql = format!("DELETE FROM items WHERE id = {id}");
+                        let replies = match client % 3 {
+                            0 => vec![raw.simple(&sql)],
+                            1 => vec![raw.extended(&sql, &[], &[], 0)],
+                            _ => vec![
+                                raw.simple("BEGIN; SELECT body FROM plain"),
+                                raw.simple(&sql),
+                                raw.simple("COMMIT"),
+                            ],
+                        };
+                        done += 1;
+                        errors.extend(
+                            replies.into_iter().filter_map(|reply| reply.error.map(|error| format!("{error:?}"))),
+                        );
+                    }
+                    (errors, done)
+                })
+            })
+            .collect();
+        for round in 0..20 {
+            assert_eq!(world.router.reload(&texts[round % 2]), "applied", "round {round}");
+        }
+        stop.store(true, Ordering::Relaxed);
+        let heard = clients.into_iter().map(|client| client.join().unwrap());
+        heard.fold((Vec::new(), 0), |(mut all, count), (errors, done)| {
+            all.extend(errors);
+            (all, count + done)
+        })
+    });
+    assert!(errors.is_empty() && done > 40, "{done}: {errors:?}");
+}
+
 #[test]
 fn files_that_change_are_read_again_however_they_are_replaced() {
     let world = Sharded::create("watch", "autoreload = \"200ms\"");
