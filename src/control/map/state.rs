@@ -33,6 +33,8 @@ pub struct MapStatus {
 pub struct MapState {
     status: Mutex<MapStatus>,
     started: Instant,
+    /// The map stands in a file: its epochs are of this router's directory.
+    in_file: bool,
     epoch: watch::Sender<Option<u64>>,
 }
 
@@ -51,7 +53,12 @@ impl MapState {
             problem: None,
             rejected: 0,
         };
-        Arc::new(Self { status: Mutex::new(status), started: Instant::now(), epoch: watch::Sender::new(None) })
+        Arc::new(Self {
+            status: Mutex::new(status),
+            started: Instant::now(),
+            in_file: source == "file",
+            epoch: watch::Sender::new(None),
+        })
     }
 
     pub fn status(&self) -> MapStatus {
@@ -64,6 +71,11 @@ impl MapState {
         let epoch = status.epoch;
         drop(status);
         self.epoch.send_if_modified(|known| std::mem::replace(known, epoch) != epoch);
+    }
+
+    /// That all routers of this map count alike.
+    pub fn shared_epoch(&self) -> Option<u64> {
+        self.status().epoch.filter(|_| !self.in_file)
     }
 
     /// How long the store has not said that this is the map; of a file, how long it is known to have another one.
