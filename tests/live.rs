@@ -129,6 +129,7 @@ fn a_file_that_moves_rows_is_rejected_unless_that_is_allowed() {
     let log = world.router.log_text();
     assert!(log.contains("1 pins are others; MOVES 1 key") && log.contains("allow_moves = true"), "{log}");
     assert!(told("pgloom_topology_rejected_total 1\n") && told("pgloom_topology_troubled 1\n"));
+    // An epoch that is this router's own is not compared with those of others.
     assert!(told("pgloom_topology_epoch 0\n"));
     assert_eq!(world.router.reload(&text), "unchanged");
     assert_eq!(known(), ("file".to_owned(), "1".to_owned(), String::new()));
