@@ -301,6 +301,7 @@ fn members(settings: &Settings, database: &str, keys: &KeyRing) -> HashMap<Box<s
         session_mode: user.pool_mode.map(|mode| mode == PoolMode::Session),
         times: user.times,
         read_preference: user.read_preference,
+        takes_hints: user.takes_hints,
     };
     able.map(|user| (user.name.as_ref().into(), member(user))).collect()
 }

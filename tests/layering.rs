@@ -90,6 +90,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tokio_postgres", &["cli/demo/"]),
     ("tokio_rustls", &["tls.rs", "tls/", "net.rs"]),
     ("toml", &["config/"]),
+    ("toml_edit", &["config/placements.rs"]),
 ];
 
 /// Folders and files that compute values from values.

@@ -129,6 +129,7 @@ fn a_file_that_moves_rows_is_rejected_unless_that_is_allowed() {
     let log = world.router.log_text();
     assert!(log.contains("1 pins are others; MOVES 1 key") && log.contains("allow_moves = true"), "{log}");
     assert!(told("pgloom_topology_rejected_total 1\n") && told("pgloom_topology_troubled 1\n"));
+    // An epoch that is this router's own is not compared with those of others.
     assert!(told("pgloom_topology_epoch 0\n"));
     assert_eq!(world.router.reload(&text), "unchanged");
     assert_eq!(known(), ("file".to_owned(), "1".to_owned(), String::new()));
@@ -415,6 +416,54 @@ fn a_transaction_waits_for_what_moves_and_goes_on_under_the_new_map() {
     waits.join().unwrap();
     assert_eq!(world.db.shard(2).value(&format!("SELECT name FROM items WHERE id = {id}")), "new");
     assert_eq!(world.connect().value("SELECT body FROM plain"), "mine");
+}
+
+/// Changes that come as fast as they can, each of which closes the table: who waits for one meets the next, and goes on waiting.
+#[test]
+fn who_waits_for_what_moves_waits_for_the_next_change_too() {
+    let world = Sharded::create("quick", "");
+    let (id, pinned) = pinned(&world, 1);
+    let texts = [pinned.clone(), pinned.replacen("pins = [{", "# pins = [{", 1)];
+    assert_ne!(texts[0], texts[1]);
+    let (stop, port, name) = (AtomicBool::new(false), world.router.port, &world.db.name);
+    let (errors, done) = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..6)
+            .map(|client| {
+                let stop = &stop;
+                scope.spawn(move || {
+                    let mut raw = Raw::connect(port, "postgres", name).unwrap();
+                    let (mut errors, mut done) = (Vec::new(), 0);
+                    while !stop.load(Ordering::Relaxed) {
+                        let sql = format!("DELETE FROM items WHERE id = {id}");
+                        let replies = match client % 3 {
+                            0 => vec![raw.simple(&sql)],
+                            1 => vec![raw.extended(&sql, &[], &[], 0)],
+                            _ => vec![
+                                raw.simple("BEGIN; SELECT body FROM plain"),
+                                raw.simple(&sql),
+                                raw.simple("COMMIT"),
+                            ],
+                        };
+                        done += 1;
+                        errors.extend(
+                            replies.into_iter().filter_map(|reply| reply.error.map(|error| format!("{error:?}"))),
+                        );
+                    }
+                    (errors, done)
+                })
+            })
+            .collect();
+        for round in 0..20 {
+            assert_eq!(world.router.reload(&texts[round % 2]), "applied", "round {round}");
+        }
+        stop.store(true, Ordering::Relaxed);
+        let heard = clients.into_iter().map(|client| client.join().unwrap());
+        heard.fold((Vec::new(), 0), |(mut all, count), (errors, done)| {
+            all.extend(errors);
+            (all, count + done)
+        })
+    });
+    assert!(errors.is_empty() && done > 40, "{done}: {errors:?}");
 }
 
 #[test]

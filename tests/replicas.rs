@@ -12,6 +12,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 use bank::{ACCOUNTS, BALANCE, NAME};
+use support::pipe::Pipe;
 use support::raw::{Value, message};
 use support::{Raw, Router, eventually};
 use world::World;
@@ -209,4 +210,96 @@ fn replicas_that_lag_or_do_not_answer_are_not_read() {
     for _ in 0..5 {
         assert_eq!([ask(any_raw), ask(own_raw)], ["primary", "primary"]);
     }
+}
+
+/// `/* pgloom: read_preference=... */` before a statement, where the configuration has switched that on.
+#[test]
+fn a_comment_before_a_statement_chooses_its_servers() {
+    let world = World::create(ANY_LAG);
+    let (mut off, account) = world.client();
+    let hints = world.another(&format!("{ANY_LAG}\nread_preference_hints = true"));
+    let mut raw = hints.connect(NAME);
+    let read = format!("SELECT balance FROM accounts WHERE id = {account}");
+    let hinted = |wanted: &str| format!("/* pgloom: read_preference={wanted} */ {read}");
+    eventually(20, "the replica is read", || {
+        raw.must(&hinted("replica"));
+        replica_is_used(&world, &hints)
+    });
+    world.part_ways(account);
+    assert_eq!([who(&raw.value(&read)), who(&raw.value(&hinted("replica")))], ["primary", "replica"]);
+    // It is of its statement alone, whatever the session wants.
+    assert_eq!(who(&raw.value(&read)), "primary");
+    raw.must("SET pgloom.read_preference = 'replica'");
+    assert_eq!([who(&raw.value(&read)), who(&raw.value(&hinted("primary")))], ["replica", "primary"]);
+    raw.must("RESET pgloom.read_preference");
+    let sum = "SELECT sum(balance) FROM accounts";
+    let all = ACCOUNTS as i64 * BALANCE;
+    assert_eq!(raw.value(&format!("/*pgloom:read_preference='replica'*/{sum}")), all.to_string());
+    assert_eq!(raw.value(sum), (all + 1).to_string());
+    // In the other protocol it is that of the text that was prepared.
+    let bound = "SELECT balance FROM accounts WHERE id = $1::int";
+    let mut balances = Vec::new();
+    for text in [format!("/* pgloom: read_preference=replica */ {bound}"), bound.to_owned()] {
+        for _ in 0..2 {
+            let reply = raw.extended(&text, &[], &[Value::text(&account.to_string())], 0);
+            let rows = reply.answers.iter().flat_map(|answer| &answer.rows);
+            balances.extend(rows.map(|row| String::from_utf8(row[0].clone().unwrap()).unwrap()));
+        }
+    }
+    let seen: Vec<&str> = balances.iter().map(|balance| who(balance)).collect();
+    assert_eq!(seen, ["replica", "replica", "primary", "primary"]);
+    // A READ ONLY transaction is where its first statement is.
+    raw.must("BEGIN READ ONLY");
+    assert_eq!([who(&raw.value(&hinted("replica"))), who(&raw.value(&read))], ["replica", "replica"]);
+    raw.must("COMMIT");
+    // Only the first comment of a statement, and what a replica may not run it does not.
+    let behind = format!("{read} /* pgloom: read_preference=replica */");
+    let second = format!("/* a */ {}", hinted("replica"));
+    let locks = format!("{} FOR UPDATE", hinted("replica"));
+    for text in [behind, second, locks, format!("-- {}\n{read}", hinted("replica"))] {
+        assert_eq!(who(&raw.value(&text)), "primary", "{text}");
+    }
+    for wrong in [hinted("any"), format!("/* pgloom: shard=3 */ {read}")] {
+        let reply = raw.simple(&wrong);
+        assert_eq!((reply.code(), reply.status), ("22023", b'I'), "{wrong}");
+    }
+    // Off, it is a comment.
+    assert_eq!(who(&off.value(&hinted("replica"))), "primary");
+    assert_eq!(who(&off.value(&hinted("any"))), "primary");
+}
+
+/// `nearest` asks whoever answers sooner, and follows when another one does.
+#[test]
+fn reads_follow_the_latency_of_the_servers() {
+    let world = World::create(ANY_LAG);
+    let account: i32 = world.a.connect(NAME).value("SELECT min(id) FROM accounts").parse().unwrap();
+    let (a, b) = (Pipe::start(world.a.port), Pipe::start(world.b.port));
+    let general = format!("{ANY_LAG}\nread_preference = \"nearest\"");
+    let mut text = world::config(&[&[&world.a, &world.b], &[&world.other]], &general);
+    for (server, pipe) in [(&world.a, &a), (&world.b, &b)] {
+        text = text.replace(&format!("port = {} }}", server.port), &format!("port = {} }}", pipe.port));
+    }
+    let router = Router::start(&text);
+    let mut raw = router.connect(NAME);
+    let read = format!("SELECT balance FROM accounts WHERE id = {account}");
+    eventually(20, "the replica may be read", || {
+        raw.must(&read);
+        let pools = router.http("/metrics").1;
+        let mut idle = pools.lines().filter(|line| line.starts_with("pgloom_pool_sv_idle{"));
+        idle.any(|line| line.contains("role=\"replica\"") && !line.ends_with(" 0"))
+    });
+    world.part_ways(account);
+    // Of so many reads, how many the replica has answered.
+    let mut by_replica = |reads: usize| (0..reads).filter(|_| who(&raw.value(&read)) == "replica").count();
+    for (slow, fast, from_replica) in [(&a, &b, true), (&b, &a, false), (&a, &b, true)] {
+        fast.slow(0);
+        slow.slow(150);
+        let right = |reads: usize, replica: usize| if from_replica { replica } else { reads - replica };
+        eventually(60, "reads follow", || right(20, by_replica(20)) >= 19);
+        let right = right(100, by_replica(100));
+        assert!(right >= 80, "{right} of 100 reads went to the nearer server");
+    }
+    // Alike again, both are asked.
+    (a.slow(0), b.slow(0));
+    eventually(60, "both are read", || (10..=50).contains(&by_replica(60)));
 }

@@ -174,6 +174,31 @@ fn a_read_of_all_shards_is_run_again() {
         let (reply, again) = world.cut(shard, "SELECT id", when, || raw.simple("SELECT id FROM items ORDER BY id"));
         assert_eq!((reply.code(), cells(&reply), again), ("", all.clone(), 1), "{when:?} {shard}");
         assert_eq!(reply.status, b'T');
+        raw.must("ROLLBACK");
+        // In the other protocol a server was asked before what it means.
+        for how in ["unnamed", "named", "pieces"] {
+            raw.must("BEGIN; SET LOCAL work_mem = '5MB'; SAVEPOINT before");
+            let text = format!("SELECT id, '{how} {when:?} {shard}' FROM items WHERE n >= $1 ORDER BY id");
+            let name = if how == "unnamed" { "" } else { "fresh" };
+            let portal =
+                [m::parse(name, &text, &[23]), m::describe(b'S', name), m::bind("p", name, &[Value::text("0")], &[])]
+                    .concat();
+            let runs = match how {
+                "pieces" => [m::execute("p", 3), m::execute("p", 0)].concat(),
+                _ => [m::describe(b'P', "p"), m::execute("p", 0)].concat(),
+            };
+            let ends = if name.is_empty() { Vec::new() } else { m::close(b'S', name) };
+            let all_of_it = [portal, runs, ends, m::sync()].concat();
+            let (reply, again) = world.cut(shard, EXECUTE, when, || raw.exchange_with(&all_of_it, None, true));
+            assert_eq!((reply.code(), cells(&reply), again), ("", all.clone(), 1), "{when:?} {shard} {how}");
+            assert_eq!(reply.status, b'T');
+            // The block goes on as it was, and what follows is not sent again.
+            assert_eq!(raw.value("SHOW work_mem"), "5MB");
+            let (reply, again) = world.cut(shard, "SELECT id", when, || raw.simple("SELECT id FROM items ORDER BY id"));
+            assert_eq!((reply.code(), reply.status, again), ("08006", b'E', 0), "{when:?} {shard} {how}");
+            raw.must("ROLLBACK");
+        }
+        raw.must("BEGIN; SAVEPOINT before; SELECT id FROM items ORDER BY id");
         raw.must("UPDATE items SET n = n + 1; ROLLBACK TO before; UPDATE items SET n = n + 2");
         let (reply, again) = world.cut(shard, "SELECT id", when, || raw.simple("SELECT id FROM items ORDER BY id"));
         assert_eq!((reply.code(), reply.status, again), ("08006", b'E', 0), "{when:?} {shard}");
@@ -213,6 +238,34 @@ fn a_read_of_all_shards_is_run_again() {
     let (reply, again) = world.cut(2, "UPDATE", When::Behind, || raw.simple("UPDATE items SET n = n + 1"));
     assert_eq!((reply.code(), again), ("08006", 0), "{reply:?}");
     assert_eq!(raw.value("SELECT sum(n) FROM items"), "0");
+}
+
+/// With one statement a second for a key, a second count of the same one would refuse it.
+#[test]
+fn what_runs_once_more_counts_once_for_its_key() {
+    let mut world = World::create("retry_key");
+    let ports: Vec<u16> = world.relays.iter().map(|relay| relay.port).collect();
+    let general = format!("{PLAIN}\nkey_max_rate = 1\nkey_wait_timeout = 0");
+    world.connect().must("CREATE TABLE drawn (id int, no serial)");
+    world.connect().must("SELECT pgloom.distribute('drawn', 'id')");
+    world.router = Router::start(&config(&world.world.db.name, &ports, &general, ""));
+    let mut raw = world.connect();
+    let by = "SELECT id FROM items WHERE id = $1";
+    assert_eq!(raw.exchange_with(&[m::parse("s", by, &[23]), m::sync()].concat(), None, true).code(), "");
+    for when in WHEN {
+        let id = world.world.id(1, usize::from(when == When::Behind));
+        let (reply, again) = world.cut(1, EXECUTE, when, || prepared(&mut raw, id));
+        assert_eq!((reply.code(), cells(&reply), again), ("", vec![id.to_string()], 1), "{when:?}");
+    }
+    // Nor does a statement that takes values of a sequence first.
+    for id in 2001..=2003 {
+        let reply = raw.simple(&format!("INSERT INTO drawn (id) VALUES ({id})"));
+        assert_eq!(reply.code(), "", "{reply:?}");
+    }
+    let reply = raw.extended("INSERT INTO drawn (id) VALUES ($1)", &[23], &[Value::text("2004")], 0);
+    assert_eq!(reply.code(), "", "{reply:?}");
+    let twice = "SELECT id FROM items WHERE id = 9999";
+    assert_eq!([raw.simple(twice).code().to_owned(), raw.simple(twice).code().to_owned()], ["", "53400"]);
 }
 
 #[test]

@@ -10,6 +10,8 @@ mod world;
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::Ordering;
@@ -168,6 +170,102 @@ fn routers_that_share_a_map_tell_each_other_which_primaries_are_old() {
     assert_eq!(balance(&world.a), lost);
     drop((third, fourth));
     let _ = fs::remove_dir_all(&dir);
+}
+
+/// With the map in the file: by `peers`.
+#[test]
+fn routers_that_know_each_other_tell_each_other_which_primaries_are_old() {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("peers-timelines-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    let own = |name: &str| format!("timelines_file = \"{}\"", dir.join(name).display());
+    let world = World::create(&own("first"));
+    let account: i32 = world.a.connect(NAME).value("SELECT min(id) FROM accounts").parse().unwrap();
+    let add = format!("UPDATE accounts SET balance = balance + 1 WHERE id = {account}");
+    let balance =
+        |server: &Lone| server.connect(NAME).value(&format!("SELECT balance FROM accounts WHERE id = {account}"));
+    world.a.kill();
+    world.b.promote();
+    eventually(20, "the new primary is followed", || world.router.connect(NAME).simple(&add).code().is_empty());
+
+    // The old one comes back, and the new one is down for a moment. Another router begins, which has seen nothing of all that.
+    world.a.configure("synchronous_standby_names = ''");
+    world.a.start();
+    world.b.stop();
+    let servers: [&[&Lone]; 2] = [&[&world.a, &world.b], &[&world.other]];
+    let peers = |port: u16| format!("peers = [\"127.0.0.1:{port}\"]\nfailover_timeout = \"500ms\"\n");
+    let general = format!("{}{}", peers(world.router.port), own("second"));
+    let second = Router::start_with(&config(&servers, &general), &[]);
+    eventually(20, "it knows the old one for what it is", || {
+        let refused =
+            Raw::connect(second.port, "postgres", NAME).err().map(|error| error.to_string()).unwrap_or_default();
+        refused.contains("57P03") && refused.contains("older timeline")
+    });
+    eventually(10, "it has written it down", || {
+        fs::read_to_string(dir.join("second")).is_ok_and(|text| text.contains("/s0/") && text.contains(":2"))
+    });
+
+    // One that nobody tells anything believes the old one, until it knows somebody who knows better.
+    let third = Router::start(&config(&servers, &own("third")));
+    let mut raw = third.connect(NAME);
+    raw.must("SET pgloom.failover_timeout = '500ms'");
+    assert_eq!(raw.simple(&add).code(), "", "nobody has told it");
+    let lost = balance(&world.a);
+    let text = third.config_text().replacen("[general]\n", &format!("[general]\n{}", peers(second.port)), 1);
+    assert_eq!(third.reload(&text), "applied");
+    eventually(20, "it is told", || third.log_text().contains("no primary"));
+    assert_eq!(raw.simple(&add).code(), "57P03");
+    assert_eq!(balance(&world.a), lost);
+    world.b.start();
+    eventually(20, "the new one is back", || raw.simple(&add).code().is_empty());
+    assert_eq!(balance(&world.a), lost);
+
+    // Who is told the timelines is told no names.
+    let packet = [&8_u32.to_be_bytes()[..], &0x504c_0003_u32.to_be_bytes()].concat();
+    let mut stream = TcpStream::connect(("127.0.0.1", third.port)).unwrap();
+    stream.write_all(&packet).unwrap();
+    let mut told = Vec::new();
+    stream.read_to_end(&mut told).unwrap();
+    assert_eq!((&told[..4], told.len()), (&b"PLT\x01"[..], 8 + 20), "{told:?}");
+
+    // A router that hangs holds nobody up for long.
+    let hangs = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let general = format!("peers = [\"{}\"]\n{}", hangs.local_addr().unwrap(), own("fourth"));
+    let begun = Instant::now();
+    let fourth = Router::start(&config(&servers, &general));
+    assert_eq!(fourth.connect(NAME).simple(&add).code(), "");
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    let _ = fs::remove_dir_all(&dir);
+}
+
+/// One became two by a copy of its directory: both have its system identifier, and each has timelines of its own.
+#[test]
+fn shards_that_are_copies_of_one_have_timelines_of_their_own() {
+    let a = primary();
+    let copy = a.standby();
+    copy.start();
+    copy.promote();
+    let dead = || {
+        let nobody = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        format!("{{ host = \"127.0.0.1\", port = {} }}", nobody.local_addr().unwrap().port())
+    };
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("copies-{}.timelines", std::process::id()));
+    let mut text = config(&[&[&a], &[&copy]], &format!("timelines_file = \"{}\"", kept.display()));
+    for server in [&a, &copy] {
+        let own = format!("port = {} }}", server.port);
+        text = text.replace(&own, &format!("{own}, {}", dead()));
+    }
+    for _ in 0..2 {
+        let router = Router::start(&text);
+        let mut raw = router.connect(NAME);
+        eventually(10, "both are primaries", || {
+            raw.named("SHOW pgloom.servers").iter().filter(|row| row["role"] == "primary").count() == 2
+        });
+        raw.must("UPDATE accounts SET balance = balance + 0");
+        // What is kept says so at the next start.
+        eventually(10, "it is written down", || fs::read_to_string(&kept).is_ok_and(|text| text.contains("/s1/")));
+        assert!(!fs::read_to_string(&kept).unwrap().contains("/s0/"));
+    }
+    let _ = fs::remove_file(&kept);
 }
 
 #[test]

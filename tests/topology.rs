@@ -240,7 +240,9 @@ fn what_is_no_map_is_told_and_not_stored() {
         "{nobody}"
     );
     desk.write("pgloom.toml", "[[users]]\nname = 'a'\npassword = 'x'\n");
-    assert!(desk.says(2, &["topology", "get"]).contains("keeps the map itself"));
+    assert!(desk.says(2, &["topology", "get"]).contains("no router has served a map of this file yet"));
+    assert!(desk.says(2, &["topology", "init", "--from", "bad.json"]).contains("bad.json:2: unknown key"));
+    assert!(desk.says(2, &["routers"]).contains("keeps the map itself"));
 }
 
 /// Ten at a time change the map from the same epoch: one of them wins.

@@ -42,7 +42,7 @@ pub fn run(data: &[u8]) {
         match packet {
             FirstPacket::SslRequest | FirstPacket::GssEncRequest => {}
             FirstPacket::Startup(startup) => return login(&startup),
-            FirstPacket::Cancel(_) | FirstPacket::PassedOn(_) | FirstPacket::WhoIsIt => return,
+            FirstPacket::Cancel(_) | FirstPacket::PassedOn(_) | FirstPacket::Asked(_) => return,
             FirstPacket::DirectTls => return assert_eq!(taken, 0),
         }
     }
@@ -56,7 +56,7 @@ fn said_again(packet: &FirstPacket, bytes: &[u8]) {
         FirstPacket::SslRequest => return assert_eq!(bytes, request::SSL_REQUEST),
         FirstPacket::GssEncRequest => return assert_eq!(bytes, b"\0\0\0\x08\x04\xd2\x16\x30"),
         FirstPacket::DirectTls => return,
-        FirstPacket::WhoIsIt => request::who_is_it(&mut out),
+        FirstPacket::Asked(question) => request::ask(&mut out, *question),
         FirstPacket::PassedOn(key) => request::passed_on(&mut out, key),
         FirstPacket::Cancel(key) => cancel(&mut out, key),
         FirstPacket::Startup(startup) => {

@@ -18,14 +18,16 @@ use super::*;
 use crate::app::accounts::{Accounts, accounts, derive_beside};
 use crate::app::doors::{Door, Doors};
 use crate::app::moves;
-use crate::app::reading::{Reading, Said};
+use crate::app::reading::{Instead, Reading, Said};
 use crate::app::words;
 use crate::backend::traffic::Hold;
+use crate::config::document::Head;
 use crate::config::{AT_START, ConfigErrors, Document, LogLevel, MapSettings};
 use crate::control::etcd::Ways;
 use crate::control::live::{Applied, Steering};
-use crate::control::map::MapState;
 use crate::control::map::follow::NotTaken;
+use crate::control::map::history::KeptMap;
+use crate::control::map::{MapState, MapStatus};
 use crate::control::rules::CLOSING;
 use crate::fault::{Blame, SqlState};
 use crate::memory::Memory;
@@ -160,8 +162,12 @@ impl Live {
         let known = Known::new(settings);
         let metrics = Arc::clone(&known.metrics);
         let router = Arc::new(
-            Peers::new(Arc::clone(&metrics), settings.listen.addresses.first().map_or(0, SocketAddr::port))
-                .map_err(|_| StartError::Random)?,
+            Peers::new(
+                Arc::clone(&metrics),
+                Arc::clone(&known.servers),
+                settings.listen.addresses.first().map_or(0, SocketAddr::port),
+            )
+            .map_err(|_| StartError::Random)?,
         );
         let certificates = Certificates::load(settings, None)?;
         let access = server_access(settings, Arc::clone(&certificates.servers), &known);
@@ -238,7 +244,17 @@ impl Live {
     /// Where [`Steering::reload`] finds the configuration.
     pub fn read_by(&self, reading: Reading) {
         if let Some(file) = reading.map_file() {
-            self.share_map(&MapState::new("file", &file.display().to_string()));
+            let state = MapState::new("file", &file.display().to_string());
+            match reading.instead() {
+                None => note_kept(&state, reading.keep()),
+                Some(Instead { kept, why }) => state.update(|status| {
+                    (status.source, status.rejected) = ("copy", 1);
+                    describe(status, &kept.head);
+                    status.confirmed = Instant::now().checked_sub(kept.since.elapsed().unwrap_or_default());
+                    status.problem = Some(format!("not served: {}", why.lines().collect::<Vec<_>>().join("; ")).into());
+                }),
+            }
+            self.share_map(&state);
         }
         let _ = self.reading.set(Arc::new(reading));
     }
@@ -296,10 +312,16 @@ impl Live {
         let mut state = self.state.lock().await;
         let shared = Arc::clone(&self.front.load().shared);
         state.limits.spawn(Arc::clone(&shared.cancels).enforce(Arc::clone(&shared.metrics)));
+        let settings = self.settings();
+        if !settings.listen.peers.is_empty() {
+            self.known.servers.ask_others_first();
+        }
         let router = Arc::clone(&self.front.load().router);
         state.limits.spawn(Arc::clone(&router).serve_beside());
         state.limits.spawn(router.follow(Arc::clone(&self.front)));
-        let settings = self.settings();
+        if settings.kept_files().iter().any(|(key, _)| *key == "timelines_file") {
+            control::timelines::check(&settings.timelines_file);
+        }
         let timelines = Arc::clone(&self.known.servers.timelines);
         state.limits.spawn(control::timelines::keep(timelines, settings.timelines_file.clone()));
         for database in self.health.databases.load().iter() {
@@ -401,7 +423,7 @@ impl Live {
             Ok(None) => return Ok(Applied::default()),
             Err(error) => return Err(vec![error.to_string()]),
         };
-        let in_file = ready.settings.map == MapSettings::File;
+        let in_file = matches!(ready.settings.map, MapSettings::File { .. });
         let relies_on_none = in_file && moves::check(&ready.settings, &ready.databases).await?;
         let ways =
             self.make_way(&ready.databases).await.inspect_err(|_| self.is_late.store(true, Ordering::Release))?;
@@ -640,7 +662,7 @@ impl Live {
             said.clear();
         }
         let is_late = done.is_err() && self.is_late.load(Ordering::Acquire);
-        self.note_map(&done, is_late);
+        self.note_map(&done, is_late).await;
         self.tell(&done);
         if is_late {
             tracing::info!("it is tried again in {LATER:?}");
@@ -650,13 +672,29 @@ impl Live {
     }
 
     /// What came of a file in which the map stands.
-    fn note_map(&self, done: &Result<Applied, Vec<String>>, is_late: bool) {
+    async fn note_map(&self, done: &Result<Applied, Vec<String>>, is_late: bool) {
+        let Some(reading) = self.reading.get().cloned() else { return };
+        if done.is_ok() {
+            reading.took();
+        }
         let shared = Arc::clone(&self.front.load().shared);
-        let Some(state) = shared.map.get().filter(|state| state.status().source == "file") else { return };
-        state.update(|status| {
-            status.rejected += u64::from(done.is_err() && !is_late);
-            status.problem = done.as_ref().err().map(|errors| format!("not served: {}", errors.join("; ")).into());
-        });
+        let Some(state) = shared.map.get().filter(|_| reading.map_file().is_some()) else { return };
+        match done {
+            Ok(_) => {
+                state.update(|status| {
+                    (status.source, status.differs, status.problem) = ("file", None, None);
+                });
+                // A disk that hangs is not to hold clients up.
+                if let Ok(kept) = tokio::task::spawn_blocking(move || reading.keep()).await {
+                    note_kept(state, kept);
+                }
+            }
+            Err(errors) => state.update(|status| {
+                status.rejected += u64::from(!is_late);
+                status.differs.get_or_insert_with(Instant::now);
+                status.problem = Some(format!("not served: {}", errors.join("; ")).into());
+            }),
+        }
     }
 
     /// Reads a configuration again that could not be applied because transactions were open, for ever.
@@ -785,10 +823,30 @@ impl Steering for Live {
     }
 }
 
+/// The map of a file is served: under which epoch it is kept, or why it is not.
+fn note_kept(state: &MapState, kept: Option<io::Result<KeptMap>>) {
+    match kept {
+        None => {}
+        Some(Ok(kept)) => state.update(|status| describe(status, &kept.head)),
+        Some(Err(error)) => {
+            tracing::error!(%error, "the map cannot be kept on disk: there is no way back to it, and a start with a file that is wrong would have none");
+            state.update(|status| status.problem = Some(format!("the map cannot be kept on disk: {error}").into()));
+        }
+    }
+}
+
+fn describe(status: &mut MapStatus, head: &Head) {
+    status.epoch = head.epoch;
+    status.changed_at = (&*head.changed_at).into();
+    status.changed_by = (&*head.changed_by).into();
+    status.reason = (&*head.reason).into();
+}
+
 /// Reads the catalog for the next configuration where that of before does not do: tables that it knows of may have been made past the
 /// router, shards may be others, or other functions are declared safe. Returns the generation of the one of before at that moment.
 async fn read_catalog(before: &Database, next: &Arc<Database>, moved: bool) -> Result<Option<u64>, Fault> {
-    if before.configured == next.configured && before.safe_functions == next.safe_functions {
+    let places = before.cluster.load().catalog_known && next.configured.differs_in_keys_alone(&before.configured);
+    if (places || before.configured == next.configured) && before.safe_functions == next.safe_functions {
         return Ok(None);
     }
     let generation = before.cluster.load().catalog.generation;
@@ -904,7 +962,7 @@ fn etcd_tls(map: &MapSettings) -> Option<TlsSettings> {
             let (identity, ca_file) = (etcd.identity.clone(), etcd.ca_file.clone());
             Some(TlsSettings { mode: SslMode::VerifyFull, identity, ca_file })
         }
-        MapSettings::Etcd(_) | MapSettings::File => None,
+        MapSettings::Etcd(_) | MapSettings::File { .. } => None,
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::app::Router;
 use crate::app::live::Live;
 use crate::app::reading::Reading;
+use crate::backend::timelines::Lineage;
 use crate::config::{ConfigErrors, Document, Draft, EtcdSettings, Settings};
 use crate::control::etcd::{StoreError, Ways};
 use crate::control::map::MapState;
@@ -30,7 +31,7 @@ pub struct SharedMap {
     state: Arc<MapState>,
     documents: Documents,
     /// Which timelines of the shards' clusters other routers have heard of.
-    reached: BTreeMap<u64, u32>,
+    reached: BTreeMap<Lineage, u32>,
 }
 
 /// The document in force.
@@ -65,7 +66,9 @@ impl SharedMap {
             connection.timelines().await
         };
         match asked.await {
-            Ok(stored) => self.reached = stored.iter().map(|(system, reached)| (*system, reached.timeline)).collect(),
+            Ok(stored) => {
+                self.reached = stored.iter().map(|(lineage, reached)| (lineage.clone(), reached.timeline)).collect()
+            }
             Err(StoreError(error)) => {
                 tracing::warn!(%error, "the shards' timelines that other routers have heard of cannot be read: an old primary may pass for the one of now");
             }

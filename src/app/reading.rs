@@ -1,12 +1,14 @@
 //! How the configuration is read while the router runs: anew from its file, or as it was read last with some settings changed.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 
 use crate::config::{ConfigError, ConfigErrors, Document, Draft, MapSettings, Origin, Settings};
+use crate::control::map::history::{History, KeptMap};
 
 /// Settings of `[general]` that somebody has given other values in the console.
 pub(super) type Said = BTreeMap<String, String>;
@@ -14,21 +16,32 @@ pub(super) type Said = BTreeMap<String, String>;
 /// Where it is read.
 pub struct Reading {
     path: PathBuf,
-    /// What was good when it was read last.
+    /// What is in force.
     last: Mutex<Draft>,
+    /// What was good when it was read last, and may not be in force yet.
+    next: Mutex<Option<Draft>>,
     /// The map that is in force, where it does not stand in the file.
     map: Option<Arc<ArcSwapOption<Document>>>,
+    /// With what the router began, where the map in the file was wrong.
+    instead: Option<Instead>,
+}
+
+/// An earlier map of the file, in the place of one that is wrong.
+pub struct Instead {
+    pub kept: KeptMap,
+    /// What is wrong with the file.
+    pub why: String,
 }
 
 impl Reading {
     /// A file that places everything itself; `draft` is what was read of it.
-    pub fn of_file(path: PathBuf, draft: Draft) -> Self {
-        Self { path, last: Mutex::new(draft), map: None }
+    pub fn of_file(path: PathBuf, draft: Draft, instead: Option<Instead>) -> Self {
+        Self { path, last: Mutex::new(draft), next: Mutex::default(), map: None, instead }
     }
 
     /// One beside a map.
     pub(super) fn beside(path: PathBuf, draft: Draft, map: Arc<ArcSwapOption<Document>>) -> Self {
-        Self { path, last: Mutex::new(draft), map: Some(map) }
+        Self { path, last: Mutex::new(draft), next: Mutex::default(), map: Some(map), instead: None }
     }
 
     /// The file in which the map stands; `None`: it stands elsewhere.
@@ -36,22 +49,46 @@ impl Reading {
         self.map.is_none().then_some(&self.path)
     }
 
+    /// What the router began with in the place of the file's map.
+    pub(super) fn instead(&self) -> Option<&Instead> {
+        self.instead.as_ref()
+    }
+
+    /// What was read last is in force.
+    pub(super) fn took(&self) {
+        if let Some(next) = self.next.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        }
+    }
+
+    /// Keeps the map of the file that is in force. `None`: it stands elsewhere, or is kept nowhere.
+    pub(super) fn keep(&self) -> Option<io::Result<KeptMap>> {
+        let draft = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match draft.map_source() {
+            Ok(MapSettings::File { history: Some(directory) }) => {
+                let map = draft.map_text().map_err(io::Error::other);
+                Some(map.and_then(|map| History::new(&directory).keep(&map, &self.path.display().to_string())))
+            }
+            Ok(MapSettings::File { history: None } | MapSettings::Etcd(_)) | Err(_) => None,
+        }
+    }
+
     /// The file as it is now.
     pub(super) fn anew(&self) -> Result<Settings, ConfigErrors> {
         let draft = Draft::load(&self.path)?;
         let settings = self.settings(&draft)?;
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = draft;
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(draft);
         Ok(settings)
     }
 
-    /// The file as it was when it was read last.
+    /// The file as it was when it came in force.
     pub(super) fn with(&self, said: &Said) -> Result<Settings, ConfigErrors> {
         let draft = self.last.lock().unwrap_or_else(PoisonError::into_inner).with_said(said);
         self.settings(&draft)
     }
 
     fn settings(&self, draft: &Draft) -> Result<Settings, ConfigErrors> {
-        let is_elsewhere = draft.map_source()? != MapSettings::File;
+        let is_elsewhere = !matches!(draft.map_source()?, MapSettings::File { .. });
         if is_elsewhere != self.map.is_some() {
             let message = "source in [topology] cannot change while the router runs: it takes effect at the next start, and until then this \
                  configuration cannot be used";

@@ -36,8 +36,8 @@ impl Source for Watcher {
         let mut sample =
             Sample { ready: self.health.report().ready, shards: self.health.shards(), ..Sample::default() };
         let map = self.map.get();
-        sample.map = map.map(|map| map.status()).map(|status| MapSample {
-            epoch: status.epoch.unwrap_or_default(),
+        sample.map = map.map(|map| (map.shared_epoch(), map.status())).map(|(epoch, status)| MapSample {
+            epoch: epoch.unwrap_or_default(),
             rejected: status.rejected,
             troubled: status.problem.is_some(),
         });

@@ -69,6 +69,6 @@ fn way_to_map(old: &Settings, new: &Settings) -> (bool, bool) {
             (**old != elsewhere, old.prefix != new.prefix)
         }
         // Another source is rejected where the file is read.
-        (MapSettings::File | MapSettings::Etcd(_), _) => (false, false),
+        (MapSettings::File { .. } | MapSettings::Etcd(_), _) => (false, false),
     }
 }

@@ -64,6 +64,8 @@ pub struct Membership {
     pub times: TimeWishes,
     /// `None`: as the database says.
     pub read_preference: Option<ReadPreference>,
+    /// Comments before its statements may say so as well.
+    pub takes_hints: bool,
 }
 
 /// What a configuration says of a logical database.
@@ -289,9 +291,14 @@ impl Database {
         own.unwrap_or(self.read_preference)
     }
 
+    /// Whether comments before a user's statements are looked at.
+    pub fn takes_hints(&self, user: &str) -> bool {
+        self.members.get(user).is_some_and(|member| member.takes_hints)
+    }
+
     /// The servers of a shard of this database.
     pub fn servers(&self, shard: &Shard) -> Arc<ShardServers> {
-        self.access.servers.of(shard, &self.access.breakers)
+        self.access.servers.of(&self.name, shard, &self.access.breakers)
     }
 
     /// Every pool that exists now, with its user.

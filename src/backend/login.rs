@@ -219,19 +219,25 @@ pub async fn connect(target: Target<'_>) -> Result<LoggedIn, Fault> {
 pub async fn send_cancel(server: &Server, tls: &ServerTls, limit: Duration, key: &CancelKey) -> Result<(), Fault> {
     let mut out = BytesMut::new();
     request::cancel(&mut out, key.pid, &key.secret)?;
-    deliver(server, tls, limit, &out).await.map(drop)
+    deliver(server, tls, limit, &out, 0).await.map(drop)
 }
 
-/// What somebody says who is told this alone, until it closes the connection; of a long speech the beginning.
-pub async fn deliver(server: &Server, tls: &ServerTls, limit: Duration, what: &[u8]) -> Result<Vec<u8>, Fault> {
+/// What somebody says who is told this alone, until it closes the connection; of a long speech the first `most` bytes.
+pub async fn deliver(
+    server: &Server,
+    tls: &ServerTls,
+    limit: Duration,
+    what: &[u8],
+    most: usize,
+) -> Result<Vec<u8>, Fault> {
     let said = async {
         let mut stream = secure(reach(server, limit).await?, server, tls).await?;
         stream.write_all(what).await?;
         stream.flush().await?;
-        let (mut said, mut part) = (Vec::new(), [0; 64]);
+        let (mut said, mut part) = (Vec::new(), [0; 1024]);
         // TLS that ends without a farewell, or a reset, is an end as well.
         while let Ok(read @ 1..) = stream.read(&mut part).await {
-            let room = part.len().saturating_sub(said.len()).min(read);
+            let room = most.saturating_sub(said.len()).min(read);
             said.extend_from_slice(part.get(..room).unwrap_or_default());
         }
         Ok(said)

@@ -156,6 +156,12 @@ impl Roles {
         self.known.insert(system, timeline);
     }
 
+    /// The newest timeline of a cluster that was heard of here; 0: none.
+    pub fn known(&self, system: u64) -> u32 {
+        let newest = if self.system == Some(system) { self.newest } else { 0 };
+        self.known.get(&system).copied().unwrap_or(0).max(newest)
+    }
+
     pub fn seats(&self) -> &[Seat] {
         &self.seats
     }

@@ -14,7 +14,7 @@ use crate::backend::cancel::CancelHandle;
 use crate::backend::cluster::ServerPool;
 use crate::backend::hedge::Hedges;
 use crate::backend::roles::{Fact, Heard, Lsn, Role, Roles, Stint};
-use crate::backend::timelines::{FIRST, Timelines};
+use crate::backend::timelines::{FIRST, Lineage, Mark, Timelines, shard_path};
 use crate::fault::{Blame, Fault, SqlState};
 use crate::topology::{Server, Shard};
 
@@ -58,23 +58,43 @@ fn fact(row: &[Option<String>]) -> Option<Fact> {
     Some(Fact { system, timeline, in_recovery, lsn })
 }
 
-/// Those of all shards that the router knows, by their servers: another map of the same servers finds the same ones.
+/// Those of all shards that the router knows, by database and servers: another map of the same servers finds the same ones.
 #[derive(Debug, Default)]
 pub struct ServerBook {
-    known: Mutex<HashMap<Vec<Server>, Arc<ShardServers>>>,
+    known: Mutex<HashMap<Arc<str>, HashMap<Vec<Server>, Arc<ShardServers>>>>,
     pub timelines: Arc<Timelines>,
+    /// Other routers are still to be asked for the timelines that they know.
+    unasked: watch::Sender<bool>,
 }
 
 impl ServerBook {
     pub fn new(timelines: Timelines) -> Self {
-        Self { known: Mutex::default(), timelines: Arc::new(timelines) }
+        Self { known: Mutex::default(), timelines: Arc::new(timelines), unasked: watch::Sender::default() }
     }
 
-    pub fn of(&self, shard: &Shard, breakers: &Breakers) -> Arc<ShardServers> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = known.get(&shard.servers) {
+    /// Nobody is asked for its role before [`Self::have_asked`], so that no old primary is taken for the one of now.
+    pub fn ask_others_first(&self) {
+        self.unasked.send_replace(true);
+    }
+
+    /// What other routers know is known, as far as they have answered.
+    pub fn have_asked(&self) {
+        self.unasked.send_replace(false);
+    }
+
+    /// Resolves when servers may be asked for their roles.
+    pub async fn others_were_asked(&self) {
+        // Its sender lives as long as `self`.
+        let _ = self.unasked.subscribe().wait_for(|unasked| !unasked).await;
+    }
+
+    pub fn of(&self, database: &Arc<str>, shard: &Shard, breakers: &Breakers) -> Arc<ShardServers> {
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = all.get(database).and_then(|known| known.get(&shard.servers)) {
+            found.be_called(database, &shard.name);
             return Arc::clone(found);
         }
+        let known = all.entry(Arc::clone(database)).or_default();
         // The same shard with other servers: what was heard of its timelines is not forgotten.
         let is_here = |server: &Server| {
             shard.servers.iter().any(|own| own.address() == server.address() && own.dbname == server.dbname)
@@ -82,21 +102,32 @@ impl ServerBook {
         let before = known.iter().find(|(servers, _)| servers.iter().any(is_here));
         let roles = before.map(|(_, before)| before.roles().of_others(shard.servers.len()));
         let roles = roles.unwrap_or_else(|| Roles::new(shard.servers.len()));
-        let made = Arc::new(ShardServers::new(shard, breakers, roles, Arc::clone(&self.timelines)));
+        let made = Arc::new(ShardServers::new(database, shard, breakers, roles, Arc::clone(&self.timelines)));
         known.insert(shard.servers.clone(), Arc::clone(&made));
         made
     }
 
-    /// Other routers have heard of these timelines. Where one is news, every server is asked at once: the primary may be an old one.
-    pub fn learn(&self, reached: impl IntoIterator<Item = (u64, u32)>) {
+    /// Other routers have heard of these timelines.
+    pub fn learn(&self, reached: impl IntoIterator<Item = (Lineage, u32)>) {
         let known = self.timelines.all();
-        let mut is_news = false;
-        for (system, timeline) in reached {
-            is_news |= self.timelines.hear(system, timeline) > known.get(&system).copied().unwrap_or(FIRST);
-        }
+        let is_news = reached.into_iter().fold(false, |is_news, (lineage, timeline)| {
+            let before = known.get(&lineage).copied();
+            self.timelines.hear(&lineage, timeline) > before.unwrap_or(FIRST) || is_news
+        });
+        self.doubt_if(is_news);
+    }
+
+    /// The same, as routers tell each other.
+    pub fn learn_marked(&self, told: impl IntoIterator<Item = (Mark, u32)>) {
+        let is_news = self.timelines.learn(told);
+        self.doubt_if(is_news);
+    }
+
+    /// Where a timeline is news, every server is asked at once: the primary may be an old one.
+    fn doubt_if(&self, is_news: bool) {
         if is_news {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.values().for_each(|servers| servers.doubt());
+            known.values().flat_map(HashMap::values).for_each(|servers| servers.doubt());
         }
     }
 }
@@ -104,6 +135,8 @@ impl ServerBook {
 #[derive(Debug)]
 pub struct ShardServers {
     pub shard: Arc<str>,
+    /// The name that the shard has now, and the same among those of all databases.
+    called: Mutex<(Arc<str>, Arc<str>)>,
     members: Vec<Member>,
     /// The stint of the primary and its place, in one word: what each checkout looks at. 0: nobody is the primary.
     primary: AtomicU64,
@@ -176,7 +209,7 @@ pub fn place_of(word: u64) -> usize {
 }
 
 impl ShardServers {
-    fn new(shard: &Shard, breakers: &Breakers, roles: Roles, timelines: Arc<Timelines>) -> Self {
+    fn new(database: &str, shard: &Shard, breakers: &Breakers, roles: Roles, timelines: Arc<Timelines>) -> Self {
         let member = |server: &Server| Member {
             server: server.clone(),
             address: server.address().into(),
@@ -186,6 +219,7 @@ impl ShardServers {
         };
         Self {
             shard: Arc::clone(&shard.name),
+            called: Mutex::new((Arc::clone(&shard.name), shard_path(database, &shard.name))),
             members: shard.servers.iter().map(member).collect(),
             primary: AtomicU64::new(0),
             roles: Mutex::new(roles),
@@ -194,6 +228,22 @@ impl ShardServers {
             changes: watch::Sender::new(0),
             doubts: watch::Sender::new(0),
             hedges: Hedges::default(),
+        }
+    }
+
+    fn called(&self) -> MutexGuard<'_, (Arc<str>, Arc<str>)> {
+        self.called.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn path(&self) -> Arc<str> {
+        Arc::clone(&self.called().1)
+    }
+
+    /// The shard of these servers has this name.
+    fn be_called(&self, database: &str, name: &Arc<str>) {
+        let mut called = self.called();
+        if called.0 != *name {
+            *called = (Arc::clone(name), shard_path(database, name));
         }
     }
 
@@ -238,7 +288,10 @@ impl ShardServers {
     pub fn hear(&self, at: usize, asked: Instant, heard: Heard) {
         let mut roles = self.roles();
         if let Heard::Said(fact) = heard {
-            roles.know(fact.system, self.timelines.hear(fact.system, fact.timeline));
+            let lineage = Lineage { shard: self.path(), system: fact.system };
+            // What was heard of it while it had another name is not forgotten.
+            let heard = fact.timeline.max(roles.known(fact.system));
+            roles.know(fact.system, self.timelines.hear(&lineage, heard));
         }
         let before = roles.primary();
         let stints: Vec<Stint> = roles.seats().iter().map(|seat| seat.stint).collect();
@@ -409,8 +462,9 @@ mod tests {
         let servers = vec![Server::new("a", 1, "d"), Server::new("b", 2, "d")];
         let shard = Shard { name: "s".into(), servers };
         let book = ServerBook::default();
-        let servers = book.of(&shard, &breakers);
-        assert!(Arc::ptr_eq(&servers, &book.of(&shard, &breakers)) && !servers.is_lone());
+        let database: Arc<str> = "d".into();
+        let servers = book.of(&database, &shard, &breakers);
+        assert!(Arc::ptr_eq(&servers, &book.of(&database, &shard, &breakers)) && !servers.is_lone());
         assert!(
             servers.primary().is_none()
                 && servers.no_primary().detail.as_deref().unwrap().contains("a:1 does not answer")
@@ -425,5 +479,28 @@ mod tests {
         assert_eq!((place_of(servers.primary_word()), servers.replica_word(1)), (1, 0));
         assert_eq!(&*servers.primary().unwrap().address, "b:2");
         assert_eq!(servers.report()[0].role.label(), "fenced");
+    }
+    #[test]
+    fn a_shard_that_gets_another_name_keeps_what_is_known_of_its_cluster() {
+        let (breakers, book, database) = (Breakers::new(BreakerLimits::default()), ServerBook::default(), "d".into());
+        let servers = vec![Server::new("a", 1, "d"), Server::new("b", 2, "d")];
+        let named = |name: &str| Shard { name: name.into(), servers: servers.clone() };
+        let said = |timeline| Heard::Said(Fact { system: 7, timeline, in_recovery: false, lsn: Lsn(5) });
+        let (old, other) = (book.of(&database, &named("s"), &breakers), "e".into());
+        old.hear(0, Instant::now(), said(1));
+        old.hear(1, Instant::now(), said(2));
+        let new = book.of(&database, &named("t"), &breakers);
+        assert!(Arc::ptr_eq(&old, &new));
+        // The new primary is silent.
+        new.hear(1, Instant::now(), Heard::Silence);
+        new.hear(0, Instant::now(), said(1));
+        assert_eq!(new.report()[0].role.label(), "fenced");
+        let names: Vec<String> = book.timelines.all().keys().map(ToString::to_string).collect();
+        assert_eq!(names, ["d/s/7", "d/t/7"]);
+        // The same servers in another database are asked for themselves.
+        let beside = book.of(&other, &named("t"), &breakers);
+        beside.hear(1, Instant::now(), Heard::Silence);
+        beside.hear(0, Instant::now(), said(1));
+        assert_eq!(beside.report()[0].role.label(), "primary");
     }
 }

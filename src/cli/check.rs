@@ -11,8 +11,9 @@ use crate::backend::combiners::Fitness;
 use crate::catalog::Catalog;
 use crate::cli::out::{complain, say};
 use crate::cli::{ConfigArg, FOUND_WRONG, UNUSABLE, load, runtime};
-use crate::config::TwoPhaseCommit;
+use crate::config::{Settings, TwoPhaseCommit};
 use crate::control;
+use crate::control::map::copy;
 use crate::fault::Fault;
 use crate::ids::{QualifiedName, ShardId};
 use crate::sql;
@@ -68,6 +69,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
             Ok(runtime) => runtime,
             Err(code) => return code,
         };
+        findings.extend(check_kept(&settings));
         runtime.block_on(async {
             for database in &databases {
                 check_database(database, &mut findings).await;
@@ -77,6 +79,25 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     let well = findings.iter().all(|f| f.ok);
     print(&args.config.config.display().to_string(), &findings, args.json);
     if well { ExitCode::SUCCESS } else { ExitCode::from(FOUND_WRONG) }
+}
+
+/// What the router writes on this machine. As somebody else than this user it may fare otherwise.
+fn check_kept(settings: &Settings) -> Vec<Finding> {
+    let files = settings.kept_files().into_iter();
+    let told = files.map(|(key, path)| {
+        let tried = copy::check(&path);
+        let (what, hint) = match &tried {
+            Ok(()) => (format!("{key} {} can be written", path.display()), None),
+            Err(error) => (
+                format!("{key} {} cannot be written: {error}", path.display()),
+                Some(format!(
+                    "Give the user that runs the router a directory to write to, and name a file in it as {key}."
+                )),
+            ),
+        };
+        Finding { database: String::new(), shard: None, ok: tried.is_ok(), what, hint }
+    });
+    told.collect()
 }
 
 fn print(file: &str, findings: &[Finding], json: bool) {

@@ -11,11 +11,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app::live::Live;
 use crate::app::map::SharedMap;
-use crate::app::reading::Reading;
+use crate::app::reading::{Instead, Reading};
 use crate::app::{Ending, Router};
 use crate::cli::{ConfigArg, UNUSABLE, unusable};
-use crate::config::{Draft, EtcdSettings, LogFormat, LogLevel, LogSettings, MapSettings, Settings};
+use crate::config::{ConfigErrors, Draft, EtcdSettings, LogFormat, LogLevel, LogSettings, MapSettings, Settings};
 use crate::control::live::Steering;
+use crate::control::map::history::History;
 use crate::fault::Fault;
 
 #[derive(Debug, clap::Args)]
@@ -27,6 +28,8 @@ pub struct ServeArgs {
 /// What is known when the log begins.
 enum Begin {
     Whole(Box<Draft>, Box<Settings>),
+    /// The map in the file is wrong, and an earlier one is there.
+    Instead(Box<Draft>, Box<Settings>, Box<Instead>),
     /// The map is in etcd, and the log tells how it is found.
     Elsewhere(Box<Draft>, Box<EtcdSettings>),
 }
@@ -36,10 +39,10 @@ pub fn run(args: &ServeArgs) -> ExitCode {
     let read = Draft::load(path).and_then(|draft| {
         let early = draft.early()?;
         let begin = match &early.map {
-            MapSettings::File => {
-                let settings = draft.settings(None)?;
-                Begin::Whole(Box::new(draft), Box::new(settings))
-            }
+            MapSettings::File { history } => match draft.settings(None) {
+                Ok(settings) => Begin::Whole(Box::new(draft), Box::new(settings)),
+                Err(errors) => begin_instead(&draft, history.as_deref(), errors)?,
+            },
             MapSettings::Etcd(etcd) => Begin::Elsewhere(Box::new(draft), etcd.clone()),
         };
         Ok((begin, early))
@@ -59,9 +62,17 @@ pub fn run(args: &ServeArgs) -> ExitCode {
     };
     let served = runtime.block_on(async {
         match begin {
-            Begin::Whole(draft, settings) => serve(&settings, *draft, path, set_level, None).await,
+            Begin::Whole(draft, settings) => serve(&settings, Source::File(*draft, None), path, set_level).await,
+            Begin::Instead(draft, settings, instead) => {
+                for error in instead.why.lines() {
+                    tracing::error!("{error}");
+                }
+                let (epoch, changed_at) = (instead.kept.head.epoch, &*instead.kept.head.changed_at);
+                tracing::warn!(config = %path.display(), epoch, changed_at, "the map in the file is wrong: serving the last one that was served");
+                serve(&settings, Source::File(*draft, Some(*instead)), path, set_level).await
+            }
             Begin::Elsewhere(draft, etcd) => match with_map(*draft, &etcd, path).await? {
-                Some((map, draft, settings)) => serve(&settings, draft, path, set_level, Some(map)).await,
+                Some((map, draft, settings)) => serve(&settings, Source::Map(map, draft), path, set_level).await,
                 None => Ok(()),
             },
         }
@@ -73,6 +84,30 @@ pub fn run(args: &ServeArgs) -> ExitCode {
             ExitCode::from(UNUSABLE)
         }
     }
+}
+
+/// The last map that was served in the place of that of the file. Users, addresses and limits are those of the file: who was taken out of it
+/// does not come back.
+///
+/// # Errors
+/// There is none, or something else is wrong with the file.
+fn begin_instead(draft: &Draft, history: Option<&Path>, errors: ConfigErrors) -> Result<Begin, ConfigErrors> {
+    let kept = history.and_then(|directory| History::new(directory).latest().ok().flatten());
+    let again = kept.and_then(|kept| draft.with_map(&kept.text).ok().map(|draft| (draft, kept)));
+    let Some((draft, kept)) = again else { return Err(errors) };
+    match draft.settings(None) {
+        Ok(settings) => {
+            let instead = Instead { kept, why: errors.to_string() };
+            Ok(Begin::Instead(Box::new(draft), Box::new(settings), Box::new(instead)))
+        }
+        Err(_) => Err(errors),
+    }
+}
+
+/// Where the map comes from, and the file as it was read.
+enum Source {
+    File(Draft, Option<Instead>),
+    Map(SharedMap, Draft),
 }
 
 /// One worker runs everything on this thread: no wake-up ever crosses threads. docs/PERFORMANCE.md has the measurements.
@@ -87,13 +122,7 @@ fn serving_runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
     builder.enable_all().build()
 }
 
-async fn serve(
-    settings: &Settings,
-    draft: Draft,
-    config: &Path,
-    set_level: SetLevel,
-    map: Option<SharedMap>,
-) -> Result<(), String> {
+async fn serve(settings: &Settings, from: Source, config: &Path, set_level: SetLevel) -> Result<(), String> {
     for warning in &settings.warnings {
         tracing::warn!(config = %config.display(), "{warning}");
     }
@@ -103,10 +132,16 @@ async fn serve(
     }
     let live = router.live();
     let path = config.to_owned();
-    match &map {
-        None => live.read_by(Reading::of_file(path, draft)),
-        Some(map) => map.steer(&live, path, draft),
-    }
+    let map = match from {
+        Source::File(draft, instead) => {
+            live.read_by(Reading::of_file(path, draft, instead));
+            None
+        }
+        Source::Map(map, draft) => {
+            map.steer(&live, path, draft);
+            Some(map)
+        }
+    };
     live.log_by(set_level);
     tokio::spawn(reload_on_signal(Arc::clone(&live)));
     tokio::spawn(pause_on_signal(Arc::clone(&live)));
@@ -155,7 +190,7 @@ async fn with_map(
         tracing::info!(signal = "HUP", "reading the configuration again, before there is a map");
         match Draft::load(path).and_then(|draft| draft.map_source().map(|source| (draft, source))) {
             Ok((read, MapSettings::Etcd(etcd))) => (map, draft) = (SharedMap::new(&etcd), read),
-            Ok((_, MapSettings::File)) => tracing::error!("source in [topology] takes effect at the next start"),
+            Ok((_, MapSettings::File { .. })) => tracing::error!("source in [topology] takes effect at the next start"),
             Err(errors) => errors.0.iter().for_each(|error| tracing::error!("{error}")),
         }
     }

@@ -50,7 +50,7 @@ pub(super) fn settings(source: &Source, map: Option<&Document>) -> Result<Settin
     let mut reader = source.reader();
     let read = File::read(&source.text, &mut reader);
     let said = std::mem::take(&mut reader.said);
-    let mut build = Build::new(reader, &source.directory);
+    let mut build = Build::of(reader, source);
     for (name, remedy) in strangers {
         build.warn(&Origin::Environment(name), format!("no setting of [general] has this name{remedy}"));
     }
@@ -64,7 +64,7 @@ pub(super) fn settings(source: &Source, map: Option<&Document>) -> Result<Settin
 pub(super) fn early(source: &Source) -> Result<Early, ConfigErrors> {
     let mut reader = source.reader();
     let read = File::read(&source.text, &mut reader);
-    let mut build = Build::new(reader, &source.directory);
+    let mut build = Build::of(reader, source);
     let early = read.and_then(|file| {
         let general = build.general(&file.general?)?;
         let map = build.map_source(&file.topology?)?;
@@ -77,7 +77,7 @@ pub(super) fn early(source: &Source) -> Result<Early, ConfigErrors> {
 pub(super) fn map_settings(source: &Source) -> Result<MapSettings, ConfigErrors> {
     let mut reader = source.reader();
     let read = File::read(&source.text, &mut reader);
-    let mut build = Build::new(reader, &source.directory);
+    let mut build = Build::of(reader, source);
     let settings = read.and_then(|file| build.map_source(&file.topology?));
     build.finish(settings).map(|(settings, _)| settings)
 }
@@ -120,11 +120,24 @@ struct Build<'a> {
     warnings: Vec<ConfigError>,
     /// Those that it names.
     files: Vec<PathBuf>,
+    /// Where it was read from.
+    path: Option<&'a Path>,
 }
 
 impl<'a> Build<'a> {
     fn new(reader: Reader, directory: &'a Path) -> Self {
-        Self { file: reader.file, directory, errors: reader.errors, warnings: Vec::new(), files: Vec::new() }
+        Self {
+            file: reader.file,
+            directory,
+            errors: reader.errors,
+            warnings: Vec::new(),
+            files: Vec::new(),
+            path: None,
+        }
+    }
+
+    fn of(reader: Reader, source: &'a Source) -> Self {
+        Self { path: source.path.as_deref(), ..Self::new(reader, &source.directory) }
     }
 
     /// What was built with the warnings, where there was no error.

@@ -63,13 +63,33 @@ impl Document {
 /// The text of a document as it is stored: the databases of `text`, letter by letter, under the head of this change. `None`: `text`
 /// is no document.
 pub fn stamped(text: &str, change: &Change) -> Option<String> {
+    databases_of(text).map(|databases| with_head(change, databases))
+}
+
+/// What a document says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default)]
+pub struct Head {
+    pub epoch: Option<u64>,
+    pub changed_at: String,
+    pub changed_by: String,
+    pub reason: String,
+}
+
+/// `None`: it is no document.
+pub fn head_of(text: &str) -> Option<Head> {
+    databases_of(text)?;
+    serde_json::from_str(text).ok()
+}
+
+/// The databases of a document, letter by letter, by which two maps are told from each other.
+pub fn databases_of(text: &str) -> Option<&str> {
     #[derive(serde::Deserialize)]
     struct Body<'a> {
         #[serde(borrow)]
         databases: &'a RawValue,
     }
-    let body: Body<'_> = serde_json::from_str(text).ok()?;
-    Some(with_head(change, body.databases.get()))
+    serde_json::from_str::<Body<'_>>(text).ok().map(|body| body.databases.get())
 }
 
 /// The databases of a configuration file as a document without epoch, with all that says where rows lie.

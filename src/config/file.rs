@@ -33,7 +33,7 @@ section! {
         tcp_keepcnt: u32 = "0",
         /// Where other routers reach this one, as `host:port`, to pass on cancel requests of its clients; for the list of routers in etcd. Empty: the first address of `host`, or where that is every address, the name of this machine.
         advertise: String = "",
-        /// The other routers that clients may reach in place of this one (behind a load balancer), as `host:port`; it may name this one, too, and a name may lead to many. Cancel requests are passed on to them. Routers that share a map in etcd, or a port (`so_reuseport`), know each other without it.
+        /// The other routers that clients may reach in place of this one (behind a load balancer), as `host:port`; it may name this one, too, and a name may lead to many. Cancel requests are passed on to them, and they are asked which primaries of the shards are old ones (docs/RELIABILITY.md). Routers that share a map in etcd, or a port (`so_reuseport`), know each other without it.
         peers: Vec<String> = "",
         /// Threads that serve clients. 1 costs least for each statement; 0: one for each processor.
         workers: u16 = "1",
@@ -95,10 +95,12 @@ section! {
         dns_max_ttl: Duration = "15s",
         /// How long a statement waits for a primary where a shard of several servers has none that answers, as in a failover or a restart (57P03 afterwards). Nothing of the statement has been sent then. 0: it fails at once. For a database, a user and a session as query_timeout.
         failover_timeout: Duration = "10s",
-        /// Where the router keeps which timelines of its shards it has heard of, once there has been a failover: after a restart a primary of before is still known for an old one, although the new one does not answer just then. Routers that share a map in etcd tell each other as well. Remove a cluster's entry when that was restored to an earlier timeline.
+        /// Where the router keeps which timelines of its shards it has heard of, once there has been a failover: after a restart a primary of before is still known for an old one, although the new one does not answer just then. Routers that share a map in etcd, or know each other by peers, tell each other as well. Remove a cluster's entry when that was restored to an earlier timeline.
         timelines_file: PathBuf = "pgloom.timelines.json",
         /// Which servers of a shard answer statements that provably only read, outside of transactions or in READ ONLY ones: `primary`, `replica` (where there is one that is fresh enough, else the primary) or `nearest` (whichever answers soonest). What replicas answer is of a moment before. A session chooses with SET pgloom.read_preference.
         read_preference: ReadPreference = "primary",
+        /// Look at comments before statements, such as `/* pgloom: read_preference=replica */ SELECT ...`, which go before the session's own choice. Only the very first comment of a statement counts. Leave it off where others can write into an application's comments.
+        read_preference_hints: bool = "false",
         /// A replica that may lack what was written longer ago is not read. It is known once each server_check_interval. 0: no limit.
         max_replica_lag: Duration = "10s",
         /// A replica that is further behind is not read. 0: no limit.
@@ -260,6 +262,8 @@ section! {
         source: MapSource = "file",
         /// Where the map stands in this file: whether a reload may place rows elsewhere than they are, because they have been moved. Without, a changed file under which tables that have rows would belong to other shards is rejected. (With etcd: `pgloom topology apply --allow-moves`.)
         allow_moves: bool = "false",
+        /// Where the last 100 maps that were served are kept, where the map stands in this file: `pgloom topology history` lists them, `rollback` puts one back, and a start with a map that is wrong uses the last one. Default: beside this file, under its name with `.maps` behind it. Empty: nowhere.
+        history_directory: PathBuf = optional,
         /// The members of the etcd cluster, as `"http://10.0.0.1:2379"`, or with TLS `"https://etcd1.example.com:2379"`.
         endpoints: Vec<String> = "",
         /// What the keys in etcd begin with. Another prefix is another map, which a router follows from its next start on.
@@ -330,6 +334,8 @@ section! {
         log_slow_statements: Duration = optional,
         /// Default: the database's read_preference.
         read_preference: ReadPreference = optional,
+        /// Default: that of [general].
+        read_preference_hints: bool = optional,
         /// The user to log in to the shards as. Default: `name`.
         server_user: String = optional,
         /// The password to log in to the shards with. Default: `password`, where that is in clear text; where it is a SCRAM verifier, what clients prove by logs the router in to servers that have the same one (docs/AUTH.md).

@@ -10,6 +10,7 @@ pub mod file;
 pub mod hba;
 pub mod ident;
 pub mod limits;
+pub mod placements;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod reference;
@@ -185,7 +186,10 @@ pub struct CombineSettings {
 /// Where the shard map comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MapSettings {
-    File,
+    File {
+        /// Where the maps that were served are kept; `None`: nowhere.
+        history: Option<PathBuf>,
+    },
     Etcd(Box<EtcdSettings>),
 }
 
@@ -326,6 +330,8 @@ pub struct User {
     pub pool_mode: Option<PoolMode>,
     pub times: TimeWishes,
     pub read_preference: Option<ReadPreference>,
+    /// See `read_preference_hints`.
+    pub takes_hints: bool,
     pub server: Login,
 }
 
@@ -433,6 +439,29 @@ impl Draft {
         draft
     }
 
+    /// The same with the databases placed by this document, a JSON text.
+    ///
+    /// # Errors
+    /// They cannot be; see [`placements::with_map`].
+    pub fn with_map(&self, map: &str) -> Result<Self, String> {
+        let mut draft = self.clone();
+        draft.0.text = placements::with_map(&draft.0.text, map)?;
+        Ok(draft)
+    }
+
+    /// The map that stands in the file, as a document without epoch.
+    ///
+    /// # Errors
+    /// It is not TOML, or has no databases.
+    pub fn map_text(&self) -> Result<String, ConfigErrors> {
+        document::from_config(&self.0.file, &self.0.text)
+    }
+
+    /// The text of the file.
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
     /// Where the map comes from.
     ///
     /// # Errors
@@ -498,6 +527,23 @@ impl Settings {
         }
         settings.epoch = document.epoch;
         Ok(settings)
+    }
+
+    /// The files that the router itself writes, by the keys that name them: those of timelines where a primary can be an old one.
+    pub fn kept_files(&self) -> Vec<(&'static str, PathBuf)> {
+        let mut shards = self.databases.iter().flat_map(|database| &database.topology.shards);
+        let timelines = shards.any(|shard| shard.servers.len() > 1).then(|| self.timelines_file.clone());
+        let map = match &self.map {
+            MapSettings::Etcd(etcd) => Some(("copy_file", etcd.copy_file.clone())),
+            // In a directory that is made when it is needed.
+            MapSettings::File { history: Some(directory) } if !directory.exists() => {
+                Some(("history_directory", directory.clone()))
+            }
+            MapSettings::File { history } => {
+                history.as_ref().map(|directory| ("history_directory", directory.join("0.json")))
+            }
+        };
+        timelines.map(|path| ("timelines_file", path)).into_iter().chain(map).collect()
     }
 
     pub fn database(&self, name: &str) -> Option<&Database> {

@@ -5,8 +5,8 @@
 //!
 //! Under the prefix lie `map`, the document that is served, and `history/<epoch>`, the same document once more, both written in one
 //! transaction. A document that does not fit into one request lies in parts, `parts/<epoch>/<attempt>/<n>`, which are written before;
-//! `map` then says what they are. `routers/<id>` hangs on a lease of its router. `timelines/<system identifier>` has the newest timeline of a
-//! shard's cluster that any router has heard of.
+//! `map` then says what they are. `routers/<id>` hangs on a lease of its router. `timelines/<database>/<shard>/<system identifier>` has the
+//! newest timeline of a shard's cluster that any router has heard of.
 
 mod parts;
 mod timelines;

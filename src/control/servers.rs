@@ -20,6 +20,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Asks all servers of a database's shards each `interval`, and when somebody has doubts. Where a shard has one server, nobody is asked.
 pub async fn watch(database: Arc<Database>, interval: Duration) {
+    database.access.servers.others_were_asked().await;
     let mut tasks = JoinSet::new();
     let mut running: HashMap<(usize, usize), (Arc<ShardServers>, AbortHandle)> = HashMap::new();
     loop {
@@ -64,6 +65,7 @@ async fn follow(database: Arc<Database>, servers: Arc<ShardServers>, at: usize, 
 
 /// Asks all servers of a shard once, for somebody who cannot wait for the next time.
 pub async fn ask_all(database: &Database, servers: &ShardServers) {
+    database.access.servers.others_were_asked().await;
     let asks = (0..servers.members().len()).map(async |at| ask(database, servers, at, &mut None).await);
     futures::future::join_all(asks).await;
 }

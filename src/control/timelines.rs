@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::timelines::Timelines;
+use crate::backend::timelines::{Lineage, Timelines};
 use crate::control::map::copy;
 
 /// After a write that failed.
@@ -16,11 +16,22 @@ const AGAIN: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// Those of the file system, and a file that was not written here.
-pub fn read(path: &Path) -> io::Result<BTreeMap<u64, u32>> {
+pub fn read(path: &Path) -> io::Result<BTreeMap<Lineage, u32>> {
     match std::fs::read_to_string(path) {
-        Ok(text) => serde_json::from_str(&text).map_err(io::Error::other),
+        Ok(text) => {
+            let all: BTreeMap<String, u32> = serde_json::from_str(&text).map_err(io::Error::other)?;
+            let read = |(name, timeline): (String, u32)| Some((Lineage::parse(&name)?, timeline));
+            all.into_iter().map(read).collect::<Option<_>>().ok_or_else(|| io::Error::other("it names no shards"))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
         Err(error) => Err(error),
+    }
+}
+
+/// Tells at the start that what is heard of could not be written.
+pub fn check(path: &Path) {
+    if let Err(error) = copy::check(path) {
+        tracing::error!(file = %path.display(), %error, "the shards' timelines cannot be kept: a restart would not know which primaries are old; let the router write timelines_file");
     }
 }
 
@@ -48,13 +59,14 @@ pub async fn keep(timelines: Arc<Timelines>, path: PathBuf) {
 }
 
 /// Beside what other routers on this machine have written there. A file that nobody can read is written anew.
-async fn write(mut all: BTreeMap<u64, u32>, path: PathBuf) -> io::Result<()> {
+async fn write(mut all: BTreeMap<Lineage, u32>, path: PathBuf) -> io::Result<()> {
     let replaced = move || {
-        for (system, timeline) in read(&path).unwrap_or_default() {
-            let newest = all.entry(system).or_insert(timeline);
+        for (lineage, timeline) in read(&path).unwrap_or_default() {
+            let newest = all.entry(lineage).or_insert(timeline);
             *newest = timeline.max(*newest);
         }
-        copy::replace(&path, &serde_json::to_string(&all).map_err(io::Error::other)?)
+        let named: BTreeMap<String, u32> = all.iter().map(|(lineage, newest)| (lineage.to_string(), *newest)).collect();
+        copy::replace(&path, &serde_json::to_string(&named).map_err(io::Error::other)?)
     };
     tokio::task::spawn_blocking(replaced).await.map_err(io::Error::other)?
 }
@@ -63,16 +75,23 @@ async fn write(mut all: BTreeMap<u64, u32>, path: PathBuf) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::backend::timelines::shard_path;
 
     #[tokio::test]
     async fn what_is_kept_is_read_and_what_is_no_such_file_is_told() {
         let path = std::env::temp_dir().join(format!("pgloom-timelines-{}.json", std::process::id()));
         assert!(read(&path).unwrap().is_empty());
-        let known = BTreeMap::from([(u64::MAX, 2), (1, 9)]);
+        let of = |shard: &str, system| Lineage { shard: shard_path("d", shard), system };
+        let known = BTreeMap::from([(of("s/0", u64::MAX), 2), (of("s1", 1), 9)]);
         write(known.clone(), path.clone()).await.unwrap();
         assert_eq!(read(&path).unwrap(), known);
-        write(BTreeMap::from([(1, 8), (2, 2)]), path.clone()).await.unwrap();
-        assert_eq!(read(&path).unwrap(), BTreeMap::from([(u64::MAX, 2), (1, 9), (2, 2)]));
+        write(BTreeMap::from([(of("s1", 1), 8), (of("s2", 1), 2)]), path.clone()).await.unwrap();
+        assert_eq!(
+            read(&path).unwrap(),
+            BTreeMap::from([(of("s/0", u64::MAX), 2), (of("s1", 1), 9), (of("s2", 1), 2)])
+        );
+        std::fs::write(&path, "{\"1\": 2}").unwrap();
+        assert!(read(&path).is_err());
         std::fs::write(&path, "{\"1\": ").unwrap();
         assert!(read(&path).is_err());
         std::fs::remove_file(&path).unwrap();

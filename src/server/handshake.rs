@@ -28,7 +28,7 @@ use crate::server::failures::{FailureLimits, Failures};
 use crate::tls::{ALPN, ClientTls, ClientTlsMode};
 use crate::wire::auth::{MockKey, Verifier};
 use crate::wire::reply;
-use crate::wire::startup::{CancelKey, FirstPacket, Startup, take_first_packet, unsupported_protocol};
+use crate::wire::startup::{CancelKey, FirstPacket, Question, Startup, take_first_packet, unsupported_protocol};
 
 /// How long a client that was refused may take to read why.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -109,8 +109,11 @@ pub enum Handshake {
         passed_on: bool,
         stream: ClientStream,
     },
-    /// Another router asks for the number of this one.
-    WhoIsIt(ClientStream),
+    /// Another router asks this one.
+    Asked {
+        question: Question,
+        stream: ClientStream,
+    },
     /// Logins of this user or address have failed too often; the client was told.
     Throttled(Fault),
     /// The client is gone, or was told the fault and is gone.
@@ -179,8 +182,8 @@ pub async fn handshake(stream: TcpStream, context: &HandshakeContext, accounts: 
             Some(stream) => return Handshake::Cancel { key, passed_on, stream },
             None => End::Gone,
         },
-        Ok(Ok(Entry::WhoIsIt)) => match client.stream.take() {
-            Some(stream) => return Handshake::WhoIsIt(stream),
+        Ok(Ok(Entry::Asked(question))) => match client.stream.take() {
+            Some(stream) => return Handshake::Asked { question, stream },
             None => End::Gone,
         },
         Ok(Err(end)) => end,
@@ -203,7 +206,7 @@ pub async fn handshake(stream: TcpStream, context: &HandshakeContext, accounts: 
 enum Entry {
     Login(Box<Entered>),
     Cancel { key: CancelKey, passed_on: bool },
-    WhoIsIt,
+    Asked(Question),
 }
 
 struct Entered {
@@ -227,7 +230,7 @@ impl Conversation {
             Opening::Startup(startup) => startup,
             Opening::Cancel(key) => return Ok(Entry::Cancel { key, passed_on: false }),
             Opening::PassedOn(key) => return Ok(Entry::Cancel { key, passed_on: true }),
-            Opening::WhoIsIt => return Ok(Entry::WhoIsIt),
+            Opening::Asked(question) => return Ok(Entry::Asked(question)),
         };
         let tls = self.stream.as_ref().is_some_and(ClientStream::is_tls);
         if context.mode == ClientTlsMode::Require && !tls {
@@ -284,7 +287,7 @@ impl Conversation {
                 FirstPacket::Startup(startup) => return Ok(Opening::Startup(startup)),
                 FirstPacket::Cancel(key) => return Ok(Opening::Cancel(key)),
                 FirstPacket::PassedOn(key) => return Ok(Opening::PassedOn(key)),
-                FirstPacket::WhoIsIt => return Ok(Opening::WhoIsIt),
+                FirstPacket::Asked(question) => return Ok(Opening::Asked(question)),
                 FirstPacket::DirectTls => return Err(Fault::protocol("invalid length of startup packet").into()),
                 FirstPacket::SslRequest if ssl_asked => return Err(unsupported_protocol(1234, 5679).into()),
                 FirstPacket::GssEncRequest if gss_asked => return Err(unsupported_protocol(1234, 5680).into()),
@@ -392,5 +395,5 @@ enum Opening {
     Startup(Startup),
     Cancel(CancelKey),
     PassedOn(CancelKey),
-    WhoIsIt,
+    Asked(Question),
 }

@@ -22,12 +22,12 @@ use crate::backend::cluster::Database;
 use crate::backend::user_pools::UserPools;
 use crate::config::Shown;
 use crate::fault::{Blame, Fault, SqlState};
-use crate::ids::RouterNumber;
 use crate::metrics::Overdue;
 use crate::net::{ClientStream, Keepalive};
 use crate::session::{Login, Session, Shared};
 use crate::tls::ServerTls;
 use crate::wire::reply;
+use crate::wire::startup::Question;
 use console::{Console, ConsoleRules};
 use handshake::{Account, Accounts, Admitted, Applicant, Handshake, HandshakeContext, handshake};
 use peers::{Came, Peers};
@@ -159,7 +159,13 @@ async fn serve(stream: TcpStream, front: Arc<Front>, fronts: Arc<ArcSwap<Front>>
             front.shared.metrics.cancels.inc();
             drop(stream);
         }
-        Handshake::WhoIsIt(stream) => tell_number(stream, front.router.number()).await,
+        Handshake::Asked { question, stream } => {
+            let told = match question {
+                Question::Number => u32::from(front.router.number().get()).to_be_bytes().to_vec(),
+                Question::Timelines => front.router.timelines(),
+            };
+            tell(stream, &told).await;
+        }
         Handshake::Throttled(fault) => {
             front.shared.metrics.login_failures.inc();
             front.shared.metrics.logins_throttled.inc();
@@ -258,9 +264,10 @@ fn enter(front: &Front, user: &str, name: &str) -> Result<(Arc<Database>, Arc<Us
     Ok((database, pools, present))
 }
 
-async fn tell_number(mut stream: ClientStream, number: RouterNumber) {
+/// To a router that has asked.
+async fn tell(mut stream: ClientStream, what: &[u8]) {
     let _ = tokio::time::timeout(FAREWELL, async {
-        stream.write_all(&u32::from(number.get()).to_be_bytes()).await?;
+        stream.write_all(what).await?;
         stream.shutdown().await
     })
     .await;

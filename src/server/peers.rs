@@ -5,6 +5,10 @@
 //! step is known by the packet or by the socket it comes from, and none leads back, so nothing goes in circles; one request becomes one
 //! (where two routers happen to have the same number, one for each). A number that nobody is known to have ends here. Only the router
 //! whose client it is compares the secret.
+//!
+//! Routers that the configuration names are asked for the newest timelines of the shards' clusters as well: where the map is in a file, that is
+//! how one that has seen nothing of a failover knows an old primary for what it is. They are asked, and tell nobody who has not: what is
+//! believed comes from addresses that the configuration names.
 
 mod beside;
 mod directory;
@@ -19,6 +23,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::Semaphore;
 
 use crate::backend::login;
+use crate::backend::servers::ServerBook;
+use crate::backend::timelines::Mark;
 use crate::fault::Fault;
 use crate::ids::RouterNumber;
 use crate::metrics::Metrics;
@@ -26,8 +32,8 @@ use crate::server::Front;
 use crate::session::cancel::CancelRegistry;
 use crate::tls::ServerTls;
 use crate::topology::Server;
-use crate::wire::request;
-use crate::wire::startup::CancelKey;
+use crate::wire::startup::{CancelKey, Question};
+use crate::wire::{request, told};
 use beside::Beside;
 use directory::Directory;
 
@@ -59,6 +65,7 @@ pub struct Peers {
     known: Mutex<Directory>,
     under_way: Semaphore,
     beside: Beside,
+    servers: Arc<ServerBook>,
 }
 
 impl Peers {
@@ -66,7 +73,7 @@ impl Peers {
     ///
     /// # Errors
     /// There are no random numbers.
-    pub fn new(metrics: Arc<Metrics>, port: u16) -> Result<Self, ring::error::Unspecified> {
+    pub fn new(metrics: Arc<Metrics>, servers: Arc<ServerBook>, port: u16) -> Result<Self, ring::error::Unspecified> {
         let beside = Beside::claim(port, random_number)?;
         Ok(Self {
             cancels: Arc::new(CancelRegistry::new(beside.number())),
@@ -74,6 +81,7 @@ impl Peers {
             known: Mutex::default(),
             under_way: Semaphore::new(MOST_UNDER_WAY),
             beside,
+            servers,
         })
     }
 
@@ -84,6 +92,11 @@ impl Peers {
 
     pub fn number(&self) -> RouterNumber {
         self.cancels.number()
+    }
+
+    /// What other routers are told of the shards' timelines.
+    pub fn timelines(&self) -> Vec<u8> {
+        told::write(self.servers.timelines.marked().into_iter().map(|(Mark(mark), timeline)| (mark, timeline)))
     }
 
     /// A router with this number is at that address, as the list of routers says.
@@ -128,7 +141,7 @@ impl Peers {
             return "unknown";
         }
         let sent = places.iter().map(|place| async move {
-            let sent = say(place, tls, packet).await;
+            let sent = say(place, tls, packet, 0).await;
             if let Err(fault) = &sent {
                 tracing::warn!(router = %place, error = %fault.detail.as_deref().unwrap_or_default(), "a cancel request could not be passed on");
             }
@@ -151,17 +164,31 @@ impl Peers {
         self.beside.serve(cancel).await;
     }
 
-    /// Asks the routers that the configuration names for their numbers, again and again.
+    /// Asks the routers that the configuration names for their numbers and for what they know of timelines, again and again.
     pub async fn follow(self: Arc<Self>, fronts: Arc<ArcSwap<Front>>) {
         let mut silent: HashSet<Box<str>> = HashSet::new();
+        let mut apart: HashSet<Box<str>> = HashSet::new();
         loop {
             let front = fronts.load_full();
             let addresses = futures::future::join_all(front.peers.iter().map(|peer| addresses_of(peer))).await;
             let addresses: Vec<Box<str>> = addresses.into_iter().flatten().collect();
             let tls = &front.peer_tls;
-            let asked = addresses.iter().map(|peer| async move { (peer, ask(peer, tls).await) });
-            for (peer, answer) in futures::future::join_all(asked).await {
-                match answer {
+            let asked = addresses.iter().map(|peer| async move {
+                let (number, timelines) = tokio::join!(ask_for_number(peer, tls), ask_for_timelines(peer, tls));
+                (peer, number, timelines)
+            });
+            for (peer, number, timelines) in futures::future::join_all(asked).await {
+                match timelines {
+                    Ok(told) => {
+                        self.servers.learn_marked(told);
+                        apart.remove(peer);
+                    }
+                    Err(error) if apart.insert(peer.clone()) => {
+                        tracing::warn!(router = %peer, error, "a router does not tell the shards' timelines: a primary that it knows for an old one may pass for the one of now");
+                    }
+                    Err(_) => {}
+                }
+                match number {
                     Ok(number) => {
                         self.hear(number.get(), peer);
                         silent.remove(peer);
@@ -173,6 +200,8 @@ impl Peers {
                 }
             }
             silent.retain(|known| addresses.contains(known));
+            apart.retain(|known| addresses.contains(known));
+            self.servers.have_asked();
             drop(front);
             tokio::time::sleep(ASK).await;
         }
@@ -193,12 +222,12 @@ fn random_number() -> Result<RouterNumber, ring::error::Unspecified> {
     }
 }
 
-async fn say(address: &str, tls: &ServerTls, what: &[u8]) -> Result<Vec<u8>, Fault> {
+async fn say(address: &str, tls: &ServerTls, what: &[u8], most: usize) -> Result<Vec<u8>, Fault> {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
     let host = host.trim_start_matches('[').trim_end_matches(']');
     // A port that is none is refused by the configuration; in the list of routers somebody else has written it.
     let server = Server::new(host, port.parse().unwrap_or_default(), "");
-    login::deliver(&server, tls, CONNECT, what).await
+    login::deliver(&server, tls, CONNECT, what, most).await
 }
 
 /// All that a name leads to: behind one there may be many routers. Where nobody knows it, asking says so.
@@ -211,19 +240,32 @@ async fn addresses_of(peer: &str) -> Vec<Box<str>> {
     if found.is_empty() { vec![peer.into()] } else { found }
 }
 
-async fn ask(address: &str, tls: &ServerTls) -> Result<RouterNumber, String> {
+async fn ask(address: &str, tls: &ServerTls, question: Question, most: usize) -> Result<Vec<u8>, String> {
     let mut packet = BytesMut::new();
     let asked = async {
-        request::who_is_it(&mut packet)?;
-        say(address, tls, &packet).await
+        request::ask(&mut packet, question)?;
+        say(address, tls, &packet, most).await
     };
-    let said = match tokio::time::timeout(CONNECT * 2, asked).await {
-        Ok(Ok(said)) => said,
-        Ok(Err(fault)) => {
-            return Err(fault.detail.as_deref().unwrap_or(&fault.message).to_owned());
-        }
-        Err(_) => return Err("no answer in time".to_owned()),
-    };
+    match tokio::time::timeout(CONNECT * 2, asked).await {
+        Ok(Ok(said)) => Ok(said),
+        Ok(Err(fault)) => Err(fault.detail.as_deref().unwrap_or(&fault.message).to_owned()),
+        Err(_) => Err("no answer in time".to_owned()),
+    }
+}
+
+/// What a router of another version says, or somebody else.
+fn unknown() -> String {
+    "it does not answer as a pgloom of this version".to_owned()
+}
+
+async fn ask_for_number(address: &str, tls: &ServerTls) -> Result<RouterNumber, String> {
+    let said = ask(address, tls, Question::Number, 64).await?;
     let number = <[u8; 4]>::try_from(&*said).ok().and_then(|said| u16::try_from(u32::from_be_bytes(said)).ok());
-    number.and_then(RouterNumber::new).ok_or_else(|| "it does not answer as a pgloom of this version".to_owned())
+    number.and_then(RouterNumber::new).ok_or_else(unknown)
+}
+
+async fn ask_for_timelines(address: &str, tls: &ServerTls) -> Result<Vec<(Mark, u32)>, String> {
+    let said = ask(address, tls, Question::Timelines, told::MOST_BYTES + 1).await?;
+    let read = told::read(&said).ok_or_else(unknown)?;
+    Ok(read.into_iter().map(|(mark, timeline)| (Mark(mark), timeline)).collect())
 }

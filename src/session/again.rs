@@ -155,7 +155,7 @@ impl Session {
         ask: &Ask<'_>,
     ) -> Result<(), Failure> {
         let alone = self.tx.take_alone();
-        match self.further_runs(plan, analysis, alone)? {
+        match self.further_runs(plan, analysis, alone, self.is_fresh())? {
             Some(runs) if runs.cause == Cause::Deadlock => self.run_in_gates(plan, analysis, ask, runs).await,
             Some(runs) => self.read_again(Reading::Statement { plan, analysis, ask }, runs).await,
             None => self.run_followed(plan, analysis, ask).await,
@@ -173,7 +173,9 @@ impl Session {
             && plan.access == Access::Read
         {
             let (bind, plan) = (bind.clone(), plan.clone());
-            if let Some(runs) = self.further_runs(&plan, &statement.analysis, false)? {
+            // Its Parse and its Describe may have begun the block on a server.
+            let fresh = self.is_fresh() || self.tx.has_run_nothing();
+            if let Some(runs) = self.further_runs(&plan, &statement.analysis, false, fresh)? {
                 let reading = Reading::Portal { name, statement, bind, plan, max_rows };
                 return self.read_again(reading, runs).await;
             }
@@ -181,8 +183,14 @@ impl Session {
         self.execute_planned(name, statement, max_rows).await
     }
 
-    /// Why, and how often, the statement may be run again. `alone`: it is a transaction by itself.
-    fn further_runs(&mut self, plan: &Plan, analysis: &Analysis, alone: bool) -> Result<Option<Runs>, Failure> {
+    /// Why, and how often, the statement may be run again. `alone`: it is a transaction by itself; `fresh`: nothing was before it in that.
+    fn further_runs(
+        &mut self,
+        plan: &Plan,
+        analysis: &Analysis,
+        alone: bool,
+        fresh: bool,
+    ) -> Result<Option<Runs>, Failure> {
         // Portals that are suspended would end with what is rolled back, and what is pinned would stay. Of a portal all is run again, not
         // a part.
         if analysis.pin.is_some() || self.statements.has_running() || self.client.is_kept() {
@@ -190,7 +198,7 @@ impl Session {
         }
         let (cause, left) = if alone && may_run_again(plan) {
             (Cause::Deadlock, self.limits.deadlock_retries)
-        } else if plan.access == Access::Read && analysis.only_reads && self.is_fresh() {
+        } else if plan.access == Access::Read && analysis.only_reads && fresh {
             let on_replicas = self.servers_for(analysis)? == Servers::Replicas;
             (Cause::Server { on_replicas }, 1)
         } else {

@@ -156,8 +156,10 @@ impl Session {
             && self.follows(failure)
         {
             moves += 1;
+            self.is_counted = true;
             done = self.batch_frame(&frame).await;
         }
+        self.is_counted = false;
         if let Err(failure) = &done
             && self.broke_unanswered(failure)
         {

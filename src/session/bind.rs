@@ -50,6 +50,10 @@ impl Session {
             statement = self.current(view.statement)?;
         }
         self.say_prepared(&statement.text);
+        if let Err(fault) = self.take_hint(&statement.text) {
+            self.settle_parse().await?;
+            return Err(fault.into());
+        }
         let used = match statement.analysis.kind {
             // Postgres does not look for parameters in these.
             StatementKind::Prepare(_) | StatementKind::Execute(_) | StatementKind::AroundExecute(_) => 0,

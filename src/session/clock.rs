@@ -52,6 +52,7 @@ impl Session {
             let _ = held.server.work.take();
         }
         self.asks_primaries = false;
+        self.hint = None;
         self.start_deadlines(now);
         self.slot.note_statement(self.shared.cancels.moment(now));
     }

@@ -216,6 +216,7 @@ impl Session {
         max_rows: i32,
     ) -> Result<(), Failure> {
         self.say_prepared(&statement.text);
+        self.take_hint(&statement.text)?;
         self.leave_open().await?;
         let epoch = self.view.topology.epoch;
         let portal = self.statements.portal(name)?;

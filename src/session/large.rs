@@ -86,6 +86,7 @@ impl Session {
         shard: ShardId,
     ) -> Result<(), Failure> {
         let view = BindHead::read(head.get(HEADER..).unwrap_or_default())?;
+        self.take_hint(&statement.text)?;
         self.keep_pace().await?;
         if view.portal.is_empty() {
             self.take_portal(b"").await?;

@@ -28,6 +28,7 @@ mod foreign;
 mod greet;
 mod hedge;
 pub mod held;
+mod hint;
 mod hold;
 mod idle;
 mod idle_timers;
@@ -309,6 +310,12 @@ pub struct Session {
     in_turn: bool,
     /// What runs is not to go to replicas: it was asked for there, or elsewhere, and had no answer.
     asks_primaries: bool,
+    /// Comments before its statements are looked at.
+    takes_hints: bool,
+    /// What the client says in a comment before the statement at hand.
+    hint: Option<crate::config::ReadPreference>,
+    /// What runs now runs once more: `backend::throttle` has counted it.
+    is_counted: bool,
     /// Kept between statements so that a scan allocates nothing.
     scan: Scan,
     recent: recent::Recent,
@@ -362,6 +369,7 @@ impl Session {
         }
         let startup = shared.settings.share(startup);
         let view = login.database.cluster.load_full();
+        let takes_hints = login.database.takes_hints(&login.user);
         let mut session = Self {
             scope: SearchScope::new(&startup, &Defaults::default(), &login.server_user, &login.database.name),
             seat: login.database.traffic().sit(),
@@ -395,6 +403,9 @@ impl Session {
             changed_rows: false,
             in_turn: false,
             asks_primaries: false,
+            takes_hints,
+            hint: None,
+            is_counted: false,
             scan: Scan::default(),
             recent: recent::Recent::default(),
             clock: Clock::default(),

@@ -28,7 +28,8 @@ impl Session {
     /// `53400`: it would have to wait too long, or too many of the key run.
     pub(super) async fn keep_pace(&mut self) -> Result<(), Failure> {
         let key = std::mem::take(self.named_key.get_mut());
-        if key == 0 {
+        // One that is sent again was counted when it came.
+        if key == 0 || self.is_counted {
             return Ok(());
         }
         self.keep_rate(key).await?;

@@ -108,12 +108,13 @@ impl Session {
         self.database.rules.note_stale();
         loop {
             self.let_rows_move(started, limit).await?;
-            if self.has_begun() {
-                return self.follow_rows();
+            if !self.has_begun() {
+                self.begin_view().await?;
+            } else if !self.follow_rows()? {
+                return Ok(false);
             }
-            self.begin_view().await?;
-            // The next mover may have been faster.
-            if started.elapsed() >= limit || !self.rows_move() {
+            // The next mover may have been faster: then what is planned under this view would be refused, also where that one is done by now.
+            if started.elapsed() >= limit || !self.meets_moves() {
                 return Ok(true);
             }
         }
@@ -183,6 +184,11 @@ impl Session {
             self.view = Arc::new(Cluster { topology: now, catalog, catalog_known, turn, since });
         }
         Ok(follows)
+    }
+
+    /// Whether rows are on their way under the session's view.
+    fn meets_moves(&self) -> bool {
+        self.view.topology.closed.values().any(|closed| *closed == Closed::Moving)
     }
 
     /// Whether rows that this session has met on their way still are.

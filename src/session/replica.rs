@@ -39,6 +39,11 @@ impl Session {
         settings.get(SETTING).map_or_else(|| Some(self.database.prefers(&self.user)), preference)
     }
 
+    /// The same for the statement at hand.
+    fn wanted_servers(&self) -> Option<ReadPreference> {
+        self.hint.or_else(|| self.read_preference())
+    }
+
     /// On which servers a statement that begins now may run; in a READ ONLY transaction, it and all that follow.
     ///
     /// # Errors
@@ -52,7 +57,7 @@ impl Session {
         }
         let may = |session: &Self| {
             analysis.on_replicas
-                && session.read_preference().is_some_and(|wanted| wanted != ReadPreference::Primary)
+                && session.wanted_servers().is_some_and(|wanted| wanted != ReadPreference::Primary)
                 && !is_serializable(session.settings.get("default_transaction_isolation"))
         };
         match self.tx.state {
@@ -135,7 +140,7 @@ impl Session {
             // What the router plans by, and what the session has written, is there.
             since: self.wrote_at.map_or(self.view.since, |wrote| wrote.max(self.view.since)),
         };
-        let nearest = self.read_preference() == Some(ReadPreference::Nearest);
+        let nearest = self.wanted_servers() == Some(ReadPreference::Nearest);
         let mut able: SmallVec<[(Place, f64); 4]> = SmallVec::new();
         for (at, member) in of.readable(&needs, Instant::now()) {
             let pool = self.pools.replica(shard, at).filter(|pool| !without.contains(&pool.place()));

@@ -198,21 +198,28 @@ impl Session {
             self.batch.bound = false;
             self.batch.unproven.clear();
             self.batch.pending_parse = None;
-            for frame in &kept.frames {
-                match frame.tag {
-                    b'P' => self.parse_again(frame).await?,
-                    b'B' => {
-                        let portal = Fields::new(frame.body()).cstr().map_err(Fault::from)?;
-                        self.statements.remove_portal(portal);
-                        self.bind(frame).await?;
-                    }
-                    b'D' => self.describe(frame).await?,
-                    b'E' => self.execute(frame).await?,
-                    _ => {}
-                }
-            }
-            Ok(())
+            self.is_counted = true;
+            let sent = self.put_again(&kept.frames).await;
+            self.is_counted = false;
+            sent
         })
+    }
+
+    async fn put_again(&mut self, frames: &[Frame]) -> Result<(), Failure> {
+        for frame in frames {
+            match frame.tag {
+                b'P' => self.parse_again(frame).await?,
+                b'B' => {
+                    let portal = Fields::new(frame.body()).cstr().map_err(Fault::from)?;
+                    self.statements.remove_portal(portal);
+                    self.bind(frame).await?;
+                }
+                b'D' => self.describe(frame).await?,
+                b'E' => self.execute(frame).await?,
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// A Parse whose statement is known to the client, or was.

@@ -100,6 +100,7 @@ impl Session {
         let text = query_text(frame)?;
         self.see_own_changes().await?;
         self.say_message(&frame.bytes, HEADER..HEADER + text.len());
+        self.take_hint(text)?;
         if let Some(analysis) = self.known_or_scanned(text)? {
             let analysis = self.seen(text, analysis).await?;
             let alone = self.tx.state == TxState::None;
@@ -122,6 +123,7 @@ impl Session {
             self.say_message(&frame.bytes, HEADER + part.start..HEADER + part.end);
             self.offset = u32::try_from(whole[..part.start].chars().count()).unwrap_or(u32::MAX);
             let text = &whole[part];
+            self.take_hint(text)?;
             // As in Postgres, each has its own time.
             self.start_deadlines(Instant::now());
             self.see_own_changes().await?;
@@ -205,11 +207,17 @@ impl Session {
                     self.scan_one(text)?;
                     analysis = self.analysis(text);
                     analysis = self.seen(text, analysis).await?;
+                    self.is_counted = true;
                 }
-                done => return done,
+                done => {
+                    self.is_counted = false;
+                    return done;
+                }
             }
         }
-        self.run_statement(text, frame, &analysis, last).await
+        let done = self.run_statement(text, frame, &analysis, last).await;
+        self.is_counted = false;
+        done
     }
 
     /// One statement of a simple Query. `last`: it is the only one, so its server may speak the ReadyForQuery.
@@ -249,13 +257,17 @@ impl Session {
         }
         self.check_sequences(analysis)?;
         let plan = self.plan(text, analysis);
+        let names_key = *self.named_key.get_mut() != 0;
         self.keep_pace().await?;
         if let PlanKind::Draw(draw) = &plan.kind {
             let (text, analysis) = self.drawn(text, draw).await?;
+            let was_counted = self.is_counted;
+            self.is_counted |= names_key;
             // Where an error is in the text with the values is not where it is in the client's.
             let offset = std::mem::replace(&mut self.offset, NO_POSITION);
             let done = Box::pin(self.run_statement(&text, None, &analysis, last)).await;
             self.offset = offset;
+            self.is_counted = was_counted;
             return done;
         }
         // What a registry has found on the primaries need not have come to a replica.

@@ -152,6 +152,7 @@ impl Session {
         self.pools = pools;
         self.limits = self.shared.limits.load_full();
         self.own_times = self.database.times_of(&self.user);
+        self.takes_hints = self.database.takes_hints(&self.user);
         self.follow_limits();
         if renamed {
             self.adopt(Arc::clone(&self.settings));

@@ -40,6 +40,8 @@ pub struct Transaction {
     modes: Box<str>,
     /// The shards that have a part of it.
     touched: ShardSet,
+    /// A statement has run in it: those shards were not only asked what statements mean.
+    has_run: bool,
     savepoints: Vec<Savepoint>,
     /// SET in all its forms, repeated on each shard that joins, in their order among savepoints: so every shard has the same history,
     /// and goes back to the same settings.
@@ -99,9 +101,20 @@ impl Transaction {
         self.touched.is_empty()
     }
 
+    /// A statement runs in it, if there is one.
+    pub fn note_run(&mut self) {
+        self.has_run |= self.is_open();
+    }
+
+    /// Whether nothing has run in the client's block: its parts on the shards, if there are some, can be begun anew unseen.
+    pub fn has_run_nothing(&self) -> bool {
+        self.state == TxState::Block && !self.has_run
+    }
+
     /// Its part on the only shard that it had touched, with its first statement, is gone: it is as if it had never been.
     pub fn forget_touched(&mut self) {
         self.touched = ShardSet::new();
+        self.has_run = false;
         self.first = None;
         self.on_replicas = None;
         self.clock = None;
@@ -389,6 +402,7 @@ impl Transaction {
         self.around_message = false;
         self.modes = Box::default();
         self.touched = ShardSet::new();
+        self.has_run = false;
         self.savepoints.clear();
         self.replay.clear();
         self.changes.clear();

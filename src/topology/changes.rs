@@ -51,6 +51,22 @@ impl Topology {
         Moved::Tables(moved.cloned().collect())
     }
 
+    /// Whether this one differs from `before` in nothing but the shards of keys: what is known of tables is as good under it.
+    pub fn differs_in_keys_alone(&self, before: &Topology) -> bool {
+        let unkeyed = |topology: &Topology| {
+            let names = topology.distributions.iter().map(|of| (of.name.clone(), of.key_types.clone()));
+            names.collect::<Vec<_>>()
+        };
+        self.shards == before.shards
+            && self.home == before.home
+            && self.tables == before.tables
+            && self.closed == before.closed
+            && self.from_sql == before.from_sql
+            && self.uniques == before.uniques
+            && unkeyed(self) == unkeyed(before)
+            && self.schema_places() == before.schema_places()
+    }
+
     fn places_as(&self, distribution: DistributionId, before: &Topology, old: DistributionId) -> bool {
         let (new, old) = (self.distribution(distribution), before.distribution(old));
         let same = new.key_types == old.key_types && new.map == old.map;
@@ -124,6 +140,22 @@ mod tests {
         let pin = |shard: &str| ValueSpec { key: vec!["7".into()], shard: shard.into() };
         assert_eq!(moved(|spec| spec.distributions[1].pins.push(pin("s0"))), tables(&["u"]));
         assert_eq!(moved(|spec| spec.distributions[1].pins.push(pin("s1"))), tables(&[]));
+    }
+
+    #[test]
+    fn pins_and_rings_change_nothing_but_the_shards_of_keys() {
+        let alone = |change: &dyn Fn(&mut TopologySpec)| {
+            let mut new = spec();
+            change(&mut new);
+            new.build().unwrap().0.differs_in_keys_alone(&spec().build().unwrap().0)
+        };
+        let pin = || ValueSpec { key: vec!["7".into()], shard: "s0".into() };
+        assert!(alone(&|_| {}) && alone(&|spec| spec.distributions[1].pins.push(pin())));
+        assert!(alone(&|spec| spec.distributions[0] = distribution("a", &["s1"])));
+        assert!(!alone(&|spec| spec.shards[1] = shard("s1", 9)));
+        assert!(!alone(&|spec| spec.tables.push(table("n", sharded("a")))));
+        assert!(!alone(&|spec| spec.distributions.swap(0, 1)));
+        assert!(!alone(&|spec| spec.home_shard = Some("s1".into())));
     }
 
     #[test]

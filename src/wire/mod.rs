@@ -9,3 +9,4 @@ pub mod reply;
 pub mod request;
 pub mod row;
 pub mod startup;
+pub mod told;

@@ -12,7 +12,7 @@ use pgwire::messages::simplequery::MESSAGE_TYPE_BYTE_QUERY;
 use pgwire::messages::startup::MESSAGE_TYPE_BYTE_PASSWORD_MESSAGE_FAMILY;
 
 use super::encode::{count16, counted, cstring, frame, header, value};
-use super::startup::{CancelKey, PASSED_ON, WHO_IS_IT};
+use super::startup::{CancelKey, PASSED_ON, Question, WHICH_TIMELINES, WHO_IS_IT};
 use crate::fault::Result;
 use crate::ids::Oid;
 
@@ -76,10 +76,16 @@ pub fn passed_on(out: &mut BytesMut, key: &CancelKey) -> Result<()> {
     })
 }
 
-/// Asks a router for its number, which it sends in four bytes.
-pub fn who_is_it(out: &mut BytesMut) -> Result<()> {
+/// Asks a router. Its number it tells in four bytes; of its timelines see [`super::told`].
+pub fn ask(out: &mut BytesMut, question: Question) -> Result<()> {
     counted(out, |out| {
-        code(out, WHO_IS_IT);
+        code(
+            out,
+            match question {
+                Question::Number => WHO_IS_IT,
+                Question::Timelines => WHICH_TIMELINES,
+            },
+        );
         Ok(())
     })
 }

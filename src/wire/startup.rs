@@ -27,6 +27,7 @@ const GSSENC_REQUEST: (u16, u16) = (1234, 5680);
 /// Between routers alone; a Postgres that is asked in this way knows no such protocol.
 pub const PASSED_ON: (u16, u16) = (0x504c, 1);
 pub const WHO_IS_IT: (u16, u16) = (0x504c, 2);
+pub const WHICH_TIMELINES: (u16, u16) = (0x504c, 3);
 /// The first byte of a TLS ClientHello. As the first byte of a length it would announce 369 MB.
 const TLS_HANDSHAKE: u8 = 0x16;
 
@@ -39,10 +40,19 @@ pub enum FirstPacket {
     Cancel(CancelKey),
     /// Another router passes a CancelRequest on: it is for a client of this one, or of a router beside it, or for nobody.
     PassedOn(CancelKey),
-    /// Another router asks for this one's number.
-    WhoIsIt,
+    /// Another router asks this one.
+    Asked(Question),
     /// A TLS handshake without SSLRequest (`sslnegotiation=direct`). Nothing was consumed.
     DirectTls,
+}
+
+/// What routers ask each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// For the router's number.
+    Number,
+    /// For the newest timelines of its shards that it has heard of.
+    Timelines,
 }
 
 /// The key of a CancelRequest. Equality takes time that depends on the secrets' lengths only.
@@ -100,8 +110,9 @@ pub fn take_first_packet(buffer: &mut BytesMut) -> Result<Option<FirstPacket>> {
     match version {
         CANCEL_REQUEST => parse_cancel(&mut packet).map(FirstPacket::Cancel),
         PASSED_ON => parse_cancel(&mut packet).map(FirstPacket::PassedOn),
-        WHO_IS_IT if packet.is_empty() => Ok(FirstPacket::WhoIsIt),
-        WHO_IS_IT => Err(Fault::protocol("invalid length of startup packet")),
+        WHO_IS_IT if packet.is_empty() => Ok(FirstPacket::Asked(Question::Number)),
+        WHICH_TIMELINES if packet.is_empty() => Ok(FirstPacket::Asked(Question::Timelines)),
+        WHO_IS_IT | WHICH_TIMELINES => Err(Fault::protocol("invalid length of startup packet")),
         SSL_REQUEST if packet.is_empty() => Ok(FirstPacket::SslRequest),
         GSSENC_REQUEST if packet.is_empty() => Ok(FirstPacket::GssEncRequest),
         SSL_REQUEST | GSSENC_REQUEST => Err(Fault::protocol("invalid length of startup packet")),

@@ -1,6 +1,7 @@
 //! A bank whose accounts lie on several shards, and its clients: each transfer is one transaction, and each client notes what it was told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub struct Desk {
     pub routers: [AtomicU16; 2],
     next: AtomicU64,
     done: AtomicU64,
+    /// How often each error was told, by its code; `lost`: the connection ended without one.
+    pub errors: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Desk {
@@ -52,7 +55,10 @@ impl Desk {
                 continue;
             };
             let transfer = self.next.fetch_add(1, Ordering::Relaxed);
-            let (answer, lost) = make(raw, transfer, &mut random);
+            let (answer, lost, code) = make(raw, transfer, &mut random);
+            if let Some(code) = code {
+                *self.errors.lock().unwrap().entry(code).or_default() += 1;
+            }
             if answer == Told::Done {
                 self.done.fetch_add(1, Ordering::Relaxed);
             }
@@ -80,8 +86,8 @@ impl Desk {
     }
 }
 
-/// One transfer; true: the connection is of no use any more.
-fn make(raw: &mut Raw, transfer: u64, random: &mut Random) -> (Told, bool) {
+/// One transfer; true: the connection is of no use any more. Also the error that it has met.
+fn make(raw: &mut Raw, transfer: u64, random: &mut Random) -> (Told, bool, Option<String>) {
     let from = random.below(ACCOUNTS as usize);
     let to = (from + 1 + random.below(ACCOUNTS as usize - 1)) % ACCOUNTS as usize;
     let amount = 1 + random.below(20);
@@ -114,11 +120,12 @@ fn make(raw: &mut Raw, transfer: u64, random: &mut Random) -> (Told, bool) {
             true => Told::Nothing,
             false => Told::NotDone,
         };
+        let met = if code.is_empty() { "lost" } else { code }.to_owned();
         // A failed block ends.
         let lost = lost || reply.status != b'I' && raw.simple("ROLLBACK").status != b'I';
-        return (told, lost);
+        return (told, lost, Some(met));
     }
-    (Told::Done, false)
+    (Told::Done, false, None)
 }
 
 /// A COMMIT that says ROLLBACK has committed nothing.

@@ -86,7 +86,7 @@ pub async fn listen(context: HandshakeContext) -> (SocketAddr, mpsc::UnboundedRe
                         return;
                     }
                     Handshake::Cancel { key, .. } => format!("cancel {} {}", key.pid, key.secret.len()),
-                    Handshake::WhoIsIt(_) => "who is it".to_owned(),
+                    Handshake::Asked { question, .. } => format!("asked {question:?}"),
                     Handshake::Throttled(fault) => format!("throttled {fault}"),
                     Handshake::Closed(Some(fault)) => format!("closed {fault}"),
                     Handshake::Closed(None) => "gone".to_owned(),

@@ -272,9 +272,22 @@ impl Raw {
         Ok(raw)
     }
 
+    /// The same to another address of this machine.
+    pub fn connect_to(address: &str, port: u16, user: &str, database: &str) -> Result<Self, String> {
+        let mut raw = Self::open_at(address, port).map_err(|e| e.to_string())?;
+        let startup = message::startup(196_608, &[("user", user), ("database", database)]);
+        raw.send(&startup).map_err(|e| e.to_string())?;
+        raw.finish_startup(None)?;
+        Ok(raw)
+    }
+
     /// A TCP connection on which nothing was sent yet.
     pub fn open(port: u16) -> io::Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        Self::open_at("127.0.0.1", port)
+    }
+
+    fn open_at(address: &str, port: u16) -> io::Result<Self> {
+        let stream = TcpStream::connect((address, port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;

@@ -39,14 +39,21 @@ impl Router {
 
     /// Like `start`, with environment variables, and without waiting for `/readyz`.
     pub fn start_with(config: &str, environment: &[(&str, &str)]) -> Self {
-        let mut router = Self::spawn(config, environment, free_port(), free_port());
+        let mut router = Self::spawn(config, environment, free_port(), free_port(), None);
         router.wait_for("listening port", |router| Raw::open(router.port).is_ok());
         router
     }
 
     /// Like `start`, without waiting for anything: see `wait_until_ready`.
     pub fn launch(config: &str) -> Self {
-        Self::spawn(config, &[], free_port(), free_port())
+        Self::spawn(config, &[], free_port(), free_port(), None)
+    }
+
+    /// Like `start`, with another file in the place of `/etc/hosts`, which may be written anew while it runs.
+    pub fn start_with_hosts(config: &str, hosts: &Path) -> Self {
+        let mut router = Self::spawn(config, &[], free_port(), free_port(), Some(hosts));
+        router.wait_until_ready();
+        router
     }
 
     /// For yes from `/readyz`.
@@ -54,7 +61,7 @@ impl Router {
         self.wait_for("yes from /readyz", |router| router.http("/readyz").0 == 200);
     }
 
-    fn spawn(config: &str, environment: &[(&str, &str)], port: u16, http_port: u16) -> Self {
+    fn spawn(config: &str, environment: &[(&str, &str)], port: u16, http_port: u16, hosts: Option<&Path>) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("router-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -63,7 +70,7 @@ impl Router {
         let text = config.replace("{port}", &port.to_string()).replace("{http_port}", &http_port.to_string());
         fs::write(&path, text).unwrap();
         let output = File::create(&log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_pgloom"))
+        let child = own_names(hosts)
             .arg("serve")
             .arg("--config")
             .arg(&path)
@@ -78,7 +85,7 @@ impl Router {
 
     /// Another process with the same configuration on the same ports, which share them (`so_reuseport`). Returns when it takes clients in.
     pub fn start_beside(&self) -> Self {
-        let mut second = Self::spawn(&self.config_text(), &[], self.port, self.http_port);
+        let mut second = Self::spawn(&self.config_text(), &[], self.port, self.http_port, None);
         second.wait_for("clients", |router| router.log_text().contains("accepting clients"));
         second
     }
@@ -201,6 +208,20 @@ impl Router {
     }
 }
 
+/// The program, where `hosts` is given in a mount namespace of its own (unshare(1), of util-linux): for root, or where users may have such.
+fn own_names(hosts: Option<&Path>) -> Command {
+    let pgloom = env!("CARGO_BIN_EXE_pgloom");
+    let Some(hosts) = hosts else { return Command::new(pgloom) };
+    let mut unshare = Command::new("unshare");
+    unshare.arg("--mount");
+    if !rustix::process::geteuid().is_root() {
+        unshare.args(["--user", "--map-root-user"]);
+    }
+    let mount = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+    unshare.args(["sh", "-c", mount]).arg(hosts).arg(pgloom);
+    unshare
+}
+
 impl Drop for Router {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -214,5 +235,9 @@ impl Drop for Router {
             let _ = fs::remove_file(&self.log);
             let _ = fs::remove_file(&self.config);
         }
+        // The maps that it served, by default.
+        let mut maps = self.config.clone().into_os_string();
+        maps.push(".maps");
+        let _ = fs::remove_dir_all(maps);
     }
 }

@@ -5,11 +5,13 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use super::read::readable;
-use super::{Failed, InForce, MapFile, changes, connect, document_of, in_force, print_changes, served_epochs, text_of};
+use super::{
+    Failed, InForce, MapFile, Place, changes, connect, document_of, place, print_changes, served_epochs, text_of,
+};
 use crate::cli::ConfigArg;
 use crate::cli::out::say;
 use crate::config::Document;
-use crate::config::document::{Change, from_config, stamped};
+use crate::config::document::{Change, stamped};
 use crate::control::etcd::{Connection, Swap};
 use crate::control::map::{self, copy};
 use crate::topology::diff::Difference;
@@ -38,9 +40,6 @@ pub(super) struct InitArgs {
 
 pub(super) async fn init(args: &InitArgs) -> Result<ExitCode, Failed> {
     let mut text = text_of(&args.from)?;
-    if args.from.extension().is_some_and(|extension| extension == "toml") {
-        text = from_config(&args.from.display().to_string(), &text)?;
-    }
     // Also the copy that a router keeps: what is left where etcd has lost all.
     if let Some(kept) = copy::map_of(&text) {
         text = kept;
@@ -81,8 +80,8 @@ struct Moves {
 pub(super) async fn apply(args: &ApplyArgs) -> Result<ExitCode, Failed> {
     let text = text_of(&args.map.file)?;
     let new = document_of(&args.map.file, &text)?;
-    let mut connection = connect(&args.config).await?;
-    let old = in_force(&mut connection).await?;
+    let mut place = place(&args.config).await?;
+    let old = place.in_force().await?;
     if let (Some(base), Some(epoch)) = (new.epoch, old.document.as_ref().and_then(|document| document.epoch))
         && base != epoch
     {
@@ -92,11 +91,15 @@ pub(super) async fn apply(args: &ApplyArgs) -> Result<ExitCode, Failed> {
         )));
     }
     new.warnings.iter().for_each(|warning| say!("warning: {warning}"));
-    if !permitted(&old, &new, &args.moves)? {
+    if !place.permits(&text, &old, &new, &args.moves)? {
         return Ok(ExitCode::SUCCESS);
     }
+    let connection = match &mut place {
+        Place::Etcd(connection) => connection,
+        Place::File(file) => return file.put(&text, args.why.by.as_deref(), &args.why.reason),
+    };
     let next = old.next.max(new.epoch.unwrap_or(0).saturating_add(1));
-    store(&mut connection, Some(old.revision), next, &text, &args.why).await
+    store(connection, Some(old.revision), next, &text, &args.why).await
 }
 
 #[derive(Debug, clap::Args)]
@@ -112,11 +115,11 @@ pub(super) struct RollbackArgs {
 }
 
 pub(super) async fn rollback(args: &RollbackArgs) -> Result<ExitCode, Failed> {
-    let mut connection = connect(&args.config).await?;
-    let text = readable(args.epoch, connection.past(args.epoch).await?)?;
+    let mut place = place(&args.config).await?;
+    let text = readable(args.epoch, place.past(args.epoch).await?)?;
     let new = Document::parse(&format!("epoch {}", args.epoch), &text)?;
-    let old = in_force(&mut connection).await?;
-    if !permitted(&old, &new, &args.moves)? {
+    let old = place.in_force().await?;
+    if !place.permits(&text, &old, &new, &args.moves)? {
         return Ok(ExitCode::SUCCESS);
     }
     let reason = match args.why.reason.as_str() {
@@ -124,7 +127,21 @@ pub(super) async fn rollback(args: &RollbackArgs) -> Result<ExitCode, Failed> {
         said => said.to_owned(),
     };
     let why = Why { reason, by: args.why.by.clone() };
-    store(&mut connection, Some(old.revision), old.next, &text, &why).await
+    match &mut place {
+        Place::Etcd(connection) => store(connection, Some(old.revision), old.next, &text, &why).await,
+        Place::File(file) => file.put(&text, why.by.as_deref(), &why.reason),
+    }
+}
+
+impl Place {
+    /// As [`permitted`]; a file that was changed, and is not served, is another one too.
+    fn permits(&self, text: &str, old: &InForce, new: &Document, moves: &Moves) -> Result<bool, Failed> {
+        let wanted = permitted(old, new, moves)?;
+        match self {
+            Self::Etcd(_) => Ok(wanted),
+            Self::File(file) => Ok(!moves.dry_run && (wanted || file.differs_from(text)?)),
+        }
+    }
 }
 
 /// Tells the changes; whether they are to be made.

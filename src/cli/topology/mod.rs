@@ -1,6 +1,8 @@
-//! `pgloom topology`: the shard map that all routers share through etcd, made, read, compared and changed.
+//! `pgloom topology`: the shard map, which all routers share through etcd or which stands in a configuration file: made, read, compared
+//! and changed.
 
 mod change;
+mod in_file;
 mod read;
 
 use std::io::Read;
@@ -10,9 +12,10 @@ use std::process::ExitCode;
 use crate::cli::out::{complain, say};
 use crate::cli::{ConfigArg, FOUND_WRONG, UNUSABLE, runtime};
 use crate::config::{ConfigErrors, Document, Draft, MapSettings};
-use crate::control::etcd::{Connection, Etcd, StoreError};
+use crate::control::etcd::{Connection, Etcd, StoreError, Unreadable};
 use crate::control::map::registry::Entry;
 use crate::topology::diff::{Difference, differences};
+use in_file::MapInFile;
 
 #[derive(Debug, clap::Args)]
 pub struct TopologyArgs {
@@ -28,19 +31,19 @@ enum TopologyCommand {
         pgloom topology init --config pgloom.toml --from map.json\n\n\
         Exit status: 0 done, 1 there is a map already, 2 the call, the file or etcd cannot be used.")]
     Init(change::InitArgs),
-    /// Print the map that is in etcd, or an earlier one
+    /// Print the map that is in force, or an earlier one
     #[command(
         after_help = "Example:\n  pgloom topology get > map.json; edit map.json; pgloom topology apply map.json\n\n\
         Exit status: 0 printed, 1 what is there is no text, or parts of it are missing: printed as it is, 2 the call or etcd cannot be used."
     )]
     Get(read::GetArgs),
-    /// Check a map in a file, without etcd
+    /// Check a map in a file, which may be a configuration file, without etcd
     #[command(after_help = "Exit status: 0 valid, 1 not valid, 2 it cannot be read.")]
     Validate(read::ValidateArgs),
     /// Tell what another map would change
     #[command(after_help = "Exit status: 0 nothing, 1 something, 2 the call, the file or etcd cannot be used.")]
     Diff(read::DiffArgs),
-    /// Put another map in the place of the one in etcd; all routers take it
+    /// Put another map in the place of the one in etcd, and all routers take it; or into the configuration file, from where they take it with RELOAD
     #[command(
         after_help = "A map says where rows are: it brings no row there. What would place keys that may have rows on another shard \
         is refused without --allow-moves; those rows are not found any more until they are moved.\n\n\
@@ -49,7 +52,7 @@ enum TopologyCommand {
     Apply(change::ApplyArgs),
     /// List the maps that are kept
     History(read::HistoryArgs),
-    /// Put an earlier map in force again, as a new epoch
+    /// Put an earlier map in force again, as a new epoch; where the map stands in the configuration file, into that, to be read by RELOAD
     #[command(
         after_help = "Exit status: 0 done, 1 refused or overtaken by another change, 2 the call or etcd cannot be used."
     )]
@@ -110,14 +113,51 @@ impl From<StoreError> for Failed {
     }
 }
 
+/// Where the map is.
+enum Place {
+    Etcd(Connection),
+    File(MapInFile),
+}
+
+async fn place(config: &ConfigArg) -> Result<Place, Failed> {
+    let draft = Draft::load(&config.config)?;
+    match draft.map_source()? {
+        MapSettings::Etcd(settings) => Ok(Place::Etcd(Etcd::new(&settings).any().await?)),
+        MapSettings::File { history } => MapInFile::new(&config.config, draft, history).map(Place::File),
+    }
+}
+
 /// The etcd that the file names.
 pub(super) async fn connect(config: &ConfigArg) -> Result<Connection, Failed> {
     match Draft::load(&config.config)?.map_source()? {
         MapSettings::Etcd(settings) => Ok(Etcd::new(&settings).any().await?),
-        MapSettings::File => Err(Failed::unusable(format!(
+        MapSettings::File { .. } => Err(Failed::unusable(format!(
             "{} keeps the map itself; set source = \"etcd\" and endpoints in [topology] to share it",
             config.config.display()
         ))),
+    }
+}
+
+impl Place {
+    async fn epochs(&mut self) -> Result<Vec<u64>, Failed> {
+        match self {
+            Self::Etcd(connection) => Ok(connection.epochs().await?),
+            Self::File(file) => file.epochs(),
+        }
+    }
+
+    async fn past(&mut self, epoch: u64) -> Result<Option<Result<String, Unreadable>>, Failed> {
+        match self {
+            Self::Etcd(connection) => Ok(connection.past(epoch).await?),
+            Self::File(file) => file.past(epoch),
+        }
+    }
+
+    async fn in_force(&mut self) -> Result<InForce, Failed> {
+        match self {
+            Self::Etcd(connection) => in_force(connection).await,
+            Self::File(file) => file.in_force(),
+        }
     }
 }
 
@@ -174,8 +214,15 @@ async fn served_epochs(connection: &mut Connection) -> Result<Vec<u64>, Failed> 
     Ok(routers.iter().filter_map(|text| Entry::read(text)?.epoch).collect())
 }
 
-/// A text from a file, or from standard input where it is called `-`.
+fn is_config(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml")
+}
+
+/// A map from a file, or from standard input where it is called `-`; of a configuration file its databases, as a map.
 fn text_of(path: &Path) -> Result<String, Failed> {
+    if is_config(path) {
+        return Ok(Draft::load(path)?.map_text()?);
+    }
     let read = if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map(|_| text)
@@ -232,7 +279,7 @@ fn print_changes(changes: &[(String, Difference)]) {
 /// A file with a map.
 #[derive(Debug, clap::Args)]
 struct MapFile {
-    /// The map, JSON; - for standard input
+    /// The map, JSON, or a configuration file (.toml) that has the databases with their shards; - for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Failed, MapFile, changes, connect, document_of, in_force, print_changes, text_of};
+use super::{Failed, MapFile, Place, changes, document_of, is_config, place, print_changes, text_of};
 use crate::cli::out::{self, say};
 use crate::cli::{ConfigArg, FOUND_WRONG};
-use crate::config::Document;
+use crate::config::{Document, Draft, MapSettings};
 use crate::control::etcd::Unreadable;
 
 #[derive(Debug, clap::Args)]
@@ -20,10 +20,11 @@ pub(super) struct GetArgs {
 }
 
 pub(super) async fn get(args: &GetArgs) -> Result<ExitCode, Failed> {
-    let mut connection = connect(&args.config).await?;
-    let text = match args.epoch {
-        Some(epoch) => connection.past(epoch).await?.ok_or_else(|| gone(epoch))?,
-        None => match connection.look().await?.map {
+    let mut place = place(&args.config).await?;
+    let text = match (args.epoch, &mut place) {
+        (Some(epoch), place) => place.past(epoch).await?.ok_or_else(|| gone(epoch))?,
+        (None, Place::File(file)) => Ok(file.latest()?),
+        (None, Place::Etcd(connection)) => match connection.look().await?.map {
             Some(stored) => stored.text,
             None => return Err(Failed::unusable("there is no map in etcd; make one with pgloom topology init")),
         },
@@ -58,6 +59,15 @@ pub(super) struct ValidateArgs {
 }
 
 pub(super) fn validate(args: &ValidateArgs) -> Result<ExitCode, Failed> {
+    // With the lines of the file, where it has more than a map.
+    if is_config(&args.map.file) {
+        let draft = Draft::load(&args.map.file)?;
+        if let MapSettings::Etcd(_) = draft.map_source()? {
+            let message = "has no map, which stands in etcd; give it a name that ends in .json if it is one";
+            return Err(Failed::unusable(format!("{} {message}", args.map.file.display())));
+        }
+        draft.settings(None).map_err(|errors| Failed::refused(errors.to_string()))?;
+    }
     let text = text_of(&args.map.file)?;
     match Document::parse(&args.map.file.display().to_string(), &text) {
         Ok(document) => {
@@ -99,8 +109,7 @@ struct Shown {
 
 pub(super) async fn diff(args: &DiffArgs) -> Result<ExitCode, Failed> {
     let new = document_of(&args.map.file, &text_of(&args.map.file)?)?;
-    let mut connection = connect(&args.config).await?;
-    let old = in_force(&mut connection).await?;
+    let old = place(&args.config).await?.in_force().await?;
     let Some(old) = old.document else { return Err(Failed::unusable("there is no map to compare with")) };
     let changes = changes(&old, &new);
     if args.json {
@@ -153,10 +162,10 @@ impl Entry {
 }
 
 pub(super) async fn history(args: &HistoryArgs) -> Result<ExitCode, Failed> {
-    let mut connection = connect(&args.config).await?;
+    let mut place = place(&args.config).await?;
     let mut entries = Vec::new();
-    for epoch in connection.epochs().await?.into_iter().take(args.limit) {
-        let Some(text) = connection.past(epoch).await? else { continue };
+    for epoch in place.epochs().await?.into_iter().take(args.limit) {
+        let Some(text) = place.past(epoch).await? else { continue };
         entries.push(Entry::read(epoch, text));
     }
     if args.json {

@@ -20,9 +20,22 @@ impl Build<'_> {
                     let message = "endpoints are not used, the source is \"file\"; set source = \"etcd\"";
                     self.warn(&section.endpoints.origin, message);
                 }
-                Some(MapSettings::File)
+                Some(MapSettings::File { history: self.history(section.history_directory.as_ref()) })
             }
             MapSource::Etcd => self.etcd(section).map(|etcd| MapSettings::Etcd(Box::new(etcd))),
+        }
+    }
+
+    /// The directory that the settings name, or one beside the file; nothing that is no file has a past.
+    fn history(&self, said: Option<&Setting<PathBuf>>) -> Option<PathBuf> {
+        match said {
+            Some(said) if said.value.as_os_str().is_empty() => None,
+            Some(said) => Some(self.directory.join(&said.value)),
+            None => {
+                let mut beside = self.path?.as_os_str().to_owned();
+                beside.push(".maps");
+                Some(beside.into())
+            }
         }
     }
 

@@ -44,6 +44,7 @@ impl Build<'_> {
         }
         let auth_type = general.map(|general| general.auth_type.value);
         let most = general.map_or(0, |general| general.max_user_client_connections.value);
+        let takes_hints = general.is_some_and(|general| general.read_preference_hints.value);
         let mut names = HashSet::new();
         let mut built = Vec::new();
         for user in users {
@@ -61,7 +62,7 @@ impl Build<'_> {
             }
             let place = listed.iter().position(|listed| *listed.name == *name.value);
             let listed = place.map(|place| listed.remove(place));
-            built.extend(self.user(user, listed, auth_type, most));
+            built.extend(self.user(user, listed, auth_type, (most, takes_hints)));
         }
         let origin = general.map_or(&Origin::Default, |general| &general.auth_file.origin);
         for Listed { name, password, .. } in listed {
@@ -78,6 +79,7 @@ impl Build<'_> {
                 pool_mode: None,
                 times: TimeWishes::default(),
                 read_preference: None,
+                takes_hints,
                 server,
             });
         }
@@ -90,7 +92,7 @@ impl Build<'_> {
         user: &file::User,
         listed: Option<Listed>,
         auth_type: Option<AuthType>,
-        most: u32,
+        (most, takes_hints): (u32, bool),
     ) -> Option<User> {
         let given = user.password.is_some() || user.password_file.is_some();
         if let Some(listed) = listed.as_ref().filter(|listed| given && listed.password.is_some()) {
@@ -150,6 +152,7 @@ impl Build<'_> {
                 user.log_slow_statements.as_ref(),
             ]),
             read_preference: user.read_preference.as_ref().map(|wanted| wanted.value),
+            takes_hints: user.read_preference_hints.as_ref().map_or(takes_hints, |own| own.value),
             server,
         })
     }

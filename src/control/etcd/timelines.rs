@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use etcd_client::{Compare, CompareOp, GetOptions, Txn, TxnOp};
 
 use super::{Connection, StoreError, Swap};
+use crate::backend::timelines::Lineage;
 
 /// A timeline as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,18 +19,18 @@ pub struct Reached {
 const UNDER: &str = "timelines/";
 
 impl Connection {
-    /// By the clusters' system identifiers.
+    /// By the shards' clusters.
     ///
     /// # Errors
     /// As [`Self::revision`].
-    pub async fn timelines(&mut self) -> Result<BTreeMap<u64, Reached>, StoreError> {
+    pub async fn timelines(&mut self) -> Result<BTreeMap<Lineage, Reached>, StoreError> {
         let mut kv = self.client.kv_client();
         let prefix = self.key(UNDER);
         let found = self.ask(kv.get(prefix.clone(), Some(GetOptions::new().with_prefix()))).await?;
         let reached = |value: &etcd_client::KeyValue| {
-            let system = value.key_str().ok()?.strip_prefix(&prefix)?.parse().ok()?;
+            let lineage = Lineage::parse(value.key_str().ok()?.strip_prefix(&prefix)?)?;
             let timeline = value.value_str().ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-            Some((system, Reached { timeline, revision: value.mod_revision() }))
+            Some((lineage, Reached { timeline, revision: value.mod_revision() }))
         };
         Ok(found.kvs().iter().filter_map(reached).collect())
     }
@@ -40,11 +41,11 @@ impl Connection {
     /// As [`Self::revision`].
     pub async fn raise_timeline(
         &mut self,
-        system: u64,
+        lineage: &Lineage,
         seen: Option<Reached>,
         timeline: u32,
     ) -> Result<Swap, StoreError> {
-        let key = self.key(&format!("{UNDER}{system}"));
+        let key = self.key(&format!("{UNDER}{lineage}"));
         let seen = seen.map_or(0, |seen| seen.revision);
         let unchanged = Compare::mod_revision(key.clone(), CompareOp::Equal, seen);
         let put = TxnOp::put(key, timeline.to_string(), None);

@@ -1,8 +1,8 @@
 //! The last map on disk, for a start while the store cannot be reached.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -37,12 +37,21 @@ pub fn write(path: &Path, prefix: &str, map: &str) -> io::Result<()> {
 /// # Errors
 /// Those of the file system.
 pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+    replace_as(path, &format!("{text}\n"), 0o600)
+}
+
+/// The same of any file, with these rights and no line end more.
+///
+/// # Errors
+/// Those of the file system.
+pub fn replace_as(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
     let beside = directory.join(format!(".{name}.{}", std::process::id()));
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        writeln!(file, "{text}")?;
+        file.set_permissions(Permissions::from_mode(mode & 0o7777))?;
+        file.write_all(text.as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&beside, path)
     })();
@@ -51,6 +60,22 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     }
     written?;
     File::open(directory)?.sync_all()
+}
+
+/// Whether [`replace`] could write this file: told before there is something to be kept.
+///
+/// # Errors
+/// Those of the file system.
+pub fn check(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+    if path.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let beside = directory.join(format!(".{name}.{}.check", std::process::id()));
+    let tried = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside);
+    let _ = std::fs::remove_file(&beside);
+    tried.map(drop)
 }
 
 /// The map that was kept for this prefix; `None`: there is no copy, or it is of another map.
@@ -76,8 +101,6 @@ pub fn map_of(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -96,6 +119,9 @@ mod tests {
         std::fs::write(&path, "{\"prefix\": \"/a\", \"map\":").unwrap();
         assert!(read(&path, "/a").is_err());
         assert!(write(&directory.join("none/map.json"), "/a", "{}").is_err());
+        assert!(check(&path).is_ok() && check(&directory.join("new.json")).is_ok());
+        assert!(check(&directory.join("none/map.json")).is_err() && check(&directory).is_err());
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
         std::fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -3,6 +3,7 @@
 mod clock;
 pub mod copy;
 pub mod follow;
+pub mod history;
 pub mod registry;
 mod state;
 pub mod timelines;

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 /// Told by whoever follows the map.
 #[derive(Clone, Debug)]
 pub struct MapStatus {
-    /// `file`, `etcd` or `copy`: etcd was not reached since the start.
+    /// `file`, `etcd` or `copy`: etcd was not reached since the start, or the file's map has been wrong since then.
     pub source: &'static str,
     /// The member that answers, or the file.
     pub place: Box<str>,
@@ -20,6 +20,8 @@ pub struct MapStatus {
     pub reason: Box<str>,
     /// When the store has last said that this is the map.
     pub confirmed: Option<Instant>,
+    /// Of a map in the file: since when another one was found there, which is not served.
+    pub differs: Option<Instant>,
     /// What is in the way now: of the store, or of the document that it has.
     pub problem: Option<Box<str>>,
     /// Documents that were not taken.
@@ -31,6 +33,8 @@ pub struct MapStatus {
 pub struct MapState {
     status: Mutex<MapStatus>,
     started: Instant,
+    /// The map stands in a file: its epochs are of this router's directory.
+    in_file: bool,
     epoch: watch::Sender<Option<u64>>,
 }
 
@@ -45,10 +49,16 @@ impl MapState {
             changed_by: "".into(),
             reason: "".into(),
             confirmed: None,
+            differs: None,
             problem: None,
             rejected: 0,
         };
-        Arc::new(Self { status: Mutex::new(status), started: Instant::now(), epoch: watch::Sender::new(None) })
+        Arc::new(Self {
+            status: Mutex::new(status),
+            started: Instant::now(),
+            in_file: source == "file",
+            epoch: watch::Sender::new(None),
+        })
     }
 
     pub fn status(&self) -> MapStatus {
@@ -63,11 +73,16 @@ impl MapState {
         self.epoch.send_if_modified(|known| std::mem::replace(known, epoch) != epoch);
     }
 
-    /// How long the store has not said that this is the map; nothing for a file, which is the map.
+    /// That all routers of this map count alike.
+    pub fn shared_epoch(&self) -> Option<u64> {
+        self.status().epoch.filter(|_| !self.in_file)
+    }
+
+    /// How long the store has not said that this is the map; of a file, how long it is known to have another one.
     pub fn stale(&self) -> Duration {
         let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         match status.source {
-            "file" => Duration::ZERO,
+            "file" => status.differs.map_or(Duration::ZERO, |since| since.elapsed()),
             _ => status.confirmed.unwrap_or(self.started).elapsed(),
         }
     }

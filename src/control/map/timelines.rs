@@ -11,12 +11,12 @@ use crate::control::etcd::{Connection, StoreError, Swap};
 pub async fn exchange(connection: &mut Connection, servers: &ServerBook) -> Result<(), StoreError> {
     loop {
         let stored = connection.timelines().await?;
-        servers.learn(stored.iter().map(|(system, reached)| (*system, reached.timeline)));
+        servers.learn(stored.iter().map(|(lineage, reached)| (lineage.clone(), reached.timeline)));
         let mut lost = false;
-        for (system, timeline) in servers.timelines.all() {
-            let seen = stored.get(&system).copied();
+        for (lineage, timeline) in servers.timelines.all() {
+            let seen = stored.get(&lineage).copied();
             if seen.is_none_or(|seen| timeline > seen.timeline) {
-                lost |= connection.raise_timeline(system, seen, timeline).await? == Swap::Lost;
+                lost |= connection.raise_timeline(&lineage, seen, timeline).await? == Swap::Lost;
             }
         }
         // Who was there first may have heard of a later one, or of an earlier one.
