@@ -217,11 +217,9 @@ fn connections_to_servers_have_limits_in_general_for_a_database_and_for_a_user()
             // The first one may find that its connection has ended.
             let error =
                 std::iter::from_fn(|| Some(ask(&mut raw).unwrap())).take(3).find(|error| error.code() == "08001");
+            // "no answer", or "the login was not finished": both have the limit of the connection where the login has none of its own.
             let error = error.unwrap_or_else(|| panic!("{limit} {level:?}"));
-            assert!(
-                error.to_string().contains(&format!("the login was not finished within {own}")),
-                "{limit} {level:?}: {error}"
-            );
+            assert!(error.to_string().contains(&format!("within {own}")), "{limit} {level:?}: {error}");
             assert!(start.elapsed() < Duration::from_secs(10), "{limit} {level:?}: {:?}", start.elapsed());
             pipe.mend();
             pipe.break_all(false);
