@@ -58,7 +58,7 @@ bench-copy: ## COPY FROM directly and cut by key: rows a second, the router's CP
 	@scripts/setup bench
 	@scripts/bench-copy $(ARGS)
 
-bench-overload: ## answers in time at one and at four times the load that can be served, in one run (SECONDS_EACH=5 PROFILE=dev: a short run)
+bench-overload: ## answers in time at one and at four times the load that can be served, in one run (ROUNDS=1 PROFILE=dev: a short run)
 	@scripts/setup test
 	@scripts/bench-overload $(ARGS)
 

@@ -300,6 +300,8 @@ fn members(settings: &Settings, database: &str, keys: &KeyRing) -> HashMap<Box<s
         pool_size: user.pool_size.map(|n| n.get() as usize),
         session_mode: user.pool_mode.map(|mode| mode == PoolMode::Session),
         times: user.times,
+        connect_timeout: user.server_connect,
+        login_timeout: user.server_login,
         read_preference: user.read_preference,
         takes_hints: user.takes_hints,
     };

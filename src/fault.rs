@@ -170,7 +170,8 @@ impl Fault {
         fault
     }
 
-    /// For the metrics: the file of this program that cannot do it, as `sql/locking`, or that a limit of the router was reached. `None`:
+    /// For the metrics: the file of this program that cannot do it, as `sql/locking`, that a limit of the router was reached, or that too
+    /// many wait. `None`:
     /// it is no refusal of ours.
     pub fn refused_by(&self) -> Option<&'static str> {
         match (self.0.refuser.0, self.0.code) {
@@ -179,6 +180,7 @@ impl Fault {
                 Some(file.strip_suffix(".rs").unwrap_or(file))
             }
             (None, SqlState::CONFIGURATION_LIMIT_EXCEEDED) if self.0.blame != Blame::Server => Some("limit"),
+            (None, SqlState::TOO_MANY_CONNECTIONS) if self.0.blame == Blame::Router => Some("overload"),
             (None, _) => None,
         }
     }
@@ -272,6 +274,9 @@ mod tests {
         assert_eq!(refused.refused_by(), Some("fault"));
         assert_eq!(Fault::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too much").refused_by(), Some("limit"));
         assert_eq!(Fault::new(SqlState::FEATURE_NOT_SUPPORTED, "by a server").refused_by(), None);
+        let crowded = Fault::new(SqlState::TOO_MANY_CONNECTIONS, "too many");
+        assert_eq!(crowded.clone().blame(Blame::Router).refused_by(), Some("overload"));
+        assert_eq!(crowded.blame(Blame::Server).refused_by(), None);
         let alike = Fault::new(SqlState::FEATURE_NOT_SUPPORTED, "this").detail("that").hint("Do something else.");
         assert_eq!(refused, alike);
     }

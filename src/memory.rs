@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::fault::{Blame, Fault, SqlState};
 
 /// A statement takes memory in steps of so many bytes, so that a row costs no atomic.
-const STEP: usize = 64 << 10;
+pub const STEP: usize = 64 << 10;
 
 /// See the module.
 #[derive(Debug)]

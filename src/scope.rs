@@ -1,6 +1,6 @@
 //! `Control`: the one way to stop a session or its statement from outside.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -18,6 +18,8 @@ pub struct Control {
     made: Instant,
     /// Since when the client has taken nothing of what is to be written to it; microseconds since `made`, 0: it takes.
     blocked: AtomicU64,
+    /// Bytes that it does not take.
+    unsent: AtomicUsize,
     /// The statement that waits for server connections is to be canceled.
     canceled: AtomicBool,
     /// The time of the statement that runs is up: what its client is told, where that has not taken all of its answer.
@@ -34,6 +36,7 @@ impl Default for Control {
             why: Mutex::default(),
             made: Instant::now(),
             blocked: AtomicU64::new(0),
+            unsent: AtomicUsize::new(0),
             canceled: AtomicBool::default(),
             due: Mutex::default(),
             is_due: AtomicBool::default(),
@@ -111,6 +114,15 @@ impl Control {
     pub fn note_blocked(&self, blocked: bool) {
         let since = if blocked { u64::try_from(self.made.elapsed().as_micros()).unwrap_or(u64::MAX).max(1) } else { 0 };
         self.blocked.store(since, Ordering::Relaxed);
+    }
+
+    /// So many bytes wait for the client, which takes nothing now.
+    pub fn note_unsent(&self, bytes: usize) {
+        self.unsent.store(bytes, Ordering::Relaxed);
+    }
+
+    pub fn unsent(&self) -> usize {
+        self.unsent.load(Ordering::Relaxed)
     }
 
     /// For how long the client has taken nothing of what is to be written to it.

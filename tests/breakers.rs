@@ -152,7 +152,17 @@ fn what_clients_and_administrators_do_does_not_count() {
         let key = world.keys[1];
         assert_eq!(raw.simple(&format!("SELECT nothing FROM items WHERE id = {key}")).code(), "42703");
         assert_eq!(raw.simple(&format!("SELECT 1 / (id - id) FROM items WHERE id = {key}")).code(), "22012");
-        raw.must("BEGIN");
+        // Of each class that is no server's fault: data, constraints, names, a time-out and a cancel, a transaction that has failed.
+        for (sql, code) in [
+            (format!("SELECT 'x'::int FROM items WHERE id = {key}"), "22P02"),
+            (format!("INSERT INTO items (id) VALUES ({key})"), "23505"),
+            (format!("SELECT no_such_function(id) FROM items WHERE id = {key}"), "42883"),
+            (format!("SET statement_timeout = '30ms'; SELECT pg_sleep(9) FROM items WHERE id = {key}"), "57014"),
+        ] {
+            raw.must("RESET statement_timeout");
+            assert_eq!(raw.simple(&sql).code(), code, "{sql}");
+        }
+        raw.must("RESET statement_timeout; BEGIN");
         let pid = world.ask(&mut raw, 1).unwrap();
         direct.must(&format!("SELECT pg_terminate_backend({pid})"));
         let ended = raw.simple(&format!("SELECT n FROM items WHERE id = {key}"));

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use support::cluster::postgres_bin;
 use support::raw::{Raw, Value, message as m};
-use support::{Sharded, eventually};
+use support::{Router, Sharded, eventually};
 
 const USERS: &str = "[[users]]\nname = \"postgres\"\n[[users]]\nname = \"ops\"\ndatabases = []\n\
      [[users]]\nname = \"watch\"\ndatabases = []\npassword = \"t0p secret\"\n";
@@ -40,6 +40,10 @@ const PGBOUNCER: &[(&str, &str, &str)] = &[
         "ssiiiiiiiiiiiiiss",
     ),
     ("SERVERS", SOCKETS, SOCKET_TYPES),
+    ("MEM", "name size used free memtotal", "siiiq"),
+    ("PEERS", "peer_id host port pool_size", "isii"),
+    ("ACTIVE_SOCKETS", BUFFERS, BUFFER_TYPES),
+    ("SOCKETS", BUFFERS, BUFFER_TYPES),
     ("STATE", "key value", "ss"),
     (
         "STATS",
@@ -62,6 +66,11 @@ const PGBOUNCER: &[(&str, &str, &str)] = &[
 ];
 const SOCKETS: &str = "type user database replication state addr port local_addr local_port connect_time request_time wait wait_us \
      close_needed ptr link remote_pid tls application_name prepared_statements";
+const BUFFERS: &str = "type user database replication state addr port local_addr local_port connect_time request_time wait wait_us \
+     close_needed ptr link remote_pid tls application_name prepared_statements id recv_pos pkt_pos pkt_remain send_pos send_remain pkt_avail \
+     send_avail";
+/// Numbers of server connections are larger than PgBouncer's, and so may the memory be.
+const BUFFER_TYPES: &str = "ssssssisissiiississiqiiiiiii";
 const SOCKET_TYPES: &str = "ssssssisissiiississi";
 const COUNTS: &str = "database server_assignment_count xact_count query_count bytes_received bytes_sent xact_time query_time wait_time \
      client_parse_count server_parse_count bind_count client_login_count";
@@ -103,6 +112,7 @@ fn everything_that_help_names_is_shown_in_both_protocols_and_formats() {
                 let expected = match kind {
                     's' => (TEXT, -1),
                     'i' => (INT4, 4),
+                    'q' => (INT8, 8),
                     _ => (NUMERIC, -1),
                 };
                 assert_eq!((column.type_oid, column.type_len), expected, "{sql}: {}", column.name);
@@ -394,6 +404,136 @@ fn nonsense_is_answered_as_by_postgres() {
         assert_eq!((error.tag, &error.report().0[&'S'][..]), (b'E', "FATAL"), "{error:?}");
         assert!(other.read().is_err());
     }
+}
+
+/// The rows of SOCKETS are those of CLIENTS and SERVERS, and tell who does not take its answer.
+#[test]
+fn sockets_memory_and_peers_are_shown() {
+    let world = world("consolesockets", "peers = [\"127.0.0.1:1\"]\n");
+    let mut busy = world.connect();
+    busy.must(&format!("BEGIN; SELECT * FROM items WHERE id = {}", world.id(1, 0)));
+    let _resting = world.connect();
+    let mut raw = console(&world, "watch");
+    let of = |raw: &mut Raw, what: &str| raw.named(&format!("SHOW {what}"));
+    let count = |rows: &[BTreeMap<String, String>], kind: &str| rows.iter().filter(|row| row["type"] == kind).count();
+    eventually(10, "those who are gone are not shown", || of(&mut raw, "CLIENTS").len() == 2);
+    let sockets = of(&mut raw, "SOCKETS");
+    let servers = of(&mut raw, "SERVERS");
+    assert_eq!((count(&sockets, "C"), count(&sockets, "S")), (2, servers.len()));
+    for row in sockets.iter().filter(|row| row["type"] == "S") {
+        let server = servers.iter().find(|server| server["id"] == row["id"]).unwrap();
+        assert!(server.iter().all(|(column, value)| row.get(column) == Some(value)), "{row:?} {server:?}");
+    }
+    let active = of(&mut raw, "ACTIVE_SOCKETS");
+    assert_eq!((count(&active, "C"), count(&active, "S")), (1, 1), "{active:?}");
+    assert_eq!(active[0]["link"], active[1]["ptr"]);
+    assert!(sockets.iter().all(|row| row["send_avail"] == "0"));
+    let mut stalled = world.connect();
+    stalled.send(&m::query("SELECT repeat(body, 1000) FROM plain, generate_series(1, 200000)")).unwrap();
+    eventually(20, "somebody does not take its answer", || {
+        of(&mut raw, "ACTIVE_SOCKETS")
+            .iter()
+            .any(|row| row["type"] == "C" && row["send_avail"].parse::<u32>().unwrap() > 1_000)
+    });
+    drop(stalled);
+    let memory = of(&mut raw, "MEM");
+    let row = |name: &str| memory.iter().find(|row| row["name"] == name).unwrap();
+    let number = |name: &str, column: &str| row(name)[column].parse::<u64>().unwrap();
+    for name in ["client_cache", "server_cache", "pool_cache", "plan_cache"] {
+        assert!(number(name, "used") > 0 && number(name, "size") > 100, "{memory:?}");
+        assert!(number(name, "memtotal") >= number(name, "used") * number(name, "size"), "{memory:?}");
+    }
+    // The default of memory_limit is 1 GiB, in steps of 64 KiB.
+    assert_eq!(number("statements", "used") + number("statements", "free"), 16_384, "{memory:?}");
+    assert!(of(&mut raw, "PEERS").is_empty(), "it does not answer");
+    let text = world.router.config_text();
+    let other = Router::start(&format!(
+        "{}\n",
+        text.replace(&format!("port = {}\n", world.router.port), "port = {port}\n")
+            .replace(&format!("\"127.0.0.1:{}\"", world.router.http_port), "\"127.0.0.1:{http_port}\"")
+    ));
+    let peers = text.replace("127.0.0.1:1\"", &format!("127.0.0.1:{}\"", other.port));
+    assert_eq!(world.router.reload(&peers), "applied");
+    eventually(20, "the other router", || !of(&mut raw, "PEERS").is_empty());
+    let peers = of(&mut raw, "PEERS");
+    assert_eq!((&*peers[0]["host"], &*peers[0]["port"]), ("127.0.0.1", &*other.port.to_string()));
+    // It is the number in its clients' process ids.
+    let theirs = other.connect(&world.db.name);
+    assert_eq!(pgloom::ids::RouterNumber::of(theirs.key.0).unwrap().get().to_string(), peers[0]["peer_id"]);
+}
+
+/// What pgbouncer_exporter asks, over the simple protocol, with the columns that it reads as numbers (the others are its labels), as
+/// its documentation and PgBouncer's have them.
+#[test]
+fn an_exporter_for_pgbouncer_finds_what_it_reads() {
+    let world = world("consoleexporter", "");
+    world.connect().must("BEGIN; UPDATE items SET n = n + 1; COMMIT");
+    let _waits = world.connect();
+    let parameters = [
+        ("user", "watch"),
+        ("database", "pgbouncer"),
+        ("extra_float_digits", "2"),
+        ("client_encoding", "UTF8"),
+        ("datestyle", "ISO, MDY"),
+    ];
+    let mut raw = Raw::connect_with(world.router.port, &parameters, None).unwrap();
+    let numbers = [
+        (
+            "databases",
+            "name host port database pool_mode",
+            "pool_size max_connections current_connections paused disabled",
+        ),
+        (
+            "pools",
+            "database user",
+            "cl_active cl_active_cancel_req cl_waiting cl_waiting_cancel_req sv_active sv_active_cancel sv_being_canceled sv_idle \
+             sv_used sv_tested sv_login maxwait",
+        ),
+        (
+            "stats_totals",
+            "database",
+            "query_count query_time bytes_received bytes_sent wait_time xact_count xact_time client_parse_count \
+             server_parse_count bind_count",
+        ),
+        (
+            "stats",
+            "database",
+            "total_query_count total_query_time total_received total_sent total_wait_time total_xact_count total_xact_time \
+             avg_query_count avg_query_time avg_recv avg_sent avg_wait_time avg_xact_count avg_xact_time",
+        ),
+    ];
+    for (what, labels, columns) in numbers {
+        let rows = raw.named(&format!("SHOW {what};"));
+        assert!(!rows.is_empty(), "{what}");
+        let mut series = Vec::new();
+        for row in &rows {
+            for column in columns.split_whitespace() {
+                let value = row.get(column).unwrap_or_else(|| panic!("{what} has no {column}: {row:?}"));
+                assert!(value.parse::<f64>().is_ok_and(|value| value >= 0.0), "{what} {column}: {value}");
+            }
+            let labels: Vec<&String> = labels.split_whitespace().map(|label| &row[label]).collect();
+            series.push(labels);
+        }
+        // One row for each series: Prometheus takes no two of the same labels.
+        let count = series.len();
+        series.sort();
+        series.dedup();
+        assert_eq!(series.len(), count, "{what}: {rows:?}");
+    }
+    let lists: BTreeMap<String, String> =
+        raw.named("SHOW LISTS;").into_iter().map(|row| (row["list"].clone(), row["items"].clone())).collect();
+    for list in
+        ["databases", "users", "pools", "free_clients", "used_clients", "login_clients", "free_servers", "used_servers"]
+    {
+        assert!(lists[list].parse::<f64>().is_ok(), "{lists:?}");
+    }
+    assert_eq!((&*lists["databases"], &*lists["used_clients"]), ("1", "1"), "{lists:?}");
+    // Of four columns it takes the second as the value.
+    let config = raw.must("SHOW CONFIG;");
+    assert_eq!(config.answers[0].columns.as_ref().unwrap().len(), 4);
+    let limit = raw.named("SHOW CONFIG;").into_iter().find(|row| row["key"] == "max_client_conn").unwrap();
+    assert_eq!(limit["value"].parse::<f64>(), Ok(1000.0));
+    assert!(raw.value("SHOW VERSION;").starts_with("pgloom "));
 }
 
 #[test]

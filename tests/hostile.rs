@@ -4,7 +4,11 @@
 
 mod support;
 
+use std::collections::VecDeque;
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use support::raw::{Raw, Value, message as m};
@@ -118,6 +122,56 @@ fn too_many_clients_are_told_so() {
     eventually(10, "there is room again", || Raw::connect(world.router.port, "postgres", &world.db.name).is_ok());
     let unknown = Raw::connect(world.router.port, "postgres", "nowhere").unwrap_err();
     assert!(unknown.starts_with("3D000"), "{unknown}");
+}
+
+/// Many who connect and say nothing, or half of what they should, keep nobody out, though there are more of them than clients may be there.
+#[test]
+fn sockets_that_say_nothing_keep_nobody_out() {
+    let world = Sharded::create("silent", "max_client_conn = 20\nclient_login_timeout = \"1h\"\nmax_login_conn = 30");
+    let mut neighbour = world.connect();
+    let metric = |name: &str| -> u64 {
+        let text = world.router.http("/metrics").1;
+        text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().parse().unwrap()
+    };
+    let stop = AtomicBool::new(false);
+    let opened = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for nth in 0..2 {
+            let (stop, opened, port) = (&stop, &opened, world.router.port);
+            scope.spawn(move || {
+                let mut sockets = VecDeque::new();
+                while !stop.load(Ordering::Relaxed) {
+                    if let Ok(mut socket) = TcpStream::connect(("127.0.0.1", port)) {
+                        // Half of a startup packet.
+                        let _ = if nth == 0 { Ok(()) } else { socket.write_all(&[0, 0, 0, 80, 0, 3]) };
+                        sockets.push_back(socket);
+                        opened.fetch_add(1, Ordering::Relaxed);
+                    }
+                    if sockets.len() > 300 {
+                        sockets.pop_front();
+                    }
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            });
+        }
+        eventually(20, "more than there may be", || opened.load(Ordering::Relaxed) > 150);
+        for _ in 0..40 {
+            let mut raw = world.connect();
+            assert_eq!(raw.value("SELECT 1"), "1");
+            assert_eq!(neighbour.value("SELECT count(*) FROM items"), "60");
+        }
+        let fds = std::fs::read_dir(format!("/proc/{}/fd", world.router.pid())).unwrap().count();
+        assert!(fds < 140, "{fds} files are open");
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(metric("pgloom_logins_displaced_total ") > 50);
+    // A limit that is lowered holds with the next one who comes; what is silent then has the login's time.
+    let text = world.router.config_text();
+    let text = text.replace("max_login_conn = 30", "max_login_conn = 2").replace("\"1h\"", "\"500ms\"");
+    assert_eq!(world.router.reload(&text), "applied");
+    let mut silent: Vec<Raw> = (0..3).map(|_| Raw::open(world.router.port).unwrap()).collect();
+    assert!(silent[0].read().is_err(), "it is sent away without a word");
+    assert_eq!(silent[2].read().unwrap().report().code(), "57014");
 }
 
 #[test]

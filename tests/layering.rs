@@ -114,6 +114,7 @@ const PURE: &[&str] = &[
     "control/map/watcher.rs",
     "backend/inflight.rs",
     "backend/turns.rs",
+    "backend/pace.rs",
     "backend/breaker.rs",
     "backend/retry.rs",
     "backend/roles.rs",

@@ -381,6 +381,47 @@ fn one_value_of_the_key_has_as_many_statements_at_one_time_as_it_may() {
     }
 }
 
+/// Who comes when the line moves too slowly for it is told so at once, and who may wait for longer waits.
+#[test]
+fn a_statement_that_would_wait_for_too_long_is_refused_at_once() {
+    let world = Sharded::create("late", "default_pool_size = 1\nquery_wait_timeout = \"60s\"");
+    let id = world.id(1, 0);
+    let slow = format!("SELECT n, pg_sleep(0.1) FROM items WHERE id = {id}");
+    let mut line: Vec<Raw> = (0..24).map(|_| world.connect()).collect();
+    let (mut hasty, mut patient) = (world.connect(), world.connect());
+    hasty.must("SET pgloom.query_wait_timeout = '300ms'");
+    // Nothing is known of the line yet: it waits for as long as it may.
+    line.iter_mut().for_each(|raw| raw.send(&m::query(&slow)).unwrap());
+    let begun = Instant::now();
+    let reply = hasty.simple(&slow);
+    assert_eq!((reply.code(), reply.error.as_ref().unwrap().message()), ("53300", "query_wait_timeout"));
+    assert!(begun.elapsed() >= Duration::from_millis(290), "{:?}", begun.elapsed());
+    // After eight turns it is, and twelve more take more than a second.
+    for raw in &mut line[..10] {
+        assert_eq!(raw.read_to_ready().unwrap().iter().filter(|message| message.tag == b'E').count(), 0);
+    }
+    for limit in ["query_wait_timeout", "query_timeout"] {
+        hasty.must(&format!("RESET ALL; SET pgloom.{limit} = '400ms'"));
+        let begun = Instant::now();
+        let reply = hasty.simple(&slow);
+        let error = reply.error.unwrap_or_else(|| panic!("{limit}"));
+        assert_eq!(
+            (error.code(), error.message()),
+            ("53300", "too many clients wait for server connections"),
+            "{limit}"
+        );
+        assert!(error.0[&'D'].contains("this one would wait for about"), "{error}");
+        assert!(begun.elapsed() < Duration::from_millis(300), "{limit}: {:?}", begun.elapsed());
+    }
+    // Another shard's line is another one.
+    assert_eq!(hasty.value(&format!("SELECT n FROM items WHERE id = {}", world.id(2, 0))), "0");
+    assert_eq!(patient.must(&slow).answers.len(), 1);
+    for raw in &mut line[10..] {
+        assert_eq!(raw.read_to_ready().unwrap().iter().filter(|message| message.tag == b'E').count(), 0);
+    }
+    assert_eq!(hasty.must(&slow).answers.len(), 1, "nobody waits any more");
+}
+
 #[test]
 fn all_users_together_have_so_many_connections_to_a_server() {
     let sections = "[[users]]\nname = \"postgres\"\n[[users]]\nname = \"other\"\nserver_user = \"postgres\"\n";

@@ -145,6 +145,40 @@ fn secrets_are_never_shown_also_where_literals_are() {
 }
 
 #[test]
+fn a_share_of_the_statements_is_logged_as_json_without_literals_and_tells_of_the_others() {
+    let world = Sharded::create("logshare", &format!("{ALL}log_statement_share = 25\n"));
+    let mut raw = world.connect();
+    let before = statements(&world.router).len();
+    for n in 0..200 {
+        raw.must(&format!("SELECT count(*) FROM items WHERE n < {} AND name <> 'Smith {n}'", 70_000 + n));
+    }
+    let all = || statements(&world.router).split_off(before);
+    eventually(5, "lines", || all().len() > 20);
+    let lines = all();
+    // The share is one of many statements, not of each few.
+    assert!((25..=75).contains(&lines.len()), "{}", lines.len());
+    let suppressed: u64 = lines.iter().map(|line| line["suppressed"].as_u64().unwrap()).sum();
+    let told = suppressed + lines.len() as u64;
+    // Those behind the last line are told with the next one, and the table was filled before.
+    assert!((150..=230).contains(&told), "{told}");
+    for line in &lines {
+        assert_eq!(line["statement"], "SELECT count(*) FROM items WHERE n < $1 AND name <> $2", "{line}");
+        assert_eq!((&line["shards"], &line["route"]), (&4.into(), &"scatter".into()), "{line}");
+    }
+    let log = world.router.log_text();
+    assert!(!log.contains("Smith"), "{log}");
+    let text = world.router.config_text();
+    let with = |share: u32| text.replace("log_statement_share = 25", &format!("log_statement_share = {share}"));
+    assert_eq!(world.router.reload(&with(0)), "rejected", "there are settings for that");
+    assert_eq!(world.router.reload(&with(100)), "applied");
+    // With the next statement its session knows.
+    raw.must("SELECT 1");
+    let before = statements(&world.router).len();
+    (0..40).for_each(|_| drop(raw.must("SELECT count(*) FROM items")));
+    eventually(5, "all of them", || statements(&world.router).len() - before == 40);
+}
+
+#[test]
 fn the_log_is_bounded_follows_a_reload_and_users_have_times_of_their_own() {
     let users = "[[users]]\nname = \"postgres\"\n[[users]]\nname = \"fast\"\nserver_user = \"postgres\"\nlog_slow_statements = \"1us\"\n";
     let world =

@@ -45,6 +45,28 @@ impl Look<'_> {
         rows
     }
 
+    /// Both sides; or only what is at work.
+    pub(super) fn sockets(&self, active: bool) -> Vec<Vec<Option<String>>> {
+        const STATE: usize = 4;
+        const SHARD: usize = 21;
+        let none = || vec![text(0); 6];
+        let clients = self.clients.iter().map(|client| {
+            let mut row = client_row(client);
+            row.extend(none());
+            row.extend([text(i32::try_from(client.unsent).unwrap_or(i32::MAX)), None, None]);
+            row
+        });
+        let servers = self.servers().into_iter().map(|mut row| {
+            let of_shard = row.split_off(SHARD);
+            row.extend(none());
+            row.push(text(0));
+            row.extend(of_shard);
+            row
+        });
+        let rests = |row: &Vec<Option<String>>| matches!(row[STATE].as_deref(), Some("idle" | "used"));
+        clients.chain(servers).filter(|row| !(active && rests(row))).collect()
+    }
+
     pub(super) fn users(&self) -> Vec<Vec<Option<String>>> {
         let mut connections: HashMap<Box<str>, usize> = HashMap::new();
         for seen in &self.databases {

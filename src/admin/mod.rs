@@ -18,7 +18,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::backend::cluster::{Cluster, Database};
+use crate::backend::Backend;
+use crate::backend::cluster::{Cluster, Database, ServerPool};
 use crate::control::map::MapState;
 use crate::control::transactions::{self, Prepared};
 use crate::fault::Fault;
@@ -64,6 +65,8 @@ pub struct ClientView {
     pub prepared: usize,
     /// Cancel requests of its own that are being passed on.
     pub cancels: usize,
+    /// Bytes that it does not take now.
+    pub unsent: usize,
 }
 
 /// A user that may log in.
@@ -76,6 +79,26 @@ pub struct UserView {
     pub console: Option<Access>,
     /// Its clients at one time; 0: any number.
     pub max_clients: usize,
+}
+
+/// Another router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerView {
+    pub number: u16,
+    /// `host:port`.
+    pub address: Box<str>,
+    /// Requests that may be on their way to all of them.
+    pub places: usize,
+}
+
+/// What memory is kept for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryView {
+    pub name: &'static str,
+    /// Bytes of all that are used.
+    pub bytes: usize,
+    pub used: usize,
+    pub free: usize,
 }
 
 /// A setting.
@@ -113,6 +136,10 @@ pub struct Look<'a> {
     pub config: Vec<ConfigView>,
     /// Where the map does not stand in the configuration.
     pub map: Option<Arc<MapState>>,
+    /// Other routers, by their numbers.
+    pub peers: Vec<PeerView>,
+    /// What the router as a whole keeps, beside what belongs to databases.
+    pub memory: Vec<MemoryView>,
     /// Clients that have not come in yet.
     pub knocking: usize,
     /// Whoever looks may see the keys of customers.
@@ -122,6 +149,7 @@ pub struct Look<'a> {
 impl Look<'_> {
     pub fn rows(&self, what: What) -> LocalRows {
         let rows = match what {
+            What::ActiveSockets => self.sockets(true),
             What::Breakers => self.breakers(),
             What::Clients => self.clients(),
             What::Config => self.config(),
@@ -131,12 +159,15 @@ impl Look<'_> {
             What::HotKeys => self.hot_keys(),
             What::Lists => self.lists(),
             What::Map => self.map(),
+            What::Mem => self.mem(),
+            What::Peers => self.peers(),
             What::Pools => self.pools(),
             What::Schemas => self.schemas(),
             What::Servers => self.servers(),
             What::ShardPools => self.shard_pools(),
             What::ShardServers => self.shard_servers(),
             What::Shards => self.shards(),
+            What::Sockets => self.sockets(false),
             What::State => self.state(),
             What::Stats => self.stats(),
             What::StatsAverages => self.stats_averages(),
@@ -163,6 +194,30 @@ impl Look<'_> {
             }));
         }
         (What::Transactions.show().answer(rows), warnings)
+    }
+
+    fn peers(&self) -> Vec<Vec<Option<String>>> {
+        let row = |peer: &PeerView| {
+            let (host, port) = pools::parted(&peer.address);
+            vec![text(peer.number), text(host), text(port), text(peer.places)]
+        };
+        self.peers.iter().map(row).collect()
+    }
+
+    fn mem(&self) -> Vec<Vec<Option<String>>> {
+        let pools: Vec<_> = self.databases.iter().flat_map(|seen| seen.database.all_pools()).collect();
+        let of_servers = || pools.iter().flat_map(|(_, pools)| pools.all());
+        let of_each = |name, used: usize, size: usize| MemoryView { name, bytes: used * size, used, free: 0 };
+        let own = [
+            of_each("server_cache", of_servers().map(|pool| pool.members().len()).sum(), size_of::<Backend>()),
+            of_each("pool_cache", of_servers().count(), size_of::<ServerPool>()),
+        ];
+        let cell = |number: usize| text(i32::try_from(number).unwrap_or(i32::MAX));
+        let row = |view: &MemoryView| {
+            let size = view.bytes.checked_div(view.used).unwrap_or(0);
+            vec![text(view.name), cell(size), cell(view.used), cell(view.free), text(view.bytes)]
+        };
+        self.memory.iter().chain(&own).map(row).collect()
     }
 
     fn config(&self) -> Vec<Vec<Option<String>>> {

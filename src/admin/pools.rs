@@ -81,7 +81,7 @@ impl Sums {
 }
 
 /// `host:port` in its parts.
-fn parted(address: &str) -> (&str, &str) {
+pub(super) fn parted(address: &str) -> (&str, &str) {
     address.rsplit_once(':').unwrap_or((address, "0"))
 }
 

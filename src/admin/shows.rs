@@ -5,6 +5,7 @@ use crate::admin::rows::{Kind, LocalColumn, LocalRows};
 /// One thing to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
+    ActiveSockets,
     Breakers,
     Clients,
     Config,
@@ -14,12 +15,15 @@ pub enum What {
     HotKeys,
     Lists,
     Map,
+    Mem,
+    Peers,
     Pools,
     Schemas,
     Servers,
     ShardPools,
     ShardServers,
     Shards,
+    Sockets,
     State,
     Stats,
     StatsAverages,
@@ -90,6 +94,13 @@ macro_rules! show {
 
 /// In the order of [`What`].
 pub const SHOWS: &[Show] = &[
+    show!(
+        ActiveSockets,
+        "ACTIVE_SOCKETS",
+        false,
+        "Those of SOCKETS that are at work: clients that have server connections or wait for them, and the connections that clients have.",
+        SOCKETS
+    ),
     show!(Breakers, "BREAKERS", true, "The circuit breakers of servers: who is left alone because it fails.", BREAKERS),
     show!(Clients, "CLIENTS", false, "The clients that are connected.", CLIENTS),
     show!(
@@ -124,6 +135,20 @@ pub const SHOWS: &[Show] = &[
         MAP
     ),
     show!(
+        Mem,
+        "MEM",
+        false,
+        "What memory is kept for. PgBouncer's names where there is the same; buffers of connections are not counted. Of the whole process tells process_resident_memory_bytes of the metrics.",
+        MEM
+    ),
+    show!(
+        Peers,
+        "PEERS",
+        false,
+        "The other routers to which cancel requests can be passed on, by what was heard of them in the last hour: of `peers`, and of the list in etcd.",
+        PEERS
+    ),
+    show!(
         Pools,
         "POOLS",
         true,
@@ -153,6 +178,13 @@ pub const SHOWS: &[Show] = &[
         SHARD_SERVERS
     ),
     show!(Shards, "SHARDS", true, "The shards and their servers.", SHARDS),
+    show!(
+        Sockets,
+        "SOCKETS",
+        false,
+        "The connections on both sides: the rows of CLIENTS and SERVERS, and what they have not taken of an answer yet.",
+        SOCKETS
+    ),
     show!(State, "STATE", false, "Whether the router works.", STATE),
     show!(
         Stats,
@@ -246,6 +278,54 @@ const SERVERS: &[Field] = fields! {
     "id" Int8 "a number for it",
     "shard" Text "the shard; for a server beside the shards its address",
     "role" Text "`primary`, `replica`, or `combine`: it finishes statements over several shards",
+};
+
+const SOCKETS: &[Field] = fields! {
+    "type" Text "`C`: of a client, `S`: to a server",
+    "user" Text "as in CLIENTS and SERVERS, and so on",
+    "database" Text "the logical database",
+    "replication" Text "`none`",
+    "state" Text "as in CLIENTS or SERVERS",
+    "addr" Text "the address at the other end",
+    "port" Int4 "the port at the other end",
+    "local_addr" Text "the address of the router",
+    "local_port" Int4 "the port of the router",
+    "connect_time" Text "when it was made, UTC",
+    "request_time" Text "when the client's last statement was read, UTC",
+    "wait" Int4 "whole seconds for which the client's statement has waited for server connections",
+    "wait_us" Int4 "the microseconds beside them",
+    "close_needed" Int4 "1: it is to be closed",
+    "ptr" Text "a name for it",
+    "link" Text "the names of what it is linked with",
+    "remote_pid" Int4 "the process id of a server's backend",
+    "tls" Text "protocol and cipher; empty without TLS",
+    "application_name" Text "as it was set",
+    "prepared_statements" Int4 "statements that are prepared on it",
+    "id" Int8 "as in CLIENTS or SERVERS",
+    "recv_pos" Int4 "0: PgBouncer's buffers are not those of this router, here and in the next ones",
+    "pkt_pos" Int4 "0",
+    "pkt_remain" Int4 "0",
+    "send_pos" Int4 "0",
+    "send_remain" Int4 "0",
+    "pkt_avail" Int4 "0",
+    "send_avail" Int4 "bytes that wait in the router for a client which takes nothing now",
+    "shard" Text "of a server: the shard",
+    "role" Text "of a server: as in SERVERS",
+};
+
+const MEM: &[Field] = fields! {
+    "name" Text "`client_cache`, `server_cache`, `pool_cache`; `plan_cache` (plan_cache_size), and `statements`: what statements hold together (memory_limit), in steps",
+    "size" Int4 "bytes of one; of plans on average",
+    "used" Int4 "how many there are",
+    "free" Int4 "how many more there may be before a limit is reached; 0 where nothing is kept for those who are gone",
+    "memtotal" Int8 "bytes of all that are used",
+};
+
+const PEERS: &[Field] = fields! {
+    "peer_id" Int4 "the number by which the process ids of its clients tell that they are its own",
+    "host" Text "where it is reached",
+    "port" Int4 "its port",
+    "pool_size" Int4 "cancel requests that may be on their way at one time, to all of them together",
 };
 
 const CONFIG: &[Field] = fields! {

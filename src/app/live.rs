@@ -32,6 +32,7 @@ use crate::control::rules::CLOSING;
 use crate::fault::{Blame, SqlState};
 use crate::memory::Memory;
 use crate::server::accept;
+use crate::server::knocking::Knocking;
 use crate::server::peers::Peers;
 use crate::server::population::{ClientLimits, Population};
 use crate::topology::{Moved, Shard};
@@ -893,7 +894,7 @@ fn front(
     databases: &[Arc<Database>],
     shared: Arc<Shared>,
     Doorstep { accounts, context, population, router, peer_tls }: Doorstep,
-    (open, knocking): (Arc<AtomicUsize>, Arc<AtomicUsize>),
+    (open, knocking): (Arc<AtomicUsize>, Arc<Knocking>),
 ) -> Front {
     derive_beside(&accounts, &context.mock);
     Front {
@@ -905,6 +906,7 @@ fn front(
         users: user_views(settings),
         config: settings.shown.clone(),
         max_clients: settings.limits.max_client_conn,
+        max_knocking: settings.limits.max_login_conn,
         client_limits: client_limits(settings),
         population,
         router,

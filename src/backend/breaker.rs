@@ -309,6 +309,45 @@ mod tests {
     }
 
     proptest! {
+        /// While it is closed it opens at the failure that is the last of so many in a row, or the one by which so many in a hundred
+        /// uses of the window were failures, and at no other: told from the whole list of what has happened.
+        #[test]
+        fn it_opens_when_it_should_and_only_then(
+            events in prop::collection::vec((any::<bool>(), 0..800_u64), 0..300),
+            failures in 3..30_u32,
+            error_percent in 0..=100_u32,
+        ) {
+            let limits = BreakerLimits { failures, error_percent, ..LIMITS };
+            let start = Instant::now();
+            let (mut breaker, mut now) = (Breaker::new(limits), start);
+            // Uses since the first failure of the window that is counted.
+            let mut window: Option<(Instant, Vec<bool>)> = None;
+            let mut row = 0;
+            for (is_failure, pause) in events {
+                now += Duration::from_millis(pause);
+                window = window.filter(|(since, _)| now.duration_since(*since) < limits.window);
+                if !is_failure {
+                    breaker.succeeded(now);
+                    row = 0;
+                    if let Some((_, uses)) = &mut window {
+                        uses.push(false);
+                    }
+                    continue;
+                }
+                row += 1;
+                let (_, uses) = window.get_or_insert_with(|| (now, Vec::new()));
+                uses.push(true);
+                let failed = uses.iter().filter(|failed| **failed).count();
+                let rated = error_percent > 0
+                    && uses.len() >= BreakerLimits::LEAST_USES as usize
+                    && failed * 100 >= error_percent as usize * uses.len();
+                prop_assert_eq!(breaker.failed(now, 0.5), row >= failures || rated, "{:?}", uses);
+                if row >= failures || rated {
+                    break;
+                }
+            }
+        }
+
         /// It opens only at a failure; it is never open longer than its limit; there is one probe at a time; a success always closes it.
         #[test]
         fn it_keeps_its_promises(events in prop::collection::vec(event(), 0..200)) {
@@ -336,10 +375,15 @@ mod tests {
                         prop_assert_eq!(breaker.state(), BreakerState::Closed);
                     }
                     Event::Fail(chance) => {
-                        let opened = breaker.failed(now, f64::from(chance) / 255.0);
+                        let chance = f64::from(chance) / 255.0;
+                        let opened = breaker.failed(now, chance);
                         if before == BreakerState::Closed {
                             row += 1;
                             prop_assert!(opened || row < LIMITS.failures);
+                        }
+                        // At first between half of the time and all of it.
+                        if opened {
+                            prop_assert_eq!(breaker.wait(now), Some(LIMITS.open.mul_f64(0.5 + chance / 2.0)));
                         }
                         prop_assert_eq!(opened, before == BreakerState::Closed && breaker.state() == BreakerState::Open);
                         if before != BreakerState::Closed || opened {

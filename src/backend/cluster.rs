@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -62,6 +62,10 @@ pub struct Membership {
     /// `None`: as the database says.
     pub session_mode: Option<bool>,
     pub times: TimeWishes,
+    /// For a connection to a server; `None`: as the database says.
+    pub connect_timeout: Option<Duration>,
+    /// For a login there; `None`: as the database says, `Some(None)`: what is left of the other one.
+    pub login_timeout: Option<Option<Duration>>,
     /// `None`: as the database says.
     pub read_preference: Option<ReadPreference>,
     /// Comments before its statements may say so as well.

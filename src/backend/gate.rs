@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::backend::pace::Pace;
 use crate::backend::turns::{Entry, Place, Ticket, Turns};
 
 /// Why somebody did not get connections.
@@ -21,10 +22,32 @@ pub enum Denied {
     Circle,
     /// See [`Entry::Crowded`].
     Crowded(Place),
+    /// It would have waited for so long, which is longer than is of use to it.
+    Late(Place, Duration),
     /// Too many had several pools for too long.
     Share,
     /// As many as may wait for several pools are waiting.
     ShareCrowded,
+}
+
+/// How long somebody waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// After so long it gives up.
+    pub wait: Duration,
+    /// What comes later is too late for it: it does not begin to wait where that is to be seen.
+    pub useful: Duration,
+}
+
+impl Patience {
+    pub fn of(wait: Duration) -> Self {
+        Self { wait, useful: wait }
+    }
+
+    /// When it has waited for so long already.
+    pub fn less(self, waited: Duration) -> Self {
+        Self { wait: self.wait.saturating_sub(waited), useful: self.useful.saturating_sub(waited) }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +58,8 @@ pub struct Gate {
 #[derive(Debug, Default)]
 struct State {
     turns: Turns,
+    /// Of each pool.
+    paces: Vec<Pace>,
     /// How those who wait are told that they have been admitted.
     bells: HashMap<Ticket, Bell>,
     /// With its size.
@@ -59,6 +84,15 @@ struct Bell {
 }
 
 impl State {
+    /// The pool for which somebody who comes now would wait for too long, and how long that is.
+    fn hopeless(&self, wants: &[Place], useful: Duration) -> Option<(Place, Duration)> {
+        let mut full = wants.iter().filter(|place| self.turns.is_full(**place)).peekable();
+        full.peek()?;
+        let now = Instant::now();
+        let wait = |place: &Place| self.paces.get(*place)?.wait(self.turns.waiting(*place), now);
+        full.filter_map(|place| Some((*place, wait(place)?))).find(|(_, wait)| *wait > useful)
+    }
+
     fn ring(&mut self, admitted: impl IntoIterator<Item = Ticket>) {
         for ticket in admitted {
             if let Some(bell) = self.bells.remove(&ticket) {
@@ -72,7 +106,11 @@ impl State {
 impl Gate {
     /// One more pool behind this gate, for which so many newcomers may wait.
     pub fn add(&self, size: usize, queue: usize) -> Place {
-        self.state().turns.add(size, queue)
+        let mut state = self.state();
+        let place = state.turns.add(size, queue);
+        let known = state.paces.len().max(place + 1);
+        state.paces.resize_with(known, Pace::default);
+        place
     }
 
     /// So many statements at a time may want connections of several pools from now on: the others are for those that need one. `None`: any
@@ -109,7 +147,11 @@ impl Gate {
 
     /// A pool is gone, with all who knew it.
     pub fn remove(&self, place: Place) {
-        self.state().turns.remove(place);
+        let mut state = self.state();
+        state.turns.remove(place);
+        if let Some(pace) = state.paces.get_mut(place) {
+            pace.rest();
+        }
     }
 
     /// So many connections may a pool have from now on, and so many newcomers wait for it.
@@ -120,9 +162,15 @@ impl Gate {
     }
 
     /// A connection of each of these pools, of which the asker has `holds` already, is the caller's; each is to be given back.
-    pub async fn enter(&self, wants: &[Place], holds: &[Place], wait: Duration) -> Result<(), Denied> {
+    pub async fn enter(&self, wants: &[Place], holds: &[Place], patience: Patience) -> Result<(), Denied> {
         let mut waiting = {
             let mut state = self.state();
+            // Whoever holds something goes before the line.
+            if holds.is_empty()
+                && let Some((place, wait)) = state.hopeless(wants, patience.useful)
+            {
+                return Err(Denied::Late(place, wait));
+            }
             match state.turns.enter(wants, holds) {
                 Entry::Admitted => return Ok(()),
                 Entry::Alone(place) => return Err(Denied::Alone(place)),
@@ -135,7 +183,7 @@ impl Gate {
                 }
             }
         };
-        match tokio::time::timeout(wait, &mut waiting.rung).await {
+        match tokio::time::timeout(patience.wait, &mut waiting.rung).await {
             Ok(Ok(())) => {
                 waiting.admitted = true;
                 Ok(())
@@ -165,6 +213,12 @@ impl Gate {
 
     pub fn give_back(&self, place: Place) {
         let mut state = self.state();
+        let waits = state.turns.waiting(place) > 0;
+        match state.paces.get_mut(place) {
+            Some(pace) if waits => pace.turn(Instant::now()),
+            Some(pace) => pace.rest(),
+            None => {}
+        }
         let admitted = state.turns.give_back(place);
         state.ring(admitted);
     }
@@ -226,7 +280,7 @@ mod tests {
 
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Patience = Patience { wait: Duration::from_secs(60), useful: Duration::from_secs(60) };
 
     fn gate(sizes: &[usize]) -> Arc<Gate> {
         let gate = Gate::default();
@@ -240,7 +294,7 @@ mod tests {
     async fn the_pool_that_was_short_is_named() {
         let gate = gate(&[1, 1]);
         gate.enter(&[1], &[], LONG).await.unwrap();
-        let denied = gate.enter(&[0, 1], &[], Duration::from_millis(10)).await;
+        let denied = gate.enter(&[0, 1], &[], Patience::of(Duration::from_millis(10))).await;
         assert_eq!(denied, Err(Denied::Timeout(1)));
         // Nothing is left of the one that gave up.
         assert!(gate.try_enter(0) && !gate.try_enter(1));
@@ -261,6 +315,41 @@ mod tests {
         waits.abort();
         assert!(waits.await.unwrap_err().is_cancelled());
         assert!(gate.try_enter(0));
+    }
+
+    #[tokio::test]
+    async fn who_would_wait_for_too_long_is_told_at_once_and_holders_are_not() {
+        let gate = gate(&[1, 2]);
+        gate.enter(&[0], &[], LONG).await.unwrap();
+        let waits: Vec<_> = (0..10)
+            .map(|_| {
+                let gate = Arc::clone(&gate);
+                tokio::spawn(async move { gate.enter(&[0], &[], LONG).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        // Each has it for ten milliseconds.
+        for _ in 0..8 {
+            std::thread::sleep(Duration::from_millis(10));
+            gate.give_back(0);
+        }
+        assert_eq!(gate.waiting(0), 2);
+        let short = Patience { useful: Duration::from_millis(15), ..LONG };
+        let denied = gate.enter(&[1, 0], &[], short).await.unwrap_err();
+        let Denied::Late(0, wait) = denied else { panic!("{denied:?}") };
+        assert!(wait > short.useful && wait < Duration::from_secs(5), "{wait:?}");
+        // It has left nothing behind, and where there is room nobody asks for the pace.
+        gate.enter(&[1], &[], short).await.unwrap();
+        let holder = tokio::time::timeout(Duration::from_millis(20), gate.enter(&[0], &[1], short)).await;
+        assert!(holder.is_err(), "a holder waits: {holder:?}");
+        // The line has ended: the next one does not know anything of it.
+        (0..3).for_each(|_| gate.give_back(0));
+        for wait in waits {
+            wait.await.unwrap().unwrap();
+        }
+        gate.enter(&[0], &[], short).await.unwrap();
+        let late = gate.enter(&[0], &[], Patience::of(Duration::from_millis(5))).await;
+        assert_eq!(late, Err(Denied::Timeout(0)));
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ pub mod key_places;
 pub mod login;
 pub mod names;
 pub mod numbers;
+pub mod pace;
 pub mod passed;
 pub mod pool;
 pub mod prepared;

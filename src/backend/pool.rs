@@ -13,7 +13,7 @@ use crate::backend::Backend;
 use crate::backend::breakers::Probe;
 use crate::backend::cancel::CancelHandle;
 use crate::backend::facts::Members;
-use crate::backend::gate::{Denied, Gate};
+use crate::backend::gate::{Denied, Gate, Patience};
 use crate::backend::quota::{Crowded, Given, Lender, Next, PoolId, Quota, Slot};
 use crate::backend::turns::Place;
 use crate::catalog::placeholders::Placeholders;
@@ -271,7 +271,8 @@ impl<C: Connect> Pool<C> {
         Checkout { backend: self.take_idle(fit), pool: Arc::clone(self), share: None, fanout: None }
     }
 
-    fn denied(&self, denied: Denied, wait: Duration) -> Fault {
+    fn denied(&self, denied: Denied, patience: Patience) -> Fault {
+        let Patience { wait, useful } = patience;
         let PoolLimits { size, size_setting, queue, .. } = &**self.limits.load();
         let fault = match denied {
             Denied::Share => Fault::new(SqlState::TOO_MANY_CONNECTIONS, WAITED_TOO_LONG)
@@ -286,6 +287,12 @@ impl<C: Connect> Pool<C> {
                 Fault::new(SqlState::TOO_MANY_CONNECTIONS, "too many clients wait for server connections")
                     .detail(format!("{queue} wait already for one of the pool's {size} connections"))
                     .hint("Try again later; pool_queue_size limits how many wait.")
+            }
+            Denied::Late(_, expected) => {
+                let (expected, useful) = (in_millis(expected), in_millis(useful));
+                Fault::new(SqlState::TOO_MANY_CONNECTIONS, "too many clients wait for server connections")
+                    .detail(format!("this one would wait for about {expected} for one of the pool's {size}, and has {useful}"))
+                    .hint(format!("Try again later. Raise {size_setting}, or what bounds the wait: query_wait_timeout and query_timeout."))
             }
             Denied::Timeout(_) => Fault::new(SqlState::TOO_MANY_CONNECTIONS, WAITED_TOO_LONG)
                 .detail(format!("all {size} server connections of the pool were busy for {wait:?}"))
@@ -494,6 +501,11 @@ fn is_expired(backend: &Backend, before: Option<Instant>) -> bool {
     before.is_some_and(|before| backend.connected_at < before)
 }
 
+/// For people.
+fn in_millis(time: Duration) -> String {
+    format!("{} ms", time.as_millis())
+}
+
 /// Why there are no connections.
 #[derive(Debug)]
 pub struct Unlent {
@@ -503,7 +515,7 @@ pub struct Unlent {
 }
 
 /// A connection of each of these pools, which share a gate, for one client that holds some of the pools at `holds` already and waits so
-/// long. All or none: nobody keeps one pool from others while it waits for another one. They have no custom settings but those of `fit`;
+/// long, or not at all where that would be in vain. All or none: nobody keeps one pool from others while it waits for another one. They have no custom settings but those of `fit`;
 /// `None`: whichever.
 ///
 /// # Errors
@@ -513,31 +525,31 @@ pub async fn checkout<C: Connect>(
     pools: &[&Arc<Pool<C>>],
     holds: &[Place],
     fit: Option<&Placeholders>,
-    wait: Duration,
+    patience: Patience,
 ) -> Result<SmallVec<[Checkout<C>; 1]>, Unlent> {
     let Some(first) = pools.first() else { return Ok(SmallVec::new()) };
     for pool in pools {
         pool.connector.check().map_err(|fault| Unlent { place: Some(pool.place), fault })?;
     }
     // A transaction that goes on to more shards must not wait for those that have begun later.
-    let (mut share, mut left) = (None, wait);
+    let (mut share, mut left) = (None, patience);
     if pools.len() > 1 && holds.is_empty() {
         let since = Instant::now();
-        let shared = first.gate.share(wait, first.limits().queue).await;
-        share = shared.map_err(|denied| Unlent { place: None, fault: first.denied(denied, wait) })?;
-        left = wait.saturating_sub(since.elapsed());
+        let shared = first.gate.share(patience.wait, first.limits().queue).await;
+        share = shared.map_err(|denied| Unlent { place: None, fault: first.denied(denied, patience) })?;
+        left = patience.less(since.elapsed());
     }
     let wants: SmallVec<[Place; 4]> = pools.iter().map(|pool| pool.place).collect();
     if let Err(denied) = first.gate.enter(&wants, holds, left).await {
         let short = match denied {
-            Denied::Timeout(place) | Denied::Alone(place) | Denied::Crowded(place) => {
+            Denied::Timeout(place) | Denied::Alone(place) | Denied::Crowded(place) | Denied::Late(place, _) => {
                 pools.iter().find(|pool| pool.place == place)
             }
             Denied::Circle | Denied::Share | Denied::ShareCrowded => None,
         };
-        return Err(Unlent { place: None, fault: short.unwrap_or(first).denied(denied, wait) });
+        return Err(Unlent { place: None, fault: short.unwrap_or(first).denied(denied, patience) });
     }
-    let until = Instant::now().checked_add(left);
+    let until = Instant::now().checked_add(left.wait);
     let mut checkouts: SmallVec<[Checkout<C>; 1]> = pools.iter().map(|pool| pool.lend(fit)).collect();
     if let Some(checkout) = checkouts.first_mut() {
         checkout.share = share;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::backend::cluster::{Database, Membership, ServerPool};
-use crate::backend::connector::{Aim, Credentials, ServerConnector, Start};
+use crate::backend::connector::{Aim, Credentials, ServerAccess, ServerConnector, Start};
 use crate::backend::defaults::HomeDefaults;
 use crate::backend::gate::Gate;
 use crate::backend::pool::{Pool, PoolLimits};
@@ -53,6 +53,11 @@ impl UserPools {
             100.. => None,
             share => Some((limits.size * share / 100).max(1)),
         });
+        let access = &ServerAccess {
+            connect_timeout: member.connect_timeout.unwrap_or(of.access.connect_timeout),
+            login_timeout: member.login_timeout.unwrap_or(of.access.login_timeout),
+            ..of.access.clone()
+        };
         let pool = |id: ShardId, aim: Aim, limits: &PoolLimits, old: &[Arc<ServerPool>]| {
             let start = match &aim {
                 Aim::One(_) | Aim::Primary(_) if id == topology.home => Start::Home(Arc::clone(&defaults)),
@@ -63,7 +68,6 @@ impl UserPools {
             // Servers beside the shards have no tables of the users', and what is read on replicas cannot be moved.
             let marked = !id.is_combine() && !matches!(aim, Aim::Replica(..));
             let rules = marked.then(|| Arc::clone(&of.rules));
-            let access = &of.access;
             let name = if id.is_combine() { "combine" } else { &topology.shard(id).name };
             let metrics = Some(access.metrics.shard(&of.name, name));
             let plain = ServerConnector::new(id, aim, &credentials, access, start);

@@ -92,6 +92,11 @@ pub(super) fn document(name: &str, text: &str) -> Result<Document, ConfigErrors>
     Ok(Document { warnings, ..document })
 }
 
+/// A database's or a user's own: `Some(None)`: it has none.
+pub(super) fn login_timeout(own: Option<&Setting<Duration>>) -> Option<Option<Duration>> {
+    own.map(|own| Some(own.value).filter(|own| !own.is_zero()))
+}
+
 /// What [general] says, and the defaults of what it does not say.
 fn shown(said: &[(&'static str, String)]) -> Vec<Shown> {
     let keys = General::KEYS.iter().filter(|key| !key.secret);
@@ -203,11 +208,8 @@ impl<'a> Build<'a> {
                 name: name.as_str().into(),
                 topology: placed.topology,
                 keys,
-                server_connect: self.connect_timeout(section),
-                server_login: section
-                    .server_login_timeout
-                    .as_ref()
-                    .map(|own| Some(own.value).filter(|own| !own.is_zero())),
+                server_connect: self.connect_timeout(section.server_connect_timeout.as_ref()),
+                server_login: login_timeout(section.server_login_timeout.as_ref()),
                 max_clients: std::num::NonZeroU32::new(max_clients),
                 pool,
                 times: general::time_wishes([
@@ -262,9 +264,9 @@ impl<'a> Build<'a> {
         })
     }
 
-    /// Of a database's own.
-    fn connect_timeout(&mut self, section: &file::Database) -> Option<Duration> {
-        let own = section.server_connect_timeout.as_ref()?;
+    /// A database's or a user's own.
+    fn connect_timeout(&mut self, own: Option<&Setting<Duration>>) -> Option<Duration> {
+        let own = own?;
         if own.value.is_zero() {
             let message = "server_connect_timeout = 0 would wait for ever; give it a time, such as \"5s\"";
             self.fail(&own.origin, message);

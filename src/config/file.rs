@@ -40,6 +40,8 @@ section! {
 
         /// Clients at one time, at most a million; more are refused with 53300. PgBouncer's default is 100; here a client costs little more than its socket.
         max_client_conn: u32 = "1000",
+        /// Clients at one time that have not logged in yet. Where one more comes, another one is disconnected: of the address (of IPv6: the /64) that has most of them, the one that came first. So a flood of sockets that say nothing keeps nobody out. 0: as many as max_client_conn.
+        max_login_conn: u32 = "0",
         /// Clients of one user at one time (53300 for one more). 0: any number.
         max_user_client_connections: u32 = "0",
         /// Clients of one database at one time (53300 for one more). 0: any number.
@@ -57,7 +59,7 @@ section! {
         client_login_timeout: Duration = "15s",
         /// A client that is silent for longer, outside a transaction, is disconnected (57P05). 0: never.
         client_idle_timeout: Duration = "0",
-        /// How long a statement waits for free server connections before it fails (53300). Transactions that could only wait for each other's connections fail at once (40P01), and those in a circle with others that wait for locks after deadlock_timeout. 0: for ever.
+        /// How long a statement waits for free server connections before it fails (53300). One that would wait for longer, or longer than its query_timeout leaves it, as the line at the pool moves now, fails at once. Transactions that could only wait for each other's connections fail at once (40P01), and those in a circle with others that wait for locks after deadlock_timeout. 0: for ever.
         query_wait_timeout: Duration = "120s",
         /// How long a statement may take before it is cancelled on its servers (57014). 0: for ever. This and the next ones, the two above included, can be said for a database, for a user, and in a session (`SET pgloom.query_timeout = '5s'`); the narrower one goes before.
         query_timeout: Duration = "0",
@@ -71,7 +73,7 @@ section! {
         cancel_grace: Duration = "2s",
         /// A client that is silent for longer inside a transaction is disconnected (25P03), so that its locks go. 0: never.
         idle_transaction_timeout: Duration = "0",
-        /// Time to connect to a server. PgBouncer's default is 15 s; clients wait for it, so here it is shorter. This and the next one can be said for a database too.
+        /// Time to connect to a server. PgBouncer's default is 15 s; clients wait for it, so here it is shorter. This and the next one can be said for a database and for a user too; not in a session, because what is connected is kept for others: a session bounds its own wait by query_timeout.
         server_connect_timeout: Duration = "5s",
         /// Time to log in to it then: TLS, authentication, and what the router asks a new connection. 0: what is left of server_connect_timeout.
         server_login_timeout: Duration = "0",
@@ -216,7 +218,7 @@ section! {
         log_disconnections: bool = "true",
         /// Log statements that take at least so long, their waiting included. 0: none. It can be said for a database and for a user; the narrower one goes before.
         log_slow_statements: Duration = "0",
-        /// Log statements that the router refuses (0A000, 53400).
+        /// Log statements that the router refuses (0A000, 53400, 53300).
         log_refused_statements: bool = "false",
         /// Log statements that need more than one shard.
         log_scattered_statements: bool = "false",
@@ -328,6 +330,10 @@ section! {
         cancel_grace: Duration = optional,
         /// Default: the database's.
         failover_timeout: Duration = optional,
+        /// Default: the database's.
+        server_connect_timeout: Duration = optional,
+        /// Default: the database's. 0: what is left of server_connect_timeout.
+        server_login_timeout: Duration = optional,
         /// Default: the database's.
         key_wait_timeout: Duration = optional,
         /// Default: the database's.

@@ -119,6 +119,8 @@ pub struct Timeouts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitSettings {
     pub max_client_conn: usize,
+    /// Of those who have not logged in.
+    pub max_login_conn: usize,
     /// Bytes of one message with its header, at most 1 GiB.
     pub max_message_size: usize,
     /// On each server connection; 0: none is kept.
@@ -329,6 +331,10 @@ pub struct User {
     pub pool_size: Option<NonZeroU32>,
     pub pool_mode: Option<PoolMode>,
     pub times: TimeWishes,
+    /// Of its connections to servers; `None`: as the database says.
+    pub server_connect: Option<Duration>,
+    /// `Some(None)`: what is left of `server_connect`.
+    pub server_login: Option<Option<Duration>>,
     pub read_preference: Option<ReadPreference>,
     /// See `read_preference_hints`.
     pub takes_hints: bool,

@@ -229,6 +229,7 @@ impl Client {
 
     /// Notes since when the client takes nothing: it holds server connections meanwhile.
     fn block(&mut self) -> Poll<Result<(), ClientGone>> {
+        self.control.note_unsent(self.out.len());
         if !self.blocked {
             self.blocked = true;
             self.control.note_blocked(true);
@@ -240,6 +241,7 @@ impl Client {
         if self.blocked {
             self.blocked = false;
             self.control.note_blocked(false);
+            self.control.note_unsent(0);
         }
     }
 

@@ -62,6 +62,8 @@ pub struct Metrics {
     /// Clients that were turned away: wrong password, unknown database, too many, garbage.
     pub login_failures: IntCounter,
     pub logins_throttled: IntCounter,
+    /// Those that had not logged in when others came, and there were too many of them.
+    pub logins_displaced: IntCounter,
     /// Cancel requests that named a live session.
     pub cancels: IntCounter,
     /// Deadlocks over shards that this router has broken.
@@ -150,7 +152,7 @@ impl Metrics {
             errors: r.counters("pgloom_errors_total", "errors sent to clients", &["sqlstate_class", "blame"]),
             refusals: r.counters(
                 "pgloom_refusals_total",
-                "statements that the router refused (0A000, 53400), by the part of it that did",
+                "statements that the router refused (0A000, 53400, 53300), by the part of it that did",
                 &["reason"],
             ),
             overdue: Overdue::ALL.map(|limit| overdue.with_label_values(&[limit.label()])),
@@ -174,6 +176,10 @@ impl Metrics {
             logins_throttled: r.counter(
                 "pgloom_logins_throttled_total",
                 "clients turned away because logins of their user or address had failed too often",
+            ),
+            logins_displaced: r.counter(
+                "pgloom_logins_displaced_total",
+                "clients turned away because more came than may be there without having logged in",
             ),
             cancels: r.counter("pgloom_cancels_total", "cancel requests for a live session"),
             deadlocks: r.counter("pgloom_deadlocks_total", "deadlocks over shards broken"),

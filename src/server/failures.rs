@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::fault::{Fault, SqlState};
+use crate::server::knocking::network;
 
 /// So many times more failures than one user of an address may have, an address may have in all.
 const USERS: u32 = 10;
@@ -103,10 +104,7 @@ impl Failures {
     }
 
     fn places(&self, from: IpAddr, user: &str) -> [Place; 2] {
-        let network = match from.to_canonical() {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-            IpAddr::V6(v6) => v6.to_bits() & !u128::from(u64::MAX),
-        };
+        let network = network(from);
         [(network, Some(self.hasher.hash_one(user))), (network, None)]
     }
 

@@ -4,10 +4,12 @@ pub mod console;
 pub mod failures;
 pub mod handshake;
 pub mod http;
+pub mod knocking;
 pub mod peers;
 pub mod population;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -30,6 +32,7 @@ use crate::wire::reply;
 use crate::wire::startup::Question;
 use console::{Console, ConsoleRules};
 use handshake::{Account, Accounts, Admitted, Applicant, Handshake, HandshakeContext, handshake};
+use knocking::Knocking;
 use peers::{Came, Peers};
 use population::{ClientLimits, Population, Present};
 
@@ -51,6 +54,8 @@ pub struct Front {
     /// The settings that the console shows.
     pub config: Vec<Shown>,
     pub max_clients: usize,
+    /// Clients that have not been let in yet.
+    pub max_knocking: usize,
     pub client_limits: ClientLimits,
     pub population: Arc<Population>,
     pub router: Arc<Peers>,
@@ -63,12 +68,12 @@ pub struct Front {
     /// Sockets open now, logins included.
     pub open: Arc<AtomicUsize>,
     /// Of those: not let in yet.
-    pub knocking: Arc<AtomicUsize>,
+    pub knocking: Arc<Knocking>,
 }
 
 impl Front {
     /// The counts of sockets, which go on under another configuration.
-    pub fn counts(&self) -> (Arc<AtomicUsize>, Arc<AtomicUsize>) {
+    pub fn counts(&self) -> (Arc<AtomicUsize>, Arc<Knocking>) {
         (Arc::clone(&self.open), Arc::clone(&self.knocking))
     }
 }
@@ -91,7 +96,7 @@ pub async fn accept(listener: TcpListener, front: Arc<ArcSwap<Front>>, shutdown:
             biased;
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => welcome(stream, &front),
+                Ok((stream, peer)) => welcome(stream, peer, &front),
                 Err(error) => {
                     // Out of descriptors: old clients go on, new ones wait in the backlog.
                     tracing::warn!(%error, "could not accept a client");
@@ -102,23 +107,23 @@ pub async fn accept(listener: TcpListener, front: Arc<ArcSwap<Front>>, shutdown:
     }
     // Those who are in the queue think that they are connected: where another router has the port too, nobody is to notice the change.
     let Ok(listener) = listener.into_std() else { return };
-    while let Ok((stream, _)) = listener.accept() {
+    while let Ok((stream, peer)) = listener.accept() {
         match stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
-            Ok(stream) => welcome(stream, &front),
+            Ok(stream) => welcome(stream, peer, &front),
             Err(error) => tracing::warn!(%error, "could not accept a client"),
         }
     }
 }
 
-fn welcome(stream: TcpStream, fronts: &Arc<ArcSwap<Front>>) {
+fn welcome(stream: TcpStream, peer: SocketAddr, fronts: &Arc<ArcSwap<Front>>) {
     let front = fronts.load_full();
     // Counted at once: somebody may be waiting until nobody is left.
     let open = Open::new(&front.open);
     let fronts = Arc::clone(fronts);
-    tokio::spawn(async move { serve(stream, front, fronts, open).await });
+    tokio::spawn(async move { serve(stream, peer, front, fronts, open).await });
 }
 
-/// A socket that is open; or one of those that have not been let in yet.
+/// A socket that is open.
 struct Open {
     sockets: Arc<AtomicUsize>,
     /// How many there were with it.
@@ -137,9 +142,9 @@ impl Drop for Open {
     }
 }
 
-async fn serve(stream: TcpStream, front: Arc<Front>, fronts: Arc<ArcSwap<Front>>, open: Open) {
-    // A cancel must come through when the router is full; twice the limit bounds those who only knock.
-    if open.nth > front.max_clients.saturating_mul(2).saturating_add(64) {
+async fn serve(stream: TcpStream, peer: SocketAddr, front: Arc<Front>, fronts: Arc<ArcSwap<Front>>, open: Open) {
+    // Those who are told that they cannot come in are none of either, for a moment.
+    if open.nth > front.max_clients.saturating_add(front.max_knocking).saturating_add(64) {
         front.shared.metrics.login_failures.inc();
         return;
     }
@@ -147,8 +152,17 @@ async fn serve(stream: TcpStream, front: Arc<Front>, fronts: Arc<ArcSwap<Front>>
         keepalive.apply(&socket2::SockRef::from(&stream));
     }
     let came = {
-        let _knocking = Open::new(&front.knocking);
-        handshake(stream, &front.context, &*front).await
+        let mut knock = front.knocking.enter(peer.ip(), front.max_knocking);
+        tokio::select! {
+            biased;
+            came = handshake(stream, &front.context, &*front) => came,
+            () = knock.sent_away() => {
+                front.shared.metrics.login_failures.inc();
+                front.shared.metrics.logins_displaced.inc();
+                tracing::debug!(%peer, "a client has not logged in in time to make room for others");
+                return;
+            }
+        }
     };
     match came {
         Handshake::Login(admitted) => admit(*admitted, &front, fronts).await,

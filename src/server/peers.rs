@@ -22,6 +22,7 @@ use bytes::BytesMut;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::Semaphore;
 
+use crate::admin::PeerView;
 use crate::backend::login;
 use crate::backend::servers::ServerBook;
 use crate::backend::timelines::Mark;
@@ -104,6 +105,13 @@ impl Peers {
         if let Some(number) = RouterNumber::new(number).filter(|number| *number != self.number()) {
             self.known().hear(number, address, Instant::now());
         }
+    }
+
+    /// Those that are known, for the console.
+    pub fn views(&self) -> Vec<PeerView> {
+        let view =
+            |(number, address): (RouterNumber, _)| PeerView { number: number.get(), address, places: MOST_UNDER_WAY };
+        self.known().all(Instant::now()).into_iter().map(view).collect()
     }
 
     /// Deals with a request; done when the servers that work for its client have been asked, or nothing can be done.

@@ -434,6 +434,7 @@ impl CancelRegistry {
             application: slot.application.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             prepared: slot.prepared.load(Ordering::Relaxed),
             cancels: slot.cancels.load(Ordering::Relaxed),
+            unsent: slot.control.unsent(),
         }
     }
 }

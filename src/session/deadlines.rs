@@ -236,6 +236,14 @@ impl Session {
         self.slot.deadline.store(if known == 0 { end } else { known.min(end) }, Ordering::Relaxed);
     }
 
+    /// Until the end of the statement that runs, where it has one.
+    pub(super) fn time_left(&self) -> Duration {
+        match self.slot.deadline.load(Ordering::Relaxed) {
+            0 => Duration::MAX,
+            end => Duration::from_micros(end.saturating_sub(self.shared.cancels.moment(Instant::now()))),
+        }
+    }
+
     /// A statement whose time was up has ended: what is still on its way to its servers must not meet the next one.
     pub(super) async fn settle_expired(&self) {
         if self.slot.expired.load(Ordering::Relaxed) == 0 {

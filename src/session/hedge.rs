@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::backend::cluster::ServerCheckout;
 use crate::backend::connector::Aim;
+use crate::backend::gate::Patience;
 use crate::backend::inflight::{Audience, Inflight, Owed};
 use crate::backend::pool::checkout;
 use crate::backend::prepared::StatementDef;
@@ -109,7 +110,10 @@ impl Session {
             }
             // Who waits for a connection of that server goes before.
             let mut server =
-                checkout(&[pools.at(place)], &[], Some(settings.placeholders()), Duration::ZERO).await.ok()?.pop()?;
+                checkout(&[pools.at(place)], &[], Some(settings.placeholders()), Patience::of(Duration::ZERO))
+                    .await
+                    .ok()?
+                    .pop()?;
             let fits = Arc::ptr_eq(&server.defaults, &defaults)
                 && server.doubtful.is_empty()
                 && join_rules(&database, epoch, &mut server).await.is_ok()

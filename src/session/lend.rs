@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use crate::backend::breakers::chance;
 use crate::backend::cluster::ServerCheckout;
 use crate::backend::connector::Aim;
+use crate::backend::gate::Patience;
 use crate::backend::pool;
 use crate::backend::retry::Retries;
 use crate::backend::servers::ShardServers;
@@ -79,6 +80,7 @@ impl Session {
             Fit::Any => None,
         };
         let limit = self.times.get(Limit::QueryWait).unwrap_or(Duration::MAX);
+        let patience = Patience { wait: limit, useful: limit.min(self.time_left()) };
         let holds: SmallVec<[Place; 4]> = self.held.iter().map(|held| held.server.place()).collect();
         let pools: SmallVec<[_; 4]> = places.iter().map(|place| user.at(*place)).collect();
         // Who holds nothing is in nobody's way.
@@ -87,12 +89,12 @@ impl Session {
         let fanout = std::sync::Arc::clone(&self.shared.fanout);
         let metrics = std::sync::Arc::clone(&self.shared.metrics);
         let lending = async {
-            let (mut right, mut left) = (None, limit);
+            let (mut right, mut left) = (None, patience);
             // Whoever holds something goes on: others may wait for it.
             if pools.len() > 1 && holds.is_empty() {
                 let since = Instant::now();
                 right = fanout.enter(pools.len(), limit).await.map_err(|fault| Unlent::Failure(fault.into()))?;
-                left = limit.saturating_sub(since.elapsed());
+                left = patience.less(since.elapsed());
             }
             let lent = pool::checkout(&pools, &holds, placeholders.as_ref(), left).await;
             let mut lent = lent.map_err(|pool::Unlent { place, fault }| match place {

@@ -579,6 +579,12 @@ impl Session {
     }
 }
 
+/// Whose fault it is, for the metrics, what a server says of a statement: its own where it cannot go on.
+fn of_server(code: SqlState) -> &'static str {
+    let is_own = ["08", "53", "57", "58", "XX"].iter().any(|class| code.as_str().starts_with(class));
+    blame_label(if is_own && code != SqlState::QUERY_CANCELED { Blame::Server } else { Blame::Client })
+}
+
 fn blame_label(blame: Blame) -> &'static str {
     match blame {
         Blame::Client => "client",

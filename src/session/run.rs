@@ -21,11 +21,11 @@ use crate::plan::{Access, Plan, PlanKind, ShardSql, Why, Window};
 use crate::session::held::Held;
 use crate::session::prepared::ClientStatement;
 use crate::session::replica::Servers;
-use crate::session::{Failure, Session, Stop};
+use crate::session::{Failure, Session, Stop, of_server};
 use crate::sql::Analysis;
 use crate::sql::utility::{self, StatementKind};
 use crate::wire::frame::Fields;
-use crate::wire::{reply, request};
+use crate::wire::{error_fields, reply, request};
 
 /// The client's request, in the form in which each of several servers will get it.
 pub enum Ask<'a> {
@@ -464,6 +464,9 @@ impl Session {
                 fault.into()
             }
             ScatterError::Shard(frame) => {
+                let code = error_fields::code(frame.body());
+                self.shared.metrics.error(code.as_str(), of_server(code));
+                self.clock.failed = Some(code);
                 match self.offset {
                     0 => self.client.out.extend_from_slice(&frame.bytes),
                     behind => self.client.out.extend_from_slice(&move_position(frame.body(), behind)),

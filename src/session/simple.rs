@@ -17,7 +17,7 @@ use crate::session::replica::Servers;
 use crate::session::run::Ask;
 use crate::session::sql_execute::{Call, executes};
 use crate::session::transaction::TxState;
-use crate::session::{Failure, Session, Stop};
+use crate::session::{Failure, Session, Stop, of_server};
 use crate::sql::shorten::analyze_large;
 use crate::sql::utility::{StatementKind, TransactionStatement, execution};
 use crate::sql::words::first_parameter;
@@ -388,8 +388,9 @@ impl Session {
     /// The server's word on the transaction, after a statement went through it untouched.
     pub(super) fn after_single(&mut self, at: usize, seen: Seen) -> Result<(), Failure> {
         if seen.error {
-            self.shared.metrics.error(seen.sqlstate(), "server");
             self.clock.failed = seen.sqlstate.map(SqlState);
+            let blame = self.clock.failed.map_or("server", of_server);
+            self.shared.metrics.error(seen.sqlstate(), blame);
             self.memory.failed();
             self.tx.fail();
             if seen.ready && !self.tx.is_open() {

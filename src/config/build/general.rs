@@ -242,6 +242,10 @@ impl Build<'_> {
         }
         Some(LimitSettings {
             max_client_conn: max_client_conn?.get() as usize,
+            max_login_conn: match general.max_login_conn.value {
+                0 => max_client_conn?.get() as usize,
+                most => most as usize,
+            },
             max_message_size: max_message_size?,
             max_prepared_statements: general.max_prepared_statements.value as usize,
             plan_cache_size: plan_cache_size?,

@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::build::Build;
 use crate::config::build::general::time_wishes;
+use crate::config::build::{Build, login_timeout};
 use crate::config::error::{Origin, did_you_mean};
 use crate::config::file::{self, General};
 use crate::config::section::Setting;
@@ -78,6 +78,8 @@ impl Build<'_> {
                 pool_size: None,
                 pool_mode: None,
                 times: TimeWishes::default(),
+                server_connect: None,
+                server_login: None,
                 read_preference: None,
                 takes_hints,
                 server,
@@ -151,6 +153,8 @@ impl Build<'_> {
                 user.key_wait_timeout.as_ref(),
                 user.log_slow_statements.as_ref(),
             ]),
+            server_connect: self.connect_timeout(user.server_connect_timeout.as_ref()),
+            server_login: login_timeout(user.server_login_timeout.as_ref()),
             read_preference: user.read_preference.as_ref().map(|wanted| wanted.value),
             takes_hints: user.read_preference_hints.as_ref().map_or(takes_hints, |own| own.value),
             server,

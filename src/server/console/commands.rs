@@ -5,11 +5,13 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::admin::command::{Command, Scope};
-use crate::admin::{Access, ConfigView, LocalRows, Look, Seen, What};
+use crate::admin::{Access, ConfigView, LocalRows, Look, MemoryView, Seen, What};
 use crate::backend::cluster::Database;
 use crate::control::live::Steering;
 use crate::fault::{Fault, SqlState};
+use crate::memory;
 use crate::server::Front;
+use crate::session::Session;
 
 /// How often a command looks whether what it waits for has come.
 const LOOK: Duration = Duration::from_millis(20);
@@ -133,6 +135,23 @@ impl Front {
         self.databases.get(name).map(|database| vec![Arc::clone(database)]).ok_or_else(unknown)
     }
 
+    fn memory(&self, clients: usize) -> Vec<MemoryView> {
+        let size = size_of::<Session>();
+        let plans = self.shared.plans.stats();
+        let (held, limit) = (self.shared.memory.used(), self.shared.memory.limit());
+        let steps = |bytes: usize| bytes / memory::STEP;
+        vec![
+            MemoryView { name: "client_cache", bytes: size * clients, used: clients, free: 0 },
+            MemoryView { name: "plan_cache", bytes: plans.bytes, used: plans.entries, free: 0 },
+            MemoryView {
+                name: "statements",
+                bytes: held,
+                used: steps(held),
+                free: limit.map_or(0, |limit| steps(limit.saturating_sub(held))),
+            },
+        ]
+    }
+
     fn look(&self, access: Access) -> Look<'static> {
         let mut databases: Vec<_> = self.databases.values().collect();
         databases.sort_by(|a, b| a.name.cmp(&b.name));
@@ -140,7 +159,9 @@ impl Front {
         Look {
             databases: databases.into_iter().map(Seen::now).collect(),
             user: None,
-            knocking: self.knocking.load(Ordering::Relaxed),
+            peers: self.router.views(),
+            memory: self.memory(clients.len()),
+            knocking: self.knocking.count(),
             clients,
             sees_keys: access == Access::Admin,
             users: self.users.clone(),

@@ -23,6 +23,14 @@ impl Directory {
         places.truncate(MOST_PLACES);
     }
 
+    /// Who is where, by number.
+    pub fn all(&self, now: Instant) -> Vec<(RouterNumber, Box<str>)> {
+        let mut numbers: Vec<RouterNumber> = self.0.keys().copied().collect();
+        numbers.sort_unstable_by_key(|number| number.get());
+        let each = |number| self.places(number, now).into_iter().map(move |place| (number, place));
+        numbers.into_iter().flat_map(each).collect()
+    }
+
     /// Where routers of this number are.
     pub fn places(&self, number: RouterNumber, now: Instant) -> Vec<Box<str>> {
         let places = self.0.get(&number).into_iter().flatten();
@@ -48,6 +56,9 @@ mod tests {
         // Of those heard of at 2, 3, 4 and 5 s.
         assert_eq!(known.places(number, start + KEPT + Duration::from_secs(4)).len(), 1);
         assert!(known.places(RouterNumber::new(8).unwrap(), start).is_empty());
+        known.hear(RouterNumber::new(3).unwrap(), "f:1", start);
+        let all = known.all(start + Duration::from_secs(6));
+        assert_eq!((all.len(), all[0].0.get(), &*all[0].1), (5, 3, "f:1"));
     }
 
     #[test]

@@ -1,0 +1,95 @@
+//! PURE. `Pace`: how fast the line at a pool gets ahead, so that who would wait in vain is told at once.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Turns that are remembered.
+const MOST: usize = 32;
+/// Fewer say nothing.
+const LEAST: usize = 8;
+
+/// When the last connections came back for which somebody waited.
+#[derive(Debug, Default)]
+pub struct Pace(VecDeque<Instant>);
+
+impl Pace {
+    /// A connection has come back, and somebody waits for it.
+    pub fn turn(&mut self, now: Instant) {
+        if self.0.len() == MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back(now);
+    }
+
+    /// Nobody waits any more.
+    pub fn rest(&mut self) {
+        self.0.clear();
+    }
+
+    /// How long somebody waits who comes now, behind so many others; `None`: too little is known. What one long transaction has held up
+    /// does not count once the line moves on: the faster of a long and of a short look back is believed.
+    pub fn wait(&self, before: usize, now: Instant) -> Option<Duration> {
+        let (last, count) = (*self.0.back()?, self.0.len());
+        let over = |turns: usize| {
+            let first = self.0.get(count.checked_sub(turns)?)?;
+            Some(last.saturating_duration_since(*first) / u32::try_from(turns - 1).ok()?)
+        };
+        let turn = over(count.max(LEAST))?.min(over(LEAST)?);
+        let turns = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
+        Some(turn.saturating_mul(turns).saturating_sub(now.saturating_duration_since(last).min(turn)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEN: Duration = Duration::from_millis(10);
+
+    fn after(start: Instant, turns: impl IntoIterator<Item = u32>) -> (Pace, Instant) {
+        let (mut pace, mut now) = (Pace::default(), start);
+        for millis in turns {
+            now += Duration::from_millis(millis.into());
+            pace.turn(now);
+        }
+        (pace, now)
+    }
+
+    #[test]
+    fn a_steady_line_is_foretold() {
+        let (pace, now) = after(Instant::now(), [10; 50]);
+        assert_eq!(pace.wait(0, now), Some(TEN));
+        assert_eq!(pace.wait(9, now), Some(10 * TEN));
+        // The next turn is due: not later than at once, however late it is.
+        assert_eq!(pace.wait(9, now + TEN / 2), Some(9 * TEN + TEN / 2));
+        assert_eq!(pace.wait(9, now + 70 * TEN), Some(9 * TEN));
+    }
+
+    #[test]
+    fn little_that_is_known_and_a_line_that_has_ended_say_nothing() {
+        let (mut pace, now) = after(Instant::now(), [10; LEAST - 1]);
+        assert_eq!(pace.wait(1000, now), None);
+        pace.turn(now);
+        assert!(pace.wait(1000, now).is_some());
+        pace.rest();
+        assert_eq!(pace.wait(1000, now), None);
+    }
+
+    #[test]
+    fn one_that_held_all_up_is_forgotten_when_the_line_moves_and_counts_as_little_as_it_can() {
+        let start = Instant::now();
+        let (pace, now) = after(start, std::iter::once(60_000).chain([10; 10]));
+        assert_eq!(pace.wait(0, now), Some(TEN));
+        let (pace, now) = after(start, [10; 30].into_iter().chain([9_000]));
+        assert!(pace.wait(0, now) < Some(Duration::from_millis(400)), "{:?}", pace.wait(0, now));
+        // Two connections that come back together.
+        let (pace, now) = after(start, [0, 40].into_iter().cycle().take(40));
+        assert!((TEN..=3 * TEN).contains(&pace.wait(0, now).unwrap_or_default()), "{:?}", pace.wait(0, now));
+    }
+
+    #[test]
+    fn a_pace_that_changes_is_followed() {
+        let (pace, now) = after(Instant::now(), [100; 40].into_iter().chain([1; 8]));
+        assert!(pace.wait(99, now) < Some(Duration::from_millis(200)), "{:?}", pace.wait(99, now));
+    }
+}
